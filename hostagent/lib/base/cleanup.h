@@ -1,0 +1,44 @@
+/* cleanup.h - scope-bound cleanup for control code (gcc and clang `cleanup` attribute).
+ *
+ *	AUTO_FREE char *text = strdup(s);      freed when it goes out of scope
+ *	AUTO_CLOSE int fd = open(...);         closed when >= 0
+ *	AUTO(json_decref) json_t *root = ...;  needs AUTO_DEFINE(json_t *, json_decref) once
+ *	return TAKE(text);                     hand over: the variable becomes NULL
+ *
+ * Never mix with `goto` in one function: gcc lets a goto jump past a cleanup variable silently.
+ */
+#ifndef BASE_CLEANUP_H
+#define BASE_CLEANUP_H
+
+#include <stdlib.h>
+
+#include "base/fd.h"
+
+static inline void cleanup_free(void *p)
+{
+	free(*(void **)p);
+}
+
+static inline void cleanup_close(const int *fd)
+{
+	fd_close(*fd);
+}
+
+#define AUTO_FREE  __attribute__((cleanup(cleanup_free)))
+#define AUTO_CLOSE __attribute__((cleanup(cleanup_close)))
+#define AUTO(func) __attribute__((cleanup(cleanup_##func)))
+#define AUTO_DEFINE(type, func)                                                                    \
+	static inline void cleanup_##func(type *p)                                                 \
+	{                                                                                          \
+		if (*p)                                                                            \
+			func(*p);                                                                  \
+	}
+#define TAKE(p)                                                                                    \
+	({                                                                                         \
+		__typeof__(p) take_ = (p);                                                         \
+		(p) = NULL;                                                                        \
+		take_;                                                                             \
+	})
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#endif
