@@ -1,0 +1,49 @@
+/* devstate.h - the state of all devices and vCPUs of a stopped guest, as one blob.
+ *
+ * Why: the second half of a checkpoint. QEMU's `xen-save-devices-state` writes what a migration sends
+ * after the RAM. The file it writes to is a memfd of ours handed over once (`add-fd`), so there is no
+ * path that QEMU's user or confinement must be able to write, nothing is allocated or truncated
+ * inside the pause, and the blob is read in place.
+ *
+ * Where: epoch engine. Threads: as the qmp client it was opened with.
+ *
+ *	stop ─ devstate_start ─ [copy pages meanwhile] ─ devstate_finish ─ cont
+ */
+#ifndef VMM_DEVSTATE_H
+#define VMM_DEVSTATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vmm/page_range.h"
+#include "vmm/qmp.h"
+
+#define DEVSTATE_BYTES_MAX_DEFAULT ((size_t)64 << 20)
+
+struct devstate;
+
+/* Make the memfd and hand it to QEMU. @q is borrowed until devstate_close(). Blobs over @max_bytes
+ * are refused. 0; errors of qmp_execute(); -ENOMEM; other -errno. *ret_error has the text. */
+int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
+		  struct vmm_error *ret_error) __attribute__((warn_unused_result));
+
+/* Tell QEMU to drop the memfd (if the monitor still lives) and free. Accepts NULL, returns NULL. */
+struct devstate *devstate_close(struct devstate *d);
+
+/* The rendered command, for the caller that sends `stop` and this in one write with
+ * qmp_send_rendered(); it must call devstate_rewind() before that. Borrowed. */
+const char *devstate_command(const struct devstate *d);
+
+/* Forget the last blob: what devstate_finish() gave is no longer valid. 0 or -errno. */
+int devstate_rewind(struct devstate *d) __attribute__((warn_unused_result));
+
+/* devstate_rewind() and send the command; the guest must be stopped, or QEMU will stop it for the time
+ * of the save. Does not wait. Errors as qmp_send(). */
+int devstate_start(struct devstate *d) __attribute__((warn_unused_result));
+
+/* Wait for QEMU's answer to the command and give the blob, borrowed until the next rewind or start.
+ * 0; -EFBIG: over max_bytes; errors of qmp_wait() (-EREMOTEIO: qmp_error() says why). */
+int devstate_finish(struct devstate *d, uint64_t timeout_ns, const uint8_t **ret_blob,
+		    size_t *ret_size) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,45 @@
+/* guestmem.h - read and write the pages of a QEMU process.
+ *
+ * Why: an epoch copies its dirty pages out of the guest while it is stopped: this is most of a pause.
+ * A block that is a shared file (memory-backend-memfd, -file with share=on, hugetlbfs) is mapped here
+ * and read by memcpy; any other is read by process_vm_readv in batches.
+ *
+ * Where: epoch engine (read), standby keeper (write of ROM blocks at promotion).
+ * Threads: after open, reads and writes may run in several threads at once (no state changes).
+ */
+#ifndef VMM_GUESTMEM_H
+#define VMM_GUESTMEM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vmm/page_range.h"
+
+struct guestmem;
+
+/* @blocks are copied. 0, *ret_mem to be closed by the caller; -ESRCH, -EPERM, -ENOMEM, -EINVAL (a
+ * block is not mapped in @pid); *ret_error has the text. A shared file that cannot be opened is not an
+ * error: the block is read by process_vm_readv. */
+int guestmem_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
+		  struct guestmem **ret_mem, struct vmm_error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Accepts NULL, returns NULL. */
+struct guestmem *guestmem_close(struct guestmem *m);
+
+/* Whether block @index is read through a mapping (true) or by process_vm_readv (false). */
+bool guestmem_is_mapped(const struct guestmem *m, uint32_t index);
+
+/* Copy the pages of @ranges, in their order and without gaps, to @ret_pages (VMM_PAGE_BYTES for each
+ * page). A range may not cross blocks. Does not allocate.
+ * 0; -EINVAL: a range is outside of the blocks; -ESRCH: the process is gone; -EFAULT: the memory is no
+ * longer mapped there. On error @ret_pages is undefined. */
+int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
+		  uint8_t *ret_pages) __attribute__((warn_unused_result));
+
+/* The reverse: @pages in the same layout go into the process. Errors as guestmem_read(). */
+int guestmem_write(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
+		   const uint8_t *pages) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,36 @@
+/* inject.h - a userfaultfd that belongs to another process.
+ *
+ * Why: only a process itself can make a userfaultfd for its memory, and QEMU is not to be changed. So
+ * one of its threads is stopped by ptrace for well under a millisecond, made to run one
+ * userfaultfd(2), and goes on as if nothing had been; the descriptor is taken over by pidfd_getfd(2).
+ *
+ *	SEIZE ─ INTERRUPT ─ save registers ─ userfaultfd ─ pidfd_getfd ─ close ─ restore ─ DETACH
+ *
+ * The thread taken is the main one (tid == pid). A system call that it was blocked in is restarted by
+ * the kernel as after a signal without handler. If we die in the middle the kernel detaches; the
+ * thread then goes on with wrong registers, so the window is kept to those two calls and all signals
+ * are blocked in it.
+ *
+ * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). Not needed: any right or setting in
+ * QEMU's own process, because UFFD_USER_MODE_ONLY is always allowed, and in WP_ASYNC mode the kernel
+ * resolves its own writes too.
+ * Threads: any. The calling thread must not itself wait for children of this pid. x86-64 only.
+ */
+#ifndef VMM_INJECT_H
+#define VMM_INJECT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vmm/page_range.h"
+
+/* Make a userfaultfd in @pid; *ret_fd (CLOEXEC, non-blocking) is the caller's. Blocks up to
+ * @timeout_ns. The process is left as it was, also on every error.
+ * 0; -ESRCH: no such process; -EPERM: no right to trace it (the text says what lacks); -EBUSY: it is
+ * traced already (the text names the tracer); -ETIMEDOUT: the thread did not stop (uninterruptible
+ * sleep); -ENOSYS: the kernel has no userfaultfd; -ENOTSUP: 32-bit process, no vDSO;
+ * other -errno of the steps. *ret_error has the text. */
+int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct vmm_error *ret_error)
+	__attribute__((warn_unused_result));
+
+#endif

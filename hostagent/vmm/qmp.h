@@ -1,0 +1,101 @@
+/* qmp.h - QEMU monitor client over a unix socket.
+ *
+ * Why: everything that we ask of an unmodified QEMU goes through its monitor, and two of the commands
+ * (stop, cont) lie in the guest's pause. So: one write per command, one read per answer, commands may
+ * be pipelined (`stop` and the device state leave in one go), and no JSON is built on that path when
+ * the caller hands in text rendered before.
+ *
+ * Where: the epoch engine, the standby keeper and vmm's own files. Uses qmp_parse.
+ * Threads: one client, one thread at a time. Blocks: as said per function; nothing blocks for longer
+ * than its timeout.
+ *
+ * Commands carry a number as QMP "id". Answers come in order; the answer to a command whose wait
+ * timed out is recognised by its id and dropped when it comes at last.
+ */
+#ifndef VMM_QMP_H
+#define VMM_QMP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <jansson.h>
+
+/* Commands sent and not waited for. QEMU 7.2 stops reading a monitor at 8 queued ones. */
+#define QMP_IN_FLIGHT_MAX 4u
+
+struct qmp;
+
+/* An event (STOP, RESUME, SHUTDOWN, RESET, POWERDOWN, ...), told from within qmp_wait(),
+ * qmp_execute(), qmp_hmp() and qmp_pump(). @event and @data (or NULL) are borrowed for the call. The
+ * handler must not call this client. */
+typedef void (*qmp_event_fn)(void *context, const char *event, const json_t *data);
+
+/* Connect to the monitor at @path, read the greeting, negotiate. Blocks up to @timeout_ns.
+ * 0, *ret_q to be closed by the caller; else
+ * -ENOENT:       no such socket (is QEMU started with -qmp unix:PATH,server=on,wait=off?)
+ * -ECONNREFUSED: the socket is there but nobody listens: that QEMU is gone
+ * -EBUSY:        connected, but no greeting came: another client holds the monitor (QEMU serves one
+ *                client per socket), or QEMU hangs
+ * -EPROTO:       what answered does not speak QMP
+ * -ENAMETOOLONG: @path does not fit into a socket address
+ * other -errno. qmp_open_error() words them for people. */
+int qmp_open(const char *path, uint64_t timeout_ns, struct qmp **ret_q)
+	__attribute__((warn_unused_result));
+
+/* What an error of qmp_open() means and what to do about it; static text. */
+const char *qmp_open_error(int error);
+
+/* Close. The guest is not touched. Accepts NULL, returns NULL. */
+struct qmp *qmp_close(struct qmp *q);
+
+void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *context);
+
+int qmp_fd(const struct qmp *q);    /* for epoll: readable -> qmp_pump(). Borrowed. */
+pid_t qmp_pid(const struct qmp *q); /* QEMU's process, by SO_PEERCRED at connect */
+uid_t qmp_uid(const struct qmp *q); /* the user it runs as */
+
+/* "Class: description" of the last error answer, or what broke the connection; "" at first.
+ * Borrowed until the next call on @q. */
+const char *qmp_error(const struct qmp *q);
+
+/* Send one command without waiting. @args is consumed, also on error; NULL for none. Answers are
+ * taken, in order, by one qmp_wait() per command sent. Allocates.
+ * 0; -EBUSY: QMP_IN_FLIGHT_MAX are not waited for; -EPIPE and other -errno: the monitor is lost. */
+int qmp_send(struct qmp *q, const char *command, json_t *args)
+	__attribute__((warn_unused_result));
+
+/* As qmp_send(), with the command already rendered: @n_commands commands, each
+ * "NAME[,\"arguments\":{...}]" as qmp_render() makes it. They leave in one write. Does not allocate. */
+int qmp_send_rendered(struct qmp *q, const char *const *commands, size_t n_commands)
+	__attribute__((warn_unused_result));
+
+/* As qmp_send(), and pass @fd along (for `add-fd`, `getfd`). @fd stays the caller's. */
+int qmp_send_with_fd(struct qmp *q, const char *command, json_t *args, int fd)
+	__attribute__((warn_unused_result));
+
+/* Text for qmp_send_rendered(). @args is consumed. NULL: out of memory, or over 4000 bytes. */
+char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_result));
+
+/* Wait for the answer to the oldest command not waited for. *ret_return (may be NULL: not wanted) is
+ * the caller's (json_decref).
+ * 0; -EREMOTEIO: QEMU answered with an error, see qmp_error(); -ETIMEDOUT: none within @timeout_ns,
+ * the command counts as waited for; -EPROTO, -EMSGSIZE, -ECONNRESET (QEMU closed it): the monitor is
+ * lost, close it; -EINVAL: nothing was sent. */
+int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
+	__attribute__((warn_unused_result));
+
+/* qmp_send() and qmp_wait(); only when no command is in flight (-EBUSY). */
+int qmp_execute(struct qmp *q, const char *command, json_t *args, uint64_t timeout_ns,
+		json_t **ret_return) __attribute__((warn_unused_result));
+
+/* Run a human monitor command; *ret_text is the caller's (free). As qmp_execute(). */
+int qmp_hmp(struct qmp *q, const char *command_line, uint64_t timeout_ns, char **ret_text)
+	__attribute__((warn_unused_result));
+
+/* Read what has arrived without blocking and tell the events.
+ * 0; -ECONNRESET, -EPROTO, -EMSGSIZE and other -errno: the monitor is lost. */
+int qmp_pump(struct qmp *q) __attribute__((warn_unused_result));
+
+#endif
