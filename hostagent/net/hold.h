@@ -1,0 +1,185 @@
+/* hold.h - keep every frame a guest sends until the epoch it was sent in is committed.
+ *
+ * Why: a client must never see a reply that a failover would forget (output commit). The hold sits
+ * where frames leave the guest, in the kernel, and fails closed: with the agent dead, the socket
+ * gone or a limit reached, frames are dropped, never passed.
+ *
+ * Where: the epoch engine (epoch/) calls it; it calls ebpf/hold_prog.h (programs, maps, pins),
+ * net/release_port.h (veth, bridge, fdb) and libxdp (sockets). It needs root.
+ *
+ *	 guest (QEMU)                                   the user's bridge
+ *	     | writev                         +------------------------------+
+ *	   [tap]---- PASS: as without us ---->| port: tap (fdb: MAC static)  |---> uplink, other guests
+ *	     | HOLD: XDP puts the stamp in    |                              |
+ *	     |       front, redirects         | port: hfbN (learns and       |
+ *	     v                                |   floods nothing)            |
+ *	 RX socket -> FIFO -> TX socket ->[hfoN]==veth==[hfbN]               |
+ *	    epoch:  7 7 8 8 8                 +------------------------------+
+ *	    release(7) sends the two sevens       N is the tap's ifindex
+ *
+ * Both sockets share one UMEM, so that a release moves a descriptor and copies nothing itself.
+ * A frame flooded back to the guest's own tap is dropped there by a tc egress program.
+ *
+ * Life: open -> set_epoch, set_mode(HOLD) -> receive and release, many times -> detach (the guest
+ * goes on unprotected) or close (the guest stays silent: fenced, or the agent restarts). The pins
+ * in pin_dir outlive the process: after a kill the next hold_open() of the same VM takes over.
+ *
+ * Threads: one owner thread per hold; no function locks. Different holds are independent.
+ */
+#ifndef NET_HOLD_H
+#define NET_HOLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct hold;
+
+#define HOLD_FRAMES_MAX_LIMIT 65536U /* highest frames_max that hold_open() takes */
+#define HOLD_VM_NAME_MAX      63U    /* longest VM name in bytes; letters, digits, _ - only */
+
+enum hold_mode {
+	HOLD_DROP = 0, /* every frame is dropped; zero, so that an empty map is closed */
+	HOLD_HOLD = 1, /* every frame is stamped and held; dropped when it cannot be */
+	HOLD_PASS = 2, /* frames pass as if there were no hold; the guest is not protected */
+};
+
+enum hold_xdp {
+	HOLD_XDP_AUTO = 0, /* native, generic where the driver refuses */
+	HOLD_XDP_NATIVE = 1,
+	HOLD_XDP_GENERIC = 2,
+};
+
+/* What to hold and how much. Read by hold_open() only; nothing is kept by reference. */
+struct hold_config {
+	const char *vm;	     /* the VM's name, as in its file; 1..HOLD_VM_NAME_MAX bytes */
+	const char *tap;     /* the guest's tap, a port of a bridge in this network namespace */
+	const char *pin_dir; /* directory on a bpffs for this VM alone; made when missing */
+	uint8_t mac[6];	     /* the guest's MAC address */
+	uint32_t frames_max; /* most frames held; 1..HOLD_FRAMES_MAX_LIMIT */
+	uint64_t bytes_max;  /* most bytes held, > 0 */
+	enum hold_xdp xdp;   /* where the program runs; leave 0 */
+};
+
+/* Why something was refused: what is wrong and the next step, for the operator. */
+struct hold_error {
+	char text[320]; /* one line, NUL-terminated; "" when there was no error */
+};
+
+/* All since the hold was opened by this process, except where said. */
+struct hold_stats {
+	/* state now */
+	uint64_t epoch;	      /* epoch that new frames are stamped with */
+	uint32_t mode;	      /* enum hold_mode */
+	uint32_t frames;      /* held now: received, not yet handed to the release device */
+	uint64_t bytes;	      /* of those frames */
+	uint32_t frames_sent_pending; /* handed to the release device, not yet reported sent */
+	uint32_t is_native;   /* 1: native XDP, 0: generic */
+	/* user side */
+	uint64_t received;    /* frames taken into the FIFO */
+	uint64_t released;    /* frames handed to the release device */
+	uint64_t dropped_limit_frames; /* newest frames dropped at frames_max */
+	uint64_t dropped_limit_bytes;  /* newest frames dropped at bytes_max */
+	uint64_t dropped_bad_stamp;    /* frames without a valid stamp: a bug, must stay 0 */
+	uint64_t hold_ns_sum; /* sum over released frames of release time - stamp time */
+	uint64_t hold_ns_max; /* longest of them */
+	uint64_t frames_peak; /* most frames held at one time */
+	/* program's counters, since the hold was first made (they survive the agent) */
+	uint64_t prog_held;	      /* stamped and redirected */
+	uint64_t prog_passed;	      /* in mode PASS */
+	uint64_t prog_dropped_mode;   /* in mode DROP, or an unknown mode */
+	uint64_t prog_dropped_no_socket; /* no agent listened */
+	uint64_t prog_dropped_long;   /* longer than a UMEM frame takes */
+	uint64_t prog_dropped_stamp;  /* no headroom for the stamp */
+	/* kernel's socket counters (XDP_STATISTICS) of this process's sockets */
+	uint64_t kernel_rx_dropped;	  /* no room or no memory on the receiving socket */
+	uint64_t kernel_rx_ring_full;	  /* hold_receive() was not called for too long */
+	uint64_t kernel_rx_no_buffer;	  /* every UMEM frame was in use */
+	uint64_t kernel_tx_invalid;	  /* release descriptors refused: a bug, must stay 0 */
+};
+
+/* Make the hold of one VM, or take over the pinned one that a killed agent left.
+ *
+ * New: mode is HOLD_PASS, epoch 0; the guest's traffic is not disturbed. Taken over: mode and
+ * epoch are as left, what the dead process held is lost (it was never committed to anyone), its
+ * veth pair, tc filter and fdb entry are used again or remade.
+ * Blocks: rtnetlink and program load, tens of ms; up to 2 x forward_delay of the bridge when that
+ * runs STP; up to 1 s for the dead agent's socket to go. Allocates all it will ever need.
+ *
+ * @config   read during the call only
+ * @ret      the hold, owned by the caller: hold_detach() or hold_close()
+ * @ret_error  always set: "" or the reason with the next step
+ * 0;
+ * -EINVAL: config out of range; -ENODEV: no such device; -ENOTSUP: not a tap, multi-queue, kernel
+ *  without AF_XDP or XDP; -ENOTCONN: tap is in no bridge; -EBUSY: foreign XDP program or another
+ *  process owns this hold or the tap's queue; -EMSGSIZE: MTU larger than a UMEM frame takes;
+ * -ENOENT: pin_dir is on no bpffs; -EPERM: not root; -ENOMEM; -ETIMEDOUT: the bridge port did not
+ *  reach forwarding; other -errno of the kernel. On error nothing of ours is left behind, except
+ *  that a hold found pinned stays as it was, closed. */
+int hold_open(const struct hold_config *config, struct hold **ret, struct hold_error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Let the guest go on without protection and remove everything: release all that is held, in
+ * order, whatever its epoch (call it only when that is allowed), set HOLD_PASS, take away program,
+ * sockets, veth pair, tc filter, fdb pin and pin_dir. Frames sent during the change may be
+ * reordered a little; none is lost. @h is freed in every case; NULL is allowed.
+ * Blocks: tens of ms. 0; -errno of the first step that failed (the others were still tried). */
+int hold_detach(struct hold *h);
+
+/* Leave the guest silent: set HOLD_DROP, throw away what is held, close the sockets, keep program,
+ * veth pair and pins for the next hold_open(). For a fenced host. @h is freed; NULL is allowed.
+ * Does not block for long. */
+void hold_close(struct hold *h);
+
+/* Stamp frames from now on with @epoch. Call it while the guest is stopped: tun runs XDP inside
+ * QEMU's writev(), so that every frame sent before `stop` returned already has the old stamp.
+ * A plain store to a mapped page: no system call, never blocks. Starting with 0 is not valid. */
+void hold_set_epoch(struct hold *h, uint64_t epoch);
+uint64_t hold_epoch(const struct hold *h);
+
+/* Change the mode; takes effect with the next frame. Set the epoch before HOLD_HOLD. What is held
+ * stays held. Changes and reads no kernel state but the mapped page.
+ * 0; -EINVAL: @mode is none, or HOLD_HOLD with epoch 0. */
+int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unused_result));
+enum hold_mode hold_mode(const struct hold *h);
+
+/* True when hold_open() found a pinned hold. Then the guest may have spoken into the void: its
+ * mode and epoch are those of the dead agent. */
+bool hold_is_taken_over(const struct hold *h);
+
+/* Descriptor that polls readable (POLLIN) when frames arrived. Owned by @h. */
+int hold_fd(const struct hold *h);
+
+/* Take what arrived into the FIFO, and go on with a release that the kernel interrupted.
+ * Never blocks, never allocates. The number of frames newly held (0 is normal), or -errno of a
+ * broken release device (-ENETDOWN, -ENXIO: it is gone; held frames stay). */
+int hold_receive(struct hold *h) __attribute__((warn_unused_result));
+
+/* Send all frames stamped <= @epoch in the order they came, keep the rest. Receives first, so that
+ * no frame of the epoch is left in the ring. Never allocates; one sendto() per batch that the
+ * kernel takes. When the kernel will not take more now, the rest of them goes out with the next
+ * hold_receive() or hold_release(); see hold_is_sending(). @epoch only grows: a lower one than
+ * before releases nothing new.
+ * The number of frames handed to the device by this call; -errno as for hold_receive(). */
+int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_result));
+
+/* True while frames that may go are still waiting for the kernel: call hold_receive() again within
+ * a millisecond. */
+bool hold_is_sending(const struct hold *h);
+
+/* True from 3/4 of frames_max or bytes_max on: seal at once. At the limit itself the newest frames
+ * are dropped and counted, until a release makes room. */
+bool hold_needs_seal(const struct hold *h);
+
+/* Throw away everything held (a new term begins, the old frames will never be committed), and
+ * forget the highest released epoch. */
+void hold_discard(struct hold *h);
+
+/* Epoch of the oldest held frame, or UINT64_MAX when nothing is held. */
+uint64_t hold_oldest_epoch(const struct hold *h);
+uint32_t hold_count(const struct hold *h); /* frames held */
+uint64_t hold_bytes(const struct hold *h); /* their bytes */
+
+/* Read all counters (a few system calls). 0, or -errno with *ret untouched. */
+int hold_stats(struct hold *h, struct hold_stats *ret) __attribute__((warn_unused_result));
+
+#endif
