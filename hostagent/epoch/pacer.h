@@ -1,0 +1,60 @@
+/* pacer.h - when the next epoch is sealed.
+ *
+ * Why: sealing costs the guest a pause, not sealing costs its clients latency. Epochs are demand
+ * driven: while nothing is held an epoch may last epoch_max; the first held frame asks for a seal as
+ * soon as epoch_min and the pause budget allow. The budget bounds the guest's paused share:
+ *
+ *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
+ *	  +20 ms ┤■■■■■■■■            ← idle guest: a burst of seals may follow at once
+ *	       0 ┤        ■■■■■■
+ *	  -5 ms ┤              ▼      ← a seal may overdraw once; the next waits until >= 0
+ *
+ * At most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit.
+ *
+ * Where: owned by the epoch engine's thread; pure, time is passed in; never blocks or allocates.
+ */
+#ifndef EPOCH_PACER_H
+#define EPOCH_PACER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PACER_BURST_NS UINT64_C(20000000)
+
+struct pacer_config {
+	uint64_t epoch_min_ns;	  /* shortest run time between two seals */
+	uint64_t epoch_max_ns;	  /* longest epoch while nothing is held; >= epoch_min_ns */
+	uint32_t pause_share_max; /* percent of time the guest may be paused, 1..90 */
+	uint32_t in_flight_max;	  /* uncommitted epochs, >= 1 */
+};
+
+struct pacer {
+	struct pacer_config config;
+	uint64_t resumed_ns; /* when the guest last resumed (start of the running epoch) */
+	uint64_t budget_at_ns; /* time up to which budget_ns has been credited */
+	int64_t budget_ns;     /* pause time in hand; negative after an overdraft */
+	uint32_t in_flight;    /* sealed, not committed */
+	bool demand;	       /* a frame is held in the running epoch */
+	bool full;	       /* the hold is at its limit: seal regardless of the budget */
+};
+
+/* Start at @now_ns with the guest running and an empty budget. */
+void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t now_ns);
+
+/* A frame of the running epoch is held; @full: the hold reached its limit. */
+void pacer_demand(struct pacer *pacer, bool full);
+
+/* An epoch was sealed: the guest was paused for [@paused_ns, @resumed_ns]. */
+void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns);
+
+/* @n_in_flight epochs are uncommitted now. */
+void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight);
+
+/* Earliest time at which the running epoch is to be sealed: <= @now_ns means now; UINT64_MAX means
+ * "not before a commit arrives". */
+uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns);
+
+/* What pacer_due_ns() waits for, for people: "demand", "epoch_max", "pause budget", "in flight". */
+const char *pacer_reason(const struct pacer *pacer, uint64_t now_ns);
+
+#endif
