@@ -1,0 +1,131 @@
+/* standby.h - the standby side of one VM: keep a copy of its guest, promote it on order.
+ *
+ * What: takes the primary's epochs from the gateway, buffers each whole, acknowledges it, applies it
+ * to the guest RAM file, and keeps a QEMU warm on that file so that promotion is a matter of loading
+ * 80 KB of device state.
+ *
+ * Why one object with one thread: every change of the copy (apply, promote, purge) happens on the
+ * standby's own thread, so "from an accepted promotion on no epoch of the old term is taken" needs no
+ * lock to be true.
+ *
+ * Where: hostagent/agent.c owns one per standby VM and feeds it ORDERs; it uses standby/epochlog.h
+ * (buffer and check), standby/ramfile.h (the copy), standby/qemu.h (the warm process),
+ * standby/promote.h, link/link.h (the STREAM connection).
+ *
+ * Threads: standby_open and standby_close from the owner. standby_start_qemu, standby_promote and
+ * standby_stop from any thread, also at once; they are carried out by the standby's thread one after
+ * the other, and the caller waits. They wait for at most the time each one names, so call them from
+ * a thread that nobody's beat depends on. standby_status from any thread; never waits for the work.
+ *
+ *	            STANDBY_START              epoch complete               PROMOTE
+ *	 IDLE ──────────► STARTING ──► WARM ───────────────► READY ──────────────► PROMOTING ──► RUNNING
+ *	   ▲                 │ ▲        │ ▲ QEMU died: restart │  refused: stays READY   │          │ QEMU ended
+ *	   └──STANDBY_STOP───┴─┴────────┴─┴────────────────────┘                         └► FAILED ◄┘
+ */
+#ifndef STANDBY_STANDBY_H
+#define STANDBY_STANDBY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STANDBY_NAME_MAX  64   /* VM name with its NUL */
+#define STANDBY_PATH_MAX  104  /* fits sockaddr_un.sun_path, NUL included */
+#define STANDBY_TEXT_MAX  1024 /* human text with its NUL */
+#define STANDBY_STATS_MAX 4096 /* "key=value\n" lines with the NUL */
+
+struct standby;
+struct standby_stream_ops;
+
+/* Values are those of a REPORT (agent-side VM states), so they can be copied into it. */
+enum standby_state {
+	STANDBY_STATE_IDLE	= 0,  /* opened, not started (or stopped) */
+	STANDBY_STATE_RUNNING	= 6,  /* promoted: the guest runs here, unprotected */
+	STANDBY_STATE_STARTING	= 7,  /* QEMU is being started or started again */
+	STANDBY_STATE_WARM	= 8,  /* QEMU is warm, no complete epoch of this term yet */
+	STANDBY_STATE_READY	= 9,  /* QEMU is warm and a complete epoch is held */
+	STANDBY_STATE_PROMOTING = 10, /* a promotion was accepted */
+	STANDBY_STATE_FAILED	= 11, /* needs the operator; the text says why */
+};
+
+/* All pointers are borrowed for the life of the object, all of it is immutable after open. */
+struct standby_config {
+	const char *vm;	       /* name of the VM: [a-z0-9][a-z0-9-]{0,62} */
+	const char *state_dir; /* directory of this VM alone, on tmpfs; made when missing */
+	const char *run_dir;   /* for VM.standby.qmp, VM.standby.pid, VM.standby.log */
+	const char *command;   /* the whole QEMU command line, quoted as for a shell */
+
+	uint64_t log_bytes_max;	    /* one buffered epoch; 0: 2 x RAM + 64 MiB */
+	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 10000 */
+	unsigned promote_timeout_ms; /* whole promotion; 0: 5000 */
+	bool sparse;		    /* do not reserve the tmpfs pages of the RAM file at start; then a
+				     * full tmpfs can kill the guest after promotion */
+
+	/* The gateway's STREAM connection; NULL: none is opened (tests and drivers then feed
+	 * frames through standby/epochlog.h themselves). */
+	const struct standby_stream_ops *stream;
+	void *stream_arg; /* first argument of each stream op */
+
+	/* Called on the standby's thread after each change of state; must only wake the owner up.
+	 * NULL: not wanted. */
+	void (*changed)(void *arg);
+	void *changed_arg;
+};
+
+struct standby_status {
+	enum standby_state state;
+	uint64_t term;		      /* the newest term this standby has accepted */
+	uint64_t complete_epoch;      /* last complete epoch of that term; 0: none */
+	uint64_t applied_epoch;	      /* last epoch applied to the copy; <= complete_epoch */
+	int qemu_pid;		      /* -1: none */
+	bool stream_up;		      /* WELCOMEd by a gateway right now */
+	char qmp[STANDBY_PATH_MAX];   /* QMP socket of the warm (RUNNING: of the guest's) QEMU */
+	char text[STANDBY_TEXT_MAX];  /* what a person needs to know now; "" when all is well */
+	char stats[STANDBY_STATS_MAX]; /* "key=value\n"... */
+};
+
+/* Make the object, load what an earlier run left in state_dir (discard half epochs, apply complete
+ * ones; a promoted guest is found again) and start its thread. It waits in IDLE - or in RUNNING or
+ * FAILED when the earlier run had promoted - for standby_start_qemu().
+ * @config is copied, what it points to is borrowed.
+ * 0; -EBUSY: another agent holds state_dir; -EINVAL: bad configuration; -ENOMEM; other -errno.
+ * On error @ret_text (STANDBY_TEXT_MAX bytes) says what and what to do. */
+int standby_open(const struct standby_config *config, struct standby **ret_standby, char *ret_text)
+	__attribute__((warn_unused_result));
+
+/* Carry out STANDBY_START of @term: start QEMU warm (or adopt the one an earlier agent left), then
+ * open the stream. A term newer than the held one drops the older term's epochs: they could only
+ * rewind the guest. Idempotent. Waits up to start_timeout_ms + 1 s.
+ * 0: warm, stream being opened (see status for when it is up); -ESTALE: @term is older than the
+ * held one; -EBUSY: the guest runs here (promoted); -EINVAL: the command line cannot be used;
+ * other -errno. On error @ret_text (STANDBY_TEXT_MAX bytes) says why. */
+int standby_start_qemu(struct standby *sb, uint64_t term, char *ret_text)
+	__attribute__((warn_unused_result));
+
+/* Carry out PROMOTE: apply what is complete, load it into QEMU, record @term, let the guest run.
+ * Idempotent: once promoted in @term it answers 0 again. Waits up to promote_timeout_ms + 1 s.
+ * @min_epoch	lowest acceptable epoch of the term held before
+ * 0 with *ret_epoch = the epoch the guest goes on from; -ENODATA: no complete epoch, or older than
+ * @min_epoch; -ESTALE: @term is not newer than the held one; -EIO: QEMU refused or died; other
+ * -errno. On error @ret_text (STANDBY_TEXT_MAX bytes) says why. */
+int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
+		    char *ret_text) __attribute__((warn_unused_result));
+
+/* Carry out STANDBY_STOP: close the stream, end the warm QEMU. @purge also removes the epochs and the
+ * RAM file. A promoted guest is never touched: then nothing is done. Idempotent. Waits up to 5 s.
+ * 0; -EBUSY: the guest runs here, nothing was done; other -errno with @ret_text. */
+int standby_stop(struct standby *sb, bool purge, char *ret_text) __attribute__((warn_unused_result));
+
+/* End a guest that was promoted here and then outvoted (FENCE): kill its QEMU, state IDLE, the copy
+ * stays. @term: the newer term. 0; -ESTALE: @term is not newer than the term the guest runs in. */
+int standby_fence(struct standby *sb, uint64_t term, char *ret_text)
+	__attribute__((warn_unused_result));
+
+/* Atomic snapshot. */
+void standby_status(struct standby *sb, struct standby_status *ret_status);
+
+/* End the thread and free the object. QEMU - warm or running - goes on, and the files stay, for the
+ * next agent to adopt. NULL is accepted. */
+void standby_close(struct standby *sb);
+
+#endif
