@@ -1,0 +1,36 @@
+/* limits.h - every bound that the wire format sets, and the numbers that go with it.
+ *
+ * Why: each size, count and index that a peer controls is compared with one of these before use.
+ * docs/wire-format.md is normative; a change here is a change there in the same commit.
+ */
+#ifndef WIRE_LIMITS_H
+#define WIRE_LIMITS_H
+
+#define WIRE_VERSION	     1	      /* the only version of the format so far */
+#define WIRE_HEADER_SIZE     40	      /* bytes before the payload */
+#define WIRE_HASHED_SIZE     32	      /* header bytes that the checksum covers */
+#define WIRE_PAYLOAD_MAX     131072   /* bytes after the header */
+#define WIRE_FRAME_MAX	     (WIRE_HEADER_SIZE + WIRE_PAYLOAD_MAX)
+
+#define WIRE_NAME_MAX	     63	      /* bytes in a VM, host, gateway or operator name */
+#define WIRE_LABEL_MAX	     255      /* bytes in a machine type, QEMU version, RAM block name */
+#define WIRE_TEXT_MAX	     1024     /* bytes in a text for people, and in an order's argument */
+#define WIRE_STATS_MAX	     8192     /* bytes in a report's statistics */
+#define WIRE_STATS_KEY_MAX   63	      /* bytes in one key */
+#define WIRE_STATS_VALUE_MAX 127      /* bytes in one value */
+
+#define WIRE_VCPUS_MAX	     4096
+#define WIRE_NICS_MAX	     16
+#define WIRE_BLOCKS_MAX	     64	      /* RAM and ROM blocks of one guest */
+#define WIRE_PAGE_SIZE	     4096
+#define WIRE_PAGES_MAX	     0xffffffffULL /* in all blocks together: an index is 32 bits */
+#define WIRE_BLOB_MAX	     (16u << 20)   /* bytes of device state in one epoch */
+
+#define WIRE_RECORD_HEADER_SIZE 8     /* bytes before a page record's data */
+#define WIRE_RECORD_SIZE_MAX	(WIRE_RECORD_HEADER_SIZE + WIRE_PAGE_SIZE)
+
+_Static_assert(WIRE_PAYLOAD_MAX >= WIRE_STATS_MAX + WIRE_TEXT_MAX + 256, "a REPORT fits a frame");
+_Static_assert(WIRE_PAYLOAD_MAX >= WIRE_BLOCKS_MAX * (WIRE_LABEL_MAX + 10) + 1024,
+	       "a GEOMETRY fits a frame");
+
+#endif

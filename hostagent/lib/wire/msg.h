@@ -1,0 +1,338 @@
+/* msg.h - the payload of every frame type: one struct, one encode and one decode each.
+ *
+ * Why: daemons work with structs in host order; only this room knows byte offsets.
+ * Where: called by link, sessions, vm, epoch and standby; calls nothing but base/bytes.h.
+ * Threads: any (no state). Nothing here allocates or blocks.
+ *
+ * Encoders write the payload at @w (from wire_frame_begin()):
+ *	0; -EINVAL: a field of the struct breaks the format (name, text, bound); -ENOBUFS: no room.
+ *	On error @w is of no more use (w->bad is set).
+ * Decoders take a frame whose header was accepted by wire_frame_decode():
+ *	0; -EPROTO: wrong type, truncated, trailing bytes, or a field out of its bounds; *@error
+ *	(may be NULL) says which. The struct is written on success only. Strings are copied and
+ *	NUL-terminated: the struct outlives the frame's buffer. Record data is not copied.
+ * Types without an entry here (EPOCH_ACK, COMMIT, RESUME) have an empty payload: the header's term,
+ * epoch and generation say all; wire_empty_decode() checks them.
+ */
+#ifndef WIRE_MSG_H
+#define WIRE_MSG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "wire/frame.h"
+#include "wire/limits.h"
+
+#define WIRE_CHECKED __attribute__((warn_unused_result))
+
+/* ---- names and texts ---- */
+
+/* [a-z0-9][a-z0-9-]{0,62}: VMs, hosts, gateways, operators; also for configuration files. */
+bool wire_name_is_valid(const char *name);
+
+/* At most WIRE_TEXT_MAX bytes of UTF-8 without control characters (a peer's text goes to logs). */
+bool wire_text_is_valid(const char *text);
+
+/* Format into @text so that wire_text_is_valid() holds: control characters and broken UTF-8 become
+ * '?', what is too long is cut at a character's border. Never fails. */
+void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* Lines "key=value\n": key [a-z0-9_]{1,63}, value 0..127 printable ASCII characters, at most
+ * WIRE_STATS_MAX bytes in all. An empty text is valid. */
+bool wire_stats_is_valid(const char *stats);
+
+/* Append "key=value\n" to @stats. 0; -ENOBUFS: would be larger than WIRE_STATS_MAX; -EINVAL: key or
+ * value break the rule above. @stats is unchanged on error. */
+int wire_stats_add(char stats[WIRE_STATS_MAX + 1], const char *key, const char *format, ...)
+	__attribute__((format(printf, 3, 4))) WIRE_CHECKED;
+
+/* Walk through valid statistics. @at: starts at the text, is moved behind the line.
+ * True: the outputs are set (terminated); false: no more lines, or the next one breaks the rule. */
+bool wire_stats_next(const char **at, char ret_key[WIRE_STATS_KEY_MAX + 1],
+		     char ret_value[WIRE_STATS_VALUE_MAX + 1]);
+
+/* ---- opening a connection ---- */
+
+enum wire_kind {
+	WIRE_KIND_CONTROL = 1, /* one per host */
+	WIRE_KIND_STREAM  = 2, /* one per VM and role */
+};
+
+enum wire_vm_role {
+	WIRE_VM_ROLE_NONE    = 0,
+	WIRE_VM_ROLE_PRIMARY = 1,
+	WIRE_VM_ROLE_STANDBY = 2,
+};
+
+#define WIRE_FEATURE_XRLE UINT64_C(0x1) /* page class XRLE is understood */
+#define WIRE_FEATURES	  WIRE_FEATURE_XRLE /* all that this build understands */
+
+/* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch. */
+struct wire_hello {
+	uint16_t version_min, version_max; /* 1 <= min <= max */
+	uint64_t features_required;	   /* a bit that the receiver does not know: refused */
+	uint64_t features_optional;	   /* a bit that the receiver does not know: ignored */
+	uint8_t kind;			   /* enum wire_kind */
+	uint8_t role;			   /* enum wire_vm_role; NONE exactly when kind is CONTROL */
+	char vm[WIRE_NAME_MAX + 1];	   /* "" exactly when kind is CONTROL */
+};
+int wire_hello_encode(const struct wire_hello *hello, struct bytes_writer *w) WIRE_CHECKED;
+int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hello,
+		      struct wire_error *error) WIRE_CHECKED;
+
+/* A HELLO of this build: its versions, XRLE required for a stream. @vm: "" for CONTROL. */
+void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm);
+
+/* Choose what both sides understand. 0: outputs set; -EPROTONOSUPPORT: no common version, or an
+ * unknown required feature: *ret_code (for REFUSED) and @ret_text are set instead. */
+int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
+			 uint64_t *ret_features, uint16_t *ret_code,
+			 char ret_text[WIRE_TEXT_MAX + 1]) WIRE_CHECKED;
+
+struct wire_welcome {
+	uint16_t version;		 /* chosen by the gateway, >= 1 */
+	uint64_t features;		 /* in use on this connection */
+	char gateway[WIRE_NAME_MAX + 1]; /* the gateway's name */
+};
+int wire_welcome_encode(const struct wire_welcome *welcome, struct bytes_writer *w) WIRE_CHECKED;
+int wire_welcome_decode(const struct wire_frame *frame, struct wire_welcome *ret_welcome,
+			struct wire_error *error) WIRE_CHECKED;
+
+enum wire_refused_code {
+	WIRE_REFUSED_VERSION	= 1, /* no common version */
+	WIRE_REFUSED_FEATURE	= 2, /* an unknown required feature */
+	WIRE_REFUSED_DUPLICATE	= 3, /* the same host or stream is connected already */
+	WIRE_REFUSED_STALE_TERM = 4, /* the agent was outvoted */
+	WIRE_REFUSED_UNKNOWN_VM = 5, /* the gateway has no such VM */
+	WIRE_REFUSED_IDENTITY	= 6, /* this host has no business with that VM */
+	WIRE_REFUSED_PROTOCOL	= 7, /* broken or unexpected frame */
+	WIRE_REFUSED_NOT_ASKED	= 8, /* a stream that no order opened */
+	WIRE_REFUSED_BUSY	= 9, /* a limit is reached or the gateway is closing; try later */
+};
+
+/* REFUSED and STREAM_ERROR: a number for programs and a text for people. */
+struct wire_failure {
+	uint16_t code; /* enum wire_refused_code or enum wire_stream_error_code; others are legal */
+	char text[WIRE_TEXT_MAX + 1];
+};
+int wire_failure_encode(const struct wire_failure *failure, struct bytes_writer *w) WIRE_CHECKED;
+int wire_failure_decode(const struct wire_frame *frame, struct wire_failure *ret_failure,
+			struct wire_error *error) WIRE_CHECKED;
+
+/* ---- control connection ---- */
+
+/* BEAT and BEAT_ACK (the same number back). */
+struct wire_beat {
+	uint64_t mono_ns; /* the agent's clock; means nothing to anyone else */
+};
+int wire_beat_encode(const struct wire_beat *beat, struct bytes_writer *w) WIRE_CHECKED;
+int wire_beat_decode(const struct wire_frame *frame, struct wire_beat *ret_beat,
+		     struct wire_error *error) WIRE_CHECKED;
+
+enum wire_state {
+	WIRE_STATE_IDLE		    = 0,
+	WIRE_STATE_ATTACHING	    = 1,
+	WIRE_STATE_SYNCING	    = 2,
+	WIRE_STATE_PROTECTED	    = 3,
+	WIRE_STATE_LOST		    = 4, /* agent restarted, hold closed, waits for orders */
+	WIRE_STATE_FENCED	    = 5,
+	WIRE_STATE_RUNNING	    = 6, /* owns a running, unprotected guest */
+	WIRE_STATE_STANDBY_STARTING = 7,
+	WIRE_STATE_STANDBY_WARM	    = 8, /* no complete epoch */
+	WIRE_STATE_STANDBY_READY    = 9, /* holds a complete epoch */
+	WIRE_STATE_PROMOTING	    = 10,
+	WIRE_STATE_FAILED	    = 11,
+	WIRE_STATE_COUNT	    = 12,
+};
+
+enum wire_verdict {
+	WIRE_VERDICT_NONE     = 0,
+	WIRE_VERDICT_EXITED   = 1, /* the guest's process is gone */
+	WIRE_VERDICT_PAUSED   = 2, /* somebody else paused the guest */
+	WIRE_VERDICT_SHUTDOWN = 3, /* the guest shut itself down */
+	WIRE_VERDICT_COUNT    = 4,
+};
+
+/* Constant strings in lower case ("standby-ready"); "unknown" for other numbers. */
+const char *wire_state_name(uint8_t state);
+const char *wire_verdict_name(uint8_t verdict);
+const char *wire_verb_name(uint8_t verb);
+const char *wire_vm_role_name(uint8_t role);
+
+/* REPORT. Header: term, epoch = last complete (standby) or last committed (primary). */
+struct wire_report {
+	char vm[WIRE_NAME_MAX + 1];
+	uint8_t role;			/* enum wire_vm_role */
+	uint8_t state;			/* enum wire_state */
+	uint8_t verdict;		/* enum wire_verdict */
+	char text[WIRE_TEXT_MAX + 1];	/* for people */
+	char stats[WIRE_STATS_MAX + 1]; /* see wire_stats_is_valid() */
+};
+int wire_report_encode(const struct wire_report *report, struct bytes_writer *w) WIRE_CHECKED;
+int wire_report_decode(const struct wire_frame *frame, struct wire_report *ret_report,
+		       struct wire_error *error) WIRE_CHECKED;
+
+enum wire_verb {
+	WIRE_VERB_STANDBY_START = 1,
+	WIRE_VERB_STANDBY_STOP	= 2,
+	WIRE_VERB_PROTECT	= 3,
+	WIRE_VERB_UNPROTECT	= 4,
+	WIRE_VERB_PROMOTE	= 5, /* header: term = new term, epoch = lowest acceptable one */
+	WIRE_VERB_FENCE		= 6, /* header: term = the new term that outvoted the agent */
+};
+
+/* ORDER. Orders are idempotent: one that was carried out answers ok again. */
+struct wire_order {
+	uint64_t order_id;
+	uint8_t verb; /* enum wire_verb */
+	char vm[WIRE_NAME_MAX + 1];
+	char argument[WIRE_TEXT_MAX + 1];
+};
+int wire_order_encode(const struct wire_order *order, struct bytes_writer *w) WIRE_CHECKED;
+int wire_order_decode(const struct wire_frame *frame, struct wire_order *ret_order,
+		      struct wire_error *error) WIRE_CHECKED;
+
+enum wire_order_status {
+	WIRE_ORDER_OK	   = 0,
+	WIRE_ORDER_FAILED  = 1,
+	WIRE_ORDER_REFUSED = 2,
+};
+
+struct wire_order_done {
+	uint64_t order_id; /* of the ORDER */
+	uint8_t status;	   /* enum wire_order_status */
+	char vm[WIRE_NAME_MAX + 1];
+	char text[WIRE_TEXT_MAX + 1];
+};
+int wire_order_done_encode(const struct wire_order_done *done, struct bytes_writer *w) WIRE_CHECKED;
+int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_done *ret_done,
+			   struct wire_error *error) WIRE_CHECKED;
+
+/* ---- stream connection ---- */
+
+/* RESUME, EPOCH_ACK, COMMIT: 0 when the payload is empty; -EPROTO otherwise. */
+int wire_empty_decode(const struct wire_frame *frame, struct wire_error *error) WIRE_CHECKED;
+
+enum wire_block_kind {
+	WIRE_BLOCK_RAM = 0,
+	WIRE_BLOCK_ROM = 1,
+};
+
+struct wire_block {
+	char name[WIRE_LABEL_MAX + 1]; /* QEMU's name of the block, printable ASCII, not empty */
+	uint8_t kind;		       /* enum wire_block_kind */
+	uint64_t size_bytes;	       /* > 0, a multiple of WIRE_PAGE_SIZE */
+};
+
+/* GEOMETRY: what the standby's guest must look like. A page index counts 4096-byte pages through
+ * the concatenated blocks, in this order. */
+struct wire_geometry {
+	char machine[WIRE_LABEL_MAX + 1];      /* printable ASCII, not empty */
+	char qemu_version[WIRE_LABEL_MAX + 1]; /* printable ASCII, not empty */
+	uint16_t n_vcpus;		       /* 1..WIRE_VCPUS_MAX */
+	uint64_t ram_bytes;		       /* > 0 */
+	uint8_t n_nics;			       /* <= WIRE_NICS_MAX */
+	uint8_t nics[WIRE_NICS_MAX][6];	       /* MAC addresses */
+	uint16_t n_blocks;		       /* 1..WIRE_BLOCKS_MAX */
+	struct wire_block blocks[WIRE_BLOCKS_MAX];
+};
+int wire_geometry_encode(const struct wire_geometry *geometry, struct bytes_writer *w) WIRE_CHECKED;
+int wire_geometry_decode(const struct wire_frame *frame, struct wire_geometry *ret_geometry,
+			 struct wire_error *error) WIRE_CHECKED;
+
+/* Pages in all blocks together; at most WIRE_PAGES_MAX in a decoded geometry. */
+uint64_t wire_geometry_pages(const struct wire_geometry *geometry);
+
+/* 0 when a standby built as @ours can take @theirs; -ESTALE: it cannot, and @ret_text says what
+ * differs ("machine: primary has pc-i440fx-7.2, standby has pc-q35-7.2"). QEMU versions may
+ * differ. */
+int wire_geometry_compare(const struct wire_geometry *theirs, const struct wire_geometry *ours,
+			  char ret_text[WIRE_TEXT_MAX + 1]) WIRE_CHECKED;
+
+/* EPOCH_BEGIN. Header: epoch >= 1, flags may hold WIRE_FLAG_FULL, seq 0. */
+struct wire_epoch_begin {
+	uint64_t previous_epoch; /* < the header's epoch; the deltas stand on it, unless FULL */
+};
+int wire_epoch_begin_encode(const struct wire_epoch_begin *begin,
+			    struct bytes_writer *w) WIRE_CHECKED;
+int wire_epoch_begin_decode(const struct wire_frame *frame, struct wire_epoch_begin *ret_begin,
+			    struct wire_error *error) WIRE_CHECKED;
+
+enum wire_class {
+	WIRE_CLASS_ZERO = 1, /* no data */
+	WIRE_CLASS_RAW	= 2, /* WIRE_PAGE_SIZE bytes */
+	WIRE_CLASS_XRLE = 3, /* 1..WIRE_PAGE_SIZE bytes; see codec/xrle.h */
+};
+
+/* One page (PAGES) or one 4096-byte piece of the device-state blob (DEVICE). */
+struct wire_record {
+	uint8_t class;	     /* enum wire_class */
+	uint16_t size;	     /* bytes of data, checked against the class */
+	uint32_t index;	     /* < the limit given to the iterator */
+	const uint8_t *data; /* in place in the frame */
+};
+
+struct wire_record_iter {
+	struct bytes_reader r;	 /* the rest of the payload */
+	const uint8_t *payload;	 /* its start, for offsets in errors */
+	uint64_t n_pages;	 /* indexes must be below */
+	uint8_t type;		 /* of the frame */
+	uint32_t blob_size;	 /* DEVICE: bytes of the whole blob; else 0 */
+};
+
+/* Start walking through the records of a PAGES frame. @n_pages: from wire_geometry_pages(), an
+ * index must be below. 0; -EPROTO: not a PAGES frame. */
+int wire_pages_begin(const struct wire_frame *frame, uint64_t n_pages,
+		     struct wire_record_iter *ret_iter, struct wire_error *error) WIRE_CHECKED;
+
+/* The same for DEVICE: checks the blob's size, which then is ret_iter->blob_size.
+ * 0; -EPROTO: not a DEVICE frame, truncated, blob size 0 or above WIRE_BLOB_MAX. */
+int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *ret_iter,
+		      struct wire_error *error) WIRE_CHECKED;
+
+/* Next record. 1: *ret_record is set; 0: end of the payload; -EPROTO: the record is truncated, or
+ * its class, size or index are out of bounds. */
+int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_record,
+		     struct wire_error *error) WIRE_CHECKED;
+
+/* Start a DEVICE payload; records follow. Returns as every encoder. */
+int wire_device_encode(uint32_t blob_size, struct bytes_writer *w) WIRE_CHECKED;
+
+/* Append one record, copying @size bytes of @data. Returns as every encoder, but on -ENOBUFS @w is
+ * untouched and goes on being good: finish this frame and put the record into the next one. */
+int wire_record_encode(struct bytes_writer *w, uint8_t class, uint32_t index, const uint8_t *data,
+		       size_t size) WIRE_CHECKED;
+
+/* Append one record without a copy: where its data go (WIRE_PAGE_SIZE bytes may be written there),
+ * or NULL when a full record does not fit any more. Nothing is appended until ..._commit(). */
+uint8_t *wire_record_reserve(const struct bytes_writer *w);
+
+/* Append the record whose data were written at wire_record_reserve().
+ * 0; -EINVAL: class and size do not fit together (nothing is appended). */
+int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index,
+		       size_t size) WIRE_CHECKED;
+
+/* EPOCH_END: what must have arrived. */
+struct wire_epoch_end {
+	uint32_t n_frames;	/* of the epoch before this one, EPOCH_BEGIN counted */
+	uint32_t n_records;	/* in PAGES frames */
+	uint64_t payload_bytes; /* of the n_frames frames */
+};
+int wire_epoch_end_encode(const struct wire_epoch_end *end, struct bytes_writer *w) WIRE_CHECKED;
+int wire_epoch_end_decode(const struct wire_frame *frame, struct wire_epoch_end *ret_end,
+			  struct wire_error *error) WIRE_CHECKED;
+
+enum wire_stream_error_code {
+	WIRE_STREAM_ERROR_ORDER	   = 1, /* a frame out of sequence */
+	WIRE_STREAM_ERROR_FORMAT   = 2, /* a frame or record broke the format */
+	WIRE_STREAM_ERROR_GEOMETRY = 3, /* the standby's guest is built differently */
+	WIRE_STREAM_ERROR_EPOCH	   = 4, /* the epoch does not stand on the standby's last one */
+	WIRE_STREAM_ERROR_LIMIT	   = 5, /* epoch larger than the receiver may buffer */
+	WIRE_STREAM_ERROR_TERM	   = 6, /* stale term */
+	WIRE_STREAM_ERROR_APPLY	   = 7, /* the standby could not apply or store it */
+};
+
+#endif
