@@ -29,6 +29,7 @@ int clock_poll_ms(uint64_t now_ns, uint64_t deadline_ns)
 		return -1;
 	if (deadline_ns <= now_ns)
 		return 0;
-	ms = (deadline_ns - now_ns + CLOCK_NS_PER_MS - 1) / CLOCK_NS_PER_MS;
+	deadline_ns -= now_ns;
+	ms = deadline_ns / CLOCK_NS_PER_MS + (deadline_ns % CLOCK_NS_PER_MS != 0);
 	return ms > INT_MAX ? INT_MAX : (int)ms;
 }
