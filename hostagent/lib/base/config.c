@@ -1,0 +1,328 @@
+#include "base/config.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+/* libinih cuts longer section and key names to 49 characters; ours are all shorter, so a cut name
+ * cannot be mistaken for one of them. */
+#define INIH_NAME_MAX 48
+
+/* One run of the parser. */
+struct parse {
+	const char *name; /* stands for the file in errors */
+	const char *at;	  /* next line to hand to libinih */
+	const char *end;
+	unsigned int line; /* the line handed out last, from 1 */
+	const struct config_key *keys;
+	size_t n_keys;
+	char *values[CONFIG_KEYS_MAX];		 /* accepted text of each key, heap; NULL: not set */
+	unsigned int lines[CONFIG_KEYS_MAX]; /* where it was set */
+	struct config_error error;		 /* the first one; valid when failed */
+	int failed;				 /* 0, or the negative errno of `error` */
+};
+
+static void __attribute__((format(printf, 4, 5)))
+fail(struct parse *parse, int r, unsigned int line, const char *format, ...)
+{
+	struct config_error *error = &parse->error;
+	va_list args;
+	int n;
+
+	if (parse->failed)
+		return; /* the first error is the one that helps */
+	parse->failed = r;
+	snprintf(error->file, sizeof(error->file), "%s", parse->name);
+	error->line = line;
+	if (line)
+		n = snprintf(error->text, sizeof(error->text), "%s:%u: ", error->file, line);
+	else
+		n = snprintf(error->text, sizeof(error->text), "%s: ", error->file);
+	va_start(args, format);
+	vsnprintf(error->text + n, sizeof(error->text) - (size_t)n, format, args);
+	va_end(args);
+}
+
+static bool has_section(const struct parse *parse, const char *section, size_t size)
+{
+	for (size_t i = 0; i < parse->n_keys; i++) {
+		if (strlen(parse->keys[i].section) == size &&
+		    memcmp(parse->keys[i].section, section, size) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* "one of: a, b" for the sections, or for the keys of @section. */
+static void list_names(const struct parse *parse, const char *section, char *ret_text, size_t size)
+{
+	size_t used = (size_t)snprintf(ret_text, size, "%s", section ? "one of" : "a section of");
+	const char *last = "";
+
+	for (size_t i = 0; i < parse->n_keys && used < size; i++) {
+		const struct config_key *key = &parse->keys[i];
+
+		if (section && strcmp(section, key->section) != 0)
+			continue;
+		if (!section && strcmp(last, key->section) == 0)
+			continue;
+		last = key->section;
+		used += (size_t)snprintf(ret_text + used, size - used, section ? " %s" : " [%s]",
+					 section ? key->name : key->section);
+	}
+}
+
+/* The header's own name and what follows it: libinih would ignore both until a key comes. */
+static void check_section_line(struct parse *parse, const char *line, size_t size)
+{
+	const char *close = memchr(line, ']', size);
+	char names[256];
+	size_t left;
+
+	if (!close) {
+		fail(parse, -EINVAL, parse->line, "section has no ']', expected [section]");
+		return;
+	}
+	left = size - (size_t)(close + 1 - line);
+	for (size_t i = 0; i < left; i++) {
+		if (close[1 + i] == ';' || close[1 + i] == '#')
+			break;
+		if (close[1 + i] != ' ' && close[1 + i] != '\t') {
+			fail(parse, -EINVAL, parse->line, "text after ']', expected [section] alone");
+			return;
+		}
+	}
+	if (!has_section(parse, line + 1, (size_t)(close - line) - 1)) {
+		list_names(parse, NULL, names, sizeof(names));
+		fail(parse, -EINVAL, parse->line, "unknown section [%.*s], expected %s",
+		     (int)(close - line - 1 > INIH_NAME_MAX ? INIH_NAME_MAX : close - line - 1), line + 1,
+		     names);
+	}
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* libinih's reader: one stripped line per call. Comments are given as empty lines, so that their
+ * length does not matter; a refused line ends the reading. */
+static char *next_line(char *out, int out_size, void *user)
+{
+	struct parse *parse = user;
+	const char *start = parse->at, *stop, *newline;
+	size_t size;
+
+	if (parse->failed || parse->at == parse->end)
+		return NULL;
+	newline = memchr(start, '\n', (size_t)(parse->end - start));
+	stop = newline ? newline : parse->end;
+	parse->at = newline ? newline + 1 : parse->end;
+	parse->line++;
+	for (const char *p = start; p < stop; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if ((c < ' ' && c != '\t' && !(c == '\r' && p + 1 == stop)) || c == 0x7f) {
+			fail(parse, -EINVAL, parse->line, "byte 0x%02x, expected text", c);
+			return NULL;
+		}
+	}
+	while (start < stop && is_blank(*start))
+		start++;
+	while (stop > start && is_blank(stop[-1]))
+		stop--;
+	size = (size_t)(stop - start);
+	if (size == 0 || *start == '#' || *start == ';') {
+		out[0] = '\0';
+		return out;
+	}
+	if (size > CONFIG_LINE_MAX || size + 1 > (size_t)out_size) {
+		fail(parse, -EINVAL, parse->line, "line of %zu bytes, expected at most %d", size,
+		     CONFIG_LINE_MAX);
+		return NULL;
+	}
+	if (*start == '[')
+		check_section_line(parse, start, size);
+	memcpy(out, start, size);
+	out[size] = '\0';
+	return out;
+}
+
+/* libinih's handler: one key. Returns nonzero for "accepted", as libinih wants it. */
+static int take_value(void *user, const char *section, const char *name, const char *value)
+{
+	struct parse *parse = user;
+	char expected[256];
+	size_t i;
+
+	if (parse->failed)
+		return 0;
+	if (section[0] == '\0') {
+		list_names(parse, NULL, expected, sizeof(expected));
+		fail(parse, -EINVAL, parse->line, "key '%s' outside of a section, expected %s first",
+		     name, expected);
+		return 0;
+	}
+	for (i = 0; i < parse->n_keys; i++) {
+		if (strcmp(section, parse->keys[i].section) == 0 &&
+		    strcmp(name, parse->keys[i].name) == 0)
+			break;
+	}
+	if (i == parse->n_keys) {
+		list_names(parse, section, expected, sizeof(expected));
+		fail(parse, -EINVAL, parse->line, "unknown key '%s' in [%s], expected %s", name, section,
+		     expected);
+		return 0;
+	}
+	if (parse->values[i]) {
+		fail(parse, -EINVAL, parse->line,
+		     "duplicate key '%s' in [%s], expected it once (line %u has it)", name, section,
+		     parse->lines[i]);
+		return 0;
+	}
+	parse->values[i] = strdup(value);
+	parse->lines[i] = parse->line;
+	if (!parse->values[i])
+		fail(parse, -ENOMEM, parse->line, "out of memory");
+	return parse->failed == 0;
+}
+
+static size_t type_size(enum config_type type)
+{
+	switch (type) {
+	case CONFIG_U32: return sizeof(uint32_t);
+	case CONFIG_BOOL: return sizeof(bool);
+	case CONFIG_ENUM: return sizeof(int);
+	case CONFIG_ADDRESS: return sizeof(struct config_address);
+	case CONFIG_PREFIX: return sizeof(struct config_prefix);
+	case CONFIG_MAC: return 6;
+	case CONFIG_U64:
+	case CONFIG_MS:
+	case CONFIG_SIZE: return sizeof(uint64_t);
+	default: return 0;
+	}
+}
+
+static void check_table(struct parse *parse)
+{
+	if (parse->n_keys > CONFIG_KEYS_MAX)
+		fail(parse, -EFAULT, 0, "%zu keys in the table, expected at most %d", parse->n_keys,
+		     CONFIG_KEYS_MAX);
+	for (size_t i = 0; i < parse->n_keys && !parse->failed; i++) {
+		const struct config_key *key = &parse->keys[i];
+		bool fits = key->type < CONFIG_STRING || key->type > CONFIG_MAC ? false
+			    : key->type > CONFIG_NAME ? key->size == type_size(key->type)
+			    : key->type == CONFIG_NAME ? key->size >= CONFIG_NAME_SIZE
+						       : key->size > 0;
+
+		if (!fits || strlen(key->section) > INIH_NAME_MAX ||
+		    strlen(key->name) > INIH_NAME_MAX || (key->type == CONFIG_ENUM && !key->names))
+			fail(parse, -EFAULT, 0, "table row %zu ([%s] %s) is malformed", i, key->section,
+			     key->name);
+	}
+}
+
+/* Convert every key; into @ret_struct when it is given, else only to see whether it would work. */
+static void convert_all(struct parse *parse, char *scratch, uint8_t *ret_struct)
+{
+	char expected[256];
+
+	for (size_t i = 0; i < parse->n_keys && !parse->failed; i++) {
+		const struct config_key *key = &parse->keys[i];
+		const char *text = parse->values[i] ? parse->values[i] : key->default_text;
+		void *target = ret_struct ? (void *)(ret_struct + key->offset) : scratch;
+
+		if (!text) {
+			config_describe(key, expected, sizeof(expected));
+			fail(parse, -EINVAL, 0, "'%s' is missing in [%s], expected %s", key->name,
+			     key->section, expected);
+		} else if (config_convert(key, text, target, expected, sizeof(expected)) == 0) {
+			continue;
+		} else if (parse->values[i]) {
+			fail(parse, -EINVAL, parse->lines[i], "%s = '%s', expected %s", key->name, text,
+			     expected);
+		} else {
+			fail(parse, -EFAULT, 0, "default '%s' of [%s] %s is wrong, expected %s", text,
+			     key->section, key->name, expected);
+		}
+	}
+}
+
+static void parse_text(struct parse *parse, void *ret_struct)
+{
+	AUTO_FREE char *scratch = NULL;
+	size_t scratch_size = 0;
+	int r;
+
+	check_table(parse);
+	if (parse->failed)
+		return;
+	r = ini_parse_stream(next_line, parse, take_value, parse);
+	if (r > 0 && parse->failed && parse->error.line > (unsigned int)r)
+		parse->failed = 0; /* libinih goes on after a malformed line: report the first one */
+	if (r > 0)
+		fail(parse, -EINVAL, (unsigned int)r, "not a setting, expected [section] or key = value");
+	else if (r < 0)
+		fail(parse, -ENOMEM, 0, "out of memory");
+	for (size_t i = 0; i < parse->n_keys; i++) {
+		if (scratch_size < parse->keys[i].size)
+			scratch_size = parse->keys[i].size;
+	}
+	scratch = malloc(scratch_size + 1);
+	if (!scratch)
+		fail(parse, -ENOMEM, 0, "out of memory");
+	convert_all(parse, scratch, NULL);
+	convert_all(parse, scratch, ret_struct); /* what passed once passes again */
+}
+
+int config_parse_buffer(const char *name, const char *text, size_t size,
+			const struct config_key *keys, size_t n_keys, void *ret_struct,
+			struct config_error *ret_error)
+{
+	struct parse *parse = calloc(1, sizeof(*parse));
+	int r;
+
+	if (!parse) {
+		snprintf(ret_error->text, sizeof(ret_error->text), "out of memory");
+		return -ENOMEM;
+	}
+	parse->name = name;
+	parse->at = text;
+	parse->end = text + size;
+	parse->keys = keys;
+	parse->n_keys = n_keys;
+	if (size > CONFIG_FILE_BYTES_MAX)
+		fail(parse, -EFBIG, 0, "%zu bytes, expected at most %d", size, CONFIG_FILE_BYTES_MAX);
+	else
+		parse_text(parse, ret_struct);
+	r = parse->failed;
+	if (r < 0)
+		*ret_error = parse->error;
+	for (size_t i = 0; i < CONFIG_KEYS_MAX; i++)
+		free(parse->values[i]);
+	free(parse);
+	return r;
+}
+
+int config_load(const char *path, const struct config_key *keys, size_t n_keys, void *ret_struct,
+		struct config_error *ret_error)
+{
+	AUTO_FREE char *text = NULL;
+	size_t size;
+	int r = fd_read_file(path, CONFIG_FILE_BYTES_MAX, &text, &size);
+
+	if (r < 0) {
+		memset(ret_error, 0, sizeof(*ret_error));
+		snprintf(ret_error->file, sizeof(ret_error->file), "%s", path);
+		snprintf(ret_error->text, sizeof(ret_error->text),
+			 "%s: cannot be read (%s), expected a file of at most %d bytes",
+			 ret_error->file, strerror(-r), CONFIG_FILE_BYTES_MAX);
+		return r;
+	}
+	return config_parse_buffer(path, text, size, keys, n_keys, ret_struct, ret_error);
+}

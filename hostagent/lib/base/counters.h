@@ -1,0 +1,55 @@
+/* counters.h - named counters: one struct per owner thread, summed and printed by a table.
+ *
+ * Why: counters are the first thing an operator looks at, so they are plain struct members that cost
+ * one add, and their names are said once, beside the struct, in a table.
+ *
+ *	struct seal_counters { uint64_t epochs; uint64_t pages_sent; };
+ *	static const struct counters_row rows[] = {
+ *		COUNTERS_ROW(struct seal_counters, epochs),
+ *		COUNTERS_ROW(struct seal_counters, pages_sent),
+ *	};
+ *	counters_add(&c->pages_sent, n);                        one writer thread per struct
+ *	counters_print(rows, ARRAY_SIZE(rows), &all, n_all, &w); "epochs=812\npages_sent=40960\n"
+ *
+ * Threads: a struct has one writing thread; any thread may read. Loads and stores are relaxed
+ * atomics, so a reader sees each value whole, not all values of one instant.
+ */
+#ifndef BASE_COUNTERS_H
+#define BASE_COUNTERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+struct counters_row {
+	const char *name; /* [a-z0-9_]+, as REPORT and `holdfastctl stats` show it */
+	size_t offset;	  /* of a uint64_t in the struct */
+};
+
+#define COUNTERS_ROW(struct_, member_) {#member_, offsetof(struct_, member_)}
+
+/* Add @n. Only from the struct's own thread: a plain load and store, no locked instruction. */
+static inline void counters_add(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+
+/* Set to @value (a gauge). Only from the struct's own thread. */
+static inline void counters_set(uint64_t *counter, uint64_t value)
+{
+	__atomic_store_n(counter, value, __ATOMIC_RELAXED);
+}
+
+/* Read from any thread. */
+static inline uint64_t counters_get(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+/* Write "name=sum\n" per row to @w, summed over the @n_structs structs at @structs. Rows that do
+ * not fit are left out whole and set w->bad. Never allocates. */
+void counters_print(const struct counters_row *rows, size_t n_rows, const void *const *structs,
+		    size_t n_structs, struct bytes_writer *w);
+
+#endif
