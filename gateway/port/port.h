@@ -8,7 +8,7 @@
  * headers and lwIP's clash, so this room includes only DPDK, and nothing of DPDK shows here.
  * Two files implement it: port_dpdk.c (the daemon), port_memory.c (tests, see port/port_memory.h).
  *
- * One turn of the loop, with the idler of port/poll.h:
+ * One turn of the loop, with the idler of port/idler.h:
  *
  *	n = port_receive(port, frames, 32);          no system call
  *	for each: stack_input(stack, frames[i].data, frames[i].size, port_frame_free, frames[i].handle);
@@ -53,9 +53,9 @@ struct port_config {
 	unsigned int mtu;	       /* 0: PORT_MTU_MAX */
 };
 
-/* A received frame. @data stays valid until port_frame_free(handle). */
+/* A received frame. @data is the caller's to read and change until port_frame_free(handle). */
 struct port_frame {
-	const void *data;
+	void *data;
 	size_t size;
 	void *handle;
 };
@@ -69,7 +69,7 @@ struct port_counters {
 	uint64_t rx_no_buffer; /* receive stopped for want of a free buffer */
 	uint64_t tx_frames;    /* given to the driver */
 	uint64_t tx_bytes;
-	uint64_t tx_dropped;   /* the driver refused them, or they were too long */
+	uint64_t tx_dropped;   /* the driver's ring stayed full, or they were too long */
 	uint64_t tx_no_buffer; /* port_transmit() had no free buffer */
 	uint64_t wakes;	       /* port_disarm() calls: how often the loop slept */
 };
@@ -96,13 +96,14 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 void port_frame_free(void *handle);
 
 /* Queue one frame, the concatenation of @n_pieces pieces (1..PORT_PIECES_MAX), copied. It leaves
- * at port_flush() at the latest. Never blocks for the wire (net_af_packet may wait for its ring).
+ * at port_flush() at the latest, unless the driver's ring is full then. Never blocks for the wire (net_af_packet may wait for its ring).
  * 0; -ENOBUFS: no free buffer, the frame is lost (TCP repeats it); -EMSGSIZE: longer than
  * PORT_FRAME_MAX, or empty, or too many pieces. All are counted. */
 int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));
 
-/* Send what port_transmit() queued. Frames that the driver refuses are dropped and counted. */
+/* Send what port_transmit() queued. What the driver's ring cannot take stays queued for the next
+ * call; once the queue is full port_transmit() drops and counts. */
 void port_flush(struct port *port);
 
 /* A descriptor that epoll may watch (EPOLLIN, level-triggered) for arriving frames, or -1 when the
@@ -117,6 +118,6 @@ void port_disarm(struct port *port);
 /* PORT_MAC_BYTES bytes, valid as long as the port. */
 const uint8_t *port_mac(const struct port *port);
 
-void port_get_counters(const struct port *port, struct port_counters *ret_counters);
+void port_get_counters(struct port *port, struct port_counters *ret_counters);
 
 #endif

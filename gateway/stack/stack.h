@@ -99,8 +99,9 @@ struct stack_counters {
 	uint64_t drop_fragment;	      /* IPv4 fragments: TCP with path MTU never needs them */
 	uint64_t drop_spoofed;	      /* own, loopback, multicast or broadcast source address */
 	uint64_t drop_protocol;	      /* UDP and others that nobody here serves */
-	uint64_t drop_partial_csum;   /* the sender left its TCP checksum to hardware that is not there:
-				       * the peer needs `ethtool -K IF tx off` */
+	uint64_t hint_partial_csum;   /* TCP frames whose checksum looks unfinished (1 of 65536 does by
+				       * chance): many mean that the peer leaves it to hardware that
+				       * is not there and needs `ethtool -K IF tx off` */
 	uint64_t drop_backlog;	      /* SYN over n_backlog_max or the table is full */
 	uint64_t drop_no_holder;      /* n_frames_held_max reached, even after pruning */
 	uint64_t out_of_order_pruned; /* times the out-of-order queues were thrown away */
@@ -122,9 +123,9 @@ int stack_open(const struct stack_config *config, stack_output_fn output, void *
  * NULL is allowed. Not from inside an event. */
 void stack_close(struct stack *stack);
 
-/* Feed one frame. Takes it in every case: @free_frame(@handle) is called once, now or when lwIP is
+/* Feed one frame; lwIP may change its bytes. Takes it in every case: @free_frame(@handle) is called once, now or when lwIP is
  * done with it. Bad frames are dropped and counted. Runs events. */
-void stack_input(struct stack *stack, const void *data, size_t size, stack_free_fn free_frame,
+void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn free_frame,
 		 void *handle);
 
 /* Run due timers, send what is due, acknowledge what arrived since the last call. Once per turn of

@@ -1,0 +1,21 @@
+/* eal.h - start DPDK's environment (EAL) as a guest in our process, once.
+ *
+ * Why apart: EAL likes to own its process - command line, signals, affinity, log - and this file is
+ * where that is undone. Called by port_dpdk.c only.
+ * Threads: the thread that opens ports. Blocks.
+ */
+#ifndef PORT_EAL_H
+#define PORT_EAL_H
+
+#include <stddef.h>
+
+#include "port/port.h"
+
+/* Start EAL for @config if it is not running. @pci: PCI address to probe, or NULL: no PCI scan.
+ * Leaves the caller's signal mask and affinity as they were; EAL's threads get all signals blocked.
+ * 0; -EINVAL: cores; -ENOMEM: memory or hugepages; -EALREADY: running without PCI but @pci is
+ * given; other -errno from DPDK. @ret_error as in port_open(). */
+int eal_start(const struct port_config *config, const char *pci, char *ret_error, size_t error_size)
+	__attribute__((warn_unused_result));
+
+#endif

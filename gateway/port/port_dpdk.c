@@ -1,0 +1,382 @@
+/* port_dpdk.c - port.h over one DPDK ethdev with one receive and one transmit queue. */
+#include "port/port.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <linux/if_packet.h>
+#include <rte_bus_vdev.h>
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+
+#include "port/device.h"
+#include "port/eal.h"
+#include "port/wakefd.h"
+
+#define DESCRIPTORS    1024 /* per ring, where the driver lets us choose */
+#define POOL_CACHE     256
+#define TX_QUEUE_MAX   256 /* frames waiting for the driver's ring */
+#define TX_FLUSH_AT    32  /* transmit at once when so many wait */
+#define BUFFERS_MIN    (2 * DESCRIPTORS + 2 * POOL_CACHE + TX_QUEUE_MAX)
+#define BUFFERS_MAX    (1u << 20)
+
+_Static_assert(RTE_MBUF_DEFAULT_DATAROOM >= PORT_FRAME_MAX + 4, "a frame must fit one buffer");
+
+struct port {
+	uint16_t id; /* DPDK's */
+	struct device device;
+	uint8_t mac[PORT_MAC_BYTES];
+	struct rte_mempool *pool;
+	int wait_fd;	    /* the driver's socket or interrupt eventfd; -1: none */
+	bool has_interrupt; /* wait_fd is an eventfd that must be armed and drained */
+	bool added;	    /* the vdev exists */
+	bool started;
+	struct rte_mbuf *tx[TX_QUEUE_MAX];
+	unsigned int n_tx;
+	bool tx_stuck; /* the last flush moved nothing: do not stay awake for it */
+	struct port_counters counters;
+	uint64_t kernel_drops; /* net_af_packet: the kernel's count, cleared by each read */
+};
+
+static int fail(char *ret_error, size_t error_size, int rc, const struct device *device,
+		const char *what)
+{
+	snprintf(ret_error, error_size, "%s: %s: %s", device->name, what, strerror(-rc));
+	return rc;
+}
+
+static int check_interface(const struct device *device, char *ret_error, size_t error_size)
+{
+	if (!device->interface[0] || if_nametoindex(device->interface))
+		return 0;
+	snprintf(ret_error, error_size, "%s: no interface \"%s\" in this network namespace",
+		 device->name, device->interface);
+	return -ENODEV;
+}
+
+/* Make the device known to DPDK and learn its port id. */
+static int add_device(struct port *port, char *ret_error, size_t error_size)
+{
+	const struct device *device = &port->device;
+	int rc;
+
+	if (device->kind != DEVICE_PCI) {
+		rc = rte_vdev_init(device->name, device->args);
+		if (rc < 0)
+			return fail(ret_error, error_size, rc == -1 ? -ENODEV : rc, device,
+				    "the driver refuses it (is its package installed, the "
+				    "interface up, are you root?)");
+		port->added = true;
+	}
+	if (rte_eth_dev_get_port_by_name(device->name, &port->id))
+		return fail(ret_error, error_size, -ENODEV, device,
+			    "no such Ethernet device (a PCI card must be bound to vfio-pci)");
+	return 0;
+}
+
+static int make_pool(struct port *port, const struct port_config *config)
+{
+	unsigned int n = config->n_buffers ? config->n_buffers : PORT_BUFFERS_DEFAULT;
+	char name[RTE_MEMPOOL_NAMESIZE];
+
+	snprintf(name, sizeof(name), "frames%u", port->id);
+	port->pool = rte_pktmbuf_pool_create(name, n, POOL_CACHE, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
+					     (int)SOCKET_ID_ANY);
+	return port->pool ? 0 : -rte_errno;
+}
+
+/* Configure, set up both queues and start, with receive interrupts where a card has them. */
+static int start(struct port *port, bool interrupt, const char **ret_step)
+{
+	struct rte_eth_conf conf = { .intr_conf = { .rxq = interrupt } };
+	uint16_t n_rx = DESCRIPTORS, n_tx = DESCRIPTORS;
+	int rc;
+
+	*ret_step = "configure";
+	rc = rte_eth_dev_configure(port->id, 1, 1, &conf);
+	if (!rc)
+		rc = rte_eth_dev_adjust_nb_rx_tx_desc(port->id, &n_rx, &n_tx);
+	if (rc)
+		return rc;
+	*ret_step = "set up the receive queue (net_af_xdp: are the kernel's XDP and CAP_NET_ADMIN "
+		    "there, is another XDP program attached?)";
+	rc = rte_eth_rx_queue_setup(port->id, 0, n_rx, SOCKET_ID_ANY, NULL, port->pool);
+	if (rc)
+		return rc;
+	*ret_step = "set up the transmit queue";
+	rc = rte_eth_tx_queue_setup(port->id, 0, n_tx, SOCKET_ID_ANY, NULL);
+	if (rc)
+		return rc;
+	*ret_step = "start";
+	rc = rte_eth_dev_start(port->id);
+	if (rc)
+		return rc;
+	port->started = true;
+	return 0;
+}
+
+static void find_wait_fd(struct port *port, const struct wakefd_view *before)
+{
+	int rc = -1;
+
+	switch (port->device.kind) {
+	case DEVICE_AF_PACKET:
+		rc = wakefd_find(before, AF_PACKET);
+		break;
+	case DEVICE_AF_XDP:
+		rc = wakefd_find(before, AF_XDP);
+		break;
+	case DEVICE_PCI:
+		rc = rte_eth_dev_rx_intr_ctl_q_get_fd(port->id, 0);
+		port->has_interrupt = rc >= 0;
+		break;
+	case DEVICE_VDEV_OTHER:
+		break;
+	}
+	port->wait_fd = rc >= 0 ? rc : -1;
+}
+
+static int bring_up(struct port *port, const struct port_config *config, char *ret_error,
+		    size_t error_size)
+{
+	struct wakefd_view before;
+	struct rte_ether_addr mac;
+	const char *step;
+	int rc;
+
+	rc = wakefd_look(&before);
+	if (rc)
+		return fail(ret_error, error_size, rc, &port->device, "read /proc/self/fd");
+	rc = add_device(port, ret_error, error_size);
+	if (rc)
+		return rc;
+	rc = make_pool(port, config);
+	if (rc)
+		return fail(ret_error, error_size, rc, &port->device,
+			    "make the frame buffers (raise memory_mb or lower n_buffers)");
+	rc = start(port, port->device.kind == DEVICE_PCI, &step);
+	if (rc == -ENOTSUP && port->device.kind == DEVICE_PCI)
+		rc = start(port, false, &step); /* a card without receive interrupts */
+	if (rc)
+		return fail(ret_error, error_size, rc, &port->device, step);
+	rc = rte_eth_macaddr_get(port->id, &mac);
+	if (rc)
+		return fail(ret_error, error_size, rc, &port->device, "read the MAC address");
+	memcpy(port->mac, mac.addr_bytes, sizeof(port->mac));
+	find_wait_fd(port, &before);
+	return 0;
+}
+
+static int check_config(const struct port_config *config, struct device *ret_device,
+			char *ret_error, size_t error_size)
+{
+	if (!config->device || device_parse(config->device, ret_device)) {
+		snprintf(ret_error, error_size,
+			 "device \"%s\": want net_af_packet0,iface=NAME or net_af_xdp0,iface=NAME "
+			 "or a PCI address like 0000:3b:00.0",
+			 config->device ? config->device : "");
+		return -EINVAL;
+	}
+	if (config->mtu > PORT_MTU_MAX) {
+		snprintf(ret_error, error_size, "mtu %u: at most %d", config->mtu, PORT_MTU_MAX);
+		return -EINVAL;
+	}
+	if (config->n_buffers &&
+	    (config->n_buffers < BUFFERS_MIN || config->n_buffers > BUFFERS_MAX)) {
+		snprintf(ret_error, error_size, "n_buffers %u: want %d..%u", config->n_buffers,
+			 BUFFERS_MIN, BUFFERS_MAX);
+		return -EINVAL;
+	}
+	return check_interface(ret_device, ret_error, error_size);
+}
+
+int port_open(const struct port_config *config, struct port **ret_port, char *ret_error,
+	      size_t error_size)
+{
+	struct device device;
+	struct port *port;
+	int rc;
+
+	rc = check_config(config, &device, ret_error, error_size);
+	if (rc)
+		return rc;
+	rc = eal_start(config, device.kind == DEVICE_PCI ? device.name : NULL, ret_error,
+		       error_size);
+	if (rc)
+		return rc;
+	port = calloc(1, sizeof(*port));
+	if (!port)
+		return fail(ret_error, error_size, -ENOMEM, &device, "open");
+	port->device = device;
+	port->id = RTE_MAX_ETHPORTS;
+	port->wait_fd = -1;
+	rc = bring_up(port, config, ret_error, error_size);
+	if (rc) {
+		port_close(port);
+		return rc;
+	}
+	*ret_port = port;
+	return 0;
+}
+
+void port_close(struct port *port)
+{
+	if (!port)
+		return;
+	rte_pktmbuf_free_bulk(port->tx, port->n_tx);
+	if (port->started)
+		(void)rte_eth_dev_stop(port->id); /* close follows in any case */
+	if (port->added)
+		(void)rte_vdev_uninit(port->device.name); /* closes the ethdev too */
+	else if (port->id < RTE_MAX_ETHPORTS)
+		(void)rte_eth_dev_close(port->id);
+	rte_mempool_free(port->pool);
+	free(port);
+}
+
+size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max)
+{
+	struct rte_mbuf *burst[PORT_BURST_MAX];
+	uint16_t n, i;
+	size_t n_out = 0;
+
+	if (max > PORT_BURST_MAX)
+		max = PORT_BURST_MAX;
+	n = rte_eth_rx_burst(port->id, 0, burst, (uint16_t)max);
+	for (i = 0; i < n; i++) {
+		struct rte_mbuf *mbuf = burst[i];
+
+		/* A stripped tag would make a foreign VLAN's frame look like ours. */
+		if (mbuf->nb_segs != 1 || mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
+			port->counters.rx_dropped++;
+			rte_pktmbuf_free(mbuf);
+			continue;
+		}
+		ret_frames[n_out].data = rte_pktmbuf_mtod(mbuf, void *);
+		ret_frames[n_out].size = rte_pktmbuf_data_len(mbuf);
+		ret_frames[n_out].handle = mbuf;
+		port->counters.rx_bytes += ret_frames[n_out].size;
+		n_out++;
+	}
+	port->counters.rx_frames += n_out;
+	return n_out;
+}
+
+void port_frame_free(void *handle)
+{
+	rte_pktmbuf_free(handle);
+}
+
+void port_flush(struct port *port)
+{
+	unsigned int sent, i;
+
+	if (port->n_tx == 0)
+		return;
+	sent = rte_eth_tx_burst(port->id, 0, port->tx, (uint16_t)port->n_tx);
+	port->counters.tx_frames += sent;
+	port->tx_stuck = sent == 0;
+	port->n_tx -= sent;
+	for (i = 0; sent > 0 && i < port->n_tx; i++)
+		port->tx[i] = port->tx[sent + i];
+}
+
+int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces)
+{
+	struct rte_mbuf *mbuf;
+	size_t size = 0, i;
+	char *to;
+
+	for (i = 0; i < n_pieces && i < PORT_PIECES_MAX && size <= PORT_FRAME_MAX; i++)
+		size += pieces[i].iov_len < PORT_FRAME_MAX ? pieces[i].iov_len :
+							     PORT_FRAME_MAX + 1;
+	if (size == 0 || size > PORT_FRAME_MAX || n_pieces > PORT_PIECES_MAX) {
+		port->counters.tx_dropped++;
+		return -EMSGSIZE;
+	}
+	if (port->n_tx == TX_QUEUE_MAX)
+		port_flush(port);
+	if (port->n_tx == TX_QUEUE_MAX) {
+		port->counters.tx_dropped++;
+		return -ENOBUFS;
+	}
+	mbuf = rte_pktmbuf_alloc(port->pool);
+	if (!mbuf) {
+		port->counters.tx_no_buffer++;
+		return -ENOBUFS;
+	}
+	to = rte_pktmbuf_append(mbuf, (uint16_t)size); /* fits: see the assert above */
+	for (i = 0; i < n_pieces; i++) {
+		memcpy(to, pieces[i].iov_base, pieces[i].iov_len);
+		to += pieces[i].iov_len;
+	}
+	port->counters.tx_bytes += size;
+	port->tx[port->n_tx++] = mbuf;
+	if (port->n_tx >= TX_FLUSH_AT && !port->tx_stuck)
+		port_flush(port);
+	return 0;
+}
+
+int port_wait_fd(const struct port *port)
+{
+	return port->wait_fd;
+}
+
+bool port_arm(struct port *port)
+{
+	struct pollfd wait = { .fd = port->wait_fd, .events = POLLIN };
+
+	if (port->n_tx > 0 && !port->tx_stuck)
+		return true;
+	if (!port->has_interrupt)
+		return false; /* epoll on a level-triggered socket sees what is there already */
+	if (rte_eth_dev_rx_intr_enable(port->id, 0))
+		return true; /* cannot be woken: keep polling */
+	/* A frame between the last empty poll and the line above raises no interrupt. */
+	return rte_eth_rx_queue_count(port->id, 0) > 0 || poll(&wait, 1, 0) > 0;
+}
+
+void port_disarm(struct port *port)
+{
+	uint64_t count;
+
+	port->counters.wakes++;
+	port->tx_stuck = false;
+	if (!port->has_interrupt)
+		return;
+	(void)rte_eth_dev_rx_intr_disable(port->id, 0); /* at worst one wake-up too many */
+	while (read(port->wait_fd, &count, sizeof(count)) < 0 && errno == EINTR)
+		;
+}
+
+const uint8_t *port_mac(const struct port *port)
+{
+	return port->mac;
+}
+
+void port_get_counters(struct port *port, struct port_counters *ret_counters)
+{
+	struct rte_eth_stats stats;
+	struct tpacket_stats kernel;
+	socklen_t size = sizeof(kernel);
+
+	*ret_counters = port->counters;
+	if (port->device.kind == DEVICE_AF_PACKET && port->wait_fd >= 0 &&
+	    !getsockopt(port->wait_fd, SOL_PACKET, PACKET_STATISTICS, &kernel, &size))
+		port->kernel_drops += kernel.tp_drops;
+	ret_counters->rx_missed = port->kernel_drops;
+	if (rte_eth_stats_get(port->id, &stats))
+		return;
+	ret_counters->rx_missed += stats.imissed;
+	ret_counters->rx_no_buffer = stats.rx_nombuf;
+	ret_counters->tx_dropped += stats.oerrors;
+}
