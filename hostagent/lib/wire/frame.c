@@ -1,0 +1,231 @@
+#include "wire/frame.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* The state of a streaming hash lives on the stack here, so its size must be known. */
+#define XXH_STATIC_LINKING_ONLY
+#include <xxhash.h>
+
+_Static_assert(WIRE_HEADER_SIZE == 40 && WIRE_HASHED_SIZE == 32, "docs/wire-format.md");
+
+enum header_offset {
+	AT_TYPE	      = 0,
+	AT_FLAGS      = 1,
+	AT_RESERVED   = 2,
+	AT_SIZE	      = 4,
+	AT_TERM	      = 8,
+	AT_EPOCH      = 16,
+	AT_SEQ	      = 24,
+	AT_GENERATION = 28,
+	AT_CHECKSUM   = 32,
+};
+
+#define AGENT_ANY   (WIRE_SENDER_AGENT_CONTROL | WIRE_SENDER_PRIMARY | WIRE_SENDER_STANDBY)
+#define GATEWAY_ANY                                                                                \
+	(WIRE_SENDER_GATEWAY_CONTROL | WIRE_SENDER_GATEWAY_PRIMARY | WIRE_SENDER_GATEWAY_STANDBY)
+/* What the primary streams reaches the standby through the gateway. */
+#define STREAMED    (WIRE_SENDER_PRIMARY | WIRE_SENDER_GATEWAY_STANDBY)
+
+struct type_row {
+	const char *name;      /* NULL: no such type */
+	uint32_t payload_min;  /* bytes */
+	uint32_t payload_max;
+	uint8_t flags;	       /* those that are known */
+	uint8_t senders;       /* mask of enum wire_sender */
+};
+
+/* Payload bounds are those of the messages' fields; a decoder checks the rest. HELLO may be longer
+ * than this version's: its tail belongs to later ones. */
+static const struct type_row types[WIRE_STREAM_ERROR + 1] = {
+	[WIRE_HELLO]	    = {"HELLO", 31, 1024, 0, AGENT_ANY},
+	[WIRE_WELCOME]	    = {"WELCOME", 12, 11 + WIRE_NAME_MAX, 0, GATEWAY_ANY},
+	[WIRE_REFUSED]	    = {"REFUSED", 4, 4 + WIRE_TEXT_MAX, 0, GATEWAY_ANY},
+	[WIRE_BEAT]	    = {"BEAT", 8, 8, 0, WIRE_SENDER_AGENT_CONTROL},
+	[WIRE_BEAT_ACK]	    = {"BEAT_ACK", 8, 8, 0, WIRE_SENDER_GATEWAY_CONTROL},
+	[WIRE_REPORT]	    = {"REPORT", 9, 8 + WIRE_NAME_MAX + WIRE_TEXT_MAX + WIRE_STATS_MAX, 0,
+			       WIRE_SENDER_AGENT_CONTROL},
+	[WIRE_ORDER]	    = {"ORDER", 13, 12 + WIRE_NAME_MAX + WIRE_TEXT_MAX, 0,
+			       WIRE_SENDER_GATEWAY_CONTROL},
+	[WIRE_ORDER_DONE]   = {"ORDER_DONE", 13, 12 + WIRE_NAME_MAX + WIRE_TEXT_MAX, 0,
+			       WIRE_SENDER_AGENT_CONTROL},
+	[WIRE_RESUME]	    = {"RESUME", 0, 0, 0, WIRE_SENDER_GATEWAY_PRIMARY},
+	[WIRE_GEOMETRY]	    = {"GEOMETRY", 28, WIRE_PAYLOAD_MAX, 0, STREAMED},
+	[WIRE_EPOCH_BEGIN]  = {"EPOCH_BEGIN", 8, 8, WIRE_FLAG_FULL, STREAMED},
+	[WIRE_PAGES]	    = {"PAGES", 0, WIRE_PAYLOAD_MAX, 0, STREAMED},
+	[WIRE_DEVICE]	    = {"DEVICE", 4, WIRE_PAYLOAD_MAX, 0, STREAMED},
+	[WIRE_EPOCH_END]    = {"EPOCH_END", 16, 16, 0, STREAMED},
+	[WIRE_EPOCH_ACK]    = {"EPOCH_ACK", 0, 0, 0, WIRE_SENDER_STANDBY},
+	[WIRE_COMMIT]	    = {"COMMIT", 0, 0, 0, WIRE_SENDER_GATEWAY_PRIMARY},
+	[WIRE_STREAM_ERROR] = {"STREAM_ERROR", 4, 4 + WIRE_TEXT_MAX, 0,
+			       WIRE_SENDER_PRIMARY | WIRE_SENDER_STANDBY |
+				       WIRE_SENDER_GATEWAY_PRIMARY},
+};
+
+static const struct type_row *find_type(uint8_t type)
+{
+	if (type > WIRE_STREAM_ERROR || !types[type].name)
+		return NULL;
+	return &types[type];
+}
+
+const char *wire_type_name(uint8_t type)
+{
+	const struct type_row *row = find_type(type);
+
+	return row ? row->name : "UNKNOWN";
+}
+
+bool wire_type_allowed(uint8_t type, unsigned sender)
+{
+	const struct type_row *row = find_type(type);
+
+	return row && (row->senders & sender);
+}
+
+char *wire_error_text(const struct wire_error *error, char *text, size_t size)
+{
+	snprintf(text, size, "%s frame: %s at %s offset %zu: %s",
+		 error->type ? wire_type_name(error->type) : "unreadable", error->field,
+		 error->in_header ? "header" : "payload", error->offset, error->reason);
+	return text;
+}
+
+static int refuse(struct wire_error *error, uint8_t type, const char *field, size_t offset,
+		  const char *reason, int code)
+{
+	if (error) {
+		error->type	 = find_type(type) ? type : 0;
+		error->field	 = field;
+		error->reason	 = reason;
+		error->offset	 = offset;
+		error->in_header = true;
+	}
+	return code;
+}
+
+/* Over the header's first 32 bytes and the payload, which the checksum lies between. */
+static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size_t n_pieces)
+{
+	XXH3_state_t state;
+
+	XXH3_INITSTATE(&state);
+	/* These fail only when given NULL. */
+	(void)XXH3_64bits_reset(&state);
+	(void)XXH3_64bits_update(&state, header, WIRE_HASHED_SIZE);
+	for (size_t i = 0; i < n_pieces; i++) {
+		if (pieces[i].iov_len > 0)
+			(void)XXH3_64bits_update(&state, pieces[i].iov_base, pieces[i].iov_len);
+	}
+	return XXH3_64bits_digest(&state);
+}
+
+/* 0 or -EPROTO; *error is set in the latter case. */
+static int check_header(const uint8_t *p, uint32_t size, struct wire_error *error)
+{
+	const uint8_t type	   = p[AT_TYPE];
+	const struct type_row *row = find_type(type);
+
+	if (!row)
+		return refuse(error, type, "type", AT_TYPE, "not a known frame type", -EPROTO);
+	if (p[AT_FLAGS] & ~row->flags)
+		return refuse(error, type, "flags", AT_FLAGS, "unknown bit set", -EPROTO);
+	if (bytes_get_be16(p + AT_RESERVED) != 0)
+		return refuse(error, type, "reserved", AT_RESERVED, "not zero", -EPROTO);
+	if (size < row->payload_min)
+		return refuse(error, type, "payload size", AT_SIZE, "too small for this type",
+			      -EPROTO);
+	if (size > row->payload_max)
+		return refuse(error, type, "payload size", AT_SIZE, "too large for this type",
+			      -EPROTO);
+	return 0;
+}
+
+int wire_frame_decode(const uint8_t **at, const uint8_t *end, struct wire_frame *ret_frame,
+		      struct wire_error *error)
+{
+	const uint8_t *p  = *at;
+	const size_t left = (size_t)(end - p);
+	struct iovec payload;
+	uint32_t size;
+	int r;
+
+	if (left < WIRE_HEADER_SIZE)
+		return -EAGAIN;
+	size = bytes_get_be32(p + AT_SIZE);
+	r    = check_header(p, size, error);
+	if (r < 0)
+		return r;
+	if (left - WIRE_HEADER_SIZE < size)
+		return -EAGAIN;
+	payload.iov_base = (void *)(p + WIRE_HEADER_SIZE);
+	payload.iov_len	 = size;
+	if (checksum(p, &payload, 1) != bytes_get_be64(p + AT_CHECKSUM))
+		return refuse(error, p[AT_TYPE], "checksum", AT_CHECKSUM,
+			      "does not match the content", -EBADMSG);
+	*ret_frame = (struct wire_frame){
+		.h = {
+			.type	      = p[AT_TYPE],
+			.flags	      = p[AT_FLAGS],
+			.payload_size = size,
+			.seq	      = bytes_get_be32(p + AT_SEQ),
+			.generation   = bytes_get_be32(p + AT_GENERATION),
+			.term	      = bytes_get_be64(p + AT_TERM),
+			.epoch	      = bytes_get_be64(p + AT_EPOCH),
+		},
+		.payload = p + WIRE_HEADER_SIZE,
+	};
+	*at = p + WIRE_HEADER_SIZE + size;
+	return 0;
+}
+
+int wire_frame_seal(uint8_t ret_bytes[WIRE_HEADER_SIZE], const struct wire_header *header,
+		    const struct iovec *pieces, size_t n_pieces)
+{
+	uint8_t bytes[WIRE_HEADER_SIZE] = {0};
+	size_t size			= 0;
+
+	for (size_t i = 0; i < n_pieces; i++) {
+		if (pieces[i].iov_len > WIRE_PAYLOAD_MAX - size)
+			return -EINVAL;
+		size += pieces[i].iov_len;
+	}
+	bytes[AT_TYPE]	= header->type;
+	bytes[AT_FLAGS] = header->flags;
+	bytes_put_be32(bytes + AT_SIZE, (uint32_t)size);
+	bytes_put_be64(bytes + AT_TERM, header->term);
+	bytes_put_be64(bytes + AT_EPOCH, header->epoch);
+	bytes_put_be32(bytes + AT_SEQ, header->seq);
+	bytes_put_be32(bytes + AT_GENERATION, header->generation);
+	if (check_header(bytes, (uint32_t)size, NULL) < 0)
+		return -EINVAL;
+	bytes_put_be64(bytes + AT_CHECKSUM, checksum(bytes, pieces, n_pieces));
+	memcpy(ret_bytes, bytes, sizeof(bytes));
+	return 0;
+}
+
+int wire_frame_begin(uint8_t *buffer, size_t size, struct bytes_writer *ret_payload)
+{
+	if (size < WIRE_HEADER_SIZE)
+		return -ENOBUFS;
+	if (size > WIRE_FRAME_MAX)
+		size = WIRE_FRAME_MAX;
+	*ret_payload = (struct bytes_writer){.at = buffer + WIRE_HEADER_SIZE, .end = buffer + size};
+	return 0;
+}
+
+int wire_frame_finish(uint8_t *buffer, const struct bytes_writer *payload,
+		      const struct wire_header *header, size_t *ret_size)
+{
+	struct iovec piece = {.iov_base = buffer + WIRE_HEADER_SIZE};
+	int r;
+
+	if (payload->bad)
+		return -ENOBUFS;
+	piece.iov_len = (size_t)(payload->at - buffer) - WIRE_HEADER_SIZE;
+	r	      = wire_frame_seal(buffer, header, &piece, 1);
+	if (r < 0)
+		return r;
+	*ret_size = WIRE_HEADER_SIZE + piece.iov_len;
+	return 0;
+}

@@ -1,0 +1,178 @@
+/* BEAT, REPORT, ORDER, ORDER_DONE: the control connection; and the names of its numbers. */
+#include "wire/msg.h"
+
+#include "wire/msg_cursor.h"
+
+static const char *const state_names[WIRE_STATE_COUNT] = {
+	[WIRE_STATE_IDLE]	      = "idle",
+	[WIRE_STATE_ATTACHING]	      = "attaching",
+	[WIRE_STATE_SYNCING]	      = "syncing",
+	[WIRE_STATE_PROTECTED]	      = "protected",
+	[WIRE_STATE_LOST]	      = "lost",
+	[WIRE_STATE_FENCED]	      = "fenced",
+	[WIRE_STATE_RUNNING]	      = "running",
+	[WIRE_STATE_STANDBY_STARTING] = "standby-starting",
+	[WIRE_STATE_STANDBY_WARM]     = "standby-warm",
+	[WIRE_STATE_STANDBY_READY]    = "standby-ready",
+	[WIRE_STATE_PROMOTING]	      = "promoting",
+	[WIRE_STATE_FAILED]	      = "failed",
+};
+
+static const char *const verdict_names[WIRE_VERDICT_COUNT] = {
+	[WIRE_VERDICT_NONE]	= "none",
+	[WIRE_VERDICT_EXITED]	= "exited",
+	[WIRE_VERDICT_PAUSED]	= "paused",
+	[WIRE_VERDICT_SHUTDOWN] = "shutdown",
+};
+
+static const char *const verb_names[WIRE_VERB_FENCE + 1] = {
+	[0]			  = "unknown",
+	[WIRE_VERB_STANDBY_START] = "standby-start",
+	[WIRE_VERB_STANDBY_STOP]  = "standby-stop",
+	[WIRE_VERB_PROTECT]	  = "protect",
+	[WIRE_VERB_UNPROTECT]	  = "unprotect",
+	[WIRE_VERB_PROMOTE]	  = "promote",
+	[WIRE_VERB_FENCE]	  = "fence",
+};
+
+static const char *const role_names[WIRE_VM_ROLE_STANDBY + 1] = {
+	[WIRE_VM_ROLE_NONE]    = "none",
+	[WIRE_VM_ROLE_PRIMARY] = "primary",
+	[WIRE_VM_ROLE_STANDBY] = "standby",
+};
+
+static const char *pick(const char *const *names, size_t n, uint8_t i)
+{
+	return i < n ? names[i] : "unknown";
+}
+
+const char *wire_state_name(uint8_t state)
+{
+	return pick(state_names, WIRE_STATE_COUNT, state);
+}
+
+const char *wire_verdict_name(uint8_t verdict)
+{
+	return pick(verdict_names, WIRE_VERDICT_COUNT, verdict);
+}
+
+const char *wire_verb_name(uint8_t verb)
+{
+	return pick(verb_names, WIRE_VERB_FENCE + 1, verb);
+}
+
+const char *wire_vm_role_name(uint8_t role)
+{
+	return pick(role_names, WIRE_VM_ROLE_STANDBY + 1, role);
+}
+
+int wire_beat_encode(const struct wire_beat *beat, struct bytes_writer *w)
+{
+	bytes_write_be64(w, beat->mono_ns);
+	return write_result(w);
+}
+
+int wire_beat_decode(const struct wire_frame *frame, struct wire_beat *ret_beat,
+		     struct wire_error *error)
+{
+	const uint8_t type    = frame->h.type == WIRE_BEAT_ACK ? WIRE_BEAT_ACK : WIRE_BEAT;
+	struct cursor c	      = cursor_begin(frame, type, error);
+	struct wire_beat beat = {.mono_ns = cursor_u64(&c, "mono_ns")};
+
+	if (cursor_end(&c) < 0)
+		return -EPROTO;
+	*ret_beat = beat;
+	return 0;
+}
+
+int wire_report_encode(const struct wire_report *report, struct bytes_writer *w)
+{
+	if (report->role > WIRE_VM_ROLE_STANDBY || report->state >= WIRE_STATE_COUNT ||
+	    report->verdict >= WIRE_VERDICT_COUNT)
+		return write_invalid(w);
+	if (write_string(w, 1, wire_name_bytes_are_valid, report->vm, WIRE_NAME_MAX) < 0)
+		return -EINVAL;
+	bytes_write_u8(w, report->role);
+	bytes_write_u8(w, report->state);
+	bytes_write_u8(w, report->verdict);
+	if (write_string(w, 2, wire_text_bytes_are_valid, report->text, WIRE_TEXT_MAX) < 0 ||
+	    write_string(w, 2, wire_stats_bytes_are_valid, report->stats, WIRE_STATS_MAX) < 0)
+		return -EINVAL;
+	return write_result(w);
+}
+
+int wire_report_decode(const struct wire_frame *frame, struct wire_report *ret_report,
+		       struct wire_error *error)
+{
+	struct cursor c		  = cursor_begin(frame, WIRE_REPORT, error);
+	struct wire_report report = {0};
+
+	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, report.vm, sizeof(report.vm));
+	report.role    = cursor_u8(&c, "role", 0, WIRE_VM_ROLE_STANDBY);
+	report.state   = cursor_u8(&c, "state", 0, WIRE_STATE_COUNT - 1);
+	report.verdict = cursor_u8(&c, "verdict", 0, WIRE_VERDICT_COUNT - 1);
+	cursor_string(&c, "text", 2, wire_text_bytes_are_valid, report.text, sizeof(report.text));
+	cursor_string(&c, "stats", 2, wire_stats_bytes_are_valid, report.stats,
+		      sizeof(report.stats));
+	if (cursor_end(&c) < 0)
+		return -EPROTO;
+	*ret_report = report;
+	return 0;
+}
+
+int wire_order_encode(const struct wire_order *order, struct bytes_writer *w)
+{
+	if (order->verb < WIRE_VERB_STANDBY_START || order->verb > WIRE_VERB_FENCE)
+		return write_invalid(w);
+	bytes_write_be64(w, order->order_id);
+	bytes_write_u8(w, order->verb);
+	if (write_string(w, 1, wire_name_bytes_are_valid, order->vm, WIRE_NAME_MAX) < 0 ||
+	    write_string(w, 2, wire_text_bytes_are_valid, order->argument, WIRE_TEXT_MAX) < 0)
+		return -EINVAL;
+	return write_result(w);
+}
+
+int wire_order_decode(const struct wire_frame *frame, struct wire_order *ret_order,
+		      struct wire_error *error)
+{
+	struct cursor c		= cursor_begin(frame, WIRE_ORDER, error);
+	struct wire_order order = {0};
+
+	order.order_id = cursor_u64(&c, "order_id");
+	order.verb     = cursor_u8(&c, "verb", WIRE_VERB_STANDBY_START, WIRE_VERB_FENCE);
+	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, order.vm, sizeof(order.vm));
+	cursor_string(&c, "argument", 2, wire_text_bytes_are_valid, order.argument,
+		      sizeof(order.argument));
+	if (cursor_end(&c) < 0)
+		return -EPROTO;
+	*ret_order = order;
+	return 0;
+}
+
+int wire_order_done_encode(const struct wire_order_done *done, struct bytes_writer *w)
+{
+	if (done->status > WIRE_ORDER_REFUSED)
+		return write_invalid(w);
+	bytes_write_be64(w, done->order_id);
+	bytes_write_u8(w, done->status);
+	if (write_string(w, 1, wire_name_bytes_are_valid, done->vm, WIRE_NAME_MAX) < 0 ||
+	    write_string(w, 2, wire_text_bytes_are_valid, done->text, WIRE_TEXT_MAX) < 0)
+		return -EINVAL;
+	return write_result(w);
+}
+
+int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_done *ret_done,
+			   struct wire_error *error)
+{
+	struct cursor c		    = cursor_begin(frame, WIRE_ORDER_DONE, error);
+	struct wire_order_done done = {0};
+
+	done.order_id = cursor_u64(&c, "order_id");
+	done.status   = cursor_u8(&c, "status", 0, WIRE_ORDER_REFUSED);
+	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, done.vm, sizeof(done.vm));
+	cursor_string(&c, "text", 2, wire_text_bytes_are_valid, done.text, sizeof(done.text));
+	if (cursor_end(&c) < 0)
+		return -EPROTO;
+	*ret_done = done;
+	return 0;
+}

@@ -1,0 +1,171 @@
+/* msg_cursor.h - reading a payload field by field, and saying which one was wrong.
+ *
+ * Private to the msg_*.c files. Why: every decoder has the same three ways to fail (short, out of
+ * bounds, trailing bytes) and must name field and offset. The first failure wins; later reads give
+ * 0, so a decoder reads straight through and asks once, in cursor_end().
+ * Threads: any; a cursor lives on its decoder's stack.
+ */
+#ifndef WIRE_MSG_CURSOR_H
+#define WIRE_MSG_CURSOR_H
+
+#include <errno.h>
+
+#include "wire/msg.h"
+
+struct cursor {
+	struct bytes_reader r;
+	const uint8_t *start;	  /* of the payload */
+	struct wire_error *error; /* may be NULL */
+	uint8_t type;		  /* of the frame */
+	bool failed;
+};
+
+typedef bool (*cursor_check)(const char *bytes, size_t size);
+
+/* Record the first failure: @field at @offset is wrong because of @reason. */
+static inline void cursor_fail(struct cursor *c, const char *field, size_t offset,
+			       const char *reason)
+{
+	if (c->failed)
+		return;
+	c->failed = true;
+	c->r.bad  = true;
+	if (c->error)
+		*c->error = (struct wire_error){.type	= c->type,
+						.field	= field,
+						.reason = reason,
+						.offset = offset};
+}
+
+/* Start on a frame of @type, or fail when it is another. */
+static inline struct cursor cursor_begin(const struct wire_frame *frame, uint8_t type,
+					 struct wire_error *error)
+{
+	struct cursor c = {
+		.r     = {.at = frame->payload, .end = frame->payload + frame->h.payload_size},
+		.start = frame->payload,
+		.error = error,
+		.type  = frame->h.type,
+	};
+
+	if (frame->h.type != type)
+		cursor_fail(&c, "type", 0, "not the expected frame");
+	return c;
+}
+
+static inline size_t cursor_offset(const struct cursor *c)
+{
+	return (size_t)(c->r.at - c->start);
+}
+
+/* @size bytes in place, or NULL. */
+static inline const uint8_t *cursor_take(struct cursor *c, const char *field, size_t size)
+{
+	const size_t offset = cursor_offset(c);
+	const uint8_t *p    = bytes_take(&c->r, size);
+
+	if (!p)
+		cursor_fail(c, field, offset, "truncated");
+	return p;
+}
+
+/* An integer in [min, max]; 0 after a failure. */
+static inline uint64_t cursor_uint(struct cursor *c, const char *field, size_t size, uint64_t min,
+				   uint64_t max)
+{
+	const size_t offset = cursor_offset(c);
+	const uint8_t *p    = cursor_take(c, field, size);
+	uint64_t v	    = 0;
+
+	if (!p)
+		return 0;
+	for (size_t i = 0; i < size; i++)
+		v = v << 8 | p[i];
+	if (v < min || v > max) {
+		cursor_fail(c, field, offset, "out of bounds");
+		return 0;
+	}
+	return v;
+}
+
+static inline uint8_t cursor_u8(struct cursor *c, const char *field, uint8_t min, uint8_t max)
+{
+	return (uint8_t)cursor_uint(c, field, 1, min, max);
+}
+
+static inline uint16_t cursor_u16(struct cursor *c, const char *field, uint16_t min, uint16_t max)
+{
+	return (uint16_t)cursor_uint(c, field, 2, min, max);
+}
+
+static inline uint32_t cursor_u32(struct cursor *c, const char *field, uint32_t min, uint32_t max)
+{
+	return (uint32_t)cursor_uint(c, field, 4, min, max);
+}
+
+static inline uint64_t cursor_u64(struct cursor *c, const char *field)
+{
+	return cursor_uint(c, field, 8, 0, UINT64_MAX);
+}
+
+/* A string with a length of @size_bytes (1: str8, 2: str16), judged by @check, which also bounds
+ * its length; copied to @out of @out_size bytes. */
+static inline void cursor_string(struct cursor *c, const char *field, size_t size_bytes,
+				 cursor_check check, char *out, size_t out_size)
+{
+	const size_t offset = cursor_offset(c);
+	const size_t size   = (size_t)cursor_uint(c, field, size_bytes, 0, UINT16_MAX);
+	const uint8_t *p    = cursor_take(c, field, size);
+
+	if (!p)
+		return;
+	if (size >= out_size || !check((const char *)p, size)) {
+		cursor_fail(c, field, offset, "not a valid string here");
+		return;
+	}
+	memcpy(out, p, size);
+	out[size] = '\0';
+}
+
+/* 0 when everything was there and nothing is left; -EPROTO. */
+static inline int cursor_end(struct cursor *c)
+{
+	if (!c->failed && bytes_left(&c->r) > 0)
+		cursor_fail(c, "end", cursor_offset(c), "trailing bytes");
+	return c->failed ? -EPROTO : 0;
+}
+
+/* ---- writing ---- */
+
+/* A str8 or str16; marks @w bad when @check refuses it. 0 or -EINVAL. */
+static inline int write_string(struct bytes_writer *w, size_t size_bytes, cursor_check check,
+			       const char *text, size_t text_max)
+{
+	const size_t size = strnlen(text, text_max + 1);
+
+	if (size > text_max || !check(text, size)) {
+		w->bad = true;
+		return -EINVAL;
+	}
+	if (size_bytes == 1)
+		bytes_write_u8(w, (uint8_t)size);
+	else
+		bytes_write_be16(w, (uint16_t)size);
+	bytes_write(w, text, size);
+	return 0;
+}
+
+/* What an encoder returns at its end. */
+static inline int write_result(const struct bytes_writer *w)
+{
+	return w->bad ? -ENOBUFS : 0;
+}
+
+/* For fields that break the format: the writer is of no more use. */
+static inline int write_invalid(struct bytes_writer *w)
+{
+	w->bad = true;
+	return -EINVAL;
+}
+
+#endif
