@@ -1,0 +1,123 @@
+/* guest_proto.h - what the test guest's service and its client say to each other.
+ *
+ * What: fixed-size big-endian records on one TCP connection, requests of 40 bytes one way, replies
+ * of 56 the other, in order. The client may have many requests under way.
+ * Why: so that a client on ONE connection can tell each way in which a failover may go wrong. A
+ * reply carries the number of its request, the service's running count and a checksum over the
+ * guest memory that the request met: a lost, repeated or reordered reply shows in the number, a
+ * guest that forgot answered requests shows in the count, stale or torn memory in the checksum.
+ * Where: deploy/guest/service.c answers, deploy/guest/client.c asks. No part of Holdfast itself.
+ * Threads: any; pure functions.
+ *
+ *	request  0 magic  4 type  8 seq  16 n_pages  20 n_bytes  24 arg  32 zero      = 40
+ *	reply    0 magic  4 type  8 seq  16 count  24 checksum  32 flags  36 n_pages
+ *	        40 guest_ns  48 total                                                  = 56
+ */
+#ifndef GUEST_PROTO_H
+#define GUEST_PROTO_H
+
+#include <errno.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+#define GUEST_PORT_DEFAULT	 7000
+#define GUEST_REQUEST_MAGIC	 0x48465251u /* "HFRQ" */
+#define GUEST_REPLY_MAGIC	 0x48465250u /* "HFRP" */
+#define GUEST_REQUEST_SIZE	 40
+#define GUEST_REPLY_SIZE	 56
+#define GUEST_WINDOW_MAX_PAGES	 32768 /* 128 MiB: what one connection may make the guest hold */
+#define GUEST_WINDOW_MIN_PAGES	 1
+#define GUEST_BYTES_MIN		 16 /* seed and length */
+#define GUEST_BYTES_MAX		 4096
+#define GUEST_RATE_MAX_PAGES	 1000000
+#define GUEST_CONNECTIONS_MAX	 16
+
+/* Request types, client to service. Numbers are never reused. */
+enum guest_type {
+	GUEST_HELLO = 1, /* first record, seq 0: arg = window in pages, made and touched before the reply */
+	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window, n_bytes from the start of each */
+	GUEST_RATE  = 3, /* arg = background dirty rate, pages per second, n_bytes each; counts as a request */
+};
+
+/* Reply flags: each one set is a failure that the service itself saw. */
+enum guest_flag {
+	GUEST_FLAG_TORN	      = 1 << 0, /* a page of this connection did not hold what was written last */
+	GUEST_FLAG_BACKGROUND = 1 << 1, /* the same for a page of the background writer */
+	GUEST_FLAG_SEQUENCE   = 1 << 2, /* the request's number was not the last one's plus 1 */
+};
+
+struct guest_request {
+	uint32_t type;	  /* enum guest_type, or an unknown number */
+	uint64_t seq;	  /* 0 for HELLO, then 1, 2, 3 ... */
+	uint32_t n_pages; /* DIRTY: 0 .. the window */
+	uint32_t n_bytes; /* DIRTY, RATE: GUEST_BYTES_MIN .. GUEST_BYTES_MAX */
+	uint64_t arg;	  /* HELLO: window in pages; RATE: pages per second */
+};
+
+struct guest_reply {
+	uint32_t type;	   /* the request's */
+	uint64_t seq;	   /* the request's */
+	uint64_t count;	   /* requests answered on this connection, this one included */
+	uint64_t checksum; /* see guest_model.h */
+	uint32_t flags;	   /* enum guest_flag */
+	uint32_t n_pages;  /* pages dirtied for this request */
+	uint64_t guest_ns; /* the guest's monotonic clock when it answered */
+	uint64_t total;	   /* requests answered since the service started, all connections */
+};
+
+static inline void guest_request_encode(uint8_t p[GUEST_REQUEST_SIZE], const struct guest_request *r)
+{
+	bytes_put_be32(p, GUEST_REQUEST_MAGIC);
+	bytes_put_be32(p + 4, r->type);
+	bytes_put_be64(p + 8, r->seq);
+	bytes_put_be32(p + 16, r->n_pages);
+	bytes_put_be32(p + 20, r->n_bytes);
+	bytes_put_be64(p + 24, r->arg);
+	bytes_put_be64(p + 32, 0);
+}
+
+/* 0; -EPROTO: not a request. Values are as sent, unchecked. */
+static inline int guest_request_decode(const uint8_t p[GUEST_REQUEST_SIZE],
+				       struct guest_request *ret_request)
+{
+	if (bytes_get_be32(p) != GUEST_REQUEST_MAGIC)
+		return -EPROTO;
+	ret_request->type = bytes_get_be32(p + 4);
+	ret_request->seq = bytes_get_be64(p + 8);
+	ret_request->n_pages = bytes_get_be32(p + 16);
+	ret_request->n_bytes = bytes_get_be32(p + 20);
+	ret_request->arg = bytes_get_be64(p + 24);
+	return 0;
+}
+
+static inline void guest_reply_encode(uint8_t p[GUEST_REPLY_SIZE], const struct guest_reply *r)
+{
+	bytes_put_be32(p, GUEST_REPLY_MAGIC);
+	bytes_put_be32(p + 4, r->type);
+	bytes_put_be64(p + 8, r->seq);
+	bytes_put_be64(p + 16, r->count);
+	bytes_put_be64(p + 24, r->checksum);
+	bytes_put_be32(p + 32, r->flags);
+	bytes_put_be32(p + 36, r->n_pages);
+	bytes_put_be64(p + 40, r->guest_ns);
+	bytes_put_be64(p + 48, r->total);
+}
+
+/* 0; -EPROTO: not a reply. */
+static inline int guest_reply_decode(const uint8_t p[GUEST_REPLY_SIZE], struct guest_reply *ret_reply)
+{
+	if (bytes_get_be32(p) != GUEST_REPLY_MAGIC)
+		return -EPROTO;
+	ret_reply->type = bytes_get_be32(p + 4);
+	ret_reply->seq = bytes_get_be64(p + 8);
+	ret_reply->count = bytes_get_be64(p + 16);
+	ret_reply->checksum = bytes_get_be64(p + 24);
+	ret_reply->flags = bytes_get_be32(p + 32);
+	ret_reply->n_pages = bytes_get_be32(p + 36);
+	ret_reply->guest_ns = bytes_get_be64(p + 40);
+	ret_reply->total = bytes_get_be64(p + 48);
+	return 0;
+}
+
+#endif
