@@ -1,9 +1,9 @@
 /* devstate.h - the state of all devices and vCPUs of a stopped guest, as one blob.
  *
  * Why: the second half of a checkpoint. QEMU's `xen-save-devices-state` writes what a migration sends
- * after the RAM. The file it writes to is a memfd of ours handed over once (`add-fd`), so there is no
- * path that QEMU's user or confinement must be able to write, nothing is allocated or truncated
- * inside the pause, and the blob is read in place.
+ * after the RAM. The file it writes to is a memfd of ours handed over once (`add-fd`; named to QEMU as
+ * /dev/fdset/N), so there is no path that QEMU's user or confinement must be able to write and
+ * nothing to clean up after a crash. The blob is read into a buffer that grows rarely.
  *
  * Where: epoch engine. Threads: as the qmp client it was opened with.
  *
@@ -42,7 +42,7 @@ int devstate_rewind(struct devstate *d) __attribute__((warn_unused_result));
 int devstate_start(struct devstate *d) __attribute__((warn_unused_result));
 
 /* Wait for QEMU's answer to the command and give the blob, borrowed until the next rewind or start.
- * 0; -EFBIG: over max_bytes; errors of qmp_wait() (-EREMOTEIO: qmp_error() says why). */
+ * 0; -EFBIG: over max_bytes; -ENODATA: QEMU wrote less than it said; -ENOMEM; errors of qmp_wait() (-EREMOTEIO: qmp_error() says why). */
 int devstate_finish(struct devstate *d, uint64_t timeout_ns, const uint8_t **ret_blob,
 		    size_t *ret_size) __attribute__((warn_unused_result));
 

@@ -29,6 +29,8 @@ struct vmm_nic {
 struct vmm_info {
 	char qemu_version[96]; /* "7.2.22 Debian 1:7.2+dfsg-7" */
 	char machine[64];      /* "pc-i440fx-7.2": the versioned name both hosts must share */
+	pid_t pid;	       /* QEMU's process: use this, not qmp_pid(), which names whoever made the
+				* monitor's socket (a manager such as libvirt may have) */
 	bool running;	       /* vCPUs run now */
 	uint32_t n_vcpus;
 	uint64_t ram_bytes;			  /* main memory */

@@ -24,6 +24,8 @@
 
 /* Commands sent and not waited for. QEMU 7.2 stops reading a monitor at 8 queued ones. */
 #define QMP_IN_FLIGHT_MAX 4u
+/* Bytes of commands in one write. The longest we send name a device path and a property. */
+#define QMP_SEND_MAX 8192u
 
 struct qmp;
 
@@ -53,7 +55,7 @@ struct qmp *qmp_close(struct qmp *q);
 void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *context);
 
 int qmp_fd(const struct qmp *q);    /* for epoll: readable -> qmp_pump(). Borrowed. */
-pid_t qmp_pid(const struct qmp *q); /* QEMU's process, by SO_PEERCRED at connect */
+pid_t qmp_pid(const struct qmp *q); /* who made the socket, by SO_PEERCRED: QEMU, as a rule */
 uid_t qmp_uid(const struct qmp *q); /* the user it runs as */
 
 /* "Class: description" of the last error answer, or what broke the connection; "" at first.
@@ -62,12 +64,12 @@ const char *qmp_error(const struct qmp *q);
 
 /* Send one command without waiting. @args is consumed, also on error; NULL for none. Answers are
  * taken, in order, by one qmp_wait() per command sent. Allocates.
- * 0; -EBUSY: QMP_IN_FLIGHT_MAX are not waited for; -EPIPE and other -errno: the monitor is lost. */
+ * 0; -EBUSY: QMP_IN_FLIGHT_MAX are not waited for; -EMSGSIZE; -ENOMEM; -EPIPE and other -errno: the monitor is lost. */
 int qmp_send(struct qmp *q, const char *command, json_t *args)
 	__attribute__((warn_unused_result));
 
-/* As qmp_send(), with the command already rendered: @n_commands commands, each
- * "NAME[,\"arguments\":{...}]" as qmp_render() makes it. They leave in one write. Does not allocate. */
+/* As qmp_send(), with @n_commands commands rendered before by qmp_render(). They leave in one write
+ * and are answered one by one. Does not allocate. -EMSGSIZE: over QMP_SEND_MAX in all. */
 int qmp_send_rendered(struct qmp *q, const char *const *commands, size_t n_commands)
 	__attribute__((warn_unused_result));
 
@@ -75,7 +77,8 @@ int qmp_send_rendered(struct qmp *q, const char *const *commands, size_t n_comma
 int qmp_send_with_fd(struct qmp *q, const char *command, json_t *args, int fd)
 	__attribute__((warn_unused_result));
 
-/* Text for qmp_send_rendered(). @args is consumed. NULL: out of memory, or over 4000 bytes. */
+/* Text for qmp_send_rendered(): a command without its id. @args is consumed. The caller frees it.
+ * NULL: out of memory. */
 char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_result));
 
 /* Wait for the answer to the oldest command not waited for. *ret_return (may be NULL: not wanted) is

@@ -1,0 +1,180 @@
+#include "vmm/devstate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "vmm/error.h"
+
+#define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
+/* More than the 80 KB of a small PC, so that the first epochs do not grow it in their pause. */
+#define FIRST_CAPACITY	   ((size_t)256 << 10)
+
+struct devstate {
+	struct qmp *qmp;  /* borrowed */
+	int memfd;	  /* ours, for reading */
+	int shared;	  /* the same file, write-only; QEMU's copy shares its file offset */
+	int64_t fdset_id; /* QEMU's name for it, -1 before */
+	char *command;	  /* rendered */
+	uint8_t *data;
+	size_t capacity;
+	size_t max_bytes;
+};
+
+static int make_memfd(struct devstate *d)
+{
+	char path[64];
+
+	d->memfd = memfd_create("holdfast-devstate", MFD_CLOEXEC);
+	if (d->memfd < 0)
+		return -errno;
+	/* QEMU opens it O_WRONLY and takes only a descriptor of exactly that mode. */
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", d->memfd);
+	d->shared = open(path, O_WRONLY | O_CLOEXEC);
+	return d->shared < 0 ? -errno : 0;
+}
+
+static int hand_over(struct devstate *d)
+{
+	json_t *answer = NULL, *id;
+	char path[64];
+	int r = qmp_send_with_fd(d->qmp, "add-fd", json_pack("{s:s}", "opaque", "holdfast-devstate"),
+				 d->shared);
+
+	if (r == 0)
+		r = qmp_wait(d->qmp, COMMAND_TIMEOUT_NS, &answer);
+	if (r < 0)
+		return r;
+	id = json_object_get(answer, "fdset-id");
+	d->fdset_id = json_is_integer(id) ? json_integer_value(id) : -1;
+	json_decref(answer);
+	if (d->fdset_id < 0)
+		return -EPROTO;
+	(void)snprintf(path, sizeof(path), "/dev/fdset/%lld", (long long)d->fdset_id);
+	d->command = qmp_render("xen-save-devices-state",
+				json_pack("{s:s, s:b}", "filename", path, "live", 0));
+	return d->command ? 0 : -ENOMEM;
+}
+
+int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
+		  struct vmm_error *ret_error)
+{
+	struct devstate *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d)
+		return vmm_fail(ret_error, -ENOMEM, "out of memory");
+	d->qmp = q;
+	d->memfd = d->shared = -1;
+	d->fdset_id = -1;
+	d->max_bytes = max_bytes;
+	d->capacity = FIRST_CAPACITY < max_bytes ? FIRST_CAPACITY : max_bytes;
+	d->data = malloc(d->capacity);
+	r = d->data ? make_memfd(d) : -ENOMEM;
+	if (r == 0)
+		r = hand_over(d);
+	if (r < 0) {
+		(void)vmm_fail(ret_error, r, "cannot hand QEMU a file for its device state: %s",
+			       r == -EREMOTEIO ? qmp_error(q) : strerror(-r));
+		devstate_close(d);
+		return r;
+	}
+	*ret_state = d;
+	return 0;
+}
+
+struct devstate *devstate_close(struct devstate *d)
+{
+	if (!d)
+		return NULL;
+	/* If this fails QEMU keeps one descriptor to an empty file until the monitor closes. */
+	if (d->fdset_id >= 0 &&
+	    qmp_execute(d->qmp, "remove-fd",
+			json_pack("{s:I}", "fdset-id", (json_int_t)d->fdset_id), COMMAND_TIMEOUT_NS,
+			NULL) < 0)
+		log_debug("remove-fd: %s, ignoring", qmp_error(d->qmp));
+	fd_close(d->memfd);
+	fd_close(d->shared);
+	free(d->command);
+	free(d->data);
+	free(d);
+	return NULL;
+}
+
+const char *devstate_command(const struct devstate *d)
+{
+	return d->command;
+}
+
+int devstate_rewind(struct devstate *d)
+{
+	return lseek(d->shared, 0, SEEK_SET) < 0 ? -errno : 0;
+}
+
+int devstate_start(struct devstate *d)
+{
+	int r = devstate_rewind(d);
+
+	if (r < 0)
+		return r;
+	return qmp_send_rendered(d->qmp, (const char *const[]){d->command}, 1);
+}
+
+/* Make room for @size bytes, with headroom: the blob of a VM hardly grows. */
+static int grow(struct devstate *d, size_t size)
+{
+	size_t capacity = size + size / 2;
+	uint8_t *data;
+
+	if (size <= d->capacity)
+		return 0;
+	if (capacity > d->max_bytes)
+		capacity = d->max_bytes;
+	data = realloc(d->data, capacity);
+	if (!data)
+		return -ENOMEM;
+	d->data = data;
+	d->capacity = capacity;
+	return 0;
+}
+
+int devstate_finish(struct devstate *d, uint64_t timeout_ns, const uint8_t **ret_blob,
+		    size_t *ret_size)
+{
+	size_t size = 0;
+	off_t end;
+	int r = qmp_wait(d->qmp, timeout_ns, NULL);
+
+	if (r < 0)
+		return r;
+	end = lseek(d->shared, 0, SEEK_CUR);
+	if (end < 0)
+		return -errno;
+	if (end == 0)
+		return -ENODATA;
+	if ((uint64_t)end > d->max_bytes)
+		return -EFBIG;
+	r = grow(d, (size_t)end);
+	while (r == 0 && size < (size_t)end) {
+		ssize_t n = pread(d->memfd, d->data + size, (size_t)end - size, (off_t)size);
+
+		if (n <= 0)
+			r = n < 0 ? -errno : -ENODATA;
+		else
+			size += (size_t)n;
+	}
+	if (r < 0)
+		return r;
+	*ret_blob = d->data;
+	*ret_size = size;
+	return 0;
+}

@@ -1,0 +1,505 @@
+#include "vmm/inspect.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "vmm/error.h"
+#include "vmm/inspect_parse.h"
+
+#define QUERY_TIMEOUT_NS (3 * CLOCK_NS_PER_S)
+
+AUTO_DEFINE(json_t *, json_decref)
+
+/* What one inspection carries from step to step. */
+struct inspection {
+	struct qmp *qmp;
+	struct vmm_info info;
+	struct vmm_error *error;
+};
+
+static int query(struct inspection *in, const char *command, json_t *args, json_t **ret_answer)
+{
+	int r = qmp_execute(in->qmp, command, args, QUERY_TIMEOUT_NS, ret_answer);
+
+	if (r < 0)
+		return vmm_fail(in->error, r, "QEMU: %s: %s", command, qmp_error(in->qmp));
+	return 0;
+}
+
+static int query_text(struct inspection *in, const char *command, char **ret_text)
+{
+	int r = qmp_hmp(in->qmp, command, QUERY_TIMEOUT_NS, ret_text);
+
+	if (r < 0)
+		return vmm_fail(in->error, r, "QEMU: `%s`: %s", command, qmp_error(in->qmp));
+	return 0;
+}
+
+static int odd_answer(struct inspection *in, const char *command)
+{
+	return vmm_fail(in->error, -EPROTO, "QEMU's answer to %s is not understood", command);
+}
+
+/* Read a QOM property; *ret_value is the caller's. 1; 0: there is no such property; -errno. */
+static int get_property(struct inspection *in, const char *path, const char *property,
+			json_t **ret_value)
+{
+	int r = qmp_execute(in->qmp, "qom-get",
+			    json_pack("{s:s, s:s}", "path", path, "property", property),
+			    QUERY_TIMEOUT_NS, ret_value);
+
+	if (r == -EREMOTEIO)
+		return 0;
+	if (r < 0)
+		return vmm_fail(in->error, r, "QEMU: qom-get %s %s: %s", path, property,
+				qmp_error(in->qmp));
+	return 1;
+}
+
+/* Cut at @size; NULL reads as "". */
+static void copy_text(char *to, size_t size, const char *from)
+{
+	size_t n = from ? strnlen(from, size - 1) : 0;
+
+	if (n > 0)
+		memcpy(to, from, n);
+	to[n] = '\0';
+}
+
+static int step_version(struct inspection *in)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+	const char *package = "";
+	int major, minor, micro;
+	int r = query(in, "query-version", NULL, &answer);
+
+	if (r < 0)
+		return r;
+	if (json_unpack(answer, "{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", &major, "minor", &minor,
+			"micro", &micro, "package", &package) < 0)
+		return odd_answer(in, "query-version");
+	(void)snprintf(in->info.qemu_version, sizeof(in->info.qemu_version), "%d.%d.%d %s", major,
+		       minor, micro, package);
+	return 0;
+}
+
+/* "pc-i440fx-7.2-machine" -> "pc-i440fx-7.2" */
+static int step_machine(struct inspection *in)
+{
+	AUTO(json_decref) json_t *type = NULL;
+	char *suffix;
+	int r = get_property(in, "/machine", "type", &type);
+
+	if (r <= 0 || !json_is_string(type))
+		return r < 0 ? r : odd_answer(in, "qom-get /machine type");
+	copy_text(in->info.machine, sizeof(in->info.machine), json_string_value(type));
+	suffix = strstr(in->info.machine, "-machine");
+	if (suffix)
+		*suffix = '\0';
+	return 0;
+}
+
+static int step_status(struct inspection *in)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+	int r = query(in, "query-status", NULL, &answer);
+
+	if (r < 0)
+		return r;
+	in->info.running = json_is_true(json_object_get(answer, "running"));
+	return 0;
+}
+
+/* The process by one of its threads: the peer of the socket is another one if a manager (libvirt)
+ * made the socket and passed it to QEMU. */
+static pid_t process_of_thread(long long tid)
+{
+	AUTO_FREE char *status = NULL;
+	const char *at;
+	char path[64];
+	size_t size;
+
+	(void)snprintf(path, sizeof(path), "/proc/%lld/status", tid);
+	if (fd_read_file(path, 64 << 10, &status, &size) < 0)
+		return 0;
+	at = strstr(status, "\nTgid:");
+	return at ? (pid_t)strtol(at + strlen("\nTgid:"), NULL, 10) : 0;
+}
+
+static int step_cpus(struct inspection *in)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+	const json_t *tid;
+	int r = query(in, "query-cpus-fast", NULL, &answer);
+
+	if (r < 0)
+		return r;
+	if (!json_is_array(answer) || json_array_size(answer) == 0)
+		return odd_answer(in, "query-cpus-fast");
+	in->info.n_vcpus = (uint32_t)json_array_size(answer);
+	tid = json_object_get(json_array_get(answer, 0), "thread-id");
+	in->info.pid = process_of_thread(json_integer_value(tid));
+	if (in->info.pid <= 0)
+		in->info.pid = qmp_pid(in->qmp);
+	return 0;
+}
+
+/* The answers "this VM cannot be migrated because": then its device state cannot be saved either. */
+static int step_blockers(struct inspection *in)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+	const json_t *reasons;
+	int r = query(in, "query-migrate", NULL, &answer);
+
+	if (r < 0)
+		return r;
+	reasons = json_object_get(answer, "blocked-reasons");
+	if (json_array_size(reasons) > 0)
+		return vmm_fail(in->error, -ENOTSUP,
+				"the VM's device state cannot be saved: %s (remove that device or"
+				" option)", json_string_value(json_array_get(reasons, 0)));
+	return 0;
+}
+
+/* Id of the machine's memory backend: "/objects/pc.ram" -> "pc.ram". */
+static int main_memory_id(struct inspection *in, char *ret_id, size_t size)
+{
+	AUTO(json_decref) json_t *backend = NULL;
+	int r = get_property(in, "/machine", "memory-backend", &backend);
+	const char *path = r > 0 ? json_string_value(backend) : NULL;
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	if (r < 0)
+		return r;
+	copy_text(ret_id, size, slash ? slash + 1 : path && *path ? path : "pc.ram");
+	return 0;
+}
+
+/* Where a block is, for the guest and in the process. */
+static int locate(struct inspection *in, const char *mtree, const struct inspect_ramblock *ram,
+		  struct vmm_block *b)
+{
+	AUTO_FREE char *text = NULL;
+	char command[64];
+	int r = inspect_parse_guest_addr(mtree, ram->name, &b->guest_addr);
+
+	if (r < 0)
+		return vmm_fail(in->error, -ENOTSUP,
+				"RAM block %s is not mapped by the guest from its first byte", ram->name);
+	(void)snprintf(command, sizeof(command), "gpa2hva 0x%" PRIx64, b->guest_addr);
+	r = query_text(in, command, &text);
+	if (r < 0)
+		return r;
+	if (inspect_parse_hva(text, ram->name, &b->hva) < 0)
+		return odd_answer(in, command);
+	return 0;
+}
+
+static int add_block(struct inspection *in, const char *mtree, const struct inspect_ramblock *ram,
+		     enum vmm_block_kind kind)
+{
+	struct vmm_info *info = &in->info;
+	struct vmm_block *b = &info->blocks[info->n_blocks];
+	uint64_t n_pages = ram->used_bytes / VMM_PAGE_BYTES;
+
+	if (info->n_blocks == VMM_BLOCKS_MAX)
+		return vmm_fail(in->error, -ENOTSUP, "more than %u RAM blocks", VMM_BLOCKS_MAX);
+	if (ram->used_bytes == 0 || ram->used_bytes % VMM_PAGE_BYTES != 0 ||
+	    n_pages > UINT32_MAX - info->n_pages)
+		return vmm_fail(in->error, -ENOTSUP, "RAM block %s has %" PRIu64 " bytes", ram->name,
+				ram->used_bytes);
+	copy_text(b->name, sizeof(b->name), kind == VMM_BLOCK_RAM ? "pc.ram" : ram->name);
+	b->kind = kind;
+	b->size_bytes = ram->used_bytes;
+	b->first_page = info->n_pages;
+	b->n_pages = (uint32_t)n_pages;
+	info->n_pages += b->n_pages;
+	info->n_blocks++;
+	if (kind == VMM_BLOCK_RAM)
+		info->ram_bytes += b->size_bytes;
+	return locate(in, mtree, ram, b);
+}
+
+/* Refuse what we do not replicate before anything is added. */
+static int check_blocks(struct inspection *in, const struct inspect_ramblock *rams, uint32_t n_rams,
+			const char *main_memory)
+{
+	const char *hint;
+
+	for (uint32_t i = 0; i < n_rams; i++)
+		if (inspect_classify(rams[i].name, main_memory, &hint) == INSPECT_REFUSE)
+			return vmm_fail(in->error, -ENOTSUP,
+					"RAM block %s (%" PRIu64 " KiB) is not replicated: %s",
+					rams[i].name, rams[i].used_bytes >> 10, hint);
+	return 0;
+}
+
+static int add_blocks(struct inspection *in, const char *mtree, const struct inspect_ramblock *rams,
+		      uint32_t n_rams, const char *main_memory, enum inspect_use use,
+		      enum vmm_block_kind kind)
+{
+	const char *hint;
+	int r = 0;
+
+	for (uint32_t i = 0; i < n_rams && r == 0; i++)
+		if (inspect_classify(rams[i].name, main_memory, &hint) == use)
+			r = add_block(in, mtree, &rams[i], kind);
+	return r;
+}
+
+static int step_blocks(struct inspection *in)
+{
+	AUTO_FREE char *text = NULL, *mtree = NULL;
+	struct inspect_ramblock rams[INSPECT_RAMBLOCKS_MAX];
+	char main_memory[64];
+	uint32_t n_rams;
+	int r = main_memory_id(in, main_memory, sizeof(main_memory));
+
+	if (r == 0)
+		r = query_text(in, "info ramblock", &text);
+	if (r == 0)
+		r = inspect_parse_ramblocks(text, rams, &n_rams, in->error);
+	if (r == 0)
+		r = check_blocks(in, rams, n_rams, main_memory);
+	if (r == 0)
+		r = query_text(in, "info mtree -f", &mtree);
+	/* RAM first: QEMU lists by size, and the order of the table is part of the protocol. */
+	if (r == 0)
+		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_RAM,
+			       VMM_BLOCK_RAM);
+	if (r == 0)
+		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_ROM,
+			       VMM_BLOCK_ROM);
+	if (r == 0 && in->info.ram_bytes == 0)
+		return vmm_fail(in->error, -ENOTSUP, "the machine has no RAM block named %s",
+				main_memory);
+	return r;
+}
+
+static int step_netdevs(struct inspection *in)
+{
+	AUTO_FREE char *text = NULL;
+	const char *type;
+	int r = query_text(in, "info network", &text);
+
+	if (r < 0)
+		return r;
+	type = inspect_foreign_netdev(text);
+	if (type)
+		return vmm_fail(in->error, -ENOTSUP,
+				"a %s network back end writes guest memory from outside of QEMU, where it"
+				" cannot be tracked: use -netdev tap,vhost=off", type);
+	return 0;
+}
+
+/* Offloads make a frame that leaves the guest one that only the host's stack can finish: it could not
+ * be held, mirrored and sent whole. Properties that a QEMU version or a NIC model lacks are skipped. */
+static int check_offloads(struct inspection *in, const struct vmm_nic *nic)
+{
+	static const char *const properties[] = {
+		"csum",	      "gso",	    "host_tso4",  "host_tso6",	"host_ecn",   "host_ufo",
+		"host_uso",   "guest_csum", "guest_tso4", "guest_tso6", "guest_ecn",  "guest_ufo",
+		"guest_uso4", "guest_uso6",
+	};
+	char on[256] = "";
+	size_t size = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(properties); i++) {
+		AUTO(json_decref) json_t *value = NULL;
+		int r = get_property(in, nic->qom_path, properties[i], &value);
+
+		if (r < 0)
+			return r;
+		if (r > 0 && json_is_true(value) && size < sizeof(on))
+			size += (size_t)snprintf(on + size, sizeof(on) - size, ",%s=off",
+						 properties[i]);
+	}
+	if (size == 0)
+		return 0;
+	return vmm_fail(in->error, -ENOTSUP,
+			"network device %s (%s) has offloads on, so its frames are not whole: add to its"
+			" -device: %s", nic->name, nic->type, on + 1);
+}
+
+static int add_nic(struct inspection *in, const char *path, const char *type, const char *netdev)
+{
+	struct vmm_nic *nic = &in->info.nics[in->info.n_nics];
+	AUTO(json_decref) json_t *mac = NULL;
+	const char *name = strrchr(path, '/');
+	int r;
+
+	if (in->info.n_nics == VMM_NICS_MAX)
+		return vmm_fail(in->error, -ENOTSUP, "more than %u network devices", VMM_NICS_MAX);
+	copy_text(nic->name, sizeof(nic->name), name ? name + 1 : path);
+	copy_text(nic->type, sizeof(nic->type), type);
+	copy_text(nic->qom_path, sizeof(nic->qom_path), path);
+	copy_text(nic->netdev, sizeof(nic->netdev), netdev);
+	r = get_property(in, path, "mac", &mac);
+	if (r < 0)
+		return r;
+	if (!json_is_string(mac) || inspect_parse_mac(json_string_value(mac), nic->mac) < 0)
+		return odd_answer(in, "qom-get mac");
+	r = check_offloads(in, nic);
+	if (r == 0)
+		in->info.n_nics++;
+	return r;
+}
+
+/* Devices that write guest memory without QEMU's page tables, or have state of their own elsewhere. */
+static int check_device_type(struct inspection *in, const char *path, const char *type)
+{
+	static const char *const foreign[] = {"vfio-", "vhost-user-", "vhost-vdpa-", "vhost-vsock",
+					      "vhost-scsi", "ivshmem"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
+		if (strncmp(type, foreign[i], strlen(foreign[i])) == 0)
+			return vmm_fail(in->error, -ENOTSUP,
+					"device %s (%s) can change guest memory from outside of QEMU:"
+					" remove it", path, type);
+	return 0;
+}
+
+/* @child is an entry of qom-list: a device, or something that is none. */
+static int look_at_child(struct inspection *in, const char *parent, const json_t *child)
+{
+	AUTO(json_decref) json_t *netdev = NULL;
+	const char *name = json_string_value(json_object_get(child, "name"));
+	const char *type = json_string_value(json_object_get(child, "type"));
+	char path[160], device[64];
+	int r;
+
+	if (!name || !type || sscanf(type, "child<%63[^>]>", device) != 1)
+		return 0;
+	/* Among what the machine made by itself only "device[N]" are devices. */
+	if (strcmp(parent, "/machine/unattached") == 0 && strncmp(name, "device[", 7) != 0)
+		return 0;
+	(void)snprintf(path, sizeof(path), "%s/%s", parent, name);
+	r = check_device_type(in, path, device);
+	if (r == 0)
+		r = get_property(in, path, "netdev", &netdev);
+	if (r <= 0 || !json_is_string(netdev) || *json_string_value(netdev) == '\0')
+		return r < 0 ? r : 0;
+	return add_nic(in, path, device, json_string_value(netdev));
+}
+
+static int step_devices(struct inspection *in)
+{
+	static const char *const parents[] = {"/machine/peripheral", "/machine/peripheral-anon",
+					      "/machine/unattached"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(parents); i++) {
+		AUTO(json_decref) json_t *children = NULL;
+		size_t n;
+		int r = query(in, "qom-list", json_pack("{s:s}", "path", parents[i]), &children);
+
+		n = json_array_size(children);
+		for (size_t k = 0; k < n && r == 0; k++)
+			r = look_at_child(in, parents[i], json_array_get(children, k));
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* What the guest has made of it: it may set another MAC than the command line gave. */
+static int step_macs(struct inspection *in)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+	size_t n;
+	int r = qmp_execute(in->qmp, "query-rx-filter", NULL, QUERY_TIMEOUT_NS, &answer);
+
+	if (r == -EREMOTEIO)
+		return 0; /* no NIC that keeps a filter */
+	if (r < 0)
+		return vmm_fail(in->error, r, "QEMU: query-rx-filter: %s", qmp_error(in->qmp));
+	n = json_array_size(answer);
+	for (size_t i = 0; i < n; i++) {
+		const char *name, *mac;
+
+		if (json_unpack(json_array_get(answer, i), "{s:s, s:s}", "name", &name, "main-mac",
+				&mac) < 0)
+			return odd_answer(in, "query-rx-filter");
+		for (uint32_t k = 0; k < in->info.n_nics; k++)
+			if (strcmp(in->info.nics[k].name, name) == 0 &&
+			    inspect_parse_mac(mac, in->info.nics[k].mac) < 0)
+				return odd_answer(in, "query-rx-filter");
+	}
+	return 0;
+}
+
+int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct vmm_error *ret_error)
+{
+	static int (*const steps[])(struct inspection *in) = {
+		step_version, step_machine, step_status,  step_cpus, step_blockers,
+		step_blocks,  step_netdevs, step_devices, step_macs,
+	};
+	struct inspection in = {.qmp = q, .error = ret_error};
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		int r = steps[i](&in);
+
+		if (r < 0)
+			return r;
+	}
+	*ret_info = in.info;
+	return 0;
+}
+
+static int compare_blocks(const struct vmm_info *a, const struct vmm_info *b,
+			  struct vmm_error *ret_error)
+{
+	if (a->n_blocks != b->n_blocks)
+		return vmm_fail(ret_error, -EINVAL, "the primary has %u memory blocks, the standby %u",
+				a->n_blocks, b->n_blocks);
+	for (uint32_t i = 0; i < a->n_blocks; i++) {
+		const struct vmm_block *p = &a->blocks[i], *s = &b->blocks[i];
+
+		if (strcmp(p->name, s->name) != 0 || p->size_bytes != s->size_bytes)
+			return vmm_fail(ret_error, -EINVAL,
+					"memory block %u: the primary has %s of %" PRIu64
+					" KiB, the standby %s of %" PRIu64 " KiB", i, p->name,
+					p->size_bytes >> 10, s->name, s->size_bytes >> 10);
+	}
+	return 0;
+}
+
+static int compare_nics(const struct vmm_info *a, const struct vmm_info *b,
+			struct vmm_error *ret_error)
+{
+	if (a->n_nics != b->n_nics)
+		return vmm_fail(ret_error, -EINVAL, "the primary has %u network devices, the standby %u",
+				a->n_nics, b->n_nics);
+	for (uint32_t i = 0; i < a->n_nics; i++)
+		if (strcmp(a->nics[i].type, b->nics[i].type) != 0)
+			return vmm_fail(ret_error, -EINVAL,
+					"network device %u: the primary has a %s, the standby a %s", i,
+					a->nics[i].type, b->nics[i].type);
+	return 0;
+}
+
+int vmm_compare(const struct vmm_info *primary, const struct vmm_info *standby,
+		struct vmm_error *ret_error)
+{
+	int r;
+
+	if (strcmp(primary->machine, standby->machine) != 0)
+		return vmm_fail(ret_error, -EINVAL,
+				"the machine types differ: primary %s, standby %s (give both the same"
+				" versioned -M)", primary->machine, standby->machine);
+	if (strcmp(primary->qemu_version, standby->qemu_version) != 0)
+		return vmm_fail(ret_error, -EINVAL, "the QEMU versions differ: primary %s, standby %s",
+				primary->qemu_version, standby->qemu_version);
+	if (primary->n_vcpus != standby->n_vcpus)
+		return vmm_fail(ret_error, -EINVAL, "the primary has %u vCPUs, the standby %u",
+				primary->n_vcpus, standby->n_vcpus);
+	r = compare_blocks(primary, standby, ret_error);
+	if (r == 0)
+		r = compare_nics(primary, standby, ret_error);
+	return r;
+}

@@ -1,0 +1,172 @@
+#include "vmm/inspect_parse.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "vmm/error.h"
+
+#define LINE_MAX_BYTES 512u
+
+/* Copy the line at @text to @ret_line (cut) and give the start of the next one, or NULL at the end. */
+static const char *next_line(const char *text, char ret_line[LINE_MAX_BYTES])
+{
+	size_t size;
+
+	if (!text || *text == '\0')
+		return NULL;
+	size = strcspn(text, "\r\n");
+	(void)snprintf(ret_line, LINE_MAX_BYTES, "%.*s", (int)(size < 4096 ? size : 4096), text);
+	text += size;
+	return text + strspn(text, "\r\n");
+}
+
+int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_blocks,
+			    uint32_t *ret_n_blocks, struct vmm_error *ret_error)
+{
+	char line[LINE_MAX_BYTES];
+	uint32_t n = 0;
+
+	while ((text = next_line(text, line))) {
+		struct inspect_ramblock b;
+		unsigned int page_size;
+		char unit[8];
+
+		if (strstr(line, "Block Name") || line[strspn(line, " ")] == '\0')
+			continue;
+		if (sscanf(line, "%127s %u %7s 0x%*x 0x%" SCNx64, b.name, &page_size, unit,
+			   &b.used_bytes) != 4)
+			return vmm_fail(ret_error, -EPROTO,
+					"QEMU's `info ramblock` has a line that is not understood: %s",
+					line);
+		if (n == INSPECT_RAMBLOCKS_MAX)
+			return vmm_fail(ret_error, -E2BIG, "more than %u RAM blocks",
+					INSPECT_RAMBLOCKS_MAX);
+		ret_blocks[n++] = b;
+	}
+	*ret_n_blocks = n;
+	return 0;
+}
+
+int inspect_parse_hva(const char *text, const char *name, uint64_t *ret_hva)
+{
+	char found[128];
+	uint64_t hva;
+
+	if (sscanf(text, "Host virtual address for 0x%*x (%127[^)]) is 0x%" SCNx64, found, &hva) != 2)
+		return strstr(text, "No memory") || strstr(text, "not RAM") ? -ENOENT : -EPROTO;
+	if (strcmp(found, name) != 0 || hva == 0 || hva % VMM_PAGE_BYTES != 0)
+		return -EPROTO;
+	*ret_hva = hva;
+	return 0;
+}
+
+int inspect_parse_guest_addr(const char *text, const char *name, uint64_t *ret_addr)
+{
+	char line[LINE_MAX_BYTES];
+	bool is_memory = false;
+
+	while ((text = next_line(text, line))) {
+		uint64_t start;
+		char found[128], at[32];
+		int n;
+
+		if (strncmp(line, "FlatView", 8) == 0)
+			is_memory = false;
+		if (strstr(line, "AS \"memory\""))
+			is_memory = true;
+		if (!is_memory)
+			continue;
+		n = sscanf(line, " %" SCNx64 "-%*x (prio %*d, %*[^)]): %127s %31s", &start, found, at);
+		/* "NAME @OFFSET" is a later part of the block. */
+		if (n < 2 || strcmp(found, name) != 0 || (n == 3 && at[0] == '@'))
+			continue;
+		*ret_addr = start;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+/* What we know of QEMU's RAM blocks; patterns as in fnmatch(3), first match wins. */
+static const struct {
+	const char *pattern;
+	enum inspect_use use;
+	const char *hint;
+} uses[] = {
+	/* Firmware image. At reset QEMU copies it into place once and then frees its copy; a machine
+	 * that starts with -incoming skips that and expects migration to fill it (rom_reset). So a
+	 * guest that reboots after a failover would find an empty BIOS. */
+	{"pc.bios", INSPECT_REPLICATE_ROM, NULL},
+	/* Read-only to the guest and empty on a machine with fw_cfg: option ROMs reach the guest as
+	 * fw_cfg files or PCI ROM BARs, and SeaBIOS copies them to shadow RAM, which is pc.ram. */
+	{"pc.rom", INSPECT_SKIP, NULL},
+	/* fw_cfg files that may change size (ACPI tables): filled at start, not at reset, from the
+	 * machine's configuration, which is the same on the standby; built anew when a booting guest
+	 * reads them. */
+	{"/rom@etc/*", INSPECT_SKIP, NULL},
+	/* PCI option ROMs, "DDDD:BB:DD.F/NAME.rom": read-only to the guest, loaded when the device is
+	 * made. */
+	{"*:*.?/*.rom", INSPECT_SKIP, NULL},
+
+	{"*vga*", INSPECT_REFUSE, "start the VM with -vga none -display none, or -nographic -vga none"},
+	{"*qxl*", INSPECT_REFUSE, "start the VM with -vga none -display none"},
+	{"*vram*", INSPECT_REFUSE, "start the VM with -vga none and without display devices"},
+	{"system.flash*", INSPECT_REFUSE, "UEFI flash is not replicated yet: start with SeaBIOS"},
+	{"*.flash*", INSPECT_REFUSE, "UEFI flash is not replicated yet: start with SeaBIOS"},
+	{"*ivshmem*", INSPECT_REFUSE, "remove the ivshmem device: others may write its memory"},
+	{"*tpm-ppi*", INSPECT_REFUSE, "remove the TPM device, or set ppi=off on it"},
+	{"*nvdimm*", INSPECT_REFUSE, "remove the NVDIMM"},
+	{"*dimm*", INSPECT_REFUSE, "remove the memory device; give all memory by -m"},
+};
+
+enum inspect_use inspect_classify(const char *name, const char *main_memory, const char **ret_hint)
+{
+	const char *objects = "/objects/";
+
+	*ret_hint = NULL;
+	/* Machines before 4.0 name the block by the backend's whole path. */
+	if (strncmp(name, objects, strlen(objects)) == 0 &&
+	    strcmp(name + strlen(objects), main_memory) == 0)
+		return INSPECT_REPLICATE_RAM;
+	if (strcmp(name, main_memory) == 0)
+		return INSPECT_REPLICATE_RAM;
+	for (size_t i = 0; i < ARRAY_SIZE(uses); i++) {
+		if (fnmatch(uses[i].pattern, name, 0) != 0)
+			continue;
+		*ret_hint = uses[i].hint;
+		return uses[i].use;
+	}
+	*ret_hint = "remove the device or memory backend that it belongs to; guest memory must be one"
+		    " block (no NUMA memdevs, no hot-plugged memory)";
+	return INSPECT_REFUSE;
+}
+
+int inspect_parse_mac(const char *text, uint8_t ret_mac[6])
+{
+	unsigned int part[6];
+	char extra;
+
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &part[0], &part[1], &part[2], &part[3],
+		   &part[4], &part[5], &extra) != 6)
+		return -EINVAL;
+	for (int i = 0; i < 6; i++)
+		ret_mac[i] = (uint8_t)part[i];
+	return 0;
+}
+
+const char *inspect_foreign_netdev(const char *text)
+{
+	static const char *const types[] = {"vhost-user", "vhost-vdpa"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		char key[32];
+
+		(void)snprintf(key, sizeof(key), "type=%s", types[i]);
+		if (strstr(text, key))
+			return types[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,57 @@
+/* inspect_parse.h - the texts of QEMU's human monitor, and what each RAM block is to us.
+ *
+ * Why: what inspect.c must know is only told by HMP, whose texts are made for people: one strict
+ * parser each, that refuses what it does not know instead of skipping it. Pure: text in, structs out.
+ * Where: inspect.c and its tests only. Threads: any.
+ */
+#ifndef VMM_INSPECT_PARSE_H
+#define VMM_INSPECT_PARSE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vmm/page_range.h"
+
+#define INSPECT_RAMBLOCKS_MAX 64u
+
+/* One line of `info ramblock`. */
+struct inspect_ramblock {
+	char name[128];
+	uint64_t used_bytes;
+};
+
+enum inspect_use {
+	INSPECT_REPLICATE_RAM = 1, /* main memory */
+	INSPECT_REPLICATE_ROM, /* lives in the machine only: an incoming machine would not have it */
+	INSPECT_SKIP,	       /* the standby's QEMU loads the same by itself */
+	INSPECT_REFUSE,	       /* guest state that this release does not replicate */
+};
+
+/* Parse `info ramblock`.
+ * 0; -EPROTO: a line is not understood, *ret_error names it; -E2BIG: over INSPECT_RAMBLOCKS_MAX. */
+int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_blocks,
+			    uint32_t *ret_n_blocks, struct vmm_error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Parse `gpa2hva`: "Host virtual address for 0x0 (pc.ram) is 0x7f...": @name must be the block's.
+ * 0; -ENOENT: no RAM there; -EPROTO: not understood, or another block is there. */
+int inspect_parse_hva(const char *text, const char *name, uint64_t *ret_hva)
+	__attribute__((warn_unused_result));
+
+/* Find in `info mtree -f`, address space "memory", where the first byte of block @name is mapped.
+ * 0; -ENOENT: it is not. */
+int inspect_parse_guest_addr(const char *text, const char *name, uint64_t *ret_addr)
+	__attribute__((warn_unused_result));
+
+/* What to do with a block. @main_memory is the id of the machine's memory backend ("pc.ram" if the
+ * user named none). *ret_hint (static text) is what to change, for INSPECT_REFUSE. */
+enum inspect_use inspect_classify(const char *name, const char *main_memory, const char **ret_hint);
+
+/* Parse "52:54:00:12:34:56". 0 or -EINVAL. */
+int inspect_parse_mac(const char *text, uint8_t ret_mac[6]) __attribute__((warn_unused_result));
+
+/* The back end of `info network` that writes guest RAM from another process ("vhost-user",
+ * "vhost-vdpa"), or NULL. Static text. */
+const char *inspect_foreign_netdev(const char *text);
+
+#endif

@@ -1,0 +1,459 @@
+#include "vmm/qmp.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "vmm/qmp_parse.h"
+
+/* A monitor that does not take 8 KB within this time hangs. */
+#define WRITE_TIMEOUT_NS CLOCK_NS_PER_S
+#define ERROR_MAX	 512
+
+/* A command that qmp_wait() has not been called for. */
+struct pending {
+	uint64_t id;
+	bool answered;		   /* `answer` is valid */
+	struct qmp_message answer; /* RETURN or ERROR */
+};
+
+struct qmp {
+	int fd;
+	pid_t pid;
+	uid_t uid;
+	int broken;	  /* 0, or the negative errno that every later call gives */
+	uint64_t last_id; /* given to the newest command; ids start at 1 */
+	struct pending pending[QMP_IN_FLIGHT_MAX]; /* oldest first */
+	unsigned int n_pending;
+	struct qmp_parser parser;
+	qmp_event_fn handler;
+	void *handler_context;
+	bool greeted; /* the greeting has come */
+	char error[ERROR_MAX];
+};
+
+static const struct {
+	int error;
+	const char *text;
+} open_errors[] = {
+	{-ENOENT, "no QMP socket there: start QEMU with -qmp unix:PATH,server=on,wait=off"},
+	{-ECONNREFUSED, "the QMP socket is there but nobody listens: that QEMU has ended"},
+	{-EBUSY, "QEMU sent no greeting: another client holds this QMP socket (QEMU serves one at a"
+		 " time; close it, or give Holdfast a second -qmp socket), or QEMU hangs"},
+	{-EPROTO, "what answers at this socket does not speak QMP (is it an HMP monitor?)"},
+	{-EACCES, "no permission to open the QMP socket"},
+	{-ENAMETOOLONG, "the path is too long for a unix socket (107 bytes)"},
+	{-ECONNRESET, "QEMU closed the QMP connection at once"},
+};
+
+const char *qmp_open_error(int error)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(open_errors); i++)
+		if (open_errors[i].error == error)
+			return open_errors[i].text;
+	return strerror(-error);
+}
+
+static int lost(struct qmp *q, int error, const char *why)
+{
+	q->broken = error;
+	(void)snprintf(q->error, sizeof(q->error), "monitor lost: %s", why);
+	return error;
+}
+
+static void tell_event(struct qmp *q, const struct qmp_message *m)
+{
+	if (q->handler)
+		q->handler(q->handler_context, m->event, m->body);
+}
+
+/* Keep an answer for the command it belongs to; drop it if nobody waits for it any more. An error
+ * without id (QEMU could not parse a command) can only be about the oldest. */
+static void keep_answer(struct qmp *q, struct qmp_message *m)
+{
+	for (unsigned int i = 0; i < q->n_pending; i++) {
+		struct pending *p = &q->pending[i];
+
+		if (p->answered || (m->has_id && m->id != p->id))
+			continue;
+		p->answered = true;
+		p->answer = *m;
+		return;
+	}
+	qmp_message_done(m);
+}
+
+static int take_message(struct qmp *q, struct qmp_message *m)
+{
+	switch (m->kind) {
+	case QMP_MESSAGE_EVENT:
+		tell_event(q, m);
+		break;
+	case QMP_MESSAGE_GREETING:
+		q->greeted = true;
+		break;
+	default:
+		keep_answer(q, m); /* consumed */
+		return 0;
+	}
+	qmp_message_done(m);
+	return 0;
+}
+
+/* Handle every whole message in the buffer. */
+static int take_messages(struct qmp *q)
+{
+	for (;;) {
+		struct qmp_message m;
+		int r = qmp_parser_next(&q->parser, &m);
+
+		if (r == -EAGAIN)
+			return 0;
+		if (r < 0)
+			return lost(q, r, r == -EPROTO ? "not a QMP message" : strerror(-r));
+		r = take_message(q, &m);
+		if (r < 0)
+			return r;
+	}
+}
+
+/* One read. 0: something came and was handled; -EAGAIN: nothing there. */
+static int read_some(struct qmp *q)
+{
+	char *at;
+	size_t room;
+	ssize_t n;
+	int r = qmp_parser_space(&q->parser, &at, &room);
+
+	if (r < 0)
+		return lost(q, r, r == -EMSGSIZE ? "a line over 4 MiB" : strerror(-r));
+	n = recv(q->fd, at, room, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return -EAGAIN;
+	if (n < 0)
+		return lost(q, -errno, strerror(errno));
+	if (n == 0)
+		return lost(q, -ECONNRESET, "QEMU closed the connection");
+	qmp_parser_filled(&q->parser, (size_t)n);
+	return take_messages(q);
+}
+
+/* Sleep until @events or @deadline_ns. 0 or -ETIMEDOUT. */
+static int wait_fd(int fd, short events, uint64_t deadline_ns)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+	uint64_t now_ns = clock_mono_ns(), left_ns;
+	struct timespec ts;
+
+	if (now_ns >= deadline_ns)
+		return -ETIMEDOUT;
+	left_ns = deadline_ns - now_ns;
+	ts.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S);
+	ts.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S);
+	(void)ppoll(&p, 1, &ts, NULL); /* EINTR and the time are looked at by the caller's loop */
+	return 0;
+}
+
+static uint64_t deadline_after(uint64_t timeout_ns)
+{
+	uint64_t now_ns = clock_mono_ns();
+
+	return timeout_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + timeout_ns;
+}
+
+/* Write all of @text, with @fd (or -1) attached to its first byte. */
+static int write_all(struct qmp *q, const char *text, size_t size, int fd)
+{
+	uint64_t deadline_ns = deadline_after(WRITE_TIMEOUT_NS);
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+
+	while (size > 0) {
+		struct iovec iov = {.iov_base = (void *)(uintptr_t)text, .iov_len = size};
+		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+		ssize_t n;
+
+		if (fd >= 0) {
+			msg.msg_control = &control;
+			msg.msg_controllen = sizeof(control.space);
+			control.header.cmsg_level = SOL_SOCKET;
+			control.header.cmsg_type = SCM_RIGHTS;
+			control.header.cmsg_len = CMSG_LEN(sizeof(int));
+			memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
+		}
+		n = sendmsg(q->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN && wait_fd(q->fd, POLLOUT, deadline_ns) == 0)
+			continue;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return lost(q, errno == EAGAIN ? -ETIMEDOUT : -errno, strerror(errno));
+		text += n;
+		size -= (size_t)n;
+		fd = -1;
+	}
+	return 0;
+}
+
+static int send_commands(struct qmp *q, const char *const *commands, size_t n_commands, int fd)
+{
+	char line[QMP_SEND_MAX];
+	size_t size = 0;
+	int r;
+
+	if (q->broken)
+		return q->broken;
+	if (n_commands > QMP_IN_FLIGHT_MAX - q->n_pending)
+		return -EBUSY;
+	for (size_t i = 0; i < n_commands; i++) {
+		int n = snprintf(line + size, sizeof(line) - size, "{%s,\"id\":%llu}\n", commands[i],
+				 (unsigned long long)(q->last_id + 1 + i));
+
+		if (n < 0 || (size_t)n >= sizeof(line) - size)
+			return -EMSGSIZE;
+		size += (size_t)n;
+	}
+	r = write_all(q, line, size, fd);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n_commands; i++)
+		q->pending[q->n_pending++] = (struct pending){.id = ++q->last_id};
+	return 0;
+}
+
+int qmp_send_rendered(struct qmp *q, const char *const *commands, size_t n_commands)
+{
+	return send_commands(q, commands, n_commands, -1);
+}
+
+char *qmp_render(const char *command, json_t *args)
+{
+	char *args_text = args ? json_dumps(args, JSON_COMPACT) : NULL, *text = NULL;
+	bool is_whole = !args || args_text;
+
+	if (is_whole && asprintf(&text, "\"execute\":\"%s\"%s%s", command,
+				 args ? ",\"arguments\":" : "", args ? args_text : "") < 0)
+		text = NULL;
+	free(args_text);
+	json_decref(args);
+	return text;
+}
+
+int qmp_send_with_fd(struct qmp *q, const char *command, json_t *args, int fd)
+{
+	AUTO_FREE char *text = qmp_render(command, args);
+
+	if (!text)
+		return -ENOMEM;
+	return send_commands(q, (const char *const[]){text}, 1, fd);
+}
+
+int qmp_send(struct qmp *q, const char *command, json_t *args)
+{
+	return qmp_send_with_fd(q, command, args, -1);
+}
+
+/* Forget the oldest command. */
+static void drop_oldest(struct qmp *q)
+{
+	if (q->pending[0].answered)
+		qmp_message_done(&q->pending[0].answer);
+	q->n_pending--;
+	memmove(&q->pending[0], &q->pending[1], q->n_pending * sizeof(q->pending[0]));
+}
+
+static int take_answer(struct qmp *q, json_t **ret_return)
+{
+	struct qmp_message *m = &q->pending[0].answer;
+	int r = 0;
+
+	if (m->kind == QMP_MESSAGE_ERROR) {
+		const char *class = json_string_value(json_object_get(m->body, "class"));
+		const char *desc = json_string_value(json_object_get(m->body, "desc"));
+
+		(void)snprintf(q->error, sizeof(q->error), "%s: %s", class ? class : "error",
+			       desc ? desc : "(no description)");
+		r = -EREMOTEIO;
+	} else if (ret_return) {
+		*ret_return = json_incref(m->body);
+	}
+	drop_oldest(q);
+	return r;
+}
+
+int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
+{
+	uint64_t deadline_ns = deadline_after(timeout_ns);
+	int r;
+
+	if (q->n_pending == 0)
+		return q->broken ? q->broken : -EINVAL;
+	while (!q->pending[0].answered) {
+		if (q->broken) {
+			drop_oldest(q);
+			return q->broken;
+		}
+		r = wait_fd(q->fd, POLLIN, deadline_ns);
+		if (r < 0) {
+			(void)snprintf(q->error, sizeof(q->error), "QEMU did not answer in %llu ms",
+				       (unsigned long long)(timeout_ns / CLOCK_NS_PER_MS));
+			drop_oldest(q);
+			return r;
+		}
+		(void)read_some(q); /* what broke is in q->broken, nothing there is no failure */
+	}
+	return take_answer(q, ret_return);
+}
+
+int qmp_pump(struct qmp *q)
+{
+	int r = q->broken;
+
+	while (r == 0)
+		r = read_some(q);
+	return r == -EAGAIN ? 0 : r;
+}
+
+int qmp_execute(struct qmp *q, const char *command, json_t *args, uint64_t timeout_ns,
+		json_t **ret_return)
+{
+	int r;
+
+	if (q->n_pending > 0) {
+		json_decref(args);
+		return -EBUSY;
+	}
+	r = qmp_send(q, command, args);
+	if (r < 0)
+		return r;
+	return qmp_wait(q, timeout_ns, ret_return);
+}
+
+int qmp_hmp(struct qmp *q, const char *command_line, uint64_t timeout_ns, char **ret_text)
+{
+	json_t *answer = NULL;
+	char *text;
+	int r = qmp_execute(q, "human-monitor-command",
+			    json_pack("{s:s}", "command-line", command_line), timeout_ns, &answer);
+
+	if (r < 0)
+		return r;
+	text = json_is_string(answer) ? strdup(json_string_value(answer)) : NULL;
+	r = text ? 0 : json_is_string(answer) ? -ENOMEM : -EPROTO;
+	json_decref(answer);
+	if (r == 0)
+		*ret_text = text;
+	return r;
+}
+
+/* The first thing a monitor says is its greeting. */
+static int wait_greeting(struct qmp *q, uint64_t deadline_ns)
+{
+	while (!q->greeted) {
+		if (q->broken)
+			return q->broken;
+		if (wait_fd(q->fd, POLLIN, deadline_ns) < 0)
+			return -EBUSY;
+		(void)read_some(q); /* as in qmp_wait() */
+	}
+	return 0;
+}
+
+static int connect_to(const char *path, int *ret_fd, struct ucred *ret_peer)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	socklen_t peer_size = sizeof(*ret_peer);
+	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(address.sun_path, path, strlen(path) + 1);
+	/* A full queue of clients that wait for the one being served reads EAGAIN. */
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return errno == EAGAIN ? -EBUSY : -errno;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &peer_size) < 0)
+		return -errno;
+	*ret_fd = fd;
+	fd = -1;
+	return 0;
+}
+
+int qmp_open(const char *path, uint64_t timeout_ns, struct qmp **ret_q)
+{
+	uint64_t deadline_ns = deadline_after(timeout_ns);
+	struct ucred peer;
+	struct qmp *q;
+	int fd = -1, r = connect_to(path, &fd, &peer);
+
+	if (r < 0)
+		return r;
+	q = calloc(1, sizeof(*q));
+	if (!q) {
+		fd_close(fd);
+		return -ENOMEM;
+	}
+	q->fd = fd;
+	q->pid = peer.pid;
+	q->uid = peer.uid;
+	qmp_parser_init(&q->parser);
+	r = wait_greeting(q, deadline_ns);
+	if (r == 0)
+		r = qmp_execute(q, "qmp_capabilities", NULL, timeout_ns, NULL);
+	if (r < 0) {
+		qmp_close(q);
+		return r == -EREMOTEIO || r == -EMSGSIZE ? -EPROTO : r;
+	}
+	*ret_q = q;
+	return 0;
+}
+
+struct qmp *qmp_close(struct qmp *q)
+{
+	if (!q)
+		return NULL;
+	while (q->n_pending > 0)
+		drop_oldest(q);
+	qmp_parser_done(&q->parser);
+	fd_close(q->fd);
+	free(q);
+	return NULL;
+}
+
+void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *context)
+{
+	q->handler = handler;
+	q->handler_context = context;
+}
+
+int qmp_fd(const struct qmp *q)
+{
+	return q->fd;
+}
+
+pid_t qmp_pid(const struct qmp *q)
+{
+	return q->pid;
+}
+
+uid_t qmp_uid(const struct qmp *q)
+{
+	return q->uid;
+}
+
+const char *qmp_error(const struct qmp *q)
+{
+	return q->error;
+}
