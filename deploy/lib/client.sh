@@ -1,0 +1,79 @@
+# client.sh - drive hf-client from a shell. To be sourced after topology.sh and guest.sh.
+#
+#	client_start BUILD_DIR REPORT.json [hf-client option...]   returns when it is connected
+#	client_say phase protected
+#	client_wait_replies 100        100 more replies than now
+#	client_finish                  stop, wait, status in CLIENT_STATUS, the report is written
+#
+# The client's lines are read by this shell alone, in order; client_line is the last one.
+
+CLIENT_PID=''
+CLIENT_STATUS=''
+client_line=''
+
+client_start() # BUILD_DIR REPORT [OPTION...]
+{
+	local build=$1 report=$2
+
+	shift 2
+	mkfifo "$TOPO_DIR/client.in" "$TOPO_DIR/client.out" || return 1
+	exec {CLIENT_IN}<>"$TOPO_DIR/client.in" {CLIENT_OUT}<>"$TOPO_DIR/client.out"
+	rm "$TOPO_DIR/client.in" "$TOPO_DIR/client.out"
+	( exec nsenter --net="/run/netns/$TOPO_PREFIX-client" -- "$build/deploy/guest/hf-client" \
+		--connect "$TOPO_GUEST_IP:$GUEST_PORT" --commands --json "$report" "$@" ) \
+		<&"$CLIENT_IN" >&"$CLIENT_OUT" {CLIENT_IN}>&- {CLIENT_OUT}>&- &
+	CLIENT_PID=$!
+	TOPO_PIDS+=("$CLIENT_PID")
+	client_until connected 90
+}
+
+client_say() { echo "$*" >&"$CLIENT_IN"; }
+
+# Read the client's lines until one begins with WORD. 1: it ended, broke, or took too long.
+client_until() # WORD SECONDS
+{
+	local deadline=$((SECONDS + $2))
+
+	while (( SECONDS < deadline )); do
+		if read -r -t 1 -u "$CLIENT_OUT" client_line; then
+			[[ $client_line != "$1"* ]] || return 0
+			[[ $client_line != broken* ]] || return 1
+		elif ! kill -0 "$CLIENT_PID" 2>/dev/null; then
+			return 1
+		fi
+	done
+	return 1
+}
+
+client_value() # NAME, of the last line read
+{
+	[[ $client_line =~ (^| )$1=([^ ]*) ]] && echo "${BASH_REMATCH[2]}"
+}
+
+# Until N replies more than the next line reports have come. Needs progress lines.
+client_wait_replies() # N SECONDS
+{
+	local want deadline=$((SECONDS + $2))
+
+	client_until progress "$2" || return 1
+	want=$(($(client_value replies) + $1))
+	while (( $(client_value replies) < want )); do
+		(( SECONDS < deadline )) || return 1
+		client_until progress "$2" || return 1
+	done
+}
+
+# Stop it and wait for its report. CLIENT_STATUS is its exit status.
+client_finish()
+{
+	client_say stop
+	client_reap
+}
+
+client_reap()
+{
+	wait "$CLIENT_PID"
+	CLIENT_STATUS=$?
+	exec {CLIENT_IN}>&- {CLIENT_OUT}>&-
+	topo_end "$CLIENT_PID" # it is gone; this forgets it
+}

@@ -1,0 +1,42 @@
+# guest.sh - the test guest's QEMU. To be sourced after topology.sh.
+#
+# QEMU is Debian's, not patched, started the way its users start it. virtio-net has its offloads off,
+# so that every frame the hold sees is whole (docs: a guest with them on is refused by the agent).
+
+GUEST_IMAGE=''		# directory with vmlinuz and initramfs, set by guest_image
+GUEST_MEM_MIB=${GUEST_MEM_MIB:-256}
+GUEST_CPUS=${GUEST_CPUS:-1}
+GUEST_RATE=${GUEST_RATE:-200}	# background dirty rate, pages/s
+GUEST_BYTES=${GUEST_BYTES:-64}
+readonly GUEST_PORT=7000
+readonly GUEST_MAC=52:54:00:48:46:01
+
+guest_image() # BUILD_DIR
+{
+	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-image" "$1") || topo_die "no guest image"
+}
+
+# The command line of a guest's QEMU, as words in GUEST_COMMAND, without -qmp: both hosts use it.
+guest_command() # TAP SERIAL_LOG
+{
+	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"
+
+	off+=",guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_ecn=off"
+	GUEST_COMMAND=(qemu-system-x86_64 -M pc -accel tcg -m "$GUEST_MEM_MIB" -smp "$GUEST_CPUS"
+		-nodefaults -display none -vga none
+		-kernel "$GUEST_IMAGE/vmlinuz" -initrd "$GUEST_IMAGE/initramfs"
+		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES"
+		-netdev "tap,id=n0,ifname=$1,script=no,downscript=no"
+		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC,$off"
+		-serial "file:$2")
+}
+
+# Boot the guest on HOST. Its pid: GUEST_PID. QMP socket: TOPO_DIR/HOST/qmp. Its output: LOG_DIR.
+guest_start() # HOST LOG_DIR
+{
+	mkdir -p "$TOPO_DIR/$1"
+	guest_command tap0 "$2/$1-console.log"
+	topo_spawn "$1" "$2/$1-qemu.log" "${GUEST_COMMAND[@]}" \
+		-qmp "unix:$TOPO_DIR/$1/qmp,server=on,wait=off"
+	GUEST_PID=$TOPO_PID
+}

@@ -1,0 +1,210 @@
+# topology.sh - four hosts and two networks on one machine, as network namespaces. To be sourced
+# (bash). Shared by deploy/demo, tests/e2e, tests/fault and tests/bench.
+#
+#	                  client network 198.18.0.0/24 (switch brc)
+#	     .2 │                  │                              │
+#	   client               primary                        standby
+#	                    br0: eth0 + tap0 ─ guest .10     br0: eth0 + tap0
+#	                        bk0 .1                           bk0 .2
+#	                           │                              │
+#	                  backup network 198.18.1.0/24 (switch brb)
+#	                                     │
+#	                          gateway  bk0 (no kernel address; lwIP owns .3)
+#	                                   mgmt0 198.18.2.3 (kernel sockets, holdfastctl)
+#
+# Both switches live in a fifth namespace, `net`. Each namespace is named PREFIX-HOST. Nothing is
+# made outside of the namespaces but those names, TOPO_DIR (on a tmpfs) and the pins under
+# TOPO_PINS; topo_down removes all of it, and may be called at any time, any number of times.
+#
+# Programs run with nsenter --net, never `ip netns exec`: that one mounts a /sys of its own, in
+# which the BPF file system is missing.
+#
+# Use:	. deploy/lib/topology.sh; topo_trap; topo_up
+#	topo_in client ping -c 1 198.18.0.10
+#	topo_spawn primary LOG command...; pid=$TOPO_PID
+#	topo_end $pid
+# Errors end the calling script (exit 1) after a message; its EXIT trap cleans up.
+
+TOPO_PREFIX=${TOPO_PREFIX:-hf-$$}
+TOPO_DIR=/dev/shm/$TOPO_PREFIX
+TOPO_PINS=/sys/fs/bpf/holdfast-$TOPO_PREFIX
+TOPO_HOSTS="client primary gateway standby net"
+TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+TOPO_PIDS=()	# started by topo_spawn and not ended yet
+TOPO_PID=''	# the last one started
+TOPO_MADE=''
+
+readonly TOPO_CLIENT_IP=198.18.0.2 TOPO_GUEST_IP=198.18.0.10
+readonly TOPO_PRIMARY_IP=198.18.1.1 TOPO_STANDBY_IP=198.18.1.2 TOPO_GATEWAY_IP=198.18.1.3
+readonly TOPO_MGMT_IP=198.18.2.3
+
+topo_die() { echo "${0##*/}: $*" >&2; exit 1; }
+
+topo_ns() { echo "$TOPO_PREFIX-$1"; }
+
+# Run a command in a host, in the foreground.
+topo_in() # HOST COMMAND...
+{
+	local host=$1
+
+	shift
+	nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@"
+}
+
+# Run a command in a host, in the background, both outputs into LOG. Its pid: TOPO_PID.
+topo_spawn() # HOST LOG COMMAND...
+{
+	local host=$1 log=$2
+
+	shift 2
+	# exec: the recorded pid is the program's own, and a signal to it needs no shell between.
+	( exec nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@" ) </dev/null >>"$log" 2>&1 &
+	TOPO_PID=$!
+	TOPO_PIDS+=("$TOPO_PID")
+}
+
+# End processes: TERM, then KILL after 5 s; returns when they are gone.
+topo_end() # PID...
+{
+	local pid rest=()
+
+	(( $# )) || return 0
+	python3 "$TOPO_LIB/end-pids.py" 5 "$@"
+	for pid in "$@"; do wait "$pid" 2>/dev/null; done
+	for pid in "${TOPO_PIDS[@]}"; do
+		[[ " $* " == *" $pid "* ]] || rest+=("$pid")
+	done
+	TOPO_PIDS=("${rest[@]}")
+}
+
+topo_pids() { ip netns pids "$TOPO_PREFIX-$1" 2>/dev/null; }
+
+# A host dies, all at once: every process in it with SIGKILL, its links down at the switches.
+# TOPO_KILL_NS is CLOCK_MONOTONIC just before, TOPO_KILL_TOOK_NS how long the killing took.
+topo_kill_host() # HOST
+{
+	local pid pids
+
+	mapfile -t pids < <(topo_pids "$1")
+	read -r TOPO_KILL_NS TOPO_KILL_TOOK_NS < <(
+		topo_in net python3 "$TOPO_LIB/kill-host.py" "c-$1,b-$1" "${pids[@]}") ||
+		topo_die "could not kill the $1 host"
+	for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
+	return 0
+}
+
+topo_now_ns() { python3 -c 'import time; print(time.monotonic_ns())'; }
+
+# A cable from HOST's interface DEV to a switch; the switch's end is called PORT.
+topo_cable() # HOST DEV SWITCH PORT
+{
+	local ns=$TOPO_PREFIX-$1
+
+	topo_in net ip link add "$4" type veth peer name "$2" netns "$ns" || return 1
+	topo_in net ip link set "$4" master "$3" up
+	topo_in "$1" ip link set "$2" up
+	# Whole frames with good checksums: what a guest without offloads, a DPDK port without them,
+	# and a capture must all be able to rely on.
+	topo_in "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null
+	topo_in net ethtool -K "$4" tx off tso off gso off gro off >/dev/null
+}
+
+topo_bridge() # HOST NAME
+{
+	topo_in "$1" ip link add "$2" type bridge stp_state 0 forward_delay 0 mcast_snooping 0 &&
+		topo_in "$1" ip link set "$2" up
+}
+
+topo_hypervisor() # HOST BACKUP_IP
+{
+	topo_bridge "$1" br0 &&
+		topo_cable "$1" eth0 brc "c-$1" &&
+		topo_in "$1" ip link set eth0 master br0 &&
+		topo_in "$1" ip tuntap add dev tap0 mode tap &&
+		topo_in "$1" ip link set tap0 master br0 up &&
+		topo_cable "$1" bk0 brb "b-$1" &&
+		topo_in "$1" ip addr add "$2/24" dev bk0
+}
+
+topo_make()
+{
+	local host
+
+	for host in $TOPO_HOSTS; do
+		ip netns add "$TOPO_PREFIX-$host" &&
+			topo_in "$host" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 \
+				net.ipv6.conf.default.disable_ipv6=1 &&
+			topo_in "$host" ip link set lo up || return 1
+	done
+	topo_bridge net brc && topo_bridge net brb &&
+		topo_cable client eth0 brc c-client &&
+		topo_in client ip addr add "$TOPO_CLIENT_IP/24" dev eth0 &&
+		topo_hypervisor primary "$TOPO_PRIMARY_IP" &&
+		topo_hypervisor standby "$TOPO_STANDBY_IP" &&
+		topo_cable gateway bk0 brb b-gateway &&
+		topo_in gateway ip link add mgmt0 type veth peer name mgmt1 &&
+		topo_in gateway ip addr add "$TOPO_MGMT_IP/24" dev mgmt0 &&
+		topo_in gateway ip link set mgmt0 up &&
+		topo_in gateway ip link set mgmt1 up
+}
+
+topo_up()
+{
+	local tool
+
+	[[ $EUID == 0 ]] || topo_die "needs root"
+	for tool in ip nsenter ethtool python3 sysctl; do
+		command -v "$tool" >/dev/null || topo_die "no '$tool'; run deploy/setup"
+	done
+	[[ -c /dev/net/tun ]] || topo_die "no /dev/net/tun: the kernel cannot make taps"
+	topo_sweep
+	mkdir -m 700 "$TOPO_DIR" || topo_die "cannot make $TOPO_DIR"
+	TOPO_MADE=1
+	topo_make || topo_die "cannot make the networks (the message is above)"
+}
+
+topo_remove() # PREFIX
+{
+	local host pids
+
+	for host in $TOPO_HOSTS; do
+		[[ -e /run/netns/$1-$host ]] || continue
+		# What is still there was started by what we started (a standby's QEMU).
+		mapfile -t pids < <(ip netns pids "$1-$host" 2>/dev/null)
+		(( ${#pids[@]} == 0 )) || python3 "$TOPO_LIB/end-pids.py" 2 "${pids[@]}"
+	done
+	for host in $TOPO_HOSTS; do
+		[[ ! -e /run/netns/$1-$host ]] || ip netns del "$1-$host"
+	done
+	rm -rf "/sys/fs/bpf/holdfast-$1" "/dev/shm/$1"
+}
+
+topo_down()
+{
+	[[ -n $TOPO_MADE ]] || return 0
+	topo_end "${TOPO_PIDS[@]}"
+	topo_remove "$TOPO_PREFIX"
+	TOPO_MADE=''
+}
+
+# What a run left behind that was killed with SIGKILL: its prefix names a process that is gone.
+topo_sweep()
+{
+	local path pid
+
+	for path in /run/netns/hf-*-net /dev/shm/hf-*; do
+		[[ ${path##*/} =~ ^hf-([0-9]+)(-net)?$ ]] || continue
+		pid=${BASH_REMATCH[1]}
+		[[ -e $path && ! -e /proc/$pid ]] || continue
+		echo "removing what an earlier run (pid $pid) left" >&2
+		topo_remove "hf-$pid"
+	done
+}
+
+# Clean up however the script ends. A script with a trap of its own calls topo_down there.
+topo_trap()
+{
+	trap topo_down EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM HUP
+}
