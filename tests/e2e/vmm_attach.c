@@ -1,0 +1,317 @@
+/* vmm_attach.c - drive hostagent/vmm against a running QEMU, for tests/e2e/test_vmm_attach.
+ *
+ * usage: vmm_attach inspect SOCKET          print what vmm_inspect() says; 3: refused, the text on stderr
+ *        vmm_attach open SOCKET             exit 0, or the errno of qmp_open()
+ *        vmm_attach hold SOCKET             track, print "tracking", wait to be killed
+ *        vmm_attach seal SOCKET N CHECK     N seals; every CHECK-th one compares all of guest memory with
+ *                                           the image that scans and copies alone have built
+ * A difference is a lost write: exit 1 with the page.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "vmm/devstate.h"
+#include "vmm/guestmem.h"
+#include "vmm/inspect.h"
+#include "vmm/qmp.h"
+#include "vmm/track.h"
+
+#define TIMEOUT_NS  (5 * CLOCK_NS_PER_S)
+#define RANGES_MAX  8192u
+#define CHUNK_PAGES 4096u
+#define EXIT_REFUSED 3
+
+enum part { STOP, SCAN, COPY, DEVICE, SCAN2, CONT, PAUSE, N_PARTS };
+static const char *const part_names[N_PARTS] = {"stop",	 "scan", "copy", "device (wait after copy)",
+						"scan2", "cont", "pause"};
+
+static struct vmm_error error;
+static struct vmm_info info;
+static struct qmp *qmp;
+static struct guestmem *mem;
+static struct track *tracker;
+static struct devstate *device;
+static uint8_t *image;	/* what a standby would have */
+static uint8_t *buffer; /* pages of one seal, or of one comparison */
+static struct page_range ranges[RANGES_MAX];
+static uint64_t *times[N_PARTS];
+static uint64_t n_dirty_pages, n_late_pages;
+static uint32_t n_stop_events;
+
+static int fail(const char *what, int r)
+{
+	fprintf(stderr, "vmm_attach: %s: %s: %s %s\n", what, strerror(-r), error.text,
+		qmp ? qmp_error(qmp) : "");
+	return 1;
+}
+
+static int open_qmp(const char *path)
+{
+	int r = qmp_open(path, TIMEOUT_NS / 5, &qmp);
+
+	if (r < 0)
+		fprintf(stderr, "%s: %s\n", path, qmp_open_error(r));
+	return -r;
+}
+
+static int run_inspect(void)
+{
+	int r = vmm_inspect(qmp, &info, &error);
+
+	if (r == -ENOTSUP) {
+		fprintf(stderr, "%s\n", error.text);
+		return EXIT_REFUSED;
+	}
+	if (r < 0)
+		return fail("inspect", r);
+	printf("qemu=%s machine=%s pid=%d vcpus=%u ram=%" PRIu64 "\n", info.qemu_version, info.machine,
+	       info.pid, info.n_vcpus, info.ram_bytes);
+	for (uint32_t i = 0; i < info.n_blocks; i++)
+		printf("block=%s kind=%d gpa=%#" PRIx64 " hva=%#" PRIx64 " first=%u pages=%u\n",
+		       info.blocks[i].name, info.blocks[i].kind, info.blocks[i].guest_addr,
+		       info.blocks[i].hva, info.blocks[i].first_page, info.blocks[i].n_pages);
+	for (uint32_t i = 0; i < info.n_nics; i++)
+		printf("nic=%s type=%s netdev=%s mac=%02x:%02x:%02x:%02x:%02x:%02x\n", info.nics[i].name,
+		       info.nics[i].type, info.nics[i].netdev, info.nics[i].mac[0],
+		       info.nics[i].mac[1], info.nics[i].mac[2], info.nics[i].mac[3],
+		       info.nics[i].mac[4], info.nics[i].mac[5]);
+	if (vmm_compare(&info, &info, &error) < 0)
+		return fail("compare with itself", -EINVAL);
+	return 0;
+}
+
+static int attach(void)
+{
+	uint64_t start_ns;
+	int r;
+
+	r = run_inspect();
+	if (r != 0)
+		return r;
+	r = guestmem_open(info.pid, info.blocks, info.n_blocks, &mem, &error);
+	if (r < 0)
+		return fail("guestmem_open", r);
+	start_ns = clock_mono_ns();
+	r = track_open(info.pid, info.blocks, info.n_blocks, &tracker, &error);
+	if (r < 0)
+		return fail("track_open", r);
+	printf("attach_us=%" PRIu64 " mapped=%d\n", (clock_mono_ns() - start_ns) / 1000,
+	       guestmem_is_mapped(mem, 0));
+	r = devstate_open(qmp, DEVSTATE_BYTES_MAX_DEFAULT, &device, &error);
+	if (r < 0)
+		return fail("devstate_open", r);
+	image = mmap(NULL, (size_t)info.n_pages * VMM_PAGE_BYTES, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	buffer = mmap(NULL, (size_t)info.n_pages * VMM_PAGE_BYTES, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return image == MAP_FAILED || buffer == MAP_FAILED ? fail("mmap", -ENOMEM) : 0;
+}
+
+static uint32_t count_pages(uint32_t n_ranges)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < n_ranges; i++)
+		n += ranges[i].n_pages;
+	return n;
+}
+
+/* Put the copied pages where a standby would. */
+static void apply(uint32_t n_ranges)
+{
+	const uint8_t *from = buffer;
+
+	for (uint32_t i = 0; i < n_ranges; i++) {
+		size_t size = (size_t)ranges[i].n_pages * VMM_PAGE_BYTES;
+
+		memcpy(image + (size_t)ranges[i].first_page * VMM_PAGE_BYTES, from, size);
+		from += size;
+	}
+}
+
+static int compare_all(void)
+{
+	for (uint32_t i = 0; i < info.n_blocks; i++) {
+		struct page_range all = {info.blocks[i].first_page, info.blocks[i].n_pages};
+		int r = guestmem_read(mem, &all, 1, buffer);
+
+		if (r < 0)
+			return fail("guestmem_read", r);
+		for (uint32_t p = 0; p < all.n_pages; p++)
+			if (memcmp(buffer + (size_t)p * VMM_PAGE_BYTES,
+				   image + (size_t)(all.first_page + p) * VMM_PAGE_BYTES,
+				   VMM_PAGE_BYTES) != 0) {
+				fprintf(stderr, "LOST WRITE: page %u of %s\n", p, info.blocks[i].name);
+				return 1;
+			}
+	}
+	return 0;
+}
+
+/* Scan until done and copy everything; times are added to scan and copy. */
+static int scan_copy(uint64_t *scan_ns, uint64_t *copy_ns, uint64_t *n_pages)
+{
+	int r;
+
+	do {
+		uint64_t t0 = clock_mono_ns(), t1;
+		uint32_t n;
+
+		r = track_scan(tracker, ranges, RANGES_MAX, &n);
+		if (r < 0)
+			return r;
+		t1 = clock_mono_ns();
+		*scan_ns += t1 - t0;
+		*n_pages += count_pages(n);
+		if (n > 0 && guestmem_read(mem, ranges, n, buffer) < 0)
+			return -EIO;
+		*copy_ns += clock_mono_ns() - t1;
+		apply(n); /* a standby's work: not counted */
+	} while (r == 1);
+	return 0;
+}
+
+static int one_seal(uint32_t index, bool do_check)
+{
+	uint64_t part[N_PARTS] = {0}, t0, t1, ignored_ns = 0;
+	const uint8_t *blob;
+	size_t blob_size;
+	const char *commands[] = {"\"execute\":\"stop\"", devstate_command(device)};
+	const char *go[] = {"\"execute\":\"cont\""};
+	int r;
+
+	r = devstate_rewind(device);
+	t0 = clock_mono_ns();
+	/* Stop and device state in one write: QEMU saves while we scan and copy. */
+	if (r == 0)
+		r = qmp_send_rendered(qmp, commands, 2);
+	if (r == 0)
+		r = qmp_wait(qmp, TIMEOUT_NS, NULL);
+	t1 = clock_mono_ns();
+	part[STOP] = t1 - t0;
+	if (r == 0)
+		r = scan_copy(&part[SCAN], &part[COPY], &n_dirty_pages);
+	t1 = clock_mono_ns();
+	if (r == 0)
+		r = devstate_finish(device, TIMEOUT_NS, &blob, &blob_size);
+	part[DEVICE] = clock_mono_ns() - t1;
+	if (r == 0)
+		r = scan_copy(&part[SCAN2], &ignored_ns, &n_late_pages);
+	if (r < 0)
+		return fail("seal", r);
+	if (do_check && compare_all() != 0)
+		return 1;
+	t1 = clock_mono_ns();
+	r = qmp_send_rendered(qmp, go, 1);
+	if (r == 0)
+		r = qmp_wait(qmp, TIMEOUT_NS, NULL);
+	part[CONT] = clock_mono_ns() - t1;
+	for (int i = 0; i < PAUSE; i++)
+		part[PAUSE] += part[i];
+	for (int i = 0; i < N_PARTS; i++)
+		times[i][index] = part[i];
+	return r < 0 ? fail("cont", r) : 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void report(uint32_t n)
+{
+	for (int i = 0; i < N_PARTS; i++) {
+		qsort(times[i], n, sizeof(uint64_t), by_value);
+		printf("%-26s p50=%8.1f us  p99=%8.1f us\n", part_names[i],
+		       (double)times[i][n / 2] / 1e3, (double)times[i][n * 99 / 100] / 1e3);
+	}
+	printf("seals=%u dirty_pages_mean=%" PRIu64 " late_pages=%" PRIu64 " stop_events=%u\n", n,
+	       n_dirty_pages / n, n_late_pages, n_stop_events);
+}
+
+static void count_event(void *context, const char *event, const json_t *data)
+{
+	(void)context;
+	(void)data;
+	if (strcmp(event, "STOP") == 0)
+		n_stop_events++;
+}
+
+static int run_seals(uint32_t n, uint32_t check_every)
+{
+	const struct timespec epoch = {.tv_nsec = 5000000};
+	uint64_t scan_ns = 0, copy_ns = 0, n_first = 0;
+	int r = attach();
+
+	if (r != 0)
+		return r;
+	for (int i = 0; i < N_PARTS; i++)
+		times[i] = calloc(n, sizeof(uint64_t));
+	qmp_set_event_handler(qmp, count_event, NULL);
+	/* First copy, the guest running. */
+	r = scan_copy(&scan_ns, &copy_ns, &n_first);
+	if (r < 0)
+		return fail("first copy", r);
+	printf("first_copy pages=%" PRIu64 " scan_us=%" PRIu64 " copy_us=%" PRIu64 "\n", n_first,
+	       scan_ns / 1000, copy_ns / 1000);
+	if (n_first < info.n_pages) {
+		fprintf(stderr, "the first scan reported %" PRIu64 " of %u pages\n", n_first,
+			info.n_pages);
+		return 1;
+	}
+	for (uint32_t i = 0; i < n && r == 0; i++) {
+		(void)nanosleep(&epoch, NULL); /* an epoch's length, not a wait for something */
+		r = one_seal(i, i % check_every == check_every - 1);
+	}
+	if (r != 0)
+		return r;
+	report(n);
+	if (n_stop_events != n) {
+		fprintf(stderr, "%u STOP events in %u seals\n", n_stop_events, n);
+		return 1;
+	}
+	device = devstate_close(device);
+	tracker = track_close(tracker);
+	mem = guestmem_close(mem);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *verb = argc >= 3 ? argv[1] : "";
+	int r;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc < 3) {
+		fprintf(stderr, "usage: vmm_attach inspect|open|hold|seal SOCKET [N CHECK]\n");
+		return 2;
+	}
+	r = open_qmp(argv[2]);
+	if (r != 0 || strcmp(verb, "open") == 0)
+		return r;
+	if (strcmp(verb, "inspect") == 0) {
+		r = run_inspect();
+	} else if (strcmp(verb, "hold") == 0) {
+		r = attach();
+		if (r == 0) {
+			puts("tracking");
+			pause();
+		}
+	} else if (strcmp(verb, "seal") == 0 && argc == 5) {
+		r = run_seals((uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]));
+	} else {
+		r = 2;
+	}
+	qmp = qmp_close(qmp);
+	return r;
+}
