@@ -1,0 +1,128 @@
+/* hold.bpf.c - the hold in the kernel: stamp and redirect what the guest sends, or drop it.
+ *
+ * hold_xdp runs on the guest's tap for each frame that the guest sends. It parses nothing, so that
+ * every ethertype is held. It passes a frame only in mode PASS; every other way out is a redirect
+ * into the agent's socket or a drop:
+ *
+ *	mode            | condition                  | verdict
+ *	PASS            |                            | XDP_PASS, frame untouched
+ *	HOLD, epoch > 0 | socket there               | XDP_REDIRECT, stamp in front
+ *	                | no socket (agent dead)     | XDP_DROP
+ *	                | longer than max_frame_bytes, no headroom | XDP_DROP
+ *	all else        |                            | XDP_DROP
+ *
+ * The stamp stands in front of the frame (bpf_xdp_adjust_head), not in the XDP metadata area: tun's
+ * native path takes metadata only from Linux 6.15 on, headroom it has always had.
+ *
+ * hold_echo runs at the tap's tc egress (towards the guest). Released frames enter the bridge
+ * through another port than the tap, so that the bridge floods the guest's own broadcasts back to
+ * it; IPv6 duplicate address detection would then fail. It drops frames that bear the guest's
+ * own source address.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "hold_shared.h"
+
+/* key: 0. value: struct hold_control. Written by: the agent (mmap). Pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct hold_control);
+} hold_control SEC(".maps");
+
+/* key: rx queue of the tap; only 0 is used. value: AF_XDP socket. Written by: the agent; the
+ * kernel empties the slot when the socket closes, which is what makes a dead agent safe. Pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} hold_xsks SEC(".maps");
+
+/* key: enum hold_counter. value: frames, per CPU. Written by: both programs. Pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HOLD_COUNTER_SLOTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} hold_counters SEC(".maps");
+
+/* Set by the loader before load. */
+const volatile __u32 max_frame_bytes = 0; /* longest frame that a UMEM frame takes */
+const volatile __u8 guest_mac[ETH_ALEN] = {0};
+
+static __always_inline void count(__u32 which)
+{
+	__u64 *n = bpf_map_lookup_elem(&hold_counters, &which);
+
+	if (n)
+		(*n)++;
+}
+
+static __always_inline int drop(__u32 why)
+{
+	count(why);
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int hold_xdp(struct xdp_md *ctx)
+{
+	__u32 zero = 0;
+	const volatile struct hold_control *control = bpf_map_lookup_elem(&hold_control, &zero);
+	struct hold_stamp *stamp;
+	__u64 epoch;
+	__u32 mode;
+	long verdict;
+
+	if (!control)
+		return XDP_DROP;
+	mode = control->mode;
+	if (mode == HOLD_MODE_PASS) {
+		count(HOLD_COUNTER_PASSED);
+		return XDP_PASS;
+	}
+	/* The guest is stopped while the epoch changes, so no frame can fall between. */
+	epoch = control->epoch;
+	if (mode != HOLD_MODE_HOLD || epoch == 0)
+		return drop(HOLD_COUNTER_DROPPED_MODE);
+	if (ctx->data_end - ctx->data > max_frame_bytes)
+		return drop(HOLD_COUNTER_DROPPED_LONG);
+	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*stamp)) != 0)
+		return drop(HOLD_COUNTER_DROPPED_STAMP);
+	stamp = (void *)(long)ctx->data;
+	if ((void *)(stamp + 1) > (void *)(long)ctx->data_end)
+		return drop(HOLD_COUNTER_DROPPED_STAMP);
+	stamp->epoch = epoch;
+	stamp->time_ns = bpf_ktime_get_ns();
+	/* The low bits of flags are the verdict when no socket is there. A second queue finds none. */
+	verdict = bpf_redirect_map(&hold_xsks, ctx->rx_queue_index, XDP_DROP);
+	if (verdict != XDP_REDIRECT)
+		return drop(HOLD_COUNTER_DROPPED_NO_SOCKET);
+	count(HOLD_COUNTER_HELD);
+	return XDP_REDIRECT;
+}
+
+SEC("tc")
+int hold_echo(struct __sk_buff *skb)
+{
+	__u8 mac[ETH_ALEN];
+
+	/* Every frame on an Ethernet device has this much; one that cannot be read is not ours. */
+	if (bpf_skb_load_bytes(skb, ETH_ALEN, mac, sizeof(mac)) != 0)
+		return TC_ACT_UNSPEC;
+	for (int i = 0; i < ETH_ALEN; i++) {
+		if (mac[i] != guest_mac[i])
+			return TC_ACT_UNSPEC;
+	}
+	count(HOLD_COUNTER_ECHO);
+	return TC_ACT_SHOT;
+}
+
+char hold_license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,346 @@
+#include "ebpf/hold_prog.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_link.h>
+#include <linux/magic.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "hold.skel.h"
+
+/* Our filter among others at the tap's egress. First, so that others never see an echo. */
+#define TC_PRIORITY 1U
+#define TC_HANDLE   0x686f6c64U
+
+static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	(void)level; /* one level down: the caller reports what matters */
+	log_writev(LOG_LEVEL_DEBUG, "libbpf", format, args);
+	return 0;
+}
+
+static int pin_path(const struct hold_prog *prog, const char *name, char *ret, size_t size)
+{
+	int n = snprintf(ret, size, "%s/%s", prog->pin_dir, name);
+
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+/* Make the directory, see that it is on a bpffs, lock it. Nothing is created elsewhere: the check
+ * comes before mkdir, on the nearest parent that exists. */
+static int open_pin_dir(struct hold_prog *prog, enum hold_prog_step *ret_step)
+{
+	char parent[sizeof(prog->pin_dir)];
+	struct statfs fs;
+	int r;
+
+	*ret_step = HOLD_PROG_PIN_DIR;
+	snprintf(parent, sizeof(parent), "%s", prog->pin_dir);
+	while (statfs(parent, &fs) < 0) {
+		char *slash = strrchr(parent, '/');
+
+		if (errno != ENOENT || !slash || slash == parent)
+			return errno == ENOENT ? -ENOENT : -errno;
+		*slash = '\0';
+	}
+	if ((unsigned long)fs.f_type != BPF_FS_MAGIC)
+		return -ENOENT;
+	r = fd_mkdir_p(prog->pin_dir, 0700);
+	if (r < 0)
+		return r;
+	prog->lock_fd = open(prog->pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (prog->lock_fd < 0)
+		return -errno;
+	*ret_step = HOLD_PROG_LOCK;
+	if (flock(prog->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	return 0;
+}
+
+static const char *const pin_names[] = {"link", "hold_control", "hold_xsks", "hold_counters"};
+
+static int remove_pins(const struct hold_prog *prog)
+{
+	char path[512];
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(pin_names); i++) {
+		if (pin_path(prog, pin_names[i], path, sizeof(path)) == 0 && unlink(path) < 0 &&
+		    errno != ENOENT && r == 0)
+			r = -errno;
+	}
+	return r;
+}
+
+/* The pinned link if it still sits on our device. A link whose device is gone reports ifindex 0;
+ * its pins are of no more use and would only carry an old mode over to a new guest. */
+static int find_pinned_link(struct hold_prog *prog)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof(info);
+	char path[512];
+	int fd, r;
+
+	r = pin_path(prog, "link", path, sizeof(path));
+	if (r < 0)
+		return r;
+	fd = bpf_obj_get(path);
+	if (fd < 0 && fd != -ENOENT)
+		return fd;
+	if (fd >= 0) {
+		r = bpf_obj_get_info_by_fd(fd, &info, &size);
+		if (r == 0 && info.type == BPF_LINK_TYPE_XDP &&
+		    info.xdp.ifindex == (uint32_t)prog->ifindex) {
+			prog->link_fd = fd;
+			prog->is_taken_over = true;
+			return 0;
+		}
+		fd_close(fd);
+		if (r < 0)
+			return r;
+	}
+	return remove_pins(prog);
+}
+
+static int load(struct hold_prog *prog, const struct hold_prog_config *config)
+{
+	struct hold_skel *skel;
+	struct bpf_map *pinned[3];
+	char path[512];
+	int r;
+
+	skel = hold_skel__open();
+	if (!skel)
+		return errno ? -errno : -ENOMEM;
+	prog->skel = skel;
+	skel->rodata->max_frame_bytes = config->max_frame_bytes;
+	memcpy((void *)(uintptr_t)skel->rodata->guest_mac, config->mac, sizeof(config->mac));
+	pinned[0] = skel->maps.hold_control;
+	pinned[1] = skel->maps.hold_xsks;
+	pinned[2] = skel->maps.hold_counters;
+	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
+		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));
+		if (r == 0)
+			r = bpf_map__set_pin_path(pinned[i], path);
+		if (r < 0)
+			return r;
+	}
+	r = hold_skel__load(skel);
+	if (r < 0)
+		return r;
+	prog->xsks_fd = bpf_map__fd(skel->maps.hold_xsks);
+	prog->control = mmap(NULL, (size_t)getpagesize(), PROT_READ | PROT_WRITE, MAP_SHARED,
+			     bpf_map__fd(skel->maps.hold_control), 0);
+	if (prog->control == MAP_FAILED) {
+		prog->control = NULL;
+		return -errno;
+	}
+	return 0;
+}
+
+static int attach_xdp(struct hold_prog *prog, const struct hold_prog_config *config)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, opts);
+	int prog_fd = bpf_program__fd(prog->skel->progs.hold_xdp), fd = -EOPNOTSUPP, r;
+	char path[512];
+
+	/* Open before it is attached: an unprotected guest must not lose a frame. */
+	__atomic_store_n(&prog->control->mode, HOLD_MODE_PASS, __ATOMIC_RELEASE);
+	if (config->try_native) {
+		opts.flags = XDP_FLAGS_DRV_MODE;
+		fd = bpf_link_create(prog_fd, prog->ifindex, BPF_XDP, &opts);
+	}
+	if (fd < 0 && config->try_generic) {
+		opts.flags = XDP_FLAGS_SKB_MODE;
+		fd = bpf_link_create(prog_fd, prog->ifindex, BPF_XDP, &opts);
+	}
+	if (fd < 0)
+		return fd;
+	prog->link_fd = fd;
+	r = pin_path(prog, "link", path, sizeof(path));
+	return r < 0 ? r : bpf_obj_pin(fd, path);
+}
+
+static int query_xdp(int ifindex, bool *ret_attached, bool *ret_native)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	int r = bpf_xdp_query(ifindex, 0, &query);
+
+	if (r < 0)
+		return r;
+	*ret_attached = query.attach_mode != XDP_ATTACHED_NONE;
+	*ret_native = query.attach_mode == XDP_ATTACHED_DRV;
+	return 0;
+}
+
+static int attach_echo(struct hold_prog *prog)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex, .attach_point = BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY,
+		    .prog_fd = bpf_program__fd(prog->skel->progs.hold_echo),
+		    .flags = BPF_TC_F_REPLACE);
+	int r = bpf_tc_hook_create(&hook);
+
+	if (r == 0)
+		prog->control->flags |= HOLD_FLAG_CLSACT_OURS;
+	else if (r != -EEXIST)
+		return r;
+	r = bpf_tc_attach(&hook, &opts);
+	prog->has_echo = r == 0;
+	return r;
+}
+
+static int detach_echo(struct hold_prog *prog)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex, .attach_point = BPF_TC_EGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
+	int r = bpf_tc_detach(&hook, &opts);
+
+	prog->has_echo = false;
+	if (prog->control && (prog->control->flags & HOLD_FLAG_CLSACT_OURS)) {
+		hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS; /* both: the qdisc itself */
+		int q = bpf_tc_hook_destroy(&hook);
+
+		if (r == 0)
+			r = q;
+	}
+	return r;
+}
+
+static int attach(struct hold_prog *prog, const struct hold_prog_config *config,
+		  enum hold_prog_step *ret_step)
+{
+	bool attached;
+	int r;
+
+	*ret_step = HOLD_PROG_ATTACH;
+	r = query_xdp(prog->ifindex, &attached, &prog->is_native);
+	if (r < 0)
+		return r;
+	if (prog->is_taken_over) {
+		/* The pinned program may be an older agent's; the link swaps it without a gap. */
+		r = bpf_link_update(prog->link_fd, bpf_program__fd(prog->skel->progs.hold_xdp),
+				    NULL);
+	} else if (attached) {
+		*ret_step = HOLD_PROG_FOREIGN;
+		return -EBUSY;
+	} else {
+		r = attach_xdp(prog, config);
+		if (r == 0)
+			r = query_xdp(prog->ifindex, &attached, &prog->is_native);
+	}
+	if (r < 0)
+		return r;
+	*ret_step = HOLD_PROG_TC;
+	return attach_echo(prog);
+}
+
+int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config,
+		   enum hold_prog_step *ret_step)
+{
+	enum hold_prog_step step = HOLD_PROG_PIN_DIR;
+	int n, r;
+
+	*prog = (struct hold_prog){.lock_fd = -1, .link_fd = -1, .ifindex = config->ifindex};
+	libbpf_set_print(print_libbpf);
+	n = snprintf(prog->pin_dir, sizeof(prog->pin_dir), "%s", config->pin_dir);
+	r = n < 0 || (size_t)n >= sizeof(prog->pin_dir) ? -ENAMETOOLONG : 0;
+	if (r == 0)
+		r = open_pin_dir(prog, &step);
+	if (r == 0) {
+		step = HOLD_PROG_LOAD;
+		r = find_pinned_link(prog);
+	}
+	if (r == 0)
+		r = load(prog, config);
+	if (r == 0)
+		r = attach(prog, config, &step);
+	if (r == 0)
+		return 0;
+	*ret_step = step;
+	/* What was pinned before us stays; what we made goes. Without the lock it is not ours. */
+	if (step != HOLD_PROG_PIN_DIR && step != HOLD_PROG_LOCK && !prog->is_taken_over &&
+	    hold_prog_detach(prog) < 0)
+		log_debug("pin_dir=%s could not undo all of a failed open, ignoring", prog->pin_dir);
+	hold_prog_done(prog);
+	return r;
+}
+
+int hold_prog_detach(struct hold_prog *prog)
+{
+	int r = 0, q;
+
+	if (prog->has_echo || (prog->control && (prog->control->flags & HOLD_FLAG_CLSACT_OURS)))
+		r = detach_echo(prog);
+	if (prog->link_fd >= 0) {
+		q = bpf_link_detach(prog->link_fd);
+		r = r < 0 ? r : q;
+	}
+	q = remove_pins(prog);
+	r = r < 0 ? r : q;
+	prog->link_fd = fd_close(prog->link_fd);
+	if (rmdir(prog->pin_dir) < 0 && errno != ENOENT && r == 0)
+		r = -errno;
+	/* A tap that went away took program and filter along; that is detached too. */
+	return r == -ENODEV || r == -ENOLINK ? 0 : r;
+}
+
+void hold_prog_quiesce(void)
+{
+	/* MEMBARRIER_CMD_GLOBAL is synchronize_rcu(), and XDP runs in an RCU read section. Where
+	 * it is not offered (nohz_full) there is only the time that the caller's next netlink
+	 * calls take, each of which waits for a grace period as well. */
+	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+void hold_prog_done(struct hold_prog *prog)
+{
+	if (!prog)
+		return;
+	if (prog->control)
+		(void)munmap(prog->control, (size_t)getpagesize()); /* cannot fail on a mapping */
+	prog->control = NULL;
+	if (prog->link_fd > 0)
+		prog->link_fd = fd_close(prog->link_fd);
+	hold_skel__destroy(prog->skel);
+	prog->skel = NULL;
+	if (prog->lock_fd > 0)
+		prog->lock_fd = fd_close(prog->lock_fd);
+}
+
+int hold_prog_counters(const struct hold_prog *prog, uint64_t *ret)
+{
+	int n_cpus = libbpf_num_possible_cpus(), fd = bpf_map__fd(prog->skel->maps.hold_counters);
+	AUTO_FREE uint64_t *values = NULL;
+
+	if (n_cpus < 0)
+		return n_cpus;
+	values = calloc((size_t)n_cpus, sizeof(*values));
+	if (!values)
+		return -ENOMEM;
+	for (uint32_t key = 0; key < HOLD_COUNTER_SLOTS; key++) {
+		int r = bpf_map_lookup_elem(fd, &key, values);
+
+		if (r < 0)
+			return r;
+		ret[key] = 0;
+		for (int cpu = 0; cpu < n_cpus; cpu++)
+			ret[key] += values[cpu];
+	}
+	return 0;
+}
