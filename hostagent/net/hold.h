@@ -90,6 +90,7 @@ struct hold_stats {
 	uint64_t prog_dropped_no_socket; /* no agent listened */
 	uint64_t prog_dropped_long;   /* longer than a UMEM frame takes */
 	uint64_t prog_dropped_stamp;  /* no headroom for the stamp */
+	uint64_t prog_dropped_echo;   /* the guest's own frames, flooded back to it */
 	/* kernel's socket counters (XDP_STATISTICS) of this process's sockets */
 	uint64_t kernel_rx_dropped;	  /* no room or no memory on the receiving socket */
 	uint64_t kernel_rx_ring_full;	  /* hold_receive() was not called for too long */

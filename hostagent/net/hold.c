@@ -1,0 +1,409 @@
+#include "net/hold.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ebpf/hold_prog.h"
+#include "net/hold_check.h"
+#include "net/hold_fifo.h"
+#include "net/hold_ring.h"
+#include "net/nl.h"
+#include "net/release_port.h"
+
+#if HOLDFAST_RELEASE_EARLY
+/* TEST ONLY (meson option release_early): breaks output commit on purpose, so that the test of it
+ * can be seen to fail. */
+static const bool is_release_early = true;
+#else
+static const bool is_release_early = false;
+#endif
+
+#define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
+
+_Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&
+	       HOLD_PASS == HOLD_MODE_PASS, "the program's modes are the interface's");
+
+struct hold {
+	/* set by open, gone with close */
+	struct nl nl;
+	struct hold_prog prog;
+	struct release_port port;
+	struct hold_ring ring;
+	struct hold_fifo fifo;
+	char vm[HOLD_VM_NAME_MAX + 1];
+	bool is_taken_over;
+	/* running */
+	uint64_t released_epoch; /* frames up to this one may go */
+	struct hold_stats stats; /* the user side's numbers only */
+	struct hold_ring_frame batch[HOLD_RING_BATCH];
+};
+
+static int open_port(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
+		     const struct nl_link *bridge, struct hold_error *ret_error)
+{
+	struct hold_control *control = h->prog.control;
+	bool is_foreign = !h->is_taken_over || (control->flags & HOLD_FLAG_FDB_FOREIGN);
+	int r = release_port_open(&h->port, &h->nl, config, tap, bridge, &is_foreign, ret_error);
+
+	if (r < 0)
+		return r;
+	/* For the agent after us: whose pin it is. */
+	if (is_foreign)
+		control->flags |= HOLD_FLAG_FDB_FOREIGN;
+	else
+		control->flags &= ~HOLD_FLAG_FDB_FOREIGN;
+	return 0;
+}
+
+static int open_rings(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
+		      struct hold_error *ret_error)
+{
+	enum hold_ring_step step = HOLD_RING_MEMORY;
+	int r = hold_fifo_init(&h->fifo, config->frames_max, config->bytes_max);
+
+	if (r == 0)
+		r = hold_ring_open(&h->ring, config->tap, h->port.out_name,
+				   config->frames_max + HOLD_RING_SPARE_FRAMES,
+				   hold_ring_chunk_bytes(tap->mtu), h->prog.xsks_fd, &step);
+	return r < 0 ? hold_explain_ring(config, step, r, ret_error) : 0;
+}
+
+static int open_prog(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
+		     struct hold_error *ret_error)
+{
+	struct hold_prog_config prog = {
+		.pin_dir = config->pin_dir,
+		.ifindex = tap->ifindex,
+		.max_frame_bytes = hold_ring_frame_max(hold_ring_chunk_bytes(tap->mtu)),
+		.try_native = config->xdp != HOLD_XDP_GENERIC,
+		.try_generic = config->xdp != HOLD_XDP_NATIVE,
+	};
+	enum hold_prog_step step = HOLD_PROG_PIN_DIR;
+	int r;
+
+	memcpy(prog.mac, config->mac, sizeof(prog.mac));
+	r = hold_prog_open(&h->prog, &prog, &step);
+	if (r < 0)
+		return hold_explain_prog(config, step, r, ret_error);
+	h->is_taken_over = h->prog.is_taken_over;
+	return 0;
+}
+
+/* Undo what a failed open made. A hold that was found pinned keeps dropping. */
+static void abandon(struct hold *h, bool has_prog)
+{
+	hold_ring_close(&h->ring);
+	hold_fifo_done(&h->fifo);
+	if (has_prog && !h->is_taken_over) {
+		if (h->port.nl && release_port_remove(&h->port) < 0)
+			log_warn("vm=%s could not remove the release port, ignoring", h->vm);
+		if (hold_prog_detach(&h->prog) < 0)
+			log_warn("vm=%s could not detach the hold, ignoring", h->vm);
+	}
+	if (has_prog)
+		hold_prog_done(&h->prog);
+	nl_close(&h->nl);
+	free(h);
+}
+
+int hold_open(const struct hold_config *config, struct hold **ret, struct hold_error *ret_error)
+{
+	struct nl_link tap, bridge;
+	bool has_prog = false;
+	struct hold *h;
+	int r;
+
+	ret_error->text[0] = '\0';
+	r = hold_check_config(config, ret_error);
+	if (r < 0)
+		return r;
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return hold_fail(ret_error, -ENOMEM, "out of memory");
+	memcpy(h->vm, config->vm, strlen(config->vm) + 1);
+	r = nl_open(&h->nl);
+	if (r < 0)
+		(void)hold_fail(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
+	if (r == 0)
+		r = hold_check_tap(&h->nl, config, &tap, &bridge, ret_error);
+	if (r == 0) {
+		r = open_prog(h, config, &tap, ret_error);
+		has_prog = r == 0;
+	}
+	if (r == 0)
+		r = open_port(h, config, &tap, &bridge, ret_error);
+	if (r == 0)
+		r = open_rings(h, config, &tap, ret_error);
+	if (r < 0) {
+		abandon(h, has_prog);
+		return r;
+	}
+	if (is_release_early)
+		log_warn("vm=%s TEST BUILD: THE HOLD RELEASES FRAMES BEFORE THEIR COMMIT; clients "
+			 "WILL see replies that a failover forgets", h->vm);
+	*ret = h;
+	return 0;
+}
+
+void hold_set_epoch(struct hold *h, uint64_t epoch)
+{
+	/* Release, so that no CPU sees the guest resumed and the old epoch. A frame that is stamped
+	 * later than it was sent is only held longer; the reverse cannot happen. */
+	__atomic_store_n(&h->prog.control->epoch, epoch, __ATOMIC_RELEASE);
+}
+
+uint64_t hold_epoch(const struct hold *h)
+{
+	return __atomic_load_n(&h->prog.control->epoch, __ATOMIC_RELAXED);
+}
+
+static void store_mode(struct hold *h, enum hold_mode mode)
+{
+	__atomic_store_n(&h->prog.control->mode, (uint32_t)mode, __ATOMIC_RELEASE);
+}
+
+int hold_set_mode(struct hold *h, enum hold_mode mode)
+{
+	if (mode > HOLD_PASS || (mode == HOLD_HOLD && hold_epoch(h) == 0))
+		return -EINVAL;
+	store_mode(h, mode);
+	return 0;
+}
+
+enum hold_mode hold_mode(const struct hold *h)
+{
+	return (enum hold_mode)__atomic_load_n(&h->prog.control->mode, __ATOMIC_RELAXED);
+}
+
+bool hold_is_taken_over(const struct hold *h)
+{
+	return h->is_taken_over;
+}
+
+int hold_fd(const struct hold *h)
+{
+	return xsk_socket__fd(h->ring.in);
+}
+
+/* One arrived frame into the FIFO, or back to the kernel. True: held. */
+static bool take(struct hold *h, const struct hold_ring_frame *in)
+{
+	struct hold_frame frame;
+	struct hold_stamp stamp;
+	int r;
+
+	if (in->size_bytes <= sizeof(stamp)) {
+		h->stats.dropped_bad_stamp++;
+		hold_ring_recycle(&h->ring, in->addr);
+		return false;
+	}
+	memcpy(&stamp, hold_ring_data(&h->ring, in->addr), sizeof(stamp));
+	frame = (struct hold_frame){
+		.addr = in->addr + sizeof(stamp),
+		.size_bytes = in->size_bytes - (uint32_t)sizeof(stamp),
+		.epoch = stamp.epoch,
+		.time_ns = stamp.time_ns,
+	};
+	r = hold_fifo_push(&h->fifo, &frame);
+	if (r == 0)
+		return true;
+	if (r == -ENOBUFS)
+		h->stats.dropped_limit_frames++;
+	else
+		h->stats.dropped_limit_bytes++;
+	hold_ring_recycle(&h->ring, in->addr);
+	return false;
+}
+
+static int receive(struct hold *h)
+{
+	uint32_t n;
+	int n_held = 0;
+
+	hold_ring_reap(&h->ring);
+	while ((n = hold_ring_receive(&h->ring, h->batch, HOLD_RING_BATCH)) > 0) {
+		for (uint32_t i = 0; i < n; i++)
+			n_held += take(h, &h->batch[i]);
+	}
+	h->stats.received += (uint64_t)n_held;
+	return n_held;
+}
+
+/* Send whatever may go. The number handed over, or -errno. */
+static int pump(struct hold *h)
+{
+	uint64_t epoch = is_release_early ? UINT64_MAX : h->released_epoch;
+	uint64_t now_ns = clock_mono_ns(), held_ns;
+	const struct hold_frame *frame;
+	int n = 0, r;
+
+	while ((frame = hold_fifo_peek(&h->fifo, epoch))) {
+		/* Never full: it has a slot for every frame of the UMEM. */
+		if (!hold_ring_send(&h->ring, frame->addr, frame->size_bytes))
+			break;
+		held_ns = now_ns > frame->time_ns ? now_ns - frame->time_ns : 0;
+		h->stats.hold_ns_sum += held_ns;
+		if (held_ns > h->stats.hold_ns_max)
+			h->stats.hold_ns_max = held_ns;
+		hold_fifo_pop(&h->fifo);
+		n++;
+	}
+	h->stats.released += (uint64_t)n;
+	r = hold_ring_flush(&h->ring);
+	return r < 0 ? r : n;
+}
+
+int hold_receive(struct hold *h)
+{
+	int n_held = receive(h), r = pump(h);
+
+	return r < 0 ? r : n_held;
+}
+
+int hold_release(struct hold *h, uint64_t epoch)
+{
+	(void)receive(h); /* a count, not an error */
+	if (epoch > h->released_epoch)
+		h->released_epoch = epoch;
+	return pump(h);
+}
+
+bool hold_is_sending(const struct hold *h)
+{
+	return hold_ring_n_queued(&h->ring) > 0 ||
+	       hold_fifo_peek(&h->fifo, h->released_epoch) != NULL;
+}
+
+bool hold_needs_seal(const struct hold *h)
+{
+	return hold_fifo_needs_seal(&h->fifo);
+}
+
+void hold_discard(struct hold *h)
+{
+	const struct hold_frame *frame;
+
+	(void)receive(h); /* what waits in the ring is of the old term too */
+	while ((frame = hold_fifo_peek(&h->fifo, UINT64_MAX))) {
+		hold_ring_recycle(&h->ring, frame->addr);
+		hold_fifo_pop(&h->fifo);
+	}
+	h->released_epoch = 0;
+}
+
+uint64_t hold_oldest_epoch(const struct hold *h)
+{
+	const struct hold_frame *frame = hold_fifo_peek(&h->fifo, UINT64_MAX);
+
+	return frame ? frame->epoch : UINT64_MAX;
+}
+
+uint32_t hold_count(const struct hold *h)
+{
+	return hold_fifo_count(&h->fifo);
+}
+
+uint64_t hold_bytes(const struct hold *h)
+{
+	return h->fifo.bytes;
+}
+
+static int read_socket_stats(int fd, struct xdp_statistics *ret)
+{
+	socklen_t size = sizeof(*ret);
+
+	return getsockopt(fd, SOL_XDP, XDP_STATISTICS, ret, &size) < 0 ? -errno : 0;
+}
+
+int hold_stats(struct hold *h, struct hold_stats *ret)
+{
+	struct xdp_statistics in = {0}, out = {0};
+	uint64_t prog[HOLD_COUNTER_SLOTS];
+	struct hold_stats s = h->stats;
+	int r = hold_prog_counters(&h->prog, prog);
+
+	if (r == 0)
+		r = read_socket_stats(xsk_socket__fd(h->ring.in), &in);
+	if (r == 0)
+		r = read_socket_stats(xsk_socket__fd(h->ring.out), &out);
+	if (r < 0)
+		return r;
+	s.epoch = hold_epoch(h);
+	s.mode = hold_mode(h);
+	s.frames = hold_count(h);
+	s.bytes = hold_bytes(h);
+	s.frames_sent_pending = h->ring.n_sending;
+	s.is_native = h->prog.is_native;
+	s.frames_peak = h->fifo.frames_peak;
+	s.prog_held = prog[HOLD_COUNTER_HELD];
+	s.prog_passed = prog[HOLD_COUNTER_PASSED];
+	s.prog_dropped_mode = prog[HOLD_COUNTER_DROPPED_MODE];
+	s.prog_dropped_no_socket = prog[HOLD_COUNTER_DROPPED_NO_SOCKET];
+	s.prog_dropped_long = prog[HOLD_COUNTER_DROPPED_LONG];
+	s.prog_dropped_stamp = prog[HOLD_COUNTER_DROPPED_STAMP];
+	s.prog_dropped_echo = prog[HOLD_COUNTER_ECHO];
+	s.kernel_rx_dropped = in.rx_dropped;
+	s.kernel_rx_ring_full = in.rx_ring_full;
+	s.kernel_rx_no_buffer = in.rx_fill_ring_empty_descs;
+	s.kernel_tx_invalid = out.tx_invalid_descs;
+	*ret = s;
+	return 0;
+}
+
+/* Send all that is held and see it leave: deleting the veth under a frame would lose it. */
+static int drain(struct hold *h)
+{
+	uint64_t deadline_ns = clock_mono_ns() + DETACH_WAIT_NS;
+	int r;
+
+	h->released_epoch = UINT64_MAX;
+	for (;;) {
+		r = hold_receive(h);
+		if (r < 0 || h->ring.n_sending == 0)
+			return r < 0 ? r : 0;
+		if (clock_mono_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+		(void)poll(NULL, 0, 1); /* completions have no event; this is not the hot path */
+	}
+}
+
+int hold_detach(struct hold *h)
+{
+	int r, q;
+
+	if (!h)
+		return 0;
+	r = drain(h);
+	store_mode(h, HOLD_PASS);
+	/* A program that read the old mode may still be under way into our ring. */
+	hold_prog_quiesce();
+	q = drain(h);
+	r = r < 0 ? r : q;
+	q = hold_prog_detach(&h->prog);
+	r = r < 0 ? r : q;
+	hold_ring_close(&h->ring);
+	q = release_port_remove(&h->port);
+	r = r < 0 ? r : q;
+	hold_prog_done(&h->prog);
+	hold_fifo_done(&h->fifo);
+	nl_close(&h->nl);
+	free(h);
+	return r;
+}
+
+void hold_close(struct hold *h)
+{
+	if (!h)
+		return;
+	store_mode(h, HOLD_DROP);
+	hold_ring_close(&h->ring);
+	hold_fifo_done(&h->fifo);
+	hold_prog_done(&h->prog);
+	nl_close(&h->nl);
+	free(h);
+}

@@ -1,0 +1,34 @@
+/* hold_check.h - refuse early, and say what is wrong and what to do next.
+ *
+ * Why: the operator's most likely mistakes (no such tap, not in a bridge, several queues, a large
+ * MTU, bpffs not mounted) would otherwise surface as a bare errno from deep inside libbpf.
+ * Where: hold_open() only. Threads: any (no state). Only hold_check_tap() does I/O (rtnetlink).
+ */
+#ifndef NET_HOLD_CHECK_H
+#define NET_HOLD_CHECK_H
+
+#include "ebpf/hold_prog.h"
+#include "net/hold.h"
+#include "net/hold_ring.h"
+#include "net/nl.h"
+
+/* Fill @error with a formatted line and return @r, for `return hold_fail(error, -EINVAL, ...)`. */
+int hold_fail(struct hold_error *error, int r, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Ranges and spelling. 0; -EINVAL with text. */
+int hold_check_config(const struct hold_config *config, struct hold_error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Read tap and bridge and see that a hold can work there. 0; codes of hold_open() with text. */
+int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_link *ret_tap,
+		   struct nl_link *ret_bridge, struct hold_error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Say what a failed step means; returns @r, or a clearer code. */
+int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step, int r,
+		      struct hold_error *ret_error) __attribute__((warn_unused_result));
+int hold_explain_ring(const struct hold_config *config, enum hold_ring_step step, int r,
+		      struct hold_error *ret_error) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,229 @@
+#include "net/hold_ring.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <bpf/bpf.h>
+
+#include "base/clock.h"
+
+#define QUEUE 0U
+#define BUSY_WAIT_NS	(1 * CLOCK_NS_PER_S)
+#define BUSY_PAUSE_MS	5
+/* Since Linux 6.17 one sendto() may take more than 32 frames; older kernels refuse the option. */
+#define XDP_MAX_TX_SKB_BUDGET_OPTION 9
+#define TX_BUDGET		     512
+
+uint32_t hold_ring_frame_max(uint32_t chunk_bytes)
+{
+	return chunk_bytes - HOLD_RING_HEADROOM_BYTES - (uint32_t)sizeof(struct hold_stamp);
+}
+
+uint32_t hold_ring_chunk_bytes(uint32_t mtu)
+{
+	/* The kernel takes these two and nothing larger than a page. */
+	static const uint32_t sizes[] = {2048, 4096};
+
+	for (size_t i = 0; i < 2; i++) {
+		if (mtu <= hold_ring_frame_max(sizes[i]) - HOLD_RING_LINK_BYTES)
+			return sizes[i];
+	}
+	return 0;
+}
+
+static uint32_t round_up_pow2(uint32_t n)
+{
+	uint32_t p = 1;
+
+	while (p < n)
+		p *= 2;
+	return p;
+}
+
+static int make_umem(struct hold_ring *ring, enum hold_ring_step *ret_step)
+{
+	struct xsk_umem_config config = {
+		.fill_size = round_up_pow2(ring->n_frames),
+		.comp_size = round_up_pow2(ring->n_frames),
+		.frame_size = ring->chunk_bytes,
+	};
+
+	*ret_step = HOLD_RING_MEMORY;
+	ring->area_bytes = (size_t)ring->n_frames * ring->chunk_bytes;
+	ring->area = mmap(NULL, ring->area_bytes, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (ring->area == MAP_FAILED) {
+		ring->area = NULL;
+		return -errno;
+	}
+	*ret_step = HOLD_RING_UMEM;
+	return xsk_umem__create(&ring->umem, ring->area, ring->area_bytes, &ring->fill,
+				&ring->in_done, &config);
+}
+
+/* A killed agent's socket leaves the queue some ms after the process is gone; there is no event for
+ * that, so ask again. */
+static int make_in(struct hold_ring *ring, const char *tap)
+{
+	const struct xsk_socket_config config = {
+		.rx_size = round_up_pow2(ring->n_frames),
+		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+		.bind_flags = XDP_COPY,
+	};
+	uint64_t deadline_ns = clock_mono_ns() + BUSY_WAIT_NS;
+	int r;
+
+	for (;;) {
+		r = xsk_socket__create(&ring->in, tap, QUEUE, ring->umem, &ring->rx, NULL, &config);
+		if (r != -EBUSY || clock_mono_ns() >= deadline_ns)
+			return r;
+		(void)poll(NULL, 0, BUSY_PAUSE_MS); /* only a pause */
+	}
+}
+
+static int make_out(struct hold_ring *ring, const char *out)
+{
+	const struct xsk_socket_config config = {
+		.tx_size = round_up_pow2(ring->n_frames),
+		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+		.bind_flags = XDP_COPY,
+	};
+	int r, fd, budget = TX_BUDGET;
+	uint64_t buffer = (uint64_t)ring->n_frames * ring->chunk_bytes * 2;
+	int buffer_bytes = buffer > INT_MAX / 2 ? INT_MAX / 2 : (int)buffer;
+
+	r = xsk_socket__create_shared(&ring->out, out, QUEUE, ring->umem, NULL, &ring->tx,
+				      &ring->out_fill, &ring->done, &config);
+	if (r < 0)
+		return r;
+	fd = xsk_socket__fd(ring->out);
+	/* Room for all frames at once: with the default, a release of many stops half way. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof(buffer_bytes)) < 0)
+		return -errno;
+	(void)setsockopt(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET_OPTION, &budget, sizeof(budget));
+	return 0;
+}
+
+static void fill_all(struct hold_ring *ring)
+{
+	uint32_t at = 0;
+
+	/* The ring has a slot for every frame, so this and hold_ring_recycle() always find room. */
+	(void)xsk_ring_prod__reserve(&ring->fill, ring->n_frames, &at);
+	for (uint32_t i = 0; i < ring->n_frames; i++)
+		*xsk_ring_prod__fill_addr(&ring->fill, at + i) = (uint64_t)i * ring->chunk_bytes;
+	xsk_ring_prod__submit(&ring->fill, ring->n_frames);
+}
+
+int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uint32_t n_frames,
+		   uint32_t chunk_bytes, int xsks_fd, enum hold_ring_step *ret_step)
+{
+	int r;
+
+	*ring = (struct hold_ring){.n_frames = n_frames, .chunk_bytes = chunk_bytes};
+	r = make_umem(ring, ret_step);
+	if (r == 0) {
+		*ret_step = HOLD_RING_IN;
+		r = make_in(ring, tap);
+	}
+	if (r == 0) {
+		*ret_step = HOLD_RING_OUT;
+		r = make_out(ring, out);
+	}
+	if (r == 0) {
+		fill_all(ring);
+		*ret_step = HOLD_RING_IN;
+		r = xsk_socket__update_xskmap(ring->in, xsks_fd);
+	}
+	if (r < 0)
+		hold_ring_close(ring);
+	return r;
+}
+
+void hold_ring_close(struct hold_ring *ring)
+{
+	if (ring->out)
+		xsk_socket__delete(ring->out);
+	if (ring->in)
+		xsk_socket__delete(ring->in);
+	if (ring->umem)
+		(void)xsk_umem__delete(ring->umem); /* -EBUSY only with sockets on it */
+	if (ring->area)
+		(void)munmap(ring->area, ring->area_bytes); /* cannot fail on our mapping */
+	*ring = (struct hold_ring){0};
+}
+
+uint32_t hold_ring_receive(struct hold_ring *ring, struct hold_ring_frame *ret, uint32_t n_max)
+{
+	uint32_t at = 0, n = xsk_ring_cons__peek(&ring->rx, n_max, &at);
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct xdp_desc *d = xsk_ring_cons__rx_desc(&ring->rx, at + i);
+
+		ret[i] = (struct hold_ring_frame){.addr = d->addr, .size_bytes = d->len};
+	}
+	if (n > 0)
+		xsk_ring_cons__release(&ring->rx, n);
+	return n;
+}
+
+void hold_ring_recycle(struct hold_ring *ring, uint64_t addr)
+{
+	uint32_t at;
+
+	if (xsk_ring_prod__reserve(&ring->fill, 1, &at) != 1)
+		return; /* cannot be: a slot for every frame; losing one is still safe */
+	*xsk_ring_prod__fill_addr(&ring->fill, at) = addr - addr % ring->chunk_bytes;
+	xsk_ring_prod__submit(&ring->fill, 1);
+}
+
+bool hold_ring_send(struct hold_ring *ring, uint64_t addr, uint32_t size_bytes)
+{
+	uint32_t at;
+
+	if (xsk_ring_prod__reserve(&ring->tx, 1, &at) != 1)
+		return false;
+	*xsk_ring_prod__tx_desc(&ring->tx, at) = (struct xdp_desc){.addr = addr, .len = size_bytes};
+	xsk_ring_prod__submit(&ring->tx, 1);
+	ring->n_sending++;
+	return true;
+}
+
+uint32_t hold_ring_n_queued(const struct hold_ring *ring)
+{
+	return *ring->tx.producer - __atomic_load_n(ring->tx.consumer, __ATOMIC_ACQUIRE);
+}
+
+int hold_ring_flush(struct hold_ring *ring)
+{
+	uint32_t n_left = hold_ring_n_queued(ring), n_before;
+
+	while (n_left > 0) {
+		n_before = n_left;
+		if (sendto(xsk_socket__fd(ring->out), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 &&
+		    errno != EAGAIN && errno != EBUSY && errno != ENOBUFS && errno != EINTR)
+			return -errno;
+		/* EAGAIN is also how the kernel says "batch done, more left": what counts is
+		 * whether it took any. */
+		n_left = hold_ring_n_queued(ring);
+		if (n_left == n_before)
+			break;
+		hold_ring_reap(ring);
+	}
+	return 0;
+}
+
+void hold_ring_reap(struct hold_ring *ring)
+{
+	uint32_t at = 0, n;
+
+	while ((n = xsk_ring_cons__peek(&ring->done, HOLD_RING_BATCH, &at)) > 0) {
+		for (uint32_t i = 0; i < n; i++)
+			hold_ring_recycle(ring, *xsk_ring_cons__comp_addr(&ring->done, at + i));
+		xsk_ring_cons__release(&ring->done, n);
+		ring->n_sending -= n;
+	}
+}

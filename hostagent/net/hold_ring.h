@@ -1,0 +1,106 @@
+/* hold_ring.h - two AF_XDP sockets over one UMEM: frames come in at the tap, go out at the veth.
+ *
+ * Why: libxdp's rings and the kernel's habits in copy mode (kicks, batches, errors) in one place.
+ * Where: hold.c calls it; it calls libxdp and turns its results into negative errno.
+ *
+ *	 UMEM: n_frames x chunk_bytes, each always in exactly one place
+ *
+ *	   fill ring --kernel--> rx ring --hold_ring_receive--> caller (the FIFO)
+ *	      ^                                                    | hold_ring_send
+ *	      +-- hold_ring_recycle <-- completion ring <--kernel-- tx ring
+ *
+ *	 one chunk:  | 256 XDP headroom | 16 stamp | the guest's frame ... |
+ *
+ * Threads: one owner. Allocates and blocks in open only.
+ */
+#ifndef NET_HOLD_RING_H
+#define NET_HOLD_RING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <xdp/xsk.h>
+
+#include "ebpf/hold_shared.h"
+
+#define HOLD_RING_HEADROOM_BYTES 256U /* XDP_PACKET_HEADROOM, which the kernel puts before each frame */
+#define HOLD_RING_BATCH		 64U  /* most frames that one receive call returns */
+/* Frames beyond the limit: those on their way out through the release device. */
+#define HOLD_RING_SPARE_FRAMES	 512U
+/* Ethernet header and two VLAN tags come on top of an MTU. */
+#define HOLD_RING_LINK_BYTES	 22U
+
+/* Chunk for frames of @mtu: 2048 or 4096; 0: no chunk is large enough. */
+uint32_t hold_ring_chunk_bytes(uint32_t mtu);
+
+/* Longest guest frame that a chunk takes. */
+uint32_t hold_ring_frame_max(uint32_t chunk_bytes);
+
+struct hold_ring {
+	/* made by open */
+	void *area;		  /* the UMEM, owned */
+	size_t area_bytes;
+	uint32_t chunk_bytes;
+	uint32_t n_frames;
+	struct xsk_umem *umem;
+	struct xsk_socket *in;	  /* on the tap, queue 0: receives only */
+	struct xsk_socket *out;	  /* on the release device: sends only */
+	struct xsk_ring_prod fill;     /* of `in` */
+	struct xsk_ring_cons in_done;  /* of `in`; never used, libxdp wants it */
+	struct xsk_ring_cons rx;
+	struct xsk_ring_prod tx;
+	struct xsk_ring_cons done;     /* completions of `out` */
+	struct xsk_ring_prod out_fill; /* of `out`; never used, libxdp wants it */
+	/* running */
+	uint32_t n_sending;	  /* given to `out` and not yet completed */
+};
+
+struct hold_ring_frame {
+	uint64_t addr; /* of the stamp, in the UMEM */
+	uint32_t size_bytes; /* stamp and frame */
+};
+
+enum hold_ring_step { /* where hold_ring_open() failed */
+	HOLD_RING_MEMORY = 0,
+	HOLD_RING_UMEM = 1, /* the kernel knows no AF_XDP (-EAFNOSUPPORT) or locks no memory */
+	HOLD_RING_IN = 2,   /* -EBUSY: the tap's queue has a socket already */
+	HOLD_RING_OUT = 3,
+};
+
+/* Make memory, rings and sockets, and put the receiving one into slot 0 of map @xsks_fd. @ring is the
+ * caller's storage; on error it holds nothing. Waits up to 1 s for a dead agent's socket to leave
+ * the queue. 0 or -errno with *ret_step. */
+int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uint32_t n_frames,
+		   uint32_t chunk_bytes, int xsks_fd, enum hold_ring_step *ret_step)
+	__attribute__((warn_unused_result));
+void hold_ring_close(struct hold_ring *ring); /* a zeroed one is fine */
+
+/* Take up to @n_max (<= HOLD_RING_BATCH) arrived frames; each is the caller's until it goes to
+ * hold_ring_send() or hold_ring_recycle(). The number taken; 0: none. */
+uint32_t hold_ring_receive(struct hold_ring *ring, struct hold_ring_frame *ret, uint32_t n_max);
+
+/* Bytes at @addr. Borrowed while the frame is the caller's. */
+static inline void *hold_ring_data(const struct hold_ring *ring, uint64_t addr)
+{
+	return (char *)ring->area + addr;
+}
+
+/* Give one frame back to the kernel for receiving. */
+void hold_ring_recycle(struct hold_ring *ring, uint64_t addr);
+
+/* Queue the frame of @size_bytes at @addr for sending. False: the ring is full, the frame stays the
+ * caller's; flush and try again. */
+bool hold_ring_send(struct hold_ring *ring, uint64_t addr, uint32_t size_bytes);
+
+/* Have the kernel send what is queued until all is gone or it takes no more for now. 0; -ENETDOWN,
+ * -ENXIO, ...: the release device is broken; what is queued stays queued. */
+int hold_ring_flush(struct hold_ring *ring) __attribute__((warn_unused_result));
+
+/* Frames queued that the kernel has not taken yet. */
+uint32_t hold_ring_n_queued(const struct hold_ring *ring);
+
+/* Move completed frames back to the fill ring. */
+void hold_ring_reap(struct hold_ring *ring);
+
+#endif

@@ -1,0 +1,99 @@
+/* nl.h - the few rtnetlink requests that the hold needs, over libmnl.
+ *
+ * Why not call ip(8) and bridge(8): see docs/decisions/0030-hold.md. All names and numbers here are
+ * of the network namespace in which nl_open() ran; sysfs is not used, for it may show another one.
+ * Threads: one owner per struct nl. Each function blocks for one request and its answer. Errors are
+ * negative errno, the kernel's own where it gave one.
+ */
+#ifndef NET_NL_H
+#define NET_NL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <linux/if.h>
+
+struct mnl_socket;
+
+struct nl {
+	struct mnl_socket *socket; /* owned */
+	uint32_t seq;
+};
+
+#define NL_ALIAS_MAX 96 /* with the NUL; the kernel takes up to 255 */
+#define NL_VLANS_MAX 2048 /* bytes of raw VLAN attributes */
+
+/* What the kernel says about one link. */
+struct nl_link {
+	int ifindex;
+	uint32_t mtu;
+	uint32_t flags;	     /* IFF_* */
+	int master;	     /* ifindex of the bridge (or bond, ...), 0: none */
+	char name[IFNAMSIZ];
+	char kind[16];	     /* "tun", "veth", "bridge"; "" for hardware */
+	char slave_kind[16]; /* "bridge" for a bridge port */
+	char alias[NL_ALIAS_MAX];
+	uint32_t xdp_prog_id; /* 0: none */
+	/* kind "tun" */
+	bool is_tap;	      /* frames with Ethernet header */
+	uint32_t n_queues;    /* attached and detached; 1 for a single-queue device */
+	/* kind "bridge" */
+	bool is_stp;
+	bool is_vlan_filtering;
+	uint32_t forward_delay_ms;
+	/* slave_kind "bridge" */
+	uint8_t port_state;   /* BR_STATE_*; 3 is forwarding */
+};
+
+/* 0; -ENOMEM; other -errno. */
+int nl_open(struct nl *nl) __attribute__((warn_unused_result));
+void nl_close(struct nl *nl); /* a zeroed one is fine */
+
+/* Read one link by name, or by ifindex when @name is NULL. 0; -ENODEV: none. */
+int nl_link_get(struct nl *nl, const char *name, int ifindex, struct nl_link *ret)
+	__attribute__((warn_unused_result));
+
+/* Call @each for every link of the namespace; it must not use @nl. 0 or -errno. */
+int nl_link_each(struct nl *nl, void (*each)(const struct nl_link *link, void *arg), void *arg)
+	__attribute__((warn_unused_result));
+
+/* Make the veth pair @name and @peer, both down, with @mtu. 0; -EEXIST: a name is taken. */
+int nl_veth_create(struct nl *nl, const char *name, const char *peer, uint32_t mtu)
+	__attribute__((warn_unused_result));
+
+/* Remove a link; a veth takes its peer along. 0; -ENODEV. */
+int nl_link_delete(struct nl *nl, int ifindex) __attribute__((warn_unused_result));
+
+/* Set alias and MTU, and keep IPv6 from giving the link an address of its own. 0 or -errno. */
+int nl_link_configure(struct nl *nl, int ifindex, const char *alias, uint32_t mtu)
+	__attribute__((warn_unused_result));
+
+/* Make the link a port of @bridge that learns nothing and gets nothing flooded. 0 or -errno. */
+int nl_port_join(struct nl *nl, int ifindex, int bridge) __attribute__((warn_unused_result));
+
+/* Give port @to the VLAN memberships of port @from (both ports of a filtering bridge), and no
+ * others. 0 or -errno; -E2BIG: more ranges than NL_VLANS_MAX bytes hold. */
+int nl_port_copy_vlans(struct nl *nl, int from, int to) __attribute__((warn_unused_result));
+
+/* Up, without ARP when @no_arp. 0 or -errno. */
+int nl_link_up(struct nl *nl, int ifindex, bool no_arp) __attribute__((warn_unused_result));
+
+enum nl_fdb {
+	NL_FDB_NONE = 0,    /* no entry on this port */
+	NL_FDB_DYNAMIC = 1, /* as learned; ages */
+	NL_FDB_STATIC = 2,  /* set by an administrator; does not age */
+};
+
+/* State of @mac in the forwarding table on port @ifindex. 0 or -errno. */
+int nl_fdb_get(struct nl *nl, int ifindex, const uint8_t mac[6], enum nl_fdb *ret)
+	__attribute__((warn_unused_result));
+
+/* Set that state (NL_FDB_NONE removes). 0 or -errno. */
+int nl_fdb_set(struct nl *nl, int ifindex, const uint8_t mac[6], enum nl_fdb state)
+	__attribute__((warn_unused_result));
+
+/* Wait until bridge port @ifindex forwards, at most @timeout_ms. 0; -ETIMEDOUT; other -errno. */
+int nl_port_wait_forwarding(struct nl *nl, int ifindex, int timeout_ms)
+	__attribute__((warn_unused_result));
+
+#endif
