@@ -1,0 +1,333 @@
+"""What the hold's netns tests share: namespaces, a bridge, taps with a scripted guest, captures.
+
+    client netns [c0] ==veth== [p0] bridge br0 [tap0, tap1, ...]   host netns
+                               [m0] ==veth== [m1] marker sender    (host netns)
+
+The guest is this process: it writes and reads whole frames on the tap's descriptor, so that a test
+knows to the frame what was sent. "Nothing came" is never a matter of waiting: a marker frame is sent
+into the bridge through a port that is not held, and everything up to its arrival is looked at.
+"""
+import atexit
+import contextlib
+import ctypes
+import fcntl
+import os
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+
+BUILD = os.environ.get("BUILD") or sys.exit("BUILD is not set")
+TOOL = os.path.join(BUILD, "tests", "hold_tool")
+CLIENT_MAC = "02:00:00:00:00:c1"
+GUEST_MAC = "52:54:00:00:00:01"
+GUEST2_MAC = "52:54:00:00:00:02"
+MARKER_TYPE = 0x88b6
+ETH_P_ALL = 3
+LIMIT_S = 10  # for an event that must come; a test that reaches it fails
+
+libc = ctypes.CDLL(None, use_errno=True)
+cleanups = []
+
+
+def skip(why):
+    print("SKIP: " + why)
+    sys.exit(77)
+
+
+def fail(why):
+    print("FAIL: " + why)
+    sys.exit(1)
+
+
+def check(condition, what):
+    if not condition:
+        fail(what)
+    print("ok: " + what)
+
+
+def run(*argv, ok=True, stdin=None):
+    r = subprocess.run(argv, capture_output=True, text=True, input=stdin)
+    if ok and r.returncode != 0:
+        fail("%s: %s" % (" ".join(argv), r.stderr.strip()))
+    return r.stdout
+
+
+def clean_up():
+    while cleanups:
+        with contextlib.suppress(Exception):
+            cleanups.pop()()
+
+
+def setns(fd):
+    if libc.setns(fd, 0x40000000) != 0:  # CLONE_NEWNET
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def mac_bytes(mac):
+    return bytes(int(x, 16) for x in mac.split(":"))
+
+
+def frame(dst, src, ethertype, payload):
+    return mac_bytes(dst) + mac_bytes(src) + struct.pack("!H", ethertype) + payload
+
+
+def ipv4(dst, src, n_bytes):
+    """A valid UDP packet: br_netfilter, where it is on, drops what is malformed."""
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + n_bytes, 0, 0, 64, 17, 0,
+                       bytes([198, 18, 0, 1]), bytes([198, 18, 0, 2]))
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xffff) + (total >> 16)
+    head = head[:10] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + head[12:]
+    return frame(dst, src, 0x0800, head + struct.pack("!HHHH", 9, 9, 8 + n_bytes, 0) + bytes(n_bytes))
+
+
+def ipv6_solicitation(src):
+    """Duplicate address detection for fe80::1, as the guest sends it."""
+    target = bytes.fromhex("fe80" + "00" * 13 + "01")
+    group = bytes.fromhex("ff02" + "00" * 9 + "01ff000001")
+    body = struct.pack("!BBHI", 135, 0, 0, 0) + target
+    pseudo = bytes(16) + group + struct.pack("!II", len(body), 58)
+    total = sum(struct.unpack("!%dH" % (len(pseudo + body) // 2), pseudo + body))
+    total = (total & 0xffff) + (total >> 16)
+    body = body[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + body[4:]
+    head = struct.pack("!IHBB", 0x60000000, len(body), 58, 255) + bytes(16) + group
+    return frame("33:33:ff:00:00:01", src, 0x86dd, head + body)
+
+
+def numbered(n, dst=CLIENT_MAC, src=GUEST_MAC, ethertype=0x88b5, size=60):
+    return frame(dst, src, ethertype, struct.pack("!I", n)).ljust(size, b"\xa5")
+
+
+def number_of(data):
+    return struct.unpack("!I", data[14:18])[0]
+
+
+class Netns:
+    def __init__(self, name, ipv6=False):
+        self.name = "hf-hold-%s-%d" % (name, os.getpid())
+        run("ip", "netns", "add", self.name)
+        cleanups.append(lambda: run("ip", "netns", "del", self.name, ok=False))
+        self.fd = os.open("/run/netns/" + self.name, os.O_RDONLY | os.O_CLOEXEC)
+        if not ipv6:
+            with self.entered():
+                for where in "all", "default":
+                    path = "/proc/sys/net/ipv6/conf/%s/disable_ipv6" % where
+                    if os.path.exists(path):
+                        with open(path, "w") as f:
+                            f.write("1")
+
+    @contextlib.contextmanager
+    def entered(self):
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        setns(self.fd)
+        try:
+            yield
+        finally:
+            setns(home)
+            os.close(home)
+
+    def ip(self, line, ok=True):
+        return run("ip", "-n", self.name, *line.split(), ok=ok)
+
+    def exec(self, line, ok=True):
+        return run("ip", "netns", "exec", self.name, *line.split(), ok=ok)
+
+
+class Capture:
+    """All frames that arrive on one device, by AF_PACKET."""
+
+    def __init__(self, ns, dev):
+        with ns.entered():
+            self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            self.sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+            self.sock.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA: tags that were cut off
+            self.sock.bind((dev, ETH_P_ALL))
+        self.dev = dev
+
+    def next(self, timeout=LIMIT_S):
+        while True:
+            if not select.select([self.sock], [], [], timeout)[0]:
+                return None
+            data, extra, _, where = self.sock.recvmsg(65535, 64)
+            for _, _, aux in extra:
+                status, _, _, _, _, tci, tpid = struct.unpack("=IIIHHHH", aux[:20])
+                if status & 0x10:  # TP_STATUS_VLAN_VALID
+                    data = data[:12] + struct.pack("!HH", tpid, tci) + data[12:]
+            if where[2] != socket.PACKET_OUTGOING:
+                return data
+
+    def take(self, n):
+        got = []
+        while len(got) < n:
+            data = self.next()
+            if data is None:
+                fail("%s: only %d of %d frames came" % (self.dev, len(got), n))
+            got.append(data)
+        return got
+
+
+class Tap:
+    """One guest's network card."""
+
+    def __init__(self, ns, name, bridge="br0", flags=0, mtu=1500):
+        self.name = name
+        with ns.entered():
+            self.fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+            fcntl.ioctl(self.fd, 0x400454ca,  # TUNSETIFF: IFF_TAP | IFF_NO_PI
+                        struct.pack("16sH22x", name.encode(), 0x1002 | flags))
+        ns.ip("link set %s mtu %d" % (name, mtu))
+        if bridge:
+            ns.ip("link set %s master %s" % (name, bridge))
+        ns.ip("link set %s up" % name)
+
+    def send(self, data):
+        # EAGAIN cannot be: a tap takes what it is given or drops it.
+        os.write(self.fd, data)
+
+    def next(self, timeout=LIMIT_S):
+        if not select.select([self.fd], [], [], timeout)[0]:
+            return None
+        return os.read(self.fd, 65535)
+
+    def take_until(self, wanted):
+        got = []
+        while True:
+            data = self.next()
+            if data is None:
+                fail("%s: the marker did not reach the guest" % self.name)
+            if data == wanted:
+                return got
+            got.append(data)
+
+
+class Tool:
+    """hold_tool, one command at a time."""
+
+    def __init__(self, net, tap, mac=GUEST_MAC, vm="vm1", frames=4096, size=64 << 20, xdp="auto",
+                 must_open=True, mtu=None):
+        self.proc = subprocess.Popen(
+            [TOOL, vm, tap, os.path.join(net.bpffs, vm), mac, str(frames), str(size), xdp],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            bufsize=1, preexec_fn=lambda: setns(net.host.fd))
+        cleanups.append(self.kill)
+        self.hello = self.proc.stdout.readline().strip()
+        if must_open and not self.hello.startswith("ok open"):
+            fail("hold_tool: %s %s" % (self.hello, self.proc.stderr.read()))
+
+    def ask(self, line):
+        self.proc.stdin.write(line + "\n")
+        self.proc.stdin.flush()
+        text = self.proc.stdout.readline().strip()
+        if not text:
+            fail("hold_tool died at '%s': %s" % (line, self.proc.stderr.read()))
+        return text
+
+    def do(self, line):
+        """The command's number; the test fails when the command does."""
+        text = self.ask(line)
+        if not text.startswith("ok"):
+            fail("%s: %s" % (line, text))
+        self.last = dict(w.split("=") for w in text.split() if "=" in w)
+        words = text.split()
+        return int(words[1]) if words[1].lstrip("-").isdigit() else None
+
+    def held(self, n):
+        self.do("wait %d %d" % (n, LIMIT_S * 1000))
+        return int(self.last["count"])
+
+    def stats(self):
+        return {k: int(v) for k, v in (w.split("=") for w in self.ask("stats").split())}
+
+    def hold(self, epoch):
+        self.do("epoch %d" % epoch)
+        self.do("mode hold")
+
+    def kill(self):
+        """As the operator's kill -9; returns when the process is gone."""
+        if self.proc.poll() is None:
+            self.proc.send_signal(signal.SIGKILL)
+        self.proc.wait()
+
+    def finish(self, how):
+        text = self.ask(how)
+        self.proc.wait(LIMIT_S)
+        return text
+
+
+class Net:
+    def __init__(self, bridge_options="", ipv6_on_host=False):
+        if os.geteuid() != 0:
+            skip("needs root")
+        for tool in "ip", "bridge", "tc", "bpftool":
+            if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
+                skip("needs " + tool)
+        if not os.path.exists("/dev/net/tun"):
+            skip("needs /dev/net/tun")
+        if not os.path.exists(TOOL):
+            fail("not built: " + TOOL)
+        os.environ["PATH"] += ":/usr/sbin:/sbin"
+        atexit.register(clean_up)
+        for s in signal.SIGINT, signal.SIGTERM:
+            signal.signal(s, lambda *_: sys.exit(1))
+        self.bpffs = tempfile.mkdtemp(prefix="hf-hold-bpf-")
+        cleanups.append(lambda: os.rmdir(self.bpffs))
+        run("mount", "-t", "bpf", "bpf", self.bpffs)
+        cleanups.append(lambda: run("umount", self.bpffs, ok=False))
+        self.host = Netns("h", ipv6_on_host)
+        self.client = Netns("c")
+        h = self.host
+        h.ip("link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0 " + bridge_options)
+        h.ip("link add p0 type veth peer name c0 netns %s" % self.client.name)
+        h.ip("link add m0 type veth peer name m1")
+        self.client.ip("link set c0 address " + CLIENT_MAC)
+        for dev in "p0", "m0":
+            h.ip("link set %s master br0" % dev)
+        for dev in "p0", "m0", "m1", "br0", "lo":
+            h.ip("link set %s up" % dev)
+        self.client.ip("link set c0 up")
+        self.capture = Capture(self.client, "c0")
+        with h.entered():
+            self.marker_sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self.marker_sock.bind(("m1", 0))
+        self.n_markers = 0
+
+    def marker(self, dst="ff:ff:ff:ff:ff:ff"):
+        """Send one marker into the bridge past all holds; returns its bytes."""
+        self.n_markers += 1
+        data = frame(dst, "02:00:00:00:00:ee", MARKER_TYPE,
+                     struct.pack("!I", self.n_markers)).ljust(60, b"\0")
+        self.marker_sock.send(data)
+        return data
+
+    def seen(self):
+        """All that reached the client until now."""
+        data, got = self.marker(), []
+        while True:
+            x = self.capture.next()
+            if x is None:
+                fail("the marker did not reach the client")
+            if x == data:
+                return got
+            if x[12:14] != struct.pack("!H", MARKER_TYPE):
+                got.append(x)
+
+    def leftovers(self, tap, mac=GUEST_MAC):
+        """What a hold left on the host, as a list of texts; [] is clean."""
+        left = []
+        links = self.host.ip("-d link show")
+        for word in "hfo", "hfb", "holdfast:", "prog/xdp", "xdpgeneric":
+            if word in links:
+                left.append("ip link: " + word)
+        if "clsact" in self.host.exec("tc qdisc show"):
+            left.append("tc: clsact")
+        for line in self.host.exec("bridge fdb show br br0").splitlines():
+            if mac in line and "static" in line:
+                left.append("fdb: " + line)
+        left += ["bpffs: " + x for x in os.listdir(self.bpffs)
+                 if not x.endswith(".debug")]  # the kernel puts those there
+        return left

@@ -1,0 +1,255 @@
+/* hold_tool - drive one hold from standard input, for tests and measurements.
+ *
+ *	hold_tool VM TAP PIN_DIR MAC [FRAMES_MAX [BYTES_MAX [auto|native|generic]]]
+ *
+ * Opens (or takes over) the hold, prints one line, then answers each command with one line:
+ *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS
+ *	detach | close
+ * `serve` releases at once whatever arrives, as if each epoch were committed in no time. End of
+ * input is as `close`. Exit 0; 1 when the hold cannot be opened or a command failed.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/hold.h"
+
+static const char *const mode_names[] = {"drop", "hold", "pass"};
+static const char *const xdp_names[] = {"auto", "native", "generic"};
+
+static int index_of(const char *text, const char *const *names, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (strcmp(text, names[i]) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* Every command: its number arguments (0 when left out) and the rest of the line. */
+struct command {
+	const char *name;
+	int (*run)(struct hold *h, uint64_t a, uint64_t b, const char *text);
+};
+
+static int answer(struct hold *h, int r)
+{
+	if (r < 0)
+		printf("error %s\n", strerror(-r));
+	else
+		printf("ok %d count=%u bytes=%" PRIu64 " oldest=%" PRId64 " needs_seal=%d\n", r,
+		       hold_count(h), hold_bytes(h), (int64_t)hold_oldest_epoch(h),
+		       hold_needs_seal(h));
+	return r;
+}
+
+static int run_epoch(struct hold *h, uint64_t a, uint64_t b, const char *text)
+{
+	(void)b;
+	(void)text;
+	hold_set_epoch(h, a);
+	return answer(h, 0);
+}
+
+static int run_mode(struct hold *h, uint64_t a, uint64_t b, const char *text)
+{
+	int mode = index_of(text, mode_names, ARRAY_SIZE(mode_names));
+
+	(void)a;
+	(void)b;
+	return answer(h, mode < 0 ? -EINVAL : hold_set_mode(h, (enum hold_mode)mode));
+}
+
+/* Until @n frames are held, or @ms have passed. Early-release builds never get there. */
+static int run_wait(struct hold *h, uint64_t n, uint64_t ms, const char *text)
+{
+	uint64_t deadline_ns = clock_mono_ns() + ms * CLOCK_NS_PER_MS, now_ns;
+	struct pollfd p = {.fd = hold_fd(h), .events = POLLIN};
+	int r;
+
+	(void)text;
+	for (;;) {
+		r = hold_receive(h);
+		now_ns = clock_mono_ns();
+		if (r < 0 || hold_count(h) >= n || now_ns >= deadline_ns)
+			return answer(h, r);
+		(void)poll(&p, 1, hold_is_sending(h) ? 1 : clock_poll_ms(now_ns, deadline_ns));
+	}
+}
+
+static int run_release(struct hold *h, uint64_t a, uint64_t b, const char *text)
+{
+	uint64_t t0_ns = clock_mono_ns();
+	int r = hold_release(h, a);
+
+	(void)b;
+	(void)text;
+	while (r >= 0 && hold_is_sending(h)) {
+		int n = hold_receive(h);
+
+		if (n < 0)
+			r = n;
+	}
+	fprintf(stderr, "release frames=%d ns=%" PRIu64 "\n", r, clock_mono_ns() - t0_ns);
+	return answer(h, r);
+}
+
+static int run_discard(struct hold *h, uint64_t a, uint64_t b, const char *text)
+{
+	(void)a;
+	(void)b;
+	(void)text;
+	hold_discard(h);
+	return answer(h, 0);
+}
+
+static int run_serve(struct hold *h, uint64_t ms, uint64_t b, const char *text)
+{
+	uint64_t deadline_ns = clock_mono_ns() + ms * CLOCK_NS_PER_MS, now_ns;
+	struct pollfd p = {.fd = hold_fd(h), .events = POLLIN};
+	int total = 0, r = 0;
+
+	(void)b;
+	(void)text;
+	while ((now_ns = clock_mono_ns()) < deadline_ns && r >= 0) {
+		(void)poll(&p, 1, hold_is_sending(h) ? 1 : clock_poll_ms(now_ns, deadline_ns));
+		r = hold_release(h, UINT64_MAX);
+		total += r > 0 ? r : 0;
+	}
+	return answer(h, r < 0 ? r : total);
+}
+
+static int run_stats(struct hold *h, uint64_t a, uint64_t b, const char *text)
+{
+	struct hold_stats s;
+	int r = hold_stats(h, &s);
+
+	(void)a;
+	(void)b;
+	(void)text;
+	if (r < 0)
+		return answer(h, r);
+#define SHOW(name) printf(#name "=%" PRIu64 " ", (uint64_t)s.name)
+	SHOW(epoch);
+	SHOW(mode);
+	SHOW(frames);
+	SHOW(bytes);
+	SHOW(frames_sent_pending);
+	SHOW(is_native);
+	SHOW(received);
+	SHOW(released);
+	SHOW(dropped_limit_frames);
+	SHOW(dropped_limit_bytes);
+	SHOW(dropped_bad_stamp);
+	SHOW(hold_ns_sum);
+	SHOW(hold_ns_max);
+	SHOW(frames_peak);
+	SHOW(prog_held);
+	SHOW(prog_passed);
+	SHOW(prog_dropped_mode);
+	SHOW(prog_dropped_no_socket);
+	SHOW(prog_dropped_long);
+	SHOW(prog_dropped_stamp);
+	SHOW(prog_dropped_echo);
+	SHOW(kernel_rx_dropped);
+	SHOW(kernel_rx_ring_full);
+	SHOW(kernel_rx_no_buffer);
+	SHOW(kernel_tx_invalid);
+#undef SHOW
+	printf("\n");
+	return 0;
+}
+
+static const struct command commands[] = {
+	{"epoch", run_epoch},	  {"mode", run_mode},	{"wait", run_wait}, {"release", run_release},
+	{"discard", run_discard}, {"serve", run_serve}, {"stats", run_stats},
+};
+
+/* 1: go on; 0: the hold is gone; -1: failed. */
+static int run_line(struct hold *h, char *line)
+{
+	char *name = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, " \n");
+
+	if (!name)
+		return 1;
+	if (strcmp(name, "detach") == 0) {
+		int r = hold_detach(h);
+
+		printf("%s\n", r < 0 ? strerror(-r) : "ok detached");
+		return r < 0 ? -1 : 0;
+	}
+	if (strcmp(name, "close") == 0) {
+		hold_close(h);
+		printf("ok closed\n");
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(name, commands[i].name) == 0) {
+			(void)commands[i].run(h, a ? strtoull(a, NULL, 10) : 0,
+					      b ? strtoull(b, NULL, 10) : 0, a ? a : "");
+			return 1;
+		}
+	}
+	printf("error unknown command %s\n", name);
+	return 1;
+}
+
+static int parse(int argc, char **argv, struct hold_config *ret)
+{
+	unsigned int m[6];
+	int xdp = argc > 7 ? index_of(argv[7], xdp_names, ARRAY_SIZE(xdp_names)) : 0;
+
+	if (argc < 5 || xdp < 0 || sscanf(argv[4], "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3],
+					  &m[4], &m[5]) != 6)
+		return -EINVAL;
+	*ret = (struct hold_config){
+		.vm = argv[1],
+		.tap = argv[2],
+		.pin_dir = argv[3],
+		.frames_max = argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 10) : 4096,
+		.bytes_max = argc > 6 ? strtoull(argv[6], NULL, 10) : UINT64_C(64) << 20,
+		.xdp = (enum hold_xdp)xdp,
+	};
+	for (int i = 0; i < 6; i++)
+		ret->mac[i] = (uint8_t)m[i];
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct hold_config config;
+	struct hold_error error;
+	struct hold *h;
+	char line[256];
+	int r;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (log_init() < 0 || parse(argc, argv, &config) < 0) {
+		fprintf(stderr, "usage: hold_tool VM TAP PIN_DIR MAC [FRAMES_MAX [BYTES_MAX "
+				"[auto|native|generic]]]\n");
+		return 2;
+	}
+	r = hold_open(&config, &h, &error);
+	if (r < 0) {
+		printf("error %s: %s\n", strerrorname_np(-r), error.text);
+		return 1;
+	}
+	printf("ok open taken_over=%d mode=%s epoch=%" PRIu64 "\n", hold_is_taken_over(h),
+	       mode_names[hold_mode(h)], hold_epoch(h));
+	for (;;) {
+		if (!fgets(line, sizeof(line), stdin)) {
+			hold_close(h);
+			return 0;
+		}
+		r = run_line(h, line);
+		if (r <= 0)
+			return r < 0;
+	}
+}
