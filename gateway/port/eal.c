@@ -8,9 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bpf/libbpf.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
+#include <xdp/libxdp.h>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -56,6 +58,25 @@ static ssize_t log_line(void *cookie, const char *text, size_t size)
 	return (ssize_t)size;
 }
 
+/* net_af_xdp speaks through these two libraries, which print to stderr by themselves. */
+static int log_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	enum log_level ours = level == LIBBPF_WARN ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+
+	if (log_get_level() >= ours)
+		log_writev(ours, "libbpf.c", format, args);
+	return 0;
+}
+
+static int log_libxdp(enum libxdp_print_level level, const char *format, va_list args)
+{
+	enum log_level ours = level == LIBXDP_WARN ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+
+	if (log_get_level() >= ours)
+		log_writev(ours, "libxdp.c", format, args);
+	return 0;
+}
+
 static int route_log(void)
 {
 	cookie_io_functions_t functions = { .write = log_line };
@@ -64,6 +85,8 @@ static int route_log(void)
 	if (!stream)
 		return -ENOMEM;
 	setvbuf(stream, NULL, _IOLBF, 0);
+	libbpf_set_print(log_libbpf);
+	libxdp_set_print(log_libxdp);
 	rte_log_set_global_level(log_get_level() >= LOG_LEVEL_DEBUG ? RTE_LOG_INFO :
 								      RTE_LOG_WARNING);
 	return rte_openlog_stream(stream) ? -EIO : 0; /* DPDK keeps the stream for good */

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <linux/if_packet.h>
-#include <rte_bus_vdev.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
@@ -70,7 +69,7 @@ static int add_device(struct port *port, char *ret_error, size_t error_size)
 	int rc;
 
 	if (device->kind != DEVICE_PCI) {
-		rc = rte_vdev_init(device->name, device->args);
+		rc = rte_eal_hotplug_add("vdev", device->name, device->args);
 		if (rc < 0)
 			return fail(ret_error, error_size, rc == -1 ? -ENODEV : rc, device,
 				    "the driver refuses it (is its package installed, the "
@@ -236,7 +235,7 @@ void port_close(struct port *port)
 	if (port->started)
 		(void)rte_eth_dev_stop(port->id); /* close follows in any case */
 	if (port->added)
-		(void)rte_vdev_uninit(port->device.name); /* closes the ethdev too */
+		(void)rte_eal_hotplug_remove("vdev", port->device.name); /* closes the ethdev too */
 	else if (port->id < RTE_MAX_ETHPORTS)
 		(void)rte_eth_dev_close(port->id);
 	rte_mempool_free(port->pool);

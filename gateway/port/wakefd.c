@@ -24,7 +24,7 @@ int wakefd_look(struct wakefd_view *ret_view)
 	while ((entry = readdir(dir))) {
 		long fd = strtol(entry->d_name, NULL, 10);
 
-		if (entry->d_name[0] != '.' && fd >= 0 && fd < WAKEFD_FDS_MAX)
+		if (entry->d_name[0] != '.' && fd != dirfd(dir) && fd >= 0 && fd < WAKEFD_FDS_MAX)
 			view.open[fd / 64] |= UINT64_C(1) << (fd % 64);
 	}
 	closedir(dir);

@@ -157,8 +157,10 @@ size_t stack_conn_writable_bytes(struct stack_conn *conn);
 /* Send now what is queued, do not wait for stack_poll(). */
 void stack_conn_flush(struct stack_conn *conn);
 
-/* Orderly end: what was written and a FIN go out; what still arrives is thrown away. lwIP goes on
- * by itself for at most STACK_LINGER_MS, then resets. @conn is dead at return. */
+/* Orderly end: what was written and a FIN go out. lwIP goes on by itself for at most
+ * STACK_LINGER_MS, then resets. If the peer sends more bytes it is reset at once, and may then lose
+ * what it has not read yet: let it end first (ended()) where that matters. Bytes that were received
+ * but not consumed do not reset it. @conn is dead at return. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
 
