@@ -1,0 +1,77 @@
+/* The form for AVX2: 32 bytes at a time. Compiled with -mavx2; called only where the CPU has it. */
+#include "codec/simd.h"
+
+#include <immintrin.h>
+
+#include "codec/xrle_form.h"
+
+static inline size_t form_edges(const uint64_t *changed, uint16_t *edges)
+{
+	return form_edges_by_bit(changed, edges);
+}
+
+static inline void form_copy_exact(uint8_t *to, const uint8_t *from, size_t size)
+{
+	form_copy_overlapping(to, from, size);
+}
+
+static inline __m256i load(const uint8_t *p)
+{
+	return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+static void scan(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
+		 const uint8_t *next_new, struct simd_scan *ret_scan)
+{
+	__m256i any_new = _mm256_setzero_si256();
+	uint64_t any_changed = 0;
+
+	for (unsigned int i = 0; i < 64; i++) {
+		__m256i new0 = load(new + 64 * i), new1 = load(new + 64 * i + 32);
+		__m256i equal0 = _mm256_cmpeq_epi8(new0, load(old + 64 * i));
+		__m256i equal1 = _mm256_cmpeq_epi8(new1, load(old + 64 * i + 32));
+		uint64_t equal = (uint32_t)_mm256_movemask_epi8(equal0) |
+				 (uint64_t)(uint32_t)_mm256_movemask_epi8(equal1) << 32;
+
+		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);
+		_mm_prefetch((const char *)next_new + 64 * i, _MM_HINT_T0);
+		any_new = _mm256_or_si256(any_new, _mm256_or_si256(new0, new1));
+		any_changed |= ~equal;
+		ret_scan->changed[i] = ~equal;
+	}
+	ret_scan->any_changed = any_changed;
+	ret_scan->any_nonzero = !_mm256_testz_si256(any_new, any_new);
+}
+
+static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out)
+{
+	return form_xrle_emit(scan_of->changed, new, out, NULL);
+}
+
+static int emit_update(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
+		       uint8_t *reference)
+{
+	return form_xrle_emit(scan_of->changed, new, out, reference);
+}
+
+static bool is_zero(const uint8_t *page)
+{
+	for (unsigned int i = 0; i < PAGE_BYTES; i += 128) {
+		__m256i any = _mm256_or_si256(
+			_mm256_or_si256(load(page + i), load(page + i + 32)),
+			_mm256_or_si256(load(page + i + 64), load(page + i + 96)));
+
+		if (!_mm256_testz_si256(any, any))
+			return false;
+	}
+	return true;
+}
+
+const struct simd_ops simd_ops_avx2 = {
+	.name = "avx2",
+	.scan = scan,
+	.xrle_emit = emit,
+	.xrle_emit_update = emit_update,
+	.xrle_apply = form_xrle_apply,
+	.is_zero = is_zero,
+};

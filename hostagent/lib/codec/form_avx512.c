@@ -1,0 +1,108 @@
+/* The form for AVX-512 (F, BW, VL, VBMI, VBMI2): 64 bytes at a time, masked moves, and positions of
+ * edges by compression instead of a loop over bits. Compiled with these flags; called only where the
+ * CPU has them. */
+#include "codec/simd.h"
+
+#include <immintrin.h>
+
+#include "codec/xrle_form.h"
+
+/* Store the positions of the bits of @bits, counted from @base; room for 32. Their number. */
+static inline size_t put_positions(uint16_t *out, uint32_t bits, __m512i base)
+{
+	_mm512_storeu_si512(out, _mm512_maskz_compress_epi16(bits, base));
+	return (size_t)__builtin_popcount(bits);
+}
+
+static inline size_t form_edges(const uint64_t *changed, uint16_t *edges)
+{
+	static const uint16_t first[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+					   11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+					   22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+	const __m512i step = _mm512_set1_epi16(32);
+	__m512i base = _mm512_loadu_si512(first);
+	uint64_t previous = 0, filled_before = 0;
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < 64; i++) {
+		uint64_t filled = form_fill_gaps(previous, changed[i], i < 63 ? changed[i + 1] : 0);
+		uint64_t edge = filled ^ (filled << 1 | filled_before >> 63);
+
+		previous = changed[i];
+		filled_before = filled;
+		if (edge) {
+			n += put_positions(edges + n, (uint32_t)edge, base);
+			n += put_positions(edges + n, (uint32_t)(edge >> 32),
+					   _mm512_add_epi16(base, step));
+		}
+		base = _mm512_add_epi16(base, _mm512_add_epi16(step, step));
+	}
+	if (filled_before >> 63)
+		edges[n++] = PAGE_BYTES;
+	return n;
+}
+
+static inline void form_copy_exact(uint8_t *to, const uint8_t *from, size_t size)
+{
+	for (; size > 64; size -= 64, to += 64, from += 64)
+		_mm512_storeu_si512(to, _mm512_loadu_si512(from));
+	if (size > 0) {
+		__mmask64 mask = UINT64_MAX >> (64 - size);
+
+		_mm512_mask_storeu_epi8(to, mask, _mm512_maskz_loadu_epi8(mask, from));
+	}
+}
+
+static void scan(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
+		 const uint8_t *next_new, struct simd_scan *ret_scan)
+{
+	__m512i any_new = _mm512_setzero_si512();
+	uint64_t any_changed = 0;
+
+	for (unsigned int i = 0; i < 64; i++) {
+		__m512i line = _mm512_loadu_si512(new + 64 * i);
+		uint64_t changed = _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(old + 64 * i));
+
+		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);
+		_mm_prefetch((const char *)next_new + 64 * i, _MM_HINT_T0);
+		any_new = _mm512_or_si512(any_new, line);
+		any_changed |= changed;
+		ret_scan->changed[i] = changed;
+	}
+	ret_scan->any_changed = any_changed;
+	ret_scan->any_nonzero = _mm512_test_epi64_mask(any_new, any_new);
+}
+
+static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out)
+{
+	return form_xrle_emit(scan_of->changed, new, out, NULL);
+}
+
+static int emit_update(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
+		       uint8_t *reference)
+{
+	return form_xrle_emit(scan_of->changed, new, out, reference);
+}
+
+static bool is_zero(const uint8_t *page)
+{
+	for (unsigned int i = 0; i < PAGE_BYTES; i += 256) {
+		__m512i any = _mm512_or_si512(
+			_mm512_or_si512(_mm512_loadu_si512(page + i), _mm512_loadu_si512(page + i + 64)),
+			_mm512_or_si512(_mm512_loadu_si512(page + i + 128),
+					_mm512_loadu_si512(page + i + 192)));
+
+		if (_mm512_test_epi64_mask(any, any))
+			return false;
+	}
+	return true;
+}
+
+const struct simd_ops simd_ops_avx512 = {
+	.name = "avx512",
+	.scan = scan,
+	.xrle_emit = emit,
+	.xrle_emit_update = emit_update,
+	.xrle_apply = form_xrle_apply,
+	.is_zero = is_zero,
+};

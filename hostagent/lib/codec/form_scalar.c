@@ -1,0 +1,92 @@
+/* The form for any machine: eight bytes at a time in general registers. */
+#include "codec/simd.h"
+
+#include "codec/xrle_form.h"
+
+static inline size_t form_edges(const uint64_t *changed, uint16_t *edges)
+{
+	return form_edges_by_bit(changed, edges);
+}
+
+static inline void form_copy_exact(uint8_t *to, const uint8_t *from, size_t size)
+{
+	form_copy_overlapping(to, from, size);
+}
+
+static inline uint64_t load64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* Bit i: byte i (in memory order) of @word is not 0. */
+static inline uint64_t nonzero_bytes(uint64_t word)
+{
+	const uint64_t low7 = UINT64_C(0x7f7f7f7f7f7f7f7f);
+	uint64_t high;
+
+	if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+		word = __builtin_bswap64(word);
+	high = (((word & low7) + low7) | word) & ~low7; /* bit 7 of each byte that is not 0 */
+	return (high >> 7) * UINT64_C(0x0102040810204080) >> 56;
+}
+
+static void scan(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
+		 const uint8_t *next_new, struct simd_scan *ret_scan)
+{
+	uint64_t any_changed = 0, any_nonzero = 0;
+
+	for (unsigned int i = 0; i < 64; i++) {
+		uint64_t changed = 0;
+
+		__builtin_prefetch(next_old + 64 * i);
+		__builtin_prefetch(next_new + 64 * i);
+		for (unsigned int j = 0; j < 8; j++) {
+			uint64_t word = load64(new + 64 * i + 8 * j);
+
+			any_nonzero |= word;
+			word ^= load64(old + 64 * i + 8 * j);
+			if (word)
+				changed |= nonzero_bytes(word) << (8 * j);
+		}
+		any_changed |= changed;
+		ret_scan->changed[i] = changed;
+	}
+	ret_scan->any_changed = any_changed;
+	ret_scan->any_nonzero = any_nonzero;
+}
+
+static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out)
+{
+	return form_xrle_emit(scan_of->changed, new, out, NULL);
+}
+
+static int emit_update(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
+		       uint8_t *reference)
+{
+	return form_xrle_emit(scan_of->changed, new, out, reference);
+}
+
+static bool is_zero(const uint8_t *page)
+{
+	for (unsigned int i = 0; i < PAGE_BYTES; i += 64) {
+		uint64_t any = 0;
+
+		for (unsigned int j = 0; j < 64; j += 8)
+			any |= load64(page + i + j);
+		if (any)
+			return false;
+	}
+	return true;
+}
+
+const struct simd_ops simd_ops_scalar = {
+	.name = "scalar",
+	.scan = scan,
+	.xrle_emit = emit,
+	.xrle_emit_update = emit_update,
+	.xrle_apply = form_xrle_apply,
+	.is_zero = is_zero,
+};

@@ -1,0 +1,32 @@
+/* page.h - the words of the codec: a page, its classes on the wire, and the record around it.
+ *
+ * A page record, as in the payload of PAGES and DEVICE frames (big-endian):
+ *
+ *	offset  0       1          2          4            8
+ *	        class   0          data size  page index   data
+ *	        u8      u8         u16        u32          0..4096 bytes
+ *
+ * The numbers are the wire's own and never reused. Whoever encodes uses only classes whose feature
+ * bit both sides named; ZERO and RAW need none.
+ * Threads: constants only.
+ */
+#ifndef CODEC_PAGE_H
+#define CODEC_PAGE_H
+
+#define PAGE_BYTES		 4096
+#define PAGE_RECORD_HEADER_BYTES 8
+#define PAGE_RECORD_ROOM	 (PAGE_RECORD_HEADER_BYTES + PAGE_BYTES) /* the longest record */
+
+enum page_class {
+	PAGE_ZERO   = 1, /* no data: all 4096 bytes are 0 */
+	PAGE_RAW    = 2, /* 4096 bytes: the page itself */
+	PAGE_XRLE   = 3, /* runs of changed bytes over the reference, see xrle.h */
+	PAGE_BITMAP = 4, /* bitmap of changed bytes over the reference, see bitmap.h */
+};
+#define PAGE_N_CLASSES 5 /* array size when indexed by class */
+
+/* HELLO's feature bits. */
+#define PAGE_FEATURE_XRLE   (1u << 0)
+#define PAGE_FEATURE_BITMAP (1u << 1)
+
+#endif

@@ -1,0 +1,149 @@
+/* xrle_form.h - the run coder that every form compiles for itself, with its own instructions.
+ *
+ * The including file has defined
+ *	size_t form_edges(const uint64_t *changed, uint16_t *edges)
+ *	void form_copy_exact(uint8_t *to, const uint8_t *from, size_t size)
+ * Copies of constant size become the widest moves that the file is compiled for.
+ * Internal to lib/codec; included once per form_*.c.
+ */
+#ifndef CODEC_XRLE_FORM_H
+#define CODEC_XRLE_FORM_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "codec/page.h"
+#include "codec/xrle.h"
+#include "codec/xrle_parse.h"
+
+/* Edges are where runs of changed bytes begin and end, in turn. A run and the gap behind it take at
+ * least 4 bytes of the page; the rest is room for storing a whole vector of edges. */
+#define FORM_EDGES_MAX (2 * (PAGE_BYTES / 4) + 2 + 64)
+
+/* The map of changed bytes with gaps of 1 and 2 filled, one word of it. Words beyond the page are 0. */
+static inline uint64_t form_fill_gaps(uint64_t previous, uint64_t word, uint64_t next)
+{
+	uint64_t left = word << 1 | previous >> 63; /* bit i: byte i - 1 changed */
+	uint64_t gap1 = left & (word >> 1 | next << 63);
+	uint64_t gap2 = left & (word >> 2 | next << 62); /* bit i: i and i + 1 are filled */
+	uint64_t from_previous = (previous >> 62) & (word >> 1) & 1;
+
+	return word | gap1 | gap2 | gap2 << 1 | from_previous;
+}
+
+/* form_edges() for forms without a faster way. */
+static inline size_t form_edges_by_bit(const uint64_t *changed, uint16_t *edges)
+{
+	uint64_t previous = 0, filled_before = 0;
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < 64; i++) {
+		uint64_t filled = form_fill_gaps(previous, changed[i], i < 63 ? changed[i + 1] : 0);
+		uint64_t edge = filled ^ (filled << 1 | filled_before >> 63);
+
+		previous = changed[i];
+		filled_before = filled;
+		for (; edge; edge &= edge - 1)
+			edges[n++] = (uint16_t)(64 * i + (unsigned int)__builtin_ctzll(edge));
+	}
+	if (filled_before >> 63)
+		edges[n++] = PAGE_BYTES;
+	return n;
+}
+
+/* form_copy_exact() for forms without masked stores: two overlapping moves per size class. */
+static inline void form_copy_overlapping(uint8_t *to, const uint8_t *from, size_t size)
+{
+	uint64_t first8, last8;
+	uint32_t first4, last4;
+
+	if (size > 32) {
+		memcpy(to, from, size);
+	} else if (size >= 16) {
+		uint8_t first[16], last[16];
+
+		memcpy(first, from, 16);
+		memcpy(last, from + size - 16, 16);
+		memcpy(to, first, 16);
+		memcpy(to + size - 16, last, 16);
+	} else if (size >= 8) {
+		memcpy(&first8, from, 8);
+		memcpy(&last8, from + size - 8, 8);
+		memcpy(to, &first8, 8);
+		memcpy(to + size - 8, &last8, 8);
+	} else if (size >= 4) {
+		memcpy(&first4, from, 4);
+		memcpy(&last4, from + size - 4, 4);
+		memcpy(to, &first4, 4);
+		memcpy(to + size - 4, &last4, 4);
+	} else if (size > 0) {
+		to[0] = from[0];
+		to[size / 2] = from[size / 2];
+		to[size - 1] = from[size - 1];
+	}
+}
+
+/* Forward: the two below are defined by the including file. */
+static inline size_t form_edges(const uint64_t *changed, uint16_t *edges);
+static inline void form_copy_exact(uint8_t *to, const uint8_t *from, size_t size);
+
+/* One or two bytes of a length <= PAGE_BYTES; always stores two. Returns how many count. */
+static inline size_t form_put_length(uint8_t *out, size_t length)
+{
+	size_t is_long = length > 127;
+
+	out[0] = (uint8_t)((length & 127) | is_long << 7);
+	out[1] = (uint8_t)(length >> 7);
+	return 1 + is_long;
+}
+
+/* Copy a run of the page: whole vectors where they stay inside of the page. At most 63 bytes beyond
+ * @size are written at @out. */
+static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start, size_t size)
+{
+	if (start + ((size + 63) & ~(size_t)63) > PAGE_BYTES) {
+		memcpy(out, new + start, size);
+		return;
+	}
+	for (size_t i = 0; i < size; i += 64)
+		memcpy(out + i, new + start + i, 64);
+}
+
+/* @reference NULL: only encode. Inlined with a constant, so that each use is its own loop. */
+static inline __attribute__((always_inline)) int
+form_xrle_emit(const uint64_t *changed, const uint8_t *new, uint8_t *out, uint8_t *reference)
+{
+	uint16_t edges[FORM_EDGES_MAX];
+	size_t n_edges = form_edges(changed, edges);
+	size_t size = 0, at = 0;
+
+	for (size_t k = 0; k < n_edges; k += 2) {
+		size_t start = edges[k], n_equal = start - at, n_changed = edges[k + 1] - start;
+
+		at = edges[k + 1];
+		if (size + 2 + (n_equal > 127) + (n_changed > 127) + n_changed > XRLE_SIZE_MAX)
+			return -E2BIG;
+		size += form_put_length(out + size, n_equal);
+		size += form_put_length(out + size, n_changed);
+		form_copy_run(out + size, new, start, n_changed);
+		if (reference)
+			form_copy_exact(reference + start, out + size, n_changed);
+		size += n_changed;
+	}
+	return (int)size;
+}
+
+static inline int form_xrle_apply(const uint8_t *data, size_t size, uint8_t *page)
+{
+	struct xrle_run runs[XRLE_RUNS_MAX];
+	int n = xrle_parse(data, size, runs);
+
+	for (int i = 0; i < n; i++)
+		form_copy_exact(page + runs[i].to, data + runs[i].from, runs[i].size);
+	return n < 0 ? n : 0;
+}
+
+#endif

@@ -1,0 +1,70 @@
+/* xrle_parse.h - the one reader of XRLE deltas, for the check and for each form's apply.
+ *
+ * Internal to lib/codec: inlined, so that the check drops the list of runs. Threads: any.
+ */
+#ifndef CODEC_XRLE_PARSE_H
+#define CODEC_XRLE_PARSE_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "codec/page.h"
+
+/* A delta of PAGE_BYTES has at most this many runs: each takes at least 3 bytes. */
+#define XRLE_RUNS_MAX (PAGE_BYTES / 3 + 1)
+
+struct xrle_run {
+	uint16_t to;   /* offset in the page */
+	uint16_t from; /* offset in the delta */
+	uint16_t size;
+};
+
+/* Read a length at *at. false: cut, over-long or above PAGE_BYTES. */
+static inline bool xrle_get_length(const uint8_t *data, size_t size, size_t *at, size_t *ret_length)
+{
+	size_t low, high;
+
+	if (*at >= size)
+		return false;
+	low = data[(*at)++];
+	if (low < 128) {
+		*ret_length = low;
+		return true;
+	}
+	if (*at >= size)
+		return false;
+	high = data[(*at)++];
+	*ret_length = (low & 127) | high << 7;
+	return high != 0 && *ret_length <= PAGE_BYTES;
+}
+
+/* Check a delta whole and list its runs (room for XRLE_RUNS_MAX; NULL: only check). Their number,
+ * or -EPROTO. */
+static inline __attribute__((always_inline)) int
+xrle_parse(const uint8_t *data, size_t size, struct xrle_run *runs)
+{
+	size_t at = 0, to = 0, n_equal, n_changed;
+	int n = 0;
+
+	if (size == 0 || size > PAGE_BYTES)
+		return -EPROTO;
+	while (at < size) {
+		if (!xrle_get_length(data, size, &at, &n_equal) ||
+		    !xrle_get_length(data, size, &at, &n_changed))
+			return -EPROTO;
+		to += n_equal;
+		if (n_changed == 0 || (n_equal == 0 && n > 0) || to + n_changed > PAGE_BYTES ||
+		    n_changed > size - at)
+			return -EPROTO;
+		if (runs)
+			runs[n] = (struct xrle_run){(uint16_t)to, (uint16_t)at, (uint16_t)n_changed};
+		n++;
+		to += n_changed;
+		at += n_changed;
+	}
+	return n;
+}
+
+#endif

@@ -1,0 +1,29 @@
+/* guarded.h - a buffer whose last byte is followed by an unmapped page, so that a read or a write
+ * past its end ends the test. Freed with guarded_free(). */
+#ifndef TESTS_GUARDED_H
+#define TESTS_GUARDED_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define GUARDED_SPAN 65536u
+
+/* @size <= GUARDED_SPAN bytes, zero. Never NULL (ends the test instead). */
+static inline uint8_t *guarded_new(size_t size)
+{
+	uint8_t *p = mmap(NULL, GUARDED_SPAN + 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED || size > GUARDED_SPAN ||
+	    mprotect(p + GUARDED_SPAN, 4096, PROT_NONE) < 0)
+		abort();
+	return p + GUARDED_SPAN - size;
+}
+
+static inline void guarded_free(uint8_t *p, size_t size)
+{
+	(void)munmap(p + size - GUARDED_SPAN, GUARDED_SPAN + 4096); /* test memory, may leak */
+}
+
+#endif

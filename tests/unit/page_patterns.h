@@ -1,0 +1,124 @@
+/* page_patterns.h - pairs of pages (old, new) of every kind that a delta coder meets, from a seed.
+ * Used by the codec's tests and, through tests/bench/make_pairs, by its benchmark. */
+#ifndef TESTS_PAGE_PATTERNS_H
+#define TESTS_PAGE_PATTERNS_H
+
+#include <stdint.h>
+#include <string.h>
+
+#include "codec/page.h"
+
+/* xorshift64*: the same sequence everywhere. */
+static inline uint64_t pattern_random(uint64_t *state)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return *state * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+static inline void pattern_fill(uint64_t *state, uint8_t *page)
+{
+	for (unsigned int i = 0; i < PAGE_BYTES; i += 8) {
+		uint64_t value = pattern_random(state);
+
+		memcpy(page + i, &value, 8);
+	}
+}
+
+#define PATTERN_N_KINDS 14
+
+static const char *const pattern_names[PATTERN_N_KINDS] = {
+	"equal", "to_zero", "from_zero", "all_new", "one_byte", "counters", "one_run", "rows", "byte_noise",
+	"half_noise", "every_2nd", "every_3rd", "every_4th", "edges"};
+
+/* Change @page at @at by something that is never 0. */
+static inline void pattern_touch(uint64_t *state, uint8_t *page, uint64_t at)
+{
+	page[at] = (uint8_t)(page[at] ^ (1 + pattern_random(state) % 255));
+}
+
+/* Fill @old and @new with a pair of @kind. */
+static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old, uint8_t *new)
+{
+	uint64_t n, at, i;
+
+	pattern_fill(state, old);
+	if (kind == 2)
+		memset(old, 0, PAGE_BYTES);
+	memcpy(new, old, PAGE_BYTES);
+	switch (kind) {
+	case 1:
+		memset(new, 0, PAGE_BYTES);
+		break;
+	case 2: /* a page being filled: text-like bytes up to somewhere */
+		n = 1 + pattern_random(state) % PAGE_BYTES;
+		for (i = 0; i < n; i++)
+			new[i] = (uint8_t)(1 + pattern_random(state) % 96);
+		break;
+	case 3:
+		pattern_fill(state, new);
+		break;
+	case 4:
+		pattern_touch(state, new, pattern_random(state) % PAGE_BYTES);
+		break;
+	case 5: /* 64-bit counters and pointers: the low bytes of some words change */
+		n = 1 + pattern_random(state) % 60;
+		for (i = 0; i < n; i++) {
+			at = pattern_random(state) % (PAGE_BYTES / 8) * 8;
+			pattern_touch(state, new, at);
+			if (pattern_random(state) & 1)
+				pattern_touch(state, new, at + 1);
+		}
+		break;
+	case 6:
+		at = pattern_random(state) % PAGE_BYTES;
+		n = pattern_random(state) % (PAGE_BYTES - at) + 1;
+		for (i = at; i < at + n; i++)
+			pattern_touch(state, new, i);
+		break;
+	case 7: /* rows of a table rewritten: runs of 20..300 bytes, some bytes the same by chance */
+		n = 1 + pattern_random(state) % 6;
+		while (n--) {
+			uint64_t size = 20 + pattern_random(state) % 280;
+
+			at = pattern_random(state) % (PAGE_BYTES - size);
+			for (i = at; i < at + size; i++)
+				new[i] = (uint8_t)pattern_random(state);
+		}
+		break;
+	case 8: /* scattered bytes, few to many */
+		n = 1 + pattern_random(state) % 400;
+		for (i = 0; i < n; i++)
+			pattern_touch(state, new, pattern_random(state) % PAGE_BYTES);
+		break;
+	case 9: /* each byte changes or not: gaps of every small size */
+		for (i = 0; i < PAGE_BYTES; i++) {
+			if (pattern_random(state) & 0x100)
+				pattern_touch(state, new, i);
+		}
+		break;
+	case 10:
+	case 11:
+	case 12: /* regular gaps of 1, 2 and 3: where merging stops */
+		for (i = pattern_random(state) % 3; i < PAGE_BYTES; i += kind - 8)
+			pattern_touch(state, new, i);
+		break;
+	case 13: /* around line and page edges, and the 127/128 limits of lengths */
+		for (i = 0; i < 64; i++) {
+			uint64_t choice = pattern_random(state) % 8;
+
+			if (choice & 1)
+				pattern_touch(state, new, 64 * i + 63);
+			if (choice & 2)
+				pattern_touch(state, new, 64 * i);
+			if (choice & 4)
+				pattern_touch(state, new, 64 * i + 1 + pattern_random(state) % 62);
+		}
+		break;
+	default:
+		break;
+	}
+}
+
+#endif

@@ -1,0 +1,186 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "codec/encode.h"
+#include "codec/xrle.h"
+#include "guarded.h"
+#include "page_patterns.h"
+
+static uint8_t *page, *reference, *standby, *record;
+
+static int make_buffers(void **state)
+{
+	(void)state;
+	page = guarded_new(PAGE_BYTES);
+	reference = guarded_new(PAGE_BYTES);
+	standby = guarded_new(PAGE_BYTES);
+	record = guarded_new(PAGE_RECORD_ROOM);
+	return 0;
+}
+
+static int free_buffers(void **state)
+{
+	(void)state;
+	guarded_free(page, PAGE_BYTES);
+	guarded_free(reference, PAGE_BYTES);
+	guarded_free(standby, PAGE_BYTES);
+	guarded_free(record, PAGE_RECORD_ROOM);
+	return 0;
+}
+
+/* Header as ARCH says, data as the class says; the standby's page becomes the new one. */
+static void take_record(size_t size, uint32_t index, enum page_class class)
+{
+	assert_true(size >= PAGE_RECORD_HEADER_BYTES);
+	assert_int_equal(record[0], class);
+	assert_int_equal(record[1], 0);
+	assert_int_equal(bytes_get_be16(record + 2), size - PAGE_RECORD_HEADER_BYTES);
+	assert_int_equal(bytes_get_be32(record + 4), index);
+	assert_int_equal(page_check(record[0], record + 8, size - 8), 0);
+	assert_int_equal(page_apply(record[0], record + 8, size - 8, standby), 0);
+	assert_memory_equal(standby, page, PAGE_BYTES);
+	assert_memory_equal(reference, page, PAGE_BYTES);
+}
+
+static void test_classes(void **state)
+{
+	struct page_encoder encoder = {.features = PAGE_FEATURE_XRLE};
+	uint64_t random = 1;
+	size_t size;
+
+	(void)state;
+	memset(page, 0, PAGE_BYTES);
+	memset(reference, 0, PAGE_BYTES);
+	memset(standby, 0, PAGE_BYTES);
+	assert_int_equal(page_encode(&encoder, 1, page, reference, record), 0);
+
+	pattern_fill(&random, page);
+	size = page_encode(&encoder, 0x01020304, page, reference, record);
+	assert_int_equal(size, PAGE_RECORD_ROOM);
+	take_record(size, 0x01020304, PAGE_RAW);
+
+	page[100] ^= 1;
+	size = page_encode(&encoder, 3, page, reference, record);
+	assert_int_equal(size, 8 + 3);
+	take_record(size, 3, PAGE_XRLE);
+	assert_int_equal(page_encode(&encoder, 3, page, reference, record), 0);
+
+	memset(page, 0, PAGE_BYTES);
+	size = page_encode(&encoder, UINT32_MAX, page, reference, record);
+	assert_int_equal(size, 8);
+	take_record(size, UINT32_MAX, PAGE_ZERO);
+
+	encoder.features = 0; /* no delta was negotiated */
+	page[7] = 1;
+	size = page_encode(&encoder, 4, page, reference, record);
+	take_record(size, 4, PAGE_RAW);
+
+	assert_int_equal(encoder.n_pages, 6);
+	assert_int_equal(encoder.n_unchanged, 2);
+	assert_int_equal(encoder.n_records[PAGE_RAW], 2);
+	assert_int_equal(encoder.n_records[PAGE_XRLE], 1);
+	assert_int_equal(encoder.n_records[PAGE_ZERO], 1);
+	assert_int_equal(encoder.bytes[PAGE_RAW], 2 * PAGE_RECORD_ROOM);
+	assert_int_equal(encoder.bytes[PAGE_XRLE], 11);
+}
+
+static void test_reference_stays_in_step_over_many_versions(void **state)
+{
+	struct page_encoder encoder = {.features = PAGE_FEATURE_XRLE};
+	uint64_t random = 3;
+
+	(void)state;
+	memset(reference, 0, PAGE_BYTES);
+	memset(standby, 0, PAGE_BYTES);
+	for (int i = 0; i < 600; i++) {
+		static uint8_t ignored[PAGE_BYTES];
+		size_t size;
+
+		/* A new page now and then, otherwise a change to the last one. */
+		if (i % 20 == 0)
+			pattern_pair((unsigned int)(i / 20) % PATTERN_N_KINDS, &random, ignored, page);
+		else
+			for (uint64_t n = pattern_random(&random) % 30; n > 0; n--)
+				pattern_touch(&random, page, pattern_random(&random) % PAGE_BYTES);
+		size = page_encode(&encoder, 9, page, reference, record);
+		if (size > 0)
+			take_record(size, 9, (enum page_class)record[0]);
+		assert_memory_equal(standby, page, PAGE_BYTES);
+	}
+}
+
+static void test_batch_is_the_same_bytes_as_one_by_one(void **state)
+{
+	enum { N = 40 };
+	static uint8_t pages[N][PAGE_BYTES], references[2][N][PAGE_BYTES];
+	static uint8_t single[N * PAGE_RECORD_ROOM], batch[N * PAGE_RECORD_ROOM];
+	struct page_encoder a = {.features = PAGE_FEATURE_XRLE}, b = a;
+	struct page_item items[N];
+	size_t single_size = 0, batch_size = 0, part, done = 0;
+	uint64_t random = 11;
+
+	(void)state;
+	for (unsigned int i = 0; i < N; i++) {
+		pattern_pair(i % PATTERN_N_KINDS, &random, references[0][i], pages[i]);
+		memcpy(references[1][i], references[0][i], PAGE_BYTES);
+		items[i] = (struct page_item){i * 7, pages[i], references[1][i]};
+	}
+	for (unsigned int i = 0; i < N; i++)
+		single_size += page_encode(&a, i * 7, pages[i], references[0][i], single + single_size);
+	while (done < N) {
+		/* Room for a few records at a time, as in frames. */
+		size_t n = page_encode_batch(&b, items + done, N - done, batch + batch_size,
+					     3 * PAGE_RECORD_ROOM, &part);
+
+		assert_true(n > 0 && part <= 3 * PAGE_RECORD_ROOM);
+		done += n;
+		batch_size += part;
+	}
+	assert_int_equal(batch_size, single_size);
+	assert_memory_equal(batch, single, single_size);
+	assert_memory_equal(references[0], references[1], sizeof(references[0]));
+	assert_memory_equal(&a, &b, sizeof(a));
+	assert_int_equal(page_encode_batch(&b, items, N, batch, PAGE_RECORD_ROOM - 1, &part), 0);
+	assert_int_equal(part, 0);
+}
+
+static void test_refused_records(void **state)
+{
+	static const uint8_t delta[] = {0, 1, 9}, bad_delta[] = {0, 1};
+
+	(void)state;
+	memset(page, 3, PAGE_BYTES);
+	memset(standby, 3, PAGE_BYTES);
+	assert_int_equal(page_apply(0, NULL, 0, standby), -EPROTO);
+	assert_int_equal(page_apply(PAGE_N_CLASSES, delta, 3, standby), -EPROTO);
+	assert_int_equal(page_apply(255, delta, 3, standby), -EPROTO);
+	assert_int_equal(page_apply(PAGE_ZERO, delta, 1, standby), -EPROTO);
+	assert_int_equal(page_apply(PAGE_RAW, record, PAGE_BYTES - 1, standby), -EPROTO);
+	assert_int_equal(page_apply(PAGE_RAW, record, PAGE_BYTES + 1, standby), -EPROTO);
+	assert_int_equal(page_apply(PAGE_XRLE, bad_delta, 2, standby), -EPROTO);
+	assert_int_equal(page_apply(PAGE_XRLE, delta, 0, standby), -EPROTO);
+	assert_int_equal(page_check(PAGE_XRLE, bad_delta, 2), -EPROTO);
+	assert_int_equal(page_check(PAGE_ZERO, delta, 1), -EPROTO);
+	assert_int_equal(page_check(0, delta, 3), -EPROTO);
+	assert_memory_equal(standby, page, PAGE_BYTES);
+	assert_int_equal(page_check(PAGE_XRLE, delta, 3), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_reference_stays_in_step_over_many_versions),
+		cmocka_unit_test(test_batch_is_the_same_bytes_as_one_by_one),
+		cmocka_unit_test(test_refused_records),
+	};
+
+	return cmocka_run_group_tests(tests, make_buffers, free_buffers);
+}
