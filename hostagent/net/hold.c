@@ -267,6 +267,8 @@ int hold_receive(struct hold *h)
 
 int hold_release(struct hold *h, uint64_t epoch)
 {
+	if (epoch >= hold_epoch(h))
+		return -EINVAL;
 	(void)receive(h); /* a count, not an error */
 	if (epoch > h->released_epoch)
 		h->released_epoch = epoch;
