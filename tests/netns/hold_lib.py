@@ -253,6 +253,12 @@ class Tool:
             self.proc.send_signal(signal.SIGKILL)
         self.proc.wait()
 
+    def seal_and_release(self):
+        """Seal the present epoch, commit and release it; the number of frames."""
+        epoch = self.stats()["epoch"]
+        self.do("epoch %d" % (epoch + 1))
+        return self.do("release %d" % epoch)
+
     def finish(self, how):
         text = self.ask(how)
         self.proc.wait(LIMIT_S)

@@ -5,7 +5,7 @@
  * Opens (or takes over) the hold, prints one line, then answers each command with one line:
  *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS
  *	detach | close
- * `serve` releases at once whatever arrives, as if each epoch were committed in no time. End of
+ * `serve` releases at once whatever arrives, as if each epoch were sealed and committed in no time. End of
  * input is as `close`. Exit 0; 1 when the hold cannot be opened or a command failed.
  */
 #include <errno.h>
@@ -120,7 +120,8 @@ static int run_serve(struct hold *h, uint64_t ms, uint64_t b, const char *text)
 	(void)text;
 	while ((now_ns = clock_mono_ns()) < deadline_ns && r >= 0) {
 		(void)poll(&p, 1, hold_is_sending(h) ? 1 : clock_poll_ms(now_ns, deadline_ns));
-		r = hold_release(h, UINT64_MAX);
+		hold_set_epoch(h, hold_epoch(h) + 1);
+		r = hold_release(h, hold_epoch(h) - 1);
 		total += r > 0 ? r : 0;
 	}
 	return answer(h, r < 0 ? r : total);
