@@ -103,7 +103,7 @@ int device_parse(const char *text, struct device *ret_device)
 		return -E2BIG;
 	memcpy(device.name, text, size);
 	if (text[size] == ',')
-		strcpy(device.args, text + size + 1);
+		memcpy(device.args, text + size + 1, strlen(text + size));
 	device.kind = kind_of(device.name);
 
 	value = find_arg(device.args, "iface", &size);

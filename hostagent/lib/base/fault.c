@@ -91,7 +91,7 @@ static int parse_fault(const char *text)
 
 	if (strlen(text) >= sizeof(copy))
 		return -EINVAL;
-	strcpy(copy, text);
+	memcpy(copy, text, strlen(text) + 1);
 	armed.action = ACTION_KILL;
 	armed.nth = 1;
 	if (parse_point(strsep(&rest, ":")) < 0)
