@@ -89,8 +89,9 @@ int link_receive(struct link *link, struct wire_frame *ret_frame)
 
 /* Wait until the link is ready for any of @events (POLLIN: a frame may be received, POLLOUT: the
  * queue takes a frame of any size), flushing meanwhile.
- * > 0: mask of the ready ones; -ETIMEDOUT; else the link's error. Sees neither when already true:
- * call link_receive() before waiting for POLLIN. */
+ * > 0: POLLIN or POLLOUT (POLLIN also when the socket broke, so that link_receive() tells why);
+ * -ETIMEDOUT; else the link's error. POLLIN looks at the socket only: frames that are decrypted
+ * already are not seen, so call link_receive() until -EAGAIN first. */
 int link_wait(struct link *link, short events, uint64_t deadline_ns)
 	__attribute__((warn_unused_result));
 

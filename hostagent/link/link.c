@@ -1,0 +1,569 @@
+#include "link/link.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+#define USER_TIMEOUT_DEFAULT_MS 5000
+#define KEEPALIVE_IDLE_S	2
+#define KEEPALIVE_INTERVAL_S	1
+#define KEEPALIVE_PROBES	3
+/* Two frames: one may be handed out while the next one gathers behind it without being moved. */
+#define RECEIVE_SIZE		(2 * WIRE_FRAME_MAX)
+/* Read from TLS into at least this much room: one whole record. */
+#define RECEIVE_ROOM_MIN	16384
+#define WHERE_SIZE		80
+#define ERROR_SIZE		(WHERE_SIZE + WIRE_TLS_ERROR_SIZE + WIRE_TEXT_MAX)
+
+struct link {
+	int fd;
+	struct wire_tls *tls;
+	int dead;	       /* negative errno of what ended it, or 0 */
+	uint16_t refused_code; /* of REFUSED */
+	unsigned peer_sender;  /* WIRE_SENDER_ of the gateway; 0 before the handshake is done */
+	struct link_stats stats;
+	char where[WHERE_SIZE]; /* "gateway 198.18.0.1 port 7400" */
+	char error[ERROR_SIZE];
+	size_t receive_start, receive_end; /* decrypted bytes not yet given out */
+	uint8_t receive[RECEIVE_SIZE];
+	uint8_t scratch[WIRE_FRAME_MAX]; /* where link_send() puts a frame together */
+};
+
+/* Record what ends the link; the first reason stands. Returns it. */
+static int die(struct link *link, int code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static int die(struct link *link, int code, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	if (link->dead)
+		return link->dead;
+	link->dead = code;
+	n = snprintf(link->error, sizeof(link->error), "%s: ", link->where);
+	va_start(args, format);
+	(void)vsnprintf(link->error + n, sizeof(link->error) - (size_t)n, format, args);
+	va_end(args);
+	return code;
+}
+
+/* ---- opening ---- */
+
+static int set_int(int fd, int level, int option, int value)
+{
+	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+static int set_tcp_options(int fd, uint32_t user_timeout_ms)
+{
+	const struct {
+		int level, option, value;
+	} rows[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
+		{IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
+		{IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES},
+		{IPPROTO_TCP, TCP_USER_TIMEOUT,
+		 (int)(user_timeout_ms ? user_timeout_ms : USER_TIMEOUT_DEFAULT_MS)},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int r = set_int(fd, rows[i].level, rows[i].option, rows[i].value);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int parse_address(const struct link_config *config, struct sockaddr_storage *ret_address,
+			 socklen_t *ret_size)
+{
+	struct sockaddr_storage address = {0};
+	struct sockaddr_in *v4		= (struct sockaddr_in *)&address;
+	struct sockaddr_in6 *v6		= (struct sockaddr_in6 *)&address;
+
+	if (config->port == 0)
+		return -EINVAL;
+	if (inet_pton(AF_INET, config->address, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port   = htons(config->port);
+		*ret_size      = sizeof(*v4);
+	} else if (inet_pton(AF_INET6, config->address, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port	= htons(config->port);
+		*ret_size	= sizeof(*v6);
+	} else {
+		return -EINVAL;
+	}
+	*ret_address = address;
+	return 0;
+}
+
+/* A socket whose connection is under way. */
+static int start_connect(const struct link_config *config, int *ret_fd)
+{
+	struct sockaddr_storage address;
+	socklen_t size;
+	int fd, r;
+
+	r = parse_address(config, &address, &size);
+	if (r < 0)
+		return r;
+	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	r = set_tcp_options(fd, config->user_timeout_ms);
+	if (r == 0 && config->device &&
+	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, config->device,
+		       (socklen_t)strnlen(config->device, IFNAMSIZ)) < 0)
+		r = -errno;
+	if (r == 0 && connect(fd, (struct sockaddr *)&address, size) < 0 && errno != EINPROGRESS)
+		r = -errno;
+	if (r < 0) {
+		fd_close(fd);
+		return r;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+/* Takes @fd on success only. */
+static int new_link(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
+		    struct link **ret_link)
+{
+	/* Below two frames the queue could hold one but never the next while it drains. */
+	const size_t least = 2 * WIRE_FRAME_MAX;
+	struct link *link  = calloc(1, sizeof(*link));
+	int r;
+
+	if (!link)
+		return -ENOMEM;
+	link->fd = -1;
+	if (send_max_bytes && send_max_bytes < least)
+		send_max_bytes = least;
+	r = wire_tls_new(tls, WIRE_PEER_GATEWAY, send_max_bytes, &link->tls);
+	if (r < 0) {
+		link_free(link);
+		return r;
+	}
+	snprintf(link->where, sizeof(link->where), "gateway");
+	link->fd = fd;
+	/* The client's first words become pending output, which link_events() then shows. What it
+	 * returns comes again from the next call. */
+	(void)!wire_tls_handshake(link->tls);
+	*ret_link = link;
+	return 0;
+}
+
+int link_open(const struct link_config *config, struct link **ret_link)
+{
+	int fd, r = start_connect(config, &fd);
+
+	if (r < 0)
+		return r;
+	r = new_link(fd, config->tls, config->send_max_bytes, ret_link);
+	if (r < 0) {
+		fd_close(fd);
+		return r;
+	}
+	snprintf((*ret_link)->where, sizeof((*ret_link)->where), "gateway %s port %u",
+		 config->address, config->port);
+	return 0;
+}
+
+int link_open_fd(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
+		 struct link **ret_link)
+{
+	int r = fd_set_nonblock(fd);
+
+	return r < 0 ? r : new_link(fd, tls, send_max_bytes, ret_link);
+}
+
+struct link *link_free(struct link *link)
+{
+	if (link) {
+		if (link->tls && link->fd >= 0 && !link->dead) {
+			wire_tls_close(link->tls);
+			(void)!link_flush(link); /* a courtesy; nobody waits for it */
+		}
+		wire_tls_free(link->tls);
+		fd_close(link->fd);
+		free(link);
+	}
+	return NULL;
+}
+
+/* ---- bytes ---- */
+
+/* Move what the socket has into TLS. 0: something came; -EAGAIN: nothing there, or no room;
+ * -EPIPE: the peer's end; -errno. Does not judge: the caller knows what came before. */
+static int pull(struct link *link)
+{
+	size_t room;
+	uint8_t *p = wire_tls_input_reserve(link->tls, &room);
+	ssize_t n;
+
+	if (room == 0)
+		return -EAGAIN;
+	do
+		n = recv(link->fd, p, room, 0);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+	if (n == 0)
+		return -EPIPE;
+	wire_tls_input_commit(link->tls, (size_t)n);
+	link->stats.bytes_received += (uint64_t)n;
+	return 0;
+}
+
+/* Room for at least one record's plaintext behind what is there. An unfinished frame is at most
+ * half of the buffer, so that after the move there always is. */
+static void make_receive_room(struct link *link)
+{
+	const size_t used = link->receive_end - link->receive_start;
+
+	if (used == 0) {
+		link->receive_start = link->receive_end = 0;
+	} else if (RECEIVE_SIZE - link->receive_end < RECEIVE_ROOM_MIN) {
+		memmove(link->receive, link->receive + link->receive_start, used);
+		link->receive_start = 0;
+		link->receive_end   = used;
+	}
+}
+
+/* > 0, -EAGAIN, or dead. */
+static int decrypt(struct link *link)
+{
+	int r;
+
+	make_receive_room(link);
+	r = wire_tls_read(link->tls, link->receive + link->receive_end,
+			  RECEIVE_SIZE - link->receive_end);
+	if (r > 0)
+		link->receive_end += (size_t)r;
+	if (r == -EPIPE)
+		return die(link, -EPIPE, "closed the connection");
+	if (r == -EPROTO)
+		return die(link, -EPROTO, "%s", wire_tls_error(link->tls));
+	return r;
+}
+
+/* Sending failed with @code. What the gateway said before it closed explains more than EPIPE. */
+static int send_failed(struct link *link, int code)
+{
+	if (link->receive_end - link->receive_start < RECEIVE_SIZE - RECEIVE_ROOM_MIN) {
+		while (pull(link) == 0) {
+			if (decrypt(link) < 0)
+				break;
+		}
+	}
+	return die(link, code, "%s", strerror(-code));
+}
+
+int link_flush(struct link *link)
+{
+	const uint8_t *p;
+	size_t size;
+	ssize_t n;
+
+	if (link->dead)
+		return link->dead;
+	for (;;) {
+		p = wire_tls_output(link->tls, &size);
+		if (size == 0)
+			return 0;
+		n = send(link->fd, p, size, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return -EAGAIN;
+		if (n < 0)
+			return send_failed(link, -errno);
+		wire_tls_output_consume(link->tls, (size_t)n);
+		link->stats.bytes_sent += (uint64_t)n;
+	}
+}
+
+/* The same after TLS failed: the alert tells the gateway why. */
+static int flush_alert(struct link *link, int code)
+{
+	size_t size;
+	const uint8_t *p = wire_tls_output(link->tls, &size);
+
+	if (size > 0)
+		(void)!send(link->fd, p, size, MSG_NOSIGNAL); /* a courtesy */
+	return code;
+}
+
+/* ---- frames ---- */
+
+int link_send_frame(struct link *link, const uint8_t *frame, size_t size)
+{
+	int r;
+
+	if (link->dead)
+		return link->dead;
+	if (size < WIRE_HEADER_SIZE || size > WIRE_FRAME_MAX)
+		return -EINVAL;
+	if (wire_tls_write_room(link->tls) < size) {
+		r = link_flush(link);
+		if (r < 0 && r != -EAGAIN)
+			return r;
+		if (wire_tls_write_room(link->tls) < size) {
+			link->stats.send_full++;
+			return -EAGAIN;
+		}
+	}
+	r = wire_tls_write(link->tls, frame, size);
+	if (r != (int)size)
+		return die(link, -EPROTO, "%s", wire_tls_error(link->tls));
+	link->stats.frames_sent++;
+	r = link_flush(link);
+	return r == -EAGAIN ? 0 : r;
+}
+
+int link_send(struct link *link, const struct wire_header *header, const struct iovec *pieces,
+	      size_t n_pieces)
+{
+	struct bytes_writer w;
+	size_t size;
+	int r = wire_frame_begin(link->scratch, sizeof(link->scratch), &w);
+
+	if (link->dead)
+		return link->dead;
+	for (size_t i = 0; r == 0 && i < n_pieces; i++) {
+		if (pieces[i].iov_len > 0)
+			bytes_write(&w, pieces[i].iov_base, pieces[i].iov_len);
+	}
+	if (r < 0 || wire_frame_finish(link->scratch, &w, header, &size) < 0)
+		return -EINVAL;
+	return link_send_frame(link, link->scratch, size);
+}
+
+/* A whole frame that was decrypted already. 0, -EAGAIN, or dead. */
+static int take_frame(struct link *link, struct wire_frame *ret_frame)
+{
+	const uint8_t *at  = link->receive + link->receive_start;
+	const uint8_t *end = link->receive + link->receive_end;
+	char text[WIRE_ERROR_TEXT_SIZE];
+	struct wire_error error;
+	struct wire_frame frame;
+	int r = wire_frame_decode(&at, end, &frame, &error);
+
+	if (r == -EAGAIN)
+		return r;
+	if (r < 0)
+		return die(link, r, "%s", wire_error_text(&error, text, sizeof(text)));
+	if (link->peer_sender && !wire_type_allowed(frame.h.type, link->peer_sender))
+		return die(link, -EPROTO, "sent %s, which has no place on this connection",
+			   wire_type_name(frame.h.type));
+	link->receive_start = (size_t)(at - link->receive);
+	link->stats.frames_received++;
+	*ret_frame = frame;
+	return 0;
+}
+
+int link_receive(struct link *link, struct wire_frame *ret_frame)
+{
+	int r;
+
+	if (link->dead)
+		return link->dead;
+	for (;;) {
+		r = take_frame(link, ret_frame);
+		if (r != -EAGAIN)
+			return r;
+		r = decrypt(link);
+		if (r == -EPROTO)
+			return flush_alert(link, r);
+		if (r > 0)
+			continue;
+		if (r != -EAGAIN)
+			return r;
+		r = pull(link);
+		if (r == 0)
+			continue;
+		if (r == -EPIPE)
+			return die(link, r, "closed the connection without notice");
+		if (r != -EAGAIN)
+			return die(link, r, "%s", strerror(-r));
+		/* The handshake may have left words to say. */
+		r = link_flush(link);
+		return r == 0 ? -EAGAIN : r;
+	}
+}
+
+/* ---- waiting ---- */
+
+int link_wait(struct link *link, short events, uint64_t deadline_ns)
+{
+	struct pollfd p = {.fd = link->fd};
+	int r;
+
+	for (;;) {
+		r = link_flush(link);
+		if (r < 0 && r != -EAGAIN)
+			return r;
+		if ((events & POLLOUT) && wire_tls_write_room(link->tls) >= WIRE_FRAME_MAX)
+			return POLLOUT;
+		p.events = (short)((events & POLLIN) | (r == -EAGAIN ? POLLOUT : 0));
+		/* Waiting for room before the handshake is done means waiting for the gateway. */
+		if (!wire_tls_is_established(link->tls))
+			p.events |= POLLIN;
+		r = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns));
+		if (r < 0 && errno != EINTR)
+			return die(link, -errno, "poll: %s", strerror(errno));
+		if (r == 0 && clock_mono_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+		if (r > 0 && (p.revents & (POLLIN | POLLERR | POLLHUP)))
+			return POLLIN;
+	}
+}
+
+static unsigned sender_of(const struct wire_hello *hello)
+{
+	if (hello->kind == WIRE_KIND_CONTROL)
+		return WIRE_SENDER_GATEWAY_CONTROL;
+	return hello->role == WIRE_VM_ROLE_PRIMARY ? WIRE_SENDER_GATEWAY_PRIMARY
+						   : WIRE_SENDER_GATEWAY_STANDBY;
+}
+
+/* Until TLS is up. 0, -ETIMEDOUT, or dead. */
+static int handshake_tls(struct link *link, uint64_t deadline_ns)
+{
+	int r;
+
+	for (;;) {
+		r = wire_tls_handshake(link->tls);
+		if (r == -EPROTO)
+			return flush_alert(link, die(link, r, "%s", wire_tls_error(link->tls)));
+		if (r == 0)
+			return 0;
+		r = pull(link);
+		if (r == 0)
+			continue;
+		if (r == -EPIPE)
+			return die(link, r, "closed the connection during the TLS handshake");
+		if (r != -EAGAIN)
+			return die(link, r, "%s", strerror(-r));
+		r = link_wait(link, POLLIN, deadline_ns);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int wait_for_frame(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_frame)
+{
+	int r;
+
+	while ((r = link_receive(link, ret_frame)) == -EAGAIN) {
+		r = link_wait(link, POLLIN, deadline_ns);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* Judge the gateway's first frame. */
+static int take_answer(struct link *link, const struct wire_frame *frame,
+		       const struct wire_hello *hello, struct wire_welcome *ret_welcome)
+{
+	char text[WIRE_ERROR_TEXT_SIZE];
+	struct wire_welcome welcome;
+	struct wire_failure failure;
+	struct wire_error error;
+
+	if (frame->h.type == WIRE_REFUSED) {
+		if (wire_failure_decode(frame, &failure, &error) < 0)
+			return die(link, -EPROTO, "%s",
+				   wire_error_text(&error, text, sizeof(text)));
+		link->refused_code = failure.code;
+		return die(link, -EACCES, "refused: %s", failure.text);
+	}
+	if (wire_welcome_decode(frame, &welcome, &error) < 0)
+		return die(link, -EPROTO, "%s", wire_error_text(&error, text, sizeof(text)));
+	if (welcome.version < hello->version_min || welcome.version > hello->version_max)
+		return die(link, -EPROTO, "chose wire version %u, which was not offered",
+			   welcome.version);
+	if (hello->features_required & ~welcome.features)
+		return die(link, -EPROTO, "left out a required feature");
+	*ret_welcome = welcome;
+	return 0;
+}
+
+int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t term, uint64_t epoch,
+		   uint64_t deadline_ns, struct wire_welcome *ret_welcome)
+{
+	const struct wire_header header = {.type = WIRE_HELLO, .term = term, .epoch = epoch};
+	struct wire_frame frame;
+	struct bytes_writer w;
+	uint8_t payload[256];
+	struct iovec piece = {.iov_base = payload};
+	int r;
+
+	if (link->dead)
+		return link->dead;
+	w = (struct bytes_writer){.at = payload, .end = payload + sizeof(payload)};
+	if (wire_hello_encode(hello, &w) < 0)
+		return -EINVAL;
+	piece.iov_len = (size_t)(w.at - payload);
+	r	      = handshake_tls(link, deadline_ns);
+	if (r == 0)
+		r = link_send(link, &header, &piece, 1);
+	if (r == 0)
+		r = wait_for_frame(link, deadline_ns, &frame);
+	if (r == -ETIMEDOUT)
+		return die(link, r, "no answer in time");
+	if (r < 0)
+		return r;
+	r = take_answer(link, &frame, hello, ret_welcome);
+	if (r == 0)
+		link->peer_sender = sender_of(hello);
+	return r;
+}
+
+uint16_t link_refused_code(const struct link *link)
+{
+	return link->refused_code;
+}
+
+int link_fd(const struct link *link)
+{
+	return link->fd;
+}
+
+uint32_t link_events(const struct link *link)
+{
+	return EPOLLIN | (wire_tls_output_pending(link->tls) ? EPOLLOUT : 0u);
+}
+
+const char *link_error(const struct link *link)
+{
+	return link->error;
+}
+
+const struct wire_peer *link_peer(const struct link *link)
+{
+	return wire_tls_peer(link->tls);
+}
+
+void link_get_stats(const struct link *link, struct link_stats *ret_stats)
+{
+	*ret_stats = link->stats;
+}

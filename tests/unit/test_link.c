@@ -1,0 +1,582 @@
+/* link.c against a scripted gateway in the same thread, over a socket pair: nothing waits for time. */
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "link/link.h"
+#include "mint_certs.h"
+
+static char *dir;
+static struct wire_tls_context *agent_context, *gateway_context;
+
+static int set_up(void **state)
+{
+	struct mint_ca *ca = mint_ca_new("test CA");
+
+	(void)state;
+	dir = mint_dir_new();
+	mint_ca_write(ca, dir, "ca");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a"}, dir, "host");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, dir, "gateway");
+	mint_ca_free(ca);
+	agent_context	= mint_context(dir, "ca", "host", WIRE_TLS_CLIENT);
+	gateway_context = mint_context(dir, "ca", "gateway", WIRE_TLS_SERVER);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	wire_tls_context_free(agent_context);
+	wire_tls_context_free(gateway_context);
+	mint_dir_remove(dir);
+	return 0;
+}
+
+static uint64_t soon(void)
+{
+	return clock_mono_ns() + 10 * CLOCK_NS_PER_S;
+}
+
+/* ---- the scripted gateway: a thread with a blocking socket ---- */
+
+struct gateway {
+	int fd;
+	struct wire_tls *tls;
+	pthread_t thread;
+	uint8_t bytes[4 * WIRE_FRAME_MAX];
+	size_t n_bytes;
+	void (*script)(struct gateway *g);
+	struct wire_hello hello;     /* as received */
+	struct wire_header hello_at; /* its header */
+	uint64_t n_payload_bytes;    /* of PAGES frames received */
+	uint64_t n_frames;
+	int result;
+};
+
+static void gateway_flush(struct gateway *g)
+{
+	const uint8_t *p;
+	size_t size;
+
+	while ((p = wire_tls_output(g->tls, &size)), size > 0) {
+		ssize_t n = send(g->fd, p, size, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return;
+		wire_tls_output_consume(g->tls, (size_t)n);
+	}
+}
+
+/* 0, or what ended the connection. */
+static int gateway_frame(struct gateway *g, struct wire_frame *frame)
+{
+	static __thread size_t used; /* of the frame given out before */
+
+	memmove(g->bytes, g->bytes + used, g->n_bytes - used);
+	g->n_bytes -= used;
+	used = 0;
+	for (;;) {
+		const uint8_t *at = g->bytes;
+		int r = wire_frame_decode(&at, g->bytes + g->n_bytes, frame, NULL);
+		uint8_t *p;
+		size_t size;
+		ssize_t n;
+
+		if (r != -EAGAIN) {
+			used = r == 0 ? (size_t)(at - g->bytes) : 0;
+			return r;
+		}
+		r = wire_tls_read(g->tls, g->bytes + g->n_bytes, sizeof(g->bytes) - g->n_bytes);
+		gateway_flush(g);
+		if (r > 0) {
+			g->n_bytes += (size_t)r;
+			continue;
+		}
+		if (r != -EAGAIN)
+			return r;
+		p = wire_tls_input_reserve(g->tls, &size);
+		n = recv(g->fd, p, size, 0);
+		if (n <= 0)
+			return -EPIPE;
+		wire_tls_input_commit(g->tls, (size_t)n);
+	}
+}
+
+static void gateway_send(struct gateway *g, const uint8_t *data, size_t size)
+{
+	while (size > 0) {
+		int r = wire_tls_write(g->tls, data, size);
+
+		if (r > 0) {
+			data += r;
+			size -= (size_t)r;
+		}
+		gateway_flush(g);
+		if (r < 0 && r != -EAGAIN)
+			return;
+	}
+}
+
+static void gateway_send_empty(struct gateway *g, uint8_t type, uint64_t epoch)
+{
+	struct wire_header h = {.type = type, .epoch = epoch};
+	uint8_t bytes[WIRE_HEADER_SIZE];
+
+	if (wire_frame_seal(bytes, &h, NULL, 0) == 0)
+		gateway_send(g, bytes, sizeof(bytes));
+}
+
+static int gateway_take_hello(struct gateway *g)
+{
+	struct wire_frame frame;
+	int r = gateway_frame(g, &frame);
+
+	g->hello_at = frame.h;
+	return r == 0 ? wire_hello_decode(&frame, &g->hello, NULL) : r;
+}
+
+static void gateway_welcome(struct gateway *g, uint16_t version)
+{
+	struct wire_welcome welcome = {.version = version, .features = WIRE_FEATURES,
+				       .gateway = "gw"};
+	struct wire_header h	    = {.type = WIRE_WELCOME};
+	struct bytes_writer w;
+	uint8_t buffer[256];
+	size_t size;
+
+	if (wire_frame_begin(buffer, sizeof(buffer), &w) == 0 &&
+	    wire_welcome_encode(&welcome, &w) == 0 &&
+	    wire_frame_finish(buffer, &w, &h, &size) == 0)
+		gateway_send(g, buffer, size);
+}
+
+static void *gateway_run(void *arg)
+{
+	struct gateway *g = arg;
+
+	g->script(g);
+	shutdown(g->fd, SHUT_RDWR);
+	return NULL;
+}
+
+/* Start @script at the other end of a new link. */
+static struct gateway *gateway_start(void (*script)(struct gateway *g), unsigned roles,
+				     struct link **ret_link)
+{
+	struct gateway *g = calloc(1, sizeof(*g));
+	int fds[2];
+
+	assert_non_null(g);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(link_open_fd(fds[0], agent_context, 0, ret_link), 0);
+	g->fd	  = fds[1];
+	g->script = script;
+	assert_int_equal(wire_tls_new(gateway_context, roles, 0, &g->tls), 0);
+	assert_int_equal(pthread_create(&g->thread, NULL, gateway_run, g), 0);
+	return g;
+}
+
+static void gateway_stop(struct gateway *g)
+{
+	pthread_join(g->thread, NULL);
+	wire_tls_free(g->tls);
+	fd_close(g->fd);
+	free(g);
+}
+
+static struct wire_hello primary_hello(void)
+{
+	struct wire_hello hello;
+
+	wire_hello_init(&hello, WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY, "web1");
+	return hello;
+}
+
+/* ---- scripts and their tests ---- */
+
+static void script_commits(struct gateway *g)
+{
+	struct wire_frame frame;
+
+	g->result = gateway_take_hello(g);
+	gateway_welcome(g, 1);
+	gateway_send_empty(g, WIRE_RESUME, 3);
+	for (uint64_t i = 4; i < 8; i++)
+		gateway_send_empty(g, WIRE_COMMIT, i);
+	while (gateway_frame(g, &frame) == 0)
+		g->n_frames++;
+}
+
+static void handshake_and_frames(void **state)
+{
+	const struct wire_hello hello = primary_hello();
+	struct wire_welcome welcome;
+	struct wire_frame frame;
+	struct link_stats stats;
+	struct gateway *g;
+	struct link *link;
+
+	(void)state;
+	g = gateway_start(script_commits, WIRE_PEER_HOST, &link);
+	assert_true(link_events(link) & EPOLLOUT); /* the client's first words are waiting */
+	assert_null(link_peer(link));
+	assert_int_equal(link_handshake(link, &hello, 7, 3, soon(), &welcome), 0);
+	assert_string_equal(welcome.gateway, "gw");
+	assert_string_equal(link_peer(link)->name, "gw");
+	for (uint64_t epoch = 3; epoch < 8; epoch++) {
+		int r;
+
+		while ((r = link_receive(link, &frame)) == -EAGAIN)
+			assert_int_equal(link_wait(link, POLLIN, soon()), POLLIN);
+		assert_int_equal(r, 0);
+		assert_int_equal(frame.h.type, epoch == 3 ? WIRE_RESUME : WIRE_COMMIT);
+		assert_int_equal(frame.h.epoch, epoch);
+	}
+	assert_int_equal(link_receive(link, &frame), -EAGAIN);
+	assert_string_equal(link_error(link), "");
+	link_get_stats(link, &stats);
+	assert_int_equal(stats.frames_received, 6);
+	assert_int_equal(stats.frames_sent, 1);
+	link_free(link);
+	pthread_join(g->thread, NULL);
+	assert_int_equal(g->result, 0);
+	assert_int_equal(g->hello_at.term, 7);
+	assert_int_equal(g->hello_at.epoch, 3);
+	assert_string_equal(g->hello.vm, "web1");
+	wire_tls_free(g->tls);
+	fd_close(g->fd);
+	free(g);
+}
+
+static void script_refuse(struct gateway *g)
+{
+	struct wire_failure failure = {.code = WIRE_REFUSED_STALE_TERM, .text = "term 9 rules web1"};
+	struct wire_header h	    = {.type = WIRE_REFUSED, .term = 9};
+	struct bytes_writer w;
+	uint8_t buffer[256];
+	size_t size;
+
+	if (gateway_take_hello(g) == 0 && wire_frame_begin(buffer, sizeof(buffer), &w) == 0 &&
+	    wire_failure_encode(&failure, &w) == 0 &&
+	    wire_frame_finish(buffer, &w, &h, &size) == 0)
+		gateway_send(g, buffer, size);
+}
+
+static void refusal_is_readable(void **state)
+{
+	const struct wire_hello hello = primary_hello();
+	struct wire_welcome welcome;
+	struct wire_frame frame;
+	struct gateway *g;
+	struct link *link;
+
+	(void)state;
+	g = gateway_start(script_refuse, WIRE_PEER_HOST, &link);
+	assert_int_equal(link_handshake(link, &hello, 7, 0, soon(), &welcome), -EACCES);
+	assert_string_equal(link_error(link), "gateway: refused: term 9 rules web1");
+	assert_int_equal(link_refused_code(link), WIRE_REFUSED_STALE_TERM);
+	/* Dead is dead, with the same words. */
+	assert_int_equal(link_receive(link, &frame), -EACCES);
+	assert_int_equal(link_flush(link), -EACCES);
+	assert_int_equal(link_wait(link, POLLIN, soon()), -EACCES);
+	assert_int_equal(link_handshake(link, &hello, 7, 0, soon(), &welcome), -EACCES);
+	link_free(link);
+	gateway_stop(g);
+}
+
+static void script_listen(struct gateway *g)
+{
+	struct wire_frame frame;
+
+	g->result = gateway_frame(g, &frame);
+}
+
+/* A gateway that takes no hosts: its alert must reach our log, not a bare EPIPE. */
+static void wrong_role_is_readable(void **state)
+{
+	const struct wire_hello hello = primary_hello();
+	struct wire_welcome welcome;
+	struct gateway *g;
+	struct link *link;
+
+	(void)state;
+	g = gateway_start(script_listen, WIRE_PEER_OPERATOR, &link);
+	assert_int_equal(link_handshake(link, &hello, 7, 0, soon(), &welcome), -EPROTO);
+	assert_non_null(strstr(link_error(link), "our role or name has no business there"));
+	link_free(link);
+	gateway_stop(g);
+}
+
+static void script_close(struct gateway *g)
+{
+	(void)g;
+}
+
+static void script_bad_frames(struct gateway *g)
+{
+	if (gateway_take_hello(g) == 0) {
+		gateway_welcome(g, 1);
+		gateway_send_empty(g, WIRE_EPOCH_ACK, 1); /* no gateway says that to a primary */
+	}
+}
+
+static void script_bad_checksum(struct gateway *g)
+{
+	struct wire_header h = {.type = WIRE_COMMIT};
+	uint8_t bytes[WIRE_HEADER_SIZE];
+
+	if (gateway_take_hello(g) == 0 && wire_frame_seal(bytes, &h, NULL, 0) == 0) {
+		gateway_welcome(g, 1);
+		bytes[20] ^= 1;
+		gateway_send(g, bytes, sizeof(bytes));
+	}
+}
+
+static void script_bad_version(struct gateway *g)
+{
+	if (gateway_take_hello(g) == 0)
+		gateway_welcome(g, 2);
+}
+
+static void script_plaintext(struct gateway *g)
+{
+	(void)!write(g->fd, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
+}
+
+static void broken_gateways(void **state)
+{
+	static const struct {
+		void (*script)(struct gateway *g);
+		int handshake, receive;
+		const char *words;
+	} rows[] = {
+		{script_close, -EPIPE, 0, "closed the connection during the TLS handshake"},
+		{script_plaintext, -EPROTO, 0, "does not speak TLS"},
+		{script_bad_version, -EPROTO, 0, "chose wire version 2"},
+		{script_bad_frames, 0, -EPROTO, "sent EPOCH_ACK, which has no place"},
+		{script_bad_checksum, 0, -EBADMSG, "COMMIT frame: checksum"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct wire_hello hello = primary_hello();
+		struct wire_welcome welcome;
+		struct wire_frame frame;
+		struct gateway *g;
+		struct link *link;
+		int r;
+
+		g = gateway_start(rows[i].script, WIRE_PEER_HOST, &link);
+		r = link_handshake(link, &hello, 1, 0, soon(), &welcome);
+		if (r == -ECONNRESET || r == -EPIPE) /* which one is the kernel's choice */
+			r = -EPIPE;
+		assert_int_equal(r, rows[i].handshake);
+		if (r == 0) {
+			while ((r = link_receive(link, &frame)) == -EAGAIN)
+				assert_true(link_wait(link, POLLIN, soon()) > 0);
+			assert_int_equal(r, rows[i].receive);
+		}
+		if (r != -EPIPE && !strstr(link_error(link), rows[i].words))
+			fail_msg("row %zu: %s", i, link_error(link));
+		assert_true(strlen(link_error(link)) > 0);
+		link_free(link);
+		gateway_stop(g);
+	}
+}
+
+/* Reads nothing until it is told to, by the shutdown of our side of a second socket pair. */
+static int gate[2];
+
+static void script_count_pages(struct gateway *g)
+{
+	struct wire_frame frame;
+	uint8_t byte;
+
+	if (gateway_take_hello(g) < 0)
+		return;
+	gateway_welcome(g, 1);
+	(void)!read(gate[0], &byte, 1);
+	while (gateway_frame(g, &frame) == 0) {
+		for (uint32_t i = 0; i < frame.h.payload_size; i++) {
+			if (frame.payload[i] != (uint8_t)(frame.h.seq + i))
+				g->result = -EBADMSG;
+		}
+		if (frame.h.seq != g->n_frames)
+			g->result = -EPROTO;
+		g->n_frames++;
+		g->n_payload_bytes += frame.h.payload_size;
+	}
+}
+
+static void queue_is_bounded_and_drains(void **state)
+{
+	static uint8_t payload[WIRE_PAYLOAD_MAX];
+	const struct wire_hello hello = primary_hello();
+	struct wire_header h = {.type = WIRE_PAGES};
+	struct iovec pieces[3];
+	struct wire_welcome welcome;
+	struct link_stats stats;
+	uint64_t n_bytes = 0;
+	struct gateway *g;
+	struct link *link;
+	int r = 0;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, gate), 0);
+	g = gateway_start(script_count_pages, WIRE_PEER_HOST, &link);
+	assert_int_equal(link_handshake(link, &hello, 1, 0, soon(), &welcome), 0);
+	for (uint32_t seq = 0; seq < 60; seq++) {
+		size_t size = seq % 2 ? WIRE_PAYLOAD_MAX : seq * 37;
+
+		for (size_t i = 0; i < size; i++)
+			payload[i] = (uint8_t)(seq + i);
+		pieces[0] = (struct iovec){payload, size / 3};
+		pieces[1] = (struct iovec){NULL, 0};
+		pieces[2] = (struct iovec){payload + size / 3, size - size / 3};
+		h.seq	  = seq;
+		n_bytes += size;
+		while ((r = link_send(link, &h, pieces, 3)) == -EAGAIN) {
+			struct wire_frame frame;
+
+			/* Nobody reads: the bound holds, and time alone does not open it. */
+			if (gate[1] >= 0) {
+				assert_true(link_events(link) & EPOLLOUT);
+				assert_int_equal(link_wait(link, POLLOUT, clock_mono_ns()),
+						 -ETIMEDOUT);
+				assert_int_equal(link_receive(link, &frame), -EAGAIN);
+				gate[1] = fd_close(gate[1]);
+			}
+			assert_int_equal(link_wait(link, POLLOUT, soon()), POLLOUT);
+		}
+		assert_int_equal(r, 0);
+	}
+	assert_int_equal(gate[1], -1); /* the bound was reached */
+	while ((r = link_flush(link)) == -EAGAIN)
+		assert_true(poll(&(struct pollfd){.fd = link_fd(link), .events = POLLOUT}, 1, -1) == 1);
+	assert_int_equal(r, 0);
+	link_get_stats(link, &stats);
+	assert_int_equal(stats.frames_sent, 61);
+	assert_true(stats.send_full > 0);
+	link_free(link);
+	pthread_join(g->thread, NULL);
+	assert_int_equal(g->result, 0);
+	assert_int_equal(g->n_frames, 60);
+	assert_true(g->n_payload_bytes == n_bytes);
+	wire_tls_free(g->tls);
+	fd_close(g->fd);
+	fd_close(gate[0]);
+	free(g);
+}
+
+static void script_large(struct gateway *g)
+{
+	static uint8_t frame[WIRE_FRAME_MAX];
+	struct wire_header h = {.type = WIRE_PAGES};
+	struct bytes_writer w;
+	size_t size;
+
+	if (gateway_take_hello(g) < 0)
+		return;
+	gateway_welcome(g, 1);
+	for (uint32_t seq = 0; seq < 20; seq++) {
+		size_t n = seq % 3 == 1 ? 5 : WIRE_PAYLOAD_MAX - seq;
+		uint8_t *p;
+
+		h.seq = seq;
+		if (wire_frame_begin(frame, sizeof(frame), &w) < 0)
+			return;
+		p = bytes_reserve(&w, n);
+		for (size_t i = 0; p && i < n; i++)
+			p[i] = (uint8_t)(seq * 3 + i);
+		if (wire_frame_finish(frame, &w, &h, &size) == 0)
+			gateway_send(g, frame, size);
+	}
+}
+
+static void large_frames_arrive(void **state)
+{
+	struct wire_hello hello;
+	struct wire_welcome welcome;
+	struct wire_frame frame;
+	struct gateway *g;
+	struct link *link;
+	int r;
+
+	(void)state;
+	wire_hello_init(&hello, WIRE_KIND_STREAM, WIRE_VM_ROLE_STANDBY, "web1");
+	g = gateway_start(script_large, WIRE_PEER_HOST, &link);
+	assert_int_equal(link_handshake(link, &hello, 1, 0, soon(), &welcome), 0);
+	for (uint32_t seq = 0; seq < 20; seq++) {
+		while ((r = link_receive(link, &frame)) == -EAGAIN)
+			assert_true(link_wait(link, POLLIN, soon()) > 0);
+		assert_int_equal(r, 0);
+		assert_int_equal(frame.h.seq, seq);
+		for (uint32_t i = 0; i < frame.h.payload_size; i++)
+			assert_int_equal(frame.payload[i], (uint8_t)(seq * 3 + i));
+	}
+	while ((r = link_receive(link, &frame)) == -EAGAIN)
+		assert_true(link_wait(link, POLLIN, soon()) > 0);
+	assert_true(r == -EPIPE || r == -ECONNRESET);
+	link_free(link);
+	gateway_stop(g);
+}
+
+static void misuse_is_refused(void **state)
+{
+	const struct wire_hello bad = {.kind = 9};
+	struct link_config config   = {.address = "localhost", .port = 1, .tls = agent_context};
+	struct wire_header h	    = {.type = WIRE_COMMIT, .flags = 1};
+	struct wire_welcome welcome;
+	struct link *link;
+	int fds[2];
+
+	(void)state;
+	assert_int_equal(link_open(&config, &link), -EINVAL);
+	config.address = "127.0.0.1";
+	config.port    = 0;
+	assert_int_equal(link_open(&config, &link), -EINVAL);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(link_open_fd(fds[0], agent_context, 0, &link), 0);
+	assert_int_equal(link_handshake(link, &bad, 0, 0, soon(), &welcome), -EINVAL);
+	assert_int_equal(link_send(link, &h, NULL, 0), -EINVAL);
+	assert_int_equal(link_send_frame(link, NULL, WIRE_FRAME_MAX + 1), -EINVAL);
+	h.flags = 0;
+	assert_int_equal(link_send(link, &h, NULL, 0), -EAGAIN); /* TLS is not up */
+	{
+		const struct wire_hello hello = primary_hello();
+
+		/* Nobody at the other end says a word. */
+		assert_int_equal(link_handshake(link, &hello, 0, 0, clock_mono_ns(), &welcome),
+				 -ETIMEDOUT);
+		assert_string_equal(link_error(link), "gateway: no answer in time");
+	}
+	assert_null(link_free(link));
+	assert_null(link_free(NULL));
+	fd_close(fds[1]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(handshake_and_frames),	 cmocka_unit_test(refusal_is_readable),
+		cmocka_unit_test(wrong_role_is_readable), cmocka_unit_test(broken_gateways),
+		cmocka_unit_test(queue_is_bounded_and_drains), cmocka_unit_test(large_frames_arrive),
+		cmocka_unit_test(misuse_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
