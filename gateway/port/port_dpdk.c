@@ -296,8 +296,8 @@ int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces
 	char *to;
 
 	for (i = 0; i < n_pieces && i < PORT_PIECES_MAX && size <= PORT_FRAME_MAX; i++)
-		size += pieces[i].iov_len < PORT_FRAME_MAX ? pieces[i].iov_len :
-							     PORT_FRAME_MAX + 1;
+		size += pieces[i].iov_len <= PORT_FRAME_MAX ? pieces[i].iov_len :
+							      PORT_FRAME_MAX + 1;
 	if (size == 0 || size > PORT_FRAME_MAX || n_pieces > PORT_PIECES_MAX) {
 		port->counters.tx_dropped++;
 		return -EMSGSIZE;

@@ -307,24 +307,35 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- limits that lwIP as built lacks (its pools are malloc) ---- */
 
+/* Both lists have the youngest in front. */
 bool conn_admit_syn(struct stack *stack)
 {
-	struct tcp_pcb *pcb, *oldest = NULL;
+	struct tcp_pcb *pcb, *half_open = NULL, *time_wait = NULL;
 	unsigned int n_active = 0, n_half_open = 0, n_time_wait = 0;
 
 	for (pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
 		n_active++;
-		n_half_open += pcb->state == SYN_RCVD;
+		if (pcb->state == SYN_RCVD) {
+			n_half_open++;
+			half_open = pcb;
+		}
 	}
 	for (pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) {
 		n_time_wait++;
-		oldest = pcb; /* new ones are put in front */
+		time_wait = pcb;
 	}
 	if (n_time_wait >= TIME_WAIT_MAX)
-		tcp_abort(oldest);
+		tcp_abandon(time_wait, 0);
+	/* The oldest goes, not the newest: an honest handshake takes one round trip, so it is
+	 * over before a flood has pushed it out; refusing new ones would hand the port to whoever
+	 * sends a few SYNs every 20 s. */
+	if (n_half_open >= stack->n_backlog_max) {
+		tcp_abandon(half_open, 0);
+		stack->counters.half_open_evicted++;
+		n_active--;
+	}
 	/* Active are the accepted, the half-open, and the closed ones that linger. */
-	return n_half_open < stack->n_backlog_max &&
-	       n_active < 2 * stack->n_connections_max + stack->n_backlog_max;
+	return n_active < 2 * stack->n_connections_max + stack->n_backlog_max;
 }
 
 void conn_prune_out_of_order(struct stack *stack)

@@ -279,7 +279,7 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 	case FILTER_TCP:
 		return NULL;
 	case FILTER_TCP_SYN:
-		return conn_admit_syn(stack) ? NULL : &counters->drop_backlog;
+		return conn_admit_syn(stack) ? NULL : &counters->drop_table_full;
 	case FILTER_RUNT:
 		return &counters->drop_runt;
 	case FILTER_ETHERTYPE:

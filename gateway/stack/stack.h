@@ -102,7 +102,8 @@ struct stack_counters {
 	uint64_t hint_partial_csum;   /* TCP frames whose checksum looks unfinished (1 of 65536 does by
 				       * chance): many mean that the peer leaves it to hardware that
 				       * is not there and needs `ethtool -K IF tx off` */
-	uint64_t drop_backlog;	      /* SYN over n_backlog_max or the table is full */
+	uint64_t drop_table_full;     /* SYN while too many closed connections still linger */
+	uint64_t half_open_evicted;   /* the oldest half-open one, at n_backlog_max */
 	uint64_t drop_no_holder;      /* n_frames_held_max reached, even after pruning */
 	uint64_t out_of_order_pruned; /* times the out-of-order queues were thrown away */
 	uint64_t accepted;

@@ -92,8 +92,8 @@ void conn_finish_doomed(struct stack *stack);
 /* Acknowledge and send for every connection used since the last call; only with depth 0. */
 void conn_flush_touched(struct stack *stack);
 
-/* Whether a SYN may make lwIP allocate one more half-open connection. Makes room among the oldest
- * TIME_WAIT ones. */
+/* Whether a SYN may make lwIP allocate one more half-open connection. Makes room by dropping the
+ * oldest half-open and the oldest TIME_WAIT ones at their limits. Only with depth 0. */
 bool conn_admit_syn(struct stack *stack);
 
 /* Throw all out-of-order segments away (the peers send them again), to get holders back. */
