@@ -5,16 +5,6 @@
 
 #include "codec/xrle_form.h"
 
-static inline size_t form_edges(const uint64_t *changed, uint16_t *edges)
-{
-	return form_edges_by_bit(changed, edges);
-}
-
-static inline void form_copy_exact(uint8_t *to, const uint8_t *from, size_t size)
-{
-	form_copy_overlapping(to, from, size);
-}
-
 static inline __m256i load(const uint8_t *p)
 {
 	return _mm256_loadu_si256((const __m256i *)(const void *)p);
@@ -45,13 +35,24 @@ static void scan(const uint8_t *old, const uint8_t *new, const uint8_t *next_old
 
 static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out)
 {
-	return form_xrle_emit(scan_of->changed, new, out, NULL);
+	uint16_t edges[FORM_EDGES_MAX];
+	size_t n_edges = form_edges_by_bit(scan_of->changed, edges);
+
+	return form_xrle_emit(edges, n_edges, new, out, NULL, form_copy_overlapping);
 }
 
 static int emit_update(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
 		       uint8_t *reference)
 {
-	return form_xrle_emit(scan_of->changed, new, out, reference);
+	uint16_t edges[FORM_EDGES_MAX];
+	size_t n_edges = form_edges_by_bit(scan_of->changed, edges);
+
+	return form_xrle_emit(edges, n_edges, new, out, reference, form_copy_overlapping);
+}
+
+static int apply(const uint8_t *data, size_t size, uint8_t *page)
+{
+	return form_xrle_apply(data, size, page, form_copy_overlapping);
 }
 
 static bool is_zero(const uint8_t *page)
@@ -72,6 +73,6 @@ const struct simd_ops simd_ops_avx2 = {
 	.scan = scan,
 	.xrle_emit = emit,
 	.xrle_emit_update = emit_update,
-	.xrle_apply = form_xrle_apply,
+	.xrle_apply = apply,
 	.is_zero = is_zero,
 };

@@ -14,7 +14,8 @@ static inline size_t put_positions(uint16_t *out, uint32_t bits, __m512i base)
 	return (size_t)__builtin_popcount(bits);
 }
 
-static inline size_t form_edges(const uint64_t *changed, uint16_t *edges)
+/* As form_edges_by_bit(). */
+static inline size_t find_edges(const uint64_t *changed, uint16_t *edges)
 {
 	static const uint16_t first[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
 					   11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
@@ -42,7 +43,7 @@ static inline size_t form_edges(const uint64_t *changed, uint16_t *edges)
 	return n;
 }
 
-static inline void form_copy_exact(uint8_t *to, const uint8_t *from, size_t size)
+static inline void copy_masked(uint8_t *to, const uint8_t *from, size_t size)
 {
 	for (; size > 64; size -= 64, to += 64, from += 64)
 		_mm512_storeu_si512(to, _mm512_loadu_si512(from));
@@ -75,13 +76,24 @@ static void scan(const uint8_t *old, const uint8_t *new, const uint8_t *next_old
 
 static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out)
 {
-	return form_xrle_emit(scan_of->changed, new, out, NULL);
+	uint16_t edges[FORM_EDGES_MAX];
+	size_t n_edges = find_edges(scan_of->changed, edges);
+
+	return form_xrle_emit(edges, n_edges, new, out, NULL, copy_masked);
 }
 
 static int emit_update(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
 		       uint8_t *reference)
 {
-	return form_xrle_emit(scan_of->changed, new, out, reference);
+	uint16_t edges[FORM_EDGES_MAX];
+	size_t n_edges = find_edges(scan_of->changed, edges);
+
+	return form_xrle_emit(edges, n_edges, new, out, reference, copy_masked);
+}
+
+static int apply(const uint8_t *data, size_t size, uint8_t *page)
+{
+	return form_xrle_apply(data, size, page, copy_masked);
 }
 
 static bool is_zero(const uint8_t *page)
@@ -103,6 +115,6 @@ const struct simd_ops simd_ops_avx512 = {
 	.scan = scan,
 	.xrle_emit = emit,
 	.xrle_emit_update = emit_update,
-	.xrle_apply = form_xrle_apply,
+	.xrle_apply = apply,
 	.is_zero = is_zero,
 };

@@ -1,10 +1,8 @@
 /* xrle_form.h - the run coder that every form compiles for itself, with its own instructions.
  *
- * The including file has defined
- *	size_t form_edges(const uint64_t *changed, uint16_t *edges)
- *	void form_copy_exact(uint8_t *to, const uint8_t *from, size_t size)
- * Copies of constant size become the widest moves that the file is compiled for.
- * Internal to lib/codec; included once per form_*.c.
+ * Each form brings its own way of finding edges and of copying a few bytes; the functions here are
+ * always inlined, so that these become straight code, and copies of constant size become the widest
+ * moves that the file is compiled for. Internal to lib/codec. Threads: any.
  */
 #ifndef CODEC_XRLE_FORM_H
 #define CODEC_XRLE_FORM_H
@@ -34,7 +32,10 @@ static inline uint64_t form_fill_gaps(uint64_t previous, uint64_t word, uint64_t
 	return word | gap1 | gap2 | gap2 << 1 | from_previous;
 }
 
-/* form_edges() for forms without a faster way. */
+/* Copies exactly @size bytes; the two do not overlap. */
+typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
+
+/* The edges of @changed with gaps filled, into @edges (FORM_EDGES_MAX); for forms without a faster way. */
 static inline size_t form_edges_by_bit(const uint64_t *changed, uint16_t *edges)
 {
 	uint64_t previous = 0, filled_before = 0;
@@ -54,7 +55,7 @@ static inline size_t form_edges_by_bit(const uint64_t *changed, uint16_t *edges)
 	return n;
 }
 
-/* form_copy_exact() for forms without masked stores: two overlapping moves per size class. */
+/* A form_copy for forms without masked stores: two overlapping moves per size class. */
 static inline void form_copy_overlapping(uint8_t *to, const uint8_t *from, size_t size)
 {
 	uint64_t first8, last8;
@@ -86,10 +87,6 @@ static inline void form_copy_overlapping(uint8_t *to, const uint8_t *from, size_
 	}
 }
 
-/* Forward: the two below are defined by the including file. */
-static inline size_t form_edges(const uint64_t *changed, uint16_t *edges);
-static inline void form_copy_exact(uint8_t *to, const uint8_t *from, size_t size);
-
 /* One or two bytes of a length <= PAGE_BYTES; always stores two. Returns how many count. */
 static inline size_t form_put_length(uint8_t *out, size_t length)
 {
@@ -114,10 +111,9 @@ static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start,
 
 /* @reference NULL: only encode. Inlined with a constant, so that each use is its own loop. */
 static inline __attribute__((always_inline)) int
-form_xrle_emit(const uint64_t *changed, const uint8_t *new, uint8_t *out, uint8_t *reference)
+form_xrle_emit(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_t *out,
+	       uint8_t *reference, form_copy *copy_exact)
 {
-	uint16_t edges[FORM_EDGES_MAX];
-	size_t n_edges = form_edges(changed, edges);
 	size_t size = 0, at = 0;
 
 	for (size_t k = 0; k < n_edges; k += 2) {
@@ -130,19 +126,20 @@ form_xrle_emit(const uint64_t *changed, const uint8_t *new, uint8_t *out, uint8_
 		size += form_put_length(out + size, n_changed);
 		form_copy_run(out + size, new, start, n_changed);
 		if (reference)
-			form_copy_exact(reference + start, out + size, n_changed);
+			copy_exact(reference + start, out + size, n_changed);
 		size += n_changed;
 	}
 	return (int)size;
 }
 
-static inline int form_xrle_apply(const uint8_t *data, size_t size, uint8_t *page)
+static inline __attribute__((always_inline)) int
+form_xrle_apply(const uint8_t *data, size_t size, uint8_t *page, form_copy *copy_exact)
 {
 	struct xrle_run runs[XRLE_RUNS_MAX];
 	int n = xrle_parse(data, size, runs);
 
 	for (int i = 0; i < n; i++)
-		form_copy_exact(page + runs[i].to, data + runs[i].from, runs[i].size);
+		copy_exact(page + runs[i].to, data + runs[i].from, runs[i].size);
 	return n < 0 ? n : 0;
 }
 
