@@ -1,0 +1,212 @@
+#include "epoch/encoder.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/bytes.h"
+#include "codec/encode.h"
+#include "epoch/reference.h"
+#include "wire/msg.h"
+
+struct encoder {
+	struct page_encoder pages;  /* figures of guest pages */
+	struct page_encoder pieces; /* figures of device state */
+	struct reference *reference;
+	uint8_t *device; /* the last blob, zero behind its end; WIRE_BLOB_MAX bytes reserved */
+	size_t device_size;
+	uint32_t device_next; /* next piece; != 0: encoder_device() was interrupted */
+	struct retain *retain;
+	uint8_t *payload;      /* of the frame being filled; NULL: none */
+	struct bytes_writer w; /* into payload */
+	uint8_t frame_type;    /* its type */
+	uint64_t n_records;    /* page records in the epoch */
+	uint64_t payload_bytes; /* of the epoch's finished frames */
+};
+
+int encoder_new(uint32_t n_pages, struct retain *retain, struct encoder **ret)
+{
+	struct encoder *e = calloc(1, sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	e->pages.features = PAGE_FEATURE_XRLE;
+	e->pieces.features = PAGE_FEATURE_XRLE;
+	e->retain = retain;
+	e->device = mmap(NULL, WIRE_BLOB_MAX, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (e->device == MAP_FAILED)
+		e->device = NULL;
+	if (!e->device || reference_new(n_pages, &e->reference) < 0) {
+		encoder_free(e);
+		return -ENOMEM;
+	}
+	*ret = e;
+	return 0;
+}
+
+struct encoder *encoder_free(struct encoder *e)
+{
+	if (!e)
+		return NULL;
+	reference_free(e->reference);
+	if (e->device)
+		(void)munmap(e->device, WIRE_BLOB_MAX); /* our own mapping */
+	free(e);
+	return NULL;
+}
+
+/* The frame being filled is done. One without content (all pages unchanged) is not sent. */
+static void close_frame(struct encoder *e, uint8_t flags)
+{
+	size_t size = e->payload ? (size_t)(e->w.at - e->payload) : 0;
+
+	e->payload = NULL;
+	if (size == 0)
+		return;
+	retain_add(e->retain, e->frame_type, flags, size);
+	e->payload_bytes += size;
+}
+
+/* Have a frame of @type with room for @room more bytes. 0; -ENOBUFS, -ENOMEM: no frame is open. */
+static int need_frame(struct encoder *e, uint8_t type, size_t room)
+{
+	int r;
+
+	if (e->payload && (e->frame_type != type || (size_t)(e->w.end - e->w.at) < room))
+		close_frame(e, 0);
+	if (e->payload)
+		return 0;
+	r = retain_reserve(e->retain, &e->payload);
+	if (r < 0) {
+		e->payload = NULL;
+		return r;
+	}
+	e->frame_type = type;
+	e->w = (struct bytes_writer){.at = e->payload, .end = e->payload + WIRE_PAYLOAD_MAX};
+	return 0;
+}
+
+int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_full)
+{
+	struct wire_epoch_begin begin = {.previous_epoch = previous};
+	int r;
+
+	e->payload = NULL; /* what an abandoned epoch left open */
+	e->device_next = 0;
+	e->n_records = 0;
+	e->payload_bytes = 0;
+	r = retain_begin(e->retain, epoch, !is_full);
+	if (r < 0)
+		return r;
+	if (is_full) {
+		r = reference_reset(e->reference);
+		if (r < 0)
+			return r;
+		memset(e->device, 0, e->device_size);
+		e->device_size = 0;
+	}
+	r = need_frame(e, WIRE_EPOCH_BEGIN, 64);
+	if (r < 0)
+		return r;
+	r = wire_epoch_begin_encode(&begin, &e->w);
+	if (r < 0)
+		return r;
+	close_frame(e, is_full ? WIRE_FLAG_FULL : 0);
+	return 0;
+}
+
+int encoder_page(struct encoder *e, uint32_t index, const uint8_t *page)
+{
+	size_t size;
+	int r = need_frame(e, WIRE_PAGES, PAGE_RECORD_ROOM);
+
+	if (r < 0)
+		return r;
+	size = page_encode(&e->pages, index, page, reference_page(e->reference, index), e->w.at);
+	e->w.at += size;
+	e->n_records += size > 0;
+	return 0;
+}
+
+/* The first bytes of each DEVICE frame. */
+static int need_device_frame(struct encoder *e, size_t blob_size)
+{
+	bool is_new;
+	int r;
+
+	is_new = !e->payload || e->frame_type != WIRE_DEVICE ||
+		 (size_t)(e->w.end - e->w.at) < PAGE_RECORD_ROOM;
+	r = need_frame(e, WIRE_DEVICE, PAGE_RECORD_ROOM);
+	if (r < 0 || !is_new)
+		return r;
+	return wire_device_encode((uint32_t)blob_size, &e->w);
+}
+
+int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
+{
+	uint32_t n_pieces = (uint32_t)((size + PAGE_BYTES - 1) / PAGE_BYTES);
+	uint8_t last[PAGE_BYTES];
+	int r;
+
+	if (size > WIRE_BLOB_MAX || size == 0)
+		return -EFBIG;
+	/* PAGES and DEVICE never share a frame, and each frame is at least one: the standby learns the
+	 * blob's size also when no piece changed. */
+	for (; e->device_next < n_pieces; e->device_next++) {
+		size_t offset = (size_t)e->device_next * PAGE_BYTES;
+		const uint8_t *piece = blob + offset;
+
+		if (size - offset < PAGE_BYTES) {
+			memset(last, 0, sizeof(last));
+			memcpy(last, piece, size - offset);
+			piece = last;
+		}
+		r = need_device_frame(e, size);
+		if (r < 0)
+			return r;
+		e->w.at += page_encode(&e->pieces, e->device_next, piece, e->device + offset,
+				       e->w.at);
+	}
+	/* A blob that shrank: what lies behind its end counts as zero on both sides. */
+	if (e->device_size > (size_t)n_pieces * PAGE_BYTES)
+		memset(e->device + (size_t)n_pieces * PAGE_BYTES, 0,
+		       e->device_size - (size_t)n_pieces * PAGE_BYTES);
+	e->device_size = size;
+	return 0;
+}
+
+int encoder_end(struct encoder *e)
+{
+	struct wire_epoch_end end;
+	int r;
+
+	close_frame(e, 0);
+	r = need_frame(e, WIRE_EPOCH_END, 64);
+	if (r < 0)
+		return r;
+	end = (struct wire_epoch_end){
+		.n_frames = retain_frames_in_epoch(e->retain),
+		.n_records = (uint32_t)e->n_records,
+		.payload_bytes = e->payload_bytes,
+	};
+	r = wire_epoch_end_encode(&end, &e->w);
+	if (r < 0)
+		return r;
+	close_frame(e, 0);
+	return 0;
+}
+
+void encoder_get_counts(const struct encoder *e, struct encoder_counts *ret_counts)
+{
+	*ret_counts = (struct encoder_counts){
+		.n_unchanged = e->pages.n_unchanged,
+		.n_zero = e->pages.n_records[PAGE_ZERO],
+		.n_delta = e->pages.n_records[PAGE_XRLE],
+		.n_raw = e->pages.n_records[PAGE_RAW],
+		.n_epoch_pages = e->n_records,
+		.epoch_bytes = e->payload_bytes +
+			       (uint64_t)retain_frames_in_epoch(e->retain) * WIRE_HEADER_SIZE,
+	};
+}

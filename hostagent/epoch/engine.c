@@ -1,0 +1,382 @@
+#include "epoch/engine.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "epoch/engine_internal.h"
+
+#define QMP_OPEN_NS  UINT64_C(2000000000)
+#define QMP_ORDER_NS UINT64_C(10000000000)
+
+void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
+{
+	char text[WIRE_TEXT_MAX + 1];
+	uint8_t old;
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args); /* a long text is cut */
+	va_end(args);
+	pthread_mutex_lock(&e->status_lock);
+	old = e->status.state;
+	e->status.state = state;
+	wire_text_format(e->status.text, "%s", text);
+	e->status.sealed_epoch = e->next_epoch - 1;
+	e->status.committed_epoch = e->committed_epoch;
+	pthread_mutex_unlock(&e->status_lock);
+	if (old != state)
+		log_info("vm=%s term=%llu epoch=%llu state %s -> %s %s", e->config.vm,
+			 (unsigned long long)e->term, (unsigned long long)e->next_epoch,
+			 wire_state_name(old), wire_state_name(state), text);
+	e->config.changed(e->config.changed_context);
+}
+
+void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
+{
+	pthread_mutex_lock(&e->status_lock);
+	e->status.verdict = verdict;
+	wire_text_format(e->status.text, "%s", text);
+	pthread_mutex_unlock(&e->status_lock);
+	log_warn("vm=%s term=%llu epoch=%llu verdict=%s %s", e->config.vm,
+		 (unsigned long long)e->term, (unsigned long long)e->next_epoch,
+		 wire_verdict_name(verdict), text);
+	e->config.changed(e->config.changed_context);
+}
+
+/* Runs inside qmp calls: only notes what happened. */
+static void on_qmp_event(void *context, const char *event, const json_t *data)
+{
+	struct engine *e = context;
+
+	(void)data;
+	if (strcmp(event, "SHUTDOWN") == 0) {
+		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN, "the guest was shut down");
+	} else if (strcmp(event, "STOP") == 0 && !e->is_sealing && !e->is_paused_by_other) {
+		e->is_paused_by_other = true;
+		engine_set_verdict(e, WIRE_VERDICT_PAUSED,
+				   "somebody else paused the guest; epochs go on when it runs");
+	} else if (strcmp(event, "RESUME") == 0 && e->is_paused_by_other) {
+		e->is_paused_by_other = false;
+		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
+	}
+}
+
+static void guest_lost(struct engine *e, int error)
+{
+	if (e->status.verdict != WIRE_VERDICT_SHUTDOWN)
+		engine_set_verdict(e, WIRE_VERDICT_EXITED,
+				   error == -ECONNRESET ? "QEMU closed its monitor: the process ended"
+							: "QEMU's monitor is lost");
+	e->qmp = qmp_close(e->qmp);
+}
+
+static void serve(struct engine *e)
+{
+	int r;
+
+	engine_stream_receive(e);
+	r = hold_receive(e->hold);
+	if (r > 0)
+		pacer_demand(&e->pacer, hold_needs_seal(e->hold));
+	engine_stream_send(e);
+	if (clock_mono_ns() >= e->publish_at_ns)
+		engine_publish(e);
+}
+
+int engine_service(struct engine *e)
+{
+	serve(e);
+	if (atomic_load(&e->must_stop))
+		return -EINTR;
+	if (e->is_full_running &&
+	    (!e->link || !e->is_resumed || e->generation != e->full_generation))
+		return -ESTALE;
+	if (!e->is_full_running && e->needs_full)
+		return -ESTALE;
+	return 0;
+}
+
+static bool may_seal(const struct engine *e)
+{
+	return e->qmp && e->link && e->is_resumed && !e->is_paused_by_other;
+}
+
+static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
+{
+	uint64_t wake_ns = e->publish_at_ns, due_ns;
+
+	if (!e->link && e->connect_at_ns < wake_ns)
+		wake_ns = e->connect_at_ns;
+	if (hold_is_sending(e->hold) && now_ns + CLOCK_NS_PER_MS < wake_ns)
+		wake_ns = now_ns + CLOCK_NS_PER_MS;
+	if (!may_seal(e))
+		return wake_ns;
+	due_ns = e->needs_full ? now_ns : pacer_due_ns(&e->pacer, now_ns);
+	return due_ns < wake_ns ? due_ns : wake_ns;
+}
+
+static void wait_for_work(struct engine *e)
+{
+	struct pollfd fds[4] = {
+		{.fd = hold_fd(e->hold), .events = POLLIN},
+		{.fd = e->wake_fd, .events = POLLIN},
+		{.fd = e->qmp ? qmp_fd(e->qmp) : -1, .events = POLLIN},
+		{.fd = e->link ? link_fd(e->link) : -1,
+		 .events = e->link ? (short)link_events(e->link) : 0},
+	};
+	uint64_t now_ns = clock_mono_ns(), wake_ns = next_wake_ns(e, now_ns);
+	uint64_t left_ns = wake_ns > now_ns ? wake_ns - now_ns : 0;
+	struct timespec timeout = {.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
+				   .tv_nsec = (long)(left_ns % CLOCK_NS_PER_S)};
+
+	/* Every failure of ppoll() here is one that the next turn meets again and reports. */
+	(void)ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL);
+}
+
+static void pump_qmp(struct engine *e)
+{
+	int r;
+
+	if (!e->qmp)
+		return;
+	r = qmp_pump(e->qmp);
+	if (r < 0)
+		guest_lost(e, r);
+}
+
+/* One turn of the loop: seal when it is time. */
+static void turn(struct engine *e)
+{
+	uint64_t now_ns;
+	int r;
+
+	pump_qmp(e);
+	serve(e);
+	now_ns = clock_mono_ns();
+	if (!e->link && now_ns >= e->connect_at_ns)
+		engine_stream_connect(e);
+	if (!may_seal(e))
+		return;
+	if (e->needs_full)
+		r = engine_full_epoch(e);
+	else if (pacer_due_ns(&e->pacer, now_ns) <= now_ns)
+		r = engine_epoch(e);
+	else
+		return;
+	if (r == -ECONNRESET || r == -EPROTO)
+		guest_lost(e, r);
+	else if (r < 0 && r != -EINTR && r != -ESTALE)
+		engine_set_state(e, e->status.state, "an epoch failed: %s", strerror(-r));
+}
+
+static void *engine_main(void *context)
+{
+	struct engine *e = context;
+
+	while (!atomic_load(&e->must_stop)) {
+		turn(e);
+		wait_for_work(e);
+	}
+	return NULL;
+}
+
+static void free_engine(struct engine *e)
+{
+	if (!e)
+		return;
+	link_free(e->link);
+	seal_free(e->seal);
+	devstate_close(e->device);
+	track_close(e->track);
+	guestmem_close(e->mem);
+	qmp_close(e->qmp);
+	encoder_free(e->encoder);
+	retain_free(e->retain);
+	fd_close(e->wake_fd);
+	pthread_mutex_destroy(&e->status_lock);
+	free(e);
+}
+
+static int open_guest(struct engine *e, struct vmm_error *error)
+{
+	int r;
+
+	r = qmp_open(e->config.qmp, QMP_OPEN_NS, &e->qmp);
+	if (r < 0) {
+		snprintf(error->text, sizeof(error->text), "%s: %s", e->config.qmp,
+			 qmp_open_error(r));
+		return r;
+	}
+	r = vmm_inspect(e->qmp, &e->info, error);
+	if (r < 0)
+		return r;
+	if (e->info.n_nics != 1) {
+		snprintf(error->text, sizeof(error->text),
+			 "the guest has %u network cards; exactly one is supported", e->info.n_nics);
+		return -ENOTSUP;
+	}
+	if (!e->info.running) {
+		snprintf(error->text, sizeof(error->text),
+			 "the guest is paused; let it run (QMP `cont`) and try again");
+		return -EAGAIN;
+	}
+	r = devstate_open(e->qmp, WIRE_BLOB_MAX, &e->device, error);
+	if (r == 0)
+		r = guestmem_open(qmp_pid(e->qmp), e->info.blocks, e->info.n_blocks, &e->mem, error);
+	if (r == 0)
+		r = engine_restart_tracking(e, error);
+	qmp_set_event_handler(e->qmp, on_qmp_event, e);
+	return r;
+}
+
+static int open_hold(struct engine *e, char *ret_text)
+{
+	struct hold_config config = {
+		.vm = e->config.vm,
+		.tap = e->config.tap,
+		.pin_dir = e->config.pin_dir,
+		.frames_max = e->config.held_frames_max,
+		.bytes_max = e->config.held_bytes_max,
+	};
+	struct hold_error error;
+	int r;
+
+	memcpy(config.mac, e->info.nics[0].mac, sizeof(config.mac));
+	r = hold_open(&config, &e->hold, &error);
+	if (r < 0) {
+		wire_text_format(ret_text, "%s", error.text);
+		return r;
+	}
+	e->next_epoch = 1;
+	if (hold_is_taken_over(e->hold) && hold_mode(e->hold) != HOLD_PASS) {
+		/* The guest may have spoken into the void since: nothing it says leaves before a
+		 * FULL epoch that holds all of it is committed. */
+		e->is_holding = true;
+		e->next_epoch = hold_epoch(e->hold) + 1;
+		hold_set_epoch(e->hold, e->next_epoch);
+		r = hold_set_mode(e->hold, HOLD_HOLD);
+	}
+	return r;
+}
+
+static int start_thread(struct engine *e)
+{
+	int r = pthread_create(&e->thread, NULL, engine_main, e);
+
+	e->has_thread = r == 0;
+	return -r;
+}
+
+int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
+		char *ret_text)
+{
+	struct vmm_error error = {""};
+	struct engine *e = calloc(1, sizeof(*e));
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->config = *config;
+	e->term = term;
+	e->needs_full = true;
+	e->status.term = term;
+	e->status.state = WIRE_STATE_ATTACHING;
+	pthread_mutex_init(&e->status_lock, NULL);
+	e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = e->wake_fd < 0 ? -errno : 0;
+	if (r == 0)
+		r = open_guest(e, &error);
+	if (r == 0)
+		r = retain_new(WIRE_PAYLOAD_MAX, config->backlog_bytes_max, &e->retain);
+	if (r == 0)
+		r = encoder_new(e->info.n_pages, e->retain, &e->encoder);
+	pacer_init(&e->pacer, &config->pacer, clock_mono_ns());
+	if (r < 0) {
+		wire_text_format(ret_text, "%s", *error.text ? error.text : strerror(-r));
+		free_engine(e);
+		return r;
+	}
+	/* Last, since from here on something of ours lies in the guest's way. */
+	r = open_hold(e, ret_text);
+	if (r == 0) {
+		r = start_thread(e);
+		if (r < 0) {
+			wire_text_format(ret_text, "no thread: %s", strerror(-r));
+			hold_close(e->hold);
+		}
+	}
+	if (r < 0) {
+		free_engine(e);
+		return r;
+	}
+	*ret_engine = e;
+	return 0;
+}
+
+static void stop_thread(struct engine *e)
+{
+	uint64_t one = 1;
+
+	atomic_store(&e->must_stop, true);
+	if (write(e->wake_fd, &one, sizeof(one)) < 0)
+		log_debug("vm=%s wake: %s, ignoring: it was awake", e->config.vm, strerror(errno));
+	if (e->has_thread)
+		pthread_join(e->thread, NULL);
+	e->has_thread = false;
+}
+
+int engine_detach(struct engine *engine, char *ret_text)
+{
+	int r;
+
+	stop_thread(engine);
+	r = hold_detach(engine->hold);
+	if (r < 0)
+		wire_text_format(ret_text, "the hold could not be removed whole: %s", strerror(-r));
+	free_engine(engine);
+	return r;
+}
+
+int engine_fence(struct engine *engine, char *ret_text)
+{
+	int r = -ECONNRESET;
+
+	stop_thread(engine);
+	hold_close(engine->hold);
+	if (engine->qmp)
+		r = qmp_execute(engine->qmp, "stop", NULL, QMP_ORDER_NS, NULL);
+	if (r < 0 && engine->status.verdict != WIRE_VERDICT_EXITED)
+		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
+	else
+		r = 0;
+	free_engine(engine);
+	return r;
+}
+
+void engine_close(struct engine *engine)
+{
+	if (!engine)
+		return;
+	stop_thread(engine);
+	if (engine->is_holding)
+		hold_close(engine->hold);
+	else if (hold_detach(engine->hold) < 0) /* never protected: nothing to keep back */
+		log_warn("vm=%s the hold could not be removed whole, ignoring", engine->config.vm);
+	free_engine(engine);
+}
+
+void engine_status(struct engine *engine, struct engine_status *ret_status)
+{
+	pthread_mutex_lock(&engine->status_lock);
+	*ret_status = engine->status;
+	pthread_mutex_unlock(&engine->status_lock);
+}

@@ -1,0 +1,83 @@
+/* engine.h - the primary side of one VM: seal epochs, send them, release what is committed.
+ *
+ * What: attaches to a running QEMU, copies it whole while it runs (a FULL epoch), then seals epoch
+ * after epoch as the pacer says, and lets the guest's frames out as epochs are committed.
+ *
+ * Why one object with one thread: seal, encode, send, commit and release of one VM share state
+ * (reference, retained epochs, hold) and follow each other; one thread needs no lock between them.
+ * Commits are taken also between two frames of an epoch being encoded, so they wait for little.
+ *
+ *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the FULL epoch──► PROTECTED
+ *	                     ▲                    ▲                                     │
+ *	                     └── stream lost ─────┴─────────────────────────────────────┘
+ *	                     (the hold stays as it is: held frames wait, nothing passes)
+ *
+ *	 frames:  PASS until the first FULL epoch is sealed, then HOLD for good; frames of epoch n
+ *	          leave after COMMIT(n)
+ *
+ * Where: hostagent/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
+ * Threads: open and the three ways to end from one owner thread; engine_status from any thread.
+ */
+#ifndef EPOCH_ENGINE_H
+#define EPOCH_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "epoch/pacer.h"
+#include "wire/msg.h"
+
+struct engine;
+struct wire_tls_context;
+
+/* Pointers are borrowed for the life of the engine. */
+struct engine_config {
+	const char *vm;	     /* name, as in its file */
+	const char *qmp;     /* QMP socket of the running QEMU */
+	const char *tap;     /* the guest's tap */
+	const char *pin_dir; /* bpffs directory of this VM's hold */
+	struct pacer_config pacer;
+	uint32_t held_frames_max;
+	uint64_t held_bytes_max;
+	uint64_t backlog_bytes_max; /* encoded epochs not yet committed */
+
+	const char *gateway_address; /* numeric */
+	uint16_t gateway_port;
+	struct wire_tls_context *tls;
+
+	/* Called on the engine's thread after each change of state; must only wake the owner. */
+	void (*changed)(void *context);
+	void *changed_context;
+};
+
+struct engine_status {
+	uint8_t state;	 /* enum wire_state: ATTACHING, SYNCING, PROTECTED, FAILED */
+	uint8_t verdict; /* enum wire_verdict */
+	uint64_t term;
+	uint64_t sealed_epoch;
+	uint64_t committed_epoch;
+	char text[WIRE_TEXT_MAX + 1];	/* for people; "" when all is well */
+	char stats[WIRE_STATS_MAX + 1]; /* "key=value\n" */
+};
+
+/* Attach to the running guest in term @term: QMP, checks, tracking, hold (mode PASS, or as a killed
+ * agent left it), then start the thread. The guest is not stopped. Blocks for some tens of ms.
+ * 0; -errno with @ret_text (WIRE_TEXT_MAX + 1 bytes) for the operator; then nothing was changed. */
+int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
+		char *ret_text) __attribute__((warn_unused_result));
+
+/* Let the guest go on unprotected: release everything held, remove the hold, end tracking, free.
+ * Only when the gateway has agreed. 0; -errno with @ret_text: what could not be removed. */
+int engine_detach(struct engine *engine, char *ret_text) __attribute__((warn_unused_result));
+
+/* This host was outvoted: drop what is held, keep the hold closed, stop the guest, free.
+ * 0; -errno with @ret_text: the guest could not be stopped (the hold is closed all the same). */
+int engine_fence(struct engine *engine, char *ret_text) __attribute__((warn_unused_result));
+
+/* The agent ends: nothing is released, the hold stays closed for the next agent, the guest runs on.
+ * Frees. Accepts NULL. */
+void engine_close(struct engine *engine);
+
+void engine_status(struct engine *engine, struct engine_status *ret_status);
+
+#endif

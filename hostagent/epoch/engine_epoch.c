@@ -1,0 +1,220 @@
+/* FULL and ordinary epochs of the engine; see engine_internal.h. */
+#include "epoch/engine_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+
+/* A FULL epoch ends with a seal once a round finds no more than this, or after that many rounds: a
+ * guest that dirties faster than the link carries then gets one long pause instead of endless rounds. */
+#define FULL_LAST_ROUND_PAGES 1024u
+#define FULL_ROUNDS_MAX	      8u
+
+/* Commits and frames are looked at, and frames sent, each time so many pages were encoded. */
+#define SERVICE_EVERY_PAGES 64u
+
+int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
+{
+	int r;
+
+	e->seal = seal_free(e->seal);
+	e->track = track_close(e->track);
+	r = track_open(qmp_pid(e->qmp), e->info.blocks, e->info.n_blocks, &e->track, ret_error);
+	if (r < 0)
+		return r;
+	e->is_track_fresh = true;
+	return seal_new(e->qmp, e->track, e->mem, e->device, e->info.n_pages, &e->seal);
+}
+
+/* Encode pages and keep everything else going meanwhile. */
+static int encode_pages(struct engine *e, const struct page_range *ranges, uint32_t n_ranges,
+			const uint8_t *pages)
+{
+	uint32_t n_done = 0;
+	int r;
+
+	for (uint32_t i = 0; i < n_ranges; i++) {
+		for (uint32_t k = 0; k < ranges[i].n_pages; k++) {
+			while ((r = encoder_page(e->encoder, ranges[i].first_page + k, pages)) ==
+			       -ENOBUFS) {
+				r = engine_stream_wait(e);
+				if (r < 0)
+					return r;
+			}
+			if (r < 0)
+				return r;
+			pages += VMM_PAGE_BYTES;
+			if (++n_done % SERVICE_EVERY_PAGES == 0) {
+				r = engine_service(e);
+				if (r < 0)
+					return r;
+			}
+		}
+	}
+	return 0;
+}
+
+/* Device state and the end of the epoch. */
+static int encode_tail(struct engine *e, const struct seal_result *result)
+{
+	int r;
+
+	while ((r = encoder_device(e->encoder, result->device, result->device_size)) == -ENOBUFS) {
+		r = engine_stream_wait(e);
+		if (r < 0)
+			return r;
+	}
+	if (r < 0)
+		return r;
+	while ((r = encoder_end(e->encoder)) == -ENOBUFS) {
+		r = engine_stream_wait(e);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* Guest stopped, state taken: what it sends from here on belongs to the next epoch. */
+static void move_hold(void *context)
+{
+	struct engine *e = context;
+
+	/* What waits in the ring was sent in the epoch that ends here: take it before the pacer is
+	 * told of the seal, or it would ask for another one. */
+	if (hold_receive(e->hold) < 0)
+		log_debug("vm=%s the release device is gone, ignoring: the next release says so",
+			  e->config.vm);
+	e->next_epoch++;
+	hold_set_epoch(e->hold, e->next_epoch);
+	if (!e->is_holding && hold_set_mode(e->hold, HOLD_HOLD) == 0)
+		e->is_holding = true;
+}
+
+static int run_seal(struct engine *e, bool is_full, struct seal_result *ret_result)
+{
+	int r;
+
+	e->is_sealing = true;
+	r = seal_run(e->seal, move_hold, e, ret_result);
+	e->is_sealing = false;
+	e->is_track_fresh = false;
+	if (r < 0) {
+		log_error("vm=%s epoch=%llu seal failed: %s%s%s", e->config.vm,
+			  (unsigned long long)e->next_epoch, strerror(-r),
+			  *qmp_error(e->qmp) ? ": " : "", qmp_error(e->qmp));
+		e->needs_full = true;
+		return r;
+	}
+	/* The epoch just sealed is next_epoch - 1 now. */
+	e->sealed_at_ns[(e->next_epoch - 1) % ENGINE_SEALED_AT_SLOTS] = ret_result->times.resumed_ns;
+	pacer_sealed(&e->pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns);
+	engine_figures_sealed(e, ret_result, is_full);
+	return 0;
+}
+
+static int full_batch(void *context, const struct page_range *ranges, uint32_t n_ranges,
+		      uint32_t n_pages, const uint8_t *pages)
+{
+	(void)n_pages;
+	return encode_pages(context, ranges, n_ranges, pages);
+}
+
+static int full_rounds(struct engine *e)
+{
+	uint32_t n_pages;
+	int r;
+
+	for (uint32_t round = 0; round < FULL_ROUNDS_MAX; round++) {
+		r = seal_copy_running(e->seal, full_batch, e, &n_pages);
+		e->is_track_fresh = false;
+		if (r < 0)
+			return r;
+		log_debug("vm=%s epoch=%llu round=%u pages=%u", e->config.vm,
+			  (unsigned long long)e->next_epoch, round, n_pages);
+		if (n_pages <= FULL_LAST_ROUND_PAGES)
+			break;
+	}
+	return 0;
+}
+
+static int send_full(struct engine *e)
+{
+	struct seal_result result;
+	int r;
+
+	r = encoder_begin(e->encoder, e->next_epoch, e->complete_at_peer, true);
+	if (r == 0)
+		r = full_rounds(e);
+	if (r == 0)
+		r = run_seal(e, true, &result);
+	if (r == 0)
+		r = encode_pages(e, result.ranges, result.n_ranges, result.pages);
+	if (r == 0)
+		r = encode_tail(e, &result);
+	return r;
+}
+
+int engine_full_epoch(struct engine *e)
+{
+	struct encoder_counts counts;
+	struct vmm_error error;
+	int r;
+
+	e->needs_full = true;
+	if (!e->is_track_fresh) {
+		r = engine_restart_tracking(e, &error);
+		if (r < 0) {
+			log_limited(LOG_LEVEL_ERROR, "vm=%s tracking: %s", e->config.vm, error.text);
+			return r;
+		}
+	}
+	if (e->next_epoch <= e->complete_at_peer)
+		e->next_epoch = e->complete_at_peer + 1;
+	if (e->is_holding)
+		hold_set_epoch(e->hold, e->next_epoch);
+	retain_drop_all(e->retain);
+	e->is_full_running = true;
+	e->full_generation = e->generation;
+	r = send_full(e);
+	e->is_full_running = false;
+	if (r < 0)
+		return r;
+	e->needs_full = false;
+	encoder_get_counts(e->encoder, &counts);
+	e->figures.bytes_full += counts.epoch_bytes;
+	e->figures.n_full++;
+	pacer_in_flight(&e->pacer, retain_n_epochs(e->retain));
+	engine_stream_send(e);
+	return 0;
+}
+
+int engine_epoch(struct engine *e)
+{
+	struct encoder_counts counts;
+	struct seal_result result;
+	uint64_t epoch = e->next_epoch;
+	int r;
+
+	r = run_seal(e, false, &result);
+	if (r < 0)
+		return r;
+	/* From here on the reference moves: what is begun must end whole, or all is sent anew. */
+	r = encoder_begin(e->encoder, epoch, epoch - 1, false);
+	if (r == 0)
+		r = encode_pages(e, result.ranges, result.n_ranges, result.pages);
+	if (r == 0)
+		r = encode_tail(e, &result);
+	if (r < 0) {
+		e->needs_full = true;
+		return r;
+	}
+	encoder_get_counts(e->encoder, &counts);
+	e->figures.bytes_sent += counts.epoch_bytes;
+	pacer_in_flight(&e->pacer, retain_n_epochs(e->retain));
+	engine_stream_send(e);
+	FAULT_POINT(FAULT_AFTER_SEND);
+	return 0;
+}

@@ -1,0 +1,127 @@
+/* engine_internal.h - the engine's state, shared by its files and by nobody else.
+ *
+ *	engine.c         open, end, thread, loop, status
+ *	engine_stream.c  connection to the gateway: RESUME, COMMIT, sending
+ *	engine_epoch.c   FULL and ordinary epochs: seal, encode
+ *	engine_stats.c   figures
+ */
+#ifndef EPOCH_ENGINE_INTERNAL_H
+#define EPOCH_ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/hist.h"
+#include "epoch/encoder.h"
+#include "epoch/engine.h"
+#include "epoch/pacer.h"
+#include "epoch/reference.h"
+#include "epoch/retain.h"
+#include "epoch/seal.h"
+#include "link/link.h"
+#include "net/hold.h"
+#include "vmm/inspect.h"
+
+#define ENGINE_SEALED_AT_SLOTS 64u /* > in_flight_max */
+#define ENGINE_RECONNECT_NS    UINT64_C(100000000)
+#define ENGINE_HANDSHAKE_NS    UINT64_C(2000000000)
+#define ENGINE_PUBLISH_NS      UINT64_C(200000000)
+
+struct engine_figures {
+	struct hist pause_ns;
+	struct hist stop_ns, scan_ns, copy_ns, device_ns, cont_ns; /* its parts */
+	struct hist dirty_pages; /* per epoch */
+	struct hist commit_ns;	 /* from the end of the pause to the commit */
+	struct hist interval_ns; /* from one seal to the next */
+	uint64_t n_epochs;	  /* sealed, FULL ones not counted */
+	uint64_t n_full;
+	uint64_t n_dirty_pages;	  /* of the n_epochs */
+	uint64_t bytes_sent; /* frames of the n_epochs, headers counted */
+	uint64_t bytes_full; /* frames of the FULL epochs */
+	uint64_t n_reconnects;
+	uint64_t paused_ns; /* in all */
+	uint64_t last_resumed_ns;
+};
+
+struct engine {
+	struct engine_config config;
+	uint64_t term;
+
+	/* the guest; thread only after open */
+	struct qmp *qmp;
+	struct vmm_info info;
+	struct track *track;
+	struct guestmem *mem;
+	struct devstate *device;
+	struct seal *seal;
+	bool is_sealing;	/* STOP and RESUME events are ours */
+	bool is_paused_by_other; /* no seals until RESUME */
+	bool is_track_fresh;	/* nothing was scanned since track_open() */
+
+	/* frames */
+	struct hold *hold;
+	bool is_holding; /* mode is HOLD */
+
+	/* epochs */
+	struct pacer pacer;
+	struct encoder *encoder; /* owns the reference and writes into retain */
+	struct retain *retain;
+	uint64_t next_epoch;	  /* the running epoch's number; frames are stamped with it */
+	uint64_t committed_epoch; /* 0: none */
+	uint64_t complete_at_peer; /* RESUME's epoch: what the next frames stand on */
+	bool needs_full;	  /* the standby's copy and the reference are not in step */
+	bool is_full_running;	  /* a FULL epoch is being sent, in full_generation */
+	uint32_t full_generation;
+	uint64_t sealed_at_ns[ENGINE_SEALED_AT_SLOTS]; /* end of the pause, by epoch % slots */
+
+	/* stream */
+	struct link *link;
+	bool is_resumed; /* RESUME came on this link */
+	bool owes_geometry; /* GEOMETRY of this generation is not sent yet */
+	uint32_t generation;
+	uint32_t backoff; /* failed connection attempts in a row */
+	uint64_t connect_at_ns;
+
+	/* figures, thread only */
+	struct engine_figures figures;
+	uint64_t publish_at_ns;
+
+	/* shared */
+	pthread_t thread;
+	bool has_thread;
+	_Atomic bool must_stop;
+	int wake_fd; /* eventfd: must_stop was set */
+	pthread_mutex_t status_lock;
+	struct engine_status status;
+};
+
+/* engine.c */
+void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text);
+/* Take everything that arrived (frames to hold, commits, QEMU's events) and send what waits.
+ * 0; -EINTR: the engine must stop; -ESTALE: the epoch being encoded is of no more use. */
+int engine_service(struct engine *e) __attribute__((warn_unused_result));
+
+/* engine_stream.c */
+void engine_stream_connect(struct engine *e);
+void engine_stream_close(struct engine *e, const char *why);
+void engine_stream_receive(struct engine *e); /* take what arrived; may close the stream */
+void engine_stream_send(struct engine *e); /* send retained frames as far as the link takes them */
+/* The backlog is full: wait until the link takes more, serving everything meanwhile.
+ * 0: try again; errors of engine_service(); -EPIPE: there is no stream that could take any. */
+int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
+void engine_committed(struct engine *e, uint64_t epoch);
+
+/* engine_epoch.c. 0; -errno: the epoch was not sent whole (needs_full says whether that matters). */
+int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
+int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
+int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* engine_stats.c */
+void engine_figures_sealed(struct engine *e, const struct seal_result *result, bool is_full);
+void engine_publish(struct engine *e);
+
+#endif

@@ -1,0 +1,133 @@
+/* Figures of the engine, as the gateway shows them; see engine_internal.h. */
+#include "epoch/engine_internal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+
+void engine_figures_sealed(struct engine *e, const struct seal_result *result, bool is_full)
+{
+	struct engine_figures *f = &e->figures;
+	const struct seal_times *t = &result->times;
+
+	if (!is_full) {
+		hist_record(&f->pause_ns, t->resumed_ns - t->paused_ns);
+		hist_record(&f->stop_ns, t->stop_ns);
+		hist_record(&f->scan_ns, t->scan_ns);
+		hist_record(&f->copy_ns, t->copy_ns);
+		hist_record(&f->device_ns, t->device_ns);
+		hist_record(&f->cont_ns, t->cont_ns);
+		hist_record(&f->dirty_pages, result->n_pages);
+		if (f->last_resumed_ns)
+			hist_record(&f->interval_ns, t->resumed_ns - f->last_resumed_ns);
+		f->n_epochs++;
+		f->n_dirty_pages += result->n_pages;
+		f->paused_ns += t->resumed_ns - t->paused_ns;
+	}
+	f->last_resumed_ns = t->resumed_ns;
+}
+
+/* "name=1.234": nanoseconds as milliseconds. */
+static int add_ms(char *stats, const char *name, uint64_t ns)
+{
+	return wire_stats_add(stats, name, "%.3f", (double)ns / 1e6);
+}
+
+static int add_u64(char *stats, const char *name, uint64_t value)
+{
+	return wire_stats_add(stats, name, "%" PRIu64, value);
+}
+
+static int add_times(char *stats, const struct engine_figures *f)
+{
+	const struct {
+		const char *name;
+		const struct hist *hist;
+		double quantile;
+	} rows[] = {
+		{"pause_ms_p50", &f->pause_ns, 0.5},	   {"pause_ms_p99", &f->pause_ns, 0.99},
+		{"stop_ms_p50", &f->stop_ns, 0.5},	   {"scan_ms_p50", &f->scan_ns, 0.5},
+		{"copy_ms_p50", &f->copy_ns, 0.5},	   {"device_ms_p50", &f->device_ns, 0.5},
+		{"cont_ms_p50", &f->cont_ns, 0.5},	   {"commit_ms_p50", &f->commit_ns, 0.5},
+		{"commit_ms_p99", &f->commit_ns, 0.99},	   {"interval_ms_p50", &f->interval_ns, 0.5},
+		{"interval_ms_p99", &f->interval_ns, 0.99},
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++)
+		r = add_ms(stats, rows[i].name, hist_quantile(rows[i].hist, rows[i].quantile));
+	return r;
+}
+
+static int add_counts(char *stats, struct engine *e)
+{
+	const struct engine_figures *f = &e->figures;
+	struct encoder_counts counts;
+	struct hold_stats held;
+
+	encoder_get_counts(e->encoder, &counts);
+	if (hold_stats(e->hold, &held) < 0)
+		memset(&held, 0, sizeof(held)); /* zeros are shown when the kernel does not answer */
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{"epochs", f->n_epochs},
+		{"full_epochs", f->n_full},
+		{"running_epoch", e->next_epoch},
+		{"committed_epoch", e->committed_epoch},
+		{"in_flight", retain_n_epochs(e->retain)},
+		{"backlog_bytes", retain_bytes(e->retain)},
+		{"dirty_pages_p50", hist_quantile(&f->dirty_pages, 0.5)},
+		{"dirty_pages_p99", hist_quantile(&f->dirty_pages, 0.99)},
+		{"dirty_pages", f->n_dirty_pages},
+		{"pages_unchanged", counts.n_unchanged},
+		{"pages_zero", counts.n_zero},
+		{"pages_delta", counts.n_delta},
+		{"pages_raw", counts.n_raw},
+		{"bytes_sent", f->bytes_sent},
+		{"bytes_full", f->bytes_full},
+		{"reconnects", f->n_reconnects},
+		{"held_frames", held.frames},
+		{"held_bytes", held.bytes},
+		{"held_frames_peak", held.frames_peak},
+		{"released_frames", held.released},
+		{"dropped_frames", held.dropped_limit_frames + held.dropped_limit_bytes +
+					   held.kernel_rx_dropped + held.kernel_rx_ring_full +
+					   held.kernel_rx_no_buffer + held.prog_dropped_mode +
+					   held.prog_dropped_no_socket + held.prog_dropped_long},
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0; i++)
+		r = add_u64(stats, rows[i].name, rows[i].value);
+	return r;
+}
+
+void engine_publish(struct engine *e)
+{
+	const struct engine_figures *f = &e->figures;
+	char stats[WIRE_STATS_MAX + 1] = "";
+	uint64_t now_ns = clock_mono_ns();
+	int r;
+
+	r = add_counts(stats, e);
+	if (r == 0)
+		r = add_times(stats, f);
+	if (r == 0)
+		r = wire_stats_add(stats, "ratio", "%.4f",
+				   f->n_dirty_pages ? (double)f->bytes_sent /
+							      ((double)f->n_dirty_pages * 4096)
+						    : 0.0);
+	if (r == 0)
+		r = wire_stats_add(stats, "pacer", "%s", pacer_reason(&e->pacer, now_ns));
+	pthread_mutex_lock(&e->status_lock);
+	if (r == 0)
+		strcpy(e->status.stats, stats);
+	e->status.sealed_epoch = e->next_epoch - 1;
+	e->status.committed_epoch = e->committed_epoch;
+	pthread_mutex_unlock(&e->status_lock);
+	e->publish_at_ns = now_ns + ENGINE_PUBLISH_NS;
+}

@@ -1,0 +1,278 @@
+/* The engine's connection to the gateway; see engine_internal.h. */
+#include "epoch/engine_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+
+#define GEOMETRY_FRAME_MAX 32768 /* wire/limits.h: a GEOMETRY is below 20 KiB */
+
+void engine_stream_close(struct engine *e, const char *why)
+{
+	if (!e->link)
+		return;
+	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu stream to the gateway lost: %s", e->config.vm,
+		    (unsigned long long)e->next_epoch, why);
+	e->link = link_free(e->link);
+	e->is_resumed = false;
+	e->figures.n_reconnects++;
+	e->connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
+	engine_set_state(e, e->is_holding ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
+			 "stream to the gateway lost: %s", why);
+}
+
+/* One attempt; a failure is retried later with growing distance. */
+static int connect_once(struct engine *e)
+{
+	struct link_config config = {
+		.address = e->config.gateway_address,
+		.port = e->config.gateway_port,
+		.tls = e->config.tls,
+	};
+	struct wire_hello hello;
+	struct wire_welcome welcome;
+	int r;
+
+	r = link_open(&config, &e->link);
+	if (r < 0) {
+		log_limited(LOG_LEVEL_WARN, "vm=%s gateway %s:%u: %s", e->config.vm, config.address,
+			    config.port, strerror(-r));
+		return r;
+	}
+	wire_hello_init(&hello, WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY, e->config.vm);
+	r = link_handshake(e->link, &hello, e->term, 0, clock_mono_ns() + ENGINE_HANDSHAKE_NS,
+			   &welcome);
+	if (r < 0) {
+		log_limited(LOG_LEVEL_WARN, "vm=%s stream refused: %s", e->config.vm,
+			    *link_error(e->link) ? link_error(e->link) : strerror(-r));
+		engine_set_state(e, e->status.state, "stream to the gateway: %s",
+				 *link_error(e->link) ? link_error(e->link) : strerror(-r));
+		e->link = link_free(e->link);
+		return r;
+	}
+	log_info("vm=%s term=%llu stream to gateway %s is up", e->config.vm,
+		 (unsigned long long)e->term, welcome.gateway);
+	return 0;
+}
+
+void engine_stream_connect(struct engine *e)
+{
+	uint64_t wait_ns = ENGINE_RECONNECT_NS;
+
+	if (connect_once(e) == 0) {
+		e->backoff = 0;
+		return;
+	}
+	e->backoff = e->backoff < 4 ? e->backoff + 1 : 4;
+	e->connect_at_ns = clock_mono_ns() + (wait_ns << e->backoff);
+}
+
+void engine_committed(struct engine *e, uint64_t epoch)
+{
+	uint64_t now_ns = clock_mono_ns();
+
+	if (epoch <= e->committed_epoch || epoch >= e->next_epoch)
+		return;
+	FAULT_POINT(FAULT_BEFORE_RELEASE);
+	if (hold_release(e->hold, epoch) < 0)
+		log_limited(LOG_LEVEL_ERROR,
+			    "vm=%s epoch=%llu held frames cannot leave: is the release device gone? "
+			    "unprotect and protect again",
+			    e->config.vm, (unsigned long long)epoch);
+	for (uint64_t n = e->committed_epoch + 1; n <= epoch; n++) {
+		uint64_t sealed_ns = e->sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS];
+
+		if (sealed_ns && epoch - n < ENGINE_SEALED_AT_SLOTS)
+			hist_record(&e->figures.commit_ns, now_ns - sealed_ns);
+		e->sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS] = 0;
+		if (epoch - n > ENGINE_SEALED_AT_SLOTS)
+			n = epoch - ENGINE_SEALED_AT_SLOTS;
+	}
+	e->committed_epoch = epoch;
+	retain_drop(e->retain, epoch);
+	pacer_in_flight(&e->pacer, retain_n_epochs(e->retain));
+	if (e->is_holding && !e->needs_full && e->status.state != WIRE_STATE_PROTECTED)
+		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
+}
+
+/* RESUME: the standby has everything up to the header's epoch. */
+static void resumed(struct engine *e, const struct wire_header *h)
+{
+	/* What the standby has complete is committed, whether or not COMMIT came through. */
+	engine_committed(e, h->epoch);
+	e->generation = h->generation;
+	e->is_resumed = true;
+	e->owes_geometry = true;
+	e->complete_at_peer = h->epoch;
+	if (!e->needs_full && retain_rewind(e->retain, h->epoch) < 0)
+		e->needs_full = true;
+	log_info("vm=%s term=%llu generation=%u standby has epoch %llu, going on with %s",
+		 e->config.vm, (unsigned long long)e->term, h->generation,
+		 (unsigned long long)h->epoch, e->needs_full ? "a full copy" : "what follows");
+	if (e->needs_full)
+		engine_set_state(e, WIRE_STATE_SYNCING, "%s", "");
+}
+
+static int handle_frame(struct engine *e, const struct wire_frame *frame)
+{
+	struct wire_failure failure;
+
+	if (frame->h.type == WIRE_STREAM_ERROR) {
+		if (wire_failure_decode(frame, &failure, NULL) < 0)
+			return -EPROTO;
+		log_error("vm=%s epoch=%llu the standby refused: %s", e->config.vm,
+			  (unsigned long long)frame->h.epoch, failure.text);
+		engine_set_state(e, e->status.state, "the standby refused: %s", failure.text);
+		/* The gateway sends RESUME when the standby can go on; what it has is unknown. */
+		e->is_resumed = false;
+		return 0;
+	}
+	if (frame->h.term != e->term) {
+		log_limited(LOG_LEVEL_WARN, "vm=%s %s of term %llu, own term is %llu, ignoring",
+			    e->config.vm, wire_type_name(frame->h.type),
+			    (unsigned long long)frame->h.term, (unsigned long long)e->term);
+		return 0;
+	}
+	switch (frame->h.type) {
+	case WIRE_RESUME:
+		if (wire_empty_decode(frame, NULL) < 0)
+			return -EPROTO;
+		resumed(e, &frame->h);
+		return 0;
+	case WIRE_COMMIT:
+		if (wire_empty_decode(frame, NULL) < 0)
+			return -EPROTO;
+		engine_committed(e, frame->h.epoch);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+void engine_stream_receive(struct engine *e)
+{
+	struct wire_frame frame;
+	int r;
+
+	if (!e->link)
+		return;
+	while ((r = link_receive(e->link, &frame)) == 0) {
+		if (handle_frame(e, &frame) < 0) {
+			engine_stream_close(e, "the gateway sent something unexpected");
+			return;
+		}
+	}
+	if (r != -EAGAIN)
+		engine_stream_close(e, *link_error(e->link) ? link_error(e->link) : "closed");
+}
+
+static void describe_guest(const struct vmm_info *info, struct wire_geometry *ret_geometry)
+{
+	*ret_geometry = (struct wire_geometry){
+		.n_vcpus = (uint16_t)info->n_vcpus,
+		.ram_bytes = info->ram_bytes,
+		.n_nics = (uint8_t)info->n_nics,
+		.n_blocks = (uint16_t)info->n_blocks,
+	};
+	strcpy(ret_geometry->machine, info->machine);
+	strcpy(ret_geometry->qemu_version, info->qemu_version);
+	for (uint32_t i = 0; i < info->n_nics; i++)
+		memcpy(ret_geometry->nics[i], info->nics[i].mac, 6);
+	for (uint32_t i = 0; i < info->n_blocks; i++) {
+		const struct vmm_block *block = &info->blocks[i];
+		struct wire_block *out = &ret_geometry->blocks[i];
+
+		strcpy(out->name, block->name);
+		out->kind = block->kind == VMM_BLOCK_RAM ? WIRE_BLOCK_RAM : WIRE_BLOCK_ROM;
+		out->size_bytes = block->size_bytes;
+	}
+}
+
+static int send_geometry(struct engine *e)
+{
+	uint8_t buffer[GEOMETRY_FRAME_MAX];
+	struct wire_header header = {
+		.type = WIRE_GEOMETRY, .term = e->term, .generation = e->generation};
+	struct wire_geometry geometry;
+	struct bytes_writer w;
+	size_t size;
+	int r;
+
+	describe_guest(&e->info, &geometry);
+	r = wire_frame_begin(buffer, sizeof(buffer), &w);
+	if (r == 0)
+		r = wire_geometry_encode(&geometry, &w);
+	if (r == 0)
+		r = wire_frame_finish(buffer, &w, &header, &size);
+	if (r == 0)
+		r = link_send_frame(e->link, buffer, size);
+	return r;
+}
+
+static int send_retained(struct engine *e)
+{
+	struct retain_frame frame;
+	int r;
+
+	if (e->owes_geometry) {
+		r = send_geometry(e);
+		if (r < 0)
+			return r;
+		e->owes_geometry = false;
+	}
+	while (retain_next(e->retain, &frame) == 0) {
+		struct wire_header header = {
+			.type = frame.type,
+			.flags = frame.flags,
+			.seq = frame.seq,
+			.generation = e->generation,
+			.term = e->term,
+			.epoch = frame.epoch,
+		};
+		struct iovec piece = {.iov_base = (void *)(uintptr_t)frame.payload,
+				      .iov_len = frame.size};
+
+		r = link_send(e->link, &header, &piece, 1);
+		if (r < 0)
+			return r;
+		retain_sent(e->retain);
+		FAULT_POINT(FAULT_MID_SEND);
+	}
+	return 0;
+}
+
+void engine_stream_send(struct engine *e)
+{
+	int r;
+
+	if (!e->link || !e->is_resumed)
+		return;
+	r = send_retained(e);
+	if (r == 0 || r == -EAGAIN)
+		r = link_flush(e->link);
+	if (r < 0 && r != -EAGAIN)
+		engine_stream_close(e, *link_error(e->link) ? link_error(e->link) : strerror(-r));
+}
+
+int engine_stream_wait(struct engine *e)
+{
+	struct pollfd fds[3] = {
+		{.fd = hold_fd(e->hold), .events = POLLIN},
+		{.fd = e->wake_fd, .events = POLLIN},
+		{.fd = -1},
+	};
+
+	if (!e->link || !e->is_resumed)
+		return -EPIPE;
+	fds[2] = (struct pollfd){.fd = link_fd(e->link), .events = (short)link_events(e->link)};
+	if (poll(fds, ARRAY_SIZE(fds), 100) < 0 && errno != EINTR)
+		return -errno;
+	return engine_service(e);
+}

@@ -1,0 +1,72 @@
+/* retain.h - encoded epochs, from their first frame until their commit.
+ *
+ * Why: encoding writes frames faster than a link takes them, and a stream that breaks must go on
+ * from the standby's last complete epoch: what is encoded is kept until it is committed. A FULL epoch
+ * is too large for that; its frames are dropped as they are sent, and a broken stream starts it anew.
+ *
+ *	chunks of one epoch (256 KiB each, taken from a free list)
+ *	+--------------------------------+   +-----------------------------+
+ *	| meta payload  meta payload ... | → | meta payload ...            |
+ *	+--------------------------------+   +-----------------------------+
+ *	      ▲ retain_next(): next frame to send        ▲ retain_reserve(): room for the next frame
+ *
+ * Where: encoder (writes), stream (sends, resends, drops on commit). Threads: the engine's.
+ */
+#ifndef EPOCH_RETAIN_H
+#define EPOCH_RETAIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RETAIN_CHUNK_BYTES ((size_t)256 << 10)
+
+struct retain;
+
+/* One frame as it is kept; the header is made when it is sent, since it carries the generation. */
+struct retain_frame {
+	uint64_t epoch;
+	uint32_t seq;
+	uint8_t type;
+	uint8_t flags;
+	const uint8_t *payload; /* borrowed until the epoch is dropped (or the frame sent, if FULL) */
+	size_t size;
+};
+
+/* @payload_max: largest payload of a frame, well below RETAIN_CHUNK_BYTES. @bytes_max: refuse to hold
+ * more than this (backlog limit). 0; -ENOMEM; -EINVAL. */
+int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
+	__attribute__((warn_unused_result));
+struct retain *retain_free(struct retain *retain); /* accepts NULL, returns NULL */
+
+/* Start epoch @epoch (greater than all before). @is_kept: until dropped; else each frame only until it
+ * is sent. 0; -ENOMEM. */
+int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
+	__attribute__((warn_unused_result));
+
+/* Room for the payload of the next frame (payload_max bytes) of the epoch begun last; borrowed until
+ * retain_add(). 0; -ENOBUFS: bytes_max reached (send and commit first); -ENOMEM. */
+int retain_reserve(struct retain *retain, uint8_t **ret_payload)
+	__attribute__((warn_unused_result));
+
+/* @size bytes were written to what retain_reserve() gave: they are the next frame. */
+void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
+
+/* The next frame to send, without taking it. 0; -EAGAIN: all that was added is sent. */
+int retain_next(struct retain *retain, struct retain_frame *ret_frame)
+	__attribute__((warn_unused_result));
+void retain_sent(struct retain *retain); /* the frame that retain_next() gave was taken by the link */
+
+/* Drop all epochs <= @epoch (committed). */
+void retain_drop(struct retain *retain, uint64_t epoch);
+void retain_drop_all(struct retain *retain);
+
+/* Send again from the epoch after @epoch on. 0; -ESTALE: not everything after @epoch that was begun
+ * is still kept here (only a FULL epoch helps). */
+int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unused_result));
+
+uint32_t retain_n_epochs(const struct retain *retain); /* begun, not dropped */
+size_t retain_bytes(const struct retain *retain);      /* memory in use by chunks of epochs */
+uint32_t retain_frames_in_epoch(const struct retain *retain); /* of the epoch begun last */
+
+#endif

@@ -1,0 +1,120 @@
+/* seal_meter.c - the guest's pause, seal by seal, on a running QEMU.
+ *
+ * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS
+ * Attaches as the agent does (inspect, inject, track), seals N_SEALS times with INTERVAL_MS of
+ * running in between, and prints one JSON object with medians of the pause and its parts. The
+ * first tenth of the seals is not counted: caches and QEMU's own memory settle.
+ * The copy is what the agent's is; encoding and sending follow the pause and are not in it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/hist.h"
+#include "epoch/seal.h"
+#include "vmm/inspect.h"
+
+#define BLOB_MAX ((size_t)16 << 20)
+
+static struct hist pause_ns, stop_ns, scan_ns, copy_ns, device_ns, cont_ns, dirty_pages, blob;
+
+static void nothing(void *context)
+{
+	(void)context;
+}
+
+static void die(const char *what, const char *why)
+{
+	fprintf(stderr, "seal_meter: %s: %s\n", what, why);
+	exit(1);
+}
+
+static void record(const struct seal_result *result)
+{
+	const struct seal_times *t = &result->times;
+
+	hist_record(&pause_ns, t->resumed_ns - t->paused_ns);
+	hist_record(&stop_ns, t->stop_ns);
+	hist_record(&scan_ns, t->scan_ns);
+	hist_record(&copy_ns, t->copy_ns);
+	hist_record(&device_ns, t->device_ns);
+	hist_record(&cont_ns, t->cont_ns);
+	hist_record(&dirty_pages, result->n_pages);
+	hist_record(&blob, result->device_size);
+}
+
+static double ms(const struct hist *hist, double quantile)
+{
+	return (double)hist_quantile(hist, quantile) / 1e6;
+}
+
+static void print_result(bool is_mapped)
+{
+	printf("{\"dirty_pages\": %llu, \"pause_ms_p50\": %.3f, \"pause_ms_p99\": %.3f, "
+	       "\"stop_ms\": %.3f, \"scan_ms\": %.3f, \"copy_ms\": %.3f, \"device_ms\": %.3f, "
+	       "\"cont_ms\": %.3f, \"device_bytes\": %llu, \"seals\": %llu, \"mapped\": %s}\n",
+	       (unsigned long long)hist_quantile(&dirty_pages, 0.5), ms(&pause_ns, 0.5),
+	       ms(&pause_ns, 0.99), ms(&stop_ns, 0.5), ms(&scan_ns, 0.5), ms(&copy_ns, 0.5),
+	       ms(&device_ns, 0.5), ms(&cont_ns, 0.5),
+	       (unsigned long long)hist_quantile(&blob, 0.5),
+	       (unsigned long long)hist_count(&pause_ns), is_mapped ? "true" : "false");
+}
+
+static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms)
+{
+	struct timespec interval = {.tv_sec = interval_ms / 1000,
+				    .tv_nsec = (long)(interval_ms % 1000) * 1000000};
+
+	for (unsigned i = 0; i < n_seals; i++) {
+		struct seal_result result;
+		int r;
+
+		nanosleep(&interval, NULL); /* the running part of the epoch */
+		r = seal_run(seal, nothing, NULL, &result);
+		if (r < 0)
+			die("seal", strerror(-r));
+		if (i >= n_seals / 10)
+			record(&result);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static struct vmm_info info;
+	struct vmm_error error;
+	struct qmp *qmp;
+	struct track *track;
+	struct guestmem *mem;
+	struct devstate *device;
+	struct seal *seal;
+	bool is_mapped;
+	int r;
+
+	if (argc != 4) {
+		fprintf(stderr, "usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS\n");
+		return 2;
+	}
+	r = qmp_open(argv[1], 2 * CLOCK_NS_PER_S, &qmp);
+	if (r < 0)
+		die(argv[1], qmp_open_error(r));
+	if (vmm_inspect(qmp, &info, &error) < 0 ||
+	    devstate_open(qmp, BLOB_MAX, &device, &error) < 0 ||
+	    guestmem_open(qmp_pid(qmp), info.blocks, info.n_blocks, &mem, &error) < 0 ||
+	    track_open(qmp_pid(qmp), info.blocks, info.n_blocks, &track, &error) < 0)
+		die("attach", error.text);
+	is_mapped = guestmem_is_mapped(mem, 0);
+	r = seal_new(qmp, track, mem, device, info.n_pages, &seal);
+	if (r < 0)
+		die("seal", strerror(-r));
+	run(seal, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]));
+	print_result(is_mapped);
+	seal_free(seal);
+	track_close(track);
+	guestmem_close(mem);
+	devstate_close(device);
+	qmp_close(qmp);
+	return 0;
+}

@@ -1,0 +1,285 @@
+/* What the encoder makes, taken apart and applied as a standby would, is what went in. */
+#include "epoch/encoder.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "codec/encode.h"
+#include "wire/msg.h"
+
+#define N_PAGES	  600u
+#define BLOB_MAX  (40u * 4096u)
+#define EPOCHS	  30u
+
+struct standby {
+	uint8_t *pages;
+	uint8_t *blob;
+	size_t blob_size;
+	uint32_t n_frames, n_records;
+	uint64_t payload_bytes, epoch;
+	bool is_ended;
+};
+
+struct fixture {
+	struct retain *retain;
+	struct encoder *encoder;
+	struct standby standby;
+	uint8_t *pages; /* the guest */
+	uint8_t *blob;
+	size_t blob_size;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, (size_t)64 << 20, &f->retain), 0);
+	assert_int_equal(encoder_new(N_PAGES, f->retain, &f->encoder), 0);
+	f->pages = calloc(N_PAGES, 4096);
+	f->standby.pages = malloc((size_t)N_PAGES * 4096);
+	f->blob = calloc(1, BLOB_MAX);
+	f->standby.blob = calloc(1, BLOB_MAX);
+	srand(1);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	encoder_free(f->encoder);
+	retain_free(f->retain);
+	free(f->pages);
+	free(f->standby.pages);
+	free(f->blob);
+	free(f->standby.blob);
+	free(f);
+	return 0;
+}
+
+static void apply_records(struct wire_record_iter *iter, uint8_t *base, uint32_t *n_records)
+{
+	struct wire_record record;
+	int r;
+
+	while ((r = wire_record_next(iter, &record, NULL)) == 1) {
+		assert_int_equal(page_check(record.class, record.data, record.size), 0);
+		assert_int_equal(page_apply(record.class, record.data, record.size,
+					    base + (size_t)record.index * 4096),
+				 0);
+		(*n_records)++;
+	}
+	assert_int_equal(r, 0);
+}
+
+static void take_frame(struct standby *s, const struct wire_frame *frame)
+{
+	struct wire_record_iter iter;
+	struct wire_epoch_begin begin;
+	struct wire_epoch_end end;
+	uint32_t ignored = 0;
+
+	switch (frame->h.type) {
+	case WIRE_EPOCH_BEGIN:
+		assert_int_equal(wire_epoch_begin_decode(frame, &begin, NULL), 0);
+		if (frame->h.flags & WIRE_FLAG_FULL) {
+			memset(s->pages, 0, (size_t)N_PAGES * 4096);
+			memset(s->blob, 0, BLOB_MAX);
+		} else {
+			assert_int_equal(begin.previous_epoch, s->epoch);
+		}
+		s->n_records = 0;
+		s->is_ended = false;
+		s->epoch = frame->h.epoch;
+		s->n_frames = 0;
+		s->payload_bytes = 0;
+		break;
+	case WIRE_PAGES:
+		assert_int_equal(wire_pages_begin(frame, N_PAGES, &iter, NULL), 0);
+		apply_records(&iter, s->pages, &s->n_records);
+		break;
+	case WIRE_DEVICE:
+		assert_int_equal(wire_device_begin(frame, &iter, NULL), 0);
+		s->blob_size = iter.blob_size;
+		apply_records(&iter, s->blob, &ignored);
+		break;
+	case WIRE_EPOCH_END:
+		assert_int_equal(wire_epoch_end_decode(frame, &end, NULL), 0);
+		assert_int_equal(end.n_frames, s->n_frames);
+		assert_int_equal(end.n_records, s->n_records);
+		assert_int_equal(end.payload_bytes, s->payload_bytes);
+		/* The format: pieces past the blob's end are zero. */
+		memset(s->blob + s->blob_size, 0, BLOB_MAX - s->blob_size);
+		s->is_ended = true;
+		break;
+	default:
+		fail_msg("frame of type %u", frame->h.type);
+	}
+	s->n_frames++;
+	s->payload_bytes += frame->h.payload_size;
+}
+
+/* Through the wire's own framing, so that its bounds count. */
+static void deliver(struct fixture *f)
+{
+	static uint8_t buffer[WIRE_FRAME_MAX];
+	struct retain_frame kept;
+
+	while (retain_next(f->retain, &kept) == 0) {
+		struct wire_header header = {.type = kept.type, .flags = kept.flags,
+					     .seq = kept.seq, .generation = 1, .term = 3,
+					     .epoch = kept.epoch};
+		const uint8_t *at = buffer;
+		struct wire_frame frame;
+		struct bytes_writer w;
+		size_t size;
+
+		assert_int_equal(wire_frame_begin(buffer, sizeof(buffer), &w), 0);
+		bytes_write(&w, kept.payload, kept.size);
+		assert_int_equal(wire_frame_finish(buffer, &w, &header, &size), 0);
+		assert_int_equal(wire_frame_decode(&at, buffer + size, &frame, NULL), 0);
+		take_frame(&f->standby, &frame);
+		retain_sent(f->retain);
+	}
+	assert_true(f->standby.is_ended);
+	assert_memory_equal(f->standby.pages, f->pages, (size_t)N_PAGES * 4096);
+	assert_int_equal(f->standby.blob_size, f->blob_size);
+	assert_memory_equal(f->standby.blob, f->blob, f->blob_size);
+}
+
+static void change_page(uint8_t *page)
+{
+	switch (rand() % 5) {
+	case 0:
+		memset(page, 0, 4096);
+		break;
+	case 1:
+		for (int i = 0; i < 4096; i++)
+			page[i] = (uint8_t)rand();
+		break;
+	default:
+		for (int i = rand() % 40; i >= 0; i--)
+			page[rand() % 4096] = (uint8_t)rand();
+	}
+}
+
+static void change_blob(struct fixture *f)
+{
+	f->blob_size = BLOB_MAX / 2 + (size_t)(rand() % (int)(BLOB_MAX / 2)) + 1;
+	if (rand() % 3 == 0)
+		f->blob_size = (size_t)(rand() % 9000) + 1;
+	for (int i = 0; i < 50; i++)
+		f->blob[(size_t)rand() % f->blob_size] = (uint8_t)rand();
+	memset(f->blob + f->blob_size, 0, BLOB_MAX - f->blob_size);
+}
+
+static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_changes)
+{
+	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full), 0);
+	for (unsigned i = 0; i < n_changes; i++) {
+		uint32_t index = (uint32_t)rand() % N_PAGES;
+
+		change_page(f->pages + (size_t)index * 4096);
+		/* Also pages that did not change are offered, as the tracker may report them. */
+		assert_int_equal(encoder_page(f->encoder, index, f->pages + (size_t)index * 4096), 0);
+		index = (uint32_t)rand() % N_PAGES;
+		assert_int_equal(encoder_page(f->encoder, index, f->pages + (size_t)index * 4096), 0);
+	}
+	change_blob(f);
+	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
+	assert_int_equal(encoder_end(f->encoder), 0);
+}
+
+static void epochs_rebuild_the_guest(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t epoch = 1; epoch <= EPOCHS; epoch++) {
+		encode(f, epoch, epoch == 1, 400);
+		deliver(f);
+		retain_drop(f->retain, epoch);
+	}
+}
+
+static void a_full_epoch_stands_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	encode(f, 1, true, 300);
+	deliver(f);
+	/* The standby lost all; the guest's pages are offered once more, whole. */
+	memset(f->standby.pages, 0xee, (size_t)N_PAGES * 4096);
+	memset(f->standby.blob, 0xee, BLOB_MAX);
+	retain_drop_all(f->retain);
+	assert_int_equal(encoder_begin(f->encoder, 7, 0, true), 0);
+	for (uint32_t i = 0; i < N_PAGES; i++)
+		assert_int_equal(encoder_page(f->encoder, i, f->pages + (size_t)i * 4096), 0);
+	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
+	assert_int_equal(encoder_end(f->encoder), 0);
+	deliver(f);
+}
+
+static void an_idle_epoch_is_small(void **state)
+{
+	struct fixture *f = *state;
+	struct encoder_counts counts;
+
+	encode(f, 1, true, 300);
+	deliver(f);
+	retain_drop(f->retain, 1);
+	assert_int_equal(encoder_begin(f->encoder, 2, 1, false), 0);
+	for (uint32_t i = 0; i < N_PAGES; i++)
+		assert_int_equal(encoder_page(f->encoder, i, f->pages + (size_t)i * 4096), 0);
+	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
+	assert_int_equal(encoder_end(f->encoder), 0);
+	encoder_get_counts(f->encoder, &counts);
+	assert_int_equal(counts.n_epoch_pages, 0);
+	assert_true(counts.epoch_bytes < 256);
+	deliver(f);
+}
+
+/* With a backlog that holds less than an epoch, everything goes on where it stopped. */
+static void a_small_backlog_only_delays(void **state)
+{
+	struct fixture *f = *state;
+	struct retain_frame frame;
+	int n_full = 0, r;
+
+	encoder_free(f->encoder);
+	retain_free(f->retain);
+	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, (size_t)600 << 10, &f->retain), 0);
+	assert_int_equal(encoder_new(N_PAGES, f->retain, &f->encoder), 0);
+	assert_int_equal(encoder_begin(f->encoder, 1, 0, true), 0);
+	for (uint32_t i = 0; i < N_PAGES; i++) {
+		uint8_t *page = f->pages + (size_t)i * 4096;
+
+		for (int k = 0; k < 4096; k++)
+			page[k] = (uint8_t)rand();
+		while ((r = encoder_page(f->encoder, i, page)) == -ENOBUFS) {
+			n_full++;
+			while (retain_next(f->retain, &frame) == 0)
+				retain_sent(f->retain);
+		}
+		assert_int_equal(r, 0);
+	}
+	assert_true(n_full > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(epochs_rebuild_the_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_full_epoch_stands_alone, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_idle_epoch_is_small, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_small_backlog_only_delays, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
