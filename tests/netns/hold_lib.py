@@ -262,7 +262,8 @@ class Tool:
 
     def finish(self, how):
         text = self.ask(how)
-        self.proc.wait(LIMIT_S)
+        if self.proc.wait(LIMIT_S) != 0:
+            fail("hold_tool failed: %s" % self.proc.stderr.read())
         return text
 
 
