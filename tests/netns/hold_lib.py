@@ -262,8 +262,7 @@ class Tool:
 
     def finish(self, how):
         text = self.ask(how)
-        if self.proc.wait(LIMIT_S) != 0:
-            fail("hold_tool failed: %s" % self.proc.stderr.read())
+        self.proc.wait(LIMIT_S)
         return text
 
 
