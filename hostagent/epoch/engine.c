@@ -231,7 +231,7 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 	}
 	r = devstate_open(e->qmp, WIRE_BLOB_MAX, &e->device, error);
 	if (r == 0)
-		r = guestmem_open(qmp_pid(e->qmp), e->info.blocks, e->info.n_blocks, &e->mem, error);
+		r = guestmem_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->mem, error);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
 	qmp_set_event_handler(e->qmp, on_qmp_event, e);

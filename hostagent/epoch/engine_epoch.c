@@ -22,7 +22,7 @@ int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 
 	e->seal = seal_free(e->seal);
 	e->track = track_close(e->track);
-	r = track_open(qmp_pid(e->qmp), e->info.blocks, e->info.n_blocks, &e->track, ret_error);
+	r = track_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->track, ret_error);
 	if (r < 0)
 		return r;
 	e->is_track_fresh = true;

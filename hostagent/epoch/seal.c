@@ -17,7 +17,6 @@ struct seal {
 	struct track *track;
 	struct guestmem *mem;
 	struct devstate *device;
-	char *stop_command, *cont_command; /* rendered before, so that the pause builds no JSON */
 	uint32_t n_pages;
 	uint32_t max_ranges;
 	size_t copy_bytes;	   /* size of the mapping below: room for every page twice */
@@ -51,9 +50,7 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 	seal->copy_bytes = (size_t)n_pages * 2 * VMM_PAGE_BYTES;
 	seal->copy = reserve(seal->copy_bytes);
 	seal->ranges = reserve(seal->max_ranges * sizeof(*seal->ranges));
-	seal->stop_command = qmp_render("stop", NULL);
-	seal->cont_command = qmp_render("cont", NULL);
-	if (!seal->copy || !seal->ranges || !seal->stop_command || !seal->cont_command) {
+	if (!seal->copy || !seal->ranges) {
 		seal_free(seal);
 		return -ENOMEM;
 	}
@@ -69,8 +66,6 @@ struct seal *seal_free(struct seal *seal)
 		(void)munmap(seal->copy, seal->copy_bytes); /* our own mapping */
 	if (seal->ranges)
 		(void)munmap(seal->ranges, seal->max_ranges * sizeof(*seal->ranges)); /* as above */
-	free(seal->stop_command);
-	free(seal->cont_command);
 	free(seal);
 	return NULL;
 }
@@ -118,12 +113,14 @@ static int scan_and_copy(struct seal *seal, struct seal_result *result)
 	return 0;
 }
 
-/* The guest is stopped and the device state was asked for. */
+/* The guest is stopped. QEMU reads the command and saves while we scan and copy. */
 static int take_state(struct seal *seal, struct seal_result *result)
 {
 	uint64_t start_ns;
-	int copied, r;
+	int copied, r = devstate_start(seal->device, QMP_CONT);
 
+	if (r < 0)
+		return r;
 	copied = scan_and_copy(seal, result);
 	start_ns = clock_mono_ns();
 	/* The answer must be taken also when the copy failed: `cont` comes after it. */
@@ -138,14 +135,11 @@ static int take_state(struct seal *seal, struct seal_result *result)
 
 static int stop_guest(struct seal *seal, struct seal_times *times)
 {
-	const char *commands[2] = {seal->stop_command, devstate_command(seal->device)};
 	int r;
 
-	r = devstate_rewind(seal->device);
-	if (r < 0)
-		return r;
 	times->paused_ns = clock_mono_ns();
-	r = qmp_send_rendered(seal->qmp, commands, 2);
+	/* One byte, when the last seal has armed it. */
+	r = qmp_send_rendered(seal->qmp, QMP_STOP, NULL);
 	if (r < 0)
 		return r;
 	r = qmp_wait(seal->qmp, SEAL_TIMEOUT_NS, NULL);
@@ -155,11 +149,10 @@ static int stop_guest(struct seal *seal, struct seal_times *times)
 
 static int continue_guest(struct seal *seal, struct seal_times *times)
 {
-	const char *commands[1] = {seal->cont_command};
 	uint64_t start_ns = clock_mono_ns();
 	int r;
 
-	r = qmp_send_rendered(seal->qmp, commands, 1);
+	r = qmp_send_rendered(seal->qmp, QMP_CONT, QMP_STOP);
 	if (r == 0)
 		r = qmp_wait(seal->qmp, SEAL_TIMEOUT_NS, NULL);
 	times->resumed_ns = clock_mono_ns();

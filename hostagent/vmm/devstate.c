@@ -110,23 +110,11 @@ struct devstate *devstate_close(struct devstate *d)
 	return NULL;
 }
 
-const char *devstate_command(const struct devstate *d)
+int devstate_start(struct devstate *d, const char *next)
 {
-	return d->command;
-}
-
-int devstate_rewind(struct devstate *d)
-{
-	return lseek(d->shared, 0, SEEK_SET) < 0 ? -errno : 0;
-}
-
-int devstate_start(struct devstate *d)
-{
-	int r = devstate_rewind(d);
-
-	if (r < 0)
-		return r;
-	return qmp_send_rendered(d->qmp, (const char *const[]){d->command}, 1);
+	if (lseek(d->shared, 0, SEEK_SET) < 0)
+		return -errno;
+	return qmp_send_rendered(d->qmp, d->command, next);
 }
 
 /* Make room for @size bytes, with headroom: the blob of a VM hardly grows. */

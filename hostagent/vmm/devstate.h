@@ -7,7 +7,7 @@
  *
  * Where: epoch engine. Threads: as the qmp client it was opened with.
  *
- *	stop ─ devstate_start ─ [copy pages meanwhile] ─ devstate_finish ─ cont
+ *	stop ─ devstate_start ─ [scan and copy pages meanwhile] ─ devstate_finish ─ scan again ─ cont
  */
 #ifndef VMM_DEVSTATE_H
 #define VMM_DEVSTATE_H
@@ -30,18 +30,12 @@ int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
 /* Tell QEMU to drop the memfd (if the monitor still lives) and free. Accepts NULL, returns NULL. */
 struct devstate *devstate_close(struct devstate *d);
 
-/* The rendered command, for the caller that sends `stop` and this in one write with
- * qmp_send_rendered(); it must call devstate_rewind() before that. Borrowed. */
-const char *devstate_command(const struct devstate *d);
+/* Send the command, and arm @next behind it (QMP_CONT, or NULL: see qmp_arm()); the guest must be
+ * stopped, or QEMU will stop it for the time of the save. Does not wait. What the last
+ * devstate_finish() gave stays valid. Errors as qmp_send(). */
+int devstate_start(struct devstate *d, const char *next) __attribute__((warn_unused_result));
 
-/* Forget the last blob: what devstate_finish() gave is no longer valid. 0 or -errno. */
-int devstate_rewind(struct devstate *d) __attribute__((warn_unused_result));
-
-/* devstate_rewind() and send the command; the guest must be stopped, or QEMU will stop it for the time
- * of the save. Does not wait. Errors as qmp_send(). */
-int devstate_start(struct devstate *d) __attribute__((warn_unused_result));
-
-/* Wait for QEMU's answer to the command and give the blob, borrowed until the next rewind or start.
+/* Wait for QEMU's answer to the command and give the blob, borrowed until the next devstate_finish().
  * 0; -EFBIG: over max_bytes; -ENODATA: QEMU wrote less than it said; -ENOMEM; errors of qmp_wait() (-EREMOTEIO: qmp_error() says why). */
 int devstate_finish(struct devstate *d, uint64_t timeout_ns, const uint8_t **ret_blob,
 		    size_t *ret_size) __attribute__((warn_unused_result));

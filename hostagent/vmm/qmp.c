@@ -19,10 +19,13 @@
 #define WRITE_TIMEOUT_NS CLOCK_NS_PER_S
 #define ERROR_MAX	 512
 
-/* A command that qmp_wait() has not been called for. */
+/* What an armed command is turned into when it is not to run: QMP refuses unknown members. */
+#define DISARM ",\"disarmed\":0}"
+
+/* A command that QEMU has been sent and that qmp_wait() has not been called for. */
 struct pending {
-	uint64_t id;
-	bool answered;		   /* `answer` is valid */
+	bool is_abandoned;	   /* nobody will wait for it: its answer is only counted off */
+	bool is_answered;	   /* `answer` is valid; never together with is_abandoned */
 	struct qmp_message answer; /* RETURN or ERROR */
 };
 
@@ -31,13 +34,14 @@ struct qmp {
 	pid_t pid;
 	uid_t uid;
 	int broken;	  /* 0, or the negative errno that every later call gives */
-	uint64_t last_id; /* given to the newest command; ids start at 1 */
+	const char *armed; /* borrowed: QEMU has all of this but its last brace; NULL: none */
 	struct pending pending[QMP_IN_FLIGHT_MAX]; /* oldest first */
 	unsigned int n_pending;
 	struct qmp_parser parser;
 	qmp_event_fn handler;
 	void *handler_context;
-	bool greeted; /* the greeting has come */
+	bool is_greeted;  /* the greeting has come... */
+	bool offers_oob;  /* ...and QEMU can read on while a command runs */
 	char error[ERROR_MAX];
 };
 
@@ -70,43 +74,60 @@ static int lost(struct qmp *q, int error, const char *why)
 	return error;
 }
 
-static void tell_event(struct qmp *q, const struct qmp_message *m)
+static void drop_pending(struct qmp *q, unsigned int i)
 {
-	if (q->handler)
-		q->handler(q->handler_context, m->event, m->body);
+	if (q->pending[i].is_answered)
+		qmp_message_done(&q->pending[i].answer);
+	q->n_pending--;
+	memmove(&q->pending[i], &q->pending[i + 1], (q->n_pending - i) * sizeof(q->pending[0]));
 }
 
-/* Keep an answer for the command it belongs to; drop it if nobody waits for it any more. An error
- * without id (QEMU could not parse a command) can only be about the oldest. */
+/* It answers the oldest command that has no answer. */
 static void keep_answer(struct qmp *q, struct qmp_message *m)
 {
-	for (unsigned int i = 0; i < q->n_pending; i++) {
-		struct pending *p = &q->pending[i];
+	unsigned int i = 0;
 
-		if (p->answered || (m->has_id && m->id != p->id))
-			continue;
-		p->answered = true;
-		p->answer = *m;
+	while (i < q->n_pending && q->pending[i].is_answered)
+		i++;
+	if (i < q->n_pending && !q->pending[i].is_abandoned) {
+		q->pending[i].is_answered = true;
+		q->pending[i].answer = *m;
 		return;
 	}
 	qmp_message_done(m);
+	if (i < q->n_pending)
+		drop_pending(q, i);
 }
 
-static int take_message(struct qmp *q, struct qmp_message *m)
+static void take_greeting(struct qmp *q, const struct qmp_message *m)
+{
+	const json_t *capabilities = json_object_get(m->body, "capabilities");
+	size_t n = json_array_size(capabilities);
+
+	q->is_greeted = true;
+	for (size_t i = 0; i < n; i++) {
+		const char *name = json_string_value(json_array_get(capabilities, i));
+
+		if (name && strcmp(name, "oob") == 0)
+			q->offers_oob = true;
+	}
+}
+
+static void take_message(struct qmp *q, struct qmp_message *m)
 {
 	switch (m->kind) {
 	case QMP_MESSAGE_EVENT:
-		tell_event(q, m);
+		if (q->handler)
+			q->handler(q->handler_context, m->event, m->body);
 		break;
 	case QMP_MESSAGE_GREETING:
-		q->greeted = true;
+		take_greeting(q, m);
 		break;
 	default:
 		keep_answer(q, m); /* consumed */
-		return 0;
+		return;
 	}
 	qmp_message_done(m);
-	return 0;
 }
 
 /* Handle every whole message in the buffer. */
@@ -120,9 +141,7 @@ static int take_messages(struct qmp *q)
 			return 0;
 		if (r < 0)
 			return lost(q, r, r == -EPROTO ? "not a QMP message" : strerror(-r));
-		r = take_message(q, &m);
-		if (r < 0)
-			return r;
+		take_message(q, &m);
 	}
 }
 
@@ -206,35 +225,69 @@ static int write_all(struct qmp *q, const char *text, size_t size, int fd)
 	return 0;
 }
 
-static int send_commands(struct qmp *q, const char *const *commands, size_t n_commands, int fd)
+/* The text of one write. */
+struct outgoing {
+	char text[QMP_SEND_MAX];
+	size_t size;
+};
+
+static int put(struct outgoing *out, const char *text, size_t size)
 {
-	char line[QMP_SEND_MAX];
-	size_t size = 0;
+	if (size > sizeof(out->text) - out->size)
+		return -EMSGSIZE;
+	memcpy(out->text + out->size, text, size);
+	out->size += size;
+	return 0;
+}
+
+/* One write: finish what is armed (by @finish), send @command (or NULL), arm @next (or NULL). Of the
+ * commands completed by it, the first @n_abandoned are not waited for. */
+static int send_text(struct qmp *q, const char *finish, const char *command, const char *next,
+		     unsigned int n_abandoned, int fd)
+{
+	unsigned int n_commands = (*finish ? 1 : 0) + (command ? 1 : 0);
+	struct outgoing out;
 	int r;
 
 	if (q->broken)
 		return q->broken;
 	if (n_commands > QMP_IN_FLIGHT_MAX - q->n_pending)
 		return -EBUSY;
-	for (size_t i = 0; i < n_commands; i++) {
-		int n = snprintf(line + size, sizeof(line) - size, "{%s,\"id\":%llu}\n", commands[i],
-				 (unsigned long long)(q->last_id + 1 + i));
-
-		if (n < 0 || (size_t)n >= sizeof(line) - size)
-			return -EMSGSIZE;
-		size += (size_t)n;
-	}
-	r = write_all(q, line, size, fd);
+	out.size = 0;
+	r = put(&out, finish, strlen(finish));
+	if (r == 0 && command)
+		r = put(&out, command, strlen(command));
+	if (r == 0 && next)
+		r = put(&out, next, strlen(next) - 1);
+	if (r == 0)
+		r = write_all(q, out.text, out.size, fd);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < n_commands; i++)
-		q->pending[q->n_pending++] = (struct pending){.id = ++q->last_id};
+	for (unsigned int i = 0; i < n_commands; i++)
+		q->pending[q->n_pending++] = (struct pending){.is_abandoned = i < n_abandoned};
+	q->armed = next;
 	return 0;
 }
 
-int qmp_send_rendered(struct qmp *q, const char *const *commands, size_t n_commands)
+static int send_command(struct qmp *q, const char *command, const char *next, int fd)
 {
-	return send_commands(q, commands, n_commands, -1);
+	if (!q->armed)
+		return send_text(q, "", command, next, 0, fd);
+	if (strcmp(q->armed, command) == 0)
+		return send_text(q, "}", NULL, next, 0, fd);
+	return send_text(q, DISARM, command, next, 1, fd);
+}
+
+int qmp_send_rendered(struct qmp *q, const char *command, const char *next)
+{
+	return send_command(q, command, next, -1);
+}
+
+int qmp_arm(struct qmp *q, const char *command)
+{
+	if (q->armed)
+		return strcmp(q->armed, command) == 0 ? 0 : -EBUSY;
+	return send_text(q, "", NULL, command, 0, -1);
 }
 
 char *qmp_render(const char *command, json_t *args)
@@ -242,7 +295,7 @@ char *qmp_render(const char *command, json_t *args)
 	char *args_text = args ? json_dumps(args, JSON_COMPACT) : NULL, *text = NULL;
 	bool is_whole = !args || args_text;
 
-	if (is_whole && asprintf(&text, "\"execute\":\"%s\"%s%s", command,
+	if (is_whole && asprintf(&text, "{\"execute\":\"%s\"%s%s}", command,
 				 args ? ",\"arguments\":" : "", args ? args_text : "") < 0)
 		text = NULL;
 	free(args_text);
@@ -256,7 +309,7 @@ int qmp_send_with_fd(struct qmp *q, const char *command, json_t *args, int fd)
 
 	if (!text)
 		return -ENOMEM;
-	return send_commands(q, (const char *const[]){text}, 1, fd);
+	return send_command(q, text, NULL, fd);
 }
 
 int qmp_send(struct qmp *q, const char *command, json_t *args)
@@ -264,18 +317,18 @@ int qmp_send(struct qmp *q, const char *command, json_t *args)
 	return qmp_send_with_fd(q, command, args, -1);
 }
 
-/* Forget the oldest command. */
-static void drop_oldest(struct qmp *q)
+/* Index of the oldest command that is to be waited for, or -1. */
+static int oldest(const struct qmp *q)
 {
-	if (q->pending[0].answered)
-		qmp_message_done(&q->pending[0].answer);
-	q->n_pending--;
-	memmove(&q->pending[0], &q->pending[1], q->n_pending * sizeof(q->pending[0]));
+	for (unsigned int i = 0; i < q->n_pending; i++)
+		if (!q->pending[i].is_abandoned)
+			return (int)i;
+	return -1;
 }
 
-static int take_answer(struct qmp *q, json_t **ret_return)
+static int take_answer(struct qmp *q, unsigned int index, json_t **ret_return)
 {
-	struct qmp_message *m = &q->pending[0].answer;
+	struct qmp_message *m = &q->pending[index].answer;
 	int r = 0;
 
 	if (m->kind == QMP_MESSAGE_ERROR) {
@@ -288,32 +341,33 @@ static int take_answer(struct qmp *q, json_t **ret_return)
 	} else if (ret_return) {
 		*ret_return = json_incref(m->body);
 	}
-	drop_oldest(q);
+	drop_pending(q, index);
 	return r;
 }
 
 int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 {
 	uint64_t deadline_ns = deadline_after(timeout_ns);
-	int r;
+	int i, r;
 
-	if (q->n_pending == 0)
-		return q->broken ? q->broken : -EINVAL;
-	while (!q->pending[0].answered) {
+	/* Its index may sink while we wait: abandoned ones before it are counted off. */
+	while ((i = oldest(q)) >= 0 && !q->pending[i].is_answered) {
 		if (q->broken) {
-			drop_oldest(q);
+			drop_pending(q, (unsigned int)i);
 			return q->broken;
 		}
 		r = wait_fd(q->fd, POLLIN, deadline_ns);
 		if (r < 0) {
 			(void)snprintf(q->error, sizeof(q->error), "QEMU did not answer in %llu ms",
 				       (unsigned long long)(timeout_ns / CLOCK_NS_PER_MS));
-			drop_oldest(q);
+			q->pending[i].is_abandoned = true;
 			return r;
 		}
 		(void)read_some(q); /* what broke is in q->broken, nothing there is no failure */
 	}
-	return take_answer(q, ret_return);
+	if (i < 0)
+		return q->broken ? q->broken : -EINVAL;
+	return take_answer(q, (unsigned int)i, ret_return);
 }
 
 int qmp_pump(struct qmp *q)
@@ -330,7 +384,7 @@ int qmp_execute(struct qmp *q, const char *command, json_t *args, uint64_t timeo
 {
 	int r;
 
-	if (q->n_pending > 0) {
+	if (oldest(q) >= 0) {
 		json_decref(args);
 		return -EBUSY;
 	}
@@ -360,7 +414,7 @@ int qmp_hmp(struct qmp *q, const char *command_line, uint64_t timeout_ns, char *
 /* The first thing a monitor says is its greeting. */
 static int wait_greeting(struct qmp *q, uint64_t deadline_ns)
 {
-	while (!q->greeted) {
+	while (!q->is_greeted) {
 		if (q->broken)
 			return q->broken;
 		if (wait_fd(q->fd, POLLIN, deadline_ns) < 0)
@@ -411,7 +465,9 @@ int qmp_open(const char *path, uint64_t timeout_ns, struct qmp **ret_q)
 	qmp_parser_init(&q->parser);
 	r = wait_greeting(q, deadline_ns);
 	if (r == 0)
-		r = qmp_execute(q, "qmp_capabilities", NULL, timeout_ns, NULL);
+		r = qmp_execute(q, "qmp_capabilities",
+				q->offers_oob ? json_pack("{s:[s]}", "enable", "oob") : NULL,
+				timeout_ns, NULL);
 	if (r < 0) {
 		qmp_close(q);
 		return r == -EREMOTEIO || r == -EMSGSIZE ? -EPROTO : r;
@@ -425,7 +481,7 @@ struct qmp *qmp_close(struct qmp *q)
 	if (!q)
 		return NULL;
 	while (q->n_pending > 0)
-		drop_oldest(q);
+		drop_pending(q, 0);
 	qmp_parser_done(&q->parser);
 	fd_close(q->fd);
 	free(q);

@@ -1,6 +1,7 @@
 #include "vmm/qmp_parse.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,17 +57,6 @@ void qmp_parser_filled(struct qmp_parser *p, size_t size)
 	p->end += size;
 }
 
-/* An id that we did not give (not a number, negative) is as good as none. */
-static void read_id(const json_t *root, struct qmp_message *m)
-{
-	const json_t *id = json_object_get(root, "id");
-
-	if (!json_is_integer(id) || json_integer_value(id) < 0)
-		return;
-	m->has_id = true;
-	m->id = (uint64_t)json_integer_value(id);
-}
-
 /* Sort a JSON object into a message; takes over the reference on success. 0 or -EPROTO. */
 static int classify(json_t *root, struct qmp_message *ret_message)
 {
@@ -95,7 +85,6 @@ static int classify(json_t *root, struct qmp_message *ret_message)
 		if (!m.event)
 			return -EPROTO;
 	}
-	read_id(root, &m);
 	*ret_message = m;
 	return 0;
 }

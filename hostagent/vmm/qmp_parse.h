@@ -9,7 +9,6 @@
 #ifndef VMM_QMP_PARSE_H
 #define VMM_QMP_PARSE_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,8 +31,6 @@ struct qmp_message {
 	json_t *body; /* borrowed from root: greeting's QMP, return's value, error's object,
 		       * event's data (NULL when it has none) */
 	const char *event; /* EVENT: its name, borrowed from root */
-	bool has_id;	   /* RETURN, ERROR: `id` is valid */
-	uint64_t id;	   /* the integer id of the command that this answers */
 };
 
 struct qmp_parser {

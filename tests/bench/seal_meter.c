@@ -102,8 +102,8 @@ int main(int argc, char **argv)
 		die(argv[1], qmp_open_error(r));
 	if (vmm_inspect(qmp, &info, &error) < 0 ||
 	    devstate_open(qmp, BLOB_MAX, &device, &error) < 0 ||
-	    guestmem_open(qmp_pid(qmp), info.blocks, info.n_blocks, &mem, &error) < 0 ||
-	    track_open(qmp_pid(qmp), info.blocks, info.n_blocks, &track, &error) < 0)
+	    guestmem_open(info.pid, info.blocks, info.n_blocks, &mem, &error) < 0 ||
+	    track_open(info.pid, info.blocks, info.n_blocks, &track, &error) < 0)
 		die("attach", error.text);
 	is_mapped = guestmem_is_mapped(mem, 0);
 	r = seal_new(qmp, track, mem, device, info.n_pages, &seal);

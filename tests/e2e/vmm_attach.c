@@ -184,19 +184,16 @@ static int one_seal(uint32_t index, bool do_check)
 	uint64_t part[N_PARTS] = {0}, t0, t1, ignored_ns = 0;
 	const uint8_t *blob;
 	size_t blob_size;
-	const char *commands[] = {"\"execute\":\"stop\"", devstate_command(device)};
-	const char *go[] = {"\"execute\":\"cont\""};
 	int r;
 
-	r = devstate_rewind(device);
 	t0 = clock_mono_ns();
-	/* Stop and device state in one write: QEMU saves while we scan and copy. */
-	if (r == 0)
-		r = qmp_send_rendered(qmp, commands, 2);
+	r = qmp_send_rendered(qmp, QMP_STOP, NULL);
 	if (r == 0)
 		r = qmp_wait(qmp, TIMEOUT_NS, NULL);
-	t1 = clock_mono_ns();
-	part[STOP] = t1 - t0;
+	part[STOP] = clock_mono_ns() - t0;
+	/* QEMU saves while we scan and copy. */
+	if (r == 0)
+		r = devstate_start(device, QMP_CONT);
 	if (r == 0)
 		r = scan_copy(&part[SCAN], &part[COPY], &n_dirty_pages);
 	t1 = clock_mono_ns();
@@ -210,7 +207,7 @@ static int one_seal(uint32_t index, bool do_check)
 	if (do_check && compare_all() != 0)
 		return 1;
 	t1 = clock_mono_ns();
-	r = qmp_send_rendered(qmp, go, 1);
+	r = qmp_send_rendered(qmp, QMP_CONT, QMP_STOP);
 	if (r == 0)
 		r = qmp_wait(qmp, TIMEOUT_NS, NULL);
 	part[CONT] = clock_mono_ns() - t1;
@@ -269,6 +266,9 @@ static int run_seals(uint32_t n, uint32_t check_every)
 			info.n_pages);
 		return 1;
 	}
+	r = qmp_arm(qmp, QMP_STOP);
+	if (r < 0)
+		return fail("arm", r);
 	for (uint32_t i = 0; i < n && r == 0; i++) {
 		(void)nanosleep(&epoch, NULL); /* an epoch's length, not a wait for something */
 		r = one_seal(i, i % check_every == check_every - 1);
