@@ -304,6 +304,23 @@ static int run_injections(pid_t pid, int n)
 	return atomic_load(&shared->n_eintr) == 0 ? 0 : fail("the child saw EINTR", -EINTR);
 }
 
+/* Memory of the child that is in huge pages, in KiB. */
+static long huge_kib(pid_t pid)
+{
+	char path[64], line[256];
+	long anonymous = 0, shared_kib = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "AnonHugePages: %ld", &anonymous) != 1)
+			(void)sscanf(line, "ShmemPmdMapped: %ld", &shared_kib);
+	if (f)
+		fclose(f);
+	return anonymous + shared_kib;
+}
+
 static int run_parent(pid_t pid, uint64_t duration_ns)
 {
 	struct vmm_block blocks[2] = {
@@ -319,6 +336,7 @@ static int run_parent(pid_t pid, uint64_t duration_ns)
 	blocks[1].hva = (uint64_t)(uintptr_t)shared->rom;
 	for (int i = 0; i < 2; i++)
 		blocks[i].size_bytes = (uint64_t)blocks[i].n_pages * VMM_PAGE_BYTES;
+	printf("mode=%s huge_kib=%ld\n", mode, huge_kib(pid));
 	r = run_injections(pid, 60);
 	if (r == 0)
 		r = run(pid, blocks, duration_ns);

@@ -1,0 +1,185 @@
+/* test_inspect_parse.c - QEMU's texts as recorded from Debian's 7.2, and what must be refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "vmm/inspect.h"
+#include "vmm/inspect_parse.h"
+
+static const char ramblocks[] =
+	"              Block Name    PSize              Offset               Used              Total\r\n"
+	"            holdfast-ram    4 KiB  0x0000000000000000 0x0000000140000000 0x0000000140000000\r\n"
+	"    /rom@etc/acpi/tables    4 KiB  0x00000001400c0000 0x0000000000020000 0x0000000000200000\r\n"
+	"                 pc.bios    4 KiB  0x0000000140000000 0x0000000000040000 0x0000000000040000\r\n"
+	"0000:00:01.0/virtio-net-pci.rom    4 KiB  0x0000000140080000 0x0000000000040000 0x40000\r\n"
+	"                  pc.rom    2 MiB  0x0000000140040000 0x0000000000020000 0x0000000000020000\r\n"
+	"   0000:00:02.0/vga.vram    4 KiB  0x0000000010080000 0x0000000001000000 0x0000000001000000\r\n";
+
+static const char mtree[] =
+	"FlatView #0\r\n AS \"I/O\", root: io\r\n Root memory region: io\r\n"
+	"  0000000000000000-0000000000000007 (prio 0, i/o): pc.ram\r\n\r\n"
+	"FlatView #1\r\n AS \"memory\", root: system\r\n AS \"cpu-memory-0\", root: system\r\n"
+	" Root memory region: system\r\n"
+	"  00000000000c0000-00000000000c0fff (prio 0, rom): pc.bios @0000000000020000\r\n"
+	"  0000000000001000-00000000000bffff (prio 0, ram): pc.ram\r\n"
+	"  0000000100000000-00000001bfffffff (prio 0, ram): pc.ram @0000000080000000\r\n"
+	"  00000000febc1000-00000000febc1fff (prio 1, i/o): ahci\r\n"
+	"  00000000fffc0000-00000000ffffffff (prio 0, rom): pc.bios\r\n";
+
+static void test_ramblocks(void **state)
+{
+	struct inspect_ramblock blocks[INSPECT_RAMBLOCKS_MAX];
+	struct vmm_error error;
+	uint32_t n;
+
+	(void)state;
+	assert_int_equal(inspect_parse_ramblocks(ramblocks, blocks, &n, &error), 0);
+	assert_int_equal(n, 6);
+	assert_string_equal(blocks[0].name, "holdfast-ram");
+	assert_int_equal(blocks[0].used_bytes, UINT64_C(5) << 30);
+	assert_string_equal(blocks[3].name, "0000:00:01.0/virtio-net-pci.rom");
+	assert_int_equal(blocks[5].used_bytes, 16 << 20);
+	/* What is not understood is not skipped. */
+	assert_int_equal(inspect_parse_ramblocks("  pc.ram  lots\r\n", blocks, &n, &error), -EPROTO);
+	assert_non_null(strstr(error.text, "pc.ram  lots"));
+}
+
+static void test_too_many_ramblocks(void **state)
+{
+	static char text[INSPECT_RAMBLOCKS_MAX * 2 * 64];
+	struct inspect_ramblock blocks[INSPECT_RAMBLOCKS_MAX];
+	struct vmm_error error;
+	uint32_t n;
+
+	(void)state;
+	for (unsigned int i = 0; i <= INSPECT_RAMBLOCKS_MAX; i++)
+		strcat(text, "a 4 KiB 0x0 0x1000 0x1000\n");
+	assert_int_equal(inspect_parse_ramblocks(text, blocks, &n, &error), -E2BIG);
+}
+
+static void test_hva(void **state)
+{
+	uint64_t hva = 0;
+
+	(void)state;
+	assert_int_equal(inspect_parse_hva(
+		"Host virtual address for 0x0 (pc.ram) is 0x7f3c2fe00000\r\n", "pc.ram", &hva), 0);
+	assert_int_equal(hva, UINT64_C(0x7f3c2fe00000));
+	assert_int_equal(inspect_parse_hva(
+		"Host virtual address for 0x0 (vga) is 0x7f3c2fe00000\r\n", "pc.ram", &hva), -EPROTO);
+	assert_int_equal(inspect_parse_hva(
+		"Host virtual address for 0x0 (pc.ram) is 0x7f3c2fe00001\r\n", "pc.ram", &hva),
+		-EPROTO);
+	assert_int_equal(inspect_parse_hva("No memory is mapped at address 0xf\r\n", "pc.ram", &hva),
+			 -ENOENT);
+	assert_int_equal(inspect_parse_hva("Memory at address 0xfec00000 is not RAM\r\n", "pc.ram",
+					   &hva), -ENOENT);
+	assert_int_equal(inspect_parse_hva("", "pc.ram", &hva), -EPROTO);
+}
+
+static void test_guest_addr(void **state)
+{
+	uint64_t at = 0;
+
+	(void)state;
+	assert_int_equal(inspect_parse_guest_addr(mtree, "pc.ram", &at), 0);
+	assert_int_equal(at, 0x1000);
+	assert_int_equal(inspect_parse_guest_addr(mtree, "pc.bios", &at), 0);
+	assert_int_equal(at, 0xfffc0000);
+	assert_int_equal(inspect_parse_guest_addr(mtree, "pc.rom", &at), -ENOENT);
+}
+
+static void test_classify(void **state)
+{
+	static const struct {
+		const char *name;
+		enum inspect_use use;
+	} cases[] = {
+		{"holdfast-ram", INSPECT_REPLICATE_RAM},
+		{"/objects/holdfast-ram", INSPECT_REPLICATE_RAM},
+		{"pc.bios", INSPECT_REPLICATE_ROM},
+		{"pc.rom", INSPECT_SKIP},
+		{"/rom@etc/acpi/tables", INSPECT_SKIP},
+		{"/rom@etc/table-loader", INSPECT_SKIP},
+		{"0000:00:01.0/virtio-net-pci.rom", INSPECT_SKIP},
+		{"0000:00:02.0/vga.vram", INSPECT_REFUSE},
+		{"system.flash0", INSPECT_REFUSE},
+		{"pc.ram", INSPECT_REFUSE}, /* not the main memory of this machine */
+		{"ram-node1", INSPECT_REFUSE},
+		{"dimm1", INSPECT_REFUSE},
+	};
+	const char *hint;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(inspect_classify(cases[i].name, "holdfast-ram", &hint), cases[i].use);
+		assert_int_equal(hint != NULL, cases[i].use == INSPECT_REFUSE);
+	}
+}
+
+static void test_mac_and_netdev(void **state)
+{
+	static const uint8_t expected[6] = {0x52, 0x54, 0, 0x12, 0x34, 0xff};
+	uint8_t mac[6];
+
+	(void)state;
+	assert_int_equal(inspect_parse_mac("52:54:00:12:34:ff", mac), 0);
+	assert_memory_equal(mac, expected, 6);
+	assert_int_equal(inspect_parse_mac("52:54:00:12:34", mac), -EINVAL);
+	assert_int_equal(inspect_parse_mac("52:54:00:12:34:ff:00", mac), -EINVAL);
+	assert_null(inspect_foreign_netdev(" \\ n0: index=0,type=tap,ifname=t\r\n"));
+	assert_string_equal(inspect_foreign_netdev(" \\ n0: index=0,type=vhost-user\r\n"),
+			    "vhost-user");
+}
+
+static void test_compare(void **state)
+{
+	struct vmm_info a = {.qemu_version = "7.2.22", .machine = "pc-i440fx-7.2", .n_vcpus = 1,
+			     .n_blocks = 1, .n_nics = 1}, b;
+	struct vmm_error error;
+
+	(void)state;
+	strcpy(a.blocks[0].name, "pc.ram");
+	a.blocks[0].size_bytes = 1 << 20;
+	strcpy(a.nics[0].type, "virtio-net-pci");
+	b = a;
+	b.blocks[0].hva = 0x1000; /* differs between any two processes */
+	assert_int_equal(vmm_compare(&a, &b, &error), 0);
+	strcpy(b.machine, "pc-q35-7.2");
+	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "pc-q35-7.2"));
+	b = a;
+	b.blocks[0].size_bytes = 2 << 20;
+	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "pc.ram"));
+	b = a;
+	b.n_vcpus = 2;
+	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
+	b = a;
+	strcpy(b.nics[0].type, "e1000");
+	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
+	b = a;
+	strcpy(b.qemu_version, "8.0.0");
+	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ramblocks),
+		cmocka_unit_test(test_too_many_ramblocks),
+		cmocka_unit_test(test_hva),
+		cmocka_unit_test(test_guest_addr),
+		cmocka_unit_test(test_classify),
+		cmocka_unit_test(test_mac_and_netdev),
+		cmocka_unit_test(test_compare),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
