@@ -30,12 +30,12 @@
 #include <stdint.h>
 
 #define STANDBY_NAME_MAX  64   /* VM name with its NUL */
-#define STANDBY_PATH_MAX  104  /* fits sockaddr_un.sun_path, NUL included */
+#define STANDBY_PATH_MAX  108  /* sockaddr_un.sun_path */
 #define STANDBY_TEXT_MAX  1024 /* human text with its NUL */
 #define STANDBY_STATS_MAX 4096 /* "key=value\n" lines with the NUL */
 
 struct standby;
-struct standby_stream_ops;
+struct link_config;
 
 /* Values are those of a REPORT (agent-side VM states), so they can be copied into it. */
 enum standby_state {
@@ -58,13 +58,10 @@ struct standby_config {
 	uint64_t log_bytes_max;	    /* one buffered epoch; 0: 2 x RAM + 64 MiB */
 	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 10000 */
 	unsigned promote_timeout_ms; /* whole promotion; 0: 5000 */
-	bool sparse;		    /* do not reserve the tmpfs pages of the RAM file at start; then a
-				     * full tmpfs can kill the guest after promotion */
 
-	/* The gateway's STREAM connection; NULL: none is opened (tests and drivers then feed
-	 * frames through standby/epochlog.h themselves). */
-	const struct standby_stream_ops *stream;
-	void *stream_arg; /* first argument of each stream op */
+	/* Where the STREAM connection goes; NULL: none is opened (tests and drivers then feed frames
+	 * through standby/epochlog.h themselves). */
+	const struct link_config *gateway;
 
 	/* Called on the standby's thread after each change of state; must only wake the owner up.
 	 * NULL: not wanted. */
@@ -78,6 +75,7 @@ struct standby_status {
 	uint64_t complete_epoch;      /* last complete epoch of that term; 0: none */
 	uint64_t applied_epoch;	      /* last epoch applied to the copy; <= complete_epoch */
 	int qemu_pid;		      /* -1: none */
+	bool guest_ended;	      /* it was promoted here and its QEMU has exited since */
 	bool stream_up;		      /* WELCOMEd by a gateway right now */
 	char qmp[STANDBY_PATH_MAX];   /* QMP socket of the warm (RUNNING: of the guest's) QEMU */
 	char text[STANDBY_TEXT_MAX];  /* what a person needs to know now; "" when all is well */
@@ -85,8 +83,10 @@ struct standby_status {
 };
 
 /* Make the object, load what an earlier run left in state_dir (discard half epochs, apply complete
- * ones; a promoted guest is found again) and start its thread. It waits in IDLE - or in RUNNING or
- * FAILED when the earlier run had promoted - for standby_start_qemu().
+ * ones) and start its thread. Then, without an order:
+ *	a warm QEMU was left	it is adopted and the stream opened, in the term held: as before
+ *	a promoted guest	is found again: RUNNING, or FAILED when its QEMU has ended
+ *	anything else		IDLE, waits for standby_start_qemu() or standby_promote()
  * @config is copied, what it points to is borrowed.
  * 0; -EBUSY: another agent holds state_dir; -EINVAL: bad configuration; -ENOMEM; other -errno.
  * On error @ret_text (STANDBY_TEXT_MAX bytes) says what and what to do. */
@@ -106,8 +106,10 @@ int standby_start_qemu(struct standby *sb, uint64_t term, char *ret_text)
  * Idempotent: once promoted in @term it answers 0 again. Waits up to promote_timeout_ms + 1 s.
  * @min_epoch	lowest acceptable epoch of the term held before
  * 0 with *ret_epoch = the epoch the guest goes on from; -ENODATA: no complete epoch, or older than
- * @min_epoch; -ESTALE: @term is not newer than the held one; -EIO: QEMU refused or died; other
- * -errno. On error @ret_text (STANDBY_TEXT_MAX bytes) says why. */
+ * @min_epoch; -ESTALE: @term is not newer than the held one: nothing was done, the standby goes on as
+ * it was; -EIO: QEMU refused or died; other -errno: the order was accepted and failed: no epoch of the
+ * old term is taken any more, the copy stays, the order may be repeated.
+ * On error @ret_text (STANDBY_TEXT_MAX bytes) says why. */
 int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
 		    char *ret_text) __attribute__((warn_unused_result));
 

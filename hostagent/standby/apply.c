@@ -1,0 +1,224 @@
+#include "standby/apply.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fault.h"
+#include "codec/encode.h"
+#include "standby/epochcheck.h"
+#include "wire/frame.h"
+#include "wire/msg.h"
+
+int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_info *ret_info)
+{
+	const uint8_t *at = data, *end = data + size;
+	struct epochcheck_error error;
+	struct wire_epoch_begin begin;
+	struct wire_frame frame;
+	struct epochcheck c;
+	int r, result = -EBADMSG;
+
+	epochcheck_init(&c, term, 0, UINT64_MAX);
+	while (wire_frame_decode(&at, end, &frame, NULL) == 0) {
+		if (frame.h.term != term) {
+			result = -ESTALE;
+			break;
+		}
+		if (frame.h.type == WIRE_EPOCH_BEGIN && !c.inside) {
+			/* Whether it follows on the copy is the caller's question. */
+			c.last_epoch = frame.h.epoch - 1;
+			if (frame.h.epoch == 0 || wire_epoch_begin_decode(&frame, &begin, NULL) < 0)
+				break;
+		}
+		r = epochcheck_frame(&c, &frame, NULL, &error);
+		if (r == -ENOMEM)
+			result = r;
+		if (r < 0)
+			break;
+		if (r == EPOCHCHECK_COMPLETE) {
+			ret_info->epoch = c.epoch;
+			ret_info->previous_epoch = begin.previous_epoch;
+			ret_info->full = c.full;
+			ret_info->geometry = c.geometry;
+			result = 0;
+			break;
+		}
+	}
+	epochcheck_done(&c);
+	return result;
+}
+
+/* ---- applying */
+
+struct pass {
+	struct ramfile *rf;
+	uint64_t n_pages;	 /* page records applied */
+	uint32_t blob_bytes;	 /* 0: no DEVICE frame yet */
+	bool full;
+	uint8_t *seen;	      /* FULL: a byte per page, 1: has a record; NULL otherwise */
+	uint8_t *seen_pieces; /* FULL: the same for the pieces of the blob */
+};
+
+typedef int (*frame_handler)(struct pass *p, const struct wire_frame *frame);
+
+/* Run @handle over each frame up to EPOCH_END. */
+static int walk(struct pass *p, const uint8_t *data, size_t size, frame_handler handle)
+{
+	const uint8_t *at = data, *end = data + size;
+	struct wire_frame frame;
+	int r;
+
+	for (;;) {
+		if (wire_frame_decode(&at, end, &frame, NULL) < 0)
+			return -EBADMSG;
+		if (frame.h.type == WIRE_EPOCH_END)
+			return 0;
+		r = handle(p, &frame);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int lay_out(struct pass *p, const struct wire_frame *frame)
+{
+	struct wire_geometry g;
+
+	if (frame->h.type == WIRE_EPOCH_BEGIN)
+		p->full = frame->h.flags & WIRE_FLAG_FULL;
+	if (frame->h.type != WIRE_GEOMETRY)
+		return 0;
+	if (wire_geometry_decode(frame, &g, NULL) < 0)
+		return -EBADMSG;
+	return ramfile_layout(p->rf, &g);
+}
+
+static int note_records(struct wire_record_iter *it, uint8_t *seen)
+{
+	struct wire_record record;
+	int r;
+
+	while ((r = wire_record_next(it, &record, NULL)) > 0)
+		seen[record.index] = 1;
+	return r < 0 ? -EBADMSG : 0;
+}
+
+/* FULL: which pages and pieces have a record. */
+static int note(struct pass *p, const struct wire_frame *frame)
+{
+	struct wire_record_iter it;
+
+	if (frame->h.type == WIRE_PAGES) {
+		if (wire_pages_begin(frame, p->rf->n_pages, &it, NULL) < 0)
+			return -EBADMSG;
+		return note_records(&it, p->seen);
+	}
+	if (frame->h.type == WIRE_DEVICE) {
+		if (wire_device_begin(frame, &it, NULL) < 0)
+			return -EBADMSG;
+		return note_records(&it, p->seen_pieces);
+	}
+	return 0;
+}
+
+/* Zero @page unless it is: a page of `ram` that was never written stays untouched by caches. */
+static void clear_page(uint8_t *page)
+{
+	if (page[0] != 0 || memcmp(page, page + 1, WIRE_PAGE_SIZE - 1) != 0)
+		memset(page, 0, WIRE_PAGE_SIZE);
+}
+
+static int clear_unseen(struct pass *p)
+{
+	for (uint64_t i = 0; i < p->rf->n_pages; i++) {
+		if (p->seen[i])
+			continue;
+		ramfile_step(p->rf);
+		clear_page(ramfile_page(p->rf, i));
+	}
+	for (uint32_t i = 0; i < WIRE_BLOB_MAX / WIRE_PAGE_SIZE; i++) {
+		if (!p->seen_pieces[i] && (uint64_t)i * WIRE_PAGE_SIZE < p->rf->blob_bytes)
+			memset(p->rf->blob + (size_t)i * WIRE_PAGE_SIZE, 0, WIRE_PAGE_SIZE);
+	}
+	return 0;
+}
+
+static int put_pages(struct pass *p, const struct wire_frame *frame)
+{
+	struct wire_record_iter it;
+	struct wire_record record;
+	int r;
+
+	if (wire_pages_begin(frame, p->rf->n_pages, &it, NULL) < 0)
+		return -EBADMSG;
+	while ((r = wire_record_next(&it, &record, NULL)) > 0) {
+		uint8_t *page = ramfile_page(p->rf, record.index);
+
+		ramfile_step(p->rf);
+		FAULT_POINT(FAULT_STANDBY_APPLYING);
+		if (!page || page_apply(record.class, record.data, record.size, page) < 0)
+			return -EBADMSG;
+		p->n_pages++;
+	}
+	return r < 0 ? -EBADMSG : 0;
+}
+
+static int put_device(struct pass *p, const struct wire_frame *frame)
+{
+	struct wire_record_iter it;
+	struct wire_record record;
+	int r;
+
+	if (wire_device_begin(frame, &it, NULL) < 0)
+		return -EBADMSG;
+	p->blob_bytes = it.blob_size;
+	while ((r = wire_record_next(&it, &record, NULL)) > 0) {
+		if (page_apply(record.class, record.data, record.size,
+			       p->rf->blob + (size_t)record.index * WIRE_PAGE_SIZE) < 0)
+			return -EBADMSG;
+	}
+	return r < 0 ? -EBADMSG : 0;
+}
+
+static int put(struct pass *p, const struct wire_frame *frame)
+{
+	if (frame->h.type == WIRE_PAGES)
+		return put_pages(p, frame);
+	if (frame->h.type == WIRE_DEVICE)
+		return put_device(p, frame);
+	return 0;
+}
+
+int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *ret_n_pages)
+{
+	AUTO_FREE uint8_t *seen = NULL;
+	AUTO_FREE uint8_t *seen_pieces = NULL;
+	struct pass p = {.rf = rf};
+	int r;
+
+	r = walk(&p, data, size, lay_out);
+	if (r < 0)
+		return r;
+	if (!rf->has_geometry)
+		return -EBADMSG;
+	if (p.full) {
+		p.seen = seen = calloc(rf->n_pages, 1);
+		p.seen_pieces = seen_pieces = calloc(WIRE_BLOB_MAX / WIRE_PAGE_SIZE, 1);
+		if (!seen || !seen_pieces)
+			return -ENOMEM;
+		r = walk(&p, data, size, note);
+		if (r == 0)
+			r = clear_unseen(&p);
+	}
+	if (r == 0)
+		r = walk(&p, data, size, put);
+	if (r == 0 && p.blob_bytes == 0)
+		r = -EBADMSG;
+	if (r == 0)
+		r = ramfile_store_blob(rf, p.blob_bytes);
+	if (r == 0)
+		*ret_n_pages = p.n_pages;
+	return r;
+}

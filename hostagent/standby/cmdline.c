@@ -1,0 +1,349 @@
+#include "standby/cmdline.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define KIB UINT64_C(1024)
+
+int cmdline_add(struct cmdline *c, const char *word)
+{
+	char **words;
+	char *copy;
+
+	if (c->n_words >= CMDLINE_WORDS_MAX)
+		return -E2BIG;
+	copy = strdup(word);
+	if (!copy)
+		return -ENOMEM;
+	words = reallocarray(c->words, c->n_words + 2, sizeof(*words));
+	if (!words) {
+		free(copy);
+		return -ENOMEM;
+	}
+	words[c->n_words++] = copy;
+	words[c->n_words] = NULL;
+	c->words = words;
+	return 0;
+}
+
+void cmdline_done(struct cmdline *c)
+{
+	for (size_t i = 0; i < c->n_words; i++)
+		free(c->words[i]);
+	free(c->words);
+	memset(c, 0, sizeof(*c));
+}
+
+/* ---- words */
+
+struct splitter {
+	const char *text; /* whole */
+	const char *at;	  /* next character */
+	char *word;	  /* room for the longest possible word */
+	size_t size;	  /* of the word so far */
+	char *ret_text;
+};
+
+static int split_error(struct splitter *s, const char *what)
+{
+	snprintf(s->ret_text, CMDLINE_TEXT_MAX, "QEMU command, character %zu: %s",
+		 (size_t)(s->at - s->text) + 1, what);
+	return -EINVAL;
+}
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static int split_single(struct splitter *s)
+{
+	const char *end = strchr(s->at + 1, '\'');
+
+	if (!end)
+		return split_error(s, "this ' is never closed");
+	memcpy(s->word + s->size, s->at + 1, (size_t)(end - s->at) - 1);
+	s->size += (size_t)(end - s->at) - 1;
+	s->at = end + 1;
+	return 0;
+}
+
+static int split_double(struct splitter *s)
+{
+	const char *open = s->at++;
+
+	for (; *s->at != '"'; s->at++) {
+		if (!*s->at) {
+			s->at = open;
+			return split_error(s, "this \" is never closed");
+		}
+		if (*s->at == '$' || *s->at == '`')
+			return split_error(s, "there is no shell here to expand this; write \\ before it "
+					      "to pass it on as it is");
+		if (*s->at == '\\' && s->at[1] && strchr("\"\\$`\n", s->at[1]) && *++s->at == '\n')
+			continue;
+		s->word[s->size++] = *s->at;
+	}
+	s->at++;
+	return 0;
+}
+
+static int split_plain(struct splitter *s)
+{
+	char c = *s->at;
+
+	if (strchr("$`|&;<>()", c))
+		return split_error(s, "there is no shell here to act on this; quote it to pass it on "
+				      "as it is");
+	if (c == '\\') {
+		c = *++s->at;
+		if (!c)
+			return split_error(s, "nothing follows the \\");
+		if (c == '\n') {
+			s->at++;
+			return 0;
+		}
+	}
+	s->word[s->size++] = c;
+	s->at++;
+	return 0;
+}
+
+/* One word into s->word. 1: there is one; 0: the text is over; -EINVAL. */
+static int split_word(struct splitter *s)
+{
+	bool any = false;
+	int r = 0;
+
+	s->size = 0;
+	for (;;) {
+		while (is_space(*s->at))
+			s->at++;
+		if (*s->at == '\\' && s->at[1] == '\n')
+			s->at += 2;
+		else if (*s->at == '#')
+			s->at += strcspn(s->at, "\n");
+		else
+			break;
+	}
+	while (r == 0 && *s->at && !is_space(*s->at)) {
+		any = true;
+		if (*s->at == '\'')
+			r = split_single(s);
+		else if (*s->at == '"')
+			r = split_double(s);
+		else
+			r = split_plain(s);
+	}
+	s->word[s->size] = '\0';
+	return r < 0 ? r : any;
+}
+
+static int split(const char *text, struct cmdline *c, char *ret_text)
+{
+	AUTO_FREE char *word = malloc(strlen(text) + 1);
+	struct splitter s = {.text = text, .at = text, .word = word, .ret_text = ret_text};
+	int r;
+
+	if (!word)
+		return -ENOMEM;
+	while ((r = split_word(&s)) > 0) {
+		r = cmdline_add(c, word);
+		if (r == -E2BIG)
+			return split_error(&s, "too many words");
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* ---- options */
+
+static const struct {
+	const char *name;
+	const char *why;
+} refused[] = {
+	{"S", "Holdfast starts the standby paused itself"},
+	{"incoming", "Holdfast sets it itself"},
+	{"qmp", "Holdfast opens its own monitor; give others with -chardev and -mon"},
+	{"qmp-pretty", "Holdfast opens its own monitor; give others with -chardev and -mon"},
+	{"pidfile", "Holdfast keeps its own"},
+	{"daemonize", "Holdfast watches the process itself"},
+	{"mem-path", "Holdfast puts guest RAM on its own file in state_dir"},
+	{"mem-prealloc", "Holdfast reserves guest RAM itself"},
+	{"numa", "guest RAM must be one piece; NUMA guests cannot be protected"},
+	{"loadvm", "the standby gets its state from the primary"},
+};
+
+/* "-m", "--m" -> "m"; NULL for what is no option. */
+static const char *option_name(const char *word)
+{
+	if (word[0] != '-' || !word[1])
+		return NULL;
+	return word[1] == '-' ? word + 2 : word + 1;
+}
+
+/* QEMU's size: decimal with an optional suffix, MiB without one. */
+static int parse_ram(const char *text, uint64_t *ret_bytes)
+{
+	unsigned shift = 20;
+	uint64_t value;
+	char *end;
+
+	if (strncmp(text, "size=", 5) == 0)
+		text += 5;
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno)
+		return -EINVAL;
+	if (*end && *end != ',') {
+		static const char suffixes[] = "bkmgt";
+		const char *at = strchr(suffixes, *end | 0x20);
+
+		if (!at)
+			return -EINVAL;
+		shift = 10 * (unsigned)(at - suffixes);
+		end++;
+	}
+	if (*end && *end != ',')
+		return -EINVAL;
+	if (value == 0 || value > UINT64_MAX >> shift || (value << shift) % (8 * KIB) != 0)
+		return -EINVAL; /* QEMU rounds up to 8 KiB; the file must have the exact size */
+	*ret_bytes = value << shift;
+	return 0;
+}
+
+static int check_value(struct cmdline *c, const char *name, const char *value, char *ret_text)
+{
+	if (strcmp(name, "m") == 0 && parse_ram(value, &c->ram_bytes) < 0) {
+		snprintf(ret_text, CMDLINE_TEXT_MAX,
+			 "QEMU command: -m %s: not a size that Holdfast understands; write it as "
+			 "-m 512M or -m 4G",
+			 value);
+		return -EINVAL;
+	}
+	if ((strcmp(name, "object") == 0 && strncmp(value, "memory-backend", 14) == 0) ||
+	    ((strcmp(name, "machine") == 0 || strcmp(name, "M") == 0) &&
+	     strstr(value, "memory-backend="))) {
+		snprintf(ret_text, CMDLINE_TEXT_MAX,
+			 "QEMU command: -%s %s: Holdfast puts guest RAM on its own file in state_dir; "
+			 "remove the memory backend from the [standby] command",
+			 name, value);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int check(struct cmdline *c, char *ret_text)
+{
+	for (size_t i = 1; i < c->n_words; i++) {
+		const char *name = option_name(c->words[i]);
+		int r;
+
+		if (!name)
+			continue;
+		for (size_t k = 0; k < ARRAY_SIZE(refused); k++) {
+			if (strcmp(name, refused[k].name) != 0)
+				continue;
+			snprintf(ret_text, CMDLINE_TEXT_MAX,
+				 "QEMU command: -%s: %s; remove it from the [standby] command", name,
+				 refused[k].why);
+			return -EINVAL;
+		}
+		if (i + 1 < c->n_words) {
+			r = check_value(c, name, c->words[i + 1], ret_text);
+			if (r < 0)
+				return r;
+		}
+	}
+	if (c->ram_bytes)
+		return 0;
+	snprintf(ret_text, CMDLINE_TEXT_MAX,
+		 "QEMU command: no -m; write the size of guest RAM, as the primary has it");
+	return -EINVAL;
+}
+
+int cmdline_parse(const char *text, struct cmdline *ret_cmdline, char *ret_text)
+{
+	struct cmdline c = {0};
+	int r;
+
+	if (strlen(text) > CMDLINE_BYTES_MAX) {
+		snprintf(ret_text, CMDLINE_TEXT_MAX, "QEMU command: over %d bytes",
+			 CMDLINE_BYTES_MAX);
+		return -EINVAL;
+	}
+	r = split(text, &c, ret_text);
+	if (r == 0 && c.n_words == 0) {
+		snprintf(ret_text, CMDLINE_TEXT_MAX,
+			 "QEMU command: empty; write the command that starts this guest in [standby]");
+		r = -EINVAL;
+	}
+	if (r == 0)
+		r = check(&c, ret_text);
+	if (r < 0) {
+		cmdline_done(&c);
+		return r;
+	}
+	*ret_cmdline = c;
+	return 0;
+}
+
+/* "PREFIX<path with , doubled>SUFFIX" appended as one word. */
+static int add_path(struct cmdline *c, const char *prefix, const char *path, const char *suffix)
+{
+	AUTO_FREE char *word = malloc(strlen(prefix) + 2 * strlen(path) + strlen(suffix) + 1);
+	char *at;
+
+	if (!word)
+		return -ENOMEM;
+	at = stpcpy(word, prefix);
+	for (; *path; path++) {
+		if (*path == ',')
+			*at++ = ',';
+		*at++ = *path;
+	}
+	strcpy(at, suffix);
+	return cmdline_add(c, word);
+}
+
+int cmdline_add_standby(struct cmdline *c, const char *ram_path, const char *qmp_path,
+			const char *pid_path)
+{
+	static const char *const fixed[] = {
+		"-S",
+		"-incoming",
+		"defer",
+		"-global",
+		"migration.send-configuration=off",
+		"-machine",
+		"suppress-vmdesc=on,memory-backend=holdfast-ram",
+	};
+	char prefix[96];
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(fixed); i++)
+		r = cmdline_add(c, fixed[i]);
+	snprintf(prefix, sizeof(prefix), "memory-backend-file,id=holdfast-ram,size=%llu,mem-path=",
+		 (unsigned long long)c->ram_bytes);
+	if (r == 0)
+		r = cmdline_add(c, "-object");
+	if (r == 0)
+		r = add_path(c, prefix, ram_path, ",share=on,prealloc=off");
+	if (r == 0)
+		r = cmdline_add(c, "-qmp");
+	if (r == 0)
+		r = add_path(c, "unix:", qmp_path, ",server=on,wait=off");
+	if (r == 0)
+		r = cmdline_add(c, "-pidfile");
+	if (r == 0)
+		r = cmdline_add(c, pid_path);
+	return r;
+}

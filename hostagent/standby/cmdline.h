@@ -1,0 +1,48 @@
+/* cmdline.h - the standby's QEMU command line: split, checked, completed. Pure text, no I/O.
+ *
+ * Why: the operator writes the command as for a shell, once. Splitting it here, without a shell, keeps
+ * it from ever running anything else; checking it here gives an error that names the option instead
+ * of a QEMU that dies, or worse, one that starts with the wrong memory.
+ *
+ * Where: qemu.c. Threads: any (no state). Allocates.
+ *
+ *	"qemu-system-x86_64 -m 256 -append 'a b'" ─► { qemu-system-x86_64, -m, 256, -append, a b } ─► + ours
+ */
+#ifndef STANDBY_CMDLINE_H
+#define STANDBY_CMDLINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CMDLINE_WORDS_MAX 1024
+#define CMDLINE_BYTES_MAX 65536
+#define CMDLINE_TEXT_MAX  512 /* room that every ret_text must have */
+
+struct cmdline {
+	char **words;	    /* n_words words and a NULL; argv for execvp */
+	size_t n_words;	    /* >= 1 after cmdline_parse */
+	uint64_t ram_bytes; /* from -m */
+};
+
+/* Split and check @text. Quoting as in a shell: '...' literal; "..." with \" \\ \$ \` inside; \ before
+ * any other character; a \ at a line's end joins lines; # starts a comment where a word would start.
+ * Nothing is expanded: a bare $ ` | & ; < > ( ) is refused.
+ * Refused options: those that Holdfast sets itself (-S -incoming -qmp -pidfile -mem-path, a
+ * memory backend), those that cannot work (-daemonize -loadvm -numa), a missing -m.
+ * 0, *ret_cmdline owned by the caller (cmdline_done); -EINVAL with the reason in
+ * @ret_text (CMDLINE_TEXT_MAX bytes); -ENOMEM. */
+int cmdline_parse(const char *text, struct cmdline *ret_cmdline, char *ret_text)
+	__attribute__((warn_unused_result));
+
+/* Append one word (copied). 0; -ENOMEM; -E2BIG: CMDLINE_WORDS_MAX. */
+int cmdline_add(struct cmdline *c, const char *word) __attribute__((warn_unused_result));
+
+/* Append what makes it a standby: incoming migration, guest RAM on @ram_path, monitor on @qmp_path,
+ * @pid_path. A comma in a path is doubled as QEMU wants it. 0; errors of cmdline_add(). */
+int cmdline_add_standby(struct cmdline *c, const char *ram_path, const char *qmp_path,
+			const char *pid_path) __attribute__((warn_unused_result));
+
+/* Free the words; accepts a zeroed struct. */
+void cmdline_done(struct cmdline *c);
+
+#endif

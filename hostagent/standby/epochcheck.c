@@ -1,0 +1,357 @@
+#include "standby/epochcheck.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "codec/encode.h"
+
+#define PIECES_MAX (WIRE_BLOB_MAX / WIRE_PAGE_SIZE)
+
+void epochcheck_init(struct epochcheck *c, uint64_t term, uint64_t last_epoch, uint64_t bytes_max)
+{
+	memset(c, 0, sizeof(*c));
+	c->term = term;
+	c->last_epoch = last_epoch;
+	c->bytes_max = bytes_max;
+}
+
+void epochcheck_reset(struct epochcheck *c)
+{
+	c->has_geometry = false;
+	c->inside = false;
+}
+
+void epochcheck_done(struct epochcheck *c)
+{
+	free(c->seen_pages);
+	free(c->seen_pieces);
+	memset(c, 0, sizeof(*c));
+}
+
+static int refuse(struct epochcheck *c, struct epochcheck_error *e, uint16_t code,
+		  const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static int refuse(struct epochcheck *c, struct epochcheck_error *e, uint16_t code,
+		  const char *format, ...)
+{
+	char text[WIRE_TEXT_MAX + 1];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	e->code = code;
+	if (c->inside)
+		wire_text_format(e->text, "epoch %" PRIu64 ": %s", c->epoch, text);
+	else
+		wire_text_format(e->text, "%s", text);
+	epochcheck_reset(c);
+	return -EPROTO;
+}
+
+static int refuse_format(struct epochcheck *c, struct epochcheck_error *e,
+			 const struct wire_error *wire)
+{
+	char text[WIRE_ERROR_TEXT_SIZE];
+
+	return refuse(c, e, WIRE_STREAM_ERROR_FORMAT, "%s",
+		      wire_error_text(wire, text, sizeof(text)));
+}
+
+/* ---- bitmaps */
+
+static size_t bitmap_words(uint64_t n_bits)
+{
+	return (size_t)((n_bits + 63) / 64);
+}
+
+static bool bit_get(const uint64_t *bits, uint64_t i)
+{
+	return bits[i / 64] >> (i % 64) & 1;
+}
+
+static void bit_set(uint64_t *bits, uint64_t i)
+{
+	bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+/* ---- geometry */
+
+/* "7.2" of "7.2.22 Debian ...": devices' migration formats may change between these only. */
+static size_t series_size(const char *version)
+{
+	size_t major = strspn(version, "0123456789");
+
+	if (version[major] != '.')
+		return major;
+	return major + 1 + strspn(version + major + 1, "0123456789");
+}
+
+int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_geometry *ours,
+			char ret_text[WIRE_TEXT_MAX + 1])
+{
+	char differs[WIRE_TEXT_MAX + 1];
+	size_t series = series_size(primary->qemu_version);
+
+	if (strcmp(primary->machine, ours->machine) != 0) {
+		wire_text_format(ret_text,
+				 "machine types differ: primary %s, standby %s; use the same -M in "
+				 "the [standby] command (%s if it says pc or q35 there)",
+				 primary->machine, ours->machine, primary->machine);
+		return -ESTALE;
+	}
+	if (series != series_size(ours->qemu_version) ||
+	    strncmp(primary->qemu_version, ours->qemu_version, series) != 0) {
+		wire_text_format(ret_text,
+				 "QEMU versions differ: primary %s, standby %s; install the same "
+				 "series on both hosts",
+				 primary->qemu_version, ours->qemu_version);
+		return -ESTALE;
+	}
+	if (wire_geometry_compare(primary, ours, differs) < 0) {
+		wire_text_format(ret_text,
+				 "the guests are built differently: %s; give the [standby] command "
+				 "the same -m, -smp and devices in the same order",
+				 differs);
+		return -ESTALE;
+	}
+	return 0;
+}
+
+static int on_geometry(struct epochcheck *c, const struct wire_frame *frame,
+		       const struct wire_geometry *ours, struct epochcheck_error *e)
+{
+	char text[WIRE_TEXT_MAX + 1];
+	struct wire_geometry g;
+	struct wire_error wire;
+	uint64_t *pages;
+
+	if (c->has_geometry && frame->h.generation == c->generation)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER, "a second GEOMETRY in one generation");
+	if (wire_geometry_decode(frame, &g, &wire) < 0)
+		return refuse_format(c, e, &wire);
+	if (ours && epochcheck_geometry(&g, ours, text) < 0)
+		return refuse(c, e, WIRE_STREAM_ERROR_GEOMETRY, "%s", text);
+	if (!c->seen_pieces)
+		c->seen_pieces = calloc(bitmap_words(PIECES_MAX), sizeof(*c->seen_pieces));
+	pages = c->seen_pages;
+	if (!pages || bitmap_words(wire_geometry_pages(&g)) != bitmap_words(c->n_pages))
+		pages = calloc(bitmap_words(wire_geometry_pages(&g)), sizeof(*pages));
+	if (!pages || !c->seen_pieces) {
+		(void)refuse(c, e, WIRE_STREAM_ERROR_LIMIT, "out of memory for the page bitmap");
+		return -ENOMEM;
+	}
+	if (pages != c->seen_pages)
+		free(c->seen_pages);
+	c->seen_pages = pages;
+	c->geometry = g;
+	c->n_pages = wire_geometry_pages(&g);
+	c->generation = frame->h.generation;
+	c->has_geometry = true;
+	c->inside = false;
+	return EPOCHCHECK_GEOMETRY;
+}
+
+/* ---- one epoch */
+
+static int on_begin(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
+{
+	bool full = frame->h.flags & WIRE_FLAG_FULL;
+	struct wire_epoch_begin begin;
+	struct wire_error wire;
+
+	if (c->inside)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
+			      "EPOCH_BEGIN of epoch %" PRIu64 " before its EPOCH_END",
+			      frame->h.epoch);
+	if (wire_epoch_begin_decode(frame, &begin, &wire) < 0)
+		return refuse_format(c, e, &wire);
+	if (frame->h.epoch != c->last_epoch + 1)
+		return refuse(c, e, WIRE_STREAM_ERROR_EPOCH,
+			      "epoch %" PRIu64 " begins, the standby's last is %" PRIu64,
+			      frame->h.epoch, c->last_epoch);
+	if (!full && begin.previous_epoch != c->last_epoch)
+		return refuse(c, e, WIRE_STREAM_ERROR_EPOCH,
+			      "epoch %" PRIu64 " stands on %" PRIu64
+			      ", the standby's last is %" PRIu64,
+			      frame->h.epoch, begin.previous_epoch, c->last_epoch);
+	if (!full && c->last_epoch == 0)
+		return refuse(c, e, WIRE_STREAM_ERROR_EPOCH,
+			      "the first epoch of a term must be FULL");
+	c->inside = true;
+	c->full = full;
+	c->epoch = frame->h.epoch;
+	c->has_device = false;
+	c->n_records = 0;
+	if (full) {
+		memset(c->seen_pages, 0, bitmap_words(c->n_pages) * sizeof(*c->seen_pages));
+		memset(c->seen_pieces, 0, bitmap_words(PIECES_MAX) * sizeof(*c->seen_pieces));
+	}
+	return EPOCHCHECK_BEGIN;
+}
+
+/* All records of a PAGES or DEVICE frame. */
+static int check_records(struct epochcheck *c, struct wire_record_iter *it, uint64_t *seen,
+			 uint32_t *n_records, struct epochcheck_error *e)
+{
+	struct wire_record record;
+	struct wire_error wire;
+	int r;
+
+	while ((r = wire_record_next(it, &record, &wire)) > 0) {
+		if (page_check(record.class, record.data, record.size) < 0)
+			return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
+				      "record of index %" PRIu32 ": its data are no page of class %u",
+				      record.index, record.class);
+		if (c->full && record.class != WIRE_CLASS_ZERO && record.class != WIRE_CLASS_RAW &&
+		    !bit_get(seen, record.index))
+			return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
+				      "record of index %" PRIu32
+				      ": a delta without a reference in a FULL epoch",
+				      record.index);
+		if (c->full)
+			bit_set(seen, record.index);
+		(*n_records)++;
+	}
+	return r < 0 ? refuse_format(c, e, &wire) : EPOCHCHECK_INSIDE;
+}
+
+static int on_pages(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
+{
+	struct wire_record_iter it;
+	struct wire_error wire;
+
+	if (wire_pages_begin(frame, c->n_pages, &it, &wire) < 0)
+		return refuse_format(c, e, &wire);
+	return check_records(c, &it, c->seen_pages, &c->n_records, e);
+}
+
+static int on_device(struct epochcheck *c, const struct wire_frame *frame,
+		     struct epochcheck_error *e)
+{
+	struct wire_record_iter it;
+	struct wire_error wire;
+	uint32_t uncounted = 0; /* EPOCH_END counts the records of PAGES only */
+
+	if (wire_device_begin(frame, &it, &wire) < 0)
+		return refuse_format(c, e, &wire);
+	if (c->has_device && it.blob_size != c->blob_bytes)
+		return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
+			      "DEVICE frames of one epoch name blob sizes %" PRIu32
+			      " and %" PRIu32,
+			      c->blob_bytes, it.blob_size);
+	c->has_device = true;
+	c->blob_bytes = it.blob_size;
+	return check_records(c, &it, c->seen_pieces, &uncounted, e);
+}
+
+static int on_end(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
+{
+	struct wire_epoch_end end;
+	struct wire_error wire;
+
+	if (wire_epoch_end_decode(frame, &end, &wire) < 0)
+		return refuse_format(c, e, &wire);
+	if (end.n_frames != c->n_frames || end.n_records != c->n_records ||
+	    end.payload_bytes != c->payload_bytes)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
+			      "EPOCH_END names %" PRIu32 " frames, %" PRIu32 " records, %" PRIu64
+			      " bytes; %" PRIu32 ", %" PRIu32 ", %" PRIu64 " came",
+			      end.n_frames, end.n_records, end.payload_bytes, c->n_frames,
+			      c->n_records, c->payload_bytes);
+	if (!c->has_device)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
+			      "no DEVICE frame: RAM without device state is no epoch");
+	c->last_epoch = c->epoch;
+	c->inside = false;
+	return EPOCHCHECK_COMPLETE;
+}
+
+static const struct {
+	uint8_t type;
+	bool inside; /* only within an epoch */
+	int (*handle)(struct epochcheck *c, const struct wire_frame *frame,
+		      struct epochcheck_error *e);
+} handlers[] = {
+	{WIRE_EPOCH_BEGIN, false, on_begin},
+	{WIRE_PAGES, true, on_pages},
+	{WIRE_DEVICE, true, on_device},
+	{WIRE_EPOCH_END, true, on_end},
+};
+
+/* Term, generation, place within the epoch: what does not depend on the type. 0: go on. */
+static int check_header(struct epochcheck *c, const struct wire_header *h,
+			struct epochcheck_error *e)
+{
+	if (h->term != c->term)
+		return refuse(c, e, WIRE_STREAM_ERROR_TERM,
+			      "%s of term %" PRIu64 ", the standby is in term %" PRIu64,
+			      wire_type_name(h->type), h->term, c->term);
+	if (!c->has_geometry)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER, "%s before GEOMETRY",
+			      wire_type_name(h->type));
+	if (h->generation != c->generation)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
+			      "%s of generation %" PRIu32 " before its GEOMETRY",
+			      wire_type_name(h->type), h->generation);
+	return 0;
+}
+
+static int check_place(struct epochcheck *c, const struct wire_header *h,
+		       struct epochcheck_error *e)
+{
+	if (!c->inside)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER, "%s before EPOCH_BEGIN",
+			      wire_type_name(h->type));
+	if (h->epoch != c->epoch)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER, "%s of epoch %" PRIu64,
+			      wire_type_name(h->type), h->epoch);
+	if (h->seq != c->n_frames)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
+			      "%s has number %" PRIu32 ", %" PRIu32 " was due",
+			      wire_type_name(h->type), h->seq, c->n_frames);
+	if (h->payload_size > c->bytes_max - c->payload_bytes)
+		return refuse(c, e, WIRE_STREAM_ERROR_LIMIT,
+			      "larger than the %" PRIu64
+			      " bytes that the standby may buffer; raise log_bytes_max",
+			      c->bytes_max);
+	return 0;
+}
+
+int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
+		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
+{
+	int r;
+
+	if (frame->h.term == c->term && c->has_geometry && frame->h.generation < c->generation)
+		return EPOCHCHECK_DROP;
+	if (frame->h.type == WIRE_GEOMETRY && frame->h.term == c->term)
+		return on_geometry(c, frame, ours, ret_error);
+	r = check_header(c, &frame->h, ret_error);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
+		if (handlers[i].type != frame->h.type)
+			continue;
+		if (handlers[i].inside)
+			r = check_place(c, &frame->h, ret_error);
+		if (r == 0)
+			r = handlers[i].handle(c, frame, ret_error);
+		if (r < 0)
+			return r;
+		if (r == EPOCHCHECK_BEGIN) {
+			c->n_frames = 0;
+			c->payload_bytes = 0;
+		}
+		c->n_frames++;
+		c->payload_bytes += frame->h.payload_size;
+		return r;
+	}
+	return refuse(c, ret_error, WIRE_STREAM_ERROR_ORDER, "%s has no place in an epoch stream",
+		      wire_type_name(frame->h.type));
+}

@@ -1,0 +1,83 @@
+/* epochcheck.h - is this sequence of frames a whole, well-formed epoch? Pure: frames in, verdict out.
+ *
+ * Why: an epoch is acknowledged only if applying it later cannot fail for what a peer sent. Everything
+ * that can be wrong with it is found here, frame by frame as it arrives, before it is stored.
+ *
+ * Where: epochlog.c (frames from the network, and again when a stored epoch is read back after a
+ * restart), fuzz target. Calls wire/msg.h, codec.
+ * Threads: one. Allocates two bitmaps when the geometry changes, nothing per frame.
+ *
+ *	             GEOMETRY(new generation)              EPOCH_BEGIN(last+1)
+ *	  [no stream] ───────────────────────► [between] ────────────────────► [inside] ─┐ PAGES, DEVICE
+ *	       ▲           any violation            ▲            EPOCH_END         │  ▲───┘
+ *	       └────────────────────────────────────┴──────────────────────────────┘
+ *
+ * A frame of an older generation is dropped (the gateway may have had it in its relay buffer).
+ */
+#ifndef STANDBY_EPOCHCHECK_H
+#define STANDBY_EPOCHCHECK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire/msg.h"
+
+/* Why an epoch or frame was refused: what goes into STREAM_ERROR. */
+struct epochcheck_error {
+	uint16_t code; /* enum wire_stream_error_code */
+	char text[WIRE_TEXT_MAX + 1];
+};
+
+enum epochcheck_verdict {
+	EPOCHCHECK_DROP	    = 0, /* of an older generation: forget it */
+	EPOCHCHECK_GEOMETRY = 1, /* a stream starts (again): an epoch begun before is void */
+	EPOCHCHECK_BEGIN    = 2, /* first frame of an epoch */
+	EPOCHCHECK_INSIDE   = 3, /* goes on */
+	EPOCHCHECK_COMPLETE = 4, /* EPOCH_END, all totals right */
+};
+
+struct epochcheck {
+	uint64_t term;	     /* frames of any other term are refused */
+	uint64_t last_epoch; /* last complete one of the term; 0: none */
+	uint64_t bytes_max;  /* payload of one epoch */
+
+	/* The stream; valid while has_geometry. */
+	bool has_geometry;
+	uint32_t generation;
+	struct wire_geometry geometry;
+	uint64_t n_pages;
+
+	/* The epoch; valid while inside. */
+	bool inside;
+	bool full;
+	bool has_device;
+	uint64_t epoch;
+	uint32_t n_frames; /* so far; also the next seq */
+	uint32_t n_records;
+	uint64_t payload_bytes;
+	uint32_t blob_bytes;   /* of its DEVICE frames */
+	uint64_t *seen_pages;  /* FULL: bitmap of the pages that have had a record, n_pages bits */
+	uint64_t *seen_pieces; /* FULL: the same for the blob's pieces */
+};
+
+/* @last_epoch: of @term. Owns nothing until the first GEOMETRY. */
+void epochcheck_init(struct epochcheck *c, uint64_t term, uint64_t last_epoch, uint64_t bytes_max);
+void epochcheck_done(struct epochcheck *c);
+
+/* Forget the stream and the epoch begun; the next frame must be GEOMETRY. Any generation will do. */
+void epochcheck_reset(struct epochcheck *c);
+
+/* Look at the next frame (header accepted by wire_frame_decode()).
+ * @ours: what the warm QEMU is; a GEOMETRY that differs is refused. NULL: not compared.
+ * >= 0: enum epochcheck_verdict; COMPLETE also moves last_epoch on.
+ * -EPROTO: refused, *ret_error says why; the stream is reset. -ENOMEM: the same, code LIMIT. */
+int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
+		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* 0 when a standby that is @ours can take over from @primary; -ESTALE with both values named. */
+int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_geometry *ours,
+			char ret_text[WIRE_TEXT_MAX + 1]) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,365 @@
+#include "standby/epochlog.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fd.h"
+#include "standby/apply.h"
+
+#define NAME_ROOM	48
+#define SPARE_BYTES_MAX (16u << 20) /* a larger file's tmpfs pages are given back */
+
+static const char *file_name(uint64_t epoch, const char *suffix, char name[NAME_ROOM])
+{
+	snprintf(name, NAME_ROOM, "epoch-%" PRIu64 ".%s", epoch, suffix);
+	return name;
+}
+
+/* ---- the file being written */
+
+static void drop_part(struct epochlog *log)
+{
+	char name[NAME_ROOM];
+
+	if (log->fd < 0 || log->pending)
+		return;
+	log->fd = fd_close(log->fd);
+	(void)unlinkat(log->rf->dir_fd, file_name(log->epoch, "part", name), 0); /* ignored at open */
+	log->stats.epochs_discarded++;
+}
+
+static int append(struct epochlog *log, const void *data, size_t size)
+{
+	int r = fd_write_all(log->fd, data, size);
+
+	if (r == 0)
+		log->bytes += size;
+	return r;
+}
+
+static int begin_part(struct epochlog *log, uint64_t epoch)
+{
+	char name[NAME_ROOM];
+
+	file_name(epoch, "part", name);
+	/* The file of an applied epoch has its tmpfs pages already. */
+	if (renameat(log->rf->dir_fd, "spare", log->rf->dir_fd, name) < 0 && errno != ENOENT)
+		return -errno;
+	log->fd = openat(log->rf->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (log->fd < 0)
+		return -errno;
+	log->epoch = epoch;
+	log->bytes = 0;
+	return append(log, log->geometry_frame, log->geometry_size);
+}
+
+static int complete_part(struct epochlog *log)
+{
+	char part[NAME_ROOM], complete[NAME_ROOM];
+
+	ramfile_step(log->rf);
+	if (renameat(log->rf->dir_fd, file_name(log->epoch, "part", part), log->rf->dir_fd,
+		     file_name(log->epoch, "complete", complete)) < 0)
+		return -errno;
+	ramfile_step(log->rf);
+	log->pending = log->epoch;
+	log->stats.epochs_complete++;
+	log->stats.epochs_full += log->check.full;
+	log->stats.bytes_buffered += log->bytes;
+	return 0;
+}
+
+static int store(struct epochlog *log, const struct wire_frame *frame, int verdict)
+{
+	int r;
+
+	switch (verdict) {
+	case EPOCHCHECK_GEOMETRY:
+		drop_part(log);
+		log->geometry_size = wire_frame_size(frame);
+		memcpy(log->geometry_frame, wire_frame_start(frame), log->geometry_size);
+		return 0;
+	case EPOCHCHECK_BEGIN:
+		r = epochlog_apply(log);
+		if (r == 0)
+			r = begin_part(log, frame->h.epoch);
+		if (r < 0)
+			return r;
+		break;
+	case EPOCHCHECK_INSIDE:
+	case EPOCHCHECK_COMPLETE:
+		break;
+	default:
+		log->stats.frames_dropped++;
+		return 0;
+	}
+	r = append(log, wire_frame_start(frame), wire_frame_size(frame));
+	FAULT_POINT(FAULT_STANDBY_BUFFERING);
+	if (r == 0 && verdict == EPOCHCHECK_COMPLETE)
+		r = complete_part(log);
+	return r;
+}
+
+int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
+		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
+{
+	uint64_t last = log->check.last_epoch;
+	int verdict = epochcheck_frame(&log->check, frame, ours, ret_error);
+	int r;
+
+	if (verdict < 0) {
+		drop_part(log);
+		log->stats.epochs_refused++;
+		return verdict;
+	}
+	r = store(log, frame, verdict);
+	if (r < 0) {
+		log->check.last_epoch = last;
+		epochcheck_reset(&log->check);
+		drop_part(log);
+		log->stats.epochs_refused++;
+		ret_error->code = WIRE_STREAM_ERROR_APPLY;
+		wire_text_format(ret_error->text,
+				 "the standby cannot store epoch %" PRIu64 " in %s: %s%s",
+				 frame->h.epoch, log->rf->dir, strerror(-r),
+				 r == -ENOSPC ? "; enlarge that tmpfs" : "");
+		return r;
+	}
+	return verdict == EPOCHCHECK_COMPLETE;
+}
+
+/* ---- the complete file */
+
+static void remove_complete(struct epochlog *log)
+{
+	char name[NAME_ROOM];
+	int r = -1;
+
+	file_name(log->pending, "complete", name);
+	ramfile_step(log->rf);
+	if (log->bytes <= SPARE_BYTES_MAX)
+		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
+	if (r < 0)
+		(void)unlinkat(log->rf->dir_fd, name, 0); /* not newer than meta: ignored at open */
+}
+
+static int apply_mapped(struct epochlog *log, const uint8_t *data, size_t size)
+{
+	struct ramfile_meta meta = log->rf->meta;
+	uint64_t n_pages = 0;
+	int r;
+
+	r = apply_epoch(log->rf, data, size, &n_pages);
+	if (r < 0)
+		return r;
+	meta.applied_epoch = log->pending;
+	r = ramfile_store_meta(log->rf, &meta);
+	if (r == 0)
+		log->stats.pages_applied += n_pages;
+	return r;
+}
+
+static void note_time(struct epochlog_stats *stats, uint64_t took_ns)
+{
+	stats->n_applied++;
+	stats->apply_last_ns = took_ns;
+	stats->apply_total_ns += took_ns;
+	if (took_ns > stats->apply_max_ns)
+		stats->apply_max_ns = took_ns;
+}
+
+int epochlog_apply(struct epochlog *log)
+{
+	uint64_t begin_ns = clock_mono_ns();
+	void *data;
+	int r;
+
+	if (!log->pending)
+		return 0;
+	data = mmap(NULL, log->bytes, PROT_READ, MAP_SHARED, log->fd, 0);
+	if (data == MAP_FAILED)
+		return -errno;
+	r = apply_mapped(log, data, log->bytes);
+	(void)munmap(data, log->bytes); /* fails on bad arguments only */
+	if (r < 0)
+		return r;
+	remove_complete(log);
+	log->fd = fd_close(log->fd);
+	log->pending = 0;
+	note_time(&log->stats, clock_mono_ns() - begin_ns);
+	return 0;
+}
+
+/* ---- open */
+
+/* Is @name "epoch-N.SUFFIX" as we write it? */
+static bool parse_name(const char *name, const char *suffix, uint64_t *ret_epoch)
+{
+	char again[NAME_ROOM];
+	uint64_t epoch;
+
+	if (sscanf(name, "epoch-%" SCNu64, &epoch) != 1)
+		return false;
+	if (strcmp(file_name(epoch, suffix, again), name) != 0)
+		return false;
+	*ret_epoch = epoch;
+	return true;
+}
+
+/* Does the complete epoch in @fd follow on the copy? 1: yes; 0: it is of the past; -errno. */
+static int inspect_complete(struct epochlog *log, int fd, uint64_t size)
+{
+	const struct ramfile_meta *meta = &log->rf->meta;
+	struct apply_info info;
+	void *data;
+	int r;
+
+	if (size == 0)
+		return -EBADMSG;
+	data = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+	if (data == MAP_FAILED)
+		return -errno;
+	r = apply_check(data, size, meta->term, &info);
+	(void)munmap(data, size); /* fails on bad arguments only */
+	if (r == -ESTALE)
+		return 0;
+	if (r < 0)
+		return r;
+	if (info.epoch <= meta->applied_epoch)
+		return 0;
+	return info.full || (meta->applied_epoch && info.previous_epoch == meta->applied_epoch);
+}
+
+static int adopt_complete(struct epochlog *log, const char *name, uint64_t epoch)
+{
+	int fd = openat(log->rf->dir_fd, name, O_RDWR | O_CLOEXEC);
+	struct stat st;
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = fstat(fd, &st) < 0 ? -errno : inspect_complete(log, fd, (uint64_t)st.st_size);
+	if (r <= 0) {
+		fd_close(fd);
+		if (r == 0 && unlinkat(log->rf->dir_fd, name, 0) < 0)
+			r = -errno;
+		return r;
+	}
+	log->fd = fd;
+	log->pending = epoch;
+	log->bytes = (uint64_t)st.st_size;
+	return epochlog_apply(log);
+}
+
+static int scan(struct epochlog *log, bool (*wanted)(const char *name, uint64_t *ret_epoch),
+		int (*handle)(struct epochlog *log, const char *name, uint64_t epoch))
+{
+	DIR *dir = opendir(log->rf->dir);
+	struct dirent *entry;
+	uint64_t epoch;
+	int r = 0;
+
+	if (!dir)
+		return -errno;
+	while (r == 0 && (entry = readdir(dir))) {
+		if (wanted(entry->d_name, &epoch))
+			r = handle(log, entry->d_name, epoch);
+	}
+	closedir(dir);
+	return r;
+}
+
+static bool is_complete(const char *name, uint64_t *ret_epoch)
+{
+	return parse_name(name, "complete", ret_epoch);
+}
+
+static bool is_leftover(const char *name, uint64_t *ret_epoch)
+{
+	*ret_epoch = 0;
+	return strcmp(name, "spare") == 0 || parse_name(name, "part", ret_epoch);
+}
+
+static bool is_epoch_file(const char *name, uint64_t *ret_epoch)
+{
+	return is_leftover(name, ret_epoch) || is_complete(name, ret_epoch);
+}
+
+static int remove_file(struct epochlog *log, const char *name, uint64_t epoch)
+{
+	(void)epoch;
+	return unlinkat(log->rf->dir_fd, name, 0) < 0 ? -errno : 0;
+}
+
+static void init_check(struct epochlog *log)
+{
+	epochcheck_init(&log->check, log->rf->meta.term, log->rf->meta.applied_epoch,
+			log->bytes_max);
+}
+
+int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
+{
+	int r;
+
+	memset(log, 0, sizeof(*log));
+	log->rf = rf;
+	log->fd = -1;
+	log->bytes_max = bytes_max;
+	r = scan(log, is_leftover, remove_file);
+	if (r == 0 && rf->meta.phase == RAMFILE_COPY)
+		r = scan(log, is_complete, adopt_complete);
+	if (r < 0) {
+		log->fd = fd_close(log->fd);
+		return r;
+	}
+	init_check(log);
+	return 0;
+}
+
+void epochlog_reset(struct epochlog *log)
+{
+	drop_part(log);
+	epochcheck_reset(&log->check);
+}
+
+void epochlog_close(struct epochlog *log)
+{
+	if (!log->rf)
+		return;
+	drop_part(log);
+	log->fd = fd_close(log->fd);
+	epochcheck_done(&log->check);
+	log->rf = NULL;
+}
+
+int epochlog_set_term(struct epochlog *log, uint64_t term)
+{
+	struct ramfile_meta meta = {.term = term, .phase = RAMFILE_COPY};
+	int r;
+
+	r = ramfile_store_meta(log->rf, &meta);
+	if (r < 0)
+		return r;
+	drop_part(log);
+	log->fd = fd_close(log->fd);
+	log->pending = 0;
+	epochcheck_done(&log->check);
+	init_check(log);
+	/* What is left of the old term is ignored by its term. */
+	(void)scan(log, is_epoch_file, remove_file);
+	return 0;
+}
+
+uint64_t epochlog_complete(const struct epochlog *log)
+{
+	return log->check.last_epoch;
+}

@@ -1,0 +1,108 @@
+/* keeper.h - inside of struct standby. For this room's standby.c, orders.c and stream.c only.
+ *
+ * Threads: everything belongs to the standby's thread but what `lock` guards.
+ */
+#ifndef STANDBY_KEEPER_H
+#define STANDBY_KEEPER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "link/link.h"
+#include "standby/epochlog.h"
+#include "standby/promote.h"
+#include "standby/qemu.h"
+#include "standby/ramfile.h"
+#include "standby/standby.h"
+
+#define KEEPER_BACKOFF_MIN_NS (100 * CLOCK_NS_PER_MS)
+
+/* Doubles with each failure up to its maximum. */
+struct keeper_backoff {
+	uint64_t next_ns;  /* not before; 0: at once */
+	uint64_t delay_ns; /* after the next failure */
+	uint64_t max_ns;
+};
+
+enum keeper_order {
+	KEEPER_START   = 1,
+	KEEPER_PROMOTE = 2,
+	KEEPER_STOP    = 3,
+	KEEPER_FENCE   = 4,
+};
+
+/* An order on its way through the thread; lives on the caller's stack. */
+struct keeper_command {
+	enum keeper_order order;
+	uint64_t term;
+	uint64_t epoch; /* PROMOTE: lowest acceptable */
+	bool purge;	/* STOP */
+
+	/* Valid when done. */
+	bool done;
+	int result;
+	uint64_t ret_epoch;
+	char text[STANDBY_TEXT_MAX];
+
+	struct keeper_command *next;
+};
+
+struct standby {
+	struct standby_config config;
+	uint64_t log_bytes_max;
+	struct ramfile rf;
+	struct epochlog log;
+	struct qemu qemu;
+	struct promote_times times;
+
+	enum standby_state state;
+	bool want_qemu;	  /* start it again when it ends */
+	bool want_stream; /* epochs are welcome */
+	uint64_t promise_term; /* newest term a promotion was accepted for: none older is served */
+	bool guest_ended;
+	bool dirty;	  /* the snapshot is behind */
+	char text[STANDBY_TEXT_MAX];
+	uint64_t n_qemu_starts;
+
+	struct link *link; /* NULL: not connected */
+	struct keeper_backoff link_backoff;
+	struct keeper_backoff qemu_backoff;
+	uint64_t n_connects;
+
+	pthread_t thread;
+	int wake_fd; /* eventfd: a command or the end */
+
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t command_done;
+	struct keeper_command *commands; /* oldest first */
+	bool closing;
+	struct standby_status status; /* snapshot */
+};
+
+/* The one place that changes the state; logs old -> new. */
+void keeper_set_state(struct standby *sb, enum standby_state state);
+/* What a person needs to know now; "" clears. */
+void keeper_set_text(struct standby *sb, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+void keeper_backoff_reset(struct keeper_backoff *b);
+void keeper_backoff_failed(struct keeper_backoff *b, uint64_t now_ns);
+
+/* orders.c: carry out @command; result and text are set. */
+void keeper_carry_out(struct standby *sb, struct keeper_command *command);
+/* Find out what an earlier agent left, and go on with it. */
+void keeper_resume(struct standby *sb);
+/* QEMU has exited or is to be started again. */
+void keeper_check_qemu(struct standby *sb, uint64_t now_ns);
+/* WARM or READY, by what is held. */
+void keeper_set_warm(struct standby *sb);
+
+/* stream.c: connect when it is time; blocks up to 1 s. */
+void keeper_stream_connect(struct standby *sb, uint64_t now_ns);
+/* Take what has arrived, a bounded number of frames. True: there may be more right now. */
+bool keeper_stream_run(struct standby *sb);
+void keeper_stream_close(struct standby *sb);
+
+#endif

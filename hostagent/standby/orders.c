@@ -1,0 +1,321 @@
+/* The gateway's orders, and what happens to QEMU without one. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "standby/keeper.h"
+
+_Static_assert(STANDBY_TEXT_MAX == QEMU_TEXT_MAX, "texts are passed on");
+
+void keeper_set_warm(struct standby *sb)
+{
+	keeper_set_state(sb, epochlog_complete(&sb->log) ? STANDBY_STATE_READY
+							 : STANDBY_STATE_WARM);
+}
+
+/* ---- QEMU */
+
+static int start_qemu(struct standby *sb, char *text)
+{
+	int r;
+
+	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
+	if (r < 0) {
+		snprintf(text, STANDBY_TEXT_MAX, "cannot reserve %" PRIu64 " MiB of guest RAM in %s: %s%s",
+			 sb->qemu.cmdline.ram_bytes >> 20, sb->rf.dir, strerror(-r),
+			 r == -ENOSPC ? "; enlarge that tmpfs" : "");
+		return r;
+	}
+	keeper_set_state(sb, STANDBY_STATE_STARTING);
+	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, text);
+	if (r < 0)
+		return r;
+	if (!sb->qemu.adopted)
+		sb->n_qemu_starts++;
+	log_info("vm=%s QEMU pid %d is warm%s", sb->config.vm, (int)sb->qemu.pid,
+		 sb->qemu.adopted ? ", adopted" : "");
+	keeper_backoff_reset(&sb->qemu_backoff);
+	keeper_set_text(sb, "%s", "");
+	keeper_set_warm(sb);
+	return 0;
+}
+
+static void guest_has_ended(struct standby *sb, const char *why)
+{
+	sb->guest_ended = true;
+	log_error("vm=%s the promoted guest has ended: %s", sb->config.vm, why);
+	keeper_set_text(sb, "the promoted guest has ended: %s", why);
+	keeper_set_state(sb, STANDBY_STATE_FAILED);
+}
+
+static void restart_qemu(struct standby *sb, uint64_t now_ns)
+{
+	char text[STANDBY_TEXT_MAX];
+	int r;
+
+	if (!sb->want_qemu || sb->qemu.pid > 0 || now_ns < sb->qemu_backoff.next_ns)
+		return;
+	r = start_qemu(sb, text);
+	if (r < 0) {
+		log_warn("vm=%s QEMU does not start: %s", sb->config.vm, text);
+		keeper_set_text(sb, "%s", text);
+		keeper_backoff_failed(&sb->qemu_backoff, clock_mono_ns());
+	}
+}
+
+void keeper_check_qemu(struct standby *sb, uint64_t now_ns)
+{
+	char text[STANDBY_TEXT_MAX];
+
+	if (qemu_exited(&sb->qemu, text)) {
+		sb->dirty = true;
+		if (sb->rf.meta.phase != RAMFILE_COPY) {
+			guest_has_ended(sb, text);
+			return;
+		}
+		log_warn("vm=%s the warm %s", sb->config.vm, text);
+		keeper_set_text(sb, "the warm %s; starting it again", text);
+		keeper_set_state(sb, sb->want_qemu ? STANDBY_STATE_STARTING : STANDBY_STATE_IDLE);
+		keeper_backoff_failed(&sb->qemu_backoff, now_ns);
+	}
+	restart_qemu(sb, now_ns);
+}
+
+/* ---- START */
+
+/* May a copy live here, or does a guest? 0; -EBUSY. */
+static int check_no_guest(struct standby *sb, char *text)
+{
+	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
+		return 0;
+	snprintf(text, STANDBY_TEXT_MAX,
+		 "the guest itself runs here (QEMU pid %d, promoted in term %" PRIu64
+		 "); it cannot be its own standby",
+		 (int)sb->qemu.pid, sb->rf.meta.term);
+	return -EBUSY;
+}
+
+/* Enter @term: what is held of an older one could only rewind the guest. */
+static int enter_term(struct standby *sb, uint64_t term, char *text)
+{
+	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
+	int r;
+
+	if (term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY && !resized)
+		return 0;
+	keeper_stream_close(sb);
+	r = epochlog_set_term(&sb->log, term);
+	if (r < 0)
+		snprintf(text, STANDBY_TEXT_MAX, "cannot enter term %" PRIu64 ": %s", term,
+			 strerror(-r));
+	return r;
+}
+
+static int do_start(struct standby *sb, struct keeper_command *c)
+{
+	int r;
+
+	if (c->term < sb->rf.meta.term || c->term < sb->promise_term) {
+		snprintf(c->text, sizeof(c->text),
+			 "term %" PRIu64 " is older than term %" PRIu64 ", which was accepted here",
+			 c->term,
+			 sb->promise_term > sb->rf.meta.term ? sb->promise_term : sb->rf.meta.term);
+		return -ESTALE;
+	}
+	r = check_no_guest(sb, c->text);
+	if (r == 0)
+		r = enter_term(sb, c->term, c->text);
+	if (r < 0)
+		return r;
+	sb->guest_ended = false;
+	r = start_qemu(sb, c->text);
+	if (r < 0) {
+		keeper_set_text(sb, "%s", c->text);
+		keeper_set_state(sb, STANDBY_STATE_FAILED);
+		return r;
+	}
+	sb->want_qemu = true;
+	sb->want_stream = true;
+	keeper_backoff_reset(&sb->link_backoff);
+	return 0;
+}
+
+/* ---- PROMOTE */
+
+static int already_promoted(struct standby *sb, struct keeper_command *c)
+{
+	if (sb->rf.meta.phase == RAMFILE_RUNNING && sb->qemu.pid > 0) {
+		c->ret_epoch = sb->rf.meta.applied_epoch;
+		return 1;
+	}
+	if (sb->rf.meta.phase == RAMFILE_PROMOTED && qemu_find(&sb->qemu) == 0)
+		return 0;
+	snprintf(c->text, sizeof(c->text),
+		 "the guest was promoted here in term %" PRIu64 ", but its QEMU has ended",
+		 sb->rf.meta.term);
+	return -EIO;
+}
+
+/* One try. On failure with the copy intact QEMU is ended, so that the next try has a fresh one. */
+static int try_promote(struct standby *sb, struct keeper_command *c, uint64_t deadline_ns)
+{
+	int r = 0;
+
+	if (sb->rf.meta.phase == RAMFILE_COPY && !(sb->qemu.pid > 0 && sb->qemu.qmp))
+		r = start_qemu(sb, c->text);
+	keeper_set_state(sb, STANDBY_STATE_PROMOTING);
+	if (r == 0)
+		r = promote_guest(&sb->log, &sb->qemu, c->term, deadline_ns, &sb->times, c->text);
+	if (r < 0 && sb->rf.meta.phase == RAMFILE_COPY && qemu_kill(&sb->qemu) < 0)
+		log_error("vm=%s QEMU pid %d cannot be killed", sb->config.vm, (int)sb->qemu.pid);
+	return r;
+}
+
+static int do_promote(struct standby *sb, struct keeper_command *c)
+{
+	uint64_t deadline_ns =
+		clock_mono_ns() + sb->config.promote_timeout_ms * CLOCK_NS_PER_MS;
+	char died[STANDBY_TEXT_MAX];
+	int r;
+
+	r = promote_check(&sb->log, c->term, c->epoch, c->text);
+	if (r == -EALREADY) {
+		r = already_promoted(sb, c);
+		if (r != 0)
+			return r < 0 ? r : 0;
+	} else if (r < 0) {
+		return r;
+	}
+	/* Accepted: the old term ends here, whatever comes of it. */
+	sb->promise_term = c->term;
+	sb->want_stream = false;
+	keeper_stream_close(sb);
+	(void)qemu_exited(&sb->qemu, died); /* if it has, the first try starts another */
+	r = try_promote(sb, c, deadline_ns);
+	if (r == -EIO && clock_mono_ns() < deadline_ns) {
+		log_warn("vm=%s promotion failed, trying once more: %s", sb->config.vm, c->text);
+		r = try_promote(sb, c, deadline_ns);
+	}
+	if (r < 0) {
+		log_error("vm=%s term=%" PRIu64 " promotion failed: %s", sb->config.vm, c->term,
+			  c->text);
+		keeper_set_text(sb, "promotion failed: %s", c->text);
+		keeper_set_state(sb, STANDBY_STATE_FAILED);
+		sb->want_qemu = false; /* the next order starts one */
+		return r;
+	}
+	sb->want_qemu = false;
+	keeper_set_text(sb, "%s", "");
+	keeper_set_state(sb, STANDBY_STATE_RUNNING);
+	c->ret_epoch = sb->rf.meta.applied_epoch;
+	log_info("epoch=%" PRIu64 " vm=%s promoted in term %" PRIu64 " in %" PRIu64 " us",
+		 c->ret_epoch, sb->config.vm, c->term, sb->times.total_ns / CLOCK_NS_PER_US);
+	return 0;
+}
+
+/* ---- STOP, FENCE */
+
+static int do_stop(struct standby *sb, struct keeper_command *c)
+{
+	int r = check_no_guest(sb, c->text);
+
+	if (r < 0)
+		return r;
+	sb->want_qemu = sb->want_stream = false;
+	keeper_stream_close(sb);
+	r = qemu_end(&sb->qemu, c->text);
+	if (r < 0)
+		return r;
+	if (c->purge && sb->rf.meta.phase == RAMFILE_COPY) {
+		r = epochlog_set_term(&sb->log, sb->rf.meta.term);
+		if (r == 0)
+			r = ramfile_purge(&sb->rf);
+	}
+	if (r < 0) {
+		snprintf(c->text, sizeof(c->text), "cannot stop the standby: %s", strerror(-r));
+		return r;
+	}
+	keeper_set_text(sb, "%s", "");
+	keeper_set_state(sb, STANDBY_STATE_IDLE);
+	return 0;
+}
+
+static int do_fence(struct standby *sb, struct keeper_command *c)
+{
+	int r;
+
+	if (c->term <= sb->rf.meta.term) {
+		snprintf(c->text, sizeof(c->text),
+			 "term %" PRIu64 " is not newer than term %" PRIu64 ", which is held here",
+			 c->term, sb->rf.meta.term);
+		return c->term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY ? 0
+											 : -ESTALE;
+	}
+	sb->want_qemu = sb->want_stream = false;
+	keeper_stream_close(sb);
+	if (sb->rf.meta.phase != RAMFILE_COPY && qemu_find(&sb->qemu) == 0)
+		r = qemu_kill(&sb->qemu);
+	else
+		r = qemu_end(&sb->qemu, c->text);
+	if (r == 0)
+		r = epochlog_set_term(&sb->log, c->term);
+	if (r < 0) {
+		if (!*c->text)
+			snprintf(c->text, sizeof(c->text), "cannot end the guest: %s",
+				 strerror(-r));
+		return r;
+	}
+	sb->guest_ended = false;
+	keeper_set_text(sb, "%s", "");
+	keeper_set_state(sb, STANDBY_STATE_IDLE);
+	return 0;
+}
+
+void keeper_carry_out(struct standby *sb, struct keeper_command *command)
+{
+	static int (*const handlers[])(struct standby *, struct keeper_command *) = {
+		[KEEPER_START] = do_start,
+		[KEEPER_PROMOTE] = do_promote,
+		[KEEPER_STOP] = do_stop,
+		[KEEPER_FENCE] = do_fence,
+	};
+
+	command->text[0] = '\0';
+	command->result = handlers[command->order](sb, command);
+	sb->dirty = true;
+}
+
+/* ---- after an agent's restart */
+
+static void resume_promoted(struct standby *sb)
+{
+	if (qemu_find(&sb->qemu) < 0) {
+		guest_has_ended(sb, "its QEMU is gone");
+		return;
+	}
+	if (sb->rf.meta.phase == RAMFILE_RUNNING) {
+		qemu_release_monitor(&sb->qemu);
+		keeper_set_state(sb, STANDBY_STATE_RUNNING);
+		return;
+	}
+	keeper_set_text(sb, "the agent ended in the middle of the promotion in term %" PRIu64
+			    "; the same order, given again, completes it",
+			sb->rf.meta.term);
+	keeper_set_state(sb, STANDBY_STATE_PROMOTING);
+}
+
+void keeper_resume(struct standby *sb)
+{
+	struct keeper_command start = {.order = KEEPER_START, .term = sb->rf.meta.term};
+
+	if (sb->rf.meta.phase != RAMFILE_COPY) {
+		resume_promoted(sb);
+	} else if (sb->rf.meta.term && qemu_is_left(&sb->qemu)) {
+		keeper_carry_out(sb, &start);
+		if (start.result < 0)
+			log_warn("vm=%s cannot resume: %s", sb->config.vm, start.text);
+	}
+}

@@ -1,0 +1,287 @@
+#include "standby/promote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "vmm/guestmem.h"
+
+AUTO_DEFINE(json_t *, json_decref)
+
+/* What one promotion carries from step to step. */
+struct promotion {
+	struct epochlog *log;
+	struct ramfile *rf;
+	struct qemu *q;
+	uint64_t term;
+	uint64_t deadline_ns;
+	struct promote_times times;
+	char *text;
+};
+
+static int fail(struct promotion *p, int error, const char *what, const char *why)
+{
+	snprintf(p->text, QEMU_TEXT_MAX, "%s: %.800s", what, why);
+	return error;
+}
+
+static uint64_t left_ns(const struct promotion *p)
+{
+	uint64_t now_ns = clock_mono_ns();
+
+	return now_ns < p->deadline_ns ? p->deadline_ns - now_ns : 0;
+}
+
+int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch, char *ret_text)
+{
+	const struct ramfile_meta *meta = &log->rf->meta;
+	uint64_t held = epochlog_complete(log);
+
+	if (meta->phase != RAMFILE_COPY && meta->term == term)
+		return -EALREADY;
+	if (term <= meta->term) {
+		snprintf(ret_text, QEMU_TEXT_MAX,
+			 "term %" PRIu64 " is not newer than term %" PRIu64 ", which is held here",
+			 term, meta->term);
+		return -ESTALE;
+	}
+	if (meta->phase != RAMFILE_COPY) {
+		snprintf(ret_text, QEMU_TEXT_MAX,
+			 "the guest was promoted here already, in term %" PRIu64, meta->term);
+		return -ESTALE;
+	}
+	if (held == 0) {
+		snprintf(ret_text, QEMU_TEXT_MAX,
+			 "no complete epoch is held: there is nothing to go on from");
+		return -ENODATA;
+	}
+	if (held < min_epoch) {
+		snprintf(ret_text, QEMU_TEXT_MAX,
+			 "the last complete epoch is %" PRIu64 ", at least %" PRIu64
+			 " is asked for: clients have seen replies that this copy forgets",
+			 held, min_epoch);
+		return -ENODATA;
+	}
+	return 0;
+}
+
+/* ---- steps */
+
+static int step_apply(struct promotion *p)
+{
+	int r = epochlog_apply(p->log);
+
+	if (r < 0)
+		return fail(p, r, "cannot apply the last complete epoch", strerror(-r));
+	return 0;
+}
+
+/* With -incoming QEMU leaves its ROMs empty: a migration would fill them. Without this the guest
+ * goes on, but never boots again. */
+static int step_rom(struct promotion *p)
+{
+	struct guestmem *mem = NULL;
+	struct vmm_error error;
+	int r;
+
+	r = guestmem_open(p->q->info.pid, p->q->info.blocks, p->q->info.n_blocks, &mem, &error);
+	if (r < 0)
+		return fail(p, r, "cannot write the ROM blocks", error.text);
+	for (uint32_t i = 0; r == 0 && i < p->q->info.n_blocks; i++) {
+		const struct vmm_block *b = &p->q->info.blocks[i];
+		struct page_range range = {b->first_page, b->n_pages};
+		const uint8_t *page = ramfile_page(p->rf, b->first_page);
+
+		if (b->kind == VMM_BLOCK_ROM)
+			r = page ? guestmem_write(mem, &range, 1, page) : -EINVAL;
+	}
+	mem = guestmem_close(mem);
+	if (r < 0)
+		return fail(p, r, "cannot write the ROM blocks", strerror(-r));
+	return 0;
+}
+
+/* Events of the incoming migration. */
+struct load_state {
+	bool completed;
+	bool failed;
+};
+
+static void on_event(void *context, const char *event, const json_t *data)
+{
+	struct load_state *load = context;
+	const char *status = json_string_value(json_object_get(data, "status"));
+
+	if (strcmp(event, "MIGRATION") != 0 || !status)
+		return;
+	load->completed |= strcmp(status, "completed") == 0;
+	load->failed |= strcmp(status, "failed") == 0;
+}
+
+static int wait_loaded(struct promotion *p, struct load_state *load)
+{
+	struct pollfd fds[2] = {{.fd = qmp_fd(p->q->qmp), .events = POLLIN},
+				{.fd = p->q->pidfd, .events = POLLIN}};
+	char died[QEMU_TEXT_MAX];
+
+	while (!load->completed && !load->failed) {
+		int n = poll(fds, 2, clock_poll_ms(clock_mono_ns(), p->deadline_ns));
+
+		if (n == 0)
+			return fail(p, -ETIMEDOUT, "QEMU did not load the device state in time",
+				    "see promote_timeout_ms");
+		if (n > 0 && qmp_pump(p->q->qmp) < 0)
+			load->failed = true;
+	}
+	if (load->completed)
+		return 0;
+	/* A QEMU that cannot load ends; its log says why. */
+	(void)poll(&fds[1], 1, 500);
+	if (qemu_exited(p->q, died))
+		return fail(p, -EIO, "QEMU did not take the device state", died);
+	return fail(p, -EIO, "QEMU did not take the device state", "the migration failed");
+}
+
+static int step_load(struct promotion *p)
+{
+	AUTO_CLOSE int fd = openat(p->rf->dir_fd, "device", O_RDONLY | O_CLOEXEC);
+	struct load_state load = {false, false};
+	struct qmp *qmp = p->q->qmp;
+	int r;
+
+	if (fd < 0)
+		return fail(p, -errno, "cannot open the device state", strerror(errno));
+	qmp_set_event_handler(qmp, on_event, &load);
+	r = qmp_send_with_fd(qmp, "getfd", json_pack("{s:s}", "fdname", "holdfast-device"), fd);
+	if (r == 0)
+		r = qmp_send(qmp, "migrate-incoming",
+			     json_pack("{s:s}", "uri", "fd:holdfast-device"));
+	if (r == 0)
+		r = qmp_wait(qmp, left_ns(p), NULL);
+	if (r == 0)
+		r = qmp_wait(qmp, left_ns(p), NULL);
+	if (r < 0) {
+		r = fail(p, r == -ETIMEDOUT ? r : -EIO, "QEMU: migrate-incoming", qmp_error(qmp));
+	} else {
+		r = wait_loaded(p, &load);
+	}
+	if (p->q->qmp)
+		qmp_set_event_handler(p->q->qmp, NULL, NULL);
+	return r;
+}
+
+static int step_record(struct promotion *p)
+{
+	struct ramfile_meta meta = p->rf->meta;
+	int r;
+
+	meta.term = p->term;
+	meta.phase = RAMFILE_PROMOTED;
+	r = ramfile_store_meta(p->rf, &meta);
+	if (r < 0)
+		return fail(p, r, "cannot record the new term", strerror(-r));
+	return 0;
+}
+
+static int step_cont(struct promotion *p)
+{
+	int r = qmp_execute(p->q->qmp, "cont", NULL, left_ns(p), NULL);
+
+	if (r < 0)
+		return fail(p, -ESRCH, "QEMU: cont", qmp_error(p->q->qmp));
+	return 0;
+}
+
+typedef int (*step_function)(struct promotion *p);
+
+static int timed(struct promotion *p, step_function step, uint64_t *ret_ns)
+{
+	uint64_t begin_ns = clock_mono_ns();
+	int r = step(p);
+
+	*ret_ns = clock_mono_ns() - begin_ns;
+	return r;
+}
+
+/* Phase PROMOTED: an earlier agent died around `cont`. Only a QEMU that waits may be continued. */
+static int check_waits(struct promotion *p)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+	const char *status;
+	int r;
+
+	if (!p->q->qmp)
+		return fail(p, -ESRCH, "the promoted QEMU cannot be asked",
+			    "another client holds its monitor");
+	r = qmp_execute(p->q->qmp, "query-status", NULL, left_ns(p), &answer);
+	if (r < 0)
+		return fail(p, -ESRCH, "QEMU: query-status", qmp_error(p->q->qmp));
+	status = json_string_value(json_object_get(answer, "status"));
+	if (!status || (strcmp(status, "paused") != 0 && strcmp(status, "running") != 0))
+		return fail(p, -ESRCH, "the promoted QEMU neither runs nor waits",
+			    status ? status : "?");
+	return 0;
+}
+
+/* The guest runs: nothing from here on may report a failure of the promotion. */
+static void finish(struct promotion *p)
+{
+	struct ramfile_meta meta = p->rf->meta;
+	int r;
+
+	meta.phase = RAMFILE_RUNNING;
+	r = ramfile_store_meta(p->rf, &meta);
+	if (r < 0)
+		log_error("term=%" PRIu64 " cannot record that the guest runs: %s, ignoring",
+			  p->term, strerror(-r));
+	/* Switches learn the new place of the guest's MACs; a lost round is made up by the next. */
+	r = qmp_execute(p->q->qmp, "announce-self",
+			json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds", 5,
+				  "step", 100),
+			left_ns(p), NULL);
+	if (r < 0)
+		log_warn("term=%" PRIu64 " announce-self: %s, ignoring", p->term,
+			 qmp_error(p->q->qmp));
+	qemu_release_monitor(p->q);
+}
+
+int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t deadline_ns,
+		  struct promote_times *ret_times, char *ret_text)
+{
+	struct promotion p = {.log = log, .rf = log->rf, .q = q, .term = term,
+			      .deadline_ns = deadline_ns, .text = ret_text};
+	uint64_t begin_ns = clock_mono_ns();
+	int r = 0;
+
+	if (p.rf->meta.phase == RAMFILE_COPY) {
+		r = timed(&p, step_apply, &p.times.apply_ns);
+		if (r == 0)
+			r = timed(&p, step_rom, &p.times.rom_ns);
+		if (r == 0)
+			r = timed(&p, step_load, &p.times.load_ns);
+		FAULT_POINT(FAULT_STANDBY_PROMOTING);
+		if (r == 0)
+			r = timed(&p, step_record, &p.times.record_ns);
+	} else {
+		r = check_waits(&p);
+	}
+	FAULT_POINT(FAULT_STANDBY_PROMOTING);
+	if (r == 0)
+		r = timed(&p, step_cont, &p.times.cont_ns);
+	if (r < 0)
+		return r;
+	p.times.total_ns = clock_mono_ns() - begin_ns;
+	finish(&p);
+	*ret_times = p.times;
+	return 0;
+}

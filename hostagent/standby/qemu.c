@@ -1,0 +1,471 @@
+#include "standby/qemu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+
+AUTO_DEFINE(json_t *, json_decref)
+
+#define KILL_TIMEOUT_NS	 (5 * CLOCK_NS_PER_S)
+#define QUERY_TIMEOUT_NS CLOCK_NS_PER_S
+#define GREETING_TIMEOUT_NS CLOCK_NS_PER_S
+#define SOCKET_POLL_MS	 5	     /* between looks for the monitor's socket; its death wakes us */
+#define LOG_TAIL_BYTES	 600
+#define LOG_BYTES_MAX	 (64 << 20) /* a log larger than this is not read for its tail */
+#define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
+
+/* ---- init */
+
+static int set_path(char path[QEMU_PATH_MAX], const char *run_dir, const char *vm,
+		    const char *suffix)
+{
+	if (snprintf(path, QEMU_PATH_MAX, "%s/%s.standby.%s", run_dir, vm, suffix) >= QEMU_PATH_MAX)
+		return -ENAMETOOLONG;
+	return 0;
+}
+
+int qemu_init(struct qemu *q, const char *vm, const char *run_dir, const char *command,
+	      const char *ram_path, char *ret_text)
+{
+	int r;
+
+	memset(q, 0, sizeof(*q));
+	q->pid = q->pidfd = -1;
+	r = set_path(q->qmp_path, run_dir, vm, "qmp");
+	if (r == 0)
+		r = set_path(q->pid_path, run_dir, vm, "pid");
+	if (r == 0)
+		r = set_path(q->log_path, run_dir, vm, "log");
+	if (r < 0) {
+		snprintf(ret_text, QEMU_TEXT_MAX,
+			 "run_dir %s is too long for the path of a unix socket", run_dir);
+		return r;
+	}
+	r = cmdline_parse(command, &q->cmdline, ret_text);
+	if (r < 0)
+		return r;
+	r = cmdline_add_standby(&q->cmdline, ram_path, q->qmp_path, q->pid_path);
+	if (r < 0) {
+		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU command: %s", strerror(-r));
+		cmdline_done(&q->cmdline);
+	}
+	return r;
+}
+
+static void forget(struct qemu *q)
+{
+	q->qmp = qmp_close(q->qmp);
+	q->pidfd = fd_close(q->pidfd);
+	q->pid = -1;
+	q->adopted = false;
+}
+
+void qemu_done(struct qemu *q)
+{
+	forget(q);
+	cmdline_done(&q->cmdline);
+}
+
+void qemu_release_monitor(struct qemu *q)
+{
+	q->qmp = qmp_close(q->qmp);
+}
+
+/* ---- the process */
+
+/* The end of its log in one line, or "". */
+static void log_tail(const struct qemu *q, char *ret_text, size_t size)
+{
+	AUTO_FREE char *data = NULL;
+	size_t n, begin;
+
+	*ret_text = '\0';
+	if (fd_read_file(q->log_path, LOG_BYTES_MAX, &data, &n) < 0)
+		return;
+	while (n > 0 && data[n - 1] == '\n')
+		n--;
+	begin = n > LOG_TAIL_BYTES ? n - LOG_TAIL_BYTES : 0;
+	for (size_t i = begin; i < n; i++) {
+		if (data[i] == '\n')
+			data[i] = '|';
+	}
+	data[n] = '\0';
+	snprintf(ret_text, size, "%s", data + begin);
+}
+
+static void say_end(const struct qemu *q, const siginfo_t *info, char *ret_text)
+{
+	char tail[LOG_TAIL_BYTES + 1], how[64] = "ended";
+
+	log_tail(q, tail, sizeof(tail));
+	if (info->si_pid && info->si_code == CLD_EXITED)
+		snprintf(how, sizeof(how), "exited with status %d", info->si_status);
+	else if (info->si_pid)
+		snprintf(how, sizeof(how), "was killed by signal %d", info->si_status);
+	snprintf(ret_text, QEMU_TEXT_MAX, "QEMU %s%s%s (log: %s)", how, *tail ? ": " : "", tail,
+		 q->log_path);
+}
+
+/* Wait until it has exited, up to @timeout_ms. */
+static bool wait_exit(const struct qemu *q, int timeout_ms)
+{
+	struct pollfd p = {.fd = q->pidfd, .events = POLLIN};
+
+	return poll(&p, 1, timeout_ms) > 0;
+}
+
+bool qemu_exited(struct qemu *q, char *ret_text)
+{
+	siginfo_t info = {0};
+
+	if (q->pid <= 0 || !wait_exit(q, 0))
+		return false;
+	/* Takes the zombie if it is our child; an adopted one is init's. */
+	(void)waitid(P_PIDFD, (id_t)q->pidfd, &info, WEXITED | WNOHANG);
+	say_end(q, &info, ret_text);
+	forget(q);
+	return true;
+}
+
+int qemu_kill(struct qemu *q)
+{
+	char text[QEMU_TEXT_MAX];
+	uint64_t deadline_ns = clock_mono_ns() + KILL_TIMEOUT_NS;
+
+	if (q->pid <= 0)
+		return 0;
+	if (pidfd_send_signal(q->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+		return -errno;
+	if (!wait_exit(q, clock_poll_ms(clock_mono_ns(), deadline_ns)))
+		return -ETIMEDOUT;
+	(void)qemu_exited(q, text); /* it has */
+	/* Killed, it could not remove it itself. */
+	(void)unlink(q->pid_path);
+	return 0;
+}
+
+/* In the child, after fork in a process with threads: async-signal-safe calls only. */
+static void run_child(const struct qemu *q, int log_fd, int error_fd) __attribute__((noreturn));
+
+static void run_child(const struct qemu *q, int log_fd, int error_fd)
+{
+	int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	sigset_t none;
+	int error;
+
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)signal(SIGPIPE, SIG_DFL);
+	(void)setsid();
+	/* stdout: with -nographic this is the guest's console, and unbounded. */
+	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(null_fd, 1) >= 0 && dup2(log_fd, 2) >= 0)
+		execvp(q->cmdline.words[0], q->cmdline.words);
+	error = errno;
+	(void)!write(error_fd, &error, sizeof(error)); /* if even that fails we just exit */
+	_exit(127);
+}
+
+static int spawn(struct qemu *q, char *ret_text)
+{
+	AUTO_CLOSE int log_fd =
+		open(q->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+	int pipe_fds[2], error = 0;
+	pid_t pid;
+	ssize_t n;
+
+	if (log_fd < 0) {
+		error = errno;
+		snprintf(ret_text, QEMU_TEXT_MAX, "cannot write %s: %s", q->log_path,
+			 strerror(error));
+		return -error;
+	}
+	(void)unlink(q->qmp_path); /* an old socket would only refuse us */
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0)
+		run_child(q, log_fd, pipe_fds[1]);
+	fd_close(pipe_fds[1]);
+	if (pid < 0) {
+		fd_close(pipe_fds[0]);
+		return -errno;
+	}
+	q->pid = pid;
+	q->pidfd = pidfd_open(pid, 0);
+	do
+		n = read(pipe_fds[0], &error, sizeof(error));
+	while (n < 0 && errno == EINTR);
+	fd_close(pipe_fds[0]);
+	if (n == sizeof(error) || q->pidfd < 0) {
+		snprintf(ret_text, QEMU_TEXT_MAX, "cannot run %s: %s", q->cmdline.words[0],
+			 strerror(error));
+		(void)kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
+		forget(q);
+		return error ? -error : -ESRCH;
+	}
+	return 0;
+}
+
+/* ---- the monitor */
+
+/* Connect when the socket is there. The process must be ours or known. */
+static int wait_monitor(struct qemu *q, uint64_t deadline_ns, char *ret_text)
+{
+	int r;
+
+	for (;;) {
+		r = qmp_open(q->qmp_path, GREETING_TIMEOUT_NS, &q->qmp);
+		if (r != -ENOENT && r != -ECONNREFUSED)
+			break;
+		if (clock_mono_ns() >= deadline_ns) {
+			r = -ETIMEDOUT;
+			break;
+		}
+		if (wait_exit(q, SOCKET_POLL_MS)) {
+			(void)qemu_exited(q, ret_text); /* it has */
+			return -EIO;
+		}
+	}
+	if (r < 0)
+		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU's monitor %s: %s", q->qmp_path,
+			 r == -ETIMEDOUT ? "did not answer in time (start_timeout_ms)"
+					 : qmp_open_error(r));
+	return r;
+}
+
+/* *ret_status: "inmigrate", "running", "paused", ... */
+static int run_status(struct qemu *q, char *ret_status, size_t size)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+	const char *status;
+	int r = qmp_execute(q->qmp, "query-status", NULL, QUERY_TIMEOUT_NS, &answer);
+
+	if (r < 0)
+		return r;
+	status = json_string_value(json_object_get(answer, "status"));
+	if (!status)
+		return -EPROTO;
+	snprintf(ret_status, size, "%s", status);
+	return 0;
+}
+
+/* What GEOMETRY says of a guest, from what the monitor says of it. */
+static void describe(const struct vmm_info *info, struct wire_geometry *ret_geometry)
+{
+	struct wire_geometry *g = ret_geometry;
+
+	memset(g, 0, sizeof(*g));
+	snprintf(g->machine, sizeof(g->machine), "%s", info->machine);
+	snprintf(g->qemu_version, sizeof(g->qemu_version), "%s", info->qemu_version);
+	g->n_vcpus = (uint16_t)info->n_vcpus;
+	g->ram_bytes = info->ram_bytes;
+	g->n_nics = (uint8_t)info->n_nics;
+	for (uint32_t i = 0; i < info->n_nics; i++)
+		memcpy(g->nics[i], info->nics[i].mac, sizeof(g->nics[i]));
+	g->n_blocks = (uint16_t)info->n_blocks;
+	for (uint32_t i = 0; i < info->n_blocks; i++) {
+		struct wire_block *b = &g->blocks[i];
+
+		snprintf(b->name, sizeof(b->name), "%s", info->blocks[i].name);
+		b->kind = info->blocks[i].kind == VMM_BLOCK_RAM ? WIRE_BLOCK_RAM : WIRE_BLOCK_ROM;
+		b->size_bytes = info->blocks[i].size_bytes;
+	}
+}
+_Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX, "describe()");
+
+/* Events tell the end of the incoming migration; everything promotion needs is asked now. */
+static int prepare(struct qemu *q, char *ret_text)
+{
+	struct vmm_error error;
+	int r;
+
+	r = qmp_execute(q->qmp, "migrate-set-capabilities",
+			json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events",
+				  "state", 1),
+			QUERY_TIMEOUT_NS, NULL);
+	if (r < 0) {
+		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU: migrate-set-capabilities: %s",
+			 qmp_error(q->qmp));
+		return r;
+	}
+	r = vmm_inspect(q->qmp, &q->info, &error);
+	if (r < 0) {
+		snprintf(ret_text, QEMU_TEXT_MAX, "the [standby] command: %s", error.text);
+		return r;
+	}
+	describe(&q->info, &q->geometry);
+	return 0;
+}
+
+/* ---- adoption */
+
+static pid_t read_pidfile(const struct qemu *q)
+{
+	AUTO_FREE char *text = NULL;
+	size_t size;
+
+	if (fd_read_file(q->pid_path, 64, &text, &size) < 0)
+		return -1;
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+/* Was @pid started with exactly our words? A reused pid is not. */
+static bool has_our_words(const struct qemu *q, pid_t pid)
+{
+	AUTO_FREE char *data = NULL;
+	size_t size, at = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	if (fd_read_file(path, CMDLINE_PROC_MAX, &data, &size) < 0)
+		return false;
+	for (size_t i = 0; i < q->cmdline.n_words; i++) {
+		size_t n = strlen(q->cmdline.words[i]) + 1;
+
+		if (n > size - at || memcmp(data + at, q->cmdline.words[i], n) != 0)
+			return false;
+		at += n;
+	}
+	return at == size;
+}
+
+/* Is @pid a standby's QEMU of this VM, perhaps of another command? It holds our monitor's path. */
+static bool has_our_monitor(const struct qemu *q, pid_t pid)
+{
+	AUTO_FREE char *data = NULL;
+	char path[64], want[QEMU_PATH_MAX + 8];
+	size_t size;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	snprintf(want, sizeof(want), "unix:%s,", q->qmp_path);
+	if (fd_read_file(path, CMDLINE_PROC_MAX, &data, &size) < 0)
+		return false;
+	return memmem(data, size, want, strlen(want)) != NULL;
+}
+
+/* The process named by the pid file, if it is ours. 0 or -ESRCH. */
+static int grab(struct qemu *q)
+{
+	pid_t pid = read_pidfile(q);
+	int pidfd = pid > 0 ? pidfd_open(pid, 0) : -1;
+
+	if (pidfd < 0)
+		return -ESRCH;
+	/* The pidfd came first: the process it names is the one looked at, or it is dead. */
+	if (!has_our_monitor(q, pid)) {
+		fd_close(pidfd);
+		return -ESRCH;
+	}
+	q->pid = pid;
+	q->pidfd = pidfd;
+	q->adopted = true;
+	if (wait_exit(q, 0)) {
+		forget(q);
+		return -ESRCH;
+	}
+	return 0;
+}
+
+int qemu_find(struct qemu *q)
+{
+	int r;
+
+	if (q->pid > 0)
+		return 0;
+	r = grab(q);
+	if (r < 0)
+		return r;
+	r = qmp_open(q->qmp_path, GREETING_TIMEOUT_NS, &q->qmp);
+	/* Its monitor may be in use by the epoch engine: the process is what counts. */
+	return r == -EBUSY ? 0 : r;
+}
+
+bool qemu_is_left(struct qemu *q)
+{
+	if (q->pid > 0)
+		return true;
+	if (grab(q) < 0)
+		return false;
+	forget(q);
+	return true;
+}
+
+/* Take over a QEMU that waits as we would leave it (@wanted), end any other that is no guest in use.
+ * 1: it is warm; 0: there is none any more; -EBUSY: a guest runs in it. */
+static int adopt(struct qemu *q, bool wanted, char *ret_text)
+{
+	char status[32] = "";
+	int r;
+
+	if (grab(q) < 0)
+		return 0;
+	r = qmp_open(q->qmp_path, GREETING_TIMEOUT_NS, &q->qmp);
+	if (r == 0)
+		r = run_status(q, status, sizeof(status));
+	if (r == -EBUSY || strcmp(status, "running") == 0) {
+		snprintf(ret_text, QEMU_TEXT_MAX,
+			 "QEMU pid %d at %s runs a guest that this standby's state_dir knows nothing "
+			 "of (was it emptied?); end that guest first",
+			 (int)q->pid, q->qmp_path);
+		forget(q);
+		return -EBUSY;
+	}
+	if (wanted && r == 0 && strcmp(status, "inmigrate") == 0 && has_our_words(q, q->pid) &&
+	    prepare(q, ret_text) == 0)
+		return 1;
+	if (qemu_kill(q) < 0)
+		forget(q); /* the start will fail on the locked pid file and say so */
+	return 0;
+}
+
+int qemu_start(struct qemu *q, unsigned timeout_ms, char *ret_text)
+{
+	uint64_t deadline_ns = clock_mono_ns() + timeout_ms * CLOCK_NS_PER_MS;
+	int r;
+
+	*ret_text = '\0';
+	if (q->pid > 0 && q->qmp)
+		return 0;
+	r = adopt(q, true, ret_text);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	*ret_text = '\0';
+	r = spawn(q, ret_text);
+	if (r < 0) {
+		if (!*ret_text)
+			snprintf(ret_text, QEMU_TEXT_MAX, "cannot start QEMU: %s", strerror(-r));
+		return r;
+	}
+	r = wait_monitor(q, deadline_ns, ret_text);
+	if (r == 0)
+		r = prepare(q, ret_text);
+	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)
+		forget(q); /* the error being returned matters more */
+	return r;
+}
+
+int qemu_end(struct qemu *q, char *ret_text)
+{
+	int r;
+
+	if (q->pid <= 0)
+		return adopt(q, false, ret_text);
+	r = qemu_kill(q);
+	if (r < 0)
+		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU pid %d does not end: %s", (int)q->pid,
+			 strerror(-r));
+	return r;
+}

@@ -1,0 +1,434 @@
+#include "standby/standby.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <linux/magic.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "standby/keeper.h"
+
+#define START_TIMEOUT_MS   10000
+#define PROMOTE_TIMEOUT_MS 5000
+#define LOG_EXTRA_BYTES	   (UINT64_C(64) << 20)
+#define LINK_BACKOFF_NS	   (2 * CLOCK_NS_PER_S)
+#define QEMU_BACKOFF_NS	   (10 * CLOCK_NS_PER_S)
+
+/* ---- state and snapshot */
+
+static const char *state_name(enum standby_state state)
+{
+	return wire_state_name((uint8_t)state);
+}
+
+void keeper_set_state(struct standby *sb, enum standby_state state)
+{
+	if (sb->state == state)
+		return;
+	log_info("epoch=%" PRIu64 " vm=%s state %s -> %s", epochlog_complete(&sb->log),
+		 sb->config.vm, state_name(sb->state), state_name(state));
+	sb->state = state;
+	sb->dirty = true;
+}
+
+void keeper_set_text(struct standby *sb, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(sb->text, sizeof(sb->text), format, args);
+	va_end(args);
+	sb->dirty = true;
+}
+
+static size_t add_stat(char *stats, size_t at, const char *key, uint64_t value)
+{
+	int n = snprintf(stats + at, STANDBY_STATS_MAX - at, "standby_%s=%" PRIu64 "\n", key, value);
+
+	return n > 0 && at + (size_t)n < STANDBY_STATS_MAX ? at + (size_t)n : at;
+}
+
+static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
+{
+	const struct epochlog_stats *s = &sb->log.stats;
+	const struct {
+		const char *key;
+		uint64_t value;
+	} rows[] = {
+		{"epochs_complete", s->epochs_complete},
+		{"epochs_full", s->epochs_full},
+		{"epochs_discarded", s->epochs_discarded},
+		{"epochs_refused", s->epochs_refused},
+		{"frames_dropped", s->frames_dropped},
+		{"bytes_buffered", s->bytes_buffered},
+		{"pages_applied", s->pages_applied},
+		{"apply_last_us", s->apply_last_ns / CLOCK_NS_PER_US},
+		{"apply_max_us", s->apply_max_ns / CLOCK_NS_PER_US},
+		{"apply_total_us", s->apply_total_ns / CLOCK_NS_PER_US},
+		{"connects", sb->n_connects},
+		{"qemu_starts", sb->n_qemu_starts},
+		{"promote_total_us", sb->times.total_ns / CLOCK_NS_PER_US},
+		{"promote_apply_us", sb->times.apply_ns / CLOCK_NS_PER_US},
+		{"promote_rom_us", sb->times.rom_ns / CLOCK_NS_PER_US},
+		{"promote_load_us", sb->times.load_ns / CLOCK_NS_PER_US},
+		{"promote_record_us", sb->times.record_ns / CLOCK_NS_PER_US},
+		{"promote_cont_us", sb->times.cont_ns / CLOCK_NS_PER_US},
+	};
+	size_t at = 0;
+
+	stats[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		at = add_stat(stats, at, rows[i].key, rows[i].value);
+}
+
+static void publish(struct standby *sb)
+{
+	bool changed;
+
+	if (!sb->dirty)
+		return;
+	sb->dirty = false;
+	pthread_mutex_lock(&sb->lock);
+	changed = sb->status.state != sb->state || sb->status.stream_up != (sb->link != NULL) ||
+		  strcmp(sb->status.text, sb->text) != 0;
+	sb->status.state = sb->state;
+	sb->status.term = sb->rf.meta.term;
+	sb->status.complete_epoch = sb->rf.meta.phase == RAMFILE_COPY
+					    ? epochlog_complete(&sb->log)
+					    : sb->rf.meta.applied_epoch;
+	sb->status.applied_epoch = sb->rf.meta.applied_epoch;
+	sb->status.qemu_pid = sb->qemu.pid;
+	sb->status.guest_ended = sb->guest_ended;
+	sb->status.stream_up = sb->link != NULL;
+	memcpy(sb->status.qmp, sb->qemu.qmp_path, sizeof(sb->status.qmp));
+	memcpy(sb->status.text, sb->text, sizeof(sb->status.text));
+	fill_stats(sb, sb->status.stats);
+	pthread_mutex_unlock(&sb->lock);
+	if (changed && sb->config.changed)
+		sb->config.changed(sb->config.changed_arg);
+}
+_Static_assert(STANDBY_PATH_MAX == QEMU_PATH_MAX, "publish() copies it");
+
+void standby_status(struct standby *sb, struct standby_status *ret_status)
+{
+	pthread_mutex_lock(&sb->lock);
+	*ret_status = sb->status;
+	pthread_mutex_unlock(&sb->lock);
+}
+
+/* ---- back-off */
+
+void keeper_backoff_reset(struct keeper_backoff *b)
+{
+	b->next_ns = 0;
+	b->delay_ns = KEEPER_BACKOFF_MIN_NS;
+}
+
+void keeper_backoff_failed(struct keeper_backoff *b, uint64_t now_ns)
+{
+	b->next_ns = now_ns + b->delay_ns;
+	b->delay_ns *= 2;
+	if (b->delay_ns > b->max_ns)
+		b->delay_ns = b->max_ns;
+}
+
+/* ---- the thread */
+
+/* The oldest command, taken from the list; NULL: none. *ret_closing: the object is to end. */
+static struct keeper_command *next_command(struct standby *sb, bool *ret_closing)
+{
+	struct keeper_command *command;
+
+	pthread_mutex_lock(&sb->lock);
+	command = sb->commands;
+	if (command)
+		sb->commands = command->next;
+	*ret_closing = sb->closing;
+	pthread_mutex_unlock(&sb->lock);
+	return command;
+}
+
+static void carry_out_commands(struct standby *sb, bool *ret_closing)
+{
+	struct keeper_command *command;
+
+	while ((command = next_command(sb, ret_closing))) {
+		keeper_carry_out(sb, command);
+		publish(sb); /* who asked finds the new state in the snapshot */
+		pthread_mutex_lock(&sb->lock);
+		command->done = true;
+		pthread_cond_broadcast(&sb->command_done);
+		pthread_mutex_unlock(&sb->lock);
+	}
+}
+
+static uint64_t next_deadline_ns(const struct standby *sb)
+{
+	uint64_t next = UINT64_MAX;
+
+	if (sb->want_stream && !sb->link && sb->config.gateway)
+		next = sb->link_backoff.next_ns;
+	if (sb->want_qemu && sb->qemu.pid <= 0 && sb->qemu_backoff.next_ns < next)
+		next = sb->qemu_backoff.next_ns;
+	return next;
+}
+
+static void wait_for_work(struct standby *sb, bool more)
+{
+	struct pollfd fds[3] = {{.fd = sb->wake_fd, .events = POLLIN},
+				{.fd = sb->qemu.pidfd, .events = POLLIN},
+				{.fd = -1}};
+	uint64_t now_ns = clock_mono_ns(), count;
+
+	if (sb->link) {
+		/* link_events() speaks epoll's bits, which are poll's for these two. */
+		fds[2].fd = link_fd(sb->link);
+		fds[2].events = (short)link_events(sb->link);
+	}
+	if (poll(fds, 3, more ? 0 : clock_poll_ms(now_ns, next_deadline_ns(sb))) > 0 &&
+	    (fds[0].revents & POLLIN))
+		(void)!read(sb->wake_fd, &count, sizeof(count)); /* non-blocking; only a wake-up */
+}
+
+static void *run(void *arg)
+{
+	struct standby *sb = arg;
+	bool closing = false, more = false;
+
+	keeper_resume(sb);
+	while (!closing) {
+		publish(sb);
+		wait_for_work(sb, more);
+		carry_out_commands(sb, &closing);
+		if (closing)
+			break;
+		keeper_check_qemu(sb, clock_mono_ns());
+		keeper_stream_connect(sb, clock_mono_ns());
+		more = keeper_stream_run(sb);
+	}
+	keeper_stream_close(sb);
+	return NULL;
+}
+
+static void wake(struct standby *sb)
+{
+	uint64_t one = 1;
+
+	(void)!write(sb->wake_fd, &one, sizeof(one)); /* full means awake */
+}
+
+/* Hand @command to the thread and wait until it is carried out. */
+static int submit(struct standby *sb, struct keeper_command *command, char *ret_text)
+{
+	struct keeper_command **at;
+
+	pthread_mutex_lock(&sb->lock);
+	for (at = &sb->commands; *at; at = &(*at)->next)
+		;
+	*at = command;
+	wake(sb);
+	while (!command->done)
+		pthread_cond_wait(&sb->command_done, &sb->lock);
+	pthread_mutex_unlock(&sb->lock);
+	if (command->result < 0)
+		memcpy(ret_text, command->text, sizeof(command->text));
+	return command->result;
+}
+
+int standby_start_qemu(struct standby *sb, uint64_t term, char *ret_text)
+{
+	struct keeper_command c = {.order = KEEPER_START, .term = term};
+
+	return submit(sb, &c, ret_text);
+}
+
+int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
+		    char *ret_text)
+{
+	struct keeper_command c = {.order = KEEPER_PROMOTE, .term = term, .epoch = min_epoch};
+	int r = submit(sb, &c, ret_text);
+
+	if (r == 0)
+		*ret_epoch = c.ret_epoch;
+	return r;
+}
+
+int standby_stop(struct standby *sb, bool purge, char *ret_text)
+{
+	struct keeper_command c = {.order = KEEPER_STOP, .purge = purge};
+
+	return submit(sb, &c, ret_text);
+}
+
+int standby_fence(struct standby *sb, uint64_t term, char *ret_text)
+{
+	struct keeper_command c = {.order = KEEPER_FENCE, .term = term};
+
+	return submit(sb, &c, ret_text);
+}
+
+/* ---- open, close */
+
+static void warn_when_on_disk(const struct standby *sb)
+{
+	struct statfs fs;
+
+	if (statfs(sb->config.state_dir, &fs) == 0 && fs.f_type != TMPFS_MAGIC)
+		log_warn("vm=%s state_dir %s is not on tmpfs: each epoch will wait for that disk",
+			 sb->config.vm, sb->config.state_dir);
+}
+
+static int open_copy(struct standby *sb, char *ret_text)
+{
+	int r = ramfile_open(sb->config.state_dir, &sb->rf);
+
+	if (r == -EBUSY)
+		snprintf(ret_text, STANDBY_TEXT_MAX, "state_dir %s is in use by another agent",
+			 sb->config.state_dir);
+	else if (r == -EBADMSG)
+		snprintf(ret_text, STANDBY_TEXT_MAX,
+			 "state_dir %s holds files that are not this standby's; if no guest runs on "
+			 "them, remove the directory",
+			 sb->config.state_dir);
+	else if (r < 0)
+		snprintf(ret_text, STANDBY_TEXT_MAX, "state_dir %s: %s", sb->config.state_dir,
+			 strerror(-r));
+	if (r < 0)
+		return r;
+	r = epochlog_open(&sb->rf, sb->log_bytes_max, &sb->log);
+	if (r < 0) {
+		snprintf(ret_text, STANDBY_TEXT_MAX,
+			 "state_dir %s: the complete epoch in it cannot be applied: %s; if no guest "
+			 "runs on the files, remove the directory",
+			 sb->config.state_dir, strerror(-r));
+		ramfile_close(&sb->rf);
+	}
+	return r;
+}
+
+static int open_qemu(struct standby *sb, char *ret_text)
+{
+	char ram_path[sizeof(sb->rf.dir) + 8];
+	int r;
+
+	if (!sb->config.vm || !wire_name_is_valid(sb->config.vm) || !sb->config.state_dir ||
+	    !sb->config.run_dir || !sb->config.command) {
+		snprintf(ret_text, STANDBY_TEXT_MAX,
+			 "a standby needs a valid VM name, state_dir, run_dir and command");
+		return -EINVAL;
+	}
+	r = fd_mkdir_p(sb->config.run_dir, 0755);
+	if (r < 0) {
+		snprintf(ret_text, STANDBY_TEXT_MAX, "run_dir %s: %s", sb->config.run_dir,
+			 strerror(-r));
+		return r;
+	}
+	if (sb->config.state_dir[0] != '/' || sb->config.run_dir[0] != '/' ||
+	    snprintf(ram_path, sizeof(ram_path), "%s/ram", sb->config.state_dir) >=
+		    (int)sizeof(ram_path)) {
+		snprintf(ret_text, STANDBY_TEXT_MAX,
+			 "state_dir and run_dir must be absolute paths, state_dir under %zu bytes",
+			 sizeof(sb->rf.dir));
+		return -EINVAL;
+	}
+	return qemu_init(&sb->qemu, sb->config.vm, sb->config.run_dir, sb->config.command, ram_path,
+			 ret_text);
+}
+
+static void set_defaults(struct standby *sb)
+{
+	if (!sb->config.start_timeout_ms)
+		sb->config.start_timeout_ms = START_TIMEOUT_MS;
+	if (!sb->config.promote_timeout_ms)
+		sb->config.promote_timeout_ms = PROMOTE_TIMEOUT_MS;
+	sb->log_bytes_max = sb->config.log_bytes_max
+				    ? sb->config.log_bytes_max
+				    : 2 * sb->qemu.cmdline.ram_bytes + LOG_EXTRA_BYTES;
+	sb->link_backoff.max_ns = LINK_BACKOFF_NS;
+	sb->qemu_backoff.max_ns = QEMU_BACKOFF_NS;
+	keeper_backoff_reset(&sb->link_backoff);
+	keeper_backoff_reset(&sb->qemu_backoff);
+}
+
+static int start_thread(struct standby *sb, char *ret_text)
+{
+	int r;
+
+	sb->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = sb->wake_fd < 0 ? -errno : 0;
+	if (r == 0) {
+		sb->dirty = true;
+		publish(sb);
+		r = -pthread_create(&sb->thread, NULL, run, sb);
+	}
+	if (r < 0) {
+		snprintf(ret_text, STANDBY_TEXT_MAX, "cannot start the standby's thread: %s",
+			 strerror(-r));
+		sb->wake_fd = fd_close(sb->wake_fd);
+	}
+	return r;
+}
+
+int standby_open(const struct standby_config *config, struct standby **ret_standby, char *ret_text)
+{
+	struct standby *sb = calloc(1, sizeof(*sb));
+	int r;
+
+	if (!sb) {
+		snprintf(ret_text, STANDBY_TEXT_MAX, "out of memory");
+		return -ENOMEM;
+	}
+	sb->config = *config;
+	pthread_mutex_init(&sb->lock, NULL);
+	pthread_cond_init(&sb->command_done, NULL);
+	r = open_qemu(sb, ret_text);
+	if (r < 0)
+		goto free_it;
+	set_defaults(sb);
+	r = open_copy(sb, ret_text);
+	if (r < 0)
+		goto done_qemu;
+	warn_when_on_disk(sb);
+	r = start_thread(sb, ret_text);
+	if (r < 0)
+		goto close_copy;
+	*ret_standby = sb;
+	return 0;
+close_copy:
+	epochlog_close(&sb->log);
+	ramfile_close(&sb->rf);
+done_qemu:
+	qemu_done(&sb->qemu);
+free_it:
+	free(sb);
+	return r;
+}
+
+void standby_close(struct standby *sb)
+{
+	if (!sb)
+		return;
+	pthread_mutex_lock(&sb->lock);
+	sb->closing = true;
+	wake(sb);
+	pthread_mutex_unlock(&sb->lock);
+	pthread_join(sb->thread, NULL);
+	epochlog_close(&sb->log);
+	ramfile_close(&sb->rf);
+	qemu_done(&sb->qemu);
+	fd_close(sb->wake_fd);
+	pthread_cond_destroy(&sb->command_done);
+	pthread_mutex_destroy(&sb->lock);
+	free(sb);
+}

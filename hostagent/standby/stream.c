@@ -1,0 +1,166 @@
+/* The STREAM connection: epochs in, acknowledgements out. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "standby/keeper.h"
+
+#define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
+#define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
+#define FRAMES_PER_RUN	     64 /* then orders get a look in */
+
+void keeper_stream_close(struct standby *sb)
+{
+	if (!sb->link)
+		return;
+	sb->link = link_free(sb->link);
+	epochlog_reset(&sb->log);
+	sb->dirty = true;
+}
+
+static void lost(struct standby *sb, const char *what, const char *why)
+{
+	log_limited(LOG_LEVEL_WARN, "vm=%s stream: %s: %s", sb->config.vm, what, why);
+	keeper_set_text(sb, "stream to the gateway: %s: %s", what, why);
+	keeper_stream_close(sb);
+	keeper_backoff_failed(&sb->link_backoff, clock_mono_ns());
+}
+
+void keeper_stream_connect(struct standby *sb, uint64_t now_ns)
+{
+	struct wire_welcome welcome;
+	struct wire_hello hello;
+	int r;
+
+	if (sb->link || !sb->want_stream || !sb->config.gateway ||
+	    now_ns < sb->link_backoff.next_ns)
+		return;
+	r = link_open(sb->config.gateway, &sb->link);
+	if (r < 0) {
+		lost(sb, "cannot connect", strerror(-r));
+		return;
+	}
+	wire_hello_init(&hello, WIRE_KIND_STREAM, WIRE_VM_ROLE_STANDBY, sb->config.vm);
+	r = link_handshake(sb->link, &hello, sb->rf.meta.term, epochlog_complete(&sb->log),
+			   now_ns + HANDSHAKE_TIMEOUT_NS, &welcome);
+	if (r < 0) {
+		lost(sb, "cannot connect", link_error(sb->link));
+		return;
+	}
+	log_info("epoch=%" PRIu64 " vm=%s stream: connected to gateway %s, term %" PRIu64,
+		 epochlog_complete(&sb->log), sb->config.vm, welcome.gateway, sb->rf.meta.term);
+	sb->n_connects++;
+	keeper_backoff_reset(&sb->link_backoff);
+	keeper_set_text(sb, "%s", "");
+}
+
+/* Queue a frame, waiting for room. 0 or the link's error. */
+static int send_frame(struct standby *sb, const struct wire_header *h, const void *payload,
+		      size_t size)
+{
+	struct iovec piece = {.iov_base = (void *)payload, .iov_len = size};
+	uint64_t deadline_ns = clock_mono_ns() + SEND_TIMEOUT_NS;
+	int r;
+
+	while ((r = link_send(sb->link, h, &piece, size ? 1 : 0)) == -EAGAIN) {
+		r = link_wait(sb->link, POLLOUT, deadline_ns);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static void refuse(struct standby *sb, const struct wire_frame *frame,
+		   const struct epochcheck_error *error)
+{
+	struct wire_header h = {.type = WIRE_STREAM_ERROR, .term = frame->h.term,
+				.epoch = frame->h.epoch, .generation = frame->h.generation};
+	struct wire_failure failure = {.code = error->code};
+	uint8_t payload[WIRE_TEXT_MAX + 16];
+	struct bytes_writer w = {payload, payload + sizeof(payload), false};
+
+	memcpy(failure.text, error->text, sizeof(failure.text));
+	if (wire_failure_encode(&failure, &w) == 0 &&
+	    send_frame(sb, &h, payload, (size_t)(w.at - payload)) == 0)
+		/* Reaching the gateway is all that matters now; if it does not, we close anyway. */
+		(void)!link_wait(sb->link, POLLOUT, clock_mono_ns() + SEND_TIMEOUT_NS);
+	lost(sb, "refused", error->text);
+}
+
+static int acknowledge(struct standby *sb, const struct wire_frame *frame)
+{
+	struct wire_header h = {.type = WIRE_EPOCH_ACK, .term = frame->h.term,
+				.epoch = frame->h.epoch, .generation = frame->h.generation};
+
+	FAULT_POINT(FAULT_STANDBY_BEFORE_ACK);
+	return send_frame(sb, &h, NULL, 0);
+}
+
+/* The epoch is safe: say so, then bring the copy up to it. */
+static int on_complete(struct standby *sb, const struct wire_frame *frame)
+{
+	int r, sent = acknowledge(sb, frame);
+
+	r = epochlog_apply(&sb->log);
+	if (r < 0) {
+		log_error("epoch=%" PRIu64 " vm=%s cannot apply: %s", epochlog_complete(&sb->log),
+			  sb->config.vm, strerror(-r));
+		keeper_set_text(sb, "cannot apply epoch %" PRIu64 ": %s; it is kept and tried again",
+				epochlog_complete(&sb->log), strerror(-r));
+	}
+	keeper_set_warm(sb);
+	return sent;
+}
+
+static int on_frame(struct standby *sb, const struct wire_frame *frame)
+{
+	struct epochcheck_error error;
+	int r;
+
+	if (!wire_type_allowed(frame->h.type, WIRE_SENDER_GATEWAY_STANDBY)) {
+		lost(sb, "unexpected frame", wire_type_name(frame->h.type));
+		return -EPROTO;
+	}
+	r = epochlog_frame(&sb->log, frame, &sb->qemu.geometry, &error);
+	if (r < 0) {
+		refuse(sb, frame, &error);
+		return r;
+	}
+	if (r > 0) {
+		r = on_complete(sb, frame);
+		if (r < 0)
+			lost(sb, "cannot acknowledge", link_error(sb->link));
+	}
+	return r;
+}
+
+bool keeper_stream_run(struct standby *sb)
+{
+	struct wire_frame frame;
+	int r;
+
+	if (!sb->link)
+		return false;
+	r = link_flush(sb->link);
+	if (r < 0 && r != -EAGAIN) {
+		lost(sb, "lost", link_error(sb->link));
+		return false;
+	}
+	for (unsigned i = 0; i < FRAMES_PER_RUN; i++) {
+		r = link_receive(sb->link, &frame);
+		if (r == -EAGAIN)
+			return false;
+		sb->dirty = true;
+		if (r < 0) {
+			lost(sb, "lost", link_error(sb->link));
+			return false;
+		}
+		if (on_frame(sb, &frame) < 0)
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,546 @@
+/* codec_bench.c - how small and how fast page deltas are, on recorded or generated pairs of pages.
+ *
+ * What invalidates a result: other load on the machine (memory bandwidth is shared; see the spread
+ * between runs), pairs that fit in a cache (--working-set), frequency changes between coders, and
+ * generated pairs taken for real ones. Every figure is the median of --runs passes, one thread.
+ *
+ * A pair file is 4096 bytes old, 4096 bytes new, repeated, no header.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "codec/encode.h"
+#include "codec/simd.h"
+#include "codec_coders.h"
+#include "page_patterns.h"
+
+#define PAIR_BYTES     (2 * PAGE_BYTES)
+#define FILE_BYTES_MAX (UINT64_C(4) << 30)
+#define RING_BYTES     (1u << 20) /* encoded pages go here in turn, as into frames: stays in L2 */
+#define RUNS_MAX       99
+#define BASELINE_PAGES 32768 /* slow coders see at most this many pages per pass */
+
+struct options {
+	const char *pairs;
+	const char *json; /* NULL: no JSON; "-": stdout, and no text */
+	const char *generate;
+	size_t working_set_bytes;
+	size_t count;
+	uint64_t seed;
+	unsigned int runs;
+	bool is_random;
+	bool is_thp;
+	const char *form;
+};
+
+/* Page i of the working set is pair i % n_pairs of the file, in pages of its own, so that a small
+ * file is still read from memory and not from a cache. */
+struct data {
+	uint8_t *pairs; /* the file */
+	size_t n_pairs;
+	size_t n_pages;
+	uint8_t *old;	 /* n_pages pages: the references */
+	uint8_t *new;	 /* n_pages pages */
+	uint32_t *order; /* n_pages indexes: the order of every pass */
+	uint8_t *encoded;
+	size_t *offsets; /* n_pages + 1: where in @encoded the i-th page of the order is */
+	size_t encoded_room;
+	uint8_t *ring;
+};
+
+struct figures {
+	double ratio;
+	double encode_gbps;
+	double decode_gbps;
+	bool is_exact; /* every page came back */
+};
+
+static void die(const char *what, const char *why)
+{
+	fprintf(stderr, "codec_bench: %s: %s\n", what, why);
+	exit(1);
+}
+
+static uint8_t *allocate(size_t size, bool is_thp)
+{
+	uint8_t *p = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		die("memory", strerror(errno));
+	/* Advice: where it is refused the pass is slower, and --json says which was asked for. */
+	(void)madvise(p, size, is_thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	return p;
+}
+
+static uint8_t *old_page(const struct data *data, size_t i)
+{
+	return data->old + (size_t)data->order[i] * PAGE_BYTES;
+}
+
+static uint8_t *new_page(const struct data *data, size_t i)
+{
+	return data->new + (size_t)data->order[i] * PAGE_BYTES;
+}
+
+static void restore_old(struct data *data)
+{
+	for (size_t i = 0; i < data->n_pages; i++)
+		memcpy(data->old + i * PAGE_BYTES, data->pairs + i % data->n_pairs * PAIR_BYTES,
+		       PAGE_BYTES);
+}
+
+static void load(const struct options *options, struct data *data)
+{
+	FILE *file = fopen(options->pairs, "rb");
+	uint64_t random = options->seed;
+	long size = 0;
+
+	if (!file || fseek(file, 0, SEEK_END) < 0 || (size = ftell(file)) < 0)
+		die(options->pairs, strerror(errno));
+	rewind(file);
+	if (size == 0 || size % PAIR_BYTES || (uint64_t)size > FILE_BYTES_MAX)
+		die(options->pairs, "not a pair file: its size must be a multiple of 8192, up to 4 GiB");
+	data->n_pairs = (size_t)size / PAIR_BYTES;
+	data->pairs = allocate((size_t)size, false);
+	if (fread(data->pairs, PAIR_BYTES, data->n_pairs, file) != data->n_pairs)
+		die(options->pairs, "cannot be read");
+	fclose(file);
+
+	data->n_pages = options->working_set_bytes / PAIR_BYTES;
+	if (data->n_pages < data->n_pairs)
+		data->n_pages = data->n_pairs;
+	data->old = allocate(data->n_pages * PAGE_BYTES, options->is_thp);
+	data->new = allocate(data->n_pages * PAGE_BYTES, options->is_thp);
+	data->encoded_room = data->n_pages * PAGE_BYTES + CODER_ROOM;
+	data->encoded = allocate(data->encoded_room, true);
+	data->ring = allocate(RING_BYTES + CODER_ROOM, true);
+	data->order = malloc(data->n_pages * sizeof(*data->order));
+	data->offsets = malloc((data->n_pages + 1) * sizeof(*data->offsets));
+	if (!data->order || !data->offsets)
+		die("memory", "none left");
+	restore_old(data);
+	for (size_t i = 0; i < data->n_pages; i++) {
+		memcpy(data->new + i * PAGE_BYTES,
+		       data->pairs + i % data->n_pairs * PAIR_BYTES + PAGE_BYTES, PAGE_BYTES);
+		data->order[i] = (uint32_t)i;
+	}
+	for (size_t i = data->n_pages - 1; options->is_random && i > 0; i--) {
+		size_t j = pattern_random(&random) % (i + 1);
+		uint32_t other = data->order[j];
+
+		data->order[j] = data->order[i];
+		data->order[i] = other;
+	}
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double left = *(const double *)a, right = *(const double *)b;
+
+	return (left > right) - (left < right);
+}
+
+typedef uint64_t pass_function(struct data *data, size_t n_pages, const void *what);
+
+static volatile uint64_t sink; /* keeps results that nobody reads */
+
+/* The median speed of @n_runs passes, in 10^9 bytes of page data per second. */
+static double measure(struct data *data, size_t n_pages, unsigned int n_runs, bool restores,
+		      pass_function *pass, const void *what)
+{
+	double gbps[RUNS_MAX];
+
+	for (unsigned int run = 0; run < n_runs; run++) {
+		uint64_t start_ns;
+
+		if (restores)
+			restore_old(data);
+		start_ns = clock_mono_ns();
+		sink = sink + pass(data, n_pages, what);
+		gbps[run] = (double)(n_pages * PAGE_BYTES) / (double)(clock_mono_ns() - start_ns);
+	}
+	qsort(gbps, n_runs, sizeof(gbps[0]), by_value);
+	return gbps[n_runs / 2];
+}
+
+static uint64_t pass_memcpy(struct data *data, size_t n_pages, const void *what)
+{
+	(void)what; /* nothing to choose */
+	for (size_t i = 0; i < n_pages; i++)
+		memcpy(data->ring + i % (RING_BYTES / PAGE_BYTES) * PAGE_BYTES, new_page(data, i),
+		       PAGE_BYTES);
+	return data->ring[0];
+}
+
+/* Of each page with an equal copy, so that it does not stop early: both are as cold as the pairs. */
+static uint64_t pass_memcmp(struct data *data, size_t n_pages, const void *what)
+{
+	uint64_t n_different = 0;
+
+	(void)what; /* nothing to choose */
+	for (size_t i = 0; i < n_pages; i++)
+		n_different += memcmp(old_page(data, i), new_page(data, i), PAGE_BYTES) != 0;
+	return n_different;
+}
+
+static uint64_t pass_compare(struct data *data, size_t n_pages, const void *what)
+{
+	uint64_t any = 0;
+
+	(void)what; /* nothing to choose */
+	for (size_t i = 0; i < n_pages; i++) {
+		size_t next = i + 1 < n_pages ? i + 1 : i;
+
+		any += anchor_compare(old_page(data, i), new_page(data, i), old_page(data, next),
+				      new_page(data, next)) != 0;
+	}
+	return any;
+}
+
+static uint64_t pass_encode(struct data *data, size_t n_pages, const void *what)
+{
+	const struct coder *coder = what;
+	size_t at = 0, bytes = 0;
+
+	for (size_t i = 0; i < n_pages; i++) {
+		size_t next = i + 1 < n_pages ? i + 1 : i;
+		size_t size = coder->encode(old_page(data, i), new_page(data, i), old_page(data, next),
+					    new_page(data, next), data->ring + at);
+
+		bytes += size;
+		at = at + size < RING_BYTES ? at + size : 0;
+	}
+	return bytes;
+}
+
+static uint64_t pass_decode(struct data *data, size_t n_pages, const void *what)
+{
+	const struct coder *coder = what;
+	uint64_t n_bad = 0;
+
+	for (size_t i = 0; i < n_pages; i++) {
+		size_t size = data->offsets[i + 1] - data->offsets[i];
+
+		if (size > 0)
+			n_bad += coder->decode(data->encoded + data->offsets[i], size,
+					       old_page(data, i)) < 0;
+	}
+	return n_bad;
+}
+
+/* What the agent does: page_encode_batch(), which also brings the reference up to date. */
+static uint64_t pass_update(struct data *data, size_t n_pages, const void *what)
+{
+	enum { BATCH = 32 };
+	struct page_encoder encoder = {.features = *(const uint64_t *)what};
+	struct page_item items[BATCH + 1];
+	size_t done = 0, size, bytes = 0, at = 0;
+
+	while (done < n_pages) {
+		size_t n = n_pages - done < BATCH ? n_pages - done : BATCH;
+
+		for (size_t i = 0; i < n; i++)
+			items[i] = (struct page_item){(uint32_t)i, new_page(data, done + i),
+						      old_page(data, done + i)};
+		done += page_encode_batch(&encoder, items, n, data->ring + at, BATCH * PAGE_RECORD_ROOM,
+					  &size);
+		bytes += size;
+		at = at + size + BATCH * PAGE_RECORD_ROOM < RING_BYTES ? at + size : 0;
+	}
+	return bytes;
+}
+
+struct stage_pass {
+	const struct coder *coder;
+	const struct second_stage *stage;
+	uint64_t bytes; /* out: of the last pass */
+};
+
+static uint64_t pass_stage(struct data *data, size_t n_pages, const void *what)
+{
+	enum { BATCH_BYTES = 65536 };
+	static uint8_t batch[BATCH_BYTES + CODER_ROOM], out[2 * BATCH_BYTES];
+	const struct stage_pass *stage = what;
+	size_t used = 0;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < n_pages; i++) {
+		size_t next = i + 1 < n_pages ? i + 1 : i;
+
+		used += stage->coder->encode(old_page(data, i), new_page(data, i), old_page(data, next),
+					     new_page(data, next), batch + used);
+		if (used >= BATCH_BYTES || i + 1 == n_pages) {
+			bytes += stage->stage->compress(batch, used, out, sizeof(out));
+			used = 0;
+		}
+	}
+	((struct stage_pass *)(uintptr_t)what)->bytes = bytes;
+	return bytes;
+}
+
+/* Encode all pages for decoding, decode them over the old ones, compare. */
+static bool check_round_trip(struct data *data, size_t n_pages, const struct coder *coder)
+{
+	size_t at = 0;
+
+	restore_old(data);
+	for (size_t i = 0; i < n_pages; i++) {
+		data->offsets[i] = at;
+		at += coder->encode(old_page(data, i), new_page(data, i), old_page(data, i),
+				    new_page(data, i), data->encoded + at);
+	}
+	data->offsets[n_pages] = at;
+	if (pass_decode(data, n_pages, coder) > 0)
+		return false;
+	for (size_t i = 0; i < n_pages; i++) {
+		if (memcmp(old_page(data, i), new_page(data, i), PAGE_BYTES) != 0)
+			return false;
+	}
+	return true;
+}
+
+static struct figures measure_coder(struct data *data, size_t n_pages, unsigned int n_runs,
+				    const struct coder *coder)
+{
+	struct figures figures;
+
+	restore_old(data);
+	figures.encode_gbps = measure(data, n_pages, n_runs, false, pass_encode, coder);
+	figures.is_exact = check_round_trip(data, n_pages, coder);
+	figures.ratio = (double)data->offsets[n_pages] / (double)(n_pages * PAGE_BYTES);
+	figures.decode_gbps = measure(data, n_pages, n_runs, true, pass_decode, coder);
+	restore_old(data);
+	return figures;
+}
+
+/* Everything that is printed. */
+struct results {
+	double memcpy_gbps, memcmp_gbps, compare_gbps;
+	const struct coder *best; /* the one that page_encode() uses */
+	struct figures ours[8];
+	struct figures baselines[8];
+	double update_gbps;
+	struct {
+		double ratio, encode_gbps;
+	} stages[8];
+	bool is_exact; /* all of ours */
+};
+
+static void measure_all(const struct options *options, struct data *data, struct results *results)
+{
+	size_t n_slow = data->n_pages < BASELINE_PAGES ? data->n_pages : BASELINE_PAGES;
+	unsigned int n_runs = options->runs, n_slow_runs = n_runs < 3 ? n_runs : 3;
+	uint64_t features = PAGE_FEATURE_XRLE;
+
+	results->memcpy_gbps = measure(data, data->n_pages, n_runs, false, pass_memcpy, NULL);
+	results->compare_gbps = measure(data, data->n_pages, n_runs, false, pass_compare, NULL);
+	results->is_exact = true;
+	for (size_t i = 0; coders_ours[i].name; i++) {
+		results->ours[i] = measure_coder(data, data->n_pages, n_runs, &coders_ours[i]);
+		results->is_exact = results->is_exact && results->ours[i].is_exact;
+		results->best = &coders_ours[0];
+	}
+	results->update_gbps = measure(data, data->n_pages, n_runs, true, pass_update, &features);
+	/* The update has made every reference equal to its page: both are read to their ends. */
+	for (size_t i = 0; i < data->n_pages; i++) {
+		if (memcmp(data->old + i * PAGE_BYTES, data->new + i * PAGE_BYTES, PAGE_BYTES) != 0)
+			results->is_exact = false;
+	}
+	results->memcmp_gbps = measure(data, data->n_pages, n_runs, false, pass_memcmp, NULL);
+	restore_old(data);
+	for (size_t i = 0; second_stages[i].name; i++) {
+		struct stage_pass stage = {results->best, &second_stages[i], 0};
+
+		results->stages[i].encode_gbps = measure(data, n_slow, n_slow_runs, false, pass_stage, &stage);
+		results->stages[i].ratio = (double)stage.bytes / (double)(n_slow * PAGE_BYTES);
+	}
+	for (size_t i = 0; coders_baselines[i].name; i++)
+		results->baselines[i] = measure_coder(data, n_slow, n_slow_runs, &coders_baselines[i]);
+}
+
+static void print_text(const struct options *options, const struct data *data,
+		       const struct results *results)
+{
+	printf("pairs %zu, working set %zu MiB in %s order, form %s, median of %u runs, one thread\n",
+	       data->n_pairs, data->n_pages * PAIR_BYTES >> 20, options->is_random ? "random" : "file",
+	       simd_ops->name, options->runs);
+	printf("%-14s %8s %10s %10s\n", "", "ratio", "encode", "decode   GB/s of page data");
+	printf("%-14s %8s %10.2f\n%-14s %8s %10.2f\n%-14s %8s %10.2f   both pages read, prefetched\n",
+	       "memcpy", "", results->memcpy_gbps, "memcmp", "", results->memcmp_gbps, "compare", "",
+	       results->compare_gbps);
+	for (size_t i = 0; coders_ours[i].name; i++)
+		printf("%-14s %8.4f %10.2f %10.2f   %s%s\n", coders_ours[i].name, results->ours[i].ratio,
+		       results->ours[i].encode_gbps, results->ours[i].decode_gbps, coders_ours[i].what,
+		       results->ours[i].is_exact ? "" : "   ROUND TRIP FAILED");
+	printf("%-14s %8s %10.2f              records written and reference updated\n", "page_encode", "",
+	       results->update_gbps);
+	for (size_t i = 0; second_stages[i].name; i++)
+		printf("+%-13s %8.4f %10.2f              second stage over 64 KiB of deltas\n",
+		       second_stages[i].name, results->stages[i].ratio, results->stages[i].encode_gbps);
+	for (size_t i = 0; coders_baselines[i].name; i++)
+		printf("%-14s %8.4f %10.2f %10.2f   %s%s\n", coders_baselines[i].name,
+		       results->baselines[i].ratio, results->baselines[i].encode_gbps,
+		       results->baselines[i].decode_gbps, coders_baselines[i].what,
+		       results->baselines[i].is_exact ? "" : "   ROUND TRIP FAILED");
+}
+
+static void print_coders(FILE *out, const char *key, const struct coder *coders,
+			 const struct figures *figures)
+{
+	fprintf(out, "\"%s\":{", key);
+	for (size_t i = 0; coders[i].name; i++)
+		fprintf(out, "%s\"%s\":{\"ratio\":%.5f,\"encode_gbps\":%.3f,\"decode_gbps\":%.3f,"
+			"\"roundtrip_ok\":%s}", i ? "," : "", coders[i].name, figures[i].ratio,
+			figures[i].encode_gbps, figures[i].decode_gbps,
+			figures[i].is_exact ? "true" : "false");
+	fprintf(out, "}");
+}
+
+static void print_json(FILE *out, const struct options *options, const struct data *data,
+		       const struct results *results)
+{
+	const struct figures *ours = &results->ours[results->best - coders_ours];
+
+	fprintf(out, "{\"coder\":\"%s\",\"ratio\":%.5f,\"encode_gbps\":%.3f,\"decode_gbps\":%.3f,"
+		"\"encode_update_gbps\":%.3f,\"roundtrip_ok\":%s,", results->best->name, ours->ratio,
+		ours->encode_gbps, ours->decode_gbps, results->update_gbps,
+		results->is_exact ? "true" : "false");
+	fprintf(out, "\"memcpy_gbps\":%.3f,\"memcmp_gbps\":%.3f,\"compare_gbps\":%.3f,",
+		results->memcpy_gbps, results->memcmp_gbps, results->compare_gbps);
+	print_coders(out, "coders", coders_ours, results->ours);
+	fprintf(out, ",");
+	print_coders(out, "baselines", coders_baselines, results->baselines);
+	fprintf(out, ",\"second_stage\":{");
+	for (size_t i = 0; second_stages[i].name; i++)
+		fprintf(out, "%s\"%s\":{\"ratio\":%.5f,\"encode_gbps\":%.3f}", i ? "," : "",
+			second_stages[i].name, results->stages[i].ratio, results->stages[i].encode_gbps);
+	fprintf(out, "},\"pairs\":%zu,\"working_set_bytes\":%zu,\"pages_random\":%s,\"thp\":%s,"
+		"\"form\":\"%s\",\"runs\":%u}\n", data->n_pairs, data->n_pages * PAIR_BYTES,
+		options->is_random ? "true" : "false", options->is_thp ? "true" : "false",
+		simd_ops->name, options->runs);
+}
+
+static int write_json(const struct options *options, const struct data *data,
+		      const struct results *results)
+{
+	FILE *out = strcmp(options->json, "-") == 0 ? stdout : fopen(options->json, "w");
+
+	if (!out)
+		die(options->json, strerror(errno));
+	print_json(out, options, data, results);
+	if (ferror(out) || (out != stdout && fclose(out) != 0))
+		die(options->json, "cannot be written");
+	return results->is_exact ? 0 : 1;
+}
+
+static int generate(const struct options *options)
+{
+	uint8_t pair[PAIR_BYTES];
+	uint64_t random = options->seed;
+	FILE *out = fopen(options->generate, "wb");
+
+	if (!out)
+		die(options->generate, strerror(errno));
+	for (size_t i = 0; i < options->count; i++) {
+		pattern_pair((unsigned int)(i % PATTERN_N_KINDS), &random, pair, pair + PAGE_BYTES);
+		if (fwrite(pair, sizeof(pair), 1, out) != 1)
+			die(options->generate, "cannot be written");
+	}
+	if (fclose(out) != 0)
+		die(options->generate, "cannot be written");
+	return 0;
+}
+
+static void pick_form(const char *name)
+{
+	for (int i = 0; i < SIMD_N_FORMS; i++) {
+		if (strcmp(name, simd_form_name((enum simd_form)i)) == 0 &&
+		    simd_set_form((enum simd_form)i) == 0)
+			return;
+	}
+	die(name, "no such form on this machine, expected scalar, avx2 or avx512");
+}
+
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: codec --pairs FILE [--pages-random] [--json [FILE]] [--runs N]\n"
+		"             [--working-set MIB] [--form scalar|avx2|avx512] [--no-thp] [--seed N]\n"
+		"       codec --generate FILE [--count PAIRS] [--seed N]\n"
+		"FILE: 4096 bytes old page, 4096 bytes new page, repeated. --json without FILE: JSON\n"
+		"alone on stdout. --pages-random: pages in random order, as in a guest.\n");
+	return 2;
+}
+
+static size_t number(const char *text, size_t min, size_t max)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (*end || end == text || value < min || value > max)
+		die(text, "not a number in range");
+	return value;
+}
+
+static int parse(int argc, char **argv, struct options *ret_options)
+{
+	static const struct option names[] = {
+		{"pairs", required_argument, NULL, 'p'},   {"pages-random", no_argument, NULL, 'r'},
+		{"json", no_argument, NULL, 'j'},	   {"runs", required_argument, NULL, 'n'},
+		{"working-set", required_argument, NULL, 'w'}, {"form", required_argument, NULL, 'f'},
+		{"no-thp", no_argument, NULL, 't'},	   {"seed", required_argument, NULL, 's'},
+		{"generate", required_argument, NULL, 'g'}, {"count", required_argument, NULL, 'c'},
+		{NULL, 0, NULL, 0}};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
+		switch (c) {
+		case 'p': ret_options->pairs = optarg; break;
+		case 'g': ret_options->generate = optarg; break;
+		case 'r': ret_options->is_random = true; break;
+		case 't': ret_options->is_thp = false; break;
+		case 'f': ret_options->form = optarg; break;
+		case 'n': ret_options->runs = (unsigned int)number(optarg, 1, RUNS_MAX); break;
+		case 's': ret_options->seed = number(optarg, 1, SIZE_MAX); break;
+		case 'c': ret_options->count = number(optarg, 1, 1u << 20); break;
+		case 'w': ret_options->working_set_bytes = number(optarg, 1, 16384) << 20; break;
+		case 'j':
+			/* The file is optional, and may stand alone: --json FILE. */
+			ret_options->json = "-";
+			if (optind < argc && argv[optind][0] != '-')
+				ret_options->json = argv[optind++];
+			break;
+		default: return -EINVAL;
+		}
+	}
+	return optind == argc && !ret_options->pairs != !ret_options->generate ? 0 : -EINVAL;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options = {.working_set_bytes = UINT64_C(1) << 30, .runs = 5, .is_thp = true,
+				  .seed = 1, .count = 4096};
+	struct data data = {0};
+	struct results results = {0};
+
+	if (parse(argc, argv, &options) < 0)
+		return usage();
+	if (options.form)
+		pick_form(options.form);
+	if (options.generate)
+		return generate(&options);
+	load(&options, &data);
+	measure_all(&options, &data, &results);
+	if (!options.json || strcmp(options.json, "-") != 0)
+		print_text(&options, &data, &results);
+	if (options.json)
+		return write_json(&options, &data, &results);
+	return results.is_exact ? 0 : 1;
+}

@@ -1,0 +1,203 @@
+#include "standby_feed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MUST(call)                                                                                 \
+	do {                                                                                       \
+		if ((call) < 0) {                                                                  \
+			fprintf(stderr, "standby_feed: %s failed\n", #call);                       \
+			abort();                                                                   \
+		}                                                                                  \
+	} while (0)
+
+void feed_init(struct feed *f, uint64_t term, const struct wire_geometry *geometry)
+{
+	memset(f, 0, sizeof(*f));
+	f->term = term;
+	f->generation = 1;
+	f->geometry = *geometry;
+}
+
+void feed_done(struct feed *f)
+{
+	free(f->bytes);
+	memset(f, 0, sizeof(*f));
+}
+
+void feed_clear(struct feed *f)
+{
+	f->size = 0;
+}
+
+static void add_bytes(struct feed *f, const uint8_t *bytes, size_t size)
+{
+	if (f->size + size > f->room) {
+		f->room = (f->size + size) * 2;
+		f->bytes = realloc(f->bytes, f->room);
+		MUST(f->bytes ? 0 : -1);
+	}
+	memcpy(f->bytes + f->size, bytes, size);
+	f->size += size;
+}
+
+static void add_frame(struct feed *f, uint8_t *frame, const struct bytes_writer *w,
+		      const struct wire_header *h)
+{
+	size_t size;
+
+	MUST(wire_frame_finish(frame, w, h, &size));
+	add_bytes(f, frame, size);
+	if (h->type == WIRE_GEOMETRY)
+		return;
+	f->n_frames++;
+	f->payload_bytes += size - WIRE_HEADER_SIZE;
+}
+
+static struct wire_header header(const struct feed *f, uint8_t type)
+{
+	return (struct wire_header){.type = type, .term = f->term, .epoch = f->epoch,
+				    .seq = f->n_frames, .generation = f->generation};
+}
+
+void feed_frame(struct feed *f, const struct wire_header *h, const uint8_t *payload, size_t size)
+{
+	static uint8_t frame[WIRE_FRAME_MAX];
+	struct bytes_writer w;
+
+	MUST(wire_frame_begin(frame, sizeof(frame), &w));
+	bytes_write(&w, payload, size);
+	add_frame(f, frame, &w, h);
+}
+
+void feed_geometry(struct feed *f)
+{
+	static uint8_t frame[WIRE_FRAME_MAX];
+	struct wire_header h = {.type = WIRE_GEOMETRY, .term = f->term,
+				.generation = f->generation};
+	struct bytes_writer w;
+
+	MUST(wire_frame_begin(frame, sizeof(frame), &w));
+	MUST(wire_geometry_encode(&f->geometry, &w));
+	add_frame(f, frame, &w, &h);
+}
+
+void feed_begin(struct feed *f, bool full)
+{
+	struct wire_epoch_begin begin = {.previous_epoch = f->epoch};
+	uint8_t frame[128];
+	struct wire_header h;
+	struct bytes_writer w;
+
+	f->epoch++;
+	f->n_frames = f->n_records = 0;
+	f->payload_bytes = 0;
+	h = header(f, WIRE_EPOCH_BEGIN);
+	h.flags = full ? WIRE_FLAG_FULL : 0;
+	MUST(wire_frame_begin(frame, sizeof(frame), &w));
+	MUST(wire_epoch_begin_encode(&begin, &w));
+	add_frame(f, frame, &w, &h);
+}
+
+static void flush_pages(struct feed *f)
+{
+	struct wire_header h = header(f, WIRE_PAGES);
+
+	if (f->open)
+		add_frame(f, f->frame, &f->w, &h);
+	f->open = false;
+}
+
+static uint8_t *record_room(struct feed *f)
+{
+	if (f->open && (size_t)(f->w.end - f->w.at) < PAGE_RECORD_ROOM)
+		flush_pages(f);
+	if (!f->open)
+		MUST(wire_frame_begin(f->frame, sizeof(f->frame), &f->w));
+	return f->w.at;
+}
+
+static void record_added(struct feed *f, size_t size)
+{
+	f->w.at += size;
+	f->open = true;
+	f->n_records++;
+}
+
+void feed_page(struct feed *f, uint32_t index, const uint8_t *page, uint8_t *reference, bool delta)
+{
+	struct page_encoder e = {.features = delta ? PAGE_FEATURE_XRLE : 0};
+	size_t size = page_encode(&e, index, page, reference, record_room(f));
+
+	if (size)
+		record_added(f, size);
+}
+
+void feed_record(struct feed *f, uint8_t class, uint32_t index, const uint8_t *data, size_t size)
+{
+	uint8_t *at = record_room(f);
+
+	at[0] = class;
+	at[1] = 0;
+	bytes_put_be16(at + 2, (uint16_t)size);
+	bytes_put_be32(at + 4, index);
+	if (size)
+		memcpy(at + 8, data, size);
+	record_added(f, 8 + size);
+}
+
+void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *reference, bool delta)
+{
+	static uint8_t frame[WIRE_FRAME_MAX];
+	uint32_t n = (size + WIRE_PAGE_SIZE - 1) / WIRE_PAGE_SIZE, i = 0;
+
+	flush_pages(f);
+	do {
+		struct bytes_writer w;
+		struct wire_header h = header(f, WIRE_DEVICE);
+
+		MUST(wire_frame_begin(frame, sizeof(frame), &w));
+		MUST(wire_device_encode(size, &w));
+		for (; i < n && (size_t)(w.end - w.at) >= PAGE_RECORD_ROOM; i++) {
+			struct page_encoder e = {.features = delta ? PAGE_FEATURE_XRLE : 0};
+			uint8_t piece[WIRE_PAGE_SIZE] = {0};
+			size_t at = (size_t)i * WIRE_PAGE_SIZE;
+
+			memcpy(piece, blob + at, size - at < sizeof(piece) ? size - at : sizeof(piece));
+			w.at += page_encode(&e, i, piece, reference + at, w.at);
+		}
+		add_frame(f, frame, &w, &h);
+	} while (i < n);
+}
+
+void feed_end(struct feed *f)
+{
+	struct wire_epoch_end end;
+	uint8_t frame[128];
+	struct wire_header h;
+	struct bytes_writer w;
+
+	flush_pages(f);
+	end = (struct wire_epoch_end){f->n_frames, f->n_records, f->payload_bytes};
+	h = header(f, WIRE_EPOCH_END);
+	MUST(wire_frame_begin(frame, sizeof(frame), &w));
+	MUST(wire_epoch_end_encode(&end, &w));
+	add_frame(f, frame, &w, &h);
+}
+
+void feed_small_geometry(struct wire_geometry *g, uint32_t ram_pages, uint32_t rom_pages)
+{
+	memset(g, 0, sizeof(*g));
+	strcpy(g->machine, "pc-i440fx-7.2");
+	strcpy(g->qemu_version, "7.2.22 Debian");
+	g->n_vcpus = 1;
+	g->ram_bytes = (uint64_t)ram_pages * WIRE_PAGE_SIZE;
+	g->n_blocks = 2;
+	strcpy(g->blocks[0].name, "pc.ram");
+	g->blocks[0].kind = WIRE_BLOCK_RAM;
+	g->blocks[0].size_bytes = g->ram_bytes;
+	strcpy(g->blocks[1].name, "pc.bios");
+	g->blocks[1].kind = WIRE_BLOCK_ROM;
+	g->blocks[1].size_bytes = (uint64_t)rom_pages * WIRE_PAGE_SIZE;
+}

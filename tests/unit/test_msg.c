@@ -1,0 +1,515 @@
+/* msg_*.c: every message both ways, cut at every length, and each bound from both sides. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "wire_samples.h"
+
+/* A frame around @payload that wire_frame_decode() would have accepted (or may not have: decoders
+ * must not lean on its bounds). The payload is a copy of exactly its size, for sanitizers. */
+static struct wire_frame frame_of(uint8_t type, const uint8_t *payload, size_t size, uint64_t epoch)
+{
+	uint8_t *copy = malloc(size ? size : 1);
+
+	assert_non_null(copy);
+	if (size > 0)
+		memcpy(copy, payload, size);
+	return (struct wire_frame){.h = {.type = type, .payload_size = (uint32_t)size, .epoch = epoch},
+				   .payload = copy};
+}
+
+static void frame_done(struct wire_frame *frame)
+{
+	free((void *)frame->payload);
+}
+
+/* Where in a PAGES or DEVICE payload a shorter frame is a whole one too. */
+static bool is_record_border(const struct wire_frame *frame, size_t size)
+{
+	struct wire_record_iter iter;
+	struct wire_record record;
+
+	if (frame->h.type == WIRE_PAGES)
+		assert_int_equal(wire_pages_begin(frame, WIRE_SAMPLE_PAGES, &iter, NULL), 0);
+	else if (frame->h.type == WIRE_DEVICE)
+		assert_int_equal(wire_device_begin(frame, &iter, NULL), 0);
+	else
+		return false;
+	do {
+		if ((size_t)(iter.r.at - iter.payload) == size)
+			return true;
+	} while (wire_record_next(&iter, &record, NULL) > 0);
+	return false;
+}
+
+static void cut_anywhere(void **state)
+{
+	static uint8_t buffer[WIRE_FRAME_MAX], again[WIRE_FRAME_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < n_wire_samples; i++) {
+		size_t size	  = wire_sample_build(&wire_samples[i], buffer);
+		const uint8_t *at = buffer;
+		struct wire_frame whole;
+
+		assert_true(size >= WIRE_HEADER_SIZE);
+		assert_int_equal(wire_frame_decode(&at, buffer + size, &whole, NULL), 0);
+		for (size_t n = 0; n <= whole.h.payload_size; n++) {
+			struct wire_frame cut = frame_of(whole.h.type, whole.payload, n,
+							 whole.h.epoch);
+			bool good = n == whole.h.payload_size || is_record_border(&whole, n);
+			struct wire_error error = {0};
+			struct bytes_writer w;
+			int r;
+
+			assert_int_equal(wire_frame_begin(again, sizeof(again), &w), 0);
+			r = wire_reencode(&cut, &w, &error);
+			assert_int_equal(r, good ? 0 : -EPROTO);
+			if (r < 0) {
+				assert_non_null(error.field);
+				assert_non_null(error.reason);
+				assert_true(error.offset <= n);
+				assert_int_equal(error.type, whole.h.type);
+			} else {
+				assert_memory_equal(again + WIRE_HEADER_SIZE, whole.payload, n);
+			}
+			frame_done(&cut);
+		}
+	}
+}
+
+static void trailing_bytes(void **state)
+{
+	static uint8_t buffer[WIRE_FRAME_MAX + 1], again[WIRE_FRAME_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < n_wire_samples; i++) {
+		const struct wire_header *h = &wire_samples[i].header;
+		size_t size		    = wire_sample_build(&wire_samples[i], buffer);
+		struct wire_frame longer;
+		struct bytes_writer w;
+		int r;
+
+		buffer[size] = 0;
+		longer = frame_of(h->type, buffer + WIRE_HEADER_SIZE, size - WIRE_HEADER_SIZE + 1,
+				  h->epoch);
+		assert_int_equal(wire_frame_begin(again, sizeof(again), &w), 0);
+		r = wire_reencode(&longer, &w, NULL);
+		/* The only message that a later version may make longer. */
+		assert_int_equal(r, strcmp(wire_samples[i].name, "hello-stream") == 0 ? 0 : -EPROTO);
+		frame_done(&longer);
+	}
+}
+
+/* Every sample, with one byte of its payload replaced by every value: never more than an error, and
+ * what is accepted encodes to itself. */
+static void any_byte_replaced(void **state)
+{
+	static uint8_t buffer[WIRE_FRAME_MAX], again[WIRE_FRAME_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < n_wire_samples; i++) {
+		const struct wire_header *h = &wire_samples[i].header;
+		size_t size		    = wire_sample_build(&wire_samples[i], buffer);
+		size_t n		    = size - WIRE_HEADER_SIZE;
+		struct wire_frame frame;
+
+		/* The 4 KiB of a raw page are data; their bytes mean nothing. */
+		frame = frame_of(h->type, buffer + WIRE_HEADER_SIZE, n, h->epoch);
+		for (size_t at = 0; at < n && at < 300; at++) {
+			uint8_t *p = (uint8_t *)frame.payload + at, old = *p;
+
+			for (unsigned v = 0; v < 256; v++) {
+				struct bytes_writer w;
+				int r;
+
+				*p = (uint8_t)v;
+				assert_int_equal(wire_frame_begin(again, sizeof(again), &w), 0);
+				r = wire_reencode(&frame, &w, NULL);
+				assert_true(r == 0 || r == -EPROTO);
+				if (r == 0 && h->type != WIRE_HELLO)
+					assert_memory_equal(again + WIRE_HEADER_SIZE, frame.payload,
+							    n);
+			}
+			*p = old;
+		}
+		frame_done(&frame);
+	}
+}
+
+static void wrong_type_is_refused(void **state)
+{
+	struct wire_frame frame = frame_of(WIRE_COMMIT, NULL, 0, 1);
+	struct wire_record_iter iter;
+	struct wire_welcome welcome;
+	struct wire_failure failure;
+	struct wire_hello hello;
+	struct wire_error error;
+	char text[WIRE_ERROR_TEXT_SIZE];
+
+	(void)state;
+	assert_int_equal(wire_hello_decode(&frame, &hello, &error), -EPROTO);
+	assert_string_equal(wire_error_text(&error, text, sizeof(text)),
+			    "COMMIT frame: type at payload offset 0: not the expected frame");
+	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), -EPROTO);
+	assert_int_equal(wire_failure_decode(&frame, &failure, NULL), -EPROTO);
+	assert_int_equal(wire_pages_begin(&frame, 1, &iter, NULL), -EPROTO);
+	assert_int_equal(wire_device_begin(&frame, &iter, NULL), -EPROTO);
+	assert_int_equal(wire_empty_decode(&frame, NULL), 0);
+	frame_done(&frame);
+}
+
+static uint8_t scratch[WIRE_FRAME_MAX];
+static struct bytes_writer writer(size_t size)
+{
+	return (struct bytes_writer){.at = scratch, .end = scratch + size};
+}
+
+static void hello_rules(void **state)
+{
+	const struct wire_hello good = {.version_min = 1, .version_max = 1, .kind = WIRE_KIND_STREAM,
+					.role = WIRE_VM_ROLE_PRIMARY, .vm = "a"};
+	struct wire_hello h;
+	struct bytes_writer w = writer(256);
+
+	(void)state;
+	assert_int_equal(wire_hello_encode(&good, &w), 0);
+	w = writer(31);
+	assert_int_equal(wire_hello_encode(&good, &w), -ENOBUFS);
+#define REFUSED(change)                                                                            \
+	do {                                                                                       \
+		h = good;                                                                          \
+		change;                                                                            \
+		w = writer(256);                                                                   \
+		assert_int_equal(wire_hello_encode(&h, &w), -EINVAL);                              \
+		assert_true(w.bad);                                                                \
+	} while (0)
+	REFUSED(h.version_min = 0);
+	REFUSED(h.version_min = 2);
+	REFUSED(h.kind = 0);
+	REFUSED(h.kind = 3);
+	REFUSED(h.role = 3);
+	REFUSED(h.role = 0);
+	REFUSED(h.kind = WIRE_KIND_CONTROL);
+	REFUSED(h.vm[0] = '\0');
+	REFUSED(h.vm[0] = 'A');
+	REFUSED(memset(h.vm, 'a', sizeof(h.vm)));
+#undef REFUSED
+	wire_hello_init(&h, WIRE_KIND_STREAM, WIRE_VM_ROLE_STANDBY,
+			"a-name-of-far-more-than-sixty-three-characters-which-nobody-would-choose");
+	w = writer(256);
+	assert_int_equal(wire_hello_encode(&h, &w), -EINVAL);
+}
+
+static void negotiation(void **state)
+{
+	struct wire_hello h;
+	char text[WIRE_TEXT_MAX + 1];
+	uint16_t version = 0, code = 0;
+	uint64_t features = 0;
+
+	(void)state;
+	wire_hello_init(&h, WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY, "web1");
+	h.features_optional = 1ULL << 63;
+	h.version_max	    = 9;
+	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text), 0);
+	assert_int_equal(version, 1);
+	assert_true(features == WIRE_FEATURE_XRLE);
+	h.features_required |= 1ULL << 62;
+	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text),
+			 -EPROTONOSUPPORT);
+	assert_int_equal(code, WIRE_REFUSED_FEATURE);
+	assert_string_equal(text, "agent requires features 0x4000000000000000, unknown to this "
+				  "gateway");
+	h.version_min = 2;
+	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text),
+			 -EPROTONOSUPPORT);
+	assert_int_equal(code, WIRE_REFUSED_VERSION);
+	assert_string_equal(text, "agent speaks wire versions 2 to 9, gateway speaks 1");
+}
+
+static void largest_report(void **state)
+{
+	static struct wire_report r, got;
+	struct wire_header h = {.type = WIRE_REPORT};
+	struct wire_frame frame;
+	struct bytes_writer w;
+	const uint8_t *at = scratch;
+	size_t size;
+
+	(void)state;
+	memset(r.vm, 'v', WIRE_NAME_MAX);
+	memset(r.text, 't', WIRE_TEXT_MAX);
+	for (size_t i = 0; i < WIRE_STATS_MAX; i += 128) {
+		memset(r.stats + i, 'k', 128);
+		r.stats[i + 60]	 = '=';
+		r.stats[i + 127] = '\n';
+	}
+	assert_int_equal(wire_frame_begin(scratch, sizeof(scratch), &w), 0);
+	assert_int_equal(wire_report_encode(&r, &w), 0);
+	assert_int_equal(wire_frame_finish(scratch, &w, &h, &size), 0);
+	assert_int_equal(wire_frame_decode(&at, scratch + size, &frame, NULL), 0);
+	assert_int_equal(wire_report_decode(&frame, &got, NULL), 0);
+	assert_memory_equal(&r, &got, sizeof(r));
+	r.state = WIRE_STATE_COUNT;
+	w	= writer(sizeof(scratch));
+	assert_int_equal(wire_report_encode(&r, &w), -EINVAL);
+	r.state	 = 0;
+	r.text[3] = '\n';
+	w	 = writer(sizeof(scratch));
+	assert_int_equal(wire_report_encode(&r, &w), -EINVAL);
+}
+
+static void largest_geometry(void **state)
+{
+	static struct wire_geometry g, got;
+	struct wire_header h = {.type = WIRE_GEOMETRY};
+	struct wire_frame frame;
+	struct bytes_writer w;
+	struct wire_error error;
+	const uint8_t *at = scratch;
+	char text[WIRE_TEXT_MAX + 1];
+	size_t size;
+
+	(void)state;
+	memset(g.machine, 'm', WIRE_LABEL_MAX);
+	memset(g.qemu_version, 'q', WIRE_LABEL_MAX);
+	g.n_vcpus   = WIRE_VCPUS_MAX;
+	g.ram_bytes = UINT64_MAX;
+	g.n_nics    = WIRE_NICS_MAX;
+	g.n_blocks  = WIRE_BLOCKS_MAX;
+	memset(g.nics, 0xab, sizeof(g.nics));
+	for (int i = 0; i < WIRE_BLOCKS_MAX; i++) {
+		memset(g.blocks[i].name, 'b', WIRE_LABEL_MAX);
+		g.blocks[i].size_bytes = WIRE_PAGE_SIZE;
+	}
+	assert_int_equal(wire_frame_begin(scratch, sizeof(scratch), &w), 0);
+	assert_int_equal(wire_geometry_encode(&g, &w), 0);
+	assert_int_equal(wire_frame_finish(scratch, &w, &h, &size), 0);
+	assert_int_equal(wire_frame_decode(&at, scratch + size, &frame, NULL), 0);
+	assert_int_equal(wire_geometry_decode(&frame, &got, &error), 0);
+	assert_memory_equal(&g, &got, sizeof(g));
+	assert_int_equal(wire_geometry_pages(&got), WIRE_BLOCKS_MAX);
+	assert_int_equal(wire_geometry_compare(&g, &got, text), 0);
+
+	/* The last page index that 32 bits can count, and one more. */
+	g.blocks[0].size_bytes = (WIRE_PAGES_MAX - (WIRE_BLOCKS_MAX - 1)) * WIRE_PAGE_SIZE;
+	w		       = writer(sizeof(scratch));
+	assert_int_equal(wire_geometry_encode(&g, &w), 0);
+	g.blocks[0].size_bytes += WIRE_PAGE_SIZE;
+	w = writer(sizeof(scratch));
+	assert_int_equal(wire_geometry_encode(&g, &w), -EINVAL);
+	/* Sizes whose sum would wrap. */
+	for (int i = 0; i < WIRE_BLOCKS_MAX; i++)
+		g.blocks[i].size_bytes = 1ULL << 63;
+	w = writer(sizeof(scratch));
+	assert_int_equal(wire_geometry_encode(&g, &w), -EINVAL);
+}
+
+static void geometries_compared(void **state)
+{
+	struct wire_geometry a = {.machine = "pc-i440fx-7.2", .qemu_version = "7.2.1", .n_vcpus = 2,
+				  .ram_bytes = 1 << 20, .n_nics = 1, .nics = {{1}}, .n_blocks = 1,
+				  .blocks = {{"pc.ram", 0, 1 << 20}}}, b;
+	char text[WIRE_TEXT_MAX + 1];
+
+	(void)state;
+#define DIFFERS(change, words)                                                                     \
+	do {                                                                                       \
+		b = a;                                                                             \
+		change;                                                                            \
+		assert_int_equal(wire_geometry_compare(&a, &b, text), -ESTALE);                    \
+		assert_non_null(strstr(text, words));                                              \
+	} while (0)
+	DIFFERS(strcpy(b.machine, "pc-q35-7.2"),
+		"machine: primary has pc-i440fx-7.2, standby has pc-q35-7.2");
+	DIFFERS(b.n_vcpus = 4, "vcpus: primary has 2, standby has 4");
+	DIFFERS(b.ram_bytes = 2 << 20, "ram_bytes: primary has 1048576");
+	DIFFERS(b.nics[0][0] = 2, "network cards");
+	DIFFERS(b.n_nics = 0, "network cards");
+	DIFFERS(b.n_blocks = 2, "memory blocks: primary has 1");
+	DIFFERS(strcpy(b.blocks[0].name, "ram"), "memory block 0: primary has pc.ram");
+	DIFFERS(b.blocks[0].kind = 1, "memory block 0");
+#undef DIFFERS
+	b = a;
+	strcpy(b.qemu_version, "8.0.0");
+	assert_int_equal(wire_geometry_compare(&a, &b, text), 0);
+}
+
+/* One record with the given header in front of @n_data bytes. */
+static int one_record(const uint8_t head[8], size_t n_data, uint64_t n_pages, const char *words)
+{
+	static uint8_t payload[8 + 2 * WIRE_PAGE_SIZE];
+	struct wire_record_iter iter;
+	struct wire_record record;
+	struct wire_error error;
+	struct wire_frame frame;
+	char text[WIRE_ERROR_TEXT_SIZE];
+	int r;
+
+	memcpy(payload, head, 8);
+	frame = frame_of(WIRE_PAGES, payload, 8 + n_data, 1);
+	assert_int_equal(wire_pages_begin(&frame, n_pages, &iter, &error), 0);
+	r = wire_record_next(&iter, &record, &error);
+	if (r < 0 && words && !strstr(wire_error_text(&error, text, sizeof(text)), words))
+		fail_msg("%s", text);
+	frame_done(&frame);
+	return r;
+}
+
+static void record_bounds(void **state)
+{
+#define HEAD(class, reserved, size, index)                                                         \
+	((const uint8_t[8]){class, reserved, (size) >> 8, (size)&0xff, (index) >> 24,              \
+			    (index) >> 16 & 0xff, (index) >> 8 & 0xff, (index)&0xff})
+	(void)state;
+	assert_int_equal(one_record(HEAD(1, 0, 0, 9), 0, 10, NULL), 1);
+	assert_int_equal(one_record(HEAD(1, 0, 0, 10), 0, 10, "index at payload offset 4: past"),
+			 -EPROTO);
+	assert_int_equal(one_record(HEAD(1, 0, 0, 0xffffffffu), 0, 10, "index"), -EPROTO);
+	assert_int_equal(one_record(HEAD(1, 0, 1, 0), 1, 10, "size at payload offset 2"), -EPROTO);
+	assert_int_equal(one_record(HEAD(1, 1, 0, 0), 0, 10, "reserved"), -EPROTO);
+	assert_int_equal(one_record(HEAD(0, 0, 0, 0), 0, 10, "class"), -EPROTO);
+	assert_int_equal(one_record(HEAD(4, 0, 0, 0), 0, 10, "class"), -EPROTO);
+	assert_int_equal(one_record(HEAD(2, 0, 4096, 0), 4096, 10, NULL), 1);
+	assert_int_equal(one_record(HEAD(2, 0, 4095, 0), 4096, 10, "size"), -EPROTO);
+	assert_int_equal(one_record(HEAD(2, 0, 4097, 0), 4097, 10, "size"), -EPROTO);
+	assert_int_equal(one_record(HEAD(2, 0, 4096, 0), 4095, 10, "data at payload offset 8: trun"),
+			 -EPROTO);
+	assert_int_equal(one_record(HEAD(3, 0, 0, 0), 0, 10, "size"), -EPROTO);
+	assert_int_equal(one_record(HEAD(3, 0, 1, 0), 1, 10, NULL), 1);
+	assert_int_equal(one_record(HEAD(3, 0, 4096, 0), 4096, 10, NULL), 1);
+	assert_int_equal(one_record(HEAD(3, 0, 4097, 0), 4097, 10, "size"), -EPROTO);
+	assert_int_equal(one_record(HEAD(3, 0, 65535, 0), 8000, 10, "size"), -EPROTO);
+#undef HEAD
+}
+
+static void device_bounds(void **state)
+{
+	struct wire_record_iter iter;
+	struct wire_record record;
+	struct bytes_writer w;
+	struct wire_frame frame;
+
+	(void)state;
+	w = writer(64);
+	assert_int_equal(wire_device_encode(0, &w), -EINVAL);
+	w = writer(64);
+	assert_int_equal(wire_device_encode(WIRE_BLOB_MAX + 1, &w), -EINVAL);
+	frame = frame_of(WIRE_DEVICE, (const uint8_t[]){1, 0, 0, 1}, 4, 1);
+	assert_int_equal(wire_device_begin(&frame, &iter, NULL), -EPROTO);
+	frame_done(&frame);
+	/* 4097 bytes are two pieces: index 1 is there, index 2 is not. */
+	for (uint32_t index = 1; index <= 2; index++) {
+		w = writer(64);
+		assert_int_equal(wire_device_encode(4097, &w), 0);
+		assert_int_equal(wire_record_encode(&w, WIRE_CLASS_ZERO, index, NULL, 0), 0);
+		frame = frame_of(WIRE_DEVICE, scratch, (size_t)(w.at - scratch), 1);
+		assert_int_equal(wire_device_begin(&frame, &iter, NULL), 0);
+		assert_int_equal(iter.blob_size, 4097);
+		assert_int_equal(wire_record_next(&iter, &record, NULL), index == 1 ? 1 : -EPROTO);
+		frame_done(&frame);
+	}
+}
+
+static void records_written_in_place(void **state)
+{
+	uint8_t page[WIRE_PAGE_SIZE] = {1, 2, 3};
+	struct wire_record_iter iter;
+	struct wire_record record;
+	struct wire_frame frame;
+	struct bytes_writer w;
+	uint32_t n = 0;
+	uint8_t *p;
+
+	(void)state;
+	w = writer(WIRE_PAYLOAD_MAX);
+	while ((p = wire_record_reserve(&w))) {
+		memcpy(p, page, sizeof(page));
+		/* A class that does not fit leaves everything as it was. */
+		assert_int_equal(wire_record_commit(&w, WIRE_CLASS_RAW, n, 17), -EINVAL);
+		assert_ptr_equal(wire_record_reserve(&w), p);
+		assert_int_equal(wire_record_commit(&w, n % 2 ? WIRE_CLASS_XRLE : WIRE_CLASS_RAW, n,
+						    n % 2 ? 3 : WIRE_PAGE_SIZE), 0);
+		n++;
+	}
+	/* Full for the one does not mean full for a small one, nor bad. */
+	assert_false(w.bad);
+	assert_int_equal(wire_record_encode(&w, WIRE_CLASS_RAW, 0, page, sizeof(page)), -ENOBUFS);
+	assert_false(w.bad);
+	assert_int_equal(wire_record_commit(&w, WIRE_CLASS_ZERO, 0, 0), -EINVAL);
+	frame = frame_of(WIRE_PAGES, scratch, (size_t)(w.at - scratch), 1);
+	assert_int_equal(wire_pages_begin(&frame, n, &iter, NULL), 0);
+	for (uint32_t i = 0; i < n; i++) {
+		assert_int_equal(wire_record_next(&iter, &record, NULL), 1);
+		assert_int_equal(record.index, i);
+		assert_memory_equal(record.data, page, record.size);
+	}
+	assert_int_equal(wire_record_next(&iter, &record, NULL), 0);
+	assert_int_equal(wire_record_next(&iter, &record, NULL), 0);
+	frame_done(&frame);
+}
+
+static void small_rules(void **state)
+{
+	struct wire_epoch_begin begin;
+	struct wire_epoch_end end;
+	struct wire_frame frame;
+	struct bytes_writer w = writer(64);
+
+	(void)state;
+	/* An epoch stands on an earlier one. */
+	frame = frame_of(WIRE_EPOCH_BEGIN, (const uint8_t[8]){[7] = 5}, 8, 5);
+	assert_int_equal(wire_epoch_begin_decode(&frame, &begin, NULL), -EPROTO);
+	frame.h.epoch = 6;
+	assert_int_equal(wire_epoch_begin_decode(&frame, &begin, NULL), 0);
+	assert_int_equal(begin.previous_epoch, 5);
+	frame_done(&frame);
+	frame = frame_of(WIRE_EPOCH_END, (const uint8_t[16]){0}, 16, 5);
+	assert_int_equal(wire_epoch_end_decode(&frame, &end, NULL), -EPROTO);
+	frame_done(&frame);
+	assert_int_equal(wire_failure_encode(&(struct wire_failure){.code = 0}, &w), -EINVAL);
+	w = writer(64);
+	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = 7, .vm = "a"}, &w), -EINVAL);
+	w = writer(64);
+	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = 1}, &w), -EINVAL);
+	w = writer(64);
+	assert_int_equal(wire_order_done_encode(&(struct wire_order_done){.status = 3, .vm = "a"},
+						&w), -EINVAL);
+	assert_string_equal(wire_state_name(WIRE_STATE_STANDBY_READY), "standby-ready");
+	assert_string_equal(wire_state_name(200), "unknown");
+	assert_string_equal(wire_verdict_name(WIRE_VERDICT_EXITED), "exited");
+	assert_string_equal(wire_verb_name(WIRE_VERB_FENCE), "fence");
+	assert_string_equal(wire_verb_name(0), "unknown");
+	assert_string_equal(wire_vm_role_name(WIRE_VM_ROLE_STANDBY), "standby");
+	for (uint8_t i = 0; i < WIRE_STATE_COUNT; i++)
+		assert_string_not_equal(wire_state_name(i), "unknown");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(cut_anywhere),
+		cmocka_unit_test(trailing_bytes),
+		cmocka_unit_test(any_byte_replaced),
+		cmocka_unit_test(wrong_type_is_refused),
+		cmocka_unit_test(hello_rules),
+		cmocka_unit_test(negotiation),
+		cmocka_unit_test(largest_report),
+		cmocka_unit_test(largest_geometry),
+		cmocka_unit_test(geometries_compared),
+		cmocka_unit_test(record_bounds),
+		cmocka_unit_test(device_bounds),
+		cmocka_unit_test(records_written_in_place),
+		cmocka_unit_test(small_rules),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

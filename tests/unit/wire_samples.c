@@ -1,0 +1,254 @@
+#include "wire_samples.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int encode_hello(struct bytes_writer *w)
+{
+	return wire_hello_encode(&(struct wire_hello){.version_min = 1, .version_max = 1,
+						      .kind = WIRE_KIND_CONTROL}, w);
+}
+
+static int encode_hello_stream(struct bytes_writer *w)
+{
+	return wire_hello_encode(&(struct wire_hello){.version_min = 1, .version_max = 3,
+						      .features_required = 1,
+						      .features_optional = 0x8000000000000002,
+						      .kind = WIRE_KIND_STREAM,
+						      .role = WIRE_VM_ROLE_STANDBY,
+						      .vm   = "web1"}, w);
+}
+
+static int encode_welcome(struct bytes_writer *w)
+{
+	return wire_welcome_encode(&(struct wire_welcome){.version = 1, .features = 1,
+							  .gateway = "gw-1"}, w);
+}
+
+static int encode_refused(struct bytes_writer *w)
+{
+	return wire_failure_encode(&(struct wire_failure){.code = WIRE_REFUSED_STALE_TERM,
+							  .text = "term 9 rules web1 \xe2\x80\x93 stop"},
+				   w);
+}
+
+static int encode_stream_error(struct bytes_writer *w)
+{
+	return wire_failure_encode(&(struct wire_failure){.code = WIRE_STREAM_ERROR_EPOCH,
+							  .text = "epoch 9 does not stand on 7"}, w);
+}
+
+static int encode_beat(struct bytes_writer *w)
+{
+	return wire_beat_encode(&(struct wire_beat){.mono_ns = 0x0102030405060708}, w);
+}
+
+static int encode_report(struct bytes_writer *w)
+{
+	static const struct wire_report report = {
+		.vm = "web1", .role = WIRE_VM_ROLE_PRIMARY, .state = WIRE_STATE_PROTECTED,
+		.verdict = WIRE_VERDICT_PAUSED, .text = "paused by someone else",
+		.stats = "epochs=812\npause_ms_p99=4.25\nlast_error=\n"};
+
+	return wire_report_encode(&report, w);
+}
+
+static int encode_order(struct bytes_writer *w)
+{
+	return wire_order_encode(&(struct wire_order){.order_id = 0x1122334455667788,
+						      .verb = WIRE_VERB_PROMOTE, .vm = "web1"}, w);
+}
+
+static int encode_order_done(struct bytes_writer *w)
+{
+	return wire_order_done_encode(&(struct wire_order_done){.order_id = 0x1122334455667788,
+								.status	  = WIRE_ORDER_REFUSED,
+								.vm	  = "web1",
+								.text = "no complete epoch"}, w);
+}
+
+static int encode_geometry(struct bytes_writer *w)
+{
+	static const struct wire_geometry geometry = {
+		.machine = "pc-i440fx-7.2", .qemu_version = "7.2.22 (Debian)", .n_vcpus = 2,
+		.ram_bytes = 256ULL << 20, .n_nics = 1,
+		.nics = {{0x52, 0x54, 0x00, 0x12, 0x34, 0x56}}, .n_blocks = 2,
+		.blocks = {{"pc.ram", WIRE_BLOCK_RAM, 256ULL << 20},
+			   {"/rom@etc/acpi/tables", WIRE_BLOCK_ROM, 131072}}};
+
+	return wire_geometry_encode(&geometry, w);
+}
+
+static int encode_epoch_begin(struct bytes_writer *w)
+{
+	return wire_epoch_begin_encode(&(struct wire_epoch_begin){.previous_epoch = 811}, w);
+}
+
+static int encode_full_begin(struct bytes_writer *w)
+{
+	return wire_epoch_begin_encode(&(struct wire_epoch_begin){.previous_epoch = 0}, w);
+}
+
+static int encode_pages(struct bytes_writer *w)
+{
+	uint8_t page[WIRE_PAGE_SIZE];
+
+	for (size_t i = 0; i < sizeof(page); i++)
+		page[i] = (uint8_t)(i * 7);
+	if (wire_record_encode(w, WIRE_CLASS_ZERO, 0, NULL, 0) < 0 ||
+	    wire_record_encode(w, WIRE_CLASS_XRLE, 65535, (const uint8_t *)"\x05\x02\xaa\xbb", 4) < 0)
+		return -EINVAL;
+	return wire_record_encode(w, WIRE_CLASS_RAW, 258, page, sizeof(page));
+}
+
+static int encode_device(struct bytes_writer *w)
+{
+	if (wire_device_encode(79000, w) < 0 ||
+	    wire_record_encode(w, WIRE_CLASS_XRLE, 19, (const uint8_t *)"\x00\x01z", 3) < 0)
+		return -EINVAL;
+	return wire_record_encode(w, WIRE_CLASS_ZERO, 3, NULL, 0);
+}
+
+static int encode_epoch_end(struct bytes_writer *w)
+{
+	return wire_epoch_end_encode(&(struct wire_epoch_end){.n_frames = 3, .n_records = 3,
+							      .payload_bytes = 4159}, w);
+}
+
+#define TERM 7
+const struct wire_sample wire_samples[] = {
+	{"hello-control", {.type = WIRE_HELLO, .term = TERM}, encode_hello},
+	{"hello-stream", {.type = WIRE_HELLO, .term = TERM, .epoch = 811}, encode_hello_stream},
+	{"welcome", {.type = WIRE_WELCOME}, encode_welcome},
+	{"refused", {.type = WIRE_REFUSED, .term = 9}, encode_refused},
+	{"beat", {.type = WIRE_BEAT, .seq = 41}, encode_beat},
+	{"beat-ack", {.type = WIRE_BEAT_ACK, .seq = 41}, encode_beat},
+	{"report", {.type = WIRE_REPORT, .seq = 42, .term = TERM, .epoch = 811}, encode_report},
+	{"order", {.type = WIRE_ORDER, .seq = 1, .term = 8, .epoch = 811}, encode_order},
+	{"order-done", {.type = WIRE_ORDER_DONE, .seq = 1, .term = 8, .epoch = 0}, encode_order_done},
+	{"resume", {.type = WIRE_RESUME, .generation = 5, .term = TERM, .epoch = 811}, NULL},
+	{"geometry", {.type = WIRE_GEOMETRY, .generation = 5, .term = TERM}, encode_geometry},
+	{"epoch-begin", {.type = WIRE_EPOCH_BEGIN, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_epoch_begin},
+	{"epoch-begin-full",
+	 {.type = WIRE_EPOCH_BEGIN, .flags = WIRE_FLAG_FULL, .generation = 1, .term = TERM, .epoch = 1},
+	 encode_full_begin},
+	{"pages", {.type = WIRE_PAGES, .seq = 1, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_pages},
+	{"device", {.type = WIRE_DEVICE, .seq = 2, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_device},
+	{"epoch-end", {.type = WIRE_EPOCH_END, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_epoch_end},
+	{"epoch-ack", {.type = WIRE_EPOCH_ACK, .generation = 5, .term = TERM, .epoch = 812}, NULL},
+	{"commit", {.type = WIRE_COMMIT, .generation = 5, .term = TERM, .epoch = 812}, NULL},
+	{"stream-error", {.type = WIRE_STREAM_ERROR, .generation = 5, .term = TERM, .epoch = 811},
+	 encode_stream_error},
+};
+const size_t n_wire_samples = sizeof(wire_samples) / sizeof(wire_samples[0]);
+
+size_t wire_sample_build(const struct wire_sample *sample, uint8_t *buffer)
+{
+	struct bytes_writer w;
+	size_t size;
+
+	if (wire_frame_begin(buffer, WIRE_FRAME_MAX, &w) < 0 ||
+	    (sample->encode && sample->encode(&w) < 0) ||
+	    wire_frame_finish(buffer, &w, &sample->header, &size) < 0)
+		return 0;
+	return size;
+}
+
+static int reencode_records(struct wire_record_iter *iter, struct bytes_writer *w,
+			    struct wire_error *error)
+{
+	struct wire_record record;
+	int r;
+
+	while ((r = wire_record_next(iter, &record, error)) > 0) {
+		r = wire_record_encode(w, record.class, record.index, record.data, record.size);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+#define REENCODE(kind)                                                                             \
+	static int reencode_##kind(const struct wire_frame *frame, struct bytes_writer *w,         \
+				   struct wire_error *error)                                       \
+	{                                                                                          \
+		struct wire_##kind message;                                                        \
+		int r = wire_##kind##_decode(frame, &message, error);                              \
+                                                                                                   \
+		return r < 0 ? r : wire_##kind##_encode(&message, w);                              \
+	}
+REENCODE(hello)
+REENCODE(welcome)
+REENCODE(failure)
+REENCODE(beat)
+REENCODE(report)
+REENCODE(order)
+REENCODE(order_done)
+REENCODE(geometry)
+REENCODE(epoch_begin)
+REENCODE(epoch_end)
+
+static int reencode_pages(const struct wire_frame *frame, struct bytes_writer *w,
+			  struct wire_error *error)
+{
+	struct wire_record_iter iter;
+	int r = wire_pages_begin(frame, WIRE_SAMPLE_PAGES, &iter, error);
+
+	return r < 0 ? r : reencode_records(&iter, w, error);
+}
+
+static int reencode_device(const struct wire_frame *frame, struct bytes_writer *w,
+			   struct wire_error *error)
+{
+	struct wire_record_iter iter;
+	int r = wire_device_begin(frame, &iter, error);
+
+	if (r == 0)
+		r = wire_device_encode(iter.blob_size, w);
+	return r < 0 ? r : reencode_records(&iter, w, error);
+}
+
+static int reencode_empty(const struct wire_frame *frame, struct bytes_writer *w,
+			  struct wire_error *error)
+{
+	(void)w;
+	return wire_empty_decode(frame, error);
+}
+
+int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct wire_error *error)
+{
+	static const struct {
+		uint8_t type;
+		int (*reencode)(const struct wire_frame *frame, struct bytes_writer *w,
+				struct wire_error *error);
+	} rows[] = {
+		{WIRE_HELLO, reencode_hello},
+		{WIRE_WELCOME, reencode_welcome},
+		{WIRE_REFUSED, reencode_failure},
+		{WIRE_BEAT, reencode_beat},
+		{WIRE_BEAT_ACK, reencode_beat},
+		{WIRE_REPORT, reencode_report},
+		{WIRE_ORDER, reencode_order},
+		{WIRE_ORDER_DONE, reencode_order_done},
+		{WIRE_RESUME, reencode_empty},
+		{WIRE_GEOMETRY, reencode_geometry},
+		{WIRE_EPOCH_BEGIN, reencode_epoch_begin},
+		{WIRE_PAGES, reencode_pages},
+		{WIRE_DEVICE, reencode_device},
+		{WIRE_EPOCH_END, reencode_epoch_end},
+		{WIRE_EPOCH_ACK, reencode_empty},
+		{WIRE_COMMIT, reencode_empty},
+		{WIRE_STREAM_ERROR, reencode_failure},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].type == frame->h.type)
+			return rows[i].reencode(frame, w, error);
+	}
+	return -EINVAL;
+}

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Write the golden vectors of docs/wire-format.md, one frame per .hex file, without Holdfast's code.
+
+A second reading of the specification: struct and libxxhash only. Run it in this directory after the
+specification changed, look at the difference, and commit it with the change. `--check` writes nothing
+and exits 1 when a file differs.
+"""
+import ctypes
+import os
+import struct
+import sys
+
+xxhash = ctypes.CDLL("libxxhash.so.0")
+xxhash.XXH3_64bits.restype = ctypes.c_uint64
+xxhash.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+
+
+def str8(text):
+    data = text.encode()
+    return struct.pack(">B", len(data)) + data
+
+
+def str16(text):
+    data = text.encode()
+    return struct.pack(">H", len(data)) + data
+
+
+def record(cls, index, data=b""):
+    return struct.pack(">BBHI", cls, 0, len(data), index) + data
+
+
+def frame(type_, payload=b"", flags=0, term=0, epoch=0, seq=0, generation=0):
+    head = struct.pack(">BBHIQQII", type_, flags, 0, len(payload), term, epoch, seq, generation)
+    hashed = head + payload
+    return head + struct.pack(">Q", xxhash.XXH3_64bits(hashed, len(hashed))) + payload
+
+
+def hello(vmin, vmax, required, optional, kind, role, vm):
+    return b"HOLDFAST" + struct.pack(">HHQQBB", vmin, vmax, required, optional, kind, role) + str8(vm)
+
+
+ORDER_ID = 0x1122334455667788
+BEAT = struct.pack(">Q", 0x0102030405060708)
+STREAM = {"term": 7, "generation": 5}
+VECTORS = {
+    "hello-control": frame(0x01, hello(1, 1, 0, 0, 1, 0, ""), term=7),
+    "hello-stream": frame(0x01, hello(1, 3, 1, 0x8000000000000002, 2, 2, "web1"), term=7, epoch=811),
+    "welcome": frame(0x02, struct.pack(">HQ", 1, 1) + str8("gw-1")),
+    "refused": frame(0x03, struct.pack(">H", 4) + str16("term 9 rules web1 \u2013 stop"), term=9),
+    "beat": frame(0x10, BEAT, seq=41),
+    "beat-ack": frame(0x11, BEAT, seq=41),
+    "report": frame(0x12, str8("web1") + bytes([1, 3, 2]) + str16("paused by someone else")
+                    + str16("epochs=812\npause_ms_p99=4.25\nlast_error=\n"),
+                    seq=42, term=7, epoch=811),
+    "order": frame(0x13, struct.pack(">QB", ORDER_ID, 5) + str8("web1") + str16(""),
+                   seq=1, term=8, epoch=811),
+    "order-done": frame(0x14, struct.pack(">QB", ORDER_ID, 2) + str8("web1")
+                        + str16("no complete epoch"), seq=1, term=8),
+    "resume": frame(0x20, epoch=811, **STREAM),
+    "geometry": frame(0x21, str8("pc-i440fx-7.2") + str8("7.2.22 (Debian)")
+                      + struct.pack(">HQB", 2, 256 << 20, 1) + bytes.fromhex("525400123456")
+                      + struct.pack(">H", 2)
+                      + str8("pc.ram") + struct.pack(">BQ", 0, 256 << 20)
+                      + str8("/rom@etc/acpi/tables") + struct.pack(">BQ", 1, 131072), **STREAM),
+    "epoch-begin": frame(0x22, struct.pack(">Q", 811), epoch=812, **STREAM),
+    "epoch-begin-full": frame(0x22, struct.pack(">Q", 0), flags=1, epoch=1, term=7, generation=1),
+    "pages": frame(0x23, record(1, 0) + record(3, 65535, b"\x05\x02\xaa\xbb")
+                   + record(2, 258, bytes(i * 7 % 256 for i in range(4096))),
+                   seq=1, epoch=812, **STREAM),
+    "device": frame(0x24, struct.pack(">I", 79000) + record(3, 19, b"\x00\x01z") + record(1, 3),
+                    seq=2, epoch=812, **STREAM),
+    "epoch-end": frame(0x25, struct.pack(">IIQ", 3, 3, 4159), seq=3, epoch=812, **STREAM),
+    "epoch-ack": frame(0x28, epoch=812, **STREAM),
+    "commit": frame(0x29, epoch=812, **STREAM),
+    "stream-error": frame(0x2a, struct.pack(">H", 4) + str16("epoch 9 does not stand on 7"),
+                          epoch=811, **STREAM),
+}
+
+
+def text_of(data):
+    return "".join(data[i:i + 32].hex() + "\n" for i in range(0, len(data), 32))
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    wrong = []
+    for name, data in VECTORS.items():
+        path = os.path.join(here, name + ".hex")
+        if sys.argv[1:] == ["--check"]:
+            with open(path, encoding="ascii") as file:
+                if file.read() != text_of(data):
+                    wrong.append(name)
+        else:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text_of(data))
+    for name in wrong:
+        print(f"{name}.hex is not what the specification says", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
