@@ -307,35 +307,38 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- limits that lwIP as built lacks (its pools are malloc) ---- */
 
-/* Both lists have the youngest in front. */
-bool conn_admit_syn(struct stack *stack)
+/* Both lists have the youngest in front. The oldest goes, never the newcomer: an honest handshake or
+ * ending takes a round trip or two, so it is over before a flood has pushed it out; refusing new
+ * ones would hand the port to whoever sends a few SYNs every 20 s. Active ones are half-open,
+ * accepted (both bounded) or closed and lingering, so all three lists are bounded. */
+void conn_make_room(struct stack *stack)
 {
-	struct tcp_pcb *pcb, *half_open = NULL, *time_wait = NULL;
-	unsigned int n_active = 0, n_half_open = 0, n_time_wait = 0;
+	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL, *time_wait = NULL;
+	unsigned int n_half_open = 0, n_lingering = 0, n_time_wait = 0;
 
 	for (pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
-		n_active++;
 		if (pcb->state == SYN_RCVD) {
 			n_half_open++;
 			half_open = pcb;
+		} else if (pcb->poll == linger) {
+			n_lingering++;
+			lingering = pcb;
 		}
 	}
 	for (pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) {
 		n_time_wait++;
 		time_wait = pcb;
 	}
-	if (n_time_wait >= TIME_WAIT_MAX)
-		tcp_abandon(time_wait, 0);
-	/* The oldest goes, not the newest: an honest handshake takes one round trip, so it is
-	 * over before a flood has pushed it out; refusing new ones would hand the port to whoever
-	 * sends a few SYNs every 20 s. */
 	if (n_half_open >= stack->n_backlog_max) {
 		tcp_abandon(half_open, 0);
 		stack->counters.half_open_evicted++;
-		n_active--;
 	}
-	/* Active are the accepted, the half-open, and the closed ones that linger. */
-	return n_active < 2 * stack->n_connections_max + stack->n_backlog_max;
+	if (n_lingering >= stack->n_connections_max) {
+		tcp_abort(lingering);
+		stack->counters.lingering_evicted++;
+	}
+	if (n_time_wait >= TIME_WAIT_MAX)
+		tcp_abandon(time_wait, 0);
 }
 
 void conn_prune_out_of_order(struct stack *stack)

@@ -277,9 +277,8 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 	case FILTER_ARP:
 	case FILTER_ICMP_ECHO:
 	case FILTER_TCP:
-		return NULL;
 	case FILTER_TCP_SYN:
-		return conn_admit_syn(stack) ? NULL : &counters->drop_table_full;
+		return NULL;
 	case FILTER_RUNT:
 		return &counters->drop_runt;
 	case FILTER_ETHERTYPE:
@@ -316,6 +315,8 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
 		holder = take_holder(stack);
 		dropped = holder ? NULL : &stack->counters.drop_no_holder;
 	}
+	if (verdict == FILTER_TCP_SYN)
+		conn_make_room(stack);
 	if (dropped) {
 		(*dropped)++;
 		free_frame(handle);

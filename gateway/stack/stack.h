@@ -27,7 +27,8 @@
  *	               '------------------- -> stack_conn_abort()   ours: RST
  *
  * Never logs. Memory: connection slots and frame holders are allocated at open; lwIP itself
- * (Debian: MEMP_MEM_MALLOC) takes segments from malloc, bounded by n_connections_max x send buffer.
+ * (Debian: MEMP_MEM_MALLOC) takes segments and connections from malloc, bounded by the limits of
+ * struct stack_config: at each the oldest goes, so that strangers cannot lock others out.
  */
 #ifndef STACK_STACK_H
 #define STACK_STACK_H
@@ -102,8 +103,8 @@ struct stack_counters {
 	uint64_t hint_partial_csum;   /* TCP frames whose checksum looks unfinished (1 of 65536 does by
 				       * chance): many mean that the peer leaves it to hardware that
 				       * is not there and needs `ethtool -K IF tx off` */
-	uint64_t drop_table_full;     /* SYN while too many closed connections still linger */
 	uint64_t half_open_evicted;   /* the oldest half-open one, at n_backlog_max */
+	uint64_t lingering_evicted;   /* the oldest closed one, when n_connections_max linger */
 	uint64_t drop_no_holder;      /* n_frames_held_max reached, even after pruning */
 	uint64_t out_of_order_pruned; /* times the out-of-order queues were thrown away */
 	uint64_t accepted;

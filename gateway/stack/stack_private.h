@@ -92,9 +92,9 @@ void conn_finish_doomed(struct stack *stack);
 /* Acknowledge and send for every connection used since the last call; only with depth 0. */
 void conn_flush_touched(struct stack *stack);
 
-/* Whether a SYN may make lwIP allocate one more half-open connection. Makes room by dropping the
- * oldest half-open and the oldest TIME_WAIT ones at their limits. Only with depth 0. */
-bool conn_admit_syn(struct stack *stack);
+/* Before a SYN makes lwIP allocate one more half-open connection: drop the oldest half-open,
+ * lingering and TIME_WAIT ones at their limits. Only with depth 0. */
+void conn_make_room(struct stack *stack);
 
 /* Throw all out-of-order segments away (the peers send them again), to get holders back. */
 void conn_prune_out_of_order(struct stack *stack);
