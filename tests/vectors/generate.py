@@ -2,8 +2,8 @@
 """Write the golden vectors of docs/wire-format.md, one frame per .hex file, without Holdfast's code.
 
 A second reading of the specification: struct and libxxhash only. Run it in this directory after the
-specification changed, look at the difference, and commit it with the change. `--check` writes nothing
-and exits 1 when a file differs.
+specification changed, look at the difference, and commit it with the change. It also writes them as seeds
+of the fuzz targets. `--check` writes nothing and exits 1 when a file differs.
 """
 import ctypes
 import os
@@ -81,20 +81,31 @@ def text_of(data):
     return "".join(data[i:i + 32].hex() + "\n" for i in range(0, len(data), 32))
 
 
-def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    wrong = []
+def files():
+    """Path below tests/ and content of every file."""
     for name, data in VECTORS.items():
-        path = os.path.join(here, name + ".hex")
+        yield f"vectors/{name}.hex", text_of(data).encode()
+        yield f"fuzz/corpus/msg/{name}", data
+    yield "fuzz/corpus/frame/all", b"".join(VECTORS.values())
+    yield "fuzz/corpus/frame/cut", VECTORS["geometry"][:-1]
+    yield "fuzz/corpus/frame/bad_checksum", VECTORS["beat"][:-1] + b"\0"
+
+
+def main():
+    tests = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    wrong = []
+    for name, data in files():
+        path = os.path.join(tests, name)
         if sys.argv[1:] == ["--check"]:
-            with open(path, encoding="ascii") as file:
-                if file.read() != text_of(data):
+            with open(path, "rb") as file:
+                if file.read() != data:
                     wrong.append(name)
         else:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(text_of(data))
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(data)
     for name in wrong:
-        print(f"{name}.hex is not what the specification says", file=sys.stderr)
+        print(f"{name} is not what the specification says", file=sys.stderr)
     return 1 if wrong else 0
 
 
