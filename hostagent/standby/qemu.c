@@ -22,6 +22,7 @@ AUTO_DEFINE(json_t *, json_decref)
 #define QUERY_TIMEOUT_NS CLOCK_NS_PER_S
 #define GREETING_TIMEOUT_NS CLOCK_NS_PER_S
 #define SOCKET_POLL_MS	 5	     /* between looks for the monitor's socket; its death wakes us */
+#define DYING_MS	 500 /* from closing its monitor to its end */
 #define LOG_TAIL_BYTES	 600
 #define LOG_BYTES_MAX	 (64 << 20) /* a log larger than this is not read for its tail */
 #define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
@@ -238,6 +239,11 @@ static int wait_monitor(struct qemu *q, uint64_t deadline_ns, char *ret_text)
 			(void)qemu_exited(q, ret_text); /* it has */
 			return -EIO;
 		}
+	}
+	/* A monitor that closes is how a QEMU ends that does not like its command line. */
+	if (r < 0 && r != -ETIMEDOUT && wait_exit(q, DYING_MS)) {
+		(void)qemu_exited(q, ret_text); /* it has */
+		return -EIO;
 	}
 	if (r < 0)
 		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU's monitor %s: %s", q->qmp_path,

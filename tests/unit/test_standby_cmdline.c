@@ -123,8 +123,8 @@ static void test_added(void **state)
 		"q", "-m", "64", "-S", "-incoming", "defer", "-global",
 		"migration.send-configuration=off", "-machine",
 		"suppress-vmdesc=on,memory-backend=holdfast-ram", "-object",
-		"memory-backend-file,id=holdfast-ram,size=67108864,mem-path=/s,,1/ram,share=on,"
-		"prealloc=off",
+		("memory-backend-file,id=holdfast-ram,size=67108864,mem-path=/s,,1/ram,share=on,"
+		 "prealloc=off"),
 		"-qmp", "unix:/r/v.qmp,server=on,wait=off", "-pidfile", "/r/v.pid"};
 	struct cmdline c;
 	char error[CMDLINE_TEXT_MAX];
