@@ -101,7 +101,7 @@ int hold_xdp(struct xdp_md *ctx)
 		return drop(HOLD_COUNTER_DROPPED_STAMP);
 	stamp->epoch = epoch;
 	stamp->time_ns = bpf_ktime_get_ns();
-	/* The low bits of flags are the verdict when no socket is there. A second queue finds none. */
+	/* Flags are the verdict when the slot is empty, as it is for a second queue. */
 	verdict = bpf_redirect_map(&hold_xsks, ctx->rx_queue_index, XDP_DROP);
 	if (verdict != XDP_REDIRECT)
 		return drop(HOLD_COUNTER_DROPPED_NO_SOCKET);

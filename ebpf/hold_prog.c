@@ -276,7 +276,7 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 	/* What was pinned before us stays; what we made goes. Without the lock it is not ours. */
 	if (step != HOLD_PROG_PIN_DIR && step != HOLD_PROG_LOCK && !prog->is_taken_over &&
 	    hold_prog_detach(prog) < 0)
-		log_debug("pin_dir=%s could not undo all of a failed open, ignoring", prog->pin_dir);
+		log_debug("pin_dir=%s a failed open is not all undone, ignoring", prog->pin_dir);
 	hold_prog_done(prog);
 	return r;
 }

@@ -9,7 +9,7 @@
  *
  *	 guest (QEMU)                                   the user's bridge
  *	     | writev                         +------------------------------+
- *	   [tap]---- PASS: as without us ---->| port: tap (fdb: MAC static)  |---> uplink, other guests
+ *	   [tap]---- PASS: as without us ---->| port: tap (fdb: MAC static)  |---> uplink, others
  *	     | HOLD: XDP puts the stamp in    |                              |
  *	     |       front, redirects         | port: hfbN (learns and       |
  *	     v                                |   floods nothing)            |
@@ -159,8 +159,8 @@ int hold_receive(struct hold *h) __attribute__((warn_unused_result));
  * no frame of the epoch is left in the ring. Never allocates; one sendto() per batch that the
  * kernel takes. When the kernel will not take more now, the rest of them goes out with the next
  * hold_receive() or hold_release(); see hold_is_sending(). @epoch only grows: a lower one than
- * before releases nothing new. An epoch that frames are still being stamped with cannot be committed,
- * so it is refused: call hold_set_epoch() at the seal, release after the commit.
+ * before releases nothing new. An epoch that frames are still being stamped with cannot be
+ * committed, so it is refused: call hold_set_epoch() at the seal, release after the commit.
  * The number of frames handed to the device by this call; -EINVAL: @epoch >= hold_epoch(), nothing
  * changed; -errno as for hold_receive(). */
 int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_result));

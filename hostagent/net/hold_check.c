@@ -113,15 +113,15 @@ int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step
 		return hold_fail(ret_error, r, "%s is not on a BPF file system (%s): mount one "
 				 "with `mount -t bpf bpf /sys/fs/bpf`", config->pin_dir, text);
 	case HOLD_PROG_LOCK:
-		return hold_fail(ret_error, r, "another process has the hold of VM %s (%s): is a "
-				 "second agent running?", config->vm, text);
+		return hold_fail(ret_error, r, "another process has the hold of VM %s (%s): is "
+				 "a second agent running?", config->vm, text);
 	case HOLD_PROG_LOAD:
-		return hold_fail(ret_error, r, "cannot load the hold's BPF program (%s): if another "
-				 "version pinned %s, stop the VM and remove that directory; else see "
-				 "the log at level debug", text, config->pin_dir);
+		return hold_fail(ret_error, r, "cannot load the hold's BPF program (%s): if "
+				 "another version pinned %s, stop the VM and remove that directory "
+				 "(else see the log at level debug)", text, config->pin_dir);
 	case HOLD_PROG_FOREIGN:
-		return hold_fail(ret_error, r, "tap %s already has an XDP program that is not ours: "
-				 "remove it with `ip link set %s xdp off`, or find who put it there",
+		return hold_fail(ret_error, r, "tap %s already has an XDP program, not ours: "
+				 "remove it with `ip link set %s xdp off`, or see who put it there",
 				 config->tap, config->tap);
 	case HOLD_PROG_ATTACH:
 		return hold_fail(ret_error, r == -EOPNOTSUPP ? -ENOTSUP : r, "cannot attach XDP to "
@@ -142,14 +142,14 @@ int hold_explain_ring(const struct hold_config *config, enum hold_ring_step step
 
 	switch (step) {
 	case HOLD_RING_MEMORY:
-		return hold_fail(ret_error, r, "no memory for %u held frames (%s): lower frames_max",
+		return hold_fail(ret_error, r, "no memory for %u frames (%s): lower frames_max",
 				 config->frames_max, text);
 	case HOLD_RING_UMEM:
 		if (r == -EAFNOSUPPORT)
 			return hold_fail(ret_error, -ENOTSUP, "the kernel has no AF_XDP: it needs "
 					 "CONFIG_XDP_SOCKETS");
-		return hold_fail(ret_error, r, "cannot register %u held frames with the kernel (%s): "
-				 "lower frames_max or raise the limit of locked memory",
+		return hold_fail(ret_error, r, "cannot register %u held frames with the kernel "
+				 "(%s): lower frames_max or raise the limit of locked memory",
 				 config->frames_max, text);
 	case HOLD_RING_IN:
 		if (r == -EBUSY)

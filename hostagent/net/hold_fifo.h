@@ -43,8 +43,8 @@ void hold_fifo_done(struct hold_fifo *f); /* a zeroed one is fine */
 int hold_fifo_push(struct hold_fifo *f, const struct hold_frame *frame)
 	__attribute__((warn_unused_result));
 
-/* The oldest frame if its epoch is <= @epoch, else NULL. Borrowed until the next call on @f. A frame
- * behind a younger epoch waits for it: order comes before all. */
+/* The oldest frame if its epoch is <= @epoch, else NULL. Borrowed until the next call on @f.
+ * A frame behind a younger epoch waits for it: order comes before all. */
 const struct hold_frame *hold_fifo_peek(const struct hold_fifo *f, uint64_t epoch);
 
 /* Forget the oldest frame; there must be one. */

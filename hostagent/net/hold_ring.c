@@ -1,6 +1,7 @@
 #include "net/hold_ring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -64,6 +65,14 @@ static int make_umem(struct hold_ring *ring, enum hold_ring_step *ret_step)
 				&ring->in_done, &config);
 }
 
+/* libxdp opens its sockets without CLOEXEC. A child that kept one would keep the tap's queue busy
+ * after the agent's death. A fork in another thread can still fall between; then the next agent is
+ * refused with -EBUSY until that child ends. */
+static int close_on_exec(const struct xsk_socket *socket)
+{
+	return fcntl(xsk_socket__fd(socket), F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
+}
+
 /* A killed agent's socket leaves the queue some ms after the process is gone; there is no event for
  * that, so ask again. */
 static int make_in(struct hold_ring *ring, const char *tap)
@@ -79,7 +88,7 @@ static int make_in(struct hold_ring *ring, const char *tap)
 	for (;;) {
 		r = xsk_socket__create(&ring->in, tap, QUEUE, ring->umem, &ring->rx, NULL, &config);
 		if (r != -EBUSY || clock_mono_ns() >= deadline_ns)
-			return r;
+			return r < 0 ? r : close_on_exec(ring->in);
 		(void)poll(NULL, 0, BUSY_PAUSE_MS); /* only a pause */
 	}
 }
@@ -97,6 +106,8 @@ static int make_out(struct hold_ring *ring, const char *out)
 
 	r = xsk_socket__create_shared(&ring->out, out, QUEUE, ring->umem, NULL, &ring->tx,
 				      &ring->out_fill, &ring->done, &config);
+	if (r == 0)
+		r = close_on_exec(ring->out);
 	if (r < 0)
 		return r;
 	fd = xsk_socket__fd(ring->out);

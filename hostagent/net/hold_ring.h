@@ -24,7 +24,7 @@
 
 #include "ebpf/hold_shared.h"
 
-#define HOLD_RING_HEADROOM_BYTES 256U /* XDP_PACKET_HEADROOM, which the kernel puts before each frame */
+#define HOLD_RING_HEADROOM_BYTES 256U /* XDP_PACKET_HEADROOM, kept free by the kernel */
 #define HOLD_RING_BATCH		 64U  /* most frames that one receive call returns */
 /* Frames beyond the limit: those on their way out through the release device. */
 #define HOLD_RING_SPARE_FRAMES	 512U
@@ -68,9 +68,9 @@ enum hold_ring_step { /* where hold_ring_open() failed */
 	HOLD_RING_OUT = 3,
 };
 
-/* Make memory, rings and sockets, and put the receiving one into slot 0 of map @xsks_fd. @ring is the
- * caller's storage; on error it holds nothing. Waits up to 1 s for a dead agent's socket to leave
- * the queue. 0 or -errno with *ret_step. */
+/* Make memory, rings and sockets, and put the receiving one into slot 0 of map @xsks_fd. @ring is
+ * the caller's storage; on error it holds nothing. Waits up to 1 s for a dead agent's socket to
+ * leave the queue. 0 or -errno with *ret_step. */
 int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uint32_t n_frames,
 		   uint32_t chunk_bytes, int xsks_fd, enum hold_ring_step *ret_step)
 	__attribute__((warn_unused_result));

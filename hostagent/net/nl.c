@@ -40,7 +40,7 @@ int nl_open(struct nl *nl)
 void nl_close(struct nl *nl)
 {
 	if (nl->socket)
-		(void)mnl_socket_close(nl->socket); /* close(2) of a socket; nothing to do about it */
+		(void)mnl_socket_close(nl->socket); /* close(2) of a socket */
 	nl->socket = NULL;
 }
 

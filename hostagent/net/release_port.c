@@ -48,8 +48,8 @@ static int find_or_create(struct release_port *port, const char *in_name, uint32
 
 	if (r == 0 && strcmp(out.alias, port->alias) != 0)
 		return hold_fail(ret_error, -EEXIST,
-				 "a network device %s is in the way and not ours: rename or remove it",
-				 out.name);
+				 "a network device %s is in the way and not ours: rename or remove "
+				 "it", out.name);
 	if (r == -ENODEV) {
 		r = nl_veth_create(port->nl, port->out_name, in_name, mtu);
 		if (r == 0)

@@ -30,8 +30,9 @@ struct release_port {
 };
 
 /* Make the pair (or use again the one a killed agent left), remove pairs of this VM's earlier taps,
- * join the bridge, pin the MAC. @is_fdb_foreign in: a pin that is found is not ours (a new hold, or the
- * agent before us found it so); out: one was found and is left alone. @port is the caller's storage.
+ * join the bridge, pin the MAC. @is_fdb_foreign in: a pin that is found is not ours (a new hold, or
+ * the agent before us found it so); out: one was found and is left alone. @port is the caller's
+ * storage.
  * 0; -EEXIST: a device of another owner has our name; -ETIMEDOUT; other -errno, each with text. On
  * error nothing of ours is left. */
 int release_port_open(struct release_port *port, struct nl *nl, const struct hold_config *config,

@@ -22,7 +22,7 @@ import sys
 import tempfile
 
 BUILD = os.environ.get("BUILD") or sys.exit("BUILD is not set")
-TOOL = os.path.join(BUILD, "tests", "hold_tool")
+TOOL = os.path.join(BUILD, "tests", "netns", "hold_tool")
 CLIENT_MAC = "02:00:00:00:00:c1"
 GUEST_MAC = "52:54:00:00:00:01"
 GUEST2_MAC = "52:54:00:00:00:02"
@@ -262,7 +262,8 @@ class Tool:
 
     def finish(self, how):
         text = self.ask(how)
-        self.proc.wait(LIMIT_S)
+        if self.proc.wait(LIMIT_S) != 0:
+            fail("hold_tool failed: %s" % self.proc.stderr.read())
         return text
 
 

@@ -5,8 +5,8 @@
  * Opens (or takes over) the hold, prints one line, then answers each command with one line:
  *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS
  *	detach | close
- * `serve` releases at once whatever arrives, as if each epoch were sealed and committed in no time. End of
- * input is as `close`. Exit 0; 1 when the hold cannot be opened or a command failed.
+ * `serve` releases at once whatever arrives, as if each epoch were sealed and committed in no time.
+ * End of input is as `close`. Exit 0; 1 when the hold cannot be opened or a command failed.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -169,14 +169,15 @@ static int run_stats(struct hold *h, uint64_t a, uint64_t b, const char *text)
 }
 
 static const struct command commands[] = {
-	{"epoch", run_epoch},	  {"mode", run_mode},	{"wait", run_wait}, {"release", run_release},
-	{"discard", run_discard}, {"serve", run_serve}, {"stats", run_stats},
+	{"epoch", run_epoch},	  {"mode", run_mode},	{"wait", run_wait},   {"stats", run_stats},
+	{"release", run_release}, {"serve", run_serve}, {"discard", run_discard},
 };
 
 /* 1: go on; 0: the hold is gone; -1: failed. */
 static int run_line(struct hold *h, char *line)
 {
-	char *name = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, " \n");
+	char *at = NULL, *name = strtok_r(line, " \n", &at), *a = strtok_r(NULL, " \n", &at);
+	char *b = strtok_r(NULL, " \n", &at);
 
 	if (!name)
 		return 1;
