@@ -299,13 +299,13 @@ static int step_netdevs(struct inspection *in)
 }
 
 /* Offloads make a frame that leaves the guest one that only the host's stack can finish: it could not
- * be held, mirrored and sent whole. Properties that a QEMU version or a NIC model lacks are skipped. */
+ * be held, mirrored and sent whole. Properties that a QEMU version or a NIC model lacks are skipped;
+ * host_ecn and guest_ecn say nothing without a tso. */
 static int check_offloads(struct inspection *in, const struct vmm_nic *nic)
 {
 	static const char *const properties[] = {
-		"csum",	      "gso",	    "host_tso4",  "host_tso6",	"host_ecn",   "host_ufo",
-		"host_uso",   "guest_csum", "guest_tso4", "guest_tso6", "guest_ecn",  "guest_ufo",
-		"guest_uso4", "guest_uso6",
+		"csum",	      "gso",	    "host_tso4",  "host_tso6", "host_ufo",   "host_uso",
+		"guest_csum", "guest_tso4", "guest_tso6", "guest_ufo", "guest_uso4", "guest_uso6",
 	};
 	char on[256] = "";
 	size_t size = 0;
@@ -426,7 +426,9 @@ static int step_macs(struct inspection *in)
 				&mac) < 0)
 			return odd_answer(in, "query-rx-filter");
 		for (uint32_t k = 0; k < in->info.n_nics; k++)
-			if (strcmp(in->info.nics[k].name, name) == 0 &&
+			/* A device without id has a name of its own here. */
+			if ((strcmp(in->info.nics[k].name, name) == 0 ||
+			     (n == 1 && in->info.n_nics == 1)) &&
 			    inspect_parse_mac(mac, in->info.nics[k].mac) < 0)
 				return odd_answer(in, "query-rx-filter");
 	}
