@@ -1,0 +1,357 @@
+#include "agent.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "link/link.h"
+#include "vm.h"
+#include "wire/msg.h"
+#include "wire/tls.h"
+
+#define REPORT_NS    UINT64_C(200000000)
+#define HANDSHAKE_NS UINT64_C(2000000000)
+#define RETRY_MIN_NS UINT64_C(100000000)
+#define RETRY_MAX_NS UINT64_C(1600000000)
+#define FRAME_BUFFER (WIRE_HEADER_SIZE + 16384) /* a REPORT is the longest we send */
+
+struct agent {
+	const struct agent_config *config;
+	struct wire_tls_context *tls;
+	struct vm *vms[AGENT_VMS_MAX];
+	uint32_t n_vms;
+	struct link *link; /* NULL: not connected */
+	uint64_t connect_at_ns, retry_ns;
+	uint64_t beat_at_ns, report_at_ns;
+	uint32_t seq;  /* of control frames */
+	int wake_fd;   /* eventfd: a VM has something to say */
+	int signal_fd; /* SIGTERM, SIGINT */
+	bool must_stop;
+	uint8_t buffer[FRAME_BUFFER];
+};
+
+static void wake(void *context)
+{
+	const struct agent *a = context;
+	uint64_t one = 1;
+
+	/* Full means awake already. */
+	if (write(a->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		log_debug("wake: %s, ignoring", strerror(errno));
+}
+
+static void disconnect(struct agent *a, const char *why)
+{
+	log_limited(LOG_LEVEL_WARN, "gateway %s:%u: %s; trying again", a->config->gateway_text,
+		    a->config->gateway.port, why);
+	a->link = link_free(a->link);
+	a->connect_at_ns = clock_mono_ns() + a->retry_ns;
+	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
+}
+
+static void connect_gateway(struct agent *a)
+{
+	struct link_config config = {
+		.address = a->config->gateway_text,
+		.port = a->config->gateway.port,
+		.tls = a->tls,
+	};
+	struct wire_hello hello;
+	struct wire_welcome welcome;
+	int r;
+
+	r = link_open(&config, &a->link);
+	if (r < 0) {
+		disconnect(a, strerror(-r));
+		return;
+	}
+	wire_hello_init(&hello, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, "");
+	r = link_handshake(a->link, &hello, 0, 0, clock_mono_ns() + HANDSHAKE_NS, &welcome);
+	if (r < 0) {
+		disconnect(a, *link_error(a->link) ? link_error(a->link) : strerror(-r));
+		return;
+	}
+	log_info("connected to gateway %s at %s:%u", welcome.gateway, config.address, config.port);
+	a->retry_ns = RETRY_MIN_NS;
+	a->beat_at_ns = 0;
+	a->report_at_ns = 0;
+	a->seq = 0;
+}
+
+/* Encode with @encode into the buffer and send; a link that cannot take it is lost. */
+static void send_built(struct agent *a, struct wire_header *header, struct bytes_writer *w)
+{
+	size_t size;
+	int r;
+
+	header->seq = a->seq++;
+	r = wire_frame_finish(a->buffer, w, header, &size);
+	if (r == 0)
+		r = link_send_frame(a->link, a->buffer, size);
+	if (r < 0)
+		disconnect(a, *link_error(a->link) ? link_error(a->link)
+						   : "does not take what is sent");
+}
+
+static void send_beat(struct agent *a, uint64_t now_ns)
+{
+	struct wire_header header = {.type = WIRE_BEAT};
+	struct wire_beat beat = {.mono_ns = now_ns};
+	struct bytes_writer w;
+
+	if (wire_frame_begin(a->buffer, sizeof(a->buffer), &w) < 0 ||
+	    wire_beat_encode(&beat, &w) < 0)
+		return; /* cannot be: the buffer is large enough */
+	send_built(a, &header, &w);
+}
+
+static void send_report(struct agent *a, struct vm *vm)
+{
+	struct wire_header header = {.type = WIRE_REPORT};
+	struct wire_report report;
+	struct bytes_writer w;
+
+	vm_report(vm, &report, &header.term, &header.epoch);
+	if (wire_frame_begin(a->buffer, sizeof(a->buffer), &w) < 0 ||
+	    wire_report_encode(&report, &w) < 0) {
+		log_limited(LOG_LEVEL_ERROR, "vm=%s its report breaks the wire format: a bug",
+			    vm_name(vm));
+		return;
+	}
+	send_built(a, &header, &w);
+}
+
+static void send_done(struct agent *a, const struct wire_order_done *done, uint64_t term,
+		      uint64_t epoch)
+{
+	struct wire_header header = {.type = WIRE_ORDER_DONE, .term = term, .epoch = epoch};
+	struct bytes_writer w;
+
+	if (wire_frame_begin(a->buffer, sizeof(a->buffer), &w) < 0 ||
+	    wire_order_done_encode(done, &w) < 0) {
+		log_error("vm=%s an order's answer breaks the wire format: a bug", done->vm);
+		return;
+	}
+	send_built(a, &header, &w);
+}
+
+static void refuse_order(struct agent *a, const struct wire_order *order,
+			 const struct wire_header *header, const char *why)
+{
+	struct wire_order_done done = {
+		.order_id = order->order_id, .status = WIRE_ORDER_REFUSED};
+
+	strcpy(done.vm, order->vm);
+	wire_text_format(done.text, "%s", why);
+	send_done(a, &done, header->term, header->epoch);
+}
+
+static void take_order(struct agent *a, const struct wire_frame *frame)
+{
+	struct wire_order order;
+	struct wire_error error;
+	char text[WIRE_ERROR_TEXT_SIZE];
+
+	if (wire_order_decode(frame, &order, &error) < 0) {
+		disconnect(a, wire_error_text(&error, text, sizeof(text)));
+		return;
+	}
+	for (uint32_t i = 0; i < a->n_vms; i++) {
+		if (strcmp(vm_name(a->vms[i]), order.vm) != 0)
+			continue;
+		if (vm_order(a->vms[i], &order, frame->h.term, frame->h.epoch) < 0)
+			refuse_order(a, &order, &frame->h, "too many orders are waiting");
+		return;
+	}
+	refuse_order(a, &order, &frame->h,
+		     "this host has no file for that VM in its vm_dir; add one and restart the agent");
+}
+
+static void receive(struct agent *a)
+{
+	struct wire_frame frame;
+	int r = -EAGAIN;
+
+	while (a->link && (r = link_receive(a->link, &frame)) == 0) {
+		switch (frame.h.type) {
+		case WIRE_BEAT_ACK:
+			break;
+		case WIRE_ORDER:
+			take_order(a, &frame);
+			break;
+		default:
+			disconnect(a, "sent something unexpected");
+			break;
+		}
+	}
+	if (a->link && r != -EAGAIN)
+		disconnect(a, *link_error(a->link) ? link_error(a->link) : "closed");
+}
+
+static void say(struct agent *a, uint64_t now_ns, bool is_woken)
+{
+	struct wire_order_done done;
+	uint64_t term, epoch;
+
+	if (a->link && now_ns >= a->beat_at_ns) {
+		send_beat(a, now_ns);
+		a->beat_at_ns = now_ns + a->config->beat_ns;
+	}
+	for (uint32_t i = 0; i < a->n_vms && a->link; i++) {
+		while (a->link && vm_take_done(a->vms[i], &done, &term, &epoch) == 0) {
+			/* The state first: who reads the answer finds it true. */
+			send_report(a, a->vms[i]);
+			if (a->link)
+				send_done(a, &done, term, epoch);
+		}
+	}
+	if (!is_woken && now_ns < a->report_at_ns)
+		return;
+	for (uint32_t i = 0; i < a->n_vms && a->link; i++)
+		send_report(a, a->vms[i]);
+	a->report_at_ns = now_ns + REPORT_NS;
+}
+
+static bool wait_for_events(struct agent *a)
+{
+	struct pollfd fds[3] = {
+		{.fd = a->wake_fd, .events = POLLIN},
+		{.fd = a->signal_fd, .events = POLLIN},
+		{.fd = a->link ? link_fd(a->link) : -1,
+		 .events = a->link ? (short)link_events(a->link) : 0},
+	};
+	uint64_t at_ns = a->connect_at_ns;
+	uint64_t count;
+
+	if (a->link)
+		at_ns = a->beat_at_ns < a->report_at_ns ? a->beat_at_ns : a->report_at_ns;
+	if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(clock_mono_ns(), at_ns)) <= 0)
+		return false;
+	a->must_stop = fds[1].revents != 0;
+	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
+}
+
+static void loop(struct agent *a)
+{
+	bool is_woken = false;
+
+	while (!a->must_stop) {
+		uint64_t now_ns = clock_mono_ns();
+
+		if (!a->link && now_ns >= a->connect_at_ns)
+			connect_gateway(a);
+		if (a->link) {
+			int r = link_flush(a->link);
+
+			if (r < 0 && r != -EAGAIN)
+				disconnect(a, link_error(a->link));
+		}
+		receive(a);
+		if (a->link)
+			say(a, clock_mono_ns(), is_woken);
+		is_woken = wait_for_events(a);
+	}
+}
+
+static int open_vms(struct agent *a)
+{
+	struct vm_environment environment = {
+		.config = a->config, .tls = a->tls, .wake = wake, .wake_context = a};
+	char text[WIRE_TEXT_MAX + 1] = "";
+
+	for (uint32_t i = 0; i < a->config->n_vms; i++) {
+		int r = vm_open(&environment, &a->config->vms[i], &a->vms[i], text);
+
+		if (r < 0) {
+			log_error("vm=%s %s", a->config->vms[i].name, *text ? text : strerror(-r));
+			return r;
+		}
+		a->n_vms++;
+	}
+	return 0;
+}
+
+static int open_signals(struct agent *a)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	/* Before any thread is made, so that all of them inherit it. */
+	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return -EINVAL;
+	a->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return a->signal_fd < 0 || a->wake_fd < 0 ? -errno : 0;
+}
+
+static int open_tls(struct agent *a)
+{
+	struct wire_tls_config config = {
+		.ca_path = a->config->ca,
+		.crl_path = *a->config->crl ? a->config->crl : NULL,
+		.cert_path = a->config->cert,
+		.key_path = a->config->key,
+	};
+	char text[WIRE_TLS_ERROR_SIZE];
+	int r = wire_tls_context_new(&config, WIRE_TLS_CLIENT, &a->tls, text, sizeof(text));
+
+	if (r < 0)
+		log_error("%s", text);
+	return r;
+}
+
+static int start(struct agent *a)
+{
+	int r = open_tls(a);
+
+	if (r < 0)
+		return r;
+	r = fd_mkdir_p(a->config->run_dir, 0700);
+	if (r < 0) {
+		log_error("run_dir %s: %s", a->config->run_dir, strerror(-r));
+		return r;
+	}
+	r = open_signals(a);
+	if (r < 0) {
+		log_error("signals: %s", strerror(-r));
+		return r;
+	}
+	return open_vms(a);
+}
+
+int agent_run(const struct agent_config *config)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	a->config = config;
+	a->signal_fd = a->wake_fd = -1;
+	a->retry_ns = RETRY_MIN_NS;
+	r = start(a);
+	if (r == 0) {
+		log_info("host=%s agent %s, %u VMs", wire_tls_context_self(a->tls)->name,
+			 HOLDFAST_VERSION, a->n_vms);
+		loop(a);
+		log_info("ending: guests go on, holds stay closed");
+	}
+	link_free(a->link);
+	for (uint32_t i = 0; i < a->n_vms; i++)
+		vm_close(a->vms[i]);
+	wire_tls_context_free(a->tls);
+	fd_close(a->signal_fd);
+	fd_close(a->wake_fd);
+	free(a);
+	return r;
+}

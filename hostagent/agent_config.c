@@ -1,0 +1,229 @@
+#include "agent_config.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+static const struct config_enum_name log_levels[] = {
+	{"error", LOG_LEVEL_ERROR},
+	{"warn", LOG_LEVEL_WARN},
+	{"info", LOG_LEVEL_INFO},
+	{"debug", LOG_LEVEL_DEBUG},
+	{NULL, 0},
+};
+
+#define AGENT struct agent_config
+#define VM    struct vm_config
+
+static const struct config_key agent_keys[] = {
+	CONFIG_KEY("agent", "gateway", ADDRESS, AGENT, gateway, NULL, 0, 0,
+		   "gateway's address and port in the backup network"),
+	CONFIG_KEY("agent", "ca", PATH, AGENT, ca, NULL, 0, 0, "certificate of the CA (PEM)"),
+	CONFIG_KEY("agent", "crl", PATH, AGENT, crl, "", 0, 0, "revocation list (PEM)"),
+	CONFIG_KEY("agent", "cert", PATH, AGENT, cert, NULL, 0, 0,
+		   "this host's certificate (PEM); its name in it is the host's name"),
+	CONFIG_KEY("agent", "key", PATH, AGENT, key, NULL, 0, 0, "this host's private key (PEM)"),
+	CONFIG_KEY("agent", "vm_dir", PATH, AGENT, vm_dir, "/etc/holdfast/vms", 0, 0,
+		   "directory with one .ini file per virtual machine"),
+	CONFIG_KEY("agent", "run_dir", PATH, AGENT, run_dir, "/run/holdfast", 0, 0,
+		   "sockets, pid files and roles; lost at reboot"),
+	CONFIG_KEY("agent", "pin_dir", PATH, AGENT, pin_dir, "/sys/fs/bpf/holdfast", 0, 0,
+		   "directory on a bpffs for the holds"),
+	CONFIG_KEY("agent", "beat_ms", MS, AGENT, beat_ns, "50", 10, 1000,
+		   "interval between beats to the gateway"),
+	CONFIG_KEY_ENUM("agent", "log_level", log_levels, AGENT, log_level, "info",
+			"least severe line that is logged"),
+};
+
+static const struct config_key vm_keys[] = {
+	CONFIG_KEY("vm", "name", NAME, VM, name, NULL, 0, 0, "name of the virtual machine"),
+	CONFIG_KEY("vm", "qmp", PATH, VM, qmp, "", 0, 0,
+		   "QMP socket of the running QEMU; unset on a host that is only the standby"),
+	CONFIG_KEY("vm", "tap", STRING, VM, tap, NULL, 0, 0, "the guest's tap device on this host"),
+	CONFIG_KEY("vm", "epoch_min_ms", MS, VM, epoch_min_ns, "2", 0, 10000,
+		   "least time between two seals"),
+	CONFIG_KEY("vm", "epoch_max_ms", MS, VM, epoch_max_ns, "100", 1, 10000,
+		   "longest epoch while nothing is held"),
+	CONFIG_KEY("vm", "pause_share_max", U32, VM, pause_share_max, "20", 1, 90,
+		   "percent of time that the guest may be paused"),
+	CONFIG_KEY("vm", "epochs_in_flight", U32, VM, epochs_in_flight, "4", 1, 32,
+		   "epochs that may be uncommitted"),
+	CONFIG_KEY("vm", "held_frames_max", U32, VM, held_frames_max, "4096", 64, 65536,
+		   "frames that may be held"),
+	CONFIG_KEY("vm", "held_bytes_max", SIZE, VM, held_bytes_max, "8M", 65536, 1073741824,
+		   "bytes of frames that may be held"),
+	CONFIG_KEY("vm", "backlog_bytes_max", SIZE, VM, backlog_bytes_max, "256M", 1048576, UINT64_C(1) << 40,
+		   "bytes of encoded epochs that may be uncommitted"),
+	CONFIG_KEY("standby", "state_dir", PATH, VM, state_dir, "", 0, 0,
+		   "directory on tmpfs for the guest's copy; unset: never the standby"),
+	CONFIG_KEY("standby", "command_file", PATH, VM, command_file, "", 0, 0,
+		   "file with the QEMU command line of the same devices, without -qmp"),
+	CONFIG_KEY("standby", "log_bytes_max", SIZE, VM, log_bytes_max, "0", 0, 0,
+		   "most bytes of one buffered epoch; 0: twice the RAM"),
+};
+
+static void set_error(struct config_error *error, const char *file, const char *what)
+{
+	*error = (struct config_error){0};
+	if (snprintf(error->file, sizeof(error->file), "%s", file) >= (int)sizeof(error->file))
+		error->file[0] = '\0'; /* the text has it */
+	snprintf(error->text, sizeof(error->text), "%s: %s", file, what);
+}
+
+/* What the key tables cannot say. */
+static int check_vm(const char *path, const struct vm_config *vm, struct config_error *error)
+{
+	if (vm->epoch_max_ns < vm->epoch_min_ns || vm->epoch_max_ns == 0) {
+		set_error(error, path, "epoch_max_ms must not be below epoch_min_ms");
+		return -EINVAL;
+	}
+	if (!*vm->state_dir != !*vm->command_file) {
+		set_error(error, path,
+			  "[standby] needs both state_dir and command_file, or neither");
+		return -EINVAL;
+	}
+	if (!*vm->qmp && !*vm->state_dir) {
+		set_error(error, path,
+			  "neither [vm] qmp nor [standby] state_dir is set: this host could do "
+			  "nothing with the VM");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int load_vm(const char *path, struct vm_config *ret_vm, struct config_error *error)
+{
+	struct vm_config vm = {0};
+	size_t size;
+	int r;
+
+	r = config_load(path, vm_keys, ARRAY_SIZE(vm_keys), &vm, error);
+	if (r == 0)
+		r = check_vm(path, &vm, error);
+	if (r < 0)
+		return r;
+	if (*vm.command_file) {
+		r = fd_read_file(vm.command_file, AGENT_COMMAND_MAX, &vm.command, &size);
+		if (r < 0) {
+			char what[320];
+
+			snprintf(what, sizeof(what), "command_file %s: %s", vm.command_file,
+				 strerror(-r));
+			set_error(error, path, what);
+			return r;
+		}
+	}
+	*ret_vm = vm;
+	return 0;
+}
+
+static int is_ini(const struct dirent *entry)
+{
+	const char *dot = strrchr(entry->d_name, '.');
+
+	return dot && dot != entry->d_name && strcmp(dot, ".ini") == 0;
+}
+
+static int add_vm(struct agent_config *config, const char *path, struct config_error *error)
+{
+	struct vm_config *vm = &config->vms[config->n_vms];
+	int r = load_vm(path, vm, error);
+
+	if (r < 0)
+		return r;
+	config->n_vms++;
+	for (uint32_t i = 0; i + 1 < config->n_vms; i++) {
+		if (strcmp(config->vms[i].name, vm->name) == 0) {
+			set_error(error, path, "another file has a VM of the same name");
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int load_vms(struct agent_config *config, struct config_error *error)
+{
+	struct dirent **entries;
+	char path[256];
+	int n = scandir(config->vm_dir, &entries, is_ini, alphasort), r = 0;
+
+	if (n < 0) {
+		r = -errno;
+		set_error(error, config->vm_dir,
+			  r == -ENOENT ? "no such vm_dir; make it, with one .ini file per VM"
+				       : strerror(errno));
+		return r;
+	}
+	if ((unsigned)n > AGENT_VMS_MAX) {
+		set_error(error, config->vm_dir, "more than 64 VM files");
+		r = -E2BIG;
+	}
+	config->vms = calloc((size_t)n + 1, sizeof(*config->vms));
+	if (!config->vms)
+		r = -ENOMEM;
+	for (int i = 0; i < n; i++) {
+		if (r == 0 && snprintf(path, sizeof(path), "%s/%s", config->vm_dir,
+				       entries[i]->d_name) >= (int)sizeof(path)) {
+			set_error(error, config->vm_dir, "a file's name in it is too long");
+			r = -ENAMETOOLONG;
+		}
+		if (r == 0)
+			r = add_vm(config, path, error);
+		free(entries[i]);
+	}
+	free(entries);
+	return r;
+}
+
+int agent_config_load(const char *path, struct agent_config *ret_config,
+		      struct config_error *ret_error)
+{
+	struct agent_config config = {0};
+	struct in_addr address;
+	int r;
+
+	r = config_load(path, agent_keys, ARRAY_SIZE(agent_keys), &config, ret_error);
+	if (r < 0)
+		return r;
+	address.s_addr = config.gateway.ip_be32;
+	(void)inet_ntop(AF_INET, &address, config.gateway_text, sizeof(config.gateway_text));
+	r = load_vms(&config, ret_error);
+	if (r < 0) {
+		agent_config_done(&config);
+		return r;
+	}
+	*ret_config = config;
+	return 0;
+}
+
+void agent_config_done(struct agent_config *config)
+{
+	for (uint32_t i = 0; i < config->n_vms; i++)
+		free(config->vms[i].command);
+	free(config->vms);
+	config->vms = NULL;
+	config->n_vms = 0;
+}
+
+void agent_config_print_help(FILE *out)
+{
+	fprintf(out, "agent.ini:\n");
+	config_print_help(out, agent_keys, ARRAY_SIZE(agent_keys));
+	fprintf(out, "\nVM files (vm_dir/NAME.ini):\n");
+	config_print_help(out, vm_keys, ARRAY_SIZE(vm_keys));
+}
+
+void agent_config_print(FILE *out, const struct agent_config *config)
+{
+	config_print_values(out, agent_keys, ARRAY_SIZE(agent_keys), config);
+	for (uint32_t i = 0; i < config->n_vms; i++) {
+		fprintf(out, "\n# VM %s\n", config->vms[i].name);
+		config_print_values(out, vm_keys, ARRAY_SIZE(vm_keys), &config->vms[i]);
+	}
+}

@@ -1,0 +1,60 @@
+/* agent_config.h - the agent's two kinds of files: agent.ini, and one VM.ini per VM.
+ *
+ * Where: read once at start by main.c; immutable after that, so any thread may read it.
+ */
+#ifndef AGENT_CONFIG_H
+#define AGENT_CONFIG_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/config.h"
+#include "wire/limits.h"
+
+#define AGENT_PATH_MAX 192
+#define AGENT_VMS_MAX  64u
+#define AGENT_COMMAND_MAX 16384u /* bytes of a standby's QEMU command file */
+
+/* [vm] and [standby] of one VM's file. */
+struct vm_config {
+	char name[CONFIG_NAME_SIZE];
+	char qmp[104];	/* QMP socket of the running QEMU: what sockaddr_un takes; "" on a host that is
+			 * only ever the standby */
+	char tap[16];	/* IFNAMSIZ */
+	uint64_t epoch_min_ns, epoch_max_ns;
+	uint32_t pause_share_max; /* percent */
+	uint32_t epochs_in_flight;
+	uint32_t held_frames_max;
+	uint64_t held_bytes_max;
+	uint64_t backlog_bytes_max;
+	char state_dir[AGENT_PATH_MAX];	   /* standby: tmpfs; "" : this host is never the standby */
+	char command_file[AGENT_PATH_MAX]; /* standby: file with the whole QEMU command line */
+	uint64_t log_bytes_max;		   /* standby: one buffered epoch; 0: the room's default */
+	char *command; /* content of command_file, or NULL; owned */
+};
+
+struct agent_config {
+	struct config_address gateway;
+	char gateway_text[16]; /* the address, numeric, as text */
+	char ca[AGENT_PATH_MAX], crl[AGENT_PATH_MAX], cert[AGENT_PATH_MAX], key[AGENT_PATH_MAX];
+	char vm_dir[AGENT_PATH_MAX];
+	char run_dir[AGENT_PATH_MAX];
+	char pin_dir[AGENT_PATH_MAX];
+	uint64_t beat_ns;
+	int log_level; /* enum log_level */
+	struct vm_config *vms; /* sorted by file name; owned */
+	uint32_t n_vms;
+};
+
+/* Read @path and every *.ini of its vm_dir. 0: *ret_config is the caller's (agent_config_done());
+ * negative errno with *ret_error: file, line and what was expected. */
+int agent_config_load(const char *path, struct agent_config *ret_config,
+		      struct config_error *ret_error) __attribute__((warn_unused_result));
+void agent_config_done(struct agent_config *config); /* accepts a zeroed one */
+
+/* Every key with type, default and meaning. */
+void agent_config_print_help(FILE *out);
+/* Every value in force, file by file. */
+void agent_config_print(FILE *out, const struct agent_config *config);
+
+#endif

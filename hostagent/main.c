@@ -1,0 +1,122 @@
+/* holdfast-agent: one per hypervisor. Options, configuration, then agent_run(). */
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "agent_config.h"
+#include "base/cleanup.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "vmm/track.h"
+
+#define DEFAULT_CONFIG "/etc/holdfast/agent.ini"
+
+struct options {
+	const char *config;
+	bool check_config;
+};
+
+static void print_help(void)
+{
+	printf("usage: holdfast-agent [--config FILE] [--check-config]\n\n"
+	       "Protects this host's virtual machines and keeps standbys for others.\n\n"
+	       "  --config FILE   configuration (default " DEFAULT_CONFIG ")\n"
+	       "  --check-config  read and check all files, print the values in force, exit\n"
+	       "  --version       print the version\n"
+	       "  --help          this text\n\n");
+	agent_config_print_help(stdout);
+}
+
+/* 0: go on; 1: done, exit 0; -EINVAL: usage. */
+static int parse_options(int argc, char **argv, struct options *ret_options)
+{
+	static const struct option table[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, 'k'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	struct options options = {.config = DEFAULT_CONFIG};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			options.config = optarg;
+			break;
+		case 'k':
+			options.check_config = true;
+			break;
+		case 'V':
+			printf("holdfast-agent %s\n", HOLDFAST_VERSION);
+			return 1;
+		case 'h':
+			print_help();
+			return 1;
+		default:
+			return -EINVAL;
+		}
+	}
+	if (optind != argc) {
+		fprintf(stderr, "holdfast-agent: unexpected argument '%s'; see --help\n",
+			argv[optind]);
+		return -EINVAL;
+	}
+	*ret_options = options;
+	return 0;
+}
+
+static int check_machine(void)
+{
+	struct vmm_error error;
+	char text[1024];
+
+	if (fault_init(text, sizeof(text)) < 0) {
+		log_error("%s", text);
+		return -EINVAL;
+	}
+	if (track_probe(&error) < 0) {
+		/* A host that is only a standby works all the same. */
+		log_warn("this host cannot be a primary: %s", error.text);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	struct agent_config config;
+	struct config_error error;
+	int r;
+
+	r = parse_options(argc, argv, &options);
+	if (r != 0)
+		return r < 0 ? 2 : 0;
+	if (log_init() < 0) {
+		fprintf(stderr, "holdfast-agent: HOLDFAST_LOG names no level; "
+				"use error, warn, info or debug\n");
+		return 2;
+	}
+	r = agent_config_load(options.config, &config, &error);
+	if (r < 0) {
+		log_error("%s", error.text);
+		return 1;
+	}
+	if (options.check_config) {
+		agent_config_print(stdout, &config);
+		agent_config_done(&config);
+		return 0;
+	}
+	if (!getenv("HOLDFAST_LOG"))
+		log_set_level((enum log_level)config.log_level);
+	r = check_machine();
+	if (r == 0)
+		r = agent_run(&config);
+	agent_config_done(&config);
+	return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,564 @@
+#include "vm.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "epoch/engine.h"
+#include "link/link.h"
+#include "net/hold.h"
+#include "standby/standby.h"
+#include "vm_role.h"
+#include "vmm/inspect.h"
+#include "vmm/qmp.h"
+
+#define ORDERS_MAX 8u
+#define QMP_NS	   UINT64_C(5000000000)
+
+struct queued_order {
+	struct wire_order order;
+	uint64_t term, epoch;
+};
+
+struct queued_done {
+	struct wire_order_done done;
+	uint64_t term, epoch;
+};
+
+struct vm {
+	struct vm_environment environment;
+	const struct vm_config *config;
+	char pin_dir[PATH_MAX];
+
+	struct link_config gateway; /* what the keeper connects with; immutable */
+
+	/* all under lock */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct engine *engine;	 /* changed by the worker only; read by vm_report */
+	struct standby *standby; /* the same; set once in vm_open */
+	enum vm_role role;
+	uint64_t term;
+	struct queued_order orders[ORDERS_MAX];
+	uint32_t n_orders;
+	struct queued_done done[ORDERS_MAX];
+	uint32_t n_done;
+	bool must_stop;
+	pthread_t thread;
+};
+
+/* What carries an order out: on error a text for the operator. All run on the worker. */
+typedef int (*order_fn)(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+			char *ret_text);
+
+static void wake_owner(void *context)
+{
+	struct vm *vm = context;
+
+	vm->environment.wake(vm->environment.wake_context);
+}
+
+static int set_role(struct vm *vm, enum vm_role role, uint64_t term, char *ret_text)
+{
+	int r = vm_role_store(vm->environment.config->run_dir, vm->config->name, role, term);
+
+	if (r < 0) {
+		wire_text_format(ret_text, "cannot record the role in run_dir %s: %s",
+				 vm->environment.config->run_dir, strerror(-r));
+		return r;
+	}
+	pthread_mutex_lock(&vm->lock);
+	vm->role = role;
+	vm->term = term;
+	pthread_mutex_unlock(&vm->lock);
+	return 0;
+}
+
+static void set_engine(struct vm *vm, struct engine *engine)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->engine = engine;
+	pthread_mutex_unlock(&vm->lock);
+}
+
+/* The engine leaves vm_report()'s sight before it is ended. */
+static struct engine *take_engine(struct vm *vm)
+{
+	struct engine *engine;
+
+	pthread_mutex_lock(&vm->lock);
+	engine = vm->engine;
+	vm->engine = NULL;
+	pthread_mutex_unlock(&vm->lock);
+	return engine;
+}
+
+/* True, and the QMP socket of the guest, when a promotion made it run here. */
+static bool is_promoted_here(struct vm *vm, char *ret_qmp)
+{
+	struct standby_status status;
+
+	if (!vm->standby)
+		return false;
+	standby_status(vm->standby, &status);
+	if (status.state != STANDBY_STATE_RUNNING)
+		return false;
+	memcpy(ret_qmp, status.qmp, STANDBY_PATH_MAX);
+	return true;
+}
+
+static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+			 char *ret_text)
+{
+	const struct agent_config *config = vm->environment.config;
+	char qmp[STANDBY_PATH_MAX];
+	struct engine_config engine_config = {
+		.vm = vm->config->name,
+		.tap = vm->config->tap,
+		.pin_dir = vm->pin_dir,
+		.pacer = {.epoch_min_ns = vm->config->epoch_min_ns,
+			  .epoch_max_ns = vm->config->epoch_max_ns,
+			  .pause_share_max = vm->config->pause_share_max,
+			  .in_flight_max = vm->config->epochs_in_flight},
+		.held_frames_max = vm->config->held_frames_max,
+		.held_bytes_max = vm->config->held_bytes_max,
+		.backlog_bytes_max = vm->config->backlog_bytes_max,
+		.gateway_address = config->gateway_text,
+		.gateway_port = config->gateway.port,
+		.tls = vm->environment.tls,
+		.changed = wake_owner,
+		.changed_context = vm,
+	};
+	struct engine *engine;
+	int r;
+
+	(void)ret_epoch;
+	if (vm->engine && q->term == vm->term)
+		return 0;
+	if (vm->engine)
+		engine_close(take_engine(vm)); /* a new protection of the same guest */
+	if (is_promoted_here(vm, qmp)) {
+		engine_config.qmp = qmp;
+	} else if (*vm->config->qmp) {
+		engine_config.qmp = vm->config->qmp;
+	} else {
+		wire_text_format(ret_text, "no [vm] qmp is set for %s on this host", vm->config->name);
+		return -EINVAL;
+	}
+	r = engine_open(&engine_config, q->term, &engine, ret_text);
+	if (r < 0)
+		return r;
+	r = set_role(vm, VM_ROLE_PRIMARY, q->term, ret_text);
+	if (r < 0) {
+		engine_close(engine);
+		return r;
+	}
+	set_engine(vm, engine);
+	return 0;
+}
+
+/* Remove a hold that an earlier agent left, or close it for good. */
+static int settle_left_hold(struct vm *vm, bool is_outvoted, char *ret_text)
+{
+	struct hold_config config = {
+		.vm = vm->config->name,
+		.tap = vm->config->tap,
+		.pin_dir = vm->pin_dir,
+		.frames_max = vm->config->held_frames_max,
+		.bytes_max = vm->config->held_bytes_max,
+	};
+	struct hold_error error;
+	struct vmm_error vmm_error;
+	struct vmm_info info;
+	struct qmp *qmp;
+	struct hold *hold;
+	int r;
+
+	r = qmp_open(vm->config->qmp, QMP_NS, &qmp);
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return 0; /* the guest is gone, and so is what it could say */
+	if (r < 0) {
+		wire_text_format(ret_text, "%s: %s", vm->config->qmp, qmp_open_error(r));
+		return r;
+	}
+	if (is_outvoted)
+		r = qmp_execute(qmp, "stop", NULL, QMP_NS, NULL);
+	if (r < 0)
+		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
+	if (r == 0 && vmm_inspect(qmp, &info, &vmm_error) == 0 && info.n_nics == 1)
+		memcpy(config.mac, info.nics[0].mac, sizeof(config.mac));
+	qmp_close(qmp);
+	if (r < 0)
+		return r;
+	r = hold_open(&config, &hold, &error);
+	if (r < 0) {
+		wire_text_format(ret_text, "%s", error.text);
+		return r;
+	}
+	if (is_outvoted)
+		hold_close(hold);
+	else
+		r = hold_detach(hold);
+	if (r < 0)
+		wire_text_format(ret_text, "the hold could not be removed: %s", strerror(-r));
+	return r;
+}
+
+static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+			   char *ret_text)
+{
+	struct engine *engine;
+	int r = 0;
+
+	(void)ret_epoch;
+	if (q->term < vm->term) {
+		wire_text_format(ret_text, "stale term %llu, this host is at %llu",
+				 (unsigned long long)q->term, (unsigned long long)vm->term);
+		return -ESTALE;
+	}
+	engine = take_engine(vm);
+	if (engine)
+		r = engine_detach(engine, ret_text);
+	else if (vm->role == VM_ROLE_PRIMARY)
+		r = settle_left_hold(vm, false, ret_text);
+	if (r < 0)
+		return r;
+	return vm->role == VM_ROLE_PRIMARY ? set_role(vm, VM_ROLE_RUNNING, q->term, ret_text) : 0;
+}
+
+static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+		       char *ret_text)
+{
+	struct engine *engine;
+	char qmp[STANDBY_PATH_MAX];
+	int r;
+
+	(void)ret_epoch;
+	if (q->term <= vm->term) {
+		if (vm->role == VM_ROLE_FENCED && q->term == vm->term)
+			return 0;
+		wire_text_format(ret_text, "fence in term %llu refused: this host is at %llu",
+				 (unsigned long long)q->term, (unsigned long long)vm->term);
+		return -ESTALE;
+	}
+	/* The role first: whatever fails below, no later agent takes this guest up again. */
+	r = set_role(vm, VM_ROLE_FENCED, q->term, ret_text);
+	engine = take_engine(vm);
+	if (engine)
+		return engine_fence(engine, ret_text) ?: r;
+	if (is_promoted_here(vm, qmp))
+		return standby_fence(vm->standby, q->term, ret_text) ?: r;
+	return settle_left_hold(vm, true, ret_text) ?: r;
+}
+
+static int need_standby(const struct vm *vm, char *ret_text)
+{
+	if (vm->standby)
+		return 0;
+	wire_text_format(ret_text,
+			 "%s has no [standby] section on this host: set state_dir and command_file",
+			 vm->config->name);
+	return -EINVAL;
+}
+
+static int order_standby_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+			       char *ret_text)
+{
+	int r = need_standby(vm, ret_text);
+
+	(void)ret_epoch;
+	if (r < 0)
+		return r;
+	if (vm->engine) {
+		wire_text_format(ret_text, "this host is the primary of %s", vm->config->name);
+		return -EBUSY;
+	}
+	r = standby_start_qemu(vm->standby, q->term, ret_text);
+	return r < 0 ? r : set_role(vm, VM_ROLE_STANDBY, q->term, ret_text);
+}
+
+static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+			      char *ret_text)
+{
+	int r;
+
+	(void)ret_epoch;
+	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
+		return 0;
+	r = standby_stop(vm->standby, true, ret_text);
+	return r < 0 ? r : set_role(vm, VM_ROLE_NONE, q->term, ret_text);
+}
+
+static int order_promote(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+			 char *ret_text)
+{
+	int r = need_standby(vm, ret_text);
+
+	if (r == 0)
+		r = standby_promote(vm->standby, q->term, q->epoch, ret_epoch, ret_text);
+	return r < 0 ? r : set_role(vm, VM_ROLE_RUNNING, q->term, ret_text);
+}
+
+static const order_fn order_table[] = {
+	[WIRE_VERB_STANDBY_START] = order_standby_start,
+	[WIRE_VERB_STANDBY_STOP] = order_standby_stop,
+	[WIRE_VERB_PROTECT] = order_protect,
+	[WIRE_VERB_UNPROTECT] = order_unprotect,
+	[WIRE_VERB_PROMOTE] = order_promote,
+	[WIRE_VERB_FENCE] = order_fence,
+};
+
+static uint8_t status_of(int error)
+{
+	if (error == 0)
+		return WIRE_ORDER_OK;
+	return error == -ESTALE || error == -EBUSY || error == -ENODATA ? WIRE_ORDER_REFUSED
+									: WIRE_ORDER_FAILED;
+}
+
+static void carry_out(struct vm *vm, const struct queued_order *q)
+{
+	struct queued_done d = {.term = q->term, .epoch = q->epoch};
+	int r = -EINVAL;
+
+	log_info("vm=%s term=%llu order %s", vm->config->name, (unsigned long long)q->term,
+		 wire_verb_name(q->order.verb));
+	if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
+		r = order_table[q->order.verb](vm, q, &d.epoch, d.done.text);
+	if (r < 0 && !*d.done.text)
+		wire_text_format(d.done.text, "%s", strerror(-r));
+	d.done.order_id = q->order.order_id;
+	d.done.status = status_of(r);
+	strcpy(d.done.vm, vm->config->name);
+	if (r < 0)
+		log_error("vm=%s term=%llu order %s failed: %s", vm->config->name,
+			  (unsigned long long)q->term, wire_verb_name(q->order.verb), d.done.text);
+	pthread_mutex_lock(&vm->lock);
+	if (vm->n_done < ORDERS_MAX)
+		vm->done[vm->n_done++] = d; /* else: unanswered, the gateway asks again */
+	pthread_mutex_unlock(&vm->lock);
+	wake_owner(vm);
+}
+
+static void *worker_main(void *context)
+{
+	struct vm *vm = context;
+
+	pthread_mutex_lock(&vm->lock);
+	while (!vm->must_stop) {
+		struct queued_order q;
+
+		if (vm->n_orders == 0) {
+			pthread_cond_wait(&vm->wake, &vm->lock);
+			continue;
+		}
+		q = vm->orders[0];
+		vm->n_orders--;
+		memmove(vm->orders, vm->orders + 1, vm->n_orders * sizeof(q));
+		pthread_mutex_unlock(&vm->lock);
+		carry_out(vm, &q);
+		pthread_mutex_lock(&vm->lock);
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return NULL;
+}
+
+/* What an earlier agent kept goes on by itself: its copy may be the only one. */
+static int open_standby(struct vm *vm, char *ret_text)
+{
+	struct standby_config config = {
+		.vm = vm->config->name,
+		.state_dir = vm->config->state_dir,
+		.run_dir = vm->environment.config->run_dir,
+		.command = vm->config->command,
+		.log_bytes_max = vm->config->log_bytes_max,
+		.gateway = &vm->gateway,
+		.changed = wake_owner,
+		.changed_arg = vm,
+	};
+
+	return *vm->config->state_dir ? standby_open(&config, &vm->standby, ret_text) : 0;
+}
+
+static int start(struct vm *vm, char *ret_text)
+{
+	const struct agent_config *config = vm->environment.config;
+	int r;
+
+	if (snprintf(vm->pin_dir, sizeof(vm->pin_dir), "%s/%s", config->pin_dir,
+		     vm->config->name) >= (int)sizeof(vm->pin_dir))
+		return -ENAMETOOLONG;
+	r = vm_role_load(config->run_dir, vm->config->name, &vm->role, &vm->term);
+	if (r < 0) {
+		wire_text_format(ret_text, "%s/%s.role: %s; remove it if this host owns nothing",
+				 config->run_dir, vm->config->name,
+				 r == -EINVAL ? "damaged" : strerror(-r));
+		return r;
+	}
+	if (vm->role == VM_ROLE_PRIMARY)
+		log_warn("vm=%s term=%llu an earlier agent left this guest protected: its frames "
+			 "are dropped until the gateway orders what to do",
+			 vm->config->name, (unsigned long long)vm->term);
+	r = open_standby(vm, ret_text);
+	if (r < 0)
+		return r;
+	return -pthread_create(&vm->thread, NULL, worker_main, vm);
+}
+
+int vm_open(const struct vm_environment *environment, const struct vm_config *config,
+	    struct vm **ret_vm, char *ret_text)
+{
+	struct vm *vm = calloc(1, sizeof(*vm));
+	int r;
+
+	if (!vm)
+		return -ENOMEM;
+	vm->environment = *environment;
+	vm->config = config;
+	vm->gateway = (struct link_config){
+		.address = environment->config->gateway_text,
+		.port = environment->config->gateway.port,
+		.tls = environment->tls,
+	};
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_cond_init(&vm->wake, NULL);
+	r = start(vm, ret_text);
+	if (r < 0) {
+		standby_close(vm->standby);
+		free(vm);
+		return r;
+	}
+	*ret_vm = vm;
+	return 0;
+}
+
+void vm_close(struct vm *vm)
+{
+	if (!vm)
+		return;
+	pthread_mutex_lock(&vm->lock);
+	vm->must_stop = true;
+	pthread_cond_signal(&vm->wake);
+	pthread_mutex_unlock(&vm->lock);
+	pthread_join(vm->thread, NULL);
+	engine_close(vm->engine);
+	standby_close(vm->standby);
+	pthread_cond_destroy(&vm->wake);
+	pthread_mutex_destroy(&vm->lock);
+	free(vm);
+}
+
+const char *vm_name(const struct vm *vm)
+{
+	return vm->config->name;
+}
+
+int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint64_t epoch)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&vm->lock);
+	if (vm->n_orders == ORDERS_MAX)
+		r = -EBUSY;
+	else
+		vm->orders[vm->n_orders++] =
+			(struct queued_order){.order = *order, .term = term, .epoch = epoch};
+	pthread_cond_signal(&vm->wake);
+	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
+		 uint64_t *ret_epoch)
+{
+	int r = -EAGAIN;
+
+	pthread_mutex_lock(&vm->lock);
+	if (vm->n_done > 0) {
+		*ret_done = vm->done[0].done;
+		*ret_term = vm->done[0].term;
+		*ret_epoch = vm->done[0].epoch;
+		vm->n_done--;
+		memmove(vm->done, vm->done + 1, vm->n_done * sizeof(vm->done[0]));
+		r = 0;
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+static void report_engine(struct engine *engine, struct wire_report *report, uint64_t *ret_epoch)
+{
+	struct engine_status status;
+
+	engine_status(engine, &status);
+	report->role = WIRE_VM_ROLE_PRIMARY;
+	report->state = status.state;
+	report->verdict = status.verdict;
+	strcpy(report->text, status.text);
+	strcpy(report->stats, status.stats);
+	*ret_epoch = status.committed_epoch;
+}
+
+static void report_standby(struct standby *standby, struct wire_report *report,
+			   uint64_t *ret_epoch)
+{
+	struct standby_status status;
+
+	standby_status(standby, &status);
+	report->role = status.state == STANDBY_STATE_RUNNING ? WIRE_VM_ROLE_PRIMARY
+							     : WIRE_VM_ROLE_STANDBY;
+	report->state = (uint8_t)status.state;
+	report->verdict = status.guest_ended ? WIRE_VERDICT_EXITED : WIRE_VERDICT_NONE;
+	wire_text_format(report->text, "%s", status.text);
+	if (wire_stats_is_valid(status.stats))
+		strcpy(report->stats, status.stats);
+	*ret_epoch = status.complete_epoch;
+}
+
+/* Without engine and keeper: what the role file says. */
+static void report_role(const struct vm *vm, struct wire_report *report)
+{
+	static const struct {
+		uint8_t role, state;
+	} rows[] = {
+		[VM_ROLE_NONE] = {WIRE_VM_ROLE_NONE, WIRE_STATE_IDLE},
+		[VM_ROLE_PRIMARY] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_LOST},
+		[VM_ROLE_STANDBY] = {WIRE_VM_ROLE_STANDBY, WIRE_STATE_IDLE},
+		[VM_ROLE_RUNNING] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_RUNNING},
+		[VM_ROLE_FENCED] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_FENCED},
+	};
+
+	report->role = rows[vm->role].role;
+	report->state = rows[vm->role].state;
+}
+
+void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
+	       uint64_t *ret_epoch)
+{
+	struct standby_status status;
+
+	memset(ret_report, 0, sizeof(*ret_report));
+	strcpy(ret_report->vm, vm->config->name);
+	*ret_epoch = 0;
+	pthread_mutex_lock(&vm->lock);
+	*ret_term = vm->term;
+	if (vm->engine) {
+		report_engine(vm->engine, ret_report, ret_epoch);
+	} else {
+		if (vm->standby)
+			standby_status(vm->standby, &status);
+		if (vm->standby && status.state != STANDBY_STATE_IDLE &&
+		    vm->role != VM_ROLE_FENCED)
+			report_standby(vm->standby, ret_report, ret_epoch);
+		else
+			report_role(vm, ret_report);
+	}
+	pthread_mutex_unlock(&vm->lock);
+}

@@ -1,0 +1,53 @@
+/* vm.h - one virtual machine on this host: what it is to us now, and the orders that change it.
+ *
+ * Why: a VM here is nothing, primary (an engine), standby (a keeper), promoted (a keeper whose guest
+ * runs), lost (we restarted under a closed hold) or fenced. Orders take from milliseconds to seconds,
+ * and no beat may wait for them: each VM has a worker thread that carries them out one by one.
+ *
+ *	control thread: vm_order() ──► queue ──► worker ──► engine_*, standby_* ──► done queue ──► wake
+ *
+ * What must outlive the agent is in RUN_DIR/NAME.role: "primary 3" (role and term), written before
+ * an order's effect. Run_dir is lost at reboot, and so is everything that it speaks of.
+ *
+ * Threads: all functions from the control thread, except where said.
+ */
+#ifndef VM_H
+#define VM_H
+
+#include "agent_config.h"
+#include "wire/msg.h"
+#include "wire/tls.h"
+
+struct vm;
+
+struct vm_environment {
+	const struct agent_config *config;
+	struct wire_tls_context *tls;
+	void (*wake)(void *context); /* from any thread: something to report or to answer */
+	void *wake_context;
+};
+
+/* Load what an earlier agent left, go on with it as far as that needs no order (a standby keeps its
+ * copy and its stream; a primary is LOST: its hold stays closed). 0; -errno with @ret_text
+ * (WIRE_TEXT_MAX + 1 bytes). Both arguments are borrowed. */
+int vm_open(const struct vm_environment *environment, const struct vm_config *config,
+	    struct vm **ret_vm, char *ret_text) __attribute__((warn_unused_result));
+
+/* The agent ends: guests run on, holds stay closed, standbys keep their copy. Accepts NULL. */
+void vm_close(struct vm *vm);
+
+const char *vm_name(const struct vm *vm);
+
+/* Queue an order; its answer comes by vm_take_done(). 0; -EBUSY: the queue is full. */
+int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint64_t epoch)
+	__attribute__((warn_unused_result));
+
+/* An answer to an order, with header term and epoch. 0; -EAGAIN: none. */
+int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
+		 uint64_t *ret_epoch) __attribute__((warn_unused_result));
+
+/* What to report now; never waits for an order being carried out. */
+void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
+	       uint64_t *ret_epoch);
+
+#endif

@@ -1,0 +1,72 @@
+#include "vm_role.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+
+static const char *const names[] = {
+	[VM_ROLE_NONE] = "none",       [VM_ROLE_PRIMARY] = "primary", [VM_ROLE_STANDBY] = "standby",
+	[VM_ROLE_RUNNING] = "running", [VM_ROLE_FENCED] = "fenced",
+};
+
+static int role_path(const char *run_dir, const char *vm, char ret_path[PATH_MAX])
+{
+	int n = snprintf(ret_path, PATH_MAX, "%s/%s.role", run_dir, vm);
+
+	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int parse(const char *text, enum vm_role *ret_role, uint64_t *ret_term)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		size_t size = strlen(names[i]);
+		char *end;
+		uint64_t term;
+
+		if (strncmp(text, names[i], size) != 0 || text[size] != ' ')
+			continue;
+		errno = 0;
+		term = strtoull(text + size + 1, &end, 10);
+		if (errno || strcmp(end, "\n") != 0 || end == text + size + 1)
+			return -EINVAL;
+		*ret_role = (enum vm_role)i;
+		*ret_term = term;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+int vm_role_load(const char *run_dir, const char *vm, enum vm_role *ret_role, uint64_t *ret_term)
+{
+	AUTO_FREE char *text = NULL;
+	char path[PATH_MAX];
+	size_t size;
+	int r = role_path(run_dir, vm, path);
+
+	if (r < 0)
+		return r;
+	r = fd_read_file(path, 256, &text, &size);
+	if (r == -ENOENT) {
+		*ret_role = VM_ROLE_NONE;
+		*ret_term = 0;
+		return 0;
+	}
+	return r < 0 ? r : parse(text, ret_role, ret_term);
+}
+
+int vm_role_store(const char *run_dir, const char *vm, enum vm_role role, uint64_t term)
+{
+	char path[PATH_MAX], text[64];
+	int r = role_path(run_dir, vm, path);
+
+	if (r < 0)
+		return r;
+	snprintf(text, sizeof(text), "%s %" PRIu64 "\n", names[role], term);
+	return fd_write_file_atomic(path, text, strlen(text));
+}

@@ -1,0 +1,144 @@
+/* agent.ini and the VM files: what is accepted, and what the refusals say. */
+#include "agent_config.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char dir[] = "/tmp/holdfast-agent-XXXXXX";
+static char agent_path[64], vm_path[64], other_path[64], command_path[64];
+
+#define AGENT_INI "[agent]\ngateway = 198.18.1.3:7400\nca = /c\ncert = /d\nkey = /e\nvm_dir = %s/vms\n"
+
+static void put(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void put(const char *path, const char *format, ...)
+{
+	FILE *file = fopen(path, "w");
+	va_list args;
+
+	assert_non_null(file);
+	va_start(args, format);
+	vfprintf(file, format, args);
+	va_end(args);
+	fclose(file);
+}
+
+static int setup(void **state)
+{
+	char vms[64];
+
+	(void)state;
+	snprintf(vms, sizeof(vms), "%s/vms", dir);
+	mkdir(vms, 0700);
+	snprintf(agent_path, sizeof(agent_path), "%s/agent.ini", dir);
+	snprintf(vm_path, sizeof(vm_path), "%s/vms/web1.ini", dir);
+	snprintf(other_path, sizeof(other_path), "%s/vms/web2.ini", dir);
+	snprintf(command_path, sizeof(command_path), "%s/command", dir);
+	put(agent_path, AGENT_INI, dir);
+	put(command_path, "qemu-system-x86_64 -m 256\n");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /run/q\n");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	char vms[64];
+
+	(void)state;
+	unlink(agent_path);
+	unlink(vm_path);
+	unlink(other_path);
+	unlink(command_path);
+	snprintf(vms, sizeof(vms), "%s/vms", dir);
+	return rmdir(vms);
+}
+
+static void a_plain_pair_of_files(void **state)
+{
+	struct agent_config config;
+	struct config_error error;
+
+	(void)state;
+	put(other_path,
+	    "[vm]\nname = web2\ntap = tap1\nepoch_max_ms = 25\n[standby]\nstate_dir = /s\n"
+	    "command_file = %s\n",
+	    command_path);
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_string_equal(config.gateway_text, "198.18.1.3");
+	assert_int_equal(config.gateway.port, 7400);
+	assert_int_equal(config.n_vms, 2);
+	assert_string_equal(config.vms[0].name, "web1");
+	assert_int_equal(config.vms[0].epoch_max_ns, 100000000);
+	assert_int_equal(config.vms[1].epoch_max_ns, 25000000);
+	assert_string_equal(config.vms[1].command, "qemu-system-x86_64 -m 256\n");
+	agent_config_done(&config);
+}
+
+static void expect_refused(int expected, const char *part)
+{
+	struct agent_config config;
+	struct config_error error;
+	int r = agent_config_load(agent_path, &config, &error);
+
+	assert_int_equal(r, expected);
+	if (!strstr(error.text, part))
+		fail_msg("'%s' does not name '%s'", error.text, part);
+}
+
+static void refusals_name_the_place(void **state)
+{
+	(void)state;
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqpm = /run/q\n");
+	expect_refused(-EINVAL, "web1.ini:4");
+	put(vm_path, "[vm]\nname = Web1\ntap = tap0\nqmp = /run/q\n");
+	expect_refused(-EINVAL, "web1.ini:2");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\n");
+	expect_refused(-EINVAL, "neither [vm] qmp nor [standby] state_dir");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\n[standby]\nstate_dir = /s\n");
+	expect_refused(-EINVAL, "command_file");
+	put(vm_path,
+	    "[vm]\nname = web1\ntap = tap0\n[standby]\nstate_dir = /s\ncommand_file = /none\n");
+	expect_refused(-ENOENT, "/none");
+	put(vm_path,
+	    "[vm]\nname = web1\ntap = tap0\nqmp = /q\nepoch_min_ms = 50\nepoch_max_ms = 20\n");
+	expect_refused(-EINVAL, "epoch_max_ms must not be below");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n");
+	put(other_path, "[vm]\nname = web1\ntap = tap1\nqmp = /q\n");
+	expect_refused(-EINVAL, "same name");
+}
+
+static void a_missing_directory_is_named(void **state)
+{
+	(void)state;
+	put(agent_path, "[agent]\ngateway = 198.18.1.3:7400\nca = /c\ncert = /d\nkey = /e\n"
+			"vm_dir = /nowhere/vms\n");
+	expect_refused(-ENOENT, "/nowhere/vms");
+	put(agent_path, "[agent]\ngateway = 198.18.1.3\nca = /c\ncert = /d\nkey = /e\n");
+	expect_refused(-EINVAL, "agent.ini:2");
+}
+
+static int remove_dir(void **state)
+{
+	(void)state;
+	return rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_plain_pair_of_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(refusals_name_the_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_missing_directory_is_named, setup, teardown),
+	};
+
+	if (!mkdtemp(dir))
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, remove_dir);
+}

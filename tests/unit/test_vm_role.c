@@ -1,0 +1,93 @@
+/* What an agent leaves for the next one. */
+#include "vm_role.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char dir[] = "/tmp/holdfast-role-XXXXXX";
+
+static void put(const char *text)
+{
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/web1.role", dir);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static void no_file_is_no_role(void **state)
+{
+	enum vm_role role = VM_ROLE_FENCED;
+	uint64_t term = 7;
+
+	(void)state;
+	assert_int_equal(vm_role_load(dir, "none", &role, &term), 0);
+	assert_int_equal(role, VM_ROLE_NONE);
+	assert_int_equal(term, 0);
+}
+
+static void every_role_comes_back(void **state)
+{
+	(void)state;
+	for (int r = VM_ROLE_NONE; r <= VM_ROLE_FENCED; r++) {
+		enum vm_role role;
+		uint64_t term;
+
+		assert_int_equal(vm_role_store(dir, "web1", (enum vm_role)r, UINT64_MAX - 5), 0);
+		assert_int_equal(vm_role_load(dir, "web1", &role, &term), 0);
+		assert_int_equal(role, r);
+		assert_true(term == UINT64_MAX - 5);
+	}
+}
+
+static void damage_is_told(void **state)
+{
+	static const char *const damaged[] = {
+		"", "primary", "primary \n", "primary 3", "primary x\n", "prim 3\n",
+		"primary 3\nprimary 4\n", "primary 99999999999999999999999\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
+		enum vm_role role = VM_ROLE_STANDBY;
+		uint64_t term = 9;
+
+		put(damaged[i]);
+		assert_int_equal(vm_role_load(dir, "web1", &role, &term), -EINVAL);
+		assert_int_equal(role, VM_ROLE_STANDBY);
+		assert_int_equal(term, 9);
+	}
+}
+
+static int remove_dir(void **state)
+{
+	char path[64];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/web1.role", dir);
+	unlink(path);
+	return rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(no_file_is_no_role),
+		cmocka_unit_test(every_role_comes_back),
+		cmocka_unit_test(damage_is_told),
+	};
+
+	if (!mkdtemp(dir))
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, remove_dir);
+}
