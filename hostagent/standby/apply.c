@@ -53,12 +53,19 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_in
 
 /* ---- applying */
 
+/* What a FULL epoch says first of a page. */
+enum first_record {
+	FIRST_NONE  = 0, /* nothing: it is zero */
+	FIRST_WHOLE = 1, /* ZERO or RAW: the old content does not matter */
+	FIRST_DELTA = 2, /* a delta, against zero */
+};
+
 struct pass {
 	struct ramfile *rf;
 	uint64_t n_pages;	 /* page records applied */
 	uint32_t blob_bytes;	 /* 0: no DEVICE frame yet */
 	bool full;
-	uint8_t *seen;	      /* FULL: a byte per page, 1: has a record; NULL otherwise */
+	uint8_t *seen;	      /* FULL: a byte per page, enum first_record; NULL otherwise */
 	uint8_t *seen_pieces; /* FULL: the same for the pieces of the blob */
 };
 
@@ -100,12 +107,16 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 	struct wire_record record;
 	int r;
 
-	while ((r = wire_record_next(it, &record, NULL)) > 0)
-		seen[record.index] = 1;
+	while ((r = wire_record_next(it, &record, NULL)) > 0) {
+		bool is_whole = record.class == WIRE_CLASS_ZERO || record.class == WIRE_CLASS_RAW;
+
+		if (seen[record.index] == FIRST_NONE)
+			seen[record.index] = is_whole ? FIRST_WHOLE : FIRST_DELTA;
+	}
 	return r < 0 ? -EBADMSG : 0;
 }
 
-/* FULL: which pages and pieces have a record. */
+/* FULL: what comes first of each page and piece. */
 static int note(struct pass *p, const struct wire_frame *frame)
 {
 	struct wire_record_iter it;
@@ -130,16 +141,16 @@ static void clear_page(uint8_t *page)
 		memset(page, 0, WIRE_PAGE_SIZE);
 }
 
-static int clear_unseen(struct pass *p)
+static int clear_unwritten(struct pass *p)
 {
 	for (uint64_t i = 0; i < p->rf->n_pages; i++) {
-		if (p->seen[i])
+		if (p->seen[i] == FIRST_WHOLE)
 			continue;
 		ramfile_step(p->rf);
 		clear_page(ramfile_page(p->rf, i));
 	}
 	for (uint32_t i = 0; i < WIRE_BLOB_MAX / WIRE_PAGE_SIZE; i++) {
-		if (!p->seen_pieces[i] && (uint64_t)i * WIRE_PAGE_SIZE < p->rf->blob_bytes)
+		if (p->seen_pieces[i] != FIRST_WHOLE && (uint64_t)i * WIRE_PAGE_SIZE < p->rf->blob_bytes)
 			memset(p->rf->blob + (size_t)i * WIRE_PAGE_SIZE, 0, WIRE_PAGE_SIZE);
 	}
 	return 0;
@@ -210,7 +221,7 @@ int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *
 			return -ENOMEM;
 		r = walk(&p, data, size, note);
 		if (r == 0)
-			r = clear_unseen(&p);
+			r = clear_unwritten(&p);
 	}
 	if (r == 0)
 		r = walk(&p, data, size, put);

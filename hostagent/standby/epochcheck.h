@@ -57,8 +57,6 @@ struct epochcheck {
 	uint32_t n_records;
 	uint64_t payload_bytes;
 	uint32_t blob_bytes;   /* of its DEVICE frames */
-	uint64_t *seen_pages;  /* FULL: bitmap of the pages that have had a record, n_pages bits */
-	uint64_t *seen_pieces; /* FULL: the same for the blob's pieces */
 };
 
 /* @last_epoch: of @term. Owns nothing until the first GEOMETRY. */

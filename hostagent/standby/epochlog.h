@@ -27,8 +27,8 @@
  *  L4 Applying an epoch from its start again gives the same copy, however far an earlier try came:
  *     - records carry new bytes at given places, never differences, so the last writer of each byte is
  *       the same each time, and a byte that no record writes is not changed;
- *     - FULL: pages and pieces without a record are cleared, all others start with a ZERO or RAW record
- *       (epochcheck refuses a delta there), so nothing of the old content shows;
+ *     - FULL: pages and pieces whose first record is none or a delta are cleared before anything is
+ *       written (deltas there are against zero), so nothing of the old content shows;
  *     - `device` is replaced whole; bytes behind its end count as zero before and after.
  *  L5 A .part is never applied: at open it is removed.
  *  L6 A FULL epoch leaves the old state as it is until its own .complete exists (L3).
