@@ -26,7 +26,7 @@ static void nothing(void *context)
 	(void)context;
 }
 
-static void die(const char *what, const char *why)
+static _Noreturn void die(const char *what, const char *why)
 {
 	fprintf(stderr, "seal_meter: %s: %s\n", what, why);
 	exit(1);

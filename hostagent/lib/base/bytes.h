@@ -164,7 +164,7 @@ static inline void bytes_write(struct bytes_writer *w, const void *data, size_t 
 {
 	uint8_t *p = bytes_reserve(w, size);
 
-	if (p)
+	if (p && size > 0) /* memcpy may not be given NULL, an empty source may be */
 		memcpy(p, data, size);
 }
 
