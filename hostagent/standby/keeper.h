@@ -101,6 +101,8 @@ void keeper_set_warm(struct standby *sb);
 
 /* stream.c: connect when it is time; blocks up to 1 s. */
 void keeper_stream_connect(struct standby *sb, uint64_t now_ns);
+/* The same with a link that is open already (taken): handshake, HELLO. */
+void keeper_stream_use(struct standby *sb, struct link *link);
 /* Take what has arrived, a bounded number of frames. True: there may be more right now. */
 bool keeper_stream_run(struct standby *sb);
 void keeper_stream_close(struct standby *sb);

@@ -32,21 +32,29 @@ static void lost(struct standby *sb, const char *what, const char *why)
 
 void keeper_stream_connect(struct standby *sb, uint64_t now_ns)
 {
-	struct wire_welcome welcome;
-	struct wire_hello hello;
+	struct link *link;
 	int r;
 
 	if (sb->link || !sb->want_stream || !sb->config.gateway ||
 	    now_ns < sb->link_backoff.next_ns)
 		return;
-	r = link_open(sb->config.gateway, &sb->link);
-	if (r < 0) {
+	r = link_open(sb->config.gateway, &link);
+	if (r < 0)
 		lost(sb, "cannot connect", strerror(-r));
-		return;
-	}
+	else
+		keeper_stream_use(sb, link);
+}
+
+void keeper_stream_use(struct standby *sb, struct link *link)
+{
+	struct wire_welcome welcome;
+	struct wire_hello hello;
+	int r;
+
+	sb->link = link;
 	wire_hello_init(&hello, WIRE_KIND_STREAM, WIRE_VM_ROLE_STANDBY, sb->config.vm);
 	r = link_handshake(sb->link, &hello, sb->rf.meta.term, epochlog_complete(&sb->log),
-			   now_ns + HANDSHAKE_TIMEOUT_NS, &welcome);
+			   clock_mono_ns() + HANDSHAKE_TIMEOUT_NS, &welcome);
 	if (r < 0) {
 		lost(sb, "cannot connect", link_error(sb->link));
 		return;

@@ -1,0 +1,365 @@
+/* stream.c against a scripted gateway on a socket pair: HELLO, epochs in, acknowledgements out, refusals,
+ * and what the next HELLO says. The gateway is a thread. */
+#include <errno.h>
+#include <ftw.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "mint_certs.h"
+#include "standby/keeper.h"
+#include "standby_feed.h"
+
+#define TERM	  7u
+#define RAM_PAGES 8u
+#define ROM_PAGES 1u
+
+static char *certs;
+static struct wire_tls_context *agent_context, *gateway_context;
+
+/* The gateway: a thread that accepts one stream, plays `play`, and notes what comes back. */
+struct gateway {
+	int fd;
+	struct wire_tls *tls;
+	pthread_t thread;
+	const uint8_t *play;
+	size_t play_size;
+	unsigned n_wanted; /* frames to wait for after playing */
+
+	struct wire_header hello;
+	struct wire_header got[8];
+	struct wire_failure failure; /* of a STREAM_ERROR */
+	unsigned n_got;
+	uint8_t bytes[2 * WIRE_FRAME_MAX];
+	size_t begin, end;
+};
+
+static void flush(struct gateway *g)
+{
+	const uint8_t *p;
+	size_t size;
+
+	while ((p = wire_tls_output(g->tls, &size)), size > 0) {
+		ssize_t n = send(g->fd, p, size, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return;
+		wire_tls_output_consume(g->tls, (size_t)n);
+	}
+}
+
+static void put(struct gateway *g, const uint8_t *data, size_t size)
+{
+	while (size > 0) {
+		int r = wire_tls_write(g->tls, data, size);
+
+		flush(g);
+		if (r < 0 && r != -EAGAIN)
+			return;
+		if (r > 0) {
+			data += r;
+			size -= (size_t)r;
+		}
+	}
+}
+
+/* 0: a frame; else the connection is over. */
+static int next(struct gateway *g, struct wire_frame *frame)
+{
+	for (;;) {
+		const uint8_t *at = g->bytes + g->begin;
+		int r = wire_frame_decode(&at, g->bytes + g->end, frame, NULL);
+		uint8_t *p;
+		size_t room;
+		ssize_t n;
+
+		g->begin = (size_t)(at - g->bytes);
+		if (r != -EAGAIN)
+			return r;
+		r = wire_tls_read(g->tls, g->bytes + g->end, sizeof(g->bytes) - g->end);
+		flush(g);
+		if (r > 0)
+			g->end += (size_t)r;
+		if (r >= 0)
+			continue;
+		if (r != -EAGAIN)
+			return r;
+		p = wire_tls_input_reserve(g->tls, &room);
+		n = recv(g->fd, p, room, 0);
+		if (n <= 0)
+			return -EPIPE;
+		wire_tls_input_commit(g->tls, (size_t)n);
+	}
+}
+
+static void *play(void *arg)
+{
+	struct wire_welcome welcome = {.version = WIRE_VERSION, .features = WIRE_FEATURE_XRLE,
+				       .gateway = "gw"};
+	struct wire_header h = {.type = WIRE_WELCOME};
+	struct gateway *g = arg;
+	uint8_t bytes[256];
+	struct bytes_writer w;
+	struct wire_frame frame;
+	size_t size;
+
+	if (next(g, &frame) < 0 || frame.h.type != WIRE_HELLO)
+		return NULL;
+	g->hello = frame.h;
+	if (wire_frame_begin(bytes, sizeof(bytes), &w) < 0 ||
+	    wire_welcome_encode(&welcome, &w) < 0 || wire_frame_finish(bytes, &w, &h, &size) < 0)
+		return NULL;
+	put(g, bytes, size);
+	put(g, g->play, g->play_size);
+	while (g->n_got < g->n_wanted && next(g, &frame) == 0) {
+		if (frame.h.type == WIRE_STREAM_ERROR)
+			(void)!wire_failure_decode(&frame, &g->failure, NULL);
+		g->got[g->n_got++] = frame.h;
+	}
+	return NULL;
+}
+
+struct fixture {
+	struct standby sb;
+	struct feed feed;
+	char dir[64];
+};
+
+static int set_up_certs(void **state)
+{
+	struct mint_ca *ca = mint_ca_new("test CA");
+
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR); /* refusals are the subject here */
+	certs = mint_dir_new();
+	mint_ca_write(ca, certs, "ca");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a"}, certs, "host");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, certs, "gateway");
+	mint_ca_free(ca);
+	agent_context = mint_context(certs, "ca", "host", WIRE_TLS_CLIENT);
+	gateway_context = mint_context(certs, "ca", "gateway", WIRE_TLS_SERVER);
+	return 0;
+}
+
+static int tear_down_certs(void **state)
+{
+	(void)state;
+	wire_tls_context_free(agent_context);
+	wire_tls_context_free(gateway_context);
+	mint_dir_remove(certs);
+	return 0;
+}
+
+static int setup(void **state)
+{
+	struct fixture *x = calloc(1, sizeof(*x));
+	struct standby *sb = &x->sb;
+
+	assert_non_null(x);
+	strcpy(x->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
+						     : "/tmp/holdfast-test-XXXXXX");
+	assert_non_null(mkdtemp(x->dir));
+	pthread_mutex_init(&sb->lock, NULL);
+	sb->config.vm = "web1";
+	sb->want_stream = true;
+	sb->link_backoff.max_ns = CLOCK_NS_PER_S;
+	keeper_backoff_reset(&sb->link_backoff);
+	feed_small_geometry(&sb->qemu.geometry, RAM_PAGES, ROM_PAGES);
+	assert_int_equal(ramfile_open(x->dir, &sb->rf), 0);
+	assert_int_equal(ramfile_reserve(&sb->rf, RAM_PAGES * WIRE_PAGE_SIZE), 0);
+	assert_int_equal(epochlog_open(&sb->rf, 1 << 20, &sb->log), 0);
+	assert_int_equal(epochlog_set_term(&sb->log, TERM), 0);
+	feed_init(&x->feed, TERM, &sb->qemu.geometry);
+	*state = x;
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *x = *state;
+
+	keeper_stream_close(&x->sb);
+	epochlog_close(&x->sb.log);
+	ramfile_close(&x->sb.rf);
+	feed_done(&x->feed);
+	(void)nftw(x->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	free(x);
+	return 0;
+}
+
+static void epoch(struct fixture *x, bool full, uint8_t value)
+{
+	uint8_t page[WIRE_PAGE_SIZE], reference[WIRE_PAGE_SIZE] = {0};
+	uint8_t blob[WIRE_PAGE_SIZE] = {value}, old[WIRE_PAGE_SIZE] = {0};
+
+	memset(page, value, sizeof(page));
+	feed_begin(&x->feed, full);
+	feed_page(&x->feed, 3, page, reference, false);
+	feed_blob(&x->feed, blob, 100, old, false);
+	feed_end(&x->feed);
+}
+
+/* Connect to a gateway that plays the feed and waits for @n_wanted answers; run until those were sent
+ * or the link is gone. */
+static struct gateway *converse(struct fixture *x, unsigned n_wanted)
+{
+	struct gateway *g = calloc(1, sizeof(*g));
+	uint64_t deadline_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
+	struct link *link;
+	int fds[2];
+
+	assert_non_null(g);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	g->fd = fds[1];
+	g->play = x->feed.bytes;
+	g->play_size = x->feed.size;
+	g->n_wanted = n_wanted;
+	assert_int_equal(wire_tls_new(gateway_context, WIRE_PEER_HOST, 0, &g->tls), 0);
+	assert_int_equal(pthread_create(&g->thread, NULL, play, g), 0);
+	assert_int_equal(link_open_fd(fds[0], agent_context, 0, &link), 0);
+	keeper_stream_use(&x->sb, link);
+	while (x->sb.link) {
+		struct link_stats stats;
+
+		while (keeper_stream_run(&x->sb))
+			;
+		if (!x->sb.link)
+			break;
+		link_get_stats(x->sb.link, &stats);
+		if (stats.frames_sent >= n_wanted + 1u) /* HELLO and the answers */
+			break;
+		(void)!link_wait(x->sb.link, POLLIN, deadline_ns);
+		assert_true(clock_mono_ns() < deadline_ns);
+	}
+	pthread_join(g->thread, NULL);
+	return g;
+}
+
+static void over(struct gateway *g)
+{
+	wire_tls_free(g->tls);
+	fd_close(g->fd);
+	free(g);
+}
+
+static void test_epochs_are_acknowledged(void **state)
+{
+	struct fixture *x = *state;
+	struct gateway *g;
+
+	feed_geometry(&x->feed);
+	epoch(x, true, 0x11);
+	epoch(x, false, 0x22);
+	epoch(x, false, 0x33);
+	g = converse(x, 3);
+	assert_int_equal(g->hello.term, TERM);
+	assert_int_equal(g->hello.epoch, 0);
+	assert_int_equal(g->n_got, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(g->got[i].type, WIRE_EPOCH_ACK);
+		assert_int_equal(g->got[i].term, TERM);
+		assert_int_equal(g->got[i].epoch, i + 1);
+		assert_int_equal(g->got[i].generation, x->feed.generation);
+	}
+	assert_int_equal(x->sb.state, STANDBY_STATE_READY);
+	assert_int_equal(x->sb.rf.meta.applied_epoch, 3);
+	assert_int_equal(ramfile_page(&x->sb.rf, 3)[0], 0x33);
+	keeper_stream_close(&x->sb);
+	over(g);
+	/* The next HELLO tells where to go on; the stream may start again at any generation. */
+	feed_clear(&x->feed);
+	feed_geometry(&x->feed);
+	epoch(x, false, 0x44);
+	g = converse(x, 1);
+	assert_int_equal(g->hello.epoch, 3);
+	assert_int_equal(g->got[0].epoch, 4);
+	over(g);
+}
+
+static void test_half_an_epoch_is_forgotten(void **state)
+{
+	struct fixture *x = *state;
+	struct gateway *g;
+
+	feed_geometry(&x->feed);
+	epoch(x, true, 0x11);
+	feed_begin(&x->feed, false);
+	feed_record(&x->feed, WIRE_CLASS_ZERO, 3, NULL, 0);
+	feed_blob(&x->feed, (const uint8_t *)"x", 1, (uint8_t[WIRE_PAGE_SIZE]){0}, false);
+	g = converse(x, 1);
+	over(g); /* the gateway is gone */
+	while (x->sb.link) {
+		while (keeper_stream_run(&x->sb))
+			;
+		if (x->sb.link)
+			(void)!link_wait(x->sb.link, POLLIN, clock_mono_ns() + CLOCK_NS_PER_S);
+	}
+	assert_true(x->sb.link_backoff.next_ns > 0);
+	assert_int_equal(epochlog_complete(&x->sb.log), 1);
+	assert_int_equal(ramfile_page(&x->sb.rf, 3)[0], 0x11);
+	assert_int_equal(x->sb.log.stats.epochs_discarded, 1);
+}
+
+static void test_refusal_is_told(void **state)
+{
+	struct fixture *x = *state;
+	struct gateway *g;
+
+	strcpy(x->feed.geometry.machine, "pc-q35-7.2");
+	feed_geometry(&x->feed);
+	g = converse(x, 1);
+	assert_int_equal(g->got[0].type, WIRE_STREAM_ERROR);
+	assert_int_equal(g->failure.code, WIRE_STREAM_ERROR_GEOMETRY);
+	assert_non_null(strstr(g->failure.text, "primary pc-q35-7.2, standby pc-i440fx-7.2"));
+	assert_null(x->sb.link);
+	assert_non_null(strstr(x->sb.text, "pc-q35-7.2"));
+	over(g);
+}
+
+static void test_stale_term_is_refused(void **state)
+{
+	struct fixture *x = *state;
+	struct gateway *g;
+
+	x->feed.term--;
+	feed_geometry(&x->feed);
+	epoch(x, true, 0x11);
+	g = converse(x, 1);
+	assert_int_equal(g->got[0].type, WIRE_STREAM_ERROR);
+	assert_int_equal(g->failure.code, WIRE_STREAM_ERROR_TERM);
+	assert_int_equal(epochlog_complete(&x->sb.log), 0);
+	over(g);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_epochs_are_acknowledged, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_half_an_epoch_is_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_refusal_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stale_term_is_refused, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, set_up_certs, tear_down_certs);
+}
