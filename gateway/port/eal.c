@@ -191,7 +191,8 @@ int eal_start(const struct port_config *config, const char *pci, char *ret_error
 	snprintf(pci_text, sizeof(pci_text), "%s", pci ? pci : "");
 
 	args[n_args++] = (char *)"holdfast-gateway";
-	args[n_args++] = (char *)"--in-memory";
+	/* Without hugepages DPDK's memory is "legacy", which --in-memory refuses. */
+	args[n_args++] = (char *)(huge ? "--in-memory" : "--no-shconf");
 	args[n_args++] = (char *)"--no-telemetry";
 	args[n_args++] = (char *)"--iova-mode=va";
 	args[n_args++] = lcores;
