@@ -1,0 +1,62 @@
+/* liveness.h - is the primary still there? Pure: evidence and time in, a judgement out.
+ *
+ * Why: the one question that leads to a promotion lives in one room, without I/O and without a
+ * clock, so that its successor (witness, probe, patience; see the design) replaces this file and
+ * nothing else. For now the evidence is simple: any authentic frame of the host within
+ * beat_timeout, and the verdict of its agent about the guest process.
+ *
+ * Where: vm/fsm asks at every tick and report. Threads: any (no state of its own).
+ *
+ * Two guards against judging what was not watched:
+ *  - after start, and after the gateway itself stood still (SIGSTOP, a starved machine), nothing is
+ *    judged until the host was seen once or grace_ns passed;
+ *  - a host is judged only by the time that passed while this process was looking.
+ */
+#ifndef LIVENESS_LIVENESS_H
+#define LIVENESS_LIVENESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct liveness_config {
+	uint64_t beat_timeout_ns; /* silence that means "gone" */
+	uint64_t restart_grace_ns; /* patience after a start */
+};
+
+/* One host as seen by one VM. */
+struct liveness {
+	uint64_t seen_ns;     /* last authentic frame; 0: never */
+	uint64_t watching_ns; /* since when this process is looking without a break */
+	uint64_t grace_ns;    /* from watching_ns: judge nothing unseen before */
+};
+
+enum liveness_judgement {
+	LIVENESS_UNKNOWN, /* not seen yet, within the grace */
+	LIVENESS_ALIVE,
+	LIVENESS_SILENT, /* no frame for beat_timeout, or never seen and the grace is over */
+};
+
+/* Begin to look at @now_ns, with the patience of a start. */
+void liveness_init(struct liveness *l, const struct liveness_config *config, uint64_t now_ns);
+
+/* An authentic frame of the host arrived. */
+void liveness_seen(struct liveness *l, uint64_t now_ns);
+
+/* This process did not look for @gap_ns until @now_ns: forgive the host that long, at least the beat
+ * timeout, at most the grace of a start. */
+void liveness_stalled(struct liveness *l, const struct liveness_config *config, uint64_t gap_ns,
+		      uint64_t now_ns);
+
+/* The judgement at @now_ns. */
+enum liveness_judgement liveness_judge(const struct liveness *l,
+				       const struct liveness_config *config, uint64_t now_ns);
+
+/* True when the host was silent for at least @limit_ns of watched time (a longer limit than
+ * beat_timeout, for the standby). Never true within the grace. */
+bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns);
+
+/* Nanoseconds since the host was seen; UINT64_MAX: never. */
+uint64_t liveness_age_ns(const struct liveness *l, uint64_t now_ns);
+
+#endif

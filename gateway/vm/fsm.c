@@ -1,0 +1,439 @@
+#include "vm/fsm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "vm/fsm_priv.h"
+
+#define TO(state) (1u << (state))
+
+/* The transition table: from each state, where to. SYNCING and FAILED may be entered again. */
+static const struct {
+	const char *name;
+	unsigned int to;
+} states[VM_N_STATES] = {
+	[VM_UNPROTECTED] = {"UNPROTECTED", TO(VM_PREPARING) | TO(VM_UNPROTECTED)},
+	[VM_PREPARING]	 = {"PREPARING", TO(VM_SYNCING) | TO(VM_UNPROTECTED)},
+	[VM_SYNCING]	 = {"SYNCING", TO(VM_PROTECTED) | TO(VM_UNPROTECTED)},
+	[VM_PROTECTED]	 = {"PROTECTED", TO(VM_SYNCING) | TO(VM_PROMOTING) | TO(VM_UNPROTECTED)},
+	[VM_PROMOTING]	 = {"PROMOTING", TO(VM_UNPROTECTED) | TO(VM_FAILED)},
+	[VM_FAILED]	 = {"FAILED", TO(VM_PROMOTING) | TO(VM_UNPROTECTED)},
+};
+
+const char *vm_state_name(enum vm_state state)
+{
+	return (unsigned int)state < VM_N_STATES ? states[state].name : "UNKNOWN";
+}
+
+int vm_state_parse(const char *name, enum vm_state *ret_state)
+{
+	for (size_t i = 0; i < VM_N_STATES; i++) {
+		if (strcmp(states[i].name, name) == 0) {
+			*ret_state = (enum vm_state)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+struct vm_action *vm_act(struct vm_step *s, enum vm_action_kind kind)
+{
+	struct vm_action *a;
+
+	if (s->out->n == VM_ACTIONS_MAX) {
+		s->out->overflow = true;
+		a = &s->out->list[VM_ACTIONS_MAX - 1];
+	} else {
+		a = &s->out->list[s->out->n++];
+	}
+	memset(a, 0, offsetof(struct vm_action, text));
+	a->kind = kind;
+	a->event = a->from = a->to = a->code = "";
+	a->text[0] = '\0';
+	return a;
+}
+
+void vm_event(struct vm_step *s, const char *event, const char *format, ...)
+{
+	struct vm_action *a = vm_act(s, VM_ACT_EVENT);
+	va_list args;
+
+	a->event = event;
+	va_start(args, format);
+	(void)vsnprintf(a->text, sizeof(a->text), format, args); /* cut is fine */
+	va_end(args);
+}
+
+static void journal(struct vm_step *s)
+{
+	vm_act(s, VM_ACT_JOURNAL)->record = s->fsm->record;
+}
+
+/* Everything that belongs to one term of protection. */
+static void forget_protection(struct vm_fsm *fsm)
+{
+	fsm->committed = 0;
+	fsm->committed_ns = 0;
+	fsm->complete = 0;
+	fsm->close_due = true;
+	fsm->waiting_said = false;
+	for (int h = 0; h < 2; h++)
+		fsm->host[h].effective = false;
+}
+
+void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term,
+		  const char *format, ...)
+{
+	struct vm_fsm *fsm = s->fsm;
+	enum vm_state from = fsm->record.state;
+	struct vm_action *a;
+	va_list args;
+
+	if (!(states[from].to & TO(to))) {
+		vm_event(s, "bug", "no transition %s -> %s; state kept", vm_state_name(from),
+			 vm_state_name(to));
+		return;
+	}
+	if (new_term) {
+		uint64_t last = fsm->record.term > fsm->term_seen ? fsm->record.term
+								  : fsm->term_seen;
+
+		fsm->record.term = last + 1;
+		forget_protection(fsm);
+	}
+	fsm->record.owner = owner;
+	fsm->record.state = to;
+	fsm->entered_ns = s->now_ns;
+	fsm->progress_ns = s->now_ns;
+	journal(s);
+	a = vm_act(s, VM_ACT_EVENT);
+	a->event = "state";
+	a->from = vm_state_name(from);
+	a->to = vm_state_name(to);
+	va_start(args, format);
+	(void)vsnprintf(a->text, sizeof(a->text), format, args);
+	va_end(args);
+}
+
+void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *format, ...)
+{
+	struct vm_action *a;
+	va_list args;
+
+	if (s->fsm->op.id == 0)
+		return;
+	a = vm_act(s, VM_ACT_REPLY);
+	a->op_id = s->fsm->op.id;
+	a->ok = ok;
+	a->code = code;
+	va_start(args, format);
+	(void)vsnprintf(a->text, sizeof(a->text), format, args);
+	va_end(args);
+	s->fsm->op.id = 0;
+	s->fsm->op.command = VM_COMMAND_NONE;
+}
+
+void vm_end_protection(struct vm_step *s, const char *reason)
+{
+	struct vm_fsm *fsm = s->fsm;
+	bool in_use = fsm->record.state == VM_SYNCING || fsm->record.state == VM_PROTECTED;
+
+	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
+	fsm->release_due = in_use;
+	fsm->stop_due = true;
+}
+
+/* What is missing for a promotion; NULL: nothing. */
+static const char *promotion_obstacle(const struct vm_step *s)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
+
+	if (fsm->record.state != VM_PROTECTED)
+		return "it is not protected";
+	if (!other->up)
+		return "the standby's agent is not connected";
+	/* Both hosts silent: it is our own link that is down, or the standby's. Gateway and standby
+	 * are two of three; the gateway alone decides nothing. */
+	if (liveness_silent_for(&other->live, 2 * fsm->config->liveness.beat_timeout_ns,
+				s->now_ns))
+		return "the standby is silent too (is this gateway cut off?)";
+	if (other->reported && !vm_agent_stands_by(other->agent_state) &&
+	    other->agent_state != WIRE_STATE_PROMOTING)
+		return "the standby's agent reports that it keeps no epoch";
+	if (fsm->stream[1].up && fsm->complete < fsm->committed)
+		return "the standby has lost epochs that were committed";
+	return NULL;
+}
+
+bool vm_promote(struct vm_step *s, const char *reason, const char **ret_why)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint64_t lowest = fsm->committed ? fsm->committed : 1;
+	const char *why = promotion_obstacle(s);
+
+	if (why) {
+		*ret_why = why;
+		return false;
+	}
+	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
+	fsm->promote_epoch = lowest;
+	return true;
+}
+
+/* The evidence, for the event: what an operator asks first after a failover. */
+static void describe_silence(const struct vm_step *s, uint8_t host, char *text, size_t size)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	uint64_t age_ns = liveness_age_ns(&fsm->host[host].live, s->now_ns);
+	int n;
+
+	if (age_ns == UINT64_MAX)
+		n = snprintf(text, size, "%s never seen since start", vm_host_name(fsm, host));
+	else
+		n = snprintf(text, size, "no beat from %s for %" PRIu64 " ms",
+			     vm_host_name(fsm, host), age_ns / CLOCK_NS_PER_MS);
+	if (n < 0 || (size_t)n >= size)
+		return;
+	if (fsm->committed_ns)
+		(void)snprintf(text + n, size - (size_t)n,
+			       ", last epoch %" PRIu64 " committed %" PRIu64 " ms ago",
+			       fsm->committed, (s->now_ns - fsm->committed_ns) / CLOCK_NS_PER_MS);
+	else
+		(void)snprintf(text + n, size - (size_t)n, ", no epoch committed since start");
+}
+
+static void judge_primary(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+	char evidence[VM_TEXT_MAX];
+	const char *why;
+
+	if (liveness_judge(&owner->live, &fsm->config->liveness, s->now_ns) != LIVENESS_SILENT) {
+		fsm->waiting_said = false;
+		return;
+	}
+	describe_silence(s, fsm->record.owner, evidence, sizeof(evidence));
+	if (vm_promote(s, evidence, &why))
+		return;
+	if (!fsm->waiting_said)
+		vm_event(s, "supervision", "%s, but no promotion: %s", evidence, why);
+	fsm->waiting_said = true;
+}
+
+/* The standby is gone for good: the policy. Gateway and primary are two of three for a new term. */
+static void judge_standby(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_config *config = fsm->config;
+	uint8_t other = vm_fsm_other(fsm);
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+	char reason[VM_TEXT_MAX];
+
+	if (liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
+		(void)snprintf(reason, sizeof(reason),
+			       "standby %s gone for %" PRIu64 " ms, standby_lost = unprotected",
+			       vm_host_name(fsm, other),
+			       config->standby_timeout_ns / CLOCK_NS_PER_MS);
+	else if (!fsm->stream[1].up &&
+		 s->now_ns - fsm->stream[1].changed_ns >= config->order_timeout_ns)
+		(void)snprintf(reason, sizeof(reason),
+			       "no stream from standby %s for %" PRIu64
+			       " ms, standby_lost = unprotected",
+			       vm_host_name(fsm, other),
+			       config->order_timeout_ns / CLOCK_NS_PER_MS);
+	else
+		return;
+	if (!owner->up ||
+	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
+		return;
+	if (config->standby_lost_hold) {
+		if (!fsm->waiting_said)
+			vm_event(s, "supervision",
+				 "standby %s is gone, standby_lost = hold: output is held until it "
+				 "is back or `holdfastctl unprotect %s`",
+				 vm_host_name(fsm, other), config->name);
+		fsm->waiting_said = true;
+		return;
+	}
+	vm_end_protection(s, reason);
+	vm_finish_op(s, false, "standby-lost", "%s", reason);
+}
+
+static void tick_preparing(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char reason[VM_TEXT_MAX];
+
+	if (s->now_ns - fsm->entered_ns < fsm->config->order_timeout_ns)
+		return;
+	(void)snprintf(reason, sizeof(reason), "standby %s did not get ready within %" PRIu64 " ms",
+		       vm_host_name(fsm, vm_fsm_other(fsm)),
+		       fsm->config->order_timeout_ns / CLOCK_NS_PER_MS);
+	vm_end_protection(s, reason);
+	vm_finish_op(s, false, "timeout", "%s; see the log of its agent", reason);
+}
+
+static void tick_syncing(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char reason[VM_TEXT_MAX];
+
+	if (s->in->relayed_bytes != fsm->progress_bytes) {
+		fsm->progress_bytes = s->in->relayed_bytes;
+		fsm->progress_ns = s->now_ns;
+	}
+	if (s->now_ns - fsm->progress_ns >= fsm->config->order_timeout_ns) {
+		(void)snprintf(reason, sizeof(reason),
+			       "%s sent nothing for %" PRIu64 " ms during the first copy",
+			       vm_host_name(fsm, fsm->record.owner),
+			       fsm->config->order_timeout_ns / CLOCK_NS_PER_MS);
+		vm_end_protection(s, reason);
+		vm_finish_op(s, false, "timeout", "%s; see the log of its agent", reason);
+		return;
+	}
+	judge_standby(s);
+}
+
+static void tick_protected(struct vm_step *s)
+{
+	judge_primary(s);
+	if (s->fsm->record.state == VM_PROTECTED)
+		judge_standby(s);
+}
+
+/* While the host is away the old owner is outvoted and holds: stay, and order it once it is back. */
+static void tick_promoting(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	if (fsm->op.id && s->now_ns - fsm->op.started_ns >= fsm->config->order_timeout_ns)
+		vm_finish_op(s, false, "timeout",
+			     "%s has not answered; it gets the order when it connects",
+			     vm_host_name(fsm, fsm->record.owner));
+}
+
+static void tick_unprotected(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	if (fsm->op.id && s->now_ns - fsm->op.started_ns >= fsm->config->order_timeout_ns)
+		vm_finish_op(s, false, "timeout",
+			     "term %" PRIu64 " is unprotected, but %s has not answered; it is told "
+			     "again when it connects",
+			     fsm->record.term, vm_host_name(fsm, fsm->record.owner));
+}
+
+static void expire_orders(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char text[64];
+
+	for (uint8_t h = 0; h < 2; h++) {
+		struct vm_order *order = &fsm->host[h].order;
+
+		if (!order->id || order->done ||
+		    s->now_ns - order->sent_ns < fsm->config->order_timeout_ns)
+			continue;
+		order->done = true;
+		order->ok = false;
+		(void)snprintf(text, sizeof(text), "no answer for %" PRIu64 " ms",
+			       fsm->config->order_timeout_ns / CLOCK_NS_PER_MS);
+		vm_order_ended(s, h, order->verb, false, text);
+	}
+}
+
+static void on_tick(struct vm_step *s)
+{
+	static const vm_handler_fn by_state[VM_N_STATES] = {
+		[VM_UNPROTECTED] = tick_unprotected, [VM_PREPARING] = tick_preparing,
+		[VM_SYNCING] = tick_syncing,	     [VM_PROTECTED] = tick_protected,
+		[VM_PROMOTING] = tick_promoting,     [VM_FAILED] = NULL,
+	};
+
+	expire_orders(s);
+	if (by_state[s->fsm->record.state])
+		by_state[s->fsm->record.state](s);
+}
+
+static void on_seen(struct vm_step *s)
+{
+	(void)s; /* vm_fsm_step() noted it */
+}
+
+static const struct {
+	vm_handler_fn handle;
+	bool from_host; /* the input proves that the host lives */
+} inputs[VM_IN_N] = {
+	[VM_IN_TICK]	     = {on_tick, false},
+	[VM_IN_CONTROL_UP]   = {vm_on_control_up, true},
+	[VM_IN_CONTROL_DOWN] = {vm_on_control_down, false},
+	[VM_IN_SEEN]	     = {on_seen, true},
+	[VM_IN_REPORT]	     = {vm_on_report, true},
+	[VM_IN_ORDER_DONE]   = {vm_on_order_done, true},
+	[VM_IN_STREAM_UP]    = {vm_on_stream_up, true},
+	[VM_IN_STREAM_DOWN]  = {vm_on_stream_down, false},
+	[VM_IN_EPOCH_ACK]    = {vm_on_epoch_ack, true},
+	[VM_IN_COMMAND]	     = {vm_on_command, false},
+};
+
+/* If this process stood still, what it did not see is nobody's silence. */
+static void forgive_own_stall(struct vm_fsm *fsm, uint64_t now_ns)
+{
+	const struct liveness_config *config = &fsm->config->liveness;
+
+	if (now_ns - fsm->stepped_ns < config->beat_timeout_ns / 2)
+		return;
+	for (int h = 0; h < 2; h++)
+		liveness_stalled(&fsm->host[h].live, config, now_ns - fsm->stepped_ns, now_ns);
+}
+
+void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions)
+{
+	struct vm_step s = {.fsm = fsm, .in = in, .out = ret_actions, .now_ns = in->now_ns};
+
+	ret_actions->n = 0;
+	ret_actions->overflow = false;
+	if ((unsigned int)in->kind >= VM_IN_N || in->host > 1)
+		return;
+	forgive_own_stall(fsm, in->now_ns);
+	fsm->stepped_ns = in->now_ns;
+	if (inputs[in->kind].from_host)
+		liveness_seen(&fsm->host[in->host].live, in->now_ns);
+	inputs[in->kind].handle(&s);
+	vm_reconcile(&s);
+	if (fsm->close_due) {
+		fsm->close_due = false;
+		vm_act(&s, VM_ACT_CLOSE);
+	}
+}
+
+void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
+		 uint64_t first_order_id, uint64_t now_ns)
+{
+	memset(fsm, 0, sizeof(*fsm));
+	fsm->config = config;
+	fsm->record = *record;
+	fsm->next_order_id = first_order_id;
+	fsm->entered_ns = fsm->stepped_ns = fsm->progress_ns = now_ns;
+	fsm->promote_epoch = 1; /* what was committed died with the last run; complete is enough */
+	for (int i = 0; i < 2; i++) {
+		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
+		fsm->stream[i].changed_ns = now_ns;
+	}
+}
+
+uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns)
+{
+	uint64_t tick_ns = fsm->config->liveness.beat_timeout_ns / 10;
+
+	if (tick_ns > 50 * CLOCK_NS_PER_MS)
+		tick_ns = 50 * CLOCK_NS_PER_MS;
+	(void)now_ns;
+	return fsm->stepped_ns + tick_ns;
+}

@@ -1,0 +1,227 @@
+/* fsm.h - one VM's ownership: who may speak for it, in which term. Pure: inputs and time in, a list
+ * of actions out; no I/O, no clock, no allocation.
+ *
+ * Why: every rule that keeps a VM from having two owners, or from losing a released reply, is in
+ * this room and can be replayed on a virtual clock with scripted peers.
+ *
+ * Where: session/ and control/ turn frames and operator requests into inputs; session/gateway.c
+ * carries the actions out, in order, and stops at a journal record that cannot be made durable (it
+ * then puts the machine back with the copy it kept). Calls liveness/ (pure) and wire's constants.
+ *
+ *	                 protect                both streams              first epoch acked
+ *	 UNPROTECTED ──────────────► PREPARING ─────────────► SYNCING ────────────────────► PROTECTED
+ *	    ▲  ▲  ▲                      │                     │   ▲                          │  │
+ *	    │  │  └──────────────────────┴─────────────────────┘   └──────────────────────────┘  │
+ *	    │  │        unprotect, failed, timed out                  standby lost what it acked  │
+ *	    │  └──────────────────────────────────────────────────────────────────────────────── │
+ *	    │  unprotect, standby gone for good, guest shut itself down                           │
+ *	    │                                                                                     │
+ *	    │            standby runs it                            failover, primary gone        │
+ *	    └──────────────────────────────── PROMOTING ◄─────────────────────────────────────────┘
+ *	    ▲   unprotect (back to the            │  ▲
+ *	    │   previous owner)                   ▼  │ failover (try again, new term)
+ *	    └────────────────────────────────── FAILED        promotion refused or failed
+ *
+ * Rules (tests/unit/test_fsm.c checks them after every step of random runs):
+ *  1. a term is new (larger than any seen) whenever the owner or the protection ends or begins;
+ *  2. a change of term, owner or state is journaled before any action that follows from it;
+ *  3. COMMIT(n) is only given in the current term, for an epoch the standby holds whole;
+ *  4. PROMOTE is only ordered out of PROTECTED (the standby held a complete epoch that covers every
+ *     commit), or again after a failed try;
+ *  5. orders follow from the state, not from events: a lost order, a restarted agent or gateway
+ *     gets what the state wants as soon as it is connected and has reported.
+ *
+ * Threads: the gateway's loop only.
+ */
+#ifndef VM_FSM_H
+#define VM_FSM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "liveness/liveness.h"
+#include "wire/limits.h"
+#include "wire/msg.h"
+
+#define VM_TEXT_MAX    320 /* bytes of an event's or reply's text, with NUL */
+#define VM_ACTIONS_MAX 16  /* more than any one step makes */
+
+enum vm_state {
+	VM_UNPROTECTED = 0,
+	VM_PREPARING   = 1, /* the standby gets ready */
+	VM_SYNCING     = 2, /* the first (or a full) epoch is on its way */
+	VM_PROTECTED   = 3, /* the standby holds every committed epoch */
+	VM_PROMOTING   = 4, /* owner is the host that is to run the guest; it has not said so yet */
+	VM_FAILED      = 5, /* it said no, or nothing; the operator decides */
+	VM_N_STATES    = 6,
+};
+
+const char *vm_state_name(enum vm_state state); /* "UNPROTECTED"...; constant */
+
+/* "UNPROTECTED"... -> state. 0 or -EINVAL. */
+int vm_state_parse(const char *name, enum vm_state *ret_state) __attribute__((warn_unused_result));
+
+/* What the journal keeps of a VM. */
+struct vm_record {
+	uint64_t term; /* 0: never protected */
+	uint8_t owner; /* index of the host that may speak for the guest */
+	enum vm_state state;
+};
+
+/* Does not change after start. Hosts are numbered 0 and 1: initial primary and standby. */
+struct vm_config {
+	char name[WIRE_NAME_MAX + 1];
+	char host[2][WIRE_NAME_MAX + 1];
+	struct liveness_config liveness;
+	uint64_t standby_timeout_ns; /* standby unseen this long: policy below */
+	uint64_t order_timeout_ns;   /* an order unanswered this long has failed */
+	bool standby_lost_hold;	     /* policy: true: hold output until it is back; false: go on
+				      * unprotected in a new term */
+};
+
+enum vm_command {
+	VM_COMMAND_NONE,
+	VM_COMMAND_PROTECT,
+	VM_COMMAND_UNPROTECT,
+	VM_COMMAND_FAILOVER,
+};
+
+enum vm_input_kind {
+	VM_IN_TICK,	    /* relayed_bytes; at least each 50 ms */
+	VM_IN_CONTROL_UP,   /* host: its control connection said HELLO */
+	VM_IN_CONTROL_DOWN, /* host */
+	VM_IN_SEEN,	    /* host: BEAT or another authentic frame */
+	VM_IN_REPORT,	    /* host, role, agent_state, verdict, term, epoch, text */
+	VM_IN_ORDER_DONE,   /* host, order_id, status, text */
+	VM_IN_STREAM_UP,    /* host, role, term, epoch (standby: its last complete one) */
+	VM_IN_STREAM_DOWN,  /* host, role */
+	VM_IN_EPOCH_ACK,    /* host, term, epoch; checked by relay.h to be one that was sent */
+	VM_IN_COMMAND,	    /* command, op_id, no_wait */
+	VM_IN_N,
+};
+
+struct vm_input {
+	enum vm_input_kind kind;
+	uint64_t now_ns;
+	uint8_t host;	     /* 0 or 1 */
+	uint8_t role;	     /* enum wire_vm_role */
+	uint8_t agent_state; /* enum wire_state */
+	uint8_t verdict;     /* enum wire_verdict */
+	uint8_t status;	     /* enum wire_order_status */
+	bool no_wait;	     /* answer the command when it is accepted, not when it is done */
+	enum vm_command command;
+	uint64_t term, epoch, order_id, op_id;
+	uint64_t relayed_bytes; /* of the current stream so far: progress */
+	const char *text;	/* of the peer, may be NULL; borrowed */
+};
+
+enum vm_action_kind {
+	VM_ACT_JOURNAL, /* record: make durable before what follows */
+	VM_ACT_ORDER,	/* host, verb, term, epoch, order_id */
+	VM_ACT_RESUME,	/* term, epoch k, generation: to the primary's stream */
+	VM_ACT_COMMIT,	/* term, epoch: to the primary's stream */
+	VM_ACT_EVENT,	/* event, from, to, text */
+	VM_ACT_REPLY,	/* op_id, ok, code, text */
+	VM_ACT_CLOSE,	/* close both streams: their term is over */
+};
+
+struct vm_action {
+	enum vm_action_kind kind;
+	uint8_t host;
+	uint8_t verb;
+	bool ok;
+	uint32_t generation;
+	struct vm_record record;
+	uint64_t term, epoch, order_id, op_id;
+	const char *event; /* constant: "state", "order", "stream", "supervision", ... */
+	const char *from, *to; /* constant state names, or "" */
+	const char *code;      /* constant: "done", "busy", ... */
+	char text[VM_TEXT_MAX];
+};
+
+struct vm_actions {
+	size_t n;
+	bool overflow; /* our bug; the shell logs it */
+	struct vm_action list[VM_ACTIONS_MAX];
+};
+
+/* The last order to a host. */
+struct vm_order {
+	uint64_t id; /* 0: none on this connection */
+	uint64_t term;
+	uint64_t sent_ns;
+	uint8_t verb;
+	bool done; /* answered, or given up */
+	bool ok;   /* valid when done */
+};
+
+struct vm_host {
+	struct liveness live;
+	struct vm_order order;
+	bool up;       /* control connection */
+	bool reported; /* a REPORT came on it; the members below are of now, else of before */
+	bool effective; /* a report showed the order's effect; if it is gone again, order again */
+	bool conflict; /* it reported a term newer than ours; said once */
+	uint8_t agent_state;
+	uint8_t verdict;
+	uint64_t term, epoch;
+};
+
+struct vm_stream {
+	bool up;
+	uint64_t changed_ns; /* when it went up or down */
+};
+
+/* All state of one VM's ownership. Plain data: may be copied to keep and restore it. */
+struct vm_fsm {
+	const struct vm_config *config;
+	struct vm_record record;	/* as last journaled (or about to be, in this step) */
+	uint64_t entered_ns;		/* when record.state was entered */
+	uint64_t stepped_ns;		/* last step; 0: none */
+	uint64_t term_seen;		/* largest term any agent reported */
+	struct vm_host host[2];
+	struct vm_stream stream[2];	/* [0] primary's, [1] standby's */
+	uint32_t generation;		/* of the last RESUME */
+	uint64_t committed;		/* last epoch committed in this term; 0: none known */
+	uint64_t committed_ns;
+	uint64_t complete;		/* last epoch the standby holds whole; 0: none known */
+	uint64_t promote_epoch;		/* PROMOTING: lowest acceptable epoch */
+	uint64_t progress_bytes;	/* relayed_bytes when progress was last seen */
+	uint64_t progress_ns;
+	uint64_t next_order_id;
+	bool release_due;		/* UNPROTECTED: the owner has not yet released */
+	bool stop_due;			/* UNPROTECTED: the other has not yet stopped its standby */
+	bool fence_due;			/* the other was outvoted and has not yet said it is fenced */
+	bool close_due;			/* this step ends the streams' term */
+	bool waiting_said;		/* the event about an unreachable standby was given */
+	struct {
+		uint64_t id; /* 0: none */
+		enum vm_command command;
+		uint64_t started_ns;
+	} op; /* the operator's request that waits for its end */
+};
+
+/* Start from what the journal holds (@record, or term 0 for a new VM). @config and order ids:
+ * @first_order_id must be larger than any used by an earlier run (use wall-clock ns). */
+void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
+		 uint64_t first_order_id, uint64_t now_ns);
+
+/* Take one input. @ret_actions is emptied first; carry them out in order. */
+void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions);
+
+/* May @host open a stream with @role in @term now? 0, or an enum wire_refused_code with a sentence
+ * in @ret_text (VM_TEXT_MAX bytes). */
+uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
+			     char *ret_text) __attribute__((warn_unused_result));
+
+/* When a tick has something to do at the latest (monotonic ns). */
+uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns);
+
+/* The host that does not own the guest: the standby while there is one. */
+static inline uint8_t vm_fsm_other(const struct vm_fsm *fsm)
+{
+	return (uint8_t)(1 - fsm->record.owner);
+}
+
+#endif

@@ -1,0 +1,199 @@
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vm/fsm_priv.h"
+
+static void reply(struct vm_step *s, bool ok, const char *code, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+static void reply(struct vm_step *s, bool ok, const char *code, const char *format, ...)
+{
+	struct vm_action *a = vm_act(s, VM_ACT_REPLY);
+	va_list args;
+
+	a->op_id = s->in->op_id;
+	a->ok = ok;
+	a->code = code;
+	va_start(args, format);
+	(void)vsnprintf(a->text, sizeof(a->text), format, args);
+	va_end(args);
+}
+
+/* The command is accepted: it waits for its end, or its sender does not. */
+static void begin(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	if (s->in->no_wait) {
+		reply(s, true, "accepted", "%s: begun in term %" PRIu64, fsm->config->name,
+		      fsm->record.term);
+		return;
+	}
+	fsm->op.id = s->in->op_id;
+	fsm->op.command = s->in->command;
+	fsm->op.started_ns = s->now_ns;
+}
+
+static bool refuse_absent(struct vm_step *s, uint8_t h)
+{
+	const struct vm_fsm *fsm = s->fsm;
+
+	if (fsm->host[h].up && fsm->host[h].reported)
+		return false;
+	reply(s, false, "not-connected",
+	      "the agent of %s %s; is holdfast-agent running there, with this gateway's address%s?",
+	      vm_host_name(fsm, h),
+	      fsm->host[h].up ? "has not reported this VM" : "is not connected",
+	      fsm->host[h].up ? " and a file for this VM" : "");
+	return true;
+}
+
+static void on_protect(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
+
+	if (fsm->record.state == VM_PROTECTED) {
+		reply(s, true, "already", "%s is protected already, in term %" PRIu64,
+		      fsm->config->name, fsm->record.term);
+		return;
+	}
+	if (fsm->record.state != VM_UNPROTECTED || fsm->op.id) {
+		reply(s, false, "busy", "%s is %s%s; wait, or `holdfastctl unprotect %s` first",
+		      fsm->config->name, vm_state_name(fsm->record.state),
+		      fsm->op.id ? " and an operator's request is running" : "",
+		      fsm->config->name);
+		return;
+	}
+	if (refuse_absent(s, owner) || refuse_absent(s, other))
+		return;
+	if (fsm->fence_due || fsm->release_due ||
+	    (fsm->host[other].reported && fsm->host[other].agent_state == WIRE_STATE_RUNNING &&
+	     fsm->record.term > 0)) {
+		reply(s, false, "busy", "%s has not yet confirmed the end of the last term; try again",
+		      vm_host_name(fsm, fsm->release_due ? owner : other));
+		return;
+	}
+	vm_set_state(s, VM_PREPARING, owner, true, "operator asked for protection of %s on %s",
+		     fsm->config->name, vm_host_name(fsm, owner));
+	fsm->stop_due = false;
+	begin(s);
+}
+
+/* After a failed promotion the guest may go back to its last owner, once the host that did not
+ * promote is here and says that it does not run it: again two of three. */
+static void unprotect_failed(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint8_t candidate = fsm->record.owner;
+	const struct vm_host *host = &fsm->host[candidate];
+
+	if (refuse_absent(s, candidate))
+		return;
+	if (host->agent_state == WIRE_STATE_RUNNING || host->agent_state == WIRE_STATE_PROMOTING) {
+		reply(s, false, "running", "%s reports that it runs the guest; `holdfastctl failover "
+		      "%s` confirms it as the owner", vm_host_name(fsm, candidate),
+		      fsm->config->name);
+		return;
+	}
+	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
+		     "operator gave the guest back to %s", vm_host_name(fsm, vm_fsm_other(fsm)));
+	fsm->release_due = true;
+	fsm->stop_due = true;
+	fsm->fence_due = false;
+	begin(s);
+}
+
+static void on_unprotect(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	switch (fsm->record.state) {
+	case VM_UNPROTECTED:
+		if (!fsm->release_due && fsm->term_seen <= fsm->record.term) {
+			reply(s, true, "already", "%s is unprotected already", fsm->config->name);
+			return;
+		}
+		if (fsm->op.id) {
+			reply(s, false, "busy", "%s: an operator's request is running",
+			      fsm->config->name);
+			return;
+		}
+		vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "operator asked again");
+		fsm->release_due = true;
+		break;
+	case VM_PROMOTING:
+		reply(s, false, "busy", "%s is being promoted; wait for its end", fsm->config->name);
+		return;
+	case VM_FAILED:
+		unprotect_failed(s);
+		return;
+	case VM_PREPARING:
+	case VM_SYNCING:
+	case VM_PROTECTED:
+	default:
+		vm_finish_op(s, false, "aborted", "an operator unprotected %s", fsm->config->name);
+		vm_end_protection(s, "operator asked to unprotect");
+		break;
+	}
+	if (!fsm->release_due) {
+		reply(s, true, "done", "%s is unprotected in term %" PRIu64, fsm->config->name,
+		      fsm->record.term);
+	} else if (!fsm->host[fsm->record.owner].up) {
+		reply(s, true, "pending",
+		      "%s is unprotected in term %" PRIu64 "; %s is not connected and releases its "
+		      "guest when it returns", fsm->config->name, fsm->record.term,
+		      vm_host_name(fsm, fsm->record.owner));
+	} else {
+		begin(s);
+	}
+}
+
+static void on_failover(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *why;
+
+	if (fsm->record.state == VM_FAILED) {
+		if (refuse_absent(s, fsm->record.owner))
+			return;
+		vm_set_state(s, VM_PROMOTING, fsm->record.owner, true,
+			     "operator asked %s to try again", vm_host_name(fsm, fsm->record.owner));
+		begin(s);
+		return;
+	}
+	if (fsm->op.id) {
+		reply(s, false, "busy", "%s: an operator's request is running", fsm->config->name);
+		return;
+	}
+	if (vm_promote(s, "operator asked for a failover", &why)) {
+		begin(s);
+		return;
+	}
+	if (fsm->record.state == VM_PROTECTED)
+		reply(s, false, "not-possible", "%s cannot fail over: %s", fsm->config->name, why);
+	else
+		reply(s, false, "not-protected",
+		      "%s is %s: there is no standby to fail over to; `holdfastctl protect %s` first",
+		      fsm->config->name, vm_state_name(fsm->record.state), fsm->config->name);
+}
+
+void vm_on_command(struct vm_step *s)
+{
+	switch (s->in->command) {
+	case VM_COMMAND_PROTECT:
+		on_protect(s);
+		break;
+	case VM_COMMAND_UNPROTECT:
+		on_unprotect(s);
+		break;
+	case VM_COMMAND_FAILOVER:
+		on_failover(s);
+		break;
+	case VM_COMMAND_NONE:
+	default:
+		reply(s, false, "bad-verb", "no such command");
+		break;
+	}
+}

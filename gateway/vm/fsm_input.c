@@ -1,0 +1,463 @@
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vm/fsm_priv.h"
+
+bool vm_agent_holds(uint8_t agent_state)
+{
+	return agent_state == WIRE_STATE_ATTACHING || agent_state == WIRE_STATE_SYNCING ||
+	       agent_state == WIRE_STATE_PROTECTED || agent_state == WIRE_STATE_LOST;
+}
+
+bool vm_agent_stands_by(uint8_t agent_state)
+{
+	return agent_state == WIRE_STATE_STANDBY_STARTING ||
+	       agent_state == WIRE_STATE_STANDBY_WARM || agent_state == WIRE_STATE_STANDBY_READY;
+}
+
+static const char *peer_text(const struct vm_step *s)
+{
+	return s->in->text && s->in->text[0] ? s->in->text : "no reason given";
+}
+
+void vm_on_control_up(struct vm_step *s)
+{
+	struct vm_host *host = &s->fsm->host[s->in->host];
+
+	host->up = true;
+	host->reported = false;
+	memset(&host->order, 0, sizeof(host->order)); /* what was lost on the way is ordered again */
+	vm_event(s, "connection", "%s connected", vm_host_name(s->fsm, s->in->host));
+}
+
+void vm_on_control_down(struct vm_step *s)
+{
+	struct vm_host *host = &s->fsm->host[s->in->host];
+
+	if (!host->up)
+		return;
+	host->up = false;
+	host->reported = false;
+	memset(&host->order, 0, sizeof(host->order));
+	vm_event(s, "connection", "%s lost its control connection",
+		 vm_host_name(s->fsm, s->in->host));
+}
+
+/* ---- reports ---- */
+
+/* An agent knows a newer term than the journal: the journal was lost or is an old copy. */
+static void on_newer_term(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_host *host = &fsm->host[s->in->host];
+	const char *name = vm_host_name(fsm, s->in->host);
+
+	if (s->in->term > fsm->term_seen)
+		fsm->term_seen = s->in->term;
+	if (fsm->record.state == VM_UNPROTECTED && !fsm->op.id &&
+	    s->in->agent_state == WIRE_STATE_RUNNING) {
+		/* It runs the guest in a term in which nobody but a gateway can have said so. */
+		fsm->record.term = s->in->term - 1; /* the next term is the reported one ... */
+		fsm->term_seen = 0;		    /* ... exactly */
+		vm_set_state(s, VM_UNPROTECTED, s->in->host, true,
+			     "%s runs the guest in term %" PRIu64
+			     ", newer than the journal: adopted (was state_dir lost or restored?)",
+			     name, s->in->term);
+		fsm->term_seen = s->in->term;
+		return;
+	}
+	if (!host->conflict)
+		vm_event(s, "conflict",
+			 "%s reports %s in term %" PRIu64 ", newer than the journal's %" PRIu64
+			 ": was state_dir lost or restored? `holdfastctl unprotect %s` begins a new "
+			 "term with owner %s",
+			 name, wire_state_name(s->in->agent_state), s->in->term, fsm->record.term,
+			 fsm->config->name, vm_host_name(fsm, fsm->record.owner));
+	host->conflict = true;
+}
+
+/* The owner's agent says the guest ended. True when that changed the state. */
+static void on_verdict(struct vm_step *s, uint8_t before)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, s->in->host);
+	char reason[VM_TEXT_MAX];
+	const char *why;
+
+	if (s->in->verdict == WIRE_VERDICT_PAUSED) {
+		if (before != WIRE_VERDICT_PAUSED)
+			vm_event(s, "supervision", "%s: somebody else paused the guest (%s)", name,
+				 peer_text(s));
+		return;
+	}
+	(void)snprintf(reason, sizeof(reason), "%s says: %s (%s)", name,
+		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
+							     : "guest shut itself down",
+		       peer_text(s));
+	if (s->in->verdict == WIRE_VERDICT_EXITED && fsm->record.state == VM_PROTECTED) {
+		if (!vm_promote(s, reason, &why) && before != s->in->verdict)
+			vm_event(s, "supervision", "%s, but no promotion: %s", reason, why);
+		return;
+	}
+	vm_end_protection(s, reason);
+	vm_finish_op(s, false, "guest-ended", "%s", reason);
+}
+
+/* After a gateway's restart the primary knows better what was committed. */
+static void learn_committed(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	if (s->in->epoch <= fsm->committed)
+		return;
+	fsm->committed = s->in->epoch;
+	if (fsm->record.state == VM_PROTECTED && fsm->stream[1].up &&
+	    fsm->complete < fsm->committed)
+		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
+			     "%s holds epoch %" PRIu64 ", but %" PRIu64 " was committed",
+			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->complete, fsm->committed);
+}
+
+static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
+{
+	struct vm_fsm *fsm = s->fsm;
+	enum vm_state state = fsm->record.state;
+
+	if (s->in->term != fsm->record.term)
+		return;
+	if (state == VM_PROMOTING && s->in->agent_state == WIRE_STATE_RUNNING) {
+		vm_order_ended(s, s->in->host, WIRE_VERB_PROMOTE, true, s->in->text);
+		return;
+	}
+	if (state != VM_SYNCING && state != VM_PROTECTED)
+		return;
+	if (s->in->role == WIRE_VM_ROLE_PRIMARY)
+		learn_committed(s);
+	if (s->in->verdict != WIRE_VERDICT_NONE)
+		on_verdict(s, verdict_before);
+}
+
+/* Did the last order take effect, and has the agent fallen out of it since (it restarted inside one
+ * connection, or gave up)? Then the state wants it again. */
+static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
+{
+	bool in_effect;
+
+	if (host->order.verb == WIRE_VERB_PROTECT)
+		in_effect = vm_agent_holds(host->agent_state) &&
+			    host->agent_state != WIRE_STATE_LOST;
+	else if (host->order.verb == WIRE_VERB_STANDBY_START)
+		in_effect = vm_agent_stands_by(host->agent_state);
+	else
+		return;
+	if (!host->order.done || host->term != fsm->record.term)
+		return;
+	if (in_effect) {
+		host->effective = true;
+	} else if (host->effective) {
+		host->effective = false;
+		memset(&host->order, 0, sizeof(host->order));
+	}
+}
+
+void vm_on_report(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_host *host = &fsm->host[s->in->host];
+	uint8_t verdict_before = host->verdict;
+
+	if (!host->up)
+		return;
+	host->reported = true;
+	host->agent_state = s->in->agent_state;
+	host->verdict = s->in->verdict;
+	host->term = s->in->term;
+	host->epoch = s->in->epoch;
+	if (host->term > fsm->record.term) {
+		on_newer_term(s);
+		return;
+	}
+	host->conflict = false;
+	track_effect(fsm, host);
+	if (s->in->host == fsm->record.owner)
+		on_owner_report(s, verdict_before);
+}
+
+/* ---- orders ---- */
+
+static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, host);
+
+	if (fsm->record.state != VM_PROMOTING)
+		return;
+	if (ok) {
+		vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, false,
+			     "%s runs the guest in term %" PRIu64, name, fsm->record.term);
+		fsm->release_due = false;
+		fsm->stop_due = false;
+		fsm->fence_due = true;
+		vm_finish_op(s, true, "done", "%s runs %s in term %" PRIu64, name,
+			     fsm->config->name, fsm->record.term);
+		return;
+	}
+	vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s did not promote: %s", name, text);
+	vm_finish_op(s, false, "promotion-failed",
+		     "%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
+		     "unprotect %s` gives the guest back to %s",
+		     name, text, fsm->config->name, fsm->config->name,
+		     vm_host_name(fsm, vm_fsm_other(fsm)));
+}
+
+static void protect_failed(struct vm_step *s, uint8_t host, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char reason[VM_TEXT_MAX];
+	const char *why;
+
+	if (fsm->record.state == VM_SYNCING) {
+		(void)snprintf(reason, sizeof(reason), "%s cannot protect it: %s",
+			       vm_host_name(fsm, host), text);
+		vm_end_protection(s, reason);
+		vm_finish_op(s, false, "protect-failed", "%s", reason);
+	} else if (fsm->record.state == VM_PROTECTED) {
+		/* Its output stays held, so nothing that a client saw is lost by moving on. */
+		(void)snprintf(reason, sizeof(reason), "%s cannot take the guest over again: %s",
+			       vm_host_name(fsm, host), text);
+		if (!vm_promote(s, reason, &why))
+			vm_event(s, "supervision", "%s, but no promotion: %s", reason, why);
+	}
+}
+
+static void standby_start_ended(struct vm_step *s, uint8_t host, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char reason[VM_TEXT_MAX];
+
+	if (ok) {
+		vm_resume_if_ready(s);
+		return;
+	}
+	(void)snprintf(reason, sizeof(reason), "%s cannot stand by: %s", vm_host_name(fsm, host),
+		       text);
+	if (fsm->record.state == VM_PREPARING) {
+		vm_end_protection(s, reason);
+		vm_finish_op(s, false, "standby-failed", "%s", reason);
+	} else {
+		vm_event(s, "order", "%s", reason);
+	}
+}
+
+static void unprotect_ended(struct vm_step *s, uint8_t host, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, host);
+
+	if (ok)
+		fsm->release_due = false;
+	else
+		vm_event(s, "order", "%s has not released the guest: %s; it is told again", name,
+			 text);
+	if (fsm->op.command != VM_COMMAND_UNPROTECT)
+		return;
+	if (ok)
+		vm_finish_op(s, true, "done", "%s is unprotected in term %" PRIu64 " on %s",
+			     fsm->config->name, fsm->record.term, name);
+	else
+		vm_finish_op(s, false, "release-failed", "%s has not released the guest: %s", name,
+			     text);
+}
+
+void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	if (!text || !text[0])
+		text = "no reason given";
+	switch (verb) {
+	case WIRE_VERB_STANDBY_START:
+		standby_start_ended(s, host, ok, text);
+		break;
+	case WIRE_VERB_STANDBY_STOP:
+		fsm->stop_due = false;
+		break;
+	case WIRE_VERB_PROTECT:
+		if (!ok)
+			protect_failed(s, host, text);
+		break;
+	case WIRE_VERB_UNPROTECT:
+		unprotect_ended(s, host, ok, text);
+		break;
+	case WIRE_VERB_PROMOTE:
+		promote_ended(s, host, ok, text);
+		break;
+	case WIRE_VERB_FENCE:
+		if (ok)
+			fsm->fence_due = false;
+		vm_event(s, "order", ok ? "%s is fenced" : "%s is not fenced: %s; it is told again",
+			 vm_host_name(fsm, host), text);
+		break;
+	default:
+		break;
+	}
+}
+
+void vm_on_order_done(struct vm_step *s)
+{
+	struct vm_order *order = &s->fsm->host[s->in->host].order;
+
+	/* Not the last order, or one of another connection: nobody waits for it any more. */
+	if (!order->id || order->id != s->in->order_id || order->done)
+		return;
+	order->done = true;
+	order->ok = s->in->status == WIRE_ORDER_OK;
+	if (order->term != s->fsm->record.term)
+		return;
+	vm_order_ended(s, s->in->host, order->verb, order->ok, s->in->text);
+}
+
+/* ---- streams ---- */
+
+static uint16_t refuse(char *text, uint16_t code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static uint16_t refuse(char *text, uint16_t code, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, VM_TEXT_MAX, format, args);
+	va_end(args);
+	return code;
+}
+
+uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
+			     char *ret_text)
+{
+	bool owner = host == fsm->record.owner;
+	bool primary = role == WIRE_VM_ROLE_PRIMARY;
+	enum vm_state state = fsm->record.state;
+
+	/* Only an outvoted host is told "stale term": the owner whose protection ended must go on. */
+	if (term < fsm->record.term && !owner && primary)
+		return refuse(ret_text, WIRE_REFUSED_STALE_TERM,
+			      "term %" PRIu64 " is over: %s owns %s in term %" PRIu64, term,
+			      vm_host_name(fsm, fsm->record.owner), fsm->config->name,
+			      fsm->record.term);
+	if (owner != primary)
+		return refuse(ret_text, WIRE_REFUSED_NOT_ASKED, "%s is the %s of %s",
+			      vm_host_name(fsm, host), owner ? "owner" : "standby",
+			      fsm->config->name);
+	if (state != VM_SYNCING && state != VM_PROTECTED && (primary || state != VM_PREPARING))
+		return refuse(ret_text, WIRE_REFUSED_NOT_ASKED, "%s is %s, no %s stream is wanted",
+			      fsm->config->name, vm_state_name(state), wire_vm_role_name(role));
+	if (term < fsm->record.term)
+		return refuse(ret_text, WIRE_REFUSED_STALE_TERM,
+			      "term %" PRIu64 " is over, %s is in term %" PRIu64, term,
+			      fsm->config->name, fsm->record.term);
+	if (term > fsm->record.term)
+		return refuse(ret_text, WIRE_REFUSED_NOT_ASKED,
+			      "term %" PRIu64 " was never given; %s is in term %" PRIu64, term,
+			      fsm->config->name, fsm->record.term);
+	return 0;
+}
+
+void vm_resume_if_ready(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_order *order = &fsm->host[vm_fsm_other(fsm)].order;
+	struct vm_action *a;
+
+	if (fsm->record.state == VM_PREPARING && fsm->stream[1].up &&
+	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
+	    order->done && order->ok) {
+		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "standby %s is ready",
+			     vm_host_name(fsm, vm_fsm_other(fsm)));
+		return; /* the primary's stream follows its PROTECT */
+	}
+	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
+		return;
+	if (!fsm->stream[0].up || !fsm->stream[1].up)
+		return;
+	if (fsm->complete < fsm->committed && fsm->record.state == VM_PROTECTED)
+		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
+			     "%s holds epoch %" PRIu64 ", but %" PRIu64 " was committed",
+			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->complete, fsm->committed);
+	fsm->progress_ns = s->now_ns;
+	fsm->progress_bytes = 0;
+	a = vm_act(s, VM_ACT_RESUME);
+	a->term = fsm->record.term;
+	a->epoch = fsm->complete;
+	a->generation = ++fsm->generation;
+	/* An acknowledgement that was lost on the way is made up for. */
+	vm_epoch_complete(s, fsm->complete);
+}
+
+void vm_on_stream_up(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	bool standby = s->in->role == WIRE_VM_ROLE_STANDBY;
+	struct vm_stream *stream = &fsm->stream[standby ? 1 : 0];
+
+	stream->up = true;
+	stream->changed_ns = s->now_ns;
+	fsm->waiting_said = false;
+	if (standby)
+		fsm->complete = s->in->epoch;
+	vm_event(s, "stream", "%s stream of %s is up%s", wire_vm_role_name(s->in->role),
+		 vm_host_name(fsm, s->in->host), standby ? "" : ", waiting for its epochs");
+	vm_resume_if_ready(s);
+}
+
+void vm_on_stream_down(struct vm_step *s)
+{
+	struct vm_stream *stream =
+		&s->fsm->stream[s->in->role == WIRE_VM_ROLE_STANDBY ? 1 : 0];
+
+	if (!stream->up)
+		return;
+	stream->up = false;
+	stream->changed_ns = s->now_ns;
+	vm_event(s, "stream", "%s stream of %s is down", wire_vm_role_name(s->in->role),
+		 vm_host_name(s->fsm, s->in->host));
+}
+
+void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_action *a;
+
+	if (epoch == 0 || epoch < fsm->committed)
+		return;
+	if (fsm->record.state == VM_SYNCING) {
+		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
+			     "%s holds epoch %" PRIu64 " whole",
+			     vm_host_name(fsm, vm_fsm_other(fsm)), epoch);
+		if (fsm->op.command == VM_COMMAND_PROTECT)
+			vm_finish_op(s, true, "done", "%s is protected in term %" PRIu64
+				     ": %s, standby %s", fsm->config->name, fsm->record.term,
+				     vm_host_name(fsm, fsm->record.owner),
+				     vm_host_name(fsm, vm_fsm_other(fsm)));
+	}
+	fsm->committed = epoch;
+	fsm->committed_ns = s->now_ns;
+	a = vm_act(s, VM_ACT_COMMIT);
+	a->term = fsm->record.term;
+	a->epoch = epoch;
+}
+
+void vm_on_epoch_ack(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	/* An old term is never acknowledged again, whatever still arrives. */
+	if (s->in->term != fsm->record.term || s->in->host != vm_fsm_other(fsm) ||
+	    (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED))
+		return;
+	if (s->in->epoch <= fsm->complete)
+		return;
+	fsm->complete = s->in->epoch;
+	vm_epoch_complete(s, s->in->epoch);
+}

@@ -1,0 +1,105 @@
+#include <string.h>
+
+#include "vm/fsm_priv.h"
+
+/* What the state wants of a host; 0: nothing. Orders are idempotent, so asking twice is harmless and
+ * forgetting is not: this is computed from the state at every step (rule 5 of fsm.h). */
+
+static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
+{
+	const struct vm_host *host = &fsm->host[h];
+	bool outvoted = host->reported && host->term < fsm->record.term &&
+			(vm_agent_holds(host->agent_state) ||
+			 host->agent_state == WIRE_STATE_RUNNING);
+
+	if (fsm->record.term == 0)
+		return 0; /* never protected: what runs where is not ours to judge */
+	if (h == fsm->record.owner)
+		return fsm->release_due || (host->reported && vm_agent_holds(host->agent_state))
+			       ? WIRE_VERB_UNPROTECT
+			       : 0;
+	if (fsm->fence_due || outvoted)
+		return WIRE_VERB_FENCE;
+	if (fsm->stop_due || (host->reported && vm_agent_stands_by(host->agent_state)))
+		return WIRE_VERB_STANDBY_STOP;
+	return 0;
+}
+
+static uint8_t want_protected(const struct vm_fsm *fsm, uint8_t h)
+{
+	const struct vm_host *host = &fsm->host[h];
+	bool standby_there = fsm->stream[1].up || fsm->record.state == VM_PROTECTED;
+
+	if (!host->reported)
+		return 0;
+	if (h == fsm->record.owner) {
+		if (vm_agent_holds(host->agent_state) && host->agent_state != WIRE_STATE_LOST &&
+		    host->term == fsm->record.term)
+			return 0;
+		return standby_there ? WIRE_VERB_PROTECT : 0;
+	}
+	if (vm_agent_stands_by(host->agent_state) && host->term == fsm->record.term)
+		return 0;
+	return WIRE_VERB_STANDBY_START;
+}
+
+static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
+{
+	bool owner = h == fsm->record.owner;
+
+	switch (fsm->record.state) {
+	case VM_UNPROTECTED:
+		return want_unprotected(fsm, h);
+	case VM_PREPARING:
+		return owner ? 0 : WIRE_VERB_STANDBY_START;
+	case VM_SYNCING:
+	case VM_PROTECTED:
+		return want_protected(fsm, h);
+	case VM_PROMOTING:
+		return owner ? WIRE_VERB_PROMOTE : 0;
+	case VM_FAILED:
+	default:
+		return 0;
+	}
+}
+
+static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_order *order = &fsm->host[h].order;
+	struct vm_action *a = vm_act(s, VM_ACT_ORDER);
+
+	*order = (struct vm_order){
+		.id = fsm->next_order_id++,
+		.term = fsm->record.term,
+		.sent_ns = s->now_ns,
+		.verb = verb,
+	};
+	fsm->host[h].effective = false;
+	a->host = h;
+	a->verb = verb;
+	a->term = order->term;
+	a->epoch = verb == WIRE_VERB_PROMOTE ? fsm->promote_epoch : 0;
+	a->order_id = order->id;
+}
+
+void vm_reconcile(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	for (uint8_t h = 0; h < 2; h++) {
+		const struct vm_host *host = &fsm->host[h];
+		const struct vm_order *order = &host->order;
+		uint8_t verb = host->up ? wanted_verb(fsm, h) : 0;
+
+		if (!verb)
+			continue;
+		if (order->id && order->verb == verb && order->term == fsm->record.term) {
+			/* Asked; a refusal is asked again, slowly. */
+			if (!order->done || order->ok ||
+			    s->now_ns - order->sent_ns < fsm->config->order_timeout_ns)
+				continue;
+		}
+		send_order(s, h, verb);
+	}
+}

@@ -1,0 +1,76 @@
+/* fsm_priv.h - what the files of the state machine share; nobody else includes it.
+ *
+ * fsm.c: the transition table, the one function that changes state, dispatch, time.
+ * fsm_input.c: what hosts say. fsm_command.c: what operators say. fsm_order.c: what orders the
+ * state wants. Threads: as fsm.h.
+ */
+#ifndef VM_FSM_PRIV_H
+#define VM_FSM_PRIV_H
+
+#include "vm/fsm.h"
+
+/* One step in work. */
+struct vm_step {
+	struct vm_fsm *fsm;
+	const struct vm_input *in;
+	struct vm_actions *out;
+	uint64_t now_ns;
+};
+
+typedef void (*vm_handler_fn)(struct vm_step *s);
+
+/* Append an empty action of @kind; never NULL (on overflow: a spare that is thrown away). */
+struct vm_action *vm_act(struct vm_step *s, enum vm_action_kind kind);
+
+void vm_event(struct vm_step *s, const char *event, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* THE function that changes state: checks the table, journals, gives the event. @owner and
+ * @new_term change with it. The text is the reason. */
+void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term,
+		  const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* End the operator's waiting request, if there is one. */
+void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* End protection, the owner stays: new term, release, stop the standby. */
+void vm_end_protection(struct vm_step *s, const char *reason);
+
+/* Promote the other host when that is allowed now. True when it was begun; else *ret_why (a
+ * constant) says what is missing. */
+bool vm_promote(struct vm_step *s, const char *reason, const char **ret_why);
+
+/* The standby holds epoch @epoch whole: commit what is new, become PROTECTED. */
+void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
+
+/* Send RESUME when both streams are there. */
+void vm_resume_if_ready(struct vm_step *s);
+
+/* An order was answered, or given up. */
+void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
+
+/* Send what the state wants of each host and was not yet sent; last part of a step. */
+void vm_reconcile(struct vm_step *s);
+
+/* True for agent states in which the agent holds (or may hold) output of the guest as its primary. */
+bool vm_agent_holds(uint8_t agent_state);
+/* True for agent states of a standby. */
+bool vm_agent_stands_by(uint8_t agent_state);
+
+static inline const char *vm_host_name(const struct vm_fsm *fsm, uint8_t host)
+{
+	return fsm->config->host[host];
+}
+
+/* Handlers, by input. */
+void vm_on_control_up(struct vm_step *s);
+void vm_on_control_down(struct vm_step *s);
+void vm_on_report(struct vm_step *s);
+void vm_on_order_done(struct vm_step *s);
+void vm_on_stream_up(struct vm_step *s);
+void vm_on_stream_down(struct vm_step *s);
+void vm_on_epoch_ack(struct vm_step *s);
+void vm_on_command(struct vm_step *s);
+
+#endif

@@ -1,0 +1,324 @@
+#include "vm/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+#define HEADER	       "holdfast-journal 1\n"
+#define LINE_BYTES_MAX 320
+
+struct vm_journal {
+	char path[PATH_MAX];
+	int lock_fd;
+	int fd;		 /* the journal, O_APPEND; -1: the last write failed, rewrite first */
+	unsigned n_lines; /* appended since the last rewrite */
+	struct vm_journal_table table;
+};
+
+static uint64_t line_sum(const char *text, size_t size)
+{
+	return XXH3_64bits(text, size);
+}
+
+size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size)
+{
+	int n = snprintf(text, size, "%s term=%" PRIu64 " owner=%s state=%s wall=%" PRIu64,
+			 entry->vm, entry->term, entry->owner, vm_state_name(entry->state),
+			 entry->wall_ns);
+	int m;
+
+	if (n < 0 || (size_t)n >= size)
+		return 0;
+	m = snprintf(text + n, size - (size_t)n, " sum=%016" PRIx64 "\n",
+		     line_sum(text, (size_t)n));
+	if (m < 0 || (size_t)m >= size - (size_t)n)
+		return 0;
+	return (size_t)(n + m);
+}
+
+static int complain(char *error, const char *name, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+static int complain(char *error, const char *name, unsigned line, const char *format, ...)
+{
+	va_list args;
+	int n = snprintf(error, VM_JOURNAL_ERROR_BYTES, "%s:%u: ", name, line);
+
+	if (n < 0 || n >= VM_JOURNAL_ERROR_BYTES)
+		return -EINVAL;
+	va_start(args, format);
+	(void)vsnprintf(error + n, VM_JOURNAL_ERROR_BYTES - (size_t)n, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+static struct vm_journal_entry *find(struct vm_journal_table *table, const char *vm)
+{
+	for (size_t i = 0; i < table->n; i++) {
+		if (strcmp(table->list[i].vm, vm) == 0)
+			return &table->list[i];
+	}
+	return NULL;
+}
+
+/* One line without its newline, terminated. NULL: good; else what is wrong. */
+static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
+{
+	char *sum_at = strstr(line, " sum=");
+	char state[16];
+	char *end;
+	int n = -1;
+
+	if (!sum_at || strlen(sum_at + 5) != 16)
+		return "no checksum";
+	errno = 0;
+	if (strtoull(sum_at + 5, &end, 16) != line_sum(line, (size_t)(sum_at - line)) || *end ||
+	    sum_at[5] == '-' || sum_at[5] == '+')
+		return "the checksum is wrong";
+	*sum_at = '\0';
+	if (sscanf(line, "%63s term=%" SCNu64 " owner=%63s state=%15s wall=%" SCNu64 "%n",
+		   ret_entry->vm, &ret_entry->term, ret_entry->owner, state, &ret_entry->wall_ns,
+		   &n) != 5 ||
+	    n < 0 || line[n])
+		return "not 'VM term= owner= state= wall='";
+	if (!wire_name_is_valid(ret_entry->vm) || !wire_name_is_valid(ret_entry->owner))
+		return "a name is not [a-z0-9-]";
+	if (vm_state_parse(state, &ret_entry->state) < 0)
+		return "unknown state";
+	return NULL;
+}
+
+static const char *merge(struct vm_journal_table *table, const struct vm_journal_entry *entry)
+{
+	struct vm_journal_entry *old = find(table, entry->vm);
+
+	if (!old) {
+		if (table->n == VM_JOURNAL_VMS_MAX)
+			return "too many VMs";
+		old = &table->list[table->n++];
+	} else if (entry->term < old->term) {
+		return "the term goes down";
+	}
+	*old = *entry;
+	return NULL;
+}
+
+int vm_journal_parse(const char *name, const char *text, size_t size,
+		     struct vm_journal_table *ret_table, bool *ret_torn, char *ret_error)
+{
+	static const char next_step[] =
+		"restore the file from a copy, or move it away: then each VM starts without a term "
+		"and the agents' terms are adopted";
+	size_t at = sizeof(HEADER) - 1;
+	AUTO_FREE struct vm_journal_table *table = calloc(1, sizeof(*table));
+
+	if (!table)
+		return -ENOMEM;
+	if (size < at || memcmp(text, HEADER, at) != 0)
+		return complain(ret_error, name, 1, "not a journal of this version; %s", next_step);
+	*ret_torn = false;
+	for (unsigned n = 2; at < size; n++) {
+		const char *newline = memchr(text + at, '\n', size - at);
+		size_t length = newline ? (size_t)(newline - text) - at : size - at;
+		bool last = !newline || newline + 1 == text + size;
+		struct vm_journal_entry entry = {0};
+		char line[LINE_BYTES_MAX + 1];
+		const char *wrong;
+
+		if (last && (!newline || memchr(text + at, '\0', length))) {
+			*ret_torn = true;
+			break;
+		}
+		if (length > LINE_BYTES_MAX || memchr(text + at, '\0', length))
+			return complain(ret_error, name, n, "damaged line; %s", next_step);
+		memcpy(line, text + at, length);
+		line[length] = '\0';
+		wrong = parse_line(line, &entry);
+		if (!wrong)
+			wrong = merge(table, &entry);
+		if (wrong)
+			return complain(ret_error, name, n, "%s; %s", wrong, next_step);
+		at += length + 1;
+	}
+	*ret_table = *table;
+	return 0;
+}
+
+/* Replace the file by header and last entries; then it is open for appending. */
+static int rewrite(struct vm_journal *journal)
+{
+	size_t capacity = sizeof(HEADER) + journal->table.n * LINE_BYTES_MAX;
+	AUTO_FREE char *text = malloc(capacity);
+	size_t size = sizeof(HEADER) - 1;
+	int r;
+
+	if (!text)
+		return -ENOMEM;
+	memcpy(text, HEADER, size);
+	for (size_t i = 0; i < journal->table.n; i++)
+		size += vm_journal_format(&journal->table.list[i], text + size, capacity - size);
+	r = fd_write_file_atomic(journal->path, text, size);
+	if (r < 0)
+		return r;
+	journal->fd = fd_close(journal->fd);
+	journal->fd = open(journal->path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	if (journal->fd < 0)
+		return -errno;
+	journal->n_lines = 0;
+	return 0;
+}
+
+static int lock_dir(struct vm_journal *journal, const char *dir, char *error)
+{
+	char path[PATH_MAX];
+	int r = fd_mkdir_p(dir, 0700);
+
+	if (r == 0 && (snprintf(path, sizeof(path), "%s/lock", dir) >= (int)sizeof(path) ||
+		       snprintf(journal->path, sizeof(journal->path), "%s/journal", dir) >=
+			       (int)sizeof(journal->path)))
+		r = -ENAMETOOLONG;
+	if (r == 0) {
+		journal->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (journal->lock_fd < 0)
+			r = -errno;
+	}
+	if (r < 0) {
+		(void)snprintf(error, VM_JOURNAL_ERROR_BYTES,
+			       "cannot use state_dir %.250s: %s; is it writable?", dir, strerror(-r));
+		return r;
+	}
+	if (flock(journal->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		(void)snprintf(error, VM_JOURNAL_ERROR_BYTES,
+			       "state_dir %.250s is locked: another holdfast-gateway runs with it; stop it, "
+			       "or give this one its own state_dir", dir);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static int load(struct vm_journal *journal, char *error)
+{
+	AUTO_FREE char *text = NULL;
+	size_t size;
+	bool torn = false;
+	int r = fd_read_file(journal->path, VM_JOURNAL_BYTES_MAX, &text, &size);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0) {
+		(void)snprintf(error, VM_JOURNAL_ERROR_BYTES, "%.250s: cannot read: %s", journal->path,
+			       strerror(-r));
+		return r;
+	}
+	r = vm_journal_parse(journal->path, text, size, &journal->table, &torn, error);
+	if (r == 0 && torn)
+		log_warn("%s: the last line is cut (power loss during an append); dropped, nothing "
+			 "had followed from it", journal->path);
+	return r;
+}
+
+int vm_journal_open(const char *dir, struct vm_journal **ret_journal, char *ret_error)
+{
+	struct vm_journal *journal = calloc(1, sizeof(*journal));
+	int r;
+
+	if (!journal)
+		return -ENOMEM;
+	journal->fd = journal->lock_fd = -1;
+	r = lock_dir(journal, dir, ret_error);
+	if (r < 0)
+		goto out;
+	r = load(journal, ret_error);
+	if (r < 0)
+		goto out;
+	r = rewrite(journal);
+	if (r < 0) {
+		(void)snprintf(ret_error, VM_JOURNAL_ERROR_BYTES, "%.250s: cannot write: %s; free some "
+			       "space or fix the permissions", journal->path, strerror(-r));
+		goto out;
+	}
+	*ret_journal = journal;
+	return 0;
+out:
+	vm_journal_close(journal);
+	return r;
+}
+
+struct vm_journal *vm_journal_close(struct vm_journal *journal)
+{
+	if (!journal)
+		return NULL;
+	fd_close(journal->fd);
+	fd_close(journal->lock_fd);
+	free(journal);
+	return NULL;
+}
+
+const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm)
+{
+	return find((struct vm_journal_table *)&journal->table, vm);
+}
+
+static int append_line(struct vm_journal *journal, const struct vm_journal_entry *entry)
+{
+	char line[LINE_BYTES_MAX + 1];
+	size_t size = vm_journal_format(entry, line, sizeof(line));
+	int r;
+
+	if (size == 0)
+		return -EINVAL;
+	r = fd_write_all(journal->fd, line, size);
+	if (r < 0)
+		return r;
+	if (fdatasync(journal->fd) < 0)
+		return -errno;
+	journal->n_lines++;
+	return 0;
+}
+
+int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
+		      enum vm_state state)
+{
+	struct vm_journal_entry *slot = find(&journal->table, vm);
+	struct vm_journal_entry old = {0};
+	int r = -EIO;
+
+	if (slot && term < slot->term)
+		return -ESTALE;
+	if (!slot) {
+		if (journal->table.n == VM_JOURNAL_VMS_MAX)
+			return -ENOSPC;
+		slot = &journal->table.list[journal->table.n++];
+	} else {
+		old = *slot;
+	}
+	*slot = (struct vm_journal_entry){.term = term, .state = state, .wall_ns = clock_wall_ns()};
+	(void)snprintf(slot->vm, sizeof(slot->vm), "%s", vm);
+	(void)snprintf(slot->owner, sizeof(slot->owner), "%s", owner);
+	if (journal->fd >= 0 && journal->n_lines < VM_JOURNAL_LINES_MAX)
+		r = append_line(journal, slot);
+	if (r < 0) {
+		/* After a failed write or fsync nobody knows what is in the file: write it anew. */
+		journal->fd = fd_close(journal->fd);
+		r = rewrite(journal);
+	}
+	if (r == 0)
+		return 0;
+	if (old.vm[0])
+		*slot = old;
+	else
+		journal->table.n--;
+	return r;
+}

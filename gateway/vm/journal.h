@@ -1,0 +1,75 @@
+/* journal.h - the terms and roles of all VMs on disk: STATE_DIR/journal.
+ *
+ * Why: a restarted gateway must never hand out an old term, and must know who owns each guest. Every
+ * change is durable before its effect (fsm.h, rule 2), so losing power loses at most a decision
+ * that nobody was told of.
+ *
+ *	holdfast-journal 1
+ *	web1 term=7 owner=alpha state=PROTECTED wall=1764000000000000000 sum=90f0c3a5d2e1b4f7
+ *	      `- the last line of a VM counts; terms never go down ---'   XXH3-64 of what is before " sum="
+ *
+ * Damage: a last line that is cut (no newline, or NUL bytes: what power loss leaves of an append
+ * whose fsync never returned) is dropped with a warning. Anything else is refused with FILE:LINE:
+ * guessing here could give a guest two owners.
+ *
+ * Where: session/gateway.c appends; main opens. STATE_DIR/lock is held while it is open, so two
+ * gateways cannot share one directory. Threads: one. append() blocks for two fsyncs at most.
+ */
+#ifndef VM_JOURNAL_H
+#define VM_JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vm/fsm.h"
+
+#define VM_JOURNAL_BYTES_MAX   (1u << 20) /* a larger file is not ours */
+#define VM_JOURNAL_VMS_MAX     256
+#define VM_JOURNAL_LINES_MAX   512 /* appended lines until the file is rewritten */
+#define VM_JOURNAL_ERROR_BYTES 512
+
+struct vm_journal_entry {
+	char vm[WIRE_NAME_MAX + 1];
+	char owner[WIRE_NAME_MAX + 1];
+	uint64_t term;
+	uint64_t wall_ns;
+	enum vm_state state;
+};
+
+struct vm_journal_table {
+	size_t n;
+	struct vm_journal_entry list[VM_JOURNAL_VMS_MAX];
+};
+
+struct vm_journal; /* opaque */
+
+/* Parse a whole journal in memory. @name stands for the file in errors.
+ * 0: *ret_table holds the last entry of each VM, *ret_torn says whether a cut last line was
+ * dropped; -EINVAL: damage, *ret_error (VM_JOURNAL_ERROR_BYTES) says where and what to do. */
+int vm_journal_parse(const char *name, const char *text, size_t size,
+		     struct vm_journal_table *ret_table, bool *ret_torn, char *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Write one line (with newline) for @entry. Returns its size; 0: @size is too small. */
+size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size);
+
+/* Lock @dir (made if missing), read the journal, rewrite it compact. Blocks, allocates, logs a
+ * dropped line. 0: *ret_journal is the caller's; -EBUSY: another gateway holds the lock; -EINVAL:
+ * damage; other -errno. On error *ret_error (VM_JOURNAL_ERROR_BYTES) says what and the next step. */
+int vm_journal_open(const char *dir, struct vm_journal **ret_journal, char *ret_error)
+	__attribute__((warn_unused_result));
+
+/* NULL is fine. Returns NULL. */
+struct vm_journal *vm_journal_close(struct vm_journal *journal);
+
+/* The last entry of @vm, or NULL. Valid until the next append. */
+const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm);
+
+/* Make a new entry durable. 0: it is on disk; -ESTALE: the term is older than the last one (our
+ * bug; nothing was written); -ENOSPC: VM_JOURNAL_VMS_MAX; -errno of writing: the old entry stands,
+ * a later append rewrites the file whole. */
+int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
+		      enum vm_state state) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,211 @@
+#include "vm/relay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint32_t generation)
+{
+	if (relay->term != term)
+		relay->sent_epoch = 0;
+	relay->phase = VM_RELAY_WANT_GEOMETRY;
+	relay->term = term;
+	relay->generation = generation;
+	relay->epoch = epoch;
+	relay->n_frames = 0;
+	relay->payload_bytes = 0;
+	/* An acknowledgement of what the last generation sent may still be on its way. */
+	if (relay->sent_epoch < epoch)
+		relay->sent_epoch = epoch;
+}
+
+void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch)
+{
+	relay->sent_epoch = epoch;
+}
+
+void vm_relay_close(struct vm_relay *relay)
+{
+	relay->phase = VM_RELAY_CLOSED;
+}
+
+static int broken(struct vm_relay *relay, uint16_t *ret_code, uint16_t code)
+{
+	relay->phase = VM_RELAY_CLOSED;
+	relay->errors_total++;
+	*ret_code = code;
+	return -EPROTO;
+}
+
+static int on_geometry(struct vm_relay *relay, const struct wire_frame *frame, uint16_t *ret_code,
+		       char *ret_text)
+{
+	struct wire_error error;
+	static struct wire_geometry scratch; /* 25 KB, one thread */
+
+	if (relay->phase != VM_RELAY_WANT_GEOMETRY) {
+		wire_text_format(ret_text, "GEOMETRY in the middle of generation %" PRIu32,
+				 relay->generation);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
+	}
+	if (wire_geometry_decode(frame, &scratch, &error) < 0) {
+		(void)wire_error_text(&error, ret_text, WIRE_ERROR_TEXT_SIZE);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
+	}
+	relay->phase = VM_RELAY_WANT_BEGIN;
+	return 0;
+}
+
+static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
+		    uint16_t *ret_code, char *ret_text)
+{
+	const struct wire_header *h = &frame->h;
+	bool full = h->flags & WIRE_FLAG_FULL;
+	struct wire_epoch_begin begin;
+	struct wire_error error;
+
+	if (relay->phase != VM_RELAY_WANT_BEGIN) {
+		wire_text_format(ret_text, "EPOCH_BEGIN %" PRIu64 " where %s was due", h->epoch,
+				 relay->phase == VM_RELAY_IN_EPOCH ? "EPOCH_END" : "GEOMETRY");
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
+	}
+	if (wire_epoch_begin_decode(frame, &begin, &error) < 0) {
+		(void)wire_error_text(&error, ret_text, WIRE_ERROR_TEXT_SIZE);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
+	}
+	/* A full epoch stands alone and may leave numbers out; any other goes on where it stopped. */
+	if (h->epoch <= relay->epoch ||
+	    (!full && (h->epoch != relay->epoch + 1 || begin.previous_epoch != relay->epoch))) {
+		wire_text_format(ret_text,
+				 "epoch %" PRIu64 " (on %" PRIu64 "%s) does not follow epoch %" PRIu64,
+				 h->epoch, begin.previous_epoch, full ? ", full" : "", relay->epoch);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_EPOCH);
+	}
+	if (h->seq != 0) {
+		wire_text_format(ret_text, "EPOCH_BEGIN with frame number %" PRIu32, h->seq);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
+	}
+	relay->phase = VM_RELAY_IN_EPOCH;
+	relay->epoch = h->epoch;
+	relay->n_frames = 1;
+	relay->payload_bytes = h->payload_size;
+	relay->begin_ns = now_ns;
+	relay->full_total += full;
+	return 0;
+}
+
+static int on_data(struct vm_relay *relay, const struct wire_frame *frame, uint16_t *ret_code,
+		   char *ret_text)
+{
+	const struct wire_header *h = &frame->h;
+
+	if (relay->phase != VM_RELAY_IN_EPOCH || h->epoch != relay->epoch ||
+	    h->seq != relay->n_frames) {
+		wire_text_format(ret_text,
+				 "%s of epoch %" PRIu64 " frame %" PRIu32 ", but epoch %" PRIu64
+				 " frame %" PRIu32 " was due",
+				 wire_type_name(h->type), h->epoch, h->seq, relay->epoch,
+				 relay->phase == VM_RELAY_IN_EPOCH ? relay->n_frames : 0);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
+	}
+	relay->n_frames++;
+	relay->payload_bytes += h->payload_size;
+	return 0;
+}
+
+static int on_end(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
+		  uint16_t *ret_code, char *ret_text)
+{
+	uint32_t n_frames = relay->n_frames;
+	uint64_t payload_bytes = relay->payload_bytes;
+	size_t slot = relay->epoch % VM_RELAY_IN_FLIGHT_MAX;
+	struct wire_epoch_end end;
+	struct wire_error error;
+	int r = on_data(relay, frame, ret_code, ret_text);
+
+	if (r < 0)
+		return r;
+	if (wire_epoch_end_decode(frame, &end, &error) < 0) {
+		(void)wire_error_text(&error, ret_text, WIRE_ERROR_TEXT_SIZE);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
+	}
+	if (end.n_frames != n_frames || end.payload_bytes != payload_bytes) {
+		wire_text_format(ret_text,
+				 "epoch %" PRIu64 " ends with %" PRIu32 " frames, %" PRIu64
+				 " bytes; %" PRIu32 " frames, %" PRIu64 " bytes arrived",
+				 relay->epoch, end.n_frames, end.payload_bytes, n_frames,
+				 payload_bytes);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
+	}
+	relay->phase = VM_RELAY_WANT_BEGIN;
+	relay->sent_epoch = relay->epoch;
+	relay->epochs_total++;
+	relay->in_flight[slot].epoch = relay->epoch;
+	relay->in_flight[slot].bytes = payload_bytes;
+	relay->in_flight[slot].begin_ns = relay->begin_ns;
+	relay->in_flight[slot].end_ns = now_ns;
+	return 0;
+}
+
+int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
+		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, char *ret_text)
+{
+	const struct wire_header *h = &frame->h;
+	int r;
+
+	if (relay->phase == VM_RELAY_CLOSED || h->generation < relay->generation) {
+		relay->dropped_total++;
+		*ret_verdict = VM_RELAY_DROP;
+		return 0;
+	}
+	if (h->term != relay->term) {
+		wire_text_format(ret_text, "frame of term %" PRIu64 " in a stream of term %" PRIu64,
+				 h->term, relay->term);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_TERM);
+	}
+	if (h->generation > relay->generation) {
+		wire_text_format(ret_text, "generation %" PRIu32 " was never given, %" PRIu32 " is",
+				 h->generation, relay->generation);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
+	}
+	switch (h->type) {
+	case WIRE_GEOMETRY:
+		r = on_geometry(relay, frame, ret_code, ret_text);
+		break;
+	case WIRE_EPOCH_BEGIN:
+		r = on_begin(relay, frame, now_ns, ret_code, ret_text);
+		break;
+	case WIRE_PAGES:
+	case WIRE_DEVICE:
+		r = on_data(relay, frame, ret_code, ret_text);
+		break;
+	case WIRE_EPOCH_END:
+		r = on_end(relay, frame, now_ns, ret_code, ret_text);
+		break;
+	default:
+		wire_text_format(ret_text, "%s is no stream frame", wire_type_name(h->type));
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
+	}
+	if (r < 0)
+		return r;
+	relay->frames_total++;
+	relay->bytes_total += WIRE_HEADER_SIZE + (uint64_t)h->payload_size;
+	*ret_verdict = VM_RELAY_FORWARD;
+	return 0;
+}
+
+int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
+{
+	size_t slot = epoch % VM_RELAY_IN_FLIGHT_MAX;
+
+	if (epoch == 0 || epoch > relay->sent_epoch)
+		return -EPROTO;
+	relay->acks_total++;
+	if (relay->in_flight[slot].epoch != epoch)
+		return 0; /* of an earlier generation, or overtaken: it counts, its figures are gone */
+	relay->last_epoch_bytes = relay->in_flight[slot].bytes;
+	relay->last_ack_ns = now_ns - relay->in_flight[slot].end_ns;
+	hist_record(&relay->ack_ns, relay->last_ack_ns);
+	hist_record(&relay->epoch_bytes, relay->last_epoch_bytes);
+	relay->in_flight[slot].epoch = 0;
+	return 0;
+}
