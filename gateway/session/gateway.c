@@ -1,0 +1,300 @@
+#include "session/gateway.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "session/session.h"
+
+#define ROW(member) COUNTERS_ROW(struct gateway_counters, member)
+
+const struct counters_row gateway_counter_rows[] = {
+	ROW(sessions_now), ROW(sessions_opened), ROW(sessions_closed), ROW(handshakes_now),
+	ROW(bytes_in), ROW(bytes_out), ROW(frames_in), ROW(frames_out), ROW(beats), ROW(reports),
+	ROW(orders_sent), ROW(orders_done), ROW(resumes), ROW(commits), ROW(epoch_acks),
+	ROW(epoch_acks_stale), ROW(relay_frames), ROW(relay_bytes), ROW(relay_dropped),
+	ROW(relay_blocked), ROW(relay_errors), ROW(journal_writes), ROW(journal_errors),
+	ROW(events), ROW(promotions), ROW(refused_version), ROW(refused_feature),
+	ROW(refused_duplicate), ROW(refused_stale_term), ROW(refused_unknown_vm),
+	ROW(refused_identity), ROW(refused_bad_frame), ROW(refused_bad_checksum),
+	ROW(refused_not_asked), ROW(refused_busy), ROW(refused_timeout), ROW(refused_slow),
+	ROW(refused_wrong_role), ROW(refused_tls_expired), ROW(refused_tls_not_yet_valid),
+	ROW(refused_tls_self_signed), ROW(refused_tls_unknown_ca), ROW(refused_tls_revoked),
+	ROW(refused_tls_bad_identity), ROW(refused_tls_no_certificate),
+	ROW(refused_tls_bad_certificate), ROW(refused_tls_old_version),
+	ROW(refused_tls_peer_refused), ROW(refused_tls_protocol),
+};
+const size_t gateway_n_counter_rows = sizeof(gateway_counter_rows) / sizeof(gateway_counter_rows[0]);
+
+int gateway_new(const struct gateway_config *config, struct gateway **ret_gateway)
+{
+	struct gateway *gw = calloc(1, sizeof(*gw));
+
+	if (!gw)
+		return -ENOMEM;
+	gw->config = *config;
+	*ret_gateway = gw;
+	return 0;
+}
+
+struct gateway *gateway_free(struct gateway *gw)
+{
+	if (!gw)
+		return NULL;
+	for (size_t i = 0; i < gw->n_vms; i++)
+		free(gw->vms[i]);
+	free(gw);
+	return NULL;
+}
+
+struct gateway_vm *gateway_find_vm(struct gateway *gw, const char *name)
+{
+	for (size_t i = 0; i < gw->n_vms; i++) {
+		if (strcmp(gw->vms[i]->config.name, name) == 0)
+			return gw->vms[i];
+	}
+	return NULL;
+}
+
+struct gateway_host *gateway_find_host(struct gateway *gw, const char *name)
+{
+	for (size_t i = 0; i < gw->n_hosts; i++) {
+		if (strcmp(gw->hosts[i].name, name) == 0)
+			return &gw->hosts[i];
+	}
+	return NULL;
+}
+
+static struct gateway_host *add_host(struct gateway *gw, const char *name)
+{
+	struct gateway_host *host = gateway_find_host(gw, name);
+
+	if (host || gw->n_hosts == GATEWAY_HOSTS_MAX)
+		return host;
+	host = &gw->hosts[gw->n_hosts++];
+	(void)snprintf(host->name, sizeof(host->name), "%s", name);
+	return host;
+}
+
+int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host)
+{
+	if (vm->host[0] == host)
+		return 0;
+	return vm->host[1] == host ? 1 : -ENOENT;
+}
+
+/* What the journal holds, with its owner's name as a number. */
+static int find_record(struct gateway *gw, const struct vm_config *config,
+		       struct vm_record *ret_record, char *ret_error)
+{
+	const struct vm_journal_entry *entry = vm_journal_find(gw->config.journal, config->name);
+	int owner;
+
+	*ret_record = (struct vm_record){0};
+	if (!entry)
+		return 0;
+	for (owner = 0; owner < 2; owner++) {
+		if (strcmp(config->host[owner], entry->owner) == 0)
+			break;
+	}
+	if (owner == 2) {
+		(void)snprintf(ret_error, VM_JOURNAL_ERROR_BYTES,
+			       "%s: the journal's owner in term %" PRIu64
+			       " is %s, but the VM's file names %s and %s; put %s back as one of them",
+			       config->name, entry->term, entry->owner, config->host[0],
+			       config->host[1], entry->owner);
+		return -EINVAL;
+	}
+	*ret_record = (struct vm_record){.term = entry->term, .owner = (uint8_t)owner,
+					 .state = entry->state};
+	return 0;
+}
+
+int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t now_ns,
+		   char *ret_error)
+{
+	struct vm_record record;
+	struct gateway_vm *vm;
+	int r;
+
+	if (gateway_find_vm(gw, config->name))
+		return -EEXIST;
+	if (gw->n_vms == GATEWAY_VMS_MAX)
+		return -ENOSPC;
+	r = find_record(gw, config, &record, ret_error);
+	if (r < 0)
+		return r;
+	vm = calloc(1, sizeof(*vm));
+	if (!vm)
+		return -ENOMEM;
+	vm->config = *config;
+	for (int h = 0; h < 2; h++)
+		vm->host[h] = add_host(gw, config->host[h]);
+	vm_fsm_init(&vm->fsm, &vm->config, &record, gw->config.first_order_id, now_ns);
+	gw->vms[gw->n_vms++] = vm;
+	return 0;
+}
+
+void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text)
+{
+	counters_add(&gw->counters.events, 1);
+	if (gw->sinks.event)
+		gw->sinks.event(gw->sinks.arg, vm, kind, "", "", text);
+}
+
+/* ---- actions ---- */
+
+static int act_journal(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
+{
+	int r = vm_journal_append(gw->config.journal, vm->config.name,
+				  vm->config.host[a->record.owner], a->record.term,
+				  a->record.state);
+
+	counters_add(r < 0 ? &gw->counters.journal_errors : &gw->counters.journal_writes, 1);
+	if (r == 0 && a->record.state == VM_PROMOTING) {
+		counters_add(&gw->counters.promotions, 1);
+		FAULT_POINT(FAULT_GATEWAY_PROMOTING);
+	}
+	return r;
+}
+
+static void act_event(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
+{
+	log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " %s%s%s%s%s: %s", vm->config.name,
+		 vm->fsm.record.term, vm->fsm.committed, a->event, a->from[0] ? " " : "", a->from,
+		 a->to[0] ? " -> " : "", a->to, a->text);
+	counters_add(&gw->counters.events, 1);
+	if (gw->sinks.event)
+		gw->sinks.event(gw->sinks.arg, vm->config.name, a->event, a->from, a->to, a->text);
+}
+
+static void act_close(struct gateway_vm *vm)
+{
+	vm_relay_close(&vm->relay);
+	for (size_t i = 0; i < 2; i++) {
+		struct session *s = vm->stream[i];
+
+		if (!s)
+			continue;
+		vm->stream[i] = NULL;
+		s->attached = false; /* the machine knows: it asked for it */
+		session_end(s);
+	}
+}
+
+/* 0; -errno: the journal failed, stop here. */
+static int act(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
+{
+	switch (a->kind) {
+	case VM_ACT_JOURNAL:
+		return act_journal(gw, vm, a);
+	case VM_ACT_ORDER:
+		if (vm->host[a->host]->control)
+			session_send_order(vm->host[a->host]->control, vm, a);
+		break;
+	case VM_ACT_RESUME:
+		if (vm->stream[0])
+			session_send_resume(vm->stream[0], a);
+		break;
+	case VM_ACT_COMMIT:
+		FAULT_POINT(FAULT_GATEWAY_BEFORE_COMMIT);
+		if (vm->stream[0])
+			session_send_commit(vm->stream[0], a);
+		break;
+	case VM_ACT_EVENT:
+		act_event(gw, vm, a);
+		break;
+	case VM_ACT_REPLY:
+		if (gw->sinks.reply)
+			gw->sinks.reply(gw->sinks.arg, a->op_id, a->ok, a->code, a->text);
+		break;
+	case VM_ACT_CLOSE:
+		act_close(vm);
+		break;
+	}
+	return 0;
+}
+
+static void journal_failed(struct gateway *gw, struct gateway_vm *vm, const struct vm_input *in,
+			   int r)
+{
+	char text[VM_TEXT_MAX];
+
+	(void)snprintf(text, sizeof(text), "cannot write the journal: %s; free space in state_dir",
+		       strerror(-r));
+	log_limited(LOG_LEVEL_ERROR, "vm=%s %s", vm->config.name, text);
+	if (in->kind == VM_IN_COMMAND && gw->sinks.reply)
+		gw->sinks.reply(gw->sinks.arg, in->op_id, false, "journal", text);
+}
+
+int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in)
+{
+	struct vm_actions actions;
+	struct vm_fsm before = vm->fsm;
+
+	in->now_ns = gw->now_ns;
+	vm_fsm_step(&vm->fsm, in, &actions);
+	if (actions.overflow)
+		log_error("vm=%s more actions than fit a step: a bug", vm->config.name);
+	for (size_t i = 0; i < actions.n; i++) {
+		int r = act(gw, vm, &actions.list[i]);
+
+		if (r < 0) {
+			vm->fsm = before;
+			vm->fsm.stepped_ns = gw->now_ns;
+			journal_failed(gw, vm, in, r);
+			return r;
+		}
+	}
+	return 0;
+}
+
+void gateway_tick(struct gateway *gw, uint64_t now_ns)
+{
+	struct session *next;
+
+	gw->now_ns = now_ns;
+	for (struct session *s = gw->sessions; s; s = next) {
+		next = s->next;
+		session_tick(s, now_ns);
+	}
+	for (size_t i = 0; i < gw->n_vms; i++) {
+		struct vm_input in = {.kind = VM_IN_TICK,
+				      .relayed_bytes = gw->vms[i]->relay.bytes_total};
+
+		if (now_ns >= vm_fsm_deadline_ns(&gw->vms[i]->fsm, now_ns))
+			(void)gateway_step(gw, gw->vms[i], &in); /* the next tick tries again */
+	}
+}
+
+uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns)
+{
+	uint64_t deadline_ns = now_ns + CLOCK_NS_PER_S / 2;
+
+	for (size_t i = 0; i < gw->n_vms; i++) {
+		uint64_t at_ns = vm_fsm_deadline_ns(&gw->vms[i]->fsm, now_ns);
+
+		if (at_ns < deadline_ns)
+			deadline_ns = at_ns;
+	}
+	return deadline_ns;
+}
+
+void gateway_print_counters(struct gateway *gw, struct bytes_writer *w)
+{
+	const void *all[1] = {&gw->counters};
+	struct gateway_counters *c = &gw->counters;
+
+	c->relay_frames = c->relay_bytes = c->relay_dropped = 0;
+	for (size_t i = 0; i < gw->n_vms; i++) {
+		c->relay_frames += gw->vms[i]->relay.frames_total;
+		c->relay_bytes += gw->vms[i]->relay.bytes_total;
+		c->relay_dropped += gw->vms[i]->relay.dropped_total;
+	}
+	counters_print(gateway_counter_rows, gateway_n_counter_rows, all, 1, w);
+}

@@ -1,0 +1,143 @@
+/* gateway.h - the context that ties VMs, sessions, journal and operators together.
+ *
+ * Why: sessions (frames) and control (operators) both feed the same state machines; the actions that
+ * come out are carried out here, in order, in one place.
+ *
+ * Where: main makes it; session/ and control/ call it; it calls vm/ and sessions' send functions.
+ *
+ *	session ─ frame ──► gateway_step ─► vm_fsm_step ─► actions ─► journal (fsync) ─► sessions, sinks
+ *	control ─ verb ───►      │
+ *	main ─ tick ──────►      '── journal failed: the machine is put back, nothing follows
+ *
+ * Threads: one, the gateway's loop. gateway_step() blocks for an fsync when a term, owner or state
+ * changes; else nothing here blocks. Memory is taken at start.
+ */
+#ifndef SESSION_GATEWAY_H
+#define SESSION_GATEWAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/counters.h"
+#include "vm/fsm.h"
+#include "vm/journal.h"
+#include "vm/relay.h"
+#include "wire/tls.h"
+
+#define GATEWAY_VMS_MAX	  64
+#define GATEWAY_HOSTS_MAX (2 * GATEWAY_VMS_MAX)
+
+struct session;
+
+/* What an agent said last about a VM. */
+struct gateway_report {
+	uint64_t at_ns; /* 0: never */
+	uint64_t term, epoch;
+	uint8_t role, state, verdict;
+	char text[WIRE_TEXT_MAX + 1];
+	char stats[WIRE_STATS_MAX + 1];
+};
+
+struct gateway_host {
+	char name[WIRE_NAME_MAX + 1];
+	struct session *control; /* NULL: not connected */
+};
+
+struct gateway_vm {
+	struct vm_config config;
+	struct vm_fsm fsm;
+	struct vm_relay relay;
+	struct gateway_host *host[2];
+	struct session *stream[2];	  /* [0] primary's, [1] standby's; NULL: none */
+	struct gateway_report report[2]; /* by host */
+	uint32_t order_seq;
+};
+
+struct gateway_counters {
+	uint64_t sessions_opened, sessions_closed, sessions_now, handshakes_now;
+	uint64_t bytes_in, bytes_out, frames_in, frames_out;
+	uint64_t beats, reports, orders_sent, orders_done, resumes, commits;
+	uint64_t epoch_acks, epoch_acks_stale;
+	uint64_t relay_frames, relay_bytes, relay_dropped, relay_blocked, relay_errors;
+	uint64_t journal_writes, journal_errors;
+	uint64_t events, promotions;
+	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
+		refused_unknown_vm, refused_identity, refused_bad_frame, refused_bad_checksum,
+		refused_not_asked, refused_busy, refused_timeout, refused_slow;
+	uint64_t refused_tls_expired, refused_tls_not_yet_valid, refused_tls_self_signed,
+		refused_tls_unknown_ca, refused_tls_revoked, refused_tls_bad_identity,
+		refused_wrong_role, refused_tls_no_certificate, refused_tls_bad_certificate,
+		refused_tls_old_version, refused_tls_peer_refused, refused_tls_protocol;
+};
+extern const struct counters_row gateway_counter_rows[];
+extern const size_t gateway_n_counter_rows;
+
+/* Where operators listen. Strings of @action are valid during the call. */
+struct gateway_sinks {
+	void (*event)(void *arg, const char *vm, const char *kind, const char *from, const char *to,
+		      const char *text);
+	void (*reply)(void *arg, uint64_t op_id, bool ok, const char *code, const char *text);
+	void *arg;
+};
+
+struct gateway_config {
+	struct wire_tls_context *tls;	  /* server side; borrowed */
+	struct vm_journal *journal;	  /* borrowed */
+	uint64_t relay_bytes_max;	  /* ciphertext queued towards one peer */
+	uint64_t beat_timeout_ns;	  /* a connection silent this long may be replaced */
+	uint64_t handshake_timeout_ns;	  /* until HELLO was accepted */
+	uint64_t idle_timeout_ns;	  /* of a control connection */
+	uint32_t n_sessions_max;
+	uint32_t n_handshakes_max;
+	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */
+};
+
+struct gateway {
+	struct gateway_config config;
+	struct gateway_sinks sinks;
+	struct gateway_counters counters;
+	struct gateway_vm *vms[GATEWAY_VMS_MAX];
+	size_t n_vms;
+	struct gateway_host hosts[GATEWAY_HOSTS_MAX];
+	size_t n_hosts;
+	struct session *sessions; /* all, newest first */
+	struct session *dirty;	  /* those with something to do for their shell; see session.h */
+	uint64_t now_ns;	  /* set by whoever enters: shells, control, main */
+	uint8_t scratch[WIRE_FRAME_MAX]; /* one frame being built */
+};
+
+/* 0 or -ENOMEM. The sinks may be set later, before the first input. */
+int gateway_new(const struct gateway_config *config, struct gateway **ret_gateway)
+	__attribute__((warn_unused_result));
+/* Frees VMs; all sessions must have ended. NULL is fine. Returns NULL. */
+struct gateway *gateway_free(struct gateway *gw);
+
+/* Add a VM, with what the journal holds of it. 0; -EEXIST: the name is taken; -ENOSPC; -ENOMEM;
+ * -EINVAL: the journal's owner is none of the two hosts (@ret_error, VM_JOURNAL_ERROR_BYTES, says
+ * what to do). */
+int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t now_ns,
+		   char *ret_error) __attribute__((warn_unused_result));
+
+struct gateway_vm *gateway_find_vm(struct gateway *gw, const char *name);
+struct gateway_host *gateway_find_host(struct gateway *gw, const char *name);
+
+/* Which of @vm's hosts @host is: 0, 1, or -ENOENT. */
+int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host);
+
+/* One input to one VM. now_ns is filled in. 0; -errno: the journal could not be written, the input
+ * had no effect. */
+int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in);
+
+/* Time for all VMs and sessions. Call at gateway_deadline_ns() at the latest. */
+void gateway_tick(struct gateway *gw, uint64_t now_ns);
+uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns);
+
+/* For session/ and main. @vm: a name or "". */
+void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text);
+
+/* All counters, relays summed in, as name=value lines. */
+void gateway_print_counters(struct gateway *gw, struct bytes_writer *w);
+
+#endif

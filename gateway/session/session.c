@@ -1,0 +1,429 @@
+#include "session/session.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/* ---- life ---- */
+
+int session_new(struct gateway *gw, const char *peer, void *conn, uint64_t now_ns,
+		struct session **ret_session)
+{
+	struct session *s;
+	int r;
+
+	gw->now_ns = now_ns;
+	if (gw->counters.sessions_now >= gw->config.n_sessions_max ||
+	    gw->counters.handshakes_now >= gw->config.n_handshakes_max) {
+		counters_add(&gw->counters.refused_busy, 1);
+		log_limited(LOG_LEVEL_WARN, "peer=%s refused: %llu sessions, %llu handshakes", peer,
+			    (unsigned long long)gw->counters.sessions_now,
+			    (unsigned long long)gw->counters.handshakes_now);
+		return -EBUSY;
+	}
+	s = malloc(sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	memset(s, 0, offsetof(struct session, plain));
+	r = wire_tls_new(gw->config.tls, WIRE_PEER_HOST, gw->config.relay_bytes_max, &s->tls);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	s->gw = gw;
+	s->conn = conn;
+	s->opened_ns = s->seen_ns = now_ns;
+	(void)snprintf(s->peer, sizeof(s->peer), "%s", peer);
+	s->next = gw->sessions;
+	if (s->next)
+		s->next->prev = s;
+	gw->sessions = s;
+	counters_add(&gw->counters.sessions_opened, 1);
+	gw->counters.sessions_now++;
+	gw->counters.handshakes_now++;
+	*ret_session = s;
+	return 0;
+}
+
+static void unlist(struct session *s)
+{
+	struct session **at = &s->gw->dirty;
+
+	if (s->prev)
+		s->prev->next = s->next;
+	else
+		s->gw->sessions = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
+	while (s->dirty && *at && *at != s)
+		at = &(*at)->next_dirty;
+	if (s->dirty && *at == s)
+		*at = s->next_dirty;
+}
+
+static void leave_handshake(struct session *s)
+{
+	if (s->phase == SESSION_HANDSHAKE || s->phase == SESSION_HELLO)
+		s->gw->counters.handshakes_now--;
+}
+
+struct session *session_free(struct session *s)
+{
+	if (!s)
+		return NULL;
+	session_detach(s);
+	leave_handshake(s);
+	unlist(s);
+	counters_add(&s->gw->counters.sessions_closed, 1);
+	s->gw->counters.sessions_now--;
+	wire_tls_free(s->tls);
+	free(s);
+	return NULL;
+}
+
+void session_mark_dirty(struct session *s)
+{
+	if (s->dirty)
+		return;
+	s->dirty = true;
+	s->next_dirty = s->gw->dirty;
+	s->gw->dirty = s;
+}
+
+struct session *session_take_dirty(struct gateway *gw)
+{
+	struct session *s = gw->dirty;
+
+	if (!s)
+		return NULL;
+	gw->dirty = s->next_dirty;
+	s->next_dirty = NULL;
+	s->dirty = false;
+	return s;
+}
+
+void session_detach(struct session *s)
+{
+	struct gateway *gw = s->gw;
+	struct vm_input in = {.role = s->role};
+
+	if (!s->attached)
+		return;
+	s->attached = false;
+	if (s->kind == WIRE_KIND_STREAM) {
+		size_t slot = s->role == WIRE_VM_ROLE_STANDBY ? 1 : 0;
+
+		if (s->vm->stream[slot] != s)
+			return;
+		s->vm->stream[slot] = NULL;
+		vm_relay_close(&s->vm->relay);
+		session_unblock_primary(s->vm);
+		in.kind = VM_IN_STREAM_DOWN;
+		in.host = s->host_index;
+		(void)gateway_step(gw, s->vm, &in); /* a connection that is gone needs no undoing */
+		return;
+	}
+	if (s->host->control != s)
+		return;
+	s->host->control = NULL;
+	in.kind = VM_IN_CONTROL_DOWN;
+	for (size_t i = 0; i < gw->n_vms; i++) {
+		int h = gateway_vm_host(gw->vms[i], s->host);
+
+		if (h < 0)
+			continue;
+		in.host = (uint8_t)h;
+		(void)gateway_step(gw, gw->vms[i], &in);
+	}
+}
+
+void session_end(struct session *s)
+{
+	if (s->phase == SESSION_CLOSING)
+		return;
+	leave_handshake(s);
+	s->phase = SESSION_CLOSING;
+	s->closing_ns = s->gw->now_ns;
+	session_detach(s);
+	wire_tls_close(s->tls);
+	session_mark_dirty(s);
+}
+
+/* Anyone may knock: at most one event a second, the counters have them all. */
+static void refused_event(struct session *s, const char *text)
+{
+	static struct log_limit limit;
+	uint64_t suppressed;
+
+	if (log_limit_pass(&limit, &suppressed))
+		gateway_event(s->gw, s->vm ? s->vm->config.name : "", "refused", text);
+}
+
+void session_refuse(struct session *s, uint16_t code, uint64_t *counter, const char *format, ...)
+{
+	struct wire_failure failure = {.code = code};
+	struct wire_header h = {.type = WIRE_REFUSED};
+	const struct wire_peer *who = wire_tls_peer(s->tls);
+	char text[WIRE_TEXT_MAX + 1];
+	va_list args;
+
+	if (s->phase == SESSION_CLOSING)
+		return;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	wire_text_format(failure.text, "%s", text);
+	counters_add(counter, 1);
+	log_limited(LOG_LEVEL_WARN, "peer=%s host=%s refused: %s", s->peer, who ? who->name : "-",
+		    failure.text);
+	refused_event(s, failure.text);
+	if (wire_tls_is_established(s->tls))
+		SESSION_SEND(s, &h, wire_failure_encode, &failure);
+	session_end(s);
+}
+
+/* ---- output ---- */
+
+void session_send(struct session *s, const struct wire_header *header, session_encode_fn encode,
+		  const void *msg)
+{
+	struct gateway *gw = s->gw;
+	struct bytes_writer w;
+	size_t size;
+
+	if (s->phase == SESSION_CLOSING)
+		return;
+	if (wire_frame_begin(gw->scratch, sizeof(gw->scratch), &w) < 0 ||
+	    (encode && encode(msg, &w) < 0) ||
+	    wire_frame_finish(gw->scratch, &w, header, &size) < 0) {
+		log_error("peer=%s cannot encode %s", s->peer, wire_type_name(header->type));
+		return;
+	}
+	if (wire_tls_write_room(s->tls) < size ||
+	    wire_tls_write(s->tls, gw->scratch, size) != (int)size) {
+		/* Ended later, from the pump: a state machine may be in the middle of a step. */
+		s->given_up = true;
+		session_mark_dirty(s);
+		return;
+	}
+	counters_add(&gw->counters.frames_out, 1);
+	session_mark_dirty(s);
+}
+
+const uint8_t *session_output(struct session *s, size_t *ret_size)
+{
+	return wire_tls_output(s->tls, ret_size);
+}
+
+void session_output_consume(struct session *s, size_t size)
+{
+	wire_tls_output_consume(s->tls, size);
+	counters_add(&s->gw->counters.bytes_out, size);
+	if (s->attached && s->role == WIRE_VM_ROLE_STANDBY &&
+	    wire_tls_write_room(s->tls) >= WIRE_FRAME_MAX)
+		session_unblock_primary(s->vm);
+}
+
+bool session_is_done(const struct session *s)
+{
+	return s->phase == SESSION_CLOSING;
+}
+
+void session_unblock_primary(struct gateway_vm *vm)
+{
+	struct session *primary = vm->stream[0];
+
+	if (!primary || !primary->blocked)
+		return;
+	primary->blocked = false;
+	session_mark_dirty(primary);
+}
+
+/* ---- input ---- */
+
+/* Counters by enum wire_tls_failure. */
+static uint64_t *tls_counter(struct gateway_counters *c, enum wire_tls_failure failure)
+{
+	switch (failure) {
+	case WIRE_TLS_EXPIRED:
+		return &c->refused_tls_expired;
+	case WIRE_TLS_NOT_YET_VALID:
+		return &c->refused_tls_not_yet_valid;
+	case WIRE_TLS_SELF_SIGNED:
+		return &c->refused_tls_self_signed;
+	case WIRE_TLS_UNKNOWN_CA:
+		return &c->refused_tls_unknown_ca;
+	case WIRE_TLS_REVOKED:
+		return &c->refused_tls_revoked;
+	case WIRE_TLS_BAD_IDENTITY:
+		return &c->refused_tls_bad_identity;
+	case WIRE_TLS_WRONG_ROLE:
+		return &c->refused_wrong_role;
+	case WIRE_TLS_NO_CERTIFICATE:
+		return &c->refused_tls_no_certificate;
+	case WIRE_TLS_BAD_CERTIFICATE:
+		return &c->refused_tls_bad_certificate;
+	case WIRE_TLS_OLD_VERSION:
+		return &c->refused_tls_old_version;
+	case WIRE_TLS_PEER_REFUSED:
+		return &c->refused_tls_peer_refused;
+	case WIRE_TLS_OK:
+	case WIRE_TLS_PROTOCOL:
+	case WIRE_TLS_FAILURE_COUNT:
+	default:
+		return &c->refused_tls_protocol;
+	}
+}
+
+static void tls_failed(struct session *s)
+{
+	char text[WIRE_TLS_ERROR_SIZE + 64];
+
+	counters_add(tls_counter(&s->gw->counters, wire_tls_failure(s->tls)), 1);
+	(void)snprintf(text, sizeof(text), "%s refused: TLS: %s", s->peer, wire_tls_error(s->tls));
+	log_limited(LOG_LEVEL_WARN, "peer=%s", text);
+	refused_event(s, text);
+	session_end(s);
+}
+
+int session_bad_frame(struct session *s, const struct wire_error *error)
+{
+	char text[WIRE_ERROR_TEXT_SIZE];
+
+	session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_bad_frame, "%s",
+		       wire_error_text(error, text, sizeof(text)));
+	return -EPROTO;
+}
+
+/* Handle the whole frames in the plaintext buffer. */
+static void run_frames(struct session *s)
+{
+	while (!s->blocked && s->phase != SESSION_CLOSING) {
+		const uint8_t *at = s->plain + s->plain_at;
+		struct wire_frame frame;
+		struct wire_error error;
+		int r = wire_frame_decode(&at, s->plain + s->plain_end, &frame, &error);
+
+		if (r == -EAGAIN)
+			break;
+		if (r == -EBADMSG) {
+			session_refuse(s, WIRE_REFUSED_PROTOCOL,
+				       &s->gw->counters.refused_bad_checksum, "%s: wrong checksum",
+				       wire_type_name(error.type));
+			break;
+		}
+		if (r < 0) {
+			(void)session_bad_frame(s, &error);
+			break;
+		}
+		r = session_dispatch(s, &frame);
+		if (r == -EAGAIN)
+			break;
+		counters_add(&s->gw->counters.frames_in, 1);
+		s->plain_at = (size_t)(at - s->plain);
+	}
+	if (s->plain_at == s->plain_end)
+		s->plain_at = s->plain_end = 0;
+}
+
+/* Room for at least one TLS record behind the buffered bytes. */
+static void make_room(struct session *s)
+{
+	if (sizeof(s->plain) - s->plain_end >= SESSION_READ_MIN || s->plain_at == 0)
+		return;
+	memmove(s->plain, s->plain + s->plain_at, s->plain_end - s->plain_at);
+	s->plain_end -= s->plain_at;
+	s->plain_at = 0;
+}
+
+/* Any authentic byte of a host shows that it lives. */
+static void note_seen(struct session *s)
+{
+	s->seen_ns = s->gw->now_ns;
+	if (s->attached && s->vm)
+		liveness_seen(&s->vm->fsm.host[s->host_index].live, s->gw->now_ns);
+}
+
+/* Decrypt and handle until input runs out. */
+static void drive(struct session *s)
+{
+	run_frames(s); /* one may have waited for room */
+	while (!s->blocked && s->phase != SESSION_CLOSING) {
+		int r;
+
+		make_room(s);
+		r = wire_tls_read(s->tls, s->plain + s->plain_end, sizeof(s->plain) - s->plain_end);
+		if (s->phase == SESSION_HANDSHAKE && wire_tls_is_established(s->tls))
+			s->phase = SESSION_HELLO;
+		if (r == -EAGAIN)
+			break;
+		if (r == -EPIPE) {
+			session_end(s);
+			break;
+		}
+		if (r < 0) {
+			tls_failed(s);
+			break;
+		}
+		s->plain_end += (size_t)r;
+		note_seen(s);
+		run_frames(s);
+	}
+}
+
+static void end_given_up(struct session *s)
+{
+	if (!s->given_up || s->phase == SESSION_CLOSING)
+		return;
+	counters_add(&s->gw->counters.refused_slow, 1);
+	log_limited(LOG_LEVEL_WARN, "peer=%s does not read what it is sent, closing", s->peer);
+	session_end(s);
+}
+
+size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64_t now_ns)
+{
+	size_t taken = 0;
+
+	s->gw->now_ns = now_ns;
+	end_given_up(s);
+	drive(s); /* what waited in the ring while it was blocked, so that there is room */
+	for (;;) {
+		size_t n;
+
+		if (s->phase == SESSION_CLOSING)
+			return size; /* thrown away */
+		n = wire_tls_input(s->tls, data + taken, size - taken);
+		taken += n;
+		counters_add(&s->gw->counters.bytes_in, n);
+		drive(s);
+		if (taken == size || s->blocked)
+			return s->phase == SESSION_CLOSING ? size : taken;
+		if (n == 0)
+			return taken; /* cannot be: drive() empties the ring unless blocked */
+	}
+}
+
+void session_tick(struct session *s, uint64_t now_ns)
+{
+	const struct gateway_config *config = &s->gw->config;
+
+	if ((s->phase == SESSION_HANDSHAKE || s->phase == SESSION_HELLO) &&
+	    now_ns - s->opened_ns >= config->handshake_timeout_ns) {
+		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_timeout,
+			       "%s: no HELLO within %llu ms", s->peer,
+			       (unsigned long long)(config->handshake_timeout_ns / 1000000));
+	} else if (s->phase == SESSION_OPEN && s->kind == WIRE_KIND_CONTROL &&
+		   now_ns - s->seen_ns >= config->idle_timeout_ns) {
+		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_timeout,
+			       "control connection of %s silent for %llu ms", s->host->name,
+			       (unsigned long long)((now_ns - s->seen_ns) / 1000000));
+	} else if (s->phase == SESSION_CLOSING && !s->ended &&
+		   now_ns - s->closing_ns >= SESSION_CLOSING_NS) {
+		s->ended = true; /* the peer does not take its last words */
+		session_mark_dirty(s);
+	}
+}

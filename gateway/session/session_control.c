@@ -1,0 +1,118 @@
+/* session_control.c - messages of a host's control connection. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "session/session.h"
+
+int session_on_beat(struct session *s, const struct wire_frame *frame)
+{
+	struct gateway *gw = s->gw;
+	struct wire_header h = {.type = WIRE_BEAT_ACK, .seq = s->tx_seq++};
+	struct wire_beat beat;
+	struct wire_error error;
+
+	if (wire_beat_decode(frame, &beat, &error) < 0)
+		return session_bad_frame(s, &error);
+	counters_add(&gw->counters.beats, 1);
+	SESSION_SEND(s, &h, wire_beat_encode, &beat);
+	for (size_t i = 0; i < gw->n_vms; i++) {
+		struct vm_input in = {.kind = VM_IN_SEEN};
+		int index = gateway_vm_host(gw->vms[i], s->host);
+
+		if (index < 0)
+			continue;
+		in.host = (uint8_t)index;
+		(void)gateway_step(gw, gw->vms[i], &in); /* a beat asks for nothing that can fail */
+	}
+	return 0;
+}
+
+/* The VM that a control message names, and which of its hosts this is. */
+static struct gateway_vm *named_vm(struct session *s, const char *name, uint8_t *ret_host)
+{
+	struct gateway_vm *vm = gateway_find_vm(s->gw, name);
+	int h = vm ? gateway_vm_host(vm, s->host) : -ENOENT;
+
+	if (h < 0) {
+		log_limited(LOG_LEVEL_WARN, "vm=%s host=%s %s, ignoring", name, s->host->name,
+			    vm ? "reports a VM that it is no host of"
+			       : "reports a VM that has no file here");
+		return NULL;
+	}
+	*ret_host = (uint8_t)h;
+	return vm;
+}
+
+int session_on_report(struct session *s, const struct wire_frame *frame)
+{
+	static struct wire_report msg; /* 9 KB; one thread */
+	struct wire_error error;
+	struct gateway_report *report;
+	struct gateway_vm *vm;
+	struct vm_input in;
+	uint8_t host;
+
+	if (wire_report_decode(frame, &msg, &error) < 0)
+		return session_bad_frame(s, &error);
+	counters_add(&s->gw->counters.reports, 1);
+	vm = named_vm(s, msg.vm, &host);
+	if (!vm)
+		return 0; /* the agent may know more VMs than this gateway */
+	report = &vm->report[host];
+	report->at_ns = s->gw->now_ns;
+	report->term = frame->h.term;
+	report->epoch = frame->h.epoch;
+	report->role = msg.role;
+	report->state = msg.state;
+	report->verdict = msg.verdict;
+	memcpy(report->text, msg.text, sizeof(report->text));
+	memcpy(report->stats, msg.stats, sizeof(report->stats));
+	in = (struct vm_input){
+		.kind = VM_IN_REPORT, .host = host, .role = msg.role, .agent_state = msg.state,
+		.verdict = msg.verdict, .term = frame->h.term, .epoch = frame->h.epoch,
+		.text = msg.text,
+	};
+	(void)gateway_step(s->gw, vm, &in); /* the next report repeats what had no effect */
+	return 0;
+}
+
+int session_on_order_done(struct session *s, const struct wire_frame *frame)
+{
+	struct wire_order_done done;
+	struct wire_error error;
+	struct gateway_vm *vm;
+	struct vm_input in;
+	uint8_t host;
+
+	if (wire_order_done_decode(frame, &done, &error) < 0)
+		return session_bad_frame(s, &error);
+	counters_add(&s->gw->counters.orders_done, 1);
+	vm = named_vm(s, done.vm, &host);
+	if (!vm)
+		return 0;
+	log_info("vm=%s host=%s order=%llu done status=%u %s", done.vm, s->host->name,
+		 (unsigned long long)done.order_id, done.status, done.text);
+	in = (struct vm_input){
+		.kind = VM_IN_ORDER_DONE, .host = host, .order_id = done.order_id,
+		.status = done.status, .term = frame->h.term, .text = done.text,
+	};
+	if (gateway_step(s->gw, vm, &in) < 0)
+		session_end(s); /* it connects again and the order is given again */
+	return 0;
+}
+
+void session_send_order(struct session *s, struct gateway_vm *vm, const struct vm_action *a)
+{
+	struct wire_header h = {.type = WIRE_ORDER, .term = a->term, .epoch = a->epoch,
+				.seq = s->tx_seq++};
+	struct wire_order order = {.order_id = a->order_id, .verb = a->verb};
+
+	memcpy(order.vm, vm->config.name, sizeof(order.vm));
+	log_info("vm=%s host=%s order=%llu %s term=%llu epoch=%llu", order.vm, s->host->name,
+		 (unsigned long long)a->order_id, wire_verb_name(a->verb),
+		 (unsigned long long)a->term, (unsigned long long)a->epoch);
+	counters_add(&s->gw->counters.orders_sent, 1);
+	SESSION_SEND(s, &h, wire_order_encode, &order);
+}

@@ -1,0 +1,131 @@
+/* session_stream.c - messages of the stream connections: the relay, acknowledgements, errors. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "session/session.h"
+
+static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
+			      const struct wire_failure *failure)
+{
+	struct wire_header h = {.type = WIRE_STREAM_ERROR, .term = term, .epoch = epoch};
+
+	if (to)
+		SESSION_SEND(to, &h, wire_failure_encode, failure);
+}
+
+/* The primary broke its own stream: say why, close; it comes back and is told where to go on. */
+static int stream_broken(struct session *s, const struct wire_frame *frame,
+			 const struct wire_failure *failure)
+{
+	counters_add(&s->gw->counters.relay_errors, 1);
+	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " stream of %s: %s",
+		    s->vm->config.name, frame->h.epoch, s->host->name, failure->text);
+	gateway_event(s->gw, s->vm->config.name, "stream", failure->text);
+	send_stream_error(s, frame->h.term, frame->h.epoch, failure);
+	session_end(s);
+	return -EPROTO;
+}
+
+int session_on_relay(struct session *s, const struct wire_frame *frame)
+{
+	struct gateway_vm *vm = s->vm;
+	struct session *standby = vm->stream[1];
+	size_t size = wire_frame_size(frame);
+	struct wire_failure failure;
+	enum vm_relay_verdict verdict;
+
+	/* Room first: a frame is checked once. */
+	if (standby && standby->phase == SESSION_OPEN &&
+	    wire_tls_write_room(standby->tls) < size) {
+		s->blocked = true;
+		counters_add(&s->gw->counters.relay_blocked, 1);
+		session_mark_dirty(standby);
+		return -EAGAIN;
+	}
+	if (vm_relay_frame(&vm->relay, frame, s->gw->now_ns, &verdict, &failure.code,
+			   failure.text) < 0)
+		return stream_broken(s, frame, &failure);
+	if (verdict == VM_RELAY_DROP || !standby || standby->phase != SESSION_OPEN)
+		return 0;
+	if (wire_tls_write(standby->tls, wire_frame_start(frame), size) != (int)size) {
+		log_limited(LOG_LEVEL_WARN, "vm=%s standby's TLS failed: %s", vm->config.name,
+			    wire_tls_error(standby->tls));
+		session_end(standby);
+		return 0;
+	}
+	counters_add(&s->gw->counters.frames_out, 1);
+	session_mark_dirty(standby);
+	return 0;
+}
+
+int session_on_epoch_ack(struct session *s, const struct wire_frame *frame)
+{
+	struct gateway_vm *vm = s->vm;
+	struct wire_error error;
+	struct vm_input in = {.kind = VM_IN_EPOCH_ACK, .host = s->host_index,
+			      .term = frame->h.term, .epoch = frame->h.epoch};
+
+	if (wire_empty_decode(frame, &error) < 0)
+		return session_bad_frame(s, &error);
+	if (frame->h.term != vm->fsm.record.term) {
+		counters_add(&s->gw->counters.epoch_acks_stale, 1);
+		session_refuse(s, WIRE_REFUSED_STALE_TERM, &s->gw->counters.refused_stale_term,
+			       "EPOCH_ACK of term %" PRIu64 ", %s is in term %" PRIu64,
+			       frame->h.term, vm->config.name, vm->fsm.record.term);
+		return -EPROTO;
+	}
+	if (vm_relay_ack(&vm->relay, frame->h.epoch, s->gw->now_ns) < 0) {
+		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_bad_frame,
+			       "EPOCH_ACK of epoch %" PRIu64 ", but %" PRIu64 " is the last one sent",
+			       frame->h.epoch, vm->relay.sent_epoch);
+		return -EPROTO;
+	}
+	counters_add(&s->gw->counters.epoch_acks, 1);
+	if (gateway_step(s->gw, vm, &in) < 0)
+		session_end(s);
+	return 0;
+}
+
+/* Either side gives the stream up; the other one must know why it stops. */
+int session_on_stream_error(struct session *s, const struct wire_frame *frame)
+{
+	bool from_standby = s->role == WIRE_VM_ROLE_STANDBY;
+	struct session *primary = s->vm->stream[0];
+	struct wire_failure failure;
+	struct wire_error error;
+
+	if (wire_failure_decode(frame, &failure, &error) < 0)
+		return session_bad_frame(s, &error);
+	counters_add(&s->gw->counters.relay_errors, 1);
+	log_warn("vm=%s epoch=%" PRIu64 " %s %s gives the stream up: %s", s->vm->config.name,
+		 frame->h.epoch, wire_vm_role_name(s->role), s->host->name, failure.text);
+	gateway_event(s->gw, s->vm->config.name, "stream", failure.text);
+	if (from_standby && primary) {
+		send_stream_error(primary, frame->h.term, frame->h.epoch, &failure);
+		session_end(primary); /* both begin anew with a RESUME */
+	}
+	session_end(s);
+	return -EPROTO;
+}
+
+void session_send_resume(struct session *s, const struct vm_action *a)
+{
+	struct wire_header h = {.type = WIRE_RESUME, .term = a->term, .epoch = a->epoch,
+				.generation = a->generation};
+
+	vm_relay_resume(&s->vm->relay, a->term, a->epoch, a->generation);
+	counters_add(&s->gw->counters.resumes, 1);
+	log_info("vm=%s epoch=%" PRIu64 " resume generation=%" PRIu32, s->vm->config.name, a->epoch,
+		 a->generation);
+	session_send(s, &h, NULL, NULL);
+}
+
+void session_send_commit(struct session *s, const struct vm_action *a)
+{
+	struct wire_header h = {.type = WIRE_COMMIT, .term = a->term, .epoch = a->epoch};
+
+	counters_add(&s->gw->counters.commits, 1);
+	session_send(s, &h, NULL, NULL);
+}

@@ -1,0 +1,180 @@
+#include "session/shell_kernel.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "session/pump.h"
+#include "session/source.h"
+
+#define READ_SIZE   65536
+#define UNREAD_HIGH 262144 /* received and not consumed: stop reading, so that TCP's window closes */
+
+struct shell_kernel {
+	struct source listener; /* first */
+	struct gateway *gw;
+	int epoll_fd;
+};
+
+struct kernel_conn {
+	struct pump_conn pump; /* first */
+	struct source source;
+	struct shell_kernel *shell;
+	size_t n_unread; /* given to pump_receive(), not consumed */
+};
+
+static struct kernel_conn *of_source(struct source *source)
+{
+	return (struct kernel_conn *)((char *)source - offsetof(struct kernel_conn, source));
+}
+
+static void update_events(struct kernel_conn *c, bool want_write)
+{
+	uint32_t events = (c->n_unread < UNREAD_HIGH ? EPOLLIN : 0u) | (want_write ? EPOLLOUT : 0u);
+
+	/* Fails only for want of kernel memory; then the next event sets it again. */
+	(void)!source_change(c->shell->epoll_fd, &c->source, events);
+}
+
+static void drop(struct kernel_conn *c)
+{
+	fd_close(c->source.fd); /* leaves the epoll with its last descriptor */
+	free(c);
+}
+
+static size_t conn_write(struct pump_conn *p, const uint8_t *data, size_t size)
+{
+	struct kernel_conn *c = (struct kernel_conn *)p;
+	ssize_t n = send(c->source.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		return size; /* broken: the read side reports it; drop what cannot be sent */
+	update_events(c, n < (ssize_t)size);
+	return n < 0 ? 0 : (size_t)n;
+}
+
+static void conn_consumed(struct pump_conn *p, size_t size)
+{
+	struct kernel_conn *c = (struct kernel_conn *)p;
+
+	c->n_unread -= size;
+	update_events(c, c->source.events & EPOLLOUT);
+}
+
+static void conn_close(struct pump_conn *p)
+{
+	drop((struct kernel_conn *)p);
+}
+
+static const struct pump_ops ops = {
+	.write = conn_write,
+	.consumed = conn_consumed,
+	.close = conn_close,
+};
+
+static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
+{
+	struct kernel_conn *c = of_source(source);
+	static uint8_t buffer[READ_SIZE];
+	ssize_t n;
+
+	if (events & EPOLLOUT) {
+		update_events(c, false);
+		pump_kick(&c->pump);
+	}
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return;
+	n = recv(source->fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0) {
+		c->n_unread += (size_t)n;
+		if (pump_receive(&c->pump, buffer, (size_t)n, now_ns) == 0) {
+			update_events(c, c->source.events & EPOLLOUT);
+			return;
+		}
+	}
+	pump_lost(&c->pump);
+	drop(c);
+}
+
+static void listener_ready(struct source *source, uint32_t events, uint64_t now_ns)
+{
+	struct shell_kernel *shell = (struct shell_kernel *)source;
+	struct sockaddr_in sa;
+	socklen_t sa_size = sizeof(sa);
+	int fd = accept4(source->fd, (struct sockaddr *)&sa, &sa_size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct kernel_conn *c;
+	char peer[SESSION_PEER_TEXT_SIZE], ip[INET_ADDRSTRLEN];
+	int one = 1;
+
+	(void)events;
+	if (fd < 0)
+		return;
+	c = calloc(1, sizeof(*c));
+	if (!c) {
+		fd_close(fd);
+		return;
+	}
+	c->shell = shell;
+	c->source.fd = fd;
+	c->source.ready = conn_ready;
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* only slower without */
+	(void)inet_ntop(AF_INET, &sa.sin_addr, ip, sizeof(ip));
+	(void)snprintf(peer, sizeof(peer), "%s:%u", ip, ntohs(sa.sin_port));
+	if (source_add(shell->epoll_fd, &c->source, EPOLLIN) < 0 ||
+	    pump_open(&c->pump, &ops, shell->gw, peer, now_ns) < 0)
+		drop(c);
+}
+
+int shell_kernel_open(struct gateway *gw, int epoll_fd, uint32_t ip_be32, uint16_t port,
+		      struct shell_kernel **ret_shell)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = ip_be32,
+				 .sin_port = htons(port)};
+	struct shell_kernel *shell = calloc(1, sizeof(*shell));
+	int one = 1, r = 0;
+
+	if (!shell)
+		return -ENOMEM;
+	shell->gw = gw;
+	shell->epoll_fd = epoll_fd;
+	shell->listener.ready = listener_ready;
+	shell->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (shell->listener.fd < 0 ||
+	    setsockopt(shell->listener.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    bind(shell->listener.fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+	    listen(shell->listener.fd, 64) < 0)
+		r = -errno;
+	if (r == 0)
+		r = source_add(epoll_fd, &shell->listener, EPOLLIN);
+	if (r < 0) {
+		fd_close(shell->listener.fd);
+		free(shell);
+		return r;
+	}
+	*ret_shell = shell;
+	return 0;
+}
+
+struct shell_kernel *shell_kernel_close(struct shell_kernel *shell)
+{
+	if (!shell)
+		return NULL;
+	while (shell->gw->sessions) {
+		struct kernel_conn *c = shell->gw->sessions->conn;
+
+		pump_lost(&c->pump);
+		drop(c);
+	}
+	fd_close(shell->listener.fd);
+	free(shell);
+	return NULL;
+}

@@ -1,0 +1,22 @@
+/* shell_kernel.h - sessions over kernel sockets: a TEST shell, for machines and tests without a DPDK
+ * port (configuration: port = kernel). The session core is the same; the data path is not.
+ *
+ * Where: main, with its epoll. Threads: the gateway's loop.
+ */
+#ifndef SESSION_SHELL_KERNEL_H
+#define SESSION_SHELL_KERNEL_H
+
+#include <stdint.h>
+
+#include "session/gateway.h"
+
+struct shell_kernel; /* opaque */
+
+/* Listen on @ip_be32:@port. 0: *ret_shell is the caller's; -errno of the socket calls; -ENOMEM. */
+int shell_kernel_open(struct gateway *gw, int epoll_fd, uint32_t ip_be32, uint16_t port,
+		      struct shell_kernel **ret_shell) __attribute__((warn_unused_result));
+
+/* End all its sessions. NULL is fine. Returns NULL. */
+struct shell_kernel *shell_kernel_close(struct shell_kernel *shell);
+
+#endif

@@ -1,0 +1,117 @@
+#include "session/shell_stack.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "session/pump.h"
+
+/* A peer that answers no probe for this long is gone; detection proper is beats, not TCP. */
+#define USER_TIMEOUT_MS	   10000
+#define KEEPALIVE_IDLE_MS  5000
+#define KEEPALIVE_EVERY_MS 2000
+#define KEEPALIVE_PROBES   3
+
+struct stack_shell_conn {
+	struct pump_conn pump; /* first */
+	struct stack_conn *conn;
+};
+
+static size_t conn_write(struct pump_conn *c, const uint8_t *data, size_t size)
+{
+	return stack_conn_write(((struct stack_shell_conn *)c)->conn, data, size);
+}
+
+static void conn_consumed(struct pump_conn *c, size_t size)
+{
+	stack_conn_consumed(((struct stack_shell_conn *)c)->conn, size);
+}
+
+static void conn_close(struct pump_conn *c)
+{
+	stack_conn_close(((struct stack_shell_conn *)c)->conn);
+	free(c);
+}
+
+static const struct pump_ops ops = {
+	.write = conn_write,
+	.consumed = conn_consumed,
+	.close = conn_close,
+};
+
+static void *on_accepted(void *app, struct stack_conn *conn, const struct stack_peer *peer)
+{
+	struct stack_shell_conn *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->conn = conn;
+	if (pump_open(&c->pump, &ops, app, peer->text, clock_mono_ns()) < 0) {
+		free(c);
+		return NULL;
+	}
+	stack_conn_set_keepalive(conn, KEEPALIVE_IDLE_MS, KEEPALIVE_EVERY_MS, KEEPALIVE_PROBES);
+	stack_conn_set_user_timeout(conn, USER_TIMEOUT_MS);
+	return c;
+}
+
+static void on_received(void *user, const void *data, size_t size)
+{
+	struct stack_shell_conn *c = user;
+
+	if (pump_receive(&c->pump, data, size, clock_mono_ns()) == 0)
+		return;
+	log_limited(LOG_LEVEL_WARN, "peer=%s sent more than its window", c->pump.session->peer);
+	pump_lost(&c->pump);
+	stack_conn_abort(c->conn);
+	free(c);
+}
+
+static void on_writable(void *user)
+{
+	pump_kick(&((struct stack_shell_conn *)user)->pump);
+}
+
+/* Agents never close one half: the end of their sending is the end. */
+static void on_ended(void *user)
+{
+	struct stack_shell_conn *c = user;
+
+	pump_lost(&c->pump);
+	stack_conn_close(c->conn);
+	free(c);
+}
+
+static void on_closed(void *user, int reason)
+{
+	struct stack_shell_conn *c = user;
+
+	log_debug("peer=%s closed: %d", c->pump.session->peer, reason);
+	pump_lost(&c->pump);
+	free(c);
+}
+
+int shell_stack_open(struct gateway *gw, struct stack *stack, uint16_t port)
+{
+	static const struct stack_events events = {
+		.accepted = on_accepted,
+		.received = on_received,
+		.writable = on_writable,
+		.ended = on_ended,
+		.closed = on_closed,
+	};
+
+	return stack_listen(stack, port, &events, gw);
+}
+
+void shell_stack_close(struct gateway *gw)
+{
+	while (gw->sessions) {
+		struct stack_shell_conn *c = gw->sessions->conn;
+
+		pump_lost(&c->pump);
+		stack_conn_abort(c->conn);
+		free(c);
+	}
+}

@@ -1,0 +1,21 @@
+/* shell_stack.h - sessions over the user-space TCP: the data path of the daemon.
+ *
+ * Where: main calls shell_stack_open() after stack_open(); events come out of stack_input() and
+ * stack_poll(); main calls pump_run() after each. Threads: the gateway's loop.
+ */
+#ifndef SESSION_SHELL_STACK_H
+#define SESSION_SHELL_STACK_H
+
+#include <stdint.h>
+
+#include "session/gateway.h"
+#include "stack/stack.h"
+
+/* Accept agents on TCP @port. 0 or an error of stack_listen(). */
+int shell_stack_open(struct gateway *gw, struct stack *stack, uint16_t port)
+	__attribute__((warn_unused_result));
+
+/* End all sessions of this shell (stack_close() gives no events). */
+void shell_stack_close(struct gateway *gw);
+
+#endif

@@ -1,0 +1,29 @@
+/* source.h - a descriptor in the gateway's epoll, and the function that serves it.
+ *
+ * Where: main's loop waits; shell_kernel.c and control/ register. Threads: the gateway's loop.
+ * The loop takes one event at a time, so a handler may free any source, its own too.
+ */
+#ifndef SESSION_SOURCE_H
+#define SESSION_SOURCE_H
+
+#include <stdint.h>
+
+struct source {
+	int fd;		 /* owned by whoever embeds this */
+	uint32_t events; /* as registered */
+	void (*ready)(struct source *source, uint32_t events, uint64_t now_ns);
+};
+
+/* Register @source->fd for @events (level triggered). 0 or -errno. */
+int source_add(int epoll_fd, struct source *source, uint32_t events)
+	__attribute__((warn_unused_result));
+
+/* Change the events; nothing to do when they are the same. 0 or -errno. */
+int source_change(int epoll_fd, struct source *source, uint32_t events)
+	__attribute__((warn_unused_result));
+
+/* Serve one ready source, waiting at most @timeout_ns (UINT64_MAX: for ever).
+ * 1: one was served; 0: none was ready in time; -errno of epoll_pwait2. */
+int source_wait(int epoll_fd, uint64_t timeout_ns) __attribute__((warn_unused_result));
+
+#endif
