@@ -1,0 +1,286 @@
+#include "control/control.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "control/control_private.h"
+
+/* ---- output ---- */
+
+void control_put_line(struct control_conn *c, const char *line)
+{
+	size_t size = strlen(line);
+
+	if (c->out_at > 0) {
+		memmove(c->out, c->out + c->out_at, c->out_end - c->out_at);
+		c->out_end -= c->out_at;
+		c->out_at = 0;
+	}
+	if (c->out_size - c->out_end < size + 1) {
+		size_t want = c->out_size ? c->out_size : 4096;
+		char *larger;
+
+		while (want - c->out_end < size + 1 && want <= CONTROL_OUTPUT_MAX)
+			want *= 2;
+		larger = want <= CONTROL_OUTPUT_MAX ? realloc(c->out, want) : NULL;
+		if (!larger) {
+			c->broken = true; /* it does not read, or we are out of memory */
+			return;
+		}
+		c->out = larger;
+		c->out_size = want;
+	}
+	memcpy(c->out + c->out_end, line, size);
+	c->out[c->out_end + size] = '\n';
+	c->out_end += size + 1;
+}
+
+static void close_conn(struct control_conn *c)
+{
+	struct control_conn **at = &c->control->connections;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	c->control->n_connections--;
+	fd_close(c->source.fd);
+	wire_tls_free(c->tls);
+	free(c->out);
+	free(c);
+}
+
+/* Plaintext into TLS, ciphertext into the socket. True: all of it went. */
+static bool flush(struct control_conn *c)
+{
+	for (;;) {
+		const uint8_t *data;
+		size_t size;
+		ssize_t n;
+
+		if (c->out_at < c->out_end) {
+			int r = wire_tls_write(c->tls, (uint8_t *)c->out + c->out_at,
+					       c->out_end - c->out_at);
+
+			if (r > 0)
+				c->out_at += (size_t)r;
+			else if (r != -EAGAIN)
+				c->broken = true;
+		}
+		data = wire_tls_output(c->tls, &size);
+		if (size == 0)
+			return c->out_at == c->out_end || c->broken;
+		n = send(c->source.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0) {
+			if (errno != EAGAIN && errno != EINTR)
+				c->broken = true;
+			return false;
+		}
+		wire_tls_output_consume(c->tls, (size_t)n);
+	}
+}
+
+/* After anything happened to a connection; may free it. */
+static void settle(struct control_conn *c)
+{
+	bool sent = flush(c);
+
+	if (c->phase == CONTROL_CLOSING && sent && !c->broken) {
+		wire_tls_close(c->tls);
+		(void)flush(c); /* the closing alert; one that does not fit is not missed */
+	}
+	if (c->broken || (c->phase == CONTROL_CLOSING && sent)) {
+		close_conn(c);
+		return;
+	}
+	if (source_change(c->control->epoll_fd, &c->source, EPOLLIN | (sent ? 0u : EPOLLOUT)) < 0)
+		close_conn(c);
+}
+
+/* ---- input ---- */
+
+static void on_input(struct control_conn *c, uint64_t now_ns)
+{
+	char *newline;
+	int r;
+
+	while (c->phase == CONTROL_REQUEST) {
+		r = wire_tls_read(c->tls, (uint8_t *)c->in + c->in_size,
+				  CONTROL_REQUEST_MAX - c->in_size);
+		if (r == -EAGAIN)
+			return;
+		if (r <= 0) {
+			if (wire_tls_failure(c->tls) != WIRE_TLS_OK) {
+				log_limited(LOG_LEVEL_WARN, "operator refused: TLS: %s",
+					    wire_tls_error(c->tls));
+				if (wire_tls_failure(c->tls) == WIRE_TLS_WRONG_ROLE)
+					counters_add(&c->control->gw->counters.refused_wrong_role,
+						     1);
+			}
+			c->phase = CONTROL_CLOSING;
+			return;
+		}
+		c->in_size += (size_t)r;
+		newline = memchr(c->in, '\n', c->in_size);
+		if (newline) {
+			*newline = '\0';
+			control_request(c, c->in, wire_tls_peer(c->tls)->role, now_ns);
+		} else if (c->in_size == CONTROL_REQUEST_MAX) {
+			control_put_error(c, "bad-request", "a request is one line of at most %d "
+					  "bytes", CONTROL_REQUEST_MAX);
+		}
+	}
+	/* Nothing more is expected, but the end of a waiting peer should be seen. */
+	do {
+		uint8_t scrap[256];
+
+		r = wire_tls_read(c->tls, scrap, sizeof(scrap));
+	} while (r > 0);
+	if (r != -EAGAIN)
+		c->broken = true;
+}
+
+static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
+{
+	struct control_conn *c = (struct control_conn *)source;
+
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		size_t room;
+		uint8_t *at = wire_tls_input_reserve(c->tls, &room);
+		ssize_t n = room ? recv(source->fd, at, room, MSG_DONTWAIT) : -1;
+
+		if (n > 0) {
+			wire_tls_input_commit(c->tls, (size_t)n);
+			on_input(c, now_ns);
+		} else if (n == 0 || (room && errno != EAGAIN && errno != EINTR)) {
+			c->broken = true;
+		}
+	}
+	settle(c);
+}
+
+static void listener_ready(struct source *source, uint32_t events, uint64_t now_ns)
+{
+	struct control *control = (struct control *)source;
+	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct control_conn *c = NULL;
+
+	(void)events;
+	if (fd < 0)
+		return;
+	if (control->n_connections < CONTROL_CONNECTIONS_MAX)
+		c = calloc(1, sizeof(*c));
+	if (!c || wire_tls_new(control->tls, WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER, 0, &c->tls) < 0) {
+		log_limited(LOG_LEVEL_WARN, "operator refused: %u connections",
+			    control->n_connections);
+		free(c);
+		fd_close(fd);
+		return;
+	}
+	c->source.fd = fd;
+	c->source.ready = conn_ready;
+	c->control = control;
+	c->opened_ns = now_ns;
+	c->next = control->connections;
+	control->connections = c;
+	control->n_connections++;
+	if (source_add(control->epoll_fd, &c->source, EPOLLIN) < 0)
+		close_conn(c);
+}
+
+/* ---- sinks ---- */
+
+static void on_event(void *arg, const char *vm, const char *kind, const char *from, const char *to,
+		     const char *text)
+{
+	events_add(((struct control *)arg)->events, vm, kind, from, to, text);
+}
+
+/* Only queues: a reply may come from inside control_request(). control_tick() sends. */
+static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const char *text)
+{
+	struct control *control = arg;
+
+	for (struct control_conn *c = control->connections; c; c = c->next) {
+		if (c->phase != CONTROL_WAITING || c->op_id != op_id)
+			continue;
+		if (ok)
+			control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", code,
+						      "text", text));
+		else
+			control_put_error(c, code, "%s", text);
+		c->phase = CONTROL_CLOSING;
+		return;
+	}
+}
+
+void control_tick(struct control *control, uint64_t now_ns)
+{
+	struct control_conn *next;
+
+	for (struct control_conn *c = control->connections; c; c = next) {
+		next = c->next;
+		if (c->phase == CONTROL_FOLLOWING)
+			control_put_events(c);
+		if (c->phase == CONTROL_REQUEST && now_ns - c->opened_ns >= CONTROL_TIMEOUT_NS)
+			c->broken = true;
+		if (c->broken || c->phase == CONTROL_CLOSING || c->out_at < c->out_end)
+			settle(c);
+	}
+}
+
+int control_open(struct gateway *gw, int epoll_fd, const struct control_config *config,
+		 struct control **ret_control)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = config->ip_be32,
+				 .sin_port = htons(config->port)};
+	struct control *control = calloc(1, sizeof(*control));
+	int one = 1, r;
+
+	if (!control)
+		return -ENOMEM;
+	control->gw = gw;
+	control->tls = config->tls;
+	control->epoll_fd = epoll_fd;
+	control->listener.ready = listener_ready;
+	control->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	r = control->listener.fd < 0 ? -errno : 0;
+	if (r == 0 && (setsockopt(control->listener.fd, SOL_SOCKET, SO_REUSEADDR, &one,
+				  sizeof(one)) < 0 ||
+		       bind(control->listener.fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+		       listen(control->listener.fd, CONTROL_CONNECTIONS_MAX) < 0))
+		r = -errno;
+	if (r == 0)
+		r = source_add(epoll_fd, &control->listener, EPOLLIN);
+	if (r == 0)
+		r = events_open(config->state_dir, config->events_bytes_max, &control->events);
+	if (r < 0) {
+		fd_close(control->listener.fd);
+		free(control);
+		return r;
+	}
+	gw->sinks = (struct gateway_sinks){.event = on_event, .reply = on_reply, .arg = control};
+	*ret_control = control;
+	return 0;
+}
+
+struct control *control_close(struct control *control)
+{
+	if (!control)
+		return NULL;
+	control->gw->sinks = (struct gateway_sinks){0};
+	while (control->connections) {
+		(void)flush(control->connections);
+		close_conn(control->connections);
+	}
+	fd_close(control->listener.fd);
+	events_close(control->events);
+	free(control);
+	return NULL;
+}

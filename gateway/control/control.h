@@ -1,0 +1,48 @@
+/* control.h - the operators' service: mutual TLS 1.3 on kernel sockets, one JSON line per request.
+ *
+ * Why: what an operator sees and asks must not depend on the data path; it shares the loop and its
+ * thread, so that a verb sees one consistent state. docs/control-protocol.md is normative.
+ *
+ *	accept ─► TLS (role operator | viewer) ─► one line in ─► verb table ─► lines out ─► close
+ *	                                                 │ commands: answered when the machine says so
+ *	                                                 └ events --follow: stays open
+ *
+ * Where: main opens it; it calls session/gateway.h; it is the gateway's sinks.
+ * Threads: the gateway's loop. Blocks only for short writes to events.jsonl. Memory: per connection
+ * a request line and an output of at most CONTROL_OUTPUT_MAX.
+ */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include <stdint.h>
+
+#include "session/gateway.h"
+
+#define CONTROL_REQUEST_MAX	4096
+#define CONTROL_OUTPUT_MAX	(4u << 20)
+#define CONTROL_CONNECTIONS_MAX 32
+#define CONTROL_TIMEOUT_NS	UINT64_C(5000000000) /* for handshake and request */
+#define CONTROL_VERSION		1
+
+struct control; /* opaque */
+
+struct control_config {
+	struct wire_tls_context *tls; /* server side; borrowed */
+	uint32_t ip_be32;	      /* management address */
+	uint16_t port;
+	const char *state_dir;	   /* for events.jsonl */
+	uint64_t events_bytes_max; /* of events.jsonl; then it becomes events.jsonl.1 */
+};
+
+/* Listen and take over the gateway's sinks. 0: *ret_control is the caller's; -errno of the socket
+ * calls or of opening events.jsonl; -ENOMEM. */
+int control_open(struct gateway *gw, int epoll_fd, const struct control_config *config,
+		 struct control **ret_control) __attribute__((warn_unused_result));
+
+/* Timeouts of connections. At each gateway_tick(). */
+void control_tick(struct control *control, uint64_t now_ns);
+
+/* Send what is queued as far as it goes, close all. NULL is fine. Returns NULL. */
+struct control *control_close(struct control *control);
+
+#endif

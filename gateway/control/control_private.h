@@ -1,0 +1,61 @@
+/* control_private.h - what control.c (connections) and verbs.c (requests) share. */
+#ifndef CONTROL_CONTROL_PRIVATE_H
+#define CONTROL_CONTROL_PRIVATE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "control/control.h"
+#include "control/events.h"
+#include "session/source.h"
+
+enum control_phase {
+	CONTROL_REQUEST, /* handshake, then the request line */
+	CONTROL_WAITING, /* for the end of a command */
+	CONTROL_FOLLOWING,
+	CONTROL_CLOSING, /* output, then close */
+};
+
+struct control_conn {
+	struct source source; /* first */
+	struct control *control;
+	struct control_conn *next;
+	struct wire_tls *tls;
+	enum control_phase phase;
+	uint64_t opened_ns;
+	uint64_t op_id;	      /* WAITING: which command */
+	uint64_t follow_seq;  /* FOLLOWING: the next event to send */
+	bool broken;
+	size_t in_size;
+	char in[CONTROL_REQUEST_MAX + 1];
+	char *out; /* plaintext not yet given to TLS */
+	size_t out_at, out_end, out_size;
+};
+
+struct control {
+	struct source listener; /* first */
+	struct gateway *gw;
+	struct wire_tls_context *tls;
+	struct events *events;
+	int epoll_fd;
+	uint64_t next_op_id;
+	unsigned int n_connections;
+	struct control_conn *connections;
+};
+
+/* Queue one line (newline added). Over CONTROL_OUTPUT_MAX: the connection is broken. */
+void control_put_line(struct control_conn *c, const char *line);
+/* Takes @json. NULL: out of memory, answered as an error. */
+void control_put_json(struct control_conn *c, json_t *json);
+/* {"ok":false,...} and CLOSING. */
+void control_put_error(struct control_conn *c, const char *code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Handle one request line (terminated, without newline): puts lines, sets the phase.
+ * @role: of the operator's certificate. Pure but for c->control's gateway: fuzzed. */
+void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns);
+
+/* Queue events from c->follow_seq on. */
+void control_put_events(struct control_conn *c);
+
+#endif

@@ -1,0 +1,163 @@
+#include "control/describe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "session/session.h"
+
+static json_t *number(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static json_t *age_ms(uint64_t then_ns, uint64_t now_ns)
+{
+	if (then_ns == 0)
+		return json_null();
+	return number(now_ns > then_ns ? (now_ns - then_ns) / CLOCK_NS_PER_MS : 0);
+}
+
+static json_t *milliseconds(uint64_t ns)
+{
+	return json_real((double)ns / (double)CLOCK_NS_PER_MS);
+}
+
+/* An agent's statistics: numbers where the value is one. wire checked keys and values. */
+static json_t *describe_stats(const char *stats)
+{
+	json_t *object = json_object();
+	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
+
+	while (object && wire_stats_next(&stats, key, value)) {
+		char *end;
+		long long integer = strtoll(value, &end, 10);
+		json_t *item;
+
+		if (value[0] && !*end) {
+			item = json_integer(integer);
+		} else {
+			double real = strtod(value, &end);
+
+			item = value[0] && !*end ? json_real(real) : NULL;
+			if (!item) /* not a number, or one that JSON does not have */
+				item = json_string(value);
+		}
+		(void)json_object_set_new(object, key, item); /* without memory: a key less */
+	}
+	return object;
+}
+
+static json_t *describe_host(const struct gateway_vm *vm, uint8_t h, uint64_t now_ns)
+{
+	const struct vm_host *host = &vm->fsm.host[h];
+	const struct gateway_report *report = &vm->report[h];
+	bool owner = h == vm->fsm.record.owner;
+
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o}", "name",
+			 vm->config.host[h], "role", owner ? "owner" : "standby", "connected",
+			 (int)host->up, "beat_age_ms", age_ms(host->live.seen_ns, now_ns),
+			 "report_age_ms", age_ms(report->at_ns, now_ns), "agent_state",
+			 report->at_ns ? wire_state_name(report->state) : "unknown", "verdict",
+			 report->at_ns ? wire_verdict_name(report->verdict) : "none", "term",
+			 number(report->term), "epoch", number(report->epoch), "text", report->text,
+			 "stats", describe_stats(report->stats));
+}
+
+static json_t *describe_stream(const struct gateway_vm *vm, size_t slot, uint64_t now_ns)
+{
+	const struct vm_stream *stream = &vm->fsm.stream[slot];
+
+	return json_pack("{s:b, s:o, s:b}", "up", (int)stream->up, "since_ms",
+			 age_ms(stream->changed_ns, now_ns), "blocked",
+			 (int)(vm->stream[slot] && vm->stream[slot]->blocked));
+}
+
+static json_t *describe_relay(const struct vm_relay *relay)
+{
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epochs",
+			 number(relay->epochs_total), "full_epochs", number(relay->full_total),
+			 "acks", number(relay->acks_total), "bytes", number(relay->bytes_total),
+			 "frames", number(relay->frames_total), "dropped_frames",
+			 number(relay->dropped_total), "last_epoch_bytes",
+			 number(relay->last_epoch_bytes), "epoch_bytes_p50",
+			 number(hist_quantile(&relay->epoch_bytes, 0.5)), "ack_ms_p50",
+			 milliseconds(hist_quantile(&relay->ack_ns, 0.5)), "ack_ms_p99",
+			 milliseconds(hist_quantile(&relay->ack_ns, 0.99)), "last_ack_ms",
+			 milliseconds(relay->last_ack_ns));
+}
+
+/* What both the list and the single view say. */
+static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
+{
+	const struct vm_fsm *fsm = &vm->fsm;
+	uint8_t owner = fsm->record.owner;
+
+	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
+			 vm->config.name, "state", vm_state_name(fsm->record.state), "term",
+			 number(fsm->record.term), "owner", vm->config.host[owner], "standby",
+			 vm->config.host[1 - owner], "committed_epoch", number(fsm->committed),
+			 "complete_epoch", number(fsm->complete), "committed_age_ms",
+			 age_ms(fsm->committed_ns, now_ns), "owner_connected",
+			 (int)fsm->host[owner].up, "standby_connected",
+			 (int)fsm->host[1 - owner].up);
+}
+
+json_t *describe_vm(const struct gateway_vm *vm, uint64_t now_ns)
+{
+	json_t *object = describe_brief(vm, now_ns);
+	json_t *more = json_pack(
+		"{s:s, s:s, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o}", "initial_primary",
+		vm->config.host[0], "initial_standby", vm->config.host[1], "state_age_ms",
+		age_ms(vm->fsm.entered_ns, now_ns), "hosts", describe_host(vm, 0, now_ns),
+		describe_host(vm, 1, now_ns), "streams", "primary", describe_stream(vm, 0, now_ns),
+		"standby", describe_stream(vm, 1, now_ns), "relay", describe_relay(&vm->relay),
+		"stats", describe_stats(vm->report[vm->fsm.record.owner].stats));
+
+	if (!object || !more || json_object_update(object, more) < 0) {
+		json_decref(object);
+		object = NULL;
+	}
+	json_decref(more);
+	return object;
+}
+
+json_t *describe_status(struct gateway *gw, uint64_t now_ns)
+{
+	json_t *vms = json_array(), *hosts = json_array();
+
+	for (size_t i = 0; i < gw->n_vms; i++)
+		(void)json_array_append_new(vms, describe_brief(gw->vms[i], now_ns));
+	for (size_t i = 0; i < gw->n_hosts; i++) {
+		const struct session *control = gw->hosts[i].control;
+
+		(void)json_array_append_new(
+			hosts, json_pack("{s:s, s:b, s:s, s:o}", "name", gw->hosts[i].name,
+					 "connected", control != NULL, "address",
+					 control ? control->peer : "", "beat_age_ms",
+					 control ? age_ms(control->seen_ns, now_ns) : json_null()));
+	}
+	return json_pack("{s:b, s:s, s:s, s:o, s:o}", "ok", 1, "gateway",
+			 wire_tls_context_self(gw->config.tls)->name, "version", HOLDFAST_VERSION,
+			 "vms", vms, "hosts", hosts);
+}
+
+json_t *describe_counters(struct gateway *gw)
+{
+	static char text[16384];
+	struct bytes_writer w = {(uint8_t *)text, (uint8_t *)text + sizeof(text) - 1, false};
+	json_t *object = json_object();
+	char *save, *line;
+
+	gateway_print_counters(gw, &w);
+	*w.at = '\0';
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *value = strchr(line, '=');
+
+		if (!value)
+			continue;
+		*value++ = '\0';
+		(void)json_object_set_new(object, line, number(strtoull(value, NULL, 10)));
+	}
+	return json_pack("{s:b, s:o}", "ok", 1, "counters", object);
+}

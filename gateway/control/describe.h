@@ -1,0 +1,16 @@
+/* describe.h - the gateway's state as JSON. Pure but for allocation (jansson).
+ * Where: control/verbs.c. Threads: the gateway's loop. Every function returns a new reference, or
+ * NULL when out of memory.
+ */
+#ifndef CONTROL_DESCRIBE_H
+#define CONTROL_DESCRIBE_H
+
+#include <jansson.h>
+
+#include "session/gateway.h"
+
+json_t *describe_status(struct gateway *gw, uint64_t now_ns); /* all VMs and hosts, in short */
+json_t *describe_vm(const struct gateway_vm *vm, uint64_t now_ns); /* one VM, all there is */
+json_t *describe_counters(struct gateway *gw);
+
+#endif

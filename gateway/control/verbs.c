@@ -1,0 +1,187 @@
+/* verbs.c - one function per verb of the management protocol. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "control/control_private.h"
+#include "control/describe.h"
+
+#define READERS (WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER)
+
+struct request {
+	const char *verb;
+	struct gateway_vm *vm; /* NULL: none named */
+	bool follow;
+	bool no_wait;
+	uint64_t now_ns;
+};
+
+void control_put_json(struct control_conn *c, json_t *json)
+{
+	AUTO_FREE char *line = json ? json_dumps(json, JSON_COMPACT) : NULL;
+
+	json_decref(json);
+	if (line)
+		control_put_line(c, line);
+	else
+		control_put_line(c, "{\"ok\":false,\"code\":\"memory\",\"error\":\"the gateway is "
+				    "out of memory\"}");
+}
+
+void control_put_error(struct control_conn *c, const char *code, const char *format, ...)
+{
+	char raw[WIRE_TEXT_MAX + 1], text[WIRE_TEXT_MAX + 1];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(raw, sizeof(raw), format, args);
+	va_end(args);
+	wire_text_format(text, "%s", raw);
+	control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 0, "code", code, "error", text));
+	c->phase = CONTROL_CLOSING;
+}
+
+static void verb_status(struct control_conn *c, const struct request *r)
+{
+	control_put_json(c, describe_status(c->control->gw, r->now_ns));
+	c->phase = CONTROL_CLOSING;
+}
+
+static void verb_vm_show(struct control_conn *c, const struct request *r)
+{
+	control_put_json(c, json_pack("{s:b, s:o}", "ok", 1, "vm", describe_vm(r->vm, r->now_ns)));
+	c->phase = CONTROL_CLOSING;
+}
+
+static void verb_stats(struct control_conn *c, const struct request *r)
+{
+	(void)r;
+	control_put_json(c, describe_counters(c->control->gw));
+	c->phase = CONTROL_CLOSING;
+}
+
+void control_put_events(struct control_conn *c)
+{
+	const struct events *events = c->control->events;
+
+	if (c->follow_seq < events_first_seq(events))
+		c->follow_seq = events_first_seq(events);
+	while (!c->broken && c->follow_seq < events_next_seq(events)) {
+		AUTO_FREE char *line = events_format(events_get(events, c->follow_seq));
+
+		if (!line)
+			return; /* out of memory: the next event tries again */
+		control_put_line(c, line);
+		c->follow_seq++;
+	}
+}
+
+static void verb_events(struct control_conn *c, const struct request *r)
+{
+	const struct events *events = c->control->events;
+
+	control_put_json(c, json_pack("{s:b, s:I, s:b}", "ok", 1, "events",
+				      (json_int_t)(events_next_seq(events) -
+						   events_first_seq(events)),
+				      "follow", (int)r->follow));
+	c->follow_seq = 0;
+	control_put_events(c);
+	c->phase = r->follow ? CONTROL_FOLLOWING : CONTROL_CLOSING;
+}
+
+static void command(struct control_conn *c, const struct request *r, enum vm_command what)
+{
+	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait};
+
+	in.op_id = c->op_id = ++c->control->next_op_id;
+	c->phase = CONTROL_WAITING;
+	c->control->gw->now_ns = r->now_ns;
+	log_info("vm=%s operator=%s verb=%s", r->vm->config.name,
+		 c->tls ? wire_tls_peer(c->tls)->name : "-", r->verb);
+	(void)gateway_step(c->control->gw, r->vm, &in); /* a failure was answered by its reply */
+}
+
+static void verb_protect(struct control_conn *c, const struct request *r)
+{
+	command(c, r, VM_COMMAND_PROTECT);
+}
+
+static void verb_unprotect(struct control_conn *c, const struct request *r)
+{
+	command(c, r, VM_COMMAND_UNPROTECT);
+}
+
+static void verb_failover(struct control_conn *c, const struct request *r)
+{
+	command(c, r, VM_COMMAND_FAILOVER);
+}
+
+static const struct {
+	const char *name;
+	unsigned int roles;
+	bool needs_vm;
+	void (*run)(struct control_conn *c, const struct request *r);
+} verbs[] = {
+	{"status", READERS, false, verb_status},
+	{"vm-show", READERS, true, verb_vm_show},
+	{"stats", READERS, false, verb_stats},
+	{"events", READERS, false, verb_events},
+	{"protect", WIRE_PEER_OPERATOR, true, verb_protect},
+	{"unprotect", WIRE_PEER_OPERATOR, true, verb_unprotect},
+	{"failover", WIRE_PEER_OPERATOR, true, verb_failover},
+};
+
+static void run_verb(struct control_conn *c, struct request *r, const char *vm, unsigned int role)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (strcmp(verbs[i].name, r->verb) != 0)
+			continue;
+		if (!(verbs[i].roles & role)) {
+			control_put_error(c, "not-allowed",
+					  "%s needs a certificate of role operator, this one is a %s",
+					  r->verb, wire_peer_role_name(role));
+			return;
+		}
+		if (verbs[i].needs_vm) {
+			r->vm = gateway_find_vm(c->control->gw, vm);
+			if (!r->vm) {
+				control_put_error(c, "unknown-vm",
+						  "no VM '%s' here; `holdfastctl status` lists them",
+						  vm);
+				return;
+			}
+		}
+		verbs[i].run(c, r);
+		return;
+	}
+	control_put_error(c, "bad-verb", "unknown verb '%s'", r->verb);
+}
+
+void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns)
+{
+	struct request r = {.now_ns = now_ns};
+	const char *vm = "";
+	int version = 0, follow = 0, no_wait = 0;
+	json_error_t error;
+	json_t *json = json_loads(line, JSON_REJECT_DUPLICATES, &error);
+
+	if (!json) {
+		control_put_error(c, "bad-request", "not a JSON object at column %d: %s",
+				  error.column, error.text);
+	} else if (json_unpack_ex(json, &error, JSON_STRICT, "{s:i, s:s, s?s, s?b, s?b}", "version",
+				  &version, "verb", &r.verb, "vm", &vm, "follow", &follow,
+				  "no_wait", &no_wait) < 0) {
+		control_put_error(c, "bad-request", "%s", error.text);
+	} else if (version != CONTROL_VERSION) {
+		control_put_error(c, "bad-version", "version %d is not spoken here, %d is", version,
+				  CONTROL_VERSION);
+	} else {
+		r.follow = follow;
+		r.no_wait = no_wait;
+		run_verb(c, &r, vm, role);
+	}
+	json_decref(json);
+}
