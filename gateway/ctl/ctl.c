@@ -1,0 +1,280 @@
+#include "ctl/ctl.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "wire/tls.h"
+
+const struct config_key ctl_config_keys[] = {
+	CONFIG_KEY("holdfastctl", "gateway", ADDRESS, struct ctl_config, gateway, NULL, 0, 0,
+		   "the gateway's management address and port"),
+	CONFIG_KEY("holdfastctl", "ca", PATH, struct ctl_config, ca, NULL, 0, 0,
+		   "PEM file of the CA"),
+	CONFIG_KEY("holdfastctl", "crl", PATH, struct ctl_config, crl, "", 0, 0,
+		   "PEM file of its revocation list"),
+	CONFIG_KEY("holdfastctl", "cert", PATH, struct ctl_config, cert, NULL, 0, 0,
+		   "PEM file of your certificate, of role operator or viewer"),
+	CONFIG_KEY("holdfastctl", "key", PATH, struct ctl_config, key, NULL, 0, 0,
+		   "PEM file of its key"),
+};
+const size_t ctl_n_config_keys = ARRAY_SIZE(ctl_config_keys);
+
+struct ctl {
+	int fd;
+	struct wire_tls_context *context;
+	struct wire_tls *tls;
+	char where[64];
+	bool ended; /* the gateway closed; what is buffered is still good */
+	size_t at, end, size;
+	char *in;
+};
+
+static int wait_fd(struct ctl *ctl, short events, uint64_t deadline_ns, char *error)
+{
+	struct pollfd p = {.fd = ctl->fd, .events = events};
+	int n = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns));
+
+	if (n > 0 || (n < 0 && errno == EINTR))
+		return 0;
+	(void)snprintf(error, CTL_ERROR_SIZE, "no answer from %s in time; --timeout SECONDS waits "
+		       "longer", ctl->where);
+	return n == 0 ? -ETIMEDOUT : -errno;
+}
+
+static int cannot_reach(struct ctl *ctl, int r, char *error)
+{
+	(void)snprintf(error, CTL_ERROR_SIZE, "cannot reach %s: %s; is holdfast-gateway running "
+		       "there?", ctl->where, strerror(-r));
+	return r;
+}
+
+static int connect_to(struct ctl *ctl, const struct ctl_config *config, uint64_t deadline_ns,
+		      char *error)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = config->gateway.ip_be32,
+				 .sin_port = htons(config->gateway.port)};
+	char ip[INET_ADDRSTRLEN];
+	int so_error = 0, r;
+	socklen_t size = sizeof(so_error);
+
+	(void)inet_ntop(AF_INET, &sa.sin_addr, ip, sizeof(ip));
+	(void)snprintf(ctl->where, sizeof(ctl->where), "%s:%u", ip, config->gateway.port);
+	ctl->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (ctl->fd < 0)
+		return cannot_reach(ctl, -errno, error);
+	if (connect(ctl->fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
+		return 0;
+	if (errno != EINPROGRESS)
+		return cannot_reach(ctl, -errno, error);
+	r = wait_fd(ctl, POLLOUT, deadline_ns, error);
+	if (r == -ETIMEDOUT)
+		return cannot_reach(ctl, r, error);
+	if (r < 0)
+		return r;
+	if (getsockopt(ctl->fd, SOL_SOCKET, SO_ERROR, &so_error, &size) < 0)
+		return cannot_reach(ctl, -errno, error);
+	return so_error ? cannot_reach(ctl, -so_error, error) : 0;
+}
+
+/* Send all ciphertext there is. */
+static int send_output(struct ctl *ctl, uint64_t deadline_ns, char *error)
+{
+	for (;;) {
+		size_t size;
+		const uint8_t *data = wire_tls_output(ctl->tls, &size);
+		ssize_t n;
+		int r = 0;
+
+		if (size == 0)
+			return 0;
+		n = send(ctl->fd, data, size, MSG_NOSIGNAL);
+		if (n >= 0)
+			wire_tls_output_consume(ctl->tls, (size_t)n);
+		else if (errno == EAGAIN)
+			r = wait_fd(ctl, POLLOUT, deadline_ns, error);
+		else if (errno != EINTR)
+			return 0; /* the read side says why */
+		if (r < 0)
+			return r;
+	}
+}
+
+/* Wait for ciphertext and take it. 1: some; 0: the end; -errno. */
+static int take_input(struct ctl *ctl, uint64_t deadline_ns, char *error)
+{
+	size_t room;
+	uint8_t *at = wire_tls_input_reserve(ctl->tls, &room);
+	int r = wait_fd(ctl, POLLIN, deadline_ns, error);
+	ssize_t n;
+
+	if (r < 0)
+		return r;
+	n = recv(ctl->fd, at, room, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 1;
+	if (n < 0)
+		return cannot_reach(ctl, -errno, error);
+	wire_tls_input_commit(ctl->tls, (size_t)n);
+	return n > 0;
+}
+
+static int tls_failed(struct ctl *ctl, char *error)
+{
+	const char *next = wire_tls_failure(ctl->tls) == WIRE_TLS_PEER_REFUSED
+		? "; the gateway's log says why (it wants a certificate of role operator or viewer)"
+		: "";
+
+	(void)snprintf(error, CTL_ERROR_SIZE, "%s: TLS: %.400s%s", ctl->where,
+		       wire_tls_error(ctl->tls), next);
+	return -EPROTO;
+}
+
+static int handshake(struct ctl *ctl, uint64_t deadline_ns, char *error)
+{
+	for (;;) {
+		int r = wire_tls_handshake(ctl->tls), sent;
+
+		sent = send_output(ctl, deadline_ns, error);
+		if (r == 0 || sent < 0)
+			return sent;
+		if (r != -EAGAIN)
+			return tls_failed(ctl, error);
+		r = take_input(ctl, deadline_ns, error);
+		if (r == 0)
+			return cannot_reach(ctl, -ECONNRESET, error);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int open_tls(struct ctl *ctl, const struct ctl_config *config, char *error)
+{
+	const struct wire_tls_config files = {
+		.ca_path = config->ca,
+		.crl_path = config->crl[0] ? config->crl : NULL,
+		.cert_path = config->cert,
+		.key_path = config->key,
+	};
+	int r = wire_tls_context_new(&files, WIRE_TLS_CLIENT, &ctl->context, error, CTL_ERROR_SIZE);
+
+	if (r < 0)
+		return r;
+	r = wire_tls_new(ctl->context, WIRE_PEER_GATEWAY, 0, &ctl->tls);
+	if (r < 0)
+		(void)snprintf(error, CTL_ERROR_SIZE, "%s", strerror(-r));
+	return r;
+}
+
+int ctl_open(const struct ctl_config *config, const char *request, uint64_t deadline_ns,
+	     struct ctl **ret_ctl, char *ret_error)
+{
+	struct ctl *ctl = calloc(1, sizeof(*ctl));
+	int r;
+
+	(void)snprintf(ret_error, CTL_ERROR_SIZE, "%s", strerror(ENOMEM));
+	if (!ctl)
+		return -ENOMEM;
+	ctl->fd = -1;
+	r = open_tls(ctl, config, ret_error);
+	if (r == 0)
+		r = connect_to(ctl, config, deadline_ns, ret_error);
+	if (r == 0)
+		r = handshake(ctl, deadline_ns, ret_error);
+	if (r == 0 &&
+	    (wire_tls_write(ctl->tls, (const uint8_t *)request, strlen(request)) < 0 ||
+	     wire_tls_write(ctl->tls, (const uint8_t *)"\n", 1) < 0))
+		r = tls_failed(ctl, ret_error);
+	if (r == 0)
+		r = send_output(ctl, deadline_ns, ret_error);
+	if (r < 0) {
+		ctl_close(ctl);
+		return r;
+	}
+	ret_error[0] = '\0';
+	*ret_ctl = ctl;
+	return 0;
+}
+
+/* Room for more plaintext. */
+static int make_room(struct ctl *ctl, char *error)
+{
+	char *larger;
+
+	if (ctl->at > 0) {
+		memmove(ctl->in, ctl->in + ctl->at, ctl->end - ctl->at);
+		ctl->end -= ctl->at;
+		ctl->at = 0;
+	}
+	if (ctl->end < ctl->size)
+		return 0;
+	if (ctl->size >= CTL_LINE_MAX) {
+		(void)snprintf(error, CTL_ERROR_SIZE, "%s sent a line of over %u bytes", ctl->where,
+			       CTL_LINE_MAX);
+		return -EPROTO;
+	}
+	larger = realloc(ctl->in, ctl->size ? ctl->size * 2 : 16384);
+	if (!larger)
+		return -ENOMEM;
+	ctl->in = larger;
+	ctl->size = ctl->size ? ctl->size * 2 : 16384;
+	return 0;
+}
+
+int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, char *ret_error)
+{
+	for (;;) {
+		char *from = ctl->in + ctl->at;
+		char *newline = ctl->end > ctl->at ? memchr(from, '\n', ctl->end - ctl->at) : NULL;
+		int r;
+
+		if (newline) {
+			*newline = '\0';
+			ctl->at = (size_t)(newline + 1 - ctl->in);
+			*ret_line = from;
+			return 1;
+		}
+		if (ctl->ended)
+			return 0;
+		r = make_room(ctl, ret_error);
+		if (r < 0)
+			return r;
+		r = wire_tls_read(ctl->tls, (uint8_t *)ctl->in + ctl->end, ctl->size - ctl->end);
+		if (r > 0) {
+			ctl->end += (size_t)r;
+		} else if (r == -EPIPE) {
+			ctl->ended = true;
+		} else if (r != -EAGAIN) {
+			return tls_failed(ctl, ret_error);
+		} else {
+			r = take_input(ctl, deadline_ns, ret_error);
+			if (r < 0)
+				return r;
+			if (r == 0) {
+				(void)snprintf(ret_error, CTL_ERROR_SIZE, "%s closed the connection "
+					       "without an answer", ctl->where);
+				return -ECONNRESET;
+			}
+		}
+	}
+}
+
+struct ctl *ctl_close(struct ctl *ctl)
+{
+	if (!ctl)
+		return NULL;
+	fd_close(ctl->fd);
+	wire_tls_free(ctl->tls);
+	wire_tls_context_free(ctl->context);
+	free(ctl->in);
+	free(ctl);
+	return NULL;
+}

@@ -1,0 +1,353 @@
+/* main.c - holdfastctl: one verb, one request, one answer. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "ctl/ctl.h"
+#include "ctl/show.h"
+#include "wire/msg.h"
+
+#define CONFIG_DEFAULT	  "/etc/holdfast/holdfastctl.ini"
+#define TIMEOUT_DEFAULT_S 60
+
+struct options {
+	const char *config, *gateway, *ca, *crl, *cert, *key;
+	bool json, follow, no_wait;
+	uint64_t timeout_s;
+};
+
+struct verb {
+	const char *words; /* one or two */
+	const char *request;
+	bool needs_vm;
+	bool (*show)(const json_t *answer); /* false: exit status 1 */
+	const char *help;
+};
+
+static bool print_status(const json_t *answer)
+{
+	show_status(stdout, answer);
+	return true;
+}
+
+static bool print_vm(const json_t *answer)
+{
+	show_vm(stdout, answer);
+	return true;
+}
+
+static bool print_counters(const json_t *answer)
+{
+	show_counters(stdout, answer);
+	return true;
+}
+
+static bool print_done(const json_t *answer)
+{
+	show_done(stdout, answer);
+	return true;
+}
+
+static bool print_nothing(const json_t *answer)
+{
+	(void)answer; /* the lines behind it say all */
+	return true;
+}
+
+static bool print_check(const json_t *answer)
+{
+	return show_check(stdout, answer) == 0;
+}
+
+static const struct verb verbs[] = {
+	{"status", "status", false, print_status, "all VMs and hosts"},
+	{"vm show", "vm-show", true, print_vm, "one VM: term, owner, epochs, figures"},
+	{"protect", "protect", true, print_done, "begin to protect a VM; waits until it is"},
+	{"unprotect", "unprotect", true, print_done, "end it; the guest goes on where it is"},
+	{"failover", "failover", true, print_done, "move a protected VM to its standby now"},
+	{"events", "events", false, print_nothing, "what happened; --follow waits for more"},
+	{"stats", "stats", false, print_counters, "the gateway's counters, name=value"},
+	{"check", "status", false, print_check, "fail unless all is protected and connected"},
+};
+
+static void usage(FILE *out)
+{
+	fprintf(out, "usage: holdfastctl [OPTION...] VERB [NAME]\n\nAsks a holdfast-gateway.\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		fprintf(out, "  %-10s%-6s %s\n", verbs[i].words, verbs[i].needs_vm ? " NAME" : "",
+			verbs[i].help);
+	fprintf(out,
+		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
+		"  --follow           events: go on until interrupted\n"
+		"  --no-wait          protect, unprotect, failover: return once it has begun\n"
+		"  --timeout SECONDS  give up waiting after that long (%d; --follow: never)\n"
+		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
+		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"
+		"                     override the file's settings\n"
+		"  --help, --version\n\n"
+		"exit status: 0 done, 1 failed, 2 usage\n\nThe file:\n", TIMEOUT_DEFAULT_S);
+	config_print_help(out, ctl_config_keys, ctl_n_config_keys);
+}
+
+static int misuse(const char *what, const char *which)
+{
+	fprintf(stderr, "holdfastctl: %s%s%s; try: holdfastctl --help\n", what, which ? " " : "",
+		which ? which : "");
+	return 2;
+}
+
+/* Find the verb that @argv begins with. NULL: none. *ret_n_words of argv belong to it. */
+static const struct verb *find_verb(int argc, char **argv, int *ret_n_words)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		const char *space = strchr(verbs[i].words, ' ');
+		size_t first = space ? (size_t)(space - verbs[i].words) : strlen(verbs[i].words);
+
+		if (argc < 1 || strlen(argv[0]) != first ||
+		    strncmp(argv[0], verbs[i].words, first) != 0)
+			continue;
+		if (space && (argc < 2 || strcmp(argv[1], space + 1) != 0))
+			continue;
+		*ret_n_words = space ? 2 : 1;
+		return &verbs[i];
+	}
+	return NULL;
+}
+
+/* One setting from the command line, by the file's own rules. */
+static int override(struct ctl_config *config, size_t i, const char *text)
+{
+	char expected[160];
+
+	if (!text)
+		return 0;
+	if (config_convert(&ctl_config_keys[i], text, (char *)config + ctl_config_keys[i].offset,
+			   expected, sizeof(expected)) == 0)
+		return 0;
+	fprintf(stderr, "holdfastctl: --%s %s: expected %s\n", ctl_config_keys[i].name, text,
+		expected);
+	return -EINVAL;
+}
+
+static int load(const struct options *o, struct ctl_config *ret_config)
+{
+	const char *given[] = {o->gateway, o->ca, o->crl, o->cert, o->key};
+	bool all_given = o->gateway && o->ca && o->cert && o->key;
+	struct ctl_config config = {0};
+	struct config_error error;
+
+	if (o->config || !all_given) {
+		const char *path = o->config ? o->config : CONFIG_DEFAULT;
+		int r = config_load(path, ctl_config_keys, ctl_n_config_keys, &config, &error);
+
+		if (r < 0) {
+			fprintf(stderr, "holdfastctl: %s%s\n", error.text,
+				o->config ? "" : "; or give --gateway, --ca, --cert and --key");
+			return r;
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(given); i++) {
+		int r = override(&config, i, given[i]);
+
+		if (r < 0)
+			return r;
+	}
+	*ret_config = config;
+	return 0;
+}
+
+/* The first line of the answer. 0: it is good; 1: it says no. */
+static int first_line(const struct verb *verb, const struct options *o, const char *line)
+{
+	json_t *answer = json_loads(line, 0, NULL);
+	bool ok = json_is_true(json_object_get(answer, "ok"));
+	const char *error = json_string_value(json_object_get(answer, "error"));
+	bool shown = true;
+
+	if (o->json)
+		printf("%s\n", line);
+	else if (ok)
+		shown = verb->show(answer);
+	else
+		fprintf(stderr, "holdfastctl: %s\n", error ? error : "the gateway's answer is no "
+			"answer; is it a holdfast-gateway of this version?");
+	if (o->json && ok && strcmp(verb->words, "check") == 0) {
+		FILE *null = fopen("/dev/null", "we");
+
+		shown = null && show_check(null, answer) == 0;
+		if (null)
+			fclose(null);
+	}
+	fflush(stdout);
+	json_decref(answer);
+	return ok && shown ? 0 : 1;
+}
+
+static void further_line(const struct options *o, const char *line)
+{
+	json_t *event;
+
+	if (o->json) {
+		printf("%s\n", line);
+		fflush(stdout);
+		return;
+	}
+	event = json_loads(line, 0, NULL);
+	if (event)
+		show_event(stdout, event);
+	json_decref(event);
+}
+
+static char *make_request(const struct verb *verb, const struct options *o, const char *vm)
+{
+	json_t *json = json_pack("{s:i, s:s}", "version", 1, "verb", verb->request);
+	char *line;
+
+	if (verb->needs_vm)
+		(void)json_object_set_new(json, "vm", json_string(vm));
+	if (o->follow)
+		(void)json_object_set_new(json, "follow", json_true());
+	if (o->no_wait)
+		(void)json_object_set_new(json, "no_wait", json_true());
+	line = json_dumps(json, JSON_COMPACT);
+	json_decref(json);
+	return line;
+}
+
+static int run(const struct verb *verb, const struct options *o, const char *vm)
+{
+	AUTO_FREE char *request = make_request(verb, o, vm);
+	uint64_t deadline_ns = clock_mono_ns() + o->timeout_s * CLOCK_NS_PER_S;
+	struct ctl_config config;
+	struct ctl *ctl = NULL;
+	char error[CTL_ERROR_SIZE] = "";
+	const char *line;
+	int status = 1, r;
+
+	if (!request || load(o, &config) < 0)
+		return 1;
+	r = ctl_open(&config, request, deadline_ns, &ctl, error);
+	if (r == 0)
+		r = ctl_line(ctl, deadline_ns, &line, error);
+	if (r == 0)
+		(void)snprintf(error, sizeof(error), "the gateway closed without an answer");
+	if (r > 0) {
+		status = first_line(verb, o, line);
+		if (o->follow)
+			deadline_ns = UINT64_MAX;
+		while (status == 0 && (r = ctl_line(ctl, deadline_ns, &line, error)) > 0)
+			further_line(o, line);
+	}
+	if (error[0] && r <= 0) {
+		fprintf(stderr, "holdfastctl: %s\n", error);
+		status = 1;
+	}
+	ctl_close(ctl);
+	return status;
+}
+
+static int parse_timeout(const char *text, uint64_t *ret_seconds)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (errno || *end || end == text || text[0] == '-' || value == 0 || value > 86400)
+		return -EINVAL;
+	*ret_seconds = value;
+	return 0;
+}
+
+static const struct option options[] = {
+	{"json", no_argument, NULL, 'j'},	  {"follow", no_argument, NULL, 'f'},
+	{"no-wait", no_argument, NULL, 'n'},	  {"timeout", required_argument, NULL, 't'},
+	{"config", required_argument, NULL, 'c'}, {"gateway", required_argument, NULL, 'g'},
+	{"ca", required_argument, NULL, 'a'},	  {"crl", required_argument, NULL, 'r'},
+	{"cert", required_argument, NULL, 'e'},	  {"key", required_argument, NULL, 'k'},
+	{"help", no_argument, NULL, 'h'},	  {"version", no_argument, NULL, 'v'},
+	{NULL, 0, NULL, 0},
+};
+
+/* -1: go on; else the exit status. */
+static int parse_option(int c, struct options *o)
+{
+	switch (c) {
+	case 'j':
+		o->json = true;
+		return -1;
+	case 'f':
+		o->follow = true;
+		return -1;
+	case 'n':
+		o->no_wait = true;
+		return -1;
+	case 't':
+		return parse_timeout(optarg, &o->timeout_s) < 0
+			       ? misuse("--timeout takes 1..86400 seconds, not", optarg) : -1;
+	case 'c':
+		o->config = optarg;
+		return -1;
+	case 'g':
+		o->gateway = optarg;
+		return -1;
+	case 'a':
+		o->ca = optarg;
+		return -1;
+	case 'r':
+		o->crl = optarg;
+		return -1;
+	case 'e':
+		o->cert = optarg;
+		return -1;
+	case 'k':
+		o->key = optarg;
+		return -1;
+	case 'h':
+		usage(stdout);
+		return 0;
+	case 'v':
+		printf("holdfastctl %s\n", HOLDFAST_VERSION);
+		return 0;
+	default:
+		fprintf(stderr, "try: holdfastctl --help\n");
+		return 2;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {.timeout_s = TIMEOUT_DEFAULT_S};
+	const struct verb *verb;
+	int c, n_words = 0;
+
+	(void)signal(SIGPIPE, SIG_IGN); /* `events --follow | head` ends by the write's error */
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		int status = parse_option(c, &o);
+
+		if (status >= 0)
+			return status;
+	}
+	argc -= optind;
+	argv += optind;
+	if (argc == 0)
+		return misuse("no verb", NULL);
+	verb = find_verb(argc, argv, &n_words);
+	if (!verb)
+		return misuse("unknown verb", argv[0]);
+	if (argc != n_words + (verb->needs_vm ? 1 : 0))
+		return misuse(verb->needs_vm ? "one VM's name is needed after" : "nothing is expected "
+			      "after", verb->words);
+	if (verb->needs_vm && !wire_name_is_valid(argv[n_words]))
+		return misuse("a VM's name is [a-z0-9-], 1 to 63 characters, not", argv[n_words]);
+	if (o.follow && strcmp(verb->request, "events") != 0)
+		return misuse("--follow goes with events, not", verb->words);
+	return run(verb, &o, verb->needs_vm ? argv[n_words] : NULL);
+}

@@ -1,0 +1,183 @@
+#include "ctl/show.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#define S(object, key) text_of(object, key)
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "-";
+}
+
+static json_int_t int_of(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+/* "12 ms ago", "3.4 s ago", "never". */
+static const char *age(const json_t *object, const char *key, char text[32])
+{
+	const json_t *value = json_object_get(object, key);
+	json_int_t ms = json_integer_value(value);
+
+	if (!json_is_integer(value))
+		return "never";
+	if (ms < 10000)
+		(void)snprintf(text, 32, "%" JSON_INTEGER_FORMAT " ms ago", ms);
+	else
+		(void)snprintf(text, 32, "%" JSON_INTEGER_FORMAT " s ago", ms / 1000);
+	return text;
+}
+
+void show_status(FILE *out, const json_t *answer)
+{
+	const json_t *vms = json_object_get(answer, "vms"), *hosts = json_object_get(answer, "hosts");
+	const json_t *item;
+	char text[32];
+	size_t i;
+
+	fprintf(out, "gateway %s, version %s\n\n", S(answer, "gateway"), S(answer, "version"));
+	fprintf(out, "%-16s %-12s %6s %-16s %-16s %10s  %s\n", "VM", "STATE", "TERM", "OWNER",
+		"STANDBY", "EPOCH", "COMMITTED");
+	json_array_foreach(vms, i, item) {
+		fprintf(out, "%-16s %-12s %6" JSON_INTEGER_FORMAT " %-16s %-16s %10"
+			JSON_INTEGER_FORMAT "  %s\n", S(item, "name"), S(item, "state"),
+			int_of(item, "term"), S(item, "owner"), S(item, "standby"),
+			int_of(item, "committed_epoch"), age(item, "committed_age_ms", text));
+	}
+	fprintf(out, "\n%-16s %-13s %s\n", "HOST", "CONNECTED", "LAST SEEN");
+	json_array_foreach(hosts, i, item) {
+		fprintf(out, "%-16s %-13s %s\n", S(item, "name"),
+			json_is_true(json_object_get(item, "connected")) ? "yes" : "no",
+			age(item, "beat_age_ms", text));
+	}
+}
+
+static void show_host(FILE *out, const json_t *host)
+{
+	char beat[32], report[32];
+
+	fprintf(out, "\nhost %s (%s)\n", S(host, "name"), S(host, "role"));
+	fprintf(out, "  %-20s %s\n", "connected",
+		json_is_true(json_object_get(host, "connected")) ? "yes" : "no");
+	fprintf(out, "  %-20s %s\n", "last seen", age(host, "beat_age_ms", beat));
+	fprintf(out, "  %-20s %s, term %" JSON_INTEGER_FORMAT ", epoch %" JSON_INTEGER_FORMAT
+		" (%s)\n", "agent says", S(host, "agent_state"), int_of(host, "term"),
+		int_of(host, "epoch"), age(host, "report_age_ms", report));
+	if (strcmp(S(host, "verdict"), "none") != 0)
+		fprintf(out, "  %-20s %s\n", "verdict", S(host, "verdict"));
+	if (S(host, "text")[0])
+		fprintf(out, "  %-20s %s\n", "text", S(host, "text"));
+}
+
+static void show_stats(FILE *out, json_t *stats)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(stats, key, value) {
+		if (json_is_string(value))
+			fprintf(out, "  %-28s %s\n", key, json_string_value(value));
+		else if (json_is_integer(value))
+			fprintf(out, "  %-28s %" JSON_INTEGER_FORMAT "\n", key,
+				json_integer_value(value));
+		else
+			fprintf(out, "  %-28s %.3f\n", key, json_number_value(value));
+	}
+}
+
+void show_vm(FILE *out, const json_t *answer)
+{
+	const json_t *vm = json_object_get(answer, "vm");
+	const json_t *streams = json_object_get(vm, "streams"), *host;
+	char text[32];
+	size_t i;
+
+	fprintf(out, "%s %s in term %" JSON_INTEGER_FORMAT "\n", S(vm, "name"), S(vm, "state"),
+		int_of(vm, "term"));
+	fprintf(out, "  %-20s %s\n", "owner", S(vm, "owner"));
+	fprintf(out, "  %-20s %s\n", "standby", S(vm, "standby"));
+	fprintf(out, "  %-20s %" JSON_INTEGER_FORMAT " (%s)\n", "committed epoch",
+		int_of(vm, "committed_epoch"), age(vm, "committed_age_ms", text));
+	fprintf(out, "  %-20s primary %s, standby %s\n", "streams",
+		json_is_true(json_object_get(json_object_get(streams, "primary"), "up")) ? "up"
+											 : "down",
+		json_is_true(json_object_get(json_object_get(streams, "standby"), "up")) ? "up"
+											 : "down");
+	json_array_foreach(json_object_get(vm, "hosts"), i, host) {
+		show_host(out, host);
+	}
+	fprintf(out, "\nrelay\n");
+	show_stats(out, json_object_get(vm, "relay"));
+	if (json_object_size(json_object_get(vm, "stats")) > 0) {
+		fprintf(out, "\nowner's figures\n");
+		show_stats(out, json_object_get(vm, "stats"));
+	}
+}
+
+void show_counters(FILE *out, const json_t *answer)
+{
+	json_t *counters = json_object_get(answer, "counters"), *value;
+	const char *key;
+
+	json_object_foreach(counters, key, value) {
+		fprintf(out, "%s=%" JSON_INTEGER_FORMAT "\n", key, json_integer_value(value));
+	}
+}
+
+void show_event(FILE *out, const json_t *event)
+{
+	json_int_t wall_ns = int_of(event, "wall");
+	time_t seconds = (time_t)(wall_ns / 1000000000);
+	struct tm tm;
+	char when[32];
+
+	gmtime_r(&seconds, &tm);
+	(void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
+	fprintf(out, "%s.%03dZ %-12s ", when, (int)(wall_ns / 1000000 % 1000),
+		S(event, "vm")[0] ? S(event, "vm") : "-");
+	if (S(event, "to")[0])
+		fprintf(out, "%s -> %s: ", S(event, "from"), S(event, "to"));
+	else
+		fprintf(out, "%s: ", S(event, "kind"));
+	fprintf(out, "%s\n", S(event, "text"));
+	fflush(out); /* --follow through a pipe */
+}
+
+void show_done(FILE *out, const json_t *answer)
+{
+	fprintf(out, "%s\n", S(answer, "text"));
+}
+
+int show_check(FILE *out, const json_t *answer)
+{
+	const json_t *item;
+	int n_wrong = 0;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "vms"), i, item) {
+		const char *name = S(item, "name");
+
+		if (strcmp(S(item, "state"), "PROTECTED") != 0) {
+			fprintf(out, "%s is %s%s%s\n", name, S(item, "state"),
+				strcmp(S(item, "state"), "UNPROTECTED") ? ""
+									: "; holdfastctl protect ",
+				strcmp(S(item, "state"), "UNPROTECTED") ? "" : name);
+			n_wrong++;
+		}
+	}
+	json_array_foreach(json_object_get(answer, "hosts"), i, item) {
+		if (!json_is_true(json_object_get(item, "connected"))) {
+			fprintf(out, "host %s is not connected; is holdfast-agent running there?\n",
+				S(item, "name"));
+			n_wrong++;
+		}
+	}
+	if (n_wrong == 0)
+		fprintf(out, "all VMs are protected, all hosts are connected\n");
+	return n_wrong;
+}
