@@ -1,0 +1,188 @@
+#include "config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "port/port.h"
+
+#define KEY(name_, type_, member_, default_, min_, max_, help_)                                    \
+	CONFIG_KEY("gateway", name_, type_, struct gw_config, member_, default_, min_, max_, help_)
+#define KEY_ENUM(name_, names_, member_, default_, help_)                                          \
+	CONFIG_KEY_ENUM("gateway", name_, names_, struct gw_config, member_, default_, help_)
+#define VM_KEY(name_, help_)                                                                       \
+	CONFIG_KEY("vm", #name_, NAME, struct gw_vm_config, name_, NULL, 0, 0, help_)
+
+static const struct config_enum_name standby_lost_names[] = {
+	{"unprotected", GW_STANDBY_LOST_UNPROTECTED},
+	{"hold", GW_STANDBY_LOST_HOLD},
+	{NULL, 0},
+};
+
+static const struct config_enum_name hugepages_names[] = {
+	{"auto", PORT_HUGEPAGES_AUTO},
+	{"yes", PORT_HUGEPAGES_YES},
+	{"no", PORT_HUGEPAGES_NO},
+	{NULL, 0},
+};
+
+static const struct config_enum_name log_level_names[] = {
+	{"error", LOG_LEVEL_ERROR},
+	{"warn", LOG_LEVEL_WARN},
+	{"info", LOG_LEVEL_INFO},
+	{"debug", LOG_LEVEL_DEBUG},
+	{NULL, 0},
+};
+
+const struct config_key gw_config_keys[] = {
+	KEY("port", STRING, port, NULL, 0, 0,
+	    "DPDK device on the backup network, as \"net_af_packet0,iface=bk0\" or a PCI address; "
+	    "\"kernel\" is a test shell over kernel sockets"),
+	KEY("address", STRING, address, "", 0, 0,
+	    "own IPv4 address and prefix on the backup network; needed with a DPDK port"),
+	KEY("next_hop", STRING, next_hop, "", 0, 0, "IPv4 router to agents in other networks"),
+	KEY("listen", ADDRESS, listen, NULL, 0, 0,
+	    "address and TCP port for agents; with a DPDK port the address is the one above"),
+	KEY("management", ADDRESS, management, NULL, 0, 0,
+	    "address and TCP port for holdfastctl, on a kernel interface"),
+	KEY("ca", PATH, ca, NULL, 0, 0, "PEM file of the CA that all certificates are from"),
+	KEY("crl", PATH, crl, "", 0, 0, "PEM file of the CA's revocation list"),
+	KEY("cert", PATH, cert, NULL, 0, 0, "PEM file of this gateway's certificate"),
+	KEY("key", PATH, key, NULL, 0, 0, "PEM file of its key, not readable by others"),
+	KEY("state_dir", PATH, state_dir, "/var/lib/holdfast", 0, 0,
+	    "directory of the journal of terms and of events.jsonl"),
+	KEY("vm_dir", PATH, vm_dir, "/etc/holdfast/vms", 0, 0,
+	    "directory of one NAME.ini for each VM"),
+	KEY("beat_timeout_ms", MS, beat_timeout_ns, "500", 50, 60000,
+	    "silence of the primary's host that leads to a promotion"),
+	KEY("restart_grace_ms", MS, restart_grace_ns, "3000", 0, 600000,
+	    "after a start, judge no host before it was seen once or this has passed"),
+	KEY("standby_timeout_ms", MS, standby_timeout_ns, "5000", 100, 600000,
+	    "silence of the standby's host after which standby_lost applies"),
+	KEY_ENUM("standby_lost", standby_lost_names, standby_lost, "unprotected",
+		 "go on unprotected in a new term, or hold all output until it is back"),
+	KEY("order_timeout_ms", MS, order_timeout_ns, "30000", 100, 3600000,
+	    "an order unanswered this long has failed"),
+	KEY("handshake_timeout_ms", MS, handshake_timeout_ns, "5000", 100, 60000,
+	    "from the connection to its HELLO"),
+	KEY("idle_timeout_ms", MS, idle_timeout_ns, "10000", 500, 600000,
+	    "silence after which a control connection is closed"),
+	KEY("relay_bytes_max", SIZE, relay_bytes_max, "4M", 262144, 268435456,
+	    "bytes queued towards one peer before its source is no longer read"),
+	KEY("events_bytes_max", SIZE, events_bytes_max, "8M", 65536, 1073741824,
+	    "size of events.jsonl before it becomes events.jsonl.1"),
+	KEY("sessions_max", U32, n_sessions_max, "128", 2, 1024, "agents' connections at one time"),
+	KEY("handshakes_max", U32, n_handshakes_max, "32", 1, 1024,
+	    "of them, not yet accepted at one time"),
+	KEY("mtu", U32, mtu, "1500", 576, 1500, "MTU of the backup network"),
+	KEY_ENUM("hugepages", hugepages_names, hugepages, "auto",
+		 "take DPDK's memory from 2 MiB pages: when enough are free, always, or never"),
+	KEY("memory", SIZE, memory_bytes, "0", 0, 0, "DPDK's memory; 0 is what the port needs"),
+	KEY("cores", STRING, cores, "", 0, 0, "cores for DPDK's helper threads, as \"0-3\""),
+	KEY_ENUM("log_level", log_level_names, log_level, "info",
+		 "what is logged; HOLDFAST_LOG overrides it"),
+};
+const size_t gw_n_config_keys = ARRAY_SIZE(gw_config_keys);
+
+const struct config_key gw_vm_config_keys[] = {
+	VM_KEY(name, "the VM's name; the file is NAME.ini"),
+	VM_KEY(primary, "host that owns the guest until the first promotion"),
+	VM_KEY(standby, "the other host"),
+};
+const size_t gw_n_vm_config_keys = ARRAY_SIZE(gw_vm_config_keys);
+
+static int complain(struct config_error *error, const char *file, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static int complain(struct config_error *error, const char *file, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	*error = (struct config_error){0};
+	(void)snprintf(error->file, sizeof(error->file), "%s", file);
+	n = snprintf(error->text, sizeof(error->text), "%.255s: ", file);
+	va_start(args, format);
+	(void)vsnprintf(error->text + n, sizeof(error->text) - (size_t)n, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+int gw_config_load(const char *path, struct gw_config *ret_config, struct config_error *ret_error)
+{
+	struct gw_config config = {0};
+	int r = config_load(path, gw_config_keys, gw_n_config_keys, &config, ret_error);
+
+	if (r < 0)
+		return r;
+	if (strcmp(config.port, GATEWAY_PORT_KERNEL) != 0 && !config.address[0])
+		return complain(ret_error, path,
+				"port = %.60s needs address = IPv4/BITS, the gateway's own address on "
+				"the backup network", config.port);
+	if (config.standby_timeout_ns < config.beat_timeout_ns)
+		return complain(ret_error, path,
+				"standby_timeout_ms is shorter than beat_timeout_ms");
+	if (config.n_handshakes_max > config.n_sessions_max)
+		return complain(ret_error, path, "handshakes_max is larger than sessions_max");
+	*ret_config = config;
+	return 0;
+}
+
+static int load_vm(const char *dir, const char *file, struct gw_vm_config *ret_vm,
+		   struct config_error *ret_error)
+{
+	char path[PATH_MAX];
+	struct gw_vm_config vm = {0};
+	int r;
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, file) >= (int)sizeof(path))
+		return complain(ret_error, file, "the path is too long");
+	r = config_load(path, gw_vm_config_keys, gw_n_vm_config_keys, &vm, ret_error);
+	if (r < 0)
+		return r;
+	if (strncmp(file, vm.name, strlen(file) - strlen(".ini")) != 0 ||
+	    strlen(vm.name) != strlen(file) - strlen(".ini"))
+		return complain(ret_error, path, "name = %s, but the file is not %s.ini", vm.name,
+				vm.name);
+	if (strcmp(vm.primary, vm.standby) == 0)
+		return complain(ret_error, path, "primary and standby are the same host");
+	*ret_vm = vm;
+	return 0;
+}
+
+static int is_ini(const struct dirent *entry)
+{
+	size_t size = strlen(entry->d_name);
+
+	return entry->d_name[0] != '.' && size > 4 && strcmp(entry->d_name + size - 4, ".ini") == 0;
+}
+
+int gw_config_load_vms(const char *dir, struct gw_vm_config *ret_vms, size_t n_max, size_t *ret_n,
+		       struct config_error *ret_error)
+{
+	struct dirent **entries;
+	int n = scandir(dir, &entries, is_ini, alphasort), r = 0;
+	size_t n_read = 0;
+
+	if (n < 0) {
+		r = -errno;
+		(void)complain(ret_error, dir, "cannot read vm_dir: %s", strerror(-r));
+		return r;
+	}
+	for (int i = 0; i < n; i++) {
+		if (r == 0 && n_read == n_max)
+			r = complain(ret_error, dir, "more than %zu VMs", n_max);
+		if (r == 0)
+			r = load_vm(dir, entries[i]->d_name, &ret_vms[n_read], ret_error);
+		n_read += r == 0;
+		free(entries[i]);
+	}
+	free(entries);
+	if (r == 0)
+		*ret_n = n_read;
+	return r;
+}

@@ -1,0 +1,63 @@
+/* config.h - the gateway's configuration: one file, and a file per VM in vm_dir.
+ *
+ * Where: main.c. Threads: start-up only; the result does not change after.
+ * VM files are vm_dir/NAME.ini with NAME equal to their `name`, so that two files cannot describe one VM.
+ */
+#ifndef GATEWAY_CONFIG_H
+#define GATEWAY_CONFIG_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/config.h"
+
+#define GATEWAY_PATH_SIZE  256
+#define GATEWAY_PORT_KERNEL "kernel"
+
+struct gw_config {
+	char port[GATEWAY_PATH_SIZE];	   /* DPDK device, or "kernel" (test shell) */
+	char address[64];		   /* own IPv4/prefix on the backup network */
+	char next_hop[64];		   /* "" none */
+	struct config_address listen;	   /* only its port with a DPDK port */
+	struct config_address management;
+	char ca[GATEWAY_PATH_SIZE], crl[GATEWAY_PATH_SIZE], cert[GATEWAY_PATH_SIZE],
+		key[GATEWAY_PATH_SIZE];
+	char state_dir[GATEWAY_PATH_SIZE], vm_dir[GATEWAY_PATH_SIZE];
+	char cores[64];		   /* of DPDK's helper threads; "" the caller's */
+	uint32_t mtu;
+	int hugepages;		   /* enum port_hugepages */
+	uint64_t memory_bytes;	   /* of DPDK; 0: what the port needs */
+	uint64_t beat_timeout_ns, restart_grace_ns, standby_timeout_ns, order_timeout_ns,
+		handshake_timeout_ns, idle_timeout_ns;
+	int standby_lost;	   /* enum gw_standby_lost */
+	uint64_t relay_bytes_max, events_bytes_max;
+	uint32_t n_sessions_max, n_handshakes_max;
+	int log_level;		   /* enum log_level */
+};
+
+enum gw_standby_lost {
+	GW_STANDBY_LOST_UNPROTECTED = 0,
+	GW_STANDBY_LOST_HOLD	    = 1,
+};
+
+struct gw_vm_config {
+	char name[CONFIG_NAME_SIZE], primary[CONFIG_NAME_SIZE], standby[CONFIG_NAME_SIZE];
+};
+
+extern const struct config_key gw_config_keys[];
+extern const size_t gw_n_config_keys;
+extern const struct config_key gw_vm_config_keys[];
+extern const size_t gw_n_vm_config_keys;
+
+/* Read @path and check what one key alone cannot. 0 or -errno with *ret_error. */
+int gw_config_load(const char *path, struct gw_config *ret_config, struct config_error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* Read all *.ini of @dir in the order of their names, at most @n_max. 0: *ret_n were read; -errno
+ * with *ret_error. */
+int gw_config_load_vms(const char *dir, struct gw_vm_config *ret_vms, size_t n_max, size_t *ret_n,
+		       struct config_error *ret_error) __attribute__((warn_unused_result));
+
+#endif

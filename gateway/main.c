@@ -1,0 +1,493 @@
+/* main.c - holdfast-gateway: reads its configuration, opens port, stack and services, runs the loop.
+ *
+ * One thread does everything (design: run to completion): frames in, TCP, TLS, state machines,
+ * frames out; operators' sockets are looked at between bursts. DPDK's helpers aside there is no
+ * other thread, so there is no lock.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "config.h"
+#include "control/control.h"
+#include "port/idler.h"
+#include "port/port.h"
+#include "session/pump.h"
+#include "session/shell_kernel.h"
+#include "session/shell_stack.h"
+#include "session/source.h"
+#include "stack/stack.h"
+
+#define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
+#define BURST		32
+#define SOURCES_PER_TURN 16 /* of other descriptors, so that none starves the port */
+
+struct daemon {
+	struct gw_config config;
+	struct wire_tls_context *agents_tls, *operators_tls;
+	struct vm_journal *journal;
+	struct gateway *gw;
+	struct control *control;
+	struct shell_kernel *kernel;
+	struct port *port;
+	struct stack *stack;
+	struct source signals, port_source;
+	struct idler idler;
+	int epoll_fd;
+	bool stop;
+	bool by_frame; /* the last sleep was ended by the port */
+};
+
+static struct daemon daemon_state; /* the signal source needs a way back to it */
+
+/* ---- start ---- */
+
+static void signal_ready(struct source *source, uint32_t events, uint64_t now_ns)
+{
+	struct signalfd_siginfo info;
+
+	(void)events;
+	(void)now_ns;
+	if (read(source->fd, &info, sizeof(info)) != sizeof(info) || info.ssi_signo == SIGHUP)
+		return; /* the configuration is immutable: SIGHUP asks for nothing */
+	log_info("signal %u: closing", info.ssi_signo);
+	daemon_state.stop = true;
+}
+
+static void port_ready(struct source *source, uint32_t events, uint64_t now_ns)
+{
+	(void)source;
+	(void)events;
+	(void)now_ns;
+	daemon_state.by_frame = true; /* the next turn receives */
+}
+
+static int open_loop(struct daemon *d)
+{
+	sigset_t set;
+
+	d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	if (d->epoll_fd < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	d->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (d->signals.fd < 0)
+		return -errno;
+	d->signals.ready = signal_ready;
+	return source_add(d->epoll_fd, &d->signals, EPOLLIN);
+}
+
+static int open_tls(struct daemon *d)
+{
+	const struct wire_tls_config files = {
+		.ca_path = d->config.ca,
+		.crl_path = d->config.crl[0] ? d->config.crl : NULL,
+		.cert_path = d->config.cert,
+		.key_path = d->config.key,
+	};
+	char error[WIRE_TLS_ERROR_SIZE];
+	int r = wire_tls_context_new(&files, WIRE_TLS_SERVER, &d->agents_tls, error, sizeof(error));
+
+	if (r == 0)
+		r = wire_tls_context_new(&files, WIRE_TLS_SERVER, &d->operators_tls, error,
+					 sizeof(error));
+	if (r < 0) {
+		log_error("%s", error);
+		return r;
+	}
+	if (wire_tls_context_self(d->agents_tls)->role != WIRE_PEER_GATEWAY) {
+		log_error("%s: a certificate of role %s; holdfast-pki issue DIR gateway NAME makes the "
+			  "right one", d->config.cert,
+			  wire_peer_role_name(wire_tls_context_self(d->agents_tls)->role));
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int open_vms(struct daemon *d)
+{
+	static struct gw_vm_config vms[GATEWAY_VMS_MAX];
+	struct config_error error;
+	char text[VM_JOURNAL_ERROR_BYTES];
+	size_t n;
+	int r = gw_config_load_vms(d->config.vm_dir, vms, GATEWAY_VMS_MAX, &n, &error);
+
+	if (r < 0) {
+		log_error("%s", error.text);
+		return r;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct vm_config vm = {
+			.liveness = {.beat_timeout_ns = d->config.beat_timeout_ns,
+				     .restart_grace_ns = d->config.restart_grace_ns},
+			.standby_timeout_ns = d->config.standby_timeout_ns,
+			.order_timeout_ns = d->config.order_timeout_ns,
+			.standby_lost_hold = d->config.standby_lost == GW_STANDBY_LOST_HOLD,
+		};
+
+		_Static_assert(sizeof(vm.name) == CONFIG_NAME_SIZE, "one kind of name");
+		memcpy(vm.name, vms[i].name, sizeof(vm.name));
+		memcpy(vm.host[0], vms[i].primary, sizeof(vm.host[0]));
+		memcpy(vm.host[1], vms[i].standby, sizeof(vm.host[1]));
+		(void)snprintf(text, sizeof(text), "%s", strerror(ENOMEM));
+		r = gateway_add_vm(d->gw, &vm, clock_mono_ns(), text);
+		if (r < 0) {
+			log_error("%s", text);
+			return r;
+		}
+	}
+	if (n == 0)
+		log_warn("%s holds no NAME.ini: there is no VM to look after", d->config.vm_dir);
+	return 0;
+}
+
+static int open_gateway(struct daemon *d)
+{
+	struct gateway_config config = {
+		.relay_bytes_max = d->config.relay_bytes_max,
+		.beat_timeout_ns = d->config.beat_timeout_ns,
+		.handshake_timeout_ns = d->config.handshake_timeout_ns,
+		.idle_timeout_ns = d->config.idle_timeout_ns,
+		.n_sessions_max = d->config.n_sessions_max,
+		.n_handshakes_max = d->config.n_handshakes_max,
+		.first_order_id = clock_wall_ns(),
+	};
+	char error[VM_JOURNAL_ERROR_BYTES];
+	int r = vm_journal_open(d->config.state_dir, &d->journal, error);
+
+	if (r < 0) {
+		log_error("%s", error);
+		return r;
+	}
+	config.tls = d->agents_tls;
+	config.journal = d->journal;
+	r = gateway_new(&config, &d->gw);
+	return r < 0 ? r : open_vms(d);
+}
+
+static int output_frame(void *arg, const struct iovec *pieces, size_t n_pieces)
+{
+	return port_transmit(arg, pieces, n_pieces);
+}
+
+static int open_dpdk(struct daemon *d)
+{
+	struct port_config port = {
+		.device = d->config.port,
+		.cores = d->config.cores[0] ? d->config.cores : NULL,
+		.memory_mb = d->config.memory_bytes >> 20,
+		.hugepages = (enum port_hugepages)d->config.hugepages,
+		.mtu = d->config.mtu,
+	};
+	struct stack_config stack = {
+		.address = d->config.address,
+		.gateway = d->config.next_hop[0] ? d->config.next_hop : NULL,
+		.mtu = (uint16_t)d->config.mtu,
+		.n_connections_max = d->config.n_sessions_max,
+	};
+	char error[512];
+	int r = port_open(&port, &d->port, error, sizeof(error));
+
+	if (r < 0) {
+		log_error("port %s: %s", d->config.port, error);
+		return r;
+	}
+	memcpy(stack.mac, port_mac(d->port), sizeof(stack.mac));
+	r = stack_open(&stack, output_frame, d->port, &d->stack);
+	if (r == 0)
+		r = shell_stack_open(d->gw, d->stack, d->config.listen.port);
+	if (r < 0) {
+		log_error("address %s port %u: %s", d->config.address, d->config.listen.port,
+			  strerror(-r));
+		return r;
+	}
+	d->port_source.fd = port_wait_fd(d->port);
+	d->port_source.ready = port_ready;
+	/* Registered with no events: it is asked only while the loop sleeps. */
+	if (d->port_source.fd >= 0)
+		r = source_add(d->epoll_fd, &d->port_source, 0);
+	return r;
+}
+
+static int open_services(struct daemon *d)
+{
+	const struct control_config control = {
+		.tls = d->operators_tls,
+		.ip_be32 = d->config.management.ip_be32,
+		.port = d->config.management.port,
+		.state_dir = d->config.state_dir,
+		.events_bytes_max = d->config.events_bytes_max,
+	};
+	int r = control_open(d->gw, d->epoll_fd, &control, &d->control);
+
+	if (r < 0) {
+		log_error("management port %u: %s; is another gateway running?", control.port,
+			  strerror(-r));
+		return r;
+	}
+	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
+		return open_dpdk(d);
+	r = shell_kernel_open(d->gw, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
+			      &d->kernel);
+	if (r < 0)
+		log_error("listen port %u: %s", d->config.listen.port, strerror(-r));
+	else
+		log_warn("port = kernel: the test shell, not the data path");
+	return r;
+}
+
+/* ---- the loop ---- */
+
+/* One burst through the stack. Returns whether there was work. */
+static bool turn_port(struct daemon *d)
+{
+	struct port_frame frames[BURST];
+	size_t n = port_receive(d->port, frames, BURST);
+
+	for (size_t i = 0; i < n; i++)
+		stack_input(d->stack, frames[i].data, frames[i].size, port_frame_free,
+			    frames[i].handle);
+	pump_run(d->gw, clock_mono_ns());
+	stack_poll(d->stack, clock_mono_ns());
+	pump_run(d->gw, clock_mono_ns());
+	port_flush(d->port);
+	return n > 0;
+}
+
+/* Serve other descriptors, the first one waiting up to @timeout_ns. 0 or -errno. */
+static int serve_sources(struct daemon *d, uint64_t timeout_ns)
+{
+	for (int i = 0; i < SOURCES_PER_TURN && !d->by_frame; i++) {
+		int r = source_wait(d->epoll_fd, i == 0 ? timeout_ns : 0);
+
+		if (r <= 0)
+			return r;
+	}
+	return 0;
+}
+
+static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
+{
+	uint64_t at_ns = gateway_deadline_ns(d->gw, now_ns);
+	uint64_t wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
+	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
+
+	if (d->stack && d->port_source.fd < 0 && wait_ns > CLOCK_NS_PER_MS)
+		wait_ns = CLOCK_NS_PER_MS; /* a device without a descriptor is asked each millisecond */
+	return wait_ns < stack_ns ? wait_ns : stack_ns;
+}
+
+static int sleep_on_port(struct daemon *d, uint64_t now_ns)
+{
+	int r = 0;
+
+	d->by_frame = false;
+	if (!port_arm(d->port)) {
+		if (d->port_source.fd >= 0)
+			r = source_change(d->epoll_fd, &d->port_source, EPOLLIN);
+		if (r == 0)
+			r = serve_sources(d, until_next_timer(d, now_ns));
+		if (r == 0 && d->port_source.fd >= 0)
+			r = source_change(d->epoll_fd, &d->port_source, 0);
+	} else {
+		d->by_frame = true;
+	}
+	port_disarm(d->port);
+	idler_woke(&d->idler, clock_mono_ns(), d->by_frame);
+	d->by_frame = false;
+	return r;
+}
+
+static int turn(struct daemon *d)
+{
+	bool worked = d->port && turn_port(d);
+	uint64_t now_ns = clock_mono_ns();
+	int r = 0;
+
+	if (now_ns >= gateway_deadline_ns(d->gw, now_ns))
+		gateway_tick(d->gw, now_ns);
+	if (!d->port) {
+		r = serve_sources(d, until_next_timer(d, now_ns));
+	} else {
+		switch (idler_turn(&d->idler, now_ns, worked)) {
+		case IDLER_AGAIN:
+			break;
+		case IDLER_CHECK:
+			r = serve_sources(d, 0);
+			break;
+		case IDLER_SLEEP:
+			r = sleep_on_port(d, now_ns);
+			break;
+		}
+	}
+	now_ns = clock_mono_ns();
+	pump_run(d->gw, now_ns);
+	control_tick(d->control, now_ns);
+	return r;
+}
+
+static void print_counters(struct daemon *d)
+{
+	static char text[16384];
+	struct bytes_writer w = {(uint8_t *)text, (uint8_t *)text + sizeof(text), false};
+
+	gateway_print_counters(d->gw, &w);
+	fwrite(text, 1, (size_t)((char *)w.at - text), stdout);
+	if (d->port) {
+		struct port_counters p;
+
+		port_get_counters(d->port, &p);
+		printf("port_rx_frames=%llu\nport_tx_frames=%llu\nport_rx_missed=%llu\n"
+		       "port_wakes=%llu\n",
+		       (unsigned long long)p.rx_frames, (unsigned long long)p.tx_frames,
+		       (unsigned long long)p.rx_missed, (unsigned long long)p.wakes);
+	}
+	fflush(stdout);
+}
+
+static void close_all(struct daemon *d)
+{
+	if (d->gw)
+		print_counters(d);
+	control_close(d->control);
+	shell_kernel_close(d->kernel);
+	if (d->stack) {
+		shell_stack_close(d->gw);
+		stack_close(d->stack);
+	}
+	if (d->port) {
+		port_flush(d->port); /* the resets */
+		port_close(d->port);
+	}
+	gateway_free(d->gw);
+	vm_journal_close(d->journal);
+	wire_tls_context_free(d->agents_tls);
+	wire_tls_context_free(d->operators_tls);
+	fd_close(d->signals.fd);
+	fd_close(d->epoll_fd);
+}
+
+static int run(struct daemon *d)
+{
+	int r = open_loop(d);
+
+	if (r < 0)
+		log_error("cannot make the loop: %s", strerror(-r));
+	if (r == 0)
+		r = open_tls(d);
+	if (r == 0)
+		r = open_gateway(d);
+	if (r == 0)
+		r = open_services(d);
+	if (r == 0) {
+		idler_init(&d->idler, &IDLER_LIMITS_DEFAULT, clock_mono_ns());
+		log_info("gateway=%s version=%s vms=%zu ready",
+			 wire_tls_context_self(d->agents_tls)->name, HOLDFAST_VERSION, d->gw->n_vms);
+		gateway_event(d->gw, "", "gateway", "started");
+	}
+	while (r == 0 && !d->stop)
+		r = turn(d);
+	if (d->control && d->stop)
+		gateway_event(d->gw, "", "gateway", "stopped by a signal");
+	close_all(d);
+	return r;
+}
+
+/* ---- command line ---- */
+
+static void usage(FILE *out)
+{
+	fprintf(out, "usage: holdfast-gateway [--config FILE] [--check-config] [--help] [--version]\n"
+		     "\nCommits, relays and supervises the epochs of protected VMs.\n\n"
+		     "  --config FILE   read FILE instead of " CONFIG_DEFAULT "\n"
+		     "  --check-config  read FILE and the VMs' files, print what they mean, end\n\n");
+	config_print_help(out, gw_config_keys, gw_n_config_keys);
+	fprintf(out, "\nIn each file of vm_dir:\n");
+	config_print_help(out, gw_vm_config_keys, gw_n_vm_config_keys);
+}
+
+static int check_config(const struct gw_config *config)
+{
+	static struct gw_vm_config vms[GATEWAY_VMS_MAX];
+	struct config_error error;
+	size_t n;
+
+	config_print_values(stdout, gw_config_keys, gw_n_config_keys, config);
+	if (gw_config_load_vms(config->vm_dir, vms, GATEWAY_VMS_MAX, &n, &error) < 0) {
+		fprintf(stderr, "%s\n", error.text);
+		return 1;
+	}
+	for (size_t i = 0; i < n; i++) {
+		printf("\n# %s/%s.ini\n", config->vm_dir, vms[i].name);
+		config_print_values(stdout, gw_vm_config_keys, gw_n_vm_config_keys, &vms[i]);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check-config", no_argument, NULL, 'k'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'v'},
+		{NULL, 0, NULL, 0},
+	};
+	struct daemon *d = &daemon_state;
+	const char *path = CONFIG_DEFAULT;
+	struct config_error error;
+	char text[512];
+	bool check = false;
+	int c;
+
+	d->epoll_fd = d->signals.fd = d->port_source.fd = -1;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			path = optarg;
+			break;
+		case 'k':
+			check = true;
+			break;
+		case 'h':
+			usage(stdout);
+			return 0;
+		case 'v':
+			printf("holdfast-gateway %s\n", HOLDFAST_VERSION);
+			return 0;
+		default:
+			fprintf(stderr, "try: holdfast-gateway --help\n");
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "holdfast-gateway: unexpected argument '%s'\n", argv[optind]);
+		return 2;
+	}
+	if (gw_config_load(path, &d->config, &error) < 0) {
+		fprintf(stderr, "%s\n", error.text);
+		return 1;
+	}
+	if (check)
+		return check_config(&d->config);
+	log_set_level((enum log_level)d->config.log_level);
+	if (log_init() < 0 || fault_init(text, sizeof(text)) < 0) {
+		log_error("%s", log_init() < 0 ? "HOLDFAST_LOG is not error|warn|info|debug" : text);
+		return 2;
+	}
+	return run(d) < 0 ? 1 : 0;
+}

@@ -1,0 +1,211 @@
+"""gateway_lib.py - a gateway in a network namespace of its own, and everything around it, for
+test_gateway_*. Not a test itself.
+
+The script runs itself again inside `unshare --net --mount`-like namespaces: hf-gw-HOST holds the
+agents' end of a veth, hf-gw-GW the gateway's. Everything is gone at exit, also when interrupted.
+"""
+import atexit
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import hfagent  # noqa: E402
+
+BUILD = os.environ.get("BUILD") or os.path.join(os.path.dirname(__file__), "../../build")
+SRC = os.environ.get("SRC") or os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+GATEWAY = os.path.join(BUILD, "gateway/holdfast-gateway")
+CTL = os.path.join(BUILD, "gateway/ctl/holdfastctl")
+PKI = os.path.join(SRC, "certs/holdfast-pki")
+NET_AGENTS, NET_GATEWAY = "198.18.51.1", "198.18.51.2"
+
+
+def skip(why):
+    print(f"skip: {why}")
+    sys.exit(77)
+
+
+def sh(*args, **kwargs):
+    return subprocess.run(args, check=True, capture_output=True, text=True, **kwargs)
+
+
+class Lab:
+    def __init__(self, port="packet", hosts=("alpha", "beta"), **settings):
+        if os.geteuid() != 0:
+            skip("needs root for network namespaces")
+        for path in (GATEWAY, CTL):
+            if not os.path.exists(path):
+                skip(f"{path} is not built")
+        self.kind, self.settings = port, settings
+        self.ns = f"hf-gwlogic-{os.getpid()}"
+        self.dir = os.environ.get("TEST_TMP") or tempfile.mkdtemp(prefix="hf-gw-")
+        self.gateway, self.n_logs, self.n_out = None, 0, 0
+        atexit.register(self.cleanup)
+        for s in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(s, lambda *_: sys.exit(1))
+        self.make_net()
+        self.make_pki(hosts)
+        self.write_config()
+
+    # The agents live in the namespace this script moves into; the gateway in a second one. With a
+    # kernel port both are one, on loopback.
+    def make_net(self):
+        sh("ip", "netns", "add", self.ns)
+        self.enter(self.ns)
+        sh("ip", "link", "set", "lo", "up")
+        self.management = "127.0.0.1"
+        if self.kind == "kernel":
+            self.address = "127.0.0.1"
+            return
+        sh("ip", "link", "add", "ag0", "type", "veth", "peer", "name", "bk0")
+        for dev in ("ag0", "bk0"):
+            with open(f"/proc/sys/net/ipv6/conf/{dev}/disable_ipv6", "w") as f:
+                f.write("1")
+            # No checksum is left to hardware that is not there.
+            subprocess.run(["ethtool", "-K", dev, "tx", "off"], capture_output=True)
+            sh("ip", "link", "set", dev, "up")
+        sh("ip", "addr", "add", NET_AGENTS + "/24", "dev", "ag0")
+        self.address = NET_GATEWAY
+
+    def enter(self, ns):
+        fd = os.open(f"/run/netns/{ns}", os.O_RDONLY | os.O_CLOEXEC)
+        libc = hfagent.ctypes.CDLL(None, use_errno=True)
+        if libc.setns(fd, 0x40000000) != 0:
+            raise OSError(hfagent.ctypes.get_errno(), "setns")
+        os.close(fd)
+
+    def make_pki(self, hosts):
+        pki = os.path.join(self.dir, "pki")
+        sh(PKI, "init", pki)
+        for role, name in ([("gateway", "gw1"), ("operator", "op"), ("viewer", "eye")] +
+                           [("host", h) for h in hosts]):
+            sh(PKI, "issue", pki, role, name)
+        self.pki = pki
+
+    def cert(self, role, name):
+        return os.path.join(self.pki, role, name)
+
+    def write_config(self):
+        vms = os.path.join(self.dir, "vms")
+        os.makedirs(vms, exist_ok=True)
+        with open(os.path.join(vms, "web1.ini"), "w") as f:
+            f.write("[vm]\nname = web1\nprimary = alpha\nstandby = beta\n")
+        port = {"kernel": "kernel", "packet": "net_af_packet0,iface=bk0"}[self.kind]
+        settings = dict(
+            port=port, listen=f"{self.address}:7400", management=f"{self.management}:7500",
+            ca=f"{self.pki}/ca.crt", crl=f"{self.pki}/ca.crl", cert=self.cert("gateway", "gw1") + ".crt",
+            key=self.cert("gateway", "gw1") + ".key", state_dir=f"{self.dir}/state", vm_dir=vms,
+            hugepages="no", handshake_timeout_ms="1000")
+        if self.kind != "kernel":
+            settings["address"] = NET_GATEWAY + "/24"
+        settings.update(self.settings)
+        self.config = os.path.join(self.dir, "gateway.ini")
+        with open(self.config, "w") as f:
+            f.write("[gateway]\n")
+            f.writelines(f"{k} = {v}\n" for k, v in settings.items())
+        with open(os.path.join(self.dir, "ctl.ini"), "w") as f:
+            f.write(f"[holdfastctl]\ngateway = {self.management}:7500\nca = {self.pki}/ca.crt\n"
+                    f"cert = {self.cert('operator', 'op')}.crt\n"
+                    f"key = {self.cert('operator', 'op')}.key\n")
+
+    def start(self, env=None):
+        self.n_logs += 1
+        self.log_path = os.path.join(self.dir, f"gateway{self.n_logs}.log")
+        self.log = open(self.log_path, "w")
+        self.gateway = subprocess.Popen([GATEWAY, "--config", self.config], stdout=self.log,
+                                        stderr=subprocess.STDOUT,
+                                        env={**os.environ, **(env or {})})
+        end = time.monotonic() + 20
+        while " ready" not in self.read_log():
+            if self.gateway.poll() is not None or time.monotonic() > end:
+                raise AssertionError("the gateway did not start:\n" + self.read_log())
+            time.sleep(0.02)  # waits for the line in the log
+        return self.world()
+
+    def world(self):
+        self.current = hfagent.World((self.address, 7400), f"{self.pki}/ca.crt")
+        return self.current
+
+    def hosts(self, world):
+        return [hfagent.Host(world, n, self.cert("host", n)).connect() for n in ("alpha", "beta")]
+
+    def read_log(self):
+        with open(self.log_path) as f:
+            return f.read()
+
+    def stop(self, sig=signal.SIGTERM):
+        self.gateway.send_signal(sig)
+        status = self.gateway.wait(timeout=15)
+        self.gateway = None
+        return status
+
+    def ctl(self, *args, check=True, config="ctl.ini"):
+        """Run holdfastctl to its end; the agents go on beating meanwhile."""
+        p = self.ctl_begin(*args, config=config)
+        self.current.run(lambda: p.poll() is not None, f"holdfastctl {args}", timeout=60)
+        r = subprocess.CompletedProcess(args, p.returncode, *p.communicate())
+        if check and r.returncode != 0:
+            raise AssertionError(f"holdfastctl {args}: {r.returncode} {r.stdout} {r.stderr}")
+        return r
+
+    def ctl_begin(self, *args, config="ctl.ini"):
+        self.n_out += 1
+        out = open(os.path.join(self.dir, f"out{self.n_out}"), "w+")
+        err = open(os.path.join(self.dir, f"err{self.n_out}"), "w+")
+        p = subprocess.Popen([CTL, "--config", os.path.join(self.dir, config), *args],
+                             stdout=out, stderr=err, text=True)
+        p.communicate = lambda: tuple(self.slurp(f) for f in (out, err))  # files never block it
+        return p
+
+    @staticmethod
+    def slurp(f):
+        f.seek(0)
+        return f.read()
+
+    def vm(self):
+        return json.loads(self.ctl("vm", "show", "web1", "--json").stdout)["vm"]
+
+    def counters(self):
+        return json.loads(self.ctl("stats", "--json").stdout)["counters"]
+
+    def events(self):
+        return [json.loads(x) for x in self.ctl("events", "--json").stdout.splitlines()[1:]]
+
+    def cleanup(self):
+        if self.gateway and self.gateway.poll() is None:
+            self.gateway.kill()
+            self.gateway.wait()
+        subprocess.run(["ip", "netns", "del", self.ns], capture_output=True)
+        if not os.environ.get("TEST_TMP"):
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def protect(lab, world, alpha, beta):
+    """The whole protect flow with one full epoch; ends in PROTECTED."""
+    before = len(alpha.commits)
+    p = lab.ctl_begin("protect", "web1")
+    world.run(lambda: alpha.resume_epoch is not None and alpha.state == hfagent.SYNCING
+              and alpha.stream and alpha.stream.last(hfagent.RESUME), "RESUME at the primary")
+    assert alpha.resume_epoch == 0, alpha.resume_epoch
+    alpha.send_epoch(1, full=True, frames=3, previous=0)
+    world.run(lambda: len(alpha.commits) > before, "COMMIT of epoch 1")
+    world.run(lambda: p.poll() is not None, "the end of holdfastctl protect")
+    assert p.returncode == 0, p.communicate()
+    return p.communicate()[0]
+
+
+def main(test, lab):
+    try:
+        test(lab)
+    except Exception:
+        traceback.print_exc()
+        if getattr(lab, "log_path", None):
+            print("---- gateway's log\n" + lab.read_log()[-6000:])
+        sys.exit(1)
+    print("ok")

@@ -1,0 +1,329 @@
+"""hfagent.py - scripted agents for tests of the gateway: frames as docs/wire-format.md says, over
+Python's own TLS and the system's libxxhash. Not a test itself.
+
+One World drives any number of connections from one thread: run(until) pumps them, sends beats for
+the hosts that are alive, and ends when the condition holds or the time is up (then it raises).
+"""
+import ctypes
+import ctypes.util
+import os
+import selectors
+import socket
+import ssl
+import struct
+import time
+
+HELLO, WELCOME, REFUSED = 0x01, 0x02, 0x03
+BEAT, BEAT_ACK, REPORT, ORDER, ORDER_DONE = 0x10, 0x11, 0x12, 0x13, 0x14
+RESUME, GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, EPOCH_END = 0x20, 0x21, 0x22, 0x23, 0x24, 0x25
+EPOCH_ACK, COMMIT, STREAM_ERROR = 0x28, 0x29, 0x2A
+STANDBY_START, STANDBY_STOP, PROTECT, UNPROTECT, PROMOTE, FENCE = 1, 2, 3, 4, 5, 6
+(IDLE, ATTACHING, SYNCING, PROTECTED, LOST, FENCED, RUNNING, STARTING, WARM, READY, PROMOTING,
+ FAILED) = range(12)
+REFUSED_NAMES = {1: "version", 2: "feature", 3: "duplicate", 4: "stale-term", 5: "unknown-vm",
+                 6: "identity", 7: "protocol", 8: "not-asked", 9: "busy"}
+
+_xxh = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
+_xxh.XXH3_64bits.restype = ctypes.c_uint64
+_xxh.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+
+
+def checksum(data):
+    return _xxh.XXH3_64bits(data, len(data))
+
+
+def frame(kind, payload=b"", term=0, epoch=0, seq=0, generation=0, flags=0):
+    head = struct.pack(">BBHIQQII", kind, flags, 0, len(payload), term, epoch, seq, generation)
+    return head + struct.pack(">Q", checksum(head + payload)) + payload
+
+
+def str8(text):
+    return bytes([len(text)]) + text.encode()
+
+
+def str16(text):
+    return struct.pack(">H", len(text)) + text.encode()
+
+
+def hello(kind, role=0, vm="", version=(1, 1), required=0, magic=b"HOLDFAST"):
+    return magic + struct.pack(">HHQQBB", *version, required, 1, kind, role) + str8(vm)
+
+
+class Frame:
+    def __init__(self, head, payload):
+        (self.kind, self.flags, _, self.size, self.term, self.epoch, self.seq,
+         self.generation) = struct.unpack(">BBHIQQII", head[:32])
+        self.payload = payload
+
+    def failure(self):
+        code, size = struct.unpack(">HH", self.payload[:4])
+        return code, self.payload[4:4 + size].decode()
+
+    def order(self):
+        order_id, verb, n = struct.unpack(">QBB", self.payload[:10])
+        return order_id, verb, self.payload[10:10 + n].decode()
+
+
+class Conn:
+    """One TLS connection. Frames go to on_frame(conn, frame); None there means it closed."""
+
+    def __init__(self, world, name, cert, on_frame=None, minimum=ssl.TLSVersion.TLSv1_3,
+                 maximum=ssl.TLSVersion.TLSv1_3):
+        self.world, self.name, self.on_frame = world, name, on_frame
+        self.data, self.closed, self.error, self.frames = bytearray(), False, None, []
+        self.to_send = bytearray()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(world.ca)
+        context.minimum_version, context.maximum_version = minimum, maximum
+        if cert:
+            context.load_cert_chain(cert + ".crt", cert + ".key")
+        raw = socket.create_connection(world.address, timeout=5)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = context.wrap_socket(raw)
+        self.sock.settimeout(0)
+        world.selector.register(self.sock, selectors.EVENT_READ, self)
+
+    def send(self, kind, payload=b"", **head):
+        self.send_raw(frame(kind, payload, **head))
+
+    def send_raw(self, data):
+        self.to_send += data
+        self.flush()
+
+    def flush(self):
+        while self.to_send and not self.closed:
+            try:
+                n = self.sock.send(bytes(self.to_send[:65536]))
+                del self.to_send[:n]
+            except (ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
+                return
+            except OSError as e:
+                self.finish(e)
+
+    def finish(self, error=None):
+        if self.closed:
+            return
+        self.closed, self.error = True, error
+        self.world.selector.unregister(self.sock)
+        self.sock.close()
+        if self.on_frame:
+            self.on_frame(self, None)
+
+    def close(self):
+        self.on_frame = None
+        self.finish()
+
+    def kill(self):
+        """As a host that vanished: no FIN, nothing is read any more. The socket stays open."""
+        self.on_frame = None
+        if not self.closed:
+            self.world.selector.unregister(self.sock)
+            self.world.zombies.append(self.sock)
+            self.closed = True
+
+    def receive(self):
+        try:
+            while True:
+                chunk = self.sock.recv(65536)
+                if not chunk:
+                    break
+                self.data += chunk
+                self.decode()
+                if self.closed:
+                    return
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            return
+        except OSError as e:
+            self.finish(e)
+            return
+        self.finish()
+
+    def decode(self):
+        while len(self.data) >= 40:
+            size = struct.unpack(">I", self.data[4:8])[0]
+            if len(self.data) < 40 + size:
+                return
+            head, payload = bytes(self.data[:40]), bytes(self.data[40:40 + size])
+            del self.data[:40 + size]
+            assert struct.unpack(">Q", head[32:])[0] == checksum(head[:32] + payload), "checksum"
+            f = Frame(head, payload)
+            if f.kind not in (PAGES, DEVICE):
+                self.frames.append(f)
+            if self.on_frame:
+                self.on_frame(self, f)
+
+    def last(self, kind):
+        return next((f for f in reversed(self.frames) if f.kind == kind), None)
+
+
+class World:
+    def __init__(self, address, ca):
+        self.address, self.ca = address, ca
+        self.selector = selectors.DefaultSelector()
+        self.hosts, self.zombies = [], []
+
+    def run(self, until, what, timeout=10.0):
+        """Pump until the condition holds; raises AssertionError with @what after @timeout."""
+        end = time.monotonic() + timeout
+        while True:
+            for host in self.hosts:
+                host.tick()
+            if until():
+                return
+            if time.monotonic() > end:
+                raise AssertionError(f"not within {timeout} s: {what}")
+            for key, _ in self.selector.select(0.01):
+                key.data.receive()
+            for key in list(self.selector.get_map().values()):
+                key.data.flush()
+
+
+class Host:
+    """One host's agent for one VM: obeys orders as holdfast-agent does, without any guest."""
+
+    def __init__(self, world, name, cert, vm="web1", state=IDLE):
+        self.world, self.name, self.cert, self.vm = world, name, cert, vm
+        self.state, self.term, self.epoch, self.verdict = state, 0, 0, 0
+        self.control = self.stream = None
+        self.orders, self.commits, self.refusals = [], [], []
+        self.alive, self.next_beat, self.next_report = True, 0.0, 0.0
+        self.generation = 0         # primary: of the last RESUME
+        self.resume_epoch = None
+        self.refuse_promote = False
+        self.obey = True
+        self.held, self.held_epoch = [], 0  # standby: frames of the epoch in work
+        self.pages_bytes = 8192
+        world.hosts.append(self)
+
+    def connect(self):
+        self.control = Conn(self.world, self.name, self.cert, self.on_control)
+        self.control.send(HELLO, hello(1))
+        return self
+
+    def kill(self):
+        self.alive = False
+        for c in (self.control, self.stream):
+            if c:
+                c.kill()
+
+    def reset(self):
+        """The agent's process dies: the kernel closes its sockets."""
+        self.alive = False
+        for c in (self.control, self.stream):
+            if c:
+                c.close()
+
+    def tick(self):
+        now = time.monotonic()
+        if not self.alive or not self.control or self.control.closed:
+            return
+        if not self.control.last(WELCOME):
+            return
+        if now >= self.next_beat:
+            self.next_beat = now + 0.05
+            self.control.send(BEAT, struct.pack(">Q", time.monotonic_ns()))
+        if now >= self.next_report:
+            self.report()
+
+    def report(self):
+        self.next_report = time.monotonic() + 0.2
+        role = 2 if self.state in (STARTING, WARM, READY, PROMOTING) else 1
+        payload = (str8(self.vm) + bytes([role, self.state, self.verdict]) + str16("") +
+                   str16(f"epochs={self.epoch}\npause_ms_p50=1.5\n"))
+        self.control.send(REPORT, payload, term=self.term, epoch=self.epoch)
+
+    def done(self, order_id, status=0, text=""):
+        self.control.send(ORDER_DONE, struct.pack(">QB", order_id, status) + str8(self.vm) +
+                          str16(text), term=self.term, epoch=self.epoch)
+        self.report()
+
+    def on_control(self, conn, f):
+        if f is None:
+            return
+        if f.kind == REFUSED:
+            self.refusals.append(f.failure())
+        if f.kind == ORDER:
+            order_id, verb, _ = f.order()
+            self.orders.append((verb, f.term, f.epoch))
+            if self.obey:
+                self.carry_out(order_id, verb, f)
+
+    def carry_out(self, order_id, verb, f):
+        if f.term < self.term:
+            return self.done(order_id, 2, f"term {f.term} is older than {self.term}")
+        if verb == STANDBY_START:
+            if f.term > self.term:
+                self.epoch = 0
+            self.term, self.state = f.term, READY if self.epoch else WARM
+            if not self.stream or self.stream.closed:
+                self.open_stream(2)
+        elif verb == PROTECT:
+            self.term, self.state, self.epoch = f.term, SYNCING, 0
+            if not self.stream or self.stream.closed:
+                self.open_stream(1)
+        elif verb == PROMOTE:
+            if self.refuse_promote or not self.epoch or self.epoch < f.epoch:
+                return self.done(order_id, 2, f"holds epoch {self.epoch}, asked for {f.epoch}")
+            self.term, self.state = f.term, RUNNING
+        elif verb == FENCE:
+            self.term, self.state = f.term, FENCED
+        elif verb in (UNPROTECT, STANDBY_STOP):
+            self.term = f.term
+            self.state = RUNNING if verb == UNPROTECT else IDLE
+            if self.stream:
+                self.stream.close()
+        self.done(order_id)
+
+    def open_stream(self, role):
+        on_frame = self.on_standby if role == 2 else self.on_primary
+        self.stream = Conn(self.world, self.name + "-stream", self.cert, on_frame)
+        self.stream.send(HELLO, hello(2, role, self.vm), term=self.term,
+                         epoch=self.epoch if role == 2 else 0)
+
+    def on_primary(self, conn, f):
+        if f is None:
+            return
+        if f.kind == REFUSED:
+            self.refusals.append(f.failure())
+        elif f.kind == RESUME:
+            self.generation, self.resume_epoch = f.generation, f.epoch
+            self.send_geometry()
+        elif f.kind == COMMIT:
+            assert f.term == self.term
+            self.commits.append(f.epoch)
+            self.epoch, self.state = f.epoch, PROTECTED
+
+    def send_geometry(self):
+        payload = (str8("pc-i440fx-7.2") + str8("7.2.0") + struct.pack(">HQB", 1, 1 << 20, 0) +
+                   struct.pack(">H", 1) + str8("pc.ram") + struct.pack(">BQ", 0, 1 << 20))
+        self.stream.send(GEOMETRY, payload, term=self.term, generation=self.generation)
+
+    def send_epoch(self, epoch, full=False, pages=2, frames=1, **wrong):
+        """@wrong: term, generation, count: what to get wrong."""
+        head = dict(term=wrong.get("term", self.term), epoch=epoch,
+                    generation=wrong.get("generation", self.generation))
+        payloads = [struct.pack(">Q", wrong.get("previous", epoch - 1))]
+        page = struct.pack(">BBHI", 2, 0, 4096, 0) + b"\x5a" * 4096
+        payloads += [page * pages] * frames
+        self.stream.send(EPOCH_BEGIN, payloads[0], flags=1 if full else 0, seq=0, **head)
+        for i, p in enumerate(payloads[1:]):
+            self.stream.send(PAGES, p, seq=i + 1, **head)
+        end = struct.pack(">IIQ", len(payloads) + wrong.get("count", 0), pages * frames,
+                          sum(map(len, payloads)))
+        self.stream.send(EPOCH_END, end, seq=len(payloads), **head)
+
+    def on_standby(self, conn, f):
+        if f is None:
+            return
+        if f.kind == REFUSED:
+            self.refusals.append(f.failure())
+        elif f.kind == EPOCH_BEGIN:
+            self.held = [f]
+        elif f.kind in (PAGES, DEVICE):
+            self.held.append(f)
+        elif f.kind == EPOCH_END:
+            n, _, size = struct.unpack(">IIQ", f.payload)
+            assert n == len(self.held) and size == sum(h.size for h in self.held), "relay"
+            self.epoch, self.state = f.epoch, READY
+            conn.send(EPOCH_ACK, term=f.term, epoch=f.epoch, generation=f.generation)
