@@ -206,6 +206,26 @@ static void free_engine(struct engine *e)
 	free(e);
 }
 
+static int need_running(struct engine *e, struct vmm_error *error)
+{
+	int r;
+
+	if (e->info.running)
+		return 0;
+	if (!e->config.is_restart) {
+		snprintf(error->text, sizeof(error->text),
+			 "the guest is paused; let it run (QMP `cont`) and try again");
+		return -EAGAIN;
+	}
+	log_warn("vm=%s term=%llu found stopped: an agent died inside a pause; letting it run",
+		 e->config.vm, (unsigned long long)e->term);
+	r = qmp_execute(e->qmp, "cont", NULL, QMP_ORDER_NS, NULL);
+	if (r < 0)
+		snprintf(error->text, sizeof(error->text), "the guest does not go on: %s",
+			 *qmp_error(e->qmp) ? qmp_error(e->qmp) : strerror(-r));
+	return r;
+}
+
 static int open_guest(struct engine *e, struct vmm_error *error)
 {
 	int r;
@@ -224,11 +244,9 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 			 "the guest has %u network cards; exactly one is supported", e->info.n_nics);
 		return -ENOTSUP;
 	}
-	if (!e->info.running) {
-		snprintf(error->text, sizeof(error->text),
-			 "the guest is paused; let it run (QMP `cont`) and try again");
-		return -EAGAIN;
-	}
+	r = need_running(e, error);
+	if (r < 0)
+		return r;
 	r = devstate_open(e->qmp, WIRE_BLOB_MAX, &e->device, error);
 	if (r == 0)
 		r = guestmem_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->mem, error);

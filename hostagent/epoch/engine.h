@@ -21,6 +21,7 @@
 #ifndef EPOCH_ENGINE_H
 #define EPOCH_ENGINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,8 @@ struct engine_config {
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
 	uint64_t backlog_bytes_max; /* encoded epochs not yet committed */
+	bool is_restart; /* an earlier agent protected this guest in the same term: should it be found
+			  * stopped, that agent died inside a pause, and it is let run again */
 
 	const char *gateway_address; /* numeric */
 	uint16_t gateway_port;
