@@ -1,0 +1,99 @@
+/* Any bytes as the frames of an epoch stream: the check stays within its bounds, and an epoch that it
+ * calls complete is one that applying cannot refuse ("nothing is acknowledged that apply could
+ * refuse"). The copy is in memory: a directory that does not exist makes every file step fail. */
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "standby/apply.h"
+#include "standby/epochcheck.h"
+
+#define TERM	  7u
+#define RAM_PAGES 8u
+#define ROM_PAGES 1u
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void geometry(struct wire_geometry *g)
+{
+	memset(g, 0, sizeof(*g));
+	strcpy(g->machine, "pc");
+	strcpy(g->qemu_version, "7.2");
+	g->n_vcpus = 1;
+	g->ram_bytes = RAM_PAGES * WIRE_PAGE_SIZE;
+	g->n_blocks = 2;
+	strcpy(g->blocks[0].name, "pc.ram");
+	g->blocks[0].kind = WIRE_BLOCK_RAM;
+	g->blocks[0].size_bytes = g->ram_bytes;
+	strcpy(g->blocks[1].name, "pc.bios");
+	g->blocks[1].kind = WIRE_BLOCK_ROM;
+	g->blocks[1].size_bytes = ROM_PAGES * WIRE_PAGE_SIZE;
+}
+
+/* A fuzzer will not guess a checksum. */
+static void mend(uint8_t *at, size_t left)
+{
+	struct iovec piece = {at + WIRE_HEADER_SIZE, bytes_get_be32(at + 4)};
+	struct wire_header h = {.type = at[0], .flags = at[1], .seq = bytes_get_be32(at + 24),
+				.generation = bytes_get_be32(at + 28),
+				.term = bytes_get_be64(at + 8), .epoch = bytes_get_be64(at + 16)};
+
+	if (piece.iov_len <= left - WIRE_HEADER_SIZE)
+		(void)!wire_frame_seal(at, &h, &piece, 1); /* refuses what is no frame */
+}
+
+static void apply(const uint8_t *data, size_t size, const struct wire_geometry *g)
+{
+	static uint8_t ram[RAM_PAGES * WIRE_PAGE_SIZE], rom[ROM_PAGES * WIRE_PAGE_SIZE];
+	static uint8_t blob[WIRE_BLOB_MAX + WIRE_PAGE_SIZE];
+	struct ramfile rf = {.dir = "/nonexistent/holdfast", .dir_fd = -1, .lock_fd = -1,
+			     .meta = {.term = TERM}, .ram = ram, .ram_bytes = sizeof(ram),
+			     .has_geometry = true, .geometry = *g,
+			     .n_pages = RAM_PAGES + ROM_PAGES, .rom = rom,
+			     .rom_bytes = sizeof(rom), .blob = blob, .blob_bytes = WIRE_PAGE_SIZE};
+	struct apply_info info;
+	uint64_t n_pages;
+
+	if (apply_check(data, size, TERM, &info) != 0)
+		abort();
+	/* -ENOENT: everything went well up to the device file. -EINVAL: another layout. */
+	if (apply_epoch(&rf, data, size, &n_pages) == -EBADMSG)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t *copy = malloc(size ? size : 1);
+	const uint8_t *at = copy, *end = copy + size, *stream = copy;
+	struct epochcheck_error error;
+	struct wire_frame frame;
+	struct wire_geometry g;
+	struct epochcheck c;
+
+	if (!copy)
+		return 0;
+	memcpy(copy, data, size);
+	geometry(&g);
+	epochcheck_init(&c, TERM, 0, 1 << 20);
+	while ((size_t)(end - at) >= WIRE_HEADER_SIZE) {
+		const uint8_t *frame_at = at;
+		int r;
+
+		mend(copy + (at - copy), (size_t)(end - at));
+		if (wire_frame_decode(&at, end, &frame, NULL) < 0)
+			break;
+		r = epochcheck_frame(&c, &frame, &g, &error);
+		if (r < 0 || r == EPOCHCHECK_DROP)
+			break;
+		if (r == EPOCHCHECK_GEOMETRY)
+			stream = frame_at;
+		if (r == EPOCHCHECK_COMPLETE) {
+			apply(stream, (size_t)(at - stream), &g);
+			break;
+		}
+	}
+	epochcheck_done(&c);
+	free(copy);
+	return 0;
+}
