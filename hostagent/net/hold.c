@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "ebpf/hold_prog.h"
 #include "net/hold_check.h"
@@ -234,6 +235,18 @@ static int receive(struct hold *h)
 	return n_held;
 }
 
+/* The fault point between the first frame of a release and the rest: the first really is out. */
+static void mid_release(struct hold *h, uint64_t epoch)
+{
+#ifdef HOLDFAST_FAULT_POINTS
+	if (hold_fifo_peek(&h->fifo, epoch) && hold_ring_flush(&h->ring) == 0)
+		FAULT_POINT(FAULT_MID_RELEASE);
+#else
+	(void)h;
+	(void)epoch;
+#endif
+}
+
 /* Send whatever may go. The number handed over, or -errno. */
 static int pump(struct hold *h)
 {
@@ -251,7 +264,8 @@ static int pump(struct hold *h)
 		if (held_ns > h->stats.hold_ns_max)
 			h->stats.hold_ns_max = held_ns;
 		hold_fifo_pop(&h->fifo);
-		n++;
+		if (n++ == 0)
+			mid_release(h, epoch);
 	}
 	h->stats.released += (uint64_t)n;
 	r = hold_ring_flush(&h->ring);
