@@ -3,6 +3,9 @@
  *	standby_drive ship QMP STATE_DIR TERM full|delta
  *		stop the guest behind QMP, put its state into STATE_DIR as the next epoch, as the
  *		primary and the network would; delta: against what STATE_DIR holds. The guest stays stopped.
+ *	standby_drive compare QMP STATE_DIR
+ *		is the copy in STATE_DIR what was shipped last: the memory of the guest behind QMP, which is
+ *		stopped since, and the device state saved then?
  *	standby_drive start STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive promote STATE_DIR RUN_DIR COMMAND_FILE TERM MIN_EPOCH
  *	standby_drive fence STATE_DIR RUN_DIR COMMAND_FILE TERM
@@ -106,16 +109,25 @@ static void feed_pages(struct shipment *s, bool full)
 	}
 }
 
+/* Where `ship` leaves the blob for `compare`: saved again, even of a stopped guest, it differs. */
+static const char *blob_path(const char *state_dir, char path[256])
+{
+	snprintf(path, 256, "%s.blob", state_dir);
+	return path;
+}
+
 static void feed_device(struct shipment *s, bool full)
 {
 	uint8_t *reference = calloc(1, WIRE_BLOB_MAX);
 	const uint8_t *blob;
+	char path[256];
 	size_t size;
 
 	must(devstate_start(s->devstate, NULL), "save the device state");
 	must(devstate_finish(s->devstate, TIMEOUT_NS, &blob, &size), "save the device state");
 	if (!reference || size > WIRE_BLOB_MAX)
 		die("device state", "too large");
+	must(fd_write_file_atomic(blob_path(s->rf.dir, path), blob, size), path);
 	if (!full)
 		memcpy(reference, s->rf.blob, s->rf.blob_bytes);
 	feed_blob(&s->feed, blob, (uint32_t)size, reference, !full);
@@ -164,6 +176,38 @@ static int ship(const char *qmp_path, const char *state_dir, uint64_t term, bool
 	printf("epoch=%" PRIu64 "\nbytes=%zu\n", epochlog_complete(&s.log), s.feed.size);
 	feed_done(&s.feed);
 	epochlog_close(&s.log);
+	ramfile_close(&s.rf);
+	s.devstate = devstate_close(s.devstate);
+	s.mem = guestmem_close(s.mem);
+	s.qmp = qmp_close(s.qmp);
+	return 0;
+}
+
+/* ---- compare */
+
+static int compare(const char *qmp_path, const char *state_dir)
+{
+	static struct shipment s;
+	uint8_t page[WIRE_PAGE_SIZE];
+	char path[256], *blob;
+	size_t size;
+
+	attach(&s, qmp_path);
+	must(ramfile_open(state_dir, &s.rf), state_dir);
+	for (uint32_t i = 0; i < s.info.n_pages; i++) {
+		struct page_range range = {i, 1};
+		const uint8_t *copy = ramfile_page(&s.rf, i);
+
+		must(guestmem_read(s.mem, &range, 1, page), "read the guest");
+		if (!copy || memcmp(page, copy, sizeof(page)) != 0) {
+			fprintf(stderr, "page %" PRIu32 ": ", i);
+			die("compare", "the copy differs");
+		}
+	}
+	must(fd_read_file(blob_path(state_dir, path), WIRE_BLOB_MAX, &blob, &size), path);
+	if (size != s.rf.blob_bytes || memcmp(blob, s.rf.blob, size) != 0)
+		die("compare", "the device state differs");
+	free(blob);
 	ramfile_close(&s.rf);
 	s.devstate = devstate_close(s.devstate);
 	s.mem = guestmem_close(s.mem);
@@ -244,6 +288,8 @@ int main(int argc, char **argv)
 	if (argc == 6 && strcmp(argv[1], "ship") == 0)
 		return ship(argv[2], argv[3], strtoull(argv[4], NULL, 10),
 			    strcmp(argv[5], "full") == 0);
+	if (argc == 4 && strcmp(argv[1], "compare") == 0)
+		return compare(argv[2], argv[3]);
 	if (argc >= 5 && strcmp(argv[1], "ship") != 0)
 		return order(argv[1], argv + 2, argc - 2);
 	fprintf(stderr, "usage: see the head of standby_drive.c\n");
