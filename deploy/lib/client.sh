@@ -1,7 +1,7 @@
 # client.sh - drive hf-client from a shell. To be sourced after topology.sh and guest.sh.
 #
 #	client_start BUILD_DIR REPORT.json [hf-client option...]   returns when it is connected
-#	client_say phase protected
+#	client_phase protected
 #	client_wait_replies 100        100 more replies than now
 #	client_finish                  stop, wait, status in CLIENT_STATUS, the report is written
 #
@@ -43,6 +43,14 @@ client_until() # WORD SECONDS
 		fi
 	done
 	return 1
+}
+
+# Begin a phase; returns when it has begun, with all lines of before read: what was printed while this
+# shell did something else would be taken for news.
+client_phase() # NAME
+{
+	client_say phase "$1"
+	client_until "phase name=$1 " 10
 }
 
 client_value() # NAME, of the last line read

@@ -1,0 +1,173 @@
+# cluster.sh - Holdfast itself on the four hosts: certificates, configuration, daemons, holdfastctl.
+# To be sourced after topology.sh and guest.sh.
+#
+#	cluster_configure BUILD_DIR LOG_DIR     PKI and all files under TOPO_DIR/etc
+#	cluster_start                           gateway and both agents; returns when all are connected
+#	cluster_ctl protect web1                holdfastctl as the operator, in the gateway's namespace
+#	cluster_wait 'EXPRESSION' SECONDS       until a python expression on web1's state (`vm`) is true
+#
+# Host primary runs agent alpha, host standby runs agent beta: names say who, not which role.
+# Variables that a test may set before cluster_configure: CLUSTER_AGENT_INI, CLUSTER_GATEWAY_INI,
+# CLUSTER_VM_INI (more lines for [agent], [gateway], [vm]), CLUSTER_PORT (the gateway's DPDK device),
+# CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN (other builds).
+
+CLUSTER_VM=web1
+CLUSTER_PORT=${CLUSTER_PORT:-net_af_packet0,iface=bk0}
+readonly CLUSTER_LISTEN=$TOPO_GATEWAY_IP:7400 CLUSTER_MGMT=$TOPO_MGMT_IP:7500
+declare -A CLUSTER_AGENT=([primary]=alpha [standby]=beta)
+declare -A CLUSTER_PID=()
+
+cluster_pki() # ROLE NAME
+{
+	"$TOPO_LIB/../../certs/holdfast-pki" issue "$CLUSTER_ETC/pki" "$1" "$2" >/dev/null ||
+		topo_die "cannot issue a certificate for $1 $2"
+}
+
+# The three paths that every party needs.
+cluster_identity() # ROLE NAME
+{
+	printf 'ca = %s\ncert = %s\nkey = %s\n' "$CLUSTER_ETC/pki/ca.crt" \
+		"$CLUSTER_ETC/pki/$1/$2.crt" "$CLUSTER_ETC/pki/$1/$2.key"
+}
+
+cluster_agent_files() # HOST
+{
+	local name=${CLUSTER_AGENT[$1]} dir=$CLUSTER_ETC/${CLUSTER_AGENT[$1]}
+
+	mkdir -p "$dir/vms" "$TOPO_DIR/$1/run" "$TOPO_DIR/$1/state" "$TOPO_PINS"
+	cat >"$dir/agent.ini" <<-INI
+	[agent]
+	gateway = $CLUSTER_LISTEN
+	$(cluster_identity host "$name")
+	vm_dir = $dir/vms
+	run_dir = $TOPO_DIR/$1/run
+	pin_dir = $TOPO_PINS/$name
+	beat_ms = 50
+	${CLUSTER_AGENT_INI:-}
+	INI
+	guest_command tap0 "$CLUSTER_LOGS/$1-console.log"
+	printf '%q ' "${GUEST_COMMAND[@]}" >"$dir/$CLUSTER_VM.command"
+	{
+		printf '[vm]\nname = %s\ntap = tap0\n' "$CLUSTER_VM"
+		# The guest was started by its user on the primary; on the standby the agent starts it.
+		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"
+		printf '%s\n' "${CLUSTER_VM_INI:-}"
+		printf '[standby]\nstate_dir = %s\ncommand_file = %s\n' "$TOPO_DIR/$1/state" \
+			"$dir/$CLUSTER_VM.command"
+	} >"$dir/vms/$CLUSTER_VM.ini"
+}
+
+cluster_gateway_files()
+{
+	local dir=$CLUSTER_ETC/gateway
+
+	# The journal belongs on a disk that outlives a reboot; here it lives as long as the run.
+	mkdir -p "$dir/vms" "$TOPO_DIR/gateway/state"
+	cat >"$dir/gateway.ini" <<-INI
+	[gateway]
+	port = $CLUSTER_PORT
+	address = $TOPO_GATEWAY_IP/24
+	listen = $CLUSTER_LISTEN
+	management = $CLUSTER_MGMT
+	$(cluster_identity gateway gw)
+	state_dir = $TOPO_DIR/gateway/state
+	vm_dir = $dir/vms
+	beat_timeout_ms = 500
+	${CLUSTER_GATEWAY_INI:-}
+	INI
+	printf '[vm]\nname = %s\nprimary = alpha\nstandby = beta\n' "$CLUSTER_VM" \
+		>"$dir/vms/$CLUSTER_VM.ini"
+}
+
+cluster_configure() # BUILD_DIR LOG_DIR
+{
+	CLUSTER_BUILD=$1 CLUSTER_LOGS=$2 CLUSTER_ETC=$TOPO_DIR/etc
+	CLUSTER_AGENT_BIN=${CLUSTER_AGENT_BIN:-$1/hostagent/holdfast-agent}
+	CLUSTER_GATEWAY_BIN=${CLUSTER_GATEWAY_BIN:-$1/gateway/holdfast-gateway}
+	CLUSTER_CTL_BIN=$1/gateway/ctl/holdfastctl
+	local bin
+
+	for bin in "$CLUSTER_AGENT_BIN" "$CLUSTER_GATEWAY_BIN" "$CLUSTER_CTL_BIN"; do
+		[[ -x $bin ]] || topo_die "$bin is not built; run: ninja -C $1"
+	done
+	mkdir -p "$CLUSTER_ETC" "$CLUSTER_LOGS"
+	"$TOPO_LIB/../../certs/holdfast-pki" init "$CLUSTER_ETC/pki" >/dev/null || topo_die "no PKI"
+	cluster_pki host alpha; cluster_pki host beta; cluster_pki gateway gw
+	cluster_pki operator demo; cluster_pki viewer looker
+	cluster_agent_files primary; cluster_agent_files standby; cluster_gateway_files
+}
+
+# Start one daemon; cluster_stop ends it. Its log goes on over restarts.
+cluster_start_agent() # HOST
+{
+	local name=${CLUSTER_AGENT[$1]}
+
+	topo_spawn "$1" "$CLUSTER_LOGS/agent-$name.log" "$CLUSTER_AGENT_BIN" \
+		--config "$CLUSTER_ETC/$name/agent.ini"
+	CLUSTER_PID[$name]=$TOPO_PID
+}
+
+cluster_start_gateway()
+{
+	topo_spawn gateway "$CLUSTER_LOGS/gateway.log" "$CLUSTER_GATEWAY_BIN" \
+		--config "$CLUSTER_ETC/gateway/gateway.ini"
+	CLUSTER_PID[gateway]=$TOPO_PID
+}
+
+cluster_stop() # alpha|beta|gateway
+{
+	topo_end "${CLUSTER_PID[$1]}"
+	unset "CLUSTER_PID[$1]"
+}
+
+cluster_ctl_as() # ROLE NAME ARGUMENT...
+{
+	local role=$1 name=$2
+
+	shift 2
+	topo_in gateway "$CLUSTER_CTL_BIN" --gateway "$CLUSTER_MGMT" --ca "$CLUSTER_ETC/pki/ca.crt" \
+		--cert "$CLUSTER_ETC/pki/$role/$name.crt" --key "$CLUSTER_ETC/pki/$role/$name.key" "$@"
+}
+
+cluster_ctl() { cluster_ctl_as operator demo "$@"; }
+
+# What `vm show --json` says, or `status --json` while the VM is not asked for.
+cluster_show() { cluster_ctl --json vm show "$CLUSTER_VM"; }
+
+# Until EXPRESSION is true: `vm` is the VM's object of `vm show`, `host` its hosts by name. 1: it did
+# not become true. There is no event for "a daemon has started", so this asks five times a second.
+cluster_wait() # EXPRESSION SECONDS
+{
+	local deadline=$((SECONDS + $2)) nothing
+
+	while (( SECONDS <= deadline )); do
+		cluster_show 2>/dev/null | python3 "$TOPO_LIB/vm-is.py" "$1" && return 0
+		cluster_died && return 1
+		read -r -t 0.2 nothing <> <(:) || true
+	done
+	return 1
+}
+
+# True, with a message, when a daemon of ours has ended.
+cluster_died()
+{
+	local name
+
+	for name in "${!CLUSTER_PID[@]}"; do
+		if ! kill -0 "${CLUSTER_PID[$name]}" 2>/dev/null; then
+			echo "${0##*/}: $name has ended; the end of its log:" >&2
+			tail -n 5 "$CLUSTER_LOGS"/*"$name.log" >&2
+			return 0
+		fi
+	done
+	return 1
+}
+
+cluster_start()
+{
+	cluster_start_gateway
+	cluster_start_agent primary
+	cluster_start_agent standby
+	cluster_wait 'host["alpha"]["connected"] and host["beta"]["connected"]' 30 ||
+		topo_die "the agents did not connect to the gateway; logs: $CLUSTER_LOGS"
+}

@@ -1,0 +1,14 @@
+"""Is a VM in a certain state? vm-is.py EXPRESSION < output of `holdfastctl --json vm show`
+
+EXPRESSION is python on `vm` (the object) and `host` (its hosts by name). Exit 0 true, 1 not so.
+"""
+import json
+import sys
+
+try:
+    vm = json.load(sys.stdin)
+    vm = vm.get("vm", vm)
+    host = {h["name"]: h for h in vm["hosts"]}
+    sys.exit(0 if eval(sys.argv[1], {"vm": vm, "host": host}) else 1)
+except (ValueError, KeyError, AttributeError):
+    sys.exit(1)
