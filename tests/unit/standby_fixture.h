@@ -1,0 +1,54 @@
+/* standby_fixture.h - a standby's copy in a temporary directory, a model of the guest, and random epochs
+ * that turn the one into the next. For the tests of the standby; a failure fails the running test.
+ */
+#ifndef TESTS_STANDBY_FIXTURE_H
+#define TESTS_STANDBY_FIXTURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "standby/epochlog.h"
+#include "standby_feed.h"
+
+#define RAM_PAGES  8u
+#define ROM_PAGES  2u
+#define N_PAGES	   (RAM_PAGES + ROM_PAGES)
+#define BLOB_ROOM  (8u * WIRE_PAGE_SIZE)
+#define TERM	   7u
+#define RAM_BYTES  ((uint64_t)RAM_PAGES * WIRE_PAGE_SIZE)
+#define BYTES_MAX  (UINT64_C(4) << 20)
+
+/* What the guest is. */
+struct model {
+	uint8_t pages[N_PAGES][WIRE_PAGE_SIZE];
+	uint8_t blob[BLOB_ROOM]; /* zero behind blob_size */
+	uint32_t blob_size;
+};
+
+struct fixture {
+	char dir[64];
+	struct ramfile rf;
+	struct epochlog log;
+	struct feed feed;
+	struct model model;
+	uint32_t seed;
+};
+
+uint32_t fixture_roll(struct fixture *x, uint32_t n); /* 0 .. n - 1, the same in each run */
+int fixture_setup(void **state);		      /* cmocka's; *state is a struct fixture */
+int fixture_teardown(void **state);
+void fixture_remove_dir(const char *dir);
+void fixture_open(struct fixture *x); /* what an agent does at start */
+void fixture_close(struct fixture *x);
+
+/* One epoch that turns @x->model into a random other one, appended to the feed. */
+void fixture_make_epoch(struct fixture *x, bool full);
+/* All frames of the feed into the log, applying what is complete. Returns the number of complete
+ * epochs, or an error. */
+int fixture_take(struct fixture *x, struct epochcheck_error *error);
+/* Is the copy @m? */
+bool fixture_copy_is(struct fixture *x, const struct model *m);
+/* Take one good epoch; @x->feed then starts a stream whose GEOMETRY is fed already. */
+void fixture_hold_one(struct fixture *x);
+
+#endif

@@ -1,0 +1,354 @@
+/* epochcheck: frames of a hostile or broken peer, restarted streams, guests built differently. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "standby_fixture.h"
+
+static void bad_index(struct feed *f)
+{
+	feed_begin(f, false);
+	feed_record(f, WIRE_CLASS_ZERO, N_PAGES, NULL, 0);
+	feed_end(f);
+}
+
+static void bad_class(struct feed *f)
+{
+	feed_begin(f, false);
+	feed_record(f, 99, 0, (const uint8_t *)"x", 1);
+	feed_end(f);
+}
+
+static void bad_raw_size(struct feed *f)
+{
+	uint8_t data[100] = {1};
+
+	feed_begin(f, false);
+	feed_record(f, WIRE_CLASS_RAW, 0, data, sizeof(data));
+	feed_end(f);
+}
+
+static void bad_xrle(struct feed *f)
+{
+	uint8_t data[64];
+
+	memset(data, 0xff, sizeof(data));
+	feed_begin(f, false);
+	feed_record(f, WIRE_CLASS_XRLE, 0, data, sizeof(data));
+	feed_end(f);
+}
+
+static void one_page(struct feed *f)
+{
+	feed_record(f, WIRE_CLASS_ZERO, 1, NULL, 0);
+}
+
+static void one_blob(struct feed *f)
+{
+	static const uint8_t blob[WIRE_PAGE_SIZE] = {3};
+	uint8_t reference[WIRE_PAGE_SIZE] = {0};
+
+	feed_blob(f, blob, 100, reference, false);
+}
+
+static void no_device(struct feed *f)
+{
+	feed_begin(f, false);
+	one_page(f);
+	feed_end(f);
+}
+
+static void two_blob_sizes(struct feed *f)
+{
+	static const uint8_t blob[WIRE_PAGE_SIZE] = {3};
+	uint8_t reference[WIRE_PAGE_SIZE] = {0};
+
+	feed_begin(f, false);
+	one_blob(f);
+	feed_blob(f, blob, 101, reference, false);
+	feed_end(f);
+}
+
+static void wrong_record_count(struct feed *f)
+{
+	feed_begin(f, false);
+	one_page(f);
+	f->n_records++;
+	one_blob(f);
+	feed_end(f);
+}
+
+static void wrong_byte_count(struct feed *f)
+{
+	feed_begin(f, false);
+	one_blob(f);
+	f->payload_bytes--;
+	feed_end(f);
+}
+
+static void wrong_frame_count(struct feed *f)
+{
+	uint8_t payload[16];
+	struct bytes_writer w = {payload, payload + sizeof(payload), false};
+	struct wire_epoch_end end;
+
+	feed_begin(f, false);
+	one_blob(f);
+	end = (struct wire_epoch_end){f->n_frames + 1, f->n_records, f->payload_bytes};
+	assert_int_equal(wire_epoch_end_encode(&end, &w), 0);
+	feed_frame(f, &(struct wire_header){.type = WIRE_EPOCH_END, .term = f->term,
+					    .epoch = f->epoch, .seq = f->n_frames,
+					    .generation = f->generation},
+		   payload, (size_t)(w.at - payload));
+}
+
+static void missing_frame(struct feed *f)
+{
+	feed_begin(f, false);
+	f->n_frames++;
+	one_blob(f);
+	feed_end(f);
+}
+
+static void begin_twice(struct feed *f)
+{
+	feed_begin(f, false);
+	f->epoch--;
+	feed_begin(f, false);
+}
+
+static void pages_first(struct feed *f)
+{
+	f->epoch++;
+	one_blob(f);
+}
+
+static void epoch_gap(struct feed *f)
+{
+	f->epoch++;
+	feed_begin(f, false);
+}
+
+static void epoch_again(struct feed *f)
+{
+	f->epoch--;
+	feed_begin(f, true);
+}
+
+static void wrong_previous(struct feed *f)
+{
+	uint8_t payload[8] = {0}; /* stands on epoch 0 */
+
+	f->n_frames = 0;
+	feed_frame(f, &(struct wire_header){.type = WIRE_EPOCH_BEGIN, .term = f->term,
+					    .epoch = f->epoch + 1, .generation = f->generation},
+		   payload, sizeof(payload));
+}
+
+static void stale_term(struct feed *f)
+{
+	f->term--;
+	feed_begin(f, false);
+}
+
+static void newer_term(struct feed *f)
+{
+	f->term++;
+	feed_begin(f, false);
+}
+
+static void newer_generation(struct feed *f)
+{
+	f->generation++;
+	feed_begin(f, false);
+}
+
+static void geometry_twice(struct feed *f)
+{
+	feed_geometry(f);
+}
+
+static void wrong_epoch_inside(struct feed *f)
+{
+	feed_begin(f, false);
+	f->epoch++;
+	one_blob(f);
+}
+
+static void too_large(struct feed *f)
+{
+	static const uint8_t page[WIRE_PAGE_SIZE] = {1};
+
+	feed_begin(f, false);
+	for (unsigned i = 0; i < BYTES_MAX / WIRE_PAGE_SIZE + 40; i++)
+		feed_record(f, WIRE_CLASS_RAW, 0, page, sizeof(page));
+	one_blob(f);
+	feed_end(f);
+}
+
+static void commit_frame(struct feed *f)
+{
+	feed_frame(f, &(struct wire_header){.type = WIRE_COMMIT, .term = f->term,
+					    .epoch = f->epoch, .generation = f->generation},
+		   NULL, 0);
+}
+
+static const struct {
+	const char *name;
+	void (*feed)(struct feed *f);
+	uint16_t code;
+	const char *says;
+} hostile[] = {
+	{"index out of range", bad_index, WIRE_STREAM_ERROR_FORMAT, "epoch 2"},
+	{"unknown class", bad_class, WIRE_STREAM_ERROR_FORMAT, ""},
+	{"raw of 100 bytes", bad_raw_size, WIRE_STREAM_ERROR_FORMAT, ""},
+	{"broken delta", bad_xrle, WIRE_STREAM_ERROR_FORMAT, "index 0"},
+	{"no device", no_device, WIRE_STREAM_ERROR_ORDER, "no DEVICE"},
+	{"two blob sizes", two_blob_sizes, WIRE_STREAM_ERROR_FORMAT, "100 and 101"},
+	{"record count", wrong_record_count, WIRE_STREAM_ERROR_ORDER, "2 records"},
+	{"byte count", wrong_byte_count, WIRE_STREAM_ERROR_ORDER, "bytes"},
+	{"frame count", wrong_frame_count, WIRE_STREAM_ERROR_ORDER, "frames"},
+	{"missing frame", missing_frame, WIRE_STREAM_ERROR_ORDER, "was due"},
+	{"begin twice", begin_twice, WIRE_STREAM_ERROR_ORDER, "before its EPOCH_END"},
+	{"no begin", pages_first, WIRE_STREAM_ERROR_ORDER, "before EPOCH_BEGIN"},
+	{"gap", epoch_gap, WIRE_STREAM_ERROR_EPOCH, "epoch 3 begins"},
+	{"again", epoch_again, WIRE_STREAM_ERROR_EPOCH, "epoch 1 begins"},
+	{"wrong previous", wrong_previous, WIRE_STREAM_ERROR_EPOCH, "stands on 0"},
+	{"stale term", stale_term, WIRE_STREAM_ERROR_TERM, "term 6"},
+	{"newer term", newer_term, WIRE_STREAM_ERROR_TERM, "term 8"},
+	{"newer generation", newer_generation, WIRE_STREAM_ERROR_ORDER, "before its GEOMETRY"},
+	{"geometry twice", geometry_twice, WIRE_STREAM_ERROR_ORDER, "second GEOMETRY"},
+	{"another epoch inside", wrong_epoch_inside, WIRE_STREAM_ERROR_ORDER, "of epoch 3"},
+	{"too large", too_large, WIRE_STREAM_ERROR_LIMIT, "log_bytes_max"},
+	{"not of a stream", commit_frame, WIRE_STREAM_ERROR_ORDER, "COMMIT"},
+};
+
+static void test_hostile(void **state)
+{
+	struct fixture *x = *state;
+	char part[128];
+
+	fixture_hold_one(x);
+	for (size_t i = 0; i < ARRAY_SIZE(hostile); i++) {
+		struct epochcheck_error error = {0};
+		struct feed f = x->feed;
+
+		f.bytes = NULL;
+		f.size = f.room = 0;
+		f.generation += (uint32_t)i * 2;
+		feed_geometry(&f);
+		hostile[i].feed(&f);
+		{
+			struct feed kept = x->feed;
+
+			x->feed = f;
+			if (fixture_take(x, &error) >= 0)
+				fail_msg("%s: taken", hostile[i].name);
+			f = x->feed;
+			x->feed = kept;
+		}
+		if (error.code != hostile[i].code || !strstr(error.text, hostile[i].says))
+			fail_msg("%s: code %u text \"%s\"", hostile[i].name, error.code, error.text);
+		assert_true(fixture_copy_is(x, &x->model));
+		assert_int_equal(epochlog_complete(&x->log), 1);
+		snprintf(part, sizeof(part), "%s/epoch-2.part", x->dir);
+		assert_int_equal(access(part, F_OK), -1);
+		epochlog_reset(&x->log); /* the connection is closed after an error */
+		feed_done(&f);
+	}
+	assert_int_equal(x->log.stats.epochs_refused, ARRAY_SIZE(hostile));
+	/* A good stream is still welcome. */
+	x->feed.generation = 1000;
+	feed_clear(&x->feed);
+	feed_geometry(&x->feed);
+	fixture_make_epoch(x, false);
+	{
+		struct epochcheck_error error;
+
+		assert_int_equal(fixture_take(x, &error), 1);
+	}
+	assert_true(fixture_copy_is(x, &x->model));
+}
+
+static void test_old_generation(void **state)
+{
+	struct fixture *x = *state;
+	struct epochcheck_error error;
+	uint32_t generation;
+
+	fixture_hold_one(x);
+	/* Half an epoch, then the stream starts again: the half is void. */
+	feed_begin(&x->feed, false);
+	one_page(&x->feed);
+	one_blob(&x->feed);
+	assert_int_equal(fixture_take(x, &error), 0);
+	feed_clear(&x->feed);
+	x->feed.epoch--;
+	generation = x->feed.generation++;
+	feed_geometry(&x->feed);
+	assert_int_equal(fixture_take(x, &error), 0);
+	assert_int_equal(x->log.stats.epochs_discarded, 1);
+	/* What was still under way of the old one is dropped, and does no harm. */
+	feed_clear(&x->feed);
+	x->feed.generation = generation;
+	feed_geometry(&x->feed);
+	feed_begin(&x->feed, false);
+	one_blob(&x->feed);
+	feed_end(&x->feed);
+	assert_int_equal(fixture_take(x, &error), 0);
+	assert_int_equal(x->log.stats.frames_dropped, 4);
+	x->feed.generation = generation + 1;
+	x->feed.epoch--;
+	feed_clear(&x->feed);
+	fixture_make_epoch(x, false);
+	assert_int_equal(fixture_take(x, &error), 1);
+	assert_true(fixture_copy_is(x, &x->model));
+}
+
+static void test_geometry(void **state)
+{
+	char text[WIRE_TEXT_MAX + 1];
+	struct wire_geometry a, b;
+
+	(void)state;
+	feed_small_geometry(&a, RAM_PAGES, ROM_PAGES);
+	b = a;
+	assert_int_equal(epochcheck_geometry(&a, &b, text), 0);
+	strcpy(b.qemu_version, "7.2.9");
+	assert_int_equal(epochcheck_geometry(&a, &b, text), 0);
+	strcpy(b.qemu_version, "7.20.1");
+	assert_int_equal(epochcheck_geometry(&a, &b, text), -ESTALE);
+	assert_non_null(strstr(text, "7.2.22 Debian"));
+	assert_non_null(strstr(text, "7.20.1"));
+	b = a;
+	strcpy(b.machine, "pc-q35-7.2");
+	assert_int_equal(epochcheck_geometry(&a, &b, text), -ESTALE);
+	assert_non_null(strstr(text, "machine types differ: primary pc-i440fx-7.2, standby "
+				     "pc-q35-7.2; use the same -M in the [standby] command"));
+	b = a;
+	b.n_vcpus = 2;
+	assert_int_equal(epochcheck_geometry(&a, &b, text), -ESTALE);
+	b = a;
+	b.ram_bytes += WIRE_PAGE_SIZE;
+	assert_int_equal(epochcheck_geometry(&a, &b, text), -ESTALE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_hostile, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_old_generation, fixture_setup,
+						fixture_teardown),
+		cmocka_unit_test(test_geometry),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
