@@ -13,6 +13,11 @@ void liveness_seen(struct liveness *l, uint64_t now_ns)
 	l->seen_ns = now_ns;
 }
 
+static bool seen_since_watching(const struct liveness *l)
+{
+	return l->seen_ns != 0 && l->seen_ns >= l->watching_ns;
+}
+
 void liveness_stalled(struct liveness *l, const struct liveness_config *config, uint64_t gap_ns,
 		      uint64_t now_ns)
 {
@@ -22,16 +27,11 @@ void liveness_stalled(struct liveness *l, const struct liveness_config *config, 
 		grace_ns = config->beat_timeout_ns;
 	if (grace_ns > config->restart_grace_ns)
 		grace_ns = config->restart_grace_ns;
-	/* A stall within the grace of the start must not shorten it. */
-	if (l->watching_ns + l->grace_ns > now_ns + grace_ns)
+	/* A stall within the grace of the start, which still runs, must not shorten it. */
+	if (!seen_since_watching(l) && l->watching_ns + l->grace_ns > now_ns + grace_ns)
 		grace_ns = l->watching_ns + l->grace_ns - now_ns;
 	l->watching_ns = now_ns;
 	l->grace_ns = grace_ns;
-}
-
-static bool seen_since_watching(const struct liveness *l)
-{
-	return l->seen_ns != 0 && l->seen_ns >= l->watching_ns;
 }
 
 bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns)

@@ -148,7 +148,7 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 }
 
 /* What is missing for a promotion; NULL: nothing. */
-static const char *promotion_obstacle(const struct vm_step *s)
+static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
@@ -159,8 +159,7 @@ static const char *promotion_obstacle(const struct vm_step *s)
 		return "the standby's agent is not connected";
 	/* Both hosts silent: it is our own link that is down, or the standby's. Gateway and standby
 	 * are two of three; the gateway alone decides nothing. */
-	if (liveness_silent_for(&other->live, 2 * fsm->config->liveness.beat_timeout_ns,
-				s->now_ns))
+	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
 	if (other->reported && !vm_agent_stands_by(other->agent_state) &&
 	    other->agent_state != WIRE_STATE_PROMOTING)
@@ -170,11 +169,13 @@ static const char *promotion_obstacle(const struct vm_step *s)
 	return NULL;
 }
 
-bool vm_promote(struct vm_step *s, const char *reason, const char **ret_why)
+bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t lowest = fsm->committed ? fsm->committed : 1;
-	const char *why = promotion_obstacle(s);
+	uint64_t timeout_ns = fsm->config->liveness.beat_timeout_ns;
+	/* Against silence only a standby counts that spoke well after the primary fell silent. */
+	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
 	if (why) {
 		*ret_why = why;
@@ -219,7 +220,7 @@ static void judge_primary(struct vm_step *s)
 		return;
 	}
 	describe_silence(s, fsm->record.owner, evidence, sizeof(evidence));
-	if (vm_promote(s, evidence, &why))
+	if (vm_promote(s, evidence, true, &why))
 		return;
 	if (!fsm->waiting_said)
 		vm_event(s, "supervision", "%s, but no promotion: %s", evidence, why);

@@ -167,7 +167,7 @@ static void on_failover(struct vm_step *s)
 		reply(s, false, "busy", "%s: an operator's request is running", fsm->config->name);
 		return;
 	}
-	if (vm_promote(s, "operator asked for a failover", &why)) {
+	if (vm_promote(s, "operator asked for a failover", false, &why)) {
 		begin(s);
 		return;
 	}

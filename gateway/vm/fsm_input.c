@@ -97,7 +97,7 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 							     : "guest shut itself down",
 		       peer_text(s));
 	if (s->in->verdict == WIRE_VERDICT_EXITED && fsm->record.state == VM_PROTECTED) {
-		if (!vm_promote(s, reason, &why) && before != s->in->verdict)
+		if (!vm_promote(s, reason, false, &why) && before != s->in->verdict)
 			vm_event(s, "supervision", "%s, but no promotion: %s", reason, why);
 		return;
 	}
@@ -227,7 +227,7 @@ static void protect_failed(struct vm_step *s, uint8_t host, const char *text)
 		/* Its output stays held, so nothing that a client saw is lost by moving on. */
 		(void)snprintf(reason, sizeof(reason), "%s cannot take the guest over again: %s",
 			       vm_host_name(fsm, host), text);
-		if (!vm_promote(s, reason, &why))
+		if (!vm_promote(s, reason, false, &why))
 			vm_event(s, "supervision", "%s, but no promotion: %s", reason, why);
 	}
 }

@@ -37,9 +37,10 @@ void vm_finish_op(struct vm_step *s, bool ok, const char *code, const char *form
 /* End protection, the owner stays: new term, release, stop the standby. */
 void vm_end_protection(struct vm_step *s, const char *reason);
 
-/* Promote the other host when that is allowed now. True when it was begun; else *ret_why (a
- * constant) says what is missing. */
-bool vm_promote(struct vm_step *s, const char *reason, const char **ret_why);
+/* Promote the other host when that is allowed now. @silent: because the owner is silent, which must
+ * not be our own link's silence. True when it was begun; else *ret_why (a constant) says what is
+ * missing. */
+bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
 /* The standby holds epoch @epoch whole: commit what is new, become PROTECTED. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);

@@ -1,0 +1,384 @@
+/* fsm_lab.h - vm/fsm on a virtual clock with scripted peers, and the rules checked after each step.
+ *
+ * Where: test_fsm.c (flows) and test_fsm_random.c. Every action list is checked against the rules of
+ * vm/fsm.h by lab_feed(): the journal goes before what follows from it, terms only grow, COMMIT only
+ * for what the standby really holds, orders only to the host they may go to.
+ */
+#ifndef TESTS_FSM_LAB_H
+#define TESTS_FSM_LAB_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "vm/fsm.h"
+
+#define MS CLOCK_NS_PER_MS
+
+/* What one agent really is; the machine learns of it by messages only. */
+struct lab_peer {
+	bool up;	  /* control connection */
+	bool streaming;
+	uint8_t state;
+	uint64_t term;
+	uint64_t complete; /* standby: last whole epoch of `term` */
+	uint64_t committed; /* primary: last COMMIT received in `term` */
+	struct {
+		bool due;
+		uint8_t verb;
+		uint64_t term, epoch, id;
+	} order; /* not yet carried out */
+};
+
+struct lab {
+	struct vm_config config;
+	struct vm_fsm fsm;
+	struct vm_record journal; /* what is on disk */
+	struct lab_peer peer[2];
+	uint64_t now_ns;
+	uint64_t committed;	 /* largest COMMIT in committed_term, by any run of the gateway */
+	uint64_t committed_term;
+	uint64_t next_order_id;
+	bool journal_fails;
+	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
+	uint64_t resume_epoch;
+	struct vm_action last_order[2];
+	struct vm_action last_reply;
+	bool replied;
+	char last_event[VM_TEXT_MAX];
+};
+
+static inline void lab_init(struct lab *lab)
+{
+	memset(lab, 0, sizeof(*lab));
+	strcpy(lab->config.name, "web1");
+	strcpy(lab->config.host[0], "alpha");
+	strcpy(lab->config.host[1], "beta");
+	lab->config.liveness = (struct liveness_config){500 * MS, 3000 * MS};
+	lab->config.standby_timeout_ns = 5000 * MS;
+	lab->config.order_timeout_ns = 30000 * MS;
+	lab->now_ns = 1000 * MS;
+	lab->next_order_id = 1;
+	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
+}
+
+static inline void lab_check_journal(struct lab *lab, const struct vm_record *record)
+{
+	assert_true(record->term >= lab->journal.term);
+	if (record->owner != lab->journal.owner)
+		assert_true(record->term > lab->journal.term);
+	if (record->state == VM_PROMOTING && lab->journal.state != VM_PROMOTING) {
+		assert_true(lab->journal.state == VM_PROTECTED || lab->journal.state == VM_FAILED);
+		lab->n_promotions++;
+	}
+	lab->journal = *record;
+}
+
+static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
+{
+	bool owner = a->host == lab->journal.owner;
+	struct lab_peer *peer = &lab->peer[a->host];
+
+	/* Journal first: an order never carries a term that is not on disk. */
+	assert_int_equal(a->term, lab->journal.term);
+	assert_true(a->order_id >= lab->next_order_id);
+	lab->next_order_id = a->order_id + 1;
+	switch (a->verb) {
+	case WIRE_VERB_PROMOTE:
+		assert_true(owner);
+		assert_int_equal(lab->journal.state, VM_PROMOTING);
+		assert_true(a->epoch >= 1);
+		break;
+	case WIRE_VERB_PROTECT:
+		assert_true(owner);
+		assert_true(lab->journal.state == VM_SYNCING || lab->journal.state == VM_PROTECTED);
+		break;
+	case WIRE_VERB_UNPROTECT:
+		assert_true(owner);
+		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
+		break;
+	case WIRE_VERB_FENCE:
+	case WIRE_VERB_STANDBY_STOP:
+		assert_false(owner);
+		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
+		break;
+	case WIRE_VERB_STANDBY_START:
+		assert_false(owner);
+		break;
+	default:
+		fail_msg("verb %u", a->verb);
+	}
+	assert_true(peer->up);
+	peer->order.due = true;
+	peer->order.verb = a->verb;
+	peer->order.term = a->term;
+	peer->order.epoch = a->epoch;
+	peer->order.id = a->order_id;
+	lab->last_order[a->host] = *a;
+}
+
+static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
+{
+	const struct lab_peer *standby = &lab->peer[1 - lab->journal.owner];
+
+	assert_int_equal(a->term, lab->journal.term);
+	assert_int_equal(lab->journal.state, VM_PROTECTED);
+	assert_true(a->epoch >= 1);
+	/* The truth at the standby, not what the machine believes. */
+	assert_int_equal(standby->term, a->term);
+	assert_true(standby->complete >= a->epoch);
+	if (lab->committed_term != a->term)
+		lab->committed = 0;
+	assert_true(a->epoch >= lab->committed);
+	lab->committed_term = a->term;
+	lab->committed = a->epoch;
+	lab->peer[lab->journal.owner].committed = a->epoch;
+	lab->n_commits++;
+}
+
+/* One input through the machine, its actions through the rules. False: the journal failed, nothing
+ * happened. */
+static inline bool lab_feed(struct lab *lab, struct vm_input in)
+{
+	struct vm_fsm before = lab->fsm;
+	static struct vm_actions actions;
+
+	in.now_ns = lab->now_ns;
+	vm_fsm_step(&lab->fsm, &in, &actions);
+	assert_false(actions.overflow);
+	for (size_t i = 0; i < actions.n; i++) {
+		const struct vm_action *a = &actions.list[i];
+
+		switch (a->kind) {
+		case VM_ACT_JOURNAL:
+			if (lab->journal_fails) {
+				lab->fsm = before;
+				lab->n_failed_writes++;
+				return false;
+			}
+			lab_check_journal(lab, &a->record);
+			break;
+		case VM_ACT_ORDER:
+			lab_check_order(lab, a);
+			break;
+		case VM_ACT_COMMIT:
+			lab_check_commit(lab, a);
+			break;
+		case VM_ACT_RESUME:
+			assert_int_equal(a->term, lab->journal.term);
+			lab->n_resumes++;
+			lab->resume_epoch = a->epoch;
+			break;
+		case VM_ACT_CLOSE:
+			lab->peer[0].streaming = lab->peer[1].streaming = false;
+			lab->n_closes++;
+			break;
+		case VM_ACT_REPLY:
+			lab->last_reply = *a;
+			lab->replied = true;
+			break;
+		case VM_ACT_EVENT:
+			assert_string_not_equal(a->event, "bug");
+			strcpy(lab->last_event, a->text);
+			break;
+		}
+	}
+	return true;
+}
+
+static inline void lab_tick(struct lab *lab, uint64_t ms)
+{
+	for (uint64_t i = 0; i < ms; i += 10) {
+		lab->now_ns += 10 * MS;
+		(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_TICK});
+	}
+}
+
+static inline void lab_beat(struct lab *lab, uint8_t h)
+{
+	if (lab->peer[h].up)
+		(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_SEEN, .host = h});
+}
+
+/* Time passes; hosts of @alive (bits) beat. */
+static inline void lab_run(struct lab *lab, uint64_t ms, unsigned alive)
+{
+	for (uint64_t i = 0; i < ms; i += 10) {
+		lab_tick(lab, 10);
+		for (uint8_t h = 0; h < 2; h++) {
+			if (alive & (1u << h))
+				lab_beat(lab, h);
+		}
+	}
+}
+
+static inline void lab_up(struct lab *lab, uint8_t h)
+{
+	lab->peer[h].up = true;
+	lab->peer[h].order.due = false;
+	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_CONTROL_UP, .host = h});
+}
+
+static inline void lab_report_verdict(struct lab *lab, uint8_t h, uint8_t verdict)
+{
+	const struct lab_peer *p = &lab->peer[h];
+	bool standby = p->state >= WIRE_STATE_STANDBY_STARTING && p->state <= WIRE_STATE_PROMOTING;
+
+	(void)lab_feed(lab, (struct vm_input){
+		.kind = VM_IN_REPORT, .host = h, .agent_state = p->state, .verdict = verdict,
+		.role = standby ? WIRE_VM_ROLE_STANDBY : WIRE_VM_ROLE_PRIMARY, .term = p->term,
+		.epoch = standby ? p->complete : p->committed});
+}
+
+static inline void lab_report(struct lab *lab, uint8_t h)
+{
+	if (lab->peer[h].up)
+		lab_report_verdict(lab, h, WIRE_VERDICT_NONE);
+}
+
+static inline void lab_stream_down(struct lab *lab, uint8_t h)
+{
+	bool owner = h == lab->fsm.record.owner;
+
+	if (!lab->peer[h].streaming)
+		return;
+	lab->peer[h].streaming = false;
+	(void)lab_feed(lab, (struct vm_input){
+		.kind = VM_IN_STREAM_DOWN, .host = h,
+		.role = owner ? WIRE_VM_ROLE_PRIMARY : WIRE_VM_ROLE_STANDBY});
+}
+
+static inline void lab_down(struct lab *lab, uint8_t h)
+{
+	lab_stream_down(lab, h);
+	if (!lab->peer[h].up)
+		return;
+	lab->peer[h].up = false;
+	lab->peer[h].order.due = false;
+	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_CONTROL_DOWN, .host = h});
+}
+
+/* The agent opens its stream, if the machine lets it. Returns the refusal, 0: accepted. */
+static inline uint16_t lab_stream_up(struct lab *lab, uint8_t h, uint8_t role)
+{
+	struct lab_peer *p = &lab->peer[h];
+	char text[VM_TEXT_MAX];
+	uint16_t code = vm_fsm_check_stream(&lab->fsm, h, role, p->term, text);
+
+	if (code)
+		return code;
+	p->streaming = lab_feed(lab, (struct vm_input){
+		.kind = VM_IN_STREAM_UP, .host = h, .role = role, .term = p->term,
+		.epoch = role == WIRE_VM_ROLE_STANDBY ? p->complete : 0});
+	return 0;
+}
+
+static inline void lab_done(struct lab *lab, uint8_t h, uint8_t status, const char *text)
+{
+	(void)lab_feed(lab, (struct vm_input){
+		.kind = VM_IN_ORDER_DONE, .host = h, .order_id = lab->peer[h].order.id,
+		.status = status, .term = lab->peer[h].term, .text = text});
+}
+
+/* Carry the waiting order out as an agent does. True: there was one. */
+static inline bool lab_obey(struct lab *lab, uint8_t h)
+{
+	struct lab_peer *p = &lab->peer[h];
+	uint8_t verb = p->order.verb;
+	uint64_t term = p->order.term;
+
+	if (!p->order.due || !p->up)
+		return false;
+	p->order.due = false;
+	if (term < p->term) {
+		lab_done(lab, h, WIRE_ORDER_REFUSED, "stale term");
+		return true;
+	}
+	if (verb == WIRE_VERB_PROMOTE &&
+	    (p->complete == 0 || p->complete < p->order.epoch) && p->state != WIRE_STATE_RUNNING) {
+		lab_done(lab, h, WIRE_ORDER_REFUSED, "no such epoch");
+		return true;
+	}
+	/* The promise: no reply that was released may be missing in the guest that goes on. */
+	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&
+	    lab->committed_term == p->term)
+		assert_true(p->complete >= lab->committed);
+	if (term > p->term && verb != WIRE_VERB_PROMOTE)
+		p->complete = p->committed = 0;
+	p->term = term;
+	switch (verb) {
+	case WIRE_VERB_STANDBY_START:
+		p->state = p->complete ? WIRE_STATE_STANDBY_READY : WIRE_STATE_STANDBY_WARM;
+		(void)lab_stream_up(lab, h, WIRE_VM_ROLE_STANDBY);
+		break;
+	case WIRE_VERB_PROTECT:
+		p->state = WIRE_STATE_SYNCING;
+		(void)lab_stream_up(lab, h, WIRE_VM_ROLE_PRIMARY);
+		break;
+	case WIRE_VERB_PROMOTE:
+	case WIRE_VERB_UNPROTECT:
+		p->state = WIRE_STATE_RUNNING;
+		break;
+	case WIRE_VERB_FENCE:
+		p->state = WIRE_STATE_FENCED;
+		break;
+	default:
+		p->state = WIRE_STATE_IDLE;
+		break;
+	}
+	lab_done(lab, h, WIRE_ORDER_OK, "");
+	lab_report(lab, h);
+	return true;
+}
+
+/* Both obey until nothing is left to do. */
+static inline void lab_settle(struct lab *lab)
+{
+	for (int i = 0; i < 20; i++) {
+		bool any = lab_obey(lab, 0);
+
+		if (!(lab_obey(lab, 1) || any))
+			return;
+	}
+	fail_msg("orders without end");
+}
+
+/* The standby holds epoch @epoch whole and says so. */
+static inline void lab_ack(struct lab *lab, uint64_t epoch)
+{
+	uint8_t h = vm_fsm_other(&lab->fsm);
+
+	lab->peer[h].complete = epoch;
+	lab->peer[h].state = WIRE_STATE_STANDBY_READY;
+	lab->peer[1 - h].state = WIRE_STATE_PROTECTED;
+	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_EPOCH_ACK, .host = h,
+					      .term = lab->peer[h].term, .epoch = epoch});
+}
+
+static inline void lab_command(struct lab *lab, enum vm_command command)
+{
+	static uint64_t op_id;
+
+	lab->replied = false;
+	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_COMMAND, .command = command,
+					      .op_id = ++op_id});
+}
+
+/* The gateway's process dies and starts again: only the journal is left. */
+static inline void lab_restart(struct lab *lab)
+{
+	for (int h = 0; h < 2; h++) {
+		lab->peer[h].up = lab->peer[h].streaming = false;
+		lab->peer[h].order.due = false;
+	}
+	lab->next_order_id += 1000;
+	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
+}
+
+#endif

@@ -1,0 +1,486 @@
+/* test_fsm.c - each flow of vm/fsm by itself; the rules are checked by fsm_lab.h. */
+#include "fsm_lab.h"
+
+static struct lab lab;
+
+static void connect_both(void)
+{
+	lab_init(&lab);
+	for (uint8_t h = 0; h < 2; h++) {
+		lab_up(&lab, h);
+		lab_report(&lab, h);
+	}
+}
+
+static void protect(void)
+{
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	assert_false(lab.replied);
+	lab_ack(&lab, 1);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_true(lab.replied && lab.last_reply.ok);
+	lab_report(&lab, 0);
+	lab_report(&lab, 1);
+}
+
+static int start_protected(void **state)
+{
+	(void)state;
+	connect_both();
+	protect();
+	return 0;
+}
+
+static void test_protect(void **state)
+{
+	(void)state;
+	start_protected(NULL);
+	assert_int_equal(lab.journal.term, 1);
+	assert_int_equal(lab.n_resumes, 1);
+	assert_int_equal(lab.resume_epoch, 0);
+	lab_ack(&lab, 2);
+	lab_ack(&lab, 2); /* twice */
+	assert_int_equal(lab.n_commits, 2);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_string_equal(lab.last_reply.code, "already");
+}
+
+static void test_protect_needs_both(void **state)
+{
+	(void)state;
+	lab_init(&lab);
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_false(lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "beta is not connected"));
+	assert_int_equal(lab.journal.term, 0);
+}
+
+static void test_standby_refuses(void **state)
+{
+	(void)state;
+	connect_both();
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab_done(&lab, 1, WIRE_ORDER_FAILED, "no room for the RAM file");
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_equal(lab.journal.term, 2);
+	assert_non_null(strstr(lab.last_reply.text, "no room for the RAM file"));
+	/* The primary was never asked for anything. */
+	assert_int_equal(lab.last_order[0].verb, 0);
+}
+
+static void test_primary_refuses(void **state)
+{
+	(void)state;
+	connect_both();
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_true(lab_obey(&lab, 1));
+	lab_done(&lab, 0, WIRE_ORDER_FAILED, "offloads are on");
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_false(lab.last_reply.ok);
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
+	lab_settle(&lab);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
+}
+
+static void test_standby_silent_in_prepare(void **state)
+{
+	(void)state;
+	connect_both();
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab_run(&lab, 31000, 3);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_true(lab.replied && !lab.last_reply.ok);
+}
+
+static void test_primary_lost(void **state)
+{
+	(void)state;
+	lab_ack(&lab, 2);
+	lab_run(&lab, 480, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 40, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_int_equal(lab.journal.term, 2);
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+	assert_int_equal(lab.last_order[1].epoch, 2);
+	/* The old term is over: no acknowledgement counts, no stream is taken. */
+	lab_ack(&lab, 3);
+	assert_int_equal(lab.n_commits, 2);
+	lab.peer[1].complete = 2;
+	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), WIRE_REFUSED_STALE_TERM);
+	lab.peer[0].state = WIRE_STATE_LOST;
+	lab_obey(&lab, 1);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	/* The old primary is told, and again after each return. */
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
+	lab_down(&lab, 0);
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	assert_true(lab.peer[0].order.due);
+	lab_settle(&lab);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+}
+
+static void test_no_promotion_when_cut_off(void **state)
+{
+	(void)state;
+	/* Both hosts fall silent: it is our link. When they are back nothing has happened. */
+	lab_run(&lab, 4000, 0);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 100, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.journal.term, 1);
+}
+
+static void test_own_stall_is_forgiven(void **state)
+{
+	(void)state;
+	lab.now_ns += 20000 * MS; /* SIGSTOP, SIGCONT */
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_TICK});
+	lab_beat(&lab, 1);
+	lab_run(&lab, 400, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 100, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	/* It is not forgiven for ever. */
+	lab_run(&lab, 520, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+static void test_verdicts(void **state)
+{
+	(void)state;
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_PAUSED);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	start_protected(NULL);
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_SHUTDOWN);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_equal(lab.journal.owner, 0);
+	/* An old report changes nothing. */
+	start_protected(NULL);
+	lab.peer[0].term = 0;
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
+static void test_unprotect(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_equal(lab.journal.term, 2);
+	assert_false(lab.replied);
+	assert_int_equal(lab.n_closes, 2); /* begin and end of the term */
+	lab_settle(&lab);
+	assert_true(lab.replied && lab.last_reply.ok);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
+	/* The owner is never told that its term is stale: it would fence itself. */
+	lab.peer[0].term = 1;
+	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), WIRE_REFUSED_NOT_ASKED);
+	lab_run(&lab, 5000, 0);
+	assert_int_equal(lab.n_promotions, 0);
+}
+
+static void test_unprotect_with_primary_away(void **state)
+{
+	(void)state;
+	lab_down(&lab, 0);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_string_equal(lab.last_reply.code, "pending");
+	lab.peer[0].state = WIRE_STATE_LOST;
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	lab_settle(&lab);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
+}
+
+static void test_failover_and_back(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_settle(&lab);
+	assert_true(lab.replied && lab.last_reply.ok);
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+	lab_command(&lab, VM_COMMAND_PROTECT); /* roles swapped: the journal's owner decides */
+	lab_settle(&lab);
+	lab_ack(&lab, 1);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.owner, 0);
+	assert_int_equal(lab.journal.term, 4);
+	assert_int_equal(lab.n_promotions, 2);
+}
+
+static void test_failover_needs_protection(void **state)
+{
+	(void)state;
+	connect_both();
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	assert_string_equal(lab.last_reply.code, "not-protected");
+	assert_int_equal(lab.journal.term, 0);
+}
+
+static void test_promotion_refused(void **state)
+{
+	(void)state;
+	lab.peer[1].complete = 0; /* it lost its RAM file and does not know yet */
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.state, VM_FAILED);
+	assert_false(lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "no such epoch"));
+	lab_run(&lab, 2000, 3);
+	assert_int_equal(lab.journal.state, VM_FAILED); /* the operator decides */
+	lab_report(&lab, 1);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.owner, 0);
+	assert_true(lab.last_reply.ok);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
+}
+
+static void test_promotion_retried(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_run(&lab, 31000, 3); /* it never answers */
+	assert_int_equal(lab.journal.state, VM_FAILED);
+	lab_report(&lab, 1);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.journal.term, 3);
+}
+
+/* FAILED, and the standby did promote after all: the guest must not be given to the other too. */
+static void test_no_second_owner_after_failure(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_run(&lab, 31000, 3);
+	lab.peer[1].state = WIRE_STATE_RUNNING;
+	lab.peer[1].term = 2;
+	lab_report(&lab, 1);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_string_equal(lab.last_reply.code, "running");
+	assert_int_equal(lab.journal.owner, 1);
+	lab_down(&lab, 1);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_string_equal(lab.last_reply.code, "not-connected");
+}
+
+static void test_promoted_while_away(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_obey(&lab, 1); /* it runs the guest, but its answer is lost: */
+	start_protected(NULL);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_down(&lab, 1);
+	lab.peer[1].state = WIRE_STATE_RUNNING;
+	lab.peer[1].term = 2;
+	lab_up(&lab, 1);
+	assert_true(lab.peer[1].order.due); /* asked again at once */
+	lab_report(&lab, 1);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_equal(lab.journal.owner, 1);
+}
+
+static void test_standby_gone(void **state)
+{
+	(void)state;
+	lab_down(&lab, 1);
+	lab_run(&lab, 4900, 1);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 200, 1);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_equal(lab.journal.owner, 0);
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
+	start_protected(NULL);
+	lab.config.standby_lost_hold = true;
+	lab_down(&lab, 1);
+	lab_run(&lab, 20000, 1);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
+static void test_primary_agent_restart(void **state)
+{
+	(void)state;
+	lab_ack(&lab, 2);
+	lab_down(&lab, 0);
+	lab_run(&lab, 200, 2);
+	lab.peer[0].state = WIRE_STATE_LOST;
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_PROTECT);
+	assert_int_equal(lab.last_order[0].term, 1);
+	lab_settle(&lab);
+	assert_int_equal(lab.n_resumes, 2);
+	assert_int_equal(lab.resume_epoch, 2);
+	lab_ack(&lab, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	/* It cannot take the guest over again: nothing is served there any more. */
+	lab_down(&lab, 0);
+	lab.peer[0].state = WIRE_STATE_LOST;
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	lab_done(&lab, 0, WIRE_ORDER_FAILED, "QMP socket is gone");
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+static void test_standby_lost_its_epochs(void **state)
+{
+	(void)state;
+	lab_ack(&lab, 5);
+	lab_down(&lab, 1);
+	lab.peer[1].complete = 0;
+	lab.peer[1].state = WIRE_STATE_IDLE;
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.state, VM_SYNCING); /* and not to be promoted */
+	assert_int_equal(lab.resume_epoch, 0);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	assert_false(lab.last_reply.ok);
+	lab_ack(&lab, 6);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
+static void test_gateway_restart(void **state)
+{
+	(void)state;
+	lab_ack(&lab, 2);
+	lab_restart(&lab);
+	lab_run(&lab, 2900, 0);
+	assert_int_equal(lab.journal.state, VM_PROTECTED); /* the grace */
+	for (uint8_t h = 0; h < 2; h++) {
+		lab_up(&lab, h);
+		lab_report(&lab, h);
+	}
+	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
+	assert_int_equal(lab.resume_epoch, 2);
+	lab_ack(&lab, 3);
+	lab_run(&lab, 1000, 3);
+	assert_int_equal(lab.journal.term, 1);
+	/* In the middle of a promotion. */
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_restart(&lab);
+	lab_up(&lab, 1);
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.journal.term, 2);
+	lab_up(&lab, 0); /* the fence does not depend on memory */
+	lab_report(&lab, 0);
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
+}
+
+static void test_restart_and_primary_never_seen(void **state)
+{
+	(void)state;
+	lab_restart(&lab);
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	lab_run(&lab, 2900, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 200, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+static void test_journal_lost(void **state)
+{
+	(void)state;
+	/* The state directory is gone, beta runs the guest in term 7. */
+	lab_init(&lab);
+	lab.peer[0].state = WIRE_STATE_FENCED;
+	lab.peer[0].term = 7;
+	lab.peer[1].state = WIRE_STATE_RUNNING;
+	lab.peer[1].term = 7;
+	for (uint8_t h = 0; h < 2; h++) {
+		lab_up(&lab, h);
+		lab_report(&lab, h);
+	}
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.journal.term, 7);
+	lab_report(&lab, 0);
+	assert_false(lab.peer[1].order.due);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_int_equal(lab.journal.term, 8);
+}
+
+static void test_streams_refused(void **state)
+{
+	char text[VM_TEXT_MAX];
+
+	(void)state;
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 0, WIRE_VM_ROLE_PRIMARY, 9, text),
+			 WIRE_REFUSED_NOT_ASKED);
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 1, WIRE_VM_ROLE_PRIMARY, 1, text),
+			 WIRE_REFUSED_NOT_ASKED);
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 0, WIRE_VM_ROLE_STANDBY, 1, text),
+			 WIRE_REFUSED_NOT_ASKED);
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 1, WIRE_VM_ROLE_STANDBY, 0, text),
+			 WIRE_REFUSED_STALE_TERM);
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 1, WIRE_VM_ROLE_STANDBY, 1, text), 0);
+}
+
+static void test_journal_fails(void **state)
+{
+	(void)state;
+	lab.journal_fails = true;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_run(&lab, 1000, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.n_promotions, 0);
+	assert_true(lab.n_failed_writes > 1); /* it tries again with each tick */
+	lab.journal_fails = false;
+	lab_run(&lab, 20, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_int_equal(lab.journal.term, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_protect),
+		cmocka_unit_test(test_protect_needs_both),
+		cmocka_unit_test(test_standby_refuses),
+		cmocka_unit_test(test_primary_refuses),
+		cmocka_unit_test(test_standby_silent_in_prepare),
+		cmocka_unit_test_setup(test_primary_lost, start_protected),
+		cmocka_unit_test_setup(test_no_promotion_when_cut_off, start_protected),
+		cmocka_unit_test_setup(test_own_stall_is_forgiven, start_protected),
+		cmocka_unit_test_setup(test_verdicts, start_protected),
+		cmocka_unit_test_setup(test_unprotect, start_protected),
+		cmocka_unit_test_setup(test_unprotect_with_primary_away, start_protected),
+		cmocka_unit_test_setup(test_failover_and_back, start_protected),
+		cmocka_unit_test(test_failover_needs_protection),
+		cmocka_unit_test_setup(test_promotion_refused, start_protected),
+		cmocka_unit_test_setup(test_promotion_retried, start_protected),
+		cmocka_unit_test_setup(test_no_second_owner_after_failure, start_protected),
+		cmocka_unit_test_setup(test_promoted_while_away, start_protected),
+		cmocka_unit_test_setup(test_standby_gone, start_protected),
+		cmocka_unit_test_setup(test_primary_agent_restart, start_protected),
+		cmocka_unit_test_setup(test_standby_lost_its_epochs, start_protected),
+		cmocka_unit_test_setup(test_gateway_restart, start_protected),
+		cmocka_unit_test_setup(test_restart_and_primary_never_seen, start_protected),
+		cmocka_unit_test(test_journal_lost),
+		cmocka_unit_test_setup(test_streams_refused, start_protected),
+		cmocka_unit_test_setup(test_journal_fails, start_protected),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,182 @@
+/* test_fsm_random.c - long random runs of vm/fsm: hosts die, agents restart and lose data, messages are
+ * late, twice or of an old term, the gateway restarts, its journal fails. fsm_lab.h checks the rules
+ * after every step; at the end of each run the world is made whole and must come to rest with one
+ * owner. Seeds are fixed, so a failure can be run again. */
+#include <stdlib.h>
+
+#include "fsm_lab.h"
+
+static struct lab lab;
+static uint64_t seed;
+
+static unsigned int pick(unsigned int n)
+{
+	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (unsigned int)(seed >> 33) % n;
+}
+
+static void lose_data(uint8_t h)
+{
+	struct lab_peer *p = &lab.peer[h];
+
+	lab_down(&lab, h);
+	p->complete = 0;
+	/* A guest that its agent did not hold runs on; everything else is lost with the agent. */
+	if (p->state != WIRE_STATE_RUNNING)
+		p->state = vm_fsm_other(&lab.fsm) == h ? WIRE_STATE_IDLE : WIRE_STATE_LOST;
+}
+
+static void old_messages(uint8_t h)
+{
+	uint64_t term = lab.peer[h].term ? lab.peer[h].term - 1 : 0;
+
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_EPOCH_ACK, .host = h, .term = term,
+					       .epoch = 1000000});
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_ORDER_DONE, .host = h,
+					       .order_id = lab.next_order_id - 1 - pick(3),
+					       .status = WIRE_ORDER_FAILED, .term = term});
+	if (lab.peer[h].up)
+		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_REPORT, .host = h, .term = term,
+						       .agent_state = (uint8_t)pick(7),
+						       .verdict = (uint8_t)pick(4)});
+}
+
+/* The standby takes the next epoch whole, when both streams are there. */
+static void replicate(void)
+{
+	uint8_t other = vm_fsm_other(&lab.fsm);
+	struct lab_peer *p = &lab.peer[other];
+
+	if (!lab.peer[0].streaming || !lab.peer[1].streaming || p->term != lab.fsm.record.term)
+		return;
+	lab_ack(&lab, (p->complete > lab.fsm.committed ? p->complete : lab.fsm.committed) + 1);
+}
+
+static void one_step(void)
+{
+	static const enum vm_command commands[] = {VM_COMMAND_PROTECT, VM_COMMAND_PROTECT,
+						   VM_COMMAND_UNPROTECT, VM_COMMAND_FAILOVER};
+	uint8_t h = (uint8_t)pick(2);
+	struct lab_peer *p = &lab.peer[h];
+
+	switch (pick(40)) {
+	case 0:
+		lab_command(&lab, commands[pick(4)]);
+		break;
+	case 1:
+		lab_down(&lab, h);
+		break;
+	case 2:
+		lab_stream_down(&lab, h);
+		break;
+	case 3:
+		if (pick(4) == 0)
+			lose_data(h);
+		break;
+	case 4:
+		if (pick(3) == 0)
+			lab_restart(&lab);
+		break;
+	case 5:
+		old_messages(h);
+		break;
+	case 6:
+		lab.journal_fails = pick(4) == 0;
+		break;
+	case 7:
+		lab_run(&lab, 100 * pick(60), pick(4));
+		break;
+	case 8:
+		if (p->up && pick(3) == 0)
+			lab_report_verdict(&lab, h, (uint8_t)pick(4));
+		break;
+	case 9:
+		if (p->order.due && p->up) {
+			p->order.due = false;
+			lab_done(&lab, h, WIRE_ORDER_FAILED, "made to fail");
+		}
+		break;
+	case 10: case 11: case 12:
+		if (!p->up)
+			lab_up(&lab, h);
+		break;
+	case 13: case 14: case 15:
+		if (p->up && !p->streaming)
+			(void)lab_stream_up(&lab, h, h == lab.fsm.record.owner
+						     ? WIRE_VM_ROLE_PRIMARY : WIRE_VM_ROLE_STANDBY);
+		break;
+	case 16: case 17: case 18: case 19:
+		lab_report(&lab, h);
+		break;
+	case 20: case 21: case 22: case 23: case 24: case 25:
+		(void)lab_obey(&lab, h);
+		break;
+	case 26: case 27: case 28: case 29: case 30:
+		replicate();
+		break;
+	default:
+		lab_run(&lab, 10 * (1 + pick(10)), 3);
+		break;
+	}
+}
+
+/* Everything works again: it must come to rest, and only the owner may run the guest unheld. */
+static void make_whole(void)
+{
+	lab.journal_fails = false;
+	for (int i = 0; i < 50; i++) {
+		for (uint8_t h = 0; h < 2; h++) {
+			if (!lab.peer[h].up)
+				lab_up(&lab, h);
+			lab_report(&lab, h);
+			if (!lab.peer[h].streaming)
+				(void)lab_stream_up(&lab, h, h == lab.fsm.record.owner
+							     ? WIRE_VM_ROLE_PRIMARY
+							     : WIRE_VM_ROLE_STANDBY);
+			(void)lab_obey(&lab, h);
+		}
+		replicate();
+		lab_run(&lab, 1000, 3);
+	}
+	assert_true(lab.journal.state == VM_UNPROTECTED || lab.journal.state == VM_PROTECTED ||
+		    lab.journal.state == VM_FAILED);
+	if (lab.journal.state == VM_UNPROTECTED && lab.journal.term > 0) {
+		uint8_t other = (uint8_t)(1 - lab.journal.owner);
+
+		assert_int_not_equal(lab.peer[other].state, WIRE_STATE_RUNNING);
+		assert_int_not_equal(lab.peer[other].state, WIRE_STATE_PROTECTED);
+		assert_int_not_equal(lab.peer[lab.journal.owner].state, WIRE_STATE_PROTECTED);
+		assert_int_not_equal(lab.peer[lab.journal.owner].state, WIRE_STATE_FENCED);
+	}
+}
+
+static void test_random(void **state)
+{
+	unsigned int promotions = 0, commits = 0, failed_writes = 0;
+
+	(void)state;
+	for (unsigned int run = 0; run < 700; run++) {
+		seed = run * 7919 + 1;
+		lab_init(&lab);
+		lab.config.standby_lost_hold = run & 1;
+		for (uint8_t h = 0; h < 2; h++)
+			lab_up(&lab, h);
+		for (int i = 0; i < 400; i++)
+			one_step();
+		make_whole();
+		promotions += lab.n_promotions;
+		commits += lab.n_commits;
+		failed_writes += lab.n_failed_writes;
+	}
+	/* The runs must have been where the rules matter. */
+	print_message("%u promotions, %u commits, %u failed writes\n", promotions, commits,
+		      failed_writes);
+	assert_true(promotions > 50 && commits > 1000 && failed_writes > 100);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_random)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

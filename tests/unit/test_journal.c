@@ -1,0 +1,233 @@
+/* test_journal.c - terms on disk: kept, never going down, damage refused with its place. */
+#include "vm/journal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+
+static char dir[64], path[80], gone[80];
+static char error[VM_JOURNAL_ERROR_BYTES];
+
+static int make_dir(void **state)
+{
+	(void)state;
+	(void)snprintf(dir, sizeof(dir), "/tmp/hf-journal-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/journal", dir);
+	(void)snprintf(gone, sizeof(gone), "%s.gone", dir);
+	return 0;
+}
+
+static int remove_dir(void **state)
+{
+	static const char *const files[] = {"journal", "journal.tmp", "lock"};
+	char file[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		(void)snprintf(file, sizeof(file), "%s/%s", dir, files[i]);
+		(void)unlink(file);
+	}
+	return rmdir(dir);
+}
+
+static struct vm_journal *open_journal(void)
+{
+	struct vm_journal *journal;
+
+	assert_int_equal(vm_journal_open(dir, &journal, error), 0);
+	return journal;
+}
+
+static void test_keeps(void **state)
+{
+	struct vm_journal *journal = open_journal();
+	const struct vm_journal_entry *entry;
+
+	(void)state;
+	assert_null(vm_journal_find(journal, "web1"));
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PREPARING), 0);
+	assert_int_equal(vm_journal_append(journal, "db", "beta", 9, VM_PROMOTING), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED), 0);
+	vm_journal_close(journal);
+	journal = open_journal();
+	entry = vm_journal_find(journal, "web1");
+	assert_int_equal(entry->term, 1);
+	assert_int_equal(entry->state, VM_PROTECTED);
+	assert_string_equal(vm_journal_find(journal, "db")->owner, "beta");
+	/* An old term is never handed out. */
+	assert_int_equal(vm_journal_append(journal, "db", "alpha", 8, VM_UNPROTECTED), -ESTALE);
+	assert_int_equal(vm_journal_find(journal, "db")->term, 9);
+	vm_journal_close(journal);
+}
+
+static void test_two_gateways(void **state)
+{
+	struct vm_journal *journal = open_journal(), *second;
+
+	(void)state;
+	assert_int_equal(vm_journal_open(dir, &second, error), -EBUSY);
+	assert_non_null(strstr(error, "another holdfast-gateway"));
+	vm_journal_close(journal);
+	vm_journal_close(open_journal());
+}
+
+static void test_compacts(void **state)
+{
+	struct vm_journal *journal = open_journal();
+	struct stat st;
+
+	(void)state;
+	for (unsigned int i = 1; i <= VM_JOURNAL_LINES_MAX + 10; i++)
+		assert_int_equal(vm_journal_append(journal, "web1", "alpha", i, VM_PROTECTED), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_size < 4096);
+	assert_int_equal(vm_journal_find(journal, "web1")->term, VM_JOURNAL_LINES_MAX + 10);
+	vm_journal_close(journal);
+}
+
+/* The journal's bytes after two entries; @size gets their count. */
+static char *sample(size_t *size)
+{
+	struct vm_journal *journal = open_journal();
+	char *text = malloc(4096);
+	int fd;
+
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED), 0);
+	assert_int_equal(vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING), 0);
+	vm_journal_close(journal);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	*size = (size_t)read(fd, text, 4096);
+	close(fd);
+	return text;
+}
+
+static void put(const char *text, size_t size)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	assert_int_equal(write(fd, text, size), (ssize_t)size);
+	close(fd);
+}
+
+static void test_every_torn_tail(void **state)
+{
+	size_t size, header = strlen("holdfast-journal 1\n"), first;
+	AUTO_FREE char *text = sample(&size);
+	struct vm_journal *journal;
+
+	(void)state;
+	first = (size_t)((char *)memchr(text + header, '\n', size - header) + 1 - text);
+	for (size_t cut = first; cut < size; cut++) {
+		put(text, cut);
+		journal = open_journal();
+		assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
+		vm_journal_close(journal);
+	}
+	/* Blocks of zeros where the append should be. */
+	memset(text + first + 10, 0, size - first - 10);
+	put(text, size);
+	journal = open_journal();
+	assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
+	vm_journal_close(journal);
+}
+
+static void test_every_damaged_byte(void **state)
+{
+	size_t size;
+	AUTO_FREE char *text = sample(&size);
+	struct vm_journal *journal;
+
+	(void)state;
+	for (size_t i = 0; i + 1 < size; i++) {
+		char was = text[i];
+
+		text[i] = (char)(was ^ 1);
+		put(text, size);
+		assert_int_equal(vm_journal_open(dir, &journal, error), -EINVAL);
+		assert_non_null(strstr(error, "/journal:"));
+		assert_non_null(strstr(error, "restore the file"));
+		text[i] = was;
+	}
+	put(text, size);
+	vm_journal_close(open_journal());
+}
+
+static void test_place_is_named(void **state)
+{
+	size_t size;
+	AUTO_FREE char *text = sample(&size);
+	struct vm_journal *journal;
+	char want[160];
+
+	(void)state;
+	text[size - 5] ^= 1; /* third line */
+	put(text, size);
+	assert_int_equal(vm_journal_open(dir, &journal, error), -EINVAL);
+	(void)snprintf(want, sizeof(want), "%s:3: the checksum is wrong", path);
+	assert_memory_equal(error, want, strlen(want));
+}
+
+static void test_term_going_down(void **state)
+{
+	struct vm_journal_entry e = {.vm = "web1", .owner = "a", .term = 5, .state = VM_PROTECTED};
+	struct vm_journal_table table;
+	char text[1024] = "holdfast-journal 1\n";
+	size_t size = strlen(text);
+	bool torn;
+
+	(void)state;
+	size += vm_journal_format(&e, text + size, sizeof(text) - size);
+	e.term = 4;
+	size += vm_journal_format(&e, text + size, sizeof(text) - size);
+	assert_int_equal(vm_journal_parse("j", text, size, &table, &torn, error), -EINVAL);
+	assert_non_null(strstr(error, "j:3: the term goes down"));
+}
+
+static void test_failed_append(void **state)
+{
+	struct vm_journal *journal = open_journal();
+
+	(void)state;
+	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED), 0);
+	/* Neither appending (a full write limit) nor rewriting (no directory) can work. */
+	assert_int_equal(rename(dir, gone), 0);
+	for (unsigned int i = 0; i <= VM_JOURNAL_LINES_MAX; i++) {
+		if (vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING) == 0)
+			continue;
+		assert_int_equal(rename(gone, dir), 0);
+		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROMOTING), 0);
+		vm_journal_close(journal);
+		journal = open_journal();
+		assert_int_equal(vm_journal_find(journal, "web1")->term, 3);
+		vm_journal_close(journal);
+		return;
+	}
+	fail_msg("an append without a directory to rewrite in never failed");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_keeps, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_two_gateways, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_compacts, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_every_torn_tail, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_every_damaged_byte, make_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_place_is_named, make_dir, remove_dir),
+		cmocka_unit_test(test_term_going_down),
+		cmocka_unit_test_setup_teardown(test_failed_append, make_dir, remove_dir),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

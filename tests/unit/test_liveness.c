@@ -1,0 +1,78 @@
+/* test_liveness.c - silence, grace, and our own stalls, on a virtual clock. */
+#include "liveness/liveness.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#define MS UINT64_C(1000000)
+
+static const struct liveness_config config = {500 * MS, 3000 * MS};
+static struct liveness l;
+
+static int start(void **state)
+{
+	(void)state;
+	liveness_init(&l, &config, 1000 * MS);
+	return 0;
+}
+
+static enum liveness_judgement at(uint64_t ms)
+{
+	return liveness_judge(&l, &config, ms * MS);
+}
+
+static void test_grace(void **state)
+{
+	(void)state;
+	assert_int_equal(at(1000), LIVENESS_UNKNOWN);
+	assert_int_equal(at(3999), LIVENESS_UNKNOWN);
+	assert_int_equal(at(4000), LIVENESS_SILENT);
+	assert_int_equal(liveness_age_ns(&l, 4000 * MS), UINT64_MAX);
+}
+
+static void test_seen(void **state)
+{
+	(void)state;
+	liveness_seen(&l, 1100 * MS);
+	assert_int_equal(at(1599), LIVENESS_ALIVE);
+	assert_int_equal(at(1600), LIVENESS_SILENT); /* seen once: no grace any more */
+	assert_false(liveness_silent_for(&l, 5000 * MS, 6099 * MS));
+	assert_true(liveness_silent_for(&l, 5000 * MS, 6100 * MS));
+	assert_int_equal(liveness_age_ns(&l, 1600 * MS), 500 * MS);
+}
+
+static void test_stall(void **state)
+{
+	(void)state;
+	liveness_seen(&l, 1100 * MS);
+	liveness_stalled(&l, &config, 300 * MS, 1500 * MS);
+	assert_int_equal(at(1999), LIVENESS_UNKNOWN); /* at least the beat timeout */
+	assert_int_equal(at(2000), LIVENESS_SILENT);
+	liveness_stalled(&l, &config, 60000 * MS, 70000 * MS);
+	assert_int_equal(at(72999), LIVENESS_UNKNOWN); /* at most the grace of a start */
+	assert_int_equal(at(73000), LIVENESS_SILENT);
+	liveness_seen(&l, 73100 * MS);
+	assert_int_equal(at(73100), LIVENESS_ALIVE);
+}
+
+static void test_stall_in_grace(void **state)
+{
+	(void)state;
+	liveness_stalled(&l, &config, 300 * MS, 1400 * MS);
+	assert_int_equal(at(3999), LIVENESS_UNKNOWN);
+	assert_int_equal(at(4000), LIVENESS_SILENT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_grace, start),
+		cmocka_unit_test_setup(test_seen, start),
+		cmocka_unit_test_setup(test_stall, start),
+		cmocka_unit_test_setup(test_stall_in_grace, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
