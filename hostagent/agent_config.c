@@ -51,7 +51,7 @@ static const struct config_key vm_keys[] = {
 	CONFIG_KEY("vm", "epoch_max_ms", MS, VM, epoch_max_ns, "100", 1, 10000,
 		   "longest epoch while nothing is held"),
 	CONFIG_KEY("vm", "pause_share_max", U32, VM, pause_share_max, "20", 1, 90,
-		   "percent of time that the guest may be paused"),
+		   "percent of a busy guest's time that it may be paused"),
 	CONFIG_KEY("vm", "epochs_in_flight", U32, VM, epochs_in_flight, "4", 1, 32,
 		   "epochs that may be uncommitted"),
 	CONFIG_KEY("vm", "held_frames_max", U32, VM, held_frames_max, "4096", 64, 65536,

@@ -252,6 +252,8 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 		r = guestmem_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->mem, error);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
+	if (r == 0)
+		r = -clock_getcpuclockid(e->info.pid, &e->cpu_clock);
 	qmp_set_event_handler(e->qmp, on_qmp_event, e);
 	return r;
 }

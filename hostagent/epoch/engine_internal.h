@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <time.h>
 
 #include "base/hist.h"
 #include "epoch/encoder.h"
@@ -55,6 +56,8 @@ struct engine {
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
+	clockid_t cpu_clock;	/* CPU time of QEMU's process */
+	uint64_t cpu_resumed_ns; /* its value when the guest last resumed */
 	bool is_sealing;	/* STOP and RESUME events are ours */
 	bool is_paused_by_other; /* no seals until RESUME */
 	bool is_track_fresh;	/* nothing was scanned since track_open() */

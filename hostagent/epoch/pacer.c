@@ -39,9 +39,22 @@ void pacer_demand(struct pacer *pacer, bool full)
 	pacer->full = pacer->full || full;
 }
 
-void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns)
+/* What a pause costs the guest, by how busy it was in the epoch that ends. */
+static int64_t charge_ns(const struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns,
+			 uint64_t busy_ns)
 {
-	pacer->budget_ns = budget_at(pacer, paused_ns) - (int64_t)(resumed_ns - paused_ns);
+	uint64_t run_ns = paused_ns > pacer->resumed_ns ? paused_ns - pacer->resumed_ns : 0;
+	uint64_t percent = run_ns && busy_ns < run_ns ? busy_ns * 100 / run_ns : 100;
+
+	if (percent < PACER_IDLE_CHARGE_PERCENT)
+		percent = PACER_IDLE_CHARGE_PERCENT;
+	return (int64_t)((resumed_ns - paused_ns) * percent / 100);
+}
+
+void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns)
+{
+	pacer->budget_ns = budget_at(pacer, paused_ns) -
+			   charge_ns(pacer, paused_ns, resumed_ns, busy_ns);
 	pacer->budget_at_ns = resumed_ns;
 	pacer->resumed_ns = resumed_ns;
 	pacer->demand = false;

@@ -9,6 +9,14 @@
  *	       0 ┤        ■■■■■■
  *	  -5 ms ┤              ▼      ← a seal may overdraw once; the next waits until >= 0
  *
+ * A pause takes from the guest only what the guest would have run. A guest that waits for its clients
+ * (most of them while their replies are held) loses little, so a pause is charged by how busy the
+ * guest was in the epoch before it, and at least with PACER_IDLE_CHARGE_PERCENT, which bounds what
+ * sealing costs the host:
+ *
+ *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
+ *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
+ *
  * At most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit.
  *
  * Where: owned by the epoch engine's thread; pure, time is passed in; never blocks or allocates.
@@ -19,12 +27,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PACER_BURST_NS UINT64_C(20000000)
+#define PACER_BURST_NS		  UINT64_C(20000000)
+#define PACER_IDLE_CHARGE_PERCENT 25u
 
 struct pacer_config {
 	uint64_t epoch_min_ns;	  /* shortest run time between two seals */
 	uint64_t epoch_max_ns;	  /* longest epoch while nothing is held; >= epoch_min_ns */
-	uint32_t pause_share_max; /* percent of time the guest may be paused, 1..90 */
+	uint32_t pause_share_max; /* percent of a busy guest's time that it may be paused, 1..90 */
 	uint32_t in_flight_max;	  /* uncommitted epochs, >= 1 */
 };
 
@@ -44,8 +53,9 @@ void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t
 /* A frame of the running epoch is held; @full: the hold reached its limit. */
 void pacer_demand(struct pacer *pacer, bool full);
 
-/* An epoch was sealed: the guest was paused for [@paused_ns, @resumed_ns]. */
-void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns);
+/* An epoch was sealed: the guest was paused for [@paused_ns, @resumed_ns]. @busy_ns: CPU time that the
+ * guest's process took while the epoch ran (more than the epoch's length counts as that). */
+void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns);
 
 /* @n_in_flight epochs are uncommitted now. */
 void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight);

@@ -43,7 +43,7 @@ static void demand_ends_with_the_seal(void **state)
 	(void)state;
 	pacer_init(&pacer, &config, 0);
 	pacer_demand(&pacer, false);
-	pacer_sealed(&pacer, 90 * MS, 91 * MS);
+	pacer_sealed(&pacer, 90 * MS, 91 * MS, 90 * MS);
 	assert_int_equal(pacer_due_ns(&pacer, 91 * MS), 191 * MS);
 }
 
@@ -63,9 +63,29 @@ static void paused_share_is_bounded(void **state)
 		assert_true(due_ns >= now_ns + config.epoch_min_ns);
 		now_ns = due_ns + 5 * MS;
 		paused_ns += 5 * MS;
-		pacer_sealed(&pacer, due_ns, now_ns);
+		pacer_sealed(&pacer, due_ns, now_ns, UINT64_MAX);
 	}
 	assert_in_range(paused_ns * 1000 / now_ns, 195, 202);
+}
+
+/* A guest that waits for its clients may be sealed as often as half of the time goes to pauses. */
+static void idle_guests_pauses_cost_less(void **state)
+{
+	struct pacer pacer;
+	uint64_t now_ns = 0, paused_ns = 0;
+
+	(void)state;
+	pacer_init(&pacer, &config, now_ns);
+	for (int i = 0; i < 1000; i++) {
+		uint64_t due_ns;
+
+		pacer_demand(&pacer, false);
+		due_ns = pacer_due_ns(&pacer, now_ns);
+		paused_ns += 5 * MS;
+		pacer_sealed(&pacer, due_ns, due_ns + 5 * MS, (due_ns - now_ns) / 10);
+		now_ns = due_ns + 5 * MS;
+	}
+	assert_in_range(paused_ns * 1000 / now_ns, 490, 510);
 }
 
 static void in_flight_limit_waits_for_a_commit(void **state)
@@ -88,7 +108,7 @@ static void full_hold_overrides_the_budget(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	pacer_sealed(&pacer, 10 * MS, 60 * MS); /* a 50 ms pause: deep in debt */
+	pacer_sealed(&pacer, 10 * MS, 60 * MS, 10 * MS); /* a 50 ms pause: deep in debt */
 	pacer_demand(&pacer, false);
 	assert_true(pacer_due_ns(&pacer, 61 * MS) > 200 * MS);
 	assert_string_equal(pacer_reason(&pacer, 61 * MS), "pause budget");
@@ -113,7 +133,7 @@ static void a_burst_is_bounded_after_long_idleness(void **state)
 			n_at_min++;
 		due_ns = due_ns > now_ns ? due_ns : now_ns;
 		now_ns = due_ns + 5 * MS;
-		pacer_sealed(&pacer, due_ns, now_ns);
+		pacer_sealed(&pacer, due_ns, now_ns, UINT64_MAX);
 	}
 	assert_in_range(n_at_min, 4, 8);
 }
@@ -125,6 +145,7 @@ int main(void)
 		cmocka_unit_test(demand_seals_at_epoch_min),
 		cmocka_unit_test(demand_ends_with_the_seal),
 		cmocka_unit_test(paused_share_is_bounded),
+		cmocka_unit_test(idle_guests_pauses_cost_less),
 		cmocka_unit_test(in_flight_limit_waits_for_a_commit),
 		cmocka_unit_test(full_hold_overrides_the_budget),
 		cmocka_unit_test(a_burst_is_bounded_after_long_idleness),
