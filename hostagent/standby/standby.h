@@ -95,7 +95,8 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 
 /* Carry out STANDBY_START of @term: start QEMU warm (or adopt the one an earlier agent left), then
  * open the stream. A term newer than the held one drops the older term's epochs: they could only
- * rewind the guest. Idempotent. Waits up to start_timeout_ms + 1 s.
+ * rewind the guest. Idempotent. Waits up to start_timeout_ms + 1 s + the time it takes to reserve guest
+ * RAM (0.3 s per GiB, the first time).
  * 0: warm, stream being opened (see status for when it is up); -ESTALE: @term is older than the
  * held one; -EBUSY: the guest runs here (promoted); -EINVAL: the command line cannot be used;
  * other -errno. On error @ret_text (STANDBY_TEXT_MAX bytes) says why. */
