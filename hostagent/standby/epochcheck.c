@@ -59,8 +59,6 @@ static int refuse_format(struct epochcheck *c, struct epochcheck_error *e,
 		      wire_error_text(wire, text, sizeof(text)));
 }
 
-/* ---- bitmaps */
-
 /* ---- geometry */
 
 /* "7.2" of "7.2.22 Debian ...": devices' migration formats may change between these only. */

@@ -5,13 +5,14 @@
  *
  * Where: epochlog.c (frames from the network, and again when a stored epoch is read back after a
  * restart), fuzz target. Calls wire/msg.h, codec.
- * Threads: one. Allocates two bitmaps when the geometry changes, nothing per frame.
+ * Threads: one. Allocates nothing.
  *
  *	             GEOMETRY(new generation)              EPOCH_BEGIN(last+1)
  *	  [no stream] ───────────────────────► [between] ────────────────────► [inside] ─┐ PAGES, DEVICE
  *	       ▲           any violation            ▲            EPOCH_END         │  ▲───┘
  *	       └────────────────────────────────────┴──────────────────────────────┘
  *
+ * A FULL epoch may have any number above the last.
  * A frame of an older generation is dropped (the gateway may have had it in its relay buffer).
  */
 #ifndef STANDBY_EPOCHCHECK_H
@@ -59,7 +60,7 @@ struct epochcheck {
 	uint32_t blob_bytes;   /* of its DEVICE frames */
 };
 
-/* @last_epoch: of @term. Owns nothing until the first GEOMETRY. */
+/* @last_epoch: of @term. */
 void epochcheck_init(struct epochcheck *c, uint64_t term, uint64_t last_epoch, uint64_t bytes_max);
 void epochcheck_done(struct epochcheck *c);
 
@@ -69,7 +70,7 @@ void epochcheck_reset(struct epochcheck *c);
 /* Look at the next frame (header accepted by wire_frame_decode()).
  * @ours: what the warm QEMU is; a GEOMETRY that differs is refused. NULL: not compared.
  * >= 0: enum epochcheck_verdict; COMPLETE also moves last_epoch on.
- * -EPROTO: refused, *ret_error says why; the stream is reset. -ENOMEM: the same, code LIMIT. */
+ * -EPROTO: refused, *ret_error says why; the stream is reset. */
 int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
