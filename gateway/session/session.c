@@ -1,6 +1,7 @@
 #include "session/session.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -153,21 +154,26 @@ void session_end(struct session *s)
 	session_mark_dirty(s);
 }
 
-/* Anyone may knock: at most one event a second, the counters have them all. */
-static void refused_event(struct session *s, const char *text)
+/* Log a refusal and make an event of it. Anyone may knock: at most once a second for each counter;
+ * the counters have them all. */
+static void tell_refusal(struct session *s, const uint64_t *counter, const char *text)
 {
-	static struct log_limit limit;
+	static struct log_limit limits[sizeof(struct gateway_counters) / sizeof(uint64_t)];
+	const struct wire_peer *who = wire_tls_peer(s->tls);
+	size_t which = (size_t)(counter - (const uint64_t *)&s->gw->counters);
 	uint64_t suppressed;
 
-	if (log_limit_pass(&limit, &suppressed))
-		gateway_event(s->gw, s->vm ? s->vm->config.name : "", "refused", text);
+	if (!log_limit_pass(&limits[which], &suppressed))
+		return;
+	log_warn("peer=%s host=%s refused: %s (suppressed=%" PRIu64 ")", s->peer,
+		 who ? who->name : "-", text, suppressed);
+	gateway_event(s->gw, s->vm ? s->vm->config.name : "", "refused", text);
 }
 
 void session_refuse(struct session *s, uint16_t code, uint64_t *counter, const char *format, ...)
 {
 	struct wire_failure failure = {.code = code};
 	struct wire_header h = {.type = WIRE_REFUSED};
-	const struct wire_peer *who = wire_tls_peer(s->tls);
 	char text[WIRE_TEXT_MAX + 1];
 	va_list args;
 
@@ -178,9 +184,7 @@ void session_refuse(struct session *s, uint16_t code, uint64_t *counter, const c
 	va_end(args);
 	wire_text_format(failure.text, "%s", text);
 	counters_add(counter, 1);
-	log_limited(LOG_LEVEL_WARN, "peer=%s host=%s refused: %s", s->peer, who ? who->name : "-",
-		    failure.text);
-	refused_event(s, failure.text);
+	tell_refusal(s, counter, failure.text);
 	if (wire_tls_is_established(s->tls))
 		SESSION_SEND(s, &h, wire_failure_encode, &failure);
 	session_end(s);
@@ -281,12 +285,12 @@ static uint64_t *tls_counter(struct gateway_counters *c, enum wire_tls_failure f
 
 static void tls_failed(struct session *s)
 {
+	uint64_t *counter = tls_counter(&s->gw->counters, wire_tls_failure(s->tls));
 	char text[WIRE_TLS_ERROR_SIZE + 64];
 
-	counters_add(tls_counter(&s->gw->counters, wire_tls_failure(s->tls)), 1);
-	(void)snprintf(text, sizeof(text), "%s refused: TLS: %s", s->peer, wire_tls_error(s->tls));
-	log_limited(LOG_LEVEL_WARN, "peer=%s", text);
-	refused_event(s, text);
+	counters_add(counter, 1);
+	(void)snprintf(text, sizeof(text), "TLS: %s", wire_tls_error(s->tls));
+	tell_refusal(s, counter, text);
 	session_end(s);
 }
 
