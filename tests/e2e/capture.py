@@ -1,0 +1,110 @@
+"""capture.py - which frames of one sender passed a network device, and when. Not a test itself.
+
+capture.py record DEVICE MAC FILE          until a signal; one line per frame: mono_ns size ethertype
+capture.py count FILE FROM_NS [TO_NS]      print how many of them came in [FROM_NS, TO_NS)
+capture.py quiet DEVICE MAC QUIET_MS LIMIT_MS
+                                           until no frame came for QUIET_MS; prints the time of that
+                                           silence's beginning; exit 1 when there is none in LIMIT_MS
+
+Times are the kernel's own, of the moment the frame passed, as CLOCK_MONOTONIC: how late this process
+runs does not matter. FILE's first line is "ready", written once nothing can be missed any more.
+"""
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+ETH_P_ALL = 3
+SO_TIMESTAMPNS = 35
+SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+
+
+def open_socket(device, mac):
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    s.bind((device, 0))
+    s.setblocking(False)
+    return s, bytes.fromhex(mac.replace(":", ""))
+
+
+def receive(s, mac):
+    """The next frame of @mac that is waiting, as (mono_ns, size, ethertype); None: nothing waits."""
+    while True:
+        try:
+            data, ancillary, _, _ = s.recvmsg(2048, 128)
+        except BlockingIOError:
+            return None
+        if data[6:12] != mac:
+            continue
+        wall_ns = time.time_ns()
+        for level, kind, value in ancillary:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                seconds, ns = struct.unpack("=qq", value)
+                wall_ns = seconds * 10**9 + ns
+        return time.monotonic_ns() - (time.time_ns() - wall_ns), len(data), \
+            struct.unpack(">H", data[12:14])[0]
+
+
+def record(device, mac, path):
+    s, mac = open_socket(device, mac)
+    wake, wakefd = os.pipe()
+    os.set_blocking(wakefd, False)
+    signal.set_wakeup_fd(wakefd)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    with open(path, "w", buffering=1) as out:
+        out.write("ready\n")
+        ended = False
+        while not ended:
+            ready, _, _ = select.select([s, wake], [], [])
+            ended = wake in ready
+            while frame := receive(s, mac):
+                out.write("%d %d %04x\n" % frame)
+        # A frame that the kernel dropped for us would be a frame not seen.
+        dropped = struct.unpack("=II", s.getsockopt(SOL_PACKET, 6, 8))[1]
+        if dropped:
+            out.write(f"dropped {dropped}\n")
+
+
+def count(path, start_ns, end_ns):
+    n = 0
+    with open(path) as lines:
+        for line in lines:
+            if line.startswith("dropped"):
+                sys.exit(f"capture: the kernel dropped frames: {line}")
+            if line[0].isdigit():
+                n += start_ns <= int(line.split()[0]) < end_ns
+    print(n)
+
+
+def quiet(device, mac, quiet_ms, limit_ms):
+    s, mac = open_socket(device, mac)
+    last_ns = time.monotonic_ns()
+    end_ns = last_ns + limit_ms * 10**6
+    n = 0
+    while (now_ns := time.monotonic_ns()) < last_ns + quiet_ms * 10**6:
+        if now_ns > end_ns:
+            print(f"{n} frames in {limit_ms} ms, the last one just now", file=sys.stderr)
+            return 1
+        select.select([s], [], [], (last_ns + quiet_ms * 10**6 - now_ns) / 1e9)
+        while frame := receive(s, mac):
+            last_ns, n = max(frame[0], last_ns), n + 1
+    print(last_ns + 1)
+    return 0
+
+
+def main():
+    verb, args = sys.argv[1], sys.argv[2:]
+    if verb == "record":
+        record(*args)
+    elif verb == "count":
+        count(args[0], int(args[1]), int(args[2]) if len(args) > 2 else 1 << 63)
+    elif verb == "quiet":
+        sys.exit(quiet(args[0], args[1], int(args[2]), int(args[3])))
+
+
+main()

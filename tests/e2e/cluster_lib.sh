@@ -1,0 +1,131 @@
+# cluster_lib.sh - a whole Holdfast with a real guest and a client under way, for test_* of tests/e2e
+# and tests/fault. To be sourced (bash) instead of lib.sh; needs SRC, BUILD and TEST_TMP.
+#
+#	scene_start [hf-client option...]   networks, guest, daemons, one client connection; not protected
+#	scene_protect                       protect web1; returns when it is PROTECTED
+#	scene_value 'EXPRESSION'            a python expression on `vm` and `host` of vm show, printed
+#	scene_end                           the client's judgement: nothing lost, repeated, reordered, torn
+# shellcheck source=tests/e2e/lib.sh
+. "$SRC/tests/e2e/lib.sh"
+# shellcheck source=deploy/lib/cluster.sh
+. "$SRC/deploy/lib/cluster.sh"
+
+SCENE_TOOLS=$SRC/tests/e2e
+CAPTURE_PID=''
+
+# A build of this tree with other options, made once. BUILD_DIR is printed.
+scene_build() # NAME MESON_OPTION... -- TARGET...
+{
+	local dir=${BUILD%/}-$1 options=()
+
+	shift
+	while [[ $1 != -- ]]; do options+=("$1"); shift; done
+	shift
+	{
+		[[ -f $dir/build.ninja ]] || meson setup "$dir" "$SRC" "${options[@]}"
+		ninja -C "$dir" "$@"
+	} >"$TEST_TMP/build.log" 2>&1 || { tail -n 20 "$TEST_TMP/build.log" >&2; return 1; }
+	echo "$dir"
+}
+
+scene_start()
+{
+	topo_trap
+	topo_up
+	guest_image "$BUILD"
+	cluster_configure "$BUILD" "$TEST_TMP"
+	guest_start primary "$TEST_TMP"
+	cluster_start
+	client_start "$BUILD" "$TEST_TMP/client.json" --progress-ms 100 "$@" ||
+		fail "no connection to the guest: $client_line"
+}
+
+scene_protect()
+{
+	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/protect.log" 2>&1 ||
+		fail "protect: $(cat "$TEST_TMP/protect.log")"
+	cluster_wait 'vm["state"] == "PROTECTED"' 30 || fail "it did not become PROTECTED"
+}
+
+scene_value() # EXPRESSION
+{
+	cluster_show | python3 -c '
+import json, sys
+vm = json.load(sys.stdin)
+vm = vm.get("vm", vm)
+host = {h["name"]: h for h in vm["hosts"]}
+print(eval(sys.argv[1]))' "$1"
+}
+
+# A gateway counter of `holdfastctl stats`.
+scene_counter() # NAME
+{
+	cluster_ctl --json stats | python3 -c '
+import json, sys
+print(json.load(sys.stdin)["counters"][sys.argv[1]])' "$1"
+}
+
+# Replies counted by the client up to now; printed by it within 100 ms.
+scene_replies()
+{
+	client_phase "$1" || return 1
+	client_until progress 5 || return 1
+	client_value replies
+}
+
+# N more replies, else the test ends.
+scene_served() # N SECONDS WHEN
+{
+	client_phase "$(tr -cd 'a-z0-9' <<<"$3")" # with this the lines of before are read
+	client_wait_replies "$1" "$2" || fail "the client got no replies $3: $client_line"
+}
+
+scene_end()
+{
+	client_finish
+	cat "$TEST_TMP/client.json"
+	[[ $CLIENT_STATUS == 0 ]] || fail "the client saw wrong or missing replies"
+	[[ $(json "$TEST_TMP/client.json" \
+		'd["connection_survived"], d["lost"], d["repeated"], d["out_of_order"], d["forgotten"], d["corrupt"]') \
+		== "(True, 0, 0, 0, 0, 0)" ]] || fail "the client's report is not clean"
+}
+
+# Wait, without polling processes, until a condition given as a command holds. 1: not in time.
+scene_until() # SECONDS COMMAND...
+{
+	local deadline=$((SECONDS + $1)) nothing
+
+	shift
+	until "$@"; do
+		(( SECONDS < deadline )) || return 1
+		read -r -t 0.05 nothing <> <(:) || true
+	done
+}
+
+# Every frame the guest sends that reaches the client's port of the switch, into FILE.
+capture_start() # FILE
+{
+	topo_spawn net "$TEST_TMP/capture.log" python3 "$SCENE_TOOLS/capture.py" record c-client \
+		"$GUEST_MAC" "$1"
+	CAPTURE_PID=$TOPO_PID
+	scene_until 10 grep -qs ready "$1" || fail "no capture: $(cat "$TEST_TMP/capture.log")"
+}
+
+capture_stop() { topo_end "$CAPTURE_PID"; }
+
+capture_count() # FILE FROM_NS [TO_NS]
+{
+	python3 "$SCENE_TOOLS/capture.py" count "$@" || fail "the capture is not whole"
+}
+
+# Until the guest was not heard for QUIET_MS; prints since when. 1: not within LIMIT_MS.
+capture_quiet() # QUIET_MS LIMIT_MS
+{
+	topo_in net python3 "$SCENE_TOOLS/capture.py" quiet c-client "$GUEST_MAC" "$1" "$2"
+}
+
+# All threads of a process are stopped by a signal.
+scene_is_stopped() # PID
+{
+	! grep -L '^State:	T' "/proc/$1/task"/*/status 2>/dev/null | grep -q .
+}
