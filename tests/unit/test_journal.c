@@ -21,7 +21,7 @@ static char error[VM_JOURNAL_ERROR_BYTES];
 static int make_dir(void **state)
 {
 	(void)state;
-	(void)snprintf(dir, sizeof(dir), "/tmp/hf-journal-XXXXXX");
+	(void)snprintf(dir, sizeof(dir), "/tmp/holdfast-journal-XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	(void)snprintf(path, sizeof(path), "%s/journal", dir);
 	(void)snprintf(gone, sizeof(gone), "%s.gone", dir);

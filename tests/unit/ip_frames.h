@@ -1,0 +1,58 @@
+/* ip_frames.h - checksums and headers of hand-made IPv4 frames between a peer and the stack under test.
+ * For tests only; included by one file each.
+ */
+#ifndef IP_FRAMES_H
+#define IP_FRAMES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+static const uint8_t our_mac[6] = { 2, 0, 0, 0, 0, 1 };
+static const uint8_t peer_mac[6] = { 2, 0, 0, 0, 0, 2 };
+static const uint8_t our_ip[4] = { 198, 18, 77, 1 };
+static const uint8_t peer_ip[4] = { 198, 18, 77, 2 };
+
+static inline uint16_t csum(const uint8_t *data, size_t size, uint32_t sum)
+{
+	size_t i;
+
+	for (i = 0; i + 1 < size; i += 2)
+		sum += bytes_get_be16(data + i);
+	if (size & 1)
+		sum += (uint32_t)data[size - 1] << 8;
+	while (sum >> 16)
+		sum = (sum >> 16) + (sum & 0xffff);
+	return (uint16_t)~sum;
+}
+
+static inline uint16_t tcp_csum(const uint8_t *ip, const uint8_t *tcp, size_t size)
+{
+	uint32_t sum = 6 + (uint32_t)size;
+	size_t i;
+
+	for (i = 12; i < 20; i += 2)
+		sum += bytes_get_be16(ip + i);
+	return csum(tcp, size, sum);
+}
+
+static inline void put_ip(uint8_t *frame, uint8_t protocol, size_t inner_size)
+{
+	uint8_t *ip = frame + 14;
+
+	memcpy(frame, our_mac, 6);
+	memcpy(frame + 6, peer_mac, 6);
+	bytes_put_be16(frame + 12, 0x0800);
+	memset(ip, 0, 20);
+	ip[0] = 0x45;
+	bytes_put_be16(ip + 2, (uint16_t)(20 + inner_size));
+	ip[8] = 64;
+	ip[9] = protocol;
+	memcpy(ip + 12, peer_ip, 4);
+	memcpy(ip + 16, our_ip, 4);
+	bytes_put_be16(ip + 10, csum(ip, 20, 0));
+}
+
+#endif
