@@ -337,7 +337,7 @@ static void measure_all(const struct options *options, struct data *data, struct
 {
 	size_t n_slow = data->n_pages < BASELINE_PAGES ? data->n_pages : BASELINE_PAGES;
 	unsigned int n_runs = options->runs, n_slow_runs = n_runs < 3 ? n_runs : 3;
-	uint64_t features = PAGE_FEATURE_XRLE;
+	uint64_t features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP;
 
 	results->memcpy_gbps = measure(data, data->n_pages, n_runs, false, pass_memcpy, NULL);
 	results->compare_gbps = measure(data, data->n_pages, n_runs, false, pass_compare, NULL);

@@ -57,7 +57,28 @@ static int xrle_decode_page(const uint8_t *data, size_t size, uint8_t *page)
 	return decode_by(PAGE_XRLE, data, size, page);
 }
 
+static size_t bitmap_encode_page(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
+				 const uint8_t *next_new, uint8_t *out)
+{
+	struct simd_scan scan;
+	int size = simd_ops->bitmap_encode(old, new, next_old, next_new, out, &scan);
+
+	if (!scan.lines)
+		return 0;
+	if (!scan.any_nonzero) {
+		out[0] = 0;
+		return 1;
+	}
+	return size > 0 ? (size_t)size : whole_page(new, out);
+}
+
+static int bitmap_decode_page(const uint8_t *data, size_t size, uint8_t *page)
+{
+	return decode_by(PAGE_BITMAP, data, size, page);
+}
+
 const struct coder coders_ours[] = {
+	{"bitmap", "three-level bitmap (page class 4)", bitmap_encode_page, bitmap_decode_page},
 	{"xrle", "XOR-RLE, overwrite form (page class 3)", xrle_encode_page, xrle_decode_page},
 	{NULL, NULL, NULL, NULL},
 };

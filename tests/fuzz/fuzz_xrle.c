@@ -77,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	decode(data[0], data + 1, size - 1);
-	encode(PAGE_FEATURE_XRLE, data + 1, size - 1);
+	for (uint64_t features = 0; features < 4; features++)
+		encode(features, data + 1, size - 1);
 	return 0;
 }

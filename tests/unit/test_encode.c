@@ -91,12 +91,44 @@ static void test_classes(void **state)
 	assert_int_equal(encoder.bytes[PAGE_XRLE], 11);
 }
 
-static void test_reference_stays_in_step_over_many_versions(void **state)
+/* The shorter delta of both, and each alone when only that was negotiated. */
+static void test_both_deltas(void **state)
 {
-	struct page_encoder encoder = {.features = PAGE_FEATURE_XRLE};
-	uint64_t random = 3;
+	struct page_encoder encoder = {.features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP};
+	uint64_t random = 5;
+	size_t size;
 
 	(void)state;
+	pattern_fill(&random, page);
+	memcpy(reference, page, PAGE_BYTES);
+	memcpy(standby, page, PAGE_BYTES);
+	assert_int_equal(page_encode(&encoder, 1, page, reference, record), 0);
+	page[9] ^= 1;
+	size = page_encode(&encoder, 1, page, reference, record);
+	assert_int_equal(size, 8 + 3);
+	take_record(size, 1, PAGE_XRLE);
+	for (int i = 0; i < PAGE_BYTES; i += 24)
+		page[i] ^= 1;
+	size = page_encode(&encoder, 1, page, reference, record);
+	take_record(size, 1, PAGE_BITMAP);
+	encoder.features = PAGE_FEATURE_BITMAP;
+	page[9] ^= 1;
+	size = page_encode(&encoder, 1, page, reference, record);
+	assert_int_equal(size, 8 + 12);
+	take_record(size, 1, PAGE_BITMAP);
+	pattern_fill(&random, page);
+	take_record(page_encode(&encoder, 1, page, reference, record), 1, PAGE_RAW);
+	memset(page, 0, PAGE_BYTES);
+	take_record(page_encode(&encoder, 1, page, reference, record), 1, PAGE_ZERO);
+	assert_int_equal(encoder.n_unchanged, 1);
+	assert_int_equal(encoder.n_records[PAGE_BITMAP], 2);
+}
+
+static void check_in_step(uint64_t features)
+{
+	struct page_encoder encoder = {.features = features};
+	uint64_t random = 3;
+
 	memset(reference, 0, PAGE_BYTES);
 	memset(standby, 0, PAGE_BYTES);
 	for (int i = 0; i < 600; i++) {
@@ -116,17 +148,23 @@ static void test_reference_stays_in_step_over_many_versions(void **state)
 	}
 }
 
-static void test_batch_is_the_same_bytes_as_one_by_one(void **state)
+static void test_reference_stays_in_step_over_many_versions(void **state)
+{
+	(void)state;
+	for (uint64_t features = 0; features < 4; features++)
+		check_in_step(features);
+}
+
+static void check_batch(uint64_t features)
 {
 	enum { N = 40 };
 	static uint8_t pages[N][PAGE_BYTES], references[2][N][PAGE_BYTES];
 	static uint8_t single[N * PAGE_RECORD_ROOM], batch[N * PAGE_RECORD_ROOM];
-	struct page_encoder a = {.features = PAGE_FEATURE_XRLE}, b = a;
+	struct page_encoder a = {.features = features}, b = a;
 	struct page_item items[N];
 	size_t single_size = 0, batch_size = 0, part, done = 0;
 	uint64_t random = 11;
 
-	(void)state;
 	for (unsigned int i = 0; i < N; i++) {
 		pattern_pair(i % PATTERN_N_KINDS, &random, references[0][i], pages[i]);
 		memcpy(references[1][i], references[0][i], PAGE_BYTES);
@@ -149,6 +187,13 @@ static void test_batch_is_the_same_bytes_as_one_by_one(void **state)
 	assert_memory_equal(&a, &b, sizeof(a));
 	assert_int_equal(page_encode_batch(&b, items, N, batch, PAGE_RECORD_ROOM - 1, &part), 0);
 	assert_int_equal(part, 0);
+}
+
+static void test_batch_is_the_same_bytes_as_one_by_one(void **state)
+{
+	(void)state;
+	for (uint64_t features = 0; features < 4; features++)
+		check_batch(features);
 }
 
 static void test_refused_records(void **state)
@@ -177,6 +222,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_classes),
+		cmocka_unit_test(test_both_deltas),
 		cmocka_unit_test(test_reference_stays_in_step_over_many_versions),
 		cmocka_unit_test(test_batch_is_the_same_bytes_as_one_by_one),
 		cmocka_unit_test(test_refused_records),

@@ -4,30 +4,83 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "codec/bitmap.h"
 #include "codec/simd.h"
 #include "codec/xrle.h"
 
-/* Choose a class, write the data, bring the reference up to date. Returns the data's size. */
-static size_t encode_data(const struct page_encoder *encoder, const struct simd_scan *scan,
-			  const uint8_t *page, uint8_t *reference, uint8_t *out,
-			  enum page_class *ret_class)
-{
-	int size;
+/* Up to so many changed lines both deltas are made and the shorter is taken: a bitmap has 9 fixed
+ * bytes, and on such pages the second try costs little. */
+#define TRY_BOTH_LINES_MAX 8
 
-	if (!scan->any_nonzero) {
-		memset(reference, 0, PAGE_BYTES);
+/* The page has changed lines only where its reference was brought up to date: XRLE of the same
+ * snapshot, over the bitmap at @out if it is shorter. Returns the size at @out. */
+static int try_xrle(const struct simd_scan *scan, const uint8_t *reference, uint8_t *out, int size,
+		    enum page_class *ret_class)
+{
+	uint8_t other[PAGE_BYTES];
+	int other_size = simd_ops->xrle_emit(scan, reference, other);
+
+	if (other_size < 0 || (size > 0 && other_size >= size))
+		return size;
+	memcpy(out, other, (size_t)other_size);
+	*ret_class = PAGE_XRLE;
+	return other_size;
+}
+
+/* Each of these writes the data of the shortest class at @out and brings @reference up to date.
+ * 0 with PAGE_UNCHANGED: nothing to send. Otherwise the data's size. */
+static size_t encode_with_bitmap(uint64_t features, const struct page_item *item,
+				 const struct page_item *next, uint8_t *out,
+				 enum page_class *ret_class)
+{
+	struct simd_scan scan;
+	int size = simd_ops->bitmap_encode_update(item->reference, item->page, next->reference,
+						  next->page, out, &scan);
+
+	*ret_class = PAGE_BITMAP;
+	if (!scan.lines) {
+		*ret_class = PAGE_UNCHANGED;
+		return 0;
+	}
+	if (!scan.any_nonzero) {
+		memset(item->reference, 0, PAGE_BYTES);
 		*ret_class = PAGE_ZERO;
 		return 0;
 	}
-	if (encoder->features & PAGE_FEATURE_XRLE) {
-		size = simd_ops->xrle_emit_update(scan, page, out, reference);
+	if (features & PAGE_FEATURE_XRLE && __builtin_popcountll(scan.lines) <= TRY_BOTH_LINES_MAX)
+		size = try_xrle(&scan, item->reference, out, size, ret_class);
+	if (size > 0)
+		return (size_t)size;
+	memcpy(out, item->reference, PAGE_BYTES); /* the page as it was read */
+	*ret_class = PAGE_RAW;
+	return PAGE_BYTES;
+}
+
+static size_t encode_without_bitmap(uint64_t features, const struct page_item *item,
+				    const struct page_item *next, uint8_t *out,
+				    enum page_class *ret_class)
+{
+	struct simd_scan scan;
+	int size;
+
+	simd_ops->scan(item->reference, item->page, next->reference, next->page, &scan);
+	*ret_class = PAGE_UNCHANGED;
+	if (!scan.any_changed)
+		return 0;
+	if (!scan.any_nonzero) {
+		memset(item->reference, 0, PAGE_BYTES);
+		*ret_class = PAGE_ZERO;
+		return 0;
+	}
+	if (features & PAGE_FEATURE_XRLE) {
+		size = simd_ops->xrle_emit_update(&scan, item->page, out, item->reference);
 		if (size > 0) {
 			*ret_class = PAGE_XRLE;
 			return (size_t)size;
 		}
 	}
-	memcpy(out, page, PAGE_BYTES);
-	memcpy(reference, out, PAGE_BYTES); /* from the record, see encode.h */
+	memcpy(out, item->page, PAGE_BYTES);
+	memcpy(item->reference, out, PAGE_BYTES); /* from the record, see encode.h */
 	*ret_class = PAGE_RAW;
 	return PAGE_BYTES;
 }
@@ -35,18 +88,19 @@ static size_t encode_data(const struct page_encoder *encoder, const struct simd_
 static size_t encode_one(struct page_encoder *encoder, const struct page_item *item,
 			 const struct page_item *next, uint8_t *out)
 {
-	struct simd_scan scan;
+	uint8_t *data = out + PAGE_RECORD_HEADER_BYTES;
 	enum page_class class;
 	size_t size;
 
+	if (encoder->features & PAGE_FEATURE_BITMAP)
+		size = encode_with_bitmap(encoder->features, item, next, data, &class);
+	else
+		size = encode_without_bitmap(encoder->features, item, next, data, &class);
 	encoder->n_pages++;
-	simd_ops->scan(item->reference, item->page, next->reference, next->page, &scan);
-	if (!scan.any_changed) {
+	if (class == PAGE_UNCHANGED) {
 		encoder->n_unchanged++;
 		return 0;
 	}
-	size = encode_data(encoder, &scan, item->page, item->reference,
-			   out + PAGE_RECORD_HEADER_BYTES, &class);
 	out[0] = (uint8_t)class;
 	out[1] = 0;
 	bytes_put_be16(out + 2, (uint16_t)size);
@@ -89,6 +143,8 @@ int page_check(uint8_t class, const uint8_t *data, size_t size)
 		return size == PAGE_BYTES ? 0 : -EPROTO;
 	case PAGE_XRLE:
 		return xrle_check(data, size);
+	case PAGE_BITMAP:
+		return bitmap_check(data, size);
 	default:
 		return -EPROTO;
 	}
@@ -98,6 +154,8 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 {
 	if (class == PAGE_XRLE)
 		return xrle_apply(data, size, page);
+	if (class == PAGE_BITMAP)
+		return bitmap_apply(data, size, page);
 	if (page_check(class, data, size) < 0)
 		return -EPROTO;
 	if (class == PAGE_ZERO)

@@ -8,7 +8,7 @@
  *
  *	page == reference		nothing at all
  *	page all zero			ZERO   8 bytes
- *	delta allowed and short		XRLE   8 + 3..4032 bytes    (or BITMAP, see page.h)
+ *	delta negotiated and short	BITMAP 8 + 12..4032 bytes, or XRLE 8 + 3..4032
  *	else				RAW    8 + 4096 bytes
  *
  * A FULL epoch starts from a reference of zero pages, as its receiver does.

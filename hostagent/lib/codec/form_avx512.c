@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "codec/bitmap_form.h"
 #include "codec/xrle_form.h"
 
 /* Store the positions of the bits of @bits, counted from @base; room for 32. Their number. */
@@ -96,6 +97,99 @@ static int apply(const uint8_t *data, size_t size, uint8_t *page)
 	return form_xrle_apply(data, size, page, copy_masked);
 }
 
+/* Every changed word -> its 8 bytes. */
+static inline uint64_t spread(uint64_t words)
+{
+	uint64_t low = _pdep_u64(words, BITMAP_EACH_BYTE);
+
+	return (low << 8) - low;
+}
+
+/* simd_ops->bitmap_encode and, with @reference not NULL, bitmap_encode_update. At most 64 bytes of a
+ * page's bytes per line are stored, so @out is not overrun before the total is checked. */
+static inline __attribute__((always_inline)) int
+encode_lines(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
+	     const uint8_t *next_new, uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan)
+{
+	__m512i any_new = _mm512_setzero_si512();
+	struct bitmap_maps maps;
+	uint64_t masks_size = 0, kinds = 0, lines = 0, n_lines = 0;
+	size_t size = 0;
+
+	for (unsigned int i = 0; i < 64; i++) {
+		__m512i line = _mm512_loadu_si512(new + 64 * i);
+		__m512i before = _mm512_loadu_si512(old + 64 * i);
+		uint64_t changed = _mm512_cmpneq_epi8_mask(line, before);
+		uint64_t words, n_words, n_bytes, kind, whole;
+
+		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);
+		_mm_prefetch((const char *)next_new + 64 * i, _MM_HINT_T0);
+		any_new = _mm512_or_si512(any_new, line);
+		ret_scan->changed[i] = changed;
+		if (!changed)
+			continue;
+		words = _mm512_cmpneq_epi64_mask(line, before);
+		whole = spread(words);
+		n_words = (uint64_t)__builtin_popcountll(words);
+		n_bytes = (uint64_t)__builtin_popcountll(changed);
+		kind = n_bytes < 7 * n_words;
+		_mm512_storeu_si512(out + size,
+				    _mm512_maskz_compress_epi8(kind ? changed : whole, line));
+		size += kind ? n_bytes : 8 * n_words;
+		bitmap_store64(maps.masks + masks_size, _pext_u64(changed, whole));
+		masks_size += kind ? n_words : 0;
+		maps.words[n_lines] = (uint8_t)words;
+		kinds |= kind << n_lines++;
+		lines |= UINT64_C(1) << i;
+		if (reference)
+			_mm512_storeu_si512(reference + 64 * i, line);
+	}
+	ret_scan->any_changed = ret_scan->lines = lines;
+	ret_scan->any_nonzero = _mm512_test_epi64_mask(any_new, any_new);
+	maps.masks_size = masks_size;
+	maps.kinds = kinds;
+	maps.lines = lines;
+	maps.n_lines = (unsigned int)n_lines;
+	return lines ? bitmap_finish(&maps, out, size) : 0;
+}
+
+static int encode_bitmap(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
+			 const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan)
+{
+	return encode_lines(old, new, next_old, next_new, out, NULL, ret_scan);
+}
+
+static int encode_bitmap_update(uint8_t *reference, const uint8_t *new, const uint8_t *next_old,
+				const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan)
+{
+	return encode_lines(reference, new, next_old, next_new, out, reference, ret_scan);
+}
+
+static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page)
+{
+	struct bitmap_parts parts;
+	unsigned int n = 0;
+
+	if (bitmap_parse(data, size, &parts) < 0)
+		return -EPROTO;
+	for (uint64_t lines = parts.lines; lines; lines &= lines - 1, n++) {
+		uint8_t *line = page + 64 * (unsigned int)__builtin_ctzll(lines);
+		uint64_t changed = spread(parts.words[n]), taken;
+
+		if (parts.kinds >> n & 1) {
+			changed = _pdep_u64(bitmap_load64(parts.masks), changed);
+			parts.masks += __builtin_popcount(parts.words[n]);
+		}
+		taken = (uint64_t)__builtin_popcountll(changed);
+		_mm512_mask_storeu_epi8(line, changed,
+			_mm512_maskz_expand_epi8(changed,
+				_mm512_maskz_loadu_epi8(_bzhi_u64(UINT64_MAX, (unsigned int)taken),
+							parts.bytes)));
+		parts.bytes += taken;
+	}
+	return 0;
+}
+
 static bool is_zero(const uint8_t *page)
 {
 	for (unsigned int i = 0; i < PAGE_BYTES; i += 256) {
@@ -116,5 +210,8 @@ const struct simd_ops simd_ops_avx512 = {
 	.xrle_emit = emit,
 	.xrle_emit_update = emit_update,
 	.xrle_apply = apply,
+	.bitmap_encode = encode_bitmap,
+	.bitmap_encode_update = encode_bitmap_update,
+	.bitmap_apply = apply_bitmap,
 	.is_zero = is_zero,
 };

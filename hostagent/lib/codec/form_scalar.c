@@ -1,5 +1,7 @@
 /* The form for any machine: eight bytes at a time in general registers. */
 #include "codec/simd.h"
+
+#include "codec/bitmap_form.h"
 #include "codec/xrle_form.h"
 
 static inline uint64_t load64(const uint8_t *p)
@@ -69,6 +71,51 @@ static int apply(const uint8_t *data, size_t size, uint8_t *page)
 	return form_xrle_apply(data, size, page, form_copy_overlapping);
 }
 
+static uint64_t compare_line(const uint8_t *old, const uint8_t *new, uint8_t *copy)
+{
+	uint64_t changed = 0;
+
+	memcpy(copy, new, 64);
+	for (unsigned int j = 0; j < 8; j++) {
+		uint64_t word = load64(copy + 8 * j) ^ load64(old + 8 * j);
+
+		if (word)
+			changed |= nonzero_bytes(word) << (8 * j);
+	}
+	return changed;
+}
+
+static void pack_word(uint8_t *out, const uint8_t *word, unsigned int mask)
+{
+	for (; mask; mask &= mask - 1)
+		*out++ = word[__builtin_ctz(mask)];
+}
+
+static void unpack_word(uint8_t *word, const uint8_t *data, unsigned int mask)
+{
+	for (; mask; mask &= mask - 1)
+		word[__builtin_ctz(mask)] = *data++;
+}
+
+static int encode_bitmap(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
+			 const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan)
+{
+	return bitmap_form_encode(old, new, next_old, next_new, out, NULL, ret_scan, compare_line,
+				  pack_word);
+}
+
+static int encode_bitmap_update(uint8_t *reference, const uint8_t *new, const uint8_t *next_old,
+				const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan)
+{
+	return bitmap_form_encode(reference, new, next_old, next_new, out, reference, ret_scan,
+				  compare_line, pack_word);
+}
+
+static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page)
+{
+	return bitmap_form_apply(data, size, page, unpack_word);
+}
+
 static bool is_zero(const uint8_t *page)
 {
 	for (unsigned int i = 0; i < PAGE_BYTES; i += 64) {
@@ -88,5 +135,8 @@ const struct simd_ops simd_ops_scalar = {
 	.xrle_emit = emit,
 	.xrle_emit_update = emit_update,
 	.xrle_apply = apply,
+	.bitmap_encode = encode_bitmap,
+	.bitmap_encode_update = encode_bitmap_update,
+	.bitmap_apply = apply_bitmap,
 	.is_zero = is_zero,
 };

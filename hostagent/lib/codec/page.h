@@ -18,6 +18,7 @@
 #define PAGE_RECORD_ROOM	 (PAGE_RECORD_HEADER_BYTES + PAGE_BYTES) /* the longest record */
 
 enum page_class {
+	PAGE_UNCHANGED = 0, /* never on the wire: the page is its reference */
 	PAGE_ZERO   = 1, /* no data: all 4096 bytes are 0 */
 	PAGE_RAW    = 2, /* 4096 bytes: the page itself */
 	PAGE_XRLE   = 3, /* runs of changed bytes over the reference, see xrle.h */

@@ -5,6 +5,27 @@
 #include "codec/zero.h"
 
 const struct simd_ops *simd_ops = &simd_ops_scalar;
+uint64_t simd_pack_table[256];
+uint64_t simd_unpack_table[256];
+
+static void fill_tables(void)
+{
+	for (unsigned int mask = 0; mask < 256; mask++) {
+		uint64_t pack = UINT64_C(0x8080808080808080), unpack = pack;
+		unsigned int n = 0;
+
+		for (unsigned int j = 0; j < 8; j++) {
+			if (!(mask >> j & 1))
+				continue;
+			/* 0x80 ^ (0x80 | j) is j: replaces the byte, low byte first. */
+			pack ^= (UINT64_C(0x80) | j) << 8 * n;
+			unpack ^= (UINT64_C(0x80) | n) << 8 * j;
+			n++;
+		}
+		simd_pack_table[mask] = pack;
+		simd_unpack_table[mask] = unpack;
+	}
+}
 
 /* NULL where the build, the CPU or the kernel does not have it (the builtins ask for the kernel's
  * saving of the registers too). */
@@ -63,6 +84,7 @@ static void __attribute__((constructor)) pick_best_form(void)
 #ifdef CODEC_X86_FORMS
 	__builtin_cpu_init();
 #endif
+	fill_tables();
 	for (int form = SIMD_N_FORMS - 1; form >= SIMD_SCALAR; form--) {
 		if (simd_set_form((enum simd_form)form) == 0)
 			return;

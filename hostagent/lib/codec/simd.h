@@ -26,6 +26,7 @@ struct simd_scan {
 	uint64_t changed[64]; /* bit i of word l: byte 64 * l + i differs */
 	uint64_t any_changed; /* != 0: the pages differ */
 	uint64_t any_nonzero; /* != 0: the new page is not all zero */
+	uint64_t lines;	      /* bit l: line l differs; valid after bitmap_encode* only */
 };
 
 /* One form. Internal to lib/codec; others use xrle.h, bitmap.h, zero.h and encode.h. */
@@ -47,6 +48,18 @@ struct simd_ops {
 
 	int (*xrle_apply)(const uint8_t *data, size_t size, uint8_t *page);
 
+	/* Scan and encode in one pass, see bitmap.h: the delta's size; 0: equal; -E2BIG. */
+	int (*bitmap_encode)(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
+			     const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan);
+
+	/* The same, and @reference (the old page) becomes @new as it was read, whatever is returned:
+	 * every byte of @new is read once, for both. */
+	int (*bitmap_encode_update)(uint8_t *reference, const uint8_t *new, const uint8_t *next_old,
+				    const uint8_t *next_new, uint8_t *out,
+				    struct simd_scan *ret_scan);
+
+	int (*bitmap_apply)(const uint8_t *data, size_t size, uint8_t *page);
+
 	bool (*is_zero)(const uint8_t *page);
 };
 
@@ -60,6 +73,10 @@ int simd_set_form(enum simd_form form) __attribute__((warn_unused_result));
 
 /* "scalar", "avx2", "avx512". */
 const char *simd_form_name(enum simd_form form);
+
+/* For byte shuffles, by an 8-bit mask; 0x80 gives 0. Filled before main(). */
+extern uint64_t simd_pack_table[256];	/* byte k: the position of the k-th set bit */
+extern uint64_t simd_unpack_table[256]; /* byte j: how many set bits lie below bit j, if it is set */
 
 extern const struct simd_ops simd_ops_scalar;
 extern const struct simd_ops simd_ops_avx2;
