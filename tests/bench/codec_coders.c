@@ -37,24 +37,16 @@ static inline size_t encode_by(emit_function *emit, const uint8_t *old, const ui
 	return size > 0 ? (size_t)size : whole_page(new, out);
 }
 
-static inline int decode_by(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
+/* encode_by() writes no header; the sizes tell what one would. */
+uint8_t coder_class(const struct coder *coder, size_t size)
 {
-	if (size == PAGE_BYTES)
-		return page_apply(PAGE_RAW, data, size, page);
-	if (size == 1)
-		return page_apply(PAGE_ZERO, data, 0, page);
-	return page_apply(class, data, size, page);
+	return size == PAGE_BYTES ? PAGE_RAW : size == 1 ? PAGE_ZERO : coder->class;
 }
 
 static size_t xrle_encode_page(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
 			       const uint8_t *next_new, uint8_t *out)
 {
 	return encode_by(simd_ops->xrle_emit, old, new, next_old, next_new, out);
-}
-
-static int xrle_decode_page(const uint8_t *data, size_t size, uint8_t *page)
-{
-	return decode_by(PAGE_XRLE, data, size, page);
 }
 
 static size_t bitmap_encode_page(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
@@ -72,15 +64,12 @@ static size_t bitmap_encode_page(const uint8_t *old, const uint8_t *new, const u
 	return size > 0 ? (size_t)size : whole_page(new, out);
 }
 
-static int bitmap_decode_page(const uint8_t *data, size_t size, uint8_t *page)
-{
-	return decode_by(PAGE_BITMAP, data, size, page);
-}
-
 const struct coder coders_ours[] = {
-	{"bitmap", "three-level bitmap (page class 4)", bitmap_encode_page, bitmap_decode_page},
-	{"xrle", "XOR-RLE, overwrite form (page class 3)", xrle_encode_page, xrle_decode_page},
-	{NULL, NULL, NULL, NULL},
+	{"bitmap", "three-level bitmap (page class 4)", bitmap_encode_page, NULL,
+	 PAGE_BITMAP},
+	{"xrle", "XOR-RLE, overwrite form (page class 3)", xrle_encode_page, NULL,
+	 PAGE_XRLE},
+	{NULL, NULL, NULL, NULL, 0},
 };
 
 /* --- baselines --- */
@@ -254,11 +243,11 @@ static int zstd_decode(const uint8_t *data, size_t size, uint8_t *page)
 }
 
 const struct coder coders_baselines[] = {
-	{"xrle_plain", "byte-wise XBZRLE after its published description", plain_encode, plain_decode},
-	{"lz4_xor", "LZ4 of the XORed page", lz4_xor_encode, lz4_xor_decode},
-	{"lz4_raw", "LZ4 of the page", lz4_encode, lz4_decode},
-	{"zstd1_raw", "zstd -1 of the page", zstd_encode, zstd_decode},
-	{NULL, NULL, NULL, NULL},
+	{"xrle_plain", "byte-wise XBZRLE after its published description", plain_encode, plain_decode, 0},
+	{"lz4_xor", "LZ4 of the XORed page", lz4_xor_encode, lz4_xor_decode, 0},
+	{"lz4_raw", "LZ4 of the page", lz4_encode, lz4_decode, 0},
+	{"zstd1_raw", "zstd -1 of the page", zstd_encode, zstd_decode, 0},
+	{NULL, NULL, NULL, NULL, 0},
 };
 
 /* --- second stage --- */

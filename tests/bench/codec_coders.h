@@ -18,7 +18,12 @@ struct coder {
 
 	/* Turn @page (the old one) into the new one. 0 or negative. */
 	int (*decode)(const uint8_t *data, size_t size, uint8_t *page);
+
+	uint8_t class; /* of our deltas, decoded in batches as the standby does; 0: a baseline */
 };
+
+/* The class of @size encoded bytes of one of our coders. */
+uint8_t coder_class(const struct coder *coder, size_t size);
 
 extern const struct coder coders_ours[];      /* the project's forms; ends with name NULL */
 extern const struct coder coders_baselines[]; /* what they are measured against; the same */

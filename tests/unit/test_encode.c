@@ -196,6 +196,42 @@ static void test_batch_is_the_same_bytes_as_one_by_one(void **state)
 		check_batch(features);
 }
 
+/* A batch leaves the pages that one by one would, and stops at a bad record. */
+static void test_apply_batch(void **state)
+{
+	enum { N = 60 };
+	static uint8_t pages[N][PAGE_BYTES], copies[2][N][PAGE_BYTES], data[N * PAGE_RECORD_ROOM];
+	struct page_encoder encoder = {.features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP};
+	struct page_record records[N];
+	uint64_t random = 17;
+	size_t n = 0, used = 0;
+
+	(void)state;
+	for (unsigned int i = 0; i < N; i++) {
+		uint8_t *out = data + used;
+		size_t size;
+
+		pattern_pair(i % PATTERN_N_KINDS, &random, copies[0][i], pages[i]);
+		memcpy(copies[1][i], copies[0][i], PAGE_BYTES);
+		size = page_encode(&encoder, i, pages[i], copies[0][i], out);
+		used += size;
+		if (size > 0)
+			records[n++] = (struct page_record){out[0], bytes_get_be16(out + 2), out + 8,
+							    copies[1][i]};
+	}
+	assert_true(n > 40);
+	for (int twice = 0; twice < 2; twice++) {
+		assert_int_equal(page_apply_batch(records, n), n);
+		assert_memory_equal(copies[1], pages, sizeof(pages));
+	}
+	assert_int_equal(page_apply_batch(records, 0), 0);
+	records[7].class = PAGE_N_CLASSES;
+	assert_int_equal(page_apply_batch(records, n), 7);
+	records[7].class = PAGE_BITMAP;
+	records[7].size = 3;
+	assert_int_equal(page_apply_batch(records, n), 7);
+}
+
 static void test_refused_records(void **state)
 {
 	static const uint8_t delta[] = {0, 1, 9}, bad_delta[] = {0, 1};
@@ -225,6 +261,7 @@ int main(void)
 		cmocka_unit_test(test_both_deltas),
 		cmocka_unit_test(test_reference_stays_in_step_over_many_versions),
 		cmocka_unit_test(test_batch_is_the_same_bytes_as_one_by_one),
+		cmocka_unit_test(test_apply_batch),
 		cmocka_unit_test(test_refused_records),
 	};
 

@@ -19,5 +19,5 @@ int bitmap_check(const uint8_t *data, size_t size)
 
 int bitmap_apply(const uint8_t *data, size_t size, uint8_t *page)
 {
-	return simd_ops->bitmap_apply(data, size, page);
+	return simd_ops->bitmap_apply(data, size, page, 0, page);
 }

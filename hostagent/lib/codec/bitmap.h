@@ -30,11 +30,18 @@
  * above BITMAP_SIZE_MAX goes RAW. Least: 12 bytes, where XRLE needs 3: page_encode() takes the
  * shorter one for pages of few changed lines.
  *
- * Curve (Zen 5, AVX-512, one thread, pages cold and in random order, GB/s of page data, on a busy
- * machine; ratio in brackets): both pages read 13.0; this 10.0 (0.289, sqlite), 10.1 (0.338, cc1), 9.2
- * (0.316, floats); XRLE 5.9 (0.285), 3.4 (0.386), 3.4 (0.339). What was tried: flat 8-byte masks per
- * line (bd1t) code 5-20 % faster and 7-20 % longer; a second pass over changed lines only is slower by
- * a fifth; no branch on unchanged lines is slower by a tenth.
+ * Curve (Zen 5 guest, AVX-512, one thread, pages cold and in random order over 512 MiB, GB/s of page
+ * data; pairs sampled from processes; other builds ran meanwhile, best of 7 runs per chunk):
+ *
+ *			     cc1				sqlite
+ *	both pages read	     17.4				17.8
+ *	this		     12.1 encode, 11.3 apply, 0.338	9.8, 12.5, 0.289
+ *	XRLE		      3.7	   5.7	      0.386	5.2, 12.2, 0.285
+ *	plain XBZRLE	      1.4	   3.6	      0.396	1.5,  7.7, 0.291
+ *
+ * What was tried: flat 8-byte masks per line (bd1t) encode 5-20 % faster and 7-20 % longer; a second
+ * pass over changed lines only is slower by a fifth to a third; no branch on unchanged lines is slower
+ * by a tenth to a fifth.
  *
  * Threads: any. Never allocates.
  */

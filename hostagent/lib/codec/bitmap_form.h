@@ -126,7 +126,8 @@ bitmap_form_encode(const uint8_t *old, const uint8_t *new, const uint8_t *next_o
 }
 
 static inline __attribute__((always_inline)) int
-bitmap_form_apply(const uint8_t *data, size_t size, uint8_t *page, bitmap_unpack *unpack)
+bitmap_form_apply(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
+		  const uint8_t *next_page, bitmap_unpack *unpack)
 {
 	struct bitmap_parts parts;
 	unsigned int n = 0;
@@ -136,6 +137,7 @@ bitmap_form_apply(const uint8_t *data, size_t size, uint8_t *page, bitmap_unpack
 	for (uint64_t lines = parts.lines; lines; lines &= lines - 1, n++) {
 		uint8_t *line = page + 64 * (unsigned int)__builtin_ctzll(lines);
 
+		next_lines = bitmap_prefetch_one(next_lines, next_page);
 		for (unsigned int left = parts.words[n]; left; left &= left - 1) {
 			uint8_t *word = line + 8 * (unsigned int)__builtin_ctz(left);
 
@@ -150,6 +152,7 @@ bitmap_form_apply(const uint8_t *data, size_t size, uint8_t *page, bitmap_unpack
 			}
 		}
 	}
+	bitmap_prefetch(next_lines, next_page);
 	return 0;
 }
 

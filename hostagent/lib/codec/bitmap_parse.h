@@ -40,7 +40,7 @@ static inline void bitmap_store64(uint8_t *p, uint64_t v)
 }
 
 /* The low @n bytes (0..8). */
-static inline uint64_t bitmap_low_bytes(unsigned int n)
+static inline uint64_t bitmap_low_bytes(size_t n)
 {
 	return n < 8 ? (UINT64_C(1) << 8 * n) - 1 : UINT64_MAX;
 }
@@ -51,12 +51,38 @@ static inline uint64_t bitmap_has_zero_byte(uint64_t v)
 	return (v - BITMAP_EACH_BYTE) & ~v & (BITMAP_EACH_BYTE << 7);
 }
 
-/* Check a delta whole. 0 with *ret_parts set, or -EPROTO. Behind every mask lie at least 10 more
- * bytes of the delta (words, kinds, lines), so reading 8 from a mask on stays inside. */
+/* Bit j of @bits -> all of byte j. */
+static inline uint64_t bitmap_spread(uint64_t bits)
+{
+	uint64_t one_each = bits * BITMAP_EACH_BYTE & UINT64_C(0x8040201008040201);
+
+	return ((one_each + BITMAP_EACH_BYTE * 0x7f) >> 7 & BITMAP_EACH_BYTE) * 0xff;
+}
+
+/* Prefetch the lines of @page that @lines names. */
+static inline void bitmap_prefetch(uint64_t lines, const uint8_t *page)
+{
+	for (; lines; lines &= lines - 1)
+		__builtin_prefetch(page + 64 * (unsigned int)__builtin_ctzll(lines));
+}
+
+/* Prefetch the first of these lines and take it out of the map: a few at a time between other work
+ * are fetched sooner than many at once, which fill the CPU's miss buffers and stall it. */
+static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
+{
+	bitmap_prefetch(lines & -lines, page);
+	return lines & (lines - 1);
+}
+
+/* Check a delta whole. 0 with *ret_parts set, or -EPROTO.
+ * The maps are gone through eight bytes at a time: all words and all masks must have a bit, and the
+ * bits of the words say how many masks there are, the bits of both how many bytes. Behind every mask
+ * lie at least 10 more bytes of the delta (words, kinds, lines) and behind every word 9, so reading 8
+ * from one of them on stays inside. */
 static inline int bitmap_parse(const uint8_t *data, size_t size, struct bitmap_parts *ret_parts)
 {
-	uint64_t lines, kinds = 0, bad = 0;
-	size_t n_lines, kinds_size, masks_size = 0, bytes_size = 0, fixed, at = 0;
+	uint64_t lines, kinds = 0, bad = 0, valid, word;
+	size_t n_lines, kinds_size, fixed, masks_size = 0, bytes_size = 0;
 	const uint8_t *words, *masks;
 
 	if (size < BITMAP_LINES_BYTES || size > PAGE_BYTES)
@@ -68,32 +94,26 @@ static inline int bitmap_parse(const uint8_t *data, size_t size, struct bitmap_p
 	if (n_lines == 0 || size < fixed)
 		return -EPROTO;
 	words = data + size - fixed;
-	memcpy(&kinds, words + n_lines, kinds_size);
-	kinds = bitmap_load64((const uint8_t *)&kinds);
+	kinds = bitmap_load64(words + n_lines) & bitmap_low_bytes(kinds_size);
 	if (n_lines < 64 && kinds >> n_lines)
 		return -EPROTO;
-	for (size_t i = 0; i < n_lines; i++) {
-		unsigned int n_words = (unsigned int)__builtin_popcount(words[i]);
-		uint64_t has_masks = kinds >> i & 1;
+	for (size_t i = 0; i < n_lines; i += 8) {
+		uint64_t has_masks = bitmap_spread(kinds >> i & 0xff);
 
-		bad |= n_words == 0;
-		masks_size += has_masks ? n_words : 0;
-		bytes_size += has_masks ? 0 : 8 * n_words;
+		valid = bitmap_low_bytes(n_lines - i);
+		word = bitmap_load64(words + i);
+		bad |= bitmap_has_zero_byte(word | ~valid);
+		masks_size += (size_t)__builtin_popcountll(word & valid & has_masks);
+		bytes_size += 8 * (size_t)__builtin_popcountll(word & valid & ~has_masks);
 	}
 	if (bad || size - fixed < masks_size)
 		return -EPROTO;
 	masks = words - masks_size;
-	for (size_t i = 0; i < n_lines; i++) {
-		unsigned int n_words = (unsigned int)__builtin_popcount(words[i]);
-		uint64_t valid, mask;
-
-		if (!(kinds >> i & 1))
-			continue;
-		valid = bitmap_low_bytes(n_words);
-		mask = bitmap_load64(masks + at);
-		bad |= bitmap_has_zero_byte(mask | ~valid);
-		bytes_size += (size_t)__builtin_popcountll(mask & valid);
-		at += n_words;
+	for (size_t i = 0; i < masks_size; i += 8) {
+		valid = bitmap_low_bytes(masks_size - i);
+		word = bitmap_load64(masks + i);
+		bad |= bitmap_has_zero_byte(word | ~valid);
+		bytes_size += (size_t)__builtin_popcountll(word & valid);
 	}
 	if (bad || bytes_size + masks_size + fixed != size)
 		return -EPROTO;

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "codec/bitmap.h"
+#include "codec/bitmap_parse.h"
 #include "codec/simd.h"
 #include "codec/xrle.h"
 
@@ -163,4 +164,41 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 	else
 		memcpy(page, data, PAGE_BYTES);
 	return 0;
+}
+
+/* How far ahead of the record being applied its successors' data are fetched: the maps at a
+ * delta's end are read first, so the CPU's own prefetcher sees no pattern. Tried: 1, 2, 4, 8 KiB;
+ * 2 and 4 are best. */
+#define AHEAD_BYTES 4096
+
+/* The lines of its page that a record will change, as far as that is cheap to know. */
+static uint64_t lines_to_fetch(const struct page_record *record)
+{
+	if (record->class == PAGE_BITMAP && record->size >= BITMAP_LINES_BYTES)
+		return bitmap_load64(record->data + record->size - BITMAP_LINES_BYTES);
+	return UINT64_MAX;
+}
+
+size_t page_apply_batch(const struct page_record *records, size_t n_records)
+{
+	for (size_t i = 0; i < n_records; i++) {
+		const struct page_record *record = &records[i];
+		uint64_t next_lines = i + 1 < n_records ? lines_to_fetch(record + 1) : 0;
+		const uint8_t *next_page = i + 1 < n_records ? record[1].page : record->page;
+		int r;
+
+		/* Beyond the last record these addresses may be anything: a prefetch cannot fault. */
+		for (size_t at = 0; at < record->size; at += 64)
+			__builtin_prefetch(record->data + AHEAD_BYTES + at);
+		if (record->class == PAGE_BITMAP) {
+			r = simd_ops->bitmap_apply(record->data, record->size, record->page, next_lines,
+						   next_page);
+		} else {
+			bitmap_prefetch(next_lines, next_page);
+			r = page_apply(record->class, record->data, record->size, record->page);
+		}
+		if (r < 0)
+			return i;
+	}
+	return n_records;
 }

@@ -165,7 +165,8 @@ static int encode_bitmap_update(uint8_t *reference, const uint8_t *new, const ui
 	return encode_lines(reference, new, next_old, next_new, out, reference, ret_scan);
 }
 
-static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page)
+static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
+			const uint8_t *next_page)
 {
 	struct bitmap_parts parts;
 	unsigned int n = 0;
@@ -174,19 +175,22 @@ static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page)
 		return -EPROTO;
 	for (uint64_t lines = parts.lines; lines; lines &= lines - 1, n++) {
 		uint8_t *line = page + 64 * (unsigned int)__builtin_ctzll(lines);
-		uint64_t changed = spread(parts.words[n]), taken;
+		uint64_t kind = parts.kinds >> n & 1, whole = spread(parts.words[n]);
+		uint64_t changed = _pdep_u64(bitmap_load64(parts.masks), whole);
+		unsigned int n_bytes;
+		__m512i bytes;
 
-		if (parts.kinds >> n & 1) {
-			changed = _pdep_u64(bitmap_load64(parts.masks), changed);
-			parts.masks += __builtin_popcount(parts.words[n]);
-		}
-		taken = (uint64_t)__builtin_popcountll(changed);
-		_mm512_mask_storeu_epi8(line, changed,
-			_mm512_maskz_expand_epi8(changed,
-				_mm512_maskz_loadu_epi8(_bzhi_u64(UINT64_MAX, (unsigned int)taken),
-							parts.bytes)));
-		parts.bytes += taken;
+		next_lines = bitmap_prefetch_one(next_lines, next_page);
+		changed = kind ? changed : whole;
+		parts.masks += kind ? __builtin_popcount(parts.words[n]) : 0;
+		n_bytes = (unsigned int)__builtin_popcountll(changed);
+		/* Masked: with few maps behind them, 64 bytes would reach past the delta's end. */
+		bytes = _mm512_maskz_loadu_epi8(_bzhi_u64(UINT64_MAX, n_bytes), parts.bytes);
+		parts.bytes += n_bytes;
+		_mm512_storeu_si512(line, _mm512_mask_expand_epi8(_mm512_loadu_si512(line), changed,
+								  bytes));
 	}
+	bitmap_prefetch(next_lines, next_page);
 	return 0;
 }
 

@@ -111,9 +111,10 @@ static int encode_bitmap_update(uint8_t *reference, const uint8_t *new, const ui
 				  compare_line, pack_word);
 }
 
-static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page)
+static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
+			const uint8_t *next_page)
 {
-	return bitmap_form_apply(data, size, page, unpack_word);
+	return bitmap_form_apply(data, size, page, next_lines, next_page, unpack_word);
 }
 
 static bool is_zero(const uint8_t *page)

@@ -58,7 +58,9 @@ struct simd_ops {
 				    const uint8_t *next_new, uint8_t *out,
 				    struct simd_scan *ret_scan);
 
-	int (*bitmap_apply)(const uint8_t *data, size_t size, uint8_t *page);
+	/* Meanwhile prefetch those lines of @next_page that @next_lines names. */
+	int (*bitmap_apply)(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
+			    const uint8_t *next_page);
 
 	bool (*is_zero)(const uint8_t *page);
 };
