@@ -19,50 +19,14 @@
 #include "base/clock.h"
 #include "codec/encode.h"
 #include "codec/simd.h"
-#include "codec_coders.h"
+#include "codec_bench.h"
 #include "page_patterns.h"
 
-#define PAIR_BYTES     (2 * PAGE_BYTES)
 #define FILE_BYTES_MAX (UINT64_C(4) << 30)
 #define RING_BYTES     (1u << 20) /* encoded pages go here in turn, as into frames: stays in L2 */
 #define RUNS_MAX       99
 #define CHUNK_PAGES    1024
 #define BASELINE_PAGES 32768 /* slow coders see at most this many pages per pass */
-
-struct options {
-	const char *pairs;
-	const char *json; /* NULL: no JSON; "-": stdout, and no text */
-	const char *generate;
-	size_t working_set_bytes;
-	size_t count;
-	uint64_t seed;
-	unsigned int runs;
-	bool is_random;
-	bool is_thp;
-	const char *form;
-};
-
-/* Page i of the working set is pair i % n_pairs of the file, in pages of its own, so that a small
- * file is still read from memory and not from a cache. */
-struct data {
-	uint8_t *pairs; /* the file */
-	size_t n_pairs;
-	size_t n_pages;
-	uint8_t *old;	 /* n_pages pages: the references */
-	uint8_t *new;	 /* n_pages pages */
-	uint32_t *order; /* n_pages indexes: the order of every pass */
-	uint8_t *encoded;
-	size_t *offsets; /* n_pages + 1: where in @encoded the i-th page of the order is */
-	size_t encoded_room;
-	uint8_t *ring;
-};
-
-struct figures {
-	double ratio;
-	double encode_gbps;
-	double decode_gbps;
-	bool is_exact; /* every page came back */
-};
 
 static void die(const char *what, const char *why)
 {
@@ -152,7 +116,7 @@ static int by_value(const void *a, const void *b)
 /* Go over the pages [from, to) of the order. */
 typedef uint64_t pass_function(struct data *data, size_t from, size_t to, const void *what);
 
-static bool takes_best; /* option --best */
+static bool takes_best; /* options.takes_best, for measure() */
 static volatile uint64_t sink; /* keeps results that nobody reads */
 
 /* This thread's processor time: the loops never wait, so on an idle machine it is the time on the
@@ -375,19 +339,6 @@ static struct figures measure_coder(struct data *data, size_t n_pages, unsigned 
 	return figures;
 }
 
-/* Everything that is printed. */
-struct results {
-	double memcpy_gbps, memcmp_gbps, compare_gbps;
-	const struct coder *best; /* the one that page_encode() uses */
-	struct figures ours[8];
-	struct figures baselines[8];
-	double update_gbps;
-	struct {
-		double ratio, encode_gbps;
-	} stages[8];
-	bool is_exact; /* all of ours */
-};
-
 static void measure_all(const struct options *options, struct data *data, struct results *results)
 {
 	size_t n_slow = data->n_pages < BASELINE_PAGES ? data->n_pages : BASELINE_PAGES;
@@ -421,68 +372,6 @@ static void measure_all(const struct options *options, struct data *data, struct
 		results->baselines[i] = measure_coder(data, n_slow, n_slow_runs, &coders_baselines[i]);
 }
 
-static void print_text(const struct options *options, const struct data *data,
-		       const struct results *results)
-{
-	printf("pairs %zu, working set %zu MiB in %s order, form %s, %s of %u runs, one thread\n",
-	       data->n_pairs, data->n_pages * PAIR_BYTES >> 20, options->is_random ? "random" : "file",
-	       simd_ops->name, takes_best ? "best" : "median", options->runs);
-	printf("%-14s %8s %10s %10s\n", "", "ratio", "encode", "decode   GB/s of page data");
-	printf("%-14s %8s %10.2f\n%-14s %8s %10.2f\n%-14s %8s %10.2f   both pages read, prefetched\n",
-	       "memcpy", "", results->memcpy_gbps, "memcmp", "", results->memcmp_gbps, "compare", "",
-	       results->compare_gbps);
-	for (size_t i = 0; coders_ours[i].name; i++)
-		printf("%-14s %8.4f %10.2f %10.2f   %s%s\n", coders_ours[i].name, results->ours[i].ratio,
-		       results->ours[i].encode_gbps, results->ours[i].decode_gbps, coders_ours[i].what,
-		       results->ours[i].is_exact ? "" : "   ROUND TRIP FAILED");
-	printf("%-14s %8s %10.2f              records written and reference updated\n", "page_encode", "",
-	       results->update_gbps);
-	for (size_t i = 0; second_stages[i].name; i++)
-		printf("+%-13s %8.4f %10.2f              second stage over 64 KiB of deltas\n",
-		       second_stages[i].name, results->stages[i].ratio, results->stages[i].encode_gbps);
-	for (size_t i = 0; coders_baselines[i].name; i++)
-		printf("%-14s %8.4f %10.2f %10.2f   %s%s\n", coders_baselines[i].name,
-		       results->baselines[i].ratio, results->baselines[i].encode_gbps,
-		       results->baselines[i].decode_gbps, coders_baselines[i].what,
-		       results->baselines[i].is_exact ? "" : "   ROUND TRIP FAILED");
-}
-
-static void print_coders(FILE *out, const char *key, const struct coder *coders,
-			 const struct figures *figures)
-{
-	fprintf(out, "\"%s\":{", key);
-	for (size_t i = 0; coders[i].name; i++)
-		fprintf(out, "%s\"%s\":{\"ratio\":%.5f,\"encode_gbps\":%.3f,\"decode_gbps\":%.3f,"
-			"\"roundtrip_ok\":%s}", i ? "," : "", coders[i].name, figures[i].ratio,
-			figures[i].encode_gbps, figures[i].decode_gbps,
-			figures[i].is_exact ? "true" : "false");
-	fprintf(out, "}");
-}
-
-static void print_json(FILE *out, const struct options *options, const struct data *data,
-		       const struct results *results)
-{
-	const struct figures *ours = &results->ours[results->best - coders_ours];
-
-	fprintf(out, "{\"coder\":\"%s\",\"ratio\":%.5f,\"encode_gbps\":%.3f,\"decode_gbps\":%.3f,"
-		"\"encode_update_gbps\":%.3f,\"roundtrip_ok\":%s,", results->best->name, ours->ratio,
-		ours->encode_gbps, ours->decode_gbps, results->update_gbps,
-		results->is_exact ? "true" : "false");
-	fprintf(out, "\"memcpy_gbps\":%.3f,\"memcmp_gbps\":%.3f,\"compare_gbps\":%.3f,",
-		results->memcpy_gbps, results->memcmp_gbps, results->compare_gbps);
-	print_coders(out, "coders", coders_ours, results->ours);
-	fprintf(out, ",");
-	print_coders(out, "baselines", coders_baselines, results->baselines);
-	fprintf(out, ",\"second_stage\":{");
-	for (size_t i = 0; second_stages[i].name; i++)
-		fprintf(out, "%s\"%s\":{\"ratio\":%.5f,\"encode_gbps\":%.3f}", i ? "," : "",
-			second_stages[i].name, results->stages[i].ratio, results->stages[i].encode_gbps);
-	fprintf(out, "},\"pairs\":%zu,\"working_set_bytes\":%zu,\"pages_random\":%s,\"thp\":%s,"
-		"\"form\":\"%s\",\"runs\":%u,\"estimate\":\"%s\"}\n", data->n_pairs, data->n_pages * PAIR_BYTES,
-		options->is_random ? "true" : "false", options->is_thp ? "true" : "false",
-		simd_ops->name, options->runs, takes_best ? "best" : "median");
-}
-
 static int write_json(const struct options *options, const struct data *data,
 		      const struct results *results)
 {
@@ -490,7 +379,7 @@ static int write_json(const struct options *options, const struct data *data,
 
 	if (!out)
 		die(options->json, strerror(errno));
-	print_json(out, options, data, results);
+	report_json(out, options, data, results);
 	if (ferror(out) || (out != stdout && fclose(out) != 0))
 		die(options->json, "cannot be written");
 	return results->is_exact ? 0 : 1;
@@ -563,7 +452,7 @@ static int parse(int argc, char **argv, struct options *ret_options)
 		case 'p': ret_options->pairs = optarg; break;
 		case 'g': ret_options->generate = optarg; break;
 		case 'r': ret_options->is_random = true; break;
-		case 'b': takes_best = true; break;
+		case 'b': ret_options->takes_best = true; break;
 		case 't': ret_options->is_thp = false; break;
 		case 'f': ret_options->form = optarg; break;
 		case 'n': ret_options->runs = (unsigned int)number(optarg, 1, RUNS_MAX); break;
@@ -595,10 +484,11 @@ int main(int argc, char **argv)
 		pick_form(options.form);
 	if (options.generate)
 		return generate(&options);
+	takes_best = options.takes_best;
 	load(&options, &data);
 	measure_all(&options, &data, &results);
 	if (!options.json || strcmp(options.json, "-") != 0)
-		print_text(&options, &data, &results);
+		report_text(&options, &data, &results);
 	if (options.json)
 		return write_json(&options, &data, &results);
 	return results.is_exact ? 0 : 1;

@@ -1,0 +1,72 @@
+/* codec_bench.h - what the codec benchmark was asked, works on and found; printing it. */
+#ifndef BENCH_CODEC_BENCH_H
+#define BENCH_CODEC_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "codec/page.h"
+#include "codec_coders.h"
+
+#define PAIR_BYTES     (2 * PAGE_BYTES)
+
+struct options {
+	const char *pairs;
+	const char *json; /* NULL: no JSON; "-": stdout, and no text */
+	const char *generate;
+	size_t working_set_bytes;
+	size_t count;
+	uint64_t seed;
+	unsigned int runs;
+	bool is_random;
+	bool is_thp;
+	bool takes_best; /* each chunk's best run counts, not its median */
+	const char *form;
+};
+
+/* Page i of the working set is pair i % n_pairs of the file, in pages of its own, so that a small
+ * file is still read from memory and not from a cache. */
+struct data {
+	uint8_t *pairs; /* the file */
+	size_t n_pairs;
+	size_t n_pages;
+	uint8_t *old;	 /* n_pages pages: the references */
+	uint8_t *new;	 /* n_pages pages */
+	uint32_t *order; /* n_pages indexes: the order of every pass */
+	uint8_t *encoded;
+	size_t *offsets; /* n_pages + 1: where in @encoded the i-th page of the order is */
+	size_t encoded_room;
+	uint8_t *ring;
+};
+
+struct figures {
+	double ratio;
+	double encode_gbps;
+	double decode_gbps;
+	bool is_exact; /* every page came back */
+};
+
+/* Everything that is printed. */
+struct results {
+	double memcpy_gbps, memcmp_gbps, compare_gbps;
+	const struct coder *best; /* the one that page_encode() uses */
+	struct figures ours[8];
+	struct figures baselines[8];
+	double update_gbps;
+	struct {
+		double ratio, encode_gbps;
+	} stages[8];
+	bool is_exact; /* all of ours */
+};
+
+/* A table for a person on stdout. */
+void report_text(const struct options *options, const struct data *data,
+		 const struct results *results);
+
+/* One JSON object, one line. */
+void report_json(FILE *out, const struct options *options, const struct data *data,
+		 const struct results *results);
+
+#endif
