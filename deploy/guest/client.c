@@ -6,7 +6,7 @@
  * is there to see.
  * Where: run by deploy/demo, tests/e2e and tests/bench in the client's network namespace.
  * Threads: one. It is driven by lines on stdin (--commands): `phase NAME`, `dirty PAGES BYTES`,
- * `depth N`, `rate PAGES_PER_S BYTES`, `stop`; SIGINT and SIGTERM stop it too.
+ * `depth N`, `rate PAGES_PER_S BYTES`, `stop`; SIGINT stops it too, SIGTERM without waiting.
  *
  * Live on stdout, one event per line: connected, phase, progress, broken. Exit: 0 the connection
  * lived and every reply was right, 1 not so (the JSON says what), 2 usage.
@@ -277,6 +277,18 @@ static void do_timers(struct client *c, uint64_t now_ns)
 		broken(c, "no reply within the time limit", "");
 }
 
+/* SIGINT: finish what is under way. SIGTERM: the network may be gone already, so do not wait. */
+static void take_signal(struct client *c)
+{
+	struct signalfd_siginfo info;
+
+	if (read(c->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	c->stopping = true;
+	if (info.ssi_signo == SIGTERM && checker_in_flight(&c->checker) > 0)
+		broken(c, "ended by SIGTERM", "");
+}
+
 static void run(struct client *c)
 {
 	struct pollfd p[3] = { { .fd = c->fd }, { .fd = c->signal_fd, .events = POLLIN },
@@ -295,11 +307,7 @@ static void run(struct client *c)
 		if (p[0].revents & (POLLIN | POLLERR | POLLHUP))
 			take_replies(c);
 		if (p[1].revents & POLLIN) {
-			struct signalfd_siginfo info;
-
-			(void)!read(c->signal_fd, &info, sizeof(info)); /* which signal does not matter */
-			c->stopping = true;
-			p[1].fd = -1;
+			take_signal(c);
 		}
 		if (p[2].revents)
 			take_commands(c);

@@ -138,12 +138,12 @@ cluster_show() { cluster_ctl --json vm show "$CLUSTER_VM"; }
 # not become true. There is no event for "a daemon has started", so this asks five times a second.
 cluster_wait() # EXPRESSION SECONDS
 {
-	local deadline=$((SECONDS + $2)) nothing
+	local deadline=$((SECONDS + $2))
 
 	while (( SECONDS <= deadline )); do
 		cluster_show 2>/dev/null | python3 "$TOPO_LIB/vm-is.py" "$1" && return 0
 		cluster_died && return 1
-		read -r -t 0.2 nothing <> <(:) || true
+		sleep 0.2
 	done
 	return 1
 }

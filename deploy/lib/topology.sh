@@ -14,7 +14,8 @@
 #
 # Both switches live in a fifth namespace, `net`. Each namespace is named PREFIX-HOST. Nothing is
 # made outside of the namespaces but those names, TOPO_DIR (on a tmpfs) and the pins under
-# TOPO_PINS; topo_down removes all of it, and may be called at any time, any number of times.
+# TOPO_PINS; topo_down removes all of it, and may be called at any time, any number of times. If the
+# script is killed, a guard process does it.
 #
 # Programs run with nsenter --net, never `ip netns exec`: that one mounts a /sys of its own, in
 # which the BPF file system is missing.
@@ -158,6 +159,7 @@ topo_up()
 	done
 	[[ -c /dev/net/tun ]] || topo_die "no /dev/net/tun: the kernel cannot make taps"
 	topo_sweep
+	topo_guard
 	mkdir -m 700 "$TOPO_DIR" || topo_die "cannot make $TOPO_DIR"
 	TOPO_MADE=1
 	topo_make || topo_die "cannot make the networks (the message is above)"
@@ -199,6 +201,16 @@ topo_sweep()
 		echo "removing what an earlier run (pid $pid) left" >&2
 		topo_remove "hf-$pid"
 	done
+}
+
+# A process that outlives this one and removes what is left if it dies without cleaning up (SIGKILL,
+# a crash of the shell). In a session of its own: a Ctrl-C is not for it. One per process.
+topo_guard()
+{
+	[[ -z ${TOPO_GUARD:-} ]] || return 0
+	setsid python3 "$TOPO_LIB/guard.py" $$ "$TOPO_LIB/topology.sh" "$TOPO_PREFIX" \
+		</dev/null >/dev/null 2>&1 &
+	TOPO_GUARD=$!
 }
 
 # Clean up however the script ends. A script with a trap of its own calls topo_down there.
