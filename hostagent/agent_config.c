@@ -60,6 +60,8 @@ static const struct config_key vm_keys[] = {
 		   "bytes of frames that may be held"),
 	CONFIG_KEY("vm", "backlog_bytes_max", SIZE, VM, backlog_bytes_max, "256M", 1048576, UINT64_C(1) << 40,
 		   "bytes of encoded epochs that may be uncommitted"),
+	CONFIG_KEY("vm", "reference_bytes", SIZE, VM, reference_bytes, "0", 0, UINT64_C(1) << 44,
+		   "memory for the pages that deltas are taken against; 0: a quarter of guest RAM"),
 	CONFIG_KEY("standby", "state_dir", PATH, VM, state_dir, "", 0, 0,
 		   "directory on tmpfs for the guest's copy; unset: never the standby"),
 	CONFIG_KEY("standby", "command_file", PATH, VM, command_file, "", 0, 0,

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "codec/encode.h"
+#include "codec/zero.h"
 #include "epoch/reference.h"
 #include "wire/msg.h"
 
@@ -22,10 +23,13 @@ struct encoder {
 	struct bytes_writer w; /* into payload */
 	uint8_t frame_type;    /* its type */
 	uint64_t n_records;    /* page records in the epoch */
+	uint64_t n_still_zero; /* pages: were zero and are */
+	uint64_t n_whole_zero, n_whole_raw; /* pages without a known version over there */
 	uint64_t payload_bytes; /* of the epoch's finished frames */
 };
 
-int encoder_new(uint32_t n_pages, struct retain *retain, struct encoder **ret)
+int encoder_new(uint32_t n_pages, uint32_t reference_pages, struct retain *retain,
+		struct encoder **ret)
 {
 	struct encoder *e = calloc(1, sizeof(*e));
 
@@ -38,7 +42,7 @@ int encoder_new(uint32_t n_pages, struct retain *retain, struct encoder **ret)
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (e->device == MAP_FAILED)
 		e->device = NULL;
-	if (!e->device || reference_new(n_pages, &e->reference) < 0) {
+	if (!e->device || reference_new(n_pages, reference_pages, &e->reference) < 0) {
 		encoder_free(e);
 		return -ENOMEM;
 	}
@@ -101,9 +105,7 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_
 	if (r < 0)
 		return r;
 	if (is_full) {
-		r = reference_reset(e->reference);
-		if (r < 0)
-			return r;
+		reference_reset(e->reference);
 		memset(e->device, 0, e->device_size);
 		e->device_size = 0;
 	}
@@ -117,17 +119,102 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_
 	return 0;
 }
 
-int encoder_page(struct encoder *e, uint32_t index, const uint8_t *page)
+/* Pages of one batch that have a reference, waiting to be encoded together. */
+struct batch {
+	struct page_item items[ENCODER_BATCH];
+	size_t n_items;
+};
+
+static void append(struct encoder *e, size_t size, uint64_t n_records)
 {
+	e->w.at += size;
+	e->n_records += n_records;
+}
+
+static int flush_batch(struct encoder *e, struct batch *batch)
+{
+	size_t n_done = 0;
+
+	while (n_done < batch->n_items) {
+		uint64_t n_unchanged = e->pages.n_unchanged;
+		size_t n, size;
+		int r = need_frame(e, WIRE_PAGES, PAGE_RECORD_ROOM);
+
+		if (r < 0)
+			return r;
+		n = page_encode_batch(&e->pages, batch->items + n_done, batch->n_items - n_done,
+				      e->w.at, (size_t)(e->w.end - e->w.at), &size);
+		append(e, size, n - (e->pages.n_unchanged - n_unchanged));
+		n_done += n;
+	}
+	return 0;
+}
+
+/* A page whose version over there is not known: the whole of it, whatever it was. */
+static int encode_whole(struct encoder *e, uint32_t index, const uint8_t *page, uint8_t *reference)
+{
+	bool is_zero;
 	size_t size;
 	int r = need_frame(e, WIRE_PAGES, PAGE_RECORD_ROOM);
 
 	if (r < 0)
 		return r;
-	size = page_encode(&e->pages, index, page, reference_page(e->reference, index), e->w.at);
-	e->w.at += size;
-	e->n_records += size > 0;
+	memcpy(reference, page, PAGE_BYTES); /* what is sent, also if the guest writes meanwhile */
+	is_zero = zero_is_page(reference);
+	size = is_zero ? 0 : PAGE_BYTES;
+	e->w.at[0] = is_zero ? PAGE_ZERO : PAGE_RAW;
+	e->w.at[1] = 0;
+	bytes_put_be16(e->w.at + 2, (uint16_t)size);
+	bytes_put_be32(e->w.at + 4, index);
+	memcpy(e->w.at + PAGE_RECORD_HEADER_BYTES, reference, size);
+	append(e, PAGE_RECORD_HEADER_BYTES + size, 1);
+	e->n_whole_zero += is_zero;
+	e->n_whole_raw += !is_zero;
 	return 0;
+}
+
+static int offer_page(struct encoder *e, struct batch *batch, uint32_t index, const uint8_t *page)
+{
+	bool is_known;
+	uint8_t *reference;
+
+	if (reference_is_zero(e->reference, index) && zero_is_page(page)) {
+		e->n_still_zero++;
+		return 0;
+	}
+	reference = reference_take(e->reference, index, &is_known);
+	if (!is_known)
+		return encode_whole(e, index, page, reference);
+	batch->items[batch->n_items++] = (struct page_item){index, page, reference};
+	return 0;
+}
+
+int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
+{
+	struct batch batch;
+	int r = 0;
+
+	batch.n_items = 0;
+	/* A batch fills two frames at most: with room for them it is done whole or the epoch is lost,
+	 * so that no page counts as known over there that was not sent. */
+	if (!retain_has_room(e->retain, 2))
+		return -ENOBUFS;
+	for (uint32_t n = 0; n < ENCODER_BATCH && cursor->range < cursor->n_ranges && r == 0; n++) {
+		const struct page_range *range = &cursor->ranges[cursor->range];
+
+		r = offer_page(e, &batch, range->first_page + cursor->offset, cursor->pages);
+		cursor->pages += PAGE_BYTES;
+		if (++cursor->offset == range->n_pages) {
+			cursor->offset = 0;
+			cursor->range++;
+		}
+	}
+	if (r == 0)
+		r = flush_batch(e, &batch);
+	reference_unpin(e->reference);
+	if (r < 0)
+		return -ENOMEM;
+	return cursor->range < cursor->n_ranges;
 }
 
 /* The first bytes of each DEVICE frame. */
@@ -200,13 +287,16 @@ int encoder_end(struct encoder *e)
 
 void encoder_get_counts(const struct encoder *e, struct encoder_counts *ret_counts)
 {
+	const struct page_encoder *pages = &e->pages;
+
 	*ret_counts = (struct encoder_counts){
-		.n_unchanged = e->pages.n_unchanged,
-		.n_zero = e->pages.n_records[PAGE_ZERO],
-		.n_delta = e->pages.n_records[PAGE_XRLE],
-		.n_raw = e->pages.n_records[PAGE_RAW],
+		.n_unchanged = pages->n_unchanged + e->n_still_zero,
+		.n_zero = pages->n_records[PAGE_ZERO] + e->n_whole_zero,
+		.n_delta = pages->n_records[PAGE_XRLE] + pages->n_records[PAGE_BITMAP],
+		.n_raw = pages->n_records[PAGE_RAW] + e->n_whole_raw,
 		.n_epoch_pages = e->n_records,
 		.epoch_bytes = e->payload_bytes +
 			       (uint64_t)retain_frames_in_epoch(e->retain) * WIRE_HEADER_SIZE,
 	};
+	reference_get_counts(e->reference, &ret_counts->reference);
 }

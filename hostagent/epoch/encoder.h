@@ -3,7 +3,7 @@
  * Why: one place knows the order of an epoch's frames and keeps the reference in step with what was
  * put into them: a page is compared with what the standby will have after all frames before it.
  *
- *	encoder_begin ─ encoder_page* ─ encoder_device ─ encoder_end
+ *	encoder_begin ─ encoder_pages* ─ encoder_device ─ encoder_end
  *	EPOCH_BEGIN     PAGES...        DEVICE...        EPOCH_END     (into struct retain)
  *
  * A full backlog is -ENOBUFS with nothing done: let frames be sent and call again.
@@ -16,20 +16,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "epoch/reference.h"
 #include "epoch/retain.h"
+#include "vmm/page_range.h"
 
 struct encoder;
 
 /* What became of the pages since encoder_new(); device state not counted. */
 struct encoder_counts {
 	uint64_t n_unchanged, n_zero, n_delta, n_raw; /* pages by class */
+	struct reference_counts reference;
 	uint64_t n_epoch_pages;			      /* records in the epoch begun last */
 	uint64_t epoch_bytes; /* frames of the epoch begun last, headers counted */
 };
 
-/* For a guest of @n_pages; writes into @retain, which stays the caller's. 0; -ENOMEM. */
-int encoder_new(uint32_t n_pages, struct retain *retain, struct encoder **ret)
-	__attribute__((warn_unused_result));
+/* A run over pages that lie one after another at @pages, in the order of @ranges. */
+struct encoder_cursor {
+	const struct page_range *ranges;
+	uint32_t n_ranges;
+	const uint8_t *pages;
+	uint32_t range;	 /* position: next range ... */
+	uint32_t offset; /* ... next page in it */
+};
+
+/* For a guest of @n_pages, with a reference of at most @reference_pages; writes into @retain, which
+ * stays the caller's. 0; -ENOMEM. */
+int encoder_new(uint32_t n_pages, uint32_t reference_pages, struct retain *retain,
+		struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
 
 /* Start epoch @epoch on top of @previous. @is_full: it stands alone: the reference is forgotten, its
@@ -37,8 +50,11 @@ struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns 
 int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, bool is_full)
 	__attribute__((warn_unused_result));
 
-/* Page @index is now as @page says. 0; -ENOBUFS; -ENOMEM. */
-int encoder_page(struct encoder *encoder, uint32_t index, const uint8_t *page)
+/* The pages at @cursor are now as it says: encode a batch (at most ENCODER_BATCH pages) and move it on.
+ * 1: there are more; 0: that was the last; -ENOBUFS: the backlog is full, nothing was done; -ENOMEM:
+ * the epoch is lost, only a FULL one may follow. */
+#define ENCODER_BATCH 32u
+int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));
 
 /* The device state is now @blob. Call it once per epoch; on -ENOBUFS call again with the same blob,

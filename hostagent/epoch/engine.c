@@ -296,6 +296,15 @@ static int start_thread(struct engine *e)
 	return -r;
 }
 
+static uint32_t reference_pages(const struct engine *e)
+{
+	uint64_t n_pages = e->config.reference_bytes / VMM_PAGE_BYTES;
+
+	if (n_pages == 0)
+		n_pages = e->info.n_pages / 4;
+	return n_pages > e->info.n_pages ? e->info.n_pages : (uint32_t)n_pages;
+}
+
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
 		char *ret_text)
 {
@@ -318,7 +327,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	if (r == 0)
 		r = retain_new(WIRE_PAYLOAD_MAX, config->backlog_bytes_max, &e->retain);
 	if (r == 0)
-		r = encoder_new(e->info.n_pages, e->retain, &e->encoder);
+		r = encoder_new(e->info.n_pages, reference_pages(e), e->retain, &e->encoder);
 	pacer_init(&e->pacer, &config->pacer, clock_mono_ns());
 	if (r < 0) {
 		wire_text_format(ret_text, "%s", *error.text ? error.text : strerror(-r));

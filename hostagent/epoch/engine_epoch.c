@@ -13,8 +13,8 @@
 #define FULL_LAST_ROUND_PAGES 1024u
 #define FULL_ROUNDS_MAX	      8u
 
-/* Commits and frames are looked at, and frames sent, each time so many pages were encoded. */
-#define SERVICE_EVERY_PAGES 64u
+/* Commits and frames are looked at, and frames sent, each time so many batches were encoded. */
+#define SERVICE_EVERY_BATCHES 2u
 
 int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 {
@@ -33,28 +33,19 @@ int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 static int encode_pages(struct engine *e, const struct page_range *ranges, uint32_t n_ranges,
 			const uint8_t *pages)
 {
-	uint32_t n_done = 0;
-	int r;
+	struct encoder_cursor cursor = {.ranges = ranges, .n_ranges = n_ranges, .pages = pages};
+	uint32_t n_batches = 0;
+	int r, served = 0;
 
-	for (uint32_t i = 0; i < n_ranges; i++) {
-		for (uint32_t k = 0; k < ranges[i].n_pages; k++) {
-			while ((r = encoder_page(e->encoder, ranges[i].first_page + k, pages)) ==
-			       -ENOBUFS) {
-				r = engine_stream_wait(e);
-				if (r < 0)
-					return r;
-			}
-			if (r < 0)
-				return r;
-			pages += VMM_PAGE_BYTES;
-			if (++n_done % SERVICE_EVERY_PAGES == 0) {
-				r = engine_service(e);
-				if (r < 0)
-					return r;
-			}
-		}
+	while ((r = encoder_pages(e->encoder, &cursor)) != 0 && served == 0) {
+		if (r == -ENOBUFS)
+			served = engine_stream_wait(e);
+		else if (r < 0)
+			return r;
+		else if (++n_batches % SERVICE_EVERY_BATCHES == 0)
+			served = engine_service(e);
 	}
-	return 0;
+	return served;
 }
 
 /* Device state and the end of the epoch. */

@@ -2,28 +2,56 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
-#define PAGE_BYTES ((size_t)4096)
+#include "codec/page.h"
+#include "codec/zero.h"
 
-struct reference {
-	uint8_t *pages;
-	size_t n_pages;
+#define SLOT_ZERO  UINT32_MAX
+#define SLOT_NONE  (UINT32_MAX - 1)
+
+struct slot {
+	uint32_t page; /* whose version it holds; valid below counts.n_used */
+	uint32_t pin;  /* pinned when equal to the store's */
+	bool is_used;  /* since the hand last passed */
 };
 
-int reference_new(size_t n_pages, struct reference **ret)
+struct reference {
+	uint8_t *pages; /* (size_t)n_slots * PAGE_BYTES */
+	struct slot *slots;
+	uint32_t *slot_of; /* by page */
+	uint32_t n_pages, n_slots;
+	uint32_t hand;
+	uint32_t pin; /* the current pins' mark */
+	struct reference_counts counts;
+};
+
+int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
 {
 	struct reference *reference = calloc(1, sizeof(*reference));
 
 	if (!reference)
 		return -ENOMEM;
+	if (n_slots > n_pages)
+		n_slots = n_pages;
+	if (n_slots < REFERENCE_SLOTS_MIN)
+		n_slots = REFERENCE_SLOTS_MIN;
 	reference->n_pages = n_pages;
-	reference->pages = mmap(NULL, n_pages * PAGE_BYTES, PROT_READ | PROT_WRITE,
+	reference->n_slots = n_slots;
+	reference->counts.n_slots = n_slots;
+	reference->pin = 1;
+	reference->slots = calloc(n_slots, sizeof(*reference->slots));
+	reference->slot_of = malloc((size_t)n_pages * sizeof(*reference->slot_of));
+	reference->pages = mmap(NULL, (size_t)n_slots * PAGE_BYTES, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (reference->pages == MAP_FAILED) {
-		free(reference);
+	if (reference->pages == MAP_FAILED)
+		reference->pages = NULL;
+	if (!reference->slots || !reference->slot_of || !reference->pages) {
+		reference_free(reference);
 		return -ENOMEM;
 	}
+	reference_reset(reference);
 	*ret = reference;
 	return 0;
 }
@@ -32,19 +60,81 @@ struct reference *reference_free(struct reference *reference)
 {
 	if (!reference)
 		return NULL;
-	(void)munmap(reference->pages, reference->n_pages * PAGE_BYTES); /* our own mapping */
+	if (reference->pages)
+		(void)munmap(reference->pages, (size_t)reference->n_slots * PAGE_BYTES); /* our own */
+	free(reference->slots);
+	free(reference->slot_of);
 	free(reference);
 	return NULL;
 }
 
-uint8_t *reference_page(struct reference *reference, size_t index)
+void reference_reset(struct reference *reference)
 {
-	return reference->pages + index * PAGE_BYTES;
+	/* Every byte 0xff: SLOT_ZERO. */
+	memset(reference->slot_of, 0xff, (size_t)reference->n_pages * sizeof(*reference->slot_of));
+	reference->counts.n_used = 0;
+	reference->hand = 0;
 }
 
-int reference_reset(struct reference *reference)
+bool reference_is_zero(const struct reference *reference, uint32_t index)
 {
-	if (madvise(reference->pages, reference->n_pages * PAGE_BYTES, MADV_DONTNEED) < 0)
-		return -errno;
-	return 0;
+	return reference->slot_of[index] == SLOT_ZERO;
+}
+
+/* A slot to put a page into: one never used, or the first that the hand finds unused and not pinned. */
+static uint32_t find_slot(struct reference *reference)
+{
+	if (reference->counts.n_used < reference->n_slots)
+		return reference->counts.n_used++;
+	for (;;) {
+		uint32_t i = reference->hand;
+		struct slot *slot = &reference->slots[i];
+
+		reference->hand = i + 1 == reference->n_slots ? 0 : i + 1;
+		if (slot->pin == reference->pin)
+			continue;
+		if (slot->is_used) {
+			slot->is_used = false;
+			continue;
+		}
+		/* A zero page is remembered without a slot. */
+		reference->slot_of[slot->page] =
+			zero_is_page(reference->pages + (size_t)i * PAGE_BYTES) ? SLOT_ZERO : SLOT_NONE;
+		reference->counts.n_replaced++;
+		return i;
+	}
+}
+
+uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known)
+{
+	uint32_t at = reference->slot_of[index];
+	bool is_zero = at == SLOT_ZERO, is_known = at < SLOT_NONE;
+	uint8_t *page;
+
+	if (!is_known) {
+		at = find_slot(reference);
+		reference->slot_of[index] = at;
+		reference->slots[at].page = index;
+	}
+	/* A page that comes once gets no second chance: a scan does not flush the store. */
+	reference->slots[at].is_used = is_known;
+	reference->slots[at].pin = reference->pin;
+	page = reference->pages + (size_t)at * PAGE_BYTES;
+	if (is_zero)
+		memset(page, 0, PAGE_BYTES);
+	reference->counts.n_hits += is_known;
+	reference->counts.n_zero_hits += is_zero;
+	reference->counts.n_misses += !is_known && !is_zero;
+	*ret_is_known = is_known || is_zero;
+	return page;
+}
+
+void reference_unpin(struct reference *reference)
+{
+	reference->pin++; /* a slot untouched for 2^32 batches may count as pinned once: harmless */
+}
+
+void reference_get_counts(const struct reference *reference, struct reference_counts *ret_counts)
+{
+	*ret_counts = reference->counts;
 }

@@ -1,31 +1,60 @@
 /* reference.h - the version of each page that the standby has: what deltas are taken against.
  *
- * Today a whole shadow of guest RAM in anonymous memory: a page that was never sent is all zero, and
- * so it is on the standby. The kernel backs only pages that were written, so a guest that uses a
- * quarter of its RAM costs a quarter. (A bounded store with replacement is the next step; callers
- * only ask for a page and may then overwrite it, so it can take this one's place.)
+ * Why bounded: a whole shadow of guest RAM doubles what a protected guest costs its host, while epochs
+ * write to a small part of it. So the store holds n_slots pages and replaces by CLOCK (second chance);
+ * a page that is not in it is sent whole, never as a wrong delta. What the standby has is its whole
+ * RAM, so nothing must be kept in step over there.
  *
- * Where: written by the encoder as it sends; owned by the epoch engine's thread. Never blocks but on
- * page faults.
+ *	slot_of[page]:  ZERO  the standby has a zero page (no slot needed)
+ *	                NONE  it has something, we no longer know what          → send whole
+ *	                17    it has slots[17]                                  → send a delta
+ *
+ *	                 hand ▼
+ *	slots  [ A·1 ][ B·0 ][ C·1 ][ free ]   ·1: used since the hand last passed; B goes next
+ *
+ * Where: the encoder. Threads: the engine's. Allocates in reference_new only; slots are backed by the
+ * kernel as they are first used.
  */
 #ifndef EPOCH_REFERENCE_H
 #define EPOCH_REFERENCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#define REFERENCE_SLOTS_MIN 1024u /* more than are pinned at a time */
+
 struct reference;
 
-/* A reference for @n_pages pages, all zero. 0; -ENOMEM. The caller owns *ret, see reference_free. */
-int reference_new(size_t n_pages, struct reference **ret) __attribute__((warn_unused_result));
+struct reference_counts {
+	uint64_t n_hits;      /* a version was there */
+	uint64_t n_zero_hits; /* the standby's page is known to be zero */
+	uint64_t n_misses;    /* it had been replaced: sent whole */
+	uint64_t n_replaced;
+	uint32_t n_used;      /* slots that hold a page now */
+	uint32_t n_slots;
+};
+
+/* For @n_pages pages, all known to be zero. @n_slots is raised to REFERENCE_SLOTS_MIN and cut to
+ * @n_pages. 0; -ENOMEM. The caller owns *ret, see reference_free. */
+int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
+	__attribute__((warn_unused_result));
 
 /* Accepts NULL; returns NULL. */
 struct reference *reference_free(struct reference *reference);
 
-/* The page at @index (< n_pages), to read and to overwrite; valid until reference_free(). */
-uint8_t *reference_page(struct reference *reference, size_t index);
+/* Is the standby's version of page @index known to be zero? */
+bool reference_is_zero(const struct reference *reference, uint32_t index);
 
-/* Forget everything: all pages are zero again. 0 or -errno (the content is then undefined: free it). */
-int reference_reset(struct reference *reference) __attribute__((warn_unused_result));
+/* The slot of page @index (< n_pages), which the caller brings up to date with what it sends.
+ * *ret_is_known: it holds the standby's version now; else its content means nothing. Pinned (not
+ * replaced) until reference_unpin(); at most REFERENCE_SLOTS_MIN / 2 may be pinned. Never NULL. */
+uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known);
+void reference_unpin(struct reference *reference); /* all that were taken */
+
+/* A FULL epoch begins: every page counts as zero. */
+void reference_reset(struct reference *reference);
+
+void reference_get_counts(const struct reference *reference, struct reference_counts *ret_counts);
 
 #endif

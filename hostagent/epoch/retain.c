@@ -51,7 +51,7 @@ int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 {
 	struct retain *retain;
 
-	if (frame_bytes(payload_max) > RETAIN_CHUNK_BYTES || bytes_max < 2 * RETAIN_CHUNK_BYTES)
+	if (frame_bytes(payload_max) > RETAIN_CHUNK_BYTES || bytes_max < RETAIN_BYTES_MIN)
 		return -EINVAL;
 	retain = calloc(1, sizeof(*retain));
 	if (!retain)
@@ -139,6 +139,11 @@ static int add_chunk(struct retain *retain, struct record *record)
 		record->send_offset = 0;
 	}
 	return 0;
+}
+
+bool retain_has_room(const struct retain *retain, uint32_t n_frames)
+{
+	return retain->bytes + (size_t)n_frames * sizeof(struct chunk) <= retain->bytes_max;
 }
 
 int retain_reserve(struct retain *retain, uint8_t **ret_payload)

@@ -34,7 +34,8 @@ struct retain_frame {
 };
 
 /* @payload_max: largest payload of a frame, well below RETAIN_CHUNK_BYTES. @bytes_max: refuse to hold
- * more than this (backlog limit). 0; -ENOMEM; -EINVAL. */
+ * more than this (backlog limit), at least RETAIN_BYTES_MIN. 0; -ENOMEM; -EINVAL. */
+#define RETAIN_BYTES_MIN ((size_t)1 << 20)
 int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 	__attribute__((warn_unused_result));
 struct retain *retain_free(struct retain *retain); /* accepts NULL, returns NULL */
@@ -43,6 +44,9 @@ struct retain *retain_free(struct retain *retain); /* accepts NULL, returns NULL
  * is sent. 0; -ENOMEM. */
 int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 	__attribute__((warn_unused_result));
+
+/* Can retain_reserve() be called for @n_frames more frames without -ENOBUFS? */
+bool retain_has_room(const struct retain *retain, uint32_t n_frames);
 
 /* Room for the payload of the next frame (payload_max bytes) of the epoch begun last; borrowed until
  * retain_add(). 0; -ENOBUFS: bytes_max reached (send and commit first); -ENOMEM. */

@@ -13,7 +13,8 @@
 #include "codec/encode.h"
 #include "wire/msg.h"
 
-#define N_PAGES	  600u
+#define N_PAGES	  4000u
+#define REFERENCE_PAGES 1024u /* the store replaces */
 #define BLOB_MAX  (40u * 4096u)
 #define EPOCHS	  30u
 
@@ -40,7 +41,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, (size_t)64 << 20, &f->retain), 0);
-	assert_int_equal(encoder_new(N_PAGES, f->retain, &f->encoder), 0);
+	assert_int_equal(encoder_new(N_PAGES, REFERENCE_PAGES, f->retain, &f->encoder), 0);
 	f->pages = calloc(N_PAGES, 4096);
 	f->standby.pages = malloc((size_t)N_PAGES * 4096);
 	f->blob = calloc(1, BLOB_MAX);
@@ -180,6 +181,28 @@ static void change_blob(struct fixture *f)
 	memset(f->blob + f->blob_size, 0, BLOB_MAX - f->blob_size);
 }
 
+/* Offer one page, alone, as the tracker may report it. */
+static int offer(struct fixture *f, uint32_t index)
+{
+	struct page_range range = {index, 1};
+	struct encoder_cursor cursor = {.ranges = &range, .n_ranges = 1,
+					.pages = f->pages + (size_t)index * 4096};
+
+	return encoder_pages(f->encoder, &cursor);
+}
+
+/* Offer all pages, in one run. */
+static void offer_all(struct fixture *f)
+{
+	struct page_range ranges[3] = {{0, 5}, {5, 1}, {6, N_PAGES - 6}};
+	struct encoder_cursor cursor = {.ranges = ranges, .n_ranges = 3, .pages = f->pages};
+	int r;
+
+	while ((r = encoder_pages(f->encoder, &cursor)) == 1)
+		;
+	assert_int_equal(r, 0);
+}
+
 static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_changes)
 {
 	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full), 0);
@@ -188,9 +211,8 @@ static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_c
 
 		change_page(f->pages + (size_t)index * 4096);
 		/* Also pages that did not change are offered, as the tracker may report them. */
-		assert_int_equal(encoder_page(f->encoder, index, f->pages + (size_t)index * 4096), 0);
-		index = (uint32_t)rand() % N_PAGES;
-		assert_int_equal(encoder_page(f->encoder, index, f->pages + (size_t)index * 4096), 0);
+		assert_int_equal(offer(f, index), 0);
+		assert_int_equal(offer(f, (uint32_t)rand() % N_PAGES), 0);
 	}
 	change_blob(f);
 	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
@@ -202,7 +224,7 @@ static void epochs_rebuild_the_guest(void **state)
 	struct fixture *f = *state;
 
 	for (uint64_t epoch = 1; epoch <= EPOCHS; epoch++) {
-		encode(f, epoch, epoch == 1, 400);
+		encode(f, epoch, epoch == 1, 1500);
 		deliver(f);
 		retain_drop(f->retain, epoch);
 	}
@@ -219,8 +241,7 @@ static void a_full_epoch_stands_alone(void **state)
 	memset(f->standby.blob, 0xee, BLOB_MAX);
 	retain_drop_all(f->retain);
 	assert_int_equal(encoder_begin(f->encoder, 7, 0, true), 0);
-	for (uint32_t i = 0; i < N_PAGES; i++)
-		assert_int_equal(encoder_page(f->encoder, i, f->pages + (size_t)i * 4096), 0);
+	offer_all(f);
 	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 	assert_int_equal(encoder_end(f->encoder), 0);
 	deliver(f);
@@ -235,8 +256,7 @@ static void an_idle_epoch_is_small(void **state)
 	deliver(f);
 	retain_drop(f->retain, 1);
 	assert_int_equal(encoder_begin(f->encoder, 2, 1, false), 0);
-	for (uint32_t i = 0; i < N_PAGES; i++)
-		assert_int_equal(encoder_page(f->encoder, i, f->pages + (size_t)i * 4096), 0);
+	offer_all(f);
 	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 	assert_int_equal(encoder_end(f->encoder), 0);
 	encoder_get_counts(f->encoder, &counts);
@@ -249,27 +269,56 @@ static void an_idle_epoch_is_small(void **state)
 static void a_small_backlog_only_delays(void **state)
 {
 	struct fixture *f = *state;
+	struct encoder_cursor cursor;
+	struct page_range range = {0, N_PAGES};
 	struct retain_frame frame;
+	size_t n_records_bytes = 0;
 	int n_full = 0, r;
 
 	encoder_free(f->encoder);
 	retain_free(f->retain);
-	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, (size_t)600 << 10, &f->retain), 0);
-	assert_int_equal(encoder_new(N_PAGES, f->retain, &f->encoder), 0);
+	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, RETAIN_BYTES_MIN, &f->retain), 0);
+	assert_int_equal(encoder_new(N_PAGES, REFERENCE_PAGES, f->retain, &f->encoder), 0);
 	assert_int_equal(encoder_begin(f->encoder, 1, 0, true), 0);
-	for (uint32_t i = 0; i < N_PAGES; i++) {
-		uint8_t *page = f->pages + (size_t)i * 4096;
-
-		for (int k = 0; k < 4096; k++)
-			page[k] = (uint8_t)rand();
-		while ((r = encoder_page(f->encoder, i, page)) == -ENOBUFS) {
-			n_full++;
-			while (retain_next(f->retain, &frame) == 0)
-				retain_sent(f->retain);
+	for (size_t i = 0; i < (size_t)N_PAGES * 4096; i++)
+		f->pages[i] = (uint8_t)rand();
+	cursor = (struct encoder_cursor){.ranges = &range, .n_ranges = 1, .pages = f->pages};
+	while ((r = encoder_pages(f->encoder, &cursor)) != 0) {
+		if (r == 1)
+			continue;
+		assert_int_equal(r, -ENOBUFS);
+		n_full++;
+		while (retain_next(f->retain, &frame) == 0) {
+			n_records_bytes += frame.type == WIRE_PAGES ? frame.size : 0;
+			retain_sent(f->retain);
 		}
-		assert_int_equal(r, 0);
 	}
-	assert_true(n_full > 0);
+	assert_true(n_full > 5);
+	/* All but the frame still being filled: no page was lost or sent twice. */
+	assert_in_range(n_records_bytes, (N_PAGES - 4 * ENCODER_BATCH) * 4104, N_PAGES * 4104);
+}
+
+/* A store that cannot hold the working set costs whole pages and never a wrong one. */
+static void a_small_reference_costs_bytes_only(void **state)
+{
+	struct fixture *f = *state;
+	struct encoder_counts counts;
+
+	for (uint64_t epoch = 1; epoch <= 6; epoch++) {
+		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, epoch == 1), 0);
+		for (uint32_t i = 0; i < N_PAGES; i++)
+			f->pages[(size_t)i * 4096 + epoch] = (uint8_t)(i + epoch);
+		offer_all(f);
+		change_blob(f);
+		assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
+		assert_int_equal(encoder_end(f->encoder), 0);
+		deliver(f);
+		retain_drop(f->retain, epoch);
+	}
+	encoder_get_counts(f->encoder, &counts);
+	assert_int_equal(counts.reference.n_slots, REFERENCE_PAGES);
+	assert_true(counts.reference.n_misses > N_PAGES);
+	assert_true(counts.reference.n_replaced > N_PAGES);
 }
 
 int main(void)
@@ -278,6 +327,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(epochs_rebuild_the_guest, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_epoch_stands_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_idle_epoch_is_small, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_small_reference_costs_bytes_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_small_backlog_only_delays, setup, teardown),
 	};
 
