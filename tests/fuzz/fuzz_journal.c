@@ -1,0 +1,53 @@
+/* fuzz_journal.c - any bytes as the journal of terms: refused with a place, or entries that print and
+ * parse back to the same.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "vm/journal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char header[] = "holdfast-journal 1\n";
+
+static void check_round_trip(const struct vm_journal_table *table)
+{
+	static struct vm_journal_table again;
+	static char text[sizeof(header) + VM_JOURNAL_VMS_MAX * 512], error[VM_JOURNAL_ERROR_BYTES];
+	size_t size = sizeof(header) - 1;
+	bool torn;
+
+	memcpy(text, header, size);
+	for (size_t i = 0; i < table->n; i++) {
+		size_t n = vm_journal_format(&table->list[i], text + size, sizeof(text) - size);
+
+		if (n == 0)
+			abort();
+		size += n;
+	}
+	memset(&again, 0, sizeof(again));
+	if (vm_journal_parse("again", text, size, &again, &torn, error) < 0 || torn ||
+	    again.n != table->n)
+		abort();
+	for (size_t i = 0; i < table->n; i++) {
+		const struct vm_journal_entry *a = &table->list[i], *b = &again.list[i];
+
+		if (strcmp(a->vm, b->vm) != 0 || strcmp(a->owner, b->owner) != 0 ||
+		    a->term != b->term || a->state != b->state || a->wall_ns != b->wall_ns)
+			abort();
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct vm_journal_table table;
+	char error[VM_JOURNAL_ERROR_BYTES] = "";
+	bool torn;
+	int r = vm_journal_parse("j", (const char *)data, size, &table, &torn, error);
+
+	if (r == 0)
+		check_round_trip(&table);
+	else if (strncmp(error, "j:", 2) != 0)
+		abort();
+	return 0;
+}

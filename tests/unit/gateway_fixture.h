@@ -1,0 +1,59 @@
+/* gateway_fixture.h - a gateway without any network: sessions driven over memory, agents scripted.
+ *
+ * Where: test_session.c, test_control.c, fuzz_session.c, fuzz_control.c. One VM, web1, on alpha and
+ * beta; certificates and the journal in a temporary directory. Failures of the fixture itself abort.
+ * Threads: one, one fixture at a time.
+ */
+#ifndef TESTS_GATEWAY_FIXTURE_H
+#define TESTS_GATEWAY_FIXTURE_H
+
+#include "session/session.h"
+
+#define MS UINT64_C(1000000)
+
+struct fixture {
+	char *dir;
+	struct wire_tls_context *server, *alpha, *beta;
+	struct vm_journal *journal;
+	struct gateway *gw;
+	uint64_t now_ns;
+};
+
+/* The agent's end of one session. */
+struct agent {
+	struct fixture *f;
+	struct session *session; /* NULL: ended */
+	struct wire_tls *tls;
+	bool deaf;		 /* does not take what the gateway sends */
+	size_t piece;		 /* bytes moved at a time; 0: as many as there are */
+	uint8_t *in;		 /* plaintext received, whole and cut frames */
+	size_t n_in, in_size;
+	size_t n_untaken;	 /* ciphertext that the session would not take */
+	uint8_t *untaken;
+};
+
+/* Process-wide: certificates. */
+void fixture_start(void);
+void fixture_end(void);
+
+/* A gateway with a fresh journal. */
+void fixture_open(struct fixture *f);
+void fixture_close(struct fixture *f);
+
+/* Connect. @context: f->alpha or f->beta. TLS is done on return when the gateway accepts. */
+void agent_open(struct agent *a, struct fixture *f, struct wire_tls_context *context);
+void agent_close(struct agent *a);
+
+/* Move bytes both ways, and let every session that became dirty go on, until nothing moves. Agents
+ * are given so that all of them are served. */
+void fixture_pump(struct agent *const *agents, size_t n_agents);
+
+/* Send one frame with a right checksum. */
+void agent_send(struct agent *a, const struct wire_header *h, const uint8_t *payload, size_t size);
+void agent_hello(struct agent *a, uint8_t kind, uint8_t role, uint64_t term, uint64_t epoch);
+
+/* Take the next received frame of @type, dropping those before it. True: there was one. Its payload
+ * is valid until the next call. */
+bool agent_take(struct agent *a, uint8_t type, struct wire_frame *ret_frame);
+
+#endif

@@ -1,0 +1,188 @@
+/* test_control.c - requests and answers of the management protocol, and the events behind them. */
+#include "gateway_fixture.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "control/control_private.h"
+
+static struct fixture f;
+static struct control *control;
+static struct control_conn conn;
+static json_t *answer;
+
+static int open_control(void **state)
+{
+	struct control_config config;
+
+	(void)state;
+	fixture_open(&f);
+	config = (struct control_config){.tls = f.server, .ip_be32 = 0x0100007f, .port = 0,
+					 .state_dir = f.dir, .events_bytes_max = 65536};
+	assert_int_equal(control_open(f.gw, epoll_create1(EPOLL_CLOEXEC), &config, &control), 0);
+	memset(&conn, 0, sizeof(conn));
+	conn.control = control;
+	return 0;
+}
+
+static int close_control(void **state)
+{
+	int epoll_fd = control->epoll_fd;
+
+	(void)state;
+	json_decref(answer);
+	answer = NULL;
+	free(conn.out);
+	control_close(control);
+	close(epoll_fd);
+	fixture_close(&f);
+	return 0;
+}
+
+/* One request; its first line of answer is `answer`. */
+static bool ask_as(unsigned int role, const char *line)
+{
+	char *newline;
+
+	conn.out_at = conn.out_end = 0;
+	conn.phase = CONTROL_REQUEST;
+	control_request(&conn, line, role, f.now_ns);
+	json_decref(answer);
+	assert_true(conn.out_end > 0);
+	newline = memchr(conn.out, '\n', conn.out_end);
+	assert_non_null(newline);
+	answer = json_loadb(conn.out, (size_t)(newline - conn.out), 0, NULL);
+	assert_non_null(answer);
+	return json_is_true(json_object_get(answer, "ok"));
+}
+
+static const char *code(void)
+{
+	return json_string_value(json_object_get(answer, "code"));
+}
+
+static void test_reads(void **state)
+{
+	const json_t *vm;
+
+	(void)state;
+	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"status\"}"));
+	assert_int_equal(conn.phase, CONTROL_CLOSING);
+	assert_int_equal(json_array_size(json_object_get(answer, "vms")), 1);
+	assert_int_equal(json_array_size(json_object_get(answer, "hosts")), 2);
+	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"vm-show\",\"vm\":\"web1\"}"));
+	vm = json_object_get(answer, "vm");
+	assert_string_equal(json_string_value(json_object_get(vm, "state")), "UNPROTECTED");
+	assert_string_equal(json_string_value(json_object_get(vm, "owner")), "alpha");
+	assert_true(json_is_null(json_object_get(vm, "committed_age_ms")));
+	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"stats\"}"));
+	assert_true(json_is_integer(
+		json_object_get(json_object_get(answer, "counters"), "refused_stale_term")));
+	assert_int_equal(json_object_size(json_object_get(answer, "counters")),
+			 gateway_n_counter_rows);
+	/* Every counter of the struct is in the table. */
+	assert_int_equal(gateway_n_counter_rows, sizeof(struct gateway_counters) / sizeof(uint64_t));
+}
+
+static void test_refusals(void **state)
+{
+	static const struct {
+		const char *line, *code;
+	} bad[] = {
+		{"", "bad-request"},
+		{"[]", "bad-request"},
+		{"{\"version\":1}", "bad-request"},
+		{"{\"version\":\"1\",\"verb\":\"status\"}", "bad-request"},
+		{"{\"version\":1,\"verb\":\"status\",\"extra\":1}", "bad-request"},
+		{"{\"version\":1,\"verb\":\"status\",\"verb\":\"stats\"}", "bad-request"},
+		{"{\"version\":2,\"verb\":\"status\"}", "bad-version"},
+		{"{\"version\":1,\"verb\":\"conquer\"}", "bad-verb"},
+		{"{\"version\":1,\"verb\":\"vm-show\"}", "unknown-vm"},
+		{"{\"version\":1,\"verb\":\"protect\",\"vm\":\"web2\"}", "unknown-vm"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_false(ask_as(WIRE_PEER_OPERATOR, bad[i].line));
+		assert_string_equal(code(), bad[i].code);
+		assert_non_null(json_object_get(answer, "error"));
+	}
+	assert_false(ask_as(WIRE_PEER_VIEWER,
+			    "{\"version\":1,\"verb\":\"protect\",\"vm\":\"web1\"}"));
+	assert_string_equal(code(), "not-allowed");
+	assert_int_equal(vm_journal_find(f.journal, "web1") == NULL, 1);
+}
+
+static void test_commands_are_answered(void **state)
+{
+	static const char request[] = "{\"version\":1,\"verb\":\"protect\",\"vm\":\"web1\"}";
+
+	(void)state;
+	/* Replies reach connections that the service knows. */
+	control->connections = &conn;
+	assert_false(ask_as(WIRE_PEER_OPERATOR, request));
+	assert_string_equal(code(), "not-connected");
+	assert_int_equal(conn.phase, CONTROL_CLOSING);
+	/* One that has to wait is answered later, once. */
+	conn.phase = CONTROL_WAITING;
+	conn.op_id = 77;
+	conn.out_end = 0;
+	f.gw->sinks.reply(f.gw->sinks.arg, 76, true, "done", "of another");
+	assert_int_equal(conn.out_end, 0);
+	f.gw->sinks.reply(f.gw->sinks.arg, 77, true, "done", "text");
+	assert_true(conn.out_end > 0);
+	assert_int_equal(conn.phase, CONTROL_CLOSING);
+	control->connections = NULL;
+}
+
+static void test_events(void **state)
+{
+	char line[4096], path[256];
+	FILE *file;
+	unsigned int n = 0;
+
+	(void)state;
+	for (int i = 0; i < 2000; i++)
+		gateway_event(f.gw, "web1", "gateway", "text with \"quotes\"");
+	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"events\",\"follow\":true}"));
+	assert_int_equal(conn.phase, CONTROL_FOLLOWING);
+	assert_int_equal(json_integer_value(json_object_get(answer, "events")), EVENTS_RING_MAX);
+	for (size_t i = 0; i < conn.out_end; i++)
+		n += conn.out[i] == '\n';
+	assert_int_equal(n, 1 + EVENTS_RING_MAX);
+	/* The file is bounded, and its numbers go on in the next run. */
+	(void)snprintf(path, sizeof(path), "%s/events.jsonl", f.dir);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	fseek(file, 0, SEEK_END);
+	assert_true(ftell(file) < 65536 + 4096);
+	rewind(file);
+	while (fgets(line, sizeof(line), file))
+		continue;
+	fclose(file);
+	assert_non_null(strstr(line, "\"seq\":2000,"));
+	events_close(control->events);
+	assert_int_equal(events_open(f.dir, 65536, &control->events), 0);
+	assert_int_equal(events_next_seq(control->events), 2001);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_control, close_control)
+	const struct CMUnitTest tests[] = {TEST(test_reads), TEST(test_refusals),
+					   TEST(test_commands_are_answered), TEST(test_events)};
+	int r;
+
+	fixture_start();
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	fixture_end();
+	return r;
+}

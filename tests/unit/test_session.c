@@ -1,0 +1,293 @@
+/* test_session.c - sessions over memory: limits, time-outs, back-pressure, any cut of the bytes. */
+#include "gateway_fixture.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static struct fixture f;
+static struct agent alpha, beta, primary, standby;
+static struct agent *const all[] = {&alpha, &beta, &primary, &standby};
+static struct wire_frame frame;
+
+static int open_fixture(void **state)
+{
+	(void)state;
+	fixture_open(&f);
+	memset(&alpha, 0, sizeof(alpha));
+	memset(&beta, 0, sizeof(beta));
+	memset(&primary, 0, sizeof(primary));
+	memset(&standby, 0, sizeof(standby));
+	alpha.f = beta.f = primary.f = standby.f = &f;
+	return 0;
+}
+
+static int close_fixture(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		agent_close(all[i]);
+	fixture_close(&f);
+	return 0;
+}
+
+static void pump(void)
+{
+	fixture_pump(all, 4);
+}
+
+static void pass(uint64_t ms)
+{
+	f.now_ns += ms * MS;
+	gateway_tick(f.gw, f.now_ns);
+	pump();
+}
+
+/* As after the orders of a protection that was begun: VM in SYNCING, both streams up. */
+static void open_streams(void)
+{
+	struct gateway_vm *vm = gateway_find_vm(f.gw, "web1");
+
+	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", 5, VM_SYNCING), 0);
+	vm->fsm.record = (struct vm_record){.term = 5, .owner = 0, .state = VM_SYNCING};
+	agent_open(&standby, &f, f.beta);
+	agent_hello(&standby, WIRE_KIND_STREAM, WIRE_VM_ROLE_STANDBY, 5, 0);
+	pump();
+	assert_true(agent_take(&standby, WIRE_WELCOME, &frame));
+	agent_open(&primary, &f, f.alpha);
+	agent_hello(&primary, WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY, 5, 0);
+	pump();
+	assert_true(agent_take(&primary, WIRE_RESUME, &frame));
+	assert_int_equal(frame.h.generation, 1);
+	assert_int_equal(frame.h.epoch, 0);
+}
+
+static void send_geometry(void)
+{
+	static const struct wire_geometry g = {
+		.machine = "pc", .qemu_version = "7.2", .n_vcpus = 1, .ram_bytes = 1 << 20,
+		.n_blocks = 1, .blocks = {{.name = "pc.ram", .size_bytes = 1 << 20}}};
+	const struct wire_header h = {.type = WIRE_GEOMETRY, .term = 5, .generation = 1};
+	uint8_t payload[512];
+	struct bytes_writer w = {payload, payload + sizeof(payload), false};
+
+	assert_int_equal(wire_geometry_encode(&g, &w), 0);
+	agent_send(&primary, &h, payload, (size_t)(w.at - payload));
+}
+
+/* One epoch of @n PAGES frames of @size bytes each. */
+static void send_epoch(uint64_t epoch, uint32_t n, size_t size)
+{
+	struct wire_header h = {.type = WIRE_EPOCH_BEGIN, .term = 5, .generation = 1,
+				.epoch = epoch, .flags = epoch == 1 ? WIRE_FLAG_FULL : 0};
+	uint8_t small[16], *pages = calloc(1, size);
+
+	bytes_put_be64(small, epoch - 1);
+	agent_send(&primary, &h, small, 8);
+	h.flags = 0;
+	h.type = WIRE_PAGES;
+	for (h.seq = 1; h.seq <= n; h.seq++)
+		agent_send(&primary, &h, pages, size);
+	h.type = WIRE_EPOCH_END;
+	bytes_put_be32(small, n + 1);
+	bytes_put_be32(small + 4, n);
+	bytes_put_be64(small + 8, 8 + n * size);
+	agent_send(&primary, &h, small, 16);
+	free(pages);
+}
+
+static void test_control(void **state)
+{
+	const struct wire_header beat = {.type = WIRE_BEAT};
+	uint8_t payload[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+
+	(void)state;
+	agent_open(&alpha, &f, f.alpha);
+	assert_true(wire_tls_is_established(alpha.tls));
+	agent_hello(&alpha, WIRE_KIND_CONTROL, 0, 0, 0);
+	agent_send(&alpha, &beat, payload, 8);
+	pump();
+	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
+	assert_true(agent_take(&alpha, WIRE_BEAT_ACK, &frame));
+	assert_memory_equal(frame.payload, payload, 8);
+	assert_ptr_equal(gateway_find_host(f.gw, "alpha")->control, alpha.session);
+}
+
+static void test_byte_by_byte(void **state)
+{
+	const struct wire_header beat = {.type = WIRE_BEAT};
+	uint8_t payload[8] = {0};
+
+	(void)state;
+	agent_open(&alpha, &f, f.alpha);
+	alpha.piece = 1;
+	agent_hello(&alpha, WIRE_KIND_CONTROL, 0, 0, 0);
+	for (int i = 0; i < 5; i++)
+		agent_send(&alpha, &beat, payload, 8);
+	pump();
+	assert_int_equal(f.gw->counters.beats, 5);
+	assert_true(agent_take(&alpha, WIRE_BEAT_ACK, &frame));
+}
+
+static void test_handshake_timeout(void **state)
+{
+	(void)state;
+	agent_open(&alpha, &f, f.alpha);
+	pass(999);
+	assert_non_null(alpha.session);
+	pass(2);
+	assert_null(alpha.session);
+	assert_int_equal(f.gw->counters.refused_timeout, 1);
+	assert_true(agent_take(&alpha, WIRE_REFUSED, &frame));
+	assert_int_equal(f.gw->counters.handshakes_now, 0);
+}
+
+static void test_idle_control(void **state)
+{
+	(void)state;
+	agent_open(&alpha, &f, f.alpha);
+	agent_hello(&alpha, WIRE_KIND_CONTROL, 0, 0, 0);
+	pump();
+	pass(9999);
+	assert_non_null(alpha.session);
+	pass(2);
+	assert_null(alpha.session);
+	assert_null(gateway_find_host(f.gw, "alpha")->control);
+}
+
+static void test_limits(void **state)
+{
+	struct agent many[8];
+	struct session *one;
+	size_t n_open = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) /* handshakes */
+		agent_open(&many[n_open++], &f, f.alpha);
+	assert_int_equal(session_new(f.gw, "x", NULL, f.now_ns, &one), -EBUSY);
+	assert_int_equal(f.gw->counters.refused_busy, 1);
+	while (n_open)
+		agent_close(&many[--n_open]);
+	assert_int_equal(f.gw->counters.handshakes_now, 0);
+	assert_int_equal(f.gw->counters.sessions_now, 0);
+}
+
+static void test_duplicate_and_silent(void **state)
+{
+	(void)state;
+	agent_open(&alpha, &f, f.alpha);
+	agent_hello(&alpha, WIRE_KIND_CONTROL, 0, 0, 0);
+	pump();
+	agent_open(&primary, &f, f.alpha);
+	agent_hello(&primary, WIRE_KIND_CONTROL, 0, 0, 0);
+	pump();
+	assert_null(primary.session);
+	assert_non_null(alpha.session);
+	assert_int_equal(f.gw->counters.refused_duplicate, 1);
+	f.now_ns += 600 * MS; /* the first one is silent: the second one replaces it */
+	agent_close(&primary);
+	agent_open(&primary, &f, f.alpha);
+	agent_hello(&primary, WIRE_KIND_CONTROL, 0, 0, 0);
+	pump();
+	assert_null(alpha.session);
+	assert_ptr_equal(gateway_find_host(f.gw, "alpha")->control, primary.session);
+}
+
+static void test_relay_and_commit(void **state)
+{
+	struct wire_header ack = {.type = WIRE_EPOCH_ACK, .term = 5, .epoch = 1, .generation = 1};
+
+	(void)state;
+	open_streams();
+	send_geometry();
+	send_epoch(1, 3, 5000);
+	pump();
+	assert_true(agent_take(&standby, WIRE_GEOMETRY, &frame));
+	assert_true(agent_take(&standby, WIRE_EPOCH_BEGIN, &frame));
+	assert_int_equal(frame.h.flags, WIRE_FLAG_FULL);
+	assert_true(agent_take(&standby, WIRE_EPOCH_END, &frame));
+	assert_false(agent_take(&primary, WIRE_COMMIT, &frame));
+	agent_send(&standby, &ack, NULL, 0);
+	pump();
+	assert_true(agent_take(&primary, WIRE_COMMIT, &frame));
+	assert_int_equal(frame.h.epoch, 1);
+	assert_int_equal(frame.h.term, 5);
+	assert_int_equal(vm_journal_find(f.journal, "web1")->state, VM_PROTECTED);
+}
+
+static void test_back_pressure(void **state)
+{
+	(void)state;
+	open_streams();
+	send_geometry();
+	standby.deaf = true;
+	send_epoch(1, 20, 100000); /* 2 MB towards a ring of 256 KB */
+	pump();
+	assert_true(primary.session->blocked);
+	assert_true(primary.n_untaken > 0);
+	assert_true(wire_tls_output_pending(standby.session->tls) <= 262144);
+	assert_true(primary.session->plain_end <= sizeof(primary.session->plain));
+	standby.deaf = false;
+	pump();
+	assert_false(primary.session->blocked);
+	assert_int_equal(primary.n_untaken, 0);
+	assert_true(agent_take(&standby, WIRE_EPOCH_END, &frame));
+	assert_int_equal(f.gw->counters.refused_slow, 0);
+}
+
+static void test_standby_gone_while_blocked(void **state)
+{
+	(void)state;
+	open_streams();
+	send_geometry();
+	standby.deaf = true;
+	send_epoch(1, 20, 100000);
+	pump();
+	assert_true(primary.session->blocked);
+	agent_close(&standby);
+	pump();
+	/* Nobody to wait for: the frames are dropped, they come again after the next RESUME. */
+	assert_false(primary.session->blocked);
+	assert_int_equal(primary.n_untaken, 0);
+	assert_non_null(primary.session);
+}
+
+static void test_peer_that_does_not_read(void **state)
+{
+	const struct wire_header beat = {.type = WIRE_BEAT};
+	uint8_t payload[8] = {0};
+
+	(void)state;
+	agent_open(&alpha, &f, f.alpha);
+	agent_hello(&alpha, WIRE_KIND_CONTROL, 0, 0, 0);
+	pump();
+	alpha.deaf = true;
+	for (int i = 0; i < 10000 && alpha.session; i++) {
+		agent_send(&alpha, &beat, payload, 8);
+		if (i % 100 == 0)
+			pump();
+	}
+	assert_null(alpha.session);
+	assert_int_equal(f.gw->counters.refused_slow, 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
+	const struct CMUnitTest tests[] = {
+		TEST(test_control), TEST(test_byte_by_byte), TEST(test_handshake_timeout),
+		TEST(test_idle_control), TEST(test_limits), TEST(test_duplicate_and_silent),
+		TEST(test_relay_and_commit), TEST(test_back_pressure),
+		TEST(test_standby_gone_while_blocked), TEST(test_peer_that_does_not_read),
+	};
+	int r;
+
+	fixture_start();
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	fixture_end();
+	return r;
+}
