@@ -395,20 +395,19 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 	s->gw->now_ns = now_ns;
 	end_given_up(s);
 	drive(s); /* what waited in the ring while it was blocked, so that there is room */
-	for (;;) {
+	while (taken < size) {
 		size_t n;
 
 		if (s->phase == SESSION_CLOSING)
-			return size; /* thrown away */
+			break;
 		n = wire_tls_input(s->tls, data + taken, size - taken);
 		taken += n;
 		counters_add(&s->gw->counters.bytes_in, n);
 		drive(s);
-		if (taken == size || s->blocked)
-			return s->phase == SESSION_CLOSING ? size : taken;
-		if (n == 0)
-			return taken; /* cannot be: drive() empties the ring unless blocked */
+		if (s->blocked || n == 0)
+			break;
 	}
+	return s->phase == SESSION_CLOSING ? size : taken; /* CLOSING: thrown away */
 }
 
 void session_tick(struct session *s, uint64_t now_ns)

@@ -381,7 +381,9 @@ void vm_resume_if_ready(struct vm_step *s)
 		return;
 	if (!fsm->stream[0].up || !fsm->stream[1].up)
 		return;
-	if (fsm->complete < fsm->committed && fsm->record.state == VM_PROTECTED)
+	/* After our own restart `committed` may not be known; but PROTECTED means that there was one. */
+	if ((fsm->complete < fsm->committed || fsm->complete == 0) &&
+	    fsm->record.state == VM_PROTECTED)
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 ", but %" PRIu64 " was committed",
 			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->complete, fsm->committed);

@@ -32,6 +32,9 @@ struct agent {
 	uint8_t *untaken;
 };
 
+/* What an agent can have written and not sent: 4 MiB, unless set (fuzzing wants it cheap). */
+extern size_t fixture_ring_bytes;
+
 /* Process-wide: certificates. */
 void fixture_start(void);
 void fixture_end(void);

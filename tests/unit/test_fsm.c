@@ -388,6 +388,21 @@ static void test_gateway_restart(void **state)
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
 }
 
+/* Both the gateway's memory and the standby's data are gone: nobody may be promoted before a new copy. */
+static void test_restart_and_standby_lost_its_epochs(void **state)
+{
+	(void)state;
+	lab_restart(&lab);
+	lab.peer[1].complete = 0;
+	for (uint8_t h = 0; h < 2; h++)
+		lab_up(&lab, h);
+	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	lab_ack(&lab, 7);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
 static void test_restart_and_primary_never_seen(void **state)
 {
 	(void)state;
@@ -477,6 +492,7 @@ int main(void)
 		cmocka_unit_test_setup(test_standby_lost_its_epochs, start_protected),
 		cmocka_unit_test_setup(test_gateway_restart, start_protected),
 		cmocka_unit_test_setup(test_restart_and_primary_never_seen, start_protected),
+		cmocka_unit_test_setup(test_restart_and_standby_lost_its_epochs, start_protected),
 		cmocka_unit_test(test_journal_lost),
 		cmocka_unit_test_setup(test_streams_refused, start_protected),
 		cmocka_unit_test_setup(test_journal_fails, start_protected),

@@ -29,15 +29,17 @@ static void lose_data(uint8_t h)
 static void old_messages(uint8_t h)
 {
 	uint64_t term = lab.peer[h].term ? lab.peer[h].term - 1 : 0;
+	uint8_t agent_state;
 
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_EPOCH_ACK, .host = h, .term = term,
 					       .epoch = 1000000});
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_ORDER_DONE, .host = h,
 					       .order_id = lab.next_order_id - 1 - pick(3),
 					       .status = WIRE_ORDER_FAILED, .term = term});
+	agent_state = (uint8_t)pick(7);
 	if (lab.peer[h].up)
 		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_REPORT, .host = h, .term = term,
-						       .agent_state = (uint8_t)pick(7),
+						       .agent_state = agent_state,
 						       .verdict = (uint8_t)pick(4)});
 }
 
@@ -46,10 +48,11 @@ static void replicate(void)
 {
 	uint8_t other = vm_fsm_other(&lab.fsm);
 	struct lab_peer *p = &lab.peer[other];
+	uint64_t sent = lab.peer[1 - other].committed; /* an agent's numbers never go back */
 
 	if (!lab.peer[0].streaming || !lab.peer[1].streaming || p->term != lab.fsm.record.term)
 		return;
-	lab_ack(&lab, (p->complete > lab.fsm.committed ? p->complete : lab.fsm.committed) + 1);
+	lab_ack(&lab, (p->complete > sent ? p->complete : sent) + 1);
 }
 
 static void one_step(void)
@@ -58,6 +61,7 @@ static void one_step(void)
 						   VM_COMMAND_UNPROTECT, VM_COMMAND_FAILOVER};
 	uint8_t h = (uint8_t)pick(2);
 	struct lab_peer *p = &lab.peer[h];
+	uint64_t ms; /* in an order of its own: compilers evaluate arguments as they like */
 
 	switch (pick(40)) {
 	case 0:
@@ -84,7 +88,8 @@ static void one_step(void)
 		lab.journal_fails = pick(4) == 0;
 		break;
 	case 7:
-		lab_run(&lab, 100 * pick(60), pick(4));
+		ms = 100 * pick(60);
+		lab_run(&lab, ms, pick(4));
 		break;
 	case 8:
 		if (p->up && pick(3) == 0)
