@@ -173,11 +173,14 @@ static int encode_whole(struct encoder *e, uint32_t index, const uint8_t *page, 
 	return 0;
 }
 
-static int offer_page(struct encoder *e, struct batch *batch, uint32_t index, const uint8_t *page)
+static int offer_page(struct encoder *e, struct batch *batch, uint32_t index, const uint8_t *page,
+		      const uint64_t *skip)
 {
 	bool is_known;
 	uint8_t *reference;
 
+	if (skip && skip[index / 64] >> index % 64 & 1)
+		return 0;
 	if (reference_is_zero(e->reference, index) && zero_is_page(page)) {
 		e->n_still_zero++;
 		return 0;
@@ -202,7 +205,8 @@ int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
 	for (uint32_t n = 0; n < ENCODER_BATCH && cursor->range < cursor->n_ranges && r == 0; n++) {
 		const struct page_range *range = &cursor->ranges[cursor->range];
 
-		r = offer_page(e, &batch, range->first_page + cursor->offset, cursor->pages);
+		r = offer_page(e, &batch, range->first_page + cursor->offset, cursor->pages,
+			       cursor->skip);
 		cursor->pages += PAGE_BYTES;
 		if (++cursor->offset == range->n_pages) {
 			cursor->offset = 0;

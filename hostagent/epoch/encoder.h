@@ -35,6 +35,7 @@ struct encoder_cursor {
 	const struct page_range *ranges;
 	uint32_t n_ranges;
 	const uint8_t *pages;
+	const uint64_t *skip; /* a bit per page: pages to leave out; NULL: none */
 	uint32_t range;	 /* position: next range ... */
 	uint32_t offset; /* ... next page in it */
 };

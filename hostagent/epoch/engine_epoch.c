@@ -13,6 +13,10 @@
 #define FULL_LAST_ROUND_PAGES 1024u
 #define FULL_ROUNDS_MAX	      8u
 
+/* From so many expected dirty pages on they are copied ahead: below, the second copy of what is written
+ * meanwhile and the extra scan cost more than the pause gains. */
+#define PRECOPY_MIN_PAGES 512u
+
 /* Commits and frames are looked at, and frames sent, each time so many batches were encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
@@ -30,10 +34,8 @@ int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 }
 
 /* Encode pages and keep everything else going meanwhile. */
-static int encode_pages(struct engine *e, const struct page_range *ranges, uint32_t n_ranges,
-			const uint8_t *pages)
+static int encode_pages(struct engine *e, struct encoder_cursor cursor)
 {
-	struct encoder_cursor cursor = {.ranges = ranges, .n_ranges = n_ranges, .pages = pages};
 	uint32_t n_batches = 0;
 	int r, served = 0;
 
@@ -48,11 +50,24 @@ static int encode_pages(struct engine *e, const struct page_range *ranges, uint3
 	return served;
 }
 
-/* Device state and the end of the epoch. */
-static int encode_tail(struct engine *e, const struct seal_result *result)
+static int encode_sealed_pages(struct engine *e, const struct seal_pages *p, const uint64_t *skip)
+{
+	return encode_pages(e, (struct encoder_cursor){.ranges = p->ranges,
+						       .n_ranges = p->n_ranges,
+						       .pages = p->pages,
+						       .skip = skip});
+}
+
+/* All that a seal took, and the end of the epoch. */
+static int encode_sealed(struct engine *e, const struct seal_result *result)
 {
 	int r;
 
+	r = encode_sealed_pages(e, &result->precopied, result->superseded);
+	if (r == 0)
+		r = encode_sealed_pages(e, &result->stopped, NULL);
+	if (r < 0)
+		return r;
 	while ((r = encoder_device(e->encoder, result->device, result->device_size)) == -ENOBUFS) {
 		r = engine_stream_wait(e);
 		if (r < 0)
@@ -100,7 +115,8 @@ static int run_seal(struct engine *e, bool is_full, struct seal_result *ret_resu
 	int r;
 
 	e->is_sealing = true;
-	r = seal_run(e->seal, move_hold, e, ret_result);
+	r = seal_run(e->seal, !is_full && e->dirty_expected >= PRECOPY_MIN_PAGES, move_hold, e,
+		     ret_result);
 	e->is_sealing = false;
 	e->is_track_fresh = false;
 	if (r < 0) {
@@ -114,6 +130,7 @@ static int run_seal(struct engine *e, bool is_full, struct seal_result *ret_resu
 	e->sealed_at_ns[(e->next_epoch - 1) % ENGINE_SEALED_AT_SLOTS] = ret_result->times.resumed_ns;
 	pacer_sealed(&e->pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns, busy_ns);
 	e->cpu_resumed_ns = cpu_ns(e);
+	e->dirty_expected = (e->dirty_expected + ret_result->n_dirty_pages) / 2;
 	engine_figures_sealed(e, ret_result, is_full);
 	return 0;
 }
@@ -122,7 +139,8 @@ static int full_batch(void *context, const struct page_range *ranges, uint32_t n
 		      uint32_t n_pages, const uint8_t *pages)
 {
 	(void)n_pages;
-	return encode_pages(context, ranges, n_ranges, pages);
+	return encode_pages(context, (struct encoder_cursor){
+					     .ranges = ranges, .n_ranges = n_ranges, .pages = pages});
 }
 
 static int full_rounds(struct engine *e)
@@ -154,9 +172,7 @@ static int send_full(struct engine *e)
 	if (r == 0)
 		r = run_seal(e, true, &result);
 	if (r == 0)
-		r = encode_pages(e, result.ranges, result.n_ranges, result.pages);
-	if (r == 0)
-		r = encode_tail(e, &result);
+		r = encode_sealed(e, &result);
 	return r;
 }
 
@@ -207,9 +223,7 @@ int engine_epoch(struct engine *e)
 	/* From here on the reference moves: what is begun must end whole, or all is sent anew. */
 	r = encoder_begin(e->encoder, epoch, epoch - 1, false);
 	if (r == 0)
-		r = encode_pages(e, result.ranges, result.n_ranges, result.pages);
-	if (r == 0)
-		r = encode_tail(e, &result);
+		r = encode_sealed(e, &result);
 	if (r < 0) {
 		e->needs_full = true;
 		return r;

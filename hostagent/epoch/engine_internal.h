@@ -38,6 +38,7 @@ struct engine_figures {
 	uint64_t n_epochs;	  /* sealed, FULL ones not counted */
 	uint64_t n_full;
 	uint64_t n_dirty_pages;	  /* of the n_epochs */
+	uint64_t n_precopied_pages; /* of these: copied before the pause and not written again */
 	uint64_t bytes_sent; /* frames of the n_epochs, headers counted */
 	uint64_t bytes_full; /* frames of the FULL epochs */
 	uint64_t n_reconnects;
@@ -73,6 +74,7 @@ struct engine {
 	uint64_t next_epoch;	  /* the running epoch's number; frames are stamped with it */
 	uint64_t committed_epoch; /* 0: none */
 	uint64_t complete_at_peer; /* RESUME's epoch: what the next frames stand on */
+	uint32_t dirty_expected;  /* pages of the next epoch: running mean of the last ones */
 	bool needs_full;	  /* the standby's copy and the reference are not in step */
 	bool is_full_running;	  /* a FULL epoch is being sent, in full_generation */
 	uint32_t full_generation;

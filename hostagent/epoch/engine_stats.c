@@ -19,11 +19,12 @@ void engine_figures_sealed(struct engine *e, const struct seal_result *result, b
 		hist_record(&f->copy_ns, t->copy_ns);
 		hist_record(&f->device_ns, t->device_ns);
 		hist_record(&f->cont_ns, t->cont_ns);
-		hist_record(&f->dirty_pages, result->n_pages);
+		hist_record(&f->dirty_pages, result->n_dirty_pages);
 		if (f->last_resumed_ns)
 			hist_record(&f->interval_ns, t->resumed_ns - f->last_resumed_ns);
 		f->n_epochs++;
-		f->n_dirty_pages += result->n_pages;
+		f->n_dirty_pages += result->n_dirty_pages;
+		f->n_precopied_pages += result->n_dirty_pages - result->stopped.n_pages;
 		f->paused_ns += t->resumed_ns - t->paused_ns;
 	}
 	f->last_resumed_ns = t->resumed_ns;
@@ -83,6 +84,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"dirty_pages_p50", hist_quantile(&f->dirty_pages, 0.5)},
 		{"dirty_pages_p99", hist_quantile(&f->dirty_pages, 0.99)},
 		{"dirty_pages", f->n_dirty_pages},
+		{"precopied_pages", f->n_precopied_pages},
 		{"pages_unchanged", counts.n_unchanged},
 		{"pages_zero", counts.n_zero},
 		{"pages_delta", counts.n_delta},

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "base/clock.h"
@@ -11,6 +12,7 @@
 
 /* Pages kept resident in the copy buffer between epochs; what one large epoch took beyond goes back. */
 #define COPY_KEEP_BYTES ((size_t)64 << 20)
+#define SCANS_MAX	3u
 
 struct seal {
 	struct qmp *qmp;
@@ -19,10 +21,12 @@ struct seal {
 	struct devstate *device;
 	uint32_t n_pages;
 	uint32_t max_ranges;
-	size_t copy_bytes;	   /* size of the mapping below: room for every page twice */
+	size_t copy_bytes;	   /* size of the mapping below: room for every page in each scan */
 	uint8_t *copy;
 	size_t copy_used_bytes;	   /* by the last seal */
-	struct page_range *ranges; /* room for every page alone, twice; backed as used */
+	struct page_range *ranges; /* room for every page alone in each scan; backed as used */
+	uint32_t used_ranges;	   /* by the last seal */
+	uint64_t *superseded;	   /* a bit per page, see struct seal_result */
 };
 
 static void *reserve(size_t size)
@@ -45,15 +49,18 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 	seal->mem = mem;
 	seal->device = device;
 	seal->n_pages = n_pages;
-	/* The second scan can at worst report every page again. */
-	seal->max_ranges = 2 * n_pages;
-	seal->copy_bytes = (size_t)n_pages * 2 * VMM_PAGE_BYTES;
+	/* Each scan (ahead, stopped, after the device state) can at worst report every page. */
+	seal->max_ranges = SCANS_MAX * n_pages;
+	seal->copy_bytes = (size_t)n_pages * SCANS_MAX * VMM_PAGE_BYTES;
 	seal->copy = reserve(seal->copy_bytes);
 	seal->ranges = reserve(seal->max_ranges * sizeof(*seal->ranges));
-	if (!seal->copy || !seal->ranges) {
+	seal->superseded = calloc((n_pages + 63) / 64, sizeof(*seal->superseded));
+	if (!seal->copy || !seal->ranges || !seal->superseded) {
 		seal_free(seal);
 		return -ENOMEM;
 	}
+	/* Its first use would otherwise fault page by page, inside a pause. */
+	(void)madvise(seal->copy, seal->copy_bytes, MADV_HUGEPAGE); /* a hint */
 	*ret = seal;
 	return 0;
 }
@@ -66,6 +73,7 @@ struct seal *seal_free(struct seal *seal)
 		(void)munmap(seal->copy, seal->copy_bytes); /* our own mapping */
 	if (seal->ranges)
 		(void)munmap(seal->ranges, seal->max_ranges * sizeof(*seal->ranges)); /* as above */
+	free(seal->superseded);
 	free(seal);
 	return NULL;
 }
@@ -79,10 +87,10 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 	return n_pages;
 }
 
-/* One scan of everything, appended to the result, and the copy of what it reported. */
-static int scan_and_copy(struct seal *seal, struct seal_result *result)
+/* One scan of everything, appended to @pages, and the copy of what it reported. */
+static int scan_and_copy(struct seal *seal, struct seal_pages *pages, struct seal_times *times)
 {
-	struct page_range *ranges = seal->ranges + result->n_ranges;
+	struct page_range *ranges = seal->ranges + seal->used_ranges;
 	uint64_t start_ns = clock_mono_ns(), scanned_ns;
 	uint32_t n_ranges = 0, n_pages;
 	int r;
@@ -90,27 +98,62 @@ static int scan_and_copy(struct seal *seal, struct seal_result *result)
 	do {
 		uint32_t n;
 
-		if (result->n_ranges + n_ranges >= seal->max_ranges)
-			return -EOVERFLOW; /* cannot be: there is room for each page twice */
+		if (seal->used_ranges + n_ranges >= seal->max_ranges)
+			return -EOVERFLOW; /* cannot be: there is room for each page in every scan */
 		r = track_scan(seal->track, ranges + n_ranges,
-			       seal->max_ranges - result->n_ranges - n_ranges, &n);
+			       seal->max_ranges - seal->used_ranges - n_ranges, &n);
 		if (r < 0)
 			return r;
 		n_ranges += n;
 	} while (r == 1);
 	n_pages = count_pages(ranges, n_ranges);
-	if ((size_t)(result->n_pages + n_pages) * VMM_PAGE_BYTES > seal->copy_bytes)
+	if (seal->copy_used_bytes + (size_t)n_pages * VMM_PAGE_BYTES > seal->copy_bytes)
 		return -EOVERFLOW; /* as above */
 	scanned_ns = clock_mono_ns();
-	result->times.scan_ns += scanned_ns - start_ns;
-	r = guestmem_read(seal->mem, ranges, n_ranges,
-			  seal->copy + (size_t)result->n_pages * VMM_PAGE_BYTES);
+	times->scan_ns += scanned_ns - start_ns;
+	r = guestmem_read(seal->mem, ranges, n_ranges, seal->copy + seal->copy_used_bytes);
 	if (r < 0)
 		return r;
-	result->times.copy_ns += clock_mono_ns() - scanned_ns;
-	result->n_ranges += n_ranges;
-	result->n_pages += n_pages;
+	times->copy_ns += clock_mono_ns() - scanned_ns;
+	seal->used_ranges += n_ranges;
+	seal->copy_used_bytes += (size_t)n_pages * VMM_PAGE_BYTES;
+	pages->n_ranges += n_ranges;
+	pages->n_pages += n_pages;
 	return 0;
+}
+
+/* What follows in the buffers will be @pages. */
+static struct seal_pages begin_pages(const struct seal *seal)
+{
+	return (struct seal_pages){.ranges = seal->ranges + seal->used_ranges,
+				   .pages = seal->copy + seal->copy_used_bytes};
+}
+
+/* Is @page marked? */
+static bool is_superseded(const struct seal *seal, uint32_t page)
+{
+	return seal->superseded[page / 64] >> page % 64 & 1;
+}
+
+/* Mark the pages that were copied again with the guest stopped; count the others. */
+static uint32_t supersede(struct seal *seal, const struct seal_pages *early,
+			  const struct seal_pages *late)
+{
+	uint32_t n_kept = 0;
+
+	memset(seal->superseded, 0, (seal->n_pages + 63) / 64 * sizeof(*seal->superseded));
+	for (uint32_t i = 0; i < late->n_ranges; i++) {
+		for (uint32_t k = 0; k < late->ranges[i].n_pages; k++) {
+			uint32_t page = late->ranges[i].first_page + k;
+
+			seal->superseded[page / 64] |= UINT64_C(1) << page % 64;
+		}
+	}
+	for (uint32_t i = 0; i < early->n_ranges; i++) {
+		for (uint32_t k = 0; k < early->ranges[i].n_pages; k++)
+			n_kept += !is_superseded(seal, early->ranges[i].first_page + k);
+	}
+	return n_kept;
 }
 
 /* The guest is stopped. QEMU reads the command and saves while we scan and copy. */
@@ -121,7 +164,7 @@ static int take_state(struct seal *seal, struct seal_result *result)
 
 	if (r < 0)
 		return r;
-	copied = scan_and_copy(seal, result);
+	copied = scan_and_copy(seal, &result->stopped, &result->times);
 	start_ns = clock_mono_ns();
 	/* The answer must be taken also when the copy failed: `cont` comes after it. */
 	r = devstate_finish(seal->device, SEAL_TIMEOUT_NS, &result->device, &result->device_size);
@@ -130,7 +173,7 @@ static int take_state(struct seal *seal, struct seal_result *result)
 		return copied;
 	if (r < 0)
 		return r;
-	return scan_and_copy(seal, result);
+	return scan_and_copy(seal, &result->stopped, &result->times);
 }
 
 static int stop_guest(struct seal *seal, struct seal_times *times)
@@ -163,18 +206,29 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 /* Give back what an unusually large epoch made resident. */
 static void trim(struct seal *seal)
 {
+	seal->used_ranges = 0;
 	if (seal->copy_used_bytes > COPY_KEEP_BYTES)
 		(void)madvise(seal->copy + COPY_KEEP_BYTES, seal->copy_used_bytes - COPY_KEEP_BYTES,
 			      MADV_DONTNEED); /* only saves memory */
 	seal->copy_used_bytes = 0;
 }
 
-int seal_run(struct seal *seal, seal_hook_fn hook, void *context, struct seal_result *ret_result)
+int seal_run(struct seal *seal, bool with_precopy, seal_hook_fn hook, void *context,
+	     struct seal_result *ret_result)
 {
-	struct seal_result result = {.ranges = seal->ranges, .pages = seal->copy};
+	struct seal_result result = {.superseded = seal->superseded};
+	struct seal_times running = {0};
 	int taken, r;
 
 	trim(seal);
+	result.precopied = begin_pages(seal);
+	if (with_precopy) {
+		r = scan_and_copy(seal, &result.precopied, &running);
+		if (r < 0)
+			return r;
+		result.times.precopy_ns = running.scan_ns + running.copy_ns;
+	}
+	result.stopped = begin_pages(seal);
 	FAULT_POINT(FAULT_BEFORE_STOP);
 	r = stop_guest(seal, &result.times);
 	if (r < 0)
@@ -184,11 +238,13 @@ int seal_run(struct seal *seal, seal_hook_fn hook, void *context, struct seal_re
 	if (taken == 0)
 		hook(context);
 	r = continue_guest(seal, &result.times);
-	seal->copy_used_bytes = (size_t)result.n_pages * VMM_PAGE_BYTES;
 	if (taken < 0)
 		return taken;
 	if (r < 0)
 		return r;
+	result.n_dirty_pages = result.stopped.n_pages;
+	if (with_precopy)
+		result.n_dirty_pages += supersede(seal, &result.precopied, &result.stopped);
 	*ret_result = result;
 	return 0;
 }

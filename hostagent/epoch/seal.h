@@ -11,12 +11,16 @@
  * 0.1 ms and makes the copy provably whole). At * the caller's hook runs, with the guest stopped and
  * everything it sent in front of the hold: this is where the hold's epoch counter moves.
  *
+ * Pages copied ahead: what is dirty already may be scanned and copied while the guest still runs; the
+ * pause then holds only what was written since. A page of both is superseded: its early copy is stale.
+ *
  * Where: the epoch engine and the seal benchmark. Threads: one, together with the qmp client it was
  * given. Blocks for the pause; bounded by SEAL_TIMEOUT_NS for each answer of QEMU.
  */
 #ifndef EPOCH_SEAL_H
 #define EPOCH_SEAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,14 +44,23 @@ struct seal_times {
 	uint64_t copy_ns;
 	uint64_t device_ns; /* waiting for the device state after the copy was done */
 	uint64_t cont_ns;
+	uint64_t precopy_ns; /* before the pause: scan and copy ahead */
+};
+
+/* Copied pages, one after another in the order of @ranges. */
+struct seal_pages {
+	const struct page_range *ranges;
+	uint32_t n_ranges;
+	uint32_t n_pages;
+	const uint8_t *pages; /* n_pages * VMM_PAGE_BYTES */
 };
 
 /* What one seal took; all pointers are borrowed until the next call on the same struct seal. */
 struct seal_result {
-	const struct page_range *ranges; /* in the order of pages; a page of the second scan may repeat */
-	uint32_t n_ranges;
-	uint32_t n_pages;
-	const uint8_t *pages; /* n_pages * VMM_PAGE_BYTES */
+	struct seal_pages precopied;	   /* while the guest ran; without those that are superseded */
+	const uint64_t *superseded;	   /* a bit per page: copied again; valid if any was precopied */
+	struct seal_pages stopped;	   /* in the pause; a page of the second scan may repeat, later wins */
+	uint32_t n_dirty_pages;		   /* stopped, and precopied without the superseded ones */
 	const uint8_t *device;
 	size_t device_size;
 	struct seal_times times;
@@ -64,12 +77,13 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 /* Accepts NULL; returns NULL. The guest is not touched. */
 struct seal *seal_free(struct seal *seal);
 
-/* One whole seal. The guest runs again when this returns, also on error as far as QEMU still answers
- * (on error the tracker's marks may be lost: only a full copy is right after that).
+/* One whole seal. @with_precopy: copy ahead what is dirty now. The guest runs again when this returns,
+ * also on error as far as QEMU still answers (on error the tracker's marks may be lost: only a full
+ * copy is right after that).
  * 0; -ETIMEDOUT, -ECONNRESET, -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of
  * track_scan(), guestmem_read(), devstate_finish(). */
-int seal_run(struct seal *seal, seal_hook_fn hook, void *context, struct seal_result *ret_result)
-	__attribute__((warn_unused_result));
+int seal_run(struct seal *seal, bool with_precopy, seal_hook_fn hook, void *context,
+	     struct seal_result *ret_result) __attribute__((warn_unused_result));
 
 /* Scan and copy without stopping the guest (rounds of a full copy): the pages are each as they were at
  * some time during the call, and those written meanwhile are reported again by the next scan.

@@ -1,6 +1,6 @@
 /* seal_meter.c - the guest's pause, seal by seal, on a running QEMU.
  *
- * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS
+ * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy]
  * Attaches as the agent does (inspect, inject, track), seals N_SEALS times with INTERVAL_MS of
  * running in between, and prints one JSON object with medians of the pause and its parts. The
  * first tenth of the seals is not counted: caches and QEMU's own memory settle.
@@ -19,7 +19,8 @@
 
 #define BLOB_MAX ((size_t)16 << 20)
 
-static struct hist pause_ns, stop_ns, scan_ns, copy_ns, device_ns, cont_ns, dirty_pages, blob;
+static struct hist pause_ns, stop_ns, scan_ns, copy_ns, device_ns, cont_ns, precopy_ns;
+static struct hist dirty_pages, stopped_pages, blob;
 
 static void nothing(void *context)
 {
@@ -42,7 +43,9 @@ static void record(const struct seal_result *result)
 	hist_record(&copy_ns, t->copy_ns);
 	hist_record(&device_ns, t->device_ns);
 	hist_record(&cont_ns, t->cont_ns);
-	hist_record(&dirty_pages, result->n_pages);
+	hist_record(&dirty_pages, result->n_dirty_pages);
+	hist_record(&stopped_pages, result->stopped.n_pages);
+	hist_record(&precopy_ns, t->precopy_ns);
 	hist_record(&blob, result->device_size);
 }
 
@@ -55,15 +58,17 @@ static void print_result(bool is_mapped)
 {
 	printf("{\"dirty_pages\": %llu, \"pause_ms_p50\": %.3f, \"pause_ms_p99\": %.3f, "
 	       "\"stop_ms\": %.3f, \"scan_ms\": %.3f, \"copy_ms\": %.3f, \"device_ms\": %.3f, "
-	       "\"cont_ms\": %.3f, \"device_bytes\": %llu, \"seals\": %llu, \"mapped\": %s}\n",
+	       "\"cont_ms\": %.3f, \"precopy_ms\": %.3f, \"stopped_pages\": %llu, "
+	       "\"device_bytes\": %llu, \"seals\": %llu, \"mapped\": %s}\n",
 	       (unsigned long long)hist_quantile(&dirty_pages, 0.5), ms(&pause_ns, 0.5),
 	       ms(&pause_ns, 0.99), ms(&stop_ns, 0.5), ms(&scan_ns, 0.5), ms(&copy_ns, 0.5),
 	       ms(&device_ns, 0.5), ms(&cont_ns, 0.5),
+	       ms(&precopy_ns, 0.5), (unsigned long long)hist_quantile(&stopped_pages, 0.5),
 	       (unsigned long long)hist_quantile(&blob, 0.5),
 	       (unsigned long long)hist_count(&pause_ns), is_mapped ? "true" : "false");
 }
 
-static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms)
+static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, bool with_precopy)
 {
 	struct timespec interval = {.tv_sec = interval_ms / 1000,
 				    .tv_nsec = (long)(interval_ms % 1000) * 1000000};
@@ -73,7 +78,7 @@ static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms)
 		int r;
 
 		nanosleep(&interval, NULL); /* the running part of the epoch */
-		r = seal_run(seal, nothing, NULL, &result);
+		r = seal_run(seal, with_precopy, nothing, NULL, &result);
 		if (r < 0)
 			die("seal", strerror(-r));
 		if (i >= n_seals / 10)
@@ -93,8 +98,8 @@ int main(int argc, char **argv)
 	bool is_mapped;
 	int r;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS\n");
+	if (argc != 4 && !(argc == 5 && strcmp(argv[4], "precopy") == 0)) {
+		fprintf(stderr, "usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy]\n");
 		return 2;
 	}
 	r = qmp_open(argv[1], 2 * CLOCK_NS_PER_S, &qmp);
@@ -109,7 +114,7 @@ int main(int argc, char **argv)
 	r = seal_new(qmp, track, mem, device, info.n_pages, &seal);
 	if (r < 0)
 		die("seal", strerror(-r));
-	run(seal, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]));
+	run(seal, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), argc == 5);
 	print_result(is_mapped);
 	seal_free(seal);
 	track_close(track);
