@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -329,6 +330,23 @@ static int start(struct agent *a)
 	return open_vms(a);
 }
 
+/* The figures of this run, name=value, a line each. */
+static void print_figures(const struct agent *a)
+{
+	struct wire_report report;
+	uint64_t term, epoch;
+
+	for (uint32_t i = 0; i < a->n_vms; i++) {
+		char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
+		const char *at = report.stats;
+
+		vm_report(a->vms[i], &report, &term, &epoch);
+		while (wire_stats_next(&at, key, value))
+			printf("%s.%s=%s\n", vm_name(a->vms[i]), key, value);
+	}
+	(void)fflush(stdout); /* whoever reads it may be gone */
+}
+
 int agent_run(const struct agent_config *config)
 {
 	struct agent *a = calloc(1, sizeof(*a));
@@ -345,6 +363,7 @@ int agent_run(const struct agent_config *config)
 			 HOLDFAST_VERSION, a->n_vms);
 		loop(a);
 		log_info("ending: guests go on, holds stay closed");
+		print_figures(a);
 	}
 	link_free(a->link);
 	for (uint32_t i = 0; i < a->n_vms; i++)
