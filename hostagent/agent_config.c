@@ -9,12 +9,20 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "codec/page.h"
 
 static const struct config_enum_name log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
 	{"warn", LOG_LEVEL_WARN},
 	{"info", LOG_LEVEL_INFO},
 	{"debug", LOG_LEVEL_DEBUG},
+	{NULL, 0},
+};
+
+static const struct config_enum_name codecs[] = {
+	{"auto", PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP},
+	{"xrle", PAGE_FEATURE_XRLE},
+	{"bitmap", PAGE_FEATURE_BITMAP},
 	{NULL, 0},
 };
 
@@ -62,6 +70,8 @@ static const struct config_key vm_keys[] = {
 		   "bytes of encoded epochs that may be uncommitted"),
 	CONFIG_KEY("vm", "reference_bytes", SIZE, VM, reference_bytes, "0", 0, UINT64_C(1) << 44,
 		   "memory for the pages that deltas are taken against; 0: a quarter of guest RAM"),
+	CONFIG_KEY_ENUM("vm", "codec", codecs, VM, codec, "auto",
+			"form of deltas: auto takes the shorter one for each page"),
 	CONFIG_KEY("standby", "state_dir", PATH, VM, state_dir, "", 0, 0,
 		   "directory on tmpfs for the guest's copy; unset: never the standby"),
 	CONFIG_KEY("standby", "command_file", PATH, VM, command_file, "", 0, 0,

@@ -131,6 +131,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.held_bytes_max = vm->config->held_bytes_max,
 		.backlog_bytes_max = vm->config->backlog_bytes_max,
 		.reference_bytes = vm->config->reference_bytes,
+		.codec = (uint64_t)vm->config->codec,
 		.is_restart = vm->role == VM_ROLE_PRIMARY && vm->term == q->term,
 		.gateway_address = config->gateway_text,
 		.gateway_port = config->gateway.port,

@@ -51,6 +51,8 @@ struct gateway_vm {
 	struct vm_relay relay;
 	struct gateway_host *host[2];
 	struct session *stream[2];	  /* [0] primary's, [1] standby's; NULL: none */
+	bool knows_standby;		  /* a standby's stream was open since the start */
+	uint64_t standby_features;	  /* what the last one understands */
 	struct gateway_report report[2]; /* by host */
 	uint32_t order_seq;
 };

@@ -59,6 +59,8 @@ struct session {
 	uint8_t host_index;	  /* in vm */
 	uint16_t version;
 	uint32_t tx_seq;
+	uint64_t understands; /* of a stream: features that its HELLO named and we know */
+	uint64_t features;    /* of a stream: what WELCOME allowed */
 
 	bool attached; /* it is host->control or vm->stream[]: its end must be told */
 	bool blocked;  /* a frame waits for room at the standby */

@@ -116,6 +116,28 @@ static int open_control(struct session *s, uint64_t features)
 	return 0;
 }
 
+/* What @s may use on @vm's primary stream: what the standby takes, too. */
+static uint64_t primary_features(const struct session *s, const struct gateway_vm *vm)
+{
+	return s->understands & (vm->knows_standby ? vm->standby_features : WIRE_FEATURES);
+}
+
+/* The standby's stream is @s from now on. What the primary was told may be wrong now, and a stream's
+ * features cannot change: end it before it gets its RESUME, so that it says HELLO again. */
+static void remember_standby(struct session *s)
+{
+	struct session *primary = s->vm->stream[0];
+
+	s->vm->knows_standby = true;
+	s->vm->standby_features = s->understands;
+	if (!primary || primary_features(primary, s->vm) == primary->features)
+		return;
+	log_info("vm=%s standby %s understands 0x%" PRIx64 ", the primary's stream uses 0x%" PRIx64
+		 ": closing it, to begin anew",
+		 s->vm->config.name, s->host->name, s->understands, primary->features);
+	session_end(primary);
+}
+
 static int open_stream(struct session *s, const struct wire_frame *frame,
 		       const struct wire_hello *hello, uint64_t features)
 {
@@ -157,9 +179,13 @@ static int open_stream(struct session *s, const struct wire_frame *frame,
 	}
 	s->vm->stream[slot] = s;
 	s->attached = true;
-	welcome(s, features);
-	if (slot == 1)
+	s->understands = features;
+	s->features = slot == 0 ? primary_features(s, s->vm) : features;
+	welcome(s, s->features);
+	if (slot == 1) {
+		remember_standby(s);
 		vm_relay_standby_reset(&s->vm->relay, in.epoch);
+	}
 	if (gateway_step(s->gw, s->vm, &in) < 0)
 		session_end(s);
 	return 0;

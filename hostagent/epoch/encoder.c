@@ -35,8 +35,6 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, struct retain *retai
 
 	if (!e)
 		return -ENOMEM;
-	e->pages.features = PAGE_FEATURE_XRLE;
-	e->pieces.features = PAGE_FEATURE_XRLE;
 	e->retain = retain;
 	e->device = mmap(NULL, WIRE_BLOB_MAX, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -59,6 +57,16 @@ struct encoder *encoder_free(struct encoder *e)
 		(void)munmap(e->device, WIRE_BLOB_MAX); /* our own mapping */
 	free(e);
 	return NULL;
+}
+
+void encoder_set_features(struct encoder *e, uint64_t features)
+{
+	e->pages.features = e->pieces.features = features;
+}
+
+uint64_t encoder_features(const struct encoder *e)
+{
+	return e->pages.features;
 }
 
 /* The frame being filled is done. One without content (all pages unchanged) is not sent. */
@@ -296,7 +304,8 @@ void encoder_get_counts(const struct encoder *e, struct encoder_counts *ret_coun
 	*ret_counts = (struct encoder_counts){
 		.n_unchanged = pages->n_unchanged + e->n_still_zero,
 		.n_zero = pages->n_records[PAGE_ZERO] + e->n_whole_zero,
-		.n_delta = pages->n_records[PAGE_XRLE] + pages->n_records[PAGE_BITMAP],
+		.n_xrle = pages->n_records[PAGE_XRLE],
+		.n_bitmap = pages->n_records[PAGE_BITMAP],
 		.n_raw = pages->n_records[PAGE_RAW] + e->n_whole_raw,
 		.n_epoch_pages = e->n_records,
 		.epoch_bytes = e->payload_bytes +

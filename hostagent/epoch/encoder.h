@@ -24,7 +24,7 @@ struct encoder;
 
 /* What became of the pages since encoder_new(); device state not counted. */
 struct encoder_counts {
-	uint64_t n_unchanged, n_zero, n_delta, n_raw; /* pages by class */
+	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw; /* pages by class */
 	struct reference_counts reference;
 	uint64_t n_epoch_pages;			      /* records in the epoch begun last */
 	uint64_t epoch_bytes; /* frames of the epoch begun last, headers counted */
@@ -45,6 +45,11 @@ struct encoder_cursor {
 int encoder_new(uint32_t n_pages, uint32_t reference_pages, struct retain *retain,
 		struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
+
+/* Delta classes that may be used from the next epoch on: PAGE_FEATURE_* bits; none after encoder_new().
+ * Between epochs only. What was encoded before stays as it is. */
+void encoder_set_features(struct encoder *encoder, uint64_t features);
+uint64_t encoder_features(const struct encoder *encoder);
 
 /* Start epoch @epoch on top of @previous. @is_full: it stands alone: the reference is forgotten, its
  * frames are not retained once sent. 0; -ENOBUFS; -ENOMEM (then only a FULL epoch may follow). */

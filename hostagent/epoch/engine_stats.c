@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "codec/page.h"
 
 void engine_figures_sealed(struct engine *e, const struct seal_result *result, bool is_full)
 {
@@ -87,7 +88,9 @@ static int add_counts(char *stats, struct engine *e)
 		{"precopied_pages", f->n_precopied_pages},
 		{"pages_unchanged", counts.n_unchanged},
 		{"pages_zero", counts.n_zero},
-		{"pages_delta", counts.n_delta},
+		{"pages_delta", counts.n_xrle + counts.n_bitmap},
+		{"pages_xrle", counts.n_xrle},
+		{"pages_bitmap", counts.n_bitmap},
 		{"pages_raw", counts.n_raw},
 		{"reference_pages", counts.reference.n_used},
 		{"reference_pages_max", counts.reference.n_slots},
@@ -112,6 +115,20 @@ static int add_counts(char *stats, struct engine *e)
 	return r;
 }
 
+static const char *codec_name(uint64_t features)
+{
+	switch (features & (PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP)) {
+	case PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP:
+		return "xrle+bitmap";
+	case PAGE_FEATURE_XRLE:
+		return "xrle";
+	case PAGE_FEATURE_BITMAP:
+		return "bitmap";
+	default:
+		return "none";
+	}
+}
+
 void engine_publish(struct engine *e)
 {
 	const struct engine_figures *f = &e->figures;
@@ -127,6 +144,8 @@ void engine_publish(struct engine *e)
 				   f->n_dirty_pages ? (double)f->bytes_sent /
 							      ((double)f->n_dirty_pages * 4096)
 						    : 0.0);
+	if (r == 0)
+		r = wire_stats_add(stats, "codec", "%s", codec_name(encoder_features(e->encoder)));
 	if (r == 0)
 		r = wire_stats_add(stats, "pacer", "%s", pacer_reason(&e->pacer, now_ns));
 	pthread_mutex_lock(&e->status_lock);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "codec/page.h"
 
 #define GEOMETRY_FRAME_MAX 32768 /* wire/limits.h: a GEOMETRY is below 20 KiB */
 
@@ -26,6 +27,22 @@ void engine_stream_close(struct engine *e, const char *why)
 	e->connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
 	engine_set_state(e, e->is_holding ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
 			 "stream to the gateway lost: %s", why);
+}
+
+_Static_assert(WIRE_FEATURE_XRLE == PAGE_FEATURE_XRLE && WIRE_FEATURE_BITMAP == PAGE_FEATURE_BITMAP,
+	       "the codec's feature bits are the wire's");
+
+/* Between two epochs, since connections are made between two epochs only: @features are in use. */
+static void use_features(struct engine *e, uint64_t features)
+{
+	uint64_t deltas = features & e->config.codec;
+
+	if (deltas == 0)
+		deltas = WIRE_FEATURE_XRLE; /* every stream of this version has it */
+	/* What is kept may hold records that the standby of now does not know. */
+	if ((encoder_features(e->encoder) & ~features) && retain_n_epochs(e->retain) > 0)
+		e->needs_full = true;
+	encoder_set_features(e->encoder, deltas);
 }
 
 /* One attempt; a failure is retried later with growing distance. */
@@ -57,8 +74,10 @@ static int connect_once(struct engine *e)
 		e->link = link_free(e->link);
 		return r;
 	}
-	log_info("vm=%s term=%llu stream to gateway %s is up", e->config.vm,
-		 (unsigned long long)e->term, welcome.gateway);
+	use_features(e, welcome.features);
+	log_info("vm=%s term=%llu stream to gateway %s is up, features 0x%llx", e->config.vm,
+		 (unsigned long long)e->term, welcome.gateway,
+		 (unsigned long long)welcome.features);
 	return 0;
 }
 
@@ -113,6 +132,11 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	e->complete_at_peer = h->epoch;
 	if (!e->needs_full && retain_rewind(e->retain, h->epoch) < 0)
 		e->needs_full = true;
+	if (e->needs_full) {
+		/* What is kept would be sent ahead of the FULL epoch; one in work ends here. */
+		retain_drop_all(e->retain);
+		e->full_generation = ~h->generation;
+	}
 	log_info("vm=%s term=%llu generation=%u standby has epoch %llu, going on with %s",
 		 e->config.vm, (unsigned long long)e->term, h->generation,
 		 (unsigned long long)h->epoch, e->needs_full ? "a full copy" : "what follows");

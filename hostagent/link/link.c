@@ -503,6 +503,8 @@ static int take_answer(struct link *link, const struct wire_frame *frame,
 			   welcome.version);
 	if (hello->features_required & ~welcome.features)
 		return die(link, -EPROTO, "left out a required feature");
+	if (welcome.features & ~(hello->features_required | hello->features_optional))
+		return die(link, -EPROTO, "chose a feature that was not offered");
 	*ret_welcome = welcome;
 	return 0;
 }

@@ -17,6 +17,7 @@ struct fixture {
 	struct vm_journal *journal;
 	struct gateway *gw;
 	uint64_t now_ns;
+	uint64_t lacks[3]; /* by role: features that the HELLO of its stream leaves out */
 };
 
 /* The agent's end of one session. */

@@ -127,7 +127,7 @@ static void record_added(struct feed *f, size_t size)
 
 void feed_page(struct feed *f, uint32_t index, const uint8_t *page, uint8_t *reference, bool delta)
 {
-	struct page_encoder e = {.features = delta ? PAGE_FEATURE_XRLE : 0};
+	struct page_encoder e = {.features = delta ? PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP : 0};
 	size_t size = page_encode(&e, index, page, reference, record_room(f));
 
 	if (size)
@@ -160,7 +160,7 @@ void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *refe
 		MUST(wire_frame_begin(frame, sizeof(frame), &w));
 		MUST(wire_device_encode(size, &w));
 		for (; i < n && (size_t)(w.end - w.at) >= PAGE_RECORD_ROOM; i++) {
-			struct page_encoder e = {.features = delta ? PAGE_FEATURE_XRLE : 0};
+			struct page_encoder e = {.features = delta ? PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP : 0};
 			uint8_t piece[WIRE_PAGE_SIZE] = {0};
 			size_t at = (size_t)i * WIRE_PAGE_SIZE;
 

@@ -39,7 +39,7 @@ void feed_clear(struct feed *f);
 void feed_geometry(struct feed *f);
 /* The next epoch; FULL: stands alone. */
 void feed_begin(struct feed *f, bool full);
-/* The record that turns @reference into @page; also updates @reference. @delta: XRLE may be used.
+/* The record that turns @reference into @page; also updates @reference. @delta: XRLE and BITMAP may be used.
  * Nothing is added when they are the same. */
 void feed_page(struct feed *f, uint32_t index, const uint8_t *page, uint8_t *reference, bool delta);
 /* A record as it is, right or wrong. */

@@ -42,6 +42,7 @@ static int setup(void **state)
 
 	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, (size_t)64 << 20, &f->retain), 0);
 	assert_int_equal(encoder_new(N_PAGES, REFERENCE_PAGES, f->retain, &f->encoder), 0);
+	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP);
 	f->pages = calloc(N_PAGES, 4096);
 	f->standby.pages = malloc((size_t)N_PAGES * 4096);
 	f->blob = calloc(1, BLOB_MAX);
@@ -230,6 +231,30 @@ static void epochs_rebuild_the_guest(void **state)
 	}
 }
 
+/* Deltas are of the classes that are allowed, and these may change between any two epochs. */
+static void features_change_between_epochs(void **state)
+{
+	static const uint64_t features[] = {PAGE_FEATURE_XRLE, PAGE_FEATURE_BITMAP, 0,
+					    PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP};
+	struct fixture *f = *state;
+	struct encoder_counts before, after;
+
+	for (uint64_t epoch = 1; epoch <= EPOCHS; epoch++) {
+		uint64_t allowed = features[epoch % 4];
+
+		encoder_get_counts(f->encoder, &before);
+		encoder_set_features(f->encoder, allowed);
+		encode(f, epoch, epoch == 1, 700);
+		deliver(f);
+		retain_drop(f->retain, epoch);
+		encoder_get_counts(f->encoder, &after);
+		if (epoch == 1)
+			continue; /* few pages have a reference yet */
+		assert_int_equal(after.n_xrle > before.n_xrle, (allowed & PAGE_FEATURE_XRLE) != 0);
+		assert_int_equal(after.n_bitmap > before.n_bitmap, (allowed & PAGE_FEATURE_BITMAP) != 0);
+	}
+}
+
 static void a_full_epoch_stands_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -325,6 +350,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(epochs_rebuild_the_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(features_change_between_epochs, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_epoch_stands_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_idle_epoch_is_small, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_small_reference_costs_bytes_only, setup, teardown),

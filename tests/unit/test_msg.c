@@ -217,11 +217,15 @@ static void negotiation(void **state)
 
 	(void)state;
 	wire_hello_init(&h, WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY, "web1");
+	assert_true((h.features_required | h.features_optional) == WIRE_FEATURES);
 	h.features_optional = 1ULL << 63;
 	h.version_max	    = 9;
 	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text), 0);
 	assert_int_equal(version, 1);
 	assert_true(features == WIRE_FEATURE_XRLE);
+	h.features_optional = 1ULL << 63 | WIRE_FEATURE_BITMAP;
+	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text), 0);
+	assert_true(features == (WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP));
 	h.features_required |= 1ULL << 62;
 	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text),
 			 -EPROTONOSUPPORT);
@@ -377,7 +381,7 @@ static void record_bounds(void **state)
 	assert_int_equal(one_record(HEAD(1, 0, 1, 0), 1, 10, "size at payload offset 2"), -EPROTO);
 	assert_int_equal(one_record(HEAD(1, 1, 0, 0), 0, 10, "reserved"), -EPROTO);
 	assert_int_equal(one_record(HEAD(0, 0, 0, 0), 0, 10, "class"), -EPROTO);
-	assert_int_equal(one_record(HEAD(4, 0, 0, 0), 0, 10, "class"), -EPROTO);
+	assert_int_equal(one_record(HEAD(5, 0, 0, 0), 0, 10, "class"), -EPROTO);
 	assert_int_equal(one_record(HEAD(2, 0, 4096, 0), 4096, 10, NULL), 1);
 	assert_int_equal(one_record(HEAD(2, 0, 4095, 0), 4096, 10, "size"), -EPROTO);
 	assert_int_equal(one_record(HEAD(2, 0, 4097, 0), 4097, 10, "size"), -EPROTO);
@@ -388,6 +392,11 @@ static void record_bounds(void **state)
 	assert_int_equal(one_record(HEAD(3, 0, 4096, 0), 4096, 10, NULL), 1);
 	assert_int_equal(one_record(HEAD(3, 0, 4097, 0), 4097, 10, "size"), -EPROTO);
 	assert_int_equal(one_record(HEAD(3, 0, 65535, 0), 8000, 10, "size"), -EPROTO);
+	assert_int_equal(one_record(HEAD(4, 0, 11, 0), 11, 10, "size"), -EPROTO);
+	assert_int_equal(one_record(HEAD(4, 0, 12, 0), 12, 10, NULL), 1);
+	assert_int_equal(one_record(HEAD(4, 0, 4032, 0), 4032, 10, NULL), 1);
+	assert_int_equal(one_record(HEAD(4, 0, 4033, 0), 4033, 10, "size"), -EPROTO);
+	assert_int_equal(one_record(HEAD(4, 0, 12, 10), 12, 10, "index"), -EPROTO);
 #undef HEAD
 }
 

@@ -219,6 +219,65 @@ static void test_relay_and_commit(void **state)
 	assert_int_equal(vm_journal_find(f.journal, "web1")->state, VM_PROTECTED);
 }
 
+static uint64_t welcome_features(struct agent *a)
+{
+	struct wire_welcome welcome;
+
+	assert_true(agent_take(a, WIRE_WELCOME, &frame));
+	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), 0);
+	return welcome.features;
+}
+
+static void open_stream(struct agent *a, struct wire_tls_context *tls, uint8_t role, uint64_t epoch)
+{
+	agent_close(a);
+	agent_open(a, &f, tls);
+	agent_hello(a, WIRE_KIND_STREAM, role, 5, epoch);
+	pump();
+}
+
+/* The primary may use what its standby understands, whichever of the two came first or changed. */
+static void test_features(void **state)
+{
+	(void)state;
+	f.lacks[WIRE_VM_ROLE_STANDBY] = WIRE_FEATURE_BITMAP;
+	open_streams();
+	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
+	assert_true(welcome_features(&primary) == (WIRE_FEATURES & ~WIRE_FEATURE_BITMAP));
+	/* The same standby again: nothing to tell. */
+	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
+	assert_non_null(primary.session);
+	/* One that knows more: the primary has to ask again, and was not told to go on before. */
+	while (agent_take(&primary, WIRE_RESUME, &frame))
+		;
+	f.lacks[WIRE_VM_ROLE_STANDBY] = 0;
+	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
+	assert_null(primary.session);
+	assert_false(agent_take(&primary, WIRE_RESUME, &frame));
+	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
+	assert_true(welcome_features(&primary) == WIRE_FEATURES);
+	assert_true(agent_take(&primary, WIRE_RESUME, &frame));
+	/* And one that knows less. */
+	f.lacks[WIRE_VM_ROLE_STANDBY] = WIRE_FEATURES;
+	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
+	assert_null(primary.session);
+	assert_false(agent_take(&primary, WIRE_RESUME, &frame));
+	/* It is remembered while no standby is there. */
+	agent_close(&standby);
+	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
+	assert_true(welcome_features(&primary) == WIRE_FEATURE_XRLE);
+	/* A primary that knows less gets less, and is left alone. */
+	f.lacks[WIRE_VM_ROLE_STANDBY] = 0;
+	f.lacks[WIRE_VM_ROLE_PRIMARY] = WIRE_FEATURE_BITMAP;
+	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
+	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
+	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
+	assert_true(welcome_features(&primary) == (WIRE_FEATURES & ~WIRE_FEATURE_BITMAP));
+	assert_true(agent_take(&primary, WIRE_RESUME, &frame));
+	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
+	assert_non_null(primary.session);
+}
+
 static void test_back_pressure(void **state)
 {
 	(void)state;
@@ -281,7 +340,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_control), TEST(test_byte_by_byte), TEST(test_handshake_timeout),
 		TEST(test_idle_control), TEST(test_limits), TEST(test_duplicate_and_silent),
-		TEST(test_relay_and_commit), TEST(test_back_pressure),
+		TEST(test_relay_and_commit), TEST(test_features), TEST(test_back_pressure),
 		TEST(test_standby_gone_while_blocked), TEST(test_peer_that_does_not_read),
 	};
 	int r;

@@ -92,12 +92,16 @@ static int encode_full_begin(struct bytes_writer *w)
 
 static int encode_pages(struct bytes_writer *w)
 {
+	/* codec/bitmap.h's example: over zeros, byte 5 is 7 and bytes 64..71 are 1. */
+	static const uint8_t bitmap[] = {7, 1, 1, 1, 1, 1, 1, 1, 1, 0x20, 1, 1, 1,
+					 3, 0, 0, 0, 0, 0, 0, 0};
 	uint8_t page[WIRE_PAGE_SIZE];
 
 	for (size_t i = 0; i < sizeof(page); i++)
 		page[i] = (uint8_t)(i * 7);
 	if (wire_record_encode(w, WIRE_CLASS_ZERO, 0, NULL, 0) < 0 ||
-	    wire_record_encode(w, WIRE_CLASS_XRLE, 65535, (const uint8_t *)"\x05\x02\xaa\xbb", 4) < 0)
+	    wire_record_encode(w, WIRE_CLASS_XRLE, 65535, (const uint8_t *)"\x05\x02\xaa\xbb", 4) < 0 ||
+	    wire_record_encode(w, WIRE_CLASS_BITMAP, 4660, bitmap, sizeof(bitmap)) < 0)
 		return -EINVAL;
 	return wire_record_encode(w, WIRE_CLASS_RAW, 258, page, sizeof(page));
 }

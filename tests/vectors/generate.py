@@ -65,6 +65,7 @@ VECTORS = {
     "epoch-begin": frame(0x22, struct.pack(">Q", 811), epoch=812, **STREAM),
     "epoch-begin-full": frame(0x22, struct.pack(">Q", 0), flags=1, epoch=1, term=7, generation=1),
     "pages": frame(0x23, record(1, 0) + record(3, 65535, b"\x05\x02\xaa\xbb")
+                   + record(4, 4660, b"\x07" + b"\1" * 8 + b"\x20\1\1\1\3" + bytes(7))
                    + record(2, 258, bytes(i * 7 % 256 for i in range(4096))),
                    seq=1, epoch=812, **STREAM),
     "device": frame(0x24, struct.pack(">I", 79000) + record(3, 19, b"\x00\x01z") + record(1, 3),

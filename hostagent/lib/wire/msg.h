@@ -41,8 +41,10 @@ enum wire_vm_role {
 	WIRE_VM_ROLE_STANDBY = 2,
 };
 
-#define WIRE_FEATURE_XRLE UINT64_C(0x1) /* page class XRLE is understood */
-#define WIRE_FEATURES	  WIRE_FEATURE_XRLE /* all that this build understands */
+/* Never reused; docs/wire-format.md 7.2. A set bit: its sender understands what the bit gives. */
+#define WIRE_FEATURE_XRLE   UINT64_C(0x1) /* page class XRLE */
+#define WIRE_FEATURE_BITMAP UINT64_C(0x2) /* page class BITMAP */
+#define WIRE_FEATURES	    (WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP) /* of this build */
 
 /* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch. */
 struct wire_hello {
@@ -57,7 +59,8 @@ int wire_hello_encode(const struct wire_hello *hello, struct bytes_writer *w) WI
 int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hello,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* A HELLO of this build: its versions, XRLE required for a stream. @vm: "" for CONTROL. */
+/* A HELLO of this build: its versions; for a stream XRLE required and all else that it understands
+ * optional. @vm: "" for CONTROL. */
 void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm);
 
 /* Choose what both sides understand. 0: outputs set; -EPROTONOSUPPORT: no common version, or an
@@ -236,9 +239,10 @@ int wire_epoch_begin_decode(const struct wire_frame *frame, struct wire_epoch_be
 			    struct wire_error *error) WIRE_CHECKED;
 
 enum wire_class {
-	WIRE_CLASS_ZERO = 1, /* no data */
-	WIRE_CLASS_RAW	= 2, /* WIRE_PAGE_SIZE bytes */
-	WIRE_CLASS_XRLE = 3, /* 1..WIRE_PAGE_SIZE bytes; see codec/xrle.h */
+	WIRE_CLASS_ZERO	  = 1, /* no data */
+	WIRE_CLASS_RAW	  = 2, /* WIRE_PAGE_SIZE bytes */
+	WIRE_CLASS_XRLE	  = 3, /* 1..WIRE_PAGE_SIZE bytes; see codec/xrle.h */
+	WIRE_CLASS_BITMAP = 4, /* WIRE_BITMAP_SIZE_MIN..MAX bytes; see codec/bitmap.h */
 };
 
 /* One page (PAGES) or one 4096-byte piece of the device-state blob (DEVICE). */

@@ -77,6 +77,7 @@ void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, c
 		.version_min	   = WIRE_VERSION,
 		.version_max	   = WIRE_VERSION,
 		.features_required = kind == WIRE_KIND_STREAM ? WIRE_FEATURE_XRLE : 0,
+		.features_optional = kind == WIRE_KIND_STREAM ? WIRE_FEATURES & ~WIRE_FEATURE_XRLE : 0,
 		.kind		   = kind,
 		.role		   = role,
 	};

@@ -253,6 +253,8 @@ static bool class_takes(uint8_t class, size_t size)
 		return size == WIRE_PAGE_SIZE;
 	case WIRE_CLASS_XRLE:
 		return size >= 1 && size <= WIRE_PAGE_SIZE;
+	case WIRE_CLASS_BITMAP:
+		return size >= WIRE_BITMAP_SIZE_MIN && size <= WIRE_BITMAP_SIZE_MAX;
 	default:
 		return false;
 	}
@@ -285,7 +287,7 @@ int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_reco
 		.index = bytes_get_be32(p + 4),
 		.data  = p + WIRE_RECORD_HEADER_SIZE,
 	};
-	if (record.class < WIRE_CLASS_ZERO || record.class > WIRE_CLASS_XRLE)
+	if (record.class < WIRE_CLASS_ZERO || record.class > WIRE_CLASS_BITMAP)
 		return refuse_record(iter, p, "record class", "not a known class", error);
 	if (p[1] != 0)
 		return refuse_record(iter, p + 1, "record reserved", "not zero", error);
