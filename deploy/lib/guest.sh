@@ -8,12 +8,19 @@ GUEST_MEM_MIB=${GUEST_MEM_MIB:-256}
 GUEST_CPUS=${GUEST_CPUS:-1}
 GUEST_RATE=${GUEST_RATE:-200}	# background dirty rate, pages/s
 GUEST_BYTES=${GUEST_BYTES:-64}
+GUEST_WORK=${GUEST_WORK:-}	# what the workload image does besides; see deploy/guest/workload
 readonly GUEST_PORT=7000
 readonly GUEST_MAC=52:54:00:48:46:01
 
 guest_image() # BUILD_DIR
 {
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-image" "$1") || topo_die "no guest image"
+}
+
+# The same with redis, sqlite and a compiler in it. Needs GUEST_MEM_MIB=384 at least.
+guest_workload_image() # BUILD_DIR
+{
+	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-workload-image" "$1") || topo_die "no guest image"
 }
 
 # The command line of a guest's QEMU, as words in GUEST_COMMAND, without -qmp: both hosts use it.
@@ -25,7 +32,7 @@ guest_command() # TAP SERIAL_LOG
 	GUEST_COMMAND=(qemu-system-x86_64 -M pc -accel tcg -m "$GUEST_MEM_MIB" -smp "$GUEST_CPUS"
 		-nodefaults -display none -vga none
 		-kernel "$GUEST_IMAGE/vmlinuz" -initrd "$GUEST_IMAGE/initramfs"
-		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES"
+		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}"
 		-netdev "tap,id=n0,ifname=$1,script=no,downscript=no"
 		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC,$off"
 		-serial "file:$2")

@@ -1,0 +1,88 @@
+# bench_lib.sh - the networks, a guest with real programs and Holdfast, for bench_* scripts. To be
+# sourced (bash) with SRC, BUILD and TEST_TMP as tests/bench/run sets them.
+#
+#	bench_start WORKLOAD          networks, guest with the workload at work, daemons; not protected
+#	bench_set_epochs 'KEY = V...' the VM's file of host alpha; its agent starts again with it
+#	bench_protect; bench_unprotect
+#	bench_redis OPTION...         redis_load in the client's namespace; its JSON object
+set -uo pipefail
+: "${SRC:?run this with tests/bench/run}" "${BUILD:?}" "${TEST_TMP:?}"
+
+# shellcheck source=deploy/lib/topology.sh
+. "$SRC/deploy/lib/topology.sh"
+GUEST_MEM_MIB=${GUEST_MEM_MIB:-384} GUEST_RATE=0
+# shellcheck source=deploy/lib/guest.sh
+. "$SRC/deploy/lib/guest.sh"
+# shellcheck source=deploy/lib/cluster.sh
+. "$SRC/deploy/lib/cluster.sh"
+
+readonly BENCH_REDIS=$TOPO_GUEST_IP:6379
+
+die() { echo "${0##*/}: $*" >&2; exit 1; }
+note() { echo "${0##*/}: $*" >&2; }
+
+# Networks and guest only: what needs no Holdfast.
+bench_start_guest() # WORKLOAD
+{
+	GUEST_WORK=$1
+	topo_trap
+	topo_up
+	guest_workload_image "$BUILD"
+	guest_start primary "$TEST_TMP"
+}
+
+# The console's file is all there is to wait on.
+bench_wait_workload() # WORKLOAD
+{
+	local deadline=$((SECONDS + 120))
+
+	until grep -qs "workload: ready $1" "$TEST_TMP/primary-console.log"; do
+		(( SECONDS < deadline )) || die "the workload $1 does not start: $(tail -n 3 "$TEST_TMP/primary-console.log")"
+		kill -0 "$GUEST_PID" 2>/dev/null || die "QEMU ended: $(tail -n 3 "$TEST_TMP/primary-qemu.log")"
+		sleep 0.2
+	done
+	[[ $1 != redis ]] || bench_redis --fill --depth 64 >/dev/null || die "redis does not answer"
+}
+
+bench_start() # WORKLOAD
+{
+	GUEST_WORK=$1
+	topo_trap
+	topo_up
+	guest_workload_image "$BUILD"
+	cluster_configure "$BUILD" "$TEST_TMP"
+	cp "$CLUSTER_ETC/alpha/vms/$CLUSTER_VM.ini" "$TEST_TMP/vm.ini"
+	guest_start primary "$TEST_TMP"
+	cluster_start
+	bench_wait_workload "$1"
+}
+
+# VM files are read at the agent's start; nothing is protected then.
+bench_set_epochs() # LINES
+{
+	sed "/^\[vm\]/a ${1//$'\n'/\\n}" "$TEST_TMP/vm.ini" >"$CLUSTER_ETC/alpha/vms/$CLUSTER_VM.ini"
+	cluster_stop alpha
+	cluster_start_agent primary
+	cluster_wait 'host["alpha"]["connected"] and host["beta"]["connected"]' 30 ||
+		die "agent alpha does not come back: $(tail -n 3 "$TEST_TMP/agent-alpha.log")"
+}
+
+bench_protect()
+{
+	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/ctl.log" 2>&1 || die "protect: $(cat "$TEST_TMP/ctl.log")"
+	cluster_wait 'vm["state"] == "PROTECTED"' 60 || die "it did not become PROTECTED"
+}
+
+bench_unprotect()
+{
+	cluster_ctl unprotect "$CLUSTER_VM" >"$TEST_TMP/ctl.log" 2>&1 || die "unprotect: $(cat "$TEST_TMP/ctl.log")"
+	cluster_wait 'vm["state"] == "UNPROTECTED"' 30 || die "it did not become UNPROTECTED"
+}
+
+bench_redis() { topo_in client "$BUILD/tests/bench/redis_load" --connect "$BENCH_REDIS" "$@"; }
+
+# The same in the background until it is ended by its pid, TOPO_PID.
+bench_redis_start() # LOG OPTION...
+{
+	topo_spawn client "$1" "$BUILD/tests/bench/redis_load" --connect "$BENCH_REDIS" "${@:2}"
+}
