@@ -76,7 +76,7 @@ static void guest_lost(struct engine *e, int error)
 		engine_set_verdict(e, WIRE_VERDICT_EXITED,
 				   error == -ECONNRESET ? "QEMU closed its monitor: the process ended"
 							: "QEMU's monitor is lost");
-	e->qmp = qmp_close(e->qmp);
+	e->is_guest_lost = true; /* the client is closed with what else holds it, in free_engine() */
 }
 
 static void serve(struct engine *e)
@@ -107,7 +107,7 @@ int engine_service(struct engine *e)
 
 static bool may_seal(const struct engine *e)
 {
-	return e->qmp && e->link && e->is_resumed && !e->is_paused_by_other;
+	return !e->is_guest_lost && e->link && e->is_resumed && !e->is_paused_by_other;
 }
 
 static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
@@ -129,7 +129,7 @@ static void wait_for_work(struct engine *e)
 	struct pollfd fds[4] = {
 		{.fd = hold_fd(e->hold), .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
-		{.fd = e->qmp ? qmp_fd(e->qmp) : -1, .events = POLLIN},
+		{.fd = e->is_guest_lost ? -1 : qmp_fd(e->qmp), .events = POLLIN},
 		{.fd = e->link ? link_fd(e->link) : -1,
 		 .events = e->link ? (short)link_events(e->link) : 0},
 	};
@@ -146,7 +146,7 @@ static void pump_qmp(struct engine *e)
 {
 	int r;
 
-	if (!e->qmp)
+	if (e->is_guest_lost)
 		return;
 	r = qmp_pump(e->qmp);
 	if (r < 0)
@@ -377,16 +377,14 @@ int engine_detach(struct engine *engine, char *ret_text)
 
 int engine_fence(struct engine *engine, char *ret_text)
 {
-	int r = -ECONNRESET;
+	int r = 0;
 
 	stop_thread(engine);
 	hold_close(engine->hold);
-	if (engine->qmp)
+	if (!engine->is_guest_lost)
 		r = qmp_execute(engine->qmp, "stop", NULL, QMP_ORDER_NS, NULL);
-	if (r < 0 && engine->status.verdict != WIRE_VERDICT_EXITED)
+	if (r < 0)
 		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
-	else
-		r = 0;
 	free_engine(engine);
 	return r;
 }

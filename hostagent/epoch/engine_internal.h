@@ -60,6 +60,7 @@ struct engine {
 	clockid_t cpu_clock;	/* CPU time of QEMU's process */
 	uint64_t cpu_resumed_ns; /* its value when the guest last resumed */
 	bool is_sealing;	/* STOP and RESUME events are ours */
+	bool is_guest_lost;	/* QEMU or its monitor is gone: qmp is of no more use */
 	bool is_paused_by_other; /* no seals until RESUME */
 	bool is_track_fresh;	/* nothing was scanned since track_open() */
 

@@ -19,14 +19,15 @@ void engine_stream_close(struct engine *e, const char *why)
 {
 	if (!e->link)
 		return;
+	/* Before the link goes: @why may be its own text. */
+	engine_set_state(e, e->is_holding ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
+			 "stream to the gateway lost: %s", why);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu stream to the gateway lost: %s", e->config.vm,
 		    (unsigned long long)e->next_epoch, why);
 	e->link = link_free(e->link);
 	e->is_resumed = false;
 	e->figures.n_reconnects++;
 	e->connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
-	engine_set_state(e, e->is_holding ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
-			 "stream to the gateway lost: %s", why);
 }
 
 _Static_assert(WIRE_FEATURE_XRLE == PAGE_FEATURE_XRLE && WIRE_FEATURE_BITMAP == PAGE_FEATURE_BITMAP,
