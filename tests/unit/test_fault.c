@@ -107,6 +107,23 @@ static void test_delay_from_the_nth_pass_on(void **state)
 	unsetenv("HOLDFAST_FAULT");
 }
 
+static void test_nothing_counts_before_the_gate(void **state)
+{
+	char path[] = "/tmp/holdfast-test-fault-XXXXXX";
+	int fd = mkstemp(path), status;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	setenv("HOLDFAST_FAULT_GATE", path, 1);
+	status = run_child("mid_send:3");
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	unlink(path);
+	status = run_child("mid_send:1");
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+	unsetenv("HOLDFAST_FAULT_GATE");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -114,6 +131,7 @@ int main(void)
 		cmocka_unit_test(test_malformed_is_refused_with_the_names),
 		cmocka_unit_test(test_actions),
 		cmocka_unit_test(test_delay_from_the_nth_pass_on),
+		cmocka_unit_test(test_nothing_counts_before_the_gate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,6 +38,7 @@ static struct {
 	enum action action;
 	unsigned long nth;
 	unsigned long delay_ms; /* valid for ACTION_DELAY */
+	const char *gate;	/* NULL: none; else nothing counts until this file is there */
 	atomic_ulong passes;	/* of the armed point */
 } armed;
 
@@ -140,6 +141,7 @@ int fault_init(char *ret_text, size_t size)
 		list_names(ret_text, size);
 		return -EINVAL;
 	}
+	armed.gate = getenv("HOLDFAST_FAULT_GATE");
 	armed.armed = true;
 	return 0;
 }
@@ -162,6 +164,8 @@ void fault_pass(enum fault_point point)
 	unsigned long pass;
 
 	if (!armed.armed || armed.point != point)
+		return;
+	if (armed.gate && access(armed.gate, F_OK) < 0)
 		return;
 	pass = atomic_fetch_add(&armed.passes, 1) + 1;
 	if (armed.action == ACTION_DELAY) {

@@ -10,7 +10,8 @@
  *		         exit        _exit(70)
  *		         delay=MS    sleep MS milliseconds, at the NTH pass and every later one
  *
- * kill, stop and exit happen at the NTH pass only.
+ * kill, stop and exit happen at the NTH pass only. With HOLDFAST_FAULT_GATE=PATH passes are counted
+ * from the moment on that a file is at PATH: a test arms a daemon at its start and says when later.
  *
  * Where: daemons call fault_init() first thing and write FAULT_POINT(FAULT_X) at the point. Only
  * builds with -Dfault_points=true (HOLDFAST_FAULT_POINTS) contain the points; elsewhere they are
