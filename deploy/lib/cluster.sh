@@ -9,10 +9,11 @@
 # Host primary runs agent alpha, host standby runs agent beta: names say who, not which role.
 # Variables that a test may set before cluster_configure: CLUSTER_AGENT_INI, CLUSTER_GATEWAY_INI,
 # CLUSTER_VM_INI (more lines for [agent], [gateway], [vm]), CLUSTER_PORT (the gateway's DPDK device),
-# CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN (other builds).
+# CLUSTER_BEAT_TIMEOUT_MS, CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN (other builds).
 
 CLUSTER_VM=web1
 CLUSTER_PORT=${CLUSTER_PORT:-net_af_packet0,iface=bk0}
+CLUSTER_BEAT_TIMEOUT_MS=${CLUSTER_BEAT_TIMEOUT_MS:-500}
 readonly CLUSTER_LISTEN=$TOPO_GATEWAY_IP:7400 CLUSTER_MGMT=$TOPO_MGMT_IP:7500
 declare -A CLUSTER_AGENT=([primary]=alpha [standby]=beta)
 declare -A CLUSTER_PID=()
@@ -72,7 +73,7 @@ cluster_gateway_files()
 	$(cluster_identity gateway gw)
 	state_dir = $TOPO_DIR/gateway/state
 	vm_dir = $dir/vms
-	beat_timeout_ms = 500
+	beat_timeout_ms = $CLUSTER_BEAT_TIMEOUT_MS
 	${CLUSTER_GATEWAY_INI:-}
 	INI
 	printf '[vm]\nname = %s\nprimary = alpha\nstandby = beta\n' "$CLUSTER_VM" \

@@ -1,13 +1,14 @@
 """capture.py - which frames of one sender passed a network device, and when. Not a test itself.
 
-capture.py record DEVICE MAC FILE          until a signal; one line per frame: mono_ns size ethertype
+capture.py record DEVICE MAC FILE [in]     until a signal; one line per frame: wall_ns size ethertype;
+                                           in: only what DEVICE received, not what was sent through it
 capture.py count FILE FROM_NS [TO_NS]      print how many of them came in [FROM_NS, TO_NS)
 capture.py quiet DEVICE MAC QUIET_MS LIMIT_MS
                                            until no frame came for QUIET_MS; prints the time of that
                                            silence's beginning; exit 1 when there is none in LIMIT_MS
 
-Times are the kernel's own, of the moment the frame passed, as CLOCK_MONOTONIC: how late this process
-runs does not matter. FILE's first line is "ready", written once nothing can be missed any more.
+Times are the kernel's own, of the moment the frame passed, in CLOCK_REALTIME (bash reads that one too,
+without a process): how late this process runs does not matter. FILE's first line is "ready", written once nothing can be missed any more.
 """
 import os
 import select
@@ -18,8 +19,9 @@ import sys
 import time
 
 ETH_P_ALL = 3
+PACKET_OUTGOING = 4
 SO_TIMESTAMPNS = 35
-SOL_PACKET, PACKET_IGNORE_OUTGOING = 263, 23
+SOL_PACKET, PACKET_STATISTICS = 263, 6
 
 
 def open_socket(device, mac):
@@ -31,25 +33,24 @@ def open_socket(device, mac):
     return s, bytes.fromhex(mac.replace(":", ""))
 
 
-def receive(s, mac):
-    """The next frame of @mac that is waiting, as (mono_ns, size, ethertype); None: nothing waits."""
+def receive(s, mac, only_in=False):
+    """The next frame of @mac that is waiting, as (wall_ns, size, ethertype); None: nothing waits."""
     while True:
         try:
-            data, ancillary, _, _ = s.recvmsg(2048, 128)
+            data, ancillary, _, address = s.recvmsg(2048, 128)
         except BlockingIOError:
             return None
-        if data[6:12] != mac:
+        if data[6:12] != mac or (only_in and address[2] == PACKET_OUTGOING):
             continue
         wall_ns = time.time_ns()
         for level, kind, value in ancillary:
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
                 seconds, ns = struct.unpack("=qq", value)
                 wall_ns = seconds * 10**9 + ns
-        return time.monotonic_ns() - (time.time_ns() - wall_ns), len(data), \
-            struct.unpack(">H", data[12:14])[0]
+        return wall_ns, len(data), struct.unpack(">H", data[12:14])[0]
 
 
-def record(device, mac, path):
+def record(device, mac, path, direction=""):
     s, mac = open_socket(device, mac)
     wake, wakefd = os.pipe()
     os.set_blocking(wakefd, False)
@@ -62,10 +63,10 @@ def record(device, mac, path):
         while not ended:
             ready, _, _ = select.select([s, wake], [], [])
             ended = wake in ready
-            while frame := receive(s, mac):
+            while frame := receive(s, mac, direction == "in"):
                 out.write("%d %d %04x\n" % frame)
         # A frame that the kernel dropped for us would be a frame not seen.
-        dropped = struct.unpack("=II", s.getsockopt(SOL_PACKET, 6, 8))[1]
+        dropped = struct.unpack("=II", s.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
         if dropped:
             out.write(f"dropped {dropped}\n")
 
@@ -83,10 +84,10 @@ def count(path, start_ns, end_ns):
 
 def quiet(device, mac, quiet_ms, limit_ms):
     s, mac = open_socket(device, mac)
-    last_ns = time.monotonic_ns()
+    last_ns = time.time_ns()
     end_ns = last_ns + limit_ms * 10**6
     n = 0
-    while (now_ns := time.monotonic_ns()) < last_ns + quiet_ms * 10**6:
+    while (now_ns := time.time_ns()) < last_ns + quiet_ms * 10**6:
         if now_ns > end_ns:
             print(f"{n} frames in {limit_ms} ms, the last one just now", file=sys.stderr)
             return 1

@@ -40,11 +40,14 @@ scene_start()
 		fail "no connection to the guest: $client_line"
 }
 
+# SCENE_TERM is the term it is protected in. What may have died since is not asked.
 scene_protect()
 {
 	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/protect.log" 2>&1 ||
 		fail "protect: $(cat "$TEST_TMP/protect.log")"
-	cluster_wait 'vm["state"] == "PROTECTED"' 30 || fail "it did not become PROTECTED"
+	[[ $(<"$TEST_TMP/protect.log") =~ protected\ in\ term\ ([0-9]+) ]] ||
+		fail "protect says: $(<"$TEST_TMP/protect.log")"
+	SCENE_TERM=${BASH_REMATCH[1]}
 }
 
 scene_value() # EXPRESSION
@@ -57,6 +60,9 @@ host = {h["name"]: h for h in vm["hosts"]}
 print(eval(sys.argv[1]))' "$1"
 }
 
+# CLOCK_REALTIME now, as in a capture, without a process.
+scene_now_ns() { echo $((${EPOCHREALTIME/./} * 1000)); }
+
 # A gateway counter of `holdfastctl stats`.
 scene_counter() # NAME
 {
@@ -65,25 +71,25 @@ import json, sys
 print(json.load(sys.stdin)["counters"][sys.argv[1]])' "$1"
 }
 
-# Replies counted by the client up to now; printed by it within 100 ms.
-scene_replies()
+# Forget what the client has printed so far: lines of before are no news.
+scene_drain()
 {
-	client_phase "$1" || return 1
-	client_until progress 5 || return 1
-	client_value replies
+	while read -r -t 0.001 -u "$CLIENT_OUT" client_line; do
+		[[ $client_line != broken* ]] || fail "the client: $client_line"
+	done
 }
 
 # N more replies, else the test ends.
 scene_served() # N SECONDS WHEN
 {
-	client_phase "$(tr -cd 'a-z0-9' <<<"$3")" # with this the lines of before are read
+	scene_drain
 	client_wait_replies "$1" "$2" || fail "the client got no replies $3: $client_line"
 }
 
 scene_end()
 {
 	client_finish
-	cat "$TEST_TMP/client.json"
+	head -n 12 "$TEST_TMP/client.json"
 	[[ $CLIENT_STATUS == 0 ]] || fail "the client saw wrong or missing replies"
 	[[ $(json "$TEST_TMP/client.json" \
 		'd["connection_survived"], d["lost"], d["repeated"], d["out_of_order"], d["forgotten"], d["corrupt"]') \
@@ -102,11 +108,12 @@ scene_until() # SECONDS COMMAND...
 	done
 }
 
-# Every frame the guest sends that reaches the client's port of the switch, into FILE.
-capture_start() # FILE
+# Every frame the guest sends that reaches the client's port of the switch, or that comes from HOST,
+# into FILE.
+capture_start() # FILE [HOST]
 {
-	topo_spawn net "$TEST_TMP/capture.log" python3 "$SCENE_TOOLS/capture.py" record c-client \
-		"$GUEST_MAC" "$1"
+	topo_spawn net "$TEST_TMP/capture.log" python3 "$SCENE_TOOLS/capture.py" record \
+		"c-${2:-client}" "$GUEST_MAC" "$1" ${2:+in}
 	CAPTURE_PID=$TOPO_PID
 	scene_until 10 grep -qs ready "$1" || fail "no capture: $(cat "$TEST_TMP/capture.log")"
 }

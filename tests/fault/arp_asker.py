@@ -1,0 +1,18 @@
+"""Ask the guest for its address, 250 times a second: arp_asker.py DEVICE OWN_IP GUEST_IP
+
+Each answer is one more frame for the hold, of an ethertype that is not IPv4; with them an epoch has
+many frames to release.
+"""
+import socket
+import struct
+import sys
+import time
+
+device, own, guest = sys.argv[1], *map(socket.inet_aton, sys.argv[2:4])
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # sends only
+s.bind((device, 0))
+mac = s.getsockname()[4]
+frame = b"\xff" * 6 + mac + struct.pack(">HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1) + mac + own + b"\0" * 6 + guest
+while True:
+    s.send(frame)
+    time.sleep(0.004)

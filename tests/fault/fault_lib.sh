@@ -1,0 +1,169 @@
+# fault_lib.sh - daemons that die at a named point (hostagent/lib/base/fault.h) while a client asks, and
+# hosts that die and come back. To be sourced (bash); needs SRC, BUILD and TEST_TMP.
+#
+# One guest serves many scenarios: after a failover the dead host comes back as after a reboot and is the
+# next standby, so protection moves to and fro between the two hosts. An agent is armed when it is
+# started; the points of a primary do nothing while it is the standby.
+#
+#	fault_start                            like scene_start, with the fault_points build
+#	fault_arm primary before_stop:3        what the agent is to be started with, next time
+#	fault_strike primary 30                now: at the third pass from here on it dies
+#	FAULT_ON, FAULT_OFF                    host that runs the guest, host that does not
+# shellcheck source=tests/e2e/cluster_lib.sh
+. "$SRC/tests/e2e/cluster_lib.sh"
+
+declare -A FAULT_ARMED=()
+FAULT_ON=primary FAULT_OFF=standby
+FAULT_PIDS=''	# what runs in FAULT_ON apart from its agent
+
+# Answers of the guest beside the client's, so that an epoch has many frames to release.
+fault_ask_arp()
+{
+	topo_spawn client "$TEST_TMP/arp.log" python3 "$SRC/tests/fault/arp_asker.py" eth0 \
+		"$TOPO_CLIENT_IP" "$TOPO_GUEST_IP"
+}
+
+fault_start() # [hf-client option...]
+{
+	local dir
+
+	dir=$(scene_build fault -Dfault_points=true -- hostagent/holdfast-agent gateway/holdfast-gateway) ||
+		fail "no build with fault points"
+	CLUSTER_AGENT_BIN=$dir/hostagent/holdfast-agent
+	CLUSTER_GATEWAY_BIN=$dir/gateway/holdfast-gateway
+	topo_trap
+	topo_up
+	guest_image "$BUILD"
+	cluster_configure "$BUILD" "$TEST_TMP"
+	guest_start primary "$TEST_TMP"
+	fault_gateway
+	fault_agent primary
+	fault_agent standby
+	cluster_wait 'host["alpha"]["connected"] and host["beta"]["connected"]' 30 ||
+		fail "the agents did not connect"
+	client_start "$BUILD" "$TEST_TMP/client.json" --progress-ms 50 "$@" ||
+		fail "no connection to the guest: $client_line"
+}
+
+fault_arm() { FAULT_ARMED[$1]=$2; } # primary|standby|gateway POINT:NTH; used up by the next start
+
+# Start the agent of HOST, or the gateway, with what it was armed with.
+fault_agent() # HOST
+{
+	fault_spawn "$1" cluster_start_agent "$1"
+}
+
+fault_gateway()
+{
+	fault_spawn gateway cluster_start_gateway
+}
+
+fault_spawn() # HOST|gateway COMMAND...
+{
+	local who=$1
+
+	shift
+	rm -f "$TOPO_DIR/strike-$who"
+	if [[ -n ${FAULT_ARMED[$who]:-} ]]; then
+		export HOLDFAST_FAULT=${FAULT_ARMED[$who]} HOLDFAST_FAULT_GATE=$TOPO_DIR/strike-$who
+	fi
+	"$@"
+	unset HOLDFAST_FAULT HOLDFAST_FAULT_GATE "FAULT_ARMED[$who]"
+}
+
+fault_pid_of() { echo "${CLUSTER_PID[${CLUSTER_AGENT[$1]:-$1}]}"; } # HOST|gateway
+
+# A process that is gone needs no ending.
+fault_forget() # PID
+{
+	local pid rest=()
+
+	for pid in "${TOPO_PIDS[@]}"; do
+		[[ $pid == "$1" ]] || rest+=("$pid")
+	done
+	TOPO_PIDS=("${rest[@]}")
+}
+
+# Until the armed daemon has died at its point; it is a child of this shell. FAULT_NS: then, or a
+# little after.
+fault_await() # HOST|gateway SECONDS
+{
+	local name=${CLUSTER_AGENT[$1]:-$1} pid watch status
+
+	pid=${CLUSTER_PID[$name]}
+	( trap - EXIT; sleep "$2"; kill -TERM "$pid" ) 2>/dev/null & # not struck: ends otherwise than by KILL
+	watch=$!
+	{ wait "$pid"; status=$?; } 2>"$TEST_TMP/wait.log" # bash reports the kill
+	FAULT_NS=$(scene_now_ns)
+	kill "$watch" 2>/dev/null
+	wait "$watch" 2>/dev/null
+	fault_forget "$pid"
+	unset "CLUSTER_PID[$name]"
+	(( status == 137 )) || fail "$name was not killed at its point (status $status)"
+}
+
+fault_strike() # HOST|gateway SECONDS
+{
+	: >"$TOPO_DIR/strike-$1"
+	fault_await "$1" "$2"
+}
+
+# The host that runs the guest is to die with its agent. Call it before fault_strike.
+fault_watch()
+{
+	local pid
+
+	FAULT_PIDS=''
+	for pid in $(topo_pids "$FAULT_ON"); do
+		[[ $pid == "$(fault_pid_of "$FAULT_ON")" ]] || FAULT_PIDS+=" $pid"
+	done
+	# shellcheck disable=SC2086 # words
+	topo_spawn net "$TEST_TMP/watch.log" python3 "$SRC/tests/fault/die_with.py" \
+		"c-$FAULT_ON,b-$FAULT_ON" "$(fault_pid_of "$FAULT_ON")" $FAULT_PIDS
+	FAULT_WATCH=$TOPO_PID
+	scene_until 10 grep -qs watching "$TEST_TMP/watch.log" || fail "no watcher"
+}
+
+# After fault_strike: the rest of the host is gone too.
+fault_host_gone()
+{
+	wait "$FAULT_WATCH" || fail "the host was not killed: $(cat "$TEST_TMP/watch.log")"
+	fault_forget "$FAULT_WATCH"
+	rm "$TEST_TMP/watch.log"
+	{ for pid in $FAULT_PIDS; do wait "$pid"; done; } 2>/dev/null
+	[[ -z $(topo_pids "$FAULT_ON") ]] || fail "processes survived the death of $FAULT_ON"
+}
+
+# The dead host is back as after a reboot: links, an empty tap, nothing kept in memory or on tmpfs.
+fault_reboot() # HOST
+{
+	local device
+
+	topo_end $(topo_pids "$1")
+	for device in tap0 $(topo_in "$1" ip -o link | grep -o 'hfo[0-9]*' | sort -u); do
+		topo_in "$1" ip link del "$device"
+	done
+	rm -rf "${TOPO_PINS:?}/${CLUSTER_AGENT[$1]}" "${TOPO_DIR:?}/$1"/{run,state}
+	mkdir -p "$TOPO_DIR/$1"/{run,state}
+	topo_in "$1" ip tuntap add dev tap0 mode tap
+	topo_in "$1" ip link set tap0 master br0 up
+	topo_in net ip link set "c-$1" up
+	topo_in net ip link set "b-$1" up
+	fault_agent "$1"
+}
+
+fault_swap()
+{
+	local on=$FAULT_ON
+
+	FAULT_ON=$FAULT_OFF FAULT_OFF=$on
+}
+
+# The other host runs the guest now, in the next term, and the client is served.
+fault_took_over() # TERM_BEFORE WHEN
+{
+	cluster_wait "vm['state'] == 'UNPROTECTED' and vm['owner'] == '${CLUSTER_AGENT[$FAULT_OFF]}'" 20 ||
+		fail "no failover $2: $(cluster_show)"
+	[[ $(scene_value 'vm["term"]') == $(($1 + 1)) ]] || fail "term after $2: $(cluster_show)"
+	scene_served 100 20 "after the failover"
+}
