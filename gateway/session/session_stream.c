@@ -102,6 +102,15 @@ int session_on_stream_error(struct session *s, const struct wire_frame *frame)
 	log_warn("vm=%s epoch=%" PRIu64 " %s %s gives the stream up: %s", s->vm->config.name,
 		 frame->h.epoch, wire_vm_role_name(s->role), s->host->name, failure.text);
 	gateway_event(s->gw, s->vm->config.name, "stream", failure.text);
+	if (from_standby && failure.code == WIRE_STREAM_ERROR_GEOMETRY) {
+		struct vm_input in = {.kind = VM_IN_STREAM_REFUSED,
+				      .host = s->host_index,
+				      .role = s->role,
+				      .text = failure.text};
+
+		(void)gateway_step(s->gw, s->vm, &in); /* undone if not journaled: it will be told again */
+		primary = s->vm->stream[0];
+	}
 	if (from_standby && primary) {
 		send_stream_error(primary, frame->h.term, frame->h.epoch, &failure);
 		session_end(primary); /* both begin anew with a RESUME */

@@ -379,6 +379,7 @@ static const struct {
 	[VM_IN_ORDER_DONE]   = {vm_on_order_done, true},
 	[VM_IN_STREAM_UP]    = {vm_on_stream_up, true},
 	[VM_IN_STREAM_DOWN]  = {vm_on_stream_down, false},
+	[VM_IN_STREAM_REFUSED] = {vm_on_stream_refused, true},
 	[VM_IN_EPOCH_ACK]    = {vm_on_epoch_ack, true},
 	[VM_IN_COMMAND]	     = {vm_on_command, false},
 };

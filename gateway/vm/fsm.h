@@ -96,6 +96,7 @@ enum vm_input_kind {
 	VM_IN_ORDER_DONE,   /* host, order_id, status, text */
 	VM_IN_STREAM_UP,    /* host, role, term, epoch (standby: its last complete one) */
 	VM_IN_STREAM_DOWN,  /* host, role */
+	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take this guest as it is started */
 	VM_IN_EPOCH_ACK,    /* host, term, epoch; checked by relay.h to be one that was sent */
 	VM_IN_COMMAND,	    /* command, op_id, no_wait */
 	VM_IN_N,

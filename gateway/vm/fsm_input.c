@@ -426,6 +426,14 @@ void vm_on_stream_down(struct vm_step *s)
 		 vm_host_name(s->fsm, s->in->host));
 }
 
+/* Trying again gives the same answer: the operator must hear of it now. A VM that is protected already
+ * is not given up for it; its standby then counts as gone after standby_timeout. */
+void vm_on_stream_refused(struct vm_step *s)
+{
+	if (s->fsm->record.state == VM_SYNCING)
+		protect_failed(s, s->in->host, peer_text(s));
+}
+
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 {
 	struct vm_fsm *fsm = s->fsm;

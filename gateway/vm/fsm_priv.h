@@ -71,6 +71,7 @@ void vm_on_report(struct vm_step *s);
 void vm_on_order_done(struct vm_step *s);
 void vm_on_stream_up(struct vm_step *s);
 void vm_on_stream_down(struct vm_step *s);
+void vm_on_stream_refused(struct vm_step *s);
 void vm_on_epoch_ack(struct vm_step *s);
 void vm_on_command(struct vm_step *s);
 

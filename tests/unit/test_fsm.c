@@ -86,6 +86,40 @@ static void test_primary_refuses(void **state)
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 }
 
+/* What cannot work must not be tried for ever: the operator hears why. Once it is protected, though, a
+ * standby that no longer fits is no reason to give the guest up. */
+static void test_standby_does_not_fit(void **state)
+{
+	struct vm_input refused = {.kind = VM_IN_STREAM_REFUSED, .host = 1,
+				   .role = WIRE_VM_ROLE_STANDBY,
+				   .text = "machine types differ"};
+
+	(void)state;
+	connect_both();
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_true(lab_obey(&lab, 1));
+	assert_true(lab_obey(&lab, 0));
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	(void)lab_feed(&lab, refused);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "machine types differ"));
+	lab_settle(&lab);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
+}
+
+static void test_refusal_while_protected(void **state)
+{
+	struct vm_input refused = {.kind = VM_IN_STREAM_REFUSED, .host = 1,
+				   .role = WIRE_VM_ROLE_STANDBY,
+				   .text = "machine types differ"};
+
+	(void)state;
+	lab_ack(&lab, 2);
+	(void)lab_feed(&lab, refused);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
 static void test_standby_silent_in_prepare(void **state)
 {
 	(void)state;
@@ -474,6 +508,8 @@ int main(void)
 		cmocka_unit_test(test_protect_needs_both),
 		cmocka_unit_test(test_standby_refuses),
 		cmocka_unit_test(test_primary_refuses),
+		cmocka_unit_test(test_standby_does_not_fit),
+		cmocka_unit_test_setup(test_refusal_while_protected, start_protected),
 		cmocka_unit_test(test_standby_silent_in_prepare),
 		cmocka_unit_test_setup(test_primary_lost, start_protected),
 		cmocka_unit_test_setup(test_no_promotion_when_cut_off, start_protected),
