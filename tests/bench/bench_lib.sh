@@ -60,7 +60,7 @@ bench_start() # WORKLOAD
 # VM files are read at the agent's start; nothing is protected then.
 bench_set_epochs() # LINES
 {
-	sed "/^\[vm\]/a ${1//$'\n'/\\n}" "$TEST_TMP/vm.ini" >"$CLUSTER_ETC/alpha/vms/$CLUSTER_VM.ini"
+	{ printf '[vm]\n%s\n' "$1"; tail -n +2 "$TEST_TMP/vm.ini"; } >"$CLUSTER_ETC/alpha/vms/$CLUSTER_VM.ini"
 	cluster_stop alpha
 	cluster_start_agent primary
 	cluster_wait 'host["alpha"]["connected"] and host["beta"]["connected"]' 30 ||
