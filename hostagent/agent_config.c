@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "codec/page.h"
+#include "epoch/stage.h"
 
 static const struct config_enum_name log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
@@ -23,6 +24,13 @@ static const struct config_enum_name codecs[] = {
 	{"auto", PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP},
 	{"xrle", PAGE_FEATURE_XRLE},
 	{"bitmap", PAGE_FEATURE_BITMAP},
+	{NULL, 0},
+};
+
+static const struct config_enum_name second_stages[] = {
+	{"auto", STAGE_AUTO},
+	{"lz4", STAGE_LZ4},
+	{"off", STAGE_OFF},
 	{NULL, 0},
 };
 
@@ -72,6 +80,8 @@ static const struct config_key vm_keys[] = {
 		   "memory for the pages that deltas are taken against; 0: a quarter of guest RAM"),
 	CONFIG_KEY_ENUM("vm", "codec", codecs, VM, codec, "auto",
 			"form of deltas: auto takes the shorter one for each page"),
+	CONFIG_KEY_ENUM("vm", "second_stage", second_stages, VM, second_stage, "auto",
+			"LZ4 over the deltas: auto uses it while the link is the bottleneck"),
 	CONFIG_KEY("standby", "state_dir", PATH, VM, state_dir, "", 0, 0,
 		   "directory on tmpfs for the guest's copy; unset: never the standby"),
 	CONFIG_KEY("standby", "command_file", PATH, VM, command_file, "", 0, 0,

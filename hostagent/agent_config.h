@@ -29,6 +29,7 @@ struct vm_config {
 	uint64_t backlog_bytes_max;
 	uint64_t reference_bytes; /* 0: a quarter of guest RAM */
 	int codec;		  /* PAGE_FEATURE_* bits: delta classes that may be used */
+	int second_stage;	  /* enum stage_mode */
 	char state_dir[AGENT_PATH_MAX];	   /* standby: tmpfs; "" : this host is never the standby */
 	char command_file[AGENT_PATH_MAX]; /* standby: file with the whole QEMU command line */
 	uint64_t log_bytes_max;		   /* standby: one buffered epoch; 0: the room's default */

@@ -6,7 +6,9 @@
 #include <sys/mman.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "codec/encode.h"
+#include "codec/lz4block.h"
 #include "codec/zero.h"
 #include "epoch/reference.h"
 #include "wire/msg.h"
@@ -26,7 +28,17 @@ struct encoder {
 	uint64_t n_still_zero; /* pages: were zero and are */
 	uint64_t n_whole_zero, n_whole_raw; /* pages without a known version over there */
 	uint64_t payload_bytes; /* of the epoch's finished frames */
+
+	/* second stage; totals as in struct encoder_counts */
+	bool packs;
+	uint64_t plain_bytes, packed_in_bytes, packed_out_bytes, packed_ns;
+	struct lz4block_state lz4;
+	uint8_t packed[WIRE_PAYLOAD_MAX];
 };
+
+/* A frame is sent packed when that saves a sixteenth; small ones are not tried. */
+#define PACK_BYTES_MIN	  256u
+#define PACK_WORTH(size) ((size) - (size) / 16)
 
 int encoder_new(uint32_t n_pages, uint32_t reference_pages, struct retain *retain,
 		struct encoder **ret)
@@ -69,14 +81,44 @@ uint64_t encoder_features(const struct encoder *e)
 	return e->pages.features;
 }
 
+void encoder_set_second_stage(struct encoder *e, bool is_on)
+{
+	e->packs = is_on;
+}
+
+/* The second stage over the payload at @payload. Its new size; @size: it stays as it is. */
+static size_t pack(struct encoder *e, uint8_t *payload, size_t size)
+{
+	struct wire_lz4 lz4 = {.plain_size = (uint32_t)size, .block = e->packed};
+	struct bytes_writer w = {.at = payload, .end = payload + size};
+	uint64_t start_ns;
+
+	e->plain_bytes += size;
+	if (!e->packs || size < PACK_BYTES_MIN)
+		return size;
+	start_ns = clock_mono_ns();
+	lz4.block_size = lz4block_pack(&e->lz4, payload, size, e->packed, PACK_WORTH(size));
+	if (lz4.block_size > 0 && wire_lz4_encode(&lz4, &w) < 0)
+		lz4.block_size = 0; /* cannot be: the block is shorter than what it lies over */
+	e->packed_ns += clock_mono_ns() - start_ns;
+	e->packed_in_bytes += size;
+	e->packed_out_bytes += lz4.block_size ? (size_t)(w.at - payload) : size;
+	return lz4.block_size ? (size_t)(w.at - payload) : size;
+}
+
 /* The frame being filled is done. One without content (all pages unchanged) is not sent. */
 static void close_frame(struct encoder *e, uint8_t flags)
 {
-	size_t size = e->payload ? (size_t)(e->w.at - e->payload) : 0;
+	uint8_t *payload = e->payload;
+	size_t size = payload ? (size_t)(e->w.at - payload) : 0, plain_size = size;
 
 	e->payload = NULL;
 	if (size == 0)
 		return;
+	if (e->frame_type == WIRE_PAGES || e->frame_type == WIRE_DEVICE)
+		size = pack(e, payload, size);
+	if (size < plain_size)
+		flags |= WIRE_FLAG_LZ4;
 	retain_add(e->retain, e->frame_type, flags, size);
 	e->payload_bytes += size;
 }
@@ -310,6 +352,10 @@ void encoder_get_counts(const struct encoder *e, struct encoder_counts *ret_coun
 		.n_epoch_pages = e->n_records,
 		.epoch_bytes = e->payload_bytes +
 			       (uint64_t)retain_frames_in_epoch(e->retain) * WIRE_HEADER_SIZE,
+		.plain_bytes = e->plain_bytes,
+		.packed_in_bytes = e->packed_in_bytes,
+		.packed_out_bytes = e->packed_out_bytes,
+		.packed_ns = e->packed_ns,
 	};
 	reference_get_counts(e->reference, &ret_counts->reference);
 }

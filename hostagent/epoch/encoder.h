@@ -28,6 +28,10 @@ struct encoder_counts {
 	struct reference_counts reference;
 	uint64_t n_epoch_pages;			      /* records in the epoch begun last */
 	uint64_t epoch_bytes; /* frames of the epoch begun last, headers counted */
+	uint64_t plain_bytes; /* payload of all PAGES and DEVICE frames before the second stage ... */
+	uint64_t packed_in_bytes;  /* ... of these, what it was given */
+	uint64_t packed_out_bytes; /* what it made of that, also where it gained nothing */
+	uint64_t packed_ns;	   /* time spent in it */
 };
 
 /* A run over pages that lie one after another at @pages, in the order of @ranges. */
@@ -50,6 +54,9 @@ struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns 
  * Between epochs only. What was encoded before stays as it is. */
 void encoder_set_features(struct encoder *encoder, uint64_t features);
 uint64_t encoder_features(const struct encoder *encoder);
+
+/* Pack frames that are finished from now on (WIRE_FLAG_LZ4), where it makes them shorter. At any time. */
+void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 
 /* Start epoch @epoch on top of @previous. @is_full: it stands alone: the reference is forgotten, its
  * frames are not retained once sent. 0; -ENOBUFS; -ENOMEM (then only a FULL epoch may follow). */

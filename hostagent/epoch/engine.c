@@ -88,6 +88,7 @@ static void serve(struct engine *e)
 	if (r > 0)
 		pacer_demand(&e->pacer, hold_needs_seal(e->hold));
 	engine_stream_send(e);
+	engine_stream_measure(e);
 	if (clock_mono_ns() >= e->publish_at_ns)
 		engine_publish(e);
 }
@@ -328,6 +329,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		r = retain_new(WIRE_PAYLOAD_MAX, config->backlog_bytes_max, &e->retain);
 	if (r == 0)
 		r = encoder_new(e->info.n_pages, reference_pages(e), e->retain, &e->encoder);
+	stage_init(&e->stage, config->second_stage);
 	pacer_init(&e->pacer, &config->pacer, clock_mono_ns());
 	if (r < 0) {
 		wire_text_format(ret_text, "%s", *error.text ? error.text : strerror(-r));

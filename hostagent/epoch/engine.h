@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 #include "epoch/pacer.h"
+#include "epoch/stage.h"
 #include "wire/msg.h"
 
 struct engine;
@@ -42,6 +43,7 @@ struct engine_config {
 	uint64_t held_bytes_max;
 	uint64_t reference_bytes;   /* for the reference; 0: a quarter of guest RAM */
 	uint64_t backlog_bytes_max; /* encoded epochs not yet committed */
+	enum stage_mode second_stage;
 	uint64_t codec;		    /* PAGE_FEATURE_*: delta classes to use where negotiated */
 	bool is_restart; /* an earlier agent protected this guest in the same term: should it be found
 			  * stopped, that agent died inside a pause, and it is let run again */

@@ -20,6 +20,7 @@
 #include "epoch/reference.h"
 #include "epoch/retain.h"
 #include "epoch/seal.h"
+#include "epoch/stage.h"
 #include "link/link.h"
 #include "net/hold.h"
 #include "vmm/inspect.h"
@@ -72,6 +73,7 @@ struct engine {
 	struct pacer pacer;
 	struct encoder *encoder; /* owns the reference and writes into retain */
 	struct retain *retain;
+	struct stage stage; /* is the second stage worth its time */
 	uint64_t next_epoch;	  /* the running epoch's number; frames are stamped with it */
 	uint64_t committed_epoch; /* 0: none */
 	uint64_t complete_at_peer; /* RESUME's epoch: what the next frames stand on */
@@ -83,6 +85,7 @@ struct engine {
 
 	/* stream */
 	struct link *link;
+	uint64_t features; /* WIRE_FEATURE_*: all that retained frames use; of the last link */
 	bool is_resumed; /* RESUME came on this link */
 	bool owes_geometry; /* GEOMETRY of this generation is not sent yet */
 	uint32_t generation;
@@ -119,6 +122,7 @@ void engine_stream_send(struct engine *e); /* send retained frames as far as the
  * 0: try again; errors of engine_service(); -EPIPE: there is no stream that could take any. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
+void engine_stream_measure(struct engine *e); /* link and second stage; decides on the latter */
 
 /* engine_epoch.c. 0; -errno: the epoch was not sent whole (needs_full says whether that matters). */
 int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));

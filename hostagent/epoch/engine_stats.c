@@ -98,6 +98,12 @@ static int add_counts(char *stats, struct engine *e)
 		{"reference_misses", counts.reference.n_misses},
 		{"bytes_sent", f->bytes_sent},
 		{"bytes_full", f->bytes_full},
+		{"bytes_plain", counts.plain_bytes},
+		{"stage_bytes_in", counts.packed_in_bytes},
+		{"stage_bytes_out", counts.packed_out_bytes},
+		{"stage_us", counts.packed_ns / 1000},
+		{"stage_switches", e->stage.n_switches},
+		{"link_full_bytes_per_s", (uint64_t)(e->stage.rate * 1e9)},
 		{"reconnects", f->n_reconnects},
 		{"held_frames", held.frames},
 		{"held_bytes", held.bytes},
@@ -146,6 +152,8 @@ void engine_publish(struct engine *e)
 						    : 0.0);
 	if (r == 0)
 		r = wire_stats_add(stats, "codec", "%s", codec_name(encoder_features(e->encoder)));
+	if (r == 0)
+		r = wire_stats_add(stats, "stage", "%s", stage_is_on(&e->stage) ? "lz4" : "off");
 	if (r == 0)
 		r = wire_stats_add(stats, "pacer", "%s", pacer_reason(&e->pacer, now_ns));
 	pthread_mutex_lock(&e->status_lock);

@@ -40,10 +40,33 @@ static void use_features(struct engine *e, uint64_t features)
 
 	if (deltas == 0)
 		deltas = WIRE_FEATURE_XRLE; /* every stream of this version has it */
-	/* What is kept may hold records that the standby of now does not know. */
-	if ((encoder_features(e->encoder) & ~features) && retain_n_epochs(e->retain) > 0)
+	/* What is kept may use what the standby of now does not know. */
+	if ((e->features & ~features) && retain_n_epochs(e->retain) > 0)
 		e->needs_full = true;
+	e->features = features;
 	encoder_set_features(e->encoder, deltas);
+	stage_connected(&e->stage, features & WIRE_FEATURE_LZ4);
+	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
+}
+
+void engine_stream_measure(struct engine *e)
+{
+	struct encoder_counts counts;
+	struct link_backlog backlog;
+	struct stage_sample sample = {.now_ns = clock_mono_ns()};
+
+	if (!e->link || !stage_wants(&e->stage, sample.now_ns))
+		return;
+	encoder_get_counts(e->encoder, &counts);
+	link_get_backlog(e->link, &backlog);
+	sample.waiting_bytes = backlog.waiting_bytes + retain_unsent_bytes(e->retain);
+	sample.drained_bytes = backlog.drained_bytes;
+	sample.plain_bytes = counts.plain_bytes;
+	sample.in_bytes = counts.packed_in_bytes;
+	sample.out_bytes = counts.packed_out_bytes;
+	sample.spent_ns = counts.packed_ns;
+	stage_update(&e->stage, &sample);
+	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
 }
 
 /* One attempt; a failure is retried later with growing distance. */

@@ -23,6 +23,7 @@ struct record {
 	bool is_kept;
 	bool is_partly_gone; /* frames were sent and freed: cannot be sent again */
 	uint32_t n_frames;
+	uint64_t added_bytes, unsent_bytes; /* payload */
 	struct chunk *first, *last;
 	struct chunk *send_chunk; /* NULL: nothing added yet */
 	size_t send_offset;
@@ -31,6 +32,7 @@ struct record {
 struct retain {
 	size_t payload_max, bytes_max;
 	size_t bytes; /* of chunks in records */
+	uint64_t unsent_bytes; /* payload in all records */
 	struct record *first, *last;
 	struct record *sending; /* first record that may have frames to send; NULL: none */
 	struct chunk *free_chunks;
@@ -71,6 +73,7 @@ static void give_chunk(struct retain *retain, struct chunk *chunk)
 
 static void free_record(struct retain *retain, struct record *record)
 {
+	retain->unsent_bytes -= record->unsent_bytes;
 	while (record->first) {
 		struct chunk *chunk = record->first;
 
@@ -171,6 +174,9 @@ void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size)
 	*meta = (struct meta){.size = size, .seq = record->n_frames, .type = type, .flags = flags};
 	chunk->used += frame_bytes(size);
 	record->n_frames++;
+	record->added_bytes += size;
+	record->unsent_bytes += size;
+	retain->unsent_bytes += size;
 }
 
 /* Move the send position over a chunk's end; free what is not to be kept. */
@@ -221,6 +227,8 @@ void retain_sent(struct retain *retain)
 								      record->send_offset);
 
 	record->send_offset += frame_bytes(meta->size);
+	record->unsent_bytes -= meta->size;
+	retain->unsent_bytes -= meta->size;
 	settle(retain, record);
 }
 
@@ -258,6 +266,8 @@ int retain_rewind(struct retain *retain, uint64_t epoch)
 			return -ESTALE;
 		record->send_chunk = record->first;
 		record->send_offset = 0;
+		retain->unsent_bytes += record->added_bytes - record->unsent_bytes;
+		record->unsent_bytes = record->added_bytes;
 	}
 	retain->sending = retain->first;
 	return 0;
@@ -275,6 +285,11 @@ uint32_t retain_n_epochs(const struct retain *retain)
 size_t retain_bytes(const struct retain *retain)
 {
 	return retain->bytes;
+}
+
+uint64_t retain_unsent_bytes(const struct retain *retain)
+{
+	return retain->unsent_bytes;
 }
 
 uint32_t retain_frames_in_epoch(const struct retain *retain)

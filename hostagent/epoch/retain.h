@@ -71,6 +71,7 @@ int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unu
 
 uint32_t retain_n_epochs(const struct retain *retain); /* begun, not dropped */
 size_t retain_bytes(const struct retain *retain);      /* memory in use by chunks of epochs */
+uint64_t retain_unsent_bytes(const struct retain *retain); /* payload that retain_next() will give */
 uint32_t retain_frames_in_epoch(const struct retain *retain); /* of the epoch begun last */
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -563,6 +565,20 @@ const char *link_error(const struct link *link)
 const struct wire_peer *link_peer(const struct link *link)
 {
 	return wire_tls_peer(link->tls);
+}
+
+void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)
+{
+	uint64_t sent = link->stats.bytes_sent;
+	int in_kernel = 0;
+
+	/* What the kernel cannot tell counts as drained. */
+	if (ioctl(link->fd, SIOCOUTQ, &in_kernel) < 0 || in_kernel < 0 || (uint64_t)in_kernel > sent)
+		in_kernel = 0;
+	*ret_backlog = (struct link_backlog){
+		.drained_bytes = sent - (uint64_t)in_kernel,
+		.waiting_bytes = (uint64_t)in_kernel + wire_tls_output_pending(link->tls),
+	};
 }
 
 void link_get_stats(const struct link *link, struct link_stats *ret_stats)

@@ -95,6 +95,13 @@ int link_receive(struct link *link, struct wire_frame *ret_frame)
 int link_wait(struct link *link, short events, uint64_t deadline_ns)
 	__attribute__((warn_unused_result));
 
+/* How far what was sent has come. Bytes are ciphertext since link_open(). */
+struct link_backlog {
+	uint64_t drained_bytes; /* acknowledged by the gateway's TCP */
+	uint64_t waiting_bytes; /* queued here or in the kernel, or on their way */
+};
+void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog);
+
 int link_fd(const struct link *link);		   /* for epoll; the link's */
 uint32_t link_events(const struct link *link);	   /* EPOLLIN, and EPOLLOUT while bytes are queued */
 const char *link_error(const struct link *link);   /* why it is dead, for people; "" when it is not */

@@ -67,6 +67,7 @@ struct pass {
 	bool full;
 	uint8_t *seen;	      /* FULL: a byte per page, enum first_record; NULL otherwise */
 	uint8_t *seen_pieces; /* FULL: the same for the pieces of the blob */
+	uint8_t *scratch;     /* WIRE_PAYLOAD_MAX bytes, for packed frames */
 };
 
 typedef int (*frame_handler)(struct pass *p, const struct wire_frame *frame);
@@ -102,6 +103,26 @@ static int lay_out(struct pass *p, const struct wire_frame *frame)
 	return ramfile_layout(p->rf, &g);
 }
 
+static int begin_pages(struct pass *p, const struct wire_frame *frame, struct wire_record_iter *it)
+{
+	struct wire_frame plain;
+	struct wire_error error;
+
+	if (epochcheck_unpack(frame, p->scratch, &plain, &error) < 0)
+		return -EBADMSG;
+	return wire_pages_begin(&plain, p->rf->n_pages, it, NULL);
+}
+
+static int begin_device(struct pass *p, const struct wire_frame *frame, struct wire_record_iter *it)
+{
+	struct wire_frame plain;
+	struct wire_error error;
+
+	if (epochcheck_unpack(frame, p->scratch, &plain, &error) < 0)
+		return -EBADMSG;
+	return wire_device_begin(&plain, it, NULL);
+}
+
 static int note_records(struct wire_record_iter *it, uint8_t *seen)
 {
 	struct wire_record record;
@@ -122,12 +143,12 @@ static int note(struct pass *p, const struct wire_frame *frame)
 	struct wire_record_iter it;
 
 	if (frame->h.type == WIRE_PAGES) {
-		if (wire_pages_begin(frame, p->rf->n_pages, &it, NULL) < 0)
+		if (begin_pages(p, frame, &it) < 0)
 			return -EBADMSG;
 		return note_records(&it, p->seen);
 	}
 	if (frame->h.type == WIRE_DEVICE) {
-		if (wire_device_begin(frame, &it, NULL) < 0)
+		if (begin_device(p, frame, &it) < 0)
 			return -EBADMSG;
 		return note_records(&it, p->seen_pieces);
 	}
@@ -185,7 +206,7 @@ static int put_pages(struct pass *p, const struct wire_frame *frame)
 	struct wire_record record;
 	int r;
 
-	if (wire_pages_begin(frame, p->rf->n_pages, &it, NULL) < 0)
+	if (begin_pages(p, frame, &it) < 0)
 		return -EBADMSG;
 	while ((r = wire_record_next(&it, &record, NULL)) > 0) {
 		uint8_t *page = ramfile_page(p->rf, record.index);
@@ -208,7 +229,7 @@ static int put_device(struct pass *p, const struct wire_frame *frame)
 	struct wire_record record;
 	int r;
 
-	if (wire_device_begin(frame, &it, NULL) < 0)
+	if (begin_device(p, frame, &it) < 0)
 		return -EBADMSG;
 	p->blob_bytes = it.blob_size;
 	while ((r = wire_record_next(&it, &record, NULL)) > 0) {
@@ -232,7 +253,8 @@ int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *
 {
 	AUTO_FREE uint8_t *seen = NULL;
 	AUTO_FREE uint8_t *seen_pieces = NULL;
-	struct pass p = {.rf = rf};
+	uint8_t scratch[WIRE_PAYLOAD_MAX];
+	struct pass p = {.rf = rf, .scratch = scratch};
 	int r;
 
 	r = walk(&p, data, size, lay_out);

@@ -9,10 +9,11 @@
 
 #include "base/cleanup.h"
 #include "codec/encode.h"
+#include "codec/lz4block.h"
 
 void epochcheck_init(struct epochcheck *c, uint64_t term, uint64_t last_epoch, uint64_t bytes_max)
 {
-	memset(c, 0, sizeof(*c));
+	memset(c, 0, offsetof(struct epochcheck, plain));
 	c->term = term;
 	c->last_epoch = last_epoch;
 	c->bytes_max = bytes_max;
@@ -26,7 +27,7 @@ void epochcheck_reset(struct epochcheck *c)
 
 void epochcheck_done(struct epochcheck *c)
 {
-	memset(c, 0, sizeof(*c));
+	memset(c, 0, offsetof(struct epochcheck, plain));
 }
 
 static int refuse(struct epochcheck *c, struct epochcheck_error *e, uint16_t code,
@@ -158,6 +159,28 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame, struct
 	return EPOCHCHECK_BEGIN;
 }
 
+int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch, struct wire_frame *ret_plain,
+		      struct wire_error *ret_error)
+{
+	struct wire_lz4 lz4;
+
+	*ret_plain = *frame;
+	if (!(frame->h.flags & WIRE_FLAG_LZ4))
+		return 0;
+	if (wire_lz4_decode(frame, &lz4, ret_error) < 0)
+		return -EPROTO;
+	if (lz4block_unpack(lz4.block, lz4.block_size, scratch, lz4.plain_size) < 0) {
+		*ret_error = (struct wire_error){.type = frame->h.type, .field = "block",
+						 .reason = "no LZ4 block of that plain size",
+						 .offset = 4};
+		return -EPROTO;
+	}
+	ret_plain->h.flags = (uint8_t)(frame->h.flags & ~WIRE_FLAG_LZ4);
+	ret_plain->h.payload_size = lz4.plain_size;
+	ret_plain->payload = scratch;
+	return 0;
+}
+
 /* All records of a PAGES or DEVICE frame. */
 static int check_records(struct epochcheck *c, struct wire_record_iter *it,
 			 uint32_t *n_records, struct epochcheck_error *e)
@@ -179,9 +202,11 @@ static int check_records(struct epochcheck *c, struct wire_record_iter *it,
 static int on_pages(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
 {
 	struct wire_record_iter it;
+	struct wire_frame plain;
 	struct wire_error wire;
 
-	if (wire_pages_begin(frame, c->n_pages, &it, &wire) < 0)
+	if (epochcheck_unpack(frame, c->plain, &plain, &wire) < 0 ||
+	    wire_pages_begin(&plain, c->n_pages, &it, &wire) < 0)
 		return refuse_format(c, e, &wire);
 	return check_records(c, &it, &c->n_records, e);
 }
@@ -190,10 +215,12 @@ static int on_device(struct epochcheck *c, const struct wire_frame *frame,
 		     struct epochcheck_error *e)
 {
 	struct wire_record_iter it;
+	struct wire_frame plain;
 	struct wire_error wire;
 	uint32_t uncounted = 0; /* EPOCH_END counts the records of PAGES only */
 
-	if (wire_device_begin(frame, &it, &wire) < 0)
+	if (epochcheck_unpack(frame, c->plain, &plain, &wire) < 0 ||
+	    wire_device_begin(&plain, &it, &wire) < 0)
 		return refuse_format(c, e, &wire);
 	if (c->has_device && it.blob_size != c->blob_bytes)
 		return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,

@@ -58,7 +58,16 @@ struct epochcheck {
 	uint32_t n_records;
 	uint64_t payload_bytes;
 	uint32_t blob_bytes;   /* of its DEVICE frames */
+
+	uint8_t plain[WIRE_PAYLOAD_MAX]; /* a packed frame's payload, while it is looked at */
 };
+
+/* What @frame says without WIRE_FLAG_LZ4: *ret_plain, which borrows @frame's payload or @scratch
+ * (WIRE_PAYLOAD_MAX bytes). Frames are kept as they came and unpacked each time they are read: the
+ * checksum stays theirs, less is written, and applying again reads the same bytes.
+ * 0; -EPROTO with *ret_error. */
+int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch, struct wire_frame *ret_plain,
+		      struct wire_error *ret_error) __attribute__((warn_unused_result));
 
 /* @last_epoch: of @term. */
 void epochcheck_init(struct epochcheck *c, uint64_t term, uint64_t last_epoch, uint64_t bytes_max);

@@ -41,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    strcmp(wire_type_name(data[0]), "UNKNOWN") == 0)
 		return 0;
 	frame.h.type	     = data[0];
+	frame.h.flags	     = data[1];
 	frame.h.epoch	     = bytes_get_be64(data + 16);
 	frame.h.payload_size = (uint32_t)(size - WIRE_HEADER_SIZE);
 	/* Exactly its size, so that a read past the end is seen. */

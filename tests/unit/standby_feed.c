@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/lz4block.h"
+
 #define MUST(call)                                                                                 \
 	do {                                                                                       \
 		if ((call) < 0) {                                                                  \
@@ -42,12 +44,35 @@ static void add_bytes(struct feed *f, const uint8_t *bytes, size_t size)
 	f->size += size;
 }
 
-static void add_frame(struct feed *f, uint8_t *frame, const struct bytes_writer *w,
-		      const struct wire_header *h)
+/* The frame as it is after the second stage. */
+static void pack(uint8_t *frame, struct bytes_writer *w, struct wire_header *h)
 {
+	static uint8_t block[2 * WIRE_PAYLOAD_MAX];
+	static struct lz4block_state state;
+	uint8_t *payload = frame + WIRE_HEADER_SIZE;
+	struct wire_lz4 lz4 = {.plain_size = (uint32_t)(w->at - payload), .block = block};
+
+	lz4.block_size = lz4block_pack(&state, payload, lz4.plain_size, block, sizeof(block));
+	if (lz4.block_size == 0 || lz4.block_size > WIRE_PAYLOAD_MAX - 4)
+		return;
+	*w = (struct bytes_writer){.at = payload, .end = w->end};
+	MUST(wire_lz4_encode(&lz4, w));
+	h->flags |= WIRE_FLAG_LZ4;
+}
+
+static void add_frame(struct feed *f, uint8_t *frame, const struct bytes_writer *filled,
+		      const struct wire_header *plain)
+{
+	const struct wire_header *h = plain;
+	struct wire_header packed = *plain;
+	struct bytes_writer w = *filled;
 	size_t size;
 
-	MUST(wire_frame_finish(frame, w, h, &size));
+	if (f->packs && (h->type == WIRE_PAGES || h->type == WIRE_DEVICE)) {
+		pack(frame, &w, &packed);
+		h = &packed;
+	}
+	MUST(wire_frame_finish(frame, &w, h, &size));
 	add_bytes(f, frame, size);
 	if (h->type == WIRE_GEOMETRY)
 		return;

@@ -113,6 +113,7 @@ void fixture_make_epoch(struct fixture *x, bool full)
 	else
 		x->feed.epoch += fixture_roll(x, 3); /* FULL epochs may leave numbers out */
 	memcpy(blob_reference, reference.blob, BLOB_ROOM);
+	x->feed.packs = fixture_roll(x, 2);
 	feed_begin(&x->feed, full);
 	while (rounds--) {
 		for (unsigned i = 0; i < N_PAGES; i++) {

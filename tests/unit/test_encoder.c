@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "codec/encode.h"
+#include "codec/lz4block.h"
 #include "wire/msg.h"
 
 #define N_PAGES	  4000u
@@ -81,8 +82,27 @@ static void apply_records(struct wire_record_iter *iter, uint8_t *base, uint32_t
 	assert_int_equal(r, 0);
 }
 
+/* As epochcheck_unpack() of the standby does. */
+static struct wire_frame unpack(const struct wire_frame *frame)
+{
+	static uint8_t plain[WIRE_PAYLOAD_MAX];
+	struct wire_frame out = *frame;
+	struct wire_lz4 lz4;
+
+	if (frame->h.type == WIRE_EPOCH_BEGIN || !(frame->h.flags & WIRE_FLAG_LZ4))
+		return out;
+	assert_int_equal(wire_lz4_decode(frame, &lz4, NULL), 0);
+	assert_int_equal(lz4block_unpack(lz4.block, lz4.block_size, plain, lz4.plain_size), 0);
+	assert_true(frame->h.payload_size < lz4.plain_size);
+	out.h.flags = 0;
+	out.h.payload_size = lz4.plain_size;
+	out.payload = plain;
+	return out;
+}
+
 static void take_frame(struct standby *s, const struct wire_frame *frame)
 {
+	const struct wire_frame plain = unpack(frame);
 	struct wire_record_iter iter;
 	struct wire_epoch_begin begin;
 	struct wire_epoch_end end;
@@ -104,11 +124,11 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 		s->payload_bytes = 0;
 		break;
 	case WIRE_PAGES:
-		assert_int_equal(wire_pages_begin(frame, N_PAGES, &iter, NULL), 0);
+		assert_int_equal(wire_pages_begin(&plain, N_PAGES, &iter, NULL), 0);
 		apply_records(&iter, s->pages, &s->n_records);
 		break;
 	case WIRE_DEVICE:
-		assert_int_equal(wire_device_begin(frame, &iter, NULL), 0);
+		assert_int_equal(wire_device_begin(&plain, &iter, NULL), 0);
 		s->blob_size = iter.blob_size;
 		apply_records(&iter, s->blob, &ignored);
 		break;
@@ -231,6 +251,44 @@ static void epochs_rebuild_the_guest(void **state)
 	}
 }
 
+/* Packed or not, changed at any moment: the same guest arrives, in fewer bytes. */
+static void the_second_stage_changes_nothing_but_bytes(void **state)
+{
+	struct fixture *f = *state;
+	struct encoder_counts before, after;
+
+	for (uint64_t epoch = 1; epoch <= EPOCHS; epoch++) {
+		encoder_get_counts(f->encoder, &before);
+		encoder_set_second_stage(f->encoder, epoch % 3 != 0);
+		if (epoch % 3 == 2) { /* in the middle of the epoch */
+			assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, false), 0);
+			memset(f->pages, (int)epoch, (size_t)200 * 4096);
+			offer_all(f);
+			encoder_set_second_stage(f->encoder, false);
+			memset(f->pages + (size_t)300 * 4096, (int)epoch, (size_t)200 * 4096);
+			offer_all(f);
+			assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
+			assert_int_equal(encoder_end(f->encoder), 0);
+		} else {
+			encode(f, epoch, epoch == 1, 700);
+		}
+		deliver(f);
+		retain_drop(f->retain, epoch);
+		encoder_get_counts(f->encoder, &after);
+		assert_true(after.plain_bytes > before.plain_bytes);
+		if (epoch % 3 == 0) {
+			assert_int_equal(after.packed_in_bytes, before.packed_in_bytes);
+			continue;
+		}
+		assert_true(after.packed_in_bytes > before.packed_in_bytes);
+		assert_true(after.packed_out_bytes - before.packed_out_bytes <=
+			    after.packed_in_bytes - before.packed_in_bytes);
+		assert_true(after.packed_in_bytes - before.packed_in_bytes <=
+			    after.plain_bytes - before.plain_bytes);
+	}
+	assert_true(after.packed_out_bytes < after.packed_in_bytes);
+}
+
 /* Deltas are of the classes that are allowed, and these may change between any two epochs. */
 static void features_change_between_epochs(void **state)
 {
@@ -350,6 +408,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(epochs_rebuild_the_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_second_stage_changes_nothing_but_bytes, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(features_change_between_epochs, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_epoch_stands_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_idle_epoch_is_small, setup, teardown),

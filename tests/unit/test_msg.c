@@ -36,6 +36,8 @@ static bool is_record_border(const struct wire_frame *frame, size_t size)
 	struct wire_record_iter iter;
 	struct wire_record record;
 
+	if (frame->h.type == WIRE_PAGES && (frame->h.flags & WIRE_FLAG_LZ4))
+		return size > 4; /* only who unpacks the block sees that it is cut */
 	if (frame->h.type == WIRE_PAGES)
 		assert_int_equal(wire_pages_begin(frame, WIRE_SAMPLE_PAGES, &iter, NULL), 0);
 	else if (frame->h.type == WIRE_DEVICE)
@@ -69,6 +71,7 @@ static void cut_anywhere(void **state)
 			struct bytes_writer w;
 			int r;
 
+			cut.h.flags = whole.h.flags;
 			assert_int_equal(wire_frame_begin(again, sizeof(again), &w), 0);
 			r = wire_reencode(&cut, &w, &error);
 			assert_int_equal(r, good ? 0 : -EPROTO);
@@ -428,6 +431,48 @@ static void device_bounds(void **state)
 	}
 }
 
+/* Packed frames: the bounds of what they unpack to, and nobody reads records in them. */
+static void packed_bounds(void **state)
+{
+	uint8_t payload[6] = {0, 2, 0, 0, 0xaa, 0xbb};
+	struct wire_frame frame = {.h = {.type = WIRE_PAGES, .payload_size = 6,
+					 .flags = WIRE_FLAG_LZ4}, .payload = payload};
+	struct wire_record_iter iter;
+	struct wire_error error;
+	struct bytes_writer w;
+	struct wire_lz4 lz4;
+
+	(void)state;
+	assert_int_equal(wire_lz4_decode(&frame, &lz4, &error), 0);
+	assert_int_equal(lz4.plain_size, WIRE_PAYLOAD_MAX);
+	assert_int_equal(lz4.block_size, 2);
+	assert_ptr_equal(lz4.block, payload + 4);
+	payload[3] = 1; /* one byte more than a payload may have */
+	assert_int_equal(wire_lz4_decode(&frame, &lz4, &error), -EPROTO);
+	memset(payload, 0, 4);
+	assert_int_equal(wire_lz4_decode(&frame, &lz4, &error), -EPROTO);
+	payload[3] = 1;
+	for (uint32_t size = 0; size < 5; size++) {
+		frame.h.payload_size = size;
+		assert_int_equal(wire_lz4_decode(&frame, &lz4, &error), -EPROTO);
+	}
+	frame.h.payload_size = 6;
+	assert_int_equal(wire_pages_begin(&frame, 100, &iter, &error), -EPROTO);
+	frame.h.type = WIRE_DEVICE;
+	assert_int_equal(wire_lz4_decode(&frame, &lz4, &error), 0);
+	assert_int_equal(wire_device_begin(&frame, &iter, &error), -EPROTO);
+	frame.h.type = WIRE_EPOCH_BEGIN;
+	assert_int_equal(wire_lz4_decode(&frame, &lz4, &error), -EPROTO);
+	frame.h.type = WIRE_PAGES;
+	frame.h.flags = 0;
+	assert_int_equal(wire_lz4_decode(&frame, &lz4, &error), -EPROTO);
+	w = writer(64);
+	assert_int_equal(wire_lz4_encode(&(struct wire_lz4){0, payload, 2}, &w), -EINVAL);
+	w = writer(64);
+	assert_int_equal(wire_lz4_encode(&(struct wire_lz4){WIRE_PAYLOAD_MAX + 1, payload, 2}, &w),
+			 -EINVAL);
+}
+
 static void records_written_in_place(void **state)
 {
 	uint8_t page[WIRE_PAGE_SIZE] = {1, 2, 3};
@@ -516,6 +561,7 @@ int main(void)
 		cmocka_unit_test(geometries_compared),
 		cmocka_unit_test(record_bounds),
 		cmocka_unit_test(device_bounds),
+		cmocka_unit_test(packed_bounds),
 		cmocka_unit_test(records_written_in_place),
 		cmocka_unit_test(small_rules),
 	};

@@ -64,11 +64,20 @@ static void expect_frame(struct retain *retain, uint64_t epoch, uint32_t seq)
 static void expect_epochs(struct retain *retain, uint64_t first, uint64_t last, uint32_t n_frames)
 {
 	struct retain_frame frame;
+	uint64_t unsent = 0;
 
 	for (uint64_t epoch = first; epoch <= last; epoch++) {
 		for (uint32_t seq = 0; seq < n_frames; seq++)
-			expect_frame(retain, epoch, seq);
+			unsent += size_of(epoch, seq);
 	}
+	for (uint64_t epoch = first; epoch <= last; epoch++) {
+		for (uint32_t seq = 0; seq < n_frames; seq++) {
+			assert_int_equal(retain_unsent_bytes(retain), unsent);
+			expect_frame(retain, epoch, seq);
+			unsent -= size_of(epoch, seq);
+		}
+	}
+	assert_int_equal(retain_unsent_bytes(retain), 0);
 	assert_int_equal(retain_next(retain, &frame), -EAGAIN);
 }
 

@@ -46,6 +46,68 @@ static void bad_xrle(struct feed *f)
 	feed_end(f);
 }
 
+static void bad_bitmap(struct feed *f)
+{
+	uint8_t data[64] = {0}; /* no line changed */
+
+	feed_begin(f, false);
+	feed_record(f, WIRE_CLASS_BITMAP, 0, data, sizeof(data));
+	feed_end(f);
+}
+
+static void packed_bad_index(struct feed *f)
+{
+	f->packs = true;
+	bad_index(f);
+}
+
+/* A PAGES frame that says it unpacks to @plain_size bytes. */
+static void packed_frame(struct feed *f, uint8_t type, uint32_t plain_size, const uint8_t *block,
+			 size_t size)
+{
+	uint8_t payload[64];
+
+	bytes_put_be32(payload, plain_size);
+	memcpy(payload + 4, block, size);
+	feed_begin(f, false);
+	feed_frame(f, &(struct wire_header){.type = type, .flags = WIRE_FLAG_LZ4, .term = f->term,
+					    .epoch = f->epoch, .seq = f->n_frames,
+					    .generation = f->generation},
+		   payload, 4 + size);
+	feed_end(f);
+}
+
+/* 8 literals: a ZERO record of page 1. */
+static const uint8_t good_block[] = {0x80, 1, 0, 0, 0, 0, 0, 0, 1};
+
+static void packed_short(struct feed *f)
+{
+	packed_frame(f, WIRE_PAGES, 9, good_block, sizeof(good_block));
+}
+
+static void packed_long(struct feed *f)
+{
+	packed_frame(f, WIRE_PAGES, 7, good_block, sizeof(good_block));
+}
+
+static void packed_garbage(struct feed *f)
+{
+	uint8_t block[40];
+
+	memset(block, 0xff, sizeof(block));
+	packed_frame(f, WIRE_DEVICE, WIRE_PAYLOAD_MAX, block, sizeof(block));
+}
+
+static void packed_too_large(struct feed *f)
+{
+	packed_frame(f, WIRE_PAGES, WIRE_PAYLOAD_MAX + 1, good_block, sizeof(good_block));
+}
+
+static void packed_device_of_pages(struct feed *f)
+{
+	packed_frame(f, WIRE_DEVICE, 8, good_block, sizeof(good_block));
+}
+
 static void one_page(struct feed *f)
 {
 	feed_record(f, WIRE_CLASS_ZERO, 1, NULL, 0);
@@ -211,6 +273,13 @@ static const struct {
 	{"unknown class", bad_class, WIRE_STREAM_ERROR_FORMAT, ""},
 	{"raw of 100 bytes", bad_raw_size, WIRE_STREAM_ERROR_FORMAT, ""},
 	{"broken delta", bad_xrle, WIRE_STREAM_ERROR_FORMAT, "index 0"},
+	{"broken bitmap", bad_bitmap, WIRE_STREAM_ERROR_FORMAT, "index 0"},
+	{"packed, index out of range", packed_bad_index, WIRE_STREAM_ERROR_FORMAT, "past the last"},
+	{"packed, too short", packed_short, WIRE_STREAM_ERROR_FORMAT, "no LZ4 block"},
+	{"packed, too long", packed_long, WIRE_STREAM_ERROR_FORMAT, "no LZ4 block"},
+	{"packed, garbage", packed_garbage, WIRE_STREAM_ERROR_FORMAT, "no LZ4 block"},
+	{"packed, too large", packed_too_large, WIRE_STREAM_ERROR_FORMAT, "plain size"},
+	{"packed, no blob", packed_device_of_pages, WIRE_STREAM_ERROR_FORMAT, "truncated"},
 	{"no device", no_device, WIRE_STREAM_ERROR_ORDER, "no DEVICE"},
 	{"two blob sizes", two_blob_sizes, WIRE_STREAM_ERROR_FORMAT, "100 and 101"},
 	{"record count", wrong_record_count, WIRE_STREAM_ERROR_ORDER, "2 records"},
@@ -243,6 +312,7 @@ static void test_hostile(void **state)
 
 		f.bytes = NULL;
 		f.size = f.room = 0;
+		f.packs = false;
 		f.generation += (uint32_t)i * 2;
 		feed_geometry(&f);
 		hostile[i].feed(&f);

@@ -106,6 +106,14 @@ static int encode_pages(struct bytes_writer *w)
 	return wire_record_encode(w, WIRE_CLASS_RAW, 258, page, sizeof(page));
 }
 
+/* PAGES with a ZERO record for page 258, packed as 8 literals. */
+static int encode_pages_lz4(struct bytes_writer *w)
+{
+	static const uint8_t block[] = {0x80, 1, 0, 0, 0, 0, 0, 1, 2};
+
+	return wire_lz4_encode(&(struct wire_lz4){8, block, sizeof(block)}, w);
+}
+
 static int encode_device(struct bytes_writer *w)
 {
 	if (wire_device_encode(79000, w) < 0 ||
@@ -140,6 +148,10 @@ const struct wire_sample wire_samples[] = {
 	 encode_full_begin},
 	{"pages", {.type = WIRE_PAGES, .seq = 1, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_pages},
+	{"pages-lz4",
+	 {.type = WIRE_PAGES, .flags = WIRE_FLAG_LZ4, .seq = 2, .generation = 5, .term = TERM,
+	  .epoch = 812},
+	 encode_pages_lz4},
 	{"device", {.type = WIRE_DEVICE, .seq = 2, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_device},
 	{"epoch-end", {.type = WIRE_EPOCH_END, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
@@ -197,11 +209,24 @@ REENCODE(geometry)
 REENCODE(epoch_begin)
 REENCODE(epoch_end)
 
+static int reencode_lz4(const struct wire_frame *frame, struct bytes_writer *w,
+			struct wire_error *error)
+{
+	struct wire_lz4 lz4;
+	int r = wire_lz4_decode(frame, &lz4, error);
+
+	return r < 0 ? r : wire_lz4_encode(&lz4, w);
+}
+
 static int reencode_pages(const struct wire_frame *frame, struct bytes_writer *w,
 			  struct wire_error *error)
 {
 	struct wire_record_iter iter;
-	int r = wire_pages_begin(frame, WIRE_SAMPLE_PAGES, &iter, error);
+	int r;
+
+	if (frame->h.flags & WIRE_FLAG_LZ4)
+		return reencode_lz4(frame, w, error);
+	r = wire_pages_begin(frame, WIRE_SAMPLE_PAGES, &iter, error);
 
 	return r < 0 ? r : reencode_records(&iter, w, error);
 }
@@ -210,8 +235,11 @@ static int reencode_device(const struct wire_frame *frame, struct bytes_writer *
 			   struct wire_error *error)
 {
 	struct wire_record_iter iter;
-	int r = wire_device_begin(frame, &iter, error);
+	int r;
 
+	if (frame->h.flags & WIRE_FLAG_LZ4)
+		return reencode_lz4(frame, w, error);
+	r = wire_device_begin(frame, &iter, error);
 	if (r == 0)
 		r = wire_device_encode(iter.blob_size, w);
 	return r < 0 ? r : reencode_records(&iter, w, error);

@@ -68,6 +68,8 @@ VECTORS = {
                    + record(4, 4660, b"\x07" + b"\1" * 8 + b"\x20\1\1\1\3" + bytes(7))
                    + record(2, 258, bytes(i * 7 % 256 for i in range(4096))),
                    seq=1, epoch=812, **STREAM),
+    "pages-lz4": frame(0x23, struct.pack(">IB", 8, 0x80) + record(1, 258), flags=1, seq=2,
+                       epoch=812, **STREAM),
     "device": frame(0x24, struct.pack(">I", 79000) + record(3, 19, b"\x00\x01z") + record(1, 3),
                     seq=2, epoch=812, **STREAM),
     "epoch-end": frame(0x25, struct.pack(">IIQ", 3, 3, 4159), seq=3, epoch=812, **STREAM),
@@ -76,6 +78,31 @@ VECTORS = {
     "stream-error": frame(0x2a, struct.pack(">H", 4) + str16("epoch 9 does not stand on 7"),
                           epoch=811, **STREAM),
 }
+
+
+def packed(payload):
+    """An LZ4 block of literals only, behind its plain size."""
+    n = len(payload)
+    head = bytes([n << 4]) if n < 15 else b"\xf0" + b"\xff" * ((n - 15) // 255) + bytes([(n - 15) % 255])
+    return struct.pack(">I", n) + head + payload
+
+
+def packed_epoch():
+    """A whole FULL epoch as tests/fuzz/fuzz_epochlog.c takes it: each class, each kind of frame packed."""
+    geometry = (str8("pc") + str8("7.2") + struct.pack(">HQBH", 1, 8 * 4096, 0, 2)
+                + str8("pc.ram") + struct.pack(">BQ", 0, 8 * 4096)
+                + str8("pc.bios") + struct.pack(">BQ", 1, 4096))
+    bitmap = b"\x07" + b"\1" * 8 + b"\x20\1\1\1\3" + bytes(7)
+    payloads = [
+        (0x22, 1, struct.pack(">Q", 0)),
+        (0x23, 1, packed(record(1, 0) + record(2, 1, bytes(range(256)) * 16) + record(4, 1, bitmap))),
+        (0x23, 0, record(3, 2, b"\x05\x02\xaa\xbb") + record(4, 8, bitmap)),
+        (0x24, 1, packed(struct.pack(">I", 5000) + record(4, 0, bitmap) + record(3, 1, b"\0\1z")))]
+    end = struct.pack(">IIQ", len(payloads), 5, sum(len(p[2]) for p in payloads))
+    payloads.append((0x25, 0, end))
+    return (frame(0x21, geometry, term=7, generation=1)
+            + b"".join(frame(t, p, flags=f, seq=i, term=7, epoch=1, generation=1)
+                       for i, (t, f, p) in enumerate(payloads)))
 
 
 def text_of(data):
@@ -87,6 +114,7 @@ def files():
     for name, data in VECTORS.items():
         yield f"vectors/{name}.hex", text_of(data).encode()
         yield f"fuzz/corpus/msg/{name}", data
+    yield "fuzz/corpus/epochlog/packed", packed_epoch()
     yield "fuzz/corpus/frame/all", b"".join(VECTORS.values())
     yield "fuzz/corpus/frame/cut", VECTORS["geometry"][:-1]
     yield "fuzz/corpus/frame/bad_checksum", VECTORS["beat"][:-1] + b"\0"

@@ -45,7 +45,9 @@ enum wire_type {
 	WIRE_STREAM_ERROR = 0x2a, /* S>G>P, P>G */
 };
 
+/* A type's own; docs/wire-format.md. */
 #define WIRE_FLAG_FULL 0x01 /* EPOCH_BEGIN: the epoch stands alone; pages not mentioned are zero */
+#define WIRE_FLAG_LZ4  0x01 /* PAGES, DEVICE: the payload is a struct wire_lz4 */
 
 /* Who sends, on which connection; bits, for wire_type_allowed(). */
 enum wire_sender {

@@ -44,7 +44,8 @@ enum wire_vm_role {
 /* Never reused; docs/wire-format.md 7.2. A set bit: its sender understands what the bit gives. */
 #define WIRE_FEATURE_XRLE   UINT64_C(0x1) /* page class XRLE */
 #define WIRE_FEATURE_BITMAP UINT64_C(0x2) /* page class BITMAP */
-#define WIRE_FEATURES	    (WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP) /* of this build */
+#define WIRE_FEATURE_LZ4    UINT64_C(0x4) /* WIRE_FLAG_LZ4 */
+#define WIRE_FEATURES	    (WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4) /* ours */
 
 /* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch. */
 struct wire_hello {
@@ -261,13 +262,25 @@ struct wire_record_iter {
 	uint32_t blob_size;	 /* DEVICE: bytes of the whole blob; else 0 */
 };
 
+/* Payload of a PAGES or DEVICE frame with WIRE_FLAG_LZ4: what it would be without, as an LZ4 block
+ * (codec/lz4block.h). Who receives one unpacks it and looks at the result as a frame without the
+ * flag: the two functions below refuse packed ones. */
+struct wire_lz4 {
+	uint32_t plain_size;  /* 1..WIRE_PAYLOAD_MAX */
+	const uint8_t *block; /* in place in the frame */
+	size_t block_size;    /* >= 1 */
+};
+int wire_lz4_encode(const struct wire_lz4 *lz4, struct bytes_writer *w) WIRE_CHECKED;
+int wire_lz4_decode(const struct wire_frame *frame, struct wire_lz4 *ret_lz4,
+		    struct wire_error *error) WIRE_CHECKED;
+
 /* Start walking through the records of a PAGES frame. @n_pages: from wire_geometry_pages(), an
- * index must be below. 0; -EPROTO: not a PAGES frame. */
+ * index must be below. 0; -EPROTO: not a PAGES frame, or a packed one. */
 int wire_pages_begin(const struct wire_frame *frame, uint64_t n_pages,
 		     struct wire_record_iter *ret_iter, struct wire_error *error) WIRE_CHECKED;
 
 /* The same for DEVICE: checks the blob's size, which then is ret_iter->blob_size.
- * 0; -EPROTO: not a DEVICE frame, truncated, blob size 0 or above WIRE_BLOB_MAX. */
+ * 0; -EPROTO: not a DEVICE frame, packed, truncated, blob size 0 or above WIRE_BLOB_MAX. */
 int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *ret_iter,
 		      struct wire_error *error) WIRE_CHECKED;
 

@@ -208,6 +208,42 @@ int wire_epoch_end_decode(const struct wire_frame *frame, struct wire_epoch_end 
 
 /* ---- page records ---- */
 
+int wire_lz4_encode(const struct wire_lz4 *lz4, struct bytes_writer *w)
+{
+	if (lz4->plain_size < 1 || lz4->plain_size > WIRE_PAYLOAD_MAX || lz4->block_size < 1)
+		return write_invalid(w);
+	bytes_write_be32(w, lz4->plain_size);
+	bytes_write(w, lz4->block, lz4->block_size);
+	return write_result(w);
+}
+
+int wire_lz4_decode(const struct wire_frame *frame, struct wire_lz4 *ret_lz4,
+		    struct wire_error *error)
+{
+	const uint8_t type =
+		frame->h.type == WIRE_DEVICE ? WIRE_DEVICE : WIRE_PAGES;
+	struct cursor c	    = cursor_begin(frame, type, error);
+	struct wire_lz4 lz4 = {0};
+
+	if (!(frame->h.flags & WIRE_FLAG_LZ4))
+		cursor_fail(&c, "flags", 0, "not packed");
+	lz4.plain_size = cursor_u32(&c, "plain size", 1, WIRE_PAYLOAD_MAX);
+	lz4.block_size = (size_t)(c.r.end - c.r.at);
+	if (!c.failed && lz4.block_size == 0)
+		cursor_fail(&c, "block", cursor_offset(&c), "truncated");
+	lz4.block = cursor_take(&c, "block", lz4.block_size);
+	if (cursor_end(&c) < 0)
+		return -EPROTO;
+	*ret_lz4 = lz4;
+	return 0;
+}
+
+static void refuse_packed(struct cursor *c, const struct wire_frame *frame)
+{
+	if (frame->h.flags & WIRE_FLAG_LZ4)
+		cursor_fail(c, "flags", 0, "packed");
+}
+
 static struct wire_record_iter iter_from(const struct cursor *c, uint64_t n_pages,
 					 uint32_t blob_size)
 {
@@ -225,6 +261,7 @@ int wire_pages_begin(const struct wire_frame *frame, uint64_t n_pages,
 {
 	struct cursor c = cursor_begin(frame, WIRE_PAGES, error);
 
+	refuse_packed(&c, frame);
 	if (c.failed)
 		return -EPROTO;
 	*ret_iter = iter_from(&c, n_pages, 0);
@@ -234,9 +271,11 @@ int wire_pages_begin(const struct wire_frame *frame, uint64_t n_pages,
 int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *ret_iter,
 		      struct wire_error *error)
 {
-	struct cursor c	   = cursor_begin(frame, WIRE_DEVICE, error);
-	uint32_t blob_size = cursor_u32(&c, "blob size", 1, WIRE_BLOB_MAX);
+	struct cursor c = cursor_begin(frame, WIRE_DEVICE, error);
+	uint32_t blob_size;
 
+	refuse_packed(&c, frame);
+	blob_size = cursor_u32(&c, "blob size", 1, WIRE_BLOB_MAX);
 	if (c.failed)
 		return -EPROTO;
 	*ret_iter = iter_from(&c, (blob_size + WIRE_PAGE_SIZE - 1) / WIRE_PAGE_SIZE, blob_size);
