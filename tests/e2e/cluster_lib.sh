@@ -74,7 +74,8 @@ print(json.load(sys.stdin)["counters"][sys.argv[1]])' "$1"
 # Forget what the client has printed so far: lines of before are no news.
 scene_drain()
 {
-	while read -r -t 0.001 -u "$CLIENT_OUT" client_line; do
+	while read -r -t 0 -u "$CLIENT_OUT"; do # is there anything? the line itself may take its time
+		read -r -t 5 -u "$CLIENT_OUT" client_line || break
 		[[ $client_line != broken* ]] || fail "the client: $client_line"
 	done
 }
@@ -88,6 +89,7 @@ scene_served() # N SECONDS WHEN
 
 scene_end()
 {
+	scene_drain # a client whose lines nobody reads waits for that
 	client_finish
 	head -n 12 "$TEST_TMP/client.json"
 	[[ $CLIENT_STATUS == 0 ]] || fail "the client saw wrong or missing replies"

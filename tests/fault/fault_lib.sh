@@ -41,7 +41,7 @@ fault_start() # [hf-client option...]
 	fault_agent standby
 	cluster_wait 'host["alpha"]["connected"] and host["beta"]["connected"]' 30 ||
 		fail "the agents did not connect"
-	client_start "$BUILD" "$TEST_TMP/client.json" --progress-ms 50 "$@" ||
+	client_start "$BUILD" "$TEST_TMP/client.json" --progress-ms 200 "$@" ||
 		fail "no connection to the guest: $client_line"
 }
 
@@ -88,15 +88,15 @@ fault_forget() # PID
 # little after.
 fault_await() # HOST|gateway SECONDS
 {
-	local name=${CLUSTER_AGENT[$1]:-$1} pid watch status
+	local name=${CLUSTER_AGENT[$1]:-$1} pid limit ended status
 
 	pid=${CLUSTER_PID[$name]}
-	( trap - EXIT; sleep "$2"; kill -TERM "$pid" ) 2>/dev/null & # not struck: ends otherwise than by KILL
-	watch=$!
-	{ wait "$pid"; status=$?; } 2>"$TEST_TMP/wait.log" # bash reports the kill
+	sleep "$2" &
+	limit=$!
+	{ wait -n -p ended "$pid" "$limit"; status=$?; } 2>"$TEST_TMP/wait.log" # bash reports the kill
 	FAULT_NS=$(scene_now_ns)
-	kill "$watch" 2>/dev/null
-	wait "$watch" 2>/dev/null
+	[[ $ended == "$pid" ]] || fail "$name did not reach its point in $2 s"
+	{ kill "$limit" && wait "$limit"; } 2>/dev/null
 	fault_forget "$pid"
 	unset "CLUSTER_PID[$name]"
 	(( status == 137 )) || fail "$name was not killed at its point (status $status)"
