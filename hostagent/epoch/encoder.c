@@ -29,6 +29,8 @@ struct encoder {
 	uint64_t n_whole_zero, n_whole_raw; /* pages without a known version over there */
 	uint64_t payload_bytes; /* of the epoch's finished frames */
 
+	uint64_t used_features; /* WIRE_FEATURE_*: retained epochs may use these */
+
 	/* second stage; totals as in struct encoder_counts */
 	bool packs;
 	uint64_t plain_bytes, packed_in_bytes, packed_out_bytes, packed_ns;
@@ -81,6 +83,14 @@ uint64_t encoder_features(const struct encoder *e)
 	return e->pages.features;
 }
 
+_Static_assert(WIRE_FEATURE_XRLE == PAGE_FEATURE_XRLE && WIRE_FEATURE_BITMAP == PAGE_FEATURE_BITMAP,
+	       "the codec's feature bits are the wire's");
+
+bool encoder_can_resend(const struct encoder *e, uint64_t features)
+{
+	return retain_n_epochs(e->retain) == 0 || !(e->used_features & ~features);
+}
+
 void encoder_set_second_stage(struct encoder *e, bool is_on)
 {
 	e->packs = is_on;
@@ -117,8 +127,10 @@ static void close_frame(struct encoder *e, uint8_t flags)
 		return;
 	if (e->frame_type == WIRE_PAGES || e->frame_type == WIRE_DEVICE)
 		size = pack(e, payload, size);
-	if (size < plain_size)
+	if (size < plain_size) {
 		flags |= WIRE_FLAG_LZ4;
+		e->used_features |= WIRE_FEATURE_LZ4;
+	}
 	retain_add(e->retain, e->frame_type, flags, size);
 	e->payload_bytes += size;
 }
@@ -151,6 +163,9 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_
 	e->device_next = 0;
 	e->n_records = 0;
 	e->payload_bytes = 0;
+	if (retain_n_epochs(e->retain) == 0)
+		e->used_features = 0;
+	e->used_features |= e->pages.features;
 	r = retain_begin(e->retain, epoch, !is_full);
 	if (r < 0)
 		return r;

@@ -55,6 +55,10 @@ struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns 
 void encoder_set_features(struct encoder *encoder, uint64_t features);
 uint64_t encoder_features(const struct encoder *encoder);
 
+/* Can all that is retained be read with @features (WIRE_FEATURE_*) alone? False: a connection that has
+ * no more than these goes on with a FULL epoch. */
+bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
+
 /* Pack frames that are finished from now on (WIRE_FLAG_LZ4), where it makes them shorter. At any time. */
 void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 

@@ -85,7 +85,6 @@ struct engine {
 
 	/* stream */
 	struct link *link;
-	uint64_t features; /* WIRE_FEATURE_*: all that retained frames use; of the last link */
 	bool is_resumed; /* RESUME came on this link */
 	bool owes_geometry; /* GEOMETRY of this generation is not sent yet */
 	uint32_t generation;

@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "codec/page.h"
 
 #define GEOMETRY_FRAME_MAX 32768 /* wire/limits.h: a GEOMETRY is below 20 KiB */
 
@@ -30,9 +29,6 @@ void engine_stream_close(struct engine *e, const char *why)
 	e->connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
 }
 
-_Static_assert(WIRE_FEATURE_XRLE == PAGE_FEATURE_XRLE && WIRE_FEATURE_BITMAP == PAGE_FEATURE_BITMAP,
-	       "the codec's feature bits are the wire's");
-
 /* Between two epochs, since connections are made between two epochs only: @features are in use. */
 static void use_features(struct engine *e, uint64_t features)
 {
@@ -40,10 +36,8 @@ static void use_features(struct engine *e, uint64_t features)
 
 	if (deltas == 0)
 		deltas = WIRE_FEATURE_XRLE; /* every stream of this version has it */
-	/* What is kept may use what the standby of now does not know. */
-	if ((e->features & ~features) && retain_n_epochs(e->retain) > 0)
+	if (!encoder_can_resend(e->encoder, features))
 		e->needs_full = true;
-	e->features = features;
 	encoder_set_features(e->encoder, deltas);
 	stage_connected(&e->stage, features & WIRE_FEATURE_LZ4);
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));

@@ -251,6 +251,33 @@ static void epochs_rebuild_the_guest(void **state)
 	}
 }
 
+/* What was encoded for one standby is not sent to another one that cannot read it. */
+static void retained_epochs_remember_their_features(void **state)
+{
+	const uint64_t both = WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP;
+	struct fixture *f = *state;
+
+	assert_true(encoder_can_resend(f->encoder, 0)); /* nothing is retained */
+	encode(f, 1, true, 100);
+	encode(f, 2, false, 100);
+	assert_true(encoder_can_resend(f->encoder, both));
+	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
+	/* Epochs of fewer features behind it do not change that; its commit does. */
+	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE);
+	encode(f, 3, false, 100);
+	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
+	deliver(f);
+	retain_drop(f->retain, 3);
+	assert_true(encoder_can_resend(f->encoder, 0));
+	encode(f, 4, false, 100);
+	assert_true(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
+	encoder_set_second_stage(f->encoder, true);
+	encode(f, 5, false, 300);
+	assert_false(encoder_can_resend(f->encoder, both));
+	assert_true(encoder_can_resend(f->encoder, both | WIRE_FEATURE_LZ4));
+	deliver(f);
+}
+
 /* Packed or not, changed at any moment: the same guest arrives, in fewer bytes. */
 static void the_second_stage_changes_nothing_but_bytes(void **state)
 {
@@ -408,6 +435,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(epochs_rebuild_the_guest, setup, teardown),
+		cmocka_unit_test_setup_teardown(retained_epochs_remember_their_features, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_second_stage_changes_nothing_but_bytes, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(features_change_between_epochs, setup, teardown),

@@ -149,10 +149,9 @@ static int gateway_take_hello(struct gateway *g)
 	return r == 0 ? wire_hello_decode(&frame, &g->hello, NULL) : r;
 }
 
-static void gateway_welcome(struct gateway *g, uint16_t version)
+static void gateway_welcome_with(struct gateway *g, uint16_t version, uint64_t features)
 {
-	struct wire_welcome welcome = {.version = version, .features = WIRE_FEATURES,
-				       .gateway = "gw"};
+	struct wire_welcome welcome = {.version = version, .features = features, .gateway = "gw"};
 	struct wire_header h	    = {.type = WIRE_WELCOME};
 	struct bytes_writer w;
 	uint8_t buffer[256];
@@ -162,6 +161,11 @@ static void gateway_welcome(struct gateway *g, uint16_t version)
 	    wire_welcome_encode(&welcome, &w) == 0 &&
 	    wire_frame_finish(buffer, &w, &h, &size) == 0)
 		gateway_send(g, buffer, size);
+}
+
+static void gateway_welcome(struct gateway *g, uint16_t version)
+{
+	gateway_welcome_with(g, version, WIRE_FEATURES);
 }
 
 static void *gateway_run(void *arg)
@@ -352,6 +356,18 @@ static void script_bad_version(struct gateway *g)
 		gateway_welcome(g, 2);
 }
 
+static void script_unknown_feature(struct gateway *g)
+{
+	if (gateway_take_hello(g) == 0)
+		gateway_welcome_with(g, 1, WIRE_FEATURES | UINT64_C(1) << 40);
+}
+
+static void script_no_feature(struct gateway *g)
+{
+	if (gateway_take_hello(g) == 0)
+		gateway_welcome_with(g, 1, 0);
+}
+
 static void script_plaintext(struct gateway *g)
 {
 	(void)!write(g->fd, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
@@ -367,6 +383,8 @@ static void broken_gateways(void **state)
 		{script_close, -EPIPE, 0, "closed the connection during the TLS handshake"},
 		{script_plaintext, -EPROTO, 0, "does not speak TLS"},
 		{script_bad_version, -EPROTO, 0, "chose wire version 2"},
+		{script_unknown_feature, -EPROTO, 0, "chose a feature that was not offered"},
+		{script_no_feature, -EPROTO, 0, "left out a required feature"},
 		{script_bad_frames, 0, -EPROTO, "sent EPOCH_ACK, which has no place"},
 		{script_bad_checksum, 0, -EBADMSG, "COMMIT frame: checksum"},
 	};
@@ -429,6 +447,7 @@ static void queue_is_bounded_and_drains(void **state)
 	struct wire_header h = {.type = WIRE_PAGES};
 	struct iovec pieces[3];
 	struct wire_welcome welcome;
+	struct link_backlog backlog;
 	struct link_stats stats;
 	uint64_t n_bytes = 0;
 	struct gateway *g;
@@ -458,6 +477,10 @@ static void queue_is_bounded_and_drains(void **state)
 				assert_int_equal(link_wait(link, POLLOUT, clock_mono_ns()),
 						 -ETIMEDOUT);
 				assert_int_equal(link_receive(link, &frame), -EAGAIN);
+				link_get_backlog(link, &backlog);
+				link_get_stats(link, &stats);
+				assert_true(backlog.waiting_bytes > 0);
+				assert_true(backlog.drained_bytes <= stats.bytes_sent);
 				gate[1] = fd_close(gate[1]);
 			}
 			assert_int_equal(link_wait(link, POLLOUT, soon()), POLLOUT);
