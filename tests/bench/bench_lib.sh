@@ -67,10 +67,19 @@ bench_set_epochs() # LINES
 		die "agent alpha does not come back: $(tail -n 3 "$TEST_TMP/agent-alpha.log")"
 }
 
+# Asked again up to twice: on a busy machine the standby's QEMU may not be up in its 10 s.
 bench_protect()
 {
-	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/ctl.log" 2>&1 || die "protect: $(cat "$TEST_TMP/ctl.log")"
-	cluster_wait 'vm["state"] == "PROTECTED"' 60 || die "it did not become PROTECTED"
+	local try
+
+	for try in 1 2 3; do
+		if cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/ctl.log" 2>&1; then
+			cluster_wait 'vm["state"] == "PROTECTED"' 60 || die "it did not become PROTECTED"
+			return
+		fi
+		note "protect, attempt $try: $(cat "$TEST_TMP/ctl.log")"
+	done
+	die "it cannot be protected"
 }
 
 bench_unprotect()
