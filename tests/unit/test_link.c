@@ -362,12 +362,6 @@ static void script_unknown_feature(struct gateway *g)
 		gateway_welcome_with(g, 1, WIRE_FEATURES | UINT64_C(1) << 40);
 }
 
-static void script_no_feature(struct gateway *g)
-{
-	if (gateway_take_hello(g) == 0)
-		gateway_welcome_with(g, 1, 0);
-}
-
 static void script_plaintext(struct gateway *g)
 {
 	(void)!write(g->fd, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
@@ -384,7 +378,6 @@ static void broken_gateways(void **state)
 		{script_plaintext, -EPROTO, 0, "does not speak TLS"},
 		{script_bad_version, -EPROTO, 0, "chose wire version 2"},
 		{script_unknown_feature, -EPROTO, 0, "chose a feature that was not offered"},
-		{script_no_feature, -EPROTO, 0, "left out a required feature"},
 		{script_bad_frames, 0, -EPROTO, "sent EPOCH_ACK, which has no place"},
 		{script_bad_checksum, 0, -EBADMSG, "COMMIT frame: checksum"},
 	};
