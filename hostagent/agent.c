@@ -306,9 +306,17 @@ static int open_tls(struct agent *a)
 	char text[WIRE_TLS_ERROR_SIZE];
 	int r = wire_tls_context_new(&config, WIRE_TLS_CLIENT, &a->tls, text, sizeof(text));
 
-	if (r < 0)
+	if (r < 0) {
 		log_error("%s", text);
-	return r;
+		return r;
+	}
+	if (wire_tls_context_self(a->tls)->role != WIRE_PEER_HOST) {
+		log_error("%s: a certificate of role %s; holdfast-pki issue DIR host NAME makes the "
+			  "right one", a->config->cert,
+			  wire_peer_role_name(wire_tls_context_self(a->tls)->role));
+		return -EINVAL;
+	}
+	return 0;
 }
 
 static int start(struct agent *a)

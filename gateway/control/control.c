@@ -119,9 +119,8 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 			if (wire_tls_failure(c->tls) != WIRE_TLS_OK) {
 				log_limited(LOG_LEVEL_WARN, "operator refused: TLS: %s",
 					    wire_tls_error(c->tls));
-				if (wire_tls_failure(c->tls) == WIRE_TLS_WRONG_ROLE)
-					counters_add(&c->control->gw->counters.refused_wrong_role,
-						     1);
+				counters_add(gateway_tls_counter(c->control->gw,
+								 wire_tls_failure(c->tls)), 1);
 			}
 			c->phase = CONTROL_CLOSING;
 			return;

@@ -140,6 +140,10 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 		if (strcmp(verbs[i].name, r->verb) != 0)
 			continue;
 		if (!(verbs[i].roles & role)) {
+			log_limited(LOG_LEVEL_WARN, "%s %s asked for %s: refused, it is no operator",
+				    wire_peer_role_name(role), wire_tls_peer(c->tls)->name,
+				    r->verb);
+			counters_add(&c->control->gw->counters.refused_wrong_role, 1);
 			control_put_error(c, "not-allowed",
 					  "%s needs a certificate of role operator, this one is a %s",
 					  r->verb, wire_peer_role_name(role));

@@ -147,6 +147,41 @@ void gateway_event(struct gateway *gw, const char *vm, const char *kind, const c
 		gw->sinks.event(gw->sinks.arg, vm, kind, "", "", text);
 }
 
+uint64_t *gateway_tls_counter(struct gateway *gw, enum wire_tls_failure failure)
+{
+	struct gateway_counters *c = &gw->counters;
+
+	switch (failure) {
+	case WIRE_TLS_EXPIRED:
+		return &c->refused_tls_expired;
+	case WIRE_TLS_NOT_YET_VALID:
+		return &c->refused_tls_not_yet_valid;
+	case WIRE_TLS_SELF_SIGNED:
+		return &c->refused_tls_self_signed;
+	case WIRE_TLS_UNKNOWN_CA:
+		return &c->refused_tls_unknown_ca;
+	case WIRE_TLS_REVOKED:
+		return &c->refused_tls_revoked;
+	case WIRE_TLS_BAD_IDENTITY:
+		return &c->refused_tls_bad_identity;
+	case WIRE_TLS_WRONG_ROLE:
+		return &c->refused_wrong_role;
+	case WIRE_TLS_NO_CERTIFICATE:
+		return &c->refused_tls_no_certificate;
+	case WIRE_TLS_BAD_CERTIFICATE:
+		return &c->refused_tls_bad_certificate;
+	case WIRE_TLS_OLD_VERSION:
+		return &c->refused_tls_old_version;
+	case WIRE_TLS_PEER_REFUSED:
+		return &c->refused_tls_peer_refused;
+	case WIRE_TLS_OK:
+	case WIRE_TLS_PROTOCOL:
+	case WIRE_TLS_FAILURE_COUNT:
+	default:
+		return &c->refused_tls_protocol;
+	}
+}
+
 /* ---- actions ---- */
 
 static int act_journal(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)

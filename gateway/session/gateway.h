@@ -139,6 +139,10 @@ uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns);
 /* For session/ and main. @vm: a name or "". */
 void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text);
 
+/* The refused_* counter of a TLS connection, of an agent or an operator, that ended with @failure. Never
+ * NULL. */
+uint64_t *gateway_tls_counter(struct gateway *gw, enum wire_tls_failure failure);
+
 /* All counters, relays summed in, as name=value lines. */
 void gateway_print_counters(struct gateway *gw, struct bytes_writer *w);
 

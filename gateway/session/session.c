@@ -249,43 +249,9 @@ void session_unblock_primary(struct gateway_vm *vm)
 
 /* ---- input ---- */
 
-/* Counters by enum wire_tls_failure. */
-static uint64_t *tls_counter(struct gateway_counters *c, enum wire_tls_failure failure)
-{
-	switch (failure) {
-	case WIRE_TLS_EXPIRED:
-		return &c->refused_tls_expired;
-	case WIRE_TLS_NOT_YET_VALID:
-		return &c->refused_tls_not_yet_valid;
-	case WIRE_TLS_SELF_SIGNED:
-		return &c->refused_tls_self_signed;
-	case WIRE_TLS_UNKNOWN_CA:
-		return &c->refused_tls_unknown_ca;
-	case WIRE_TLS_REVOKED:
-		return &c->refused_tls_revoked;
-	case WIRE_TLS_BAD_IDENTITY:
-		return &c->refused_tls_bad_identity;
-	case WIRE_TLS_WRONG_ROLE:
-		return &c->refused_wrong_role;
-	case WIRE_TLS_NO_CERTIFICATE:
-		return &c->refused_tls_no_certificate;
-	case WIRE_TLS_BAD_CERTIFICATE:
-		return &c->refused_tls_bad_certificate;
-	case WIRE_TLS_OLD_VERSION:
-		return &c->refused_tls_old_version;
-	case WIRE_TLS_PEER_REFUSED:
-		return &c->refused_tls_peer_refused;
-	case WIRE_TLS_OK:
-	case WIRE_TLS_PROTOCOL:
-	case WIRE_TLS_FAILURE_COUNT:
-	default:
-		return &c->refused_tls_protocol;
-	}
-}
-
 static void tls_failed(struct session *s)
 {
-	uint64_t *counter = tls_counter(&s->gw->counters, wire_tls_failure(s->tls));
+	uint64_t *counter = gateway_tls_counter(s->gw, wire_tls_failure(s->tls));
 	char text[WIRE_TLS_ERROR_SIZE + 64];
 
 	counters_add(counter, 1);
