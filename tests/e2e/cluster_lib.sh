@@ -133,6 +133,14 @@ capture_quiet() # QUIET_MS LIMIT_MS
 	topo_in net python3 "$SCENE_TOOLS/capture.py" quiet c-client "$GUEST_MAC" "$1" "$2"
 }
 
+# kill -9 of a daemon.
+scene_kill() # alpha|beta|gateway
+{
+	kill -KILL "${CLUSTER_PID[$1]}"
+	{ wait "${CLUSTER_PID[$1]}"; } 2>/dev/null
+	cluster_stop "$1"
+}
+
 # All threads of a process are stopped by a signal.
 scene_is_stopped() # PID
 {
