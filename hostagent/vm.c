@@ -13,14 +13,11 @@
 #include "base/log.h"
 #include "epoch/engine.h"
 #include "link/link.h"
-#include "net/hold.h"
 #include "standby/standby.h"
+#include "vm_hold.h"
 #include "vm_role.h"
-#include "vmm/inspect.h"
-#include "vmm/qmp.h"
 
 #define ORDERS_MAX 8u
-#define QMP_NS	   UINT64_C(5000000000)
 
 struct queued_order {
 	struct wire_order order;
@@ -168,53 +165,6 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 	return 0;
 }
 
-/* Remove a hold that an earlier agent left, or close it for good. */
-static int settle_left_hold(struct vm *vm, bool is_outvoted, char *ret_text)
-{
-	struct hold_config config = {
-		.vm = vm->config->name,
-		.tap = vm->config->tap,
-		.pin_dir = vm->pin_dir,
-		.frames_max = vm->config->held_frames_max,
-		.bytes_max = vm->config->held_bytes_max,
-	};
-	struct hold_error error;
-	struct vmm_error vmm_error;
-	struct vmm_info info;
-	struct qmp *qmp;
-	struct hold *hold;
-	int r;
-
-	r = qmp_open(vm->config->qmp, QMP_NS, &qmp);
-	if (r == -ENOENT || r == -ECONNREFUSED)
-		return 0; /* the guest is gone, and so is what it could say */
-	if (r < 0) {
-		wire_text_format(ret_text, "%s: %s", vm->config->qmp, qmp_open_error(r));
-		return r;
-	}
-	if (is_outvoted)
-		r = qmp_execute(qmp, "stop", NULL, QMP_NS, NULL);
-	if (r < 0)
-		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
-	if (r == 0 && vmm_inspect(qmp, &info, &vmm_error) == 0 && info.n_nics == 1)
-		memcpy(config.mac, info.nics[0].mac, sizeof(config.mac));
-	qmp_close(qmp);
-	if (r < 0)
-		return r;
-	r = hold_open(&config, &hold, &error);
-	if (r < 0) {
-		wire_text_format(ret_text, "%s", error.text);
-		return r;
-	}
-	if (is_outvoted)
-		hold_close(hold);
-	else
-		r = hold_detach(hold);
-	if (r < 0)
-		wire_text_format(ret_text, "the hold could not be removed: %s", strerror(-r));
-	return r;
-}
-
 static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			   char *ret_text)
 {
@@ -231,7 +181,7 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 	if (engine)
 		r = engine_detach(engine, ret_text);
 	else if (vm->role == VM_ROLE_PRIMARY)
-		r = settle_left_hold(vm, false, ret_text);
+		r = vm_hold_settle(vm->config, vm->pin_dir, false, ret_text);
 	if (r < 0)
 		return r;
 	return vm->role == VM_ROLE_PRIMARY ? set_role(vm, VM_ROLE_RUNNING, q->term, ret_text) : 0;
@@ -259,7 +209,7 @@ static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *re
 		return engine_fence(engine, ret_text) ?: r;
 	if (is_promoted_here(vm, qmp))
 		return standby_fence(vm->standby, q->term, ret_text) ?: r;
-	return settle_left_hold(vm, true, ret_text) ?: r;
+	return vm_hold_settle(vm->config, vm->pin_dir, true, ret_text) ?: r;
 }
 
 static int need_standby(const struct vm *vm, char *ret_text)
@@ -284,7 +234,14 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 		wire_text_format(ret_text, "this host is the primary of %s", vm->config->name);
 		return -EBUSY;
 	}
+	if (vm->role == VM_ROLE_FENCED) {
+		r = vm_hold_need_no_guest(vm->config, ret_text);
+		if (r < 0)
+			return r;
+	}
 	r = standby_start_qemu(vm->standby, q->term, ret_text);
+	if (r == 0) /* now the tap is the standby's: a hold that is still on it would silence it */
+		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_text);
 	return r < 0 ? r : set_role(vm, VM_ROLE_STANDBY, q->term, ret_text);
 }
 

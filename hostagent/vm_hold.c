@@ -1,0 +1,119 @@
+#include "vm_hold.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "net/hold.h"
+#include "vmm/inspect.h"
+#include "vmm/qmp.h"
+#include "wire/msg.h"
+
+#define QMP_NS UINT64_C(5000000000)
+
+/* The address of the guest's only card, as its command line on this host gives it. */
+static int mac_of_command(const char *command, uint8_t ret_mac[6])
+{
+	const char *at = command ? strstr(command, "mac=") : NULL;
+
+	if (!at || sscanf(at, "mac=%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &ret_mac[0], &ret_mac[1],
+			  &ret_mac[2], &ret_mac[3], &ret_mac[4], &ret_mac[5]) != 6)
+		return -ENOENT;
+	return 0;
+}
+
+/* Take the hold over, then close it again or remove it. */
+static int settle(const struct vm_config *vm, const char *pin_dir, const uint8_t mac[6],
+		  bool is_outvoted, char *ret_text)
+{
+	struct hold_config config = {
+		.vm = vm->name,
+		.tap = vm->tap,
+		.pin_dir = pin_dir,
+		.frames_max = vm->held_frames_max,
+		.bytes_max = vm->held_bytes_max,
+	};
+	struct hold_error error;
+	struct hold *hold;
+	int r;
+
+	memcpy(config.mac, mac, sizeof(config.mac));
+	r = hold_open(&config, &hold, &error);
+	if (r < 0) {
+		wire_text_format(ret_text, "%s", error.text);
+		return r;
+	}
+	if (is_outvoted)
+		hold_close(hold);
+	else
+		r = hold_detach(hold);
+	if (r < 0)
+		wire_text_format(ret_text, "the hold could not be removed: %s", strerror(-r));
+	return r;
+}
+
+static bool is_gone(int error)
+{
+	return error == -ENOENT || error == -ECONNREFUSED;
+}
+
+int vm_hold_settle(const struct vm_config *config, const char *pin_dir, bool is_outvoted,
+		   char *ret_text)
+{
+	uint8_t mac[6] = {0};
+	struct vmm_error error;
+	struct vmm_info info;
+	struct qmp *qmp;
+	int r;
+
+	r = qmp_open(config->qmp, QMP_NS, &qmp);
+	if (is_gone(r)) /* and so is what it could say; who was outvoted stays closed all the same */
+		return is_outvoted ? 0 : vm_hold_remove_left(config, pin_dir, ret_text);
+	if (r < 0) {
+		wire_text_format(ret_text, "%s: %s", config->qmp, qmp_open_error(r));
+		return r;
+	}
+	if (is_outvoted)
+		r = qmp_execute(qmp, "stop", NULL, QMP_NS, NULL);
+	if (r < 0)
+		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
+	if (r == 0 && vmm_inspect(qmp, &info, &error) == 0 && info.n_nics == 1)
+		memcpy(mac, info.nics[0].mac, sizeof(mac));
+	qmp_close(qmp);
+	return r < 0 ? r : settle(config, pin_dir, mac, is_outvoted, ret_text);
+}
+
+int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir, char *ret_text)
+{
+	uint8_t mac[6];
+
+	if (access(pin_dir, F_OK) < 0)
+		return 0;
+	if (mac_of_command(config->command, mac) < 0) {
+		wire_text_format(ret_text,
+				 "a closed hold of an earlier term is on %s, and [standby] command_file "
+				 "gives no mac= by which to remove it; add it, or reboot this host",
+				 config->tap);
+		return -EINVAL;
+	}
+	return settle(config, pin_dir, mac, false, ret_text);
+}
+
+int vm_hold_need_no_guest(const struct vm_config *config, char *ret_text)
+{
+	struct qmp *qmp = NULL;
+	int r;
+
+	if (!*config->qmp)
+		return 0;
+	r = qmp_open(config->qmp, QMP_NS, &qmp);
+	qmp_close(qmp);
+	if (is_gone(r))
+		return 0;
+	wire_text_format(ret_text,
+			 "the guest that was fenced here is still there, stopped; end its QEMU (monitor "
+			 "%s) and try again", config->qmp);
+	return -EBUSY;
+}
