@@ -10,9 +10,10 @@
 #include "base/fault.h"
 #include "base/log.h"
 
-/* Pages kept resident in the copy buffer between epochs; what one large epoch took beyond goes back. */
-#define COPY_KEEP_BYTES ((size_t)64 << 20)
-#define SCANS_MAX	3u
+/* Least part of the copy buffer that is kept resident. */
+#define COPY_READY_MIN_BYTES ((size_t)8 << 20)
+#define READY_STEP_BYTES     ((size_t)2 << 20) /* a huge page */
+#define SCANS_MAX	     3u
 
 struct seal {
 	struct qmp *qmp;
@@ -24,6 +25,7 @@ struct seal {
 	size_t copy_bytes;	   /* size of the mapping below: room for every page in each scan */
 	uint8_t *copy;
 	size_t copy_used_bytes;	   /* by the last seal */
+	size_t copy_ready_bytes;   /* made resident, from the start */
 	struct page_range *ranges; /* room for every page alone in each scan; backed as used */
 	uint32_t used_ranges;	   /* by the last seal */
 	uint64_t *superseded;	   /* a bit per page, see struct seal_result */
@@ -203,14 +205,26 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 	return r;
 }
 
-/* Give back what an unusually large epoch made resident. */
-static void trim(struct seal *seal)
+/* Before the pause: have as much of the copy buffer resident as the last seal used and some more, since a
+ * page fault inside a pause is dear; give back what an unusually large epoch took. */
+static void make_ready(struct seal *seal)
 {
-	seal->used_ranges = 0;
-	if (seal->copy_used_bytes > COPY_KEEP_BYTES)
-		(void)madvise(seal->copy + COPY_KEEP_BYTES, seal->copy_used_bytes - COPY_KEEP_BYTES,
-			      MADV_DONTNEED); /* only saves memory */
+	size_t want = seal->copy_used_bytes + seal->copy_used_bytes / 8 + COPY_READY_MIN_BYTES;
+
+	want = (want + READY_STEP_BYTES - 1) & ~(READY_STEP_BYTES - 1);
+	if (want > seal->copy_bytes)
+		want = seal->copy_bytes;
+	/* Both are only a matter of time and memory: the buffer is right without them. */
+	if (want > seal->copy_ready_bytes)
+		(void)madvise(seal->copy + seal->copy_ready_bytes, want - seal->copy_ready_bytes,
+			      MADV_POPULATE_WRITE);
+	else if (want < seal->copy_ready_bytes / 2)
+		(void)madvise(seal->copy + want, seal->copy_bytes - want, MADV_DONTNEED);
+	else
+		want = seal->copy_ready_bytes;
+	seal->copy_ready_bytes = want;
 	seal->copy_used_bytes = 0;
+	seal->used_ranges = 0;
 }
 
 int seal_run(struct seal *seal, bool with_precopy, seal_hook_fn hook, void *context,
@@ -220,7 +234,7 @@ int seal_run(struct seal *seal, bool with_precopy, seal_hook_fn hook, void *cont
 	struct seal_times running = {0};
 	int taken, r;
 
-	trim(seal);
+	make_ready(seal);
 	result.precopied = begin_pages(seal);
 	if (with_precopy) {
 		r = scan_and_copy(seal, &result.precopied, &running);
