@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "epoch/engine_internal.h"
+#include "vmm/disks.h"
 
 #define QMP_OPEN_NS  UINT64_C(2000000000)
 #define QMP_ORDER_NS UINT64_C(10000000000)
@@ -238,6 +239,8 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 		return r;
 	}
 	r = vmm_inspect(e->qmp, &e->info, error);
+	if (r == 0)
+		r = vmm_check_disks(e->qmp, error);
 	if (r < 0)
 		return r;
 	if (e->info.n_nics != 1) {

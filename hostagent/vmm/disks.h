@@ -1,0 +1,25 @@
+/* disks.h - does the guest have a disk that it can write to?
+ *
+ * Why: disks are not replicated yet. A guest that writes to one would come up after a failover with
+ * memory from one moment and a disk from another, or with none: data lost without a word. So it is
+ * refused before anything is touched. Read-only media are the operator's to provide on both hosts.
+ *
+ * Where: the epoch engine, at attach. Threads: as the qmp client.
+ */
+#ifndef VMM_DISKS_H
+#define VMM_DISKS_H
+
+#include <jansson.h>
+
+#include "vmm/page_range.h"
+#include "vmm/qmp.h"
+
+/* 0: no writable disk; -ENOTSUP: there is one, *ret_error names it and the next step; errors of
+ * qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
+int vmm_check_disks(struct qmp *q, struct vmm_error *ret_error) __attribute__((warn_unused_result));
+
+/* The judgement on the answer to `query-block` alone. 0, -ENOTSUP, -EPROTO as above. */
+int vmm_judge_disks(const json_t *query_block, struct vmm_error *ret_error)
+	__attribute__((warn_unused_result));
+
+#endif
