@@ -92,6 +92,12 @@ static void verb_events(struct control_conn *c, const struct request *r)
 	c->phase = r->follow ? CONTROL_FOLLOWING : CONTROL_CLOSING;
 }
 
+/* Who asks; tests ask without a connection. */
+static const char *asker(const struct control_conn *c)
+{
+	return c->tls ? wire_tls_peer(c->tls)->name : "-";
+}
+
 static void command(struct control_conn *c, const struct request *r, enum vm_command what)
 {
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait};
@@ -100,7 +106,7 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 	c->phase = CONTROL_WAITING;
 	c->control->gw->now_ns = r->now_ns;
 	log_info("vm=%s operator=%s verb=%s", r->vm->config.name,
-		 c->tls ? wire_tls_peer(c->tls)->name : "-", r->verb);
+		 asker(c), r->verb);
 	(void)gateway_step(c->control->gw, r->vm, &in); /* a failure was answered by its reply */
 }
 
@@ -141,8 +147,7 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 			continue;
 		if (!(verbs[i].roles & role)) {
 			log_limited(LOG_LEVEL_WARN, "%s %s asked for %s: refused, it is no operator",
-				    wire_peer_role_name(role), wire_tls_peer(c->tls)->name,
-				    r->verb);
+				    wire_peer_role_name(role), asker(c), r->verb);
 			counters_add(&c->control->gw->counters.refused_wrong_role, 1);
 			control_put_error(c, "not-allowed",
 					  "%s needs a certificate of role operator, this one is a %s",
