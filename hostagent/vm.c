@@ -191,7 +191,7 @@ static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *re
 		       char *ret_text)
 {
 	struct engine *engine;
-	char qmp[STANDBY_PATH_MAX];
+	struct standby_status status = {.state = STANDBY_STATE_IDLE};
 	int r;
 
 	(void)ret_epoch;
@@ -207,7 +207,10 @@ static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *re
 	engine = take_engine(vm);
 	if (engine)
 		return engine_fence(engine, ret_text) ?: r;
-	if (is_promoted_here(vm, qmp))
+	if (vm->standby)
+		standby_status(vm->standby, &status);
+	/* Promoted here, or on the way to it when an agent died: it may run already. */
+	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
 		return standby_fence(vm->standby, q->term, ret_text) ?: r;
 	return vm_hold_settle(vm->config, vm->pin_dir, true, ret_text) ?: r;
 }

@@ -92,7 +92,10 @@ void keeper_backoff_failed(struct keeper_backoff *b, uint64_t now_ns);
 
 /* orders.c: carry out @command; result and text are set. */
 void keeper_carry_out(struct standby *sb, struct keeper_command *command);
-/* Find out what an earlier agent left, and go on with it. */
+/* Find out what an earlier agent left. Before the thread starts: is a promoted guest here? Waits for its
+ * monitor's greeting at most. */
+void keeper_resume_promoted(struct standby *sb);
+/* Then, on the thread: go on with a standby that was warm. */
 void keeper_resume(struct standby *sb);
 /* QEMU has exited or is to be started again. */
 void keeper_check_qemu(struct standby *sb, uint64_t now_ns);

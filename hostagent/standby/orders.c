@@ -290,8 +290,10 @@ void keeper_carry_out(struct standby *sb, struct keeper_command *command)
 
 /* ---- after an agent's restart */
 
-static void resume_promoted(struct standby *sb)
+void keeper_resume_promoted(struct standby *sb)
 {
+	if (sb->rf.meta.phase == RAMFILE_COPY)
+		return;
 	if (qemu_find(&sb->qemu) < 0) {
 		guest_has_ended(sb, "its QEMU is gone");
 		return;
@@ -311,11 +313,9 @@ void keeper_resume(struct standby *sb)
 {
 	struct keeper_command start = {.order = KEEPER_START, .term = sb->rf.meta.term};
 
-	if (sb->rf.meta.phase != RAMFILE_COPY) {
-		resume_promoted(sb);
-	} else if (sb->rf.meta.term && qemu_is_left(&sb->qemu)) {
-		keeper_carry_out(sb, &start);
-		if (start.result < 0)
-			log_warn("vm=%s cannot resume: %s", sb->config.vm, start.text);
-	}
+	if (sb->rf.meta.phase != RAMFILE_COPY || !sb->rf.meta.term || !qemu_is_left(&sb->qemu))
+		return;
+	keeper_carry_out(sb, &start);
+	if (start.result < 0)
+		log_warn("vm=%s cannot resume: %s", sb->config.vm, start.text);
 }

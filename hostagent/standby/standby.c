@@ -368,6 +368,8 @@ static int start_thread(struct standby *sb, char *ret_text)
 	sb->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = sb->wake_fd < 0 ? -errno : 0;
 	if (r == 0) {
+		/* Before anybody can ask: an order that comes at once must find the guest that runs. */
+		keeper_resume_promoted(sb);
 		sb->dirty = true;
 		publish(sb);
 		r = -pthread_create(&sb->thread, NULL, run, sb);
