@@ -109,14 +109,23 @@ static uint64_t cpu_ns(const struct engine *e)
 	return (uint64_t)ts.tv_sec * CLOCK_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-static int run_seal(struct engine *e, bool is_full, struct seal_result *ret_result)
+/* A FULL epoch's seal ends rounds that protect. */
+static enum seal_kind choose_kind(const struct engine *e, bool is_full)
+{
+	if (is_full)
+		return SEAL_PROTECT;
+	if (!protect_is_due(&e->protect))
+		return SEAL_KEEP;
+	return e->dirty_expected >= PRECOPY_MIN_PAGES ? SEAL_AHEAD : SEAL_PROTECT;
+}
+
+static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *ret_result)
 {
 	uint64_t busy_ns = cpu_ns(e) - e->cpu_resumed_ns;
 	int r;
 
 	e->is_sealing = true;
-	r = seal_run(e->seal, !is_full && e->dirty_expected >= PRECOPY_MIN_PAGES, move_hold, e,
-		     ret_result);
+	r = seal_run(e->seal, kind, move_hold, e, ret_result);
 	e->is_sealing = false;
 	e->is_track_fresh = false;
 	if (r < 0) {
@@ -130,8 +139,6 @@ static int run_seal(struct engine *e, bool is_full, struct seal_result *ret_resu
 	e->sealed_at_ns[(e->next_epoch - 1) % ENGINE_SEALED_AT_SLOTS] = ret_result->times.resumed_ns;
 	pacer_sealed(&e->pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns, busy_ns);
 	e->cpu_resumed_ns = cpu_ns(e);
-	e->dirty_expected = (e->dirty_expected + ret_result->n_dirty_pages) / 2;
-	engine_figures_sealed(e, ret_result, is_full);
 	return 0;
 }
 
@@ -170,7 +177,7 @@ static int send_full(struct engine *e)
 	if (r == 0)
 		r = full_rounds(e);
 	if (r == 0)
-		r = run_seal(e, true, &result);
+		r = run_seal(e, choose_kind(e, true), &result);
 	if (r == 0)
 		r = encode_sealed(e, &result);
 	return r;
@@ -202,6 +209,8 @@ int engine_full_epoch(struct engine *e)
 	if (r < 0)
 		return r;
 	e->needs_full = false;
+	protect_init(&e->protect, track_fault_ns(e->track));
+	e->figures.last_resumed_ns = 0; /* what lay between is no interval */
 	encoder_get_counts(e->encoder, &counts);
 	e->figures.bytes_full += counts.epoch_bytes;
 	e->figures.n_full++;
@@ -212,14 +221,17 @@ int engine_full_epoch(struct engine *e)
 
 int engine_epoch(struct engine *e)
 {
-	struct encoder_counts counts;
+	enum seal_kind kind = choose_kind(e, false);
+	struct encoder_counts before, counts;
 	struct seal_result result;
 	uint64_t epoch = e->next_epoch;
+	uint32_t n_stale;
 	int r;
 
-	r = run_seal(e, false, &result);
+	r = run_seal(e, kind, &result);
 	if (r < 0)
 		return r;
+	encoder_get_counts(e->encoder, &before);
 	/* From here on the reference moves: what is begun must end whole, or all is sent anew. */
 	r = encoder_begin(e->encoder, epoch, epoch - 1, false);
 	if (r == 0)
@@ -229,6 +241,12 @@ int engine_epoch(struct engine *e)
 		return r;
 	}
 	encoder_get_counts(e->encoder, &counts);
+	/* Without KEEP every page was written, if only with what it held. */
+	n_stale = kind == SEAL_KEEP ? (uint32_t)(counts.n_unchanged - before.n_unchanged) : 0;
+	protect_sealed(&e->protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,
+		       result.times.copy_ns);
+	e->dirty_expected = (e->dirty_expected + result.n_dirty_pages - n_stale) / 2;
+	engine_figures_sealed(e, &result, kind, n_stale);
 	e->figures.bytes_sent += counts.epoch_bytes;
 	pacer_in_flight(&e->pacer, retain_n_epochs(e->retain));
 	engine_stream_send(e);

@@ -17,6 +17,7 @@
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
 #include "epoch/pacer.h"
+#include "epoch/protect.h"
 #include "epoch/reference.h"
 #include "epoch/retain.h"
 #include "epoch/seal.h"
@@ -38,7 +39,9 @@ struct engine_figures {
 	struct hist interval_ns; /* from one seal to the next */
 	uint64_t n_epochs;	  /* sealed, FULL ones not counted */
 	uint64_t n_full;
-	uint64_t n_dirty_pages;	  /* of the n_epochs */
+	uint64_t n_kept;	  /* of these: left the pages writable */
+	uint64_t n_dirty_pages;	  /* of the n_epochs; without stale ones */
+	uint64_t n_stale_pages;	  /* copied as they were writable, but not changed */
 	uint64_t n_precopied_pages; /* of these: copied before the pause and not written again */
 	uint64_t bytes_sent; /* frames of the n_epochs, headers counted */
 	uint64_t bytes_full; /* frames of the FULL epochs */
@@ -78,6 +81,7 @@ struct engine {
 	uint64_t committed_epoch; /* 0: none */
 	uint64_t complete_at_peer; /* RESUME's epoch: what the next frames stand on */
 	uint32_t dirty_expected;  /* pages of the next epoch: running mean of the last ones */
+	struct protect protect;	  /* are written pages protected again */
 	bool needs_full;	  /* the standby's copy and the reference are not in step */
 	bool is_full_running;	  /* a FULL epoch is being sent, in full_generation */
 	uint32_t full_generation;
@@ -130,7 +134,8 @@ int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* engine_stats.c */
-void engine_figures_sealed(struct engine *e, const struct seal_result *result, bool is_full);
+void engine_figures_sealed(struct engine *e, const struct seal_result *result, enum seal_kind kind,
+			   uint32_t n_stale);
 void engine_publish(struct engine *e);
 
 #endif

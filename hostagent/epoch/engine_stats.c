@@ -8,26 +8,27 @@
 #include "base/clock.h"
 #include "codec/page.h"
 
-void engine_figures_sealed(struct engine *e, const struct seal_result *result, bool is_full)
+void engine_figures_sealed(struct engine *e, const struct seal_result *result, enum seal_kind kind,
+			   uint32_t n_stale)
 {
 	struct engine_figures *f = &e->figures;
 	const struct seal_times *t = &result->times;
 
-	if (!is_full) {
-		hist_record(&f->pause_ns, t->resumed_ns - t->paused_ns);
-		hist_record(&f->stop_ns, t->stop_ns);
-		hist_record(&f->scan_ns, t->scan_ns);
-		hist_record(&f->copy_ns, t->copy_ns);
-		hist_record(&f->device_ns, t->device_ns);
-		hist_record(&f->cont_ns, t->cont_ns);
-		hist_record(&f->dirty_pages, result->n_dirty_pages);
-		if (f->last_resumed_ns)
-			hist_record(&f->interval_ns, t->resumed_ns - f->last_resumed_ns);
-		f->n_epochs++;
-		f->n_dirty_pages += result->n_dirty_pages;
-		f->n_precopied_pages += result->n_dirty_pages - result->stopped.n_pages;
-		f->paused_ns += t->resumed_ns - t->paused_ns;
-	}
+	hist_record(&f->pause_ns, t->resumed_ns - t->paused_ns);
+	hist_record(&f->stop_ns, t->stop_ns);
+	hist_record(&f->scan_ns, t->scan_ns);
+	hist_record(&f->copy_ns, t->copy_ns);
+	hist_record(&f->device_ns, t->device_ns);
+	hist_record(&f->cont_ns, t->cont_ns);
+	hist_record(&f->dirty_pages, result->n_dirty_pages - n_stale);
+	if (f->last_resumed_ns)
+		hist_record(&f->interval_ns, t->resumed_ns - f->last_resumed_ns);
+	f->n_epochs++;
+	f->n_kept += kind == SEAL_KEEP;
+	f->n_dirty_pages += result->n_dirty_pages - n_stale;
+	f->n_stale_pages += n_stale;
+	f->n_precopied_pages += result->n_dirty_pages - result->stopped.n_pages;
+	f->paused_ns += t->resumed_ns - t->paused_ns;
 	f->last_resumed_ns = t->resumed_ns;
 }
 
@@ -86,6 +87,9 @@ static int add_counts(char *stats, struct engine *e)
 		{"dirty_pages_p99", hist_quantile(&f->dirty_pages, 0.99)},
 		{"dirty_pages", f->n_dirty_pages},
 		{"precopied_pages", f->n_precopied_pages},
+		{"stale_pages", f->n_stale_pages},
+		{"epochs_kept_writable", f->n_kept},
+		{"fault_ns", track_fault_ns(e->track)},
 		{"pages_unchanged", counts.n_unchanged},
 		{"pages_zero", counts.n_zero},
 		{"pages_delta", counts.n_xrle + counts.n_bitmap},

@@ -90,7 +90,8 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 }
 
 /* One scan of everything, appended to @pages, and the copy of what it reported. */
-static int scan_and_copy(struct seal *seal, struct seal_pages *pages, struct seal_times *times)
+static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct seal_pages *pages,
+			 struct seal_times *times)
 {
 	struct page_range *ranges = seal->ranges + seal->used_ranges;
 	uint64_t start_ns = clock_mono_ns(), scanned_ns;
@@ -102,7 +103,7 @@ static int scan_and_copy(struct seal *seal, struct seal_pages *pages, struct sea
 
 		if (seal->used_ranges + n_ranges >= seal->max_ranges)
 			return -EOVERFLOW; /* cannot be: there is room for each page in every scan */
-		r = track_scan(seal->track, ranges + n_ranges,
+		r = track_scan(seal->track, mode, ranges + n_ranges,
 			       seal->max_ranges - seal->used_ranges - n_ranges, &n);
 		if (r < 0)
 			return r;
@@ -159,14 +160,16 @@ static uint32_t supersede(struct seal *seal, const struct seal_pages *early,
 }
 
 /* The guest is stopped. QEMU reads the command and saves while we scan and copy. */
-static int take_state(struct seal *seal, struct seal_result *result)
+static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result *result)
 {
+	enum track_scan_mode mode = kind == SEAL_KEEP ? TRACK_KEEP : TRACK_PROTECT;
 	uint64_t start_ns;
-	int copied, r = devstate_start(seal->device, QMP_CONT);
+	int copied = 0, r = devstate_start(seal->device, QMP_CONT);
 
 	if (r < 0)
 		return r;
-	copied = scan_and_copy(seal, &result->stopped, &result->times);
+	if (kind != SEAL_KEEP)
+		copied = scan_and_copy(seal, mode, &result->stopped, &result->times);
 	start_ns = clock_mono_ns();
 	/* The answer must be taken also when the copy failed: `cont` comes after it. */
 	r = devstate_finish(seal->device, SEAL_TIMEOUT_NS, &result->device, &result->device_size);
@@ -175,7 +178,7 @@ static int take_state(struct seal *seal, struct seal_result *result)
 		return copied;
 	if (r < 0)
 		return r;
-	return scan_and_copy(seal, &result->stopped, &result->times);
+	return scan_and_copy(seal, mode, &result->stopped, &result->times);
 }
 
 static int stop_guest(struct seal *seal, struct seal_times *times)
@@ -227,7 +230,7 @@ static void make_ready(struct seal *seal)
 	seal->used_ranges = 0;
 }
 
-int seal_run(struct seal *seal, bool with_precopy, seal_hook_fn hook, void *context,
+int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *context,
 	     struct seal_result *ret_result)
 {
 	struct seal_result result = {.superseded = seal->superseded};
@@ -236,8 +239,8 @@ int seal_run(struct seal *seal, bool with_precopy, seal_hook_fn hook, void *cont
 
 	make_ready(seal);
 	result.precopied = begin_pages(seal);
-	if (with_precopy) {
-		r = scan_and_copy(seal, &result.precopied, &running);
+	if (kind == SEAL_AHEAD) {
+		r = scan_and_copy(seal, TRACK_PROTECT, &result.precopied, &running);
 		if (r < 0)
 			return r;
 		result.times.precopy_ns = running.scan_ns + running.copy_ns;
@@ -247,7 +250,7 @@ int seal_run(struct seal *seal, bool with_precopy, seal_hook_fn hook, void *cont
 	r = stop_guest(seal, &result.times);
 	if (r < 0)
 		return r;
-	taken = take_state(seal, &result);
+	taken = take_state(seal, kind, &result);
 	FAULT_POINT(FAULT_WHILE_STOPPED);
 	if (taken == 0)
 		hook(context);
@@ -257,7 +260,7 @@ int seal_run(struct seal *seal, bool with_precopy, seal_hook_fn hook, void *cont
 	if (r < 0)
 		return r;
 	result.n_dirty_pages = result.stopped.n_pages;
-	if (with_precopy)
+	if (kind == SEAL_AHEAD)
 		result.n_dirty_pages += supersede(seal, &result.precopied, &result.stopped);
 	*ret_result = result;
 	return 0;
@@ -301,7 +304,7 @@ int seal_copy_running(struct seal *seal, seal_batch_fn each, void *context, uint
 	int more, r;
 
 	do {
-		more = track_scan(seal->track, seal->ranges, seal->max_ranges, &n_ranges);
+		more = track_scan(seal->track, TRACK_PROTECT, seal->ranges, seal->max_ranges, &n_ranges);
 		if (more < 0)
 			return more;
 		n_pages += count_pages(seal->ranges, n_ranges);

@@ -11,8 +11,15 @@
  * 0.1 ms and makes the copy provably whole). At * the caller's hook runs, with the guest stopped and
  * everything it sent in front of the hold: this is where the hold's epoch counter moves.
  *
- * Pages copied ahead: what is dirty already may be scanned and copied while the guest still runs; the
- * pause then holds only what was written since. A page of both is superseded: its early copy is stale.
+ * Three kinds of seal:
+ *
+ *	PROTECT  as above; every page that was reported is protected again, so the guest's next write to
+ *		 it is a fault
+ *	AHEAD	 what is dirty already is scanned and copied while the guest still runs; the pause then
+ *		 holds only what was written since. A page of both is superseded: its early copy is stale
+ *	KEEP	 pages stay writable: no faults in the next epoch, and each seal copies all that was written
+ *		 since the last PROTECT, also what did not change again. As this scan cannot tell what was
+ *		 written after it, there is one, after the device state is saved. See protect.h for when
  *
  * Where: the epoch engine and the seal benchmark. Threads: one, together with the qmp client it was
  * given. Blocks for the pause; bounded by SEAL_TIMEOUT_NS for each answer of QEMU.
@@ -33,6 +40,8 @@
 #define SEAL_TIMEOUT_NS UINT64_C(10000000000)
 
 struct seal;
+
+enum seal_kind { SEAL_PROTECT, SEAL_AHEAD, SEAL_KEEP };
 
 /* Where the pause went. Each part is the time that this thread spent in it; they add up to pause_ns
  * but for bookkeeping. */
@@ -60,7 +69,7 @@ struct seal_result {
 	struct seal_pages precopied;	   /* while the guest ran; without those that are superseded */
 	const uint64_t *superseded;	   /* a bit per page: copied again; valid if any was precopied */
 	struct seal_pages stopped;	   /* in the pause; a page of the second scan may repeat, later wins */
-	uint32_t n_dirty_pages;		   /* stopped, and precopied without the superseded ones */
+	uint32_t n_dirty_pages; /* stopped, and precopied without the superseded ones; KEEP: may be too many */
 	const uint8_t *device;
 	size_t device_size;
 	struct seal_times times;
@@ -77,12 +86,12 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 /* Accepts NULL; returns NULL. The guest is not touched. */
 struct seal *seal_free(struct seal *seal);
 
-/* One whole seal. @with_precopy: copy ahead what is dirty now. The guest runs again when this returns,
+/* One whole seal. The guest runs again when this returns,
  * also on error as far as QEMU still answers (on error the tracker's marks may be lost: only a full
  * copy is right after that).
  * 0; -ETIMEDOUT, -ECONNRESET, -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of
  * track_scan(), guestmem_read(), devstate_finish(). */
-int seal_run(struct seal *seal, bool with_precopy, seal_hook_fn hook, void *context,
+int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *context,
 	     struct seal_result *ret_result) __attribute__((warn_unused_result));
 
 /* Scan and copy without stopping the guest (rounds of a full copy): the pages are each as they were at

@@ -21,6 +21,7 @@
 #define STOP_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 /* Ranges asked of the kernel at once: 96 KB, a few calls even for a badly scattered epoch. */
 #define REGIONS_MAX	4096u
+#define PROBE_PAGES	64u
 #define FEATURES                                                                                   \
 	(UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |   \
 	 UFFD_FEATURE_PAGEFAULT_FLAG_WP)
@@ -33,6 +34,7 @@ struct track {
 	uint32_t n_blocks;
 	uint32_t block;	 /* where the next scan goes on: index in blocks... */
 	uint64_t offset; /* ...and byte in it */
+	uint64_t fault_ns;
 	struct page_region regions[REGIONS_MAX];
 };
 
@@ -49,13 +51,13 @@ static int enable(int uffd, struct vmm_error *ret_error)
 			" >= 6.7 with CONFIG_USERFAULTFD and CONFIG_PTE_MARKER_UFFD_WP): %m");
 }
 
-/* Read and re-protect [start, end); the regions go to @regions. Their number, or -errno. */
-static int scan(int pagemap, uint64_t start, uint64_t end, struct page_region *regions,
-		uint32_t n_regions, uint64_t *ret_walk_end)
+/* Read [start, end); the regions go to @regions. Their number, or -errno. */
+static int scan(int pagemap, enum track_scan_mode mode, uint64_t start, uint64_t end,
+		struct page_region *regions, uint32_t n_regions, uint64_t *ret_walk_end)
 {
 	struct pm_scan_arg arg = {
 		.size = sizeof(arg),
-		.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+		.flags = PM_SCAN_CHECK_WPASYNC | (mode == TRACK_PROTECT ? PM_SCAN_WP_MATCHING : 0),
 		.start = start,
 		.end = end,
 		.vec = (uint64_t)(uintptr_t)regions,
@@ -74,43 +76,56 @@ static int scan(int pagemap, uint64_t start, uint64_t end, struct page_region *r
 	return n;
 }
 
-/* The features are there; does the scan see a write, and only the write, on a page of ours? */
-static int probe_scan(int uffd, int pagemap, uint8_t *page, struct vmm_error *ret_error)
+/* Write to each of @n_pages pages. Nanoseconds. */
+static uint64_t time_writes(volatile uint8_t *pages, uint32_t n_pages)
+{
+	uint64_t start_ns = clock_mono_ns();
+
+	for (uint32_t i = 0; i < n_pages; i++)
+		pages[i * VMM_PAGE_BYTES] = 1;
+	return clock_mono_ns() - start_ns;
+}
+
+/* The features are there; does the scan see a write, and only the write, on pages of ours? And what
+ * does it cost? */
+static int probe_scan(int uffd, int pagemap, uint8_t *pages, uint64_t *ret_fault_ns,
+		      struct vmm_error *ret_error)
 {
 	struct uffdio_register reg = {
-		.range = {.start = (uint64_t)(uintptr_t)page, .len = VMM_PAGE_BYTES},
+		.range = {.start = (uint64_t)(uintptr_t)pages, .len = PROBE_PAGES * VMM_PAGE_BYTES},
 		.mode = UFFDIO_REGISTER_MODE_WP,
 	};
-	uint64_t start = reg.range.start, end = start + VMM_PAGE_BYTES, walk_end;
+	uint64_t start = reg.range.start, end = start + reg.range.len, walk_end;
 	struct page_region region;
-	int n[3];
+	int n[4];
 
 	if (ioctl(uffd, UFFDIO_REGISTER, &reg) < 0)
 		return vmm_fail(ret_error, -ENOTSUP,
 				"this kernel cannot track writes: UFFDIO_REGISTER: %m");
-	n[0] = scan(pagemap, start, end, &region, 1, &walk_end);
-	n[1] = scan(pagemap, start, end, &region, 1, &walk_end);
-	*(volatile uint8_t *)page = 1;
-	n[2] = scan(pagemap, start, end, &region, 1, &walk_end);
+	n[0] = scan(pagemap, TRACK_PROTECT, start, end, &region, 1, &walk_end);
+	n[1] = scan(pagemap, TRACK_PROTECT, start, end, &region, 1, &walk_end);
+	*ret_fault_ns = time_writes(pages, PROBE_PAGES) / PROBE_PAGES + 1;
+	n[2] = scan(pagemap, TRACK_KEEP, start, end, &region, 1, &walk_end);
+	n[3] = scan(pagemap, TRACK_PROTECT, start, end, &region, 1, &walk_end);
 	if (n[0] == -ENOTTY || n[0] == -EINVAL)
 		return vmm_fail(ret_error, -ENOTSUP,
 				"this kernel cannot track writes: PAGEMAP_SCAN is missing (needs Linux"
 				" >= 6.7 with CONFIG_PROC_PAGE_MONITOR)");
 	if (n[0] < 0)
 		return vmm_fail(ret_error, n[0], "PAGEMAP_SCAN: %s", strerror(-n[0]));
-	if (n[0] != 1 || n[1] != 0 || n[2] != 1)
+	if (n[0] != 1 || n[1] != 0 || n[2] != 1 || n[3] != 1)
 		return vmm_fail(ret_error, -ENOTSUP,
-				"PAGEMAP_SCAN does not report writes on this kernel (%d, %d, %d"
-				" instead of 1, 0, 1)", n[0], n[1], n[2]);
+				"PAGEMAP_SCAN does not report writes on this kernel (%d, %d, %d, %d"
+				" instead of 1, 0, 1, 1)", n[0], n[1], n[2], n[3]);
 	return 0;
 }
 
-int track_probe(struct vmm_error *ret_error)
+static int probe(uint64_t *ret_fault_ns, struct vmm_error *ret_error)
 {
 	AUTO_CLOSE int uffd = (int)syscall(SYS_userfaultfd,
 					   O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
 	AUTO_CLOSE int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	void *page;
+	void *pages;
 	int r;
 
 	if (uffd < 0)
@@ -121,12 +136,20 @@ int track_probe(struct vmm_error *ret_error)
 	r = enable(uffd, ret_error);
 	if (r < 0)
 		return r;
-	page = mmap(NULL, VMM_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (page == MAP_FAILED)
+	pages = mmap(NULL, PROBE_PAGES * VMM_PAGE_BYTES, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (pages == MAP_FAILED)
 		return vmm_fail(ret_error, -ENOMEM, "out of memory");
-	r = probe_scan(uffd, pagemap, page, ret_error);
-	(void)munmap(page, VMM_PAGE_BYTES); /* cannot fail for what mmap gave */
+	r = probe_scan(uffd, pagemap, pages, ret_fault_ns, ret_error);
+	(void)munmap(pages, PROBE_PAGES * VMM_PAGE_BYTES); /* cannot fail for what mmap gave */
 	return r;
+}
+
+int track_probe(struct vmm_error *ret_error)
+{
+	uint64_t fault_ns;
+
+	return probe(&fault_ns, ret_error);
 }
 
 /* UFFDIO_REGISTER's errors, in words. */
@@ -187,7 +210,8 @@ int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	       struct track **ret_track, struct vmm_error *ret_error)
 {
 	struct track *t;
-	int r = track_probe(ret_error);
+	uint64_t fault_ns;
+	int r = probe(&fault_ns, ret_error);
 
 	if (r < 0)
 		return r;
@@ -200,6 +224,7 @@ int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	t->uffd = t->pagemap = t->pidfd = -1;
 	memcpy(t->blocks, blocks, n_blocks * sizeof(*blocks));
 	t->n_blocks = n_blocks;
+	t->fault_ns = fault_ns;
 	r = open_files(t, pid, ret_error);
 	if (r == 0)
 		r = enable(t->uffd, ret_error);
@@ -238,8 +263,8 @@ static bool has_ended(const struct track *t)
 	return poll(&p, 1, 0) > 0;
 }
 
-int track_scan(struct track *t, struct page_range *ret_ranges, uint32_t max_ranges,
-	       uint32_t *ret_n_ranges)
+int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *ret_ranges,
+	       uint32_t max_ranges, uint32_t *ret_n_ranges)
 {
 	uint32_t n_ranges = 0;
 
@@ -258,7 +283,7 @@ int track_scan(struct track *t, struct page_range *ret_ranges, uint32_t max_rang
 			*ret_n_ranges = n_ranges;
 			return 1;
 		}
-		n = scan(t->pagemap, block->hva + t->offset, block->hva + block->size_bytes,
+		n = scan(t->pagemap, mode, block->hva + t->offset, block->hva + block->size_bytes,
 			 t->regions, room < REGIONS_MAX ? room : REGIONS_MAX, &walk_end);
 		if (n < 0)
 			return has_ended(t) ? -ESRCH : n;
@@ -271,6 +296,11 @@ int track_scan(struct track *t, struct page_range *ret_ranges, uint32_t max_rang
 	t->block = 0;
 	*ret_n_ranges = n_ranges;
 	return 0;
+}
+
+uint64_t track_fault_ns(const struct track *t)
+{
+	return t->fault_ns;
 }
 
 struct track *track_close(struct track *t)

@@ -9,6 +9,7 @@
  *
  *	write ──► page written ──► track_scan() reports it and protects it ──► next write reports again
  *	first scan after open: every page (all of it is "written" until first protected)
+ *	TRACK_KEEP: the scan reports and leaves the page as it is: it stays written until a scan protects it
  *
  * No write is lost: a write before a scan is reported by that scan (or by the next, if it hits a page
  * that this scan has passed). So to copy a running guest: scan, then copy; what was written during
@@ -42,13 +43,23 @@ int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	       struct track **ret_track, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Report and re-protect written pages, in ascending order, neighbours joined within a block.
+enum track_scan_mode {
+	TRACK_PROTECT, /* report what was written, and protect it again */
+	TRACK_KEEP,    /* report it only: what was written since the last TRACK_PROTECT is reported each time */
+};
+
+/* Report written pages, in ascending order, neighbours joined within a block. One mode from the first
+ * page to the last.
  * At most @max_ranges (>= 1) are written to @ret_ranges; *ret_n_ranges says how many.
  * 0: everything was looked at; the next call starts from the first page again.
  * 1: the array is full; call again, it goes on where this one ended.
  * -ESRCH: the process is gone; other -errno: tracking is broken, close. */
-int track_scan(struct track *t, struct page_range *ret_ranges, uint32_t max_ranges,
-	       uint32_t *ret_n_ranges) __attribute__((warn_unused_result));
+int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *ret_ranges,
+	       uint32_t max_ranges, uint32_t *ret_n_ranges) __attribute__((warn_unused_result));
+
+/* What the first write to a protected page costs the writer here, measured on memory of our own when
+ * the tracker was opened. Nanoseconds, >= 1. */
+uint64_t track_fault_ns(const struct track *t);
 
 /* Stop tracking: the kernel drops all protection, the process is untouched. Accepts NULL, returns NULL. */
 struct track *track_close(struct track *t);

@@ -68,7 +68,7 @@ static void print_result(bool is_mapped)
 	       (unsigned long long)hist_count(&pause_ns), is_mapped ? "true" : "false");
 }
 
-static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, bool with_precopy)
+static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, enum seal_kind kind)
 {
 	struct timespec interval = {.tv_sec = interval_ms / 1000,
 				    .tv_nsec = (long)(interval_ms % 1000) * 1000000};
@@ -78,7 +78,7 @@ static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, bool 
 		int r;
 
 		nanosleep(&interval, NULL); /* the running part of the epoch */
-		r = seal_run(seal, with_precopy, nothing, NULL, &result);
+		r = seal_run(seal, kind, nothing, NULL, &result);
 		if (r < 0)
 			die("seal", strerror(-r));
 		if (i >= n_seals / 10)
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
 	r = seal_new(qmp, track, mem, device, info.n_pages, &seal);
 	if (r < 0)
 		die("seal", strerror(-r));
-	run(seal, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), argc == 5);
+	run(seal, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), argc == 5 ? SEAL_AHEAD : SEAL_PROTECT);
 	print_result(is_mapped);
 	seal_free(seal);
 	track_close(track);

@@ -170,7 +170,7 @@ static void run(struct trace *trace, struct seal *seal)
 	for (int i = 0; i < 2 && r == 0; i++)
 		r = seal_copy_running(seal, fill, trace, &n_pages);
 	if (r == 0)
-		r = seal_run(seal, false, nothing, NULL, &result);
+		r = seal_run(seal, SEAL_PROTECT, nothing, NULL, &result);
 	if (r < 0)
 		die("first copy", strerror(-r));
 	(void)fill(trace, result.stopped.ranges, result.stopped.n_ranges, result.stopped.n_pages,
@@ -178,7 +178,7 @@ static void run(struct trace *trace, struct seal *seal)
 	trace->started_ns = clock_mono_ns();
 	while (!is_over(trace)) {
 		nanosleep(&interval, NULL); /* the running part of the epoch; a signal shortens it */
-		r = seal_run(seal, false, nothing, NULL, &result);
+		r = seal_run(seal, SEAL_PROTECT, nothing, NULL, &result);
 		if (r < 0)
 			die("seal", strerror(-r));
 		record(trace, &result);

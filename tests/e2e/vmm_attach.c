@@ -165,7 +165,7 @@ static int scan_copy(uint64_t *scan_ns, uint64_t *copy_ns, uint64_t *n_pages)
 		uint64_t t0 = clock_mono_ns(), t1;
 		uint32_t n;
 
-		r = track_scan(tracker, ranges, RANGES_MAX, &n);
+		r = track_scan(tracker, TRACK_PROTECT, ranges, RANGES_MAX, &n);
 		if (r < 0)
 			return r;
 		t1 = clock_mono_ns();

@@ -190,7 +190,7 @@ static void apply(uint32_t n_ranges)
 }
 
 /* One whole scan with its copies. Pages reported, or -errno. */
-static int64_t round_trip(struct track *t, const struct guestmem *mem)
+static int64_t round_trip(struct track *t, enum track_scan_mode scan_mode, const struct guestmem *mem)
 {
 	int64_t n_pages = 0;
 	int r;
@@ -198,7 +198,7 @@ static int64_t round_trip(struct track *t, const struct guestmem *mem)
 	do {
 		uint32_t n;
 
-		r = track_scan(t, ranges, RANGES_MAX, &n);
+		r = track_scan(t, scan_mode, ranges, RANGES_MAX, &n);
 		if (r < 0)
 			return r;
 		if (n > 0 && guestmem_read(mem, ranges, n, buffer) < 0)
@@ -253,21 +253,25 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 	r = guestmem_open(pid, blocks, 2, &mem, &error);
 	if (r < 0)
 		return fail("guestmem_open", r);
-	first = round_trip(t, mem);
+	first = round_trip(t, TRACK_PROTECT, mem);
 	if (first < (int64_t)N_PAGES)
 		return fail("the first scan did not report every page", (int)(first < 0 ? first : -1));
 	end_ns = clock_mono_ns() + duration_ns;
 	while (n_rounds < ROUNDS_MIN || clock_mono_ns() < end_ns) {
 		for (int i = 0; i < 3; i++, n_reported += (uint64_t)n)
-			if ((n = round_trip(t, mem)) < 0)
+			if ((n = round_trip(t, (n_rounds + (uint64_t)i) % 3 ? TRACK_KEEP : TRACK_PROTECT,
+					    mem)) < 0)
 				return fail("scan of a running process", (int)n);
 		set_parked(true);
-		n = round_trip(t, mem);
+		n = round_trip(t, TRACK_KEEP, mem);
 		if (n < 0 || compare(pid, blocks) != 0)
 			return n < 0 ? fail("scan", (int)n) : 1;
+		/* Nobody writes: what was kept is reported once more, and once it is protected nothing
+		 * is, or scans report at random. */
+		if (round_trip(t, TRACK_PROTECT, mem) != n)
+			return fail("a scan that keeps and one that protects do not agree", -EINVAL);
 		n_reported += (uint64_t)n;
-		/* Nobody writes: the next scan must be empty, or scans report at random. */
-		if (round_trip(t, mem) != 0)
+		if (round_trip(t, TRACK_PROTECT, mem) != 0)
 			return fail("a scan with nobody writing reports pages", -EINVAL);
 		set_parked(false);
 		n_rounds++;
