@@ -87,7 +87,7 @@ static void serve(struct engine *e)
 	engine_stream_receive(e);
 	r = hold_receive(e->hold);
 	if (r > 0)
-		pacer_demand(&e->pacer, hold_needs_seal(e->hold));
+		pacer_demand(&e->pacer, clock_mono_ns(), hold_needs_seal(e->hold));
 	engine_stream_send(e);
 	engine_stream_measure(e);
 	if (clock_mono_ns() >= e->publish_at_ns)

@@ -228,6 +228,7 @@ int engine_epoch(struct engine *e)
 	uint32_t n_stale;
 	int r;
 
+	pacer_sealing(&e->pacer, clock_mono_ns());
 	r = run_seal(e, kind, &result);
 	if (r < 0)
 		return r;

@@ -125,7 +125,7 @@ void engine_stream_send(struct engine *e); /* send retained frames as far as the
  * 0: try again; errors of engine_service(); -EPIPE: there is no stream that could take any. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
-void engine_stream_measure(struct engine *e); /* link and second stage; decides on the latter */
+void engine_stream_measure(struct engine *e); /* link and second stage, for the pacer and the latter */
 
 /* engine_epoch.c. 0; -errno: the epoch was not sent whole (needs_full says whether that matters). */
 int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));

@@ -83,6 +83,8 @@ static int add_counts(char *stats, struct engine *e)
 		{"committed_epoch", e->committed_epoch},
 		{"in_flight", retain_n_epochs(e->retain)},
 		{"backlog_bytes", retain_bytes(e->retain)},
+		{"stretched_epochs", e->pacer.n_stretched},
+		{"stretched_ms", e->pacer.stretched_ns / CLOCK_NS_PER_MS},
 		{"dirty_pages_p50", hist_quantile(&f->dirty_pages, 0.5)},
 		{"dirty_pages_p99", hist_quantile(&f->dirty_pages, 0.99)},
 		{"dirty_pages", f->n_dirty_pages},

@@ -27,6 +27,7 @@ void engine_stream_close(struct engine *e, const char *why)
 	e->is_resumed = false;
 	e->figures.n_reconnects++;
 	e->connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
+	pacer_link(&e->pacer, clock_mono_ns(), 0, 0);
 }
 
 /* Between two epochs, since connections are made between two epochs only: @features are in use. */
@@ -60,6 +61,7 @@ void engine_stream_measure(struct engine *e)
 	sample.out_bytes = counts.packed_out_bytes;
 	sample.spent_ns = counts.packed_ns;
 	stage_update(&e->stage, &sample);
+	pacer_link(&e->pacer, sample.now_ns, sample.waiting_bytes, e->stage.rate);
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
 }
 

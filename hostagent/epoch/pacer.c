@@ -33,8 +33,10 @@ void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t
 	};
 }
 
-void pacer_demand(struct pacer *pacer, bool full)
+void pacer_demand(struct pacer *pacer, uint64_t now_ns, bool full)
 {
+	if (!pacer->demand)
+		pacer->demand_ns = now_ns;
 	pacer->demand = true;
 	pacer->full = pacer->full || full;
 }
@@ -66,13 +68,25 @@ void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight)
 	pacer->in_flight = n_in_flight;
 }
 
-uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns)
+void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, double bytes_per_ns)
+{
+	double busy_ns = bytes_per_ns > 0 ? (double)waiting_bytes / bytes_per_ns : 0;
+
+	if (busy_ns <= (double)PACER_BACKLOG_NS) {
+		pacer->link_free_ns = 0;
+		return;
+	}
+	busy_ns -= (double)PACER_BACKLOG_NS;
+	if (busy_ns > (double)PACER_LOOK_NS)
+		busy_ns = (double)PACER_LOOK_NS;
+	pacer->link_free_ns = now_ns + (uint64_t)busy_ns;
+}
+
+/* When the running epoch would be sealed if the link carried everything at once. */
+static uint64_t wanted_ns(const struct pacer *pacer)
 {
 	uint64_t due_ns, budget_ns;
 
-	(void)now_ns;
-	if (pacer->in_flight >= pacer->config.in_flight_max)
-		return UINT64_MAX;
 	if (pacer->full)
 		return pacer->resumed_ns + pacer->config.epoch_min_ns;
 	due_ns = pacer->resumed_ns +
@@ -81,10 +95,34 @@ uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns)
 	return budget_ns > due_ns ? budget_ns : due_ns;
 }
 
+uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns)
+{
+	uint64_t due_ns = wanted_ns(pacer);
+
+	(void)now_ns;
+	if (pacer->in_flight >= pacer->config.in_flight_max)
+		return UINT64_MAX;
+	return pacer->link_free_ns > due_ns ? pacer->link_free_ns : due_ns;
+}
+
+void pacer_sealing(struct pacer *pacer, uint64_t now_ns)
+{
+	uint64_t due_ns = wanted_ns(pacer);
+
+	if (pacer->demand && pacer->demand_ns > due_ns)
+		due_ns = pacer->demand_ns; /* the guest was silent until then */
+	if (now_ns < due_ns + PACER_STRETCH_MIN_NS)
+		return;
+	pacer->n_stretched++;
+	pacer->stretched_ns += now_ns - due_ns;
+}
+
 const char *pacer_reason(const struct pacer *pacer, uint64_t now_ns)
 {
 	if (pacer->in_flight >= pacer->config.in_flight_max)
 		return "in flight";
+	if (pacer->link_free_ns > now_ns && pacer->link_free_ns > wanted_ns(pacer))
+		return "link";
 	if (pacer->full)
 		return "hold full";
 	if (budget_due_ns(pacer) > now_ns)

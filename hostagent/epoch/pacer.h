@@ -17,7 +17,12 @@
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
  *
- * At most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit.
+ * A guest that makes bytes faster than the link carries them gets longer epochs: the more is written in
+ * one epoch, the more pages are written twice and sent once. Two rules stretch, whatever else asks:
+ *
+ *	in flight  at most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit
+ *	link	   no seal while what is encoded would keep the link busy for more than PACER_BACKLOG_NS:
+ *		   it would not be committed sooner, and pages written until then would go twice
  *
  * Where: owned by the epoch engine's thread; pure, time is passed in; never blocks or allocates.
  */
@@ -29,6 +34,9 @@
 
 #define PACER_BURST_NS		  UINT64_C(20000000)
 #define PACER_IDLE_CHARGE_PERCENT 25u
+#define PACER_BACKLOG_NS	  UINT64_C(25000000) /* more than a pause: the link does not run dry */
+#define PACER_LOOK_NS		  UINT64_C(5000000)  /* a forecast of the link is good for so long */
+#define PACER_STRETCH_MIN_NS	  UINT64_C(5000000)  /* so much later than wanted counts as stretched */
 
 struct pacer_config {
 	uint64_t epoch_min_ns;	  /* shortest run time between two seals */
@@ -45,13 +53,24 @@ struct pacer {
 	uint32_t in_flight;    /* sealed, not committed */
 	bool demand;	       /* a frame is held in the running epoch */
 	bool full;	       /* the hold is at its limit: seal regardless of the budget */
+	uint64_t demand_ns;    /* when demand became true */
+	uint64_t link_free_ns; /* no seal before: the link has enough to do until then; 0: it has not */
+	uint64_t n_stretched;  /* epochs that link, commits or encoding made longer than asked for ... */
+	uint64_t stretched_ns; /* ... by so much in all */
 };
 
 /* Start at @now_ns with the guest running and an empty budget. */
 void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t now_ns);
 
-/* A frame of the running epoch is held; @full: the hold reached its limit. */
-void pacer_demand(struct pacer *pacer, bool full);
+/* What was encoded and not yet acknowledged by the other end is @waiting_bytes, and the link takes
+ * @bytes_per_ns (0: not known, only the in-flight rule counts). To be told often while bytes wait. */
+void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, double bytes_per_ns);
+
+/* A frame of the running epoch is held at @now_ns; @full: the hold reached its limit. */
+void pacer_demand(struct pacer *pacer, uint64_t now_ns, bool full);
+
+/* The running epoch is about to be sealed: count by how much it was stretched. */
+void pacer_sealing(struct pacer *pacer, uint64_t now_ns);
 
 /* An epoch was sealed: the guest was paused for [@paused_ns, @resumed_ns]. @busy_ns: CPU time that the
  * guest's process took while the epoch ran (more than the epoch's length counts as that). */
@@ -61,10 +80,11 @@ void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, 
 void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight);
 
 /* Earliest time at which the running epoch is to be sealed: <= @now_ns means now; UINT64_MAX means
- * "not before a commit arrives". */
+ * "not before a commit arrives". While the link is busy this is when to tell pacer_link() again. */
 uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns);
 
-/* What pacer_due_ns() waits for, for people: "demand", "epoch_max", "pause budget", "in flight". */
+/* What pacer_due_ns() waits for, for people: "demand", "epoch_max", "pause budget", "hold full", and
+ * while the epoch is stretched "in flight" or "link". */
 const char *pacer_reason(const struct pacer *pacer, uint64_t now_ns);
 
 #endif

@@ -31,7 +31,7 @@ static void demand_seals_at_epoch_min(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	pacer_demand(&pacer, false);
+	pacer_demand(&pacer, 0, false);
 	assert_int_equal(pacer_due_ns(&pacer, 1 * MS), 2 * MS);
 	assert_string_equal(pacer_reason(&pacer, 1 * MS), "demand");
 }
@@ -42,7 +42,7 @@ static void demand_ends_with_the_seal(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	pacer_demand(&pacer, false);
+	pacer_demand(&pacer, 0, false);
 	pacer_sealed(&pacer, 90 * MS, 91 * MS, 90 * MS);
 	assert_int_equal(pacer_due_ns(&pacer, 91 * MS), 191 * MS);
 }
@@ -58,7 +58,7 @@ static void paused_share_is_bounded(void **state)
 	for (int i = 0; i < 1000; i++) {
 		uint64_t due_ns;
 
-		pacer_demand(&pacer, false);
+		pacer_demand(&pacer, 0, false);
 		due_ns = pacer_due_ns(&pacer, now_ns);
 		assert_true(due_ns >= now_ns + config.epoch_min_ns);
 		now_ns = due_ns + 5 * MS;
@@ -79,7 +79,7 @@ static void idle_guests_pauses_cost_less(void **state)
 	for (int i = 0; i < 1000; i++) {
 		uint64_t due_ns;
 
-		pacer_demand(&pacer, false);
+		pacer_demand(&pacer, 0, false);
 		due_ns = pacer_due_ns(&pacer, now_ns);
 		paused_ns += 5 * MS;
 		pacer_sealed(&pacer, due_ns, due_ns + 5 * MS, (due_ns - now_ns) / 10);
@@ -94,7 +94,7 @@ static void in_flight_limit_waits_for_a_commit(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	pacer_demand(&pacer, true);
+	pacer_demand(&pacer, 0, true);
 	pacer_in_flight(&pacer, 4);
 	assert_true(pacer_due_ns(&pacer, 50 * MS) == UINT64_MAX);
 	assert_string_equal(pacer_reason(&pacer, 50 * MS), "in flight");
@@ -109,10 +109,10 @@ static void full_hold_overrides_the_budget(void **state)
 	(void)state;
 	pacer_init(&pacer, &config, 0);
 	pacer_sealed(&pacer, 10 * MS, 60 * MS, 10 * MS); /* a 50 ms pause: deep in debt */
-	pacer_demand(&pacer, false);
+	pacer_demand(&pacer, 0, false);
 	assert_true(pacer_due_ns(&pacer, 61 * MS) > 200 * MS);
 	assert_string_equal(pacer_reason(&pacer, 61 * MS), "pause budget");
-	pacer_demand(&pacer, true);
+	pacer_demand(&pacer, 0, true);
 	assert_int_equal(pacer_due_ns(&pacer, 61 * MS), 62 * MS);
 }
 
@@ -127,7 +127,7 @@ static void a_burst_is_bounded_after_long_idleness(void **state)
 	for (int i = 0; i < 50; i++) {
 		uint64_t due_ns;
 
-		pacer_demand(&pacer, false);
+		pacer_demand(&pacer, 0, false);
 		due_ns = pacer_due_ns(&pacer, now_ns);
 		if (due_ns <= now_ns + config.epoch_min_ns)
 			n_at_min++;
@@ -136,6 +136,101 @@ static void a_burst_is_bounded_after_long_idleness(void **state)
 		pacer_sealed(&pacer, due_ns, now_ns, UINT64_MAX);
 	}
 	assert_in_range(n_at_min, 4, 8);
+}
+
+static void a_busy_link_stretches_the_epoch(void **state)
+{
+	struct pacer pacer;
+
+	(void)state;
+	pacer_init(&pacer, &config, 0);
+	pacer_demand(&pacer, 1 * MS, false);
+	pacer_link(&pacer, 1 * MS, 10000000, 0.1); /* 100 ms of work: look again in 5 */
+	assert_int_equal(pacer_due_ns(&pacer, 2 * MS), 6 * MS);
+	assert_string_equal(pacer_reason(&pacer, 2 * MS), "link");
+	pacer_link(&pacer, 6 * MS, 2700000, 0.1); /* 27 ms: 2 more than it may be */
+	assert_int_equal(pacer_due_ns(&pacer, 6 * MS), 8 * MS);
+	pacer_link(&pacer, 8 * MS, 2500000, 0.1);
+	assert_int_equal(pacer_due_ns(&pacer, 8 * MS), 2 * MS);
+	assert_string_equal(pacer_reason(&pacer, 8 * MS), "demand");
+	/* An unknown rate says nothing, a full hold does not make the link free. */
+	pacer_link(&pacer, 8 * MS, 10000000, 0);
+	assert_int_equal(pacer_due_ns(&pacer, 8 * MS), 2 * MS);
+	pacer_demand(&pacer, 8 * MS, true);
+	pacer_link(&pacer, 8 * MS, 10000000, 0.1);
+	assert_int_equal(pacer_due_ns(&pacer, 8 * MS), 13 * MS);
+}
+
+static void stretching_is_counted(void **state)
+{
+	struct pacer pacer;
+
+	(void)state;
+	pacer_init(&pacer, &config, 0);
+	pacer_demand(&pacer, 60 * MS, false); /* the guest was silent until then: not our doing */
+	pacer_sealing(&pacer, 64 * MS);
+	assert_int_equal(pacer.n_stretched, 0);
+	pacer_sealing(&pacer, 90 * MS);
+	assert_int_equal(pacer.n_stretched, 1);
+	assert_int_equal(pacer.stretched_ns, 30 * MS);
+	pacer_sealed(&pacer, 90 * MS, 91 * MS, 0);
+	pacer_sealing(&pacer, 192 * MS); /* epoch_max, and the clock's grain */
+	assert_int_equal(pacer.n_stretched, 1);
+	pacer_sealing(&pacer, 291 * MS);
+	assert_int_equal(pacer.n_stretched, 2);
+	assert_int_equal(pacer.stretched_ns, 130 * MS);
+}
+
+/* A guest that writes a working set of @set bytes at 0.4 bytes per ns, a link that takes 0.1; the guest
+ * always waits for a reply. Longest commit of an epoch, after it has settled. */
+static uint64_t longest_commit_ns(double set, bool is_link_told)
+{
+	struct {
+		uint64_t resumed_ns;
+		double end; /* of its bytes, in all bytes ever made */
+	} flight[4];
+	double made = 0, sent = 0, dirty = 0;
+	uint64_t worst_ns = 0;
+	uint32_t n_flight = 0;
+	struct pacer pacer;
+
+	pacer_init(&pacer, &config, 0);
+	for (uint64_t now_ns = 0; now_ns < 60000 * MS; now_ns += MS) {
+		dirty = dirty + 0.4 * (double)MS < set ? dirty + 0.4 * (double)MS : set;
+		sent = sent + 0.1 * (double)MS < made ? sent + 0.1 * (double)MS : made;
+		while (n_flight > 0 && flight[0].end <= sent) {
+			if (now_ns > 30000 * MS && now_ns - flight[0].resumed_ns > worst_ns)
+				worst_ns = now_ns - flight[0].resumed_ns;
+			for (uint32_t i = 1; i < n_flight; i++)
+				flight[i - 1] = flight[i];
+			pacer_in_flight(&pacer, --n_flight);
+		}
+		pacer_demand(&pacer, now_ns, false);
+		if (is_link_told)
+			pacer_link(&pacer, now_ns, (uint64_t)(made - sent), 0.1);
+		if (pacer_due_ns(&pacer, now_ns) > now_ns)
+			continue;
+		pacer_sealing(&pacer, now_ns);
+		pacer_sealed(&pacer, now_ns, now_ns, 0);
+		made += dirty;
+		dirty = 0;
+		flight[n_flight].resumed_ns = now_ns;
+		flight[n_flight++].end = made;
+		pacer_in_flight(&pacer, n_flight);
+	}
+	assert_true(pacer.n_stretched > 0);
+	return worst_ns;
+}
+
+/* Without the link's rule four epochs queue, each as large as the guest's working set: a commit takes
+ * the time of all four. With it, its own and a little. */
+static void one_epoch_at_a_time_when_the_guest_outruns_the_link(void **state)
+{
+	uint64_t own_ns = 1000 * MS; /* 100 MB at 0.1 bytes per ns */
+
+	(void)state;
+	assert_in_range(longest_commit_ns(100e6, false), 3 * own_ns, 4 * own_ns + 10 * MS);
+	assert_in_range(longest_commit_ns(100e6, true), own_ns, own_ns + 40 * MS);
 }
 
 int main(void)
@@ -149,6 +244,9 @@ int main(void)
 		cmocka_unit_test(in_flight_limit_waits_for_a_commit),
 		cmocka_unit_test(full_hold_overrides_the_budget),
 		cmocka_unit_test(a_burst_is_bounded_after_long_idleness),
+		cmocka_unit_test(a_busy_link_stretches_the_epoch),
+		cmocka_unit_test(stretching_is_counted),
+		cmocka_unit_test(one_epoch_at_a_time_when_the_guest_outruns_the_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
