@@ -214,7 +214,7 @@ int engine_full_epoch(struct engine *e)
 	encoder_get_counts(e->encoder, &counts);
 	e->figures.bytes_full += counts.epoch_bytes;
 	e->figures.n_full++;
-	pacer_in_flight(&e->pacer, retain_n_epochs(e->retain));
+	engine_stream_pace(e);
 	engine_stream_send(e);
 	return 0;
 }
@@ -249,7 +249,7 @@ int engine_epoch(struct engine *e)
 	e->dirty_expected = (e->dirty_expected + result.n_dirty_pages - n_stale) / 2;
 	engine_figures_sealed(e, &result, kind, n_stale);
 	e->figures.bytes_sent += counts.epoch_bytes;
-	pacer_in_flight(&e->pacer, retain_n_epochs(e->retain));
+	engine_stream_pace(e);
 	engine_stream_send(e);
 	FAULT_POINT(FAULT_AFTER_SEND);
 	return 0;

@@ -43,6 +43,7 @@ struct engine_figures {
 	uint64_t n_dirty_pages;	  /* of the n_epochs; without stale ones */
 	uint64_t n_stale_pages;	  /* copied as they were writable, but not changed */
 	uint64_t n_precopied_pages; /* of these: copied before the pause and not written again */
+	uint64_t n_let_go;   /* epochs that filled the backlog alone, not kept to be sent again */
 	uint64_t bytes_sent; /* frames of the n_epochs, headers counted */
 	uint64_t bytes_full; /* frames of the FULL epochs */
 	uint64_t n_reconnects;
@@ -121,10 +122,12 @@ void engine_stream_connect(struct engine *e);
 void engine_stream_close(struct engine *e, const char *why);
 void engine_stream_receive(struct engine *e); /* take what arrived; may close the stream */
 void engine_stream_send(struct engine *e); /* send retained frames as far as the link takes them */
-/* The backlog is full: wait until the link takes more, serving everything meanwhile.
+/* The backlog is full: wait until the link takes more, serving everything meanwhile. An epoch that
+ * fills it alone is from here on kept only until it is sent, since no commit could make room.
  * 0: try again; errors of engine_service(); -EPIPE: there is no stream that could take any. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
+void engine_stream_pace(struct engine *e); /* tell the pacer what is uncommitted */
 void engine_stream_measure(struct engine *e); /* link and second stage, for the pacer and the latter */
 
 /* engine_epoch.c. 0; -errno: the epoch was not sent whole (needs_full says whether that matters). */

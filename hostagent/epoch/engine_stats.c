@@ -83,6 +83,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"committed_epoch", e->committed_epoch},
 		{"in_flight", retain_n_epochs(e->retain)},
 		{"backlog_bytes", retain_bytes(e->retain)},
+		{"epochs_let_go", e->figures.n_let_go},
 		{"stretched_epochs", e->pacer.n_stretched},
 		{"stretched_ms", e->pacer.stretched_ns / CLOCK_NS_PER_MS},
 		{"dirty_pages_p50", hist_quantile(&f->dirty_pages, 0.5)},

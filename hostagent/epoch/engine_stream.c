@@ -113,6 +113,11 @@ void engine_stream_connect(struct engine *e)
 	e->connect_at_ns = clock_mono_ns() + (wait_ns << e->backoff);
 }
 
+void engine_stream_pace(struct engine *e)
+{
+	pacer_in_flight(&e->pacer, retain_n_epochs(e->retain), !retain_has_room(e->retain, 2));
+}
+
 void engine_committed(struct engine *e, uint64_t epoch)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -136,7 +141,7 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	}
 	e->committed_epoch = epoch;
 	retain_drop(e->retain, epoch);
-	pacer_in_flight(&e->pacer, retain_n_epochs(e->retain));
+	engine_stream_pace(e);
 	if (e->is_holding && !e->needs_full && e->status.state != WIRE_STATE_PROTECTED)
 		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
 }
@@ -315,6 +320,10 @@ int engine_stream_wait(struct engine *e)
 
 	if (!e->link || !e->is_resumed)
 		return -EPIPE;
+	if (retain_let_go(e->retain)) {
+		e->figures.n_let_go++;
+		return engine_service(e);
+	}
 	fds[2] = (struct pollfd){.fd = link_fd(e->link), .events = (short)link_events(e->link)};
 	if (poll(fds, ARRAY_SIZE(fds), 100) < 0 && errno != EINTR)
 		return -errno;

@@ -63,9 +63,10 @@ void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, 
 	pacer->full = false;
 }
 
-void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight)
+void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_full)
 {
 	pacer->in_flight = n_in_flight;
+	pacer->is_backlog_full = is_backlog_full;
 }
 
 void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, double bytes_per_ns)
@@ -100,7 +101,7 @@ uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns)
 	uint64_t due_ns = wanted_ns(pacer);
 
 	(void)now_ns;
-	if (pacer->in_flight >= pacer->config.in_flight_max)
+	if (pacer->is_backlog_full || pacer->in_flight >= pacer->config.in_flight_max)
 		return UINT64_MAX;
 	return pacer->link_free_ns > due_ns ? pacer->link_free_ns : due_ns;
 }
@@ -119,6 +120,8 @@ void pacer_sealing(struct pacer *pacer, uint64_t now_ns)
 
 const char *pacer_reason(const struct pacer *pacer, uint64_t now_ns)
 {
+	if (pacer->is_backlog_full)
+		return "backlog";
 	if (pacer->in_flight >= pacer->config.in_flight_max)
 		return "in flight";
 	if (pacer->link_free_ns > now_ns && pacer->link_free_ns > wanted_ns(pacer))

@@ -18,8 +18,9 @@
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
  *
  * A guest that makes bytes faster than the link carries them gets longer epochs: the more is written in
- * one epoch, the more pages are written twice and sent once. Two rules stretch, whatever else asks:
+ * one epoch, the more pages are written twice and sent once. Three rules stretch, whatever else asks:
  *
+ *	backlog	   no seal while there is no room for what is encoded; a commit makes some
  *	in flight  at most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit
  *	link	   no seal while what is encoded would keep the link busy for more than PACER_BACKLOG_NS:
  *		   it would not be committed sooner, and pages written until then would go twice
@@ -51,6 +52,7 @@ struct pacer {
 	uint64_t budget_at_ns; /* time up to which budget_ns has been credited */
 	int64_t budget_ns;     /* pause time in hand; negative after an overdraft */
 	uint32_t in_flight;    /* sealed, not committed */
+	bool is_backlog_full;  /* nothing more can be encoded before a commit */
 	bool demand;	       /* a frame is held in the running epoch */
 	bool full;	       /* the hold is at its limit: seal regardless of the budget */
 	uint64_t demand_ns;    /* when demand became true */
@@ -76,15 +78,15 @@ void pacer_sealing(struct pacer *pacer, uint64_t now_ns);
  * guest's process took while the epoch ran (more than the epoch's length counts as that). */
 void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns);
 
-/* @n_in_flight epochs are uncommitted now. */
-void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight);
+/* @n_in_flight epochs are uncommitted now, and fill what they may fill, or not. */
+void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_full);
 
 /* Earliest time at which the running epoch is to be sealed: <= @now_ns means now; UINT64_MAX means
  * "not before a commit arrives". While the link is busy this is when to tell pacer_link() again. */
 uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns);
 
 /* What pacer_due_ns() waits for, for people: "demand", "epoch_max", "pause budget", "hold full", and
- * while the epoch is stretched "in flight" or "link". */
+ * while the epoch is stretched "backlog", "in flight" or "link". */
 const char *pacer_reason(const struct pacer *pacer, uint64_t now_ns);
 
 #endif

@@ -196,6 +196,23 @@ static void settle(struct retain *retain, struct record *record)
 	}
 }
 
+bool retain_let_go(struct retain *retain)
+{
+	struct record *record = retain->first;
+
+	if (!record || record->next || !record->is_kept)
+		return false;
+	record->is_kept = false;
+	while (record->first && record->first != record->send_chunk) {
+		struct chunk *sent = record->first;
+
+		record->first = sent->next;
+		record->is_partly_gone = true;
+		give_chunk(retain, sent);
+	}
+	return true;
+}
+
 int retain_next(struct retain *retain, struct retain_frame *ret_frame)
 {
 	for (struct record *record = retain->sending; record; record = record->next) {

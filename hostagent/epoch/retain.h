@@ -3,6 +3,7 @@
  * Why: encoding writes frames faster than a link takes them, and a stream that breaks must go on
  * from the standby's last complete epoch: what is encoded is kept until it is committed. A FULL epoch
  * is too large for that; its frames are dropped as they are sent, and a broken stream starts it anew.
+ * The same becomes of an epoch that fills the backlog limit by itself: it could never be committed.
  *
  *	chunks of one epoch (256 KiB each, taken from a free list)
  *	+--------------------------------+   +-----------------------------+
@@ -55,6 +56,11 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 
 /* @size bytes were written to what retain_reserve() gave: they are the next frame. */
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
+
+/* retain_reserve() has no room, and the epoch begun last is all there is (nothing that a commit could
+ * drop): keep its frames from now on only until they are sent. True: done, sending makes room; false: it
+ * is not the only epoch, or was not kept anyway. */
+bool retain_let_go(struct retain *retain);
 
 /* The next frame to send, without taking it. 0; -EAGAIN: all that was added is sent. */
 int retain_next(struct retain *retain, struct retain_frame *ret_frame)

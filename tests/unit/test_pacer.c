@@ -95,10 +95,13 @@ static void in_flight_limit_waits_for_a_commit(void **state)
 	(void)state;
 	pacer_init(&pacer, &config, 0);
 	pacer_demand(&pacer, 0, true);
-	pacer_in_flight(&pacer, 4);
+	pacer_in_flight(&pacer, 4, false);
 	assert_true(pacer_due_ns(&pacer, 50 * MS) == UINT64_MAX);
 	assert_string_equal(pacer_reason(&pacer, 50 * MS), "in flight");
-	pacer_in_flight(&pacer, 3);
+	pacer_in_flight(&pacer, 3, true);
+	assert_true(pacer_due_ns(&pacer, 50 * MS) == UINT64_MAX);
+	assert_string_equal(pacer_reason(&pacer, 50 * MS), "backlog");
+	pacer_in_flight(&pacer, 3, false);
 	assert_int_equal(pacer_due_ns(&pacer, 50 * MS), 2 * MS);
 }
 
@@ -203,7 +206,7 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 				worst_ns = now_ns - flight[0].resumed_ns;
 			for (uint32_t i = 1; i < n_flight; i++)
 				flight[i - 1] = flight[i];
-			pacer_in_flight(&pacer, --n_flight);
+			pacer_in_flight(&pacer, --n_flight, false);
 		}
 		pacer_demand(&pacer, now_ns, false);
 		if (is_link_told)
@@ -216,7 +219,7 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 		dirty = 0;
 		flight[n_flight].resumed_ns = now_ns;
 		flight[n_flight++].end = made;
-		pacer_in_flight(&pacer, n_flight);
+		pacer_in_flight(&pacer, n_flight, false);
 	}
 	assert_true(pacer.n_stretched > 0);
 	return worst_ns;

@@ -181,6 +181,49 @@ static void the_backlog_is_bounded(void **state)
 	retain_free(retain);
 }
 
+/* An epoch above the limit gets through in pieces, and cannot be sent again. */
+static void an_epoch_above_the_limit_is_let_go(void **state)
+{
+	struct retain *retain = make((size_t)2 << 20);
+	uint32_t n_sent = 0;
+	uint8_t *payload;
+	int n_let_go = 0;
+
+	(void)state;
+	add_epoch(retain, 1, true, 1);
+	expect_epochs(retain, 1, 1, 1);
+	assert_int_equal(retain_begin(retain, 2, true), 0);
+	for (uint32_t seq = 0; seq < 200; seq++) {
+		while (retain_reserve(retain, &payload) < 0) {
+			/* As long as a commit may make room, everything is kept. */
+			if (retain_n_epochs(retain) == 2) {
+				assert_false(retain_let_go(retain));
+				retain_drop(retain, 1);
+				continue;
+			}
+			n_let_go += retain_let_go(retain);
+			assert_false(retain_let_go(retain));
+			expect_frame(retain, 2, n_sent++);
+			assert_true(n_sent <= seq);
+		}
+		add_frame(retain, 2, seq, size_of(2, seq));
+		assert_true(retain_bytes(retain) <= (size_t)2 << 20);
+		if (seq < 5)
+			expect_frame(retain, 2, n_sent++); /* sent, and kept until it is let go */
+	}
+	assert_int_equal(n_let_go, 1);
+	while (n_sent < 200)
+		expect_frame(retain, 2, n_sent++);
+	assert_int_equal(retain_unsent_bytes(retain), 0);
+	assert_int_equal(retain_rewind(retain, 1), -ESTALE);
+	retain_drop(retain, 2);
+	assert_int_equal(retain_bytes(retain), 0);
+	add_epoch(retain, 3, true, 2); /* the next one is kept again */
+	expect_epochs(retain, 3, 3, 2);
+	assert_int_equal(retain_rewind(retain, 2), 0);
+	retain_free(retain);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +233,7 @@ int main(void)
 		cmocka_unit_test(rewind_refuses_what_it_does_not_have),
 		cmocka_unit_test(a_full_epoch_needs_little_memory),
 		cmocka_unit_test(the_backlog_is_bounded),
+		cmocka_unit_test(an_epoch_above_the_limit_is_let_go),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
