@@ -200,6 +200,7 @@ static void free_engine(struct engine *e)
 	devstate_close(e->device);
 	track_close(e->track);
 	guestmem_close(e->mem);
+	vcpus_close(e->vcpus);
 	qmp_close(e->qmp);
 	encoder_free(e->encoder);
 	retain_free(e->retain);
@@ -256,8 +257,9 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 		r = guestmem_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->mem, error);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
-	if (r == 0)
-		r = -clock_getcpuclockid(e->info.pid, &e->cpu_clock);
+	/* QEMU may name threads by another pid namespace's numbers: the guest then counts as busy. */
+	if (r == 0 && vcpus_open(e->qmp, e->info.pid, &e->vcpus, error) < 0)
+		log_warn("vm=%s %s; every pause counts in full", e->config.vm, error->text);
 	qmp_set_event_handler(e->qmp, on_qmp_event, e);
 	return r;
 }

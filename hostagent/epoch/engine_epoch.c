@@ -99,16 +99,6 @@ static void move_hold(void *context)
 		e->is_holding = true;
 }
 
-/* CPU time of QEMU's process so far; 0 when it is gone. */
-static uint64_t cpu_ns(const struct engine *e)
-{
-	struct timespec ts;
-
-	if (clock_gettime(e->cpu_clock, &ts) < 0)
-		return 0;
-	return (uint64_t)ts.tv_sec * CLOCK_NS_PER_S + (uint64_t)ts.tv_nsec;
-}
-
 /* A FULL epoch's seal ends rounds that protect. */
 static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 {
@@ -121,7 +111,6 @@ static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 
 static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *ret_result)
 {
-	uint64_t busy_ns = cpu_ns(e) - e->cpu_resumed_ns;
 	int r;
 
 	e->is_sealing = true;
@@ -137,8 +126,9 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	}
 	/* The epoch just sealed is next_epoch - 1 now. */
 	e->sealed_at_ns[(e->next_epoch - 1) % ENGINE_SEALED_AT_SLOTS] = ret_result->times.resumed_ns;
-	pacer_sealed(&e->pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns, busy_ns);
-	e->cpu_resumed_ns = cpu_ns(e);
+	/* Of the epoch that ended: while paused they did not run, and since cont hardly. */
+	pacer_sealed(&e->pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
+		     vcpus_busy_ns(e->vcpus));
 	return 0;
 }
 

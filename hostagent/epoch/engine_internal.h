@@ -25,6 +25,7 @@
 #include "link/link.h"
 #include "net/hold.h"
 #include "vmm/inspect.h"
+#include "vmm/vcpus.h"
 
 #define ENGINE_SEALED_AT_SLOTS 64u /* > in_flight_max */
 #define ENGINE_RECONNECT_NS    UINT64_C(100000000)
@@ -62,8 +63,7 @@ struct engine {
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
-	clockid_t cpu_clock;	/* CPU time of QEMU's process */
-	uint64_t cpu_resumed_ns; /* its value when the guest last resumed */
+	struct vcpus *vcpus;
 	bool is_sealing;	/* STOP and RESUME events are ours */
 	bool is_guest_lost;	/* QEMU or its monitor is gone: qmp is of no more use */
 	bool is_paused_by_other; /* no seals until RESUME */

@@ -75,7 +75,7 @@ void pacer_demand(struct pacer *pacer, uint64_t now_ns, bool full);
 void pacer_sealing(struct pacer *pacer, uint64_t now_ns);
 
 /* An epoch was sealed: the guest was paused for [@paused_ns, @resumed_ns]. @busy_ns: CPU time that the
- * guest's process took while the epoch ran (more than the epoch's length counts as that). */
+ * guest's busiest vCPU took while the epoch ran (more than the epoch's length counts as that). */
 void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns);
 
 /* @n_in_flight epochs are uncommitted now, and fill what they may fill, or not. */

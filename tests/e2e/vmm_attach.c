@@ -23,6 +23,7 @@
 #include "vmm/inspect.h"
 #include "vmm/qmp.h"
 #include "vmm/track.h"
+#include "vmm/vcpus.h"
 
 #define TIMEOUT_NS  (5 * CLOCK_NS_PER_S)
 #define RANGES_MAX  8192u
@@ -244,6 +245,31 @@ static void count_event(void *context, const char *event, const json_t *data)
 		n_stop_events++;
 }
 
+/* The guest counts without pause: its vCPU is busy while it runs, and not while it is stopped. */
+static int check_vcpus(void)
+{
+	struct timespec while_ns = {.tv_nsec = 100000000};
+	struct vcpus *vcpus;
+	uint64_t running_ns, stopped_ns;
+	int r = vcpus_open(qmp, info.pid, &vcpus, &error);
+
+	if (r < 0)
+		return fail("vcpus_open", r);
+	(void)nanosleep(&while_ns, NULL);
+	r = qmp_execute(qmp, "stop", NULL, CLOCK_NS_PER_S, NULL);
+	running_ns = vcpus_busy_ns(vcpus);
+	(void)nanosleep(&while_ns, NULL);
+	stopped_ns = vcpus_busy_ns(vcpus);
+	if (r == 0)
+		r = qmp_execute(qmp, "cont", NULL, CLOCK_NS_PER_S, NULL);
+	vcpus_close(vcpus);
+	if (r < 0)
+		return fail("stop and cont", r);
+	printf("vcpus running_us=%" PRIu64 " stopped_us=%" PRIu64 "\n", running_ns / 1000,
+	       stopped_ns / 1000);
+	return running_ns > 5000000 && stopped_ns < 1000000 ? 0 : fail("CPU time of the vCPUs", -ERANGE);
+}
+
 static int run_seals(uint32_t n, uint32_t check_every)
 {
 	const struct timespec epoch = {.tv_nsec = 5000000};
@@ -273,9 +299,12 @@ static int run_seals(uint32_t n, uint32_t check_every)
 		(void)nanosleep(&epoch, NULL); /* an epoch's length, not a wait for something */
 		r = one_seal(i, i % check_every == check_every - 1);
 	}
+	if (r == 0)
+		r = check_vcpus();
 	if (r != 0)
 		return r;
 	report(n);
+	n_stop_events--; /* of check_vcpus() */
 	if (n_stop_events != n) {
 		fprintf(stderr, "%u STOP events in %u seals\n", n_stop_events, n);
 		return 1;

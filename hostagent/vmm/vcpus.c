@@ -1,0 +1,116 @@
+#include "vmm/vcpus.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "vmm/error.h"
+
+#define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
+/* QEMU's largest machines have fewer. */
+#define VCPUS_MAX  1024u
+
+struct vcpu {
+	int schedstat;
+	uint64_t run_ns; /* at the last look */
+};
+
+struct vcpus {
+	uint32_t n;
+	struct vcpu vcpu[];
+};
+
+static uint64_t read_run_ns(const struct vcpu *vcpu)
+{
+	char text[96];
+	ssize_t n = pread(vcpu->schedstat, text, sizeof(text) - 1, 0);
+
+	if (n <= 0)
+		return vcpu->run_ns; /* it has ended: no more time */
+	text[n] = '\0';
+	return strtoull(text, NULL, 10);
+}
+
+static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct vmm_error *ret_error)
+{
+	const json_t *thread = json_object_get(cpu, "thread-id");
+	char path[64];
+
+	vcpu->schedstat = -1;
+	if (!json_is_integer(thread))
+		return vmm_fail(ret_error, -EPROTO, "query-cpus-fast names no thread of a vCPU");
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%lld/schedstat", (int)pid,
+		       (long long)json_integer_value(thread));
+	vcpu->schedstat = open(path, O_RDONLY | O_CLOEXEC);
+	if (vcpu->schedstat < 0)
+		return vmm_fail(ret_error, -errno, "%s: %m", path);
+	vcpu->run_ns = read_run_ns(vcpu);
+	return 0;
+}
+
+int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct vmm_error *ret_error)
+{
+	struct vcpus *vcpus;
+	json_t *answer;
+	size_t n;
+	int r = qmp_execute(q, "query-cpus-fast", NULL, TIMEOUT_NS, &answer);
+
+	if (r < 0)
+		return vmm_fail(ret_error, r, "query-cpus-fast: %s",
+				*qmp_error(q) ? qmp_error(q) : strerror(-r));
+	n = json_array_size(answer);
+	if (n == 0 || n > VCPUS_MAX) {
+		json_decref(answer);
+		return vmm_fail(ret_error, -EPROTO, "query-cpus-fast names %zu vCPUs", n);
+	}
+	vcpus = calloc(1, sizeof(*vcpus) + n * sizeof(vcpus->vcpu[0]));
+	if (!vcpus) {
+		json_decref(answer);
+		return vmm_fail(ret_error, -ENOMEM, "out of memory");
+	}
+	for (size_t i = 0; i < n && r == 0; i++) {
+		r = open_one(&vcpus->vcpu[i], pid, json_array_get(answer, i), ret_error);
+		vcpus->n++;
+	}
+	json_decref(answer);
+	if (r < 0) {
+		vcpus_close(vcpus);
+		return r;
+	}
+	*ret = vcpus;
+	return 0;
+}
+
+uint64_t vcpus_busy_ns(struct vcpus *vcpus)
+{
+	uint64_t busiest_ns = 0;
+
+	if (!vcpus)
+		return UINT64_MAX;
+	for (uint32_t i = 0; i < vcpus->n; i++) {
+		struct vcpu *vcpu = &vcpus->vcpu[i];
+		uint64_t run_ns = read_run_ns(vcpu), busy_ns = run_ns - vcpu->run_ns;
+
+		vcpu->run_ns = run_ns;
+		if (busy_ns > busiest_ns)
+			busiest_ns = busy_ns;
+	}
+	return busiest_ns;
+}
+
+struct vcpus *vcpus_close(struct vcpus *vcpus)
+{
+	if (!vcpus)
+		return NULL;
+	for (uint32_t i = 0; i < vcpus->n; i++)
+		fd_close(vcpus->vcpu[i].schedstat);
+	free(vcpus);
+	return NULL;
+}
