@@ -185,7 +185,8 @@ int epochlog_apply(struct epochlog *log)
 
 	if (!log->pending)
 		return 0;
-	data = mmap(NULL, log->bytes, PROT_READ, MAP_SHARED, log->fd, 0);
+	/* All of it is read, most of it twice: not page fault by page fault. */
+	data = mmap(NULL, log->bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, log->fd, 0);
 	if (data == MAP_FAILED)
 		return -errno;
 	r = apply_mapped(log, data, log->bytes);
