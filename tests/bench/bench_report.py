@@ -112,22 +112,28 @@ def latency(args):
 CODERS = ["lz4_raw", "zstd1_raw", "xrle_plain", "lz4_xor", "ours"]
 
 
+def between(snapshots):
+    """What the agent counted from one snapshot to the next. Bytes of pages as `raw` counts them."""
+    before, after = (snapshots[k]["vm"]["vm"]["stats"] for k in ("before", "after"))
+    counts = {k: after[k] - before[k] for k in ("epochs", "dirty_pages", "bytes_sent", "full_epochs")}
+    counts["raw"] = counts["dirty_pages"] * 4096
+    counts["seconds"] = (snapshots["after"]["mono_ns"] - snapshots["before"]["mono_ns"]) / 1e9
+    counts["link"] = snapshots["after"]["tx_bytes"] - snapshots["before"]["tx_bytes"]
+    return counts
+
+
 def one_workload(row):
-    """Everything per epoch, from one run of one workload. Bytes of pages as `raw` counts them."""
-    before, after = row["before"]["vm"]["vm"]["stats"], row["after"]["vm"]["vm"]["stats"]
-    traced = row["traced"]
-    seconds = (row["after"]["mono_ns"] - row["before"]["mono_ns"]) / 1e9
-    epochs = after["epochs"] - before["epochs"]
-    pages = after["dirty_pages"] - before["dirty_pages"]
-    sent = after["bytes_sent"] - before["bytes_sent"]
-    link = row["after"]["tx_bytes"] - row["before"]["tx_bytes"]
-    raw = pages * 4096
+    """Everything per epoch, from one run of one workload."""
+    auto, packed, traced = between(row), between(row["packed"]), row["traced"]
+    epochs, seconds = auto["epochs"], auto["seconds"]
     return {
-        "epochs_per_s": epochs / seconds, "pages_per_epoch": pages / epochs,
-        "raw_per_epoch": raw / epochs, "stream_per_epoch": sent / epochs,
-        "raw_per_s": raw / seconds, "stream_per_s": sent / seconds, "link_per_s": link / seconds,
-        "raw_to_stream": raw / sent, "raw_to_link": raw / link,
-        "full_epochs": after["full_epochs"] - before["full_epochs"],
+        "epochs_per_s": epochs / seconds, "pages_per_epoch": auto["dirty_pages"] / epochs,
+        "raw_per_epoch": auto["raw"] / epochs, "stream_per_epoch": auto["bytes_sent"] / epochs,
+        "raw_per_s": auto["raw"] / seconds, "stream_per_s": auto["bytes_sent"] / seconds,
+        "link_per_s": auto["link"] / seconds,
+        "raw_to_stream": auto["raw"] / auto["bytes_sent"], "raw_to_link": auto["raw"] / auto["link"],
+        "packed_raw_to_stream": packed["raw"] / packed["bytes_sent"],
+        "full_epochs": auto["full_epochs"] + packed["full_epochs"],
         "traced_pages_per_epoch": traced["dirty_pages"] / traced["epochs"],
         "traced_unchanged": traced["unchanged"] / traced["dirty_pages"],
         **{"traced_raw_to_" + c: traced["bytes"]["raw"] / traced["bytes"][c] for c in CODERS},
@@ -138,7 +144,7 @@ def bandwidth(args):
     rows = read_rows(args.rows)
     result = {}
     print(f"{'workload':<9} {'epochs/s':>8} {'pages':>7} {'raw MB/s':>9} {'ours':>8} {'on link':>8} "
-          f"{'raw/ours':>9} {'raw/link':>9} spread | same pages, raw/x: "
+          f"{'raw/ours':>9} {'+lz4':>6} {'raw/link':>9} spread | same pages, raw/x: "
           + " ".join(f"{c:>10}" for c in CODERS))
     for name in in_order(r["workload"] for r in rows):
         runs = [one_workload(r) for r in rows if r["workload"] == name]
@@ -148,7 +154,7 @@ def bandwidth(args):
         result[name] = m
         print(f"{name:<9} {m['epochs_per_s']:>8.1f} {m['pages_per_epoch']:>7.0f} {m['raw_per_s'] / 1e6:>9.2f} "
               f"{m['stream_per_s'] / 1e6:>8.3f} {m['link_per_s'] / 1e6:>8.3f} {m['raw_to_stream']:>9.1f} "
-              f"{m['raw_to_link']:>9.1f} {m['spread']:>6.0%} | {'':>18} "
+              f"{m['packed_raw_to_stream']:>6.1f} {m['raw_to_link']:>9.1f} {m['spread']:>6.0%} | {'':>18} "
               + " ".join(f"{m['traced_raw_to_' + c]:>10.1f}" for c in CODERS))
         if m["full_epochs"]:
             print(f"{name}: FULL epochs in the time measured: the figures are not those of a steady state")

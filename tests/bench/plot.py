@@ -195,6 +195,7 @@ def plot_bandwidth(arguments):
     for name, row in load(arguments[0])["workloads"].items():
         groups[name] = {title: row["traced_raw_to_" + key] for key, title in CODERS.items()}
         groups[name]["ours, as sent"] = row["raw_to_stream"]
+        groups[name]["ours with LZ4"] = row["packed_raw_to_stream"]
     bars("Bytes of dirty pages for each byte sent", "times fewer (logarithmic)", groups, log=True,
          rule=(10, "Remus with gzip: about 10"))
 
