@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "codec/page.h"
 #include "epoch/stage.h"
+#include "epoch/throttle.h"
 
 static const struct config_enum_name log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
@@ -70,6 +71,12 @@ static const struct config_key vm_keys[] = {
 		   "percent of a busy guest's time that it may be paused"),
 	CONFIG_KEY("vm", "epochs_in_flight", U32, VM, epochs_in_flight, "4", 1, 32,
 		   "epochs that may be uncommitted"),
+	CONFIG_KEY("vm", "stretch_max_ms", MS, VM, stretch_max_ns, "500", 10, 60000,
+		   "an epoch that takes longer to the standby throttles the guest"),
+	CONFIG_KEY("vm", "copy_max_ms", MS, VM, copy_max_ns, "100", 1, 10000,
+		   "an epoch that is copied for longer in its pause throttles the guest"),
+	CONFIG_KEY("vm", "throttle_max", U32, VM, throttle_max, "80", 0, THROTTLE_PERCENT_LIMIT,
+		   "most percent of its time that a throttled guest stands still; 0: never throttle"),
 	CONFIG_KEY("vm", "held_frames_max", U32, VM, held_frames_max, "4096", 64, 65536,
 		   "frames that may be held"),
 	CONFIG_KEY("vm", "held_bytes_max", SIZE, VM, held_bytes_max, "8M", 65536, 1073741824,

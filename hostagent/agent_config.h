@@ -24,6 +24,8 @@ struct vm_config {
 	uint64_t epoch_min_ns, epoch_max_ns;
 	uint32_t pause_share_max; /* percent */
 	uint32_t epochs_in_flight;
+	uint64_t stretch_max_ns, copy_max_ns; /* an epoch that needs longer throttles the guest */
+	uint32_t throttle_max;		      /* percent */
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
 	uint64_t backlog_bytes_max;

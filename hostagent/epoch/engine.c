@@ -90,6 +90,7 @@ static void serve(struct engine *e)
 		pacer_demand(&e->pacer, clock_mono_ns(), hold_needs_seal(e->hold));
 	engine_stream_send(e);
 	engine_stream_measure(e);
+	engine_throttle_tick(e);
 	if (clock_mono_ns() >= e->publish_at_ns)
 		engine_publish(e);
 }
@@ -114,8 +115,10 @@ static bool may_seal(const struct engine *e)
 
 static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 {
-	uint64_t wake_ns = e->publish_at_ns, due_ns;
+	uint64_t wake_ns = e->publish_at_ns, due_ns = engine_throttle_wake_ns(e, now_ns);
 
+	if (due_ns < wake_ns)
+		wake_ns = due_ns;
 	if (!e->link && e->connect_at_ns < wake_ns)
 		wake_ns = e->connect_at_ns;
 	if (hold_is_sending(e->hold) && now_ns + CLOCK_NS_PER_MS < wake_ns)
@@ -188,6 +191,9 @@ static void *engine_main(void *context)
 		turn(e);
 		wait_for_work(e);
 	}
+	if (engine_throttle_end(e) < 0)
+		log_warn("vm=%s a vCPU waits in the kernel, ignoring: it is let go when this thread ends",
+			 e->config.vm);
 	return NULL;
 }
 
@@ -259,7 +265,8 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 		r = engine_restart_tracking(e, error);
 	/* QEMU may name threads by another pid namespace's numbers: the guest then counts as busy. */
 	if (r == 0 && vcpus_open(e->qmp, e->info.pid, &e->vcpus, error) < 0)
-		log_warn("vm=%s %s; every pause counts in full", e->config.vm, error->text);
+		log_warn("vm=%s %s; every pause counts in full, and it cannot be throttled",
+			 e->config.vm, error->text);
 	qmp_set_event_handler(e->qmp, on_qmp_event, e);
 	return r;
 }
@@ -336,6 +343,9 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		r = encoder_new(e->info.n_pages, reference_pages(e), e->retain, &e->encoder);
 	stage_init(&e->stage, config->second_stage);
 	pacer_init(&e->pacer, &config->pacer, clock_mono_ns());
+	throttle_init(&e->throttle, &config->throttle);
+	if (!e->vcpus)
+		e->throttle.config.percent_max = 0;
 	if (r < 0) {
 		wire_text_format(ret_text, "%s", *error.text ? error.text : strerror(-r));
 		free_engine(e);

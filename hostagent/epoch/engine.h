@@ -27,6 +27,7 @@
 
 #include "epoch/pacer.h"
 #include "epoch/stage.h"
+#include "epoch/throttle.h"
 #include "wire/msg.h"
 
 struct engine;
@@ -39,6 +40,7 @@ struct engine_config {
 	const char *tap;     /* the guest's tap */
 	const char *pin_dir; /* bpffs directory of this VM's hold */
 	struct pacer_config pacer;
+	struct throttle_config throttle;
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
 	uint64_t reference_bytes;   /* for the reference; 0: a quarter of guest RAM */

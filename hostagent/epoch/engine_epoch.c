@@ -113,6 +113,11 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 {
 	int r;
 
+	r = engine_throttle_release(e);
+	if (r < 0) {
+		e->needs_full = true;
+		return r;
+	}
 	e->is_sealing = true;
 	r = seal_run(e->seal, kind, move_hold, e, ret_result);
 	e->is_sealing = false;
@@ -214,7 +219,7 @@ int engine_epoch(struct engine *e)
 	enum seal_kind kind = choose_kind(e, false);
 	struct encoder_counts before, counts;
 	struct seal_result result;
-	uint64_t epoch = e->next_epoch;
+	uint64_t epoch = e->next_epoch, began_ns = e->pacer.resumed_ns;
 	uint32_t n_stale;
 	int r;
 
@@ -241,6 +246,7 @@ int engine_epoch(struct engine *e)
 	e->figures.bytes_sent += counts.epoch_bytes;
 	engine_stream_pace(e);
 	engine_stream_send(e);
+	engine_throttle_sealed(e, result.times.paused_ns - began_ns, &result, counts.epoch_bytes);
 	FAULT_POINT(FAULT_AFTER_SEND);
 	return 0;
 }

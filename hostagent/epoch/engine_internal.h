@@ -3,6 +3,7 @@
  *	engine.c         open, end, thread, loop, status
  *	engine_stream.c  connection to the gateway: RESUME, COMMIT, sending
  *	engine_epoch.c   FULL and ordinary epochs: seal, encode
+ *	engine_throttle.c  the guest stands still as throttle.h says
  *	engine_stats.c   figures
  */
 #ifndef EPOCH_ENGINE_INTERNAL_H
@@ -22,6 +23,7 @@
 #include "epoch/retain.h"
 #include "epoch/seal.h"
 #include "epoch/stage.h"
+#include "epoch/throttle.h"
 #include "link/link.h"
 #include "net/hold.h"
 #include "vmm/inspect.h"
@@ -50,6 +52,9 @@ struct engine_figures {
 	uint64_t n_reconnects;
 	uint64_t paused_ns; /* in all */
 	uint64_t last_resumed_ns;
+	uint64_t last_commit_ns;  /* as commit_ns, of the last epoch */
+	uint64_t throttled_ns;	  /* the vCPUs stood still by our will */
+	uint32_t throttle_peak;	  /* percent */
 };
 
 struct engine {
@@ -63,7 +68,7 @@ struct engine {
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
-	struct vcpus *vcpus;
+	struct vcpus *vcpus;	/* NULL: its threads are not known */
 	bool is_sealing;	/* STOP and RESUME events are ours */
 	bool is_guest_lost;	/* QEMU or its monitor is gone: qmp is of no more use */
 	bool is_paused_by_other; /* no seals until RESUME */
@@ -78,6 +83,10 @@ struct engine {
 	struct encoder *encoder; /* owns the reference and writes into retain */
 	struct retain *retain;
 	struct stage stage; /* is the second stage worth its time */
+	struct throttle throttle;
+	bool is_held;		  /* the vCPUs stand still, or were told to go on and one has not yet */
+	uint64_t held_at_ns;	  /* since then; valid while is_held */
+	char throttle_why[WIRE_STATS_VALUE_MAX + 1]; /* of the last step up */
 	uint64_t next_epoch;	  /* the running epoch's number; frames are stamped with it */
 	uint64_t committed_epoch; /* 0: none */
 	uint64_t complete_at_peer; /* RESUME's epoch: what the next frames stand on */
@@ -126,6 +135,7 @@ void engine_stream_send(struct engine *e); /* send retained frames as far as the
  * fills it alone is from here on kept only until it is sent, since no commit could make room.
  * 0: try again; errors of engine_service(); -EPIPE: there is no stream that could take any. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
+uint64_t engine_stream_waiting(const struct engine *e); /* bytes encoded, not acknowledged by TCP */
 void engine_committed(struct engine *e, uint64_t epoch);
 void engine_stream_pace(struct engine *e); /* tell the pacer what is uncommitted */
 void engine_stream_measure(struct engine *e); /* link and second stage, for the pacer and the latter */
@@ -135,6 +145,21 @@ int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
+
+/* engine_throttle.c */
+void engine_throttle_tick(struct engine *e); /* stop the vCPUs or let them go on, as it is time */
+uint64_t engine_throttle_wake_ns(const struct engine *e, uint64_t now_ns); /* of the next tick */
+/* Let the vCPUs go on for now: before QEMU is asked for anything, and before waiting long. Blocks for
+ * some 10 us as a rule. 0; -ETIMEDOUT: one waits in the kernel for longer than SEAL_TIMEOUT_NS. */
+int engine_throttle_release(struct engine *e) __attribute__((warn_unused_result));
+/* No throttle any more, until epochs say so again. Returns as engine_throttle_release(). */
+int engine_throttle_end(struct engine *e) __attribute__((warn_unused_result));
+/* An ordinary epoch, for which the guest ran @run_ns, was encoded to @bytes. */
+void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal_result *result,
+			    uint64_t bytes);
+/* A round of a FULL epoch that began at @began_ns found @n_pages, the one before @n_before. True:
+ * another round is worth it. */
+bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before, uint64_t began_ns);
 
 /* engine_stats.c */
 void engine_figures_sealed(struct engine *e, const struct seal_result *result, enum seal_kind kind,

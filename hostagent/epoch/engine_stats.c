@@ -86,6 +86,10 @@ static int add_counts(char *stats, struct engine *e)
 		{"epochs_let_go", e->figures.n_let_go},
 		{"stretched_epochs", e->pacer.n_stretched},
 		{"stretched_ms", e->pacer.stretched_ns / CLOCK_NS_PER_MS},
+		{"throttle_percent", e->throttle.percent},
+		{"throttle_peak_percent", f->throttle_peak},
+		{"throttled_ms", f->throttled_ns / CLOCK_NS_PER_MS},
+		{"throttle_begun", e->throttle.n_begun},
 		{"dirty_pages_p50", hist_quantile(&f->dirty_pages, 0.5)},
 		{"dirty_pages_p99", hist_quantile(&f->dirty_pages, 0.99)},
 		{"dirty_pages", f->n_dirty_pages},
@@ -158,11 +162,15 @@ void engine_publish(struct engine *e)
 							      ((double)f->n_dirty_pages * 4096)
 						    : 0.0);
 	if (r == 0)
+		r = add_ms(stats, "commit_ms_last", f->last_commit_ns);
+	if (r == 0)
 		r = wire_stats_add(stats, "codec", "%s", codec_name(encoder_features(e->encoder)));
 	if (r == 0)
 		r = wire_stats_add(stats, "stage", "%s", stage_is_on(&e->stage) ? "lz4" : "off");
 	if (r == 0)
 		r = wire_stats_add(stats, "pacer", "%s", pacer_reason(&e->pacer, now_ns));
+	if (r == 0 && e->throttle.percent > 0)
+		r = wire_stats_add(stats, "throttle_why", "%s", e->throttle_why);
 	pthread_mutex_lock(&e->status_lock);
 	if (r == 0)
 		strcpy(e->status.stats, stats);

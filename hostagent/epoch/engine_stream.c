@@ -12,6 +12,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 
+#define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* in engine_stream_wait(), while nothing happens */
 #define GEOMETRY_FRAME_MAX 32768 /* wire/limits.h: a GEOMETRY is below 20 KiB */
 
 void engine_stream_close(struct engine *e, const char *why)
@@ -28,6 +29,9 @@ void engine_stream_close(struct engine *e, const char *why)
 	e->figures.n_reconnects++;
 	e->connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
 	pacer_link(&e->pacer, clock_mono_ns(), 0, 0);
+	if (engine_throttle_end(e) < 0)
+		log_limited(LOG_LEVEL_WARN, "vm=%s a vCPU waits in the kernel, ignoring: it is let go "
+			    "when it comes back", e->config.vm);
 }
 
 /* Between two epochs, since connections are made between two epochs only: @features are in use. */
@@ -42,6 +46,15 @@ static void use_features(struct engine *e, uint64_t features)
 	encoder_set_features(e->encoder, deltas);
 	stage_connected(&e->stage, features & WIRE_FEATURE_LZ4);
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
+}
+
+uint64_t engine_stream_waiting(const struct engine *e)
+{
+	struct link_backlog backlog = {0};
+
+	if (e->link)
+		link_get_backlog(e->link, &backlog);
+	return backlog.waiting_bytes + retain_unsent_bytes(e->retain);
 }
 
 void engine_stream_measure(struct engine *e)
@@ -133,8 +146,10 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	for (uint64_t n = e->committed_epoch + 1; n <= epoch; n++) {
 		uint64_t sealed_ns = e->sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS];
 
-		if (sealed_ns && epoch - n < ENGINE_SEALED_AT_SLOTS)
-			hist_record(&e->figures.commit_ns, now_ns - sealed_ns);
+		if (sealed_ns && epoch - n < ENGINE_SEALED_AT_SLOTS) {
+			e->figures.last_commit_ns = now_ns - sealed_ns;
+			hist_record(&e->figures.commit_ns, e->figures.last_commit_ns);
+		}
 		e->sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS] = 0;
 		if (epoch - n > ENGINE_SEALED_AT_SLOTS)
 			n = epoch - ENGINE_SEALED_AT_SLOTS;
@@ -317,6 +332,7 @@ int engine_stream_wait(struct engine *e)
 		{.fd = e->wake_fd, .events = POLLIN},
 		{.fd = -1},
 	};
+	uint64_t now_ns, wake_ns;
 
 	if (!e->link || !e->is_resumed)
 		return -EPIPE;
@@ -325,7 +341,11 @@ int engine_stream_wait(struct engine *e)
 		return engine_service(e);
 	}
 	fds[2] = (struct pollfd){.fd = link_fd(e->link), .events = (short)link_events(e->link)};
-	if (poll(fds, ARRAY_SIZE(fds), 100) < 0 && errno != EINTR)
+	now_ns = clock_mono_ns();
+	wake_ns = engine_throttle_wake_ns(e, now_ns);
+	if (wake_ns > now_ns + WAIT_NS)
+		wake_ns = now_ns + WAIT_NS;
+	if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(now_ns, wake_ns)) < 0 && errno != EINTR)
 		return -errno;
 	return engine_service(e);
 }

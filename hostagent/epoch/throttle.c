@@ -9,6 +9,11 @@ static uint64_t max_of(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+static uint64_t min_of(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static void begin_window(struct throttle *t, uint64_t now_ns)
 {
 	t->window.start_ns = now_ns;
@@ -22,9 +27,8 @@ static bool turn(struct throttle *t, uint64_t now_ns, uint64_t percent)
 {
 	uint32_t old = t->percent;
 
-	t->percent = percent < t->config.percent_max ? (uint32_t)percent : t->config.percent_max;
+	t->percent = (uint32_t)min_of(percent, t->config.percent_max);
 	t->n_begun += old == 0 && t->percent > 0;
-	t->n_slow = 0;
 	begin_window(t, now_ns);
 	return t->percent != old;
 }
@@ -38,6 +42,7 @@ void throttle_init(struct throttle *throttle, const struct throttle_config *conf
 
 void throttle_reset(struct throttle *throttle, uint64_t now_ns)
 {
+	throttle->n_slow = 0;
 	(void)turn(throttle, now_ns, 0); /* whether it changed something does not matter here */
 }
 
@@ -48,21 +53,24 @@ static bool is_late(const struct throttle *t, const struct throttle_epoch *epoch
 	       epoch->commit_ns / THROTTLE_LOAD_MAX_PERCENT > epoch->run_ns / 100;
 }
 
-/* A percentage at which this guest would make no more than is carried: its share of the time shrinks
- * as the time it took to make the epoch is to the time it takes to carry it. */
+/* @share cut down so that what took @took_ns takes THROTTLE_LOAD_PERCENT of @may_ns. */
+static uint64_t cut(uint64_t share, uint64_t took_ns, uint64_t may_ns)
+{
+	return share * (may_ns / 1000) / (took_ns / 1000 + 1) * THROTTLE_LOAD_PERCENT / 100;
+}
+
+/* A percentage at which a slow epoch would not have been: it would be carried while the next one is
+ * made, and its pages be copied in time. */
 static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *epoch)
 {
-	uint64_t share = 100 - t->percent, least = t->percent + THROTTLE_STEP_PERCENT;
-	uint64_t most = t->percent + THROTTLE_JUMP_MAX * THROTTLE_STEP_PERCENT, percent;
+	uint64_t share = 100 - t->percent, percent;
 
-	if (!is_late(t, epoch))
-		return least;
-	share = share * (epoch->run_ns / 1000) / (epoch->commit_ns / 1000 + 1);
-	percent = 100 - (share < 100 ? share : 100) + THROTTLE_STEP_PERCENT - 1;
-	percent -= percent % THROTTLE_STEP_PERCENT;
-	if (percent > most)
-		percent = most;
-	return max_of(percent, least);
+	if (is_late(t, epoch))
+		share = min_of(share, cut(100 - t->percent, epoch->commit_ns, epoch->run_ns));
+	if (epoch->copy_ns > t->config.copy_max_ns)
+		share = min_of(share, cut(100 - t->percent, epoch->copy_ns, t->config.copy_max_ns));
+	percent = 100 - share + THROTTLE_STEP_PERCENT - 1;
+	return max_of(percent - percent % THROTTLE_STEP_PERCENT, t->percent + THROTTLE_STEP_PERCENT);
 }
 
 /* Would what the window saw fit if the guest had the time that @percent leaves it? */
@@ -81,7 +89,7 @@ static bool end_window(struct throttle *t, uint64_t now_ns)
 	uint64_t window_ns = now_ns - t->window.start_ns;
 	uint32_t percent = t->percent;
 
-	for (uint32_t step = 0; step < THROTTLE_JUMP_MAX && percent > 0; step++) {
+	for (uint32_t step = 0; step < THROTTLE_DOWN_STEPS && percent > 0; step++) {
 		uint32_t less = percent > THROTTLE_STEP_PERCENT ? percent - THROTTLE_STEP_PERCENT : 0;
 
 		if (!would_fit(t, window_ns, less))

@@ -6,14 +6,14 @@
  * then, but clients wait for seconds. So its vCPUs are given less time, in steps, as QEMU's
  * auto-converge does for a migration.
  *
- *	up	two epochs on end were slow: the way to the standby takes longer than commit_max, and
- *		nearly as long as the guest ran for it (an epoch whose way is shorter than its run makes a
- *		shorter one: that gets better by itself); or copying in the pause took longer than
- *		copy_max. One step, or as many as the two times say, at most THROTTLE_JUMP_MAX. One slow
- *		epoch is a burst, and small ones are slow only when the link stands still.
+ *	up	an epoch was slow: the way to the standby takes longer than commit_max, and nearly as
+ *		long as the guest ran for it (an epoch whose way is shorter than its run makes a shorter
+ *		one: that gets better by itself); or copying in the pause took longer than copy_max. The
+ *		first slow epoch on end is a burst and changes nothing; small ones are never slow, they
+ *		are late only when the link stands still. One step, or as many as the two times say.
  *	down	after THROTTLE_WINDOW_NS without a change, as far as what was seen would still fit with
  *		that much more running: the link at THROTTLE_LOAD_MAX_PERCENT, each epoch within bounds.
- *		At most THROTTLE_JUMP_MAX steps.
+ *		At most THROTTLE_DOWN_STEPS.
  *
  * It assumes that a guest writes in proportion to its running time. One that writes the same pages
  * over and over writes less than that: it is let run later than it could be, never sooner.
@@ -33,9 +33,10 @@
 #include <stdint.h>
 
 #define THROTTLE_STEP_PERCENT	  10u
-#define THROTTLE_JUMP_MAX	  4u /* steps */
+#define THROTTLE_DOWN_STEPS	  4u /* at a time */
 #define THROTTLE_PERCENT_LIMIT	  90u
 #define THROTTLE_LOAD_MAX_PERCENT 90u
+#define THROTTLE_LOAD_PERCENT	  80u /* what is aimed at */
 #define THROTTLE_WINDOW_NS	  UINT64_C(1000000000)
 #define THROTTLE_BYTES_MIN	  UINT64_C(262144) /* of an epoch that may count as slow */
 #define THROTTLE_RUN_NS		  UINT64_C(5000000)

@@ -2,9 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <jansson.h>
@@ -18,6 +21,8 @@
 #define VCPUS_MAX  1024u
 
 struct vcpu {
+	pid_t tid; /* 0: an earlier one has the same thread */
+	bool is_traced; /* asked to stop, or stopped */
 	int schedstat;
 	uint64_t run_ns; /* at the last look */
 };
@@ -52,7 +57,16 @@ static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct vmm_
 	if (vcpu->schedstat < 0)
 		return vmm_fail(ret_error, -errno, "%s: %m", path);
 	vcpu->run_ns = read_run_ns(vcpu);
+	vcpu->tid = (pid_t)json_integer_value(thread);
 	return 0;
+}
+
+/* TCG without multi-threading runs all vCPUs in one thread, which can be traced once. */
+static void forget_repeated(struct vcpus *vcpus, uint32_t at)
+{
+	for (uint32_t i = 0; i < at; i++)
+		if (vcpus->vcpu[i].tid == vcpus->vcpu[at].tid)
+			vcpus->vcpu[at].tid = 0;
 }
 
 int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct vmm_error *ret_error)
@@ -78,6 +92,8 @@ int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct vmm_error *r
 	for (size_t i = 0; i < n && r == 0; i++) {
 		r = open_one(&vcpus->vcpu[i], pid, json_array_get(answer, i), ret_error);
 		vcpus->n++;
+		if (r == 0)
+			forget_repeated(vcpus, (uint32_t)i);
 	}
 	json_decref(answer);
 	if (r < 0) {
@@ -103,6 +119,61 @@ uint64_t vcpus_busy_ns(struct vcpus *vcpus)
 			busiest_ns = busy_ns;
 	}
 	return busiest_ns;
+}
+
+int vcpus_stop(struct vcpus *vcpus)
+{
+	for (uint32_t i = 0; i < vcpus->n; i++) {
+		struct vcpu *vcpu = &vcpus->vcpu[i];
+
+		if (vcpu->tid == 0 || vcpu->is_traced)
+			continue;
+		if (ptrace(PTRACE_SEIZE, vcpu->tid, NULL, NULL) < 0) {
+			if (errno == ESRCH)
+				continue;
+			return -errno;
+		}
+		vcpu->is_traced = true;
+		if (ptrace(PTRACE_INTERRUPT, vcpu->tid, NULL, NULL) < 0 && errno != ESRCH)
+			return -errno;
+	}
+	return 0;
+}
+
+/* One that is traced. True: it goes on, or is gone. */
+static bool resume(const struct vcpu *vcpu)
+{
+	int status;
+	long signal;
+	pid_t r;
+
+	do
+		r = waitpid(vcpu->tid, &status, __WALL | WNOHANG);
+	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return false;
+	if (r < 0 || !WIFSTOPPED(status))
+		return true;
+	/* A signal may have come before our request; it is delivered now. */
+	signal = status >> 16 == 0 ? WSTOPSIG(status) : 0;
+	/* Fails only for a thread that was killed in its stop. */
+	(void)ptrace(PTRACE_DETACH, vcpu->tid, NULL, (void *)signal);
+	return true;
+}
+
+int vcpus_resume(struct vcpus *vcpus)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < vcpus->n; i++) {
+		struct vcpu *vcpu = &vcpus->vcpu[i];
+
+		if (vcpu->is_traced && resume(vcpu))
+			vcpu->is_traced = false;
+		if (vcpu->is_traced)
+			r = -EAGAIN;
+	}
+	return r;
 }
 
 struct vcpus *vcpus_close(struct vcpus *vcpus)

@@ -1,0 +1,145 @@
+/* The guest stands still as throttle.h says, and why; see engine_internal.h. */
+#include "epoch/engine_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define RELEASE_NAP_NS 20000 /* until a vCPU has come to the stop it was asked for */
+#define RETRY_NS       CLOCK_NS_PER_MS
+
+#define MB_PER_S(bytes, ns) ((double)(bytes) * 1e3 / (double)((ns) ? (ns) : 1))
+
+static int let_go(struct engine *e)
+{
+	int r;
+
+	if (!e->is_held)
+		return 0;
+	r = vcpus_resume(e->vcpus);
+	if (r < 0)
+		return r;
+	e->is_held = false;
+	e->figures.throttled_ns += clock_mono_ns() - e->held_at_ns;
+	return 0;
+}
+
+static void hold_still(struct engine *e, uint64_t now_ns)
+{
+	int r = vcpus_stop(e->vcpus);
+
+	e->is_held = true; /* on error some may be: let_go() finds out */
+	e->held_at_ns = now_ns;
+	if (r < 0) {
+		log_limited(LOG_LEVEL_WARN,
+			    "vm=%s epoch=%llu the guest cannot be throttled: %s (a debugger at QEMU?)",
+			    e->config.vm, (unsigned long long)e->next_epoch, strerror(-r));
+		(void)let_go(e); /* the next turn tries again */
+	}
+}
+
+void engine_throttle_tick(struct engine *e)
+{
+	uint64_t now_ns = clock_mono_ns();
+	bool is_wanted = throttle_wants_stop(&e->throttle, now_ns) && e->vcpus &&
+			 !e->is_guest_lost && !e->is_paused_by_other;
+
+	if (is_wanted && !e->is_held)
+		hold_still(e, now_ns);
+	else if (!is_wanted)
+		(void)let_go(e); /* engine_throttle_wake_ns() brings us back */
+}
+
+uint64_t engine_throttle_wake_ns(const struct engine *e, uint64_t now_ns)
+{
+	if (e->is_held && !e->throttle.is_stop)
+		return now_ns + RETRY_NS;
+	return throttle_slice_end_ns(&e->throttle);
+}
+
+int engine_throttle_release(struct engine *e)
+{
+	const struct timespec nap = {.tv_nsec = RELEASE_NAP_NS};
+	uint64_t deadline_ns = clock_mono_ns() + SEAL_TIMEOUT_NS;
+	int r;
+
+	while ((r = let_go(e)) == -EAGAIN) {
+		if (clock_mono_ns() > deadline_ns)
+			return -ETIMEDOUT;
+		(void)nanosleep(&nap, NULL);
+	}
+	return r;
+}
+
+static void say(struct engine *e)
+{
+	if (e->throttle.percent > 0)
+		log_info("vm=%s epoch=%llu throttle=%u%% %s", e->config.vm,
+			 (unsigned long long)e->next_epoch, e->throttle.percent, e->throttle_why);
+	else
+		log_info("vm=%s epoch=%llu throttle=0%%", e->config.vm,
+			 (unsigned long long)e->next_epoch);
+	e->figures.throttle_peak = e->throttle.percent > e->figures.throttle_peak
+					   ? e->throttle.percent
+					   : e->figures.throttle_peak;
+	e->publish_at_ns = 0; /* the operator is told at once */
+}
+
+void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal_result *result,
+			    uint64_t bytes)
+{
+	uint64_t now_ns = clock_mono_ns(), on_way_ns = now_ns - result->times.resumed_ns;
+	double rate = e->stage.rate;
+	struct throttle_epoch epoch = {
+		.run_ns = run_ns,
+		.copy_ns = result->times.copy_ns,
+		.commit_ns = on_way_ns,
+		.bytes = bytes,
+	};
+	uint32_t before = e->throttle.percent;
+
+	if (rate > 0) {
+		epoch.commit_ns += (uint64_t)((double)engine_stream_waiting(e) / rate);
+		epoch.transfer_ns = (uint64_t)((double)bytes / rate);
+	}
+	if (!throttle_sealed(&e->throttle, now_ns, &epoch))
+		return;
+	if (e->throttle.percent > before)
+		(void)snprintf(e->throttle_why, sizeof(e->throttle_why),
+			       "writes %.0f MB/s, %.1f to send, the link takes %.1f; an epoch is "
+			       "copied in %.0f ms, sent in %.0f",
+			       MB_PER_S((uint64_t)result->n_dirty_pages * VMM_PAGE_BYTES, run_ns),
+			       MB_PER_S(bytes, run_ns), rate * 1e3,
+			       (double)epoch.copy_ns / 1e6, (double)epoch.commit_ns / 1e6);
+	say(e);
+}
+
+bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before, uint64_t began_ns)
+{
+	uint64_t now_ns = clock_mono_ns(), round_ns = now_ns - began_ns;
+	enum throttle_round next;
+
+	if (e->stage.rate > 0)
+		round_ns += (uint64_t)((double)engine_stream_waiting(e) / e->stage.rate);
+	next = throttle_full_round(&e->throttle, now_ns, n_pages, n_before, round_ns);
+	if (next == THROTTLE_ROUND_SLOWED) {
+		(void)snprintf(e->throttle_why, sizeof(e->throttle_why),
+			       "a full copy: %u pages were written while %u were sent in %.1f s",
+			       n_pages, n_before, (double)round_ns / 1e9);
+		say(e);
+	}
+	return next != THROTTLE_ROUND_LAST;
+}
+
+int engine_throttle_end(struct engine *e)
+{
+	bool was_on = e->throttle.percent > 0;
+
+	throttle_reset(&e->throttle, clock_mono_ns());
+	if (was_on)
+		say(e);
+	return engine_throttle_release(e);
+}
