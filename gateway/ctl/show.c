@@ -74,6 +74,20 @@ static void show_host(FILE *out, const json_t *host)
 		fprintf(out, "  %-20s %s\n", "text", S(host, "text"));
 }
 
+/* What the owner's next seal waits for, and what it takes from the guest. */
+static void show_pace(FILE *out, const json_t *stats)
+{
+	json_int_t percent = int_of(stats, "throttle_percent");
+
+	if (!json_object_get(stats, "pacer"))
+		return;
+	fprintf(out, "  %-20s waits for %s", "pace", S(stats, "pacer"));
+	if (percent > 0)
+		fprintf(out, "; guest throttled by %" JSON_INTEGER_FORMAT " %%: %s", percent,
+			S(stats, "throttle_why"));
+	fprintf(out, "\n");
+}
+
 static void show_stats(FILE *out, json_t *stats)
 {
 	const char *key;
@@ -108,6 +122,7 @@ void show_vm(FILE *out, const json_t *answer)
 											 : "down",
 		json_is_true(json_object_get(json_object_get(streams, "standby"), "up")) ? "up"
 											 : "down");
+	show_pace(out, json_object_get(vm, "stats"));
 	json_array_foreach(json_object_get(vm, "hosts"), i, host) {
 		show_host(out, host);
 	}

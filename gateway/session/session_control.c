@@ -1,6 +1,7 @@
 /* session_control.c - messages of a host's control connection. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -45,6 +46,23 @@ static struct gateway_vm *named_vm(struct session *s, const char *name, uint8_t 
 	return vm;
 }
 
+/* What the agent's figures say about throttling. @why: WIRE_STATS_VALUE_MAX + 1 bytes. */
+static void find_throttle(const char *stats, struct vm_input *in, char *why)
+{
+	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
+
+	while (wire_stats_next(&stats, key, value)) {
+		if (strcmp(key, "throttle_percent") == 0) {
+			unsigned long percent = strtoul(value, NULL, 10);
+
+			in->throttle_percent = percent < 100 ? (uint8_t)percent : 100;
+		} else if (strcmp(key, "throttle_why") == 0) {
+			memcpy(why, value, sizeof(value));
+			in->throttle_why = why;
+		}
+	}
+}
+
 int session_on_report(struct session *s, const struct wire_frame *frame)
 {
 	static struct wire_report msg; /* 9 KB; one thread */
@@ -52,6 +70,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 	struct gateway_report *report;
 	struct gateway_vm *vm;
 	struct vm_input in;
+	char why[WIRE_STATS_VALUE_MAX + 1];
 	uint8_t host;
 
 	if (wire_report_decode(frame, &msg, &error) < 0)
@@ -74,6 +93,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 		.verdict = msg.verdict, .term = frame->h.term, .epoch = frame->h.epoch,
 		.text = msg.text,
 	};
+	find_throttle(msg.stats, &in, why);
 	(void)gateway_step(s->gw, vm, &in); /* the next report repeats what had no effect */
 	return 0;
 }

@@ -92,7 +92,7 @@ enum vm_input_kind {
 	VM_IN_CONTROL_UP,   /* host: its control connection said HELLO */
 	VM_IN_CONTROL_DOWN, /* host */
 	VM_IN_SEEN,	    /* host: BEAT or another authentic frame */
-	VM_IN_REPORT,	    /* host, role, agent_state, verdict, term, epoch, text */
+	VM_IN_REPORT,	    /* host, role, agent_state, verdict, term, epoch, text, throttle_* */
 	VM_IN_ORDER_DONE,   /* host, order_id, status, text */
 	VM_IN_STREAM_UP,    /* host, role, term, epoch (standby: its last complete one) */
 	VM_IN_STREAM_DOWN,  /* host, role */
@@ -115,6 +115,8 @@ struct vm_input {
 	uint64_t term, epoch, order_id, op_id;
 	uint64_t relayed_bytes; /* of the current stream so far: progress */
 	const char *text;	/* of the peer, may be NULL; borrowed */
+	uint8_t throttle_percent;  /* of its time that the agent takes from the guest */
+	const char *throttle_why; /* in the agent's words, may be NULL; borrowed */
 };
 
 enum vm_action_kind {
@@ -166,6 +168,9 @@ struct vm_host {
 	bool conflict; /* it reported a term newer than ours; said once */
 	uint8_t agent_state;
 	uint8_t verdict;
+	uint8_t throttle_percent;  /* what it takes from the guest's time, as it last said ... */
+	uint8_t throttle_peak;	   /* ... at most, since ... */
+	uint64_t throttled_at_ns;  /* ... this was not 0 */
 	uint64_t term, epoch;
 };
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "vm/fsm_priv.h"
 
 bool vm_agent_holds(uint8_t agent_state)
@@ -162,6 +163,31 @@ static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 	}
 }
 
+/* The agent slows the guest down, or no longer does. Steps in between are in its figures. */
+static void on_throttle(struct vm_step *s, struct vm_host *host)
+{
+	const char *name = vm_host_name(s->fsm, s->in->host);
+	uint8_t before = host->throttle_percent, now = s->in->throttle_percent;
+	uint64_t ms;
+
+	host->throttle_percent = now;
+	if (before == 0 && now > 0) {
+		host->throttled_at_ns = s->now_ns;
+		host->throttle_peak = 0;
+		vm_event(s, "pace", "%s throttles the guest by %u %%: %s", name, now,
+			 s->in->throttle_why ? s->in->throttle_why : "no reason given");
+	}
+	if (now > host->throttle_peak)
+		host->throttle_peak = now;
+	if (before == 0 || now > 0)
+		return;
+	ms = (s->now_ns - host->throttled_at_ns) / CLOCK_NS_PER_MS;
+	vm_event(s, "pace",
+		 "%s lets the guest run freely again: throttled for %" PRIu64 ".%" PRIu64
+		 " s, by %u %% at most",
+		 name, ms / 1000, ms % 1000 / 100, host->throttle_peak);
+}
+
 void vm_on_report(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -180,6 +206,7 @@ void vm_on_report(struct vm_step *s)
 		return;
 	}
 	host->conflict = false;
+	on_throttle(s, host);
 	track_effect(fsm, host);
 	if (s->in->host == fsm->record.owner)
 		on_owner_report(s, verdict_before);

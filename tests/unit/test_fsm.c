@@ -204,6 +204,36 @@ static void test_verdicts(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
+static void report_throttle(uint8_t percent, const char *why)
+{
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_REPORT, .host = 0, .agent_state = WIRE_STATE_PROTECTED,
+		.role = WIRE_VM_ROLE_PRIMARY, .term = lab.journal.term,
+		.epoch = lab.peer[0].committed, .throttle_percent = percent, .throttle_why = why});
+}
+
+/* Begin and end are told, what is between is not; an agent that restarts has let go. */
+static void test_throttle_is_told(void **state)
+{
+	(void)state;
+	report_throttle(30, "the link takes 95 MB/s");
+	assert_string_equal(lab.last_event,
+			    "alpha throttles the guest by 30 %: the link takes 95 MB/s");
+	lab.last_event[0] = '\0';
+	report_throttle(60, "the link takes 90 MB/s");
+	report_throttle(20, NULL);
+	assert_string_equal(lab.last_event, "");
+	lab.now_ns += 2345 * MS;
+	report_throttle(0, NULL);
+	assert_non_null(strstr(lab.last_event, "alpha lets the guest run freely again"));
+	assert_non_null(strstr(lab.last_event, "by 60 % at most"));
+	report_throttle(10, NULL);
+	assert_string_equal(lab.last_event, "alpha throttles the guest by 10 %: no reason given");
+	lab_report(&lab, 0);
+	assert_non_null(strstr(lab.last_event, "by 10 % at most"));
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
 static void test_unprotect(void **state)
 {
 	(void)state;
@@ -515,6 +545,7 @@ int main(void)
 		cmocka_unit_test_setup(test_no_promotion_when_cut_off, start_protected),
 		cmocka_unit_test_setup(test_own_stall_is_forgiven, start_protected),
 		cmocka_unit_test_setup(test_verdicts, start_protected),
+		cmocka_unit_test_setup(test_throttle_is_told, start_protected),
 		cmocka_unit_test_setup(test_unprotect, start_protected),
 		cmocka_unit_test_setup(test_unprotect_with_primary_away, start_protected),
 		cmocka_unit_test_setup(test_failover_and_back, start_protected),
