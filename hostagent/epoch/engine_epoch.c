@@ -37,17 +37,18 @@ int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 static int encode_pages(struct engine *e, struct encoder_cursor cursor)
 {
 	uint32_t n_batches = 0;
-	int r, served = 0;
+	int r;
 
-	while ((r = encoder_pages(e->encoder, &cursor)) != 0 && served == 0) {
+	while ((r = encoder_pages(e->encoder, &cursor)) != 0) {
 		if (r == -ENOBUFS)
-			served = engine_stream_wait(e);
-		else if (r < 0)
+			r = engine_stream_wait(e);
+		else if (r > 0)
+			r = ++n_batches % SERVICE_EVERY_BATCHES == 0 ? engine_service(e) : 0;
+		/* Not one batch more: serving may have dropped the frames of this epoch. */
+		if (r < 0)
 			return r;
-		else if (++n_batches % SERVICE_EVERY_BATCHES == 0)
-			served = engine_service(e);
 	}
-	return served;
+	return 0;
 }
 
 static int encode_sealed_pages(struct engine *e, const struct seal_pages *p, const uint64_t *skip)
