@@ -6,10 +6,9 @@
 #include <sys/mman.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "codec/encode.h"
-#include "codec/lz4block.h"
 #include "codec/zero.h"
+#include "epoch/packer.h"
 #include "epoch/reference.h"
 #include "wire/msg.h"
 
@@ -31,16 +30,11 @@ struct encoder {
 
 	uint64_t used_features; /* WIRE_FEATURE_*: retained epochs may use these */
 
-	/* second stage; totals as in struct encoder_counts */
+	/* second stage */
 	bool packs;
-	uint64_t plain_bytes, packed_in_bytes, packed_out_bytes, packed_ns;
-	struct lz4block_state lz4;
-	uint8_t packed[WIRE_PAYLOAD_MAX];
+	struct packer_counts packing;
+	struct packer packer;
 };
-
-/* A frame is sent packed when that saves a sixteenth; small ones are not tried. */
-#define PACK_BYTES_MIN	  256u
-#define PACK_WORTH(size) ((size) - (size) / 16)
 
 int encoder_new(uint32_t n_pages, uint32_t reference_pages, struct retain *retain,
 		struct encoder **ret)
@@ -96,26 +90,6 @@ void encoder_set_second_stage(struct encoder *e, bool is_on)
 	e->packs = is_on;
 }
 
-/* The second stage over the payload at @payload. Its new size; @size: it stays as it is. */
-static size_t pack(struct encoder *e, uint8_t *payload, size_t size)
-{
-	struct wire_lz4 lz4 = {.plain_size = (uint32_t)size, .block = e->packed};
-	struct bytes_writer w = {.at = payload, .end = payload + size};
-	uint64_t start_ns;
-
-	e->plain_bytes += size;
-	if (!e->packs || size < PACK_BYTES_MIN)
-		return size;
-	start_ns = clock_mono_ns();
-	lz4.block_size = lz4block_pack(&e->lz4, payload, size, e->packed, PACK_WORTH(size));
-	if (lz4.block_size > 0 && wire_lz4_encode(&lz4, &w) < 0)
-		lz4.block_size = 0; /* cannot be: the block is shorter than what it lies over */
-	e->packed_ns += clock_mono_ns() - start_ns;
-	e->packed_in_bytes += size;
-	e->packed_out_bytes += lz4.block_size ? (size_t)(w.at - payload) : size;
-	return lz4.block_size ? (size_t)(w.at - payload) : size;
-}
-
 /* The frame being filled is done. One without content (all pages unchanged) is not sent. */
 static void close_frame(struct encoder *e, uint8_t flags)
 {
@@ -126,7 +100,7 @@ static void close_frame(struct encoder *e, uint8_t flags)
 	if (size == 0)
 		return;
 	if (e->frame_type == WIRE_PAGES || e->frame_type == WIRE_DEVICE)
-		size = pack(e, payload, size);
+		size = packer_pack(&e->packer, e->packs, payload, size, &e->packing);
 	if (size < plain_size) {
 		flags |= WIRE_FLAG_LZ4;
 		e->used_features |= WIRE_FEATURE_LZ4;
@@ -367,10 +341,7 @@ void encoder_get_counts(const struct encoder *e, struct encoder_counts *ret_coun
 		.n_epoch_pages = e->n_records,
 		.epoch_bytes = e->payload_bytes +
 			       (uint64_t)retain_frames_in_epoch(e->retain) * WIRE_HEADER_SIZE,
-		.plain_bytes = e->plain_bytes,
-		.packed_in_bytes = e->packed_in_bytes,
-		.packed_out_bytes = e->packed_out_bytes,
-		.packed_ns = e->packed_ns,
+		.packing = e->packing,
 	};
 	reference_get_counts(e->reference, &ret_counts->reference);
 }

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "epoch/packer.h"
 #include "epoch/reference.h"
 #include "epoch/retain.h"
 #include "vmm/page_range.h"
@@ -28,10 +29,7 @@ struct encoder_counts {
 	struct reference_counts reference;
 	uint64_t n_epoch_pages;			      /* records in the epoch begun last */
 	uint64_t epoch_bytes; /* frames of the epoch begun last, headers counted */
-	uint64_t plain_bytes; /* payload of all PAGES and DEVICE frames before the second stage ... */
-	uint64_t packed_in_bytes;  /* ... of these, what it was given */
-	uint64_t packed_out_bytes; /* what it made of that, also where it gained nothing */
-	uint64_t packed_ns;	   /* time spent in it */
+	struct packer_counts packing; /* of all PAGES and DEVICE frames */
 };
 
 /* A run over pages that lie one after another at @pages, in the order of @ranges. */

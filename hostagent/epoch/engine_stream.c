@@ -69,10 +69,10 @@ void engine_stream_measure(struct engine *e)
 	link_get_backlog(e->link, &backlog);
 	sample.waiting_bytes = backlog.waiting_bytes + retain_unsent_bytes(e->retain);
 	sample.drained_bytes = backlog.drained_bytes;
-	sample.plain_bytes = counts.plain_bytes;
-	sample.in_bytes = counts.packed_in_bytes;
-	sample.out_bytes = counts.packed_out_bytes;
-	sample.spent_ns = counts.packed_ns;
+	sample.plain_bytes = counts.packing.plain_bytes;
+	sample.in_bytes = counts.packing.in_bytes;
+	sample.out_bytes = counts.packing.out_bytes;
+	sample.spent_ns = counts.packing.spent_ns;
 	stage_update(&e->stage, &sample);
 	pacer_link(&e->pacer, sample.now_ns, sample.waiting_bytes, e->stage.rate);
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));

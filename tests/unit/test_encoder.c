@@ -302,18 +302,18 @@ static void the_second_stage_changes_nothing_but_bytes(void **state)
 		deliver(f);
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
-		assert_true(after.plain_bytes > before.plain_bytes);
+		assert_true(after.packing.plain_bytes > before.packing.plain_bytes);
 		if (epoch % 3 == 0) {
-			assert_int_equal(after.packed_in_bytes, before.packed_in_bytes);
+			assert_int_equal(after.packing.in_bytes, before.packing.in_bytes);
 			continue;
 		}
-		assert_true(after.packed_in_bytes > before.packed_in_bytes);
-		assert_true(after.packed_out_bytes - before.packed_out_bytes <=
-			    after.packed_in_bytes - before.packed_in_bytes);
-		assert_true(after.packed_in_bytes - before.packed_in_bytes <=
-			    after.plain_bytes - before.plain_bytes);
+		assert_true(after.packing.in_bytes > before.packing.in_bytes);
+		assert_true(after.packing.out_bytes - before.packing.out_bytes <=
+			    after.packing.in_bytes - before.packing.in_bytes);
+		assert_true(after.packing.in_bytes - before.packing.in_bytes <=
+			    after.packing.plain_bytes - before.packing.plain_bytes);
 	}
-	assert_true(after.packed_out_bytes < after.packed_in_bytes);
+	assert_true(after.packing.out_bytes < after.packing.in_bytes);
 }
 
 /* Deltas are of the classes that are allowed, and these may change between any two epochs. */
