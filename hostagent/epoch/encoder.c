@@ -225,8 +225,12 @@ static int offer_page(struct encoder *e, struct batch *batch, uint32_t index, co
 		return 0;
 	}
 	reference = reference_take(e->reference, index, &is_known);
-	if (!is_known)
-		return encode_whole(e, index, page, reference);
+	if (!is_known) {
+		int r = encode_whole(e, index, page, reference);
+
+		reference_put(e->reference, reference);
+		return r;
+	}
 	batch->items[batch->n_items++] = (struct page_item){index, page, reference};
 	return 0;
 }
@@ -254,7 +258,8 @@ int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
 	}
 	if (r == 0)
 		r = flush_batch(e, &batch);
-	reference_unpin(e->reference);
+	for (size_t i = 0; i < batch.n_items; i++)
+		reference_put(e->reference, batch.items[i].reference);
 	if (r < 0)
 		return -ENOMEM;
 	return cursor->range < cursor->n_ranges;

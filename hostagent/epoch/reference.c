@@ -13,8 +13,8 @@
 
 struct slot {
 	uint32_t page; /* whose version it holds; valid below counts.n_used */
-	uint32_t pin;  /* pinned when equal to the store's */
-	bool is_used;  /* since the hand last passed */
+	bool is_pinned;
+	bool is_used; /* since the hand last passed */
 };
 
 struct reference {
@@ -23,7 +23,6 @@ struct reference {
 	uint32_t *slot_of; /* by page */
 	uint32_t n_pages, n_slots;
 	uint32_t hand;
-	uint32_t pin; /* the current pins' mark */
 	struct reference_counts counts;
 };
 
@@ -40,7 +39,6 @@ int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
 	reference->n_pages = n_pages;
 	reference->n_slots = n_slots;
 	reference->counts.n_slots = n_slots;
-	reference->pin = 1;
 	reference->slots = calloc(n_slots, sizeof(*reference->slots));
 	reference->slot_of = malloc((size_t)n_pages * sizeof(*reference->slot_of));
 	reference->pages = mmap(NULL, (size_t)n_slots * PAGE_BYTES, PROT_READ | PROT_WRITE,
@@ -72,6 +70,7 @@ void reference_reset(struct reference *reference)
 {
 	/* Every byte 0xff: SLOT_ZERO. */
 	memset(reference->slot_of, 0xff, (size_t)reference->n_pages * sizeof(*reference->slot_of));
+	memset(reference->slots, 0, (size_t)reference->n_slots * sizeof(*reference->slots));
 	reference->counts.n_used = 0;
 	reference->hand = 0;
 }
@@ -91,7 +90,7 @@ static uint32_t find_slot(struct reference *reference)
 		struct slot *slot = &reference->slots[i];
 
 		reference->hand = i + 1 == reference->n_slots ? 0 : i + 1;
-		if (slot->pin == reference->pin)
+		if (slot->is_pinned)
 			continue;
 		if (slot->is_used) {
 			slot->is_used = false;
@@ -118,7 +117,7 @@ uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_i
 	}
 	/* A page that comes once gets no second chance: a scan does not flush the store. */
 	reference->slots[at].is_used = is_known;
-	reference->slots[at].pin = reference->pin;
+	reference->slots[at].is_pinned = true;
 	page = reference->pages + (size_t)at * PAGE_BYTES;
 	if (is_zero)
 		memset(page, 0, PAGE_BYTES);
@@ -129,9 +128,16 @@ uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_i
 	return page;
 }
 
-void reference_unpin(struct reference *reference)
+void reference_put(struct reference *reference, const uint8_t *page)
 {
-	reference->pin++; /* a slot untouched for 2^32 batches may count as pinned once: harmless */
+	reference->slots[(size_t)(page - reference->pages) / PAGE_BYTES].is_pinned = false;
+}
+
+bool reference_is_pinned(const struct reference *reference, uint32_t index)
+{
+	uint32_t at = reference->slot_of[index];
+
+	return at < SLOT_NONE && reference->slots[at].is_pinned;
 }
 
 void reference_get_counts(const struct reference *reference, struct reference_counts *ret_counts)

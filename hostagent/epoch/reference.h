@@ -12,8 +12,8 @@
  *	                 hand ▼
  *	slots  [ A·1 ][ B·0 ][ C·1 ][ free ]   ·1: used since the hand last passed; B goes next
  *
- * Where: the encoder. Threads: the engine's. Allocates in reference_new only; slots are backed by the
- * kernel as they are first used.
+ * Where: the encoder. Threads: the engine's; a pinned slot's content is whose its taker says.
+ * Allocates in reference_new only; slots are backed by the kernel as they are first used.
  */
 #ifndef EPOCH_REFERENCE_H
 #define EPOCH_REFERENCE_H
@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REFERENCE_SLOTS_MIN 1024u /* more than are pinned at a time */
+#define REFERENCE_SLOTS_MIN 1024u
 
 struct reference;
 
@@ -48,11 +48,14 @@ bool reference_is_zero(const struct reference *reference, uint32_t index);
 
 /* The slot of page @index (< n_pages), which the caller brings up to date with what it sends.
  * *ret_is_known: it holds the standby's version now; else its content means nothing. Pinned (not
- * replaced) until reference_unpin(); at most REFERENCE_SLOTS_MIN / 2 may be pinned. Never NULL. */
+ * replaced) until reference_put(); at most half of the slots may be pinned. Never NULL. */
 uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known);
-void reference_unpin(struct reference *reference); /* all that were taken */
+void reference_put(struct reference *reference, const uint8_t *page); /* what reference_take() gave */
 
-/* A FULL epoch begins: every page counts as zero. */
+/* Is page @index in a slot that was taken and not put back? Another thread may be writing it. */
+bool reference_is_pinned(const struct reference *reference, uint32_t index);
+
+/* A FULL epoch begins: every page counts as zero, none is pinned. */
 void reference_reset(struct reference *reference);
 
 void reference_get_counts(const struct reference *reference, struct reference_counts *ret_counts);
