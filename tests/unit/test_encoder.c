@@ -1,5 +1,5 @@
 /* What the encoder makes, taken apart and applied as a standby would, is what went in. */
-#include "epoch/encoder.h"
+#include "encoder_fixture.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -11,196 +11,9 @@
 #include <cmocka.h>
 
 #include "codec/encode.h"
-#include "codec/lz4block.h"
 #include "wire/msg.h"
 
-#define N_PAGES	  4000u
-#define REFERENCE_PAGES 1024u /* the store replaces */
-#define BLOB_MAX  (40u * 4096u)
-#define EPOCHS	  30u
-
-struct standby {
-	uint8_t *pages;
-	uint8_t *blob;
-	size_t blob_size;
-	uint32_t n_frames, n_records;
-	uint64_t payload_bytes, epoch;
-	bool is_ended;
-};
-
-struct fixture {
-	struct retain *retain;
-	struct encoder *encoder;
-	struct standby standby;
-	uint8_t *pages; /* the guest */
-	uint8_t *blob;
-	size_t blob_size;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, (size_t)64 << 20, &f->retain), 0);
-	assert_int_equal(encoder_new(N_PAGES, REFERENCE_PAGES, f->retain, &f->encoder), 0);
-	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP);
-	f->pages = calloc(N_PAGES, 4096);
-	f->standby.pages = malloc((size_t)N_PAGES * 4096);
-	f->blob = calloc(1, BLOB_MAX);
-	f->standby.blob = calloc(1, BLOB_MAX);
-	srand(1);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	encoder_free(f->encoder);
-	retain_free(f->retain);
-	free(f->pages);
-	free(f->standby.pages);
-	free(f->blob);
-	free(f->standby.blob);
-	free(f);
-	return 0;
-}
-
-static void apply_records(struct wire_record_iter *iter, uint8_t *base, uint32_t *n_records)
-{
-	struct wire_record record;
-	int r;
-
-	while ((r = wire_record_next(iter, &record, NULL)) == 1) {
-		assert_int_equal(page_check(record.class, record.data, record.size), 0);
-		assert_int_equal(page_apply(record.class, record.data, record.size,
-					    base + (size_t)record.index * 4096),
-				 0);
-		(*n_records)++;
-	}
-	assert_int_equal(r, 0);
-}
-
-/* As epochcheck_unpack() of the standby does. */
-static struct wire_frame unpack(const struct wire_frame *frame)
-{
-	static uint8_t plain[WIRE_PAYLOAD_MAX];
-	struct wire_frame out = *frame;
-	struct wire_lz4 lz4;
-
-	if (frame->h.type == WIRE_EPOCH_BEGIN || !(frame->h.flags & WIRE_FLAG_LZ4))
-		return out;
-	assert_int_equal(wire_lz4_decode(frame, &lz4, NULL), 0);
-	assert_int_equal(lz4block_unpack(lz4.block, lz4.block_size, plain, lz4.plain_size), 0);
-	assert_true(frame->h.payload_size < lz4.plain_size);
-	out.h.flags = 0;
-	out.h.payload_size = lz4.plain_size;
-	out.payload = plain;
-	return out;
-}
-
-static void take_frame(struct standby *s, const struct wire_frame *frame)
-{
-	const struct wire_frame plain = unpack(frame);
-	struct wire_record_iter iter;
-	struct wire_epoch_begin begin;
-	struct wire_epoch_end end;
-	uint32_t ignored = 0;
-
-	switch (frame->h.type) {
-	case WIRE_EPOCH_BEGIN:
-		assert_int_equal(wire_epoch_begin_decode(frame, &begin, NULL), 0);
-		if (frame->h.flags & WIRE_FLAG_FULL) {
-			memset(s->pages, 0, (size_t)N_PAGES * 4096);
-			memset(s->blob, 0, BLOB_MAX);
-		} else {
-			assert_int_equal(begin.previous_epoch, s->epoch);
-		}
-		s->n_records = 0;
-		s->is_ended = false;
-		s->epoch = frame->h.epoch;
-		s->n_frames = 0;
-		s->payload_bytes = 0;
-		break;
-	case WIRE_PAGES:
-		assert_int_equal(wire_pages_begin(&plain, N_PAGES, &iter, NULL), 0);
-		apply_records(&iter, s->pages, &s->n_records);
-		break;
-	case WIRE_DEVICE:
-		assert_int_equal(wire_device_begin(&plain, &iter, NULL), 0);
-		s->blob_size = iter.blob_size;
-		apply_records(&iter, s->blob, &ignored);
-		break;
-	case WIRE_EPOCH_END:
-		assert_int_equal(wire_epoch_end_decode(frame, &end, NULL), 0);
-		assert_int_equal(end.n_frames, s->n_frames);
-		assert_int_equal(end.n_records, s->n_records);
-		assert_int_equal(end.payload_bytes, s->payload_bytes);
-		/* The format: pieces past the blob's end are zero. */
-		memset(s->blob + s->blob_size, 0, BLOB_MAX - s->blob_size);
-		s->is_ended = true;
-		break;
-	default:
-		fail_msg("frame of type %u", frame->h.type);
-	}
-	s->n_frames++;
-	s->payload_bytes += frame->h.payload_size;
-}
-
-/* Through the wire's own framing, so that its bounds count. */
-static void deliver(struct fixture *f)
-{
-	static uint8_t buffer[WIRE_FRAME_MAX];
-	struct retain_frame kept;
-
-	while (retain_next(f->retain, &kept) == 0) {
-		struct wire_header header = {.type = kept.type, .flags = kept.flags,
-					     .seq = kept.seq, .generation = 1, .term = 3,
-					     .epoch = kept.epoch};
-		const uint8_t *at = buffer;
-		struct wire_frame frame;
-		struct bytes_writer w;
-		size_t size;
-
-		assert_int_equal(wire_frame_begin(buffer, sizeof(buffer), &w), 0);
-		bytes_write(&w, kept.payload, kept.size);
-		assert_int_equal(wire_frame_finish(buffer, &w, &header, &size), 0);
-		assert_int_equal(wire_frame_decode(&at, buffer + size, &frame, NULL), 0);
-		take_frame(&f->standby, &frame);
-		retain_sent(f->retain);
-	}
-	assert_true(f->standby.is_ended);
-	assert_memory_equal(f->standby.pages, f->pages, (size_t)N_PAGES * 4096);
-	assert_int_equal(f->standby.blob_size, f->blob_size);
-	assert_memory_equal(f->standby.blob, f->blob, f->blob_size);
-}
-
-static void change_page(uint8_t *page)
-{
-	switch (rand() % 5) {
-	case 0:
-		memset(page, 0, 4096);
-		break;
-	case 1:
-		for (int i = 0; i < 4096; i++)
-			page[i] = (uint8_t)rand();
-		break;
-	default:
-		for (int i = rand() % 40; i >= 0; i--)
-			page[rand() % 4096] = (uint8_t)rand();
-	}
-}
-
-static void change_blob(struct fixture *f)
-{
-	f->blob_size = BLOB_MAX / 2 + (size_t)(rand() % (int)(BLOB_MAX / 2)) + 1;
-	if (rand() % 3 == 0)
-		f->blob_size = (size_t)(rand() % 9000) + 1;
-	for (int i = 0; i < 50; i++)
-		f->blob[(size_t)rand() % f->blob_size] = (uint8_t)rand();
-	memset(f->blob + f->blob_size, 0, BLOB_MAX - f->blob_size);
-}
+#define EPOCHS 30u
 
 /* Offer one page, alone, as the tracker may report it. */
 static int offer(struct fixture *f, uint32_t index)
@@ -230,12 +43,12 @@ static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_c
 	for (unsigned i = 0; i < n_changes; i++) {
 		uint32_t index = (uint32_t)rand() % N_PAGES;
 
-		change_page(f->pages + (size_t)index * 4096);
+		fixture_change_page(f->pages + (size_t)index * 4096);
 		/* Also pages that did not change are offered, as the tracker may report them. */
 		assert_int_equal(offer(f, index), 0);
 		assert_int_equal(offer(f, (uint32_t)rand() % N_PAGES), 0);
 	}
-	change_blob(f);
+	fixture_change_blob(f);
 	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 	assert_int_equal(encoder_end(f->encoder), 0);
 }
@@ -246,7 +59,7 @@ static void epochs_rebuild_the_guest(void **state)
 
 	for (uint64_t epoch = 1; epoch <= EPOCHS; epoch++) {
 		encode(f, epoch, epoch == 1, 1500);
-		deliver(f);
+		fixture_deliver(f);
 		retain_drop(f->retain, epoch);
 	}
 }
@@ -266,7 +79,7 @@ static void retained_epochs_remember_their_features(void **state)
 	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE);
 	encode(f, 3, false, 100);
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
-	deliver(f);
+	fixture_deliver(f);
 	retain_drop(f->retain, 3);
 	assert_true(encoder_can_resend(f->encoder, 0));
 	encode(f, 4, false, 100);
@@ -275,7 +88,7 @@ static void retained_epochs_remember_their_features(void **state)
 	encode(f, 5, false, 300);
 	assert_false(encoder_can_resend(f->encoder, both));
 	assert_true(encoder_can_resend(f->encoder, both | WIRE_FEATURE_LZ4));
-	deliver(f);
+	fixture_deliver(f);
 }
 
 /* Packed or not, changed at any moment: the same guest arrives, in fewer bytes. */
@@ -299,7 +112,7 @@ static void the_second_stage_changes_nothing_but_bytes(void **state)
 		} else {
 			encode(f, epoch, epoch == 1, 700);
 		}
-		deliver(f);
+		fixture_deliver(f);
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
 		assert_true(after.packing.plain_bytes > before.packing.plain_bytes);
@@ -330,7 +143,7 @@ static void features_change_between_epochs(void **state)
 		encoder_get_counts(f->encoder, &before);
 		encoder_set_features(f->encoder, allowed);
 		encode(f, epoch, epoch == 1, 700);
-		deliver(f);
+		fixture_deliver(f);
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
 		if (epoch == 1)
@@ -345,7 +158,7 @@ static void a_full_epoch_stands_alone(void **state)
 	struct fixture *f = *state;
 
 	encode(f, 1, true, 300);
-	deliver(f);
+	fixture_deliver(f);
 	/* The standby lost all; the guest's pages are offered once more, whole. */
 	memset(f->standby.pages, 0xee, (size_t)N_PAGES * 4096);
 	memset(f->standby.blob, 0xee, BLOB_MAX);
@@ -354,7 +167,7 @@ static void a_full_epoch_stands_alone(void **state)
 	offer_all(f);
 	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 	assert_int_equal(encoder_end(f->encoder), 0);
-	deliver(f);
+	fixture_deliver(f);
 }
 
 static void an_idle_epoch_is_small(void **state)
@@ -363,7 +176,7 @@ static void an_idle_epoch_is_small(void **state)
 	struct encoder_counts counts;
 
 	encode(f, 1, true, 300);
-	deliver(f);
+	fixture_deliver(f);
 	retain_drop(f->retain, 1);
 	assert_int_equal(encoder_begin(f->encoder, 2, 1, false), 0);
 	offer_all(f);
@@ -372,7 +185,7 @@ static void an_idle_epoch_is_small(void **state)
 	encoder_get_counts(f->encoder, &counts);
 	assert_int_equal(counts.n_epoch_pages, 0);
 	assert_true(counts.epoch_bytes < 256);
-	deliver(f);
+	fixture_deliver(f);
 }
 
 /* With a backlog that holds less than an epoch, everything goes on where it stopped. */
@@ -419,10 +232,10 @@ static void a_small_reference_costs_bytes_only(void **state)
 		for (uint32_t i = 0; i < N_PAGES; i++)
 			f->pages[(size_t)i * 4096 + epoch] = (uint8_t)(i + epoch);
 		offer_all(f);
-		change_blob(f);
+		fixture_change_blob(f);
 		assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 		assert_int_equal(encoder_end(f->encoder), 0);
-		deliver(f);
+		fixture_deliver(f);
 		retain_drop(f->retain, epoch);
 	}
 	encoder_get_counts(f->encoder, &counts);
@@ -431,18 +244,19 @@ static void a_small_reference_costs_bytes_only(void **state)
 	assert_true(counts.reference.n_replaced > N_PAGES);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(epochs_rebuild_the_guest, setup, teardown),
-		cmocka_unit_test_setup_teardown(retained_epochs_remember_their_features, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_second_stage_changes_nothing_but_bytes, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(features_change_between_epochs, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_full_epoch_stands_alone, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_idle_epoch_is_small, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_small_reference_costs_bytes_only, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_small_backlog_only_delays, setup, teardown),
+		TEST(epochs_rebuild_the_guest),
+		TEST(retained_epochs_remember_their_features),
+		TEST(the_second_stage_changes_nothing_but_bytes),
+		TEST(features_change_between_epochs),
+		TEST(a_full_epoch_stands_alone),
+		TEST(an_idle_epoch_is_small),
+		TEST(a_small_reference_costs_bytes_only),
+		TEST(a_small_backlog_only_delays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,178 @@
+#include "encoder_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "codec/encode.h"
+#include "codec/lz4block.h"
+#include "wire/msg.h"
+
+int fixture_setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, (size_t)64 << 20, &f->retain), 0);
+	assert_int_equal(encoder_new(N_PAGES, REFERENCE_PAGES, f->retain, &f->encoder), 0);
+	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP);
+	f->pages = calloc(N_PAGES, 4096);
+	f->standby.pages = malloc((size_t)N_PAGES * 4096);
+	f->blob = calloc(1, BLOB_MAX);
+	f->standby.blob = calloc(1, BLOB_MAX);
+	srand(1);
+	*state = f;
+	return 0;
+}
+
+int fixture_teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	encoder_free(f->encoder);
+	retain_free(f->retain);
+	free(f->pages);
+	free(f->standby.pages);
+	free(f->blob);
+	free(f->standby.blob);
+	free(f);
+	return 0;
+}
+
+static void apply_records(struct wire_record_iter *iter, uint8_t *base, uint32_t *n_records)
+{
+	struct wire_record record;
+	int r;
+
+	while ((r = wire_record_next(iter, &record, NULL)) == 1) {
+		assert_int_equal(page_check(record.class, record.data, record.size), 0);
+		assert_int_equal(page_apply(record.class, record.data, record.size,
+					    base + (size_t)record.index * 4096),
+				 0);
+		(*n_records)++;
+	}
+	assert_int_equal(r, 0);
+}
+
+/* As epochcheck_unpack() of the standby does. */
+static struct wire_frame unpack(const struct wire_frame *frame)
+{
+	static uint8_t plain[WIRE_PAYLOAD_MAX];
+	struct wire_frame out = *frame;
+	struct wire_lz4 lz4;
+
+	if (frame->h.type == WIRE_EPOCH_BEGIN || !(frame->h.flags & WIRE_FLAG_LZ4))
+		return out;
+	assert_int_equal(wire_lz4_decode(frame, &lz4, NULL), 0);
+	assert_int_equal(lz4block_unpack(lz4.block, lz4.block_size, plain, lz4.plain_size), 0);
+	assert_true(frame->h.payload_size < lz4.plain_size);
+	out.h.flags = 0;
+	out.h.payload_size = lz4.plain_size;
+	out.payload = plain;
+	return out;
+}
+
+static void take_frame(struct standby *s, const struct wire_frame *frame)
+{
+	const struct wire_frame plain = unpack(frame);
+	struct wire_record_iter iter;
+	struct wire_epoch_begin begin;
+	struct wire_epoch_end end;
+	uint32_t ignored = 0;
+
+	switch (frame->h.type) {
+	case WIRE_EPOCH_BEGIN:
+		assert_int_equal(wire_epoch_begin_decode(frame, &begin, NULL), 0);
+		if (frame->h.flags & WIRE_FLAG_FULL) {
+			memset(s->pages, 0, (size_t)N_PAGES * 4096);
+			memset(s->blob, 0, BLOB_MAX);
+		} else {
+			assert_int_equal(begin.previous_epoch, s->epoch);
+		}
+		s->n_records = 0;
+		s->is_ended = false;
+		s->epoch = frame->h.epoch;
+		s->n_frames = 0;
+		s->payload_bytes = 0;
+		break;
+	case WIRE_PAGES:
+		assert_int_equal(wire_pages_begin(&plain, N_PAGES, &iter, NULL), 0);
+		apply_records(&iter, s->pages, &s->n_records);
+		break;
+	case WIRE_DEVICE:
+		assert_int_equal(wire_device_begin(&plain, &iter, NULL), 0);
+		s->blob_size = iter.blob_size;
+		apply_records(&iter, s->blob, &ignored);
+		break;
+	case WIRE_EPOCH_END:
+		assert_int_equal(wire_epoch_end_decode(frame, &end, NULL), 0);
+		assert_int_equal(end.n_frames, s->n_frames);
+		assert_int_equal(end.n_records, s->n_records);
+		assert_int_equal(end.payload_bytes, s->payload_bytes);
+		/* The format: pieces past the blob's end are zero. */
+		memset(s->blob + s->blob_size, 0, BLOB_MAX - s->blob_size);
+		s->is_ended = true;
+		break;
+	default:
+		fail_msg("frame of type %u", frame->h.type);
+	}
+	s->n_frames++;
+	s->payload_bytes += frame->h.payload_size;
+}
+
+/* Through the wire's own framing, so that its bounds count. */
+void fixture_deliver(struct fixture *f)
+{
+	static uint8_t buffer[WIRE_FRAME_MAX];
+	struct retain_frame kept;
+
+	while (retain_next(f->retain, &kept) == 0) {
+		struct wire_header header = {.type = kept.type, .flags = kept.flags,
+					     .seq = kept.seq, .generation = 1, .term = 3,
+					     .epoch = kept.epoch};
+		const uint8_t *at = buffer;
+		struct wire_frame frame;
+		struct bytes_writer w;
+		size_t size;
+
+		assert_int_equal(wire_frame_begin(buffer, sizeof(buffer), &w), 0);
+		bytes_write(&w, kept.payload, kept.size);
+		assert_int_equal(wire_frame_finish(buffer, &w, &header, &size), 0);
+		assert_int_equal(wire_frame_decode(&at, buffer + size, &frame, NULL), 0);
+		take_frame(&f->standby, &frame);
+		retain_sent(f->retain);
+	}
+	assert_true(f->standby.is_ended);
+	assert_memory_equal(f->standby.pages, f->pages, (size_t)N_PAGES * 4096);
+	assert_int_equal(f->standby.blob_size, f->blob_size);
+	assert_memory_equal(f->standby.blob, f->blob, f->blob_size);
+}
+
+void fixture_change_page(uint8_t *page)
+{
+	switch (rand() % 5) {
+	case 0:
+		memset(page, 0, 4096);
+		break;
+	case 1:
+		for (int i = 0; i < 4096; i++)
+			page[i] = (uint8_t)rand();
+		break;
+	default:
+		for (int i = rand() % 40; i >= 0; i--)
+			page[rand() % 4096] = (uint8_t)rand();
+	}
+}
+
+void fixture_change_blob(struct fixture *f)
+{
+	f->blob_size = BLOB_MAX / 2 + (size_t)(rand() % (int)(BLOB_MAX / 2)) + 1;
+	if (rand() % 3 == 0)
+		f->blob_size = (size_t)(rand() % 9000) + 1;
+	for (int i = 0; i < 50; i++)
+		f->blob[(size_t)rand() % f->blob_size] = (uint8_t)rand();
+	memset(f->blob + f->blob_size, 0, BLOB_MAX - f->blob_size);
+}
