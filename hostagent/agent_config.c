@@ -12,6 +12,7 @@
 #include "codec/page.h"
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
+#include "epoch/workers.h"
 
 static const struct config_enum_name log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
@@ -85,6 +86,8 @@ static const struct config_key vm_keys[] = {
 		   "bytes of encoded epochs that may be uncommitted"),
 	CONFIG_KEY("vm", "reference_bytes", SIZE, VM, reference_bytes, "0", 0, UINT64_C(1) << 44,
 		   "memory for the pages that deltas are taken against; 0: a quarter of guest RAM"),
+	CONFIG_KEY("vm", "encode_threads", U32, VM, encode_threads, "0", 0, WORKERS_THREADS_MAX,
+		   "threads that encode epochs; 0: a quarter of the CPUs, 1 to 4"),
 	CONFIG_KEY_ENUM("vm", "codec", codecs, VM, codec, "auto",
 			"form of deltas: auto takes the shorter one for each page"),
 	CONFIG_KEY_ENUM("vm", "second_stage", second_stages, VM, second_stage, "auto",

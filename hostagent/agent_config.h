@@ -30,6 +30,7 @@ struct vm_config {
 	uint64_t held_bytes_max;
 	uint64_t backlog_bytes_max;
 	uint64_t reference_bytes; /* 0: a quarter of guest RAM */
+	uint32_t encode_threads;  /* 0: as many as suit the machine */
 	int codec;		  /* PAGE_FEATURE_* bits: delta classes that may be used */
 	int second_stage;	  /* enum stage_mode */
 	char state_dir[AGENT_PATH_MAX];	   /* standby: tmpfs; "" : this host is never the standby */

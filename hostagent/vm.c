@@ -131,6 +131,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.held_bytes_max = vm->config->held_bytes_max,
 		.backlog_bytes_max = vm->config->backlog_bytes_max,
 		.reference_bytes = vm->config->reference_bytes,
+		.encode_threads = vm->config->encode_threads,
 		.codec = (uint64_t)vm->config->codec,
 		.second_stage = (enum stage_mode)vm->config->second_stage,
 		.is_restart = vm->role == VM_ROLE_PRIMARY && vm->term == q->term,

@@ -10,6 +10,8 @@
 #include "codec/zero.h"
 #include "epoch/packer.h"
 #include "epoch/reference.h"
+#include "epoch/unit.h"
+#include "epoch/workers.h"
 #include "wire/msg.h"
 
 struct encoder {
@@ -34,12 +36,39 @@ struct encoder {
 	bool packs;
 	struct packer_counts packing;
 	struct packer packer;
+
+	/* several threads */
+	struct workers *workers; /* NULL: there is one */
+	uint32_t n_threads;
+	struct unit *unit;    /* being filled; NULL: none */
+	uint32_t n_collected; /* frames of the oldest finished unit that are in retain already */
 };
 
-int encoder_new(uint32_t n_pages, uint32_t reference_pages, struct retain *retain,
-		struct encoder **ret)
+/* In work by each thread and waiting for it, and one that is filled. */
+#define UNITS_PER_THREAD 2u
+
+/* The threads, with as many units as may have their pages pinned. 0; errors of workers_new(). */
+static int start_workers(struct encoder *e, uint32_t n_threads)
+{
+	struct reference_counts counts;
+	uint32_t n_units, n_max;
+
+	e->n_threads = n_threads > WORKERS_THREADS_MAX ? WORKERS_THREADS_MAX : n_threads;
+	if (n_threads == 0)
+		e->n_threads = workers_default_threads();
+	if (e->n_threads == 1)
+		return 0;
+	reference_get_counts(e->reference, &counts);
+	n_units = e->n_threads * UNITS_PER_THREAD + 1;
+	n_max = counts.n_slots / 2 / UNIT_PAGES;
+	return workers_new(e->n_threads, n_units < n_max ? n_units : n_max, &e->workers);
+}
+
+int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
+		struct retain *retain, struct encoder **ret)
 {
 	struct encoder *e = calloc(1, sizeof(*e));
+	int r;
 
 	if (!e)
 		return -ENOMEM;
@@ -48,9 +77,12 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, struct retain *retai
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (e->device == MAP_FAILED)
 		e->device = NULL;
-	if (!e->device || reference_new(n_pages, reference_pages, &e->reference) < 0) {
+	r = e->device ? reference_new(n_pages, reference_pages, &e->reference) : -ENOMEM;
+	if (r == 0)
+		r = start_workers(e, n_threads);
+	if (r < 0) {
 		encoder_free(e);
-		return -ENOMEM;
+		return r;
 	}
 	*ret = e;
 	return 0;
@@ -60,6 +92,7 @@ struct encoder *encoder_free(struct encoder *e)
 {
 	if (!e)
 		return NULL;
+	workers_free(e->workers); /* first: they write into the reference */
 	reference_free(e->reference);
 	if (e->device)
 		(void)munmap(e->device, WIRE_BLOB_MAX); /* our own mapping */
@@ -90,6 +123,19 @@ void encoder_set_second_stage(struct encoder *e, bool is_on)
 	e->packs = is_on;
 }
 
+/* What lies in the place that retain_reserve() gave is the next frame; it was @plain_size bytes
+ * before the second stage. */
+static void add_frame(struct encoder *e, uint8_t type, uint8_t flags, size_t size,
+		      size_t plain_size)
+{
+	if (size < plain_size) {
+		flags |= WIRE_FLAG_LZ4;
+		e->used_features |= WIRE_FEATURE_LZ4;
+	}
+	retain_add(e->retain, type, flags, size);
+	e->payload_bytes += size;
+}
+
 /* The frame being filled is done. One without content (all pages unchanged) is not sent. */
 static void close_frame(struct encoder *e, uint8_t flags)
 {
@@ -101,12 +147,7 @@ static void close_frame(struct encoder *e, uint8_t flags)
 		return;
 	if (e->frame_type == WIRE_PAGES || e->frame_type == WIRE_DEVICE)
 		size = packer_pack(&e->packer, e->packs, payload, size, &e->packing);
-	if (size < plain_size) {
-		flags |= WIRE_FLAG_LZ4;
-		e->used_features |= WIRE_FEATURE_LZ4;
-	}
-	retain_add(e->retain, e->frame_type, flags, size);
-	e->payload_bytes += size;
+	add_frame(e, e->frame_type, flags, size, plain_size);
 }
 
 /* Have a frame of @type with room for @room more bytes. 0; -ENOBUFS, -ENOMEM: no frame is open. */
@@ -133,7 +174,8 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_
 	struct wire_epoch_begin begin = {.previous_epoch = previous};
 	int r;
 
-	e->payload = NULL; /* what an abandoned epoch left open */
+	encoder_abandon(e); /* what an epoch left that was given up */
+	e->payload = NULL;
 	e->device_next = 0;
 	e->n_records = 0;
 	e->payload_bytes = 0;
@@ -189,72 +231,90 @@ static int flush_batch(struct encoder *e, struct batch *batch)
 	return 0;
 }
 
-/* A page whose version over there is not known: the whole of it, whatever it was. */
-static int encode_whole(struct encoder *e, uint32_t index, const uint8_t *page, uint8_t *reference)
+/* A page whose version over there is not known: the whole of it, whatever it was, as a record at
+ * @out (PAGE_RECORD_ROOM bytes). Returns the record's size. */
+static size_t encode_whole(struct encoder *e, uint32_t index, const uint8_t *page,
+			   uint8_t *reference, uint8_t *out)
 {
 	bool is_zero;
 	size_t size;
-	int r = need_frame(e, WIRE_PAGES, PAGE_RECORD_ROOM);
 
-	if (r < 0)
-		return r;
 	memcpy(reference, page, PAGE_BYTES); /* what is sent, also if the guest writes meanwhile */
 	is_zero = zero_is_page(reference);
 	size = is_zero ? 0 : PAGE_BYTES;
-	e->w.at[0] = is_zero ? PAGE_ZERO : PAGE_RAW;
-	e->w.at[1] = 0;
-	bytes_put_be16(e->w.at + 2, (uint16_t)size);
-	bytes_put_be32(e->w.at + 4, index);
-	memcpy(e->w.at + PAGE_RECORD_HEADER_BYTES, reference, size);
-	append(e, PAGE_RECORD_HEADER_BYTES + size, 1);
+	out[0] = is_zero ? PAGE_ZERO : PAGE_RAW;
+	out[1] = 0;
+	bytes_put_be16(out + 2, (uint16_t)size);
+	bytes_put_be32(out + 4, index);
+	memcpy(out + PAGE_RECORD_HEADER_BYTES, reference, size);
 	e->n_whole_zero += is_zero;
 	e->n_whole_raw += !is_zero;
-	return 0;
+	return PAGE_RECORD_HEADER_BYTES + size;
 }
 
-static int offer_page(struct encoder *e, struct batch *batch, uint32_t index, const uint8_t *page,
-		      const uint64_t *skip)
+static uint32_t page_at(const struct encoder_cursor *cursor)
+{
+	return cursor->ranges[cursor->range].first_page + cursor->offset;
+}
+
+static bool is_at_end(const struct encoder_cursor *cursor)
+{
+	return cursor->range == cursor->n_ranges;
+}
+
+static void advance(struct encoder_cursor *cursor)
+{
+	cursor->pages += PAGE_BYTES;
+	if (++cursor->offset == cursor->ranges[cursor->range].n_pages) {
+		cursor->offset = 0;
+		cursor->range++;
+	}
+}
+
+/* Is there nothing to say about the page at @cursor? */
+static bool is_left_out(struct encoder *e, const struct encoder_cursor *cursor)
+{
+	uint32_t index = page_at(cursor);
+
+	if (cursor->skip && cursor->skip[index / 64] >> index % 64 & 1)
+		return true;
+	if (!reference_is_zero(e->reference, index) || !zero_is_page(cursor->pages))
+		return false;
+	e->n_still_zero++;
+	return true;
+}
+
+static int offer_page(struct encoder *e, struct batch *batch, uint32_t index, const uint8_t *page)
 {
 	bool is_known;
-	uint8_t *reference;
+	uint8_t *reference = reference_take(e->reference, index, &is_known);
+	int r;
 
-	if (skip && skip[index / 64] >> index % 64 & 1)
-		return 0;
-	if (reference_is_zero(e->reference, index) && zero_is_page(page)) {
-		e->n_still_zero++;
+	if (is_known) {
+		batch->items[batch->n_items++] = (struct page_item){index, page, reference};
 		return 0;
 	}
-	reference = reference_take(e->reference, index, &is_known);
-	if (!is_known) {
-		int r = encode_whole(e, index, page, reference);
-
-		reference_put(e->reference, reference);
-		return r;
-	}
-	batch->items[batch->n_items++] = (struct page_item){index, page, reference};
-	return 0;
+	r = need_frame(e, WIRE_PAGES, PAGE_RECORD_ROOM);
+	if (r == 0)
+		append(e, encode_whole(e, index, page, reference, e->w.at), 1);
+	reference_put(e->reference, reference);
+	return r;
 }
 
-int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
+/* In this thread. A batch fills two frames at most: with room for them it is done whole or the epoch
+ * is lost, so that no page counts as known over there that was not sent. */
+static int encode_here(struct encoder *e, struct encoder_cursor *cursor)
 {
 	struct batch batch;
 	int r = 0;
 
 	batch.n_items = 0;
-	/* A batch fills two frames at most: with room for them it is done whole or the epoch is lost,
-	 * so that no page counts as known over there that was not sent. */
 	if (!retain_has_room(e->retain, 2))
 		return -ENOBUFS;
-	for (uint32_t n = 0; n < ENCODER_BATCH && cursor->range < cursor->n_ranges && r == 0; n++) {
-		const struct page_range *range = &cursor->ranges[cursor->range];
-
-		r = offer_page(e, &batch, range->first_page + cursor->offset, cursor->pages,
-			       cursor->skip);
-		cursor->pages += PAGE_BYTES;
-		if (++cursor->offset == range->n_pages) {
-			cursor->offset = 0;
-			cursor->range++;
-		}
+	for (uint32_t n = 0; n < ENCODER_BATCH && !is_at_end(cursor) && r == 0; n++) {
+		if (!is_left_out(e, cursor))
+			r = offer_page(e, &batch, page_at(cursor), cursor->pages);
+		advance(cursor);
 	}
 	if (r == 0)
 		r = flush_batch(e, &batch);
@@ -262,7 +322,134 @@ int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
 		reference_put(e->reference, batch.items[i].reference);
 	if (r < 0)
 		return -ENOMEM;
-	return cursor->range < cursor->n_ranges;
+	return !is_at_end(cursor);
+}
+
+/* Frames of a finished unit into the backlog. 0; -ENOBUFS: called again it goes on; -ENOMEM. */
+static int collect_frames(struct encoder *e, const struct unit *unit)
+{
+	for (; e->n_collected < unit->n_frames; e->n_collected++) {
+		const struct unit_frame *frame = &unit->frames[e->n_collected];
+		uint8_t *payload;
+		int r;
+
+		if (frame->plain_size == 0)
+			continue;
+		r = retain_reserve(e->retain, &payload);
+		if (r < 0)
+			return r;
+		memcpy(payload, unit_payload(unit, e->n_collected), frame->size);
+		add_frame(e, WIRE_PAGES, 0, frame->size, frame->plain_size);
+	}
+	e->n_collected = 0;
+	return 0;
+}
+
+static void add_figures(struct encoder *e, const struct unit *unit)
+{
+	e->n_records += unit->n_whole + unit->n_items - unit->pages.n_unchanged;
+	e->pages.n_pages += unit->pages.n_pages;
+	e->pages.n_unchanged += unit->pages.n_unchanged;
+	for (size_t class = 0; class < PAGE_N_CLASSES; class++) {
+		e->pages.n_records[class] += unit->pages.n_records[class];
+		e->pages.bytes[class] += unit->pages.bytes[class];
+	}
+	packer_add_counts(&e->packing, &unit->packing);
+}
+
+/* Everything that is finished, in the order in which it was submitted. */
+static int collect(struct encoder *e)
+{
+	const struct unit *unit;
+
+	while ((unit = workers_collect(e->workers))) {
+		int r = collect_frames(e, unit);
+
+		if (r < 0)
+			return r;
+		add_figures(e, unit);
+		for (uint32_t i = 0; i < unit->n_items; i++)
+			reference_put(e->reference, unit->items[i].reference);
+		workers_put(e->workers);
+	}
+	return 0;
+}
+
+static void submit(struct encoder *e, bool wakes)
+{
+	if (!e->unit)
+		return;
+	e->unit->packs = e->packs;
+	workers_submit(e->workers, wakes);
+	e->unit = NULL;
+}
+
+/* Put page @index into the unit being filled. False: not now, some unit must be finished first. */
+static bool offer_to_unit(struct encoder *e, uint32_t index, const uint8_t *page)
+{
+	bool is_known;
+	uint8_t *reference;
+
+	/* No page is in two units: its slot is pinned as long as it is in one. */
+	if (reference_is_pinned(e->reference, index))
+		return false;
+	if (!e->unit) {
+		e->unit = workers_get(e->workers);
+		if (!e->unit)
+			return false;
+		unit_begin(e->unit, e->pages.features);
+	}
+	reference = reference_take(e->reference, index, &is_known);
+	if (is_known) {
+		unit_add_item(e->unit, index, page, reference);
+	} else {
+		unit_wrote(e->unit, encode_whole(e, index, page, reference, unit_room(e->unit)));
+		reference_put(e->reference, reference);
+	}
+	if (unit_is_full(e->unit))
+		submit(e, true);
+	return true;
+}
+
+/* With others. The backlog is looked at only where finished frames go into it: with no room there,
+ * they wait in their units. */
+static int encode_by_workers(struct encoder *e, struct encoder_cursor *cursor)
+{
+	bool is_stuck = false;
+	int r = collect(e);
+
+	if (r < 0)
+		return r;
+	for (uint32_t n = 0; n < ENCODER_BATCH && !is_at_end(cursor); n++) {
+		is_stuck = !is_left_out(e, cursor) &&
+			   !offer_to_unit(e, page_at(cursor), cursor->pages);
+		if (is_stuck)
+			break;
+		advance(cursor);
+	}
+	if (!is_at_end(cursor) && !is_stuck)
+		return 1;
+	submit(e, false);
+	/* At the end nothing may look at the cursor's pages any more. */
+	return workers_is_idle(e->workers) ? 0 : workers_help(e->workers, &e->packer);
+}
+
+int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
+{
+	return e->workers ? encode_by_workers(e, cursor) : encode_here(e, cursor);
+}
+
+void encoder_abandon(struct encoder *e)
+{
+	if (e->workers)
+		workers_drop(e->workers);
+	e->unit = NULL;
+	e->n_collected = 0;
+}
+
+int encoder_fd(const struct encoder *e)
+{
+	return e->workers ? workers_fd(e->workers) : -1;
 }
 
 /* The first bytes of each DEVICE frame. */
@@ -347,6 +534,7 @@ void encoder_get_counts(const struct encoder *e, struct encoder_counts *ret_coun
 		.epoch_bytes = e->payload_bytes +
 			       (uint64_t)retain_frames_in_epoch(e->retain) * WIRE_HEADER_SIZE,
 		.packing = e->packing,
+		.n_threads = e->n_threads,
 	};
 	reference_get_counts(e->reference, &ret_counts->reference);
 }

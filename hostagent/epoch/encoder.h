@@ -6,7 +6,15 @@
  *	encoder_begin ─ encoder_pages* ─ encoder_device ─ encoder_end
  *	EPOCH_BEGIN     PAGES...        DEVICE...        EPOCH_END     (into struct retain)
  *
- * A full backlog is -ENOBUFS with nothing done: let frames be sent and call again.
+ * A full backlog is -ENOBUFS: let frames be sent and call again, it goes on.
+ *
+ * Pages may be encoded by several threads (workers.h): encoder_pages() hands them out in units of
+ * UNIT_PAGES pages and puts what comes back into the backlog, while more is being encoded. What keeps
+ * the reference in step is the same as with one thread: frames are sent in the order in which their
+ * units were filled, and no page is in two units at a time (its slot in the reference is pinned
+ * meanwhile); so of a page that is offered twice the later copy is compared with the earlier one, and
+ * its record comes later. Pages of two runs never meet: the first is over when all of it is back.
+ *
  * Where: the epoch engine. Threads: the engine's. Allocates in encoder_new only.
  */
 #ifndef EPOCH_ENCODER_H
@@ -30,6 +38,7 @@ struct encoder_counts {
 	uint64_t n_epoch_pages;			      /* records in the epoch begun last */
 	uint64_t epoch_bytes; /* frames of the epoch begun last, headers counted */
 	struct packer_counts packing; /* of all PAGES and DEVICE frames */
+	uint32_t n_threads;	      /* that encode pages */
 };
 
 /* A run over pages that lie one after another at @pages, in the order of @ranges. */
@@ -43,9 +52,10 @@ struct encoder_cursor {
 };
 
 /* For a guest of @n_pages, with a reference of at most @reference_pages; writes into @retain, which
- * stays the caller's. 0; -ENOMEM. */
-int encoder_new(uint32_t n_pages, uint32_t reference_pages, struct retain *retain,
-		struct encoder **ret) __attribute__((warn_unused_result));
+ * stays the caller's. @n_threads encode pages, the caller's included, up to WORKERS_THREADS_MAX;
+ * 0: workers_default_threads(). 0; -ENOMEM; other errors of workers_new(). */
+int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
+		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
 
 /* Delta classes that may be used from the next epoch on: PAGE_FEATURE_* bits; none after encoder_new().
@@ -65,12 +75,21 @@ void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, bool is_full)
 	__attribute__((warn_unused_result));
 
-/* The pages at @cursor are now as it says: encode a batch (at most ENCODER_BATCH pages) and move it on.
- * 1: there are more; 0: that was the last; -ENOBUFS: the backlog is full, nothing was done; -ENOMEM:
- * the epoch is lost, only a FULL one may follow. */
+/* The pages at @cursor are now as it says: encode or hand out a batch (at most ENCODER_BATCH pages)
+ * and move it on, or see to those handed out. Call again with the same cursor, and nothing else of the
+ * epoch in between, until it says 0: until then, or encoder_abandon(), the pages are looked at, also by
+ * other threads. Never blocks.
+ * 1: there is more to do; 0: all pages of @cursor are in frames; -ENOBUFS: the backlog is full;
+ * -EAGAIN: nothing can be done before encoder_fd() is readable, other threads are at it; -ENOMEM: the
+ * epoch is lost, only a FULL one may follow. */
 #define ENCODER_BATCH 32u
 int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));
+int encoder_fd(const struct encoder *encoder); /* -1: encoder_pages() never says -EAGAIN */
+
+/* The epoch is given up: when this returns no thread looks at its pages any more. Waits for what each
+ * is at, a frame's work. Only a FULL epoch may follow. */
+void encoder_abandon(struct encoder *encoder);
 
 /* The device state is now @blob. Call it once per epoch; on -ENOBUFS call again with the same blob,
  * it goes on. 0; -ENOBUFS; -ENOMEM; -EFBIG: larger than WIRE_BLOB_MAX. */

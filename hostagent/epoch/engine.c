@@ -340,7 +340,8 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	if (r == 0)
 		r = retain_new(WIRE_PAYLOAD_MAX, config->backlog_bytes_max, &e->retain);
 	if (r == 0)
-		r = encoder_new(e->info.n_pages, reference_pages(e), e->retain, &e->encoder);
+		r = encoder_new(e->info.n_pages, reference_pages(e), config->encode_threads,
+				e->retain, &e->encoder);
 	stage_init(&e->stage, config->second_stage);
 	pacer_init(&e->pacer, &config->pacer, clock_mono_ns());
 	throttle_init(&e->throttle, &config->throttle);

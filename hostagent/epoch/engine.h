@@ -6,6 +6,7 @@
  * Why one object with one thread: seal, encode, send, commit and release of one VM share state
  * (reference, retained epochs, hold) and follow each other; one thread needs no lock between them.
  * Commits are taken also between two frames of an epoch being encoded, so they wait for little.
+ * Threads that help to encode (workers.h) see nothing of that state but their own pages.
  *
  *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the FULL epoch──► PROTECTED
  *	                     ▲                    ▲                                     │
@@ -45,6 +46,7 @@ struct engine_config {
 	uint64_t held_bytes_max;
 	uint64_t reference_bytes;   /* for the reference; 0: a quarter of guest RAM */
 	uint64_t backlog_bytes_max; /* encoded epochs not yet committed */
+	uint32_t encode_threads; /* the engine's own included; 0: workers_default_threads() */
 	enum stage_mode second_stage;
 	uint64_t codec;		    /* PAGE_FEATURE_*: delta classes to use where negotiated */
 	bool is_restart; /* an earlier agent protected this guest in the same term: should it be found

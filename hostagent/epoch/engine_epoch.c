@@ -33,15 +33,16 @@ int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 	return seal_new(e->qmp, e->track, e->mem, e->device, e->info.n_pages, &e->seal);
 }
 
-/* Encode pages and keep everything else going meanwhile. */
-static int encode_pages(struct engine *e, struct encoder_cursor cursor)
+static int encode_and_serve(struct engine *e, struct encoder_cursor *cursor)
 {
 	uint32_t n_batches = 0;
 	int r;
 
-	while ((r = encoder_pages(e->encoder, &cursor)) != 0) {
+	while ((r = encoder_pages(e->encoder, cursor)) != 0) {
 		if (r == -ENOBUFS)
 			r = engine_stream_wait(e);
+		else if (r == -EAGAIN)
+			r = engine_encoder_wait(e);
 		else if (r > 0)
 			r = ++n_batches % SERVICE_EVERY_BATCHES == 0 ? engine_service(e) : 0;
 		/* Not one batch more: serving may have dropped the frames of this epoch. */
@@ -49,6 +50,17 @@ static int encode_pages(struct engine *e, struct encoder_cursor cursor)
 			return r;
 	}
 	return 0;
+}
+
+/* Encode pages and keep everything else going meanwhile. */
+static int encode_pages(struct engine *e, struct encoder_cursor cursor)
+{
+	int r = encode_and_serve(e, &cursor);
+
+	/* The pages are the caller's again, whose buffer may go. */
+	if (r < 0)
+		encoder_abandon(e->encoder);
+	return r;
 }
 
 static int encode_sealed_pages(struct engine *e, const struct seal_pages *p, const uint64_t *skip)

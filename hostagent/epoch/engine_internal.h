@@ -136,6 +136,9 @@ void engine_stream_send(struct engine *e); /* send retained frames as far as the
  * 0: try again; errors of engine_service(); -EPIPE: there is no stream that could take any. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
 uint64_t engine_stream_waiting(const struct engine *e); /* bytes encoded, not acknowledged by TCP */
+/* Other threads encode: wait until encoder_pages() has something to do, serving everything meanwhile.
+ * 0: try again; errors of engine_service(). */
+int engine_encoder_wait(struct engine *e) __attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
 void engine_stream_pace(struct engine *e); /* tell the pacer what is uncommitted */
 void engine_stream_measure(struct engine *e); /* link and second stage, for the pacer and the latter */

@@ -107,6 +107,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"reference_pages_max", counts.reference.n_slots},
 		{"reference_hits", counts.reference.n_hits + counts.reference.n_zero_hits},
 		{"reference_misses", counts.reference.n_misses},
+		{"encode_threads", counts.n_threads},
 		{"bytes_sent", f->bytes_sent},
 		{"bytes_full", f->bytes_full},
 		{"bytes_plain", counts.packing.plain_bytes},

@@ -12,7 +12,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 
-#define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* in engine_stream_wait(), while nothing happens */
+#define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* in the waits below, while nothing happens */
 #define GEOMETRY_FRAME_MAX 32768 /* wire/limits.h: a GEOMETRY is below 20 KiB */
 
 void engine_stream_close(struct engine *e, const char *why)
@@ -325,27 +325,37 @@ void engine_stream_send(struct engine *e)
 		engine_stream_close(e, *link_error(e->link) ? link_error(e->link) : strerror(-r));
 }
 
-int engine_stream_wait(struct engine *e)
+/* Until something came or the link takes more, or @fd is readable; at most WAIT_NS. */
+static int wait_and_serve(struct engine *e, int fd)
 {
-	struct pollfd fds[3] = {
+	struct pollfd fds[] = {
 		{.fd = hold_fd(e->hold), .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
-		{.fd = -1},
+		{.fd = e->link ? link_fd(e->link) : -1,
+		 .events = e->link ? (short)link_events(e->link) : 0},
+		{.fd = fd, .events = POLLIN},
 	};
-	uint64_t now_ns, wake_ns;
+	uint64_t now_ns = clock_mono_ns(), wake_ns = engine_throttle_wake_ns(e, now_ns);
 
+	if (wake_ns > now_ns + WAIT_NS)
+		wake_ns = now_ns + WAIT_NS;
+	if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(now_ns, wake_ns)) < 0 && errno != EINTR)
+		return -errno;
+	return engine_service(e);
+}
+
+int engine_stream_wait(struct engine *e)
+{
 	if (!e->link || !e->is_resumed)
 		return -EPIPE;
 	if (retain_let_go(e->retain)) {
 		e->figures.n_let_go++;
 		return engine_service(e);
 	}
-	fds[2] = (struct pollfd){.fd = link_fd(e->link), .events = (short)link_events(e->link)};
-	now_ns = clock_mono_ns();
-	wake_ns = engine_throttle_wake_ns(e, now_ns);
-	if (wake_ns > now_ns + WAIT_NS)
-		wake_ns = now_ns + WAIT_NS;
-	if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(now_ns, wake_ns)) < 0 && errno != EINTR)
-		return -errno;
-	return engine_service(e);
+	return wait_and_serve(e, -1);
+}
+
+int engine_encoder_wait(struct engine *e)
+{
+	return wait_and_serve(e, encoder_fd(e->encoder));
 }

@@ -28,3 +28,11 @@ size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t s
 	counts->out_bytes += lz4.block_size ? (size_t)(w.at - payload) : size;
 	return lz4.block_size ? (size_t)(w.at - payload) : size;
 }
+
+void packer_add_counts(struct packer_counts *counts, const struct packer_counts *more)
+{
+	counts->plain_bytes += more->plain_bytes;
+	counts->in_bytes += more->in_bytes;
+	counts->out_bytes += more->out_bytes;
+	counts->spent_ns += more->spent_ns;
+}

@@ -28,9 +28,11 @@ struct packer_counts {
 };
 
 /* Pack the @size bytes at @payload in place, if @is_on and it pays; adds to @counts.
- * Returns the payload's new size, which is less than @size when it was packed (WIRE_FLAG_LZ4); @size: it
- * stays as it was. */
+ * Returns the payload's new size: less than @size when it was packed (WIRE_FLAG_LZ4); @size: it stays
+ * as it was. */
 size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t size,
 		   struct packer_counts *counts);
+
+void packer_add_counts(struct packer_counts *counts, const struct packer_counts *more);
 
 #endif

@@ -1,5 +1,7 @@
 #include "encoder_fixture.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,17 +12,40 @@
 
 #include "codec/encode.h"
 #include "codec/lz4block.h"
+#include "page_patterns.h"
 #include "wire/msg.h"
 
+struct copy copy_new(uint32_t n_max)
+{
+	return (struct copy){.ranges = calloc(n_max, sizeof(struct page_range)),
+			     .pages = malloc((size_t)n_max * 4096)};
+}
+
+void copy_free(struct copy *copy)
+{
+	free(copy->ranges);
+	free(copy->pages);
+}
+
+void fixture_make_encoder(struct fixture *f, size_t bytes_max)
+{
+	encoder_free(f->encoder);
+	retain_free(f->retain);
+	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, bytes_max, &f->retain), 0);
+	assert_int_equal(encoder_new(N_PAGES, REFERENCE_PAGES, f->n_threads, f->retain, &f->encoder), 0);
+	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP);
+}
+
+/* *state: the number of threads that encode. */
 int fixture_setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, (size_t)64 << 20, &f->retain), 0);
-	assert_int_equal(encoder_new(N_PAGES, REFERENCE_PAGES, f->retain, &f->encoder), 0);
-	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP);
+	f->n_threads = *(const uint32_t *)*state;
+	fixture_make_encoder(f, (size_t)64 << 20);
 	f->pages = calloc(N_PAGES, 4096);
 	f->standby.pages = malloc((size_t)N_PAGES * 4096);
+	f->copy = copy_new(COPY_MAX);
 	f->blob = calloc(1, BLOB_MAX);
 	f->standby.blob = calloc(1, BLOB_MAX);
 	srand(1);
@@ -36,6 +61,7 @@ int fixture_teardown(void **state)
 	retain_free(f->retain);
 	free(f->pages);
 	free(f->standby.pages);
+	copy_free(&f->copy);
 	free(f->blob);
 	free(f->standby.blob);
 	free(f);
@@ -123,32 +149,46 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 	s->payload_bytes += frame->h.payload_size;
 }
 
-/* Through the wire's own framing, so that its bounds count. */
-void fixture_deliver(struct fixture *f)
+/* One frame, through the wire's own framing, so that its bounds count. False: there is none. */
+bool fixture_deliver_frame(struct fixture *f)
 {
 	static uint8_t buffer[WIRE_FRAME_MAX];
 	struct retain_frame kept;
+	struct wire_header header;
+	const uint8_t *at = buffer;
+	struct wire_frame frame;
+	struct bytes_writer w;
+	size_t size;
 
-	while (retain_next(f->retain, &kept) == 0) {
-		struct wire_header header = {.type = kept.type, .flags = kept.flags,
-					     .seq = kept.seq, .generation = 1, .term = 3,
-					     .epoch = kept.epoch};
-		const uint8_t *at = buffer;
-		struct wire_frame frame;
-		struct bytes_writer w;
-		size_t size;
+	if (retain_next(f->retain, &kept) < 0)
+		return false;
+	header = (struct wire_header){.type = kept.type, .flags = kept.flags, .seq = kept.seq,
+				      .generation = 1, .term = 3, .epoch = kept.epoch};
+	assert_int_equal(wire_frame_begin(buffer, sizeof(buffer), &w), 0);
+	bytes_write(&w, kept.payload, kept.size);
+	assert_int_equal(wire_frame_finish(buffer, &w, &header, &size), 0);
+	assert_int_equal(wire_frame_decode(&at, buffer + size, &frame, NULL), 0);
+	take_frame(&f->standby, &frame);
+	retain_sent(f->retain);
+	return true;
+}
 
-		assert_int_equal(wire_frame_begin(buffer, sizeof(buffer), &w), 0);
-		bytes_write(&w, kept.payload, kept.size);
-		assert_int_equal(wire_frame_finish(buffer, &w, &header, &size), 0);
-		assert_int_equal(wire_frame_decode(&at, buffer + size, &frame, NULL), 0);
-		take_frame(&f->standby, &frame);
-		retain_sent(f->retain);
-	}
+void fixture_deliver(struct fixture *f)
+{
+	while (fixture_deliver_frame(f))
+		;
 	assert_true(f->standby.is_ended);
-	assert_memory_equal(f->standby.pages, f->pages, (size_t)N_PAGES * 4096);
+	assert_true(memcmp(f->standby.pages, f->pages, (size_t)N_PAGES * 4096) == 0);
 	assert_int_equal(f->standby.blob_size, f->blob_size);
 	assert_memory_equal(f->standby.blob, f->blob, f->blob_size);
+}
+
+static void fill_random(uint8_t *bytes, size_t size)
+{
+	static uint64_t random = 1;
+
+	for (size_t i = 0; i < size; i += PAGE_BYTES)
+		pattern_fill(&random, bytes + i);
 }
 
 void fixture_change_page(uint8_t *page)
@@ -158,8 +198,7 @@ void fixture_change_page(uint8_t *page)
 		memset(page, 0, 4096);
 		break;
 	case 1:
-		for (int i = 0; i < 4096; i++)
-			page[i] = (uint8_t)rand();
+		fill_random(page, 4096);
 		break;
 	default:
 		for (int i = rand() % 40; i >= 0; i--)
@@ -175,4 +214,53 @@ void fixture_change_blob(struct fixture *f)
 	for (int i = 0; i < 50; i++)
 		f->blob[(size_t)rand() % f->blob_size] = (uint8_t)rand();
 	memset(f->blob + f->blob_size, 0, BLOB_MAX - f->blob_size);
+}
+
+void fixture_copy_page(struct fixture *f, struct copy *copy, uint32_t index)
+{
+	assert_true(copy->n < COPY_MAX);
+	copy->ranges[copy->n] = (struct page_range){index, 1};
+	memcpy(copy->pages + (size_t)copy->n++ * 4096, f->pages + (size_t)index * 4096, 4096);
+}
+
+struct encoder_cursor copy_cursor(const struct copy *copy)
+{
+	return (struct encoder_cursor){.ranges = copy->ranges, .n_ranges = copy->n,
+				       .pages = copy->pages};
+}
+
+/* Other threads have all there is: they say when that is over. */
+void fixture_wait(struct fixture *f)
+{
+	struct pollfd fd = {.fd = encoder_fd(f->encoder), .events = POLLIN};
+
+	assert_int_equal(poll(&fd, 1, 10000), 1);
+}
+
+int fixture_offer(struct fixture *f, struct encoder_cursor cursor)
+{
+	int r;
+
+	while ((r = encoder_pages(f->encoder, &cursor)) == 1 || r == -EAGAIN) {
+		if (r == -EAGAIN)
+			fixture_wait(f);
+	}
+	return r;
+}
+
+/* Offer all pages, in one run. */
+void fixture_offer_all(struct fixture *f)
+{
+	struct page_range ranges[3] = {{0, 5}, {5, 1}, {6, N_PAGES - 6}};
+
+	assert_int_equal(fixture_offer(f, (struct encoder_cursor){.ranges = ranges, .n_ranges = 3,
+							  .pages = f->pages}),
+			 0);
+}
+
+void fixture_end(struct fixture *f)
+{
+	fixture_change_blob(f);
+	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
+	assert_int_equal(encoder_end(f->encoder), 0);
 }

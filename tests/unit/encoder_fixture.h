@@ -11,9 +11,10 @@
 #include "epoch/encoder.h"
 #include "epoch/retain.h"
 
-#define N_PAGES	  4000u
+#define N_PAGES	  1600u
 #define REFERENCE_PAGES 1024u /* the store replaces */
 #define BLOB_MAX  (40u * 4096u)
+#define COPY_MAX  2000u
 
 struct standby {
 	uint8_t *pages;
@@ -24,6 +25,13 @@ struct standby {
 	bool is_ended;
 };
 
+/* What a seal gives: copies of pages in the order of their ranges; a page may come again. */
+struct copy {
+	struct page_range *ranges;
+	uint8_t *pages;
+	uint32_t n;
+};
+
 struct fixture {
 	struct retain *retain;
 	struct encoder *encoder;
@@ -31,15 +39,31 @@ struct fixture {
 	uint8_t *pages; /* the guest */
 	uint8_t *blob;
 	size_t blob_size;
+	uint32_t n_threads;
+	struct copy copy;
 };
 
-int fixture_setup(void **state); /* cmocka's; *state becomes a struct fixture */
+struct copy copy_new(uint32_t n_max);
+void copy_free(struct copy *copy);
+struct encoder_cursor copy_cursor(const struct copy *copy);
+
+/* cmocka's; *state is the number of threads that encode (const uint32_t *), and becomes a struct fixture. */
+int fixture_setup(void **state);
 int fixture_teardown(void **state);
+void fixture_make_encoder(struct fixture *f, size_t bytes_max); /* anew, with such a backlog */
 
 void fixture_change_page(uint8_t *page);
 void fixture_change_blob(struct fixture *f);
+void fixture_copy_page(struct fixture *f, struct copy *copy, uint32_t index); /* append it as it is now */
 
-/* Everything that is retained and was not sent: an epoch, or several. The standby is the guest then. */
+void fixture_wait(struct fixture *f); /* after -EAGAIN */
+int fixture_offer(struct fixture *f, struct encoder_cursor cursor); /* all of it, unless there is no room */
+void fixture_offer_all(struct fixture *f); /* every page of the guest */
+void fixture_end(struct fixture *f); /* device state and the end */
+
+/* The next frame that was not sent. False: there is none. */
+bool fixture_deliver_frame(struct fixture *f);
+/* All of them: an epoch, or several. The standby is the guest then. */
 void fixture_deliver(struct fixture *f);
 
 #endif

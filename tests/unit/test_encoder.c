@@ -13,44 +13,31 @@
 #include "codec/encode.h"
 #include "wire/msg.h"
 
-#define EPOCHS 30u
+#define EPOCHS	  10u
+#define ABANDONED 1500u /* pages of an epoch that is given up */
 
-/* Offer one page, alone, as the tracker may report it. */
-static int offer(struct fixture *f, uint32_t index)
-{
-	struct page_range range = {index, 1};
-	struct encoder_cursor cursor = {.ranges = &range, .n_ranges = 1,
-					.pages = f->pages + (size_t)index * 4096};
-
-	return encoder_pages(f->encoder, &cursor);
-}
-
-/* Offer all pages, in one run. */
-static void offer_all(struct fixture *f)
-{
-	struct page_range ranges[3] = {{0, 5}, {5, 1}, {6, N_PAGES - 6}};
-	struct encoder_cursor cursor = {.ranges = ranges, .n_ranges = 3, .pages = f->pages};
-	int r;
-
-	while ((r = encoder_pages(f->encoder, &cursor)) == 1)
-		;
-	assert_int_equal(r, 0);
-}
-
+/* Two runs, as copied ahead and copied in the pause. */
 static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_changes)
 {
 	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full), 0);
-	for (unsigned i = 0; i < n_changes; i++) {
-		uint32_t index = (uint32_t)rand() % N_PAGES;
+	for (int run = 0; run < 2; run++) {
+		f->copy.n = 0;
+		while (f->copy.n < n_changes) {
+			uint32_t index = (uint32_t)rand() % N_PAGES;
 
-		fixture_change_page(f->pages + (size_t)index * 4096);
-		/* Also pages that did not change are offered, as the tracker may report them. */
-		assert_int_equal(offer(f, index), 0);
-		assert_int_equal(offer(f, (uint32_t)rand() % N_PAGES), 0);
+			fixture_change_page(f->pages + (size_t)index * 4096);
+			/* Also pages that did not change are offered, as the tracker may report them;
+			 * and one that has just been offered, with other content. */
+			fixture_copy_page(f, &f->copy, index);
+			if (rand() % 100 == 0) {
+				fixture_change_page(f->pages + (size_t)index * 4096);
+				fixture_copy_page(f, &f->copy, index);
+			}
+			fixture_copy_page(f, &f->copy, (uint32_t)rand() % N_PAGES);
+		}
+		assert_int_equal(fixture_offer(f, copy_cursor(&f->copy)), 0);
 	}
-	fixture_change_blob(f);
-	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
-	assert_int_equal(encoder_end(f->encoder), 0);
+	fixture_end(f);
 }
 
 static void epochs_rebuild_the_guest(void **state)
@@ -58,7 +45,7 @@ static void epochs_rebuild_the_guest(void **state)
 	struct fixture *f = *state;
 
 	for (uint64_t epoch = 1; epoch <= EPOCHS; epoch++) {
-		encode(f, epoch, epoch == 1, 1500);
+		encode(f, epoch, epoch == 1, 900);
 		fixture_deliver(f);
 		retain_drop(f->retain, epoch);
 	}
@@ -85,7 +72,7 @@ static void retained_epochs_remember_their_features(void **state)
 	encode(f, 4, false, 100);
 	assert_true(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
 	encoder_set_second_stage(f->encoder, true);
-	encode(f, 5, false, 300);
+	encode(f, 5, false, 600);
 	assert_false(encoder_can_resend(f->encoder, both));
 	assert_true(encoder_can_resend(f->encoder, both | WIRE_FEATURE_LZ4));
 	fixture_deliver(f);
@@ -103,14 +90,14 @@ static void the_second_stage_changes_nothing_but_bytes(void **state)
 		if (epoch % 3 == 2) { /* in the middle of the epoch */
 			assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, false), 0);
 			memset(f->pages, (int)epoch, (size_t)200 * 4096);
-			offer_all(f);
+			fixture_offer_all(f);
 			encoder_set_second_stage(f->encoder, false);
 			memset(f->pages + (size_t)300 * 4096, (int)epoch, (size_t)200 * 4096);
-			offer_all(f);
+			fixture_offer_all(f);
 			assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 			assert_int_equal(encoder_end(f->encoder), 0);
 		} else {
-			encode(f, epoch, epoch == 1, 700);
+			encode(f, epoch, epoch == 1, 500);
 		}
 		fixture_deliver(f);
 		retain_drop(f->retain, epoch);
@@ -142,7 +129,7 @@ static void features_change_between_epochs(void **state)
 
 		encoder_get_counts(f->encoder, &before);
 		encoder_set_features(f->encoder, allowed);
-		encode(f, epoch, epoch == 1, 700);
+		encode(f, epoch, epoch == 1, 500);
 		fixture_deliver(f);
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
@@ -164,7 +151,7 @@ static void a_full_epoch_stands_alone(void **state)
 	memset(f->standby.blob, 0xee, BLOB_MAX);
 	retain_drop_all(f->retain);
 	assert_int_equal(encoder_begin(f->encoder, 7, 0, true), 0);
-	offer_all(f);
+	fixture_offer_all(f);
 	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 	assert_int_equal(encoder_end(f->encoder), 0);
 	fixture_deliver(f);
@@ -179,7 +166,7 @@ static void an_idle_epoch_is_small(void **state)
 	fixture_deliver(f);
 	retain_drop(f->retain, 1);
 	assert_int_equal(encoder_begin(f->encoder, 2, 1, false), 0);
-	offer_all(f);
+	fixture_offer_all(f);
 	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 	assert_int_equal(encoder_end(f->encoder), 0);
 	encoder_get_counts(f->encoder, &counts);
@@ -188,37 +175,123 @@ static void an_idle_epoch_is_small(void **state)
 	fixture_deliver(f);
 }
 
-/* With a backlog that holds less than an epoch, everything goes on where it stopped. */
-static void a_small_backlog_only_delays(void **state)
+/* Some room in the backlog, by as few frames as give any. */
+static void make_room(struct fixture *f)
+{
+	do
+		assert_true(fixture_deliver_frame(f));
+	while (!retain_has_room(f->retain, 1));
+}
+
+/* With a backlog that holds less than an epoch, full before every frame that needs room, everything goes
+ * on where it stopped. */
+static void a_full_backlog_at_every_point_loses_nothing(void **state)
 {
 	struct fixture *f = *state;
-	struct encoder_cursor cursor;
-	struct page_range range = {0, N_PAGES};
-	struct retain_frame frame;
-	size_t n_records_bytes = 0;
-	int n_full = 0, r;
+	unsigned n_full = 0;
 
-	encoder_free(f->encoder);
-	retain_free(f->retain);
-	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, RETAIN_BYTES_MIN, &f->retain), 0);
-	assert_int_equal(encoder_new(N_PAGES, REFERENCE_PAGES, f->retain, &f->encoder), 0);
-	assert_int_equal(encoder_begin(f->encoder, 1, 0, true), 0);
-	for (size_t i = 0; i < (size_t)N_PAGES * 4096; i++)
-		f->pages[i] = (uint8_t)rand();
-	cursor = (struct encoder_cursor){.ranges = &range, .n_ranges = 1, .pages = f->pages};
-	while ((r = encoder_pages(f->encoder, &cursor)) != 0) {
-		if (r == 1)
-			continue;
-		assert_int_equal(r, -ENOBUFS);
-		n_full++;
-		while (retain_next(f->retain, &frame) == 0) {
-			n_records_bytes += frame.type == WIRE_PAGES ? frame.size : 0;
-			retain_sent(f->retain);
+	fixture_make_encoder(f, RETAIN_BYTES_MIN);
+	for (uint64_t epoch = 1; epoch <= 4; epoch++) {
+		struct encoder_cursor cursor;
+		int r;
+
+		f->copy.n = 0;
+		encoder_set_second_stage(f->encoder, epoch % 2);
+		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, true), 0);
+		memset(f->standby.pages, 0, (size_t)N_PAGES * 4096);
+		memset(f->pages, 0, (size_t)N_PAGES * 4096);
+		while (f->copy.n < COPY_MAX) {
+			uint32_t index = (uint32_t)rand() % N_PAGES;
+
+			if (rand() % 2)
+				fixture_change_page(f->pages + (size_t)index * 4096);
+			else /* long records: several frames come out of one unit */
+				memset(f->pages + (size_t)index * 4096, rand() % 256, 4096);
+			fixture_copy_page(f, &f->copy, index);
 		}
+		cursor = copy_cursor(&f->copy);
+		while ((r = encoder_pages(f->encoder, &cursor)) != 0) {
+			if (r == -EAGAIN)
+				fixture_wait(f);
+			n_full += r == -ENOBUFS;
+			if (r == -ENOBUFS)
+				make_room(f);
+		}
+		fixture_change_blob(f);
+		while ((r = encoder_device(f->encoder, f->blob, f->blob_size)) == -ENOBUFS)
+			make_room(f);
+		assert_int_equal(r, 0);
+		while ((r = encoder_end(f->encoder)) == -ENOBUFS)
+			make_room(f);
+		assert_int_equal(r, 0);
+		fixture_deliver(f);
+		retain_drop(f->retain, epoch);
 	}
-	assert_true(n_full > 5);
-	/* All but the frame still being filled: no page was lost or sent twice. */
-	assert_in_range(n_records_bytes, (N_PAGES - 4 * ENCODER_BATCH) * 4104, N_PAGES * 4104);
+	assert_true(n_full > 20);
+}
+
+/* An epoch that is given up at any moment leaves nobody looking at its pages, whose memory goes at once. */
+static void an_epoch_can_be_abandoned_at_any_moment(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t epoch = 1; epoch <= 2 * EPOCHS; epoch += 2) {
+		struct copy copy = copy_new(ABANDONED);
+		struct encoder_cursor cursor;
+		struct encoder_counts before, after;
+		unsigned n_calls = (unsigned)epoch;
+		int r = 1;
+
+		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, true), 0);
+		encoder_set_second_stage(f->encoder, epoch % 4 == 1);
+		while (copy.n < ABANDONED) {
+			fixture_change_page(f->pages + (size_t)copy.n * 4096);
+			fixture_copy_page(f, &copy, copy.n);
+		}
+		cursor = copy_cursor(&copy);
+		while (n_calls-- > 0 && r != 0) {
+			r = encoder_pages(f->encoder, &cursor);
+			if (r == -EAGAIN)
+				fixture_wait(f);
+		}
+		encoder_abandon(f->encoder);
+		encoder_get_counts(f->encoder, &before);
+		assert_int_equal(encoder_pages(f->encoder, &(struct encoder_cursor){0}), 0);
+		encoder_get_counts(f->encoder, &after);
+		assert_int_equal(before.n_epoch_pages, after.n_epoch_pages); /* nothing came back */
+		memset(copy.pages, 0xee, (size_t)ABANDONED * 4096);
+		copy_free(&copy);
+		retain_drop_all(f->retain);
+		if (epoch % 8 != 1)
+			continue; /* and what follows is given up too */
+		assert_int_equal(encoder_begin(f->encoder, epoch + 1, 0, true), 0);
+		fixture_offer_all(f);
+		fixture_end(f);
+		fixture_deliver(f);
+		retain_drop_all(f->retain);
+	}
+}
+
+/* The encoder itself goes while its threads are at it: they end first. */
+static void the_encoder_can_end_at_any_moment(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned n_calls = 0; n_calls < 40; n_calls += 5) {
+		struct page_range range = {0, ABANDONED};
+		struct encoder_cursor cursor = {.ranges = &range, .n_ranges = 1,
+						.pages = f->pages};
+
+		fixture_make_encoder(f, (size_t)64 << 20);
+		encoder_set_second_stage(f->encoder, true);
+		for (uint32_t i = 0; i < ABANDONED; i++)
+			f->pages[(size_t)i * 4096 + n_calls] = (uint8_t)(i + 1);
+		assert_int_equal(encoder_begin(f->encoder, 1, 0, true), 0);
+		for (unsigned i = 0; i < n_calls; i++)
+			assert_true(encoder_pages(f->encoder, &cursor) != 0);
+		f->encoder = encoder_free(f->encoder);
+		memset(f->pages, 0, (size_t)ABANDONED * 4096);
+	}
 }
 
 /* A store that cannot hold the working set costs whole pages and never a wrong one. */
@@ -231,7 +304,7 @@ static void a_small_reference_costs_bytes_only(void **state)
 		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, epoch == 1), 0);
 		for (uint32_t i = 0; i < N_PAGES; i++)
 			f->pages[(size_t)i * 4096 + epoch] = (uint8_t)(i + epoch);
-		offer_all(f);
+		fixture_offer_all(f);
 		fixture_change_blob(f);
 		assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 		assert_int_equal(encoder_end(f->encoder), 0);
@@ -244,19 +317,37 @@ static void a_small_reference_costs_bytes_only(void **state)
 	assert_true(counts.reference.n_replaced > N_PAGES);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+#define TEST(name, n_threads)                                                                      \
+	cmocka_unit_test_prestate_setup_teardown(name, fixture_setup, fixture_teardown, &(n_threads))
 
 int main(void)
 {
+	static uint32_t one = 1, two = 2, four = 4;
 	const struct CMUnitTest tests[] = {
-		TEST(epochs_rebuild_the_guest),
-		TEST(retained_epochs_remember_their_features),
-		TEST(the_second_stage_changes_nothing_but_bytes),
-		TEST(features_change_between_epochs),
-		TEST(a_full_epoch_stands_alone),
-		TEST(an_idle_epoch_is_small),
-		TEST(a_small_reference_costs_bytes_only),
-		TEST(a_small_backlog_only_delays),
+		TEST(epochs_rebuild_the_guest, one),
+		TEST(epochs_rebuild_the_guest, two),
+		TEST(epochs_rebuild_the_guest, four),
+		TEST(retained_epochs_remember_their_features, one),
+		TEST(retained_epochs_remember_their_features, four),
+		TEST(the_second_stage_changes_nothing_but_bytes, one),
+		TEST(the_second_stage_changes_nothing_but_bytes, four),
+		TEST(features_change_between_epochs, one),
+		TEST(features_change_between_epochs, two),
+		TEST(features_change_between_epochs, four),
+		TEST(a_full_epoch_stands_alone, one),
+		TEST(a_full_epoch_stands_alone, four),
+		TEST(an_idle_epoch_is_small, one),
+		TEST(an_idle_epoch_is_small, four),
+		TEST(a_small_reference_costs_bytes_only, one),
+		TEST(a_small_reference_costs_bytes_only, four),
+		TEST(a_full_backlog_at_every_point_loses_nothing, one),
+		TEST(a_full_backlog_at_every_point_loses_nothing, two),
+		TEST(a_full_backlog_at_every_point_loses_nothing, four),
+		TEST(an_epoch_can_be_abandoned_at_any_moment, one),
+		TEST(an_epoch_can_be_abandoned_at_any_moment, two),
+		TEST(an_epoch_can_be_abandoned_at_any_moment, four),
+		TEST(the_encoder_can_end_at_any_moment, two),
+		TEST(the_encoder_can_end_at_any_moment, four),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,98 @@
+/* What the store gives up, and what it may not. */
+#include "epoch/reference.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "codec/page.h"
+
+#define N_PAGES (4 * REFERENCE_SLOTS_MIN)
+
+static struct reference *make(void)
+{
+	struct reference *reference;
+
+	assert_int_equal(reference_new(N_PAGES, 0, &reference), 0);
+	return reference;
+}
+
+/* Take page @index and leave a version of it there. */
+static uint8_t *take(struct reference *reference, uint32_t index)
+{
+	bool is_known;
+	uint8_t *page = reference_take(reference, index, &is_known);
+
+	memset(page, (int)(index % 255) + 1, PAGE_BYTES);
+	return page;
+}
+
+static bool is_known(struct reference *reference, uint32_t index)
+{
+	bool known;
+	uint8_t *page = reference_take(reference, index, &known);
+
+	if (known)
+		assert_int_equal(page[0], index % 255 + 1);
+	else
+		memset(page, (int)(index % 255) + 1, PAGE_BYTES);
+	reference_put(reference, page);
+	return known;
+}
+
+static void a_pinned_page_is_not_replaced(void **state)
+{
+	struct reference *reference = make();
+	const uint8_t *pinned[REFERENCE_SLOTS_MIN / 2];
+
+	(void)state;
+	for (uint32_t i = 0; i < REFERENCE_SLOTS_MIN / 2; i++)
+		pinned[i] = take(reference, i);
+	/* Twice round the store. */
+	for (uint32_t i = REFERENCE_SLOTS_MIN / 2; i < N_PAGES; i++)
+		reference_put(reference, take(reference, i));
+	for (uint32_t i = 0; i < REFERENCE_SLOTS_MIN / 2; i++) {
+		assert_true(reference_is_pinned(reference, i));
+		assert_int_equal(pinned[i][PAGE_BYTES - 1], i % 255 + 1);
+		reference_put(reference, pinned[i]);
+		assert_false(reference_is_pinned(reference, i));
+	}
+	/* Now they go: every slot is needed for others. */
+	for (uint32_t n = 0; n < 3; n++) {
+		for (uint32_t i = REFERENCE_SLOTS_MIN; i < N_PAGES; i++)
+			reference_put(reference, take(reference, i));
+	}
+	for (uint32_t i = 0; i < REFERENCE_SLOTS_MIN / 2; i++)
+		assert_false(is_known(reference, i));
+	reference_free(reference);
+}
+
+static void a_full_epoch_forgets_pages_and_pins(void **state)
+{
+	struct reference *reference = make();
+	bool known;
+
+	(void)state;
+	(void)take(reference, 7);
+	assert_true(reference_is_pinned(reference, 7));
+	assert_false(reference_is_pinned(reference, 8));
+	assert_false(reference_is_zero(reference, 7));
+	reference_reset(reference);
+	assert_false(reference_is_pinned(reference, 7));
+	assert_true(reference_is_zero(reference, 7));
+	assert_int_equal(reference_take(reference, 7, &known)[0], 0);
+	assert_true(known);
+	reference_free(reference);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_pinned_page_is_not_replaced),
+		cmocka_unit_test(a_full_epoch_forgets_pages_and_pins),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
