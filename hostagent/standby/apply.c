@@ -56,7 +56,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_in
 /* What a FULL epoch says first of a page. */
 enum first_record {
 	FIRST_NONE  = 0, /* nothing: it is zero */
-	FIRST_WHOLE = 1, /* ZERO or RAW: the old content does not matter */
+	FIRST_WHOLE = 1, /* ZERO, RAW or DUP: the old content does not matter */
 	FIRST_DELTA = 2, /* a delta, against zero */
 };
 
@@ -129,7 +129,8 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 	int r;
 
 	while ((r = wire_record_next(it, &record, NULL)) > 0) {
-		bool is_whole = record.class == WIRE_CLASS_ZERO || record.class == WIRE_CLASS_RAW;
+		bool is_whole = record.class == WIRE_CLASS_ZERO ||
+				record.class == WIRE_CLASS_RAW || record.class == WIRE_CLASS_DUP;
 
 		if (seen[record.index] == FIRST_NONE)
 			seen[record.index] = is_whole ? FIRST_WHOLE : FIRST_DELTA;
@@ -197,6 +198,17 @@ static int put_batch(struct pass *p, struct batch *batch)
 	return 0;
 }
 
+/* A DUP is its source's page sent raw: what that holds when its turn comes; epochcheck.c sees to it that
+ * this is the same each time. */
+static struct page_record from_wire(struct ramfile *rf, const struct wire_record *record)
+{
+	uint8_t *page = ramfile_page(rf, record->index);
+
+	if (record->class != WIRE_CLASS_DUP)
+		return (struct page_record){record->class, record->size, record->data, page};
+	return (struct page_record){PAGE_RAW, PAGE_BYTES, ramfile_page(rf, record->source), page};
+}
+
 static int put_pages(struct pass *p, const struct wire_frame *frame)
 {
 	/* A test that watches each step is to see each record by itself. */
@@ -209,14 +221,13 @@ static int put_pages(struct pass *p, const struct wire_frame *frame)
 	if (begin_pages(p, frame, &it) < 0)
 		return -EBADMSG;
 	while ((r = wire_record_next(&it, &record, NULL)) > 0) {
-		uint8_t *page = ramfile_page(p->rf, record.index);
+		struct page_record *out = &batch.records[batch.n_records++];
 
 		ramfile_step(p->rf);
 		FAULT_POINT(FAULT_STANDBY_APPLYING);
-		if (!page)
+		*out = from_wire(p->rf, &record);
+		if (!out->page || !out->data)
 			return -EBADMSG;
-		batch.records[batch.n_records++] =
-			(struct page_record){record.class, record.size, record.data, page};
 		if (batch.n_records >= n_max && put_batch(p, &batch) < 0)
 			return -EBADMSG;
 	}

@@ -27,6 +27,7 @@ void epochcheck_reset(struct epochcheck *c)
 
 void epochcheck_done(struct epochcheck *c)
 {
+	marks_done(&c->marks);
 	memset(c, 0, offsetof(struct epochcheck, plain));
 }
 
@@ -103,6 +104,15 @@ int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_g
 	return 0;
 }
 
+/* Marks for a guest of @n_pages. 0; -ENOMEM. */
+static int have_marks(struct epochcheck *c, uint64_t n_pages)
+{
+	if (c->marks.words && c->marks.n_things == n_pages)
+		return 0;
+	marks_done(&c->marks);
+	return marks_init(n_pages, &c->marks);
+}
+
 static int on_geometry(struct epochcheck *c, const struct wire_frame *frame,
 		       const struct wire_geometry *ours, struct epochcheck_error *e)
 {
@@ -116,6 +126,10 @@ static int on_geometry(struct epochcheck *c, const struct wire_frame *frame,
 		return refuse_format(c, e, &wire);
 	if (ours && epochcheck_geometry(&g, ours, text) < 0)
 		return refuse(c, e, WIRE_STREAM_ERROR_GEOMETRY, "%s", text);
+	if (have_marks(c, wire_geometry_pages(&g)) < 0) {
+		(void)refuse(c, e, WIRE_STREAM_ERROR_APPLY, "no memory to check epochs with");
+		return -ENOMEM;
+	}
 	c->geometry = g;
 	c->n_pages = wire_geometry_pages(&g);
 	c->generation = frame->h.generation;
@@ -156,6 +170,7 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame, struct
 	c->epoch = frame->h.epoch;
 	c->has_device = false;
 	c->n_records = 0;
+	marks_reset(&c->marks);
 	return EPOCHCHECK_BEGIN;
 }
 
@@ -181,19 +196,49 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch, struct w
 	return 0;
 }
 
+/* A DUP record copies a page of our own copy, so that page must hold the same bytes each time the epoch is
+ * applied, however far an earlier try came (epochlog.h, L4). It does
+ *  - in an epoch that is not FULL: once all its records of this epoch were applied. So no record of a page
+ *    may follow a DUP that copied it: such pages are marked. A page without any record may be copied
+ *    as well.
+ *  - in a FULL epoch, which clears what it does not begin with a whole page: from its first record on,
+ *    whatever follows: pages with a record are marked.
+ * NULL: right; else what is wrong. */
+static const char *check_dup(struct epochcheck *c, const struct wire_record *record)
+{
+	if (c->full) {
+		if (record->class == WIRE_CLASS_DUP && !marks_get(&c->marks, record->source))
+			return "it copies a page that has no record yet, in a FULL epoch";
+		marks_set(&c->marks, record->index, 1);
+		return NULL;
+	}
+	if (marks_get(&c->marks, record->index))
+		return "a DUP record before it has copied that page";
+	if (record->class == WIRE_CLASS_DUP)
+		marks_set(&c->marks, record->source, 1);
+	return NULL;
+}
+
 /* All records of a PAGES or DEVICE frame. */
 static int check_records(struct epochcheck *c, struct wire_record_iter *it,
 			 uint32_t *n_records, struct epochcheck_error *e)
 {
+	const char *wrong = NULL;
 	struct wire_record record;
 	struct wire_error wire;
 	int r;
 
 	while ((r = wire_record_next(it, &record, &wire)) > 0) {
-		if (page_check(record.class, record.data, record.size) < 0)
+		if (record.class != WIRE_CLASS_DUP &&
+		    page_check(record.class, record.data, record.size) < 0)
 			return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
 				      "record of index %" PRIu32 ": its data are no page of class %u",
 				      record.index, record.class);
+		if (it->type == WIRE_PAGES)
+			wrong = check_dup(c, &record);
+		if (wrong)
+			return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
+				      "record of index %" PRIu32 ": %s", record.index, wrong);
 		(*n_records)++;
 	}
 	return r < 0 ? refuse_format(c, e, &wire) : EPOCHCHECK_INSIDE;

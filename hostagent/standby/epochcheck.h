@@ -5,7 +5,7 @@
  *
  * Where: epochlog.c (frames from the network, and again when a stored epoch is read back after a
  * restart), fuzz target. Calls wire/msg.h, codec.
- * Threads: one. Allocates nothing.
+ * Threads: one. Allocates at a GEOMETRY only: 1/16384 of the guest's size, to follow DUP records.
  *
  *	             GEOMETRY(new generation)              EPOCH_BEGIN(last+1)
  *	  [no stream] ───────────────────────► [between] ────────────────────► [inside] ─┐ PAGES, DEVICE
@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/marks.h"
 #include "wire/msg.h"
 
 /* Why an epoch or frame was refused: what goes into STREAM_ERROR. */
@@ -59,6 +60,8 @@ struct epochcheck {
 	uint64_t payload_bytes;
 	uint32_t blob_bytes;   /* of its DEVICE frames */
 
+	struct marks marks; /* of its pages, see check_dup(); kept from one stream to the next */
+
 	uint8_t plain[WIRE_PAYLOAD_MAX]; /* a packed frame's payload, while it is looked at */
 };
 
@@ -69,9 +72,9 @@ struct epochcheck {
 int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch, struct wire_frame *ret_plain,
 		      struct wire_error *ret_error) __attribute__((warn_unused_result));
 
-/* @last_epoch: of @term. */
+/* @last_epoch: of @term. What @c was before does not matter; it is ended by epochcheck_done(). */
 void epochcheck_init(struct epochcheck *c, uint64_t term, uint64_t last_epoch, uint64_t bytes_max);
-void epochcheck_done(struct epochcheck *c);
+void epochcheck_done(struct epochcheck *c); /* a zeroed one too */
 
 /* Forget the stream and the epoch begun; the next frame must be GEOMETRY. Any generation will do. */
 void epochcheck_reset(struct epochcheck *c);
@@ -79,7 +82,7 @@ void epochcheck_reset(struct epochcheck *c);
 /* Look at the next frame (header accepted by wire_frame_decode()).
  * @ours: what the warm QEMU is; a GEOMETRY that differs is refused. NULL: not compared.
  * >= 0: enum epochcheck_verdict; COMPLETE also moves last_epoch on.
- * -EPROTO: refused, *ret_error says why; the stream is reset. */
+ * -EPROTO: refused, -ENOMEM: not now; *ret_error says why; the stream is reset. */
 int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));

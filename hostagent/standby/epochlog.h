@@ -27,6 +27,8 @@
  *  L4 Applying an epoch from its start again gives the same copy, however far an earlier try came:
  *     - records carry new bytes at given places, never differences, so the last writer of each byte is
  *       the same each time, and a byte that no record writes is not changed;
+ *     - a DUP record copies a page that no later record changes, or in a FULL epoch one that had a record
+ *       before: the same bytes each time (epochcheck.c, check_dup());
  *     - FULL: pages and pieces whose first record is none or a delta are cleared before anything is
  *       written (deltas there are against zero), so nothing of the old content shows;
  *     - `device` is replaced whole; bytes behind its end count as zero before and after.

@@ -1,6 +1,7 @@
 /* Any bytes as the frames of an epoch stream: the check stays within its bounds, and an epoch that it
  * calls complete is one that applying cannot refuse ("nothing is acknowledged that apply could
- * refuse"). The copy is in memory: a directory that does not exist makes every file step fail. */
+ * refuse"), and that gives the same copy each time. The copy is in memory: a directory that does not
+ * exist makes every file step fail. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -43,37 +44,75 @@ static void mend(uint8_t *at, size_t left)
 		(void)!wire_frame_seal(at, &h, &piece, 1); /* refuses what is no frame */
 }
 
-static void apply(const uint8_t *data, size_t size, const struct wire_geometry *g)
+static uint8_t ram[RAM_PAGES * WIRE_PAGE_SIZE], rom[ROM_PAGES * WIRE_PAGE_SIZE];
+static uint8_t blob[WIRE_BLOB_MAX + WIRE_PAGE_SIZE];
+
+static void apply_once(const uint8_t *data, size_t size, const struct wire_geometry *g)
 {
-	static uint8_t ram[RAM_PAGES * WIRE_PAGE_SIZE], rom[ROM_PAGES * WIRE_PAGE_SIZE];
-	static uint8_t blob[WIRE_BLOB_MAX + WIRE_PAGE_SIZE];
 	struct ramfile rf = {.dir = "/nonexistent/holdfast", .dir_fd = -1, .lock_fd = -1,
 			     .meta = {.term = TERM}, .ram = ram, .ram_bytes = sizeof(ram),
 			     .has_geometry = true, .geometry = *g,
 			     .n_pages = RAM_PAGES + ROM_PAGES, .rom = rom,
 			     .rom_bytes = sizeof(rom), .blob = blob, .blob_bytes = WIRE_PAGE_SIZE};
-	struct apply_info info;
 	uint64_t n_pages;
 
-	if (apply_check(data, size, TERM, &info) != 0)
-		abort();
 	/* -ENOENT: everything went well up to the device file. -EINVAL: another layout. */
 	if (apply_epoch(&rf, data, size, &n_pages) == -EBADMSG)
 		abort();
 }
 
+/* Twice, as after a kill behind the last record: the copy must be the same. */
+static void apply(const uint8_t *data, size_t size, const struct wire_geometry *g)
+{
+	static uint8_t ram_once[sizeof(ram)], rom_once[sizeof(rom)];
+	struct apply_info info;
+
+	if (apply_check(data, size, TERM, &info) != 0)
+		abort();
+	apply_once(data, size, g);
+	memcpy(ram_once, ram, sizeof(ram));
+	memcpy(rom_once, rom, sizeof(rom));
+	apply_once(data, size, g);
+	if (memcmp(ram_once, ram, sizeof(ram)) != 0 || memcmp(rom_once, rom, sizeof(rom)) != 0)
+		abort();
+}
+
+/* What a file on the standby would hold: the last GEOMETRY and the frames of one epoch. */
+struct file {
+	uint8_t *bytes; /* room for all of the input */
+	size_t geometry_size, size;
+};
+
+static void take(struct file *file, int verdict, const uint8_t *frame, size_t size,
+		 const struct wire_geometry *g)
+{
+	if (verdict == EPOCHCHECK_GEOMETRY)
+		file->size = 0;
+	if (verdict == EPOCHCHECK_BEGIN)
+		file->size = file->geometry_size;
+	memcpy(file->bytes + file->size, frame, size);
+	file->size += size;
+	if (verdict == EPOCHCHECK_GEOMETRY)
+		file->geometry_size = size;
+	if (verdict == EPOCHCHECK_COMPLETE)
+		apply(file->bytes, file->size, g);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t *copy = malloc(size ? size : 1);
-	const uint8_t *at = copy, *end = copy + size, *stream = copy;
+	const uint8_t *at = copy, *end = copy + size;
+	struct file file = {.bytes = malloc(size ? size : 1)};
 	struct epochcheck_error error;
 	struct wire_frame frame;
 	struct wire_geometry g;
 	struct epochcheck c;
 
-	if (!copy)
-		return 0;
+	if (!copy || !file.bytes)
+		abort();
 	memcpy(copy, data, size);
+	memset(ram, 0x5a, sizeof(ram));
+	memset(rom, 0x5a, sizeof(rom));
 	geometry(&g);
 	epochcheck_init(&c, TERM, 0, 1 << 20);
 	while ((size_t)(end - at) >= WIRE_HEADER_SIZE) {
@@ -86,14 +125,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		r = epochcheck_frame(&c, &frame, &g, &error);
 		if (r < 0 || r == EPOCHCHECK_DROP)
 			break;
-		if (r == EPOCHCHECK_GEOMETRY)
-			stream = frame_at;
-		if (r == EPOCHCHECK_COMPLETE) {
-			apply(stream, (size_t)(at - stream), &g);
-			break;
-		}
+		take(&file, r, frame_at, (size_t)(at - frame_at), &g);
 	}
 	epochcheck_done(&c);
+	free(file.bytes);
 	free(copy);
 	return 0;
 }

@@ -172,6 +172,14 @@ void feed_record(struct feed *f, uint8_t class, uint32_t index, const uint8_t *d
 	record_added(f, 8 + size);
 }
 
+void feed_dup(struct feed *f, uint32_t index, uint32_t source)
+{
+	uint8_t data[PAGE_DUP_BYTES];
+
+	bytes_put_be32(data, source);
+	feed_record(f, WIRE_CLASS_DUP, index, data, sizeof(data));
+}
+
 void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *reference, bool delta)
 {
 	static uint8_t frame[WIRE_FRAME_MAX];

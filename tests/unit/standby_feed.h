@@ -45,6 +45,8 @@ void feed_begin(struct feed *f, bool full);
 void feed_page(struct feed *f, uint32_t index, const uint8_t *page, uint8_t *reference, bool delta);
 /* A record as it is, right or wrong. */
 void feed_record(struct feed *f, uint8_t class, uint32_t index, const uint8_t *data, size_t size);
+/* Page @index becomes what @source is. */
+void feed_dup(struct feed *f, uint32_t index, uint32_t source);
 /* DEVICE frames turning @reference (@ref_size bytes, then zeros; room for whole pages) into @blob. */
 void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *reference, bool delta);
 void feed_end(struct feed *f);

@@ -101,28 +101,63 @@ static void dirty_blob(struct fixture *x, struct model *m)
 	memset(m->blob + m->blob_size, 0, BLOB_ROOM - m->blob_size);
 }
 
+/* Marks of the pages of an epoch: in a FULL one, which had a record; else, which a DUP copied. */
+static bool marks[N_PAGES];
+
+/* Make page @i a copy of another, if that is allowed. */
+static bool make_dup(struct fixture *x, struct model *reference, unsigned i, bool full)
+{
+	unsigned source = fixture_roll(x, N_PAGES);
+
+	if (source == i || (full && !marks[source]))
+		return false;
+	marks[full ? i : source] = true;
+	memcpy(x->model.pages[i], x->model.pages[source], WIRE_PAGE_SIZE);
+	memcpy(reference->pages[i], reference->pages[source], WIRE_PAGE_SIZE);
+	feed_dup(&x->feed, i, source);
+	x->n_dups[full]++;
+	return true;
+}
+
+static void make_page(struct fixture *x, struct model *reference, unsigned i, bool full)
+{
+	uint32_t n_records = x->feed.n_records;
+
+	if (!full && marks[i])
+		return; /* no record may follow */
+	if (fixture_roll(x, 2) && make_dup(x, reference, i, full))
+		return;
+	dirty_page(x, x->model.pages[i]);
+	/* A FULL epoch's first record of a page may be a delta against zero. */
+	feed_page(&x->feed, i, x->model.pages[i], reference->pages[i], !full || fixture_roll(x, 2));
+	if (full && x->feed.n_records > n_records)
+		marks[i] = true;
+}
+
 void fixture_make_epoch(struct fixture *x, bool full)
 {
 	static struct model reference;
 	uint8_t blob_reference[BLOB_ROOM];
 	unsigned rounds = 1 + fixture_roll(x, 3);
 
+	memset(marks, 0, sizeof(marks));
 	memset(&reference, 0, sizeof(reference));
 	if (!full)
 		reference = x->model;
 	else
 		x->feed.epoch += fixture_roll(x, 3); /* FULL epochs may leave numbers out */
+	/* So that deltas of a FULL epoch lie over what was something else in the copy. */
+	for (unsigned i = 0; full && i < N_PAGES; i++) {
+		if (fixture_roll(x, 2))
+			memset(x->model.pages[i], 0, WIRE_PAGE_SIZE);
+	}
 	memcpy(blob_reference, reference.blob, BLOB_ROOM);
 	x->feed.packs = fixture_roll(x, 2);
 	feed_begin(&x->feed, full);
 	while (rounds--) {
 		for (unsigned i = 0; i < N_PAGES; i++) {
 			if (fixture_roll(x, 2))
-				continue;
-			dirty_page(x, x->model.pages[i]);
-			/* A FULL epoch's first record of a page may be a delta against zero. */
-			feed_page(&x->feed, i, x->model.pages[i], reference.pages[i],
-				  !full || fixture_roll(x, 2));
+				make_page(x, &reference, i, full);
 		}
 	}
 	for (unsigned i = 0; full && i < N_PAGES; i++)

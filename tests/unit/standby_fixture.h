@@ -32,6 +32,7 @@ struct fixture {
 	struct feed feed;
 	struct model model;
 	uint32_t seed;
+	unsigned n_dups[2]; /* DUP records made, in ordinary and in FULL epochs */
 };
 
 uint32_t fixture_roll(struct fixture *x, uint32_t n); /* 0 .. n - 1, the same in each run */

@@ -384,7 +384,15 @@ static void record_bounds(void **state)
 	assert_int_equal(one_record(HEAD(1, 0, 1, 0), 1, 10, "size at payload offset 2"), -EPROTO);
 	assert_int_equal(one_record(HEAD(1, 1, 0, 0), 0, 10, "reserved"), -EPROTO);
 	assert_int_equal(one_record(HEAD(0, 0, 0, 0), 0, 10, "class"), -EPROTO);
-	assert_int_equal(one_record(HEAD(5, 0, 0, 0), 0, 10, "class"), -EPROTO);
+	assert_int_equal(one_record(HEAD(6, 0, 0, 0), 0, 10, "class"), -EPROTO);
+	/* DUP: the payload behind the header is 0, page 0. */
+	assert_int_equal(one_record(HEAD(5, 0, 4, 1), 4, 10, NULL), 1);
+	assert_int_equal(one_record(HEAD(5, 0, 4, 0), 4, 10, "source at payload offset 8: the page"),
+			 -EPROTO);
+	assert_int_equal(one_record(HEAD(5, 0, 0, 1), 0, 10, "size"), -EPROTO);
+	assert_int_equal(one_record(HEAD(5, 0, 5, 1), 5, 10, "size"), -EPROTO);
+	assert_int_equal(one_record(HEAD(5, 0, 4, 1), 3, 10, "data at payload offset 8: trun"), -EPROTO);
+	assert_int_equal(one_record(HEAD(5, 0, 4, 10), 4, 10, "index"), -EPROTO);
 	assert_int_equal(one_record(HEAD(2, 0, 4096, 0), 4096, 10, NULL), 1);
 	assert_int_equal(one_record(HEAD(2, 0, 4095, 0), 4096, 10, "size"), -EPROTO);
 	assert_int_equal(one_record(HEAD(2, 0, 4097, 0), 4097, 10, "size"), -EPROTO);

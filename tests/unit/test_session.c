@@ -268,11 +268,11 @@ static void test_features(void **state)
 	assert_true(welcome_features(&primary) == WIRE_FEATURE_XRLE);
 	/* A primary that knows less gets less, and is left alone. */
 	f.lacks[WIRE_VM_ROLE_STANDBY] = 0;
-	f.lacks[WIRE_VM_ROLE_PRIMARY] = WIRE_FEATURE_BITMAP;
+	f.lacks[WIRE_VM_ROLE_PRIMARY] = WIRE_FEATURE_DUP;
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
 	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
-	assert_true(welcome_features(&primary) == (WIRE_FEATURES & ~WIRE_FEATURE_BITMAP));
+	assert_true(welcome_features(&primary) == (WIRE_FEATURES & ~WIRE_FEATURE_DUP));
 	assert_true(agent_take(&primary, WIRE_RESUME, &frame));
 	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
 	assert_non_null(primary.session);

@@ -55,6 +55,85 @@ static void bad_bitmap(struct feed *f)
 	feed_end(f);
 }
 
+static void dup_past_the_end(struct feed *f)
+{
+	feed_begin(f, false);
+	feed_dup(f, 0, N_PAGES);
+	feed_end(f);
+}
+
+static void dup_of_itself(struct feed *f)
+{
+	feed_begin(f, false);
+	feed_dup(f, 3, 3);
+	feed_end(f);
+}
+
+static void dup_long(struct feed *f)
+{
+	feed_begin(f, false);
+	feed_record(f, WIRE_CLASS_DUP, 3, (const uint8_t[5]){0}, 5);
+	feed_end(f);
+}
+
+static void dup_of_device(struct feed *f)
+{
+	static const uint8_t payload[] = {0, 0, 0x20, 0, WIRE_CLASS_DUP, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1};
+
+	feed_begin(f, false);
+	feed_frame(f, &(struct wire_header){.type = WIRE_DEVICE, .term = f->term, .epoch = f->epoch,
+					    .seq = f->n_frames, .generation = f->generation},
+		   payload, sizeof(payload));
+	feed_end(f);
+}
+
+/* What the first try of applying makes of page 1, the second would copy. */
+static void dup_source_changes_later(struct feed *f)
+{
+	feed_begin(f, false);
+	feed_record(f, WIRE_CLASS_ZERO, 1, NULL, 0);
+	feed_dup(f, 0, 1);
+	feed_record(f, WIRE_CLASS_XRLE, 1, (const uint8_t *)"\0\1z", 3);
+	feed_end(f);
+}
+
+static void dup_source_is_dup_later(struct feed *f)
+{
+	feed_begin(f, false);
+	feed_dup(f, 0, 1);
+	feed_dup(f, 1, 2);
+	feed_end(f);
+}
+
+/* The same, with the two records in two frames, both packed. */
+static void dup_source_in_a_later_frame(struct feed *f)
+{
+	uint8_t reference[WIRE_PAGE_SIZE] = {0};
+
+	f->packs = true;
+	feed_begin(f, false);
+	feed_dup(f, 0, 1);
+	feed_blob(f, reference, 100, reference, false);
+	feed_record(f, WIRE_CLASS_ZERO, 1, NULL, 0);
+	feed_end(f);
+}
+
+static void dup_source_unknown_in_full(struct feed *f)
+{
+	feed_begin(f, true);
+	feed_dup(f, 0, 1);
+	feed_end(f);
+}
+
+static void dup_source_later_in_full(struct feed *f)
+{
+	feed_begin(f, true);
+	feed_record(f, WIRE_CLASS_ZERO, 2, NULL, 0);
+	feed_dup(f, 0, 1);
+	feed_record(f, WIRE_CLASS_ZERO, 1, NULL, 0);
+	feed_end(f);
+}
+
 static void packed_bad_index(struct feed *f)
 {
 	f->packs = true;
@@ -274,6 +353,19 @@ static const struct {
 	{"raw of 100 bytes", bad_raw_size, WIRE_STREAM_ERROR_FORMAT, ""},
 	{"broken delta", bad_xrle, WIRE_STREAM_ERROR_FORMAT, "index 0"},
 	{"broken bitmap", bad_bitmap, WIRE_STREAM_ERROR_FORMAT, "index 0"},
+	{"dup, past the end", dup_past_the_end, WIRE_STREAM_ERROR_FORMAT, "source at"},
+	{"dup, of itself", dup_of_itself, WIRE_STREAM_ERROR_FORMAT, "the page itself"},
+	{"dup, too long", dup_long, WIRE_STREAM_ERROR_FORMAT, "does not fit its class"},
+	{"dup, of device state", dup_of_device, WIRE_STREAM_ERROR_FORMAT, "guest pages only"},
+	{"dup, changed later", dup_source_changes_later, WIRE_STREAM_ERROR_FORMAT,
+	 "index 1: a DUP record before it"},
+	{"dup, dup later", dup_source_is_dup_later, WIRE_STREAM_ERROR_FORMAT, "index 1: a DUP"},
+	{"dup, packed, later frame", dup_source_in_a_later_frame, WIRE_STREAM_ERROR_FORMAT,
+	 "index 1: a DUP"},
+	{"dup, full, no record", dup_source_unknown_in_full, WIRE_STREAM_ERROR_FORMAT,
+	 "index 0: it copies a page that has no record yet"},
+	{"dup, full, later", dup_source_later_in_full, WIRE_STREAM_ERROR_FORMAT,
+	 "index 0: it copies a page that has no record yet"},
 	{"packed, index out of range", packed_bad_index, WIRE_STREAM_ERROR_FORMAT, "past the last"},
 	{"packed, too short", packed_short, WIRE_STREAM_ERROR_FORMAT, "no LZ4 block"},
 	{"packed, too long", packed_long, WIRE_STREAM_ERROR_FORMAT, "no LZ4 block"},

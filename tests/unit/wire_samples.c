@@ -106,6 +106,13 @@ static int encode_pages(struct bytes_writer *w)
 	return wire_record_encode(w, WIRE_CLASS_RAW, 258, page, sizeof(page));
 }
 
+static int encode_pages_dup(struct bytes_writer *w)
+{
+	if (wire_record_encode(w, WIRE_CLASS_DUP, 4660, (const uint8_t *)"\0\0\1\2", 4) < 0)
+		return -EINVAL;
+	return wire_record_encode(w, WIRE_CLASS_ZERO, 258, NULL, 0);
+}
+
 /* PAGES with a ZERO record for page 258, packed as 8 literals. */
 static int encode_pages_lz4(struct bytes_writer *w)
 {
@@ -148,6 +155,8 @@ const struct wire_sample wire_samples[] = {
 	 encode_full_begin},
 	{"pages", {.type = WIRE_PAGES, .seq = 1, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_pages},
+	{"pages-dup", {.type = WIRE_PAGES, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_pages_dup},
 	{"pages-lz4",
 	 {.type = WIRE_PAGES, .flags = WIRE_FLAG_LZ4, .seq = 2, .generation = 5, .term = TERM,
 	  .epoch = 812},

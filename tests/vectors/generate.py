@@ -68,6 +68,8 @@ VECTORS = {
                    + record(4, 4660, b"\x07" + b"\1" * 8 + b"\x20\1\1\1\3" + bytes(7))
                    + record(2, 258, bytes(i * 7 % 256 for i in range(4096))),
                    seq=1, epoch=812, **STREAM),
+    "pages-dup": frame(0x23, record(5, 4660, struct.pack(">I", 258)) + record(1, 258),
+                       seq=3, epoch=812, **STREAM),
     "pages-lz4": frame(0x23, struct.pack(">IB", 8, 0x80) + record(1, 258), flags=1, seq=2,
                        epoch=812, **STREAM),
     "device": frame(0x24, struct.pack(">I", 79000) + record(3, 19, b"\x00\x01z") + record(1, 3),
@@ -87,6 +89,18 @@ def packed(payload):
     return struct.pack(">I", n) + head + payload
 
 
+def dup(source):
+    return struct.pack(">I", source)
+
+
+def delta_epoch(records):
+    """An epoch of @records on top of packed_epoch()."""
+    payloads = [(0x22, struct.pack(">Q", 1)), (0x23, records), (0x24, struct.pack(">I", 5000))]
+    end = struct.pack(">IIQ", len(payloads), 3, sum(len(p) for _, p in payloads))
+    return b"".join(frame(t, p, seq=i, term=7, epoch=2, generation=1)
+                    for i, (t, p) in enumerate(payloads + [(0x25, end)]))
+
+
 def packed_epoch():
     """A whole FULL epoch as tests/fuzz/fuzz_epochlog.c takes it: each class, each kind of frame packed."""
     geometry = (str8("pc") + str8("7.2") + struct.pack(">HQBH", 1, 8 * 4096, 0, 2)
@@ -97,8 +111,9 @@ def packed_epoch():
         (0x22, 1, struct.pack(">Q", 0)),
         (0x23, 1, packed(record(1, 0) + record(2, 1, bytes(range(256)) * 16) + record(4, 1, bitmap))),
         (0x23, 0, record(3, 2, b"\x05\x02\xaa\xbb") + record(4, 8, bitmap)),
+        (0x23, 1, packed(record(5, 3, dup(1)) + record(5, 2, dup(3)) + record(3, 3, b"\x05\x01z"))),
         (0x24, 1, packed(struct.pack(">I", 5000) + record(4, 0, bitmap) + record(3, 1, b"\0\1z")))]
-    end = struct.pack(">IIQ", len(payloads), 5, sum(len(p[2]) for p in payloads))
+    end = struct.pack(">IIQ", len(payloads), 8, sum(len(p[2]) for p in payloads))
     payloads.append((0x25, 0, end))
     return (frame(0x21, geometry, term=7, generation=1)
             + b"".join(frame(t, p, flags=f, seq=i, term=7, epoch=1, generation=1)
@@ -115,6 +130,11 @@ def files():
         yield f"vectors/{name}.hex", text_of(data).encode()
         yield f"fuzz/corpus/msg/{name}", data
     yield "fuzz/corpus/epochlog/packed", packed_epoch()
+    raw = record(2, 2, bytes(i * 5 % 256 for i in range(4096)))
+    yield "fuzz/corpus/epochlog/dup", packed_epoch() + delta_epoch(
+        raw + record(5, 0, dup(1)) + record(5, 3, dup(2)))
+    yield "fuzz/corpus/epochlog/dup_lie", packed_epoch() + delta_epoch(
+        record(5, 3, dup(2)) + raw + record(1, 0))
     yield "fuzz/corpus/frame/all", b"".join(VECTORS.values())
     yield "fuzz/corpus/frame/cut", VECTORS["geometry"][:-1]
     yield "fuzz/corpus/frame/bad_checksum", VECTORS["beat"][:-1] + b"\0"

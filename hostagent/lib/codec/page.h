@@ -23,11 +23,15 @@ enum page_class {
 	PAGE_RAW    = 2, /* 4096 bytes: the page itself */
 	PAGE_XRLE   = 3, /* runs of changed bytes over the reference, see xrle.h */
 	PAGE_BITMAP = 4, /* bitmap of changed bytes over the reference, see bitmap.h */
+	PAGE_DUP    = 5, /* u32 index of a page with the same content, guest pages only. For who has
+			  * all of them: page_encode() makes none, page_apply() takes none. */
 };
-#define PAGE_N_CLASSES 5 /* array size when indexed by class */
+#define PAGE_N_CLASSES 5 /* array size when indexed by a class that page_encode() makes */
+#define PAGE_DUP_BYTES 4 /* data of a DUP record */
 
 /* HELLO's feature bits. */
 #define PAGE_FEATURE_XRLE   (1u << 0)
 #define PAGE_FEATURE_BITMAP (1u << 1)
+#define PAGE_FEATURE_DUP    (1u << 3)
 
 #endif

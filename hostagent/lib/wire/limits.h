@@ -30,6 +30,7 @@
 #define WIRE_RECORD_SIZE_MAX	(WIRE_RECORD_HEADER_SIZE + WIRE_PAGE_SIZE)
 #define WIRE_BITMAP_SIZE_MIN	12    /* data of a BITMAP record: one changed byte ... */
 #define WIRE_BITMAP_SIZE_MAX	4032  /* ... and what is shorter than RAW */
+#define WIRE_DUP_SIZE		4     /* data of a DUP record: a page index */
 
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_STATS_MAX + WIRE_TEXT_MAX + 256, "a REPORT fits a frame");
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_BLOCKS_MAX * (WIRE_LABEL_MAX + 10) + 1024,

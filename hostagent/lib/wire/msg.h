@@ -45,7 +45,10 @@ enum wire_vm_role {
 #define WIRE_FEATURE_XRLE   UINT64_C(0x1) /* page class XRLE */
 #define WIRE_FEATURE_BITMAP UINT64_C(0x2) /* page class BITMAP */
 #define WIRE_FEATURE_LZ4    UINT64_C(0x4) /* WIRE_FLAG_LZ4 */
-#define WIRE_FEATURES	    (WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4) /* ours */
+#define WIRE_FEATURE_DUP    UINT64_C(0x8) /* page class DUP */
+/* Ours. */
+#define WIRE_FEATURES                                                                              \
+	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP)
 
 /* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch. */
 struct wire_hello {
@@ -244,6 +247,7 @@ enum wire_class {
 	WIRE_CLASS_RAW	  = 2, /* WIRE_PAGE_SIZE bytes */
 	WIRE_CLASS_XRLE	  = 3, /* 1..WIRE_PAGE_SIZE bytes; see codec/xrle.h */
 	WIRE_CLASS_BITMAP = 4, /* WIRE_BITMAP_SIZE_MIN..MAX bytes; see codec/bitmap.h */
+	WIRE_CLASS_DUP	  = 5, /* WIRE_DUP_SIZE bytes: the source's index; in PAGES only */
 };
 
 /* One page (PAGES) or one 4096-byte piece of the device-state blob (DEVICE). */
@@ -251,6 +255,7 @@ struct wire_record {
 	uint8_t class;	     /* enum wire_class */
 	uint16_t size;	     /* bytes of data, checked against the class */
 	uint32_t index;	     /* < the limit given to the iterator */
+	uint32_t source;     /* DUP: the page that it copies, < the limit, not `index`; else 0 */
 	const uint8_t *data; /* in place in the frame */
 };
 
@@ -285,7 +290,8 @@ int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *r
 		      struct wire_error *error) WIRE_CHECKED;
 
 /* Next record. 1: *ret_record is set; 0: end of the payload; -EPROTO: the record is truncated, or
- * its class, size or index are out of bounds. */
+ * its class, size, index or source are out of bounds. Whether a DUP may copy its source depends on
+ * the records before and behind it, which only who has all of them can tell. */
 int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_record,
 		     struct wire_error *error) WIRE_CHECKED;
 

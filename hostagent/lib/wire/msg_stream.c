@@ -294,6 +294,8 @@ static bool class_takes(uint8_t class, size_t size)
 		return size >= 1 && size <= WIRE_PAGE_SIZE;
 	case WIRE_CLASS_BITMAP:
 		return size >= WIRE_BITMAP_SIZE_MIN && size <= WIRE_BITMAP_SIZE_MAX;
+	case WIRE_CLASS_DUP:
+		return size == WIRE_DUP_SIZE;
 	default:
 		return false;
 	}
@@ -326,8 +328,10 @@ int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_reco
 		.index = bytes_get_be32(p + 4),
 		.data  = p + WIRE_RECORD_HEADER_SIZE,
 	};
-	if (record.class < WIRE_CLASS_ZERO || record.class > WIRE_CLASS_BITMAP)
+	if (record.class < WIRE_CLASS_ZERO || record.class > WIRE_CLASS_DUP)
 		return refuse_record(iter, p, "record class", "not a known class", error);
+	if (record.class == WIRE_CLASS_DUP && iter->type != WIRE_PAGES)
+		return refuse_record(iter, p, "record class", "of guest pages only", error);
 	if (p[1] != 0)
 		return refuse_record(iter, p + 1, "record reserved", "not zero", error);
 	if (!class_takes(record.class, record.size))
@@ -336,6 +340,15 @@ int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_reco
 		return refuse_record(iter, p + 4, "record index", "past the last page", error);
 	if (bytes_left(&iter->r) - WIRE_RECORD_HEADER_SIZE < record.size)
 		return refuse_record(iter, record.data, "record data", "truncated", error);
+	if (record.class == WIRE_CLASS_DUP) {
+		record.source = bytes_get_be32(record.data);
+		if (record.source >= iter->n_pages)
+			return refuse_record(iter, record.data, "record source", "past the last page",
+					     error);
+		if (record.source == record.index)
+			return refuse_record(iter, record.data, "record source", "the page itself",
+					     error);
+	}
 	iter->r.at  = record.data + record.size;
 	*ret_record = record;
 	return 1;
