@@ -1,6 +1,7 @@
 /* trace_meter.c - what a guest writes, epoch by epoch: recorded as page pairs, counted, or both.
  *
- * usage: trace_meter [--seconds N] [--interval-ms M] [--out FILE [--max-mib M]] [--count] QMP_SOCKET
+ * usage: trace_meter [--seconds N] [--interval-ms M] [--out FILE [--max-mib M]] [--pages FILE] [--count]
+ *                    QMP_SOCKET
  *
  * Attaches as the agent does (inspect, inject, track), keeps a copy of the whole guest as the standby
  * would have it, and seals every --interval-ms. Each dirty page of each epoch becomes one pair in FILE:
@@ -8,6 +9,9 @@
  * with what they held are there too: an encoder has to look at them. A page that the guest had never
  * touched before tracking began has zeros for old. With --count each page also goes through the
  * baseline coders; the sums are part of the JSON object that is printed at the end.
+ *
+ * With --pages which pages they were: 32-bit words of this machine, the guest's size in pages, then for
+ * each epoch a count and so many page indices; the first epoch is what the first copy found not zero.
  *
  * The first copy and the seal after it are not recorded. Recording ends with the time, at --max-mib,
  * or with SIGINT or SIGTERM; the guest runs on.
@@ -36,6 +40,7 @@
 struct options {
 	const char *qmp;
 	const char *out; /* NULL: no pairs */
+	const char *pages; /* NULL: no indices */
 	unsigned seconds;
 	unsigned interval_ms;
 	uint64_t pairs_max;
@@ -45,6 +50,7 @@ struct options {
 struct trace {
 	const struct options *options;
 	FILE *out;	      /* NULL: no pairs */
+	FILE *indices;	      /* NULL: none */
 	uint8_t *shadow;      /* the guest as of the last epoch */
 	uint64_t n_epochs, n_pages, n_unchanged, n_zero, n_pairs;
 	uint64_t baseline_bytes[N_BASELINES]; /* in the order of coders_baselines */
@@ -132,16 +138,45 @@ static void record_page(struct trace *trace, uint32_t index, const uint8_t *new)
 	memcpy(old, new, VMM_PAGE_BYTES);
 }
 
+static void write_word(const struct trace *trace, uint32_t word)
+{
+	if (trace->indices && fwrite(&word, sizeof(word), 1, trace->indices) != 1)
+		die(trace->options->pages, strerror(errno));
+}
+
+/* What a FULL epoch would hold. */
+static void record_first(const struct trace *trace, uint32_t n_pages)
+{
+	static const uint8_t zero[VMM_PAGE_BYTES];
+	uint32_t n = 0;
+	uint32_t *indices = calloc(n_pages, sizeof(*indices));
+
+	if (!indices)
+		die("memory", "none left");
+	for (uint32_t i = 0; i < n_pages; i++) {
+		if (memcmp(trace->shadow + (size_t)i * VMM_PAGE_BYTES, zero, VMM_PAGE_BYTES) != 0)
+			indices[n++] = i;
+	}
+	write_word(trace, n_pages);
+	write_word(trace, n);
+	for (uint32_t i = 0; i < n; i++)
+		write_word(trace, indices[i]);
+	free(indices);
+}
+
 static void record(struct trace *trace, const struct seal_result *result)
 {
 	const struct seal_pages *copied = &result->stopped; /* nothing is copied ahead here */
 	const uint8_t *new = copied->pages;
 
+	write_word(trace, copied->n_pages);
 	for (uint32_t i = 0; i < copied->n_ranges; i++) {
 		const struct page_range *range = &copied->ranges[i];
 
-		for (uint32_t j = 0; j < range->n_pages; j++, new += VMM_PAGE_BYTES)
+		for (uint32_t j = 0; j < range->n_pages; j++, new += VMM_PAGE_BYTES) {
+			write_word(trace, range->first_page + j);
 			record_page(trace, range->first_page + j, new);
+		}
 	}
 	trace->n_epochs++;
 	trace->n_pages += copied->n_pages;
@@ -158,7 +193,7 @@ static bool is_over(const struct trace *trace)
 	       clock_mono_ns() - trace->started_ns >= options->seconds * CLOCK_NS_PER_S;
 }
 
-static void run(struct trace *trace, struct seal *seal)
+static void run(struct trace *trace, struct seal *seal, uint32_t n_guest_pages)
 {
 	struct timespec interval = {.tv_sec = trace->options->interval_ms / 1000,
 				    .tv_nsec = (long)(trace->options->interval_ms % 1000) * 1000000};
@@ -175,6 +210,7 @@ static void run(struct trace *trace, struct seal *seal)
 		die("first copy", strerror(-r));
 	(void)fill(trace, result.stopped.ranges, result.stopped.n_ranges, result.stopped.n_pages,
 		   result.stopped.pages); /* cannot fail */
+	record_first(trace, n_guest_pages);
 	trace->started_ns = clock_mono_ns();
 	while (!is_over(trace)) {
 		nanosleep(&interval, NULL); /* the running part of the epoch; a signal shortens it */
@@ -248,7 +284,8 @@ static void parse(int argc, char **argv, struct options *options)
 	static const struct option names[] = {
 		{"seconds", required_argument, NULL, 's'}, {"interval-ms", required_argument, NULL, 'i'},
 		{"out", required_argument, NULL, 'o'},	   {"max-mib", required_argument, NULL, 'm'},
-		{"count", no_argument, NULL, 'c'},	   {NULL, 0, NULL, 0}};
+		{"count", no_argument, NULL, 'c'},	   {"pages", required_argument, NULL, 'p'},
+		{NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -256,6 +293,7 @@ static void parse(int argc, char **argv, struct options *options)
 		case 's': options->seconds = (unsigned)number("seconds", 86400); break;
 		case 'i': options->interval_ms = (unsigned)number("interval-ms", 10000); break;
 		case 'o': options->out = optarg; break;
+		case 'p': options->pages = optarg; break;
 		case 'm': options->pairs_max = number("max-mib", 4096) * (1 << 20) / (2 * VMM_PAGE_BYTES); break;
 		case 'c': options->is_counting = true; break;
 		default: exit(2);
@@ -263,7 +301,7 @@ static void parse(int argc, char **argv, struct options *options)
 	}
 	if (optind + 1 != argc) {
 		fprintf(stderr, "usage: trace_meter [--seconds N] [--interval-ms M] [--out FILE [--max-mib M]] "
-				"[--count] QMP_SOCKET\n");
+				"[--pages FILE] [--count] QMP_SOCKET\n");
 		exit(2);
 	}
 	options->qmp = argv[optind];
@@ -285,14 +323,19 @@ int main(int argc, char **argv)
 	trace.out = options.out ? fopen(options.out, "wb") : NULL;
 	if (options.out && !trace.out)
 		die(options.out, strerror(errno));
+	trace.indices = options.pages ? fopen(options.pages, "wb") : NULL;
+	if (options.pages && !trace.indices)
+		die(options.pages, strerror(errno));
 	seal = attach(options.qmp, &n_pages);
 	trace.shadow = mmap(NULL, (size_t)n_pages * VMM_PAGE_BYTES, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (trace.shadow == MAP_FAILED)
 		die("memory for a copy of the guest", strerror(errno));
-	run(&trace, seal);
+	run(&trace, seal, n_pages);
 	if (trace.out && fclose(trace.out) != 0)
 		die(options.out, strerror(errno));
+	if (trace.indices && fclose(trace.indices) != 0)
+		die(options.pages, strerror(errno));
 	print_result(&trace);
 	return 0;
 }
