@@ -8,8 +8,9 @@
 #include "base/fault.h"
 #include "base/log.h"
 
-/* A FULL epoch ends with a seal once a round finds no more than this, or after that many rounds: a
- * guest that dirties faster than the link carries then gets one long pause instead of endless rounds. */
+/* A FULL epoch ends with a seal once a round finds no more than this, or once rounds do not get shorter
+ * though the guest is throttled as far as it may be (throttle.h), or after that many rounds. What is
+ * written by then is copied ahead of the pause. */
 #define FULL_LAST_ROUND_PAGES 1024u
 #define FULL_ROUNDS_MAX	      8u
 
@@ -112,12 +113,10 @@ static void move_hold(void *context)
 		e->is_holding = true;
 }
 
-/* A FULL epoch's seal ends rounds that protect. */
+/* A FULL epoch's seal ends rounds that protect: so does it. */
 static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 {
-	if (is_full)
-		return SEAL_PROTECT;
-	if (!protect_is_due(&e->protect))
+	if (!is_full && !protect_is_due(&e->protect))
 		return SEAL_KEEP;
 	return e->dirty_expected >= PRECOPY_MIN_PAGES ? SEAL_AHEAD : SEAL_PROTECT;
 }
@@ -160,19 +159,25 @@ static int full_batch(void *context, const struct page_range *ranges, uint32_t n
 
 static int full_rounds(struct engine *e)
 {
-	uint32_t n_pages;
+	uint32_t n_pages = 0, n_before, round = 0;
+	uint64_t began_ns;
+	bool is_last;
 	int r;
 
-	for (uint32_t round = 0; round < FULL_ROUNDS_MAX; round++) {
+	do {
+		n_before = n_pages;
+		began_ns = clock_mono_ns();
 		r = seal_copy_running(e->seal, full_batch, e, &n_pages);
 		e->is_track_fresh = false;
 		if (r < 0)
 			return r;
 		log_debug("vm=%s epoch=%llu round=%u pages=%u", e->config.vm,
 			  (unsigned long long)e->next_epoch, round, n_pages);
-		if (n_pages <= FULL_LAST_ROUND_PAGES)
-			break;
-	}
+		is_last = n_pages <= FULL_LAST_ROUND_PAGES || ++round == FULL_ROUNDS_MAX ||
+			  (round > 1 && !engine_throttle_round(e, n_pages, n_before, began_ns));
+	} while (!is_last);
+	e->dirty_expected = n_pages;
+	e->figures.full_rounds = round;
 	return 0;
 }
 
@@ -186,9 +191,10 @@ static int send_full(struct engine *e)
 		r = full_rounds(e);
 	if (r == 0)
 		r = run_seal(e, choose_kind(e, true), &result);
-	if (r == 0)
-		r = encode_sealed(e, &result);
-	return r;
+	if (r < 0)
+		return r;
+	e->figures.full_pause_ns = result.times.resumed_ns - result.times.paused_ns;
+	return encode_sealed(e, &result);
 }
 
 int engine_full_epoch(struct engine *e)
@@ -198,6 +204,9 @@ int engine_full_epoch(struct engine *e)
 	int r;
 
 	e->needs_full = true;
+	r = engine_throttle_end(e);
+	if (r < 0)
+		return r;
 	if (!e->is_track_fresh) {
 		r = engine_restart_tracking(e, &error);
 		if (r < 0) {

@@ -42,6 +42,8 @@ struct engine_figures {
 	struct hist interval_ns; /* from one seal to the next */
 	uint64_t n_epochs;	  /* sealed, FULL ones not counted */
 	uint64_t n_full;
+	uint64_t full_pause_ns;	  /* of the last FULL epoch */
+	uint32_t full_rounds;	  /* the same: copies before its pause */
 	uint64_t n_kept;	  /* of these: left the pages writable */
 	uint64_t n_dirty_pages;	  /* of the n_epochs; without stale ones */
 	uint64_t n_stale_pages;	  /* copied as they were writable, but not changed */

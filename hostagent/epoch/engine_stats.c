@@ -79,6 +79,7 @@ static int add_counts(char *stats, struct engine *e)
 	} rows[] = {
 		{"epochs", f->n_epochs},
 		{"full_epochs", f->n_full},
+		{"full_rounds", f->full_rounds},
 		{"running_epoch", e->next_epoch},
 		{"committed_epoch", e->committed_epoch},
 		{"in_flight", retain_n_epochs(e->retain)},
@@ -164,6 +165,8 @@ void engine_publish(struct engine *e)
 						    : 0.0);
 	if (r == 0)
 		r = add_ms(stats, "commit_ms_last", f->last_commit_ns);
+	if (r == 0)
+		r = add_ms(stats, "full_pause_ms", f->full_pause_ns);
 	if (r == 0)
 		r = wire_stats_add(stats, "codec", "%s", codec_name(encoder_features(e->encoder)));
 	if (r == 0)

@@ -120,18 +120,20 @@ void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal
 bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before, uint64_t began_ns)
 {
 	uint64_t now_ns = clock_mono_ns(), round_ns = now_ns - began_ns;
-	enum throttle_round next;
+	uint32_t before = e->throttle.percent;
+	bool is_worth;
 
 	if (e->stage.rate > 0)
 		round_ns += (uint64_t)((double)engine_stream_waiting(e) / e->stage.rate);
-	next = throttle_full_round(&e->throttle, now_ns, n_pages, n_before, round_ns);
-	if (next == THROTTLE_ROUND_SLOWED) {
+	is_worth = throttle_full_round(&e->throttle, now_ns, n_pages, n_before, round_ns,
+				       e->is_holding);
+	if (e->throttle.percent != before) {
 		(void)snprintf(e->throttle_why, sizeof(e->throttle_why),
 			       "a full copy: %u pages were written while %u were sent in %.1f s",
 			       n_pages, n_before, (double)round_ns / 1e9);
 		say(e);
 	}
-	return next != THROTTLE_ROUND_LAST;
+	return is_worth;
 }
 
 int engine_throttle_end(struct engine *e)

@@ -119,16 +119,14 @@ bool throttle_sealed(struct throttle *t, uint64_t now_ns, const struct throttle_
 	return end_window(t, now_ns);
 }
 
-enum throttle_round throttle_full_round(struct throttle *t, uint64_t now_ns, uint32_t n_pages,
-					uint32_t n_before, uint64_t round_ns)
+bool throttle_full_round(struct throttle *t, uint64_t now_ns, uint32_t n_pages, uint32_t n_before,
+			 uint64_t round_ns, bool is_awaited)
 {
 	if (ROUND_SHRINKS(n_pages, n_before))
-		return THROTTLE_ROUND_NEXT;
+		return true;
 	if (round_ns <= t->config.commit_max_ns)
-		return THROTTLE_ROUND_LAST;
-	if (turn(t, now_ns, t->percent + ROUND_STEPS * THROTTLE_STEP_PERCENT))
-		return THROTTLE_ROUND_SLOWED;
-	return THROTTLE_ROUND_LAST;
+		return false;
+	return turn(t, now_ns, t->percent + ROUND_STEPS * THROTTLE_STEP_PERCENT) && !is_awaited;
 }
 
 bool throttle_wants_stop(struct throttle *t, uint64_t now_ns)

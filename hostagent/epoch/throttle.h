@@ -76,16 +76,11 @@ void throttle_init(struct throttle *throttle, const struct throttle_config *conf
 /* An epoch was encoded. True: `percent` changed. */
 bool throttle_sealed(struct throttle *throttle, uint64_t now_ns, const struct throttle_epoch *epoch);
 
-/* What a round of a FULL epoch says about the next. */
-enum throttle_round {
-	THROTTLE_ROUND_NEXT,   /* another round helps */
-	THROTTLE_ROUND_SLOWED, /* the same, with `percent` raised: rounds do not get shorter */
-	THROTTLE_ROUND_LAST,   /* another round would find as much: seal */
-};
-
-/* A round found @n_pages, the one before @n_before, and sending them takes @round_ns. */
-enum throttle_round throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
-					uint32_t n_before, uint64_t round_ns);
+/* A round of a FULL epoch found @n_pages, the one before @n_before, and sending them takes @round_ns.
+ * True: another round is worth it. Rounds that take long and do not get shorter raise `percent`; when
+ * clients wait for the end of this epoch (@is_awaited) that helps those after it, else the next round. */
+bool throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
+			 uint32_t n_before, uint64_t round_ns, bool is_awaited);
 
 /* The stream is gone: nothing that the guest writes has to be carried. */
 void throttle_reset(struct throttle *throttle, uint64_t now_ns);

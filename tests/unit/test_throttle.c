@@ -318,20 +318,23 @@ static void rounds_of_a_full_copy(void **state)
 	(void)state;
 	throttle_init(&throttle, &config);
 	/* They shrink: go on, whatever they take. */
-	assert_int_equal(throttle_full_round(&throttle, SEC, 7500, 10000, 10 * SEC), THROTTLE_ROUND_NEXT);
+	assert_true(throttle_full_round(&throttle, SEC, 7500, 10000, 10 * SEC, true));
 	/* They do not, but the rest is sent in no time. */
-	assert_int_equal(throttle_full_round(&throttle, SEC, 9000, 10000, 400 * MS), THROTTLE_ROUND_LAST);
+	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, 400 * MS, false));
 	assert_int_equal(throttle.percent, 0);
 	/* They do not: throttle, until that is all that can be done. */
 	for (uint32_t percent = 20; percent <= 80; percent += 20) {
-		assert_int_equal(throttle_full_round(&throttle, SEC, 9000, 10000, SEC),
-				 THROTTLE_ROUND_SLOWED);
+		assert_true(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, false));
 		assert_int_equal(throttle.percent, percent);
 	}
-	assert_int_equal(throttle_full_round(&throttle, SEC, 9000, 10000, SEC), THROTTLE_ROUND_LAST);
+	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, false));
+	/* Clients wait: throttle, and seal now. */
+	throttle_reset(&throttle, SEC);
+	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, true));
+	assert_int_equal(throttle.percent, 20);
 	throttle.config.percent_max = 0;
 	throttle_reset(&throttle, SEC);
-	assert_int_equal(throttle_full_round(&throttle, SEC, 9000, 10000, SEC), THROTTLE_ROUND_LAST);
+	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, false));
 	assert_int_equal(throttle.percent, 0);
 }
 
