@@ -47,12 +47,12 @@ static uint8_t *allocate(size_t size, bool is_thp)
 
 static uint8_t *old_page(const struct data *data, size_t i)
 {
-	return data->old + (size_t)data->order[i] * PAGE_BYTES;
+	return data->items[i].reference;
 }
 
-static uint8_t *new_page(const struct data *data, size_t i)
+static const uint8_t *new_page(const struct data *data, size_t i)
 {
-	return data->new + (size_t)data->order[i] * PAGE_BYTES;
+	return data->items[i].page;
 }
 
 static void restore_old(struct data *data)
@@ -87,22 +87,24 @@ static void load(const struct options *options, struct data *data)
 	data->encoded_room = data->n_pages * PAGE_BYTES + CODER_ROOM;
 	data->encoded = allocate(data->encoded_room, true);
 	data->ring = allocate(RING_BYTES + CODER_ROOM, true);
-	data->order = malloc(data->n_pages * sizeof(*data->order));
+	data->items = malloc(data->n_pages * sizeof(*data->items));
+	data->classes = malloc(data->n_pages);
 	data->offsets = malloc((data->n_pages + 1) * sizeof(*data->offsets));
-	if (!data->order || !data->offsets)
+	if (!data->items || !data->offsets || !data->classes)
 		die("memory", "none left");
 	restore_old(data);
 	for (size_t i = 0; i < data->n_pages; i++) {
 		memcpy(data->new + i * PAGE_BYTES,
 		       data->pairs + i % data->n_pairs * PAIR_BYTES + PAGE_BYTES, PAGE_BYTES);
-		data->order[i] = (uint32_t)i;
+		data->items[i] = (struct page_item){(uint32_t)i, data->new + i * PAGE_BYTES,
+						    data->old + i * PAGE_BYTES};
 	}
 	for (size_t i = data->n_pages - 1; options->is_random && i > 0; i--) {
 		size_t j = pattern_random(&random) % (i + 1);
-		uint32_t other = data->order[j];
+		struct page_item other = data->items[j];
 
-		data->order[j] = data->order[i];
-		data->order[i] = other;
+		data->items[j] = data->items[i];
+		data->items[i] = other;
 	}
 }
 
@@ -186,24 +188,20 @@ static uint64_t pass_compare(struct data *data, size_t from, size_t to, const vo
 	uint64_t any = 0;
 
 	(void)what; /* nothing to choose */
-	for (size_t i = from; i < to; i++) {
-		size_t next = i + 1 < data->n_pages ? i + 1 : i;
-
-		any += anchor_compare(old_page(data, i), new_page(data, i), old_page(data, next),
-				      new_page(data, next)) != 0;
-	}
+	for (size_t i = from; i < to; i++)
+		any += anchor_compare(&data->items[i], data->n_pages - i) != 0;
 	return any;
 }
 
 static uint64_t pass_encode(struct data *data, size_t from, size_t to, const void *what)
 {
 	const struct coder *coder = what;
+	enum page_class class;
 	size_t at = 0, bytes = 0;
 
 	for (size_t i = from; i < to; i++) {
-		size_t next = i + 1 < data->n_pages ? i + 1 : i;
-		size_t size = coder->encode(old_page(data, i), new_page(data, i), old_page(data, next),
-					    new_page(data, next), data->ring + at);
+		size_t size = coder_encode(coder, &data->items[i], data->n_pages - i, data->ring + at,
+					   &class);
 
 		bytes += size;
 		at = at + size < RING_BYTES ? at + size : 0;
@@ -231,14 +229,14 @@ static uint64_t pass_decode(struct data *data, size_t from, size_t to, const voi
 static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void *what)
 {
 	enum { BATCH = 32 };
-	const struct coder *coder = what;
 	struct page_record records[BATCH];
 	uint64_t n_bad = 0;
 	size_t n = 0;
 
+	(void)what; /* the records say what they are */
 	for (size_t i = from; i < to; i++) {
 		size_t size = data->offsets[i + 1] - data->offsets[i];
-		uint8_t class = coder_class(coder, size);
+		uint8_t class = data->classes[i];
 
 		if (size > 0)
 			records[n++] = (struct page_record){
@@ -257,17 +255,13 @@ static uint64_t pass_update(struct data *data, size_t from, size_t to, const voi
 {
 	enum { BATCH = 32 };
 	struct page_encoder encoder = {.features = *(const uint64_t *)what};
-	struct page_item items[BATCH + 1];
 	size_t done = from, size, bytes = 0, at = 0;
 
 	while (done < to) {
 		size_t n = to - done < BATCH ? to - done : BATCH;
 
-		for (size_t i = 0; i < n; i++)
-			items[i] = (struct page_item){(uint32_t)i, new_page(data, done + i),
-						      old_page(data, done + i)};
-		done += page_encode_batch(&encoder, items, n, data->ring + at, BATCH * PAGE_RECORD_ROOM,
-					  &size);
+		done += page_encode_batch(&encoder, &data->items[done], n, data->ring + at,
+					  BATCH * PAGE_RECORD_ROOM, &size);
 		bytes += size;
 		at = at + size + BATCH * PAGE_RECORD_ROOM < RING_BYTES ? at + size : 0;
 	}
@@ -285,14 +279,13 @@ static uint64_t pass_stage(struct data *data, size_t from, size_t to, const void
 	enum { BATCH_BYTES = 65536 };
 	static uint8_t batch[BATCH_BYTES + CODER_ROOM], out[2 * BATCH_BYTES];
 	const struct stage_pass *stage = what;
+	enum page_class class;
 	size_t used = 0;
 	uint64_t bytes = 0;
 
 	for (size_t i = from; i < to; i++) {
-		size_t next = i + 1 < data->n_pages ? i + 1 : i;
-
-		used += stage->coder->encode(old_page(data, i), new_page(data, i), old_page(data, next),
-					     new_page(data, next), batch + used);
+		used += coder_encode(stage->coder, &data->items[i], data->n_pages - i, batch + used,
+				     &class);
 		if (used >= BATCH_BYTES || i + 1 == to) {
 			bytes += stage->stage->compress(batch, used, out, sizeof(out));
 			used = 0;
@@ -305,14 +298,16 @@ static uint64_t pass_stage(struct data *data, size_t from, size_t to, const void
 /* Encode all pages for decoding, decode them over the old ones, compare. */
 static bool check_round_trip(struct data *data, size_t n_pages, const struct coder *coder)
 {
-	pass_function *decode = coder->class ? pass_apply : pass_decode;
+	pass_function *decode = coder->features ? pass_apply : pass_decode;
+	enum page_class class = PAGE_RAW;
 	size_t at = 0;
 
 	restore_old(data);
 	for (size_t i = 0; i < n_pages; i++) {
 		data->offsets[i] = at;
-		at += coder->encode(old_page(data, i), new_page(data, i), old_page(data, i),
-				    new_page(data, i), data->encoded + at);
+		at += coder_encode(coder, &data->items[i], data->n_pages - i, data->encoded + at,
+				   &class);
+		data->classes[i] = (uint8_t)class;
 	}
 	data->offsets[n_pages] = at;
 	if (decode(data, 0, n_pages, coder) > 0)
@@ -334,7 +329,7 @@ static struct figures measure_coder(struct data *data, size_t n_pages, unsigned 
 	figures.is_exact = check_round_trip(data, n_pages, coder);
 	figures.ratio = (double)data->offsets[n_pages] / (double)(n_pages * PAGE_BYTES);
 	figures.decode_gbps = measure(data, n_pages, n_runs, true,
-				      coder->class ? pass_apply : pass_decode, coder);
+				      coder->features ? pass_apply : pass_decode, coder);
 	restore_old(data);
 	return figures;
 }

@@ -34,9 +34,10 @@ struct data {
 	size_t n_pages;
 	uint8_t *old;	 /* n_pages pages: the references */
 	uint8_t *new;	 /* n_pages pages */
-	uint32_t *order; /* n_pages indexes: the order of every pass */
+	struct page_item *items; /* n_pages: the pages of both in the order of every pass */
 	uint8_t *encoded;
-	size_t *offsets; /* n_pages + 1: where in @encoded the i-th page of the order is */
+	size_t *offsets;  /* n_pages + 1: where in @encoded the i-th page of the order is */
+	uint8_t *classes; /* n_pages: what it is encoded as, with a coder of ours */
 	size_t encoded_room;
 	uint8_t *ring;
 };

@@ -5,9 +5,7 @@
 #include <string.h>
 #include <zstd.h>
 
-#include "codec/encode.h"
 #include "codec/simd.h"
-#include "codec/xrle.h"
 
 static size_t whole_page(const uint8_t *new, uint8_t *out)
 {
@@ -15,61 +13,27 @@ static size_t whole_page(const uint8_t *new, uint8_t *out)
 	return PAGE_BYTES;
 }
 
-/* --- ours: what page_encode() does, without the update of the reference --- */
+/* --- ours --- */
 
-typedef int emit_function(const struct simd_scan *scan, const uint8_t *new, uint8_t *out);
-
-/* Zero pages are told by their class: no data, but "unchanged" has none either, so one byte. */
-static inline size_t encode_by(emit_function *emit, const uint8_t *old, const uint8_t *new,
-			       const uint8_t *next_old, const uint8_t *next_new, uint8_t *out)
+size_t coder_encode(const struct coder *coder, const struct page_item *items, size_t n_items,
+		    uint8_t *out, enum page_class *ret_class)
 {
-	struct simd_scan scan;
-	int size;
+	size_t size;
 
-	simd_ops->scan(old, new, next_old, next_new, &scan);
-	if (!scan.any_changed)
-		return 0;
-	if (!scan.any_nonzero) {
-		out[0] = 0;
-		return 1;
-	}
-	size = emit(&scan, new, out);
-	return size > 0 ? (size_t)size : whole_page(new, out);
-}
-
-/* encode_by() writes no header; the sizes tell what one would. */
-uint8_t coder_class(const struct coder *coder, size_t size)
-{
-	return size == PAGE_BYTES ? PAGE_RAW : size == 1 ? PAGE_ZERO : coder->class;
-}
-
-static size_t xrle_encode_page(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			       const uint8_t *next_new, uint8_t *out)
-{
-	return encode_by(simd_ops->xrle_emit, old, new, next_old, next_new, out);
-}
-
-static size_t bitmap_encode_page(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-				 const uint8_t *next_new, uint8_t *out)
-{
-	struct simd_scan scan;
-	int size = simd_ops->bitmap_encode(old, new, next_old, next_new, out, &scan);
-
-	if (!scan.lines)
-		return 0;
-	if (!scan.any_nonzero) {
-		out[0] = 0;
-		return 1;
-	}
-	return size > 0 ? (size_t)size : whole_page(new, out);
+	if (!coder->features)
+		return coder->encode(items->reference, items->page, out);
+	size = page_delta(coder->features, items, n_items, out, ret_class);
+	if (*ret_class == PAGE_ZERO)
+		out[size++] = 0;
+	return size;
 }
 
 const struct coder coders_ours[] = {
-	{"bitmap", "three-level bitmap (page class 4)", bitmap_encode_page, NULL,
-	 PAGE_BITMAP},
-	{"xrle", "XOR-RLE, overwrite form (page class 3)", xrle_encode_page, NULL,
-	 PAGE_XRLE},
-	{NULL, NULL, NULL, NULL, 0},
+	{"auto", "the shorter of both, as the agent encodes", PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP,
+	 NULL, NULL},
+	{"bitmap", "bitmaps of changed bytes (page class 4)", PAGE_FEATURE_BITMAP, NULL, NULL},
+	{"xrle", "XOR-RLE, overwrite form (page class 3)", PAGE_FEATURE_XRLE, NULL, NULL},
+	{NULL, NULL, 0, NULL, NULL},
 };
 
 /* --- baselines --- */
@@ -88,13 +52,10 @@ static size_t plain_put_length(uint8_t *out, size_t length)
 
 /* Zero-run / literal-run coding of XOR(old, new), byte by byte, after the published description of
  * XBZRLE: lengths in ULEB128, no merging of gaps; gives up when it would not be shorter. */
-static size_t plain_encode(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			   const uint8_t *next_new, uint8_t *out)
+static size_t plain_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
 	size_t i = 0, size = 0;
 
-	(void)next_old; /* the published coder does not prefetch */
-	(void)next_new;
 	while (i < PAGE_BYTES) {
 		size_t start = i, changed;
 
@@ -148,14 +109,11 @@ static int plain_decode(const uint8_t *data, size_t size, uint8_t *page)
 	return 0;
 }
 
-static size_t lz4_encode(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			 const uint8_t *next_new, uint8_t *out)
+static size_t lz4_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
 	int size = LZ4_compress_default((const char *)new, (char *)out, PAGE_BYTES, PAGE_BYTES - 1);
 
 	(void)old; /* general compressors do not know the old page */
-	(void)next_old;
-	(void)next_new;
 	return size > 0 ? (size_t)size : whole_page(new, out);
 }
 
@@ -176,14 +134,11 @@ static void xor_page(const uint8_t *a, const uint8_t *b, uint8_t *out)
 		out[i] = a[i] ^ b[i];
 }
 
-static size_t lz4_xor_encode(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			     const uint8_t *next_new, uint8_t *out)
+static size_t lz4_xor_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
 	uint8_t difference[PAGE_BYTES];
 	int size;
 
-	(void)next_old;
-	(void)next_new;
 	if (memcmp(old, new, PAGE_BYTES) == 0)
 		return 0;
 	xor_page(old, new, difference);
@@ -217,14 +172,11 @@ static ZSTD_CCtx *zstd_compressor(void)
 	return context;
 }
 
-static size_t zstd_encode(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			  const uint8_t *next_new, uint8_t *out)
+static size_t zstd_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
 	size_t size = ZSTD_compressCCtx(zstd_compressor(), out, PAGE_BYTES - 1, new, PAGE_BYTES, 1);
 
 	(void)old;
-	(void)next_old;
-	(void)next_new;
 	return ZSTD_isError(size) ? whole_page(new, out) : size;
 }
 
@@ -243,11 +195,11 @@ static int zstd_decode(const uint8_t *data, size_t size, uint8_t *page)
 }
 
 const struct coder coders_baselines[] = {
-	{"xrle_plain", "byte-wise XBZRLE after its published description", plain_encode, plain_decode, 0},
-	{"lz4_xor", "LZ4 of the XORed page", lz4_xor_encode, lz4_xor_decode, 0},
-	{"lz4_raw", "LZ4 of the page", lz4_encode, lz4_decode, 0},
-	{"zstd1_raw", "zstd -1 of the page", zstd_encode, zstd_decode, 0},
-	{NULL, NULL, NULL, NULL, 0},
+	{"xrle_plain", "byte-wise XBZRLE after its published description", 0, plain_encode, plain_decode},
+	{"lz4_xor", "LZ4 of the XORed page", 0, lz4_xor_encode, lz4_xor_decode},
+	{"lz4_raw", "LZ4 of the page", 0, lz4_encode, lz4_decode},
+	{"zstd1_raw", "zstd -1 of the page", 0, zstd_encode, zstd_decode},
+	{NULL, NULL, 0, NULL, NULL},
 };
 
 /* --- second stage --- */
@@ -272,20 +224,21 @@ const struct second_stage second_stages[] = {
 	{NULL, NULL},
 };
 
-/* --- anchors --- */
+/* --- anchor --- */
 
 typedef uint64_t vector __attribute__((vector_size(64), aligned(1), may_alias));
 
-static inline __attribute__((always_inline)) uint64_t
-compare_vectors(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-		const uint8_t *next_new)
+static inline __attribute__((always_inline)) uint64_t compare_vectors(const struct page_item *items,
+								      size_t n_items)
 {
+	const struct page_item *next = &items[n_items > 1 ? 1 : 0];
+	const uint8_t *old = items->reference, *new = items->page;
 	vector any = {0};
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < PAGE_BYTES; i += 64) {
-		__builtin_prefetch(next_old + i);
-		__builtin_prefetch(next_new + i);
+		__builtin_prefetch(next->reference + i);
+		__builtin_prefetch(next->page + i);
 		any |= *(const vector *)(const void *)(old + i) ^ *(const vector *)(const void *)(new + i);
 	}
 	for (int i = 0; i < 8; i++)
@@ -294,29 +247,26 @@ compare_vectors(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
 }
 
 #ifdef __x86_64__
-static __attribute__((target("avx512f"))) uint64_t
-compare_avx512(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-	       const uint8_t *next_new)
+static __attribute__((target("avx512f"))) uint64_t compare_avx512(const struct page_item *items,
+								  size_t n_items)
 {
-	return compare_vectors(old, new, next_old, next_new);
+	return compare_vectors(items, n_items);
 }
 
-static __attribute__((target("avx2"))) uint64_t
-compare_avx2(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-	     const uint8_t *next_new)
+static __attribute__((target("avx2"))) uint64_t compare_avx2(const struct page_item *items,
+							     size_t n_items)
 {
-	return compare_vectors(old, new, next_old, next_new);
+	return compare_vectors(items, n_items);
 }
 #endif
 
-uint64_t anchor_compare(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			const uint8_t *next_new)
+uint64_t anchor_compare(const struct page_item *items, size_t n_items)
 {
 #ifdef __x86_64__
 	if (simd_get_form() == SIMD_AVX512)
-		return compare_avx512(old, new, next_old, next_new);
+		return compare_avx512(items, n_items);
 	if (simd_get_form() == SIMD_AVX2)
-		return compare_avx2(old, new, next_old, next_new);
+		return compare_avx2(items, n_items);
 #endif
-	return compare_vectors(old, new, next_old, next_new);
+	return compare_vectors(items, n_items);
 }

@@ -5,25 +5,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "codec/encode.h"
+
 #define CODER_ROOM 16384 /* more than any coder writes for one page */
 
 struct coder {
 	const char *name;
 	const char *what;
 
-	/* One page: bytes written to @out (CODER_ROOM); 0: nothing needs sending; PAGE_BYTES: @out
-	 * holds the page itself. The next pair of pages is for prefetching. */
-	size_t (*encode)(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			 const uint8_t *next_new, uint8_t *out);
+	/* Ours: PAGE_FEATURE_*, for page_delta() and page_apply_batch(). 0: a baseline. */
+	uint64_t features;
+
+	/* A baseline. One page: bytes written to @out (CODER_ROOM); 0: nothing needs sending;
+	 * PAGE_BYTES: @out holds the page itself. */
+	size_t (*encode)(const uint8_t *old, const uint8_t *new, uint8_t *out);
 
 	/* Turn @page (the old one) into the new one. 0 or negative. */
 	int (*decode)(const uint8_t *data, size_t size, uint8_t *page);
-
-	uint8_t class; /* of our deltas, decoded in batches as the standby does; 0: a baseline */
 };
 
-/* The class of @size encoded bytes of one of our coders. */
-uint8_t coder_class(const struct coder *coder, size_t size);
+/* Encode items[0] to @out (CODER_ROOM), as page_delta(). Bytes written; *ret_class is not set by
+ * baselines. A page of zeros counts as one byte: its class, which has no data, must be told. */
+size_t coder_encode(const struct coder *coder, const struct page_item *items, size_t n_items,
+		    uint8_t *out, enum page_class *ret_class);
 
 extern const struct coder coders_ours[];      /* the project's forms; ends with name NULL */
 extern const struct coder coders_baselines[]; /* what they are measured against; the same */
@@ -35,8 +39,8 @@ struct second_stage {
 };
 extern const struct second_stage second_stages[]; /* ends with name NULL */
 
-/* The physical anchors: do the work once for one page, so that it cannot be left out. */
-uint64_t anchor_compare(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			const uint8_t *next_new);
+/* The physical anchor: reads both pages of items[0] whole, and prefetches those of items[1]. Not 0: they
+ * differ. */
+uint64_t anchor_compare(const struct page_item *items, size_t n_items);
 
 #endif

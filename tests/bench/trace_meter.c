@@ -54,7 +54,7 @@ struct trace {
 	uint8_t *shadow;      /* the guest as of the last epoch */
 	uint64_t n_epochs, n_pages, n_unchanged, n_zero, n_pairs;
 	uint64_t baseline_bytes[N_BASELINES]; /* in the order of coders_baselines */
-	uint64_t ours_bytes; /* the smaller of our forms, page by page, before any second stage */
+	uint64_t ours_bytes; /* before any second stage */
 	uint64_t device_bytes, started_ns, ended_ns;
 	struct hist pause_ns, pages_per_epoch;
 };
@@ -96,12 +96,14 @@ static int fill(void *context, const struct page_range *ranges, uint32_t n_range
 
 /* What every coder makes of the page. Each record that is sent is charged RECORD_BYTES for saying which
  * page it is; only coders that know the old page can leave an unchanged one out. */
-static void count(struct trace *trace, const uint8_t *old, const uint8_t *new)
+static void count(struct trace *trace, uint8_t *old, const uint8_t *new)
 {
 	static uint8_t out[CODER_ROOM];
 	static const uint8_t zero[VMM_PAGE_BYTES];
 	bool is_unchanged = memcmp(old, new, VMM_PAGE_BYTES) == 0;
-	size_t least = VMM_PAGE_BYTES, size;
+	struct page_item item = {0, new, old};
+	enum page_class class;
+	size_t size;
 
 	trace->n_unchanged += is_unchanged;
 	if (memcmp(new, zero, VMM_PAGE_BYTES) == 0) {
@@ -113,14 +115,11 @@ static void count(struct trace *trace, const uint8_t *old, const uint8_t *new)
 		return;
 	}
 	for (unsigned i = 0; coders_baselines[i].name; i++) {
-		size = coders_baselines[i].encode(old, new, old, new, out);
+		size = coders_baselines[i].encode(old, new, out);
 		trace->baseline_bytes[i] += size ? size + RECORD_BYTES : 0;
 	}
-	for (unsigned i = 0; coders_ours[i].name; i++) {
-		size = coders_ours[i].encode(old, new, old, new, out);
-		least = size < least ? size : least;
-	}
-	trace->ours_bytes += is_unchanged ? 0 : least + RECORD_BYTES;
+	size = coder_encode(&coders_ours[0], &item, 1, out, &class);
+	trace->ours_bytes += is_unchanged ? 0 : size + RECORD_BYTES;
 }
 
 static void record_page(struct trace *trace, uint32_t index, const uint8_t *new)

@@ -50,12 +50,12 @@ static void for_each_form(void (*check)(void))
 static int model_encode(const uint8_t *a, const uint8_t *b, uint8_t *to)
 {
 	static uint8_t masks[512], words[64];
-	uint8_t kinds[8] = {0}, lines[8] = {0};
-	size_t size = 0, n_masks = 0, n_lines = 0;
+	uint8_t whole[8] = {0}, lines[8] = {0};
+	size_t size = 0, n_masks = 0, n_words = 0, n_lines = 0;
 
 	for (size_t line = 0; line < 64; line++) {
 		uint8_t mask[8] = {0}, word = 0;
-		int n_bytes = 0, n_words = 0, kind;
+		int n_bytes = 0;
 
 		for (size_t i = 0; i < 64; i++) {
 			if (a[64 * line + i] != b[64 * line + i]) {
@@ -66,27 +66,27 @@ static int model_encode(const uint8_t *a, const uint8_t *b, uint8_t *to)
 		}
 		if (!word)
 			continue;
-		n_words = __builtin_popcount(word);
-		kind = n_bytes < 7 * n_words;
 		for (size_t i = 0; i < 64; i++) {
-			if (kind ? mask[i / 8] >> i % 8 & 1 : word >> i / 8 & 1)
+			if (n_bytes >= 56 || mask[i / 8] >> i % 8 & 1)
 				to[size++] = b[64 * line + i];
 		}
 		for (size_t j = 0; j < 8; j++) {
-			if (kind && mask[j])
+			if (n_bytes < 56 && mask[j])
 				masks[n_masks++] = mask[j];
 		}
-		words[n_lines] = word;
-		kinds[n_lines / 8] = (uint8_t)(kinds[n_lines / 8] | kind << n_lines % 8);
+		if (n_bytes < 56)
+			words[n_words++] = word;
+		else
+			whole[n_lines / 8] = (uint8_t)(whole[n_lines / 8] | 1 << n_lines % 8);
 		lines[line / 8] = (uint8_t)(lines[line / 8] | 1 << line % 8);
 		n_lines++;
 	}
 	if (n_lines == 0)
 		return 0;
 	memcpy(to + size, masks, n_masks);
-	memcpy(to + size + n_masks, words, n_lines);
-	size += n_masks + n_lines;
-	memcpy(to + size, kinds, (n_lines + 7) / 8);
+	memcpy(to + size + n_masks, words, n_words);
+	size += n_masks + n_words;
+	memcpy(to + size, whole, (n_lines + 7) / 8);
 	size += (n_lines + 7) / 8;
 	memcpy(to + size, lines, 8);
 	return size + 8 > BITMAP_SIZE_MAX ? -E2BIG : (int)size + 8;
@@ -94,11 +94,12 @@ static int model_encode(const uint8_t *a, const uint8_t *b, uint8_t *to)
 
 static void check_update(int expected)
 {
+	const struct simd_ahead ahead = {page, new_page, page, new_page};
+	unsigned int n_bytes = 0, n_runs = 0;
 	struct simd_scan scan;
 
 	memcpy(page, old_page, PAGE_BYTES);
-	assert_int_equal(simd_ops->bitmap_encode_update(page, new_page, page, new_page, out, &scan),
-			 expected);
+	assert_int_equal(simd_ops->bitmap_encode(page, new_page, &ahead, out, page, &scan), expected);
 	assert_memory_equal(page, new_page, PAGE_BYTES);
 	for (unsigned int i = 0; i < 64; i++) {
 		uint64_t changed = 0;
@@ -107,6 +108,16 @@ static void check_update(int expected)
 			changed |= (uint64_t)(old_page[64 * i + j] != new_page[64 * i + j]) << j;
 		assert_true(scan.changed[i] == changed);
 		assert_int_equal(scan.lines >> i & 1, changed != 0);
+	}
+	for (unsigned int i = 0; i < PAGE_BYTES; i++) {
+		bool differs = old_page[i] != new_page[i];
+
+		n_bytes += differs;
+		n_runs += differs && (i == 0 || old_page[i - 1] == new_page[i - 1]);
+	}
+	if (expected != 0) {
+		assert_int_equal(scan.n_bytes, n_bytes);
+		assert_int_equal(scan.n_runs, n_runs);
 	}
 }
 
@@ -150,14 +161,16 @@ static void test_every_form_is_the_model_and_round_trips(void **state)
 
 static void check_golden(void)
 {
-	static const uint8_t expected[] = {7, 1, 1, 1, 1, 1, 1, 1, 1, 0x20, 1, 1, 1, 3, 0, 0, 0, 0, 0, 0, 0};
+	static const uint8_t tail[] = {0x20, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0};
 
 	memset(old_page, 0, PAGE_BYTES);
 	memset(new_page, 0, PAGE_BYTES);
 	new_page[5] = 7;
-	memset(new_page + 64, 1, 8);
-	assert_int_equal(bitmap_encode(old_page, new_page, out), (int)sizeof(expected));
-	assert_memory_equal(out, expected, sizeof(expected));
+	memset(new_page + 64, 1, 56);
+	assert_int_equal(bitmap_encode(old_page, new_page, out), 1 + 64 + (int)sizeof(tail));
+	assert_int_equal(out[0], 7);
+	assert_memory_equal(out + 1, new_page + 64, 64);
+	assert_memory_equal(out + 65, tail, sizeof(tail));
 }
 
 static void test_golden_bytes(void **state)
@@ -204,16 +217,16 @@ static void check_malformed(void)
 		{"", 0},
 		{LINE0, 7},
 		{"\0\0\0\0\0\0\0\0", 8},		  /* no line */
-		{LINE0, 8},				  /* no words, no kinds */
-		{"\x01\x01" LINE0, 10},			  /* no mask */
-		{"\x01\x01\x01" LINE0, 11},		  /* no byte */
-		{"\x09\x09\x01\x01\x01" LINE0, 13},	  /* a byte too many */
-		{"\x09\x01\x00\x01" LINE0, 12},	  /* no word in the line */
-		{"\x09\x00\x01\x01" LINE0, 12},	  /* no byte in the word */
-		{"\x09\x01\x01\x03" LINE0, 12},	  /* a kind beyond the lines */
-		{"\x09\x01\x01\x00" LINE0, 12},	  /* kind 0 needs 8 bytes */
-		{"\x09\x03\x01\x01" LINE0, 12},	  /* two bytes in the mask, one there */
-		{"\x09\x01\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff", 12}, /* 64 lines */
+		{LINE0, 8},				  /* no words, no whole bits */
+		{"\x01\x00" LINE0, 10},			  /* no mask */
+		{"\x01\x01\x00" LINE0, 11},		  /* no byte */
+		{"\x09\x09\x01\x01\x00" LINE0, 13},	  /* a byte too many */
+		{"\x09\x01\x00\x00" LINE0, 12},	  /* no word in the line */
+		{"\x09\x00\x01\x00" LINE0, 12},	  /* no byte in the word */
+		{"\x09\x01\x01\x02" LINE0, 12},	  /* a whole bit beyond the lines */
+		{"\x09\x01\x01\x01" LINE0, 12},	  /* a whole line needs 64 bytes */
+		{"\x09\x03\x01\x00" LINE0, 12},	  /* two bytes in the mask, one there */
+		{"\x09\x01\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff", 12}, /* 64 lines */
 	};
 
 	memset(page, 0x5a, PAGE_BYTES);
@@ -228,7 +241,7 @@ static void check_malformed(void)
 		assert_memory_equal(page, new_page, PAGE_BYTES);
 	}
 	assert_int_equal(bitmap_check(out, PAGE_BYTES + 1), -EPROTO);
-	memcpy(out, "\x09\x01\x01\x01" LINE0, 12); /* the same, well formed */
+	memcpy(out, "\x09\x01\x01\x00" LINE0, 12); /* the same, well formed */
 	assert_int_equal(bitmap_apply(out, 12, page), 0);
 	assert_int_equal(page[0], 9);
 }

@@ -124,6 +124,42 @@ static void test_both_deltas(void **state)
 	assert_int_equal(encoder.n_records[PAGE_BITMAP], 2);
 }
 
+/* page_delta() gives the data of page_encode()'s record and leaves the reference alone; with both deltas
+ * allowed it is never longer than the bitmap, and shorter where it is XRLE. */
+static void test_delta_alone(void **state)
+{
+	static uint8_t delta[PAGE_BYTES], bitmap[PAGE_BYTES];
+	const uint64_t both = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP;
+	unsigned int n_xrle = 0, n_bitmap = 0;
+	uint64_t random = 11;
+
+	(void)state;
+	for (unsigned int i = 0; i < 40 * PATTERN_N_KINDS; i++) {
+		struct page_encoder encoder = {.features = both};
+		struct page_item item = {1, page, reference};
+		enum page_class class, bitmap_class;
+		size_t size, bitmap_size;
+
+		pattern_pair(i % PATTERN_N_KINDS, &random, reference, page);
+		memcpy(standby, reference, PAGE_BYTES);
+		size = page_delta(both, &item, 1, delta, &class);
+		bitmap_size = page_delta(PAGE_FEATURE_BITMAP, &item, 1, bitmap, &bitmap_class);
+		assert_memory_equal(reference, standby, PAGE_BYTES);
+		assert_true(size <= bitmap_size);
+		assert_true(class == PAGE_XRLE ? size < bitmap_size : class == bitmap_class);
+		n_xrle += class == PAGE_XRLE;
+		n_bitmap += class == PAGE_BITMAP;
+		if (page_encode(&encoder, 1, page, reference, record) == 0) {
+			assert_int_equal(class, PAGE_UNCHANGED);
+			continue;
+		}
+		assert_int_equal(record[0], class);
+		assert_memory_equal(record + PAGE_RECORD_HEADER_BYTES, delta, size);
+		take_record(PAGE_RECORD_HEADER_BYTES + size, 1, class);
+	}
+	assert_true(n_xrle > 50 && n_bitmap > 50);
+}
+
 static void check_in_step(uint64_t features)
 {
 	struct page_encoder encoder = {.features = features};
@@ -259,6 +295,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_classes),
 		cmocka_unit_test(test_both_deltas),
+		cmocka_unit_test(test_delta_alone),
 		cmocka_unit_test(test_reference_stays_in_step_over_many_versions),
 		cmocka_unit_test(test_batch_is_the_same_bytes_as_one_by_one),
 		cmocka_unit_test(test_apply_batch),

@@ -92,10 +92,12 @@ static int encode_full_begin(struct bytes_writer *w)
 
 static int encode_pages(struct bytes_writer *w)
 {
-	/* codec/bitmap.h's example: over zeros, byte 5 is 7 and bytes 64..71 are 1. */
-	static const uint8_t bitmap[] = {7, 1, 1, 1, 1, 1, 1, 1, 1, 0x20, 1, 1, 1,
-					 3, 0, 0, 0, 0, 0, 0, 0};
-	uint8_t page[WIRE_PAGE_SIZE];
+	/* codec/bitmap.h's example: over zeros, byte 5 is 7 and bytes 64..127 are 1. */
+	static const uint8_t maps[] = {0x20, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0};
+	uint8_t page[WIRE_PAGE_SIZE], bitmap[1 + 64 + sizeof(maps)] = {7};
+
+	memset(bitmap + 1, 1, 64);
+	memcpy(bitmap + 65, maps, sizeof(maps));
 
 	for (size_t i = 0; i < sizeof(page); i++)
 		page[i] = (uint8_t)(i * 7);

@@ -65,7 +65,7 @@ VECTORS = {
     "epoch-begin": frame(0x22, struct.pack(">Q", 811), epoch=812, **STREAM),
     "epoch-begin-full": frame(0x22, struct.pack(">Q", 0), flags=1, epoch=1, term=7, generation=1),
     "pages": frame(0x23, record(1, 0) + record(3, 65535, b"\x05\x02\xaa\xbb")
-                   + record(4, 4660, b"\x07" + b"\1" * 8 + b"\x20\1\1\1\3" + bytes(7))
+                   + record(4, 4660, b"\x07" + b"\1" * 64 + b"\x20\1\2\3" + bytes(7))
                    + record(2, 258, bytes(i * 7 % 256 for i in range(4096))),
                    seq=1, epoch=812, **STREAM),
     "pages-dup": frame(0x23, record(5, 4660, struct.pack(">I", 258)) + record(1, 258),
@@ -106,7 +106,7 @@ def packed_epoch():
     geometry = (str8("pc") + str8("7.2") + struct.pack(">HQBH", 1, 8 * 4096, 0, 2)
                 + str8("pc.ram") + struct.pack(">BQ", 0, 8 * 4096)
                 + str8("pc.bios") + struct.pack(">BQ", 1, 4096))
-    bitmap = b"\x07" + b"\1" * 8 + b"\x20\1\1\1\3" + bytes(7)
+    bitmap = b"\x07" + b"\1" * 64 + b"\x20\1\2\3" + bytes(7)
     payloads = [
         (0x22, 1, struct.pack(">Q", 0)),
         (0x23, 1, packed(record(1, 0) + record(2, 1, bytes(range(256)) * 16) + record(4, 1, bitmap))),

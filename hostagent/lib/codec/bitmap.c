@@ -5,9 +5,10 @@
 
 int bitmap_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
+	const struct simd_ahead none = {old, new, old, new};
 	struct simd_scan scan;
 
-	return simd_ops->bitmap_encode(old, new, old, new, out, &scan);
+	return simd_ops->bitmap_encode(old, new, &none, out, NULL, &scan);
 }
 
 int bitmap_check(const uint8_t *data, size_t size)

@@ -13,7 +13,7 @@
 /* Copy the 64 bytes at @new to @copy, reading them once; the map of those that differ from @old. */
 typedef uint64_t bitmap_compare(const uint8_t *old, const uint8_t *new, uint8_t *copy);
 
-/* Write the bytes of @word that @mask names (not 0), in order, to @out; may write 8. */
+/* Write the bytes of @word that @mask names, in order, to @out; may write 8. */
 typedef void bitmap_pack(uint8_t *out, const uint8_t *word, unsigned int mask);
 
 /* Write the bytes at @data to those of @word that @mask names (not 0); may read 8. */
@@ -28,25 +28,25 @@ struct bitmap_maps {
 	uint8_t masks[PAGE_BYTES / 8 + 8]; /* room for storing 8 at a time */
 	uint8_t words[64];
 	size_t masks_size;
-	uint64_t kinds;
-	uint64_t lines;
-	unsigned int n_lines;
+	unsigned int n_words, n_lines;
+	uint64_t whole;
 };
 
 /* Append the maps behind the @size bytes at @out. The delta's size, or -E2BIG. */
-static inline int bitmap_finish(const struct bitmap_maps *maps, uint8_t *out, size_t size)
+static inline int bitmap_finish(const struct bitmap_maps *maps, uint64_t lines, uint8_t *out,
+				size_t size)
 {
-	size_t kinds_size = (maps->n_lines + 7) / 8;
+	size_t whole_size = (maps->n_lines + 7) / 8;
 
-	if (size + maps->masks_size + maps->n_lines + kinds_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
+	if (size + maps->masks_size + maps->n_words + whole_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
 		return -E2BIG;
 	memcpy(out + size, maps->masks, maps->masks_size);
 	size += maps->masks_size;
-	memcpy(out + size, maps->words, maps->n_lines);
-	size += maps->n_lines;
-	bitmap_store64(out + size, maps->kinds); /* the surplus is overwritten by the next */
-	size += kinds_size;
-	bitmap_store64(out + size, maps->lines);
+	memcpy(out + size, maps->words, maps->n_words);
+	size += maps->n_words;
+	bitmap_store64(out + size, maps->whole); /* the surplus is overwritten by the next */
+	size += whole_size;
+	bitmap_store64(out + size, lines);
 	return (int)(size + BITMAP_LINES_BYTES);
 }
 
@@ -56,100 +56,109 @@ static inline __attribute__((always_inline)) size_t
 bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed, uint8_t *out,
 		 bitmap_pack *pack)
 {
-	uint8_t *masks = maps->masks + maps->masks_size;
-	unsigned int words = 0, n_words = 0;
+	unsigned int words = (unsigned int)bitmap_nonzero_bytes(changed);
+	uint8_t masks[8];
 	size_t size = 0;
-	uint64_t kind;
 
-	for (unsigned int j = 0; j < 8; j++) {
-		uint8_t mask = (uint8_t)(changed >> 8 * j);
-
-		masks[n_words] = mask;
-		words |= (unsigned int)(mask != 0) << j;
-		n_words += mask != 0;
+	if (__builtin_popcountll(changed) >= BITMAP_WHOLE_MIN) {
+		memcpy(out, copy, 64);
+		maps->whole |= UINT64_C(1) << maps->n_lines++;
+		return 64;
 	}
-	kind = (unsigned int)__builtin_popcountll(changed) < 7 * n_words;
-	for (unsigned int left = words; left; left &= left - 1) {
-		unsigned int j = (unsigned int)__builtin_ctz(left);
+	/* Empty masks too: cheaper than a branch that cannot be predicted. */
+	for (unsigned int j = 0; j < 8; j++) {
 		unsigned int mask = changed >> 8 * j & 0xff;
 
-		if (kind) {
-			pack(out + size, copy + 8 * j, mask);
-			size += (size_t)__builtin_popcount(mask);
-		} else {
-			memcpy(out + size, copy + 8 * j, 8);
-			size += 8;
-		}
+		pack(out + size, copy + 8 * j, mask);
+		size += (size_t)__builtin_popcount(mask);
 	}
-	maps->masks_size += kind ? n_words : 0;
-	maps->words[maps->n_lines] = (uint8_t)words;
-	maps->kinds |= kind << maps->n_lines++;
+	bitmap_store64(masks, changed);
+	pack(maps->masks + maps->masks_size, masks, words);
+	maps->masks_size += (size_t)__builtin_popcount(words);
+	maps->words[maps->n_words++] = (uint8_t)words;
+	maps->n_lines++;
 	return size;
 }
 
-/* simd_ops->bitmap_encode and, with @reference not NULL, bitmap_encode_update. */
+/* @reference NULL: only encode. Inlined with a constant, so that each use is its own loop. */
 static inline __attribute__((always_inline)) int
-bitmap_form_encode(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-		   const uint8_t *next_new, uint8_t *out, uint8_t *reference,
-		   struct simd_scan *ret_scan, bitmap_compare *compare, bitmap_pack *pack)
+bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
+		  uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan, bitmap_compare *compare,
+		  bitmap_pack *pack)
 {
 	struct bitmap_maps maps;
-	uint64_t any_nonzero = 0;
+	uint64_t any_nonzero = 0, lines = 0, last = 0;
+	unsigned int n_bytes = 0, n_runs = 0;
 	size_t size = 0;
 
 	maps.masks_size = 0;
-	maps.kinds = maps.lines = 0;
-	maps.n_lines = 0;
+	maps.n_words = maps.n_lines = 0;
+	maps.whole = 0;
+	__builtin_prefetch(ahead->later_old);
+	__builtin_prefetch(ahead->later_new);
 	for (unsigned int i = 0; i < 64; i++) {
 		uint8_t copy[64];
 		uint64_t changed = compare(old + 64 * i, new + 64 * i, copy);
 
-		__builtin_prefetch(next_old + 64 * i);
-		__builtin_prefetch(next_new + 64 * i);
+		__builtin_prefetch(ahead->old + 64 * i);
+		__builtin_prefetch(ahead->new + 64 * i);
 		ret_scan->changed[i] = changed;
 		for (unsigned int j = 0; j < 64 && !any_nonzero; j += 8)
 			any_nonzero |= bitmap_load64(copy + j);
+		n_runs += (unsigned int)__builtin_popcountll(changed & ~(changed << 1 | last));
+		last = changed >> 63;
 		if (!changed)
 			continue;
+		n_bytes += (unsigned int)__builtin_popcountll(changed);
+		lines |= UINT64_C(1) << i;
 		/* Without room for a line and 8 bytes stored at a time, the delta is too big anyway. */
 		if (size <= BITMAP_FORM_ROOM)
 			size += bitmap_form_line(&maps, copy, changed, out + size, pack);
 		if (reference)
 			memcpy(reference + 64 * i, copy, 64);
-		maps.lines |= UINT64_C(1) << i;
 	}
-	ret_scan->any_changed = ret_scan->lines = maps.lines;
+	ret_scan->lines = lines;
 	ret_scan->any_nonzero = any_nonzero;
-	if (!maps.lines)
+	ret_scan->n_bytes = n_bytes;
+	ret_scan->n_runs = n_runs;
+	if (!lines)
 		return 0;
-	return size <= BITMAP_FORM_ROOM ? bitmap_finish(&maps, out, size) : -E2BIG;
+	return size <= BITMAP_FORM_ROOM ? bitmap_finish(&maps, lines, out, size) : -E2BIG;
 }
 
+/* simd_ops->bitmap_encode */
+static inline __attribute__((always_inline)) int
+bitmap_form_encode(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
+		   uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan,
+		   bitmap_compare *compare, bitmap_pack *pack)
+{
+	return reference ? bitmap_form_lines(old, new, ahead, out, reference, ret_scan, compare, pack)
+			 : bitmap_form_lines(old, new, ahead, out, NULL, ret_scan, compare, pack);
+}
+
+/* simd_ops->bitmap_apply */
 static inline __attribute__((always_inline)) int
 bitmap_form_apply(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
 		  const uint8_t *next_page, bitmap_unpack *unpack)
 {
 	struct bitmap_parts parts;
-	unsigned int n = 0;
 
 	if (bitmap_parse(data, size, &parts) < 0)
 		return -EPROTO;
-	for (uint64_t lines = parts.lines; lines; lines &= lines - 1, n++) {
+	for (uint64_t lines = parts.lines; lines; lines &= lines - 1, parts.whole >>= 1) {
 		uint8_t *line = page + 64 * (unsigned int)__builtin_ctzll(lines);
 
 		next_lines = bitmap_prefetch_one(next_lines, next_page);
-		for (unsigned int left = parts.words[n]; left; left &= left - 1) {
-			uint8_t *word = line + 8 * (unsigned int)__builtin_ctz(left);
+		if (parts.whole & 1) {
+			memcpy(line, parts.bytes, 64);
+			parts.bytes += 64;
+			continue;
+		}
+		for (unsigned int left = *parts.words++; left; left &= left - 1) {
+			unsigned int mask = *parts.masks++;
 
-			if (parts.kinds >> n & 1) {
-				unsigned int mask = *parts.masks++;
-
-				unpack(word, parts.bytes, mask);
-				parts.bytes += __builtin_popcount(mask);
-			} else {
-				memcpy(word, parts.bytes, 8);
-				parts.bytes += 8;
-			}
+			unpack(line + 8 * (unsigned int)__builtin_ctz(left), parts.bytes, mask);
+			parts.bytes += __builtin_popcount(mask);
 		}
 	}
 	bitmap_prefetch(next_lines, next_page);

@@ -19,7 +19,7 @@ struct bitmap_parts {
 	const uint8_t *bytes;
 	const uint8_t *masks;
 	const uint8_t *words;
-	uint64_t kinds;
+	uint64_t whole; /* bit n: of the n-th changed line */
 	uint64_t lines;
 };
 
@@ -51,12 +51,13 @@ static inline uint64_t bitmap_has_zero_byte(uint64_t v)
 	return (v - BITMAP_EACH_BYTE) & ~v & (BITMAP_EACH_BYTE << 7);
 }
 
-/* Bit j of @bits -> all of byte j. */
-static inline uint64_t bitmap_spread(uint64_t bits)
+/* Bit j: byte j is not 0. */
+static inline uint64_t bitmap_nonzero_bytes(uint64_t v)
 {
-	uint64_t one_each = bits * BITMAP_EACH_BYTE & UINT64_C(0x8040201008040201);
+	const uint64_t low7 = UINT64_C(0x7f7f7f7f7f7f7f7f);
+	uint64_t high = (((v & low7) + low7) | v) & ~low7; /* bit 7 of each byte that is not 0 */
 
-	return ((one_each + BITMAP_EACH_BYTE * 0x7f) >> 7 & BITMAP_EACH_BYTE) * 0xff;
+	return (high >> 7) * UINT64_C(0x0102040810204080) >> 56;
 }
 
 /* Prefetch the lines of @page that @lines names. */
@@ -75,40 +76,42 @@ static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
 }
 
 /* Check a delta whole. 0 with *ret_parts set, or -EPROTO.
- * The maps are gone through eight bytes at a time: all words and all masks must have a bit, and the
- * bits of the words say how many masks there are, the bits of both how many bytes. Behind every mask
- * lie at least 10 more bytes of the delta (words, kinds, lines) and behind every word 9, so reading 8
- * from one of them on stays inside. */
+ * The maps are gone through eight bytes at a time: all words and all masks must have a bit, the bits
+ * of the words say how many masks there are, and the bits of the masks how many bytes. Behind every
+ * mask lie at least 10 more bytes of the delta (words, whole, lines) and behind every word 9, so
+ * reading 8 from one of them on stays inside. */
 static inline int bitmap_parse(const uint8_t *data, size_t size, struct bitmap_parts *ret_parts)
 {
-	uint64_t lines, kinds = 0, bad = 0, valid, word;
-	size_t n_lines, kinds_size, fixed, masks_size = 0, bytes_size = 0;
+	size_t n_lines, n_whole, whole_size, fixed, masks_size = 0, bytes_size;
+	uint64_t lines, whole, bad = 0, valid, word;
 	const uint8_t *words, *masks;
 
 	if (size < BITMAP_LINES_BYTES || size > PAGE_BYTES)
 		return -EPROTO;
 	lines = bitmap_load64(data + size - BITMAP_LINES_BYTES);
 	n_lines = (size_t)__builtin_popcountll(lines);
-	kinds_size = (n_lines + 7) / 8;
-	fixed = n_lines + kinds_size + BITMAP_LINES_BYTES;
-	if (n_lines == 0 || size < fixed)
+	whole_size = (n_lines + 7) / 8;
+	if (n_lines == 0 || size < whole_size + BITMAP_LINES_BYTES)
+		return -EPROTO;
+	whole = bitmap_load64(data + size - whole_size - BITMAP_LINES_BYTES);
+	whole &= bitmap_low_bytes(whole_size);
+	if (n_lines < 64 && whole >> n_lines)
+		return -EPROTO;
+	n_whole = (size_t)__builtin_popcountll(whole);
+	fixed = n_lines - n_whole + whole_size + BITMAP_LINES_BYTES;
+	if (size < fixed)
 		return -EPROTO;
 	words = data + size - fixed;
-	kinds = bitmap_load64(words + n_lines) & bitmap_low_bytes(kinds_size);
-	if (n_lines < 64 && kinds >> n_lines)
-		return -EPROTO;
-	for (size_t i = 0; i < n_lines; i += 8) {
-		uint64_t has_masks = bitmap_spread(kinds >> i & 0xff);
-
-		valid = bitmap_low_bytes(n_lines - i);
+	for (size_t i = 0; i < n_lines - n_whole; i += 8) {
+		valid = bitmap_low_bytes(n_lines - n_whole - i);
 		word = bitmap_load64(words + i);
 		bad |= bitmap_has_zero_byte(word | ~valid);
-		masks_size += (size_t)__builtin_popcountll(word & valid & has_masks);
-		bytes_size += 8 * (size_t)__builtin_popcountll(word & valid & ~has_masks);
+		masks_size += (size_t)__builtin_popcountll(word & valid);
 	}
 	if (bad || size - fixed < masks_size)
 		return -EPROTO;
 	masks = words - masks_size;
+	bytes_size = 64 * n_whole;
 	for (size_t i = 0; i < masks_size; i += 8) {
 		valid = bitmap_low_bytes(masks_size - i);
 		word = bitmap_load64(masks + i);
@@ -117,7 +120,7 @@ static inline int bitmap_parse(const uint8_t *data, size_t size, struct bitmap_p
 	}
 	if (bad || bytes_size + masks_size + fixed != size)
 		return -EPROTO;
-	*ret_parts = (struct bitmap_parts){data, masks, words, kinds, lines};
+	*ret_parts = (struct bitmap_parts){data, masks, words, whole, lines};
 	return 0;
 }
 

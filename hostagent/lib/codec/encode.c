@@ -1,6 +1,7 @@
 #include "codec/encode.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -9,34 +10,34 @@
 #include "codec/simd.h"
 #include "codec/xrle.h"
 
-/* Up to so many changed lines both deltas are made and the shorter is taken: a bitmap has 9 fixed
- * bytes, and on such pages the second try costs little. */
-#define TRY_BOTH_LINES_MAX 8
+/* simd_ahead's later pair is so many pages on. */
+#define LATER 3
 
-/* The page has changed lines only where its reference was brought up to date: XRLE of the same
- * snapshot, over the bitmap at @out if it is shorter. Returns the size at @out. */
-static int try_xrle(const struct simd_scan *scan, const uint8_t *reference, uint8_t *out, int size,
-		    enum page_class *ret_class)
+/* With more runs than this XRLE is taken only where it saves an eighth: it costs time for each run. */
+#define FEW_RUNS 16
+
+/* Is XRLE the better code for this page, given the bitmap's size or -E2BIG? If so it is also shorter:
+ * the estimate is never too low. Two bytes for the lengths of each run; a third only for equal bytes
+ * that take in a whole line, and for runs of that length. Joining runs over gaps makes none longer. */
+static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 {
-	uint8_t other[PAGE_BYTES];
-	int other_size = simd_ops->xrle_emit(scan, reference, other);
+	uint32_t size = scan->n_bytes + 2 * scan->n_runs;
+	uint32_t others = bitmap_size > 0 ? (uint32_t)bitmap_size : PAGE_BYTES;
 
-	if (other_size < 0 || (size > 0 && other_size >= size))
-		return size;
-	memcpy(out, other, (size_t)other_size);
-	*ret_class = PAGE_XRLE;
-	return other_size;
+	size += (uint32_t)__builtin_popcountll(scan->lines & ~(scan->lines << 1)) + size / 128;
+	return size < (scan->n_runs <= FEW_RUNS ? others : others - others / 8);
 }
 
-/* Each of these writes the data of the shortest class at @out and brings @reference up to date.
- * 0 with PAGE_UNCHANGED: nothing to send. Otherwise the data's size. */
-static size_t encode_with_bitmap(uint64_t features, const struct page_item *item,
-				 const struct page_item *next, uint8_t *out,
+/* Each of these writes the data of the shortest class at @out and brings @reference, if not NULL, up to
+ * date. 0 with PAGE_UNCHANGED: nothing to send. Otherwise the data's size. */
+static size_t encode_with_bitmap(uint64_t features, const uint8_t *old, const uint8_t *new,
+				 const struct simd_ahead *ahead, uint8_t *out, uint8_t *reference,
 				 enum page_class *ret_class)
 {
+	/* Where the page's changed lines are as they were read. */
+	const uint8_t *page = reference ? reference : new;
 	struct simd_scan scan;
-	int size = simd_ops->bitmap_encode_update(item->reference, item->page, next->reference,
-						  next->page, out, &scan);
+	int size = simd_ops->bitmap_encode(old, new, ahead, out, reference, &scan);
 
 	*ret_class = PAGE_BITMAP;
 	if (!scan.lines) {
@@ -44,59 +45,78 @@ static size_t encode_with_bitmap(uint64_t features, const struct page_item *item
 		return 0;
 	}
 	if (!scan.any_nonzero) {
-		memset(item->reference, 0, PAGE_BYTES);
 		*ret_class = PAGE_ZERO;
 		return 0;
 	}
-	if (features & PAGE_FEATURE_XRLE && __builtin_popcountll(scan.lines) <= TRY_BOTH_LINES_MAX)
-		size = try_xrle(&scan, item->reference, out, size, ret_class);
+	if (features & PAGE_FEATURE_XRLE && xrle_pays(&scan, size)) {
+		size = simd_ops->xrle_emit(&scan, page, out, NULL);
+		*ret_class = PAGE_XRLE;
+	}
 	if (size > 0)
 		return (size_t)size;
-	memcpy(out, item->reference, PAGE_BYTES); /* the page as it was read */
+	memcpy(out, page, PAGE_BYTES);
 	*ret_class = PAGE_RAW;
 	return PAGE_BYTES;
 }
 
-static size_t encode_without_bitmap(uint64_t features, const struct page_item *item,
-				    const struct page_item *next, uint8_t *out,
+static size_t encode_without_bitmap(uint64_t features, const uint8_t *old, const uint8_t *new,
+				    const struct simd_ahead *ahead, uint8_t *out, uint8_t *reference,
 				    enum page_class *ret_class)
 {
 	struct simd_scan scan;
 	int size;
 
-	simd_ops->scan(item->reference, item->page, next->reference, next->page, &scan);
+	simd_ops->scan(old, new, ahead, &scan);
 	*ret_class = PAGE_UNCHANGED;
-	if (!scan.any_changed)
+	if (!scan.lines)
 		return 0;
 	if (!scan.any_nonzero) {
-		memset(item->reference, 0, PAGE_BYTES);
+		if (reference)
+			memset(reference, 0, PAGE_BYTES);
 		*ret_class = PAGE_ZERO;
 		return 0;
 	}
 	if (features & PAGE_FEATURE_XRLE) {
-		size = simd_ops->xrle_emit_update(&scan, item->page, out, item->reference);
+		size = simd_ops->xrle_emit(&scan, new, out, reference);
 		if (size > 0) {
 			*ret_class = PAGE_XRLE;
 			return (size_t)size;
 		}
 	}
-	memcpy(out, item->page, PAGE_BYTES);
-	memcpy(item->reference, out, PAGE_BYTES); /* from the record, see encode.h */
+	memcpy(out, new, PAGE_BYTES);
+	if (reference)
+		memcpy(reference, out, PAGE_BYTES); /* from the record, see encode.h */
 	*ret_class = PAGE_RAW;
 	return PAGE_BYTES;
 }
 
+static size_t encode_data(uint64_t features, const uint8_t *old, const uint8_t *new,
+			  const struct simd_ahead *ahead, uint8_t *out, uint8_t *reference,
+			  enum page_class *ret_class)
+{
+	if (features & PAGE_FEATURE_BITMAP)
+		return encode_with_bitmap(features, old, new, ahead, out, reference, ret_class);
+	return encode_without_bitmap(features, old, new, ahead, out, reference, ret_class);
+}
+
+/* What to fetch while item @i of @n_items is encoded; at the end some pages again, which are there
+ * already. */
+static struct simd_ahead look_ahead(const struct page_item *items, size_t n_items, size_t i)
+{
+	const struct page_item *next = &items[i + 1 < n_items ? i + 1 : i];
+	const struct page_item *later = &items[i + LATER < n_items ? i + LATER : i];
+
+	return (struct simd_ahead){next->reference, next->page, later->reference, later->page};
+}
+
 static size_t encode_one(struct page_encoder *encoder, const struct page_item *item,
-			 const struct page_item *next, uint8_t *out)
+			 const struct simd_ahead *ahead, uint8_t *out)
 {
 	uint8_t *data = out + PAGE_RECORD_HEADER_BYTES;
 	enum page_class class;
-	size_t size;
+	size_t size = encode_data(encoder->features, item->reference, item->page, ahead, data,
+				  item->reference, &class);
 
-	if (encoder->features & PAGE_FEATURE_BITMAP)
-		size = encode_with_bitmap(encoder->features, item, next, data, &class);
-	else
-		size = encode_without_bitmap(encoder->features, item, next, data, &class);
 	encoder->n_pages++;
 	if (class == PAGE_UNCHANGED) {
 		encoder->n_unchanged++;
@@ -116,8 +136,17 @@ size_t page_encode(struct page_encoder *encoder, uint32_t index, const uint8_t *
 		   uint8_t *reference, uint8_t *out)
 {
 	struct page_item item = {index, page, reference};
+	struct simd_ahead ahead = look_ahead(&item, 1, 0);
 
-	return encode_one(encoder, &item, &item, out);
+	return encode_one(encoder, &item, &ahead, out);
+}
+
+size_t page_delta(uint64_t features, const struct page_item *items, size_t n_items, uint8_t *out,
+		  enum page_class *ret_class)
+{
+	struct simd_ahead ahead = look_ahead(items, n_items, 0);
+
+	return encode_data(features, items->reference, items->page, &ahead, out, NULL, ret_class);
 }
 
 size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *items,
@@ -126,10 +155,9 @@ size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *i
 	size_t used = 0, i;
 
 	for (i = 0; i < n_items && room - used >= PAGE_RECORD_ROOM; i++) {
-		/* The last item prefetches itself: those lines are there already. */
-		const struct page_item *next = i + 1 < n_items ? &items[i + 1] : &items[i];
+		struct simd_ahead ahead = look_ahead(items, n_items, i);
 
-		used += encode_one(encoder, &items[i], next, out + used);
+		used += encode_one(encoder, &items[i], &ahead, out + used);
 	}
 	*ret_size = used;
 	return i;
@@ -187,6 +215,8 @@ size_t page_apply_batch(const struct page_record *records, size_t n_records)
 		const uint8_t *next_page = i + 1 < n_records ? record[1].page : record->page;
 		int r;
 
+		if (i + LATER < n_records)
+			__builtin_prefetch(record[LATER].page);
 		/* Beyond the last record these addresses may be anything: a prefetch cannot fault. */
 		for (size_t at = 0; at < record->size; at += 64)
 			__builtin_prefetch(record->data + AHEAD_BYTES + at);

@@ -8,7 +8,8 @@
  *
  *	page == reference		nothing at all
  *	page all zero			ZERO   8 bytes
- *	delta negotiated and short	BITMAP 8 + 12..4032 bytes, or XRLE 8 + 3..4032
+ *	delta negotiated and short	BITMAP 8 + 12..4032 bytes, or XRLE 8 + 3..4032 where that is
+ *					shorter and has few runs, or much shorter
  *	else				RAW    8 + 4096 bytes
  *
  * A FULL epoch starts from a reference of zero pages, as its receiver does.
@@ -47,11 +48,18 @@ size_t page_encode(struct page_encoder *encoder, uint32_t index, const uint8_t *
 		   uint8_t *reference, uint8_t *out);
 
 /* The same for @n_items pages in turn, until less than PAGE_RECORD_ROOM is left of @room bytes at
- * @out; while one page is encoded the next is prefetched, which doubles the speed on cold pages.
+ * @out; while one page is encoded the next is prefetched, and the address of one further on translated, which
+ * doubles the speed on cold pages: give it many items at once.
  * Returns the number of items done (0 when @room is too small for one); *ret_size is set to the
  * bytes written. */
 size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *items,
 			 size_t n_items, uint8_t *out, size_t room, size_t *ret_size);
+
+/* The data alone that page_encode() would write for items[0], to @out (PAGE_BYTES); no reference is
+ * updated. The items behind it, as many as there are, are prefetched. Returns the data's size and sets
+ * *ret_class, PAGE_UNCHANGED where there would be no record. For measuring. */
+size_t page_delta(uint64_t features, const struct page_item *items, size_t n_items, uint8_t *out,
+		  enum page_class *ret_class);
 
 /* Would page_apply() take this record? 0; -EPROTO: unknown class, or data that the class does not
  * allow. Reads only: the standby runs it over a whole epoch before it acknowledges. Whether a class

@@ -11,12 +11,14 @@ static inline __m256i load(const uint8_t *p)
 	return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
-static void scan(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-		 const uint8_t *next_new, struct simd_scan *ret_scan)
+static void scan(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
+		 struct simd_scan *ret_scan)
 {
 	__m256i any_new = _mm256_setzero_si256();
-	uint64_t any_changed = 0;
+	uint64_t lines = 0;
 
+	__builtin_prefetch(ahead->later_old);
+	__builtin_prefetch(ahead->later_new);
 	for (unsigned int i = 0; i < 64; i++) {
 		__m256i new0 = load(new + 64 * i), new1 = load(new + 64 * i + 32);
 		__m256i equal0 = _mm256_cmpeq_epi8(new0, load(old + 64 * i));
@@ -24,31 +26,20 @@ static void scan(const uint8_t *old, const uint8_t *new, const uint8_t *next_old
 		uint64_t equal = (uint32_t)_mm256_movemask_epi8(equal0) |
 				 (uint64_t)(uint32_t)_mm256_movemask_epi8(equal1) << 32;
 
-		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);
-		_mm_prefetch((const char *)next_new + 64 * i, _MM_HINT_T0);
+		_mm_prefetch((const char *)ahead->old + 64 * i, _MM_HINT_T0);
+		_mm_prefetch((const char *)ahead->new + 64 * i, _MM_HINT_T0);
 		any_new = _mm256_or_si256(any_new, _mm256_or_si256(new0, new1));
-		any_changed |= ~equal;
+		lines |= (uint64_t)(~equal != 0) << i;
 		ret_scan->changed[i] = ~equal;
 	}
-	ret_scan->any_changed = any_changed;
+	ret_scan->lines = lines;
 	ret_scan->any_nonzero = !_mm256_testz_si256(any_new, any_new);
 }
 
-static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out)
+static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
+		uint8_t *reference)
 {
-	uint16_t edges[FORM_EDGES_MAX];
-	size_t n_edges = form_edges_by_bit(scan_of->changed, edges);
-
-	return form_xrle_emit(edges, n_edges, new, out, NULL, form_copy_overlapping);
-}
-
-static int emit_update(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
-		       uint8_t *reference)
-{
-	uint16_t edges[FORM_EDGES_MAX];
-	size_t n_edges = form_edges_by_bit(scan_of->changed, edges);
-
-	return form_xrle_emit(edges, n_edges, new, out, reference, form_copy_overlapping);
+	return form_xrle_emit(scan_of, new, out, reference, form_edges_by_bit, form_copy_overlapping);
 }
 
 static int apply(const uint8_t *data, size_t size, uint8_t *page)
@@ -88,18 +79,10 @@ static void unpack_word(uint8_t *word, const uint8_t *data, unsigned int mask)
 	_mm_storel_epi64((__m128i *)(void *)word, bytes);
 }
 
-static int encode_bitmap(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			 const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan)
+static int encode_bitmap(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
+			 uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan)
 {
-	return bitmap_form_encode(old, new, next_old, next_new, out, NULL, ret_scan, compare_line,
-				  pack_word);
-}
-
-static int encode_bitmap_update(uint8_t *reference, const uint8_t *new, const uint8_t *next_old,
-				const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan)
-{
-	return bitmap_form_encode(reference, new, next_old, next_new, out, reference, ret_scan,
-				  compare_line, pack_word);
+	return bitmap_form_encode(old, new, ahead, out, reference, ret_scan, compare_line, pack_word);
 }
 
 static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
@@ -125,10 +108,8 @@ const struct simd_ops simd_ops_avx2 = {
 	.name = "avx2",
 	.scan = scan,
 	.xrle_emit = emit,
-	.xrle_emit_update = emit_update,
 	.xrle_apply = apply,
 	.bitmap_encode = encode_bitmap,
-	.bitmap_encode_update = encode_bitmap_update,
 	.bitmap_apply = apply_bitmap,
 	.is_zero = is_zero,
 };

@@ -1,4 +1,4 @@
-/* The form for AVX-512 (F, BW, VL, VBMI, VBMI2): 64 bytes at a time, masked moves, and positions of
+/* The form for AVX-512 (F, BW, VL, VBMI, VBMI2, VPOPCNTDQ): 64 bytes at a time, masked moves, and positions of
  * edges by compression instead of a loop over bits. Compiled with these flags; called only where the
  * CPU has them. */
 #include "codec/simd.h"
@@ -8,40 +8,61 @@
 #include "codec/bitmap_form.h"
 #include "codec/xrle_form.h"
 
-/* Store the positions of the bits of @bits, counted from @base; room for 32. Their number. */
-static inline size_t put_positions(uint16_t *out, uint32_t bits, __m512i base)
+/* form_fill_gaps() for eight lines. */
+static inline __m512i fill_gaps(__m512i previous, __m512i word, __m512i next)
 {
-	_mm512_storeu_si512(out, _mm512_maskz_compress_epi16(bits, base));
-	return (size_t)__builtin_popcount(bits);
+	__m512i left = _mm512_or_si512(_mm512_slli_epi64(word, 1), _mm512_srli_epi64(previous, 63));
+	__m512i right1 = _mm512_or_si512(_mm512_srli_epi64(word, 1), _mm512_slli_epi64(next, 63));
+	__m512i right2 = _mm512_or_si512(_mm512_srli_epi64(word, 2), _mm512_slli_epi64(next, 62));
+	__m512i gap2 = _mm512_and_si512(left, right2);
+	__m512i from_previous = _mm512_and_si512(
+		_mm512_and_si512(_mm512_srli_epi64(previous, 62), _mm512_srli_epi64(word, 1)),
+		_mm512_set1_epi64(1));
+
+	left = _mm512_or_si512(_mm512_and_si512(left, right1), gap2);
+	word = _mm512_or_si512(word, _mm512_slli_epi64(gap2, 1));
+	return _mm512_or_si512(_mm512_or_si512(word, left), from_previous);
 }
 
-/* As form_edges_by_bit(). */
-static inline size_t find_edges(const uint64_t *changed, uint16_t *edges)
+/* As form_edges_by_bit(): the edges of all lines by arithmetic on eight at a time, then the positions
+ * of the bits, of which a line has 32 at most: runs and gaps take four bytes together. */
+static inline size_t find_edges(const struct simd_scan *scan_of, uint16_t *edges)
 {
-	static const uint16_t first[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
-					   11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-					   22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
-	const __m512i step = _mm512_set1_epi16(32);
-	__m512i base = _mm512_loadu_si512(first);
-	uint64_t previous = 0, filled_before = 0;
+	static const uint8_t positions[64] = {
+		0,  1,	2,  3,	4,  5,	6,  7,	8,  9,	10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+		22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+		44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+	const __m512i all = _mm512_loadu_si512(positions);
+	__m512i before = _mm512_setzero_si512(), filled_before = before;
+	__m512i word = _mm512_loadu_si512(scan_of->changed);
+	uint64_t edge[64], lines = 0;
 	size_t n = 0;
 
-	for (unsigned int i = 0; i < 64; i++) {
-		uint64_t filled = form_fill_gaps(previous, changed[i], i < 63 ? changed[i + 1] : 0);
-		uint64_t edge = filled ^ (filled << 1 | filled_before >> 63);
+	for (unsigned int i = 0; i < 8; i++) {
+		__m512i next = i < 7 ? _mm512_loadu_si512(scan_of->changed + 8 * i + 8)
+				     : _mm512_setzero_si512();
+		__m512i filled = fill_gaps(_mm512_alignr_epi64(word, before, 7), word,
+					   _mm512_alignr_epi64(next, word, 1));
+		__m512i last = _mm512_srli_epi64(_mm512_alignr_epi64(filled, filled_before, 7), 63);
+		__m512i bits = _mm512_xor_si512(
+			filled, _mm512_or_si512(_mm512_slli_epi64(filled, 1), last));
 
-		previous = changed[i];
+		_mm512_storeu_si512(edge + 8 * i, bits);
+		lines |= (uint64_t)_mm512_test_epi64_mask(bits, bits) << 8 * i;
+		before = word;
+		word = next;
 		filled_before = filled;
-		if (edge) {
-			n += put_positions(edges + n, (uint32_t)edge, base);
-			n += put_positions(edges + n, (uint32_t)(edge >> 32),
-					   _mm512_add_epi16(base, step));
-		}
-		base = _mm512_add_epi16(base, _mm512_add_epi16(step, step));
 	}
-	if (filled_before >> 63)
-		edges[n++] = PAGE_BYTES;
-	return n;
+	for (; lines; lines &= lines - 1) {
+		unsigned int i = (unsigned int)__builtin_ctzll(lines);
+		__m512i packed = _mm512_maskz_compress_epi8(edge[i], all);
+		__m512i wide = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(packed));
+
+		_mm512_storeu_si512(edges + n,
+				    _mm512_add_epi16(wide, _mm512_set1_epi16((short)(64 * i))));
+		n += (size_t)__builtin_popcountll(edge[i]);
+	}
+	return n + form_last_edge(scan_of, edges + n);
 }
 
 static inline void copy_masked(uint8_t *to, const uint8_t *from, size_t size)
@@ -55,46 +76,128 @@ static inline void copy_masked(uint8_t *to, const uint8_t *from, size_t size)
 	}
 }
 
-static void scan(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-		 const uint8_t *next_new, struct simd_scan *ret_scan)
+static void scan(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
+		 struct simd_scan *ret_scan)
 {
 	__m512i any_new = _mm512_setzero_si512();
-	uint64_t any_changed = 0;
+	uint64_t lines = 0;
 
+	__builtin_prefetch(ahead->later_old);
+	__builtin_prefetch(ahead->later_new);
 	for (unsigned int i = 0; i < 64; i++) {
 		__m512i line = _mm512_loadu_si512(new + 64 * i);
 		uint64_t changed = _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(old + 64 * i));
 
-		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);
-		_mm_prefetch((const char *)next_new + 64 * i, _MM_HINT_T0);
+		_mm_prefetch((const char *)ahead->old + 64 * i, _MM_HINT_T0);
+		_mm_prefetch((const char *)ahead->new + 64 * i, _MM_HINT_T0);
 		any_new = _mm512_or_si512(any_new, line);
-		any_changed |= changed;
+		lines |= (uint64_t)(changed != 0) << i;
 		ret_scan->changed[i] = changed;
 	}
-	ret_scan->any_changed = any_changed;
+	ret_scan->lines = lines;
 	ret_scan->any_nonzero = _mm512_test_epi64_mask(any_new, any_new);
 }
 
-static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out)
+static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
+		uint8_t *reference)
 {
-	uint16_t edges[FORM_EDGES_MAX];
-	size_t n_edges = find_edges(scan_of->changed, edges);
-
-	return form_xrle_emit(edges, n_edges, new, out, NULL, copy_masked);
-}
-
-static int emit_update(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
-		       uint8_t *reference)
-{
-	uint16_t edges[FORM_EDGES_MAX];
-	size_t n_edges = find_edges(scan_of->changed, edges);
-
-	return form_xrle_emit(edges, n_edges, new, out, reference, copy_masked);
+	return form_xrle_emit(scan_of, new, out, reference, find_edges, copy_masked);
 }
 
 static int apply(const uint8_t *data, size_t size, uint8_t *page)
 {
 	return form_xrle_apply(data, size, page, copy_masked);
+}
+
+/* Behind the @size bytes at @out, the maps for the lines in @ret_scan->changed: eight lines at a time.
+ * Sets what else @ret_scan tells. As simd_ops->bitmap_encode. */
+static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_scan, uint8_t *out,
+							  size_t size)
+{
+	uint8_t masks[PAGE_BYTES / 8]; /* the last store ends where the page's last mask does */
+	uint64_t words[8], lines = 0, whole = 0;
+	__m512i before = _mm512_setzero_si512(), n_bytes = before, n_runs = before;
+	size_t masks_size = 0, n_lines, n_words, whole_size;
+
+	for (unsigned int i = 0; i < 8; i++) {
+		__m512i changed = _mm512_loadu_si512(ret_scan->changed + 8 * i);
+		__m512i last = _mm512_srli_epi64(_mm512_alignr_epi64(changed, before, 7), 63);
+		__m512i left = _mm512_or_si512(_mm512_slli_epi64(changed, 1), last);
+		__m512i n = _mm512_popcnt_epi64(changed);
+		__mmask8 is_whole =
+			_mm512_cmpge_epu64_mask(n, _mm512_set1_epi64(BITMAP_WHOLE_MIN));
+		__m512i sparse = _mm512_maskz_mov_epi64((__mmask8)~is_whole, changed);
+
+		before = changed;
+		n_bytes = _mm512_add_epi64(n_bytes, n);
+		n_runs = _mm512_add_epi64(n_runs,
+					  _mm512_popcnt_epi64(_mm512_andnot_si512(left, changed)));
+		lines |= (uint64_t)_mm512_test_epi64_mask(changed, changed) << 8 * i;
+		whole |= (uint64_t)is_whole << 8 * i;
+		words[i] = _mm512_test_epi8_mask(sparse, sparse);
+		_mm512_storeu_si512(masks + masks_size, _mm512_maskz_compress_epi8(words[i], sparse));
+		masks_size += (size_t)__builtin_popcountll(words[i]);
+	}
+	ret_scan->lines = lines;
+	ret_scan->n_bytes = (uint32_t)_mm512_reduce_add_epi64(n_bytes);
+	ret_scan->n_runs = (uint32_t)_mm512_reduce_add_epi64(n_runs);
+	if (!lines)
+		return 0;
+	n_lines = (size_t)__builtin_popcountll(lines);
+	n_words = n_lines - (size_t)__builtin_popcountll(whole);
+	whole_size = (n_lines + 7) / 8;
+	if (size + masks_size + n_words + whole_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
+		return -E2BIG;
+	/* What whole vectors store beyond their end is overwritten by the next, and BITMAP_SIZE_MAX
+	 * leaves room for the last. */
+	for (size_t at = 0; at < masks_size; at += 64)
+		_mm512_storeu_si512(out + size + at, _mm512_loadu_si512(masks + at));
+	size += masks_size;
+	before = _mm512_loadu_si512(words);
+	_mm512_storeu_si512(out + size, _mm512_maskz_compress_epi8(
+						_mm512_test_epi8_mask(before, before), before));
+	size += n_words;
+	bitmap_store64(out + size, _pext_u64(whole, lines));
+	bitmap_store64(out + size + whole_size, lines);
+	return (int)(size + whole_size + BITMAP_LINES_BYTES);
+}
+
+/* No branch depends on what changed. At most 64 bytes are stored for each line, so @out is not overrun
+ * before the total is known. */
+static inline __attribute__((always_inline)) int
+encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead, uint8_t *out,
+	     uint8_t *reference, struct simd_scan *ret_scan)
+{
+	const uint8_t *next_old = ahead->old, *next_new = ahead->new;
+	__m512i any_new = _mm512_setzero_si512();
+	size_t size = 0;
+
+	_mm_prefetch((const char *)ahead->later_old, _MM_HINT_T0);
+	_mm_prefetch((const char *)ahead->later_new, _MM_HINT_T0);
+	for (unsigned int i = 0; i < 64; i++) {
+		__m512i line = _mm512_loadu_si512(new + 64 * i);
+		uint64_t changed = _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(old + 64 * i));
+		uint64_t sent = changed; /* or all, by arithmetic: where it is a branch it is a slow one */
+
+		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);
+		_mm_prefetch((const char *)next_new + 64 * i, _MM_HINT_T0);
+		any_new = _mm512_or_si512(any_new, line);
+		ret_scan->changed[i] = changed;
+		if (reference)
+			_mm512_mask_storeu_epi8(reference + 64 * i, changed, line);
+		sent |= -(uint64_t)(__builtin_popcountll(changed) >= BITMAP_WHOLE_MIN);
+		_mm512_storeu_si512(out + size, _mm512_maskz_compress_epi8(sent, line));
+		size += (size_t)__builtin_popcountll(sent);
+	}
+	ret_scan->any_nonzero = _mm512_test_epi64_mask(any_new, any_new);
+	return put_maps(ret_scan, out, size);
+}
+
+static int encode_bitmap(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
+			 uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan)
+{
+	return reference ? encode_lines(old, new, ahead, out, reference, ret_scan)
+			 : encode_lines(old, new, ahead, out, NULL, ret_scan);
 }
 
 /* Every changed word -> its 8 bytes. */
@@ -105,84 +208,25 @@ static inline uint64_t spread(uint64_t words)
 	return (low << 8) - low;
 }
 
-/* simd_ops->bitmap_encode and, with @reference not NULL, bitmap_encode_update. At most 64 bytes of a
- * page's bytes per line are stored, so @out is not overrun before the total is checked. */
-static inline __attribute__((always_inline)) int
-encode_lines(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-	     const uint8_t *next_new, uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan)
-{
-	__m512i any_new = _mm512_setzero_si512();
-	struct bitmap_maps maps;
-	uint64_t masks_size = 0, kinds = 0, lines = 0, n_lines = 0;
-	size_t size = 0;
-
-	for (unsigned int i = 0; i < 64; i++) {
-		__m512i line = _mm512_loadu_si512(new + 64 * i);
-		__m512i before = _mm512_loadu_si512(old + 64 * i);
-		uint64_t changed = _mm512_cmpneq_epi8_mask(line, before);
-		uint64_t words, n_words, n_bytes, kind, whole;
-
-		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);
-		_mm_prefetch((const char *)next_new + 64 * i, _MM_HINT_T0);
-		any_new = _mm512_or_si512(any_new, line);
-		ret_scan->changed[i] = changed;
-		if (!changed)
-			continue;
-		words = _mm512_cmpneq_epi64_mask(line, before);
-		whole = spread(words);
-		n_words = (uint64_t)__builtin_popcountll(words);
-		n_bytes = (uint64_t)__builtin_popcountll(changed);
-		kind = n_bytes < 7 * n_words;
-		_mm512_storeu_si512(out + size,
-				    _mm512_maskz_compress_epi8(kind ? changed : whole, line));
-		size += kind ? n_bytes : 8 * n_words;
-		bitmap_store64(maps.masks + masks_size, _pext_u64(changed, whole));
-		masks_size += kind ? n_words : 0;
-		maps.words[n_lines] = (uint8_t)words;
-		kinds |= kind << n_lines++;
-		lines |= UINT64_C(1) << i;
-		if (reference)
-			_mm512_storeu_si512(reference + 64 * i, line);
-	}
-	ret_scan->any_changed = ret_scan->lines = lines;
-	ret_scan->any_nonzero = _mm512_test_epi64_mask(any_new, any_new);
-	maps.masks_size = masks_size;
-	maps.kinds = kinds;
-	maps.lines = lines;
-	maps.n_lines = (unsigned int)n_lines;
-	return lines ? bitmap_finish(&maps, out, size) : 0;
-}
-
-static int encode_bitmap(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			 const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan)
-{
-	return encode_lines(old, new, next_old, next_new, out, NULL, ret_scan);
-}
-
-static int encode_bitmap_update(uint8_t *reference, const uint8_t *new, const uint8_t *next_old,
-				const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan)
-{
-	return encode_lines(reference, new, next_old, next_new, out, reference, ret_scan);
-}
-
 static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
 			const uint8_t *next_page)
 {
 	struct bitmap_parts parts;
-	unsigned int n = 0;
 
 	if (bitmap_parse(data, size, &parts) < 0)
 		return -EPROTO;
-	for (uint64_t lines = parts.lines; lines; lines &= lines - 1, n++) {
+	for (uint64_t lines = parts.lines; lines; lines &= lines - 1, parts.whole >>= 1) {
 		uint8_t *line = page + 64 * (unsigned int)__builtin_ctzll(lines);
-		uint64_t kind = parts.kinds >> n & 1, whole = spread(parts.words[n]);
-		uint64_t changed = _pdep_u64(bitmap_load64(parts.masks), whole);
+		uint64_t is_whole = parts.whole & 1, words = *parts.words;
+		uint64_t changed = _pdep_u64(bitmap_load64(parts.masks), spread(words));
 		unsigned int n_bytes;
 		__m512i bytes;
 
 		next_lines = bitmap_prefetch_one(next_lines, next_page);
-		changed = kind ? changed : whole;
-		parts.masks += kind ? __builtin_popcount(parts.words[n]) : 0;
+		/* For a whole line both were read from what follows them. */
+		changed = is_whole ? UINT64_MAX : changed;
+		parts.masks += is_whole ? 0 : __builtin_popcountll(words);
+		parts.words += !is_whole;
 		n_bytes = (unsigned int)__builtin_popcountll(changed);
 		/* Masked: with few maps behind them, 64 bytes would reach past the delta's end. */
 		bytes = _mm512_maskz_loadu_epi8(_bzhi_u64(UINT64_MAX, n_bytes), parts.bytes);
@@ -212,10 +256,8 @@ const struct simd_ops simd_ops_avx512 = {
 	.name = "avx512",
 	.scan = scan,
 	.xrle_emit = emit,
-	.xrle_emit_update = emit_update,
 	.xrle_apply = apply,
 	.bitmap_encode = encode_bitmap,
-	.bitmap_encode_update = encode_bitmap_update,
 	.bitmap_apply = apply_bitmap,
 	.is_zero = is_zero,
 };

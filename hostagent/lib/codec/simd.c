@@ -43,7 +43,8 @@ static const struct simd_ops *find(enum simd_form form)
 	case SIMD_AVX512:
 		if (find(SIMD_AVX2) && __builtin_cpu_supports("avx512f") &&
 		    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-		    __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2"))
+		    __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
+		    __builtin_cpu_supports("avx512vpopcntdq"))
 			return &simd_ops_avx512;
 		return NULL;
 #endif

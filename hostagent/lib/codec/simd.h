@@ -17,46 +17,54 @@
 enum simd_form {
 	SIMD_SCALAR = 0,
 	SIMD_AVX2   = 1, /* AVX2, BMI1, BMI2 */
-	SIMD_AVX512 = 2, /* AVX-512 F, BW, VL, VBMI, VBMI2 as well */
+	SIMD_AVX512 = 2, /* AVX-512 F, BW, VL, VBMI, VBMI2, VPOPCNTDQ as well */
 };
 #define SIMD_N_FORMS 3
+
+/* Pages that will be encoded soon, fetched while another one is. Any addresses: a prefetch cannot
+ * fault. */
+struct simd_ahead {
+	const uint8_t *old, *new; /* the next pair: all lines */
+
+	/* A pair two or three pages on: one line each, for the translations of their addresses. Those
+	 * are what a page in random order waits for longest; without them here the lines of the next
+	 * pair wait for them one page later, and the CPU stands still, since no more work than a third
+	 * of a page fits behind a waiting prefetch. See "What was tried" in bitmap.h. */
+	const uint8_t *later_old, *later_new;
+};
 
 /* What one comparison of two pages tells. */
 struct simd_scan {
 	uint64_t changed[64]; /* bit i of word l: byte 64 * l + i differs */
-	uint64_t any_changed; /* != 0: the pages differ */
+	uint64_t lines;	      /* bit l: line l differs; 0: the pages are equal */
 	uint64_t any_nonzero; /* != 0: the new page is not all zero */
-	uint64_t lines;	      /* bit l: line l differs; valid after bitmap_encode* only */
+
+	/* after bitmap_encode() only, and not for equal pages */
+	uint32_t n_bytes; /* that differ */
+	uint32_t n_runs;  /* of bytes that differ, over the whole page */
 };
 
 /* One form. Internal to lib/codec; others use xrle.h, bitmap.h, zero.h and encode.h. */
 struct simd_ops {
 	const char *name;
 
-	/* Compare @old and @new; meanwhile prefetch @next_old and @next_new (any addresses: a
-	 * prefetch cannot fault). */
-	void (*scan)(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-		     const uint8_t *next_new, struct simd_scan *ret_scan);
+	/* Compare @old and @new. */
+	void (*scan)(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
+		     struct simd_scan *ret_scan);
 
-	/* Size of the delta written to @out (PAGE_BYTES of room), or -E2BIG. Needs any_changed. */
-	int (*xrle_emit)(const struct simd_scan *scan, const uint8_t *new, uint8_t *out);
-
-	/* The same, and @reference (the old page) gets the bytes that were written to @out; after
-	 * -E2BIG its content is undefined. */
-	int (*xrle_emit_update)(const struct simd_scan *scan, const uint8_t *new, uint8_t *out,
-				uint8_t *reference);
+	/* Size of the XRLE delta written to @out (PAGE_BYTES of room), or -E2BIG. The pages differ.
+	 * With @reference (the old page) it gets the bytes that were written to @out; after -E2BIG its
+	 * content is then undefined. */
+	int (*xrle_emit)(const struct simd_scan *scan, const uint8_t *new, uint8_t *out,
+			 uint8_t *reference);
 
 	int (*xrle_apply)(const uint8_t *data, size_t size, uint8_t *page);
 
-	/* Scan and encode in one pass, see bitmap.h: the delta's size; 0: equal; -E2BIG. */
-	int (*bitmap_encode)(const uint8_t *old, const uint8_t *new, const uint8_t *next_old,
-			     const uint8_t *next_new, uint8_t *out, struct simd_scan *ret_scan);
-
-	/* The same, and @reference (the old page) becomes @new as it was read, whatever is returned:
-	 * every byte of @new is read once, for both. */
-	int (*bitmap_encode_update)(uint8_t *reference, const uint8_t *new, const uint8_t *next_old,
-				    const uint8_t *next_new, uint8_t *out,
-				    struct simd_scan *ret_scan);
+	/* Scan and encode in one pass, see bitmap.h: the delta's size; 0: equal; -E2BIG. With
+	 * @reference (@old itself) it becomes @new as it was read, whatever is returned: every byte
+	 * of @new is read once, for both. */
+	int (*bitmap_encode)(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
+			     uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan);
 
 	/* Meanwhile prefetch those lines of @next_page that @next_lines names. */
 	int (*bitmap_apply)(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,

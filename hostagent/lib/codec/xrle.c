@@ -5,13 +5,14 @@
 
 int xrle_encode(const uint8_t *old, const uint8_t *new, uint8_t *out, size_t max)
 {
+	const struct simd_ahead none = {old, new, old, new};
 	struct simd_scan scan;
 	int size;
 
-	simd_ops->scan(old, new, old, new, &scan);
-	if (!scan.any_changed)
+	simd_ops->scan(old, new, &none, &scan);
+	if (!scan.lines)
 		return 0;
-	size = simd_ops->xrle_emit(&scan, new, out);
+	size = simd_ops->xrle_emit(&scan, new, out, NULL);
 	if (size > 0 && (size_t)size >= max)
 		return -E2BIG;
 	return size;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "codec/page.h"
+#include "codec/simd.h"
 #include "codec/xrle.h"
 #include "codec/xrle_parse.h"
 
@@ -35,24 +36,46 @@ static inline uint64_t form_fill_gaps(uint64_t previous, uint64_t word, uint64_t
 /* Copies exactly @size bytes; the two do not overlap. */
 typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
 
-/* The edges of @changed with gaps filled, into @edges (FORM_EDGES_MAX); for forms without a faster way. */
-static inline size_t form_edges_by_bit(const uint64_t *changed, uint16_t *edges)
+/* Writes the edges of the bytes that @scan says changed, gaps filled, to @edges (FORM_EDGES_MAX).
+ * Their number. */
+typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
+
+/* One line's edges, as bits: where a byte is filled and the one before is not, or the other way round.
+ * Also to be asked for the line behind a changed one, where a run may end at the very start. */
+static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {
-	uint64_t previous = 0, filled_before = 0;
+	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0, before = i > 0 ? scan->changed[i - 1] : 0;
+	uint64_t word = scan->changed[i], next = i < 63 ? scan->changed[i + 1] : 0;
+	uint64_t filled = form_fill_gaps(before, word, next);
+
+	return filled ^ (filled << 1 | form_fill_gaps(before2, before, word) >> 63);
+}
+
+/* The lines that may have edges: the changed ones and those behind them. */
+static inline uint64_t form_edge_lines(const struct simd_scan *scan)
+{
+	return scan->lines | scan->lines << 1;
+}
+
+/* A run up to the page's end has its end outside of all lines. */
+static inline size_t form_last_edge(const struct simd_scan *scan, uint16_t *edge)
+{
+	*edge = PAGE_BYTES;
+	return scan->changed[63] >> 63;
+}
+
+/* A form_find_edges for forms without a faster way. */
+static inline size_t form_edges_by_bit(const struct simd_scan *scan, uint16_t *edges)
+{
 	size_t n = 0;
 
-	for (unsigned int i = 0; i < 64; i++) {
-		uint64_t filled = form_fill_gaps(previous, changed[i], i < 63 ? changed[i + 1] : 0);
-		uint64_t edge = filled ^ (filled << 1 | filled_before >> 63);
+	for (uint64_t lines = form_edge_lines(scan); lines; lines &= lines - 1) {
+		unsigned int i = (unsigned int)__builtin_ctzll(lines);
 
-		previous = changed[i];
-		filled_before = filled;
-		for (; edge; edge &= edge - 1)
+		for (uint64_t edge = form_line_edges(scan, i); edge; edge &= edge - 1)
 			edges[n++] = (uint16_t)(64 * i + (unsigned int)__builtin_ctzll(edge));
 	}
-	if (filled_before >> 63)
-		edges[n++] = PAGE_BYTES;
-	return n;
+	return n + form_last_edge(scan, edges + n);
 }
 
 /* A form_copy for forms without masked stores: two overlapping moves per size class. */
@@ -111,7 +134,7 @@ static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start,
 
 /* @reference NULL: only encode. Inlined with a constant, so that each use is its own loop. */
 static inline __attribute__((always_inline)) int
-form_xrle_emit(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_t *out,
+form_xrle_runs(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_t *out,
 	       uint8_t *reference, form_copy *copy_exact)
 {
 	size_t size = 0, at = 0;
@@ -130,6 +153,18 @@ form_xrle_emit(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_
 		size += n_changed;
 	}
 	return (int)size;
+}
+
+/* simd_ops->xrle_emit */
+static inline __attribute__((always_inline)) int
+form_xrle_emit(const struct simd_scan *scan, const uint8_t *new, uint8_t *out, uint8_t *reference,
+	       form_find_edges *find_edges, form_copy *copy_exact)
+{
+	uint16_t edges[FORM_EDGES_MAX];
+	size_t n_edges = find_edges(scan, edges);
+
+	return reference ? form_xrle_runs(edges, n_edges, new, out, reference, copy_exact)
+			 : form_xrle_runs(edges, n_edges, new, out, NULL, copy_exact);
 }
 
 static inline __attribute__((always_inline)) int
