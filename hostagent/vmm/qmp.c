@@ -40,6 +40,7 @@ struct qmp {
 	struct qmp_parser parser;
 	qmp_event_fn handler;
 	void *handler_context;
+	const char *awaited; /* borrowed: the event that qmp_wait_event() waits for, or NULL */
 	bool is_greeted;  /* the greeting has come... */
 	bool offers_oob;  /* ...and QEMU can read on while a command runs */
 	char error[ERROR_MAX];
@@ -117,6 +118,8 @@ static void take_message(struct qmp *q, struct qmp_message *m)
 {
 	switch (m->kind) {
 	case QMP_MESSAGE_EVENT:
+		if (q->awaited && strcmp(q->awaited, m->event) == 0)
+			q->awaited = NULL;
 		if (q->handler)
 			q->handler(q->handler_context, m->event, m->body);
 		break;
@@ -368,6 +371,24 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 	if (i < 0)
 		return q->broken ? q->broken : -EINVAL;
 	return take_answer(q, (unsigned int)i, ret_return);
+}
+
+int qmp_wait_event(struct qmp *q, const char *event, uint64_t timeout_ns)
+{
+	uint64_t deadline_ns = deadline_after(timeout_ns);
+	bool has_come = false;
+	int i, r = 0;
+
+	while (r == 0 && !has_come && (i = oldest(q)) >= 0 && !q->pending[i].is_answered) {
+		q->awaited = event;
+		if (read_some(q) == -EAGAIN)
+			r = wait_fd(q->fd, POLLIN, deadline_ns);
+		else
+			r = q->broken;
+		has_come = event && !q->awaited;
+	}
+	q->awaited = NULL;
+	return has_come ? 0 : r < 0 ? r : i < 0 ? -EINVAL : 1;
 }
 
 int qmp_pump(struct qmp *q)

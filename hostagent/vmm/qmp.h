@@ -12,6 +12,8 @@
  *  - commands carry no "id": answers come in the order of the commands. The answer to a command
  *    whose wait timed out is counted off when it comes at last.
  *
+ * As three commands (one is better: gate.h):
+ *
  *	guest runs	{"execute":"stop"		armed: QEMU has parsed this much
  *	seal		}				stop runs
  *	stopped		{"execute":"xen-save-...}{"execute":"cont"	read while the pages are copied
@@ -109,6 +111,12 @@ char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_r
  * the command counts as waited for (it may still run); -EPROTO, -EMSGSIZE, -ECONNRESET (QEMU closed it): the monitor is
  * lost, close it; -EINVAL: nothing was sent. */
 int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
+	__attribute__((warn_unused_result));
+
+/* Wait for the next @event (NULL: for none), or for the answer to the oldest command not waited for,
+ * which stays to be taken by qmp_wait(). @event is borrowed for the call.
+ * 0: the event came; 1: the answer is there; -ETIMEDOUT; -EINVAL: no command is in flight; others as qmp_wait(). */
+int qmp_wait_event(struct qmp *q, const char *event, uint64_t timeout_ns)
 	__attribute__((warn_unused_result));
 
 /* qmp_send() and qmp_wait(); only when no command is in flight (-EBUSY). */

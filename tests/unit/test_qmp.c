@@ -190,6 +190,41 @@ static void test_armed_seal(void **state)
 	stop(&m);
 }
 
+static void test_wait_event(void **state)
+{
+	static const struct step script[] = {
+		{"", GREETING},
+		{CAPS, OK},
+		{"{\"execute\":\"save\"}", "{\"event\": \"OTHER\"}\r\n{\"event\": \"STOP\"}\r\n"},
+		{"{\"execute\":\"query-x\"}", OK "{\"event\": \"STOP\"}\r\n{\"return\": 2}\r\n"},
+	};
+	char events[64] = "";
+	struct monitor m;
+	struct qmp *q;
+	json_t *answer;
+
+	(void)state;
+	START(&m, script);
+	assert_int_equal(qmp_open(m.path, TIMEOUT_NS, &q), 0);
+	qmp_set_event_handler(q, note_event, events);
+	assert_int_equal(qmp_wait_event(q, "STOP", TIMEOUT_NS), -EINVAL);
+	assert_int_equal(qmp_send_rendered(q, "{\"execute\":\"save\"}", NULL), 0);
+	assert_int_equal(qmp_wait_event(q, "STOP", TIMEOUT_NS), 0);
+	assert_string_equal(events, "OTHER STOP ");
+	/* It has come and gone; there is no answer either. */
+	assert_int_equal(qmp_wait_event(q, "STOP", CLOCK_NS_PER_MS), -ETIMEDOUT);
+	assert_int_equal(qmp_wait_event(q, NULL, 0), -ETIMEDOUT);
+	assert_int_equal(qmp_send(q, "query-x", NULL), 0);
+	assert_int_equal(qmp_wait_event(q, NULL, TIMEOUT_NS), 1);
+	assert_int_equal(qmp_wait_event(q, NULL, 0), 1);
+	assert_int_equal(qmp_wait(q, 0, NULL), 0);
+	assert_int_equal(qmp_wait(q, TIMEOUT_NS, &answer), 0);
+	assert_int_equal(json_integer_value(answer), 2);
+	json_decref(answer);
+	qmp_close(q);
+	stop(&m);
+}
+
 static void test_late_answer_is_counted_off(void **state)
 {
 	static const struct step script[] = {
@@ -264,6 +299,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_execute),
 		cmocka_unit_test(test_armed_seal),
+		cmocka_unit_test(test_wait_event),
 		cmocka_unit_test(test_late_answer_is_counted_off),
 		cmocka_unit_test(test_in_flight_limit),
 		cmocka_unit_test(test_open_errors),
