@@ -21,6 +21,7 @@
 
 struct devstate {
 	struct qmp *qmp;  /* borrowed */
+	struct gate *gate; /* NULL: none */
 	int memfd;	  /* ours, for reading */
 	int shared;	  /* the same file, write-only; QEMU's copy shares its file offset */
 	int64_t fdset_id; /* QEMU's name for it, -1 before */
@@ -92,10 +93,29 @@ int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
 	return 0;
 }
 
+void devstate_open_gate(struct devstate *d, pid_t pid)
+{
+	struct vmm_error error;
+
+	if (gate_open(d->qmp, pid, d->max_bytes, &d->gate, &error) < 0)
+		log_info("pid=%d no save through a pipe, pauses are longer: %s", pid, error.text);
+}
+
+struct gate *devstate_gate(struct devstate *d)
+{
+	return d->gate;
+}
+
+void devstate_drop_gate(struct devstate *d)
+{
+	d->gate = gate_close(d->gate);
+}
+
 struct devstate *devstate_close(struct devstate *d)
 {
 	if (!d)
 		return NULL;
+	devstate_drop_gate(d);
 	/* If this fails QEMU keeps one descriptor to an empty file until the monitor closes. */
 	if (d->fdset_id >= 0 &&
 	    qmp_execute(d->qmp, "remove-fd",

@@ -5,6 +5,8 @@
  * /dev/fdset/N), so there is no path that QEMU's user or confinement must be able to write and
  * nothing to clean up after a crash. The blob is read into a buffer that grows rarely.
  *
+ * The shorter way is the gate (gate.h), which this owns where it can be had; the memfd works everywhere.
+ *
  * Where: epoch engine. Threads: as the qmp client it was opened with.
  *
  *	stop ─ devstate_start ─ [scan and copy pages meanwhile] ─ devstate_finish ─ scan again ─ cont
@@ -15,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vmm/gate.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
@@ -26,6 +29,16 @@ struct devstate;
  * are refused. 0; errors of qmp_execute(); -ENOMEM; other -errno. *ret_error has the text. */
 int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
 		  struct vmm_error *ret_error) __attribute__((warn_unused_result));
+
+/* Try to make a gate (gate.h) to the QEMU with process @pid: one short pause. Where that does not work
+ * devstate_gate() stays NULL, and a line in the log says why. */
+void devstate_open_gate(struct devstate *d, pid_t pid);
+
+/* The gate, borrowed until devstate_close() or devstate_drop_gate(); NULL: there is none. */
+struct gate *devstate_gate(struct devstate *d);
+
+/* It failed: no gate from here on. */
+void devstate_drop_gate(struct devstate *d);
 
 /* Tell QEMU to drop the memfd (if the monitor still lives) and free. Accepts NULL, returns NULL. */
 struct devstate *devstate_close(struct devstate *d);

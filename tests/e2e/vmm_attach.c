@@ -5,6 +5,8 @@
  *        vmm_attach hold SOCKET             track, print "tracking", wait to be killed
  *        vmm_attach seal SOCKET N CHECK     N seals; every CHECK-th one compares all of guest memory with
  *                                           the image that scans and copies alone have built
+ *        vmm_attach gate SOCKET N CHECK     the same through a gate (one command, a pipe)
+ *        vmm_attach held SOCKET             hold the guest at the gate, print "held", wait to be killed
  * A difference is a lost write: exit 1 with the page.
  */
 #include <errno.h>
@@ -19,6 +21,7 @@
 
 #include "base/clock.h"
 #include "vmm/devstate.h"
+#include "vmm/gate.h"
 #include "vmm/guestmem.h"
 #include "vmm/inspect.h"
 #include "vmm/qmp.h"
@@ -40,6 +43,7 @@ static struct qmp *qmp;
 static struct guestmem *mem;
 static struct track *tracker;
 static struct devstate *device;
+static struct gate *gate; /* NULL: three commands */
 static uint8_t *image;	/* what a standby would have */
 static uint8_t *buffer; /* pages of one seal, or of one comparison */
 static struct page_range ranges[RANGES_MAX];
@@ -180,6 +184,39 @@ static int scan_copy(uint64_t *scan_ns, uint64_t *copy_ns, uint64_t *n_pages)
 	return 0;
 }
 
+/* At the gate. */
+static int one_gated_seal(uint32_t index, bool do_check)
+{
+	uint64_t part[N_PARTS] = {0}, t0 = clock_mono_ns(), t1, ignored_ns = 0;
+	const uint8_t *blob;
+	size_t blob_size;
+	int r = gate_stop(gate, TIMEOUT_NS);
+
+	part[STOP] = clock_mono_ns() - t0;
+	if (r == 0)
+		r = scan_copy(&part[SCAN], &part[COPY], &n_dirty_pages);
+	t1 = clock_mono_ns();
+	if (r == 0)
+		r = gate_wait_end(gate, TIMEOUT_NS);
+	part[DEVICE] = clock_mono_ns() - t1;
+	if (r == 0)
+		r = scan_copy(&part[SCAN2], &ignored_ns, &n_late_pages);
+	if (r < 0)
+		return fail("seal", r);
+	if (do_check && compare_all() != 0)
+		return 1;
+	t1 = clock_mono_ns();
+	r = gate_finish(gate, TIMEOUT_NS, &blob, &blob_size);
+	part[CONT] = clock_mono_ns() - t1;
+	if (r == 0)
+		r = gate_arm(gate);
+	for (int i = 0; i < PAUSE; i++)
+		part[PAUSE] += part[i];
+	for (int i = 0; i < N_PARTS; i++)
+		times[i][index] = part[i];
+	return r != 0 ? fail("the end of a seal", r) : 0;
+}
+
 static int one_seal(uint32_t index, bool do_check)
 {
 	uint64_t part[N_PARTS] = {0}, t0, t1, ignored_ns = 0;
@@ -270,12 +307,39 @@ static int check_vcpus(void)
 	return running_ns > 5000000 && stopped_ns < 1000000 ? 0 : fail("CPU time of the vCPUs", -ERANGE);
 }
 
-static int run_seals(uint32_t n, uint32_t check_every)
+static int open_gate(void)
+{
+	int r = gate_open(qmp, info.pid, DEVSTATE_BYTES_MAX_DEFAULT, &gate, &error);
+
+	return r < 0 ? fail("gate_open", r) : 0;
+}
+
+static int hold_at_gate(void)
+{
+	int r = run_inspect();
+
+	if (r == 0)
+		r = open_gate();
+	if (r != 0)
+		return r;
+	r = gate_stop(gate, TIMEOUT_NS);
+	if (r == 0)
+		r = gate_wait_end(gate, TIMEOUT_NS);
+	if (r < 0)
+		return fail("hold", r);
+	puts("held");
+	pause();
+	return 1;
+}
+
+static int run_seals(uint32_t n, uint32_t check_every, bool is_gated)
 {
 	const struct timespec epoch = {.tv_nsec = 5000000};
 	uint64_t scan_ns = 0, copy_ns = 0, n_first = 0;
 	int r = attach();
 
+	if (r == 0 && is_gated)
+		r = open_gate();
 	if (r != 0)
 		return r;
 	for (int i = 0; i < N_PARTS; i++)
@@ -292,12 +356,12 @@ static int run_seals(uint32_t n, uint32_t check_every)
 			info.n_pages);
 		return 1;
 	}
-	r = qmp_arm(qmp, QMP_STOP);
+	r = gate ? gate_arm(gate) : qmp_arm(qmp, QMP_STOP);
 	if (r < 0)
 		return fail("arm", r);
 	for (uint32_t i = 0; i < n && r == 0; i++) {
 		(void)nanosleep(&epoch, NULL); /* an epoch's length, not a wait for something */
-		r = one_seal(i, i % check_every == check_every - 1);
+		r = (gate ? one_gated_seal : one_seal)(i, i % check_every == check_every - 1);
 	}
 	if (r == 0)
 		r = check_vcpus();
@@ -309,6 +373,7 @@ static int run_seals(uint32_t n, uint32_t check_every)
 		fprintf(stderr, "%u STOP events in %u seals\n", n_stop_events, n);
 		return 1;
 	}
+	gate = gate_close(gate);
 	device = devstate_close(device);
 	tracker = track_close(tracker);
 	mem = guestmem_close(mem);
@@ -322,7 +387,7 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc < 3) {
-		fprintf(stderr, "usage: vmm_attach inspect|open|hold|seal SOCKET [N CHECK]\n");
+		fprintf(stderr, "usage: vmm_attach inspect|open|hold|held|seal|gate SOCKET [N CHECK]\n");
 		return 2;
 	}
 	r = open_qmp(argv[2]);
@@ -336,8 +401,10 @@ int main(int argc, char **argv)
 			puts("tracking");
 			pause();
 		}
-	} else if (strcmp(verb, "seal") == 0 && argc == 5) {
-		r = run_seals((uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]));
+	} else if (strcmp(verb, "held") == 0) {
+		r = hold_at_gate();
+	} else if ((strcmp(verb, "seal") == 0 || strcmp(verb, "gate") == 0) && argc == 5) {
+		r = run_seals((uint32_t)atoi(argv[3]), (uint32_t)atoi(argv[4]), *verb == 'g');
 	} else {
 		r = 2;
 	}

@@ -1,0 +1,505 @@
+#include "vmm/gate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "vmm/error.h"
+
+#define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
+#define FIRST_CAPACITY	   ((size_t)256 << 10)
+/* There is no event for "QEMU sleeps in its write". The guest is stopped and a wake-up may take 0.1 ms, so
+ * for this long we look again and again, giving way to whoever wants the core; then between naps. */
+#define SPIN_NS		   CLOCK_NS_PER_MS
+#define NAP_NS		   (50 * CLOCK_NS_PER_US)
+/* Between two looks whether it sleeps in one more write than expected. */
+#define DOUBT_NS	   CLOCK_NS_PER_MS
+#define PIECES_MAX	   64u /* of an iovec of QEMU's (MAX_IOV_SIZE) */
+
+struct gate {
+	struct qmp *qmp; /* borrowed */
+	pid_t pid;	 /* QEMU's */
+	int pipe_read, pipe_write; /* QEMU has the latter too, and opens it anew for each save */
+	ino_t inode;		   /* of the pipe */
+	int syscall_fd;		   /* /proc/PID/syscall */
+	int64_t fdset_id;	   /* QEMU's name for its descriptor, -1 before */
+	char *command;		   /* rendered */
+	size_t max_bytes;
+	size_t last_size; /* of the last blob; 0: none yet */
+	bool is_filled;	  /* the pipe holds filler and nothing else, no save runs */
+
+	/* of the save that runs */
+	bool is_running;
+	bool has_filler;   /* what the pipe holds is still the filler */
+	size_t in_pipe;	   /* bytes that are in the pipe when QEMU is held */
+	size_t passed;	   /* bytes of the blob let through, those in the pipe counted: where the next write starts */
+	size_t write_size; /* of the write that QEMU is held in; 0: it is not known to be held */
+
+	uint8_t *data; /* the blob... */
+	size_t size;   /* ...as far as it was read */
+	size_t capacity;
+	uint8_t scratch[GATE_PIECE_BYTES]; /* filler, out and in */
+};
+
+/* --- set-up */
+
+/* The number after "NAME:" in the text of /proc/PID/status; @base and @field as for strtoull, from 0. */
+static bool status_value(const char *status, const char *name, int base, int field,
+			 unsigned long long *ret)
+{
+	const char *at = strstr(status, name);
+	char *end;
+
+	if (!at)
+		return false;
+	at += strlen(name);
+	do {
+		*ret = strtoull(at, &end, base);
+		if (end == at)
+			return false;
+		at = end;
+	} while (field-- > 0);
+	return true;
+}
+
+/* Whom the pipe must belong to. And a QEMU that does not ignore SIGPIPE (all do) would die with us. */
+static int look_at_process(pid_t pid, uid_t *ret_uid, struct vmm_error *ret_error)
+{
+	AUTO_FREE char *status = NULL;
+	unsigned long long uid, ignored;
+	char path[64];
+	size_t size;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	r = fd_read_file(path, 16384, &status, &size);
+	if (r < 0)
+		return vmm_fail(ret_error, r, "%s: %s", path, strerror(-r));
+	/* Real, effective, saved, file system. */
+	if (!status_value(status, "\nUid:", 10, 3, &uid) ||
+	    !status_value(status, "\nSigIgn:", 16, 0, &ignored))
+		return vmm_fail(ret_error, -ENOTSUP, "%s is not understood", path);
+	if (!(ignored >> (SIGPIPE - 1) & 1))
+		return vmm_fail(ret_error, -ENOTSUP, "process %d does not ignore SIGPIPE", pid);
+	*ret_uid = (uid_t)uid;
+	return 0;
+}
+
+static int make_pipe(struct gate *g, uid_t uid, struct vmm_error *ret_error)
+{
+	struct stat st;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return vmm_fail(ret_error, -errno, "pipe: %m");
+	g->pipe_read = fds[0];
+	g->pipe_write = fds[1];
+	/* QEMU opens it by /proc/self/fd, which asks for the right to write. */
+	if (fcntl(g->pipe_write, F_SETPIPE_SZ, (int)GATE_PIECE_BYTES) != (int)GATE_PIECE_BYTES ||
+	    fstat(g->pipe_write, &st) < 0 || fchown(g->pipe_write, uid, (gid_t)-1) < 0)
+		return vmm_fail(ret_error, -ENOTSUP, "a pipe of %u bytes for user %u: %m",
+				GATE_PIECE_BYTES, uid);
+	g->inode = st.st_ino;
+	return 0;
+}
+
+static int open_syscall(struct gate *g, struct vmm_error *ret_error)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/syscall", g->pid);
+	g->syscall_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (g->syscall_fd < 0)
+		return vmm_fail(ret_error, -ENOTSUP, "%s: %m", path);
+	return 0;
+}
+
+static int hand_over(struct gate *g, struct vmm_error *ret_error)
+{
+	json_t *answer = NULL;
+	json_int_t fd = -1, id = -1;
+	char path[64];
+	int r = qmp_send_with_fd(g->qmp, "add-fd", json_pack("{s:s}", "opaque", "holdfast-gate"),
+				 g->pipe_write);
+
+	if (r == 0)
+		r = qmp_wait(g->qmp, COMMAND_TIMEOUT_NS, &answer);
+	if (r < 0)
+		return vmm_fail(ret_error, r, "add-fd: %s", qmp_error(g->qmp));
+	if (json_unpack(answer, "{s:I, s:I}", "fdset-id", &id, "fd", &fd) == 0)
+		g->fdset_id = id;
+	json_decref(answer);
+	if (g->fdset_id < 0 || fd < 0)
+		return vmm_fail(ret_error, -EPROTO, "add-fd: an answer without fdset-id and fd");
+	/* Not /dev/fdset: QEMU truncates what it opens there, and a pipe refuses that. */
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%lld", (long long)fd);
+	g->command = qmp_render("xen-save-devices-state",
+				json_pack("{s:s, s:b}", "filename", path, "live", 0));
+	return g->command ? 0 : vmm_fail(ret_error, -ENOMEM, "out of memory");
+}
+
+/* One save with nothing at stake. */
+static int try_it(struct gate *g, struct vmm_error *ret_error)
+{
+	const uint8_t *blob;
+	size_t size;
+	int r = gate_arm(g);
+
+	if (r == 0)
+		r = gate_stop(g, COMMAND_TIMEOUT_NS);
+	if (r == 0)
+		r = gate_wait_end(g, COMMAND_TIMEOUT_NS);
+	if (r == 0)
+		do
+			r = gate_finish(g, COMMAND_TIMEOUT_NS, &blob, &size);
+		while (r == 1);
+	if (r == 0 || r == -ESTALE) /* a blob of n whole pieces: the next time its size is known */
+		return 0;
+	(void)vmm_fail(ret_error, r, "a save through a pipe: %s",
+		       r == -EREMOTEIO ? qmp_error(g->qmp) : strerror(-r));
+	gate_abandon(g, COMMAND_TIMEOUT_NS);
+	return r == -EREMOTEIO ? -ENOTSUP : r;
+}
+
+int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
+	      struct vmm_error *ret_error)
+{
+	struct gate *g = calloc(1, sizeof(*g));
+	uid_t uid = 0;
+	int r;
+
+	if (!g)
+		return vmm_fail(ret_error, -ENOMEM, "out of memory");
+	g->qmp = q;
+	g->pid = pid;
+	g->pipe_read = g->pipe_write = g->syscall_fd = -1;
+	g->fdset_id = -1;
+	g->max_bytes = max_bytes;
+	g->capacity = FIRST_CAPACITY < max_bytes ? FIRST_CAPACITY : max_bytes;
+	g->data = malloc(g->capacity);
+	r = g->data ? look_at_process(pid, &uid, ret_error)
+		    : vmm_fail(ret_error, -ENOMEM, "out of memory");
+	if (r == 0)
+		r = make_pipe(g, uid, ret_error);
+	if (r == 0)
+		r = open_syscall(g, ret_error);
+	if (r == 0)
+		r = hand_over(g, ret_error);
+	if (r == 0)
+		r = try_it(g, ret_error);
+	if (r < 0) {
+		gate_close(g);
+		return r;
+	}
+	*ret_gate = g;
+	return 0;
+}
+
+struct gate *gate_close(struct gate *g)
+{
+	if (!g)
+		return NULL;
+	/* Before any command: QEMU cannot answer while it sleeps in a write to it. */
+	fd_close(g->pipe_read);
+	fd_close(g->pipe_write);
+	if (g->is_running)
+		(void)!qmp_wait(g->qmp, COMMAND_TIMEOUT_NS, NULL); /* it has failed, as it should */
+	/* If this fails QEMU keeps a descriptor to a dead pipe until the monitor closes. */
+	if (g->fdset_id >= 0 &&
+	    qmp_execute(g->qmp, "remove-fd",
+			json_pack("{s:I}", "fdset-id", (json_int_t)g->fdset_id), COMMAND_TIMEOUT_NS,
+			NULL) < 0)
+		log_debug("remove-fd: %s, ignoring", qmp_error(g->qmp));
+	fd_close(g->syscall_fd);
+	free(g->command);
+	free(g->data);
+	free(g);
+	return NULL;
+}
+
+/* --- one save */
+
+int gate_arm(struct gate *g)
+{
+	if (!g->is_filled) {
+		memset(g->scratch, 0, sizeof(g->scratch));
+		if (write(g->pipe_write, g->scratch, sizeof(g->scratch)) !=
+		    (ssize_t)sizeof(g->scratch))
+			return -EIO;
+		g->is_filled = true;
+	}
+	return qmp_arm(g->qmp, g->command);
+}
+
+/* Bytes in the pipe; -errno. */
+static int bytes_in_pipe(const struct gate *g)
+{
+	int n;
+
+	return ioctl(g->pipe_read, FIONREAD, &n) < 0 ? -errno : n;
+}
+
+/* Is descriptor @fd of QEMU's our pipe? */
+static bool is_our_pipe(const struct gate *g, unsigned long fd)
+{
+	char path[64];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%lu", g->pid, fd);
+	return stat(path, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_ino == g->inode;
+}
+
+/* Bytes that the vector at @address of QEMU's speaks of; -errno. */
+static int64_t vector_size(const struct gate *g, unsigned long address, unsigned long n_pieces)
+{
+	struct iovec pieces[PIECES_MAX];
+	struct iovec local = {pieces, n_pieces * sizeof(pieces[0])};
+	struct iovec remote = {(void *)address, n_pieces * sizeof(pieces[0])};
+	int64_t size = 0;
+
+	if (n_pieces > PIECES_MAX)
+		return -ENOTSUP;
+	if (process_vm_readv(g->pid, &local, 1, &remote, 1, 0) != (ssize_t)local.iov_len)
+		return -EFAULT;
+	for (unsigned long i = 0; i < n_pieces; i++)
+		size += (int64_t)pieces[i].iov_len;
+	return size;
+}
+
+/* The write to our pipe in which QEMU's main thread sleeps: its size; 0: it does not. */
+static int64_t sleeping_write(const struct gate *g)
+{
+	unsigned long fd, address, count;
+	char text[256];
+	long number;
+	ssize_t n = pread(g->syscall_fd, text, sizeof(text) - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	/* "running", or number and arguments of the call that it sleeps in. */
+	if (sscanf(text, "%ld %lx %lx %lx", &number, &fd, &address, &count) != 4 ||
+	    (number != SYS_writev && number != SYS_write) || !is_our_pipe(g, fd))
+		return 0;
+	return number == SYS_write ? (int64_t)count : vector_size(g, address, count);
+}
+
+/* Is QEMU held in the next write, with none of it in the pipe? 1: yes, write_size is set; 0: not yet. */
+static int look(struct gate *g)
+{
+	int64_t size;
+	int n = bytes_in_pipe(g);
+
+	/* Until all of the last write is in the pipe it may be that one in which QEMU sleeps. */
+	if (n < 0 || (size_t)n < g->in_pipe)
+		return n < 0 ? n : 0;
+	size = sleeping_write(g);
+	if (size <= 0)
+		return (int)size;
+	n = bytes_in_pipe(g);
+	if (n < 0)
+		return n;
+	/* More in the pipe, or more than it can take: then we would not know where a write starts. */
+	if ((size_t)n != g->in_pipe || size > (int64_t)GATE_PIECE_BYTES)
+		return -EPROTO;
+	g->write_size = (size_t)size;
+	return 1;
+}
+
+/* Room for @more bytes of the blob, with headroom: it hardly grows. */
+static int make_room(struct gate *g, size_t more)
+{
+	size_t capacity = g->size + more;
+	uint8_t *data;
+
+	if (capacity <= g->capacity)
+		return 0;
+	if (capacity > g->max_bytes)
+		return -EFBIG;
+	capacity = capacity + capacity / 2 < g->max_bytes ? capacity + capacity / 2 : g->max_bytes;
+	data = realloc(g->data, capacity);
+	if (!data)
+		return -ENOMEM;
+	g->data = data;
+	g->capacity = capacity;
+	return 0;
+}
+
+/* Take what is in the pipe when QEMU is held, or was answered. */
+static int take(struct gate *g)
+{
+	uint8_t *to = g->scratch;
+	size_t left = g->in_pipe;
+
+	if (!g->has_filler) {
+		int r = make_room(g, left);
+
+		if (r < 0)
+			return r;
+		to = g->data + g->size;
+		g->size += left;
+	}
+	while (left > 0) {
+		ssize_t n = read(g->pipe_read, to, left);
+
+		if (n <= 0)
+			return n < 0 && errno != EAGAIN ? -errno : -EPROTO;
+		to += n;
+		left -= (size_t)n;
+	}
+	return 0;
+}
+
+/* Let the write through that QEMU is held in: there is room for all of it once the pipe is empty. */
+static int pass(struct gate *g)
+{
+	int r = take(g);
+
+	if (r < 0)
+		return r;
+	g->has_filler = false;
+	g->in_pipe = g->write_size;
+	g->passed += g->write_size;
+	g->write_size = 0;
+	return 0;
+}
+
+static bool looks_like_the_last(const struct gate *g)
+{
+	return g->write_size < GATE_PIECE_BYTES || g->passed + g->write_size == g->last_size;
+}
+
+int gate_advance(struct gate *g)
+{
+	int r = g->write_size > 0 ? 1 : look(g);
+
+	if (r <= 0 || looks_like_the_last(g))
+		return r;
+	return pass(g);
+}
+
+/* QEMU has answered: what it said, and the rest of the blob. 0, or the error it answered with. */
+static int conclude(struct gate *g)
+{
+	int n, r = qmp_wait(g->qmp, 0, NULL);
+
+	g->is_running = false;
+	if (r < 0)
+		return r;
+	n = bytes_in_pipe(g);
+	if (n < 0 || g->has_filler)
+		return n < 0 ? n : -EPROTO;
+	g->in_pipe = (size_t)n;
+	r = take(g);
+	g->last_size = g->size;
+	return r;
+}
+
+int gate_stop(struct gate *g, uint64_t timeout_ns)
+{
+	uint64_t deadline_ns = clock_mono_ns() + timeout_ns;
+	int r = gate_arm(g);
+
+	if (r == 0)
+		r = qmp_send_rendered(g->qmp, g->command, NULL);
+	if (r < 0)
+		return r;
+	g->is_filled = false;
+	g->is_running = g->has_filler = true;
+	g->in_pipe = GATE_PIECE_BYTES;
+	g->passed = g->write_size = g->size = 0;
+	do {
+		r = qmp_wait_event(g->qmp, "STOP", DOUBT_NS);
+		if (r == 1) {
+			r = conclude(g);
+			return r < 0 ? r : -EPROTO;
+		}
+		/* A guest that somebody else has stopped gives no event: the first write tells. */
+		if (r == -ETIMEDOUT)
+			r = look(g);
+		else
+			return r;
+	} while (r == 0 && clock_mono_ns() < deadline_ns);
+	return r == 0 ? -ETIMEDOUT : r < 0 ? r : 0;
+}
+
+int gate_wait_end(struct gate *g, uint64_t timeout_ns)
+{
+	uint64_t start_ns = clock_mono_ns(), spent_ns = 0;
+	int r;
+
+	while ((r = gate_advance(g)) == 0) {
+		r = qmp_wait_event(g->qmp, NULL, spent_ns < SPIN_NS ? 0 : NAP_NS);
+		if (r == 1) {
+			r = conclude(g);
+			return r < 0 ? r : -ESTALE;
+		}
+		if (r != -ETIMEDOUT)
+			return r;
+		spent_ns = clock_mono_ns() - start_ns;
+		if (spent_ns >= timeout_ns)
+			return -ETIMEDOUT;
+		(void)sched_yield(); /* never fails on Linux */
+	}
+	return r < 0 ? r : 0;
+}
+
+int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
+{
+	uint64_t deadline_ns = clock_mono_ns() + timeout_ns;
+	int r = pass(g);
+
+	if (r < 0)
+		return r;
+	while ((r = qmp_wait_event(g->qmp, NULL, DOUBT_NS)) != 1) {
+		if (r != -ETIMEDOUT)
+			return r;
+		r = look(g);
+		if (r != 0)
+			return r;
+		if (clock_mono_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+	}
+	r = conclude(g);
+	if (r < 0)
+		return r;
+	if (g->size != g->passed)
+		return -ESTALE;
+	*ret_blob = g->data;
+	*ret_size = g->size;
+	return 0;
+}
+
+void gate_abandon(struct gate *g, uint64_t timeout_ns)
+{
+	uint64_t deadline_ns = clock_mono_ns() + timeout_ns;
+
+	while (g->is_running && clock_mono_ns() < deadline_ns) {
+		int r;
+
+		while (read(g->pipe_read, g->scratch, sizeof(g->scratch)) > 0)
+			;
+		r = qmp_wait_event(g->qmp, NULL, NAP_NS);
+		if (r == 1) {
+			g->is_running = false;
+			(void)!qmp_wait(g->qmp, 0, NULL); /* the caller has an error of its own */
+		} else if (r != -ETIMEDOUT) {
+			break;
+		}
+	}
+	if (g->is_running) /* QEMU's next write fails, and it lets the guest run */
+		g->pipe_read = fd_close(g->pipe_read);
+}
