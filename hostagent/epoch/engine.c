@@ -260,6 +260,8 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 		return r;
 	r = devstate_open(e->qmp, WIRE_BLOB_MAX, &e->device, error);
 	if (r == 0)
+		devstate_open_gate(e->device, e->info.pid);
+	if (r == 0)
 		r = guestmem_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->mem, error);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);

@@ -14,12 +14,15 @@
 #define COPY_READY_MIN_BYTES ((size_t)8 << 20)
 #define READY_STEP_BYTES     ((size_t)2 << 20) /* a huge page */
 #define SCANS_MAX	     3u
+/* Between two looks at the gate while pages are copied. */
+#define COPY_STEP_PAGES	     256u
 
 struct seal {
 	struct qmp *qmp;
 	struct track *track;
 	struct guestmem *mem;
 	struct devstate *device;
+	struct gate *gate; /* that holds QEMU now, or NULL */
 	uint32_t n_pages;
 	uint32_t max_ranges;
 	size_t copy_bytes;	   /* size of the mapping below: room for every page in each scan */
@@ -89,6 +92,43 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 	return n_pages;
 }
 
+/* Copy the pages of @ranges to @to, letting QEMU go on saving in between. */
+static int copy_pages(struct seal *seal, const struct page_range *ranges, uint32_t n_ranges,
+		      uint8_t *to)
+{
+	uint32_t i = 0, n_done = 0; /* n_done: pages of ranges[i] */
+
+	while (i < n_ranges) {
+		struct page_range part = {ranges[i].first_page + n_done, ranges[i].n_pages - n_done};
+		uint32_t n = 0, n_pages = 0;
+		int r;
+
+		/* As many whole ranges as make a step, or part of a long one. */
+		while (n_done == 0 && i + n < n_ranges &&
+		       n_pages + ranges[i + n].n_pages <= COPY_STEP_PAGES)
+			n_pages += ranges[i + n++].n_pages;
+		if (n > 0) {
+			r = guestmem_read(seal->mem, ranges + i, n, to);
+			i += n;
+		} else {
+			part.n_pages = part.n_pages < COPY_STEP_PAGES ? part.n_pages : COPY_STEP_PAGES;
+			n_pages = part.n_pages;
+			r = guestmem_read(seal->mem, &part, 1, to);
+			n_done += n_pages;
+			if (n_done == ranges[i].n_pages) {
+				i++;
+				n_done = 0;
+			}
+		}
+		if (r == 0 && seal->gate)
+			r = gate_advance(seal->gate);
+		if (r < 0)
+			return r;
+		to += (size_t)n_pages * VMM_PAGE_BYTES;
+	}
+	return 0;
+}
+
 /* One scan of everything, appended to @pages, and the copy of what it reported. */
 static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct seal_pages *pages,
 			 struct seal_times *times)
@@ -114,7 +154,7 @@ static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct se
 		return -EOVERFLOW; /* as above */
 	scanned_ns = clock_mono_ns();
 	times->scan_ns += scanned_ns - start_ns;
-	r = guestmem_read(seal->mem, ranges, n_ranges, seal->copy + seal->copy_used_bytes);
+	r = copy_pages(seal, ranges, n_ranges, seal->copy + seal->copy_used_bytes);
 	if (r < 0)
 		return r;
 	times->copy_ns += clock_mono_ns() - scanned_ns;
@@ -159,17 +199,21 @@ static uint32_t supersede(struct seal *seal, const struct seal_pages *early,
 	return n_kept;
 }
 
+static enum track_scan_mode scan_mode(enum seal_kind kind)
+{
+	return kind == SEAL_KEEP ? TRACK_KEEP : TRACK_PROTECT;
+}
+
 /* The guest is stopped. QEMU reads the command and saves while we scan and copy. */
 static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result *result)
 {
-	enum track_scan_mode mode = kind == SEAL_KEEP ? TRACK_KEEP : TRACK_PROTECT;
 	uint64_t start_ns;
 	int copied = 0, r = devstate_start(seal->device, QMP_CONT);
 
 	if (r < 0)
 		return r;
 	if (kind != SEAL_KEEP)
-		copied = scan_and_copy(seal, mode, &result->stopped, &result->times);
+		copied = scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 	start_ns = clock_mono_ns();
 	/* The answer must be taken also when the copy failed: `cont` comes after it. */
 	r = devstate_finish(seal->device, SEAL_TIMEOUT_NS, &result->device, &result->device_size);
@@ -178,7 +222,7 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 		return copied;
 	if (r < 0)
 		return r;
-	return scan_and_copy(seal, mode, &result->stopped, &result->times);
+	return scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 }
 
 static int stop_guest(struct seal *seal, struct seal_times *times)
@@ -230,12 +274,89 @@ static void make_ready(struct seal *seal)
 	seal->used_ranges = 0;
 }
 
+/* Three commands: the way that works with every QEMU. */
+static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_fn hook,
+			     void *context, struct seal_result *result)
+{
+	int taken, r = stop_guest(seal, &result->times);
+
+	if (r < 0)
+		return r;
+	taken = take_state(seal, kind, result);
+	FAULT_POINT(FAULT_WHILE_STOPPED);
+	if (taken == 0)
+		hook(context);
+	r = continue_guest(seal, &result->times);
+	return taken < 0 ? taken : r;
+}
+
+/* QEMU is held, the guest stopped, in what looks like the last write of its devices: find what was written
+ * since the first scan and let it go; as often as it turns out not to have been the last. */
+static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate, seal_hook_fn hook,
+		       void *context, struct seal_result *result)
+{
+	struct seal_times *times = &result->times;
+	bool is_hooked = false;
+	uint64_t start_ns;
+	int r;
+
+	do {
+		r = scan_and_copy(seal, scan_mode(kind), &result->stopped, times);
+		if (r < 0)
+			return r;
+		if (!is_hooked) {
+			FAULT_POINT(FAULT_WHILE_STOPPED);
+			hook(context);
+			is_hooked = true;
+		}
+		start_ns = clock_mono_ns();
+		r = gate_finish(gate, SEAL_TIMEOUT_NS, &result->device, &result->device_size);
+		times->resumed_ns = clock_mono_ns();
+		times->cont_ns += times->resumed_ns - start_ns;
+	} while (r == 1);
+	return r;
+}
+
+/* One command: gate.h. */
+static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *gate,
+			 seal_hook_fn hook, void *context, struct seal_result *result)
+{
+	struct seal_times *times = &result->times;
+	uint64_t start_ns = clock_mono_ns();
+	int r;
+
+	times->paused_ns = start_ns;
+	r = gate_stop(gate, SEAL_TIMEOUT_NS);
+	times->stop_ns = clock_mono_ns() - start_ns;
+	if (r == 0 && kind != SEAL_KEEP) {
+		seal->gate = gate;
+		r = scan_and_copy(seal, scan_mode(kind), &result->stopped, times);
+		seal->gate = NULL;
+	}
+	start_ns = clock_mono_ns();
+	if (r == 0)
+		r = gate_wait_end(gate, SEAL_TIMEOUT_NS);
+	times->device_ns = clock_mono_ns() - start_ns;
+	if (r == 0)
+		r = end_at_gate(seal, kind, gate, hook, context, result);
+	if (r < 0) {
+		gate_abandon(gate, SEAL_TIMEOUT_NS);
+		log_warn("seal through a pipe failed, not used again: %s", strerror(-r));
+		devstate_drop_gate(seal->device);
+		return r;
+	}
+	/* The guest runs: QEMU may read the next command now. If this fails the next seal says so. */
+	(void)!gate_arm(gate);
+	return 0;
+}
+
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *context,
 	     struct seal_result *ret_result)
 {
+	struct gate *gate = devstate_gate(seal->device);
 	struct seal_result result = {.superseded = seal->superseded};
 	struct seal_times running = {0};
-	int taken, r;
+	int r;
 
 	make_ready(seal);
 	result.precopied = begin_pages(seal);
@@ -247,16 +368,10 @@ int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *co
 	}
 	result.stopped = begin_pages(seal);
 	FAULT_POINT(FAULT_BEFORE_STOP);
-	r = stop_guest(seal, &result.times);
-	if (r < 0)
-		return r;
-	taken = take_state(seal, kind, &result);
-	FAULT_POINT(FAULT_WHILE_STOPPED);
-	if (taken == 0)
-		hook(context);
-	r = continue_guest(seal, &result.times);
-	if (taken < 0)
-		return taken;
+	if (gate)
+		r = pause_by_gate(seal, kind, gate, hook, context, &result);
+	else
+		r = pause_by_commands(seal, kind, hook, context, &result);
 	if (r < 0)
 		return r;
 	result.n_dirty_pages = result.stopped.n_pages;

@@ -1,15 +1,18 @@
 /* seal.h - end an epoch: stop the guest, take its dirty pages and device state, let it run on.
  *
- * Why: this is the guest's pause, so it holds only what must be in it:
+ * Why: this is the guest's pause, so it holds only what must be in it. One command does it all (vmm/gate.h):
  *
  *	          0 ms                                                              pause ends
- *	QEMU      │ stop ├──── save device state ────┤                       │ cont │
- *	agent     │ wait │ scan ─ copy dirty pages ──┤ wait │ scan again ─ * │ wait │
+ *	QEMU      │ stop ├── save ─┤held├ save ─┤  held in its last write  │ go on │
+ *	agent     │ wait │ scan ─ copy dirty pages│ scan again ─ copy ─ * │ wait │ collect the state
  *
- * `stop` and the device state leave in one write, so QEMU saves while we copy. The second scan finds
- * what saving the device state or the tail of `stop` wrote to guest RAM (measured: nothing; it costs
- * 0.1 ms and makes the copy provably whole). At * the caller's hook runs, with the guest stopped and
+ * QEMU saves while we scan and copy, and sleeps in a write to our full pipe until we let it go. The second
+ * scan finds what saving the device state or the tail of the stop wrote to guest RAM (measured: nothing; it
+ * costs 0.1 ms and makes the copy provably whole). At * the caller's hook runs, with the guest stopped and
  * everything it sent in front of the hold: this is where the hold's epoch counter moves.
+ *
+ * Without a gate: `stop`, then the save while we scan and copy, the second scan after its answer, *, `cont`. A
+ * gate that has failed once is not used again.
  *
  * Three kinds of seal:
  *
@@ -46,8 +49,8 @@ enum seal_kind { SEAL_PROTECT, SEAL_AHEAD, SEAL_KEEP };
 /* Where the pause went. Each part is the time that this thread spent in it; they add up to pause_ns
  * but for bookkeeping. */
 struct seal_times {
-	uint64_t paused_ns;  /* monotonic time at which `stop` was sent */
-	uint64_t resumed_ns; /* monotonic time at which `cont` was answered */
+	uint64_t paused_ns;  /* monotonic time at which the first command was sent */
+	uint64_t resumed_ns; /* monotonic time at which the last one was answered */
 	uint64_t stop_ns;
 	uint64_t scan_ns; /* both scans */
 	uint64_t copy_ns;
@@ -88,9 +91,10 @@ struct seal *seal_free(struct seal *seal);
 
 /* One whole seal. The guest runs again when this returns,
  * also on error as far as QEMU still answers (on error the tracker's marks may be lost: only a full
- * copy is right after that).
- * 0; -ETIMEDOUT, -ECONNRESET, -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of
- * track_scan(), guestmem_read(), devstate_finish(). */
+ * copy is right after that; @hook may have run all the same).
+ * 0; -ECANCELED: QEMU let the guest run before its state was known to be whole; -ETIMEDOUT, -ECONNRESET,
+ * -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of track_scan(), guestmem_read(),
+ * devstate_finish(), gate.h. */
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *context,
 	     struct seal_result *ret_result) __attribute__((warn_unused_result));
 

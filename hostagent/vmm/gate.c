@@ -166,7 +166,7 @@ static int try_it(struct gate *g, struct vmm_error *ret_error)
 		do
 			r = gate_finish(g, COMMAND_TIMEOUT_NS, &blob, &size);
 		while (r == 1);
-	if (r == 0 || r == -ESTALE) /* a blob of n whole pieces: the next time its size is known */
+	if (r == 0 || r == -ECANCELED) /* a blob of n whole pieces: the next time its size is known */
 		return 0;
 	(void)vmm_fail(ret_error, r, "a save through a pipe: %s",
 		       r == -EREMOTEIO ? qmp_error(g->qmp) : strerror(-r));
@@ -445,7 +445,7 @@ int gate_wait_end(struct gate *g, uint64_t timeout_ns)
 		r = qmp_wait_event(g->qmp, NULL, spent_ns < SPIN_NS ? 0 : NAP_NS);
 		if (r == 1) {
 			r = conclude(g);
-			return r < 0 ? r : -ESTALE;
+			return r < 0 ? r : -ECANCELED;
 		}
 		if (r != -ETIMEDOUT)
 			return r;
@@ -477,7 +477,7 @@ int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, s
 	if (r < 0)
 		return r;
 	if (g->size != g->passed)
-		return -ESTALE;
+		return -ECANCELED;
 	*ret_blob = g->data;
 	*ret_size = g->size;
 	return 0;

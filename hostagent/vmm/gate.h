@@ -66,13 +66,13 @@ int gate_stop(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_re
 int gate_advance(struct gate *g) __attribute__((warn_unused_result));
 
 /* gate_advance() until it says 1. 0: now everything that QEMU wrote to guest memory is there: scan.
- * -ESTALE: it was let go before it could be held at the end; -ETIMEDOUT; errors of gate_advance(). */
+ * -ECANCELED: it was let go before it could be held at the end; -ETIMEDOUT; errors of gate_advance(). */
 int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 /* Let the last write through: the guest runs. Waits for the answer and gives the blob, borrowed until the
  * next gate_stop().
  * 0; 1: it was not the last write, QEMU is held in another one: scan again and call this again;
- * -ESTALE: it was not the last write, and the guest runs; -EREMOTEIO, -ETIMEDOUT and others as above. */
+ * -ECANCELED: it was not the last write, and the guest runs; -EREMOTEIO, -ETIMEDOUT and others as above. */
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 

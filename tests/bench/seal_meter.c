@@ -110,6 +110,7 @@ int main(int argc, char **argv)
 	    guestmem_open(info.pid, info.blocks, info.n_blocks, &mem, &error) < 0 ||
 	    track_open(info.pid, info.blocks, info.n_blocks, &track, &error) < 0)
 		die("attach", error.text);
+	devstate_open_gate(device, info.pid);
 	is_mapped = guestmem_is_mapped(mem, 0);
 	r = seal_new(qmp, track, mem, device, info.n_pages, &seal);
 	if (r < 0)
