@@ -9,20 +9,21 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "epoch/copier.h"
 
 /* Least part of the copy buffer that is kept resident. */
 #define COPY_READY_MIN_BYTES ((size_t)8 << 20)
 #define READY_STEP_BYTES     ((size_t)2 << 20) /* a huge page */
 #define SCANS_MAX	     3u
-/* Between two looks at the gate while pages are copied. */
-#define COPY_STEP_PAGES	     256u
 
 struct seal {
 	struct qmp *qmp;
 	struct track *track;
 	struct guestmem *mem;
 	struct devstate *device;
-	struct gate *gate; /* that holds QEMU now, or NULL */
+	struct copier *copier;
+	struct gate *gate; /* that lets QEMU go on while we copy now, or NULL */
+	bool is_stopped;   /* the guest, by us */
 	uint32_t n_pages;
 	uint32_t max_ranges;
 	size_t copy_bytes;	   /* size of the mapping below: room for every page in each scan */
@@ -60,7 +61,8 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 	seal->copy = reserve(seal->copy_bytes);
 	seal->ranges = reserve(seal->max_ranges * sizeof(*seal->ranges));
 	seal->superseded = calloc((n_pages + 63) / 64, sizeof(*seal->superseded));
-	if (!seal->copy || !seal->ranges || !seal->superseded) {
+	if (!seal->copy || !seal->ranges || !seal->superseded ||
+	    copier_new(mem, n_pages, &seal->copier) < 0) {
 		seal_free(seal);
 		return -ENOMEM;
 	}
@@ -78,6 +80,7 @@ struct seal *seal_free(struct seal *seal)
 		(void)munmap(seal->copy, seal->copy_bytes); /* our own mapping */
 	if (seal->ranges)
 		(void)munmap(seal->ranges, seal->max_ranges * sizeof(*seal->ranges)); /* as above */
+	copier_free(seal->copier);
 	free(seal->superseded);
 	free(seal);
 	return NULL;
@@ -92,41 +95,13 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 	return n_pages;
 }
 
-/* Copy the pages of @ranges to @to, letting QEMU go on saving in between. */
-static int copy_pages(struct seal *seal, const struct page_range *ranges, uint32_t n_ranges,
-		      uint8_t *to)
+/* Between two steps of a copy in the pause: let QEMU go on saving. The core of the guest is free when it has
+ * saved all; without a gate QEMU is not asked, it has most likely saved before the helper is awake. */
+static int look_at_gate(void *context)
 {
-	uint32_t i = 0, n_done = 0; /* n_done: pages of ranges[i] */
+	struct seal *seal = context;
 
-	while (i < n_ranges) {
-		struct page_range part = {ranges[i].first_page + n_done, ranges[i].n_pages - n_done};
-		uint32_t n = 0, n_pages = 0;
-		int r;
-
-		/* As many whole ranges as make a step, or part of a long one. */
-		while (n_done == 0 && i + n < n_ranges &&
-		       n_pages + ranges[i + n].n_pages <= COPY_STEP_PAGES)
-			n_pages += ranges[i + n++].n_pages;
-		if (n > 0) {
-			r = guestmem_read(seal->mem, ranges + i, n, to);
-			i += n;
-		} else {
-			part.n_pages = part.n_pages < COPY_STEP_PAGES ? part.n_pages : COPY_STEP_PAGES;
-			n_pages = part.n_pages;
-			r = guestmem_read(seal->mem, &part, 1, to);
-			n_done += n_pages;
-			if (n_done == ranges[i].n_pages) {
-				i++;
-				n_done = 0;
-			}
-		}
-		if (r == 0 && seal->gate)
-			r = gate_advance(seal->gate);
-		if (r < 0)
-			return r;
-		to += (size_t)n_pages * VMM_PAGE_BYTES;
-	}
-	return 0;
+	return seal->gate ? gate_advance(seal->gate) : 1;
 }
 
 /* One scan of everything, appended to @pages, and the copy of what it reported. */
@@ -154,7 +129,8 @@ static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct se
 		return -EOVERFLOW; /* as above */
 	scanned_ns = clock_mono_ns();
 	times->scan_ns += scanned_ns - start_ns;
-	r = copy_pages(seal, ranges, n_ranges, seal->copy + seal->copy_used_bytes);
+	r = copier_run(seal->copier, ranges, n_ranges, seal->is_stopped ? look_at_gate : NULL, seal,
+		       seal->copy + seal->copy_used_bytes);
 	if (r < 0)
 		return r;
 	times->copy_ns += clock_mono_ns() - scanned_ns;
@@ -368,10 +344,12 @@ int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *co
 	}
 	result.stopped = begin_pages(seal);
 	FAULT_POINT(FAULT_BEFORE_STOP);
+	seal->is_stopped = true;
 	if (gate)
 		r = pause_by_gate(seal, kind, gate, hook, context, &result);
 	else
 		r = pause_by_commands(seal, kind, hook, context, &result);
+	seal->is_stopped = false;
 	if (r < 0)
 		return r;
 	result.n_dirty_pages = result.stopped.n_pages;

@@ -1,0 +1,184 @@
+#include "epoch/copier.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+/* Where a step begins. */
+struct step {
+	uint32_t range;	 /* index of its first range... */
+	uint32_t offset; /* ...and page in that */
+};
+
+struct copier {
+	const struct guestmem *mem; /* borrowed */
+	struct step *steps;
+	uint32_t max_steps;
+
+	/* of the copy that runs; written by the owner while is_open is false and n_inside 0 */
+	const struct page_range *ranges;
+	uint32_t n_ranges;
+	uint32_t n_steps;
+	uint8_t *to;
+	_Atomic uint32_t next_step;
+	_Atomic int error; /* the first one */
+
+	/* between the two threads */
+	_Atomic bool is_open;	   /* a helper may come in */
+	_Atomic uint32_t n_inside; /* helpers that look at the fields above, or are about to see is_open */
+	_Atomic bool must_end;
+	sem_t wake;
+	pthread_t thread;
+	bool has_thread;
+};
+
+/* Copy step @index. */
+static int copy_step(const struct copier *c, uint32_t index)
+{
+	struct page_range part[COPIER_STEP_PAGES];
+	uint32_t i = c->steps[index].range, offset = c->steps[index].offset;
+	uint32_t n = 0, n_pages = 0;
+
+	while (i < c->n_ranges && n_pages < COPIER_STEP_PAGES) {
+		uint32_t left = c->ranges[i].n_pages - offset;
+
+		if (left > COPIER_STEP_PAGES - n_pages)
+			left = COPIER_STEP_PAGES - n_pages;
+		part[n++] = (struct page_range){c->ranges[i].first_page + offset, left};
+		n_pages += left;
+		offset = 0; /* a range that goes on fills the step */
+		i++;
+	}
+	return guestmem_read(c->mem, part, n,
+			     c->to + (size_t)index * COPIER_STEP_PAGES * VMM_PAGE_BYTES);
+}
+
+/* Take the next step. False: there is none, or an error has ended it. */
+static bool take_step(struct copier *c)
+{
+	uint32_t index;
+	int none = 0, r;
+
+	if (atomic_load(&c->error) != 0)
+		return false;
+	index = atomic_fetch_add(&c->next_step, 1);
+	if (index >= c->n_steps)
+		return false;
+	r = copy_step(c, index);
+	if (r < 0)
+		(void)atomic_compare_exchange_strong(&c->error, &none, r); /* the first counts */
+	return r == 0;
+}
+
+static void *help(void *context)
+{
+	struct copier *c = context;
+
+	while (!atomic_load(&c->must_end)) {
+		if (sem_wait(&c->wake) != 0)
+			continue; /* EINTR */
+		/* In this order, and the reverse in copier_run(): whoever sees it open is waited for. */
+		atomic_fetch_add(&c->n_inside, 1);
+		if (atomic_load(&c->is_open))
+			while (take_step(c))
+				;
+		atomic_fetch_sub(&c->n_inside, 1);
+	}
+	return NULL;
+}
+
+static bool has_two_cores(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) < 0 || CPU_COUNT(&set) > 1;
+}
+
+int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret)
+{
+	struct copier *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->mem = mem;
+	c->max_steps = n_pages / COPIER_STEP_PAGES + 1;
+	c->steps = calloc(c->max_steps, sizeof(*c->steps));
+	if (!c->steps) {
+		free(c);
+		return -ENOMEM;
+	}
+	(void)sem_init(&c->wake, 0, 0); /* cannot fail for 0 */
+	c->has_thread = has_two_cores() && pthread_create(&c->thread, NULL, help, c) == 0;
+	*ret = c;
+	return 0;
+}
+
+struct copier *copier_free(struct copier *copier)
+{
+	if (!copier)
+		return NULL;
+	if (copier->has_thread) {
+		atomic_store(&copier->must_end, true);
+		(void)sem_post(&copier->wake); /* overflows at INT_MAX only */
+		pthread_join(copier->thread, NULL);
+	}
+	(void)sem_destroy(&copier->wake); /* nobody waits any more */
+	free(copier->steps);
+	free(copier);
+	return NULL;
+}
+
+/* Note where each step begins. 0; -EINVAL: too many pages. */
+static int divide(struct copier *c, const struct page_range *ranges, uint32_t n_ranges)
+{
+	uint64_t n_pages = 0, next = 0; /* next: page at which a step begins */
+
+	c->n_steps = 0;
+	for (uint32_t i = 0; i < n_ranges; i++) {
+		for (; next < n_pages + ranges[i].n_pages; next += COPIER_STEP_PAGES) {
+			if (c->n_steps == c->max_steps)
+				return -EINVAL;
+			c->steps[c->n_steps++] = (struct step){i, (uint32_t)(next - n_pages)};
+		}
+		n_pages += ranges[i].n_pages;
+	}
+	return 0;
+}
+
+/* Let the helper in, if there is enough left for two. */
+static void wake_helper(struct copier *c)
+{
+	uint32_t next = atomic_load(&c->next_step);
+
+	if (!c->has_thread || atomic_load(&c->is_open) ||
+	    next + COPIER_BOTH_PAGES / COPIER_STEP_PAGES > c->n_steps)
+		return;
+	atomic_store(&c->is_open, true);
+	(void)sem_post(&c->wake); /* as in copier_free() */
+}
+
+int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t n_ranges,
+	       copier_between_fn between, void *context, uint8_t *ret_pages)
+{
+	int r = divide(copier, ranges, n_ranges);
+
+	if (r < 0)
+		return r;
+	copier->ranges = ranges;
+	copier->n_ranges = n_ranges;
+	copier->to = ret_pages;
+	atomic_store(&copier->next_step, 0);
+	atomic_store(&copier->error, 0);
+	do {
+		r = between ? between(context) : 0;
+		if (r == 1)
+			wake_helper(copier);
+	} while (r >= 0 && take_step(copier));
+	atomic_store(&copier->is_open, false);
+	while (atomic_load(&copier->n_inside) > 0)
+		(void)sched_yield(); /* never fails on Linux */
+	return r < 0 ? r : atomic_load(&copier->error);
+}
