@@ -1,8 +1,9 @@
 /* seal_meter.c - the guest's pause, seal by seal, on a running QEMU.
  *
- * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy]
+ * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy] [commands]
  * Attaches as the agent does (inspect, inject, track), seals N_SEALS times with INTERVAL_MS of
- * running in between, and prints one JSON object with medians of the pause and its parts. The
+ * running in between, ahead of the pause too with "precopy", by stop, save and cont instead of one command with
+ * "commands" (seal.h), and prints one JSON object with medians of the pause and its parts. The
  * first tenth of the seals is not counted: caches and QEMU's own memory settle.
  * The copy is what the agent's is; encoding and sending follow the pause and are not in it.
  */
@@ -54,18 +55,19 @@ static double ms(const struct hist *hist, double quantile)
 	return (double)hist_quantile(hist, quantile) / 1e6;
 }
 
-static void print_result(bool is_mapped)
+static void print_result(bool is_mapped, bool has_gate)
 {
 	printf("{\"dirty_pages\": %llu, \"pause_ms_p50\": %.3f, \"pause_ms_p99\": %.3f, "
 	       "\"stop_ms\": %.3f, \"scan_ms\": %.3f, \"copy_ms\": %.3f, \"device_ms\": %.3f, "
 	       "\"cont_ms\": %.3f, \"precopy_ms\": %.3f, \"stopped_pages\": %llu, "
-	       "\"device_bytes\": %llu, \"seals\": %llu, \"mapped\": %s}\n",
+	       "\"device_bytes\": %llu, \"seals\": %llu, \"mapped\": %s, \"gate\": %s}\n",
 	       (unsigned long long)hist_quantile(&dirty_pages, 0.5), ms(&pause_ns, 0.5),
 	       ms(&pause_ns, 0.99), ms(&stop_ns, 0.5), ms(&scan_ns, 0.5), ms(&copy_ns, 0.5),
 	       ms(&device_ns, 0.5), ms(&cont_ns, 0.5),
 	       ms(&precopy_ns, 0.5), (unsigned long long)hist_quantile(&stopped_pages, 0.5),
 	       (unsigned long long)hist_quantile(&blob, 0.5),
-	       (unsigned long long)hist_count(&pause_ns), is_mapped ? "true" : "false");
+	       (unsigned long long)hist_count(&pause_ns), is_mapped ? "true" : "false",
+	       has_gate ? "true" : "false");
 }
 
 static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, enum seal_kind kind)
@@ -86,6 +88,20 @@ static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, enum 
 	}
 }
 
+/* The words after the numbers. False: one is not known. */
+static bool parse(int argc, char **argv, enum seal_kind *kind, bool *by_commands)
+{
+	for (int i = 4; i < argc; i++) {
+		if (strcmp(argv[i], "precopy") == 0)
+			*kind = SEAL_AHEAD;
+		else if (strcmp(argv[i], "commands") == 0)
+			*by_commands = true;
+		else
+			return false;
+	}
+	return argc >= 4;
+}
+
 int main(int argc, char **argv)
 {
 	static struct vmm_info info;
@@ -95,11 +111,12 @@ int main(int argc, char **argv)
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
-	bool is_mapped;
+	enum seal_kind kind = SEAL_PROTECT;
+	bool is_mapped, by_commands = false;
 	int r;
 
-	if (argc != 4 && !(argc == 5 && strcmp(argv[4], "precopy") == 0)) {
-		fprintf(stderr, "usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy]\n");
+	if (!parse(argc, argv, &kind, &by_commands)) {
+		fprintf(stderr, "usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy] [commands]\n");
 		return 2;
 	}
 	r = qmp_open(argv[1], 2 * CLOCK_NS_PER_S, &qmp);
@@ -110,13 +127,14 @@ int main(int argc, char **argv)
 	    guestmem_open(info.pid, info.blocks, info.n_blocks, &mem, &error) < 0 ||
 	    track_open(info.pid, info.blocks, info.n_blocks, &track, &error) < 0)
 		die("attach", error.text);
-	devstate_open_gate(device, info.pid);
+	if (!by_commands)
+		devstate_open_gate(device, info.pid);
 	is_mapped = guestmem_is_mapped(mem, 0);
 	r = seal_new(qmp, track, mem, device, info.n_pages, &seal);
 	if (r < 0)
 		die("seal", strerror(-r));
-	run(seal, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), argc == 5 ? SEAL_AHEAD : SEAL_PROTECT);
-	print_result(is_mapped);
+	run(seal, (unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), kind);
+	print_result(is_mapped, devstate_gate(device) != NULL);
 	seal_free(seal);
 	track_close(track);
 	guestmem_close(mem);
