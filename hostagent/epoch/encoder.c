@@ -41,8 +41,13 @@ struct encoder {
 	struct workers *workers; /* NULL: there is one */
 	uint32_t n_threads;
 	struct unit *unit;    /* being filled; NULL: none */
+	uint32_t n_submitted; /* units of the run */
 	uint32_t n_collected; /* frames of the oldest finished unit that are in retain already */
 };
+
+/* A run wakes other threads when it submits so many units: waking one, and waiting for it at the end of
+ * the run, takes longer than the deltas of fewer. */
+#define WAKE_UNITS 4u
 
 /* In work by each thread and waiting for it, and one that is filled. */
 #define UNITS_PER_THREAD 2u
@@ -375,12 +380,13 @@ static int collect(struct encoder *e)
 	return 0;
 }
 
-static void submit(struct encoder *e, bool wakes)
+static void submit(struct encoder *e)
 {
 	if (!e->unit)
 		return;
 	e->unit->packs = e->packs;
-	workers_submit(e->workers, wakes);
+	e->n_submitted++;
+	workers_submit(e->workers, e->n_submitted >= WAKE_UNITS);
 	e->unit = NULL;
 }
 
@@ -407,7 +413,7 @@ static bool offer_to_unit(struct encoder *e, uint32_t index, const uint8_t *page
 		reference_put(e->reference, reference);
 	}
 	if (unit_is_full(e->unit))
-		submit(e, true);
+		submit(e);
 	return true;
 }
 
@@ -429,9 +435,12 @@ static int encode_by_workers(struct encoder *e, struct encoder_cursor *cursor)
 	}
 	if (!is_at_end(cursor) && !is_stuck)
 		return 1;
-	submit(e, false);
+	submit(e);
 	/* At the end nothing may look at the cursor's pages any more. */
-	return workers_is_idle(e->workers) ? 0 : workers_help(e->workers, &e->packer);
+	if (!workers_is_idle(e->workers))
+		return workers_help(e->workers, &e->packer);
+	e->n_submitted = 0;
+	return 0;
 }
 
 int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
@@ -444,6 +453,7 @@ void encoder_abandon(struct encoder *e)
 	if (e->workers)
 		workers_drop(e->workers);
 	e->unit = NULL;
+	e->n_submitted = 0;
 	e->n_collected = 0;
 }
 
