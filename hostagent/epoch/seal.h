@@ -102,7 +102,7 @@ int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *co
  * some time during the call, and those written meanwhile are reported again by the next scan.
  * Calls @each for batches of at most SEAL_BATCH_PAGES pages; a negative return of @each ends the call
  * with that value. *ret_n_pages: pages copied. Errors as seal_run(). */
-#define SEAL_BATCH_PAGES 256u
+#define SEAL_BATCH_PAGES 1024u /* enough for several threads to encode */
 typedef int (*seal_batch_fn)(void *context, const struct page_range *ranges, uint32_t n_ranges,
 			     uint32_t n_pages, const uint8_t *pages);
 int seal_copy_running(struct seal *seal, seal_batch_fn each, void *context, uint32_t *ret_n_pages)
