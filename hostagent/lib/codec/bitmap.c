@@ -15,7 +15,7 @@ int bitmap_check(const uint8_t *data, size_t size)
 {
 	struct bitmap_parts parts;
 
-	return bitmap_parse(data, size, &parts);
+	return bitmap_parse(data, size, &parts, bitmap_sum_words);
 }
 
 int bitmap_apply(const uint8_t *data, size_t size, uint8_t *page)

@@ -143,7 +143,7 @@ bitmap_form_apply(const uint8_t *data, size_t size, uint8_t *page, uint64_t next
 {
 	struct bitmap_parts parts;
 
-	if (bitmap_parse(data, size, &parts) < 0)
+	if (bitmap_parse(data, size, &parts, bitmap_sum_words) < 0)
 		return -EPROTO;
 	for (uint64_t lines = parts.lines; lines; lines &= lines - 1, parts.whole >>= 1) {
 		uint8_t *line = page + 64 * (unsigned int)__builtin_ctzll(lines);

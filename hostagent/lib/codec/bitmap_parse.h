@@ -75,16 +75,35 @@ static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
 	return lines & (lines - 1);
 }
 
-/* Check a delta whole. 0 with *ret_parts set, or -EPROTO.
- * The maps are gone through eight bytes at a time: all words and all masks must have a bit, the bits
- * of the words say how many masks there are, and the bits of the masks how many bytes. Behind every
- * mask lie at least 10 more bytes of the delta (words, whole, lines) and behind every word 9, so
- * reading 8 from one of them on stays inside. */
-static inline int bitmap_parse(const uint8_t *data, size_t size, struct bitmap_parts *ret_parts)
+/* How many bits the @size bytes at @map have; -EPROTO: one byte has none. May read 7 bytes more. */
+typedef int bitmap_sum(const uint8_t *map, size_t size);
+
+/* For forms without a faster way: eight bytes at a time. */
+static inline int bitmap_sum_words(const uint8_t *map, size_t size)
 {
-	size_t n_lines, n_whole, whole_size, fixed, masks_size = 0, bytes_size;
-	uint64_t lines, whole, bad = 0, valid, word;
+	uint64_t bad = 0;
+	int n = 0;
+
+	for (size_t i = 0; i < size; i += 8) {
+		uint64_t valid = bitmap_low_bytes(size - i), word = bitmap_load64(map + i);
+
+		bad |= bitmap_has_zero_byte(word | ~valid);
+		n += __builtin_popcountll(word & valid);
+	}
+	return bad ? -EPROTO : n;
+}
+
+/* Check a delta whole. 0 with *ret_parts set, or -EPROTO.
+ * All words and all masks must have a bit; the bits of the words say how many masks there are, and the
+ * bits of the masks how many bytes. Behind every mask lie at least 10 more bytes of the delta (words,
+ * whole, lines) and behind every word 9, so reading 8 from one of them on stays inside. */
+static inline __attribute__((always_inline)) int
+bitmap_parse(const uint8_t *data, size_t size, struct bitmap_parts *ret_parts, bitmap_sum *sum)
+{
+	size_t n_lines, n_whole, n_words, whole_size, fixed;
 	const uint8_t *words, *masks;
+	uint64_t lines, whole;
+	int n_masks, n_bytes;
 
 	if (size < BITMAP_LINES_BYTES || size > PAGE_BYTES)
 		return -EPROTO;
@@ -98,27 +117,17 @@ static inline int bitmap_parse(const uint8_t *data, size_t size, struct bitmap_p
 	if (n_lines < 64 && whole >> n_lines)
 		return -EPROTO;
 	n_whole = (size_t)__builtin_popcountll(whole);
-	fixed = n_lines - n_whole + whole_size + BITMAP_LINES_BYTES;
+	n_words = n_lines - n_whole;
+	fixed = n_words + whole_size + BITMAP_LINES_BYTES;
 	if (size < fixed)
 		return -EPROTO;
 	words = data + size - fixed;
-	for (size_t i = 0; i < n_lines - n_whole; i += 8) {
-		valid = bitmap_low_bytes(n_lines - n_whole - i);
-		word = bitmap_load64(words + i);
-		bad |= bitmap_has_zero_byte(word | ~valid);
-		masks_size += (size_t)__builtin_popcountll(word & valid);
-	}
-	if (bad || size - fixed < masks_size)
+	n_masks = sum(words, n_words);
+	if (n_masks < 0 || size - fixed < (size_t)n_masks)
 		return -EPROTO;
-	masks = words - masks_size;
-	bytes_size = 64 * n_whole;
-	for (size_t i = 0; i < masks_size; i += 8) {
-		valid = bitmap_low_bytes(masks_size - i);
-		word = bitmap_load64(masks + i);
-		bad |= bitmap_has_zero_byte(word | ~valid);
-		bytes_size += (size_t)__builtin_popcountll(word & valid);
-	}
-	if (bad || bytes_size + masks_size + fixed != size)
+	masks = words - n_masks;
+	n_bytes = sum(masks, (size_t)n_masks);
+	if (n_bytes < 0 || 64 * n_whole + (size_t)n_bytes + (size_t)n_masks + fixed != size)
 		return -EPROTO;
 	*ret_parts = (struct bitmap_parts){data, masks, words, whole, lines};
 	return 0;

@@ -174,6 +174,7 @@ encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ah
 
 	_mm_prefetch((const char *)ahead->later_old, _MM_HINT_T0);
 	_mm_prefetch((const char *)ahead->later_new, _MM_HINT_T0);
+#pragma GCC unroll 4
 	for (unsigned int i = 0; i < 64; i++) {
 		__m512i line = _mm512_loadu_si512(new + 64 * i);
 		uint64_t changed = _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(old + 64 * i));
@@ -185,7 +186,7 @@ encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ah
 		ret_scan->changed[i] = changed;
 		if (reference)
 			_mm512_mask_storeu_epi8(reference + 64 * i, changed, line);
-		sent |= -(uint64_t)(__builtin_popcountll(changed) >= BITMAP_WHOLE_MIN);
+		sent |= (uint64_t)((BITMAP_WHOLE_MIN - 1 - (int64_t)__builtin_popcountll(changed)) >> 63);
 		_mm512_storeu_si512(out + size, _mm512_maskz_compress_epi8(sent, line));
 		size += (size_t)__builtin_popcountll(sent);
 	}
@@ -208,12 +209,28 @@ static inline uint64_t spread(uint64_t words)
 	return (low << 8) - low;
 }
 
+/* As bitmap_sum_words(), reading nothing beyond. */
+static inline int sum_bits(const uint8_t *map, size_t size)
+{
+	__m512i n = _mm512_setzero_si512();
+	uint64_t empty = 0;
+
+	for (size_t i = 0; i < size; i += 64) {
+		uint64_t valid = _bzhi_u64(UINT64_MAX, size - i < 64 ? (unsigned int)(size - i) : 64);
+		__m512i bytes = _mm512_maskz_loadu_epi8(valid, map + i);
+
+		empty |= _mm512_mask_testn_epi8_mask(valid, bytes, bytes);
+		n = _mm512_add_epi64(n, _mm512_popcnt_epi64(bytes));
+	}
+	return empty ? -EPROTO : (int)_mm512_reduce_add_epi64(n);
+}
+
 static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
 			const uint8_t *next_page)
 {
 	struct bitmap_parts parts;
 
-	if (bitmap_parse(data, size, &parts) < 0)
+	if (bitmap_parse(data, size, &parts, sum_bits) < 0)
 		return -EPROTO;
 	for (uint64_t lines = parts.lines; lines; lines &= lines - 1, parts.whole >>= 1) {
 		uint8_t *line = page + 64 * (unsigned int)__builtin_ctzll(lines);
