@@ -2,7 +2,7 @@
  *
  * What invalidates a result: other load on the machine (memory bandwidth is shared; see the spread
  * between runs), pairs that fit in a cache (--working-set), frequency changes between coders, and
- * generated pairs taken for real ones. One thread; how a figure is taken is said at measure().
+ * generated pairs taken for real ones. One thread; how a figure is taken is said at measure_together().
  *
  * A pair file is 4096 bytes old, 4096 bytes new, repeated, no header.
  */
@@ -118,7 +118,7 @@ static int by_value(const void *a, const void *b)
 /* Go over the pages [from, to) of the order. */
 typedef uint64_t pass_function(struct data *data, size_t from, size_t to, const void *what);
 
-static bool takes_best; /* options.takes_best, for measure() */
+static bool takes_best; /* options.takes_best, for measure_together() */
 static volatile uint64_t sink; /* keeps results that nobody reads */
 
 /* This thread's processor time: the loops never wait, so on an idle machine it is the time on the
@@ -132,35 +132,60 @@ static uint64_t thread_ns(void)
 	return (uint64_t)ts.tv_sec * CLOCK_NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/* Speed in 10^9 bytes of page data per second of processor time. Timed in chunks of a fraction of a
- * millisecond; each chunk counts with its median over @n_runs passes
- * (its best with --best). @restores: put the old pages
- * back before each run. */
-static double measure(struct data *data, size_t n_pages, unsigned int n_runs, bool restores,
-		      pass_function *pass, const void *what)
+/* One thing to measure. */
+struct job {
+	pass_function *pass;
+	const void *what;
+	bool restores; /* put the old pages back before each run */
+	double gbps;   /* the result */
+};
+
+/* Speed of each job in 10^9 bytes of page data per second of processor time. Timed in chunks of a
+ * fraction of a millisecond; each chunk counts with its median over @n_runs passes (its best with
+ * --best). The jobs take turns, so that what they have in common is measured in the same spell. */
+static void measure_together(struct data *data, size_t n_pages, unsigned int n_runs,
+			     struct job *jobs, size_t n_jobs)
 {
 	size_t n_chunks = (n_pages + CHUNK_PAGES - 1) / CHUNK_PAGES;
-	double *ns = calloc(n_chunks * n_runs, sizeof(*ns)), total_ns = 0;
+	double *ns = calloc(n_jobs * n_chunks * n_runs, sizeof(*ns));
 
 	if (!ns)
 		die("memory", "none left");
-	for (unsigned int run = 0; run < n_runs; run++) {
-		if (restores)
+	for (size_t i = 0; i < n_runs * n_jobs; i++) {
+		const struct job *job = &jobs[i % n_jobs];
+		double *of_run = ns + i % n_jobs * n_chunks * n_runs + i / n_jobs;
+
+		if (job->restores)
 			restore_old(data);
 		for (size_t chunk = 0; chunk < n_chunks; chunk++) {
 			size_t from = chunk * CHUNK_PAGES, to = from + CHUNK_PAGES;
 			uint64_t start_ns = thread_ns();
 
-			sink = sink + pass(data, from, to < n_pages ? to : n_pages, what);
-			ns[chunk * n_runs + run] = (double)(thread_ns() - start_ns);
+			sink = sink + job->pass(data, from, to < n_pages ? to : n_pages, job->what);
+			of_run[chunk * n_runs] = (double)(thread_ns() - start_ns);
 		}
 	}
-	for (size_t chunk = 0; chunk < n_chunks; chunk++) {
-		qsort(ns + chunk * n_runs, n_runs, sizeof(*ns), by_value);
-		total_ns += ns[chunk * n_runs + (takes_best ? 0 : n_runs / 2)];
+	for (size_t j = 0; j < n_jobs; j++) {
+		double total_ns = 0;
+
+		for (size_t chunk = 0; chunk < n_chunks; chunk++) {
+			double *of_chunk = ns + (j * n_chunks + chunk) * n_runs;
+
+			qsort(of_chunk, n_runs, sizeof(*ns), by_value);
+			total_ns += of_chunk[takes_best ? 0 : n_runs / 2];
+		}
+		jobs[j].gbps = (double)(n_pages * PAGE_BYTES) / total_ns;
 	}
 	free(ns);
-	return (double)(n_pages * PAGE_BYTES) / total_ns;
+}
+
+static double measure(struct data *data, size_t n_pages, unsigned int n_runs, bool restores,
+		      pass_function *pass, const void *what)
+{
+	struct job job = {pass, what, restores, 0};
+
+	measure_together(data, n_pages, n_runs, &job, 1);
+	return job.gbps;
 }
 
 static uint64_t pass_memcpy(struct data *data, size_t from, size_t to, const void *what)
@@ -271,7 +296,7 @@ static uint64_t pass_update(struct data *data, size_t from, size_t to, const voi
 struct stage_pass {
 	const struct coder *coder;
 	const struct second_stage *stage;
-	uint64_t *bytes; /* sum over all passes */
+	uint64_t *bytes_in, *bytes_out; /* sums over all passes */
 };
 
 static uint64_t pass_stage(struct data *data, size_t from, size_t to, const void *what)
@@ -288,10 +313,11 @@ static uint64_t pass_stage(struct data *data, size_t from, size_t to, const void
 				     &class);
 		if (used >= BATCH_BYTES || i + 1 == to) {
 			bytes += stage->stage->compress(batch, used, out, sizeof(out));
+			*stage->bytes_in += used;
 			used = 0;
 		}
 	}
-	*stage->bytes += bytes;
+	*stage->bytes_out += bytes;
 	return bytes;
 }
 
@@ -319,6 +345,22 @@ static bool check_round_trip(struct data *data, size_t n_pages, const struct cod
 	return true;
 }
 
+/* Of the file's pairs, each once: the same for every coder, however many pages it was timed with. */
+static double ratio_of(const struct data *data, const struct coder *coder)
+{
+	static uint8_t out[CODER_ROOM];
+	enum page_class class;
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < data->n_pairs; i++) {
+		uint8_t *pair = data->pairs + i * PAIR_BYTES;
+		struct page_item item = {0, pair + PAGE_BYTES, pair};
+
+		bytes += coder_encode(coder, &item, 1, out, &class);
+	}
+	return (double)bytes / (double)(data->n_pairs * PAGE_BYTES);
+}
+
 static struct figures measure_coder(struct data *data, size_t n_pages, unsigned int n_runs,
 				    const struct coder *coder)
 {
@@ -327,7 +369,7 @@ static struct figures measure_coder(struct data *data, size_t n_pages, unsigned 
 	restore_old(data);
 	figures.encode_gbps = measure(data, n_pages, n_runs, false, pass_encode, coder);
 	figures.is_exact = check_round_trip(data, n_pages, coder);
-	figures.ratio = (double)data->offsets[n_pages] / (double)(n_pages * PAGE_BYTES);
+	figures.ratio = ratio_of(data, coder);
 	figures.decode_gbps = measure(data, n_pages, n_runs, true,
 				      coder->features ? pass_apply : pass_decode, coder);
 	restore_old(data);
@@ -339,16 +381,23 @@ static void measure_all(const struct options *options, struct data *data, struct
 	size_t n_slow = data->n_pages < BASELINE_PAGES ? data->n_pages : BASELINE_PAGES;
 	unsigned int n_runs = options->runs, n_slow_runs = n_runs < 3 ? n_runs : 3;
 	uint64_t features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP;
+	struct job together[] = {
+		{pass_compare, NULL, true, 0}, /* for all three: only the last changes anything */
+		{pass_encode, &coders_ours[0], false, 0},
+		{pass_update, &features, false, 0},
+	};
 
 	results->memcpy_gbps = measure(data, data->n_pages, n_runs, false, pass_memcpy, NULL);
-	results->compare_gbps = measure(data, data->n_pages, n_runs, false, pass_compare, NULL);
 	results->is_exact = true;
 	for (size_t i = 0; coders_ours[i].name; i++) {
 		results->ours[i] = measure_coder(data, data->n_pages, n_runs, &coders_ours[i]);
 		results->is_exact = results->is_exact && results->ours[i].is_exact;
-		results->best = &coders_ours[0];
 	}
-	results->update_gbps = measure(data, data->n_pages, n_runs, true, pass_update, &features);
+	results->best = &coders_ours[0];
+	measure_together(data, data->n_pages, n_runs, together, 3);
+	results->compare_gbps = together[0].gbps;
+	results->ours[0].encode_gbps = together[1].gbps;
+	results->update_gbps = together[2].gbps;
 	/* The update has made every reference equal to its page: both are read to their ends. */
 	for (size_t i = 0; i < data->n_pages; i++) {
 		if (memcmp(data->old + i * PAGE_BYTES, data->new + i * PAGE_BYTES, PAGE_BYTES) != 0)
@@ -357,11 +406,12 @@ static void measure_all(const struct options *options, struct data *data, struct
 	results->memcmp_gbps = measure(data, data->n_pages, n_runs, false, pass_memcmp, NULL);
 	restore_old(data);
 	for (size_t i = 0; second_stages[i].name; i++) {
-		uint64_t bytes = 0;
-		struct stage_pass stage = {results->best, &second_stages[i], &bytes};
+		uint64_t in = 0, out = 0;
+		struct stage_pass stage = {results->best, &second_stages[i], &in, &out};
 
 		results->stages[i].encode_gbps = measure(data, n_slow, n_slow_runs, false, pass_stage, &stage);
-		results->stages[i].ratio = (double)bytes / n_slow_runs / (double)(n_slow * PAGE_BYTES);
+		results->stages[i].ratio = results->ours[results->best - coders_ours].ratio * (double)out /
+					   (double)(in ? in : 1);
 	}
 	for (size_t i = 0; coders_baselines[i].name; i++)
 		results->baselines[i] = measure_coder(data, n_slow, n_slow_runs, &coders_baselines[i]);
