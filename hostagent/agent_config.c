@@ -23,7 +23,7 @@ static const struct config_enum_name log_levels[] = {
 };
 
 static const struct config_enum_name codecs[] = {
-	{"auto", PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP},
+	{"auto", PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP | PAGE_FEATURE_DUP},
 	{"xrle", PAGE_FEATURE_XRLE},
 	{"bitmap", PAGE_FEATURE_BITMAP},
 	{NULL, 0},
@@ -89,7 +89,8 @@ static const struct config_key vm_keys[] = {
 	CONFIG_KEY("vm", "encode_threads", U32, VM, encode_threads, "0", 0, WORKERS_THREADS_MAX,
 		   "threads that encode epochs; 0: a quarter of the CPUs, 1 to 4"),
 	CONFIG_KEY_ENUM("vm", "codec", codecs, VM, codec, "auto",
-			"form of deltas: auto takes the shorter one for each page"),
+			"classes of pages: auto takes the shortest for each, of both forms of deltas and "
+			"duplicates; xrle and bitmap use that form alone"),
 	CONFIG_KEY_ENUM("vm", "second_stage", second_stages, VM, second_stage, "auto",
 			"LZ4 over the deltas: auto uses it while the link is the bottleneck"),
 	CONFIG_KEY("standby", "state_dir", PATH, VM, state_dir, "", 0, 0,

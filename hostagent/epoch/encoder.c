@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "codec/encode.h"
 #include "codec/zero.h"
+#include "epoch/dup.h"
 #include "epoch/packer.h"
 #include "epoch/reference.h"
 #include "epoch/unit.h"
@@ -18,6 +19,7 @@ struct encoder {
 	struct page_encoder pages;  /* figures of guest pages */
 	struct page_encoder pieces; /* figures of device state */
 	struct reference *reference;
+	struct dup *dup;
 	uint8_t *device; /* the last blob, zero behind its end; WIRE_BLOB_MAX bytes reserved */
 	size_t device_size;
 	uint32_t device_next; /* next piece; != 0: encoder_device() was interrupted */
@@ -84,6 +86,8 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		e->device = NULL;
 	r = e->device ? reference_new(n_pages, reference_pages, &e->reference) : -ENOMEM;
 	if (r == 0)
+		r = dup_new(n_pages, e->reference, &e->dup);
+	if (r == 0)
 		r = start_workers(e, n_threads);
 	if (r < 0) {
 		encoder_free(e);
@@ -98,6 +102,7 @@ struct encoder *encoder_free(struct encoder *e)
 	if (!e)
 		return NULL;
 	workers_free(e->workers); /* first: they write into the reference */
+	dup_free(e->dup);
 	reference_free(e->reference);
 	if (e->device)
 		(void)munmap(e->device, WIRE_BLOB_MAX); /* our own mapping */
@@ -115,7 +120,8 @@ uint64_t encoder_features(const struct encoder *e)
 	return e->pages.features;
 }
 
-_Static_assert(WIRE_FEATURE_XRLE == PAGE_FEATURE_XRLE && WIRE_FEATURE_BITMAP == PAGE_FEATURE_BITMAP,
+_Static_assert(WIRE_FEATURE_XRLE == PAGE_FEATURE_XRLE &&
+		       WIRE_FEATURE_BITMAP == PAGE_FEATURE_BITMAP && WIRE_FEATURE_DUP == PAGE_FEATURE_DUP,
 	       "the codec's feature bits are the wire's");
 
 bool encoder_can_resend(const struct encoder *e, uint64_t features)
@@ -190,6 +196,7 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_
 	r = retain_begin(e->retain, epoch, !is_full);
 	if (r < 0)
 		return r;
+	dup_begin(e->dup, is_full, e->pages.features & PAGE_FEATURE_DUP);
 	if (is_full) {
 		reference_reset(e->reference);
 		memset(e->device, 0, e->device_size);
@@ -203,6 +210,11 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_
 		return r;
 	close_frame(e, is_full ? WIRE_FLAG_FULL : 0);
 	return 0;
+}
+
+void encoder_expect(struct encoder *e, const struct encoder_cursor *cursor)
+{
+	dup_expect(e->dup, cursor->ranges, cursor->n_ranges, cursor->skip);
 }
 
 /* Pages of one batch that have a reference, waiting to be encoded together. */
@@ -276,6 +288,16 @@ static void advance(struct encoder_cursor *cursor)
 	}
 }
 
+/* A page or two are enough; across ranges it is not worth finding out which page it is. */
+#define AHEAD_PAGES 3u
+
+static void prefetch_ahead(const struct encoder *e, const struct encoder_cursor *cursor)
+{
+	if (cursor->offset + AHEAD_PAGES < cursor->ranges[cursor->range].n_pages)
+		dup_prefetch(e->dup, page_at(cursor) + AHEAD_PAGES,
+			     cursor->pages + AHEAD_PAGES * PAGE_BYTES);
+}
+
 /* Is there nothing to say about the page at @cursor? */
 static bool is_left_out(struct encoder *e, const struct encoder_cursor *cursor)
 {
@@ -289,21 +311,34 @@ static bool is_left_out(struct encoder *e, const struct encoder_cursor *cursor)
 	return true;
 }
 
+/* The record of a page that needs no delta, at @out (PAGE_RECORD_ROOM bytes). Its size; 0: it needs one. */
+static size_t encode_at_once(struct encoder *e, uint32_t index, const uint8_t *page,
+			     uint8_t *reference, bool is_known, bool may_be_dup, uint8_t *out)
+{
+	size_t size = may_be_dup ? dup_encode(e->dup, index, page, reference, is_known, out) : 0;
+
+	return size || is_known ? size : encode_whole(e, index, page, reference, out);
+}
+
 static int offer_page(struct encoder *e, struct batch *batch, uint32_t index, const uint8_t *page)
 {
+	int may_be_dup = dup_offer(e->dup, index), r;
+	uint8_t *reference;
 	bool is_known;
-	uint8_t *reference = reference_take(e->reference, index, &is_known);
-	int r;
+	size_t size;
 
-	if (is_known) {
+	r = may_be_dup < 0 ? may_be_dup : need_frame(e, WIRE_PAGES, PAGE_RECORD_ROOM);
+	if (r < 0)
+		return r;
+	reference = reference_take(e->reference, index, &is_known);
+	size = encode_at_once(e, index, page, reference, is_known, may_be_dup, e->w.at);
+	if (size == 0) {
 		batch->items[batch->n_items++] = (struct page_item){index, page, reference};
 		return 0;
 	}
-	r = need_frame(e, WIRE_PAGES, PAGE_RECORD_ROOM);
-	if (r == 0)
-		append(e, encode_whole(e, index, page, reference, e->w.at), 1);
+	append(e, size, 1);
 	reference_put(e->reference, reference);
-	return r;
+	return 0;
 }
 
 /* In this thread. A batch fills two frames at most: with room for them it is done whole or the epoch
@@ -317,6 +352,7 @@ static int encode_here(struct encoder *e, struct encoder_cursor *cursor)
 	if (!retain_has_room(e->retain, 2))
 		return -ENOBUFS;
 	for (uint32_t n = 0; n < ENCODER_BATCH && !is_at_end(cursor) && r == 0; n++) {
+		prefetch_ahead(e, cursor);
 		if (!is_left_out(e, cursor))
 			r = offer_page(e, &batch, page_at(cursor), cursor->pages);
 		advance(cursor);
@@ -390,50 +426,59 @@ static void submit(struct encoder *e)
 	e->unit = NULL;
 }
 
-/* Put page @index into the unit being filled. False: not now, some unit must be finished first. */
-static bool offer_to_unit(struct encoder *e, uint32_t index, const uint8_t *page)
+/* Put page @index into the unit being filled. 0; -EAGAIN: some unit must be finished first; -EINVAL: it was
+ * not expected. */
+static int offer_to_unit(struct encoder *e, uint32_t index, const uint8_t *page)
 {
-	bool is_known;
 	uint8_t *reference;
+	int may_be_dup;
+	bool is_known;
+	size_t size;
 
 	/* No page is in two units: its slot is pinned as long as it is in one. */
 	if (reference_is_pinned(e->reference, index))
-		return false;
+		return -EAGAIN;
 	if (!e->unit) {
 		e->unit = workers_get(e->workers);
 		if (!e->unit)
-			return false;
+			return -EAGAIN;
 		unit_begin(e->unit, e->pages.features);
 	}
+	may_be_dup = dup_offer(e->dup, index);
+	if (may_be_dup < 0)
+		return may_be_dup;
 	reference = reference_take(e->reference, index, &is_known);
-	if (is_known) {
+	size = encode_at_once(e, index, page, reference, is_known, may_be_dup, unit_room(e->unit));
+	if (size == 0) {
 		unit_add_item(e->unit, index, page, reference);
 	} else {
-		unit_wrote(e->unit, encode_whole(e, index, page, reference, unit_room(e->unit)));
+		unit_wrote(e->unit, size);
 		reference_put(e->reference, reference);
 	}
 	if (unit_is_full(e->unit))
 		submit(e);
-	return true;
+	return 0;
 }
 
 /* With others. The backlog is looked at only where finished frames go into it: with no room there,
  * they wait in their units. */
 static int encode_by_workers(struct encoder *e, struct encoder_cursor *cursor)
 {
-	bool is_stuck = false;
 	int r = collect(e);
 
 	if (r < 0)
 		return r;
 	for (uint32_t n = 0; n < ENCODER_BATCH && !is_at_end(cursor); n++) {
-		is_stuck = !is_left_out(e, cursor) &&
-			   !offer_to_unit(e, page_at(cursor), cursor->pages);
-		if (is_stuck)
+		prefetch_ahead(e, cursor);
+		if (!is_left_out(e, cursor))
+			r = offer_to_unit(e, page_at(cursor), cursor->pages);
+		if (r < 0)
 			break;
 		advance(cursor);
 	}
-	if (!is_at_end(cursor) && !is_stuck)
+	if (r < 0 && r != -EAGAIN)
+		return -ENOMEM;
+	if (!is_at_end(cursor) && r == 0)
 		return 1;
 	submit(e);
 	/* At the end nothing may look at the cursor's pages any more. */
@@ -540,6 +585,7 @@ void encoder_get_counts(const struct encoder *e, struct encoder_counts *ret_coun
 		.n_xrle = pages->n_records[PAGE_XRLE],
 		.n_bitmap = pages->n_records[PAGE_BITMAP],
 		.n_raw = pages->n_records[PAGE_RAW] + e->n_whole_raw,
+		.n_dup = dup_count(e->dup),
 		.n_epoch_pages = e->n_records,
 		.epoch_bytes = e->payload_bytes +
 			       (uint64_t)retain_frames_in_epoch(e->retain) * WIRE_HEADER_SIZE,

@@ -3,8 +3,8 @@
  * Why: one place knows the order of an epoch's frames and keeps the reference in step with what was
  * put into them: a page is compared with what the standby will have after all frames before it.
  *
- *	encoder_begin ─ encoder_pages* ─ encoder_device ─ encoder_end
- *	EPOCH_BEGIN     PAGES...        DEVICE...        EPOCH_END     (into struct retain)
+ *	encoder_begin ─ encoder_expect* ─ encoder_pages* ─ encoder_device ─ encoder_end
+ *	EPOCH_BEGIN                       PAGES...         DEVICE...        EPOCH_END     (into struct retain)
  *
  * A full backlog is -ENOBUFS: let frames be sent and call again, it goes on.
  *
@@ -33,7 +33,7 @@ struct encoder;
 
 /* What became of the pages since encoder_new(); device state not counted. */
 struct encoder_counts {
-	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw; /* pages by class */
+	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw, n_dup; /* pages by class */
 	struct reference_counts reference;
 	uint64_t n_epoch_pages;			      /* records in the epoch begun last */
 	uint64_t epoch_bytes; /* frames of the epoch begun last, headers counted */
@@ -58,7 +58,7 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
 
-/* Delta classes that may be used from the next epoch on: PAGE_FEATURE_* bits; none after encoder_new().
+/* Classes that may be used from the next epoch on: PAGE_FEATURE_* bits; none after encoder_new().
  * Between epochs only. What was encoded before stays as it is. */
 void encoder_set_features(struct encoder *encoder, uint64_t features);
 uint64_t encoder_features(const struct encoder *encoder);
@@ -75,13 +75,17 @@ void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, bool is_full)
 	__attribute__((warn_unused_result));
 
+/* Before encoder_pages() of an epoch: it will be called for the pages at @cursor, and no others but those of
+ * further calls. Only then an ordinary epoch can have DUP records; a FULL one needs no call. */
+void encoder_expect(struct encoder *encoder, const struct encoder_cursor *cursor);
+
 /* The pages at @cursor are now as it says: encode or hand out a batch (at most ENCODER_BATCH pages)
  * and move it on, or see to those handed out. Call again with the same cursor, and nothing else of the
  * epoch in between, until it says 0: until then, or encoder_abandon(), the pages are looked at, also by
  * other threads. Never blocks.
  * 1: there is more to do; 0: all pages of @cursor are in frames; -ENOBUFS: the backlog is full;
  * -EAGAIN: nothing can be done before encoder_fd() is readable, other threads are at it; -ENOMEM: the
- * epoch is lost, only a FULL one may follow. */
+ * epoch is lost, only a FULL one may follow (so it is after a page that encoder_expect() left out). */
 #define ENCODER_BATCH 32u
 int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));

@@ -64,22 +64,24 @@ static int encode_pages(struct engine *e, struct encoder_cursor cursor)
 	return r;
 }
 
-static int encode_sealed_pages(struct engine *e, const struct seal_pages *p, const uint64_t *skip)
+static struct encoder_cursor cursor_over(const struct seal_pages *p, const uint64_t *skip)
 {
-	return encode_pages(e, (struct encoder_cursor){.ranges = p->ranges,
-						       .n_ranges = p->n_ranges,
-						       .pages = p->pages,
-						       .skip = skip});
+	return (struct encoder_cursor){
+		.ranges = p->ranges, .n_ranges = p->n_ranges, .pages = p->pages, .skip = skip};
 }
 
 /* All that a seal took, and the end of the epoch. */
 static int encode_sealed(struct engine *e, const struct seal_result *result)
 {
+	struct encoder_cursor precopied = cursor_over(&result->precopied, result->superseded);
+	struct encoder_cursor stopped = cursor_over(&result->stopped, NULL);
 	int r;
 
-	r = encode_sealed_pages(e, &result->precopied, result->superseded);
+	encoder_expect(e->encoder, &precopied);
+	encoder_expect(e->encoder, &stopped);
+	r = encode_pages(e, precopied);
 	if (r == 0)
-		r = encode_sealed_pages(e, &result->stopped, NULL);
+		r = encode_pages(e, stopped);
 	if (r < 0)
 		return r;
 	while ((r = encoder_device(e->encoder, result->device, result->device_size)) == -ENOBUFS) {

@@ -104,6 +104,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"pages_xrle", counts.n_xrle},
 		{"pages_bitmap", counts.n_bitmap},
 		{"pages_raw", counts.n_raw},
+		{"pages_dup", counts.n_dup},
 		{"reference_pages", counts.reference.n_used},
 		{"reference_pages_max", counts.reference.n_slots},
 		{"reference_hits", counts.reference.n_hits + counts.reference.n_zero_hits},
@@ -168,7 +169,8 @@ void engine_publish(struct engine *e)
 	if (r == 0)
 		r = add_ms(stats, "full_pause_ms", f->full_pause_ns);
 	if (r == 0)
-		r = wire_stats_add(stats, "codec", "%s", codec_name(encoder_features(e->encoder)));
+		r = wire_stats_add(stats, "codec", "%s%s", codec_name(encoder_features(e->encoder)),
+				   encoder_features(e->encoder) & PAGE_FEATURE_DUP ? "+dup" : "");
 	if (r == 0)
 		r = wire_stats_add(stats, "stage", "%s", stage_is_on(&e->stage) ? "lz4" : "off");
 	if (r == 0)

@@ -133,6 +133,13 @@ void reference_put(struct reference *reference, const uint8_t *page)
 	reference->slots[(size_t)(page - reference->pages) / PAGE_BYTES].is_pinned = false;
 }
 
+const uint8_t *reference_peek(const struct reference *reference, uint32_t index)
+{
+	uint32_t at = reference->slot_of[index];
+
+	return at < SLOT_NONE ? reference->pages + (size_t)at * PAGE_BYTES : NULL;
+}
+
 bool reference_is_pinned(const struct reference *reference, uint32_t index)
 {
 	uint32_t at = reference->slot_of[index];

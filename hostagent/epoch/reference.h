@@ -52,6 +52,10 @@ bool reference_is_zero(const struct reference *reference, uint32_t index);
 uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known);
 void reference_put(struct reference *reference, const uint8_t *page); /* what reference_take() gave */
 
+/* The slot of page @index (< n_pages), to read unless it is pinned; borrowed until the next call of
+ * reference_take(). NULL: the page has none (also when it is known to be zero). */
+const uint8_t *reference_peek(const struct reference *reference, uint32_t index);
+
 /* Is page @index in a slot that was taken and not put back? Another thread may be writing it. */
 bool reference_is_pinned(const struct reference *reference, uint32_t index);
 

@@ -68,12 +68,32 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
-static void apply_records(struct wire_record_iter *iter, uint8_t *base, uint32_t *n_records)
+/* The rule for sources, as the standby checks it; then the copy. */
+static void apply_dup(struct standby *s, const struct wire_record *record)
+{
+	if (s->is_full)
+		assert_true(s->marks[record->source]);
+	else
+		s->marks[record->source] = true;
+	memcpy(s->pages + (size_t)record->index * 4096, s->pages + (size_t)record->source * 4096, 4096);
+}
+
+static void apply_records(struct standby *s, struct wire_record_iter *iter, uint8_t *base,
+			  uint32_t *n_records)
 {
 	struct wire_record record;
 	int r;
 
 	while ((r = wire_record_next(iter, &record, NULL)) == 1) {
+		if (iter->type == WIRE_PAGES && !s->is_full)
+			assert_false(s->marks[record.index]);
+		if (iter->type == WIRE_PAGES && s->is_full)
+			s->marks[record.index] = true;
+		if (record.class == WIRE_CLASS_DUP) {
+			apply_dup(s, &record);
+			(*n_records)++;
+			continue;
+		}
 		assert_int_equal(page_check(record.class, record.data, record.size), 0);
 		assert_int_equal(page_apply(record.class, record.data, record.size,
 					    base + (size_t)record.index * 4096),
@@ -120,18 +140,20 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 		}
 		s->n_records = 0;
 		s->is_ended = false;
+		s->is_full = frame->h.flags & WIRE_FLAG_FULL;
+		memset(s->marks, 0, sizeof(s->marks));
 		s->epoch = frame->h.epoch;
 		s->n_frames = 0;
 		s->payload_bytes = 0;
 		break;
 	case WIRE_PAGES:
 		assert_int_equal(wire_pages_begin(&plain, N_PAGES, &iter, NULL), 0);
-		apply_records(&iter, s->pages, &s->n_records);
+		apply_records(s, &iter, s->pages, &s->n_records);
 		break;
 	case WIRE_DEVICE:
 		assert_int_equal(wire_device_begin(&plain, &iter, NULL), 0);
 		s->blob_size = iter.blob_size;
-		apply_records(&iter, s->blob, &ignored);
+		apply_records(s, &iter, s->blob, &ignored);
 		break;
 	case WIRE_EPOCH_END:
 		assert_int_equal(wire_epoch_end_decode(frame, &end, NULL), 0);

@@ -23,6 +23,8 @@ struct standby {
 	uint32_t n_frames, n_records;
 	uint64_t payload_bytes, epoch;
 	bool is_ended;
+	bool is_full;	     /* the epoch */
+	bool marks[N_PAGES]; /* FULL: had a record; else: a DUP copied it */
 };
 
 /* What a seal gives: copies of pages in the order of their ranges; a page may come again. */

@@ -79,7 +79,8 @@ static void a_plain_pair_of_files(void **state)
 	assert_string_equal(config.vms[0].name, "web1");
 	assert_int_equal(config.vms[0].epoch_max_ns, 100000000);
 	assert_int_equal(config.vms[1].epoch_max_ns, 25000000);
-	assert_int_equal(config.vms[0].codec, PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP);
+	assert_int_equal(config.vms[0].codec,
+			 PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP | PAGE_FEATURE_DUP);
 	assert_int_equal(config.vms[1].codec, PAGE_FEATURE_XRLE);
 	assert_string_equal(config.vms[1].command, "qemu-system-x86_64 -m 256\n");
 	agent_config_done(&config);

@@ -14,6 +14,7 @@
 #include "wire/msg.h"
 
 #define EPOCHS	  10u
+#define ALL_CLASSES (PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP | PAGE_FEATURE_DUP)
 #define ABANDONED 1500u /* pages of an epoch that is given up */
 
 /* Two runs, as copied ahead and copied in the pause. */
@@ -138,6 +139,137 @@ static void features_change_between_epochs(void **state)
 		assert_int_equal(after.n_xrle > before.n_xrle, (allowed & PAGE_FEATURE_XRLE) != 0);
 		assert_int_equal(after.n_bitmap > before.n_bitmap, (allowed & PAGE_FEATURE_BITMAP) != 0);
 	}
+}
+
+/* What a page of the tests below becomes: one of few contents, or what it was with a small change. */
+static void repeat_page(uint8_t *page)
+{
+	static uint8_t contents[20][4096];
+
+	if (contents[0][0] == 0) {
+		for (unsigned i = 0; i < sizeof(contents); i++)
+			contents[i / 4096][i % 4096] = (uint8_t)rand() | 1;
+	}
+	if (rand() % 4 == 0)
+		page[rand() % 4096] ^= 1;
+	else
+		memcpy(page, contents[rand() % 20], 4096);
+}
+
+/* Half of the guest in the order of its pages, and some of these once more with newer content, as a second scan
+ * finds them. */
+static void copy_repeated_pages(struct fixture *f)
+{
+	f->copy.n = 0;
+	for (uint32_t i = 0; i < N_PAGES; i++) {
+		if (rand() % 2)
+			continue;
+		repeat_page(f->pages + (size_t)i * 4096);
+		fixture_copy_page(f, &f->copy, i);
+	}
+	for (uint32_t n = (uint32_t)rand() % 4; n > 0; n--) {
+		uint32_t i = f->copy.ranges[(uint32_t)rand() % f->copy.n].first_page;
+
+		repeat_page(f->pages + (size_t)i * 4096);
+		fixture_copy_page(f, &f->copy, i);
+	}
+}
+
+/* An epoch as the engine makes it: FULL ones in two rounds. */
+static void encode_repeated(struct fixture *f, uint64_t epoch, bool is_full)
+{
+	struct encoder_cursor cursor;
+
+	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full), 0);
+	for (int round = 0; round < 1 + is_full; round++) {
+		copy_repeated_pages(f);
+		cursor = copy_cursor(&f->copy);
+		encoder_expect(f->encoder, &cursor);
+		assert_int_equal(fixture_offer(f, cursor), 0);
+	}
+	fixture_end(f);
+}
+
+/* The ordinary epoch delivered last once more, upon its own result: what a standby does after a kill. */
+static void deliver_again(struct fixture *f)
+{
+	uint64_t epoch = f->standby.epoch;
+
+	assert_int_equal(retain_rewind(f->retain, epoch - 1), 0);
+	f->standby.epoch = epoch - 1;
+	fixture_deliver(f);
+}
+
+static void equal_pages_are_sent_once(void **state)
+{
+	struct fixture *f = *state;
+	struct encoder_counts before, after;
+
+	encoder_set_features(f->encoder, ALL_CLASSES);
+	for (uint64_t epoch = 1; epoch <= 2 * EPOCHS; epoch++) {
+		bool is_full = epoch % 7 == 1;
+
+		if (is_full) { /* which has what was not zero before it */
+			memset(f->pages, 0, (size_t)N_PAGES * 4096);
+			retain_drop_all(f->retain);
+		}
+		encoder_set_second_stage(f->encoder, epoch % 2);
+		encoder_get_counts(f->encoder, &before);
+		encode_repeated(f, epoch, is_full);
+		fixture_deliver(f);
+		if (!is_full)
+			deliver_again(f);
+		retain_drop(f->retain, epoch);
+		encoder_get_counts(f->encoder, &after);
+		/* Units under way are not copied, and there may be more of them than the epoch has. */
+		assert_true(after.n_dup > before.n_dup + 20);
+	}
+	assert_true(after.n_dup > after.n_raw);
+}
+
+static void no_duplicates_without_their_feature(void **state)
+{
+	struct fixture *f = *state;
+	struct encoder_counts counts;
+
+	for (uint64_t epoch = 1; epoch <= 4; epoch++) {
+		encode_repeated(f, epoch, epoch == 1);
+		fixture_deliver(f);
+		retain_drop(f->retain, epoch);
+	}
+	encoder_get_counts(f->encoder, &counts);
+	assert_int_equal(counts.n_dup, 0);
+	/* From the first epoch with the feature on a retained one needs it. */
+	encoder_set_features(f->encoder, ALL_CLASSES);
+	encode_repeated(f, 5, false);
+	fixture_deliver(f);
+	encoder_get_counts(f->encoder, &counts);
+	assert_true(counts.n_dup > 0);
+	assert_false(encoder_can_resend(f->encoder, ALL_CLASSES & ~WIRE_FEATURE_DUP));
+	assert_true(encoder_can_resend(f->encoder, ALL_CLASSES));
+}
+
+/* A page that was not announced might be one that was copied already: the epoch must not go on. */
+static void a_page_not_announced_ends_the_epoch(void **state)
+{
+	struct fixture *f = *state;
+	struct page_range announced = {10, 1}, other = {11, 1};
+	struct encoder_cursor cursor = {.ranges = &announced, .n_ranges = 1, .pages = f->pages};
+
+	encoder_set_features(f->encoder, ALL_CLASSES);
+	encode_repeated(f, 1, true);
+	fixture_deliver(f);
+	assert_int_equal(encoder_begin(f->encoder, 2, 1, false), 0);
+	encoder_expect(f->encoder, &cursor);
+	memset(f->pages + 11 * 4096, 0x77, 4096);
+	cursor = (struct encoder_cursor){.ranges = &other, .n_ranges = 1, .pages = f->pages + 11 * 4096};
+	assert_int_equal(fixture_offer(f, cursor), -ENOMEM);
+	encoder_abandon(f->encoder);
+	retain_drop_all(f->retain);
+	assert_int_equal(encoder_begin(f->encoder, 3, 0, true), 0);
+	fixture_offer_all(f);
+	fixture_end(f);
+	fixture_deliver(f);
 }
 
 static void a_full_epoch_stands_alone(void **state)
@@ -334,6 +466,13 @@ int main(void)
 		TEST(features_change_between_epochs, one),
 		TEST(features_change_between_epochs, two),
 		TEST(features_change_between_epochs, four),
+		TEST(equal_pages_are_sent_once, one),
+		TEST(equal_pages_are_sent_once, two),
+		TEST(equal_pages_are_sent_once, four),
+		TEST(no_duplicates_without_their_feature, one),
+		TEST(no_duplicates_without_their_feature, four),
+		TEST(a_page_not_announced_ends_the_epoch, one),
+		TEST(a_page_not_announced_ends_the_epoch, four),
 		TEST(a_full_epoch_stands_alone, one),
 		TEST(a_full_epoch_stands_alone, four),
 		TEST(an_idle_epoch_is_small, one),

@@ -1,0 +1,229 @@
+#include "epoch/dup.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/marks.h"
+#include "codec/page.h"
+#include "codec/zero.h"
+
+_Static_assert(DUP_RECORD_BYTES == PAGE_RECORD_HEADER_BYTES + PAGE_DUP_BYTES, "a DUP record");
+
+enum mark {
+	FREE	 = 0,
+	EXPECTED = 1,
+	OFFERED	 = 2,
+	REPEATED = 3,
+};
+
+struct dup {
+	const struct reference *reference;
+	struct marks marks;
+	uint64_t *table; /* high half: tag; low half: page, also < n_pages where nothing was put */
+	size_t mask;	 /* entries - 1 */
+	uint64_t n_dups;
+	bool is_allowed, is_full; /* of the epoch ... */
+	bool is_on;		  /* ... and all that is needed is known */
+
+	/* Is it worth looking? */
+	bool is_sparse;	 /* look at two contents in SPARSE_ONE_IN only */
+	uint32_t choice; /* the one of them that changes */
+	uint32_t n_asked, n_looked, n_repeated; /* pages of the current window */
+};
+
+/* Where next to nothing repeats, hashing each new page is wasted: then only some are looked at, chosen
+ * by content, so that of equal pages either all or none are, and the share found is about the share there
+ * is. Half of the choice never changes, so that what repeats after long is found; the other half does with
+ * each window, lest the few contents that repeat be always among those left out. */
+#define WINDOW_LOOKED 128u
+#define WINDOW_ASKED  4096u
+#define WORTH_ONE_IN  64u
+#define SPARSE_ONE_IN 32u
+
+#define TAG_MASK UINT64_C(0xffffffff00000000)
+
+/* With two entries for each page that can be compared with, four of five keep theirs. */
+#define ENTRIES_PER_PAGE 2u
+
+int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
+{
+	struct dup *d = calloc(1, sizeof(*d));
+	struct reference_counts counts;
+	size_t n_entries = 1;
+
+	if (!d)
+		return -ENOMEM;
+	reference_get_counts(reference, &counts);
+	while (n_entries < (size_t)counts.n_slots * ENTRIES_PER_PAGE)
+		n_entries *= 2;
+	d->reference = reference;
+	d->mask = n_entries - 1;
+	d->table = calloc(n_entries, sizeof(*d->table));
+	if (!d->table || marks_init(n_pages, &d->marks) < 0) {
+		dup_free(d);
+		return -ENOMEM;
+	}
+	*ret = d;
+	return 0;
+}
+
+struct dup *dup_free(struct dup *d)
+{
+	if (!d)
+		return NULL;
+	marks_done(&d->marks);
+	free(d->table);
+	free(d);
+	return NULL;
+}
+
+void dup_begin(struct dup *d, bool is_full, bool is_allowed)
+{
+	d->is_allowed = is_allowed;
+	d->is_full = is_full;
+	d->is_on = is_allowed && is_full;
+	marks_reset(&d->marks);
+}
+
+void dup_expect(struct dup *d, const struct page_range *ranges, uint32_t n_ranges,
+		const uint64_t *skip)
+{
+	if (!d->is_allowed || d->is_full)
+		return;
+	d->is_on = true;
+	for (uint32_t i = 0; i < n_ranges; i++) {
+		for (uint32_t k = 0; k < ranges[i].n_pages; k++) {
+			uint32_t page = ranges[i].first_page + k;
+
+			if (skip && skip[page / 64] >> page % 64 & 1)
+				continue;
+			marks_set(&d->marks, page,
+				  marks_get(&d->marks, page) == FREE ? EXPECTED : REPEATED);
+		}
+	}
+}
+
+int dup_offer(struct dup *d, uint32_t index)
+{
+	unsigned mark;
+
+	if (!d->is_on)
+		return 0;
+	mark = marks_get(&d->marks, index);
+	if (!d->is_full && mark != EXPECTED)
+		return mark == REPEATED ? 0 : -EINVAL;
+	marks_set(&d->marks, index, OFFERED);
+	/* Pinned: it waits for a record already, which must not come behind this one. */
+	return !reference_is_pinned(d->reference, index);
+}
+
+/* Does page @source hold @page over there when the next record is applied, however often? */
+static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
+{
+	unsigned mark = marks_get(&d->marks, source);
+	const uint8_t *theirs;
+
+	if (mark == OFFERED ? reference_is_pinned(d->reference, source) : mark != FREE || d->is_full)
+		return false;
+	theirs = reference_peek(d->reference, source);
+	return theirs && memcmp(theirs, page, PAGE_BYTES) == 0;
+}
+
+/* Where a page is looked at first: most deltas are short, and this line tells that. */
+#define FIRST_LINE	 256u
+#define FIRST_LINE_BYTES 64u
+/* How long its delta would be: at that many of these places the page has changed, if it is long. */
+static const uint16_t probes[] = {1800, 3344, 792, 2336, 3880, 1328, 2872};
+#define LONG_PROBES 2u
+
+void dup_prefetch(const struct dup *d, uint32_t index, const uint8_t *page)
+{
+	const uint8_t *reference = d->is_on ? reference_peek(d->reference, index) : NULL;
+
+	if (!reference)
+		return;
+	__builtin_prefetch(page + FIRST_LINE);
+	__builtin_prefetch(reference + FIRST_LINE);
+}
+
+static bool is_changed(const uint8_t *page, const uint8_t *reference)
+{
+	return memcmp(page + FIRST_LINE, reference + FIRST_LINE, FIRST_LINE_BYTES) != 0;
+}
+
+static bool is_delta_long(const uint8_t *page, const uint8_t *reference)
+{
+	unsigned n_changed = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(probes); i++)
+		n_changed += memcmp(page + probes[i], reference + probes[i], 8) != 0;
+	return n_changed >= LONG_PROBES;
+}
+
+/* Is @page to be looked at? Moves on to the next window after so many times. */
+static bool is_chosen(struct dup *d, const uint8_t *page)
+{
+	uint64_t words[3];
+
+	/* The link takes longer over a FULL epoch than this does, and what it leaves out, nobody finds later. */
+	if (d->is_full)
+		return true;
+	if (++d->n_asked > WINDOW_ASKED || d->n_looked > WINDOW_LOOKED) {
+		d->is_sparse = d->n_repeated * WORTH_ONE_IN < d->n_looked;
+		d->n_asked = d->n_looked = d->n_repeated = 0;
+		d->choice++;
+	}
+	if (!d->is_sparse)
+		return true;
+	memcpy(words, page + FIRST_LINE + 16, sizeof(words));
+	words[0] = (words[0] ^ words[1] * 3 ^ words[2] * 5) * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+	return words[0] % SPARSE_ONE_IN == 0 || words[0] % SPARSE_ONE_IN == d->choice % SPARSE_ONE_IN;
+}
+
+/* Another page that is @page; page @index will be the one to be found next. */
+static bool find(struct dup *d, uint32_t index, const uint8_t *page, uint32_t *ret_source)
+{
+	uint64_t hash = XXH3_64bits(page, PAGE_BYTES);
+	uint64_t *entry = &d->table[hash & d->mask];
+	uint32_t source = (uint32_t)*entry;
+	bool is_repeated = ((*entry ^ hash) & TAG_MASK) == 0 && source != index;
+
+	*entry = (hash & TAG_MASK) | index;
+	d->n_looked++;
+	d->n_repeated += is_repeated;
+	if (!is_repeated || !is_same(d, source, page))
+		return false;
+	*ret_source = source;
+	return true;
+}
+
+size_t dup_encode(struct dup *d, uint32_t index, const uint8_t *page, uint8_t *reference,
+		  bool is_known, uint8_t *out)
+{
+	uint32_t source;
+
+	if ((is_known && !is_changed(page, reference)) || !is_chosen(d, page))
+		return 0;
+	if ((is_known && !is_delta_long(page, reference)) || zero_is_page(page))
+		return 0;
+	if (!find(d, index, page, &source))
+		return 0;
+	/* What is sent, not the page: it may be written to meanwhile. */
+	memcpy(reference, reference_peek(d->reference, source), PAGE_BYTES);
+	out[0] = PAGE_DUP;
+	out[1] = 0;
+	bytes_put_be16(out + 2, PAGE_DUP_BYTES);
+	bytes_put_be32(out + 4, index);
+	bytes_put_be32(out + PAGE_RECORD_HEADER_BYTES, source);
+	d->n_dups++;
+	return DUP_RECORD_BYTES;
+}
+
+uint64_t dup_count(const struct dup *d)
+{
+	return d->n_dups;
+}
