@@ -40,6 +40,7 @@ struct hold {
 	bool is_taken_over;
 	/* running */
 	uint64_t released_epoch; /* frames up to this one may go */
+	uint32_t n_untold;	 /* held since the last hold_receive() */
 	struct hold_stats stats; /* the user side's numbers only */
 	struct hold_ring_frame batch[HOLD_RING_BATCH];
 };
@@ -221,18 +222,17 @@ static bool take(struct hold *h, const struct hold_ring_frame *in)
 	return false;
 }
 
-static int receive(struct hold *h)
+static void receive(struct hold *h)
 {
-	uint32_t n;
-	int n_held = 0;
+	uint32_t n, n_held = 0;
 
 	hold_ring_reap(&h->ring);
 	while ((n = hold_ring_receive(&h->ring, h->batch, HOLD_RING_BATCH)) > 0) {
 		for (uint32_t i = 0; i < n; i++)
 			n_held += take(h, &h->batch[i]);
 	}
-	h->stats.received += (uint64_t)n_held;
-	return n_held;
+	h->stats.received += n_held;
+	h->n_untold += n_held;
 }
 
 /* The fault point between the first frame of a release and the rest: the first really is out. */
@@ -274,16 +274,23 @@ static int pump(struct hold *h)
 
 int hold_receive(struct hold *h)
 {
-	int n_held = receive(h), r = pump(h);
+	uint32_t n_held;
+	int r;
 
-	return r < 0 ? r : n_held;
+	receive(h);
+	r = pump(h);
+	if (r < 0)
+		return r;
+	n_held = h->n_untold;
+	h->n_untold = 0;
+	return (int)n_held;
 }
 
 int hold_release(struct hold *h, uint64_t epoch)
 {
 	if (epoch >= hold_epoch(h))
 		return -EINVAL;
-	(void)receive(h); /* a count, not an error */
+	receive(h);
 	if (epoch > h->released_epoch)
 		h->released_epoch = epoch;
 	return pump(h);
@@ -304,7 +311,7 @@ void hold_discard(struct hold *h)
 {
 	const struct hold_frame *frame;
 
-	(void)receive(h); /* what waits in the ring is of the old term too */
+	receive(h); /* what waits in the ring is of the old term too */
 	while ((frame = hold_fifo_peek(&h->fifo, UINT64_MAX))) {
 		hold_ring_recycle(&h->ring, frame->addr);
 		hold_fifo_pop(&h->fifo);

@@ -151,7 +151,8 @@ bool hold_is_taken_over(const struct hold *h);
 int hold_fd(const struct hold *h);
 
 /* Take what arrived into the FIFO, and go on with a release that the kernel interrupted.
- * Never blocks, never allocates. The number of frames newly held (0 is normal), or -errno of a
+ * Never blocks, never allocates. The number of frames newly held since the last call, those included
+ * that hold_release() found (0 is normal): who seals on demand must hear of each. Or -errno of a
  * broken release device (-ENETDOWN, -ENXIO: it is gone; held frames stay). */
 int hold_receive(struct hold *h) __attribute__((warn_unused_result));
 

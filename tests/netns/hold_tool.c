@@ -3,7 +3,7 @@
  *	hold_tool VM TAP PIN_DIR MAC [FRAMES_MAX [BYTES_MAX [auto|native|generic]]]
  *
  * Opens (or takes over) the hold, prints one line, then answers each command with one line:
- *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS
+ *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS | arrive MS | receive
  *	detach | close
  * `serve` releases at once whatever arrives, as if each epoch were sealed and committed in no time.
  * End of input is as `close`. Exit 0; 1 when the hold cannot be opened or a command failed.
@@ -82,6 +82,24 @@ static int run_wait(struct hold *h, uint64_t n, uint64_t ms, const char *text)
 			return answer(h, r);
 		(void)poll(&p, 1, hold_is_sending(h) ? 1 : clock_poll_ms(now_ns, deadline_ns));
 	}
+}
+
+/* Until a frame waits in the ring, not taken. */
+static int run_arrive(struct hold *h, uint64_t ms, uint64_t b, const char *text)
+{
+	struct pollfd p = {.fd = hold_fd(h), .events = POLLIN};
+
+	(void)b;
+	(void)text;
+	return answer(h, poll(&p, 1, (int)ms) == 1 ? 0 : -ETIMEDOUT);
+}
+
+static int run_receive(struct hold *h, uint64_t a, uint64_t b, const char *text)
+{
+	(void)a;
+	(void)b;
+	(void)text;
+	return answer(h, hold_receive(h));
 }
 
 static int run_release(struct hold *h, uint64_t a, uint64_t b, const char *text)
@@ -171,6 +189,7 @@ static int run_stats(struct hold *h, uint64_t a, uint64_t b, const char *text)
 static const struct command commands[] = {
 	{"epoch", run_epoch},	  {"mode", run_mode},	{"wait", run_wait},   {"stats", run_stats},
 	{"release", run_release}, {"serve", run_serve}, {"discard", run_discard},
+	{"arrive", run_arrive},	  {"receive", run_receive},
 };
 
 /* 1: go on; 0: the hold is gone; -1: failed. */
