@@ -136,12 +136,13 @@ def bars(title, y_label, groups, log=False, rule=None):
                 top = axis.at(row[name])
                 picture.box(LEFT + room * i + room * 0.08 + width * k, top, width * 0.92,
                             HEIGHT - BOTTOM - top, COLOURS[k % len(COLOURS)])
-        picture.text(LEFT + room * (i + 0.5), HEIGHT - BOTTOM + 16, group, anchor="middle")
+        picture.text(LEFT + room * (i + 0.5), HEIGHT - BOTTOM + 16, group, anchor="middle",
+                     size=12 if len(groups) < 8 else 10)
     for k, name in enumerate(names):
         picture.name(name, COLOURS[k % len(COLOURS)])
     if rule:
         picture.line(LEFT, axis.at(rule[0]), WIDTH - RIGHT, axis.at(rule[0]), "#000", 1, "5 4")
-        picture.text(WIDTH - RIGHT - 4, axis.at(rule[0]) - 5, rule[1], anchor="end")
+        picture.text(WIDTH - RIGHT + 6, axis.at(rule[0]) + 4, rule[1])
     picture.write()
 
 
@@ -152,10 +153,14 @@ def scatter(title, x_label, y_label, points):
     y_axis = Axis([p[2] for p in points], HEIGHT - BOTTOM, TOP)
     picture.y_axis(y_axis)
     picture.x_axis(x_axis)
-    for name, x, y, is_ours in points:
-        colour = COLOURS[0] if is_ours else COLOURS[1]
-        picture.dot(x_axis.at(x), y_axis.at(y), colour, 5)
-        picture.text(x_axis.at(x) + 8, y_axis.at(y) + 4, name)
+    labels = []
+    for name, x, y, is_ours in sorted(points, key=lambda p: p[2]):
+        picture.dot(x_axis.at(x), y_axis.at(y), COLOURS[0] if is_ours else COLOURS[1], 5)
+        label_x, label_y = x_axis.at(x) + 8, y_axis.at(y) + 4
+        while any(abs(label_x - a) < 60 and abs(label_y - b) < 13 for a, b in labels):
+            label_y -= 13
+        labels.append((label_x, label_y))
+        picture.text(label_x, label_y, name)
     picture.name("ours", COLOURS[0])
     picture.name("rivals", COLOURS[1])
     picture.write()
