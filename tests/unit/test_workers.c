@@ -5,10 +5,13 @@
 #include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "page_patterns.h"
@@ -159,28 +162,71 @@ static void dropped_units_are_left_alone(void **state)
 	}
 }
 
-/* Whoever waits for a unit that another thread has begun is woken when it is finished. */
+/* A page that stops whoever reads it first, until the test lets it go on: the thread's fault is handled
+ * by telling of it through one pipe and waiting at another one. */
+static struct {
+	uint8_t *page;
+	int reached[2], go[2];
+} barrier;
+
+static void at_barrier(int signal_number)
+{
+	char c = 0;
+
+	(void)signal_number;
+	if (write(barrier.reached[1], &c, 1) != 1 || read(barrier.go[0], &c, 1) != 1)
+		_exit(1);
+	if (mprotect(barrier.page, PAGE_BYTES, PROT_READ) != 0)
+		_exit(1);
+}
+
+static void make_barrier(void)
+{
+	const struct sigaction action = {.sa_handler = at_barrier};
+
+	barrier.page = mmap(NULL, PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(barrier.page, MAP_FAILED);
+	assert_int_equal(pipe(barrier.reached), 0);
+	assert_int_equal(pipe(barrier.go), 0);
+	assert_int_equal(sigaction(SIGSEGV, &action, NULL), 0);
+}
+
+static void drop_barrier(void)
+{
+	assert_int_not_equal(signal(SIGSEGV, SIG_DFL), SIG_ERR);
+	munmap(barrier.page, PAGE_BYTES);
+	for (int i = 0; i < 2; i++) {
+		close(barrier.reached[i]);
+		close(barrier.go[i]);
+	}
+}
+
+/* Whoever waits for a unit that another thread has begun is woken when it is finished, not before. */
 static void the_owner_is_woken(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t n_waits = 0;
+	struct pollfd fd = {.fd = workers_fd(f->workers), .events = POLLIN};
+	struct unit *unit;
+	char c;
 
-	for (uint32_t round = 0; n_waits == 0; round++) {
-		assert_true(round < 10000); /* some time another thread was first */
-		fill(f, workers_get(f->workers), round);
+	make_barrier();
+	for (uint32_t round = 0; round < 2; round++) {
+		assert_int_equal(mprotect(barrier.page, PAGE_BYTES, PROT_NONE), 0);
+		unit = workers_get(f->workers);
+		unit_begin(unit, FEATURES);
+		unit->packs = false;
+		unit_add_item(unit, 0, barrier.page, f->references);
 		workers_submit(f->workers, true);
-		for (uint32_t i = 0; i < round % 100; i++)
-			sched_yield();
-		while (!workers_collect(f->workers)) {
-			if (workers_help(f->workers, &f->packer) == 1)
-				continue;
-			n_waits++;
-			wait_for_oldest(f);
-			assert_non_null(workers_collect(f->workers));
-		}
-		check(f, workers_collect(f->workers), round);
+		assert_int_equal(read(barrier.reached[0], &c, 1), 1); /* the other thread has it */
+		assert_int_equal(workers_help(f->workers, &f->packer), -EAGAIN);
+		assert_int_equal(poll(&fd, 1, 0), 0);
+		assert_null(workers_collect(f->workers));
+		assert_int_equal(write(barrier.go[1], &c, 1), 1);
+		wait_for_oldest(f);
+		assert_ptr_equal(workers_collect(f->workers), unit);
 		workers_put(f->workers);
 	}
+	drop_barrier();
 }
 
 /* As many as there are, and not one more. */
