@@ -68,6 +68,21 @@ static int encode_order_done(struct bytes_writer *w)
 								.text = "no complete epoch"}, w);
 }
 
+static int encode_witness_key(struct bytes_writer *w)
+{
+	struct wire_witness_key key = {.vm = "web1", .key_id = 0x01020304, .port = 7401};
+
+	for (uint8_t i = 0; i < sizeof(key.key); i++)
+		key.key[i] = i;
+	return wire_witness_key_encode(&key, w);
+}
+
+static int encode_lease(struct bytes_writer *w)
+{
+	return wire_lease_encode(&(struct wire_lease){.vm = "web1", .beat_ns = 0x0102030405060708,
+						      .lease_ms = 2000}, w);
+}
+
 static int encode_geometry(struct bytes_writer *w)
 {
 	static const struct wire_geometry geometry = {
@@ -148,6 +163,8 @@ const struct wire_sample wire_samples[] = {
 	{"report", {.type = WIRE_REPORT, .seq = 42, .term = TERM, .epoch = 811}, encode_report},
 	{"order", {.type = WIRE_ORDER, .seq = 1, .term = 8, .epoch = 811}, encode_order},
 	{"order-done", {.type = WIRE_ORDER_DONE, .seq = 1, .term = 8, .epoch = 0}, encode_order_done},
+	{"witness-key", {.type = WIRE_WITNESS_KEY, .seq = 2, .term = TERM}, encode_witness_key},
+	{"lease", {.type = WIRE_LEASE, .seq = 3, .term = TERM}, encode_lease},
 	{"resume", {.type = WIRE_RESUME, .generation = 5, .term = TERM, .epoch = 811}, NULL},
 	{"geometry", {.type = WIRE_GEOMETRY, .generation = 5, .term = TERM}, encode_geometry},
 	{"epoch-begin", {.type = WIRE_EPOCH_BEGIN, .generation = 5, .term = TERM, .epoch = 812},
@@ -216,6 +233,8 @@ REENCODE(beat)
 REENCODE(report)
 REENCODE(order)
 REENCODE(order_done)
+REENCODE(witness_key)
+REENCODE(lease)
 REENCODE(geometry)
 REENCODE(epoch_begin)
 REENCODE(epoch_end)
@@ -278,6 +297,8 @@ int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct
 		{WIRE_REPORT, reencode_report},
 		{WIRE_ORDER, reencode_order},
 		{WIRE_ORDER_DONE, reencode_order_done},
+		{WIRE_WITNESS_KEY, reencode_witness_key},
+		{WIRE_LEASE, reencode_lease},
 		{WIRE_RESUME, reencode_empty},
 		{WIRE_GEOMETRY, reencode_geometry},
 		{WIRE_EPOCH_BEGIN, reencode_epoch_begin},

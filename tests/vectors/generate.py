@@ -56,6 +56,9 @@ VECTORS = {
                    seq=1, term=8, epoch=811),
     "order-done": frame(0x14, struct.pack(">QB", ORDER_ID, 2) + str8("web1")
                         + str16("no complete epoch"), seq=1, term=8),
+    "witness-key": frame(0x15, str8("web1") + struct.pack(">IH", 0x01020304, 7401) + bytes(range(16)),
+                         seq=2, term=7),
+    "lease": frame(0x16, str8("web1") + BEAT + struct.pack(">I", 2000), seq=3, term=7),
     "resume": frame(0x20, epoch=811, **STREAM),
     "geometry": frame(0x21, str8("pc-i440fx-7.2") + str8("7.2.22 (Debian)")
                       + struct.pack(">HQB", 2, 256 << 20, 1) + bytes.fromhex("525400123456")

@@ -34,6 +34,8 @@ enum wire_type {
 	WIRE_REPORT	  = 0x12, /* A>G */
 	WIRE_ORDER	  = 0x13, /* G>A */
 	WIRE_ORDER_DONE	  = 0x14, /* A>G */
+	WIRE_WITNESS_KEY  = 0x15, /* G>A */
+	WIRE_LEASE	  = 0x16, /* G>A */
 	WIRE_RESUME	  = 0x20, /* G>P */
 	WIRE_GEOMETRY	  = 0x21, /* P>G>S */
 	WIRE_EPOCH_BEGIN  = 0x22, /* P>G>S */

@@ -32,6 +32,9 @@
 #define WIRE_BITMAP_SIZE_MAX	4032  /* ... and what is shorter than RAW */
 #define WIRE_DUP_SIZE		4     /* data of a DUP record: a page index */
 
+#define WIRE_WITNESS_KEY_SIZE 16      /* a SipHash key */
+#define WIRE_LEASE_MS_MAX     600000  /* the longest lease, ms */
+
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_STATS_MAX + WIRE_TEXT_MAX + 256, "a REPORT fits a frame");
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_BLOCKS_MAX * (WIRE_LABEL_MAX + 10) + 1024,
 	       "a GEOMETRY fits a frame");

@@ -46,7 +46,11 @@ enum wire_vm_role {
 #define WIRE_FEATURE_BITMAP UINT64_C(0x2) /* page class BITMAP */
 #define WIRE_FEATURE_LZ4    UINT64_C(0x4) /* WIRE_FLAG_LZ4 */
 #define WIRE_FEATURE_DUP    UINT64_C(0x8) /* page class DUP */
-/* Ours. */
+/* Of control connections. */
+#define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* WITNESS_KEY */
+#define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* LEASE */
+/* Ours, by kind of connection. */
+#define WIRE_CONTROL_FEATURES (WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP)
 
@@ -63,8 +67,8 @@ int wire_hello_encode(const struct wire_hello *hello, struct bytes_writer *w) WI
 int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hello,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* A HELLO of this build: its versions; for a stream XRLE required and all else that it understands
- * optional. @vm: "" for CONTROL. */
+/* A HELLO of this build: its versions; for a stream XRLE required, and all else that it understands
+ * on this kind of connection optional. @vm: "" for CONTROL. */
 void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm);
 
 /* Choose what both sides understand. 0: outputs set; -EPROTONOSUPPORT: no common version, or an
@@ -191,6 +195,30 @@ struct wire_order_done {
 int wire_order_done_encode(const struct wire_order_done *done, struct bytes_writer *w) WIRE_CHECKED;
 int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_done *ret_done,
 			   struct wire_error *error) WIRE_CHECKED;
+
+/* WITNESS_KEY. Header: term = of the protection that it is for. The agent's kernel signs what it sends
+ * as witness of this VM (wire/witness.h) with the key from now on. The struct holds a secret: wipe it. */
+struct wire_witness_key {
+	char vm[WIRE_NAME_MAX + 1];
+	uint32_t key_id;			   /* > 0; goes with each datagram */
+	uint16_t port;				   /* > 0; UDP, at the address of this connection's gateway */
+	uint8_t key[WIRE_WITNESS_KEY_SIZE];
+};
+int wire_witness_key_encode(const struct wire_witness_key *key, struct bytes_writer *w) WIRE_CHECKED;
+int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_key *ret_key,
+			    struct wire_error *error) WIRE_CHECKED;
+
+/* LEASE. Header: term. The agent may let the guest of this VM run as its owner in that term until
+ * its own clock says beat_ns + lease_ms: counted from when the agent SENT the beat, so that the way
+ * of the answer does not make it longer. */
+struct wire_lease {
+	char vm[WIRE_NAME_MAX + 1];
+	uint64_t beat_ns;  /* mono_ns of the BEAT that it answers */
+	uint32_t lease_ms; /* 1..WIRE_LEASE_MS_MAX */
+};
+int wire_lease_encode(const struct wire_lease *lease, struct bytes_writer *w) WIRE_CHECKED;
+int wire_lease_decode(const struct wire_frame *frame, struct wire_lease *ret_lease,
+		      struct wire_error *error) WIRE_CHECKED;
 
 /* ---- stream connection ---- */
 

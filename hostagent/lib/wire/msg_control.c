@@ -1,4 +1,4 @@
-/* BEAT, REPORT, ORDER, ORDER_DONE: the control connection; and the names of its numbers. */
+/* BEAT, REPORT, ORDER, ORDER_DONE, WITNESS_KEY, LEASE: the control connection; and the names of its numbers. */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"
@@ -174,5 +174,62 @@ int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_don
 	if (cursor_end(&c) < 0)
 		return -EPROTO;
 	*ret_done = done;
+	return 0;
+}
+
+int wire_witness_key_encode(const struct wire_witness_key *key, struct bytes_writer *w)
+{
+	if (key->key_id == 0 || key->port == 0)
+		return write_invalid(w);
+	if (write_string(w, 1, wire_name_bytes_are_valid, key->vm, WIRE_NAME_MAX) < 0)
+		return -EINVAL;
+	bytes_write_be32(w, key->key_id);
+	bytes_write_be16(w, key->port);
+	bytes_write(w, key->key, sizeof(key->key));
+	return write_result(w);
+}
+
+int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_key *ret_key,
+			    struct wire_error *error)
+{
+	struct cursor c = cursor_begin(frame, WIRE_WITNESS_KEY, error);
+	struct wire_witness_key key = {0};
+	const uint8_t *bytes;
+
+	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, key.vm, sizeof(key.vm));
+	key.key_id = cursor_u32(&c, "key_id", 1, UINT32_MAX);
+	key.port = cursor_u16(&c, "port", 1, UINT16_MAX);
+	bytes = cursor_take(&c, "key", sizeof(key.key));
+	if (cursor_end(&c) < 0)
+		return -EPROTO;
+	memcpy(key.key, bytes, sizeof(key.key));
+	*ret_key = key;
+	explicit_bzero(&key, sizeof(key));
+	return 0;
+}
+
+int wire_lease_encode(const struct wire_lease *lease, struct bytes_writer *w)
+{
+	if (lease->lease_ms == 0 || lease->lease_ms > WIRE_LEASE_MS_MAX)
+		return write_invalid(w);
+	if (write_string(w, 1, wire_name_bytes_are_valid, lease->vm, WIRE_NAME_MAX) < 0)
+		return -EINVAL;
+	bytes_write_be64(w, lease->beat_ns);
+	bytes_write_be32(w, lease->lease_ms);
+	return write_result(w);
+}
+
+int wire_lease_decode(const struct wire_frame *frame, struct wire_lease *ret_lease,
+		      struct wire_error *error)
+{
+	struct cursor c = cursor_begin(frame, WIRE_LEASE, error);
+	struct wire_lease lease = {0};
+
+	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, lease.vm, sizeof(lease.vm));
+	lease.beat_ns = cursor_u64(&c, "beat_ns");
+	lease.lease_ms = cursor_u32(&c, "lease_ms", 1, WIRE_LEASE_MS_MAX);
+	if (cursor_end(&c) < 0)
+		return -EPROTO;
+	*ret_lease = lease;
 	return 0;
 }

@@ -77,7 +77,8 @@ void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, c
 		.version_min	   = WIRE_VERSION,
 		.version_max	   = WIRE_VERSION,
 		.features_required = kind == WIRE_KIND_STREAM ? WIRE_FEATURE_XRLE : 0,
-		.features_optional = kind == WIRE_KIND_STREAM ? WIRE_FEATURES & ~WIRE_FEATURE_XRLE : 0,
+		.features_optional = kind == WIRE_KIND_STREAM ? WIRE_FEATURES & ~WIRE_FEATURE_XRLE
+							      : WIRE_CONTROL_FEATURES,
 		.kind		   = kind,
 		.role		   = role,
 	};
@@ -93,7 +94,8 @@ int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 			 uint64_t *ret_features, uint16_t *ret_code,
 			 char ret_text[WIRE_TEXT_MAX + 1])
 {
-	const uint64_t unknown = hello->features_required & ~WIRE_FEATURES;
+	const uint64_t ours = hello->kind == WIRE_KIND_STREAM ? WIRE_FEATURES : WIRE_CONTROL_FEATURES;
+	const uint64_t unknown = hello->features_required & ~ours;
 
 	if (hello->version_min > WIRE_VERSION || hello->version_max < WIRE_VERSION) {
 		*ret_code = WIRE_REFUSED_VERSION;
@@ -108,7 +110,7 @@ int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 		return -EPROTONOSUPPORT;
 	}
 	*ret_version  = WIRE_VERSION;
-	*ret_features = (hello->features_required | hello->features_optional) & WIRE_FEATURES;
+	*ret_features = (hello->features_required | hello->features_optional) & ours;
 	return 0;
 }
 
