@@ -58,8 +58,18 @@ const struct config_key gw_config_keys[] = {
 	    "directory of the journal of terms and of events.jsonl"),
 	KEY("vm_dir", PATH, vm_dir, "/etc/holdfast/vms", 0, 0,
 	    "directory of one NAME.ini for each VM"),
+	KEY("suspect_ms", MS, suspect_ns, "80", 20, 60000,
+	    "no beat for this long, and longer than usual: begin to ask (docs/liveness.md)"),
+	KEY("progress_ms", MS, progress_ns, "300", 50, 60000,
+	    "no epoch for this long, and longer than usual: begin to ask"),
+	KEY("confirm_ms", MS, confirm_ns, "120", 40, 60000,
+	    "asked through both networks, no answer for this long: promote"),
 	KEY("beat_timeout_ms", MS, beat_timeout_ns, "500", 50, 60000,
-	    "silence of the primary's host that leads to a promotion"),
+	    "the same while the primary's host cannot be asked through the client network"),
+	KEY("patience_ms", MS, patience_ns, "3000", 100, 600000,
+	    "a host that lives without replicating is waited for this long, then promote"),
+	KEY("shadow_beat_timeout_ms", MS, shadow_timeout_ns, "0", 0, 60000,
+	    "tell, by an event, when a detector that knows beats alone would promote; 0: do not"),
 	KEY("restart_grace_ms", MS, restart_grace_ns, "3000", 0, 600000,
 	    "after a start, judge no host before it was seen once or this has passed"),
 	KEY("standby_timeout_ms", MS, standby_timeout_ns, "5000", 100, 600000,
@@ -126,6 +136,10 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 	if (config.standby_timeout_ns < config.beat_timeout_ns)
 		return complain(ret_error, path,
 				"standby_timeout_ms is shorter than beat_timeout_ms");
+	if (config.patience_ns < config.beat_timeout_ns)
+		return complain(ret_error, path, "patience_ms is shorter than beat_timeout_ms");
+	if (config.beat_timeout_ns < config.suspect_ns)
+		return complain(ret_error, path, "beat_timeout_ms is shorter than suspect_ms");
 	if (config.n_handshakes_max > config.n_sessions_max)
 		return complain(ret_error, path, "handshakes_max is larger than sessions_max");
 	*ret_config = config;

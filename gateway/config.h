@@ -29,6 +29,7 @@ struct gw_config {
 	uint32_t mtu;
 	int hugepages;		   /* enum port_hugepages */
 	uint64_t memory_bytes;	   /* of DPDK; 0: what the port needs */
+	uint64_t suspect_ns, progress_ns, confirm_ns, patience_ns, shadow_timeout_ns;
 	uint64_t beat_timeout_ns, restart_grace_ns, standby_timeout_ns, order_timeout_ns,
 		handshake_timeout_ns, idle_timeout_ns;
 	int standby_lost;	   /* enum gw_standby_lost */

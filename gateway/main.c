@@ -132,6 +132,13 @@ static int open_vms(struct daemon *d)
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct vm_config vm = {
+			.detector = {.suspect_min_ns = d->config.suspect_ns,
+				     .progress_min_ns = d->config.progress_ns,
+				     .confirm_ns = d->config.confirm_ns,
+				     .beat_timeout_ns = d->config.beat_timeout_ns,
+				     .patience_ns = d->config.patience_ns,
+				     .restart_grace_ns = d->config.restart_grace_ns},
+			.shadow_timeout_ns = d->config.shadow_timeout_ns,
 			.liveness = {.beat_timeout_ns = d->config.beat_timeout_ns,
 				     .restart_grace_ns = d->config.restart_grace_ns},
 			.standby_timeout_ns = d->config.standby_timeout_ns,

@@ -87,6 +87,17 @@ static json_t *describe_relay(const struct vm_relay *relay)
 			 milliseconds(relay->last_ack_ns));
 }
 
+/* How the primary's host is judged, and by what evidence. */
+static json_t *describe_liveness(const struct vm_fsm *fsm)
+{
+	char evidence[DETECTOR_TEXT_MAX];
+
+	if (fsm->record.state != VM_PROTECTED)
+		return json_null();
+	return json_pack("{s:s, s:s}", "state", detector_state_name(fsm->detector.state), "evidence",
+			 detector_describe(&fsm->detector, evidence, sizeof(evidence)));
+}
+
 /* What both the list and the single view say. */
 static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
 {
@@ -107,9 +118,9 @@ json_t *describe_vm(const struct gateway_vm *vm, uint64_t now_ns)
 {
 	json_t *object = describe_brief(vm, now_ns);
 	json_t *more = json_pack(
-		"{s:s, s:s, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o}", "initial_primary",
+		"{s:s, s:s, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o}", "initial_primary",
 		vm->config.host[0], "initial_standby", vm->config.host[1], "state_age_ms",
-		age_ms(vm->fsm.entered_ns, now_ns), "hosts", describe_host(vm, 0, now_ns),
+		age_ms(vm->fsm.entered_ns, now_ns), "liveness", describe_liveness(&vm->fsm), "hosts", describe_host(vm, 0, now_ns),
 		describe_host(vm, 1, now_ns), "streams", "primary", describe_stream(vm, 0, now_ns),
 		"standby", describe_stream(vm, 1, now_ns), "relay", describe_relay(&vm->relay),
 		"stats", describe_stats(vm->report[vm->fsm.record.owner].stats));

@@ -122,6 +122,10 @@ void show_vm(FILE *out, const json_t *answer)
 											 : "down",
 		json_is_true(json_object_get(json_object_get(streams, "standby"), "up")) ? "up"
 											 : "down");
+	if (json_is_object(json_object_get(vm, "liveness")))
+		fprintf(out, "  %-20s %s: %s\n", "liveness",
+			S(json_object_get(vm, "liveness"), "state"),
+			S(json_object_get(vm, "liveness"), "evidence"));
 	show_pace(out, json_object_get(vm, "stats"));
 	json_array_foreach(json_object_get(vm, "hosts"), i, host) {
 		show_host(out, host);

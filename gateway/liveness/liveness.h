@@ -1,9 +1,7 @@
-/* liveness.h - is the primary still there? Pure: evidence and time in, a judgement out.
+/* liveness.h - is a host silent? Pure: sights and time in, a judgement out.
  *
- * Why: the one question that leads to a promotion lives in one room, without I/O and without a
- * clock, so that its successor (witness, probe, patience; see the design) replaces this file and
- * nothing else. For now the evidence is simple: any authentic frame of the host within
- * beat_timeout, and the verdict of its agent about the guest process.
+ * Why: for the standby's host beats are enough: what follows from its silence can wait. The same is the
+ * shadow that tells what beats alone would say of a primary, whom the detector judges (detector.h).
  *
  * Where: vm/fsm asks at every tick and report. Threads: any (no state of its own).
  *

@@ -281,7 +281,7 @@ int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in)
 
 		if (r < 0) {
 			vm->fsm = before;
-			vm->fsm.stepped_ns = gw->now_ns;
+			vm->fsm.stepped_ns = vm->fsm.ticked_ns = gw->now_ns;
 			journal_failed(gw, vm, in, r);
 			return r;
 		}

@@ -11,6 +11,11 @@
 
 #define TO(state) (1u << (state))
 
+/* From one tick to the next. */
+#define TICK_NS		  (50 * CLOCK_NS_PER_MS)
+#define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
+#define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)
+
 /* The transition table: from each state, where to. SYNCING and FAILED may be entered again. */
 static const struct {
 	const char *name;
@@ -109,6 +114,10 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	fsm->record.state = to;
 	fsm->entered_ns = s->now_ns;
 	fsm->progress_ns = s->now_ns;
+	if (to == VM_PROTECTED) {
+		detector_init(&fsm->detector, fsm->host[owner].up, s->now_ns);
+		fsm->progress_bytes = 0;
+	}
 	journal(s);
 	a = vm_act(s, VM_ACT_EVENT);
 	a->event = "state";
@@ -186,45 +195,97 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	return true;
 }
 
-/* The evidence, for the event: what an operator asks first after a failover. */
-static void describe_silence(const struct vm_step *s, uint8_t host, char *text, size_t size)
+/* What the tick brought, and what the machine knows itself. */
+static struct detector_evidence gather_evidence(const struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
-	uint64_t age_ns = liveness_age_ns(&fsm->host[host].live, s->now_ns);
-	int n;
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+	struct detector_evidence evidence = {0};
 
-	if (age_ns == UINT64_MAX)
-		n = snprintf(text, size, "%s never seen since start", vm_host_name(fsm, host));
-	else
-		n = snprintf(text, size, "no beat from %s for %" PRIu64 " ms",
-			     vm_host_name(fsm, host), age_ns / CLOCK_NS_PER_MS);
-	if (n < 0 || (size_t)n >= size)
-		return;
+	if (s->in->evidence)
+		evidence = *s->in->evidence;
+	/* Without the standby's stream no epoch can come, whatever the primary does. */
+	evidence.expects_progress = fsm->stream[1].up;
+	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
+	return evidence;
+}
+
+/* What the promotion's event says besides: up to where nothing is lost. */
+static void describe_commits(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
+{
 	if (fsm->committed_ns)
-		(void)snprintf(text + n, size - (size_t)n,
-			       ", last epoch %" PRIu64 " committed %" PRIu64 " ms ago",
-			       fsm->committed, (s->now_ns - fsm->committed_ns) / CLOCK_NS_PER_MS);
+		(void)snprintf(text, size, "last epoch %" PRIu64 " committed %" PRIu64 " ms ago",
+			       fsm->committed, (now_ns - fsm->committed_ns) / CLOCK_NS_PER_MS);
 	else
-		(void)snprintf(text + n, size - (size_t)n, ", no epoch committed since start");
+		(void)snprintf(text, size, "no epoch committed since start");
+}
+
+static void promote_if_failed(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char evidence[DETECTOR_TEXT_MAX], commits[64], reason[VM_TEXT_MAX];
+	const char *why;
+
+	if (fsm->detector.state != DETECTOR_FAILED) {
+		fsm->waiting_said = false;
+		return;
+	}
+	describe_commits(fsm, s->now_ns, commits, sizeof(commits));
+	(void)snprintf(reason, sizeof(reason), "%.200s; %s",
+		       detector_describe(&fsm->detector, evidence, sizeof(evidence)), commits);
+	if (vm_promote(s, reason, true, &why))
+		return;
+	if (!fsm->waiting_said)
+		vm_event(s, "supervision", "%.200s, but no promotion: %s", reason, why);
+	fsm->waiting_said = true;
 }
 
 static void judge_primary(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
-	const struct vm_host *owner = &fsm->host[fsm->record.owner];
-	char evidence[VM_TEXT_MAX];
-	const char *why;
+	struct detector *d = &fsm->detector;
+	struct detector_evidence evidence = gather_evidence(s);
+	enum detector_state before = d->state;
 
-	if (liveness_judge(&owner->live, &fsm->config->liveness, s->now_ns) != LIVENESS_SILENT) {
-		fsm->waiting_said = false;
+	if (s->in->relayed_bytes != fsm->progress_bytes) {
+		fsm->progress_bytes = s->in->relayed_bytes;
+		detector_saw(d, DETECTOR_PROGRESS, s->now_ns);
+	}
+	if (detector_tick(d, &fsm->config->detector, &evidence, s->now_ns)) {
+		struct vm_action *a = vm_act(s, VM_ACT_EVENT);
+
+		a->event = "liveness";
+		a->from = detector_state_name(before);
+		a->to = detector_state_name(d->state);
+		(void)detector_describe(d, a->text, sizeof(a->text));
+	}
+	promote_if_failed(s);
+}
+
+/* What a detector that knows beats alone would have done: for the operator who wants to know what the
+ * other evidence is worth here, and for the benchmark. It decides nothing. */
+static void judge_shadow(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint64_t timeout_ns = fsm->config->shadow_timeout_ns;
+	const struct liveness *live = &fsm->host[fsm->shadow_host].live;
+
+	if (timeout_ns == 0)
+		return;
+	if (fsm->record.state == VM_PROTECTED && fsm->shadow_host != fsm->record.owner) {
+		fsm->shadow_host = fsm->record.owner;
+		fsm->shadow_fired = false;
 		return;
 	}
-	describe_silence(s, fsm->record.owner, evidence, sizeof(evidence));
-	if (vm_promote(s, evidence, true, &why))
+	if (!liveness_silent_for(live, timeout_ns, s->now_ns)) {
+		fsm->shadow_fired = fsm->shadow_fired && fsm->record.state != VM_PROTECTED;
 		return;
-	if (!fsm->waiting_said)
-		vm_event(s, "supervision", "%s, but no promotion: %s", evidence, why);
-	fsm->waiting_said = true;
+	}
+	if (!fsm->shadow_fired)
+		vm_event(s, "shadow", "beats alone would promote: none from %s for %" PRIu64 " ms",
+			 vm_host_name(fsm, fsm->shadow_host),
+			 liveness_age_ns(live, s->now_ns) / CLOCK_NS_PER_MS);
+	fsm->shadow_fired = true;
 }
 
 /* The standby is gone for good: the policy. Gateway and primary are two of three for a new term. */
@@ -357,7 +418,9 @@ static void on_tick(struct vm_step *s)
 		[VM_PROMOTING] = tick_promoting,     [VM_FAILED] = NULL,
 	};
 
+	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
+	judge_shadow(s);
 	if (by_state[s->fsm->record.state])
 		by_state[s->fsm->record.state](s);
 }
@@ -405,8 +468,11 @@ void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_action
 		return;
 	forgive_own_stall(fsm, in->now_ns);
 	fsm->stepped_ns = in->now_ns;
-	if (inputs[in->kind].from_host)
+	if (inputs[in->kind].from_host) {
 		liveness_seen(&fsm->host[in->host].live, in->now_ns);
+		if (in->host == fsm->record.owner)
+			detector_saw(&fsm->detector, DETECTOR_BEAT, in->now_ns);
+	}
 	inputs[in->kind].handle(&s);
 	vm_reconcile(&s);
 	if (fsm->close_due) {
@@ -422,20 +488,22 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->config = config;
 	fsm->record = *record;
 	fsm->next_order_id = first_order_id;
-	fsm->entered_ns = fsm->stepped_ns = fsm->progress_ns = now_ns;
+	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->progress_ns = now_ns;
 	fsm->promote_epoch = 1; /* what was committed died with the last run; complete is enough */
 	for (int i = 0; i < 2; i++) {
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
 		fsm->stream[i].changed_ns = now_ns;
 	}
+	detector_init(&fsm->detector, false, now_ns);
+	fsm->shadow_host = record->owner;
 }
 
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns)
 {
-	uint64_t tick_ns = fsm->config->liveness.beat_timeout_ns / 10;
+	uint64_t tick_ns = TICK_NS;
 
-	if (tick_ns > 50 * CLOCK_NS_PER_MS)
-		tick_ns = 50 * CLOCK_NS_PER_MS;
 	(void)now_ns;
-	return fsm->stepped_ns + tick_ns;
+	if (fsm->record.state == VM_PROTECTED)
+		tick_ns = detector_asks(&fsm->detector) ? TICK_DOUBT_NS : TICK_PROTECTED_NS;
+	return fsm->ticked_ns + tick_ns;
 }

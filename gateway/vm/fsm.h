@@ -40,6 +40,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "liveness/detector.h"
 #include "liveness/liveness.h"
 #include "wire/limits.h"
 #include "wire/msg.h"
@@ -73,7 +74,9 @@ struct vm_record {
 struct vm_config {
 	char name[WIRE_NAME_MAX + 1];
 	char host[2][WIRE_NAME_MAX + 1];
-	struct liveness_config liveness;
+	struct detector_config detector; /* of the primary */
+	struct liveness_config liveness; /* of the standby, and of the shadow */
+	uint64_t shadow_timeout_ns;	 /* tell when a detector of beats alone would promote; 0: no */
 	uint64_t standby_timeout_ns; /* standby unseen this long: policy below */
 	uint64_t order_timeout_ns;   /* an order unanswered this long has failed */
 	bool standby_lost_hold;	     /* policy: true: hold output until it is back; false: go on
@@ -88,7 +91,7 @@ enum vm_command {
 };
 
 enum vm_input_kind {
-	VM_IN_TICK,	    /* relayed_bytes; at least each 50 ms */
+	VM_IN_TICK,	    /* relayed_bytes, evidence; at vm_fsm_deadline_ns() */
 	VM_IN_CONTROL_UP,   /* host: its control connection said HELLO */
 	VM_IN_CONTROL_DOWN, /* host */
 	VM_IN_SEEN,	    /* host: BEAT or another authentic frame */
@@ -114,6 +117,7 @@ struct vm_input {
 	enum vm_command command;
 	uint64_t term, epoch, order_id, op_id;
 	uint64_t relayed_bytes; /* of the current stream so far: progress */
+	const struct detector_evidence *evidence; /* but for what the machine knows itself; NULL: none */
 	const char *text;	/* of the peer, may be NULL; borrowed */
 	uint8_t throttle_percent;  /* of its time that the agent takes from the guest */
 	const char *throttle_why; /* in the agent's words, may be NULL; borrowed */
@@ -185,6 +189,7 @@ struct vm_fsm {
 	struct vm_record record;	/* as last journaled (or about to be, in this step) */
 	uint64_t entered_ns;		/* when record.state was entered */
 	uint64_t stepped_ns;		/* last step; 0: none */
+	uint64_t ticked_ns;		/* last tick */
 	uint64_t term_seen;		/* largest term any agent reported */
 	struct vm_host host[2];
 	struct vm_stream stream[2];	/* [0] primary's, [1] standby's */
@@ -193,6 +198,9 @@ struct vm_fsm {
 	uint64_t committed_ns;
 	uint64_t complete;		/* last epoch the standby holds whole; 0: none known */
 	uint64_t promote_epoch;		/* PROMOTING: lowest acceptable epoch */
+	struct detector detector;	/* of the owner's host; valid in PROTECTED */
+	bool shadow_fired;		/* the shadow has judged shadow_host, and was told of */
+	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
 	uint64_t progress_bytes;	/* relayed_bytes when progress was last seen */
 	uint64_t progress_ns;
 	uint64_t next_order_id;

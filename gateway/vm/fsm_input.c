@@ -28,6 +28,8 @@ void vm_on_control_up(struct vm_step *s)
 	struct vm_host *host = &s->fsm->host[s->in->host];
 
 	host->up = true;
+	if (s->in->host == s->fsm->record.owner)
+		detector_connection(&s->fsm->detector, true, s->now_ns);
 	host->reported = false;
 	memset(&host->order, 0, sizeof(host->order)); /* what was lost on the way is ordered again */
 	vm_event(s, "connection", "%s connected", vm_host_name(s->fsm, s->in->host));
@@ -40,6 +42,8 @@ void vm_on_control_down(struct vm_step *s)
 	if (!host->up)
 		return;
 	host->up = false;
+	if (s->in->host == s->fsm->record.owner)
+		detector_connection(&s->fsm->detector, false, s->now_ns);
 	host->reported = false;
 	memset(&host->order, 0, sizeof(host->order));
 	vm_event(s, "connection", "%s lost its control connection",

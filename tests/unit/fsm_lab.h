@@ -42,6 +42,7 @@ struct lab {
 	struct vm_record journal; /* what is on disk */
 	struct lab_peer peer[2];
 	uint64_t now_ns;
+	uint64_t relayed_bytes; /* epochs of the owner, while it lives */
 	uint64_t committed;	 /* largest COMMIT in committed_term, by any run of the gateway */
 	uint64_t committed_term;
 	uint64_t next_order_id;
@@ -61,6 +62,9 @@ static inline void lab_init(struct lab *lab)
 	strcpy(lab->config.host[0], "alpha");
 	strcpy(lab->config.host[1], "beta");
 	lab->config.liveness = (struct liveness_config){500 * MS, 3000 * MS};
+	lab->config.detector = (struct detector_config){
+		.suspect_min_ns = 80 * MS, .progress_min_ns = 300 * MS, .confirm_ns = 120 * MS,
+		.beat_timeout_ns = 500 * MS, .patience_ns = 3000 * MS, .restart_grace_ns = 3000 * MS};
 	lab->config.standby_timeout_ns = 5000 * MS;
 	lab->config.order_timeout_ns = 30000 * MS;
 	lab->now_ns = 1000 * MS;
@@ -196,7 +200,8 @@ static inline void lab_tick(struct lab *lab, uint64_t ms)
 {
 	for (uint64_t i = 0; i < ms; i += 10) {
 		lab->now_ns += 10 * MS;
-		(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_TICK});
+		(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_TICK,
+						      .relayed_bytes = lab->relayed_bytes});
 	}
 }
 
@@ -206,10 +211,12 @@ static inline void lab_beat(struct lab *lab, uint8_t h)
 		(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_SEEN, .host = h});
 }
 
-/* Time passes; hosts of @alive (bits) beat. */
+/* Time passes; hosts of @alive (bits) beat, and the owner sends epochs. */
 static inline void lab_run(struct lab *lab, uint64_t ms, unsigned alive)
 {
 	for (uint64_t i = 0; i < ms; i += 10) {
+		if (alive & (1u << lab->journal.owner))
+			lab->relayed_bytes += 1000;
 		lab_tick(lab, 10);
 		for (uint8_t h = 0; h < 2; h++) {
 			if (alive & (1u << h))

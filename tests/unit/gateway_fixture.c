@@ -54,6 +54,9 @@ void fixture_open(struct fixture *f)
 	struct vm_config vm = {
 		.name = "web1", .host = {"alpha", "beta"},
 		.liveness = {500 * MS, 3000 * MS},
+		.detector = {.suspect_min_ns = 80 * MS, .progress_min_ns = 300 * MS,
+			     .confirm_ns = 120 * MS, .beat_timeout_ns = 500 * MS,
+			     .patience_ns = 3000 * MS, .restart_grace_ns = 3000 * MS},
 		.standby_timeout_ns = 5000 * MS, .order_timeout_ns = 30000 * MS,
 	};
 	char error[VM_JOURNAL_ERROR_BYTES];

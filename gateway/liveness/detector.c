@@ -1,0 +1,333 @@
+#include "liveness/detector.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NS_PER_MS UINT64_C(1000000)
+
+const char *detector_state_name(enum detector_state state)
+{
+	static const char *const names[DETECTOR_N_STATES] = {"PROTECTED", "SUSPECT", "DEGRADED",
+							     "FAILED"};
+
+	return (unsigned int)state < DETECTOR_N_STATES ? names[state] : "UNKNOWN";
+}
+
+void detector_init(struct detector *d, bool is_open, uint64_t now_ns)
+{
+	*d = (struct detector){.clock_ns = 1, .looked_ns = now_ns, .is_open = is_open};
+}
+
+static void advance(struct detector *d, uint64_t now_ns)
+{
+	uint64_t passed_ns = now_ns > d->looked_ns ? now_ns - d->looked_ns : 0;
+
+	d->clock_ns += passed_ns < DETECTOR_STEP_MAX_NS ? passed_ns : DETECTOR_STEP_MAX_NS;
+	d->looked_ns = now_ns;
+}
+
+/* Since @source was last seen; since the start when it never was. */
+static uint64_t age_ns(const struct detector *d, enum detector_source source)
+{
+	return d->clock_ns - d->seen_ns[source];
+}
+
+static struct jitter *jitter_of(struct detector *d, enum detector_source source)
+{
+	if (source == DETECTOR_BEAT)
+		return &d->beat;
+	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
+}
+
+static void saw(struct detector *d, enum detector_source source)
+{
+	struct jitter *jitter = jitter_of(d, source);
+
+	/* A gap that is a fault in itself teaches nothing about what is usual. */
+	if (jitter && d->seen_ns[source] && d->state == DETECTOR_PROTECTED)
+		jitter_learn(jitter, age_ns(d, source));
+	d->seen_ns[source] = d->clock_ns;
+}
+
+void detector_saw(struct detector *d, enum detector_source source, uint64_t now_ns)
+{
+	advance(d, now_ns);
+	saw(d, source);
+}
+
+void detector_connection(struct detector *d, bool is_open, uint64_t now_ns)
+{
+	advance(d, now_ns);
+	d->is_open = is_open;
+}
+
+/* Counts that grew since the last tick are sights of now. */
+static void take(struct detector *d, const struct detector_evidence *e)
+{
+	const struct {
+		enum detector_source source;
+		bool grew;
+	} rows[] = {
+		{DETECTOR_WITNESS, e->witness > d->last.witness},
+		{DETECTOR_GUEST_SPOKE, e->from_guest > d->last.from_guest},
+		{DETECTOR_HOST_CLIENT, e->host_client.answered > d->last.host_client.answered},
+		{DETECTOR_HOST_BACKUP, e->host_backup.answered > d->last.host_backup.answered},
+		{DETECTOR_GUEST_ANSWERED, e->guest.answered > d->last.guest.answered},
+		{DETECTOR_REFERENCE, e->reference.answered > d->last.reference.answered},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].grew)
+			saw(d, rows[i].source);
+	}
+	if (e->is_paused)
+		d->degraded_ns = d->clock_ns; /* patience begins when it may run again */
+	if (!e->expects_progress)
+		d->seen_ns[DETECTOR_PROGRESS] = d->clock_ns; /* it is not this host that is late */
+	if (e->host_client.answered > d->last.host_client.answered)
+		d->sent_at_answer = e->host_client.sent;
+	if (e->witness > d->last.witness)
+		d->at_witness = *e;
+	d->last = *e;
+}
+
+static uint64_t beat_limit_ns(const struct detector *d, const struct detector_config *config)
+{
+	if (d->seen_ns[DETECTOR_BEAT] == 0)
+		return config->restart_grace_ns;
+	return jitter_limit_ns(&d->beat, config->suspect_min_ns, config->beat_timeout_ns);
+}
+
+static uint64_t progress_limit_ns(const struct detector *d, const struct detector_config *config)
+{
+	if (d->seen_ns[DETECTOR_PROGRESS] == 0)
+		return config->restart_grace_ns;
+	return jitter_limit_ns(&d->progress, config->progress_min_ns, config->patience_ns / 2);
+}
+
+/* WELL, or what is late. */
+static enum detector_reason what_is_late(const struct detector *d,
+					 const struct detector_config *config)
+{
+	if (age_ns(d, DETECTOR_BEAT) >= beat_limit_ns(d, config))
+		return DETECTOR_NO_BEAT;
+	/* After a start the grace is for the agent to come back, not for a closed connection. */
+	if (!d->is_open && d->seen_ns[DETECTOR_BEAT])
+		return DETECTOR_CLOSED;
+	if (age_ns(d, DETECTOR_PROGRESS) >= progress_limit_ns(d, config))
+		return DETECTOR_NO_PROGRESS;
+	return DETECTOR_WELL;
+}
+
+/* The latest sign, in watched time, that the primary's host lives. */
+static uint64_t life_ns(const struct detector *d)
+{
+	static const enum detector_source signs[] = {
+		DETECTOR_BEAT, DETECTOR_PROGRESS, DETECTOR_WITNESS,
+		DETECTOR_HOST_CLIENT, DETECTOR_HOST_BACKUP, DETECTOR_GUEST_ANSWERED,
+	};
+	uint64_t latest_ns = 0;
+
+	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
+		/* Progress that nobody expects is no sight. */
+		if (signs[i] == DETECTOR_PROGRESS && !d->last.expects_progress)
+			continue;
+		if (d->seen_ns[signs[i]] > latest_ns)
+			latest_ns = d->seen_ns[signs[i]];
+	}
+	return latest_ns;
+}
+
+static bool path_sees(const struct detector *d)
+{
+	/* Without a standby to compare with, the path is believed. */
+	return d->last.reference.sent == d->at_doubt.reference.sent ||
+	       d->seen_ns[DETECTOR_REFERENCE] > d->doubt_ns;
+}
+
+/* Nobody answers on any way. */
+static bool is_silent(const struct detector *d, const struct detector_config *config)
+{
+	uint64_t since_ns = life_ns(d);
+	uint64_t asked_ns = since_ns > d->doubt_ns ? since_ns : d->doubt_ns;
+	bool is_asked = d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
+
+	if (d->last.has_client_path && path_sees(d))
+		return d->clock_ns - asked_ns >=
+		       (is_asked ? config->confirm_ns : config->beat_timeout_ns);
+	/* One that was never seen has been silent since the start. */
+	return d->clock_ns - since_ns >= config->beat_timeout_ns;
+}
+
+/* The host answers on both networks, witness datagrams came while all was well, and now the guest's port
+ * sees none of the probes: its process is gone, and with it the port. */
+static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
+{
+	const struct detector_evidence *from = &d->at_witness;
+
+	return d->at_doubt.witness > 0 &&
+	       d->clock_ns - d->doubt_ns >= config->confirm_ns &&
+	       age_ns(d, DETECTOR_WITNESS) >= config->confirm_ns &&
+	       age_ns(d, DETECTOR_PROGRESS) >= config->confirm_ns &&
+	       d->last.guest.sent >= from->guest.sent + DETECTOR_GUEST_UNSEEN &&
+	       d->last.host_client.answered >= from->host_client.answered + DETECTOR_UNANSWERED &&
+	       d->last.host_backup.answered >= from->host_backup.answered + DETECTOR_UNANSWERED;
+}
+
+/* Both came again since the doubt, and are not late. */
+static bool is_well_again(const struct detector *d, const struct detector_config *config)
+{
+	return what_is_late(d, config) == DETECTOR_WELL &&
+	       d->seen_ns[DETECTOR_BEAT] > d->doubt_ns && d->seen_ns[DETECTOR_PROGRESS] > d->doubt_ns;
+}
+
+static void enter(struct detector *d, enum detector_state state, enum detector_reason reason)
+{
+	if (d->state == DETECTOR_PROTECTED) {
+		d->doubt_ns = d->clock_ns;
+		d->at_doubt = d->at_witness = d->last;
+		d->sent_at_answer = d->last.host_client.sent;
+	}
+	if (state == DETECTOR_DEGRADED)
+		d->degraded_ns = d->clock_ns;
+	d->state = state;
+	d->reason = reason;
+}
+
+typedef void (*judge_fn)(struct detector *d, const struct detector_config *config);
+
+static void judge_protected(struct detector *d, const struct detector_config *config)
+{
+	enum detector_reason late = what_is_late(d, config);
+
+	if (late != DETECTOR_WELL)
+		enter(d, DETECTOR_SUSPECT, late);
+}
+
+static void judge_suspect(struct detector *d, const struct detector_config *config)
+{
+	if (is_well_again(d, config))
+		enter(d, DETECTOR_PROTECTED, DETECTOR_WELL);
+	else if (life_ns(d) > d->doubt_ns)
+		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE);
+	else if (is_silent(d, config))
+		enter(d, DETECTOR_FAILED, DETECTOR_ALL_SILENT);
+}
+
+static void judge_degraded(struct detector *d, const struct detector_config *config)
+{
+	if (is_well_again(d, config))
+		enter(d, DETECTOR_PROTECTED, DETECTOR_WELL);
+	else if (is_silent(d, config))
+		enter(d, DETECTOR_FAILED, DETECTOR_ALL_SILENT);
+	else if (is_guest_gone(d, config))
+		enter(d, DETECTOR_FAILED, DETECTOR_GUEST_GONE);
+	else if (d->clock_ns - d->degraded_ns >= config->patience_ns)
+		enter(d, DETECTOR_FAILED, DETECTOR_OUT_OF_PATIENCE);
+}
+
+static void judge_failed(struct detector *d, const struct detector_config *config)
+{
+	if (is_well_again(d, config))
+		enter(d, DETECTOR_PROTECTED, DETECTOR_WELL);
+	else if (d->reason == DETECTOR_ALL_SILENT && !is_silent(d, config))
+		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE); /* not promoted yet, and it lives */
+}
+
+bool detector_tick(struct detector *d, const struct detector_config *config,
+		   const struct detector_evidence *evidence, uint64_t now_ns)
+{
+	static const judge_fn judge[DETECTOR_N_STATES] = {
+		[DETECTOR_PROTECTED] = judge_protected,
+		[DETECTOR_SUSPECT] = judge_suspect,
+		[DETECTOR_DEGRADED] = judge_degraded,
+		[DETECTOR_FAILED] = judge_failed,
+	};
+	enum detector_state before = d->state;
+
+	advance(d, now_ns);
+	take(d, evidence);
+	judge[d->state](d, config);
+	return d->state != before;
+}
+
+/* ---- words ---- */
+
+struct words {
+	char *text;
+	size_t size, used;
+};
+
+static void say(struct words *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct words *w, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	if (w->used + 1 >= w->size)
+		return;
+	if (w->used > 0)
+		w->used += (size_t)snprintf(w->text + w->used, w->size - w->used, ", ");
+	if (w->used + 1 >= w->size)
+		return;
+	va_start(args, format);
+	n = vsnprintf(w->text + w->used, w->size - w->used, format, args);
+	va_end(args);
+	if (n > 0)
+		w->used += (size_t)n < w->size - w->used ? (size_t)n : w->size - w->used - 1;
+}
+
+static uint64_t age_ms(const struct detector *d, enum detector_source source)
+{
+	return age_ns(d, source) / NS_PER_MS;
+}
+
+static void say_probe(struct words *w, const struct detector *d, const char *who,
+		      enum detector_source source, const struct detector_probe *now,
+		      const struct detector_probe *then)
+{
+	if (now->sent == then->sent)
+		return;
+	if (now->answered > then->answered)
+		say(w, "%s answered %" PRIu64 " ms ago", who, age_ms(d, source));
+	else
+		say(w, "%s silent to %" PRIu64 " probes", who, now->sent - then->sent);
+}
+
+char *detector_describe(const struct detector *d, char *text, size_t size)
+{
+	struct words w = {text, size, 0};
+	const struct detector_evidence *now = &d->last, *then = &d->at_doubt;
+	uint64_t asked = now->to_guest - then->to_guest;
+
+	text[0] = '\0';
+	if (d->reason == DETECTOR_GUEST_GONE)
+		say(&w, "the guest's port sees no probe while its host answers");
+	if (d->reason == DETECTOR_OUT_OF_PATIENCE)
+		say(&w, "patience is over after %" PRIu64 " ms", (d->clock_ns - d->doubt_ns) / NS_PER_MS);
+	if (!d->seen_ns[DETECTOR_BEAT])
+		say(&w, "never seen since start");
+	else
+		say(&w, d->reason == DETECTOR_NO_BEAT || d->reason == DETECTOR_ALL_SILENT
+				? "no beat %" PRIu64 " ms" : "beat %" PRIu64 " ms ago",
+		    age_ms(d, DETECTOR_BEAT));
+	if (!d->is_open)
+		say(&w, "its connection is closed");
+	if (now->expects_progress && d->seen_ns[DETECTOR_PROGRESS])
+		say(&w, "epoch %" PRIu64 " ms ago", age_ms(d, DETECTOR_PROGRESS));
+	if (d->seen_ns[DETECTOR_WITNESS])
+		say(&w, "witness %" PRIu64 " ms ago", age_ms(d, DETECTOR_WITNESS));
+	if (d->seen_ns[DETECTOR_GUEST_SPOKE])
+		say(&w, "guest answered %" PRIu64 " ms ago", age_ms(d, DETECTOR_GUEST_SPOKE));
+	if (d->state != DETECTOR_PROTECTED && asked > 0 && now->from_guest == then->from_guest)
+		say(&w, "guest silent to %" PRIu64 " frames", asked);
+	say_probe(&w, d, "host (client network)", DETECTOR_HOST_CLIENT, &now->host_client,
+		  &then->host_client);
+	say_probe(&w, d, "host (backup network)", DETECTOR_HOST_BACKUP, &now->host_backup,
+		  &then->host_backup);
+	if (now->is_paused)
+		say(&w, "somebody paused the guest");
+	return text;
+}

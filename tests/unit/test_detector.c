@@ -1,0 +1,409 @@
+/* The detector on a virtual clock, in a small world: a host with a kernel, an agent and a guest, two
+ * networks, clients. Faults take parts of it away for a time; the world derives what evidence is left. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "liveness/detector.h"
+
+#define MS UINT64_C(1000000)
+
+/* What may be missing. */
+#define KERNEL	  0x001u /* the host is off */
+#define AGENT	  0x002u /* stopped: its connections stay open */
+#define GUEST	  0x004u /* QEMU runs not: hung, or paused */
+#define PORT	  0x008u /* the guest's port is gone with QEMU's process */
+#define BACKUP	  0x010u /* the primary's link to the backup network */
+#define CLIENT	  0x020u /* ... to the client network */
+#define SEAL	  0x040u /* epochs: a long seal, a stuck encoder */
+#define CLOSED	  0x080u /* the control connection was closed by the kernel; the agent may be there again */
+#define REFERENCE 0x100u /* the client network answers nobody: the gateway's own port is dead */
+#define STANDBY	  0x200u /* the standby's stream */
+#define CLIENTS	  0x400u /* nobody uses the guest */
+#define DEAD_HOST (KERNEL | AGENT | GUEST | PORT)
+
+struct world {
+	struct detector d;
+	struct detector_config config;
+	struct detector_evidence e;
+	uint64_t now_ns, beat_at_ns, epoch_at_ns, probe_at_ns, client_at_ns;
+	uint64_t random;
+	uint64_t jitter_ms; /* beats come up to this much late */
+	bool has_probes;
+	unsigned n_suspect, n_degraded;
+	uint64_t failed_ns; /* when FAILED was entered; 0: never */
+};
+
+static uint64_t random_below(struct world *w, uint64_t n)
+{
+	w->random = w->random * 6364136223846793005u + 1442695040888963407u;
+	return (w->random >> 33) % n;
+}
+
+static void world_init(struct world *w, bool has_probes, uint64_t seed)
+{
+	*w = (struct world){
+		.config = {.suspect_min_ns = 80 * MS, .progress_min_ns = 300 * MS,
+			   .confirm_ns = 120 * MS, .beat_timeout_ns = 500 * MS,
+			   .patience_ns = 3000 * MS, .restart_grace_ns = 3000 * MS},
+		.now_ns = 5000 * MS, .random = seed, .has_probes = has_probes, .jitter_ms = 5};
+	detector_init(&w->d, true, w->now_ns);
+}
+
+static bool due(struct world *w, uint64_t *at_ns, uint64_t every_ms)
+{
+	if (w->now_ns < *at_ns)
+		return false;
+	*at_ns = w->now_ns + every_ms * MS;
+	return true;
+}
+
+/* A frame reaches the guest's port, if there is one and a way to it. */
+static void to_guest(struct world *w, unsigned missing)
+{
+	if (missing & (KERNEL | CLIENT | PORT))
+		return;
+	w->e.to_guest++;
+	w->e.from_guest += !(missing & GUEST);
+	w->e.witness += !(missing & BACKUP);
+}
+
+static void probe(struct world *w, unsigned missing)
+{
+	w->e.host_client.sent++;
+	w->e.host_backup.sent++;
+	w->e.guest.sent++;
+	w->e.reference.sent++;
+	w->e.host_client.answered += !(missing & (KERNEL | CLIENT | REFERENCE));
+	w->e.host_backup.answered += !(missing & (KERNEL | BACKUP));
+	w->e.reference.answered += !(missing & REFERENCE);
+	if (!(missing & REFERENCE))
+		to_guest(w, missing);
+}
+
+static void step(struct world *w, unsigned missing)
+{
+	bool agent = !(missing & (KERNEL | AGENT | BACKUP));
+
+	w->now_ns += 5 * MS;
+	if (w->d.is_open == !!(missing & CLOSED))
+		detector_connection(&w->d, !(missing & CLOSED), w->now_ns);
+	if (due(w, &w->beat_at_ns, 50 + random_below(w, w->jitter_ms + 1)) && agent)
+		detector_saw(&w->d, DETECTOR_BEAT, w->now_ns);
+	if (due(w, &w->epoch_at_ns, 20 + random_below(w, 80)) && agent &&
+	    !(missing & (GUEST | SEAL | STANDBY)))
+		detector_saw(&w->d, DETECTOR_PROGRESS, w->now_ns);
+	if (!(missing & CLIENTS) && due(w, &w->client_at_ns, 10))
+		to_guest(w, missing);
+	if (w->has_probes && detector_asks(&w->d) && due(w, &w->probe_at_ns, 20))
+		probe(w, missing);
+	w->e.has_client_path = w->has_probes;
+	w->e.expects_progress = !(missing & STANDBY);
+	if (!detector_tick(&w->d, &w->config, &w->e, w->now_ns))
+		return;
+	w->n_suspect += w->d.state == DETECTOR_SUSPECT;
+	w->n_degraded += w->d.state == DETECTOR_DEGRADED;
+	if (w->d.state == DETECTOR_FAILED && !w->failed_ns)
+		w->failed_ns = w->now_ns;
+}
+
+static void run(struct world *w, uint64_t ms, unsigned missing)
+{
+	for (uint64_t i = 0; i < ms && !w->failed_ns; i += 5)
+		step(w, missing);
+}
+
+/* Faults that pass: nobody may be promoted, and all is well again after. */
+static const struct {
+	const char *name;
+	unsigned missing;
+	uint64_t ms;
+	enum detector_state worst; /* what it must come to; SUSPECT: that depends on the moment */
+} disturbances[] = {
+	{"agent stopped for 100 ms", AGENT, 100, DETECTOR_SUSPECT},
+	{"agent stopped for 300 ms", AGENT, 300, DETECTOR_DEGRADED},
+	{"agent stopped for 2500 ms", AGENT, 2500, DETECTOR_DEGRADED},
+	{"agent stopped, no clients", AGENT | CLIENTS, 2500, DETECTOR_DEGRADED},
+	{"agent died and is back", AGENT | CLOSED, 1500, DETECTOR_DEGRADED},
+	{"connection reset", CLOSED, 150, DETECTOR_DEGRADED},
+	{"backup link cut for 150 ms", BACKUP, 150, DETECTOR_DEGRADED},
+	{"backup link cut for 2000 ms", BACKUP, 2000, DETECTOR_DEGRADED},
+	{"backup link cut, no clients", BACKUP | CLIENTS, 2000, DETECTOR_DEGRADED},
+	{"client link cut for 5 s", CLIENT, 5000, DETECTOR_PROTECTED},
+	{"the gateway's client port dead for 5 s", REFERENCE, 5000, DETECTOR_PROTECTED},
+	{"a seal of 2 s", SEAL, 2000, DETECTOR_DEGRADED},
+	{"the guest paused for 2500 ms", GUEST, 2500, DETECTOR_DEGRADED},
+	{"no standby for 10 s", STANDBY, 10000, DETECTOR_PROTECTED},
+	{"no clients for 10 s", CLIENTS, 10000, DETECTOR_PROTECTED},
+};
+
+static void disturbances_promote_nobody(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(disturbances) / sizeof(disturbances[0]); i++) {
+		for (uint64_t seed = 0; seed < 50; seed++) {
+			world_init(&w, true, seed);
+			run(&w, 2000 + seed * 7, 0);
+			assert_int_equal(w.n_suspect, 0);
+			run(&w, disturbances[i].ms, disturbances[i].missing);
+			run(&w, 1000, 0);
+			if (w.failed_ns || w.d.state != DETECTOR_PROTECTED)
+				fail_msg("%s, seed %llu: %s", disturbances[i].name,
+					 (unsigned long long)seed, detector_state_name(w.d.state));
+			if (disturbances[i].worst == DETECTOR_PROTECTED && w.n_degraded)
+				fail_msg("%s: DEGRADED without need", disturbances[i].name);
+			if (disturbances[i].worst == DETECTOR_DEGRADED && !w.n_degraded)
+				fail_msg("%s: never DEGRADED", disturbances[i].name);
+		}
+	}
+}
+
+/* Faults that stay: FAILED between the two times. */
+static const struct {
+	const char *name;
+	unsigned missing;
+	uint64_t min_ms, max_ms;
+	enum detector_reason reason;
+} deaths[] = {
+	{"host off", DEAD_HOST, 100, 250, DETECTOR_ALL_SILENT},
+	{"host off, no clients", DEAD_HOST | CLIENTS, 100, 250, DETECTOR_ALL_SILENT},
+	{"both links cut", BACKUP | CLIENT, 100, 250, DETECTOR_ALL_SILENT},
+	{"agent and QEMU killed", AGENT | GUEST | PORT | CLOSED, 100, 450, DETECTOR_GUEST_GONE},
+	{"agent stopped, then QEMU killed", AGENT | GUEST | PORT, 100, 550, DETECTOR_GUEST_GONE},
+	{"QEMU hung", GUEST, 3000, 3600, DETECTOR_OUT_OF_PATIENCE},
+	{"agent dead for good", AGENT | CLOSED, 3000, 3200, DETECTOR_OUT_OF_PATIENCE},
+	{"backup link cut for good", BACKUP, 3000, 3300, DETECTOR_OUT_OF_PATIENCE},
+	{"host off while the client network is blind", DEAD_HOST | REFERENCE, 450, 620,
+	 DETECTOR_ALL_SILENT},
+};
+
+static void deaths_are_seen(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(deaths) / sizeof(deaths[0]); i++) {
+		for (uint64_t seed = 0; seed < 50; seed++) {
+			uint64_t died_ns, took_ms;
+
+			world_init(&w, true, seed);
+			run(&w, 2000 + seed * 7, 0);
+			died_ns = w.now_ns;
+			run(&w, 10000, deaths[i].missing);
+			if (!w.failed_ns)
+				fail_msg("%s, seed %llu: missed", deaths[i].name,
+					 (unsigned long long)seed);
+			took_ms = (w.failed_ns - died_ns) / MS;
+			if (took_ms < deaths[i].min_ms || took_ms > deaths[i].max_ms ||
+			    w.d.reason != deaths[i].reason)
+				fail_msg("%s, seed %llu: after %llu ms, reason %d", deaths[i].name,
+					 (unsigned long long)seed, (unsigned long long)took_ms,
+					 w.d.reason);
+		}
+	}
+}
+
+/* Without probes it is what it was: silence of beat_timeout. */
+static void without_probes_beats_decide(void **state)
+{
+	struct world w;
+	uint64_t died_ns;
+
+	(void)state;
+	world_init(&w, false, 1);
+	run(&w, 2000, CLIENTS);
+	run(&w, 450, DEAD_HOST | CLIENTS);
+	run(&w, 500, CLIENTS);
+	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+	died_ns = w.now_ns;
+	run(&w, 5000, DEAD_HOST | CLIENTS);
+	assert_in_range((w.failed_ns - died_ns) / MS, 440, 560);
+}
+
+/* A host with a long tail is suspected less than one that is always in time. */
+static void suspicion_learns(void **state)
+{
+	struct world calm, busy;
+
+	(void)state;
+	world_init(&calm, true, 1);
+	world_init(&busy, true, 2);
+	busy.jitter_ms = 150;
+	run(&calm, 20000, 0);
+	run(&busy, 20000, 0);
+	assert_int_equal(calm.n_suspect, 0);
+	assert_int_equal(busy.failed_ns, 0);
+	busy.n_suspect = 0;
+	run(&busy, 60000, 0);
+	assert_true(busy.n_suspect <= 2);
+	/* And it is not deaf: death is still seen in bounded time. */
+	calm.now_ns = busy.now_ns;
+	run(&busy, 3000, DEAD_HOST);
+	assert_true(busy.failed_ns && busy.failed_ns - calm.now_ns <= 650 * MS);
+}
+
+/* Of what this process did not watch nothing is concluded. */
+static void own_stall_is_forgiven(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		world_init(&w, true, seed);
+		for (int i = 0; i < 50; i++) {
+			run(&w, 200 + random_below(&w, 50), 0);
+			w.now_ns += (50 + random_below(&w, 5000)) * MS;
+		}
+		run(&w, 200, 0);
+		assert_int_equal(w.failed_ns, 0);
+		assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+	}
+}
+
+static void time_going_back_is_no_time(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, true, 3);
+	run(&w, 1000, 0);
+	w.now_ns -= 700 * MS;
+	w.beat_at_ns = w.epoch_at_ns = w.client_at_ns = 0;
+	run(&w, 2000, 0);
+	assert_int_equal(w.failed_ns, 0);
+	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+}
+
+/* Patience is for a host that lives; when it stops living nothing is waited for. */
+static void a_degraded_host_may_die(void **state)
+{
+	struct world w;
+	uint64_t died_ns;
+
+	(void)state;
+	world_init(&w, true, 4);
+	run(&w, 2000, 0);
+	run(&w, 1000, AGENT);
+	assert_int_equal(w.d.state, DETECTOR_DEGRADED);
+	died_ns = w.now_ns;
+	run(&w, 5000, DEAD_HOST);
+	assert_int_equal(w.d.reason, DETECTOR_ALL_SILENT);
+	assert_in_range((w.failed_ns - died_ns) / MS, 80, 200);
+}
+
+/* FAILED that could not be acted on (the standby was away) is taken back. */
+static void failed_is_taken_back(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, true, 5);
+	run(&w, 2000, 0);
+	run(&w, 2000, BACKUP | CLIENT);
+	assert_int_equal(w.d.state, DETECTOR_FAILED);
+	w.failed_ns = 0;
+	run(&w, 100, BACKUP);
+	assert_int_equal(w.d.state, DETECTOR_DEGRADED);
+	run(&w, 600, 0);
+	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+}
+
+/* An operator who pauses a guest wants it paused. */
+static void a_paused_guest_is_waited_for(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, true, 6);
+	run(&w, 2000, 0);
+	w.e.is_paused = true;
+	run(&w, 60000, GUEST);
+	assert_int_equal(w.d.state, DETECTOR_DEGRADED);
+	w.e.is_paused = false;
+	run(&w, 1000, 0);
+	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+}
+
+static void a_gateway_that_starts_waits(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, true, 7);
+	detector_init(&w.d, false, w.now_ns);
+	run(&w, 2900, DEAD_HOST | CLOSED);
+	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+	run(&w, 400, DEAD_HOST | CLOSED);
+	assert_int_equal(w.d.reason, DETECTOR_ALL_SILENT);
+}
+
+static void evidence_in_words(void **state)
+{
+	char text[DETECTOR_TEXT_MAX], small[8];
+	struct world w;
+
+	(void)state;
+	world_init(&w, true, 8);
+	run(&w, 2000, 0);
+	run(&w, 400, AGENT);
+	(void)detector_describe(&w.d, text, sizeof(text));
+	assert_non_null(strstr(text, "beat "));
+	assert_non_null(strstr(text, "witness "));
+	assert_non_null(strstr(text, "guest answered "));
+	assert_non_null(strstr(text, "host (client network) answered "));
+	(void)detector_describe(&w.d, small, sizeof(small));
+	assert_int_equal(strlen(small), sizeof(small) - 1);
+	run(&w, 2000, DEAD_HOST);
+	(void)detector_describe(&w.d, text, sizeof(text));
+	assert_non_null(strstr(text, "no beat "));
+	assert_string_equal(detector_state_name(DETECTOR_FAILED), "FAILED");
+	assert_string_equal(detector_state_name(99), "UNKNOWN");
+}
+
+/* Faults in any order that each pass within the patience, with pauses for recovery. */
+static void random_disturbances(void **state)
+{
+	struct world w;
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		world_init(&w, true, seed + 1000);
+		for (int i = 0; i < 100; i++) {
+			size_t which = random_below(&w, sizeof(disturbances) / sizeof(disturbances[0]));
+			uint64_t ms = disturbances[which].ms;
+
+			run(&w, 1 + random_below(&w, ms), disturbances[which].missing);
+			run(&w, 600 + random_below(&w, 1000), 0);
+			if (w.failed_ns)
+				fail_msg("seed %llu, fault %d: %s", (unsigned long long)seed, i,
+					 disturbances[which].name);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(disturbances_promote_nobody),
+		cmocka_unit_test(deaths_are_seen),
+		cmocka_unit_test(without_probes_beats_decide),
+		cmocka_unit_test(suspicion_learns),
+		cmocka_unit_test(own_stall_is_forgiven),
+		cmocka_unit_test(time_going_back_is_no_time),
+		cmocka_unit_test(a_degraded_host_may_die),
+		cmocka_unit_test(failed_is_taken_back),
+		cmocka_unit_test(a_paused_guest_is_waited_for),
+		cmocka_unit_test(a_gateway_that_starts_waits),
+		cmocka_unit_test(evidence_in_words),
+		cmocka_unit_test(random_disturbances),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
