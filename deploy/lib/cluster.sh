@@ -74,6 +74,7 @@ cluster_gateway_files()
 	state_dir = $TOPO_DIR/gateway/state
 	vm_dir = $dir/vms
 	beat_timeout_ms = $CLUSTER_BEAT_TIMEOUT_MS
+	patience_ms = $((CLUSTER_BEAT_TIMEOUT_MS > 3000 ? CLUSTER_BEAT_TIMEOUT_MS : 3000))
 	${CLUSTER_GATEWAY_INI:-}
 	INI
 	printf '[vm]\nname = %s\nprimary = alpha\nstandby = beta\n' "$CLUSTER_VM" \
