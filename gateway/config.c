@@ -103,6 +103,13 @@ const struct config_key gw_vm_config_keys[] = {
 	VM_KEY(name, "the VM's name; the file is NAME.ini"),
 	VM_KEY(primary, "host that owns the guest until the first promotion"),
 	VM_KEY(standby, "the other host"),
+	CONFIG_KEY("vm", "fence_command", STRING, struct gw_vm_config, fence_command, "", 0, 0,
+		   "shell command that isolates HOLDFAST_HOST before a promotion that follows from its "
+		   "silence; status 0: done"),
+	CONFIG_KEY("vm", "fence_timeout_ms", MS, struct gw_vm_config, fence_timeout_ns, "10000", 100,
+		   600000, "the command is killed, and has failed, after this long"),
+	CONFIG_KEY("vm", "fence_required", BOOL, struct gw_vm_config, fence_required, "yes", 0, 0,
+		   "promote nobody when the command fails; no: promote all the same"),
 };
 const size_t gw_n_vm_config_keys = ARRAY_SIZE(gw_vm_config_keys);
 

@@ -45,6 +45,9 @@ enum gw_standby_lost {
 
 struct gw_vm_config {
 	char name[CONFIG_NAME_SIZE], primary[CONFIG_NAME_SIZE], standby[CONFIG_NAME_SIZE];
+	char fence_command[GATEWAY_PATH_SIZE]; /* for /bin/sh; "" none */
+	uint64_t fence_timeout_ns;
+	bool fence_required;
 };
 
 extern const struct config_key gw_config_keys[];

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "config.h"
 #include "control/control.h"
+#include "fence/fence.h"
 #include "port/idler.h"
 #include "port/port.h"
 #include "session/pump.h"
@@ -37,6 +38,8 @@ struct daemon {
 	struct gw_config config;
 	struct wire_tls_context *agents_tls, *operators_tls;
 	struct vm_journal *journal;
+	struct gw_vm_config vms[GATEWAY_VMS_MAX]; /* in the order of gw->vms */
+	struct fence *fence;
 	struct gateway *gw;
 	struct control *control;
 	struct shell_kernel *kernel;
@@ -120,7 +123,7 @@ static int open_tls(struct daemon *d)
 
 static int open_vms(struct daemon *d)
 {
-	static struct gw_vm_config vms[GATEWAY_VMS_MAX];
+	struct gw_vm_config *vms = d->vms;
 	struct config_error error;
 	char text[VM_JOURNAL_ERROR_BYTES];
 	size_t n;
@@ -143,6 +146,8 @@ static int open_vms(struct daemon *d)
 				     .restart_grace_ns = d->config.restart_grace_ns},
 			.standby_timeout_ns = d->config.standby_timeout_ns,
 			.order_timeout_ns = d->config.order_timeout_ns,
+			.has_fence_command = vms[i].fence_command[0] != '\0',
+			.fence_required = vms[i].fence_required,
 			.standby_lost_hold = d->config.standby_lost == GW_STANDBY_LOST_HOLD,
 		};
 
@@ -162,6 +167,31 @@ static int open_vms(struct daemon *d)
 	return 0;
 }
 
+static void start_fence(void *arg, const struct gateway_vm *vm, uint8_t host, uint64_t term)
+{
+	struct daemon *d = arg;
+
+	for (size_t i = 0; i < d->gw->n_vms; i++) {
+		if (d->gw->vms[i] == vm)
+			fence_start(d->fence, d->vms[i].fence_command, vm->config.name,
+				    vm->config.host[host], term, d->vms[i].fence_timeout_ns,
+				    clock_mono_ns());
+	}
+}
+
+static int fence_ended(void *arg, const char *name, const char *host, uint64_t term, bool ok,
+		       const char *text)
+{
+	struct daemon *d = arg;
+	struct vm_input in = {.kind = VM_IN_FENCED, .term = term, .text = text,
+			      .status = ok ? WIRE_ORDER_OK : WIRE_ORDER_FAILED};
+	struct gateway_vm *vm = gateway_find_vm(d->gw, name);
+
+	(void)host;
+	d->gw->now_ns = clock_mono_ns();
+	return vm ? gateway_step(d->gw, vm, &in) : 0; /* without a journal: again, until it can */
+}
+
 static int open_gateway(struct daemon *d)
 {
 	struct gateway_config config = {
@@ -172,12 +202,19 @@ static int open_gateway(struct daemon *d)
 		.n_sessions_max = d->config.n_sessions_max,
 		.n_handshakes_max = d->config.n_handshakes_max,
 		.first_order_id = clock_wall_ns(),
+		.fence = start_fence,
+		.fence_arg = d,
 	};
 	char error[VM_JOURNAL_ERROR_BYTES];
 	int r = vm_journal_open(d->config.state_dir, &d->journal, error);
 
 	if (r < 0) {
 		log_error("%s", error);
+		return r;
+	}
+	r = fence_open(d->epoll_fd, d->config.state_dir, fence_ended, d, &d->fence);
+	if (r < 0) {
+		log_error("fence commands: %s", strerror(-r));
 		return r;
 	}
 	config.tls = d->agents_tls;
@@ -295,6 +332,9 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 
 	if (d->stack && d->port_source.fd < 0 && wait_ns > CLOCK_NS_PER_MS)
 		wait_ns = CLOCK_NS_PER_MS; /* a device without a descriptor is asked each millisecond */
+	at_ns = fence_deadline_ns(d->fence);
+	if (at_ns < now_ns + wait_ns)
+		wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
 	return wait_ns < stack_ns ? wait_ns : stack_ns;
 }
 
@@ -342,6 +382,7 @@ static int turn(struct daemon *d)
 		}
 	}
 	now_ns = clock_mono_ns();
+	fence_poll(d->fence, now_ns);
 	pump_run(d->gw, now_ns);
 	control_tick(d->control, now_ns);
 	return r;
@@ -380,6 +421,7 @@ static void close_all(struct daemon *d)
 		port_flush(d->port); /* the resets */
 		port_close(d->port);
 	}
+	fence_close(d->fence);
 	gateway_free(d->gw);
 	vm_journal_close(d->journal);
 	wire_tls_context_free(d->agents_tls);

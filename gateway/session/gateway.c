@@ -251,6 +251,10 @@ static int act(struct gateway *gw, struct gateway_vm *vm, const struct vm_action
 	case VM_ACT_CLOSE:
 		act_close(vm);
 		break;
+	case VM_ACT_FENCE:
+		if (gw->config.fence)
+			gw->config.fence(gw->config.fence_arg, vm, a->host, a->term);
+		break;
 	}
 	return 0;
 }

@@ -94,6 +94,10 @@ struct gateway_config {
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
 	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */
+	/* Run @vm's fence command against its host @host; how it ended comes as VM_IN_FENCED, later.
+	 * NULL: no VM has a command. */
+	void (*fence)(void *arg, const struct gateway_vm *vm, uint8_t host, uint64_t term);
+	void *fence_arg;
 };
 
 struct gateway {

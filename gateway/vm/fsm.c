@@ -112,6 +112,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	}
 	fsm->record.owner = owner;
 	fsm->record.state = to;
+	fsm->fencing = VM_FENCING_NONE;
 	fsm->entered_ns = s->now_ns;
 	fsm->progress_ns = s->now_ns;
 	if (to == VM_PROTECTED) {
@@ -192,6 +193,9 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
+	/* An owner that speaks is told to stop; the command is for one that may not hear it. */
+	if (silent && fsm->config->has_fence_command)
+		fsm->fencing = VM_FENCING_DUE;
 	return true;
 }
 
@@ -445,6 +449,7 @@ static const struct {
 	[VM_IN_STREAM_REFUSED] = {vm_on_stream_refused, true},
 	[VM_IN_EPOCH_ACK]    = {vm_on_epoch_ack, true},
 	[VM_IN_COMMAND]	     = {vm_on_command, false},
+	[VM_IN_FENCED]	     = {vm_on_fenced, false},
 };
 
 /* If this process stood still, what it did not see is nobody's silence. */
@@ -494,6 +499,9 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
 		fsm->stream[i].changed_ns = now_ns;
 	}
+	/* Whether it was run before the restart nobody knows; it may be asked twice. */
+	if (record->state == VM_PROMOTING && config->has_fence_command)
+		fsm->fencing = VM_FENCING_DUE;
 	detector_init(&fsm->detector, false, now_ns);
 	fsm->shadow_host = record->owner;
 }

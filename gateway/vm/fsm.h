@@ -28,6 +28,7 @@
  *  3. COMMIT(n) is only given in the current term, for an epoch the standby holds whole;
  *  4. PROMOTE is only ordered out of PROTECTED (the standby held a complete epoch that covers every
  *     commit), or again after a failed try;
+ *     with a fence command, PROMOTE waits for its success (or its failure, when it is not required);
  *  5. orders follow from the state, not from events: a lost order, a restarted agent or gateway
  *     gets what the state wants as soon as it is connected and has reported.
  *
@@ -70,6 +71,13 @@ struct vm_record {
 	enum vm_state state;
 };
 
+/* The fence command of a promotion. */
+enum vm_fencing {
+	VM_FENCING_NONE,    /* none is needed, or it has done its work */
+	VM_FENCING_DUE,	    /* to be run before PROMOTE is ordered */
+	VM_FENCING_RUNNING,
+};
+
 /* Does not change after start. Hosts are numbered 0 and 1: initial primary and standby. */
 struct vm_config {
 	char name[WIRE_NAME_MAX + 1];
@@ -79,6 +87,8 @@ struct vm_config {
 	uint64_t shadow_timeout_ns;	 /* tell when a detector of beats alone would promote; 0: no */
 	uint64_t standby_timeout_ns; /* standby unseen this long: policy below */
 	uint64_t order_timeout_ns;   /* an order unanswered this long has failed */
+	bool has_fence_command;	     /* run it before a promotion that follows from silence */
+	bool fence_required;	     /* if it fails, promote nobody: the operator decides */
 	bool standby_lost_hold;	     /* policy: true: hold output until it is back; false: go on
 				      * unprotected in a new term */
 };
@@ -102,6 +112,7 @@ enum vm_input_kind {
 	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take this guest as it is started */
 	VM_IN_EPOCH_ACK,    /* host, term, epoch; checked by relay.h to be one that was sent */
 	VM_IN_COMMAND,	    /* command, op_id, no_wait */
+	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
 	VM_IN_N,
 };
 
@@ -131,6 +142,7 @@ enum vm_action_kind {
 	VM_ACT_EVENT,	/* event, from, to, text */
 	VM_ACT_REPLY,	/* op_id, ok, code, text */
 	VM_ACT_CLOSE,	/* close both streams: their term is over */
+	VM_ACT_FENCE,	/* host, term: run the fence command; its end is VM_IN_FENCED */
 };
 
 struct vm_action {
@@ -199,6 +211,7 @@ struct vm_fsm {
 	uint64_t complete;		/* last epoch the standby holds whole; 0: none known */
 	uint64_t promote_epoch;		/* PROMOTING: lowest acceptable epoch */
 	struct detector detector;	/* of the owner's host; valid in PROTECTED */
+	enum vm_fencing fencing;	/* in PROMOTING; else NONE */
 	bool shadow_fired;		/* the shadow has judged shadow_host, and was told of */
 	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
 	uint64_t progress_bytes;	/* relayed_bytes when progress was last seen */

@@ -56,7 +56,7 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 	case VM_PROTECTED:
 		return want_protected(fsm, h);
 	case VM_PROMOTING:
-		return owner ? WIRE_VERB_PROMOTE : 0;
+		return owner && fsm->fencing == VM_FENCING_NONE ? WIRE_VERB_PROMOTE : 0;
 	case VM_FAILED:
 	default:
 		return 0;
@@ -83,9 +83,50 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 	a->order_id = order->id;
 }
 
+/* PROMOTING: the fence command goes before the order. */
+static void start_fencing(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint8_t h = vm_fsm_other(fsm);
+	struct vm_action *a;
+
+	vm_event(s, "fence", "running the fence command against %s", vm_host_name(fsm, h));
+	a = vm_act(s, VM_ACT_FENCE);
+	a->host = h;
+	a->term = fsm->record.term;
+	fsm->fencing = VM_FENCING_RUNNING;
+}
+
+void vm_on_fenced(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, vm_fsm_other(fsm));
+	const char *text = s->in->text && s->in->text[0] ? s->in->text : "no reason given";
+	bool ok = s->in->status == WIRE_ORDER_OK;
+
+	if (fsm->fencing != VM_FENCING_RUNNING || s->in->term != fsm->record.term)
+		return;
+	fsm->fencing = VM_FENCING_NONE;
+	if (ok || !fsm->config->fence_required) {
+		vm_event(s, "fence", ok ? "%s is fenced: %s"
+					: "%s is not fenced (%s), going on: fence_required = no",
+			 name, text);
+		return;
+	}
+	vm_set_state(s, VM_FAILED, fsm->record.owner, false,
+		     "the fence command against %s failed: %s", name, text);
+	vm_finish_op(s, false, "fence-failed",
+		     "the fence command against %s failed: %s; when %s is known to be off, "
+		     "`holdfastctl failover %s` promotes without it", name, text, name,
+		     fsm->config->name);
+}
+
 void vm_reconcile(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
+
+	if (fsm->record.state == VM_PROMOTING && fsm->fencing == VM_FENCING_DUE)
+		start_fencing(s);
 
 	for (uint8_t h = 0; h < 2; h++) {
 		const struct vm_host *host = &fsm->host[h];

@@ -74,5 +74,6 @@ void vm_on_stream_down(struct vm_step *s);
 void vm_on_stream_refused(struct vm_step *s);
 void vm_on_epoch_ack(struct vm_step *s);
 void vm_on_command(struct vm_step *s);
+void vm_on_fenced(struct vm_step *s);
 
 #endif

@@ -47,6 +47,8 @@ struct lab {
 	uint64_t committed_term;
 	uint64_t next_order_id;
 	bool journal_fails;
+	bool fence_runs; /* the fence command, in fence_term */
+	uint64_t fence_term;
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
 	uint64_t resume_epoch;
 	struct vm_action last_order[2];
@@ -97,6 +99,7 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 	case WIRE_VERB_PROMOTE:
 		assert_true(owner);
 		assert_int_equal(lab->journal.state, VM_PROMOTING);
+		assert_false(lab->fence_runs && lab->fence_term == a->term);
 		assert_true(a->epoch >= 1);
 		break;
 	case WIRE_VERB_PROTECT:
@@ -183,6 +186,14 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 			lab->peer[0].streaming = lab->peer[1].streaming = false;
 			lab->n_closes++;
 			break;
+		case VM_ACT_FENCE:
+			assert_true(lab->config.has_fence_command);
+			assert_int_equal(lab->journal.state, VM_PROMOTING);
+			assert_int_equal(a->term, lab->journal.term);
+			assert_int_equal(a->host, 1 - lab->journal.owner);
+			lab->fence_runs = true;
+			lab->fence_term = a->term;
+			break;
 		case VM_ACT_REPLY:
 			lab->last_reply = *a;
 			lab->replied = true;
@@ -194,6 +205,19 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 		}
 	}
 	return true;
+}
+
+/* The fence command ends. True: it ran, and its end was taken. */
+static inline bool lab_fenced(struct lab *lab, uint8_t status)
+{
+	if (!lab->fence_runs)
+		return false;
+	lab->fence_runs = false; /* what follows may be PROMOTE */
+	if (lab_feed(lab, (struct vm_input){.kind = VM_IN_FENCED, .term = lab->fence_term,
+					    .status = status, .text = "by the lab"}))
+		return true;
+	lab->fence_runs = true;
+	return false;
 }
 
 static inline void lab_tick(struct lab *lab, uint64_t ms)
@@ -377,6 +401,35 @@ static inline void lab_command(struct lab *lab, enum vm_command command)
 					      .op_id = ++op_id});
 }
 
+/* Both agents are there and have reported. */
+static inline void lab_connect_both(struct lab *lab)
+{
+	lab_init(lab);
+	for (uint8_t h = 0; h < 2; h++) {
+		lab_up(lab, h);
+		lab_report(lab, h);
+	}
+}
+
+static inline void lab_protect(struct lab *lab)
+{
+	lab_command(lab, VM_COMMAND_PROTECT);
+	lab_settle(lab);
+	assert_int_equal(lab->journal.state, VM_SYNCING);
+	assert_false(lab->replied);
+	lab_ack(lab, 1);
+	assert_int_equal(lab->journal.state, VM_PROTECTED);
+	assert_true(lab->replied && lab->last_reply.ok);
+	lab_report(lab, 0);
+	lab_report(lab, 1);
+}
+
+static inline void lab_start_protected(struct lab *lab)
+{
+	lab_connect_both(lab);
+	lab_protect(lab);
+}
+
 /* The gateway's process dies and starts again: only the journal is left. */
 static inline void lab_restart(struct lab *lab)
 {
@@ -385,6 +438,7 @@ static inline void lab_restart(struct lab *lab)
 		lab->peer[h].order.due = false;
 	}
 	lab->next_order_id += 1000;
+	lab->fence_runs = false;
 	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
 }
 

@@ -3,33 +3,10 @@
 
 static struct lab lab;
 
-static void connect_both(void)
-{
-	lab_init(&lab);
-	for (uint8_t h = 0; h < 2; h++) {
-		lab_up(&lab, h);
-		lab_report(&lab, h);
-	}
-}
-
-static void protect(void)
-{
-	lab_command(&lab, VM_COMMAND_PROTECT);
-	lab_settle(&lab);
-	assert_int_equal(lab.journal.state, VM_SYNCING);
-	assert_false(lab.replied);
-	lab_ack(&lab, 1);
-	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	assert_true(lab.replied && lab.last_reply.ok);
-	lab_report(&lab, 0);
-	lab_report(&lab, 1);
-}
-
 static int start_protected(void **state)
 {
 	(void)state;
-	connect_both();
-	protect();
+	lab_start_protected(&lab);
 	return 0;
 }
 
@@ -62,7 +39,7 @@ static void test_protect_needs_both(void **state)
 static void test_standby_refuses(void **state)
 {
 	(void)state;
-	connect_both();
+	lab_connect_both(&lab);
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	lab_done(&lab, 1, WIRE_ORDER_FAILED, "no room for the RAM file");
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
@@ -75,7 +52,7 @@ static void test_standby_refuses(void **state)
 static void test_primary_refuses(void **state)
 {
 	(void)state;
-	connect_both();
+	lab_connect_both(&lab);
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	assert_true(lab_obey(&lab, 1));
 	lab_done(&lab, 0, WIRE_ORDER_FAILED, "offloads are on");
@@ -95,7 +72,7 @@ static void test_standby_does_not_fit(void **state)
 				   .text = "machine types differ"};
 
 	(void)state;
-	connect_both();
+	lab_connect_both(&lab);
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	assert_true(lab_obey(&lab, 1));
 	assert_true(lab_obey(&lab, 0));
@@ -123,7 +100,7 @@ static void test_refusal_while_protected(void **state)
 static void test_standby_silent_in_prepare(void **state)
 {
 	(void)state;
-	connect_both();
+	lab_connect_both(&lab);
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	lab_run(&lab, 31000, 3);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
@@ -158,32 +135,6 @@ static void test_primary_lost(void **state)
 	assert_true(lab.peer[0].order.due);
 	lab_settle(&lab);
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
-}
-
-static void test_no_promotion_when_cut_off(void **state)
-{
-	(void)state;
-	/* Both hosts fall silent: it is our link. When they are back nothing has happened. */
-	lab_run(&lab, 4000, 0);
-	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	lab_run(&lab, 100, 3);
-	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	assert_int_equal(lab.journal.term, 1);
-}
-
-static void test_own_stall_is_forgiven(void **state)
-{
-	(void)state;
-	lab.now_ns += 20000 * MS; /* SIGSTOP, SIGCONT */
-	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_TICK});
-	lab_beat(&lab, 1);
-	lab_run(&lab, 400, 2);
-	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	lab_run(&lab, 100, 3);
-	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	/* It is not forgiven for ever. */
-	lab_run(&lab, 520, 2);
-	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
 static void test_verdicts(void **state)
@@ -288,7 +239,7 @@ static void test_failover_and_back(void **state)
 static void test_failover_needs_protection(void **state)
 {
 	(void)state;
-	connect_both();
+	lab_connect_both(&lab);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	assert_string_equal(lab.last_reply.code, "not-protected");
 	assert_int_equal(lab.journal.term, 0);
@@ -467,18 +418,6 @@ static void test_restart_and_standby_lost_its_epochs(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
-static void test_restart_and_primary_never_seen(void **state)
-{
-	(void)state;
-	lab_restart(&lab);
-	lab_up(&lab, 1);
-	lab_report(&lab, 1);
-	lab_run(&lab, 2900, 2);
-	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	lab_run(&lab, 200, 2);
-	assert_int_equal(lab.journal.state, VM_PROMOTING);
-}
-
 static void test_journal_lost(void **state)
 {
 	(void)state;
@@ -542,8 +481,6 @@ int main(void)
 		cmocka_unit_test_setup(test_refusal_while_protected, start_protected),
 		cmocka_unit_test(test_standby_silent_in_prepare),
 		cmocka_unit_test_setup(test_primary_lost, start_protected),
-		cmocka_unit_test_setup(test_no_promotion_when_cut_off, start_protected),
-		cmocka_unit_test_setup(test_own_stall_is_forgiven, start_protected),
 		cmocka_unit_test_setup(test_verdicts, start_protected),
 		cmocka_unit_test_setup(test_throttle_is_told, start_protected),
 		cmocka_unit_test_setup(test_unprotect, start_protected),
@@ -558,7 +495,6 @@ int main(void)
 		cmocka_unit_test_setup(test_primary_agent_restart, start_protected),
 		cmocka_unit_test_setup(test_standby_lost_its_epochs, start_protected),
 		cmocka_unit_test_setup(test_gateway_restart, start_protected),
-		cmocka_unit_test_setup(test_restart_and_primary_never_seen, start_protected),
 		cmocka_unit_test_setup(test_restart_and_standby_lost_its_epochs, start_protected),
 		cmocka_unit_test(test_journal_lost),
 		cmocka_unit_test_setup(test_streams_refused, start_protected),

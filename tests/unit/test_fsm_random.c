@@ -119,6 +119,9 @@ static void one_step(void)
 	case 26: case 27: case 28: case 29: case 30:
 		replicate();
 		break;
+	case 31:
+		(void)lab_fenced(&lab, pick(3) ? WIRE_ORDER_OK : WIRE_ORDER_FAILED);
+		break;
 	default:
 		lab_run(&lab, 10 * (1 + pick(10)), 3);
 		break;
@@ -140,6 +143,7 @@ static void make_whole(void)
 							     : WIRE_VM_ROLE_STANDBY);
 			(void)lab_obey(&lab, h);
 		}
+		(void)lab_fenced(&lab, WIRE_ORDER_OK);
 		replicate();
 		lab_run(&lab, 1000, 3);
 	}
@@ -164,6 +168,8 @@ static void test_random(void **state)
 		seed = run * 7919 + 1;
 		lab_init(&lab);
 		lab.config.standby_lost_hold = run & 1;
+		lab.config.has_fence_command = run & 2;
+		lab.config.fence_required = run & 4;
 		for (uint8_t h = 0; h < 2; h++)
 			lab_up(&lab, h);
 		for (int i = 0; i < 400; i++)

@@ -1,0 +1,265 @@
+#include "fence/fence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "session/source.h"
+#include "wire/limits.h"
+
+#define RETRY_NS CLOCK_NS_PER_S /* an end that could not be taken is told again */
+
+struct run {
+	struct source exit; /* its pidfd; first member; -1: it has ended, or never began */
+	bool in_use;
+	bool killed; /* by us, for its time */
+	bool has_ended, ok;
+	pid_t pid;
+	uint64_t term, timeout_ns, deadline_ns;
+	uint64_t tell_ns; /* has_ended: not before */
+	char vm[WIRE_NAME_MAX + 1], host[WIRE_NAME_MAX + 1];
+	char text[FENCE_TEXT_MAX];
+};
+
+struct fence {
+	int epoll_fd;
+	fence_ended_fn ended;
+	void *arg;
+	char log_dir[PATH_MAX - 128];
+	struct run runs[FENCE_RUNS_MAX];
+};
+
+int fence_open(int epoll_fd, const char *log_dir, fence_ended_fn ended, void *arg,
+	       struct fence **ret_fence)
+{
+	struct fence *fence = calloc(1, sizeof(*fence));
+
+	if (!fence)
+		return -ENOMEM;
+	fence->epoll_fd = epoll_fd;
+	fence->ended = ended;
+	fence->arg = arg;
+	if (snprintf(fence->log_dir, sizeof(fence->log_dir), "%s", log_dir) >=
+	    (int)sizeof(fence->log_dir)) {
+		free(fence);
+		return -ENAMETOOLONG;
+	}
+	*ret_fence = fence;
+	return 0;
+}
+
+static void log_path(const struct fence *fence, const char *vm, char path[PATH_MAX])
+{
+	(void)snprintf(path, PATH_MAX, "%s/fence-%s.log", fence->log_dir, vm);
+}
+
+static void reap(struct run *run)
+{
+	int status;
+
+	fd_close(run->exit.fd); /* also takes it out of the epoll */
+	run->exit.fd = -1;
+	if (waitpid(run->pid, &status, 0) != run->pid)
+		status = -1;
+	run->has_ended = true;
+	run->ok = !run->killed && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	if (run->killed)
+		(void)snprintf(run->text, sizeof(run->text), "killed after %llu ms",
+			       (unsigned long long)(run->timeout_ns / CLOCK_NS_PER_MS));
+	else if (WIFEXITED(status))
+		(void)snprintf(run->text, sizeof(run->text), "exit status %d", WEXITSTATUS(status));
+	else
+		(void)snprintf(run->text, sizeof(run->text), "ended by signal %d", WTERMSIG(status));
+}
+
+static void exit_ready(struct source *source, uint32_t events, uint64_t now_ns)
+{
+	(void)events;
+	(void)now_ns;
+	reap((struct run *)source);
+}
+
+void fence_close(struct fence *fence)
+{
+	if (!fence)
+		return;
+	for (size_t i = 0; i < FENCE_RUNS_MAX; i++) {
+		struct run *run = &fence->runs[i];
+
+		if (!run->in_use || run->has_ended)
+			continue;
+		(void)kill(-run->pid, SIGKILL); /* gone already is fine */
+		reap(run);
+	}
+	free(fence);
+}
+
+/* 0: run->pid runs; -errno. */
+static int spawn(struct fence *fence, const char *command, struct run *run)
+{
+	char vm[WIRE_NAME_MAX + 16], host[WIRE_NAME_MAX + 16], term[40], path_var[PATH_MAX],
+		log[PATH_MAX];
+	char *const argv[] = {(char *)"sh", (char *)"-c", (char *)(uintptr_t)command, NULL};
+	char *const envp[] = {vm, host, term, path_var, NULL};
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attr;
+	sigset_t none;
+	int r;
+
+	(void)snprintf(vm, sizeof(vm), "HOLDFAST_VM=%s", run->vm);
+	(void)snprintf(host, sizeof(host), "HOLDFAST_HOST=%s", run->host);
+	(void)snprintf(term, sizeof(term), "HOLDFAST_TERM=%llu", (unsigned long long)run->term);
+	(void)snprintf(path_var, sizeof(path_var), "PATH=%s",
+		       getenv("PATH") ?: "/usr/sbin:/usr/bin:/sbin:/bin");
+	log_path(fence, run->vm, log);
+	sigemptyset(&none);
+	posix_spawn_file_actions_init(&files);
+	posix_spawnattr_init(&attr);
+	r = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+	if (r == 0)
+		r = posix_spawn_file_actions_addopen(&files, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (r == 0)
+		r = posix_spawn_file_actions_adddup2(&files, 1, 2);
+	if (r == 0)
+		r = posix_spawnattr_setsigmask(&attr, &none);
+	if (r == 0)
+		r = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+	if (r == 0)
+		r = posix_spawn(&run->pid, "/bin/sh", &files, &attr, argv, envp);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&files);
+	return -r;
+}
+
+static int watch(struct fence *fence, struct run *run)
+{
+	int r;
+
+	run->exit.fd = pidfd_open(run->pid, 0);
+	if (run->exit.fd < 0)
+		return -errno;
+	run->exit.ready = exit_ready;
+	r = source_add(fence->epoll_fd, &run->exit, EPOLLIN);
+	if (r < 0) {
+		fd_close(run->exit.fd);
+		run->exit.fd = -1;
+	}
+	return r;
+}
+
+static struct run *free_run(struct fence *fence)
+{
+	for (size_t i = 0; i < FENCE_RUNS_MAX; i++) {
+		if (!fence->runs[i].in_use)
+			return &fence->runs[i];
+	}
+	return NULL;
+}
+
+void fence_start(struct fence *fence, const char *command, const char *vm, const char *host,
+		 uint64_t term, uint64_t timeout_ns, uint64_t now_ns)
+{
+	struct run *run = free_run(fence);
+	int r;
+
+	if (!run) { /* as many VMs as runs: cannot be, but it must not be silent */
+		log_error("vm=%s host=%s no room for another fence command", vm, host);
+		return;
+	}
+	*run = (struct run){.exit.fd = -1, .in_use = true, .term = term, .timeout_ns = timeout_ns,
+			    .deadline_ns = now_ns + timeout_ns};
+	(void)snprintf(run->vm, sizeof(run->vm), "%s", vm);
+	(void)snprintf(run->host, sizeof(run->host), "%s", host);
+	r = spawn(fence, command, run);
+	if (r == 0) {
+		r = watch(fence, run);
+		if (r < 0) {
+			(void)kill(-run->pid, SIGKILL);
+			(void)waitpid(run->pid, NULL, 0);
+		}
+	}
+	if (r < 0) {
+		run->has_ended = true;
+		(void)snprintf(run->text, sizeof(run->text), "cannot be started: %s", strerror(-r));
+	}
+}
+
+/* The last line that it wrote, behind how it ended. */
+static void add_last_words(const struct fence *fence, struct run *run)
+{
+	char path[PATH_MAX], tail[512];
+	size_t used = strlen(run->text);
+	char *line;
+	ssize_t n;
+	off_t size;
+	int fd;
+
+	log_path(fence, run->vm, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return;
+	size = lseek(fd, 0, SEEK_END);
+	n = pread(fd, tail, sizeof(tail) - 1, size > 511 ? size - 511 : 0);
+	fd_close(fd);
+	while (n > 0 && (unsigned char)tail[n - 1] <= ' ')
+		n--;
+	if (n <= 0)
+		return;
+	tail[n] = '\0';
+	line = strrchr(tail, '\n') ? strrchr(tail, '\n') + 1 : tail;
+	for (char *c = line; *c; c++) { /* events are plain text */
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+	}
+	(void)snprintf(run->text + used, sizeof(run->text) - used, ": %s", line);
+}
+
+void fence_poll(struct fence *fence, uint64_t now_ns)
+{
+	for (size_t i = 0; i < FENCE_RUNS_MAX; i++) {
+		struct run *run = &fence->runs[i];
+
+		if (!run->in_use)
+			continue;
+		if (!run->has_ended && !run->killed && now_ns >= run->deadline_ns) {
+			run->killed = true; /* its end comes through the descriptor */
+			run->deadline_ns = UINT64_MAX;
+			(void)kill(-run->pid, SIGKILL);
+		}
+		if (!run->has_ended || now_ns < run->tell_ns)
+			continue;
+		if (run->tell_ns == 0)
+			add_last_words(fence, run);
+		run->tell_ns = now_ns + RETRY_NS;
+		if (fence->ended(fence->arg, run->vm, run->host, run->term, run->ok, run->text) == 0)
+			run->in_use = false;
+	}
+}
+
+uint64_t fence_deadline_ns(const struct fence *fence)
+{
+	uint64_t deadline_ns = UINT64_MAX;
+
+	for (size_t i = 0; i < FENCE_RUNS_MAX; i++) {
+		const struct run *run = &fence->runs[i];
+
+		uint64_t at_ns = run->has_ended ? run->tell_ns : run->deadline_ns;
+
+		if (run->in_use && at_ns < deadline_ns)
+			deadline_ns = at_ns;
+	}
+	return deadline_ns;
+}

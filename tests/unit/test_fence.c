@@ -1,0 +1,167 @@
+/* Fence commands: how they end is told, once, whatever they do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "fence/fence.h"
+#include "session/source.h"
+
+static struct {
+	struct fence *fence;
+	char dir[64];
+	int epoll_fd;
+	unsigned n_told;
+	int result; /* of the callback */
+	bool ok;
+	uint64_t term;
+	char vm[64], host[64], text[FENCE_TEXT_MAX];
+} t;
+
+static int ended(void *arg, const char *vm, const char *host, uint64_t term, bool ok,
+		 const char *text)
+{
+	assert_ptr_equal(arg, &t);
+	t.n_told++;
+	t.ok = ok;
+	t.term = term;
+	strcpy(t.vm, vm);
+	strcpy(t.host, host);
+	strcpy(t.text, text);
+	return t.result;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(&t, 0, sizeof(t));
+	strcpy(t.dir, "/tmp/holdfast-fence-XXXXXX");
+	assert_non_null(mkdtemp(t.dir));
+	t.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	return fence_open(t.epoll_fd, t.dir, ended, &t, &t.fence);
+}
+
+static int teardown(void **state)
+{
+	char command[96];
+
+	(void)state;
+	fence_close(t.fence);
+	close(t.epoll_fd);
+	(void)snprintf(command, sizeof(command), "rm -r %s", t.dir);
+	return system(command);
+}
+
+static void start(const char *command, uint64_t timeout_ns)
+{
+	fence_start(t.fence, command, "web1", "alpha", 7, timeout_ns, clock_mono_ns());
+	assert_int_equal(t.n_told, 0); /* never from there */
+}
+
+/* Turns of a loop as main's, until something was told. */
+static void wait_told(void)
+{
+	uint64_t give_up_ns = clock_mono_ns() + 30 * CLOCK_NS_PER_S;
+
+	while (t.n_told == 0) {
+		uint64_t now_ns = clock_mono_ns(), at_ns = fence_deadline_ns(t.fence);
+
+		assert_true(now_ns < give_up_ns);
+		assert_true(source_wait(t.epoll_fd, at_ns > now_ns ? at_ns - now_ns : 0) >= 0);
+		fence_poll(t.fence, clock_mono_ns());
+	}
+}
+
+static void success_is_told(void **state)
+{
+	(void)state;
+	start("test \"$HOLDFAST_VM $HOLDFAST_HOST $HOLDFAST_TERM\" = 'web1 alpha 7' && echo plug 3 is off",
+	      10 * CLOCK_NS_PER_S);
+	wait_told();
+	assert_true(t.ok);
+	assert_string_equal(t.vm, "web1");
+	assert_string_equal(t.host, "alpha");
+	assert_int_equal(t.term, 7);
+	assert_string_equal(t.text, "exit status 0: plug 3 is off");
+	fence_poll(t.fence, clock_mono_ns());
+	assert_int_equal(t.n_told, 1);
+	assert_true(fence_deadline_ns(t.fence) == UINT64_MAX);
+}
+
+static void failures_are_told(void **state)
+{
+	static const struct {
+		const char *command, *text;
+	} rows[] = {
+		{"echo first; printf 'no \\033such plug\\n' >&2; exit 3", "exit status 3: no ?such plug"},
+		{"kill -KILL $$", "ended by signal 9"},
+		{"/nonexistent/fence", "exit status 127"},
+		{"cat", "exit status 0"}, /* standard input is empty */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		t.n_told = 0;
+		start(rows[i].command, 10 * CLOCK_NS_PER_S);
+		wait_told();
+		assert_int_equal(t.ok, strstr(rows[i].text, "status 0") != NULL);
+		assert_memory_equal(t.text, rows[i].text, strlen(rows[i].text));
+	}
+}
+
+/* Its children too: whoever holds the log open would else live on. */
+static void time_is_bounded(void **state)
+{
+	(void)state;
+	start("sleep 1000 & sleep 1000", 50 * CLOCK_NS_PER_MS);
+	wait_told();
+	assert_false(t.ok);
+	assert_string_equal(t.text, "killed after 50 ms");
+}
+
+static void what_was_not_taken_is_told_again(void **state)
+{
+	uint64_t now_ns;
+
+	(void)state;
+	t.result = -5;
+	start("true", 10 * CLOCK_NS_PER_S);
+	wait_told();
+	now_ns = clock_mono_ns();
+	fence_poll(t.fence, now_ns);
+	assert_int_equal(t.n_told, 1);
+	t.result = 0;
+	fence_poll(t.fence, now_ns + 2 * CLOCK_NS_PER_S);
+	assert_int_equal(t.n_told, 2);
+	fence_poll(t.fence, now_ns + 9 * CLOCK_NS_PER_S);
+	assert_int_equal(t.n_told, 2);
+}
+
+static void closing_ends_what_runs(void **state)
+{
+	(void)state;
+	start("sleep 1000", 1000 * CLOCK_NS_PER_S);
+	start("exec sleep 1000", 1000 * CLOCK_NS_PER_S);
+	/* teardown would wait for them otherwise */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(success_is_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(failures_are_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(time_is_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_was_not_taken_is_told_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(closing_ends_what_runs, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

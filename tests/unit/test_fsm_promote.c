@@ -1,0 +1,162 @@
+/* test_fsm_promote.c - when vm/fsm promotes, when it does not, and what goes before; the detector itself
+ * has test_detector.c. Rules are checked by fsm_lab.h. */
+#include "fsm_lab.h"
+
+static struct lab lab;
+
+static int start_protected(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	return 0;
+}
+
+static void test_no_promotion_when_cut_off(void **state)
+{
+	(void)state;
+	/* Both hosts fall silent: it is our link. When they are back nothing has happened. */
+	lab_run(&lab, 4000, 0);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 100, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.journal.term, 1);
+}
+
+static void test_own_stall_is_forgiven(void **state)
+{
+	(void)state;
+	lab.now_ns += 20000 * MS; /* SIGSTOP, SIGCONT */
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_TICK});
+	lab_beat(&lab, 1);
+	lab_run(&lab, 400, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 100, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	/* It is not forgiven for ever. */
+	lab_run(&lab, 520, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+/* PROMOTE waits for the fence command of a host that fell silent; not for an operator's failover. */
+static void test_fence_command(void **state)
+{
+	(void)state;
+	lab.config.has_fence_command = lab.config.fence_required = true;
+	lab_run(&lab, 600, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_true(lab.fence_runs);
+	assert_false(lab.peer[1].order.due);
+	lab_run(&lab, 5000, 2);
+	assert_false(lab.peer[1].order.due);
+	assert_true(lab_fenced(&lab, WIRE_ORDER_OK));
+	assert_true(lab.peer[1].order.due);
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+
+	start_protected(NULL);
+	lab.config.has_fence_command = lab.config.fence_required = true;
+	lab_run(&lab, 600, 2);
+	assert_true(lab_fenced(&lab, WIRE_ORDER_FAILED));
+	assert_int_equal(lab.journal.state, VM_FAILED);
+	assert_false(lab.peer[1].order.due);
+	lab_command(&lab, VM_COMMAND_FAILOVER); /* the operator knows that the host is off */
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+
+	start_protected(NULL);
+	lab.config.has_fence_command = true;
+	lab.config.fence_required = false;
+	lab_run(&lab, 600, 2);
+	assert_true(lab_fenced(&lab, WIRE_ORDER_FAILED));
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+
+	start_protected(NULL);
+	lab.config.has_fence_command = true;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	assert_false(lab.fence_runs);
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+
+	/* The gateway dies with the command under way: it is run again. */
+	start_protected(NULL);
+	lab.config.has_fence_command = lab.config.fence_required = true;
+	lab_run(&lab, 600, 2);
+	lab_restart(&lab);
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	assert_true(lab.fence_runs);
+	assert_false(lab.peer[1].order.due);
+	assert_true(lab_fenced(&lab, WIRE_ORDER_OK));
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+}
+
+static void test_restart_and_primary_never_seen(void **state)
+{
+	(void)state;
+	lab_restart(&lab);
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	lab_run(&lab, 2900, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 200, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+/* The other evidence reaches the detector: a host that answers is waited for, a silent one is not. */
+static void test_evidence_sets_the_patience(void **state)
+{
+	struct detector_evidence e = {.has_client_path = true};
+
+	(void)state;
+	for (int answers = 1; answers >= 0; answers--) {
+		uint64_t ms = 0;
+
+		start_protected(NULL);
+		lab_run(&lab, 200, 3);
+		while (lab.journal.state == VM_PROTECTED && ms < 10000) {
+			lab_beat(&lab, 1);
+			lab.now_ns += 10 * MS;
+			ms += 10;
+			e.reference.sent++;
+			e.reference.answered++;
+			e.host_client.sent++;
+			e.host_client.answered += (uint64_t)answers;
+			(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_TICK, .evidence = &e,
+							       .relayed_bytes = lab.relayed_bytes});
+		}
+		if (answers)
+			assert_in_range(ms, 3000, 3300);
+		else
+			assert_in_range(ms, 150, 260);
+	}
+}
+
+/* What beats alone would have done is told, and nothing is done about it. */
+static void test_shadow(void **state)
+{
+	(void)state;
+	lab.config.shadow_timeout_ns = 200 * MS;
+	lab_run(&lab, 1000, 3);
+	assert_null(strstr(lab.last_event, "beats alone"));
+	lab_run(&lab, 210, 2);
+	assert_non_null(strstr(lab.last_event, "beats alone would promote: none from alpha"));
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab.last_event[0] = '\0';
+	lab_run(&lab, 50, 2);
+	assert_null(strstr(lab.last_event, "beats alone")); /* once */
+	lab_run(&lab, 300, 3);
+	lab.last_event[0] = '\0';
+	lab_run(&lab, 210, 2);
+	assert_non_null(strstr(lab.last_event, "beats alone")); /* and again */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_no_promotion_when_cut_off, start_protected),
+		cmocka_unit_test_setup(test_own_stall_is_forgiven, start_protected),
+		cmocka_unit_test_setup(test_fence_command, start_protected),
+		cmocka_unit_test_setup(test_restart_and_primary_never_seen, start_protected),
+		cmocka_unit_test(test_evidence_sets_the_patience),
+		cmocka_unit_test_setup(test_shadow, start_protected),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
