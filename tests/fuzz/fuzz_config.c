@@ -23,6 +23,8 @@ struct sample {
 	struct config_address listen;
 	struct config_prefix net;
 	uint8_t mac[6];
+	uint32_t ip_be32;
+	struct config_ports ports;
 };
 
 static const struct config_enum_name colours[] = {{"red", 3}, {"blue", 7}, {NULL, 0}};
@@ -40,6 +42,8 @@ static const struct config_key keys[] = {
 	CONFIG_KEY("b", "listen", ADDRESS, struct sample, listen, "", 0, 0, "an address"),
 	CONFIG_KEY("b", "net", PREFIX, struct sample, net, "198.18.0.1/24", 0, 0, "a prefix"),
 	CONFIG_KEY("b", "mac", MAC, struct sample, mac, "", 0, 0, "a MAC"),
+	CONFIG_KEY("b", "ip", IPV4, struct sample, ip_be32, "", 0, 0, "an address"),
+	CONFIG_KEY("b", "ports", PORTS, struct sample, ports, "", 0, 0, "ports"),
 };
 
 static void must(bool holds)

@@ -29,6 +29,8 @@ struct sample {
 	struct config_address optional;
 	struct config_prefix net;
 	uint8_t mac[6];
+	uint32_t ip_be32;
+	struct config_ports ports;
 };
 
 static const struct config_enum_name colours[] = {{"red", RED}, {"blue", BLUE}, {NULL, 0}};
@@ -48,6 +50,8 @@ static const struct config_key keys[] = {
 	CONFIG_KEY("net", "optional", ADDRESS, struct sample, optional, "", 0, 0, "may be unset"),
 	CONFIG_KEY("net", "net", PREFIX, struct sample, net, "198.18.0.1/24", 0, 0, "own address"),
 	CONFIG_KEY("net", "mac", MAC, struct sample, mac, "52:54:00:12:34:5F", 0, 0, "MAC"),
+	CONFIG_KEY("net", "ip", IPV4, struct sample, ip_be32, "", 0, 0, "may be unset"),
+	CONFIG_KEY("net", "ports", PORTS, struct sample, ports, "", 0, 0, "may be unset"),
 };
 
 static int parse(const char *text, size_t size, struct sample *sample, struct config_error *error)
@@ -66,6 +70,7 @@ static void test_all_types(void **state)
 				   "[time]\nbeat_ms = 10000\nlimit = 2G\ncolour = blue\n"
 				   "[net]\nlisten = 198.18.0.2:65535\nnet = 10.0.0.0/0\n"
 				   "mac=00:11:22:aa:Bb:ff\n"
+				   "ip = 198.18.0.2\nports = 80,443 , 65535  1\n"
 				   "[host]\n";
 	struct sample s = {0};
 	struct config_error error;
@@ -87,6 +92,10 @@ static void test_all_types(void **state)
 	assert_int_equal(s.optional.port, 0);
 	assert_int_equal(s.net.bits, 0);
 	assert_memory_equal(s.mac, mac, 6);
+	assert_memory_equal(&s.ip_be32, ip, 4);
+	assert_int_equal(s.ports.n, 4);
+	assert_int_equal(s.ports.port[1], 443);
+	assert_int_equal(s.ports.port[3], 1);
 }
 
 static void test_defaults(void **state)
@@ -108,6 +117,8 @@ static void test_defaults(void **state)
 	assert_int_equal(s.colour, RED);
 	assert_int_equal(s.optional.ip_be32, 0);
 	assert_int_equal(s.mac[5], 0x5f);
+	assert_int_equal(s.ip_be32, 0);
+	assert_int_equal(s.ports.n, 0);
 }
 
 /* Every refusal: its text, its place, and the result struct left exactly as it was. */
@@ -133,6 +144,15 @@ static void test_refusals(void **state)
 		{"[host]\nname=a\nnote=0123456789abcdef\n", "t.ini:3: note = '0123456789abcdef', expected text of up to 15"},
 		{"[host]\nname=a\npath=x/y\n", "t.ini:3: path = 'x/y', expected an absolute path"},
 		{"[host]\nname=a\nsmall=0\n", "t.ini:3: small = '0', expected a number, 1..10"},
+		{"[host]\nname=a\n[net]\nip=0.0.0.0\n", "ip = '0.0.0.0', expected a numeric IPv4 address"},
+		{"[host]\nname=a\n[net]\nip=1.2.3\n", "ip = '1.2.3'"},
+		{"[host]\nname=a\n[net]\nports=80,\n", "ports = '80,', expected up to 8 ports"},
+		{"[host]\nname=a\n[net]\nports=,80\n", "ports = ',80'"},
+		{"[host]\nname=a\n[net]\nports=80,,81\n", "ports = '80,,81'"},
+		{"[host]\nname=a\n[net]\nports=80 80\n", "ports = '80 80'"},
+		{"[host]\nname=a\n[net]\nports=0\n", "ports = '0'"},
+		{"[host]\nname=a\n[net]\nports=65536\n", "ports = '65536'"},
+		{"[host]\nname=a\n[net]\nports=1 2 3 4 5 6 7 8 9\n", "ports = '1 2 3 4 5 6 7 8 9'"},
 		{"[host]\nname=a\nsmall=11\n", "expected a number, 1..10"},
 		{"[host]\nname=a\nsmall=4294967297\n", "expected a number, 1..10"},
 		{"[host]\nname=a\nsmall=-1\n", "expected a number"},

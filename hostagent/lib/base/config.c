@@ -201,6 +201,8 @@ static size_t type_size(enum config_type type)
 	case CONFIG_ADDRESS: return sizeof(struct config_address);
 	case CONFIG_PREFIX: return sizeof(struct config_prefix);
 	case CONFIG_MAC: return 6;
+	case CONFIG_IPV4: return sizeof(uint32_t);
+	case CONFIG_PORTS: return sizeof(struct config_ports);
 	case CONFIG_U64:
 	case CONFIG_MS:
 	case CONFIG_SIZE: return sizeof(uint64_t);
@@ -215,7 +217,7 @@ static void check_table(struct parse *parse)
 		     CONFIG_KEYS_MAX);
 	for (size_t i = 0; i < parse->n_keys && !parse->failed; i++) {
 		const struct config_key *key = &parse->keys[i];
-		bool fits = key->type < CONFIG_STRING || key->type > CONFIG_MAC ? false
+		bool fits = key->type < CONFIG_STRING || key->type > CONFIG_PORTS ? false
 			    : key->type > CONFIG_NAME ? key->size == type_size(key->type)
 			    : key->type == CONFIG_NAME ? key->size >= CONFIG_NAME_SIZE
 						       : key->size > 0;

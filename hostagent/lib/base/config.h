@@ -49,6 +49,8 @@ enum config_type {
 	CONFIG_ADDRESS = 10, /* numeric IPv4:port -> struct config_address */
 	CONFIG_PREFIX  = 11, /* numeric IPv4/bits -> struct config_prefix */
 	CONFIG_MAC     = 12, /* aa:bb:cc:dd:ee:ff -> uint8_t[6] */
+	CONFIG_IPV4    = 13, /* numeric IPv4, not 0.0.0.0 -> uint32_t in network order */
+	CONFIG_PORTS   = 14, /* ports, "80, 443", each once -> struct config_ports */
 };
 
 struct config_address {
@@ -59,6 +61,13 @@ struct config_address {
 struct config_prefix {
 	uint32_t ip_be32; /* the address as written, host bits kept: an interface's own address */
 	uint8_t bits;	  /* 0..32 */
+};
+
+#define CONFIG_PORTS_MAX 8
+
+struct config_ports {
+	uint16_t port[CONFIG_PORTS_MAX]; /* host order, 1..65535; 0 behind the last */
+	uint16_t n;
 };
 
 /* Ends with a row whose name is NULL. */

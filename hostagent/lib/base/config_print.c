@@ -146,6 +146,8 @@ static void print_value(FILE *out, const struct config_key *key, const uint8_t *
 {
 	struct config_address address;
 	struct config_prefix prefix;
+	struct config_ports ports;
+	uint32_t ip_be32;
 	bool flag;
 
 	switch (key->type) {
@@ -180,6 +182,15 @@ static void print_value(FILE *out, const struct config_key *key, const uint8_t *
 	case CONFIG_MAC:
 		fprintf(out, "%02x:%02x:%02x:%02x:%02x:%02x", member[0], member[1], member[2],
 			member[3], member[4], member[5]);
+		break;
+	case CONFIG_IPV4:
+		memcpy(&ip_be32, member, sizeof(ip_be32));
+		print_ipv4(out, ip_be32);
+		break;
+	case CONFIG_PORTS:
+		memcpy(&ports, member, sizeof(ports));
+		for (size_t i = 0; i < ports.n; i++)
+			fprintf(out, "%s%u", i ? ", " : "", ports.port[i]);
 		break;
 	}
 }

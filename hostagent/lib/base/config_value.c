@@ -202,6 +202,46 @@ static int convert_mac(const struct config_key *key, const char *text, void *ret
 	return 0;
 }
 
+static int convert_ipv4(const struct config_key *key, const char *text, void *ret_value)
+{
+	uint32_t ip_be32;
+
+	(void)key; /* no limits */
+	if (parse_ipv4(text, strlen(text), &ip_be32) < 0 || ip_be32 == 0)
+		return -EINVAL;
+	memcpy(ret_value, &ip_be32, sizeof(ip_be32));
+	return 0;
+}
+
+static int convert_ports(const struct config_key *key, const char *text, void *ret_value)
+{
+	struct config_ports ports = {0};
+	const char *at = text;
+
+	(void)key; /* no limits */
+	for (;;) {
+		size_t size = strcspn(at, " \t,");
+		uint64_t port;
+
+		if (ports.n == CONFIG_PORTS_MAX || parse_number(at, size, &port) < 0 || port == 0 ||
+		    port > UINT16_MAX)
+			return -EINVAL;
+		for (size_t i = 0; i < ports.n; i++) {
+			if (ports.port[i] == port)
+				return -EINVAL;
+		}
+		ports.port[ports.n++] = (uint16_t)port;
+		at += size;
+		if (!*at)
+			break;
+		at += strspn(at, " \t");
+		at += *at == ',';
+		at += strspn(at, " \t");
+	}
+	memcpy(ret_value, &ports, sizeof(ports));
+	return 0;
+}
+
 static const struct {
 	int (*convert)(const struct config_key *key, const char *text, void *ret_value);
 	const char *expected; /* NULL: limits are printed by config_describe() */
@@ -218,6 +258,8 @@ static const struct {
 	[CONFIG_ADDRESS] = {convert_address, "a numeric IPv4 address:port"},
 	[CONFIG_PREFIX] = {convert_prefix, "a numeric IPv4 address/bits"},
 	[CONFIG_MAC] = {convert_mac, "a MAC address like 52:54:00:12:34:56"},
+	[CONFIG_IPV4] = {convert_ipv4, "a numeric IPv4 address"},
+	[CONFIG_PORTS] = {convert_ports, "up to 8 ports like 80, 443, each once"},
 };
 
 int config_convert(const struct config_key *key, const char *text, void *ret_value,
