@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -17,6 +18,8 @@
 	CONFIG_KEY_ENUM("gateway", name_, names_, struct gw_config, member_, default_, help_)
 #define VM_KEY(name_, help_)                                                                       \
 	CONFIG_KEY("vm", #name_, NAME, struct gw_vm_config, name_, NULL, 0, 0, help_)
+#define VM_PROBE(name_, type_, help_)                                                              \
+	CONFIG_KEY("vm", #name_, type_, struct gw_vm_config, name_, "", 0, 0, help_)
 
 static const struct config_enum_name standby_lost_names[] = {
 	{"unprotected", GW_STANDBY_LOST_UNPROTECTED},
@@ -46,6 +49,13 @@ const struct config_key gw_config_keys[] = {
 	KEY("address", STRING, address, "", 0, 0,
 	    "own IPv4 address and prefix on the backup network; needed with a DPDK port"),
 	KEY("next_hop", STRING, next_hop, "", 0, 0, "IPv4 router to agents in other networks"),
+	KEY("probe_port", STRING, probe_port, "", 0, 0,
+	    "DPDK device in the client network, from which guests and hosts are probed while there is "
+	    "doubt, as \"net_af_packet1,iface=cl0\" or a PCI address"),
+	KEY("probe_address", PREFIX, probe_address, "", 0, 0,
+	    "the gateway's own address there, nobody else's; needed with probe_port"),
+	KEY("probe_interval_ms", MS, probe_interval_ns, "20", 5, 1000,
+	    "from one probe of an address to the next while there is doubt"),
 	KEY("listen", ADDRESS, listen, NULL, 0, 0,
 	    "address and TCP port for agents; with a DPDK port the address is the one above"),
 	KEY("management", ADDRESS, management, NULL, 0, 0,
@@ -110,6 +120,14 @@ const struct config_key gw_vm_config_keys[] = {
 		   600000, "the command is killed, and has failed, after this long"),
 	CONFIG_KEY("vm", "fence_required", BOOL, struct gw_vm_config, fence_required, "yes", 0, 0,
 		   "promote nobody when the command fails; no: promote all the same"),
+	VM_PROBE(guest_address, IPV4, "the guest's address, to be probed from probe_port"),
+	VM_PROBE(guest_mac, MAC,
+		 "the guest's MAC, so that probes reach it while its ARP answers are held"),
+	VM_PROBE(guest_ports, PORTS, "TCP ports of the guest's services, each probed with a SYN"),
+	VM_PROBE(primary_address, IPV4, "the host `primary` in the client network"),
+	VM_PROBE(standby_address, IPV4, "the host `standby` in the client network"),
+	VM_PROBE(primary_backup, IPV4, "the host `primary` on the backup network"),
+	VM_PROBE(standby_backup, IPV4, "the host `standby` on the backup network"),
 };
 const size_t gw_n_vm_config_keys = ARRAY_SIZE(gw_vm_config_keys);
 
@@ -129,6 +147,40 @@ static int complain(struct config_error *error, const char *file, const char *fo
 	return -EINVAL;
 }
 
+int gw_config_address(const struct gw_config *config, struct config_prefix *ret_address)
+{
+	static const struct config_key key = {.type = CONFIG_PREFIX, .size = sizeof(*ret_address)};
+	char expected[64];
+
+	return config_convert(&key, config->address, ret_address, expected, sizeof(expected));
+}
+
+static bool is_kernel(const struct gw_config *config)
+{
+	return strcmp(config->port, GATEWAY_PORT_KERNEL) == 0;
+}
+
+static int check_probe_port(const struct gw_config *config, const char *path,
+			    struct config_error *ret_error)
+{
+	size_t size = strcspn(config->probe_port, ",");
+
+	if (!config->probe_port[0])
+		return !config->probe_address.ip_be32 ? 0 :
+			       complain(ret_error, path, "probe_address is set, but probe_port is not");
+	if (!config->probe_address.ip_be32)
+		return complain(ret_error, path,
+				"probe_port = %.60s needs probe_address = IPv4/BITS, an address of the "
+				"gateway's own in the client network", config->probe_port);
+	if (is_kernel(config))
+		return complain(ret_error, path, "probe_port needs a DPDK port, not port = kernel");
+	if (size == strcspn(config->port, ",") && strncmp(config->port, config->probe_port, size) == 0)
+		return complain(ret_error, path,
+				"port and probe_port are both the device %.*s; number them, as "
+				"net_af_packet0 and net_af_packet1", (int)size, config->port);
+	return 0;
+}
+
 int gw_config_load(const char *path, struct gw_config *ret_config, struct config_error *ret_error)
 {
 	struct gw_config config = {0};
@@ -136,7 +188,7 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 
 	if (r < 0)
 		return r;
-	if (strcmp(config.port, GATEWAY_PORT_KERNEL) != 0 && !config.address[0])
+	if (!is_kernel(&config) && !config.address[0])
 		return complain(ret_error, path,
 				"port = %.60s needs address = IPv4/BITS, the gateway's own address on "
 				"the backup network", config.port);
@@ -149,18 +201,79 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 		return complain(ret_error, path, "beat_timeout_ms is shorter than suspect_ms");
 	if (config.n_handshakes_max > config.n_sessions_max)
 		return complain(ret_error, path, "handshakes_max is larger than sessions_max");
-	*ret_config = config;
+	r = check_probe_port(&config, path, ret_error);
+	if (r == 0)
+		*ret_config = config;
+	return r;
+}
+
+/* Can an ARP request of ours, from @own, find @ip? 0 (also for 0, "none") or -EINVAL. */
+static int check_address(const char *path, const char *key, uint32_t ip_be32, const char *own_key,
+			 const struct config_prefix *own, struct config_error *ret_error)
+{
+	uint32_t mask = own->bits ? UINT32_MAX << (32 - own->bits) : 0;
+	uint32_t ip = ntohl(ip_be32), us = ntohl(own->ip_be32);
+	char text[INET_ADDRSTRLEN];
+
+	if (ip_be32 == 0)
+		return 0;
+	(void)inet_ntop(AF_INET, &(struct in_addr){ip_be32}, text, sizeof(text));
+	if (ip == us)
+		return complain(ret_error, path, "%s = %s is the gateway's own %s", key, text, own_key);
+	if ((ip & mask) != (us & mask))
+		return complain(ret_error, path,
+				"%s = %s is outside of the network of %s; ARP does not reach it", key,
+				text, own_key);
+	if (own->bits < 31 && ((ip & ~mask) == 0 || (ip & ~mask) == ~mask))
+		return complain(ret_error, path, "%s = %s is that network's own or broadcast address",
+				key, text);
 	return 0;
 }
 
-static int load_vm(const char *dir, const char *file, struct gw_vm_config *ret_vm,
+static int check_vm_probes(const struct gw_config *config, const char *path,
+			   const struct gw_vm_config *vm, struct config_error *ret_error)
+{
+	const uint32_t client[] = {vm->guest_address, vm->primary_address, vm->standby_address};
+	const uint32_t backup[] = {vm->primary_backup, vm->standby_backup};
+	static const char *const client_keys[] = {"guest_address", "primary_address",
+						  "standby_address"};
+	static const char *const backup_keys[] = {"primary_backup", "standby_backup"};
+	static const uint8_t no_mac[6];
+	struct config_prefix own;
+	int r = 0;
+
+	if (!vm->guest_address && (vm->guest_ports.n || memcmp(vm->guest_mac, no_mac, 6) != 0))
+		return complain(ret_error, path, "guest_ports and guest_mac need guest_address");
+	if (vm->guest_mac[0] & 1)
+		return complain(ret_error, path, "guest_mac is a group's address, not a guest's");
+	for (size_t i = 0; i < ARRAY_SIZE(client); i++) {
+		if (client[i] && client[i] == client[(i + 1) % ARRAY_SIZE(client)])
+			return complain(ret_error, path, "%s and %s are the same address",
+					client_keys[i], client_keys[(i + 1) % ARRAY_SIZE(client)]);
+		if (r == 0 && config->probe_port[0])
+			r = check_address(path, client_keys[i], client[i], "probe_address",
+					  &config->probe_address, ret_error);
+	}
+	if (r == 0 && backup[0] && backup[0] == backup[1])
+		return complain(ret_error, path, "primary_backup and standby_backup are the same address");
+	for (size_t i = 0; r == 0 && !is_kernel(config) && i < ARRAY_SIZE(backup); i++) {
+		if (backup[i] && gw_config_address(config, &own) < 0)
+			return complain(ret_error, path, "%s: the gateway's address = %.40s is no "
+					"IPv4/BITS", backup_keys[i], config->address);
+		if (backup[i])
+			r = check_address(path, backup_keys[i], backup[i], "address", &own, ret_error);
+	}
+	return r;
+}
+
+static int load_vm(const struct gw_config *config, const char *file, struct gw_vm_config *ret_vm,
 		   struct config_error *ret_error)
 {
 	char path[PATH_MAX];
 	struct gw_vm_config vm = {0};
 	int r;
 
-	if (snprintf(path, sizeof(path), "%s/%s", dir, file) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/%s", config->vm_dir, file) >= (int)sizeof(path))
 		return complain(ret_error, file, "the path is too long");
 	r = config_load(path, gw_vm_config_keys, gw_n_vm_config_keys, &vm, ret_error);
 	if (r < 0)
@@ -171,8 +284,10 @@ static int load_vm(const char *dir, const char *file, struct gw_vm_config *ret_v
 				vm.name);
 	if (strcmp(vm.primary, vm.standby) == 0)
 		return complain(ret_error, path, "primary and standby are the same host");
-	*ret_vm = vm;
-	return 0;
+	r = check_vm_probes(config, path, &vm, ret_error);
+	if (r == 0)
+		*ret_vm = vm;
+	return r;
 }
 
 static int is_ini(const struct dirent *entry)
@@ -182,9 +297,24 @@ static int is_ini(const struct dirent *entry)
 	return entry->d_name[0] != '.' && size > 4 && strcmp(entry->d_name + size - 4, ".ini") == 0;
 }
 
-int gw_config_load_vms(const char *dir, struct gw_vm_config *ret_vms, size_t n_max, size_t *ret_n,
-		       struct config_error *ret_error)
+/* An answer from one address cannot speak for two guests. */
+static int check_guests(const char *dir, const struct gw_vm_config *vms, size_t n,
+			struct config_error *ret_error)
 {
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = i + 1; j < n; j++) {
+			if (vms[i].guest_address && vms[i].guest_address == vms[j].guest_address)
+				return complain(ret_error, dir, "%s and %s have the same guest_address",
+						vms[i].name, vms[j].name);
+		}
+	}
+	return 0;
+}
+
+int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
+		       size_t *ret_n, struct config_error *ret_error)
+{
+	const char *dir = config->vm_dir;
 	struct dirent **entries;
 	int n = scandir(dir, &entries, is_ini, alphasort), r = 0;
 	size_t n_read = 0;
@@ -198,11 +328,13 @@ int gw_config_load_vms(const char *dir, struct gw_vm_config *ret_vms, size_t n_m
 		if (r == 0 && n_read == n_max)
 			r = complain(ret_error, dir, "more than %zu VMs", n_max);
 		if (r == 0)
-			r = load_vm(dir, entries[i]->d_name, &ret_vms[n_read], ret_error);
+			r = load_vm(config, entries[i]->d_name, &ret_vms[n_read], ret_error);
 		n_read += r == 0;
 		free(entries[i]);
 	}
 	free(entries);
+	if (r == 0)
+		r = check_guests(dir, ret_vms, n_read, ret_error);
 	if (r == 0)
 		*ret_n = n_read;
 	return r;

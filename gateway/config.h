@@ -20,6 +20,9 @@ struct gw_config {
 	char port[GATEWAY_PATH_SIZE];	   /* DPDK device, or "kernel" (test shell) */
 	char address[64];		   /* own IPv4/prefix on the backup network */
 	char next_hop[64];		   /* "" none */
+	char probe_port[GATEWAY_PATH_SIZE]; /* DPDK device in the client network; "" none */
+	struct config_prefix probe_address; /* own one there */
+	uint64_t probe_interval_ns;
 	struct config_address listen;	   /* only its port with a DPDK port */
 	struct config_address management;
 	char ca[GATEWAY_PATH_SIZE], crl[GATEWAY_PATH_SIZE], cert[GATEWAY_PATH_SIZE],
@@ -48,6 +51,12 @@ struct gw_vm_config {
 	char fence_command[GATEWAY_PATH_SIZE]; /* for /bin/sh; "" none */
 	uint64_t fence_timeout_ns;
 	bool fence_required;
+	/* What may be probed, in network order; 0: not. */
+	uint32_t guest_address;
+	uint8_t guest_mac[6]; /* all 0: learned */
+	struct config_ports guest_ports;
+	uint32_t primary_address, standby_address; /* of the hosts, in the client network */
+	uint32_t primary_backup, standby_backup;   /* of the hosts, in the backup network */
 };
 
 extern const struct config_key gw_config_keys[];
@@ -59,9 +68,14 @@ extern const size_t gw_n_vm_config_keys;
 int gw_config_load(const char *path, struct gw_config *ret_config, struct config_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Read all *.ini of @dir in the order of their names, at most @n_max. 0: *ret_n were read; -errno
- * with *ret_error. */
-int gw_config_load_vms(const char *dir, struct gw_vm_config *ret_vms, size_t n_max, size_t *ret_n,
-		       struct config_error *ret_error) __attribute__((warn_unused_result));
+/* @config's own address on the backup network. 0; -EINVAL: none, or malformed. */
+int gw_config_address(const struct gw_config *config, struct config_prefix *ret_address)
+	__attribute__((warn_unused_result));
+
+/* Read all *.ini of @config's vm_dir in the order of their names, at most @n_max, and check their
+ * addresses against its networks. 0: *ret_n were read; -errno with *ret_error. */
+int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
+		       size_t *ret_n, struct config_error *ret_error)
+	__attribute__((warn_unused_result));
 
 #endif

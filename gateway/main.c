@@ -24,6 +24,8 @@
 #include "fence/fence.h"
 #include "port/idler.h"
 #include "port/port.h"
+#include "ports.h"
+#include "probing.h"
 #include "session/pump.h"
 #include "session/shell_kernel.h"
 #include "session/shell_stack.h"
@@ -32,6 +34,7 @@
 
 #define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
 #define BURST		32
+#define PROBE_BUFFERS	4096 /* of the port in the client network, which waits for few frames */
 #define SOURCES_PER_TURN 16 /* of other descriptors, so that none starves the port */
 
 struct daemon {
@@ -43,13 +46,13 @@ struct daemon {
 	struct gateway *gw;
 	struct control *control;
 	struct shell_kernel *kernel;
-	struct port *port;
+	struct ports ports; /* by enum prober_net; none with port = kernel */
+	struct probes *probes;
 	struct stack *stack;
-	struct source signals, port_source;
+	struct source signals;
 	struct idler idler;
 	int epoll_fd;
 	bool stop;
-	bool by_frame; /* the last sleep was ended by the port */
 };
 
 static struct daemon daemon_state; /* the signal source needs a way back to it */
@@ -68,14 +71,6 @@ static void signal_ready(struct source *source, uint32_t events, uint64_t now_ns
 	daemon_state.stop = true;
 }
 
-static void port_ready(struct source *source, uint32_t events, uint64_t now_ns)
-{
-	(void)source;
-	(void)events;
-	(void)now_ns;
-	daemon_state.by_frame = true; /* the next turn receives */
-}
-
 static int open_loop(struct daemon *d)
 {
 	sigset_t set;
@@ -91,6 +86,7 @@ static int open_loop(struct daemon *d)
 	if (d->signals.fd < 0)
 		return -errno;
 	d->signals.ready = signal_ready;
+	ports_init(&d->ports, d->epoll_fd);
 	return source_add(d->epoll_fd, &d->signals, EPOLLIN);
 }
 
@@ -127,7 +123,7 @@ static int open_vms(struct daemon *d)
 	struct config_error error;
 	char text[VM_JOURNAL_ERROR_BYTES];
 	size_t n;
-	int r = gw_config_load_vms(d->config.vm_dir, vms, GATEWAY_VMS_MAX, &n, &error);
+	int r = gw_config_load_vms(&d->config, vms, GATEWAY_VMS_MAX, &n, &error);
 
 	if (r < 0) {
 		log_error("%s", error.text);
@@ -164,7 +160,10 @@ static int open_vms(struct daemon *d)
 	}
 	if (n == 0)
 		log_warn("%s holds no NAME.ini: there is no VM to look after", d->config.vm_dir);
-	return 0;
+	r = probing_open(&d->config, vms, n, d->gw, &d->probes);
+	if (r < 0)
+		log_error("cannot make the probers: %s", strerror(-r));
+	return r;
 }
 
 static void start_fence(void *arg, const struct gateway_vm *vm, uint8_t host, uint64_t term)
@@ -228,42 +227,59 @@ static int output_frame(void *arg, const struct iovec *pieces, size_t n_pieces)
 	return port_transmit(arg, pieces, n_pieces);
 }
 
-static int open_dpdk(struct daemon *d)
+/* Open the port of @net, the next one of d->ports. */
+static int open_port(struct daemon *d, enum prober_net net, const char *device, uint32_t ip_be32)
 {
-	struct port_config port = {
-		.device = d->config.port,
+	struct port_config config = {
+		.device = device,
 		.cores = d->config.cores[0] ? d->config.cores : NULL,
 		.memory_mb = d->config.memory_bytes >> 20,
 		.hugepages = (enum port_hugepages)d->config.hugepages,
 		.mtu = d->config.mtu,
+		.n_buffers = net == PROBER_NET_CLIENT ? PROBE_BUFFERS : 0,
+		.n_more_buffers = d->config.probe_port[0] ? PROBE_BUFFERS : 0,
 	};
+	struct port *port;
+	char error[512];
+	int r = port_open(&config, &port, error, sizeof(error));
+
+	if (r < 0) {
+		log_error("%s %s: %s", net == PROBER_NET_CLIENT ? "probe_port" : "port", device, error);
+		return r;
+	}
+	probing_use_port(d->probes, net, port, ip_be32);
+	return ports_add(&d->ports, port);
+}
+
+static int open_dpdk(struct daemon *d)
+{
 	struct stack_config stack = {
 		.address = d->config.address,
 		.gateway = d->config.next_hop[0] ? d->config.next_hop : NULL,
 		.mtu = (uint16_t)d->config.mtu,
 		.n_connections_max = d->config.n_sessions_max,
 	};
-	char error[512];
-	int r = port_open(&port, &d->port, error, sizeof(error));
+	struct config_prefix own;
+	struct port *port;
+	int r = gw_config_address(&d->config, &own);
 
-	if (r < 0) {
-		log_error("port %s: %s", d->config.port, error);
+	if (r < 0)
+		log_error("address = %s is not IPv4/BITS", d->config.address);
+	if (r == 0)
+		r = open_port(d, PROBER_NET_BACKUP, d->config.port, own.ip_be32);
+	if (r == 0 && d->config.probe_port[0])
+		r = open_port(d, PROBER_NET_CLIENT, d->config.probe_port,
+			      d->config.probe_address.ip_be32);
+	if (r < 0)
 		return r;
-	}
-	memcpy(stack.mac, port_mac(d->port), sizeof(stack.mac));
-	r = stack_open(&stack, output_frame, d->port, &d->stack);
+	port = d->ports.slots[PROBER_NET_BACKUP].port;
+	memcpy(stack.mac, port_mac(port), sizeof(stack.mac));
+	r = stack_open(&stack, output_frame, port, &d->stack);
 	if (r == 0)
 		r = shell_stack_open(d->gw, d->stack, d->config.listen.port);
-	if (r < 0) {
+	if (r < 0)
 		log_error("address %s port %u: %s", d->config.address, d->config.listen.port,
 			  strerror(-r));
-		return r;
-	}
-	d->port_source.fd = port_wait_fd(d->port);
-	d->port_source.ready = port_ready;
-	/* Registered with no events: it is asked only while the loop sleeps. */
-	if (d->port_source.fd >= 0)
-		r = source_add(d->epoll_fd, &d->port_source, 0);
 	return r;
 }
 
@@ -296,26 +312,53 @@ static int open_services(struct daemon *d)
 
 /* ---- the loop ---- */
 
-/* One burst through the stack. Returns whether there was work. */
-static bool turn_port(struct daemon *d)
+/* How many ports may wake the loop: what strangers say in the client network matters in doubt only. */
+static size_t n_watched(const struct daemon *d)
+{
+	return probes_active(d->probes) ? PROBER_N_NETS : PROBER_NET_CLIENT;
+}
+
+/* One burst of each port. Returns whether there was work. */
+static bool receive(struct daemon *d)
 {
 	struct port_frame frames[BURST];
-	size_t n = port_receive(d->port, frames, BURST);
+	uint64_t now_ns = clock_mono_ns();
+	bool worked = false;
 
-	for (size_t i = 0; i < n; i++)
-		stack_input(d->stack, frames[i].data, frames[i].size, port_frame_free,
-			    frames[i].handle);
+	for (size_t net = 0; net < d->ports.n; net++) {
+		size_t n = port_receive(d->ports.slots[net].port, frames, BURST);
+
+		for (size_t i = 0; i < n; i++) {
+			struct port_frame *f = &frames[i];
+
+			if (probes_input(d->probes, (enum prober_net)net, f->data, f->size, now_ns) ||
+			    net != PROBER_NET_BACKUP)
+				port_frame_free(f->handle);
+			else
+				stack_input(d->stack, f->data, f->size, port_frame_free, f->handle);
+		}
+		worked |= n > 0 && net < n_watched(d);
+	}
+	return worked;
+}
+
+static bool turn_ports(struct daemon *d)
+{
+	bool worked = receive(d);
+
 	pump_run(d->gw, clock_mono_ns());
 	stack_poll(d->stack, clock_mono_ns());
 	pump_run(d->gw, clock_mono_ns());
-	port_flush(d->port);
-	return n > 0;
+	probes_tick(d->probes, clock_mono_ns());
+	for (size_t net = 0; net < d->ports.n; net++)
+		port_flush(d->ports.slots[net].port);
+	return worked;
 }
 
 /* Serve other descriptors, the first one waiting up to @timeout_ns. 0 or -errno. */
 static int serve_sources(struct daemon *d, uint64_t timeout_ns)
 {
-	for (int i = 0; i < SOURCES_PER_TURN && !d->by_frame; i++) {
+	for (int i = 0; i < SOURCES_PER_TURN && !d->ports.by_frame; i++) {
 		int r = source_wait(d->epoll_fd, i == 0 ? timeout_ns : 0);
 
 		if (r <= 0)
@@ -330,7 +373,10 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	uint64_t wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
 	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
 
-	if (d->stack && d->port_source.fd < 0 && wait_ns > CLOCK_NS_PER_MS)
+	at_ns = probes_deadline_ns(d->probes);
+	if (at_ns < now_ns + wait_ns)
+		wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
+	if (!ports_can_wake(&d->ports, n_watched(d)) && wait_ns > CLOCK_NS_PER_MS)
 		wait_ns = CLOCK_NS_PER_MS; /* a device without a descriptor is asked each millisecond */
 	at_ns = fence_deadline_ns(d->fence);
 	if (at_ns < now_ns + wait_ns)
@@ -338,36 +384,29 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	return wait_ns < stack_ns ? wait_ns : stack_ns;
 }
 
-static int sleep_on_port(struct daemon *d, uint64_t now_ns)
+static int sleep_on_ports(struct daemon *d, uint64_t now_ns)
 {
-	int r = 0;
+	size_t n = n_watched(d); /* an operator's word may change it in the sleep */
+	int r = ports_before_sleep(&d->ports, n);
 
-	d->by_frame = false;
-	if (!port_arm(d->port)) {
-		if (d->port_source.fd >= 0)
-			r = source_change(d->epoll_fd, &d->port_source, EPOLLIN);
-		if (r == 0)
-			r = serve_sources(d, until_next_timer(d, now_ns));
-		if (r == 0 && d->port_source.fd >= 0)
-			r = source_change(d->epoll_fd, &d->port_source, 0);
-	} else {
-		d->by_frame = true;
-	}
-	port_disarm(d->port);
-	idler_woke(&d->idler, clock_mono_ns(), d->by_frame);
-	d->by_frame = false;
+	if (r == 0)
+		r = serve_sources(d, until_next_timer(d, now_ns));
+	if (r >= 0)
+		r = ports_after_sleep(&d->ports, n);
+	idler_woke(&d->idler, clock_mono_ns(), d->ports.by_frame);
+	d->ports.by_frame = false;
 	return r;
 }
 
 static int turn(struct daemon *d)
 {
-	bool worked = d->port && turn_port(d);
+	bool worked = d->ports.n > 0 && turn_ports(d);
 	uint64_t now_ns = clock_mono_ns();
 	int r = 0;
 
 	if (now_ns >= gateway_deadline_ns(d->gw, now_ns))
 		gateway_tick(d->gw, now_ns);
-	if (!d->port) {
+	if (d->ports.n == 0) {
 		r = serve_sources(d, until_next_timer(d, now_ns));
 	} else {
 		switch (idler_turn(&d->idler, now_ns, worked)) {
@@ -377,7 +416,7 @@ static int turn(struct daemon *d)
 			r = serve_sources(d, 0);
 			break;
 		case IDLER_SLEEP:
-			r = sleep_on_port(d, now_ns);
+			r = sleep_on_ports(d, now_ns);
 			break;
 		}
 	}
@@ -395,14 +434,14 @@ static void print_counters(struct daemon *d)
 
 	gateway_print_counters(d->gw, &w);
 	fwrite(text, 1, (size_t)((char *)w.at - text), stdout);
-	if (d->port) {
+	for (size_t net = 0; net < d->ports.n; net++) {
+		const char *name = net == PROBER_NET_CLIENT ? "probe_port" : "port";
 		struct port_counters p;
 
-		port_get_counters(d->port, &p);
-		printf("port_rx_frames=%llu\nport_tx_frames=%llu\nport_rx_missed=%llu\n"
-		       "port_wakes=%llu\n",
-		       (unsigned long long)p.rx_frames, (unsigned long long)p.tx_frames,
-		       (unsigned long long)p.rx_missed, (unsigned long long)p.wakes);
+		port_get_counters(d->ports.slots[net].port, &p);
+		printf("%s_rx_frames=%llu\n%s_tx_frames=%llu\n%s_rx_missed=%llu\n%s_wakes=%llu\n",
+		       name, (unsigned long long)p.rx_frames, name, (unsigned long long)p.tx_frames,
+		       name, (unsigned long long)p.rx_missed, name, (unsigned long long)p.wakes);
 	}
 	fflush(stdout);
 }
@@ -417,12 +456,10 @@ static void close_all(struct daemon *d)
 		shell_stack_close(d->gw);
 		stack_close(d->stack);
 	}
-	if (d->port) {
-		port_flush(d->port); /* the resets */
-		port_close(d->port);
-	}
 	fence_close(d->fence);
+	ports_close(&d->ports);
 	gateway_free(d->gw);
+	probes_free(d->probes);
 	vm_journal_close(d->journal);
 	wire_tls_context_free(d->agents_tls);
 	wire_tls_context_free(d->operators_tls);
@@ -476,7 +513,7 @@ static int check_config(const struct gw_config *config)
 	size_t n;
 
 	config_print_values(stdout, gw_config_keys, gw_n_config_keys, config);
-	if (gw_config_load_vms(config->vm_dir, vms, GATEWAY_VMS_MAX, &n, &error) < 0) {
+	if (gw_config_load_vms(config, vms, GATEWAY_VMS_MAX, &n, &error) < 0) {
 		fprintf(stderr, "%s\n", error.text);
 		return 1;
 	}
@@ -503,7 +540,7 @@ int main(int argc, char **argv)
 	bool check = false;
 	int c;
 
-	d->epoll_fd = d->signals.fd = d->port_source.fd = -1;
+	d->epoll_fd = d->signals.fd = -1;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':

@@ -8,11 +8,12 @@
 #
 # Host primary runs agent alpha, host standby runs agent beta: names say who, not which role.
 # Variables that a test may set before cluster_configure: CLUSTER_AGENT_INI, CLUSTER_GATEWAY_INI,
-# CLUSTER_VM_INI (more lines for [agent], [gateway], [vm]), CLUSTER_PORT (the gateway's DPDK device),
-# CLUSTER_BEAT_TIMEOUT_MS, CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN (other builds).
+# CLUSTER_VM_INI (more lines for [agent], [gateway], [vm]), CLUSTER_PORT, CLUSTER_PROBE_PORT (the
+# gateway's DPDK devices), CLUSTER_BEAT_TIMEOUT_MS, CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN (other builds).
 
 CLUSTER_VM=web1
 CLUSTER_PORT=${CLUSTER_PORT:-net_af_packet0,iface=bk0}
+CLUSTER_PROBE_PORT=${CLUSTER_PROBE_PORT:-net_af_packet1,iface=cl0}
 CLUSTER_BEAT_TIMEOUT_MS=${CLUSTER_BEAT_TIMEOUT_MS:-500}
 readonly CLUSTER_LISTEN=$TOPO_GATEWAY_IP:7400 CLUSTER_MGMT=$TOPO_MGMT_IP:7500
 declare -A CLUSTER_AGENT=([primary]=alpha [standby]=beta)
@@ -68,6 +69,8 @@ cluster_gateway_files()
 	[gateway]
 	port = $CLUSTER_PORT
 	address = $TOPO_GATEWAY_IP/24
+	probe_port = $CLUSTER_PROBE_PORT
+	probe_address = $TOPO_PROBE_IP/24
 	listen = $CLUSTER_LISTEN
 	management = $CLUSTER_MGMT
 	$(cluster_identity gateway gw)
@@ -77,8 +80,19 @@ cluster_gateway_files()
 	patience_ms = $((CLUSTER_BEAT_TIMEOUT_MS > 3000 ? CLUSTER_BEAT_TIMEOUT_MS : 3000))
 	${CLUSTER_GATEWAY_INI:-}
 	INI
-	printf '[vm]\nname = %s\nprimary = alpha\nstandby = beta\n' "$CLUSTER_VM" \
-		>"$dir/vms/$CLUSTER_VM.ini"
+	cat >"$dir/vms/$CLUSTER_VM.ini" <<-INI
+	[vm]
+	name = $CLUSTER_VM
+	primary = alpha
+	standby = beta
+	guest_address = $TOPO_GUEST_IP
+	guest_mac = $GUEST_MAC
+	guest_ports = $GUEST_PORT
+	primary_address = $TOPO_PRIMARY_CLIENT_IP
+	standby_address = $TOPO_STANDBY_CLIENT_IP
+	primary_backup = $TOPO_PRIMARY_IP
+	standby_backup = $TOPO_STANDBY_IP
+	INI
 }
 
 cluster_configure() # BUILD_DIR LOG_DIR

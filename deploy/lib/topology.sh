@@ -2,15 +2,16 @@
 # (bash). Shared by deploy/demo, tests/e2e, tests/fault and tests/bench.
 #
 #	                  client network 198.18.0.0/24 (switch brc)
-#	     .2 │                  │                              │
-#	   client               primary                        standby
-#	                    br0: eth0 + tap0 ─ guest .10     br0: eth0 + tap0
-#	                        bk0 .1                           bk0 .2
-#	                           │                              │
-#	                  backup network 198.18.1.0/24 (switch brb)
-#	                                     │
-#	                          gateway  bk0 (no kernel address; lwIP owns .3)
-#	                                   mgmt0 198.18.2.3 (kernel sockets, holdfastctl)
+#	     .2 │       │              │                              │
+#	   client       │           primary                        standby
+#	                │       br0 .11: eth0 + tap0             br0 .12: eth0 + tap0
+#	                │                    └ guest .10
+#	                │           bk0 .1                         bk0 .2
+#	                │              │                              │
+#	                │     backup network 198.18.1.0/24 (switch brb)
+#	                │              │
+#	              gateway  cl0, bk0 (no kernel addresses; its prober owns .3 on cl0, lwIP .3 on bk0)
+#	                       mgmt0 198.18.2.3 (kernel sockets, holdfastctl)
 #
 # Both switches live in a fifth namespace, `net`. Each namespace is named PREFIX-HOST. Nothing is
 # made outside of the namespaces but those names, TOPO_DIR (on a tmpfs) and the pins under
@@ -36,6 +37,8 @@ TOPO_PID=''	# the last one started
 TOPO_MADE=''
 
 readonly TOPO_CLIENT_IP=198.18.0.2 TOPO_GUEST_IP=198.18.0.10
+readonly TOPO_PROBE_IP=198.18.0.3 # the gateway's, in the client network
+readonly TOPO_PRIMARY_CLIENT_IP=198.18.0.11 TOPO_STANDBY_CLIENT_IP=198.18.0.12
 readonly TOPO_PRIMARY_IP=198.18.1.1 TOPO_STANDBY_IP=198.18.1.2 TOPO_GATEWAY_IP=198.18.1.3
 readonly TOPO_MGMT_IP=198.18.2.3
 
@@ -116,7 +119,7 @@ topo_bridge() # HOST NAME
 		topo_in "$1" ip link set "$2" up
 }
 
-topo_hypervisor() # HOST BACKUP_IP
+topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 {
 	topo_bridge "$1" br0 &&
 		topo_cable "$1" eth0 brc "c-$1" &&
@@ -124,7 +127,8 @@ topo_hypervisor() # HOST BACKUP_IP
 		topo_in "$1" ip tuntap add dev tap0 mode tap &&
 		topo_in "$1" ip link set tap0 master br0 up &&
 		topo_cable "$1" bk0 brb "b-$1" &&
-		topo_in "$1" ip addr add "$2/24" dev bk0
+		topo_in "$1" ip addr add "$2/24" dev bk0 &&
+		topo_in "$1" ip addr add "$3/24" dev br0
 }
 
 topo_make()
@@ -140,9 +144,10 @@ topo_make()
 	topo_bridge net brc && topo_bridge net brb &&
 		topo_cable client eth0 brc c-client &&
 		topo_in client ip addr add "$TOPO_CLIENT_IP/24" dev eth0 &&
-		topo_hypervisor primary "$TOPO_PRIMARY_IP" &&
-		topo_hypervisor standby "$TOPO_STANDBY_IP" &&
+		topo_hypervisor primary "$TOPO_PRIMARY_IP" "$TOPO_PRIMARY_CLIENT_IP" &&
+		topo_hypervisor standby "$TOPO_STANDBY_IP" "$TOPO_STANDBY_CLIENT_IP" &&
 		topo_cable gateway bk0 brb b-gateway &&
+		topo_cable gateway cl0 brc c-gateway &&
 		topo_in gateway ip link add mgmt0 type veth peer name mgmt1 &&
 		topo_in gateway ip addr add "$TOPO_MGMT_IP/24" dev mgmt0 &&
 		topo_in gateway ip link set mgmt0 up &&

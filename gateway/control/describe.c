@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "probe/prober.h"
 #include "session/session.h"
 
 static json_t *number(uint64_t n)
@@ -48,20 +49,54 @@ static json_t *describe_stats(const char *stats)
 	return object;
 }
 
+/* One target's probes; null when it is not probed. */
+static json_t *describe_probes(const struct gateway_vm *vm, enum prober_kind kind, uint8_t h,
+			       uint64_t now_ns)
+{
+	static const char *const names[PROBER_N_METHODS] = {
+		[PROBER_ARP] = "arp", [PROBER_ICMP] = "icmp", [PROBER_TCP] = "tcp"};
+	struct prober_figures f;
+	json_t *object;
+
+	prober_get(vm->prober, kind, h, &f);
+	if (!f.configured)
+		return json_null();
+	object = json_pack("{s:o, s:o, s:o}", "round_sent", number(f.all.round_sent),
+			   "round_answered", number(f.all.round_answered), "answer_age_ms",
+			   age_ms(f.all.last_answer_ns, now_ns));
+	for (size_t m = 0; object && m < PROBER_N_METHODS; m++) {
+		const struct prober_count *count = &f.by[m];
+
+		if (m == PROBER_TCP && kind != PROBER_GUEST)
+			continue;
+		(void)json_object_set_new(
+			object, names[m],
+			json_pack("{s:o, s:o, s:o}", "sent", number(count->sent), "answered",
+				  number(count->answered), "answer_age_ms",
+				  age_ms(count->last_answer_ns, now_ns)));
+	}
+	if (kind == PROBER_GUEST)
+		(void)json_object_set_new(json_object_get(object, "tcp"), "refused",
+					  number(f.refused));
+	return object;
+}
+
 static json_t *describe_host(const struct gateway_vm *vm, uint8_t h, uint64_t now_ns)
 {
 	const struct vm_host *host = &vm->fsm.host[h];
 	const struct gateway_report *report = &vm->report[h];
 	bool owner = h == vm->fsm.record.owner;
 
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o}", "name",
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:{s:o, s:o}}", "name",
 			 vm->config.host[h], "role", owner ? "owner" : "standby", "connected",
 			 (int)host->up, "beat_age_ms", age_ms(host->live.seen_ns, now_ns),
 			 "report_age_ms", age_ms(report->at_ns, now_ns), "agent_state",
 			 report->at_ns ? wire_state_name(report->state) : "unknown", "verdict",
 			 report->at_ns ? wire_verdict_name(report->verdict) : "none", "term",
 			 number(report->term), "epoch", number(report->epoch), "text", report->text,
-			 "stats", describe_stats(report->stats));
+			 "stats", describe_stats(report->stats), "probes", "client",
+			 describe_probes(vm, PROBER_HOST, h, now_ns), "backup",
+			 describe_probes(vm, PROBER_HOST_BACKUP, h, now_ns));
 }
 
 static json_t *describe_stream(const struct gateway_vm *vm, size_t slot, uint64_t now_ns)
@@ -118,12 +153,15 @@ json_t *describe_vm(const struct gateway_vm *vm, uint64_t now_ns)
 {
 	json_t *object = describe_brief(vm, now_ns);
 	json_t *more = json_pack(
-		"{s:s, s:s, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o}", "initial_primary",
+		"{s:s, s:s, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:b, s:o}", "initial_primary",
 		vm->config.host[0], "initial_standby", vm->config.host[1], "state_age_ms",
-		age_ms(vm->fsm.entered_ns, now_ns), "liveness", describe_liveness(&vm->fsm), "hosts", describe_host(vm, 0, now_ns),
+		age_ms(vm->fsm.entered_ns, now_ns), "liveness", describe_liveness(&vm->fsm),
+		"hosts", describe_host(vm, 0, now_ns),
 		describe_host(vm, 1, now_ns), "streams", "primary", describe_stream(vm, 0, now_ns),
 		"standby", describe_stream(vm, 1, now_ns), "relay", describe_relay(&vm->relay),
-		"stats", describe_stats(vm->report[vm->fsm.record.owner].stats));
+		"stats", describe_stats(vm->report[vm->fsm.record.owner].stats), "probing",
+		(int)prober_is_active(vm->prober), "guest_probes",
+		describe_probes(vm, PROBER_GUEST, 0, now_ns));
 
 	if (!object || !more || json_object_update(object, more) < 0) {
 		json_decref(object);

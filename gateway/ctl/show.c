@@ -57,8 +57,28 @@ void show_status(FILE *out, const json_t *answer)
 	}
 }
 
+/* "arp 12/12, icmp 12/12, 4 ms ago": answered of sent. Nothing when it is not probed. */
+static void show_probes(FILE *out, const char *title, const json_t *probes)
+{
+	static const char *const methods[] = {"arp", "icmp", "tcp"};
+	char text[32];
+
+	if (!json_is_object(probes))
+		return;
+	fprintf(out, "  %-20s ", title);
+	for (size_t m = 0; m < sizeof(methods) / sizeof(methods[0]); m++) {
+		const json_t *count = json_object_get(probes, methods[m]);
+
+		if (count)
+			fprintf(out, "%s %" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT ", ",
+				methods[m], int_of(count, "answered"), int_of(count, "sent"));
+	}
+	fprintf(out, "last answer %s\n", age(probes, "answer_age_ms", text));
+}
+
 static void show_host(FILE *out, const json_t *host)
 {
+	const json_t *probes = json_object_get(host, "probes");
 	char beat[32], report[32];
 
 	fprintf(out, "\nhost %s (%s)\n", S(host, "name"), S(host, "role"));
@@ -72,6 +92,8 @@ static void show_host(FILE *out, const json_t *host)
 		fprintf(out, "  %-20s %s\n", "verdict", S(host, "verdict"));
 	if (S(host, "text")[0])
 		fprintf(out, "  %-20s %s\n", "text", S(host, "text"));
+	show_probes(out, "probes, client side", json_object_get(probes, "client"));
+	show_probes(out, "probes, backup side", json_object_get(probes, "backup"));
 }
 
 /* What the owner's next seal waits for, and what it takes from the guest. */
@@ -127,6 +149,9 @@ void show_vm(FILE *out, const json_t *answer)
 			S(json_object_get(vm, "liveness"), "state"),
 			S(json_object_get(vm, "liveness"), "evidence"));
 	show_pace(out, json_object_get(vm, "stats"));
+	if (json_is_true(json_object_get(vm, "probing")))
+		fprintf(out, "  %-20s guest and hosts are being probed\n", "in doubt");
+	show_probes(out, "probes of the guest", json_object_get(vm, "guest_probes"));
 	json_array_foreach(json_object_get(vm, "hosts"), i, host) {
 		show_host(out, host);
 	}

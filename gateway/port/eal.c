@@ -176,7 +176,8 @@ int eal_start(const struct port_config *config, const char *pci, char *ret_error
 	if (eal.running)
 		return 0;
 	if (memory_mb == 0)
-		memory_mb = ((size_t)n_buffers * BUFFER_BYTES >> 20) + MEMORY_BASE_MB;
+		memory_mb = (((size_t)n_buffers + config->n_more_buffers) * BUFFER_BYTES >> 20) +
+			    MEMORY_BASE_MB;
 	rc = choose_hugepages(config->hugepages, memory_mb, &huge, ret_error, error_size);
 	if (rc)
 		return rc;

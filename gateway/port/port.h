@@ -50,6 +50,7 @@ struct port_config {
 	size_t memory_mb;	       /* DPDK's memory; 0: what n_buffers needs */
 	enum port_hugepages hugepages;
 	unsigned int n_buffers;	       /* frame buffers; 0: PORT_BUFFERS_DEFAULT */
+	unsigned int n_more_buffers;   /* of ports opened later: what memory_mb 0 must provide for */
 	unsigned int mtu;	       /* 0: PORT_MTU_MAX */
 };
 

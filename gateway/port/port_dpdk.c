@@ -75,6 +75,8 @@ static int add_device(struct port *port, char *ret_error, size_t error_size)
 				    "the driver refuses it (is its package installed, the "
 				    "interface up, are you root?)");
 		port->added = true;
+	} else if (rte_eth_dev_get_port_by_name(device->name, &port->id)) {
+		(void)rte_dev_probe(device->name); /* the second card; EAL's start probed the first */
 	}
 	if (rte_eth_dev_get_port_by_name(device->name, &port->id))
 		return fail(ret_error, error_size, -ENODEV, device,

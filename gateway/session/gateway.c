@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "probe/probes.h"
 #include "session/session.h"
 
 #define ROW(member) COUNTERS_ROW(struct gateway_counters, member)
@@ -19,7 +20,8 @@ const struct counters_row gateway_counter_rows[] = {
 	ROW(orders_sent), ROW(orders_done), ROW(resumes), ROW(commits), ROW(epoch_acks),
 	ROW(epoch_acks_stale), ROW(relay_frames), ROW(relay_bytes), ROW(relay_dropped),
 	ROW(relay_blocked), ROW(relay_errors), ROW(journal_writes), ROW(journal_errors),
-	ROW(events), ROW(promotions), ROW(refused_version), ROW(refused_feature),
+	ROW(events), ROW(promotions), ROW(probes_sent), ROW(probes_answered), ROW(probe_replies),
+	ROW(probes_lost), ROW(probes_malformed), ROW(probes_stray), ROW(refused_version), ROW(refused_feature),
 	ROW(refused_duplicate), ROW(refused_stale_term), ROW(refused_unknown_vm),
 	ROW(refused_identity), ROW(refused_bad_frame), ROW(refused_bad_checksum),
 	ROW(refused_not_asked), ROW(refused_busy), ROW(refused_timeout), ROW(refused_slow),
@@ -324,6 +326,19 @@ uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns)
 	return deadline_ns;
 }
 
+static void copy_probe_counters(struct gateway *gw)
+{
+	struct probes_counters p;
+
+	probes_get_counters(gw->probes, &p);
+	gw->counters.probes_sent = p.sent;
+	gw->counters.probes_answered = p.answered;
+	gw->counters.probe_replies = p.replies;
+	gw->counters.probes_lost = p.lost;
+	gw->counters.probes_malformed = p.malformed;
+	gw->counters.probes_stray = p.stray;
+}
+
 void gateway_print_counters(struct gateway *gw, struct bytes_writer *w)
 {
 	const void *all[1] = {&gw->counters};
@@ -335,5 +350,6 @@ void gateway_print_counters(struct gateway *gw, struct bytes_writer *w)
 		c->relay_bytes += gw->vms[i]->relay.bytes_total;
 		c->relay_dropped += gw->vms[i]->relay.dropped_total;
 	}
+	copy_probe_counters(gw);
 	counters_print(gateway_counter_rows, gateway_n_counter_rows, all, 1, w);
 }

@@ -29,6 +29,8 @@
 #define GATEWAY_VMS_MAX	  64
 #define GATEWAY_HOSTS_MAX (2 * GATEWAY_VMS_MAX)
 
+struct probes;
+struct prober;
 struct session;
 
 /* What an agent said last about a VM. */
@@ -55,6 +57,7 @@ struct gateway_vm {
 	uint64_t standby_features;	  /* what the last one understands */
 	struct gateway_report report[2]; /* by host */
 	uint32_t order_seq;
+	struct prober *prober; /* borrowed; NULL: no address of this VM is to be probed */
 };
 
 struct gateway_counters {
@@ -65,6 +68,8 @@ struct gateway_counters {
 	uint64_t relay_frames, relay_bytes, relay_dropped, relay_blocked, relay_errors;
 	uint64_t journal_writes, journal_errors;
 	uint64_t events, promotions;
+	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,
+		probes_stray; /* copied from probes_get_counters() when printed */
 	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
 		refused_unknown_vm, refused_identity, refused_bad_frame, refused_bad_checksum,
 		refused_not_asked, refused_busy, refused_timeout, refused_slow;
@@ -110,6 +115,7 @@ struct gateway {
 	size_t n_hosts;
 	struct session *sessions; /* all, newest first */
 	struct session *dirty;	  /* those with something to do for their shell; see session.h */
+	struct probes *probes;	  /* borrowed; NULL: none */
 	uint64_t now_ns;	  /* set by whoever enters: shells, control, main */
 	uint8_t scratch[WIRE_FRAME_MAX]; /* one frame being built */
 };

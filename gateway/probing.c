@@ -1,0 +1,81 @@
+#include "probing.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+static uint64_t random_64(void *arg)
+{
+	uint64_t value = 0;
+
+	(void)arg;
+	/* probing_open() saw it work; so short a request is never cut nor interrupted. */
+	(void)!getrandom(&value, sizeof(value), 0);
+	return value;
+}
+
+static void describe_vm(const struct gw_config *config, const struct gw_vm_config *vm,
+			struct prober_config *ret_prober)
+{
+	*ret_prober = (struct prober_config){
+		.host = {ntohl(vm->primary_address), ntohl(vm->standby_address)},
+		.host_backup = {ntohl(vm->primary_backup), ntohl(vm->standby_backup)},
+		.guest = ntohl(vm->guest_address),
+		.n_guest_ports = vm->guest_ports.n,
+		.interval_ns = config->probe_interval_ns,
+	};
+	_Static_assert(PROBER_PORTS_MAX == CONFIG_PORTS_MAX, "as many as a key may list");
+	memcpy(ret_prober->guest_mac, vm->guest_mac, sizeof(ret_prober->guest_mac));
+	memcpy(ret_prober->guest_ports, vm->guest_ports.port, sizeof(ret_prober->guest_ports));
+}
+
+static bool has_address(const struct prober_config *prober)
+{
+	return prober->host[0] || prober->host[1] || prober->host_backup[0] ||
+	       prober->host_backup[1] || prober->guest;
+}
+
+int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
+		 struct gateway *gw, struct probes **ret_probes)
+{
+	struct prober_config prober;
+	struct probes *probes;
+	uint64_t value;
+	int r;
+
+	_Static_assert(PROBES_MAX >= GATEWAY_VMS_MAX, "a prober for each VM");
+	if (getrandom(&value, sizeof(value), 0) != sizeof(value))
+		return errno ? -errno : -EIO;
+	r = probes_new(random_64, NULL, &probes);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		struct gateway_vm *vm = gateway_find_vm(gw, vms[i].name);
+
+		describe_vm(config, &vms[i], &prober);
+		if (vm && has_address(&prober))
+			r = probes_add(probes, &prober, &vm->prober);
+	}
+	if (r < 0)
+		return r; /* the daemon ends */
+	gw->probes = probes;
+	*ret_probes = probes;
+	return 0;
+}
+
+static int send_probe(void *arg, const void *frame, size_t size)
+{
+	struct iovec piece = {(void *)frame, size};
+
+	return port_transmit(arg, &piece, 1);
+}
+
+void probing_use_port(struct probes *probes, enum prober_net net, struct port *port,
+		      uint32_t ip_be32)
+{
+	struct frames_end us = {.ip = ntohl(ip_be32)};
+
+	_Static_assert(PORT_MAC_BYTES == FRAMES_MAC_BYTES, "one kind of MAC");
+	memcpy(us.mac, port_mac(port), sizeof(us.mac));
+	/* In the backup network lwIP answers for our address. */
+	probes_open_net(probes, net, &us, net == PROBER_NET_CLIENT, send_probe, port);
+}
