@@ -5,10 +5,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "control/control_private.h"
 #include "control/describe.h"
+#include "probe/prober.h"
 
+#define PROBE_NS (CLOCK_NS_PER_S) /* of an operator's try */
 #define READERS (WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER)
 
 struct request {
@@ -125,6 +128,24 @@ static void verb_failover(struct control_conn *c, const struct request *r)
 	command(c, r, VM_COMMAND_FAILOVER);
 }
 
+static void verb_probe(struct control_conn *c, const struct request *r)
+{
+	const char *name = r->vm->config.name;
+	char text[WIRE_TEXT_MAX + 1];
+
+	if (!r->vm->prober) {
+		control_put_error(c, "not-possible", "%s has no address that may be probed; its file at "
+				  "the gateway can name guest_address and others", name);
+		return;
+	}
+	log_info("vm=%s operator=%s verb=%s", name, asker(c), r->verb);
+	prober_try(r->vm->prober, r->now_ns + PROBE_NS, r->now_ns);
+	(void)snprintf(text, sizeof(text), "%s: its hosts and its guest are being probed for a second; "
+		       "holdfastctl vm show %s tells what they answer", name, name);
+	control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", "done", "text", text));
+	c->phase = CONTROL_CLOSING;
+}
+
 static const struct {
 	const char *name;
 	unsigned int roles;
@@ -133,6 +154,7 @@ static const struct {
 } verbs[] = {
 	{"status", READERS, false, verb_status},
 	{"vm-show", READERS, true, verb_vm_show},
+	{"vm-probe", WIRE_PEER_OPERATOR, true, verb_probe},
 	{"stats", READERS, false, verb_stats},
 	{"events", READERS, false, verb_events},
 	{"protect", WIRE_PEER_OPERATOR, true, verb_protect},

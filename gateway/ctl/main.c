@@ -69,6 +69,7 @@ static bool print_check(const json_t *answer)
 static const struct verb verbs[] = {
 	{"status", "status", false, print_status, "all VMs and hosts"},
 	{"vm show", "vm-show", true, print_vm, "one VM: term, owner, epochs, figures"},
+	{"vm probe", "vm-probe", true, print_done, "ask its hosts and guest on the wire for a second"},
 	{"protect", "protect", true, print_done, "begin to protect a VM; waits until it is"},
 	{"unprotect", "unprotect", true, print_done, "end it; the guest goes on where it is"},
 	{"failover", "failover", true, print_done, "move a protected VM to its standby now"},

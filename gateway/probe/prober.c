@@ -137,8 +137,27 @@ static void send_rst(struct prober *prober, const struct prober_syn *syn)
 	(void)output(prober, guest->net, frame); /* lost: the guest gives up by itself */
 }
 
+/* Take back the SYNs that nobody answered. */
+static void drop_syns(struct prober *prober)
+{
+	for (size_t i = 0; i < prober->n_ports; i++) {
+		if (prober->syns[i].waiting)
+			send_rst(prober, &prober->syns[i]);
+	}
+	memset(prober->syns, 0, sizeof(prober->syns));
+}
+
+static void end_round(struct prober *prober)
+{
+	prober->active = false;
+	prober->all->n_active--;
+	drop_syns(prober);
+}
+
 void prober_tick(struct prober *prober, uint64_t now_ns)
 {
+	if (prober->active && !prober->doubt && now_ns >= prober->try_until_ns)
+		end_round(prober);
 	if (!prober->active || now_ns < prober->next_ns)
 		return;
 	prober->next_ns += prober->interval_ns;
@@ -177,25 +196,30 @@ static void begin_round(struct prober *prober, uint64_t now_ns)
 						    .seq = (uint16_t)(random >> 16),
 						    .cookie = all->random(all->random_arg)};
 	}
-	memset(prober->syns, 0, sizeof(prober->syns));
+	drop_syns(prober);
 	prober->next_ns = now_ns;
+	prober->all->n_active += !prober->active;
+	prober->active = true;
 }
 
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns)
 {
-	if (!prober || prober->active == active)
+	if (!prober || prober->doubt == active)
 		return;
-	prober->active = active;
-	if (active) {
-		prober->all->n_active++;
+	prober->doubt = active;
+	if (active)
 		begin_round(prober, now_ns);
+	else if (now_ns >= prober->try_until_ns)
+		end_round(prober);
+}
+
+void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns)
+{
+	if (!prober)
 		return;
-	}
-	prober->all->n_active--;
-	for (size_t i = 0; i < prober->n_ports; i++) {
-		if (prober->syns[i].waiting)
-			send_rst(prober, &prober->syns[i]);
-	}
+	prober->try_until_ns = until_ns;
+	if (!prober->active)
+		begin_round(prober, now_ns);
 }
 
 bool prober_is_active(const struct prober *prober)

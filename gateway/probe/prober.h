@@ -99,8 +99,14 @@ struct prober_figures {
 };
 
 /* Begin or end a round of doubt at @now_ns. The same value again changes nothing. NULL: no effect.
- * Ending may send; beginning sends in the next probes_tick(). */
+ * Both may send RSTs; the probes of a round begin in the next probes_tick(). */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
+
+/* Probe without doubt, for an operator who wants to see who answers: until @until_ns. A round that
+ * runs goes on; doubt that comes meanwhile begins one of its own. NULL: no effect. */
+void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);
+
+/* For whatever reason. */
 bool prober_is_active(const struct prober *prober);
 
 /* What is known of @kind of host @host (0 or 1; ignored for PROBER_GUEST). NULL: all zero. */

@@ -43,7 +43,9 @@ struct prober {
 	uint64_t interval_ns;
 	uint64_t next_ns; /* when active */
 	unsigned int n_replies; /* in this interval */
-	bool active;
+	uint64_t try_until_ns;	/* an operator's try; 0: none */
+	bool doubt;		/* prober_set_active()'s last word */
+	bool active;		/* for one of the two reasons */
 };
 
 struct probes {

@@ -36,13 +36,13 @@ def sh(*args, **kwargs):
 
 
 class Lab:
-    def __init__(self, port="packet", hosts=("alpha", "beta"), **settings):
+    def __init__(self, port="packet", hosts=("alpha", "beta"), vm=None, **settings):
         if os.geteuid() != 0:
             skip("needs root for network namespaces")
         for path in (GATEWAY, CTL):
             if not os.path.exists(path):
                 skip(f"{path} is not built")
-        self.kind, self.settings = port, settings
+        self.kind, self.settings, self.vm_settings = port, settings, vm or {}
         self.ns = f"hf-gwlogic-{os.getpid()}"
         self.dir = os.environ.get("TEST_TMP") or tempfile.mkdtemp(prefix="hf-gw-")
         self.gateway, self.n_logs, self.n_out = None, 0, 0
@@ -96,6 +96,7 @@ class Lab:
         os.makedirs(vms, exist_ok=True)
         with open(os.path.join(vms, "web1.ini"), "w") as f:
             f.write("[vm]\nname = web1\nprimary = alpha\nstandby = beta\n")
+            f.writelines(f"{k} = {v}\n" for k, v in self.vm_settings.items())
         port = {"kernel": "kernel", "packet": "net_af_packet0,iface=bk0"}[self.kind]
         settings = dict(
             port=port, listen=f"{self.address}:7400", management=f"{self.management}:7500",

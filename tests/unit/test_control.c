@@ -107,6 +107,7 @@ static void test_refusals(void **state)
 		{"{\"version\":1,\"verb\":\"conquer\"}", "bad-verb"},
 		{"{\"version\":1,\"verb\":\"vm-show\"}", "unknown-vm"},
 		{"{\"version\":1,\"verb\":\"protect\",\"vm\":\"web2\"}", "unknown-vm"},
+		{"{\"version\":1,\"verb\":\"vm-probe\",\"vm\":\"web1\"}", "not-possible"},
 	};
 
 	(void)state;
@@ -117,6 +118,9 @@ static void test_refusals(void **state)
 	}
 	assert_false(ask_as(WIRE_PEER_VIEWER,
 			    "{\"version\":1,\"verb\":\"protect\",\"vm\":\"web1\"}"));
+	assert_string_equal(code(), "not-allowed");
+	assert_false(ask_as(WIRE_PEER_VIEWER,
+			    "{\"version\":1,\"verb\":\"vm-probe\",\"vm\":\"web1\"}"));
 	assert_string_equal(code(), "not-allowed");
 	assert_int_equal(vm_journal_find(f.journal, "web1") == NULL, 1);
 }

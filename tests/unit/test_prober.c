@@ -345,6 +345,39 @@ static void test_one_half_open(void **state)
 	probes_free(probes);
 }
 
+/* An operator's look ends by itself, and is no part of a round of doubt. */
+static void test_try(void **state)
+{
+	struct probes *probes = open_probes();
+	struct prober *prober = add(probes, &all_targets);
+
+	(void)state;
+	prober_try(NULL, START, START);
+	prober_try(prober, START + 50 * MS, START);
+	for (uint64_t now_ns = START; now_ns < START + 200 * MS; now_ns += MS)
+		probes_tick(probes, now_ns);
+	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.sent, 3);
+	assert_false(probes_active(probes));
+
+	/* Doubt during a try begins its own count; its end does not end the try, nor the other way. */
+	prober_try(prober, START + 500 * MS, START + 300 * MS);
+	probes_tick(probes, START + 300 * MS);
+	prober_set_active(prober, true, START + 310 * MS);
+	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.round_sent, 0);
+	probes_tick(probes, START + 310 * MS);
+	prober_set_active(prober, false, START + 320 * MS);
+	assert_true(prober_is_active(prober));
+	prober_set_active(prober, true, START + 400 * MS);
+	for (uint64_t now_ns = START + 400 * MS; now_ns <= START + 600 * MS; now_ns += MS)
+		probes_tick(probes, now_ns);
+	assert_true(prober_is_active(prober));
+	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.round_sent, 11);
+	prober_set_active(prober, false, START + 601 * MS);
+	assert_false(probes_active(probes));
+	assert_true(probes_deadline_ns(probes) == UINT64_MAX);
+	probes_free(probes);
+}
+
 /* Answers that nobody was asked for change nothing, and are counted. */
 static void test_hostile_answers(void **state)
 {
@@ -546,6 +579,7 @@ int main(void)
 		cmocka_unit_test(test_answers),		     cmocka_unit_test(test_one_half_open),
 		cmocka_unit_test(test_hostile_answers),	     cmocka_unit_test(test_only_configured),
 		cmocka_unit_test(test_shared_hosts),	     cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_try),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
