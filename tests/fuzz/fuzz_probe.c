@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/clock.h"
 #include "probe/probes.h"
+#include "probe_peer.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -39,7 +39,7 @@ static int take(void *arg, const void *frame, size_t size)
 	(void)arg;
 	must(size == FRAMES_BYTES);
 	memcpy(last, frame, size);
-	ip = bytes_get_be32(last + (bytes_get_be16(last + 12) == 0x0806 ? 38 : 30));
+	ip = peer_target(last);
 	must(ip == GUEST || ip == HOST || ip == BACKUP);
 	return 0;
 }
@@ -51,46 +51,21 @@ static uint64_t small_random(void *arg)
 	return 0x0000000100000001;
 }
 
-static uint16_t sum(const uint8_t *data, size_t size, uint32_t sum)
-{
-	for (size_t i = 0; i + 1 < size; i += 2)
-		sum += bytes_get_be16(data + i);
-	if (size & 1)
-		sum += (uint32_t)data[size - 1] << 8;
-	while (sum >> 16)
-		sum = (sum >> 16) + (sum & 0xffff);
-	return (uint16_t)~sum;
-}
-
 static void mend(uint8_t *frame, size_t size)
 {
-	uint8_t *ip = frame + 14, *inner = ip + 20;
 	size_t total;
 
-	if (size < 14 + 20 + 20 || bytes_get_be16(frame + 12) != 0x0800)
+	if (size < 14 + 20 + 20 || !peer_protocol(frame))
 		return;
-	bytes_put_be16(ip + 10, 0);
-	bytes_put_be16(ip + 10, sum(ip, 20, 0));
-	total = bytes_get_be16(ip + 2);
-	if (total < 40 || total > size - 14)
-		return;
-	if (ip[9] == 1) {
-		bytes_put_be16(inner + 2, 0);
-		bytes_put_be16(inner + 2, sum(inner, total - 20, 0));
-	} else if (ip[9] == 6) {
-		uint32_t pseudo = 6 + (uint32_t)total - 20;
-
-		for (size_t i = 12; i < 20; i += 2)
-			pseudo += bytes_get_be16(ip + i);
-		bytes_put_be16(inner + 16, 0);
-		bytes_put_be16(inner + 16, sum(inner, total - 20, pseudo));
-	}
+	total = bytes_get_be16(frame + 16);
+	if (total >= 40 && total <= size - 14)
+		peer_seal(frame);
 }
 
 /* The last frame sent, its two ends swapped: near to an answer. */
 static void turn_round(uint8_t *frame, size_t size)
 {
-	size_t at = bytes_get_be16(last + 12) == 0x0806 ? 28 : 26, gap = at == 28 ? 10 : 4;
+	size_t at = peer_is_arp(last) ? 28 : 26, gap = at == 28 ? 10 : 4;
 
 	if (size < FRAMES_BYTES)
 		return;
