@@ -33,7 +33,7 @@
 
 #define DETECTOR_STEP_MAX_NS   (UINT64_C(30) * 1000000)
 #define DETECTOR_UNANSWERED    5 /* probes in a row without an answer that say "nobody is there" */
-#define DETECTOR_GUEST_UNSEEN  8 /* probes that the guest's port did not see although its host answers */
+#define DETECTOR_GUEST_UNSEEN  12/* probes that the guest's port did not see although its host answers */
 #define DETECTOR_TEXT_MAX      256
 
 enum detector_state {

@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "probe/probes.h"
+#include "session/evidence.h"
 #include "session/session.h"
 
 #define ROW(member) COUNTERS_ROW(struct gateway_counters, member)
@@ -305,11 +306,16 @@ void gateway_tick(struct gateway *gw, uint64_t now_ns)
 		session_tick(s, now_ns);
 	}
 	for (size_t i = 0; i < gw->n_vms; i++) {
-		struct vm_input in = {.kind = VM_IN_TICK,
-				      .relayed_bytes = gw->vms[i]->relay.bytes_total};
+		struct gateway_vm *vm = gw->vms[i];
+		struct detector_evidence evidence;
+		struct vm_input in = {.kind = VM_IN_TICK, .relayed_bytes = vm->relay.bytes_total,
+				      .evidence = &evidence};
 
-		if (now_ns >= vm_fsm_deadline_ns(&gw->vms[i]->fsm, now_ns))
-			(void)gateway_step(gw, gw->vms[i], &in); /* the next tick tries again */
+		if (now_ns < vm_fsm_deadline_ns(&vm->fsm, now_ns))
+			continue;
+		evidence_gather(gw, vm, &evidence);
+		(void)gateway_step(gw, vm, &in); /* the next tick tries again */
+		evidence_ask(vm, now_ns);
 	}
 }
 
