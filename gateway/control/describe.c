@@ -61,8 +61,9 @@ static json_t *describe_probes(const struct gateway_vm *vm, enum prober_kind kin
 	prober_get(vm->prober, kind, h, &f);
 	if (!f.configured)
 		return json_null();
-	object = json_pack("{s:o, s:o, s:o}", "round_sent", number(f.all.round_sent),
-			   "round_answered", number(f.all.round_answered), "answer_age_ms",
+	object = json_pack("{s:o, s:o, s:o, s:o}", "round_sent", number(f.all.round_sent),
+			   "round_answered", number(f.all.round_answered), "unanswered",
+			   number(f.all.unanswered), "answer_age_ms",
 			   age_ms(f.all.last_answer_ns, now_ns));
 	for (size_t m = 0; object && m < PROBER_N_METHODS; m++) {
 		const struct prober_count *count = &f.by[m];

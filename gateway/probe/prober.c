@@ -49,13 +49,17 @@ static bool output(struct prober *prober, enum prober_net net, const uint8_t fra
 }
 
 /* A probe. One that does not leave is none: its missing answer would speak against the peer. */
-static bool send(struct prober *prober, const struct prober_target *target,
-		 const uint8_t frame[FRAMES_BYTES], struct prober_count *count, uint64_t now_ns)
+static bool send_probe(struct prober *prober, struct prober_target *target,
+		       enum prober_method method, const uint8_t frame[FRAMES_BYTES], uint64_t now_ns)
 {
+	struct prober_count *count = &target->by[method];
+
 	if (!output(prober, target->net, frame))
 		return false;
 	count->sent++;
 	count->round_sent++;
+	count->unanswered++;
+	target->unanswered++;
 	if (count->first_sent_ns == 0)
 		count->first_sent_ns = now_ns;
 	count->last_sent_ns = now_ns;
@@ -63,10 +67,15 @@ static bool send(struct prober *prober, const struct prober_target *target,
 	return true;
 }
 
-static void count_answer(struct prober *prober, struct prober_count *count, uint64_t now_ns)
+static void count_answer(struct prober *prober, struct prober_target *target,
+			 enum prober_method method, uint64_t now_ns)
 {
+	struct prober_count *count = &target->by[method];
+
 	count->answered++;
 	count->round_answered++;
+	count->unanswered = 0;
+	target->unanswered = 0;
 	count->last_answer_ns = now_ns;
 	counters_add(&prober->all->counters.answered, 1);
 }
@@ -87,7 +96,7 @@ static void send_arp(struct prober *prober, struct prober_target *target, uint64
 	uint8_t frame[FRAMES_BYTES];
 
 	frames_arp_request(frame, &prober->all->ports[target->net].us, &to);
-	if (send(prober, target, frame, &target->by[PROBER_ARP], now_ns))
+	if (send_probe(prober, target, PROBER_ARP, frame, now_ns))
 		target->arp_waits = true;
 }
 
@@ -98,7 +107,7 @@ static void send_echo(struct prober *prober, struct prober_target *target, uint6
 
 	target->echo.seq++;
 	frames_echo_request(frame, &prober->all->ports[target->net].us, &to, &target->echo);
-	if (send(prober, target, frame, &target->by[PROBER_ICMP], now_ns))
+	if (send_probe(prober, target, PROBER_ICMP, frame, now_ns))
 		target->echo_answered <<= 1;
 	else
 		target->echo.seq--;
@@ -120,7 +129,7 @@ static void send_syn(struct prober *prober, struct prober_target *target, size_t
 		};
 	}
 	frames_syn(frame, &prober->all->ports[target->net].us, &to, &syn->tcp);
-	if (send(prober, target, frame, &target->by[PROBER_TCP], now_ns))
+	if (send_probe(prober, target, PROBER_TCP, frame, now_ns))
 		syn->waiting = true;
 }
 
@@ -188,8 +197,10 @@ static void begin_round(struct prober *prober, uint64_t now_ns)
 
 		for (size_t m = 0; m < PROBER_N_METHODS; m++) {
 			target->by[m].round_sent = target->by[m].round_answered = 0;
+			target->by[m].unanswered = 0;
 			target->by[m].first_sent_ns = 0;
 		}
+		target->unanswered = 0;
 		target->arp_waits = false;
 		target->echo_answered = 0;
 		target->echo = (struct frames_echo){.id = (uint16_t)random,
@@ -255,21 +266,21 @@ static bool take_arp_request(struct prober *prober, struct prober_target *target
 static bool take_arp_reply(struct prober *prober, struct prober_target *target,
 			   const struct frames_view *view, uint64_t now_ns)
 {
-	struct prober_count *count = &target->by[PROBER_ARP];
+	const struct prober_count *count = &target->by[PROBER_ARP];
 
 	if (count->round_answered >= count->round_sent || !is_mac_of(target, view->from.mac))
 		return false;
 	memcpy(target->mac, view->from.mac, sizeof(target->mac));
 	target->has_mac = true;
 	target->arp_waits = false;
-	count_answer(prober, count, now_ns);
+	count_answer(prober, target, PROBER_ARP, now_ns);
 	return true;
 }
 
 static bool take_echo(struct prober *prober, struct prober_target *target,
 		      const struct frames_view *view, uint64_t now_ns)
 {
-	struct prober_count *count = &target->by[PROBER_ICMP];
+	const struct prober_count *count = &target->by[PROBER_ICMP];
 	uint16_t age = (uint16_t)(target->echo.seq - view->echo.seq);
 
 	if (view->echo.id != target->echo.id || view->echo.cookie != target->echo.cookie ||
@@ -277,7 +288,7 @@ static bool take_echo(struct prober *prober, struct prober_target *target,
 	    target->echo_answered & UINT64_C(1) << age)
 		return false;
 	target->echo_answered |= UINT64_C(1) << age;
-	count_answer(prober, count, now_ns);
+	count_answer(prober, target, PROBER_ICMP, now_ns);
 	return true;
 }
 
@@ -301,7 +312,7 @@ static bool take_tcp(struct prober *prober, struct prober_target *target, enum f
 		return false;
 	syn->waiting = false;
 	target->refused += kind == FRAMES_REFUSED;
-	count_answer(prober, &target->by[PROBER_TCP], now_ns);
+	count_answer(prober, target, PROBER_TCP, now_ns);
 	return true;
 }
 
@@ -367,4 +378,5 @@ void prober_get(const struct prober *prober, enum prober_kind kind, unsigned int
 	memcpy(ret_figures->by, target->by, sizeof(ret_figures->by));
 	for (size_t m = 0; m < PROBER_N_METHODS; m++)
 		add_count(&ret_figures->all, &target->by[m]);
+	ret_figures->all.unanswered = target->unanswered;
 }

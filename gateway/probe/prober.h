@@ -86,6 +86,7 @@ struct prober_config {
 struct prober_count {
 	uint64_t sent, answered;	     /* since the start */
 	uint64_t round_sent, round_answered; /* answered counts a probe once */
+	uint64_t unanswered;		     /* of the round, sent since the last answer */
 	uint64_t first_sent_ns;		     /* of the round; 0: none yet */
 	uint64_t last_sent_ns, last_answer_ns; /* of any round; 0: never */
 };
@@ -95,7 +96,8 @@ struct prober_figures {
 	bool has_mac;	 /* ICMP and TCP can be sent */
 	uint64_t refused; /* TCP: of the answers, those of a closed port */
 	struct prober_count by[PROBER_N_METHODS];
-	struct prober_count all; /* sums; earliest first_sent_ns, latest others */
+	struct prober_count all; /* sums; earliest first_sent_ns, latest others; unanswered:
+				  * by all methods since the last answer to any */
 };
 
 /* Begin or end a round of doubt at @now_ns. The same value again changes nothing. NULL: no effect.

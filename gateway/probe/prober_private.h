@@ -22,6 +22,7 @@ struct prober_target {
 	struct frames_echo echo; /* of the round; seq is the last one's */
 	uint64_t echo_answered;	 /* bit n: the echo with seq - n was answered */
 	uint64_t refused;
+	uint64_t unanswered;	 /* probes of the round since the last answer */
 	struct prober_count by[PROBER_N_METHODS];
 };
 

@@ -227,6 +227,7 @@ static void test_pace(void **state)
 	f = figures_of(prober, PROBER_HOST, 0);
 	assert_int_equal(f.by[PROBER_ARP].round_sent, 1);
 	assert_int_equal(f.by[PROBER_ARP].sent, 15);
+	assert_int_equal(f.all.unanswered, 1);
 	assert_true(f.all.first_sent_ns == START + 2000 * MS);
 	probes_free(probes);
 }
@@ -294,6 +295,9 @@ static void test_answers(void **state)
 	f = figures_of(prober, PROBER_HOST, 0);
 	assert_int_equal(f.by[PROBER_ARP].round_sent - f.by[PROBER_ARP].round_answered, 11);
 	assert_int_equal(f.by[PROBER_ICMP].round_sent - f.by[PROBER_ICMP].round_answered, 11);
+	assert_int_equal(f.by[PROBER_ARP].unanswered, 11);
+	assert_int_equal(f.all.unanswered, 22);
+	assert_int_equal(figures_of(prober, PROBER_HOST, 1).all.unanswered, 2);
 	for (size_t i = 0; i < wire.n; i++) {
 		bool broadcast = wire.frames[i][0] == 255;
 
