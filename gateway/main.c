@@ -312,7 +312,7 @@ static int open_services(struct daemon *d)
 
 /* ---- the loop ---- */
 
-/* How many ports may wake the loop: what strangers say in the client network matters in doubt only. */
+/* How many ports may wake the loop: what strangers say to the second one matters in doubt only. */
 static size_t n_watched(const struct daemon *d)
 {
 	return probes_active(d->probes) ? PROBER_N_NETS : PROBER_NET_CLIENT;

@@ -9,7 +9,7 @@ static void port_ready(struct source *source, uint32_t events, uint64_t now_ns)
 	*((struct ports_slot *)source)->by_frame = true; /* the next turn receives */
 }
 
-_Static_assert(offsetof(struct ports_slot, source) == 0, "port_ready() finds the slot by its source");
+_Static_assert(offsetof(struct ports_slot, source) == 0, "port_ready() finds its slot by this");
 
 void ports_init(struct ports *ports, int epoll_fd)
 {

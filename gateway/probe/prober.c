@@ -5,9 +5,9 @@
 #include "base/counters.h"
 #include "probe/prober_private.h"
 
-#define GUEST	       (PROBER_TARGETS - 1)
-#define ECHO_WINDOW    64 /* the youngest echoes that may still be answered; bits of echo_answered */
-#define PORT_FIRST     49152 /* our source ports: IANA's dynamic range */
+#define GUEST	    (PROBER_TARGETS - 1)
+#define ECHO_WINDOW 64	  /* youngest echoes that may be answered; bits of echo_answered */
+#define PORT_FIRST  49152 /* our source ports: IANA's dynamic range */
 
 static const uint8_t broadcast[FRAMES_MAC_BYTES] = {255, 255, 255, 255, 255, 255};
 

@@ -110,7 +110,7 @@ static const uint8_t *mac_of(uint32_t ip)
 	return ip == GUEST ? mac_guest : mac_host;
 }
 
-/* Answer what was sent since the last look, except to @dead; SYNs with @tcp_flags, 0: not at all. */
+/* Answer what was sent since the last look, but for @dead; SYNs with @tcp_flags, 0: none. */
 static void answer_all(struct probes *probes, uint32_t dead, uint8_t tcp_flags, uint64_t now_ns)
 {
 	struct wire sent = wire;
@@ -393,7 +393,8 @@ static void test_hostile_answers(void **state)
 	static const struct {
 		size_t at;
 		int of; /* 0: echo, 1: SYN-ACK */
-	} bits[] = {{29, 0}, {38, 0}, {41, 0}, {42, 0}, {49, 0}, {29, 1}, {35, 1}, {37, 1}, {42, 1}, {45, 1}};
+	} bits[] = {{29, 0}, {38, 0}, {41, 0}, {42, 0}, {49, 0},
+		    {29, 1}, {35, 1}, {37, 1}, {42, 1}, {45, 1}};
 	uint64_t now_ns = START;
 
 	(void)state;
