@@ -99,6 +99,10 @@ const struct config_key gw_config_keys[] = {
 	KEY("sessions_max", U32, n_sessions_max, "128", 2, 1024, "agents' connections at one time"),
 	KEY("handshakes_max", U32, n_handshakes_max, "32", 1, 1024,
 	    "of them, not yet accepted at one time"),
+	KEY("witness_port", U32, witness_port, "0", 0, 65535,
+	    "UDP port for what the primaries' kernels say of their guests; 0 is the port of listen"),
+	KEY("witness_rekey_s", U32, witness_rekey_s, "600", 1, 86400,
+	    "seconds after which a primary's kernel gets another key to sign that with"),
 	KEY("mtu", U32, mtu, "1500", 576, 1500, "MTU of the backup network"),
 	KEY_ENUM("hugepages", hugepages_names, hugepages, "auto",
 		 "take DPDK's memory from 2 MiB pages: when enough are free, always, or never"),
@@ -199,6 +203,8 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 		return complain(ret_error, path, "patience_ms is shorter than beat_timeout_ms");
 	if (config.beat_timeout_ns < config.suspect_ns)
 		return complain(ret_error, path, "beat_timeout_ms is shorter than suspect_ms");
+	if (config.witness_port == 0)
+		config.witness_port = config.listen.port;
 	if (config.n_handshakes_max > config.n_sessions_max)
 		return complain(ret_error, path, "handshakes_max is larger than sessions_max");
 	r = check_probe_port(&config, path, ret_error);

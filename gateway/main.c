@@ -31,10 +31,12 @@
 #include "session/shell_stack.h"
 #include "session/source.h"
 #include "stack/stack.h"
+#include "witnessing.h"
 
 #define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
 #define BURST		32
 #define PROBE_BUFFERS	4096 /* of the port in the client network, which waits for few frames */
+#define BURSTS_MAX	8    /* of the backup network in a turn, while lwIP gets none of it */
 #define SOURCES_PER_TURN 16 /* of other descriptors, so that none starves the port */
 
 struct daemon {
@@ -203,6 +205,7 @@ static int open_gateway(struct daemon *d)
 		.first_order_id = clock_wall_ns(),
 		.fence = start_fence,
 		.fence_arg = d,
+		.witness_rekey_ns = d->config.witness_rekey_s * CLOCK_NS_PER_S,
 	};
 	char error[VM_JOURNAL_ERROR_BYTES];
 	int r = vm_journal_open(d->config.state_dir, &d->journal, error);
@@ -216,6 +219,8 @@ static int open_gateway(struct daemon *d)
 		log_error("fence commands: %s", strerror(-r));
 		return r;
 	}
+	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
+		config.witness_port = (uint16_t)d->config.witness_port;
 	config.tls = d->agents_tls;
 	config.journal = d->journal;
 	r = gateway_new(&config, &d->gw);
@@ -318,34 +323,47 @@ static size_t n_watched(const struct daemon *d)
 	return probes_active(d->probes) ? PROBER_N_NETS : PROBER_NET_CLIENT;
 }
 
-/* One burst of each port. Returns whether there was work. */
-static bool receive(struct daemon *d)
+/* Who takes the frame? True: lwIP did. */
+static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint64_t now_ns)
+{
+	bool taken = net == PROBER_NET_BACKUP &&
+		     witnessing_input(d->gw, stack_rules(d->stack), f->data, f->size, now_ns);
+
+	if (taken || probes_input(d->probes, (enum prober_net)net, f->data, f->size, now_ns) ||
+	    net != PROBER_NET_BACKUP) {
+		port_frame_free(f->handle);
+		return false;
+	}
+	stack_input(d->stack, f->data, f->size, port_frame_free, f->handle);
+	return true;
+}
+
+/* A burst of one port; of the backup network's some more while they are full and nothing of them is for
+ * lwIP, so that a flood of witness datagrams does not fill the ring in front of what is behind it.
+ * Returns whether there were frames. */
+static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];
-	uint64_t now_ns = clock_mono_ns();
+	size_t n = 0, n_stack = 0, n_bursts = 0;
 	bool worked = false;
 
-	for (size_t net = 0; net < d->ports.n; net++) {
-		size_t n = port_receive(d->ports.slots[net].port, frames, BURST);
-
-		for (size_t i = 0; i < n; i++) {
-			struct port_frame *f = &frames[i];
-
-			if (probes_input(d->probes, (enum prober_net)net, f->data, f->size, now_ns) ||
-			    net != PROBER_NET_BACKUP)
-				port_frame_free(f->handle);
-			else
-				stack_input(d->stack, f->data, f->size, port_frame_free, f->handle);
-		}
-		worked |= n > 0 && net < n_watched(d);
-	}
+	do {
+		n = port_receive(d->ports.slots[net].port, frames, BURST);
+		for (size_t i = 0; i < n; i++)
+			n_stack += input_frame(d, net, &frames[i], now_ns);
+		worked |= n > 0;
+	} while (net == PROBER_NET_BACKUP && n == BURST && n_stack == 0 && ++n_bursts < BURSTS_MAX);
 	return worked;
 }
 
+/* Returns whether there was work. */
 static bool turn_ports(struct daemon *d)
 {
-	bool worked = receive(d);
+	uint64_t now_ns = clock_mono_ns();
+	bool worked = false;
 
+	for (size_t net = 0; net < d->ports.n; net++)
+		worked |= receive_port(d, net, now_ns) && net < n_watched(d);
 	pump_run(d->gw, clock_mono_ns());
 	stack_poll(d->stack, clock_mono_ns());
 	pump_run(d->gw, clock_mono_ns());

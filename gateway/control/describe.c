@@ -134,6 +134,22 @@ static json_t *describe_liveness(const struct vm_fsm *fsm)
 			 detector_describe(&fsm->detector, evidence, sizeof(evidence)));
 }
 
+/* What the owner's kernel says of the guest. */
+static json_t *describe_witness(const struct gateway *gw, const struct gateway_vm *vm,
+				uint64_t now_ns)
+{
+	const struct witness_view *view = gateway_witness(gw, vm);
+
+	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "keyed",
+			 (int)(vm->witness.term != 0), "age_ms", age_ms(view->made_at_ns, now_ns),
+			 "arrived_age_ms", age_ms(view->arrived_at_ns, now_ns), "answered_age_ms",
+			 age_ms(view->answered_at_ns, now_ns), "unanswered",
+			 number(view->n_unanswered), "asked_age_ms",
+			 age_ms(view->asked_at_ns, now_ns), "to_guest", number(view->to_guest),
+			 "from_guest", number(view->from_guest), "accepted",
+			 number(view->n_accepted), "bad_mac", number(view->n_bad_mac));
+}
+
 /* What both the list and the single view say. */
 static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
 {
@@ -150,16 +166,17 @@ static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
 			 (int)fsm->host[1 - owner].up);
 }
 
-json_t *describe_vm(const struct gateway_vm *vm, uint64_t now_ns)
+json_t *describe_vm(const struct gateway *gw, const struct gateway_vm *vm, uint64_t now_ns)
 {
 	json_t *object = describe_brief(vm, now_ns);
 	json_t *more = json_pack(
-		"{s:s, s:s, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:b, s:o}", "initial_primary",
+		"{s:s, s:s, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:o, s:b, s:o}", "initial_primary",
 		vm->config.host[0], "initial_standby", vm->config.host[1], "state_age_ms",
 		age_ms(vm->fsm.entered_ns, now_ns), "liveness", describe_liveness(&vm->fsm),
 		"hosts", describe_host(vm, 0, now_ns),
 		describe_host(vm, 1, now_ns), "streams", "primary", describe_stream(vm, 0, now_ns),
 		"standby", describe_stream(vm, 1, now_ns), "relay", describe_relay(&vm->relay),
+		"witness", describe_witness(gw, vm, now_ns),
 		"stats", describe_stats(vm->report[vm->fsm.record.owner].stats), "probing",
 		(int)prober_is_active(vm->prober), "guest_probes",
 		describe_probes(vm, PROBER_GUEST, 0, now_ns));

@@ -10,7 +10,8 @@
 #include "session/gateway.h"
 
 json_t *describe_status(struct gateway *gw, uint64_t now_ns); /* all VMs and hosts, in short */
-json_t *describe_vm(const struct gateway_vm *vm, uint64_t now_ns); /* one VM, all there is */
+/* One VM, all there is. */
+json_t *describe_vm(const struct gateway *gw, const struct gateway_vm *vm, uint64_t now_ns);
 json_t *describe_counters(struct gateway *gw);
 
 #endif

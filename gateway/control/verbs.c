@@ -55,7 +55,8 @@ static void verb_status(struct control_conn *c, const struct request *r)
 
 static void verb_vm_show(struct control_conn *c, const struct request *r)
 {
-	control_put_json(c, json_pack("{s:b, s:o}", "ok", 1, "vm", describe_vm(r->vm, r->now_ns)));
+	control_put_json(c, json_pack("{s:b, s:o}", "ok", 1, "vm",
+				      describe_vm(c->control->gw, r->vm, r->now_ns)));
 	c->phase = CONTROL_CLOSING;
 }
 

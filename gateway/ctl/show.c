@@ -110,6 +110,21 @@ static void show_pace(FILE *out, const json_t *stats)
 	fprintf(out, "\n");
 }
 
+/* What the owner's kernel says of the guest. */
+static void show_witness(FILE *out, const json_t *witness)
+{
+	json_int_t n = int_of(witness, "unanswered");
+	char text[32];
+
+	if (!json_is_true(json_object_get(witness, "keyed")))
+		return;
+	fprintf(out, "  %-20s %s", "witness", age(witness, "age_ms", text));
+	fprintf(out, "; guest answered %s", age(witness, "answered_age_ms", text));
+	if (n > 0)
+		fprintf(out, ", %" JSON_INTEGER_FORMAT " frames to it since", n);
+	fprintf(out, "\n");
+}
+
 static void show_stats(FILE *out, json_t *stats)
 {
 	const char *key;
@@ -148,6 +163,7 @@ void show_vm(FILE *out, const json_t *answer)
 		fprintf(out, "  %-20s %s: %s\n", "liveness",
 			S(json_object_get(vm, "liveness"), "state"),
 			S(json_object_get(vm, "liveness"), "evidence"));
+	show_witness(out, json_object_get(vm, "witness"));
 	show_pace(out, json_object_get(vm, "stats"));
 	if (json_is_true(json_object_get(vm, "probing")))
 		fprintf(out, "  %-20s guest and hosts are being probed\n", "in doubt");

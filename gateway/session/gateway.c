@@ -22,7 +22,10 @@ const struct counters_row gateway_counter_rows[] = {
 	ROW(epoch_acks_stale), ROW(relay_frames), ROW(relay_bytes), ROW(relay_dropped),
 	ROW(relay_blocked), ROW(relay_errors), ROW(journal_writes), ROW(journal_errors),
 	ROW(events), ROW(promotions), ROW(probes_sent), ROW(probes_answered), ROW(probe_replies),
-	ROW(probes_lost), ROW(probes_malformed), ROW(probes_stray), ROW(refused_version), ROW(refused_feature),
+	ROW(probes_lost), ROW(probes_malformed), ROW(probes_stray), ROW(witness_keys),
+	ROW(witness_accepted), ROW(witness_malformed), ROW(witness_unknown_key),
+	ROW(witness_wrong_address), ROW(witness_replayed), ROW(witness_over_limit),
+	ROW(witness_bad_mac), ROW(refused_version), ROW(refused_feature),
 	ROW(refused_duplicate), ROW(refused_stale_term), ROW(refused_unknown_vm),
 	ROW(refused_identity), ROW(refused_bad_frame), ROW(refused_bad_checksum),
 	ROW(refused_not_asked), ROW(refused_busy), ROW(refused_timeout), ROW(refused_slow),
@@ -41,6 +44,10 @@ int gateway_new(const struct gateway_config *config, struct gateway **ret_gatewa
 	if (!gw)
 		return -ENOMEM;
 	gw->config = *config;
+	if (witness_rx_new(&gw->witness) < 0) {
+		free(gw);
+		return -ENOMEM;
+	}
 	*ret_gateway = gw;
 	return 0;
 }
@@ -51,6 +58,7 @@ struct gateway *gateway_free(struct gateway *gw)
 		return NULL;
 	for (size_t i = 0; i < gw->n_vms; i++)
 		free(gw->vms[i]);
+	witness_rx_free(gw->witness);
 	free(gw);
 	return NULL;
 }
@@ -139,6 +147,7 @@ int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t 
 	for (int h = 0; h < 2; h++)
 		vm->host[h] = add_host(gw, config->host[h]);
 	vm_fsm_init(&vm->fsm, &vm->config, &record, gw->config.first_order_id, now_ns);
+	vm->index = gw->n_vms;
 	gw->vms[gw->n_vms++] = vm;
 	return 0;
 }
@@ -293,6 +302,7 @@ int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in)
 			return r;
 		}
 	}
+	session_follow_witness(gw, vm);
 	return 0;
 }
 
@@ -317,6 +327,7 @@ void gateway_tick(struct gateway *gw, uint64_t now_ns)
 		(void)gateway_step(gw, vm, &in); /* the next tick tries again */
 		evidence_ask(vm, now_ns);
 	}
+	session_tick_witness(gw);
 }
 
 uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns)
@@ -357,5 +368,6 @@ void gateway_print_counters(struct gateway *gw, struct bytes_writer *w)
 		c->relay_dropped += gw->vms[i]->relay.dropped_total;
 	}
 	copy_probe_counters(gw);
+	session_count_witness(gw);
 	counters_print(gateway_counter_rows, gateway_n_counter_rows, all, 1, w);
 }

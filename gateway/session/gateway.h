@@ -25,6 +25,7 @@
 #include "vm/journal.h"
 #include "vm/relay.h"
 #include "wire/tls.h"
+#include "witness/witness_rx.h"
 
 #define GATEWAY_VMS_MAX	  64
 #define GATEWAY_HOSTS_MAX (2 * GATEWAY_VMS_MAX)
@@ -47,8 +48,21 @@ struct gateway_host {
 	struct session *control; /* NULL: not connected */
 };
 
+/* The witness key of a VM's owner. */
+struct gateway_witness {
+	uint64_t term;		      /* that it is for; 0: there is none */
+	uint8_t owner;		      /* whose it is */
+	uint64_t sent_on;	      /* number of the control connection that it went to; 0: none */
+	uint64_t sent_ns;	      /* when */
+	uint64_t failed_ns;	      /* when one could not be made; 0: it could */
+	uint64_t n_bad_mac_said;      /* view's figure when the last event told of forgeries ... */
+	uint64_t said_ns;	      /* ... then */
+};
+
 struct gateway_vm {
 	struct vm_config config;
+	size_t index;			  /* in gateway->vms, and in the witness receiver */
+	struct gateway_witness witness;
 	struct vm_fsm fsm;
 	struct vm_relay relay;
 	struct gateway_host *host[2];
@@ -70,6 +84,8 @@ struct gateway_counters {
 	uint64_t events, promotions;
 	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,
 		probes_stray; /* copied from probes_get_counters() when printed */
+	uint64_t witness_keys, witness_accepted, witness_malformed, witness_unknown_key,
+		witness_wrong_address, witness_replayed, witness_over_limit, witness_bad_mac;
 	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
 		refused_unknown_vm, refused_identity, refused_bad_frame, refused_bad_checksum,
 		refused_not_asked, refused_busy, refused_timeout, refused_slow;
@@ -103,12 +119,16 @@ struct gateway_config {
 	 * NULL: no VM has a command. */
 	void (*fence)(void *arg, const struct gateway_vm *vm, uint8_t host, uint64_t term);
 	void *fence_arg;
+	uint64_t witness_rekey_ns;
+	uint16_t witness_port;		  /* UDP; 0: nobody takes witness datagrams, give no keys */
 };
 
 struct gateway {
 	struct gateway_config config;
 	struct gateway_sinks sinks;
 	struct gateway_counters counters;
+	struct witness_rx *witness;
+	uint32_t next_key_id, key_id_step; /* random; see witness_keys.c */
 	struct gateway_vm *vms[GATEWAY_VMS_MAX];
 	size_t n_vms;
 	struct gateway_host hosts[GATEWAY_HOSTS_MAX];
@@ -145,6 +165,14 @@ int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in)
 /* Time for all VMs and sessions. Call at gateway_deadline_ns() at the latest. */
 void gateway_tick(struct gateway *gw, uint64_t now_ns);
 uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns);
+
+/* What the kernel of the present owner of @vm said of the guest, in this term; never NULL, its
+ * n_accepted may be 0. Valid until the VM's term or owner changes: ask anew in each step. */
+static inline const struct witness_view *gateway_witness(const struct gateway *gw,
+							 const struct gateway_vm *vm)
+{
+	return witness_rx_view(gw->witness, vm->index);
+}
 
 /* For session/ and main. @vm: a name or "". */
 void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text);

@@ -44,6 +44,7 @@ int session_new(struct gateway *gw, const char *peer, void *conn, uint64_t now_n
 		s->next->prev = s;
 	gw->sessions = s;
 	counters_add(&gw->counters.sessions_opened, 1);
+	s->number = gw->counters.sessions_opened;
 	gw->counters.sessions_now++;
 	gw->counters.handshakes_now++;
 	*ret_session = s;

@@ -45,6 +45,7 @@ struct session {
 	struct gateway *gw;
 	struct wire_tls *tls;
 	void *conn; /* the shell's */
+	uint64_t number; /* from 1, each once */
 	enum session_phase phase;
 	char peer[SESSION_PEER_TEXT_SIZE]; /* address, for logs */
 	uint64_t opened_ns;
@@ -60,7 +61,7 @@ struct session {
 	uint16_t version;
 	uint32_t tx_seq;
 	uint64_t understands; /* of a stream: features that its HELLO named and we know */
-	uint64_t features;    /* of a stream: what WELCOME allowed */
+	uint64_t features;    /* what WELCOME allowed */
 
 	bool attached; /* it is host->control or vm->stream[]: its end must be told */
 	bool blocked;  /* a frame waits for room at the standby */
@@ -137,6 +138,15 @@ int session_bad_frame(struct session *s, const struct wire_error *error);
 void session_send_order(struct session *s, struct gateway_vm *vm, const struct vm_action *a);
 void session_send_resume(struct session *s, const struct vm_action *a);
 void session_send_commit(struct session *s, const struct vm_action *a);
+
+/* From gateway.c: the VM's term or owner may have changed. Its witness key is wiped if so. */
+void session_follow_witness(struct gateway *gw, struct gateway_vm *vm);
+/* From gateway.c: send keys that are due, wipe those that ended, tell of forgeries. */
+void session_tick_witness(struct gateway *gw);
+/* From gateway.c: the receiver's counters into the gateway's. */
+void session_count_witness(struct gateway *gw);
+/* @vm's owner may have a key due: it has just reported. */
+void session_offer_witness_key(struct gateway *gw, struct gateway_vm *vm);
 
 /* The standby's ring has room again. */
 void session_unblock_primary(struct gateway_vm *vm);

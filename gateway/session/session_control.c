@@ -26,6 +26,8 @@ int session_on_beat(struct session *s, const struct wire_frame *frame)
 			continue;
 		in.host = (uint8_t)index;
 		(void)gateway_step(gw, gw->vms[i], &in); /* a beat asks for nothing that can fail */
+		if (index == gw->vms[i]->fsm.record.owner)
+			witness_rx_clock(gw->witness, i, beat.mono_ns, gw->now_ns);
 	}
 	return 0;
 }
@@ -95,6 +97,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 	};
 	find_throttle(msg.stats, &in, why);
 	(void)gateway_step(s->gw, vm, &in); /* the next report repeats what had no effect */
+	session_offer_witness_key(s->gw, vm);
 	return 0;
 }
 

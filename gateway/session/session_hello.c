@@ -102,6 +102,7 @@ static int open_control(struct session *s, uint64_t features)
 		return -EPROTO;
 	s->host->control = s;
 	s->attached = true;
+	s->features = features;
 	welcome(s, features);
 	for (size_t i = 0; i < gw->n_vms && s->phase == SESSION_OPEN; i++) {
 		struct vm_input in = {.kind = VM_IN_CONTROL_UP};

@@ -1,0 +1,190 @@
+/* witness_keys.c - which key a VM's owner signs its witness datagrams with (docs/wire-format.md, 9).
+ *
+ * A key is for one owner in one term. It is due when the owner's control connection understands
+ * WITNESS_KEY and its agent has reported, on that connection, that it protects the VM in this term;
+ * and then: on the first such report, on each new connection, and every witness_rekey_s. A key stays
+ * good while its owner cannot be reached, which is what it is for, and is wiped as soon as term or
+ * owner change.
+ *
+ * Ids start at random and go on by a random odd step: none comes back before 2^32 were given, a
+ * restarted gateway does not give those of before, and who does not see the datagrams cannot guess one.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "session/session.h"
+
+#define RETRY_NS CLOCK_NS_PER_S      /* after a key that could not be made */
+#define TELL_NS	 (10 * CLOCK_NS_PER_S) /* between two events about forgeries of one VM */
+
+static bool fill_random(void *data, size_t size)
+{
+	return getrandom(data, size, GRND_NONBLOCK) == (ssize_t)size;
+}
+
+/* 0: there is no randomness. */
+static uint32_t next_key_id(struct gateway *gw)
+{
+	if (gw->key_id_step == 0) {
+		if (!fill_random(&gw->next_key_id, sizeof(gw->next_key_id)) ||
+		    !fill_random(&gw->key_id_step, sizeof(gw->key_id_step)))
+			return 0;
+		gw->key_id_step |= 1;
+	}
+	gw->next_key_id += gw->key_id_step;
+	if (gw->next_key_id == 0)
+		gw->next_key_id += gw->key_id_step;
+	return gw->next_key_id;
+}
+
+/* "198.18.1.2:40000" -> host byte order. False: no such text. */
+static bool parse_peer(const char *peer, uint32_t *ret_address)
+{
+	char text[INET_ADDRSTRLEN];
+	const char *colon = strchr(peer, ':');
+	struct in_addr in;
+
+	if (!colon || (size_t)(colon - peer) >= sizeof(text))
+		return false;
+	memcpy(text, peer, (size_t)(colon - peer));
+	text[colon - peer] = '\0';
+	if (inet_pton(AF_INET, text, &in) != 1)
+		return false;
+	*ret_address = ntohl(in.s_addr);
+	return true;
+}
+
+static void send_key(struct session *s, struct gateway_vm *vm, struct wire_witness_key *key)
+{
+	struct gateway *gw = s->gw;
+	struct wire_header h = {.type = WIRE_WITNESS_KEY, .term = vm->fsm.record.term,
+				.seq = s->tx_seq++};
+
+	SESSION_SEND(s, &h, wire_witness_key_encode, key);
+	/* The frame was built there. */
+	explicit_bzero(gw->scratch, WIRE_HEADER_SIZE + sizeof(*key));
+	counters_add(&gw->counters.witness_keys, 1);
+	log_info("vm=%s host=%s term=%" PRIu64 " witness key %08" PRIx32, vm->config.name,
+		 s->host->name, h.term, key->key_id);
+}
+
+/* A new key for @vm's owner at the other end of @s. */
+static int give_key(struct session *s, struct gateway_vm *vm)
+{
+	struct gateway *gw = s->gw;
+	struct wire_witness_key key = {.port = gw->config.witness_port,
+				       .key_id = next_key_id(gw)};
+	uint32_t address;
+	int r = -EAGAIN;
+
+	memcpy(key.vm, vm->config.name, sizeof(key.vm));
+	if (!parse_peer(s->peer, &address))
+		return -EINVAL;
+	if (key.key_id != 0 && fill_random(key.key, sizeof(key.key)))
+		r = witness_rx_set_key(gw->witness, vm->index, key.key_id, key.key, address,
+				       s->number != vm->witness.sent_on, gw->now_ns);
+	if (r == 0)
+		send_key(s, vm, &key);
+	explicit_bzero(&key, sizeof(key));
+	return r;
+}
+
+/* The connection that a key would go to: the owner's, when its agent says that it protects. */
+static struct session *key_taker(struct gateway_vm *vm)
+{
+	uint8_t owner = vm->fsm.record.owner;
+	const struct vm_host *host = &vm->fsm.host[owner];
+	struct session *s = vm->host[owner]->control;
+
+	if (!s || s->phase != SESSION_OPEN || !(s->features & WIRE_FEATURE_WITNESS))
+		return NULL;
+	if (!host->reported || host->term != vm->fsm.record.term)
+		return NULL;
+	return host->agent_state == WIRE_STATE_ATTACHING ||
+	       host->agent_state == WIRE_STATE_SYNCING ||
+	       host->agent_state == WIRE_STATE_PROTECTED ? s : NULL;
+}
+
+void session_offer_witness_key(struct gateway *gw, struct gateway_vm *vm)
+{
+	struct gateway_witness *w = &vm->witness;
+	struct session *s = gw->config.witness_port ? key_taker(vm) : NULL;
+	bool again;
+	int r;
+
+	if (!s)
+		return;
+	again = w->term != 0 && s->number == w->sent_on;
+	if (again && gw->now_ns - w->sent_ns < gw->config.witness_rekey_ns)
+		return;
+	if (!again && w->failed_ns != 0 && gw->now_ns - w->failed_ns < RETRY_NS)
+		return;
+	r = give_key(s, vm);
+	w->failed_ns = r < 0 ? gw->now_ns : 0;
+	if (r < 0) {
+		log_limited(LOG_LEVEL_WARN, "vm=%s cannot make a witness key: %s, trying again",
+			    vm->config.name, strerror(-r));
+		return;
+	}
+	w->term = vm->fsm.record.term;
+	w->owner = vm->fsm.record.owner;
+	w->sent_on = s->number;
+	w->sent_ns = gw->now_ns;
+}
+
+void session_follow_witness(struct gateway *gw, struct gateway_vm *vm)
+{
+	if (vm->witness.term == 0 || (vm->witness.term == vm->fsm.record.term &&
+				      vm->witness.owner == vm->fsm.record.owner))
+		return;
+	witness_rx_clear(gw->witness, vm->index);
+	vm->witness = (struct gateway_witness){0};
+}
+
+/* A person should know of forgeries before they are a question. */
+static void tell_forgeries(struct gateway *gw, struct gateway_vm *vm)
+{
+	const struct witness_view *view = gateway_witness(gw, vm);
+	struct gateway_witness *w = &vm->witness;
+	char text[128];
+
+	if (view->n_bad_mac == w->n_bad_mac_said ||
+	    (w->said_ns != 0 && gw->now_ns - w->said_ns < TELL_NS))
+		return;
+	(void)snprintf(text, sizeof(text),
+		       "%" PRIu64 " forged witness datagrams from the address of %s, ignoring them",
+		       view->n_bad_mac - w->n_bad_mac_said, vm->config.host[w->owner]);
+	w->n_bad_mac_said = view->n_bad_mac;
+	w->said_ns = gw->now_ns;
+	log_warn("vm=%s %s", vm->config.name, text);
+	gateway_event(gw, vm->config.name, "witness", text);
+}
+
+void session_tick_witness(struct gateway *gw)
+{
+	witness_rx_tick(gw->witness, gw->now_ns);
+	for (size_t i = 0; i < gw->n_vms; i++) {
+		session_offer_witness_key(gw, gw->vms[i]);
+		tell_forgeries(gw, gw->vms[i]);
+	}
+}
+
+void session_count_witness(struct gateway *gw)
+{
+	struct gateway_counters *c = &gw->counters;
+	const struct witness_rx *rx = gw->witness;
+
+	c->witness_accepted = witness_rx_count(rx, WITNESS_RX_ACCEPTED);
+	c->witness_malformed = witness_rx_count(rx, WITNESS_RX_MALFORMED);
+	c->witness_unknown_key = witness_rx_count(rx, WITNESS_RX_UNKNOWN_KEY);
+	c->witness_wrong_address = witness_rx_count(rx, WITNESS_RX_WRONG_ADDRESS);
+	c->witness_replayed = witness_rx_count(rx, WITNESS_RX_REPLAYED);
+	c->witness_over_limit = witness_rx_count(rx, WITNESS_RX_OVER_LIMIT);
+	c->witness_bad_mac = witness_rx_count(rx, WITNESS_RX_BAD_MAC);
+}

@@ -1,0 +1,354 @@
+#include "witness/witness_rx.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/counters.h"
+
+#define KEYS_PER_VM 2 /* [0] current, [1] the one before */
+#define SLOTS	    (WITNESS_RX_VMS_MAX * KEYS_PER_VM)
+#define DRIFT	    1000 /* clocks drift apart by less than one part in this many */
+
+struct key {
+	struct wire_witness_mac *mac;
+	uint32_t address;
+	uint64_t newest;    /* highest sequence taken; 0: none */
+	uint64_t seen;	    /* bit i: newest - 1 - i was taken */
+	uint64_t good_until_ns; /* UINT64_MAX: no end is set */
+};
+
+/* Work that may be done, as time: each mac costs some of what has passed. */
+struct bucket {
+	uint64_t credit_ns;
+	uint64_t at_ns;
+};
+
+struct vm {
+	struct key key[KEYS_PER_VM];
+	uint32_t newest_key_id; /* that of the view's sample; 0: none */
+	struct bucket bucket;
+	bool clock_known;
+	uint64_t clock_ahead_ns; /* gateway's clock less the primary's, signed: the least seen ... */
+	uint64_t clock_at_ns;	/* ... then */
+	struct witness_view view;
+};
+
+struct witness_rx {
+	/* Ids by slot: vm * KEYS_PER_VM + which; 0: no key. Apart from the rest so that looking one
+	 * up reads 512 bytes and nothing else. */
+	uint32_t key_ids[SLOTS];
+	size_t n_slots; /* of them in use so far, from the start */
+	size_t n_keyed; /* VMs with a key */
+	struct bucket common;
+	uint64_t counters[WITNESS_RX_N_VERDICTS];
+	struct vm vms[WITNESS_RX_VMS_MAX];
+};
+
+_Static_assert(WIRE_WITNESS_WINDOW == 64, "key.seen has a bit for each");
+
+int witness_rx_new(struct witness_rx **ret_rx)
+{
+	struct witness_rx *rx = calloc(1, sizeof(*rx));
+
+	if (!rx)
+		return -ENOMEM;
+	*ret_rx = rx;
+	return 0;
+}
+
+struct witness_rx *witness_rx_free(struct witness_rx *rx)
+{
+	if (!rx)
+		return NULL;
+	for (size_t i = 0; i < WITNESS_RX_VMS_MAX; i++)
+		witness_rx_clear(rx, i);
+	free(rx);
+	return NULL;
+}
+
+/* ---- keys ---- */
+
+static void drop_key(struct witness_rx *rx, size_t vm, size_t which)
+{
+	struct key *key = &rx->vms[vm].key[which];
+
+	wire_witness_mac_free(key->mac);
+	*key = (struct key){0};
+	rx->key_ids[vm * KEYS_PER_VM + which] = 0;
+}
+
+int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
+		       const uint8_t key[WIRE_WITNESS_KEY_SIZE], uint32_t address, bool clock_new,
+		       uint64_t now_ns)
+{
+	struct wire_witness_mac *mac;
+	struct vm *v;
+	uint32_t *ids;
+	int r;
+
+	if (vm >= WITNESS_RX_VMS_MAX || key_id == 0)
+		return -EINVAL;
+	for (size_t i = 0; i < rx->n_slots; i++) {
+		if (rx->key_ids[i] == key_id)
+			return -EINVAL;
+	}
+	r = wire_witness_mac_new(key, &mac);
+	if (r < 0)
+		return r;
+	v = &rx->vms[vm];
+	ids = &rx->key_ids[vm * KEYS_PER_VM];
+	rx->n_keyed += v->key[0].mac == NULL;
+	if (v->key[0].newest > 0) {
+		drop_key(rx, vm, 1);
+		v->key[1] = v->key[0];
+		ids[1] = ids[0];
+		v->key[0].mac = NULL; /* it moved */
+	}
+	drop_key(rx, vm, 0); /* one that was never used */
+	v->key[0] = (struct key){.mac = mac, .address = address, .good_until_ns = UINT64_MAX};
+	v->key[1].good_until_ns = UINT64_MAX;
+	ids[0] = key_id;
+	if ((vm + 1) * KEYS_PER_VM > rx->n_slots)
+		rx->n_slots = (vm + 1) * KEYS_PER_VM;
+	if (clock_new)
+		v->clock_known = false;
+	v->bucket.at_ns = now_ns;
+	return 0;
+}
+
+void witness_rx_clear(struct witness_rx *rx, size_t vm)
+{
+	rx->n_keyed -= rx->vms[vm].key[0].mac != NULL;
+	for (size_t which = 0; which < KEYS_PER_VM; which++)
+		drop_key(rx, vm, which);
+	rx->vms[vm] = (struct vm){0};
+}
+
+void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns)
+{
+	for (size_t i = 0; i < rx->n_slots / KEYS_PER_VM; i++) {
+		if (rx->vms[i].key[1].mac && now_ns >= rx->vms[i].key[1].good_until_ns)
+			drop_key(rx, i, 1);
+	}
+}
+
+/* The slot of a key that is good now. True: found. */
+static bool find_key(const struct witness_rx *rx, uint32_t key_id, uint64_t now_ns, size_t *ret_vm,
+		     size_t *ret_which)
+{
+	for (size_t i = 0; i < rx->n_slots; i++) {
+		if (rx->key_ids[i] != key_id)
+			continue;
+		*ret_vm = i / KEYS_PER_VM;
+		*ret_which = i % KEYS_PER_VM;
+		return key_id != 0 &&
+		       now_ns < rx->vms[*ret_vm].key[*ret_which].good_until_ns;
+	}
+	return false;
+}
+
+/* ---- the window ---- */
+
+static bool is_seen(const struct key *key, uint64_t sequence)
+{
+	uint64_t behind;
+
+	if (sequence > key->newest)
+		return false;
+	behind = key->newest - sequence;
+	if (behind == 0 || behind > WIRE_WITNESS_WINDOW)
+		return true;
+	return key->seen >> (behind - 1) & 1;
+}
+
+/* @sequence was not seen. True: it is the newest now. */
+static bool move_window(struct key *key, uint64_t sequence)
+{
+	uint64_t ahead;
+
+	if (sequence < key->newest) {
+		key->seen |= UINT64_C(1) << (key->newest - sequence - 1);
+		return false;
+	}
+	ahead = sequence - key->newest;
+	key->seen = ahead < 64 ? key->seen << ahead : 0;
+	if (ahead <= 64)
+		key->seen |= UINT64_C(1) << (ahead - 1); /* what was the newest */
+	key->newest = sequence;
+	return true;
+}
+
+/* ---- the bound on work ---- */
+
+static bool take(struct bucket *b, uint64_t cost_ns, uint64_t now_ns)
+{
+	uint64_t most_ns = cost_ns * WITNESS_RX_BURST;
+
+	b->credit_ns += now_ns > b->at_ns ? now_ns - b->at_ns : 0;
+	if (b->credit_ns > most_ns)
+		b->credit_ns = most_ns;
+	b->at_ns = now_ns;
+	if (b->credit_ns < cost_ns)
+		return false;
+	b->credit_ns -= cost_ns;
+	return true;
+}
+
+static bool may_check(struct witness_rx *rx, struct vm *v, uint64_t now_ns)
+{
+	const uint64_t half_ns = 2 * CLOCK_NS_PER_MS / WITNESS_RX_CHECKS_PER_MS;
+
+	return take(&v->bucket, half_ns * rx->n_keyed, now_ns) ||
+	       take(&rx->common, half_ns, now_ns);
+}
+
+/* ---- the evidence ---- */
+
+/* Clocks are anything, and one may be ahead of the other: differences are taken modulo 2^64. */
+static int64_t later_by_ns(uint64_t ahead_ns, uint64_t than_ns)
+{
+	return (int64_t)(ahead_ns - than_ns);
+}
+
+static void learn_clock(struct vm *v, uint64_t mono_ns, uint64_t now_ns)
+{
+	uint64_t ahead_ns = now_ns - mono_ns;
+	uint64_t known_ns = v->clock_ahead_ns + (now_ns - v->clock_at_ns) / DRIFT;
+
+	if (v->clock_known && later_by_ns(ahead_ns, known_ns) > 0)
+		ahead_ns = known_ns;
+	v->clock_ahead_ns = ahead_ns;
+	v->clock_at_ns = now_ns;
+	v->clock_known = true;
+}
+
+void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64_t now_ns)
+{
+	learn_clock(&rx->vms[vm], mono_ns, now_ns);
+}
+
+/* How long a sample was on its way beyond the least there was. */
+static uint64_t delay_ns(const struct vm *v, uint64_t mono_ns, uint64_t now_ns)
+{
+	int64_t late_ns = later_by_ns(now_ns - mono_ns, v->clock_ahead_ns);
+
+	if (!v->clock_known || late_ns < 0)
+		return 0;
+	return (uint64_t)late_ns < now_ns ? (uint64_t)late_ns : now_ns;
+}
+
+static uint64_t grown(uint64_t before, uint64_t now)
+{
+	return now > before ? now - before : 0;
+}
+
+/* Samples of one key may be a little out of order, when two cores made them: what is larger counts. */
+static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
+{
+	bool anew = !same_key && (w->to_guest < view->to_guest ||
+				  w->from_guest < view->from_guest || w->mono_ns < view->mono_ns);
+
+	if (anew || view->arrived_at_ns == 0) {
+		view->to_guest = w->to_guest;
+		view->from_guest = w->from_guest;
+		view->mono_ns = w->mono_ns;
+	}
+	view->to_delta = grown(view->to_guest, w->to_guest);
+	view->from_delta = grown(view->from_guest, w->from_guest);
+	view->interval_ns = grown(view->mono_ns, w->mono_ns);
+	view->to_guest += view->to_delta;
+	view->from_guest += view->from_delta;
+	view->mono_ns += view->interval_ns;
+	if (view->from_delta > 0) {
+		view->n_unanswered = 0;
+		view->asked_at_ns = 0;
+	} else if (view->to_delta > 0) {
+		view->n_unanswered += view->to_delta;
+		if (view->asked_at_ns == 0)
+			view->asked_at_ns = view->made_at_ns;
+	}
+}
+
+/* @w is authentic and the newest there is. */
+static void take_sample(struct vm *v, const struct wire_witness *w, bool by_current_key,
+			uint64_t now_ns)
+{
+	struct witness_view *view = &v->view;
+	uint64_t made_at_ns, silent_ns;
+
+	if (by_current_key) /* an older one may be of before the host's restart */
+		learn_clock(v, w->mono_ns, now_ns);
+	made_at_ns = now_ns - delay_ns(v, w->mono_ns, now_ns);
+	if (made_at_ns > view->made_at_ns)
+		view->made_at_ns = made_at_ns;
+	count_frames(view, w, w->key_id == v->newest_key_id);
+	silent_ns = w->mono_ns - w->from_guest_ns;
+	if (w->from_guest_ns != 0 && w->from_guest_ns <= w->mono_ns &&
+	    silent_ns < view->made_at_ns && view->made_at_ns - silent_ns > view->answered_at_ns)
+		view->answered_at_ns = view->made_at_ns - silent_ns;
+	view->arrived_at_ns = now_ns;
+	v->newest_key_id = w->key_id;
+}
+
+/* Authentic: the window moves, and what is newest becomes the view. */
+static void accept(struct vm *v, size_t which, const struct wire_witness *w, uint64_t now_ns)
+{
+	struct key *key = &v->key[which];
+	bool first_of_key = key->newest == 0;
+	bool newest = move_window(key, w->sequence);
+
+	v->view.n_accepted++;
+	if (which == 0 && first_of_key && v->key[1].mac)
+		v->key[1].good_until_ns = now_ns + WITNESS_RX_OVERLAP_NS;
+	if (newest && (which == 0 || v->key[0].newest == 0))
+		take_sample(v, w, which == 0, now_ns);
+}
+
+static enum witness_rx_verdict judge(struct witness_rx *rx, uint32_t source, const uint8_t *data,
+				     size_t size, uint64_t now_ns)
+{
+	struct wire_witness w;
+	size_t vm, which;
+	struct key *key;
+	struct vm *v;
+
+	if (wire_witness_decode(data, size, &w) < 0)
+		return WITNESS_RX_MALFORMED;
+	if (!find_key(rx, w.key_id, now_ns, &vm, &which))
+		return WITNESS_RX_UNKNOWN_KEY;
+	v = &rx->vms[vm];
+	key = &v->key[which];
+	if (source != key->address)
+		return WITNESS_RX_WRONG_ADDRESS;
+	if (is_seen(key, w.sequence))
+		return WITNESS_RX_REPLAYED;
+	if (!may_check(rx, v, now_ns))
+		return WITNESS_RX_OVER_LIMIT;
+	if (wire_witness_mac_check(key->mac, data) < 0) {
+		v->view.n_bad_mac++;
+		return WITNESS_RX_BAD_MAC;
+	}
+	accept(v, which, &w, now_ns);
+	return WITNESS_RX_ACCEPTED;
+}
+
+enum witness_rx_verdict witness_rx_input(struct witness_rx *rx, uint32_t source,
+					 const uint8_t *data, size_t size, uint64_t now_ns)
+{
+	enum witness_rx_verdict verdict = judge(rx, source, data, size, now_ns);
+
+	counters_add(&rx->counters[verdict], 1);
+	return verdict;
+}
+
+const struct witness_view *witness_rx_view(const struct witness_rx *rx, size_t vm)
+{
+	return &rx->vms[vm].view;
+}
+
+uint64_t witness_rx_count(const struct witness_rx *rx, enum witness_rx_verdict verdict)
+{
+	return counters_get(&rx->counters[verdict]);
+}

@@ -1,0 +1,496 @@
+/* test_witness_rx.c - what is taken for evidence and what is not, window, keys, work, time; on a
+ * virtual clock. */
+#include "witness/witness_rx.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/bytes.h"
+
+#define MS    UINT64_C(1000000)
+#define ALPHA UINT32_C(0xc6120102) /* 198.18.1.2 */
+#define BETA  UINT32_C(0xc6120103)
+#define VM    3
+
+static struct witness_rx *rx;
+static uint64_t now_ns;
+
+/* A primary's kernel. */
+struct sender {
+	struct wire_witness_mac *mac;
+	uint32_t key_id;
+	uint64_t sequence, to_guest, from_guest, from_guest_ns;
+	int64_t clock_ns; /* its clock less ours */
+};
+
+static struct sender a, b;
+
+static void key_of(uint32_t key_id, uint8_t key[WIRE_WITNESS_KEY_SIZE])
+{
+	memset(key, 0, WIRE_WITNESS_KEY_SIZE);
+	bytes_put_be32(key, key_id * 2654435761u);
+}
+
+/* The gateway gives VM a key, and the sender gets it. */
+static void give(struct sender *s, size_t vm, uint32_t key_id, uint32_t address, bool clock_new)
+{
+	uint8_t key[WIRE_WITNESS_KEY_SIZE];
+
+	key_of(key_id, key);
+	assert_int_equal(witness_rx_set_key(rx, vm, key_id, key, address, clock_new, now_ns), 0);
+	if (!s)
+		return;
+	wire_witness_mac_free(s->mac);
+	assert_int_equal(wire_witness_mac_new(key, &s->mac), 0);
+	s->key_id = key_id;
+	s->sequence = 0;
+}
+
+/* A datagram made @age_ns ago. */
+static void make(struct sender *s, uint64_t sequence, uint64_t age_ns, uint8_t *data)
+{
+	memset(data, 0, WIRE_WITNESS_SIZE);
+	memcpy(data, "HFW1", 4);
+	bytes_put_be32(data + 4, s->key_id);
+	bytes_put_be64(data + 8, sequence);
+	bytes_put_be64(data + 16, (uint64_t)((int64_t)(now_ns - age_ns) + s->clock_ns));
+	bytes_put_be64(data + 24, s->to_guest);
+	bytes_put_be64(data + 32, s->from_guest);
+	bytes_put_be64(data + 40, s->from_guest_ns);
+	bytes_put_be16(data + 48, 60);
+	bytes_put_be16(data + 50, 60);
+	assert_int_equal(wire_witness_mac_sign(s->mac, data), 0);
+}
+
+static enum witness_rx_verdict send_as(struct sender *s, uint64_t sequence)
+{
+	uint8_t data[WIRE_WITNESS_SIZE];
+
+	make(s, sequence, 0, data);
+	return witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns);
+}
+
+static enum witness_rx_verdict send_next(struct sender *s)
+{
+	s->to_guest++;
+	return send_as(s, ++s->sequence);
+}
+
+static const struct witness_view *view(void)
+{
+	return witness_rx_view(rx, VM);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	assert_int_equal(witness_rx_new(&rx), 0);
+	now_ns = 5000 * MS;
+	a = (struct sender){.clock_ns = (int64_t)(900000 * MS), .to_guest = 100, .from_guest = 50};
+	b = (struct sender){.clock_ns = -(int64_t)(1000 * MS)};
+	give(&a, VM, 7, ALPHA, true);
+	now_ns += 100 * MS;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	a.mac = wire_witness_mac_free(a.mac);
+	b.mac = wire_witness_mac_free(b.mac);
+	rx = witness_rx_free(rx);
+	assert_null(witness_rx_free(NULL));
+	return 0;
+}
+
+static void a_sample_becomes_the_view(void **state)
+{
+	(void)state;
+	assert_int_equal(view()->n_accepted, 0);
+	a.from_guest_ns = now_ns + (uint64_t)a.clock_ns - 3 * MS;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->n_accepted, 1);
+	assert_int_equal(view()->arrived_at_ns, now_ns);
+	assert_int_equal(view()->made_at_ns, now_ns);
+	assert_int_equal(view()->to_guest, 101);
+	assert_int_equal(view()->to_delta, 0);
+	assert_int_equal(view()->answered_at_ns, now_ns - 3 * MS);
+	now_ns += 10 * MS;
+	a.to_guest += 4;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->to_delta, 5);
+	assert_int_equal(view()->from_delta, 0);
+	assert_int_equal(view()->interval_ns, 10 * MS);
+	assert_int_equal(view()->n_unanswered, 5);
+	assert_int_equal(view()->asked_at_ns, now_ns);
+	now_ns += 10 * MS;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->n_unanswered, 6);
+	assert_int_equal(view()->asked_at_ns, now_ns - 10 * MS);
+	assert_int_equal(view()->answered_at_ns, now_ns - 23 * MS);
+	a.from_guest += 2;
+	a.from_guest_ns = now_ns + (uint64_t)a.clock_ns;
+	now_ns += 10 * MS;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->from_delta, 2);
+	assert_int_equal(view()->n_unanswered, 0);
+	assert_int_equal(view()->asked_at_ns, 0);
+	assert_int_equal(view()->answered_at_ns, now_ns - 10 * MS);
+	assert_int_equal(witness_rx_count(rx, WITNESS_RX_ACCEPTED), 4);
+}
+
+/* Each row is one good datagram with something wrong; the good one is taken after all of them. */
+static void hostile_datagrams_change_nothing(void **state)
+{
+	static const struct {
+		const char *what;
+		size_t at;	   /* this byte is changed */
+		size_t size;	   /* 0: as it should be */
+		uint32_t source;   /* 0: as it should be */
+		enum witness_rx_verdict verdict;
+	} rows[] = {
+		{"empty", 0, SIZE_MAX, 0, WITNESS_RX_MALFORMED},
+		{"short", 0, 127, 0, WITNESS_RX_MALFORMED},
+		{"long", 0, 129, 0, WITNESS_RX_MALFORMED},
+		{"magic", 3, 0, 0, WITNESS_RX_MALFORMED},
+		{"reserved", 55, 0, 0, WITNESS_RX_MALFORMED},
+		{"head size", 51, 0, 0, WITNESS_RX_MALFORMED},
+		{"key id", 7, 0, 0, WITNESS_RX_UNKNOWN_KEY},
+		{"another host", 0, 0, BETA, WITNESS_RX_WRONG_ADDRESS},
+		{"sequence", 14, 0, 0, WITNESS_RX_BAD_MAC},
+		{"counters", 30, 0, 0, WITNESS_RX_BAD_MAC},
+		{"head", 119, 0, 0, WITNESS_RX_BAD_MAC},
+		{"mac", 127, 0, 0, WITNESS_RX_BAD_MAC},
+	};
+	uint8_t data[WIRE_WITNESS_SIZE + 1] = {0}, wrong[WIRE_WITNESS_SIZE + 1];
+	struct witness_view before;
+	uint64_t n_bad_mac = 0;
+
+	(void)state;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	before = *view();
+	now_ns += 10 * MS;
+	a.to_guest++;
+	make(&a, 2, 0, data);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t size = rows[i].size ? rows[i].size : WIRE_WITNESS_SIZE;
+		enum witness_rx_verdict verdict;
+
+		memcpy(wrong, data, sizeof(data));
+		if (rows[i].at)
+			wrong[rows[i].at] ^= 0x81;
+		verdict = witness_rx_input(rx, rows[i].source ? rows[i].source : ALPHA, wrong,
+					   size == SIZE_MAX ? 0 : size, now_ns);
+		if (verdict != rows[i].verdict)
+			fail_msg("%s: verdict %d", rows[i].what, verdict);
+		n_bad_mac += verdict == WITNESS_RX_BAD_MAC;
+	}
+	assert_int_equal(view()->n_bad_mac, n_bad_mac);
+	before.n_bad_mac = n_bad_mac;
+	assert_memory_equal(view(), &before, sizeof(before));
+	assert_int_equal(witness_rx_input(rx, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
+			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(witness_rx_input(rx, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
+			 WITNESS_RX_REPLAYED);
+}
+
+static void key_id_0_is_no_key(void **state)
+{
+	const uint8_t key[WIRE_WITNESS_KEY_SIZE] = {0};
+
+	(void)state;
+	give(&b, VM + 2, 9, ALPHA, true); /* so that there are empty slots between */
+	a.key_id = 0;
+	assert_int_equal(send_next(&a), WITNESS_RX_UNKNOWN_KEY);
+	assert_int_equal(witness_rx_set_key(rx, VM, 0, key, ALPHA, false, now_ns), -EINVAL);
+	assert_int_equal(witness_rx_set_key(rx, VM + 1, 7, key, ALPHA, false, now_ns), -EINVAL);
+	assert_int_equal(witness_rx_set_key(rx, WITNESS_RX_VMS_MAX, 8, key, ALPHA, false, now_ns),
+			 -EINVAL);
+}
+
+static void the_window(void **state)
+{
+	static const struct {
+		uint64_t sequence;
+		bool taken;
+	} rows[] = {
+		{5, true},    {5, false},    {4, true},	    {4, false},	    {1, true},
+		{1, false},   {100, true},   {36, true},    {36, false},    {35, false},
+		{99, true},   {99, false},   {98, true},    {100, false},   {164, true},
+		{100, false}, {101, true},   {163, true},   {99, false},    {229, true},
+		{165, true},  {164, false},  {228, true},   {1000, true},   {229, false},
+		{936, true},  {935, false},  {999, true},   {UINT64_MAX - 1, true},
+		{1001, false}, {UINT64_MAX, true}, {UINT64_MAX, false}, {UINT64_MAX - 64, true},
+		{UINT64_MAX - 65, false}, {UINT64_MAX - 1, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		enum witness_rx_verdict verdict = send_as(&a, rows[i].sequence);
+
+		now_ns += MS;
+		if (verdict != (rows[i].taken ? WITNESS_RX_ACCEPTED : WITNESS_RX_REPLAYED))
+			fail_msg("row %zu, sequence %llu: verdict %d", i,
+				 (unsigned long long)rows[i].sequence, verdict);
+	}
+}
+
+/* Against a plain list, in random order. */
+static void the_window_against_a_list(void **state)
+{
+	static bool seen[4096];
+	uint64_t newest = 0, random = 1;
+
+	(void)state;
+	memset(seen, 0, sizeof(seen));
+	for (int i = 0; i < 20000; i++) {
+		uint64_t sequence;
+		bool taken;
+
+		random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+		sequence = newest + (random >> 33) % 80;
+		sequence = sequence > 70 ? sequence - 70 : 1;
+		if (sequence >= sizeof(seen))
+			break;
+		taken = !seen[sequence] && (sequence >= newest || newest - sequence <= 64);
+		now_ns += MS;
+		assert_int_equal(send_as(&a, sequence),
+				 taken ? WITNESS_RX_ACCEPTED : WITNESS_RX_REPLAYED);
+		seen[sequence] = seen[sequence] || taken;
+		newest = sequence > newest && taken ? sequence : newest;
+	}
+	assert_true(newest > 100);
+}
+
+static void late_ones_are_counted_and_no_news(void **state)
+{
+	uint8_t late[WIRE_WITNESS_SIZE];
+
+	(void)state;
+	assert_int_equal(send_as(&a, 1), WITNESS_RX_ACCEPTED);
+	make(&a, 2, 0, late);
+	now_ns += 10 * MS;
+	a.to_guest += 10;
+	assert_int_equal(send_as(&a, 3), WITNESS_RX_ACCEPTED);
+	now_ns += 10 * MS;
+	assert_int_equal(witness_rx_input(rx, ALPHA, late, sizeof(late), now_ns),
+			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->n_accepted, 3);
+	assert_int_equal(view()->arrived_at_ns, now_ns - 10 * MS);
+	assert_int_equal(view()->to_guest, 110);
+}
+
+static void rotation(void **state)
+{
+	struct sender old;
+
+	(void)state;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	old = a;
+	a.mac = NULL;
+	give(&a, VM, 8, ALPHA, false);
+	/* The agent hangs: its kernel goes on with the old key for as long as that lasts. */
+	for (int i = 0; i < 10; i++) {
+		now_ns += 1000 * MS;
+		witness_rx_tick(rx, now_ns);
+		assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED);
+		assert_int_equal(view()->arrived_at_ns, now_ns);
+	}
+	/* It is the unused key that a newer one replaces. */
+	give(&a, VM, 9, ALPHA, false);
+	a.to_guest = old.to_guest + 3;
+	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED);
+	now_ns += 10 * MS;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->to_delta, 3); /* the counters went on */
+	now_ns += 500 * MS;
+	witness_rx_tick(rx, now_ns);
+	old.to_guest += 1000;
+	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED); /* was on its way */
+	assert_int_equal(view()->to_guest, a.to_guest);		/* and is no news */
+	now_ns += 500 * MS - 1;
+	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED);
+	now_ns += 1;
+	assert_int_equal(send_next(&old), WITNESS_RX_UNKNOWN_KEY); /* without a tick, too */
+	witness_rx_tick(rx, now_ns);
+	assert_int_equal(send_next(&old), WITNESS_RX_UNKNOWN_KEY);
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	wire_witness_mac_free(old.mac);
+}
+
+static void a_new_owner_starts_from_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	witness_rx_clear(rx, VM);
+	assert_int_equal(view()->n_accepted, 0);
+	assert_int_equal(view()->made_at_ns, 0);
+	assert_int_equal(send_next(&a), WITNESS_RX_UNKNOWN_KEY);
+	give(&b, VM, 9, ALPHA, true);
+	b.to_guest = 1;
+	assert_int_equal(send_next(&a), WITNESS_RX_UNKNOWN_KEY);
+	assert_int_equal(send_next(&b), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->n_accepted, 1);
+	assert_int_equal(view()->to_guest, 2);
+}
+
+static void counters_that_begin_anew(void **state)
+{
+	(void)state;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	give(&a, VM, 8, ALPHA, true); /* the host was started anew */
+	a.to_guest = a.from_guest = 0;
+	a.clock_ns = 0;
+	now_ns += 60000 * MS;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->to_guest, 1);
+	assert_int_equal(view()->to_delta, 0);
+	assert_int_equal(view()->made_at_ns, now_ns);
+	now_ns += 10 * MS;
+	a.from_guest++;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->to_delta, 1);
+	assert_int_equal(view()->from_delta, 1);
+	/* Two cores made them: the later one was begun earlier. No growth is lost or seen twice. */
+	a.from_guest--;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->from_delta, 0);
+	assert_int_equal(view()->from_guest, 1);
+	a.from_guest++;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->from_delta, 0);
+}
+
+static void what_was_held_back_is_old(void **state)
+{
+	uint8_t data[WIRE_WITNESS_SIZE];
+	uint64_t first_ns = now_ns;
+
+	(void)state;
+	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns), now_ns);
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	now_ns += 2000 * MS;
+	make(&a, 2, 1990 * MS, data);
+	assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns),
+			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->arrived_at_ns, now_ns);
+	/* The clocks might have drifted by 2 ms since. */
+	assert_in_range(view()->made_at_ns, first_ns + 10 * MS, first_ns + 12 * MS);
+	/* A beat that was slow, too, changes nothing. */
+	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns) - 1500 * MS, now_ns);
+	make(&a, 3, 1980 * MS, data);
+	assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns),
+			 WITNESS_RX_ACCEPTED);
+	assert_in_range(view()->made_at_ns, first_ns + 20 * MS, first_ns + 24 * MS);
+	/* The queue is empty again. */
+	now_ns += 10 * MS;
+	assert_int_equal(send_as(&a, 4), WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->made_at_ns, now_ns);
+}
+
+static void the_first_one_is_dated_by_the_beats(void **state)
+{
+	uint8_t data[WIRE_WITNESS_SIZE];
+
+	(void)state;
+	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns), now_ns);
+	make(&a, 1, 300 * MS, data);
+	assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns),
+			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(view()->made_at_ns, now_ns - 300 * MS);
+}
+
+static void absurd_times_do_no_harm(void **state)
+{
+	uint8_t data[WIRE_WITNESS_SIZE];
+
+	(void)state;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
+	for (uint64_t i = 0; i < 8; i++) {
+		now_ns += 10 * MS;
+		make(&a, 2 + i, 0, data);
+		bytes_put_be64(data + 16, i & 1 ? UINT64_MAX - i : i);
+		bytes_put_be64(data + 40, i & 2 ? UINT64_MAX : 1);
+		assert_int_equal(wire_witness_mac_sign(a.mac, data), 0);
+		assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns),
+				 WITNESS_RX_ACCEPTED);
+		assert_true(view()->made_at_ns <= now_ns);
+		assert_true(view()->answered_at_ns <= now_ns);
+	}
+}
+
+/* Forgeries that pass all but the mac, @n of them within @ns; how many were looked at. */
+static uint64_t flood(struct sender *s, uint64_t n, uint64_t ns)
+{
+	uint64_t before = witness_rx_count(rx, WITNESS_RX_BAD_MAC), start_ns = now_ns;
+	uint8_t data[WIRE_WITNESS_SIZE];
+
+	make(s, s->sequence + 1, 0, data);
+	data[127] ^= 1;
+	for (uint64_t i = 0; i < n; i++) {
+		now_ns = start_ns + ns * i / n;
+		(void)witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns);
+	}
+	now_ns = start_ns + ns;
+	return witness_rx_count(rx, WITNESS_RX_BAD_MAC) - before;
+}
+
+static void work_is_bounded(void **state)
+{
+	uint64_t n_checked, n_found = 0;
+
+	(void)state;
+	n_checked = flood(&a, 1000000, 1000 * MS);
+	assert_in_range(n_checked, 1000 * WITNESS_RX_CHECKS_PER_MS * 9 / 10,
+			1001 * WITNESS_RX_CHECKS_PER_MS);
+	assert_int_equal(n_checked + witness_rx_count(rx, WITNESS_RX_OVER_LIMIT), 1000000);
+	/* True ones among twice as many forgeries as can be looked at: some are found. */
+	for (int i = 0; i < 100; i++) {
+		(void)flood(&a, 10240 + (uint64_t)i * 13, 10 * MS);
+		n_found += send_next(&a) == WITNESS_RX_ACCEPTED;
+	}
+	assert_in_range(n_found, 10, 100);
+	now_ns += MS;
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED); /* and all once it is over */
+}
+
+static void a_flood_does_not_take_another_vms_share(void **state)
+{
+	(void)state;
+	for (uint32_t i = 0; i < 60; i++)
+		give(i == 1 ? &b : NULL, i == VM ? 63 : i, 100 + i, ALPHA, true);
+	for (int i = 0; i < 200; i++) { /* as often as its kernel sends */
+		(void)flood(&a, 20000, 10 * MS);
+		assert_int_equal(send_next(&b), WITNESS_RX_ACCEPTED);
+	}
+	assert_true(witness_rx_count(rx, WITNESS_RX_OVER_LIMIT) > 0);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_sample_becomes_the_view),
+		TEST(hostile_datagrams_change_nothing),
+		TEST(key_id_0_is_no_key),
+		TEST(the_window),
+		TEST(the_window_against_a_list),
+		TEST(late_ones_are_counted_and_no_news),
+		TEST(rotation),
+		TEST(a_new_owner_starts_from_nothing),
+		TEST(counters_that_begin_anew),
+		TEST(what_was_held_back_is_old),
+		TEST(the_first_one_is_dated_by_the_beats),
+		TEST(absurd_times_do_no_harm),
+		TEST(work_is_bounded),
+		TEST(a_flood_does_not_take_another_vms_share),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
