@@ -229,14 +229,15 @@ void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64
 	learn_clock(&rx->vms[vm], mono_ns, now_ns);
 }
 
-/* How long a sample was on its way beyond the least there was. */
+/* How long a sample was on its way beyond the least there was; made before the gateway's clock began
+ * counts as made at 1, since 0 is never. */
 static uint64_t delay_ns(const struct vm *v, uint64_t mono_ns, uint64_t now_ns)
 {
 	int64_t late_ns = later_by_ns(now_ns - mono_ns, v->clock_ahead_ns);
 
-	if (!v->clock_known || late_ns < 0)
+	if (!v->clock_known || late_ns < 0 || now_ns == 0)
 		return 0;
-	return (uint64_t)late_ns < now_ns ? (uint64_t)late_ns : now_ns;
+	return (uint64_t)late_ns < now_ns ? (uint64_t)late_ns : now_ns - 1;
 }
 
 static uint64_t grown(uint64_t before, uint64_t now)

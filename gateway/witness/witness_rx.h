@@ -43,7 +43,8 @@
 #define WITNESS_RX_VMS_MAX	 64
 #define WITNESS_RX_OVERLAP_NS	 UINT64_C(1000000000)
 #define WITNESS_RX_CHECKS_PER_MS 512 /* macs; one takes about 0.12 us (docs/threat-model.md) */
-#define WITNESS_RX_BURST	 64  /* macs that a share or the common half can save up */
+#define WITNESS_RX_BURST	 512 /* macs that a share or the common half can save up: the loop
+				  * comes by in lumps */
 
 enum witness_rx_verdict {
 	WITNESS_RX_ACCEPTED,
