@@ -201,6 +201,25 @@ def protect(lab, world, alpha, beta):
     return p.communicate()[0]
 
 
+def reconnect(world, host, role):
+    """As an agent whose connections broke: control first, then its stream until it is taken."""
+    for c in (host.control, host.stream):
+        if c:
+            c.close()
+    host.world = world
+    host.connect()
+    world.hosts.append(host)
+    world.run(lambda: host.control.last(hfagent.BEAT_ACK), f"{host.name} is back")
+    host.resume_epoch = None
+    host.open_stream(role)
+
+
+def cpu_ms(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
+
+
 def main(test, lab):
     try:
         test(lab)

@@ -15,6 +15,8 @@ import time
 
 HELLO, WELCOME, REFUSED = 0x01, 0x02, 0x03
 BEAT, BEAT_ACK, REPORT, ORDER, ORDER_DONE = 0x10, 0x11, 0x12, 0x13, 0x14
+WITNESS_KEY = 0x15
+FEATURE_WITNESS = 0x10  # of control connections
 RESUME, GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, EPOCH_END = 0x20, 0x21, 0x22, 0x23, 0x24, 0x25
 EPOCH_ACK, COMMIT, STREAM_ERROR = 0x28, 0x29, 0x2A
 STANDBY_START, STANDBY_STOP, PROTECT, UNPROTECT, PROMOTE, FENCE = 1, 2, 3, 4, 5, 6
@@ -45,8 +47,59 @@ def str16(text):
     return struct.pack(">H", len(text)) + text.encode()
 
 
-def hello(kind, role=0, vm="", version=(1, 1), required=0, magic=b"HOLDFAST"):
-    return magic + struct.pack(">HHQQBB", *version, required, 1, kind, role) + str8(vm)
+def hello(kind, role=0, vm="", version=(1, 1), required=0, magic=b"HOLDFAST", optional=1):
+    return magic + struct.pack(">HHQQBB", *version, required, optional, kind, role) + str8(vm)
+
+
+def siphash24(key, data):
+    """SipHash-2-4 (Aumasson, Bernstein): its 64-bit value."""
+    mask = (1 << 64) - 1
+
+    def turn(x, n):
+        return (x << n | x >> (64 - n)) & mask
+
+    def rounds(v, n):
+        a, b, c, d = v
+        for _ in range(n):
+            a, c = (a + b) & mask, (c + d) & mask
+            b, d = turn(b, 13) ^ a, turn(d, 16) ^ c
+            a = turn(a, 32)
+            c, a = (c + b) & mask, (a + d) & mask
+            b, d = turn(b, 17) ^ c, turn(d, 21) ^ a
+            c = turn(c, 32)
+        return [a, b, c, d]
+    k0, k1 = struct.unpack("<QQ", key)
+    v = [k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
+         k1 ^ 0x7465646279746573]
+    padded = data + bytes(7 - len(data) % 8) + bytes([len(data) & 255])
+    for (m,) in struct.iter_unpack("<Q", padded):
+        v[3] ^= m
+        v = rounds(v, 2)
+        v[0] ^= m
+    v[2] ^= 255
+    v = rounds(v, 4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+class Witness:
+    """A primary's kernel: makes witness datagrams with the key of a WITNESS_KEY frame."""
+
+    def __init__(self, f):
+        n = f.payload[0]
+        self.vm, self.term = f.payload[1:1 + n].decode(), f.term
+        self.key_id, self.port, self.key = struct.unpack(">IH16s", f.payload[1 + n:])
+        self.sequence, self.to_guest, self.from_guest, self.from_guest_ns = 0, 0, 0, 0
+
+    def datagram(self, sequence=None):
+        """The next one, or one with any sequence."""
+        if sequence is None:
+            self.sequence += 1
+            self.to_guest += 1
+            sequence = self.sequence
+        data = b"HFW1" + struct.pack(">IQQQQQHHI64s", self.key_id, sequence, time.monotonic_ns(),
+                                     self.to_guest, self.from_guest, self.from_guest_ns, 60, 60,
+                                     0, b"\x45" * 60)
+        return data + struct.pack(">Q", siphash24(self.key, data))
 
 
 class Frame:
@@ -186,6 +239,7 @@ class Host:
         self.world, self.name, self.cert, self.vm = world, name, cert, vm
         self.state, self.term, self.epoch, self.verdict = state, 0, 0, 0
         self.control = self.stream = None
+        self.features = 0           # of its control connection
         self.orders, self.commits, self.refusals = [], [], []
         self.alive, self.next_beat, self.next_report = True, 0.0, 0.0
         self.generation = 0         # primary: of the last RESUME
@@ -198,7 +252,7 @@ class Host:
 
     def connect(self):
         self.control = Conn(self.world, self.name, self.cert, self.on_control)
-        self.control.send(HELLO, hello(1))
+        self.control.send(HELLO, hello(1, optional=1 | self.features))
         return self
 
     def kill(self):

@@ -1,0 +1,156 @@
+/* Any sequence of datagrams, keys, beats and time at the witness receiver. Checked: only what was signed
+ * with a key of its VM is taken, each sequence once for each key; nothing else changes a view; no view
+ * is of the future.
+ *
+ * Input: operations. A byte what (low 3 bits; VM in the next two), then:
+ *	0, 1 a datagram of 128 bytes, unsigned  2, 3 the same, key_id (the VM's newest) and mac put right
+ *	4 new key (a byte: clock_new)  5 clear  6 time passes (4 bytes, us)  7 beat (8 bytes)
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "witness/witness_rx.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define N_VMS	  4
+#define N_TAKEN	  512
+#define ADDRESS	  UINT32_C(0xc6120102)
+
+static struct witness_rx *rx;
+static struct wire_witness_mac *macs[256]; /* by key_id: made once, OpenSSL is slow at it */
+static uint32_t n_keys;
+static uint32_t key_id[N_VMS];
+static uint64_t now_ns;
+static struct {
+	uint32_t key_id;
+	uint64_t sequence;
+} taken[N_TAKEN];
+static size_t n_taken;
+
+static void must(int ok)
+{
+	if (!ok)
+		abort();
+}
+
+static void key_of(uint32_t id, uint8_t key[WIRE_WITNESS_KEY_SIZE])
+{
+	memset(key, (int)id, WIRE_WITNESS_KEY_SIZE);
+}
+
+static void new_key(size_t vm, int clock_new)
+{
+	uint8_t key[WIRE_WITNESS_KEY_SIZE];
+
+	if (n_keys + 1 >= sizeof(macs) / sizeof(macs[0]))
+		return;
+	key_of(++n_keys, key);
+	if (!macs[n_keys])
+		must(wire_witness_mac_new(key, &macs[n_keys]) == 0);
+	must(witness_rx_set_key(rx, vm, n_keys, key, ADDRESS, clock_new & 1, now_ns) == 0);
+	key_id[vm] = n_keys;
+}
+
+static void note_taken(const uint8_t *data)
+{
+	uint32_t id = bytes_get_be32(data + 4);
+	uint64_t sequence = bytes_get_be64(data + 8);
+
+	for (size_t i = 0; i < n_taken; i++)
+		must(taken[i].key_id != id || taken[i].sequence != sequence);
+	if (n_taken < N_TAKEN) {
+		taken[n_taken].key_id = id;
+		taken[n_taken++].sequence = sequence;
+	}
+}
+
+static void check_views(void)
+{
+	for (size_t i = 0; i < N_VMS; i++) {
+		const struct witness_view *v = witness_rx_view(rx, i);
+
+		must(v->made_at_ns <= v->arrived_at_ns && v->arrived_at_ns <= now_ns);
+		must(v->answered_at_ns <= v->made_at_ns && v->asked_at_ns <= v->made_at_ns);
+		must((v->n_unanswered > 0) == (v->asked_at_ns > 0));
+	}
+}
+
+static void input(size_t vm, const uint8_t *bytes, int sign)
+{
+	static struct witness_view before[N_VMS];
+	uint8_t *data = malloc(WIRE_WITNESS_SIZE); /* exactly: a read past it is seen */
+	enum witness_rx_verdict verdict;
+	int genuine = 0;
+
+	must(data != NULL);
+	memcpy(data, bytes, WIRE_WITNESS_SIZE);
+	if (sign && key_id[vm]) {
+		bytes_put_be32(data + 4, key_id[vm]);
+		must(wire_witness_mac_sign(macs[key_id[vm]], data) == 0);
+	}
+	for (uint32_t i = 1; i <= n_keys; i++)
+		genuine |= wire_witness_mac_check(macs[i], data) == 0 &&
+			   bytes_get_be32(data + 4) == i;
+	for (size_t i = 0; i < N_VMS; i++)
+		before[i] = *witness_rx_view(rx, i);
+	verdict = witness_rx_input(rx, ADDRESS, data, WIRE_WITNESS_SIZE, now_ns);
+	if (verdict == WITNESS_RX_ACCEPTED) {
+		must(genuine);
+		note_taken(data);
+	}
+	for (size_t i = 0; i < N_VMS && verdict != WITNESS_RX_ACCEPTED; i++) {
+		before[i].n_bad_mac = witness_rx_view(rx, i)->n_bad_mac;
+		must(memcmp(&before[i], witness_rx_view(rx, i), sizeof(before[i])) == 0);
+	}
+	free(data);
+}
+
+/* One operation. Returns the bytes it took; 0: not enough are left. */
+static size_t run(const uint8_t *at, size_t size)
+{
+	static const size_t wants[8] = {128, 128, 128, 128, 1, 0, 4, 8};
+	size_t vm = at[0] >> 3 & (N_VMS - 1), what = at[0] & 7;
+
+	if (size < 1 + wants[what])
+		return 0;
+	switch (what) {
+	case 4:
+		new_key(vm, at[1]);
+		break;
+	case 5:
+		witness_rx_clear(rx, vm);
+		key_id[vm] = 0;
+		break;
+	case 6:
+		now_ns += bytes_get_be32(at + 1) * UINT64_C(1000);
+		witness_rx_tick(rx, now_ns);
+		break;
+	case 7:
+		witness_rx_clock(rx, vm, bytes_get_be64(at + 1), now_ns);
+		break;
+	default:
+		input(vm, at + 1, what >= 2);
+	}
+	check_views();
+	return 1 + wants[what];
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	size_t n;
+
+	must(witness_rx_new(&rx) == 0);
+	n_keys = 0;
+	n_taken = 0;
+	memset(key_id, 0, sizeof(key_id));
+	now_ns = UINT64_C(1000000000);
+	while (size > 0 && (n = run(data, size)) > 0) {
+		data += n;
+		size -= n;
+	}
+	witness_rx_free(rx);
+	return 0;
+}

@@ -1,0 +1,244 @@
+/* witness_flood.c - sends hostile witness datagrams as fast as an interface takes them.
+ *
+ * usage: witness_flood IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM]
+ *	KIND	malformed: random bytes; unknown: well-formed, random key_id; forged: key_id=N, sequences from
+ *		sequence=N on, each mac wrong; replay: the 128 bytes hex=...
+ *	count=N	 frames at most (0: no limit)	ms=N  time at most (default 1000)
+ *	pace=N	 frames a millisecond at most (default 0: as many as go)
+ *
+ * Ethernet frames through a packet socket, past the queueing discipline, 64 in a system call. They come
+ * from IFACE's own MAC address. Prints "frames=N refused=N ms=N per_second=N" at the end: refused are
+ * those that the interface had no room for. For tests/netns and for benchmarks; needs root.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "wire/witness.h"
+
+#define BATCH	   64
+#define PAYLOAD_AT 42
+#define FRAME_SIZE (PAYLOAD_AT + WIRE_WITNESS_SIZE)
+
+#define NEED(condition, ...)                                                                       \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "witness_flood: " __VA_ARGS__);                            \
+			fprintf(stderr, "\n");                                                     \
+			exit(1);                                                                   \
+		}                                                                                  \
+	} while (0)
+
+enum kind { MALFORMED, UNKNOWN, FORGED, REPLAY, N_KINDS };
+static const char *const kind_names[N_KINDS] = {"malformed", "unknown", "forged", "replay"};
+
+static struct {
+	enum kind kind;
+	uint64_t key_id, sequence, count, ms, pace;
+	uint8_t datagram[WIRE_WITNESS_SIZE];
+} options = {.sequence = 1, .ms = 1000};
+
+static uint8_t frames[BATCH][FRAME_SIZE];
+static uint64_t random_state;
+
+/* Fast and bad: what it makes only has to differ. */
+static uint64_t next_random(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+static void read_hex(const char *text)
+{
+	NEED(strlen(text) == 2 * sizeof(options.datagram), "hex= wants %zu bytes",
+	     sizeof(options.datagram));
+	for (size_t i = 0; i < sizeof(options.datagram); i++)
+		NEED(sscanf(text + 2 * i, "%2hhx", &options.datagram[i]) == 1, "hex= is not hex");
+}
+
+static void read_option(const char *text)
+{
+	static const struct {
+		const char *name;
+		uint64_t *value;
+	} rows[] = {{"key_id=", &options.key_id}, {"sequence=", &options.sequence},
+		    {"count=", &options.count},	  {"ms=", &options.ms},
+		    {"pace=", &options.pace}};
+	char *end;
+
+	if (strncmp(text, "hex=", 4) == 0) {
+		read_hex(text + 4);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t n = strlen(rows[i].name);
+
+		if (strncmp(text, rows[i].name, n) != 0)
+			continue;
+		*rows[i].value = strtoull(text + n, &end, 0);
+		NEED(text[n] && !*end, "%s wants a number", rows[i].name);
+		return;
+	}
+	NEED(false, "what is '%s'?", text);
+}
+
+static uint16_t ip_checksum(const uint8_t *ip)
+{
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < 20; i += 2)
+		sum += bytes_get_be16(ip + i);
+	sum = (sum >> 16) + (sum & 0xffff);
+	return (uint16_t)~(sum + (sum >> 16));
+}
+
+/* Ethernet, IPv4 and UDP of all frames, and what of the datagram stays as it is. */
+static void make_frame(uint8_t *frame, char **argv, const uint8_t *source_mac)
+{
+	unsigned int mac[6];
+	uint8_t *ip = frame + 14;
+
+	NEED(sscanf(argv[3], "%x:%x:%x:%x:%x:%x", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
+		    &mac[5]) == 6, "'%s' is no MAC address", argv[3]);
+	for (size_t i = 0; i < 6; i++)
+		frame[i] = (uint8_t)mac[i];
+	memcpy(frame + 6, source_mac, 6);
+	bytes_put_be16(frame + 12, ETHERTYPE_IP);
+	ip[0] = 0x45;
+	bytes_put_be16(ip + 2, FRAME_SIZE - 14);
+	ip[8] = 64;
+	ip[9] = 17;
+	NEED(inet_pton(AF_INET, argv[2], ip + 12) == 1 && inet_pton(AF_INET, argv[4], ip + 16) == 1,
+	     "an address is none");
+	bytes_put_be16(ip + 10, ip_checksum(ip));
+	bytes_put_be16(frame + 34, 7400);
+	bytes_put_be16(frame + 36, (uint16_t)strtoul(argv[5], NULL, 10));
+	bytes_put_be16(frame + 38, 8 + WIRE_WITNESS_SIZE);
+	memcpy(frame + PAYLOAD_AT, options.datagram, WIRE_WITNESS_SIZE);
+	if (options.kind == UNKNOWN || options.kind == FORGED) {
+		memcpy(frame + PAYLOAD_AT, "HFW1", 4);
+		bytes_put_be16(frame + PAYLOAD_AT + 48, 60);
+		bytes_put_be16(frame + PAYLOAD_AT + 50, 60);
+	}
+}
+
+/* What differs from frame to frame. */
+static void change(uint8_t *datagram)
+{
+	switch (options.kind) {
+	case MALFORMED:
+		for (size_t i = 0; i < WIRE_WITNESS_SIZE; i += 8)
+			bytes_put_be64(datagram + i, next_random());
+		break;
+	case UNKNOWN:
+		bytes_put_be32(datagram + 4, (uint32_t)next_random());
+		bytes_put_be64(datagram + 8, options.sequence++);
+		break;
+	case FORGED:
+		bytes_put_be32(datagram + 4, (uint32_t)options.key_id);
+		bytes_put_be64(datagram + 8, options.sequence++);
+		bytes_put_be64(datagram + WIRE_WITNESS_SIGNED, next_random());
+		break;
+	case REPLAY:
+	case N_KINDS:
+		break;
+	}
+}
+
+static int open_socket(const char *iface, uint8_t *ret_mac)
+{
+	struct sockaddr_ll to = {.sll_family = AF_PACKET,
+				 .sll_ifindex = (int)if_nametoindex(iface)};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), on = 1;
+	struct ifreq request = {0};
+
+	NEED(fd >= 0, "a packet socket: %s", strerror(errno));
+	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", iface);
+	NEED(to.sll_ifindex != 0 && ioctl(fd, SIOCGIFHWADDR, &request) == 0 &&
+	     bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0, "%s: %s", iface, strerror(errno));
+	/* Without it the queueing discipline paces us. Not every kernel has it; then that is so. */
+	(void)setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
+	memcpy(ret_mac, request.ifr_hwaddr.sa_data, 6);
+	return fd;
+}
+
+/* How many frames may go now. */
+static uint64_t allowance(uint64_t n_sent, uint64_t start_ns)
+{
+	uint64_t n = BATCH, due;
+
+	if (options.count && options.count - n_sent < n)
+		n = options.count - n_sent;
+	if (options.pace) {
+		due = (clock_mono_ns() - start_ns) * options.pace / CLOCK_NS_PER_MS;
+		n = due <= n_sent ? 0 : due - n_sent < n ? due - n_sent : n;
+	}
+	return n;
+}
+
+static void flood(int fd)
+{
+	static struct mmsghdr messages[BATCH];
+	static struct iovec pieces[BATCH];
+	uint64_t start_ns = clock_mono_ns(), end_ns = start_ns + options.ms * CLOCK_NS_PER_MS;
+	uint64_t n_sent = 0, n_refused = 0, ns;
+
+	for (size_t i = 0; i < BATCH; i++) {
+		pieces[i] = (struct iovec){frames[i], FRAME_SIZE};
+		messages[i].msg_hdr = (struct msghdr){.msg_iov = &pieces[i], .msg_iovlen = 1};
+	}
+	while (clock_mono_ns() < end_ns && (!options.count || n_sent < options.count)) {
+		unsigned int n = (unsigned int)allowance(n_sent, start_ns);
+		int r;
+
+		if (n == 0) { /* paced: until a few are due */
+			(void)nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+			continue;
+		}
+		for (unsigned int i = 0; i < n; i++)
+			change(frames[i] + PAYLOAD_AT);
+		r = sendmmsg(fd, messages, n, 0);
+		NEED(r >= 0 || errno == ENOBUFS || errno == EAGAIN, "send: %s", strerror(errno));
+		n_sent += r > 0 ? (uint64_t)r : 0;
+		n_refused += n - (r > 0 ? (unsigned int)r : 0);
+	}
+	ns = clock_mono_ns() - start_ns;
+	printf("frames=%llu refused=%llu ms=%llu per_second=%llu\n", (unsigned long long)n_sent,
+	       (unsigned long long)n_refused, (unsigned long long)(ns / CLOCK_NS_PER_MS),
+	       (unsigned long long)((double)n_sent * 1e9 / (double)ns));
+}
+
+int main(int argc, char **argv)
+{
+	uint8_t mac[6];
+	int fd;
+
+	NEED(argc >= 7, "IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM]");
+	while (options.kind < N_KINDS && strcmp(kind_names[options.kind], argv[6]) != 0)
+		options.kind++;
+	NEED(options.kind < N_KINDS, "no kind '%s'", argv[6]);
+	for (int i = 7; i < argc; i++)
+		read_option(argv[i]);
+	while (random_state == 0)
+		NEED(getrandom(&random_state, sizeof(random_state), 0) > 0, "no randomness");
+	fd = open_socket(argv[1], mac);
+	for (size_t i = 0; i < BATCH; i++)
+		make_frame(frames[i], argv, mac);
+	flood(fd);
+	close(fd);
+	return 0;
+}
