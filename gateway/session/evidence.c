@@ -17,9 +17,11 @@ void evidence_gather(const struct gateway *gw, const struct gateway_vm *vm,
 		     struct detector_evidence *ret_evidence)
 {
 	unsigned int owner = vm->fsm.record.owner;
-	struct detector_evidence e = {0};
+	const struct witness_view *view = gateway_witness(gw, vm);
+	struct detector_evidence e = {
+		.witness = view->n_timely, .to_guest = view->to_guest, .from_guest = view->from_guest,
+	};
 
-	(void)gw;
 	e.host_client = asked(vm->prober, PROBER_HOST, owner, &e.has_client_path);
 	e.host_backup = asked(vm->prober, PROBER_HOST_BACKUP, owner, NULL);
 	e.guest = asked(vm->prober, PROBER_GUEST, 0, NULL);

@@ -282,6 +282,7 @@ static void take_sample(struct vm *v, const struct wire_witness *w, bool by_curr
 	if (by_current_key) /* an older one may be of before the host's restart */
 		learn_clock(v, w->mono_ns, now_ns);
 	made_at_ns = now_ns - delay_ns(v, w->mono_ns, now_ns);
+	view->n_timely += now_ns - made_at_ns < WITNESS_RX_LATE_NS;
 	if (made_at_ns > view->made_at_ns)
 		view->made_at_ns = made_at_ns;
 	count_frames(view, w, w->key_id == v->newest_key_id);

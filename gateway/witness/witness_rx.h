@@ -46,6 +46,11 @@
 #define WITNESS_RX_BURST	 512 /* macs that a share or the common half can save up: the loop
 				  * comes by in lumps */
 
+/* A sample that was longer under way says nothing of now. More than a queue on the way that lets TLS
+ * live, less than the patience for a host that is asked for: what somebody holds back makes a dead host
+ * look alive for this long at most. */
+#define WITNESS_RX_LATE_NS UINT64_C(1000000000)
+
 enum witness_rx_verdict {
 	WITNESS_RX_ACCEPTED,
 	WITNESS_RX_MALFORMED,	  /* no witness datagram */
@@ -61,6 +66,7 @@ enum witness_rx_verdict {
 struct witness_view {
 	/* always valid */
 	uint64_t n_accepted;
+	uint64_t n_timely;	/* of these, news and not WITNESS_RX_LATE_NS old as they arrived */
 	uint64_t n_bad_mac;	/* with one of the VM's keys named: somebody forges */
 	/* valid when n_accepted > 0: the newest sample */
 	uint64_t arrived_at_ns;

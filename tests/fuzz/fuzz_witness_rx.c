@@ -72,6 +72,7 @@ static void check_views(void)
 	for (size_t i = 0; i < N_VMS; i++) {
 		const struct witness_view *v = witness_rx_view(rx, i);
 
+		must(v->n_timely <= v->n_accepted);
 		must(v->made_at_ns <= v->arrived_at_ns && v->arrived_at_ns <= now_ns);
 		must(v->answered_at_ns <= v->made_at_ns && v->asked_at_ns <= v->made_at_ns);
 		must((v->n_unanswered > 0) == (v->asked_at_ns > 0));

@@ -281,6 +281,7 @@ static void late_ones_are_counted_and_no_news(void **state)
 	assert_int_equal(witness_rx_input(rx, ALPHA, late, sizeof(late), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->n_accepted, 3);
+	assert_int_equal(view()->n_timely, 2);
 	assert_int_equal(view()->arrived_at_ns, now_ns - 10 * MS);
 	assert_int_equal(view()->to_guest, 110);
 }
@@ -391,6 +392,8 @@ static void what_was_held_back_is_old(void **state)
 	now_ns += 10 * MS;
 	assert_int_equal(send_as(&a, 4), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->made_at_ns, now_ns);
+	assert_int_equal(view()->n_accepted, 4);
+	assert_int_equal(view()->n_timely, 2);
 }
 
 static void times_never_go_back(void **state)
