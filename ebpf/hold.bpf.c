@@ -53,6 +53,14 @@ struct {
 	__type(value, __u64);
 } hold_counters SEC(".maps");
 
+/* key: 0. value: struct hold_sent. Written by: hold_xdp. Read by: the witness. Pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct hold_sent);
+} hold_sent SEC(".maps");
+
 /* Set by the loader before load. */
 const volatile __u32 max_frame_bytes = 0; /* longest frame that a UMEM frame takes */
 const volatile __u8 guest_mac[ETH_ALEN] = {0};
@@ -63,6 +71,18 @@ static __always_inline void count(__u32 which)
 
 	if (n)
 		(*n)++;
+}
+
+/* Every frame of the guest, also one that is dropped: it shows that the guest speaks. */
+static __always_inline void note_sent(__u64 now_ns)
+{
+	__u32 zero = 0;
+	struct hold_sent *sent = bpf_map_lookup_elem(&hold_sent, &zero);
+
+	if (!sent)
+		return;
+	__sync_fetch_and_add(&sent->frames, 1);
+	sent->last_ns = now_ns;
 }
 
 static __always_inline int drop(__u32 why)
@@ -77,10 +97,11 @@ int hold_xdp(struct xdp_md *ctx)
 	__u32 zero = 0;
 	const volatile struct hold_control *control = bpf_map_lookup_elem(&hold_control, &zero);
 	struct hold_stamp *stamp;
-	__u64 epoch;
+	__u64 epoch, now_ns = bpf_ktime_get_ns();
 	__u32 mode;
 	long verdict;
 
+	note_sent(now_ns);
 	if (!control)
 		return XDP_DROP;
 	mode = control->mode;
@@ -100,7 +121,7 @@ int hold_xdp(struct xdp_md *ctx)
 	if ((void *)(stamp + 1) > (void *)(long)ctx->data_end)
 		return drop(HOLD_COUNTER_DROPPED_STAMP);
 	stamp->epoch = epoch;
-	stamp->time_ns = bpf_ktime_get_ns();
+	stamp->time_ns = now_ns;
 	/* Flags are the verdict when the slot is empty, as it is for a second queue. */
 	verdict = bpf_redirect_map(&hold_xsks, ctx->rx_queue_index, XDP_DROP);
 	if (verdict != XDP_REDIRECT)

@@ -1,18 +1,13 @@
 #include "ebpf/hold_prog.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/if_link.h>
-#include <linux/magic.h>
 #include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -21,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "ebpf/pin_dir.h"
 #include "hold.skel.h"
 
 /* Our filter among others at the tap's egress. First, so that others never see an echo. */
@@ -34,57 +30,17 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
+static const char *const pin_names[] = {"link", "hold_control", "hold_xsks", "hold_counters",
+					"hold_sent"};
+
 static int pin_path(const struct hold_prog *prog, const char *name, char *ret, size_t size)
 {
-	int n = snprintf(ret, size, "%s/%s", prog->pin_dir, name);
-
-	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+	return pin_dir_path(prog->pin_dir, name, ret, size);
 }
-
-/* Make the directory, see that it is on a bpffs, lock it. Nothing is created elsewhere: the check
- * comes before mkdir, on the nearest parent that exists. */
-static int open_pin_dir(struct hold_prog *prog, enum hold_prog_step *ret_step)
-{
-	char parent[sizeof(prog->pin_dir)];
-	struct statfs fs;
-	int r;
-
-	*ret_step = HOLD_PROG_PIN_DIR;
-	snprintf(parent, sizeof(parent), "%s", prog->pin_dir);
-	while (statfs(parent, &fs) < 0) {
-		char *slash = strrchr(parent, '/');
-
-		if (errno != ENOENT || !slash || slash == parent)
-			return errno == ENOENT ? -ENOENT : -errno;
-		*slash = '\0';
-	}
-	if ((unsigned long)fs.f_type != BPF_FS_MAGIC)
-		return -ENOENT;
-	r = fd_mkdir_p(prog->pin_dir, 0700);
-	if (r < 0)
-		return r;
-	prog->lock_fd = open(prog->pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (prog->lock_fd < 0)
-		return -errno;
-	*ret_step = HOLD_PROG_LOCK;
-	if (flock(prog->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	return 0;
-}
-
-static const char *const pin_names[] = {"link", "hold_control", "hold_xsks", "hold_counters"};
 
 static int remove_pins(const struct hold_prog *prog)
 {
-	char path[512];
-	int r = 0;
-
-	for (size_t i = 0; i < ARRAY_SIZE(pin_names); i++) {
-		if (pin_path(prog, pin_names[i], path, sizeof(path)) == 0 && unlink(path) < 0 &&
-		    errno != ENOENT && r == 0)
-			r = -errno;
-	}
-	return r;
+	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
 /* The pinned link if it still sits on our device. A link whose device is gone reports ifindex 0;
@@ -120,7 +76,7 @@ static int find_pinned_link(struct hold_prog *prog)
 static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 {
 	struct hold_skel *skel;
-	struct bpf_map *pinned[3];
+	struct bpf_map *pinned[4];
 	char path[512];
 	int r;
 
@@ -133,6 +89,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
+	pinned[3] = skel->maps.hold_sent; /* an agent older than the map left none: it is made */
 	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
 		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));
 		if (r == 0)
@@ -260,8 +217,10 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 	libbpf_set_print(print_libbpf);
 	n = snprintf(prog->pin_dir, sizeof(prog->pin_dir), "%s", config->pin_dir);
 	r = n < 0 || (size_t)n >= sizeof(prog->pin_dir) ? -ENAMETOOLONG : 0;
-	if (r == 0)
-		r = open_pin_dir(prog, &step);
+	if (r == 0) {
+		r = pin_dir_open(prog->pin_dir, &prog->lock_fd);
+		step = r == -EBUSY ? HOLD_PROG_LOCK : HOLD_PROG_PIN_DIR;
+	}
 	if (r == 0) {
 		step = HOLD_PROG_LOAD;
 		r = find_pinned_link(prog);

@@ -3,7 +3,7 @@
  * Why: the programs must outlive the agent (they are what drops frames when it is dead), and the
  * next agent must find them. So maps and the XDP link are pinned under one directory per VM:
  *
- *	PIN_DIR/hold_control   PIN_DIR/hold_xsks   PIN_DIR/hold_counters   PIN_DIR/link
+ *	PIN_DIR/hold_control   hold_xsks   hold_counters   hold_sent   link
  *
  * open = set rodata -> load (maps found pinned are used again) -> attach or replace in the pinned
  * link -> pin; detach undoes it in reverse. A directory lock (flock) keeps a second agent out.

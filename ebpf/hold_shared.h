@@ -32,6 +32,13 @@ struct hold_stamp {
 	__u64 time_ns; /* CLOCK_MONOTONIC when it left the guest */
 };
 
+/* Value of the map hold_sent: what the guest has sent, whatever became of it. The witness reads it
+ * too. A map of its own, so that the pinned maps of an older agent keep their sizes. */
+struct hold_sent {
+	__u64 frames;
+	__u64 last_ns; /* CLOCK_MONOTONIC of the last of them; 0: none */
+};
+
 /* Index into the counters map. Append only: pinned maps outlive the agent. */
 enum hold_counter {
 	HOLD_COUNTER_HELD = 0,
@@ -46,5 +53,6 @@ enum hold_counter {
 
 _Static_assert(sizeof(struct hold_control) == 16, "hold_control is mapped by both sides");
 _Static_assert(sizeof(struct hold_stamp) == 16, "hold_stamp precedes every held frame");
+_Static_assert(sizeof(struct hold_sent) == 16, "hold_sent is read by the witness");
 
 #endif

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include <libmnl/libmnl.h>
+#include <linux/if_arp.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
@@ -17,8 +18,8 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "net/nl_internal.h"
 
-#define REQUEST_BYTES 4096U
 /* The kernel's dumps come in pieces of up to 32 KiB. */
 #define ANSWER_BYTES 32768U
 
@@ -44,7 +45,7 @@ void nl_close(struct nl *nl)
 	nl->socket = NULL;
 }
 
-static struct nlmsghdr *request(struct nl *nl, char *buf, uint16_t type, uint16_t flags)
+struct nlmsghdr *nl_request(struct nl *nl, char *buf, uint16_t type, uint16_t flags)
 {
 	struct nlmsghdr *m = mnl_nlmsg_put_header(buf);
 
@@ -57,7 +58,7 @@ static struct nlmsghdr *request(struct nl *nl, char *buf, uint16_t type, uint16_
 static struct nlmsghdr *link_request(struct nl *nl, char *buf, uint16_t type, uint16_t flags,
 				     uint8_t family, int ifindex)
 {
-	struct nlmsghdr *m = request(nl, buf, type, flags);
+	struct nlmsghdr *m = nl_request(nl, buf, type, flags);
 	struct ifinfomsg *info = mnl_nlmsg_put_extra_header(m, sizeof(*info));
 
 	info->ifi_family = family;
@@ -65,8 +66,7 @@ static struct nlmsghdr *link_request(struct nl *nl, char *buf, uint16_t type, ui
 	return m;
 }
 
-/* Send @m and hand every answer to @answer until the kernel says that it is done. */
-static int talk(struct nl *nl, const struct nlmsghdr *m, mnl_cb_t answer, void *arg)
+int nl_talk(struct nl *nl, const struct nlmsghdr *m, mnl_cb_t answer, void *arg)
 {
 	char buf[ANSWER_BYTES];
 	unsigned int port = mnl_socket_get_portid(nl->socket);
@@ -198,11 +198,16 @@ static void parse_link(const struct nlmsghdr *m, struct nl_link *link)
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(m);
 	const struct nlattr *a, *x;
 
-	*link = (struct nl_link){.ifindex = info->ifi_index, .flags = info->ifi_flags};
+	*link = (struct nl_link){.ifindex = info->ifi_index, .flags = info->ifi_flags,
+				 .is_ether = info->ifi_type == ARPHRD_ETHER};
 	mnl_attr_for_each(a, m, sizeof(*info)) {
 		switch (mnl_attr_get_type(a)) {
 		case IFLA_IFNAME:
 			copy_text(a, link->name, sizeof(link->name));
+			break;
+		case IFLA_ADDRESS:
+			if (mnl_attr_get_payload_len(a) == sizeof(link->mac))
+				memcpy(link->mac, mnl_attr_get_payload(a), sizeof(link->mac));
 			break;
 		case IFLA_IFALIAS:
 			copy_text(a, link->alias, sizeof(link->alias));
@@ -235,7 +240,7 @@ static int on_link(const struct nlmsghdr *m, void *arg)
 
 int nl_link_get(struct nl *nl, const char *name, int ifindex, struct nl_link *ret)
 {
-	char buf[REQUEST_BYTES];
+	char buf[NL_REQUEST_BYTES];
 	struct nlmsghdr *m = link_request(nl, buf, RTM_GETLINK, NLM_F_ACK, AF_UNSPEC,
 					  name ? 0 : ifindex);
 	struct nl_link link = {0};
@@ -243,7 +248,7 @@ int nl_link_get(struct nl *nl, const char *name, int ifindex, struct nl_link *re
 
 	if (name)
 		mnl_attr_put_strz(m, IFLA_IFNAME, name);
-	r = talk(nl, m, on_link, &link);
+	r = nl_talk(nl, m, on_link, &link);
 	if (r == 0)
 		*ret = link;
 	return r;
@@ -268,16 +273,16 @@ static int on_each_link(const struct nlmsghdr *m, void *arg)
 
 int nl_link_each(struct nl *nl, void (*each)(const struct nl_link *link, void *arg), void *arg)
 {
-	char buf[REQUEST_BYTES];
+	char buf[NL_REQUEST_BYTES];
 	struct each_link e = {each, arg};
 
-	return talk(nl, link_request(nl, buf, RTM_GETLINK, NLM_F_DUMP, AF_UNSPEC, 0), on_each_link,
+	return nl_talk(nl, link_request(nl, buf, RTM_GETLINK, NLM_F_DUMP, AF_UNSPEC, 0), on_each_link,
 		    &e);
 }
 
 int nl_veth_create(struct nl *nl, const char *name, const char *peer, uint32_t mtu)
 {
-	char buf[REQUEST_BYTES];
+	char buf[NL_REQUEST_BYTES];
 	struct nlmsghdr *m = link_request(nl, buf, RTM_NEWLINK,
 					  NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, AF_UNSPEC, 0);
 	struct nlattr *info, *data, *other;
@@ -295,27 +300,27 @@ int nl_veth_create(struct nl *nl, const char *name, const char *peer, uint32_t m
 	mnl_attr_nest_end(m, other);
 	mnl_attr_nest_end(m, data);
 	mnl_attr_nest_end(m, info);
-	return talk(nl, m, NULL, NULL);
+	return nl_talk(nl, m, NULL, NULL);
 }
 
 int nl_link_delete(struct nl *nl, int ifindex)
 {
-	char buf[REQUEST_BYTES];
+	char buf[NL_REQUEST_BYTES];
 
-	return talk(nl, link_request(nl, buf, RTM_DELLINK, NLM_F_ACK, AF_UNSPEC, ifindex), NULL,
+	return nl_talk(nl, link_request(nl, buf, RTM_DELLINK, NLM_F_ACK, AF_UNSPEC, ifindex), NULL,
 		    NULL);
 }
 
 int nl_link_configure(struct nl *nl, int ifindex, const char *alias, uint32_t mtu)
 {
-	char buf[REQUEST_BYTES];
+	char buf[NL_REQUEST_BYTES];
 	struct nlmsghdr *m = link_request(nl, buf, RTM_SETLINK, NLM_F_ACK, AF_UNSPEC, ifindex);
 	struct nlattr *spec, *inet6;
 	int r;
 
 	mnl_attr_put_u32(m, IFLA_MTU, mtu);
 	mnl_attr_put_strz(m, IFLA_IFALIAS, alias);
-	r = talk(nl, m, NULL, NULL);
+	r = nl_talk(nl, m, NULL, NULL);
 	if (r < 0)
 		return r;
 	m = link_request(nl, buf, RTM_SETLINK, NLM_F_ACK, AF_UNSPEC, ifindex);
@@ -324,7 +329,7 @@ int nl_link_configure(struct nl *nl, int ifindex, const char *alias, uint32_t mt
 	mnl_attr_put_u8(m, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
 	mnl_attr_nest_end(m, inet6);
 	mnl_attr_nest_end(m, spec);
-	r = talk(nl, m, NULL, NULL);
+	r = nl_talk(nl, m, NULL, NULL);
 	/* A host without IPv6 sends no IPv6. */
 	return r == -EAFNOSUPPORT ? 0 : r;
 }
@@ -333,13 +338,13 @@ int nl_port_join(struct nl *nl, int ifindex, int bridge)
 {
 	static const uint16_t off[] = {IFLA_BRPORT_LEARNING, IFLA_BRPORT_UNICAST_FLOOD,
 				       IFLA_BRPORT_MCAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD};
-	char buf[REQUEST_BYTES];
+	char buf[NL_REQUEST_BYTES];
 	struct nlmsghdr *m = link_request(nl, buf, RTM_SETLINK, NLM_F_ACK, AF_UNSPEC, ifindex);
 	struct nlattr *info, *data;
 	int r;
 
 	mnl_attr_put_u32(m, IFLA_MASTER, (uint32_t)bridge);
-	r = talk(nl, m, NULL, NULL);
+	r = nl_talk(nl, m, NULL, NULL);
 	if (r < 0)
 		return r;
 	m = link_request(nl, buf, RTM_NEWLINK, NLM_F_ACK, AF_UNSPEC, ifindex);
@@ -350,18 +355,18 @@ int nl_port_join(struct nl *nl, int ifindex, int bridge)
 		mnl_attr_put_u8(m, off[i], 0);
 	mnl_attr_nest_end(m, data);
 	mnl_attr_nest_end(m, info);
-	return talk(nl, m, NULL, NULL);
+	return nl_talk(nl, m, NULL, NULL);
 }
 
 int nl_link_up(struct nl *nl, int ifindex, bool no_arp)
 {
-	char buf[REQUEST_BYTES];
+	char buf[NL_REQUEST_BYTES];
 	struct nlmsghdr *m = link_request(nl, buf, RTM_SETLINK, NLM_F_ACK, AF_UNSPEC, ifindex);
 	struct ifinfomsg *info = mnl_nlmsg_get_payload(m);
 
 	info->ifi_flags = IFF_UP | (no_arp ? IFF_NOARP : 0);
 	info->ifi_change = info->ifi_flags;
-	return talk(nl, m, NULL, NULL);
+	return nl_talk(nl, m, NULL, NULL);
 }
 
 struct vlans {
@@ -400,7 +405,7 @@ static int on_vlans(const struct nlmsghdr *m, void *arg)
 
 static int change_vlans(struct nl *nl, uint16_t type, int ifindex, const void *raw, size_t n_bytes)
 {
-	char buf[NL_VLANS_MAX * 2 + REQUEST_BYTES];
+	char buf[NL_VLANS_MAX * 2 + NL_REQUEST_BYTES];
 	struct nlmsghdr *m = link_request(nl, buf, type, NLM_F_ACK, AF_BRIDGE, ifindex);
 	struct nlattr *spec = mnl_attr_nest_start(m, IFLA_AF_SPEC);
 
@@ -408,7 +413,7 @@ static int change_vlans(struct nl *nl, uint16_t type, int ifindex, const void *r
 		mnl_attr_put(m, IFLA_BRIDGE_VLAN_INFO, sizeof(struct bridge_vlan_info),
 			     (const char *)raw + at);
 	mnl_attr_nest_end(m, spec);
-	return talk(nl, m, NULL, NULL);
+	return nl_talk(nl, m, NULL, NULL);
 }
 
 int nl_port_copy_vlans(struct nl *nl, int from, int to)
@@ -417,13 +422,13 @@ int nl_port_copy_vlans(struct nl *nl, int from, int to)
 		{.flags = BRIDGE_VLAN_INFO_RANGE_BEGIN, .vid = 1},
 		{.flags = BRIDGE_VLAN_INFO_RANGE_END, .vid = 4094},
 	};
-	char buf[REQUEST_BYTES];
+	char buf[NL_REQUEST_BYTES];
 	struct vlans vlans = {.ifindex = from};
 	struct nlmsghdr *m = link_request(nl, buf, RTM_GETLINK, NLM_F_DUMP, AF_BRIDGE, 0);
 	int r;
 
 	mnl_attr_put_u32(m, IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN_COMPRESSED);
-	r = talk(nl, m, on_vlans, &vlans);
+	r = nl_talk(nl, m, on_vlans, &vlans);
 	if (r == 0 && vlans.overflow)
 		r = -E2BIG;
 	if (r < 0)
@@ -438,7 +443,7 @@ int nl_port_copy_vlans(struct nl *nl, int from, int to)
 static struct nlmsghdr *fdb_request(struct nl *nl, char *buf, uint16_t type, uint16_t flags,
 				    int ifindex, const uint8_t mac[6])
 {
-	struct nlmsghdr *m = request(nl, buf, type, flags);
+	struct nlmsghdr *m = nl_request(nl, buf, type, flags);
 	struct ndmsg *nd = mnl_nlmsg_put_extra_header(m, sizeof(*nd));
 
 	nd->ndm_family = AF_BRIDGE;
@@ -478,14 +483,14 @@ static int on_fdb(const struct nlmsghdr *m, void *arg)
 int nl_fdb_get(struct nl *nl, int ifindex, const uint8_t mac[6], enum nl_fdb *ret)
 {
 	struct fdb_query q = {.ifindex = ifindex, .mac = mac};
-	char buf[REQUEST_BYTES];
-	struct nlmsghdr *m = request(nl, buf, RTM_GETNEIGH, NLM_F_DUMP);
+	char buf[NL_REQUEST_BYTES];
+	struct nlmsghdr *m = nl_request(nl, buf, RTM_GETNEIGH, NLM_F_DUMP);
 	struct ndmsg *nd = mnl_nlmsg_put_extra_header(m, sizeof(*nd));
 	int r;
 
 	nd->ndm_family = AF_BRIDGE;
 	nd->ndm_ifindex = ifindex;
-	r = talk(nl, m, on_fdb, &q);
+	r = nl_talk(nl, m, on_fdb, &q);
 	if (r == 0)
 		*ret = q.state;
 	return r;
@@ -493,18 +498,18 @@ int nl_fdb_get(struct nl *nl, int ifindex, const uint8_t mac[6], enum nl_fdb *re
 
 int nl_fdb_set(struct nl *nl, int ifindex, const uint8_t mac[6], enum nl_fdb state)
 {
-	char buf[REQUEST_BYTES];
+	char buf[NL_REQUEST_BYTES];
 	struct nlmsghdr *m;
 	struct ndmsg *nd;
 
 	if (state == NL_FDB_NONE)
-		return talk(nl, fdb_request(nl, buf, RTM_DELNEIGH, NLM_F_ACK, ifindex, mac), NULL,
+		return nl_talk(nl, fdb_request(nl, buf, RTM_DELNEIGH, NLM_F_ACK, ifindex, mac), NULL,
 			    NULL);
 	m = fdb_request(nl, buf, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE, ifindex,
 			mac);
 	nd = mnl_nlmsg_get_payload(m);
 	nd->ndm_state = state == NL_FDB_STATIC ? NUD_NOARP : NUD_REACHABLE;
-	return talk(nl, m, NULL, NULL);
+	return nl_talk(nl, m, NULL, NULL);
 }
 
 int nl_port_wait_forwarding(struct nl *nl, int ifindex, int timeout_ms)

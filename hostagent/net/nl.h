@@ -34,6 +34,8 @@ struct nl_link {
 	char slave_kind[16]; /* "bridge" for a bridge port */
 	char alias[NL_ALIAS_MAX];
 	uint32_t xdp_prog_id; /* 0: none */
+	bool is_ether;	      /* frames have an Ethernet header; `mac` is set */
+	uint8_t mac[6];
 	/* kind "tun" */
 	bool is_tap;	      /* frames with Ethernet header */
 	uint32_t n_queues;    /* attached and detached; 1 for a single-queue device */
@@ -90,6 +92,26 @@ int nl_fdb_get(struct nl *nl, int ifindex, const uint8_t mac[6], enum nl_fdb *re
 
 /* Set that state (NL_FDB_NONE removes). 0 or -errno. */
 int nl_fdb_set(struct nl *nl, int ifindex, const uint8_t mac[6], enum nl_fdb state)
+	__attribute__((warn_unused_result));
+
+/* Let the link's frames be complete when they leave it: checksums and segments are then made by the
+ * kernel before. 0 or -errno. */
+int nl_link_checksum_off(struct nl *nl, const char *name) __attribute__((warn_unused_result));
+
+/* How this host sends to an IPv4 address. */
+struct nl_route {
+	int ifindex;
+	uint32_t source_be32;
+	uint32_t next_be32;  /* the next hop: a router, or the address itself */
+	bool is_local;	     /* the address is this host's own */
+};
+
+/* 0; -ENETUNREACH, -EHOSTUNREACH: there is no route; other -errno. */
+int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
+	__attribute__((warn_unused_result));
+
+/* The MAC address that the kernel has for a neighbour. Asks nobody. 0; -ENOENT: it has none (now). */
+int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t ret_mac[6])
 	__attribute__((warn_unused_result));
 
 /* Wait until bridge port @ifindex forwards, at most @timeout_ms. 0; -ETIMEDOUT; other -errno. */

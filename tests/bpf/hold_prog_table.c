@@ -101,6 +101,15 @@ static uint64_t counter(const struct hold_skel *skel, uint32_t which)
 	return sum;
 }
 
+static struct hold_sent sent(const struct hold_skel *skel)
+{
+	struct hold_sent value = {0};
+	uint32_t zero = 0;
+
+	(void)bpf_map_lookup_elem(bpf_map__fd(skel->maps.hold_sent), &zero, &value);
+	return value;
+}
+
 static void make_packet(uint8_t *p, uint32_t size, const uint8_t *source, const uint8_t *type)
 {
 	for (uint32_t i = 0; i < size; i++)
@@ -138,6 +147,7 @@ static void run_row(const struct hold_skel *skel, const struct row *row, int xsk
 		    .ctx_size_in = sizeof(ctx), .repeat = 1);
 	uint32_t zero = 0;
 	uint64_t t0_ns = clock_mono_ns(), before = counter(skel, row->counter);
+	struct hold_sent sent_before = sent(skel), sent_after;
 	int xsks = bpf_map__fd(skel->maps.hold_xsks), r;
 
 	make_packet(in, row->size, guest, row->type);
@@ -150,6 +160,10 @@ static void run_row(const struct hold_skel *skel, const struct row *row, int xsk
 	expect(r == 0, row->name, "test run");
 	expect(opts.retval == row->verdict, row->name, "verdict");
 	expect(counter(skel, row->counter) == before + 1, row->name, "counter");
+	sent_after = sent(skel);
+	expect(sent_after.frames == sent_before.frames + 1, row->name, "frames the guest sent");
+	expect(sent_after.last_ns >= t0_ns && sent_after.last_ns <= clock_mono_ns(), row->name,
+	       "time of the last one sent");
 	if (r == 0 && opts.retval == row->verdict)
 		check_out(row, in, out, opts.data_size_out, t0_ns);
 }

@@ -206,27 +206,51 @@ class Tap:
                 got.append(data)
 
 
-class Tool:
-    """hold_tool, one command at a time."""
+class Commands:
+    """A tool's process, one command at a time."""
 
-    def __init__(self, net, tap, mac=GUEST_MAC, vm="vm1", frames=4096, size=64 << 20, xdp="auto",
-                 must_open=True, mtu=None):
+    def start(self, net, *argv):
+        """Its first line."""
+        self.name = os.path.basename(argv[0])
         self.proc = subprocess.Popen(
-            [TOOL, vm, tap, os.path.join(net.bpffs, vm), mac, str(frames), str(size), xdp],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             bufsize=1, preexec_fn=lambda: setns(net.host.fd))
         cleanups.append(self.kill)
-        self.hello = self.proc.stdout.readline().strip()
-        if must_open and not self.hello.startswith("ok open"):
-            fail("hold_tool: %s %s" % (self.hello, self.proc.stderr.read()))
+        return self.proc.stdout.readline().strip()
 
     def ask(self, line):
         self.proc.stdin.write(line + "\n")
         self.proc.stdin.flush()
         text = self.proc.stdout.readline().strip()
         if not text:
-            fail("hold_tool died at '%s': %s" % (line, self.proc.stderr.read()))
+            fail("%s died at '%s': %s" % (self.name, line, self.proc.stderr.read()))
         return text
+
+    def stats(self):
+        return {k: int(v) for k, v in (w.split("=") for w in self.ask("stats").split())}
+
+    def kill(self):
+        """As the operator's kill -9; returns when the process is gone."""
+        if self.proc.poll() is None:
+            self.proc.send_signal(signal.SIGKILL)
+        self.proc.wait()
+
+    def finish(self, how):
+        text = self.ask(how)
+        if self.proc.wait(LIMIT_S) != 0:
+            fail("%s failed: %s" % (self.name, self.proc.stderr.read()))
+        return text
+
+
+class Tool(Commands):
+    """hold_tool."""
+
+    def __init__(self, net, tap, mac=GUEST_MAC, vm="vm1", frames=4096, size=64 << 20, xdp="auto",
+                 must_open=True, mtu=None):
+        self.hello = self.start(net, TOOL, vm, tap, os.path.join(net.bpffs, vm), mac, str(frames),
+                                str(size), xdp)
+        if must_open and not self.hello.startswith("ok open"):
+            fail("hold_tool: %s %s" % (self.hello, self.proc.stderr.read()))
 
     def do(self, line):
         """The command's number; the test fails when the command does."""
@@ -241,30 +265,15 @@ class Tool:
         self.do("wait %d %d" % (n, LIMIT_S * 1000))
         return int(self.last["count"])
 
-    def stats(self):
-        return {k: int(v) for k, v in (w.split("=") for w in self.ask("stats").split())}
-
     def hold(self, epoch):
         self.do("epoch %d" % epoch)
         self.do("mode hold")
-
-    def kill(self):
-        """As the operator's kill -9; returns when the process is gone."""
-        if self.proc.poll() is None:
-            self.proc.send_signal(signal.SIGKILL)
-        self.proc.wait()
 
     def seal_and_release(self):
         """Seal the present epoch, commit and release it; the number of frames."""
         epoch = self.stats()["epoch"]
         self.do("epoch %d" % (epoch + 1))
         return self.do("release %d" % epoch)
-
-    def finish(self, how):
-        text = self.ask(how)
-        if self.proc.wait(LIMIT_S) != 0:
-            fail("hold_tool failed: %s" % self.proc.stderr.read())
-        return text
 
 
 class Net:
@@ -328,7 +337,7 @@ class Net:
         """What a hold left on the host, as a list of texts; [] is clean."""
         left = []
         links = self.host.ip("-d link show")
-        for word in "hfo", "hfb", "holdfast:", "prog/xdp", "xdpgeneric":
+        for word in "hfo", "hfb", "hfw", "hfv", "holdfast", "prog/xdp", "xdpgeneric":
             if word in links:
                 left.append("ip link: " + word)
         if "clsact" in self.host.exec("tc qdisc show"):

@@ -1,0 +1,258 @@
+/* witness.bpf.c - a signed sample of what reaches the guest, sent to the gateway by the kernel alone.
+ *
+ *	to the guest
+ *	  |  witness_sample (tap, tc egress, behind hold_echo): count; one frame per interval is cloned
+ *	  v                                                |
+ *	[tap]                                            [hfwN]==veth==[hfvN]
+ *	                                                                 |  witness_emit (tc ingress)
+ *	                                                                 v
+ *	                        Ethernet, IPv4, UDP, the datagram signed with SipHash-2-4 --> [backup device]
+ *
+ * Nothing here changes a frame on its way to the guest or decides about it: witness_sample always
+ * ends with TC_ACT_UNSPEC. Nothing needs the agent: filters hold programs, programs hold maps.
+ * witness_emit lets no frame go on into the host; what it cannot send ends there.
+ *
+ * A clone is not cut in place: witness_emit gives it the size of the result and writes all of it. That
+ * needs no room in front. hfwN has transmit checksums off, so that the kernel has completed
+ * those before; otherwise it would write them into our datagram later.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "hold_shared.h"
+#include "witness_shared.h"
+
+#define MAGIC 0x48465731U /* "HFW1" */
+#define SIGNED_WORDS 15
+#define VLAN_TAG 4
+#define PRIORITY_CONTROL 7 /* TC_PRIO_CONTROL: ahead of the replication in a priority queue */
+
+/* The datagram; big-endian. */
+struct datagram {
+	__be32 magic;
+	__be32 key_id;
+	__be64 sequence;
+	__be64 mono_ns;
+	__be64 to_guest;
+	__be64 from_guest;
+	__be64 from_guest_ns;
+	__be16 frame_size;
+	__be16 head_size;
+	__be32 reserved;
+	__u8 head[WITNESS_HEAD_MAX];
+	__be64 mac;
+};
+_Static_assert(sizeof(struct datagram) == WITNESS_DATAGRAM_SIZE, "docs/wire-format.md, chapter 9");
+_Static_assert(SIGNED_WORDS * 8 == __builtin_offsetof(struct datagram, mac), "all but the mac");
+
+/* key: 0. value: struct witness_control. Written by: the agent (mmap); sequences by witness_emit.
+ * Holds keys: whoever may read the pin may sign. Pinned, root's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct witness_control);
+} witness_control SEC(".maps");
+
+/* key: 0. value: struct witness_state. Written by: both programs. Pinned. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct witness_state);
+} witness_state SEC(".maps");
+
+/* The hold's map of that name, of the same VM. Written by: hold_xdp. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct hold_sent);
+} hold_sent SEC(".maps");
+
+/* Set by the loader before load. */
+const volatile __u32 helper_ifindex = 0; /* of hfwN */
+
+static __always_inline void count(__u64 *what)
+{
+	__sync_fetch_and_add(what, 1);
+}
+
+SEC("tc")
+int witness_sample(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	const volatile struct witness_control *control;
+	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
+	__u64 now_ns, last_ns;
+
+	if (!state)
+		return TC_ACT_UNSPEC;
+	count(&state->to_guest);
+	control = bpf_map_lookup_elem(&witness_control, &zero);
+	if (!control || !control->is_enabled)
+		return TC_ACT_UNSPEC;
+	now_ns = bpf_ktime_get_ns();
+	last_ns = *(volatile __u64 *)&state->sampled_ns;
+	/* Another CPU may have taken one since now_ns was read: then last_ns is the later one. */
+	if (last_ns != 0 && (now_ns < last_ns || now_ns - last_ns < control->interval_ns))
+		return TC_ACT_UNSPEC;
+	/* One of the CPUs that come here at once gets it. */
+	if (__sync_val_compare_and_swap(&state->sampled_ns, last_ns, now_ns) != last_ns)
+		return TC_ACT_UNSPEC;
+	count(&state->sampled);
+	__sync_lock_test_and_set(&state->token_ns, now_ns);
+	if (bpf_clone_redirect(skb, helper_ifindex, 0) != 0)
+		count(&state->failed_clone);
+	return TC_ACT_UNSPEC;
+}
+
+#define ROTATE(x, n) ((x) << (n) | (x) >> (64 - (n)))
+
+struct sip {
+	__u64 v0, v1, v2, v3;
+};
+
+static __always_inline void sip_round(struct sip *s)
+{
+	s->v0 += s->v1;
+	s->v1 = ROTATE(s->v1, 13) ^ s->v0;
+	s->v0 = ROTATE(s->v0, 32);
+	s->v2 += s->v3;
+	s->v3 = ROTATE(s->v3, 16) ^ s->v2;
+	s->v0 += s->v3;
+	s->v3 = ROTATE(s->v3, 21) ^ s->v0;
+	s->v2 += s->v1;
+	s->v1 = ROTATE(s->v1, 17) ^ s->v2;
+	s->v2 = ROTATE(s->v2, 32);
+}
+
+static __always_inline void sip_word(struct sip *s, __u64 word)
+{
+	s->v3 ^= word;
+	sip_round(s);
+	sip_round(s);
+	s->v0 ^= word;
+}
+
+/* SipHash-2-4 (Aumasson and Bernstein 2012) of the datagram's first 120 bytes. */
+static __always_inline __u64 sip_hash(const __u64 key[2], const struct datagram *d)
+{
+	struct sip s = {
+		.v0 = key[0] ^ 0x736f6d6570736575ULL,
+		.v1 = key[1] ^ 0x646f72616e646f6dULL,
+		.v2 = key[0] ^ 0x6c7967656e657261ULL,
+		.v3 = key[1] ^ 0x7465646279746573ULL,
+	};
+	const __u64 *word = (const void *)d;
+
+	for (int i = 0; i < SIGNED_WORDS; i++)
+		sip_word(&s, word[i]);
+	sip_word(&s, (__u64)(SIGNED_WORDS * 8) << 56); /* no bytes are left; their number */
+	s.v2 ^= 0xff;
+	for (int i = 0; i < 4; i++)
+		sip_round(&s);
+	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
+/* The sampled frame's figures and head. A VLAN tag that stands beside the frame is put back into it.
+ * 0 or less than 0. */
+static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
+{
+	__u32 size = skb->len, n;
+	__be16 *tag = (__be16 *)(d->head + 2 * ETH_ALEN);
+
+	if (size < WITNESS_HEAD_MIN)
+		return -1;
+	if (skb->vlan_present) {
+		n = size < WITNESS_HEAD_MAX - VLAN_TAG ? size : WITNESS_HEAD_MAX - VLAN_TAG;
+		tag[0] = (__be16)skb->vlan_proto;
+		tag[1] = bpf_htons((__u16)skb->vlan_tci);
+		if (bpf_skb_load_bytes(skb, 2 * ETH_ALEN, tag + 2, n - 2 * ETH_ALEN) != 0)
+			return -1;
+		n += VLAN_TAG;
+		size += VLAN_TAG;
+	} else {
+		n = size < WITNESS_HEAD_MAX ? size : WITNESS_HEAD_MAX;
+		if (bpf_skb_load_bytes(skb, 2 * ETH_ALEN, tag, n - 2 * ETH_ALEN) != 0)
+			return -1;
+	}
+	d->magic = bpf_htonl(MAGIC);
+	d->frame_size = bpf_htons(size < 0xffff ? (__u16)size : 0xffff);
+	d->head_size = bpf_htons((__u16)n);
+	return (int)bpf_skb_load_bytes(skb, 0, d->head, 2 * ETH_ALEN);
+}
+
+/* A tag beside the frame would be put into ours; a tag in the frame takes its place. */
+static __always_inline int remove_tags(struct __sk_buff *skb)
+{
+	for (int i = 0; i < 3 && skb->vlan_present; i++) {
+		if (bpf_skb_vlan_pop(skb) != 0)
+			return -1;
+	}
+	return skb->vlan_present ? -1 : 0;
+}
+
+static __always_inline int emit(struct __sk_buff *skb, struct witness_control *control,
+				struct witness_state *state, __u64 time_ns)
+{
+	__u32 zero = 0;
+	const volatile struct hold_sent *sent = bpf_map_lookup_elem(&hold_sent, &zero);
+	struct witness_path *path =
+		&control->paths[*(const volatile __u32 *)&control->path_slot & 1];
+	struct witness_key *key = &control->keys[*(const volatile __u32 *)&control->key_slot & 1];
+	struct datagram d = {0};
+
+	if (path->ifindex == 0 || key->key_id == 0 || fill(skb, &d) != 0 || remove_tags(skb) != 0 ||
+	    bpf_skb_change_tail(skb, WITNESS_FRAME_SIZE, 0) != 0)
+		return -1;
+	d.key_id = bpf_htonl(key->key_id);
+	d.sequence = bpf_cpu_to_be64(__sync_fetch_and_add(&key->sequence, 1) + 1);
+	d.mono_ns = bpf_cpu_to_be64(time_ns);
+	d.to_guest = bpf_cpu_to_be64(*(volatile __u64 *)&state->to_guest);
+	if (sent) {
+		d.from_guest = bpf_cpu_to_be64(sent->frames);
+		d.from_guest_ns = bpf_cpu_to_be64(sent->last_ns);
+	}
+	d.mac = bpf_cpu_to_be64(sip_hash(key->key, &d));
+	if (bpf_skb_store_bytes(skb, 0, path->header, WITNESS_HEADER_SIZE,
+				BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH) != 0 ||
+	    bpf_skb_store_bytes(skb, WITNESS_HEADER_SIZE, &d, sizeof(d), BPF_F_RECOMPUTE_CSUM) != 0)
+		return -1;
+	skb->priority = PRIORITY_CONTROL;
+	return (int)bpf_redirect(path->ifindex, 0);
+}
+
+SEC("tc")
+int witness_emit(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct witness_control *control = bpf_map_lookup_elem(&witness_control, &zero);
+	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
+	__u64 time_ns;
+	int verdict;
+
+	if (!control || !state)
+		return TC_ACT_SHOT;
+	/* One datagram per sample: a large clone comes here in segments, and anybody's frame may. */
+	time_ns = __sync_lock_test_and_set(&state->token_ns, 0);
+	if (time_ns == 0) {
+		count(&state->stray);
+		return TC_ACT_SHOT;
+	}
+	verdict = emit(skb, control, state, time_ns);
+	if (verdict != TC_ACT_REDIRECT) {
+		count(&state->failed_emit);
+		return TC_ACT_SHOT;
+	}
+	count(&state->sent);
+	return TC_ACT_REDIRECT;
+}
+
+char witness_license[] SEC("license") = "Dual BSD/GPL";

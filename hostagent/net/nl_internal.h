@@ -1,0 +1,18 @@
+/* nl_internal.h - one rtnetlink request and its answer; for nl.c and nl_route.c. See nl.h. */
+#ifndef NET_NL_INTERNAL_H
+#define NET_NL_INTERNAL_H
+
+#include <libmnl/libmnl.h>
+
+#include "net/nl.h"
+
+#define NL_REQUEST_BYTES 4096U
+
+/* Begin a request in @buf (NL_REQUEST_BYTES). The header, in @buf. */
+struct nlmsghdr *nl_request(struct nl *nl, char *buf, uint16_t type, uint16_t flags);
+
+/* Send @m and hand every answer to @answer until the kernel says that it is done. 0 or -errno. */
+int nl_talk(struct nl *nl, const struct nlmsghdr *m, mnl_cb_t answer, void *arg)
+	__attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,372 @@
+#include "net/witness.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "ebpf/hold_prog.h"
+#include "ebpf/witness_prog.h"
+#include "net/hold_check.h"
+#include "net/nl.h"
+
+/* Any frame that a tap can carry is to fit. */
+#define HELPER_MTU 65535
+
+struct witness {
+	struct nl nl;
+	struct witness_prog prog;
+	int helper;		/* ifindex of hfwN, 0: none */
+	uint32_t gateway_be32;
+	uint16_t port;		/* of the gateway; 0: not known yet */
+	bool is_taken_over;
+	char vm[HOLD_VM_NAME_MAX + 1];
+	char alias[NL_ALIAS_MAX];
+};
+
+static void make_alias(const char *vm, char ret[NL_ALIAS_MAX])
+{
+	snprintf(ret, NL_ALIAS_MAX, "holdfast-witness:%s", vm);
+}
+
+/* Our links of this VM: of earlier taps, or all. */
+struct leftovers {
+	const char *alias;
+	const char *keep[2]; /* names, or NULL */
+	int ifindex[8];	     /* more cannot be: an agent removes what it finds at each start */
+	int n;
+};
+
+static void note_leftover(const struct nl_link *link, void *arg)
+{
+	struct leftovers *l = arg;
+
+	for (int i = 0; i < 2; i++) {
+		if (l->keep[i] && strcmp(link->name, l->keep[i]) == 0)
+			return;
+	}
+	if (strcmp(link->alias, l->alias) == 0 && strcmp(link->kind, "veth") == 0 &&
+	    l->n < (int)(sizeof(l->ifindex) / sizeof(l->ifindex[0])))
+		l->ifindex[l->n++] = link->ifindex;
+}
+
+static int remove_links(struct nl *nl, const char *alias, const char *keep_a, const char *keep_b)
+{
+	struct leftovers l = {.alias = alias, .keep = {keep_a, keep_b}};
+	int r = nl_link_each(nl, note_leftover, &l);
+
+	for (int i = 0; r == 0 && i < l.n; i++) {
+		r = nl_link_delete(nl, l.ifindex[i]);
+		if (r == -ENODEV) /* went along with its peer */
+			r = 0;
+	}
+	return r;
+}
+
+static int set_up_link(struct witness *w, const char *name, int *ret_ifindex)
+{
+	struct nl_link link;
+	int r = nl_link_get(&w->nl, name, 0, &link);
+
+	if (r == 0)
+		r = nl_link_configure(&w->nl, link.ifindex, w->alias, HELPER_MTU);
+	if (r == 0)
+		r = nl_link_checksum_off(&w->nl, name);
+	if (r == 0)
+		r = nl_link_up(&w->nl, link.ifindex, true);
+	if (r == 0)
+		*ret_ifindex = link.ifindex;
+	return r;
+}
+
+/* A pair with our alias is used again: samples may be on their way through it. */
+static int open_helper(struct witness *w, const struct nl_link *tap, int *ret_in,
+		       struct hold_error *ret_error)
+{
+	char out_name[IFNAMSIZ], in_name[IFNAMSIZ];
+	struct nl_link out;
+	int r;
+
+	snprintf(out_name, sizeof(out_name), "hfw%d", tap->ifindex);
+	snprintf(in_name, sizeof(in_name), "hfv%d", tap->ifindex);
+	r = remove_links(&w->nl, w->alias, out_name, in_name);
+	if (r == 0)
+		r = nl_link_get(&w->nl, out_name, 0, &out);
+	if (r == 0 && strcmp(out.alias, w->alias) != 0)
+		return hold_fail(ret_error, -EEXIST, "a network device %s is in the way and not "
+				 "ours: rename or remove it", out.name);
+	if (r == -ENODEV) {
+		r = nl_veth_create(&w->nl, out_name, in_name, HELPER_MTU);
+		if (r == 0)
+			r = nl_link_get(&w->nl, out_name, 0, &out);
+	}
+	if (r == 0) {
+		w->helper = out.ifindex;
+		r = set_up_link(w, in_name, ret_in);
+	}
+	if (r == 0)
+		r = set_up_link(w, out_name, &w->helper);
+	return r < 0 ? hold_fail(ret_error, r, "cannot make the veth pair %s and %s: %s", out_name,
+				 in_name, strerror(-r)) : 0;
+}
+
+static int explain(const struct witness_config *config, enum witness_prog_step step, int r,
+		   struct hold_error *ret_error)
+{
+	switch (step) {
+	case WITNESS_PROG_PIN_DIR:
+		return hold_fail(ret_error, r, "cannot use %s: %s; is a bpffs mounted there?",
+				 config->pin_dir, strerror(-r));
+	case WITNESS_PROG_LOCK:
+		return hold_fail(ret_error, r, "another process has the witness in %s",
+				 config->pin_dir);
+	case WITNESS_PROG_HOLD:
+		return hold_fail(ret_error, r, "no hold of this VM in %s: %s", config->hold_pin_dir,
+				 strerror(-r));
+	case WITNESS_PROG_LOAD:
+		return hold_fail(ret_error, r, "this kernel does not take the witness's programs "
+				 "(%s); HOLDFAST_LOG=debug shows what it says", strerror(-r));
+	case WITNESS_PROG_ATTACH:
+		break;
+	}
+	return hold_fail(ret_error, r, "cannot attach to tap %s: %s; its clsact qdisc is the "
+			 "hold's", config->tap, strerror(-r));
+}
+
+static int open_all(struct witness *w, const struct witness_config *config,
+		    struct hold_error *ret_error)
+{
+	enum witness_prog_step step = WITNESS_PROG_PIN_DIR;
+	struct witness_prog_config prog = {.pin_dir = config->pin_dir,
+					   .hold_pin_dir = config->hold_pin_dir};
+	struct nl_link tap;
+	int r = nl_open(&w->nl);
+
+	if (r < 0)
+		return hold_fail(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
+	r = nl_link_get(&w->nl, config->tap, 0, &tap);
+	if (r < 0)
+		return hold_fail(ret_error, r, "tap %s: %s", config->tap, strerror(-r));
+	r = open_helper(w, &tap, &prog.helper_in, ret_error);
+	if (r < 0)
+		return r;
+	prog.tap = tap.ifindex;
+	prog.helper_out = w->helper;
+	r = witness_prog_open(&w->prog, &prog, &step);
+	if (r < 0)
+		return explain(config, step, r, ret_error);
+	w->is_taken_over = w->prog.is_taken_over;
+	return 0;
+}
+
+int witness_open(const struct witness_config *config, struct witness **ret,
+		 struct hold_error *ret_error)
+{
+	const struct witness_path *path;
+	struct witness *w;
+	int r;
+
+	ret_error->text[0] = '\0';
+	if (!*config->vm || strlen(config->vm) > HOLD_VM_NAME_MAX || config->interval_ns == 0)
+		return hold_fail(ret_error, -EINVAL, "a witness needs a VM's name and an interval");
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return hold_fail(ret_error, -ENOMEM, "out of memory");
+	strcpy(w->vm, config->vm);
+	make_alias(w->vm, w->alias);
+	w->gateway_be32 = config->gateway_be32;
+	r = open_all(w, config, ret_error);
+	if (r < 0) {
+		/* One that was found pinned goes on, through the pair that was there. */
+		if (w->helper && access(config->pin_dir, F_OK) < 0 &&
+		    nl_link_delete(&w->nl, w->helper) < 0)
+			log_debug("vm=%s the veth pair stays, ignoring", w->vm);
+		nl_close(&w->nl);
+		free(w);
+		return r;
+	}
+	path = &w->prog.control->paths[w->prog.control->path_slot & 1];
+	if (path->ifindex != 0) /* as left by the agent before us */
+		w->port = bytes_get_be16(path->header + WITNESS_HEADER_SIZE - 6);
+	__atomic_store_n(&w->prog.control->interval_ns, config->interval_ns, __ATOMIC_RELEASE);
+	*ret = w;
+	return 0;
+}
+
+static uint16_t ip_checksum(const uint8_t *header)
+{
+	uint32_t sum = 0;
+
+	for (int i = 0; i < 20; i += 2)
+		sum += bytes_get_be16(header + i);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum += sum >> 16;
+	return (uint16_t)~sum;
+}
+
+/* Ethernet, IPv4 and UDP in front of a datagram. UDP's checksum is 0, none: the mac is a better one. */
+static void make_header(const struct witness *w, const struct nl_route *route,
+			const uint8_t source_mac[6], const uint8_t next_mac[6],
+			uint8_t ret[WITNESS_HEADER_SIZE])
+{
+	uint8_t *ip = ret + 14, *udp = ip + 20;
+
+	memset(ret, 0, WITNESS_HEADER_SIZE);
+	memcpy(ret, next_mac, 6);
+	memcpy(ret + 6, source_mac, 6);
+	bytes_put_be16(ret + 12, 0x0800);
+	ip[0] = 0x45;
+	bytes_put_be16(ip + 2, WITNESS_FRAME_SIZE - 14);
+	bytes_put_be16(ip + 6, 0x4000); /* do not fragment; so the identification may be 0 */
+	ip[8] = 64;
+	ip[9] = IPPROTO_UDP;
+	memcpy(ip + 12, &route->source_be32, 4);
+	memcpy(ip + 16, &w->gateway_be32, 4);
+	bytes_put_be16(ip + 10, ip_checksum(ip));
+	bytes_put_be16(udp, w->port);
+	bytes_put_be16(udp + 2, w->port);
+	bytes_put_be16(udp + 4, 8 + WITNESS_DATAGRAM_SIZE);
+}
+
+static void enable(struct witness *w)
+{
+	struct witness_control *control = w->prog.control;
+	bool is_ready = control->keys[control->key_slot & 1].key_id != 0 &&
+			control->paths[control->path_slot & 1].ifindex != 0;
+
+	__atomic_store_n(&control->is_enabled, is_ready, __ATOMIC_RELEASE);
+}
+
+int witness_refresh(struct witness *w)
+{
+	struct witness_control *control = w->prog.control;
+	uint32_t slot = control->path_slot & 1;
+	struct witness_path path = {0};
+	struct nl_route route;
+	struct nl_link link;
+	uint8_t mac[6];
+	int r;
+
+	if (w->port == 0)
+		return 0;
+	r = nl_route_get(&w->nl, w->gateway_be32, &route);
+	if (r == 0)
+		r = route.is_local ? -ENOTSUP : nl_link_get(&w->nl, NULL, route.ifindex, &link);
+	if (r == 0)
+		r = link.is_ether ? nl_neighbour_get(&w->nl, route.ifindex, route.next_be32, mac)
+				  : -ENOTSUP;
+	if (r < 0)
+		return r;
+	path.ifindex = (uint32_t)route.ifindex;
+	make_header(w, &route, link.mac, mac, path.header);
+	if (memcmp(&control->paths[slot], &path, sizeof(path)) != 0) {
+		/* A program that took the other slot before it went out of use is done with it. */
+		hold_prog_quiesce();
+		control->paths[!slot] = path;
+		__atomic_store_n(&control->path_slot, !slot, __ATOMIC_RELEASE);
+	}
+	enable(w);
+	return 0;
+}
+
+int witness_set_key(struct witness *w, uint32_t key_id, uint16_t port,
+		    const uint8_t key[WITNESS_KEY_SIZE])
+{
+	struct witness_control *control = w->prog.control;
+	struct witness_key *now = &control->keys[control->key_slot & 1];
+	struct witness_key *next = &control->keys[!(control->key_slot & 1)];
+
+	if (key_id == 0 || port == 0)
+		return -EINVAL;
+	w->port = port;
+	/* Numbers of a key are used once: the same key again goes on with its sequence. */
+	if (now->key_id != key_id || memcmp(now->key, key, WITNESS_KEY_SIZE) != 0) {
+		hold_prog_quiesce();
+		*next = (struct witness_key){.key_id = key_id};
+		memcpy(next->key, key, WITNESS_KEY_SIZE);
+		__atomic_store_n(&control->key_slot, !(control->key_slot & 1), __ATOMIC_RELEASE);
+		hold_prog_quiesce();
+		explicit_bzero(now, sizeof(*now));
+	}
+	return witness_refresh(w);
+}
+
+static void free_witness(struct witness *w)
+{
+	witness_prog_done(&w->prog);
+	nl_close(&w->nl);
+	free(w);
+}
+
+int witness_close(struct witness *w)
+{
+	int r, q;
+
+	if (!w)
+		return 0;
+	__atomic_store_n(&w->prog.control->is_enabled, 0, __ATOMIC_RELEASE);
+	r = witness_prog_detach(&w->prog);
+	hold_prog_quiesce();
+	explicit_bzero(w->prog.control->keys, sizeof(w->prog.control->keys));
+	q = nl_link_delete(&w->nl, w->helper);
+	if (q != -ENODEV && r == 0)
+		r = q;
+	free_witness(w);
+	return r;
+}
+
+void witness_leave(struct witness *w)
+{
+	if (w)
+		free_witness(w);
+}
+
+bool witness_is_taken_over(const struct witness *w)
+{
+	return w->is_taken_over;
+}
+
+void witness_stats(const struct witness *w, struct witness_stats *ret)
+{
+	const volatile struct witness_control *control = w->prog.control;
+	const volatile struct witness_state *state = w->prog.state;
+	uint32_t slot = control->key_slot & 1;
+
+	*ret = (struct witness_stats){
+		.key_id = control->keys[slot].key_id,
+		.is_enabled = control->is_enabled != 0,
+		.to_guest = state->to_guest,
+		.sampled = state->sampled,
+		.sent = state->sent,
+		.failed = state->failed_clone + state->failed_emit,
+		.sequence = control->keys[slot].sequence,
+	};
+}
+
+int witness_remove_left(const char *vm, const char *tap, const char *pin_dir)
+{
+	struct nl_link link = {0};
+	char alias[NL_ALIAS_MAX];
+	struct nl nl;
+	int r, q;
+
+	if (access(pin_dir, F_OK) < 0)
+		return 0;
+	r = nl_open(&nl);
+	if (r < 0)
+		return r;
+	r = nl_link_get(&nl, tap, 0, &link);
+	if (r == 0 || r == -ENODEV)
+		r = witness_prog_remove_left(pin_dir, link.ifindex);
+	if (r != -EBUSY) {
+		make_alias(vm, alias);
+		q = remove_links(&nl, alias, NULL, NULL);
+		r = r < 0 ? r : q;
+	}
+	nl_close(&nl);
+	return r;
+}

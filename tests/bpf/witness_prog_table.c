@@ -1,0 +1,247 @@
+/* witness_prog_table - run the witness's BPF programs on single packets, row by row.
+ *
+ * witness_sample: control, state, packet in -> verdict, packet out, counters. witness_emit: the same,
+ * and the datagram read and checked by the gateway's code (wire/witness.h). Runs in a network
+ * namespace of its own, attaches nothing and pins nothing. Exit 0 pass, 1 fail, 77 skip.
+ */
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "ebpf/hold_shared.h"
+#include "ebpf/witness_shared.h"
+#include "wire/witness.h"
+#include "witness.skel.h"
+
+#define INTERVAL_NS UINT64_C(10000000)
+#define NOWHERE	    999999U /* an ifindex that is none */
+
+static const uint8_t keys[2][WIRE_WITNESS_KEY_SIZE] = {{1, 2, 3, 4, 5, 6, 7, 8, 9}, {0xff, 0xfe, 7}};
+static int n_failed, n_rows;
+
+static void expect(bool is_true, const char *row, const char *what)
+{
+	if (is_true)
+		return;
+	printf("FAIL: %s: %s\n", row, what);
+	n_failed++;
+}
+
+/* ---- witness_sample ---- */
+
+struct sample_row {
+	const char *name;
+	bool is_enabled;
+	int64_t last_ms; /* when the last sample was taken, before now; < 0: never; 0: ahead of now */
+	bool is_sampled;
+};
+
+static const struct sample_row sample_rows[] = {
+	{"sample: not enabled", false, -1, false},
+	{"sample: the first frame", true, -1, true},
+	{"sample: in the interval", true, 5, false},
+	{"sample: after the interval", true, 50, true},
+	{"sample: another CPU was later", true, 0, false},
+};
+
+static void make_packet(uint8_t *p, uint32_t size, uint16_t type)
+{
+	for (uint32_t i = 0; i < size; i++)
+		p[i] = (uint8_t)(i * 7 + 1);
+	bytes_put_be16(p + 12, type);
+}
+
+static int put(const struct bpf_map *map, const void *value)
+{
+	uint32_t zero = 0;
+
+	return bpf_map_update_elem(bpf_map__fd(map), &zero, value, BPF_ANY);
+}
+
+static struct witness_state get_state(const struct witness_skel *skel)
+{
+	struct witness_state state = {0};
+	uint32_t zero = 0;
+
+	(void)bpf_map_lookup_elem(bpf_map__fd(skel->maps.witness_state), &zero, &state);
+	return state;
+}
+
+/* The helper device is none, so that a sample fails: the frame must pass all the same. */
+static void run_sample(const struct witness_skel *skel, const struct sample_row *row)
+{
+	struct witness_control control = {.is_enabled = row->is_enabled, .interval_ns = INTERVAL_NS};
+	struct witness_state state = {.to_guest = 41}, after;
+	uint64_t now_ns = clock_mono_ns();
+	uint8_t in[90], out[90];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = sizeof(in),
+		    .data_out = out, .data_size_out = sizeof(out), .repeat = 1);
+	int r;
+
+	n_rows++;
+	if (row->last_ms == 0)
+		state.sampled_ns = now_ns + UINT64_C(60000000000);
+	else if (row->last_ms > 0)
+		state.sampled_ns = now_ns - (uint64_t)row->last_ms * CLOCK_NS_PER_MS;
+	if (row->last_ms == 5) /* within, however slow this machine is */
+		control.interval_ns = UINT64_C(3600000000000);
+	make_packet(in, sizeof(in), 0x0800);
+	expect(put(skel->maps.witness_control, &control) == 0 &&
+	       put(skel->maps.witness_state, &state) == 0, row->name, "maps");
+	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.witness_sample), &opts);
+	after = get_state(skel);
+	expect(r == 0 && opts.retval == (uint32_t)TC_ACT_UNSPEC, row->name, "verdict");
+	expect(opts.data_size_out == sizeof(in) && memcmp(in, out, sizeof(in)) == 0, row->name,
+	       "frame changed");
+	expect(after.to_guest == 42, row->name, "not counted");
+	expect(after.sampled == row->is_sampled && after.failed_clone == row->is_sampled, row->name,
+	       "sampled or not");
+	expect(row->is_sampled ? after.token_ns >= now_ns && after.token_ns == after.sampled_ns
+			       : after.token_ns == 0 && after.sampled_ns == state.sampled_ns,
+	       row->name, "token");
+}
+
+/* ---- witness_emit ---- */
+
+struct emit_row {
+	const char *name;
+	uint32_t size; /* of the packet in */
+	uint16_t type;
+	bool has_token;
+	uint32_t key_slot, path_slot; /* in use; the other slots hold rubbish */
+	uint32_t key_id;
+	uint32_t ifindex;
+	uint64_t sequence; /* before */
+	uint32_t verdict;
+};
+
+#define GO   TC_ACT_REDIRECT
+#define SHOT TC_ACT_SHOT
+
+static const struct emit_row emit_rows[] = {
+	{"emit: IPv4", 98, 0x0800, true, 0, 0, 7, 5, 0, GO},
+	{"emit: header only", 14, 0x88b5, true, 0, 0, 7, 5, 1, GO},
+	{"emit: ARP", 42, 0x0806, true, 0, 0, 7, 5, 2, GO},
+	{"emit: one byte less than the head", 63, 0x0800, true, 1, 0, 7, 5, 3, GO},
+	{"emit: exactly the head", 64, 0x0800, true, 1, 1, 7, 5, 3, GO},
+	{"emit: one byte more", 65, 0x0800, true, 0, 1, 7, 5, 3, GO},
+	{"emit: as long as the result", WITNESS_FRAME_SIZE, 0x86dd, true, 0, 0, 7, 5, 4, GO},
+	{"emit: one longer", WITNESS_FRAME_SIZE + 1, 0x86dd, true, 0, 0, 7, 5, 4, GO},
+	{"emit: VLAN tag in the frame", 200, 0x8100, true, 0, 0, 7, 5, 4, GO},
+	{"emit: full size", 1514, 0x0800, true, 0, 0, UINT32_MAX, 5, UINT64_MAX - 2, GO},
+	{"emit: jumbo", 3400, 0x0800, true, 0, 0, 7, 5, 4, GO},
+	{"emit: no sample was taken", 98, 0x0800, false, 0, 0, 7, 5, 4, SHOT},
+	{"emit: no key", 98, 0x0800, true, 0, 0, 0, 5, 4, SHOT},
+	{"emit: no way", 98, 0x0800, true, 0, 0, 7, 0, 4, SHOT},
+};
+
+static void fill_control(struct witness_control *control, const struct emit_row *row)
+{
+	struct witness_path *path = &control->paths[row->path_slot];
+
+	memset(control, 0xa5, sizeof(*control));
+	control->key_slot = row->key_slot;
+	control->path_slot = row->path_slot;
+	control->keys[row->key_slot] =
+		(struct witness_key){.sequence = row->sequence, .key_id = row->key_id};
+	memcpy(control->keys[row->key_slot].key, keys[row->key_slot], WIRE_WITNESS_KEY_SIZE);
+	path->ifindex = row->ifindex;
+	for (uint8_t i = 0; i < WITNESS_HEADER_SIZE; i++)
+		path->header[i] = (uint8_t)(200 + i);
+}
+
+static void check_datagram(const struct emit_row *row, const uint8_t *in, const uint8_t *out,
+			   uint64_t time_ns)
+{
+	uint32_t n = row->size < WIRE_WITNESS_HEAD_MAX ? row->size : WIRE_WITNESS_HEAD_MAX;
+	struct wire_witness_mac *mac;
+	struct wire_witness w;
+
+	for (uint8_t i = 0; i < WITNESS_HEADER_SIZE; i++)
+		expect(out[i] == (uint8_t)(200 + i), row->name, "header");
+	out += WITNESS_HEADER_SIZE;
+	expect(wire_witness_decode(out, WIRE_WITNESS_SIZE, &w) == 0, row->name, "format");
+	if (wire_witness_mac_new(keys[row->key_slot], &mac) == 0) {
+		expect(wire_witness_mac_check(mac, out) == 0, row->name, "mac");
+		wire_witness_mac_free(mac);
+	}
+	if (n_failed)
+		return;
+	expect(w.key_id == row->key_id, row->name, "key_id");
+	expect(w.sequence == row->sequence + 1, row->name, "sequence");
+	expect(w.mono_ns == time_ns, row->name, "time");
+	expect(w.to_guest == 1000 && w.from_guest == 33 && w.from_guest_ns == 44, row->name,
+	       "counters");
+	expect(w.frame_size == row->size && w.head_size == n, row->name, "sizes");
+	expect(memcmp(w.head, in, n) == 0, row->name, "head");
+	for (uint32_t i = n; i < WIRE_WITNESS_HEAD_MAX; i++)
+		expect(w.head[i] == 0, row->name, "padding");
+}
+
+static void run_emit(const struct witness_skel *skel, const struct emit_row *row)
+{
+	struct witness_state state = {.to_guest = 1000, .token_ns = row->has_token ? 123456 : 0}, after;
+	struct hold_sent sent = {.frames = 33, .last_ns = 44};
+	struct witness_control control;
+	uint8_t in[4096], out[4096];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = row->size,
+		    .data_out = out, .data_size_out = sizeof(out), .repeat = 1);
+	int r;
+
+	n_rows++;
+	make_packet(in, row->size, row->type);
+	fill_control(&control, row);
+	expect(put(skel->maps.witness_control, &control) == 0 &&
+	       put(skel->maps.witness_state, &state) == 0 && put(skel->maps.hold_sent, &sent) == 0,
+	       row->name, "maps");
+	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.witness_emit), &opts);
+	after = get_state(skel);
+	expect(r == 0 && opts.retval == row->verdict, row->name, "verdict");
+	expect(after.token_ns == 0, row->name, "the token is still there");
+	expect(after.sent == (row->verdict == GO), row->name, "sent");
+	expect(after.stray == !row->has_token, row->name, "stray");
+	expect(after.failed_emit == (row->has_token && row->verdict == SHOT), row->name, "failed");
+	if (row->verdict != GO || opts.retval != GO)
+		return;
+	expect(opts.data_size_out == WITNESS_FRAME_SIZE, row->name, "size");
+	check_datagram(row, in, out, 123456);
+}
+
+int main(void)
+{
+	struct witness_skel *skel;
+
+	if (unshare(CLONE_NEWNET) < 0) {
+		printf("SKIP: no network namespace: %s\n", strerror(errno));
+		return 77;
+	}
+	skel = witness_skel__open();
+	if (!skel)
+		return 1;
+	skel->rodata->helper_ifindex = NOWHERE;
+	if (witness_skel__load(skel) < 0) {
+		printf("FAIL: the programs do not load\n");
+		witness_skel__destroy(skel);
+		return 1;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(sample_rows); i++)
+		run_sample(skel, &sample_rows[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(emit_rows); i++)
+		run_emit(skel, &emit_rows[i]);
+	witness_skel__destroy(skel);
+	printf("%s: %d rows\n", n_failed ? "FAIL" : "PASS", n_rows);
+	return n_failed ? 1 : 0;
+}

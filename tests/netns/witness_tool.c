@@ -1,0 +1,116 @@
+/* witness_tool - drive one witness from standard input, for tests.
+ *
+ *	witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US
+ *
+ * Opens (or takes over) the witness, prints one line, then answers each command with one line:
+ *	key ID PORT HEX32 | refresh | stats | close | leave
+ *	remove (another process's, instead of opening: give it as a 7th argument)
+ * End of input is as `leave`. Exit 0; 1 when it cannot be opened or a command failed.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "net/witness.h"
+
+static int answer(int r)
+{
+	if (r < 0)
+		printf("error %s\n", strerrorname_np(-r));
+	else
+		printf("ok\n");
+	return r;
+}
+
+static int run_key(struct witness *w, const char *id, const char *port, const char *hex)
+{
+	uint8_t key[WITNESS_KEY_SIZE];
+
+	for (size_t i = 0; i < sizeof(key); i++) {
+		if (!hex || sscanf(hex + 2 * i, "%2hhx", &key[i]) != 1)
+			return -EINVAL;
+	}
+	return witness_set_key(w, (uint32_t)strtoul(id, NULL, 10),
+			       (uint16_t)strtoul(port, NULL, 10), key);
+}
+
+static void run_stats(const struct witness *w)
+{
+	struct witness_stats s;
+
+	witness_stats(w, &s);
+	printf("key_id=%u is_enabled=%d to_guest=%" PRIu64 " sampled=%" PRIu64 " sent=%" PRIu64
+	       " failed=%" PRIu64 " sequence=%" PRIu64 "\n", s.key_id, s.is_enabled, s.to_guest,
+	       s.sampled, s.sent, s.failed, s.sequence);
+}
+
+/* 1: go on; 0: done. */
+static int run_line(struct witness *w, char *line)
+{
+	char *at = NULL, *name = strtok_r(line, " \n", &at), *id = strtok_r(NULL, " \n", &at);
+	char *port = strtok_r(NULL, " \n", &at), *hex = strtok_r(NULL, " \n", &at);
+
+	if (!name)
+		return 1;
+	if (strcmp(name, "close") == 0) {
+		(void)answer(witness_close(w));
+		return 0;
+	}
+	if (strcmp(name, "leave") == 0) {
+		witness_leave(w);
+		return answer(0);
+	}
+	if (strcmp(name, "key") == 0 && hex)
+		(void)answer(run_key(w, id, port, hex));
+	else if (strcmp(name, "refresh") == 0)
+		(void)answer(witness_refresh(w));
+	else if (strcmp(name, "stats") == 0)
+		run_stats(w);
+	else
+		printf("error unknown command %s\n", name);
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct witness_config config;
+	struct hold_error error;
+	struct witness *w;
+	struct in_addr gateway;
+	char line[256];
+	int r;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (log_init() < 0 || argc < 7 || inet_pton(AF_INET, argv[5], &gateway) != 1) {
+		fprintf(stderr, "usage: witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US "
+				"[remove]\n");
+		return 2;
+	}
+	config = (struct witness_config){
+		.vm = argv[1],
+		.tap = argv[2],
+		.pin_dir = argv[3],
+		.hold_pin_dir = argv[4],
+		.gateway_be32 = gateway.s_addr,
+		.interval_ns = strtoull(argv[6], NULL, 10) * 1000,
+	};
+	if (argc > 7)
+		return answer(witness_remove_left(config.vm, config.tap, config.pin_dir)) < 0;
+	r = witness_open(&config, &w, &error);
+	if (r < 0) {
+		printf("error %s: %s\n", strerrorname_np(-r), error.text);
+		return 1;
+	}
+	printf("ok open taken_over=%d\n", witness_is_taken_over(w));
+	do {
+		if (!fgets(line, sizeof(line), stdin)) {
+			witness_leave(w);
+			return 0;
+		}
+	} while (run_line(w, line));
+	return 0;
+}
