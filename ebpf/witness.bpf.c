@@ -28,6 +28,7 @@
 
 #define MAGIC 0x48465731U /* "HFW1" */
 #define SIGNED_WORDS 15
+#define MARK 0x77697431U
 #define VLAN_TAG 4
 #define PRIORITY_CONTROL 7 /* TC_PRIO_CONTROL: ahead of the replication in a priority queue */
 
@@ -87,7 +88,7 @@ static __always_inline void count(__u64 *what)
 SEC("tc")
 int witness_sample(struct __sk_buff *skb)
 {
-	__u32 zero = 0;
+	__u32 zero = 0, mark;
 	const volatile struct witness_control *control;
 	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
 	__u64 now_ns, last_ns;
@@ -108,8 +109,11 @@ int witness_sample(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	count(&state->sampled);
 	__sync_lock_test_and_set(&state->token_ns, now_ns);
+	mark = skb->mark;
+	skb->mark = MARK; /* the clone's, by which it is known from what else comes through the helper */
 	if (bpf_clone_redirect(skb, helper_ifindex, 0) != 0)
 		count(&state->failed_clone);
+	skb->mark = mark;
 	return TC_ACT_UNSPEC;
 }
 
@@ -226,6 +230,7 @@ static __always_inline int emit(struct __sk_buff *skb, struct witness_control *c
 	    bpf_skb_store_bytes(skb, WITNESS_HEADER_SIZE, &d, sizeof(d), BPF_F_RECOMPUTE_CSUM) != 0)
 		return -1;
 	skb->priority = PRIORITY_CONTROL;
+	skb->mark = 0;
 	return (int)bpf_redirect(path->ifindex, 0);
 }
 
@@ -240,8 +245,9 @@ int witness_emit(struct __sk_buff *skb)
 
 	if (!control || !state)
 		return TC_ACT_SHOT;
-	/* One datagram per sample: a large clone comes here in segments, and anybody's frame may. */
-	time_ns = __sync_lock_test_and_set(&state->token_ns, 0);
+	/* One datagram per sample: a large clone comes here in segments, and the host's own stack may
+	 * speak on the helper. */
+	time_ns = skb->mark == MARK ? __sync_lock_test_and_set(&state->token_ns, 0) : 0;
 	if (time_ns == 0) {
 		count(&state->stray);
 		return TC_ACT_SHOT;

@@ -50,7 +50,7 @@ struct witness_state {
 	__u64 sent;	  /* datagrams handed to the backup device */
 	__u64 failed_clone; /* samples that the helper device did not take */
 	__u64 failed_emit;  /* samples that could not be made a datagram */
-	__u64 stray;	  /* frames on the helper device without a sample: a part of a large one */
+	__u64 stray;	  /* frames on the helper that are no sample, or the rest of a large one */
 };
 
 _Static_assert(sizeof(struct witness_key) == 32, "mapped by both sides");

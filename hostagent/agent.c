@@ -155,25 +155,52 @@ static void refuse_order(struct agent *a, const struct wire_order *order,
 	send_done(a, &done, header->term, header->epoch);
 }
 
+static struct vm *find_vm(const struct agent *a, const char *name)
+{
+	for (uint32_t i = 0; i < a->n_vms; i++) {
+		if (strcmp(vm_name(a->vms[i]), name) == 0)
+			return a->vms[i];
+	}
+	return NULL;
+}
+
 static void take_order(struct agent *a, const struct wire_frame *frame)
 {
 	struct wire_order order;
 	struct wire_error error;
 	char text[WIRE_ERROR_TEXT_SIZE];
+	struct vm *vm;
 
 	if (wire_order_decode(frame, &order, &error) < 0) {
 		disconnect(a, wire_error_text(&error, text, sizeof(text)));
 		return;
 	}
-	for (uint32_t i = 0; i < a->n_vms; i++) {
-		if (strcmp(vm_name(a->vms[i]), order.vm) != 0)
-			continue;
-		if (vm_order(a->vms[i], &order, frame->h.term, frame->h.epoch) < 0)
-			refuse_order(a, &order, &frame->h, "too many orders are waiting");
+	vm = find_vm(a, order.vm);
+	if (!vm)
+		refuse_order(a, &order, &frame->h, "this host has no file for that VM in its vm_dir; "
+						   "add one and restart the agent");
+	else if (vm_order(vm, &order, frame->h.term, frame->h.epoch) < 0)
+		refuse_order(a, &order, &frame->h, "too many orders are waiting");
+}
+
+static void take_witness_key(struct agent *a, const struct wire_frame *frame)
+{
+	struct wire_witness_key key;
+	struct wire_error error;
+	char text[WIRE_ERROR_TEXT_SIZE];
+	struct vm *vm;
+
+	if (wire_witness_key_decode(frame, &key, &error) < 0) {
+		disconnect(a, wire_error_text(&error, text, sizeof(text)));
 		return;
 	}
-	refuse_order(a, &order, &frame->h,
-		     "this host has no file for that VM in its vm_dir; add one and restart the agent");
+	vm = find_vm(a, key.vm);
+	if (vm)
+		vm_witness_key(vm, &key, frame->h.term);
+	else
+		log_limited(LOG_LEVEL_WARN, "vm=%s a witness key for a VM without a file here, ignoring",
+			    key.vm);
+	explicit_bzero(&key, sizeof(key));
 }
 
 static void receive(struct agent *a)
@@ -187,6 +214,9 @@ static void receive(struct agent *a)
 			break;
 		case WIRE_ORDER:
 			take_order(a, &frame);
+			break;
+		case WIRE_WITNESS_KEY:
+			take_witness_key(a, &frame);
 			break;
 		default:
 			disconnect(a, "sent something unexpected");

@@ -84,6 +84,8 @@ static const struct config_key vm_keys[] = {
 		   "bytes of frames that may be held"),
 	CONFIG_KEY("vm", "backlog_bytes_max", SIZE, VM, backlog_bytes_max, "256M", 1048576, UINT64_C(1) << 40,
 		   "bytes of encoded epochs that may be uncommitted"),
+	CONFIG_KEY("vm", "witness_ms", MS, VM, witness_ns, "10", 0, 1000,
+		   "the kernel sends the gateway at most one sample of the clients' traffic in that time; 0: none"),
 	CONFIG_KEY("vm", "reference_bytes", SIZE, VM, reference_bytes, "0", 0, UINT64_C(1) << 44,
 		   "memory for the pages that deltas are taken against; 0: a quarter of guest RAM"),
 	CONFIG_KEY("vm", "encode_threads", U32, VM, encode_threads, "0", 0, WORKERS_THREADS_MAX,

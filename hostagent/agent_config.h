@@ -29,6 +29,7 @@ struct vm_config {
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
 	uint64_t backlog_bytes_max;
+	uint64_t witness_ns; /* least time between two datagrams of the witness; 0: none */
 	uint64_t reference_bytes; /* 0: a quarter of guest RAM */
 	uint32_t encode_threads;  /* 0: as many as suit the machine */
 	int codec;		  /* PAGE_FEATURE_* bits: delta classes that may be used */

@@ -16,6 +16,7 @@
 #include "standby/standby.h"
 #include "vm_hold.h"
 #include "vm_role.h"
+#include "vm_witness.h"
 
 #define ORDERS_MAX 8u
 
@@ -35,6 +36,7 @@ struct vm {
 	char pin_dir[PATH_MAX];
 
 	struct link_config gateway; /* what the keeper connects with; immutable */
+	struct vm_witness witness;  /* has its own rules */
 
 	/* all under lock */
 	pthread_mutex_t lock;
@@ -147,8 +149,10 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 	(void)ret_epoch;
 	if (vm->engine && q->term == vm->term)
 		return 0;
-	if (vm->engine)
-		engine_close(take_engine(vm)); /* a new protection of the same guest */
+	if (vm->engine) { /* a new protection of the same guest */
+		vm_witness_end(&vm->witness);
+		engine_close(take_engine(vm));
+	}
 	if (is_promoted_here(vm, qmp)) {
 		engine_config.qmp = qmp;
 	} else if (*vm->config->qmp) {
@@ -300,6 +304,8 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 		 wire_verb_name(q->order.verb));
 	if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
 		r = order_table[q->order.verb](vm, q, &d.epoch, d.done.text);
+	if (vm->role != VM_ROLE_PRIMARY) /* nothing to witness; it may be an earlier agent's or term's */
+		vm_witness_end(&vm->witness);
 	if (r < 0 && !*d.done.text)
 		wire_text_format(d.done.text, "%s", strerror(-r));
 	d.done.order_id = q->order.order_id;
@@ -315,6 +321,24 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 	wake_owner(vm);
 }
 
+/* No order is there: look after the witness, or wait. Under lock. */
+static void idle(struct vm *vm)
+{
+	uint64_t due_ns = vm_witness_due_ns(&vm->witness, vm->term);
+	struct timespec until = {.tv_sec = (time_t)(due_ns / CLOCK_NS_PER_S),
+				 .tv_nsec = (long)(due_ns % CLOCK_NS_PER_S)};
+
+	if (due_ns == UINT64_MAX) {
+		pthread_cond_wait(&vm->wake, &vm->lock);
+	} else if (clock_mono_ns() < due_ns) {
+		pthread_cond_timedwait(&vm->wake, &vm->lock, &until);
+	} else {
+		pthread_mutex_unlock(&vm->lock);
+		vm_witness_turn(&vm->witness, vm->role == VM_ROLE_PRIMARY, vm->term);
+		pthread_mutex_lock(&vm->lock);
+	}
+}
+
 static void *worker_main(void *context)
 {
 	struct vm *vm = context;
@@ -324,7 +348,7 @@ static void *worker_main(void *context)
 		struct queued_order q;
 
 		if (vm->n_orders == 0) {
-			pthread_cond_wait(&vm->wake, &vm->lock);
+			idle(vm);
 			continue;
 		}
 		q = vm->orders[0];
@@ -363,6 +387,7 @@ static int start(struct vm *vm, char *ret_text)
 	if (snprintf(vm->pin_dir, sizeof(vm->pin_dir), "%s/%s", config->pin_dir,
 		     vm->config->name) >= (int)sizeof(vm->pin_dir))
 		return -ENAMETOOLONG;
+	vm_witness_init(&vm->witness, config, vm->config, vm->pin_dir);
 	r = vm_role_load(config->run_dir, vm->config->name, &vm->role, &vm->term);
 	if (r < 0) {
 		wire_text_format(ret_text, "%s/%s.role: %s; remove it if this host owns nothing",
@@ -384,6 +409,7 @@ int vm_open(const struct vm_environment *environment, const struct vm_config *co
 	    struct vm **ret_vm, char *ret_text)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
+	pthread_condattr_t monotonic;
 	int r;
 
 	if (!vm)
@@ -396,7 +422,10 @@ int vm_open(const struct vm_environment *environment, const struct vm_config *co
 		.tls = environment->tls,
 	};
 	pthread_mutex_init(&vm->lock, NULL);
-	pthread_cond_init(&vm->wake, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&vm->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	r = start(vm, ret_text);
 	if (r < 0) {
 		standby_close(vm->standby);
@@ -417,6 +446,7 @@ void vm_close(struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 	pthread_join(vm->thread, NULL);
 	engine_close(vm->engine);
+	vm_witness_done(&vm->witness);
 	standby_close(vm->standby);
 	pthread_cond_destroy(&vm->wake);
 	pthread_mutex_destroy(&vm->lock);
@@ -441,6 +471,14 @@ int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint6
 	pthread_cond_signal(&vm->wake);
 	pthread_mutex_unlock(&vm->lock);
 	return r;
+}
+
+void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t term)
+{
+	vm_witness_offer(&vm->witness, key, term);
+	pthread_mutex_lock(&vm->lock);
+	pthread_cond_signal(&vm->wake);
+	pthread_mutex_unlock(&vm->lock);
 }
 
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
@@ -528,5 +566,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		else
 			report_role(vm, ret_report);
 	}
+	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)
+		vm_witness_report(&vm->witness, ret_report->stats);
 	pthread_mutex_unlock(&vm->lock);
 }

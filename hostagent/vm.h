@@ -42,6 +42,10 @@ const char *vm_name(const struct vm *vm);
 int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint64_t epoch)
 	__attribute__((warn_unused_result));
 
+/* A key for the VM's witness, from the gateway: the worker takes it, or drops it when it is not of the
+ * protection in @term. Copied; never blocks. */
+void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t term);
+
 /* An answer to an order, with header term and epoch. 0; -EAGAIN: none. */
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
 		 uint64_t *ret_epoch) __attribute__((warn_unused_result));

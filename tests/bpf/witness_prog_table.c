@@ -26,6 +26,7 @@
 #include "wire/witness.h"
 #include "witness.skel.h"
 
+#define MARK	    0x77697431U
 #define INTERVAL_NS UINT64_C(10000000)
 #define NOWHERE	    999999U /* an ifindex that is none */
 
@@ -87,8 +88,11 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 	struct witness_state state = {.to_guest = 41}, after;
 	uint64_t now_ns = clock_mono_ns();
 	uint8_t in[90], out[90];
+	struct __sk_buff ctx = {.mark = 17, .priority = 3}, ctx_out = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = sizeof(in),
-		    .data_out = out, .data_size_out = sizeof(out), .repeat = 1);
+		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
+		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 	int r;
 
 	n_rows++;
@@ -106,6 +110,7 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 	expect(r == 0 && opts.retval == (uint32_t)TC_ACT_UNSPEC, row->name, "verdict");
 	expect(opts.data_size_out == sizeof(in) && memcmp(in, out, sizeof(in)) == 0, row->name,
 	       "frame changed");
+	expect(ctx_out.mark == 17 && ctx_out.priority == 3, row->name, "mark or priority changed");
 	expect(after.to_guest == 42, row->name, "not counted");
 	expect(after.sampled == row->is_sampled && after.failed_clone == row->is_sampled, row->name,
 	       "sampled or not");
@@ -120,7 +125,7 @@ struct emit_row {
 	const char *name;
 	uint32_t size; /* of the packet in */
 	uint16_t type;
-	bool has_token;
+	bool has_token, has_mark;
 	uint32_t key_slot, path_slot; /* in use; the other slots hold rubbish */
 	uint32_t key_id;
 	uint32_t ifindex;
@@ -132,20 +137,22 @@ struct emit_row {
 #define SHOT TC_ACT_SHOT
 
 static const struct emit_row emit_rows[] = {
-	{"emit: IPv4", 98, 0x0800, true, 0, 0, 7, 5, 0, GO},
-	{"emit: header only", 14, 0x88b5, true, 0, 0, 7, 5, 1, GO},
-	{"emit: ARP", 42, 0x0806, true, 0, 0, 7, 5, 2, GO},
-	{"emit: one byte less than the head", 63, 0x0800, true, 1, 0, 7, 5, 3, GO},
-	{"emit: exactly the head", 64, 0x0800, true, 1, 1, 7, 5, 3, GO},
-	{"emit: one byte more", 65, 0x0800, true, 0, 1, 7, 5, 3, GO},
-	{"emit: as long as the result", WITNESS_FRAME_SIZE, 0x86dd, true, 0, 0, 7, 5, 4, GO},
-	{"emit: one longer", WITNESS_FRAME_SIZE + 1, 0x86dd, true, 0, 0, 7, 5, 4, GO},
-	{"emit: VLAN tag in the frame", 200, 0x8100, true, 0, 0, 7, 5, 4, GO},
-	{"emit: full size", 1514, 0x0800, true, 0, 0, UINT32_MAX, 5, UINT64_MAX - 2, GO},
-	{"emit: jumbo", 3400, 0x0800, true, 0, 0, 7, 5, 4, GO},
-	{"emit: no sample was taken", 98, 0x0800, false, 0, 0, 7, 5, 4, SHOT},
-	{"emit: no key", 98, 0x0800, true, 0, 0, 0, 5, 4, SHOT},
-	{"emit: no way", 98, 0x0800, true, 0, 0, 7, 0, 4, SHOT},
+	{"emit: IPv4", 98, 0x0800, true, true, 0, 0, 7, 5, 0, GO},
+	{"emit: header only", 14, 0x88b5, true, true, 0, 0, 7, 5, 1, GO},
+	{"emit: ARP", 42, 0x0806, true, true, 0, 0, 7, 5, 2, GO},
+	{"emit: one byte less than the head", 63, 0x0800, true, true, 1, 0, 7, 5, 3, GO},
+	{"emit: exactly the head", 64, 0x0800, true, true, 1, 1, 7, 5, 3, GO},
+	{"emit: one byte more", 65, 0x0800, true, true, 0, 1, 7, 5, 3, GO},
+	{"emit: as long as the result", WITNESS_FRAME_SIZE, 0x86dd, true, true, 0, 0, 7, 5, 4, GO},
+	{"emit: one longer", WITNESS_FRAME_SIZE + 1, 0x86dd, true, true, 0, 0, 7, 5, 4, GO},
+	{"emit: VLAN tag in the frame", 200, 0x8100, true, true, 0, 0, 7, 5, 4, GO},
+	{"emit: full size", 1514, 0x0800, true, true, 0, 0, UINT32_MAX, 5, UINT64_MAX - 2, GO},
+	{"emit: jumbo", 3400, 0x0800, true, true, 0, 0, 7, 5, 4, GO},
+	{"emit: no sample was taken", 98, 0x0800, false, true, 0, 0, 7, 5, 4, SHOT},
+	{"emit: not a sample", 98, 0x0800, true, false, 0, 0, 7, 5, 4, SHOT},
+	{"emit: neither", 98, 0x0800, false, false, 0, 0, 7, 5, 4, SHOT},
+	{"emit: no key", 98, 0x0800, true, true, 0, 0, 0, 5, 4, SHOT},
+	{"emit: no way", 98, 0x0800, true, true, 0, 0, 7, 0, 4, SHOT},
 };
 
 static void fill_control(struct witness_control *control, const struct emit_row *row)
@@ -197,8 +204,11 @@ static void run_emit(const struct witness_skel *skel, const struct emit_row *row
 	struct hold_sent sent = {.frames = 33, .last_ns = 44};
 	struct witness_control control;
 	uint8_t in[4096], out[4096];
+	struct __sk_buff ctx = {.mark = row->has_mark ? MARK : 0}, ctx_out;
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = row->size,
-		    .data_out = out, .data_size_out = sizeof(out), .repeat = 1);
+		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
+		    .ctx_size_out = sizeof(ctx_out), .repeat = 1);
 	int r;
 
 	n_rows++;
@@ -210,13 +220,16 @@ static void run_emit(const struct witness_skel *skel, const struct emit_row *row
 	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.witness_emit), &opts);
 	after = get_state(skel);
 	expect(r == 0 && opts.retval == row->verdict, row->name, "verdict");
-	expect(after.token_ns == 0, row->name, "the token is still there");
+	expect(row->has_mark ? after.token_ns == 0 : after.token_ns == state.token_ns, row->name,
+	       "token");
 	expect(after.sent == (row->verdict == GO), row->name, "sent");
-	expect(after.stray == !row->has_token, row->name, "stray");
-	expect(after.failed_emit == (row->has_token && row->verdict == SHOT), row->name, "failed");
+	expect(after.stray == !(row->has_token && row->has_mark), row->name, "stray");
+	expect(after.failed_emit == (row->has_token && row->has_mark && row->verdict == SHOT),
+	       row->name, "failed");
 	if (row->verdict != GO || opts.retval != GO)
 		return;
 	expect(opts.data_size_out == WITNESS_FRAME_SIZE, row->name, "size");
+	expect(ctx_out.mark == 0 && ctx_out.priority == 7, row->name, "mark and priority");
 	check_datagram(row, in, out, 123456);
 }
 

@@ -69,7 +69,7 @@ static void a_plain_pair_of_files(void **state)
 
 	(void)state;
 	put(other_path,
-	    "[vm]\nname = web2\ntap = tap1\nepoch_max_ms = 25\ncodec = xrle\n[standby]\nstate_dir = /s\n"
+	    "[vm]\nname = web2\ntap = tap1\nepoch_max_ms = 25\ncodec = xrle\nwitness_ms = 0\n[standby]\nstate_dir = /s\n"
 	    "command_file = %s\n",
 	    command_path);
 	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
@@ -82,6 +82,8 @@ static void a_plain_pair_of_files(void **state)
 	assert_int_equal(config.vms[0].codec,
 			 PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP | PAGE_FEATURE_DUP);
 	assert_int_equal(config.vms[1].codec, PAGE_FEATURE_XRLE);
+	assert_int_equal(config.vms[0].witness_ns, 10000000);
+	assert_int_equal(config.vms[1].witness_ns, 0);
 	assert_string_equal(config.vms[1].command, "qemu-system-x86_64 -m 256\n");
 	agent_config_done(&config);
 }
@@ -103,6 +105,8 @@ static void refusals_name_the_place(void **state)
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqpm = /run/q\n");
 	expect_refused(-EINVAL, "web1.ini:4");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /run/q\ncodec = gzip\n");
+	expect_refused(-EINVAL, "web1.ini:5");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /run/q\nwitness_ms = 1001\n");
 	expect_refused(-EINVAL, "web1.ini:5");
 	put(vm_path, "[vm]\nname = Web1\ntap = tap0\nqmp = /run/q\n");
 	expect_refused(-EINVAL, "web1.ini:2");

@@ -1,0 +1,200 @@
+#include "vm_witness.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* A way that is known may change; one that is not known soon will be: our own connection makes it. */
+#define REFRESH_NS (2 * CLOCK_NS_PER_S)
+#define RETRY_NS   (200 * CLOCK_NS_PER_MS)
+
+void vm_witness_init(struct vm_witness *w, const struct agent_config *agent,
+		     const struct vm_config *config, const char *hold_pin_dir)
+{
+	*w = (struct vm_witness){.config = config, .gateway = agent->gateway,
+				 .hold_pin_dir = hold_pin_dir, .due_ns = UINT64_MAX};
+	memcpy(w->gateway_text, agent->gateway_text, sizeof(w->gateway_text));
+	pthread_mutex_init(&w->lock, NULL);
+	/* A bpffs takes no dot in a name, and no VM has a plus in its own. */
+	if (snprintf(w->pin_dir, sizeof(w->pin_dir), "%s+witness", hold_pin_dir) >=
+	    (int)sizeof(w->pin_dir))
+		w->pin_dir[0] = '\0';
+}
+
+void vm_witness_done(struct vm_witness *w)
+{
+	if (access(w->hold_pin_dir, F_OK) < 0)
+		vm_witness_end(w);
+	witness_leave(w->witness);
+	w->witness = NULL;
+	explicit_bzero(&w->key, sizeof(w->key));
+	pthread_mutex_destroy(&w->lock);
+}
+
+void vm_witness_offer(struct vm_witness *w, const struct wire_witness_key *key, uint64_t term)
+{
+	pthread_mutex_lock(&w->lock);
+	w->key = *key;
+	w->key_term = term;
+	w->key_due_ns = 0;
+	pthread_mutex_unlock(&w->lock);
+}
+
+uint64_t vm_witness_due_ns(struct vm_witness *w, uint64_t term)
+{
+	uint64_t due_ns = w->due_ns;
+
+	pthread_mutex_lock(&w->lock);
+	if (w->key.key_id != 0 && w->key_term <= term && w->key_due_ns < due_ns)
+		due_ns = w->key_due_ns;
+	pthread_mutex_unlock(&w->lock);
+	return due_ns;
+}
+
+static void set_witness(struct vm_witness *w, struct witness *witness, bool is_failed)
+{
+	pthread_mutex_lock(&w->lock);
+	w->witness = witness;
+	w->is_failed = is_failed;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static int open_witness(struct vm_witness *w)
+{
+	struct witness_config config = {
+		.vm = w->config->name,
+		.tap = w->config->tap,
+		.pin_dir = w->pin_dir,
+		.hold_pin_dir = w->hold_pin_dir,
+		.gateway_be32 = w->gateway.ip_be32,
+		.interval_ns = w->config->witness_ns,
+	};
+	struct hold_error error;
+	struct witness *witness;
+	int r = witness_open(&config, &witness, &error);
+
+	if (r < 0) {
+		if (!w->is_failed) /* by this thread only */
+			log_warn("vm=%s no witness: %s; it is protected all the same; trying again",
+				 w->config->name, error.text);
+		set_witness(w, NULL, true);
+		return r;
+	}
+	log_info("vm=%s witness %s, at most one datagram in %" PRIu64 " ms", w->config->name,
+		 witness_is_taken_over(witness) ? "taken over" : "set up",
+		 w->config->witness_ns / CLOCK_NS_PER_MS);
+	set_witness(w, witness, false);
+	w->is_way_told = false;
+	return 0;
+}
+
+/* What a look at the way to the gateway gave, and when to look again. */
+static void note_way(struct vm_witness *w, int r)
+{
+	w->due_ns = clock_mono_ns() + (r == 0 ? REFRESH_NS : RETRY_NS);
+	if (r < 0 && !w->is_way_told)
+		log_warn("vm=%s the witness has no way to gateway %s: %s; trying again",
+			 w->config->name, w->gateway_text,
+			 r == -ENOENT	 ? "its MAC address is not known"
+			 : r == -ENOTSUP ? "it is this host, or not reached by Ethernet"
+					 : strerror(-r));
+	w->is_way_told = r < 0;
+}
+
+/* It is wanted later, unless there is a newer one. */
+static void put_back(struct vm_witness *w, const struct wire_witness_key *key)
+{
+	pthread_mutex_lock(&w->lock);
+	if (w->key.key_id == 0) {
+		w->key = *key;
+		w->key_due_ns = clock_mono_ns() + REFRESH_NS;
+	}
+	pthread_mutex_unlock(&w->lock);
+}
+
+static void take_key(struct vm_witness *w, const struct wire_witness_key *key)
+{
+	if (w->config->witness_ns == 0) { /* an earlier agent may have had it otherwise */
+		vm_witness_end(w);
+		return;
+	}
+	if (!w->witness && open_witness(w) < 0) {
+		put_back(w, key);
+		return;
+	}
+	note_way(w, witness_set_key(w->witness, key->key_id, key->port, key->key));
+	log_debug("vm=%s witness key=%u to %s:%u", w->config->name, key->key_id, w->gateway_text,
+		  key->port);
+}
+
+void vm_witness_turn(struct vm_witness *w, bool is_primary, uint64_t term)
+{
+	struct wire_witness_key key = {0};
+	uint64_t key_term;
+
+	pthread_mutex_lock(&w->lock);
+	key_term = w->key_term;
+	if (key_term <= term && clock_mono_ns() >= w->key_due_ns) {
+		key = w->key;
+		explicit_bzero(&w->key, sizeof(w->key));
+	}
+	pthread_mutex_unlock(&w->lock);
+	if (key.key_id != 0 && (key_term < term || !is_primary))
+		log_info("vm=%s term=%" PRIu64 " a witness key of term %" PRIu64 " is not for what "
+			 "this host is now, ignoring", w->config->name, term, key_term);
+	else if (key.key_id != 0)
+		take_key(w, &key);
+	else if (w->witness && clock_mono_ns() >= w->due_ns)
+		note_way(w, witness_refresh(w->witness));
+	explicit_bzero(&key, sizeof(key));
+}
+
+void vm_witness_end(struct vm_witness *w)
+{
+	struct witness *witness = w->witness;
+	int r;
+
+	set_witness(w, NULL, false);
+	w->due_ns = UINT64_MAX;
+	r = witness ? witness_close(witness)
+		    : witness_remove_left(w->config->name, w->config->tap, w->pin_dir);
+	if (r < 0)
+		log_warn("vm=%s the witness could not be removed whole (%s), ignoring",
+			 w->config->name, strerror(-r));
+}
+
+void vm_witness_report(struct vm_witness *w, char stats[WIRE_STATS_MAX + 1])
+{
+	struct witness_stats s = {0};
+	const char *state = w->config->witness_ns == 0 ? "off" : "no-key";
+	int r;
+
+	pthread_mutex_lock(&w->lock);
+	if (w->witness) {
+		witness_stats(w->witness, &s);
+		state = s.is_enabled ? "on" : "no-way";
+	} else if (w->is_failed) {
+		state = "failed";
+	}
+	pthread_mutex_unlock(&w->lock);
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{"witness_key_id", s.key_id},	 {"witness_sent", s.sent},
+		{"witness_sampled", s.sampled},	 {"witness_failed", s.failed},
+		{"witness_to_guest", s.to_guest},
+	};
+	r = wire_stats_add(stats, "witness", "%s", state);
+	for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0 && s.key_id != 0; i++)
+		r = wire_stats_add(stats, rows[i].name, "%" PRIu64, rows[i].value);
+	if (r < 0)
+		log_limited(LOG_LEVEL_DEBUG, "vm=%s no room for the witness's figures, ignoring",
+			    w->config->name);
+}

@@ -1,0 +1,169 @@
+"""What the tests of the witness share: a gateway's UDP socket, datagrams read and checked, frames to the guest.
+
+    gateway netns [g0 198.18.9.2] ==veth== [b0 198.18.9.1] host netns, see hold_lib.py
+
+The guest is this process, so that what reached it is known to the frame. Not a test itself.
+"""
+import array
+import os
+import struct
+
+from hold_lib import *  # noqa: E402,F403
+
+WITNESS_TOOL = os.path.join(BUILD, "tests", "netns", "witness_tool")
+HOST, GATEWAY, PORT = "198.18.9.1", "198.18.9.2", 7401
+ONE_EACH = 1  # us: every frame is sampled
+KEYS = {n: bytes((n * 37 + i * 11) & 0xff for i in range(16)) for n in range(1, 60)}
+
+
+def siphash(key, data):
+    """SipHash-2-4 after its paper, apart from the project's two implementations."""
+    mask = (1 << 64) - 1
+    k0, k1 = struct.unpack("<QQ", key)
+    v = [k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d,
+         k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573]
+
+    def rotate(x, n):
+        return (x << n | x >> (64 - n)) & mask
+
+    def rounds(n):
+        for _ in range(n):
+            v[0] = (v[0] + v[1]) & mask
+            v[2] = (v[2] + v[3]) & mask
+            v[1], v[3] = rotate(v[1], 13) ^ v[0], rotate(v[3], 16) ^ v[2]
+            v[0] = rotate(v[0], 32)
+            v[2] = (v[2] + v[1]) & mask
+            v[0] = (v[0] + v[3]) & mask
+            v[1], v[3] = rotate(v[1], 17) ^ v[2], rotate(v[3], 21) ^ v[0]
+            v[2] = rotate(v[2], 32)
+
+    tail = data[len(data) & ~7:]
+    data = data[:len(data) & ~7] + tail.ljust(7, b"\0") + bytes([len(data) & 0xff])
+    for (word,) in struct.iter_unpack("<Q", data):
+        v[3] ^= word
+        rounds(2)
+        v[0] ^= word
+    v[2] ^= 0xff
+    rounds(4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+if siphash(bytes(range(16)), bytes(range(15))) != 0xa129ca6149be45e5:
+    fail("this test's SipHash does not give the paper's example")
+
+
+class Witness(Commands):
+    def __init__(self, net, interval_us, vm="vm1", tap="tap0", must_open=True):
+        self.argv = [WITNESS_TOOL, vm, tap, os.path.join(net.bpffs, vm + "+witness"),
+                     os.path.join(net.bpffs, vm), GATEWAY, str(interval_us)]
+        self.hello = self.start(net, *self.argv)
+        if must_open and not self.hello.startswith("ok open"):
+            fail("witness_tool: %s %s" % (self.hello, self.proc.stderr.read()))
+
+    def key(self, key_id, port=PORT):
+        return self.ask("key %d %d %s" % (key_id, port, KEYS[key_id].hex()))
+
+
+class Datagram:
+    def __init__(self, data, sender):
+        check_quietly(len(data) == 128 and data[:4] == b"HFW1", "format of the datagram")
+        (self.key_id, self.sequence, self.mono_ns, self.to_guest, self.from_guest,
+         self.from_guest_ns, self.frame_size, head_size, reserved) = struct.unpack("!IQQQQQHHI",
+                                                                                    data[4:56])
+        self.head, padding = data[56:56 + head_size], data[56 + head_size:120]
+        check_quietly(self.key_id in KEYS and struct.unpack("!Q", data[120:])[0] ==
+                      siphash(KEYS[self.key_id], data[:120]), "the mac of a datagram is right")
+        check_quietly(reserved == 0 and not any(padding), "padding is zero")
+        check_quietly(sender[0] == HOST, "it comes from the host's address")
+
+
+def check_quietly(condition, what):
+    if not condition:
+        fail(what)
+
+
+class Gateway:
+    def __init__(self, net):
+        self.net = net
+        self.ns = Netns("g")
+        net.host.ip("link add b0 type veth peer name g0 netns " + self.ns.name)
+        net.host.ip("addr add %s/24 dev b0" % HOST)
+        self.ns.ip("addr add %s/24 dev g0" % GATEWAY)
+        net.host.ip("link set b0 up")
+        self.ns.ip("link set g0 up")
+        with net.host.entered(), socket.socket() as s:  # as a card without checksum offload
+            off = array.array("I", [0x17, 0])  # ETHTOOL_STXCSUM
+            fcntl.ioctl(s, 0x8946, struct.pack("16sP", b"b0", off.buffer_info()[0]))
+        with self.ns.entered():
+            self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.sock.setsockopt(socket.SOL_SOCKET, 33, 16 << 20)  # SO_RCVBUFFORCE
+            self.sock.bind((GATEWAY, PORT))
+            self.listener = socket.create_server((GATEWAY, PORT))
+
+    def meet(self):
+        """As the agent's connection: the kernel learns the gateway's MAC address by it."""
+        with self.net.host.entered():
+            socket.create_connection((GATEWAY, PORT), LIMIT_S).close()
+
+    def next(self, timeout=LIMIT_S):
+        if not select.select([self.sock], [], [], timeout)[0]:
+            return None
+        return Datagram(*self.sock.recvfrom(2048))
+
+    def take(self, n):
+        got = []
+        while len(got) < n:
+            got.append(self.next() or fail("only %d of %d datagrams came" % (len(got), n)))
+        return got
+
+    def come(self):
+        """All that came until now: the stack below is synchronous but for one softirq, so a datagram
+        sent on the same way behind them closes the list."""
+        with self.net.host.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"end", (GATEWAY, PORT))
+        got = []
+        while True:
+            check_quietly(select.select([self.sock], [], [], LIMIT_S)[0], "the end mark came")
+            data, sender = self.sock.recvfrom(2048)
+            if data == b"end":
+                return got
+            got.append(Datagram(data, sender))
+
+
+class Scene:
+    def __init__(self):
+        self.net = Net()
+        self.tap = Tap(self.net.host, "tap0")
+        self.gw = Gateway(self.net)
+        self.hold = Tool(self.net, "tap0")
+        with self.net.client.entered():
+            self.client = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            self.client.bind(("c0", 0))
+        self.tap.send(numbered(0))  # the bridge learns where the guest is
+        self.net.seen()
+        self.drain()
+
+    def drain(self):
+        """What reached the guest until now; a marker closes the list and counts as one."""
+        return self.tap.take_until(self.net.marker())
+
+    def to_guest(self, data):
+        """One frame of the client, seen at the guest unchanged."""
+        self.client.send(data)
+        got = self.tap.next()
+        if got != data:
+            fail("a frame to the guest was changed or lost")
+
+
+def to_guest_frame(n, size=90):
+    return numbered(n, dst=GUEST_MAC, src=CLIENT_MAC, size=size)
+
+
+def filters(s):
+    return s.net.host.exec("tc filter show dev tap0 egress")
+
+
+def leftovers(s):
+    left = [x for x in ("hfw", "hfv", "holdfast-witness") if x in s.net.host.ip("-d link show")]
+    left += [x for x in os.listdir(s.net.bpffs) if "witness" in x]
+    return left + ["filter"] * ("witness_sample" in filters(s))
