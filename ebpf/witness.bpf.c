@@ -28,7 +28,7 @@
 
 #define MAGIC 0x48465731U /* "HFW1" */
 #define SIGNED_WORDS 15
-#define MARK 0x77697431U
+#define MARK 0x77697431U /* of clones, and of what is made of them */
 #define VLAN_TAG 4
 #define PRIORITY_CONTROL 7 /* TC_PRIO_CONTROL: ahead of the replication in a priority queue */
 
@@ -93,7 +93,8 @@ int witness_sample(struct __sk_buff *skb)
 	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
 	__u64 now_ns, last_ns;
 
-	if (!state)
+	/* A datagram of ours that a bridge of this host floods to the guest must not make the next one. */
+	if (!state || skb->mark == MARK)
 		return TC_ACT_UNSPEC;
 	count(&state->to_guest);
 	control = bpf_map_lookup_elem(&witness_control, &zero);
@@ -110,7 +111,7 @@ int witness_sample(struct __sk_buff *skb)
 	count(&state->sampled);
 	__sync_lock_test_and_set(&state->token_ns, now_ns);
 	mark = skb->mark;
-	skb->mark = MARK; /* the clone's, by which it is known from what else comes through the helper */
+	skb->mark = MARK; /* for the clone: what else comes through the helper has it not */
 	if (bpf_clone_redirect(skb, helper_ifindex, 0) != 0)
 		count(&state->failed_clone);
 	skb->mark = mark;
@@ -230,7 +231,6 @@ static __always_inline int emit(struct __sk_buff *skb, struct witness_control *c
 	    bpf_skb_store_bytes(skb, WITNESS_HEADER_SIZE, &d, sizeof(d), BPF_F_RECOMPUTE_CSUM) != 0)
 		return -1;
 	skb->priority = PRIORITY_CONTROL;
-	skb->mark = 0;
 	return (int)bpf_redirect(path->ifindex, 0);
 }
 

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* A way that is known may change; one that is not known soon will be: our own connection makes it. */
+/* A way may change; a MAC address that is not known soon will be: our own connection asks for it. */
 #define REFRESH_NS (2 * CLOCK_NS_PER_S)
 #define RETRY_NS   (200 * CLOCK_NS_PER_MS)
 
@@ -97,7 +97,7 @@ static int open_witness(struct vm_witness *w)
 /* What a look at the way to the gateway gave, and when to look again. */
 static void note_way(struct vm_witness *w, int r)
 {
-	w->due_ns = clock_mono_ns() + (r == 0 ? REFRESH_NS : RETRY_NS);
+	w->due_ns = clock_mono_ns() + (r == -ENOENT ? RETRY_NS : REFRESH_NS);
 	if (r < 0 && !w->is_way_told)
 		log_warn("vm=%s the witness has no way to gateway %s: %s; trying again",
 			 w->config->name, w->gateway_text,

@@ -48,6 +48,7 @@ struct sample_row {
 	bool is_enabled;
 	int64_t last_ms; /* when the last sample was taken, before now; < 0: never; 0: ahead of now */
 	bool is_sampled;
+	bool is_ours; /* bears our mark */
 };
 
 static const struct sample_row sample_rows[] = {
@@ -56,6 +57,7 @@ static const struct sample_row sample_rows[] = {
 	{"sample: in the interval", true, 5, false},
 	{"sample: after the interval", true, 50, true},
 	{"sample: another CPU was later", true, 0, false},
+	{"sample: a datagram of ours", true, -1, false, true},
 };
 
 static void make_packet(uint8_t *p, uint32_t size, uint16_t type)
@@ -88,7 +90,7 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 	struct witness_state state = {.to_guest = 41}, after;
 	uint64_t now_ns = clock_mono_ns();
 	uint8_t in[90], out[90];
-	struct __sk_buff ctx = {.mark = 17, .priority = 3}, ctx_out = {0};
+	struct __sk_buff ctx = {.mark = row->is_ours ? MARK : 17, .priority = 3}, ctx_out = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = sizeof(in),
 		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
@@ -110,8 +112,8 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 	expect(r == 0 && opts.retval == (uint32_t)TC_ACT_UNSPEC, row->name, "verdict");
 	expect(opts.data_size_out == sizeof(in) && memcmp(in, out, sizeof(in)) == 0, row->name,
 	       "frame changed");
-	expect(ctx_out.mark == 17 && ctx_out.priority == 3, row->name, "mark or priority changed");
-	expect(after.to_guest == 42, row->name, "not counted");
+	expect(ctx_out.mark == ctx.mark && ctx_out.priority == 3, row->name, "mark or priority changed");
+	expect(after.to_guest == (row->is_ours ? 41 : 42), row->name, "counted or not");
 	expect(after.sampled == row->is_sampled && after.failed_clone == row->is_sampled, row->name,
 	       "sampled or not");
 	expect(row->is_sampled ? after.token_ns >= now_ns && after.token_ns == after.sampled_ns
@@ -229,7 +231,7 @@ static void run_emit(const struct witness_skel *skel, const struct emit_row *row
 	if (row->verdict != GO || opts.retval != GO)
 		return;
 	expect(opts.data_size_out == WITNESS_FRAME_SIZE, row->name, "size");
-	expect(ctx_out.mark == 0 && ctx_out.priority == 7, row->name, "mark and priority");
+	expect(ctx_out.mark == MARK && ctx_out.priority == 7, row->name, "mark and priority");
 	check_datagram(row, in, out, 123456);
 }
 
