@@ -1,0 +1,583 @@
+/* holdfast.pml - hold, commit, lease, term, vote and promotion of one VM: three parties, one fault
+ * more than they can see. Read README.md first: what is abstracted, the bounds, how to run it.
+ *
+ *	P  the primary's agent, its guest and its hold (hostagent/vm.c, ebpf/hold.bpf.c)
+ *	G  the gateway (gateway/vm/fsm.c) with its journal
+ *	S  the standby's agent with its copy (hostagent/standby/)
+ *
+ * The network is what has been said: a set of messages that only grows. Each may arrive late, twice,
+ * after younger ones, or never. What is deliverable at the end of a run was not lost for good, since
+ * every order and answer is repeated until it is known. Everything here is a step that cannot be
+ * undone, so each run ends, and what it ends in is checked.
+ */
+#ifndef POLICY
+#define POLICY 0 /* gateway lost: HOLD, UNPROTECTED or DIRECT */
+#endif
+#define HOLD	    0
+#define UNPROTECTED 1
+#define DIRECT	    2
+
+#ifndef EPOCHS
+#define EPOCHS 2
+#endif
+#define TERMS 3
+#ifndef CRASHES
+#define CRASHES 1
+#endif
+#ifndef BEATS
+#define BEATS 1 /* renewals; then P is silent */
+#endif
+#ifndef SKIPS
+#define SKIPS 0 /* ticks that P's clock may lose against the others' */
+#endif
+#if defined(BUG_PATIENCE_WITHOUT_DRIFT)
+#define PATIENCE (LEASE + SKIPS)
+#else
+#define PATIENCE (1 + SKIPS + 1) /* the guest stands still one tick before */
+#endif
+#if defined(BUG_LEASE_LONGER_THAN_PATIENCE)
+#define LEASE (PATIENCE + 1)
+#else
+#define LEASE 1
+#endif
+
+#define HAS(set, n)  ((set >> (n)) & 1)
+#define ADD(set, n)  set = set | (1 << (n))
+#define MAX(a, b)    (a > b -> a : b)
+
+/* P and S may believe that G is lost when it is not: their links to it are cut, its own are not. */
+#if defined(NO_CUT)
+#define G_SEEMS_LOST (!g_alive)
+#else
+#define G_SEEMS_LOST true
+#endif
+
+/* ---- properties; pan prints the number of the one that does not hold */
+#define ONE_OWNER_SPEAKS	       1
+#define NO_RELEASED_OUTPUT_IS_LOST     2
+#define IT_ENDS_WITH_AN_OWNER	       3
+#define OLD_GUEST_STANDS_STILL	       4
+#define NO_VOTE_WHILE_GATEWAY_IS_THERE 5
+
+#if defined(ONLY)
+#define IS_CHECKED(property) (property == ONLY)
+#else
+#define IS_CHECKED(property) true
+#endif
+
+byte broken;
+
+inline must(property, holds)
+{
+	if
+	:: !IS_CHECKED(property) || (holds)
+	:: else -> broken = property; assert(broken != property)
+	fi
+}
+
+/* ---- P */
+mtype = {PRIMARY, RUNNING, FENCED};
+mtype = {DROP, HOLDING, PASS};
+bool p_alive = true, p_host = true; /* the agent; the machine with the guest */
+bool p_run = true;		    /* the guest runs */
+mtype p_role = PRIMARY;		    /* on file */
+byte p_term = 1;		    /* on file */
+mtype p_mode = HOLDING;		    /* pinned in the kernel; DROP once the agent is dead */
+byte p_epoch = 1;		    /* the open one; each has output */
+byte p_held;			    /* set of sealed epochs whose output this agent keeps */
+byte p_lease = LEASE;		    /* ticks left */
+byte p_asked;			    /* term that it asks S for */
+bool p_full = true;		    /* the next epoch is a FULL one */
+byte p_released;		    /* last epoch of which output left */
+bool p_free;			    /* output left that no epoch holds */
+
+/* ---- G; g_term, g_owner_s and g_state are the journal */
+mtype = {PROTECTED, PROMOTING, FAILED, ALONE}; /* ALONE: VM_UNPROTECTED */
+bool g_alive = true, g_gone;	    /* gone: for good */
+byte g_term = 1;
+bool g_owner_s;
+mtype g_state = PROTECTED;
+byte g_committed;
+byte g_silence;			    /* ticks since the last lease was granted, at most PATIENCE */
+bool g_ordered;			    /* this run of G has ordered what the state wants */
+
+/* ---- S; all but s_alive is on file */
+mtype = {COPY, OWNER, STOPPED};
+bool s_alive = true, s_gone;
+mtype s_phase = COPY;
+byte s_term = 1;
+byte s_complete;
+byte s_vote;
+byte s_silence = PATIENCE;	    /* ticks since it granted a lease (direct only) */
+byte s_base;			    /* the epoch that its guest went on from */
+bool s_spoke;
+
+/* ---- the network */
+byte epoch_term[EPOCHS + 1], epoch_full;
+byte m_epoch_pg, m_epoch_gs, m_ack, m_commit; /* sets of epochs */
+byte m_promote, m_promoted, m_refused, m_fence, m_unprotect, m_stop, m_stopped; /* sets of terms */
+byte m_ask, m_vote;
+byte m_lowest[TERMS + 2]; /* of PROMOTE, by its term */
+byte m_beat_g, m_beat_s, m_grant; /* of the youngest beat only; older ones change nothing */
+byte beat_age = LEASE;
+bool m_verdict;
+bool m_nothing_held; /* S says at the opening of a stream: RESUME(0) */
+
+byte n_crashes, n_beats, n_skips;
+bool calm; /* no more faults: what is dead stays dead, beats arrive in time */
+
+/* ---- what a client sees */
+inline p_speaks(n) /* output of epochs <= n */
+{
+	p_released = MAX(p_released, n);
+	must(NO_RELEASED_OUTPUT_IS_LOST, s_phase != OWNER || n <= s_base);
+	must(ONE_OWNER_SPEAKS, !s_spoke);
+}
+
+inline p_speaks_freely()
+{
+	p_free = true;
+	must(ONE_OWNER_SPEAKS, !s_spoke);
+	must(NO_RELEASED_OUTPUT_IS_LOST, s_phase != OWNER);
+}
+
+/* ---- P */
+inline p_release(n)
+{
+	k = 1;
+	do
+	:: k <= n -> p_held = p_held & ~(1 << k); k++
+	:: else -> break
+	od;
+	p_speaks(n);
+	k = 0;
+}
+
+#if defined(BUG_RELEASE_BEFORE_COMMIT)
+#define COMMITTED(n) (n < p_epoch)
+#else
+#define COMMITTED(n) (HAS(m_commit, n) || (POLICY == DIRECT && p_term > 1 && HAS(m_ack, n)))
+#endif
+#define MAY_RELEASE(n) (n <= EPOCHS && p_alive && HAS(p_held, n) && epoch_term[n] == p_term && \
+			p_mode == HOLDING && COMMITTED(n))
+#if defined(BUG_NO_LEASE)
+#define LEASED true
+#else
+#define LEASED (p_lease > 0)
+#endif
+#if defined(BUG_VERDICT_KEEPS_OUTPUT)
+#define KEPT p_held
+#else
+#define KEPT 0
+#endif
+
+#define P_SERVES (p_alive && p_role == PRIMARY)
+#define G_PROTECTS (g_alive && g_state == PROTECTED)
+#define S_COPIES (s_alive && s_phase == COPY)
+#define S_IS_DIRECT (POLICY == DIRECT && S_COPIES && s_vote && s_vote == s_term)
+/* Its beats get an answer; one is under way. */
+#define ANSWERED  (P_SERVES && ((G_PROTECTS && g_term == p_term) || (S_IS_DIRECT && s_vote == p_term)))
+#define UNDER_WAY (m_grant || (G_PROTECTS && m_beat_g == g_term) || (S_IS_DIRECT && m_beat_s == s_vote))
+
+inline p_enter(t) /* a term that it agreed to: what was said in the old one is void */
+{
+	p_term = t;
+	p_asked = 0;
+	m_beat_g = 0; m_beat_s = 0; m_grant = 0;
+	beat_age = LEASE;
+	p_held = 0;
+	m_epoch_pg = 0; m_epoch_gs = 0;
+}
+
+proctype P()
+{
+	byte k, n;
+
+end:	do
+	/* seal: guest stopped, hold's counter moved, guest resumed; then sent */
+	:: atomic { P_SERVES && p_run && p_mode == HOLDING && p_epoch <= EPOCHS ->
+		epoch_term[p_epoch] = p_term;
+		if
+		:: p_full -> ADD(epoch_full, p_epoch); p_full = false
+		:: else
+		fi;
+		ADD(p_held, p_epoch);
+		ADD(m_epoch_pg, p_epoch);
+		p_epoch++;
+	   }
+	:: atomic { m_nothing_held && P_SERVES -> m_nothing_held = false; p_full = true }
+	/* COMMIT(n) of its own term, while the lease lasts */
+#if defined(LIMIT_STALL_IN_RELEASE)
+	:: MAY_RELEASE(1) && LEASED -> atomic { p_release(1) }
+	:: MAY_RELEASE(2) && LEASED -> atomic { p_release(2) }
+#else
+	:: atomic { MAY_RELEASE(1) && LEASED -> p_release(1) }
+	:: atomic { MAY_RELEASE(2) && LEASED -> p_release(2) }
+#if EPOCHS > 2
+	:: atomic { MAY_RELEASE(3) && LEASED -> p_release(3) }
+#endif
+#endif
+	/* a beat; the lease that answers it counts from now */
+	:: atomic { (calm -> ANSWERED && p_lease == 0 && !UNDER_WAY : P_SERVES && n_beats < BEATS) ->
+		n_beats = (calm -> n_beats : n_beats + 1);
+		m_beat_g = (g_gone -> 0 : p_term);
+		m_beat_s = (POLICY == DIRECT && p_term > 1 -> p_term : 0);
+		m_grant = 0;
+		beat_age = 0;
+	   }
+	:: atomic { P_SERVES && m_grant == p_term && m_grant ->
+#if defined(BUG_LEASE_FROM_RECEIPT)
+		p_lease = LEASE;
+#else
+		p_lease = MAX(p_lease, LEASE - beat_age);
+#endif
+		m_grant = 0;
+		beat_age = LEASE;
+		p_run = (p_lease > 0 || p_run);
+	   }
+	/* the lease is over: the guest stops, the hold releases nothing (MAY_RELEASE) */
+	:: atomic { P_SERVES && p_run && !LEASED -> p_run = false }
+	/* its guest has ended by itself */
+	:: atomic { P_SERVES && p_run && n_crashes < CRASHES && !calm ->
+		n_crashes++;
+		p_run = false; p_epoch = EPOCHS + 1; m_beat_g = 0; m_beat_s = 0;
+		p_held = KEPT;
+#if !defined(BUG_VERDICT_KEEPS_OUTPUT)
+		p_lease = 0; p_role = FENCED; /* it serves no more in this term, and says so */
+#endif
+		m_verdict = true;
+	   }
+	/* orders */
+	:: atomic { p_alive && m_fence >> (p_term + 1) ->
+		p_role = FENCED;
+		p_term = (HAS(m_fence, 3) -> 3 : 2);
+		p_enter(p_term);
+		p_mode = DROP; p_run = false; p_lease = 0;
+	   }
+	:: atomic { P_SERVES && m_unprotect >> p_term ->
+		p_enter((HAS(m_unprotect, 3) -> 3 : 2));
+		p_role = RUNNING; p_mode = PASS; p_run = true; p_lease = 0
+	   }
+	/* the gateway is lost: a new term by the standby's vote */
+#if POLICY != HOLD
+	:: atomic { P_SERVES && p_lease == 0 && G_SEEMS_LOST && p_term == 1 &&
+		    p_asked == 0 -> p_asked = 2; ADD(m_ask, 2) }
+	:: atomic { P_SERVES && p_asked == 2 && p_term == 1 && HAS(m_vote, 2) ->
+		p_enter(2);
+#if POLICY == UNPROTECTED
+		p_role = RUNNING; p_mode = PASS; p_run = true
+#else
+		p_full = true; /* held output of the old term is dropped ... */
+		n_beats = 0;   /* ... and the guest waits for a lease of S */
+#if defined(BUG_DIRECT_WITHOUT_LEASE)
+		p_run = true
+#endif
+#endif
+	   }
+#endif
+	:: atomic { p_host && p_role == RUNNING && p_run && p_mode == PASS && !p_free ->
+		p_speaks_freely() }
+#if defined(BUG_RESTART_OPENS_HOLD)
+	:: atomic { p_host && p_role == PRIMARY && p_run && p_mode == PASS && !p_free ->
+		p_speaks_freely() }
+#endif
+	od
+}
+
+/* ---- G */
+inline g_journal(t, owner_s, state)
+{
+	g_term = t;
+	g_owner_s = owner_s;
+	g_state = state;
+	g_ordered = false;
+	g_committed = 0;
+	g_silence = (state == ALONE -> PATIENCE : g_silence);
+	m_beat_g = (m_beat_g >= t -> m_beat_g : 0);
+}
+
+#if defined(BUG_FAILOVER_AT_ONCE)
+#define LEASE_OVER true
+#else
+#define LEASE_OVER (g_silence >= PATIENCE || m_verdict)
+#endif
+
+inline g_relay(n)
+{
+	m_epoch_pg = m_epoch_pg & ~(1 << n);
+	ADD(m_epoch_gs, n);
+}
+
+inline g_commit(n)
+{
+	g_committed = MAX(g_committed, n);
+	ADD(m_commit, n);
+}
+
+#if POLICY == DIRECT && !defined(FULL)
+#define ORDER_TIMES_OUT false
+#else
+#define ORDER_TIMES_OUT (!calm)
+#endif
+#define MAY_RELAY(n)  (n <= EPOCHS && G_PROTECTS && HAS(m_epoch_pg, n) && epoch_term[n] == g_term)
+#if defined(BUG_COMMIT_OF_OLD_TERM)
+#define MAY_COMMIT(n) (n <= EPOCHS && g_alive && HAS(m_ack, n) && !HAS(m_commit, n))
+#else
+#define MAY_COMMIT(n) (n <= EPOCHS && G_PROTECTS && HAS(m_ack, n) && !HAS(m_commit, n) && \
+		       epoch_term[n] == g_term)
+#endif
+
+proctype G()
+{
+end:	do
+	:: atomic { G_PROTECTS && m_beat_g == g_term ->
+		m_beat_g = 0; m_grant = g_term; g_silence = 0 }
+	:: atomic { MAY_RELAY(1) -> g_relay(1) }
+	:: atomic { MAY_RELAY(2) -> g_relay(2) }
+	:: atomic { MAY_COMMIT(1) -> g_commit(1) }
+	:: atomic { MAY_COMMIT(2) -> g_commit(2) }
+#if EPOCHS > 2
+	:: atomic { MAY_RELAY(3) -> g_relay(3) }
+	:: atomic { MAY_COMMIT(3) -> g_commit(3) }
+#endif
+	/* a failover: silence, a verdict, an operator, at any time. Journal, then order; and the order
+	 * only once no lease is left. */
+#if defined(BUG_JOURNAL_AFTER_ORDER)
+	:: atomic { G_PROTECTS && g_term < TERMS && !calm && LEASE_OVER && !HAS(m_promote, g_term + 1) ->
+		m_lowest[g_term + 1] = MAX(g_committed, 1); ADD(m_promote, g_term + 1) }
+	:: atomic { G_PROTECTS && HAS(m_promote, g_term + 1) -> g_journal(g_term + 1, true, PROMOTING);
+		g_ordered = true }
+#else
+	:: atomic { G_PROTECTS && g_term < TERMS && (!calm || LEASE_OVER) ->
+		m_lowest[g_term + 1] = MAX(g_committed, 1);
+		g_journal(g_term + 1, true, PROMOTING);
+	   }
+#endif
+	:: atomic { g_alive && g_state == PROMOTING && !g_ordered && LEASE_OVER ->
+		g_ordered = true; ADD(m_promote, g_term) }
+	:: atomic { g_alive && g_owner_s && g_state != ALONE && HAS(m_promoted, g_term) ->
+		g_state = ALONE; g_silence = PATIENCE }
+	:: atomic { g_alive && g_owner_s && g_state == ALONE && !HAS(m_fence, g_term) ->
+		ADD(m_fence, g_term) }
+	/* it said no, or nothing in time */
+	:: atomic { g_alive && g_state == PROMOTING && g_ordered && !HAS(m_promoted, g_term) &&
+		    (HAS(m_refused, g_term) || ORDER_TIMES_OUT) -> g_state = FAILED }
+	/* the operator: try again, or give the guest back to P */
+	:: atomic { g_alive && g_state == FAILED && g_term < TERMS ->
+		m_lowest[g_term + 1] = m_lowest[g_term];
+		g_journal(g_term + 1, true, PROMOTING) }
+#if defined(BUG_GIVE_BACK_UNASKED)
+	:: atomic { g_alive && g_state == FAILED && g_term < TERMS && s_alive && s_phase != OWNER ->
+#else
+	:: atomic { g_alive && g_state == FAILED && !HAS(m_stop, g_term) -> ADD(m_stop, g_term) }
+	:: atomic { g_alive && g_state == FAILED && g_term < TERMS && HAS(m_stopped, g_term) ->
+#endif
+		g_journal(g_term + 1, false, ALONE); ADD(m_unprotect, g_term) }
+	/* an operator's unprotect, or standby_lost = unprotected: P and G are two */
+	:: atomic { G_PROTECTS && g_term < TERMS && !calm -> g_journal(g_term + 1, false, ALONE);
+		ADD(m_unprotect, g_term) }
+#if POLICY != HOLD
+	/* back again: P and S went on without it */
+#if defined(BUG_ADOPT_WHAT_IS_DECIDED)
+	:: atomic { g_alive && HAS(m_vote, 2) && (g_term < 2 || (g_term == 2 && g_state == ALONE)) ->
+#else
+	:: atomic { g_alive && HAS(m_vote, 2) &&
+		    (g_term < 2 || (g_term == 2 && g_owner_s && g_state != ALONE)) ->
+#endif
+		g_journal(2, false, (POLICY == DIRECT -> PROTECTED : ALONE));
+		m_lowest[3] = 1 }
+#endif
+	od
+}
+
+/* ---- S */
+#define MAY_TAKE(n) (n <= EPOCHS && S_COPIES && epoch_term[n] == s_term && n > s_complete && \
+		     (HAS(epoch_full, n) || n == s_complete + 1) && \
+		     (HAS(m_epoch_gs, n) || (S_IS_DIRECT && HAS(m_epoch_pg, n))))
+
+inline s_take(n)
+{
+	s_complete = n;
+	ADD(m_ack, n);
+}
+
+#if defined(BUG_STANDBY_IGNORES_VOTE)
+#define VOTE_ALLOWS(t) true
+#elif POLICY == UNPROTECTED && !defined(BUG_VOTE_BINDS_ITS_TERM_ONLY)
+#define VOTE_ALLOWS(t) (s_vote == 0) /* what S holds is older than what P says from then on */
+#else
+#define VOTE_ALLOWS(t) (t > s_vote)
+#endif
+#if defined(BUG_STANDBY_IGNORES_EPOCH)
+#define HOLDS_ENOUGH(t) true
+#else
+#define HOLDS_ENOUGH(t) (s_complete > 0 && s_complete >= m_lowest[t])
+#endif
+#if defined(BUG_PROMOTE_WITHOUT_STANDBY)
+#define CONSENTS(t) true
+#else
+#define CONSENTS(t) (t > s_term && VOTE_ALLOWS(t) && HOLDS_ENOUGH(t))
+#endif
+#if defined(BUG_DIRECT_WITHOUT_PATIENCE)
+#define S_LEASE_OVER true
+#else
+#define S_LEASE_OVER (s_silence >= PATIENCE)
+#endif
+
+inline s_promote(t)
+{
+	if
+	:: CONSENTS(t) ->
+		s_phase = OWNER;
+		s_term = t;
+		s_base = s_complete;
+		ADD(m_promoted, t);
+		must(NO_RELEASED_OUTPUT_IS_LOST, p_released <= s_base && !p_free);
+		must(OLD_GUEST_STANDS_STILL, !(P_SERVES && p_run))
+	:: else -> ADD(m_refused, t)
+	fi
+}
+
+#define ASKED_TO_PROMOTE(t) (HAS(m_promote, t) && !HAS(m_refused, t) && !HAS(m_promoted, t))
+
+proctype S()
+{
+end:	do
+	:: atomic { MAY_TAKE(1) -> s_take(1) }
+	:: atomic { MAY_TAKE(2) -> s_take(2) }
+#if EPOCHS > 2
+	:: atomic { MAY_TAKE(3) -> s_take(3) }
+#endif
+	:: atomic { s_alive && s_phase != OWNER && ASKED_TO_PROMOTE(2) && S_LEASE_OVER -> s_promote(2) }
+	:: atomic { s_alive && s_phase != OWNER && ASKED_TO_PROMOTE(3) && S_LEASE_OVER -> s_promote(3) }
+	/* its guest runs whether or not its agent does */
+	:: atomic { s_phase == OWNER && !s_spoke && !s_gone -> s_spoke = true }
+	/* STANDBY_STOP: no promotion from here on; the answer says so */
+	:: atomic { s_alive && s_phase != OWNER && m_stop != m_stopped && m_stop >> (s_vote + 1) ->
+		s_phase = STOPPED; s_complete = 0; m_stopped = m_stop }
+#if POLICY != HOLD
+#if defined(BUG_VOTE_AFTER_PROMOTION)
+	:: atomic { s_alive && HAS(m_ask, 2) && !HAS(m_vote, 2) && G_SEEMS_LOST ->
+#elif defined(BUG_VOTE_WITH_GATEWAY)
+	:: atomic { s_alive && s_phase != OWNER && s_term < 2 && s_vote < 2 && HAS(m_ask, 2) ->
+#else
+	:: atomic { s_alive && s_phase != OWNER && (s_phase == COPY || POLICY == UNPROTECTED) &&
+		    s_term < 2 && s_vote < 2 && HAS(m_ask, 2) && G_SEEMS_LOST ->
+#endif
+		must(NO_VOTE_WHILE_GATEWAY_IS_THERE, G_SEEMS_LOST);
+		s_vote = 2; /* on file before it is said */
+		ADD(m_vote, 2);
+#if POLICY == DIRECT
+		s_term = 2 /* the old copy stays until the FULL epoch is whole */
+#endif
+	   }
+#endif
+#if POLICY == DIRECT
+	:: atomic { S_IS_DIRECT && m_beat_s == s_vote ->
+		m_beat_s = 0; m_grant = s_vote; s_silence = 0 }
+#endif
+	od
+}
+
+/* ---- time: each tick is one for all; P's clock may lose one. Nobody's timer is late: an agent
+ * that lives stops its guest before the next tick. */
+proctype Clock()
+{
+end:	do
+	:: atomic { !(P_SERVES && p_run && !LEASED) &&
+		    !(calm && ANSWERED) &&
+		    (p_lease > 0 || beat_age < LEASE || g_silence < PATIENCE ||
+		     s_silence < PATIENCE) ->
+		g_silence = (g_silence < PATIENCE -> g_silence + 1 : g_silence);
+		s_silence = (s_silence < PATIENCE -> s_silence + 1 : s_silence);
+		if
+		:: n_skips < SKIPS && (p_lease > 0 || beat_age < LEASE) -> n_skips++
+		:: true ->
+			p_lease = (p_lease > 0 -> p_lease - 1 : 0);
+			beat_age = (beat_age < LEASE -> beat_age + 1 : beat_age)
+		fi
+	   }
+	od
+}
+
+/* ---- faults: any party, at any moment; back again or gone for good */
+#define MAY_CRASH (n_crashes < CRASHES && !calm)
+
+proctype Faults()
+{
+end:	do
+	:: atomic { MAY_CRASH && p_alive -> n_crashes++; p_alive = false; /* kill -9 of the agent */
+		p_held = 0; p_lease = 0; p_asked = 0; p_full = true;
+		p_mode = (p_mode == HOLDING -> DROP : p_mode);
+		m_beat_g = 0; m_beat_s = 0; m_grant = 0; beat_age = LEASE;
+		if
+		:: true
+		:: p_host = false; p_run = false /* the host */
+		fi }
+	:: atomic { p_host && !p_alive -> p_alive = true; /* the pinned hold is taken over, closed */
+#if defined(BUG_RESTART_OPENS_HOLD)
+		p_mode = (p_role == PRIMARY -> PASS : p_mode) }
+#else
+		p_run = (p_role == PRIMARY -> LEASED : p_run); /* it has none yet */
+		p_mode = (p_role == PRIMARY -> HOLDING : p_mode) }
+#endif
+	:: atomic { MAY_CRASH && g_alive -> n_crashes++; g_alive = false; g_committed = 0;
+		if
+		:: true
+		:: g_gone = true; m_beat_g = 0; g_silence = PATIENCE
+		fi }
+	:: atomic { !g_alive && !g_gone -> g_alive = true;
+#if !defined(BUG_ORDER_NOT_REPEATED)
+		g_ordered = false;
+#else
+		g_ordered = true;
+#endif
+		m_lowest[g_term] = 1; /* what was committed died with the last run */
+#if defined(BUG_GATEWAY_FORGETS_TERM)
+		g_term = 1; g_owner_s = false; g_state = PROTECTED;
+#endif
+#if defined(BUG_RESTART_WITHOUT_PATIENCE)
+		g_silence = PATIENCE }
+#else
+		g_silence = 0 }
+#endif
+#if defined(BUG_VOTE_NOT_WRITTEN)
+	:: atomic { MAY_CRASH && s_alive -> n_crashes++; s_alive = false; s_vote = 0;
+#else
+	:: atomic { MAY_CRASH && s_alive -> n_crashes++; s_alive = false;
+#endif
+#if POLICY == DIRECT
+		s_silence = 0; /* it does not know when it last granted a lease */
+#endif
+		if
+		:: true
+		:: s_gone = true
+		:: s_phase == COPY -> s_complete = 0; m_nothing_held = true; /* reboot: tmpfs is gone */
+			m_epoch_gs = 0; m_epoch_pg = 0
+		fi }
+	:: atomic { !s_alive && !s_gone -> s_alive = true; }
+	:: atomic { !calm && (p_alive || !p_host) && (g_alive || g_gone) && (s_alive || s_gone) ->
+		calm = true }
+	od
+}
+
+/* ---- the end: everything that could happen has happened */
+#define P_SPEAKS ((p_host && p_role == RUNNING && p_mode == PASS) || \
+		  (P_SERVES && p_run && p_mode == HOLDING && LEASED && S_COPIES && \
+		   ((g_alive && g_state == PROTECTED && g_term == p_term) || \
+		    (POLICY == DIRECT && s_vote == p_term))))
+#define S_SPEAKS (s_phase == OWNER && !s_gone)
+/* It holds because it has to, and says so: two are gone, or one is and the policy is to hold, or the
+ * operator is asked. */
+#define DECLARED_HOLD ((g_gone && POLICY == HOLD) || g_state == FAILED || s_gone || \
+		       !p_host || (p_role == FENCED && m_verdict) || \
+		       (g_gone && s_phase == STOPPED))
+
+active proctype End()
+{
+	atomic {
+		run P(); run G(); run S(); run Clock(); run Faults();
+	}
+	timeout;
+	must(IT_ENDS_WITH_AN_OWNER, P_SPEAKS != S_SPEAKS || (!P_SPEAKS && DECLARED_HOLD))
+}
