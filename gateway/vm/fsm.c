@@ -112,6 +112,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	}
 	fsm->record.owner = owner;
 	fsm->record.state = to;
+	fsm->give_back_due = false;
 	fsm->fencing = VM_FENCING_NONE;
 	fsm->entered_ns = s->now_ns;
 	fsm->progress_ns = s->now_ns;
@@ -384,6 +385,15 @@ static void tick_promoting(struct vm_step *s)
 			     vm_host_name(fsm, fsm->record.owner));
 }
 
+static void tick_failed(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	if (fsm->give_back_due && fsm->op.id &&
+	    s->now_ns - fsm->op.started_ns >= fsm->config->order_timeout_ns)
+		vm_give_back(s, false, "no answer");
+}
+
 static void tick_unprotected(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -419,7 +429,7 @@ static void on_tick(struct vm_step *s)
 	static const vm_handler_fn by_state[VM_N_STATES] = {
 		[VM_UNPROTECTED] = tick_unprotected, [VM_PREPARING] = tick_preparing,
 		[VM_SYNCING] = tick_syncing,	     [VM_PROTECTED] = tick_protected,
-		[VM_PROMOTING] = tick_promoting,     [VM_FAILED] = NULL,
+		[VM_PROMOTING] = tick_promoting,     [VM_FAILED] = tick_failed,
 	};
 
 	s->fsm->ticked_ns = s->now_ns;

@@ -218,6 +218,8 @@ struct vm_fsm {
 	uint64_t progress_ns;
 	uint64_t next_order_id;
 	bool release_due;		/* UNPROTECTED: the owner has not yet released */
+	bool give_back_due;		/* FAILED: the operator gives the guest back to the last owner, as
+					 * soon as the host that did not promote has stopped standing by */
 	bool stop_due;			/* UNPROTECTED: the other has not yet stopped its standby */
 	bool fence_due;			/* the other was outvoted and has not yet said it is fenced */
 	bool close_due;			/* this step ends the streams' term */

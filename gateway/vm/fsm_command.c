@@ -81,8 +81,9 @@ static void on_protect(struct vm_step *s)
 	begin(s);
 }
 
-/* After a failed promotion the guest may go back to its last owner, once the host that did not
- * promote is here and says that it does not run it: again two of three. */
+/* After a failed promotion the guest may go back to its last owner: again two of three. What the host that
+ * did not promote last reported is no proof, its PROMOTE may still be on its way or queued there. Orders are
+ * carried out one by one, so the answer to STANDBY_STOP is: nothing older than it is left. */
 static void unprotect_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -97,12 +98,35 @@ static void unprotect_failed(struct vm_step *s)
 		      fsm->config->name);
 		return;
 	}
-	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
-		     "operator gave the guest back to %s", vm_host_name(fsm, vm_fsm_other(fsm)));
-	fsm->release_due = true;
-	fsm->stop_due = true;
-	fsm->fence_due = false;
+	if (fsm->give_back_due) {
+		reply(s, false, "busy", "%s is being asked to stop standing by; wait for its answer",
+		      vm_host_name(fsm, candidate));
+		return;
+	}
+	fsm->give_back_due = true;
 	begin(s);
+}
+
+void vm_give_back(struct vm_step *s, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *host = &fsm->host[fsm->record.owner];
+	const char *candidate = vm_host_name(fsm, fsm->record.owner);
+	const char *to = vm_host_name(fsm, vm_fsm_other(fsm));
+
+	fsm->give_back_due = false;
+	/* It reports before it answers: a promotion that went through after all is seen here. */
+	if (!ok || host->agent_state == WIRE_STATE_RUNNING ||
+	    host->agent_state == WIRE_STATE_PROMOTING) {
+		vm_finish_op(s, false, "running",
+			     "%s has not stopped standing by (%s, it reports %s); `holdfastctl failover "
+			     "%s` confirms it as the owner", candidate, text,
+			     wire_state_name(host->agent_state), fsm->config->name);
+		return;
+	}
+	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
+		     "operator gave the guest back to %s, %s stands by no longer", to, candidate);
+	fsm->release_due = true;
 }
 
 static void on_unprotect(struct vm_step *s)

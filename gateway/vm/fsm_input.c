@@ -313,7 +313,10 @@ void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, cons
 		standby_start_ended(s, host, ok, text);
 		break;
 	case WIRE_VERB_STANDBY_STOP:
-		fsm->stop_due = false;
+		if (fsm->give_back_due)
+			vm_give_back(s, ok, text);
+		else
+			fsm->stop_due = false;
 		break;
 	case WIRE_VERB_PROTECT:
 		if (!ok)

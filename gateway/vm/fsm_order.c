@@ -58,6 +58,7 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 	case VM_PROMOTING:
 		return owner && fsm->fencing == VM_FENCING_NONE ? WIRE_VERB_PROMOTE : 0;
 	case VM_FAILED:
+		return owner && fsm->give_back_due ? WIRE_VERB_STANDBY_STOP : 0;
 	default:
 		return 0;
 	}

@@ -51,6 +51,9 @@ void vm_resume_if_ready(struct vm_step *s);
 /* An order was answered, or given up. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 
+/* STANDBY_STOP before a guest is given back was answered, or given up. */
+void vm_give_back(struct vm_step *s, bool ok, const char *text);
+
 /* Send what the state wants of each host and was not yet sent; last part of a step. */
 void vm_reconcile(struct vm_step *s);
 
