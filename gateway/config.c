@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "port/port.h"
+#include "wire/limits.h"
 
 #define KEY(name_, type_, member_, default_, min_, max_, help_)                                    \
 	CONFIG_KEY("gateway", name_, type_, struct gw_config, member_, default_, min_, max_, help_)
@@ -80,6 +81,8 @@ const struct config_key gw_config_keys[] = {
 	    "a host that lives without replicating is waited for this long, then promote"),
 	KEY("shadow_beat_timeout_ms", MS, shadow_timeout_ns, "0", 0, 60000,
 	    "tell, by an event, when a detector that knows beats alone would promote; 0: do not"),
+	KEY("lease_ms", MS, lease_ns, "2000", 100, WIRE_LEASE_MS_MAX,
+	    "for how long a primary's guest may run without hearing from this gateway"),
 	KEY("restart_grace_ms", MS, restart_grace_ns, "3000", 0, 600000,
 	    "after a start, judge no host before it was seen once or this has passed"),
 	KEY("standby_timeout_ms", MS, standby_timeout_ns, "5000", 100, 600000,
@@ -205,6 +208,9 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 		return complain(ret_error, path, "beat_timeout_ms is shorter than suspect_ms");
 	if (config.witness_port == 0)
 		config.witness_port = config.listen.port;
+	if (config.lease_ns >= config.patience_ns)
+		return complain(ret_error, path, "lease_ms must be shorter than patience_ms: a host that "
+				"was given up has to be silent by then");
 	if (config.n_handshakes_max > config.n_sessions_max)
 		return complain(ret_error, path, "handshakes_max is larger than sessions_max");
 	r = check_probe_port(&config, path, ret_error);

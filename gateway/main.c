@@ -200,6 +200,7 @@ static int open_gateway(struct daemon *d)
 		.beat_timeout_ns = d->config.beat_timeout_ns,
 		.handshake_timeout_ns = d->config.handshake_timeout_ns,
 		.idle_timeout_ns = d->config.idle_timeout_ns,
+		.lease_ms = (uint32_t)(d->config.lease_ns / CLOCK_NS_PER_MS),
 		.n_sessions_max = d->config.n_sessions_max,
 		.n_handshakes_max = d->config.n_handshakes_max,
 		.first_order_id = clock_wall_ns(),

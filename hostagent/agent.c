@@ -13,7 +13,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway_view.h"
 #include "link/link.h"
+#include "peer/server.h"
 #include "vm.h"
 #include "wire/msg.h"
 #include "wire/tls.h"
@@ -27,11 +29,15 @@
 struct agent {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
+	struct wire_tls_context *peer_tls; /* server side; NULL: no peer_listen */
+	struct peer_server *peers;	   /* the same */
+	struct gateway_view view;
 	struct vm *vms[AGENT_VMS_MAX];
 	uint32_t n_vms;
 	struct link *link; /* NULL: not connected */
 	uint64_t connect_at_ns, retry_ns;
 	uint64_t beat_at_ns, report_at_ns;
+	uint64_t beat_sent_ns; /* of the newest BEAT, on any connection; 0: none */
 	uint32_t seq;  /* of control frames */
 	int wake_fd;   /* eventfd: a VM has something to say */
 	int signal_fd; /* SIGTERM, SIGINT */
@@ -80,6 +86,8 @@ static void connect_gateway(struct agent *a)
 		disconnect(a, *link_error(a->link) ? link_error(a->link) : strerror(-r));
 		return;
 	}
+	for (uint32_t i = 0; i < a->n_vms && !(welcome.features & WIRE_FEATURE_LEASE); i++)
+		vm_no_lease(a->vms[i]);
 	log_info("connected to gateway %s at %s:%u", welcome.gateway, config.address, config.port);
 	a->retry_ns = RETRY_MIN_NS;
 	a->beat_at_ns = 0;
@@ -111,6 +119,7 @@ static void send_beat(struct agent *a, uint64_t now_ns)
 	if (wire_frame_begin(a->buffer, sizeof(a->buffer), &w) < 0 ||
 	    wire_beat_encode(&beat, &w) < 0)
 		return; /* cannot be: the buffer is large enough */
+	a->beat_sent_ns = now_ns;
 	send_built(a, &header, &w);
 }
 
@@ -203,12 +212,29 @@ static void take_witness_key(struct agent *a, const struct wire_frame *frame)
 	explicit_bzero(&key, sizeof(key));
 }
 
+static void take_lease(struct agent *a, const struct wire_frame *frame)
+{
+	struct wire_lease lease;
+	struct wire_error error;
+	char text[WIRE_ERROR_TEXT_SIZE];
+	struct vm *vm;
+
+	if (wire_lease_decode(frame, &lease, &error) < 0) {
+		disconnect(a, wire_error_text(&error, text, sizeof(text)));
+		return;
+	}
+	vm = find_vm(a, lease.vm);
+	if (vm)
+		vm_lease(vm, &lease, frame->h.term, a->beat_sent_ns);
+}
+
 static void receive(struct agent *a)
 {
 	struct wire_frame frame;
 	int r = -EAGAIN;
 
 	while (a->link && (r = link_receive(a->link, &frame)) == 0) {
+		gateway_view_seen(&a->view, clock_mono_ns());
 		switch (frame.h.type) {
 		case WIRE_BEAT_ACK:
 			break;
@@ -217,6 +243,9 @@ static void receive(struct agent *a)
 			break;
 		case WIRE_WITNESS_KEY:
 			take_witness_key(a, &frame);
+			break;
+		case WIRE_LEASE:
+			take_lease(a, &frame);
 			break;
 		default:
 			disconnect(a, "sent something unexpected");
@@ -295,7 +324,7 @@ static void loop(struct agent *a)
 static int open_vms(struct agent *a)
 {
 	struct vm_environment environment = {
-		.config = a->config, .tls = a->tls, .wake = wake, .wake_context = a};
+		.config = a->config, .tls = a->tls, .view = &a->view, .wake = wake, .wake_context = a};
 	char text[WIRE_TEXT_MAX + 1] = "";
 
 	for (uint32_t i = 0; i < a->config->n_vms; i++) {
@@ -325,7 +354,7 @@ static int open_signals(struct agent *a)
 	return a->signal_fd < 0 || a->wake_fd < 0 ? -errno : 0;
 }
 
-static int open_tls(struct agent *a)
+static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_context **ret_tls)
 {
 	struct wire_tls_config config = {
 		.ca_path = a->config->ca,
@@ -334,12 +363,19 @@ static int open_tls(struct agent *a)
 		.key_path = a->config->key,
 	};
 	char text[WIRE_TLS_ERROR_SIZE];
-	int r = wire_tls_context_new(&config, WIRE_TLS_CLIENT, &a->tls, text, sizeof(text));
+	int r = wire_tls_context_new(&config, side, ret_tls, text, sizeof(text));
 
-	if (r < 0) {
+	if (r < 0)
 		log_error("%s", text);
+	return r;
+}
+
+static int open_tls(struct agent *a)
+{
+	int r = new_tls(a, WIRE_TLS_CLIENT, &a->tls);
+
+	if (r < 0)
 		return r;
-	}
 	if (wire_tls_context_self(a->tls)->role != WIRE_PEER_HOST) {
 		log_error("%s: a certificate of role %s; holdfast-pki issue DIR host NAME makes the "
 			  "right one", a->config->cert,
@@ -347,6 +383,39 @@ static int open_tls(struct agent *a)
 		return -EINVAL;
 	}
 	return 0;
+}
+
+/* On the server's thread; the list of VMs does not change any more. */
+static uint16_t take_peer(void *context, const struct peer_offer *offer, char *ret_text)
+{
+	struct vm *vm = find_vm(context, offer->vm);
+
+	if (vm)
+		return vm_take_peer(vm, offer, ret_text);
+	wire_text_format(ret_text, "this host has no file for %s in its vm_dir", offer->vm);
+	return WIRE_REFUSED_UNKNOWN_VM;
+}
+
+static int open_peers(struct agent *a)
+{
+	struct peer_server_config config = {
+		.ip_be32 = a->config->peer_listen_at.ip_be32,
+		.port = a->config->peer_listen_at.port,
+		.take = take_peer,
+		.context = a,
+	};
+	int r;
+
+	if (config.port == 0)
+		return 0;
+	r = new_tls(a, WIRE_TLS_SERVER, &a->peer_tls);
+	if (r < 0)
+		return r;
+	config.tls = a->peer_tls;
+	r = peer_server_open(&config, &a->peers);
+	if (r < 0)
+		log_error("peer_listen %s: %s", a->config->peer_listen, strerror(-r));
+	return r;
 }
 
 static int start(struct agent *a)
@@ -365,7 +434,9 @@ static int start(struct agent *a)
 		log_error("signals: %s", strerror(-r));
 		return r;
 	}
-	return open_vms(a);
+	atomic_init(&a->view.seen_ns, clock_mono_ns());
+	r = open_vms(a);
+	return r < 0 ? r : open_peers(a);
 }
 
 /* The figures of this run, name=value, a line each. */
@@ -404,9 +475,11 @@ int agent_run(const struct agent_config *config)
 		print_figures(a);
 	}
 	link_free(a->link);
+	peer_server_close(a->peers); /* before the VMs that it hands connections to */
 	for (uint32_t i = 0; i < a->n_vms; i++)
 		vm_close(a->vms[i]);
 	wire_tls_context_free(a->tls);
+	wire_tls_context_free(a->peer_tls);
 	fd_close(a->signal_fd);
 	fd_close(a->wake_fd);
 	free(a);

@@ -13,6 +13,7 @@
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
 #include "epoch/workers.h"
+#include "peer/agree.h"
 
 static const struct config_enum_name log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
@@ -36,6 +37,13 @@ static const struct config_enum_name second_stages[] = {
 	{NULL, 0},
 };
 
+static const struct config_enum_name gateway_lost_policies[] = {
+	{"hold", AGREE_HOLD},
+	{"direct", AGREE_DIRECT},
+	{"unprotected", AGREE_UNPROTECTED},
+	{NULL, 0},
+};
+
 #define AGENT struct agent_config
 #define VM    struct vm_config
 
@@ -55,6 +63,8 @@ static const struct config_key agent_keys[] = {
 		   "directory on a bpffs for the holds"),
 	CONFIG_KEY("agent", "beat_ms", MS, AGENT, beat_ns, "50", 10, 1000,
 		   "interval between beats to the gateway"),
+	CONFIG_KEY("agent", "peer_listen", STRING, AGENT, peer_listen, "", 0, 0,
+		   "ADDRESS:PORT for other hosts' agents while there is no gateway; unset: none are served"),
 	CONFIG_KEY_ENUM("agent", "log_level", log_levels, AGENT, log_level, "info",
 			"least severe line that is logged"),
 };
@@ -95,6 +105,13 @@ static const struct config_key vm_keys[] = {
 			"duplicates; xrle and bitmap use that form alone"),
 	CONFIG_KEY_ENUM("vm", "second_stage", second_stages, VM, second_stage, "auto",
 			"LZ4 over the deltas: auto uses it while the link is the bottleneck"),
+	CONFIG_KEY_ENUM("vm", "gateway_lost", gateway_lost_policies, VM, gateway_lost, "hold",
+			"without a gateway: hold all output; or, when the other host agrees, stream to it "
+			"directly; or go on unprotected"),
+	CONFIG_KEY("vm", "gateway_lost_ms", MS, VM, gateway_lost_ns, "2000", 100, 600000,
+		   "nothing heard of the gateway for so long is without a gateway"),
+	CONFIG_KEY("vm", "peer", STRING, VM, peer, "", 0, 0,
+		   "the VM's other host, as NAME@ADDRESS:PORT: the name in its certificate, and its peer_listen"),
 	CONFIG_KEY("standby", "state_dir", PATH, VM, state_dir, "", 0, 0,
 		   "directory on tmpfs for the guest's copy; unset: never the standby"),
 	CONFIG_KEY("standby", "command_file", PATH, VM, command_file, "", 0, 0,
@@ -111,9 +128,52 @@ static void set_error(struct config_error *error, const char *file, const char *
 	snprintf(error->text, sizeof(error->text), "%s: %s", file, what);
 }
 
-/* What the key tables cannot say. */
-static int check_vm(const char *path, const struct vm_config *vm, struct config_error *error)
+/* "198.18.1.2:7402". 0 or -EINVAL. */
+static int parse_endpoint(const char *text, struct config_address *ret_address)
 {
+	const char *colon = strchr(text, ':');
+	struct in_addr ip;
+	char address[16];
+	unsigned long port;
+	char *end;
+
+	if (!colon || (size_t)(colon - text) >= sizeof(address) || colon[1] < '0' || colon[1] > '9')
+		return -EINVAL;
+	memcpy(address, text, (size_t)(colon - text));
+	address[colon - text] = '\0';
+	port = strtoul(colon + 1, &end, 10);
+	if (inet_pton(AF_INET, address, &ip) != 1 || *end || port == 0 || port > UINT16_MAX)
+		return -EINVAL;
+	*ret_address = (struct config_address){.ip_be32 = ip.s_addr, .port = (uint16_t)port};
+	return 0;
+}
+
+static int parse_peer(struct vm_config *vm)
+{
+	const char *at = strchr(vm->peer, '@');
+	size_t size = at ? (size_t)(at - vm->peer) : 0;
+	struct config_address address;
+
+	if (size == 0 || size >= sizeof(vm->peer_name) || parse_endpoint(at + 1, &address) < 0)
+		return -EINVAL;
+	memcpy(vm->peer_name, vm->peer, size);
+	vm->peer_port = address.port;
+	(void)inet_ntop(AF_INET, &(struct in_addr){address.ip_be32}, vm->peer_address,
+			sizeof(vm->peer_address));
+	return wire_name_is_valid(vm->peer_name) ? 0 : -EINVAL;
+}
+
+/* What the key tables cannot say. */
+static int check_vm(const char *path, struct vm_config *vm, struct config_error *error)
+{
+	if (*vm->peer && parse_peer(vm) < 0) {
+		set_error(error, path, "peer is no NAME@ADDRESS:PORT, as beta@198.18.1.2:7402");
+		return -EINVAL;
+	}
+	if (vm->gateway_lost != AGREE_HOLD && !*vm->peer) {
+		set_error(error, path, "gateway_lost other than hold needs peer = NAME@ADDRESS:PORT");
+		return -EINVAL;
+	}
 	if (vm->epoch_max_ns < vm->epoch_min_ns || vm->epoch_max_ns == 0) {
 		set_error(error, path, "epoch_max_ms must not be below epoch_min_ms");
 		return -EINVAL;
@@ -228,6 +288,10 @@ int agent_config_load(const char *path, struct agent_config *ret_config,
 		return r;
 	address.s_addr = config.gateway.ip_be32;
 	(void)inet_ntop(AF_INET, &address, config.gateway_text, sizeof(config.gateway_text));
+	if (*config.peer_listen && parse_endpoint(config.peer_listen, &config.peer_listen_at) < 0) {
+		set_error(ret_error, path, "peer_listen is no ADDRESS:PORT, as 198.18.1.2:7402");
+		return -EINVAL;
+	}
 	r = load_vms(&config, ret_error);
 	if (r < 0) {
 		agent_config_done(&config);

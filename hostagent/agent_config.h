@@ -34,6 +34,11 @@ struct vm_config {
 	uint32_t encode_threads;  /* 0: as many as suit the machine */
 	int codec;		  /* PAGE_FEATURE_* bits: delta classes that may be used */
 	int second_stage;	  /* enum stage_mode */
+	int gateway_lost;	  /* enum agree_policy */
+	uint64_t gateway_lost_ns; /* silence of the gateway that counts as lost */
+	char peer[CONFIG_NAME_SIZE + 24]; /* the VM's other host, as NAME@ADDRESS:PORT; "" none */
+	char peer_name[CONFIG_NAME_SIZE], peer_address[16]; /* its parts; "" none */
+	uint16_t peer_port;
 	char state_dir[AGENT_PATH_MAX];	   /* standby: tmpfs; "" : this host is never the standby */
 	char command_file[AGENT_PATH_MAX]; /* standby: file with the whole QEMU command line */
 	uint64_t log_bytes_max;		   /* standby: one buffered epoch; 0: the room's default */
@@ -48,6 +53,8 @@ struct agent_config {
 	char run_dir[AGENT_PATH_MAX];
 	char pin_dir[AGENT_PATH_MAX];
 	uint64_t beat_ns;
+	char peer_listen[24];		     /* as ADDRESS:PORT; "": primaries cannot reach this host */
+	struct config_address peer_listen_at; /* the same; port 0: none */
 	int log_level; /* enum log_level */
 	struct vm_config *vms; /* sorted by file name; owned */
 	uint32_t n_vms;

@@ -1,57 +1,19 @@
 #include "vm.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "epoch/engine.h"
-#include "link/link.h"
-#include "standby/standby.h"
 #include "vm_hold.h"
-#include "vm_role.h"
-#include "vm_witness.h"
+#include "vm_internal.h"
 
-#define ORDERS_MAX 8u
-
-struct queued_order {
-	struct wire_order order;
-	uint64_t term, epoch;
-};
-
-struct queued_done {
-	struct wire_order_done done;
-	uint64_t term, epoch;
-};
-
-struct vm {
-	struct vm_environment environment;
-	const struct vm_config *config;
-	char pin_dir[PATH_MAX];
-
-	struct link_config gateway; /* what the keeper connects with; immutable */
-	struct vm_witness witness;  /* has its own rules */
-
-	/* all under lock */
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct engine *engine;	 /* changed by the worker only; read by vm_report */
-	struct standby *standby; /* the same; set once in vm_open */
-	enum vm_role role;
-	uint64_t term;
-	struct queued_order orders[ORDERS_MAX];
-	uint32_t n_orders;
-	struct queued_done done[ORDERS_MAX];
-	uint32_t n_done;
-	bool must_stop;
-	pthread_t thread;
-};
+#define FENCED_LOOK_NS (5 * CLOCK_NS_PER_S)
+#define PEER_LOOK_NS   (50 * CLOCK_NS_PER_MS)
 
 /* What carries an order out: on error a text for the operator. All run on the worker. */
 typedef int (*order_fn)(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -64,7 +26,7 @@ static void wake_owner(void *context)
 	vm->environment.wake(vm->environment.wake_context);
 }
 
-static int set_role(struct vm *vm, enum vm_role role, uint64_t term, char *ret_text)
+int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, char *ret_text)
 {
 	int r = vm_role_store(vm->environment.config->run_dir, vm->config->name, role, term);
 
@@ -87,8 +49,7 @@ static void set_engine(struct vm *vm, struct engine *engine)
 	pthread_mutex_unlock(&vm->lock);
 }
 
-/* The engine leaves vm_report()'s sight before it is ended. */
-static struct engine *take_engine(struct vm *vm)
+struct engine *vm_take_engine(struct vm *vm)
 {
 	struct engine *engine;
 
@@ -111,6 +72,14 @@ static bool is_promoted_here(struct vm *vm, char *ret_qmp)
 		return false;
 	memcpy(ret_qmp, status.qmp, STANDBY_PATH_MAX);
 	return true;
+}
+
+static bool is_stopped_here(struct engine *engine)
+{
+	struct engine_status status;
+
+	engine_status(engine, &status);
+	return status.is_stopped_here;
 }
 
 static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -140,6 +109,10 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.gateway_address = config->gateway_text,
 		.gateway_port = config->gateway.port,
 		.tls = vm->environment.tls,
+		.view = vm->environment.view,
+		.peer_name = *vm->config->peer_name ? vm->config->peer_name : NULL,
+		.peer_address = vm->config->peer_address,
+		.peer_port = vm->config->peer_port,
 		.changed = wake_owner,
 		.changed_context = vm,
 	};
@@ -151,7 +124,8 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		return 0;
 	if (vm->engine) { /* a new protection of the same guest */
 		vm_witness_end(&vm->witness);
-		engine_close(take_engine(vm));
+		engine_config.is_restart |= is_stopped_here(vm->engine);
+		engine_close(vm_take_engine(vm));
 	}
 	if (is_promoted_here(vm, qmp)) {
 		engine_config.qmp = qmp;
@@ -164,7 +138,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 	r = engine_open(&engine_config, q->term, &engine, ret_text);
 	if (r < 0)
 		return r;
-	r = set_role(vm, VM_ROLE_PRIMARY, q->term, ret_text);
+	r = vm_set_role(vm, VM_ROLE_PRIMARY, q->term, ret_text);
 	if (r < 0) {
 		engine_close(engine);
 		return r;
@@ -180,47 +154,47 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 	int r = 0;
 
 	(void)ret_epoch;
-	if (q->term < vm->term) {
-		wire_text_format(ret_text, "stale term %llu, this host is at %llu",
-				 (unsigned long long)q->term, (unsigned long long)vm->term);
-		return -ESTALE;
-	}
-	engine = take_engine(vm);
+	engine = vm_take_engine(vm);
 	if (engine)
 		r = engine_detach(engine, ret_text);
 	else if (vm->role == VM_ROLE_PRIMARY)
 		r = vm_hold_settle(vm->config, vm->pin_dir, false, ret_text);
 	if (r < 0)
 		return r;
-	return vm->role == VM_ROLE_PRIMARY ? set_role(vm, VM_ROLE_RUNNING, q->term, ret_text) : 0;
+	return vm->role == VM_ROLE_PRIMARY ? vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_text) : 0;
 }
 
-static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
-		       char *ret_text)
+/* Another host owns the guest in @term. */
+static int fence(struct vm *vm, uint64_t term, char *ret_text)
 {
 	struct engine *engine;
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
 	int r;
 
-	(void)ret_epoch;
-	if (q->term <= vm->term) {
-		if (vm->role == VM_ROLE_FENCED && q->term == vm->term)
-			return 0;
-		wire_text_format(ret_text, "fence in term %llu refused: this host is at %llu",
-				 (unsigned long long)q->term, (unsigned long long)vm->term);
-		return -ESTALE;
-	}
 	/* The role first: whatever fails below, no later agent takes this guest up again. */
-	r = set_role(vm, VM_ROLE_FENCED, q->term, ret_text);
-	engine = take_engine(vm);
+	r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_text);
+	engine = vm_take_engine(vm);
 	if (engine)
 		return engine_fence(engine, ret_text) ?: r;
 	if (vm->standby)
 		standby_status(vm->standby, &status);
 	/* Promoted here, or on the way to it when an agent died: it may run already. */
 	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
-		return standby_fence(vm->standby, q->term, ret_text) ?: r;
+		return standby_fence(vm->standby, term, ret_text) ?: r;
 	return vm_hold_settle(vm->config, vm->pin_dir, true, ret_text) ?: r;
+}
+
+static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
+		       char *ret_text)
+{
+	(void)ret_epoch;
+	if (q->term > vm->term)
+		return fence(vm, q->term, ret_text);
+	if (vm->role == VM_ROLE_FENCED && q->term == vm->term)
+		return 0;
+	wire_text_format(ret_text, "fence in term %llu refused: this host is at %llu",
+			 (unsigned long long)q->term, (unsigned long long)vm->term);
+	return -ESTALE;
 }
 
 static int need_standby(const struct vm *vm, char *ret_text)
@@ -241,6 +215,12 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	(void)ret_epoch;
 	if (r < 0)
 		return r;
+	if (vm->engine && q->term > vm->term) {
+		/* Who is to stand by in a newer term was outvoted, whether or not it heard of it. */
+		r = fence(vm, q->term, ret_text);
+		if (r < 0)
+			return r;
+	}
 	if (vm->engine) {
 		wire_text_format(ret_text, "this host is the primary of %s", vm->config->name);
 		return -EBUSY;
@@ -253,7 +233,7 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	r = standby_start_qemu(vm->standby, q->term, ret_text);
 	if (r == 0) /* now the tap is the standby's: a hold that is still on it would silence it */
 		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_text);
-	return r < 0 ? r : set_role(vm, VM_ROLE_STANDBY, q->term, ret_text);
+	return r < 0 ? r : vm_set_role(vm, VM_ROLE_STANDBY, q->term, ret_text);
 }
 
 static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -265,7 +245,7 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
 		return 0;
 	r = standby_stop(vm->standby, true, ret_text);
-	return r < 0 ? r : set_role(vm, VM_ROLE_NONE, q->term, ret_text);
+	return r < 0 ? r : vm_set_role(vm, VM_ROLE_NONE, q->term, ret_text);
 }
 
 static int order_promote(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -275,7 +255,7 @@ static int order_promote(struct vm *vm, const struct queued_order *q, uint64_t *
 
 	if (r == 0)
 		r = standby_promote(vm->standby, q->term, q->epoch, ret_epoch, ret_text);
-	return r < 0 ? r : set_role(vm, VM_ROLE_RUNNING, q->term, ret_text);
+	return r < 0 ? r : vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_text);
 }
 
 static const order_fn order_table[] = {
@@ -295,6 +275,20 @@ static uint8_t status_of(int error)
 									: WIRE_ORDER_FAILED;
 }
 
+/* The keeper may have voted for a newer term than the role file says: its own file is the record of that. */
+static void take_voted_term(struct vm *vm)
+{
+	struct standby_status status;
+	char text[WIRE_TEXT_MAX + 1];
+
+	if (!vm->standby)
+		return;
+	standby_status(vm->standby, &status);
+	if (status.term > vm->term && vm_set_role(vm, vm->role, status.term, text) < 0)
+		log_warn("vm=%s %s, ignoring: the standby's own file has the term", vm->config->name,
+			 text);
+}
+
 static void carry_out(struct vm *vm, const struct queued_order *q)
 {
 	struct queued_done d = {.term = q->term, .epoch = q->epoch};
@@ -302,7 +296,12 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 
 	log_info("vm=%s term=%llu order %s", vm->config->name, (unsigned long long)q->term,
 		 wire_verb_name(q->order.verb));
-	if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
+	take_voted_term(vm);
+	if (q->term < vm->term) {
+		r = -ESTALE;
+		wire_text_format(d.done.text, "stale term %llu, this host is at %llu",
+				 (unsigned long long)q->term, (unsigned long long)vm->term);
+	} else if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
 		r = order_table[q->order.verb](vm, q, &d.epoch, d.done.text);
 	if (vm->role != VM_ROLE_PRIMARY) /* nothing to witness; it may be an earlier agent's or term's */
 		vm_witness_end(&vm->witness);
@@ -315,28 +314,53 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 		log_error("vm=%s term=%llu order %s failed: %s", vm->config->name,
 			  (unsigned long long)q->term, wire_verb_name(q->order.verb), d.done.text);
 	pthread_mutex_lock(&vm->lock);
-	if (vm->n_done < ORDERS_MAX)
+	if (vm->n_done < VM_ORDERS_MAX)
 		vm->done[vm->n_done++] = d; /* else: unanswered, the gateway asks again */
 	pthread_mutex_unlock(&vm->lock);
 	wake_owner(vm);
 }
 
-/* No order is there: look after the witness, or wait. Under lock. */
+/* What a person must do about a guest that was fenced here, and a gateway that is lost: nobody tells us. */
+static void look(struct vm *vm)
+{
+	char text[WIRE_TEXT_MAX + 1] = "";
+
+	if (vm->role == VM_ROLE_FENCED) {
+		(void)!vm_hold_need_no_guest(vm->config, text); /* the text is all that is wanted */
+		pthread_mutex_lock(&vm->lock);
+		strcpy(vm->fenced_text, text);
+		pthread_mutex_unlock(&vm->lock);
+		vm->look_at_ns = clock_mono_ns() + FENCED_LOOK_NS;
+	} else {
+		vm_peer_look(vm);
+		vm->look_at_ns = clock_mono_ns() + PEER_LOOK_NS;
+	}
+}
+
+/* No order is there: look after the witness and what else is due, or wait. Under lock. */
 static void idle(struct vm *vm)
 {
-	uint64_t due_ns = vm_witness_due_ns(&vm->witness, vm->term);
+	bool looks = vm->role == VM_ROLE_FENCED || vm_peer_watches(vm);
+	uint64_t look_ns = looks ? vm->look_at_ns : UINT64_MAX;
+	uint64_t witness_ns = vm_witness_due_ns(&vm->witness, vm->term);
+	uint64_t due_ns = look_ns < witness_ns ? look_ns : witness_ns, now_ns = clock_mono_ns();
 	struct timespec until = {.tv_sec = (time_t)(due_ns / CLOCK_NS_PER_S),
 				 .tv_nsec = (long)(due_ns % CLOCK_NS_PER_S)};
 
 	if (due_ns == UINT64_MAX) {
 		pthread_cond_wait(&vm->wake, &vm->lock);
-	} else if (clock_mono_ns() < due_ns) {
-		pthread_cond_timedwait(&vm->wake, &vm->lock, &until);
-	} else {
-		pthread_mutex_unlock(&vm->lock);
-		vm_witness_turn(&vm->witness, vm->role == VM_ROLE_PRIMARY, vm->term);
-		pthread_mutex_lock(&vm->lock);
+		return;
 	}
+	if (now_ns < due_ns) {
+		pthread_cond_timedwait(&vm->wake, &vm->lock, &until);
+		return;
+	}
+	pthread_mutex_unlock(&vm->lock);
+	if (witness_ns <= now_ns)
+		vm_witness_turn(&vm->witness, vm->role == VM_ROLE_PRIMARY, vm->term);
+	if (look_ns <= now_ns)
+		look(vm);
+	pthread_mutex_lock(&vm->lock);
 }
 
 static void *worker_main(void *context)
@@ -372,6 +396,10 @@ static int open_standby(struct vm *vm, char *ret_text)
 		.command = vm->config->command,
 		.log_bytes_max = vm->config->log_bytes_max,
 		.gateway = &vm->gateway,
+		.host = wire_tls_context_self(vm->environment.tls)->name,
+		.gateway_lost = (uint8_t)vm->config->gateway_lost,
+		.gateway_lost_ns = vm->config->gateway_lost_ns,
+		.view = vm->environment.view,
 		.changed = wake_owner,
 		.changed_arg = vm,
 	};
@@ -463,7 +491,7 @@ int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint6
 	int r = 0;
 
 	pthread_mutex_lock(&vm->lock);
-	if (vm->n_orders == ORDERS_MAX)
+	if (vm->n_orders == VM_ORDERS_MAX)
 		r = -EBUSY;
 	else
 		vm->orders[vm->n_orders++] =
@@ -499,74 +527,24 @@ int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_
 	return r;
 }
 
-static void report_engine(struct engine *engine, struct wire_report *report, uint64_t *ret_epoch)
+void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns)
 {
-	struct engine_status status;
+	int r = 0;
 
-	engine_status(engine, &status);
-	report->role = WIRE_VM_ROLE_PRIMARY;
-	report->state = status.state;
-	report->verdict = status.verdict;
-	strcpy(report->text, status.text);
-	strcpy(report->stats, status.stats);
-	*ret_epoch = status.committed_epoch;
-}
-
-static void report_standby(struct standby *standby, struct wire_report *report,
-			   uint64_t *ret_epoch)
-{
-	struct standby_status status;
-
-	standby_status(standby, &status);
-	report->role = status.state == STANDBY_STATE_RUNNING ? WIRE_VM_ROLE_PRIMARY
-							     : WIRE_VM_ROLE_STANDBY;
-	report->state = (uint8_t)status.state;
-	report->verdict = status.guest_ended ? WIRE_VERDICT_EXITED : WIRE_VERDICT_NONE;
-	wire_text_format(report->text, "%s", status.text);
-	if (wire_stats_is_valid(status.stats))
-		strcpy(report->stats, status.stats);
-	*ret_epoch = status.complete_epoch;
-}
-
-/* Without engine and keeper: what the role file says. */
-static void report_role(const struct vm *vm, struct wire_report *report)
-{
-	static const struct {
-		uint8_t role, state;
-	} rows[] = {
-		[VM_ROLE_NONE] = {WIRE_VM_ROLE_NONE, WIRE_STATE_IDLE},
-		[VM_ROLE_PRIMARY] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_LOST},
-		[VM_ROLE_STANDBY] = {WIRE_VM_ROLE_STANDBY, WIRE_STATE_IDLE},
-		[VM_ROLE_RUNNING] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_RUNNING},
-		[VM_ROLE_FENCED] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_FENCED},
-	};
-
-	report->role = rows[vm->role].role;
-	report->state = rows[vm->role].state;
-}
-
-void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
-	       uint64_t *ret_epoch)
-{
-	struct standby_status status;
-
-	memset(ret_report, 0, sizeof(*ret_report));
-	strcpy(ret_report->vm, vm->config->name);
-	*ret_epoch = 0;
 	pthread_mutex_lock(&vm->lock);
-	*ret_term = vm->term;
-	if (vm->engine) {
-		report_engine(vm->engine, ret_report, ret_epoch);
-	} else {
-		if (vm->standby)
-			standby_status(vm->standby, &status);
-		if (vm->standby && status.state != STANDBY_STATE_IDLE &&
-		    vm->role != VM_ROLE_FENCED)
-			report_standby(vm->standby, ret_report, ret_epoch);
-		else
-			report_role(vm, ret_report);
-	}
-	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)
-		vm_witness_report(&vm->witness, ret_report->stats);
+	if (vm->engine)
+		r = engine_renew_lease(vm->engine, term, lease->beat_ns, lease->lease_ms, sent_ns);
+	pthread_mutex_unlock(&vm->lock);
+	/* -ESTALE: the order that begins or ends that term is on its way. */
+	if (r == -EINVAL)
+		log_limited(LOG_LEVEL_WARN, "vm=%s a lease for a beat that was never sent, ignoring",
+			    vm->config->name);
+}
+
+void vm_no_lease(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	if (vm->engine)
+		engine_void_lease(vm->engine);
 	pthread_mutex_unlock(&vm->lock);
 }

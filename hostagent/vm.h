@@ -15,6 +15,8 @@
 #define VM_H
 
 #include "agent_config.h"
+#include "gateway_view.h"
+#include "peer/server.h"
 #include "wire/msg.h"
 #include "wire/tls.h"
 
@@ -23,6 +25,7 @@ struct vm;
 struct vm_environment {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
+	struct gateway_view *view;   /* the control connection notes there, too, what it hears */
 	void (*wake)(void *context); /* from any thread: something to report or to answer */
 	void *wake_context;
 };
@@ -53,5 +56,15 @@ int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_
 /* What to report now; never waits for an order being carried out. */
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
 	       uint64_t *ret_epoch);
+
+/* A LEASE of @term came for this VM, in answer to the beat of @lease->beat_ns; @sent_ns: the newest beat
+ * that was sent. Without a guest that is protected here it means nothing. */
+void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns);
+
+/* The VM's other host connected. Returns as peer_server_config.take. Any thread. */
+uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, char *ret_text);
+
+/* The gateway that we are connected to gives no leases. */
+void vm_no_lease(struct vm *vm);
 
 #endif

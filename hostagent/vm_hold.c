@@ -79,8 +79,15 @@ int vm_hold_settle(const struct vm_config *config, const char *pin_dir, bool is_
 		r = qmp_execute(qmp, "stop", NULL, QMP_NS, NULL);
 	if (r < 0)
 		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
-	if (r == 0 && vmm_inspect(qmp, &info, &error) == 0 && info.n_nics == 1)
-		memcpy(mac, info.nics[0].mac, sizeof(mac));
+	if (r == 0 && vmm_inspect(qmp, &info, &error) == 0) {
+		if (info.n_nics == 1)
+			memcpy(mac, info.nics[0].mac, sizeof(mac));
+		/* An agent died inside a pause, or without a lease; engine_open() does the same. */
+		if (!is_outvoted && !info.running)
+			r = qmp_execute(qmp, "cont", NULL, QMP_NS, NULL);
+		if (r < 0)
+			wire_text_format(ret_text, "the guest does not go on: %s", strerror(-r));
+	}
 	qmp_close(qmp);
 	return r < 0 ? r : settle(config, pin_dir, mac, is_outvoted, ret_text);
 }

@@ -16,7 +16,7 @@
 #include "agent_config.h"
 
 /* Settle the hold in @pin_dir: with @is_outvoted stop the guest and leave the hold closed, else remove
- * it so that the guest goes on unprotected. Without a guest there is only a hold to remove.
+ * it and let the guest run, unprotected. Without a guest there is only a hold to remove.
  * 0; -errno with @ret_text: the guest could not be stopped, or the hold not be removed. */
 int vm_hold_settle(const struct vm_config *config, const char *pin_dir, bool is_outvoted,
 		   char *ret_text) __attribute__((warn_unused_result));

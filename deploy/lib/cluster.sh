@@ -35,6 +35,9 @@ cluster_identity() # ROLE NAME
 cluster_agent_files() # HOST
 {
 	local name=${CLUSTER_AGENT[$1]} dir=$CLUSTER_ETC/${CLUSTER_AGENT[$1]}
+	local here=$TOPO_PRIMARY_IP there=$TOPO_STANDBY_IP other=beta
+
+	[[ $1 == primary ]] || here=$TOPO_STANDBY_IP there=$TOPO_PRIMARY_IP other=alpha
 
 	mkdir -p "$dir/vms" "$TOPO_DIR/$1/run" "$TOPO_DIR/$1/state" "$TOPO_PINS"
 	cat >"$dir/agent.ini" <<-INI
@@ -45,6 +48,7 @@ cluster_agent_files() # HOST
 	run_dir = $TOPO_DIR/$1/run
 	pin_dir = $TOPO_PINS/$name
 	beat_ms = 50
+	peer_listen = $here:7402
 	${CLUSTER_AGENT_INI:-}
 	INI
 	guest_command tap0 "$CLUSTER_LOGS/$1-console.log"
@@ -53,6 +57,7 @@ cluster_agent_files() # HOST
 		printf '[vm]\nname = %s\ntap = tap0\n' "$CLUSTER_VM"
 		# The guest was started by its user on the primary; on the standby the agent starts it.
 		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"
+		printf 'peer = %s@%s:7402\n' "$other" "$there"
 		printf '%s\n' "${CLUSTER_VM_INI:-}"
 		printf '[standby]\nstate_dir = %s\ncommand_file = %s\n' "$TOPO_DIR/$1/state" \
 			"$dir/$CLUSTER_VM.command"

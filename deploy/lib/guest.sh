@@ -38,12 +38,14 @@ guest_command() # TAP SERIAL_LOG
 		-serial "file:$2")
 }
 
-# Boot the guest on HOST. Its pid: GUEST_PID. QMP socket: TOPO_DIR/HOST/qmp. Its output: LOG_DIR.
+# Boot the guest on HOST. Its pid: GUEST_PID. QMP socket: TOPO_DIR/HOST/qmp, and qmp-look for who wants to see
+# what an agent does at the first. Its output: LOG_DIR.
 guest_start() # HOST LOG_DIR
 {
 	mkdir -p "$TOPO_DIR/$1"
 	guest_command tap0 "$2/$1-console.log"
 	topo_spawn "$1" "$2/$1-qemu.log" "${GUEST_COMMAND[@]}" \
-		-qmp "unix:$TOPO_DIR/$1/qmp,server=on,wait=off"
+		-qmp "unix:$TOPO_DIR/$1/qmp,server=on,wait=off" \
+		-qmp "unix:$TOPO_DIR/$1/qmp-look,server=on,wait=off"
 	GUEST_PID=$TOPO_PID
 }

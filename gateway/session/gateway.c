@@ -17,7 +17,7 @@
 
 const struct counters_row gateway_counter_rows[] = {
 	ROW(sessions_now), ROW(sessions_opened), ROW(sessions_closed), ROW(handshakes_now),
-	ROW(bytes_in), ROW(bytes_out), ROW(frames_in), ROW(frames_out), ROW(beats), ROW(reports),
+	ROW(bytes_in), ROW(bytes_out), ROW(frames_in), ROW(frames_out), ROW(beats), ROW(leases), ROW(reports),
 	ROW(orders_sent), ROW(orders_done), ROW(resumes), ROW(commits), ROW(epoch_acks),
 	ROW(epoch_acks_stale), ROW(relay_frames), ROW(relay_bytes), ROW(relay_dropped),
 	ROW(relay_blocked), ROW(relay_errors), ROW(journal_writes), ROW(journal_errors),

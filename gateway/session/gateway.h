@@ -77,7 +77,7 @@ struct gateway_vm {
 struct gateway_counters {
 	uint64_t sessions_opened, sessions_closed, sessions_now, handshakes_now;
 	uint64_t bytes_in, bytes_out, frames_in, frames_out;
-	uint64_t beats, reports, orders_sent, orders_done, resumes, commits;
+	uint64_t beats, leases, reports, orders_sent, orders_done, resumes, commits;
 	uint64_t epoch_acks, epoch_acks_stale;
 	uint64_t relay_frames, relay_bytes, relay_dropped, relay_blocked, relay_errors;
 	uint64_t journal_writes, journal_errors;
@@ -112,6 +112,7 @@ struct gateway_config {
 	uint64_t beat_timeout_ns;	  /* a connection silent this long may be replaced */
 	uint64_t handshake_timeout_ns;	  /* until HELLO was accepted */
 	uint64_t idle_timeout_ns;	  /* of a control connection */
+	uint32_t lease_ms;		  /* given with each answer to a beat; 0: none */
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
 	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */

@@ -7,6 +7,23 @@
 #include "base/log.h"
 #include "session/session.h"
 
+/* The owner may let its guest run for a while longer; see docs/wire-format.md 5.6.2. In other states
+ * nobody could be promoted in its place. */
+static void send_lease(struct session *s, const struct gateway_vm *vm, int host, uint64_t beat_ns)
+{
+	const struct vm_record *record = &vm->fsm.record;
+	struct wire_header h = {.type = WIRE_LEASE, .term = record->term};
+	struct wire_lease lease = {.beat_ns = beat_ns, .lease_ms = s->gw->config.lease_ms};
+
+	if (!(s->features & WIRE_FEATURE_LEASE) || !lease.lease_ms || host != record->owner ||
+	    (record->state != VM_SYNCING && record->state != VM_PROTECTED))
+		return;
+	h.seq = s->tx_seq++;
+	memcpy(lease.vm, vm->config.name, sizeof(lease.vm));
+	counters_add(&s->gw->counters.leases, 1);
+	SESSION_SEND(s, &h, wire_lease_encode, &lease);
+}
+
 int session_on_beat(struct session *s, const struct wire_frame *frame)
 {
 	struct gateway *gw = s->gw;
@@ -28,6 +45,7 @@ int session_on_beat(struct session *s, const struct wire_frame *frame)
 		(void)gateway_step(gw, gw->vms[i], &in); /* a beat asks for nothing that can fail */
 		if (index == gw->vms[i]->fsm.record.owner)
 			witness_rx_clock(gw->witness, i, beat.mono_ns, gw->now_ns);
+		send_lease(s, gw->vms[i], index, beat.mono_ns);
 	}
 	return 0;
 }

@@ -204,6 +204,12 @@ int session_on_hello(struct session *s, const struct wire_frame *frame)
 
 	if (wire_hello_decode(frame, &hello, &error) < 0)
 		return session_bad_frame(s, &error);
+	if (hello.kind == WIRE_KIND_PEER) {
+		session_refuse(s, WIRE_REFUSED_PROTOCOL, &c->refused_bad_frame,
+			       "a peer connection is between two agents: `peer` in %s's file names a "
+			       "gateway", hello.vm);
+		return -EPROTO;
+	}
 	if (wire_hello_negotiate(&hello, &s->version, &features, &code, text) < 0) {
 		session_refuse(s, code, refused_counter(c, code), "%s", text);
 		return -EPROTO;

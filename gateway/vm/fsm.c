@@ -23,8 +23,9 @@ static const struct {
 } states[VM_N_STATES] = {
 	[VM_UNPROTECTED] = {"UNPROTECTED", TO(VM_PREPARING) | TO(VM_UNPROTECTED)},
 	[VM_PREPARING]	 = {"PREPARING", TO(VM_SYNCING) | TO(VM_UNPROTECTED)},
-	[VM_SYNCING]	 = {"SYNCING", TO(VM_PROTECTED) | TO(VM_UNPROTECTED)},
-	[VM_PROTECTED]	 = {"PROTECTED", TO(VM_SYNCING) | TO(VM_PROMOTING) | TO(VM_UNPROTECTED)},
+	[VM_SYNCING]	 = {"SYNCING", TO(VM_SYNCING) | TO(VM_PROTECTED) | TO(VM_UNPROTECTED)},
+	[VM_PROTECTED]	 = {"PROTECTED", TO(VM_SYNCING) | TO(VM_PROTECTED) | TO(VM_PROMOTING) |
+					   TO(VM_UNPROTECTED)},
 	[VM_PROMOTING]	 = {"PROMOTING", TO(VM_UNPROTECTED) | TO(VM_FAILED)},
 	[VM_FAILED]	 = {"FAILED", TO(VM_PROMOTING) | TO(VM_UNPROTECTED)},
 };
@@ -172,8 +173,10 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 	 * are two of three; the gateway alone decides nothing. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
-	if (other->reported && !vm_agent_stands_by(other->agent_state) &&
-	    other->agent_state != WIRE_STATE_PROMOTING)
+	/* It may have voted for a newer term while this gateway was away (fsm_newer.c). */
+	if (!other->reported)
+		return "the standby's agent has not reported yet";
+	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
 		return "the standby's agent reports that it keeps no epoch";
 	if (fsm->stream[1].up && fsm->complete < fsm->committed)
 		return "the standby has lost epochs that were committed";
@@ -318,6 +321,9 @@ static void judge_standby(struct vm_step *s)
 		return;
 	if (!owner->up ||
 	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
+		return;
+	/* While the owner was not heard either, it was our own link that was down. */
+	if (s->now_ns - owner->up_ns < config->standby_timeout_ns)
 		return;
 	if (config->standby_lost_hold) {
 		if (!fsm->waiting_said)

@@ -179,6 +179,7 @@ struct vm_host {
 	struct liveness live;
 	struct vm_order order;
 	bool up;       /* control connection */
+	uint64_t up_ns; /* since then, or the last time; 0: never */
 	bool reported; /* a REPORT came on it; the members below are of now, else of before */
 	bool effective; /* a report showed the order's effect; if it is gone again, order again */
 	bool conflict; /* it reported a term newer than ours; said once */

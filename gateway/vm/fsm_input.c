@@ -28,6 +28,7 @@ void vm_on_control_up(struct vm_step *s)
 	struct vm_host *host = &s->fsm->host[s->in->host];
 
 	host->up = true;
+	host->up_ns = s->now_ns;
 	if (s->in->host == s->fsm->record.owner)
 		detector_connection(&s->fsm->detector, true, s->now_ns);
 	host->reported = false;
@@ -51,37 +52,6 @@ void vm_on_control_down(struct vm_step *s)
 }
 
 /* ---- reports ---- */
-
-/* An agent knows a newer term than the journal: the journal was lost or is an old copy. */
-static void on_newer_term(struct vm_step *s)
-{
-	struct vm_fsm *fsm = s->fsm;
-	struct vm_host *host = &fsm->host[s->in->host];
-	const char *name = vm_host_name(fsm, s->in->host);
-
-	if (s->in->term > fsm->term_seen)
-		fsm->term_seen = s->in->term;
-	if (fsm->record.state == VM_UNPROTECTED && !fsm->op.id &&
-	    s->in->agent_state == WIRE_STATE_RUNNING) {
-		/* It runs the guest in a term in which nobody but a gateway can have said so. */
-		fsm->record.term = s->in->term - 1; /* the next term is the reported one ... */
-		fsm->term_seen = 0;		    /* ... exactly */
-		vm_set_state(s, VM_UNPROTECTED, s->in->host, true,
-			     "%s runs the guest in term %" PRIu64
-			     ", newer than the journal: adopted (was state_dir lost or restored?)",
-			     name, s->in->term);
-		fsm->term_seen = s->in->term;
-		return;
-	}
-	if (!host->conflict)
-		vm_event(s, "conflict",
-			 "%s reports %s in term %" PRIu64 ", newer than the journal's %" PRIu64
-			 ": was state_dir lost or restored? `holdfastctl unprotect %s` begins a new "
-			 "term with owner %s",
-			 name, wire_state_name(s->in->agent_state), s->in->term, fsm->record.term,
-			 fsm->config->name, vm_host_name(fsm, fsm->record.owner));
-	host->conflict = true;
-}
 
 /* The owner's agent says the guest ended. True when that changed the state. */
 static void on_verdict(struct vm_step *s, uint8_t before)
@@ -206,7 +176,7 @@ void vm_on_report(struct vm_step *s)
 	host->term = s->in->term;
 	host->epoch = s->in->epoch;
 	if (host->term > fsm->record.term) {
-		on_newer_term(s);
+		vm_on_newer_term(s);
 		return;
 	}
 	host->conflict = false;

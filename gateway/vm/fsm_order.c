@@ -132,7 +132,9 @@ void vm_reconcile(struct vm_step *s)
 	for (uint8_t h = 0; h < 2; h++) {
 		const struct vm_host *host = &fsm->host[h];
 		const struct vm_order *order = &host->order;
-		uint8_t verb = host->up ? wanted_verb(fsm, h) : 0;
+		/* Who is in a newer term takes no order of ours. */
+		bool is_ahead = host->reported && host->term > fsm->record.term;
+		uint8_t verb = host->up && !is_ahead ? wanted_verb(fsm, h) : 0;
 
 		if (!verb)
 			continue;

@@ -48,6 +48,9 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 /* Send RESUME when both streams are there. */
 void vm_resume_if_ready(struct vm_step *s);
 
+/* A host reported a term above the journal's; it is noted in fsm->host. */
+void vm_on_newer_term(struct vm_step *s);
+
 /* An order was answered, or given up. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 

@@ -33,6 +33,8 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	wire_text_format(e->status.text, "%s", text);
 	e->status.sealed_epoch = e->next_epoch - 1;
 	e->status.committed_epoch = e->committed_epoch;
+	e->status.is_holding = e->is_holding;
+	e->status.is_outvoted = e->is_outvoted;
 	pthread_mutex_unlock(&e->status_lock);
 	if (old != state)
 		log_info("vm=%s term=%llu epoch=%llu state %s -> %s %s", e->config.vm,
@@ -61,13 +63,16 @@ static void on_qmp_event(void *context, const char *event, const json_t *data)
 	(void)data;
 	if (strcmp(event, "SHUTDOWN") == 0) {
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN, "the guest was shut down");
-	} else if (strcmp(event, "STOP") == 0 && !e->is_sealing && !e->is_paused_by_other) {
+	} else if (strcmp(event, "STOP") == 0 && !e->is_sealing && !e->is_silenced &&
+		   !e->is_paused_by_other) {
 		e->is_paused_by_other = true;
 		engine_set_verdict(e, WIRE_VERDICT_PAUSED,
 				   "somebody else paused the guest; epochs go on when it runs");
 	} else if (strcmp(event, "RESUME") == 0 && e->is_paused_by_other) {
 		e->is_paused_by_other = false;
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
+	} else if (strcmp(event, "RESUME") == 0 && e->is_silenced) {
+		e->is_stopped_here = false; /* not by us: it is stopped again */
 	}
 }
 
@@ -84,8 +89,11 @@ static void serve(struct engine *e)
 {
 	int r;
 
+	engine_lease_tick(e);
+	engine_direct_tick(e);
 	engine_stream_receive(e);
-	r = hold_receive(e->hold);
+	/* It also goes on with a release that the kernel interrupted. */
+	r = e->is_silenced ? 0 : hold_receive(e->hold);
 	if (r > 0)
 		pacer_demand(&e->pacer, clock_mono_ns(), hold_needs_seal(e->hold));
 	engine_stream_send(e);
@@ -110,7 +118,8 @@ int engine_service(struct engine *e)
 
 static bool may_seal(const struct engine *e)
 {
-	return !e->is_guest_lost && e->link && e->is_resumed && !e->is_paused_by_other;
+	return !e->is_guest_lost && e->link && e->is_resumed && !e->is_paused_by_other &&
+	       !e->is_silenced;
 }
 
 static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
@@ -119,9 +128,15 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
+	due_ns = engine_lease_wake_ns(e, now_ns);
+	if (due_ns < wake_ns)
+		wake_ns = due_ns;
+	due_ns = engine_direct_wake_ns(e);
+	if (due_ns < wake_ns)
+		wake_ns = due_ns;
 	if (!e->link && e->connect_at_ns < wake_ns)
 		wake_ns = e->connect_at_ns;
-	if (hold_is_sending(e->hold) && now_ns + CLOCK_NS_PER_MS < wake_ns)
+	if (!e->is_silenced && hold_is_sending(e->hold) && now_ns + CLOCK_NS_PER_MS < wake_ns)
 		wake_ns = now_ns + CLOCK_NS_PER_MS;
 	if (!may_seal(e))
 		return wake_ns;
@@ -132,7 +147,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 static void wait_for_work(struct engine *e)
 {
 	struct pollfd fds[4] = {
-		{.fd = hold_fd(e->hold), .events = POLLIN},
+		{.fd = e->is_silenced ? -1 : hold_fd(e->hold), .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
 		{.fd = e->is_guest_lost ? -1 : qmp_fd(e->qmp), .events = POLLIN},
 		{.fd = e->link ? link_fd(e->link) : -1,
@@ -331,6 +346,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		return -ENOMEM;
 	e->config = *config;
 	e->term = term;
+	lease_init(&e->lease, term);
 	e->needs_full = true;
 	e->status.term = term;
 	e->status.state = WIRE_STATE_ATTACHING;
@@ -391,6 +407,11 @@ int engine_detach(struct engine *engine, char *ret_text)
 	r = hold_detach(engine->hold);
 	if (r < 0)
 		wire_text_format(ret_text, "the hold could not be removed whole: %s", strerror(-r));
+	if (engine_lease_let_run(engine) < 0) {
+		wire_text_format(ret_text, "the guest, stopped without a lease, does not go on; QMP `cont` "
+				 "at %s lets it", engine->config.qmp);
+		r = r < 0 ? r : -EIO;
+	}
 	free_engine(engine);
 	return r;
 }

@@ -13,11 +13,15 @@
  *	                     └── stream lost ─────┴─────────────────────────────────────┘
  *	                     (the hold stays as it is: held frames wait, nothing passes)
  *
+ *	 The lease (lease.h) is over, or the gateway says that we were outvoted: from HOLD on, the guest
+ *	 is stopped and nothing is released until the lease is renewed in the same term.
+ *
  *	 frames:  PASS until the first FULL epoch is sealed, then HOLD for good; frames of epoch n
  *	          leave after COMMIT(n)
  *
  * Where: hostagent/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
- * Threads: open and the three ways to end from one owner thread; engine_status from any thread.
+ * Threads: open and the three ways to end from one owner thread; engine_status from any thread. The
+ * engine's own thread judges the lease: it blocks for no longer than the lease lasts while it may speak.
  */
 #ifndef EPOCH_ENGINE_H
 #define EPOCH_ENGINE_H
@@ -32,6 +36,7 @@
 #include "wire/msg.h"
 
 struct engine;
+struct gateway_view;
 struct wire_tls_context;
 
 /* Pointers are borrowed for the life of the engine. */
@@ -55,6 +60,11 @@ struct engine_config {
 	const char *gateway_address; /* numeric */
 	uint16_t gateway_port;
 	struct wire_tls_context *tls;
+	struct gateway_view *view; /* when this host last heard of the gateway */
+
+	const char *peer_name; /* the VM's other host, for engine_go_direct(); NULL: none */
+	const char *peer_address;
+	uint16_t peer_port;
 
 	/* Called on the engine's thread after each change of state; must only wake the owner. */
 	void (*changed)(void *context);
@@ -67,6 +77,10 @@ struct engine_status {
 	uint64_t term;
 	uint64_t sealed_epoch;
 	uint64_t committed_epoch;
+	bool is_holding;	/* output is held until its commit: the guest is, or was, protected */
+	bool is_outvoted;
+	bool is_direct;		/* streams to the other host, without a gateway */
+	bool is_stopped_here;	/* the guest stands still by our will: its lease is over, or outvoted */
 	char text[WIRE_TEXT_MAX + 1];	/* for people; "" when all is well */
 	char stats[WIRE_STATS_MAX + 1]; /* "key=value\n" */
 };
@@ -88,6 +102,19 @@ int engine_fence(struct engine *engine, char *ret_text) __attribute__((warn_unus
 /* The agent ends: nothing is released, the hold stays closed for the next agent, the guest runs on.
  * Frees. Accepts NULL. */
 void engine_close(struct engine *engine);
+
+/* A LEASE came: as lease_renew(), and returns as it does. The guest goes on within 10 ms. Any thread, but
+ * one at a time. */
+int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
+		       uint64_t sent_ns) __attribute__((warn_unused_result));
+
+/* The VM's other host voted for it: go on in the newer @term, streaming to that host until the gateway takes
+ * the stream again. What is held stays held until that host has it; the lease is what it gives, and begins at
+ * @claimed_ns, when it was asked. Any thread; carried out soon after. */
+void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
+
+/* The gateway gives no leases: the guest runs without. The same thread as above. */
+void engine_void_lease(struct engine *engine);
 
 void engine_status(struct engine *engine, struct engine_status *ret_status);
 

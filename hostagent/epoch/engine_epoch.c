@@ -192,6 +192,8 @@ static int send_full(struct engine *e)
 	if (r == 0)
 		r = full_rounds(e);
 	if (r == 0)
+		r = engine_lease_wait(e); /* a seal would let the guest run */
+	if (r == 0)
 		r = run_seal(e, choose_kind(e, true), &result);
 	if (r < 0)
 		return r;

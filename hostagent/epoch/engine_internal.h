@@ -3,6 +3,8 @@
  *	engine.c         open, end, thread, loop, status
  *	engine_stream.c  connection to the gateway: RESUME, COMMIT, sending
  *	engine_epoch.c   FULL and ordinary epochs: seal, encode
+ *	engine_lease.c   the guest stands still without a lease
+ *	engine_direct.c  the stream to the VM's other host, without a gateway
  *	engine_throttle.c  the guest stands still as throttle.h says
  *	engine_stats.c   figures
  */
@@ -24,6 +26,7 @@
 #include "epoch/seal.h"
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
+#include "lease.h"
 #include "link/link.h"
 #include "net/hold.h"
 #include "vmm/inspect.h"
@@ -57,6 +60,7 @@ struct engine_figures {
 	uint64_t last_commit_ns;  /* as commit_ns, of the last epoch */
 	uint64_t throttled_ns;	  /* the vCPUs stood still by our will */
 	uint32_t throttle_peak;	  /* percent */
+	uint64_t n_lease_ended;
 };
 
 struct engine {
@@ -79,6 +83,14 @@ struct engine {
 	/* frames */
 	struct hold *hold;
 	bool is_holding; /* mode is HOLD */
+
+	/* the right to let the guest run */
+	struct lease lease;	 /* renewed by the control connection's thread */
+	bool is_outvoted;	 /* the gateway said so: no lease helps any more */
+	bool is_silenced;	 /* without a lease: no seals, no releases, guest to be stopped */
+	bool is_stopped_here;	 /* while is_silenced: by our QMP stop */
+	uint64_t lease_retry_ns; /* QEMU did not take our stop or cont: not before */
+	uint64_t commit_waiting; /* newest COMMIT that came while silenced */
 
 	/* epochs */
 	struct pacer pacer;
@@ -106,6 +118,14 @@ struct engine {
 	uint32_t generation;
 	uint32_t backoff; /* failed connection attempts in a row */
 	uint64_t connect_at_ns;
+
+	/* without a gateway; see engine_direct.c */
+	bool is_direct;	      /* the term came by the other host's vote, and no gateway took the stream since */
+	bool is_peer_link;    /* link is to the other host */
+	bool tries_peer;      /* the gateway did not take the stream: the other host is next */
+	uint64_t beat_ns;     /* last BEAT on it */
+	_Atomic uint64_t direct_term; /* set by engine_go_direct(), after claimed_ns */
+	_Atomic uint64_t claimed_ns;
 
 	/* figures, thread only */
 	struct engine_figures figures;
@@ -141,6 +161,9 @@ uint64_t engine_stream_waiting(const struct engine *e); /* bytes encoded, not ac
 /* Other threads encode: wait until encoder_pages() has something to do, serving everything meanwhile.
  * 0: try again; errors of engine_service(). */
 int engine_encoder_wait(struct engine *e) __attribute__((warn_unused_result));
+/* Until something came, the link takes more or @fd is readable (-1: none), at most for @wait_ns; then serve.
+ * Returns as engine_service(). */
+int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns) __attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
 void engine_stream_pace(struct engine *e); /* tell the pacer what is uncommitted */
 void engine_stream_measure(struct engine *e); /* link and second stage, for the pacer and the latter */
@@ -150,6 +173,27 @@ int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
+
+/* engine_lease.c */
+bool engine_may_speak(const struct engine *e); /* no lease was given, or it is not over; not outvoted */
+void engine_lease_tick(struct engine *e);      /* stop the guest or let it go on, as it is time */
+uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns); /* of the next tick */
+/* The latest that the thread may wait elsewhere until, of what it would like. */
+uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns);
+/* Serve everything until the engine may speak. 0; errors of engine_service(). */
+int engine_lease_wait(struct engine *e) __attribute__((warn_unused_result));
+/* The gateway refused our term: silent for good, until it orders what to do. */
+void engine_outvoted(struct engine *e, const char *why);
+/* Without the thread: the guest that we stopped is to run. 0; -errno: it does not. */
+int engine_lease_let_run(struct engine *e) __attribute__((warn_unused_result));
+
+/* engine_direct.c */
+void engine_direct_tick(struct engine *e); /* enter a term that was voted for; beats */
+bool engine_direct_is_next(struct engine *e); /* the next connection goes to the other host */
+void engine_direct_connected(struct engine *e, bool is_peer, int result);
+uint64_t engine_direct_wake_ns(const struct engine *e);
+/* A frame of the other host that no gateway sends. 0; -ENOENT: none of these; -EPROTO. */
+int engine_direct_frame(struct engine *e, const struct wire_frame *frame) __attribute__((warn_unused_result));
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop the vCPUs or let them go on, as it is time */

@@ -119,6 +119,9 @@ static int add_counts(char *stats, struct engine *e)
 		{"stage_switches", e->stage.n_switches},
 		{"link_full_bytes_per_s", (uint64_t)(e->stage.rate * 1e9)},
 		{"reconnects", f->n_reconnects},
+		{"lease_ms_left", lease_left_ns(&e->lease, clock_mono_ns()) / CLOCK_NS_PER_MS},
+		{"lease_ended", f->n_lease_ended},
+		{"direct", e->is_direct},
 		{"held_frames", held.frames},
 		{"held_bytes", held.bytes},
 		{"held_frames_peak", held.frames_peak},
@@ -180,6 +183,10 @@ void engine_publish(struct engine *e)
 	pthread_mutex_lock(&e->status_lock);
 	if (r == 0)
 		strcpy(e->status.stats, stats);
+	e->status.is_stopped_here = e->is_stopped_here;
+	e->status.is_holding = e->is_holding;
+	e->status.is_outvoted = e->is_outvoted;
+	e->status.is_direct = e->is_direct;
 	e->status.sealed_epoch = e->next_epoch - 1;
 	e->status.committed_epoch = e->committed_epoch;
 	pthread_mutex_unlock(&e->status_lock);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "gateway_view.h"
 
 #define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* in the waits below, while nothing happens */
 #define GEOMETRY_FRAME_MAX 32768 /* wire/limits.h: a GEOMETRY is below 20 KiB */
@@ -21,10 +22,11 @@ void engine_stream_close(struct engine *e, const char *why)
 		return;
 	/* Before the link goes: @why may be its own text. */
 	engine_set_state(e, e->is_holding ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
-			 "stream to the gateway lost: %s", why);
-	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu stream to the gateway lost: %s", e->config.vm,
-		    (unsigned long long)e->next_epoch, why);
+			 "stream to the %s lost: %s", e->is_peer_link ? "other host" : "gateway", why);
+	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu stream to the %s lost: %s", e->config.vm,
+		    (unsigned long long)e->next_epoch, e->is_peer_link ? "other host" : "gateway", why);
 	e->link = link_free(e->link);
+	e->is_peer_link = false;
 	e->is_resumed = false;
 	e->figures.n_reconnects++;
 	e->connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
@@ -81,9 +83,11 @@ void engine_stream_measure(struct engine *e)
 /* One attempt; a failure is retried later with growing distance. */
 static int connect_once(struct engine *e)
 {
+	bool is_peer = engine_direct_is_next(e);
 	struct link_config config = {
-		.address = e->config.gateway_address,
-		.port = e->config.gateway_port,
+		.address = is_peer ? e->config.peer_address : e->config.gateway_address,
+		.port = is_peer ? e->config.peer_port : e->config.gateway_port,
+		.peer_name = is_peer ? e->config.peer_name : NULL,
 		.tls = e->config.tls,
 	};
 	struct wire_hello hello;
@@ -92,24 +96,29 @@ static int connect_once(struct engine *e)
 
 	r = link_open(&config, &e->link);
 	if (r < 0) {
-		log_limited(LOG_LEVEL_WARN, "vm=%s gateway %s:%u: %s", e->config.vm, config.address,
-			    config.port, strerror(-r));
+		log_limited(LOG_LEVEL_WARN, "vm=%s %s:%u: %s", e->config.vm, config.address, config.port,
+			    strerror(-r));
+		engine_direct_connected(e, is_peer, r);
 		return r;
 	}
-	wire_hello_init(&hello, WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY, e->config.vm);
-	r = link_handshake(e->link, &hello, e->term, 0, clock_mono_ns() + ENGINE_HANDSHAKE_NS,
-			   &welcome);
+	wire_hello_init(&hello, is_peer ? WIRE_KIND_PEER : WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY,
+			e->config.vm);
+	r = link_handshake(e->link, &hello, e->term, 0,
+			   engine_lease_bound_ns(e, clock_mono_ns() + ENGINE_HANDSHAKE_NS), &welcome);
+	engine_direct_connected(e, is_peer, r);
 	if (r < 0) {
+		if (link_refused_code(e->link) == WIRE_REFUSED_STALE_TERM)
+			engine_outvoted(e, link_error(e->link));
 		log_limited(LOG_LEVEL_WARN, "vm=%s stream refused: %s", e->config.vm,
 			    *link_error(e->link) ? link_error(e->link) : strerror(-r));
-		engine_set_state(e, e->status.state, "stream to the gateway: %s",
+		engine_set_state(e, e->status.state, "stream: %s",
 				 *link_error(e->link) ? link_error(e->link) : strerror(-r));
 		e->link = link_free(e->link);
 		return r;
 	}
 	use_features(e, welcome.features);
-	log_info("vm=%s term=%llu stream to gateway %s is up, features 0x%llx", e->config.vm,
-		 (unsigned long long)e->term, welcome.gateway,
+	log_info("vm=%s term=%llu stream to %s %s is up, features 0x%llx", e->config.vm,
+		 (unsigned long long)e->term, is_peer ? "host" : "gateway", welcome.gateway,
 		 (unsigned long long)welcome.features);
 	return 0;
 }
@@ -137,6 +146,11 @@ void engine_committed(struct engine *e, uint64_t epoch)
 
 	if (epoch <= e->committed_epoch || epoch >= e->next_epoch)
 		return;
+	if (!engine_may_speak(e)) {
+		if (epoch > e->commit_waiting)
+			e->commit_waiting = epoch;
+		return;
+	}
 	FAULT_POINT(FAULT_BEFORE_RELEASE);
 	if (hold_release(e->hold, epoch) < 0)
 		log_limited(LOG_LEVEL_ERROR,
@@ -187,6 +201,7 @@ static void resumed(struct engine *e, const struct wire_header *h)
 static int handle_frame(struct engine *e, const struct wire_frame *frame)
 {
 	struct wire_failure failure;
+	int r;
 
 	if (frame->h.type == WIRE_STREAM_ERROR) {
 		if (wire_failure_decode(frame, &failure, NULL) < 0)
@@ -204,6 +219,8 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 			    (unsigned long long)frame->h.term, (unsigned long long)e->term);
 		return 0;
 	}
+	if (e->is_peer_link && (r = engine_direct_frame(e, frame)) != -ENOENT)
+		return r;
 	switch (frame->h.type) {
 	case WIRE_RESUME:
 		if (wire_empty_decode(frame, NULL) < 0)
@@ -228,8 +245,10 @@ void engine_stream_receive(struct engine *e)
 	if (!e->link)
 		return;
 	while ((r = link_receive(e->link, &frame)) == 0) {
+		if (!e->is_peer_link)
+			gateway_view_seen(e->config.view, clock_mono_ns());
 		if (handle_frame(e, &frame) < 0) {
-			engine_stream_close(e, "the gateway sent something unexpected");
+			engine_stream_close(e, "the peer sent something unexpected");
 			return;
 		}
 	}
@@ -325,20 +344,22 @@ void engine_stream_send(struct engine *e)
 		engine_stream_close(e, *link_error(e->link) ? link_error(e->link) : strerror(-r));
 }
 
-/* Until something came or the link takes more, or @fd is readable; at most WAIT_NS. */
-static int wait_and_serve(struct engine *e, int fd)
+int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 {
 	struct pollfd fds[] = {
-		{.fd = hold_fd(e->hold), .events = POLLIN},
+		{.fd = e->is_silenced ? -1 : hold_fd(e->hold), .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
 		{.fd = e->link ? link_fd(e->link) : -1,
 		 .events = e->link ? (short)link_events(e->link) : 0},
 		{.fd = fd, .events = POLLIN},
 	};
 	uint64_t now_ns = clock_mono_ns(), wake_ns = engine_throttle_wake_ns(e, now_ns);
+	uint64_t lease_ns = engine_lease_wake_ns(e, now_ns);
 
-	if (wake_ns > now_ns + WAIT_NS)
-		wake_ns = now_ns + WAIT_NS;
+	if (wake_ns > now_ns + wait_ns)
+		wake_ns = now_ns + wait_ns;
+	if (wake_ns > lease_ns)
+		wake_ns = lease_ns;
 	if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(now_ns, wake_ns)) < 0 && errno != EINTR)
 		return -errno;
 	return engine_service(e);
@@ -352,10 +373,10 @@ int engine_stream_wait(struct engine *e)
 		e->figures.n_let_go++;
 		return engine_service(e);
 	}
-	return wait_and_serve(e, -1);
+	return engine_wait_and_serve(e, -1, WAIT_NS);
 }
 
 int engine_encoder_wait(struct engine *e)
 {
-	return wait_and_serve(e, encoder_fd(e->encoder));
+	return engine_wait_and_serve(e, encoder_fd(e->encoder), WAIT_NS);
 }

@@ -45,7 +45,7 @@ void engine_throttle_tick(struct engine *e)
 {
 	uint64_t now_ns = clock_mono_ns();
 	bool is_wanted = throttle_wants_stop(&e->throttle, now_ns) && e->vcpus &&
-			 !e->is_guest_lost && !e->is_paused_by_other;
+			 !e->is_guest_lost && !e->is_paused_by_other && !e->is_silenced;
 
 	if (is_wanted && !e->is_held)
 		hold_still(e, now_ns);

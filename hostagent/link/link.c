@@ -1,11 +1,7 @@
 #include "link/link.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/sockios.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -18,11 +14,8 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "link/connect.h"
 
-#define USER_TIMEOUT_DEFAULT_MS 5000
-#define KEEPALIVE_IDLE_S	2
-#define KEEPALIVE_INTERVAL_S	1
-#define KEEPALIVE_PROBES	3
 /* Two frames: one may be handed out while the next one gathers behind it without being moved. */
 #define RECEIVE_SIZE		(2 * WIRE_FRAME_MAX)
 /* Read from TLS into at least this much room: one whole record. */
@@ -38,6 +31,7 @@ struct link {
 	unsigned peer_sender;  /* WIRE_SENDER_ of the gateway; 0 before the handshake is done */
 	struct link_stats stats;
 	char where[WHERE_SIZE]; /* "gateway 198.18.0.1 port 7400" */
+	char peer_name[WIRE_NAME_MAX + 1]; /* the host that must answer; "": not checked */
 	char error[ERROR_SIZE];
 	size_t receive_start, receive_end; /* decrypted bytes not yet given out */
 	uint8_t receive[RECEIVE_SIZE];
@@ -64,88 +58,8 @@ static int die(struct link *link, int code, const char *format, ...)
 
 /* ---- opening ---- */
 
-static int set_int(int fd, int level, int option, int value)
-{
-	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
-}
-
-static int set_tcp_options(int fd, uint32_t user_timeout_ms)
-{
-	const struct {
-		int level, option, value;
-	} rows[] = {
-		{IPPROTO_TCP, TCP_NODELAY, 1},
-		{SOL_SOCKET, SO_KEEPALIVE, 1},
-		{IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
-		{IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
-		{IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES},
-		{IPPROTO_TCP, TCP_USER_TIMEOUT,
-		 (int)(user_timeout_ms ? user_timeout_ms : USER_TIMEOUT_DEFAULT_MS)},
-	};
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		int r = set_int(fd, rows[i].level, rows[i].option, rows[i].value);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int parse_address(const struct link_config *config, struct sockaddr_storage *ret_address,
-			 socklen_t *ret_size)
-{
-	struct sockaddr_storage address = {0};
-	struct sockaddr_in *v4		= (struct sockaddr_in *)&address;
-	struct sockaddr_in6 *v6		= (struct sockaddr_in6 *)&address;
-
-	if (config->port == 0)
-		return -EINVAL;
-	if (inet_pton(AF_INET, config->address, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port   = htons(config->port);
-		*ret_size      = sizeof(*v4);
-	} else if (inet_pton(AF_INET6, config->address, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port	= htons(config->port);
-		*ret_size	= sizeof(*v6);
-	} else {
-		return -EINVAL;
-	}
-	*ret_address = address;
-	return 0;
-}
-
-/* A socket whose connection is under way. */
-static int start_connect(const struct link_config *config, int *ret_fd)
-{
-	struct sockaddr_storage address;
-	socklen_t size;
-	int fd, r;
-
-	r = parse_address(config, &address, &size);
-	if (r < 0)
-		return r;
-	fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	r = set_tcp_options(fd, config->user_timeout_ms);
-	if (r == 0 && config->device &&
-	    setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, config->device,
-		       (socklen_t)strnlen(config->device, IFNAMSIZ)) < 0)
-		r = -errno;
-	if (r == 0 && connect(fd, (struct sockaddr *)&address, size) < 0 && errno != EINPROGRESS)
-		r = -errno;
-	if (r < 0) {
-		fd_close(fd);
-		return r;
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
 /* Takes @fd on success only. */
-static int new_link(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
+static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles, size_t send_max_bytes,
 		    struct link **ret_link)
 {
 	/* Below two frames the queue could hold one but never the next while it drains. */
@@ -158,7 +72,7 @@ static int new_link(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
 	link->fd = -1;
 	if (send_max_bytes && send_max_bytes < least)
 		send_max_bytes = least;
-	r = wire_tls_new(tls, WIRE_PEER_GATEWAY, send_max_bytes, &link->tls);
+	r = wire_tls_new(tls, peer_roles, send_max_bytes, &link->tls);
 	if (r < 0) {
 		link_free(link);
 		return r;
@@ -174,17 +88,21 @@ static int new_link(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
 
 int link_open(const struct link_config *config, struct link **ret_link)
 {
-	int fd, r = start_connect(config, &fd);
+	int fd, r = connect_start(config, &fd);
 
 	if (r < 0)
 		return r;
-	r = new_link(fd, config->tls, config->send_max_bytes, ret_link);
+	r = new_link(fd, config->tls, config->peer_name ? WIRE_PEER_HOST : WIRE_PEER_GATEWAY,
+		     config->send_max_bytes, ret_link);
 	if (r < 0) {
 		fd_close(fd);
 		return r;
 	}
-	snprintf((*ret_link)->where, sizeof((*ret_link)->where), "gateway %s port %u",
-		 config->address, config->port);
+	if (config->peer_name)
+		snprintf((*ret_link)->peer_name, sizeof((*ret_link)->peer_name), "%s",
+			 config->peer_name);
+	snprintf((*ret_link)->where, sizeof((*ret_link)->where), "%s %s port %u",
+		 config->peer_name ? "host" : "gateway", config->address, config->port);
 	return 0;
 }
 
@@ -193,7 +111,25 @@ int link_open_fd(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
 {
 	int r = fd_set_nonblock(fd);
 
-	return r < 0 ? r : new_link(fd, tls, send_max_bytes, ret_link);
+	return r < 0 ? r : new_link(fd, tls, WIRE_PEER_GATEWAY, send_max_bytes, ret_link);
+}
+
+int link_accept_fd(int fd, struct wire_tls_context *tls, const char *where, struct link **ret_link)
+{
+	int r = fd_set_nonblock(fd);
+
+	if (r == 0)
+		r = connect_set_options(fd, 0);
+	if (r == 0)
+		r = new_link(fd, tls, WIRE_PEER_HOST, 0, ret_link);
+	if (r == 0)
+		snprintf((*ret_link)->where, sizeof((*ret_link)->where), "host at %s", where);
+	return r;
+}
+
+void link_set_sender(struct link *link, unsigned sender)
+{
+	link->peer_sender = sender;
 }
 
 struct link *link_free(struct link *link)
@@ -442,6 +378,8 @@ static unsigned sender_of(const struct wire_hello *hello)
 {
 	if (hello->kind == WIRE_KIND_CONTROL)
 		return WIRE_SENDER_GATEWAY_CONTROL;
+	if (hello->kind == WIRE_KIND_PEER)
+		return WIRE_SENDER_PEER_STANDBY;
 	return hello->role == WIRE_VM_ROLE_PRIMARY ? WIRE_SENDER_GATEWAY_PRIMARY
 						   : WIRE_SENDER_GATEWAY_STANDBY;
 }
@@ -528,6 +466,8 @@ int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t t
 		return -EINVAL;
 	piece.iov_len = (size_t)(w.at - payload);
 	r	      = handshake_tls(link, deadline_ns);
+	if (r == 0 && *link->peer_name && strcmp(link->peer_name, link_peer(link)->name) != 0)
+		return die(link, -EPERM, "is %s, not %s", link_peer(link)->name, link->peer_name);
 	if (r == 0)
 		r = link_send(link, &header, &piece, 1);
 	if (r == 0)

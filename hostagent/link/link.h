@@ -1,4 +1,4 @@
-/* link.h - the agent's connection to the gateway: kernel TCP socket, TLS 1.3, frames.
+/* link.h - the agent's connection to the gateway, or to a VM's other host: kernel TCP socket, TLS 1.3, frames.
  *
  * Why: control and stream connections differ in what they carry, not in how; both are one of these.
  * Where: the agent's control loop and stream sender own one each; calls wire/.
@@ -28,6 +28,7 @@ struct link_config {
 	const char *address;	      /* numeric IPv4 or IPv6 */
 	uint16_t port;		      /* > 0 */
 	const char *device;	      /* SO_BINDTODEVICE, or NULL */
+	const char *peer_name;	      /* the host that must answer; NULL: a gateway, of any name */
 	struct wire_tls_context *tls; /* client side; used by link_open() only */
 	uint32_t user_timeout_ms;     /* unacknowledged data this old kill the connection; 0 = 5000 */
 	size_t send_max_bytes;	      /* bound of queued ciphertext; 0 = WIRE_TLS_OUTPUT_DEFAULT */
@@ -50,12 +51,21 @@ int link_open(const struct link_config *config, struct link **ret_link)
 int link_open_fd(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
 		 struct link **ret_link) __attribute__((warn_unused_result));
 
+/* The other end: @fd was accepted. The peer must be a host; who it is says link_peer() once a frame came, and
+ * which frames it may send is checked from link_set_sender() on. @where: its address, for texts. Returns as
+ * link_open_fd(). */
+int link_accept_fd(int fd, struct wire_tls_context *tls, const char *where, struct link **ret_link)
+	__attribute__((warn_unused_result));
+
+/* The peer's HELLO was taken: it is @sender (one WIRE_SENDER_ bit) from now on. */
+void link_set_sender(struct link *link, unsigned sender);
+
 /* Closes. NULL is fine. Returns NULL. */
 struct link *link_free(struct link *link);
 
 /* Wait for the connection, do TLS, send HELLO with @term and @epoch in its header, take the answer.
  * Blocks until @deadline_ns at most.
- * 0: *ret_welcome is set; -EACCES: the gateway refused, link_error() holds its text and
+ * 0: *ret_welcome is set; -EPERM: it is not the host that was asked for; -EACCES: the gateway refused, link_error() holds its text and
  * link_refused_code() the number; -ETIMEDOUT; -EPIPE: closed by the gateway; -EPROTO: TLS or the
  * format failed; -EINVAL: @hello breaks the format; other -errno of the socket (-ECONNREFUSED...). */
 int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t term, uint64_t epoch,

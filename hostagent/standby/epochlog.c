@@ -342,12 +342,11 @@ void epochlog_close(struct epochlog *log)
 	log->rf = NULL;
 }
 
-int epochlog_set_term(struct epochlog *log, uint64_t term)
+/* What is buffered is of no more use; what is applied is as @meta says. */
+static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 {
-	struct ramfile_meta meta = {.term = term, .phase = RAMFILE_COPY};
-	int r;
+	int r = ramfile_store_meta(log->rf, meta);
 
-	r = ramfile_store_meta(log->rf, &meta);
 	if (r < 0)
 		return r;
 	drop_part(log);
@@ -358,6 +357,25 @@ int epochlog_set_term(struct epochlog *log, uint64_t term)
 	/* What is left of the old term is ignored by its term. */
 	(void)scan(log, is_epoch_file, remove_file);
 	return 0;
+}
+
+int epochlog_set_term(struct epochlog *log, uint64_t term)
+{
+	return change_term(log, &(struct ramfile_meta){.term = term, .phase = RAMFILE_COPY});
+}
+
+int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)
+{
+	struct ramfile_meta meta = {.term = term, .phase = RAMFILE_COPY, .vote = vote};
+	int r;
+
+	if (vote == RAMFILE_VOTE_DIRECT) {
+		r = epochlog_apply(log);
+		if (r < 0)
+			return r;
+		meta.applied_epoch = log->rf->meta.applied_epoch;
+	}
+	return change_term(log, &meta);
 }
 
 uint64_t epochlog_complete(const struct epochlog *log)

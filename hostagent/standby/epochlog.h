@@ -95,6 +95,12 @@ void epochlog_reset(struct epochlog *log);
  * caller made sure that no guest runs on the copy. 0; -errno: nothing changed. */
 int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_unused_result));
 
+/* The same by a vote of this host, which is on file when this returns. DIRECT keeps the copy: what is
+ * complete is applied, and its number goes on in the new term. UNPROTECTED drops it.
+ * 0; -errno: the term and the copy are as they were. */
+int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)
+	__attribute__((warn_unused_result));
+
 /* Last complete epoch of the term; 0: none. Applied or about to be. */
 uint64_t epochlog_complete(const struct epochlog *log);
 

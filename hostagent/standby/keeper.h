@@ -1,4 +1,4 @@
-/* keeper.h - inside of struct standby. For this room's standby.c, orders.c and stream.c only.
+/* keeper.h - inside of struct standby. For this room's standby.c, orders.c, stream.c and peer.c only.
  *
  * Threads: everything belongs to the standby's thread but what `lock` guards.
  */
@@ -31,6 +31,14 @@ enum keeper_order {
 	KEEPER_PROMOTE = 2,
 	KEEPER_STOP    = 3,
 	KEEPER_FENCE   = 4,
+};
+
+/* The VM's primary, connected without a gateway. */
+struct keeper_peer {
+	struct link *link; /* NULL: none */
+	uint64_t term;	   /* of its HELLO */
+	uint16_t version;
+	uint64_t features;
 };
 
 /* An order on its way through the thread; lives on the caller's stack. */
@@ -66,7 +74,11 @@ struct standby {
 	char text[STANDBY_TEXT_MAX];
 	uint64_t n_qemu_starts;
 
-	struct link *link; /* NULL: not connected */
+	struct link *link; /* the stream; NULL: not connected */
+	bool is_direct;	   /* it is the primary's, without a gateway */
+	struct keeper_peer peer; /* which may claim a term */
+	uint32_t generation;	 /* of the last RESUME given to a primary */
+	uint64_t n_votes;	 /* yes */
 	struct keeper_backoff link_backoff;
 	struct keeper_backoff qemu_backoff;
 	uint64_t n_connects;
@@ -78,6 +90,7 @@ struct standby {
 	pthread_cond_t command_done;
 	struct keeper_command *commands; /* oldest first */
 	bool closing;
+	struct keeper_peer offer; /* not yet taken by the thread */
 	struct standby_status status; /* snapshot */
 };
 
@@ -106,6 +119,15 @@ void keeper_set_warm(struct standby *sb);
 void keeper_stream_connect(struct standby *sb, uint64_t now_ns);
 /* The same with a link that is open already (taken): handshake, HELLO. */
 void keeper_stream_use(struct standby *sb, struct link *link);
+/* peer.c: take a connection that was offered; serve the one that may claim a term. */
+void keeper_peer_take(struct standby *sb);
+void keeper_peer_run(struct standby *sb);
+/* A frame of the primary's own stream that is no part of an epoch. 0: done; -ENOENT: none of ours;
+ * else the link's error. */
+int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame);
+/* Queue a frame on @link, waiting for room for a second at most. 0 or the link's error. */
+int keeper_send(struct link *link, const struct wire_header *header, const void *payload, size_t size);
+
 /* Take what has arrived, a bounded number of frames. True: there may be more right now. */
 bool keeper_stream_run(struct standby *sb);
 void keeper_stream_close(struct standby *sb);

@@ -187,6 +187,7 @@ static int step_record(struct promotion *p)
 
 	meta.term = p->term;
 	meta.phase = RAMFILE_PROMOTED;
+	meta.vote = RAMFILE_VOTE_NONE;
 	r = ramfile_store_meta(p->rf, &meta);
 	if (r < 0)
 		return fail(p, r, "cannot record the new term", strerror(-r));

@@ -39,12 +39,17 @@ static int replace(struct ramfile *rf, const char *name, const void *data, size_
 static const char *const phase_names[] = {
 	[RAMFILE_COPY] = "copy", [RAMFILE_PROMOTED] = "promoted", [RAMFILE_RUNNING] = "running"};
 
+static const char *const vote_names[] = {[RAMFILE_VOTE_NONE] = "",
+					 [RAMFILE_VOTE_UNPROTECTED] = " vote=unprotected",
+					 [RAMFILE_VOTE_DIRECT] = " vote=direct"};
+
 static size_t format_meta(const struct ramfile_meta *meta, char text[META_ROOM])
 {
 	return (size_t)snprintf(text, META_ROOM,
 				"holdfast-standby 1 term=%" PRIu64 " applied=%" PRIu64
-				" phase=%s\n",
-				meta->term, meta->applied_epoch, phase_names[meta->phase]);
+				" phase=%s%s\n",
+				meta->term, meta->applied_epoch, phase_names[meta->phase],
+				vote_names[meta->vote]);
 }
 
 static int load_meta(struct ramfile *rf)
@@ -63,10 +68,11 @@ static int load_meta(struct ramfile *rf)
 	if (sscanf(text, "holdfast-standby 1 term=%" SCNu64 " applied=%" SCNu64 " phase=%15[a-z]",
 		   &meta.term, &meta.applied_epoch, phase) != 3)
 		return -EBADMSG;
-	for (size_t i = 0; i < ARRAY_SIZE(phase_names); i++) {
-		meta.phase = (enum ramfile_phase)i;
+	for (size_t i = 0; i < ARRAY_SIZE(phase_names) * ARRAY_SIZE(vote_names); i++) {
+		meta.phase = (enum ramfile_phase)(i / ARRAY_SIZE(vote_names));
+		meta.vote = (enum ramfile_vote)(i % ARRAY_SIZE(vote_names));
 		/* Exactly what we would write, or not ours. */
-		if (strcmp(phase, phase_names[i]) == 0 && format_meta(&meta, again) == size &&
+		if (strcmp(phase, phase_names[meta.phase]) == 0 && format_meta(&meta, again) == size &&
 		    memcmp(again, text, size) == 0) {
 			rf->meta = meta;
 			return 0;

@@ -8,7 +8,7 @@
  *
  *	STATE_DIR/                                            page index (GEOMETRY order)
  *	  lock      flock: one agent per copy
- *	  meta      "term=7 applied=812 phase=copy"    atomic replace; what the copy is
+ *	  meta      "term=7 applied=812 phase=copy"    [vote=direct]; atomic replace; what the copy is
  *	  geometry  the GEOMETRY payload                atomic replace; how to read `ram` and `rom`
  *	  ram       256 MiB, mapped shared ──────────►  0 .. 65535      block pc.ram
  *	  rom       256 KiB, mapped shared ──────────►  65536 .. 65599  block pc.bios, then other ROMs
@@ -33,11 +33,19 @@ enum ramfile_phase {
 	RAMFILE_RUNNING	 = 2, /* the guest runs on `ram`: never write, never remove */
 };
 
+/* How a copy came to its term, when not by the gateway: this host voted for it (peer/agree.h). */
+enum ramfile_vote {
+	RAMFILE_VOTE_NONE	 = 0,
+	RAMFILE_VOTE_UNPROTECTED = 1, /* the numbers are those of enum wire_claim_mode */
+	RAMFILE_VOTE_DIRECT	 = 2,
+};
+
 /* What `meta` says. */
 struct ramfile_meta {
 	uint64_t term;		/* newest term accepted */
 	uint64_t applied_epoch; /* last epoch applied whole, of `term` while phase is COPY; 0: none */
 	enum ramfile_phase phase;
+	enum ramfile_vote vote;	/* of `term` */
 };
 
 struct ramfile {

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "link/link.h"
 #include "standby/keeper.h"
 
 #define START_TIMEOUT_MS   10000
@@ -77,6 +78,8 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"apply_max_us", s->apply_max_ns / CLOCK_NS_PER_US},
 		{"apply_total_us", s->apply_total_ns / CLOCK_NS_PER_US},
 		{"connects", sb->n_connects},
+		{"direct", sb->is_direct},
+		{"votes", sb->n_votes},
 		{"qemu_starts", sb->n_qemu_starts},
 		{"promote_total_us", sb->times.total_ns / CLOCK_NS_PER_US},
 		{"promote_apply_us", sb->times.apply_ns / CLOCK_NS_PER_US},
@@ -111,6 +114,7 @@ static void publish(struct standby *sb)
 	sb->status.qemu_pid = sb->qemu.pid;
 	sb->status.guest_ended = sb->guest_ended;
 	sb->status.stream_up = sb->link != NULL;
+	sb->status.is_direct = sb->is_direct;
 	memcpy(sb->status.qmp, sb->qemu.qmp_path, sizeof(sb->status.qmp));
 	memcpy(sb->status.text, sb->text, sizeof(sb->status.text));
 	fill_stats(sb, sb->status.stats);
@@ -186,8 +190,9 @@ static uint64_t next_deadline_ns(const struct standby *sb)
 
 static void wait_for_work(struct standby *sb, bool more)
 {
-	struct pollfd fds[3] = {{.fd = sb->wake_fd, .events = POLLIN},
+	struct pollfd fds[4] = {{.fd = sb->wake_fd, .events = POLLIN},
 				{.fd = sb->qemu.pidfd, .events = POLLIN},
+				{.fd = -1},
 				{.fd = -1}};
 	uint64_t now_ns = clock_mono_ns(), count;
 
@@ -196,7 +201,11 @@ static void wait_for_work(struct standby *sb, bool more)
 		fds[2].fd = link_fd(sb->link);
 		fds[2].events = (short)link_events(sb->link);
 	}
-	if (poll(fds, 3, more ? 0 : clock_poll_ms(now_ns, next_deadline_ns(sb))) > 0 &&
+	if (sb->peer.link) {
+		fds[3].fd = link_fd(sb->peer.link);
+		fds[3].events = (short)link_events(sb->peer.link);
+	}
+	if (poll(fds, 4, more ? 0 : clock_poll_ms(now_ns, next_deadline_ns(sb))) > 0 &&
 	    (fds[0].revents & POLLIN))
 		(void)!read(sb->wake_fd, &count, sizeof(count)); /* non-blocking; only a wake-up */
 }
@@ -214,10 +223,13 @@ static void *run(void *arg)
 		if (closing)
 			break;
 		keeper_check_qemu(sb, clock_mono_ns());
+		keeper_peer_take(sb);
+		keeper_peer_run(sb);
 		keeper_stream_connect(sb, clock_mono_ns());
 		more = keeper_stream_run(sb);
 	}
 	keeper_stream_close(sb);
+	sb->peer.link = link_free(sb->peer.link);
 	return NULL;
 }
 
@@ -244,6 +256,16 @@ static int submit(struct standby *sb, struct keeper_command *command, char *ret_
 	if (command->result < 0)
 		memcpy(ret_text, command->text, sizeof(command->text));
 	return command->result;
+}
+
+void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uint16_t version,
+		       uint64_t features)
+{
+	pthread_mutex_lock(&sb->lock);
+	link_free(sb->offer.link); /* who connects again has given the older one up */
+	sb->offer = (struct keeper_peer){link, term, version, features};
+	wake(sb);
+	pthread_mutex_unlock(&sb->lock);
 }
 
 int standby_start_qemu(struct standby *sb, uint64_t term, char *ret_text)
@@ -426,6 +448,7 @@ void standby_close(struct standby *sb)
 	wake(sb);
 	pthread_mutex_unlock(&sb->lock);
 	pthread_join(sb->thread, NULL);
+	link_free(sb->offer.link);
 	epochlog_close(&sb->log);
 	ramfile_close(&sb->rf);
 	qemu_done(&sb->qemu);

@@ -34,6 +34,8 @@
 #define STANDBY_TEXT_MAX  1024 /* human text with its NUL */
 #define STANDBY_STATS_MAX 4096 /* "key=value\n" lines with the NUL */
 
+struct gateway_view;
+struct link;
 struct standby;
 struct link_config;
 
@@ -63,6 +65,12 @@ struct standby_config {
 	 * through standby/epochlog.h themselves). */
 	const struct link_config *gateway;
 
+	/* Without a gateway (peer/agree.h). All zero: no primary is served. */
+	const char *host;	   /* this host's name, for WELCOME */
+	uint8_t gateway_lost;	   /* enum agree_policy of the VM's file */
+	uint64_t gateway_lost_ns;
+	struct gateway_view *view; /* when this host last heard of the gateway; NULL: it is not noted */
+
 	/* Called on the standby's thread after each change of state; must only wake the owner up.
 	 * NULL: not wanted. */
 	void (*changed)(void *arg);
@@ -76,7 +84,8 @@ struct standby_status {
 	uint64_t applied_epoch;	      /* last epoch applied to the copy; <= complete_epoch */
 	int qemu_pid;		      /* -1: none */
 	bool guest_ended;	      /* it was promoted here and its QEMU has exited since */
-	bool stream_up;		      /* WELCOMEd by a gateway right now */
+	bool stream_up;		      /* WELCOMEd by a gateway right now, or is_direct */
+	bool is_direct;		      /* the primary streams to this host without a gateway */
 	char qmp[STANDBY_PATH_MAX];   /* QMP socket of the warm (RUNNING: of the guest's) QEMU */
 	char text[STANDBY_TEXT_MAX];  /* what a person needs to know now; "" when all is well */
 	char stats[STANDBY_STATS_MAX]; /* "key=value\n"... */
@@ -123,6 +132,11 @@ int standby_stop(struct standby *sb, bool purge, char *ret_text) __attribute__((
  * stays. @term: the newer term. 0; -ESTALE: @term is not newer than the term the guest runs in. */
 int standby_fence(struct standby *sb, uint64_t term, char *ret_text)
 	__attribute__((warn_unused_result));
+
+/* The VM's primary connected: @link, its HELLO taken, of @version, @features and @term in the header, is this
+ * object's from now on. Any thread; does not wait. */
+void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uint16_t version,
+		       uint64_t features);
 
 /* Atomic snapshot. */
 void standby_status(struct standby *sb, struct standby_status *ret_status);

@@ -7,17 +7,21 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "gateway_view.h"
 #include "standby/keeper.h"
 
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
 #define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
 #define FRAMES_PER_RUN	     64 /* then orders get a look in */
+#define GATEWAY_BACK_NS	     CLOCK_NS_PER_S /* it was heard so lately: try it though this host has voted */
+#define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 
 void keeper_stream_close(struct standby *sb)
 {
 	if (!sb->link)
 		return;
 	sb->link = link_free(sb->link);
+	sb->is_direct = false;
 	epochlog_reset(&sb->log);
 	sb->dirty = true;
 }
@@ -25,8 +29,18 @@ void keeper_stream_close(struct standby *sb)
 static void lost(struct standby *sb, const char *what, const char *why)
 {
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: %s: %s", sb->config.vm, what, why);
-	keeper_set_text(sb, "stream to the gateway: %s: %s", what, why);
+	keeper_set_text(sb, "stream %s: %s: %s", sb->is_direct ? "from the primary" : "to the gateway",
+			what, why);
 	keeper_stream_close(sb);
+	keeper_backoff_failed(&sb->link_backoff, clock_mono_ns());
+}
+
+/* The gateway did not take the stream. A direct one, if there is one, goes on. */
+static void not_connected(struct standby *sb, const char *why)
+{
+	log_limited(LOG_LEVEL_WARN, "vm=%s stream: cannot connect: %s", sb->config.vm, why);
+	if (!sb->link)
+		keeper_set_text(sb, "stream to the gateway: cannot connect: %s", why);
 	keeper_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
@@ -35,12 +49,18 @@ void keeper_stream_connect(struct standby *sb, uint64_t now_ns)
 	struct link *link;
 	int r;
 
-	if (sb->link || !sb->want_stream || !sb->config.gateway ||
+	if ((sb->link && !sb->is_direct) || !sb->want_stream || !sb->config.gateway ||
 	    now_ns < sb->link_backoff.next_ns)
 		return;
+	/* An attempt may take a second, in which the primary would get no answer. */
+	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT &&
+	    gateway_view_silence_ns(sb->config.view, now_ns) > GATEWAY_BACK_NS) {
+		sb->link_backoff.next_ns = now_ns + GATEWAY_LOOK_NS;
+		return;
+	}
 	r = link_open(sb->config.gateway, &link);
 	if (r < 0)
-		lost(sb, "cannot connect", strerror(-r));
+		not_connected(sb, strerror(-r));
 	else
 		keeper_stream_use(sb, link);
 }
@@ -51,14 +71,17 @@ void keeper_stream_use(struct standby *sb, struct link *link)
 	struct wire_hello hello;
 	int r;
 
-	sb->link = link;
 	wire_hello_init(&hello, WIRE_KIND_STREAM, WIRE_VM_ROLE_STANDBY, sb->config.vm);
-	r = link_handshake(sb->link, &hello, sb->rf.meta.term, epochlog_complete(&sb->log),
+	r = link_handshake(link, &hello, sb->rf.meta.term, epochlog_complete(&sb->log),
 			   clock_mono_ns() + HANDSHAKE_TIMEOUT_NS, &welcome);
 	if (r < 0) {
-		lost(sb, "cannot connect", link_error(sb->link));
+		not_connected(sb, link_error(link));
+		link_free(link);
 		return;
 	}
+	gateway_view_seen(sb->config.view, clock_mono_ns());
+	keeper_stream_close(sb); /* a direct one has done its service */
+	sb->link = link;
 	log_info("epoch=%" PRIu64 " vm=%s stream: connected to gateway %s, term %" PRIu64,
 		 epochlog_complete(&sb->log), sb->config.vm, welcome.gateway, sb->rf.meta.term);
 	sb->n_connects++;
@@ -66,16 +89,14 @@ void keeper_stream_use(struct standby *sb, struct link *link)
 	keeper_set_text(sb, "%s", "");
 }
 
-/* Queue a frame, waiting for room. 0 or the link's error. */
-static int send_frame(struct standby *sb, const struct wire_header *h, const void *payload,
-		      size_t size)
+int keeper_send(struct link *link, const struct wire_header *h, const void *payload, size_t size)
 {
 	struct iovec piece = {.iov_base = (void *)payload, .iov_len = size};
 	uint64_t deadline_ns = clock_mono_ns() + SEND_TIMEOUT_NS;
 	int r;
 
-	while ((r = link_send(sb->link, h, &piece, size ? 1 : 0)) == -EAGAIN) {
-		r = link_wait(sb->link, POLLOUT, deadline_ns);
+	while ((r = link_send(link, h, &piece, size ? 1 : 0)) == -EAGAIN) {
+		r = link_wait(link, POLLOUT, deadline_ns);
 		if (r < 0)
 			return r;
 	}
@@ -93,8 +114,8 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 
 	memcpy(failure.text, error->text, sizeof(failure.text));
 	if (wire_failure_encode(&failure, &w) == 0 &&
-	    send_frame(sb, &h, payload, (size_t)(w.at - payload)) == 0)
-		/* Reaching the gateway is all that matters now; if it does not, we close anyway. */
+	    keeper_send(sb->link, &h, payload, (size_t)(w.at - payload)) == 0)
+		/* Reaching the peer is all that matters now; if it does not, we close anyway. */
 		(void)!link_wait(sb->link, POLLOUT, clock_mono_ns() + SEND_TIMEOUT_NS);
 	lost(sb, "refused", error->text);
 }
@@ -105,7 +126,7 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 				.epoch = frame->h.epoch, .generation = frame->h.generation};
 
 	FAULT_POINT(FAULT_STANDBY_BEFORE_ACK);
-	return send_frame(sb, &h, NULL, 0);
+	return keeper_send(sb->link, &h, NULL, 0);
 }
 
 /* The epoch is safe: say so, then bring the copy up to it. */
@@ -126,10 +147,16 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 
 static int on_frame(struct standby *sb, const struct wire_frame *frame)
 {
+	unsigned sender = sb->is_direct ? WIRE_SENDER_PEER_PRIMARY : WIRE_SENDER_GATEWAY_STANDBY;
 	struct epochcheck_error error;
 	int r;
 
-	if (!wire_type_allowed(frame->h.type, WIRE_SENDER_GATEWAY_STANDBY)) {
+	if (sb->is_direct && (r = keeper_peer_frame(sb, frame)) != -ENOENT) {
+		if (r < 0)
+			lost(sb, "cannot answer", link_error(sb->link));
+		return r;
+	}
+	if (!wire_type_allowed(frame->h.type, sender)) {
 		lost(sb, "unexpected frame", wire_type_name(frame->h.type));
 		return -EPROTO;
 	}
@@ -167,6 +194,8 @@ bool keeper_stream_run(struct standby *sb)
 			lost(sb, "lost", link_error(sb->link));
 			return false;
 		}
+		if (!sb->is_direct)
+			gateway_view_seen(sb->config.view, clock_mono_ns());
 		if (on_frame(sb, &frame) < 0)
 			return false;
 	}

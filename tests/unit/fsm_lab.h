@@ -45,6 +45,7 @@ struct lab {
 	uint64_t relayed_bytes; /* epochs of the owner, while it lives */
 	uint64_t committed;	 /* largest COMMIT in committed_term, by any run of the gateway */
 	uint64_t committed_term;
+	uint64_t voted_term; /* last one that the standby gave the primary without the gateway */
 	uint64_t next_order_id;
 	bool journal_fails;
 	bool fence_runs; /* the fence command, in fence_term */
@@ -336,6 +337,12 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 		lab_done(lab, h, WIRE_ORDER_REFUSED, "stale term");
 		return true;
 	}
+	/* A vote is a promise; see lab_agree(). */
+	if (verb == WIRE_VERB_PROMOTE && term == p->term && term == lab->voted_term &&
+	    p->state != WIRE_STATE_RUNNING) {
+		lab_done(lab, h, WIRE_ORDER_REFUSED, "voted for the primary in that term");
+		return true;
+	}
 	if (verb == WIRE_VERB_PROMOTE &&
 	    (p->complete == 0 || p->complete < p->order.epoch) && p->state != WIRE_STATE_RUNNING) {
 		lab_done(lab, h, WIRE_ORDER_REFUSED, "no such epoch");
@@ -433,6 +440,35 @@ static inline void lab_start_protected(struct lab *lab)
 {
 	lab_connect_both(lab);
 	lab_protect(lab);
+}
+
+/* Host @p, the primary, and the other one are cut off from the gateway and go on without it (docs/wire-format.md
+ * 6.4). @answered: the vote reached the primary. False: they cannot agree. */
+static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answered)
+{
+	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[1 - h];
+
+	if (p->up || s->up || p->term == 0 || p->term != s->term ||
+	    p->state != WIRE_STATE_PROTECTED || s->state != WIRE_STATE_STANDBY_READY ||
+	    s->complete == 0 || s->complete < p->committed)
+		return false;
+	lab->voted_term = ++s->term;
+	if (!direct) {
+		s->complete = 0;
+		s->state = WIRE_STATE_IDLE;
+	}
+	if (!answered)
+		return true;
+	p->term = s->term;
+	if (!direct) {
+		p->state = WIRE_STATE_RUNNING;
+		return true;
+	}
+	/* What the standby holds is committed, and more follows: all of it was released. */
+	p->committed = s->complete += 5;
+	lab->committed_term = s->term;
+	lab->committed = s->complete;
+	return true;
 }
 
 /* The gateway's process dies and starts again: only the journal is left. */

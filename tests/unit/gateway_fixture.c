@@ -217,7 +217,7 @@ void agent_hello(struct agent *a, uint8_t kind, uint8_t role, uint64_t term, uin
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 	struct wire_hello hello;
 
-	wire_hello_init(&hello, kind, role, kind == WIRE_KIND_STREAM ? "web1" : "");
+	wire_hello_init(&hello, kind, role, kind == WIRE_KIND_CONTROL ? "" : "web1");
 	hello.features_optional &= ~a->f->lacks[role];
 	must(wire_hello_encode(&hello, &w) == 0, "HELLO");
 	agent_send(a, &h, payload, (size_t)(w.at - payload));

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "codec/page.h"
+#include "peer/agree.h"
 
 static char dir[] = "/tmp/holdfast-agent-XXXXXX";
 static char agent_path[64], vm_path[64], other_path[64], command_path[64];
@@ -135,6 +136,39 @@ static void a_missing_directory_is_named(void **state)
 	expect_refused(-EINVAL, "agent.ini:2");
 }
 
+static void the_other_host(void **state)
+{
+	static const char *const bad[] = {
+		"198.18.1.2:7402", "@198.18.1.2:7402", "beta@198.18.1.2", "beta@198.18.1.2:", "beta@:7402",
+		"beta@198.18.1.2:0", "beta@198.18.1.2:65536", "beta@198.18.1.2:7402x", "Beta@198.18.1.2:7402",
+		"beta@198.18.1:7402", "beta@198.18.1.256:7402", "beta@a.host.of.many.letters:1", "beta@::1:7402",
+	};
+	struct agent_config config;
+	struct config_error error;
+
+	(void)state;
+	put(agent_path, AGENT_INI "peer_listen = 198.18.1.1:7402\n", dir);
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\ngateway_lost = direct\n"
+		     "gateway_lost_ms = 700\npeer = beta@198.18.1.2:7403\n");
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_int_equal(config.peer_listen_at.port, 7402);
+	assert_int_equal(config.vms[0].gateway_lost, AGREE_DIRECT);
+	assert_int_equal(config.vms[0].gateway_lost_ns, 700000000);
+	assert_string_equal(config.vms[0].peer_name, "beta");
+	assert_string_equal(config.vms[0].peer_address, "198.18.1.2");
+	assert_int_equal(config.vms[0].peer_port, 7403);
+	agent_config_done(&config);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\npeer = %s\n", bad[i]);
+		expect_refused(-EINVAL, "peer is no NAME@ADDRESS:PORT");
+	}
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\ngateway_lost = unprotected\n");
+	expect_refused(-EINVAL, "needs peer");
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n");
+	put(agent_path, AGENT_INI "peer_listen = 7402\n", dir);
+	expect_refused(-EINVAL, "peer_listen is no ADDRESS:PORT");
+}
+
 static int remove_dir(void **state)
 {
 	(void)state;
@@ -147,6 +181,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_plain_pair_of_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(refusals_name_the_place, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_directory_is_named, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_other_host, setup, teardown),
 	};
 
 	if (!mkdtemp(dir))

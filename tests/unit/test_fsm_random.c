@@ -8,6 +8,7 @@
 
 static struct lab lab;
 static uint64_t seed;
+static unsigned int n_agreements;
 
 static unsigned int pick(unsigned int n)
 {
@@ -28,7 +29,9 @@ static void lose_data(uint8_t h)
 
 static void old_messages(uint8_t h)
 {
-	uint64_t term = lab.peer[h].term ? lab.peer[h].term - 1 : 0;
+	/* Whoever voted for a newer term closed the stream of the gateway's. */
+	uint64_t newest = lab.peer[h].term < lab.journal.term ? lab.peer[h].term : lab.journal.term;
+	uint64_t term = newest ? newest - 1 : 0;
 	uint8_t agent_state;
 
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_EPOCH_ACK, .host = h, .term = term,
@@ -41,6 +44,16 @@ static void old_messages(uint8_t h)
 		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_REPORT, .host = h, .term = term,
 						       .agent_state = agent_state,
 						       .verdict = (uint8_t)pick(4)});
+}
+
+/* No gateway for a while: the primary and its standby go on as they may. */
+static void cut_off(void)
+{
+	bool direct = pick(2), answered = pick(4) > 0;
+
+	for (uint8_t h = 0; h < 2; h++)
+		lab_down(&lab, h);
+	n_agreements += lab_agree(&lab, lab.fsm.record.owner, direct, answered);
 }
 
 /* The standby takes the next epoch whole, when both streams are there. */
@@ -63,7 +76,11 @@ static void one_step(void)
 	struct lab_peer *p = &lab.peer[h];
 	uint64_t ms; /* in an order of its own: compilers evaluate arguments as they like */
 
-	switch (pick(40)) {
+	switch (pick(42)) {
+	case 40:
+		if (pick(3) == 0)
+			cut_off();
+		break;
 	case 0:
 		lab_command(&lab, commands[pick(4)]);
 		break;
@@ -104,6 +121,8 @@ static void one_step(void)
 	case 10: case 11: case 12:
 		if (!p->up)
 			lab_up(&lab, h);
+		if (pick(2)) /* as agents do, but it may take its time */
+			lab_report(&lab, h);
 		break;
 	case 13: case 14: case 15:
 		if (p->up && !p->streaming)
@@ -164,7 +183,7 @@ static void test_random(void **state)
 	unsigned int promotions = 0, commits = 0, failed_writes = 0;
 
 	(void)state;
-	for (unsigned int run = 0; run < 700; run++) {
+	for (unsigned int run = 0; run < 1500; run++) {
 		seed = run * 7919 + 1;
 		lab_init(&lab);
 		lab.config.standby_lost_hold = run & 1;
@@ -180,9 +199,9 @@ static void test_random(void **state)
 		failed_writes += lab.n_failed_writes;
 	}
 	/* The runs must have been where the rules matter. */
-	print_message("%u promotions, %u commits, %u failed writes\n", promotions, commits,
-		      failed_writes);
-	assert_true(promotions > 50 && commits > 1000 && failed_writes > 100);
+	print_message("%u promotions, %u commits, %u failed writes, %u agreements\n", promotions,
+		      commits, failed_writes, n_agreements);
+	assert_true(promotions > 50 && commits > 1000 && failed_writes > 100 && n_agreements > 50);
 }
 
 int main(void)

@@ -197,7 +197,8 @@ static void hello_rules(void **state)
 	REFUSED(h.version_min = 0);
 	REFUSED(h.version_min = 2);
 	REFUSED(h.kind = 0);
-	REFUSED(h.kind = 3);
+	REFUSED(h.kind = 4);
+	REFUSED((h.kind = WIRE_KIND_PEER, h.role = WIRE_VM_ROLE_STANDBY));
 	REFUSED(h.role = 3);
 	REFUSED(h.role = 0);
 	REFUSED(h.kind = WIRE_KIND_CONTROL);

@@ -117,6 +117,62 @@ static void test_control(void **state)
 	assert_ptr_equal(gateway_find_host(f.gw, "alpha")->control, alpha.session);
 }
 
+/* Behind each answer to a beat, for the owner of what is protected, when its HELLO knew of leases. */
+static void test_leases(void **state)
+{
+	static const struct {
+		enum vm_state state;
+		uint8_t owner;
+		bool is_given;
+	} rows[] = {
+		{VM_UNPROTECTED, 0, false}, {VM_PREPARING, 0, false}, {VM_SYNCING, 0, true},
+		{VM_PROTECTED, 0, true},    {VM_PROTECTED, 1, false}, {VM_PROMOTING, 0, false},
+		{VM_FAILED, 0, false},
+	};
+	struct gateway_vm *vm = gateway_find_vm(f.gw, "web1");
+	const struct wire_header beat = {.type = WIRE_BEAT};
+	uint8_t payload[8] = {0, 0, 0, 0, 0, 0, 1, 2};
+	struct wire_lease lease;
+
+	(void)state;
+	f.gw->config.lease_ms = 1500;
+	for (int knows = 1; knows >= 0; knows--) {
+		f.lacks[0] = knows ? 0 : WIRE_FEATURE_LEASE;
+		agent_open(&alpha, &f, f.alpha);
+		agent_hello(&alpha, WIRE_KIND_CONTROL, 0, 0, 0);
+		pump();
+		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+			vm->fsm.record = (struct vm_record){5, rows[i].owner, rows[i].state};
+			agent_send(&alpha, &beat, payload, 8);
+			pump();
+			assert_true(agent_take(&alpha, WIRE_BEAT_ACK, &frame));
+			assert_int_equal(agent_take(&alpha, WIRE_LEASE, &frame),
+					 knows && rows[i].is_given);
+			if (!knows || !rows[i].is_given)
+				continue;
+			assert_int_equal(frame.h.term, 5);
+			assert_int_equal(wire_lease_decode(&frame, &lease, NULL), 0);
+			assert_string_equal(lease.vm, "web1");
+			assert_int_equal(lease.beat_ns, 0x102);
+			assert_int_equal(lease.lease_ms, 1500);
+		}
+		agent_close(&alpha);
+	}
+	assert_int_equal(f.gw->counters.leases, 2);
+}
+
+/* Two agents may say that to each other, never to a gateway. */
+static void test_peer_is_refused(void **state)
+{
+	(void)state;
+	agent_open(&alpha, &f, f.alpha);
+	agent_hello(&alpha, WIRE_KIND_PEER, WIRE_VM_ROLE_PRIMARY, 1, 0);
+	pump();
+	assert_false(agent_take(&alpha, WIRE_WELCOME, &frame));
+	assert_null(alpha.session);
+	assert_int_equal(f.gw->counters.refused_bad_frame, 1);
+}
+
 static void test_byte_by_byte(void **state)
 {
 	const struct wire_header beat = {.type = WIRE_BEAT};
@@ -339,6 +395,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
 	const struct CMUnitTest tests[] = {
 		TEST(test_control), TEST(test_byte_by_byte), TEST(test_handshake_timeout),
+		TEST(test_leases), TEST(test_peer_is_refused),
 		TEST(test_idle_control), TEST(test_limits), TEST(test_duplicate_and_silent),
 		TEST(test_relay_and_commit), TEST(test_features), TEST(test_back_pressure),
 		TEST(test_standby_gone_while_blocked), TEST(test_peer_that_does_not_read),

@@ -20,6 +20,26 @@ static int encode_hello_stream(struct bytes_writer *w)
 						      .vm   = "web1"}, w);
 }
 
+static int encode_hello_peer(struct bytes_writer *w)
+{
+	return wire_hello_encode(&(struct wire_hello){.version_min = 1, .version_max = 1,
+						      .features_required = 1, .features_optional = 14,
+						      .kind = WIRE_KIND_PEER,
+						      .role = WIRE_VM_ROLE_PRIMARY,
+						      .vm   = "web1"}, w);
+}
+
+static int encode_claim(struct bytes_writer *w)
+{
+	return wire_claim_encode(&(struct wire_claim){.mode = WIRE_CLAIM_DIRECT}, w);
+}
+
+static int encode_vote(struct bytes_writer *w)
+{
+	return wire_vote_encode(&(struct wire_vote){.answer = 0,
+						    .text = "the gateway was heard 120 ms ago"}, w);
+}
+
 static int encode_welcome(struct bytes_writer *w)
 {
 	return wire_welcome_encode(&(struct wire_welcome){.version = 1, .features = 1,
@@ -156,6 +176,7 @@ static int encode_epoch_end(struct bytes_writer *w)
 const struct wire_sample wire_samples[] = {
 	{"hello-control", {.type = WIRE_HELLO, .term = TERM}, encode_hello},
 	{"hello-stream", {.type = WIRE_HELLO, .term = TERM, .epoch = 811}, encode_hello_stream},
+	{"hello-peer", {.type = WIRE_HELLO, .term = TERM}, encode_hello_peer},
 	{"welcome", {.type = WIRE_WELCOME}, encode_welcome},
 	{"refused", {.type = WIRE_REFUSED, .term = 9}, encode_refused},
 	{"beat", {.type = WIRE_BEAT, .seq = 41}, encode_beat},
@@ -165,6 +186,8 @@ const struct wire_sample wire_samples[] = {
 	{"order-done", {.type = WIRE_ORDER_DONE, .seq = 1, .term = 8, .epoch = 0}, encode_order_done},
 	{"witness-key", {.type = WIRE_WITNESS_KEY, .seq = 2, .term = TERM}, encode_witness_key},
 	{"lease", {.type = WIRE_LEASE, .seq = 3, .term = TERM}, encode_lease},
+	{"claim", {.type = WIRE_CLAIM, .term = 8, .epoch = 811}, encode_claim},
+	{"vote", {.type = WIRE_VOTE, .term = 8}, encode_vote},
 	{"resume", {.type = WIRE_RESUME, .generation = 5, .term = TERM, .epoch = 811}, NULL},
 	{"geometry", {.type = WIRE_GEOMETRY, .generation = 5, .term = TERM}, encode_geometry},
 	{"epoch-begin", {.type = WIRE_EPOCH_BEGIN, .generation = 5, .term = TERM, .epoch = 812},
@@ -235,6 +258,8 @@ REENCODE(order)
 REENCODE(order_done)
 REENCODE(witness_key)
 REENCODE(lease)
+REENCODE(claim)
+REENCODE(vote)
 REENCODE(geometry)
 REENCODE(epoch_begin)
 REENCODE(epoch_end)
@@ -299,6 +324,8 @@ int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct
 		{WIRE_ORDER_DONE, reencode_order_done},
 		{WIRE_WITNESS_KEY, reencode_witness_key},
 		{WIRE_LEASE, reencode_lease},
+		{WIRE_CLAIM, reencode_claim},
+		{WIRE_VOTE, reencode_vote},
 		{WIRE_RESUME, reencode_empty},
 		{WIRE_GEOMETRY, reencode_geometry},
 		{WIRE_EPOCH_BEGIN, reencode_epoch_begin},

@@ -45,6 +45,7 @@ STREAM = {"term": 7, "generation": 5}
 VECTORS = {
     "hello-control": frame(0x01, hello(1, 1, 0, 0, 1, 0, ""), term=7),
     "hello-stream": frame(0x01, hello(1, 3, 1, 0x8000000000000002, 2, 2, "web1"), term=7, epoch=811),
+    "hello-peer": frame(0x01, hello(1, 1, 1, 14, 3, 1, "web1"), term=7),
     "welcome": frame(0x02, struct.pack(">HQ", 1, 1) + str8("gw-1")),
     "refused": frame(0x03, struct.pack(">H", 4) + str16("term 9 rules web1 \u2013 stop"), term=9),
     "beat": frame(0x10, BEAT, seq=41),
@@ -59,6 +60,8 @@ VECTORS = {
     "witness-key": frame(0x15, str8("web1") + struct.pack(">IH", 0x01020304, 7401) + bytes(range(16)),
                          seq=2, term=7),
     "lease": frame(0x16, str8("web1") + BEAT + struct.pack(">I", 2000), seq=3, term=7),
+    "claim": frame(0x17, bytes([2]), term=8, epoch=811),
+    "vote": frame(0x18, bytes([0]) + str16("the gateway was heard 120 ms ago"), term=8),
     "resume": frame(0x20, epoch=811, **STREAM),
     "geometry": frame(0x21, str8("pc-i440fx-7.2") + str8("7.2.22 (Debian)")
                       + struct.pack(">HQB", 2, 256 << 20, 1) + bytes.fromhex("525400123456")

@@ -35,7 +35,9 @@ enum wire_type {
 	WIRE_ORDER	  = 0x13, /* G>A */
 	WIRE_ORDER_DONE	  = 0x14, /* A>G */
 	WIRE_WITNESS_KEY  = 0x15, /* G>A */
-	WIRE_LEASE	  = 0x16, /* G>A */
+	WIRE_LEASE	  = 0x16, /* G>A, S>P */
+	WIRE_CLAIM	  = 0x17, /* P>S */
+	WIRE_VOTE	  = 0x18, /* S>P */
 	WIRE_RESUME	  = 0x20, /* G>P */
 	WIRE_GEOMETRY	  = 0x21, /* P>G>S */
 	WIRE_EPOCH_BEGIN  = 0x22, /* P>G>S */
@@ -59,6 +61,8 @@ enum wire_sender {
 	WIRE_SENDER_GATEWAY_CONTROL = 0x08, /* gateway, on an agent's control connection */
 	WIRE_SENDER_GATEWAY_PRIMARY = 0x10, /* gateway, on the primary's stream connection */
 	WIRE_SENDER_GATEWAY_STANDBY = 0x20, /* gateway, on the standby's stream connection */
+	WIRE_SENDER_PEER_PRIMARY    = 0x40, /* primary's agent, on a peer connection */
+	WIRE_SENDER_PEER_STANDBY    = 0x80, /* standby's agent, on a peer connection */
 };
 
 /* The header's fields in host order. Senders leave fields that a type does not use at 0. */

@@ -33,6 +33,7 @@
 enum wire_kind {
 	WIRE_KIND_CONTROL = 1, /* one per host */
 	WIRE_KIND_STREAM  = 2, /* one per VM and role */
+	WIRE_KIND_PEER	  = 3, /* from a VM's primary to its standby, without a gateway */
 };
 
 enum wire_vm_role {
@@ -60,14 +61,15 @@ struct wire_hello {
 	uint64_t features_required;	   /* a bit that the receiver does not know: refused */
 	uint64_t features_optional;	   /* a bit that the receiver does not know: ignored */
 	uint8_t kind;			   /* enum wire_kind */
-	uint8_t role;			   /* enum wire_vm_role; NONE exactly when kind is CONTROL */
+	uint8_t role;			   /* enum wire_vm_role; NONE exactly when kind is CONTROL,
+					    * PRIMARY when it is PEER */
 	char vm[WIRE_NAME_MAX + 1];	   /* "" exactly when kind is CONTROL */
 };
 int wire_hello_encode(const struct wire_hello *hello, struct bytes_writer *w) WIRE_CHECKED;
 int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hello,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* A HELLO of this build: its versions; for a stream XRLE required, and all else that it understands
+/* A HELLO of this build: its versions; for a stream or peer XRLE required, and all else that it understands
  * on this kind of connection optional. @vm: "" for CONTROL. */
 void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm);
 
@@ -80,7 +82,7 @@ int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 struct wire_welcome {
 	uint16_t version;		 /* chosen by the gateway, >= 1 */
 	uint64_t features;		 /* in use on this connection */
-	char gateway[WIRE_NAME_MAX + 1]; /* the gateway's name */
+	char gateway[WIRE_NAME_MAX + 1]; /* the gateway's name; the host's on a peer connection */
 };
 int wire_welcome_encode(const struct wire_welcome *welcome, struct bytes_writer *w) WIRE_CHECKED;
 int wire_welcome_decode(const struct wire_frame *frame, struct wire_welcome *ret_welcome,
@@ -219,6 +221,30 @@ struct wire_lease {
 int wire_lease_encode(const struct wire_lease *lease, struct bytes_writer *w) WIRE_CHECKED;
 int wire_lease_decode(const struct wire_frame *frame, struct wire_lease *ret_lease,
 		      struct wire_error *error) WIRE_CHECKED;
+
+/* ---- peer connection ---- */
+
+enum wire_claim_mode {
+	WIRE_CLAIM_UNPROTECTED = 1, /* the primary goes on without a standby */
+	WIRE_CLAIM_DIRECT      = 2, /* it streams to the standby itself */
+};
+
+/* CLAIM. Header: term = the new one that is asked for, epoch = the last one committed. */
+struct wire_claim {
+	uint8_t mode; /* enum wire_claim_mode */
+};
+int wire_claim_encode(const struct wire_claim *claim, struct bytes_writer *w) WIRE_CHECKED;
+int wire_claim_decode(const struct wire_frame *frame, struct wire_claim *ret_claim,
+		      struct wire_error *error) WIRE_CHECKED;
+
+/* VOTE. Header: term as in the CLAIM. */
+struct wire_vote {
+	uint8_t answer;		      /* 0 no, 1 yes */
+	char text[WIRE_TEXT_MAX + 1]; /* why not, for people */
+};
+int wire_vote_encode(const struct wire_vote *vote, struct bytes_writer *w) WIRE_CHECKED;
+int wire_vote_decode(const struct wire_frame *frame, struct wire_vote *ret_vote,
+		     struct wire_error *error) WIRE_CHECKED;
 
 /* ---- stream connection ---- */
 

@@ -21,13 +21,15 @@ static const char *hello_conflict(const struct wire_hello *hello)
 		return "a stream has a role, a control connection has none";
 	if ((hello->kind == WIRE_KIND_CONTROL) != (hello->vm[0] == '\0'))
 		return "a stream names a VM, a control connection does not";
+	if (hello->kind == WIRE_KIND_PEER && hello->role != WIRE_VM_ROLE_PRIMARY)
+		return "only a primary has business with its peer";
 	return NULL;
 }
 
 int wire_hello_encode(const struct wire_hello *hello, struct bytes_writer *w)
 {
 	if (hello->version_min < 1 || hello->kind < WIRE_KIND_CONTROL ||
-	    hello->kind > WIRE_KIND_STREAM || hello->role > WIRE_VM_ROLE_STANDBY ||
+	    hello->kind > WIRE_KIND_PEER || hello->role > WIRE_VM_ROLE_STANDBY ||
 	    hello_conflict(hello))
 		return write_invalid(w);
 	bytes_write(w, hello_magic, sizeof(hello_magic));
@@ -56,7 +58,7 @@ int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hel
 	hello.version_max	= cursor_u16(&c, "version_max", 1, UINT16_MAX);
 	hello.features_required = cursor_u64(&c, "features_required");
 	hello.features_optional = cursor_u64(&c, "features_optional");
-	hello.kind		= cursor_u8(&c, "kind", WIRE_KIND_CONTROL, WIRE_KIND_STREAM);
+	hello.kind		= cursor_u8(&c, "kind", WIRE_KIND_CONTROL, WIRE_KIND_PEER);
 	hello.role		= cursor_u8(&c, "role", 0, WIRE_VM_ROLE_STANDBY);
 	cursor_string(&c, "vm", 1, name_or_empty, hello.vm, sizeof(hello.vm));
 	conflict = c.failed ? NULL : hello_conflict(&hello);
@@ -76,9 +78,9 @@ void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, c
 	*ret_hello = (struct wire_hello){
 		.version_min	   = WIRE_VERSION,
 		.version_max	   = WIRE_VERSION,
-		.features_required = kind == WIRE_KIND_STREAM ? WIRE_FEATURE_XRLE : 0,
-		.features_optional = kind == WIRE_KIND_STREAM ? WIRE_FEATURES & ~WIRE_FEATURE_XRLE
-							      : WIRE_CONTROL_FEATURES,
+		.features_required = kind == WIRE_KIND_CONTROL ? 0 : WIRE_FEATURE_XRLE,
+		.features_optional = kind == WIRE_KIND_CONTROL ? WIRE_CONTROL_FEATURES
+							       : WIRE_FEATURES & ~WIRE_FEATURE_XRLE,
 		.kind		   = kind,
 		.role		   = role,
 	};
@@ -94,7 +96,7 @@ int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 			 uint64_t *ret_features, uint16_t *ret_code,
 			 char ret_text[WIRE_TEXT_MAX + 1])
 {
-	const uint64_t ours = hello->kind == WIRE_KIND_STREAM ? WIRE_FEATURES : WIRE_CONTROL_FEATURES;
+	const uint64_t ours = hello->kind == WIRE_KIND_CONTROL ? WIRE_CONTROL_FEATURES : WIRE_FEATURES;
 	const uint64_t unknown = hello->features_required & ~ours;
 
 	if (hello->version_min > WIRE_VERSION || hello->version_max < WIRE_VERSION) {

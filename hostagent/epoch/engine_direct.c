@@ -1,0 +1,117 @@
+/* Without a gateway: the stream to the VM's other host. docs/wire-format.md 6.4; engine_internal.h. */
+#include "epoch/engine_internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/uio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway_view.h"
+#include "peer/agree.h"
+
+#define BEAT_NS	     (100 * CLOCK_NS_PER_MS)
+#define GATEWAY_NS   CLOCK_NS_PER_S /* it was heard so lately: try it first */
+
+void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
+{
+	atomic_store(&engine->claimed_ns, claimed_ns);
+	atomic_store(&engine->direct_term, term); /* seen within ENGINE_PUBLISH_NS, or 10 ms while silenced */
+}
+
+static void enter(struct engine *e, uint64_t term)
+{
+	engine_stream_close(e, "the gateway is lost");
+	log_warn("vm=%s term=%llu -> %llu epoch=%llu without a gateway: %s agreed, streaming to it",
+		 e->config.vm, (unsigned long long)e->term, (unsigned long long)term,
+		 (unsigned long long)e->next_epoch, e->config.peer_name);
+	e->term = term;
+	lease_enter(&e->lease, term, atomic_load(&e->claimed_ns), AGREE_LEASE_MS);
+	e->is_direct = true;
+	e->tries_peer = true;
+	e->connect_at_ns = 0;
+	e->backoff = 0;
+	pthread_mutex_lock(&e->status_lock);
+	e->status.term = term;
+	pthread_mutex_unlock(&e->status_lock);
+	engine_set_state(e, e->status.state, "no gateway; going on with %s in term %llu",
+			 e->config.peer_name, (unsigned long long)term);
+}
+
+static void beat(struct engine *e, uint64_t now_ns)
+{
+	const struct wire_header header = {.type = WIRE_BEAT, .term = e->term};
+	uint8_t payload[8];
+	struct iovec piece = {payload, sizeof(payload)};
+
+	if (!e->link || !e->is_peer_link || now_ns < e->beat_ns + BEAT_NS)
+		return;
+	bytes_put_be64(payload, now_ns);
+	/* A full queue: the next one will do; a dead link is met by who reads from it. */
+	if (link_send(e->link, &header, &piece, 1) == 0)
+		e->beat_ns = now_ns;
+}
+
+void engine_direct_tick(struct engine *e)
+{
+	uint64_t term = atomic_load(&e->direct_term);
+
+	if (term > e->term)
+		enter(e, term);
+	if (e->is_direct)
+		beat(e, clock_mono_ns());
+}
+
+bool engine_direct_is_next(struct engine *e)
+{
+	if (!e->is_direct)
+		return false;
+	return e->tries_peer ||
+	       gateway_view_silence_ns(e->config.view, clock_mono_ns()) > GATEWAY_NS;
+}
+
+void engine_direct_connected(struct engine *e, bool is_peer, int result)
+{
+	if (!e->is_direct)
+		return;
+	e->is_peer_link = is_peer && result == 0;
+	e->beat_ns = 0; /* the first one asks for the stream */
+	/* In turns, until one of them takes the stream. */
+	e->tries_peer = !is_peer && result < 0;
+	if (is_peer || result < 0)
+		return;
+	e->is_direct = false;
+	log_info("vm=%s term=%llu epoch=%llu the gateway takes the stream again", e->config.vm,
+		 (unsigned long long)e->term, (unsigned long long)e->next_epoch);
+}
+
+uint64_t engine_direct_wake_ns(const struct engine *e)
+{
+	return e->link && e->is_peer_link ? e->beat_ns + BEAT_NS : UINT64_MAX;
+}
+
+static int on_lease(struct engine *e, const struct wire_frame *frame)
+{
+	struct wire_lease lease;
+
+	if (wire_lease_decode(frame, &lease, NULL) < 0 || strcmp(lease.vm, e->config.vm) != 0)
+		return -EPROTO;
+	return lease_renew(&e->lease, frame->h.term, lease.beat_ns, lease.lease_ms, e->beat_ns) < 0
+		       ? -EPROTO
+		       : 0;
+}
+
+int engine_direct_frame(struct engine *e, const struct wire_frame *frame)
+{
+	switch (frame->h.type) {
+	case WIRE_LEASE:
+		return on_lease(e, frame);
+	case WIRE_EPOCH_ACK: /* it holds the epoch, and no gateway will ask it for an older one */
+		if (wire_empty_decode(frame, NULL) < 0)
+			return -EPROTO;
+		engine_committed(e, frame->h.epoch);
+		return 0;
+	default:
+		return -ENOENT;
+	}
+}

@@ -1,0 +1,149 @@
+/* Without a lease the guest stands still and nothing leaves its host; see lease.h, engine_internal.h. */
+#include "epoch/engine_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define QMP_NS	   UINT64_C(2000000000)
+#define RETRY_NS   UINT64_C(500000000) /* when QEMU did not do as told */
+#define LOOK_NS	   (10 * CLOCK_NS_PER_MS) /* is it renewed: nobody wakes us */
+#define CONNECT_NS (500 * CLOCK_NS_PER_MS)
+
+/* Before the first FULL epoch is sealed nothing is held and nobody can be promoted: the guest then runs
+ * as unprotected ones do. */
+bool engine_may_speak(const struct engine *e)
+{
+	return !e->is_outvoted && (!e->is_holding || !lease_is_over(&e->lease, clock_mono_ns()));
+}
+
+static int order(struct engine *e, const char *verb)
+{
+	int r = engine_throttle_release(e);
+
+	if (r == 0)
+		r = qmp_execute(e->qmp, verb, NULL, QMP_NS, NULL);
+	if (r < 0) {
+		e->lease_retry_ns = clock_mono_ns() + RETRY_NS;
+		log_limited(LOG_LEVEL_ERROR, "vm=%s term=%llu QEMU does not take `%s`: %s; its frames are "
+			    "held, trying again", e->config.vm, (unsigned long long)e->term, verb,
+			    *qmp_error(e->qmp) ? qmp_error(e->qmp) : strerror(-r));
+	}
+	return r;
+}
+
+static void silence(struct engine *e)
+{
+	e->is_silenced = true;
+	e->lease_retry_ns = 0;
+	if (e->is_outvoted)
+		return; /* who said so has logged it */
+	e->figures.n_lease_ended++;
+	log_warn("vm=%s term=%llu epoch=%llu the lease is over: the guest is stopped and nothing leaves "
+		 "until the gateway renews it", e->config.vm, (unsigned long long)e->term,
+		 (unsigned long long)e->next_epoch);
+	engine_set_state(e, e->status.state, "no lease: guest stopped, output held until the gateway "
+			 "renews it");
+}
+
+int engine_lease_let_run(struct engine *e)
+{
+	int r;
+
+	if (!e->is_stopped_here || e->is_guest_lost)
+		return 0;
+	e->is_stopped_here = false; /* before: its RESUME is ours */
+	r = order(e, "cont");
+	if (r < 0)
+		e->is_stopped_here = true;
+	return r;
+}
+
+static void renewed(struct engine *e)
+{
+	if (engine_lease_let_run(e) < 0)
+		return;
+	e->is_silenced = false;
+	e->figures.last_resumed_ns = 0; /* what lay between is no interval */
+	/* TCP has learnt, in both directions, to wait longer and longer between its attempts: a frame that is lost
+	 * now could take seconds, which would look as if we did not replicate. */
+	engine_stream_close(e, "unheard while there was no lease; beginning anew");
+	e->connect_at_ns = 0;
+	e->backoff = 0;
+	log_info("vm=%s term=%llu epoch=%llu the lease is renewed: the guest goes on", e->config.vm,
+		 (unsigned long long)e->term, (unsigned long long)e->next_epoch);
+	engine_set_state(e, e->status.state, "%s", "");
+	engine_committed(e, e->commit_waiting);
+}
+
+static void stop(struct engine *e)
+{
+	/* Before: its STOP is ours. On error it may have taken the order all the same. */
+	e->is_stopped_here = true;
+	if (order(e, "stop") < 0)
+		e->is_stopped_here = false;
+	e->publish_at_ns = 0;
+}
+
+void engine_lease_tick(struct engine *e)
+{
+	bool may_speak = engine_may_speak(e);
+
+	if (!may_speak && !e->is_silenced)
+		silence(e);
+	if (!e->is_silenced || clock_mono_ns() < e->lease_retry_ns)
+		return;
+	if (may_speak)
+		renewed(e);
+	else if (!e->is_stopped_here && !e->is_paused_by_other && !e->is_guest_lost)
+		stop(e);
+}
+
+uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns)
+{
+	if (e->is_silenced)
+		return now_ns + LOOK_NS;
+	return e->is_holding ? lease_end_ns(&e->lease) : UINT64_MAX;
+}
+
+uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns)
+{
+	uint64_t end_ns = e->is_silenced ? clock_mono_ns() + CONNECT_NS
+					 : engine_lease_wake_ns(e, clock_mono_ns());
+
+	return wanted_ns < end_ns ? wanted_ns : end_ns;
+}
+
+int engine_lease_wait(struct engine *e)
+{
+	int r = engine_service(e);
+
+	while (r == 0 && e->is_silenced)
+		r = engine_wait_and_serve(e, -1, LOOK_NS);
+	return r;
+}
+
+void engine_outvoted(struct engine *e, const char *why)
+{
+	if (e->is_outvoted)
+		return;
+	e->is_outvoted = true;
+	if (hold_set_mode(e->hold, HOLD_DROP) == 0)
+		e->is_holding = true; /* closed: nothing may open it but an order */
+	log_error("vm=%s term=%llu epoch=%llu outvoted: %s; the guest is stopped, nothing leaves any more",
+		  e->config.vm, (unsigned long long)e->term, (unsigned long long)e->next_epoch, why);
+	engine_lease_tick(e);
+}
+
+int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
+		       uint64_t sent_ns)
+{
+	return lease_renew(&engine->lease, term, beat_ns, lease_ms, sent_ns);
+}
+
+void engine_void_lease(struct engine *engine)
+{
+	lease_void(&engine->lease);
+}

@@ -1,0 +1,69 @@
+#include "peer/agree.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+
+const char *agree_policy_name(uint8_t policy)
+{
+	switch (policy) {
+	case AGREE_HOLD:
+		return "hold";
+	case AGREE_UNPROTECTED:
+		return "unprotected";
+	case AGREE_DIRECT:
+		return "direct";
+	default:
+		return "unknown";
+	}
+}
+
+bool agree_may_claim(const struct agree_primary *p)
+{
+	return p->policy != AGREE_HOLD && p->is_holding && !p->is_outvoted &&
+	       p->gateway_silence_ns >= p->gateway_lost_ns;
+}
+
+#define NO(...)                                                                                    \
+	do {                                                                                       \
+		wire_text_format(ret_text, __VA_ARGS__);                                           \
+		return false;                                                                      \
+	} while (0)
+
+/* What every yes needs, the first one and one that is said again. */
+static bool is_possible(const struct agree_standby *s, uint64_t term, uint8_t mode, char *ret_text)
+{
+	if (!s->is_copy || s->promised_term >= term)
+		NO("a promotion was accepted here in term %llu",
+		   (unsigned long long)(s->is_copy ? s->promised_term : s->term));
+	if (s->policy != mode)
+		NO("gateway_lost is %s in this host's file, not %s", agree_policy_name(s->policy),
+		   agree_policy_name(mode));
+	if (s->gateway_silence_ns < s->gateway_lost_ns)
+		NO("this host heard of the gateway %llu ms ago",
+		   (unsigned long long)(s->gateway_silence_ns / CLOCK_NS_PER_MS));
+	return true;
+}
+
+bool agree_vote(const struct agree_standby *s, uint64_t term, uint8_t mode, uint64_t epoch,
+		char ret_text[WIRE_TEXT_MAX + 1])
+{
+	ret_text[0] = '\0';
+	if (!is_possible(s, term, mode, ret_text))
+		return false;
+	if (s->voted_mode && s->term == term) {
+		/* The first answer was lost on its way. */
+		if (s->voted_mode != mode)
+			NO("this host's vote in term %llu was for %s", (unsigned long long)term,
+			   agree_policy_name(s->voted_mode));
+	} else if (s->term + 1 != term) {
+		NO("this host is in term %llu", (unsigned long long)s->term);
+	} else if (!s->stands_by) {
+		NO("this host does not stand by");
+	}
+	if (mode == WIRE_CLAIM_DIRECT && (s->complete_epoch == 0 || s->complete_epoch < epoch))
+		NO("the last complete epoch here is %llu, %llu was committed",
+		   (unsigned long long)s->complete_epoch, (unsigned long long)epoch);
+	return true;
+}

@@ -1,0 +1,65 @@
+/* agree.h - two of three without a gateway: when the primary may ask, and what the standby answers. Pure.
+ *
+ * Why: a primary that goes on by itself, or with its standby alone, must be sure that the gateway cannot
+ * promote that standby behind its back. Only the standby can promise that: by taking the next term for
+ * itself, on file, before it says yes. So everything hangs on one answer, and its rules are here.
+ *
+ *	 P: silence of the gateway >= gateway_lost_ms, policy is not hold ──► CLAIM(t + 1, mode)
+ *	 S: agree_vote() ──► yes: its file says t + 1 ──► VOTE yes
+ *	                └──► no, with the reason
+ *
+ * docs/wire-format.md 6.4 has the rules. Where: standby/peer.c votes, hostagent/vm_peer.c asks.
+ * Threads: any; no state.
+ */
+#ifndef PEER_AGREE_H
+#define PEER_AGREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wire/msg.h"
+
+/* `gateway_lost` of a VM's file. The two that need an agreement have the number of its mode. */
+enum agree_policy {
+	AGREE_HOLD	  = 0,
+	AGREE_UNPROTECTED = WIRE_CLAIM_UNPROTECTED,
+	AGREE_DIRECT	  = WIRE_CLAIM_DIRECT,
+};
+
+const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct"; else "unknown" */
+
+/* For so long a yes lets the primary's guest run, and each of the standby's LEASEs; from when the primary
+ * asked. */
+#define AGREE_LEASE_MS 2000u
+
+/* What the primary knows when it thinks of asking. */
+struct agree_primary {
+	uint8_t policy;		     /* enum agree_policy */
+	bool is_holding;	     /* the guest's output is held: it is protected */
+	bool is_outvoted;
+	uint64_t gateway_silence_ns; /* nothing of the gateway came for so long */
+	uint64_t gateway_lost_ns;    /* of the VM's file */
+};
+
+/* True: ask the standby. */
+bool agree_may_claim(const struct agree_primary *primary);
+
+/* What the standby knows when it is asked. */
+struct agree_standby {
+	uint8_t policy;		 /* of its own file for the VM */
+	bool stands_by;		 /* its keeper is started: starting, warm or ready */
+	bool is_copy;		 /* what it has was not promoted */
+	uint64_t term;		 /* that it holds */
+	uint64_t promised_term;	 /* newest one that a promotion was accepted for; 0: none */
+	uint8_t voted_mode;	 /* `term` came by a vote for this mode; 0: it did not */
+	uint64_t complete_epoch;
+	uint64_t gateway_silence_ns;
+	uint64_t gateway_lost_ns;
+};
+
+/* Is the answer to a CLAIM of @term and @mode yes? @epoch: the last one that the primary saw committed.
+ * False: @ret_text says why not. */
+bool agree_vote(const struct agree_standby *standby, uint64_t term, uint8_t mode, uint64_t epoch,
+		char ret_text[WIRE_TEXT_MAX + 1]);
+
+#endif

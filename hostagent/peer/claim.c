@@ -1,0 +1,63 @@
+#include "peer/claim.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+AUTO_DEFINE(struct link *, link_free)
+
+static int await_frame(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_frame)
+{
+	int r;
+
+	while ((r = link_receive(link, ret_frame)) == -EAGAIN) {
+		r = link_wait(link, POLLIN, deadline_ns);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static int ask(struct link *link, const struct claim *claim, uint64_t deadline_ns, char *ret_text)
+{
+	const struct wire_header header = {
+		.type = WIRE_CLAIM, .term = claim->term + 1, .epoch = claim->epoch};
+	struct iovec piece = {.iov_base = (void *)&claim->mode, .iov_len = 1};
+	struct wire_frame frame;
+	struct wire_vote vote;
+	int r = link_send(link, &header, &piece, 1);
+
+	if (r == 0)
+		r = await_frame(link, deadline_ns, &frame);
+	if (r < 0)
+		return r;
+	if (frame.h.term != claim->term + 1 || wire_vote_decode(&frame, &vote, NULL) < 0) {
+		wire_text_format(ret_text, "the answer is no vote on this term");
+		return -EPROTO;
+	}
+	memcpy(ret_text, vote.text, sizeof(vote.text));
+	return vote.answer ? 0 : -EACCES;
+}
+
+int claim_term(const struct link_config *config, const struct claim *claim, uint64_t deadline_ns,
+	       char *ret_text)
+{
+	AUTO(link_free) struct link *link = NULL;
+	struct wire_welcome welcome;
+	struct wire_hello hello;
+	int r = link_open(config, &link);
+
+	ret_text[0] = '\0';
+	if (r == 0) {
+		wire_hello_init(&hello, WIRE_KIND_PEER, WIRE_VM_ROLE_PRIMARY, claim->vm);
+		r = link_handshake(link, &hello, claim->term, claim->epoch, deadline_ns, &welcome);
+	}
+	if (r == 0)
+		r = ask(link, claim, deadline_ns, ret_text);
+	if (r < 0 && !*ret_text)
+		wire_text_format(ret_text, "%s", link && *link_error(link) ? link_error(link)
+									    : strerror(-r));
+	return r;
+}

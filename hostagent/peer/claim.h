@@ -1,0 +1,25 @@
+/* claim.h - ask a VM's other host for the next term.
+ *
+ * Where: a VM's worker (hostagent/vm_peer.c). Threads: the caller's, which waits.
+ */
+#ifndef PEER_CLAIM_H
+#define PEER_CLAIM_H
+
+#include <stdint.h>
+
+#include "link/link.h"
+
+struct claim {
+	const char *vm;
+	uint64_t term;	/* that is held now; the one after it is asked for */
+	uint64_t epoch; /* last one committed */
+	uint8_t mode;	/* enum wire_claim_mode */
+};
+
+/* Connect by @config (its peer_name set), ask, take the answer. Blocks until @deadline_ns at most.
+ * 0: yes, and the peer will stand by it; -EACCES: no; -EPROTO: it broke the protocol; other -errno: there
+ * was no answer, which may have been a yes. On error @ret_text (WIRE_TEXT_MAX + 1 bytes) says why. */
+int claim_term(const struct link_config *config, const struct claim *claim, uint64_t deadline_ns,
+	       char *ret_text) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,55 @@
+/* server.h - the other hosts' way to this one: accepts, TLS, HELLO; then hands the connection on.
+ *
+ * Why: a primary without a gateway asks its VM's standby (agree.h) and may stream to it. This host's keepers
+ * serve those connections; only the first steps, before it is known for which VM, are done here.
+ *
+ *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a keeper's
+ *	   └── too many, too slow, broken, refused by take() ──► REFUSED, closed, counted
+ *
+ * Where: hostagent/agent.c makes one when `peer_listen` is set. Everything that comes is hostile until TLS
+ * says which host it is, and that host may ask only for what take() allows it.
+ *
+ * Threads: one of its own, which never waits for a peer. take() is called on it.
+ */
+#ifndef PEER_SERVER_H
+#define PEER_SERVER_H
+
+#include <stdint.h>
+
+#include "link/link.h"
+
+#define PEER_CONNECTIONS_MAX 16u		       /* between accept and HELLO, at one time */
+#define PEER_HELLO_NS	     UINT64_C(2000000000) /* from accept to HELLO, when not set */
+
+struct peer_server;
+
+/* A connection whose HELLO is right. */
+struct peer_offer {
+	struct link *link;
+	char host[WIRE_NAME_MAX + 1]; /* by its certificate */
+	char vm[WIRE_NAME_MAX + 1];
+	uint64_t term;
+	uint16_t version;
+	uint64_t features;
+};
+
+struct peer_server_config {
+	uint32_t ip_be32;
+	uint16_t port;
+	struct wire_tls_context *tls; /* server side; borrowed */
+	uint64_t hello_ns;	      /* from accept to HELLO; 0: PEER_HELLO_NS */
+
+	/* 0: offer->link belongs to whoever took it; else an enum wire_refused_code, with @ret_text
+	 * (WIRE_TEXT_MAX + 1 bytes) for the peer. Must not wait. */
+	uint16_t (*take)(void *context, const struct peer_offer *offer, char *ret_text);
+	void *context;
+};
+
+/* Listen and start the thread. 0; -errno of socket(2), bind(2), listen(2); -ENOMEM. */
+int peer_server_open(const struct peer_server_config *config, struct peer_server **ret_server)
+	__attribute__((warn_unused_result));
+
+/* Ends the thread; connections that were handed on are not touched. NULL is fine. Returns NULL. */
+struct peer_server *peer_server_close(struct peer_server *server);
+
+#endif

@@ -1,0 +1,74 @@
+/* vm_internal.h - the state of one VM on this host, shared by vm*.c and by nobody else.
+ *
+ *	vm.c         life, orders and the worker that carries them out, leases
+ *	vm_report.c  what is reported to the gateway
+ *	vm_peer.c    without a gateway
+ *
+ * Threads: see vm.h; members say which lock guards them.
+ */
+#ifndef VM_INTERNAL_H
+#define VM_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "epoch/engine.h"
+#include "link/link.h"
+#include "standby/standby.h"
+#include "vm.h"
+#include "vm_role.h"
+#include "vm_witness.h"
+
+#define VM_ORDERS_MAX 8u
+
+struct queued_order {
+	struct wire_order order;
+	uint64_t term, epoch;
+};
+
+struct queued_done {
+	struct wire_order_done done;
+	uint64_t term, epoch;
+};
+
+struct vm {
+	struct vm_environment environment;
+	const struct vm_config *config;
+	char pin_dir[PATH_MAX];
+
+	struct link_config gateway; /* what the keeper connects with; immutable */
+	struct vm_witness witness;  /* has its own rules */
+
+	/* all under lock */
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct engine *engine;	 /* changed by the worker only; read by vm_report */
+	struct standby *standby; /* the same; set once in vm_open */
+	enum vm_role role;
+	uint64_t term;
+	struct queued_order orders[VM_ORDERS_MAX];
+	uint32_t n_orders;
+	struct queued_done done[VM_ORDERS_MAX];
+	uint32_t n_done;
+	char fenced_text[WIRE_TEXT_MAX + 1]; /* FENCED: what stands against standing by; "" nothing */
+	bool must_stop;
+	pthread_t thread;
+
+	uint64_t look_at_ns;  /* the worker's: what nobody tells us is looked for then */
+	uint64_t claim_at_ns; /* the worker's: the other host is not asked again before */
+};
+
+/* On the worker. 0; -errno with @ret_text: the role could not be recorded. */
+int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, char *ret_text)
+	__attribute__((warn_unused_result));
+/* On the worker. The engine leaves vm_report()'s sight before it is ended. */
+struct engine *vm_take_engine(struct vm *vm);
+
+/* vm_peer.c, on the worker: is there anything to look for, and look: ask the other host when it is time, at
+ * most for two seconds. */
+bool vm_peer_watches(const struct vm *vm);
+void vm_peer_look(struct vm *vm);
+
+#endif

@@ -1,0 +1,95 @@
+/* A protected guest whose gateway is gone: ask the VM's other host, then go on as both agreed. See
+ * peer/agree.h and vm_internal.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gateway_view.h"
+#include "peer/agree.h"
+#include "peer/claim.h"
+#include "vm_internal.h"
+
+#define CLAIM_NS       UINT64_C(2000000000) /* one try, until the answer */
+#define CLAIM_AGAIN_NS UINT64_C(500000000)
+
+bool vm_peer_watches(const struct vm *vm)
+{
+	return vm->engine && vm->config->gateway_lost != AGREE_HOLD;
+}
+
+/* The role first: a restarted agent must know the term that the other host voted for. */
+static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
+{
+	bool is_direct = vm->config->gateway_lost == AGREE_DIRECT;
+	char text[WIRE_TEXT_MAX + 1] = "";
+	int r;
+
+	r = vm_set_role(vm, is_direct ? VM_ROLE_PRIMARY : VM_ROLE_RUNNING, term, text);
+	if (r == 0 && is_direct)
+		engine_go_direct(vm->engine, term, asked_ns);
+	else if (r == 0)
+		r = engine_detach(vm_take_engine(vm), text);
+	if (vm->role != VM_ROLE_PRIMARY)
+		vm_witness_end(&vm->witness);
+	if (r < 0) /* asked again: the other host says yes again */
+		log_error("vm=%s term=%llu cannot go on without a gateway: %s", vm->config->name,
+			  (unsigned long long)term, text);
+}
+
+void vm_peer_look(struct vm *vm)
+{
+	uint64_t now_ns = clock_mono_ns();
+	struct link_config link = {
+		.address = vm->config->peer_address,
+		.port = vm->config->peer_port,
+		.peer_name = vm->config->peer_name,
+		.tls = vm->environment.tls,
+	};
+	struct claim claim = {.vm = vm->config->name, .term = vm->term,
+			      .mode = (uint8_t)vm->config->gateway_lost};
+	struct agree_primary primary = {
+		.policy = (uint8_t)vm->config->gateway_lost,
+		.gateway_silence_ns = gateway_view_silence_ns(vm->environment.view, now_ns),
+		.gateway_lost_ns = vm->config->gateway_lost_ns,
+	};
+	struct engine_status status;
+	char text[WIRE_TEXT_MAX + 1];
+	int r;
+
+	engine_status(vm->engine, &status);
+	primary.is_holding = status.is_holding;
+	primary.is_outvoted = status.is_outvoted;
+	/* Direct already: its stream comes and goes in the term that was agreed on. */
+	if (status.is_direct || now_ns < vm->claim_at_ns || !agree_may_claim(&primary))
+		return;
+	claim.epoch = status.committed_epoch;
+	log_warn("vm=%s term=%llu nothing heard of the gateway for %llu ms: asking %s to go on %s",
+		 vm->config->name, (unsigned long long)vm->term,
+		 (unsigned long long)(primary.gateway_silence_ns / CLOCK_NS_PER_MS),
+		 vm->config->peer_name, agree_policy_name(primary.policy));
+	r = claim_term(&link, &claim, now_ns + CLAIM_NS, text);
+	vm->claim_at_ns = clock_mono_ns() + CLAIM_AGAIN_NS;
+	if (r == 0)
+		go_on(vm, claim.term + 1, now_ns);
+	else
+		log_limited(LOG_LEVEL_WARN, "vm=%s term=%llu no agreement with %s, output stays held: %s",
+			    vm->config->name, (unsigned long long)vm->term, vm->config->peer_name,
+			    text);
+}
+
+uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, char *ret_text)
+{
+	if (!*vm->config->peer_name || strcmp(vm->config->peer_name, offer->host) != 0) {
+		wire_text_format(ret_text, "%s is not the other host of %s in this host's file",
+				 offer->host, vm->config->name);
+		return WIRE_REFUSED_IDENTITY;
+	}
+	if (!vm->standby) {
+		wire_text_format(ret_text, "this host has no [standby] section for %s",
+				 vm->config->name);
+		return WIRE_REFUSED_NOT_ASKED;
+	}
+	standby_take_peer(vm->standby, offer->link, offer->term, offer->version, offer->features);
+	return 0;
+}

@@ -1,0 +1,81 @@
+/* What a VM's agent reports; see vm_internal.h. */
+#include <string.h>
+
+#include "vm_internal.h"
+
+static void report_engine(struct engine *engine, struct wire_report *report, uint64_t *ret_epoch)
+{
+	struct engine_status status;
+
+	engine_status(engine, &status);
+	report->role = WIRE_VM_ROLE_PRIMARY;
+	report->state = status.state;
+	report->verdict = status.verdict;
+	strcpy(report->text, status.text);
+	strcpy(report->stats, status.stats);
+	*ret_epoch = status.committed_epoch;
+}
+
+static void report_standby(struct standby *standby, struct wire_report *report,
+			   uint64_t *ret_epoch)
+{
+	struct standby_status status;
+
+	standby_status(standby, &status);
+	report->role = status.state == STANDBY_STATE_RUNNING ? WIRE_VM_ROLE_PRIMARY
+							     : WIRE_VM_ROLE_STANDBY;
+	report->state = (uint8_t)status.state;
+	report->verdict = status.guest_ended ? WIRE_VERDICT_EXITED : WIRE_VERDICT_NONE;
+	wire_text_format(report->text, "%s", status.text);
+	if (wire_stats_is_valid(status.stats))
+		strcpy(report->stats, status.stats);
+	*ret_epoch = status.complete_epoch;
+}
+
+/* Without engine and keeper: what the role file says. */
+static void report_role(const struct vm *vm, struct wire_report *report)
+{
+	static const struct {
+		uint8_t role, state;
+	} rows[] = {
+		[VM_ROLE_NONE] = {WIRE_VM_ROLE_NONE, WIRE_STATE_IDLE},
+		[VM_ROLE_PRIMARY] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_LOST},
+		[VM_ROLE_STANDBY] = {WIRE_VM_ROLE_STANDBY, WIRE_STATE_IDLE},
+		[VM_ROLE_RUNNING] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_RUNNING},
+		[VM_ROLE_FENCED] = {WIRE_VM_ROLE_PRIMARY, WIRE_STATE_FENCED},
+	};
+
+	report->role = rows[vm->role].role;
+	report->state = rows[vm->role].state;
+	if (vm->role == VM_ROLE_FENCED)
+		strcpy(report->text, *vm->fenced_text ? vm->fenced_text
+						      : "outvoted; ready to be the standby");
+}
+
+void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
+	       uint64_t *ret_epoch)
+{
+	struct standby_status status;
+
+	memset(ret_report, 0, sizeof(*ret_report));
+	strcpy(ret_report->vm, vm->config->name);
+	*ret_epoch = 0;
+	pthread_mutex_lock(&vm->lock);
+	*ret_term = vm->term;
+	if (vm->standby)
+		standby_status(vm->standby, &status);
+	if (vm->standby && status.term > vm->term)
+		*ret_term = status.term; /* it voted for that term, without an order */
+	if (vm->engine) {
+		report_engine(vm->engine, ret_report, ret_epoch);
+	} else {
+		if (vm->standby && status.state != STANDBY_STATE_IDLE &&
+		    vm->role != VM_ROLE_FENCED)
+			report_standby(vm->standby, ret_report, ret_epoch);
+		else
+			report_role(vm, ret_report);
+	}
+	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)
+		vm_witness_report(&vm->witness, ret_report->stats);
+	pthread_mutex_unlock(&vm->lock);
+}

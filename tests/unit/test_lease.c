@@ -1,0 +1,109 @@
+/* The lease on a virtual clock: what renews it, what does not, when it is over. */
+#include "lease.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#define MS   UINT64_C(1000000)
+#define TERM 7
+
+static struct lease lease;
+
+static int begin(void **state)
+{
+	(void)state;
+	lease_init(&lease, TERM);
+	return 0;
+}
+
+static void test_none_is_no_limit(void **state)
+{
+	(void)state;
+	assert_false(lease_is_over(&lease, 0));
+	assert_false(lease_is_over(&lease, UINT64_MAX - 1));
+	assert_true(lease_end_ns(&lease) == UINT64_MAX);
+	assert_int_equal(lease_left_ns(&lease, 5), 0);
+}
+
+static void test_counts_from_the_beat(void **state)
+{
+	(void)state;
+	/* The answer came 300 ms after the beat was sent: they are gone. */
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1300 * MS), 0);
+	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
+	assert_int_equal(lease_left_ns(&lease, 1300 * MS), 1700 * MS);
+	assert_false(lease_is_over(&lease, 3000 * MS - 1));
+	assert_true(lease_is_over(&lease, 3000 * MS));
+	assert_int_equal(lease_left_ns(&lease, 3000 * MS), 0);
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM - 1, 2000 * MS, 2000, 2000 * MS), -ESTALE);
+	assert_int_equal(lease_renew(&lease, TERM + 1, 2000 * MS, 2000, 2000 * MS), -ESTALE);
+	assert_int_equal(lease_renew(&lease, TERM, 2000 * MS + 1, 2000, 2000 * MS), -EINVAL);
+	assert_int_equal(lease_renew(&lease, TERM, UINT64_MAX, 2000, 2000 * MS), -EINVAL);
+	assert_int_equal(lease_renew(&lease, TERM, 2000 * MS, 0, 2000 * MS), -EINVAL);
+	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
+}
+
+static void test_late_answer_shortens_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 900 * MS, 2000, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 500, 1000 * MS), 0);
+	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
+}
+
+static void test_renewed_after_its_end(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1000 * MS), 0);
+	assert_true(lease_is_over(&lease, 9000 * MS));
+	/* The answer to a beat of long ago is authentic and gives nothing. */
+	assert_int_equal(lease_renew(&lease, TERM, 1100 * MS, 2000, 9000 * MS), 0);
+	assert_true(lease_is_over(&lease, 9000 * MS));
+	assert_int_equal(lease_renew(&lease, TERM, 9000 * MS, 2000, 9000 * MS), 0);
+	assert_false(lease_is_over(&lease, 9001 * MS));
+	assert_true(lease_is_over(&lease, 11000 * MS));
+}
+
+static void test_newer_term(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 9000, 1000 * MS), 0);
+	lease_enter(&lease, TERM + 1, 5000 * MS, 2000);
+	assert_int_equal(lease_end_ns(&lease), 7000 * MS); /* what the old one gave is over */
+	assert_int_equal(lease_renew(&lease, TERM, 6000 * MS, 2000, 6000 * MS), -ESTALE);
+	assert_int_equal(lease_renew(&lease, TERM + 1, 6000 * MS, 2000, 6000 * MS), 0);
+	assert_int_equal(lease_end_ns(&lease), 8000 * MS);
+}
+
+static void test_void_ends_the_limit(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1000 * MS), 0);
+	lease_void(&lease);
+	assert_false(lease_is_over(&lease, 9000 * MS));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_none_is_no_limit, begin),
+		cmocka_unit_test_setup(test_counts_from_the_beat, begin),
+		cmocka_unit_test_setup(test_refused, begin),
+		cmocka_unit_test_setup(test_late_answer_shortens_nothing, begin),
+		cmocka_unit_test_setup(test_renewed_after_its_end, begin),
+		cmocka_unit_test_setup(test_newer_term, begin),
+		cmocka_unit_test_setup(test_void_ends_the_limit, begin),
+	};
+
+	return cmocka_run_group_tests_name("lease", tests, NULL, NULL);
+}

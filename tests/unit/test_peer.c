@@ -1,0 +1,467 @@
+/* Two agents without a gateway, over loopback: the server's first steps, a claim and its vote, the stream. The
+ * standby is a keeper without QEMU, on a thread; the primary is the test. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ftw.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "gateway_view.h"
+#include "mint_certs.h"
+#include "peer/agree.h"
+#include "peer/claim.h"
+#include "peer/server.h"
+#include "standby/keeper.h"
+#include "standby_feed.h"
+
+#define TERM	  7u
+#define RAM_PAGES 8u
+#define ROM_PAGES 1u
+
+static char *certs;
+static struct wire_tls_context *alpha, *beta_client, *beta, *gateway;
+static uint16_t port;
+
+/* ---- beta */
+
+static struct standby sb;
+static struct gateway_view view;
+static struct feed feed;
+static struct peer_server *server;
+static char dir[64], text[WIRE_TEXT_MAX + 1];
+static pthread_t thread;
+static _Atomic bool must_stop;
+
+static uint64_t soon(void)
+{
+	return clock_mono_ns() + 10 * CLOCK_NS_PER_S;
+}
+
+/* As standby.c's, without QEMU. */
+static void *keep(void *context)
+{
+	(void)context;
+	while (!atomic_load(&must_stop)) {
+		struct pollfd fds[] = {
+			{.fd = sb.wake_fd, .events = POLLIN},
+			{.fd = sb.peer.link ? link_fd(sb.peer.link) : -1, .events = POLLIN},
+			{.fd = sb.link ? link_fd(sb.link) : -1, .events = POLLIN},
+		};
+		uint64_t count;
+
+		(void)poll(fds, 3, 100);
+		if (fds[0].revents)
+			(void)!read(sb.wake_fd, &count, sizeof(count));
+		keeper_peer_take(&sb);
+		keeper_peer_run(&sb);
+		while (keeper_stream_run(&sb))
+			;
+	}
+	return NULL;
+}
+
+/* No more than hostagent/vm_peer.c does. */
+static uint16_t take(void *context, const struct peer_offer *offer, char *ret_text)
+{
+	(void)context;
+	if (strcmp(offer->host, "alpha") != 0 || strcmp(offer->vm, "web1") != 0) {
+		wire_text_format(ret_text, "not the other host of that VM");
+		return WIRE_REFUSED_IDENTITY;
+	}
+	standby_take_peer(&sb, offer->link, offer->term, offer->version, offer->features);
+	return 0;
+}
+
+static void open_copy(void)
+{
+	assert_int_equal(ramfile_open(dir, &sb.rf), 0);
+	assert_int_equal(ramfile_reserve(&sb.rf, RAM_PAGES * WIRE_PAGE_SIZE), 0);
+	assert_int_equal(epochlog_open(&sb.rf, 1 << 20, &sb.log), 0);
+}
+
+static void start(void)
+{
+	const struct peer_server_config config = {.ip_be32 = htonl(INADDR_LOOPBACK), .port = port,
+						  .tls = beta, .take = take,
+						  .hello_ns = CLOCK_NS_PER_S / 2};
+
+	atomic_store(&must_stop, false);
+	assert_int_equal(pthread_create(&thread, NULL, keep, NULL), 0);
+	assert_int_equal(peer_server_open(&config, &server), 0);
+}
+
+static void stop(void)
+{
+	uint64_t one = 1;
+
+	server = peer_server_close(server);
+	atomic_store(&must_stop, true);
+	(void)!write(sb.wake_fd, &one, sizeof(one));
+	pthread_join(thread, NULL);
+}
+
+/* Beta holds epoch 2 of TERM, has not heard of a gateway for long, and its file says direct. */
+static int setup(void **state)
+{
+	(void)state;
+	memset(&sb, 0, sizeof(sb));
+	strcpy(dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
+						  : "/tmp/holdfast-test-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	pthread_mutex_init(&sb.lock, NULL);
+	sb.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	atomic_store(&view.seen_ns, 1);
+	sb.config = (struct standby_config){.vm = "web1", .host = "beta", .view = &view,
+					    .gateway_lost = AGREE_DIRECT,
+					    .gateway_lost_ns = CLOCK_NS_PER_S};
+	sb.want_stream = true;
+	sb.state = STANDBY_STATE_READY;
+	feed_small_geometry(&sb.qemu.geometry, RAM_PAGES, ROM_PAGES);
+	open_copy();
+	assert_int_equal(epochlog_set_term(&sb.log, TERM), 0);
+	sb.rf.meta.applied_epoch = 2;
+	assert_int_equal(ramfile_store_meta(&sb.rf, &sb.rf.meta), 0);
+	epochlog_close(&sb.log);
+	assert_int_equal(epochlog_open(&sb.rf, 1 << 20, &sb.log), 0);
+	start();
+	return 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	if (server)
+		stop();
+	keeper_stream_close(&sb);
+	link_free(sb.peer.link);
+	link_free(sb.offer.link);
+	epochlog_close(&sb.log);
+	ramfile_close(&sb.rf);
+	fd_close(sb.wake_fd);
+	(void)nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	return 0;
+}
+
+/* ---- alpha */
+
+static struct link_config to_beta(void)
+{
+	return (struct link_config){.address = "127.0.0.1", .port = port, .tls = alpha,
+				    .peer_name = "beta"};
+}
+
+static int claim(uint64_t term, uint8_t mode, uint64_t epoch)
+{
+	const struct link_config config = to_beta();
+	const struct claim c = {.vm = "web1", .term = term, .epoch = epoch, .mode = mode};
+
+	return claim_term(&config, &c, soon(), text);
+}
+
+static int connect_as(const struct link_config *config, uint64_t term, struct link **ret_link)
+{
+	struct wire_welcome welcome;
+	struct wire_hello hello;
+
+	assert_int_equal(link_open(config, ret_link), 0);
+	wire_hello_init(&hello, WIRE_KIND_PEER, WIRE_VM_ROLE_PRIMARY, "web1");
+	return link_handshake(*ret_link, &hello, term, 0, soon(), &welcome);
+}
+
+/* The next frame; -errno: the connection ended. */
+static int next(struct link *link, struct wire_frame *frame)
+{
+	int r;
+
+	while ((r = link_receive(link, frame)) == -EAGAIN)
+		assert_true(link_wait(link, POLLIN, soon()) != -ETIMEDOUT);
+	return r;
+}
+
+static void send_beat(struct link *link, uint64_t term, uint64_t mono_ns)
+{
+	const struct wire_header h = {.type = WIRE_BEAT, .term = term};
+	uint8_t payload[8];
+	struct iovec piece = {payload, 8};
+
+	bytes_put_be64(payload, mono_ns);
+	assert_int_equal(link_send(link, &h, &piece, 1), 0);
+}
+
+static void send_epoch(struct link *link, uint64_t term, uint32_t generation)
+{
+	uint8_t page[WIRE_PAGE_SIZE] = {0x44}, zero[WIRE_PAGE_SIZE] = {0};
+	uint8_t blob[WIRE_PAGE_SIZE] = {0x44};
+	struct wire_frame frame;
+	const uint8_t *at;
+
+	feed_init(&feed, term, &sb.qemu.geometry);
+	feed.generation = generation;
+	feed.epoch = 2;
+	feed_geometry(&feed);
+	feed_begin(&feed, true);
+	feed_page(&feed, 3, page, zero, false);
+	feed_blob(&feed, blob, 100, zero, false);
+	feed_end(&feed);
+	for (at = feed.bytes; at < feed.bytes + feed.size;) {
+		assert_int_equal(wire_frame_decode(&at, feed.bytes + feed.size, &frame, NULL), 0);
+		assert_int_equal(link_send_frame(link, wire_frame_start(&frame),
+						 wire_frame_size(&frame)), 0);
+	}
+	feed_done(&feed);
+}
+
+/* ---- tests */
+
+static void test_vote_direct(void **state)
+{
+	(void)state;
+	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
+	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0); /* as if the answer was lost */
+	stop();
+	assert_int_equal(sb.n_votes, 1);
+	/* On file, with the copy, and it stands between any older promotion and the guest. */
+	epochlog_close(&sb.log);
+	ramfile_close(&sb.rf);
+	open_copy();
+	assert_int_equal(sb.rf.meta.term, TERM + 1);
+	assert_int_equal(sb.rf.meta.vote, RAMFILE_VOTE_DIRECT);
+	assert_int_equal(sb.rf.meta.applied_epoch, 2);
+	assert_int_equal(promote_check(&sb.log, TERM, 1, text), -ESTALE);
+	assert_int_equal(promote_check(&sb.log, TERM + 1, 1, text), -ESTALE);
+	assert_int_equal(promote_check(&sb.log, TERM + 2, 2, text), 0);
+}
+
+static void test_vote_unprotected(void **state)
+{
+	(void)state;
+	sb.config.gateway_lost = AGREE_UNPROTECTED;
+	sb.qemu.pid = 0;
+	assert_int_equal(claim(TERM, WIRE_CLAIM_UNPROTECTED, 9), 0);
+	stop();
+	assert_int_equal(sb.rf.meta.term, TERM + 1);
+	assert_int_equal(sb.rf.meta.vote, RAMFILE_VOTE_UNPROTECTED);
+	assert_int_equal(sb.rf.meta.applied_epoch, 0);
+	assert_false(sb.want_stream || sb.want_qemu);
+	/* The copy is old from now on: no term makes it a guest. */
+	assert_int_equal(promote_check(&sb.log, TERM + 2, 1, text), -ENODATA);
+}
+
+static void test_no(void **state)
+{
+	(void)state;
+	gateway_view_seen(&view, clock_mono_ns() + 1000 * CLOCK_NS_PER_S);
+	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), -EACCES);
+	assert_non_null(strstr(text, "heard of the gateway"));
+	atomic_store(&view.seen_ns, 1);
+	assert_int_equal(claim(TERM - 1, WIRE_CLAIM_DIRECT, 2), -EACCES);
+	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 3), -EACCES);
+	assert_int_equal(claim(TERM, WIRE_CLAIM_UNPROTECTED, 2), -EACCES);
+	stop();
+	assert_int_equal(sb.rf.meta.term, TERM);
+	assert_int_equal(sb.n_votes, 0);
+}
+
+static void test_direct_stream(void **state)
+{
+	const struct link_config config = to_beta();
+	struct wire_lease lease;
+	struct wire_frame frame;
+	struct link *link;
+
+	(void)state;
+	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
+	assert_int_equal(connect_as(&config, TERM + 1, &link), 0);
+	send_beat(link, TERM + 1, 77);
+	assert_int_equal(next(link, &frame), 0);
+	assert_int_equal(frame.h.type, WIRE_RESUME);
+	assert_int_equal(frame.h.term, TERM + 1);
+	assert_int_equal(frame.h.epoch, 2);
+	send_epoch(link, TERM + 1, frame.h.generation);
+	assert_int_equal(next(link, &frame), 0);
+	assert_int_equal(wire_lease_decode(&frame, &lease, NULL), 0);
+	assert_int_equal(lease.beat_ns, 77);
+	assert_int_equal(frame.h.term, TERM + 1);
+	assert_int_equal(next(link, &frame), 0);
+	assert_int_equal(frame.h.type, WIRE_EPOCH_ACK);
+	assert_int_equal(frame.h.epoch, 3);
+	assert_int_equal(frame.h.term, TERM + 1);
+	link_free(link);
+	/* It comes again, and is told where to go on; then it claims the term after. */
+	assert_int_equal(connect_as(&config, TERM + 1, &link), 0);
+	send_beat(link, TERM + 1, 78);
+	assert_int_equal(next(link, &frame), 0);
+	assert_int_equal(frame.h.epoch, 3);
+	link_free(link);
+	assert_int_equal(claim(TERM + 1, WIRE_CLAIM_DIRECT, 3), 0);
+	stop();
+	assert_int_equal(sb.rf.meta.term, TERM + 2);
+	assert_int_equal(sb.rf.meta.applied_epoch, 3);
+	assert_int_equal(ramfile_page(&sb.rf, 3)[0], 0x44);
+}
+
+/* No stream without a vote for it, in no other term, and none once a promotion was accepted. */
+static void test_no_stream(void **state)
+{
+	const struct link_config config = to_beta();
+	struct wire_frame frame;
+	struct link *link;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		uint64_t term = TERM;
+
+		if (i > 0 && i < 3)
+			term = TERM + (uint64_t)i;
+		if (i == 1)
+			assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
+		if (i == 3) {
+			term = TERM + 1;
+			sb.promise_term = TERM + 2;
+		}
+		assert_int_equal(connect_as(&config, term, &link), 0);
+		send_beat(link, term, 1);
+		if (i == 1) {
+			assert_int_equal(next(link, &frame), 0);
+			assert_int_equal(frame.h.type, WIRE_RESUME);
+		} else {
+			assert_int_equal(next(link, &frame), -EPIPE);
+		}
+		link_free(link);
+	}
+}
+
+static void test_who(void **state)
+{
+	struct link_config config = to_beta();
+	struct wire_welcome welcome;
+	struct wire_hello hello;
+	struct link *link;
+
+	(void)state;
+	config.peer_name = "gamma"; /* somebody else answers there */
+	assert_int_equal(connect_as(&config, TERM, &link), -EPERM);
+	link_free(link);
+	config.peer_name = NULL; /* an agent is no gateway */
+	assert_int_equal(connect_as(&config, TERM, &link), -EPROTO);
+	link_free(link);
+	config = to_beta();
+	config.tls = beta_client; /* not this VM's other host */
+	assert_int_equal(connect_as(&config, TERM, &link), -EACCES);
+	assert_int_equal(link_refused_code(link), WIRE_REFUSED_IDENTITY);
+	link_free(link);
+	config.tls = gateway; /* no host at all */
+	assert_true(connect_as(&config, TERM, &link) < 0);
+	link_free(link);
+	config.tls = alpha; /* what one says to a gateway */
+	assert_int_equal(link_open(&config, &link), 0);
+	wire_hello_init(&hello, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, "");
+	assert_int_equal(link_handshake(link, &hello, 0, 0, soon(), &welcome), -EACCES);
+	assert_int_equal(link_refused_code(link), WIRE_REFUSED_PROTOCOL);
+	link_free(link);
+	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
+}
+
+/* Connections that say nothing hold nobody up: while there is room at all, and after their time. */
+static void test_silent_connections(void **state)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fds[PEER_CONNECTIONS_MAX];
+	char byte;
+
+	(void)state;
+	for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&at, sizeof(at)), 0);
+		if (i + 2 == PEER_CONNECTIONS_MAX)
+			assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
+	}
+	for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {
+		assert_true(read(fds[i], &byte, 1) <= 0); /* closed by the server */
+		fd_close(fds[i]);
+	}
+	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
+}
+
+/* A port that is free now. */
+static uint16_t free_port(void)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(at);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, size) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &size) < 0)
+		abort();
+	fd_close(fd);
+	return ntohs(at.sin_port);
+}
+
+static int set_up_certs(void **state)
+{
+	struct mint_ca *ca = mint_ca_new("test CA");
+
+	(void)state;
+	log_set_level(LOG_LEVEL_ERROR); /* refusals are the subject here */
+	certs = mint_dir_new();
+	mint_ca_write(ca, certs, "ca");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/alpha"}, certs, "alpha");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/beta"}, certs, "beta");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, certs, "gw");
+	mint_ca_free(ca);
+	alpha = mint_context(certs, "ca", "alpha", WIRE_TLS_CLIENT);
+	beta_client = mint_context(certs, "ca", "beta", WIRE_TLS_CLIENT);
+	gateway = mint_context(certs, "ca", "gw", WIRE_TLS_CLIENT);
+	beta = mint_context(certs, "ca", "beta", WIRE_TLS_SERVER);
+	port = free_port();
+	return 0;
+}
+
+static int tear_down_certs(void **state)
+{
+	(void)state;
+	wire_tls_context_free(alpha);
+	wire_tls_context_free(beta_client);
+	wire_tls_context_free(gateway);
+	wire_tls_context_free(beta);
+	mint_dir_remove(certs);
+	return 0;
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(test_vote_direct), TEST(test_vote_unprotected), TEST(test_no),
+		TEST(test_direct_stream), TEST(test_no_stream), TEST(test_who),
+		TEST(test_silent_connections),
+	};
+
+	return cmocka_run_group_tests_name("peer", tests, set_up_certs, tear_down_certs);
+}
