@@ -83,6 +83,8 @@ const struct config_key gw_config_keys[] = {
 	    "tell, by an event, when a detector that knows beats alone would promote; 0: do not"),
 	KEY("lease_ms", MS, lease_ns, "2000", 100, WIRE_LEASE_MS_MAX,
 	    "for how long a primary's guest may run without hearing from this gateway"),
+	KEY("release_ms", MS, release_ns, "150", 20, WIRE_LEASE_MS_MAX,
+	    "for how long its output may leave without; nobody is promoted before that is over"),
 	KEY("restart_grace_ms", MS, restart_grace_ns, "3000", 0, 600000,
 	    "after a start, judge no host before it was seen once or this has passed"),
 	KEY("standby_timeout_ms", MS, standby_timeout_ns, "5000", 100, 600000,
@@ -211,6 +213,8 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 	if (config.lease_ns >= config.patience_ns)
 		return complain(ret_error, path, "lease_ms must be shorter than patience_ms: a host that "
 				"was given up has to be silent by then");
+	if (config.release_ns > config.lease_ns)
+		return complain(ret_error, path, "release_ms is longer than lease_ms");
 	if (config.n_handshakes_max > config.n_sessions_max)
 		return complain(ret_error, path, "handshakes_max is larger than sessions_max");
 	r = check_probe_port(&config, path, ret_error);

@@ -8,27 +8,34 @@ void lease_init(struct lease *lease, uint64_t term)
 {
 	atomic_init(&lease->term, term);
 	atomic_init(&lease->until_ns, 0);
+	atomic_init(&lease->release_ns, 0);
+}
+
+/* Later ends only. */
+static void extend(_Atomic uint64_t *end_ns, uint64_t to_ns)
+{
+	uint64_t old_ns = atomic_load(end_ns);
+
+	while (to_ns > old_ns && !atomic_compare_exchange_weak(end_ns, &old_ns, to_ns))
+		;
 }
 
 int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
-		uint64_t sent_ns)
+		uint32_t release_ms, uint64_t sent_ns)
 {
-	uint64_t until_ns, old_ns;
 
 	if (term != atomic_load(&lease->term))
 		return -ESTALE;
-	if (lease_ms == 0 || beat_ns > sent_ns)
+	if (release_ms == 0 || release_ms > lease_ms || beat_ns > sent_ns)
 		return -EINVAL;
-	until_ns = beat_ns + lease_ms * CLOCK_NS_PER_MS;
-	old_ns = atomic_load(&lease->until_ns);
-	while (until_ns > old_ns &&
-	       !atomic_compare_exchange_weak(&lease->until_ns, &old_ns, until_ns))
-		;
+	extend(&lease->release_ns, beat_ns + release_ms * CLOCK_NS_PER_MS);
+	extend(&lease->until_ns, beat_ns + lease_ms * CLOCK_NS_PER_MS);
 	return 0;
 }
 
 void lease_enter(struct lease *lease, uint64_t term, uint64_t asked_ns, uint32_t lease_ms)
 {
+	atomic_store(&lease->release_ns, asked_ns + lease_ms * CLOCK_NS_PER_MS);
 	atomic_store(&lease->until_ns, asked_ns + lease_ms * CLOCK_NS_PER_MS);
 	atomic_store(&lease->term, term);
 }
@@ -36,6 +43,14 @@ void lease_enter(struct lease *lease, uint64_t term, uint64_t asked_ns, uint32_t
 void lease_void(struct lease *lease)
 {
 	atomic_store(&lease->until_ns, 0);
+	atomic_store(&lease->release_ns, 0);
+}
+
+bool lease_may_release(const struct lease *lease, uint64_t now_ns)
+{
+	uint64_t release_ns = atomic_load(&lease->release_ns);
+
+	return release_ns == 0 || now_ns < release_ns;
 }
 
 bool lease_is_over(const struct lease *lease, uint64_t now_ns)

@@ -10,6 +10,10 @@
  *	 (a gateway without       └──────── until_ns passes ──────────▲
  *	  leases: no limit)
  *
+ * Two lengths. A standby may be promoted as soon as nothing more can leave here, and that must be soon after
+ * this host fell silent; to stop a guest for each late beat would be dear. So the time to release is short
+ * (a few beats), and what is committed after it waits for the next answer; the time to run is long.
+ *
  * Where: hostagent/epoch asks it before each release and each turn; the control connection (vm.h) and,
  * without a gateway, the standby's votes renew it. Pure: the time is handed in.
  *
@@ -25,15 +29,17 @@
 struct lease {
 	_Atomic uint64_t term;	   /* of the protection */
 	_Atomic uint64_t until_ns; /* 0: none was ever given */
+	_Atomic uint64_t release_ns; /* until then what is committed may leave; 0: as long as until_ns */
 };
 
 void lease_init(struct lease *lease, uint64_t term);
 
-/* A LEASE of @term came, in answer to the beat of @beat_ns. @sent_ns: the newest beat that was sent.
- * A lease that ends before the one in force is late and changes nothing.
+/* A LEASE of @term came, in answer to the beat of @beat_ns: the guest may run for @lease_ms from then, and its
+ * output leave for @release_ms (<= @lease_ms). @sent_ns: the newest beat that was sent. A lease that ends before
+ * the one in force is late and changes nothing.
  * 0; -ESTALE: of another term; -EINVAL: for a beat that was never sent, or without length. */
 int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
-		uint64_t sent_ns) __attribute__((warn_unused_result));
+		uint32_t release_ms, uint64_t sent_ns) __attribute__((warn_unused_result));
 
 /* A newer @term begins, which another party agreed to when it was asked at @asked_ns: the lease lasts for
  * @lease_ms from then. A LEASE of the old term that is being taken at this moment may still count: it is
@@ -45,6 +51,9 @@ void lease_void(struct lease *lease);
 
 /* True: one was given and is over. */
 bool lease_is_over(const struct lease *lease, uint64_t now_ns);
+
+/* May what is committed leave now? To be asked right before it does. */
+bool lease_may_release(const struct lease *lease, uint64_t now_ns);
 
 /* When it ends; UINT64_MAX: no limit. */
 uint64_t lease_end_ns(const struct lease *lease);

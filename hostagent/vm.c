@@ -533,7 +533,8 @@ void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint
 
 	pthread_mutex_lock(&vm->lock);
 	if (vm->engine)
-		r = engine_renew_lease(vm->engine, term, lease->beat_ns, lease->lease_ms, sent_ns);
+		r = engine_renew_lease(vm->engine, term, lease->beat_ns, lease->lease_ms,
+				       lease->release_ms, sent_ns);
 	pthread_mutex_unlock(&vm->lock);
 	/* -ESTALE: the order that begins or ends that term is on its way. */
 	if (r == -EINVAL)

@@ -113,6 +113,7 @@ struct gateway_config {
 	uint64_t handshake_timeout_ns;	  /* until HELLO was accepted */
 	uint64_t idle_timeout_ns;	  /* of a control connection */
 	uint32_t lease_ms;		  /* given with each answer to a beat; 0: none */
+	uint32_t release_ms;		  /* the same for its output; <= lease_ms */
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
 	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */

@@ -9,11 +9,12 @@
 
 /* The owner may let its guest run for a while longer; see docs/wire-format.md 5.6.2. In other states
  * nobody could be promoted in its place. */
-static void send_lease(struct session *s, const struct gateway_vm *vm, int host, uint64_t beat_ns)
+static void send_lease(struct session *s, struct gateway_vm *vm, int host, uint64_t beat_ns)
 {
 	const struct vm_record *record = &vm->fsm.record;
 	struct wire_header h = {.type = WIRE_LEASE, .term = record->term};
-	struct wire_lease lease = {.beat_ns = beat_ns, .lease_ms = s->gw->config.lease_ms};
+	struct wire_lease lease = {.beat_ns = beat_ns, .lease_ms = s->gw->config.lease_ms,
+				   .release_ms = s->gw->config.release_ms};
 
 	if (!(s->features & WIRE_FEATURE_LEASE) || !lease.lease_ms || host != record->owner ||
 	    (record->state != VM_SYNCING && record->state != VM_PROTECTED))
@@ -21,6 +22,7 @@ static void send_lease(struct session *s, const struct gateway_vm *vm, int host,
 	h.seq = s->tx_seq++;
 	memcpy(lease.vm, vm->config.name, sizeof(lease.vm));
 	counters_add(&s->gw->counters.leases, 1);
+	vm_fsm_granted(&vm->fsm, s->gw->now_ns); /* before it is sent: it may be used at once */
 	SESSION_SEND(s, &h, wire_lease_encode, &lease);
 }
 

@@ -16,6 +16,9 @@
 #define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
 #define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)
 
+/* For what lies between an agent's look at its lease and the frames' leaving, and for clocks that drift. */
+#define MUTE_MARGIN_NS (20 * CLOCK_NS_PER_MS)
+
 /* The transition table: from each state, where to. SYNCING and FAILED may be entered again. */
 static const struct {
 	const char *name;
@@ -515,11 +518,19 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
 		fsm->stream[i].changed_ns = now_ns;
 	}
+	vm_fsm_granted(fsm, now_ns); /* by the run before this one, at the latest */
 	/* Whether it was run before the restart nobody knows; it may be asked twice. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
 	detector_init(&fsm->detector, false, now_ns);
 	fsm->shadow_host = record->owner;
+}
+
+void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
+{
+	/* The owner counts from when it sent the beat, which was before. */
+	if (fsm->config->release_ns)
+		fsm->mute_ns = now_ns + fsm->config->release_ns + MUTE_MARGIN_NS;
 }
 
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns)
@@ -529,5 +540,7 @@ uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns)
 	(void)now_ns;
 	if (fsm->record.state == VM_PROTECTED)
 		tick_ns = detector_asks(&fsm->detector) ? TICK_DOUBT_NS : TICK_PROTECTED_NS;
+	if (fsm->record.state == VM_PROMOTING)
+		tick_ns = TICK_DOUBT_NS;
 	return fsm->ticked_ns + tick_ns;
 }

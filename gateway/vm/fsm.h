@@ -29,6 +29,7 @@
  *  4. PROMOTE is only ordered out of PROTECTED (the standby held a complete epoch that covers every
  *     commit), or again after a failed try;
  *     with a fence command, PROMOTE waits for its success (or its failure, when it is not required);
+ *     and in each case until no lease that was ever granted lets the old owner release (docs/model);
  *  5. orders follow from the state, not from events: a lost order, a restarted agent or gateway
  *     gets what the state wants as soon as it is connected and has reported.
  *
@@ -85,6 +86,7 @@ struct vm_config {
 	struct detector_config detector; /* of the primary */
 	struct liveness_config liveness; /* of the standby, and of the shadow */
 	uint64_t shadow_timeout_ns;	 /* tell when a detector of beats alone would promote; 0: no */
+	uint64_t release_ns;	     /* how long a lease lets output leave; 0: no leases are given */
 	uint64_t standby_timeout_ns; /* standby unseen this long: policy below */
 	uint64_t order_timeout_ns;   /* an order unanswered this long has failed */
 	bool has_fence_command;	     /* run it before a promotion that follows from silence */
@@ -212,6 +214,7 @@ struct vm_fsm {
 	uint64_t complete;		/* last epoch the standby holds whole; 0: none known */
 	uint64_t promote_epoch;		/* PROMOTING: lowest acceptable epoch */
 	struct detector detector;	/* of the owner's host; valid in PROTECTED */
+	uint64_t mute_ns;		/* what was granted to the owner of before is over: it is mute */
 	enum vm_fencing fencing;	/* in PROMOTING; else NONE */
 	bool shadow_fired;		/* the shadow has judged shadow_host, and was told of */
 	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
@@ -239,6 +242,9 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 
 /* Take one input. @ret_actions is emptied first; carry them out in order. */
 void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions);
+
+/* A LEASE is about to be sent to the owner. */
+void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 
 /* May @host open a stream with @role in @term now? 0, or an enum wire_refused_code with a sentence
  * in @ret_text (VM_TEXT_MAX bytes). */

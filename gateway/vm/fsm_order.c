@@ -43,6 +43,12 @@ static uint8_t want_protected(const struct vm_fsm *fsm, uint8_t h)
 	return WIRE_VERB_STANDBY_START;
 }
 
+/* Before PROMOTE: the fence command has done its work, and the old owner can release nothing any more. */
+static bool may_promote(const struct vm_fsm *fsm)
+{
+	return fsm->fencing == VM_FENCING_NONE && fsm->stepped_ns >= fsm->mute_ns;
+}
+
 static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 {
 	bool owner = h == fsm->record.owner;
@@ -56,7 +62,7 @@ static uint8_t wanted_verb(const struct vm_fsm *fsm, uint8_t h)
 	case VM_PROTECTED:
 		return want_protected(fsm, h);
 	case VM_PROMOTING:
-		return owner && fsm->fencing == VM_FENCING_NONE ? WIRE_VERB_PROMOTE : 0;
+		return owner && may_promote(fsm) ? WIRE_VERB_PROMOTE : 0;
 	case VM_FAILED:
 		return owner && fsm->give_back_due ? WIRE_VERB_STANDBY_STOP : 0;
 	default:

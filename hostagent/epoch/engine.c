@@ -93,7 +93,8 @@ static void serve(struct engine *e)
 	engine_direct_tick(e);
 	engine_stream_receive(e);
 	/* It also goes on with a release that the kernel interrupted. */
-	r = e->is_silenced ? 0 : hold_receive(e->hold);
+	r = e->is_silenced || (hold_is_sending(e->hold) && !engine_may_release(e)) ? 0
+		: hold_receive(e->hold);
 	if (r > 0)
 		pacer_demand(&e->pacer, clock_mono_ns(), hold_needs_seal(e->hold));
 	engine_stream_send(e);

@@ -106,6 +106,7 @@ void engine_close(struct engine *engine);
 /* A LEASE came: as lease_renew(), and returns as it does. The guest goes on within 10 ms. Any thread, but
  * one at a time. */
 int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
+		       uint32_t release_ms,
 		       uint64_t sent_ns) __attribute__((warn_unused_result));
 
 /* The VM's other host voted for it: go on in the newer @term, streaming to that host until the gateway takes

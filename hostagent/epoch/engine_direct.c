@@ -96,7 +96,8 @@ static int on_lease(struct engine *e, const struct wire_frame *frame)
 
 	if (wire_lease_decode(frame, &lease, NULL) < 0 || strcmp(lease.vm, e->config.vm) != 0)
 		return -EPROTO;
-	return lease_renew(&e->lease, frame->h.term, lease.beat_ns, lease.lease_ms, e->beat_ns) < 0
+	return lease_renew(&e->lease, frame->h.term, lease.beat_ns, lease.lease_ms, lease.release_ms,
+			   e->beat_ns) < 0
 		       ? -EPROTO
 		       : 0;
 }

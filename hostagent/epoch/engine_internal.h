@@ -90,7 +90,7 @@ struct engine {
 	bool is_silenced;	 /* without a lease: no seals, no releases, guest to be stopped */
 	bool is_stopped_here;	 /* while is_silenced: by our QMP stop */
 	uint64_t lease_retry_ns; /* QEMU did not take our stop or cont: not before */
-	uint64_t commit_waiting; /* newest COMMIT that came while silenced */
+	uint64_t commit_waiting; /* newest COMMIT that came when nothing might leave */
 
 	/* epochs */
 	struct pacer pacer;
@@ -176,6 +176,7 @@ int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 
 /* engine_lease.c */
 bool engine_may_speak(const struct engine *e); /* no lease was given, or it is not over; not outvoted */
+bool engine_may_release(const struct engine *e); /* the same for what is committed: a shorter time */
 void engine_lease_tick(struct engine *e);      /* stop the guest or let it go on, as it is time */
 uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns); /* of the next tick */
 /* The latest that the thread may wait elsewhere until, of what it would like. */

@@ -10,6 +10,7 @@
 #define QMP_NS	   UINT64_C(2000000000)
 #define RETRY_NS   UINT64_C(500000000) /* when QEMU did not do as told */
 #define LOOK_NS	   (10 * CLOCK_NS_PER_MS) /* is it renewed: nobody wakes us */
+#define RELEASE_LOOK_NS (2 * CLOCK_NS_PER_MS) /* the same, while only a release waits for it */
 #define CONNECT_NS (500 * CLOCK_NS_PER_MS)
 
 /* Before the first FULL epoch is sealed nothing is held and nobody can be promoted: the guest then runs
@@ -17,6 +18,18 @@
 bool engine_may_speak(const struct engine *e)
 {
 	return !e->is_outvoted && (!e->is_holding || !lease_is_over(&e->lease, clock_mono_ns()));
+}
+
+/* What is committed may leave. */
+bool engine_may_release(const struct engine *e)
+{
+	return engine_may_speak(e) &&
+	       (!e->is_holding || lease_may_release(&e->lease, clock_mono_ns()));
+}
+
+static bool is_release_waiting(const struct engine *e)
+{
+	return e->commit_waiting > e->committed_epoch;
 }
 
 static int order(struct engine *e, const char *verb)
@@ -93,6 +106,8 @@ void engine_lease_tick(struct engine *e)
 
 	if (!may_speak && !e->is_silenced)
 		silence(e);
+	if (!e->is_silenced && is_release_waiting(e) && engine_may_release(e))
+		engine_committed(e, e->commit_waiting);
 	if (!e->is_silenced || clock_mono_ns() < e->lease_retry_ns)
 		return;
 	if (may_speak)
@@ -105,6 +120,8 @@ uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns)
 {
 	if (e->is_silenced)
 		return now_ns + LOOK_NS;
+	if (is_release_waiting(e))
+		return now_ns + RELEASE_LOOK_NS;
 	return e->is_holding ? lease_end_ns(&e->lease) : UINT64_MAX;
 }
 
@@ -138,9 +155,9 @@ void engine_outvoted(struct engine *e, const char *why)
 }
 
 int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
-		       uint64_t sent_ns)
+		       uint32_t release_ms, uint64_t sent_ns)
 {
-	return lease_renew(&engine->lease, term, beat_ns, lease_ms, sent_ns);
+	return lease_renew(&engine->lease, term, beat_ns, lease_ms, release_ms, sent_ns);
 }
 
 void engine_void_lease(struct engine *engine)

@@ -146,7 +146,7 @@ void engine_committed(struct engine *e, uint64_t epoch)
 
 	if (epoch <= e->committed_epoch || epoch >= e->next_epoch)
 		return;
-	if (!engine_may_speak(e)) {
+	if (!engine_may_release(e)) {
 		if (epoch > e->commit_waiting)
 			e->commit_waiting = epoch;
 		return;

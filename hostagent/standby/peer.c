@@ -211,7 +211,7 @@ void keeper_peer_run(struct standby *sb)
 int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_header h = {.type = WIRE_LEASE, .term = sb->rf.meta.term, .seq = frame->h.seq};
-	struct wire_lease lease = {.lease_ms = AGREE_LEASE_MS};
+	struct wire_lease lease = {.lease_ms = AGREE_LEASE_MS, .release_ms = AGREE_LEASE_MS};
 	uint8_t payload[128];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 	struct wire_beat beat;

@@ -48,6 +48,7 @@ struct lab {
 	uint64_t voted_term; /* last one that the standby gave the primary without the gateway */
 	uint64_t next_order_id;
 	bool journal_fails;
+	uint64_t release_until_ns; /* what the owner of before may still release by its lease */
 	bool fence_runs; /* the fence command, in fence_term */
 	uint64_t fence_term;
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
@@ -101,6 +102,8 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_true(owner);
 		assert_int_equal(lab->journal.state, VM_PROMOTING);
 		assert_false(lab->fence_runs && lab->fence_term == a->term);
+		/* Nothing of the old owner's leaves once the new one may speak. */
+		assert_true(lab->now_ns > lab->release_until_ns);
 		assert_true(a->epoch >= 1);
 		break;
 	case WIRE_VERB_PROTECT:
@@ -237,8 +240,14 @@ static inline void lab_tick(struct lab *lab, uint64_t ms)
 
 static inline void lab_beat(struct lab *lab, uint8_t h)
 {
-	if (lab->peer[h].up)
-		(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_SEEN, .host = h});
+	if (!lab->peer[h].up)
+		return;
+	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_SEEN, .host = h});
+	if (!lab->config.release_ns || h != lab->journal.owner ||
+	    (lab->journal.state != VM_SYNCING && lab->journal.state != VM_PROTECTED))
+		return;
+	vm_fsm_granted(&lab->fsm, lab->now_ns);
+	lab->release_until_ns = lab->now_ns + lab->config.release_ns;
 }
 
 /* Time passes; hosts of @alive (bits) beat, and the owner sends epochs. */

@@ -128,6 +128,35 @@ static void test_evidence_sets_the_patience(void **state)
 	}
 }
 
+/* However a promotion comes about: PROMOTE leaves only when no lease lets the old owner release any more
+ * (docs/model, BUG_FAILOVER_AT_ONCE, BUG_RESTART_WITHOUT_PATIENCE). */
+static void test_promote_waits_for_the_lease(void **state)
+{
+	(void)state;
+	for (int how = 0; how < 3; how++) {
+		start_protected(NULL);
+		lab.config.release_ns = 150 * MS;
+		lab_run(&lab, 500, 3);
+		if (how == 0)
+			lab_command(&lab, VM_COMMAND_FAILOVER);
+		else
+			lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+		assert_int_equal(lab.journal.state, VM_PROMOTING);
+		assert_false(lab.peer[1].order.due);
+		if (how == 2) { /* what was granted is forgotten with the gateway */
+			lab_restart(&lab);
+			lab_up(&lab, 1);
+			lab_report(&lab, 1);
+			assert_false(lab.peer[1].order.due);
+		}
+		lab_run(&lab, 140, 3);
+		assert_false(lab.peer[1].order.due);
+		lab_run(&lab, 60, 3);
+		assert_true(lab.peer[1].order.due);
+		assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+	}
+}
+
 /* What beats alone would have done is told, and nothing is done about it. */
 static void test_shadow(void **state)
 {
@@ -155,6 +184,7 @@ int main(void)
 		cmocka_unit_test_setup(test_fence_command, start_protected),
 		cmocka_unit_test_setup(test_restart_and_primary_never_seen, start_protected),
 		cmocka_unit_test(test_evidence_sets_the_patience),
+		cmocka_unit_test(test_promote_waits_for_the_lease),
 		cmocka_unit_test_setup(test_shadow, start_protected),
 	};
 

@@ -32,7 +32,7 @@ static void test_counts_from_the_beat(void **state)
 {
 	(void)state;
 	/* The answer came 300 ms after the beat was sent: they are gone. */
-	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1300 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1300 * MS), 0);
 	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
 	assert_int_equal(lease_left_ns(&lease, 1300 * MS), 1700 * MS);
 	assert_false(lease_is_over(&lease, 3000 * MS - 1));
@@ -40,36 +40,55 @@ static void test_counts_from_the_beat(void **state)
 	assert_int_equal(lease_left_ns(&lease, 3000 * MS), 0);
 }
 
+/* Releasing ends before running does, and both are renewed by one answer. */
+static void test_releases_shorter_than_it_runs(void **state)
+{
+	(void)state;
+	assert_true(lease_may_release(&lease, UINT64_MAX - 1)); /* none was ever given */
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 150, 1000 * MS), 0);
+	assert_true(lease_may_release(&lease, 1150 * MS - 1));
+	assert_false(lease_may_release(&lease, 1150 * MS));
+	assert_false(lease_is_over(&lease, 1150 * MS));
+	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 2000, 150, 1100 * MS), 0);
+	assert_true(lease_may_release(&lease, 1199 * MS));
+	assert_int_equal(lease_renew(&lease, TERM, 1010 * MS, 2000, 150, 1100 * MS), 0); /* late */
+	assert_true(lease_may_release(&lease, 1199 * MS));
+	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 150, 1100 * MS), -EINVAL);
+	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 0, 1100 * MS), -EINVAL);
+	lease_void(&lease);
+	assert_true(lease_may_release(&lease, 9000 * MS));
+}
+
 static void test_refused(void **state)
 {
 	(void)state;
-	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1000 * MS), 0);
-	assert_int_equal(lease_renew(&lease, TERM - 1, 2000 * MS, 2000, 2000 * MS), -ESTALE);
-	assert_int_equal(lease_renew(&lease, TERM + 1, 2000 * MS, 2000, 2000 * MS), -ESTALE);
-	assert_int_equal(lease_renew(&lease, TERM, 2000 * MS + 1, 2000, 2000 * MS), -EINVAL);
-	assert_int_equal(lease_renew(&lease, TERM, UINT64_MAX, 2000, 2000 * MS), -EINVAL);
-	assert_int_equal(lease_renew(&lease, TERM, 2000 * MS, 0, 2000 * MS), -EINVAL);
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM - 1, 2000 * MS, 2000, 2000, 2000 * MS), -ESTALE);
+	assert_int_equal(lease_renew(&lease, TERM + 1, 2000 * MS, 2000, 2000, 2000 * MS), -ESTALE);
+	assert_int_equal(lease_renew(&lease, TERM, 2000 * MS + 1, 2000, 2000, 2000 * MS), -EINVAL);
+	assert_int_equal(lease_renew(&lease, TERM, UINT64_MAX, 2000, 2000, 2000 * MS), -EINVAL);
+	assert_int_equal(lease_renew(&lease, TERM, 2000 * MS, 0, 0, 2000 * MS), -EINVAL);
 	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
 }
 
 static void test_late_answer_shortens_nothing(void **state)
 {
 	(void)state;
-	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1000 * MS), 0);
-	assert_int_equal(lease_renew(&lease, TERM, 900 * MS, 2000, 1000 * MS), 0);
-	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 500, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 900 * MS, 2000, 2000, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 500, 500, 1000 * MS), 0);
 	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
 }
 
 static void test_renewed_after_its_end(void **state)
 {
 	(void)state;
-	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
 	/* The answer to a beat of long ago is authentic and gives nothing. */
-	assert_int_equal(lease_renew(&lease, TERM, 1100 * MS, 2000, 9000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 1100 * MS, 2000, 2000, 9000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
-	assert_int_equal(lease_renew(&lease, TERM, 9000 * MS, 2000, 9000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 9000 * MS, 2000, 2000, 9000 * MS), 0);
 	assert_false(lease_is_over(&lease, 9001 * MS));
 	assert_true(lease_is_over(&lease, 11000 * MS));
 }
@@ -77,18 +96,18 @@ static void test_renewed_after_its_end(void **state)
 static void test_newer_term(void **state)
 {
 	(void)state;
-	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 9000, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 9000, 9000, 1000 * MS), 0);
 	lease_enter(&lease, TERM + 1, 5000 * MS, 2000);
 	assert_int_equal(lease_end_ns(&lease), 7000 * MS); /* what the old one gave is over */
-	assert_int_equal(lease_renew(&lease, TERM, 6000 * MS, 2000, 6000 * MS), -ESTALE);
-	assert_int_equal(lease_renew(&lease, TERM + 1, 6000 * MS, 2000, 6000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 6000 * MS, 2000, 2000, 6000 * MS), -ESTALE);
+	assert_int_equal(lease_renew(&lease, TERM + 1, 6000 * MS, 2000, 2000, 6000 * MS), 0);
 	assert_int_equal(lease_end_ns(&lease), 8000 * MS);
 }
 
 static void test_void_ends_the_limit(void **state)
 {
 	(void)state;
-	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 1000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1000 * MS), 0);
 	lease_void(&lease);
 	assert_false(lease_is_over(&lease, 9000 * MS));
 }
@@ -99,6 +118,7 @@ int main(void)
 		cmocka_unit_test_setup(test_none_is_no_limit, begin),
 		cmocka_unit_test_setup(test_counts_from_the_beat, begin),
 		cmocka_unit_test_setup(test_refused, begin),
+		cmocka_unit_test_setup(test_releases_shorter_than_it_runs, begin),
 		cmocka_unit_test_setup(test_late_answer_shortens_nothing, begin),
 		cmocka_unit_test_setup(test_renewed_after_its_end, begin),
 		cmocka_unit_test_setup(test_newer_term, begin),

@@ -136,6 +136,7 @@ static void test_leases(void **state)
 
 	(void)state;
 	f.gw->config.lease_ms = 1500;
+	f.gw->config.release_ms = 150;
 	for (int knows = 1; knows >= 0; knows--) {
 		f.lacks[0] = knows ? 0 : WIRE_FEATURE_LEASE;
 		agent_open(&alpha, &f, f.alpha);
@@ -155,6 +156,7 @@ static void test_leases(void **state)
 			assert_string_equal(lease.vm, "web1");
 			assert_int_equal(lease.beat_ns, 0x102);
 			assert_int_equal(lease.lease_ms, 1500);
+			assert_int_equal(lease.release_ms, 150);
 		}
 		agent_close(&alpha);
 	}

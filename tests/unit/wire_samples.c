@@ -100,7 +100,7 @@ static int encode_witness_key(struct bytes_writer *w)
 static int encode_lease(struct bytes_writer *w)
 {
 	return wire_lease_encode(&(struct wire_lease){.vm = "web1", .beat_ns = 0x0102030405060708,
-						      .lease_ms = 2000}, w);
+						      .lease_ms = 2000, .release_ms = 150}, w);
 }
 
 static int encode_geometry(struct bytes_writer *w)

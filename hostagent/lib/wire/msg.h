@@ -211,12 +211,13 @@ int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_
 			    struct wire_error *error) WIRE_CHECKED;
 
 /* LEASE. Header: term. The agent may let the guest of this VM run as its owner in that term until
- * its own clock says beat_ns + lease_ms: counted from when the agent SENT the beat, so that the way
- * of the answer does not make it longer. */
+ * its own clock says beat_ns + lease_ms, and release its output until beat_ns + release_ms: counted from
+ * when the agent SENT the beat, so that the way of the answer makes neither longer. */
 struct wire_lease {
 	char vm[WIRE_NAME_MAX + 1];
 	uint64_t beat_ns;  /* mono_ns of the BEAT that it answers */
 	uint32_t lease_ms; /* 1..WIRE_LEASE_MS_MAX */
+	uint32_t release_ms; /* 1..lease_ms */
 };
 int wire_lease_encode(const struct wire_lease *lease, struct bytes_writer *w) WIRE_CHECKED;
 int wire_lease_decode(const struct wire_frame *frame, struct wire_lease *ret_lease,

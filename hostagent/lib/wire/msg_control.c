@@ -210,12 +210,14 @@ int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_
 
 int wire_lease_encode(const struct wire_lease *lease, struct bytes_writer *w)
 {
-	if (lease->lease_ms == 0 || lease->lease_ms > WIRE_LEASE_MS_MAX)
+	if (lease->lease_ms == 0 || lease->lease_ms > WIRE_LEASE_MS_MAX ||
+	    lease->release_ms == 0 || lease->release_ms > lease->lease_ms)
 		return write_invalid(w);
 	if (write_string(w, 1, wire_name_bytes_are_valid, lease->vm, WIRE_NAME_MAX) < 0)
 		return -EINVAL;
 	bytes_write_be64(w, lease->beat_ns);
 	bytes_write_be32(w, lease->lease_ms);
+	bytes_write_be32(w, lease->release_ms);
 	return write_result(w);
 }
 
@@ -228,6 +230,7 @@ int wire_lease_decode(const struct wire_frame *frame, struct wire_lease *ret_lea
 	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, lease.vm, sizeof(lease.vm));
 	lease.beat_ns = cursor_u64(&c, "beat_ns");
 	lease.lease_ms = cursor_u32(&c, "lease_ms", 1, WIRE_LEASE_MS_MAX);
+	lease.release_ms = cursor_u32(&c, "release_ms", 1, lease.lease_ms);
 	if (cursor_end(&c) < 0)
 		return -EPROTO;
 	*ret_lease = lease;
