@@ -63,9 +63,12 @@ void detector_connection(struct detector *d, bool is_open, uint64_t now_ns)
 	d->is_open = is_open;
 }
 
-/* Counts that grew since the last tick are sights of now. */
+/* Counts that grew since the last tick are sights of now; those of the first one are of before. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
+	if (!d->has_last)
+		d->last = d->at_witness = *e;
+	d->has_last = true;
 	const struct {
 		enum detector_source source;
 		bool grew;

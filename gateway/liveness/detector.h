@@ -108,6 +108,7 @@ struct detector {
 	uint64_t degraded_ns;	/* DEGRADED: since when; patience counts from here */
 	uint64_t seen_ns[DETECTOR_N_SOURCES]; /* watched; 0: never */
 	struct jitter beat, progress;
+	bool has_last;			   /* there was a tick */
 	struct detector_evidence last;	   /* at the last tick */
 	struct detector_evidence at_doubt; /* when the doubt began */
 	struct detector_evidence at_witness; /* when a witness last came, or the doubt began */

@@ -102,7 +102,8 @@ class Lab:
             port=port, listen=f"{self.address}:7400", management=f"{self.management}:7500",
             ca=f"{self.pki}/ca.crt", crl=f"{self.pki}/ca.crl", cert=self.cert("gateway", "gw1") + ".crt",
             key=self.cert("gateway", "gw1") + ".key", state_dir=f"{self.dir}/state", vm_dir=vms,
-            hugepages="no", handshake_timeout_ms="1000")
+            hugepages="no", handshake_timeout_ms="1000",
+            patience_ms="60000")  # scripted agents send an epoch when they are told to
         if self.kind != "kernel":
             settings["address"] = NET_GATEWAY + "/24"
         settings.update(self.settings)
