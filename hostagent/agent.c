@@ -86,8 +86,8 @@ static void connect_gateway(struct agent *a)
 		disconnect(a, *link_error(a->link) ? link_error(a->link) : strerror(-r));
 		return;
 	}
-	for (uint32_t i = 0; i < a->n_vms && !(welcome.features & WIRE_FEATURE_LEASE); i++)
-		vm_no_lease(a->vms[i]);
+	for (uint32_t i = 0; i < a->n_vms; i++)
+		vm_leases(a->vms[i], welcome.features & WIRE_FEATURE_LEASE);
 	log_info("connected to gateway %s at %s:%u", welcome.gateway, config.address, config.port);
 	a->retry_ns = RETRY_MIN_NS;
 	a->beat_at_ns = 0;

@@ -4,11 +4,11 @@
 
 #include "base/clock.h"
 
-void lease_init(struct lease *lease, uint64_t term)
+void lease_init(struct lease *lease, uint64_t term, bool is_required)
 {
 	atomic_init(&lease->term, term);
 	atomic_init(&lease->until_ns, 0);
-	atomic_init(&lease->release_ns, 0);
+	atomic_init(&lease->release_ns, is_required); /* 1 ns: long over */
 }
 
 /* Later ends only. */

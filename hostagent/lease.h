@@ -32,7 +32,9 @@ struct lease {
 	_Atomic uint64_t release_ns; /* until then what is committed may leave; 0: as long as until_ns */
 };
 
-void lease_init(struct lease *lease, uint64_t term);
+/* @is_required: this gateway gives leases, so nothing leaves before the first one came (the guest may run: an
+ * agent that restarted has just been ordered to protect it). */
+void lease_init(struct lease *lease, uint64_t term, bool is_required);
 
 /* A LEASE of @term came, in answer to the beat of @beat_ns: the guest may run for @lease_ms from then, and its
  * output leave for @release_ms (<= @lease_ms). @sent_ns: the newest beat that was sent. A lease that ends before

@@ -105,6 +105,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.encode_threads = vm->config->encode_threads,
 		.codec = (uint64_t)vm->config->codec,
 		.second_stage = (enum stage_mode)vm->config->second_stage,
+		.needs_lease = vm->needs_lease,
 		.is_restart = vm->role == VM_ROLE_PRIMARY && vm->term == q->term,
 		.gateway_address = config->gateway_text,
 		.gateway_port = config->gateway.port,
@@ -542,10 +543,11 @@ void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint
 			    vm->config->name);
 }
 
-void vm_no_lease(struct vm *vm)
+void vm_leases(struct vm *vm, bool are_given)
 {
 	pthread_mutex_lock(&vm->lock);
-	if (vm->engine)
+	vm->needs_lease = are_given;
+	if (vm->engine && !are_given)
 		engine_void_lease(vm->engine);
 	pthread_mutex_unlock(&vm->lock);
 }

@@ -64,7 +64,7 @@ void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint
 /* The VM's other host connected. Returns as peer_server_config.take. Any thread. */
 uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, char *ret_text);
 
-/* The gateway that we are connected to gives no leases. */
-void vm_no_lease(struct vm *vm);
+/* Connected: does the gateway give leases? Without, a lease that was given counts no longer. */
+void vm_leases(struct vm *vm, bool are_given);
 
 #endif

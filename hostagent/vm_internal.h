@@ -48,6 +48,7 @@ struct vm {
 	struct standby *standby; /* the same; set once in vm_open */
 	enum vm_role role;
 	uint64_t term;
+	bool needs_lease; /* the gateway that we were connected to last gives leases */
 	struct queued_order orders[VM_ORDERS_MAX];
 	uint32_t n_orders;
 	struct queued_done done[VM_ORDERS_MAX];

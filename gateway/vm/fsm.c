@@ -526,11 +526,17 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->shadow_host = record->owner;
 }
 
+void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
+{
+	if (now_ns + release_ns + MUTE_MARGIN_NS > fsm->mute_ns)
+		fsm->mute_ns = now_ns + release_ns + MUTE_MARGIN_NS;
+}
+
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	/* The owner counts from when it sent the beat, which was before. */
 	if (fsm->config->release_ns)
-		fsm->mute_ns = now_ns + fsm->config->release_ns + MUTE_MARGIN_NS;
+		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
 }
 
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns)

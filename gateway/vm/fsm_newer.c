@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "vm/fsm_priv.h"
 
 /* What a host says of itself in that term. */
@@ -82,6 +83,9 @@ static void adopt_agreement(struct vm_step *s, size_t row)
 		fsm->release_due = fsm->stop_due = fsm->fence_due = false;
 		return;
 	}
+	/* The standby may have given the owner a lease a moment ago: nobody is promoted while it lasts. */
+	if (fsm->config->release_ns)
+		vm_fsm_mute_after(fsm, s->now_ns, WIRE_DIRECT_LEASE_MS * CLOCK_NS_PER_MS);
 	fsm->complete = fsm->host[other].epoch;
 	if (agreements[row].owner == WORD_HOLDS)
 		fsm->committed = fsm->host[owner].epoch;

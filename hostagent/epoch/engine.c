@@ -347,7 +347,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		return -ENOMEM;
 	e->config = *config;
 	e->term = term;
-	lease_init(&e->lease, term);
+	lease_init(&e->lease, term, config->needs_lease);
 	e->needs_full = true;
 	e->status.term = term;
 	e->status.state = WIRE_STATE_ATTACHING;

@@ -57,6 +57,7 @@ struct engine_config {
 	bool is_restart; /* an earlier agent protected this guest in the same term: should it be found
 			  * stopped, that agent died inside a pause, and it is let run again */
 
+	bool needs_lease; /* the gateway gives leases: nothing leaves before the first one */
 	const char *gateway_address; /* numeric */
 	uint16_t gateway_port;
 	struct wire_tls_context *tls;

@@ -30,7 +30,7 @@ const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct
 
 /* For so long a yes lets the primary's guest run, and each of the standby's LEASEs; from when the primary
  * asked. */
-#define AGREE_LEASE_MS 2000u
+#define AGREE_LEASE_MS ((uint32_t)WIRE_DIRECT_LEASE_MS)
 
 /* What the primary knows when it thinks of asking. */
 struct agree_primary {

@@ -15,7 +15,7 @@ static struct lease lease;
 static int begin(void **state)
 {
 	(void)state;
-	lease_init(&lease, TERM);
+	lease_init(&lease, TERM, false);
 	return 0;
 }
 
@@ -57,6 +57,12 @@ static void test_releases_shorter_than_it_runs(void **state)
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 0, 1100 * MS), -EINVAL);
 	lease_void(&lease);
 	assert_true(lease_may_release(&lease, 9000 * MS));
+	/* Where leases are given, the first one is waited for; the guest runs meanwhile. */
+	lease_init(&lease, TERM, true);
+	assert_false(lease_may_release(&lease, 1000 * MS));
+	assert_false(lease_is_over(&lease, 1000 * MS));
+	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 150, 1000 * MS), 0);
+	assert_true(lease_may_release(&lease, 1100 * MS));
 }
 
 static void test_refused(void **state)
