@@ -35,7 +35,7 @@ int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t l
 
 void lease_enter(struct lease *lease, uint64_t term, uint64_t asked_ns, uint32_t lease_ms)
 {
-	atomic_store(&lease->release_ns, asked_ns + lease_ms * CLOCK_NS_PER_MS);
+	atomic_store(&lease->release_ns, asked_ns);
 	atomic_store(&lease->until_ns, asked_ns + lease_ms * CLOCK_NS_PER_MS);
 	atomic_store(&lease->term, term);
 }

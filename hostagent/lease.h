@@ -43,8 +43,8 @@ void lease_init(struct lease *lease, uint64_t term, bool is_required);
 int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		uint32_t release_ms, uint64_t sent_ns) __attribute__((warn_unused_result));
 
-/* A newer @term begins, which another party agreed to when it was asked at @asked_ns: the lease lasts for
- * @lease_ms from then. A LEASE of the old term that is being taken at this moment may still count: it is
+/* A newer @term begins, which another party agreed to when it was asked at @asked_ns: the guest may run for
+ * @lease_ms from then, but nothing leave before the first LEASE of that term. A LEASE of the old term that is being taken at this moment may still count: it is
  * no longer than one that came just before. */
 void lease_enter(struct lease *lease, uint64_t term, uint64_t asked_ns, uint32_t lease_ms);
 

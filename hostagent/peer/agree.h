@@ -28,9 +28,17 @@ enum agree_policy {
 
 const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct"; else "unknown" */
 
-/* For so long a yes lets the primary's guest run, and each of the standby's LEASEs; from when the primary
- * asked. */
-#define AGREE_LEASE_MS ((uint32_t)WIRE_DIRECT_LEASE_MS)
+/* For so long a yes lets the primary's guest run, and each of the standby's LEASEs, from when the primary asked;
+ * and for so long a LEASE, but no vote, lets its output leave (lease.h has the reason for the two). */
+#define AGREE_LEASE_MS	 ((uint32_t)WIRE_DIRECT_LEASE_MS)
+#define AGREE_RELEASE_MS 300u /* three beats */
+
+/* A standby that gave its last LEASE at @granted_ns (0: none) lets no guest of its own speak before; the
+ * margin is for what lies between the primary's look at its lease and the frames' leaving. */
+static inline uint64_t agree_mute_ns(uint64_t granted_ns)
+{
+	return granted_ns ? granted_ns + (AGREE_RELEASE_MS + 20) * UINT64_C(1000000) : 0;
+}
 
 /* What the primary knows when it thinks of asking. */
 struct agree_primary {

@@ -79,6 +79,7 @@ struct standby {
 	struct keeper_peer peer; /* which may claim a term */
 	uint32_t generation;	 /* of the last RESUME given to a primary */
 	uint64_t n_votes;	 /* yes */
+	uint64_t granted_ns;	 /* when a LEASE was last given to the primary; 0: never */
 	struct keeper_backoff link_backoff;
 	struct keeper_backoff qemu_backoff;
 	uint64_t n_connects;
@@ -125,6 +126,8 @@ void keeper_peer_run(struct standby *sb);
 /* A frame of the primary's own stream that is no part of an epoch. 0: done; -ENOENT: none of ours;
  * else the link's error. */
 int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame);
+/* Wait, for less than a second, until nothing leaves the primary by a LEASE of ours; the stream is closed. */
+void keeper_await_mute(const struct standby *sb);
 /* Queue a frame on @link, waiting for room for a second at most. 0 or the link's error. */
 int keeper_send(struct link *link, const struct wire_header *header, const void *payload, size_t size);
 

@@ -193,6 +193,7 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 	sb->promise_term = c->term;
 	sb->want_stream = false;
 	keeper_stream_close(sb);
+	keeper_await_mute(sb);
 	(void)qemu_exited(&sb->qemu, died); /* if it has, the first try starts another */
 	r = try_promote(sb, c, deadline_ns);
 	if (r == -EIO && clock_mono_ns() < deadline_ns) {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -211,7 +212,7 @@ void keeper_peer_run(struct standby *sb)
 int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_header h = {.type = WIRE_LEASE, .term = sb->rf.meta.term, .seq = frame->h.seq};
-	struct wire_lease lease = {.lease_ms = AGREE_LEASE_MS, .release_ms = AGREE_LEASE_MS};
+	struct wire_lease lease = {.lease_ms = AGREE_LEASE_MS, .release_ms = AGREE_RELEASE_MS};
 	uint8_t payload[128];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 	struct wire_beat beat;
@@ -224,6 +225,18 @@ int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame)
 		return r;
 	lease.beat_ns = beat.mono_ns;
 	memcpy(lease.vm, sb->config.vm, strnlen(sb->config.vm, WIRE_NAME_MAX));
+	sb->granted_ns = clock_mono_ns(); /* before it is sent: it may be used at once */
 	r = wire_lease_encode(&lease, &w);
 	return r < 0 ? r : keeper_send(sb->link, &h, payload, (size_t)(w.at - payload));
+}
+
+void keeper_await_mute(const struct standby *sb)
+{
+	uint64_t mute_ns = agree_mute_ns(sb->granted_ns), now_ns;
+
+	while ((now_ns = clock_mono_ns()) < mute_ns) {
+		const struct timespec nap = {.tv_nsec = (long)(mute_ns - now_ns)}; /* below a second */
+
+		(void)nanosleep(&nap, NULL);
+	}
 }

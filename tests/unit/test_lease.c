@@ -105,9 +105,13 @@ static void test_newer_term(void **state)
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 9000, 9000, 1000 * MS), 0);
 	lease_enter(&lease, TERM + 1, 5000 * MS, 2000);
 	assert_int_equal(lease_end_ns(&lease), 7000 * MS); /* what the old one gave is over */
+	assert_false(lease_is_over(&lease, 5001 * MS));
+	assert_false(lease_may_release(&lease, 5001 * MS)); /* a vote lets nothing leave */
 	assert_int_equal(lease_renew(&lease, TERM, 6000 * MS, 2000, 2000, 6000 * MS), -ESTALE);
-	assert_int_equal(lease_renew(&lease, TERM + 1, 6000 * MS, 2000, 2000, 6000 * MS), 0);
+	assert_int_equal(lease_renew(&lease, TERM + 1, 6000 * MS, 2000, 300, 6000 * MS), 0);
 	assert_int_equal(lease_end_ns(&lease), 8000 * MS);
+	assert_true(lease_may_release(&lease, 6300 * MS - 1));
+	assert_false(lease_may_release(&lease, 6300 * MS));
 }
 
 static void test_void_ends_the_limit(void **state)

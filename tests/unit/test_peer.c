@@ -306,6 +306,8 @@ static void test_direct_stream(void **state)
 	assert_int_equal(next(link, &frame), 0);
 	assert_int_equal(wire_lease_decode(&frame, &lease, NULL), 0);
 	assert_int_equal(lease.beat_ns, 77);
+	assert_int_equal(lease.lease_ms, AGREE_LEASE_MS);
+	assert_int_equal(lease.release_ms, AGREE_RELEASE_MS);
 	assert_int_equal(frame.h.term, TERM + 1);
 	assert_int_equal(next(link, &frame), 0);
 	assert_int_equal(frame.h.type, WIRE_EPOCH_ACK);
@@ -320,6 +322,9 @@ static void test_direct_stream(void **state)
 	link_free(link);
 	assert_int_equal(claim(TERM + 1, WIRE_CLAIM_DIRECT, 3), 0);
 	stop();
+	/* Before a guest of its own runs, what that lease lets out is out. */
+	keeper_await_mute(&sb);
+	assert_true(clock_mono_ns() >= sb.granted_ns + AGREE_RELEASE_MS * CLOCK_NS_PER_MS);
 	assert_int_equal(sb.rf.meta.term, TERM + 2);
 	assert_int_equal(sb.rf.meta.applied_epoch, 3);
 	assert_int_equal(ramfile_page(&sb.rf, 3)[0], 0x44);

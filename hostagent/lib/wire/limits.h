@@ -34,7 +34,7 @@
 
 #define WIRE_WITNESS_KEY_SIZE 16      /* a SipHash key */
 #define WIRE_LEASE_MS_MAX     600000  /* the longest lease, ms */
-#define WIRE_DIRECT_LEASE_MS  2000    /* each that a standby gives its primary, for both lengths */
+#define WIRE_DIRECT_LEASE_MS  2000    /* each that a standby gives its primary; its release_ms is shorter */
 
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_STATS_MAX + WIRE_TEXT_MAX + 256, "a REPORT fits a frame");
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_BLOCKS_MAX * (WIRE_LABEL_MAX + 10) + 1024,
