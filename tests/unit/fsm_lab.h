@@ -119,7 +119,7 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 			assert_true(owner);
 			break;
 		}
-		/* fall through */
+		__attribute__((fallthrough));
 	case WIRE_VERB_FENCE:
 		assert_false(owner);
 		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
