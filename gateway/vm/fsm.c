@@ -283,19 +283,29 @@ static void judge_shadow(struct vm_step *s)
 
 	if (timeout_ns == 0)
 		return;
+	/* How long it was says what a shadow with any longer timeout would have done; to a tick. */
+	if (fsm->shadow_told_ns && live->seen_ns != fsm->shadow_told_ns) {
+		vm_event(s, "shadow", "beats from %s again after %" PRIu64 " ms",
+			 vm_host_name(fsm, fsm->shadow_host),
+			 (live->seen_ns - fsm->shadow_told_ns) / CLOCK_NS_PER_MS);
+		fsm->shadow_told_ns = 0;
+	}
 	if (fsm->record.state == VM_PROTECTED && fsm->shadow_host != fsm->record.owner) {
 		fsm->shadow_host = fsm->record.owner;
 		fsm->shadow_fired = false;
+		fsm->shadow_told_ns = 0;
 		return;
 	}
 	if (!liveness_silent_for(live, timeout_ns, s->now_ns)) {
 		fsm->shadow_fired = fsm->shadow_fired && fsm->record.state != VM_PROTECTED;
 		return;
 	}
-	if (!fsm->shadow_fired)
+	if (!fsm->shadow_fired) {
 		vm_event(s, "shadow", "beats alone would promote: none from %s for %" PRIu64 " ms",
 			 vm_host_name(fsm, fsm->shadow_host),
 			 liveness_age_ns(live, s->now_ns) / CLOCK_NS_PER_MS);
+		fsm->shadow_told_ns = live->seen_ns;
+	}
 	fsm->shadow_fired = true;
 }
 
@@ -443,9 +453,9 @@ static void on_tick(struct vm_step *s)
 
 	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
-	judge_shadow(s);
 	if (by_state[s->fsm->record.state])
 		by_state[s->fsm->record.state](s);
+	judge_shadow(s);
 }
 
 static void on_seen(struct vm_step *s)

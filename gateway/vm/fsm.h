@@ -217,6 +217,7 @@ struct vm_fsm {
 	uint64_t mute_ns;		/* what was granted to the owner of before is over: it is mute */
 	enum vm_fencing fencing;	/* in PROMOTING; else NONE */
 	bool shadow_fired;		/* the shadow has judged shadow_host, and was told of */
+	uint64_t shadow_told_ns;	/* when that host was last seen then, until it is seen again; 0: no */
 	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
 	uint64_t progress_bytes;	/* relayed_bytes when progress was last seen */
 	uint64_t progress_ns;

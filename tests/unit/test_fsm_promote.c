@@ -170,7 +170,12 @@ static void test_shadow(void **state)
 	lab.last_event[0] = '\0';
 	lab_run(&lab, 50, 2);
 	assert_null(strstr(lab.last_event, "beats alone")); /* once */
+	lab_run(&lab, 10, 3);
+	lab_tick(&lab, 10);
+	assert_non_null(strstr(lab.last_event, "beats from alpha again after 2")); /* and how long it was */
+	lab.last_event[0] = '\0';
 	lab_run(&lab, 300, 3);
+	assert_null(strstr(lab.last_event, "again")); /* once, too */
 	lab.last_event[0] = '\0';
 	lab_run(&lab, 210, 2);
 	assert_non_null(strstr(lab.last_event, "beats alone")); /* and again */
