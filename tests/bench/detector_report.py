@@ -1,0 +1,203 @@
+"""detector_report - the rows of a run of bench_detector judged, as a table and as JSON.
+
+usage: detector_report.py ROWS [--json FILE]
+The rival is a detector that knows beats alone: it promotes once no frame of the primary came for T. It
+is judged from the silences that the same gateway told of in the same trials, for any T of at least the
+shadow's. Its T is the one with which its mean detection time over the deaths marked `sets_rival` is ours.
+Exit: 0; 1 when two owners spoke, a capture lost frames, or a client saw a wrong reply.
+"""
+import argparse
+import json
+import os
+import statistics
+import sys
+
+OTHER_T_MS = (100, 250, 500, 1000, 2000)
+TICK_MS = 10	# the gateway looks each 20 ms: half of that late in the mean
+DETECT_LIMIT_MS = 10000
+NOT_THE_RIVALS = {"gateway-cut-off"} # a rival that asks the standby too would not promote either
+
+
+def percentile(values, share):
+    values = sorted(values)
+    return round(values[min(len(values) - 1, int(share * len(values)))], 1) if values else None
+
+
+def silence_begin_ms(row):
+    """From the death to the last beat (mostly negative). None: beats went on."""
+    lasting = [begin for begin, ms in row["silences"] if ms is None]
+    return (lasting[-1] - row["start_ns"]) / 1e6 if lasting else None
+
+
+def rival_detect_ms(row, t_ms):
+    """When beats alone would have promoted after this death; None: never."""
+    times = [(begin - row["start_ns"]) / 1e6 + t_ms + TICK_MS for begin, ms in row["silences"]
+             if ms is None or ms >= t_ms]
+    return min(times) if times and min(times) <= DETECT_LIMIT_MS else None
+
+
+def longest_silence_ms(row):
+    """One that still lasts at the trial's end (somebody else was promoted) is as long as that, at least."""
+    return max(((row["close_ns"] - begin) / 1e6 if ms is None else ms for begin, ms in row["silences"]),
+               default=0)
+
+
+def rival_promotes(row, t_ms):
+    return row["kind"] not in NOT_THE_RIVALS and longest_silence_ms(row) >= t_ms
+
+
+def choose_t_ms(deaths):
+    """(T, mean detection time of ours over the same deaths), None without such deaths."""
+    pairs = [(d["detect_ms"], silence_begin_ms(d)) for d in deaths if d["sets_rival"]]
+    pairs = [(ours, begin) for ours, begin in pairs if ours is not None and begin is not None]
+    if not pairs:
+        return None, None
+    mean = statistics.mean(ours for ours, _ in pairs)
+    return mean - statistics.mean(begin for _, begin in pairs) - TICK_MS, mean
+
+
+def of_ours(disturbances, deaths):
+    return verdicts(disturbances, [d["promoted"] for d in disturbances],
+                    [d["detect_ms"] for d in deaths])
+
+
+def of_beats(disturbances, deaths, t_ms):
+    return verdicts(disturbances, [rival_promotes(d, t_ms) for d in disturbances],
+                    [rival_detect_ms(d, t_ms) for d in deaths])
+
+
+def verdicts(disturbances, promoted, detected):
+    seen = [ms for ms in detected if ms is not None]
+    return {"disturbances": len(disturbances), "false_promotions": sum(promoted),
+            "deaths": len(detected), "missed": detected.count(None),
+            "detect_ms_p50": percentile(seen, 0.5), "detect_ms_p99": percentile(seen, 0.99),
+            "detect_ms_mean": round(statistics.mean(seen), 1) if seen else None}
+
+
+def by_kind(rows):
+    kinds = {}
+    for row in rows:
+        kinds.setdefault(row["kind"], []).append(row)
+    return sorted(kinds.items())
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "")
+    return {"cores": os.cpu_count(), "cpu": model, "linux": os.uname().release,
+            "load": round(os.getloadavg()[0], 2)}
+
+
+def judge(rows):
+    disturbances = [r for r in rows if r["what"] == "disturbance"]
+    deaths = [r for r in rows if r["what"] == "death"]
+    run = next(r for r in rows if r["what"] == "run")
+    t_ms, mean = choose_t_ms(deaths)
+    if t_ms is not None:
+        t_ms = max(t_ms, run["shadow_ms"])
+    partitions = [r for r in rows if r["what"] == "partition"]
+    trials = disturbances + partitions + deaths
+    two_owners = sum(bool(r["wrong"]) for r in trials)
+    margins = [r["margin_ms"] for r in trials if r["margin_ms"] is not None]
+    result = {
+        "ours": of_ours(disturbances, deaths) | {"two_owners": two_owners},
+        # It decides nothing, so that it cannot have two owners speak: the hold is the same.
+        "heartbeat": (of_beats(disturbances, deaths, t_ms) if t_ms else {}) | {"two_owners": None},
+        "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
+        "heartbeat_by_timeout": {t: of_beats(disturbances, deaths, t) for t in OTHER_T_MS
+                                 if t >= run["shadow_ms"]},
+        "disturbance_kinds": {}, "death_kinds": {}, "machine": machine(), "run": run,
+        "old_owner_silent_before_new_ms_min": round(min(margins), 1) if margins else None,
+        "two_owners_what": [w for r in trials for w in r["wrong"]],
+        "degraded": sum(any(e["to"] == "DEGRADED" for e in r["events"]) for r in disturbances),
+        "partitions": len(partitions), "partitions_promoted": sum(r["promoted"] for r in partitions),
+        "suspected": sum(any(e["to"] == "SUSPECT" for e in r["events"]) for r in disturbances),
+        "protection_lost": sum(r["unprotected"] for r in disturbances + partitions),
+        "stuck": sum(r["stuck"] for r in trials), "broken": [r["why"] for r in rows if r["what"] == "broken"],
+        "without_effect": sum(not any((r["frames_lost"], r["frames_waited"], r["silences"])) and not r["events"]
+                              for r in disturbances),
+    }
+    for kind, some in by_kind(disturbances):
+        result["disturbance_kinds"][kind] = {
+            "n": len(some), "ours": sum(r["promoted"] for r in some),
+            "heartbeat": sum(rival_promotes(r, t_ms) for r in some) if t_ms else None,
+            "suspected": sum(any(e["to"] == "SUSPECT" for e in r["events"]) for r in some),
+            "silence_ms_max": round(max(longest_silence_ms(r) for r in some))}
+    for kind, some in by_kind(deaths):
+        result["death_kinds"][kind] = {"n": len(some), "sets_rival": some[0]["sets_rival"],
+                                       "ours": of_ours([], some),
+                                       "heartbeat": of_beats([], some, t_ms) if t_ms else None}
+    return result
+
+
+def cell(value):
+    return "-" if value is None else str(value)
+
+
+def table(header, rows):
+    rows = [header] + [[cell(v) for v in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
+    for row in rows:
+        cells = [v.rjust(w) for v, w in zip(row, widths)]
+        print("  " + "  ".join([row[0].ljust(widths[0])] + cells[1:]))
+    print()
+
+
+def show(result):
+    keys = ("disturbances", "false_promotions", "deaths", "missed", "detect_ms_p50", "detect_ms_p99",
+            "detect_ms_mean")
+    t = result["heartbeat_timeout_ms"]
+    rows = [["ours", *(result["ours"][k] for k in keys)]]
+    if t:
+        rows.append([f"beats alone, {t:.0f} ms (same mean)", *(result["heartbeat"][k] for k in keys)])
+    rows += [[f"beats alone, {ms} ms", *(v[k] for k in keys)]
+             for ms, v in result["heartbeat_by_timeout"].items()]
+    table(["detector", "disturb.", "false", "deaths", "missed", "p50 ms", "p99 ms", "mean ms"], rows)
+    table(["disturbance", "n", "ours false", "beats false", "suspected", "longest silence ms"],
+          [[k, v["n"], v["ours"], v["heartbeat"], v["suspected"], v["silence_ms_max"]]
+           for k, v in result["disturbance_kinds"].items()])
+    table(["death", "n", "ours missed", "p50 ms", "p99 ms", "beats missed", "p50 ms", "sets T"],
+          [[k, v["n"], v["ours"]["missed"], v["ours"]["detect_ms_p50"], v["ours"]["detect_ms_p99"],
+            *(v["heartbeat"][k] if v["heartbeat"] else None for k in ("missed", "detect_ms_p50")),
+            "yes" if v["sets_rival"] else ""] for k, v in result["death_kinds"].items()])
+    run = result["run"]
+    print(f"two owners spoke: {result['ours']['two_owners']} (the old one silent at least "
+          f"{cell(result['old_owner_silent_before_new_ms_min'])} ms before the new one spoke)")
+    print(f"{result['partitions']} partitions of the primary from the gateway on both networks and the like: "
+          f"promoted in {result['partitions_promoted']}, as it may")
+    print(f"seed {run['seed']}, {run['minutes']:.1f} min, {run['clusters']} clusters; protection lost without "
+          f"a promotion {result['protection_lost']}, stuck {result['stuck']}, disturbances that nothing showed "
+          f"{result['without_effect']}")
+
+
+def failures(result):
+    found = [f"two owners: {w}" for w in result["two_owners_what"]]
+    if result["run"]["capture_dropped"]:
+        found.append(f"the captures lost {result['run']['capture_dropped']} frames: two_owners says nothing")
+    for report in result["run"]["clients"]:
+        bad = {k: v for k, v in (report or {}).items()
+               if k in ("lost", "repeated", "out_of_order", "forgotten", "corrupt") and v}
+        if bad:
+            found.append(f"a client saw wrong replies: {bad}")
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows")
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    with open(args.rows, encoding="ascii") as f:
+        result = judge([json.loads(line) for line in f])
+    result["failures"] = failures(result)
+    show(result)
+    if args.json:
+        with open(args.json, "w", encoding="ascii") as out:
+            json.dump(result, out, indent=1)
+            out.write("\n")
+    for failure in result["failures"]:
+        print("FAIL: " + failure, file=sys.stderr)
+    sys.exit(1 if result["failures"] else 0)
+
+
+main()

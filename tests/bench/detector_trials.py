@@ -1,0 +1,284 @@
+"""detector_trials - what bench_detector does to a protected guest: the tables.
+
+A disturbance is something that a protected guest has to survive where it is: a promotion is false. A
+death is something after which its clients are served by nobody, for good.
+
+Each is a generator: it begins, yields milliseconds until it wants to go on, and cleans up when it is
+closed (which may be at any yield, when its time is over).
+"""
+import collections
+import os
+import signal
+import time
+
+Row = collections.namedtuple("Row", "name weight low_ms high_ms touches run")
+Death = collections.namedtuple("Death", "name sets_rival strike undo")
+
+FOREVER_MS = 10 ** 7
+
+
+# --- disturbances ---
+
+def named_cuts(world, cuts):
+    """The cuts with hosts for "on" and "off". A gateway may have no port in the client network."""
+    host = {"on": world.on, "off": world.off}
+    named = [(n, host.get(a, a), host.get(b, b)) for n, a, b in cuts]
+    return [(n, a, b) for n, a, b in named if {f"{n}-{a}", f"{n}-{b}"} <= world.switch.ports.keys()]
+
+
+def cutting(*cuts):
+    """Frames are lost on the way from A to B: (network, from, to)."""
+    def run(world, _rng, _ms):
+        named = named_cuts(world, cuts)
+        try:
+            for cut in named:
+                world.switch.lose(*cut)
+            yield FOREVER_MS
+        finally:
+            for cut in named:
+                world.switch.lose(*cut, 0)
+    return run
+
+
+def loss(world, rng, _ms):
+    """A share of what the primary sends over the backup network is lost."""
+    to = ("b", world.on, "gateway")
+    try:
+        world.switch.lose(*to, rng.uniform(0.05, 0.6))
+        yield FOREVER_MS
+    finally:
+        world.switch.lose(*to, 0)
+
+
+def burst_loss(world, rng, _ms):
+    """Nothing, everything, nothing..., both ways."""
+    both = (("b", world.on, "gateway"), ("b", "gateway", world.on))
+    try:
+        while True:
+            for way in both:
+                world.switch.lose(*way)
+            yield rng.uniform(10, 250)
+            for way in both:
+                world.switch.lose(*way, 0)
+            yield rng.uniform(10, 150)
+    finally:
+        for way in both:
+            world.switch.lose(*way, 0)
+
+
+def shape(world, host, *tbf):
+    world.run_on(host, "tc", "qdisc", "replace", "dev", "bk0", "root", "tbf", *tbf)
+
+
+def unshape(world, host):
+    """What the queue held back is counted as lost frames are, so that a link that was never full is seen."""
+    world.n_shaped += world.overlimits(host)
+    world.run_on(host, "tc", "qdisc", "del", "dev", "bk0", "root")
+
+
+def jitter(world, rng, _ms):
+    """What the primary sends stands still for a moment, and then comes all at once: nothing is lost."""
+    host = world.on
+    try:
+        while True:
+            shape(world, host, "rate", "8kbit", "burst", "2k", "limit", "8M")
+            yield rng.uniform(20, 300)
+            shape(world, host, "rate", "10gbit", "burst", "1M", "limit", "8M")
+            yield rng.uniform(20, 150)
+    finally:
+        unshape(world, host)
+
+
+def saturated(world, rng, _ms):
+    """The guest dirties more than the link carries; what is too much waits in the link's queue."""
+    host = world.on
+    try:
+        world.client.say("rate 4000 2048")
+        shape(world, host, "rate", f"{rng.choice((1, 2, 4, 8))}mbit", "burst", "8k", "limit",
+              rng.choice(("64k", "256k")))
+        yield FOREVER_MS
+    finally:
+        unshape(world, host)
+        world.client.say("rate 200 64")
+
+
+def flap(world, _rng, _ms):
+    """The cable of the primary's backup interface is out."""
+    port = "b-" + world.on
+    try:
+        world.switch.cable(port, False)
+        yield FOREVER_MS
+    finally:
+        world.switch.cable(port, True)
+
+
+def stopping(who):
+    def run(world, _rng, _ms):
+        pids = who(world)
+        try:
+            world.host[world.on].send(pids, signal.SIGSTOP)
+            yield FOREVER_MS
+        finally:
+            world.host[world.on].send(pids, signal.SIGCONT)
+    return run
+
+
+def reset(world, _rng, _ms):
+    """The primary's TLS connections to the gateway are reset, control and stream."""
+    world.run_on(world.on, "ss", "-K", "dport", "=", "7400")
+    yield 50
+
+
+def long_seal(world, _rng, _ms):
+    """A seal that takes as long as the agent was told at its start: the guest stands still in it."""
+    gate = world.strike[world.on]
+    try:
+        with open(gate, "wb"):
+            pass
+        yield 120 # an epoch is at most 100 ms long
+        os.unlink(gate)
+        yield world.seal_ms[world.on]
+    finally:
+        if os.path.exists(gate):
+            os.unlink(gate)
+
+
+def idle(world, rng, ms):
+    """The client is connected and asks nothing, while something small happens to the agent."""
+    pids = world.agent()
+    try:
+        world.client.stop(signal.SIGSTOP)
+        yield rng.uniform(0, 200)
+        world.host[world.on].send(pids, signal.SIGSTOP)
+        yield rng.uniform(0, min(ms, 600))
+        world.host[world.on].send(pids, signal.SIGCONT)
+        yield FOREVER_MS
+    finally:
+        world.host[world.on].send(pids, signal.SIGCONT)
+        world.client.stop(signal.SIGCONT)
+
+
+def spin(end):
+    while time.monotonic() < end:
+        pass
+    os._exit(0)
+
+
+def cpu(world, rng, ms):
+    """Other work on the machine: twice as many busy loops as cores."""
+    children = []
+    try:
+        for _ in range(rng.randint(1, 2) * os.cpu_count()):
+            pid = os.fork()
+            if pid == 0:
+                spin(time.monotonic() + ms / 1000 + 1)
+            children.append(pid)
+        yield FOREVER_MS
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+BACKUP = {"backup", "beats"}
+DISTURBANCES = [
+    #   name               weight  ms          touches
+    Row("loss",                 8, 300, 2000, BACKUP, loss),
+    Row("burst-loss",           8, 300, 2000, BACKUP, burst_loss),
+    Row("jitter",               8, 300, 2000, {"shape"}, jitter),
+    Row("saturated",            8, 500, 2500, {"shape"}, saturated),
+    Row("link-cut",             8, 50, 2000, BACKUP, cutting(
+        ("b", "on", "gateway"), ("b", "gateway", "on"))),
+    Row("link-flap",            8, 50, 2000, BACKUP, flap),
+    Row("agent-stopped",       10, 100, 2500, {"agent"}, stopping(lambda w: w.agent())),
+    Row("qemu-stopped",         6, 100, 2500, {"qemu"}, stopping(lambda w: w.qemu())),
+    Row("long-seal",            6, FOREVER_MS, FOREVER_MS, {"qemu", "agent"}, long_seal),
+    Row("tls-reset",            6, 50, 50, {"reset"}, reset),
+    Row("idle-client",          6, 300, 1500, {"agent", "client"}, idle),
+    Row("cpu-load",             6, 300, 2000, {"cpu"}, cpu),
+    Row("primary>gateway",      4, 100, 2500, BACKUP, cutting(("b", "on", "gateway"))),
+    Row("gateway>primary",      4, 100, 2500, BACKUP, cutting(("b", "gateway", "on"))),
+    Row("standby>gateway",      3, 100, 2500, BACKUP, cutting(("b", "off", "gateway"))),
+    Row("gateway>standby",      3, 100, 2500, BACKUP, cutting(("b", "gateway", "off"))),
+    Row("standby=gateway",      3, 100, 2500, BACKUP, cutting(
+        ("b", "off", "gateway"), ("b", "gateway", "off"))),
+    Row("primary>standby",      2, 100, 2500, BACKUP, cutting(("b", "on", "off"), ("c", "on", "off"))),
+    Row("standby>primary",      2, 100, 2500, BACKUP, cutting(("b", "off", "on"), ("c", "off", "on"))),
+    Row("primary=standby",      2, 100, 2500, BACKUP, cutting(
+        ("b", "on", "off"), ("b", "off", "on"), ("c", "on", "off"), ("c", "off", "on"))),
+    Row("gateway-cut-off",      3, 100, 2500, BACKUP, cutting(
+        ("b", "on", "gateway"), ("b", "gateway", "on"), ("b", "off", "gateway"), ("b", "gateway", "off"))),
+    Row("primary>client",       3, 100, 2000, {"client"}, cutting(("c", "on", "client"))),
+    Row("client>primary",       3, 100, 2000, {"client"}, cutting(("c", "client", "on"))),
+    Row("primary=client-net",   3, 100, 2000, {"client"}, cutting(
+        ("c", "on", "client"), ("c", "client", "on"), ("c", "on", "gateway"), ("c", "gateway", "on"),
+        ("c", "on", "off"), ("c", "off", "on"))),
+    Row("two-at-once",         12, 0, 0, set(), None),
+]
+
+# The gateway cannot tell these from a death while they last: it and the standby are two of three and may
+# promote. What is judged is that never two owners speak, before and after the networks heal.
+def both(*pairs):
+    return cutting(*[(n, a, b) for n in "bc" for a, b in pairs])
+
+
+ALL_OF_ON = (("on", "gateway"), ("gateway", "on"), ("on", "off"), ("off", "on"), ("on", "client"),
+             ("client", "on"))
+PARTITIONS = [
+    Row("primary>gateway-all",  1, 100, 3500, BACKUP, both(("on", "gateway"))),
+    Row("gateway>primary-all",  1, 100, 3500, BACKUP, both(("gateway", "on"))),
+    Row("primary=gateway-all",  2, 100, 3500, BACKUP, both(("on", "gateway"), ("gateway", "on"))),
+    Row("standby=gateway-all",  1, 100, 2500, BACKUP, both(("off", "gateway"), ("gateway", "off"))),
+    Row("primary=all",          2, 100, 3500, BACKUP, both(*ALL_OF_ON)),
+]
+
+
+# --- deaths: strike returns CLOCK_MONOTONIC just before; undo, if any, brings the old host's world back
+# --- once another owner speaks, so that it could speak too if it were not silent by construction
+
+def send_death(who, number):
+    def strike(world):
+        pids = who(world)
+        start = time.monotonic_ns()
+        world.host[world.on].send(pids, number)
+        return start
+    return strike
+
+
+def cut_death(*cuts):
+    def strike(world):
+        named = named_cuts(world, cuts)
+        start = time.monotonic_ns()
+        for cut in named:
+            world.switch.lose(*cut)
+        return start
+    return strike
+
+
+def pull_cable(world):
+    start = time.monotonic_ns()
+    world.switch.cable("b-" + world.on, False)
+    return start
+
+
+def healed(world):
+    world.switch.heal()
+    world.switch.cable("b-" + world.on, True)
+
+
+def continued(world):
+    world.host[world.on].send(world.host[world.on].pids(), signal.SIGCONT)
+
+
+# sets_rival: the rival's timeout is chosen so that its mean detection time over these deaths is ours.
+DEATHS = [
+    Death("host-off", True, lambda world: world.kill_host(world.on), None),
+    Death("agent+qemu-killed", True, send_death(lambda w: w.agent() + w.qemu(), signal.SIGKILL), None),
+    Death("agent-killed", False, send_death(lambda w: w.agent(), signal.SIGKILL), None),
+    Death("agent-hung", False, send_death(lambda w: w.agent(), signal.SIGSTOP), continued),
+    Death("qemu-killed", False, send_death(lambda w: w.qemu(), signal.SIGKILL), None),
+    Death("qemu-hung", False, send_death(lambda w: w.qemu(), signal.SIGSTOP), continued),
+    Death("backup-link-cut", True, pull_cable, healed),
+    Death("primary>gateway-cut", False, cut_death(("b", "on", "gateway")), healed),
+    Death("gateway>primary-cut", False, cut_death(("b", "gateway", "on")), healed),
+]

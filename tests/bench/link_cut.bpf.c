@@ -1,0 +1,42 @@
+/* link_cut.bpf.c - loses frames between two ports of a switch, for bench_detector.
+ *
+ * Attached at the tc egress of every port of the switches. Where a frame came from is the port through
+ * which it entered the switch (ingress_ifindex), so that each direction between each two hosts can be
+ * cut alone, or lose a share of its frames. (This kernel has neither netem nor the tc actions.)
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+
+#include <bpf/bpf_helpers.h>
+
+struct link_pair {
+	__u32 from, to; /* ifindex of two ports */
+};
+
+struct link_loss {
+	__u64 of_2_32; /* frames lost of each 2^32 */
+	__u64 n_lost;
+};
+
+/* key: pair. value: its loss; a pair that is not in it loses nothing. Written by: bench_detector;
+ * n_lost by the program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, struct link_pair);
+	__type(value, struct link_loss);
+} link_losses SEC(".maps");
+
+SEC("tc")
+int link_cut(struct __sk_buff *skb)
+{
+	struct link_pair pair = {skb->ingress_ifindex, skb->ifindex};
+	struct link_loss *loss = bpf_map_lookup_elem(&link_losses, &pair);
+
+	if (!loss || bpf_get_prandom_u32() >= loss->of_2_32)
+		return TC_ACT_UNSPEC;
+	__sync_fetch_and_add(&loss->n_lost, 1);
+	return TC_ACT_SHOT;
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
