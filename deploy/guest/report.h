@@ -14,7 +14,7 @@
 #include "base/hist.h"
 #include "guest/checker.h"
 
-#define REPORT_PHASES_MAX 16
+#define REPORT_PHASES_MAX 64
 #define REPORT_NAME_MAX	  31
 
 struct report_phase {

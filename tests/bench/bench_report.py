@@ -170,4 +170,5 @@ def main():
     {"latency": latency, "bandwidth": bandwidth}[args.what](args)
 
 
-main()
+if __name__ == "__main__":
+    main()
