@@ -41,10 +41,20 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
+/* Something that replication needs is back after a silence. */
+static bool is_return(const struct detector *d, enum detector_source source)
+{
+	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
+	       (source == DETECTOR_BEAT || source == DETECTOR_PROGRESS ||
+		source == DETECTOR_WITNESS || source == DETECTOR_HOST_BACKUP);
+}
+
 static void saw(struct detector *d, enum detector_source source)
 {
 	struct jitter *jitter = jitter_of(d, source);
 
+	if (is_return(d, source))
+		d->patience_ns = d->clock_ns;
 	/* A gap that is a fault in itself teaches nothing about what is usual. */
 	if (jitter && d->seen_ns[source] && d->state == DETECTOR_PROTECTED)
 		jitter_learn(jitter, age_ns(d, source));
@@ -86,7 +96,7 @@ static void take(struct detector *d, const struct detector_evidence *e)
 			saw(d, rows[i].source);
 	}
 	if (e->is_paused)
-		d->degraded_ns = d->clock_ns; /* patience begins when it may run again */
+		d->degraded_ns = d->patience_ns = d->clock_ns; /* begins when it may run again */
 	if (!e->expects_progress)
 		d->seen_ns[DETECTOR_PROGRESS] = d->clock_ns; /* it is not this host that is late */
 	if (e->host_client.answered > d->last.host_client.answered)
@@ -194,7 +204,7 @@ static void enter(struct detector *d, enum detector_state state, enum detector_r
 		d->sent_at_answer = d->last.host_client.sent;
 	}
 	if (state == DETECTOR_DEGRADED)
-		d->degraded_ns = d->clock_ns;
+		d->degraded_ns = d->patience_ns = d->clock_ns;
 	d->state = state;
 	d->reason = reason;
 }
@@ -227,7 +237,8 @@ static void judge_degraded(struct detector *d, const struct detector_config *con
 		enter(d, DETECTOR_FAILED, DETECTOR_ALL_SILENT);
 	else if (is_guest_gone(d, config))
 		enter(d, DETECTOR_FAILED, DETECTOR_GUEST_GONE);
-	else if (d->clock_ns - d->degraded_ns >= config->patience_ns)
+	else if (d->clock_ns - d->patience_ns >= config->patience_ns ||
+		 d->clock_ns - d->degraded_ns >= DETECTOR_PATIENCES * config->patience_ns)
 		enter(d, DETECTOR_FAILED, DETECTOR_OUT_OF_PATIENCE);
 }
 

@@ -12,6 +12,9 @@
  *	                                     ▼                            ▼ is gone; or `patience` is over
  *	                                   FAILED ◄───────────────────────┘
  *
+ * Patience is for what may come back, so it begins anew when something does: beats, epochs, witness or the backup
+ * network, after DETECTOR_RETURN_NS of silence. TCP needs a while after a link is back. Three times at most.
+ *
  * Pure: evidence and time in, a judgement out; no I/O, no clock, no allocation. Where: vm/fsm feeds it and
  * promotes when it says FAILED (if the standby agrees). Threads: any (no state of its own).
  *
@@ -32,6 +35,8 @@
 #include "liveness/jitter.h"
 
 #define DETECTOR_STEP_MAX_NS   (UINT64_C(30) * 1000000)
+#define DETECTOR_RETURN_NS     (UINT64_C(300) * 1000000)
+#define DETECTOR_PATIENCES     3      /* from the first doubt on, at most */
 #define DETECTOR_UNANSWERED    5 /* probes in a row without an answer that say "nobody is there" */
 #define DETECTOR_GUEST_UNSEEN  12/* probes that the guest's port did not see although its host answers */
 #define DETECTOR_TEXT_MAX      256
@@ -105,7 +110,8 @@ struct detector {
 	uint64_t clock_ns;	/* watched time; begins at 1, so that 0 is "never" */
 	uint64_t looked_ns;	/* the caller's time at the last step */
 	uint64_t doubt_ns;	/* not PROTECTED: since when (watched) */
-	uint64_t degraded_ns;	/* DEGRADED: since when; patience counts from here */
+	uint64_t degraded_ns;	/* DEGRADED: since when */
+	uint64_t patience_ns;	/* patience counts from here */
 	uint64_t seen_ns[DETECTOR_N_SOURCES]; /* watched; 0: never */
 	struct jitter beat, progress;
 	bool has_last;			   /* there was a tick */

@@ -55,8 +55,13 @@ static int64_t charge_ns(const struct pacer *pacer, uint64_t paused_ns, uint64_t
 
 void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns)
 {
+	uint32_t share = pacer->config.pause_share_max;
+	int64_t lowest_ns = -(int64_t)(PACER_DEBT_RUN_NS * share / (100 - share));
+
 	pacer->budget_ns = budget_at(pacer, paused_ns) -
 			   charge_ns(pacer, paused_ns, resumed_ns, busy_ns);
+	if (pacer->budget_ns < lowest_ns)
+		pacer->budget_ns = lowest_ns;
 	pacer->budget_at_ns = resumed_ns;
 	pacer->resumed_ns = resumed_ns;
 	pacer->demand = false;

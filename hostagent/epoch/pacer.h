@@ -17,6 +17,9 @@
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
  *
+ * What one pause overdraws is paid back in PACER_DEBT_RUN_NS of running at most: a host that stood still in
+ * a pause for seconds is not what sealing costs, and must not hold the guest's output for many times as long.
+ *
  * A guest that makes bytes faster than the link carries them gets longer epochs: the more is written in
  * one epoch, the more pages are written twice and sent once. Three rules stretch, whatever else asks:
  *
@@ -35,6 +38,7 @@
 
 #define PACER_BURST_NS		  UINT64_C(20000000)
 #define PACER_IDLE_CHARGE_PERCENT 25u
+#define PACER_DEBT_RUN_NS	  UINT64_C(1000000000)
 #define PACER_BACKLOG_NS	  UINT64_C(25000000) /* more than a pause: the link does not run dry */
 #define PACER_LOOK_NS		  UINT64_C(5000000)  /* a forecast of the link is good for so long */
 #define PACER_STRETCH_MIN_NS	  UINT64_C(5000000)  /* so much later than wanted counts as stretched */

@@ -331,6 +331,29 @@ static void a_paused_guest_is_waited_for(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
+/* The link is back after 2 s, but TCP is not before 4: the host is waited for from when it is heard again; a
+ * host that comes and goes is not waited for without end. */
+static void what_comes_back_is_waited_for(void **state)
+{
+	struct world w;
+	uint64_t start_ns;
+
+	(void)state;
+	world_init(&w, true, 9);
+	run(&w, 2000, 0);
+	run(&w, 2000, BACKUP);
+	run(&w, 2000, AGENT); /* witness and probes arrive, TCP does not */
+	assert_int_equal(w.d.state, DETECTOR_DEGRADED);
+	run(&w, 500, 0);
+	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+	start_ns = w.now_ns;
+	for (int i = 0; i < 100 && !w.failed_ns; i++) {
+		run(&w, 400, BACKUP);
+		run(&w, 100, AGENT);
+	}
+	assert_in_range((w.failed_ns - start_ns) / MS, 9000, 9300);
+}
+
 static void a_gateway_that_starts_waits(void **state)
 {
 	struct world w;
@@ -400,6 +423,7 @@ int main(void)
 		cmocka_unit_test(a_degraded_host_may_die),
 		cmocka_unit_test(failed_is_taken_back),
 		cmocka_unit_test(a_paused_guest_is_waited_for),
+		cmocka_unit_test(what_comes_back_is_waited_for),
 		cmocka_unit_test(a_gateway_that_starts_waits),
 		cmocka_unit_test(evidence_in_words),
 		cmocka_unit_test(random_disturbances),

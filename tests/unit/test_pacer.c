@@ -47,6 +47,19 @@ static void demand_ends_with_the_seal(void **state)
 	assert_int_equal(pacer_due_ns(&pacer, 91 * MS), 191 * MS);
 }
 
+/* A pause in which QEMU, or the machine, stood still for 3 s is not paid for with 12 s of held output. */
+static void a_stall_in_a_pause_is_paid_back_soon(void **state)
+{
+	struct pacer pacer;
+
+	(void)state;
+	pacer_init(&pacer, &config, 0);
+	pacer_sealed(&pacer, 100 * MS, 3100 * MS, 100 * MS);
+	pacer_demand(&pacer, 3101 * MS, false);
+	assert_int_equal(pacer_due_ns(&pacer, 3101 * MS), 4100 * MS);
+	assert_string_equal(pacer_reason(&pacer, 3101 * MS), "pause budget");
+}
+
 /* Under unbroken demand the paused share converges to pause_share_max, not above. */
 static void paused_share_is_bounded(void **state)
 {
@@ -242,6 +255,7 @@ int main(void)
 		cmocka_unit_test(idle_epoch_lasts_epoch_max),
 		cmocka_unit_test(demand_seals_at_epoch_min),
 		cmocka_unit_test(demand_ends_with_the_seal),
+		cmocka_unit_test(a_stall_in_a_pause_is_paid_back_soon),
 		cmocka_unit_test(paused_share_is_bounded),
 		cmocka_unit_test(idle_guests_pauses_cost_less),
 		cmocka_unit_test(in_flight_limit_waits_for_a_commit),
