@@ -4,7 +4,8 @@ usage: detector_report.py ROWS [--json FILE]
 The rival is a detector that knows beats alone: it promotes once no frame of the primary came for T. It
 is judged from the silences that the same gateway told of in the same trials, for any T of at least the
 shadow's. Its T is the one with which its mean detection time over the deaths marked `sets_rival` is ours.
-Exit: 0; 1 when two owners spoke, a capture lost frames, or a client saw a wrong reply.
+Exit: 0; 1 when two owners spoke, a capture lost frames, a client's connection broke or a reply was
+wrong.
 """
 import argparse
 import json
@@ -108,6 +109,7 @@ def judge(rows):
                                  if t >= run["shadow_ms"]},
         "disturbance_kinds": {}, "death_kinds": {}, "machine": machine(), "run": run,
         "old_owner_silent_before_new_ms_min": round(min(margins), 1) if margins else None,
+        "connections_broken": sum(r["client_broken"] for r in trials),
         "two_owners_what": [w for r in trials for w in r["wrong"]],
         "degraded": sum(any(e["to"] == "DEGRADED" for e in r["events"]) for r in disturbances),
         "partitions": len(partitions), "partitions_promoted": sum(r["promoted"] for r in partitions),
@@ -174,6 +176,8 @@ def failures(result):
     found = [f"two owners: {w}" for w in result["two_owners_what"]]
     if result["run"]["capture_dropped"]:
         found.append(f"the captures lost {result['run']['capture_dropped']} frames: two_owners says nothing")
+    if result["connections_broken"]:
+        found.append(f"the client's connection broke {result['connections_broken']} times")
     for report in result["run"]["clients"]:
         bad = {k: v for k, v in (report or {}).items()
                if k in ("lost", "repeated", "out_of_order", "forgotten", "corrupt") and v}
