@@ -14,7 +14,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
@@ -371,6 +370,7 @@ static bool turn_ports(struct daemon *d)
 	stack_poll(d->stack, clock_mono_ns());
 	pump_run(d->gw, clock_mono_ns());
 	probes_tick(d->probes, clock_mono_ns());
+	witnessing_shield(d->gw, d->ports.slots[PROBER_NET_BACKUP].port, clock_mono_ns());
 	for (size_t net = 0; net < d->ports.n; net++)
 		port_flush(d->ports.slots[net].port);
 	return worked;

@@ -38,6 +38,7 @@
 #define DETECTOR_RETURN_NS     (UINT64_C(300) * 1000000)
 #define DETECTOR_PATIENCES     3      /* from the first doubt on, at most */
 #define DETECTOR_UNANSWERED    5 /* probes in a row without an answer that say "nobody is there" */
+#define DETECTOR_PATH_ANSWERS  16     /* answers through the backup network that say "witnesses would arrive" */
 #define DETECTOR_GUEST_UNSEEN  12/* probes that the guest's port did not see although its host answers */
 #define DETECTOR_TEXT_MAX      256
 

@@ -116,6 +116,14 @@ int port_wait_fd(const struct port *port);
 bool port_arm(struct port *port);
 void port_disarm(struct port *port);
 
+struct sock_filter;
+
+/* Have the kernel throw frames away that this classic BPF program (linux/filter.h, from the Ethernet header on)
+ * returns 0 for, before it copies them. @n 0: none any more. The program before is replaced.
+ * 0; -ENOTSUP: no kernel is asked for this device's frames; -errno of setsockopt(2). */
+int port_filter(struct port *port, const struct sock_filter *insns, size_t n)
+	__attribute__((warn_unused_result));
+
 /* PORT_MAC_BYTES bytes, valid as long as the port. */
 const uint8_t *port_mac(const struct port *port);
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
@@ -357,6 +358,23 @@ void port_disarm(struct port *port)
 	(void)rte_eth_dev_rx_intr_disable(port->id, 0); /* at worst one wake-up too many */
 	while (read(port->wait_fd, &count, sizeof(count)) < 0 && errno == EINTR)
 		;
+}
+
+int port_filter(struct port *port, const struct sock_filter *insns, size_t n)
+{
+	const struct sock_fprog program = {
+		.len = (unsigned short)n,
+		.filter = (struct sock_filter *)(uintptr_t)insns,
+	};
+	const int unused = 0;
+
+	if (port->device.kind != DEVICE_AF_PACKET || port->wait_fd < 0)
+		return -ENOTSUP;
+	if (n == 0)
+		return setsockopt(port->wait_fd, SOL_SOCKET, SO_DETACH_FILTER, &unused,
+				  sizeof(unused)) < 0 && errno != ENOENT ? -errno : 0;
+	return setsockopt(port->wait_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+			  sizeof(program)) < 0 ? -errno : 0;
 }
 
 const uint8_t *port_mac(const struct port *port)

@@ -187,6 +187,14 @@ void port_disarm(struct port *port)
 		return; /* was not signalled: nothing to clear */
 }
 
+int port_filter(struct port *port, const struct sock_filter *insns, size_t n)
+{
+	(void)port;
+	(void)insns;
+	(void)n;
+	return -ENOTSUP;
+}
+
 const uint8_t *port_mac(const struct port *port)
 {
 	return port->mac;

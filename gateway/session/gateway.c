@@ -321,6 +321,9 @@ void gateway_tick(struct gateway *gw, uint64_t now_ns)
 		struct vm_input in = {.kind = VM_IN_TICK, .relayed_bytes = vm->relay.bytes_total,
 				      .evidence = &evidence};
 
+		in.standby_owes = vm->relay.sent_epoch > vm->fsm.complete ||
+				  (vm->stream[0] && vm->stream[0]->blocked);
+
 		if (now_ns < vm_fsm_deadline_ns(&vm->fsm, now_ns))
 			continue;
 		evidence_gather(gw, vm, &evidence);

@@ -25,6 +25,7 @@
 #include "vm/journal.h"
 #include "vm/relay.h"
 #include "wire/tls.h"
+#include "witness/shield.h"
 #include "witness/witness_rx.h"
 
 #define GATEWAY_VMS_MAX	  64
@@ -130,6 +131,7 @@ struct gateway {
 	struct gateway_sinks sinks;
 	struct gateway_counters counters;
 	struct witness_rx *witness;
+	struct shield shield;	/* see witnessing.h */
 	uint32_t next_key_id, key_id_step; /* random; see witness_keys.c */
 	struct gateway_vm *vms[GATEWAY_VMS_MAX];
 	size_t n_vms;

@@ -15,6 +15,7 @@
 #define WRITABLE_AT_BYTES (STACK_SEND_BUFFER_BYTES / 4)
 #define POLL_INTERVAL	  1	 /* x 500 ms: user timeout, owed writable() */
 #define LINGER_INTERVAL	  2
+#define RTO_MAX_TICKS	  2	 /* x 500 ms */
 #define TIME_WAIT_MAX	  1024	 /* 120 s each; the oldest go first */
 
 /* ---- ending ---- */
@@ -126,6 +127,17 @@ void conn_flush_touched(struct stack *stack)
 		if (conn->pcb->flags & TF_ACK_DELAY)
 			tcp_ack_now(conn->pcb);
 		(void)tcp_output(conn->pcb); /* no memory or no route: lwIP's timer tries again */
+	}
+}
+
+/* lwIP doubles its waits up to a minute and more; a link that was cut is back long before. */
+void conn_bound_backoff(struct stack *stack)
+{
+	for (unsigned int i = 0; i < stack->n_connections_max; i++) {
+		struct tcp_pcb *pcb = stack->conns[i].pcb;
+
+		if (pcb && pcb->rto > RTO_MAX_TICKS)
+			pcb->rto = RTO_MAX_TICKS;
 	}
 }
 

@@ -18,6 +18,7 @@
 
 #define FRAME_MAX 65535 /* lwIP counts frame bytes in 16 bits */
 #define MTU_MIN	  576
+#define BACKOFF_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
 static struct stack *the_stack; /* the open one: lwIP's state is global, so there is one at most */
 
@@ -348,6 +349,10 @@ void stack_poll(struct stack *stack, uint64_t now_ns)
 	stack->depth--;
 	conn_finish_doomed(stack);
 	conn_flush_touched(stack);
+	if (now_ns - stack->backoff_ns < BACKOFF_LOOK_NS)
+		return;
+	stack->backoff_ns = now_ns;
+	conn_bound_backoff(stack);
 }
 
 uint64_t stack_next_timeout_ns(const struct stack *stack)

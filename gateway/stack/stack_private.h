@@ -70,6 +70,7 @@ struct stack {
 	void *output_arg;
 	uint64_t now_ns;
 	unsigned int depth;
+	uint64_t backoff_ns; /* when conn_bound_backoff() was called last */
 	unsigned int n_connections_max;
 	unsigned int n_backlog_max;
 	struct holder *holders; /* the array */
@@ -91,6 +92,9 @@ void conn_finish_doomed(struct stack *stack);
 
 /* Acknowledge and send for every connection used since the last call; only with depth 0. */
 void conn_flush_touched(struct stack *stack);
+
+/* No retransmission waits for longer than a second. Once a slow tick (500 ms) is enough. */
+void conn_bound_backoff(struct stack *stack);
 
 /* Before a SYN makes lwIP allocate one more half-open connection: drop the oldest half-open,
  * lingering and TIME_WAIT ones at their limits. Only with depth 0. */

@@ -215,8 +215,8 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
-	/* Without the standby's stream no epoch can come, whatever the primary does. */
-	evidence.expects_progress = fsm->stream[1].up;
+	/* Without the standby no epoch can come, whatever the primary does: its in-flight limit is soon full. */
+	evidence.expects_progress = fsm->stream[1].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	return evidence;
 }
@@ -323,6 +323,11 @@ static void judge_standby(struct vm_step *s)
 			       "standby %s gone for %" PRIu64 " ms, standby_lost = unprotected",
 			       vm_host_name(fsm, other),
 			       config->standby_timeout_ns / CLOCK_NS_PER_MS);
+	else if (fsm->owes_ns && s->now_ns - fsm->owes_ns >= 2 * config->standby_timeout_ns)
+		(void)snprintf(reason, sizeof(reason),
+			       "standby %s has acknowledged nothing for %" PRIu64
+			       " ms, standby_lost = unprotected", vm_host_name(fsm, other),
+			       2 * config->standby_timeout_ns / CLOCK_NS_PER_MS);
 	else if (!fsm->stream[1].up &&
 		 s->now_ns - fsm->stream[1].changed_ns >= config->order_timeout_ns)
 		(void)snprintf(reason, sizeof(reason),
@@ -452,6 +457,11 @@ static void on_tick(struct vm_step *s)
 	};
 
 	s->fsm->ticked_ns = s->now_ns;
+	if (!s->in->standby_owes || s->fsm->complete != s->fsm->owes_complete)
+		s->fsm->owes_ns = 0;
+	if (s->in->standby_owes && !s->fsm->owes_ns)
+		s->fsm->owes_ns = s->now_ns;
+	s->fsm->owes_complete = s->fsm->complete;
 	expire_orders(s);
 	if (by_state[s->fsm->record.state])
 		by_state[s->fsm->record.state](s);

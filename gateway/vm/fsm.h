@@ -130,6 +130,7 @@ struct vm_input {
 	enum vm_command command;
 	uint64_t term, epoch, order_id, op_id;
 	uint64_t relayed_bytes; /* of the current stream so far: progress */
+	bool standby_owes;	/* it has not acknowledged what it was sent whole, or takes no more */
 	const struct detector_evidence *evidence; /* but for what the machine knows itself; NULL: none */
 	const char *text;	/* of the peer, may be NULL; borrowed */
 	uint8_t throttle_percent;  /* of its time that the agent takes from the guest */
@@ -216,6 +217,8 @@ struct vm_fsm {
 	struct detector detector;	/* of the owner's host; valid in PROTECTED */
 	uint64_t mute_ns;		/* what was granted to the owner of before is over: it is mute */
 	enum vm_fencing fencing;	/* in PROMOTING; else NONE */
+	uint64_t owes_ns;		/* since when it owes without having acknowledged any; 0: it does not */
+	uint64_t owes_complete;		/* `complete` at the last tick */
 	bool shadow_fired;		/* the shadow has judged shadow_host, and was told of */
 	uint64_t shadow_told_ns;	/* when that host was last seen then, until it is seen again; 0: no */
 	uint8_t shadow_host;		/* the owner when it was last PROTECTED */

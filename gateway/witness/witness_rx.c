@@ -350,6 +350,28 @@ const struct witness_view *witness_rx_view(const struct witness_rx *rx, size_t v
 	return &rx->vms[vm].view;
 }
 
+size_t witness_rx_key_ids(const struct witness_rx *rx, uint32_t *ret_key_ids, size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < rx->n_slots && n < max; i++) {
+		if (rx->key_ids[i] != 0)
+			ret_key_ids[n++] = rx->key_ids[i];
+	}
+	return n;
+}
+
+uint64_t witness_rx_refused(const struct witness_rx *rx)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int v = 0; v < WITNESS_RX_N_VERDICTS; v++) {
+		if (v != WITNESS_RX_ACCEPTED)
+			sum += counters_get(&rx->counters[v]);
+	}
+	return sum;
+}
+
 uint64_t witness_rx_count(const struct witness_rx *rx, enum witness_rx_verdict verdict)
 {
 	return counters_get(&rx->counters[verdict]);

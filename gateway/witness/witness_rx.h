@@ -115,6 +115,12 @@ enum witness_rx_verdict witness_rx_input(struct witness_rx *rx, uint32_t source,
 /* Never NULL; valid as long as @rx. */
 const struct witness_view *witness_rx_view(const struct witness_rx *rx, size_t vm);
 
+/* The ids of all keys that are good, at most @max: returns how many were written to @ret_key_ids. */
+size_t witness_rx_key_ids(const struct witness_rx *rx, uint32_t *ret_key_ids, size_t max);
+
+/* How many had another verdict than WITNESS_RX_ACCEPTED so far. */
+uint64_t witness_rx_refused(const struct witness_rx *rx);
+
 /* How many had @verdict so far, all VMs. */
 uint64_t witness_rx_count(const struct witness_rx *rx, enum witness_rx_verdict verdict);
 
