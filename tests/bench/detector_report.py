@@ -16,6 +16,9 @@ import sys
 OTHER_T_MS = (100, 250, 500, 1000, 2000)
 TICK_MS = 10	# the gateway looks each 20 ms: half of that late in the mean
 DETECT_LIMIT_MS = 10000
+# Deaths after which nobody serves, as against those after which a host lives without replicating: these end
+# with the patience, by design.
+CRASHES = {"host-off", "agent+qemu-killed", "qemu-killed"}
 NOT_THE_RIVALS = {"gateway-cut-off"} # a rival that asks the standby too would not promote either
 
 
@@ -82,6 +85,16 @@ def by_kind(rows):
     return sorted(kinds.items())
 
 
+def of_crashes(disturbances, deaths):
+    """The same for crashes alone, with a rival whose mean over those that beats see is ours."""
+    crashes = [d for d in deaths if d["kind"] in CRASHES]
+    t_ms, mean = choose_t_ms(crashes)
+    return {"kinds": sorted({d["kind"] for d in crashes}), "ours": of_ours(disturbances, crashes),
+            "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
+            # Silences below the shadow's timeout were not told of.
+            "heartbeat": of_beats(disturbances, crashes, t_ms) if t_ms else None}
+
+
 def machine():
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         model = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "")
@@ -107,6 +120,7 @@ def judge(rows):
         "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
         "heartbeat_by_timeout": {t: of_beats(disturbances, deaths, t) for t in OTHER_T_MS
                                  if t >= run["shadow_ms"]},
+        "crashes": of_crashes(disturbances, deaths),
         "disturbance_kinds": {}, "death_kinds": {}, "machine": machine(), "run": run,
         "old_owner_silent_before_new_ms_min": round(min(margins), 1) if margins else None,
         "connections_broken": sum(r["client_broken"] for r in trials),
@@ -154,6 +168,11 @@ def show(result):
         rows.append([f"beats alone, {t:.0f} ms (same mean)", *(result["heartbeat"][k] for k in keys)])
     rows += [[f"beats alone, {ms} ms", *(v[k] for k in keys)]
              for ms, v in result["heartbeat_by_timeout"].items()]
+    crashes = result["crashes"]
+    if crashes["heartbeat"]:
+        rows.append(["ours, crashes alone", *(crashes["ours"][k] for k in keys)])
+        rows.append([f"beats alone, {crashes['heartbeat_timeout_ms']:.0f} ms (same mean over crashes)",
+                     *(crashes["heartbeat"][k] for k in keys)])
     table(["detector", "disturb.", "false", "deaths", "missed", "p50 ms", "p99 ms", "mean ms"], rows)
     table(["disturbance", "n", "ours false", "beats false", "suspected", "longest silence ms"],
           [[k, v["n"], v["ours"], v["heartbeat"], v["suspected"], v["silence_ms_max"]]
