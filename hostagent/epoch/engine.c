@@ -98,6 +98,7 @@ static void serve(struct engine *e)
 	if (r > 0)
 		pacer_demand(&e->pacer, clock_mono_ns(), hold_needs_seal(e->hold));
 	engine_stream_send(e);
+	engine_stream_watch(e);
 	engine_stream_measure(e);
 	engine_throttle_tick(e);
 	if (clock_mono_ns() >= e->publish_at_ns)

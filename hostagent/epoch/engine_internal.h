@@ -118,6 +118,8 @@ struct engine {
 	uint32_t generation;
 	uint32_t backoff; /* failed connection attempts in a row */
 	uint64_t connect_at_ns;
+	uint64_t drained_bytes; /* acknowledged by the other end's TCP ... */
+	uint64_t drained_at_ns; /* ... when that last grew, or nothing waited */
 
 	/* without a gateway; see engine_direct.c */
 	bool is_direct;	      /* the term came by the other host's vote, and no gateway took the stream since */
@@ -166,6 +168,7 @@ int engine_encoder_wait(struct engine *e) __attribute__((warn_unused_result));
 int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns) __attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
 void engine_stream_pace(struct engine *e); /* tell the pacer what is uncommitted */
+void engine_stream_watch(struct engine *e);   /* begin anew when TCP alone stands still */
 void engine_stream_measure(struct engine *e); /* link and second stage, for the pacer and the latter */
 
 /* engine_epoch.c. 0; -errno: the epoch was not sent whole (needs_full says whether that matters). */

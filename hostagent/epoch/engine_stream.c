@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "gateway_view.h"
 
+#define STALL_NS	   CLOCK_NS_PER_S
 #define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* in the waits below, while nothing happens */
 #define GEOMETRY_FRAME_MAX 32768 /* wire/limits.h: a GEOMETRY is below 20 KiB */
 
@@ -57,6 +58,27 @@ uint64_t engine_stream_waiting(const struct engine *e)
 	if (e->link)
 		link_get_backlog(e->link, &backlog);
 	return backlog.waiting_bytes + retain_unsent_bytes(e->retain);
+}
+
+/* After losses TCP may stand still for seconds on a link that is whole again. With the control connection in
+ * order (its leases come in time) that is seen, and a new connection is cheaper than waiting. */
+void engine_stream_watch(struct engine *e)
+{
+	struct link_backlog backlog = {0};
+	uint64_t now_ns = clock_mono_ns();
+
+	if (e->link && e->is_resumed)
+		link_get_backlog(e->link, &backlog);
+	if (backlog.waiting_bytes == 0 || backlog.drained_bytes != e->drained_bytes ||
+	    !engine_may_release(e)) {
+		e->drained_bytes = backlog.drained_bytes;
+		e->drained_at_ns = now_ns;
+		return;
+	}
+	if (now_ns - e->drained_at_ns < STALL_NS || !link_is_repeating(e->link))
+		return;
+	engine_stream_close(e, "nothing was acknowledged for a second; beginning anew");
+	e->connect_at_ns = 0;
 }
 
 void engine_stream_measure(struct engine *e)

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -505,6 +507,15 @@ const char *link_error(const struct link *link)
 const struct wire_peer *link_peer(const struct link *link)
 {
 	return wire_tls_peer(link->tls);
+}
+
+bool link_is_repeating(const struct link *link)
+{
+	struct tcp_info info = {0};
+	socklen_t size = sizeof(info);
+
+	return getsockopt(link->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+	       info.tcpi_retransmits > 0 && info.tcpi_probes == 0;
 }
 
 void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)

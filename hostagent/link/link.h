@@ -14,6 +14,7 @@
 #ifndef LINK_LINK_H
 #define LINK_LINK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -111,6 +112,9 @@ struct link_backlog {
 	uint64_t waiting_bytes; /* queued here or in the kernel, or on their way */
 };
 void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog);
+
+/* True while TCP repeats what was lost and hears nothing: not when the other end just takes no more. */
+bool link_is_repeating(const struct link *link);
 
 int link_fd(const struct link *link);		   /* for epoll; the link's */
 uint32_t link_events(const struct link *link);	   /* EPOLLIN, and EPOLLOUT while bytes are queued */

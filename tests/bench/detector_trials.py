@@ -210,7 +210,8 @@ DISTURBANCES = [
         ("b", "on", "gateway"), ("b", "gateway", "on"), ("b", "off", "gateway"), ("b", "gateway", "off"))),
     Row("primary>client",       3, 100, 2000, {"client"}, cutting(("c", "on", "client"))),
     Row("client>primary",       3, 100, 2000, {"client"}, cutting(("c", "client", "on"))),
-    Row("primary=client-net",   3, 100, 2000, {"client"}, cutting(
+    # With the backup network gone too it is cut off from everybody: a partition, below, not two disturbances.
+    Row("primary=client-net",   3, 100, 2000, {"client", "backup"}, cutting(
         ("c", "on", "client"), ("c", "client", "on"), ("c", "on", "gateway"), ("c", "gateway", "on"),
         ("c", "on", "off"), ("c", "off", "on"))),
     Row("two-at-once",         12, 0, 0, set(), None),
