@@ -13,6 +13,7 @@
 #define USER_TIMEOUT_DEFAULT_MS 5000
 #define RTO_MAX_MS		1000 /* the least that the kernel takes */
 #define OPTION_RTO_MAX_MS	44   /* TCP_RTO_MAX_MS; Debian 12's headers lack it */
+#define CONGESTION		"cubic" /* built into every distribution's kernel */
 #define KEEPALIVE_IDLE_S	2
 #define KEEPALIVE_INTERVAL_S	1
 #define KEEPALIVE_PROBES	3
@@ -29,6 +30,14 @@ static void recover_soon(int fd)
 {
 	(void)set_int(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
 	(void)set_int(fd, IPPROTO_TCP, OPTION_RTO_MAX_MS, RTO_MAX_MS);
+}
+
+/* Not what the host has as its default: BBR paces by the rate it has measured. When a link that was full loses
+ * its queue the rate of the last rounds is a segment for each timeout, so it sends one each second from then on,
+ * though the link is empty: seconds without an epoch. */
+static void choose_congestion_control(int fd)
+{
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, CONGESTION, sizeof(CONGESTION) - 1);
 }
 
 int connect_set_options(int fd, uint32_t user_timeout_ms)
@@ -52,6 +61,7 @@ int connect_set_options(int fd, uint32_t user_timeout_ms)
 			return r;
 	}
 	recover_soon(fd);
+	choose_congestion_control(fd);
 	return 0;
 }
 
