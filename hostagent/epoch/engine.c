@@ -55,6 +55,13 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	e->config.changed(e->config.changed_context);
 }
 
+void engine_paused_by_other(struct engine *e)
+{
+	e->is_paused_by_other = true;
+	engine_set_verdict(e, WIRE_VERDICT_PAUSED,
+			   "somebody else paused the guest; epochs go on when it runs");
+}
+
 /* Runs inside qmp calls: only notes what happened. */
 static void on_qmp_event(void *context, const char *event, const json_t *data)
 {
@@ -63,11 +70,10 @@ static void on_qmp_event(void *context, const char *event, const json_t *data)
 	(void)data;
 	if (strcmp(event, "SHUTDOWN") == 0) {
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN, "the guest was shut down");
-	} else if (strcmp(event, "STOP") == 0 && !e->is_sealing && !e->is_silenced &&
-		   !e->is_paused_by_other) {
-		e->is_paused_by_other = true;
-		engine_set_verdict(e, WIRE_VERDICT_PAUSED,
-				   "somebody else paused the guest; epochs go on when it runs");
+	} else if (e->is_sealing && (strcmp(event, "STOP") == 0 || strcmp(event, "RESUME") == 0)) {
+		e->is_left_stopped = event[0] == 'S';
+	} else if (strcmp(event, "STOP") == 0 && !e->is_silenced && !e->is_paused_by_other) {
+		engine_paused_by_other(e);
 	} else if (strcmp(event, "RESUME") == 0 && e->is_paused_by_other) {
 		e->is_paused_by_other = false;
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");

@@ -132,6 +132,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 		e->needs_full = true;
 		return r;
 	}
+	e->is_left_stopped = false;
 	e->is_sealing = true;
 	r = seal_run(e->seal, kind, move_hold, e, ret_result);
 	e->is_sealing = false;
@@ -143,6 +144,9 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 		e->needs_full = true;
 		return r;
 	}
+	/* A seal leaves the guest as it was: somebody paused it just before, or while we looked. */
+	if (e->is_left_stopped)
+		engine_paused_by_other(e);
 	/* The epoch just sealed is next_epoch - 1 now. */
 	e->sealed_at_ns[(e->next_epoch - 1) % ENGINE_SEALED_AT_SLOTS] = ret_result->times.resumed_ns;
 	/* Of the epoch that ended: while paused they did not run, and since cont hardly. */

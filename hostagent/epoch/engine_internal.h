@@ -75,7 +75,8 @@ struct engine {
 	struct devstate *device;
 	struct seal *seal;
 	struct vcpus *vcpus;	/* NULL: its threads are not known */
-	bool is_sealing;	/* STOP and RESUME events are ours */
+	bool is_sealing;	/* STOP and RESUME events may be ours... */
+	bool is_left_stopped;	/* ...but the last one since the seal began was STOP */
 	bool is_guest_lost;	/* QEMU or its monitor is gone: qmp is of no more use */
 	bool is_paused_by_other; /* no seals until RESUME */
 	bool is_track_fresh;	/* nothing was scanned since track_open() */
@@ -198,6 +199,9 @@ void engine_direct_connected(struct engine *e, bool is_peer, int result);
 uint64_t engine_direct_wake_ns(const struct engine *e);
 /* A frame of the other host that no gateway sends. 0; -ENOENT: none of these; -EPROTO. */
 int engine_direct_frame(struct engine *e, const struct wire_frame *frame) __attribute__((warn_unused_result));
+
+/* engine.c: no epochs until the guest runs again. */
+void engine_paused_by_other(struct engine *e);
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop the vCPUs or let them go on, as it is time */

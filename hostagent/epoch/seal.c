@@ -24,6 +24,7 @@ struct seal {
 	struct copier *copier;
 	struct gate *gate; /* that lets QEMU go on while we copy now, or NULL */
 	bool is_stopped;   /* the guest, by us */
+	bool was_paused;   /* our `stop` found it stopped */
 	uint32_t n_pages;
 	uint32_t max_ranges;
 	size_t copy_bytes;	   /* size of the mapping below: room for every page in each scan */
@@ -184,7 +185,7 @@ static enum track_scan_mode scan_mode(enum seal_kind kind)
 static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result *result)
 {
 	uint64_t start_ns;
-	int copied = 0, r = devstate_start(seal->device, QMP_CONT);
+	int copied = 0, r = devstate_start(seal->device, seal->was_paused ? NULL : QMP_CONT);
 
 	if (r < 0)
 		return r;
@@ -203,14 +204,18 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 
 static int stop_guest(struct seal *seal, struct seal_times *times)
 {
-	int r;
+	int came, r = qmp_pump(seal->qmp); /* an event that is there already is not of our `stop` */
 
+	if (r < 0)
+		return r;
 	times->paused_ns = clock_mono_ns();
 	/* One byte, when the last seal has armed it. */
 	r = qmp_send_rendered(seal->qmp, QMP_STOP, NULL);
 	if (r < 0)
 		return r;
-	r = qmp_wait(seal->qmp, SEAL_TIMEOUT_NS, NULL);
+	came = qmp_wait_event(seal->qmp, "STOP", SEAL_TIMEOUT_NS);
+	r = qmp_wait(seal->qmp, came < 0 ? 0 : SEAL_TIMEOUT_NS, NULL);
+	seal->was_paused = came == 1;
 	times->stop_ns = clock_mono_ns() - times->paused_ns;
 	return r;
 }
@@ -220,6 +225,10 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 	uint64_t start_ns = clock_mono_ns();
 	int r;
 
+	if (seal->was_paused) {
+		times->resumed_ns = start_ns;
+		return 0;
+	}
 	r = qmp_send_rendered(seal->qmp, QMP_CONT, QMP_STOP);
 	if (r == 0)
 		r = qmp_wait(seal->qmp, SEAL_TIMEOUT_NS, NULL);

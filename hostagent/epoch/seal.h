@@ -14,6 +14,10 @@
  * Without a gate: `stop`, then the save while we scan and copy, the second scan after its answer, *, `cont`. A
  * gate that has failed once is not used again.
  *
+ * A guest that somebody else has paused stays so: the gate lets run what ran; of the three commands `cont` is
+ * left out when our `stop` gave no STOP event. A pause that begins between our `stop` and our `cont` is
+ * lost, since QEMU tells nobody of it; the gate has no such gap, for QEMU obeys others after it.
+ *
  * Three kinds of seal:
  *
  *	PROTECT  as above; every page that was reported is protected again, so the guest's next write to
@@ -89,7 +93,7 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 /* Accepts NULL; returns NULL. The guest is not touched. */
 struct seal *seal_free(struct seal *seal);
 
-/* One whole seal. The guest runs again when this returns,
+/* One whole seal. The guest runs again when this returns, if it ran before,
  * also on error as far as QEMU still answers (on error the tracker's marks may be lost: only a full
  * copy is right after that; @hook may have run all the same).
  * 0; -ECANCELED: QEMU let the guest run before its state was known to be whole; -ETIMEDOUT, -ECONNRESET,
