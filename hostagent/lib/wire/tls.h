@@ -160,7 +160,7 @@ int wire_tls_write(struct wire_tls *tls, const uint8_t *data, size_t size)
 /* Queue the closing alert; send the output, then close. */
 void wire_tls_close(struct wire_tls *tls);
 
-/* Why it failed: text for people ("peer's certificate expired on 2026-01-02 (host/a)"), and the
+/* Why it failed: text for people ("peer's certificate is revoked (host/a)"), and the
  * reason for counters. "" and WIRE_TLS_OK while it has not. */
 const char *wire_tls_error(const struct wire_tls *tls);
 enum wire_tls_failure wire_tls_failure(const struct wire_tls *tls);

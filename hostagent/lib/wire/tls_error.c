@@ -86,7 +86,8 @@ void tls_fail_from_verify(struct wire_tls *tls, int code, const X509 *cert)
 	case X509_V_ERR_CERT_HAS_EXPIRED:
 		if (cert)
 			date_text(X509_get0_notAfter(cert), date, sizeof(date));
-		tls_fail(tls, WIRE_TLS_EXPIRED, "peer's certificate expired on %s (%s)", date, name);
+		tls_fail(tls, WIRE_TLS_EXPIRED, "peer's certificate expired on %s (%s), or our clock is ahead",
+			 date, name);
 		break;
 	case X509_V_ERR_CERT_NOT_YET_VALID:
 		if (cert)
@@ -132,6 +133,9 @@ static void fail_from_alert(struct wire_tls *tls, int alert)
 		return;
 	case SSL_AD_CERTIFICATE_EXPIRED:
 		hint = ": our certificate expired, or one of the two clocks is wrong";
+		break;
+	case SSL_AD_BAD_CERTIFICATE: /* also what is not valid yet */
+		hint = ": its log says more; perhaps its clock is behind";
 		break;
 	case SSL_AD_UNKNOWN_CA:
 		hint = ": our certificate is not signed by the peer's CA";
