@@ -51,7 +51,7 @@ cluster_agent_files() # HOST
 	peer_listen = $here:7402
 	${CLUSTER_AGENT_INI:-}
 	INI
-	guest_command tap0 "$CLUSTER_LOGS/$1-console.log"
+	guest_command tap0 "$CLUSTER_LOGS/$1-console.log" "$TOPO_DIR/$1/qmp-look"
 	printf '%q ' "${GUEST_COMMAND[@]}" >"$dir/$CLUSTER_VM.command"
 	{
 		printf '[vm]\nname = %s\ntap = tap0\n' "$CLUSTER_VM"

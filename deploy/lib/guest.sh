@@ -23,8 +23,9 @@ guest_workload_image() # BUILD_DIR
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-workload-image" "$1") || topo_die "no guest image"
 }
 
-# The command line of a guest's QEMU, as words in GUEST_COMMAND, without -qmp: both hosts use it.
-guest_command() # TAP SERIAL_LOG
+# The command line of a guest's QEMU, as words in GUEST_COMMAND, without -qmp: both hosts use it. It has a
+# monitor at LOOK_SOCKET, besides the agent's, for who wants to see what an agent does, or to act as an operator.
+guest_command() # TAP SERIAL_LOG LOOK_SOCKET
 {
 	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"
 
@@ -35,17 +36,16 @@ guest_command() # TAP SERIAL_LOG
 		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}"
 		-netdev "tap,id=n0,ifname=$1,script=no,downscript=no"
 		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC,$off"
-		-serial "file:$2")
+		-serial "file:$2"
+		-chardev "socket,id=look,path=$3,server=on,wait=off" -mon "chardev=look,mode=control")
 }
 
-# Boot the guest on HOST. Its pid: GUEST_PID. QMP socket: TOPO_DIR/HOST/qmp, and qmp-look for who wants to see
-# what an agent does at the first. Its output: LOG_DIR.
+# Boot the guest on HOST. Its pid: GUEST_PID. QMP socket: TOPO_DIR/HOST/qmp. Its output: LOG_DIR.
 guest_start() # HOST LOG_DIR
 {
 	mkdir -p "$TOPO_DIR/$1"
-	guest_command tap0 "$2/$1-console.log"
+	guest_command tap0 "$2/$1-console.log" "$TOPO_DIR/$1/qmp-look"
 	topo_spawn "$1" "$2/$1-qemu.log" "${GUEST_COMMAND[@]}" \
-		-qmp "unix:$TOPO_DIR/$1/qmp,server=on,wait=off" \
-		-qmp "unix:$TOPO_DIR/$1/qmp-look,server=on,wait=off"
+		-qmp "unix:$TOPO_DIR/$1/qmp,server=on,wait=off"
 	GUEST_PID=$TOPO_PID
 }

@@ -34,6 +34,7 @@ TOPO_HOSTS="client primary gateway standby net"
 TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TOPO_PIDS=()	# started by topo_spawn and not ended yet
 TOPO_PID=''	# the last one started
+TOPO_ENV=()	# NAME=VALUE... that topo_spawn's programs get; @HOST@ stands for their host
 TOPO_MADE=''
 
 readonly TOPO_CLIENT_IP=198.18.0.2 TOPO_GUEST_IP=198.18.0.10
@@ -62,7 +63,8 @@ topo_spawn() # HOST LOG COMMAND...
 
 	shift 2
 	# exec: the recorded pid is the program's own, and a signal to it needs no shell between.
-	( exec nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@" ) </dev/null >>"$log" 2>&1 &
+	( (( ${#TOPO_ENV[@]} == 0 )) || export "${TOPO_ENV[@]//@HOST@/$host}"
+	  exec nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@" ) </dev/null >>"$log" 2>&1 &
 	TOPO_PID=$!
 	TOPO_PIDS+=("$TOPO_PID")
 }

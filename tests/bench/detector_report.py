@@ -103,6 +103,8 @@ def machine():
 
 
 def judge(rows):
+    unseen = [r for r in rows if r.get("unseen")] # a clock jumped, and not all who should have looked did
+    rows = [r for r in rows if r not in unseen]
     disturbances = [r for r in rows if r["what"] == "disturbance"]
     deaths = [r for r in rows if r["what"] == "death"]
     run = next(r for r in rows if r["what"] == "run")
@@ -110,7 +112,7 @@ def judge(rows):
     if t_ms is not None:
         t_ms = max(t_ms, run["shadow_ms"])
     partitions = [r for r in rows if r["what"] == "partition"]
-    trials = disturbances + partitions + deaths
+    trials = disturbances + partitions + deaths + unseen
     two_owners = sum(bool(r["wrong"]) for r in trials)
     margins = [r["margin_ms"] for r in trials if r["margin_ms"] is not None]
     result = {
@@ -129,9 +131,12 @@ def judge(rows):
         "partitions": len(partitions), "partitions_promoted": sum(r["promoted"] for r in partitions),
         "suspected": sum(any(e["to"] == "SUSPECT" for e in r["events"]) for r in disturbances),
         "protection_lost": sum(r["unprotected"] for r in disturbances + partitions),
+        "clock_jumps_unseen": len(unseen), "clock_jumps_unseen_promoted": sum(r["promoted"] for r in unseen),
+        "pauses": sum(len(r["pauses"]) for r in trials),
+        "pauses_undone": sum(r["pauses"].count(False) for r in trials),
         "stuck": sum(r["stuck"] for r in trials), "broken": [r["why"] for r in rows if r["what"] == "broken"],
-        "without_effect": sum(not any((r["frames_lost"], r["frames_waited"], r["silences"])) and not r["events"]
-                              for r in disturbances),
+        "without_effect": sum(not any(r[k] for k in ("frames_lost", "frames_waited", "silences", "events", "jumps",
+                                                     "pauses")) for r in disturbances),
     }
     for kind, some in by_kind(disturbances):
         result["disturbance_kinds"][kind] = {
@@ -186,6 +191,9 @@ def show(result):
           f"{cell(result['old_owner_silent_before_new_ms_min'])} ms before the new one spoke)")
     print(f"{result['partitions']} partitions of the primary from the gateway on both networks and the like: "
           f"promoted in {result['partitions_promoted']}, as it may")
+    print(f"clock jumps that a daemon did not see, not counted: {result['clock_jumps_unseen']} (promoted "
+          f"{result['clock_jumps_unseen_promoted']}); guests paused from outside {result['pauses']} times, let run "
+          f"by somebody else {result['pauses_undone']}")
     print(f"seed {run['seed']}, {run['minutes']:.1f} min, {run['clusters']} clusters; protection lost without "
           f"a promotion {result['protection_lost']}, stuck {result['stuck']}, disturbances that nothing showed "
           f"{result['without_effect']}")
@@ -195,6 +203,8 @@ def failures(result):
     found = [f"two owners: {w}" for w in result["two_owners_what"]]
     if result["run"]["capture_dropped"]:
         found.append(f"the captures lost {result['run']['capture_dropped']} frames: two_owners says nothing")
+    if result["pauses_undone"]:
+        found.append(f"{result['pauses_undone']} guests that were paused from outside did not stay so")
     if result["connections_broken"]:
         found.append(f"the client's connection broke {result['connections_broken']} times")
     for report in result["run"]["clients"]:

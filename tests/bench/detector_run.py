@@ -14,7 +14,7 @@ import sys
 import time
 
 import detector_trials as trials
-from detector_world import World
+from detector_world import World, wall_offset_ns
 
 DETECT_LIMIT_S = 10.0	# a death that was not noticed so long is missed
 AFTER_S = 30.0		# until all is well after a disturbance; then the cluster is given up
@@ -84,6 +84,13 @@ def split_brain(world, old, new, promoting_wall_ns):
             margin_ms)
 
 
+def unseen(world):
+    """Hosts whose daemon did not see its clock jump."""
+    stamped_s = [(e["wall"] - e["mono_ns"] - wall_offset_ns()) / 1e9 for e in world.events]
+    return [host for host, by_s, n_daemon, _ in world.jumps if n_daemon == 0 or (
+        host == "gateway" and not any(abs(s - by_s) < 0.5 for s in stamped_s))]
+
+
 class Bench:
     def __init__(self, args):
         self.args = args
@@ -141,19 +148,22 @@ class Bench:
         for capture in world.capture.values():
             capture.take()
         world.events.clear()
+        world.jumps, world.pauses = [], []
 
     def record(self, row, promoting):
         world = self.world
         world.pump(0)
         row["close_ns"] = time.monotonic_ns()
         row["wrong"], row["wrong_frames"], row["frames_old"], row["frames_new"], row["margin_ms"] = \
-            split_brain(world, world.on, world.off, promoting and promoting["wall"])
+            split_brain(world, world.on, world.off, promoting and promoting["mono_ns"] + wall_offset_ns())
         row["frames_lost"] = world.switch.take_lost()
         row["frames_waited"], world.n_shaped = world.n_shaped, 0
         row["silences"] = silences(world.events)
         row["events"] = [{k: e[k] for k in ("mono_ns", "kind", "from", "to", "text")}
                          for e in world.events if e["kind"] in ("state", "liveness", "supervision")]
         row["client_broken"] = world.client.broken
+        row["jumps"], row["pauses"] = world.jumps, world.pauses
+        row["unseen"] = unseen(world)
         print(json.dumps(row), file=self.rows, flush=True)
         self.tell(row)
 
@@ -167,6 +177,10 @@ class Bench:
         print(f"{time.monotonic() - self.begun:6.0f} s  {row['what']} {row['n']}: {row['kind']} "
               f"{row['ms']:.0f} ms: {verdict}; beats silent {silent} ms, frames lost {row['frames_lost']}, "
               f"waited {row['frames_waited']}"
+              + "".join(f"; clock of {host} {by_s:+.0f} s, read {n} + {n_other} times"
+                        for host, by_s, n, n_other in row["jumps"])
+              + "".join(f"; the jump was not seen by {host}" for host in row["unseen"])
+              + "; THE GUEST DID NOT STAY PAUSED" * row["pauses"].count(False)
               + "".join(f"; WRONG: {w}" for w in row["wrong"])
               + "".join(f"; {e['text']}" for e in row["events"] if e["to"] == "PROMOTING" and "promoted" in row)
               + ("; the client's connection broke" if row["client_broken"] else ""), file=sys.stderr)

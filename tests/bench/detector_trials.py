@@ -7,6 +7,8 @@ Each is a generator: it begins, yields milliseconds until it wants to go on, and
 closed (which may be at any yield, when its time is over).
 """
 import collections
+import contextlib
+import math
 import os
 import signal
 import time
@@ -15,6 +17,7 @@ Row = collections.namedtuple("Row", "name weight low_ms high_ms touches run")
 Death = collections.namedtuple("Death", "name sets_rival strike undo")
 
 FOREVER_MS = 10 ** 7
+DAY_S = 86400
 
 
 # --- disturbances ---
@@ -123,10 +126,48 @@ def stopping(who):
     return run
 
 
+def reset_connections(world, host):
+    """The host's TLS connections to the gateway, control and stream."""
+    world.run_on(host, "ss", "-K", "dport", "=", "7400")
+
+
 def reset(world, _rng, _ms):
-    """The primary's TLS connections to the gateway are reset, control and stream."""
-    world.run_on(world.on, "ss", "-K", "dport", "=", "7400")
+    reset_connections(world, world.on)
     yield 50
+
+
+def clock_jump(least_s, most_s):
+    """The wall clock of a host, or of all three, jumps forward or back, and at last back again. A clock is read
+    when a connection is made, so connections are reset meanwhile."""
+    def run(world, rng, _ms):
+        moved = rng.choice(((world.on,), ("gateway",), (world.off,), (world.on, "gateway", world.off)))
+        by_s = rng.choice((-1, 1)) * math.exp(rng.uniform(math.log(least_s), math.log(most_s)))
+        try:
+            for host in moved:
+                world.clock[host].move(by_s)
+            yield rng.uniform(0, 100)
+            for host in (world.on, world.off):
+                if host in moved or moved == ("gateway",):
+                    reset_connections(world, host)
+            yield FOREVER_MS
+        finally:
+            world.jumps += [[host, *world.clock[host].put_back()] for host in moved]
+    return run
+
+
+def paused(world, _rng, _ms):
+    """An operator pauses the guest by a monitor of his own, and lets it run again. It must stand still until then."""
+    monitor = world.monitor()
+    try:
+        monitor.do("stop")
+        monitor.events.clear()
+        yield FOREVER_MS
+    finally:
+        with contextlib.suppress(OSError): # QEMU is gone: what ended it is judged elsewhere
+            status = monitor.do("query-status")["status"]
+            world.pauses.append(status == "paused" and "RESUME" not in monitor.events)
+            monitor.do("cont")
+        monitor.close()
 
 
 def long_seal(world, _rng, _ms):
@@ -194,6 +235,10 @@ DISTURBANCES = [
     Row("qemu-stopped",         6, 100, 2500, {"qemu"}, stopping(lambda w: w.qemu())),
     Row("long-seal",            6, FOREVER_MS, FOREVER_MS, {"qemu", "agent"}, long_seal),
     Row("tls-reset",            6, 50, 50, {"reset"}, reset),
+    # Within the hour that certificates begin in the past; beyond it, and a year ahead, peers refuse each other.
+    Row("clock-jump",           6, 500, 2000, {"reset", "clock"}, clock_jump(1, 3500)),
+    Row("clock-far",            3, 300, 1500, {"reset", "clock"}, clock_jump(DAY_S, 400 * DAY_S)),
+    Row("paused",               6, 100, 2500, {"qemu", "agent"}, paused),
     Row("idle-client",          6, 300, 1500, {"agent", "client"}, idle),
     Row("cpu-load",             6, 300, 2000, {"cpu"}, cpu),
     Row("primary>gateway",      4, 100, 2500, BACKUP, cutting(("b", "on", "gateway"))),

@@ -4,6 +4,8 @@ Switch     ports of the switches: cables pulled, frames lost between two ports, 
 Processes  what runs on a host
 Events     the gateway's events, as they come
 Client     hf-client on its one connection
+Clock      the wall clock of a host
+Monitor    a monitor of a guest's QEMU besides the agent's
 World      all of that, and one loop that waits for any of it
 
 Everything that takes time (a name, a socket, a descriptor) is made before it is needed. Needs root and a
@@ -13,6 +15,7 @@ import contextlib
 import ctypes
 import errno
 import json
+import mmap
 import os
 import re
 import select
@@ -228,6 +231,57 @@ class Client:
         os.kill(self.child.pid, number)
 
 
+class Clock:
+    """The wall clock of what runs on a host, by the file of clock_shim.c."""
+    LAYOUT = ctypes.c_int64 * 3 # offset_ns, reads of the moved clock by daemons and by others
+
+    def __init__(self, path):
+        with open(path, "r+b") as f:
+            self.shared = self.LAYOUT.from_buffer(mmap.mmap(f.fileno(), ctypes.sizeof(self.LAYOUT)))
+
+    def move(self, seconds):
+        self.shared[1] = self.shared[2] = 0
+        self.shared[0] = round(seconds * 1e9)
+
+    def put_back(self):
+        """(by how much it was moved, how often daemons and others read it so)"""
+        was_ns, self.shared[0] = self.shared[0], 0
+        return was_ns / 1e9, self.shared[1], self.shared[2]
+
+
+def wall_offset_ns():
+    """CLOCK_REALTIME less CLOCK_MONOTONIC, of this machine."""
+    return time.time_ns() - time.monotonic_ns()
+
+
+class Monitor:
+    """A monitor of a guest's QEMU besides the agent's, as an operator or libvirt has one."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(5)
+        self.socket.connect(path)
+        self.stream = self.socket.makefile("rw")
+        self.stream.readline()
+        self.events = []
+        self.do("qmp_capabilities")
+
+    def do(self, command):
+        """What QEMU answers; what it tells meanwhile is added to events."""
+        self.stream.write(json.dumps({"execute": command}) + "\n")
+        self.stream.flush()
+        while line := self.stream.readline():
+            said = json.loads(line)
+            if "return" in said:
+                return said["return"]
+            self.events.append(said.get("event", "error"))
+        raise ConnectionResetError(command)
+
+    def close(self):
+        self.stream.close()
+        self.socket.close()
+
+
 class World:
     """One cluster, from its start to its end."""
 
@@ -247,6 +301,9 @@ class World:
         self.on, self.off = "primary", "standby"
         self.strike = self.seal_ms = None
         self.n_shaped = 0 # frames that had to wait for a shaper
+        self.clock = {h: Clock(f"{facts['dir']}/clock-{h}") for h in ("primary", "gateway", "standby")}
+        self.jumps = [] # [host, seconds, reads by daemons, reads by others], once they are over
+        self.pauses = [] # of guests, from outside: did they last until we ended them
         self.client = Client(facts["client"])
 
     # --- waiting ---
@@ -303,6 +360,10 @@ class World:
 
     def qemu(self, host=None):
         return self.host[host or self.on].pids("qemu-system")
+
+    def monitor(self):
+        """Of the guest; the caller's to close."""
+        return Monitor(f"{self.facts['dir']}/{self.on}/qmp-look")
 
     def run_on(self, host, *command):
         subprocess.run(["nsenter", "--net=" + self.net_path[host], *command], check=False,

@@ -1,0 +1,108 @@
+/* clock_shim.c - the wall clock of whom it is preloaded into, moved by what a mapped file says.
+ *
+ * Why: CLOCK_REALTIME cannot be set for some processes only. bench_detector preloads this into the
+ * daemons and QEMU from their start, and moves the clock of a host by writing to the host's file.
+ * Not libfaketime: with it (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) pthread_cond_timedwait() on
+ * CLOCK_MONOTONIC returns at once, also with an offset of 0, so that the agent would spin; a read of
+ * CLOCK_REALTIME costs 1 to 8 us; and what is killed leaves files in /dev/shm.
+ *
+ *	LD_PRELOAD=.../libclock_shim.so CLOCK_SHIM_FILE=/dev/shm/x/clock-primary holdfast-agent ...
+ *
+ * Reads of the time are moved: clock_gettime() of CLOCK_REALTIME and its coarse form, gettimeofday(),
+ * time(). Waits until a wall time and the stamps of files and frames are not: nothing of Holdfast waits
+ * for one (its one timed wait on a condition is on CLOCK_MONOTONIC). Not with a sanitizer, whose
+ * runtime wants to be the first library.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NS_PER_S INT64_C(1000000000)
+
+/* The file; detector_world.py has it too. */
+struct clock_file {
+	_Atomic int64_t offset_ns;
+	_Atomic uint64_t n_moved_daemon; /* reads of a moved clock by programs holdfast-* */
+	_Atomic uint64_t n_moved_other;
+};
+
+static struct clock_file *shared;
+static _Atomic uint64_t *n_moved;
+static int (*real_clock_gettime)(clockid_t, struct timespec *);
+
+static void give_up(const char *what, const char *why)
+{
+	(void)dprintf(STDERR_FILENO, "clock_shim: %s: %s\n", what, why);
+	_exit(127);
+}
+
+static void __attribute__((constructor)) open_file(void)
+{
+	const char *path = getenv("CLOCK_SHIM_FILE");
+	void *symbol = dlsym(RTLD_NEXT, "clock_gettime");
+	int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+	struct clock_file *file;
+
+	memcpy(&real_clock_gettime, &symbol, sizeof(symbol));
+	if (!path)
+		give_up("CLOCK_SHIM_FILE", "not set");
+	if (fd < 0 || ftruncate(fd, sizeof(*file)) < 0)
+		give_up(path, strerror(errno));
+	file = mmap(NULL, sizeof(*file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (file == MAP_FAILED)
+		give_up(path, strerror(errno));
+	(void)close(fd);
+	n_moved = strncmp(program_invocation_short_name, "holdfast-", 9) == 0 ? &file->n_moved_daemon
+									      : &file->n_moved_other;
+	shared = file;
+}
+
+int clock_gettime(clockid_t id, struct timespec *ts)
+{
+	int64_t offset_ns, ns;
+	/* Another library's constructor may ask before ours has run. */
+	int r = real_clock_gettime ? real_clock_gettime(id, ts)
+				   : (int)syscall(SYS_clock_gettime, id, ts);
+
+	if (r < 0 || (id != CLOCK_REALTIME && id != CLOCK_REALTIME_COARSE) || !shared)
+		return r;
+	offset_ns = atomic_load(&shared->offset_ns);
+	if (offset_ns == 0)
+		return 0;
+	atomic_fetch_add(n_moved, 1);
+	ns = ts->tv_sec * NS_PER_S + ts->tv_nsec + offset_ns;
+	ts->tv_sec = ns / NS_PER_S;
+	ts->tv_nsec = ns % NS_PER_S;
+	return 0;
+}
+
+int gettimeofday(struct timeval *restrict tv, void *restrict zone)
+{
+	struct timespec ts;
+
+	(void)zone; /* obsolete, and left alone */
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	tv->tv_sec = ts.tv_sec;
+	tv->tv_usec = ts.tv_nsec / 1000;
+	return 0;
+}
+
+time_t time(time_t *ret)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, &ts);
+	if (ret)
+		*ret = ts.tv_sec;
+	return ts.tv_sec;
+}
