@@ -21,6 +21,7 @@
 #include "config.h"
 #include "control/control.h"
 #include "fence/fence.h"
+#include "networks.h"
 #include "port/idler.h"
 #include "port/port.h"
 #include "ports.h"
@@ -34,7 +35,6 @@
 
 #define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
 #define BURST		32
-#define PROBE_BUFFERS	4096 /* of the port in the client network, which waits for few frames */
 #define BURSTS_MAX	8    /* of the backup network in a turn, while lwIP gets none of it */
 #define SOURCES_PER_TURN 16 /* of other descriptors, so that none starves the port */
 
@@ -229,67 +229,6 @@ static int open_gateway(struct daemon *d)
 	return r < 0 ? r : open_vms(d);
 }
 
-static int output_frame(void *arg, const struct iovec *pieces, size_t n_pieces)
-{
-	return port_transmit(arg, pieces, n_pieces);
-}
-
-/* Open the port of @net, the next one of d->ports. */
-static int open_port(struct daemon *d, enum prober_net net, const char *device, uint32_t ip_be32)
-{
-	struct port_config config = {
-		.device = device,
-		.cores = d->config.cores[0] ? d->config.cores : NULL,
-		.memory_mb = d->config.memory_bytes >> 20,
-		.hugepages = (enum port_hugepages)d->config.hugepages,
-		.mtu = d->config.mtu,
-		.n_buffers = net == PROBER_NET_CLIENT ? PROBE_BUFFERS : 0,
-		.n_more_buffers = d->config.probe_port[0] ? PROBE_BUFFERS : 0,
-	};
-	struct port *port;
-	char error[512];
-	int r = port_open(&config, &port, error, sizeof(error));
-
-	if (r < 0) {
-		log_error("%s %s: %s", net == PROBER_NET_CLIENT ? "probe_port" : "port", device, error);
-		return r;
-	}
-	probing_use_port(d->probes, net, port, ip_be32);
-	return ports_add(&d->ports, port);
-}
-
-static int open_dpdk(struct daemon *d)
-{
-	struct stack_config stack = {
-		.address = d->config.address,
-		.gateway = d->config.next_hop[0] ? d->config.next_hop : NULL,
-		.mtu = (uint16_t)d->config.mtu,
-		.n_connections_max = d->config.n_sessions_max,
-	};
-	struct config_prefix own;
-	struct port *port;
-	int r = gw_config_address(&d->config, &own);
-
-	if (r < 0)
-		log_error("address = %s is not IPv4/BITS", d->config.address);
-	if (r == 0)
-		r = open_port(d, PROBER_NET_BACKUP, d->config.port, own.ip_be32);
-	if (r == 0 && d->config.probe_port[0])
-		r = open_port(d, PROBER_NET_CLIENT, d->config.probe_port,
-			      d->config.probe_address.ip_be32);
-	if (r < 0)
-		return r;
-	port = d->ports.slots[PROBER_NET_BACKUP].port;
-	memcpy(stack.mac, port_mac(port), sizeof(stack.mac));
-	r = stack_open(&stack, output_frame, port, &d->stack);
-	if (r == 0)
-		r = shell_stack_open(d->gw, d->stack, d->config.listen.port);
-	if (r < 0)
-		log_error("address %s port %u: %s", d->config.address, d->config.listen.port,
-			  strerror(-r));
-	return r;
-}
-
 static int open_services(struct daemon *d)
 {
 	const struct control_config control = {
@@ -307,7 +246,7 @@ static int open_services(struct daemon *d)
 		return r;
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
-		return open_dpdk(d);
+		return networks_open(&d->config, d->gw, &d->ports, &d->stack);
 	r = shell_kernel_open(d->gw, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
 			      &d->kernel);
 	if (r < 0)

@@ -4,7 +4,7 @@
  * port carries nothing most of the time, yet strangers' broadcasts arrive there: it must not wake the
  * loop unless somebody waits for an answer.
  *
- * Where: main.c opens ports, adds them here in the order of struct ports, and sleeps through
+ * Where: networks.c opens ports and adds them here in the order of enum prober_net; main.c sleeps through
  * ports_before_sleep() and ports_after_sleep(); in between the epoll's sources are served, ours too.
  * Threads: the gateway's loop. Blocks only as port_close() does.
  */

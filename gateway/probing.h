@@ -1,6 +1,6 @@
 /* probing.h - the prober (probe/) made from the gateway's configuration and put on its ports.
  *
- * Where: main.c. Threads: start-up only.
+ * Where: main.c makes the prober, networks.c puts it on the ports. Threads: start-up only.
  */
 #ifndef GATEWAY_PROBING_H
 #define GATEWAY_PROBING_H

@@ -1,6 +1,6 @@
 /* shell_stack.h - sessions over the user-space TCP: the data path of the daemon.
  *
- * Where: main calls shell_stack_open() after stack_open(); events come out of stack_input() and
+ * Where: networks.c calls shell_stack_open() after stack_open(); events come out of stack_input() and
  * stack_poll(); main calls pump_run() after each. Threads: the gateway's loop.
  */
 #ifndef SESSION_SHELL_STACK_H

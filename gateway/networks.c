@@ -1,0 +1,74 @@
+#include "networks.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "port/port.h"
+#include "probing.h"
+#include "session/shell_stack.h"
+
+#define PROBE_BUFFERS 4096 /* of the port in the client network, which waits for few frames */
+
+static int output_frame(void *arg, const struct iovec *pieces, size_t n_pieces)
+{
+	return port_transmit(arg, pieces, n_pieces);
+}
+
+/* Open the port of @net, the next one of @ports; our own address there is @ip_be32. */
+static int open_port(const struct gw_config *config, enum prober_net net, uint32_t ip_be32,
+		     struct probes *probes, struct ports *ports)
+{
+	const bool is_client = net == PROBER_NET_CLIENT;
+	const struct port_config how = {
+		.device = is_client ? config->probe_port : config->port,
+		.cores = config->cores[0] ? config->cores : NULL,
+		.memory_mb = config->memory_bytes >> 20,
+		.hugepages = (enum port_hugepages)config->hugepages,
+		.mtu = config->mtu,
+		.n_buffers = is_client ? PROBE_BUFFERS : 0,
+		.n_more_buffers = config->probe_port[0] ? PROBE_BUFFERS : 0,
+	};
+	struct port *port;
+	char error[512];
+	int r = port_open(&how, &port, error, sizeof(error));
+
+	if (r < 0) {
+		log_error("%s %s: %s", is_client ? "probe_port" : "port", how.device, error);
+		return r;
+	}
+	probing_use_port(probes, net, port, ip_be32);
+	return ports_add(ports, port);
+}
+
+int networks_open(const struct gw_config *config, struct gateway *gw, struct ports *ports,
+		  struct stack **stack)
+{
+	struct stack_config how = {
+		.address = config->address,
+		.gateway = config->next_hop[0] ? config->next_hop : NULL,
+		.mtu = (uint16_t)config->mtu,
+		.n_connections_max = config->n_sessions_max,
+	};
+	struct config_prefix own;
+	struct port *port;
+	int r = gw_config_address(config, &own);
+
+	if (r < 0)
+		log_error("address = %s is not IPv4/BITS", config->address);
+	if (r == 0)
+		r = open_port(config, PROBER_NET_BACKUP, own.ip_be32, gw->probes, ports);
+	if (r == 0 && config->probe_port[0])
+		r = open_port(config, PROBER_NET_CLIENT, config->probe_address.ip_be32, gw->probes,
+			      ports);
+	if (r < 0)
+		return r;
+	port = ports->slots[PROBER_NET_BACKUP].port;
+	memcpy(how.mac, port_mac(port), sizeof(how.mac));
+	r = stack_open(&how, output_frame, port, stack);
+	if (r == 0)
+		r = shell_stack_open(gw, *stack, config->listen.port);
+	if (r < 0)
+		log_error("address %s port %u: %s", config->address, config->listen.port,
+			  strerror(-r));
+	return r;
+}
