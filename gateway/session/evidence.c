@@ -1,6 +1,7 @@
 #include "session/evidence.h"
 
 #include "probe/prober.h"
+#include "session/session.h"
 
 static struct detector_probe asked(const struct prober *prober, enum prober_kind kind,
 				   unsigned int host, bool *ret_can_ask)
@@ -13,8 +14,14 @@ static struct detector_probe asked(const struct prober *prober, enum prober_kind
 	return (struct detector_probe){figures.all.sent, figures.all.answered};
 }
 
+/* An epoch was sent whole and is not acknowledged, or the primary waits until the standby takes more. */
+static bool standby_owes(const struct gateway_vm *vm)
+{
+	return vm->relay.sent_epoch > vm->fsm.complete || (vm->stream[0] && vm->stream[0]->blocked);
+}
+
 void evidence_gather(const struct gateway *gw, const struct gateway_vm *vm,
-		     struct detector_evidence *ret_evidence)
+		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick)
 {
 	unsigned int owner = vm->fsm.record.owner;
 	const struct witness_view *view = gateway_witness(gw, vm);
@@ -27,6 +34,8 @@ void evidence_gather(const struct gateway *gw, const struct gateway_vm *vm,
 	e.guest = asked(vm->prober, PROBER_GUEST, 0, NULL);
 	e.reference = asked(vm->prober, PROBER_HOST, 1 - owner, NULL);
 	*ret_evidence = e;
+	*ret_tick = (struct vm_input){.kind = VM_IN_TICK, .relayed_bytes = vm->relay.bytes_total,
+				      .standby_owes = standby_owes(vm), .evidence = ret_evidence};
 }
 
 void evidence_ask(struct gateway_vm *vm, uint64_t now_ns)

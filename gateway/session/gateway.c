@@ -318,16 +318,12 @@ void gateway_tick(struct gateway *gw, uint64_t now_ns)
 	for (size_t i = 0; i < gw->n_vms; i++) {
 		struct gateway_vm *vm = gw->vms[i];
 		struct detector_evidence evidence;
-		struct vm_input in = {.kind = VM_IN_TICK, .relayed_bytes = vm->relay.bytes_total,
-				      .evidence = &evidence};
-
-		in.standby_owes = vm->relay.sent_epoch > vm->fsm.complete ||
-				  (vm->stream[0] && vm->stream[0]->blocked);
+		struct vm_input tick;
 
 		if (now_ns < vm_fsm_deadline_ns(&vm->fsm, now_ns))
 			continue;
-		evidence_gather(gw, vm, &evidence);
-		(void)gateway_step(gw, vm, &in); /* the next tick tries again */
+		evidence_gather(gw, vm, &evidence, &tick);
+		(void)gateway_step(gw, vm, &tick); /* the next tick tries again */
 		evidence_ask(vm, now_ns);
 	}
 	session_tick_witness(gw);
