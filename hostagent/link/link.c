@@ -410,7 +410,7 @@ static int handshake_tls(struct link *link, uint64_t deadline_ns)
 	}
 }
 
-static int wait_for_frame(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_frame)
+int link_await(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_frame)
 {
 	int r;
 
@@ -473,7 +473,7 @@ int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t t
 	if (r == 0)
 		r = link_send(link, &header, &piece, 1);
 	if (r == 0)
-		r = wait_for_frame(link, deadline_ns, &frame);
+		r = link_await(link, deadline_ns, &frame);
 	if (r == -ETIMEDOUT)
 		return die(link, r, "no answer in time");
 	if (r < 0)

@@ -106,6 +106,11 @@ int link_receive(struct link *link, struct wire_frame *ret_frame)
 int link_wait(struct link *link, short events, uint64_t deadline_ns)
 	__attribute__((warn_unused_result));
 
+/* Next frame, waited for. Returns as link_receive(), but -ETIMEDOUT (the link lives) for -EAGAIN. Blocks
+ * until @deadline_ns at most. */
+int link_await(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_frame)
+	__attribute__((warn_unused_result));
+
 /* How far what was sent has come. Bytes are ciphertext since link_open(). */
 struct link_backlog {
 	uint64_t drained_bytes; /* acknowledged by the gateway's TCP */

@@ -1,24 +1,11 @@
 #include "peer/claim.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 
 AUTO_DEFINE(struct link *, link_free)
-
-static int await_frame(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_frame)
-{
-	int r;
-
-	while ((r = link_receive(link, ret_frame)) == -EAGAIN) {
-		r = link_wait(link, POLLIN, deadline_ns);
-		if (r < 0)
-			return r;
-	}
-	return r;
-}
 
 static int ask(struct link *link, const struct claim *claim, uint64_t deadline_ns, char *ret_text)
 {
@@ -30,7 +17,7 @@ static int ask(struct link *link, const struct claim *claim, uint64_t deadline_n
 	int r = link_send(link, &header, &piece, 1);
 
 	if (r == 0)
-		r = await_frame(link, deadline_ns, &frame);
+		r = link_await(link, deadline_ns, &frame);
 	if (r < 0)
 		return r;
 	if (frame.h.term != claim->term + 1 || wire_vote_decode(&frame, &vote, NULL) < 0) {

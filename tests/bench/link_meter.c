@@ -261,9 +261,7 @@ static void run_socket(const char *address, uint16_t port, size_t size, uint64_t
 			NEED(link_wait(link, POLLOUT, deadline) == POLLOUT);
 		NEED(r == 0);
 	}
-	while ((r = link_receive(link, &frame)) == -EAGAIN)
-		NEED(link_wait(link, POLLIN, deadline) > 0);
-	NEED(r == 0 && frame.h.type == WIRE_COMMIT);
+	NEED(link_await(link, deadline, &frame) == 0 && frame.h.type == WIRE_COMMIT);
 	cpu   = thread_cpu_s() - cpu;
 	start = clock_mono_ns() - start;
 	pthread_join(thread, NULL);

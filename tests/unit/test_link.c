@@ -242,14 +242,11 @@ static void handshake_and_frames(void **state)
 	assert_string_equal(welcome.gateway, "gw");
 	assert_string_equal(link_peer(link)->name, "gw");
 	for (uint64_t epoch = 3; epoch < 8; epoch++) {
-		int r;
-
-		while ((r = link_receive(link, &frame)) == -EAGAIN)
-			assert_int_equal(link_wait(link, POLLIN, soon()), POLLIN);
-		assert_int_equal(r, 0);
+		assert_int_equal(link_await(link, soon(), &frame), 0);
 		assert_int_equal(frame.h.type, epoch == 3 ? WIRE_RESUME : WIRE_COMMIT);
 		assert_int_equal(frame.h.epoch, epoch);
 	}
+	assert_int_equal(link_await(link, clock_mono_ns(), &frame), -ETIMEDOUT);
 	assert_int_equal(link_receive(link, &frame), -EAGAIN);
 	assert_string_equal(link_error(link), "");
 	link_get_stats(link, &stats);
@@ -397,8 +394,7 @@ static void broken_gateways(void **state)
 			r = -EPIPE;
 		assert_int_equal(r, rows[i].handshake);
 		if (r == 0) {
-			while ((r = link_receive(link, &frame)) == -EAGAIN)
-				assert_true(link_wait(link, POLLIN, soon()) > 0);
+			r = link_await(link, soon(), &frame);
 			assert_int_equal(r, rows[i].receive);
 		}
 		if (r != -EPIPE && !strstr(link_error(link), rows[i].words))
@@ -537,15 +533,12 @@ static void large_frames_arrive(void **state)
 	g = gateway_start(script_large, WIRE_PEER_HOST, &link);
 	assert_int_equal(link_handshake(link, &hello, 1, 0, soon(), &welcome), 0);
 	for (uint32_t seq = 0; seq < 20; seq++) {
-		while ((r = link_receive(link, &frame)) == -EAGAIN)
-			assert_true(link_wait(link, POLLIN, soon()) > 0);
-		assert_int_equal(r, 0);
+		assert_int_equal(link_await(link, soon(), &frame), 0);
 		assert_int_equal(frame.h.seq, seq);
 		for (uint32_t i = 0; i < frame.h.payload_size; i++)
 			assert_int_equal(frame.payload[i], (uint8_t)(seq * 3 + i));
 	}
-	while ((r = link_receive(link, &frame)) == -EAGAIN)
-		assert_true(link_wait(link, POLLIN, soon()) > 0);
+	r = link_await(link, soon(), &frame);
 	assert_true(r == -EPIPE || r == -ECONNRESET);
 	link_free(link);
 	gateway_stop(g);

@@ -196,10 +196,9 @@ static int connect_as(const struct link_config *config, uint64_t term, struct li
 /* The next frame; -errno: the connection ended. */
 static int next(struct link *link, struct wire_frame *frame)
 {
-	int r;
+	int r = link_await(link, soon(), frame);
 
-	while ((r = link_receive(link, frame)) == -EAGAIN)
-		assert_true(link_wait(link, POLLIN, soon()) != -ETIMEDOUT);
+	assert_int_not_equal(r, -ETIMEDOUT);
 	return r;
 }
 
