@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "exact.h"
 #include "stack/filter.h"
 
 #define OURS 0xc6124d01u /* 198.18.77.1 */
@@ -47,13 +48,9 @@ static void make_arp(uint8_t *frame)
 
 static enum filter_verdict judge(const uint8_t *frame, size_t size, struct filter_view *view)
 {
-	/* A copy of exactly @size bytes, so that ASan sees any read past it. */
-	uint8_t *exact = malloc(size ? size : 1);
-	enum filter_verdict verdict;
+	uint8_t *exact = exact_copy(frame, size);
+	enum filter_verdict verdict = filter_frame(&rules, exact, size, view);
 
-	assert_non_null(exact);
-	memcpy(exact, frame, size);
-	verdict = filter_frame(&rules, exact, size, view);
 	free(exact);
 	return verdict;
 }

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "exact.h"
 #include "wire/frame.h"
 
 static const struct wire_header beat_header = {
@@ -56,12 +57,9 @@ static void short_input_consumes_nothing(void **state)
 
 	(void)state;
 	for (size_t n = 0; n < size; n++) {
-		/* A copy of exactly n bytes, so that a sanitizer sees any read past the end. */
-		uint8_t *copy	  = malloc(n ? n : 1);
+		uint8_t *copy	  = exact_copy(buffer, n);
 		const uint8_t *at = copy;
 
-		assert_non_null(copy);
-		memcpy(copy, buffer, n);
 		assert_int_equal(wire_frame_decode(&at, copy + n, &f, NULL), -EAGAIN);
 		assert_ptr_equal(at, copy);
 		free(copy);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "exact.h"
 #include "probe/frames.h"
 #include "probe_peer.h"
 
@@ -21,13 +22,9 @@ static const struct frames_tcp tcp = {50000, 443, 0xfffffffe};
 
 static enum frames_kind parse(const uint8_t *frame, size_t size, struct frames_view *view)
 {
-	/* A copy of exactly @size bytes, so that ASan sees any read past it. */
-	uint8_t *exact = malloc(size ? size : 1);
-	enum frames_kind kind;
+	uint8_t *exact = exact_copy(frame, size);
+	enum frames_kind kind = frames_parse(&us, exact, size, view);
 
-	assert_non_null(exact);
-	memcpy(exact, frame, size);
-	kind = frames_parse(&us, exact, size, view);
 	free(exact);
 	return kind;
 }

@@ -10,19 +10,15 @@
 
 #include <cmocka.h>
 
+#include "exact.h"
 #include "wire_samples.h"
 
 /* A frame around @payload that wire_frame_decode() would have accepted (or may not have: decoders
- * must not lean on its bounds). The payload is a copy of exactly its size, for sanitizers. */
+ * must not lean on its bounds). */
 static struct wire_frame frame_of(uint8_t type, const uint8_t *payload, size_t size, uint64_t epoch)
 {
-	uint8_t *copy = malloc(size ? size : 1);
-
-	assert_non_null(copy);
-	if (size > 0)
-		memcpy(copy, payload, size);
 	return (struct wire_frame){.h = {.type = type, .payload_size = (uint32_t)size, .epoch = epoch},
-				   .payload = copy};
+				   .payload = exact_copy(payload, size)};
 }
 
 static void frame_done(struct wire_frame *frame)

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "stack/stack.h"
 
+#include "exact.h"
 #include "ip_frames.h"
 
 #define PEER_PORT 4000
@@ -105,10 +106,8 @@ static void free_frame(void *handle)
 
 static void input(const uint8_t *frame, size_t size)
 {
-	uint8_t *copy = malloc(size ? size : 1);
+	uint8_t *copy = exact_copy(frame, size);
 
-	assert_non_null(copy);
-	memcpy(copy, frame, size);
 	seen.n_input++;
 	stack_input(stack, copy, size, free_frame, copy);
 	stack_poll(stack, clock_mono_ns());
