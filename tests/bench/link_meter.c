@@ -30,20 +30,6 @@
 static struct wire_tls_context *agent, *gateway;
 static uint8_t frame_bytes[WIRE_FRAME_MAX];
 
-static void make_contexts(void)
-{
-	struct mint_ca *ca = mint_ca_new("bench CA");
-	char *dir	   = mint_dir_new();
-
-	mint_ca_write(ca, dir, "ca");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a"}, dir, "host");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, dir, "gateway");
-	mint_ca_free(ca);
-	agent	= mint_context(dir, "ca", "host", WIRE_TLS_CLIENT);
-	gateway = mint_context(dir, "ca", "gateway", WIRE_TLS_SERVER);
-	mint_dir_remove(dir);
-}
-
 static double thread_cpu_s(void)
 {
 	struct timespec ts;
@@ -287,7 +273,7 @@ int main(int argc, char **argv)
 	size	= strtoull(argv[argc - 2], NULL, 10);
 	n_bytes = strtoull(argv[argc - 1], NULL, 10) << 20;
 	NEED(size >= WIRE_HEADER_SIZE + 4 && size <= WIRE_FRAME_MAX && n_bytes >= size);
-	make_contexts();
+	mint_two(&agent, &gateway);
 	if (over_socket)
 		run_socket(argv[2], (uint16_t)strtoul(argv[3], NULL, 10), size, n_bytes);
 	else

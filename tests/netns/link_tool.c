@@ -30,20 +30,6 @@
 static struct wire_tls_context *agent, *gateway;
 static int listener;
 
-static void make_contexts(void)
-{
-	struct mint_ca *ca = mint_ca_new("test CA");
-	char *dir	   = mint_dir_new();
-
-	mint_ca_write(ca, dir, "ca");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a"}, dir, "host");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, dir, "gateway");
-	mint_ca_free(ca);
-	agent	= mint_context(dir, "ca", "host", WIRE_TLS_CLIENT);
-	gateway = mint_context(dir, "ca", "gateway", WIRE_TLS_SERVER);
-	mint_dir_remove(dir);
-}
-
 static void report(const struct link *link, int result, uint64_t start_ns)
 {
 	const char *name = strerrorname_np(-result);
@@ -147,7 +133,7 @@ int main(int argc, char **argv)
 		return 1;
 	cut	 = strcmp(argv[1], "cut") == 0;
 	limit_ms = strtoull(argv[4], NULL, 10);
-	make_contexts();
+	mint_two(&agent, &gateway);
 	config = (struct link_config){.address = argv[2], .port = (uint16_t)strtoul(argv[3], NULL, 10),
 				      .tls = agent, .user_timeout_ms = cut ? (uint32_t)limit_ms : 0};
 	if (cut)

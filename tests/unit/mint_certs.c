@@ -206,3 +206,17 @@ struct wire_tls_context *mint_context(const char *dir, const char *ca_file, cons
 	}
 	return context;
 }
+
+void mint_two(struct wire_tls_context **ret_agent, struct wire_tls_context **ret_gateway)
+{
+	struct mint_ca *ca = mint_ca_new("test CA");
+	char *dir	   = mint_dir_new();
+
+	mint_ca_write(ca, dir, "ca");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a"}, dir, "host");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, dir, "gateway");
+	mint_ca_free(ca);
+	*ret_agent   = mint_context(dir, "ca", "host", WIRE_TLS_CLIENT);
+	*ret_gateway = mint_context(dir, "ca", "gateway", WIRE_TLS_SERVER);
+	mint_dir_remove(dir);
+}

@@ -19,21 +19,12 @@
 #include "link/link.h"
 #include "mint_certs.h"
 
-static char *dir;
 static struct wire_tls_context *agent_context, *gateway_context;
 
 static int set_up(void **state)
 {
-	struct mint_ca *ca = mint_ca_new("test CA");
-
 	(void)state;
-	dir = mint_dir_new();
-	mint_ca_write(ca, dir, "ca");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a"}, dir, "host");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, dir, "gateway");
-	mint_ca_free(ca);
-	agent_context	= mint_context(dir, "ca", "host", WIRE_TLS_CLIENT);
-	gateway_context = mint_context(dir, "ca", "gateway", WIRE_TLS_SERVER);
+	mint_two(&agent_context, &gateway_context);
 	return 0;
 }
 
@@ -42,7 +33,6 @@ static int tear_down(void **state)
 	(void)state;
 	wire_tls_context_free(agent_context);
 	wire_tls_context_free(gateway_context);
-	mint_dir_remove(dir);
 	return 0;
 }
 

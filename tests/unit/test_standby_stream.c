@@ -27,7 +27,6 @@
 #define RAM_PAGES 8u
 #define ROM_PAGES 1u
 
-static char *certs;
 static struct wire_tls_context *agent_context, *gateway_context;
 
 /* The gateway: a thread that accepts one stream, plays `play`, and notes what comes back. */
@@ -140,17 +139,9 @@ struct fixture {
 
 static int set_up_certs(void **state)
 {
-	struct mint_ca *ca = mint_ca_new("test CA");
-
 	(void)state;
 	log_set_level(LOG_LEVEL_ERROR); /* refusals are the subject here */
-	certs = mint_dir_new();
-	mint_ca_write(ca, certs, "ca");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a"}, certs, "host");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, certs, "gateway");
-	mint_ca_free(ca);
-	agent_context = mint_context(certs, "ca", "host", WIRE_TLS_CLIENT);
-	gateway_context = mint_context(certs, "ca", "gateway", WIRE_TLS_SERVER);
+	mint_two(&agent_context, &gateway_context);
 	return 0;
 }
 
@@ -159,7 +150,6 @@ static int tear_down_certs(void **state)
 	(void)state;
 	wire_tls_context_free(agent_context);
 	wire_tls_context_free(gateway_context);
-	mint_dir_remove(certs);
 	return 0;
 }
 
