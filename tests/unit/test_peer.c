@@ -2,7 +2,6 @@
  * standby is a keeper without QEMU, on a thread; the primary is the test. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <ftw.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -14,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,16 +22,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "gateway_view.h"
+#include "keeper_fixture.h"
 #include "mint_certs.h"
 #include "peer/agree.h"
 #include "peer/claim.h"
 #include "peer/server.h"
-#include "standby/keeper.h"
-#include "standby_feed.h"
 
-#define TERM	  7u
-#define RAM_PAGES 8u
-#define ROM_PAGES 1u
+#define TERM KEEPER_TERM
 
 static char *certs;
 static struct wire_tls_context *alpha, *beta_client, *beta, *gateway;
@@ -41,11 +36,11 @@ static uint16_t port;
 
 /* ---- beta */
 
-static struct standby sb;
+static struct keeper_fixture x;
+static struct standby *const sb = &x.sb;
 static struct gateway_view view;
-static struct feed feed;
 static struct peer_server *server;
-static char dir[64], text[WIRE_TEXT_MAX + 1];
+static char text[WIRE_TEXT_MAX + 1];
 static pthread_t thread;
 static _Atomic bool must_stop;
 
@@ -60,18 +55,18 @@ static void *keep(void *context)
 	(void)context;
 	while (!atomic_load(&must_stop)) {
 		struct pollfd fds[] = {
-			{.fd = sb.wake_fd, .events = POLLIN},
-			{.fd = sb.peer.link ? link_fd(sb.peer.link) : -1, .events = POLLIN},
-			{.fd = sb.link ? link_fd(sb.link) : -1, .events = POLLIN},
+			{.fd = sb->wake_fd, .events = POLLIN},
+			{.fd = sb->peer.link ? link_fd(sb->peer.link) : -1, .events = POLLIN},
+			{.fd = sb->link ? link_fd(sb->link) : -1, .events = POLLIN},
 		};
 		uint64_t count;
 
 		(void)poll(fds, 3, 100);
 		if (fds[0].revents)
-			(void)!read(sb.wake_fd, &count, sizeof(count));
-		keeper_peer_take(&sb);
-		keeper_peer_run(&sb);
-		while (keeper_stream_run(&sb))
+			(void)!read(sb->wake_fd, &count, sizeof(count));
+		keeper_peer_take(sb);
+		keeper_peer_run(sb);
+		while (keeper_stream_run(sb))
 			;
 	}
 	return NULL;
@@ -85,15 +80,8 @@ static uint16_t take(void *context, const struct peer_offer *offer, char *ret_te
 		wire_text_format(ret_text, "not the other host of that VM");
 		return WIRE_REFUSED_IDENTITY;
 	}
-	standby_take_peer(&sb, offer->link, offer->term, offer->version, offer->features);
+	standby_take_peer(sb, offer->link, offer->term, offer->version, offer->features);
 	return 0;
-}
-
-static void open_copy(void)
-{
-	assert_int_equal(ramfile_open(dir, &sb.rf), 0);
-	assert_int_equal(ramfile_reserve(&sb.rf, RAM_PAGES * WIRE_PAGE_SIZE), 0);
-	assert_int_equal(epochlog_open(&sb.rf, 1 << 20, &sb.log), 0);
 }
 
 static void start(void)
@@ -113,7 +101,7 @@ static void stop(void)
 
 	server = peer_server_close(server);
 	atomic_store(&must_stop, true);
-	(void)!write(sb.wake_fd, &one, sizeof(one));
+	(void)!write(sb->wake_fd, &one, sizeof(one));
 	pthread_join(thread, NULL);
 }
 
@@ -121,35 +109,16 @@ static void stop(void)
 static int setup(void **state)
 {
 	(void)state;
-	memset(&sb, 0, sizeof(sb));
-	strcpy(dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
-						  : "/tmp/holdfast-test-XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	pthread_mutex_init(&sb.lock, NULL);
-	sb.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	keeper_fixture_open(&x);
+	keeper_fixture_hold(&x, 2);
 	atomic_store(&view.seen_ns, 1);
-	sb.config = (struct standby_config){.vm = "web1", .host = "beta", .view = &view,
-					    .gateway_lost = AGREE_DIRECT,
-					    .gateway_lost_ns = CLOCK_NS_PER_S};
-	sb.want_stream = true;
-	sb.state = STANDBY_STATE_READY;
-	feed_small_geometry(&sb.qemu.geometry, RAM_PAGES, ROM_PAGES);
-	open_copy();
-	assert_int_equal(epochlog_set_term(&sb.log, TERM), 0);
-	sb.rf.meta.applied_epoch = 2;
-	assert_int_equal(ramfile_store_meta(&sb.rf, &sb.rf.meta), 0);
-	epochlog_close(&sb.log);
-	assert_int_equal(epochlog_open(&sb.rf, 1 << 20, &sb.log), 0);
+	sb->config.host = "beta";
+	sb->config.view = &view;
+	sb->config.gateway_lost = AGREE_DIRECT;
+	sb->config.gateway_lost_ns = CLOCK_NS_PER_S;
+	sb->state = STANDBY_STATE_READY;
 	start();
 	return 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
 }
 
 static int teardown(void **state)
@@ -157,13 +126,7 @@ static int teardown(void **state)
 	(void)state;
 	if (server)
 		stop();
-	keeper_stream_close(&sb);
-	link_free(sb.peer.link);
-	link_free(sb.offer.link);
-	epochlog_close(&sb.log);
-	ramfile_close(&sb.rf);
-	fd_close(sb.wake_fd);
-	(void)nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	keeper_fixture_close(&x);
 	return 0;
 }
 
@@ -219,20 +182,20 @@ static void send_epoch(struct link *link, uint64_t term, uint32_t generation)
 	struct wire_frame frame;
 	const uint8_t *at;
 
-	feed_init(&feed, term, &sb.qemu.geometry);
-	feed.generation = generation;
-	feed.epoch = 2;
-	feed_geometry(&feed);
-	feed_begin(&feed, true);
-	feed_page(&feed, 3, page, zero, false);
-	feed_blob(&feed, blob, 100, zero, false);
-	feed_end(&feed);
-	for (at = feed.bytes; at < feed.bytes + feed.size;) {
-		assert_int_equal(wire_frame_decode(&at, feed.bytes + feed.size, &frame, NULL), 0);
+	feed_clear(&x.feed);
+	x.feed.term = term;
+	x.feed.generation = generation;
+	x.feed.epoch = 2;
+	feed_geometry(&x.feed);
+	feed_begin(&x.feed, true);
+	feed_page(&x.feed, 3, page, zero, false);
+	feed_blob(&x.feed, blob, 100, zero, false);
+	feed_end(&x.feed);
+	for (at = x.feed.bytes; at < x.feed.bytes + x.feed.size;) {
+		assert_int_equal(wire_frame_decode(&at, x.feed.bytes + x.feed.size, &frame, NULL), 0);
 		assert_int_equal(link_send_frame(link, wire_frame_start(&frame),
 						 wire_frame_size(&frame)), 0);
 	}
-	feed_done(&feed);
 }
 
 /* ---- tests */
@@ -243,32 +206,30 @@ static void test_vote_direct(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0); /* as if the answer was lost */
 	stop();
-	assert_int_equal(sb.n_votes, 1);
+	assert_int_equal(sb->n_votes, 1);
 	/* On file, with the copy, and it stands between any older promotion and the guest. */
-	epochlog_close(&sb.log);
-	ramfile_close(&sb.rf);
-	open_copy();
-	assert_int_equal(sb.rf.meta.term, TERM + 1);
-	assert_int_equal(sb.rf.meta.vote, RAMFILE_VOTE_DIRECT);
-	assert_int_equal(sb.rf.meta.applied_epoch, 2);
-	assert_int_equal(promote_check(&sb.log, TERM, 1, text), -ESTALE);
-	assert_int_equal(promote_check(&sb.log, TERM + 1, 1, text), -ESTALE);
-	assert_int_equal(promote_check(&sb.log, TERM + 2, 2, text), 0);
+	keeper_fixture_reopen(&x);
+	assert_int_equal(sb->rf.meta.term, TERM + 1);
+	assert_int_equal(sb->rf.meta.vote, RAMFILE_VOTE_DIRECT);
+	assert_int_equal(sb->rf.meta.applied_epoch, 2);
+	assert_int_equal(promote_check(&sb->log, TERM, 1, text), -ESTALE);
+	assert_int_equal(promote_check(&sb->log, TERM + 1, 1, text), -ESTALE);
+	assert_int_equal(promote_check(&sb->log, TERM + 2, 2, text), 0);
 }
 
 static void test_vote_unprotected(void **state)
 {
 	(void)state;
-	sb.config.gateway_lost = AGREE_UNPROTECTED;
-	sb.qemu.pid = 0;
+	sb->config.gateway_lost = AGREE_UNPROTECTED;
+	sb->qemu.pid = 0;
 	assert_int_equal(claim(TERM, WIRE_CLAIM_UNPROTECTED, 9), 0);
 	stop();
-	assert_int_equal(sb.rf.meta.term, TERM + 1);
-	assert_int_equal(sb.rf.meta.vote, RAMFILE_VOTE_UNPROTECTED);
-	assert_int_equal(sb.rf.meta.applied_epoch, 0);
-	assert_false(sb.want_stream || sb.want_qemu);
+	assert_int_equal(sb->rf.meta.term, TERM + 1);
+	assert_int_equal(sb->rf.meta.vote, RAMFILE_VOTE_UNPROTECTED);
+	assert_int_equal(sb->rf.meta.applied_epoch, 0);
+	assert_false(sb->want_stream || sb->want_qemu);
 	/* The copy is old from now on: no term makes it a guest. */
-	assert_int_equal(promote_check(&sb.log, TERM + 2, 1, text), -ENODATA);
+	assert_int_equal(promote_check(&sb->log, TERM + 2, 1, text), -ENODATA);
 }
 
 static void test_no(void **state)
@@ -282,8 +243,8 @@ static void test_no(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 3), -EACCES);
 	assert_int_equal(claim(TERM, WIRE_CLAIM_UNPROTECTED, 2), -EACCES);
 	stop();
-	assert_int_equal(sb.rf.meta.term, TERM);
-	assert_int_equal(sb.n_votes, 0);
+	assert_int_equal(sb->rf.meta.term, TERM);
+	assert_int_equal(sb->n_votes, 0);
 }
 
 static void test_direct_stream(void **state)
@@ -322,11 +283,11 @@ static void test_direct_stream(void **state)
 	assert_int_equal(claim(TERM + 1, WIRE_CLAIM_DIRECT, 3), 0);
 	stop();
 	/* Before a guest of its own runs, what that lease lets out is out. */
-	keeper_await_mute(&sb);
-	assert_true(clock_mono_ns() >= sb.granted_ns + AGREE_RELEASE_MS * CLOCK_NS_PER_MS);
-	assert_int_equal(sb.rf.meta.term, TERM + 2);
-	assert_int_equal(sb.rf.meta.applied_epoch, 3);
-	assert_int_equal(ramfile_page(&sb.rf, 3)[0], 0x44);
+	keeper_await_mute(sb);
+	assert_true(clock_mono_ns() >= sb->granted_ns + AGREE_RELEASE_MS * CLOCK_NS_PER_MS);
+	assert_int_equal(sb->rf.meta.term, TERM + 2);
+	assert_int_equal(sb->rf.meta.applied_epoch, 3);
+	assert_int_equal(ramfile_page(&sb->rf, 3)[0], 0x44);
 }
 
 /* No stream without a vote for it, in no other term, and none once a promotion was accepted. */
@@ -346,7 +307,7 @@ static void test_no_stream(void **state)
 			assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 		if (i == 3) {
 			term = TERM + 1;
-			sb.promise_term = TERM + 2;
+			sb->promise_term = TERM + 2;
 		}
 		assert_int_equal(connect_as(&config, term, &link), 0);
 		send_beat(link, term, 1);

@@ -1,7 +1,6 @@
 /* stream.c against a scripted gateway on a socket pair: HELLO, epochs in, acknowledgements out, refusals,
  * and what the next HELLO says. The gateway is a thread. */
 #include <errno.h>
-#include <ftw.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -19,13 +18,8 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "keeper_fixture.h"
 #include "mint_certs.h"
-#include "standby/keeper.h"
-#include "standby_feed.h"
-
-#define TERM	  7u
-#define RAM_PAGES 8u
-#define ROM_PAGES 1u
 
 static struct wire_tls_context *agent_context, *gateway_context;
 
@@ -131,12 +125,6 @@ static void *play(void *arg)
 	return NULL;
 }
 
-struct fixture {
-	struct standby sb;
-	struct feed feed;
-	char dir[64];
-};
-
 static int set_up_certs(void **state)
 {
 	(void)state;
@@ -155,50 +143,22 @@ static int tear_down_certs(void **state)
 
 static int setup(void **state)
 {
-	struct fixture *x = calloc(1, sizeof(*x));
-	struct standby *sb = &x->sb;
+	struct keeper_fixture *x = malloc(sizeof(*x));
 
 	assert_non_null(x);
-	strcpy(x->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
-						     : "/tmp/holdfast-test-XXXXXX");
-	assert_non_null(mkdtemp(x->dir));
-	pthread_mutex_init(&sb->lock, NULL);
-	sb->config.vm = "web1";
-	sb->want_stream = true;
-	sb->link_backoff.max_ns = CLOCK_NS_PER_S;
-	keeper_backoff_reset(&sb->link_backoff);
-	feed_small_geometry(&sb->qemu.geometry, RAM_PAGES, ROM_PAGES);
-	assert_int_equal(ramfile_open(x->dir, &sb->rf), 0);
-	assert_int_equal(ramfile_reserve(&sb->rf, RAM_PAGES * WIRE_PAGE_SIZE), 0);
-	assert_int_equal(epochlog_open(&sb->rf, 1 << 20, &sb->log), 0);
-	assert_int_equal(epochlog_set_term(&sb->log, TERM), 0);
-	feed_init(&x->feed, TERM, &sb->qemu.geometry);
+	keeper_fixture_open(x);
 	*state = x;
 	return 0;
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static int teardown(void **state)
 {
-	struct fixture *x = *state;
-
-	keeper_stream_close(&x->sb);
-	epochlog_close(&x->sb.log);
-	ramfile_close(&x->sb.rf);
-	feed_done(&x->feed);
-	(void)nftw(x->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-	free(x);
+	keeper_fixture_close(*state);
+	free(*state);
 	return 0;
 }
 
-static void epoch(struct fixture *x, bool full, uint8_t value)
+static void epoch(struct keeper_fixture *x, bool full, uint8_t value)
 {
 	uint8_t page[WIRE_PAGE_SIZE], reference[WIRE_PAGE_SIZE] = {0};
 	uint8_t blob[WIRE_PAGE_SIZE] = {value}, old[WIRE_PAGE_SIZE] = {0};
@@ -212,7 +172,7 @@ static void epoch(struct fixture *x, bool full, uint8_t value)
 
 /* Connect to a gateway that plays the feed and waits for @n_wanted answers; run until those were sent
  * or the link is gone. */
-static struct gateway *converse(struct fixture *x, unsigned n_wanted)
+static struct gateway *converse(struct keeper_fixture *x, unsigned n_wanted)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
 	uint64_t deadline_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
@@ -255,7 +215,7 @@ static void over(struct gateway *g)
 
 static void test_epochs_are_acknowledged(void **state)
 {
-	struct fixture *x = *state;
+	struct keeper_fixture *x = *state;
 	struct gateway *g;
 
 	feed_geometry(&x->feed);
@@ -263,12 +223,12 @@ static void test_epochs_are_acknowledged(void **state)
 	epoch(x, false, 0x22);
 	epoch(x, false, 0x33);
 	g = converse(x, 3);
-	assert_int_equal(g->hello.term, TERM);
+	assert_int_equal(g->hello.term, KEEPER_TERM);
 	assert_int_equal(g->hello.epoch, 0);
 	assert_int_equal(g->n_got, 3);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(g->got[i].type, WIRE_EPOCH_ACK);
-		assert_int_equal(g->got[i].term, TERM);
+		assert_int_equal(g->got[i].term, KEEPER_TERM);
 		assert_int_equal(g->got[i].epoch, i + 1);
 		assert_int_equal(g->got[i].generation, x->feed.generation);
 	}
@@ -289,7 +249,7 @@ static void test_epochs_are_acknowledged(void **state)
 
 static void test_half_an_epoch_is_forgotten(void **state)
 {
-	struct fixture *x = *state;
+	struct keeper_fixture *x = *state;
 	struct gateway *g;
 
 	feed_geometry(&x->feed);
@@ -313,7 +273,7 @@ static void test_half_an_epoch_is_forgotten(void **state)
 
 static void test_refusal_is_told(void **state)
 {
-	struct fixture *x = *state;
+	struct keeper_fixture *x = *state;
 	struct gateway *g;
 
 	strcpy(x->feed.geometry.machine, "pc-q35-7.2");
@@ -329,7 +289,7 @@ static void test_refusal_is_told(void **state)
 
 static void test_stale_term_is_refused(void **state)
 {
-	struct fixture *x = *state;
+	struct keeper_fixture *x = *state;
 	struct gateway *g;
 
 	x->feed.term--;
