@@ -25,7 +25,7 @@ client_start() # BUILD_DIR REPORT [OPTION...]
 		"$build/deploy/guest/hf-client" --connect "$TOPO_GUEST_IP:$GUEST_PORT" --commands \
 		--json "$report" "$@" <&"$CLIENT_IN" {CLIENT_IN}>&-)
 	CLIENT_PID=$!
-	TOPO_PIDS+=("$CLIENT_PID")
+	topo_remember "$CLIENT_PID"
 	client_until connected 90
 }
 

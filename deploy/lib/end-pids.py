@@ -1,13 +1,37 @@
-"""End processes and return when they are gone: end-pids.py SECONDS PID...
+"""End processes and return when they are gone: end-pids.py SECONDS PID[:START]...
 
 TERM to all, then KILL to those that are left after SECONDS. Waits on pidfds: no polling, and a
-number that the kernel has given to another process meanwhile is not signalled.
+number that the kernel has given to another process meanwhile is not signalled. START is the start
+time, field 22 of /proc/PID/stat: a process that has the number but another start time is not meant.
 """
+import errno
 import os
 import select
 import signal
 import sys
 import time
+
+
+GONE = (errno.ESRCH, errno.ENOENT, errno.EINVAL)  # the last two: the number is a thread's now
+
+
+def started(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        return stat.read().rpartition(")")[2].split()[19]
+
+
+def pidfd(word):
+    """Of the process that is meant; None: it is gone."""
+    pid, _, start = word.partition(":")
+    try:
+        fd = os.pidfd_open(int(pid))
+        if not start or started(pid) == start:
+            return fd
+        os.close(fd)
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+    return None
 
 
 def wait_gone(fds, deadline):
@@ -36,12 +60,7 @@ def send(fds, number):
 
 def main():
     seconds = float(sys.argv[1])
-    fds = []
-    for pid in sys.argv[2:]:
-        try:
-            fds.append(os.pidfd_open(int(pid)))
-        except ProcessLookupError:
-            pass
+    fds = [fd for fd in map(pidfd, sys.argv[2:]) if fd is not None]
     send(fds, signal.SIGTERM)
     send(fds, signal.SIGCONT)  # a stopped process takes TERM only when it goes on
     left = wait_gone(fds, time.monotonic() + seconds)

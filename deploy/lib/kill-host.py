@@ -4,6 +4,7 @@ SIGKILL to every process, then the host's switch ports down, with nothing in bet
 everything is looked up before. Prints CLOCK_MONOTONIC in ns from just before the first signal, and
 how long the whole took.
 """
+import errno
 import os
 import signal
 import socket
@@ -25,8 +26,9 @@ def main():
     for pid in sys.argv[2:]:
         try:
             fds.append(os.pidfd_open(int(pid)))
-        except ProcessLookupError:
-            pass
+        except OSError as error:
+            if error.errno not in (errno.ESRCH, errno.ENOENT, errno.EINVAL):
+                raise  # else it is gone; the last two: the number is a thread's now
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
     start = time.monotonic_ns()
     for fd in fds:

@@ -25,6 +25,9 @@
 #	topo_in client ping -c 1 198.18.0.10
 #	topo_spawn primary LOG command...; pid=$TOPO_PID
 #	topo_end $pid
+#
+# A pid names a process only together with its start time: long runs make so many that the kernel gives a
+# number again, and the process that has it then is a stranger.
 # Errors end the calling script (exit 1) after a message; its EXIT trap cleans up.
 
 TOPO_PREFIX=${TOPO_PREFIX:-hf-$$}
@@ -32,7 +35,7 @@ TOPO_DIR=/dev/shm/$TOPO_PREFIX
 TOPO_PINS=/sys/fs/bpf/holdfast-$TOPO_PREFIX
 TOPO_HOSTS="client primary gateway standby net"
 TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-TOPO_PIDS=()	# started by topo_spawn and not ended yet
+declare -A TOPO_STARTED=() # by pid: its start time. Of what topo_end is still to end.
 TOPO_PID=''	# the last one started
 TOPO_ENV=()	# NAME=VALUE... that topo_spawn's programs get; @HOST@ stands for their host
 TOPO_MADE=''
@@ -66,21 +69,52 @@ topo_spawn() # HOST LOG COMMAND...
 	( (( ${#TOPO_ENV[@]} == 0 )) || export "${TOPO_ENV[@]//@HOST@/$host}"
 	  exec nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@" ) </dev/null >>"$log" 2>&1 &
 	TOPO_PID=$!
-	TOPO_PIDS+=("$TOPO_PID")
+	topo_remember "$TOPO_PID"
 }
 
-# End processes: TERM, then KILL after 5 s; returns when they are gone.
+# A child of this shell, for topo_end.
+topo_remember() # PID
+{
+	local stat
+
+	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0 # it has ended already
+	read -ra stat <<<"${stat##*) }" # the name before it may have blanks
+	TOPO_STARTED[$1]=${stat[19]}	# field 22, proc(5)
+}
+
+# End children that were remembered: TERM, then KILL after 5 s; returns when they are gone. Those that
+# ended by themselves are only forgotten.
 topo_end() # PID...
 {
-	local pid rest=()
+	local pid started=()
 
-	(( $# )) || return 0
-	python3 "$TOPO_LIB/end-pids.py" 5 "$@"
-	for pid in "$@"; do wait "$pid" 2>/dev/null; done
-	for pid in "${TOPO_PIDS[@]}"; do
-		[[ " $* " == *" $pid "* ]] || rest+=("$pid")
+	for pid in "$@"; do
+		[[ -z ${TOPO_STARTED[$pid]:-} ]] || started+=("$pid:${TOPO_STARTED[$pid]}")
 	done
-	TOPO_PIDS=("${rest[@]}")
+	(( ${#started[@]} )) || return 0
+	python3 "$TOPO_LIB/end-pids.py" 5 "${started[@]}"
+	topo_forget "${started[@]%:*}"
+}
+
+# They are gone, or will be at once.
+topo_forget() # PID...
+{
+	local pid
+
+	for pid in "$@"; do
+		wait "$pid" 2>/dev/null
+		unset "TOPO_STARTED[$pid]"
+	done
+}
+
+# End all that runs in a host, whoever started it (a standby's QEMU is its agent's child).
+topo_end_all() # HOST
+{
+	local pids
+
+	mapfile -t pids < <(topo_pids "$1")
+	(( ${#pids[@]} == 0 )) || python3 "$TOPO_LIB/end-pids.py" 5 "${pids[@]}"
+	topo_forget "${pids[@]}"
 }
 
 topo_pids() { ip netns pids "$TOPO_PREFIX-$1" 2>/dev/null; }
@@ -89,14 +123,13 @@ topo_pids() { ip netns pids "$TOPO_PREFIX-$1" 2>/dev/null; }
 # TOPO_KILL_NS is CLOCK_MONOTONIC just before, TOPO_KILL_TOOK_NS how long the killing took.
 topo_kill_host() # HOST
 {
-	local pid pids
+	local pids
 
 	mapfile -t pids < <(topo_pids "$1")
 	read -r TOPO_KILL_NS TOPO_KILL_TOOK_NS < <(
 		topo_in net python3 "$TOPO_LIB/kill-host.py" "c-$1,b-$1" "${pids[@]}") ||
 		topo_die "could not kill the $1 host"
-	for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null; done
-	return 0
+	topo_forget "${pids[@]}"
 }
 
 topo_now_ns() { python3 -c 'import time; print(time.monotonic_ns())'; }
@@ -191,7 +224,7 @@ topo_remove() # PREFIX
 topo_down()
 {
 	[[ -n $TOPO_MADE ]] || return 0
-	topo_end "${TOPO_PIDS[@]}"
+	topo_end "${!TOPO_STARTED[@]}"
 	topo_remove "$TOPO_PREFIX"
 	TOPO_MADE=''
 }

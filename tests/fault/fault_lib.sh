@@ -73,17 +73,6 @@ fault_spawn() # HOST|gateway COMMAND...
 
 fault_pid_of() { echo "${CLUSTER_PID[${CLUSTER_AGENT[$1]:-$1}]}"; } # HOST|gateway
 
-# A process that is gone needs no ending.
-fault_forget() # PID
-{
-	local pid rest=()
-
-	for pid in "${TOPO_PIDS[@]}"; do
-		[[ $pid == "$1" ]] || rest+=("$pid")
-	done
-	TOPO_PIDS=("${rest[@]}")
-}
-
 # Until the armed daemon has died at its point; it is a child of this shell. FAULT_NS: then, or a
 # little after.
 fault_await() # HOST|gateway SECONDS
@@ -97,7 +86,6 @@ fault_await() # HOST|gateway SECONDS
 	FAULT_NS=$(scene_now_ns)
 	[[ $ended == "$pid" ]] || fail "$name did not reach its point in $2 s"
 	{ kill "$limit" && wait "$limit"; } 2>/dev/null
-	fault_forget "$pid"
 	unset "CLUSTER_PID[$name]"
 	(( status == 137 )) || fail "$name was not killed at its point (status $status)"
 }
@@ -130,7 +118,6 @@ fault_is_empty() { [[ -z $(topo_pids "$1") ]]; } # HOST
 fault_host_gone()
 {
 	wait "$FAULT_WATCH" || fail "the host was not killed: $(cat "$TEST_TMP/watch.log")"
-	fault_forget "$FAULT_WATCH"
 	rm "$TEST_TMP/watch.log"
 	{ for pid in $FAULT_PIDS; do wait "$pid"; done; } 2>/dev/null
 	# A guest that its agent started is nobody's child here, and takes a while to give its memory back.
@@ -142,7 +129,7 @@ fault_reboot() # HOST
 {
 	local device
 
-	topo_end $(topo_pids "$1")
+	topo_end_all "$1"
 	for device in tap0 $(topo_in "$1" ip -o link | grep -o 'hfo[0-9]*' | sort -u); do
 		topo_in "$1" ip link del "$device"
 	done
