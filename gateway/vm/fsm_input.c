@@ -192,6 +192,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 {
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, host);
+	char reason[2 * VM_TEXT_MAX]; /* is cut */
 
 	if (fsm->record.state != VM_PROMOTING)
 		return;
@@ -205,12 +206,13 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 			     fsm->config->name, fsm->record.term);
 		return;
 	}
-	vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s did not promote: %s", name, text);
-	vm_finish_op(s, false, "promotion-failed",
-		     "%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
-		     "unprotect %s` gives the guest back to %s",
-		     name, text, fsm->config->name, fsm->config->name,
-		     vm_host_name(fsm, vm_fsm_other(fsm)));
+	/* Also in the event: after a restart of this gateway no operator waits for a reply. */
+	(void)snprintf(reason, sizeof(reason),
+		       "%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
+		       "unprotect %s` gives the guest back to %s", name, text, fsm->config->name,
+		       fsm->config->name, vm_host_name(fsm, vm_fsm_other(fsm)));
+	vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
+	vm_finish_op(s, false, "promotion-failed", "%s", reason);
 }
 
 static void protect_failed(struct vm_step *s, uint8_t host, const char *text)

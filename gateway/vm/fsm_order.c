@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "vm/fsm_priv.h"
@@ -110,6 +111,7 @@ void vm_on_fenced(struct vm_step *s)
 	const char *name = vm_host_name(fsm, vm_fsm_other(fsm));
 	const char *text = s->in->text && s->in->text[0] ? s->in->text : "no reason given";
 	bool ok = s->in->status == WIRE_ORDER_OK;
+	char reason[2 * VM_TEXT_MAX]; /* is cut */
 
 	if (fsm->fencing != VM_FENCING_RUNNING || s->in->term != fsm->record.term)
 		return;
@@ -120,12 +122,13 @@ void vm_on_fenced(struct vm_step *s)
 			 name, text);
 		return;
 	}
-	vm_set_state(s, VM_FAILED, fsm->record.owner, false,
-		     "the fence command against %s failed: %s", name, text);
-	vm_finish_op(s, false, "fence-failed",
-		     "the fence command against %s failed: %s; when %s is known to be off, "
-		     "`holdfastctl failover %s` promotes without it", name, text, name,
-		     fsm->config->name);
+	/* Also in the event: the promotion was hardly an operator's, so none waits for a reply. */
+	(void)snprintf(reason, sizeof(reason),
+		       "the fence command against %s failed: %s; when %s is known to be off, "
+		       "`holdfastctl failover %s` promotes without it", name, text, name,
+		       fsm->config->name);
+	vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
+	vm_finish_op(s, false, "fence-failed", "%s", reason);
 }
 
 void vm_reconcile(struct vm_step *s)
