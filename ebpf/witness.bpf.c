@@ -23,32 +23,13 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "datagram.bpf.h"
 #include "hold_shared.h"
 #include "witness_shared.h"
 
-#define MAGIC 0x48465731U /* "HFW1" */
-#define SIGNED_WORDS 15
 #define MARK 0x77697431U /* of clones, and of what is made of them */
 #define VLAN_TAG 4
 #define PRIORITY_CONTROL 7 /* TC_PRIO_CONTROL: ahead of the replication in a priority queue */
-
-/* The datagram; big-endian. */
-struct datagram {
-	__be32 magic;
-	__be32 key_id;
-	__be64 sequence;
-	__be64 mono_ns;
-	__be64 to_guest;
-	__be64 from_guest;
-	__be64 from_guest_ns;
-	__be16 frame_size;
-	__be16 head_size;
-	__be32 reserved;
-	__u8 head[WITNESS_HEAD_MAX];
-	__be64 mac;
-};
-_Static_assert(sizeof(struct datagram) == WITNESS_DATAGRAM_SIZE, "docs/wire-format.md, chapter 9");
-_Static_assert(SIGNED_WORDS * 8 == __builtin_offsetof(struct datagram, mac), "all but the mac");
 
 /* key: 0. value: struct witness_control. Written by: the agent (mmap); sequences by witness_emit.
  * Holds keys: whoever may read the pin may sign. Pinned, root's. */
@@ -118,54 +99,6 @@ int witness_sample(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-#define ROTATE(x, n) ((x) << (n) | (x) >> (64 - (n)))
-
-struct sip {
-	__u64 v0, v1, v2, v3;
-};
-
-static __always_inline void sip_round(struct sip *s)
-{
-	s->v0 += s->v1;
-	s->v1 = ROTATE(s->v1, 13) ^ s->v0;
-	s->v0 = ROTATE(s->v0, 32);
-	s->v2 += s->v3;
-	s->v3 = ROTATE(s->v3, 16) ^ s->v2;
-	s->v0 += s->v3;
-	s->v3 = ROTATE(s->v3, 21) ^ s->v0;
-	s->v2 += s->v1;
-	s->v1 = ROTATE(s->v1, 17) ^ s->v2;
-	s->v2 = ROTATE(s->v2, 32);
-}
-
-static __always_inline void sip_word(struct sip *s, __u64 word)
-{
-	s->v3 ^= word;
-	sip_round(s);
-	sip_round(s);
-	s->v0 ^= word;
-}
-
-/* SipHash-2-4 (Aumasson and Bernstein 2012) of the datagram's first 120 bytes. */
-static __always_inline __u64 sip_hash(const __u64 key[2], const struct datagram *d)
-{
-	struct sip s = {
-		.v0 = key[0] ^ 0x736f6d6570736575ULL,
-		.v1 = key[1] ^ 0x646f72616e646f6dULL,
-		.v2 = key[0] ^ 0x6c7967656e657261ULL,
-		.v3 = key[1] ^ 0x7465646279746573ULL,
-	};
-	const __u64 *word = (const void *)d;
-
-	for (int i = 0; i < SIGNED_WORDS; i++)
-		sip_word(&s, word[i]);
-	sip_word(&s, (__u64)(SIGNED_WORDS * 8) << 56); /* no bytes are left; their number */
-	s.v2 ^= 0xff;
-	for (int i = 0; i < 4; i++)
-		sip_round(&s);
-	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
-}
-
 /* The sampled frame's figures and head. A VLAN tag that stands beside the frame is put back into it.
  * 0 or less than 0. */
 static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
@@ -188,7 +121,7 @@ static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 		if (bpf_skb_load_bytes(skb, 2 * ETH_ALEN, tag, n - 2 * ETH_ALEN) != 0)
 			return -1;
 	}
-	d->magic = bpf_htonl(MAGIC);
+	d->magic = bpf_htonl(DATAGRAM_MAGIC);
 	d->frame_size = bpf_htons(size < 0xffff ? (__u16)size : 0xffff);
 	d->head_size = bpf_htons((__u16)n);
 	return (int)bpf_skb_load_bytes(skb, 0, d->head, 2 * ETH_ALEN);
@@ -225,7 +158,7 @@ static __always_inline int emit(struct __sk_buff *skb, struct witness_control *c
 		d.from_guest = bpf_cpu_to_be64(sent->frames);
 		d.from_guest_ns = bpf_cpu_to_be64(sent->last_ns);
 	}
-	d.mac = bpf_cpu_to_be64(sip_hash(key->key, &d));
+	d.mac = bpf_cpu_to_be64(datagram_mac(key->key, &d));
 	if (bpf_skb_store_bytes(skb, 0, path->header, WITNESS_HEADER_SIZE,
 				BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH) != 0 ||
 	    bpf_skb_store_bytes(skb, WITNESS_HEADER_SIZE, &d, sizeof(d), BPF_F_RECOMPUTE_CSUM) != 0)
