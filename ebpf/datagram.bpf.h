@@ -73,6 +73,8 @@ static __always_inline __u64 datagram_mac(const __u64 key[2], const struct datag
 	};
 	const __u64 *word = (const void *)d;
 
+	/* Unrolled: without CAP_PERFMON the verifier (6.18) takes no variable offset into the stack. */
+#pragma unroll
 	for (int i = 0; i < DATAGRAM_SIGNED_WORDS; i++)
 		sip_word(&s, word[i]);
 	sip_word(&s, (__u64)(DATAGRAM_SIGNED_WORDS * 8) << 56); /* no bytes are left; their number */

@@ -1,0 +1,130 @@
+/* shield.bpf.c - what of a flood of UDP the gateway's packet socket is to get: true, new witness datagrams.
+ *
+ * A socket filter: it runs in the softirq of each frame, before the kernel copies it into the socket's
+ * ring, and says how many bytes are copied. All that is no UDP over IPv4 passes untouched. A witness
+ * datagram passes when user space would take it too (gateway/witness/witness_rx.h), with one question
+ * asked more strictly: its sequence must be above all that passed, not only unseen. So neither a forged
+ * nor a repeated one costs user space anything. The checks stand in the same order, cheap ones first.
+ *
+ * Frames are read by bpf_skb_load_bytes(), which finds what a driver left in pages. Needs CAP_BPF alone.
+ */
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "datagram.bpf.h"
+#include "shield_shared.h"
+
+#define PASS_WHOLE	0x40000 /* bytes of the frame that pass; 0: dropped */
+#define NO_OPTIONS	0x45	/* IPv4's first byte */
+#define MORE_OR_OFFSET	0x3fff	/* of a fragment */
+
+struct headers {
+	__u8 unused[2]; /* so that addresses are aligned */
+	struct ethhdr eth;
+	struct iphdr ip;
+	struct udphdr udp;
+};
+_Static_assert(sizeof(struct headers) == 2 + WITNESS_HEADER_SIZE, "as on the wire");
+
+/* Of the headers, from eth on: what tells UDP from the rest, and the rest of it. */
+#define KIND_SIZE (sizeof(struct ethhdr) + __builtin_offsetof(struct iphdr, check))
+#define REST_SIZE (WITNESS_HEADER_SIZE - KIND_SIZE)
+
+/* key: key_id. value: its slot in shield_keys. Written by: the gateway. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SHIELD_SLOTS);
+	__type(key, __u32);
+	__type(value, __u32);
+} shield_slots SEC(".maps");
+
+/* key: slot. value: struct shield_key. Written by: the gateway (mmap, so that it can wipe a key in place;
+ * an element deleted from a hash keeps its bytes); newest and bad_macs by the program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SHIELD_SLOTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shield_key);
+} shield_keys SEC(".maps");
+
+/* key: 0. value: struct shield_counts. Added to by: the program; taken by: the gateway (mmap). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct shield_counts);
+} shield_counts SEC(".maps");
+
+/* Set by the loader before load. */
+const volatile __be32 our_address = 0;
+const volatile __be16 witness_port = 0;
+
+static __always_inline bool is_for_us(struct __sk_buff *skb, const struct headers *h)
+{
+	return !skb->vlan_present && *(const __u8 *)&h->ip == NO_OPTIONS &&
+	       !(h->ip.frag_off & bpf_htons(MORE_OR_OFFSET)) && h->ip.daddr == our_address &&
+	       h->udp.dest == witness_port;
+}
+
+static __always_inline enum shield_verdict judge(struct __sk_buff *skb, struct headers *h)
+{
+	struct datagram d;
+	struct shield_key *key;
+	__u64 sequence, newest;
+	__u32 key_id, *slot;
+
+	if (bpf_skb_load_bytes(skb, KIND_SIZE, &h->ip.check, REST_SIZE) != 0 || !is_for_us(skb, h))
+		return SHIELD_OTHER;
+	if (h->udp.len != bpf_htons(sizeof(h->udp) + sizeof(d)) ||
+	    bpf_skb_load_bytes(skb, WITNESS_HEADER_SIZE, &d, sizeof(d)) != 0 ||
+	    d.magic != bpf_htonl(DATAGRAM_MAGIC))
+		return SHIELD_MALFORMED;
+	key_id = bpf_ntohl(d.key_id);
+	slot = bpf_map_lookup_elem(&shield_slots, &key_id);
+	key = slot ? bpf_map_lookup_elem(&shield_keys, slot) : NULL;
+	if (!key || key->key_id != key_id)
+		return SHIELD_UNKNOWN_KEY;
+	if (h->ip.saddr != key->address)
+		return SHIELD_WRONG_ADDRESS;
+	sequence = bpf_be64_to_cpu(d.sequence);
+	newest = *(volatile __u64 *)&key->newest;
+	if (sequence <= newest)
+		return SHIELD_REPLAYED;
+	if (datagram_mac(key->key, &d) != bpf_be64_to_cpu(d.mac)) {
+		__sync_fetch_and_add(&key->bad_macs, 1);
+		return SHIELD_BAD_MAC;
+	}
+	/* Of those that come here at once on several CPUs one passes. */
+	return __sync_val_compare_and_swap(&key->newest, newest, sequence) == newest ? SHIELD_PASSED
+										     : SHIELD_REPLAYED;
+}
+
+SEC("socket")
+int shield_socket(struct __sk_buff *skb)
+{
+	__u32 zero = 0;
+	struct shield_counts *counts;
+	struct headers h;
+	enum shield_verdict verdict;
+
+	if (bpf_skb_load_bytes(skb, 0, &h.eth, KIND_SIZE) != 0 ||
+	    h.eth.h_proto != bpf_htons(ETH_P_IP) || h.ip.protocol != IPPROTO_UDP)
+		return PASS_WHOLE;
+	verdict = judge(skb, &h);
+	counts = bpf_map_lookup_elem(&shield_counts, &zero);
+	if (counts && verdict != SHIELD_PASSED && verdict != SHIELD_BAD_MAC)
+		__sync_fetch_and_add(&counts->n[verdict & (SHIELD_N_VERDICTS - 1)], 1);
+	return verdict == SHIELD_PASSED ? PASS_WHOLE : 0;
+}
+
+char shield_license[] SEC("license") = "Dual BSD/GPL";
