@@ -58,7 +58,7 @@ def main():
     parser.add_argument("--json")
     args = parser.parse_args()
     with open(args.rows, encoding="ascii") as f:
-        rows = [r for r in map(json.loads, f) if r["run"] > 0]
+        rows = [json.loads(line) for line in f]
     with open(args.client, encoding="ascii") as f:
         phases = {p["name"]: p for p in json.load(f)["phases"]}
     with open(args.events, encoding="utf-8") as f:
@@ -70,7 +70,7 @@ def main():
     by_mode = {m["mode"]: m for m in modes}
     for m in modes:
         against(m, "quiet", by_mode.get("quiet"))
-        against(m, "other", by_mode.get("other"))
+        against(m, "elsewhere", by_mode.get("elsewhere"))
     promotions = sum(e["to"] == "PROMOTING" for e in events)
     doubts = sum(e["to"] == "SUSPECT" for e in events)
     print(f"{'mode':10} {'frames/s':>9} {'replies/s':>9} {'p50 ms':>7} {'p99 ms':>7} {'spread':>6} "
@@ -80,9 +80,10 @@ def main():
               f"{m['latency_ms_p99']:7.2f} {m['spread']:6.0%} {m.get('p50_against_quiet', 0):+7.0%} "
               f"{m['commits_per_s']:9.1f} {m.get('commits_against_quiet', 0):+7.0%} "
               f"{m['gateway_core_share']:7.0%}")
-    if "forged" in by_mode and "other" in by_mode:
-        print(f"forged against other: p50 {by_mode['forged']['p50_against_other']:+.0%}, "
-              f"commits {by_mode['forged']['commits_against_other']:+.0%}")
+    for m in modes:
+        if m["mode"] not in ("quiet", "elsewhere") and "elsewhere" in by_mode:
+            print(f"{m['mode']} against elsewhere: p50 {m['p50_against_elsewhere']:+.0%}, "
+                  f"commits {m['commits_against_elsewhere']:+.0%}")
     print(f"promotions {promotions}, doubts {doubts} (SUSPECT costs nothing but probes)")
     write_json(args.json, {"modes": modes, "promotions": promotions, "doubts": doubts})
     if promotions or any(m["too_many_accepted"] for m in modes):

@@ -1,8 +1,8 @@
 /* witness_flood.c - sends hostile witness datagrams as fast as an interface takes them.
  *
- * usage: witness_flood IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM]
+ * usage: witness_flood IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM...]
  *	KIND	malformed: random bytes; unknown: well-formed, random key_id; forged: key_id=N, sequences from
- *		sequence=N on, each mac wrong; replay: the 128 bytes hex=...
+ *		sequence=N on, each mac wrong; replay: the 128 bytes of each hex=... in turn, 64 at most
  *	count=N	 frames at most (0: no limit)	ms=N  time at most (default 1000)
  *	pace=N	 frames a millisecond at most (default 0: as many as go)
  *
@@ -47,7 +47,8 @@ static const char *const kind_names[N_KINDS] = {"malformed", "unknown", "forged"
 static struct {
 	enum kind kind;
 	uint64_t key_id, sequence, count, ms, pace;
-	uint8_t datagram[WIRE_WITNESS_SIZE];
+	uint8_t datagrams[BATCH][WIRE_WITNESS_SIZE];
+	size_t n_datagrams;
 } options = {.sequence = 1, .ms = 1000};
 
 static uint8_t frames[BATCH][FRAME_SIZE];
@@ -64,10 +65,12 @@ static uint64_t next_random(void)
 
 static void read_hex(const char *text)
 {
-	NEED(strlen(text) == 2 * sizeof(options.datagram), "hex= wants %zu bytes",
-	     sizeof(options.datagram));
-	for (size_t i = 0; i < sizeof(options.datagram); i++)
-		NEED(sscanf(text + 2 * i, "%2hhx", &options.datagram[i]) == 1, "hex= is not hex");
+	NEED(options.n_datagrams < BATCH, "at most %d of hex=", BATCH);
+	NEED(strlen(text) == 2 * WIRE_WITNESS_SIZE, "hex= wants %d bytes", WIRE_WITNESS_SIZE);
+	for (size_t i = 0; i < WIRE_WITNESS_SIZE; i++)
+		NEED(sscanf(text + 2 * i, "%2hhx", &options.datagrams[options.n_datagrams][i]) == 1,
+		     "hex= is not hex");
+	options.n_datagrams++;
 }
 
 static void read_option(const char *text)
@@ -107,15 +110,15 @@ static uint16_t ip_checksum(const uint8_t *ip)
 }
 
 /* Ethernet, IPv4 and UDP of all frames, and what of the datagram stays as it is. */
-static void make_frame(uint8_t *frame, char **argv, const uint8_t *source_mac)
+static void make_frame(size_t i, char **argv, const uint8_t *source_mac)
 {
 	unsigned int mac[6];
-	uint8_t *ip = frame + 14;
+	uint8_t *frame = frames[i], *ip = frame + 14;
 
 	NEED(sscanf(argv[3], "%x:%x:%x:%x:%x:%x", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4],
 		    &mac[5]) == 6, "'%s' is no MAC address", argv[3]);
-	for (size_t i = 0; i < 6; i++)
-		frame[i] = (uint8_t)mac[i];
+	for (size_t b = 0; b < 6; b++)
+		frame[b] = (uint8_t)mac[b];
 	memcpy(frame + 6, source_mac, 6);
 	bytes_put_be16(frame + 12, ETHERTYPE_IP);
 	ip[0] = 0x45;
@@ -128,7 +131,8 @@ static void make_frame(uint8_t *frame, char **argv, const uint8_t *source_mac)
 	bytes_put_be16(frame + 34, 7400);
 	bytes_put_be16(frame + 36, (uint16_t)strtoul(argv[5], NULL, 10));
 	bytes_put_be16(frame + 38, 8 + WIRE_WITNESS_SIZE);
-	memcpy(frame + PAYLOAD_AT, options.datagram, WIRE_WITNESS_SIZE);
+	if (options.n_datagrams > 0)
+		memcpy(frame + PAYLOAD_AT, options.datagrams[i % options.n_datagrams], WIRE_WITNESS_SIZE);
 	if (options.kind == UNKNOWN || options.kind == FORGED) {
 		memcpy(frame + PAYLOAD_AT, "HFW1", 4);
 		bytes_put_be16(frame + PAYLOAD_AT + 48, 60);
@@ -227,7 +231,7 @@ int main(int argc, char **argv)
 	uint8_t mac[6];
 	int fd;
 
-	NEED(argc >= 7, "IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM]");
+	NEED(argc >= 7, "IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM...]");
 	while (options.kind < N_KINDS && strcmp(kind_names[options.kind], argv[6]) != 0)
 		options.kind++;
 	NEED(options.kind < N_KINDS, "no kind '%s'", argv[6]);
@@ -237,7 +241,7 @@ int main(int argc, char **argv)
 		NEED(getrandom(&random_state, sizeof(random_state), 0) > 0, "no randomness");
 	fd = open_socket(argv[1], mac);
 	for (size_t i = 0; i < BATCH; i++)
-		make_frame(frames[i], argv, mac);
+		make_frame(i, argv, mac);
 	flood(fd);
 	close(fd);
 	return 0;
