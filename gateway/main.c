@@ -50,6 +50,7 @@ struct daemon {
 	struct ports ports; /* by enum prober_net; none with port = kernel */
 	struct probes *probes;
 	struct stack *stack;
+	struct witnessing witnessing;
 	struct source signals;
 	struct idler idler;
 	int epoll_fd;
@@ -246,7 +247,7 @@ static int open_services(struct daemon *d)
 		return r;
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
-		return networks_open(&d->config, d->gw, &d->ports, &d->stack);
+		return networks_open(&d->config, d->gw, &d->ports, &d->stack, &d->witnessing);
 	r = shell_kernel_open(d->gw, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
 			      &d->kernel);
 	if (r < 0)
@@ -267,10 +268,9 @@ static size_t n_watched(const struct daemon *d)
 /* Who takes the frame? True: lwIP did. */
 static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint64_t now_ns)
 {
-	bool taken = net == PROBER_NET_BACKUP &&
-		     witnessing_input(d->gw, stack_rules(d->stack), f->data, f->size, now_ns);
-
-	if (taken || probes_input(d->probes, (enum prober_net)net, f->data, f->size, now_ns) ||
+	if ((net == PROBER_NET_BACKUP &&
+	     witnessing_input(&d->witnessing, stack_rules(d->stack), f->data, f->size, now_ns)) ||
+	    probes_input(d->probes, (enum prober_net)net, f->data, f->size, now_ns) ||
 	    net != PROBER_NET_BACKUP) {
 		port_frame_free(f->handle);
 		return false;
@@ -309,7 +309,7 @@ static bool turn_ports(struct daemon *d)
 	stack_poll(d->stack, clock_mono_ns());
 	pump_run(d->gw, clock_mono_ns());
 	probes_tick(d->probes, clock_mono_ns());
-	witnessing_shield(d->gw, d->ports.slots[PROBER_NET_BACKUP].port, clock_mono_ns());
+	witnessing_shield(&d->witnessing, clock_mono_ns());
 	for (size_t net = 0; net < d->ports.n; net++)
 		port_flush(d->ports.slots[net].port);
 	return worked;
@@ -416,6 +416,7 @@ static void close_all(struct daemon *d)
 		shell_stack_close(d->gw);
 		stack_close(d->stack);
 	}
+	witnessing_close(&d->witnessing);
 	fence_close(d->fence);
 	ports_close(&d->ports);
 	gateway_free(d->gw);

@@ -41,7 +41,7 @@ static int open_port(const struct gw_config *config, enum prober_net net, uint32
 }
 
 int networks_open(const struct gw_config *config, struct gateway *gw, struct ports *ports,
-		  struct stack **stack)
+		  struct stack **stack, struct witnessing *witnessing)
 {
 	struct stack_config how = {
 		.address = config->address,
@@ -63,6 +63,7 @@ int networks_open(const struct gw_config *config, struct gateway *gw, struct por
 	if (r < 0)
 		return r;
 	port = ports->slots[PROBER_NET_BACKUP].port;
+	witnessing_open(witnessing, gw, port, own.ip_be32);
 	memcpy(how.mac, port_mac(port), sizeof(how.mac));
 	r = stack_open(&how, output_frame, port, stack);
 	if (r == 0)

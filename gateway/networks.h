@@ -12,12 +12,13 @@
 #include "ports.h"
 #include "session/gateway.h"
 #include "stack/stack.h"
+#include "witnessing.h"
 
 /* Open the ports of @config and add them to @ports in the order of enum prober_net, let gw->probes use
- * them, bring the stack up as *stack and accept agents for @gw. Also after an error what is in @ports and
- * *stack (NULL before) is the caller's to close, the stack first.
+ * them, bring the stack up as *stack and accept agents for @gw; @witnessing is of the backup network. Also after an
+ * error what is in @ports, *stack (NULL before) and @witnessing (zero before) is the caller's to close, ports last.
  * 0; -errno, which was logged. Blocks as port_open() does. */
 int networks_open(const struct gw_config *config, struct gateway *gw, struct ports *ports,
-		  struct stack **stack) __attribute__((warn_unused_result));
+		  struct stack **stack, struct witnessing *witnessing) __attribute__((warn_unused_result));
 
 #endif

@@ -1,68 +1,180 @@
 #include "witnessing.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/log.h"
+#include "ebpf/shield_prog.h"
 #include "port/port.h"
 #include "stack/filter.h"
 
 /* Where an IPv4 frame without options has what tells a witness datagram from the rest. */
-#define PROTOCOL_AT  23
-#define PROTOCOL_UDP 17
-#define UDP_PORT_AT  36
-#define FRAME_MIN    42 /* to the end of UDP's header */
+#define ETHERTYPE_AT   12
+#define ETHERTYPE_IPV4 0x0800
+#define PROTOCOL_AT    23
+#define PROTOCOL_UDP   17
+#define UDP_PORT_AT    36
+#define FRAME_MIN      42 /* to the end of UDP's header */
 
-bool witnessing_input(struct gateway *gw, const struct filter_rules *rules, const uint8_t *data,
+#define TELL_NS (60 * CLOCK_NS_PER_S) /* between two floods that are told of */
+
+_Static_assert(SHIELD_SLOTS == WITNESS_RX_SLOTS, "a slot for each key");
+_Static_assert(sizeof(((struct shield_key *)0)->key) == WIRE_WITNESS_KEY_SIZE, "one kind of key");
+
+void witnessing_open(struct witnessing *w, struct gateway *gw, struct port *port, uint32_t ip_be32)
+{
+	int r = port_filter(port, -1);
+
+	*w = (struct witnessing){.gw = gw, .port = port};
+	if (r == -ENOTSUP)
+		return;
+	if (r == 0)
+		r = shield_prog_open(ip_be32, gw->config.witness_port, &w->prog);
+	if (r < 0)
+		log_warn("the kernel takes no program for the port: %s%s; a flood of UDP will not be kept off, "
+			 "going on without", strerror(-r), r == -EPERM ? " (it needs CAP_BPF)" : "");
+}
+
+void witnessing_close(struct witnessing *w)
+{
+	w->prog = shield_prog_close(w->prog);
+}
+
+bool witnessing_input(struct witnessing *w, const struct filter_rules *rules, const uint8_t *data,
 		      size_t size, uint64_t now_ns)
 {
+	struct gateway *gw = w->gw;
 	struct filter_view view;
 
 	/* Nearly all frames are TCP: two fields say so before anything is parsed. */
 	if (size < FRAME_MIN || data[PROTOCOL_AT] != PROTOCOL_UDP ||
-	    bytes_get_be16(data + UDP_PORT_AT) != gw->config.witness_port)
+	    bytes_get_be16(data + ETHERTYPE_AT) != ETHERTYPE_IPV4)
 		return false;
-	if (filter_frame(rules, data, size, &view) != FILTER_UDP)
+	if (bytes_get_be16(data + UDP_PORT_AT) != gw->config.witness_port ||
+	    filter_frame(rules, data, size, &view) != FILTER_UDP) {
+		counters_add(&gw->counters.udp_unwanted, 1);
 		return false;
+	}
 	(void)witness_rx_input(gw->witness, view.source, data + view.payload_at, view.payload_size,
 			       now_ns); /* it counts */
 	return true;
 }
 
-/* The program that goes with today's keys, or none. */
-static int set_filter(struct gateway *gw, struct port *port)
-{
-	struct sock_filter insns[SHIELD_INSNS_MAX];
-	uint32_t key_ids[SHIELD_KEYS_MAX];
-	size_t n = 0;
+/* ---- the shield ---- */
 
-	if (gw->shield.is_up) {
-		n = witness_rx_key_ids(gw->witness, key_ids, SHIELD_KEYS_MAX);
-		n = shield_program(gw->config.witness_port, key_ids, n, insns);
+/* What the kernel dropped counts as if it had come here. */
+static void take_counts(struct witnessing *w)
+{
+	static const struct {
+		enum shield_verdict theirs;
+		enum witness_rx_verdict ours;
+	} rows[] = {
+		{SHIELD_MALFORMED, WITNESS_RX_MALFORMED},
+		{SHIELD_UNKNOWN_KEY, WITNESS_RX_UNKNOWN_KEY},
+		{SHIELD_WRONG_ADDRESS, WITNESS_RX_WRONG_ADDRESS},
+		{SHIELD_REPLAYED, WITNESS_RX_REPLAYED},
+	};
+	struct witness_rx *rx = w->gw->witness;
+	uint64_t n = shield_prog_take_count(w->prog, SHIELD_OTHER), sum = n;
+
+	counters_add(&w->gw->counters.udp_unwanted, n);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		n = shield_prog_take_count(w->prog, rows[i].theirs);
+		witness_rx_add_refused(rx, rows[i].ours, n);
+		sum += n;
 	}
-	return port_filter(port, insns, n);
+	for (uint32_t slot = 0; slot < WITNESS_RX_SLOTS; slot++) {
+		n = shield_prog_take_bad_macs(w->prog, slot);
+		witness_rx_add_bad_macs(rx, slot, n);
+		sum += n;
+	}
+	counters_add(&w->gw->counters.shield_dropped, sum);
 }
 
-void witnessing_shield(struct gateway *gw, struct port *port, uint64_t now_ns)
+/* Today's keys while the shield is up, else none. 0 or the last -errno; all are tried. */
+static int follow_keys(struct witnessing *w)
 {
-	bool was_up = gw->shield.is_up;
-	bool changed = shield_look(&gw->shield, witness_rx_refused(gw->witness), now_ns);
+	int r = 0;
+
+	for (uint32_t slot = 0; slot < WITNESS_RX_SLOTS; slot++) {
+		struct witness_rx_key now;
+		struct shield_key key = {0};
+		bool is_given = w->shield.is_up && witness_rx_get_key(w->gw->witness, slot, &now);
+		int q;
+
+		if (is_given) {
+			memcpy(key.key, now.key, sizeof(key.key));
+			key.newest = now.newest;
+			key.key_id = now.key_id;
+			key.address = htonl(now.address);
+			explicit_bzero(&now, sizeof(now));
+		}
+		q = shield_prog_set_key(w->prog, slot, is_given ? &key : NULL);
+		explicit_bzero(&key, sizeof(key));
+		r = q < 0 ? q : r;
+	}
+	return r;
+}
+
+/* Also while it is up: keys may have changed, and what failed is tried again. */
+static int put_up(struct witnessing *w)
+{
+	int r = follow_keys(w); /* first: it passes none that it does not know */
+
+	return r < 0 ? r : port_filter(w->port, shield_prog_fd(w->prog));
+}
+
+static int take_down(struct witnessing *w)
+{
+	int r = port_filter(w->port, -1), q;
+
+	take_counts(w);
+	q = follow_keys(w);
+	return r < 0 ? r : q;
+}
+
+static void tell(struct witnessing *w, uint64_t now_ns)
+{
+	uint64_t dropped = w->gw->counters.shield_dropped;
+	char text[128] = "a flood of UDP that nobody wants: the kernel drops all but true witness datagrams";
+
+	if (w->shield.is_up) {
+		w->is_told = w->told_ns == 0 || now_ns - w->told_ns >= TELL_NS;
+		w->dropped_before = dropped;
+		if (w->is_told)
+			w->told_ns = now_ns;
+	} else {
+		(void)snprintf(text, sizeof(text), "the flood is over: the kernel dropped %" PRIu64 " datagrams",
+			       dropped - w->dropped_before);
+	}
+	if (!w->is_told)
+		return;
+	log_warn("%s", text);
+	gateway_event(w->gw, "", "witness", text);
+}
+
+void witnessing_shield(struct witnessing *w, uint64_t now_ns)
+{
+	struct gateway *gw = w->gw;
+	bool changed;
 	int r;
 
-	/* While it is up the keys may change: a look later the program follows. */
-	if (!changed && !(was_up && gw->shield.looked_ns == now_ns))
+	if (!w->prog || !shield_is_due(&w->shield, now_ns))
 		return;
-	r = set_filter(gw, port);
-	if (r < 0 && r != -ENOTSUP)
-		log_limited(LOG_LEVEL_WARN, "the kernel takes no filter for the port: %s, ignoring",
-			    strerror(-r));
-	if (r < 0 || !changed || !gw->shield.is_up)
+	if (w->shield.is_up)
+		take_counts(w);
+	changed = shield_look(&w->shield, witness_rx_refused(gw->witness) + gw->counters.udp_unwanted,
+			      now_ns);
+	if (!changed && !w->shield.is_up)
 		return;
-	if (now_ns - gw->shield.told_ns >= SHIELD_TELL_NS || gw->shield.told_ns == 0) {
-		gw->shield.told_ns = now_ns;
-		gateway_event(gw, "", "witness",
-			      "a flood of datagrams that are none: the kernel drops those that name no key");
-		log_warn("a flood of witness datagrams that are none: the kernel drops those that name no key");
-	}
+	r = w->shield.is_up ? put_up(w) : take_down(w);
+	if (r < 0)
+		log_limited(LOG_LEVEL_WARN, "the port's program against a flood: %s", strerror(-r));
+	else if (changed)
+		tell(w, now_ns);
 }

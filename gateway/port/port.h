@@ -116,13 +116,10 @@ int port_wait_fd(const struct port *port);
 bool port_arm(struct port *port);
 void port_disarm(struct port *port);
 
-struct sock_filter;
-
-/* Have the kernel throw frames away that this classic BPF program (linux/filter.h, from the Ethernet header on)
- * returns 0 for, before it copies them. @n 0: none any more. The program before is replaced.
- * 0; -ENOTSUP: no kernel is asked for this device's frames; -errno of setsockopt(2). */
-int port_filter(struct port *port, const struct sock_filter *insns, size_t n)
-	__attribute__((warn_unused_result));
+/* Have the kernel throw frames away that this BPF program (of type socket filter; it finds the frame from the
+ * Ethernet header on) returns 0 for, before it copies them. @program_fd is the caller's; -1: no program any more.
+ * The program before is replaced. 0; -ENOTSUP: no kernel is asked for this device's frames; -errno of setsockopt(2). */
+int port_filter(struct port *port, int program_fd) __attribute__((warn_unused_result));
 
 /* PORT_MAC_BYTES bytes, valid as long as the port. */
 const uint8_t *port_mac(const struct port *port);

@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <linux/filter.h>
 #include <linux/if_packet.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
@@ -360,21 +359,15 @@ void port_disarm(struct port *port)
 		;
 }
 
-int port_filter(struct port *port, const struct sock_filter *insns, size_t n)
+int port_filter(struct port *port, int program_fd)
 {
-	const struct sock_fprog program = {
-		.len = (unsigned short)n,
-		.filter = (struct sock_filter *)(uintptr_t)insns,
-	};
-	const int unused = 0;
+	int r;
 
 	if (port->device.kind != DEVICE_AF_PACKET || port->wait_fd < 0)
 		return -ENOTSUP;
-	if (n == 0)
-		return setsockopt(port->wait_fd, SOL_SOCKET, SO_DETACH_FILTER, &unused,
-				  sizeof(unused)) < 0 && errno != ENOENT ? -errno : 0;
-	return setsockopt(port->wait_fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
-			  sizeof(program)) < 0 ? -errno : 0;
+	r = setsockopt(port->wait_fd, SOL_SOCKET, program_fd < 0 ? SO_DETACH_FILTER : SO_ATTACH_BPF,
+		       &program_fd, sizeof(program_fd));
+	return r < 0 && (program_fd >= 0 || errno != ENOENT) ? -errno : 0; /* ENOENT: there was none */
 }
 
 const uint8_t *port_mac(const struct port *port)

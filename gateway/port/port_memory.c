@@ -187,11 +187,10 @@ void port_disarm(struct port *port)
 		return; /* was not signalled: nothing to clear */
 }
 
-int port_filter(struct port *port, const struct sock_filter *insns, size_t n)
+int port_filter(struct port *port, int program_fd)
 {
 	(void)port;
-	(void)insns;
-	(void)n;
+	(void)program_fd;
 	return -ENOTSUP;
 }
 

@@ -25,7 +25,6 @@
 #include "vm/journal.h"
 #include "vm/relay.h"
 #include "wire/tls.h"
-#include "witness/shield.h"
 #include "witness/witness_rx.h"
 
 #define GATEWAY_VMS_MAX	  64
@@ -87,6 +86,8 @@ struct gateway_counters {
 		probes_stray; /* copied from probes_get_counters() when printed */
 	uint64_t witness_keys, witness_accepted, witness_malformed, witness_unknown_key,
 		witness_wrong_address, witness_replayed, witness_over_limit, witness_bad_mac;
+	uint64_t udp_unwanted,	/* UDP on the backup network that is for nobody here */
+		shield_dropped; /* of all these, what the kernel dropped (witnessing.h) */
 	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
 		refused_unknown_vm, refused_identity, refused_bad_frame, refused_bad_checksum,
 		refused_not_asked, refused_busy, refused_timeout, refused_slow;
@@ -131,7 +132,6 @@ struct gateway {
 	struct gateway_sinks sinks;
 	struct gateway_counters counters;
 	struct witness_rx *witness;
-	struct shield shield;	/* see witnessing.h */
 	uint32_t next_key_id, key_id_step; /* random; see witness_keys.c */
 	struct gateway_vm *vms[GATEWAY_VMS_MAX];
 	size_t n_vms;

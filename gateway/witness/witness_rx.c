@@ -8,11 +8,11 @@
 #include "base/counters.h"
 
 #define KEYS_PER_VM 2 /* [0] current, [1] the one before */
-#define SLOTS	    (WITNESS_RX_VMS_MAX * KEYS_PER_VM)
 #define DRIFT	    1000 /* clocks drift apart by less than one part in this many */
 
 struct key {
 	struct wire_witness_mac *mac;
+	uint8_t bytes[WIRE_WITNESS_KEY_SIZE]; /* for witness_rx_get_key() */
 	uint32_t address;
 	uint64_t newest;    /* highest sequence taken; 0: none */
 	uint64_t seen;	    /* bit i: newest - 1 - i was taken */
@@ -38,7 +38,7 @@ struct vm {
 struct witness_rx {
 	/* Ids by slot: vm * KEYS_PER_VM + which; 0: no key. Apart from the rest so that looking one
 	 * up reads 512 bytes and nothing else. */
-	uint32_t key_ids[SLOTS];
+	uint32_t key_ids[WITNESS_RX_SLOTS];
 	size_t n_slots; /* of them in use so far, from the start */
 	size_t n_keyed; /* VMs with a key */
 	struct bucket common;
@@ -46,6 +46,7 @@ struct witness_rx {
 	struct vm vms[WITNESS_RX_VMS_MAX];
 };
 
+_Static_assert(WITNESS_RX_SLOTS == WITNESS_RX_VMS_MAX * KEYS_PER_VM, "a slot for each key");
 _Static_assert(WIRE_WITNESS_WINDOW == 64, "key.seen has a bit for each");
 
 int witness_rx_new(struct witness_rx **ret_rx)
@@ -75,7 +76,7 @@ static void drop_key(struct witness_rx *rx, size_t vm, size_t which)
 	struct key *key = &rx->vms[vm].key[which];
 
 	wire_witness_mac_free(key->mac);
-	*key = (struct key){0};
+	explicit_bzero(key, sizeof(*key));
 	rx->key_ids[vm * KEYS_PER_VM + which] = 0;
 }
 
@@ -104,10 +105,11 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		drop_key(rx, vm, 1);
 		v->key[1] = v->key[0];
 		ids[1] = ids[0];
-		v->key[0].mac = NULL; /* it moved */
+		explicit_bzero(&v->key[0], sizeof(v->key[0])); /* it moved */
 	}
 	drop_key(rx, vm, 0); /* one that was never used */
 	v->key[0] = (struct key){.mac = mac, .address = address, .good_until_ns = UINT64_MAX};
+	memcpy(v->key[0].bytes, key, sizeof(v->key[0].bytes));
 	v->key[1].good_until_ns = UINT64_MAX;
 	ids[0] = key_id;
 	if ((vm + 1) * KEYS_PER_VM > rx->n_slots)
@@ -350,15 +352,28 @@ const struct witness_view *witness_rx_view(const struct witness_rx *rx, size_t v
 	return &rx->vms[vm].view;
 }
 
-size_t witness_rx_key_ids(const struct witness_rx *rx, uint32_t *ret_key_ids, size_t max)
+bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, struct witness_rx_key *ret_key)
 {
-	size_t n = 0;
+	const struct key *key = &rx->vms[slot / KEYS_PER_VM].key[slot % KEYS_PER_VM];
 
-	for (size_t i = 0; i < rx->n_slots && n < max; i++) {
-		if (rx->key_ids[i] != 0)
-			ret_key_ids[n++] = rx->key_ids[i];
-	}
-	return n;
+	if (rx->key_ids[slot] == 0)
+		return false;
+	ret_key->key_id = rx->key_ids[slot];
+	ret_key->address = key->address;
+	ret_key->newest = key->newest;
+	memcpy(ret_key->key, key->bytes, sizeof(ret_key->key));
+	return true;
+}
+
+void witness_rx_add_refused(struct witness_rx *rx, enum witness_rx_verdict verdict, uint64_t n)
+{
+	counters_add(&rx->counters[verdict], n);
+}
+
+void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, uint64_t n)
+{
+	rx->vms[slot / KEYS_PER_VM].view.n_bad_mac += n;
+	counters_add(&rx->counters[WITNESS_RX_BAD_MAC], n);
 }
 
 uint64_t witness_rx_refused(const struct witness_rx *rx)

@@ -41,6 +41,7 @@
 #include "wire/witness.h"
 
 #define WITNESS_RX_VMS_MAX	 64
+#define WITNESS_RX_SLOTS	 128 /* a current and a replaced key for each */
 #define WITNESS_RX_OVERLAP_NS	 UINT64_C(1000000000)
 #define WITNESS_RX_CHECKS_PER_MS 512 /* macs; one takes about 0.12 us (docs/threat-model.md) */
 #define WITNESS_RX_BURST	 512 /* macs that a share or the common half can save up: the loop
@@ -115,8 +116,20 @@ enum witness_rx_verdict witness_rx_input(struct witness_rx *rx, uint32_t source,
 /* Never NULL; valid as long as @rx. */
 const struct witness_view *witness_rx_view(const struct witness_rx *rx, size_t vm);
 
-/* The ids of all keys that are good, at most @max: returns how many were written to @ret_key_ids. */
-size_t witness_rx_key_ids(const struct witness_rx *rx, uint32_t *ret_key_ids, size_t max);
+/* For who checks datagrams ahead of witness_rx_input(), in the kernel. */
+struct witness_rx_key {
+	uint32_t key_id;
+	uint32_t address; /* host byte order */
+	uint64_t newest;  /* highest sequence taken; 0: none */
+	uint8_t key[WIRE_WITNESS_KEY_SIZE];
+};
+
+/* The key in @slot (0..WITNESS_RX_SLOTS-1). False: none. The caller wipes *ret_key. */
+bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, struct witness_rx_key *ret_key);
+
+/* @n datagrams were refused ahead of us, with @verdict; or with @slot's key_id and another mac. */
+void witness_rx_add_refused(struct witness_rx *rx, enum witness_rx_verdict verdict, uint64_t n);
+void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, uint64_t n);
 
 /* How many had another verdict than WITNESS_RX_ACCEPTED so far. */
 uint64_t witness_rx_refused(const struct witness_rx *rx);

@@ -1,5 +1,5 @@
-/* The shield: when it goes up and down, and what its program lets pass (by an interpreter of ours for the
- * instructions that it has; the kernel's is asked in tests/netns/test_gateway_witness). */
+/* The shield: when it goes up and down, what it is given and what it says. Its program is asked in
+ * tests/bpf/test_shield_prog, all of it at work in tests/netns/test_gateway_witness. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,131 +10,134 @@
 
 #include "base/bytes.h"
 #include "witness/shield.h"
+#include "witness/witness_rx.h"
 
 #define MS    UINT64_C(1000000)
-#define FRAME 170
-
-static bool passes(const struct sock_filter *insns, size_t n, const uint8_t *frame, size_t size)
-{
-	uint32_t a = 0;
-
-	for (size_t pc = 0; pc < n; pc++) {
-		const struct sock_filter *i = &insns[pc];
-		size_t wide = BPF_SIZE(i->code) == BPF_W ? 4 : BPF_SIZE(i->code) == BPF_H ? 2 : 1;
-
-		switch (BPF_CLASS(i->code)) {
-		case BPF_LD:
-			if (i->k + wide > size)
-				return false; /* as the kernel does */
-			a = 0;
-			for (size_t b = 0; b < wide; b++)
-				a = a << 8 | frame[i->k + b];
-			break;
-		case BPF_JMP:
-			pc += a == i->k ? i->jt : i->jf;
-			break;
-		case BPF_RET:
-			return i->k != 0;
-		default:
-			fail_msg("instruction %u", i->code);
-		}
-	}
-	fail_msg("it runs off its end");
-	return false;
-}
-
-static void make_frame(uint8_t *frame, uint32_t key_id)
-{
-	memset(frame, 0, FRAME);
-	bytes_put_be16(frame + 12, 0x0800);
-	frame[14] = 0x45;
-	frame[23] = 17;
-	bytes_put_be16(frame + 36, 7400);
-	bytes_put_be16(frame + 38, 136);
-	memcpy(frame + 42, "HFW1", 4);
-	bytes_put_be32(frame + 46, key_id);
-}
-
-static void the_program_knows_keys(void **state)
-{
-	uint32_t keys[SHIELD_KEYS_MAX];
-	struct sock_filter insns[SHIELD_INSNS_MAX];
-	uint8_t frame[FRAME];
-	size_t n;
-
-	(void)state;
-	for (uint32_t i = 0; i < SHIELD_KEYS_MAX; i++)
-		keys[i] = 1000 + 7 * i;
-	for (size_t n_keys = 0; n_keys <= SHIELD_KEYS_MAX; n_keys++) {
-		n = shield_program(7400, keys, n_keys, insns);
-		assert_true(n <= SHIELD_INSNS_MAX);
-		for (size_t i = 0; i < SHIELD_KEYS_MAX; i++) {
-			make_frame(frame, keys[i]);
-			assert_int_equal(passes(insns, n, frame, FRAME), i < n_keys);
-		}
-		make_frame(frame, 5);
-		assert_false(passes(insns, n, frame, FRAME));
-	}
-}
-
-static void all_but_udp_passes(void **state)
-{
-	static const struct {
-		size_t at;
-		uint8_t value;
-		bool passes;
-	} rows[] = {
-		{13, 0x06, true}, /* ARP */ {23, 6, true},  /* TCP */	 {23, 1, true}, /* ICMP */
-		{37, 0, false},	  /* another port */	    {14, 0x46, false}, /* IP options */
-		{39, 1, false},	  /* another size */	    {42, 'X', false},  /* another magic */
-	};
-	const uint32_t key = 9;
-	struct sock_filter insns[SHIELD_INSNS_MAX];
-	size_t n = shield_program(7400, &key, 1, insns);
-	uint8_t frame[FRAME];
-
-	(void)state;
-	make_frame(frame, key);
-	assert_true(passes(insns, n, frame, FRAME));
-	assert_false(passes(insns, n, frame, 45)); /* cut short */
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		make_frame(frame, key);
-		frame[rows[i].at] = rows[i].value;
-		assert_int_equal(passes(insns, n, frame, FRAME), rows[i].passes);
-	}
-}
+#define ALPHA UINT32_C(0xc6120102) /* 198.18.1.2 */
+#define BETA  UINT32_C(0xc6120103)
+#define VM    3
 
 static void it_goes_up_in_a_flood_only(void **state)
 {
 	struct shield s = {0};
-	uint64_t now_ns = 1000 * MS, refused = 50000;
+	uint64_t now_ns = 1000 * MS, unwanted = 50000;
 
 	(void)state;
-	assert_false(shield_look(&s, refused, now_ns)); /* what was before is no flood of now */
+	assert_true(shield_is_due(&s, now_ns));
+	assert_false(shield_look(&s, unwanted, now_ns)); /* what was before is no flood of now */
 	for (int i = 0; i < 50; i++) {
-		refused += 499;
-		assert_false(shield_look(&s, refused, now_ns += 100 * MS));
+		unwanted += 499;
+		assert_false(shield_look(&s, unwanted, now_ns += 100 * MS));
 	}
-	assert_false(shield_look(&s, refused + 100000, now_ns + 99 * MS)); /* too early to say */
-	refused += 500;
-	assert_true(shield_look(&s, refused, now_ns += 100 * MS));
-	assert_true(s.is_up);
-	for (int i = 0; i < 49; i++)
-		assert_false(shield_look(&s, refused, now_ns += 100 * MS));
-	assert_true(shield_look(&s, refused, now_ns += 100 * MS));
+	assert_false(shield_is_due(&s, now_ns + 99 * MS));
+	assert_false(shield_look(&s, unwanted + 100000, now_ns + 99 * MS)); /* too early to say */
 	assert_false(s.is_up);
-	/* It goes on. */
-	refused += 20000;
-	assert_true(shield_look(&s, refused, now_ns += 100 * MS));
+	unwanted += 500;
+	assert_true(shield_look(&s, unwanted, now_ns += 100 * MS));
 	assert_true(s.is_up);
+}
+
+static void it_stays_up_while_the_flood_goes_on(void **state)
+{
+	struct shield s = {0};
+	uint64_t now_ns = 1000 * MS, unwanted = 0;
+
+	(void)state;
+	assert_false(shield_look(&s, unwanted, now_ns));
+	assert_true(shield_look(&s, unwanted += 20000, now_ns += 100 * MS));
+	for (int i = 0; i < 600; i++)
+		assert_false(shield_look(&s, unwanted += 500, now_ns += 100 * MS));
+	/* Pauses of less than five seconds are part of it. */
+	for (int i = 0; i < 49; i++)
+		assert_false(shield_look(&s, unwanted, now_ns += 100 * MS));
+	assert_false(shield_look(&s, unwanted += 500, now_ns += 100 * MS));
+	for (int i = 0; i < 49; i++)
+		assert_false(shield_look(&s, unwanted += 499, now_ns += 100 * MS));
+	assert_true(s.is_up);
+	assert_true(shield_look(&s, unwanted, now_ns += 100 * MS));
+	assert_false(s.is_up);
+	assert_false(shield_look(&s, unwanted, now_ns += 100 * MS));
+	assert_true(shield_look(&s, unwanted += 500, now_ns += 100 * MS)); /* the next one */
+	assert_true(s.is_up);
+}
+
+/* A loop that was away for long has no more of a flood than the time that it was away for. */
+static void the_rate_counts_and_not_the_number(void **state)
+{
+	struct shield s = {0};
+
+	(void)state;
+	assert_false(shield_look(&s, 0, 1000 * MS));
+	assert_false(shield_look(&s, 4999, 2000 * MS));
+	assert_false(shield_look(&s, 4999 + 9999, 4000 * MS));
+	assert_true(shield_look(&s, 4999 + 9999 + 10000, 6000 * MS));
+}
+
+static const uint8_t keys[2][WIRE_WITNESS_KEY_SIZE] = {{1, 2, 3, [15] = 4}, {5, 6, [15] = 7}};
+
+static void send(struct witness_rx *rx, uint64_t sequence)
+{
+	uint8_t data[WIRE_WITNESS_SIZE] = "HFW1";
+	struct wire_witness_mac *mac;
+
+	bytes_put_be32(data + 4, 7);
+	bytes_put_be64(data + 8, sequence);
+	bytes_put_be16(data + 48, 60);
+	bytes_put_be16(data + 50, 60);
+	assert_int_equal(wire_witness_mac_new(keys[0], &mac), 0);
+	assert_int_equal(wire_witness_mac_sign(mac, data), 0);
+	wire_witness_mac_free(mac);
+	assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), 2000 * MS), WITNESS_RX_ACCEPTED);
+}
+
+static void it_is_given_keys_with_what_they_have_come_to(void **state)
+{
+	struct witness_rx_key got;
+	struct witness_rx *rx;
+
+	(void)state;
+	assert_int_equal(witness_rx_new(&rx), 0);
+	assert_int_equal(witness_rx_set_key(rx, VM, 7, keys[0], ALPHA, true, 1000 * MS), 0);
+	for (size_t slot = 0; slot < WITNESS_RX_SLOTS; slot++)
+		assert_int_equal(witness_rx_get_key(rx, slot, &got), slot == VM * 2);
+	send(rx, 12);
+	send(rx, 9);
+	assert_int_equal(witness_rx_set_key(rx, VM, 8, keys[1], BETA, true, 1000 * MS), 0);
+	assert_true(witness_rx_get_key(rx, VM * 2, &got));
+	assert_true(got.key_id == 8 && got.address == BETA && got.newest == 0);
+	assert_memory_equal(got.key, keys[1], sizeof(got.key));
+	assert_true(witness_rx_get_key(rx, VM * 2 + 1, &got));
+	assert_true(got.key_id == 7 && got.address == ALPHA && got.newest == 12);
+	assert_memory_equal(got.key, keys[0], sizeof(got.key));
+	witness_rx_clear(rx, VM);
+	for (size_t slot = 0; slot < WITNESS_RX_SLOTS; slot++)
+		assert_false(witness_rx_get_key(rx, slot, &got));
+	witness_rx_free(rx);
+}
+
+static void what_it_dropped_counts_as_refused(void **state)
+{
+	struct witness_rx *rx;
+
+	(void)state;
+	assert_int_equal(witness_rx_new(&rx), 0);
+	witness_rx_add_refused(rx, WITNESS_RX_REPLAYED, 1000);
+	witness_rx_add_bad_macs(rx, VM * 2 + 1, 30);
+	assert_int_equal(witness_rx_count(rx, WITNESS_RX_REPLAYED), 1000);
+	assert_int_equal(witness_rx_count(rx, WITNESS_RX_BAD_MAC), 30);
+	assert_int_equal(witness_rx_view(rx, VM)->n_bad_mac, 30);
+	assert_int_equal(witness_rx_refused(rx), 1030);
+	witness_rx_free(rx);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_program_knows_keys),
-		cmocka_unit_test(all_but_udp_passes),
 		cmocka_unit_test(it_goes_up_in_a_flood_only),
+		cmocka_unit_test(it_stays_up_while_the_flood_goes_on),
+		cmocka_unit_test(the_rate_counts_and_not_the_number),
+		cmocka_unit_test(it_is_given_keys_with_what_they_have_come_to),
+		cmocka_unit_test(what_it_dropped_counts_as_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
