@@ -26,7 +26,7 @@ struct datagram {
 	__be64 from_guest_ns;
 	__be16 frame_size;
 	__be16 head_size;
-	__be32 reserved;
+	__be32 path;
 	__u8 head[WITNESS_HEAD_MAX];
 	__be64 mac;
 };

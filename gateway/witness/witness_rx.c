@@ -318,7 +318,7 @@ static enum witness_rx_verdict judge(struct witness_rx *rx, uint32_t source, con
 	struct key *key;
 	struct vm *v;
 
-	if (wire_witness_decode(data, size, &w) < 0)
+	if (wire_witness_decode(data, size, &w) < 0 || w.path != WIRE_WITNESS_BACKUP)
 		return WITNESS_RX_MALFORMED;
 	if (!find_key(rx, w.key_id, now_ns, &vm, &which))
 		return WITNESS_RX_UNKNOWN_KEY;

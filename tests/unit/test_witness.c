@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
+#include "wire/msg.h"
 #include "wire/witness.h"
 
 /* A datagram as docs/wire-format.md has it. */
@@ -43,7 +44,11 @@ static void fields_are_read(void **state)
 	assert_int_equal(w.from_guest_ns, 999000000);
 	assert_int_equal(w.frame_size, 1514);
 	assert_int_equal(w.head_size, 64);
+	assert_int_equal(w.path, WIRE_WITNESS_BACKUP);
 	assert_ptr_equal(w.head, data + 56);
+	data[55] = 1;
+	assert_int_equal(wire_witness_decode(data, sizeof(data), &w), 0);
+	assert_int_equal(w.path, WIRE_WITNESS_CLIENT);
 }
 
 static void what_breaks_the_format_is_refused(void **state)
@@ -57,7 +62,8 @@ static void what_breaks_the_format_is_refused(void **state)
 		{51, 13},	 /* a head shorter than Ethernet */
 		{51, 65},	 /* one longer than its field */
 		{48, 0},	 /* a frame shorter than its head, with the byte below */
-		{55, 1},	 /* reserved */
+		{55, 2},	 /* a path that there is not */
+		{52, 1},	 /* the same */
 	};
 	uint8_t data[WIRE_WITNESS_SIZE + 1];
 	struct wire_witness w;
@@ -155,9 +161,46 @@ static void the_mac_is_siphash_2_4(void **state)
 	wire_witness_mac_free(mac);
 }
 
+/* WITNESS_KEY: where else datagrams may be sent to. */
+static void a_client_address_is_one_that_a_host_can_have(void **state)
+{
+	static const struct {
+		uint32_t address;
+		bool is_good;
+	} rows[] = {
+		{0x00000001, false}, {0x00ffffff, false}, {0x01000000, true},  {0x7effffff, true},
+		{0x7f000001, false}, {0x80000000, true},  {0xdfffffff, true},  {0xe0000001, false},
+		{0xffffffff, false},
+	};
+	struct wire_witness_key key = {.vm = "web1", .key_id = 1, .port = 7401};
+	uint8_t buffer[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct bytes_writer w = {.at = buffer, .end = buffer + sizeof(buffer)};
+		struct wire_witness_key read;
+		struct wire_frame frame;
+
+		key.client_address = 0xc6120203;
+		assert_int_equal(wire_witness_key_encode(&key, &w), 0);
+		bytes_put_be32(w.at - 4, rows[i].address);
+		frame = (struct wire_frame){.h = {.type = WIRE_WITNESS_KEY,
+						  .payload_size = (uint32_t)(w.at - buffer)},
+					    .payload = buffer};
+		assert_int_equal(wire_witness_key_decode(&frame, &read, NULL),
+				 rows[i].is_good ? 0 : -EPROTO);
+		if (rows[i].is_good)
+			assert_int_equal(read.client_address, rows[i].address);
+		key.client_address = rows[i].address;
+		w = (struct bytes_writer){.at = buffer, .end = buffer + sizeof(buffer)};
+		assert_int_equal(wire_witness_key_encode(&key, &w), rows[i].is_good ? 0 : -EINVAL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_client_address_is_one_that_a_host_can_have),
 		cmocka_unit_test(fields_are_read),
 		cmocka_unit_test(what_breaks_the_format_is_refused),
 		cmocka_unit_test(each_signed_bit_counts),

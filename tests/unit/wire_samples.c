@@ -88,13 +88,24 @@ static int encode_order_done(struct bytes_writer *w)
 								.text = "no complete epoch"}, w);
 }
 
-static int encode_witness_key(struct bytes_writer *w)
+static int encode_witness_key_to(uint32_t client_address, struct bytes_writer *w)
 {
-	struct wire_witness_key key = {.vm = "web1", .key_id = 0x01020304, .port = 7401};
+	struct wire_witness_key key = {.vm = "web1", .key_id = 0x01020304, .port = 7401,
+				       .client_address = client_address};
 
 	for (uint8_t i = 0; i < sizeof(key.key); i++)
 		key.key[i] = i;
 	return wire_witness_key_encode(&key, w);
+}
+
+static int encode_witness_key(struct bytes_writer *w)
+{
+	return encode_witness_key_to(0, w);
+}
+
+static int encode_witness_key_client(struct bytes_writer *w)
+{
+	return encode_witness_key_to(0xc6120203, w);
 }
 
 static int encode_lease(struct bytes_writer *w)
@@ -185,6 +196,8 @@ const struct wire_sample wire_samples[] = {
 	{"order", {.type = WIRE_ORDER, .seq = 1, .term = 8, .epoch = 811}, encode_order},
 	{"order-done", {.type = WIRE_ORDER_DONE, .seq = 1, .term = 8, .epoch = 0}, encode_order_done},
 	{"witness-key", {.type = WIRE_WITNESS_KEY, .seq = 2, .term = TERM}, encode_witness_key},
+	{"witness-key-client", {.type = WIRE_WITNESS_KEY, .seq = 2, .term = TERM},
+	 encode_witness_key_client},
 	{"lease", {.type = WIRE_LEASE, .seq = 3, .term = TERM}, encode_lease},
 	{"claim", {.type = WIRE_CLAIM, .term = 8, .epoch = 811}, encode_claim},
 	{"vote", {.type = WIRE_VOTE, .term = 8}, encode_vote},

@@ -59,6 +59,8 @@ VECTORS = {
                         + str16("no complete epoch"), seq=1, term=8),
     "witness-key": frame(0x15, str8("web1") + struct.pack(">IH", 0x01020304, 7401) + bytes(range(16)),
                          seq=2, term=7),
+    "witness-key-client": frame(0x15, str8("web1") + struct.pack(">IH", 0x01020304, 7401)
+                                + bytes(range(16)) + bytes([198, 18, 2, 3]), seq=2, term=7),
     "lease": frame(0x16, str8("web1") + BEAT + struct.pack(">II", 2000, 150), seq=3, term=7),
     "claim": frame(0x17, bytes([2]), term=8, epoch=811),
     "vote": frame(0x18, bytes([0]) + str16("the gateway was heard 120 ms ago"), term=8),

@@ -50,8 +50,10 @@ enum wire_vm_role {
 /* Of control connections. */
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* LEASE */
+#define WIRE_FEATURE_WITNESS_PATHS UINT64_C(0x40) /* WITNESS_KEY's client address */
 /* Ours, by kind of connection. */
-#define WIRE_CONTROL_FEATURES (WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE)
+#define WIRE_CONTROL_FEATURES                                                                      \
+	(WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE | WIRE_FEATURE_WITNESS_PATHS)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP)
 
@@ -205,6 +207,9 @@ struct wire_witness_key {
 	uint32_t key_id;			   /* > 0; goes with each datagram */
 	uint16_t port;				   /* > 0; UDP, at the address of this connection's gateway */
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
+	uint32_t client_address; /* the gateway's in the client network, a host's, host byte order:
+				  * send there too; 0: do not. Not 0 only where
+				  * WIRE_FEATURE_WITNESS_PATHS is in use */
 };
 int wire_witness_key_encode(const struct wire_witness_key *key, struct bytes_writer *w) WIRE_CHECKED;
 int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_key *ret_key,

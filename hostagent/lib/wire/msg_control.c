@@ -177,15 +177,26 @@ int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_don
 	return 0;
 }
 
+/* One that a host can have: none of 0/8, 127/8, multicast and above. */
+static bool is_host_address(uint32_t address)
+{
+	uint32_t net = address >> 24;
+
+	return net != 0 && net != 127 && net < 224;
+}
+
 int wire_witness_key_encode(const struct wire_witness_key *key, struct bytes_writer *w)
 {
-	if (key->key_id == 0 || key->port == 0)
+	if (key->key_id == 0 || key->port == 0 ||
+	    (key->client_address != 0 && !is_host_address(key->client_address)))
 		return write_invalid(w);
 	if (write_string(w, 1, wire_name_bytes_are_valid, key->vm, WIRE_NAME_MAX) < 0)
 		return -EINVAL;
 	bytes_write_be32(w, key->key_id);
 	bytes_write_be16(w, key->port);
 	bytes_write(w, key->key, sizeof(key->key));
+	if (key->client_address != 0)
+		bytes_write_be32(w, key->client_address);
 	return write_result(w);
 }
 
@@ -200,6 +211,13 @@ int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_
 	key.key_id = cursor_u32(&c, "key_id", 1, UINT32_MAX);
 	key.port = cursor_u16(&c, "port", 1, UINT16_MAX);
 	bytes = cursor_take(&c, "key", sizeof(key.key));
+	if (!c.failed && bytes_left(&c.r) > 0) {
+		const size_t at = cursor_offset(&c);
+
+		key.client_address = cursor_u32(&c, "client address", 1, UINT32_MAX);
+		if (!c.failed && !is_host_address(key.client_address))
+			cursor_fail(&c, "client address", at, "not a host's");
+	}
 	if (cursor_end(&c) < 0)
 		return -EPROTO;
 	memcpy(key.key, bytes, sizeof(key.key));

@@ -24,7 +24,7 @@ enum witness_offset {
 	AT_FROM_GUEST_NS = 40,
 	AT_FRAME_SIZE	 = 48,
 	AT_HEAD_SIZE	 = 50,
-	AT_RESERVED	 = 52,
+	AT_PATH		 = 52,
 	AT_HEAD		 = 56,
 };
 
@@ -40,9 +40,11 @@ struct wire_witness_mac {
 int wire_witness_decode(const uint8_t *data, size_t size, struct wire_witness *ret_witness)
 {
 	struct wire_witness w;
+	uint32_t path;
 
 	if (size != WIRE_WITNESS_SIZE || memcmp(data, magic, sizeof(magic)) != 0)
 		return -EPROTO;
+	path = bytes_get_be32(data + AT_PATH);
 	w = (struct wire_witness){
 		.key_id = bytes_get_be32(data + AT_KEY_ID),
 		.sequence = bytes_get_be64(data + AT_SEQUENCE),
@@ -52,11 +54,12 @@ int wire_witness_decode(const uint8_t *data, size_t size, struct wire_witness *r
 		.from_guest_ns = bytes_get_be64(data + AT_FROM_GUEST_NS),
 		.frame_size = bytes_get_be16(data + AT_FRAME_SIZE),
 		.head_size = bytes_get_be16(data + AT_HEAD_SIZE),
+		.path = (enum wire_witness_path)path,
 		.head = data + AT_HEAD,
 	};
 	if (w.sequence == 0 || w.head_size < WIRE_WITNESS_HEAD_MIN ||
 	    w.head_size > WIRE_WITNESS_HEAD_MAX || w.head_size > w.frame_size ||
-	    bytes_get_be32(data + AT_RESERVED) != 0)
+	    path >= WIRE_WITNESS_N_PATHS)
 		return -EPROTO;
 	*ret_witness = w;
 	return 0;

@@ -24,6 +24,13 @@
 #define WIRE_WITNESS_HEAD_MAX 64
 #define WIRE_WITNESS_WINDOW   64  /* sequences behind the newest that are still taken */
 
+/* By which network it was sent. Each has sequences of its own. */
+enum wire_witness_path {
+	WIRE_WITNESS_BACKUP = 0,
+	WIRE_WITNESS_CLIENT = 1,
+	WIRE_WITNESS_N_PATHS,
+};
+
 struct wire_witness {
 	uint32_t key_id;
 	uint64_t sequence;	/* >= 1 */
@@ -33,6 +40,7 @@ struct wire_witness {
 	uint64_t from_guest_ns; /* mono time of the last of them; 0: none */
 	uint16_t frame_size;	/* of the sampled frame, bytes */
 	uint16_t head_size;	/* WIRE_WITNESS_HEAD_MIN..MAX, <= frame_size */
+	enum wire_witness_path path;
 	const uint8_t *head;	/* in place in the datagram */
 };
 
