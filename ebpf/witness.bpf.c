@@ -7,6 +7,7 @@
  *	                                                                 |  witness_emit (tc ingress)
  *	                                                                 v
  *	                        Ethernet, IPv4, UDP, the datagram signed with SipHash-2-4 --> [backup device]
+ *	                        where there is a second path, a clone of it, signed anew --> [client device]
  *
  * Nothing here changes a frame on its way to the guest or decides about it: witness_sample always
  * ends with TC_ACT_UNSPEC. Nothing needs the agent: filters hold programs, programs hold maps.
@@ -137,34 +138,77 @@ static __always_inline int remove_tags(struct __sk_buff *skb)
 	return skb->vlan_present ? -1 : 0;
 }
 
-static __always_inline int emit(struct __sk_buff *skb, struct witness_control *control,
-				struct witness_state *state, __u64 time_ns)
+/* What both datagrams of a sample have in common; the frame gets their size. 0 or less than 0. */
+static __always_inline int prepare(struct __sk_buff *skb, const struct witness_state *state,
+				   __u64 time_ns, struct datagram *d)
 {
 	__u32 zero = 0;
 	const volatile struct hold_sent *sent = bpf_map_lookup_elem(&hold_sent, &zero);
-	struct witness_path *path =
-		&control->paths[*(const volatile __u32 *)&control->path_slot & 1];
-	struct witness_key *key = &control->keys[*(const volatile __u32 *)&control->key_slot & 1];
-	struct datagram d = {0};
 
-	if (path->ifindex == 0 || key->key_id == 0 || fill(skb, &d) != 0 || remove_tags(skb) != 0 ||
+	if (fill(skb, d) != 0 || remove_tags(skb) != 0 ||
 	    bpf_skb_change_tail(skb, WITNESS_FRAME_SIZE, 0) != 0)
 		return -1;
-	d.key_id = bpf_htonl(key->key_id);
-	d.sequence = bpf_cpu_to_be64(__sync_fetch_and_add(&key->sequence, 1) + 1);
-	d.mono_ns = bpf_cpu_to_be64(time_ns);
-	d.to_guest = bpf_cpu_to_be64(*(volatile __u64 *)&state->to_guest);
+	d->mono_ns = bpf_cpu_to_be64(time_ns);
+	d->to_guest = bpf_cpu_to_be64(*(const volatile __u64 *)&state->to_guest);
 	if (sent) {
-		d.from_guest = bpf_cpu_to_be64(sent->frames);
-		d.from_guest_ns = bpf_cpu_to_be64(sent->last_ns);
+		d->from_guest = bpf_cpu_to_be64(sent->frames);
+		d->from_guest_ns = bpf_cpu_to_be64(sent->last_ns);
 	}
-	d.mac = bpf_cpu_to_be64(datagram_mac(key->key, &d));
+	skb->priority = PRIORITY_CONTROL;
+	return 0;
+}
+
+/* The way of path @number that is in use. */
+static __always_inline const struct witness_path *path_of(const struct witness_control *control,
+							  enum witness_path_number number)
+{
+	return &control->paths[number][*(const volatile __u32 *)&control->path_slot[number] & 1];
+}
+
+/* Make the frame the datagram of one path. All of it is written: a clone shares its bytes until then.
+ * 0 or less than 0. */
+static __always_inline int write_frame(struct __sk_buff *skb, const struct witness_path *path,
+				       enum witness_path_number number, struct witness_key *key,
+				       struct datagram *d)
+{
+	d->path = bpf_htonl(number);
+	d->sequence = bpf_cpu_to_be64(__sync_fetch_and_add(&key->sequence[number], 1) + 1);
+	d->mac = bpf_cpu_to_be64(datagram_mac(key->key, d));
 	if (bpf_skb_store_bytes(skb, 0, path->header, WITNESS_HEADER_SIZE,
 				BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH) != 0 ||
-	    bpf_skb_store_bytes(skb, WITNESS_HEADER_SIZE, &d, sizeof(d), BPF_F_RECOMPUTE_CSUM) != 0)
+	    bpf_skb_store_bytes(skb, WITNESS_HEADER_SIZE, d, sizeof(*d), BPF_F_RECOMPUTE_CSUM) != 0)
 		return -1;
-	skb->priority = PRIORITY_CONTROL;
-	return (int)bpf_redirect(path->ifindex, 0);
+	return 0;
+}
+
+/* One sample by all paths that have a way: a clone by the client network, then the frame itself by the
+ * backup network. Neither waits for the other, nor needs it. */
+static __always_inline int emit(struct __sk_buff *skb, struct witness_control *control,
+				struct witness_state *state, __u64 time_ns)
+{
+	struct witness_key *key = &control->keys[*(const volatile __u32 *)&control->key_slot & 1];
+	const struct witness_path *backup = path_of(control, WITNESS_BACKUP);
+	const struct witness_path *client = path_of(control, WITNESS_CLIENT);
+	struct datagram d = {0};
+
+	if (key->key_id == 0 || prepare(skb, state, time_ns, &d) != 0)
+		goto failed;
+	d.key_id = bpf_htonl(key->key_id);
+	if (client->ifindex != 0) {
+		if (write_frame(skb, client, WITNESS_CLIENT, key, &d) == 0 &&
+		    bpf_clone_redirect(skb, client->ifindex, 0) == 0)
+			count(&state->sent[WITNESS_CLIENT]);
+		else
+			count(&state->failed_emit[WITNESS_CLIENT]);
+	}
+	if (backup->ifindex != 0 && write_frame(skb, backup, WITNESS_BACKUP, key, &d) == 0 &&
+	    bpf_redirect(backup->ifindex, 0) == TC_ACT_REDIRECT) {
+		count(&state->sent[WITNESS_BACKUP]);
+		return TC_ACT_REDIRECT;
+	}
+failed:
+	count(&state->failed_emit[WITNESS_BACKUP]);
+	return TC_ACT_SHOT;
 }
 
 SEC("tc")
@@ -174,24 +218,17 @@ int witness_emit(struct __sk_buff *skb)
 	struct witness_control *control = bpf_map_lookup_elem(&witness_control, &zero);
 	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
 	__u64 time_ns;
-	int verdict;
 
 	if (!control || !state)
 		return TC_ACT_SHOT;
-	/* One datagram per sample: a large clone comes here in segments, and the host's own stack may
-	 * speak on the helper. */
+	/* Once per sample: a large clone comes here in segments, and the host's own stack may speak on
+	 * the helper. */
 	time_ns = skb->mark == MARK ? __sync_lock_test_and_set(&state->token_ns, 0) : 0;
 	if (time_ns == 0) {
 		count(&state->stray);
 		return TC_ACT_SHOT;
 	}
-	verdict = emit(skb, control, state, time_ns);
-	if (verdict != TC_ACT_REDIRECT) {
-		count(&state->failed_emit);
-		return TC_ACT_SHOT;
-	}
-	count(&state->sent);
-	return TC_ACT_REDIRECT;
+	return emit(skb, control, state, time_ns);
 }
 
 char witness_license[] SEC("license") = "Dual BSD/GPL";

@@ -14,17 +14,24 @@
 #define WITNESS_HEAD_MIN      14
 #define WITNESS_HEAD_MAX      64
 
-/* A key, and how far its sequence has come. */
+/* The networks that a datagram can take; its field `path`. */
+enum witness_path_number {
+	WITNESS_BACKUP = 0,
+	WITNESS_CLIENT = 1,
+	WITNESS_N_PATHS = 2,
+};
+
+/* A key, and how far its sequences have come. */
 struct witness_key {
-	__u64 key[2];	/* the 16 bytes, little-endian words */
-	__u64 sequence; /* the last one sent; written by witness_emit */
+	__u64 key[2];			/* the 16 bytes, little-endian words */
+	__u64 sequence[WITNESS_N_PATHS]; /* the last ones sent; written by witness_emit */
 	__u32 key_id;
 	__u32 reserved;
 };
 
 /* Where datagrams go: all of the frame but the datagram, made by the agent. */
 struct witness_path {
-	__u32 ifindex;			  /* backup device; 0: nowhere */
+	__u32 ifindex;			  /* backup or client device; 0: nowhere */
 	__u8 header[WITNESS_HEADER_SIZE]; /* as on the wire, checksum of IPv4 in it */
 	__u8 reserved[2];
 };
@@ -34,11 +41,12 @@ struct witness_path {
 struct witness_control {
 	__u32 is_enabled; /* 0: frames are counted, nothing is sent */
 	__u32 key_slot;	  /* 0 or 1 */
-	__u32 path_slot;  /* 0 or 1 */
+	__u32 path_slot[WITNESS_N_PATHS]; /* 0 or 1 */
 	__u32 tap;	  /* ifindex: the agent's note to its successor */
+	__u32 reserved;
 	__u64 interval_ns;
 	struct witness_key keys[2];
-	struct witness_path paths[2];
+	struct witness_path paths[WITNESS_N_PATHS][2];
 };
 
 /* Value of the map witness_state. Written by the programs. */
@@ -47,15 +55,15 @@ struct witness_state {
 	__u64 sampled_ns; /* time of the last sample; the interval counts from it */
 	__u64 token_ns;	  /* time of the sample on its way to witness_emit; 0: none */
 	__u64 sampled;	  /* samples taken */
-	__u64 sent;	  /* datagrams handed to the backup device */
+	__u64 sent[WITNESS_N_PATHS]; /* datagrams handed to the path's device */
 	__u64 failed_clone; /* samples that the helper device did not take */
-	__u64 failed_emit;  /* samples that could not be made a datagram */
+	__u64 failed_emit[WITNESS_N_PATHS]; /* samples that could not be made its datagram */
 	__u64 stray;	  /* frames on the helper that are no sample, or the rest of a large one */
 };
 
-_Static_assert(sizeof(struct witness_key) == 32, "mapped by both sides");
+_Static_assert(sizeof(struct witness_key) == 40, "mapped by both sides");
 _Static_assert(sizeof(struct witness_path) == 48, "mapped by both sides");
-_Static_assert(sizeof(struct witness_control) == 184, "mapped by both sides");
-_Static_assert(sizeof(struct witness_state) == 64, "mapped by both sides");
+_Static_assert(sizeof(struct witness_control) == 304, "mapped by both sides");
+_Static_assert(sizeof(struct witness_state) == 80, "mapped by both sides");
 
 #endif

@@ -1,5 +1,6 @@
 #include "vm_witness.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,7 +11,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* A way may change; a MAC address that is not known soon will be: our own connection asks for it. */
+/* A way may change; a MAC address that is not known soon will be: our own connection asks for it, or the
+ * witness has. */
 #define REFRESH_NS (2 * CLOCK_NS_PER_S)
 #define RETRY_NS   (200 * CLOCK_NS_PER_MS)
 
@@ -90,21 +92,41 @@ static int open_witness(struct vm_witness *w)
 		 witness_is_taken_over(witness) ? "taken over" : "set up",
 		 w->config->witness_ns / CLOCK_NS_PER_MS);
 	set_witness(w, witness, false);
-	w->is_way_told = false;
+	memset(w->is_way_told, 0, sizeof(w->is_way_told));
 	return 0;
 }
 
-/* What a look at the way to the gateway gave, and when to look again. */
-static void note_way(struct vm_witness *w, int r)
+static const char *explain_way(int r)
 {
-	w->due_ns = clock_mono_ns() + (r == -ENOENT ? RETRY_NS : REFRESH_NS);
-	if (r < 0 && !w->is_way_told)
-		log_warn("vm=%s the witness has no way to gateway %s: %s; trying again",
-			 w->config->name, w->gateway_text,
-			 r == -ENOENT	 ? "its MAC address is not known"
-			 : r == -ENOTSUP ? "it is this host, or not reached by Ethernet"
-					 : strerror(-r));
-	w->is_way_told = r < 0;
+	switch (r) {
+	case -ENOENT:
+		return "its MAC address is not known";
+	case -ENOTSUP:
+		return "it is this host, not reached by Ethernet, or by the backup network's device";
+	default:
+		return strerror(-r);
+	}
+}
+
+/* Look at the ways to the gateway, and say when to look again. */
+static void refresh(struct vm_witness *w)
+{
+	static const char *const networks[WITNESS_N_PATHS] = {
+		[WITNESS_BACKUP] = "the backup network",
+		[WITNESS_CLIENT] = "the client network",
+	};
+	int ways[WITNESS_N_PATHS];
+
+	witness_refresh(w->witness, ways);
+	w->due_ns = clock_mono_ns() + REFRESH_NS;
+	for (size_t i = 0; i < WITNESS_N_PATHS; i++) {
+		if (ways[i] == -ENOENT)
+			w->due_ns = clock_mono_ns() + RETRY_NS;
+		if (ways[i] < 0 && !w->is_way_told[i])
+			log_warn("vm=%s the witness has no way to gateway %s by %s: %s; trying again",
+				 w->config->name, w->gateway_text, networks[i], explain_way(ways[i]));
+		w->is_way_told[i] = ways[i] < 0;
+	}
 }
 
 /* It is wanted later, unless there is a newer one. */
@@ -128,7 +150,10 @@ static void take_key(struct vm_witness *w, const struct wire_witness_key *key)
 		put_back(w, key);
 		return;
 	}
-	note_way(w, witness_set_key(w->witness, key->key_id, key->port, key->key));
+	if (witness_set_key(w->witness, key->key_id, key->port, key->key,
+			    htonl(key->client_address)) < 0)
+		log_debug("vm=%s a witness key without id or port, ignoring", w->config->name);
+	refresh(w);
 	log_debug("vm=%s witness key=%u to %s:%u", w->config->name, key->key_id, w->gateway_text,
 		  key->port);
 }
@@ -151,7 +176,7 @@ void vm_witness_turn(struct vm_witness *w, bool is_primary, uint64_t term)
 	else if (key.key_id != 0)
 		take_key(w, &key);
 	else if (w->witness && clock_mono_ns() >= w->due_ns)
-		note_way(w, witness_refresh(w->witness));
+		refresh(w);
 	explicit_bzero(&key, sizeof(key));
 }
 
@@ -172,13 +197,15 @@ void vm_witness_end(struct vm_witness *w)
 void vm_witness_report(struct vm_witness *w, char stats[WIRE_STATS_MAX + 1])
 {
 	struct witness_stats s = {0};
-	const char *state = w->config->witness_ns == 0 ? "off" : "no-key";
+	const char *state = w->config->witness_ns == 0 ? "off" : "no-key", *client = NULL;
 	int r;
 
 	pthread_mutex_lock(&w->lock);
 	if (w->witness) {
 		witness_stats(w->witness, &s);
-		state = s.is_enabled ? "on" : "no-way";
+		state = s.is_enabled && s.has_way[WITNESS_BACKUP] ? "on" : "no-way";
+		if (s.is_wanted[WITNESS_CLIENT])
+			client = s.is_enabled && s.has_way[WITNESS_CLIENT] ? "on" : "no-way";
 	} else if (w->is_failed) {
 		state = "failed";
 	}
@@ -187,12 +214,19 @@ void vm_witness_report(struct vm_witness *w, char stats[WIRE_STATS_MAX + 1])
 		const char *name;
 		uint64_t value;
 	} rows[] = {
-		{"witness_key_id", s.key_id},	 {"witness_sent", s.sent},
-		{"witness_sampled", s.sampled},	 {"witness_failed", s.failed},
+		{"witness_key_id", s.key_id},	 {"witness_sent", s.sent[WITNESS_BACKUP]},
+		{"witness_sampled", s.sampled},
+		{"witness_failed", s.failed_clone + s.failed[WITNESS_BACKUP]},
 		{"witness_to_guest", s.to_guest},
+		{"witness_client_sent", s.sent[WITNESS_CLIENT]},
+		{"witness_client_failed", s.failed[WITNESS_CLIENT]},
 	};
+	const size_t n_rows = client ? ARRAY_SIZE(rows) : ARRAY_SIZE(rows) - 2;
+
 	r = wire_stats_add(stats, "witness", "%s", state);
-	for (size_t i = 0; i < ARRAY_SIZE(rows) && r == 0 && s.key_id != 0; i++)
+	if (r == 0 && client)
+		r = wire_stats_add(stats, "witness_client", "%s", client);
+	for (size_t i = 0; i < n_rows && r == 0 && s.key_id != 0; i++)
 		r = wire_stats_add(stats, rows[i].name, "%" PRIu64, rows[i].value);
 	if (r < 0)
 		log_limited(LOG_LEVEL_DEBUG, "vm=%s no room for the witness's figures, ignoring",

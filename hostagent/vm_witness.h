@@ -39,7 +39,7 @@ struct vm_witness {
 
 	/* the worker's */
 	uint64_t due_ns;    /* of the next look; UINT64_MAX: none */
-	bool is_way_told;   /* that there is no way was logged */
+	bool is_way_told[WITNESS_N_PATHS]; /* that there is no way was logged */
 };
 
 /* All is borrowed. */

@@ -114,6 +114,11 @@ int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t ret_mac[6])
 	__attribute__((warn_unused_result));
 
+/* Have the kernel find a neighbour's MAC address out, or confirm it, unless it is sure of it; does not wait for
+ * that. 0 or -errno. */
+int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
+	__attribute__((warn_unused_result));
+
 /* Wait until bridge port @ifindex forwards, at most @timeout_ms. 0; -ETIMEDOUT; other -errno. */
 int nl_port_wait_forwarding(struct nl *nl, int ifindex, int timeout_ms)
 	__attribute__((warn_unused_result));

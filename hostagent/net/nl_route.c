@@ -72,6 +72,7 @@ int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 
 struct neighbour {
 	bool is_found;
+	bool is_sure; /* or being asked */
 	uint8_t mac[6];
 };
 
@@ -81,7 +82,10 @@ static int on_neighbour(const struct nlmsghdr *m, void *arg)
 	struct neighbour *n = arg;
 	const struct nlattr *a;
 
-	if (m->nlmsg_type != RTM_NEWNEIGH || (nd->ndm_state & (NUD_INCOMPLETE | NUD_FAILED)))
+	if (m->nlmsg_type != RTM_NEWNEIGH)
+		return MNL_CB_OK;
+	n->is_sure = !(nd->ndm_state & (NUD_STALE | NUD_FAILED)) && nd->ndm_state != NUD_NONE;
+	if (nd->ndm_state & (NUD_INCOMPLETE | NUD_FAILED))
 		return MNL_CB_OK;
 	mnl_attr_for_each(a, m, sizeof(*nd)) {
 		if (mnl_attr_get_type(a) != NDA_LLADDR ||
@@ -93,7 +97,7 @@ static int on_neighbour(const struct nlmsghdr *m, void *arg)
 	return MNL_CB_OK;
 }
 
-int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t ret_mac[6])
+static int get_neighbour(struct nl *nl, int ifindex, uint32_t address_be32, struct neighbour *ret)
 {
 	char buf[NL_REQUEST_BYTES];
 	struct nlmsghdr *m = nl_request(nl, buf, RTM_GETNEIGH, NLM_F_ACK);
@@ -105,9 +109,40 @@ int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t 
 	nd->ndm_ifindex = ifindex;
 	mnl_attr_put_u32(m, NDA_DST, address_be32);
 	r = nl_talk(nl, m, on_neighbour, &n);
+	if (r == 0)
+		*ret = n;
+	return r;
+}
+
+int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t ret_mac[6])
+{
+	struct neighbour n;
+	int r = get_neighbour(nl, ifindex, address_be32, &n);
+
 	if (r == 0 && !n.is_found)
 		r = -ENOENT;
 	if (r == 0)
 		memcpy(ret_mac, n.mac, sizeof(n.mac));
 	return r;
+}
+
+int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
+{
+	char buf[NL_REQUEST_BYTES];
+	struct nlmsghdr *m;
+	struct ndmsg *nd;
+	struct neighbour n;
+	int r = get_neighbour(nl, ifindex, address_be32, &n);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0 && n.is_sure) /* using an entry that an administrator set would make it one that ages */
+		return 0;
+	m = nl_request(nl, buf, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE);
+	nd = mnl_nlmsg_put_extra_header(m, sizeof(*nd));
+	nd->ndm_family = AF_INET;
+	nd->ndm_ifindex = ifindex;
+	nd->ndm_flags = NTF_USE;
+	mnl_attr_put_u32(m, NDA_DST, address_be32);
+	return nl_talk(nl, m, NULL, NULL);
 }

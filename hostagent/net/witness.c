@@ -17,11 +17,15 @@
 /* Any frame that a tap can carry is to fit. */
 #define HELPER_MTU 65535
 
+/* In the 42 bytes of header. */
+#define HEADER_ADDRESS_AT 30 /* where it goes to */
+#define HEADER_PORT_AT	  36
+
 struct witness {
 	struct nl nl;
 	struct witness_prog prog;
 	int helper;		/* ifindex of hfwN, 0: none */
-	uint32_t gateway_be32;
+	uint32_t address_be32[WITNESS_N_PATHS]; /* the gateway's; 0: nothing goes there */
 	uint16_t port;		/* of the gateway; 0: not known yet */
 	bool is_taken_over;
 	char vm[HOLD_VM_NAME_MAX + 1];
@@ -163,10 +167,30 @@ static int open_all(struct witness *w, const struct witness_config *config,
 	return 0;
 }
 
+static const struct witness_path *path_of(const struct witness *w, enum witness_path_number number)
+{
+	const struct witness_control *control = w->prog.control;
+
+	return &control->paths[number][control->path_slot[number] & 1];
+}
+
+/* Port and client address as left by the agent before us: they are good until a key says otherwise. */
+static void take_ways(struct witness *w)
+{
+	for (enum witness_path_number n = 0; n < WITNESS_N_PATHS; n++) {
+		const struct witness_path *path = path_of(w, n);
+
+		if (path->ifindex == 0)
+			continue;
+		w->port = bytes_get_be16(path->header + HEADER_PORT_AT);
+		if (n == WITNESS_CLIENT)
+			memcpy(&w->address_be32[n], path->header + HEADER_ADDRESS_AT, 4);
+	}
+}
+
 int witness_open(const struct witness_config *config, struct witness **ret,
 		 struct hold_error *ret_error)
 {
-	const struct witness_path *path;
 	struct witness *w;
 	int r;
 
@@ -178,7 +202,7 @@ int witness_open(const struct witness_config *config, struct witness **ret,
 		return hold_fail(ret_error, -ENOMEM, "out of memory");
 	strcpy(w->vm, config->vm);
 	make_alias(w->vm, w->alias);
-	w->gateway_be32 = config->gateway_be32;
+	w->address_be32[WITNESS_BACKUP] = config->gateway_be32;
 	r = open_all(w, config, ret_error);
 	if (r < 0) {
 		/* One that was found pinned goes on, through the pair that was there. */
@@ -189,9 +213,7 @@ int witness_open(const struct witness_config *config, struct witness **ret,
 		free(w);
 		return r;
 	}
-	path = &w->prog.control->paths[w->prog.control->path_slot & 1];
-	if (path->ifindex != 0) /* as left by the agent before us */
-		w->port = bytes_get_be16(path->header + WITNESS_HEADER_SIZE - 6);
+	take_ways(w);
 	__atomic_store_n(&w->prog.control->interval_ns, config->interval_ns, __ATOMIC_RELEASE);
 	*ret = w;
 	return 0;
@@ -209,7 +231,7 @@ static uint16_t ip_checksum(const uint8_t *header)
 }
 
 /* Ethernet, IPv4 and UDP in front of a datagram. UDP's checksum is 0, none: the mac is a better one. */
-static void make_header(const struct witness *w, const struct nl_route *route,
+static void make_header(uint32_t address_be32, uint16_t port, const struct nl_route *route,
 			const uint8_t source_mac[6], const uint8_t next_mac[6],
 			uint8_t ret[WITNESS_HEADER_SIZE])
 {
@@ -225,10 +247,10 @@ static void make_header(const struct witness *w, const struct nl_route *route,
 	ip[8] = 64;
 	ip[9] = IPPROTO_UDP;
 	memcpy(ip + 12, &route->source_be32, 4);
-	memcpy(ip + 16, &w->gateway_be32, 4);
+	memcpy(ip + 16, &address_be32, 4);
 	bytes_put_be16(ip + 10, ip_checksum(ip));
-	bytes_put_be16(udp, w->port);
-	bytes_put_be16(udp + 2, w->port);
+	bytes_put_be16(udp, port);
+	bytes_put_be16(udp + 2, port);
 	bytes_put_be16(udp + 4, 8 + WITNESS_DATAGRAM_SIZE);
 }
 
@@ -236,45 +258,71 @@ static void enable(struct witness *w)
 {
 	struct witness_control *control = w->prog.control;
 	bool is_ready = control->keys[control->key_slot & 1].key_id != 0 &&
-			control->paths[control->path_slot & 1].ifindex != 0;
+			(path_of(w, WITNESS_BACKUP)->ifindex != 0 ||
+			 path_of(w, WITNESS_CLIENT)->ifindex != 0);
 
 	__atomic_store_n(&control->is_enabled, is_ready, __ATOMIC_RELEASE);
 }
 
-int witness_refresh(struct witness *w)
+static void use_path(struct witness *w, enum witness_path_number n, const struct witness_path *path)
 {
 	struct witness_control *control = w->prog.control;
-	uint32_t slot = control->path_slot & 1;
-	struct witness_path path = {0};
+	uint32_t slot = control->path_slot[n] & 1;
+
+	if (memcmp(&control->paths[n][slot], path, sizeof(*path)) == 0)
+		return;
+	/* A program that took the other slot before it went out of use is done with it. */
+	hold_prog_quiesce();
+	control->paths[n][!slot] = *path;
+	__atomic_store_n(&control->path_slot[n], !slot, __ATOMIC_RELEASE);
+}
+
+/* The next hop's MAC address. Nothing of ours but witnesses may go by the client network, so that the kernel
+ * would forget it, or never ask. */
+static int find_mac(struct witness *w, enum witness_path_number n, const struct nl_route *route,
+		    uint8_t ret_mac[6])
+{
+	int r = n == WITNESS_CLIENT ? nl_neighbour_use(&w->nl, route->ifindex, route->next_be32) : 0;
+
+	return r < 0 ? r : nl_neighbour_get(&w->nl, route->ifindex, route->next_be32, ret_mac);
+}
+
+static int find_way(struct witness *w, enum witness_path_number n, struct witness_path *ret_path)
+{
 	struct nl_route route;
 	struct nl_link link;
 	uint8_t mac[6];
-	int r;
+	int r = nl_route_get(&w->nl, w->address_be32[n], &route);
 
-	if (w->port == 0)
-		return 0;
-	r = nl_route_get(&w->nl, w->gateway_be32, &route);
-	if (r == 0)
-		r = route.is_local ? -ENOTSUP : nl_link_get(&w->nl, NULL, route.ifindex, &link);
-	if (r == 0)
-		r = link.is_ether ? nl_neighbour_get(&w->nl, route.ifindex, route.next_be32, mac)
-				  : -ENOTSUP;
 	if (r < 0)
 		return r;
-	path.ifindex = (uint32_t)route.ifindex;
-	make_header(w, &route, link.mac, mac, path.header);
-	if (memcmp(&control->paths[slot], &path, sizeof(path)) != 0) {
-		/* A program that took the other slot before it went out of use is done with it. */
-		hold_prog_quiesce();
-		control->paths[!slot] = path;
-		__atomic_store_n(&control->path_slot, !slot, __ATOMIC_RELEASE);
-	}
-	enable(w);
+	if (route.is_local ||
+	    (n == WITNESS_CLIENT && (uint32_t)route.ifindex == path_of(w, WITNESS_BACKUP)->ifindex))
+		return -ENOTSUP;
+	r = nl_link_get(&w->nl, NULL, route.ifindex, &link);
+	if (r == 0)
+		r = link.is_ether ? find_mac(w, n, &route, mac) : -ENOTSUP;
+	if (r < 0)
+		return r;
+	*ret_path = (struct witness_path){.ifindex = (uint32_t)route.ifindex};
+	make_header(w->address_be32[n], w->port, &route, link.mac, mac, ret_path->header);
 	return 0;
 }
 
+void witness_refresh(struct witness *w, int ret_ways[WITNESS_N_PATHS])
+{
+	for (enum witness_path_number n = 0; n < WITNESS_N_PATHS; n++) {
+		struct witness_path path = {0};
+
+		ret_ways[n] = w->port != 0 && w->address_be32[n] != 0 ? find_way(w, n, &path) : 0;
+		if (ret_ways[n] == 0)
+			use_path(w, n, &path);
+	}
+	enable(w);
+}
+
 int witness_set_key(struct witness *w, uint32_t key_id, uint16_t port,
-		    const uint8_t key[WITNESS_KEY_SIZE])
+		    const uint8_t key[WITNESS_KEY_SIZE], uint32_t client_be32)
 {
 	struct witness_control *control = w->prog.control;
 	struct witness_key *now = &control->keys[control->key_slot & 1];
@@ -283,6 +331,9 @@ int witness_set_key(struct witness *w, uint32_t key_id, uint16_t port,
 	if (key_id == 0 || port == 0)
 		return -EINVAL;
 	w->port = port;
+	if (client_be32 != w->address_be32[WITNESS_CLIENT]) /* nothing more to where it is not wanted */
+		use_path(w, WITNESS_CLIENT, &(struct witness_path){0});
+	__atomic_store_n(&w->address_be32[WITNESS_CLIENT], client_be32, __ATOMIC_RELAXED);
 	/* Numbers of a key are used once: the same key again goes on with its sequence. */
 	if (now->key_id != key_id || memcmp(now->key, key, WITNESS_KEY_SIZE) != 0) {
 		hold_prog_quiesce();
@@ -292,7 +343,7 @@ int witness_set_key(struct witness *w, uint32_t key_id, uint16_t port,
 		hold_prog_quiesce();
 		explicit_bzero(now, sizeof(*now));
 	}
-	return witness_refresh(w);
+	return 0;
 }
 
 static void free_witness(struct witness *w)
@@ -341,10 +392,15 @@ void witness_stats(const struct witness *w, struct witness_stats *ret)
 		.is_enabled = control->is_enabled != 0,
 		.to_guest = state->to_guest,
 		.sampled = state->sampled,
-		.sent = state->sent,
-		.failed = state->failed_clone + state->failed_emit,
-		.sequence = control->keys[slot].sequence,
+		.failed_clone = state->failed_clone,
 	};
+	for (enum witness_path_number n = 0; n < WITNESS_N_PATHS; n++) {
+		ret->is_wanted[n] = __atomic_load_n(&w->address_be32[n], __ATOMIC_RELAXED) != 0;
+		ret->has_way[n] = path_of(w, n)->ifindex != 0;
+		ret->sent[n] = state->sent[n];
+		ret->failed[n] = state->failed_emit[n];
+		ret->sequence[n] = control->keys[slot].sequence[n];
+	}
 }
 
 int witness_remove_left(const char *vm, const char *tap, const char *pin_dir)

@@ -5,7 +5,8 @@
  * stopped or dead.
  *
  *	guest's tap, tc egress ──clone──► [hfwN]==veth==[hfvN] tc ingress ──signed datagram──► backup device
- *	                                                       N is the tap's ifindex
+ *	                                  N is the tap's ifindex            └─another one────► client device,
+ *	                                                                    if the gateway gave an address there
  *
  * Life: open -> set_key -> refresh every few seconds, set_key when the gateway changes it -> close (all
  * of it is removed), or leave (the agent ends; it flows on). A kill is as leave: the next
@@ -22,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ebpf/witness_shared.h"
 #include "net/hold.h"
 
 #define WITNESS_KEY_SIZE 16
@@ -34,19 +36,22 @@ struct witness_config {
 	const char *tap;  /* the guest's tap */
 	const char *pin_dir;	  /* directory on a bpffs for this witness alone; made when missing */
 	const char *hold_pin_dir; /* that of the VM's hold */
-	uint32_t gateway_be32;	  /* IPv4 address that datagrams go to */
+	uint32_t gateway_be32;	  /* IPv4 address that datagrams go to by the backup network */
 	uint64_t interval_ns;	  /* least time between two of them, > 0 */
 };
 
 /* Of this witness since it was first made (it survives the agent), except where said. */
 struct witness_stats {
 	uint32_t key_id;     /* in use; 0: none yet */
-	bool is_enabled;     /* key and way are known, samples are sent */
+	bool is_enabled;     /* key and a way are known, samples are sent */
+	bool is_wanted[WITNESS_N_PATHS]; /* there is an address to send to by this path ... */
+	bool has_way[WITNESS_N_PATHS];	 /* ... and a way to it */
 	uint64_t to_guest;   /* frames that reached the guest's port */
 	uint64_t sampled;    /* of them, sampled */
-	uint64_t sent;	     /* datagrams handed to the backup device */
-	uint64_t failed;     /* samples of which no datagram could be made */
-	uint64_t sequence;   /* last sequence of the key in use */
+	uint64_t failed_clone; /* of these, lost before they could be signed */
+	uint64_t sent[WITNESS_N_PATHS];	    /* datagrams handed to the path's device */
+	uint64_t failed[WITNESS_N_PATHS];   /* samples of which no datagram could be made for it */
+	uint64_t sequence[WITNESS_N_PATHS]; /* last ones of the key in use */
 };
 
 /* Make the witness of one VM, or take over the one that an earlier agent left. New: frames are counted,
@@ -58,17 +63,20 @@ struct witness_stats {
 int witness_open(const struct witness_config *config, struct witness **ret,
 		 struct hold_error *ret_error) __attribute__((warn_unused_result));
 
-/* Sign with this key from the next datagram on, whose sequence is 1, and send to UDP @port. The key in
- * use given again changes nothing but the port. @key is copied. Blocks for a grace period (ms).
- * 0; -EINVAL: @key_id or @port 0; else as witness_refresh(): the key is taken all the same. */
+/* Sign with this key from the next datagrams on, whose sequences are 1, and send to UDP @port; by the
+ * client network to @client_be32, the gateway's address there, or not (0). The key in use given again changes
+ * nothing but port and address. @key is copied. Blocks for a grace period (ms). witness_refresh() is to follow:
+ * it finds the ways. 0; -EINVAL: @key_id or @port 0. */
 int witness_set_key(struct witness *w, uint32_t key_id, uint16_t port,
-		    const uint8_t key[WITNESS_KEY_SIZE]) __attribute__((warn_unused_result));
+		    const uint8_t key[WITNESS_KEY_SIZE], uint32_t client_be32)
+	__attribute__((warn_unused_result));
 
-/* Look up again how the gateway is reached, and use it. Blocks for rtnetlink (ms).
- * 0: datagrams can flow; -ENOENT: the kernel has no MAC address for the next hop now (a connection to the
- * gateway gives it one); -ENOTSUP: the gateway is this host, or the way has no Ethernet; -ENETUNREACH:
- * no route; other -errno. On error the way that was known is kept. */
-int witness_refresh(struct witness *w) __attribute__((warn_unused_result));
+/* Look up again how the gateway is reached, and use it. Blocks for rtnetlink (ms). By path:
+ * 0: datagrams can flow, or none are wanted; -ENOENT: the kernel has no MAC address for the next hop now (the
+ * agent's connection gives it one in the backup network; in the client network it was asked to find it out);
+ * -ENOTSUP: the gateway is this host, or the way has no Ethernet, or the client network's is the backup
+ * network's device; -ENETUNREACH: no route; other -errno. On error the way that was known is kept. */
+void witness_refresh(struct witness *w, int ret_ways[WITNESS_N_PATHS]);
 
 /* End it and remove everything. @w is freed in every case; NULL is allowed.
  * Blocks: tens of ms. 0; -errno of the first step that failed (the others were still tried). */

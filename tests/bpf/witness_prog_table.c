@@ -1,11 +1,13 @@
 /* witness_prog_table - run the witness's BPF programs on single packets, row by row.
  *
  * witness_sample: control, state, packet in -> verdict, packet out, counters. witness_emit: the same,
- * and the datagram read and checked by the gateway's code (wire/witness.h). Runs in a network
- * namespace of its own, attaches nothing and pins nothing. Exit 0 pass, 1 fail, 77 skip.
+ * and the datagram read and checked by the gateway's code (wire/witness.h); what goes by the client network
+ * comes out of a tap. Runs in a network namespace of its own, attaches nothing and pins nothing. Exit 0 pass, 1 fail, 77 skip.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/if_tun.h>
 #include <linux/pkt_cls.h>
 #include <net/if.h>
 #include <sched.h>
@@ -13,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -32,6 +36,8 @@
 
 static const uint8_t keys[2][WIRE_WITNESS_KEY_SIZE] = {{1, 2, 3, 4, 5, 6, 7, 8, 9}, {0xff, 0xfe, 7}};
 static int n_failed, n_rows;
+static int tap_fd; /* where what goes by the client path comes out */
+static uint32_t tap_ifindex;
 
 static void expect(bool is_true, const char *row, const char *what)
 {
@@ -39,6 +45,32 @@ static void expect(bool is_true, const char *row, const char *what)
 		return;
 	printf("FAIL: %s: %s\n", row, what);
 	n_failed++;
+}
+
+static int open_tap(void)
+{
+	struct ifreq request = {.ifr_name = "client0", .ifr_flags = IFF_TAP | IFF_NO_PI};
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int r = fd < 0 || control < 0 || ioctl(fd, TUNSETIFF, &request) < 0;
+
+	tap_ifindex = if_nametoindex(request.ifr_name);
+	request.ifr_flags = IFF_UP | IFF_NOARP;
+	r = r || ioctl(control, SIOCSIFFLAGS, &request) < 0;
+	if (control >= 0)
+		close(control);
+	return r ? -errno : fd;
+}
+
+/* The next frame that went to the tap and is not the kernel's own IPv6. 0: none. */
+static size_t take(uint8_t frame[4096])
+{
+	ssize_t n;
+
+	do {
+		n = read(tap_fd, frame, 4096);
+	} while (n > 14 && bytes_get_be16(frame + 12) == 0x86dd);
+	return n > 0 ? (size_t)n : 0;
 }
 
 /* ---- witness_sample ---- */
@@ -123,6 +155,15 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 
 /* ---- witness_emit ---- */
 
+#define CLIENT_SEQUENCE 70 /* before */
+
+/* The client network's device. */
+enum client {
+	NO_CLIENT,
+	CLIENT_TAP,
+	CLIENT_GONE,
+};
+
 struct emit_row {
 	const char *name;
 	uint32_t size; /* of the packet in */
@@ -133,6 +174,7 @@ struct emit_row {
 	uint32_t ifindex;
 	uint64_t sequence; /* before */
 	uint32_t verdict;
+	enum client client;
 };
 
 #define GO   TC_ACT_REDIRECT
@@ -155,32 +197,45 @@ static const struct emit_row emit_rows[] = {
 	{"emit: neither", 98, 0x0800, false, false, 0, 0, 7, 5, 4, SHOT},
 	{"emit: no key", 98, 0x0800, true, true, 0, 0, 0, 5, 4, SHOT},
 	{"emit: no way", 98, 0x0800, true, true, 0, 0, 7, 0, 4, SHOT},
+	{"emit: two paths", 98, 0x0800, true, true, 0, 0, 7, 5, 4, GO, CLIENT_TAP},
+	{"emit: two paths, short", 14, 0x88b5, true, true, 1, 1, 7, 5, 4, GO, CLIENT_TAP},
+	{"emit: two paths, jumbo", 3400, 0x0800, true, true, 1, 0, 7, 5, 4, GO, CLIENT_TAP},
+	{"emit: the client path fails", 98, 0x0800, true, true, 0, 0, 7, 5, 4, GO, CLIENT_GONE},
+	{"emit: only the client path", 98, 0x0800, true, true, 0, 0, 7, 0, 4, SHOT, CLIENT_TAP},
+	{"emit: two paths, no key", 98, 0x0800, true, true, 0, 0, 0, 5, 4, SHOT, CLIENT_TAP},
+	{"emit: two paths, no sample", 98, 0x0800, false, true, 0, 0, 7, 5, 4, SHOT, CLIENT_TAP},
 };
 
 static void fill_control(struct witness_control *control, const struct emit_row *row)
 {
-	struct witness_path *path = &control->paths[row->path_slot];
+	struct witness_path *path = &control->paths[WITNESS_BACKUP][row->path_slot];
+	struct witness_path *client = &control->paths[WITNESS_CLIENT][!row->path_slot];
 
 	memset(control, 0xa5, sizeof(*control));
 	control->key_slot = row->key_slot;
-	control->path_slot = row->path_slot;
-	control->keys[row->key_slot] =
-		(struct witness_key){.sequence = row->sequence, .key_id = row->key_id};
+	control->path_slot[WITNESS_BACKUP] = row->path_slot;
+	control->path_slot[WITNESS_CLIENT] = !row->path_slot;
+	control->keys[row->key_slot] = (struct witness_key){
+		.sequence = {row->sequence, CLIENT_SEQUENCE}, .key_id = row->key_id};
 	memcpy(control->keys[row->key_slot].key, keys[row->key_slot], WIRE_WITNESS_KEY_SIZE);
 	path->ifindex = row->ifindex;
-	for (uint8_t i = 0; i < WITNESS_HEADER_SIZE; i++)
+	client->ifindex = row->client == NO_CLIENT ? 0 : row->client == CLIENT_TAP ? tap_ifindex : NOWHERE;
+	for (uint8_t i = 0; i < WITNESS_HEADER_SIZE; i++) {
 		path->header[i] = (uint8_t)(200 + i);
+		client->header[i] = (uint8_t)(100 + i);
+	}
 }
 
-static void check_datagram(const struct emit_row *row, const uint8_t *in, const uint8_t *out,
-			   uint64_t time_ns)
+static void check_datagram(const struct emit_row *row, enum witness_path_number path,
+			   const uint8_t *in, const uint8_t *out, uint64_t time_ns)
 {
 	uint32_t n = row->size < WIRE_WITNESS_HEAD_MAX ? row->size : WIRE_WITNESS_HEAD_MAX;
 	struct wire_witness_mac *mac;
 	struct wire_witness w;
 
 	for (uint8_t i = 0; i < WITNESS_HEADER_SIZE; i++)
-		expect(out[i] == (uint8_t)(200 + i), row->name, "header");
+		expect(out[i] == (uint8_t)((path == WITNESS_CLIENT ? 100 : 200) + i), row->name,
+		       "header");
 	out += WITNESS_HEADER_SIZE;
 	expect(wire_witness_decode(out, WIRE_WITNESS_SIZE, &w) == 0, row->name, "format");
 	if (wire_witness_mac_new(keys[row->key_slot], &mac) == 0) {
@@ -190,7 +245,9 @@ static void check_datagram(const struct emit_row *row, const uint8_t *in, const 
 	if (n_failed)
 		return;
 	expect(w.key_id == row->key_id, row->name, "key_id");
-	expect(w.sequence == row->sequence + 1, row->name, "sequence");
+	expect((int)w.path == (int)path, row->name, "path");
+	expect(w.sequence == (path == WITNESS_CLIENT ? CLIENT_SEQUENCE : row->sequence) + 1, row->name,
+	       "sequence");
 	expect(w.mono_ns == time_ns, row->name, "time");
 	expect(w.to_guest == 1000 && w.from_guest == 33 && w.from_guest_ns == 44, row->name,
 	       "counters");
@@ -205,7 +262,9 @@ static void run_emit(const struct witness_skel *skel, const struct emit_row *row
 	struct witness_state state = {.to_guest = 1000, .token_ns = row->has_token ? 123456 : 0}, after;
 	struct hold_sent sent = {.frames = 33, .last_ns = 44};
 	struct witness_control control;
-	uint8_t in[4096], out[4096];
+	uint8_t in[4096], out[4096], client[4096];
+	bool is_emitted = row->has_token && row->has_mark && row->key_id != 0;
+	bool by_client = is_emitted && row->client == CLIENT_TAP;
 	struct __sk_buff ctx = {.mark = row->has_mark ? MARK : 0}, ctx_out;
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = row->size,
 		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
@@ -224,15 +283,23 @@ static void run_emit(const struct witness_skel *skel, const struct emit_row *row
 	expect(r == 0 && opts.retval == row->verdict, row->name, "verdict");
 	expect(row->has_mark ? after.token_ns == 0 : after.token_ns == state.token_ns, row->name,
 	       "token");
-	expect(after.sent == (row->verdict == GO), row->name, "sent");
+	expect(after.sent[WITNESS_BACKUP] == (row->verdict == GO), row->name, "sent");
+	expect(after.sent[WITNESS_CLIENT] == by_client, row->name, "sent by the client path");
+	expect(after.failed_emit[WITNESS_CLIENT] == (is_emitted && row->client == CLIENT_GONE),
+	       row->name, "failed on the client path");
 	expect(after.stray == !(row->has_token && row->has_mark), row->name, "stray");
-	expect(after.failed_emit == (row->has_token && row->has_mark && row->verdict == SHOT),
+	expect(after.failed_emit[WITNESS_BACKUP] == (row->has_token && row->has_mark && row->verdict == SHOT),
 	       row->name, "failed");
+	if (by_client) {
+		expect(take(client) == WITNESS_FRAME_SIZE, row->name, "size on the client path");
+		check_datagram(row, WITNESS_CLIENT, in, client, 123456);
+	}
+	expect(take(client) == 0, row->name, "nothing else on the client path");
 	if (row->verdict != GO || opts.retval != GO)
 		return;
 	expect(opts.data_size_out == WITNESS_FRAME_SIZE, row->name, "size");
 	expect(ctx_out.mark == MARK && ctx_out.priority == 7, row->name, "mark and priority");
-	check_datagram(row, in, out, 123456);
+	check_datagram(row, WITNESS_BACKUP, in, out, 123456);
 }
 
 int main(void)
@@ -241,6 +308,11 @@ int main(void)
 
 	if (unshare(CLONE_NEWNET) < 0) {
 		printf("SKIP: no network namespace: %s\n", strerror(errno));
+		return 77;
+	}
+	tap_fd = open_tap();
+	if (tap_fd < 0) {
+		printf("SKIP: no tap: %s\n", strerror(-tap_fd));
 		return 77;
 	}
 	skel = witness_skel__open();

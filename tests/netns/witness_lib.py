@@ -60,21 +60,22 @@ class Witness(Commands):
         if must_open and not self.hello.startswith("ok open"):
             fail("witness_tool: %s %s" % (self.hello, self.proc.stderr.read()))
 
-    def key(self, key_id, port=PORT):
-        return self.ask("key %d %d %s" % (key_id, port, KEYS[key_id].hex()))
+    def key(self, key_id, port=PORT, client=""):
+        return self.ask("key %d %d %s %s" % (key_id, port, KEYS[key_id].hex(), client))
 
 
 class Datagram:
-    def __init__(self, data, sender):
+    def __init__(self, data, sender, path=0, host=HOST):
         check_quietly(len(data) == 128 and data[:4] == b"HFW1", "format of the datagram")
         (self.key_id, self.sequence, self.mono_ns, self.to_guest, self.from_guest,
-         self.from_guest_ns, self.frame_size, head_size, reserved) = struct.unpack("!IQQQQQHHI",
+         self.from_guest_ns, self.frame_size, head_size, self.path) = struct.unpack("!IQQQQQHHI",
                                                                                     data[4:56])
         self.head, padding = data[56:56 + head_size], data[56 + head_size:120]
         check_quietly(self.key_id in KEYS and struct.unpack("!Q", data[120:])[0] ==
                       siphash(KEYS[self.key_id], data[:120]), "the mac of a datagram is right")
-        check_quietly(reserved == 0 and not any(padding), "padding is zero")
-        check_quietly(sender[0] == HOST, "it comes from the host's address")
+        check_quietly(self.path == path, "it says the path it came by")
+        check_quietly(not any(padding), "padding is zero")
+        check_quietly(sender == (host, PORT), "it comes from the host's address there")
 
 
 def check_quietly(condition, what):
@@ -128,6 +129,33 @@ class Gateway:
             if data == b"end":
                 return got
             got.append(Datagram(data, sender))
+
+
+class ClientEnd:
+    """The gateway's socket in the client network, whose host is br0 and whose wire is seen at c0."""
+    HOST, ADDRESS = "198.18.8.1", "198.18.8.2"
+
+    def __init__(self, net):
+        self.net = net
+        net.host.ip("addr add %s/24 dev br0" % self.HOST)
+        net.client.ip("addr add %s/24 dev c0" % self.ADDRESS)
+        with net.client.entered():
+            self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.sock.bind((self.ADDRESS, PORT))
+
+    def next(self, timeout=LIMIT_S):
+        if not select.select([self.sock], [], [], timeout)[0]:
+            return None
+        return Datagram(*self.sock.recvfrom(2048), path=1, host=self.HOST)
+
+    def udp(self):
+        """Addresses that UDP went to in the client network since the last call. (A marker of its own,
+        which the bridge does not flood to the guest.)"""
+        end, got = self.net.marker(CLIENT_MAC), []
+        while (x := self.net.capture.next() or fail("the marker did not reach the client")) != end:
+            if x[12:14] == b"\x08\0" and x[23] == 17:
+                got.append(socket.inet_ntoa(x[30:34]))
+        return got
 
 
 class Scene:

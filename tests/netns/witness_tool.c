@@ -3,7 +3,8 @@
  *	witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US
  *
  * Opens (or takes over) the witness, prints one line, then answers each command with one line:
- *	key ID PORT HEX32 | refresh | stats | close | leave
+ *	key ID PORT HEX32 [CLIENT_ADDRESS] | refresh | stats | close | leave
+ * key and refresh answer for the backup network's way, and with an address for the client network's too.
  *	remove (another process's, instead of opening: give it as a 7th argument)
  * End of input is as `leave`. Exit 0; 1 when it cannot be opened or a command failed.
  */
@@ -26,16 +27,40 @@ static int answer(int r)
 	return r;
 }
 
-static int run_key(struct witness *w, const char *id, const char *port, const char *hex)
+/* One word by path: of the client network's only when it is wanted. */
+static void run_refresh(struct witness *w)
+{
+	struct witness_stats s;
+	int ways[WITNESS_N_PATHS];
+
+	witness_refresh(w, ways);
+	witness_stats(w, &s);
+	for (int i = 0; i < WITNESS_N_PATHS; i++) {
+		if (i == WITNESS_BACKUP || s.is_wanted[i])
+			printf("%s%s%s", i ? " " : "", ways[i] < 0 ? "error " : "ok",
+			       ways[i] < 0 ? strerrorname_np(-ways[i]) : "");
+	}
+	printf("\n");
+}
+
+static void run_key(struct witness *w, const char *id, const char *port, const char *hex,
+		    const char *client)
 {
 	uint8_t key[WITNESS_KEY_SIZE];
+	struct in_addr address = {0};
+	int r = client && inet_pton(AF_INET, client, &address) != 1 ? -EINVAL : 0;
 
 	for (size_t i = 0; i < sizeof(key); i++) {
-		if (!hex || sscanf(hex + 2 * i, "%2hhx", &key[i]) != 1)
-			return -EINVAL;
+		if (sscanf(hex + 2 * i, "%2hhx", &key[i]) != 1)
+			r = -EINVAL;
 	}
-	return witness_set_key(w, (uint32_t)strtoul(id, NULL, 10),
-			       (uint16_t)strtoul(port, NULL, 10), key);
+	if (r == 0)
+		r = witness_set_key(w, (uint32_t)strtoul(id, NULL, 10),
+				    (uint16_t)strtoul(port, NULL, 10), key, address.s_addr);
+	if (r < 0)
+		(void)answer(r);
+	else
+		run_refresh(w);
 }
 
 static void run_stats(const struct witness *w)
@@ -44,8 +69,11 @@ static void run_stats(const struct witness *w)
 
 	witness_stats(w, &s);
 	printf("key_id=%u is_enabled=%d to_guest=%" PRIu64 " sampled=%" PRIu64 " sent=%" PRIu64
-	       " failed=%" PRIu64 " sequence=%" PRIu64 "\n", s.key_id, s.is_enabled, s.to_guest,
-	       s.sampled, s.sent, s.failed, s.sequence);
+	       " failed=%" PRIu64 " sequence=%" PRIu64 " client_sent=%" PRIu64 " client_failed=%" PRIu64
+	       " client_sequence=%" PRIu64 "\n", s.key_id, s.is_enabled, s.to_guest, s.sampled,
+	       s.sent[WITNESS_BACKUP], s.failed_clone + s.failed[WITNESS_BACKUP],
+	       s.sequence[WITNESS_BACKUP], s.sent[WITNESS_CLIENT], s.failed[WITNESS_CLIENT],
+	       s.sequence[WITNESS_CLIENT]);
 }
 
 /* 1: go on; 0: done. */
@@ -65,9 +93,9 @@ static int run_line(struct witness *w, char *line)
 		return answer(0);
 	}
 	if (strcmp(name, "key") == 0 && hex)
-		(void)answer(run_key(w, id, port, hex));
+		run_key(w, id, port, hex, strtok_r(NULL, " \n", &at));
 	else if (strcmp(name, "refresh") == 0)
-		(void)answer(witness_refresh(w));
+		run_refresh(w);
 	else if (strcmp(name, "stats") == 0)
 		run_stats(w);
 	else
