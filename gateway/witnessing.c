@@ -60,7 +60,7 @@ bool witnessing_input(struct witnessing *w, const struct filter_rules *rules, co
 		counters_add(&gw->counters.udp_unwanted, 1);
 		return false;
 	}
-	(void)witness_rx_input(gw->witness, view.source, data + view.payload_at, view.payload_size,
+	(void)witness_rx_input(gw->witness, WIRE_WITNESS_BACKUP, view.source, data + view.payload_at, view.payload_size,
 			       now_ns); /* it counts */
 	return true;
 }
@@ -85,12 +85,12 @@ static void take_counts(struct witnessing *w)
 	counters_add(&w->gw->counters.udp_unwanted, n);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		n = shield_prog_take_count(w->prog, rows[i].theirs);
-		witness_rx_add_refused(rx, rows[i].ours, n);
+		witness_rx_add_refused(rx, WIRE_WITNESS_BACKUP, rows[i].ours, n);
 		sum += n;
 	}
 	for (uint32_t slot = 0; slot < WITNESS_RX_SLOTS; slot++) {
 		n = shield_prog_take_bad_macs(w->prog, slot);
-		witness_rx_add_bad_macs(rx, slot, n);
+		witness_rx_add_bad_macs(rx, slot, WIRE_WITNESS_BACKUP, n);
 		sum += n;
 	}
 	counters_add(&w->gw->counters.shield_dropped, sum);
@@ -104,7 +104,7 @@ static int follow_keys(struct witnessing *w)
 	for (uint32_t slot = 0; slot < WITNESS_RX_SLOTS; slot++) {
 		struct witness_rx_key now;
 		struct shield_key key = {0};
-		bool is_given = w->shield.is_up && witness_rx_get_key(w->gw->witness, slot, &now);
+		bool is_given = w->shield.is_up && witness_rx_get_key(w->gw->witness, slot, WIRE_WITNESS_BACKUP, &now);
 		int q;
 
 		if (is_given) {
@@ -168,7 +168,7 @@ void witnessing_shield(struct witnessing *w, uint64_t now_ns)
 		return;
 	if (w->shield.is_up)
 		take_counts(w);
-	changed = shield_look(&w->shield, witness_rx_refused(gw->witness) + gw->counters.udp_unwanted,
+	changed = shield_look(&w->shield, witness_rx_refused(gw->witness, WIRE_WITNESS_BACKUP) + gw->counters.udp_unwanted,
 			      now_ns);
 	if (!changed && !w->shield.is_up)
 		return;

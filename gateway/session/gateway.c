@@ -15,6 +15,18 @@
 
 #define ROW(member) COUNTERS_ROW(struct gateway_counters, member)
 
+#define WITNESS_ROW(name_, path, verdict)                                                          \
+	{name_, offsetof(struct gateway_counters, witness[path][WITNESS_RX_##verdict])}
+#define WITNESS_ROWS(prefix, path)                                                                 \
+	WITNESS_ROW(prefix "accepted", path, ACCEPTED),                                            \
+	WITNESS_ROW(prefix "malformed", path, MALFORMED),                                          \
+	WITNESS_ROW(prefix "wrong_path", path, WRONG_PATH),                                        \
+	WITNESS_ROW(prefix "unknown_key", path, UNKNOWN_KEY),                                      \
+	WITNESS_ROW(prefix "wrong_address", path, WRONG_ADDRESS),                                  \
+	WITNESS_ROW(prefix "replayed", path, REPLAYED),                                            \
+	WITNESS_ROW(prefix "over_limit", path, OVER_LIMIT),                                        \
+	WITNESS_ROW(prefix "bad_mac", path, BAD_MAC)
+
 const struct counters_row gateway_counter_rows[] = {
 	ROW(sessions_now), ROW(sessions_opened), ROW(sessions_closed), ROW(handshakes_now),
 	ROW(bytes_in), ROW(bytes_out), ROW(frames_in), ROW(frames_out), ROW(beats), ROW(leases), ROW(reports),
@@ -23,9 +35,8 @@ const struct counters_row gateway_counter_rows[] = {
 	ROW(relay_blocked), ROW(relay_errors), ROW(journal_writes), ROW(journal_errors),
 	ROW(events), ROW(promotions), ROW(probes_sent), ROW(probes_answered), ROW(probe_replies),
 	ROW(probes_lost), ROW(probes_malformed), ROW(probes_stray), ROW(witness_keys),
-	ROW(witness_accepted), ROW(witness_malformed), ROW(witness_unknown_key),
-	ROW(witness_wrong_address), ROW(witness_replayed), ROW(witness_over_limit),
-	ROW(witness_bad_mac), ROW(udp_unwanted), ROW(shield_dropped), ROW(refused_version),
+	WITNESS_ROWS("witness_", WIRE_WITNESS_BACKUP), WITNESS_ROWS("witness_client_", WIRE_WITNESS_CLIENT),
+	ROW(udp_unwanted), ROW(shield_dropped), ROW(refused_version),
 	ROW(refused_feature), ROW(refused_duplicate), ROW(refused_stale_term), ROW(refused_unknown_vm),
 	ROW(refused_identity), ROW(refused_bad_frame), ROW(refused_bad_checksum),
 	ROW(refused_not_asked), ROW(refused_busy), ROW(refused_timeout), ROW(refused_slow),

@@ -84,8 +84,8 @@ struct gateway_counters {
 	uint64_t events, promotions;
 	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,
 		probes_stray; /* copied from probes_get_counters() when printed */
-	uint64_t witness_keys, witness_accepted, witness_malformed, witness_unknown_key,
-		witness_wrong_address, witness_replayed, witness_over_limit, witness_bad_mac;
+	uint64_t witness_keys;
+	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS]; /* copied from witness_rx_count() */
 	uint64_t udp_unwanted,	/* UDP on the backup network that is for nobody here */
 		shield_dropped; /* of all these, what the kernel dropped (witnessing.h) */
 	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,

@@ -80,14 +80,14 @@ static int give_key(struct session *s, struct gateway_vm *vm)
 	struct gateway *gw = s->gw;
 	struct wire_witness_key key = {.port = gw->config.witness_port,
 				       .key_id = next_key_id(gw)};
-	uint32_t address;
+	uint32_t addresses[WIRE_WITNESS_N_PATHS] = {0};
 	int r = -EAGAIN;
 
 	memcpy(key.vm, vm->config.name, sizeof(key.vm));
-	if (!parse_peer(s->peer, &address))
+	if (!parse_peer(s->peer, &addresses[WIRE_WITNESS_BACKUP]))
 		return -EINVAL;
 	if (key.key_id != 0 && fill_random(key.key, sizeof(key.key)))
-		r = witness_rx_set_key(gw->witness, vm->index, key.key_id, key.key, address,
+		r = witness_rx_set_key(gw->witness, vm->index, key.key_id, key.key, addresses,
 				       s->number != vm->witness.sent_on, gw->now_ns);
 	if (r == 0)
 		send_key(s, vm, &key);
@@ -177,14 +177,8 @@ void session_tick_witness(struct gateway *gw)
 
 void session_count_witness(struct gateway *gw)
 {
-	struct gateway_counters *c = &gw->counters;
-	const struct witness_rx *rx = gw->witness;
-
-	c->witness_accepted = witness_rx_count(rx, WITNESS_RX_ACCEPTED);
-	c->witness_malformed = witness_rx_count(rx, WITNESS_RX_MALFORMED);
-	c->witness_unknown_key = witness_rx_count(rx, WITNESS_RX_UNKNOWN_KEY);
-	c->witness_wrong_address = witness_rx_count(rx, WITNESS_RX_WRONG_ADDRESS);
-	c->witness_replayed = witness_rx_count(rx, WITNESS_RX_REPLAYED);
-	c->witness_over_limit = witness_rx_count(rx, WITNESS_RX_OVER_LIMIT);
-	c->witness_bad_mac = witness_rx_count(rx, WITNESS_RX_BAD_MAC);
+	for (unsigned int path = 0; path < WIRE_WITNESS_N_PATHS; path++) {
+		for (unsigned int v = 0; v < WITNESS_RX_N_VERDICTS; v++)
+			gw->counters.witness[path][v] = witness_rx_count(gw->witness, path, v);
+	}
 }

@@ -10,12 +10,17 @@
 #define KEYS_PER_VM 2 /* [0] current, [1] the one before */
 #define DRIFT	    1000 /* clocks drift apart by less than one part in this many */
 
+/* The sequences of one key and path. */
+struct window {
+	uint64_t newest; /* highest one taken; 0: none */
+	uint64_t seen;	 /* bit i: newest - 1 - i was taken */
+};
+
 struct key {
 	struct wire_witness_mac *mac;
 	uint8_t bytes[WIRE_WITNESS_KEY_SIZE]; /* for witness_rx_get_key() */
-	uint32_t address;
-	uint64_t newest;    /* highest sequence taken; 0: none */
-	uint64_t seen;	    /* bit i: newest - 1 - i was taken */
+	uint32_t addresses[WIRE_WITNESS_N_PATHS]; /* 0: nothing comes by that path */
+	struct window windows[WIRE_WITNESS_N_PATHS];
 	uint64_t good_until_ns; /* UINT64_MAX: no end is set */
 };
 
@@ -28,7 +33,8 @@ struct bucket {
 struct vm {
 	struct key key[KEYS_PER_VM];
 	uint32_t newest_key_id; /* that of the view's sample; 0: none */
-	struct bucket bucket;
+	struct bucket buckets[WIRE_WITNESS_N_PATHS];
+	size_t n_shares; /* of the first half of all work: one for each path that its keys may come by */
 	bool clock_known;
 	uint64_t clock_ahead_ns; /* gateway's clock less the primary's, signed: the least seen ... */
 	uint64_t clock_at_ns;	/* ... then */
@@ -40,14 +46,14 @@ struct witness_rx {
 	 * up reads 512 bytes and nothing else. */
 	uint32_t key_ids[WITNESS_RX_SLOTS];
 	size_t n_slots; /* of them in use so far, from the start */
-	size_t n_keyed; /* VMs with a key */
+	size_t n_shares; /* of all VMs */
 	struct bucket common;
-	uint64_t counters[WITNESS_RX_N_VERDICTS];
+	uint64_t counters[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS];
 	struct vm vms[WITNESS_RX_VMS_MAX];
 };
 
 _Static_assert(WITNESS_RX_SLOTS == WITNESS_RX_VMS_MAX * KEYS_PER_VM, "a slot for each key");
-_Static_assert(WIRE_WITNESS_WINDOW == 64, "key.seen has a bit for each");
+_Static_assert(WIRE_WITNESS_WINDOW == 64, "window.seen has a bit for each");
 
 int witness_rx_new(struct witness_rx **ret_rx)
 {
@@ -80,9 +86,26 @@ static void drop_key(struct witness_rx *rx, size_t vm, size_t which)
 	rx->key_ids[vm * KEYS_PER_VM + which] = 0;
 }
 
+/* Was a datagram taken that it signed? */
+static bool is_used(const struct key *key)
+{
+	return key->windows[WIRE_WITNESS_BACKUP].newest > 0 ||
+	       key->windows[WIRE_WITNESS_CLIENT].newest > 0;
+}
+
+/* The VM's keys changed. */
+static void count_shares(struct witness_rx *rx, struct vm *v)
+{
+	rx->n_shares -= v->n_shares;
+	v->n_shares = 0;
+	for (size_t path = 0; path < WIRE_WITNESS_N_PATHS; path++)
+		v->n_shares += v->key[0].addresses[path] != 0 || v->key[1].addresses[path] != 0;
+	rx->n_shares += v->n_shares;
+}
+
 int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
-		       const uint8_t key[WIRE_WITNESS_KEY_SIZE], uint32_t address, bool clock_new,
-		       uint64_t now_ns)
+		       const uint8_t key[WIRE_WITNESS_KEY_SIZE],
+		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new, uint64_t now_ns)
 {
 	struct wire_witness_mac *mac;
 	struct vm *v;
@@ -100,15 +123,15 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		return r;
 	v = &rx->vms[vm];
 	ids = &rx->key_ids[vm * KEYS_PER_VM];
-	rx->n_keyed += v->key[0].mac == NULL;
-	if (v->key[0].newest > 0) {
+	if (is_used(&v->key[0])) {
 		drop_key(rx, vm, 1);
 		v->key[1] = v->key[0];
 		ids[1] = ids[0];
 		explicit_bzero(&v->key[0], sizeof(v->key[0])); /* it moved */
 	}
 	drop_key(rx, vm, 0); /* one that was never used */
-	v->key[0] = (struct key){.mac = mac, .address = address, .good_until_ns = UINT64_MAX};
+	v->key[0] = (struct key){.mac = mac, .good_until_ns = UINT64_MAX};
+	memcpy(v->key[0].addresses, addresses, sizeof(v->key[0].addresses));
 	memcpy(v->key[0].bytes, key, sizeof(v->key[0].bytes));
 	v->key[1].good_until_ns = UINT64_MAX;
 	ids[0] = key_id;
@@ -116,23 +139,27 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		rx->n_slots = (vm + 1) * KEYS_PER_VM;
 	if (clock_new)
 		v->clock_known = false;
-	v->bucket.at_ns = now_ns;
+	for (size_t path = 0; path < WIRE_WITNESS_N_PATHS; path++)
+		v->buckets[path].at_ns = now_ns;
+	count_shares(rx, v);
 	return 0;
 }
 
 void witness_rx_clear(struct witness_rx *rx, size_t vm)
 {
-	rx->n_keyed -= rx->vms[vm].key[0].mac != NULL;
 	for (size_t which = 0; which < KEYS_PER_VM; which++)
 		drop_key(rx, vm, which);
+	count_shares(rx, &rx->vms[vm]);
 	rx->vms[vm] = (struct vm){0};
 }
 
 void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns)
 {
 	for (size_t i = 0; i < rx->n_slots / KEYS_PER_VM; i++) {
-		if (rx->vms[i].key[1].mac && now_ns >= rx->vms[i].key[1].good_until_ns)
+		if (rx->vms[i].key[1].mac && now_ns >= rx->vms[i].key[1].good_until_ns) {
 			drop_key(rx, i, 1);
+			count_shares(rx, &rx->vms[i]);
+		}
 	}
 }
 
@@ -153,32 +180,32 @@ static bool find_key(const struct witness_rx *rx, uint32_t key_id, uint64_t now_
 
 /* ---- the window ---- */
 
-static bool is_seen(const struct key *key, uint64_t sequence)
+static bool is_seen(const struct window *window, uint64_t sequence)
 {
 	uint64_t behind;
 
-	if (sequence > key->newest)
+	if (sequence > window->newest)
 		return false;
-	behind = key->newest - sequence;
+	behind = window->newest - sequence;
 	if (behind == 0 || behind > WIRE_WITNESS_WINDOW)
 		return true;
-	return key->seen >> (behind - 1) & 1;
+	return window->seen >> (behind - 1) & 1;
 }
 
 /* @sequence was not seen. True: it is the newest now. */
-static bool move_window(struct key *key, uint64_t sequence)
+static bool move_window(struct window *window, uint64_t sequence)
 {
 	uint64_t ahead;
 
-	if (sequence < key->newest) {
-		key->seen |= UINT64_C(1) << (key->newest - sequence - 1);
+	if (sequence < window->newest) {
+		window->seen |= UINT64_C(1) << (window->newest - sequence - 1);
 		return false;
 	}
-	ahead = sequence - key->newest;
-	key->seen = ahead < 64 ? key->seen << ahead : 0;
+	ahead = sequence - window->newest;
+	window->seen = ahead < 64 ? window->seen << ahead : 0;
 	if (ahead <= 64)
-		key->seen |= UINT64_C(1) << (ahead - 1); /* what was the newest */
-	key->newest = sequence;
+		window->seen |= UINT64_C(1) << (ahead - 1); /* what was the newest */
+	window->newest = sequence;
 	return true;
 }
 
@@ -198,11 +225,12 @@ static bool take(struct bucket *b, uint64_t cost_ns, uint64_t now_ns)
 	return true;
 }
 
-static bool may_check(struct witness_rx *rx, struct vm *v, uint64_t now_ns)
+static bool may_check(struct witness_rx *rx, struct vm *v, enum wire_witness_path path,
+		      uint64_t now_ns)
 {
 	const uint64_t half_ns = 2 * CLOCK_NS_PER_MS / WITNESS_RX_CHECKS_PER_MS;
 
-	return take(&v->bucket, half_ns * rx->n_keyed, now_ns) ||
+	return take(&v->buckets[path], half_ns * rx->n_shares, now_ns) ||
 	       take(&rx->common, half_ns, now_ns);
 }
 
@@ -247,12 +275,16 @@ static uint64_t grown(uint64_t before, uint64_t now)
 	return now > before ? now - before : 0;
 }
 
-/* Samples of one key may be a little out of order, when two cores made them: what is larger counts. */
+/* Samples of one key may be a little out of order, when two cores made them: what is larger counts. The same
+ * one comes by both paths: what came first counts. */
 static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
 {
 	bool anew = !same_key && (w->to_guest < view->to_guest ||
 				  w->from_guest < view->from_guest || w->mono_ns < view->mono_ns);
 
+	if (same_key && w->mono_ns == view->mono_ns && w->to_guest == view->to_guest &&
+	    w->from_guest == view->from_guest)
+		return;
 	if (anew || view->arrived_at_ns == 0) {
 		view->to_guest = w->to_guest;
 		view->from_guest = w->from_guest;
@@ -285,6 +317,8 @@ static void take_sample(struct vm *v, const struct wire_witness *w, bool by_curr
 		learn_clock(v, w->mono_ns, now_ns);
 	made_at_ns = now_ns - delay_ns(v, w->mono_ns, now_ns);
 	view->n_timely += now_ns - made_at_ns < WITNESS_RX_LATE_NS;
+	if (made_at_ns > view->paths[w->path].made_at_ns)
+		view->paths[w->path].made_at_ns = made_at_ns;
 	if (made_at_ns > view->made_at_ns)
 		view->made_at_ns = made_at_ns;
 	count_frames(view, w, w->key_id == v->newest_key_id);
@@ -300,35 +334,39 @@ static void take_sample(struct vm *v, const struct wire_witness *w, bool by_curr
 static void accept(struct vm *v, size_t which, const struct wire_witness *w, uint64_t now_ns)
 {
 	struct key *key = &v->key[which];
-	bool first_of_key = key->newest == 0;
-	bool newest = move_window(key, w->sequence);
+	bool first_of_key = !is_used(key);
+	bool newest = move_window(&key->windows[w->path], w->sequence);
 
 	v->view.n_accepted++;
+	v->view.paths[w->path].n_accepted++;
 	if (which == 0 && first_of_key && v->key[1].mac)
 		v->key[1].good_until_ns = now_ns + WITNESS_RX_OVERLAP_NS;
-	if (newest && (which == 0 || v->key[0].newest == 0))
+	if (newest && (which == 0 || !is_used(&v->key[0])))
 		take_sample(v, w, which == 0, now_ns);
 }
 
-static enum witness_rx_verdict judge(struct witness_rx *rx, uint32_t source, const uint8_t *data,
-				     size_t size, uint64_t now_ns)
+static enum witness_rx_verdict judge(struct witness_rx *rx, enum wire_witness_path path,
+				     uint32_t source, const uint8_t *data, size_t size,
+				     uint64_t now_ns)
 {
 	struct wire_witness w;
 	size_t vm, which;
 	struct key *key;
 	struct vm *v;
 
-	if (wire_witness_decode(data, size, &w) < 0 || w.path != WIRE_WITNESS_BACKUP)
+	if (wire_witness_decode(data, size, &w) < 0)
 		return WITNESS_RX_MALFORMED;
+	if (w.path != path)
+		return WITNESS_RX_WRONG_PATH;
 	if (!find_key(rx, w.key_id, now_ns, &vm, &which))
 		return WITNESS_RX_UNKNOWN_KEY;
 	v = &rx->vms[vm];
 	key = &v->key[which];
-	if (source != key->address)
+	if (source != key->addresses[path] || source == 0)
 		return WITNESS_RX_WRONG_ADDRESS;
-	if (is_seen(key, w.sequence))
+	if (is_seen(&key->windows[path], w.sequence))
 		return WITNESS_RX_REPLAYED;
-	if (!may_check(rx, v, now_ns))
+	if (!may_check(rx, v, path, now_ns))
 		return WITNESS_RX_OVER_LIMIT;
 	if (wire_witness_mac_check(key->mac, data) < 0) {
 		v->view.n_bad_mac++;
@@ -338,12 +376,13 @@ static enum witness_rx_verdict judge(struct witness_rx *rx, uint32_t source, con
 	return WITNESS_RX_ACCEPTED;
 }
 
-enum witness_rx_verdict witness_rx_input(struct witness_rx *rx, uint32_t source,
-					 const uint8_t *data, size_t size, uint64_t now_ns)
+enum witness_rx_verdict witness_rx_input(struct witness_rx *rx, enum wire_witness_path path,
+					 uint32_t source, const uint8_t *data, size_t size,
+					 uint64_t now_ns)
 {
-	enum witness_rx_verdict verdict = judge(rx, source, data, size, now_ns);
+	enum witness_rx_verdict verdict = judge(rx, path, source, data, size, now_ns);
 
-	counters_add(&rx->counters[verdict], 1);
+	counters_add(&rx->counters[path][verdict], 1);
 	return verdict;
 }
 
@@ -352,42 +391,46 @@ const struct witness_view *witness_rx_view(const struct witness_rx *rx, size_t v
 	return &rx->vms[vm].view;
 }
 
-bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, struct witness_rx_key *ret_key)
+bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, enum wire_witness_path path,
+			struct witness_rx_key *ret_key)
 {
 	const struct key *key = &rx->vms[slot / KEYS_PER_VM].key[slot % KEYS_PER_VM];
 
-	if (rx->key_ids[slot] == 0)
+	if (rx->key_ids[slot] == 0 || key->addresses[path] == 0)
 		return false;
 	ret_key->key_id = rx->key_ids[slot];
-	ret_key->address = key->address;
-	ret_key->newest = key->newest;
+	ret_key->address = key->addresses[path];
+	ret_key->newest = key->windows[path].newest;
 	memcpy(ret_key->key, key->bytes, sizeof(ret_key->key));
 	return true;
 }
 
-void witness_rx_add_refused(struct witness_rx *rx, enum witness_rx_verdict verdict, uint64_t n)
+void witness_rx_add_refused(struct witness_rx *rx, enum wire_witness_path path,
+			    enum witness_rx_verdict verdict, uint64_t n)
 {
-	counters_add(&rx->counters[verdict], n);
+	counters_add(&rx->counters[path][verdict], n);
 }
 
-void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, uint64_t n)
+void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, enum wire_witness_path path,
+			     uint64_t n)
 {
 	rx->vms[slot / KEYS_PER_VM].view.n_bad_mac += n;
-	counters_add(&rx->counters[WITNESS_RX_BAD_MAC], n);
+	counters_add(&rx->counters[path][WITNESS_RX_BAD_MAC], n);
 }
 
-uint64_t witness_rx_refused(const struct witness_rx *rx)
+uint64_t witness_rx_refused(const struct witness_rx *rx, enum wire_witness_path path)
 {
 	uint64_t sum = 0;
 
 	for (unsigned int v = 0; v < WITNESS_RX_N_VERDICTS; v++) {
 		if (v != WITNESS_RX_ACCEPTED)
-			sum += counters_get(&rx->counters[v]);
+			sum += counters_get(&rx->counters[path][v]);
 	}
 	return sum;
 }
 
-uint64_t witness_rx_count(const struct witness_rx *rx, enum witness_rx_verdict verdict)
+uint64_t witness_rx_count(const struct witness_rx *rx, enum wire_witness_path path,
+			  enum witness_rx_verdict verdict)
 {
-	return counters_get(&rx->counters[verdict]);
+	return counters_get(&rx->counters[path][verdict]);
 }

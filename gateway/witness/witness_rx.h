@@ -5,14 +5,19 @@
  * flood is thrown away at the price of a few comparisons each; the mac is asked of what is left, a
  * bounded number of times per millisecond; state moves only behind the mac.
  *
- *	size, magic, fields ─► key_id known ─► from the key's address ─► sequence not seen ─► within the
- *	   malformed            unknown_key      wrong_address             replayed           bound on work
- *	                                                                                       over_limit
+ *	size, magic, fields ─► came by its path ─► key_id known ─► from the key's address ─► sequence not seen
+ *	   malformed             wrong_path          unknown_key      wrong_address there      replayed
+ *	                                                                                        │
+ *	                                                                  over_limit  within the bound on work
  *	                                           accepted ◄─ the window moves ◄─ mac ─────────────┘
  *	                                                                           bad_mac
  *
+ * Paths: the same sample may come through the backup and through the client network, signed for each. Each
+ * path of a key has an address, a window and a share of the work of its own; the evidence is that of
+ * whatever came first.
+ *
  * Bound on work: WITNESS_RX_CHECKS_PER_MS macs in all. Half of them are shared out among the VMs that
- * have a key, and no other VM's flood touches a VM's share; the other half goes to whoever comes. A
+ * have a key, by path, and no other flood touches a share; the other half goes to whoever comes. A
  * flood that passes all checks before the mac (its sender sees the VM's datagrams) can make true ones
  * go unread, as many as it sends more than the bound; the others of that VM are still found.
  *
@@ -55,8 +60,9 @@
 enum witness_rx_verdict {
 	WITNESS_RX_ACCEPTED,
 	WITNESS_RX_MALFORMED,	  /* no witness datagram */
+	WITNESS_RX_WRONG_PATH,	  /* came in by another network than it was sent to */
 	WITNESS_RX_UNKNOWN_KEY,	  /* or one that was replaced */
-	WITNESS_RX_WRONG_ADDRESS, /* not from where the key was sent to */
+	WITNESS_RX_WRONG_ADDRESS, /* not from that host's address there, or its key is not for that path */
 	WITNESS_RX_REPLAYED,	  /* a sequence that was there, or too far behind */
 	WITNESS_RX_OVER_LIMIT,	  /* no time left to look at it */
 	WITNESS_RX_BAD_MAC,
@@ -69,6 +75,10 @@ struct witness_view {
 	uint64_t n_accepted;
 	uint64_t n_timely;	/* of these, news and not WITNESS_RX_LATE_NS old as they arrived */
 	uint64_t n_bad_mac;	/* with one of the VM's keys named: somebody forges */
+	struct {
+		uint64_t n_accepted;
+		uint64_t made_at_ns; /* as below, of the newest sample that came by it; 0: none */
+	} paths[WIRE_WITNESS_N_PATHS];
 	/* valid when n_accepted > 0: the newest sample */
 	uint64_t arrived_at_ns;
 	uint64_t made_at_ns;	/* when the primary's kernel made it, never after arrived_at_ns; never
@@ -91,12 +101,14 @@ int witness_rx_new(struct witness_rx **ret_rx) __attribute__((warn_unused_result
 /* Wipes all keys. NULL is fine. Returns NULL. */
 struct witness_rx *witness_rx_free(struct witness_rx *rx);
 
-/* @vm (0..WITNESS_RX_VMS_MAX-1) gets a new key, sent to the host at @address (host byte order).
+/* @vm (0..WITNESS_RX_VMS_MAX-1) gets a new key, sent to the host that has @addresses in the networks of enum
+ * wire_witness_path (host byte order; 0: what comes by that path is not taken).
  * @key_id: not 0, of no other key. @key is copied. @clock_new: the host's clock may be another one
  * than before (it connected again). 0; -EINVAL: vm or key_id; -ENOMEM: also when this OpenSSL has no
  * SipHash; the keys are as before then. */
 int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
-		       const uint8_t key[WIRE_WITNESS_KEY_SIZE], uint32_t address, bool clock_new,
+		       const uint8_t key[WIRE_WITNESS_KEY_SIZE],
+		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new,
 		       uint64_t now_ns) __attribute__((warn_unused_result));
 
 /* Wipe @vm's keys and forget what was known of it: another owner, or no protection. */
@@ -108,10 +120,11 @@ void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64
 /* Wipe what is replaced and no longer good. At any time, some times a second. */
 void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns);
 
-/* One UDP payload, from @source (host byte order). Read only. What is not WITNESS_RX_ACCEPTED had
- * no effect but on counters. */
-enum witness_rx_verdict witness_rx_input(struct witness_rx *rx, uint32_t source,
-					 const uint8_t *data, size_t size, uint64_t now_ns);
+/* One UDP payload, from @source (host byte order), that came in by @path's network. Read only. What is not
+ * WITNESS_RX_ACCEPTED had no effect but on counters. */
+enum witness_rx_verdict witness_rx_input(struct witness_rx *rx, enum wire_witness_path path,
+					 uint32_t source, const uint8_t *data, size_t size,
+					 uint64_t now_ns);
 
 /* Never NULL; valid as long as @rx. */
 const struct witness_view *witness_rx_view(const struct witness_rx *rx, size_t vm);
@@ -124,17 +137,21 @@ struct witness_rx_key {
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
 };
 
-/* The key in @slot (0..WITNESS_RX_SLOTS-1). False: none. The caller wipes *ret_key. */
-bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, struct witness_rx_key *ret_key);
+/* The key in @slot (0..WITNESS_RX_SLOTS-1), as it is for @path. False: none for it. The caller wipes *ret_key. */
+bool witness_rx_get_key(const struct witness_rx *rx, size_t slot, enum wire_witness_path path,
+			struct witness_rx_key *ret_key);
 
 /* @n datagrams were refused ahead of us, with @verdict; or with @slot's key_id and another mac. */
-void witness_rx_add_refused(struct witness_rx *rx, enum witness_rx_verdict verdict, uint64_t n);
-void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, uint64_t n);
+void witness_rx_add_refused(struct witness_rx *rx, enum wire_witness_path path,
+			    enum witness_rx_verdict verdict, uint64_t n);
+void witness_rx_add_bad_macs(struct witness_rx *rx, size_t slot, enum wire_witness_path path,
+			     uint64_t n);
 
-/* How many had another verdict than WITNESS_RX_ACCEPTED so far. */
-uint64_t witness_rx_refused(const struct witness_rx *rx);
+/* How many that came in by @path had another verdict than WITNESS_RX_ACCEPTED so far. */
+uint64_t witness_rx_refused(const struct witness_rx *rx, enum wire_witness_path path);
 
-/* How many had @verdict so far, all VMs. */
-uint64_t witness_rx_count(const struct witness_rx *rx, enum witness_rx_verdict verdict);
+/* How many of them had @verdict so far, all VMs. */
+uint64_t witness_rx_count(const struct witness_rx *rx, enum wire_witness_path path,
+			  enum witness_rx_verdict verdict);
 
 #endif

@@ -1,10 +1,11 @@
 /* Any sequence of datagrams, keys, beats and time at the witness receiver. Checked: only what was signed
- * with a key of its VM is taken, each sequence once for each key; nothing else changes a view; no view
- * is of the future.
+ * with a key of its VM is taken, each sequence once for each key and path; nothing else changes a view; no
+ * view is of the future.
  *
- * Input: operations. A byte what (low 3 bits; VM in the next two), then:
+ * Input: operations. A byte what (low 3 bits; VM in the next two; bit 5: it comes by the client network), then:
  *	0, 1 a datagram of 128 bytes, unsigned  2, 3 the same, key_id (the VM's newest) and mac put right
- *	4 new key (a byte: clock_new)  5 clear  6 time passes (4 bytes, us)  7 beat (8 bytes)
+ *	4 new key (a byte: clock_new; bit 1: not by the client network)  5 clear
+ *	6 time passes (4 bytes, us)  7 beat (8 bytes)
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -25,7 +26,7 @@ static uint32_t n_keys;
 static uint32_t key_id[N_VMS];
 static uint64_t now_ns;
 static struct {
-	uint32_t key_id;
+	uint32_t key_id, path;
 	uint64_t sequence;
 } taken[N_TAKEN];
 static size_t n_taken;
@@ -43,6 +44,7 @@ static void key_of(uint32_t id, uint8_t key[WIRE_WITNESS_KEY_SIZE])
 
 static void new_key(size_t vm, int clock_new)
 {
+	const uint32_t addresses[WIRE_WITNESS_N_PATHS] = {ADDRESS, clock_new & 2 ? 0 : ADDRESS};
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
 
 	if (n_keys + 1 >= sizeof(macs) / sizeof(macs[0]))
@@ -50,19 +52,20 @@ static void new_key(size_t vm, int clock_new)
 	key_of(++n_keys, key);
 	if (!macs[n_keys])
 		must(wire_witness_mac_new(key, &macs[n_keys]) == 0);
-	must(witness_rx_set_key(rx, vm, n_keys, key, ADDRESS, clock_new & 1, now_ns) == 0);
+	must(witness_rx_set_key(rx, vm, n_keys, key, addresses, clock_new & 1, now_ns) == 0);
 	key_id[vm] = n_keys;
 }
 
 static void note_taken(const uint8_t *data)
 {
-	uint32_t id = bytes_get_be32(data + 4);
+	uint32_t id = bytes_get_be32(data + 4), path = bytes_get_be32(data + 52);
 	uint64_t sequence = bytes_get_be64(data + 8);
 
 	for (size_t i = 0; i < n_taken; i++)
-		must(taken[i].key_id != id || taken[i].sequence != sequence);
+		must(taken[i].key_id != id || taken[i].path != path || taken[i].sequence != sequence);
 	if (n_taken < N_TAKEN) {
 		taken[n_taken].key_id = id;
+		taken[n_taken].path = path;
 		taken[n_taken++].sequence = sequence;
 	}
 }
@@ -74,12 +77,16 @@ static void check_views(void)
 
 		must(v->n_timely <= v->n_accepted);
 		must(v->made_at_ns <= v->arrived_at_ns && v->arrived_at_ns <= now_ns);
+		for (size_t p = 0; p < WIRE_WITNESS_N_PATHS; p++) {
+			must(v->paths[p].made_at_ns <= v->made_at_ns);
+			must(v->paths[p].n_accepted <= v->n_accepted);
+		}
 		must(v->answered_at_ns <= v->made_at_ns && v->asked_at_ns <= v->made_at_ns);
 		must((v->n_unanswered > 0) == (v->asked_at_ns > 0));
 	}
 }
 
-static void input(size_t vm, const uint8_t *bytes, int sign)
+static void input(size_t vm, enum wire_witness_path path, const uint8_t *bytes, int sign)
 {
 	static struct witness_view before[N_VMS];
 	uint8_t *data = malloc(WIRE_WITNESS_SIZE); /* exactly: a read past it is seen */
@@ -97,9 +104,9 @@ static void input(size_t vm, const uint8_t *bytes, int sign)
 			   bytes_get_be32(data + 4) == i;
 	for (size_t i = 0; i < N_VMS; i++)
 		before[i] = *witness_rx_view(rx, i);
-	verdict = witness_rx_input(rx, ADDRESS, data, WIRE_WITNESS_SIZE, now_ns);
+	verdict = witness_rx_input(rx, path, ADDRESS, data, WIRE_WITNESS_SIZE, now_ns);
 	if (verdict == WITNESS_RX_ACCEPTED) {
-		must(genuine);
+		must(genuine && bytes_get_be32(data + 52) == path);
 		note_taken(data);
 	}
 	for (size_t i = 0; i < N_VMS && verdict != WITNESS_RX_ACCEPTED; i++) {
@@ -133,7 +140,7 @@ static size_t run(const uint8_t *at, size_t size)
 		witness_rx_clock(rx, vm, bytes_get_be64(at + 1), now_ns);
 		break;
 	default:
-		input(vm, at + 1, what >= 2);
+		input(vm, at[0] & 0x20 ? WIRE_WITNESS_CLIENT : WIRE_WITNESS_BACKUP, at + 1, what >= 2);
 	}
 	check_views();
 	return 1 + wants[what];

@@ -115,7 +115,7 @@ static enum witness_rx_verdict send_witness(const struct wire_witness_key *with,
 	assert_int_equal(wire_witness_mac_new(with->key, &mac), 0);
 	assert_int_equal(wire_witness_mac_sign(mac, data), 0);
 	wire_witness_mac_free(mac);
-	return witness_rx_input(f.gw->witness, ALPHA, data, sizeof(data), f.now_ns);
+	return witness_rx_input(f.gw->witness, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), f.now_ns);
 }
 
 static void a_key_when_the_owner_protects(void **state)

@@ -29,6 +29,7 @@ struct sender {
 };
 
 static struct sender a, b;
+static const uint32_t at_alpha[WIRE_WITNESS_N_PATHS] = {ALPHA};
 
 static void key_of(uint32_t key_id, uint8_t key[WIRE_WITNESS_KEY_SIZE])
 {
@@ -39,10 +40,11 @@ static void key_of(uint32_t key_id, uint8_t key[WIRE_WITNESS_KEY_SIZE])
 /* The gateway gives VM a key, and the sender gets it. */
 static void give(struct sender *s, size_t vm, uint32_t key_id, uint32_t address, bool clock_new)
 {
+	const uint32_t addresses[WIRE_WITNESS_N_PATHS] = {address};
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
 
 	key_of(key_id, key);
-	assert_int_equal(witness_rx_set_key(rx, vm, key_id, key, address, clock_new, now_ns), 0);
+	assert_int_equal(witness_rx_set_key(rx, vm, key_id, key, addresses, clock_new, now_ns), 0);
 	if (!s)
 		return;
 	wire_witness_mac_free(s->mac);
@@ -72,7 +74,7 @@ static enum witness_rx_verdict send_as(struct sender *s, uint64_t sequence)
 	uint8_t data[WIRE_WITNESS_SIZE];
 
 	make(s, sequence, 0, data);
-	return witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns);
+	return witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns);
 }
 
 static enum witness_rx_verdict send_next(struct sender *s)
@@ -141,7 +143,7 @@ static void a_sample_becomes_the_view(void **state)
 	assert_int_equal(view()->n_unanswered, 0);
 	assert_int_equal(view()->asked_at_ns, 0);
 	assert_int_equal(view()->answered_at_ns, now_ns - 10 * MS);
-	assert_int_equal(witness_rx_count(rx, WITNESS_RX_ACCEPTED), 4);
+	assert_int_equal(witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_ACCEPTED), 4);
 }
 
 /* Each row is one good datagram with something wrong; the good one is taken after all of them. */
@@ -158,7 +160,7 @@ static void hostile_datagrams_change_nothing(void **state)
 		{"short", 0, 127, 0, WITNESS_RX_MALFORMED},
 		{"long", 0, 129, 0, WITNESS_RX_MALFORMED},
 		{"magic", 3, 0, 0, WITNESS_RX_MALFORMED},
-		{"reserved", 55, 0, 0, WITNESS_RX_MALFORMED},
+		{"path", 55, 0, 0, WITNESS_RX_MALFORMED},
 		{"head size", 51, 0, 0, WITNESS_RX_MALFORMED},
 		{"key id", 7, 0, 0, WITNESS_RX_UNKNOWN_KEY},
 		{"another host", 0, 0, BETA, WITNESS_RX_WRONG_ADDRESS},
@@ -184,7 +186,8 @@ static void hostile_datagrams_change_nothing(void **state)
 		memcpy(wrong, data, sizeof(data));
 		if (rows[i].at)
 			wrong[rows[i].at] ^= 0x81;
-		verdict = witness_rx_input(rx, rows[i].source ? rows[i].source : ALPHA, wrong,
+		verdict = witness_rx_input(rx, WIRE_WITNESS_BACKUP,
+					   rows[i].source ? rows[i].source : ALPHA, wrong,
 					   size == SIZE_MAX ? 0 : size, now_ns);
 		if (verdict != rows[i].verdict)
 			fail_msg("%s: verdict %d", rows[i].what, verdict);
@@ -193,9 +196,9 @@ static void hostile_datagrams_change_nothing(void **state)
 	assert_int_equal(view()->n_bad_mac, n_bad_mac);
 	before.n_bad_mac = n_bad_mac;
 	assert_memory_equal(view(), &before, sizeof(before));
-	assert_int_equal(witness_rx_input(rx, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
+	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
 			 WITNESS_RX_ACCEPTED);
-	assert_int_equal(witness_rx_input(rx, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
+	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
 			 WITNESS_RX_REPLAYED);
 }
 
@@ -207,9 +210,9 @@ static void key_id_0_is_no_key(void **state)
 	give(&b, 0, 9, ALPHA, true); /* the first search for 0 meets its second, empty place */
 	a.key_id = 0;
 	assert_int_equal(send_next(&a), WITNESS_RX_UNKNOWN_KEY);
-	assert_int_equal(witness_rx_set_key(rx, VM, 0, key, ALPHA, false, now_ns), -EINVAL);
-	assert_int_equal(witness_rx_set_key(rx, VM + 1, 7, key, ALPHA, false, now_ns), -EINVAL);
-	assert_int_equal(witness_rx_set_key(rx, WITNESS_RX_VMS_MAX, 8, key, ALPHA, false, now_ns),
+	assert_int_equal(witness_rx_set_key(rx, VM, 0, key, at_alpha, false, now_ns), -EINVAL);
+	assert_int_equal(witness_rx_set_key(rx, VM + 1, 7, key, at_alpha, false, now_ns), -EINVAL);
+	assert_int_equal(witness_rx_set_key(rx, WITNESS_RX_VMS_MAX, 8, key, at_alpha, false, now_ns),
 			 -EINVAL);
 }
 
@@ -278,7 +281,7 @@ static void late_ones_are_counted_and_no_news(void **state)
 	a.to_guest += 10;
 	assert_int_equal(send_as(&a, 3), WITNESS_RX_ACCEPTED);
 	now_ns += 10 * MS;
-	assert_int_equal(witness_rx_input(rx, ALPHA, late, sizeof(late), now_ns),
+	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, late, sizeof(late), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->n_accepted, 3);
 	assert_int_equal(view()->n_timely, 2);
@@ -377,7 +380,7 @@ static void what_was_held_back_is_old(void **state)
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	now_ns += 2000 * MS;
 	make(&a, 2, 1990 * MS, data);
-	assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns),
+	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->arrived_at_ns, now_ns);
 	/* The clocks might have drifted by 2 ms since. */
@@ -385,7 +388,7 @@ static void what_was_held_back_is_old(void **state)
 	/* A beat that was slow, too, changes nothing. */
 	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns) - 1500 * MS, now_ns);
 	make(&a, 3, 1980 * MS, data);
-	assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns),
+	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	assert_in_range(view()->made_at_ns, first_ns + 20 * MS, first_ns + 24 * MS);
 	/* The queue is empty again. */
@@ -409,7 +412,7 @@ static void times_never_go_back(void **state)
 	now_ns += MS;
 	a.from_guest_ns -= 7 * MS;
 	make(&a, 2, 6 * MS, data); /* by a core that was slow to send it */
-	assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns),
+	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->made_at_ns, made_at_ns);
 	assert_int_equal(view()->answered_at_ns, answered_at_ns);
@@ -437,7 +440,7 @@ static void the_key_before_sets_no_clock(void **state)
 	now_ns += 60000 * MS;
 	give(&a, VM, 8, ALPHA, true);
 	a.clock_ns = 0;
-	assert_int_equal(witness_rx_input(rx, ALPHA, held, sizeof(held), now_ns),
+	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, held, sizeof(held), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	now_ns += 10 * MS;
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
@@ -451,7 +454,7 @@ static void the_first_one_is_dated_by_the_beats(void **state)
 	(void)state;
 	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns), now_ns);
 	make(&a, 1, 300 * MS, data);
-	assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns),
+	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->made_at_ns, now_ns - 300 * MS);
 }
@@ -468,7 +471,7 @@ static void absurd_times_do_no_harm(void **state)
 		bytes_put_be64(data + 16, i & 1 ? UINT64_MAX - i : i);
 		bytes_put_be64(data + 40, i & 2 ? UINT64_MAX : 1);
 		assert_int_equal(wire_witness_mac_sign(a.mac, data), 0);
-		assert_int_equal(witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns),
+		assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 				 WITNESS_RX_ACCEPTED);
 		assert_true(view()->made_at_ns <= now_ns);
 		assert_true(view()->answered_at_ns <= now_ns);
@@ -478,17 +481,17 @@ static void absurd_times_do_no_harm(void **state)
 /* Forgeries that pass all but the mac, @n of them within @ns; how many were looked at. */
 static uint64_t flood(struct sender *s, uint64_t n, uint64_t ns)
 {
-	uint64_t before = witness_rx_count(rx, WITNESS_RX_BAD_MAC), start_ns = now_ns;
+	uint64_t before = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC), start_ns = now_ns;
 	uint8_t data[WIRE_WITNESS_SIZE];
 
 	make(s, s->sequence + 1, 0, data);
 	data[127] ^= 1;
 	for (uint64_t i = 0; i < n; i++) {
 		now_ns = start_ns + ns * i / n;
-		(void)witness_rx_input(rx, ALPHA, data, sizeof(data), now_ns);
+		(void)witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns);
 	}
 	now_ns = start_ns + ns;
-	return witness_rx_count(rx, WITNESS_RX_BAD_MAC) - before;
+	return witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC) - before;
 }
 
 static void work_is_bounded(void **state)
@@ -499,7 +502,8 @@ static void work_is_bounded(void **state)
 	n_checked = flood(&a, 1000000, 1000 * MS);
 	assert_in_range(n_checked, 1000 * WITNESS_RX_CHECKS_PER_MS * 9 / 10,
 			1001 * WITNESS_RX_CHECKS_PER_MS + 2 * WITNESS_RX_BURST);
-	assert_int_equal(n_checked + witness_rx_count(rx, WITNESS_RX_OVER_LIMIT), 1000000);
+	assert_int_equal(n_checked + witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_OVER_LIMIT),
+			 1000000);
 	/* True ones among twice as many forgeries as can be looked at: some are found. */
 	for (int i = 0; i < 100; i++) {
 		(void)flood(&a, 10240 + (uint64_t)i * 13, 10 * MS);
@@ -519,7 +523,7 @@ static void a_flood_does_not_take_another_vms_share(void **state)
 		(void)flood(&a, 20000, 10 * MS);
 		assert_int_equal(send_next(&b), WITNESS_RX_ACCEPTED);
 	}
-	assert_true(witness_rx_count(rx, WITNESS_RX_OVER_LIMIT) > 0);
+	assert_true(witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_OVER_LIMIT) > 0);
 }
 
 static void many_vms_together_stay_within_the_bound(void **state)
@@ -530,7 +534,7 @@ static void many_vms_together_stay_within_the_bound(void **state)
 	for (uint32_t i = 10; i < 40; i++)
 		give(&b, i, 100 + i, ALPHA, true);
 	(void)flood(&a, 1000, 10 * MS);
-	n_checked = witness_rx_count(rx, WITNESS_RX_BAD_MAC);
+	n_checked = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC);
 	for (int ms = 0; ms < 500; ms++) {
 		for (uint32_t i = 10; i < 40; i++) {
 			b.key_id = 100 + i;
@@ -538,7 +542,7 @@ static void many_vms_together_stay_within_the_bound(void **state)
 		}
 		now_ns += MS;
 	}
-	n_checked = witness_rx_count(rx, WITNESS_RX_BAD_MAC) - n_checked;
+	n_checked = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC) - n_checked;
 	/* What 31 shares saved up before, and then the bound. */
 	assert_true(n_checked <= 500 * WITNESS_RX_CHECKS_PER_MS + 32 * WITNESS_RX_BURST);
 	assert_true(n_checked >= 400 * WITNESS_RX_CHECKS_PER_MS);
