@@ -68,6 +68,7 @@ struct {
 /* Set by the loader before load. */
 const volatile __be32 our_address = 0;
 const volatile __be16 witness_port = 0;
+const volatile __be32 witness_path = 0; /* what datagrams say that come by this network */
 
 static __always_inline bool is_for_us(struct __sk_buff *skb, const struct headers *h)
 {
@@ -89,6 +90,8 @@ static __always_inline enum shield_verdict judge(struct __sk_buff *skb, struct h
 	    bpf_skb_load_bytes(skb, WITNESS_HEADER_SIZE, &d, sizeof(d)) != 0 ||
 	    d.magic != bpf_htonl(DATAGRAM_MAGIC))
 		return SHIELD_MALFORMED;
+	if (d.path != witness_path)
+		return SHIELD_WRONG_PATH;
 	key_id = bpf_ntohl(d.key_id);
 	slot = bpf_map_lookup_elem(&shield_slots, &key_id);
 	key = slot ? bpf_map_lookup_elem(&shield_keys, slot) : NULL;

@@ -35,7 +35,7 @@ static int map_values(const struct bpf_map *map, size_t size, void **ret)
 	return 0;
 }
 
-static int load(struct shield_prog *prog, uint32_t ip_be32, uint16_t port)
+static int load(struct shield_prog *prog, uint32_t ip_be32, uint16_t port, uint32_t path)
 {
 	int r;
 
@@ -44,6 +44,7 @@ static int load(struct shield_prog *prog, uint32_t ip_be32, uint16_t port)
 		return errno ? -errno : -ENOMEM;
 	prog->skel->rodata->our_address = ip_be32;
 	prog->skel->rodata->witness_port = htons(port);
+	prog->skel->rodata->witness_path = htonl(path);
 	r = shield_skel__load(prog->skel);
 	if (r == 0)
 		r = map_values(prog->skel->maps.shield_keys, sizeof(struct shield_key) * SHIELD_SLOTS,
@@ -54,7 +55,7 @@ static int load(struct shield_prog *prog, uint32_t ip_be32, uint16_t port)
 	return r;
 }
 
-int shield_prog_open(uint32_t ip_be32, uint16_t port, struct shield_prog **ret_prog)
+int shield_prog_open(uint32_t ip_be32, uint16_t port, uint32_t path, struct shield_prog **ret_prog)
 {
 	struct shield_prog *prog = calloc(1, sizeof(*prog));
 	int r;
@@ -62,7 +63,7 @@ int shield_prog_open(uint32_t ip_be32, uint16_t port, struct shield_prog **ret_p
 	if (!prog)
 		return -ENOMEM;
 	libbpf_set_print(print_libbpf);
-	r = load(prog, ip_be32, port);
+	r = load(prog, ip_be32, port, path);
 	if (r < 0) {
 		shield_prog_close(prog);
 		return r;

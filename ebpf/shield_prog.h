@@ -16,10 +16,10 @@
 
 struct shield_prog; /* opaque */
 
-/* @ip_be32, @port (host byte order): ours, where witness datagrams go. Allocates; blocks for the kernel's verifier.
+/* @ip_be32, @port (host byte order): ours, where witness datagrams go that say @path. Allocates; blocks for the kernel's verifier.
  * 0: *ret_prog is the caller's, end with shield_prog_close(); -EPERM: no CAP_BPF; -ENOMEM; other -errno of
  * bpf(2): the kernel does not take the program. */
-int shield_prog_open(uint32_t ip_be32, uint16_t port, struct shield_prog **ret_prog)
+int shield_prog_open(uint32_t ip_be32, uint16_t port, uint32_t path, struct shield_prog **ret_prog)
 	__attribute__((warn_unused_result));
 
 /* Wipe all keys and let go. NULL is fine. Returns NULL. A socket that has the program keeps it, without keys. */

@@ -28,6 +28,7 @@ enum shield_verdict {
 	SHIELD_WRONG_ADDRESS = 4, /* not from where its key was sent to */
 	SHIELD_REPLAYED = 5,	  /* its sequence is not above all that passed */
 	SHIELD_BAD_MAC = 6,
+	SHIELD_WRONG_PATH = 7,	  /* asked after MALFORMED: it says that it came by the other network */
 	SHIELD_N_VERDICTS = 8,
 };
 

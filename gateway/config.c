@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "port/port.h"
 #include "wire/limits.h"
+#include "wire/msg.h"
 
 #define KEY(name_, type_, member_, default_, min_, max_, help_)                                    \
 	CONFIG_KEY("gateway", name_, type_, struct gw_config, member_, default_, min_, max_, help_)
@@ -25,6 +26,12 @@
 static const struct config_enum_name standby_lost_names[] = {
 	{"unprotected", GW_STANDBY_LOST_UNPROTECTED},
 	{"hold", GW_STANDBY_LOST_HOLD},
+	{NULL, 0},
+};
+
+static const struct config_enum_name witness_paths_names[] = {
+	{"backup", GW_WITNESS_BACKUP},
+	{"both", GW_WITNESS_BOTH},
 	{NULL, 0},
 };
 
@@ -137,6 +144,10 @@ const struct config_key gw_vm_config_keys[] = {
 	VM_PROBE(standby_address, IPV4, "the host `standby` in the client network"),
 	VM_PROBE(primary_backup, IPV4, "the host `primary` on the backup network"),
 	VM_PROBE(standby_backup, IPV4, "the host `standby` on the backup network"),
+	CONFIG_KEY_ENUM("vm", "witness_paths", witness_paths_names, struct gw_vm_config, witness_paths,
+			"backup",
+			"networks by which the owner's kernel sends what it says of the guest: the backup "
+			"network, or both; both needs probe_port, primary_address and standby_address"),
 };
 const size_t gw_n_vm_config_keys = ARRAY_SIZE(gw_vm_config_keys);
 
@@ -282,6 +293,23 @@ static int check_vm_probes(const struct gw_config *config, const char *path,
 	return r;
 }
 
+static int check_vm_witness(const struct gw_config *config, const char *path,
+			    const struct gw_vm_config *vm, struct config_error *ret_error)
+{
+	if (vm->witness_paths != GW_WITNESS_BOTH)
+		return 0;
+	if (!config->probe_port[0])
+		return complain(ret_error, path, "witness_paths = both, but the gateway has no probe_port "
+				"for what comes through the client network");
+	if (!vm->primary_address || !vm->standby_address)
+		return complain(ret_error, path, "witness_paths = both needs primary_address and "
+				"standby_address: nothing is taken from elsewhere in the client network");
+	if (!wire_is_host_address(ntohl(config->probe_address.ip_be32)))
+		return complain(ret_error, path, "witness_paths = both, but the gateway's probe_address is "
+				"none that a host can have");
+	return 0;
+}
+
 static int load_vm(const struct gw_config *config, const char *file, struct gw_vm_config *ret_vm,
 		   struct config_error *ret_error)
 {
@@ -301,6 +329,8 @@ static int load_vm(const struct gw_config *config, const char *file, struct gw_v
 	if (strcmp(vm.primary, vm.standby) == 0)
 		return complain(ret_error, path, "primary and standby are the same host");
 	r = check_vm_probes(config, path, &vm, ret_error);
+	if (r == 0)
+		r = check_vm_witness(config, path, &vm, ret_error);
 	if (r == 0)
 		*ret_vm = vm;
 	return r;

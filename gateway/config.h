@@ -48,6 +48,11 @@ enum gw_standby_lost {
 	GW_STANDBY_LOST_HOLD	    = 1,
 };
 
+enum gw_witness_paths {
+	GW_WITNESS_BACKUP = 0,
+	GW_WITNESS_BOTH	  = 1, /* through the client network too */
+};
+
 struct gw_vm_config {
 	char name[CONFIG_NAME_SIZE], primary[CONFIG_NAME_SIZE], standby[CONFIG_NAME_SIZE];
 	char fence_command[GATEWAY_PATH_SIZE]; /* for /bin/sh; "" none */
@@ -59,6 +64,7 @@ struct gw_vm_config {
 	struct config_ports guest_ports;
 	uint32_t primary_address, standby_address; /* of the hosts, in the client network */
 	uint32_t primary_backup, standby_backup;   /* of the hosts, in the backup network */
+	int witness_paths; /* enum gw_witness_paths */
 };
 
 extern const struct config_key gw_config_keys[];

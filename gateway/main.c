@@ -4,6 +4,7 @@
  * frames out; operators' sockets are looked at between bursts. DPDK's helpers aside there is no
  * other thread, so there is no lock.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -50,7 +51,7 @@ struct daemon {
 	struct ports ports; /* by enum prober_net; none with port = kernel */
 	struct probes *probes;
 	struct stack *stack;
-	struct witnessing witnessing;
+	struct witnessing witnessing[PROBER_N_NETS];
 	struct source signals;
 	struct idler idler;
 	int epoll_fd;
@@ -119,6 +120,16 @@ static int open_tls(struct daemon *d)
 	return 0;
 }
 
+/* The VM's witness may come through the client network too. */
+static void take_client_path(struct daemon *d, const struct gw_vm_config *config)
+{
+	struct gateway_vm *vm = gateway_find_vm(d->gw, config->name);
+
+	vm->witness_sources[0] = ntohl(config->primary_address);
+	vm->witness_sources[1] = ntohl(config->standby_address);
+	d->gw->config.client_address = ntohl(d->config.probe_address.ip_be32);
+}
+
 static int open_vms(struct daemon *d)
 {
 	struct gw_vm_config *vms = d->vms;
@@ -160,6 +171,8 @@ static int open_vms(struct daemon *d)
 			log_error("%s", text);
 			return r;
 		}
+		if (vms[i].witness_paths == GW_WITNESS_BOTH)
+			take_client_path(d, &vms[i]);
 	}
 	if (n == 0)
 		log_warn("%s holds no NAME.ini: there is no VM to look after", d->config.vm_dir);
@@ -247,7 +260,7 @@ static int open_services(struct daemon *d)
 		return r;
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
-		return networks_open(&d->config, d->gw, &d->ports, &d->stack, &d->witnessing);
+		return networks_open(&d->config, d->gw, &d->ports, &d->stack, d->witnessing);
 	r = shell_kernel_open(d->gw, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
 			      &d->kernel);
 	if (r < 0)
@@ -268,8 +281,7 @@ static size_t n_watched(const struct daemon *d)
 /* Who takes the frame? True: lwIP did. */
 static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint64_t now_ns)
 {
-	if ((net == PROBER_NET_BACKUP &&
-	     witnessing_input(&d->witnessing, stack_rules(d->stack), f->data, f->size, now_ns)) ||
+	if (witnessing_input(&d->witnessing[net], f->data, f->size, now_ns) ||
 	    probes_input(d->probes, (enum prober_net)net, f->data, f->size, now_ns) ||
 	    net != PROBER_NET_BACKUP) {
 		port_frame_free(f->handle);
@@ -279,8 +291,8 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 	return true;
 }
 
-/* A burst of one port; of the backup network's some more while they are full and nothing of them is for
- * lwIP, so that a flood of witness datagrams does not fill the ring in front of what is behind it.
+/* A burst of one port; where witness datagrams come some more while they are full and nothing of them is for
+ * lwIP, so that a flood of them does not fill the ring in front of what is behind it.
  * Returns whether there were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
@@ -293,7 +305,7 @@ static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 		for (size_t i = 0; i < n; i++)
 			n_stack += input_frame(d, net, &frames[i], now_ns);
 		worked |= n > 0;
-	} while (net == PROBER_NET_BACKUP && n == BURST && n_stack == 0 && ++n_bursts < BURSTS_MAX);
+	} while (d->witnessing[net].gw && n == BURST && n_stack == 0 && ++n_bursts < BURSTS_MAX);
 	return worked;
 }
 
@@ -309,9 +321,10 @@ static bool turn_ports(struct daemon *d)
 	stack_poll(d->stack, clock_mono_ns());
 	pump_run(d->gw, clock_mono_ns());
 	probes_tick(d->probes, clock_mono_ns());
-	witnessing_shield(&d->witnessing, clock_mono_ns());
-	for (size_t net = 0; net < d->ports.n; net++)
+	for (size_t net = 0; net < d->ports.n; net++) {
+		witnessing_shield(&d->witnessing[net], clock_mono_ns());
 		port_flush(d->ports.slots[net].port);
+	}
 	return worked;
 }
 
@@ -416,7 +429,8 @@ static void close_all(struct daemon *d)
 		shell_stack_close(d->gw);
 		stack_close(d->stack);
 	}
-	witnessing_close(&d->witnessing);
+	for (size_t net = 0; net < PROBER_N_NETS; net++)
+		witnessing_close(&d->witnessing[net]);
 	fence_close(d->fence);
 	ports_close(&d->ports);
 	gateway_free(d->gw);

@@ -41,7 +41,7 @@ static int open_port(const struct gw_config *config, enum prober_net net, uint32
 }
 
 int networks_open(const struct gw_config *config, struct gateway *gw, struct ports *ports,
-		  struct stack **stack, struct witnessing *witnessing)
+		  struct stack **stack, struct witnessing witnessing[PROBER_N_NETS])
 {
 	struct stack_config how = {
 		.address = config->address,
@@ -63,7 +63,10 @@ int networks_open(const struct gw_config *config, struct gateway *gw, struct por
 	if (r < 0)
 		return r;
 	port = ports->slots[PROBER_NET_BACKUP].port;
-	witnessing_open(witnessing, gw, port, own.ip_be32);
+	witnessing_open(&witnessing[PROBER_NET_BACKUP], gw, port, WIRE_WITNESS_BACKUP, &own);
+	if (gw->config.client_address != 0)
+		witnessing_open(&witnessing[PROBER_NET_CLIENT], gw, ports->slots[PROBER_NET_CLIENT].port,
+				WIRE_WITNESS_CLIENT, &config->probe_address);
 	memcpy(how.mac, port_mac(port), sizeof(how.mac));
 	r = stack_open(&how, output_frame, port, stack);
 	if (r == 0)

@@ -24,6 +24,7 @@ static void describe_vm(const struct gw_config *config, const struct gw_vm_confi
 		.guest = ntohl(vm->guest_address),
 		.n_guest_ports = vm->guest_ports.n,
 		.interval_ns = config->probe_interval_ns,
+		.is_sought = vm->witness_paths == GW_WITNESS_BOTH,
 	};
 	_Static_assert(PROBER_PORTS_MAX == CONFIG_PORTS_MAX, "as many as a key may list");
 	memcpy(ret_prober->guest_mac, vm->guest_mac, sizeof(ret_prober->guest_mac));

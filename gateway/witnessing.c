@@ -26,18 +26,29 @@
 _Static_assert(SHIELD_SLOTS == WITNESS_RX_SLOTS, "a slot for each key");
 _Static_assert(sizeof(((struct shield_key *)0)->key) == WIRE_WITNESS_KEY_SIZE, "one kind of key");
 
-void witnessing_open(struct witnessing *w, struct gateway *gw, struct port *port, uint32_t ip_be32)
+static const char *const networks[WIRE_WITNESS_N_PATHS] = {
+	[WIRE_WITNESS_BACKUP] = "backup",
+	[WIRE_WITNESS_CLIENT] = "client",
+};
+
+void witnessing_open(struct witnessing *w, struct gateway *gw, struct port *port,
+		     enum wire_witness_path path, const struct config_prefix *own)
 {
 	int r = port_filter(port, -1);
 
-	*w = (struct witnessing){.gw = gw, .port = port};
+	_Static_assert(PORT_MAC_BYTES == FILTER_MAC_BYTES, "one kind of MAC");
+	*w = (struct witnessing){.gw = gw, .port = port, .path = path};
+	memcpy(w->rules.mac, port_mac(port), sizeof(w->rules.mac));
+	w->rules.address = ntohl(own->ip_be32);
+	w->rules.mask = own->bits ? UINT32_MAX << (32 - own->bits) : 0;
 	if (r == -ENOTSUP)
 		return;
 	if (r == 0)
-		r = shield_prog_open(ip_be32, gw->config.witness_port, &w->prog);
+		r = shield_prog_open(own->ip_be32, gw->config.witness_port, path, &w->prog);
 	if (r < 0)
-		log_warn("the kernel takes no program for the port: %s%s; a flood of UDP will not be kept off, "
-			 "going on without", strerror(-r), r == -EPERM ? " (it needs CAP_BPF)" : "");
+		log_warn("the kernel takes no program for the port in the %s network: %s%s; a flood of UDP will "
+			 "not be kept off, going on without", networks[path], strerror(-r),
+			 r == -EPERM ? " (it needs CAP_BPF)" : "");
 }
 
 void witnessing_close(struct witnessing *w)
@@ -45,23 +56,28 @@ void witnessing_close(struct witnessing *w)
 	w->prog = shield_prog_close(w->prog);
 }
 
-bool witnessing_input(struct witnessing *w, const struct filter_rules *rules, const uint8_t *data,
-		      size_t size, uint64_t now_ns)
+static void count_unwanted(struct witnessing *w, uint64_t n)
+{
+	w->n_unwanted += n;
+	counters_add(&w->gw->counters.udp_unwanted, n);
+}
+
+bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, uint64_t now_ns)
 {
 	struct gateway *gw = w->gw;
 	struct filter_view view;
 
 	/* Nearly all frames are TCP: two fields say so before anything is parsed. */
-	if (size < FRAME_MIN || data[PROTOCOL_AT] != PROTOCOL_UDP ||
+	if (!gw || size < FRAME_MIN || data[PROTOCOL_AT] != PROTOCOL_UDP ||
 	    bytes_get_be16(data + ETHERTYPE_AT) != ETHERTYPE_IPV4)
 		return false;
 	if (bytes_get_be16(data + UDP_PORT_AT) != gw->config.witness_port ||
-	    filter_frame(rules, data, size, &view) != FILTER_UDP) {
-		counters_add(&gw->counters.udp_unwanted, 1);
+	    filter_frame(&w->rules, data, size, &view) != FILTER_UDP) {
+		count_unwanted(w, 1);
 		return false;
 	}
-	(void)witness_rx_input(gw->witness, WIRE_WITNESS_BACKUP, view.source, data + view.payload_at, view.payload_size,
-			       now_ns); /* it counts */
+	(void)witness_rx_input(gw->witness, w->path, view.source, data + view.payload_at,
+			       view.payload_size, now_ns); /* it counts */
 	return true;
 }
 
@@ -75,6 +91,7 @@ static void take_counts(struct witnessing *w)
 		enum witness_rx_verdict ours;
 	} rows[] = {
 		{SHIELD_MALFORMED, WITNESS_RX_MALFORMED},
+		{SHIELD_WRONG_PATH, WITNESS_RX_WRONG_PATH},
 		{SHIELD_UNKNOWN_KEY, WITNESS_RX_UNKNOWN_KEY},
 		{SHIELD_WRONG_ADDRESS, WITNESS_RX_WRONG_ADDRESS},
 		{SHIELD_REPLAYED, WITNESS_RX_REPLAYED},
@@ -82,17 +99,18 @@ static void take_counts(struct witnessing *w)
 	struct witness_rx *rx = w->gw->witness;
 	uint64_t n = shield_prog_take_count(w->prog, SHIELD_OTHER), sum = n;
 
-	counters_add(&w->gw->counters.udp_unwanted, n);
+	count_unwanted(w, n);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		n = shield_prog_take_count(w->prog, rows[i].theirs);
-		witness_rx_add_refused(rx, WIRE_WITNESS_BACKUP, rows[i].ours, n);
+		witness_rx_add_refused(rx, w->path, rows[i].ours, n);
 		sum += n;
 	}
 	for (uint32_t slot = 0; slot < WITNESS_RX_SLOTS; slot++) {
 		n = shield_prog_take_bad_macs(w->prog, slot);
-		witness_rx_add_bad_macs(rx, slot, WIRE_WITNESS_BACKUP, n);
+		witness_rx_add_bad_macs(rx, slot, w->path, n);
 		sum += n;
 	}
+	w->n_dropped += sum;
 	counters_add(&w->gw->counters.shield_dropped, sum);
 }
 
@@ -104,7 +122,8 @@ static int follow_keys(struct witnessing *w)
 	for (uint32_t slot = 0; slot < WITNESS_RX_SLOTS; slot++) {
 		struct witness_rx_key now;
 		struct shield_key key = {0};
-		bool is_given = w->shield.is_up && witness_rx_get_key(w->gw->witness, slot, WIRE_WITNESS_BACKUP, &now);
+		bool is_given = w->shield.is_up &&
+				witness_rx_get_key(w->gw->witness, slot, w->path, &now);
 		int q;
 
 		if (is_given) {
@@ -140,17 +159,18 @@ static int take_down(struct witnessing *w)
 
 static void tell(struct witnessing *w, uint64_t now_ns)
 {
-	uint64_t dropped = w->gw->counters.shield_dropped;
-	char text[128] = "a flood of UDP that nobody wants: the kernel drops all but true witness datagrams";
+	char text[160];
 
 	if (w->shield.is_up) {
 		w->is_told = w->told_ns == 0 || now_ns - w->told_ns >= TELL_NS;
-		w->dropped_before = dropped;
+		w->dropped_before = w->n_dropped;
+		(void)snprintf(text, sizeof(text), "a flood of UDP that nobody wants in the %s network: the "
+			       "kernel drops all but true witness datagrams", networks[w->path]);
 		if (w->is_told)
 			w->told_ns = now_ns;
 	} else {
-		(void)snprintf(text, sizeof(text), "the flood is over: the kernel dropped %" PRIu64 " datagrams",
-			       dropped - w->dropped_before);
+		(void)snprintf(text, sizeof(text), "the flood is over in the %s network: the kernel dropped %"
+			       PRIu64 " datagrams", networks[w->path], w->n_dropped - w->dropped_before);
 	}
 	if (!w->is_told)
 		return;
@@ -168,8 +188,7 @@ void witnessing_shield(struct witnessing *w, uint64_t now_ns)
 		return;
 	if (w->shield.is_up)
 		take_counts(w);
-	changed = shield_look(&w->shield, witness_rx_refused(gw->witness, WIRE_WITNESS_BACKUP) + gw->counters.udp_unwanted,
-			      now_ns);
+	changed = shield_look(&w->shield, witness_rx_refused(gw->witness, w->path) + w->n_unwanted, now_ns);
 	if (!changed && !w->shield.is_up)
 		return;
 	r = w->shield.is_up ? put_up(w) : take_down(w);

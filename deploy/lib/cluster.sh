@@ -8,8 +8,9 @@
 #
 # Host primary runs agent alpha, host standby runs agent beta: names say who, not which role.
 # Variables that a test may set before cluster_configure: CLUSTER_AGENT_INI, CLUSTER_GATEWAY_INI,
-# CLUSTER_VM_INI (more lines for [agent], [gateway], [vm]), CLUSTER_PORT, CLUSTER_PROBE_PORT (the
-# gateway's DPDK devices), CLUSTER_BEAT_TIMEOUT_MS, CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN (other builds).
+# CLUSTER_VM_INI (more lines for [agent], [gateway], [vm]), CLUSTER_GATEWAY_VM_INI (for the gateway's [vm]),
+# CLUSTER_PORT, CLUSTER_PROBE_PORT (the gateway's DPDK devices), CLUSTER_BEAT_TIMEOUT_MS,
+# CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN (other builds).
 
 CLUSTER_VM=web1
 CLUSTER_PORT=${CLUSTER_PORT:-net_af_packet0,iface=bk0}
@@ -97,6 +98,7 @@ cluster_gateway_files()
 	standby_address = $TOPO_STANDBY_CLIENT_IP
 	primary_backup = $TOPO_PRIMARY_IP
 	standby_backup = $TOPO_STANDBY_IP
+	${CLUSTER_GATEWAY_VM_INI:-}
 	INI
 }
 

@@ -134,20 +134,30 @@ static json_t *describe_liveness(const struct vm_fsm *fsm)
 			 detector_describe(&fsm->detector, evidence, sizeof(evidence)));
 }
 
+static json_t *describe_path(const struct witness_view *view, enum wire_witness_path path,
+			     uint64_t now_ns)
+{
+	return json_pack("{s:o, s:o}", "age_ms", age_ms(view->paths[path].made_at_ns, now_ns), "accepted",
+			 number(view->paths[path].n_accepted));
+}
+
 /* What the owner's kernel says of the guest. */
 static json_t *describe_witness(const struct gateway *gw, const struct gateway_vm *vm,
 				uint64_t now_ns)
 {
 	const struct witness_view *view = gateway_witness(gw, vm);
+	bool by_client = vm->witness_sources[vm->fsm.record.owner] != 0;
 
-	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "keyed",
+	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "keyed",
 			 (int)(vm->witness.term != 0), "age_ms", age_ms(view->made_at_ns, now_ns),
 			 "arrived_age_ms", age_ms(view->arrived_at_ns, now_ns), "answered_age_ms",
 			 age_ms(view->answered_at_ns, now_ns), "unanswered",
 			 number(view->n_unanswered), "asked_age_ms",
 			 age_ms(view->asked_at_ns, now_ns), "to_guest", number(view->to_guest),
 			 "from_guest", number(view->from_guest), "accepted",
-			 number(view->n_accepted), "bad_mac", number(view->n_bad_mac));
+			 number(view->n_accepted), "bad_mac", number(view->n_bad_mac), "paths", "backup",
+			 describe_path(view, WIRE_WITNESS_BACKUP, now_ns), "client",
+			 by_client ? describe_path(view, WIRE_WITNESS_CLIENT, now_ns) : json_null());
 }
 
 /* What both the list and the single view say. */

@@ -114,11 +114,17 @@ static void show_pace(FILE *out, const json_t *stats)
 static void show_witness(FILE *out, const json_t *witness)
 {
 	json_int_t n = int_of(witness, "unanswered");
+	const json_t *paths = json_object_get(witness, "paths");
+	const json_t *client = json_object_get(paths, "client");
 	char text[32];
 
 	if (!json_is_true(json_object_get(witness, "keyed")))
 		return;
 	fprintf(out, "  %-20s %s", "witness", age(witness, "age_ms", text));
+	if (json_is_object(client)) {
+		fprintf(out, " (backup %s", age(json_object_get(paths, "backup"), "age_ms", text));
+		fprintf(out, ", client network %s)", age(client, "age_ms", text));
+	}
 	fprintf(out, "; guest answered %s", age(witness, "answered_age_ms", text));
 	if (n > 0)
 		fprintf(out, ", %" JSON_INTEGER_FORMAT " frames to it since", n);

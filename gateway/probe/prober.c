@@ -17,7 +17,7 @@ void prober_init(struct prober *prober, struct probes *all, const struct prober_
 	struct prober_target *guest = &prober->targets[GUEST];
 
 	*prober = (struct prober){.all = all, .interval_ns = config->interval_ns,
-				  .n_ports = config->n_guest_ports};
+				  .n_ports = config->n_guest_ports, .is_sought = config->is_sought};
 	for (size_t h = 0; h < PROBER_HOSTS; h++) {
 		prober->targets[h] = (struct prober_target){.ip = config->host[h],
 							    .net = PROBER_NET_CLIENT};
@@ -172,7 +172,6 @@ void prober_tick(struct prober *prober, uint64_t now_ns)
 	prober->next_ns += prober->interval_ns;
 	if (prober->next_ns <= now_ns)
 		prober->next_ns = now_ns + prober->interval_ns; /* missed ones stay missed */
-	prober->n_replies = 0;
 	for (size_t t = 0; t < PROBER_TARGETS; t++) {
 		struct prober_target *target = &prober->targets[t];
 
@@ -240,8 +239,12 @@ bool prober_is_active(const struct prober *prober)
 
 /* ---- answers ---- */
 
-static bool may_reply(struct prober *prober)
+static bool may_reply(struct prober *prober, uint64_t now_ns)
 {
+	if (now_ns - prober->replies_ns >= prober->interval_ns) {
+		prober->replies_ns = now_ns;
+		prober->n_replies = 0;
+	}
 	return prober->n_replies++ < PROBER_REPLIES_MAX;
 }
 
@@ -251,12 +254,13 @@ static bool is_mac_of(const struct prober_target *target, const uint8_t *mac)
 }
 
 static bool take_arp_request(struct prober *prober, struct prober_target *target,
-			     const struct frames_view *view)
+			     const struct frames_view *view, uint64_t now_ns)
 {
 	const struct prober_port *port = &prober->all->ports[target->net];
 	uint8_t frame[FRAMES_BYTES];
 
-	if (!port->answers_arp || !is_mac_of(target, view->from.mac) || !may_reply(prober))
+	if (!port->answers_arp || !is_mac_of(target, view->from.mac) ||
+	    !may_reply(prober, now_ns))
 		return false;
 	frames_arp_reply(frame, &port->us, &view->from);
 	counters_add(&prober->all->counters.replies, 1);
@@ -306,7 +310,7 @@ static bool take_tcp(struct prober *prober, struct prober_target *target, enum f
 	}
 	if (!syn)
 		return false;
-	if (kind == FRAMES_SYN_ACK && may_reply(prober))
+	if (kind == FRAMES_SYN_ACK && may_reply(prober, now_ns))
 		send_rst(prober, syn); /* also to one that came again: it is still open there */
 	if (!syn->waiting)
 		return false;
@@ -320,16 +324,20 @@ bool prober_take(struct prober *prober, enum prober_net net, enum frames_kind ki
 		 const struct frames_view *view, uint64_t now_ns)
 {
 	struct prober_target *target = NULL;
+	bool is_sought;
 
 	for (size_t t = 0; t < PROBER_TARGETS; t++) {
 		if (prober->targets[t].ip == view->from.ip && prober->targets[t].net == net)
 			target = &prober->targets[t];
 	}
-	if (!prober->active || !target || view->from.ip == 0)
+	/* By a host in the client network, the first targets. */
+	is_sought = prober->is_sought && kind == FRAMES_ARP_REQUEST && target &&
+		    target < &prober->targets[PROBER_HOSTS];
+	if (!(prober->active || is_sought) || !target || view->from.ip == 0)
 		return false;
 	switch (kind) {
 	case FRAMES_ARP_REQUEST:
-		return take_arp_request(prober, target, view);
+		return take_arp_request(prober, target, view, now_ns);
 	case FRAMES_ARP_REPLY:
 		return take_arp_reply(prober, target, view, now_ns);
 	case FRAMES_ECHO_REPLY:

@@ -30,6 +30,9 @@
  *
  * Bounds of one VM: PROBER_FRAMES_MAX probes an interval, PROBER_REPLIES_MAX replies (ARP, RST)
  * an interval. Frames go to configured addresses only.
+ *
+ * Hosts that send witness datagrams through the client network need our MAC address there, also
+ * when nobody is in doubt (is_sought): their ARP requests are answered at any time.
  * Threads: one, the gateway's loop. Never blocks, never allocates after probes_add().
  */
 #ifndef PROBE_PROBER_H
@@ -80,6 +83,7 @@ struct prober_config {
 	uint16_t guest_ports[PROBER_PORTS_MAX];
 	size_t n_guest_ports;
 	uint64_t interval_ns;
+	bool is_sought; /* answer host[]'s ARP requests in the client network without doubt too */
 };
 
 /* One target and method. "Round": since the last change to active. */

@@ -43,7 +43,9 @@ struct prober {
 	size_t n_ports;
 	uint64_t interval_ns;
 	uint64_t next_ns; /* when active */
-	unsigned int n_replies; /* in this interval */
+	uint64_t replies_ns;	/* when the interval began in which ... */
+	unsigned int n_replies; /* ... so many were sent */
+	bool is_sought;
 	uint64_t try_until_ns;	/* an operator's try; 0: none */
 	bool doubt;		/* prober_set_active()'s last word */
 	bool active;		/* for one of the two reasons */
@@ -53,6 +55,7 @@ struct probes {
 	struct prober *list[PROBES_MAX];
 	size_t n;
 	size_t n_active;
+	bool has_sought; /* some prober is */
 	struct prober_port ports[PROBER_N_NETS];
 	probes_random_fn random;
 	void *random_arg;
@@ -65,8 +68,7 @@ void prober_init(struct prober *prober, struct probes *all, const struct prober_
 /* Send what is due at @now_ns. */
 void prober_tick(struct prober *prober, uint64_t now_ns);
 
-/* A parsed frame that came from @net while active. True: it answers a probe of this prober, or was
- * answered. */
+/* A parsed frame that came from @net. True: it answers a probe of this prober, or was answered. */
 bool prober_take(struct prober *prober, enum prober_net net, enum frames_kind kind,
 		 const struct frames_view *view, uint64_t now_ns);
 

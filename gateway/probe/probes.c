@@ -52,6 +52,7 @@ int probes_add(struct probes *probes, const struct prober_config *config,
 		return -ENOMEM;
 	prober_init(prober, probes, config);
 	probes->list[probes->n++] = prober;
+	probes->has_sought |= config->is_sought;
 	*ret_prober = prober;
 	return 0;
 }
@@ -87,9 +88,12 @@ bool probes_input(struct probes *probes, enum prober_net net, const void *data, 
 	enum frames_kind kind;
 	bool taken = false;
 
-	if (probes->n_active == 0 || !probes->ports[net].open)
+	if (!probes->ports[net].open ||
+	    (probes->n_active == 0 && !(probes->has_sought && net == PROBER_NET_CLIENT)))
 		return false;
 	kind = frames_parse(&probes->ports[net].us, data, size, &view);
+	if (probes->n_active == 0 && kind != FRAMES_ARP_REQUEST)
+		return false;
 	if (kind == FRAMES_MALFORMED)
 		counters_add(&probes->counters.malformed, 1);
 	if (kind == FRAMES_OTHER || kind == FRAMES_MALFORMED)

@@ -7,7 +7,8 @@
  *	main: port_receive() -> probes_input() -> (backup network only) stack_input()
  *	      probes_tick() at probes_deadline_ns()          '-> output -> port_transmit()
  *
- * While no prober is active every call returns at once and nothing is looked at.
+ * While no prober is active every call returns at once and nothing is looked at, but for ARP requests in the
+ * client network where a prober is_sought.
  * Threads: one, the gateway's loop. Allocates in new and add only; never blocks, but for what
  * @random does.
  */

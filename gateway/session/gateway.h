@@ -63,6 +63,8 @@ struct gateway_vm {
 	struct vm_config config;
 	size_t index;			  /* in gateway->vms, and in the witness receiver */
 	struct gateway_witness witness;
+	/* Where each host's datagrams come from in the client network, host byte order; 0: none may. */
+	uint32_t witness_sources[2];
 	struct vm_fsm fsm;
 	struct vm_relay relay;
 	struct gateway_host *host[2];
@@ -86,7 +88,7 @@ struct gateway_counters {
 		probes_stray; /* copied from probes_get_counters() when printed */
 	uint64_t witness_keys;
 	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS]; /* copied from witness_rx_count() */
-	uint64_t udp_unwanted,	/* UDP on the backup network that is for nobody here */
+	uint64_t udp_unwanted,	/* UDP that is for nobody here, where witness datagrams are taken */
 		shield_dropped; /* of all these, what the kernel dropped (witnessing.h) */
 	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
 		refused_unknown_vm, refused_identity, refused_bad_frame, refused_bad_checksum,
@@ -125,6 +127,8 @@ struct gateway_config {
 	void *fence_arg;
 	uint64_t witness_rekey_ns;
 	uint16_t witness_port;		  /* UDP; 0: nobody takes witness datagrams, give no keys */
+	uint32_t client_address;	  /* ours in the client network, where they are taken too, host byte order;
+					   * 0: they are not, and no VM has witness_sources */
 };
 
 struct gateway {

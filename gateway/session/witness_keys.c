@@ -70,8 +70,9 @@ static void send_key(struct session *s, struct gateway_vm *vm, struct wire_witne
 	/* The frame was built there. */
 	explicit_bzero(gw->scratch, WIRE_HEADER_SIZE + sizeof(*key));
 	counters_add(&gw->counters.witness_keys, 1);
-	log_info("vm=%s host=%s term=%" PRIu64 " witness key %08" PRIx32, vm->config.name,
-		 s->host->name, h.term, key->key_id);
+	log_info("vm=%s host=%s term=%" PRIu64 " witness key %08" PRIx32 "%s", vm->config.name,
+		 s->host->name, h.term, key->key_id,
+		 key->client_address ? ", by the client network too" : "");
 }
 
 /* A new key for @vm's owner at the other end of @s. */
@@ -86,6 +87,10 @@ static int give_key(struct session *s, struct gateway_vm *vm)
 	memcpy(key.vm, vm->config.name, sizeof(key.vm));
 	if (!parse_peer(s->peer, &addresses[WIRE_WITNESS_BACKUP]))
 		return -EINVAL;
+	if (s->features & WIRE_FEATURE_WITNESS_PATHS)
+		addresses[WIRE_WITNESS_CLIENT] = vm->witness_sources[vm->fsm.record.owner];
+	if (addresses[WIRE_WITNESS_CLIENT] != 0)
+		key.client_address = gw->config.client_address;
 	if (key.key_id != 0 && fill_random(key.key, sizeof(key.key)))
 		r = witness_rx_set_key(gw->witness, vm->index, key.key_id, key.key, addresses,
 				       s->number != vm->witness.sent_on, gw->now_ns);

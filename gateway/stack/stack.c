@@ -336,11 +336,6 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
 	conn_finish_doomed(stack);
 }
 
-const struct filter_rules *stack_rules(const struct stack *stack)
-{
-	return &stack->rules;
-}
-
 void stack_poll(struct stack *stack, uint64_t now_ns)
 {
 	stack->now_ns = now_ns;

@@ -45,7 +45,6 @@
 #define STACK_LISTENERS_MAX	     8
 #define STACK_OUTPUT_PIECES_MAX	     16
 
-struct filter_rules;
 struct stack;	   /* opaque; one per process at a time (lwIP's state is global) */
 struct stack_conn; /* opaque; dead after closed(), close or abort */
 
@@ -130,10 +129,6 @@ void stack_close(struct stack *stack);
  * done with it. Bad frames are dropped and counted. Runs events. */
 void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn free_frame,
 		 void *handle);
-
-/* The addresses that stack_input() filters by, for who looks at frames before it (filter.h). Valid as
- * long as @stack. */
-const struct filter_rules *stack_rules(const struct stack *stack);
 
 /* Run due timers, send what is due, acknowledge what arrived since the last call. Once per turn of
  * the loop, after the frames of a burst. @now_ns: monotonic. Runs events. */

@@ -168,6 +168,8 @@ static const struct field_row field_rows[] = {
 	{"UDP's size, one less", 38, 2, 135, SHIELD_MALFORMED, false},
 	{"UDP's size, one more", 38, 2, 137, SHIELD_MALFORMED, false},
 	{"magic", 42, 4, 0x48465732, SHIELD_MALFORMED, true},
+	{"by the other path", 94, 4, 1, SHIELD_WRONG_PATH, true},
+	{"by no path", 94, 4, 2, SHIELD_WRONG_PATH, true},
 	{"key_id of nobody", 46, 4, 8, SHIELD_UNKNOWN_KEY, true},
 	{"key_id 0", 46, 4, 0, SHIELD_UNKNOWN_KEY, true},
 	{"from another address", 26, 4, OURS + 9, SHIELD_WRONG_ADDRESS, false},
@@ -294,6 +296,24 @@ static int keep_cap_bpf(void)
 	return syscall(SYS_capset, &header, sets) < 0 ? -errno : 0;
 }
 
+/* A program for the client network. */
+static void run_client_path(void)
+{
+	struct frame f;
+
+	expect(shield_prog_open(htonl(OURS), PORT, WIRE_WITNESS_CLIENT, &prog) == 0 && give(0) == 0,
+	       "client path", "opened");
+	if (!prog)
+		return;
+	make_frame(&f, 0, 1);
+	check(&f, "client path: one of the backup path", SHIELD_WRONG_PATH, 0);
+	bytes_put_be32(f.data + HEADERS + 52, WIRE_WITNESS_CLIENT);
+	check(&f, "client path: the same, changed", SHIELD_BAD_MAC, 0);
+	sign(&f, 0);
+	check(&f, "client path: one of its own", SHIELD_PASSED, 0);
+	check(&f, "client path: again", SHIELD_REPLAYED, 0);
+}
+
 int main(void)
 {
 	struct bpf_prog_info info = {0};
@@ -301,7 +321,7 @@ int main(void)
 	int r = keep_cap_bpf();
 
 	if (r == 0)
-		r = shield_prog_open(htonl(OURS), PORT, &prog);
+		r = shield_prog_open(htonl(OURS), PORT, WIRE_WITNESS_BACKUP, &prog);
 	if (r < 0) {
 		printf("FAIL: the program does not load with CAP_BPF alone: %s\n", strerror(-r));
 		return 1;
@@ -314,6 +334,8 @@ int main(void)
 	run_sizes();
 	run_sequences();
 	run_keys();
+	prog = shield_prog_close(prog);
+	run_client_path();
 	shield_prog_close(prog);
 	printf("%s: %d rows, %u bytes of program\n", n_failed ? "FAIL" : "PASS", n_rows,
 	       info.xlated_prog_len);

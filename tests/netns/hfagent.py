@@ -16,7 +16,7 @@ import time
 HELLO, WELCOME, REFUSED = 0x01, 0x02, 0x03
 BEAT, BEAT_ACK, REPORT, ORDER, ORDER_DONE = 0x10, 0x11, 0x12, 0x13, 0x14
 WITNESS_KEY = 0x15
-FEATURE_WITNESS = 0x10  # of control connections
+FEATURE_WITNESS, FEATURE_WITNESS_PATHS = 0x10, 0x40  # of control connections
 RESUME, GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, EPOCH_END = 0x20, 0x21, 0x22, 0x23, 0x24, 0x25
 EPOCH_ACK, COMMIT, STREAM_ERROR = 0x28, 0x29, 0x2A
 STANDBY_START, STANDBY_STOP, PROTECT, UNPROTECT, PROMOTE, FENCE = 1, 2, 3, 4, 5, 6
@@ -87,18 +87,20 @@ class Witness:
     def __init__(self, f):
         n = f.payload[0]
         self.vm, self.term = f.payload[1:1 + n].decode(), f.term
-        self.key_id, self.port, self.key = struct.unpack(">IH16s", f.payload[1 + n:])
-        self.sequence, self.to_guest, self.from_guest, self.from_guest_ns = 0, 0, 0, 0
+        self.key_id, self.port, self.key = struct.unpack(">IH16s", f.payload[1 + n:23 + n])
+        more = f.payload[23 + n:]  # the gateway's address in the client network
+        self.client = socket.inet_ntoa(more) if more else None
+        self.sequence, self.to_guest, self.from_guest, self.from_guest_ns = [0, 0], 0, 0, 0
 
-    def datagram(self, sequence=None):
-        """The next one, or one with any sequence."""
+    def datagram(self, sequence=None, path=0):
+        """The next one by a path, or one with any sequence."""
         if sequence is None:
-            self.sequence += 1
+            self.sequence[path] += 1
             self.to_guest += 1
-            sequence = self.sequence
+            sequence = self.sequence[path]
         data = b"HFW1" + struct.pack(">IQQQQQHHI64s", self.key_id, sequence, time.monotonic_ns(),
                                      self.to_guest, self.from_guest, self.from_guest_ns, 60, 60,
-                                     0, b"\x45" * 60)
+                                     path, b"\x45" * 60)
         return data + struct.pack(">Q", siphash24(self.key, data))
 
 

@@ -2,7 +2,7 @@
  *
  * usage: witness_flood IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM...]
  *	KIND	malformed: random bytes; unknown: well-formed, random key_id; forged: key_id=N, sequences from
- *		sequence=N on, each mac wrong; replay: the 128 bytes of each hex=... in turn, 64 at most
+ *		sequence=N on, each mac wrong; both: path=N; replay: the 128 bytes of each hex=... in turn, 64 at most
  *	count=N	 frames at most (0: no limit)	ms=N  time at most (default 1000)
  *	pace=N	 frames a millisecond at most (default 0: as many as go)
  *
@@ -46,7 +46,7 @@ static const char *const kind_names[N_KINDS] = {"malformed", "unknown", "forged"
 
 static struct {
 	enum kind kind;
-	uint64_t key_id, sequence, count, ms, pace;
+	uint64_t key_id, sequence, path, count, ms, pace;
 	uint8_t datagrams[BATCH][WIRE_WITNESS_SIZE];
 	size_t n_datagrams;
 } options = {.sequence = 1, .ms = 1000};
@@ -78,7 +78,7 @@ static void read_option(const char *text)
 	static const struct {
 		const char *name;
 		uint64_t *value;
-	} rows[] = {{"key_id=", &options.key_id}, {"sequence=", &options.sequence},
+	} rows[] = {{"key_id=", &options.key_id}, {"sequence=", &options.sequence}, {"path=", &options.path},
 		    {"count=", &options.count},	  {"ms=", &options.ms},
 		    {"pace=", &options.pace}};
 	char *end;
@@ -149,10 +149,12 @@ static void change(uint8_t *datagram)
 			bytes_put_be64(datagram + i, next_random());
 		break;
 	case UNKNOWN:
+		bytes_put_be32(datagram + 52, (uint32_t)options.path);
 		bytes_put_be32(datagram + 4, (uint32_t)next_random());
 		bytes_put_be64(datagram + 8, options.sequence++);
 		break;
 	case FORGED:
+		bytes_put_be32(datagram + 52, (uint32_t)options.path);
 		bytes_put_be32(datagram + 4, (uint32_t)options.key_id);
 		bytes_put_be64(datagram + 8, options.sequence++);
 		bytes_put_be64(datagram + WIRE_WITNESS_SIGNED, next_random());

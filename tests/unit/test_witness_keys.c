@@ -101,11 +101,14 @@ static bool take_key(struct agent *a)
 	return true;
 }
 
-static enum witness_rx_verdict send_witness(const struct wire_witness_key *with, uint64_t sequence)
+static void make_witness(const struct wire_witness_key *with, enum wire_witness_path path,
+			 uint64_t sequence, uint8_t data[WIRE_WITNESS_SIZE])
 {
-	uint8_t data[WIRE_WITNESS_SIZE] = "HFW1";
 	struct wire_witness_mac *mac;
 
+	memset(data, 0, WIRE_WITNESS_SIZE);
+	memcpy(data, "HFW1", 4);
+	bytes_put_be32(data + 52, path);
 	bytes_put_be32(data + 4, with->key_id);
 	bytes_put_be64(data + 8, sequence);
 	bytes_put_be64(data + 16, f.now_ns);
@@ -115,6 +118,13 @@ static enum witness_rx_verdict send_witness(const struct wire_witness_key *with,
 	assert_int_equal(wire_witness_mac_new(with->key, &mac), 0);
 	assert_int_equal(wire_witness_mac_sign(mac, data), 0);
 	wire_witness_mac_free(mac);
+}
+
+static enum witness_rx_verdict send_witness(const struct wire_witness_key *with, uint64_t sequence)
+{
+	uint8_t data[WIRE_WITNESS_SIZE];
+
+	make_witness(with, WIRE_WITNESS_BACKUP, sequence, data);
 	return witness_rx_input(f.gw->witness, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), f.now_ns);
 }
 
@@ -149,6 +159,35 @@ static void protect(void)
 	report(&beta, WIRE_VM_ROLE_STANDBY, WIRE_STATE_STANDBY_READY, TERM);
 	report(&alpha, WIRE_VM_ROLE_PRIMARY, WIRE_STATE_PROTECTED, TERM);
 	assert_true(take_key(&alpha));
+}
+
+/* The second path: for a VM that has it, to an agent that knows it. */
+static void an_address_in_the_client_network(void **state)
+{
+	static const struct {
+		uint32_t source;
+		uint64_t lacks;
+		bool is_given;
+	} rows[] = {
+		{0, 0, false},
+		{0xc612000b, WIRE_FEATURE_WITNESS_PATHS, false},
+		{0xc612000b, 0, true},
+	};
+	uint8_t data[WIRE_WITNESS_SIZE] = {0};
+
+	(void)state;
+	f.gw->config.client_address = 0xc6120003;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		vm->witness_sources[0] = rows[i].source;
+		f.lacks[WIRE_VM_ROLE_NONE] = rows[i].lacks;
+		protect();
+		assert_int_equal(key.client_address, rows[i].is_given ? 0xc6120003 : 0);
+		assert_int_equal(send_witness(&key, 1), WITNESS_RX_ACCEPTED);
+		make_witness(&key, WIRE_WITNESS_CLIENT, 1, data);
+		assert_int_equal(witness_rx_input(f.gw->witness, WIRE_WITNESS_CLIENT, 0xc612000b, data,
+						  sizeof(data), f.now_ns),
+				 rows[i].is_given ? WITNESS_RX_ACCEPTED : WITNESS_RX_WRONG_ADDRESS);
+	}
 }
 
 static void not_without_the_feature(void **state)
@@ -300,6 +339,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_key_when_the_owner_protects),
+		TEST(an_address_in_the_client_network),
 		TEST(not_without_the_feature),
 		TEST(not_when_nobody_would_listen),
 		TEST(another_key_when_it_is_due),

@@ -211,6 +211,8 @@ struct wire_witness_key {
 				  * send there too; 0: do not. Not 0 only where
 				  * WIRE_FEATURE_WITNESS_PATHS is in use */
 };
+/* Can a host have it (host byte order)? None of 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3. */
+bool wire_is_host_address(uint32_t address);
 int wire_witness_key_encode(const struct wire_witness_key *key, struct bytes_writer *w) WIRE_CHECKED;
 int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_key *ret_key,
 			    struct wire_error *error) WIRE_CHECKED;

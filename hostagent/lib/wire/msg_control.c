@@ -177,8 +177,7 @@ int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_don
 	return 0;
 }
 
-/* One that a host can have: none of 0/8, 127/8, multicast and above. */
-static bool is_host_address(uint32_t address)
+bool wire_is_host_address(uint32_t address)
 {
 	uint32_t net = address >> 24;
 
@@ -188,7 +187,7 @@ static bool is_host_address(uint32_t address)
 int wire_witness_key_encode(const struct wire_witness_key *key, struct bytes_writer *w)
 {
 	if (key->key_id == 0 || key->port == 0 ||
-	    (key->client_address != 0 && !is_host_address(key->client_address)))
+	    (key->client_address != 0 && !wire_is_host_address(key->client_address)))
 		return write_invalid(w);
 	if (write_string(w, 1, wire_name_bytes_are_valid, key->vm, WIRE_NAME_MAX) < 0)
 		return -EINVAL;
@@ -215,7 +214,7 @@ int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_
 		const size_t at = cursor_offset(&c);
 
 		key.client_address = cursor_u32(&c, "client address", 1, UINT32_MAX);
-		if (!c.failed && !is_host_address(key.client_address))
+		if (!c.failed && !wire_is_host_address(key.client_address))
 			cursor_fail(&c, "client address", at, "not a host's");
 	}
 	if (cursor_end(&c) < 0)
