@@ -134,6 +134,7 @@ def judge(rows):
         "clock_jumps_unseen": len(unseen), "clock_jumps_unseen_promoted": sum(r["promoted"] for r in unseen),
         "pauses": sum(len(r["pauses"]) for r in trials),
         "pauses_undone": sum(r["pauses"].count(False) for r in trials),
+        "pauses_again": sum(r["pauses"].count("again") for r in trials),
         "stuck": sum(r["stuck"] for r in trials), "broken": [r["why"] for r in rows if r["what"] == "broken"],
         "without_effect": sum(not any(r[k] for k in ("frames_lost", "frames_waited", "silences", "events", "jumps",
                                                      "pauses")) for r in disturbances),
@@ -193,7 +194,7 @@ def show(result):
           f"promoted in {result['partitions_promoted']}, as it may")
     print(f"clock jumps that a daemon did not see, not counted: {result['clock_jumps_unseen']} (promoted "
           f"{result['clock_jumps_unseen_promoted']}); guests paused from outside {result['pauses']} times, let run "
-          f"by somebody else {result['pauses_undone']}")
+          f"by somebody else {result['pauses_undone']} (after a second `stop`; {result['pauses_again']} needed one)")
     print(f"seed {run['seed']}, {run['minutes']:.1f} min, {run['clusters']} clusters; protection lost without "
           f"a promotion {result['protection_lost']}, stuck {result['stuck']}, disturbances that nothing showed "
           f"{result['without_effect']}")
