@@ -73,6 +73,30 @@ void detector_connection(struct detector *d, bool is_open, uint64_t now_ns)
 	d->is_open = is_open;
 }
 
+/* What was asked through the client network before is forgotten. */
+static void ask_client_anew(struct detector *d, const struct detector_evidence *e)
+{
+	d->sent_at_answer = e->host_client.sent;
+	d->unanswered_ns = 0;
+}
+
+static bool is_client_silent(const struct detector *d)
+{
+	return d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
+}
+
+/* A host that answers there a moment after it beat was only slow: the answer takes it back. */
+static void look_at_client_path(struct detector *d)
+{
+	if (!is_client_silent(d))
+		return;
+	if (d->unanswered_ns == 0)
+		d->unanswered_ns = d->clock_ns;
+	if (d->seen_ns[DETECTOR_BEAT] > d->unanswered_ns ||
+	    d->seen_ns[DETECTOR_HOST_BACKUP] > d->unanswered_ns)
+		d->is_client_broken = true;
+}
+
 /* Counts that grew since the last tick are sights of now; those of the first one are of before. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
@@ -99,11 +123,14 @@ static void take(struct detector *d, const struct detector_evidence *e)
 		d->degraded_ns = d->patience_ns = d->clock_ns; /* begins when it may run again */
 	if (!e->expects_progress)
 		d->seen_ns[DETECTOR_PROGRESS] = d->clock_ns; /* it is not this host that is late */
-	if (e->host_client.answered > d->last.host_client.answered)
-		d->sent_at_answer = e->host_client.sent;
+	if (e->host_client.answered > d->last.host_client.answered) {
+		ask_client_anew(d, e);
+		d->is_client_broken = false;
+	}
 	if (e->witness > d->last.witness)
 		d->at_witness = *e;
 	d->last = *e;
+	look_at_client_path(d);
 }
 
 static uint64_t beat_limit_ns(const struct detector *d, const struct detector_config *config)
@@ -165,11 +192,10 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 {
 	uint64_t since_ns = life_ns(d);
 	uint64_t asked_ns = since_ns > d->doubt_ns ? since_ns : d->doubt_ns;
-	bool is_asked = d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
 
-	if (d->last.has_client_path && path_sees(d))
+	if (d->last.has_client_path && path_sees(d) && !d->is_client_broken)
 		return d->clock_ns - asked_ns >=
-		       (is_asked ? config->confirm_ns : config->beat_timeout_ns);
+		       (is_client_silent(d) ? config->confirm_ns : config->beat_timeout_ns);
 	/* One that was never seen has been silent since the start. */
 	return d->clock_ns - since_ns >= config->beat_timeout_ns;
 }
@@ -204,7 +230,7 @@ static void enter(struct detector *d, enum detector_state state, enum detector_r
 	if (d->state == DETECTOR_PROTECTED) {
 		d->doubt_ns = d->clock_ns;
 		d->at_doubt = d->at_witness = d->last;
-		d->sent_at_answer = d->last.host_client.sent;
+		ask_client_anew(d, &d->last);
 	}
 	if (state == DETECTOR_DEGRADED)
 		d->degraded_ns = d->patience_ns = d->clock_ns;
@@ -344,6 +370,8 @@ char *detector_describe(const struct detector *d, char *text, size_t size)
 		  &then->host_client);
 	say_probe(&w, d, "host (backup network)", DETECTOR_HOST_BACKUP, &now->host_backup,
 		  &then->host_backup);
+	if (d->is_client_broken)
+		say(&w, "its client network is broken");
 	if (now->is_paused)
 		say(&w, "somebody paused the guest");
 	return text;

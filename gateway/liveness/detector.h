@@ -23,7 +23,9 @@
  *
  * Blindness. That the primary does not answer on a path says something only if the path answers at all: the
  * standby's host is asked the same way at the same time (`reference`). If it is silent too, the path counts
- * for nothing, and the patience is `beat_timeout` as if there was no such path.
+ * for nothing, and the patience is `beat_timeout` as if there was no such path. The same for a path on which
+ * the primary did not answer though it was heard on the other one: that path is broken, and until it
+ * answers there again its silence is no second witness.
  */
 #ifndef LIVENESS_DETECTOR_H
 #define LIVENESS_DETECTOR_H
@@ -120,6 +122,8 @@ struct detector {
 	struct detector_evidence at_doubt; /* when the doubt began */
 	struct detector_evidence at_witness; /* when a witness last came, or the doubt began */
 	uint64_t sent_at_answer; /* host_client.sent when it last answered, or the doubt began */
+	uint64_t unanswered_ns;	 /* since when it owes DETECTOR_UNANSWERED answers; 0: it does not */
+	bool is_client_broken;	 /* ... and was heard through the backup network since */
 	bool is_open;		 /* the agent's control connection */
 };
 

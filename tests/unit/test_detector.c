@@ -410,6 +410,42 @@ static void evidence_in_words(void **state)
 	assert_string_equal(detector_state_name(99), "UNKNOWN");
 }
 
+/* A way on which the host was silent while it lived says nothing when it is silent on the other one too: that
+ * takes beat_timeout then, until the way answers again. */
+static void a_broken_way_is_no_evidence(void **state)
+{
+	char text[DETECTOR_TEXT_MAX];
+	struct world w;
+
+	(void)state;
+	for (uint64_t seed = 0; seed < 50; seed++) {
+		world_init(&w, true, seed);
+		run(&w, 2000, 0);
+		run(&w, 400, AGENT | CLIENT); /* doubt; the host answers through the backup network */
+		assert_true(w.d.is_client_broken);
+		run(&w, 500, CLIENT);
+		assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+		run(&w, 400, BACKUP | CLIENT);
+		assert_int_equal(w.failed_ns, 0);
+		run(&w, 500, CLIENT);
+		assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+		run(&w, 700, DEAD_HOST);
+		assert_int_equal(w.d.reason, DETECTOR_ALL_SILENT);
+		(void)detector_describe(&w.d, text, sizeof(text));
+		assert_non_null(strstr(text, "is broken"));
+
+		world_init(&w, true, seed);
+		run(&w, 2000, 0);
+		run(&w, 400, AGENT | CLIENT);
+		run(&w, 400, AGENT);
+		assert_false(w.d.is_client_broken);
+		run(&w, 500, 0);
+		assert_int_equal(w.d.state, DETECTOR_PROTECTED);
+		run(&w, 350, DEAD_HOST);
+		assert_int_equal(w.d.reason, DETECTOR_ALL_SILENT);
+	}
+}
+
 /* Faults in any order that each pass within the patience, with pauses for recovery. */
 static void random_disturbances(void **state)
 {
@@ -446,6 +482,7 @@ int main(void)
 		cmocka_unit_test(a_paused_guest_is_waited_for),
 		cmocka_unit_test(what_comes_back_is_waited_for),
 		cmocka_unit_test(a_gateway_that_starts_waits),
+		cmocka_unit_test(a_broken_way_is_no_evidence),
 		cmocka_unit_test(evidence_in_words),
 		cmocka_unit_test(random_disturbances),
 	};
