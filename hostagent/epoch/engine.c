@@ -194,6 +194,10 @@ static void turn(struct engine *e)
 		engine_stream_connect(e);
 	if (!may_seal(e))
 		return;
+	if (!e->needs_full)
+		engine_retry_pipe(e);
+	if (!may_seal(e)) /* that may have found it paused */
+		return;
 	if (e->needs_full)
 		r = engine_full_epoch(e);
 	else if (pacer_due_ns(&e->pacer, now_ns) <= now_ns)

@@ -21,6 +21,10 @@
 /* Commits and frames are looked at, and frames sent, each time so many batches were encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
+#define PIPE_RETRY_MIN_NS (5 * CLOCK_NS_PER_S)
+#define PIPE_RETRY_FACTOR 4
+#define PIPE_RETRY_MAX_NS (3600 * CLOCK_NS_PER_S)
+
 int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 {
 	int r;
@@ -123,8 +127,38 @@ static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 	return e->dirty_expected >= PRECOPY_MIN_PAGES ? SEAL_AHEAD : SEAL_PROTECT;
 }
 
+/* What upset a seal through a pipe once, as a QEMU that was stopped in it, passes; each time costs a full copy. */
+static void pipe_failed(struct engine *e)
+{
+	e->pipe_wait_ns = e->pipe_wait_ns ? e->pipe_wait_ns * PIPE_RETRY_FACTOR : PIPE_RETRY_MIN_NS;
+	if (e->pipe_wait_ns > PIPE_RETRY_MAX_NS)
+		e->pipe_wait_ns = PIPE_RETRY_MAX_NS;
+	e->pipe_retry_ns = clock_mono_ns() + e->pipe_wait_ns;
+}
+
+void engine_retry_pipe(struct engine *e)
+{
+	if (e->pipe_retry_ns == 0 || clock_mono_ns() < e->pipe_retry_ns ||
+	    engine_throttle_release(e) < 0)
+		return;
+	e->is_left_stopped = false;
+	e->is_sealing = true; /* its trial is a short pause */
+	devstate_open_gate(e->device, e->info.pid);
+	e->is_sealing = false;
+	if (e->is_left_stopped)
+		engine_paused_by_other(e);
+	if (!devstate_gate(e->device)) {
+		pipe_failed(e);
+		return;
+	}
+	e->pipe_retry_ns = 0;
+	log_info("vm=%s epoch=%llu seals go through a pipe again", e->config.vm,
+		 (unsigned long long)e->next_epoch);
+}
+
 static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *ret_result)
 {
+	bool had_pipe = devstate_gate(e->device) != NULL;
 	int r;
 
 	r = engine_throttle_release(e);
@@ -142,6 +176,8 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 			  (unsigned long long)e->next_epoch, strerror(-r),
 			  *qmp_error(e->qmp) ? ": " : "", qmp_error(e->qmp));
 		e->needs_full = true;
+		if (had_pipe && !devstate_gate(e->device))
+			pipe_failed(e);
 		return r;
 	}
 	/* A seal leaves the guest as it was: somebody paused it just before, or while we looked. */

@@ -77,6 +77,8 @@ struct engine {
 	struct vcpus *vcpus;	/* NULL: its threads are not known */
 	bool is_sealing;	/* STOP and RESUME events may be ours... */
 	bool is_left_stopped;	/* ...but the last one since the seal began was STOP */
+	uint64_t pipe_retry_ns; /* try to seal through a pipe again then; 0: it is in use, or never was */
+	uint64_t pipe_wait_ns;	/* ... and so long after that */
 	bool is_guest_lost;	/* QEMU or its monitor is gone: qmp is of no more use */
 	bool is_paused_by_other; /* no seals until RESUME */
 	bool is_track_fresh;	/* nothing was scanned since track_open() */
@@ -199,6 +201,9 @@ void engine_direct_connected(struct engine *e, bool is_peer, int result);
 uint64_t engine_direct_wake_ns(const struct engine *e);
 /* A frame of the other host that no gateway sends. 0; -ENOENT: none of these; -EPROTO. */
 int engine_direct_frame(struct engine *e, const struct wire_frame *frame) __attribute__((warn_unused_result));
+
+/* engine_epoch.c: between two epochs. Seal through a pipe again, when that failed a while ago. */
+void engine_retry_pipe(struct engine *e);
 
 /* engine.c: no epochs until the guest runs again. */
 void engine_paused_by_other(struct engine *e);

@@ -326,7 +326,7 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 		r = end_at_gate(seal, kind, gate, hook, context, result);
 	if (r < 0) {
 		gate_abandon(gate, SEAL_TIMEOUT_NS);
-		log_warn("seal through a pipe failed, not used again: %s", strerror(-r));
+		log_warn("seal through a pipe failed, by three commands for a while: %s", strerror(-r));
 		devstate_drop_gate(seal->device);
 		return r;
 	}

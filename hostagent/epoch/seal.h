@@ -12,7 +12,7 @@
  * everything it sent in front of the hold: this is where the hold's epoch counter moves.
  *
  * Without a gate: `stop`, then the save while we scan and copy, the second scan after its answer, *, `cont`. A
- * gate that has failed once is not used again.
+ * gate that has failed is given up; the engine tries one again after a while (engine_retry_pipe()).
  *
  * A guest that somebody else has paused stays so: the gate lets run what ran; of the three commands `cont` is
  * left out when our `stop` gave no STOP event. A pause that begins between our `stop` and our `cont` is
