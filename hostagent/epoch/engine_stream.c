@@ -60,8 +60,9 @@ uint64_t engine_stream_waiting(const struct engine *e)
 	return backlog.waiting_bytes + retain_unsent_bytes(e->retain);
 }
 
-/* After losses TCP may stand still for seconds on a link that is whole again. With the control connection in
- * order (its leases come in time) that is seen, and a new connection is cheaper than waiting. */
+/* The stream's flow alone may be lost on its way, or this kernel waits long between its attempts. With the control
+ * connection in order (its leases come in time) that is seen: a new connection is cheaper than waiting
+ * (docs/decisions/0041-stream-tcp.md). */
 void engine_stream_watch(struct engine *e)
 {
 	struct link_backlog backlog = {0};

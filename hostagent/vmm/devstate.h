@@ -37,7 +37,7 @@ void devstate_open_gate(struct devstate *d, pid_t pid);
 /* The gate, borrowed until devstate_close() or devstate_drop_gate(); NULL: there is none. */
 struct gate *devstate_gate(struct devstate *d);
 
-/* It failed: no gate from here on. */
+/* It failed: no gate from here on, until devstate_open_gate() makes another. */
 void devstate_drop_gate(struct devstate *d);
 
 /* Tell QEMU to drop the memfd (if the monitor still lives) and free. Accepts NULL, returns NULL. */
