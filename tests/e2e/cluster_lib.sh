@@ -144,5 +144,9 @@ scene_kill() # alpha|beta|gateway
 # All threads of a process are stopped by a signal.
 scene_is_stopped() # PID
 {
-	! grep -L '^State:	T' "/proc/$1/task"/*/status 2>/dev/null | grep -q .
+	local running
+
+	[[ -d /proc/$1/task ]] || return 1
+	running=$(grep -L '^State:	T' "/proc/$1/task"/*/status 2>/dev/null) || true # 1: all of them match
+	[[ -z $running ]]
 }
