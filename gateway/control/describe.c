@@ -169,9 +169,9 @@ static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
 	return json_pack("{s:s, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
 			 vm->config.name, "state", vm_state_name(fsm->record.state), "term",
 			 number(fsm->record.term), "owner", vm->config.host[owner], "standby",
-			 vm->config.host[1 - owner], "committed_epoch", number(fsm->committed),
-			 "complete_epoch", number(fsm->complete), "committed_age_ms",
-			 age_ms(fsm->committed_ns, now_ns), "owner_connected",
+			 vm->config.host[1 - owner], "committed_epoch", number(fsm->protection.committed),
+			 "complete_epoch", number(fsm->protection.complete), "committed_age_ms",
+			 age_ms(fsm->protection.committed_ns, now_ns), "owner_connected",
 			 (int)fsm->host[owner].up, "standby_connected",
 			 (int)fsm->host[1 - owner].up);
 }

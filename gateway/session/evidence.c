@@ -14,10 +14,16 @@ static struct detector_probe asked(const struct prober *prober, enum prober_kind
 	return (struct detector_probe){figures.all.sent, figures.all.answered};
 }
 
-/* An epoch was sent whole and is not acknowledged, or the primary waits until the standby takes more. */
+/* An epoch was sent whole and is not acknowledged, or the primary waits until the standby takes more. What
+ * the relay sent in an earlier term nobody owes. */
 static bool standby_owes(const struct gateway_vm *vm)
 {
-	return vm->relay.sent_epoch > vm->fsm.complete || (vm->stream[0] && vm->stream[0]->blocked);
+	const struct vm_fsm *fsm = &vm->fsm;
+
+	if (vm->stream[0] && vm->stream[0]->blocked)
+		return true;
+	return vm->relay.term == fsm->record.term &&
+	       vm->relay.sent_epoch > fsm->protection.complete;
 }
 
 void evidence_gather(const struct gateway *gw, const struct gateway_vm *vm,

@@ -224,7 +224,7 @@ static int act_journal(struct gateway *gw, struct gateway_vm *vm, const struct v
 static void act_event(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
 {
 	log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " %s%s%s%s%s: %s", vm->config.name,
-		 vm->fsm.record.term, vm->fsm.committed, a->event, a->from[0] ? " " : "", a->from,
+		 vm->fsm.record.term, vm->fsm.protection.committed, a->event, a->from[0] ? " " : "", a->from,
 		 a->to[0] ? " -> " : "", a->to, a->text);
 	counters_add(&gw->counters.events, 1);
 	if (gw->sinks.event)

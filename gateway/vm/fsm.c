@@ -82,16 +82,15 @@ static void journal(struct vm_step *s)
 	vm_act(s, VM_ACT_JOURNAL)->record = s->fsm->record;
 }
 
-/* Everything that belongs to one term of protection. */
-static void forget_protection(struct vm_fsm *fsm)
+/* Everything that belongs to one term of protection. Its streams are closed by this step: nobody tells us. */
+static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 {
-	fsm->committed = 0;
-	fsm->committed_ns = 0;
-	fsm->complete = 0;
+	memset(&fsm->protection, 0, sizeof(fsm->protection));
 	fsm->close_due = true;
-	fsm->waiting_said = false;
-	for (int h = 0; h < 2; h++)
-		fsm->host[h].effective = false;
+	for (int i = 0; i < 2; i++) {
+		fsm->stream[i] = (struct vm_stream){.changed_ns = now_ns};
+		fsm->host[i].effective = false;
+	}
 }
 
 void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term,
@@ -112,17 +111,17 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 								  : fsm->term_seen;
 
 		fsm->record.term = last + 1;
-		forget_protection(fsm);
+		forget_protection(fsm, s->now_ns);
 	}
 	fsm->record.owner = owner;
 	fsm->record.state = to;
 	fsm->give_back_due = false;
 	fsm->fencing = VM_FENCING_NONE;
 	fsm->entered_ns = s->now_ns;
-	fsm->progress_ns = s->now_ns;
+	fsm->protection.progress_ns = s->now_ns;
 	if (to == VM_PROTECTED) {
 		detector_init(&fsm->detector, fsm->host[owner].up, s->now_ns);
-		fsm->progress_bytes = 0;
+		fsm->protection.progress_bytes = 0;
 	}
 	journal(s);
 	a = vm_act(s, VM_ACT_EVENT);
@@ -181,7 +180,7 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
 		return "the standby's agent reports that it keeps no epoch";
-	if (fsm->stream[1].up && fsm->complete < fsm->committed)
+	if (fsm->stream[1].up && fsm->protection.complete < fsm->protection.committed)
 		return "the standby has lost epochs that were committed";
 	return NULL;
 }
@@ -189,7 +188,7 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why)
 {
 	struct vm_fsm *fsm = s->fsm;
-	uint64_t lowest = fsm->committed ? fsm->committed : 1;
+	uint64_t lowest = fsm->protection.committed ? fsm->protection.committed : 1;
 	uint64_t timeout_ns = fsm->config->liveness.beat_timeout_ns;
 	/* Against silence only a standby counts that spoke well after the primary fell silent. */
 	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
@@ -224,9 +223,9 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 /* What the promotion's event says besides: up to where nothing is lost. */
 static void describe_commits(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
 {
-	if (fsm->committed_ns)
+	if (fsm->protection.committed_ns)
 		(void)snprintf(text, size, "last epoch %" PRIu64 " committed %" PRIu64 " ms ago",
-			       fsm->committed, (now_ns - fsm->committed_ns) / CLOCK_NS_PER_MS);
+			       fsm->protection.committed, (now_ns - fsm->protection.committed_ns) / CLOCK_NS_PER_MS);
 	else
 		(void)snprintf(text, size, "no epoch committed since start");
 }
@@ -238,7 +237,7 @@ static void promote_if_failed(struct vm_step *s)
 	const char *why;
 
 	if (fsm->detector.state != DETECTOR_FAILED) {
-		fsm->waiting_said = false;
+		fsm->protection.waiting_said = false;
 		return;
 	}
 	describe_commits(fsm, s->now_ns, commits, sizeof(commits));
@@ -246,9 +245,9 @@ static void promote_if_failed(struct vm_step *s)
 		       detector_describe(&fsm->detector, evidence, sizeof(evidence)), commits);
 	if (vm_promote(s, reason, true, &why))
 		return;
-	if (!fsm->waiting_said)
+	if (!fsm->protection.waiting_said)
 		vm_event(s, "supervision", "%.200s, but no promotion: %s", reason, why);
-	fsm->waiting_said = true;
+	fsm->protection.waiting_said = true;
 }
 
 static void judge_primary(struct vm_step *s)
@@ -258,8 +257,8 @@ static void judge_primary(struct vm_step *s)
 	struct detector_evidence evidence = gather_evidence(s);
 	enum detector_state before = d->state;
 
-	if (s->in->relayed_bytes != fsm->progress_bytes) {
-		fsm->progress_bytes = s->in->relayed_bytes;
+	if (s->in->relayed_bytes != fsm->protection.progress_bytes) {
+		fsm->protection.progress_bytes = s->in->relayed_bytes;
 		detector_saw(d, DETECTOR_PROGRESS, s->now_ns);
 	}
 	if (detector_tick(d, &fsm->config->detector, &evidence, s->now_ns)) {
@@ -314,6 +313,7 @@ static void judge_standby(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_config *config = fsm->config;
+	const struct vm_protection *p = &fsm->protection;
 	uint8_t other = vm_fsm_other(fsm);
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 	char reason[VM_TEXT_MAX];
@@ -323,7 +323,7 @@ static void judge_standby(struct vm_step *s)
 			       "standby %s gone for %" PRIu64 " ms, standby_lost = unprotected",
 			       vm_host_name(fsm, other),
 			       config->standby_timeout_ns / CLOCK_NS_PER_MS);
-	else if (fsm->owes_ns && s->now_ns - fsm->owes_ns >= 2 * config->standby_timeout_ns)
+	else if (p->owes_ns && s->now_ns - p->owes_ns >= 2 * config->standby_timeout_ns)
 		(void)snprintf(reason, sizeof(reason),
 			       "standby %s has acknowledged nothing for %" PRIu64
 			       " ms, standby_lost = unprotected", vm_host_name(fsm, other),
@@ -344,12 +344,12 @@ static void judge_standby(struct vm_step *s)
 	if (s->now_ns - owner->up_ns < config->standby_timeout_ns)
 		return;
 	if (config->standby_lost_hold) {
-		if (!fsm->waiting_said)
+		if (!fsm->protection.waiting_said)
 			vm_event(s, "supervision",
 				 "standby %s is gone, standby_lost = hold: output is held until it "
 				 "is back or `holdfastctl unprotect %s`",
 				 vm_host_name(fsm, other), config->name);
-		fsm->waiting_said = true;
+		fsm->protection.waiting_said = true;
 		return;
 	}
 	vm_end_protection(s, reason);
@@ -375,11 +375,11 @@ static void tick_syncing(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	char reason[VM_TEXT_MAX];
 
-	if (s->in->relayed_bytes != fsm->progress_bytes) {
-		fsm->progress_bytes = s->in->relayed_bytes;
-		fsm->progress_ns = s->now_ns;
+	if (s->in->relayed_bytes != fsm->protection.progress_bytes) {
+		fsm->protection.progress_bytes = s->in->relayed_bytes;
+		fsm->protection.progress_ns = s->now_ns;
 	}
-	if (s->now_ns - fsm->progress_ns >= fsm->config->order_timeout_ns) {
+	if (s->now_ns - fsm->protection.progress_ns >= fsm->config->order_timeout_ns) {
 		(void)snprintf(reason, sizeof(reason),
 			       "%s sent nothing for %" PRIu64 " ms during the first copy",
 			       vm_host_name(fsm, fsm->record.owner),
@@ -455,13 +455,14 @@ static void on_tick(struct vm_step *s)
 		[VM_SYNCING] = tick_syncing,	     [VM_PROTECTED] = tick_protected,
 		[VM_PROMOTING] = tick_promoting,     [VM_FAILED] = tick_failed,
 	};
+	struct vm_protection *p = &s->fsm->protection;
 
 	s->fsm->ticked_ns = s->now_ns;
-	if (!s->in->standby_owes || s->fsm->complete != s->fsm->owes_complete)
-		s->fsm->owes_ns = 0;
-	if (s->in->standby_owes && !s->fsm->owes_ns)
-		s->fsm->owes_ns = s->now_ns;
-	s->fsm->owes_complete = s->fsm->complete;
+	if (!s->in->standby_owes || p->complete != p->owes_complete)
+		p->owes_ns = 0;
+	if (s->in->standby_owes && !p->owes_ns)
+		p->owes_ns = s->now_ns;
+	p->owes_complete = p->complete;
 	expire_orders(s);
 	if (by_state[s->fsm->record.state])
 		by_state[s->fsm->record.state](s);
@@ -532,7 +533,7 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->config = config;
 	fsm->record = *record;
 	fsm->next_order_id = first_order_id;
-	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->progress_ns = now_ns;
+	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->protection.progress_ns = now_ns;
 	fsm->promote_epoch = 1; /* what was committed died with the last run; complete is enough */
 	for (int i = 0; i < 2; i++) {
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);

@@ -199,6 +199,18 @@ struct vm_stream {
 	uint64_t changed_ns; /* when it went up or down */
 };
 
+/* What is known of one term of protection, and of no other: forgotten as a whole when a term begins. */
+struct vm_protection {
+	uint64_t committed;	 /* last epoch committed in this term; 0: none known */
+	uint64_t committed_ns;
+	uint64_t complete;	 /* last epoch the standby holds whole; 0: none known */
+	uint64_t owes_ns;	 /* since when it owes without having acknowledged any; 0: it does not */
+	uint64_t owes_complete;	 /* `complete` at the last tick */
+	uint64_t progress_bytes; /* relayed_bytes when progress was last seen */
+	uint64_t progress_ns;
+	bool waiting_said;	 /* the event about an unreachable standby was given */
+};
+
 /* All state of one VM's ownership. Plain data: may be copied to keep and restore it. */
 struct vm_fsm {
 	const struct vm_config *config;
@@ -210,20 +222,14 @@ struct vm_fsm {
 	struct vm_host host[2];
 	struct vm_stream stream[2];	/* [0] primary's, [1] standby's */
 	uint32_t generation;		/* of the last RESUME */
-	uint64_t committed;		/* last epoch committed in this term; 0: none known */
-	uint64_t committed_ns;
-	uint64_t complete;		/* last epoch the standby holds whole; 0: none known */
+	struct vm_protection protection;
 	uint64_t promote_epoch;		/* PROMOTING: lowest acceptable epoch */
 	struct detector detector;	/* of the owner's host; valid in PROTECTED */
 	uint64_t mute_ns;		/* what was granted to the owner of before is over: it is mute */
 	enum vm_fencing fencing;	/* in PROMOTING; else NONE */
-	uint64_t owes_ns;		/* since when it owes without having acknowledged any; 0: it does not */
-	uint64_t owes_complete;		/* `complete` at the last tick */
 	bool shadow_fired;		/* the shadow has judged shadow_host, and was told of */
 	uint64_t shadow_told_ns;	/* when that host was last seen then, until it is seen again; 0: no */
 	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
-	uint64_t progress_bytes;	/* relayed_bytes when progress was last seen */
-	uint64_t progress_ns;
 	uint64_t next_order_id;
 	bool release_due;		/* UNPROTECTED: the owner has not yet released */
 	bool give_back_due;		/* FAILED: the operator gives the guest back to the last owner, as
@@ -231,7 +237,6 @@ struct vm_fsm {
 	bool stop_due;			/* UNPROTECTED: the other has not yet stopped its standby */
 	bool fence_due;			/* the other was outvoted and has not yet said it is fenced */
 	bool close_due;			/* this step ends the streams' term */
-	bool waiting_said;		/* the event about an unreachable standby was given */
 	struct {
 		uint64_t id; /* 0: none */
 		enum vm_command command;

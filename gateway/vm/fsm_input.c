@@ -85,14 +85,14 @@ static void learn_committed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 
-	if (s->in->epoch <= fsm->committed)
+	if (s->in->epoch <= fsm->protection.committed)
 		return;
-	fsm->committed = s->in->epoch;
+	fsm->protection.committed = s->in->epoch;
 	if (fsm->record.state == VM_PROTECTED && fsm->stream[1].up &&
-	    fsm->complete < fsm->committed)
+	    fsm->protection.complete < fsm->protection.committed)
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 ", but %" PRIu64 " was committed",
-			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->complete, fsm->committed);
+			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete, fsm->protection.committed);
 }
 
 static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
@@ -388,19 +388,19 @@ void vm_resume_if_ready(struct vm_step *s)
 	if (!fsm->stream[0].up || !fsm->stream[1].up)
 		return;
 	/* After our own restart `committed` may not be known; but PROTECTED means that there was one. */
-	if ((fsm->complete < fsm->committed || fsm->complete == 0) &&
+	if ((fsm->protection.complete < fsm->protection.committed || fsm->protection.complete == 0) &&
 	    fsm->record.state == VM_PROTECTED)
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 ", but %" PRIu64 " was committed",
-			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->complete, fsm->committed);
-	fsm->progress_ns = s->now_ns;
-	fsm->progress_bytes = 0;
+			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete, fsm->protection.committed);
+	fsm->protection.progress_ns = s->now_ns;
+	fsm->protection.progress_bytes = 0;
 	a = vm_act(s, VM_ACT_RESUME);
 	a->term = fsm->record.term;
-	a->epoch = fsm->complete;
+	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
 	/* An acknowledgement that was lost on the way is made up for. */
-	vm_epoch_complete(s, fsm->complete);
+	vm_epoch_complete(s, fsm->protection.complete);
 }
 
 void vm_on_stream_up(struct vm_step *s)
@@ -411,9 +411,9 @@ void vm_on_stream_up(struct vm_step *s)
 
 	stream->up = true;
 	stream->changed_ns = s->now_ns;
-	fsm->waiting_said = false;
+	fsm->protection.waiting_said = false;
 	if (standby)
-		fsm->complete = s->in->epoch;
+		fsm->protection.complete = s->in->epoch;
 	vm_event(s, "stream", "%s stream of %s is up%s", wire_vm_role_name(s->in->role),
 		 vm_host_name(fsm, s->in->host), standby ? "" : ", waiting for its epochs");
 	vm_resume_if_ready(s);
@@ -445,7 +445,7 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 	struct vm_fsm *fsm = s->fsm;
 	struct vm_action *a;
 
-	if (epoch == 0 || epoch < fsm->committed)
+	if (epoch == 0 || epoch < fsm->protection.committed)
 		return;
 	if (fsm->record.state == VM_SYNCING) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
@@ -457,8 +457,8 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 				     vm_host_name(fsm, fsm->record.owner),
 				     vm_host_name(fsm, vm_fsm_other(fsm)));
 	}
-	fsm->committed = epoch;
-	fsm->committed_ns = s->now_ns;
+	fsm->protection.committed = epoch;
+	fsm->protection.committed_ns = s->now_ns;
 	a = vm_act(s, VM_ACT_COMMIT);
 	a->term = fsm->record.term;
 	a->epoch = epoch;
@@ -472,8 +472,8 @@ void vm_on_epoch_ack(struct vm_step *s)
 	if (s->in->term != fsm->record.term || s->in->host != vm_fsm_other(fsm) ||
 	    (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED))
 		return;
-	if (s->in->epoch <= fsm->complete)
+	if (s->in->epoch <= fsm->protection.complete)
 		return;
-	fsm->complete = s->in->epoch;
+	fsm->protection.complete = s->in->epoch;
 	vm_epoch_complete(s, s->in->epoch);
 }

@@ -86,9 +86,9 @@ static void adopt_agreement(struct vm_step *s, size_t row)
 	/* The standby may have given the owner a lease a moment ago: nobody is promoted while it lasts. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, s->now_ns, WIRE_DIRECT_LEASE_MS * CLOCK_NS_PER_MS);
-	fsm->complete = fsm->host[other].epoch;
+	fsm->protection.complete = fsm->host[other].epoch;
 	if (agreements[row].owner == WORD_HOLDS)
-		fsm->committed = fsm->host[owner].epoch;
+		fsm->protection.committed = fsm->host[owner].epoch;
 }
 
 /* True: the journal follows what the hosts agreed on. */

@@ -42,6 +42,7 @@ struct lab {
 	struct vm_record journal; /* what is on disk */
 	struct lab_peer peer[2];
 	uint64_t now_ns;
+	bool standby_owes;	/* said by every tick */
 	uint64_t relayed_bytes; /* epochs of the owner, while it lives */
 	uint64_t committed;	 /* largest COMMIT in committed_term, by any run of the gateway */
 	uint64_t committed_term;
@@ -234,7 +235,8 @@ static inline void lab_tick(struct lab *lab, uint64_t ms)
 	for (uint64_t i = 0; i < ms; i += 10) {
 		lab->now_ns += 10 * MS;
 		(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_TICK,
-						      .relayed_bytes = lab->relayed_bytes});
+						      .relayed_bytes = lab->relayed_bytes,
+						      .standby_owes = lab->standby_owes});
 	}
 }
 

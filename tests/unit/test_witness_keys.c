@@ -260,7 +260,7 @@ static void it_ends_with_term_and_owner(void **state)
 	protect();
 	first = key;
 	assert_int_equal(send_witness(&first, 1), WITNESS_RX_ACCEPTED);
-	vm->fsm.complete = vm->fsm.committed = 1;
+	vm->fsm.protection.complete = vm->fsm.protection.committed = 1;
 	vm->fsm.host[1].epoch = 1;
 	(void)gateway_step(f.gw, vm, &in);
 	assert_int_equal(vm->fsm.record.state, VM_PROMOTING);
