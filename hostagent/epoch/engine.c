@@ -15,8 +15,12 @@
 #include "epoch/engine_internal.h"
 #include "vmm/disks.h"
 
-#define QMP_OPEN_NS  UINT64_C(2000000000)
+#define QMP_OPEN_NS  UINT64_C(10000000000)
 #define QMP_ORDER_NS UINT64_C(10000000000)
+
+/* After an epoch that failed: what it failed of may pass at once, or never, as a debugger's trace of QEMU. */
+#define EPOCH_RETRY_MIN_NS (20 * CLOCK_NS_PER_MS)
+#define EPOCH_RETRY_MAX_NS (2 * CLOCK_NS_PER_S)
 
 void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 {
@@ -127,7 +131,7 @@ int engine_service(struct engine *e)
 static bool may_seal(const struct engine *e)
 {
 	return !e->is_guest_lost && e->link && e->is_resumed && !e->is_paused_by_other &&
-	       !e->is_silenced;
+	       !e->is_silenced && clock_mono_ns() >= e->epoch_retry_ns;
 }
 
 static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
@@ -146,6 +150,8 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 		wake_ns = e->connect_at_ns;
 	if (!e->is_silenced && hold_is_sending(e->hold) && now_ns + CLOCK_NS_PER_MS < wake_ns)
 		wake_ns = now_ns + CLOCK_NS_PER_MS;
+	if (now_ns < e->epoch_retry_ns && e->epoch_retry_ns < wake_ns)
+		wake_ns = e->epoch_retry_ns;
 	if (!may_seal(e))
 		return wake_ns;
 	due_ns = e->needs_full ? now_ns : pacer_due_ns(&e->pacer, now_ns);
@@ -181,11 +187,29 @@ static void pump_qmp(struct engine *e)
 		guest_lost(e, r);
 }
 
+/* An epoch was tried: @r is how it ended. */
+static void epoch_ended(struct engine *e, int r)
+{
+	if (r == -ECONNRESET || r == -EPROTO) {
+		guest_lost(e, r);
+	} else if (r == 0 && e->epoch_wait_ns > 0) {
+		e->epoch_wait_ns = e->epoch_retry_ns = 0;
+		engine_set_state(e, e->status.state, "%s", "");
+	} else if (r < 0 && r != -EINTR && r != -ESTALE) {
+		e->epoch_wait_ns = e->epoch_wait_ns ? e->epoch_wait_ns * 2 : EPOCH_RETRY_MIN_NS;
+		if (e->epoch_wait_ns > EPOCH_RETRY_MAX_NS)
+			e->epoch_wait_ns = EPOCH_RETRY_MAX_NS;
+		e->epoch_retry_ns = clock_mono_ns() + e->epoch_wait_ns;
+		if (e->seal) /* else it is told already that tracking is lost, and why */
+			engine_set_state(e, e->status.state, "an epoch failed, trying again: %s",
+					 strerror(-r));
+	}
+}
+
 /* One turn of the loop: seal when it is time. */
 static void turn(struct engine *e)
 {
 	uint64_t now_ns;
-	int r;
 
 	pump_qmp(e);
 	serve(e);
@@ -199,15 +223,9 @@ static void turn(struct engine *e)
 	if (!may_seal(e)) /* that may have found it paused */
 		return;
 	if (e->needs_full)
-		r = engine_full_epoch(e);
+		epoch_ended(e, engine_full_epoch(e));
 	else if (pacer_due_ns(&e->pacer, now_ns) <= now_ns)
-		r = engine_epoch(e);
-	else
-		return;
-	if (r == -ECONNRESET || r == -EPROTO)
-		guest_lost(e, r);
-	else if (r < 0 && r != -EINTR && r != -ESTALE)
-		engine_set_state(e, e->status.state, "an epoch failed: %s", strerror(-r));
+		epoch_ended(e, engine_epoch(e));
 }
 
 static void *engine_main(void *context)

@@ -2,6 +2,7 @@
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -29,13 +30,20 @@ int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 {
 	int r;
 
+	e->is_track_fresh = false;
 	e->seal = seal_free(e->seal);
-	e->track = track_close(e->track);
+	e->track = track_close(e->track); /* first: two cannot watch the same memory */
 	r = track_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->track, ret_error);
 	if (r < 0)
 		return r;
+	r = seal_new(e->qmp, e->track, e->mem, e->device, e->info.n_pages, &e->seal);
+	if (r < 0) {
+		snprintf(ret_error->text, sizeof(ret_error->text), "the copy buffer: %s", strerror(-r));
+		e->track = track_close(e->track);
+		return r;
+	}
 	e->is_track_fresh = true;
-	return seal_new(e->qmp, e->track, e->mem, e->device, e->info.n_pages, &e->seal);
+	return 0;
 }
 
 static int encode_and_serve(struct engine *e, struct encoder_cursor *cursor)
@@ -255,6 +263,8 @@ int engine_full_epoch(struct engine *e)
 		r = engine_restart_tracking(e, &error);
 		if (r < 0) {
 			log_limited(LOG_LEVEL_ERROR, "vm=%s tracking: %s", e->config.vm, error.text);
+			engine_set_state(e, e->status.state, "the guest's memory cannot be tracked, "
+					 "trying again: %s", error.text);
 			return r;
 		}
 	}

@@ -70,7 +70,7 @@ struct engine {
 	/* the guest; thread only after open */
 	struct qmp *qmp;
 	struct vmm_info info;
-	struct track *track;
+	struct track *track; /* NULL, as seal: tracking is lost; then needs_full, and no epoch but a FULL one */
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
@@ -81,7 +81,9 @@ struct engine {
 	uint64_t pipe_wait_ns;	/* ... and so long after that */
 	bool is_guest_lost;	/* QEMU or its monitor is gone: qmp is of no more use */
 	bool is_paused_by_other; /* no seals until RESUME */
-	bool is_track_fresh;	/* nothing was scanned since track_open() */
+	bool is_track_fresh;	/* nothing was scanned since track_open(); then track and seal are there */
+	uint64_t epoch_retry_ns; /* an epoch failed: none is tried before; 0: the last one did not fail */
+	uint64_t epoch_wait_ns;	/* ... and so long after the last failure */
 
 	/* frames */
 	struct hold *hold;
@@ -177,6 +179,7 @@ void engine_stream_measure(struct engine *e); /* link and second stage, for the 
 /* engine_epoch.c. 0; -errno: the epoch was not sent whole (needs_full says whether that matters). */
 int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
+/* Track anew: what was written before is not known. On error tracking is lost: neither track nor seal is there. */
 int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -97,7 +97,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"precopied_pages", f->n_precopied_pages},
 		{"stale_pages", f->n_stale_pages},
 		{"epochs_kept_writable", f->n_kept},
-		{"fault_ns", track_fault_ns(e->track)},
+		{"fault_ns", e->track ? track_fault_ns(e->track) : 0},
 		{"pages_unchanged", counts.n_unchanged},
 		{"pages_zero", counts.n_zero},
 		{"pages_delta", counts.n_xrle + counts.n_bitmap},

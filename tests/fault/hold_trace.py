@@ -1,0 +1,17 @@
+"""Hold a process by ptrace, as a debugger does, without stopping it: hold_trace.py PID; until it is ended.
+
+While it is held no other may trace it: the agent cannot put its tracker into it.
+"""
+import ctypes
+import os
+import signal
+import sys
+
+PTRACE_SEIZE = 0x4206
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+if libc.ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None) != 0:
+    sys.exit("PTRACE_SEIZE: " + os.strerror(ctypes.get_errno()))
+print("held", flush=True)
+signal.pause()
