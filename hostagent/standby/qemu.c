@@ -19,8 +19,10 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define KILL_TIMEOUT_NS	 (5 * CLOCK_NS_PER_S)
-#define QUERY_TIMEOUT_NS CLOCK_NS_PER_S
-#define GREETING_TIMEOUT_NS CLOCK_NS_PER_S
+/* A host that is busy takes its time; a QEMU that ended closes its monitor, which is seen at once. */
+#define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
+#define FIND_GREETING_NS CLOCK_NS_PER_S	       /* it may be in use, which is no error then */
+#define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* it should not be in use */
 #define SOCKET_POLL_MS	 5	     /* between looks for the monitor's socket; its death wakes us */
 #define DYING_MS	 500 /* from closing its monitor to its end */
 #define LOG_TAIL_BYTES	 600
@@ -222,19 +224,20 @@ static int spawn(struct qemu *q, char *ret_text)
 
 /* ---- the monitor */
 
-/* Connect when the socket is there. The process must be ours or known. */
-static int wait_monitor(struct qemu *q, uint64_t deadline_ns, char *ret_text)
+/* Connect when the socket is there. The process must be ours or known; nobody else has its monitor. */
+static int wait_monitor(struct qemu *q, unsigned timeout_ms, char *ret_text)
 {
+	uint64_t deadline_ns = clock_mono_ns() + timeout_ms * CLOCK_NS_PER_MS, now_ns;
 	int r;
 
 	for (;;) {
-		r = qmp_open(q->qmp_path, GREETING_TIMEOUT_NS, &q->qmp);
+		now_ns = clock_mono_ns();
+		r = now_ns < deadline_ns ? qmp_open(q->qmp_path, deadline_ns - now_ns, &q->qmp)
+					 : -ETIMEDOUT;
+		if (r == -EBUSY) /* no greeting by then */
+			r = -ETIMEDOUT;
 		if (r != -ENOENT && r != -ECONNREFUSED)
 			break;
-		if (clock_mono_ns() >= deadline_ns) {
-			r = -ETIMEDOUT;
-			break;
-		}
 		if (wait_exit(q, SOCKET_POLL_MS)) {
 			(void)qemu_exited(q, ret_text); /* it has */
 			return -EIO;
@@ -245,10 +248,13 @@ static int wait_monitor(struct qemu *q, uint64_t deadline_ns, char *ret_text)
 		(void)qemu_exited(q, ret_text); /* it has */
 		return -EIO;
 	}
-	if (r < 0)
+	if (r == -ETIMEDOUT)
+		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU was started, but its monitor %s did not answer "
+			 "within %u ms: this host is overloaded, or QEMU hangs (log: %s)", q->qmp_path,
+			 timeout_ms, q->log_path);
+	else if (r < 0)
 		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU's monitor %s: %s", q->qmp_path,
-			 r == -ETIMEDOUT ? "did not answer in time (start_timeout_ms)"
-					 : qmp_open_error(r));
+			 qmp_open_error(r));
 	return r;
 }
 
@@ -394,7 +400,7 @@ int qemu_find(struct qemu *q)
 	r = grab(q);
 	if (r < 0)
 		return r;
-	r = qmp_open(q->qmp_path, GREETING_TIMEOUT_NS, &q->qmp);
+	r = qmp_open(q->qmp_path, FIND_GREETING_NS, &q->qmp);
 	/* Its monitor may be in use by the epoch engine: the process is what counts. */
 	return r == -EBUSY ? 0 : r;
 }
@@ -418,7 +424,7 @@ static int adopt(struct qemu *q, bool wanted, char *ret_text)
 
 	if (grab(q) < 0)
 		return 0;
-	r = qmp_open(q->qmp_path, GREETING_TIMEOUT_NS, &q->qmp);
+	r = qmp_open(q->qmp_path, GREETING_NS, &q->qmp);
 	if (r == 0)
 		r = run_status(q, status, sizeof(status));
 	if (r == -EBUSY || strcmp(status, "running") == 0) {
@@ -439,7 +445,6 @@ static int adopt(struct qemu *q, bool wanted, char *ret_text)
 
 int qemu_start(struct qemu *q, unsigned timeout_ms, char *ret_text)
 {
-	uint64_t deadline_ns = clock_mono_ns() + timeout_ms * CLOCK_NS_PER_MS;
 	int r;
 
 	*ret_text = '\0';
@@ -455,7 +460,7 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, char *ret_text)
 			snprintf(ret_text, QEMU_TEXT_MAX, "cannot start QEMU: %s", strerror(-r));
 		return r;
 	}
-	r = wait_monitor(q, deadline_ns, ret_text);
+	r = wait_monitor(q, timeout_ms, ret_text);
 	if (r == 0)
 		r = prepare(q, ret_text);
 	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)

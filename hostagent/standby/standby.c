@@ -20,7 +20,7 @@
 #include "link/link.h"
 #include "standby/keeper.h"
 
-#define START_TIMEOUT_MS   10000
+#define START_TIMEOUT_MS   60000
 #define PROMOTE_TIMEOUT_MS 5000
 #define LOG_EXTRA_BYTES	   (UINT64_C(64) << 20)
 #define LINK_BACKOFF_NS	   (2 * CLOCK_NS_PER_S)

@@ -58,7 +58,7 @@ struct standby_config {
 	const char *command;   /* the whole QEMU command line, quoted as for a shell */
 
 	uint64_t log_bytes_max;	    /* one buffered epoch; 0: 2 x RAM + 64 MiB */
-	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 10000 */
+	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 60000 */
 	unsigned promote_timeout_ms; /* whole promotion; 0: 5000 */
 
 	/* Where the STREAM connection goes; NULL: none is opened (tests and drivers then feed frames
@@ -104,7 +104,7 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 
 /* Carry out STANDBY_START of @term: start QEMU warm (or adopt the one an earlier agent left), then
  * open the stream. A term newer than the held one drops the older term's epochs: they could only
- * rewind the guest. Idempotent. Waits up to start_timeout_ms + 1 s + the time it takes to reserve guest
+ * rewind the guest. Idempotent. Waits up to start_timeout_ms + 20 s + the time it takes to reserve guest
  * RAM (0.3 s per GiB, the first time).
  * 0: warm, stream being opened (see status for when it is up); -ESTALE: @term is older than the
  * held one; -EBUSY: the guest runs here (promoted); -EINVAL: the command line cannot be used;

@@ -12,7 +12,7 @@
 #include "vmm/error.h"
 #include "vmm/inspect_parse.h"
 
-#define QUERY_TIMEOUT_NS (3 * CLOCK_NS_PER_S)
+#define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
 
 AUTO_DEFINE(json_t *, json_decref)
 
