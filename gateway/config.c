@@ -110,7 +110,7 @@ const struct config_key gw_config_keys[] = {
 	    "size of events.jsonl before it becomes events.jsonl.1"),
 	KEY("sessions_max", U32, n_sessions_max, "128", 2, 1024, "agents' connections at one time"),
 	KEY("handshakes_max", U32, n_handshakes_max, "32", 1, 1024,
-	    "of them, not yet accepted at one time"),
+	    "of them, without a HELLO so far; beyond it the oldest of the greediest address goes"),
 	KEY("witness_port", U32, witness_port, "0", 0, 65535,
 	    "UDP port for what the primaries' kernels say of their guests; 0 is the port of listen"),
 	KEY("witness_rekey_s", U32, witness_rekey_s, "600", 1, 86400,

@@ -130,6 +130,19 @@ static void take_client_path(struct daemon *d, const struct gw_vm_config *config
 	d->gw->config.client_address = ntohl(d->config.probe_address.ip_be32);
 }
 
+/* The addresses that the VM's hosts connect from are known before they do. */
+static void take_backup_addresses(struct daemon *d, const struct gw_vm_config *config)
+{
+	const struct gateway_vm *vm = gateway_find_vm(d->gw, config->name);
+	const uint32_t be32[2] = {config->primary_backup, config->standby_backup};
+
+	for (int h = 0; h < 2; h++) {
+		if (be32[h])
+			(void)inet_ntop(AF_INET, &be32[h], vm->host[h]->configured,
+					sizeof(vm->host[h]->configured));
+	}
+}
+
 static int open_vms(struct daemon *d)
 {
 	struct gw_vm_config *vms = d->vms;
@@ -171,6 +184,7 @@ static int open_vms(struct daemon *d)
 			log_error("%s", text);
 			return r;
 		}
+		take_backup_addresses(d, &vms[i]);
 		if (vms[i].witness_paths == GW_WITNESS_BOTH)
 			take_client_path(d, &vms[i]);
 	}

@@ -7,6 +7,7 @@
 #include "probing.h"
 #include "session/shell_stack.h"
 
+#define CLOSING_MAX   64 /* connections beside sessions_max that are on their way out */
 #define PROBE_BUFFERS 4096 /* of the port in the client network, which waits for few frames */
 
 static int output_frame(void *arg, const struct iovec *pieces, size_t n_pieces)
@@ -47,7 +48,7 @@ int networks_open(const struct gw_config *config, struct gateway *gw, struct por
 		.address = config->address,
 		.gateway = config->next_hop[0] ? config->next_hop : NULL,
 		.mtu = (uint16_t)config->mtu,
-		.n_connections_max = config->n_sessions_max,
+		.n_connections_max = config->n_sessions_max + CLOSING_MAX,
 	};
 	struct config_prefix own;
 	struct port *port;

@@ -28,7 +28,7 @@
 	WITNESS_ROW(prefix "bad_mac", path, BAD_MAC)
 
 const struct counters_row gateway_counter_rows[] = {
-	ROW(sessions_now), ROW(sessions_opened), ROW(sessions_closed), ROW(handshakes_now),
+	ROW(sessions_now), ROW(sessions_opened), ROW(sessions_closed), ROW(handshakes_now), ROW(closing_now),
 	ROW(bytes_in), ROW(bytes_out), ROW(frames_in), ROW(frames_out), ROW(beats), ROW(leases), ROW(reports),
 	ROW(orders_sent), ROW(orders_done), ROW(resumes), ROW(commits), ROW(epoch_acks),
 	ROW(epoch_acks_stale), ROW(relay_frames), ROW(relay_bytes), ROW(relay_dropped),
@@ -39,7 +39,7 @@ const struct counters_row gateway_counter_rows[] = {
 	ROW(udp_unwanted), ROW(shield_dropped), ROW(refused_version),
 	ROW(refused_feature), ROW(refused_duplicate), ROW(refused_stale_term), ROW(refused_unknown_vm),
 	ROW(refused_identity), ROW(refused_bad_frame), ROW(refused_bad_checksum),
-	ROW(refused_not_asked), ROW(refused_busy), ROW(refused_timeout), ROW(refused_slow),
+	ROW(refused_not_asked), ROW(refused_busy), ROW(refused_evicted), ROW(refused_timeout), ROW(refused_slow),
 	ROW(refused_wrong_role), ROW(refused_tls_expired), ROW(refused_tls_not_yet_valid),
 	ROW(refused_tls_self_signed), ROW(refused_tls_unknown_ca), ROW(refused_tls_revoked),
 	ROW(refused_tls_bad_identity), ROW(refused_tls_no_certificate),
@@ -55,6 +55,9 @@ int gateway_new(const struct gateway_config *config, struct gateway **ret_gatewa
 	if (!gw)
 		return -ENOMEM;
 	gw->config = *config;
+	if (!gw->config.clock_ns)
+		gw->config.clock_ns = clock_mono_ns;
+	admission_init(&gw->admission, 0);
 	if (witness_rx_new(&gw->witness) < 0) {
 		free(gw);
 		return -ENOMEM;
@@ -338,11 +341,16 @@ void gateway_tick(struct gateway *gw, uint64_t now_ns)
 		evidence_ask(vm, now_ns);
 	}
 	session_tick_witness(gw);
+	admission_run(gw);
 }
 
 uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns)
 {
 	uint64_t deadline_ns = now_ns + CLOCK_NS_PER_S / 2;
+	uint64_t admit_ns = admission_deadline_ns(gw);
+
+	if (admit_ns < deadline_ns)
+		deadline_ns = admit_ns;
 
 	for (size_t i = 0; i < gw->n_vms; i++) {
 		uint64_t at_ns = vm_fsm_deadline_ns(&gw->vms[i]->fsm, now_ns);

@@ -21,6 +21,7 @@
 
 #include "base/bytes.h"
 #include "base/counters.h"
+#include "session/admission.h"
 #include "vm/fsm.h"
 #include "vm/journal.h"
 #include "vm/relay.h"
@@ -46,6 +47,8 @@ struct gateway_report {
 struct gateway_host {
 	char name[WIRE_NAME_MAX + 1];
 	struct session *control; /* NULL: not connected */
+	char source[16];     /* address that it said HELLO from last; "" never */
+	char configured[16]; /* address that a VM's file gives it on the backup network; "" none */
 };
 
 /* The witness key of a VM's owner. */
@@ -77,7 +80,7 @@ struct gateway_vm {
 };
 
 struct gateway_counters {
-	uint64_t sessions_opened, sessions_closed, sessions_now, handshakes_now;
+	uint64_t sessions_opened, sessions_closed, sessions_now, handshakes_now, closing_now;
 	uint64_t bytes_in, bytes_out, frames_in, frames_out;
 	uint64_t beats, leases, reports, orders_sent, orders_done, resumes, commits;
 	uint64_t epoch_acks, epoch_acks_stale;
@@ -92,7 +95,7 @@ struct gateway_counters {
 		shield_dropped; /* of all these, what the kernel dropped (witnessing.h) */
 	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
 		refused_unknown_vm, refused_identity, refused_bad_frame, refused_bad_checksum,
-		refused_not_asked, refused_busy, refused_timeout, refused_slow;
+		refused_not_asked, refused_busy, refused_evicted, refused_timeout, refused_slow;
 	uint64_t refused_tls_expired, refused_tls_not_yet_valid, refused_tls_self_signed,
 		refused_tls_unknown_ca, refused_tls_revoked, refused_tls_bad_identity,
 		refused_wrong_role, refused_tls_no_certificate, refused_tls_bad_certificate,
@@ -120,6 +123,7 @@ struct gateway_config {
 	uint32_t release_ms;		  /* the same for its output; <= lease_ms */
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
+	uint64_t (*clock_ns)(void);	  /* to measure handshakes with; NULL: clock_mono_ns */
 	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */
 	/* Run @vm's fence command against its host @host; how it ended comes as VM_IN_FENCED, later.
 	 * NULL: no VM has a command. */
@@ -143,6 +147,7 @@ struct gateway {
 	size_t n_hosts;
 	struct session *sessions; /* all, newest first */
 	struct session *dirty;	  /* those with something to do for their shell; see session.h */
+	struct admission admission;
 	struct probes *probes;	  /* borrowed; NULL: none */
 	uint64_t now_ns;	  /* set by whoever enters: shells, control, main */
 	uint8_t scratch[WIRE_FRAME_MAX]; /* one frame being built */

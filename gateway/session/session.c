@@ -11,15 +11,27 @@
 
 /* ---- life ---- */
 
+/* The address of "ADDRESS:PORT". */
+static void copy_source(char source[SESSION_PEER_TEXT_SIZE], const char *peer)
+{
+	size_t size = strcspn(peer, ":");
+
+	if (size >= SESSION_PEER_TEXT_SIZE)
+		size = SESSION_PEER_TEXT_SIZE - 1;
+	memcpy(source, peer, size);
+	source[size] = '\0';
+}
+
 int session_new(struct gateway *gw, const char *peer, void *conn, uint64_t now_ns,
 		struct session **ret_session)
 {
+	char source[SESSION_PEER_TEXT_SIZE];
 	struct session *s;
 	int r;
 
 	gw->now_ns = now_ns;
-	if (gw->counters.sessions_now >= gw->config.n_sessions_max ||
-	    gw->counters.handshakes_now >= gw->config.n_handshakes_max) {
+	copy_source(source, peer);
+	if (admission_make_room(gw, source) < 0) {
 		counters_add(&gw->counters.refused_busy, 1);
 		log_limited(LOG_LEVEL_WARN, "peer=%s refused: %llu sessions, %llu handshakes", peer,
 			    (unsigned long long)gw->counters.sessions_now,
@@ -39,6 +51,7 @@ int session_new(struct gateway *gw, const char *peer, void *conn, uint64_t now_n
 	s->conn = conn;
 	s->opened_ns = s->seen_ns = now_ns;
 	(void)snprintf(s->peer, sizeof(s->peer), "%s", peer);
+	memcpy(s->source, source, sizeof(s->source));
 	s->next = gw->sessions;
 	if (s->next)
 		s->next->prev = s;
@@ -71,6 +84,7 @@ static void leave_handshake(struct session *s)
 {
 	if (s->phase == SESSION_HANDSHAKE || s->phase == SESSION_HELLO)
 		s->gw->counters.handshakes_now--;
+	admission_forget(s);
 }
 
 struct session *session_free(struct session *s)
@@ -80,6 +94,8 @@ struct session *session_free(struct session *s)
 	session_detach(s);
 	leave_handshake(s);
 	unlist(s);
+	if (s->phase == SESSION_CLOSING)
+		s->gw->counters.closing_now--;
 	counters_add(&s->gw->counters.sessions_closed, 1);
 	s->gw->counters.sessions_now--;
 	wire_tls_free(s->tls);
@@ -149,6 +165,7 @@ void session_end(struct session *s)
 		return;
 	leave_handshake(s);
 	s->phase = SESSION_CLOSING;
+	s->gw->counters.closing_now++;
 	s->closing_ns = s->gw->now_ns;
 	session_detach(s);
 	wire_tls_close(s->tls);
@@ -189,6 +206,15 @@ void session_refuse(struct session *s, uint16_t code, uint64_t *counter, const c
 	if (wire_tls_is_established(s->tls))
 		SESSION_SEND(s, &h, wire_failure_encode, &failure);
 	session_end(s);
+}
+
+void session_evict(struct session *s)
+{
+	counters_add(&s->gw->counters.refused_evicted, 1);
+	tell_refusal(s, &s->gw->counters.refused_evicted,
+		     "no HELLO yet, and a newer connection needs its place");
+	session_end(s);
+	s->ended = true;
 }
 
 /* ---- output ---- */
@@ -320,7 +346,7 @@ static void note_seen(struct session *s)
 }
 
 /* Decrypt and handle until input runs out. */
-static void drive(struct session *s)
+static void drive_open(struct session *s)
 {
 	run_frames(s); /* one may have waited for room */
 	while (!s->blocked && s->phase != SESSION_CLOSING) {
@@ -346,6 +372,19 @@ static void drive(struct session *s)
 	}
 }
 
+static void drive(struct session *s)
+{
+	uint64_t began_ns;
+
+	if (s->phase != SESSION_HANDSHAKE) {
+		drive_open(s);
+		return;
+	}
+	began_ns = s->gw->config.clock_ns();
+	drive_open(s);
+	admission_charge(s, s->gw->config.clock_ns() - began_ns);
+}
+
 static void end_given_up(struct session *s)
 {
 	if (!s->given_up || s->phase == SESSION_CLOSING)
@@ -361,6 +400,8 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 
 	s->gw->now_ns = now_ns;
 	end_given_up(s);
+	if (s->phase == SESSION_HANDSHAKE && size > 0 && !admission_may_run(s))
+		return 0;
 	drive(s); /* what waited in the ring while it was blocked, so that there is room */
 	while (taken < size) {
 		size_t n;

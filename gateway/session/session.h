@@ -47,7 +47,9 @@ struct session {
 	void *conn; /* the shell's */
 	uint64_t number; /* from 1, each once */
 	enum session_phase phase;
-	char peer[SESSION_PEER_TEXT_SIZE]; /* address, for logs */
+	char peer[SESSION_PEER_TEXT_SIZE]; /* address and port, for logs */
+	char source[SESSION_PEER_TEXT_SIZE]; /* the address alone, for admission.h */
+	bool waiting, picked; /* admission.h's: for time for its handshake */
 	uint64_t opened_ns;
 	uint64_t seen_ns;    /* last bytes from the peer */
 	uint64_t closing_ns; /* valid in CLOSING */
@@ -76,8 +78,9 @@ struct session {
 	uint8_t plain[SESSION_PLAIN_SIZE];
 };
 
-/* A connection was accepted. 0: *ret_session, owned by the shell until session_free(); -EBUSY: the
- * limit of sessions or handshakes is reached (counted); -ENOMEM. */
+/* A connection was accepted. @peer: "ADDRESS:PORT". At the limit of sessions or handshakes an older one
+ * that has not said HELLO is ended (admission.h). 0: *ret_session, owned by the shell until
+ * session_free(); -EBUSY: there was none to end (counted); -ENOMEM. */
 int session_new(struct gateway *gw, const char *peer, void *conn, uint64_t now_ns,
 		struct session **ret_session) __attribute__((warn_unused_result));
 
@@ -119,6 +122,9 @@ void session_refuse(struct session *s, uint16_t code, uint64_t *counter, const c
 
 /* End without a word: detach, send what is queued, close. */
 void session_end(struct session *s);
+
+/* From admission.c: end @s, which has not said HELLO, for a newer one. Counted. */
+void session_evict(struct session *s);
 
 /* Forget host and VM, telling the state machines. */
 void session_detach(struct session *s);

@@ -89,6 +89,7 @@ static void welcome(struct session *s, uint64_t features)
 		       wire_tls_context_self(s->gw->config.tls)->name);
 	s->phase = SESSION_OPEN;
 	s->gw->counters.handshakes_now--;
+	(void)snprintf(s->host->source, sizeof(s->host->source), "%.15s", s->source);
 	SESSION_SEND(s, &h, wire_welcome_encode, &welcome);
 }
 

@@ -10,6 +10,15 @@
 static char *cert_dir;
 static struct wire_tls_context *contexts[3];
 size_t fixture_ring_bytes = 4 << 20;
+uint64_t fixture_handshake_ns;
+
+/* What a handshake costs is no matter of the machine here. */
+static uint64_t fake_clock_ns(void)
+{
+	static uint64_t now_ns;
+
+	return now_ns += fixture_handshake_ns;
+}
 
 static void must(bool ok, const char *what)
 {
@@ -50,6 +59,7 @@ void fixture_open(struct fixture *f)
 		.tls = contexts[0], .relay_bytes_max = 262144, .beat_timeout_ns = 500 * MS,
 		.handshake_timeout_ns = 1000 * MS, .idle_timeout_ns = 10000 * MS,
 		.n_sessions_max = 8, .n_handshakes_max = 4, .first_order_id = 100,
+		.clock_ns = fake_clock_ns,
 	};
 	struct vm_config vm = {
 		.name = "web1", .host = {"alpha", "beta"},
@@ -83,12 +93,18 @@ void fixture_close(struct fixture *f)
 
 void agent_open(struct agent *a, struct fixture *f, struct wire_tls_context *context)
 {
+	agent_open_from(a, f, context, "agent");
+}
+
+void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context *context,
+		     const char *peer)
+{
 	struct agent *one[] = {a};
 
 	memset(a, 0, sizeof(*a));
 	a->f = f;
 	must(wire_tls_new(context, WIRE_PEER_GATEWAY, fixture_ring_bytes, &a->tls) == 0, "agent's TLS");
-	must(session_new(f->gw, "agent", a, f->now_ns, &a->session) == 0, "session");
+	must(session_new(f->gw, peer, a, f->now_ns, &a->session) == 0, "session");
 	(void)!wire_tls_handshake(a->tls); /* the pump goes on with it */
 	fixture_pump(one, 1);
 }

@@ -36,6 +36,9 @@ struct agent {
 /* What an agent can have written and not sent: 4 MiB, unless set (fuzzing wants it cheap). */
 extern size_t fixture_ring_bytes;
 
+/* What each piece of a handshake is said to cost: 0, unless set. */
+extern uint64_t fixture_handshake_ns;
+
 /* Process-wide: certificates. */
 void fixture_start(void);
 void fixture_end(void);
@@ -46,6 +49,9 @@ void fixture_close(struct fixture *f);
 
 /* Connect. @context: f->alpha or f->beta. TLS is done on return when the gateway accepts. */
 void agent_open(struct agent *a, struct fixture *f, struct wire_tls_context *context);
+/* The same from "ADDRESS:PORT". */
+void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context *context,
+		     const char *peer);
 void agent_close(struct agent *a);
 
 /* Move bytes both ways, and let every session that became dirty go on, until nothing moves. Agents

@@ -217,23 +217,6 @@ static void test_idle_control(void **state)
 	assert_null(gateway_find_host(f.gw, "alpha")->control);
 }
 
-static void test_limits(void **state)
-{
-	struct agent many[8];
-	struct session *one;
-	size_t n_open = 0;
-
-	(void)state;
-	for (size_t i = 0; i < 4; i++) /* handshakes */
-		agent_open(&many[n_open++], &f, f.alpha);
-	assert_int_equal(session_new(f.gw, "x", NULL, f.now_ns, &one), -EBUSY);
-	assert_int_equal(f.gw->counters.refused_busy, 1);
-	while (n_open)
-		agent_close(&many[--n_open]);
-	assert_int_equal(f.gw->counters.handshakes_now, 0);
-	assert_int_equal(f.gw->counters.sessions_now, 0);
-}
-
 static void test_duplicate_and_silent(void **state)
 {
 	(void)state;
@@ -398,7 +381,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_control), TEST(test_byte_by_byte), TEST(test_handshake_timeout),
 		TEST(test_leases), TEST(test_peer_is_refused),
-		TEST(test_idle_control), TEST(test_limits), TEST(test_duplicate_and_silent),
+		TEST(test_idle_control), TEST(test_duplicate_and_silent),
 		TEST(test_relay_and_commit), TEST(test_features), TEST(test_back_pressure),
 		TEST(test_standby_gone_while_blocked), TEST(test_peer_that_does_not_read),
 	};

@@ -1,0 +1,208 @@
+#include "session/admission.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "session/session.h"
+
+static const struct {
+	uint64_t percent, max_ns;
+} limits[2] = {
+	{ADMISSION_STRANGERS_PERCENT, ADMISSION_STRANGERS_MAX_NS},
+	{ADMISSION_KNOWN_PERCENT, ADMISSION_KNOWN_MAX_NS},
+};
+
+void admission_init(struct admission *a, uint64_t now_ns)
+{
+	*a = (struct admission){0};
+	for (int i = 0; i < 2; i++) {
+		a->budget[i].left_ns = (int64_t)limits[i].max_ns;
+		a->budget[i].earned_at_ns = now_ns;
+	}
+}
+
+/* Addresses come and go with their hosts, so this is looked up each time. */
+static bool is_known(const struct gateway *gw, const char *source)
+{
+	for (size_t i = 0; i < gw->n_hosts; i++) {
+		if (strcmp(gw->hosts[i].source, source) == 0 ||
+		    strcmp(gw->hosts[i].configured, source) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_unproven(const struct session *s)
+{
+	return s->phase == SESSION_HANDSHAKE || s->phase == SESSION_HELLO;
+}
+
+/* How many connections of @source are unproven. */
+static unsigned int n_unproven(const struct gateway *gw, const char *source)
+{
+	unsigned int n = 0;
+
+	for (const struct session *s = gw->sessions; s; s = s->next)
+		n += is_unproven(s) && strcmp(s->source, source) == 0;
+	return n;
+}
+
+/* ---- slots ---- */
+
+/* By how many connections @source has more than it may count on, with @newcomer's. */
+static int excess(const struct gateway *gw, const char *source, const char *newcomer)
+{
+	unsigned int reserve = gw->config.n_handshakes_max / 4;
+	int n = (int)n_unproven(gw, source) + (strcmp(source, newcomer) == 0);
+
+	if (!is_known(gw, source))
+		return n;
+	return n - (reserve > 0 ? (int)reserve : 1);
+}
+
+/* The session that has to go; NULL: none may. gw->sessions has the newest first, so of equal ones the
+ * oldest goes. */
+static struct session *find_victim(const struct gateway *gw, const char *newcomer)
+{
+	struct session *victim = NULL;
+	int most = excess(gw, newcomer, newcomer);
+
+	for (struct session *s = gw->sessions; s; s = s->next) {
+		int n;
+
+		if (!is_unproven(s))
+			continue;
+		n = excess(gw, s->source, newcomer);
+		if (n < most)
+			continue;
+		victim = s;
+		most = n;
+	}
+	return victim;
+}
+
+int admission_make_room(struct gateway *gw, const char *source)
+{
+	const struct gateway_counters *c = &gw->counters;
+	struct session *victim;
+
+	/* A closing session keeps its memory for as long as it is sent its last words, not its slot. */
+	if (c->sessions_now - c->closing_now < gw->config.n_sessions_max &&
+	    c->handshakes_now < gw->config.n_handshakes_max)
+		return 0;
+	victim = find_victim(gw, source);
+	if (!victim)
+		return -EBUSY;
+	session_evict(victim);
+	return 0;
+}
+
+/* ---- time ---- */
+
+static void earn(struct admission *a, uint64_t now_ns)
+{
+	for (int i = 0; i < 2; i++) {
+		uint64_t passed_ns = now_ns - a->budget[i].earned_at_ns;
+		int64_t left_ns = a->budget[i].left_ns;
+
+		a->budget[i].earned_at_ns = now_ns;
+		if (passed_ns > UINT64_C(10000000000))
+			passed_ns = UINT64_C(10000000000);
+		left_ns += (int64_t)(passed_ns * limits[i].percent / 100);
+		a->budget[i].left_ns = left_ns < (int64_t)limits[i].max_ns ? left_ns :
+									     (int64_t)limits[i].max_ns;
+	}
+}
+
+bool admission_may_run(struct session *s)
+{
+	struct admission *a = &s->gw->admission;
+
+	earn(a, s->gw->now_ns);
+	if (s->picked || (a->n_waiting == 0 && a->budget[is_known(s->gw, s->source)].left_ns > 0)) {
+		s->picked = false;
+		return true;
+	}
+	if (!s->waiting) {
+		s->waiting = true;
+		a->n_waiting++;
+	}
+	return false;
+}
+
+void admission_charge(struct session *s, uint64_t ns)
+{
+	s->gw->admission.budget[is_known(s->gw, s->source)].left_ns -= (int64_t)ns;
+}
+
+void admission_forget(struct session *s)
+{
+	if (s->waiting)
+		s->gw->admission.n_waiting--;
+	s->waiting = s->picked = false;
+}
+
+/* Known before strangers, then few of a source before many, then the oldest. */
+static struct session *next_waiting(const struct gateway *gw)
+{
+	struct session *best = NULL;
+	unsigned int best_n = 0;
+	bool best_known = false;
+
+	for (struct session *s = gw->sessions; s; s = s->next) {
+		bool known;
+		unsigned int n;
+
+		if (!s->waiting)
+			continue;
+		known = is_known(gw, s->source);
+		if (gw->admission.budget[known].left_ns <= 0)
+			continue;
+		n = n_unproven(gw, s->source);
+		if (best && (known < best_known || (known == best_known && n > best_n)))
+			continue;
+		best = s;
+		best_n = n;
+		best_known = known;
+	}
+	return best;
+}
+
+void admission_run(struct gateway *gw)
+{
+	struct session *s;
+
+	if (gw->admission.n_waiting == 0)
+		return;
+	earn(&gw->admission, gw->now_ns);
+	s = next_waiting(gw);
+	if (!s)
+		return;
+	admission_forget(s);
+	s->picked = true;
+	session_mark_dirty(s);
+}
+
+uint64_t admission_deadline_ns(const struct gateway *gw)
+{
+	const struct admission *a = &gw->admission;
+	uint64_t at_ns = UINT64_MAX;
+
+	if (a->n_waiting == 0)
+		return UINT64_MAX;
+	for (const struct session *s = gw->sessions; s; s = s->next) {
+		bool known;
+		uint64_t ready_ns;
+
+		if (!s->waiting)
+			continue;
+		known = is_known(gw, s->source);
+		ready_ns = a->budget[known].earned_at_ns;
+		if (a->budget[known].left_ns <= 0)
+			ready_ns += (uint64_t)(1 - a->budget[known].left_ns) * 100 /
+					    limits[known].percent + 1;
+		if (ready_ns < at_ns)
+			at_ns = ready_ns;
+	}
+	return at_ns;
+}

@@ -1,0 +1,64 @@
+/* admission.h - whom strangers may not push out: slots and time for connections that have not said
+ * who they are.
+ *
+ * Why: anyone on the backup network can open connections and stay silent, or make the gateway
+ * compute signatures. Neither may keep an agent out, or the loop from its sessions.
+ *
+ *	slots   a connection before its HELLO needs one of n_handshakes_max. When there is none the
+ *	        oldest one of the source with most of them goes; a quarter of all is not counted for a
+ *	        known address. A session that is OPEN is never touched.
+ *	time    handshakes are paid for from two budgets, measured: one of known addresses, one of all
+ *	        others. A session whose budget is spent takes no input until admission_run() picks it:
+ *	        known addresses first, then the source with fewest waiting, then the oldest.
+ *
+ * An address is known once a host said HELLO from it, or when a VM's file names it.
+ *
+ * Where: session.c asks; gateway.c runs the waiting ones. Threads: the gateway's loop.
+ */
+#ifndef SESSION_ADMISSION_H
+#define SESSION_ADMISSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct gateway;
+struct session;
+
+/* Of the loop's time, in percent, and how much may be saved up. A handshake costs about 1.3 ms. */
+#define ADMISSION_STRANGERS_PERCENT 20
+#define ADMISSION_STRANGERS_MAX_NS  UINT64_C(20000000)
+#define ADMISSION_KNOWN_PERCENT	    50
+#define ADMISSION_KNOWN_MAX_NS	    UINT64_C(50000000)
+
+struct admission {
+	struct {
+		int64_t left_ns; /* below 0: spent; nothing runs until it is above */
+		uint64_t earned_at_ns;
+	} budget[2];		 /* [1] of known addresses */
+	unsigned int n_waiting;	 /* sessions that take no input for want of it */
+};
+
+/* Full budgets at @now_ns. */
+void admission_init(struct admission *a, uint64_t now_ns);
+
+/* Find room for a newcomer from @source. May end one session (it is freed by the pump).
+ * 0; -EBUSY: every slot is taken by what @source may not push out. */
+int admission_make_room(struct gateway *gw, const char *source)
+	__attribute__((warn_unused_result));
+
+/* May @s, in its handshake, be worked on? False: it waits, and is put on the dirty list when it may. */
+bool admission_may_run(struct session *s);
+
+/* @s took @ns of the loop's time in its handshake. */
+void admission_charge(struct session *s, uint64_t ns);
+
+/* @s is out of its handshake, or gone: it waits no more. */
+void admission_forget(struct session *s);
+
+/* Let the next waiting session go on, if there is budget for it. */
+void admission_run(struct gateway *gw);
+
+/* When admission_run() can let one go on; UINT64_MAX: nobody waits. */
+uint64_t admission_deadline_ns(const struct gateway *gw);
+
+#endif
