@@ -95,7 +95,7 @@ const struct config_key gw_config_keys[] = {
 	KEY("restart_grace_ms", MS, restart_grace_ns, "3000", 0, 600000,
 	    "after a start, judge no host before it was seen once or this has passed"),
 	KEY("standby_timeout_ms", MS, standby_timeout_ns, "5000", 100, 600000,
-	    "silence of the standby's host after which standby_lost applies"),
+	    "how long a standby may keep epochs from being committed before standby_lost applies"),
 	KEY_ENUM("standby_lost", standby_lost_names, standby_lost, "unprotected",
 		 "go on unprotected in a new term, or hold all output until it is back"),
 	KEY("order_timeout_ms", MS, order_timeout_ns, "30000", 100, 3600000,

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#define WAITS_SHOWN_MS 1000 /* a standby that is slow for a moment is nothing to tell */
 #define S(object, key) text_of(object, key)
 
 static const char *text_of(const json_t *object, const char *key)
@@ -165,6 +166,9 @@ void show_vm(FILE *out, const json_t *answer)
 											 : "down",
 		json_is_true(json_object_get(json_object_get(streams, "standby"), "up")) ? "up"
 											 : "down");
+	if (int_of(vm, "standby_waits_ms") >= WAITS_SHOWN_MS)
+		fprintf(out, "  %-20s nothing committed for %" JSON_INTEGER_FORMAT " ms, output is held: "
+			"%s\n", "standby", int_of(vm, "standby_waits_ms"), S(vm, "standby_fault"));
 	if (json_is_object(json_object_get(vm, "liveness")))
 		fprintf(out, "  %-20s %s: %s\n", "liveness",
 			S(json_object_get(vm, "liveness"), "state"),
@@ -233,6 +237,11 @@ int show_check(FILE *out, const json_t *answer)
 				strcmp(S(item, "state"), "UNPROTECTED") ? ""
 									: "; holdfastctl protect ",
 				strcmp(S(item, "state"), "UNPROTECTED") ? "" : name);
+			n_wrong++;
+		} else if (int_of(item, "standby_waits_ms") >= WAITS_SHOWN_MS) {
+			fprintf(out, "%s: standby %s lets nothing be committed for %" JSON_INTEGER_FORMAT
+				" ms, output is held: %s\n", name, S(item, "standby"),
+				int_of(item, "standby_waits_ms"), S(item, "standby_fault"));
 			n_wrong++;
 		}
 	}

@@ -15,6 +15,15 @@ static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
 		SESSION_SEND(to, &h, wire_failure_encode, failure);
 }
 
+/* The machine tells the operator, and remembers what a standby says. */
+static void tell_failure(struct session *s, enum vm_input_kind kind, const struct wire_failure *failure)
+{
+	struct vm_input in = {.kind = kind, .host = s->host_index, .role = s->role,
+			      .text = failure->text};
+
+	(void)gateway_step(s->gw, s->vm, &in); /* undone if not journaled: it will be told again */
+}
+
 /* The primary broke its own stream: say why, close; it comes back and is told where to go on. */
 static int stream_broken(struct session *s, const struct wire_frame *frame,
 			 const struct wire_failure *failure)
@@ -22,7 +31,7 @@ static int stream_broken(struct session *s, const struct wire_frame *frame,
 	counters_add(&s->gw->counters.relay_errors, 1);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " stream of %s: %s",
 		    s->vm->config.name, frame->h.epoch, s->host->name, failure->text);
-	gateway_event(s->gw, s->vm->config.name, "stream", failure->text);
+	tell_failure(s, VM_IN_STREAM_FAILED, failure);
 	send_stream_error(s, frame->h.term, frame->h.epoch, failure);
 	session_end(s);
 	return -EPROTO;
@@ -92,25 +101,19 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame)
 int session_on_stream_error(struct session *s, const struct wire_frame *frame)
 {
 	bool from_standby = s->role == WIRE_VM_ROLE_STANDBY;
-	struct session *primary = s->vm->stream[0];
 	struct wire_failure failure;
+	struct session *primary;
 	struct wire_error error;
 
 	if (wire_failure_decode(frame, &failure, &error) < 0)
 		return session_bad_frame(s, &error);
 	counters_add(&s->gw->counters.relay_errors, 1);
-	log_warn("vm=%s epoch=%" PRIu64 " %s %s gives the stream up: %s", s->vm->config.name,
-		 frame->h.epoch, wire_vm_role_name(s->role), s->host->name, failure.text);
-	gateway_event(s->gw, s->vm->config.name, "stream", failure.text);
-	if (from_standby && failure.code == WIRE_STREAM_ERROR_GEOMETRY) {
-		struct vm_input in = {.kind = VM_IN_STREAM_REFUSED,
-				      .host = s->host_index,
-				      .role = s->role,
-				      .text = failure.text};
-
-		(void)gateway_step(s->gw, s->vm, &in); /* undone if not journaled: it will be told again */
-		primary = s->vm->stream[0];
-	}
+	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " %s %s gives the stream up: %s",
+		    s->vm->config.name, frame->h.epoch, wire_vm_role_name(s->role), s->host->name,
+		    failure.text);
+	tell_failure(s, from_standby && failure.code == WIRE_STREAM_ERROR_GEOMETRY
+				? VM_IN_STREAM_REFUSED : VM_IN_STREAM_FAILED, &failure);
+	primary = s->vm->stream[0];
 	if (from_standby && primary) {
 		send_stream_error(primary, frame->h.term, frame->h.epoch, &failure);
 		session_end(primary); /* both begin anew with a RESUME */

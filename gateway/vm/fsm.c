@@ -119,6 +119,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	fsm->fencing = VM_FENCING_NONE;
 	fsm->entered_ns = s->now_ns;
 	fsm->protection.progress_ns = s->now_ns;
+	if (new_term || from == VM_PREPARING)
+		vm_standby_begin(fsm, s->now_ns);
 	if (to == VM_PROTECTED) {
 		detector_init(&fsm->detector, fsm->host[owner].up, s->now_ns);
 		fsm->protection.progress_bytes = 0;
@@ -308,54 +310,6 @@ static void judge_shadow(struct vm_step *s)
 	fsm->shadow_fired = true;
 }
 
-/* The standby is gone for good: the policy. Gateway and primary are two of three for a new term. */
-static void judge_standby(struct vm_step *s)
-{
-	struct vm_fsm *fsm = s->fsm;
-	const struct vm_config *config = fsm->config;
-	const struct vm_protection *p = &fsm->protection;
-	uint8_t other = vm_fsm_other(fsm);
-	const struct vm_host *owner = &fsm->host[fsm->record.owner];
-	char reason[VM_TEXT_MAX];
-
-	if (liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
-		(void)snprintf(reason, sizeof(reason),
-			       "standby %s gone for %" PRIu64 " ms, standby_lost = unprotected",
-			       vm_host_name(fsm, other),
-			       config->standby_timeout_ns / CLOCK_NS_PER_MS);
-	else if (p->owes_ns && s->now_ns - p->owes_ns >= 2 * config->standby_timeout_ns)
-		(void)snprintf(reason, sizeof(reason),
-			       "standby %s has acknowledged nothing for %" PRIu64
-			       " ms, standby_lost = unprotected", vm_host_name(fsm, other),
-			       2 * config->standby_timeout_ns / CLOCK_NS_PER_MS);
-	else if (!fsm->stream[1].up &&
-		 s->now_ns - fsm->stream[1].changed_ns >= config->order_timeout_ns)
-		(void)snprintf(reason, sizeof(reason),
-			       "no stream from standby %s for %" PRIu64
-			       " ms, standby_lost = unprotected",
-			       vm_host_name(fsm, other),
-			       config->order_timeout_ns / CLOCK_NS_PER_MS);
-	else
-		return;
-	if (!owner->up ||
-	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
-		return;
-	/* While the owner was not heard either, it was our own link that was down. */
-	if (s->now_ns - owner->up_ns < config->standby_timeout_ns)
-		return;
-	if (config->standby_lost_hold) {
-		if (!fsm->protection.waiting_said)
-			vm_event(s, "supervision",
-				 "standby %s is gone, standby_lost = hold: output is held until it "
-				 "is back or `holdfastctl unprotect %s`",
-				 vm_host_name(fsm, other), config->name);
-		fsm->protection.waiting_said = true;
-		return;
-	}
-	vm_end_protection(s, reason);
-	vm_finish_op(s, false, "standby-lost", "%s", reason);
-}
-
 static void tick_preparing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -388,14 +342,14 @@ static void tick_syncing(struct vm_step *s)
 		vm_finish_op(s, false, "timeout", "%s; see the log of its agent", reason);
 		return;
 	}
-	judge_standby(s);
+	vm_judge_standby(s);
 }
 
 static void tick_protected(struct vm_step *s)
 {
 	judge_primary(s);
 	if (s->fsm->record.state == VM_PROTECTED)
-		judge_standby(s);
+		vm_judge_standby(s);
 }
 
 /* While the host is away the old owner is outvoted and holds: stay, and order it once it is back. */
@@ -455,14 +409,8 @@ static void on_tick(struct vm_step *s)
 		[VM_SYNCING] = tick_syncing,	     [VM_PROTECTED] = tick_protected,
 		[VM_PROMOTING] = tick_promoting,     [VM_FAILED] = tick_failed,
 	};
-	struct vm_protection *p = &s->fsm->protection;
 
 	s->fsm->ticked_ns = s->now_ns;
-	if (!s->in->standby_owes || p->complete != p->owes_complete)
-		p->owes_ns = 0;
-	if (s->in->standby_owes && !p->owes_ns)
-		p->owes_ns = s->now_ns;
-	p->owes_complete = p->complete;
 	expire_orders(s);
 	if (by_state[s->fsm->record.state])
 		by_state[s->fsm->record.state](s);
@@ -487,6 +435,7 @@ static const struct {
 	[VM_IN_STREAM_UP]    = {vm_on_stream_up, true},
 	[VM_IN_STREAM_DOWN]  = {vm_on_stream_down, false},
 	[VM_IN_STREAM_REFUSED] = {vm_on_stream_refused, true},
+	[VM_IN_STREAM_FAILED] = {vm_on_stream_failed, true},
 	[VM_IN_EPOCH_ACK]    = {vm_on_epoch_ack, true},
 	[VM_IN_COMMAND]	     = {vm_on_command, false},
 	[VM_IN_FENCED]	     = {vm_on_fenced, false},
@@ -539,6 +488,7 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
 		fsm->stream[i].changed_ns = now_ns;
 	}
+	vm_standby_begin(fsm, now_ns);
 	vm_fsm_granted(fsm, now_ns); /* by the run before this one, at the latest */
 	/* Whether it was run before the restart nobody knows; it may be asked twice. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)

@@ -112,6 +112,7 @@ enum vm_input_kind {
 	VM_IN_STREAM_UP,    /* host, role, term, epoch (standby: its last complete one) */
 	VM_IN_STREAM_DOWN,  /* host, role */
 	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take this guest as it is started */
+	VM_IN_STREAM_FAILED, /* host, role, text: why its stream is about to end */
 	VM_IN_EPOCH_ACK,    /* host, term, epoch; checked by relay.h to be one that was sent */
 	VM_IN_COMMAND,	    /* command, op_id, no_wait */
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
@@ -129,7 +130,7 @@ struct vm_input {
 	bool no_wait;	     /* answer the command when it is accepted, not when it is done */
 	enum vm_command command;
 	uint64_t term, epoch, order_id, op_id;
-	uint64_t relayed_bytes; /* of the current stream so far: progress */
+	uint64_t relayed_bytes; /* of all streams since the gateway's start: progress */
 	bool standby_owes;	/* it has not acknowledged what it was sent whole, or takes no more */
 	const struct detector_evidence *evidence; /* but for what the machine knows itself; NULL: none */
 	const char *text;	/* of the peer, may be NULL; borrowed */
@@ -199,16 +200,37 @@ struct vm_stream {
 	uint64_t changed_ns; /* when it went up or down */
 };
 
+/* How long the standby has kept epochs from being committed; valid in SYNCING and PROTECTED. fsm_standby.c. */
+struct vm_standby {
+	uint64_t since_ns;   /* what waits for it waits since then; in the future: it has so long to apply an epoch */
+	uint64_t ticked_ns;  /* the last look */
+	uint64_t base_bytes; /* relayed_bytes when the present attempt began ... */
+	uint64_t sent_bytes; /* ... and what was relayed in it */
+	uint64_t best_bytes; /* the most that any attempt since the last commit relayed */
+	unsigned int n_resumes; /* attempts since the last commit */
+	unsigned int n_breaks;  /* of these, ended by the standby */
+	bool is_waited_for;	/* as of the last look */
+	bool is_new_stream;	/* base_bytes is still of the attempt before */
+	bool is_told;		/* the event of the policy `hold` was given */
+	char why[VM_TEXT_MAX / 2]; /* what it said when it broke its stream; "": nothing */
+};
+
+/* Limits the events about streams. */
+struct vm_stream_events {
+	uint64_t window_ns; /* when it began */
+	unsigned int n;	    /* told in it */
+	uint64_t n_untold;  /* since the last one told */
+};
+
 /* What is known of one term of protection, and of no other: forgotten as a whole when a term begins. */
 struct vm_protection {
 	uint64_t committed;	 /* last epoch committed in this term; 0: none known */
 	uint64_t committed_ns;
 	uint64_t complete;	 /* last epoch the standby holds whole; 0: none known */
-	uint64_t owes_ns;	 /* since when it owes without having acknowledged any; 0: it does not */
-	uint64_t owes_complete;	 /* `complete` at the last tick */
+	struct vm_standby standby;
 	uint64_t progress_bytes; /* relayed_bytes when progress was last seen */
 	uint64_t progress_ns;
-	bool waiting_said;	 /* the event about an unreachable standby was given */
+	bool waiting_said;	 /* the event about a promotion that is not possible was given */
 };
 
 /* All state of one VM's ownership. Plain data: may be copied to keep and restore it. */
@@ -223,6 +245,7 @@ struct vm_fsm {
 	struct vm_stream stream[2];	/* [0] primary's, [1] standby's */
 	uint32_t generation;		/* of the last RESUME */
 	struct vm_protection protection;
+	struct vm_stream_events stream_events;
 	uint64_t promote_epoch;		/* PROMOTING: lowest acceptable epoch */
 	struct detector detector;	/* of the owner's host; valid in PROTECTED */
 	uint64_t mute_ns;		/* what was granted to the owner of before is over: it is mute */
@@ -259,6 +282,13 @@ void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
  * in @ret_text (VM_TEXT_MAX bytes). */
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
 			     char *ret_text) __attribute__((warn_unused_result));
+
+/* How long the standby has kept epochs from being committed, by the clock of the policy standby_lost; 0: nothing
+ * waits for it, or there is no standby. */
+uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
+
+/* What it does wrong, valid while vm_standby_waits_ns() is not 0. Returns @text, of @size bytes. */
+const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* When a tick has something to do at the latest (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns);

@@ -395,6 +395,7 @@ void vm_resume_if_ready(struct vm_step *s)
 			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete, fsm->protection.committed);
 	fsm->protection.progress_ns = s->now_ns;
 	fsm->protection.progress_bytes = 0;
+	vm_standby_resumed(fsm);
 	a = vm_act(s, VM_ACT_RESUME);
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
@@ -411,10 +412,9 @@ void vm_on_stream_up(struct vm_step *s)
 
 	stream->up = true;
 	stream->changed_ns = s->now_ns;
-	fsm->protection.waiting_said = false;
 	if (standby)
 		fsm->protection.complete = s->in->epoch;
-	vm_event(s, "stream", "%s stream of %s is up%s", wire_vm_role_name(s->in->role),
+	vm_stream_event(s, "%s stream of %s is up%s", wire_vm_role_name(s->in->role),
 		 vm_host_name(fsm, s->in->host), standby ? "" : ", waiting for its epochs");
 	vm_resume_if_ready(s);
 }
@@ -428,14 +428,25 @@ void vm_on_stream_down(struct vm_step *s)
 		return;
 	stream->up = false;
 	stream->changed_ns = s->now_ns;
-	vm_event(s, "stream", "%s stream of %s is down", wire_vm_role_name(s->in->role),
-		 vm_host_name(s->fsm, s->in->host));
+	if (s->in->role == WIRE_VM_ROLE_STANDBY)
+		vm_standby_broke(s->fsm, NULL);
+	vm_stream_event(s, "%s stream of %s is down", wire_vm_role_name(s->in->role),
+			vm_host_name(s->fsm, s->in->host));
+}
+
+void vm_on_stream_failed(struct vm_step *s)
+{
+	if (s->in->role == WIRE_VM_ROLE_STANDBY)
+		vm_standby_broke(s->fsm, peer_text(s));
+	vm_stream_event(s, "%s of %s: %s", wire_vm_role_name(s->in->role),
+			vm_host_name(s->fsm, s->in->host), peer_text(s));
 }
 
 /* Trying again gives the same answer: the operator must hear of it now. A VM that is protected already
  * is not given up for it; its standby then counts as gone after standby_timeout. */
 void vm_on_stream_refused(struct vm_step *s)
 {
+	vm_on_stream_failed(s);
 	if (s->fsm->record.state == VM_SYNCING)
 		protect_failed(s, s->in->host, peer_text(s));
 }
@@ -457,8 +468,11 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 				     vm_host_name(fsm, fsm->record.owner),
 				     vm_host_name(fsm, vm_fsm_other(fsm)));
 	}
-	fsm->protection.committed = epoch;
-	fsm->protection.committed_ns = s->now_ns;
+	if (epoch > fsm->protection.committed) {
+		fsm->protection.committed = epoch;
+		fsm->protection.committed_ns = s->now_ns;
+		vm_standby_committed(s);
+	}
 	a = vm_act(s, VM_ACT_COMMIT);
 	a->term = fsm->record.term;
 	a->epoch = epoch;

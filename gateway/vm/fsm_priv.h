@@ -2,7 +2,7 @@
  *
  * fsm.c: the transition table, the one function that changes state, dispatch, time.
  * fsm_input.c: what hosts say. fsm_command.c: what operators say. fsm_order.c: what orders the
- * state wants. Threads: as fsm.h.
+ * state wants. fsm_standby.c: the standby that takes no more. Threads: as fsm.h.
  */
 #ifndef VM_FSM_PRIV_H
 #define VM_FSM_PRIV_H
@@ -48,6 +48,19 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 /* Send RESUME when both streams are there. */
 void vm_resume_if_ready(struct vm_step *s);
 
+/* fsm_standby.c. A protection begins, or the first copy of one does: the clock of standby_lost is at zero. */
+void vm_standby_begin(struct vm_fsm *fsm, uint64_t now_ns);
+/* An epoch was committed that was not before. */
+void vm_standby_committed(struct vm_step *s);
+/* RESUME goes out: a new attempt. */
+void vm_standby_resumed(struct vm_fsm *fsm);
+/* The standby says @why its stream is about to end; NULL: it has ended. */
+void vm_standby_broke(struct vm_fsm *fsm, const char *why);
+/* SYNCING, PROTECTED: at each tick. Applies the policy when it is time. */
+void vm_judge_standby(struct vm_step *s);
+/* An event of kind "stream"; when there are too many it is only counted. */
+void vm_stream_event(struct vm_step *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* A host reported a term above the journal's; it is noted in fsm->host. */
 void vm_on_newer_term(struct vm_step *s);
 
@@ -81,6 +94,7 @@ void vm_on_order_done(struct vm_step *s);
 void vm_on_stream_up(struct vm_step *s);
 void vm_on_stream_down(struct vm_step *s);
 void vm_on_stream_refused(struct vm_step *s);
+void vm_on_stream_failed(struct vm_step *s);
 void vm_on_epoch_ack(struct vm_step *s);
 void vm_on_command(struct vm_step *s);
 void vm_on_fenced(struct vm_step *s);

@@ -76,6 +76,7 @@ struct standby {
 
 	struct link *link; /* the stream; NULL: not connected */
 	bool is_direct;	   /* it is the primary's, without a gateway */
+	bool is_refusing;  /* the last epoch was refused; the text says why */
 	struct keeper_peer peer; /* which may claim a term */
 	uint32_t generation;	 /* of the last RESUME given to a primary */
 	uint64_t n_votes;	 /* yes */

@@ -85,6 +85,8 @@ void keeper_stream_use(struct standby *sb, struct link *link)
 	log_info("epoch=%" PRIu64 " vm=%s stream: connected to gateway %s, term %" PRIu64,
 		 epochlog_complete(&sb->log), sb->config.vm, welcome.gateway, sb->rf.meta.term);
 	sb->n_connects++;
+	if (sb->is_refusing)
+		return; /* a connection is no cure: the distance grows until an epoch is taken */
 	keeper_backoff_reset(&sb->link_backoff);
 	keeper_set_text(sb, "%s", "");
 }
@@ -117,6 +119,7 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	    keeper_send(sb->link, &h, payload, (size_t)(w.at - payload)) == 0)
 		/* Reaching the peer is all that matters now; if it does not, we close anyway. */
 		(void)!link_wait(sb->link, POLLOUT, clock_mono_ns() + SEND_TIMEOUT_NS);
+	sb->is_refusing = true;
 	lost(sb, "refused", error->text);
 }
 
@@ -134,6 +137,11 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 {
 	int r, sent = acknowledge(sb, frame);
 
+	if (sb->is_refusing) {
+		sb->is_refusing = false;
+		keeper_backoff_reset(&sb->link_backoff);
+		keeper_set_text(sb, "%s", "");
+	}
 	r = epochlog_apply(&sb->log);
 	if (r < 0) {
 		log_error("epoch=%" PRIu64 " vm=%s cannot apply: %s", epochlog_complete(&sb->log),

@@ -57,7 +57,8 @@ struct lab {
 	struct vm_action last_order[2];
 	struct vm_action last_reply;
 	bool replied;
-	char last_event[VM_TEXT_MAX];
+	char last_event[VM_TEXT_MAX], last_state[VM_TEXT_MAX];
+	unsigned n_stream_events;
 };
 
 static inline void lab_init(struct lab *lab)
@@ -211,6 +212,9 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 		case VM_ACT_EVENT:
 			assert_string_not_equal(a->event, "bug");
 			strcpy(lab->last_event, a->text);
+			lab->n_stream_events += strcmp(a->event, "stream") == 0;
+			if (strcmp(a->event, "state") == 0)
+				strcpy(lab->last_state, a->text);
 			break;
 		}
 	}

@@ -157,25 +157,6 @@ static void test_promote_waits_for_the_lease(void **state)
 	}
 }
 
-/* A standby that acknowledges nothing is no fault of the primary's, whose epochs must stop then. It is given up
- * by its own rule. */
-static void test_a_standby_that_owes(void **state)
-{
-	(void)state;
-	for (uint64_t ms = 0; ms < 10100; ms += 10) {
-		lab_beat(&lab, 0);
-		lab_beat(&lab, 1);
-		lab.now_ns += 10 * MS;
-		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_TICK, .standby_owes = true,
-						       .relayed_bytes = lab.relayed_bytes});
-		if (ms < 9900)
-			assert_int_equal(lab.journal.state, VM_PROTECTED);
-	}
-	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	assert_int_equal(lab.journal.owner, 0);
-	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
-}
-
 /* What beats alone would have done is told, and nothing is done about it. */
 static void test_shadow(void **state)
 {
@@ -209,7 +190,6 @@ int main(void)
 		cmocka_unit_test_setup(test_restart_and_primary_never_seen, start_protected),
 		cmocka_unit_test(test_evidence_sets_the_patience),
 		cmocka_unit_test(test_promote_waits_for_the_lease),
-		cmocka_unit_test_setup(test_a_standby_that_owes, start_protected),
 		cmocka_unit_test_setup(test_shadow, start_protected),
 	};
 

@@ -28,6 +28,7 @@ static int open_fixture(void **state)
 	memset(&alpha, 0, sizeof(alpha));
 	memset(&beta, 0, sizeof(beta));
 	vm = gateway_find_vm(f.gw, "web1");
+	vm->config.standby_timeout_ns = 600000 * MS; /* there are no streams here */
 	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", TERM, VM_PROTECTED), 0);
 	vm->fsm.record = (struct vm_record){.term = TERM, .owner = 0, .state = VM_PROTECTED};
 	return 0;

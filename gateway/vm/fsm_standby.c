@@ -1,0 +1,217 @@
+/* A standby that takes no more: when does that end in the policy (standby_lost)?
+ *
+ * A protected guest's output waits for commits. So whatever keeps epochs from being committed for longer than
+ * standby_timeout ends in the policy. The clock:
+ *
+ *	 commit, or nothing waits for the standby      the clock stands at zero
+ *	 ───────────────────────────────────────►  0
+ *	 something waits for the standby               it runs
+ *	 bytes beyond any earlier attempt              back to zero, for the first ATTEMPTS_MAX attempts
+ *	 reconnect, RESUME, refusal                    it goes on
+ *	 owner not alive, guest paused, own stall      it stands still: nobody could have committed
+ *	 standby_timeout                               the policy
+ *
+ * "Something waits for the standby": its stream is down; it owes an acknowledgement; it broke its stream since
+ * the last commit; or several attempts were made since. A primary that sends nothing to a standby that owes
+ * nothing is the detector's matter (fsm.c, judge_primary). */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "vm/fsm_priv.h"
+
+/* RESUMEs since the last commit. A reconnect of the primary alone is one, and its FULL copy takes its time; more
+ * without a single commit are a loop. */
+#define ATTEMPTS_LOOP 3
+/* A copy that did not arrive in so many attempts does not: what the next one sends is no progress. */
+#define ATTEMPTS_MAX 3
+/* The standby applies what it has acknowledged before it takes more: 200 MB/s, a quarter of what was measured. */
+#define APPLY_NS_PER_BYTE 5
+
+/* Events about streams: this many at once, then one in this time, with a count. */
+#define EVENTS_BURST	 8
+#define EVENTS_WINDOW_NS (10 * CLOCK_NS_PER_S)
+
+void vm_standby_begin(struct vm_fsm *fsm, uint64_t now_ns)
+{
+	memset(&fsm->protection.standby, 0, sizeof(fsm->protection.standby));
+	fsm->protection.standby.since_ns = fsm->protection.standby.ticked_ns = now_ns;
+	fsm->protection.standby.is_new_stream = true;
+}
+
+void vm_standby_committed(struct vm_step *s)
+{
+	struct vm_standby *standby = &s->fsm->protection.standby;
+	uint64_t n_untold = s->fsm->stream_events.n_untold;
+	uint64_t apply_ns = standby->sent_bytes * APPLY_NS_PER_BYTE;
+
+	vm_standby_begin(s->fsm, s->now_ns);
+	standby->since_ns += apply_ns;
+	if (n_untold == 0)
+		return;
+	s->fsm->stream_events.n_untold = 0;
+	vm_event(s, "stream", "epochs are committed again; %" PRIu64
+		 " events about streams were not told", n_untold);
+}
+
+void vm_standby_resumed(struct vm_fsm *fsm)
+{
+	fsm->protection.standby.n_resumes++;
+	fsm->protection.standby.is_new_stream = true;
+}
+
+void vm_standby_broke(struct vm_fsm *fsm, const char *why)
+{
+	if (why)
+		(void)snprintf(fsm->protection.standby.why, sizeof(fsm->protection.standby.why), "%s", why);
+	else
+		fsm->protection.standby.n_breaks++;
+}
+
+void vm_stream_event(struct vm_step *s, const char *format, ...)
+{
+	struct vm_stream_events *told = &s->fsm->stream_events;
+	char text[VM_TEXT_MAX];
+	va_list args;
+
+	if (told->n == 0 || s->now_ns - told->window_ns >= EVENTS_WINDOW_NS) {
+		told->window_ns = s->now_ns;
+		told->n = told->n_untold ? EVENTS_BURST - 1 : 0; /* the storm goes on */
+	}
+	if (told->n >= EVENTS_BURST) {
+		told->n_untold++;
+		return;
+	}
+	told->n++;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args); /* cut is fine */
+	va_end(args);
+	if (told->n_untold)
+		vm_event(s, "stream", "%.240s (and %" PRIu64 " more since the last one told)", text,
+			 told->n_untold);
+	else
+		vm_event(s, "stream", "%s", text);
+	told->n_untold = 0;
+}
+
+/* Nobody could have committed in the time since the last look. */
+static bool stands_still(const struct vm_step *s, uint64_t step_ns)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	const struct liveness_config *config = &fsm->config->liveness;
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+
+	return step_ns >= config->beat_timeout_ns / 2 || !owner->up ||
+	       owner->verdict == WIRE_VERDICT_PAUSED ||
+	       liveness_judge(&owner->live, config, s->now_ns) != LIVENESS_ALIVE;
+}
+
+/* More arrived than in any attempt since the last commit. */
+static bool has_progress(const struct vm_step *s)
+{
+	struct vm_standby *standby = &s->fsm->protection.standby;
+
+	if (standby->is_new_stream || s->in->relayed_bytes < standby->base_bytes) {
+		standby->is_new_stream = false;
+		standby->base_bytes = s->in->relayed_bytes;
+	}
+	standby->sent_bytes = s->in->relayed_bytes - standby->base_bytes;
+	/* Without the standby's stream it was relayed to nobody. */
+	if (!s->fsm->stream[1].up || standby->sent_bytes <= standby->best_bytes)
+		return false;
+	standby->best_bytes = standby->sent_bytes;
+	return standby->n_resumes <= ATTEMPTS_MAX;
+}
+
+static bool waits_for_standby(const struct vm_step *s)
+{
+	const struct vm_standby *standby = &s->fsm->protection.standby;
+
+	return !s->fsm->stream[1].up || s->in->standby_owes || standby->n_breaks > 0 ||
+	       standby->n_resumes >= ATTEMPTS_LOOP;
+}
+
+/* Advance the clock. */
+static void look(struct vm_step *s)
+{
+	struct vm_standby *standby = &s->fsm->protection.standby;
+	uint64_t step_ns = s->now_ns - standby->ticked_ns;
+	bool progress = has_progress(s);
+
+	standby->ticked_ns = s->now_ns;
+	standby->is_waited_for = waits_for_standby(s);
+	if (stands_still(s, step_ns))
+		standby->since_ns += step_ns;
+	else if (progress || !standby->is_waited_for)
+		/* What the last commit left to be applied may end later. */
+		standby->since_ns = standby->since_ns > s->now_ns ? standby->since_ns : s->now_ns;
+}
+
+uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns)
+{
+	if ((fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED) ||
+	    !fsm->protection.standby.is_waited_for)
+		return 0;
+	return now_ns > fsm->protection.standby.since_ns ? now_ns - fsm->protection.standby.since_ns : 0;
+}
+
+const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
+{
+	const struct vm_stream *stream = &fsm->stream[1];
+
+	(void)snprintf(text, size, "%s%s%s",
+		       !stream->up ? "it has no stream" : "it acknowledges nothing it is sent",
+		       fsm->protection.standby.why[0] ? "; the last thing said: " : "", fsm->protection.standby.why);
+	return text;
+}
+
+/* Silent as a whole, or does its clock say it takes no more? */
+static bool is_lost(const struct vm_step *s, char *ret_reason)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	const struct vm_config *config = fsm->config;
+	uint8_t other = vm_fsm_other(fsm);
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+	uint64_t waits_ns = vm_standby_waits_ns(fsm, s->now_ns);
+	char fault[VM_TEXT_MAX];
+
+	if (waits_ns >= config->standby_timeout_ns) {
+		(void)snprintf(ret_reason, VM_TEXT_MAX,
+			       "standby %s lets nothing be committed for %" PRIu64 " ms: %.200s",
+			       vm_host_name(fsm, other), waits_ns / CLOCK_NS_PER_MS,
+			       vm_standby_fault(fsm, fault, sizeof(fault)));
+		return true;
+	}
+	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
+		return false;
+	/* While the owner was not heard either, it was our own link that was down. */
+	if (!owner->up || s->now_ns - owner->up_ns < config->standby_timeout_ns ||
+	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
+		return false;
+	(void)snprintf(ret_reason, VM_TEXT_MAX, "standby %s gone for %" PRIu64 " ms",
+		       vm_host_name(fsm, other), config->standby_timeout_ns / CLOCK_NS_PER_MS);
+	return true;
+}
+
+void vm_judge_standby(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char lost[VM_TEXT_MAX], reason[VM_TEXT_MAX];
+
+	look(s);
+	if (!is_lost(s, lost))
+		return;
+	if (fsm->config->standby_lost_hold) {
+		if (!fsm->protection.standby.is_told)
+			vm_event(s, "supervision",
+				 "%.220s; standby_lost = hold: output is held until it takes epochs again or "
+				 "`holdfastctl unprotect %s`", lost, fsm->config->name);
+		fsm->protection.standby.is_told = true;
+		return;
+	}
+	(void)snprintf(reason, sizeof(reason), "%.280s; standby_lost = unprotected", lost);
+	vm_end_protection(s, reason);
+	vm_finish_op(s, false, "standby-lost", "%s", reason);
+}

@@ -1,0 +1,219 @@
+/* test_fsm_standby.c - a standby that takes no more: whatever reconnects meanwhile, the policy applies in its time,
+ * and not before. The rules are checked by fsm_lab.h. */
+#include "fsm_lab.h"
+
+static struct lab lab;
+
+static int start_protected(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	lab_ack(&lab, 2);
+	lab_run(&lab, 100, 3);
+	return 0;
+}
+
+/* The standby gives its stream up; both streams come back at once, as agents do. */
+static void break_and_return(const char *why)
+{
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_STREAM_FAILED, .host = 1,
+					       .role = WIRE_VM_ROLE_STANDBY, .text = why});
+	lab_stream_down(&lab, 0);
+	lab_stream_down(&lab, 1);
+	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
+}
+
+/* A full tmpfs: all agents are well, each attempt ends after as many bytes as the one before. */
+static void test_each_attempt_is_refused(void **state)
+{
+	uint64_t begun_ns = lab.now_ns;
+
+	(void)state;
+	lab.n_stream_events = 0;
+	while (lab.journal.state == VM_PROTECTED && lab.now_ns - begun_ns < 60000 * MS) {
+		break_and_return("cannot store epoch 3: No space left on device");
+		lab_run(&lab, 200, 3);
+	}
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_in_range((lab.now_ns - begun_ns) / MS, 4900, 6100);
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
+	assert_non_null(strstr(lab.last_state, "No space left on device"));
+	assert_non_null(strstr(lab.last_state, "standby_lost = unprotected"));
+	assert_in_range(lab.n_stream_events, 1, 12); /* of 130 */
+}
+
+/* The first copy: nobody commits, the operator waits for `protect`. */
+static void test_each_first_copy_is_refused(void **state)
+{
+	uint64_t begun_ns;
+
+	(void)state;
+	lab_connect_both(&lab);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab_settle(&lab);
+	begun_ns = lab.now_ns;
+	while (lab.journal.state == VM_SYNCING && lab.now_ns - begun_ns < 60000 * MS) {
+		break_and_return("log_bytes_max");
+		lab_run(&lab, 200, 3);
+	}
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_in_range((lab.now_ns - begun_ns) / MS, 4900, 6100);
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_string_equal(lab.last_reply.code, "standby-lost");
+	assert_non_null(strstr(lab.last_reply.text, "log_bytes_max"));
+}
+
+/* Its stream is gone and its agent is well: as long as standby_timeout, not as an order's. */
+static void test_no_stream(void **state)
+{
+	(void)state;
+	lab_stream_down(&lab, 1);
+	lab_run(&lab, 4900, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 200, 3);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
+static void run_owing(uint64_t ms, uint64_t bytes)
+{
+	for (uint64_t at = 0; at < ms; at += 10) {
+		lab_beat(&lab, 0);
+		lab_beat(&lab, 1);
+		lab.now_ns += 10 * MS;
+		lab.relayed_bytes += bytes;
+		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_TICK, .standby_owes = true,
+						       .relayed_bytes = lab.relayed_bytes});
+	}
+}
+
+static void test_it_owes(void **state)
+{
+	(void)state;
+	run_owing(4900, 0);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_in_range(vm_standby_waits_ns(&lab.fsm, lab.now_ns) / MS, 4800, 4999);
+	run_owing(200, 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	/* The next protection begins at zero. */
+	lab_settle(&lab);
+	lab_protect(&lab);
+	run_owing(4900, 0);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_ack(&lab, 2);
+	assert_int_equal(vm_standby_waits_ns(&lab.fsm, lab.now_ns), 0);
+	run_owing(4900, 0);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
+/* A large copy takes its time, here that of a primary's agent that was started again. */
+static void test_a_copy_on_its_way(void **state)
+{
+	(void)state;
+	lab_stream_down(&lab, 0);
+	lab_stream_down(&lab, 1);
+	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+	lab_run(&lab, 1000, 3); /* tracking is injected */
+	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
+	lab_run(&lab, 60000, 3); /* its bytes arrive */
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	/* They are acknowledged, and then applied: 600 MB take three seconds. */
+	lab.relayed_bytes += 600u << 20;
+	lab_run(&lab, 10, 3);
+	lab_ack(&lab, 3);
+	run_owing(7500, 0);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	run_owing(1000, 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
+/* Nobody could have committed in that time. */
+static void test_the_clock_stands_still(void **state)
+{
+	(void)state;
+	lab_stream_down(&lab, 1);
+	lab_run(&lab, 3000, 3);
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_PAUSED);
+	lab_run(&lab, 60000, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_NONE);
+	lab_run(&lab, 1900, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab.now_ns += 20000 * MS; /* this process stood still */
+	lab_run(&lab, 10, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	lab_run(&lab, 200, 3);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
+static void test_hold_is_told_once(void **state)
+{
+	unsigned int n = 0;
+
+	(void)state;
+	lab.config.standby_lost_hold = true;
+	for (int i = 0; i < 100; i++) {
+		lab.last_event[0] = '\0';
+		break_and_return("full");
+		for (int at = 0; at < 20; at++) {
+			lab_run(&lab, 10, 3);
+			n += strstr(lab.last_event, "standby_lost = hold") != NULL;
+			lab.last_event[0] = '\0';
+		}
+	}
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(n, 1);
+	/* It takes them again: the clock is back, and what was not told is counted. */
+	lab_ack(&lab, 3);
+	assert_non_null(strstr(lab.last_event, "committed again"));
+	assert_int_equal(vm_standby_waits_ns(&lab.fsm, lab.now_ns), 0);
+}
+
+/* What `vm show` calls the age of the last commit. */
+static void test_the_age_of_a_commit(void **state)
+{
+	uint64_t committed_ns = lab.fsm.protection.committed_ns;
+
+	(void)state;
+	lab_run(&lab, 1000, 3);
+	break_and_return("full");
+	assert_int_equal(lab.fsm.protection.committed, 2);
+	assert_int_equal(lab.fsm.protection.committed_ns, committed_ns);
+	lab_ack(&lab, 3);
+	assert_int_equal(lab.fsm.protection.committed_ns, lab.now_ns);
+}
+
+/* Streams that the gateway closed itself are down: the next protection waits for new ones. */
+static void test_closed_streams_are_down(void **state)
+{
+	unsigned int n_resumes;
+
+	(void)state;
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_false(lab.fsm.stream[0].up || lab.fsm.stream[1].up);
+	lab_settle(&lab);
+	n_resumes = lab.n_resumes;
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_true(lab_obey(&lab, 1));
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	assert_int_equal(lab.n_resumes, n_resumes); /* to whom? the primary has no stream yet */
+	assert_true(lab_obey(&lab, 0));
+	assert_int_equal(lab.n_resumes, n_resumes + 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_each_attempt_is_refused, start_protected),
+		cmocka_unit_test(test_each_first_copy_is_refused),
+		cmocka_unit_test_setup(test_no_stream, start_protected),
+		cmocka_unit_test_setup(test_it_owes, start_protected),
+		cmocka_unit_test_setup(test_a_copy_on_its_way, start_protected),
+		cmocka_unit_test_setup(test_the_clock_stands_still, start_protected),
+		cmocka_unit_test_setup(test_hold_is_told_once, start_protected),
+		cmocka_unit_test_setup(test_the_age_of_a_commit, start_protected),
+		cmocka_unit_test_setup(test_closed_streams_are_down, start_protected),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
