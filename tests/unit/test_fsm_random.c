@@ -6,6 +6,15 @@
 
 #include "fsm_lab.h"
 
+/* The asan build (clang) takes some 12 times as long for a run: there a tenth of them. */
+#define N_RUNS 1500u
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#undef N_RUNS
+#define N_RUNS 150u
+#endif
+#endif
+
 static struct lab lab;
 static uint64_t seed;
 static unsigned int n_agreements;
@@ -183,7 +192,7 @@ static void test_random(void **state)
 	unsigned int promotions = 0, commits = 0, failed_writes = 0;
 
 	(void)state;
-	for (unsigned int run = 0; run < 1500; run++) {
+	for (unsigned int run = 0; run < N_RUNS; run++) {
 		seed = run * 7919 + 1;
 		lab_init(&lab);
 		lab.config.standby_lost_hold = run & 1;
@@ -202,7 +211,8 @@ static void test_random(void **state)
 	/* The runs must have been where the rules matter. */
 	print_message("%u promotions, %u commits, %u failed writes, %u agreements\n", promotions,
 		      commits, failed_writes, n_agreements);
-	assert_true(promotions > 50 && commits > 1000 && failed_writes > 100 && n_agreements > 50);
+	assert_true(promotions > N_RUNS / 50 && commits > N_RUNS && failed_writes > N_RUNS / 10 &&
+		    n_agreements > N_RUNS / 50);
 }
 
 int main(void)
