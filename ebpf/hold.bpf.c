@@ -14,13 +14,12 @@
  * The stamp stands in front of the frame (bpf_xdp_adjust_head), not in the XDP metadata area: tun's
  * native path takes metadata only from Linux 6.15 on, headroom it has always had.
  *
- * hold_echo runs at the tap's tc egress (towards the guest). Released frames enter the bridge
- * through another port than the tap, so that the bridge floods the guest's own broadcasts back to
- * it; IPv6 duplicate address detection would then fail. It drops frames that bear the guest's
- * own source address.
+ * hold_release runs where released frames come out of our veth pair (hfbN, tc ingress). It hands them to the
+ * tap, as received there: they go the way that they would have gone without us, through the tap's own tc
+ * ingress filters, its bridge port with all that is set there, and every rule that names the tap. The
+ * XDP program of the tap does not see them again: in native mode it runs where QEMU writes.
  */
 #include <linux/bpf.h>
-#include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
 #include <bpf/bpf_helpers.h>
@@ -63,7 +62,11 @@ struct {
 
 /* Set by the loader before load. */
 const volatile __u32 max_frame_bytes = 0; /* longest frame that a UMEM frame takes */
-const volatile __u8 guest_mac[ETH_ALEN] = {0};
+const volatile __u32 tap_ifindex = 0;
+
+/* Frames that hold_release gave back to the tap, since this agent loaded it. Read by the agent, which
+ * sees by it that what it sends arrives. */
+__u64 n_returned = 0;
 
 static __always_inline void count(__u32 which)
 {
@@ -131,19 +134,16 @@ int hold_xdp(struct xdp_md *ctx)
 }
 
 SEC("tc")
-int hold_echo(struct __sk_buff *skb)
+int hold_release(struct __sk_buff *skb)
 {
-	__u8 mac[ETH_ALEN];
-
-	/* Every frame on an Ethernet device has this much; one that cannot be read is not ours. */
-	if (bpf_skb_load_bytes(skb, ETH_ALEN, mac, sizeof(mac)) != 0)
-		return TC_ACT_UNSPEC;
-	for (int i = 0; i < ETH_ALEN; i++) {
-		if (mac[i] != guest_mac[i])
-			return TC_ACT_UNSPEC;
+	/* Whoever speaks on all devices of a host (LLDP, DHCP) is not the guest. */
+	if (skb->mark != HOLD_MARK) {
+		count(HOLD_COUNTER_DROPPED_STRAY);
+		return TC_ACT_SHOT;
 	}
-	count(HOLD_COUNTER_ECHO);
-	return TC_ACT_SHOT;
+	skb->mark = 0; /* a guest's frame has none */
+	__sync_fetch_and_add(&n_returned, 1);
+	return (int)bpf_redirect(tap_ifindex, BPF_F_INGRESS);
 }
 
 char hold_license[] SEC("license") = "Dual BSD/GPL";

@@ -19,7 +19,7 @@
 #include "ebpf/pin_dir.h"
 #include "hold.skel.h"
 
-/* Our filter among others at the tap's egress. First, so that others never see an echo. */
+/* Our filter at hfbN's ingress, where nobody else has one. */
 #define TC_PRIORITY 1U
 #define TC_HANDLE   0x686f6c64U
 
@@ -85,7 +85,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 		return errno ? -errno : -ENOMEM;
 	prog->skel = skel;
 	skel->rodata->max_frame_bytes = config->max_frame_bytes;
-	memcpy((void *)(uintptr_t)skel->rodata->guest_mac, config->mac, sizeof(config->mac));
+	skel->rodata->tap_ifindex = (uint32_t)config->ifindex;
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
@@ -110,22 +110,16 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	return 0;
 }
 
-static int attach_xdp(struct hold_prog *prog, const struct hold_prog_config *config)
+static int attach_xdp(struct hold_prog *prog)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts);
-	int prog_fd = bpf_program__fd(prog->skel->progs.hold_xdp), fd = -EOPNOTSUPP, r;
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_DRV_MODE);
 	char path[512];
+	int fd, r;
 
 	/* Open before it is attached: an unprotected guest must not lose a frame. */
 	__atomic_store_n(&prog->control->mode, HOLD_MODE_PASS, __ATOMIC_RELEASE);
-	if (config->try_native) {
-		opts.flags = XDP_FLAGS_DRV_MODE;
-		fd = bpf_link_create(prog_fd, prog->ifindex, BPF_XDP, &opts);
-	}
-	if (fd < 0 && config->try_generic) {
-		opts.flags = XDP_FLAGS_SKB_MODE;
-		fd = bpf_link_create(prog_fd, prog->ifindex, BPF_XDP, &opts);
-	}
+	fd = bpf_link_create(bpf_program__fd(prog->skel->progs.hold_xdp), prog->ifindex, BPF_XDP,
+			     &opts);
 	if (fd < 0)
 		return fd;
 	prog->link_fd = fd;
@@ -133,60 +127,57 @@ static int attach_xdp(struct hold_prog *prog, const struct hold_prog_config *con
 	return r < 0 ? r : bpf_obj_pin(fd, path);
 }
 
-static int query_xdp(int ifindex, bool *ret_attached, bool *ret_native)
+static int query_xdp(int ifindex, bool *ret_attached)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 	int r = bpf_xdp_query(ifindex, 0, &query);
 
-	if (r < 0)
-		return r;
-	*ret_attached = query.attach_mode != XDP_ATTACHED_NONE;
-	*ret_native = query.attach_mode == XDP_ATTACHED_DRV;
-	return 0;
+	if (r == 0)
+		*ret_attached = query.attach_mode != XDP_ATTACHED_NONE;
+	return r;
 }
 
-static int attach_echo(struct hold_prog *prog)
+/* The witness's filters want it, and stand in it. */
+static int make_clsact(struct hold_prog *prog)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex, .attach_point = BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY,
-		    .prog_fd = bpf_program__fd(prog->skel->progs.hold_echo),
-		    .flags = BPF_TC_F_REPLACE);
 	int r = bpf_tc_hook_create(&hook);
 
 	if (r == 0)
 		prog->control->flags |= HOLD_FLAG_CLSACT_OURS;
-	else if (r != -EEXIST)
-		return r;
-	r = bpf_tc_attach(&hook, &opts);
-	prog->has_echo = r == 0;
-	return r;
+	return r == -EEXIST ? 0 : r;
 }
 
-static int detach_echo(struct hold_prog *prog)
+static int remove_clsact(const struct hold_prog *prog)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex, .attach_point = BPF_TC_EGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
-	int r = bpf_tc_detach(&hook, &opts);
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex,
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS); /* both: the qdisc itself */
 
-	prog->has_echo = false;
-	if (prog->control && (prog->control->flags & HOLD_FLAG_CLSACT_OURS)) {
-		hook.attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS; /* both: the qdisc itself */
-		int q = bpf_tc_hook_destroy(&hook);
-
-		if (r == 0)
-			r = q;
-	}
-	return r;
+	return bpf_tc_hook_destroy(&hook);
 }
 
-static int attach(struct hold_prog *prog, const struct hold_prog_config *config,
-		  enum hold_prog_step *ret_step)
+int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
 {
-	bool attached;
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY,
+		    .prog_fd = bpf_program__fd(prog->skel->progs.hold_release));
+	int r = bpf_tc_hook_create(&hook);
+
+	return r < 0 && r != -EEXIST ? r : bpf_tc_attach(&hook, &opts);
+}
+
+uint64_t hold_prog_n_returned(const struct hold_prog *prog)
+{
+	return __atomic_load_n(&prog->skel->bss->n_returned, __ATOMIC_RELAXED);
+}
+
+static int attach(struct hold_prog *prog, enum hold_prog_step *ret_step)
+{
+	bool attached = false;
 	int r;
 
 	*ret_step = HOLD_PROG_ATTACH;
-	r = query_xdp(prog->ifindex, &attached, &prog->is_native);
+	r = query_xdp(prog->ifindex, &attached);
 	if (r < 0)
 		return r;
 	if (prog->is_taken_over) {
@@ -197,14 +188,12 @@ static int attach(struct hold_prog *prog, const struct hold_prog_config *config,
 		*ret_step = HOLD_PROG_FOREIGN;
 		return -EBUSY;
 	} else {
-		r = attach_xdp(prog, config);
-		if (r == 0)
-			r = query_xdp(prog->ifindex, &attached, &prog->is_native);
+		r = attach_xdp(prog);
 	}
 	if (r < 0)
 		return r;
 	*ret_step = HOLD_PROG_TC;
-	return attach_echo(prog);
+	return make_clsact(prog);
 }
 
 int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config,
@@ -228,7 +217,7 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 	if (r == 0)
 		r = load(prog, config);
 	if (r == 0)
-		r = attach(prog, config, &step);
+		r = attach(prog, &step);
 	if (r == 0)
 		return 0;
 	*ret_step = step;
@@ -244,8 +233,8 @@ int hold_prog_detach(struct hold_prog *prog)
 {
 	int r = 0, q;
 
-	if (prog->has_echo || (prog->control && (prog->control->flags & HOLD_FLAG_CLSACT_OURS)))
-		r = detach_echo(prog);
+	if (prog->control && (prog->control->flags & HOLD_FLAG_CLSACT_OURS))
+		r = remove_clsact(prog);
 	if (prog->link_fd >= 0) {
 		q = bpf_link_detach(prog->link_fd);
 		r = r < 0 ? r : q;

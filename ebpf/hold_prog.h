@@ -34,9 +34,6 @@ struct hold_prog_config {
 	const char *pin_dir; /* on a bpffs; made when missing */
 	int ifindex;	     /* the tap */
 	uint32_t max_frame_bytes;
-	uint8_t mac[6];
-	bool try_native;  /* native first; with try_generic too, generic when it is refused */
-	bool try_generic;
 };
 
 struct hold_prog {
@@ -47,8 +44,6 @@ struct hold_prog {
 	int ifindex;
 	int xsks_fd;			/* borrowed from skel */
 	bool is_taken_over;		/* the link was found pinned on this device */
-	bool is_native;
-	bool has_echo;			/* our tc filter is on the tap */
 	char pin_dir[256];
 };
 
@@ -60,7 +55,15 @@ struct hold_prog {
 int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config,
 		   enum hold_prog_step *ret_step) __attribute__((warn_unused_result));
 
-/* Take the XDP program and the tc filter off the tap (and its clsact qdisc if we made it) and
+/* Put hold_release at the tc ingress of @ifindex, a device of ours whose every frame is then the tap's, or
+ * dropped. It goes with the device. 0 or -errno. */
+int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
+	__attribute__((warn_unused_result));
+
+/* Frames that it gave to the tap since hold_prog_open(). Only reads memory. */
+uint64_t hold_prog_n_returned(const struct hold_prog *prog);
+
+/* Take the XDP program off the tap (and its clsact qdisc if we made it) and
  * remove pins and directory. Programs no longer run on frames that arrive afterwards; one in
  * flight may still (hold_prog_quiesce()). The maps stay usable until hold_prog_done().
  * 0 or -errno of the first step that failed; all steps are tried. */

@@ -21,7 +21,10 @@ struct hold_control {
 #define HOLD_MODE_PASS 2
 
 #define HOLD_FLAG_CLSACT_OURS 1U /* we made the tap's clsact qdisc, so we remove it */
-#define HOLD_FLAG_FDB_FOREIGN 2U /* the MAC was pinned before us, so it stays */
+/* 2U was: the MAC was pinned in the bridge before us */
+
+/* Released frames bear it on their way through the veth pair; "hold". */
+#define HOLD_MARK 0x686f6c64U
 
 /* Put in front of every held frame, and cut off again when it is released.
  *
@@ -47,7 +50,8 @@ enum hold_counter {
 	HOLD_COUNTER_DROPPED_NO_SOCKET = 3, /* nobody listens on the frame's queue */
 	HOLD_COUNTER_DROPPED_LONG = 4,	    /* longer than a UMEM frame takes */
 	HOLD_COUNTER_DROPPED_STAMP = 5,	    /* the driver left no room for the stamp */
-	HOLD_COUNTER_ECHO = 6,		    /* the guest's own frame flooded back to it */
+	/* 6 was: the guest's own frame flooded back to it */
+	HOLD_COUNTER_DROPPED_STRAY = 7,	    /* came through the veth pair and was not released by us */
 	HOLD_COUNTER_SLOTS = 16,
 };
 

@@ -1,7 +1,7 @@
 /* witness.bpf.c - a signed sample of what reaches the guest, sent to the gateway by the kernel alone.
  *
  *	to the guest
- *	  |  witness_sample (tap, tc egress, behind hold_echo): count; one frame per interval is cloned
+ *	  |  witness_sample (tap, tc egress): count; one frame per interval is cloned
  *	  v                                                |
  *	[tap]                                            [hfwN]==veth==[hfvN]
  *	                                                                 |  witness_emit (tc ingress)

@@ -16,7 +16,6 @@
 #include "ebpf/pin_dir.h"
 #include "witness.skel.h"
 
-/* Behind hold_echo: a frame that is dropped there does not reach the guest. */
 #define TC_PRIORITY 2U
 #define TC_HANDLE   0x77697431U
 

@@ -13,20 +13,9 @@
 
 #define QMP_NS UINT64_C(5000000000)
 
-/* The address of the guest's only card, as its command line on this host gives it. */
-static int mac_of_command(const char *command, uint8_t ret_mac[6])
-{
-	const char *at = command ? strstr(command, "mac=") : NULL;
-
-	if (!at || sscanf(at, "mac=%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &ret_mac[0], &ret_mac[1],
-			  &ret_mac[2], &ret_mac[3], &ret_mac[4], &ret_mac[5]) != 6)
-		return -ENOENT;
-	return 0;
-}
-
 /* Take the hold over, then close it again or remove it. */
-static int settle(const struct vm_config *vm, const char *pin_dir, const uint8_t mac[6],
-		  bool is_outvoted, char *ret_text)
+static int settle(const struct vm_config *vm, const char *pin_dir, bool is_outvoted,
+		  char *ret_text)
 {
 	struct hold_config config = {
 		.vm = vm->name,
@@ -39,7 +28,6 @@ static int settle(const struct vm_config *vm, const char *pin_dir, const uint8_t
 	struct hold *hold;
 	int r;
 
-	memcpy(config.mac, mac, sizeof(config.mac));
 	r = hold_open(&config, &hold, &error);
 	if (r < 0) {
 		wire_text_format(ret_text, "%s", error.text);
@@ -62,7 +50,6 @@ static bool is_gone(int error)
 int vm_hold_settle(const struct vm_config *config, const char *pin_dir, bool is_outvoted,
 		   char *ret_text)
 {
-	uint8_t mac[6] = {0};
 	struct vmm_error error;
 	struct vmm_info info;
 	struct qmp *qmp;
@@ -80,8 +67,6 @@ int vm_hold_settle(const struct vm_config *config, const char *pin_dir, bool is_
 	if (r < 0)
 		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
 	if (r == 0 && vmm_inspect(qmp, &info, &error) == 0) {
-		if (info.n_nics == 1)
-			memcpy(mac, info.nics[0].mac, sizeof(mac));
 		/* An agent died inside a pause, or without a lease; engine_open() does the same. */
 		if (!is_outvoted && !info.running)
 			r = qmp_execute(qmp, "cont", NULL, QMP_NS, NULL);
@@ -89,23 +74,14 @@ int vm_hold_settle(const struct vm_config *config, const char *pin_dir, bool is_
 			wire_text_format(ret_text, "the guest does not go on: %s", strerror(-r));
 	}
 	qmp_close(qmp);
-	return r < 0 ? r : settle(config, pin_dir, mac, is_outvoted, ret_text);
+	return r < 0 ? r : settle(config, pin_dir, is_outvoted, ret_text);
 }
 
 int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir, char *ret_text)
 {
-	uint8_t mac[6];
-
 	if (access(pin_dir, F_OK) < 0)
 		return 0;
-	if (mac_of_command(config->command, mac) < 0) {
-		wire_text_format(ret_text,
-				 "a closed hold of an earlier term is on %s, and [standby] command_file "
-				 "gives no mac= by which to remove it; add it, or reboot this host",
-				 config->tap);
-		return -EINVAL;
-	}
-	return settle(config, pin_dir, mac, false, ret_text);
+	return settle(config, pin_dir, false, ret_text);
 }
 
 int vm_hold_need_no_guest(const struct vm_config *config, char *ret_text)

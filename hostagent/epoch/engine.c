@@ -330,7 +330,6 @@ static int open_hold(struct engine *e, char *ret_text)
 	struct hold_error error;
 	int r;
 
-	memcpy(config.mac, e->info.nics[0].mac, sizeof(config.mac));
 	r = hold_open(&config, &e->hold, &error);
 	if (r < 0) {
 		wire_text_format(ret_text, "%s", error.text);

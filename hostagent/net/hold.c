@@ -45,23 +45,6 @@ struct hold {
 	struct hold_ring_frame batch[HOLD_RING_BATCH];
 };
 
-static int open_port(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
-		     const struct nl_link *bridge, struct hold_error *ret_error)
-{
-	struct hold_control *control = h->prog.control;
-	bool is_foreign = !h->is_taken_over || (control->flags & HOLD_FLAG_FDB_FOREIGN);
-	int r = release_port_open(&h->port, &h->nl, config, tap, bridge, &is_foreign, ret_error);
-
-	if (r < 0)
-		return r;
-	/* For the agent after us: whose pin it is. */
-	if (is_foreign)
-		control->flags |= HOLD_FLAG_FDB_FOREIGN;
-	else
-		control->flags &= ~HOLD_FLAG_FDB_FOREIGN;
-	return 0;
-}
-
 static int open_rings(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
 		      struct hold_error *ret_error)
 {
@@ -82,13 +65,10 @@ static int open_prog(struct hold *h, const struct hold_config *config, const str
 		.pin_dir = config->pin_dir,
 		.ifindex = tap->ifindex,
 		.max_frame_bytes = hold_ring_frame_max(hold_ring_chunk_bytes(tap->mtu)),
-		.try_native = config->xdp != HOLD_XDP_GENERIC,
-		.try_generic = config->xdp != HOLD_XDP_NATIVE,
 	};
 	enum hold_prog_step step = HOLD_PROG_PIN_DIR;
 	int r;
 
-	memcpy(prog.mac, config->mac, sizeof(prog.mac));
 	r = hold_prog_open(&h->prog, &prog, &step);
 	if (r < 0)
 		return hold_explain_prog(config, step, r, ret_error);
@@ -115,7 +95,7 @@ static void abandon(struct hold *h, bool has_prog)
 
 int hold_open(const struct hold_config *config, struct hold **ret, struct hold_error *ret_error)
 {
-	struct nl_link tap, bridge;
+	struct nl_link tap;
 	bool has_prog = false;
 	struct hold *h;
 	int r;
@@ -132,13 +112,13 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct hold_e
 	if (r < 0)
 		(void)hold_fail(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
 	if (r == 0)
-		r = hold_check_tap(&h->nl, config, &tap, &bridge, ret_error);
+		r = hold_check_tap(&h->nl, config, &tap, ret_error);
 	if (r == 0) {
 		r = open_prog(h, config, &tap, ret_error);
 		has_prog = r == 0;
 	}
 	if (r == 0)
-		r = open_port(h, config, &tap, &bridge, ret_error);
+		r = release_port_open(&h->port, &h->nl, h->vm, &tap, &h->prog, ret_error);
 	if (r == 0)
 		r = open_rings(h, config, &tap, ret_error);
 	if (r < 0) {
@@ -361,7 +341,6 @@ int hold_stats(struct hold *h, struct hold_stats *ret)
 	s.frames = hold_count(h);
 	s.bytes = hold_bytes(h);
 	s.frames_sent_pending = h->ring.n_sending;
-	s.is_native = h->prog.is_native;
 	s.frames_peak = h->fifo.frames_peak;
 	s.prog_held = prog[HOLD_COUNTER_HELD];
 	s.prog_passed = prog[HOLD_COUNTER_PASSED];
@@ -369,7 +348,7 @@ int hold_stats(struct hold *h, struct hold_stats *ret)
 	s.prog_dropped_no_socket = prog[HOLD_COUNTER_DROPPED_NO_SOCKET];
 	s.prog_dropped_long = prog[HOLD_COUNTER_DROPPED_LONG];
 	s.prog_dropped_stamp = prog[HOLD_COUNTER_DROPPED_STAMP];
-	s.prog_dropped_echo = prog[HOLD_COUNTER_ECHO];
+	s.prog_dropped_stray = prog[HOLD_COUNTER_DROPPED_STRAY];
 	s.kernel_rx_dropped = in.rx_dropped;
 	s.kernel_rx_ring_full = in.rx_ring_full;
 	s.kernel_rx_no_buffer = in.rx_fill_ring_empty_descs;

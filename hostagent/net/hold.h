@@ -5,20 +5,20 @@
  * gone or a limit reached, frames are dropped, never passed.
  *
  * Where: the epoch engine (epoch/) calls it; it calls ebpf/hold_prog.h (programs, maps, pins),
- * net/release_port.h (veth, bridge, fdb) and libxdp (sockets). It needs root.
+ * net/release_port.h (the veth pair) and libxdp (sockets). It needs root.
  *
- *	 guest (QEMU)                                   the user's bridge
- *	     | writev                         +------------------------------+
- *	   [tap]---- PASS: as without us ---->| port: tap (fdb: MAC static)  |---> uplink, others
- *	     | HOLD: XDP puts the stamp in    |                              |
- *	     |       front, redirects         | port: hfbN (learns and       |
- *	     v                                |   floods nothing)            |
- *	 RX socket -> FIFO -> TX socket ->[hfoN]==veth==[hfbN]               |
- *	    epoch:  7 7 8 8 8                 +------------------------------+
- *	    release(7) sends the two sevens       N is the tap's ifindex
+ *	 guest (QEMU)
+ *	     | writev
+ *	     | PASS: as without us ------------------->+
+ *	     | HOLD: XDP puts the stamp in             v
+ *	     |       front, redirects           [tap, receive] --> tc ingress --> its bridge port --> ...
+ *	     v                                         ^
+ *	 RX socket -> FIFO -> TX socket ->[hfoN]==veth==[hfbN, tc ingress: hold_release]
+ *	    epoch:  7 7 8 8 8
+ *	    release(7) sends the two sevens            N is the tap's ifindex
  *
  * Both sockets share one UMEM, so that a release moves a descriptor and copies nothing itself.
- * A frame flooded back to the guest's own tap is dropped there by a tc egress program.
+ * A released frame goes on as if the guest had just sent it: nothing of ours is in the user's bridge.
  *
  * Life: open -> set_epoch, set_mode(HOLD) -> receive and release, many times -> detach (the guest
  * goes on unprotected) or close (the guest stays silent: fenced, or the agent restarts). The pins
@@ -43,21 +43,13 @@ enum hold_mode {
 	HOLD_PASS = 2, /* frames pass as if there were no hold; the guest is not protected */
 };
 
-enum hold_xdp {
-	HOLD_XDP_AUTO = 0, /* native, generic where the driver refuses */
-	HOLD_XDP_NATIVE = 1,
-	HOLD_XDP_GENERIC = 2,
-};
-
 /* What to hold and how much. Read by hold_open() only; nothing is kept by reference. */
 struct hold_config {
 	const char *vm;	     /* the VM's name, as in its file; 1..HOLD_VM_NAME_MAX bytes */
 	const char *tap;     /* the guest's tap, a port of a bridge in this network namespace */
 	const char *pin_dir; /* directory on a bpffs for this VM alone; made when missing */
-	uint8_t mac[6];	     /* the guest's MAC address */
 	uint32_t frames_max; /* most frames held; 1..HOLD_FRAMES_MAX_LIMIT */
 	uint64_t bytes_max;  /* most bytes held, > 0 */
-	enum hold_xdp xdp;   /* where the program runs; leave 0 */
 };
 
 /* Why something was refused: what is wrong and the next step, for the operator. */
@@ -73,7 +65,6 @@ struct hold_stats {
 	uint32_t frames;      /* held now: received, not yet handed to the release device */
 	uint64_t bytes;	      /* of those frames */
 	uint32_t frames_sent_pending; /* handed to the release device, not yet reported sent */
-	uint32_t is_native;   /* 1: native XDP, 0: generic */
 	/* user side */
 	uint64_t received;    /* frames taken into the FIFO */
 	uint64_t released;    /* frames handed to the release device */
@@ -90,7 +81,7 @@ struct hold_stats {
 	uint64_t prog_dropped_no_socket; /* no agent listened */
 	uint64_t prog_dropped_long;   /* longer than a UMEM frame takes */
 	uint64_t prog_dropped_stamp;  /* no headroom for the stamp */
-	uint64_t prog_dropped_echo;   /* the guest's own frames, flooded back to it */
+	uint64_t prog_dropped_stray;  /* came through our veth pair, and not from us */
 	/* kernel's socket counters (XDP_STATISTICS) of this process's sockets */
 	uint64_t kernel_rx_dropped;	  /* no room or no memory on the receiving socket */
 	uint64_t kernel_rx_ring_full;	  /* hold_receive() was not called for too long */
@@ -102,9 +93,9 @@ struct hold_stats {
  *
  * New: mode is HOLD_PASS, epoch 0; the guest's traffic is not disturbed. Taken over: mode and
  * epoch are as left, what the dead process held is lost (it was never committed to anyone), its
- * veth pair, tc filter and fdb entry are used again or remade.
- * Blocks: rtnetlink and program load, tens of ms; up to 2 x forward_delay of the bridge when that
- * runs STP; up to 1 s for the dead agent's socket to go. Allocates all it will ever need.
+ * veth pair is made anew.
+ * Blocks: rtnetlink and program load, tens of ms; up to 1 s for the dead agent's socket to go.
+ * Allocates all it will ever need.
  *
  * @config   read during the call only
  * @ret      the hold, owned by the caller: hold_detach() or hold_close()
@@ -113,15 +104,14 @@ struct hold_stats {
  * -EINVAL: config out of range; -ENODEV: no such device; -ENOTSUP: not a tap, multi-queue, kernel
  *  without AF_XDP or XDP; -ENOTCONN: tap is in no bridge; -EBUSY: foreign XDP program or another
  *  process owns this hold or the tap's queue; -EMSGSIZE: MTU larger than a UMEM frame takes;
- * -ENOENT: pin_dir is on no bpffs; -EPERM: not root; -ENOMEM; -ETIMEDOUT: the bridge port did not
- *  reach forwarding; other -errno of the kernel. On error nothing of ours is left behind, except
+ * -ENOENT: pin_dir is on no bpffs; -EPERM: not root; -ENOMEM; other -errno of the kernel. On error nothing of ours is left behind, except
  *  that a hold found pinned stays as it was, closed. */
 int hold_open(const struct hold_config *config, struct hold **ret, struct hold_error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Let the guest go on without protection and remove everything: release all that is held, in
  * order, whatever its epoch (call it only when that is allowed), set HOLD_PASS, take away program,
- * sockets, veth pair, tc filter, fdb pin and pin_dir. Frames sent during the change may be
+ * sockets, veth pair and pin_dir. Frames sent during the change may be
  * reordered a little; none is lost. @h is freed in every case; NULL is allowed.
  * Blocks: tens of ms. 0; -errno of the first step that failed (the others were still tried). */
 int hold_detach(struct hold *h);

@@ -27,8 +27,6 @@ static bool is_vm_name(const char *vm)
 
 int hold_check_config(const struct hold_config *config, struct hold_error *ret_error)
 {
-	static const uint8_t zero[6];
-
 	if (!is_vm_name(config->vm))
 		return hold_fail(ret_error, -EINVAL,
 				 "VM name '%s': use 1 to %u letters, digits, '_' and '-'",
@@ -40,36 +38,16 @@ int hold_check_config(const struct hold_config *config, struct hold_error *ret_e
 		return hold_fail(ret_error, -EINVAL,
 				 "pin directory '%s': give an absolute path on a bpffs",
 				 config->pin_dir ? config->pin_dir : "");
-	if (memcmp(config->mac, zero, 6) == 0 || (config->mac[0] & 1))
-		return hold_fail(ret_error, -EINVAL,
-				 "the guest's MAC address is zero or a group address: give the "
-				 "address of its network card");
 	if (config->frames_max == 0 || config->frames_max > HOLD_FRAMES_MAX_LIMIT)
 		return hold_fail(ret_error, -EINVAL, "frames_max %u: use 1 to %u",
 				 config->frames_max, HOLD_FRAMES_MAX_LIMIT);
 	if (config->bytes_max == 0)
 		return hold_fail(ret_error, -EINVAL, "bytes_max is 0: nothing could be held");
-	if (config->xdp > HOLD_XDP_GENERIC)
-		return hold_fail(ret_error, -EINVAL, "unknown XDP mode %d", (int)config->xdp);
 	return 0;
 }
 
-static int check_bridge(struct nl *nl, const struct nl_link *tap, struct nl_link *ret_bridge,
-			struct hold_error *ret_error)
-{
-	int r;
-
-	if (tap->master == 0 || strcmp(tap->slave_kind, "bridge") != 0)
-		return hold_fail(ret_error, -ENOTCONN,
-				 "tap %s is not a port of a Linux bridge: put it in one with "
-				 "`ip link set %s master BRIDGE`", tap->name, tap->name);
-	r = nl_link_get(nl, NULL, tap->master, ret_bridge);
-	return r < 0 ? hold_fail(ret_error, r, "cannot read the bridge of tap %s: %s", tap->name,
-				 strerror(-r)) : 0;
-}
-
 int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_link *ret_tap,
-		   struct nl_link *ret_bridge, struct hold_error *ret_error)
+		   struct hold_error *ret_error)
 {
 	struct nl_link tap;
 	int r = nl_link_get(nl, config->tap, 0, &tap);
@@ -94,10 +72,12 @@ int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_li
 				 "tap %s has MTU %u, the largest that can be held is %u: lower it "
 				 "with `ip link set %s mtu N` and in the guest", tap.name, tap.mtu,
 				 hold_ring_frame_max(4096) - HOLD_RING_LINK_BYTES, tap.name);
-	r = check_bridge(nl, &tap, ret_bridge, ret_error);
-	if (r == 0)
-		*ret_tap = tap;
-	return r;
+	if (tap.master == 0 || strcmp(tap.slave_kind, "bridge") != 0)
+		return hold_fail(ret_error, -ENOTCONN,
+				 "tap %s is not a port of a Linux bridge: put it in one with "
+				 "`ip link set %s master BRIDGE`", tap.name, tap.name);
+	*ret_tap = tap;
+	return 0;
 }
 
 int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step, int r,
@@ -128,9 +108,9 @@ int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step
 				 "tap %s (%s): the kernel needs CONFIG_BPF_SYSCALL and XDP links "
 				 "(Linux 5.9)", config->tap, text);
 	case HOLD_PROG_TC:
-		return hold_fail(ret_error, r, "cannot attach the echo filter to tap %s's egress "
-				 "(%s): another filter may have its place, see `tc filter show dev "
-				 "%s egress`", config->tap, text, config->tap);
+		return hold_fail(ret_error, r, "cannot give tap %s a clsact qdisc (%s): another "
+				 "qdisc may have its place, see `tc qdisc show dev %s`", config->tap,
+				 text, config->tap);
 	}
 	return hold_fail(ret_error, r, "%s", text);
 }

@@ -20,9 +20,9 @@ int hold_fail(struct hold_error *error, int r, const char *format, ...)
 int hold_check_config(const struct hold_config *config, struct hold_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Read tap and bridge and see that a hold can work there. 0; codes of hold_open() with text. */
+/* Read the tap and see that a hold can work there. 0; codes of hold_open() with text. */
 int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_link *ret_tap,
-		   struct nl_link *ret_bridge, struct hold_error *ret_error)
+		   struct hold_error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Say what a failed step means; returns @r, or a clearer code. */

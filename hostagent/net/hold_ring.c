@@ -101,6 +101,7 @@ static int make_out(struct hold_ring *ring, const char *out)
 		.bind_flags = XDP_COPY,
 	};
 	int r, fd, budget = TX_BUDGET;
+	uint32_t mark = HOLD_MARK;
 	uint64_t buffer = (uint64_t)ring->n_frames * ring->chunk_bytes * 2;
 	int buffer_bytes = buffer > INT_MAX / 2 ? INT_MAX / 2 : (int)buffer;
 
@@ -112,7 +113,8 @@ static int make_out(struct hold_ring *ring, const char *out)
 		return r;
 	fd = xsk_socket__fd(ring->out);
 	/* Room for all frames at once: with the default, a release of many stops half way. */
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof(buffer_bytes)) < 0)
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof(buffer_bytes)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return -errno;
 	(void)setsockopt(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET_OPTION, &budget, sizeof(budget));
 	return 0;

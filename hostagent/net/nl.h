@@ -21,7 +21,6 @@ struct nl {
 };
 
 #define NL_ALIAS_MAX 96 /* with the NUL; the kernel takes up to 255 */
-#define NL_VLANS_MAX 2048 /* bytes of raw VLAN attributes */
 
 /* What the kernel says about one link. */
 struct nl_link {
@@ -41,7 +40,6 @@ struct nl_link {
 	uint32_t n_queues;    /* attached and detached; 1 for a single-queue device */
 	/* kind "bridge" */
 	bool is_stp;
-	bool is_vlan_filtering;
 	uint32_t forward_delay_ms;
 	/* slave_kind "bridge" */
 	uint8_t port_state;   /* BR_STATE_*; 3 is forwarding */
@@ -70,29 +68,8 @@ int nl_link_delete(struct nl *nl, int ifindex) __attribute__((warn_unused_result
 int nl_link_configure(struct nl *nl, int ifindex, const char *alias, uint32_t mtu)
 	__attribute__((warn_unused_result));
 
-/* Make the link a port of @bridge that learns nothing and gets nothing flooded. 0 or -errno. */
-int nl_port_join(struct nl *nl, int ifindex, int bridge) __attribute__((warn_unused_result));
-
-/* Give port @to the VLAN memberships of port @from (both ports of a filtering bridge), and no
- * others. 0 or -errno; -E2BIG: more ranges than NL_VLANS_MAX bytes hold. */
-int nl_port_copy_vlans(struct nl *nl, int from, int to) __attribute__((warn_unused_result));
-
 /* Up, without ARP when @no_arp. 0 or -errno. */
 int nl_link_up(struct nl *nl, int ifindex, bool no_arp) __attribute__((warn_unused_result));
-
-enum nl_fdb {
-	NL_FDB_NONE = 0,    /* no entry on this port */
-	NL_FDB_DYNAMIC = 1, /* as learned; ages */
-	NL_FDB_STATIC = 2,  /* set by an administrator; does not age */
-};
-
-/* State of @mac in the forwarding table on port @ifindex. 0 or -errno. */
-int nl_fdb_get(struct nl *nl, int ifindex, const uint8_t mac[6], enum nl_fdb *ret)
-	__attribute__((warn_unused_result));
-
-/* Set that state (NL_FDB_NONE removes). 0 or -errno. */
-int nl_fdb_set(struct nl *nl, int ifindex, const uint8_t mac[6], enum nl_fdb state)
-	__attribute__((warn_unused_result));
 
 /* Let the link's frames be complete when they leave it: checksums and segments are then made by the
  * kernel before. 0 or -errno. */
@@ -117,10 +94,6 @@ int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t 
 /* Have the kernel find a neighbour's MAC address out, or confirm it, unless it is sure of it; does not wait for
  * that. 0 or -errno. */
 int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
-	__attribute__((warn_unused_result));
-
-/* Wait until bridge port @ifindex forwards, at most @timeout_ms. 0; -ETIMEDOUT; other -errno. */
-int nl_port_wait_forwarding(struct nl *nl, int ifindex, int timeout_ms)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -168,22 +168,27 @@ static void run_row(const struct hold_skel *skel, const struct row *row, int xsk
 		check_out(row, in, out, opts.data_size_out, t0_ns);
 }
 
-static void run_echo(const struct hold_skel *skel, const char *name, const uint8_t *source,
-		     uint32_t verdict)
+static void run_release(const struct hold_skel *skel, const char *name, uint32_t mark,
+			uint32_t verdict)
 {
 	static const uint8_t type[2] = {0x08, 0x06};
 	uint8_t in[60], out[60];
+	struct __sk_buff ctx = {.mark = mark};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = sizeof(in),
-		    .data_out = out, .data_size_out = sizeof(out), .repeat = 1);
-	uint64_t before = counter(skel, HOLD_COUNTER_ECHO);
+		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
+		    .ctx_size_in = sizeof(ctx), .ctx_out = &ctx, .ctx_size_out = sizeof(ctx),
+		    .repeat = 1);
+	uint64_t strays = counter(skel, HOLD_COUNTER_DROPPED_STRAY), returned = skel->bss->n_returned;
+	bool is_ours = verdict == TC_ACT_REDIRECT;
 	int r;
 
-	make_packet(in, sizeof(in), source, type);
-	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.hold_echo), &opts);
+	make_packet(in, sizeof(in), guest, type);
+	r = bpf_prog_test_run_opts(bpf_program__fd(skel->progs.hold_release), &opts);
 	expect(r == 0 && opts.retval == verdict, name, "verdict");
 	expect(memcmp(in, out, sizeof(in)) == 0, name, "frame changed");
-	expect(counter(skel, HOLD_COUNTER_ECHO) == before + (verdict == TC_ACT_SHOT), name,
-	       "counter");
+	expect(ctx.mark == (is_ours ? 0 : mark), name, "mark");
+	expect(skel->bss->n_returned == returned + is_ours, name, "frames returned");
+	expect(counter(skel, HOLD_COUNTER_DROPPED_STRAY) == strays + !is_ours, name, "counter");
 }
 
 /* A tap with two queues, so that a packet can claim to come from the second. */
@@ -223,7 +228,7 @@ int main(void)
 	if (!skel)
 		return 1;
 	skel->rodata->max_frame_bytes = FRAME_MAX;
-	memcpy((void *)(uintptr_t)skel->rodata->guest_mac, guest, sizeof(guest));
+	skel->rodata->tap_ifindex = ifindex;
 	if (hold_skel__load(skel) < 0) {
 		printf("FAIL: the programs do not load\n");
 		hold_skel__destroy(skel);
@@ -231,9 +236,10 @@ int main(void)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		run_row(skel, &rows[i], xsk, ifindex);
-	run_echo(skel, "echo: the guest's own frame", guest, TC_ACT_SHOT);
-	run_echo(skel, "echo: another's frame", other, (uint32_t)TC_ACT_UNSPEC);
+	run_release(skel, "release: a frame of ours", HOLD_MARK, TC_ACT_REDIRECT);
+	run_release(skel, "release: no mark", 0, TC_ACT_SHOT);
+	run_release(skel, "release: another mark", HOLD_MARK + 1, TC_ACT_SHOT);
 	hold_skel__destroy(skel);
-	printf("%s: %zu rows\n", n_failed ? "FAIL" : "PASS", ARRAY_SIZE(rows) + 2);
+	printf("%s: %zu rows\n", n_failed ? "FAIL" : "PASS", ARRAY_SIZE(rows) + 3);
 	return n_failed ? 1 : 0;
 }

@@ -76,13 +76,17 @@ def frame(dst, src, ethertype, payload):
     return mac_bytes(dst) + mac_bytes(src) + struct.pack("!H", ethertype) + payload
 
 
-def ipv4(dst, src, n_bytes):
+def checksum(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    total = (total & 0xffff) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xffff
+
+
+def ipv4(dst, src, n_bytes, to="198.18.0.2"):
     """A valid UDP packet: br_netfilter, where it is on, drops what is malformed."""
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + n_bytes, 0, 0, 64, 17, 0,
-                       bytes([198, 18, 0, 1]), bytes([198, 18, 0, 2]))
-    total = sum(struct.unpack("!10H", head))
-    total = (total & 0xffff) + (total >> 16)
-    head = head[:10] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + head[12:]
+                       bytes([198, 18, 0, 1]), socket.inet_aton(to))
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
     return frame(dst, src, 0x0800, head + struct.pack("!HHHH", 9, 9, 8 + n_bytes, 0) + bytes(n_bytes))
 
 
@@ -92,11 +96,43 @@ def ipv6_solicitation(src):
     group = bytes.fromhex("ff02" + "00" * 9 + "01ff000001")
     body = struct.pack("!BBHI", 135, 0, 0, 0) + target
     pseudo = bytes(16) + group + struct.pack("!II", len(body), 58)
-    total = sum(struct.unpack("!%dH" % (len(pseudo + body) // 2), pseudo + body))
-    total = (total & 0xffff) + (total >> 16)
-    body = body[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + body[4:]
+    body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
     head = struct.pack("!IHBB", 0x60000000, len(body), 58, 255) + bytes(16) + group
     return frame("33:33:ff:00:00:01", src, 0x86dd, head + body)
+
+
+def igmp_join(group, src):
+    """IGMPv2 membership report."""
+    address = socket.inet_aton(group)
+    body = struct.pack("!BBH", 0x16, 0, 0) + address
+    body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    head = struct.pack("!BBHHHBBH4s4s4s", 0x46, 0xc0, 24 + len(body), 0, 0, 1, 2, 0,
+                       bytes([198, 18, 0, 1]), address, b"\x94\x04\0\0")
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    return frame("01:00:5e:%02x:%02x:%02x" % (address[1] & 0x7f, address[2], address[3]), src, 0x0800,
+                 head + body)
+
+
+def mld_join(group, src):
+    """MLDv1 report, as a guest sends it for its solicited-node group."""
+    address = socket.inet_pton(socket.AF_INET6, group)
+    source = socket.inet_pton(socket.AF_INET6, "fe80::1")
+    body = struct.pack("!BBHHH", 131, 0, 0, 0, 0) + address
+    pseudo = source + address + struct.pack("!II", len(body), 58)
+    body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
+    hop = b"\x3a\0\x05\x02\0\0\x01\0"  # router alert
+    head = struct.pack("!IHBB", 0x60000000, len(hop + body), 0, 1) + source + address
+    return frame("33:33:%s" % ":".join("%02x" % x for x in address[12:]), src, 0x86dd, head + hop + body)
+
+
+def is_chatter(data):
+    """A marker, or what a bridge says by itself: BPDUs, queries and reports of groups."""
+    kind = data[12:14]
+    if kind == struct.pack("!H", MARKER_TYPE) or data[:6] == mac_bytes("01:80:c2:00:00:00"):
+        return True
+    is_ours = data[6:8] in (b"\x52\x54", b"\x02\0")  # addresses that a test gave
+    is_group = (kind == b"\x08\0" and data[23] == 2) or (kind == b"\x86\xdd" and data[0] == 0x33)
+    return is_group and not is_ours
 
 
 def numbered(n, dst=CLIENT_MAC, src=GUEST_MAC, ethertype=0x88b5, size=60):
@@ -174,13 +210,15 @@ class Capture:
 class Tap:
     """One guest's network card."""
 
-    def __init__(self, ns, name, bridge="br0", flags=0, mtu=1500):
+    def __init__(self, ns, name, bridge="br0", flags=0, mtu=1500, mac=None):
         self.name = name
         with ns.entered():
             self.fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
             fcntl.ioctl(self.fd, 0x400454ca,  # TUNSETIFF: IFF_TAP | IFF_NO_PI
                         struct.pack("16sH22x", name.encode(), 0x1002 | flags))
         ns.ip("link set %s mtu %d" % (name, mtu))
+        if mac:
+            ns.ip("link set %s address %s" % (name, mac))
         if bridge:
             ns.ip("link set %s master %s" % (name, bridge))
         ns.ip("link set %s up" % name)
@@ -202,7 +240,7 @@ class Tap:
                 fail("%s: the marker did not reach the guest" % self.name)
             if data == wanted:
                 return got
-            if data[12:14] != struct.pack("!H", MARKER_TYPE):
+            if not is_chatter(data):
                 got.append(data)
 
 
@@ -245,10 +283,9 @@ class Commands:
 class Tool(Commands):
     """hold_tool."""
 
-    def __init__(self, net, tap, mac=GUEST_MAC, vm="vm1", frames=4096, size=64 << 20, xdp="auto",
-                 must_open=True, mtu=None):
-        self.hello = self.start(net, TOOL, vm, tap, os.path.join(net.bpffs, vm), mac, str(frames),
-                                str(size), xdp)
+    def __init__(self, net, tap, vm="vm1", frames=4096, size=64 << 20, must_open=True):
+        self.hello = self.start(net, TOOL, vm, tap, os.path.join(net.bpffs, vm), str(frames),
+                                str(size))
         if must_open and not self.hello.startswith("ok open"):
             fail("hold_tool: %s %s" % (self.hello, self.proc.stderr.read()))
 
@@ -277,10 +314,10 @@ class Tool(Commands):
 
 
 class Net:
-    def __init__(self, ipv6_on_host=False):
+    def __init__(self, ipv6_on_host=False, snooping=1):
         if os.geteuid() != 0:
             skip("needs root")
-        for tool in "ip", "bridge", "tc", "bpftool":
+        for tool in "ip", "bridge", "tc", "bpftool", "nft":
             if not shutil.which(tool, path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
                 skip("needs " + tool)
         if not os.path.exists("/dev/net/tun"):
@@ -298,7 +335,9 @@ class Net:
         self.host = Netns("h", ipv6_on_host)
         self.client = Netns("c")
         h = self.host
-        h.ip("link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0")
+        # As distributions have them, with the shortest times that the kernel takes.
+        h.ip("link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping %d mcast_querier %d "
+             "mcast_query_response_interval 100" % (snooping, snooping))
         h.ip("link add p0 type veth peer name c0 netns %s" % self.client.name)
         h.ip("link add m0 type veth peer name m1")
         self.client.ip("link set c0 address " + CLIENT_MAC)
@@ -312,6 +351,9 @@ class Net:
             self.marker_sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.marker_sock.bind(("m1", 0))
         self.n_markers = 0
+
+    def nft(self, line):
+        run("ip", "netns", "exec", self.host.name, "nft", line)
 
     def marker(self, dst="ff:ff:ff:ff:ff:ff"):
         """Send one marker into the bridge past all holds; returns its bytes."""
@@ -330,7 +372,7 @@ class Net:
                 fail("the marker did not reach the client")
             if x == data:
                 return got
-            if x[12:14] != struct.pack("!H", MARKER_TYPE):
+            if not is_chatter(x):
                 got.append(x)
 
     def leftovers(self, tap, mac=GUEST_MAC):

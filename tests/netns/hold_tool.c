@@ -1,6 +1,6 @@
 /* hold_tool - drive one hold from standard input, for tests and measurements.
  *
- *	hold_tool VM TAP PIN_DIR MAC [FRAMES_MAX [BYTES_MAX [auto|native|generic]]]
+ *	hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]
  *
  * Opens (or takes over) the hold, prints one line, then answers each command with one line:
  *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS | arrive MS | receive
@@ -22,7 +22,6 @@
 #include "net/hold.h"
 
 static const char *const mode_names[] = {"drop", "hold", "pass"};
-static const char *const xdp_names[] = {"auto", "native", "generic"};
 
 static int index_of(const char *text, const char *const *names, int n)
 {
@@ -161,7 +160,6 @@ static int run_stats(struct hold *h, uint64_t a, uint64_t b, const char *text)
 	SHOW(frames);
 	SHOW(bytes);
 	SHOW(frames_sent_pending);
-	SHOW(is_native);
 	SHOW(received);
 	SHOW(released);
 	SHOW(dropped_limit_frames);
@@ -176,7 +174,7 @@ static int run_stats(struct hold *h, uint64_t a, uint64_t b, const char *text)
 	SHOW(prog_dropped_no_socket);
 	SHOW(prog_dropped_long);
 	SHOW(prog_dropped_stamp);
-	SHOW(prog_dropped_echo);
+	SHOW(prog_dropped_stray);
 	SHOW(kernel_rx_dropped);
 	SHOW(kernel_rx_ring_full);
 	SHOW(kernel_rx_no_buffer);
@@ -224,22 +222,15 @@ static int run_line(struct hold *h, char *line)
 
 static int parse(int argc, char **argv, struct hold_config *ret)
 {
-	unsigned int m[6];
-	int xdp = argc > 7 ? index_of(argv[7], xdp_names, ARRAY_SIZE(xdp_names)) : 0;
-
-	if (argc < 5 || xdp < 0 || sscanf(argv[4], "%x:%x:%x:%x:%x:%x", &m[0], &m[1], &m[2], &m[3],
-					  &m[4], &m[5]) != 6)
+	if (argc < 4)
 		return -EINVAL;
 	*ret = (struct hold_config){
 		.vm = argv[1],
 		.tap = argv[2],
 		.pin_dir = argv[3],
-		.frames_max = argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 10) : 4096,
-		.bytes_max = argc > 6 ? strtoull(argv[6], NULL, 10) : UINT64_C(64) << 20,
-		.xdp = (enum hold_xdp)xdp,
+		.frames_max = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 4096,
+		.bytes_max = argc > 5 ? strtoull(argv[5], NULL, 10) : UINT64_C(64) << 20,
 	};
-	for (int i = 0; i < 6; i++)
-		ret->mac[i] = (uint8_t)m[i];
 	return 0;
 }
 
@@ -253,8 +244,7 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (log_init() < 0 || parse(argc, argv, &config) < 0) {
-		fprintf(stderr, "usage: hold_tool VM TAP PIN_DIR MAC [FRAMES_MAX [BYTES_MAX "
-				"[auto|native|generic]]]\n");
+		fprintf(stderr, "usage: hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]\n");
 		return 2;
 	}
 	r = hold_open(&config, &h, &error);

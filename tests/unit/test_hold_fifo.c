@@ -110,25 +110,23 @@ static void test_config_is_checked(void **state)
 {
 	const struct hold_config good = {
 		.vm = "web-1", .tap = "tap0", .pin_dir = "/sys/fs/bpf/holdfast/web-1",
-		.mac = {0x52, 0x54, 0, 0, 0, 1}, .frames_max = 1, .bytes_max = 1,
+		.frames_max = 1, .bytes_max = 1,
 	};
-	struct hold_config bad[9];
+	struct hold_config bad[7];
 	struct hold_error error;
 
 	(void)state;
 	assert_int_equal(hold_check_config(&good, &error), 0);
-	for (size_t i = 0; i < 9; i++)
+	for (size_t i = 0; i < 7; i++)
 		bad[i] = good;
 	bad[0].vm = "../etc";
 	bad[1].vm = "";
 	bad[2].tap = "a-name-of-more-than-15";
 	bad[3].pin_dir = "relative";
-	bad[4].mac[0] = 0x01;
-	bad[5].frames_max = 0;
-	bad[6].frames_max = HOLD_FRAMES_MAX_LIMIT + 1;
-	bad[7].bytes_max = 0;
-	bad[8].xdp = (enum hold_xdp)9;
-	for (size_t i = 0; i < 9; i++) {
+	bad[4].frames_max = 0;
+	bad[5].frames_max = HOLD_FRAMES_MAX_LIMIT + 1;
+	bad[6].bytes_max = 0;
+	for (size_t i = 0; i < 7; i++) {
 		error.text[0] = '\0';
 		assert_int_equal(hold_check_config(&bad[i], &error), -EINVAL);
 		assert_true(error.text[0] != '\0');
