@@ -2,17 +2,17 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "agent_check.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "gateway_view.h"
 #include "link/link.h"
 #include "peer/server.h"
@@ -40,7 +40,7 @@ struct agent {
 	uint64_t beat_sent_ns; /* of the newest BEAT, on any connection; 0: none */
 	uint32_t seq;  /* of control frames */
 	int wake_fd;   /* eventfd: a VM has something to say */
-	int signal_fd; /* SIGTERM, SIGINT */
+	int signal_fd; /* of signals.h */
 	bool must_stop;
 	uint8_t buffer[FRAME_BUFFER];
 };
@@ -280,6 +280,25 @@ static void say(struct agent *a, uint64_t now_ns, bool is_woken)
 	a->report_at_ns = now_ns + REPORT_NS;
 }
 
+static void take_signal(struct agent *a)
+{
+	const char *name;
+
+	switch (signals_take(a->signal_fd, &name)) {
+	case SIGNALS_END:
+		a->must_stop = true;
+		break;
+	case SIGNALS_RELOAD:
+		log_info("SIG%s: going on; files are read at the start, so restart the agent for what has changed",
+			 name);
+		break;
+	case SIGNALS_NONE:
+		if (*name)
+			log_info("SIG%s: going on; this signal asks the agent for nothing", name);
+		break;
+	}
+}
+
 static bool wait_for_events(struct agent *a)
 {
 	struct pollfd fds[3] = {
@@ -295,7 +314,8 @@ static bool wait_for_events(struct agent *a)
 		at_ns = a->beat_at_ns < a->report_at_ns ? a->beat_at_ns : a->report_at_ns;
 	if (poll(fds, ARRAY_SIZE(fds), clock_poll_ms(clock_mono_ns(), at_ns)) <= 0)
 		return false;
-	a->must_stop = fds[1].revents != 0;
+	if (fds[1].revents)
+		take_signal(a);
 	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
 }
 
@@ -321,17 +341,23 @@ static void loop(struct agent *a)
 	}
 }
 
+/* What is wrong with one VM is that VM's: the others of this host need their agent. */
 static int open_vms(struct agent *a)
 {
 	struct vm_environment environment = {
 		.config = a->config, .tls = a->tls, .view = &a->view, .wake = wake, .wake_context = a};
-	char text[WIRE_TEXT_MAX + 1] = "";
 
 	for (uint32_t i = 0; i < a->config->n_vms; i++) {
-		int r = vm_open(&environment, &a->config->vms[i], &a->vms[i], text);
+		const struct vm_config *config = &a->config->vms[i];
+		int r;
 
+		if (!*config->name) { /* nobody could ask for it */
+			log_error("%s; no VM is served by this file", config->fault);
+			continue;
+		}
+		r = vm_open(&environment, config, &a->vms[a->n_vms]);
 		if (r < 0) {
-			log_error("vm=%s %s", a->config->vms[i].name, *text ? text : strerror(-r));
+			log_error("vm=%s %s", config->name, strerror(-r));
 			return r;
 		}
 		a->n_vms++;
@@ -341,48 +367,21 @@ static int open_vms(struct agent *a)
 
 static int open_signals(struct agent *a)
 {
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	/* Before any thread is made, so that all of them inherit it. */
-	if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-		return -EINVAL;
-	a->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	a->signal_fd = signals_open(); /* before any thread is made */
+	if (a->signal_fd < 0)
+		return a->signal_fd;
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return a->signal_fd < 0 || a->wake_fd < 0 ? -errno : 0;
+	return a->wake_fd < 0 ? -errno : 0;
 }
 
 static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_context **ret_tls)
 {
-	struct wire_tls_config config = {
-		.ca_path = a->config->ca,
-		.crl_path = *a->config->crl ? a->config->crl : NULL,
-		.cert_path = a->config->cert,
-		.key_path = a->config->key,
-	};
 	char text[WIRE_TLS_ERROR_SIZE];
-	int r = wire_tls_context_new(&config, side, ret_tls, text, sizeof(text));
+	int r = agent_tls_new(a->config, side, ret_tls, text);
 
 	if (r < 0)
 		log_error("%s", text);
 	return r;
-}
-
-static int open_tls(struct agent *a)
-{
-	int r = new_tls(a, WIRE_TLS_CLIENT, &a->tls);
-
-	if (r < 0)
-		return r;
-	if (wire_tls_context_self(a->tls)->role != WIRE_PEER_HOST) {
-		log_error("%s: a certificate of role %s; holdfast-pki issue DIR host NAME makes the "
-			  "right one", a->config->cert,
-			  wire_peer_role_name(wire_tls_context_self(a->tls)->role));
-		return -EINVAL;
-	}
-	return 0;
 }
 
 /* On the server's thread; the list of VMs does not change any more. */
@@ -420,7 +419,7 @@ static int open_peers(struct agent *a)
 
 static int start(struct agent *a)
 {
-	int r = open_tls(a);
+	int r = new_tls(a, WIRE_TLS_CLIENT, &a->tls);
 
 	if (r < 0)
 		return r;

@@ -14,6 +14,7 @@
 #include "epoch/throttle.h"
 #include "epoch/workers.h"
 #include "peer/agree.h"
+#include "wire/text.h"
 
 static const struct config_enum_name log_levels[] = {
 	{"error", LOG_LEVEL_ERROR},
@@ -192,30 +193,47 @@ static int check_vm(const char *path, struct vm_config *vm, struct config_error 
 	return 0;
 }
 
-static int load_vm(const char *path, struct vm_config *ret_vm, struct config_error *error)
+/* Only the standby needs it: what is wrong with it leaves this host able to be the primary. */
+static void load_command(struct vm_config *vm)
 {
-	struct vm_config vm = {0};
 	size_t size;
 	int r;
 
-	r = config_load(path, vm_keys, ARRAY_SIZE(vm_keys), &vm, error);
-	if (r == 0)
-		r = check_vm(path, &vm, error);
+	if (!*vm->command_file)
+		return;
+	r = fd_read_file(vm->command_file, AGENT_COMMAND_MAX, &vm->command, &size);
 	if (r < 0)
-		return r;
-	if (*vm.command_file) {
-		r = fd_read_file(vm.command_file, AGENT_COMMAND_MAX, &vm.command, &size);
-		if (r < 0) {
-			char what[320];
+		snprintf(vm->standby_fault, sizeof(vm->standby_fault), "%s: command_file %s: %s", vm->file,
+			 vm->command_file, strerror(-r));
+}
 
-			snprintf(what, sizeof(what), "command_file %s: %s", vm.command_file,
-				 strerror(-r));
-			set_error(error, path, what);
-			return r;
-		}
+/* A file that cannot be used has the name that it should have. */
+static void set_fault(struct vm_config *vm, const char *path, const char *fault)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	size_t size = strlen(name) - strlen(".ini");
+
+	*vm = (struct vm_config){0};
+	if (size < sizeof(vm->name))
+		memcpy(vm->name, name, size);
+	if (!wire_name_is_valid(vm->name))
+		vm->name[0] = '\0';
+	snprintf(vm->file, sizeof(vm->file), "%s", path);
+	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
+}
+
+static void load_vm(const char *path, struct vm_config *ret_vm)
+{
+	struct vm_config vm = {0};
+	struct config_error error;
+
+	if (config_load(path, vm_keys, ARRAY_SIZE(vm_keys), &vm, &error) < 0 || check_vm(path, &vm, &error) < 0) {
+		set_fault(ret_vm, path, error.text);
+		return;
 	}
+	snprintf(vm.file, sizeof(vm.file), "%s", path);
+	load_command(&vm);
 	*ret_vm = vm;
-	return 0;
 }
 
 static int is_ini(const struct dirent *entry)
@@ -225,21 +243,40 @@ static int is_ini(const struct dirent *entry)
 	return dot && dot != entry->d_name && strcmp(dot, ".ini") == 0;
 }
 
-static int add_vm(struct agent_config *config, const char *path, struct config_error *error)
+static void forget_vm(struct vm_config *vm, const char *fault)
 {
-	struct vm_config *vm = &config->vms[config->n_vms];
-	int r = load_vm(path, vm, error);
+	char name[CONFIG_NAME_SIZE], file[sizeof(vm->file)];
 
-	if (r < 0)
-		return r;
-	config->n_vms++;
-	for (uint32_t i = 0; i + 1 < config->n_vms; i++) {
-		if (strcmp(config->vms[i].name, vm->name) == 0) {
-			set_error(error, path, "another file has a VM of the same name");
-			return -EINVAL;
+	memcpy(name, vm->name, sizeof(name));
+	memcpy(file, vm->file, sizeof(file));
+	free(vm->command);
+	*vm = (struct vm_config){0};
+	memcpy(vm->name, name, sizeof(name));
+	memcpy(vm->file, file, sizeof(file));
+	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
+}
+
+/* Two files of one name: nobody knows which is meant, so the VM has neither. A file that cannot be read does not
+ * take the name away from one that can. */
+static void settle_names(struct agent_config *config)
+{
+	char fault[AGENT_FAULT_MAX];
+
+	for (uint32_t i = 0; i < config->n_vms; i++) {
+		for (uint32_t k = 0; k < config->n_vms; k++) {
+			struct vm_config *vm = &config->vms[i], *other = &config->vms[k];
+
+			if (i == k || !*vm->name || strcmp(vm->name, other->name) != 0)
+				continue;
+			if (!*vm->fault && !*other->fault) {
+				snprintf(fault, sizeof(fault), "%s: another file, %s, has a VM of the same name, %s",
+					 other->file, vm->file, vm->name);
+				forget_vm(vm, fault);
+				forget_vm(other, fault);
+			}
+			(*vm->fault && (!*other->fault || i > k) ? vm : other)->name[0] = '\0';
 		}
 	}
-	return 0;
 }
 
 static int load_vms(struct agent_config *config, struct config_error *error)
@@ -269,10 +306,12 @@ static int load_vms(struct agent_config *config, struct config_error *error)
 			r = -ENAMETOOLONG;
 		}
 		if (r == 0)
-			r = add_vm(config, path, error);
+			load_vm(path, &config->vms[config->n_vms++]);
 		free(entries[i]);
 	}
 	free(entries);
+	if (r == 0)
+		settle_names(config);
 	return r;
 }
 
@@ -322,6 +361,8 @@ void agent_config_print(FILE *out, const struct agent_config *config)
 {
 	config_print_values(out, agent_keys, ARRAY_SIZE(agent_keys), config);
 	for (uint32_t i = 0; i < config->n_vms; i++) {
+		if (*config->vms[i].fault)
+			continue;
 		fprintf(out, "\n# VM %s\n", config->vms[i].name);
 		config_print_values(out, vm_keys, ARRAY_SIZE(vm_keys), &config->vms[i]);
 	}

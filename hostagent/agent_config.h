@@ -1,5 +1,8 @@
 /* agent_config.h - the agent's two kinds of files: agent.ini, and one VM.ini per VM.
  *
+ * Why faults are kept: a wrong file of one VM must not leave the other VMs of the host without an agent. Such a VM
+ * is there with its fault, for people to see, and nothing can be done with it.
+ *
  * Where: read once at start by main.c; immutable after that, so any thread may read it.
  */
 #ifndef AGENT_CONFIG_H
@@ -14,10 +17,12 @@
 #define AGENT_PATH_MAX 192
 #define AGENT_VMS_MAX  64u
 #define AGENT_COMMAND_MAX 16384u /* bytes of a standby's QEMU command file */
+#define AGENT_FAULT_MAX	  800u	 /* a fault's text, with its NUL */
 
 /* [vm] and [standby] of one VM's file. */
 struct vm_config {
-	char name[CONFIG_NAME_SIZE];
+	char name[CONFIG_NAME_SIZE]; /* of a file that cannot be read: the file's own name without .ini; "" when
+				      * that is no name, or another VM's */
 	char qmp[104];	/* QMP socket of the running QEMU: what sockaddr_un takes; "" on a host that is
 			 * only ever the standby */
 	char tap[16];	/* IFNAMSIZ */
@@ -43,6 +48,10 @@ struct vm_config {
 	char command_file[AGENT_PATH_MAX]; /* standby: file with the whole QEMU command line */
 	uint64_t log_bytes_max;		   /* standby: one buffered epoch; 0: the room's default */
 	char *command; /* content of command_file, or NULL; owned */
+
+	char file[AGENT_PATH_MAX + 64];	/* where it was read from */
+	char fault[AGENT_FAULT_MAX];	/* why nothing can be done with this VM; then only name and file are valid */
+	char standby_fault[AGENT_FAULT_MAX]; /* why this host cannot stand by; command is NULL then */
 };
 
 struct agent_config {
@@ -60,15 +69,16 @@ struct agent_config {
 	uint32_t n_vms;
 };
 
-/* Read @path and every *.ini of its vm_dir. 0: *ret_config is the caller's (agent_config_done());
- * negative errno with *ret_error: file, line and what was expected. */
+/* Read @path and every *.ini of its vm_dir. 0: *ret_config is the caller's (agent_config_done()), with the VMs whose
+ * files are wrong among the others, each with its fault ("FILE:LINE: what, expected what");
+ * negative errno with *ret_error: @path or the vm_dir is wrong, file, line and what was expected. */
 int agent_config_load(const char *path, struct agent_config *ret_config,
 		      struct config_error *ret_error) __attribute__((warn_unused_result));
 void agent_config_done(struct agent_config *config); /* accepts a zeroed one */
 
 /* Every key with type, default and meaning. */
 void agent_config_print_help(FILE *out);
-/* Every value in force, file by file. */
+/* Every value in force, file by file; of VMs with a fault nothing. */
 void agent_config_print(FILE *out, const struct agent_config *config);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "agent_check.h"
 #include "agent_config.h"
 #include "base/cleanup.h"
 #include "base/fault.h"
@@ -109,8 +110,9 @@ int main(int argc, char **argv)
 	}
 	if (options.check_config) {
 		agent_config_print(stdout, &config);
+		r = agent_check(&config, stderr) == 0 ? 0 : 1;
 		agent_config_done(&config);
-		return 0;
+		return r;
 	}
 	if (!getenv("HOLDFAST_LOG"))
 		log_set_level((enum log_level)config.log_level);

@@ -202,6 +202,10 @@ static int need_standby(const struct vm *vm, char *ret_text)
 {
 	if (vm->standby)
 		return 0;
+	if (*vm->standby_fault) {
+		strcpy(ret_text, vm->standby_fault);
+		return -EINVAL;
+	}
 	wire_text_format(ret_text,
 			 "%s has no [standby] section on this host: set state_dir and command_file",
 			 vm->config->name);
@@ -298,7 +302,9 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 	log_info("vm=%s term=%llu order %s", vm->config->name, (unsigned long long)q->term,
 		 wire_verb_name(q->order.verb));
 	take_voted_term(vm);
-	if (q->term < vm->term) {
+	if (*vm->fault) {
+		strcpy(d.done.text, vm->fault);
+	} else if (q->term < vm->term) {
 		r = -ESTALE;
 		wire_text_format(d.done.text, "stale term %llu, this host is at %llu",
 				 (unsigned long long)q->term, (unsigned long long)vm->term);
@@ -388,8 +394,9 @@ static void *worker_main(void *context)
 }
 
 /* What an earlier agent kept goes on by itself: its copy may be the only one. */
-static int open_standby(struct vm *vm, char *ret_text)
+static void open_standby(struct vm *vm)
 {
+	char text[STANDBY_TEXT_MAX];
 	struct standby_config config = {
 		.vm = vm->config->name,
 		.state_dir = vm->config->state_dir,
@@ -405,37 +412,50 @@ static int open_standby(struct vm *vm, char *ret_text)
 		.changed_arg = vm,
 	};
 
-	return *vm->config->state_dir ? standby_open(&config, &vm->standby, ret_text) : 0;
+	if (!*vm->config->state_dir)
+		return;
+	if (*vm->config->standby_fault)
+		snprintf(text, sizeof(text), "%s", vm->config->standby_fault);
+	else if (standby_open(&config, &vm->standby, text) == 0)
+		return;
+	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", text);
+	log_error("vm=%s %s; correct it and restart the agent", vm->config->name, vm->standby_fault);
 }
 
-static int start(struct vm *vm, char *ret_text)
+/* What is wrong with this VM is said, and the others go on. */
+static void set_fault(struct vm *vm, const char *text)
+{
+	wire_text_format(vm->fault, "no use can be made of this VM here: %s", text);
+	log_error("vm=%s %s; correct it and restart the agent", vm->config->name, vm->fault);
+}
+
+static int start(struct vm *vm)
 {
 	const struct agent_config *config = vm->environment.config;
+	char text[WIRE_TEXT_MAX + 1];
 	int r;
 
-	if (snprintf(vm->pin_dir, sizeof(vm->pin_dir), "%s/%s", config->pin_dir,
-		     vm->config->name) >= (int)sizeof(vm->pin_dir))
-		return -ENAMETOOLONG;
+	(void)snprintf(vm->pin_dir, sizeof(vm->pin_dir), "%s/%s", config->pin_dir, vm->config->name);
 	vm_witness_init(&vm->witness, config, vm->config, vm->pin_dir);
+	if (*vm->config->fault)
+		set_fault(vm, vm->config->fault);
 	r = vm_role_load(config->run_dir, vm->config->name, &vm->role, &vm->term);
 	if (r < 0) {
-		wire_text_format(ret_text, "%s/%s.role: %s; remove it if this host owns nothing",
+		wire_text_format(text, "%s/%s.role: %s; remove it if this host owns nothing",
 				 config->run_dir, vm->config->name,
 				 r == -EINVAL ? "damaged" : strerror(-r));
-		return r;
+		set_fault(vm, text);
 	}
 	if (vm->role == VM_ROLE_PRIMARY)
 		log_warn("vm=%s term=%llu an earlier agent left this guest protected: its frames "
 			 "are dropped until the gateway orders what to do",
 			 vm->config->name, (unsigned long long)vm->term);
-	r = open_standby(vm, ret_text);
-	if (r < 0)
-		return r;
+	if (!*vm->fault)
+		open_standby(vm);
 	return -pthread_create(&vm->thread, NULL, worker_main, vm);
 }
 
-int vm_open(const struct vm_environment *environment, const struct vm_config *config,
-	    struct vm **ret_vm, char *ret_text)
+int vm_open(const struct vm_environment *environment, const struct vm_config *config, struct vm **ret_vm)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	pthread_condattr_t monotonic;
@@ -455,7 +475,7 @@ int vm_open(const struct vm_environment *environment, const struct vm_config *co
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&vm->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
-	r = start(vm, ret_text);
+	r = start(vm);
 	if (r < 0) {
 		standby_close(vm->standby);
 		free(vm);
@@ -504,6 +524,8 @@ int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint6
 
 void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t term)
 {
+	if (*vm->fault)
+		return;
 	vm_witness_offer(&vm->witness, key, term);
 	pthread_mutex_lock(&vm->lock);
 	pthread_cond_signal(&vm->wake);

@@ -31,10 +31,11 @@ struct vm_environment {
 };
 
 /* Load what an earlier agent left, go on with it as far as that needs no order (a standby keeps its
- * copy and its stream; a primary is LOST: its hold stays closed). 0; -errno with @ret_text
- * (WIRE_TEXT_MAX + 1 bytes). Both arguments are borrowed. */
+ * copy and its stream; a primary is LOST: its hold stays closed). A VM whose file or role is wrong takes no
+ * orders, one whose standby is wrong cannot stand by: both say why in each report. @config has a name.
+ * 0; -ENOMEM or another -errno of making a thread. Both arguments are borrowed. */
 int vm_open(const struct vm_environment *environment, const struct vm_config *config,
-	    struct vm **ret_vm, char *ret_text) __attribute__((warn_unused_result));
+	    struct vm **ret_vm) __attribute__((warn_unused_result));
 
 /* The agent ends: guests run on, holds stay closed, standbys keep their copy. Accepts NULL. */
 void vm_close(struct vm *vm);

@@ -39,6 +39,8 @@ struct vm {
 	char pin_dir[PATH_MAX];
 
 	struct link_config gateway; /* what the keeper connects with; immutable */
+	char fault[WIRE_TEXT_MAX + 1];	       /* why no order can be carried out, or ""; immutable */
+	char standby_fault[WIRE_TEXT_MAX + 1]; /* why standby is NULL though the file has a [standby]; immutable */
 	struct vm_witness witness;  /* has its own rules */
 
 	/* all under lock */

@@ -47,7 +47,9 @@ static void report_role(const struct vm *vm, struct wire_report *report)
 
 	report->role = rows[vm->role].role;
 	report->state = rows[vm->role].state;
-	if (vm->role == VM_ROLE_FENCED)
+	if (*vm->fault || *vm->standby_fault)
+		strcpy(report->text, *vm->fault ? vm->fault : vm->standby_fault);
+	else if (vm->role == VM_ROLE_FENCED)
 		strcpy(report->text, *vm->fenced_text ? vm->fenced_text
 						      : "outvoted; ready to be the standby");
 }

@@ -42,6 +42,8 @@ struct gateway_report {
 	uint8_t role, state, verdict;
 	char text[WIRE_TEXT_MAX + 1];
 	char stats[WIRE_STATS_MAX + 1];
+	char told_text[WIRE_TEXT_MAX + 1]; /* what the last event of this host said that it cannot do */
+	uint64_t told_ns;
 };
 
 struct gateway_host {

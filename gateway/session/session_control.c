@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "session/session.h"
+
+#define HINDRANCE_NS CLOCK_NS_PER_S /* at most one event in that time tells what stands against a host */
 
 /* The owner may let its guest run for a while longer; see docs/wire-format.md 5.6.2. In other states
  * nobody could be promoted in its place. */
@@ -85,6 +88,25 @@ static void find_throttle(const char *stats, struct vm_input *in, char *why)
 	}
 }
 
+/* A host that takes no part says what stands against that, as a wrong file: once, and again when it changes. */
+static void tell_hindrance(struct session *s, const struct gateway_vm *vm, uint8_t host,
+			   struct gateway_report *report)
+{
+	char text[VM_TEXT_MAX];
+
+	if (report->state != WIRE_STATE_IDLE && report->state != WIRE_STATE_FENCED && report->state != WIRE_STATE_LOST)
+		return;
+	if (strcmp(report->text, report->told_text) == 0 ||
+	    (report->told_ns && s->gw->now_ns - report->told_ns < HINDRANCE_NS))
+		return;
+	strcpy(report->told_text, report->text);
+	report->told_ns = s->gw->now_ns;
+	if (!*report->text)
+		return;
+	(void)snprintf(text, sizeof(text), "%s: %s", vm->config.host[host], report->text);
+	gateway_event(s->gw, vm->config.name, "host", text);
+}
+
 int session_on_report(struct session *s, const struct wire_frame *frame)
 {
 	static struct wire_report msg; /* 9 KB; one thread */
@@ -116,6 +138,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 		.text = msg.text,
 	};
 	find_throttle(msg.stats, &in, why);
+	tell_hindrance(s, vm, host, report);
 	(void)gateway_step(s->gw, vm, &in); /* the next report repeats what had no effect */
 	session_offer_witness_key(s->gw, vm);
 	return 0;

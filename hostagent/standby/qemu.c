@@ -171,6 +171,7 @@ static void run_child(const struct qemu *q, int log_fd, int error_fd)
 	sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
+	(void)signal(SIGXFSZ, SIG_DFL);
 	(void)setsid();
 	/* stdout: with -nographic this is the guest's console, and unbounded. */
 	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(null_fd, 1) >= 0 && dup2(log_fd, 2) >= 0)

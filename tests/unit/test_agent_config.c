@@ -1,4 +1,4 @@
-/* agent.ini and the VM files: what is accepted, and what the refusals say. */
+/* agent.ini and the VM files: what is accepted, what the refusals say, and that one VM's fault is its own. */
 #include "agent_config.h"
 
 #include <errno.h>
@@ -100,30 +100,86 @@ static void expect_refused(int expected, const char *part)
 		fail_msg("'%s' does not name '%s'", error.text, part);
 }
 
-static void refusals_name_the_place(void **state)
+/* The file is refused, the VM is there with its fault, and the others are untouched. */
+static void expect_fault(const char *name, const char *part)
+{
+	struct agent_config config;
+	struct config_error error;
+
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_int_equal(config.n_vms, 2);
+	assert_string_equal(config.vms[0].name, name);
+	if (!strstr(config.vms[0].fault, part))
+		fail_msg("'%s' does not name '%s'", config.vms[0].fault, part);
+	assert_string_equal(config.vms[1].name, "web2");
+	assert_string_equal(config.vms[1].fault, "");
+	assert_string_equal(config.vms[1].qmp, "/q2");
+	agent_config_done(&config);
+}
+
+static void faults_name_the_place(void **state)
 {
 	(void)state;
+	put(other_path, "[vm]\nname = web2\ntap = tap1\nqmp = /q2\n");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqpm = /run/q\n");
-	expect_refused(-EINVAL, "web1.ini:4");
+	expect_fault("web1", "web1.ini:4");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /run/q\ncodec = gzip\n");
-	expect_refused(-EINVAL, "web1.ini:5");
+	expect_fault("web1", "web1.ini:5");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /run/q\nwitness_ms = 1001\n");
-	expect_refused(-EINVAL, "web1.ini:5");
+	expect_fault("web1", "web1.ini:5");
 	put(vm_path, "[vm]\nname = Web1\ntap = tap0\nqmp = /run/q\n");
-	expect_refused(-EINVAL, "web1.ini:2");
+	expect_fault("web1", "web1.ini:2");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\n");
-	expect_refused(-EINVAL, "neither [vm] qmp nor [standby] state_dir");
+	expect_fault("web1", "neither [vm] qmp nor [standby] state_dir");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\n[standby]\nstate_dir = /s\n");
-	expect_refused(-EINVAL, "command_file");
-	put(vm_path,
-	    "[vm]\nname = web1\ntap = tap0\n[standby]\nstate_dir = /s\ncommand_file = /none\n");
-	expect_refused(-ENOENT, "/none");
+	expect_fault("web1", "command_file");
 	put(vm_path,
 	    "[vm]\nname = web1\ntap = tap0\nqmp = /q\nepoch_min_ms = 50\nepoch_max_ms = 20\n");
-	expect_refused(-EINVAL, "epoch_max_ms must not be below");
-	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n");
+	expect_fault("web1", "epoch_max_ms must not be below");
+}
+
+static void a_missing_command_hinders_only_the_standby(void **state)
+{
+	struct agent_config config;
+	struct config_error error;
+
+	(void)state;
+	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n[standby]\nstate_dir = /s\ncommand_file = /none\n");
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_string_equal(config.vms[0].fault, "");
+	assert_non_null(strstr(config.vms[0].standby_fault, "web1.ini: command_file /none: No such file"));
+	assert_string_equal(config.vms[0].qmp, "/q");
+	assert_null(config.vms[0].command);
+	agent_config_done(&config);
+}
+
+static void of_two_files_with_one_name_neither_counts(void **state)
+{
+	struct agent_config config;
+	struct config_error error;
+
+	(void)state;
+	put(vm_path, "[vm]\nname = web3\ntap = tap0\nqmp = /q\n");
+	put(other_path, "[vm]\nname = web3\ntap = tap1\nqmp = /q\n");
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_int_equal(config.n_vms, 2);
+	assert_string_equal(config.vms[0].name, "web3");
+	assert_string_equal(config.vms[1].name, "");
+	for (int i = 0; i < 2; i++) {
+		assert_non_null(strstr(config.vms[i].fault, "same name, web3"));
+		assert_non_null(strstr(config.vms[i].fault, "web1.ini"));
+		assert_non_null(strstr(config.vms[i].fault, "web2.ini"));
+	}
+	agent_config_done(&config);
+
+	/* web1.ini cannot be read, and web2.ini is of a web1: that one is it. */
+	put(vm_path, "[vm]\nname = web1\n");
 	put(other_path, "[vm]\nname = web1\ntap = tap1\nqmp = /q\n");
-	expect_refused(-EINVAL, "same name");
+	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
+	assert_string_equal(config.vms[0].name, "");
+	assert_string_equal(config.vms[1].name, "web1");
+	assert_string_equal(config.vms[1].fault, "");
+	agent_config_done(&config);
 }
 
 static void a_missing_directory_is_named(void **state)
@@ -158,12 +214,13 @@ static void the_other_host(void **state)
 	assert_string_equal(config.vms[0].peer_address, "198.18.1.2");
 	assert_int_equal(config.vms[0].peer_port, 7403);
 	agent_config_done(&config);
+	put(other_path, "[vm]\nname = web2\ntap = tap1\nqmp = /q2\n");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\npeer = %s\n", bad[i]);
-		expect_refused(-EINVAL, "peer is no NAME@ADDRESS:PORT");
+		expect_fault("web1", "peer is no NAME@ADDRESS:PORT");
 	}
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\ngateway_lost = unprotected\n");
-	expect_refused(-EINVAL, "needs peer");
+	expect_fault("web1", "needs peer");
 	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n");
 	put(agent_path, AGENT_INI "peer_listen = 7402\n", dir);
 	expect_refused(-EINVAL, "peer_listen is no ADDRESS:PORT");
@@ -179,7 +236,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_plain_pair_of_files, setup, teardown),
-		cmocka_unit_test_setup_teardown(refusals_name_the_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(faults_name_the_place, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_missing_command_hinders_only_the_standby, setup, teardown),
+		cmocka_unit_test_setup_teardown(of_two_files_with_one_name_neither_counts, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_directory_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_other_host, setup, teardown),
 	};

@@ -1,0 +1,92 @@
+#include "agent_check.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "standby/qemu.h"
+#include "vm_role.h"
+
+int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, struct wire_tls_context **ret_tls,
+		  char *ret_text)
+{
+	struct wire_tls_config tls_config = {
+		.ca_path = config->ca,
+		.crl_path = *config->crl ? config->crl : NULL,
+		.cert_path = config->cert,
+		.key_path = config->key,
+	};
+	struct wire_tls_context *tls;
+	int r = wire_tls_context_new(&tls_config, side, &tls, ret_text, WIRE_TLS_ERROR_SIZE);
+
+	if (r < 0)
+		return r;
+	if (wire_tls_context_self(tls)->role != WIRE_PEER_HOST) {
+		snprintf(ret_text, WIRE_TLS_ERROR_SIZE, "%s: a certificate of role %s; holdfast-pki issue DIR host "
+			 "NAME makes the right one", config->cert,
+			 wire_peer_role_name(wire_tls_context_self(tls)->role));
+		wire_tls_context_free(tls);
+		return -EINVAL;
+	}
+	*ret_tls = tls;
+	return 0;
+}
+
+static unsigned int check_tls(const struct agent_config *config, FILE *out)
+{
+	char text[WIRE_TLS_ERROR_SIZE];
+	struct wire_tls_context *tls;
+
+	if (agent_tls_new(config, WIRE_TLS_CLIENT, &tls, text) < 0) {
+		fprintf(out, "%s\n", text);
+		return 1;
+	}
+	wire_tls_context_free(tls);
+	return 0;
+}
+
+/* The command line as the standby would use it. */
+static unsigned int check_command(const struct agent_config *config, const struct vm_config *vm, FILE *out)
+{
+	char ram_path[AGENT_PATH_MAX + 8], text[QEMU_TEXT_MAX];
+	struct qemu qemu;
+
+	if (!vm->command)
+		return 0;
+	snprintf(ram_path, sizeof(ram_path), "%s/ram", vm->state_dir);
+	if (qemu_init(&qemu, vm->name, config->run_dir, vm->command, ram_path, text) < 0) {
+		fprintf(out, "%s: command_file %s: %s\n", vm->file, vm->command_file, text);
+		return 1;
+	}
+	qemu_done(&qemu);
+	return 0;
+}
+
+static unsigned int check_vm(const struct agent_config *config, const struct vm_config *vm, FILE *out)
+{
+	enum vm_role role;
+	uint64_t term;
+	unsigned int n = 0;
+	int r;
+
+	if (*vm->fault || *vm->standby_fault) {
+		fprintf(out, "%s\n", *vm->fault ? vm->fault : vm->standby_fault);
+		n++;
+	}
+	if (*vm->fault)
+		return n;
+	r = vm_role_load(config->run_dir, vm->name, &role, &term);
+	if (r < 0) {
+		fprintf(out, "%s/%s.role: %s\n", config->run_dir, vm->name, r == -EINVAL ? "damaged" : strerror(-r));
+		n++;
+	}
+	return n + check_command(config, vm, out);
+}
+
+unsigned int agent_check(const struct agent_config *config, FILE *out)
+{
+	unsigned int n = check_tls(config, out);
+
+	for (uint32_t i = 0; i < config->n_vms; i++)
+		n += check_vm(config, &config->vms[i], out);
+	return n;
+}
