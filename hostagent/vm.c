@@ -74,6 +74,12 @@ static bool is_promoted_here(struct vm *vm, char *ret_qmp)
 	return true;
 }
 
+/* The QMP socket of the guest on this host, "" when none is known. @buffer: STANDBY_PATH_MAX bytes. */
+static const char *guest_monitor(struct vm *vm, char *buffer)
+{
+	return is_promoted_here(vm, buffer) ? buffer : vm->config->qmp;
+}
+
 static bool is_stopped_here(struct engine *engine)
 {
 	struct engine_status status;
@@ -86,7 +92,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 			 char *ret_text)
 {
 	const struct agent_config *config = vm->environment.config;
-	char qmp[STANDBY_PATH_MAX];
+	char promoted[STANDBY_PATH_MAX];
 	struct engine_config engine_config = {
 		.vm = vm->config->name,
 		.tap = vm->config->tap,
@@ -128,17 +134,16 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		engine_config.is_restart |= is_stopped_here(vm->engine);
 		engine_close(vm_take_engine(vm));
 	}
-	if (is_promoted_here(vm, qmp)) {
-		engine_config.qmp = qmp;
-	} else if (*vm->config->qmp) {
-		engine_config.qmp = vm->config->qmp;
-	} else {
+	engine_config.qmp = guest_monitor(vm, promoted);
+	if (!*engine_config.qmp) {
 		wire_text_format(ret_text, "no [vm] qmp is set for %s on this host", vm->config->name);
 		return -EINVAL;
 	}
 	r = engine_open(&engine_config, q->term, &engine, ret_text);
-	if (r < 0)
+	if (r < 0) {
+		vm_cover_refused(vm, r, ret_text);
 		return r;
+	}
 	r = vm_set_role(vm, VM_ROLE_PRIMARY, q->term, ret_text);
 	if (r < 0) {
 		engine_close(engine);
@@ -151,13 +156,16 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			   char *ret_text)
 {
+	char promoted[STANDBY_PATH_MAX];
 	struct engine *engine;
 	int r = 0;
 
 	(void)ret_epoch;
 	engine = vm_take_engine(vm);
-	if (engine)
+	if (engine) {
+		vm_cover_keep(vm, engine, guest_monitor(vm, promoted));
 		r = engine_detach(engine, ret_text);
+	}
 	else if (vm->role == VM_ROLE_PRIMARY)
 		r = vm_hold_settle(vm->config, vm->pin_dir, false, ret_text);
 	if (r < 0)
@@ -312,6 +320,8 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 		r = order_table[q->order.verb](vm, q, &d.epoch, d.done.text);
 	if (vm->role != VM_ROLE_PRIMARY) /* nothing to witness; it may be an earlier agent's or term's */
 		vm_witness_end(&vm->witness);
+	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
+		vm_cover_forget(vm); /* the guest is not ours any more */
 	if (r < 0 && !*d.done.text)
 		wire_text_format(d.done.text, "%s", strerror(-r));
 	d.done.order_id = q->order.order_id;
@@ -350,7 +360,9 @@ static void idle(struct vm *vm)
 	bool looks = vm->role == VM_ROLE_FENCED || vm_peer_watches(vm);
 	uint64_t look_ns = looks ? vm->look_at_ns : UINT64_MAX;
 	uint64_t witness_ns = vm_witness_due_ns(&vm->witness, vm->term);
-	uint64_t due_ns = look_ns < witness_ns ? look_ns : witness_ns, now_ns = clock_mono_ns();
+	uint64_t cover_ns = vm_cover_due_ns(vm), now_ns = clock_mono_ns();
+	uint64_t own_ns = look_ns < cover_ns ? look_ns : cover_ns;
+	uint64_t due_ns = own_ns < witness_ns ? own_ns : witness_ns;
 	struct timespec until = {.tv_sec = (time_t)(due_ns / CLOCK_NS_PER_S),
 				 .tv_nsec = (long)(due_ns % CLOCK_NS_PER_S)};
 
@@ -363,6 +375,8 @@ static void idle(struct vm *vm)
 		return;
 	}
 	pthread_mutex_unlock(&vm->lock);
+	if (cover_ns <= now_ns)
+		vm_cover_look(vm);
 	if (witness_ns <= now_ns)
 		vm_witness_turn(&vm->witness, vm->role == VM_ROLE_PRIMARY, vm->term);
 	if (look_ns <= now_ns)

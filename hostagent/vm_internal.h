@@ -18,6 +18,7 @@
 #include "link/link.h"
 #include "standby/standby.h"
 #include "vm.h"
+#include "vm_cover.h"
 #include "vm_role.h"
 #include "vm_witness.h"
 
@@ -55,6 +56,7 @@ struct vm {
 	uint32_t n_orders;
 	struct queued_done done[VM_ORDERS_MAX];
 	uint32_t n_done;
+	struct vm_cover cover;
 	char fenced_text[WIRE_TEXT_MAX + 1]; /* FENCED: what stands against standing by; "" nothing */
 	bool must_stop;
 	pthread_t thread;

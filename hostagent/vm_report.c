@@ -13,6 +13,10 @@ static void report_engine(struct engine *engine, struct wire_report *report, uin
 	report->verdict = status.verdict;
 	strcpy(report->text, status.text);
 	strcpy(report->stats, status.stats);
+	if (*status.uncovered) {
+		strcpy(report->text, status.uncovered);
+		(void)!wire_stats_add(report->stats, "uncovered", "1"); /* room: WIRE_STATS_MAX is twice our figures */
+	}
 	*ret_epoch = status.committed_epoch;
 }
 
@@ -76,6 +80,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 			report_standby(vm->standby, ret_report, ret_epoch);
 		else
 			report_role(vm, ret_report);
+		vm_cover_report(vm, ret_report);
 	}
 	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)
 		vm_witness_report(&vm->witness, ret_report->stats);

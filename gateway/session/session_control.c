@@ -71,8 +71,8 @@ static struct gateway_vm *named_vm(struct session *s, const char *name, uint8_t 
 	return vm;
 }
 
-/* What the agent's figures say about throttling. @why: WIRE_STATS_VALUE_MAX + 1 bytes. */
-static void find_throttle(const char *stats, struct vm_input *in, char *why)
+/* What the agent's figures say that the machine must know. @why: WIRE_STATS_VALUE_MAX + 1 bytes. */
+static void find_signs(const char *stats, struct vm_input *in, char *why)
 {
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
 
@@ -84,6 +84,10 @@ static void find_throttle(const char *stats, struct vm_input *in, char *why)
 		} else if (strcmp(key, "throttle_why") == 0) {
 			memcpy(why, value, sizeof(value));
 			in->throttle_why = why;
+		} else if (strcmp(key, "uncovered") == 0) {
+			in->is_uncovered = true;
+		} else if (strcmp(key, "covered_again") == 0) {
+			in->is_covered_again = true;
 		}
 	}
 }
@@ -137,7 +141,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 		.verdict = msg.verdict, .term = frame->h.term, .epoch = frame->h.epoch,
 		.text = msg.text,
 	};
-	find_throttle(msg.stats, &in, why);
+	find_signs(msg.stats, &in, why);
 	tell_hindrance(s, vm, host, report);
 	(void)gateway_step(s->gw, vm, &in); /* the next report repeats what had no effect */
 	session_offer_witness_key(s->gw, vm);

@@ -11,6 +11,8 @@
 
 #define TO(state) (1u << (state))
 
+#define AGAIN_NS (10 * CLOCK_NS_PER_S) /* between two tries to protect by itself */
+
 /* From one tick to the next. */
 #define TICK_NS		  (50 * CLOCK_NS_PER_MS)
 #define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
@@ -116,6 +118,9 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	fsm->record.owner = owner;
 	fsm->record.state = to;
 	fsm->give_back_due = false;
+	fsm->is_suspended = false;
+	if (to != VM_SYNCING)
+		fsm->is_again = false;
 	fsm->fencing = VM_FENCING_NONE;
 	fsm->entered_ns = s->now_ns;
 	fsm->protection.progress_ns = s->now_ns;
@@ -157,8 +162,12 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 {
 	struct vm_fsm *fsm = s->fsm;
 	bool in_use = fsm->record.state == VM_SYNCING || fsm->record.state == VM_PROTECTED;
+	bool is_again = fsm->is_again;
 
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
+	/* Nobody waits for it who could try again: a standby that was busy may be ready later. */
+	fsm->is_suspended = is_again;
+	fsm->again_ns = s->now_ns + AGAIN_NS;
 	fsm->release_due = in_use;
 	fsm->stop_due = true;
 }

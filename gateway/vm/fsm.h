@@ -14,7 +14,7 @@
  *	    │  │  └──────────────────────┴─────────────────────┘   └──────────────────────────┘  │
  *	    │  │        unprotect, failed, timed out                  standby lost what it acked  │
  *	    │  └──────────────────────────────────────────────────────────────────────────────── │
- *	    │  unprotect, standby gone for good, guest shut itself down                           │
+ *	    │  unprotect, standby gone for good, guest shut itself down, guest changed             │
  *	    │                                                                                     │
  *	    │            standby runs it                            failover, primary gone        │
  *	    └──────────────────────────────── PROMOTING ◄─────────────────────────────────────────┘
@@ -136,6 +136,8 @@ struct vm_input {
 	const char *text;	/* of the peer, may be NULL; borrowed */
 	uint8_t throttle_percent;  /* of its time that the agent takes from the guest */
 	const char *throttle_why; /* in the agent's words, may be NULL; borrowed */
+	bool is_uncovered;     /* the owner: the guest is not the one that is protected any more, see text */
+	bool is_covered_again; /* the owner: unprotected since it was not, and now it is again */
 };
 
 enum vm_action_kind {
@@ -260,6 +262,11 @@ struct vm_fsm {
 	bool stop_due;			/* UNPROTECTED: the other has not yet stopped its standby */
 	bool fence_due;			/* the other was outvoted and has not yet said it is fenced */
 	bool close_due;			/* this step ends the streams' term */
+	bool is_suspended;		/* UNPROTECTED since the owner's guest was changed: protect it
+					 * again when it is what it was, but not before again_ns.
+					 * Not journaled, nor is the next */
+	bool is_again;			/* PREPARING or SYNCING because of that */
+	uint64_t again_ns;
 	struct {
 		uint64_t id; /* 0: none */
 		enum vm_command command;

@@ -136,7 +136,9 @@ static void on_unprotect(struct vm_step *s)
 	switch (fsm->record.state) {
 	case VM_UNPROTECTED:
 		if (!fsm->release_due && fsm->term_seen <= fsm->record.term) {
-			reply(s, true, "already", "%s is unprotected already", fsm->config->name);
+			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
+			      fsm->is_suspended ? "; it will not be protected again by itself" : "");
+			fsm->is_suspended = false;
 			return;
 		}
 		if (fsm->op.id) {
@@ -158,6 +160,7 @@ static void on_unprotect(struct vm_step *s)
 	case VM_PROTECTED:
 	default:
 		vm_finish_op(s, false, "aborted", "an operator unprotected %s", fsm->config->name);
+		fsm->is_again = false;
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}

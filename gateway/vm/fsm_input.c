@@ -95,11 +95,45 @@ static void learn_committed(struct vm_step *s)
 			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete, fsm->protection.committed);
 }
 
+/* A device was plugged that the standby lacks, or the like: its agent seals no more. What the standby has
+ * stays right until here; from the new term on the guest runs unprotected. */
+static void on_uncovered(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char reason[VM_TEXT_MAX];
+
+	(void)snprintf(reason, sizeof(reason), "suspended: %s says: %s", vm_host_name(fsm, s->in->host),
+		       peer_text(s));
+	vm_end_protection(s, reason);
+	fsm->is_suspended = true;
+	fsm->again_ns = s->now_ns;
+	vm_finish_op(s, false, "guest-changed", "%s", reason);
+}
+
+/* Gateway and owner are two of three for the term that begins. */
+static void protect_again(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
+
+	/* Everything of the last protection is to be over first; the report comes again. */
+	if (!fsm->is_suspended || s->now_ns < fsm->again_ns || fsm->op.id || fsm->release_due || fsm->stop_due ||
+	    fsm->fence_due || !other->up || !other->reported)
+		return;
+	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
+		     "%s says that the guest is again what was protected: protecting it again",
+		     vm_host_name(fsm, s->in->host));
+	fsm->is_again = true;
+}
+
 static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 {
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state state = fsm->record.state;
 
+	/* Its term may be older: a protection that did not get as far as it has ended since. */
+	if (state == VM_UNPROTECTED && s->in->is_covered_again)
+		protect_again(s);
 	if (s->in->term != fsm->record.term)
 		return;
 	if (state == VM_PROMOTING && s->in->agent_state == WIRE_STATE_RUNNING) {
@@ -110,6 +144,10 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 		return;
 	if (s->in->role == WIRE_VM_ROLE_PRIMARY)
 		learn_committed(s);
+	if (s->in->is_uncovered) {
+		on_uncovered(s);
+		return;
+	}
 	if (s->in->verdict != WIRE_VERDICT_NONE)
 		on_verdict(s, verdict_before);
 }

@@ -13,7 +13,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "epoch/engine_internal.h"
-#include "vmm/disks.h"
 
 #define QMP_OPEN_NS  UINT64_C(10000000000)
 #define QMP_ORDER_NS UINT64_C(10000000000)
@@ -59,19 +58,14 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	e->config.changed(e->config.changed_context);
 }
 
-void engine_paused_by_other(struct engine *e)
-{
-	e->is_paused_by_other = true;
-	engine_set_verdict(e, WIRE_VERDICT_PAUSED,
-			   "somebody else paused the guest; epochs go on when it runs");
-}
-
 /* Runs inside qmp calls: only notes what happened. */
 static void on_qmp_event(void *context, const char *event, const json_t *data)
 {
 	struct engine *e = context;
 
 	(void)data;
+	if (strcmp(event, "DEVICE_DELETED") == 0 || strcmp(event, "DEVICE_TRAY_MOVED") == 0)
+		watch_saw_device(&e->watch);
 	if (strcmp(event, "SHUTDOWN") == 0) {
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN, "the guest was shut down");
 	} else if (e->is_sealing && (strcmp(event, "STOP") == 0 || strcmp(event, "RESUME") == 0)) {
@@ -79,7 +73,7 @@ static void on_qmp_event(void *context, const char *event, const json_t *data)
 	} else if (strcmp(event, "STOP") == 0 && !e->is_silenced && !e->is_paused_by_other) {
 		engine_paused_by_other(e);
 	} else if (strcmp(event, "RESUME") == 0 && e->is_paused_by_other) {
-		e->is_paused_by_other = false;
+		e->is_paused_by_other = e->wants_runstate = false;
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
 	} else if (strcmp(event, "RESUME") == 0 && e->is_silenced) {
 		e->is_stopped_here = false; /* not by us: it is stopped again */
@@ -100,6 +94,7 @@ static void serve(struct engine *e)
 	int r;
 
 	engine_lease_tick(e);
+	engine_watch_tick(e);
 	engine_direct_tick(e);
 	engine_stream_receive(e);
 	/* It also goes on with a release that the kernel interrupted. */
@@ -111,6 +106,7 @@ static void serve(struct engine *e)
 	engine_stream_watch(e);
 	engine_stream_measure(e);
 	engine_throttle_tick(e);
+	engine_watch_runstate(e);
 	if (clock_mono_ns() >= e->publish_at_ns)
 		engine_publish(e);
 }
@@ -120,6 +116,8 @@ int engine_service(struct engine *e)
 	serve(e);
 	if (atomic_load(&e->must_stop))
 		return -EINTR;
+	if (e->is_uncovered)
+		return -ESTALE;
 	if (e->is_full_running &&
 	    (!e->link || !e->is_resumed || e->generation != e->full_generation))
 		return -ESTALE;
@@ -131,7 +129,7 @@ int engine_service(struct engine *e)
 static bool may_seal(const struct engine *e)
 {
 	return !e->is_guest_lost && e->link && e->is_resumed && !e->is_paused_by_other &&
-	       !e->is_silenced && clock_mono_ns() >= e->epoch_retry_ns;
+	       !e->is_silenced && !e->is_uncovered && clock_mono_ns() >= e->epoch_retry_ns;
 }
 
 static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
@@ -144,6 +142,9 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
 	due_ns = engine_direct_wake_ns(e);
+	if (due_ns < wake_ns)
+		wake_ns = due_ns;
+	due_ns = engine_watch_wake_ns(e);
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
 	if (!e->link && e->connect_at_ns < wake_ns)
@@ -160,9 +161,10 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 
 static void wait_for_work(struct engine *e)
 {
-	struct pollfd fds[4] = {
+	struct pollfd fds[] = {
 		{.fd = e->is_silenced ? -1 : hold_fd(e->hold), .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
+		{.fd = e->link_fd, .events = POLLIN},
 		{.fd = e->is_guest_lost ? -1 : qmp_fd(e->qmp), .events = POLLIN},
 		{.fd = e->link ? link_fd(e->link) : -1,
 		 .events = e->link ? (short)link_events(e->link) : 0},
@@ -213,6 +215,7 @@ static void turn(struct engine *e)
 
 	pump_qmp(e);
 	serve(e);
+	engine_watch_again(e);
 	now_ns = clock_mono_ns();
 	if (!e->link && now_ns >= e->connect_at_ns)
 		engine_stream_connect(e);
@@ -253,6 +256,7 @@ static void free_engine(struct engine *e)
 	guestmem_close(e->mem);
 	vcpus_close(e->vcpus);
 	qmp_close(e->qmp);
+	engine_watch_close(e);
 	encoder_free(e->encoder);
 	retain_free(e->retain);
 	fd_close(e->wake_fd);
@@ -266,6 +270,12 @@ static int need_running(struct engine *e, struct vmm_error *error)
 
 	if (e->info.running)
 		return 0;
+	if (strcmp(e->info.runstate, "shutdown") == 0) {
+		snprintf(error->text, sizeof(error->text),
+			 "the guest has shut itself down and its QEMU stays (-no-shutdown); start it "
+			 "again (QMP `system_reset`, `cont`), then protect it");
+		return -ESHUTDOWN;
+	}
 	if (!e->config.is_restart) {
 		snprintf(error->text, sizeof(error->text),
 			 "the guest is paused; let it run (QMP `cont`) and try again");
@@ -292,7 +302,7 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 	}
 	r = vmm_inspect(e->qmp, &e->info, error);
 	if (r == 0)
-		r = vmm_check_disks(e->qmp, error);
+		r = engine_watch_open(e, error); /* disks, too */
 	if (r < 0)
 		return r;
 	if (e->info.n_nics != 1) {
@@ -347,6 +357,15 @@ static int open_hold(struct engine *e, char *ret_text)
 	return r;
 }
 
+/* Attaching failed late: who was not protected goes on as before, who was stays silent. */
+static void abandon_hold(struct engine *e)
+{
+	if (e->is_holding)
+		hold_close(e->hold);
+	else if (hold_detach(e->hold) < 0)
+		log_warn("vm=%s the hold could not be removed whole, ignoring", e->config.vm);
+}
+
 static int start_thread(struct engine *e)
 {
 	int r = pthread_create(&e->thread, NULL, engine_main, e);
@@ -377,6 +396,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	e->term = term;
 	lease_init(&e->lease, term, config->needs_lease);
 	e->needs_full = true;
+	e->link_fd = e->statm_fd = -1;
 	e->status.term = term;
 	e->status.state = WIRE_STATE_ATTACHING;
 	pthread_mutex_init(&e->status_lock, NULL);
@@ -401,11 +421,17 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	}
 	/* Last, since from here on something of ours lies in the guest's way. */
 	r = open_hold(e, ret_text);
+	/* Once more: the hold found its tap by a name, which may have moved since QEMU's were looked at. */
+	if (r == 0 && engine_watch_check_taps(e, &error) < 0) {
+		wire_text_format(ret_text, "%s", error.text);
+		abandon_hold(e);
+		r = -ENOTSUP;
+	}
 	if (r == 0) {
 		r = start_thread(e);
 		if (r < 0) {
 			wire_text_format(ret_text, "no thread: %s", strerror(-r));
-			hold_close(e->hold);
+			abandon_hold(e);
 		}
 	}
 	if (r < 0) {
@@ -464,11 +490,18 @@ void engine_close(struct engine *engine)
 	if (!engine)
 		return;
 	stop_thread(engine);
-	if (engine->is_holding)
-		hold_close(engine->hold);
-	else if (hold_detach(engine->hold) < 0) /* never protected: nothing to keep back */
-		log_warn("vm=%s the hold could not be removed whole, ignoring", engine->config.vm);
+	abandon_hold(engine);
 	free_engine(engine);
+}
+
+const struct vmm_inventory *engine_inventory(const struct engine *engine)
+{
+	return &engine->inventory;
+}
+
+pid_t engine_guest_pid(const struct engine *engine)
+{
+	return engine->info.pid;
 }
 
 void engine_status(struct engine *engine, struct engine_status *ret_status)

@@ -29,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "epoch/pacer.h"
 #include "epoch/stage.h"
@@ -37,6 +38,7 @@
 
 struct engine;
 struct gateway_view;
+struct vmm_inventory;
 struct wire_tls_context;
 
 /* Pointers are borrowed for the life of the engine. */
@@ -82,13 +84,20 @@ struct engine_status {
 	bool is_outvoted;
 	bool is_direct;		/* streams to the other host, without a gateway */
 	bool is_stopped_here;	/* the guest stands still by our will: its lease is over, or outvoted */
+	char uncovered[WIRE_TEXT_MAX + 1]; /* the guest is not the one that is protected any more (a device was
+					    * plugged, QEMU has another tap): how; no epochs; "" it is */
 	char text[WIRE_TEXT_MAX + 1];	/* for people; "" when all is well */
 	char stats[WIRE_STATS_MAX + 1]; /* "key=value\n" */
 };
 
+/* What the guest was made of when it was attached to. Borrowed for the life of @engine; any thread. */
+const struct vmm_inventory *engine_inventory(const struct engine *engine);
+pid_t engine_guest_pid(const struct engine *engine); /* QEMU's process; any thread */
+
 /* Attach to the running guest in term @term: QMP, checks, tracking, hold (mode PASS, or as a killed
  * agent left it), then start the thread. The guest is not stopped. Blocks for some tens of ms.
- * 0; -errno with @ret_text (WIRE_TEXT_MAX + 1 bytes) for the operator; then nothing was changed. */
+ * 0; -ENOTSUP: this guest cannot be protected as it is now; -ESHUTDOWN: it has shut itself down (-no-shutdown);
+ * other -errno; all with @ret_text (WIRE_TEXT_MAX + 1 bytes) for the operator; then nothing was changed. */
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
 		char *ret_text) __attribute__((warn_unused_result));
 

@@ -196,7 +196,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	/* Of the epoch that ended: while paused they did not run, and since cont hardly. */
 	pacer_sealed(&e->pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->vcpus));
-	return 0;
+	return engine_watch_sealed(e, ret_result);
 }
 
 static int full_batch(void *context, const struct page_range *ranges, uint32_t n_ranges,

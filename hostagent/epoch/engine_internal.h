@@ -6,6 +6,7 @@
  *	engine_lease.c   the guest stands still without a lease
  *	engine_direct.c  the stream to the VM's other host, without a gateway
  *	engine_throttle.c  the guest stands still as throttle.h says
+ *	engine_watch.c   is the guest still the one that is protected?
  *	engine_stats.c   figures
  */
 #ifndef EPOCH_ENGINE_INTERNAL_H
@@ -26,10 +27,12 @@
 #include "epoch/seal.h"
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
+#include "epoch/watch.h"
 #include "lease.h"
 #include "link/link.h"
 #include "net/hold.h"
 #include "vmm/inspect.h"
+#include "vmm/inventory.h"
 #include "vmm/vcpus.h"
 
 #define ENGINE_SEALED_AT_SLOTS 64u /* > in_flight_max */
@@ -61,6 +64,7 @@ struct engine_figures {
 	uint64_t throttled_ns;	  /* the vCPUs stood still by our will */
 	uint32_t throttle_peak;	  /* percent */
 	uint64_t n_lease_ended;
+	uint64_t n_looks; /* at QEMU's lists: watch.h */
 };
 
 struct engine {
@@ -81,9 +85,19 @@ struct engine {
 	uint64_t pipe_wait_ns;	/* ... and so long after that */
 	bool is_guest_lost;	/* QEMU or its monitor is gone: qmp is of no more use */
 	bool is_paused_by_other; /* no seals until RESUME */
+	bool wants_runstate;	 /* why it stands still is to be asked */
 	bool is_track_fresh;	/* nothing was scanned since track_open(); then track and seal are there */
 	uint64_t epoch_retry_ns; /* an epoch failed: none is tried before; 0: the last one did not fail */
 	uint64_t epoch_wait_ns;	/* ... and so long after the last failure */
+
+	/* is it still the one that was attached to; see engine_watch.c */
+	struct watch watch;
+	struct vmm_inventory inventory; /* when attached */
+	int link_fd;			/* netlink; -1: none */
+	int statm_fd;			/* /proc/PID/statm; -1: none */
+	bool is_uncovered;		/* it is not: no seals */
+	bool is_uncovered_net;		/* ... and frames could leave unheld: it may not run */
+	uint64_t uncovered_look_ns;	/* look again then */
 
 	/* frames */
 	struct hold *hold;
@@ -208,8 +222,23 @@ int engine_direct_frame(struct engine *e, const struct wire_frame *frame) __attr
 /* engine_epoch.c: between two epochs. Seal through a pipe again, when that failed a while ago. */
 void engine_retry_pipe(struct engine *e);
 
-/* engine.c: no epochs until the guest runs again. */
+/* engine_watch.c. What the guest is made of, and QEMU's taps against the VM's file; before anything is changed.
+ * 0; -ENOTSUP: other taps, or a writable disk; others as vmm_inventory_take(); all with *ret_error. */
+int engine_watch_open(struct engine *e, struct vmm_error *ret_error) __attribute__((warn_unused_result));
+void engine_watch_close(struct engine *e);
+/* The taps once more. As above. */
+int engine_watch_check_taps(struct engine *e, struct vmm_error *ret_error)
+	__attribute__((warn_unused_result));
+/* After a seal, before its epoch is encoded: look when there is a reason. 0; -ESTALE: the guest is another one, or
+ * errors of QEMU's monitor: the epoch must not be sent. */
+int engine_watch_sealed(struct engine *e, const struct seal_result *result)
+	__attribute__((warn_unused_result));
+void engine_watch_tick(struct engine *e);  /* at taps, when it is time */
+void engine_watch_again(struct engine *e); /* while it is another one: is it again what it was? */
+uint64_t engine_watch_wake_ns(const struct engine *e);
+/* No epochs until the guest runs again; engine_watch_runstate() asks QEMU why, and says so. */
 void engine_paused_by_other(struct engine *e);
+void engine_watch_runstate(struct engine *e);
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop the vCPUs or let them go on, as it is time */

@@ -17,7 +17,8 @@
  * as unprotected ones do. */
 bool engine_may_speak(const struct engine *e)
 {
-	return !e->is_outvoted && (!e->is_holding || !lease_is_over(&e->lease, clock_mono_ns()));
+	return !e->is_outvoted && (!e->is_holding || (!lease_is_over(&e->lease, clock_mono_ns()) &&
+						      !e->is_uncovered_net));
 }
 
 /* What is committed may leave. */
@@ -51,7 +52,7 @@ static void silence(struct engine *e)
 {
 	e->is_silenced = true;
 	e->lease_retry_ns = 0;
-	if (e->is_outvoted)
+	if (e->is_outvoted || e->is_uncovered_net)
 		return; /* who said so has logged it */
 	e->figures.n_lease_ended++;
 	log_warn("vm=%s term=%llu epoch=%llu the lease is over: the guest is stopped and nothing leaves "
@@ -82,10 +83,10 @@ static void renewed(struct engine *e)
 	e->figures.last_resumed_ns = 0; /* what lay between is no interval */
 	/* TCP has learnt, in both directions, to wait longer and longer between its attempts: a frame that is lost
 	 * now could take seconds, which would look as if we did not replicate. */
-	engine_stream_close(e, "unheard while there was no lease; beginning anew");
+	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->connect_at_ns = 0;
 	e->backoff = 0;
-	log_info("vm=%s term=%llu epoch=%llu the lease is renewed: the guest goes on", e->config.vm,
+	log_info("vm=%s term=%llu epoch=%llu it may speak again: the guest goes on", e->config.vm,
 		 (unsigned long long)e->term, (unsigned long long)e->next_epoch);
 	engine_set_state(e, e->status.state, "%s", "");
 	engine_committed(e, e->commit_waiting);

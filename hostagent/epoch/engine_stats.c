@@ -121,6 +121,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"reconnects", f->n_reconnects},
 		{"lease_ms_left", lease_left_ns(&e->lease, clock_mono_ns()) / CLOCK_NS_PER_MS},
 		{"lease_ended", f->n_lease_ended},
+		{"machine_looks", f->n_looks},
 		{"direct", e->is_direct},
 		{"held_frames", held.frames},
 		{"held_bytes", held.bytes},

@@ -335,6 +335,13 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 	return 0;
 }
 
+void seal_arm(struct seal *seal)
+{
+	struct gate *gate = devstate_gate(seal->device);
+
+	(void)!(gate ? gate_arm(gate) : qmp_arm(seal->qmp, QMP_STOP));
+}
+
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *context,
 	     struct seal_result *ret_result)
 {

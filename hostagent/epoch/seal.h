@@ -102,6 +102,10 @@ struct seal *seal_free(struct seal *seal);
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *context,
 	     struct seal_result *ret_result) __attribute__((warn_unused_result));
 
+/* Between two seals the monitor was used for something else: arm it for the next seal again. Only a matter of
+ * time: a seal that finds it not armed arms it, in its pause. */
+void seal_arm(struct seal *seal);
+
 /* Scan and copy without stopping the guest (rounds of a full copy): the pages are each as they were at
  * some time during the call, and those written meanwhile are reported again by the next scan.
  * Calls @each for batches of at most SEAL_BATCH_PAGES pages; a negative return of @each ends the call

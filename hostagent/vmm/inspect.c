@@ -113,6 +113,8 @@ static int step_status(struct inspection *in)
 	if (r < 0)
 		return r;
 	in->info.running = json_is_true(json_object_get(answer, "running"));
+	copy_text(in->info.runstate, sizeof(in->info.runstate),
+		  json_string_value(json_object_get(answer, "status")));
 	return 0;
 }
 

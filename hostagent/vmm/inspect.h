@@ -32,6 +32,7 @@ struct vmm_info {
 	pid_t pid;	       /* QEMU's process: use this, not qmp_pid(), which names whoever made the
 				* monitor's socket (a manager such as libvirt may have) */
 	bool running;	       /* vCPUs run now */
+	char runstate[32];     /* QEMU's word for it: "running", "paused", "shutdown", ... */
 	uint32_t n_vcpus;
 	uint64_t ram_bytes;			  /* main memory */
 	struct vmm_block blocks[VMM_BLOCKS_MAX];  /* what to replicate; RAM first */

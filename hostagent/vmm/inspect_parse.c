@@ -37,8 +37,11 @@ int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_block
 
 		if (strstr(line, "Block Name") || line[strspn(line, " ")] == '\0')
 			continue;
-		if (sscanf(line, "%127s %u %7s 0x%*x 0x%" SCNx64, b.name, &page_size, unit,
-			   &b.used_bytes) != 4)
+		/* The memory of an -object that no device has taken: its name would be the device's. */
+		if (sscanf(line, " %u %7s 0x%*x 0x%" SCNx64, &page_size, unit, &b.used_bytes) == 3)
+			strcpy(b.name, INSPECT_UNNAMED);
+		else if (sscanf(line, "%127s %u %7s 0x%*x 0x%" SCNx64, b.name, &page_size, unit,
+				&b.used_bytes) != 4)
 			return vmm_fail(ret_error, -EPROTO,
 					"QEMU's `info ramblock` has a line that is not understood: %s",
 					line);
@@ -111,6 +114,9 @@ static const struct {
 	 * made. */
 	{"*:*.?/*.rom", INSPECT_SKIP, NULL},
 
+	/* Plugged later, it would be memory of the guest's that nobody was asked about. */
+	{INSPECT_UNNAMED, INSPECT_REFUSE, "it belongs to a memory backend that no device uses: remove that"
+					  " (object-del)"},
 	{"*vga*", INSPECT_REFUSE, "start the VM with -vga none -display none, or -nographic -vga none"},
 	{"*qxl*", INSPECT_REFUSE, "start the VM with -vga none -display none"},
 	{"*vram*", INSPECT_REFUSE, "start the VM with -vga none and without display devices"},

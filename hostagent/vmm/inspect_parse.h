@@ -13,6 +13,7 @@
 #include "vmm/page_range.h"
 
 #define INSPECT_RAMBLOCKS_MAX 64u
+#define INSPECT_UNNAMED	      "(unnamed)" /* a block that has no name yet */
 
 /* One line of `info ramblock`. */
 struct inspect_ramblock {

@@ -1,0 +1,237 @@
+/* Is the guest still the one that is protected? Looks, and ends sealing when not; see watch.h, engine_internal.h.
+ *
+ * Why sealing ends: the standby could not load what is saved from then on. The last epoch sent is one that it
+ * can, and stays what a failover goes on from until the gateway has ended the protection. Where frames
+ * could leave unheld the guest stands still until then; else it runs on and its output is held. */
+#include "epoch/engine_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "net/linkwatch.h"
+#include "vmm/sections.h"
+#include "vmm/taps.h"
+
+#define AGAIN_NS (500 * CLOCK_NS_PER_MS) /* is what is not covered gone? */
+#define QMP_NS	 UINT64_C(2000000000)
+
+/* 0; -ENOTSUP: they are not what the VM's file allows; -EAGAIN: could not be told now. */
+static int look_at_taps(struct engine *e, struct vmm_error *ret_error)
+{
+	struct vmm_taps taps;
+	int r = vmm_taps_read(e->info.pid, &taps, ret_error);
+
+	if (r == 0)
+		r = vmm_taps_judge(&taps, e->config.tap, ret_error);
+	watch_looked_at_taps(&e->watch, clock_mono_ns());
+	return r;
+}
+
+int engine_watch_open(struct engine *e, struct vmm_error *ret_error)
+{
+	char path[64];
+	int r = look_at_taps(e, ret_error);
+
+	if (r == 0)
+		r = vmm_inventory_take(e->qmp, &e->inventory, ret_error);
+	if (r < 0)
+		return r;
+	e->link_fd = linkwatch_open();
+	if (e->link_fd < 0) {
+		(void)snprintf(ret_error->text, sizeof(ret_error->text),
+			       "no netlink socket to watch taps by: %s", strerror(-e->link_fd));
+		return e->link_fd;
+	}
+	(void)snprintf(path, sizeof(path), "/proc/%d/statm", e->info.pid);
+	e->statm_fd = open(path, O_RDONLY | O_CLOEXEC); /* without, each seal's look is not spared */
+	watch_init(&e->watch, clock_mono_ns());
+	return 0;
+}
+
+int engine_watch_check_taps(struct engine *e, struct vmm_error *ret_error)
+{
+	return look_at_taps(e, ret_error);
+}
+
+void engine_watch_close(struct engine *e)
+{
+	fd_close(e->link_fd);
+	fd_close(e->statm_fd);
+}
+
+static void say(struct engine *e, const char *text)
+{
+	pthread_mutex_lock(&e->status_lock);
+	wire_text_format(e->status.uncovered, "%s", text);
+	pthread_mutex_unlock(&e->status_lock);
+	e->config.changed(e->config.changed_context);
+}
+
+static void uncovered(struct engine *e, bool is_net, const char *text)
+{
+	if (e->is_uncovered)
+		return;
+	e->is_uncovered = true;
+	e->is_uncovered_net = is_net;
+	e->uncovered_look_ns = clock_mono_ns() + AGAIN_NS;
+	e->needs_full = true; /* also ends the epoch that is being encoded */
+	log_error("vm=%s term=%llu epoch=%llu not covered: %s; no more epochs%s", e->config.vm,
+		  (unsigned long long)e->term, (unsigned long long)e->next_epoch, text,
+		  is_net ? ", and the guest stands still, until the gateway ends the protection" : "");
+	engine_lease_tick(e);
+	say(e, text);
+}
+
+/* 0; -ENOTSUP with *ret_change: the guest is another one. Others: QEMU did not say. */
+static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
+{
+	struct vmm_inventory now;
+	struct vmm_error error;
+	int r = vmm_inventory_take(e->qmp, &now, &error);
+
+	e->figures.n_looks++;
+	watch_looked_at_lists(&e->watch, clock_mono_ns());
+	if (r == -ENOTSUP) {
+		ret_change->is_net = false;
+		(void)snprintf(ret_change->text, sizeof(ret_change->text), "%.300s", error.text);
+		return r;
+	}
+	if (r < 0) {
+		log_limited(LOG_LEVEL_ERROR, "vm=%s %s", e->config.vm, error.text);
+		return r;
+	}
+	return vmm_inventory_differs(&e->inventory, &now, ret_change) ? -ENOTSUP : 0;
+}
+
+/* In pages; 0: not known. */
+static uint64_t address_space(const struct engine *e)
+{
+	char text[64];
+	ssize_t n = e->statm_fd < 0 ? -1 : pread(e->statm_fd, text, sizeof(text) - 1, 0);
+	unsigned long long pages = 0;
+
+	if (n > 0) {
+		text[n] = '\0';
+		(void)sscanf(text, "%llu", &pages); /* or it stays 0 */
+	}
+	return pages;
+}
+
+/* With the taps, if they differ too: by their names they are known elsewhere. @text: WIRE_TEXT_MAX + 1 bytes. */
+static void describe(struct engine *e, const struct vmm_change *change, char *text)
+{
+	struct vmm_error error = {""};
+	bool has_taps = change->is_net && look_at_taps(e, &error) == -ENOTSUP;
+
+	wire_text_format(text, "the guest is not the one that is protected: %s%s%s", change->text,
+			 has_taps ? "; " : "", has_taps ? error.text : "");
+}
+
+int engine_watch_sealed(struct engine *e, const struct seal_result *result)
+{
+	struct vmm_change change;
+	char text[WIRE_TEXT_MAX + 1];
+	int r;
+
+	watch_saw_seal(&e->watch, vmm_sections_mark(result->device, result->device_size),
+		       address_space(e));
+	if (!watch_lists_due(&e->watch, clock_mono_ns()))
+		return 0;
+	r = look_at_lists(e, &change);
+	seal_arm(e->seal); /* what was armed for the next seal made way for the questions */
+	if (r == 0)
+		return 0;
+	if (r != -ENOTSUP) { /* not known to be the same: the epoch may be one that cannot be loaded */
+		e->needs_full = true;
+		watch_saw_device(&e->watch);
+		return r;
+	}
+	describe(e, &change, text);
+	uncovered(e, change.is_net, text);
+	return -ESTALE;
+}
+
+void engine_watch_tick(struct engine *e)
+{
+	struct vmm_error error;
+
+	if (linkwatch_changed(e->link_fd))
+		watch_saw_link(&e->watch);
+	if (e->is_uncovered || e->is_guest_lost || !watch_taps_due(&e->watch, clock_mono_ns()))
+		return;
+	/* An error that is none of the taps' (QEMU is ending, a descriptor was closed meanwhile) is met again
+	 * by the next look, or by the monitor. */
+	if (look_at_taps(e, &error) == -ENOTSUP)
+		uncovered(e, true, error.text);
+}
+
+void engine_watch_again(struct engine *e)
+{
+	struct vmm_change change;
+	struct vmm_error error;
+
+	if (!e->is_uncovered || e->is_guest_lost || clock_mono_ns() < e->uncovered_look_ns)
+		return;
+	e->uncovered_look_ns = clock_mono_ns() + AGAIN_NS;
+	if (engine_throttle_release(e) < 0 || look_at_taps(e, &error) < 0 ||
+	    look_at_lists(e, &change) < 0)
+		return;
+	e->is_uncovered = e->is_uncovered_net = false;
+	log_info("vm=%s term=%llu epoch=%llu covered again: what was not is gone", e->config.vm,
+		 (unsigned long long)e->term, (unsigned long long)e->next_epoch);
+	engine_lease_tick(e);
+	say(e, "");
+}
+
+uint64_t engine_watch_wake_ns(const struct engine *e)
+{
+	return e->is_uncovered ? e->uncovered_look_ns : watch_wake_ns(&e->watch);
+}
+
+/* --- a guest that stands still, and not by us */
+
+void engine_paused_by_other(struct engine *e)
+{
+	if (e->is_paused_by_other || e->status.verdict == WIRE_VERDICT_SHUTDOWN)
+		return;
+	e->is_paused_by_other = true;
+	e->wants_runstate = true; /* who, or what, it was: QEMU is asked once nothing else is */
+}
+
+/* What QEMU calls the reason, and what it means to people. */
+static void describe_runstate(const char *runstate, char *text, size_t size)
+{
+	if (strcmp(runstate, "paused") == 0)
+		(void)snprintf(text, size, "somebody else paused the guest; epochs go on when it runs");
+	else
+		(void)snprintf(text, size, "QEMU stopped the guest itself (runstate %.40s); epochs go on "
+			       "when it runs", runstate);
+}
+
+void engine_watch_runstate(struct engine *e)
+{
+	json_t *answer = NULL;
+	const char *runstate;
+	char text[160];
+	int r;
+
+	if (!e->wants_runstate || e->is_guest_lost)
+		return;
+	e->wants_runstate = false;
+	r = qmp_execute(e->qmp, "query-status", NULL, QMP_NS, &answer);
+	runstate = r == 0 ? json_string_value(json_object_get(answer, "status")) : NULL;
+	if (runstate && strcmp(runstate, "shutdown") == 0) {
+		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
+				   "the guest shut itself down; its QEMU stays (-no-shutdown)");
+	} else if (e->is_paused_by_other) { /* it may run again by now */
+		describe_runstate(runstate ? runstate : "paused", text, sizeof(text));
+		engine_set_verdict(e, WIRE_VERDICT_PAUSED, text);
+	}
+	json_decref(answer);
+}

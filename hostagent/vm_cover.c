@@ -1,0 +1,139 @@
+#include "vm_cover.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "vm_internal.h"
+#include "vmm/qmp.h"
+#include "vmm/taps.h"
+
+#define LOOK_NS (2 * CLOCK_NS_PER_S)
+#define QMP_NS	CLOCK_NS_PER_S
+
+static void wake(struct vm *vm)
+{
+	vm->environment.wake(vm->environment.wake_context);
+}
+
+void vm_cover_refused(struct vm *vm, int error, const char *text)
+{
+	if (vm->role != VM_ROLE_PRIMARY || (error != -ENOTSUP && error != -ESHUTDOWN))
+		return;
+	pthread_mutex_lock(&vm->lock);
+	wire_text_format(vm->cover.text, "%s", text);
+	vm->cover.verdict = error == -ESHUTDOWN ? WIRE_VERDICT_SHUTDOWN : WIRE_VERDICT_NONE;
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_cover_keep(struct vm *vm, struct engine *engine, const char *qmp)
+{
+	struct engine_status status;
+
+	engine_status(engine, &status);
+	/* A try to protect it again that ended before anything was committed: it still is to be. */
+	if (!*status.uncovered && status.committed_epoch == 0)
+		return;
+	vm_cover_forget(vm);
+	if (!*status.uncovered)
+		return;
+	pthread_mutex_lock(&vm->lock);
+	vm->cover = (struct vm_cover){
+		.is_suspended = true,
+		.base = *engine_inventory(engine),
+		.pid = engine_guest_pid(engine),
+		.look_at_ns = clock_mono_ns() + LOOK_NS,
+	};
+	(void)snprintf(vm->cover.qmp, sizeof(vm->cover.qmp), "%s", qmp);
+	wire_text_format(vm->cover.text, "%s", status.uncovered);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_cover_forget(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->cover.is_suspended = vm->cover.is_again = false;
+	vm->cover.text[0] = '\0';
+	vm->cover.verdict = WIRE_VERDICT_NONE;
+	pthread_mutex_unlock(&vm->lock);
+}
+
+uint64_t vm_cover_due_ns(const struct vm *vm)
+{
+	return vm->cover.is_suspended && !vm->engine ? vm->cover.look_at_ns : UINT64_MAX;
+}
+
+/* Is it what it was? 0; -ENOTSUP with *ret_text; other -errno: could not be told. */
+static int compare(struct vm *vm, struct qmp *q, char *ret_text)
+{
+	struct vmm_inventory now;
+	struct vmm_change change;
+	struct vmm_error error;
+	struct vmm_taps taps;
+	int r = vmm_taps_read(vm->cover.pid, &taps, &error); /* a guest that was started anew has another */
+
+	if (r == 0)
+		r = vmm_taps_judge(&taps, vm->config->tap, &error);
+	if (r == 0)
+		r = vmm_inventory_take(q, &now, &error);
+	if (r < 0) {
+		wire_text_format(ret_text, "%s", error.text);
+		return r;
+	}
+	if (!vmm_inventory_differs(&vm->cover.base, &now, &change))
+		return 0;
+	wire_text_format(ret_text, "the guest is not the one that was protected: %s", change.text);
+	return -ENOTSUP;
+}
+
+void vm_cover_look(struct vm *vm)
+{
+	char text[WIRE_TEXT_MAX + 1] = "";
+	struct qmp *q = NULL;
+	int r = qmp_open(vm->cover.qmp, QMP_NS, &q);
+	bool is_again;
+
+	if (r < 0)
+		wire_text_format(text, "%s: %s", vm->cover.qmp, qmp_open_error(r));
+	else
+		r = compare(vm, q, text);
+	qmp_close(q);
+	is_again = r == 0;
+	pthread_mutex_lock(&vm->lock);
+	vm->cover.look_at_ns = clock_mono_ns() + LOOK_NS;
+	if (r < 0)
+		strcpy(vm->cover.text, text);
+	if (is_again != vm->cover.is_again)
+		log_info("vm=%s term=%llu %s", vm->config->name, (unsigned long long)vm->term,
+			 is_again ? "what was not covered is gone: it can be protected again"
+				  : "it is not covered again after all");
+	vm->cover.is_again = is_again;
+	pthread_mutex_unlock(&vm->lock);
+	wake(vm);
+}
+
+void vm_cover_report(const struct vm *vm, struct wire_report *report)
+{
+	const struct vm_cover *cover = &vm->cover;
+	const char *stat = NULL;
+
+	if (!*cover->text)
+		return;
+	if (vm->role == VM_ROLE_PRIMARY) { /* found so by an agent that was to go on with it */
+		wire_text_format(report->text, "%s", cover->text);
+		report->verdict = cover->verdict;
+		stat = cover->verdict == WIRE_VERDICT_NONE ? "uncovered" : NULL;
+	} else if (cover->is_suspended && cover->is_again) {
+		wire_text_format(report->text, "protection was suspended; what was not covered is gone: it can "
+				 "be protected again");
+		stat = "covered_again";
+	} else if (cover->is_suspended) {
+		wire_text_format(report->text, "protection is suspended: %s; it begins again by itself when "
+				 "that is gone", cover->text);
+	}
+	if (stat && wire_stats_add(report->stats, stat, "1") < 0)
+		log_limited(LOG_LEVEL_WARN, "vm=%s no room for %s in the report, ignoring",
+			    vm->config->name, stat);
+}

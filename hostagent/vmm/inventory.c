@@ -1,0 +1,222 @@
+#include "vmm/inventory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "vmm/disks.h"
+#include "vmm/error.h"
+#include "vmm/inspect_parse.h"
+
+#define TIMEOUT_NS (3 * CLOCK_NS_PER_S)
+
+AUTO_DEFINE(json_t *, json_decref)
+
+static int add(struct vmm_inventory *inventory, enum vmm_item_kind kind, const char *name)
+{
+	struct vmm_item item = {.kind = kind};
+
+	(void)snprintf(item.name, sizeof(item.name), "%.*s", (int)sizeof(item.name) - 1,
+		       name); /* a long name is cut */
+	/* The queues of one card have one name. */
+	for (uint32_t i = 0; kind == VMM_ITEM_NET && i < inventory->n; i++)
+		if (inventory->items[i].kind == kind &&
+		    strcmp(inventory->items[i].name, item.name) == 0)
+			return 0;
+	if (inventory->n == VMM_ITEMS_MAX)
+		return -E2BIG;
+	inventory->items[inventory->n++] = item;
+	return 0;
+}
+
+int vmm_inventory_add_devices(struct vmm_inventory *inventory, const json_t *qom_list)
+{
+	size_t n = json_array_size(qom_list);
+	int r = json_is_array(qom_list) ? 0 : -EPROTO;
+
+	for (size_t i = 0; i < n && r == 0; i++) {
+		const json_t *child = json_array_get(qom_list, i);
+		const char *name = json_string_value(json_object_get(child, "name"));
+		const char *type = json_string_value(json_object_get(child, "type"));
+		char text[VMM_ITEM_NAME_BYTES], device[64];
+
+		if (!name || !type)
+			return -EPROTO;
+		if (sscanf(type, "child<%63[^>]>", device) != 1)
+			continue; /* the list's own "type" */
+		(void)snprintf(text, sizeof(text), "%s (%s)", name, device);
+		r = add(inventory, VMM_ITEM_DEVICE, text);
+	}
+	return r;
+}
+
+int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_network)
+{
+	const char *line = info_network;
+	int r = 0;
+
+	/* "NAME: index=0,type=nic,...", " \ NAME: index=0,type=tap,...", "  - NAME: type=filter-dump,...". A
+	 * hub's head, "hub 0", has no type, but its ports have. */
+	while (*line && r == 0) {
+		char copy[256], name[64], type[48], text[VMM_ITEM_NAME_BYTES];
+		size_t size = strcspn(line, "\r\n");
+		const char *at;
+
+		(void)snprintf(copy, sizeof(copy), "%.*s", (int)size, line);
+		line += size + strspn(line + size, "\r\n");
+		at = strstr(copy, "type=");
+		if (!at || sscanf(copy + strspn(copy, " \\-"), "%63[^:]:", name) != 1 ||
+		    sscanf(at, "type=%47[^, ]", type) != 1)
+			continue;
+		(void)snprintf(text, sizeof(text), "%.40s (%s)", name, type);
+		r = add(inventory, VMM_ITEM_NET, text);
+	}
+	return r;
+}
+
+int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_ramblock)
+{
+	struct inspect_ramblock blocks[INSPECT_RAMBLOCKS_MAX];
+	struct vmm_error error;
+	const char *hint;
+	uint32_t n;
+	int r = inspect_parse_ramblocks(info_ramblock, blocks, &n, &error);
+
+	for (uint32_t i = 0; r == 0 && i < n; i++)
+		/* A device's ROM comes and goes with the device. */
+		if (inspect_classify(blocks[i].name, "pc.ram", &hint) != INSPECT_SKIP)
+			r = add(inventory, VMM_ITEM_MEMORY, blocks[i].name);
+	return r;
+}
+
+static const char *kind_name(enum vmm_item_kind kind)
+{
+	return kind == VMM_ITEM_DEVICE ? "device" : kind == VMM_ITEM_NET ? "network part" : "memory";
+}
+
+static uint32_t count(const struct vmm_inventory *in, const struct vmm_item *item)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < in->n; i++)
+		n += in->items[i].kind == item->kind && strcmp(in->items[i].name, item->name) == 0;
+	return n;
+}
+
+/* Tell of what @with has more of than @without. True: there is something. */
+static bool tell(const struct vmm_inventory *with, const struct vmm_inventory *without,
+		 const char *what, struct vmm_change *change)
+{
+	bool is_first = true;
+
+	for (uint32_t i = 0; i < with->n; i++) {
+		const struct vmm_item *item = &with->items[i];
+		size_t used = strlen(change->text);
+
+		if (count(with, item) <= count(without, item))
+			continue;
+		(void)snprintf(change->text + used, sizeof(change->text) - used, "%s%s%s %s",
+			       used == 0 ? "" : is_first ? "; " : ", ", is_first ? what : "",
+			       kind_name(item->kind), item->name);
+		is_first = false;
+	}
+	return !is_first;
+}
+
+static bool adds_net(const struct vmm_inventory *base, const struct vmm_inventory *now)
+{
+	for (uint32_t i = 0; i < now->n; i++)
+		if (now->items[i].kind == VMM_ITEM_NET && count(base, &now->items[i]) == 0)
+			return true;
+	return false;
+}
+
+bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_inventory *now,
+			   struct vmm_change *ret_change)
+{
+	struct vmm_change change = {0};
+	bool added = tell(now, base, "added: ", &change);
+	bool gone = tell(base, now, "gone: ", &change);
+
+	if (!added && !gone)
+		return false;
+	change.is_net = adds_net(base, now);
+	*ret_change = change;
+	return true;
+}
+
+static json_t *human(const char *command_line)
+{
+	return json_pack("{s:s}", "command-line", command_line);
+}
+
+/* The answers in the order of the commands; what did not come is NULL. */
+static int ask(struct qmp *q, json_t *answers[5])
+{
+	struct {
+		const char *command;
+		json_t *args;
+	} commands[5] = {
+		{"qom-list", json_pack("{s:s}", "path", "/machine/peripheral")},
+		{"qom-list", json_pack("{s:s}", "path", "/machine/peripheral-anon")},
+		{"human-monitor-command", human("info network")},
+		{"human-monitor-command", human("info ramblock")},
+		{"query-block", NULL},
+	};
+	int sent = 0, r = 0, error = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (r == 0)
+			r = qmp_send(q, commands[i].command, commands[i].args);
+		else
+			json_decref(commands[i].args);
+		sent += r == 0;
+	}
+	/* Also after an error: each answer belongs to its command. */
+	for (int i = 0; i < sent; i++) {
+		int waited = qmp_wait(q, TIMEOUT_NS, &answers[i]);
+
+		error = error < 0 ? error : waited;
+	}
+	return r < 0 ? r : error;
+}
+
+static int read_answers(json_t *answers[5], struct vmm_inventory *in)
+{
+	const char *network = json_string_value(answers[2]);
+	const char *memory = json_string_value(answers[3]);
+	int r = network && memory ? 0 : -EPROTO;
+
+	if (r == 0)
+		r = vmm_inventory_add_devices(in, answers[0]);
+	if (r == 0)
+		r = vmm_inventory_add_devices(in, answers[1]);
+	if (r == 0)
+		r = vmm_inventory_add_network(in, network);
+	if (r == 0)
+		r = vmm_inventory_add_memory(in, memory);
+	return r;
+}
+
+int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,
+		       struct vmm_error *ret_error)
+{
+	json_t *answers[5] = {0};
+	int r;
+
+	ret_inventory->n = 0;
+	ret_error->text[0] = '\0';
+	r = ask(q, answers);
+	if (r == 0)
+		r = read_answers(answers, ret_inventory);
+	if (r < 0)
+		(void)vmm_fail(ret_error, r, "QEMU's lists of what the guest is made of: %s",
+			       r == -EREMOTEIO ? qmp_error(q) : strerror(-r));
+	else
+		r = vmm_judge_disks(answers[4], ret_error);
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)
+		json_decref(answers[i]);
+	return r;
+}

@@ -1,0 +1,189 @@
+#include "vmm/taps.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "vmm/error.h"
+
+#define FDINFO_MAX_BYTES 4096u
+#define TEXT_BYTES	 200u
+#define TUN_MAJOR	 10u
+#define TUN_MINOR	 200u
+
+AUTO_DEFINE(DIR *, closedir)
+
+/* The device of descriptor @fd of @pid; "" when it leads to none. 0 or -errno. */
+static int read_iff(pid_t pid, int fd, char ret_name[VMM_TAP_NAME_BYTES])
+{
+	AUTO_FREE char *text = NULL;
+	char path[64];
+	const char *at;
+	size_t size;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+	r = fd_read_file(path, FDINFO_MAX_BYTES, &text, &size);
+	if (r < 0)
+		return r;
+	at = strstr(text, "\niff:\t");
+	if (!at)
+		return -EPROTO;
+	at += strlen("\niff:\t");
+	(void)snprintf(ret_name, VMM_TAP_NAME_BYTES, "%.*s", (int)strcspn(at, "\n"), at);
+	return 0;
+}
+
+/* Is the device of descriptor @fd of @pid in our network namespace? 1, 0 or -errno. */
+static int is_here(pid_t pid, int fd)
+{
+	AUTO_CLOSE int process = (int)syscall(SYS_pidfd_open, pid, 0);
+	AUTO_CLOSE int tun = process < 0 ? -1 : (int)syscall(SYS_pidfd_getfd, process, fd, 0);
+	AUTO_CLOSE int namespace = tun < 0 ? -1 : ioctl(tun, TUNGETDEVNETNS);
+	struct stat theirs, ours;
+
+	if (namespace < 0 || fstat(namespace, &theirs) < 0 || stat("/proc/self/ns/net", &ours) < 0)
+		return -errno;
+	return theirs.st_ino == ours.st_ino && theirs.st_dev == ours.st_dev;
+}
+
+static int add(struct vmm_taps *taps, const char *name, int place)
+{
+	struct vmm_tap *tap = &taps->taps[taps->n];
+
+	if (taps->n == VMM_TAPS_MAX)
+		return -E2BIG;
+	(void)snprintf(tap->name, sizeof(tap->name), "%s", name);
+	tap->place = place;
+	taps->n++;
+	return 0;
+}
+
+/* A queue more of a tap that is known? The same name in two namespaces is two taps. */
+static bool is_known(const struct vmm_taps *taps, const char *name, int place)
+{
+	for (uint32_t i = 0; i < taps->n; i++)
+		if (strcmp(taps->taps[i].name, name) == 0 && (int)taps->taps[i].place == place)
+			return true;
+	return false;
+}
+
+static int look_at_tun(pid_t pid, int fd, struct vmm_taps *taps)
+{
+	char name[VMM_TAP_NAME_BYTES];
+	int here, place, r = read_iff(pid, fd, name);
+
+	if (r < 0)
+		return r;
+	if (name[0] == '\0') {
+		taps->n_lost++;
+		return 0;
+	}
+	here = is_here(pid, fd);
+	if (here < 0)
+		return here;
+	place = here ? VMM_TAP_HERE : VMM_TAP_ELSEWHERE;
+	return is_known(taps, name, place) ? 0 : add(taps, name, place);
+}
+
+static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps *taps)
+{
+	const char *base;
+	struct stat st;
+	char link[64];
+	ssize_t n = readlinkat(dir_fd, entry, link, sizeof(link) - 1);
+
+	if (n < 0)
+		return errno == ENOENT ? 0 : -errno; /* closed since */
+	link[n] = '\0';
+	if (link[0] != '/')
+		return 0; /* "socket:[N]" and the like */
+	if (fstatat(dir_fd, entry, &st, 0) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	/* By number: in a mount namespace of its own /dev has another path. */
+	if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(TUN_MAJOR, TUN_MINOR))
+		return look_at_tun(pid, (int)strtol(entry, NULL, 10), taps);
+	/* macvtap and ipvtap: /dev/tapN, N is the interface's index. */
+	base = strrchr(link, '/') + 1;
+	if (S_ISCHR(st.st_mode) && strncmp(base, "tap", 3) == 0 &&
+	    !is_known(taps, base, VMM_TAP_MACVTAP))
+		return add(taps, base, VMM_TAP_MACVTAP);
+	return 0;
+}
+
+int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct vmm_error *ret_error)
+{
+	AUTO(closedir) DIR *dir = NULL;
+	struct vmm_taps taps = {0};
+	const struct dirent *entry;
+	char path[64];
+	int r = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	dir = opendir(path);
+	if (!dir)
+		return vmm_fail(ret_error, errno == ENOENT ? -ESRCH : -errno, "%s: %m", path);
+	while (r == 0 && (entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			r = look_at_fd(pid, dirfd(dir), entry->d_name, &taps);
+	/* Closed between two looks at it: the next look sees the rest. */
+	if (r == -ENOENT || r == -EBADF || r == -EBADFD)
+		r = -EAGAIN;
+	if (r < 0)
+		return vmm_fail(ret_error, r, "the taps of process %d: %s", pid, strerror(-r));
+	*ret_taps = taps;
+	return 0;
+}
+
+/* "tap1, tap2 (in another network namespace)" */
+static void list_taps(const struct vmm_taps *taps, char *text, size_t size)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (uint32_t i = 0; i < taps->n && used < size; i++)
+		used += (size_t)snprintf(text + used, size - used, "%s%s%s", i > 0 ? ", " : "",
+					 taps->taps[i].name,
+					 taps->taps[i].place == VMM_TAP_ELSEWHERE
+						 ? " (in another network namespace)"
+					 : taps->taps[i].place == VMM_TAP_MACVTAP ? " (a macvtap)"
+										  : "");
+}
+
+int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct vmm_error *ret_error)
+{
+	bool is_there = is_known(taps, allowed, VMM_TAP_HERE);
+	char open[TEXT_BYTES];
+
+	if (is_there && taps->n == 1)
+		return 0;
+	list_taps(taps, open, sizeof(open));
+	if (is_there)
+		return vmm_fail(ret_error, -ENOTSUP,
+				"QEMU has the taps %s open, but [vm] tap allows only %s: frames of the "
+				"others would leave unheld; remove those cards and their netdevs", open,
+				allowed);
+	if (taps->n > 0)
+		return vmm_fail(ret_error, -ENOTSUP,
+				"QEMU has the tap %s open, but [vm] tap is %s: the guest's frames would "
+				"leave unheld; set tap to what its card has", open, allowed);
+	if (taps->n_lost > 0)
+		return vmm_fail(ret_error, -ENOTSUP,
+				"QEMU's tap was deleted: its descriptor leads to no device any more, "
+				"whatever is named %s now; restart the guest, or plug its card anew", allowed);
+	return vmm_fail(ret_error, -ENOTSUP,
+			"QEMU has no tap open, but [vm] tap is %s: the guest's card must have it as its "
+			"back end (-netdev tap,ifname=%s)", allowed, allowed);
+}

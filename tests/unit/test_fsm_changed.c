@@ -1,0 +1,135 @@
+/* A guest that is changed while it is protected, as its agent reports it; rules checked by fsm_lab.h. */
+#include "fsm_lab.h"
+
+#define AGAIN_MS 10000 /* between two tries */
+
+static struct lab lab;
+
+static int start(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	return 0;
+}
+
+/* What the owner says of its guest. */
+static void report(bool is_uncovered, bool is_covered_again)
+{
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_REPORT, .host = 0, .agent_state = lab.peer[0].state,
+		.role = WIRE_VM_ROLE_PRIMARY, .term = lab.peer[0].term,
+		.epoch = lab.peer[0].committed, .is_uncovered = is_uncovered,
+		.is_covered_again = is_covered_again, .text = is_uncovered ? "added: rng1" : NULL});
+}
+
+static void is_now(enum vm_state state, uint64_t term)
+{
+	assert_int_equal(lab.journal.state, state);
+	assert_int_equal(lab.journal.term, term);
+	assert_int_equal(lab.journal.owner, 0);
+	assert_int_equal(lab.n_promotions, 0);
+}
+
+static void test_suspended_and_again(void **state)
+{
+	(void)state;
+	report(true, false);
+	is_now(VM_UNPROTECTED, 2);
+	assert_non_null(strstr(lab.last_event, "suspended: alpha says: added: rng1"));
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
+	report(true, false); /* words of the old term, on their way since */
+	report(false, true);
+	is_now(VM_UNPROTECTED, 2);
+	lab_settle(&lab);
+	report(false, true);
+	is_now(VM_PREPARING, 3);
+	lab_settle(&lab);
+	lab_ack(&lab, 1);
+	is_now(VM_PROTECTED, 3);
+}
+
+/* A standby that is not ready this time is asked again, but not at once. */
+static void test_again_is_tried_again(void **state)
+{
+	(void)state;
+	report(true, false);
+	lab_settle(&lab);
+	report(false, true);
+	lab_done(&lab, 1, WIRE_ORDER_FAILED, "no room");
+	is_now(VM_UNPROTECTED, 4);
+	lab_settle(&lab);
+	lab_report(&lab, 0);
+	report(false, true);
+	is_now(VM_UNPROTECTED, 4);
+	lab_run(&lab, AGAIN_MS, 3);
+	report(false, true);
+	is_now(VM_PREPARING, 5);
+	/* The same when it gets as far as the owner, which refuses. */
+	assert_true(lab_obey(&lab, 1));
+	lab_done(&lab, 0, WIRE_ORDER_FAILED, "not now");
+	is_now(VM_UNPROTECTED, 6);
+	lab_settle(&lab);
+	lab_run(&lab, AGAIN_MS, 3);
+	report(false, true);
+	is_now(VM_PREPARING, 7);
+}
+
+/* During the first copy the operator waits for an answer. */
+static void test_changed_before_it_is_protected(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_true(lab_obey(&lab, 1));
+	assert_true(lab_obey(&lab, 0));
+	report(true, false);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_string_equal(lab.last_reply.code, "guest-changed");
+	assert_non_null(strstr(lab.last_reply.text, "added: rng1"));
+}
+
+static void test_an_operators_word_counts_more(void **state)
+{
+	(void)state;
+	report(true, false);
+	lab_settle(&lab);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_true(lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "not be protected again by itself"));
+	report(false, true);
+	is_now(VM_UNPROTECTED, 2);
+}
+
+/* A protection that ended for another reason, or of whose reason nothing is known, is nobody's to begin. */
+static void test_no_agent_begins_a_protection(void **state)
+{
+	(void)state;
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_SHUTDOWN);
+	lab_settle(&lab);
+	report(false, true);
+	is_now(VM_UNPROTECTED, 2);
+
+	lab_start_protected(&lab);
+	report(true, false);
+	lab_settle(&lab);
+	lab_restart(&lab);
+	for (uint8_t h = 0; h < 2; h++) {
+		lab_up(&lab, h);
+		lab_report(&lab, h);
+	}
+	report(false, true);
+	is_now(VM_UNPROTECTED, 2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_suspended_and_again, start),
+		cmocka_unit_test_setup(test_again_is_tried_again, start),
+		cmocka_unit_test_setup(test_changed_before_it_is_protected, start),
+		cmocka_unit_test_setup(test_an_operators_word_counts_more, start),
+		cmocka_unit_test_setup(test_no_agent_begins_a_protection, start),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
