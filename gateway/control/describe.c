@@ -168,8 +168,8 @@ static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
 	uint64_t waits_ns = vm_standby_waits_ns(fsm, now_ns);
 	char fault[VM_TEXT_MAX];
 
-	return json_pack("{s:s, s:o, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
-			 vm->config.name, "standby_waits_ms",
+	return json_pack("{s:s, s:b, s:o, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
+			 vm->config.name, "conflict", (int)vm_fsm_in_conflict(fsm), "standby_waits_ms",
 			 waits_ns ? number(waits_ns / CLOCK_NS_PER_MS) : json_null(), "standby_fault",
 			 waits_ns ? json_string(vm_standby_fault(fsm, fault, sizeof(fault)))
 				  : json_null(), "state", vm_state_name(fsm->record.state), "term",

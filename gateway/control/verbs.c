@@ -17,6 +17,7 @@
 struct request {
 	const char *verb;
 	struct gateway_vm *vm; /* NULL: none named */
+	const char *host;      /* "": none named */
 	bool follow;
 	bool no_wait;
 	uint64_t now_ns;
@@ -102,31 +103,43 @@ static const char *asker(const struct control_conn *c)
 	return c->tls ? wire_tls_peer(c->tls)->name : "-";
 }
 
-static void command(struct control_conn *c, const struct request *r, enum vm_command what)
+static void command(struct control_conn *c, const struct request *r, enum vm_command what, uint8_t host)
 {
-	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait};
+	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait,
+			      .host = host};
 
 	in.op_id = c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
 	c->control->gw->now_ns = r->now_ns;
-	log_info("vm=%s operator=%s verb=%s", r->vm->config.name,
-		 asker(c), r->verb);
+	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
 	(void)gateway_step(c->control->gw, r->vm, &in); /* a failure was answered by its reply */
 }
 
 static void verb_protect(struct control_conn *c, const struct request *r)
 {
-	command(c, r, VM_COMMAND_PROTECT);
+	command(c, r, VM_COMMAND_PROTECT, 0);
 }
 
 static void verb_unprotect(struct control_conn *c, const struct request *r)
 {
-	command(c, r, VM_COMMAND_UNPROTECT);
+	command(c, r, VM_COMMAND_UNPROTECT, 0);
 }
 
 static void verb_failover(struct control_conn *c, const struct request *r)
 {
-	command(c, r, VM_COMMAND_FAILOVER);
+	command(c, r, VM_COMMAND_FAILOVER, 0);
+}
+
+static void verb_owner(struct control_conn *c, const struct request *r)
+{
+	for (uint8_t h = 0; h < 2; h++) {
+		if (strcmp(r->vm->config.host[h], r->host) == 0) {
+			command(c, r, VM_COMMAND_OWNER, h);
+			return;
+		}
+	}
+	control_put_error(c, "bad-request", "'%s' is no host of %s: it has %s and %s", r->host,
+			  r->vm->config.name, r->vm->config.host[0], r->vm->config.host[1]);
 }
 
 static void verb_probe(struct control_conn *c, const struct request *r)
@@ -161,6 +174,7 @@ static const struct {
 	{"protect", WIRE_PEER_OPERATOR, true, verb_protect},
 	{"unprotect", WIRE_PEER_OPERATOR, true, verb_unprotect},
 	{"failover", WIRE_PEER_OPERATOR, true, verb_failover},
+	{"owner", WIRE_PEER_OPERATOR, true, verb_owner},
 };
 
 static void run_verb(struct control_conn *c, struct request *r, const char *vm, unsigned int role)
@@ -194,7 +208,7 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 
 void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns)
 {
-	struct request r = {.now_ns = now_ns};
+	struct request r = {.now_ns = now_ns, .host = ""};
 	const char *vm = "";
 	int version = 0, follow = 0, no_wait = 0;
 	json_error_t error;
@@ -203,9 +217,9 @@ void control_request(struct control_conn *c, const char *line, unsigned int role
 	if (!json) {
 		control_put_error(c, "bad-request", "not a JSON object at column %d: %s",
 				  error.column, error.text);
-	} else if (json_unpack_ex(json, &error, JSON_STRICT, "{s:i, s:s, s?s, s?b, s?b}", "version",
-				  &version, "verb", &r.verb, "vm", &vm, "follow", &follow,
-				  "no_wait", &no_wait) < 0) {
+	} else if (json_unpack_ex(json, &error, JSON_STRICT, "{s:i, s:s, s?s, s?s, s?b, s?b}",
+				  "version", &version, "verb", &r.verb, "vm", &vm, "host", &r.host,
+				  "follow", &follow, "no_wait", &no_wait) < 0) {
 		control_put_error(c, "bad-request", "%s", error.text);
 	} else if (version != CONTROL_VERSION) {
 		control_put_error(c, "bad-version", "version %d is not spoken here, %d is", version,

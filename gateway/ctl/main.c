@@ -27,6 +27,7 @@ struct verb {
 	const char *words; /* one or two */
 	const char *request;
 	bool needs_vm;
+	bool needs_host;
 	bool (*show)(const json_t *answer); /* false: exit status 1 */
 	const char *help;
 };
@@ -67,27 +68,30 @@ static bool print_check(const json_t *answer)
 }
 
 static const struct verb verbs[] = {
-	{"status", "status", false, print_status, "all VMs and hosts"},
-	{"vm show", "vm-show", true, print_vm, "one VM: term, owner, epochs, figures"},
-	{"vm probe", "vm-probe", true, print_done, "ask its hosts and guest on the wire for a second"},
-	{"protect", "protect", true, print_done, "begin to protect a VM; waits until it is"},
-	{"unprotect", "unprotect", true, print_done, "end it; the guest goes on where it is"},
-	{"failover", "failover", true, print_done, "move a protected VM to its standby now"},
-	{"events", "events", false, print_nothing, "what happened; --follow waits for more"},
-	{"stats", "stats", false, print_counters, "the gateway's counters, name=value"},
-	{"check", "status", false, print_check, "fail unless all is protected and connected"},
+	{"status", "status", false, false, print_status, "all VMs and hosts"},
+	{"vm show", "vm-show", true, false, print_vm, "one VM: term, owner, epochs, figures"},
+	{"vm probe", "vm-probe", true, false, print_done, "ask its hosts and guest on the wire for a second"},
+	{"protect", "protect", true, false, print_done, "begin to protect a VM; waits until it is"},
+	{"unprotect", "unprotect", true, false, print_done, "end it; the guest goes on where it is"},
+	{"failover", "failover", true, false, print_done, "move a protected VM to its standby now"},
+	{"owner", "owner", true, true, print_done,
+	 "in a conflict: HOST has the right guest; one on the other host is stopped"},
+	{"events", "events", false, false, print_nothing, "what happened; --follow waits for more"},
+	{"stats", "stats", false, false, print_counters, "the gateway's counters, name=value"},
+	{"check", "status", false, false, print_check, "fail unless all is protected and connected"},
 };
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: holdfastctl [OPTION...] VERB [NAME]\n\nAsks a holdfast-gateway.\n\n");
+	fprintf(out, "usage: holdfastctl [OPTION...] VERB [NAME [HOST]]\n\nAsks a holdfast-gateway.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		fprintf(out, "  %-10s%-6s %s\n", verbs[i].words, verbs[i].needs_vm ? " NAME" : "",
+		fprintf(out, "  %-10s%-11s %s\n", verbs[i].words,
+			verbs[i].needs_host ? " NAME HOST" : verbs[i].needs_vm ? " NAME" : "",
 			verbs[i].help);
 	fprintf(out,
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
 		"  --follow           events: go on until interrupted\n"
-		"  --no-wait          protect, unprotect, failover: return once it has begun\n"
+		"  --no-wait          protect, unprotect, failover, owner: return once it has begun\n"
 		"  --timeout SECONDS  give up waiting after that long (%d; --follow: never)\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
 		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"
@@ -206,13 +210,15 @@ static void further_line(const struct options *o, const char *line)
 	json_decref(event);
 }
 
-static char *make_request(const struct verb *verb, const struct options *o, const char *vm)
+static char *make_request(const struct verb *verb, const struct options *o, char *const *names)
 {
 	json_t *json = json_pack("{s:i, s:s}", "version", 1, "verb", verb->request);
 	char *line;
 
 	if (verb->needs_vm)
-		(void)json_object_set_new(json, "vm", json_string(vm));
+		(void)json_object_set_new(json, "vm", json_string(names[0]));
+	if (verb->needs_host)
+		(void)json_object_set_new(json, "host", json_string(names[1]));
 	if (o->follow)
 		(void)json_object_set_new(json, "follow", json_true());
 	if (o->no_wait)
@@ -222,9 +228,9 @@ static char *make_request(const struct verb *verb, const struct options *o, cons
 	return line;
 }
 
-static int run(const struct verb *verb, const struct options *o, const char *vm)
+static int run(const struct verb *verb, const struct options *o, char *const *names)
 {
-	AUTO_FREE char *request = make_request(verb, o, vm);
+	AUTO_FREE char *request = make_request(verb, o, names);
 	uint64_t deadline_ns = clock_mono_ns() + o->timeout_s * CLOCK_NS_PER_S;
 	struct ctl_config config;
 	struct ctl *ctl = NULL;
@@ -327,7 +333,7 @@ int main(int argc, char **argv)
 {
 	struct options o = {.timeout_s = TIMEOUT_DEFAULT_S};
 	const struct verb *verb;
-	int c, n_words = 0;
+	int c, n_words = 0, n_names;
 
 	(void)signal(SIGPIPE, SIG_IGN); /* `events --follow | head` ends by the write's error */
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -343,12 +349,16 @@ int main(int argc, char **argv)
 	verb = find_verb(argc, argv, &n_words);
 	if (!verb)
 		return misuse("unknown verb", argv[0]);
-	if (argc != n_words + (verb->needs_vm ? 1 : 0))
-		return misuse(verb->needs_vm ? "one VM's name is needed after" : "nothing is expected "
-			      "after", verb->words);
-	if (verb->needs_vm && !wire_name_is_valid(argv[n_words]))
-		return misuse("a VM's name is [a-z0-9-], 1 to 63 characters, not", argv[n_words]);
+	n_names = verb->needs_host ? 2 : verb->needs_vm ? 1 : 0;
+	if (argc != n_words + n_names)
+		return misuse(verb->needs_host ? "a VM's and a host's name are needed after" :
+			      verb->needs_vm   ? "one VM's name is needed after"
+					       : "nothing is expected after", verb->words);
+	for (int i = n_words; i < argc; i++) {
+		if (!wire_name_is_valid(argv[i]))
+			return misuse("a name is [a-z0-9-], 1 to 63 characters, not", argv[i]);
+	}
 	if (o.follow && strcmp(verb->request, "events") != 0)
 		return misuse("--follow goes with events, not", verb->words);
-	return run(verb, &o, verb->needs_vm ? argv[n_words] : NULL);
+	return run(verb, &o, argv + n_words);
 }

@@ -46,9 +46,10 @@ void show_status(FILE *out, const json_t *answer)
 		"STANDBY", "EPOCH", "COMMITTED");
 	json_array_foreach(vms, i, item) {
 		fprintf(out, "%-16s %-12s %6" JSON_INTEGER_FORMAT " %-16s %-16s %10"
-			JSON_INTEGER_FORMAT "  %s\n", S(item, "name"), S(item, "state"),
+			JSON_INTEGER_FORMAT "  %s%s\n", S(item, "name"), S(item, "state"),
 			int_of(item, "term"), S(item, "owner"), S(item, "standby"),
-			int_of(item, "committed_epoch"), age(item, "committed_age_ms", text));
+			int_of(item, "committed_epoch"), age(item, "committed_age_ms", text),
+			json_is_true(json_object_get(item, "conflict")) ? "  CONFLICT" : "");
 	}
 	fprintf(out, "\n%-16s %-13s %s\n", "HOST", "CONNECTED", "LAST SEEN");
 	json_array_foreach(hosts, i, item) {
@@ -157,6 +158,9 @@ void show_vm(FILE *out, const json_t *answer)
 
 	fprintf(out, "%s %s in term %" JSON_INTEGER_FORMAT "\n", S(vm, "name"), S(vm, "state"),
 		int_of(vm, "term"));
+	if (json_is_true(json_object_get(vm, "conflict")))
+		fprintf(out, "  %-20s a host reports a newer term; `holdfastctl owner %s HOST` names whose "
+			"guest is the right one\n", "CONFLICT", S(vm, "name"));
 	fprintf(out, "  %-20s %s\n", "owner", S(vm, "owner"));
 	fprintf(out, "  %-20s %s\n", "standby", S(vm, "standby"));
 	fprintf(out, "  %-20s %" JSON_INTEGER_FORMAT " (%s)\n", "committed epoch",
@@ -242,6 +246,11 @@ int show_check(FILE *out, const json_t *answer)
 			fprintf(out, "%s: standby %s lets nothing be committed for %" JSON_INTEGER_FORMAT
 				" ms, output is held: %s\n", name, S(item, "standby"),
 				int_of(item, "standby_waits_ms"), S(item, "standby_fault"));
+			n_wrong++;
+		}
+		if (json_is_true(json_object_get(item, "conflict"))) {
+			fprintf(out, "%s is in conflict: a host reports a newer term; holdfastctl vm show "
+				"%s\n", name, name);
 			n_wrong++;
 		}
 	}

@@ -112,7 +112,14 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 		uint64_t last = fsm->record.term > fsm->term_seen ? fsm->record.term
 								  : fsm->term_seen;
 
+		if (last >= WIRE_TERM_MAX || (vm_fsm_in_conflict(fsm) && !s->may_resolve)) {
+			vm_event(s, "bug", "no new term may begin (%s -> %s); state kept",
+				 vm_state_name(from), vm_state_name(to));
+			return;
+		}
 		fsm->record.term = last + 1;
+		for (int h = 0; h < 2; h++)
+			fsm->host[h].conflict &= fsm->host[h].term > fsm->record.term;
 		forget_protection(fsm, s->now_ns);
 	}
 	fsm->record.owner = owner;
@@ -164,6 +171,11 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 	bool in_use = fsm->record.state == VM_SYNCING || fsm->record.state == VM_PROTECTED;
 	bool is_again = fsm->is_again;
 
+	if (vm_fsm_in_conflict(fsm)) {
+		vm_event(s, "conflict", "%s; nothing follows from it: who owns the guest is not clear",
+			 reason);
+		return;
+	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
 	/* Nobody waits for it who could try again: a standby that was busy may be ready later. */
 	fsm->is_suspended = is_again;
@@ -180,6 +192,8 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 
 	if (fsm->record.state != VM_PROTECTED)
 		return "it is not protected";
+	if (vm_fsm_in_conflict(fsm))
+		return "a host reports a newer term than the journal's, which nobody confirms";
 	if (!other->up)
 		return "the standby's agent is not connected";
 	/* Both hosts silent: it is our own link that is down, or the standby's. Gateway and standby
@@ -357,7 +371,7 @@ static void tick_syncing(struct vm_step *s)
 static void tick_protected(struct vm_step *s)
 {
 	judge_primary(s);
-	if (s->fsm->record.state == VM_PROTECTED)
+	if (s->fsm->record.state == VM_PROTECTED && !vm_fsm_in_conflict(s->fsm))
 		vm_judge_standby(s);
 }
 
@@ -421,6 +435,9 @@ static void on_tick(struct vm_step *s)
 
 	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
+	/* In a conflict the primary is judged, for the operator to see; nothing else has a deadline. */
+	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
+		return;
 	if (by_state[s->fsm->record.state])
 		by_state[s->fsm->record.state](s);
 	judge_shadow(s);

@@ -30,7 +30,10 @@
  *     commit), or again after a failed try;
  *     with a fence command, PROMOTE waits for its success (or its failure, when it is not required);
  *     and in each case until no lease that was ever granted lets the old owner release (docs/model);
- *  5. orders follow from the state, not from events: a lost order, a restarted agent or gateway
+ *  5. who reports a newer term than the journal's is followed with two voices only (both hosts', or a vote for
+ *     the owner that the journal has); else it is a conflict: until an operator names the owner no term
+ *     begins and nothing is ordered;
+ *  6. orders follow from the state, not from events: a lost order, a restarted agent or gateway
  *     gets what the state wants as soon as it is connected and has reported.
  *
  * Threads: the gateway's loop only.
@@ -100,6 +103,7 @@ enum vm_command {
 	VM_COMMAND_PROTECT,
 	VM_COMMAND_UNPROTECT,
 	VM_COMMAND_FAILOVER,
+	VM_COMMAND_OWNER, /* in a conflict: `host` owns the guest */
 };
 
 enum vm_input_kind {
@@ -114,7 +118,7 @@ enum vm_input_kind {
 	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take this guest as it is started */
 	VM_IN_STREAM_FAILED, /* host, role, text: why its stream is about to end */
 	VM_IN_EPOCH_ACK,    /* host, term, epoch; checked by relay.h to be one that was sent */
-	VM_IN_COMMAND,	    /* command, op_id, no_wait */
+	VM_IN_COMMAND,	    /* command, op_id, no_wait; OWNER: host */
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
 	VM_IN_N,
 };
@@ -188,7 +192,7 @@ struct vm_host {
 	uint64_t up_ns; /* since then, or the last time; 0: never */
 	bool reported; /* a REPORT came on it; the members below are of now, else of before */
 	bool effective; /* a report showed the order's effect; if it is gone again, order again */
-	bool conflict; /* it reported a term newer than ours; said once */
+	bool conflict; /* it reported a term newer than ours, which nobody confirmed */
 	uint8_t agent_state;
 	uint8_t verdict;
 	uint8_t throttle_percent;  /* what it takes from the guest's time, as it last said ... */
@@ -299,6 +303,12 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* When a tick has something to do at the latest (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns);
+
+/* A host is in a newer term than the journal and is not confirmed: no term begins by itself, nothing is ordered. */
+static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
+{
+	return fsm->host[0].conflict || fsm->host[1].conflict;
+}
 
 /* The host that does not own the guest: the standby while there is one. */
 static inline uint8_t vm_fsm_other(const struct vm_fsm *fsm)

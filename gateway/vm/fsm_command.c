@@ -135,7 +135,7 @@ static void on_unprotect(struct vm_step *s)
 
 	switch (fsm->record.state) {
 	case VM_UNPROTECTED:
-		if (!fsm->release_due && fsm->term_seen <= fsm->record.term) {
+		if (!fsm->release_due) {
 			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
 			      fsm->is_suspended ? "; it will not be protected again by itself" : "");
 			fsm->is_suspended = false;
@@ -206,9 +206,60 @@ static void on_failover(struct vm_step *s)
 		      fsm->config->name, vm_state_name(fsm->record.state), fsm->config->name);
 }
 
+/* In a conflict, and only then: an operator says whose guest is the right one. */
+static void on_owner(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint8_t h = s->in->host;
+	const struct vm_host *host = &fsm->host[h];
+	const char *name = vm_host_name(fsm, h);
+
+	if (!vm_fsm_in_conflict(fsm)) {
+		reply(s, false, "no-conflict", "%s owns %s in term %" PRIu64 ", no host says otherwise; "
+		      "`holdfastctl failover %s` moves a protected guest",
+		      vm_host_name(fsm, fsm->record.owner), fsm->config->name, fsm->record.term,
+		      fsm->config->name);
+		return;
+	}
+	if (refuse_absent(s, h))
+		return;
+	if (host->term > fsm->term_seen && host->term > fsm->record.term) {
+		reply(s, false, "not-possible", "%s reports term %" PRIu64 ", which is out of range; is "
+		      "the role file of %s in its run_dir damaged?", name, host->term,
+		      fsm->config->name);
+		return;
+	}
+	if (host->agent_state == WIRE_STATE_FENCED || host->agent_state == WIRE_STATE_FAILED ||
+	    vm_agent_stands_by(host->agent_state)) {
+		reply(s, false, "not-possible", "%s reports %s: it has no guest that could go on", name,
+		      wire_state_name(host->agent_state));
+		return;
+	}
+	vm_resolve_conflict(s, h);
+	begin(s);
+}
+
+static void refuse_in_conflict(struct vm_step *s)
+{
+	const struct vm_fsm *fsm = s->fsm;
+
+	reply(s, false, "conflict", "a host reports a newer term of %s than this gateway's %" PRIu64
+	      ", and the other does not confirm it; `holdfastctl vm show %s` has what both say, "
+	      "`holdfastctl owner %s HOST` names the one whose guest is the right one (one on the other "
+	      "host is then stopped)", fsm->config->name, fsm->record.term, fsm->config->name,
+	      fsm->config->name);
+}
+
 void vm_on_command(struct vm_step *s)
 {
+	if (vm_fsm_in_conflict(s->fsm) && s->in->command != VM_COMMAND_OWNER) {
+		refuse_in_conflict(s);
+		return;
+	}
 	switch (s->in->command) {
+	case VM_COMMAND_OWNER:
+		on_owner(s);
+		break;
 	case VM_COMMAND_PROTECT:
 		on_protect(s);
 		break;

@@ -76,6 +76,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 			vm_event(s, "supervision", "%s, but no promotion: %s", reason, why);
 		return;
 	}
+	if (before == s->in->verdict && vm_fsm_in_conflict(fsm))
+		return; /* said, and nothing follows */
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }
@@ -302,7 +304,7 @@ static void unprotect_ended(struct vm_step *s, uint8_t host, bool ok, const char
 	else
 		vm_event(s, "order", "%s has not released the guest: %s; it is told again", name,
 			 text);
-	if (fsm->op.command != VM_COMMAND_UNPROTECT)
+	if (fsm->op.command != VM_COMMAND_UNPROTECT && fsm->op.command != VM_COMMAND_OWNER)
 		return;
 	if (ok)
 		vm_finish_op(s, true, "done", "%s is unprotected in term %" PRIu64 " on %s",

@@ -1,6 +1,10 @@
 /* Reports of a term above the journal's: what two hosts agreed on without this gateway, or a journal that was
- * lost. docs/wire-format.md 6.4. */
+ * lost or is an old copy. docs/wire-format.md 6.4.
+ *
+ * One host's word changes nothing: it is a conflict, in which this gateway begins no term and orders nothing
+ * (vm_in_conflict) until the other host confirms it, it is taken back, or an operator names the owner. */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -14,6 +18,7 @@ enum word {
 	WORD_RUNS,
 	WORD_STANDS_BY,
 	WORD_IDLE,
+	WORD_FENCED,
 	WORD_OTHER, /* what fits no agreement */
 };
 
@@ -31,24 +36,29 @@ static enum word word_of(const struct vm_host *host, uint64_t term)
 		return WORD_STANDS_BY;
 	if (host->agent_state == WIRE_STATE_RUNNING)
 		return WORD_RUNS;
+	if (host->agent_state == WIRE_STATE_FENCED)
+		return WORD_FENCED;
 	return host->agent_state == WIRE_STATE_IDLE ? WORD_IDLE : WORD_OTHER;
 }
 
-/* Of a VM that the journal has SYNCING or PROTECTED. The owner stays who it was in each of them: nobody
- * becomes an owner by saying so. */
+/* Two voices for one owner. Its own is one; the other is the other host's, or this gateway's for the owner that
+ * it knows (`votes`): of a VM that the journal has SYNCING or PROTECTED, in the very next term, which only the
+ * standby's vote can have made. Nobody becomes an owner by saying so. */
 static const struct {
 	enum word owner, other;
-	enum vm_state to;
+	bool votes;
+	enum vm_state to; /* PROTECTED and SYNCING: out of these two only */
 	const char *text;
 } agreements[] = {
-	{WORD_HOLDS, WORD_STANDS_BY, VM_PROTECTED, "protected by"},
+	{WORD_HOLDS, WORD_STANDS_BY, false, VM_PROTECTED, "protected by"},
+	{WORD_RUNS, WORD_IDLE, false, VM_UNPROTECTED, "unprotected, without"},
+	{WORD_RUNS, WORD_FENCED, false, VM_UNPROTECTED, "unprotected, without"},
 	/* The vote is the standby's: it knows, and with the gateway that is two of three. The owner may be
 	 * gone by now, or never have heard the answer. */
-	{WORD_NONE, WORD_STANDS_BY, VM_PROTECTED, "protected by"},
-	{WORD_OLDER, WORD_STANDS_BY, VM_PROTECTED, "protected by"},
+	{WORD_NONE, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
+	{WORD_OLDER, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	/* The standby gave up its copy, and the owner never heard that it might go on alone. */
-	{WORD_OLDER, WORD_IDLE, VM_SYNCING, "protected anew by"},
-	{WORD_RUNS, WORD_IDLE, VM_UNPROTECTED, "unprotected, without"},
+	{WORD_OLDER, WORD_IDLE, true, VM_SYNCING, "protected anew by"},
 };
 
 /* Exactly the reported term. */
@@ -59,14 +69,15 @@ static void enter(struct vm_step *s, enum vm_state to, uint8_t owner, const char
 
 	fsm->record.term = term - 1;
 	fsm->term_seen = 0;
+	s->may_resolve = true;
 	vm_set_state(s, to, owner, true, "%s", reason);
 	fsm->term_seen = term;
 }
 
-static void adopt_agreement(struct vm_step *s, size_t row)
+static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 {
 	struct vm_fsm *fsm = s->fsm;
-	uint8_t owner = fsm->record.owner, other = vm_fsm_other(fsm);
+	uint8_t other = (uint8_t)(1 - owner);
 	enum vm_state to = agreements[row].to;
 	char reason[VM_TEXT_MAX];
 
@@ -79,10 +90,9 @@ static void adopt_agreement(struct vm_step *s, size_t row)
 		       vm_host_name(fsm, owner), agreements[row].text, vm_host_name(fsm, other));
 	enter(s, to, owner, reason);
 	vm_finish_op(s, false, "term-changed", "%s", reason);
-	if (to == VM_UNPROTECTED) {
-		fsm->release_due = fsm->stop_due = fsm->fence_due = false;
+	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
+	if (to == VM_UNPROTECTED)
 		return;
-	}
 	/* The standby may have given the owner a lease a moment ago: nobody is promoted while it lasts. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, s->now_ns, WIRE_DIRECT_LEASE_MS * CLOCK_NS_PER_MS);
@@ -91,52 +101,87 @@ static void adopt_agreement(struct vm_step *s, size_t row)
 		fsm->protection.committed = fsm->host[owner].epoch;
 }
 
+/* May row @row say that @owner owns the VM? */
+static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
+{
+	const struct vm_fsm *fsm = s->fsm;
+	bool protects = fsm->record.state == VM_SYNCING || fsm->record.state == VM_PROTECTED;
+
+	if (agreements[row].to != VM_UNPROTECTED && !protects)
+		return false;
+	if (agreements[row].votes &&
+	    (owner != fsm->record.owner || s->in->term != fsm->record.term + 1))
+		return false;
+	return agreements[row].owner == word_of(&fsm->host[owner], s->in->term) &&
+	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
+}
+
 /* True: the journal follows what the hosts agreed on. */
 static bool find_agreement(struct vm_step *s)
 {
-	const struct vm_fsm *fsm = s->fsm;
-	enum word owner = word_of(&fsm->host[fsm->record.owner], s->in->term);
-	enum word other = word_of(&fsm->host[vm_fsm_other(fsm)], s->in->term);
-
-	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
-		return false;
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
-		if (agreements[i].owner == owner && agreements[i].other == other) {
-			adopt_agreement(s, i);
+		for (uint8_t owner = 0; owner < 2; owner++) {
+			if (!fits(s, i, owner))
+				continue;
+			adopt_agreement(s, i, owner);
 			return true;
 		}
 	}
 	return false;
 }
 
-void vm_on_newer_term(struct vm_step *s)
+static void begin_conflict(struct vm_step *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+static void begin_conflict(struct vm_step *s, const char *format, ...)
 {
 	struct vm_fsm *fsm = s->fsm;
 	struct vm_host *host = &fsm->host[s->in->host];
-	const char *name = vm_host_name(fsm, s->in->host);
-	char reason[VM_TEXT_MAX];
+	char text[VM_TEXT_MAX];
+	va_list args;
 
-	if (s->in->term > fsm->term_seen)
-		fsm->term_seen = s->in->term;
-	if (fsm->record.state == VM_UNPROTECTED && !fsm->op.id &&
-	    s->in->agent_state == WIRE_STATE_RUNNING) {
-		/* It runs the guest in a term in which nobody but a gateway can have said so. */
-		(void)snprintf(reason, sizeof(reason),
-			       "%s runs the guest in term %" PRIu64
-			       ", newer than the journal: adopted (was state_dir lost or restored?)",
-			       name, s->in->term);
-		enter(s, VM_UNPROTECTED, s->in->host, reason);
+	if (host->conflict)
+		return;
+	host->conflict = true;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	vm_event(s, "conflict", "%s", text);
+	fsm->give_back_due = false;
+	vm_finish_op(s, false, "conflict", "%s", text);
+}
+
+void vm_on_newer_term(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, s->in->host);
+
+	/* Not one that terms can have grown to; noting it would make every later one as large. */
+	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
+		begin_conflict(s, "%s reports term %" PRIu64 ", out of range above the journal's %" PRIu64
+			       ": refused; is the role file of %s in its run_dir damaged? Nothing is "
+			       "ordered meanwhile", name, s->in->term, fsm->record.term,
+			       fsm->config->name);
 		return;
 	}
+	if (s->in->term > fsm->term_seen)
+		fsm->term_seen = s->in->term;
 	if (find_agreement(s))
 		return;
-	if (!host->conflict)
-		vm_event(s, "conflict",
-			 "%s reports %s in term %" PRIu64 ", newer than the journal's %" PRIu64
-			 ", and %s does not confirm it: was state_dir lost or restored? "
-			 "`holdfastctl unprotect %s` begins a new term with owner %s",
-			 name, wire_state_name(s->in->agent_state), s->in->term, fsm->record.term,
-			 vm_host_name(fsm, (uint8_t)(1 - s->in->host)), fsm->config->name,
-			 vm_host_name(fsm, fsm->record.owner));
-	host->conflict = true;
+	begin_conflict(s, "%s reports %s in term %" PRIu64 ", newer than the journal's %" PRIu64
+		       ", and %s does not confirm it: was state_dir lost or restored? Nothing is ordered "
+		       "until `holdfastctl owner %s HOST` names the host whose guest is the right one",
+		       name, wire_state_name(s->in->agent_state), s->in->term, fsm->record.term,
+		       vm_host_name(fsm, (uint8_t)(1 - s->in->host)), fsm->config->name);
+}
+
+void vm_resolve_conflict(struct vm_step *s, uint8_t owner)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	s->may_resolve = true;
+	vm_set_state(s, VM_UNPROTECTED, owner, true, "operator named %s as the owner",
+		     vm_host_name(fsm, owner));
+	fsm->release_due = true;
+	fsm->stop_due = true;
+	fsm->fence_due = false; /* what runs there is seen by its report */
 }

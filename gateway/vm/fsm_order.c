@@ -4,7 +4,7 @@
 #include "vm/fsm_priv.h"
 
 /* What the state wants of a host; 0: nothing. Orders are idempotent, so asking twice is harmless and
- * forgetting is not: this is computed from the state at every step (rule 5 of fsm.h). */
+ * forgetting is not: this is computed from the state at every step (rule 6 of fsm.h). */
 
 static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 {
@@ -135,6 +135,8 @@ void vm_reconcile(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 
+	if (vm_fsm_in_conflict(fsm))
+		return; /* any order could hit the guest that is the right one */
 	if (fsm->record.state == VM_PROMOTING && fsm->fencing == VM_FENCING_DUE)
 		start_fencing(s);
 

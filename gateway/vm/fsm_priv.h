@@ -15,6 +15,7 @@ struct vm_step {
 	const struct vm_input *in;
 	struct vm_actions *out;
 	uint64_t now_ns;
+	bool may_resolve; /* two voices, or an operator, say who owns it: a conflict bars no new term */
 };
 
 typedef void (*vm_handler_fn)(struct vm_step *s);
@@ -63,6 +64,9 @@ void vm_stream_event(struct vm_step *s, const char *format, ...) __attribute__((
 
 /* A host reported a term above the journal's; it is noted in fsm->host. */
 void vm_on_newer_term(struct vm_step *s);
+
+/* An operator names the owner: new term, unprotected. The other one's guest, if it has any, is fenced. */
+void vm_resolve_conflict(struct vm_step *s, uint8_t owner);
 
 /* An order was answered, or given up. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);

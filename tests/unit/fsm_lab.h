@@ -166,6 +166,7 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 {
 	struct vm_fsm before = lab->fsm;
 	static struct vm_actions actions;
+	struct vm_record journaled = lab->journal;
 
 	in.now_ns = lab->now_ns;
 	vm_fsm_step(&lab->fsm, &in, &actions);
@@ -217,6 +218,14 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 				strcpy(lab->last_state, a->text);
 			break;
 		}
+	}
+	if (vm_fsm_in_conflict(&lab->fsm)) {
+		/* Whatever comes: no term begins by itself, and nobody is told to do anything. */
+		assert_int_equal(lab->journal.term, journaled.term);
+		assert_int_equal(lab->journal.owner, journaled.owner);
+		for (size_t i = 0; i < actions.n; i++)
+			assert_true(actions.list[i].kind != VM_ACT_ORDER &&
+				    actions.list[i].kind != VM_ACT_FENCE);
 	}
 	return true;
 }
@@ -386,8 +395,9 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 	case WIRE_VERB_FENCE:
 		p->state = WIRE_STATE_FENCED;
 		break;
-	default:
-		p->state = WIRE_STATE_IDLE;
+	default: /* STANDBY_STOP */
+		if (p->state != WIRE_STATE_FENCED)
+			p->state = WIRE_STATE_IDLE;
 		break;
 	}
 	lab_done(lab, h, WIRE_ORDER_OK, "");
@@ -426,6 +436,13 @@ static inline void lab_command(struct lab *lab, enum vm_command command)
 	lab->replied = false;
 	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_COMMAND, .command = command,
 					      .op_id = ++op_id});
+}
+
+static inline void lab_name_owner(struct lab *lab, uint8_t h)
+{
+	lab->replied = false;
+	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_COMMAND, .host = h, .op_id = 1000000,
+					      .command = VM_COMMAND_OWNER});
 }
 
 /* Both agents are there and have reported. */

@@ -1,4 +1,5 @@
-/* vm/fsm: what one term's figures may not say about the next one; rules checked by fsm_lab.h. */
+/* vm/fsm: who owns a VM when a journal is old or a host says something new, and what one term may not say
+ * about the next one; rules checked by fsm_lab.h. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -42,11 +43,169 @@ static void test_streams_end_with_their_term(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
+/* The journal is an old copy (alpha, PROTECTED, term 3); what the hosts really are is in @alpha and @beta. */
+static void restore_old_journal(uint8_t alpha, uint64_t alpha_term, uint8_t beta, uint64_t beta_term)
+{
+	lab_init(&lab);
+	lab.journal = (struct vm_record){.term = 3, .owner = 0, .state = VM_PROTECTED};
+	lab_restart(&lab);
+	lab.peer[0] = (struct lab_peer){.state = alpha, .term = alpha_term};
+	lab.peer[1] = (struct lab_peer){.state = beta, .term = beta_term};
+	for (int h = 1; h >= 0; h--) {
+		lab_up(&lab, (uint8_t)h);
+		lab_report(&lab, (uint8_t)h);
+	}
+}
+
+/* Hosts live and report as they do, for longer than any of this gateway's timeouts. */
+static void live_on(void)
+{
+	for (int i = 0; i < 300; i++) {
+		lab_run(&lab, 200, 3);
+		lab_report(&lab, 0);
+		lab_report(&lab, 1);
+		lab_settle(&lab);
+	}
+}
+
+static void is_untouched(void)
+{
+	assert_int_equal(lab.journal.term, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.last_order[0].verb, 0);
+	assert_int_equal(lab.last_order[1].verb, 0);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_RUNNING);
+}
+
+static void test_old_journal_harms_nobody(void **state)
+{
+	(void)state;
+	/* beta was promoted in term 7; alpha was rebooted since and knows of nothing. */
+	restore_old_journal(WIRE_STATE_IDLE, 0, WIRE_STATE_RUNNING, 7);
+	assert_true(vm_fsm_in_conflict(&lab.fsm));
+	live_on();
+	is_untouched();
+	/* Nor when the right one is away for a while, nor by a verdict, nor by another command. */
+	lab_down(&lab, 1);
+	live_on();
+	lab_up(&lab, 1);
+	live_on();
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
+	lab_report_verdict(&lab, 0, WIRE_VERDICT_SHUTDOWN);
+	is_untouched();
+	for (enum vm_command c = VM_COMMAND_PROTECT; c <= VM_COMMAND_FAILOVER; c++) {
+		lab_command(&lab, c);
+		assert_true(lab.replied && !lab.last_reply.ok);
+		assert_string_equal(lab.last_reply.code, "conflict");
+		assert_non_null(strstr(lab.last_reply.text, "`holdfastctl owner web1 HOST`"));
+	}
+	is_untouched();
+}
+
+static void test_operator_names_the_owner(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	lab_name_owner(&lab, 1);
+	assert_string_equal(lab.last_reply.code, "no-conflict");
+
+	/* Both have a guest: a promotion that alpha never heard of. */
+	restore_old_journal(WIRE_STATE_LOST, 6, WIRE_STATE_RUNNING, 7);
+	live_on();
+	is_untouched();
+	lab_name_owner(&lab, 1);
+	assert_false(lab.replied);
+	assert_int_equal(lab.journal.term, 8);
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_false(vm_fsm_in_conflict(&lab.fsm));
+	lab_settle(&lab);
+	assert_true(lab.replied && lab.last_reply.ok);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_RUNNING);
+	lab_protect(&lab);
+	assert_int_equal(lab.journal.owner, 1);
+
+	/* A host that has no guest cannot be named. */
+	restore_old_journal(WIRE_STATE_FENCED, 5, WIRE_STATE_RUNNING, 7);
+	lab_name_owner(&lab, 0);
+	assert_string_equal(lab.last_reply.code, "not-possible");
+	is_untouched();
+}
+
+/* One host says that it owns the guest; the other one's guest lives. */
+static void test_one_voice_is_not_enough(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+	lab.peer[0].state = WIRE_STATE_RUNNING;
+	lab.peer[0].term++;
+	lab_report(&lab, 0);
+	live_on();
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_RUNNING);
+	/* Taken back: as before. */
+	lab.peer[0].state = WIRE_STATE_FENCED;
+	lab.peer[0].term--;
+	lab_report(&lab, 0);
+	assert_false(vm_fsm_in_conflict(&lab.fsm));
+	lab_protect(&lab);
+}
+
+/* Both say the same: an old journal follows them, whatever it said. */
+static void test_two_voices_are(void **state)
+{
+	(void)state;
+	restore_old_journal(WIRE_STATE_FENCED, 7, WIRE_STATE_RUNNING, 7);
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.journal.term, 7);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	live_on();
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_RUNNING);
+
+	restore_old_journal(WIRE_STATE_STANDBY_READY, 9, WIRE_STATE_PROTECTED, 9);
+	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.journal.term, 9);
+	assert_false(vm_fsm_in_conflict(&lab.fsm));
+}
+
+/* A number that no term has grown to is no term: it must not become the floor of the next ones. */
+static void test_terms_do_not_jump(void **state)
+{
+	static const uint64_t far[] = {UINT64_MAX, WIRE_TERM_MAX, 3 + WIRE_TERM_JUMP_MAX + 1};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(far) / sizeof(far[0]); i++) {
+		restore_old_journal(WIRE_STATE_FENCED, far[i], WIRE_STATE_RUNNING, far[i]);
+		assert_int_equal(lab.journal.term, 3);
+		assert_true(vm_fsm_in_conflict(&lab.fsm));
+		assert_non_null(strstr(lab.last_event, "out of range"));
+		lab_name_owner(&lab, 1);
+		assert_string_equal(lab.last_reply.code, "not-possible");
+		/* The role file of beta is mended. */
+		lab.peer[0].term = 2;
+		lab.peer[1].term = 5;
+		lab_report(&lab, 0);
+		lab_report(&lab, 1);
+		lab_name_owner(&lab, 1);
+		assert_int_equal(lab.journal.term, 6);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_debts_end_with_their_term),
 		cmocka_unit_test(test_streams_end_with_their_term),
+		cmocka_unit_test(test_old_journal_harms_nobody),
+		cmocka_unit_test(test_operator_names_the_owner),
+		cmocka_unit_test(test_one_voice_is_not_enough),
+		cmocka_unit_test(test_two_voices_are),
+		cmocka_unit_test(test_terms_do_not_jump),
 	};
 
 	return cmocka_run_group_tests_name("fsm_owner", tests, NULL, NULL);

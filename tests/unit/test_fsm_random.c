@@ -17,7 +17,7 @@
 
 static struct lab lab;
 static uint64_t seed;
-static unsigned int n_agreements;
+static unsigned int n_agreements, n_named, n_conflicts;
 
 static unsigned int pick(unsigned int n)
 {
@@ -86,6 +86,14 @@ static void one_step(void)
 	uint64_t ms; /* in an order of its own: compilers evaluate arguments as they like */
 
 	switch (pick(42)) {
+	case 41: /* a lie, or what an older journal would find */
+		if (p->up && pick(8) == 0) {
+			n_conflicts += !vm_fsm_in_conflict(&lab.fsm);
+			(void)lab_feed(&lab, (struct vm_input){
+				.kind = VM_IN_REPORT, .host = h, .term = lab.journal.term + 1 + pick(3),
+				.agent_state = WIRE_STATE_RUNNING, .role = WIRE_VM_ROLE_PRIMARY});
+		}
+		break;
 	case 40:
 		if (pick(3) == 0)
 			cut_off();
@@ -156,6 +164,26 @@ static void one_step(void)
 	}
 }
 
+/* What an operator knows who looks at both hosts. */
+static void resolve_conflict(void)
+{
+	static const uint8_t right[] = {WIRE_STATE_RUNNING, WIRE_STATE_PROTECTED, WIRE_STATE_SYNCING,
+					WIRE_STATE_LOST};
+
+	for (size_t i = 0; i < sizeof(right); i++) {
+		for (uint8_t h = 0; h < 2; h++) {
+			const struct lab_peer *p = &lab.peer[h], *other = &lab.peer[1 - h];
+
+			if (p->state != right[i] ||
+			    (other->state == p->state && other->term > p->term))
+				continue;
+			lab_name_owner(&lab, h);
+			n_named += lab.replied ? 0 : 1;
+			return;
+		}
+	}
+}
+
 /* Everything works again: it must come to rest, and only the owner may run the guest unheld. */
 static void make_whole(void)
 {
@@ -173,8 +201,11 @@ static void make_whole(void)
 		}
 		(void)lab_fenced(&lab, WIRE_ORDER_OK);
 		replicate();
+		if (vm_fsm_in_conflict(&lab.fsm))
+			resolve_conflict();
 		lab_run(&lab, 1000, 3);
 	}
+	assert_false(vm_fsm_in_conflict(&lab.fsm));
 	assert_true(lab.journal.state == VM_UNPROTECTED || lab.journal.state == VM_PROTECTED ||
 		    lab.journal.state == VM_FAILED);
 	if (lab.journal.state == VM_UNPROTECTED && lab.journal.term > 0) {
@@ -209,10 +240,11 @@ static void test_random(void **state)
 		failed_writes += lab.n_failed_writes;
 	}
 	/* The runs must have been where the rules matter. */
-	print_message("%u promotions, %u commits, %u failed writes, %u agreements\n", promotions,
-		      commits, failed_writes, n_agreements);
+	print_message("%u promotions, %u commits, %u failed writes, %u agreements, %u "
+		      "conflicts, %u owners named\n", promotions, commits, failed_writes, n_agreements,
+		      n_conflicts, n_named);
 	assert_true(promotions > N_RUNS / 50 && commits > N_RUNS && failed_writes > N_RUNS / 10 &&
-		    n_agreements > N_RUNS / 50);
+		    n_agreements > N_RUNS / 50 && n_conflicts > N_RUNS / 20);
 }
 
 int main(void)

@@ -6,11 +6,19 @@
 #ifndef WIRE_LIMITS_H
 #define WIRE_LIMITS_H
 
+#include <stdint.h>
+
 #define WIRE_VERSION	     1	      /* the only version of the format so far */
 #define WIRE_HEADER_SIZE     40	      /* bytes before the payload */
 #define WIRE_HASHED_SIZE     32	      /* header bytes that the checksum covers */
 #define WIRE_PAYLOAD_MAX     131072   /* bytes after the header */
 #define WIRE_FRAME_MAX	     (WIRE_HEADER_SIZE + WIRE_PAYLOAD_MAX)
+
+/* Terms and epochs count events of one VM: a hundred a second for millions of years. Above it is damage, and
+ * a number near 2^64 would leave no room for the next one. */
+#define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
+#define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
+#define WIRE_TERM_JUMP_MAX   (UINT64_C(1) << 20) /* terms that one party may have missed */
 
 #define WIRE_NAME_MAX	     63	      /* bytes in a VM, host, gateway or operator name */
 #define WIRE_LABEL_MAX	     255      /* bytes in a machine type, QEMU version, RAM block name */
