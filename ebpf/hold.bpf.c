@@ -104,7 +104,7 @@ int hold_xdp(struct xdp_md *ctx)
 	__u32 mode;
 	long verdict;
 
-	note_sent(now_ns);
+	note_sent(bpf_ktime_get_boot_ns()); /* told beside the witness's own time */
 	if (!control)
 		return XDP_DROP;
 	mode = control->mode;

@@ -82,7 +82,7 @@ int witness_sample(struct __sk_buff *skb)
 	control = bpf_map_lookup_elem(&witness_control, &zero);
 	if (!control || !control->is_enabled)
 		return TC_ACT_UNSPEC;
-	now_ns = bpf_ktime_get_ns();
+	now_ns = bpf_ktime_get_boot_ns();
 	last_ns = *(volatile __u64 *)&state->sampled_ns;
 	/* Another CPU may have taken one since now_ns was read: then last_ns is the later one. */
 	if (last_ns != 0 && (now_ns < last_ns || now_ns - last_ns < control->interval_ns))

@@ -14,6 +14,8 @@
  * this host fell silent; to stop a guest for each late beat would be dear. So the time to release is short
  * (a few beats), and what is committed after it waits for the next answer; the time to run is long.
  *
+ * All its times are clock_boot_ns(): a host that was suspended has no lease that still counts when it wakes.
+ *
  * Where: hostagent/epoch asks it before each release and each turn; the control connection (vm.h) and,
  * without a gateway, the standby's votes renew it. Pure: the time is handed in.
  *

@@ -18,7 +18,7 @@ bool vm_peer_watches(const struct vm *vm)
 	return vm->engine && vm->config->gateway_lost != AGREE_HOLD;
 }
 
-/* The role first: a restarted agent must know the term that the other host voted for. */
+/* The role first: a restarted agent must know the term that the other host voted for. @asked_ns: boot time. */
 static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 {
 	bool is_direct = vm->config->gateway_lost == AGREE_DIRECT;
@@ -39,7 +39,7 @@ static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 
 void vm_peer_look(struct vm *vm)
 {
-	uint64_t now_ns = clock_mono_ns();
+	uint64_t now_ns = clock_mono_ns(), asked_ns = clock_boot_ns();
 	struct link_config link = {
 		.address = vm->config->peer_address,
 		.port = vm->config->peer_port,
@@ -71,7 +71,7 @@ void vm_peer_look(struct vm *vm)
 	r = claim_term(&link, &claim, now_ns + CLAIM_NS, text);
 	vm->claim_at_ns = clock_mono_ns() + CLAIM_AGAIN_NS;
 	if (r == 0)
-		go_on(vm, claim.term + 1, now_ns);
+		go_on(vm, claim.term + 1, asked_ns);
 	else
 		log_limited(LOG_LEVEL_WARN, "vm=%s term=%llu no agreement with %s, output stays held: %s",
 			    vm->config->name, (unsigned long long)vm->term, vm->config->peer_name,

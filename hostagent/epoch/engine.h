@@ -121,7 +121,7 @@ int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, u
 
 /* The VM's other host voted for it: go on in the newer @term, streaming to that host until the gateway takes
  * the stream again. What is held stays held until that host has it; the lease is what it gives, and begins at
- * @claimed_ns, when it was asked. Any thread; carried out soon after. */
+ * @claimed_ns (boot time), when it was asked. Any thread; carried out soon after. */
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
 
 /* The gateway gives no leases: the guest runs without. The same thread as above. */

@@ -46,7 +46,8 @@ static void beat(struct engine *e, uint64_t now_ns)
 
 	if (!e->link || !e->is_peer_link || now_ns < e->beat_ns + BEAT_NS)
 		return;
-	bytes_put_be64(payload, now_ns);
+	e->beat_boot_ns = clock_boot_ns();
+	bytes_put_be64(payload, e->beat_boot_ns);
 	/* A full queue: the next one will do; a dead link is met by who reads from it. */
 	if (link_send(e->link, &header, &piece, 1) == 0)
 		e->beat_ns = now_ns;
@@ -97,7 +98,7 @@ static int on_lease(struct engine *e, const struct wire_frame *frame)
 	if (wire_lease_decode(frame, &lease, NULL) < 0 || strcmp(lease.vm, e->config.vm) != 0)
 		return -EPROTO;
 	return lease_renew(&e->lease, frame->h.term, lease.beat_ns, lease.lease_ms, lease.release_ms,
-			   e->beat_ns) < 0
+			   e->beat_boot_ns) < 0
 		       ? -EPROTO
 		       : 0;
 }

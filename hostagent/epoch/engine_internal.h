@@ -145,6 +145,7 @@ struct engine {
 	bool is_peer_link;    /* link is to the other host */
 	bool tries_peer;      /* the gateway did not take the stream: the other host is next */
 	uint64_t beat_ns;     /* last BEAT on it */
+	uint64_t beat_boot_ns; /* the same by clock_boot_ns(): what it said */
 	_Atomic uint64_t direct_term; /* set by engine_go_direct(), after claimed_ns */
 	_Atomic uint64_t claimed_ns;
 

@@ -17,7 +17,7 @@
  * as unprotected ones do. */
 bool engine_may_speak(const struct engine *e)
 {
-	return !e->is_outvoted && (!e->is_holding || (!lease_is_over(&e->lease, clock_mono_ns()) &&
+	return !e->is_outvoted && (!e->is_holding || (!lease_is_over(&e->lease, clock_boot_ns()) &&
 						      !e->is_uncovered_net));
 }
 
@@ -25,7 +25,7 @@ bool engine_may_speak(const struct engine *e)
 bool engine_may_release(const struct engine *e)
 {
 	return engine_may_speak(e) &&
-	       (!e->is_holding || lease_may_release(&e->lease, clock_mono_ns()));
+	       (!e->is_holding || lease_may_release(&e->lease, clock_boot_ns()));
 }
 
 static bool is_release_waiting(const struct engine *e)
@@ -117,13 +117,23 @@ void engine_lease_tick(struct engine *e)
 		stop(e);
 }
 
+/* Where the end of the lease lies for who waits by the monotonic clock. */
+static uint64_t lease_end_mono_ns(const struct engine *e, uint64_t now_ns)
+{
+	uint64_t end_ns = lease_end_ns(&e->lease), boot_ns = clock_boot_ns();
+
+	if (end_ns == UINT64_MAX)
+		return UINT64_MAX;
+	return end_ns > boot_ns ? now_ns + (end_ns - boot_ns) : now_ns;
+}
+
 uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns)
 {
 	if (e->is_silenced)
 		return now_ns + LOOK_NS;
 	if (is_release_waiting(e))
 		return now_ns + RELEASE_LOOK_NS;
-	return e->is_holding ? lease_end_ns(&e->lease) : UINT64_MAX;
+	return e->is_holding ? lease_end_mono_ns(e, now_ns) : UINT64_MAX;
 }
 
 uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns)

@@ -119,7 +119,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"stage_switches", e->stage.n_switches},
 		{"link_full_bytes_per_s", (uint64_t)(e->stage.rate * 1e9)},
 		{"reconnects", f->n_reconnects},
-		{"lease_ms_left", lease_left_ns(&e->lease, clock_mono_ns()) / CLOCK_NS_PER_MS},
+		{"lease_ms_left", lease_left_ns(&e->lease, clock_boot_ns()) / CLOCK_NS_PER_MS},
 		{"lease_ended", f->n_lease_ended},
 		{"machine_looks", f->n_looks},
 		{"direct", e->is_direct},
