@@ -22,6 +22,7 @@
 #include "config.h"
 #include "control/control.h"
 #include "fence/fence.h"
+#include "incarnating.h"
 #include "networks.h"
 #include "port/idler.h"
 #include "port/port.h"
@@ -52,6 +53,7 @@ struct daemon {
 	struct probes *probes;
 	struct stack *stack;
 	struct witnessing witnessing[PROBER_N_NETS];
+	struct incarnating incarnating;
 	struct source signals;
 	struct idler idler;
 	int epoll_fd;
@@ -184,6 +186,7 @@ static int open_vms(struct daemon *d)
 			log_error("%s", text);
 			return r;
 		}
+		incarnating_mute(&d->incarnating, gateway_find_vm(d->gw, vm.name), clock_mono_ns());
 		take_backup_addresses(d, &vms[i]);
 		if (vms[i].witness_paths == GW_WITNESS_BOTH)
 			take_client_path(d, &vms[i]);
@@ -244,6 +247,9 @@ static int open_gateway(struct daemon *d)
 		log_error("%s", error);
 		return r;
 	}
+	r = incarnating_begin(&d->incarnating, d->config.state_dir, &config, clock_mono_ns());
+	if (r < 0)
+		return r;
 	r = fence_open(d->epoll_fd, d->config.state_dir, fence_ended, d, &d->fence);
 	if (r < 0) {
 		log_error("fence commands: %s", strerror(-r));
@@ -411,6 +417,7 @@ static int turn(struct daemon *d)
 	fence_poll(d->fence, now_ns);
 	pump_run(d->gw, now_ns);
 	control_tick(d->control, now_ns);
+	incarnating_tick(&d->incarnating, &d->gw->config, now_ns);
 	return r;
 }
 

@@ -15,6 +15,7 @@
 #include "base/signals.h"
 #include "gateway_view.h"
 #include "link/link.h"
+#include "obeyed.h"
 #include "peer/server.h"
 #include "vm.h"
 #include "wire/msg.h"
@@ -37,7 +38,8 @@ struct agent {
 	struct link *link; /* NULL: not connected */
 	uint64_t connect_at_ns, retry_ns;
 	uint64_t beat_at_ns, report_at_ns;
-	uint64_t beat_sent_ns; /* of the newest BEAT, on any connection; 0: none */
+	uint64_t beat_sent_ns; /* of the newest BEAT, on any connection, boot time; 0: none */
+	uint64_t obeyed; /* highest incarnation of a gateway; on file before it is obeyed */
 	uint32_t seq;  /* of control frames */
 	int wake_fd;   /* eventfd: a VM has something to say */
 	int signal_fd; /* of signals.h */
@@ -64,6 +66,34 @@ static void disconnect(struct agent *a, const char *why)
 	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
 }
 
+/* Is this the youngest gateway that was heard? A younger one than before is on file from here on. */
+static bool obey(struct agent *a, const struct wire_welcome *welcome)
+{
+	char text[WIRE_TEXT_MAX + 1];
+	int r = 0;
+
+	if (welcome->incarnation < a->obeyed) {
+		wire_text_format(text, "gateway %s is incarnation %llu, this host has obeyed %llu: an older "
+				 "gateway (a restored backup, a clone) orders nothing here; if the younger "
+				 "one is gone for good, `holdfastctl takeover` at this one",
+				 welcome->gateway, (unsigned long long)welcome->incarnation,
+				 (unsigned long long)a->obeyed);
+		log_limited(LOG_LEVEL_ERROR, "%s", text);
+		disconnect(a, "an older gateway than this host has obeyed");
+		return false;
+	}
+	if (welcome->incarnation > a->obeyed)
+		r = obeyed_store(a->config->run_dir, welcome->incarnation);
+	if (r < 0) {
+		wire_text_format(text, "its incarnation cannot be recorded in run_dir %s: %s",
+				 a->config->run_dir, strerror(-r));
+		disconnect(a, text);
+		return false;
+	}
+	a->obeyed = welcome->incarnation;
+	return true;
+}
+
 static void connect_gateway(struct agent *a)
 {
 	struct link_config config = {
@@ -81,11 +111,13 @@ static void connect_gateway(struct agent *a)
 		return;
 	}
 	wire_hello_init(&hello, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, "");
-	r = link_handshake(a->link, &hello, 0, 0, clock_mono_ns() + HANDSHAKE_NS, &welcome);
+	r = link_handshake(a->link, &hello, a->obeyed, 0, clock_mono_ns() + HANDSHAKE_NS, &welcome);
 	if (r < 0) {
 		disconnect(a, *link_error(a->link) ? link_error(a->link) : strerror(-r));
 		return;
 	}
+	if (!obey(a, &welcome))
+		return;
 	for (uint32_t i = 0; i < a->n_vms; i++)
 		vm_leases(a->vms[i], welcome.features & WIRE_FEATURE_LEASE);
 	log_info("connected to gateway %s at %s:%u", welcome.gateway, config.address, config.port);
@@ -110,16 +142,16 @@ static void send_built(struct agent *a, struct wire_header *header, struct bytes
 						   : "does not take what is sent");
 }
 
-static void send_beat(struct agent *a, uint64_t now_ns)
+static void send_beat(struct agent *a)
 {
 	struct wire_header header = {.type = WIRE_BEAT};
-	struct wire_beat beat = {.mono_ns = now_ns};
+	struct wire_beat beat = {.mono_ns = clock_boot_ns()};
 	struct bytes_writer w;
 
 	if (wire_frame_begin(a->buffer, sizeof(a->buffer), &w) < 0 ||
 	    wire_beat_encode(&beat, &w) < 0)
 		return; /* cannot be: the buffer is large enough */
-	a->beat_sent_ns = now_ns;
+	a->beat_sent_ns = beat.mono_ns;
 	send_built(a, &header, &w);
 }
 
@@ -184,6 +216,10 @@ static void take_order(struct agent *a, const struct wire_frame *frame)
 		disconnect(a, wire_error_text(&error, text, sizeof(text)));
 		return;
 	}
+	if (order.incarnation != a->obeyed) {
+		disconnect(a, "sent an ORDER of another incarnation than its WELCOME");
+		return;
+	}
 	vm = find_vm(a, order.vm);
 	if (!vm)
 		refuse_order(a, &order, &frame->h, "this host has no file for that VM in its vm_dir; "
@@ -221,6 +257,10 @@ static void take_lease(struct agent *a, const struct wire_frame *frame)
 
 	if (wire_lease_decode(frame, &lease, &error) < 0) {
 		disconnect(a, wire_error_text(&error, text, sizeof(text)));
+		return;
+	}
+	if (lease.incarnation != a->obeyed) {
+		disconnect(a, "sent a LEASE of another incarnation than its WELCOME");
 		return;
 	}
 	vm = find_vm(a, lease.vm);
@@ -262,7 +302,7 @@ static void say(struct agent *a, uint64_t now_ns, bool is_woken)
 	uint64_t term, epoch;
 
 	if (a->link && now_ns >= a->beat_at_ns) {
-		send_beat(a, now_ns);
+		send_beat(a);
 		a->beat_at_ns = now_ns + a->config->beat_ns;
 	}
 	for (uint32_t i = 0; i < a->n_vms && a->link; i++) {
@@ -426,6 +466,12 @@ static int start(struct agent *a)
 	r = fd_mkdir_p(a->config->run_dir, 0700);
 	if (r < 0) {
 		log_error("run_dir %s: %s", a->config->run_dir, strerror(-r));
+		return r;
+	}
+	r = obeyed_load(a->config->run_dir, &a->obeyed);
+	if (r < 0) {
+		log_error("%s/gateway.incarnation: %s; remove it, and be sure that the right gateway runs",
+			  a->config->run_dir, r == -EINVAL ? "damaged" : strerror(-r));
 		return r;
 	}
 	r = open_signals(a);

@@ -170,7 +170,10 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 		r = vm_hold_settle(vm->config, vm->pin_dir, false, ret_text);
 	if (r < 0)
 		return r;
-	return vm->role == VM_ROLE_PRIMARY ? vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_text) : 0;
+	/* Who runs it already takes the term: it is the newest that this host was told. */
+	return vm->role == VM_ROLE_PRIMARY || vm->role == VM_ROLE_RUNNING
+		       ? vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_text)
+		       : 0;
 }
 
 /* Another host owns the guest in @term. */
@@ -316,6 +319,11 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 		r = -ESTALE;
 		wire_text_format(d.done.text, "stale term %llu, this host is at %llu",
 				 (unsigned long long)q->term, (unsigned long long)vm->term);
+	} else if (vm->term && q->term - vm->term > WIRE_TERM_JUMP_MAX) {
+		r = -ESTALE;
+		wire_text_format(d.done.text, "term %llu is out of range above this host's %llu; is the "
+				 "gateway's journal damaged?", (unsigned long long)q->term,
+				 (unsigned long long)vm->term);
 	} else if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
 		r = order_table[q->order.verb](vm, q, &d.epoch, d.done.text);
 	if (vm->role != VM_ROLE_PRIMARY) /* nothing to witness; it may be an earlier agent's or term's */

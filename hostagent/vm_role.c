@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "wire/limits.h"
 
 static const char *const names[] = {
 	[VM_ROLE_NONE] = "none",       [VM_ROLE_PRIMARY] = "primary", [VM_ROLE_STANDBY] = "standby",
@@ -33,7 +34,7 @@ static int parse(const char *text, enum vm_role *ret_role, uint64_t *ret_term)
 			continue;
 		errno = 0;
 		term = strtoull(text + size + 1, &end, 10);
-		if (errno || strcmp(end, "\n") != 0 || end == text + size + 1)
+		if (errno || strcmp(end, "\n") != 0 || end == text + size + 1 || term > WIRE_TERM_MAX)
 			return -EINVAL;
 		*ret_role = (enum vm_role)i;
 		*ret_term = term;

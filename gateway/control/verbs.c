@@ -1,4 +1,5 @@
 /* verbs.c - one function per verb of the management protocol. */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +143,23 @@ static void verb_owner(struct control_conn *c, const struct request *r)
 			  r->vm->config.name, r->vm->config.host[0], r->vm->config.host[1]);
 }
 
+static void verb_takeover(struct control_conn *c, const struct request *r)
+{
+	int e;
+
+	c->control->gw->now_ns = r->now_ns;
+	log_info("operator=%s verb=%s", asker(c), r->verb);
+	e = gateway_take_over(c->control->gw);
+	if (e == -ENOENT)
+		control_put_error(c, "no-conflict", "no connected host has obeyed a younger gateway than this one");
+	else if (e < 0)
+		control_put_error(c, "journal", "cannot record it in state_dir: %s", strerror(-e));
+	else
+		control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", "done", "text",
+					      "this gateway is the youngest now; hosts connect anew"));
+	c->phase = CONTROL_CLOSING;
+}
+
 static void verb_probe(struct control_conn *c, const struct request *r)
 {
 	const char *name = r->vm->config.name;
@@ -175,6 +193,7 @@ static const struct {
 	{"unprotect", WIRE_PEER_OPERATOR, true, verb_unprotect},
 	{"failover", WIRE_PEER_OPERATOR, true, verb_failover},
 	{"owner", WIRE_PEER_OPERATOR, true, verb_owner},
+	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
 };
 
 static void run_verb(struct control_conn *c, struct request *r, const char *vm, unsigned int role)

@@ -76,6 +76,8 @@ static const struct verb verbs[] = {
 	{"failover", "failover", true, false, print_done, "move a protected VM to its standby now"},
 	{"owner", "owner", true, true, print_done,
 	 "in a conflict: HOST has the right guest; one on the other host is stopped"},
+	{"takeover", "takeover", false, false, print_done,
+	 "hosts obeyed a younger gateway, which is gone: obey this one"},
 	{"events", "events", false, false, print_nothing, "what happened; --follow waits for more"},
 	{"stats", "stats", false, false, print_counters, "the gateway's counters, name=value"},
 	{"check", "status", false, false, print_check, "fail unless all is protected and connected"},

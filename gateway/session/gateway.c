@@ -39,7 +39,7 @@ const struct counters_row gateway_counter_rows[] = {
 	ROW(udp_unwanted), ROW(shield_dropped), ROW(refused_version),
 	ROW(refused_feature), ROW(refused_duplicate), ROW(refused_stale_term), ROW(refused_unknown_vm),
 	ROW(refused_identity), ROW(refused_bad_frame), ROW(refused_bad_checksum),
-	ROW(refused_not_asked), ROW(refused_busy), ROW(refused_evicted), ROW(refused_timeout), ROW(refused_slow),
+	ROW(refused_not_asked), ROW(refused_busy), ROW(refused_evicted), ROW(refused_timeout), ROW(refused_slow), ROW(refused_old_gateway),
 	ROW(refused_wrong_role), ROW(refused_tls_expired), ROW(refused_tls_not_yet_valid),
 	ROW(refused_tls_self_signed), ROW(refused_tls_unknown_ca), ROW(refused_tls_revoked),
 	ROW(refused_tls_bad_identity), ROW(refused_tls_no_certificate),
@@ -163,6 +163,26 @@ int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t 
 	vm_fsm_init(&vm->fsm, &vm->config, &record, gw->config.first_order_id, now_ns);
 	vm->index = gw->n_vms;
 	gw->vms[gw->n_vms++] = vm;
+	return 0;
+}
+
+int gateway_take_over(struct gateway *gw)
+{
+	uint64_t incarnation;
+	struct session *next;
+	int r;
+
+	if (!gw->younger || !gw->config.take_over)
+		return -ENOENT;
+	r = gw->config.take_over(gw->config.take_over_arg, gw->younger, &incarnation);
+	if (r < 0)
+		return r;
+	gw->config.incarnation = incarnation;
+	gw->younger = 0;
+	for (struct session *s = gw->sessions; s; s = next) {
+		next = s->next;
+		session_end(s); /* what it was welcomed with is over */
+	}
 	return 0;
 }
 

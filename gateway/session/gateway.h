@@ -97,7 +97,7 @@ struct gateway_counters {
 		shield_dropped; /* of all these, what the kernel dropped (witnessing.h) */
 	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
 		refused_unknown_vm, refused_identity, refused_bad_frame, refused_bad_checksum,
-		refused_not_asked, refused_busy, refused_evicted, refused_timeout, refused_slow;
+		refused_not_asked, refused_busy, refused_evicted, refused_old_gateway, refused_timeout, refused_slow;
 	uint64_t refused_tls_expired, refused_tls_not_yet_valid, refused_tls_self_signed,
 		refused_tls_unknown_ca, refused_tls_revoked, refused_tls_bad_identity,
 		refused_wrong_role, refused_tls_no_certificate, refused_tls_bad_certificate,
@@ -125,6 +125,11 @@ struct gateway_config {
 	uint32_t release_ms;		  /* the same for its output; <= lease_ms */
 	uint32_t n_sessions_max;
 	uint32_t n_handshakes_max;
+	uint64_t incarnation;		  /* of this start, vm/incarnation.h; 0: none is said */
+	/* Hosts have obeyed @above: make this gateway's incarnation larger, durably. 0: *ret_incarnation;
+	 * -errno. NULL: it cannot. */
+	int (*take_over)(void *arg, uint64_t above, uint64_t *ret_incarnation);
+	void *take_over_arg;
 	uint64_t (*clock_ns)(void);	  /* to measure handshakes with; NULL: clock_mono_ns */
 	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */
 	/* Run @vm's fence command against its host @host; how it ended comes as VM_IN_FENCED, later.
@@ -150,6 +155,7 @@ struct gateway {
 	struct session *sessions; /* all, newest first */
 	struct session *dirty;	  /* those with something to do for their shell; see session.h */
 	struct admission admission;
+	uint64_t younger; /* highest incarnation above ours that a host said it has obeyed; 0: none */
 	struct probes *probes;	  /* borrowed; NULL: none */
 	uint64_t now_ns;	  /* set by whoever enters: shells, control, main */
 	uint8_t scratch[WIRE_FRAME_MAX]; /* one frame being built */
@@ -188,6 +194,10 @@ static inline const struct witness_view *gateway_witness(const struct gateway *g
 {
 	return witness_rx_view(gw->witness, vm->index);
 }
+
+/* An operator says that the younger gateways are gone for good: take an incarnation above theirs, and have all
+ * agents connect anew. 0; -ENOENT: no host has obeyed a younger one; -errno: it could not be recorded. */
+int gateway_take_over(struct gateway *gw) __attribute__((warn_unused_result));
 
 /* For session/ and main. @vm: a name or "". */
 void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text);

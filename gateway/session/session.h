@@ -157,4 +157,10 @@ void session_offer_witness_key(struct gateway *gw, struct gateway_vm *vm);
 /* The standby's ring has room again. */
 void session_unblock_primary(struct gateway_vm *vm);
 
+/* What its messages carry of this gateway; 0: the agent does not know it. */
+static inline uint64_t session_incarnation(const struct session *s)
+{
+	return s->features & WIRE_FEATURE_INCARNATION ? s->gw->config.incarnation : 0;
+}
+
 #endif

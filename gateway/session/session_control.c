@@ -17,7 +17,8 @@ static void send_lease(struct session *s, struct gateway_vm *vm, int host, uint6
 	const struct vm_record *record = &vm->fsm.record;
 	struct wire_header h = {.type = WIRE_LEASE, .term = record->term};
 	struct wire_lease lease = {.beat_ns = beat_ns, .lease_ms = s->gw->config.lease_ms,
-				   .release_ms = s->gw->config.release_ms};
+				   .release_ms = s->gw->config.release_ms,
+				   .incarnation = session_incarnation(s)};
 
 	if (!(s->features & WIRE_FEATURE_LEASE) || !lease.lease_ms || host != record->owner ||
 	    (record->state != VM_SYNCING && record->state != VM_PROTECTED))
@@ -177,7 +178,8 @@ void session_send_order(struct session *s, struct gateway_vm *vm, const struct v
 {
 	struct wire_header h = {.type = WIRE_ORDER, .term = a->term, .epoch = a->epoch,
 				.seq = s->tx_seq++};
-	struct wire_order order = {.order_id = a->order_id, .verb = a->verb};
+	struct wire_order order = {.order_id = a->order_id, .verb = a->verb,
+				   .incarnation = session_incarnation(s)};
 
 	memcpy(order.vm, vm->config.name, sizeof(order.vm));
 	log_info("vm=%s host=%s order=%llu %s term=%llu epoch=%llu", order.vm, s->host->name,

@@ -82,7 +82,8 @@ static bool replace_silent(struct session *s, struct session *old, const char *w
 
 static void welcome(struct session *s, uint64_t features)
 {
-	struct wire_welcome welcome = {.version = s->version, .features = features};
+	struct wire_welcome welcome = {.version = s->version, .features = features,
+				       .incarnation = session_incarnation(s)};
 	struct wire_header h = {.type = WIRE_WELCOME};
 
 	(void)snprintf(welcome.gateway, sizeof(welcome.gateway), "%s",
@@ -93,10 +94,32 @@ static void welcome(struct session *s, uint64_t features)
 	SESSION_SEND(s, &h, wire_welcome_encode, &welcome);
 }
 
-static int open_control(struct session *s, uint64_t features)
+/* The host has obeyed a gateway that was started after this one. */
+static int refuse_as_older(struct session *s, uint64_t obeyed)
+{
+	struct gateway *gw = s->gw;
+	char text[VM_TEXT_MAX];
+
+	(void)snprintf(text, sizeof(text),
+		       "%s has obeyed a gateway of incarnation %" PRIu64 ", younger than this one (%" PRIu64
+		       "): this one orders nothing there. Stop the one that is too many; if this one is to "
+		       "stay, `holdfastctl takeover`", s->host->name, obeyed, gw->config.incarnation);
+	if (obeyed > gw->younger) {
+		gw->younger = obeyed;
+		gateway_event(gw, "", "conflict", text);
+		log_error("%s", text);
+	}
+	session_refuse(s, WIRE_REFUSED_OLD_GATEWAY, &gw->counters.refused_old_gateway, "%s", text);
+	return -EPROTO;
+}
+
+static int open_control(struct session *s, uint64_t features, uint64_t obeyed)
 {
 	struct gateway *gw = s->gw;
 	char what[WIRE_NAME_MAX + 32];
+
+	if ((features & WIRE_FEATURE_INCARNATION) && obeyed > gw->config.incarnation)
+		return refuse_as_older(s, obeyed);
 
 	(void)snprintf(what, sizeof(what), "control of %s", s->host->name);
 	if (s->host->control && !replace_silent(s, s->host->control, what))
@@ -223,6 +246,6 @@ int session_on_hello(struct session *s, const struct wire_frame *frame)
 	}
 	s->kind = hello.kind;
 	if (hello.kind == WIRE_KIND_CONTROL)
-		return open_control(s, features);
+		return open_control(s, features, frame->h.term);
 	return open_stream(s, frame, &hello, features);
 }

@@ -289,6 +289,9 @@ void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_action
 /* A LEASE is about to be sent to the owner. */
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 
+/* A lease of @release_ns was given at @now_ns at the latest, by whomever: until it is over there is no PROMOTE. */
+void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
+
 /* May @host open a stream with @role in @term now? 0, or an enum wire_refused_code with a sentence
  * in @ret_text (VM_TEXT_MAX bytes). */
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,

@@ -71,9 +71,6 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner);
 /* An order was answered, or given up. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);
 
-/* A lease of @release_ns was given at @now_ns at the latest: until it is over there is no PROMOTE. */
-void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
-
 /* STANDBY_STOP before a guest is given back was answered, or given up. */
 void vm_give_back(struct vm_step *s, bool ok, const char *text);
 

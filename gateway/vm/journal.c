@@ -95,6 +95,8 @@ static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
 		return "not 'VM term= owner= state= wall='";
 	if (!wire_name_is_valid(ret_entry->vm) || !wire_name_is_valid(ret_entry->owner))
 		return "a name is not [a-z0-9-]";
+	if (ret_entry->term > WIRE_TERM_MAX)
+		return "the term is out of range";
 	if (vm_state_parse(state, &ret_entry->state) < 0)
 		return "unknown state";
 	return NULL;

@@ -66,7 +66,8 @@ static int load_meta(struct ramfile *rf)
 	if (r < 0)
 		return r == -EFBIG ? -EBADMSG : r;
 	if (sscanf(text, "holdfast-standby 1 term=%" SCNu64 " applied=%" SCNu64 " phase=%15[a-z]",
-		   &meta.term, &meta.applied_epoch, phase) != 3)
+		   &meta.term, &meta.applied_epoch, phase) != 3 ||
+	    meta.term > WIRE_TERM_MAX || meta.applied_epoch > WIRE_EPOCH_MAX)
 		return -EBADMSG;
 	for (size_t i = 0; i < ARRAY_SIZE(phase_names) * ARRAY_SIZE(vote_names); i++) {
 		meta.phase = (enum ramfile_phase)(i / ARRAY_SIZE(vote_names));

@@ -13,7 +13,7 @@
 #include "wire/frame.h"
 
 static const struct wire_header beat_header = {
-	.type = WIRE_BEAT, .seq = 7, .generation = 0x01020304, .term = 1ULL << 40, .epoch = UINT64_MAX};
+	.type = WIRE_BEAT, .seq = 7, .generation = 0x01020304, .term = 1ULL << 40, .epoch = WIRE_EPOCH_MAX};
 
 /* A sealed BEAT of 48 bytes in @buffer. */
 static size_t build_beat(uint8_t buffer[WIRE_FRAME_MAX])
@@ -42,7 +42,7 @@ static void round_trip(void **state)
 	assert_int_equal(f.h.flags, 0);
 	assert_int_equal(f.h.seq, 7);
 	assert_int_equal(f.h.generation, 0x01020304);
-	assert_true(f.h.term == 1ULL << 40 && f.h.epoch == UINT64_MAX);
+	assert_true(f.h.term == 1ULL << 40 && f.h.epoch == WIRE_EPOCH_MAX);
 	assert_int_equal(f.h.payload_size, 8);
 	assert_ptr_equal(f.payload, buffer + WIRE_HEADER_SIZE);
 	assert_ptr_equal(wire_frame_start(&f), buffer);
@@ -117,6 +117,8 @@ static void refusals_name_the_place(void **state)
 		       "BEAT frame: payload size at header offset 4: too small for this type");
 	expect_refusal(4, 0x80, -EPROTO,
 		       "BEAT frame: payload size at header offset 4: too large for this type");
+	expect_refusal(8, 1, -EPROTO, "BEAT frame: term at header offset 8: out of range");
+	expect_refusal(16, 1, -EPROTO, "BEAT frame: epoch at header offset 16: out of range");
 	expect_refusal(47, 0, -EBADMSG,
 		       "BEAT frame: checksum at header offset 32: does not match the content");
 }

@@ -34,6 +34,12 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 
 	if (frame->h.type == WIRE_WITNESS_KEY) /* without a client address */
 		return size == sizeof("web1") + 4 + 2 + WIRE_WITNESS_KEY_SIZE;
+	if (frame->h.type == WIRE_WELCOME) /* without an incarnation, as the next two */
+		return size == 2 + 8 + sizeof("gw-1");
+	if (frame->h.type == WIRE_ORDER)
+		return size == 8 + 1 + sizeof("web1") + 2;
+	if (frame->h.type == WIRE_LEASE)
+		return size == sizeof("web1") + 8 + 4 + 4;
 	if (frame->h.type == WIRE_PAGES && (frame->h.flags & WIRE_FLAG_LZ4))
 		return size > 4; /* only who unpacks the block sees that it is cut */
 	if (frame->h.type == WIRE_PAGES)

@@ -47,6 +47,78 @@ static void pass(uint64_t ms)
 	pump();
 }
 
+/* The host has obeyed a gateway that was started later: this one says so and orders nothing there. */
+static void test_older_gateway(void **state)
+{
+	const uint64_t ours = UINT64_C(100) << 16;
+	struct wire_welcome welcome;
+	struct wire_order order;
+	struct wire_failure failure;
+	struct gateway_vm *vm = gateway_find_vm(f.gw, "web1");
+	const struct vm_action a = {.kind = VM_ACT_ORDER, .verb = WIRE_VERB_UNPROTECT, .term = 1};
+
+	(void)state;
+	f.gw->config.incarnation = ours;
+	agent_open(&alpha, &f, f.alpha);
+	agent_hello(&alpha, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, ours + 1, 0);
+	pump();
+	assert_true(agent_take(&alpha, WIRE_REFUSED, &frame));
+	assert_int_equal(wire_failure_decode(&frame, &failure, NULL), 0);
+	assert_int_equal(failure.code, WIRE_REFUSED_OLD_GATEWAY);
+	assert_non_null(strstr(failure.text, "holdfastctl takeover"));
+	assert_int_equal(f.gw->younger, ours + 1);
+	assert_int_equal(f.gw->counters.refused_old_gateway, 1);
+	assert_false(vm->fsm.host[0].up);
+
+	/* Its own number, and in all that it says. */
+	agent_open(&beta, &f, f.beta);
+	agent_hello(&beta, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, ours, 0);
+	pump();
+	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
+	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), 0);
+	assert_true(welcome.incarnation == ours);
+	session_send_order(vm->host[1]->control, vm, &a);
+	pump();
+	assert_true(agent_take(&beta, WIRE_ORDER, &frame));
+	assert_int_equal(wire_order_decode(&frame, &order, NULL), 0);
+	assert_true(order.incarnation == ours);
+}
+
+static int take_over(void *arg, uint64_t above, uint64_t *ret_incarnation)
+{
+	*(uint64_t *)arg = above;
+	*ret_incarnation = above + 1;
+	return 0;
+}
+
+static void test_takeover(void **state)
+{
+	uint64_t above = 0;
+
+	(void)state;
+	f.gw->config.incarnation = 5;
+	f.gw->config.take_over = take_over;
+	f.gw->config.take_over_arg = &above;
+	assert_int_equal(gateway_take_over(f.gw), -ENOENT);
+	agent_open(&beta, &f, f.beta);
+	agent_hello(&beta, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, 0, 0);
+	agent_open(&alpha, &f, f.alpha);
+	agent_hello(&alpha, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, 9, 0);
+	pump();
+	assert_int_equal(gateway_take_over(f.gw), 0);
+	assert_int_equal(above, 9);
+	pump();
+	/* Both begin anew. */
+	assert_null(gateway_find_vm(f.gw, "web1")->host[1]->control);
+	agent_close(&alpha);
+	memset(&alpha, 0, sizeof(alpha));
+	alpha.f = &f;
+	agent_open(&alpha, &f, f.alpha);
+	agent_hello(&alpha, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, 9, 0);
+	pump();
+	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
+}
+
 /* As after the orders of a protection that was begun: VM in SYNCING, both streams up. */
 static void open_streams(void)
 {
@@ -379,6 +451,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
 	const struct CMUnitTest tests[] = {
+		TEST(test_older_gateway), TEST(test_takeover),
 		TEST(test_control), TEST(test_byte_by_byte), TEST(test_handshake_timeout),
 		TEST(test_leases), TEST(test_peer_is_refused),
 		TEST(test_idle_control), TEST(test_duplicate_and_silent),

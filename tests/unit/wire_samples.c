@@ -40,6 +40,15 @@ static int encode_vote(struct bytes_writer *w)
 						    .text = "the gateway was heard 120 ms ago"}, w);
 }
 
+#define INCARNATION UINT64_C(0x69001234abcd)
+
+static int encode_welcome_incarnation(struct bytes_writer *w)
+{
+	return wire_welcome_encode(&(struct wire_welcome){.version = 1, .features = 0x171,
+							  .gateway = "gw-1",
+							  .incarnation = INCARNATION}, w);
+}
+
 static int encode_welcome(struct bytes_writer *w)
 {
 	return wire_welcome_encode(&(struct wire_welcome){.version = 1, .features = 1,
@@ -80,6 +89,13 @@ static int encode_order(struct bytes_writer *w)
 						      .verb = WIRE_VERB_PROMOTE, .vm = "web1"}, w);
 }
 
+static int encode_order_incarnation(struct bytes_writer *w)
+{
+	return wire_order_encode(&(struct wire_order){.order_id = 0x1122334455667788,
+						      .verb = WIRE_VERB_PROMOTE, .vm = "web1",
+						      .incarnation = INCARNATION}, w);
+}
+
 static int encode_order_done(struct bytes_writer *w)
 {
 	return wire_order_done_encode(&(struct wire_order_done){.order_id = 0x1122334455667788,
@@ -112,6 +128,13 @@ static int encode_lease(struct bytes_writer *w)
 {
 	return wire_lease_encode(&(struct wire_lease){.vm = "web1", .beat_ns = 0x0102030405060708,
 						      .lease_ms = 2000, .release_ms = 150}, w);
+}
+
+static int encode_lease_incarnation(struct bytes_writer *w)
+{
+	return wire_lease_encode(&(struct wire_lease){.vm = "web1", .beat_ns = 0x0102030405060708,
+						      .lease_ms = 2000, .release_ms = 150,
+						      .incarnation = INCARNATION}, w);
 }
 
 static int encode_geometry(struct bytes_writer *w)
@@ -189,16 +212,20 @@ const struct wire_sample wire_samples[] = {
 	{"hello-stream", {.type = WIRE_HELLO, .term = TERM, .epoch = 811}, encode_hello_stream},
 	{"hello-peer", {.type = WIRE_HELLO, .term = TERM}, encode_hello_peer},
 	{"welcome", {.type = WIRE_WELCOME}, encode_welcome},
+	{"welcome-incarnation", {.type = WIRE_WELCOME}, encode_welcome_incarnation},
 	{"refused", {.type = WIRE_REFUSED, .term = 9}, encode_refused},
 	{"beat", {.type = WIRE_BEAT, .seq = 41}, encode_beat},
 	{"beat-ack", {.type = WIRE_BEAT_ACK, .seq = 41}, encode_beat},
 	{"report", {.type = WIRE_REPORT, .seq = 42, .term = TERM, .epoch = 811}, encode_report},
 	{"order", {.type = WIRE_ORDER, .seq = 1, .term = 8, .epoch = 811}, encode_order},
+	{"order-incarnation", {.type = WIRE_ORDER, .seq = 1, .term = 8, .epoch = 811},
+	 encode_order_incarnation},
 	{"order-done", {.type = WIRE_ORDER_DONE, .seq = 1, .term = 8, .epoch = 0}, encode_order_done},
 	{"witness-key", {.type = WIRE_WITNESS_KEY, .seq = 2, .term = TERM}, encode_witness_key},
 	{"witness-key-client", {.type = WIRE_WITNESS_KEY, .seq = 2, .term = TERM},
 	 encode_witness_key_client},
 	{"lease", {.type = WIRE_LEASE, .seq = 3, .term = TERM}, encode_lease},
+	{"lease-incarnation", {.type = WIRE_LEASE, .seq = 3, .term = TERM}, encode_lease_incarnation},
 	{"claim", {.type = WIRE_CLAIM, .term = 8, .epoch = 811}, encode_claim},
 	{"vote", {.type = WIRE_VOTE, .term = 8}, encode_vote},
 	{"resume", {.type = WIRE_RESUME, .generation = 5, .term = TERM, .epoch = 811}, NULL},

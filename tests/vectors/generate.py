@@ -47,6 +47,8 @@ VECTORS = {
     "hello-stream": frame(0x01, hello(1, 3, 1, 0x8000000000000002, 2, 2, "web1"), term=7, epoch=811),
     "hello-peer": frame(0x01, hello(1, 1, 1, 14, 3, 1, "web1"), term=7),
     "welcome": frame(0x02, struct.pack(">HQ", 1, 1) + str8("gw-1")),
+    "welcome-incarnation": frame(0x02, struct.pack(">HQ", 1, 0x171) + str8("gw-1")
+                                 + struct.pack(">Q", 0x69001234abcd)),
     "refused": frame(0x03, struct.pack(">H", 4) + str16("term 9 rules web1 \u2013 stop"), term=9),
     "beat": frame(0x10, BEAT, seq=41),
     "beat-ack": frame(0x11, BEAT, seq=41),
@@ -55,6 +57,8 @@ VECTORS = {
                     seq=42, term=7, epoch=811),
     "order": frame(0x13, struct.pack(">QB", ORDER_ID, 5) + str8("web1") + str16(""),
                    seq=1, term=8, epoch=811),
+    "order-incarnation": frame(0x13, struct.pack(">QB", ORDER_ID, 5) + str8("web1") + str16("")
+                               + struct.pack(">Q", 0x69001234abcd), seq=1, term=8, epoch=811),
     "order-done": frame(0x14, struct.pack(">QB", ORDER_ID, 2) + str8("web1")
                         + str16("no complete epoch"), seq=1, term=8),
     "witness-key": frame(0x15, str8("web1") + struct.pack(">IH", 0x01020304, 7401) + bytes(range(16)),
@@ -62,6 +66,8 @@ VECTORS = {
     "witness-key-client": frame(0x15, str8("web1") + struct.pack(">IH", 0x01020304, 7401)
                                 + bytes(range(16)) + bytes([198, 18, 2, 3]), seq=2, term=7),
     "lease": frame(0x16, str8("web1") + BEAT + struct.pack(">II", 2000, 150), seq=3, term=7),
+    "lease-incarnation": frame(0x16, str8("web1") + BEAT + struct.pack(">IIQ", 2000, 150, 0x69001234abcd),
+                               seq=3, term=7),
     "claim": frame(0x17, bytes([2]), term=8, epoch=811),
     "vote": frame(0x18, bytes([0]) + str16("the gateway was heard 120 ms ago"), term=8),
     "resume": frame(0x20, epoch=811, **STREAM),

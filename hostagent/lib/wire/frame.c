@@ -43,20 +43,20 @@ struct type_row {
  * than this version's: its tail belongs to later ones. */
 static const struct type_row types[WIRE_STREAM_ERROR + 1] = {
 	[WIRE_HELLO]	    = {"HELLO", 31, 1024, 0, AGENT_ANY},
-	[WIRE_WELCOME]	    = {"WELCOME", 12, 11 + WIRE_NAME_MAX, 0, GATEWAY_ANY},
+	[WIRE_WELCOME]	    = {"WELCOME", 12, 19 + WIRE_NAME_MAX, 0, GATEWAY_ANY},
 	[WIRE_REFUSED]	    = {"REFUSED", 4, 4 + WIRE_TEXT_MAX, 0, GATEWAY_ANY},
 	[WIRE_BEAT]	    = {"BEAT", 8, 8, 0,
 			       WIRE_SENDER_AGENT_CONTROL | WIRE_SENDER_PEER_PRIMARY},
 	[WIRE_BEAT_ACK]	    = {"BEAT_ACK", 8, 8, 0, WIRE_SENDER_GATEWAY_CONTROL},
 	[WIRE_REPORT]	    = {"REPORT", 9, 8 + WIRE_NAME_MAX + WIRE_TEXT_MAX + WIRE_STATS_MAX, 0,
 			       WIRE_SENDER_AGENT_CONTROL},
-	[WIRE_ORDER]	    = {"ORDER", 13, 12 + WIRE_NAME_MAX + WIRE_TEXT_MAX, 0,
+	[WIRE_ORDER]	    = {"ORDER", 13, 20 + WIRE_NAME_MAX + WIRE_TEXT_MAX, 0,
 			       WIRE_SENDER_GATEWAY_CONTROL},
 	[WIRE_ORDER_DONE]   = {"ORDER_DONE", 13, 12 + WIRE_NAME_MAX + WIRE_TEXT_MAX, 0,
 			       WIRE_SENDER_AGENT_CONTROL},
 	[WIRE_WITNESS_KEY]  = {"WITNESS_KEY", 24, 27 + WIRE_NAME_MAX, 0,
 			       WIRE_SENDER_GATEWAY_CONTROL},
-	[WIRE_LEASE]	    = {"LEASE", 18, 17 + WIRE_NAME_MAX, 0,
+	[WIRE_LEASE]	    = {"LEASE", 18, 25 + WIRE_NAME_MAX, 0,
 			       WIRE_SENDER_GATEWAY_CONTROL | WIRE_SENDER_PEER_STANDBY},
 	[WIRE_CLAIM]	    = {"CLAIM", 1, 1, 0, WIRE_SENDER_PEER_PRIMARY},
 	[WIRE_VOTE]	    = {"VOTE", 3, 3 + WIRE_TEXT_MAX, 0, WIRE_SENDER_PEER_STANDBY},
@@ -132,6 +132,16 @@ static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size
 	return XXH3_64bits_digest(&state);
 }
 
+/* Of every header, whether or not its type uses them: what is above can only be damage or malice. */
+static int check_numbers(const uint8_t *p, struct wire_error *error)
+{
+	if (bytes_get_be64(p + AT_TERM) > WIRE_TERM_MAX)
+		return refuse(error, p[AT_TYPE], "term", AT_TERM, "out of range", -EPROTO);
+	if (bytes_get_be64(p + AT_EPOCH) > WIRE_EPOCH_MAX)
+		return refuse(error, p[AT_TYPE], "epoch", AT_EPOCH, "out of range", -EPROTO);
+	return 0;
+}
+
 /* 0 or -EPROTO; *error is set in the latter case. */
 static int check_header(const uint8_t *p, uint32_t size, struct wire_error *error)
 {
@@ -150,7 +160,7 @@ static int check_header(const uint8_t *p, uint32_t size, struct wire_error *erro
 	if (size > row->payload_max)
 		return refuse(error, type, "payload size", AT_SIZE, "too large for this type",
 			      -EPROTO);
-	return 0;
+	return check_numbers(p, error);
 }
 
 int wire_frame_decode(const uint8_t **at, const uint8_t *end, struct wire_frame *ret_frame,

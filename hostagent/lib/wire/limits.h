@@ -18,6 +18,7 @@
  * a number near 2^64 would leave no room for the next one. */
 #define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
 #define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
+#define WIRE_INCARNATION_MAX WIRE_TERM_MAX
 #define WIRE_TERM_JUMP_MAX   (UINT64_C(1) << 20) /* terms that one party may have missed */
 
 #define WIRE_NAME_MAX	     63	      /* bytes in a VM, host, gateway or operator name */

@@ -51,13 +51,16 @@ enum wire_vm_role {
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* LEASE */
 #define WIRE_FEATURE_WITNESS_PATHS UINT64_C(0x40) /* WITNESS_KEY's client address */
+#define WIRE_FEATURE_INCARNATION UINT64_C(0x100) /* incarnation in WELCOME, ORDER and LEASE */
 /* Ours, by kind of connection. */
 #define WIRE_CONTROL_FEATURES                                                                      \
-	(WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE | WIRE_FEATURE_WITNESS_PATHS)
+	(WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE | WIRE_FEATURE_WITNESS_PATHS |                  \
+	 WIRE_FEATURE_INCARNATION)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP)
 
-/* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch. */
+/* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch; of a CONTROL:
+ * term = the highest incarnation of a gateway that this host has obeyed. */
 struct wire_hello {
 	uint16_t version_min, version_max; /* 1 <= min <= max */
 	uint64_t features_required;	   /* a bit that the receiver does not know: refused */
@@ -85,6 +88,7 @@ struct wire_welcome {
 	uint16_t version;		 /* chosen by the gateway, >= 1 */
 	uint64_t features;		 /* in use on this connection */
 	char gateway[WIRE_NAME_MAX + 1]; /* the gateway's name; the host's on a peer connection */
+	uint64_t incarnation; /* 0: none; only where WIRE_FEATURE_INCARNATION is in use */
 };
 int wire_welcome_encode(const struct wire_welcome *welcome, struct bytes_writer *w) WIRE_CHECKED;
 int wire_welcome_decode(const struct wire_frame *frame, struct wire_welcome *ret_welcome,
@@ -100,6 +104,7 @@ enum wire_refused_code {
 	WIRE_REFUSED_PROTOCOL	= 7, /* broken or unexpected frame */
 	WIRE_REFUSED_NOT_ASKED	= 8, /* a stream that no order opened */
 	WIRE_REFUSED_BUSY	= 9, /* a limit is reached or the gateway is closing; try later */
+	WIRE_REFUSED_OLD_GATEWAY = 10, /* the host has obeyed a younger gateway than this one */
 };
 
 /* REFUSED and STREAM_ERROR: a number for programs and a text for people. */
@@ -115,7 +120,7 @@ int wire_failure_decode(const struct wire_frame *frame, struct wire_failure *ret
 
 /* BEAT and BEAT_ACK (the same number back). */
 struct wire_beat {
-	uint64_t mono_ns; /* the agent's clock; means nothing to anyone else */
+	uint64_t mono_ns; /* the agent's CLOCK_BOOTTIME; means nothing to anyone else */
 };
 int wire_beat_encode(const struct wire_beat *beat, struct bytes_writer *w) WIRE_CHECKED;
 int wire_beat_decode(const struct wire_frame *frame, struct wire_beat *ret_beat,
@@ -179,6 +184,7 @@ struct wire_order {
 	uint8_t verb; /* enum wire_verb */
 	char vm[WIRE_NAME_MAX + 1];
 	char argument[WIRE_TEXT_MAX + 1];
+	uint64_t incarnation; /* as in the WELCOME; 0: none */
 };
 int wire_order_encode(const struct wire_order *order, struct bytes_writer *w) WIRE_CHECKED;
 int wire_order_decode(const struct wire_frame *frame, struct wire_order *ret_order,
@@ -225,6 +231,7 @@ struct wire_lease {
 	uint64_t beat_ns;  /* mono_ns of the BEAT that it answers */
 	uint32_t lease_ms; /* 1..WIRE_LEASE_MS_MAX */
 	uint32_t release_ms; /* 1..lease_ms */
+	uint64_t incarnation; /* as in the WELCOME; 0: none */
 };
 int wire_lease_encode(const struct wire_lease *lease, struct bytes_writer *w) WIRE_CHECKED;
 int wire_lease_decode(const struct wire_frame *frame, struct wire_lease *ret_lease,

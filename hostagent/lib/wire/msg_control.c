@@ -122,13 +122,15 @@ int wire_report_decode(const struct wire_frame *frame, struct wire_report *ret_r
 
 int wire_order_encode(const struct wire_order *order, struct bytes_writer *w)
 {
-	if (order->verb < WIRE_VERB_STANDBY_START || order->verb > WIRE_VERB_FENCE)
+	if (order->verb < WIRE_VERB_STANDBY_START || order->verb > WIRE_VERB_FENCE ||
+	    order->incarnation > WIRE_INCARNATION_MAX)
 		return write_invalid(w);
 	bytes_write_be64(w, order->order_id);
 	bytes_write_u8(w, order->verb);
 	if (write_string(w, 1, wire_name_bytes_are_valid, order->vm, WIRE_NAME_MAX) < 0 ||
 	    write_string(w, 2, wire_text_bytes_are_valid, order->argument, WIRE_TEXT_MAX) < 0)
 		return -EINVAL;
+	write_incarnation(w, order->incarnation);
 	return write_result(w);
 }
 
@@ -143,6 +145,7 @@ int wire_order_decode(const struct wire_frame *frame, struct wire_order *ret_ord
 	cursor_string(&c, "vm", 1, wire_name_bytes_are_valid, order.vm, sizeof(order.vm));
 	cursor_string(&c, "argument", 2, wire_text_bytes_are_valid, order.argument,
 		      sizeof(order.argument));
+	order.incarnation = cursor_incarnation(&c);
 	if (cursor_end(&c) < 0)
 		return -EPROTO;
 	*ret_order = order;
@@ -228,13 +231,15 @@ int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_
 int wire_lease_encode(const struct wire_lease *lease, struct bytes_writer *w)
 {
 	if (lease->lease_ms == 0 || lease->lease_ms > WIRE_LEASE_MS_MAX ||
-	    lease->release_ms == 0 || lease->release_ms > lease->lease_ms)
+	    lease->release_ms == 0 || lease->release_ms > lease->lease_ms ||
+	    lease->incarnation > WIRE_INCARNATION_MAX)
 		return write_invalid(w);
 	if (write_string(w, 1, wire_name_bytes_are_valid, lease->vm, WIRE_NAME_MAX) < 0)
 		return -EINVAL;
 	bytes_write_be64(w, lease->beat_ns);
 	bytes_write_be32(w, lease->lease_ms);
 	bytes_write_be32(w, lease->release_ms);
+	write_incarnation(w, lease->incarnation);
 	return write_result(w);
 }
 
@@ -248,6 +253,7 @@ int wire_lease_decode(const struct wire_frame *frame, struct wire_lease *ret_lea
 	lease.beat_ns = cursor_u64(&c, "beat_ns");
 	lease.lease_ms = cursor_u32(&c, "lease_ms", 1, WIRE_LEASE_MS_MAX);
 	lease.release_ms = cursor_u32(&c, "release_ms", 1, lease.lease_ms);
+	lease.incarnation = cursor_incarnation(&c);
 	if (cursor_end(&c) < 0)
 		return -EPROTO;
 	*ret_lease = lease;

@@ -108,6 +108,20 @@ static inline uint64_t cursor_u64(struct cursor *c, const char *field)
 	return cursor_uint(c, field, 8, 0, UINT64_MAX);
 }
 
+/* The u64 that ends a payload where incarnations are in use. 0: it has none. */
+static inline uint64_t cursor_incarnation(struct cursor *c)
+{
+	if (c->failed || bytes_left(&c->r) == 0)
+		return 0;
+	return cursor_uint(c, "incarnation", 8, 1, WIRE_INCARNATION_MAX);
+}
+
+static inline void write_incarnation(struct bytes_writer *w, uint64_t incarnation)
+{
+	if (incarnation)
+		bytes_write_be64(w, incarnation);
+}
+
 /* A string with a length of @size_bytes (1: str8, 2: str16), judged by @check, which also bounds
  * its length; copied to @out of @out_size bytes. */
 static inline void cursor_string(struct cursor *c, const char *field, size_t size_bytes,

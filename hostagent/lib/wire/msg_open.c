@@ -118,12 +118,13 @@ int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 
 int wire_welcome_encode(const struct wire_welcome *welcome, struct bytes_writer *w)
 {
-	if (welcome->version < 1)
+	if (welcome->version < 1 || welcome->incarnation > WIRE_INCARNATION_MAX)
 		return write_invalid(w);
 	bytes_write_be16(w, welcome->version);
 	bytes_write_be64(w, welcome->features);
 	if (write_string(w, 1, wire_name_bytes_are_valid, welcome->gateway, WIRE_NAME_MAX) < 0)
 		return -EINVAL;
+	write_incarnation(w, welcome->incarnation);
 	return write_result(w);
 }
 
@@ -137,6 +138,7 @@ int wire_welcome_decode(const struct wire_frame *frame, struct wire_welcome *ret
 	welcome.features = cursor_u64(&c, "features");
 	cursor_string(&c, "gateway", 1, wire_name_bytes_are_valid, welcome.gateway,
 		      sizeof(welcome.gateway));
+	welcome.incarnation = cursor_incarnation(&c);
 	if (cursor_end(&c) < 0)
 		return -EPROTO;
 	*ret_welcome = welcome;

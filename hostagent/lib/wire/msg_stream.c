@@ -173,7 +173,8 @@ int wire_epoch_begin_decode(const struct wire_frame *frame, struct wire_epoch_be
 			    struct wire_error *error)
 {
 	struct cursor c		      = cursor_begin(frame, WIRE_EPOCH_BEGIN, error);
-	struct wire_epoch_begin begin = {.previous_epoch = cursor_u64(&c, "previous_epoch")};
+	struct wire_epoch_begin begin = {
+		.previous_epoch = cursor_uint(&c, "previous_epoch", 8, 0, WIRE_EPOCH_MAX)};
 
 	if (!c.failed && begin.previous_epoch >= frame->h.epoch)
 		cursor_fail(&c, "previous_epoch", 0, "not below the epoch itself");

@@ -1,0 +1,60 @@
+#include "incarnating.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+static int take_over(void *arg, uint64_t above, uint64_t *ret_incarnation)
+{
+	const struct incarnating *i = arg;
+	struct incarnation now = {.number = incarnation_next(above, 0, 0), .release_ms = i->release_ms};
+	int r = now.number ? incarnation_store(i->state_dir, &now) : -EOVERFLOW;
+
+	if (r == 0)
+		*ret_incarnation = now.number;
+	return r;
+}
+
+int incarnating_begin(struct incarnating *i, const char *state_dir, struct gateway_config *config,
+		      uint64_t now_ns)
+{
+	char error[INCARNATION_ERROR_BYTES];
+	struct incarnation last;
+	int r = incarnation_begin(state_dir, config->release_ms, &last, &config->incarnation, error);
+
+	if (r < 0) {
+		log_error("%s", error);
+		return r;
+	}
+	*i = (struct incarnating){.state_dir = state_dir, .release_ms = config->release_ms};
+	config->take_over = take_over;
+	config->take_over_arg = i;
+	if (last.release_ms > config->release_ms) {
+		i->release_ms = last.release_ms;
+		i->settle_at_ns = now_ns + 2 * last.release_ms * CLOCK_NS_PER_MS;
+		log_info("release_ms was %" PRIu32 " until now: nobody is promoted before that is over",
+			 last.release_ms);
+	}
+	log_info("incarnation %" PRIu64, config->incarnation);
+	return 0;
+}
+
+void incarnating_mute(const struct incarnating *i, struct gateway_vm *vm, uint64_t now_ns)
+{
+	if (i->release_ms)
+		vm_fsm_mute_after(&vm->fsm, now_ns, i->release_ms * CLOCK_NS_PER_MS);
+}
+
+void incarnating_tick(struct incarnating *i, const struct gateway_config *config, uint64_t now_ns)
+{
+	const struct incarnation now = {.number = config->incarnation, .release_ms = config->release_ms};
+
+	if (!i->settle_at_ns || now_ns < i->settle_at_ns)
+		return;
+	i->settle_at_ns = 0;
+	i->release_ms = config->release_ms;
+	if (incarnation_store(i->state_dir, &now) < 0)
+		log_warn("state_dir still has the release_ms of the start before, ignoring: it is longer");
+}
