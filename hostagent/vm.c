@@ -260,7 +260,7 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	(void)ret_epoch;
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
 		return 0;
-	r = standby_stop(vm->standby, true, ret_text);
+	r = standby_stop(vm->standby, q->term, true, ret_text);
 	return r < 0 ? r : vm_set_role(vm, VM_ROLE_NONE, q->term, ret_text);
 }
 

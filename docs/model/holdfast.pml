@@ -58,6 +58,7 @@
 #define IT_ENDS_WITH_AN_OWNER	       3
 #define OLD_GUEST_STANDS_STILL	       4
 #define NO_VOTE_WHILE_GATEWAY_IS_THERE 5
+#define A_CHANGE_OF_THE_TABLE	       6
 
 #if defined(ONLY)
 #define IS_CHECKED(property) (property == ONLY)
@@ -121,6 +122,10 @@ byte m_lowest[TERMS + 2]; /* of PROMOTE, by its term */
 byte m_beat_g, m_beat_s, m_grant; /* of the youngest beat only; older ones change nothing */
 byte beat_age = LEASE;
 bool m_verdict;
+#if defined(LIE) || defined(BUG_ONE_VOICE)
+byte m_lie; /* P's, who is fenced: that it runs the guest in this term */
+bool m_fence_s;
+#endif
 bool m_nothing_held; /* S says at the opening of a stream: RESUME(0) */
 
 byte n_crashes, n_beats, n_skips;
@@ -277,6 +282,9 @@ end:	do
 #endif
 	:: atomic { p_host && p_role == RUNNING && p_run && p_mode == PASS && !p_free ->
 		p_speaks_freely() }
+#if defined(LIE)
+	:: atomic { p_alive && p_role == FENCED && m_lie == 0 && g_term < TERMS -> m_lie = g_term + 1 }
+#endif
 #if defined(BUG_RESTART_OPENS_HOLD)
 	:: atomic { p_host && p_role == PRIMARY && p_run && p_mode == PASS && !p_free ->
 		p_speaks_freely() }
@@ -285,8 +293,39 @@ end:	do
 }
 
 /* ---- G */
-inline g_journal(t, owner_s, state)
+
+/* The gateway's own table of changes: fsm.c is built from the same text. @follows: two voices said so. */
+#include "../../gateway/vm/fsm_table.h"
+#define G_UNPROTECTED ALONE
+#define G_PREPARING   0 /* not modelled: no state is 0 */
+#define G_SYNCING     0
+#define G_PROTECTED   PROTECTED
+#define G_PROMOTING   PROMOTING
+#define G_FAILED      FAILED
+#define G_OWNER_KEPT  (owner_s == g_owner_s)
+#define G_OWNER_OTHER (owner_s != g_owner_s)
+#define G_OWNER_ANY   true
+#define G_TERM_SAME   (t == g_term)
+#define G_TERM_NEW    (t > g_term)
+#define G_BY_OWN      true
+#define G_BY_FOLLOW   follows
+#define G_ROW(from, to, owner, term, by) || (g_state == G_##from && state == G_##to && \
+					     G_OWNER_##owner && G_TERM_##term && G_BY_##by)
+
+inline g_check(t, owner_s, state, follows)
 {
+	must(A_CHANGE_OF_THE_TABLE, false VM_TRANSITIONS(G_ROW))
+}
+
+inline g_enter(state)
+{
+	g_check(g_term, g_owner_s, state, false);
+	g_state = state
+}
+
+inline g_journal(t, owner_s, state, follows)
+{
+	g_check(t, owner_s, state, follows);
 	g_term = t;
 	g_owner_s = owner_s;
 	g_state = state;
@@ -345,47 +384,58 @@ end:	do
 #if defined(BUG_JOURNAL_AFTER_ORDER)
 	:: atomic { G_PROTECTS && g_term < TERMS && !calm && LEASE_OVER && !HAS(m_promote, g_term + 1) ->
 		m_lowest[g_term + 1] = MAX(g_committed, 1); ADD(m_promote, g_term + 1) }
-	:: atomic { G_PROTECTS && HAS(m_promote, g_term + 1) -> g_journal(g_term + 1, true, PROMOTING);
+	:: atomic { G_PROTECTS && HAS(m_promote, g_term + 1) -> g_journal(g_term + 1, true, PROMOTING, false);
 		g_ordered = true }
 #else
 	:: atomic { G_PROTECTS && g_term < TERMS && (!calm || LEASE_OVER) ->
 		m_lowest[g_term + 1] = MAX(g_committed, 1);
-		g_journal(g_term + 1, true, PROMOTING);
+		g_journal(g_term + 1, true, PROMOTING, false);
 	   }
 #endif
 	:: atomic { g_alive && g_state == PROMOTING && !g_ordered && LEASE_OVER ->
 		g_ordered = true; ADD(m_promote, g_term) }
 	:: atomic { g_alive && g_owner_s && g_state != ALONE && HAS(m_promoted, g_term) ->
-		g_state = ALONE; g_silence = PATIENCE }
+		g_enter(ALONE); g_silence = PATIENCE }
 	:: atomic { g_alive && g_owner_s && g_state == ALONE && !HAS(m_fence, g_term) ->
 		ADD(m_fence, g_term) }
 	/* it said no, or nothing in time */
 	:: atomic { g_alive && g_state == PROMOTING && g_ordered && !HAS(m_promoted, g_term) &&
-		    (HAS(m_refused, g_term) || ORDER_TIMES_OUT) -> g_state = FAILED }
+		    (HAS(m_refused, g_term) || ORDER_TIMES_OUT) -> g_enter(FAILED) }
 	/* the operator: try again, or give the guest back to P */
 	:: atomic { g_alive && g_state == FAILED && g_term < TERMS ->
 		m_lowest[g_term + 1] = m_lowest[g_term];
-		g_journal(g_term + 1, true, PROMOTING) }
+		g_journal(g_term + 1, true, PROMOTING, false) }
 #if defined(BUG_GIVE_BACK_UNASKED)
 	:: atomic { g_alive && g_state == FAILED && g_term < TERMS && s_alive && s_phase != OWNER ->
 #else
 	:: atomic { g_alive && g_state == FAILED && !HAS(m_stop, g_term) -> ADD(m_stop, g_term) }
 	:: atomic { g_alive && g_state == FAILED && g_term < TERMS && HAS(m_stopped, g_term) ->
 #endif
-		g_journal(g_term + 1, false, ALONE); ADD(m_unprotect, g_term) }
+		g_journal(g_term + 1, false, ALONE, false); ADD(m_unprotect, g_term) }
+	/* both hosts say that they had agreed on P in this very term: S takes no PROMOTE of it */
+	:: atomic { g_alive && g_state == FAILED && g_term < TERMS && HAS(m_vote, g_term) &&
+		    P_SERVES && p_term == g_term ->
+		g_journal(g_term + 1, false, ALONE, false); ADD(m_unprotect, g_term) }
 	/* an operator's unprotect, or standby_lost = unprotected: P and G are two */
-	:: atomic { G_PROTECTS && g_term < TERMS && !calm -> g_journal(g_term + 1, false, ALONE);
+	:: atomic { G_PROTECTS && g_term < TERMS && !calm -> g_journal(g_term + 1, false, ALONE, false);
 		ADD(m_unprotect, g_term) }
 #if POLICY != HOLD
 	/* back again: P and S went on without it */
 #if defined(BUG_ADOPT_WHAT_IS_DECIDED)
 	:: atomic { g_alive && HAS(m_vote, 2) && (g_term < 2 || (g_term == 2 && g_state == ALONE)) ->
-#else
+#elif defined(BUG_ADOPT_EQUAL_TERM)
 	:: atomic { g_alive && HAS(m_vote, 2) &&
 		    (g_term < 2 || (g_term == 2 && g_owner_s && g_state != ALONE)) ->
+#else
+	:: atomic { g_alive && HAS(m_vote, 2) && g_term < 2 ->
 #endif
-		g_journal(2, false, (POLICY == DIRECT -> PROTECTED : ALONE));
+		g_journal(2, false, (POLICY == DIRECT -> PROTECTED : ALONE), true);
 		m_lowest[3] = 1 }
+#endif
+#if defined(BUG_ONE_VOICE)
+	/* the fenced P says that it runs the guest in a newer term, and is believed */
+	:: atomic { g_alive && m_lie > g_term && g_state == ALONE -> g_journal(m_lie, false, ALONE, true);
+		m_fence_s = true }
 #endif
 	od
 }
@@ -452,6 +502,9 @@ end:	do
 	:: atomic { s_alive && s_phase != OWNER && ASKED_TO_PROMOTE(3) && S_LEASE_OVER -> s_promote(3) }
 	/* its guest runs whether or not its agent does */
 	:: atomic { s_phase == OWNER && !s_spoke && !s_gone -> s_spoke = true }
+#if defined(BUG_ONE_VOICE)
+	:: atomic { s_alive && s_phase == OWNER && m_fence_s -> s_phase = STOPPED }
+#endif
 	/* STANDBY_STOP: no promotion from here on; the answer says so */
 	:: atomic { s_alive && s_phase != OWNER && m_stop != m_stopped && m_stop >> (s_vote + 1) ->
 		s_phase = STOPPED; s_complete = 0; m_stopped = m_stop }

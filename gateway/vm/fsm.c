@@ -8,8 +8,7 @@
 
 #include "base/clock.h"
 #include "vm/fsm_priv.h"
-
-#define TO(state) (1u << (state))
+#include "vm/fsm_table.h"
 
 #define AGAIN_NS (10 * CLOCK_NS_PER_S) /* between two tries to protect by itself */
 
@@ -21,29 +20,33 @@
 /* For what lies between an agent's look at its lease and the frames' leaving, and for clocks that drift. */
 #define MUTE_MARGIN_NS (20 * CLOCK_NS_PER_MS)
 
-/* The transition table: from each state, where to. SYNCING and FAILED may be entered again. */
+static const char *const state_names[VM_N_STATES] = {
+	[VM_UNPROTECTED] = "UNPROTECTED", [VM_PREPARING] = "PREPARING", [VM_SYNCING] = "SYNCING",
+	[VM_PROTECTED] = "PROTECTED",	  [VM_PROMOTING] = "PROMOTING", [VM_FAILED] = "FAILED",
+};
+
+enum { KEPT, OTHER, ANY };
+enum { SAME, NEW };
+enum { OWN, FOLLOW };
+
 static const struct {
-	const char *name;
-	unsigned int to;
-} states[VM_N_STATES] = {
-	[VM_UNPROTECTED] = {"UNPROTECTED", TO(VM_PREPARING) | TO(VM_UNPROTECTED)},
-	[VM_PREPARING]	 = {"PREPARING", TO(VM_SYNCING) | TO(VM_UNPROTECTED)},
-	[VM_SYNCING]	 = {"SYNCING", TO(VM_SYNCING) | TO(VM_PROTECTED) | TO(VM_UNPROTECTED)},
-	[VM_PROTECTED]	 = {"PROTECTED", TO(VM_SYNCING) | TO(VM_PROTECTED) | TO(VM_PROMOTING) |
-					   TO(VM_UNPROTECTED)},
-	[VM_PROMOTING]	 = {"PROMOTING", TO(VM_UNPROTECTED) | TO(VM_FAILED)},
-	[VM_FAILED]	 = {"FAILED", TO(VM_PROMOTING) | TO(VM_UNPROTECTED)},
+	enum vm_state from, to;
+	uint8_t owner, term, by;
+} transitions[] = {
+#define ROW(from, to, owner, term, by) {VM_##from, VM_##to, owner, term, by},
+	VM_TRANSITIONS(ROW)
+#undef ROW
 };
 
 const char *vm_state_name(enum vm_state state)
 {
-	return (unsigned int)state < VM_N_STATES ? states[state].name : "UNKNOWN";
+	return (unsigned int)state < VM_N_STATES ? state_names[state] : "UNKNOWN";
 }
 
 int vm_state_parse(const char *name, enum vm_state *ret_state)
 {
 	for (size_t i = 0; i < VM_N_STATES; i++) {
-		if (strcmp(states[i].name, name) == 0) {
+		if (strcmp(state_names[i], name) == 0) {
 			*ret_state = (enum vm_state)i;
 			return 0;
 		}
@@ -95,6 +98,24 @@ static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 	}
 }
 
+/* Is there such a change, and may it be made now? */
+static bool is_transition(const struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term)
+{
+	const struct vm_record *record = &s->fsm->record;
+
+	for (size_t i = 0; i < sizeof(transitions) / sizeof(transitions[0]); i++) {
+		if (transitions[i].from != record->state || transitions[i].to != to ||
+		    (transitions[i].term == NEW) != new_term ||
+		    (transitions[i].owner == KEPT && owner != record->owner) ||
+		    (transitions[i].owner == OTHER && owner == record->owner))
+			continue;
+		if (transitions[i].by == FOLLOW ? s->may_resolve
+						: !new_term || !vm_fsm_in_conflict(s->fsm))
+			return true;
+	}
+	return false;
+}
+
 void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term,
 		  const char *format, ...)
 {
@@ -103,7 +124,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	if (!(states[from].to & TO(to))) {
+	if (!is_transition(s, to, owner, new_term)) {
 		vm_event(s, "bug", "no transition %s -> %s; state kept", vm_state_name(from),
 			 vm_state_name(to));
 		return;
@@ -112,9 +133,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 		uint64_t last = fsm->record.term > fsm->term_seen ? fsm->record.term
 								  : fsm->term_seen;
 
-		if (last >= WIRE_TERM_MAX || (vm_fsm_in_conflict(fsm) && !s->may_resolve)) {
-			vm_event(s, "bug", "no new term may begin (%s -> %s); state kept",
-				 vm_state_name(from), vm_state_name(to));
+		if (last >= WIRE_TERM_MAX) {
+			vm_event(s, "bug", "there is no term after %" PRIu64 "; state kept", last);
 			return;
 		}
 		fsm->record.term = last + 1;

@@ -98,6 +98,15 @@ static void unprotect_failed(struct vm_step *s)
 		      fsm->config->name);
 		return;
 	}
+	if (vm_hosts_agree_on(fsm, vm_fsm_other(fsm))) {
+		vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
+			     "%s did not promote because both hosts had agreed on %s in that term; the "
+			     "guest stays there", vm_host_name(fsm, candidate),
+			     vm_host_name(fsm, vm_fsm_other(fsm)));
+		fsm->release_due = fsm->stop_due = true;
+		begin(s);
+		return;
+	}
 	if (fsm->give_back_due) {
 		reply(s, false, "busy", "%s is being asked to stop standing by; wait for its answer",
 		      vm_host_name(fsm, candidate));

@@ -138,7 +138,9 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 		protect_again(s);
 	if (s->in->term != fsm->record.term)
 		return;
-	if (state == VM_PROMOTING && s->in->agent_state == WIRE_STATE_RUNNING) {
+	/* FAILED: it was slow, or its answer was lost; what it does now is what was ordered. */
+	if ((state == VM_PROMOTING || state == VM_FAILED) &&
+	    s->in->agent_state == WIRE_STATE_RUNNING) {
 		vm_order_ended(s, s->in->host, WIRE_VERB_PROMOTE, true, s->in->text);
 		return;
 	}
@@ -234,7 +236,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 	const char *name = vm_host_name(fsm, host);
 	char reason[2 * VM_TEXT_MAX]; /* is cut */
 
-	if (fsm->record.state != VM_PROMOTING)
+	if (fsm->record.state != VM_PROMOTING && !(ok && fsm->record.state == VM_FAILED))
 		return;
 	if (ok) {
 		vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, false,
@@ -242,6 +244,9 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		fsm->release_due = false;
 		fsm->stop_due = false;
 		fsm->fence_due = true;
+		if (fsm->op.command == VM_COMMAND_UNPROTECT) /* it was to be given back */
+			vm_finish_op(s, false, "running", "%s has promoted after all: it runs %s in term %"
+				     PRIu64, name, fsm->config->name, fsm->record.term);
 		vm_finish_op(s, true, "done", "%s runs %s in term %" PRIu64, name,
 			     fsm->config->name, fsm->record.term);
 		return;

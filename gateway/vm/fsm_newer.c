@@ -116,6 +116,17 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
 }
 
+bool vm_hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
+{
+	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
+		if (!agreements[i].votes &&
+		    agreements[i].owner == word_of(&fsm->host[owner], fsm->record.term) &&
+		    agreements[i].other == word_of(&fsm->host[1 - owner], fsm->record.term))
+			return true;
+	}
+	return false;
+}
+
 /* True: the journal follows what the hosts agreed on. */
 static bool find_agreement(struct vm_step *s)
 {

@@ -1,6 +1,6 @@
 /* fsm_priv.h - what the files of the state machine share; nobody else includes it.
  *
- * fsm.c: the transition table, the one function that changes state, dispatch, time.
+ * fsm.c: the one function that changes state, dispatch, time.
  * fsm_input.c: what hosts say. fsm_command.c: what operators say. fsm_order.c: what orders the
  * state wants. fsm_standby.c: the standby that takes no more. Threads: as fsm.h.
  */
@@ -64,6 +64,10 @@ void vm_stream_event(struct vm_step *s, const char *format, ...) __attribute__((
 
 /* A host reported a term above the journal's; it is noted in fsm->host. */
 void vm_on_newer_term(struct vm_step *s);
+
+/* Do both hosts say, in the journal's own term, that @owner goes on (by a vote that this gateway did not hear of)?
+ * Then the other one takes no PROMOTE of that term. */
+bool vm_hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner);
 
 /* An operator names the owner: new term, unprotected. The other one's guest, if it has any, is fenced. */
 void vm_resolve_conflict(struct vm_step *s, uint8_t owner);

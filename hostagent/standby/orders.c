@@ -225,6 +225,12 @@ static int do_stop(struct standby *sb, struct keeper_command *c)
 
 	if (r < 0)
 		return r;
+	if (sb->rf.meta.vote != RAMFILE_VOTE_NONE && c->term <= sb->rf.meta.term) {
+		snprintf(c->text, sizeof(c->text),
+			 "this host voted for the primary in term %" PRIu64 ", which counts on it",
+			 sb->rf.meta.term);
+		return -ESTALE;
+	}
 	sb->want_qemu = sb->want_stream = false;
 	keeper_stream_close(sb);
 	r = qemu_end(&sb->qemu, c->text);

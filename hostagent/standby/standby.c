@@ -286,9 +286,9 @@ int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint6
 	return r;
 }
 
-int standby_stop(struct standby *sb, bool purge, char *ret_text)
+int standby_stop(struct standby *sb, uint64_t term, bool purge, char *ret_text)
 {
-	struct keeper_command c = {.order = KEEPER_STOP, .purge = purge};
+	struct keeper_command c = {.order = KEEPER_STOP, .term = term, .purge = purge};
 
 	return submit(sb, &c, ret_text);
 }

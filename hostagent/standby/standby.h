@@ -125,8 +125,10 @@ int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint6
 
 /* Carry out STANDBY_STOP: close the stream, end the warm QEMU. @purge also removes the epochs and the
  * RAM file. A promoted guest is never touched: then nothing is done. Idempotent. Waits up to 5 s.
- * 0; -EBUSY: the guest runs here, nothing was done; other -errno with @ret_text. */
-int standby_stop(struct standby *sb, bool purge, char *ret_text) __attribute__((warn_unused_result));
+ * 0; -EBUSY: the guest runs here, nothing was done; -ESTALE: this host voted for the primary in @term or a newer
+ * one, which counts on it; other -errno with @ret_text. */
+int standby_stop(struct standby *sb, uint64_t term, bool purge, char *ret_text)
+	__attribute__((warn_unused_result));
 
 /* End a guest that was promoted here and then outvoted (FENCE): kill its QEMU, state IDLE, the copy
  * stays. @term: the newer term. 0; -ESTALE: @term is not newer than the term the guest runs in. */

@@ -267,7 +267,7 @@ static int order(const char *verb, char **args, int n_args)
 	else if (strcmp(verb, "fence") == 0)
 		r = standby_fence(sb, number, text);
 	else if (strcmp(verb, "stop") == 0)
-		r = standby_stop(sb, n_args > 3 && strcmp(args[3], "purge") == 0, text);
+		r = standby_stop(sb, UINT64_MAX, n_args > 3 && strcmp(args[3], "purge") == 0, text);
 	else
 		settle(sb);
 	printf("result=%d\n", r);

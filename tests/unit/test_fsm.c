@@ -280,7 +280,7 @@ static void test_promotion_retried(void **state)
 	assert_int_equal(lab.journal.term, 3);
 }
 
-/* FAILED, and the standby did promote after all: the guest must not be given to the other too. */
+/* FAILED, and the standby did promote after all: no operator is needed, and the other gets no guest. */
 static void test_no_second_owner_after_failure(void **state)
 {
 	(void)state;
@@ -288,13 +288,44 @@ static void test_no_second_owner_after_failure(void **state)
 	lab_run(&lab, 31000, 3);
 	lab.peer[1].state = WIRE_STATE_RUNNING;
 	lab.peer[1].term = 2;
+	assert_int_equal(lab.journal.state, VM_FAILED);
 	lab_report(&lab, 1);
-	lab_command(&lab, VM_COMMAND_UNPROTECT);
-	assert_string_equal(lab.last_reply.code, "running");
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_int_equal(lab.journal.owner, 1);
+	assert_int_equal(lab.journal.term, 2);
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
+	/* In another term than the one that was ordered it says nothing. */
+	start_protected(NULL);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_run(&lab, 31000, 3);
+	lab.peer[1].state = WIRE_STATE_RUNNING;
+	lab_report(&lab, 1);
+	assert_int_equal(lab.journal.state, VM_FAILED);
 	lab_down(&lab, 1);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_string_equal(lab.last_reply.code, "not-connected");
+}
+
+/* FAILED because both hosts had agreed on the old owner in that very term: `unprotect` follows them. */
+static void test_failed_and_hosts_agree(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab.peer[1].order.due = false;
+	lab.peer[0].term = lab.peer[1].term = 2;
+	lab_done(&lab, 1, WIRE_ORDER_REFUSED, "voted for the primary in that term");
+	assert_int_equal(lab.journal.state, VM_FAILED);
+	lab_report(&lab, 0);
+	lab_report(&lab, 1);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_PROTECTED);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_equal(lab.journal.owner, 0);
+	assert_int_equal(lab.journal.term, 3);
+	lab_settle(&lab);
+	assert_true(lab.replied && lab.last_reply.ok);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 }
 
 /* A PROMOTE that timed out may still be carried out: the guest goes back only with the other's word, and
@@ -319,7 +350,7 @@ static void test_give_back_asks_first(void **state)
 			lab_report(&lab, 1);
 			lab_done(&lab, 1, WIRE_ORDER_OK, "");
 			assert_string_equal(lab.last_reply.code, "running");
-			assert_int_equal(lab.journal.state, VM_FAILED);
+			assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 			assert_int_equal(lab.journal.owner, 1);
 		} else {
 			(void)lab_obey(&lab, 1);
@@ -534,6 +565,7 @@ int main(void)
 		cmocka_unit_test_setup(test_promotion_refused, start_protected),
 		cmocka_unit_test_setup(test_promotion_retried, start_protected),
 		cmocka_unit_test_setup(test_no_second_owner_after_failure, start_protected),
+		cmocka_unit_test_setup(test_failed_and_hosts_agree, start_protected),
 		cmocka_unit_test(test_give_back_asks_first),
 		cmocka_unit_test_setup(test_promoted_while_away, start_protected),
 		cmocka_unit_test_setup(test_standby_gone, start_protected),

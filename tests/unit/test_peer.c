@@ -202,6 +202,8 @@ static void send_epoch(struct link *link, uint64_t term, uint32_t generation)
 
 static void test_vote_direct(void **state)
 {
+	struct keeper_command stop_order = {.order = KEEPER_STOP, .purge = true};
+
 	(void)state;
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0); /* as if the answer was lost */
@@ -215,6 +217,14 @@ static void test_vote_direct(void **state)
 	assert_int_equal(promote_check(&sb->log, TERM, 1, text), -ESTALE);
 	assert_int_equal(promote_check(&sb->log, TERM + 1, 1, text), -ESTALE);
 	assert_int_equal(promote_check(&sb->log, TERM + 2, 2, text), 0);
+	/* The primary counts on this host: no STANDBY_STOP of that term takes it away. */
+	stop_order.term = TERM + 1;
+	keeper_carry_out(sb, &stop_order);
+	assert_int_equal(stop_order.result, -ESTALE);
+	assert_int_equal(sb->rf.meta.applied_epoch, 2);
+	stop_order.term = TERM + 2;
+	keeper_carry_out(sb, &stop_order);
+	assert_int_equal(stop_order.result, 0);
 }
 
 static void test_vote_unprotected(void **state)

@@ -1,0 +1,44 @@
+/* fsm_table.h - which change of a VM's state there is, with which owner and term: the one text of it.
+ *
+ * Why: the protocol's model (docs/model/holdfast.pml) checks what these changes lead to, so the machine must make
+ * no other. fsm.c refuses what is not here; the model, which includes this file, finds a property broken.
+ *
+ *	X(from, to, owner, term, by)
+ *	  owner  KEPT, OTHER, ANY
+ *	  term   SAME, NEW
+ *	  by     OWN     this gateway decides; never while there is a conflict, where the term is NEW
+ *		 FOLLOW  two voices of the hosts, or an operator, say who owns the guest
+ *
+ * PREPARING and SYNCING are not in the model. Nothing but this macro may be here: spin reads it too.
+ */
+#ifndef VM_FSM_TABLE_H
+#define VM_FSM_TABLE_H
+
+#define VM_TRANSITIONS(X)                                                                          \
+	X(UNPROTECTED, PREPARING, KEPT, NEW, OWN)                                                  \
+	X(UNPROTECTED, UNPROTECTED, KEPT, NEW, OWN)                                                \
+	X(UNPROTECTED, UNPROTECTED, ANY, NEW, FOLLOW)                                              \
+	X(PREPARING, SYNCING, KEPT, SAME, OWN)                                                     \
+	X(PREPARING, UNPROTECTED, KEPT, NEW, OWN)                                                  \
+	X(PREPARING, UNPROTECTED, ANY, NEW, FOLLOW)                                                \
+	X(SYNCING, SYNCING, KEPT, SAME, OWN)                                                       \
+	X(SYNCING, SYNCING, ANY, NEW, FOLLOW)                                                      \
+	X(SYNCING, PROTECTED, KEPT, SAME, OWN)                                                     \
+	X(SYNCING, PROTECTED, ANY, NEW, FOLLOW)                                                    \
+	X(SYNCING, UNPROTECTED, KEPT, NEW, OWN)                                                    \
+	X(SYNCING, UNPROTECTED, ANY, NEW, FOLLOW)                                                  \
+	X(PROTECTED, SYNCING, KEPT, SAME, OWN)                                                     \
+	X(PROTECTED, SYNCING, ANY, NEW, FOLLOW)                                                    \
+	X(PROTECTED, PROTECTED, ANY, NEW, FOLLOW)                                                  \
+	X(PROTECTED, PROMOTING, OTHER, NEW, OWN)                                                   \
+	X(PROTECTED, UNPROTECTED, KEPT, NEW, OWN)                                                  \
+	X(PROTECTED, UNPROTECTED, ANY, NEW, FOLLOW)                                                \
+	X(PROMOTING, UNPROTECTED, KEPT, SAME, OWN)                                                 \
+	X(PROMOTING, UNPROTECTED, ANY, NEW, FOLLOW)                                                \
+	X(PROMOTING, FAILED, KEPT, SAME, OWN)                                                      \
+	X(FAILED, PROMOTING, KEPT, NEW, OWN)                                                       \
+	X(FAILED, UNPROTECTED, KEPT, SAME, OWN)                                                    \
+	X(FAILED, UNPROTECTED, OTHER, NEW, OWN)                                                    \
+	X(FAILED, UNPROTECTED, ANY, NEW, FOLLOW)
+
+#endif
