@@ -107,6 +107,8 @@ static void on_uncovered(struct vm_step *s)
 	(void)snprintf(reason, sizeof(reason), "suspended: %s says: %s", vm_host_name(fsm, s->in->host),
 		       peer_text(s));
 	vm_end_protection(s, reason);
+	if (fsm->record.state != VM_UNPROTECTED)
+		return; /* a conflict: nothing follows */
 	fsm->is_suspended = true;
 	fsm->again_ns = s->now_ns;
 	vm_finish_op(s, false, "guest-changed", "%s", reason);
@@ -119,7 +121,7 @@ static void protect_again(struct vm_step *s)
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
 	/* Everything of the last protection is to be over first; the report comes again. */
-	if (!fsm->is_suspended || s->now_ns < fsm->again_ns || fsm->op.id || fsm->release_due || fsm->stop_due ||
+	if (vm_fsm_in_conflict(fsm) || !fsm->is_suspended || s->now_ns < fsm->again_ns || fsm->op.id || fsm->release_due || fsm->stop_due ||
 	    fsm->fence_due || !other->up || !other->reported)
 		return;
 	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
