@@ -12,6 +12,7 @@
 #include "codec/page.h"
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
+#include "epoch/engine.h"
 #include "epoch/workers.h"
 #include "peer/agree.h"
 #include "wire/text.h"
@@ -35,6 +36,12 @@ static const struct config_enum_name second_stages[] = {
 	{"auto", STAGE_AUTO},
 	{"lz4", STAGE_LZ4},
 	{"off", STAGE_OFF},
+	{NULL, 0},
+};
+
+static const struct config_enum_name clocks[] = {
+	{"correct", ENGINE_CLOCK_CORRECT},
+	{"off", ENGINE_CLOCK_OFF},
 	{NULL, 0},
 };
 
@@ -80,7 +87,13 @@ static const struct config_key vm_keys[] = {
 	CONFIG_KEY("vm", "epoch_max_ms", MS, VM, epoch_max_ns, "100", 1, 10000,
 		   "longest epoch while nothing is held"),
 	CONFIG_KEY("vm", "pause_share_max", U32, VM, pause_share_max, "20", 1, 90,
-		   "percent of a busy guest's time that it may be paused"),
+		   "most percent of what the guest would have computed that pauses may take from it"),
+	CONFIG_KEY("vm", "wall_share_max", U32, VM, wall_share_max, "20", 1, 90,
+		   "most percent of all time that pauses may take while the guest's clock is not corrected"),
+	CONFIG_KEY_ENUM("vm", "clock", clocks, VM, clock, "correct",
+			"give the guest's clock back what pauses take from it; off: leave it alone"),
+	CONFIG_KEY("vm", "clock_step_max_ms", MS, VM, clock_step_max_ns, "10000", 1, 86400000,
+		   "longest jump that the guest's clock may make when a pause is given back"),
 	CONFIG_KEY("vm", "epochs_in_flight", U32, VM, epochs_in_flight, "4", 1, 32,
 		   "epochs that may be uncommitted"),
 	CONFIG_KEY("vm", "stretch_max_ms", MS, VM, stretch_max_ns, "500", 10, 60000,

@@ -27,7 +27,9 @@ struct vm_config {
 			 * only ever the standby */
 	char tap[16];	/* IFNAMSIZ */
 	uint64_t epoch_min_ns, epoch_max_ns;
-	uint32_t pause_share_max; /* percent */
+	uint32_t pause_share_max, wall_share_max; /* percent */
+	int clock;		   /* enum engine_clock */
+	uint64_t clock_step_max_ns;
 	uint32_t epochs_in_flight;
 	uint64_t stretch_max_ns, copy_max_ns; /* an epoch that needs longer throttles the guest */
 	uint32_t throttle_max;		      /* percent */

@@ -112,6 +112,25 @@ static void show_pace(FILE *out, const json_t *stats)
 	fprintf(out, "\n");
 }
 
+/* What the owner's pauses took from the guest's clock. */
+static void show_clock(FILE *out, const json_t *stats)
+{
+	const char *corrected = S(stats, "clock_corrected"), *why = S(stats, "clock_why");
+
+	if (!*corrected)
+		return;
+	fprintf(out, "  %-20s ", "guest's clock");
+	if (strcmp(corrected, "yes") == 0)
+		fprintf(out, "corrected");
+	else if (strcmp(corrected, "no") == 0)
+		fprintf(out, "not corrected (%s)", why);
+	else
+		fprintf(out, "not corrected yet");
+	fprintf(out, "; lost %.3f s, %.2f %% of the last minute\n",
+		json_number_value(json_object_get(stats, "clock_lost_ms")) / 1000,
+		json_number_value(json_object_get(stats, "clock_lost_percent")));
+}
+
 /* What the owner's kernel says of the guest. */
 static void show_witness(FILE *out, const json_t *witness)
 {
@@ -179,6 +198,7 @@ void show_vm(FILE *out, const json_t *answer)
 			S(json_object_get(vm, "liveness"), "evidence"));
 	show_witness(out, json_object_get(vm, "witness"));
 	show_pace(out, json_object_get(vm, "stats"));
+	show_clock(out, json_object_get(vm, "stats"));
 	if (json_is_true(json_object_get(vm, "probing")))
 		fprintf(out, "  %-20s guest and hosts are being probed\n", "in doubt");
 	show_probes(out, "probes of the guest", json_object_get(vm, "guest_probes"));

@@ -255,6 +255,7 @@ static void free_engine(struct engine *e)
 	track_close(e->track);
 	guestmem_close(e->mem);
 	vcpus_close(e->vcpus);
+	guestclock_close(e->clock);
 	qmp_close(e->qmp);
 	engine_watch_close(e);
 	encoder_free(e->encoder);
@@ -314,8 +315,13 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 	if (r < 0)
 		return r;
 	r = devstate_open(e->qmp, WIRE_BLOB_MAX, &e->device, error);
+	if (r == 0) {
+		e->clock = guestclock_open(e->qmp, e->info.pid, e->config.clock == ENGINE_CLOCK_CORRECT,
+					   e->config.clock_step_max_ns);
+		r = e->clock ? 0 : -ENOMEM;
+	}
 	if (r == 0)
-		devstate_open_gate(e->device, e->info.pid);
+		engine_open_pipe(e);
 	if (r == 0)
 		r = guestmem_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->mem, error);
 	if (r == 0)

@@ -41,6 +41,8 @@ struct gateway_view;
 struct vmm_inventory;
 struct wire_tls_context;
 
+enum engine_clock { ENGINE_CLOCK_OFF, ENGINE_CLOCK_CORRECT };
+
 /* Pointers are borrowed for the life of the engine. */
 struct engine_config {
 	const char *vm;	     /* name, as in its file */
@@ -51,6 +53,8 @@ struct engine_config {
 	struct throttle_config throttle;
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
+	enum engine_clock clock;    /* give the guest its pauses back: vmm/guestclock.h */
+	uint64_t clock_step_max_ns; /* in one jump */
 	uint64_t reference_bytes;   /* for the reference; 0: a quarter of guest RAM */
 	uint64_t backlog_bytes_max; /* encoded epochs not yet committed */
 	uint32_t encode_threads; /* the engine's own included; 0: workers_default_threads() */

@@ -111,8 +111,9 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 	return r;
 }
 
-/* Guest stopped, state taken: what it sends from here on belongs to the next epoch. */
-static void move_hold(void *context)
+/* Guest stopped, state taken: what it sends from here on belongs to the next epoch. Its clock is set last: it is
+ * about to start. */
+static void end_epoch(void *context, const struct seal_times *times)
 {
 	struct engine *e = context;
 
@@ -125,6 +126,7 @@ static void move_hold(void *context)
 	hold_set_epoch(e->hold, e->next_epoch);
 	if (!e->is_holding && hold_set_mode(e->hold, HOLD_HOLD) == 0)
 		e->is_holding = true;
+	guestclock_stopped(e->clock, times->paused_ns, times->paused_ns + times->stop_ns);
 }
 
 /* A FULL epoch's seal ends rounds that protect: so does it. */
@@ -151,7 +153,7 @@ void engine_retry_pipe(struct engine *e)
 		return;
 	e->is_left_stopped = false;
 	e->is_sealing = true; /* its trial is a short pause */
-	devstate_open_gate(e->device, e->info.pid);
+	engine_open_pipe(e);
 	e->is_sealing = false;
 	if (e->is_left_stopped)
 		engine_paused_by_other(e);
@@ -162,6 +164,26 @@ void engine_retry_pipe(struct engine *e)
 	e->pipe_retry_ns = 0;
 	log_info("vm=%s epoch=%llu seals go through a pipe again", e->config.vm,
 		 (unsigned long long)e->next_epoch);
+}
+
+void engine_open_pipe(struct engine *e)
+{
+	uint64_t start_ns = clock_mono_ns();
+
+	guestclock_running(e->clock);
+	devstate_open_gate(e->device, e->info.pid);
+	guestclock_resumed(e->clock, clock_mono_ns() - start_ns);
+}
+
+/* After a seal: what became of the guest's clock. */
+static void see_to_clock(struct engine *e, const struct seal_result *result)
+{
+	const struct clock_rules *rules = guestclock_rules(e->clock);
+
+	guestclock_resumed(e->clock, result->times.resumed_ns - result->times.paused_ns);
+	guestclock_saved(e->clock, result->device, result->device_size);
+	clock_loss_note(&e->clock_loss, result->times.resumed_ns, rules->lost_ns);
+	pacer_clock(&e->pacer, rules->state == CLOCK_CORRECTED);
 }
 
 static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *ret_result)
@@ -176,7 +198,8 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	}
 	e->is_left_stopped = false;
 	e->is_sealing = true;
-	r = seal_run(e->seal, kind, move_hold, e, ret_result);
+	guestclock_running(e->clock);
+	r = seal_run(e->seal, kind, end_epoch, e, ret_result);
 	e->is_sealing = false;
 	e->is_track_fresh = false;
 	if (r < 0) {
@@ -188,6 +211,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 			pipe_failed(e);
 		return r;
 	}
+	see_to_clock(e, ret_result);
 	/* A seal leaves the guest as it was: somebody paused it just before, or while we looked. */
 	if (e->is_left_stopped)
 		engine_paused_by_other(e);

@@ -31,6 +31,7 @@
 #include "lease.h"
 #include "link/link.h"
 #include "net/hold.h"
+#include "vmm/guestclock.h"
 #include "vmm/inspect.h"
 #include "vmm/inventory.h"
 #include "vmm/vcpus.h"
@@ -79,6 +80,8 @@ struct engine {
 	struct devstate *device;
 	struct seal *seal;
 	struct vcpus *vcpus;	/* NULL: its threads are not known */
+	struct guestclock *clock;
+	struct clock_loss clock_loss;
 	bool is_sealing;	/* STOP and RESUME events may be ours... */
 	bool is_left_stopped;	/* ...but the last one since the seal began was STOP */
 	uint64_t pipe_retry_ns; /* try to seal through a pipe again then; 0: it is in use, or never was */
@@ -107,7 +110,8 @@ struct engine {
 	struct lease lease;	 /* renewed by the control connection's thread */
 	bool is_outvoted;	 /* the gateway said so: no lease helps any more */
 	bool is_silenced;	 /* without a lease: no seals, no releases, guest to be stopped */
-	bool is_stopped_here;	 /* while is_silenced: by our QMP stop */
+	bool is_stopped_here;	 /* while is_silenced: by our QMP stop... */
+	uint64_t stop_sent_ns, stop_seen_ns; /* ...ordered and answered then; 0: we do not know when */
 	uint64_t lease_retry_ns; /* QEMU did not take our stop or cont: not before */
 	uint64_t commit_waiting; /* newest COMMIT that came when nothing might leave */
 
@@ -222,6 +226,8 @@ int engine_direct_frame(struct engine *e, const struct wire_frame *frame) __attr
 
 /* engine_epoch.c: between two epochs. Seal through a pipe again, when that failed a while ago. */
 void engine_retry_pipe(struct engine *e);
+/* Make the pipe (gate.h): its trial is a pause of ours. */
+void engine_open_pipe(struct engine *e);
 
 /* engine_watch.c. What the guest is made of, and QEMU's taps against the VM's file; before anything is changed.
  * 0; -ENOTSUP: other taps, or a writable disk; others as vmm_inventory_take(); all with *ret_error. */

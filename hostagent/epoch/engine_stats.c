@@ -153,6 +153,24 @@ static const char *codec_name(uint64_t features)
 	}
 }
 
+/* Of the guest's clock. */
+static int add_clock(char *stats, const struct engine *e, uint64_t now_ns)
+{
+	const struct clock_rules *rules = guestclock_rules(e->clock);
+	int r = wire_stats_add(stats, "clock_corrected", "%s", clock_rules_word(rules));
+
+	if (r == 0 && *rules->why)
+		r = wire_stats_add(stats, "clock_why", "%s", rules->why);
+	if (r == 0)
+		r = add_u64(stats, "clock_set", rules->n_set);
+	if (r == 0)
+		r = add_ms(stats, "clock_lost_ms", rules->lost_ns);
+	if (r == 0)
+		r = wire_stats_add(stats, "clock_lost_percent", "%.2f",
+				   clock_loss_percent(&e->clock_loss, now_ns, rules->lost_ns));
+	return r;
+}
+
 void engine_publish(struct engine *e)
 {
 	const struct engine_figures *f = &e->figures;
@@ -177,6 +195,8 @@ void engine_publish(struct engine *e)
 				   encoder_features(e->encoder) & PAGE_FEATURE_DUP ? "+dup" : "");
 	if (r == 0)
 		r = wire_stats_add(stats, "stage", "%s", stage_is_on(&e->stage) ? "lz4" : "off");
+	if (r == 0)
+		r = add_clock(stats, e, now_ns);
 	if (r == 0)
 		r = wire_stats_add(stats, "pacer", "%s", pacer_reason(&e->pacer, now_ns));
 	if (r == 0 && e->throttle.percent > 0)

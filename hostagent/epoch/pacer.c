@@ -1,27 +1,44 @@
 #include "epoch/pacer.h"
 
-static int64_t budget_at(const struct pacer *pacer, uint64_t at_ns)
+static int64_t budget_at(const struct pacer_budget *budget, uint64_t at_ns)
 {
-	uint32_t share = pacer->config.pause_share_max;
-	uint64_t run_ns = at_ns > pacer->budget_at_ns ? at_ns - pacer->budget_at_ns : 0;
+	uint32_t share = budget->share;
+	uint64_t run_ns = at_ns > budget->at_ns ? at_ns - budget->at_ns : 0;
 	int64_t budget_ns;
 
 	/* After a second of running the budget is full whatever the share: keep the product small. */
 	if (run_ns > UINT64_C(60000000000))
 		return (int64_t)PACER_BURST_NS;
-	budget_ns = pacer->budget_ns + (int64_t)(run_ns * share / (100 - share));
+	budget_ns = budget->ns + (int64_t)(run_ns * share / (100 - share));
 	return budget_ns > (int64_t)PACER_BURST_NS ? (int64_t)PACER_BURST_NS : budget_ns;
 }
 
 /* When the budget reaches zero. */
-static uint64_t budget_due_ns(const struct pacer *pacer)
+static uint64_t budget_due_ns(const struct pacer_budget *budget)
 {
-	uint32_t share = pacer->config.pause_share_max;
+	uint32_t share = budget->share;
 
-	if (pacer->budget_ns >= 0)
-		return pacer->budget_at_ns;
-	return pacer->budget_at_ns +
-	       ((uint64_t)-pacer->budget_ns * (100 - share) + share - 1) / share;
+	if (budget->ns >= 0)
+		return budget->at_ns;
+	return budget->at_ns + ((uint64_t)-budget->ns * (100 - share) + share - 1) / share;
+}
+
+/* The guest was paused for [@paused_ns, @resumed_ns), for which it is charged @charge_ns. */
+static void budget_pay(struct pacer_budget *budget, uint64_t paused_ns, uint64_t resumed_ns,
+		       int64_t charge_ns)
+{
+	int64_t lowest_ns = -(int64_t)(PACER_DEBT_RUN_NS * budget->share / (100 - budget->share));
+
+	budget->ns = budget_at(budget, paused_ns) - charge_ns;
+	if (budget->ns < lowest_ns)
+		budget->ns = lowest_ns;
+	budget->at_ns = resumed_ns;
+}
+
+/* The same of the budget for the guest's clock; when that is corrected it is not asked. */
+static uint64_t wall_due_ns(const struct pacer *pacer)
+{
+	return pacer->is_clock_corrected ? 0 : budget_due_ns(&pacer->wall);
 }
 
 void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t now_ns)
@@ -29,7 +46,8 @@ void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t
 	*pacer = (struct pacer){
 		.config = *config,
 		.resumed_ns = now_ns,
-		.budget_at_ns = now_ns,
+		.computed = {.share = config->pause_share_max, .at_ns = now_ns},
+		.wall = {.share = config->wall_share_max, .at_ns = now_ns},
 	};
 }
 
@@ -55,17 +73,17 @@ static int64_t charge_ns(const struct pacer *pacer, uint64_t paused_ns, uint64_t
 
 void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns)
 {
-	uint32_t share = pacer->config.pause_share_max;
-	int64_t lowest_ns = -(int64_t)(PACER_DEBT_RUN_NS * share / (100 - share));
-
-	pacer->budget_ns = budget_at(pacer, paused_ns) -
-			   charge_ns(pacer, paused_ns, resumed_ns, busy_ns);
-	if (pacer->budget_ns < lowest_ns)
-		pacer->budget_ns = lowest_ns;
-	pacer->budget_at_ns = resumed_ns;
+	budget_pay(&pacer->computed, paused_ns, resumed_ns,
+		   charge_ns(pacer, paused_ns, resumed_ns, busy_ns));
+	budget_pay(&pacer->wall, paused_ns, resumed_ns, (int64_t)(resumed_ns - paused_ns));
 	pacer->resumed_ns = resumed_ns;
 	pacer->demand = false;
 	pacer->full = false;
+}
+
+void pacer_clock(struct pacer *pacer, bool is_corrected)
+{
+	pacer->is_clock_corrected = is_corrected;
 }
 
 void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_full)
@@ -91,13 +109,15 @@ void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, do
 /* When the running epoch would be sealed if the link carried everything at once. */
 static uint64_t wanted_ns(const struct pacer *pacer)
 {
-	uint64_t due_ns, budget_ns;
+	uint64_t due_ns, budget_ns, wall_ns = wall_due_ns(pacer);
 
 	if (pacer->full)
 		return pacer->resumed_ns + pacer->config.epoch_min_ns;
 	due_ns = pacer->resumed_ns +
 		 (pacer->demand ? pacer->config.epoch_min_ns : pacer->config.epoch_max_ns);
-	budget_ns = budget_due_ns(pacer);
+	budget_ns = budget_due_ns(&pacer->computed);
+	if (wall_ns > budget_ns)
+		budget_ns = wall_ns;
 	return budget_ns > due_ns ? budget_ns : due_ns;
 }
 
@@ -133,7 +153,9 @@ const char *pacer_reason(const struct pacer *pacer, uint64_t now_ns)
 		return "link";
 	if (pacer->full)
 		return "hold full";
-	if (budget_due_ns(pacer) > now_ns)
+	if (wall_due_ns(pacer) > now_ns && wall_due_ns(pacer) > budget_due_ns(&pacer->computed))
+		return "clock budget";
+	if (budget_due_ns(&pacer->computed) > now_ns)
 		return "pause budget";
 	return pacer->demand ? "demand" : "epoch_max";
 }

@@ -2,20 +2,24 @@
  *
  * Why: sealing costs the guest a pause, not sealing costs its clients latency. Epochs are demand
  * driven: while nothing is held an epoch may last epoch_max; the first held frame asks for a seal as
- * soon as epoch_min and the pause budget allow. The budget bounds the guest's paused share:
+ * soon as epoch_min and the pause budget allow. Two budgets bound two different shares. Each grows while the
+ * guest runs and pays for pauses:
  *
  *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
  *	  +20 ms ┤■■■■■■■■            ← idle guest: a burst of seals may follow at once
  *	       0 ┤        ■■■■■■
  *	  -5 ms ┤              ▼      ← a seal may overdraw once; the next waits until >= 0
  *
- * A pause takes from the guest only what the guest would have run. A guest that waits for its clients
- * (most of them while their replies are held) loses little, so a pause is charged by how busy the
+ * pause_share_max: the share of what the guest would have computed. A guest that waits for its clients
+ * (most of them while their replies are held) loses little by a pause. So a pause is charged by how busy the
  * guest was in the epoch before it, and at least with PACER_IDLE_CHARGE_PERCENT, which bounds what
- * sealing costs the host:
+ * sealing costs the host. A guest that mostly waits may thus be paused for up to half of all time:
  *
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
+ *
+ * wall_share_max: the share of all time, whatever the guest does. It counts only where the guest's clock is
+ * not corrected (vmm/clock_rules.h): there each pause is time that the guest's clock loses.
  *
  * What one pause overdraws is paid back in PACER_DEBT_RUN_NS of running at most: a host that stood still in
  * a pause for seconds is not what sealing costs, and must not hold the guest's output for many times as long.
@@ -46,15 +50,22 @@
 struct pacer_config {
 	uint64_t epoch_min_ns;	  /* shortest run time between two seals */
 	uint64_t epoch_max_ns;	  /* longest epoch while nothing is held; >= epoch_min_ns */
-	uint32_t pause_share_max; /* percent of a busy guest's time that it may be paused, 1..90 */
+	uint32_t pause_share_max; /* percent of what the guest would have computed, 1..90 */
+	uint32_t wall_share_max;  /* percent of all time, while its clock is not corrected, 1..90 */
 	uint32_t in_flight_max;	  /* uncommitted epochs, >= 1 */
+};
+
+struct pacer_budget {
+	uint32_t share; /* percent */
+	uint64_t at_ns; /* time up to which it has been credited */
+	int64_t ns;	/* pause time in hand; negative after an overdraft */
 };
 
 struct pacer {
 	struct pacer_config config;
 	uint64_t resumed_ns; /* when the guest last resumed (start of the running epoch) */
-	uint64_t budget_at_ns; /* time up to which budget_ns has been credited */
-	int64_t budget_ns;     /* pause time in hand; negative after an overdraft */
+	struct pacer_budget computed, wall;
+	bool is_clock_corrected; /* the second one does not count */
 	uint32_t in_flight;    /* sealed, not committed */
 	bool is_backlog_full;  /* nothing more can be encoded before a commit */
 	bool demand;	       /* a frame is held in the running epoch */
@@ -82,6 +93,9 @@ void pacer_sealing(struct pacer *pacer, uint64_t now_ns);
  * guest's busiest vCPU took while the epoch ran (more than the epoch's length counts as that). */
 void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns);
 
+/* Pauses take nothing from the guest's clock from now on, or they do (as after pacer_init()). */
+void pacer_clock(struct pacer *pacer, bool is_corrected);
+
 /* @n_in_flight epochs are uncommitted now, and fill what they may fill, or not. */
 void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_full);
 
@@ -89,8 +103,8 @@ void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_
  * "not before a commit arrives". While the link is busy this is when to tell pacer_link() again. */
 uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns);
 
-/* What pacer_due_ns() waits for, for people: "demand", "epoch_max", "pause budget", "hold full", and
- * while the epoch is stretched "backlog", "in flight" or "link". */
+/* What pacer_due_ns() waits for, for people: "demand", "epoch_max", "pause budget", "clock budget"
+ * (wall_share_max), "hold full", and while the epoch is stretched "backlog", "in flight" or "link". */
 const char *pacer_reason(const struct pacer *pacer, uint64_t now_ns);
 
 #endif

@@ -270,7 +270,7 @@ static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_f
 	taken = take_state(seal, kind, result);
 	FAULT_POINT(FAULT_WHILE_STOPPED);
 	if (taken == 0)
-		hook(context);
+		hook(context, &result->times);
 	r = continue_guest(seal, &result->times);
 	return taken < 0 ? taken : r;
 }
@@ -291,7 +291,7 @@ static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate
 			return r;
 		if (!is_hooked) {
 			FAULT_POINT(FAULT_WHILE_STOPPED);
-			hook(context);
+			hook(context, times);
 			is_hooked = true;
 		}
 		start_ns = clock_mono_ns();

@@ -82,8 +82,9 @@ struct seal_result {
 	struct seal_times times;
 };
 
-/* Runs with the guest stopped and its state taken. Must be quick and cannot fail. */
-typedef void (*seal_hook_fn)(void *context);
+/* Runs with the guest stopped and its state taken, last thing before it is let run. @times has paused_ns and
+ * stop_ns. Must be quick and cannot fail. */
+typedef void (*seal_hook_fn)(void *context, const struct seal_times *times);
 
 /* Everything given is borrowed until seal_free(). @n_pages: over all blocks; the copy buffer is
  * reserved for all of them and backed as far as it is used. 0; -ENOMEM. */

@@ -23,9 +23,10 @@
 static struct hist pause_ns, stop_ns, scan_ns, copy_ns, device_ns, cont_ns, precopy_ns;
 static struct hist dirty_pages, stopped_pages, blob;
 
-static void nothing(void *context)
+static void nothing(void *context, const struct seal_times *times)
 {
 	(void)context;
+	(void)times;
 }
 
 static _Noreturn void die(const char *what, const char *why)

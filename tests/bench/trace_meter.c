@@ -73,9 +73,10 @@ static _Noreturn void die(const char *what, const char *why)
 	exit(1);
 }
 
-static void nothing(void *context)
+static void nothing(void *context, const struct seal_times *times)
 {
 	(void)context;
+	(void)times;
 }
 
 /* Round of the first copy: into the shadow, nothing recorded. */

@@ -12,6 +12,7 @@ static const struct pacer_config config = {
 	.epoch_min_ns = 2 * MS,
 	.epoch_max_ns = 100 * MS,
 	.pause_share_max = 20,
+	.wall_share_max = 90,
 	.in_flight_max = 4,
 };
 
@@ -99,6 +100,38 @@ static void idle_guests_pauses_cost_less(void **state)
 		now_ns = due_ns + 5 * MS;
 	}
 	assert_in_range(paused_ns * 1000 / now_ns, 490, 510);
+}
+
+/* The same guest, where each pause is time that its clock loses: the second bound holds, until it is corrected. */
+static void pauses_that_the_clock_loses_are_bounded_by_all_time(void **state)
+{
+	struct pacer_config bounded = config;
+	struct pacer pacer;
+
+	(void)state;
+	bounded.wall_share_max = 20;
+	for (int is_corrected = 0; is_corrected < 2; is_corrected++) {
+		uint64_t now_ns = 0, paused_ns = 0;
+		const char *reason = "";
+
+		pacer_init(&pacer, &bounded, now_ns);
+		pacer_clock(&pacer, is_corrected);
+		for (int i = 0; i < 1000; i++) {
+			uint64_t due_ns;
+
+			pacer_demand(&pacer, 0, false);
+			due_ns = pacer_due_ns(&pacer, now_ns);
+			reason = pacer_reason(&pacer, now_ns);
+			paused_ns += 5 * MS;
+			pacer_sealed(&pacer, due_ns, due_ns + 5 * MS, (due_ns - now_ns) / 10);
+			now_ns = due_ns + 5 * MS;
+		}
+		if (is_corrected)
+			assert_in_range(paused_ns * 1000 / now_ns, 490, 510);
+		else
+			assert_in_range(paused_ns * 1000 / now_ns, 195, 202);
+		assert_string_equal(reason, is_corrected ? "pause budget" : "clock budget");
+	}
 }
 
 static void in_flight_limit_waits_for_a_commit(void **state)
@@ -258,6 +291,7 @@ int main(void)
 		cmocka_unit_test(a_stall_in_a_pause_is_paid_back_soon),
 		cmocka_unit_test(paused_share_is_bounded),
 		cmocka_unit_test(idle_guests_pauses_cost_less),
+		cmocka_unit_test(pauses_that_the_clock_loses_are_bounded_by_all_time),
 		cmocka_unit_test(in_flight_limit_waits_for_a_commit),
 		cmocka_unit_test(full_hold_overrides_the_budget),
 		cmocka_unit_test(a_burst_is_bounded_after_long_idleness),

@@ -1,0 +1,228 @@
+#include "vmm/clock_rules.h"
+
+#include <stddef.h>
+
+#include "base/clock.h"
+
+/* Shorter than this between two stops says nothing of the rate. */
+#define RATE_MIN_NS	 (20 * CLOCK_NS_PER_MS)
+#define RATE_TOLERANCE	 0.01
+#define COST_WEIGHT	 4u  /* the last start counts for a quarter */
+#define FIRST_COST_NS	 (150 * CLOCK_NS_PER_US)
+
+void clock_rules_init(struct clock_rules *rules, uint64_t step_max_ns)
+{
+	*rules = (struct clock_rules){
+		.why = "", .step_max_ns = step_max_ns, .cost_ns = FIRST_COST_NS};
+}
+
+void clock_rules_off(struct clock_rules *rules, const char *why)
+{
+	if (rules->state == CLOCK_OFF)
+		return;
+	rules->state = CLOCK_OFF;
+	rules->why = why;
+	rules->is_ours = false;
+}
+
+/* Take the target anew: what was behind it will not be given back. */
+static void anchor(struct clock_rules *rules, const struct clock_words *words)
+{
+	rules->forgotten_ns = rules->lost_ns;
+	rules->target = *words;
+}
+
+void clock_rules_running(struct clock_rules *rules, const struct clock_words *words)
+{
+	rules->is_ours = false;
+	rules->is_steady = false;
+	if (rules->state == CLOCK_OFF)
+		return;
+	if (!words->is_running) {
+		rules->has_running = false;
+		return;
+	}
+	if (!rules->has_running) {
+		anchor(rules, words);
+	} else {
+		/* Somebody else stopped it and let it run: that moved the offsets, and moves the target. */
+		rules->is_steady = words->clock == rules->running.clock &&
+				   words->ticks == rules->running.ticks;
+		rules->target.clock += words->clock - rules->running.clock;
+		rules->target.ticks += words->ticks - rules->running.ticks;
+	}
+	rules->running = *words;
+	rules->has_running = true;
+}
+
+static bool is_near(double a, double b)
+{
+	return a > b * (1 - RATE_TOLERANCE) && a < b * (1 + RATE_TOLERANCE);
+}
+
+/* The host's clock said @host_ns and its counter @host_ticks: do they go at one rate? */
+static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t host_ticks)
+{
+	double rate;
+
+	rules->is_rate_same = false;
+	if (rules->n_stops == 0) {
+		rules->first_ns = host_ns;
+		rules->first_ticks = host_ticks;
+		rules->n_stops = 1;
+		return true;
+	}
+	if (host_ns < rules->first_ns + RATE_MIN_NS)
+		return true;
+	rate = (double)(int64_t)(host_ticks - rules->first_ticks) /
+	       (double)(host_ns - rules->first_ns);
+	if (rate <= 0)
+		return false;
+	if (rules->n_stops > 1 && !is_near(rate, rules->rate)) {
+		if (rules->state == CLOCK_PROVING)
+			rules->n_stops = 0; /* one of the two was wrong: begin again */
+		return false;
+	}
+	rules->is_rate_same = rules->n_stops > 1;
+	rules->rate = rate;
+	rules->n_stops = 2;
+	return true;
+}
+
+static void miss(struct clock_rules *rules)
+{
+	rules->has_running = false; /* the next pause begins anew */
+	if (++rules->n_misses >= CLOCK_MISSES_MAX)
+		clock_rules_off(rules, "QEMU's clock does not follow the host's");
+}
+
+/* The pause fits; what the words would be when the guest starts, had it not stopped. False: not later. */
+static bool set_forward(struct clock_rules *rules, uint64_t host_ns, uint64_t now_ns)
+{
+	uint64_t start_ns = now_ns + rules->cost_ns;
+	int64_t clock_step = (int64_t)(rules->target.clock + start_ns - rules->stopped.clock);
+	int64_t lag_ticks = (int64_t)(rules->target.ticks - rules->running.ticks);
+	double ticks_max = rules->rate * (double)rules->step_max_ns;
+	double ticks_step = (double)lag_ticks + rules->rate * (double)(start_ns - host_ns);
+
+	if (clock_step <= 0)
+		return false;
+	if ((uint64_t)clock_step > rules->step_max_ns)
+		clock_step = (int64_t)rules->step_max_ns;
+	if (ticks_step > ticks_max)
+		ticks_step = ticks_max;
+	rules->written.clock += (uint64_t)clock_step;
+	if (ticks_step > 0)
+		rules->written.ticks += (uint64_t)ticks_step;
+	rules->n_set++;
+	return true;
+}
+
+bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words, uint64_t sent_ns,
+			 uint64_t seen_ns, uint64_t now_ns, struct clock_words *ret_words)
+{
+	uint64_t host_ns;
+
+	rules->is_ours = false;
+	if (rules->state == CLOCK_OFF || !rules->has_running || words->is_running)
+		return false;
+	host_ns = words->clock - rules->running.clock;
+	if (host_ns < sent_ns || host_ns > seen_ns ||
+	    !learn_rate(rules, host_ns, words->ticks - rules->running.ticks)) {
+		miss(rules);
+		return false;
+	}
+	rules->n_misses = 0;
+	rules->is_ours = true;
+	rules->stopped = rules->written = *words;
+	rules->set_ns = now_ns;
+	if (rules->state != CLOCK_CORRECTED || !set_forward(rules, host_ns, now_ns))
+		return false;
+	*ret_words = rules->written;
+	return true;
+}
+
+void clock_rules_resumed(struct clock_rules *rules, const struct clock_words *words)
+{
+	uint64_t cost_ns = rules->written.clock - words->clock - rules->set_ns;
+	int64_t lag_ns;
+
+	if (rules->state == CLOCK_OFF)
+		return;
+	if (!words->is_running) {
+		rules->has_running = false;
+		return;
+	}
+	if (rules->is_ours && cost_ns < CLOCK_COST_MAX_NS)
+		rules->cost_ns += cost_ns / COST_WEIGHT - rules->cost_ns / COST_WEIGHT;
+	if (!rules->has_running)
+		anchor(rules, words);
+	rules->running = *words;
+	rules->has_running = true;
+	lag_ns = (int64_t)(rules->target.clock - words->clock);
+	rules->lost_ns = rules->forgotten_ns + (lag_ns > 0 ? (uint64_t)lag_ns : 0);
+}
+
+static bool same(const struct clock_words *a, const struct clock_words *b)
+{
+	return a->ticks == b->ticks && a->clock == b->clock;
+}
+
+void clock_rules_saved(struct clock_rules *rules, const struct clock_words *words)
+{
+	if (rules->state == CLOCK_OFF || !rules->is_ours)
+		return;
+	/* Saved before or after we set them: where in the state they are is QEMU's business. */
+	if (!same(words, &rules->stopped) && !same(words, &rules->written)) {
+		clock_rules_off(rules, "QEMU's saved state has another clock than its memory");
+		return;
+	}
+	if (rules->state != CLOCK_PROVING || !rules->is_steady || !rules->is_rate_same)
+		return;
+	if (++rules->n_proofs >= CLOCK_PROOFS)
+		rules->state = CLOCK_CORRECTED;
+}
+
+void clock_rules_paused(struct clock_rules *rules, uint64_t paused_ns)
+{
+	if (rules->state == CLOCK_OFF)
+		rules->lost_ns += paused_ns;
+}
+
+const char *clock_rules_word(const struct clock_rules *rules)
+{
+	static const char *const words[] = {
+		[CLOCK_PROVING] = "not yet", [CLOCK_CORRECTED] = "yes", [CLOCK_OFF] = "no"};
+
+	return words[rules->state];
+}
+
+/* --- loss */
+
+void clock_loss_note(struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns)
+{
+	uint64_t second = now_ns / CLOCK_NS_PER_S + 1; /* 0 is an empty slot */
+	size_t slot = second % CLOCK_LOSS_SLOTS;
+
+	if (loss->second[slot] == second)
+		return;
+	loss->second[slot] = second;
+	loss->lost_ns[slot] = lost_ns;
+}
+
+double clock_loss_percent(const struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns)
+{
+	uint64_t second = now_ns / CLOCK_NS_PER_S + 1, since_ns = 0, before_ns = 0;
+
+	for (uint32_t i = CLOCK_LOSS_SPAN_S; i > 0 && since_ns == 0; i--) {
+		size_t slot = (second - i) % CLOCK_LOSS_SLOTS;
+
+		if (second <= i || loss->second[slot] != second - i)
+			continue;
+		since_ns = (second - i - 1) * CLOCK_NS_PER_S;
+		before_ns = loss->lost_ns[slot];
+	}
+	if (since_ns == 0 || now_ns <= since_ns || lost_ns <= before_ns)
+		return 0;
+	return 100.0 * (double)(lost_ns - before_ns) / (double)(now_ns - since_ns);
+}

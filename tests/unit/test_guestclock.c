@@ -1,0 +1,162 @@
+/* The guest's clock in the memory of another process: this test's own child plays QEMU, its symbols and all. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "vmm/guestclock.h"
+#include "vmm/symbol.h"
+
+/* Exported, as QEMU exports its own to its modules (meson.build links this program with it). */
+extern uint64_t timers_state[12];
+extern uint32_t use_icount;
+uint64_t timers_state[12] = {1, 2, 3, 1, 5, 6, 7, 8};
+uint32_t use_icount = 4711;
+
+static pid_t start_child(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	assert_true(pid > 0);
+	return pid;
+}
+
+static void end_child(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void an_exported_variable_is_found(void **state)
+{
+	pid_t pid = start_child();
+	uint64_t address = 0;
+
+	(void)state;
+	assert_int_equal(symbol_find(pid, "timers_state", 96, &address), 0);
+	assert_int_equal(address, (uint64_t)(uintptr_t)timers_state);
+	assert_int_equal(symbol_find(pid, "use_icount", 4, &address), 0);
+	assert_int_equal(address, (uint64_t)(uintptr_t)&use_icount);
+	end_child(pid);
+}
+
+static void what_is_not_there_is_said(void **state)
+{
+	pid_t pid = start_child();
+	uint64_t address = 12;
+
+	(void)state;
+	assert_int_equal(symbol_find(pid, "timers_state", 88, &address), -EMSGSIZE);
+	assert_int_equal(symbol_find(pid, "timers_stat", 96, &address), -ENOENT);
+	assert_int_equal(symbol_find(pid, "main", 96, &address), -ENOENT);   /* no variable */
+	assert_int_equal(symbol_find(pid, "memcpy", 96, &address), -ENOENT); /* another file's */
+	end_child(pid);
+	assert_int_equal(symbol_find(pid, "timers_state", 96, &address), -ENOENT); /* no process */
+	assert_int_equal(address, 12);
+}
+
+/* --- the saved state */
+
+static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks, uint64_t clock)
+{
+	struct bytes_writer w = {at, at + 256, false};
+	uint8_t size = (uint8_t)strlen(name);
+
+	bytes_write(&w, "\4\0\0\0\7", 5);
+	bytes_write(&w, &size, 1);
+	bytes_write(&w, name, size);
+	bytes_write_be32(&w, 0);
+	bytes_write_be32(&w, version);
+	bytes_write_be64(&w, ticks);
+	bytes_write_be64(&w, 0);
+	bytes_write_be64(&w, clock);
+	return (size_t)(w.at - at);
+}
+
+static size_t add_footer(uint8_t *at)
+{
+	memcpy(at, "\x7e\0\0\0\7", 5);
+	return 5;
+}
+
+static void the_saved_clock_is_found(void **state)
+{
+	uint8_t blob[1024] = "QEVM\0\0\0\3";
+	struct clock_words words;
+	size_t size = 8, at = 0, there;
+
+	(void)state;
+	size += add_section(blob + size, "slirp", 4, 1, 2);
+	size += add_footer(blob + size);
+	/* The name alone is no section. */
+	memcpy(blob + size, "\x05timer", 6);
+	size += 6;
+	there = size;
+	size += add_section(blob + size, "timer", 2, UINT64_MAX - 5, 77);
+	size += add_footer(blob + size);
+	size += add_section(blob + size, "timer", 1, 3, 4); /* of another version: not ours */
+	assert_int_equal(guestclock_parse(blob, size, &at, &words), 0);
+	assert_int_equal(at, there);
+	assert_true(words.ticks == UINT64_MAX - 5 && words.clock == 77 && !words.is_running);
+	/* Found again at its place, and when the guess is wrong or past the end. */
+	for (size_t guess = 0; guess < sizeof(blob) + 3; guess++) {
+		at = guess;
+		words.clock = 0;
+		assert_int_equal(guestclock_parse(blob, size, &at, &words), 0);
+		assert_int_equal(at, there);
+		assert_int_equal(words.clock, 77);
+	}
+	/* Cut anywhere in it. */
+	for (size_t cut = 0; cut < there + 43; cut++) {
+		at = there;
+		assert_int_equal(guestclock_parse(blob, cut, &at, &words), -ENOENT);
+	}
+}
+
+static void a_saved_clock_that_is_no_clock_is_refused(void **state)
+{
+	uint8_t blob[1024] = "QEVM\0\0\0\3";
+	struct clock_words words;
+	size_t size = 8, at = 0, first;
+
+	(void)state;
+	assert_int_equal(guestclock_parse(blob, size, &at, &words), -ENOENT);
+	first = size;
+	size += add_section(blob + size, "timer", 2, 1, 2);
+	memcpy(blob + size, "\5\14timer/icount", 14); /* a subsection follows */
+	size += 14;
+	assert_int_equal(guestclock_parse(blob, size, &at, &words), -ENOTSUP);
+	size = first;
+	size += add_section(blob + size, "timer", 2, 1, 2);
+	size += add_footer(blob + size);
+	size += add_section(blob + size, "timer", 2, 1, 2);
+	at = 0;
+	assert_int_equal(guestclock_parse(blob, size, &at, &words), -EEXIST);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_exported_variable_is_found),
+		cmocka_unit_test(what_is_not_there_is_said),
+		cmocka_unit_test(the_saved_clock_is_found),
+		cmocka_unit_test(a_saved_clock_that_is_no_clock_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
