@@ -95,6 +95,9 @@ static int parse_line(const char *line, size_t size, struct qmp_message *ret_mes
 	json_t *root = json_loadb(line, size, 0, &error);
 	int r;
 
+	/* Some properties are unsigned and above what jansson's integers hold. */
+	if (!root && json_error_code(&error) == json_error_numeric_overflow)
+		root = json_loadb(line, size, JSON_DECODE_INT_AS_REAL, &error);
 	if (!root)
 		return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EPROTO;
 	r = classify(root, ret_message);

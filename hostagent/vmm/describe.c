@@ -1,0 +1,298 @@
+#include "vmm/describe.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "vmm/error.h"
+#include "vmm/qtree.h"
+
+#define QUERY_TIMEOUT_NS (3 * CLOCK_NS_PER_S)
+
+AUTO_DEFINE(json_t *, json_decref)
+
+/* What one description carries from step to step. */
+struct description {
+	struct qmp *qmp;
+	struct vmm_machine *machine;
+	struct vmm_error *error;
+	bool is_kvm;
+};
+
+static int query(struct description *d, const char *command, json_t *args, json_t **ret_answer)
+{
+	int r = qmp_execute(d->qmp, command, args, QUERY_TIMEOUT_NS, ret_answer);
+
+	return r < 0 ? vmm_fail(d->error, r, "QEMU: %s: %s", command, qmp_error(d->qmp)) : 0;
+}
+
+/* Read a property; *ret_value is the caller's. 1; 0: it has none that can be read; -errno. */
+static int get(struct description *d, const char *path, const char *property, json_t **ret_value)
+{
+	int r = qmp_execute(d->qmp, "qom-get",
+			    json_pack("{s:s, s:s}", "path", path, "property", property), QUERY_TIMEOUT_NS,
+			    ret_value);
+
+	if (r == -EREMOTEIO)
+		return 0;
+	if (r < 0)
+		return vmm_fail(d->error, r, "QEMU: qom-get %s %s: %s", path, property, qmp_error(d->qmp));
+	return 1;
+}
+
+static int add(struct description *d, const char *key, const char *value)
+{
+	int r = vmm_machine_add(d->machine, key, value);
+
+	return r < 0 ? vmm_fail(d->error, r, "the guest's properties are too many to compare (%s)", strerror(-r))
+		     : 0;
+}
+
+static int add_value(struct description *d, const char *key, const json_t *value)
+{
+	AUTO_FREE char *text = NULL;
+
+	if (json_is_string(value))
+		return add(d, key, json_string_value(value));
+	text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+	return text ? add(d, key, text) : vmm_fail(d->error, -ENOMEM, "no memory for the list of devices");
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static bool is_in(const char *name, const char *const *names)
+{
+	for (; *names; names++)
+		if (strcmp(*names, name) == 0)
+			return true;
+	return false;
+}
+
+/* ---- a QOM object's plain properties */
+
+/* How a property of an object is told. */
+struct telling {
+	const char *path;	      /* of the object */
+	const char *prefix;	      /* of the key */
+	const char *const *left_out;  /* host's own, ours, or it moves while the machine runs */
+	const char *const *is_set;    /* only whether it is set is told: a path of the host's */
+	bool has_flags;		      /* booleans too */
+};
+
+/* Links and children are no values; structures are only those that are named here. */
+static bool is_told(const struct telling *t, const char *name, const char *type)
+{
+	static const char *const plain[] = {
+		"string", "str", "int", "int8", "int16", "int32", "int64", "uint8", "uint8_t", "uint16",
+		"uint16_t", "uint32", "uint32_t", "uint64", "uint64_t", "size", "OnOffAuto", "OnOffSplit",
+		"SMPConfiguration", "MemorySizeConfiguration", "BootConfiguration", NULL};
+
+	if (is_in(name, t->left_out))
+		return false;
+	return strcmp(type, "bool") == 0 ? t->has_flags : is_in(type, plain);
+}
+
+static int tell_property(struct description *d, const struct telling *t, const char *name)
+{
+	AUTO(json_decref) json_t *value = NULL;
+	const char *text;
+	char key[192];
+	int r = get(d, t->path, name, &value);
+
+	if (r <= 0)
+		return r;
+	snprintf(key, sizeof(key), "%s %.100s", t->prefix, name);
+	text = json_string_value(value);
+	if (text && is_in(name, t->is_set))
+		return add(d, key, *text ? "set" : "not set");
+	if (text && strcmp(name, "firmware") == 0)
+		return add(d, key, base_name(text));
+	return add_value(d, key, value);
+}
+
+static int tell(struct description *d, const struct telling *t)
+{
+	AUTO(json_decref) json_t *list = NULL;
+	int r = query(d, "qom-list", json_pack("{s:s}", "path", t->path), &list);
+
+	for (size_t i = 0; r >= 0 && i < json_array_size(list); i++) {
+		const json_t *entry = json_array_get(list, i);
+		const char *name = json_string_value(json_object_get(entry, "name"));
+		const char *type = json_string_value(json_object_get(entry, "type"));
+
+		if (name && type && is_told(t, name, type))
+			r = tell_property(d, t, name);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* ---- steps */
+
+static int step_accelerator(struct description *d)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+	int r = query(d, "query-kvm", NULL, &answer);
+
+	if (r < 0)
+		return r;
+	d->is_kvm = json_is_true(json_object_get(answer, "enabled"));
+	return add(d, "accelerator", d->is_kvm ? "kvm" : "not kvm");
+}
+
+static int step_machine(struct description *d)
+{
+	static const char *const left_out[] = {"rtc-time", "memory-backend", "suppress-vmdesc", "dump-guest-core",
+					       "mem-merge", "pcspk-audiodev", "dumpdtb", NULL};
+	static const char *const is_set[] = {"kernel", "initrd", "dtb", NULL};
+
+	return tell(d, &(struct telling){"/machine", "machine", left_out, is_set, true});
+}
+
+/* One register of CPUID as the guest sees it. */
+static int add_cpuid(struct description *d, const char *prefix, const json_t *word)
+{
+	json_int_t eax, ecx = 0, features;
+	const char *reg;
+	char key[128], value[32];
+	bool has_ecx = json_object_get(word, "cpuid-input-ecx") != NULL;
+
+	if (json_unpack((json_t *)word, "{s:I, s:s, s:I, s?I}", "cpuid-input-eax", &eax, "cpuid-register", &reg,
+			"features", &features, "cpuid-input-ecx", &ecx) < 0)
+		return vmm_fail(d->error, -EPROTO, "QEMU's answer to qom-get feature-words is not understood");
+	snprintf(key, sizeof(key), "%s cpuid %08" PRIx64, prefix, (uint64_t)eax);
+	if (has_ecx)
+		snprintf(key + strlen(key), sizeof(key) - strlen(key), ".%" PRIu64, (uint64_t)ecx);
+	snprintf(key + strlen(key), sizeof(key) - strlen(key), " %.8s", reg);
+	snprintf(value, sizeof(value), "%08" PRIx64, (uint64_t)features);
+	return add(d, key, value);
+}
+
+static int add_features(struct description *d, const char *path, const char *prefix)
+{
+	AUTO(json_decref) json_t *words = NULL;
+	int r = get(d, path, "feature-words", &words);
+
+	for (size_t i = 0; r > 0 && i < json_array_size(words); i++)
+		r = add_cpuid(d, prefix, json_array_get(words, i)) < 0 ? -EPROTO : 1;
+	return r < 0 ? r : 0;
+}
+
+/* All of a guest's vCPUs are of one model: the first is told whole. Its booleans are bits of CPUID, told as such;
+ * those that are not (VMX, Hyper-V) do something with KVM only. */
+static int add_first_cpu(struct description *d, const char *path, const char *prefix)
+{
+	static const char *const left_out[] = {"type", "tsc-frequency", "ucode-rev", "host-phys-bits-limit",
+					       "unavailable-features", "realized", "hotplugged", NULL};
+	static const char *const is_set[] = {NULL};
+	int r = add_features(d, path, prefix);
+
+	return r < 0 ? r : tell(d, &(struct telling){path, prefix, left_out, is_set, d->is_kvm});
+}
+
+static int add_cpu(struct description *d, const json_t *cpu, size_t index)
+{
+	const char *path = json_string_value(json_object_get(cpu, "qom-path"));
+	AUTO(json_decref) json_t *type = NULL;
+	char prefix[32], key[64];
+	int r;
+
+	if (!path)
+		return vmm_fail(d->error, -EPROTO, "QEMU's answer to query-cpus-fast is not understood");
+	snprintf(prefix, sizeof(prefix), "CPU %zu", index);
+	r = get(d, path, "type", &type);
+	if (r > 0)
+		r = add_value(d, prefix, type);
+	snprintf(key, sizeof(key), "%s place", prefix);
+	if (r >= 0)
+		r = add_value(d, key, json_object_get(cpu, "props"));
+	return r < 0 || index > 0 ? r : add_first_cpu(d, path, prefix);
+}
+
+static int step_cpus(struct description *d)
+{
+	AUTO(json_decref) json_t *cpus = NULL;
+	int r = query(d, "query-cpus-fast", NULL, &cpus);
+
+	for (size_t i = 0; r >= 0 && i < json_array_size(cpus); i++)
+		r = add_cpu(d, json_array_get(cpus, i), i);
+	return r < 0 ? r : 0;
+}
+
+/* `info roms`: "addr=00000000fffc0000 size=0x040000 mem=rom name=\"bios-256k.bin\"", or "fw=..." for one that is
+ * given by fw_cfg. "/rom@..." are tables that QEMU makes itself. */
+static int step_roms(struct description *d)
+{
+	AUTO_FREE char *text = NULL;
+	char *save = NULL;
+	int r = qmp_hmp(d->qmp, "info roms", QUERY_TIMEOUT_NS, &text);
+
+	if (r < 0)
+		return vmm_fail(d->error, r, "QEMU: `info roms`: %s", qmp_error(d->qmp));
+	for (char *line = strtok_r(text, "\r\n", &save); line && r == 0; line = strtok_r(NULL, "\r\n", &save)) {
+		const char *name = strstr(line, "name=\""), *size = strstr(line, "size=");
+		char key[192], value[32];
+
+		if (*line == '/' || !name || !size)
+			continue;
+		name = base_name(name + strlen("name=\""));
+		snprintf(key, sizeof(key), "ROM %.*s", (int)strcspn(name, "\""), name);
+		snprintf(value, sizeof(value), "%.*s bytes", (int)strcspn(size + 5, " "), size + 5);
+		r = add(d, key, value);
+	}
+	return r;
+}
+
+static int step_devices(struct description *d)
+{
+	AUTO_FREE char *text = NULL;
+	int r = qmp_hmp(d->qmp, "info qtree", QUERY_TIMEOUT_NS, &text);
+
+	if (r < 0)
+		return vmm_fail(d->error, r, "QEMU: `info qtree`: %s", qmp_error(d->qmp));
+	return qtree_parse(text, d->machine, d->error);
+}
+
+typedef int (*step_function)(struct description *d);
+
+static int run(struct qmp *q, const step_function *steps, size_t n_steps, struct vmm_machine *ret_machine,
+	       struct vmm_error *ret_error)
+{
+	struct vmm_machine machine = {0};
+	struct description d = {.qmp = q, .machine = &machine, .error = ret_error};
+
+	for (size_t i = 0; i < n_steps; i++) {
+		int r = steps[i](&d);
+
+		if (r < 0) {
+			vmm_machine_done(&machine);
+			return r;
+		}
+	}
+	vmm_machine_sort(&machine);
+	*ret_machine = machine;
+	return 0;
+}
+
+int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct vmm_error *ret_error)
+{
+	static const step_function steps[] = {step_accelerator, step_machine, step_cpus, step_roms,
+					      step_devices};
+
+	return run(q, steps, ARRAY_SIZE(steps), ret_machine, ret_error);
+}
+
+int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct vmm_error *ret_error)
+{
+	static const step_function steps[] = {step_roms, step_devices};
+
+	return run(q, steps, ARRAY_SIZE(steps), ret_machine, ret_error);
+}

@@ -1,0 +1,217 @@
+#include "vmm/qtree.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "vmm/error.h"
+
+#define NODES_MAX  (4 * QTREE_DEVICES_MAX) /* devices and buses */
+#define PROPS_MAX  VMM_MACHINE_ITEMS_MAX
+#define DEPTH_MAX  32u
+#define PATH_ROOM  256u
+
+/* Names of the host's own, what it does with its own back ends, and what the guest or its firmware sets. */
+static const char *const ignored[] = {
+	"netdev", "chardev", "drive", "audiodev", "memdev", "hostmem", "iothread", "iothread-vq-mapping",
+	"rng", "cryptodev", "tpmdev", "fsdev", "display", "fd", "vhostfd", "share-rw", "rerror", "werror",
+	"ioeventfd", "addr", "smb_io_base", "MCFG",
+};
+
+struct qtree_node {
+	int parent;	  /* index; -1: none */
+	unsigned indent;
+	const char *name; /* of a bus; type of a device */
+	const char *id;	  /* of a device; NULL: a bus */
+	const char *addr; /* of a PCI device, or NULL */
+	bool is_pci;	  /* a bus whose name is its own in the machine, and whose devices have addresses */
+};
+
+struct qtree_prop {
+	unsigned node;
+	const char *name, *value;
+};
+
+struct qtree {
+	struct qtree_node *nodes;
+	struct qtree_prop *props;
+	unsigned n_nodes, n_props;
+	int at; /* node that the next line is of; -1: none yet */
+};
+
+/* ---- text to nodes */
+
+static int add_node(struct qtree *t, unsigned indent, const char *name, const char *id)
+{
+	while (t->at >= 0 && t->nodes[t->at].indent >= indent)
+		t->at = t->nodes[t->at].parent;
+	if (t->n_nodes == NODES_MAX)
+		return -E2BIG;
+	t->nodes[t->n_nodes] = (struct qtree_node){
+		.parent = t->at, .indent = indent, .name = name, .id = id};
+	t->at = (int)t->n_nodes++;
+	return 0;
+}
+
+static bool is_pci_type(const char *type)
+{
+	return strcmp(type, "PCI") == 0 || strcmp(type, "PCIE") == 0 || strcmp(type, "CXL") == 0 ||
+	       strncmp(type, "pxb-", 4) == 0;
+}
+
+static bool is_ignored(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		if (strcmp(ignored[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* "\"/usr/share/x.rom\"" -> "x.rom\"": where a host keeps the file is its own affair. */
+static const char *base_name(const char *value)
+{
+	const char *slash = strrchr(value, '/');
+
+	return slash ? slash + 1 : *value == '"' ? value + 1 : value;
+}
+
+static int add_prop(struct qtree *t, const char *name, const char *value)
+{
+	struct qtree_node *node = &t->nodes[t->at];
+
+	if (strcmp(name, "addr") == 0)
+		node->addr = value;
+	if (is_ignored(name))
+		return 0;
+	if (t->n_props == PROPS_MAX)
+		return -E2BIG;
+	if (strcmp(name, "romfile") == 0)
+		value = base_name(value);
+	t->props[t->n_props++] = (struct qtree_prop){(unsigned)t->at, name, value};
+	return 0;
+}
+
+/* "class Ethernet controller, addr 00:02.0, pci id 1af4:1000 (sub 1af4:0001)": the addr has a bus number that
+ * the guest's firmware gives. */
+static int add_pci_id(struct qtree *t, const char *line)
+{
+	const char *id = strstr(line, ", pci id ");
+
+	return id ? add_prop(t, "PCI id", id + strlen(", pci id ")) : 0;
+}
+
+static int parse_line(struct qtree *t, char *line)
+{
+	unsigned indent = (unsigned)strspn(line, " ");
+	char *text = line + indent, *mark;
+
+	if (strncmp(text, "bus: ", 5) == 0)
+		return add_node(t, indent, text + 5, NULL);
+	if (strncmp(text, "dev: ", 5) == 0) {
+		mark = strstr(text, ", id \"");
+		if (!mark || t->at < 0)
+			return -EPROTO;
+		*mark = '\0';
+		return add_node(t, indent, text + 5, mark + 6);
+	}
+	/* What follows a child bus's lines cannot be the parent's: QEMU prints buses last. */
+	if (t->at < 0)
+		return *text ? -EPROTO : 0;
+	if (!t->nodes[t->at].id) {
+		if (strncmp(text, "type ", 5) == 0)
+			t->nodes[t->at].is_pci = is_pci_type(text + 5);
+		return 0;
+	}
+	if (strncmp(text, "class ", 6) == 0)
+		return add_pci_id(t, text);
+	mark = strstr(text, " = ");
+	if (!mark)
+		return 0; /* bars, interrupt lines, addresses: by type, or set by the guest */
+	*mark = '\0';
+	return add_prop(t, text, mark + 3);
+}
+
+/* ---- nodes to items */
+
+/* How many of its type were made on its bus before it: QEMU lists the newest first. */
+static unsigned ordinal(const struct qtree *t, unsigned node)
+{
+	unsigned n = 0;
+
+	for (unsigned i = node + 1; i < t->n_nodes; i++)
+		n += t->nodes[i].parent == t->nodes[node].parent && t->nodes[i].id &&
+		     strcmp(t->nodes[i].name, t->nodes[node].name) == 0;
+	return n;
+}
+
+/* The place of a node, from the next PCI bus down. */
+static void path_of(const struct qtree *t, int node, char path[PATH_ROOM])
+{
+	char parts[DEPTH_MAX][PATH_ROOM];
+	unsigned n = 0;
+	size_t used = 0;
+
+	for (; node >= 0 && n < DEPTH_MAX; node = t->nodes[node].parent) {
+		const struct qtree_node *x = &t->nodes[node];
+
+		if (!x->id && x->parent < 0)
+			break; /* the system bus: everything is on it */
+		if (!x->id)
+			snprintf(parts[n++], PATH_ROOM, "%.100s", x->name);
+		else if (x->addr && x->parent >= 0 && t->nodes[x->parent].is_pci)
+			snprintf(parts[n++], PATH_ROOM, "%.100s", x->addr);
+		else
+			snprintf(parts[n++], PATH_ROOM, "%.100s#%u", x->name, ordinal(t, (unsigned)node));
+		if (!x->id && x->is_pci)
+			break;
+	}
+	path[0] = '\0';
+	while (n-- > 0 && used < PATH_ROOM)
+		used += (size_t)snprintf(path + used, PATH_ROOM - used, "%s%s", used ? "/" : "", parts[n]);
+}
+
+static int add_items(const struct qtree *t, struct vmm_machine *m)
+{
+	char path[PATH_ROOM], key[PATH_ROOM + 256];
+	unsigned k = 0;
+	int r = 0;
+
+	for (unsigned i = 0; i < t->n_nodes && r == 0; i++) {
+		if (!t->nodes[i].id)
+			continue;
+		path_of(t, (int)i, path);
+		snprintf(key, sizeof(key), "device %s", path);
+		r = vmm_machine_add(m, key, t->nodes[i].name);
+		for (; r == 0 && k < t->n_props && t->props[k].node == i; k++) {
+			snprintf(key, sizeof(key), "device %s (%.64s) %.100s", path, t->nodes[i].name,
+				 t->props[k].name);
+			r = vmm_machine_add(m, key, t->props[k].value);
+		}
+	}
+	return r;
+}
+
+int qtree_parse(char *text, struct vmm_machine *m, struct vmm_error *ret_error)
+{
+	AUTO_FREE struct qtree_node *nodes = calloc(NODES_MAX, sizeof(*nodes));
+	AUTO_FREE struct qtree_prop *props = calloc(PROPS_MAX, sizeof(*props));
+	struct qtree t = {.nodes = nodes, .props = props, .at = -1};
+	char *save = NULL;
+	int r = 0;
+
+	if (!nodes || !props)
+		return vmm_fail(ret_error, -ENOMEM, "no memory for the list of devices");
+	for (char *line = strtok_r(text, "\r\n", &save); line && r == 0; line = strtok_r(NULL, "\r\n", &save))
+		r = parse_line(&t, line);
+	if (r == 0 && t.n_nodes == 0)
+		r = -EPROTO;
+	if (r == 0)
+		r = add_items(&t, m);
+	if (r == -EPROTO)
+		return vmm_fail(ret_error, r, "QEMU's answer to `info qtree` is not understood");
+	if (r < 0)
+		return vmm_fail(ret_error, r, "the guest's devices are too many to compare (%s)", strerror(-r));
+	return 0;
+}
