@@ -427,6 +427,7 @@ static void open_standby(struct vm *vm)
 		.state_dir = vm->config->state_dir,
 		.run_dir = vm->environment.config->run_dir,
 		.command = vm->config->command,
+		.command_file = vm->config->command_file,
 		.log_bytes_max = vm->config->log_bytes_max,
 		.gateway = &vm->gateway,
 		.host = wire_tls_context_self(vm->environment.tls)->name,

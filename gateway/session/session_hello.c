@@ -17,6 +17,7 @@ static const struct {
 	{WIRE_REPORT, WIRE_SENDER_AGENT_CONTROL, session_on_report},
 	{WIRE_ORDER_DONE, WIRE_SENDER_AGENT_CONTROL, session_on_order_done},
 	{WIRE_GEOMETRY, WIRE_SENDER_PRIMARY, session_on_relay},
+	{WIRE_MACHINE, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_EPOCH_BEGIN, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_PAGES, WIRE_SENDER_PRIMARY, session_on_relay},
 	{WIRE_DEVICE, WIRE_SENDER_PRIMARY, session_on_relay},

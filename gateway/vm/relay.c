@@ -13,6 +13,8 @@ void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint
 	relay->epoch = epoch;
 	relay->n_frames = 0;
 	relay->payload_bytes = 0;
+	relay->n_machine = 0;
+	relay->machine_is_over = false;
 	/* An acknowledgement of what the last generation sent may still be on its way. */
 	if (relay->sent_epoch < epoch)
 		relay->sent_epoch = epoch;
@@ -55,6 +57,30 @@ static int on_geometry(struct vm_relay *relay, const struct wire_frame *frame, u
 	return 0;
 }
 
+/* What it says is the standby's business; that it is bounded, and where it may come, is ours. */
+static int on_machine(struct vm_relay *relay, const struct wire_frame *frame, uint16_t *ret_code,
+		      char *ret_text)
+{
+	struct wire_error error;
+	bool is_last;
+
+	if (relay->phase != VM_RELAY_WANT_BEGIN || relay->machine_is_over) {
+		wire_text_format(ret_text, "MACHINE in the middle of generation %" PRIu32,
+				 relay->generation);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
+	}
+	if (wire_machine_check(frame, &is_last, &error) < 0) {
+		(void)wire_error_text(&error, ret_text, WIRE_ERROR_TEXT_SIZE);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
+	}
+	if (++relay->n_machine > WIRE_MACHINE_FRAMES_MAX) {
+		wire_text_format(ret_text, "more than %d MACHINE frames", WIRE_MACHINE_FRAMES_MAX);
+		return broken(relay, ret_code, WIRE_STREAM_ERROR_LIMIT);
+	}
+	relay->machine_is_over = is_last;
+	return 0;
+}
+
 static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		    uint16_t *ret_code, char *ret_text)
 {
@@ -63,9 +89,11 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 	struct wire_epoch_begin begin;
 	struct wire_error error;
 
-	if (relay->phase != VM_RELAY_WANT_BEGIN) {
+	if (relay->phase != VM_RELAY_WANT_BEGIN || (relay->n_machine > 0 && !relay->machine_is_over)) {
 		wire_text_format(ret_text, "EPOCH_BEGIN %" PRIu64 " where %s was due", h->epoch,
-				 relay->phase == VM_RELAY_IN_EPOCH ? "EPOCH_END" : "GEOMETRY");
+				 relay->phase == VM_RELAY_IN_EPOCH     ? "EPOCH_END"
+				 : relay->phase == VM_RELAY_WANT_BEGIN ? "MACHINE"
+								       : "GEOMETRY");
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
 	if (wire_epoch_begin_decode(frame, &begin, &error) < 0) {
@@ -84,6 +112,7 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 		wire_text_format(ret_text, "EPOCH_BEGIN with frame number %" PRIu32, h->seq);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
+	relay->machine_is_over = true;
 	relay->phase = VM_RELAY_IN_EPOCH;
 	relay->epoch = h->epoch;
 	relay->n_frames = 1;
@@ -170,6 +199,9 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 	switch (h->type) {
 	case WIRE_GEOMETRY:
 		r = on_geometry(relay, frame, ret_code, ret_text);
+		break;
+	case WIRE_MACHINE:
+		r = on_machine(relay, frame, ret_code, ret_text);
 		break;
 	case WIRE_EPOCH_BEGIN:
 		r = on_begin(relay, frame, now_ns, ret_code, ret_text);

@@ -13,6 +13,7 @@
  *	 ──────────────► WANT_GEOMETRY ──GEOMETRY──► WANT_BEGIN ──EPOCH_BEGIN──► IN_EPOCH
  *	  frames of older g are dropped                  ▲      PAGES, DEVICE: seq + 1 │
  *	                                                 └────────EPOCH_END────────────┘
+ *	  MACHINE: behind GEOMETRY, ahead of the generation's first epoch
  *
  * Threads: the gateway's loop.
  */
@@ -50,6 +51,8 @@ struct vm_relay {
 	uint32_t n_frames;	 /* of the epoch in work */
 	uint64_t payload_bytes;	 /* of the epoch in work */
 	uint64_t begin_ns;	 /* when the epoch in work began */
+	uint32_t n_machine;	 /* MACHINE frames of this generation */
+	bool machine_is_over;	 /* the last of them came, or an epoch began */
 	struct {
 		uint64_t epoch, bytes, begin_ns, end_ns;
 	} in_flight[VM_RELAY_IN_FLIGHT_MAX]; /* by epoch modulo size */
@@ -72,7 +75,7 @@ void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 /* No more frames until the next RESUME. */
 void vm_relay_close(struct vm_relay *relay);
 
-/* Check a frame of the primary (any WIRE_GEOMETRY..WIRE_EPOCH_END). 0: *ret_verdict says what to do
+/* Check a frame of the primary (any WIRE_GEOMETRY..WIRE_MACHINE). 0: *ret_verdict says what to do
  * with it. -EPROTO: it breaks the stream: *ret_code is a WIRE_STREAM_ERROR_ number and @ret_text
  * (WIRE_TEXT_MAX + 1) a sentence; the relay is closed, the connection should be. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,

@@ -250,6 +250,7 @@ static void free_engine(struct engine *e)
 	if (!e)
 		return;
 	link_free(e->link);
+	engine_machine_done(e);
 	seal_free(e->seal);
 	devstate_close(e->device);
 	track_close(e->track);
@@ -312,6 +313,8 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 		return -ENOTSUP;
 	}
 	r = need_running(e, error);
+	if (r == 0)
+		r = engine_machine_open(e, error);
 	if (r < 0)
 		return r;
 	r = devstate_open(e->qmp, WIRE_BLOB_MAX, &e->device, error);

@@ -281,6 +281,8 @@ int engine_full_epoch(struct engine *e)
 
 	e->needs_full = true;
 	r = engine_throttle_end(e);
+	if (r == 0)
+		r = engine_machine_check(e);
 	if (r < 0)
 		return r;
 	if (!e->is_track_fresh) {

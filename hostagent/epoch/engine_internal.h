@@ -4,6 +4,7 @@
  *	engine_stream.c  connection to the gateway: RESUME, COMMIT, sending
  *	engine_epoch.c   FULL and ordinary epochs: seal, encode
  *	engine_lease.c   the guest stands still without a lease
+ *	engine_machine.c  what the guest's machine is made of, for the standby to compare
  *	engine_direct.c  the stream to the VM's other host, without a gateway
  *	engine_throttle.c  the guest stands still as throttle.h says
  *	engine_watch.c   is the guest still the one that is protected?
@@ -31,6 +32,7 @@
 #include "lease.h"
 #include "link/link.h"
 #include "net/hold.h"
+#include "vmm/describe.h"
 #include "vmm/guestclock.h"
 #include "vmm/inspect.h"
 #include "vmm/inventory.h"
@@ -75,6 +77,8 @@ struct engine {
 	/* the guest; thread only after open */
 	struct qmp *qmp;
 	struct vmm_info info;
+	struct vmm_machine machine; /* as it is described to the standby */
+	struct vmm_machine devices; /* of these, what may change */
 	struct track *track; /* NULL, as seal: tracking is lost; then needs_full, and no epoch but a FULL one */
 	struct guestmem *mem;
 	struct devstate *device;
@@ -138,6 +142,9 @@ struct engine {
 	struct link *link;
 	bool is_resumed; /* RESUME came on this link */
 	bool owes_geometry; /* GEOMETRY of this generation is not sent yet */
+	bool has_machine;   /* MACHINE may be sent: the other end knows it */
+	bool owes_machine;  /* MACHINE of this generation is not sent whole yet */
+	uint32_t machine_at; /* next item of it */
 	uint32_t generation;
 	uint32_t backoff; /* failed connection attempts in a row */
 	uint64_t connect_at_ns;
@@ -201,6 +208,17 @@ int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
 /* Track anew: what was written before is not known. On error tracking is lost: neither track nor seal is there. */
 int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
+
+/* engine_machine.c. At the start: describe the guest's machine. 0; -errno with the text for the operator. */
+int engine_machine_open(struct engine *e, struct vmm_error *ret_error) __attribute__((warn_unused_result));
+void engine_machine_done(struct engine *e);
+/* Ahead of a FULL epoch: is it still the machine that was described? 0; -ESTALE: it was not, and is described
+ * anew when the stream, now closed, is there again; -errno: QEMU did not answer. */
+int engine_machine_check(struct engine *e) __attribute__((warn_unused_result));
+/* A generation begins. */
+void engine_machine_resumed(struct engine *e);
+/* Send what is owed. 0; -EAGAIN and other errors of link_send_frame(). */
+int engine_machine_send(struct engine *e) __attribute__((warn_unused_result));
 
 /* engine_lease.c */
 bool engine_may_speak(const struct engine *e); /* no lease was given, or it is not over; not outvoted */

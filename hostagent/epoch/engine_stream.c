@@ -47,6 +47,7 @@ static void use_features(struct engine *e, uint64_t features)
 	if (!encoder_can_resend(e->encoder, features))
 		e->needs_full = true;
 	encoder_set_features(e->encoder, deltas);
+	e->has_machine = features & WIRE_FEATURE_MACHINE;
 	stage_connected(&e->stage, features & WIRE_FEATURE_LZ4);
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
 }
@@ -206,6 +207,7 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	e->generation = h->generation;
 	e->is_resumed = true;
 	e->owes_geometry = true;
+	engine_machine_resumed(e);
 	e->complete_at_peer = h->epoch;
 	if (!e->needs_full && retain_rewind(e->retain, h->epoch) < 0)
 		e->needs_full = true;
@@ -333,6 +335,9 @@ static int send_retained(struct engine *e)
 			return r;
 		e->owes_geometry = false;
 	}
+	r = engine_machine_send(e);
+	if (r < 0)
+		return r;
 	while (retain_next(e->retain, &frame) == 0) {
 		struct wire_header header = {
 			.type = frame.type,

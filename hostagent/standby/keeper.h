@@ -1,4 +1,4 @@
-/* keeper.h - inside of struct standby. For this room's standby.c, orders.c, stream.c and peer.c only.
+/* keeper.h - inside of struct standby. For this room's standby.c, orders.c, stream.c, peer.c and machine.c only.
  *
  * Threads: everything belongs to the standby's thread but what `lock` guards.
  */
@@ -41,6 +41,14 @@ struct keeper_peer {
 	uint64_t features;
 };
 
+/* What the primary says of its machine on the stream (machine.c). */
+struct keeper_machine {
+	uint64_t features; /* of the stream: with WIRE_FEATURE_MACHINE no epoch is taken before it is_proved */
+	struct vmm_machine theirs; /* as far as it has come */
+	uint32_t n_frames;	   /* of the list in work */
+	bool is_proved;		   /* in this generation: the warm QEMU is the same machine */
+};
+
 /* An order on its way through the thread; lives on the caller's stack. */
 struct keeper_command {
 	enum keeper_order order;
@@ -75,6 +83,7 @@ struct standby {
 	uint64_t n_qemu_starts;
 
 	struct link *link; /* the stream; NULL: not connected */
+	struct keeper_machine machine;
 	bool is_direct;	   /* it is the primary's, without a gateway */
 	bool is_refusing;  /* the last epoch was refused; the text says why */
 	struct keeper_peer peer; /* which may claim a term */
@@ -131,6 +140,14 @@ int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame);
 void keeper_await_mute(const struct standby *sb);
 /* Queue a frame on @link, waiting for room for a second at most. 0 or the link's error. */
 int keeper_send(struct link *link, const struct wire_header *header, const void *payload, size_t size);
+
+/* machine.c. Another generation begins, or the stream ends. */
+void keeper_machine_reset(struct keeper_machine *m);
+/* A MACHINE frame. 0; -EPROTO: *ret_error says why the stream is refused, or how the machines differ. */
+int keeper_machine_frame(struct standby *sb, const struct wire_frame *frame,
+			 struct epochcheck_error *ret_error);
+/* An epoch begins. 0; -EPROTO: nothing shows that this host could take the guest over. */
+int keeper_machine_need(struct standby *sb, struct epochcheck_error *ret_error);
 
 /* Take what has arrived, a bounded number of frames. True: there may be more right now. */
 bool keeper_stream_run(struct standby *sb);

@@ -70,6 +70,7 @@ static int start_direct(struct standby *sb, const struct wire_frame *beat)
 	keeper_stream_close(sb);
 	sb->link = TAKE(sb->peer.link);
 	sb->is_direct = true;
+	sb->machine.features = sb->peer.features;
 	sb->n_connects++;
 	sb->dirty = true;
 	keeper_set_text(sb, "the primary streams to this host in term %" PRIu64

@@ -78,6 +78,7 @@ static void forget(struct qemu *q)
 void qemu_done(struct qemu *q)
 {
 	forget(q);
+	vmm_machine_done(&q->machine);
 	cmdline_done(&q->cmdline);
 }
 
@@ -302,6 +303,7 @@ _Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MA
 /* Events tell the end of the incoming migration; everything promotion needs is asked now. */
 static int prepare(struct qemu *q, char *ret_text)
 {
+	struct vmm_machine machine = {0};
 	struct vmm_error error;
 	int r;
 
@@ -315,11 +317,15 @@ static int prepare(struct qemu *q, char *ret_text)
 		return r;
 	}
 	r = vmm_inspect(q->qmp, &q->info, &error);
+	if (r == 0)
+		r = vmm_describe(q->qmp, &machine, &error);
 	if (r < 0) {
 		snprintf(ret_text, QEMU_TEXT_MAX, "the [standby] command: %s", error.text);
 		return r;
 	}
 	describe(&q->info, &q->geometry);
+	vmm_machine_done(&q->machine);
+	q->machine = machine;
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 #include "standby/cmdline.h"
+#include "vmm/describe.h"
 #include "vmm/inspect.h"
 #include "vmm/qmp.h"
 #include "wire/msg.h"
@@ -42,6 +43,8 @@ struct qemu {
 	/* Valid while warm. */
 	struct vmm_info info;	       /* as it is; block addresses for writing ROMs */
 	struct wire_geometry geometry; /* the same as a GEOMETRY */
+
+	struct vmm_machine machine; /* what it is made of, or what the last warm one was */
 };
 
 /* Check and complete @command; nothing is started. @ram_path: the RAM file, made before the start.

@@ -451,6 +451,7 @@ void standby_close(struct standby *sb)
 	pthread_mutex_unlock(&sb->lock);
 	pthread_join(sb->thread, NULL);
 	link_free(sb->offer.link);
+	keeper_machine_reset(&sb->machine);
 	epochlog_close(&sb->log);
 	ramfile_close(&sb->rf);
 	qemu_done(&sb->qemu);

@@ -56,6 +56,7 @@ struct standby_config {
 	const char *state_dir; /* directory of this VM alone, on tmpfs; made when missing */
 	const char *run_dir;   /* for VM.standby.qmp, VM.standby.pid, VM.standby.log */
 	const char *command;   /* the whole QEMU command line, quoted as for a shell */
+	const char *command_file; /* where the operator wrote it, for texts; NULL: nowhere */
 
 	uint64_t log_bytes_max;	    /* one buffered epoch; 0: 2 x RAM + 64 MiB */
 	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 60000 */

@@ -23,6 +23,7 @@ void keeper_stream_close(struct standby *sb)
 	sb->link = link_free(sb->link);
 	sb->is_direct = false;
 	epochlog_reset(&sb->log);
+	keeper_machine_reset(&sb->machine);
 	sb->dirty = true;
 }
 
@@ -82,6 +83,7 @@ void keeper_stream_use(struct standby *sb, struct link *link)
 	gateway_view_seen(sb->config.view, clock_mono_ns());
 	keeper_stream_close(sb); /* a direct one has done its service */
 	sb->link = link;
+	sb->machine.features = welcome.features;
 	log_info("epoch=%" PRIu64 " vm=%s stream: connected to gateway %s, term %" PRIu64,
 		 epochlog_complete(&sb->log), sb->config.vm, welcome.gateway, sb->rf.meta.term);
 	sb->n_connects++;
@@ -114,13 +116,18 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	uint8_t payload[WIRE_TEXT_MAX + 16];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 
-	memcpy(failure.text, error->text, sizeof(failure.text));
+	if (error->code == WIRE_STREAM_ERROR_GEOMETRY && sb->config.command_file)
+		wire_text_format(failure.text, "%.700s (the standby's QEMU is started by %s on %s: correct it, "
+				 "and give `protect` again)", error->text, sb->config.command_file,
+				 sb->config.host ? sb->config.host : "the standby");
+	else
+		memcpy(failure.text, error->text, sizeof(failure.text));
 	if (wire_failure_encode(&failure, &w) == 0 &&
 	    keeper_send(sb->link, &h, payload, (size_t)(w.at - payload)) == 0)
 		/* Reaching the peer is all that matters now; if it does not, we close anyway. */
 		(void)!link_wait(sb->link, POLLOUT, clock_mono_ns() + SEND_TIMEOUT_NS);
 	sb->is_refusing = true;
-	lost(sb, "refused", error->text);
+	lost(sb, "refused", failure.text);
 }
 
 static int acknowledge(struct standby *sb, const struct wire_frame *frame)
@@ -153,6 +160,23 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 	return sent;
 }
 
+/* Not of a generation before: such a frame is dropped. */
+static bool is_of_now(const struct standby *sb, const struct wire_frame *frame)
+{
+	return frame->h.generation == sb->log.check.generation;
+}
+
+static int take_epoch_frame(struct standby *sb, const struct wire_frame *frame,
+			    struct epochcheck_error *error)
+{
+	uint32_t generation = sb->log.check.generation;
+	int r = epochlog_frame(&sb->log, frame, &sb->qemu.geometry, error);
+
+	if (r >= 0 && frame->h.type == WIRE_GEOMETRY && sb->log.check.generation != generation)
+		keeper_machine_reset(&sb->machine);
+	return r;
+}
+
 static int on_frame(struct standby *sb, const struct wire_frame *frame)
 {
 	unsigned sender = sb->is_direct ? WIRE_SENDER_PEER_PRIMARY : WIRE_SENDER_GATEWAY_STANDBY;
@@ -168,7 +192,14 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 		lost(sb, "unexpected frame", wire_type_name(frame->h.type));
 		return -EPROTO;
 	}
-	r = epochlog_frame(&sb->log, frame, &sb->qemu.geometry, &error);
+	if (frame->h.type == WIRE_MACHINE)
+		r = keeper_machine_frame(sb, frame, &error);
+	else if (frame->h.type == WIRE_EPOCH_BEGIN && is_of_now(sb, frame) &&
+		 (r = keeper_machine_need(sb, &error)) < 0)
+		log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " no MACHINE came", sb->config.vm,
+			    frame->h.epoch);
+	else
+		r = take_epoch_frame(sb, frame, &error);
 	if (r < 0) {
 		refuse(sb, frame, &error);
 		return r;

@@ -74,7 +74,7 @@ static void add_frame(struct feed *f, uint8_t *frame, const struct bytes_writer 
 	}
 	MUST(wire_frame_finish(frame, &w, h, &size));
 	add_bytes(f, frame, size);
-	if (h->type == WIRE_GEOMETRY)
+	if (h->type == WIRE_GEOMETRY || h->type == WIRE_MACHINE)
 		return;
 	f->n_frames++;
 	f->payload_bytes += size - WIRE_HEADER_SIZE;
@@ -105,6 +105,19 @@ void feed_geometry(struct feed *f)
 
 	MUST(wire_frame_begin(frame, sizeof(frame), &w));
 	MUST(wire_geometry_encode(&f->geometry, &w));
+	add_frame(f, frame, &w, &h);
+}
+
+void feed_machine(struct feed *f, const char *value)
+{
+	static uint8_t frame[WIRE_FRAME_MAX];
+	struct wire_header h = {.type = WIRE_MACHINE, .term = f->term, .generation = f->generation};
+	struct bytes_writer w;
+
+	MUST(wire_frame_begin(frame, sizeof(frame), &w));
+	MUST(wire_machine_encode(true, &w));
+	if (value)
+		MUST(wire_machine_item_encode(&w, "CPU 0", value));
 	add_frame(f, frame, &w, &h);
 }
 

@@ -26,6 +26,20 @@ static void frame_done(struct wire_frame *frame)
 	free((void *)frame->payload);
 }
 
+/* Does an item of a MACHINE frame end at @size? */
+static bool is_item_end(const struct wire_frame *frame, size_t size)
+{
+	struct wire_machine_iter iter;
+	struct wire_machine_item item;
+
+	assert_int_equal(wire_machine_begin(frame, &iter, NULL), 0);
+	do {
+		if ((size_t)(iter.r.at - iter.payload) == size)
+			return true;
+	} while (wire_machine_next(&iter, &item, NULL) > 0);
+	return false;
+}
+
 /* Is the frame's payload, cut to @size, whole too? */
 static bool is_whole_at(const struct wire_frame *frame, size_t size)
 {
@@ -40,6 +54,8 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 		return size == 8 + 1 + sizeof("web1") + 2;
 	if (frame->h.type == WIRE_LEASE)
 		return size == sizeof("web1") + 8 + 4 + 4;
+	if (frame->h.type == WIRE_MACHINE)
+		return is_item_end(frame, size);
 	if (frame->h.type == WIRE_PAGES && (frame->h.flags & WIRE_FLAG_LZ4))
 		return size > 4; /* only who unpacks the block sees that it is cut */
 	if (frame->h.type == WIRE_PAGES)
@@ -560,6 +576,32 @@ static void small_rules(void **state)
 		assert_string_not_equal(wire_state_name(i), "unknown");
 }
 
+static void machine_items(void **state)
+{
+	static uint8_t buffer[64];
+	struct bytes_writer w = {buffer, buffer + sizeof(buffer), false};
+	char longest[WIRE_LABEL_MAX + 2];
+	bool is_last;
+
+	(void)state;
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	assert_int_equal(wire_machine_encode(false, &w), 0);
+	assert_int_equal(wire_machine_item_encode(&w, "CPU 0", "qemu64"), 0);
+	/* No room: the frame stays good. */
+	assert_int_equal(wire_machine_item_encode(&w, longest + 200, longest + 200), -ENOBUFS);
+	assert_int_equal(wire_machine_item_encode(&w, "ROM x", ""), 0);
+	struct wire_frame frame = frame_of(WIRE_MACHINE, buffer, (size_t)(w.at - buffer), 0);
+	assert_int_equal(wire_machine_check(&frame, &is_last, NULL), 0);
+	assert_false(is_last);
+	buffer[0] = 2;
+	frame = frame_of(WIRE_MACHINE, buffer, (size_t)(w.at - buffer), 0);
+	assert_int_equal(wire_machine_check(&frame, &is_last, NULL), -EPROTO);
+	assert_int_equal(wire_machine_item_encode(&w, "", "x"), -EINVAL);
+	w = (struct bytes_writer){buffer, buffer + sizeof(buffer), false};
+	assert_int_equal(wire_machine_item_encode(&w, "a\nb", "x"), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,6 +613,7 @@ int main(void)
 		cmocka_unit_test(negotiation),
 		cmocka_unit_test(largest_report),
 		cmocka_unit_test(largest_geometry),
+		cmocka_unit_test(machine_items),
 		cmocka_unit_test(geometries_compared),
 		cmocka_unit_test(record_bounds),
 		cmocka_unit_test(device_bounds),

@@ -187,6 +187,7 @@ static void send_epoch(struct link *link, uint64_t term, uint32_t generation)
 	x.feed.generation = generation;
 	x.feed.epoch = 2;
 	feed_geometry(&x.feed);
+	feed_machine(&x.feed, NULL);
 	feed_begin(&x.feed, true);
 	feed_page(&x.feed, 3, page, zero, false);
 	feed_blob(&x.feed, blob, 100, zero, false);

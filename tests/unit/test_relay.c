@@ -59,6 +59,15 @@ static int epoch(uint64_t n, uint64_t previous, uint8_t flags)
 	return end(n, 3, 158);
 }
 
+static int machine(bool is_last)
+{
+	struct bytes_writer w = {payload, payload + sizeof(payload), false};
+
+	assert_int_equal(wire_machine_encode(is_last, &w), 0);
+	assert_int_equal(wire_machine_item_encode(&w, "CPU 0", "qemu64"), 0);
+	return feed(WIRE_MACHINE, 0, 0, (uint32_t)(w.at - payload), 0);
+}
+
 static int start(void **state)
 {
 	(void)state;
@@ -97,6 +106,22 @@ static void test_ack_over_a_resume(void **state)
 	assert_int_equal(vm_relay_ack(&relay, 11, 0), 0); /* it was on its way */
 	vm_relay_standby_reset(&relay, 10);
 	assert_int_equal(vm_relay_ack(&relay, 11, 0), -EPROTO); /* a new standby cannot know it */
+}
+
+static void test_machine(void **state)
+{
+	(void)state;
+	for (int i = 1; i < WIRE_MACHINE_FRAMES_MAX; i++)
+		assert_int_equal(machine(false), VM_RELAY_FORWARD);
+	assert_int_equal(machine(true), VM_RELAY_FORWARD);
+	assert_int_equal(epoch(11, 10, 0), VM_RELAY_FORWARD);
+}
+
+static int many_machines(void)
+{
+	for (int i = 0; i < WIRE_MACHINE_FRAMES_MAX; i++)
+		assert_int_equal(machine(false), VM_RELAY_FORWARD);
+	return machine(true);
 }
 
 static void test_drops(void **state)
@@ -149,6 +174,11 @@ static void test_breaks(void **state)
 	BREAKS(WITH(begin(11, 10, 0), end(11, 1, 9)), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(WITH(begin(11, 10, 0), end(11, 2, 8)), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(feed(WIRE_HELLO, 11, 0, 0, 0), WIRE_STREAM_ERROR_ORDER);
+	BREAKS(WITH(machine(true), machine(true)), WIRE_STREAM_ERROR_ORDER);
+	BREAKS(WITH(machine(false), begin(11, 10, 0)), WIRE_STREAM_ERROR_ORDER);
+	BREAKS(WITH(epoch(11, 10, 0), machine(true)), WIRE_STREAM_ERROR_ORDER);
+	BREAKS(feed(WIRE_MACHINE, 0, 0, 1, 0), WIRE_STREAM_ERROR_FORMAT); /* begins with a label's size */
+	BREAKS(many_machines(), WIRE_STREAM_ERROR_LIMIT);
 	BREAKS(in_term(8), WIRE_STREAM_ERROR_TERM);
 	BREAKS(in_generation(2), WIRE_STREAM_ERROR_ORDER);
 }
@@ -159,6 +189,7 @@ int main(void)
 		cmocka_unit_test_setup(test_epochs, start),
 		cmocka_unit_test_setup(test_ack_of_an_unfinished_epoch, start),
 		cmocka_unit_test_setup(test_ack_over_a_resume, start),
+		cmocka_unit_test_setup(test_machine, start),
 		cmocka_unit_test_setup(test_drops, start),
 		cmocka_unit_test(test_breaks),
 	};

@@ -100,7 +100,8 @@ static int next(struct gateway *g, struct wire_frame *frame)
 
 static void *play(void *arg)
 {
-	struct wire_welcome welcome = {.version = WIRE_VERSION, .features = WIRE_FEATURE_XRLE,
+	struct wire_welcome welcome = {.version = WIRE_VERSION,
+				       .features = WIRE_FEATURE_XRLE | WIRE_FEATURE_MACHINE,
 				       .gateway = "gw"};
 	struct wire_header h = {.type = WIRE_WELCOME};
 	struct gateway *g = arg;
@@ -219,6 +220,7 @@ static void test_epochs_are_acknowledged(void **state)
 	struct gateway *g;
 
 	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
 	epoch(x, true, 0x11);
 	epoch(x, false, 0x22);
 	epoch(x, false, 0x33);
@@ -240,6 +242,7 @@ static void test_epochs_are_acknowledged(void **state)
 	/* The next HELLO tells where to go on; the stream may start again at any generation. */
 	feed_clear(&x->feed);
 	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
 	epoch(x, false, 0x44);
 	g = converse(x, 1);
 	assert_int_equal(g->hello.epoch, 3);
@@ -253,6 +256,7 @@ static void test_half_an_epoch_is_forgotten(void **state)
 	struct gateway *g;
 
 	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
 	epoch(x, true, 0x11);
 	feed_begin(&x->feed, false);
 	feed_record(&x->feed, WIRE_CLASS_ZERO, 3, NULL, 0);
@@ -294,6 +298,7 @@ static void test_stale_term_is_refused(void **state)
 
 	x->feed.term--;
 	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
 	epoch(x, true, 0x11);
 	g = converse(x, 1);
 	assert_int_equal(g->got[0].type, WIRE_STREAM_ERROR);
@@ -302,11 +307,59 @@ static void test_stale_term_is_refused(void **state)
 	over(g);
 }
 
+/* The primary's CPU is @value, and the first epoch follows: what the keeper says. */
+static void expect_refused(struct keeper_fixture *x, bool sends, const char *value, uint16_t code,
+			   const char *says)
+{
+	struct gateway *g;
+
+	feed_clear(&x->feed);
+	feed_geometry(&x->feed);
+	if (sends)
+		feed_machine(&x->feed, value);
+	epoch(x, true, 0x11);
+	g = converse(x, 1);
+	assert_int_equal(g->got[0].type, WIRE_STREAM_ERROR);
+	assert_int_equal(g->failure.code, code);
+	if (!strstr(g->failure.text, says))
+		fail_msg("'%s' is not in: %s", says, g->failure.text);
+	assert_null(x->sb.link);
+	assert_int_equal(epochlog_complete(&x->sb.log), 0);
+	over(g);
+}
+
+static void test_another_machine_is_refused(void **state)
+{
+	struct keeper_fixture *x = *state;
+	struct gateway *g;
+
+	x->sb.config.command_file = "/etc/holdfast/vms/web1.command";
+	x->sb.config.host = "beta";
+	assert_int_equal(vmm_machine_add(&x->sb.qemu.machine, "CPU 0", "qemu64"), 0);
+	expect_refused(x, true, "Nehalem", WIRE_STREAM_ERROR_GEOMETRY,
+		       "CPU 0: Nehalem on the primary, qemu64 on the standby");
+	expect_refused(x, true, "Nehalem", WIRE_STREAM_ERROR_GEOMETRY,
+		       "/etc/holdfast/vms/web1.command on beta: correct it");
+	expect_refused(x, true, NULL, WIRE_STREAM_ERROR_GEOMETRY,
+		       "CPU 0: nothing on the primary, qemu64 on the standby");
+	expect_refused(x, false, NULL, WIRE_STREAM_ERROR_GEOMETRY, "does not say what its machine");
+	feed_clear(&x->feed);
+	feed_geometry(&x->feed);
+	feed_machine(&x->feed, "qemu64");
+	epoch(x, true, 0x11);
+	g = converse(x, 1);
+	assert_int_equal(g->got[0].type, WIRE_EPOCH_ACK);
+	keeper_stream_close(&x->sb);
+	over(g);
+	vmm_machine_done(&x->sb.qemu.machine);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_epochs_are_acknowledged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_half_an_epoch_is_forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_another_machine_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusal_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stale_term_is_refused, setup, teardown),
 	};

@@ -149,6 +149,17 @@ static int encode_geometry(struct bytes_writer *w)
 	return wire_geometry_encode(&geometry, w);
 }
 
+static int encode_machine(struct bytes_writer *w)
+{
+	int r = wire_machine_encode(true, w);
+
+	if (r == 0)
+		r = wire_machine_item_encode(w, "CPU 0", "qemu64-x86_64-cpu");
+	if (r == 0)
+		r = wire_machine_item_encode(w, "device pci.0/02.0 (virtio-net-pci) romfile", "");
+	return r;
+}
+
 static int encode_epoch_begin(struct bytes_writer *w)
 {
 	return wire_epoch_begin_encode(&(struct wire_epoch_begin){.previous_epoch = 811}, w);
@@ -230,6 +241,7 @@ const struct wire_sample wire_samples[] = {
 	{"vote", {.type = WIRE_VOTE, .term = 8}, encode_vote},
 	{"resume", {.type = WIRE_RESUME, .generation = 5, .term = TERM, .epoch = 811}, NULL},
 	{"geometry", {.type = WIRE_GEOMETRY, .generation = 5, .term = TERM}, encode_geometry},
+	{"machine", {.type = WIRE_MACHINE, .generation = 5, .term = TERM}, encode_machine},
 	{"epoch-begin", {.type = WIRE_EPOCH_BEGIN, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_epoch_begin},
 	{"epoch-begin-full",
@@ -340,6 +352,20 @@ static int reencode_device(const struct wire_frame *frame, struct bytes_writer *
 	return r < 0 ? r : reencode_records(&iter, w, error);
 }
 
+static int reencode_machine(const struct wire_frame *frame, struct bytes_writer *w,
+			    struct wire_error *error)
+{
+	struct wire_machine_iter iter;
+	struct wire_machine_item item;
+	int r = wire_machine_begin(frame, &iter, error);
+
+	if (r == 0)
+		r = wire_machine_encode(iter.is_last, w);
+	while (r == 0 && (r = wire_machine_next(&iter, &item, error)) > 0)
+		r = wire_machine_item_encode(w, item.key, item.value);
+	return r;
+}
+
 static int reencode_empty(const struct wire_frame *frame, struct bytes_writer *w,
 			  struct wire_error *error)
 {
@@ -368,6 +394,7 @@ int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct
 		{WIRE_VOTE, reencode_vote},
 		{WIRE_RESUME, reencode_empty},
 		{WIRE_GEOMETRY, reencode_geometry},
+		{WIRE_MACHINE, reencode_machine},
 		{WIRE_EPOCH_BEGIN, reencode_epoch_begin},
 		{WIRE_PAGES, reencode_pages},
 		{WIRE_DEVICE, reencode_device},

@@ -76,6 +76,8 @@ VECTORS = {
                       + struct.pack(">H", 2)
                       + str8("pc.ram") + struct.pack(">BQ", 0, 256 << 20)
                       + str8("/rom@etc/acpi/tables") + struct.pack(">BQ", 1, 131072), **STREAM),
+    "machine": frame(0x26, bytes([0]) + str8("CPU 0") + str8("qemu64-x86_64-cpu")
+                     + str8("device pci.0/02.0 (virtio-net-pci) romfile") + str8(""), **STREAM),
     "epoch-begin": frame(0x22, struct.pack(">Q", 811), epoch=812, **STREAM),
     "epoch-begin-full": frame(0x22, struct.pack(">Q", 0), flags=1, epoch=1, term=7, generation=1),
     "pages": frame(0x23, record(1, 0) + record(3, 65535, b"\x05\x02\xaa\xbb")

@@ -44,6 +44,7 @@ enum wire_type {
 	WIRE_PAGES	  = 0x23, /* P>G>S */
 	WIRE_DEVICE	  = 0x24, /* P>G>S */
 	WIRE_EPOCH_END	  = 0x25, /* P>G>S */
+	WIRE_MACHINE	  = 0x26, /* P>G>S */
 	WIRE_EPOCH_ACK	  = 0x28, /* S>G */
 	WIRE_COMMIT	  = 0x29, /* G>P */
 	WIRE_STREAM_ERROR = 0x2a, /* S>G>P, P>G */

@@ -32,6 +32,7 @@
 #define WIRE_NICS_MAX	     16
 #define WIRE_BLOCKS_MAX	     64	      /* RAM and ROM blocks of one guest */
 #define WIRE_PAGE_SIZE	     4096
+#define WIRE_MACHINE_FRAMES_MAX 16     /* MACHINE frames of one list */
 #define WIRE_PAGES_MAX	     0xffffffffULL /* in all blocks together: an index is 32 bits */
 #define WIRE_BLOB_MAX	     (16u << 20)   /* bytes of device state in one epoch */
 

@@ -52,12 +52,15 @@ enum wire_vm_role {
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* LEASE */
 #define WIRE_FEATURE_WITNESS_PATHS UINT64_C(0x40) /* WITNESS_KEY's client address */
 #define WIRE_FEATURE_INCARNATION UINT64_C(0x100) /* incarnation in WELCOME, ORDER and LEASE */
+/* Of streams. */
+#define WIRE_FEATURE_MACHINE UINT64_C(0x80) /* MACHINE */
 /* Ours, by kind of connection. */
 #define WIRE_CONTROL_FEATURES                                                                      \
 	(WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE | WIRE_FEATURE_WITNESS_PATHS |                  \
 	 WIRE_FEATURE_INCARNATION)
 #define WIRE_FEATURES                                                                              \
-	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP)
+	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
+	 WIRE_FEATURE_MACHINE)
 
 /* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch; of a CONTROL:
  * term = the highest incarnation of a gateway that this host has obeyed. */
@@ -301,6 +304,36 @@ uint64_t wire_geometry_pages(const struct wire_geometry *geometry);
  * differ. */
 int wire_geometry_compare(const struct wire_geometry *theirs, const struct wire_geometry *ours,
 			  char ret_text[WIRE_TEXT_MAX + 1]) WIRE_CHECKED;
+
+/* MACHINE: what the primary's machine is made of, one frame or several, behind GEOMETRY. */
+struct wire_machine_item {
+	char key[WIRE_LABEL_MAX + 1];	/* a place or property: printable ASCII, not empty */
+	char value[WIRE_LABEL_MAX + 1]; /* printable ASCII */
+};
+
+struct wire_machine_iter {
+	struct bytes_reader r;	/* the rest of the payload */
+	const uint8_t *payload; /* its start, for offsets in errors */
+	bool is_last;		/* no more frames of this list follow */
+};
+
+/* Start a payload; items follow. Returns as every encoder. */
+int wire_machine_encode(bool is_last, struct bytes_writer *w) WIRE_CHECKED;
+
+/* Append one item. Returns as every encoder, but on -ENOBUFS @w is untouched and goes on being good. */
+int wire_machine_item_encode(struct bytes_writer *w, const char *key, const char *value) WIRE_CHECKED;
+
+/* Walk through the items. 0; -EPROTO: not a MACHINE frame, or `more` is out of bounds. */
+int wire_machine_begin(const struct wire_frame *frame, struct wire_machine_iter *ret_iter,
+		       struct wire_error *error) WIRE_CHECKED;
+
+/* Next item. 1: *ret_item is set; 0: end of the payload; -EPROTO: truncated, or not the texts they should be. */
+int wire_machine_next(struct wire_machine_iter *iter, struct wire_machine_item *ret_item,
+		      struct wire_error *error) WIRE_CHECKED;
+
+/* All of the above, for who only passes it on. 0: *ret_is_last is set; -EPROTO. */
+int wire_machine_check(const struct wire_frame *frame, bool *ret_is_last,
+		       struct wire_error *error) WIRE_CHECKED;
 
 /* EPOCH_BEGIN. Header: epoch >= 1, flags may hold WIRE_FLAG_FULL, seq 0. */
 struct wire_epoch_begin {

@@ -1,0 +1,127 @@
+/* What the guest's machine is made of, told to the standby; see engine_internal.h and docs/wire-format.md 5.7.1. */
+#include "epoch/engine_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+
+#define FRAME_MAX 65536u
+/* What surely fits into the frames: the last item of each may leave room unused. */
+#define LIST_MAX  (WIRE_MACHINE_FRAMES_MAX * (FRAME_MAX - WIRE_HEADER_SIZE - 1 - 2 * (WIRE_LABEL_MAX + 1)))
+
+_Static_assert(VMM_MACHINE_KEY_MAX <= WIRE_LABEL_MAX && VMM_MACHINE_VALUE_MAX <= WIRE_LABEL_MAX,
+	       "an item of a machine is one of MACHINE");
+
+static int check_size(const struct vmm_machine *m, struct vmm_error *ret_error)
+{
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < m->n_items; i++)
+		size += 2 + strlen(m->items[i].key) + strlen(m->items[i].value);
+	if (size <= LIST_MAX)
+		return 0;
+	snprintf(ret_error->text, sizeof(ret_error->text),
+		 "the guest has too many devices to compare them with the standby's (%zu bytes of %u)", size,
+		 (unsigned)LIST_MAX);
+	return -E2BIG;
+}
+
+int engine_machine_open(struct engine *e, struct vmm_error *ret_error)
+{
+	struct vmm_machine machine = {0}, devices = {0};
+	int r = vmm_describe(e->qmp, &machine, ret_error);
+
+	if (r == 0)
+		r = check_size(&machine, ret_error);
+	if (r == 0)
+		r = vmm_describe_devices(e->qmp, &devices, ret_error);
+	if (r < 0) {
+		vmm_machine_done(&machine);
+		return r;
+	}
+	engine_machine_done(e);
+	e->machine = machine;
+	e->devices = devices;
+	return 0;
+}
+
+void engine_machine_done(struct engine *e)
+{
+	vmm_machine_done(&e->machine);
+	vmm_machine_done(&e->devices);
+}
+
+int engine_machine_check(struct engine *e)
+{
+	struct vmm_machine devices = {0};
+	struct vmm_error error = {""};
+	bool is_same;
+	int r = vmm_describe_devices(e->qmp, &devices, &error);
+
+	if (r == 0) {
+		is_same = vmm_machine_is_same(&e->devices, &devices);
+		vmm_machine_done(&devices);
+		if (is_same)
+			return 0;
+		r = engine_machine_open(e, &error);
+	}
+	if (r < 0) {
+		log_limited(LOG_LEVEL_WARN, "vm=%s %s", e->config.vm, error.text);
+		return r;
+	}
+	engine_stream_close(e, "the guest's devices have changed; beginning anew");
+	return -ESTALE;
+}
+
+void engine_machine_resumed(struct engine *e)
+{
+	e->owes_machine = e->has_machine;
+	e->machine_at = 0;
+}
+
+/* One frame with the items from machine_at on; *ret_next is the first that did not fit. */
+static int send_frame(struct engine *e, uint32_t *ret_next)
+{
+	uint8_t buffer[FRAME_MAX];
+	struct wire_header header = {
+		.type = WIRE_MACHINE, .term = e->term, .generation = e->generation};
+	uint32_t next = e->machine_at;
+	struct bytes_writer w;
+	size_t size;
+	int r;
+
+	r = wire_frame_begin(buffer, sizeof(buffer), &w);
+	if (r == 0)
+		r = wire_machine_encode(true, &w);
+	while (r == 0 && next < e->machine.n_items) {
+		r = wire_machine_item_encode(&w, e->machine.items[next].key, e->machine.items[next].value);
+		next += r == 0;
+	}
+	if (r == -ENOBUFS && next > e->machine_at) {
+		struct bytes_writer first;
+
+		r = wire_frame_begin(buffer, sizeof(buffer), &first);
+		if (r == 0)
+			r = wire_machine_encode(false, &first); /* over the byte that was there */
+	}
+	if (r == 0)
+		r = wire_frame_finish(buffer, &w, &header, &size);
+	if (r == 0)
+		r = link_send_frame(e->link, buffer, size);
+	if (r == 0)
+		*ret_next = next;
+	return r;
+}
+
+int engine_machine_send(struct engine *e)
+{
+	while (e->owes_machine) {
+		int r = send_frame(e, &e->machine_at);
+
+		if (r < 0)
+			return r;
+		e->owes_machine = e->machine_at < e->machine.n_items;
+	}
+	return 0;
+}
