@@ -49,16 +49,18 @@ static unsigned int check_command(const struct agent_config *config, const struc
 {
 	char ram_path[AGENT_PATH_MAX + 8], text[QEMU_TEXT_MAX];
 	struct qemu qemu;
+	int r;
 
 	if (!vm->command)
 		return 0;
 	snprintf(ram_path, sizeof(ram_path), "%s/ram", vm->state_dir);
-	if (qemu_init(&qemu, vm->name, config->run_dir, vm->command, ram_path, text) < 0) {
+	r = qemu_init(&qemu, vm->name, config->run_dir, ram_path, text);
+	if (r == 0)
+		r = qemu_set_command(&qemu, vm->command, text);
+	if (r < 0)
 		fprintf(out, "%s: command_file %s: %s\n", vm->file, vm->command_file, text);
-		return 1;
-	}
 	qemu_done(&qemu);
-	return 0;
+	return r < 0;
 }
 
 static unsigned int check_vm(const struct agent_config *config, const struct vm_config *vm, FILE *out)

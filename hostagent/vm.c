@@ -426,7 +426,6 @@ static void open_standby(struct vm *vm)
 		.vm = vm->config->name,
 		.state_dir = vm->config->state_dir,
 		.run_dir = vm->environment.config->run_dir,
-		.command = vm->config->command,
 		.command_file = vm->config->command_file,
 		.log_bytes_max = vm->config->log_bytes_max,
 		.gateway = &vm->gateway,
@@ -440,9 +439,8 @@ static void open_standby(struct vm *vm)
 
 	if (!*vm->config->state_dir)
 		return;
-	if (*vm->config->standby_fault)
-		snprintf(text, sizeof(text), "%s", vm->config->standby_fault);
-	else if (standby_open(&config, &vm->standby, text) == 0)
+	/* The command file is read again when it is needed, and may be corrected by then. */
+	if (standby_open(&config, &vm->standby, text) == 0)
 		return;
 	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", text);
 	log_error("vm=%s %s; correct it and restart the agent", vm->config->name, vm->standby_fault);

@@ -81,6 +81,8 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		else
 			report_role(vm, ret_report);
 		vm_cover_report(vm, ret_report);
+		if (vm->standby && !*ret_report->text) /* what it could not be started with */
+			wire_text_format(ret_report->text, "%s", status.text);
 	}
 	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)
 		vm_witness_report(&vm->witness, ret_report->stats);

@@ -39,6 +39,16 @@ void cmdline_done(struct cmdline *c)
 	memset(c, 0, sizeof(*c));
 }
 
+bool cmdline_is_same(const struct cmdline *a, const struct cmdline *b)
+{
+	if (a->n_words != b->n_words)
+		return false;
+	for (size_t i = 0; i < a->n_words; i++)
+		if (strcmp(a->words[i], b->words[i]) != 0)
+			return false;
+	return true;
+}
+
 /* ---- words */
 
 struct splitter {

@@ -11,6 +11,7 @@
 #ifndef STANDBY_CMDLINE_H
 #define STANDBY_CMDLINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,6 +42,9 @@ int cmdline_add(struct cmdline *c, const char *word) __attribute__((warn_unused_
  * @pid_path. A comma in a path is doubled as QEMU wants it. 0; errors of cmdline_add(). */
 int cmdline_add_standby(struct cmdline *c, const char *ram_path, const char *qmp_path,
 			const char *pid_path) __attribute__((warn_unused_result));
+
+/* The same words? */
+bool cmdline_is_same(const struct cmdline *a, const struct cmdline *b);
 
 /* Free the words; accepts a zeroed struct. */
 void cmdline_done(struct cmdline *c);

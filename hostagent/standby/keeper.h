@@ -1,4 +1,4 @@
-/* keeper.h - inside of struct standby. For this room's standby.c, orders.c, stream.c, peer.c and machine.c only.
+/* keeper.h - inside of struct standby. For this room's standby.c, orders.c, stream.c, peer.c, machine.c and command.c only.
  *
  * Threads: everything belongs to the standby's thread but what `lock` guards.
  */
@@ -71,6 +71,7 @@ struct standby {
 	struct ramfile rf;
 	struct epochlog log;
 	struct qemu qemu;
+	char ram_path[136]; /* of rf, for QEMU */
 	struct promote_times times;
 
 	enum standby_state state;
@@ -113,6 +114,12 @@ void keeper_set_text(struct standby *sb, const char *format, ...)
 
 void keeper_backoff_reset(struct keeper_backoff *b);
 void keeper_backoff_failed(struct keeper_backoff *b, uint64_t now_ns);
+
+/* command.c: read the command file and use it for the next QEMU. 1: it is another command than before; 0: the
+ * same; -errno: the one before stays, and @text (STANDBY_TEXT_MAX bytes) names file and fault. */
+int keeper_load_command(struct standby *sb, char *text);
+/* @text says why a promotion failed: put before it what the operator can do about it. */
+void keeper_say_way_out(const struct standby *sb, char *text);
 
 /* orders.c: carry out @command; result and text are set. */
 void keeper_carry_out(struct standby *sb, struct keeper_command *command);

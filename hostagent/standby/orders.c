@@ -18,10 +18,24 @@ void keeper_set_warm(struct standby *sb)
 
 /* ---- QEMU */
 
+/* The command may be another one than the copy was made for: its RAM must not go. 0; -EINVAL. */
+static int check_ram(const struct standby *sb, char *text)
+{
+	if (!epochlog_complete(&sb->log) || !sb->rf.ram || sb->rf.ram_bytes == sb->qemu.cmdline.ram_bytes)
+		return 0;
+	snprintf(text, STANDBY_TEXT_MAX,
+		 "command_file %s says -m %" PRIu64 "M, but the copy of the guest has %" PRIu64 " MiB",
+		 sb->config.command_file, sb->qemu.cmdline.ram_bytes >> 20, sb->rf.ram_bytes >> 20);
+	return -EINVAL;
+}
+
 static int start_qemu(struct standby *sb, char *text)
 {
 	int r;
 
+	r = check_ram(sb, text);
+	if (r < 0)
+		return r;
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0) {
 		snprintf(text, STANDBY_TEXT_MAX, "cannot reserve %" PRIu64 " MiB of guest RAM in %s: %s%s",
@@ -33,6 +47,9 @@ static int start_qemu(struct standby *sb, char *text)
 	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, text);
 	if (r < 0)
 		return r;
+	if (sb->qemu.is_other_machine)
+		keeper_stream_close(sb); /* what comes next begins with MACHINE, and is compared */
+	sb->qemu.is_other_machine = false;
 	if (!sb->qemu.adopted)
 		sb->n_qemu_starts++;
 	log_info("vm=%s QEMU pid %d is warm%s", sb->config.vm, (int)sb->qemu.pid,
@@ -58,7 +75,9 @@ static void restart_qemu(struct standby *sb, uint64_t now_ns)
 
 	if (!sb->want_qemu || sb->qemu.pid > 0 || now_ns < sb->qemu_backoff.next_ns)
 		return;
-	r = start_qemu(sb, text);
+	r = keeper_load_command(sb, text);
+	if (r >= 0)
+		r = start_qemu(sb, text);
 	if (r < 0) {
 		log_warn("vm=%s QEMU does not start: %s", sb->config.vm, text);
 		keeper_set_text(sb, "%s", text);
@@ -114,6 +133,24 @@ static int enter_term(struct standby *sb, uint64_t term, char *text)
 	return r;
 }
 
+/* What is warm by another command ends here. 0; -errno: FAILED. */
+static int load_for_start(struct standby *sb, char *text)
+{
+	int r = keeper_load_command(sb, text);
+
+	if (r > 0) {
+		r = qemu_kill(&sb->qemu);
+		if (r < 0)
+			snprintf(text, STANDBY_TEXT_MAX, "the QEMU of the command before does not end: %s",
+				 strerror(-r));
+	}
+	if (r < 0) {
+		keeper_set_text(sb, "%s", text);
+		keeper_set_state(sb, STANDBY_STATE_FAILED);
+	}
+	return r;
+}
+
 static int do_start(struct standby *sb, struct keeper_command *c)
 {
 	int r;
@@ -126,6 +163,8 @@ static int do_start(struct standby *sb, struct keeper_command *c)
 		return -ESTALE;
 	}
 	r = check_no_guest(sb, c->text);
+	if (r == 0)
+		r = load_for_start(sb, c->text);
 	if (r == 0)
 		r = enter_term(sb, c->term, c->text);
 	if (r < 0)
@@ -159,13 +198,31 @@ static int already_promoted(struct standby *sb, struct keeper_command *c)
 	return -EIO;
 }
 
+/* The file may have been corrected since a try that failed. If it cannot be used, what was last read is better than
+ * nothing. */
+static int start_for_promotion(struct standby *sb, char *text)
+{
+	char fault[STANDBY_TEXT_MAX] = "";
+	size_t used;
+	int r = keeper_load_command(sb, fault);
+
+	if (r < 0)
+		log_error("vm=%s %s; trying what was read before", sb->config.vm, fault);
+	r = start_qemu(sb, text);
+	if (r == 0 || !*fault)
+		return r;
+	used = strnlen(text, 500);
+	snprintf(text + used, STANDBY_TEXT_MAX - used, "; %.500s", fault);
+	return r;
+}
+
 /* One try. On failure with the copy intact QEMU is ended, so that the next try has a fresh one. */
 static int try_promote(struct standby *sb, struct keeper_command *c, uint64_t deadline_ns)
 {
 	int r = 0;
 
 	if (sb->rf.meta.phase == RAMFILE_COPY && !(sb->qemu.pid > 0 && sb->qemu.qmp))
-		r = start_qemu(sb, c->text);
+		r = start_for_promotion(sb, c->text);
 	keeper_set_state(sb, STANDBY_STATE_PROMOTING);
 	if (r == 0)
 		r = promote_guest(&sb->log, &sb->qemu, c->term, deadline_ns, &sb->times, c->text);
@@ -201,6 +258,8 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 		r = try_promote(sb, c, deadline_ns);
 	}
 	if (r < 0) {
+		if (sb->rf.meta.phase == RAMFILE_COPY)
+			keeper_say_way_out(sb, c->text);
 		log_error("vm=%s term=%" PRIu64 " promotion failed: %s", sb->config.vm, c->term,
 			  c->text);
 		keeper_set_text(sb, "promotion failed: %s", c->text);

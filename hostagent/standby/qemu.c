@@ -39,32 +39,43 @@ static int set_path(char path[QEMU_PATH_MAX], const char *run_dir, const char *v
 	return 0;
 }
 
-int qemu_init(struct qemu *q, const char *vm, const char *run_dir, const char *command,
-	      const char *ram_path, char *ret_text)
+int qemu_init(struct qemu *q, const char *vm, const char *run_dir, const char *ram_path, char *ret_text)
 {
 	int r;
 
 	memset(q, 0, sizeof(*q));
 	q->pid = q->pidfd = -1;
+	q->ram_path = ram_path;
 	r = set_path(q->qmp_path, run_dir, vm, "qmp");
 	if (r == 0)
 		r = set_path(q->pid_path, run_dir, vm, "pid");
 	if (r == 0)
 		r = set_path(q->log_path, run_dir, vm, "log");
-	if (r < 0) {
+	if (r < 0)
 		snprintf(ret_text, QEMU_TEXT_MAX,
 			 "run_dir %s is too long for the path of a unix socket", run_dir);
-		return r;
-	}
-	r = cmdline_parse(command, &q->cmdline, ret_text);
+	return r;
+}
+
+int qemu_set_command(struct qemu *q, const char *command, char *ret_text)
+{
+	struct cmdline c;
+	int r = cmdline_parse(command, &c, ret_text);
+
 	if (r < 0)
 		return r;
-	r = cmdline_add_standby(&q->cmdline, ram_path, q->qmp_path, q->pid_path);
-	if (r < 0) {
+	r = cmdline_add_standby(&c, q->ram_path, q->qmp_path, q->pid_path);
+	if (r < 0)
 		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU command: %s", strerror(-r));
-		cmdline_done(&q->cmdline);
+	else
+		r = !cmdline_is_same(&c, &q->cmdline);
+	if (r <= 0) {
+		cmdline_done(&c);
+		return r;
 	}
-	return r;
+	cmdline_done(&q->cmdline);
+	q->cmdline = c;
+	return 1;
 }
 
 static void forget(struct qemu *q)
@@ -324,6 +335,7 @@ static int prepare(struct qemu *q, char *ret_text)
 		return r;
 	}
 	describe(&q->info, &q->geometry);
+	q->is_other_machine |= q->machine.n_items > 0 && !vmm_machine_is_same(&q->machine, &machine);
 	vmm_machine_done(&q->machine);
 	q->machine = machine;
 	return 0;
@@ -457,6 +469,10 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, char *ret_text)
 	*ret_text = '\0';
 	if (q->pid > 0 && q->qmp)
 		return 0;
+	if (q->cmdline.n_words == 0) {
+		snprintf(ret_text, QEMU_TEXT_MAX, "there is no QEMU command");
+		return -EINVAL;
+	}
 	r = adopt(q, true, ret_text);
 	if (r != 0)
 		return r < 0 ? r : 0;

@@ -29,7 +29,8 @@
 #define QEMU_TEXT_MAX 1024
 
 struct qemu {
-	struct cmdline cmdline; /* the whole argv */
+	struct cmdline cmdline; /* the whole argv; no words before qemu_set_command() */
+	const char *ram_path;	/* borrowed */
 	char qmp_path[QEMU_PATH_MAX];
 	char pid_path[QEMU_PATH_MAX];
 	char log_path[QEMU_PATH_MAX];
@@ -45,13 +46,20 @@ struct qemu {
 	struct wire_geometry geometry; /* the same as a GEOMETRY */
 
 	struct vmm_machine machine; /* what it is made of, or what the last warm one was */
+	bool is_other_machine;	    /* than the one before it; for who looks, who also clears it */
 };
 
-/* Check and complete @command; nothing is started. @ram_path: the RAM file, made before the start.
- * 0, *q to be ended by qemu_done(); -EINVAL with the reason in @ret_text (QEMU_TEXT_MAX bytes);
- * -ENAMETOOLONG: run_dir is too long for a socket's path; -ENOMEM. */
-int qemu_init(struct qemu *q, const char *vm, const char *run_dir, const char *command,
-	      const char *ram_path, char *ret_text) __attribute__((warn_unused_result));
+/* Nothing is started. @ram_path: the RAM file, made before the start; borrowed for the life of *q.
+ * 0, *q to be ended by qemu_done(); -ENAMETOOLONG: run_dir is too long for a socket's path, @ret_text
+ * (QEMU_TEXT_MAX bytes) says so. */
+int qemu_init(struct qemu *q, const char *vm, const char *run_dir, const char *ram_path, char *ret_text)
+	__attribute__((warn_unused_result));
+
+/* Check and complete @command: what the next QEMU is started with. One that is warm is not touched.
+ * 1: it is another one than before; 0: the same; -EINVAL with the reason in @ret_text (QEMU_TEXT_MAX bytes), and
+ * -ENOMEM: the one before stays. */
+int qemu_set_command(struct qemu *q, const char *command, char *ret_text)
+	__attribute__((warn_unused_result));
 
 /* Let go of the process (it goes on) and free. */
 void qemu_done(struct qemu *q);
@@ -60,7 +68,7 @@ void qemu_done(struct qemu *q);
  * with the same words and still waits, else end that one and start anew. Blocks until its monitor
  * answers and it was inspected, @timeout_ms at most.
  * 0: q->pid, qmp, info and geometry are valid; -EIO: it died, @ret_text has the end of its log;
- * -ETIMEDOUT; -ENOTSUP: such a VM cannot be protected (the text names why); -errno.
+ * -EINVAL: there is no command; -ETIMEDOUT; -ENOTSUP: such a VM cannot be protected (the text names why); -errno.
  * On error no process is left and @ret_text (QEMU_TEXT_MAX bytes) says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, char *ret_text)
 	__attribute__((warn_unused_result));

@@ -22,7 +22,6 @@
 
 #define START_TIMEOUT_MS   60000
 #define PROMOTE_TIMEOUT_MS 5000
-#define LOG_EXTRA_BYTES	   (UINT64_C(64) << 20)
 #define LINK_BACKOFF_NS	   (2 * CLOCK_NS_PER_S)
 #define QEMU_BACKOFF_NS	   (10 * CLOCK_NS_PER_S)
 
@@ -341,13 +340,12 @@ static int open_copy(struct standby *sb, char *ret_text)
 
 static int open_qemu(struct standby *sb, char *ret_text)
 {
-	char ram_path[sizeof(sb->rf.dir) + 8];
 	int r;
 
 	if (!sb->config.vm || !wire_name_is_valid(sb->config.vm) || !sb->config.state_dir ||
-	    !sb->config.run_dir || !sb->config.command) {
+	    !sb->config.run_dir || !sb->config.command_file) {
 		snprintf(ret_text, STANDBY_TEXT_MAX,
-			 "a standby needs a valid VM name, state_dir, run_dir and command");
+			 "a standby needs a valid VM name, state_dir, run_dir and command_file");
 		return -EINVAL;
 	}
 	r = fd_mkdir_p(sb->config.run_dir, 0755);
@@ -357,15 +355,17 @@ static int open_qemu(struct standby *sb, char *ret_text)
 		return r;
 	}
 	if (sb->config.state_dir[0] != '/' || sb->config.run_dir[0] != '/' ||
-	    snprintf(ram_path, sizeof(ram_path), "%s/ram", sb->config.state_dir) >=
-		    (int)sizeof(ram_path)) {
+	    strlen(sb->config.state_dir) >= sizeof(sb->rf.dir)) {
 		snprintf(ret_text, STANDBY_TEXT_MAX,
 			 "state_dir and run_dir must be absolute paths, state_dir under %zu bytes",
 			 sizeof(sb->rf.dir));
 		return -EINVAL;
 	}
-	return qemu_init(&sb->qemu, sb->config.vm, sb->config.run_dir, sb->config.command, ram_path,
-			 ret_text);
+	snprintf(sb->ram_path, sizeof(sb->ram_path), "%.127s/ram", sb->config.state_dir);
+	r = qemu_init(&sb->qemu, sb->config.vm, sb->config.run_dir, sb->ram_path, ret_text);
+	if (r == 0 && keeper_load_command(sb, sb->text) < 0)
+		log_error("vm=%s %s", sb->config.vm, sb->text);
+	return r;
 }
 
 static void set_defaults(struct standby *sb)
@@ -374,9 +374,6 @@ static void set_defaults(struct standby *sb)
 		sb->config.start_timeout_ms = START_TIMEOUT_MS;
 	if (!sb->config.promote_timeout_ms)
 		sb->config.promote_timeout_ms = PROMOTE_TIMEOUT_MS;
-	sb->log_bytes_max = sb->config.log_bytes_max
-				    ? sb->config.log_bytes_max
-				    : 2 * sb->qemu.cmdline.ram_bytes + LOG_EXTRA_BYTES;
 	sb->link_backoff.max_ns = LINK_BACKOFF_NS;
 	sb->qemu_backoff.max_ns = QEMU_BACKOFF_NS;
 	keeper_backoff_reset(&sb->link_backoff);

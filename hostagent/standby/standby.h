@@ -55,8 +55,8 @@ struct standby_config {
 	const char *vm;	       /* name of the VM: [a-z0-9][a-z0-9-]{0,62} */
 	const char *state_dir; /* directory of this VM alone, on tmpfs; made when missing */
 	const char *run_dir;   /* for VM.standby.qmp, VM.standby.pid, VM.standby.log */
-	const char *command;   /* the whole QEMU command line, quoted as for a shell */
-	const char *command_file; /* where the operator wrote it, for texts; NULL: nowhere */
+	const char *command_file; /* has the whole QEMU command line, quoted as for a shell; read anew
+				   * each time before a QEMU is started */
 
 	uint64_t log_bytes_max;	    /* one buffered epoch; 0: 2 x RAM + 64 MiB */
 	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 60000 */
@@ -97,6 +97,7 @@ struct standby_status {
  *	a warm QEMU was left	it is adopted and the stream opened, in the term held: as before
  *	a promoted guest	is found again: RUNNING, or FAILED when its QEMU has ended
  *	anything else		IDLE, waits for standby_start_qemu() or standby_promote()
+ * A command file that cannot be used is no error here: the orders that need it say what is wrong with it.
  * @config is copied, what it points to is borrowed.
  * 0; -EBUSY: another agent holds state_dir; -EINVAL: bad configuration; -ENOMEM; other -errno.
  * On error @ret_text (STANDBY_TEXT_MAX bytes) says what and what to do. */

@@ -107,6 +107,13 @@ int keeper_send(struct link *link, const struct wire_header *h, const void *payl
 	return r;
 }
 
+/* Is it in the command file's power? */
+static bool is_of_file(const struct epochcheck_error *error)
+{
+	return error->code == WIRE_STREAM_ERROR_GEOMETRY && (strstr(error->text, "guests are built") ||
+							     strstr(error->text, "machine types"));
+}
+
 static void refuse(struct standby *sb, const struct wire_frame *frame,
 		   const struct epochcheck_error *error)
 {
@@ -116,10 +123,10 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	uint8_t payload[WIRE_TEXT_MAX + 16];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 
-	if (error->code == WIRE_STREAM_ERROR_GEOMETRY && sb->config.command_file)
-		wire_text_format(failure.text, "%.700s (the standby's QEMU is started by %s on %s: correct it, "
-				 "and give `protect` again)", error->text, sb->config.command_file,
-				 sb->config.host ? sb->config.host : "the standby");
+	/* The file first: what follows may be cut on its way. */
+	if (is_of_file(error) && sb->config.command_file)
+		wire_text_format(failure.text, "correct %s on %s: %s", sb->config.command_file,
+				 sb->config.host ? sb->config.host : "the standby", error->text);
 	else
 		memcpy(failure.text, error->text, sizeof(failure.text));
 	if (wire_failure_encode(&failure, &w) == 0 &&

@@ -69,15 +69,19 @@ static bool is_ignored(const char *name)
 	return false;
 }
 
-/* "\"/usr/share/x.rom\"" -> "x.rom\"": where a host keeps the file is its own affair. */
-static const char *base_name(const char *value)
+/* "\"/usr/share/x.rom\"" -> "x.rom": where a host keeps the file is its own affair. */
+static const char *base_name(char *value)
 {
-	const char *slash = strrchr(value, '/');
+	size_t n = strlen(value);
+	const char *slash;
 
+	if (n > 1 && value[n - 1] == '"')
+		value[n - 1] = '\0';
+	slash = strrchr(value, '/');
 	return slash ? slash + 1 : *value == '"' ? value + 1 : value;
 }
 
-static int add_prop(struct qtree *t, const char *name, const char *value)
+static int add_prop(struct qtree *t, const char *name, char *value)
 {
 	struct qtree_node *node = &t->nodes[t->at];
 
@@ -87,17 +91,16 @@ static int add_prop(struct qtree *t, const char *name, const char *value)
 		return 0;
 	if (t->n_props == PROPS_MAX)
 		return -E2BIG;
-	if (strcmp(name, "romfile") == 0)
-		value = base_name(value);
-	t->props[t->n_props++] = (struct qtree_prop){(unsigned)t->at, name, value};
+	t->props[t->n_props++] = (struct qtree_prop){
+		(unsigned)t->at, name, strcmp(name, "romfile") == 0 ? base_name(value) : value};
 	return 0;
 }
 
 /* "class Ethernet controller, addr 00:02.0, pci id 1af4:1000 (sub 1af4:0001)": the addr has a bus number that
  * the guest's firmware gives. */
-static int add_pci_id(struct qtree *t, const char *line)
+static int add_pci_id(struct qtree *t, char *line)
 {
-	const char *id = strstr(line, ", pci id ");
+	char *id = strstr(line, ", pci id ");
 
 	return id ? add_prop(t, "PCI id", id + strlen(", pci id ")) : 0;
 }

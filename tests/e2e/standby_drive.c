@@ -217,15 +217,13 @@ static int compare(const char *qmp_path, const char *state_dir)
 
 /* ---- orders */
 
-static struct standby *open_standby(char **args, char **ret_command)
+static struct standby *open_standby(char **args)
 {
-	struct standby_config config = {.vm = VM_NAME, .state_dir = args[0], .run_dir = args[1]};
+	struct standby_config config = {.vm = VM_NAME, .state_dir = args[0], .run_dir = args[1],
+					.command_file = args[2]};
 	char text[STANDBY_TEXT_MAX];
 	struct standby *sb;
-	size_t size;
 
-	must(fd_read_file(args[2], 65536, ret_command, &size), args[2]);
-	config.command = *ret_command;
 	if (standby_open(&config, &sb, text) < 0)
 		die("open", text);
 	return sb;
@@ -254,8 +252,8 @@ static void settle(struct standby *sb)
 
 static int order(const char *verb, char **args, int n_args)
 {
-	char text[STANDBY_TEXT_MAX] = "", *command = NULL;
-	struct standby *sb = open_standby(args, &command);
+	char text[STANDBY_TEXT_MAX] = "";
+	struct standby *sb = open_standby(args);
 	uint64_t number = n_args > 3 ? strtoull(args[3], NULL, 10) : 0, epoch = 0;
 	int r = 0;
 
@@ -273,7 +271,6 @@ static int order(const char *verb, char **args, int n_args)
 	printf("result=%d\n", r);
 	print_status(sb);
 	standby_close(sb);
-	free(command);
 	if (r < 0)
 		die(verb, text);
 	return 0;

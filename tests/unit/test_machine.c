@@ -81,7 +81,7 @@ static void test_places(void **state)
 	assert_string_equal(value_of(&m, "device pci.0/02.0 (virtio-net-pci) vectors"), "4 (0x4)");
 	assert_string_equal(value_of(&m, "device pci.0/02.0 (virtio-net-pci) PCI id"),
 			    "1af4:1000 (sub 1af4:0001)");
-	assert_string_equal(value_of(&m, "device pci.0/02.0 (virtio-net-pci) romfile"), "efi-virtio.rom\"");
+	assert_string_equal(value_of(&m, "device pci.0/02.0 (virtio-net-pci) romfile"), "efi-virtio.rom");
 	assert_string_equal(value_of(&m, "device pci.0/02.0/virtio-bus/virtio-net-device#0 "
 					 "(virtio-net-device) mac"), "\"" MAC "\"");
 	/* QEMU lists the newest first. */

@@ -576,32 +576,6 @@ static void small_rules(void **state)
 		assert_string_not_equal(wire_state_name(i), "unknown");
 }
 
-static void machine_items(void **state)
-{
-	static uint8_t buffer[64];
-	struct bytes_writer w = {buffer, buffer + sizeof(buffer), false};
-	char longest[WIRE_LABEL_MAX + 2];
-	bool is_last;
-
-	(void)state;
-	memset(longest, 'x', sizeof(longest) - 1);
-	longest[sizeof(longest) - 1] = '\0';
-	assert_int_equal(wire_machine_encode(false, &w), 0);
-	assert_int_equal(wire_machine_item_encode(&w, "CPU 0", "qemu64"), 0);
-	/* No room: the frame stays good. */
-	assert_int_equal(wire_machine_item_encode(&w, longest + 200, longest + 200), -ENOBUFS);
-	assert_int_equal(wire_machine_item_encode(&w, "ROM x", ""), 0);
-	struct wire_frame frame = frame_of(WIRE_MACHINE, buffer, (size_t)(w.at - buffer), 0);
-	assert_int_equal(wire_machine_check(&frame, &is_last, NULL), 0);
-	assert_false(is_last);
-	buffer[0] = 2;
-	frame = frame_of(WIRE_MACHINE, buffer, (size_t)(w.at - buffer), 0);
-	assert_int_equal(wire_machine_check(&frame, &is_last, NULL), -EPROTO);
-	assert_int_equal(wire_machine_item_encode(&w, "", "x"), -EINVAL);
-	w = (struct bytes_writer){buffer, buffer + sizeof(buffer), false};
-	assert_int_equal(wire_machine_item_encode(&w, "a\nb", "x"), -EINVAL);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -613,7 +587,6 @@ int main(void)
 		cmocka_unit_test(negotiation),
 		cmocka_unit_test(largest_report),
 		cmocka_unit_test(largest_geometry),
-		cmocka_unit_test(machine_items),
 		cmocka_unit_test(geometries_compared),
 		cmocka_unit_test(record_bounds),
 		cmocka_unit_test(device_bounds),

@@ -1,0 +1,51 @@
+/* The command file: what the standby's QEMU is started with. Read each time, since it may have been corrected. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "standby/keeper.h"
+
+#define LOG_EXTRA_BYTES (UINT64_C(64) << 20)
+
+/* One epoch may be as large as the guest, twice. */
+static void set_log_limit(struct standby *sb)
+{
+	sb->log_bytes_max = sb->config.log_bytes_max
+				    ? sb->config.log_bytes_max
+				    : 2 * sb->qemu.cmdline.ram_bytes + LOG_EXTRA_BYTES;
+	sb->log.bytes_max = sb->log.check.bytes_max = sb->log_bytes_max;
+}
+
+int keeper_load_command(struct standby *sb, char *text)
+{
+	AUTO_FREE char *command = NULL;
+	char why[QEMU_TEXT_MAX];
+	size_t size;
+	int r = fd_read_file(sb->config.command_file, CMDLINE_BYTES_MAX, &command, &size);
+
+	if (r < 0) {
+		snprintf(text, STANDBY_TEXT_MAX, "command_file %s: %s", sb->config.command_file, strerror(-r));
+		return r;
+	}
+	r = qemu_set_command(&sb->qemu, command, why);
+	if (r < 0)
+		snprintf(text, STANDBY_TEXT_MAX, "command_file %s: %.700s", sb->config.command_file, why);
+	else
+		set_log_limit(sb);
+	if (r > 0)
+		log_info("vm=%s command_file %s is read", sb->config.vm, sb->config.command_file);
+	return r;
+}
+
+void keeper_say_way_out(const struct standby *sb, char *text)
+{
+	char why[STANDBY_TEXT_MAX];
+
+	snprintf(why, sizeof(why), "%s", text);
+	/* First: what follows may be cut on its way. */
+	snprintf(text, STANDBY_TEXT_MAX, "the copy is kept; correct %.160s on %.64s and give `failover` again, which reads it "
+		 "anew: %.700s", sb->config.command_file, sb->config.host ? sb->config.host : "this host", why);
+}
