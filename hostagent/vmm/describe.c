@@ -101,17 +101,12 @@ static bool is_told(const struct telling *t, const char *name, const char *type)
 	return strcmp(type, "bool") == 0 ? t->has_flags : is_in(type, plain);
 }
 
-static int tell_property(struct description *d, const struct telling *t, const char *name)
+static int tell_property(struct description *d, const struct telling *t, const char *name, const json_t *value)
 {
-	AUTO(json_decref) json_t *value = NULL;
-	const char *text;
+	const char *text = json_string_value(value);
 	char key[192];
-	int r = get(d, t->path, name, &value);
 
-	if (r <= 0)
-		return r;
 	snprintf(key, sizeof(key), "%s %.100s", t->prefix, name);
-	text = json_string_value(value);
 	if (text && is_in(name, t->is_set))
 		return add(d, key, *text ? "set" : "not set");
 	if (text && strcmp(name, "firmware") == 0)
@@ -119,20 +114,70 @@ static int tell_property(struct description *d, const struct telling *t, const c
 	return add_value(d, key, value);
 }
 
+static int ask(struct description *d, const char *path, const char *name)
+{
+	int r = qmp_send(d->qmp, "qom-get", json_pack("{s:s, s:s}", "path", path, "property", name));
+
+	return r < 0 ? vmm_fail(d->error, r, "QEMU: qom-get %s %s: %s", path, name, qmp_error(d->qmp)) : 0;
+}
+
+static int take_answer(struct description *d, const struct telling *t, const char *name)
+{
+	AUTO(json_decref) json_t *value = NULL;
+	int r = qmp_wait(d->qmp, QUERY_TIMEOUT_NS, &value);
+
+	if (r == -EREMOTEIO)
+		return 0; /* it cannot be read */
+	if (r < 0)
+		return vmm_fail(d->error, r, "QEMU: qom-get %s %s: %s", t->path, name, qmp_error(d->qmp));
+	return tell_property(d, t, name, value);
+}
+
+/* As many at once as the monitor takes: on a busy host each turn waits for QEMU to be scheduled. What was asked is
+ * waited for in any case, or the next one's answer would be another one's. */
+static int tell_names(struct description *d, const struct telling *t, const char *const *names, size_t n_names)
+{
+	size_t asked = 0, answered = 0;
+	int r = 0;
+
+	while (answered < asked || (r == 0 && asked < n_names)) {
+		while (r == 0 && asked < n_names && asked - answered < QMP_IN_FLIGHT_MAX) {
+			r = ask(d, t->path, names[asked]);
+			asked += r == 0;
+		}
+		if (answered == asked)
+			break;
+		if (r == 0)
+			r = take_answer(d, t, names[answered]);
+		else if (qmp_wait(d->qmp, QUERY_TIMEOUT_NS, NULL) == -EINVAL)
+			break; /* nothing is in flight: the monitor is lost */
+		answered++;
+	}
+	return r;
+}
+
 static int tell(struct description *d, const struct telling *t)
 {
 	AUTO(json_decref) json_t *list = NULL;
+	AUTO_FREE const char **names = NULL;
+	size_t n = 0, n_names = 0;
 	int r = query(d, "qom-list", json_pack("{s:s}", "path", t->path), &list);
 
-	for (size_t i = 0; r >= 0 && i < json_array_size(list); i++) {
+	if (r < 0)
+		return r;
+	n = json_array_size(list);
+	names = calloc(n + 1, sizeof(*names));
+	if (!names)
+		return vmm_fail(d->error, -ENOMEM, "no memory for the list of devices");
+	for (size_t i = 0; i < n; i++) {
 		const json_t *entry = json_array_get(list, i);
 		const char *name = json_string_value(json_object_get(entry, "name"));
 		const char *type = json_string_value(json_object_get(entry, "type"));
 
 		if (name && type && is_told(t, name, type))
-			r = tell_property(d, t, name);
+			names[n_names++] = name;
 	}
-	return r < 0 ? r : 0;
+	return tell_names(d, t, names, n_names);
 }
 
 /* ---- steps */
