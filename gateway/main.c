@@ -19,6 +19,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "claiming.h"
 #include "config.h"
 #include "control/control.h"
 #include "fence/fence.h"
@@ -54,6 +55,7 @@ struct daemon {
 	struct stack *stack;
 	struct witnessing witnessing[PROBER_N_NETS];
 	struct incarnating incarnating;
+	struct claiming claiming;
 	struct source signals;
 	struct idler idler;
 	int epoll_fd;
@@ -280,7 +282,8 @@ static int open_services(struct daemon *d)
 		return r;
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
-		return networks_open(&d->config, d->gw, &d->ports, &d->stack, d->witnessing);
+		return networks_open(&d->config, d->gw, &d->ports, &d->stack, d->witnessing,
+				     &d->claiming);
 	r = shell_kernel_open(d->gw, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
 			      &d->kernel);
 	if (r < 0)
@@ -307,6 +310,7 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 		port_frame_free(f->handle);
 		return false;
 	}
+	claiming_look(&d->claiming, f->data, f->size, now_ns);
 	stack_input(d->stack, f->data, f->size, port_frame_free, f->handle);
 	return true;
 }

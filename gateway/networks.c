@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "claiming.h"
 #include "port/port.h"
 #include "probing.h"
 #include "session/shell_stack.h"
@@ -42,7 +43,8 @@ static int open_port(const struct gw_config *config, enum prober_net net, uint32
 }
 
 int networks_open(const struct gw_config *config, struct gateway *gw, struct ports *ports,
-		  struct stack **stack, struct witnessing witnessing[PROBER_N_NETS])
+		  struct stack **stack, struct witnessing witnessing[PROBER_N_NETS],
+		  struct claiming *claiming)
 {
 	struct stack_config how = {
 		.address = config->address,
@@ -64,6 +66,9 @@ int networks_open(const struct gw_config *config, struct gateway *gw, struct por
 	if (r < 0)
 		return r;
 	port = ports->slots[PROBER_NET_BACKUP].port;
+	r = claiming_open(claiming, gw, port, own.ip_be32); /* before anything answers to it */
+	if (r < 0)
+		return r;
 	witnessing_open(&witnessing[PROBER_NET_BACKUP], gw, port, WIRE_WITNESS_BACKUP, &own);
 	if (gw->config.client_address != 0)
 		witnessing_open(&witnessing[PROBER_NET_CLIENT], gw, ports->slots[PROBER_NET_CLIENT].port,

@@ -8,6 +8,7 @@
 #ifndef GATEWAY_NETWORKS_H
 #define GATEWAY_NETWORKS_H
 
+#include "claiming.h"
 #include "config.h"
 #include "ports.h"
 #include "probe/prober.h"
@@ -17,11 +18,12 @@
 
 /* Open the ports of @config and add them to @ports in the order of enum prober_net, let gw->probes use
  * them, bring the stack up as *stack and accept agents for @gw; open @witnessing in the networks that datagrams come
- * by. Also after an error what is in @ports, *stack (NULL before) and @witnessing (zero before) is the caller's to
+ * by; see that nobody else has our address, and let @claiming watch that. Also after an error what is in @ports, *stack (NULL before) and @witnessing (zero before) is the caller's to
  * close, ports last.
- * 0; -errno, which was logged. Blocks as port_open() does. */
+ * 0; -errno, which was logged. Blocks as port_open() does, and for 300 ms. */
 int networks_open(const struct gw_config *config, struct gateway *gw, struct ports *ports,
-		  struct stack **stack, struct witnessing witnessing[PROBER_N_NETS])
+		  struct stack **stack, struct witnessing witnessing[PROBER_N_NETS],
+		  struct claiming *claiming)
 	__attribute__((warn_unused_result));
 
 #endif
