@@ -121,8 +121,8 @@ static void protect_again(struct vm_step *s)
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
 	/* Everything of the last protection is to be over first; the report comes again. */
-	if (vm_fsm_in_conflict(fsm) || !fsm->is_suspended || s->now_ns < fsm->again_ns || fsm->op.id || fsm->release_due || fsm->stop_due ||
-	    fsm->fence_due || !other->up || !other->reported)
+	if (vm_fsm_in_conflict(fsm) || !fsm->is_suspended || s->now_ns < fsm->again_ns || fsm->op.id ||
+	    fsm->release_due || fsm->stop_due || fsm->fence_due || !other->up || !other->reported)
 		return;
 	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
 		     "%s says that the guest is again what was protected: protecting it again",
@@ -447,8 +447,10 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* An acknowledgement that was lost on the way is made up for. */
-	vm_epoch_complete(s, fsm->protection.complete);
+	/* An acknowledgement that was lost on the way is made up for. PROTECTED is not: it begins with one of an epoch
+	 * that was sent, whatever a standby says that it holds. */
+	if (fsm->record.state == VM_PROTECTED)
+		vm_epoch_complete(s, fsm->protection.complete);
 }
 
 void vm_on_stream_up(struct vm_step *s)

@@ -43,6 +43,25 @@ static void test_streams_end_with_their_term(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
+/* A standby that claims to hold an epoch which nobody sent protects nothing. */
+static void test_a_claim_is_no_epoch(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab.peer[1].order.due = false;
+	lab.peer[1].term = lab.journal.term;
+	lab.peer[1].state = WIRE_STATE_STANDBY_WARM;
+	lab.peer[1].complete = WIRE_EPOCH_MAX;
+	lab_done(&lab, 1, WIRE_ORDER_OK, "");
+	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+	(void)lab_obey(&lab, 0);
+	assert_true(lab.fsm.stream[0].up);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	assert_false(lab.replied);
+	assert_int_equal(lab.n_commits, 0);
+}
+
 /* The journal is an old copy (alpha, PROTECTED, term 3); what the hosts really are is in @alpha and @beta. */
 static void restore_old_journal(uint8_t alpha, uint64_t alpha_term, uint8_t beta, uint64_t beta_term)
 {
@@ -201,6 +220,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_debts_end_with_their_term),
 		cmocka_unit_test(test_streams_end_with_their_term),
+		cmocka_unit_test(test_a_claim_is_no_epoch),
 		cmocka_unit_test(test_old_journal_harms_nobody),
 		cmocka_unit_test(test_operator_names_the_owner),
 		cmocka_unit_test(test_one_voice_is_not_enough),
