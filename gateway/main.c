@@ -1,8 +1,8 @@
 /* main.c - holdfast-gateway: reads its configuration, opens port, stack and services, runs the loop.
  *
  * One thread does everything (design: run to completion): frames in, TCP, TLS, state machines,
- * frames out; operators' sockets are looked at between bursts. DPDK's helpers aside there is no
- * other thread, so there is no lock.
+ * frames out; operators' sockets are looked at between bursts. What may block has threads of its own
+ * that share nothing with the loop but a queue (vm/journal_thread.h).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -45,6 +45,8 @@ struct daemon {
 	struct gw_config config;
 	struct wire_tls_context *agents_tls, *operators_tls;
 	struct vm_journal *journal;
+	struct journal_thread *journal_thread;
+	struct source journal_done; /* its descriptor, not owned */
 	struct gw_vm_config vms[GATEWAY_VMS_MAX]; /* in the order of gw->vms */
 	struct fence *fence;
 	struct gateway *gw;
@@ -226,6 +228,30 @@ static int fence_ended(void *arg, const char *name, const char *host, uint64_t t
 	return vm ? gateway_step(d->gw, vm, &in) : 0; /* without a journal: again, until it can */
 }
 
+static void journal_ready(struct source *source, uint32_t events, uint64_t now_ns)
+{
+	(void)source;
+	(void)events;
+	daemon_state.gw->now_ns = now_ns;
+	gateway_journal_done(daemon_state.gw);
+}
+
+/* From here on the journal belongs to its thread. */
+static int open_journal_thread(struct daemon *d)
+{
+	int r = journal_thread_open(d->journal, &d->journal_thread);
+
+	if (r == 0) {
+		d->gw->config.journal_thread = d->journal_thread;
+		d->journal_done.fd = journal_thread_fd(d->journal_thread);
+		d->journal_done.ready = journal_ready;
+		r = source_add(d->epoll_fd, &d->journal_done, EPOLLIN);
+	}
+	if (r < 0)
+		log_error("cannot start the journal's thread: %s", strerror(-r));
+	return r;
+}
+
 static int open_gateway(struct daemon *d)
 {
 	struct gateway_config config = {
@@ -262,7 +288,9 @@ static int open_gateway(struct daemon *d)
 	config.tls = d->agents_tls;
 	config.journal = d->journal;
 	r = gateway_new(&config, &d->gw);
-	return r < 0 ? r : open_vms(d);
+	if (r == 0)
+		r = open_vms(d);
+	return r < 0 ? r : open_journal_thread(d);
 }
 
 static int open_services(struct daemon *d)
@@ -458,6 +486,7 @@ static void close_all(struct daemon *d)
 		witnessing_close(&d->witnessing[net]);
 	fence_close(d->fence);
 	ports_close(&d->ports);
+	journal_thread_close(d->journal_thread);
 	gateway_free(d->gw);
 	probes_free(d->probes);
 	vm_journal_close(d->journal);

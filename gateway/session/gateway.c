@@ -13,6 +13,8 @@
 #include "session/evidence.h"
 #include "session/session.h"
 
+#define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* a disk that takes longer is told of */
+
 #define ROW(member) COUNTERS_ROW(struct gateway_counters, member)
 
 #define WITNESS_ROW(name_, path, verdict)                                                          \
@@ -230,18 +232,28 @@ uint64_t *gateway_tls_counter(struct gateway *gw, enum wire_tls_failure failure)
 
 /* ---- actions ---- */
 
+/* Begin to write. 0: it is on disk; 1: it is under way; -errno: it could not be written. */
 static int act_journal(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
 {
-	int r = vm_journal_append(gw->config.journal, vm->config.name,
-				  vm->config.host[a->record.owner], a->record.term,
-				  a->record.state);
+	const char *owner = vm->config.host[a->record.owner];
+	int r;
 
+	if (gw->config.journal_thread) {
+		r = journal_thread_append(gw->config.journal_thread, vm->index, vm->config.name,
+					  owner, a->record.term, a->record.state);
+		return r < 0 ? r : 1;
+	}
+	return vm_journal_append(gw->config.journal, vm->config.name, owner, a->record.term,
+				 a->record.state);
+}
+
+static void count_journal(struct gateway *gw, const struct vm_action *a, int r)
+{
 	counters_add(r < 0 ? &gw->counters.journal_errors : &gw->counters.journal_writes, 1);
 	if (r == 0 && a->record.state == VM_PROMOTING) {
 		counters_add(&gw->counters.promotions, 1);
 		FAULT_POINT(FAULT_GATEWAY_PROMOTING);
 	}
-	return r;
 }
 
 static void act_event(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
@@ -268,7 +280,7 @@ static void act_close(struct gateway_vm *vm)
 	}
 }
 
-/* 0; -errno: the journal failed, stop here. */
+/* 0; for a journal record as act_journal(). */
 static int act(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
 {
 	switch (a->kind) {
@@ -317,27 +329,167 @@ static void journal_failed(struct gateway *gw, struct gateway_vm *vm, const stru
 		gw->sinks.reply(gw->sinks.arg, in->op_id, false, "journal", text);
 }
 
-int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in)
+/* ---- steps, and waiting for the disk ---- */
+
+/* The step of vm->pending could not be journaled: it never was. */
+static void put_back(struct gateway *gw, struct gateway_vm *vm, int r)
 {
-	struct vm_actions actions;
-	struct vm_fsm before = vm->fsm;
+	vm->fsm = vm->pending.before;
+	vm->fsm.stepped_ns = vm->fsm.ticked_ns = gw->now_ns;
+	vm->pending.in_step = false;
+	journal_failed(gw, vm, &vm->pending.in.in, r);
+}
 
-	in->now_ns = gw->now_ns;
-	vm_fsm_step(&vm->fsm, in, &actions);
-	if (actions.overflow)
-		log_error("vm=%s more actions than fit a step: a bug", vm->config.name);
-	for (size_t i = 0; i < actions.n; i++) {
-		int r = act(gw, vm, &actions.list[i]);
+/* Carry out what is left of the step in vm->pending. 0: all is done, or waits for the disk; -errno: the
+ * journal failed and the machine was put back. */
+static int carry_out(struct gateway *gw, struct gateway_vm *vm)
+{
+	struct gateway_pending *p = &vm->pending;
 
-		if (r < 0) {
-			vm->fsm = before;
-			vm->fsm.stepped_ns = vm->fsm.ticked_ns = gw->now_ns;
-			journal_failed(gw, vm, in, r);
+	p->in_step = true;
+	for (; p->at < p->actions.n && !p->waiting; p->at++) {
+		const struct vm_action *a = &p->actions.list[p->at];
+		int r = act(gw, vm, a);
+
+		if (a->kind != VM_ACT_JOURNAL)
+			continue;
+		if (r <= 0)
+			count_journal(gw, a, r);
+		if (r > 0) {
+			p->waiting = true;
+			p->said = false;
+			p->since_ns = gw->now_ns;
+		} else if (r < 0) {
+			put_back(gw, vm, r);
 			return r;
 		}
 	}
+	p->in_step = p->waiting;
 	session_follow_witness(gw, vm);
 	return 0;
+}
+
+static int step(struct gateway *gw, struct gateway_vm *vm, const struct vm_input *in)
+{
+	struct gateway_pending *p = &vm->pending;
+
+	p->before = vm->fsm;
+	inbox_copy(&p->in, in);
+	vm_fsm_step(&vm->fsm, in, &p->actions);
+	if (p->actions.overflow)
+		log_error("vm=%s more actions than fit a step: a bug", vm->config.name);
+	p->at = 0;
+	return carry_out(gw, vm);
+}
+
+/* The step of @in was taken, and then undone for want of the disk. */
+static void undo(struct gateway_vm *vm, const struct inbox_entry *e, uint64_t now_ns)
+{
+	const struct vm_input *in = &e->in;
+	struct session *s = NULL;
+
+	switch (in->kind) {
+	case VM_IN_CONTROL_UP:
+	case VM_IN_ORDER_DONE:
+		s = vm->host[in->host]->control;
+		break;
+	case VM_IN_STREAM_UP:
+	case VM_IN_EPOCH_ACK:
+		s = vm->stream[in->kind == VM_IN_EPOCH_ACK || in->role == WIRE_VM_ROLE_STANDBY];
+		break;
+	case VM_IN_FENCED: /* nobody tells it again */
+		inbox_copy(&vm->pending.retry, in);
+		vm->pending.retry_ns = now_ns + CLOCK_NS_PER_S;
+		break;
+	default:
+		break; /* told again by itself, or answered */
+	}
+	if (s)
+		session_end(s);
+}
+
+/* What came meanwhile, as far as no step of it waits in turn. */
+static void drain(struct gateway *gw, struct gateway_vm *vm)
+{
+	struct inbox_entry e;
+
+	while (!vm->pending.in_step && inbox_take(&vm->pending.inbox, &e)) {
+		e.in.now_ns = gw->now_ns; /* time does not go back for a machine; it stood still */
+		if (step(gw, vm, &e.in) < 0)
+			undo(vm, &e, gw->now_ns);
+	}
+}
+
+int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in)
+{
+	int r;
+
+	in->now_ns = gw->now_ns;
+	if (!vm->pending.in_step) {
+		r = step(gw, vm, in);
+		drain(gw, vm);
+		return r;
+	}
+	r = inbox_put(&vm->pending.inbox, in);
+	if (r < 0 && in->kind == VM_IN_COMMAND && gw->sinks.reply)
+		gw->sinks.reply(gw->sinks.arg, in->op_id, false, "busy",
+				"too much waits for the journal's disk already; ask again");
+	return r;
+}
+
+static void journal_done(struct gateway *gw, struct gateway_vm *vm, int r)
+{
+	struct gateway_pending *p = &vm->pending;
+	struct inbox_entry in;
+
+	count_journal(gw, &p->actions.list[p->at - 1], r);
+	p->waiting = false;
+	if (p->said)
+		log_warn("vm=%s the journal's disk answered after %" PRIu64 " ms", vm->config.name,
+			 (gw->now_ns - p->since_ns) / CLOCK_NS_PER_MS);
+	if (r == 0)
+		r = carry_out(gw, vm);
+	else
+		put_back(gw, vm, r);
+	if (r < 0) {
+		in = p->in;
+		undo(vm, &in, gw->now_ns);
+	}
+	drain(gw, vm);
+}
+
+void gateway_journal_done(struct gateway *gw)
+{
+	size_t ticket;
+	int r;
+
+	while (journal_thread_take(gw->config.journal_thread, &ticket, &r)) {
+		if (ticket < gw->n_vms && gw->vms[ticket]->pending.waiting)
+			journal_done(gw, gw->vms[ticket], r);
+	}
+}
+
+/* Of a VM whose step waits for the disk; of one with an input to give again. */
+static void tick_pending(struct gateway *gw, struct gateway_vm *vm)
+{
+	struct gateway_pending *p = &vm->pending;
+	struct inbox_entry again;
+
+	if (p->waiting && !p->said && gw->now_ns - p->since_ns >= JOURNAL_SLOW_NS) {
+		p->said = true;
+		log_warn("vm=%s the journal's disk has not answered for %" PRIu64 " ms",
+			 vm->config.name, (gw->now_ns - p->since_ns) / CLOCK_NS_PER_MS);
+		gateway_event(gw, vm->config.name, "journal",
+			      "the disk of state_dir does not answer; this VM stands still until it does");
+	}
+	if (p->in_step || p->retry_ns == 0 || gw->now_ns < p->retry_ns)
+		return;
+	p->retry_ns = 0;
+	inbox_copy(&again, &p->retry.in);
+	again.in.now_ns = gw->now_ns;
+	if (step(gw, vm, &again.in) < 0)
+		undo(vm, &again, gw->now_ns);
+	drain(gw, vm);
 }
 
 void gateway_tick(struct gateway *gw, uint64_t now_ns)
@@ -354,7 +506,8 @@ void gateway_tick(struct gateway *gw, uint64_t now_ns)
 		struct detector_evidence evidence;
 		struct vm_input tick;
 
-		if (now_ns < vm_fsm_deadline_ns(&vm->fsm, now_ns))
+		tick_pending(gw, vm);
+		if (vm->pending.in_step || now_ns < vm_fsm_deadline_ns(&vm->fsm, now_ns))
 			continue;
 		evidence_gather(gw, vm, &evidence, &tick);
 		(void)gateway_step(gw, vm, &tick); /* the next tick tries again */
@@ -375,6 +528,8 @@ uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns)
 	for (size_t i = 0; i < gw->n_vms; i++) {
 		uint64_t at_ns = vm_fsm_deadline_ns(&gw->vms[i]->fsm, now_ns);
 
+		if (gw->vms[i]->pending.waiting)
+			continue; /* its end wakes the loop */
 		if (at_ns < deadline_ns)
 			deadline_ns = at_ns;
 	}

@@ -5,12 +5,18 @@
  *
  * Where: main makes it; session/ and control/ call it; it calls vm/ and sessions' send functions.
  *
- *	session ─ frame ──► gateway_step ─► vm_fsm_step ─► actions ─► journal (fsync) ─► sessions, sinks
- *	control ─ verb ───►      │
- *	main ─ tick ──────►      '── journal failed: the machine is put back, nothing follows
+ *	session ─ frame ──► gateway_step ─► vm_fsm_step ─► actions ─► journal ┄┄ durable ┄► sessions, sinks
+ *	control ─ verb ───►      │                                      │
+ *	main ─ tick ──────►      │                                      └┄ failed: the machine is put back,
+ *	                         │                                         nothing follows
+ *	                         '── a step waits for the disk: into this VM's inbox, until it is over
  *
- * Threads: one, the gateway's loop. gateway_step() blocks for an fsync when a term, owner or state
- * changes; else nothing here blocks. Memory is taken at start.
+ * The record is written by journal_thread.h. Meanwhile this VM stands still, as if the loop had blocked
+ * for it alone: its inputs wait in order (inbox.h), what follows from the step waits. Other VMs go on,
+ * and so do the leases of this one as long as the record changes neither term nor owner.
+ *
+ * Threads: one, the gateway's loop. Nothing here blocks (but for tests without a journal_thread).
+ * Memory is taken at start.
  */
 #ifndef SESSION_GATEWAY_H
 #define SESSION_GATEWAY_H
@@ -22,8 +28,10 @@
 #include "base/bytes.h"
 #include "base/counters.h"
 #include "session/admission.h"
+#include "session/inbox.h"
 #include "vm/fsm.h"
 #include "vm/journal.h"
+#include "vm/journal_thread.h"
 #include "vm/relay.h"
 #include "wire/tls.h"
 #include "witness/witness_rx.h"
@@ -64,13 +72,29 @@ struct gateway_witness {
 	uint64_t said_ns;	      /* ... then */
 };
 
+/* A step that waits until its journal record is durable; see gateway.c. */
+struct gateway_pending {
+	bool waiting;		    /* the members below but inbox and retry are valid */
+	bool said;		    /* the event that the disk does not answer was given */
+	bool in_step;		    /* actions are being carried out: what they bring about waits too */
+	uint64_t since_ns;
+	struct vm_fsm before;	    /* put back when the record cannot be written; its record is durable */
+	struct inbox_entry in;	    /* what the step was told */
+	struct vm_actions actions;  /* of the step; those before `at` are done */
+	size_t at;
+	struct inbox inbox;	    /* what came since */
+	struct inbox_entry retry;   /* an input that nobody repeats, and that had no effect ... */
+	uint64_t retry_ns;	    /* ... is given again then; 0: there is none */
+};
+
 struct gateway_vm {
 	struct vm_config config;
 	size_t index;			  /* in gateway->vms, and in the witness receiver */
 	struct gateway_witness witness;
 	/* Where each host's datagrams come from in the client network, host byte order; 0: none may. */
 	uint32_t witness_sources[2];
-	struct vm_fsm fsm;
+	struct vm_fsm fsm; /* may be ahead of the journal: gateway_is_durable() */
+	struct gateway_pending pending;
 	struct vm_relay relay;
 	struct gateway_host *host[2];
 	struct session *stream[2];	  /* [0] primary's, [1] standby's; NULL: none */
@@ -117,6 +141,7 @@ struct gateway_sinks {
 struct gateway_config {
 	struct wire_tls_context *tls;	  /* server side; borrowed */
 	struct vm_journal *journal;	  /* borrowed */
+	struct journal_thread *journal_thread; /* borrowed, over it; NULL: append at once, as tests do */
 	uint64_t relay_bytes_max;	  /* ciphertext queued towards one peer */
 	uint64_t beat_timeout_ns;	  /* a connection silent this long may be replaced */
 	uint64_t handshake_timeout_ns;	  /* until HELLO was accepted */
@@ -179,9 +204,24 @@ struct gateway_host *gateway_find_host(struct gateway *gw, const char *name);
 /* Which of @vm's hosts @host is: 0, 1, or -ENOENT. */
 int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host);
 
-/* One input to one VM. now_ns is filled in. 0; -errno: the journal could not be written, the input
- * had no effect. */
+/* One input to one VM. now_ns is filled in. 0: taken, now or when the disk allows; -EBUSY: too much
+ * waits for the disk already (a command was answered so); other -errno: the journal could not be
+ * written. On error the input had no effect. When a write fails later, the connection whose input it
+ * was is ended, as its caller does on an error: it comes back and says it again. */
 int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in);
+
+/* Carry on with the steps whose records are on disk now, or failed. When journal_thread_fd() is
+ * readable. */
+void gateway_journal_done(struct gateway *gw);
+
+/* Does the journal hold @vm's present term and owner? Nothing may be said in them before. */
+static inline bool gateway_is_durable(const struct gateway_vm *vm)
+{
+	const struct vm_record *durable = &vm->pending.before.record;
+
+	return !vm->pending.waiting || (durable->term == vm->fsm.record.term &&
+					durable->owner == vm->fsm.record.owner);
+}
 
 /* Time for all VMs and sessions. Call at gateway_deadline_ns() at the latest. */
 void gateway_tick(struct gateway *gw, uint64_t now_ns);

@@ -341,8 +341,11 @@ static void make_room(struct session *s)
 static void note_seen(struct session *s)
 {
 	s->seen_ns = s->gw->now_ns;
-	if (s->attached && s->vm)
-		liveness_seen(&s->vm->fsm.host[s->host_index].live, s->gw->now_ns);
+	if (!s->attached || !s->vm)
+		return;
+	liveness_seen(&s->vm->fsm.host[s->host_index].live, s->gw->now_ns);
+	if (s->vm->pending.waiting)
+		liveness_seen(&s->vm->pending.before.host[s->host_index].live, s->gw->now_ns);
 }
 
 /* Decrypt and handle until input runs out. */

@@ -21,12 +21,14 @@ static void send_lease(struct session *s, struct gateway_vm *vm, int host, uint6
 				   .incarnation = session_incarnation(s)};
 
 	if (!(s->features & WIRE_FEATURE_LEASE) || !lease.lease_ms || host != record->owner ||
-	    (record->state != VM_SYNCING && record->state != VM_PROTECTED))
+	    (record->state != VM_SYNCING && record->state != VM_PROTECTED) || !gateway_is_durable(vm))
 		return;
 	h.seq = s->tx_seq++;
 	memcpy(lease.vm, vm->config.name, sizeof(lease.vm));
 	counters_add(&s->gw->counters.leases, 1);
 	vm_fsm_granted(&vm->fsm, s->gw->now_ns); /* before it is sent: it may be used at once */
+	if (vm->pending.waiting)
+		vm_fsm_granted(&vm->pending.before, s->gw->now_ns); /* it may be put back */
 	SESSION_SEND(s, &h, wire_lease_encode, &lease);
 }
 

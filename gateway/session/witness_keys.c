@@ -109,7 +109,7 @@ static struct session *key_taker(struct gateway_vm *vm)
 
 	if (!s || s->phase != SESSION_OPEN || !(s->features & WIRE_FEATURE_WITNESS))
 		return NULL;
-	if (!host->reported || host->term != vm->fsm.record.term)
+	if (!gateway_is_durable(vm) || !host->reported || host->term != vm->fsm.record.term)
 		return NULL;
 	return host->agent_state == WIRE_STATE_ATTACHING ||
 	       host->agent_state == WIRE_STATE_SYNCING ||

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
 
@@ -284,6 +285,7 @@ static int append_line(struct vm_journal *journal, const struct vm_journal_entry
 	r = fd_write_all(journal->fd, line, size);
 	if (r < 0)
 		return r;
+	FAULT_POINT(FAULT_GATEWAY_JOURNAL);
 	if (fdatasync(journal->fd) < 0)
 		return -errno;
 	journal->n_lines++;

@@ -29,6 +29,7 @@ static const char *const names[FAULT_N_POINTS] = {
 	[FAULT_STANDBY_PROMOTING] = "standby_promoting",
 	[FAULT_GATEWAY_BEFORE_COMMIT] = "gateway_before_commit",
 	[FAULT_GATEWAY_PROMOTING] = "gateway_promoting",
+	[FAULT_GATEWAY_JOURNAL] = "gateway_journal",
 };
 
 /* Written by fault_init() before threads start, then only read; but for `passes`. */

@@ -36,6 +36,7 @@ enum fault_point {
 	FAULT_STANDBY_PROMOTING	    = 9,  /* standby: PROMOTE accepted, the guest does not run */
 	FAULT_GATEWAY_BEFORE_COMMIT = 10, /* gateway: EPOCH_ACK received, COMMIT not sent */
 	FAULT_GATEWAY_PROMOTING	    = 11, /* gateway: the new term is journaled, PROMOTE not sent */
+	FAULT_GATEWAY_JOURNAL	    = 12, /* gateway: a record is written, not yet durable */
 	FAULT_N_POINTS
 };
 

@@ -1,0 +1,167 @@
+#include "vm/journal_thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+enum ticket_state {
+	TICKET_FREE,
+	TICKET_QUEUED, /* also while it is being written */
+	TICKET_DONE,
+};
+
+struct ticket {
+	enum ticket_state state;
+	int result; /* in DONE */
+	uint64_t order; /* the lower one first */
+	struct vm_journal_entry entry;
+};
+
+struct journal_thread {
+	struct vm_journal *journal; /* the thread's alone */
+	pthread_t thread;
+	int fd;
+	pthread_mutex_t lock; /* of all below; never held over I/O */
+	pthread_cond_t queued;
+	bool stop;
+	uint64_t next_order;
+	struct ticket tickets[VM_JOURNAL_VMS_MAX];
+};
+
+/* The oldest in @state, or NULL. */
+static struct ticket *oldest(struct journal_thread *t, enum ticket_state state)
+{
+	struct ticket *found = NULL;
+
+	for (size_t i = 0; i < VM_JOURNAL_VMS_MAX; i++) {
+		if (t->tickets[i].state == state && (!found || t->tickets[i].order < found->order))
+			found = &t->tickets[i];
+	}
+	return found;
+}
+
+static void *run(void *arg)
+{
+	struct journal_thread *t = arg;
+	const uint64_t one = 1;
+
+	(void)pthread_mutex_lock(&t->lock);
+	for (;;) {
+		struct ticket *ticket = oldest(t, TICKET_QUEUED);
+		const struct vm_journal_entry *e;
+		int r;
+
+		if (!ticket) {
+			if (t->stop)
+				break;
+			(void)pthread_cond_wait(&t->queued, &t->lock);
+			continue;
+		}
+		(void)pthread_mutex_unlock(&t->lock);
+		e = &ticket->entry; /* nobody writes it while it is queued */
+		r = vm_journal_append(t->journal, e->vm, e->owner, e->term, e->state);
+		(void)pthread_mutex_lock(&t->lock);
+		ticket->result = r;
+		ticket->state = TICKET_DONE;
+		(void)!write(t->fd, &one, sizeof(one)); /* fails only when it is readable anyhow */
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return NULL;
+}
+
+int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_thread)
+{
+	struct journal_thread *t = calloc(1, sizeof(*t));
+	sigset_t all, before;
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	t->journal = journal;
+	t->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (t->fd < 0) {
+		r = -errno;
+		free(t);
+		return r;
+	}
+	(void)pthread_mutex_init(&t->lock, NULL);
+	(void)pthread_cond_init(&t->queued, NULL);
+	sigfillset(&all); /* signals are the loop's */
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&t->thread, NULL, run, t);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r != 0) {
+		fd_close(t->fd);
+		free(t);
+		return -r;
+	}
+	*ret_thread = t;
+	return 0;
+}
+
+struct journal_thread *journal_thread_close(struct journal_thread *t)
+{
+	if (!t)
+		return NULL;
+	(void)pthread_mutex_lock(&t->lock);
+	t->stop = true;
+	(void)pthread_cond_signal(&t->queued);
+	(void)pthread_mutex_unlock(&t->lock);
+	(void)pthread_join(t->thread, NULL);
+	(void)pthread_cond_destroy(&t->queued);
+	(void)pthread_mutex_destroy(&t->lock);
+	fd_close(t->fd);
+	free(t);
+	return NULL;
+}
+
+int journal_thread_fd(const struct journal_thread *t)
+{
+	return t->fd;
+}
+
+int journal_thread_append(struct journal_thread *t, size_t ticket, const char *vm, const char *owner,
+			  uint64_t term, enum vm_state state)
+{
+	struct ticket *to = ticket < VM_JOURNAL_VMS_MAX ? &t->tickets[ticket] : NULL;
+	int r = -EBUSY;
+
+	if (!to)
+		return -EBUSY;
+	(void)pthread_mutex_lock(&t->lock);
+	if (to->state == TICKET_FREE) {
+		to->entry = (struct vm_journal_entry){.term = term, .state = state};
+		(void)snprintf(to->entry.vm, sizeof(to->entry.vm), "%s", vm);
+		(void)snprintf(to->entry.owner, sizeof(to->entry.owner), "%s", owner);
+		to->order = t->next_order++;
+		to->state = TICKET_QUEUED;
+		(void)pthread_cond_signal(&t->queued);
+		r = 0;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+bool journal_thread_take(struct journal_thread *t, size_t *ret_ticket, int *ret_result)
+{
+	struct ticket *ticket;
+	uint64_t count;
+
+	(void)pthread_mutex_lock(&t->lock);
+	ticket = oldest(t, TICKET_DONE);
+	if (ticket) {
+		*ret_ticket = (size_t)(ticket - t->tickets);
+		*ret_result = ticket->result;
+		ticket->state = TICKET_FREE;
+	} else {
+		(void)!read(t->fd, &count, sizeof(count)); /* nothing is left: not readable any more */
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return ticket != NULL;
+}

@@ -1,0 +1,42 @@
+/* journal_thread.h - the journal's appends, on a thread of their own.
+ *
+ * Why: a disk may stall for seconds. The loop gives leases meanwhile, so it must not wait in fsync.
+ *
+ *	loop:   append(ticket) ───► queue ───► thread: vm_journal_append() (write, fdatasync)
+ *	loop:   take(ticket, result) ◄── eventfd ◄── done
+ *
+ * Where: main opens it between vm_journal_open() and the loop; session/steps.c appends and takes. From
+ * then on nobody else may touch the journal. A ticket is a VM's number: one record of each at a time.
+ * Threads: all functions from one thread, the loop's. Only open and close block.
+ */
+#ifndef VM_JOURNAL_THREAD_H
+#define VM_JOURNAL_THREAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vm/journal.h"
+
+struct journal_thread; /* opaque */
+
+/* Start it over @journal (borrowed). 0: *ret_thread is the caller's; -errno; -ENOMEM. */
+int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_thread)
+	__attribute__((warn_unused_result));
+
+/* Write what is queued, end the thread. Blocks as long as the disk does. NULL is fine. Returns NULL. */
+struct journal_thread *journal_thread_close(struct journal_thread *thread);
+
+/* Readable while there is something to take. */
+int journal_thread_fd(const struct journal_thread *thread);
+
+/* Queue one record, copied; the result comes by take(). 0; -EBUSY: @ticket has one under way, or is
+ * not below VM_JOURNAL_VMS_MAX (our bug). */
+int journal_thread_append(struct journal_thread *thread, size_t ticket, const char *vm,
+			  const char *owner, uint64_t term, enum vm_state state)
+	__attribute__((warn_unused_result));
+
+/* The next finished one. True: *ret_ticket, and *ret_result as of vm_journal_append(). False: none. */
+bool journal_thread_take(struct journal_thread *thread, size_t *ret_ticket, int *ret_result);
+
+#endif

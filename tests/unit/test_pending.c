@@ -1,0 +1,331 @@
+/* test_pending.c - a disk that stalls or fails below the journal: one VM's step waits, nothing else does,
+ * and nothing follows from a step before it is durable. */
+#include "gateway_fixture.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static struct fixture f;
+static struct agent alpha, beta, primary, standby;
+static struct agent *const all[] = {&alpha, &beta, &primary, &standby};
+static struct journal_thread *thread;
+static struct gateway_vm *web1, *db1;
+static struct wire_frame frame;
+static char reply_code[32];
+static unsigned int n_replies, n_slow_events;
+
+/* ---- the disk: stands in for libc's ---- */
+
+static pthread_mutex_t disk_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t disk_change = PTHREAD_COND_INITIALIZER;
+static bool disk_stalls;
+static int disk_error;
+
+static int sync_disk(void)
+{
+	int r;
+
+	pthread_mutex_lock(&disk_lock);
+	while (disk_stalls)
+		pthread_cond_wait(&disk_change, &disk_lock);
+	r = disk_error;
+	pthread_mutex_unlock(&disk_lock);
+	errno = r;
+	return r ? -1 : 0;
+}
+
+int fdatasync(int fd)
+{
+	(void)fd;
+	return sync_disk();
+}
+
+int fsync(int fd)
+{
+	(void)fd;
+	return sync_disk();
+}
+
+static void set_disk(bool stalls, int error)
+{
+	pthread_mutex_lock(&disk_lock);
+	disk_stalls = stalls;
+	disk_error = error;
+	pthread_cond_broadcast(&disk_change);
+	pthread_mutex_unlock(&disk_lock);
+}
+
+/* ---- the gateway ---- */
+
+static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const char *text)
+{
+	(void)arg;
+	(void)op_id;
+	(void)ok;
+	(void)text;
+	n_replies++;
+	(void)snprintf(reply_code, sizeof(reply_code), "%s", code);
+}
+
+static void on_event(void *arg, const char *vm, const char *kind, const char *from, const char *to,
+		     const char *text)
+{
+	(void)arg;
+	(void)vm;
+	(void)from;
+	(void)to;
+	n_slow_events += strcmp(kind, "journal") == 0 && strstr(text, "does not answer");
+}
+
+static int open_fixture(void **state)
+{
+	struct vm_config second;
+	char error[VM_JOURNAL_ERROR_BYTES];
+
+	(void)state;
+	set_disk(false, 0);
+	fixture_open(&f);
+	for (size_t i = 0; i < 4; i++) {
+		memset(all[i], 0, sizeof(*all[i]));
+		all[i]->f = &f;
+	}
+	web1 = f.gw->vms[0];
+	second = web1->config;
+	(void)snprintf(second.name, sizeof(second.name), "db1");
+	assert_int_equal(gateway_add_vm(f.gw, &second, f.now_ns, error), 0);
+	db1 = f.gw->vms[1];
+	f.gw->config.lease_ms = 2000;
+	f.gw->config.release_ms = 150;
+	f.gw->sinks = (struct gateway_sinks){.event = on_event, .reply = on_reply};
+	assert_int_equal(journal_thread_open(f.journal, &thread), 0);
+	f.gw->config.journal_thread = thread;
+	n_replies = n_slow_events = 0;
+	return 0;
+}
+
+static int close_fixture(void **state)
+{
+	(void)state;
+	set_disk(false, 0);
+	for (size_t i = 0; i < 4; i++)
+		agent_close(all[i]);
+	thread = journal_thread_close(thread);
+	fixture_close(&f);
+	return 0;
+}
+
+static void pump(void)
+{
+	fixture_pump(all, 4);
+}
+
+static void say_hello(struct agent *a, struct wire_tls_context *context)
+{
+	agent_open(a, &f, context);
+	agent_hello(a, WIRE_KIND_CONTROL, 0, 0, 0);
+	pump();
+	assert_true(agent_take(a, WIRE_WELCOME, &frame));
+}
+
+static int command(struct gateway_vm *vm, enum vm_command what)
+{
+	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .op_id = 1};
+
+	return gateway_step(f.gw, vm, &in);
+}
+
+/* The thread has something for the loop: take it as the loop does. */
+static void await_disk(void)
+{
+	struct pollfd p = {.fd = journal_thread_fd(thread), .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, 20000), 1);
+	gateway_journal_done(f.gw);
+	pump();
+}
+
+static void beat(struct agent *a)
+{
+	const struct wire_header h = {.type = WIRE_BEAT};
+	const uint8_t payload[8] = {0, 0, 0, 0, 0, 0, 0, 9};
+
+	agent_send(a, &h, payload, sizeof(payload));
+	pump();
+	assert_true(agent_take(a, WIRE_BEAT_ACK, &frame));
+}
+
+static void report(struct agent *a, const char *vm, uint8_t role, uint8_t agent_state, uint64_t term)
+{
+	struct wire_report msg = {.role = role, .state = agent_state};
+	const struct wire_header h = {.type = WIRE_REPORT, .term = term};
+	uint8_t payload[512];
+	struct bytes_writer w = {payload, payload + sizeof(payload), false};
+
+	(void)snprintf(msg.vm, sizeof(msg.vm), "%s", vm);
+	assert_int_equal(wire_report_encode(&msg, &w), 0);
+	agent_send(a, &h, payload, (size_t)(w.at - payload));
+	pump();
+}
+
+/* Both hosts are there and idle. */
+static void begin_idle(void)
+{
+	say_hello(&alpha, f.alpha);
+	say_hello(&beta, f.beta);
+	report(&alpha, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_IDLE, 0);
+	report(&beta, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_IDLE, 0);
+}
+
+/* Durable in @state, term 5, alpha's. */
+static void begin_in(enum vm_state state)
+{
+	web1->fsm.record = (struct vm_record){.term = 5, .owner = 0, .state = state};
+	detector_init(&web1->fsm.detector, true, f.now_ns);
+	say_hello(&alpha, f.alpha);
+	say_hello(&beta, f.beta);
+	report(&alpha, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_PROTECTED, 5);
+	report(&beta, "web1", WIRE_VM_ROLE_STANDBY, WIRE_STATE_STANDBY_READY, 5);
+}
+
+/* ---- tests ---- */
+
+static void test_nothing_follows_before_it_is_durable(void **state)
+{
+	(void)state;
+	begin_idle();
+	set_disk(true, 0);
+	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0); /* does not block */
+	pump();
+	assert_true(web1->pending.waiting);
+	assert_false(gateway_is_durable(web1));
+	for (int i = 0; i < 30; i++) { /* the loop goes on */
+		f.now_ns += 50 * MS;
+		gateway_tick(f.gw, f.now_ns);
+		beat(&alpha);
+		beat(&beta);
+	}
+	assert_false(agent_take(&beta, WIRE_ORDER, &frame));
+	assert_int_equal(n_slow_events, 1);
+	set_disk(false, 0);
+	await_disk();
+	assert_false(web1->pending.waiting);
+	assert_true(agent_take(&beta, WIRE_ORDER, &frame));
+	assert_int_equal(frame.h.term, web1->fsm.record.term);
+	assert_int_equal(f.gw->counters.journal_writes, 1);
+}
+
+static void test_another_vm_goes_on(void **state)
+{
+	struct vm_input in = {.kind = VM_IN_COMMAND, .command = VM_COMMAND_UNPROTECT, .op_id = 2};
+
+	(void)state;
+	begin_idle();
+	set_disk(true, 0);
+	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);
+	assert_true(web1->pending.waiting);
+	n_replies = 0;
+	assert_int_equal(gateway_step(f.gw, db1, &in), 0); /* it is not protected: answered */
+	assert_int_equal(n_replies, 1);
+	assert_false(db1->pending.waiting);
+}
+
+static bool has_lease(struct agent *a)
+{
+	const struct wire_header h = {.type = WIRE_BEAT};
+	const uint8_t payload[8] = {0, 0, 0, 0, 0, 0, 0, 9};
+
+	agent_send(a, &h, payload, sizeof(payload));
+	pump();
+	return agent_take(a, WIRE_LEASE, &frame);
+}
+
+/* The fault: a lease is 2 s, and a disk that stalled for as long ended all of them. */
+static void test_leases_go_on(void **state)
+{
+	(void)state;
+	begin_in(VM_PROTECTED);
+	(void)agent_take(&alpha, WIRE_LEASE, &frame);
+	db1->fsm.record = (struct vm_record){.term = 3, .owner = 0, .state = VM_PROTECTED};
+	alpha.session->features |= WIRE_FEATURE_LEASE;
+	assert_true(has_lease(&alpha));
+	set_disk(true, 0);
+	/* web1 ends its protection: its record is of another term, so it gets no lease any more. */
+	assert_int_equal(command(web1, VM_COMMAND_UNPROTECT), 0);
+	assert_true(web1->pending.waiting);
+	for (int i = 0; i < 50; i++) {
+		f.now_ns += 50 * MS;
+		assert_true(has_lease(&alpha));
+		assert_int_equal(frame.h.term, 3); /* db1's */
+	}
+	set_disk(false, 0);
+	await_disk();
+	assert_int_equal(web1->fsm.record.state, VM_UNPROTECTED);
+}
+
+/* A record that changes neither term nor owner does not keep the owner from its lease. */
+static void test_lease_of_the_same_term(void **state)
+{
+	(void)state;
+	begin_in(VM_PROTECTED);
+	alpha.session->features |= WIRE_FEATURE_LEASE;
+	web1->pending.waiting = web1->pending.in_step = true;
+	web1->pending.before = web1->fsm;
+	web1->pending.before.record.state = VM_SYNCING;
+	assert_true(has_lease(&alpha));
+	web1->pending.before.record.term--;
+	assert_false(has_lease(&alpha));
+	web1->pending.waiting = web1->pending.in_step = false;
+}
+
+static void test_a_failed_write_leaves_no_trace(void **state)
+{
+	uint64_t term;
+
+	(void)state;
+	begin_idle();
+	term = web1->fsm.record.term;
+	set_disk(true, 0);
+	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);
+	agent_close(&beta); /* comes while the step waits */
+	assert_true(web1->fsm.host[1].up);
+	set_disk(false, EIO);
+	await_disk();
+	assert_int_equal(web1->fsm.record.term, term);
+	assert_int_equal(web1->fsm.record.state, VM_UNPROTECTED);
+	assert_string_equal(reply_code, "journal");
+	assert_false(web1->fsm.host[1].up);
+	assert_false(agent_take(&alpha, WIRE_ORDER, &frame));
+	assert_int_equal(f.gw->counters.journal_errors, 1);
+	set_disk(false, 0); /* and the next one works */
+	say_hello(&beta, f.beta);
+	report(&beta, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_IDLE, 0);
+	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);
+	if (web1->pending.waiting)
+		await_disk();
+	assert_int_equal(web1->fsm.record.state, VM_PREPARING);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_nothing_follows_before_it_is_durable), TEST(test_another_vm_goes_on),
+		TEST(test_leases_go_on), TEST(test_lease_of_the_same_term),
+		TEST(test_a_failed_write_leaves_no_trace),
+	};
+	int r;
+
+	fixture_start();
+	r = cmocka_run_group_tests(tests, NULL, NULL);
+	fixture_end();
+	return r;
+}
