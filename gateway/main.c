@@ -4,7 +4,6 @@
  * frames out; operators' sockets are looked at between bursts. What may block has threads of its own
  * that share nothing with the loop but a queue (vm/journal_thread.h).
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -34,6 +33,7 @@
 #include "session/shell_stack.h"
 #include "session/source.h"
 #include "stack/stack.h"
+#include "vms.h"
 #include "witnessing.h"
 
 #define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
@@ -126,83 +126,6 @@ static int open_tls(struct daemon *d)
 	return 0;
 }
 
-/* The VM's witness may come through the client network too. */
-static void take_client_path(struct daemon *d, const struct gw_vm_config *config)
-{
-	struct gateway_vm *vm = gateway_find_vm(d->gw, config->name);
-
-	vm->witness_sources[0] = ntohl(config->primary_address);
-	vm->witness_sources[1] = ntohl(config->standby_address);
-	d->gw->config.client_address = ntohl(d->config.probe_address.ip_be32);
-}
-
-/* The addresses that the VM's hosts connect from are known before they do. */
-static void take_backup_addresses(struct daemon *d, const struct gw_vm_config *config)
-{
-	const struct gateway_vm *vm = gateway_find_vm(d->gw, config->name);
-	const uint32_t be32[2] = {config->primary_backup, config->standby_backup};
-
-	for (int h = 0; h < 2; h++) {
-		if (be32[h])
-			(void)inet_ntop(AF_INET, &be32[h], vm->host[h]->configured,
-					sizeof(vm->host[h]->configured));
-	}
-}
-
-static int open_vms(struct daemon *d)
-{
-	struct gw_vm_config *vms = d->vms;
-	struct config_error error;
-	char text[VM_JOURNAL_ERROR_BYTES];
-	size_t n;
-	int r = gw_config_load_vms(&d->config, vms, GATEWAY_VMS_MAX, &n, &error);
-
-	if (r < 0) {
-		log_error("%s", error.text);
-		return r;
-	}
-	for (size_t i = 0; i < n; i++) {
-		struct vm_config vm = {
-			.detector = {.suspect_min_ns = d->config.suspect_ns,
-				     .progress_min_ns = d->config.progress_ns,
-				     .confirm_ns = d->config.confirm_ns,
-				     .beat_timeout_ns = d->config.beat_timeout_ns,
-				     .patience_ns = d->config.patience_ns,
-				     .restart_grace_ns = d->config.restart_grace_ns},
-			.release_ns = d->config.release_ns,
-			.shadow_timeout_ns = d->config.shadow_timeout_ns,
-			.liveness = {.beat_timeout_ns = d->config.beat_timeout_ns,
-				     .restart_grace_ns = d->config.restart_grace_ns},
-			.standby_timeout_ns = d->config.standby_timeout_ns,
-			.order_timeout_ns = d->config.order_timeout_ns,
-			.has_fence_command = vms[i].fence_command[0] != '\0',
-			.fence_required = vms[i].fence_required,
-			.standby_lost_hold = d->config.standby_lost == GW_STANDBY_LOST_HOLD,
-		};
-
-		_Static_assert(sizeof(vm.name) == CONFIG_NAME_SIZE, "one kind of name");
-		memcpy(vm.name, vms[i].name, sizeof(vm.name));
-		memcpy(vm.host[0], vms[i].primary, sizeof(vm.host[0]));
-		memcpy(vm.host[1], vms[i].standby, sizeof(vm.host[1]));
-		(void)snprintf(text, sizeof(text), "%s", strerror(ENOMEM));
-		r = gateway_add_vm(d->gw, &vm, clock_mono_ns(), text);
-		if (r < 0) {
-			log_error("%s", text);
-			return r;
-		}
-		incarnating_mute(&d->incarnating, gateway_find_vm(d->gw, vm.name), clock_mono_ns());
-		take_backup_addresses(d, &vms[i]);
-		if (vms[i].witness_paths == GW_WITNESS_BOTH)
-			take_client_path(d, &vms[i]);
-	}
-	if (n == 0)
-		log_warn("%s holds no NAME.ini: there is no VM to look after", d->config.vm_dir);
-	r = probing_open(&d->config, vms, n, d->gw, &d->probes);
-	if (r < 0)
-		log_error("cannot make the probers: %s", strerror(-r));
-	return r;
-}
-
 static void start_fence(void *arg, const struct gateway_vm *vm, uint8_t host, uint64_t term)
 {
 	struct daemon *d = arg;
@@ -289,7 +212,7 @@ static int open_gateway(struct daemon *d)
 	config.journal = d->journal;
 	r = gateway_new(&config, &d->gw);
 	if (r == 0)
-		r = open_vms(d);
+		r = vms_open(&d->config, d->gw, &d->incarnating, d->vms, &d->probes);
 	return r < 0 ? r : open_journal_thread(d);
 }
 

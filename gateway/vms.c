@@ -1,0 +1,88 @@
+#include "vms.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "probing.h"
+
+/* The VM's witness may come through the client network too. */
+static void take_client_path(const struct gw_config *config, struct gateway *gw,
+			     const struct gw_vm_config *of)
+{
+	struct gateway_vm *vm = gateway_find_vm(gw, of->name);
+
+	vm->witness_sources[0] = ntohl(of->primary_address);
+	vm->witness_sources[1] = ntohl(of->standby_address);
+	gw->config.client_address = ntohl(config->probe_address.ip_be32);
+}
+
+/* The addresses that the VM's hosts connect from are known before they do. */
+static void take_backup_addresses(struct gateway *gw, const struct gw_vm_config *of)
+{
+	const struct gateway_vm *vm = gateway_find_vm(gw, of->name);
+	const uint32_t be32[2] = {of->primary_backup, of->standby_backup};
+
+	for (int h = 0; h < 2; h++) {
+		if (be32[h])
+			(void)inet_ntop(AF_INET, &be32[h], vm->host[h]->configured,
+					sizeof(vm->host[h]->configured));
+	}
+}
+
+int vms_open(const struct gw_config *config, struct gateway *gw, struct incarnating *incarnating,
+	     struct gw_vm_config *vms, struct probes **ret_probes)
+{
+	struct config_error error;
+	char text[VM_JOURNAL_ERROR_BYTES];
+	size_t n;
+	int r = gw_config_load_vms(config, vms, GATEWAY_VMS_MAX, &n, &error);
+
+	if (r < 0) {
+		log_error("%s", error.text);
+		return r;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct vm_config vm = {
+			.detector = {.suspect_min_ns = config->suspect_ns,
+				     .progress_min_ns = config->progress_ns,
+				     .confirm_ns = config->confirm_ns,
+				     .beat_timeout_ns = config->beat_timeout_ns,
+				     .patience_ns = config->patience_ns,
+				     .restart_grace_ns = config->restart_grace_ns},
+			.release_ns = config->release_ns,
+			.shadow_timeout_ns = config->shadow_timeout_ns,
+			.liveness = {.beat_timeout_ns = config->beat_timeout_ns,
+				     .restart_grace_ns = config->restart_grace_ns},
+			.standby_timeout_ns = config->standby_timeout_ns,
+			.order_timeout_ns = config->order_timeout_ns,
+			.has_fence_command = vms[i].fence_command[0] != '\0',
+			.fence_required = vms[i].fence_required,
+			.standby_lost_hold = config->standby_lost == GW_STANDBY_LOST_HOLD,
+		};
+
+		_Static_assert(sizeof(vm.name) == CONFIG_NAME_SIZE, "one kind of name");
+		memcpy(vm.name, vms[i].name, sizeof(vm.name));
+		memcpy(vm.host[0], vms[i].primary, sizeof(vm.host[0]));
+		memcpy(vm.host[1], vms[i].standby, sizeof(vm.host[1]));
+		(void)snprintf(text, sizeof(text), "%s", strerror(ENOMEM));
+		r = gateway_add_vm(gw, &vm, clock_mono_ns(), text);
+		if (r < 0) {
+			log_error("%s", text);
+			return r;
+		}
+		incarnating_mute(incarnating, gateway_find_vm(gw, vm.name), clock_mono_ns());
+		take_backup_addresses(gw, &vms[i]);
+		if (vms[i].witness_paths == GW_WITNESS_BOTH)
+			take_client_path(config, gw, &vms[i]);
+	}
+	if (n == 0)
+		log_warn("%s holds no NAME.ini: there is no VM to look after", config->vm_dir);
+	r = probing_open(config, vms, n, gw, ret_probes);
+	if (r < 0)
+		log_error("cannot make the probers: %s", strerror(-r));
+	return r;
+}
