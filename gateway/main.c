@@ -18,6 +18,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/spool.h"
 #include "claiming.h"
 #include "config.h"
 #include "control/control.h"
@@ -84,6 +85,7 @@ static int open_loop(struct daemon *d)
 {
 	sigset_t set;
 
+	(void)signal(SIGPIPE, SIG_IGN); /* who reads our log may go, we stay */
 	d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -376,29 +378,52 @@ static int turn(struct daemon *d)
 	return r;
 }
 
-static void print_counters(struct daemon *d)
+/* Into @text; returns its size. */
+static size_t format_counters(struct daemon *d, char *text, size_t size)
 {
-	static char text[16384];
-	struct bytes_writer w = {(uint8_t *)text, (uint8_t *)text + sizeof(text), false};
+	struct bytes_writer w = {(uint8_t *)text, (uint8_t *)text + size, false};
 
 	gateway_print_counters(d->gw, &w);
-	fwrite(text, 1, (size_t)((char *)w.at - text), stdout);
 	for (size_t net = 0; net < d->ports.n; net++) {
 		const char *name = net == PROBER_NET_CLIENT ? "probe_port" : "port";
+		size_t room = (size_t)(w.end - w.at);
 		struct port_counters p;
+		int n;
 
 		port_get_counters(d->ports.slots[net].port, &p);
-		printf("%s_rx_frames=%llu\n%s_tx_frames=%llu\n%s_rx_missed=%llu\n%s_wakes=%llu\n",
-		       name, (unsigned long long)p.rx_frames, name, (unsigned long long)p.tx_frames,
-		       name, (unsigned long long)p.rx_missed, name, (unsigned long long)p.wakes);
+		n = snprintf((char *)w.at, room,
+			     "%s_rx_frames=%llu\n%s_tx_frames=%llu\n%s_rx_missed=%llu\n%s_wakes=%llu\n",
+			     name, (unsigned long long)p.rx_frames, name,
+			     (unsigned long long)p.tx_frames, name,
+			     (unsigned long long)p.rx_missed, name, (unsigned long long)p.wakes);
+		if (n > 0 && (size_t)n < room)
+			w.at += n;
 	}
-	fflush(stdout);
+	return (size_t)((char *)w.at - text);
+}
+
+static void write_stdout(void *arg, const char *data, size_t size)
+{
+	(void)arg;
+	(void)!fd_write_all(STDOUT_FILENO, data, size); /* there is nobody left to tell */
+}
+
+/* After all else is closed; a pipe that nobody reads must not keep us. */
+static void print_counters(const char *text, size_t size)
+{
+	struct spool *out;
+
+	if (size == 0 || spool_open(size, write_stdout, NULL, &out) < 0)
+		return;
+	(void)spool_put(out, text, size);
+	(void)spool_close(out, CLOCK_NS_PER_S);
 }
 
 static void close_all(struct daemon *d)
 {
-	if (d->gw)
-		print_counters(d);
+	static char counters[16384];
+	size_t size = d->gw ? format_counters(d, counters, sizeof(counters)) : 0;
+
 	control_close(d->control);
 	shell_kernel_close(d->kernel);
 	if (d->stack) {
@@ -417,6 +442,7 @@ static void close_all(struct daemon *d)
 	wire_tls_context_free(d->operators_tls);
 	fd_close(d->signals.fd);
 	fd_close(d->epoll_fd);
+	print_counters(counters, size);
 }
 
 static int run(struct daemon *d)
@@ -527,5 +553,12 @@ int main(int argc, char **argv)
 		log_error("%s", log_init() < 0 ? "HOLDFAST_LOG is not error|warn|info|debug" : text);
 		return 2;
 	}
-	return run(d) < 0 ? 1 : 0;
+	c = log_spool_start();
+	if (c < 0) {
+		log_error("cannot start the log's thread: %s", strerror(-c));
+		return 1;
+	}
+	c = run(d);
+	log_spool_stop();
+	return c < 0 ? 1 : 0;
 }

@@ -195,10 +195,12 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 
 /* ---- sinks ---- */
 
-static void on_event(void *arg, const char *vm, const char *kind, const char *from, const char *to,
+static bool on_event(void *arg, const char *vm, const char *kind, const char *from, const char *to,
 		     const char *text)
 {
-	events_add(((struct control *)arg)->events, vm, kind, from, to, text);
+	struct control *control = arg;
+
+	return events_add(control->events, control->gw->now_ns, vm, kind, from, to, text);
 }
 
 /* Only queues: a reply may come from inside control_request(). control_tick() sends. */
@@ -223,6 +225,7 @@ void control_tick(struct control *control, uint64_t now_ns)
 {
 	struct control_conn *next;
 
+	events_tick(control->events, now_ns);
 	for (struct control_conn *c = control->connections; c; c = next) {
 		next = c->next;
 		if (c->phase == CONTROL_FOLLOWING)

@@ -8,7 +8,7 @@
  *	                                                 └ events --follow: stays open
  *
  * Where: main opens it; it calls session/gateway.h; it is the gateway's sinks.
- * Threads: the gateway's loop. Blocks only for short writes to events.jsonl. Memory: per connection
+ * Threads: the gateway's loop. Blocks on nothing. Memory: per connection
  * a request line and an output of at most CONTROL_OUTPUT_MAX.
  */
 #ifndef CONTROL_CONTROL_H

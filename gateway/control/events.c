@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
@@ -14,16 +15,43 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/rate.h"
+#include "base/spool.h"
 
-#define TAIL_BYTES 4096 /* more than any one line */
+#define TAIL_BYTES   4096 /* more than any one line */
+#define SPOOL_BYTES  (256u << 10)
+#define CLOSE_NS     (2 * CLOCK_NS_PER_S)
+#define TELL_NS      CLOCK_NS_PER_S
+#define SOURCES_MAX  96 /* VMs with limits of their own; further ones share the last */
 
-struct events {
+enum { VITAL, OTHERS };
+
+/* One file and its spool. After open the thread's alone. */
+struct events_file {
 	char path[PATH_MAX];
 	int fd;
 	uint64_t bytes, bytes_max;
-	uint64_t first_seq, next_seq;
-	uint64_t n_unwritten;
-	struct event ring[EVENTS_RING_MAX];
+	uint64_t n_unwritten; /* the loop's: it did not fit the spool */
+	struct spool *spool;
+};
+
+struct ring {
+	uint64_t n_added; /* the next one goes to n_added % EVENTS_RING_MAX */
+	struct event list[EVENTS_RING_MAX];
+};
+
+struct event_source {
+	char vm[WIRE_NAME_MAX + 1];
+	struct rate rate[EVENTS_CLASSES];
+};
+
+struct events {
+	uint64_t next_seq;
+	uint64_t ticked_ns;
+	struct ring rings[EVENTS_CLASSES];
+	struct event_source sources[SOURCES_MAX];
+	size_t n_sources;
+	struct events_file *files[EVENTS_CLASSES]; /* audit.jsonl, events.jsonl; each on its own: see close */
 };
 
 /* The number of the last whole line of the file. 0: none. */
@@ -46,37 +74,100 @@ static uint64_t last_seq(int fd, uint64_t size)
 	return seq;
 }
 
-static int reopen(struct events *events)
+static int reopen(struct events_file *f)
 {
 	struct stat st;
 
-	events->fd = open(events->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (events->fd < 0 || fstat(events->fd, &st) < 0)
+	f->fd = open(f->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (f->fd < 0 || fstat(f->fd, &st) < 0)
 		return -errno;
-	events->bytes = (uint64_t)st.st_size;
+	f->bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
+/* The file may not grow for ever: two files of bytes_max at most. */
+static void make_room(struct events_file *f, size_t size)
+{
+	char old[PATH_MAX + 2];
+
+	if (f->bytes == 0 || f->bytes + size <= f->bytes_max)
+		return;
+	(void)snprintf(old, sizeof(old), "%s.1", f->path);
+	f->fd = fd_close(f->fd);
+	if (rename(f->path, old) < 0)
+		log_limited(LOG_LEVEL_WARN, "cannot rename %s: %s, ignoring", f->path,
+			    strerror(errno));
+	(void)!reopen(f); /* without a file the ring still serves; told at each write */
+}
+
+/* On the spool's thread: whole lines. */
+static void write_file(void *arg, const char *data, size_t size)
+{
+	struct events_file *f = arg;
+	int r;
+
+	make_room(f, size);
+	r = f->fd < 0 ? -EBADF : fd_write_all(f->fd, data, size);
+	if (r < 0) {
+		log_limited(LOG_LEVEL_WARN, "%s: cannot write: %s; events are lost in it", f->path,
+			    strerror(-r));
+		return;
+	}
+	f->bytes += size;
+}
+
+static void close_file(struct events_file *f)
+{
+	if (!f || !spool_close(f->spool, CLOSE_NS))
+		return; /* a disk that does not answer keeps the thread, and with it this */
+	fd_close(f->fd);
+	free(f);
+}
+
+static int open_file(const char *dir, const char *name, uint64_t bytes_max,
+		     struct events_file **ret_file, uint64_t *ret_last_seq)
+{
+	struct events_file *f = calloc(1, sizeof(*f));
+	int r = 0;
+
+	if (!f)
+		return -ENOMEM;
+	f->fd = -1;
+	f->bytes_max = bytes_max;
+	if (snprintf(f->path, sizeof(f->path), "%s/%s", dir, name) >= (int)sizeof(f->path))
+		r = -ENAMETOOLONG;
+	if (r == 0)
+		r = reopen(f);
+	if (r == 0) {
+		*ret_last_seq = last_seq(f->fd, f->bytes);
+		r = spool_open(SPOOL_BYTES, write_file, f, &f->spool);
+	}
+	if (r < 0) {
+		close_file(f);
+		return r;
+	}
+	*ret_file = f;
 	return 0;
 }
 
 int events_open(const char *dir, uint64_t bytes_max, struct events **ret_events)
 {
+	static const char *const names[EVENTS_CLASSES] = {"audit.jsonl", "events.jsonl"};
 	struct events *events = calloc(1, sizeof(*events));
+	uint64_t seq = 0;
 	int r = 0;
 
 	if (!events)
 		return -ENOMEM;
-	events->fd = -1;
-	events->bytes_max = bytes_max;
-	if (snprintf(events->path, sizeof(events->path), "%s/events.jsonl", dir) >=
-	    (int)sizeof(events->path))
-		r = -ENAMETOOLONG;
-	if (r == 0)
-		r = reopen(events);
+	for (size_t i = 0; i < EVENTS_CLASSES && r == 0; i++) {
+		r = open_file(dir, names[i], bytes_max, &events->files[i], &seq);
+		if (r == 0 && seq >= events->next_seq)
+			events->next_seq = seq + 1;
+	}
 	if (r < 0) {
 		events_close(events);
 		return r;
 	}
-	events->next_seq = last_seq(events->fd, events->bytes) + 1;
-	events->first_seq = events->next_seq;
 	*ret_events = events;
 	return 0;
 }
@@ -85,7 +176,8 @@ struct events *events_close(struct events *events)
 {
 	if (!events)
 		return NULL;
-	fd_close(events->fd);
+	for (size_t i = 0; i < EVENTS_CLASSES; i++)
+		close_file(events->files[i]);
 	free(events);
 	return NULL;
 }
@@ -102,36 +194,50 @@ char *events_format(const struct event *e)
 	return line;
 }
 
-/* The file may not grow for ever: two files of bytes_max at most. */
-static void rotate(struct events *events)
-{
-	char old[PATH_MAX + 2];
-
-	if (events->bytes < events->bytes_max)
-		return;
-	(void)snprintf(old, sizeof(old), "%s.1", events->path);
-	events->fd = fd_close(events->fd);
-	if (rename(events->path, old) < 0)
-		log_warn("cannot rename %s: %s, ignoring", events->path, strerror(errno));
-	(void)!reopen(events); /* without a file the ring still serves; counted at each write */
-}
-
-static void append(struct events *events, const struct event *event)
+static void append(struct events *events, unsigned int class, const struct event *event)
 {
 	AUTO_FREE char *line = events_format(event);
 	size_t size = line ? strlen(line) : 0;
 
-	if (line) {
+	if (line)
 		line[size++] = '\n'; /* takes the place of the terminator */
-		rotate(events);
+	for (unsigned int i = class; i < EVENTS_CLASSES; i++) {
+		struct events_file *f = events->files[i];
+
+		if (line && spool_put(f->spool, line, size))
+			continue;
+		f->n_unwritten++;
+		log_limited(LOG_LEVEL_WARN, "%s: the disk is too slow, %llu events lost in the file",
+			    f->path, (unsigned long long)f->n_unwritten);
 	}
-	if (!line || events->fd < 0 || fd_write_all(events->fd, line, size) < 0) {
-		events->n_unwritten++;
-		log_limited(LOG_LEVEL_WARN, "%s: cannot write, %llu events lost in the file",
-			    events->path, (unsigned long long)events->n_unwritten);
-		return;
+}
+
+/* Audit lines are few and matter; the others are what peers can cause at will. */
+static unsigned int class_of(const char *kind)
+{
+	static const char *const vital[] = {"state",   "operator",    "gateway",   "fence",
+					    "journal", "certificate", "suppressed"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(vital); i++) {
+		if (strcmp(vital[i], kind) == 0)
+			return VITAL;
 	}
-	events->bytes += size;
+	return OTHERS;
+}
+
+static struct event_source *find_source(struct events *events, const char *vm)
+{
+	struct event_source *s;
+
+	for (size_t i = 0; i < events->n_sources; i++) {
+		if (strcmp(events->sources[i].vm, vm) == 0)
+			return &events->sources[i];
+	}
+	if (events->n_sources == SOURCES_MAX)
+		return &events->sources[SOURCES_MAX - 1];
+	s = &events->sources[events->n_sources++];
+	(void)snprintf(s->vm, sizeof(s->vm), "%s", vm);
+	return s;
 }
 
 /* Copy, cut to @size with its terminator. */
@@ -143,10 +249,11 @@ static void copy(char *to, size_t size, const char *from)
 	to[n] = '\0';
 }
 
-void events_add(struct events *events, const char *vm, const char *kind, const char *from,
-		const char *to, const char *text)
+static void keep(struct events *events, unsigned int class, const char *vm, const char *kind,
+		 const char *from, const char *to, const char *text)
 {
-	struct event *e = &events->ring[events->next_seq % EVENTS_RING_MAX];
+	struct ring *ring = &events->rings[class];
+	struct event *e = &ring->list[ring->n_added % EVENTS_RING_MAX];
 	char clean[WIRE_TEXT_MAX + 1];
 
 	wire_text_format(clean, "%s", text); /* a cut text may end within a character */
@@ -163,14 +270,53 @@ void events_add(struct events *events, const char *vm, const char *kind, const c
 	wire_text_format(clean, "%s", e->text);
 	copy(e->text, sizeof(e->text), clean);
 	events->next_seq++;
-	if (events->next_seq - events->first_seq > EVENTS_RING_MAX)
-		events->first_seq = events->next_seq - EVENTS_RING_MAX;
-	append(events, e);
+	ring->n_added++;
+	append(events, class, e);
 }
 
-uint64_t events_first_seq(const struct events *events)
+static void tell_suppressed(struct events *events, struct event_source *s)
 {
-	return events->first_seq;
+	uint64_t n[EVENTS_CLASSES];
+	char text[160];
+
+	for (unsigned int i = 0; i < EVENTS_CLASSES; i++)
+		n[i] = rate_take_suppressed(&s->rate[i]);
+	if (n[VITAL] + n[OTHERS] == 0)
+		return;
+	(void)snprintf(text, sizeof(text), "%" PRIu64 " events were too many, %" PRIu64
+		       " of them of state or operators", n[VITAL] + n[OTHERS], n[VITAL]);
+	keep(events, VITAL, s->vm, "suppressed", "", "", text);
+}
+
+bool events_add(struct events *events, uint64_t now_ns, const char *vm, const char *kind,
+		const char *from, const char *to, const char *text)
+{
+	unsigned int class = class_of(kind);
+
+	if (!rate_pass(&find_source(events, vm)->rate[class], EVENTS_EVERY_NS,
+		       class == VITAL ? EVENTS_BURST_VITAL : EVENTS_BURST_OTHERS, now_ns))
+		return false;
+	keep(events, class, vm, kind, from, to, text);
+	return true;
+}
+
+void events_tick(struct events *events, uint64_t now_ns)
+{
+	if (now_ns - events->ticked_ns < TELL_NS)
+		return;
+	events->ticked_ns = now_ns;
+	for (size_t i = 0; i < events->n_sources; i++)
+		tell_suppressed(events, &events->sources[i]);
+}
+
+static uint64_t n_in(const struct ring *ring)
+{
+	return ring->n_added < EVENTS_RING_MAX ? ring->n_added : EVENTS_RING_MAX;
+}
+
+uint64_t events_count(const struct events *events)
+{
+	return n_in(&events->rings[VITAL]) + n_in(&events->rings[OTHERS]);
 }
 
 uint64_t events_next_seq(const struct events *events)
@@ -178,9 +324,28 @@ uint64_t events_next_seq(const struct events *events)
 	return events->next_seq;
 }
 
-const struct event *events_get(const struct events *events, uint64_t seq)
+/* Numbers grow in a ring: by halves. NULL: none. */
+static const struct event *first_from(const struct ring *ring, uint64_t seq)
 {
-	if (seq < events->first_seq || seq >= events->next_seq)
-		return NULL;
-	return &events->ring[seq % EVENTS_RING_MAX];
+	uint64_t low = ring->n_added - n_in(ring), high = ring->n_added;
+
+	while (low < high) {
+		uint64_t middle = low + (high - low) / 2;
+
+		if (ring->list[middle % EVENTS_RING_MAX].seq < seq)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < ring->n_added ? &ring->list[low % EVENTS_RING_MAX] : NULL;
+}
+
+const struct event *events_from(const struct events *events, uint64_t seq)
+{
+	const struct event *vital = first_from(&events->rings[VITAL], seq);
+	const struct event *other = first_from(&events->rings[OTHERS], seq);
+
+	if (!vital || !other)
+		return vital ? vital : other;
+	return vital->seq < other->seq ? vital : other;
 }

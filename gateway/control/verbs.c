@@ -72,16 +72,15 @@ static void verb_stats(struct control_conn *c, const struct request *r)
 void control_put_events(struct control_conn *c)
 {
 	const struct events *events = c->control->events;
+	const struct event *e;
 
-	if (c->follow_seq < events_first_seq(events))
-		c->follow_seq = events_first_seq(events);
-	while (!c->broken && c->follow_seq < events_next_seq(events)) {
-		AUTO_FREE char *line = events_format(events_get(events, c->follow_seq));
+	while (!c->broken && (e = events_from(events, c->follow_seq)) != NULL) {
+		AUTO_FREE char *line = events_format(e);
 
 		if (!line)
 			return; /* out of memory: the next event tries again */
 		control_put_line(c, line);
-		c->follow_seq++;
+		c->follow_seq = e->seq + 1;
 	}
 }
 
@@ -90,9 +89,7 @@ static void verb_events(struct control_conn *c, const struct request *r)
 	const struct events *events = c->control->events;
 
 	control_put_json(c, json_pack("{s:b, s:I, s:b}", "ok", 1, "events",
-				      (json_int_t)(events_next_seq(events) -
-						   events_first_seq(events)),
-				      "follow", (int)r->follow));
+				      (json_int_t)events_count(events), "follow", (int)r->follow));
 	c->follow_seq = 0;
 	control_put_events(c);
 	c->phase = r->follow ? CONTROL_FOLLOWING : CONTROL_CLOSING;
@@ -108,11 +105,15 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 {
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait,
 			      .host = host};
+	char text[2 * WIRE_NAME_MAX + 32];
 
 	in.op_id = c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
 	c->control->gw->now_ns = r->now_ns;
 	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
+	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s", asker(c), r->verb, r->host[0] ? " " : "",
+		       r->host);
+	gateway_event(c->control->gw, r->vm->config.name, "operator", text);
 	(void)gateway_step(c->control->gw, r->vm, &in); /* a failure was answered by its reply */
 }
 

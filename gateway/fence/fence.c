@@ -116,7 +116,7 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 	char *const envp[] = {vm, host, term, path_var, NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
-	sigset_t none;
+	sigset_t none, usual;
 	int r;
 
 	(void)snprintf(vm, sizeof(vm), "HOLDFAST_VM=%s", run->vm);
@@ -126,6 +126,8 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 		       getenv("PATH") ?: "/usr/sbin:/usr/bin:/sbin:/bin");
 	log_path(fence, run->vm, log);
 	sigemptyset(&none);
+	sigemptyset(&usual);
+	sigaddset(&usual, SIGPIPE); /* which we ignore */
 	posix_spawn_file_actions_init(&files);
 	posix_spawnattr_init(&attr);
 	r = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
@@ -136,7 +138,10 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 	if (r == 0)
 		r = posix_spawnattr_setsigmask(&attr, &none);
 	if (r == 0)
-		r = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+		r = posix_spawnattr_setsigdefault(&attr, &usual);
+	if (r == 0)
+		r = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
+						    POSIX_SPAWN_SETSIGDEF);
 	if (r == 0)
 		r = posix_spawn(&run->pid, "/bin/sh", &files, &attr, argv, envp);
 	posix_spawnattr_destroy(&attr);

@@ -35,7 +35,7 @@ const struct counters_row gateway_counter_rows[] = {
 	ROW(orders_sent), ROW(orders_done), ROW(resumes), ROW(commits), ROW(epoch_acks),
 	ROW(epoch_acks_stale), ROW(relay_frames), ROW(relay_bytes), ROW(relay_dropped),
 	ROW(relay_blocked), ROW(relay_errors), ROW(journal_writes), ROW(journal_errors),
-	ROW(events), ROW(promotions), ROW(probes_sent), ROW(probes_answered), ROW(probe_replies),
+	ROW(events), ROW(events_suppressed), ROW(promotions), ROW(probes_sent), ROW(probes_answered), ROW(probe_replies),
 	ROW(probes_lost), ROW(probes_malformed), ROW(probes_stray), ROW(witness_keys),
 	WITNESS_ROWS("witness_", WIRE_WITNESS_BACKUP), WITNESS_ROWS("witness_client_", WIRE_WITNESS_CLIENT),
 	ROW(udp_unwanted), ROW(shield_dropped), ROW(refused_version),
@@ -191,8 +191,8 @@ int gateway_take_over(struct gateway *gw)
 void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text)
 {
 	counters_add(&gw->counters.events, 1);
-	if (gw->sinks.event)
-		gw->sinks.event(gw->sinks.arg, vm, kind, "", "", text);
+	if (gw->sinks.event && !gw->sinks.event(gw->sinks.arg, vm, kind, "", "", text))
+		counters_add(&gw->counters.events_suppressed, 1);
 }
 
 uint64_t *gateway_tls_counter(struct gateway *gw, enum wire_tls_failure failure)
@@ -258,12 +258,15 @@ static void count_journal(struct gateway *gw, const struct vm_action *a, int r)
 
 static void act_event(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
 {
-	log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " %s%s%s%s%s: %s", vm->config.name,
-		 vm->fsm.record.term, vm->fsm.protection.committed, a->event, a->from[0] ? " " : "", a->from,
-		 a->to[0] ? " -> " : "", a->to, a->text);
 	counters_add(&gw->counters.events, 1);
-	if (gw->sinks.event)
-		gw->sinks.event(gw->sinks.arg, vm->config.name, a->event, a->from, a->to, a->text);
+	if (gw->sinks.event &&
+	    !gw->sinks.event(gw->sinks.arg, vm->config.name, a->event, a->from, a->to, a->text)) {
+		counters_add(&gw->counters.events_suppressed, 1);
+		return; /* nor is it logged */
+	}
+	log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " %s%s%s%s%s: %s", vm->config.name,
+		 vm->fsm.record.term, vm->fsm.protection.committed, a->event, a->from[0] ? " " : "",
+		 a->from, a->to[0] ? " -> " : "", a->to, a->text);
 }
 
 static void act_close(struct gateway_vm *vm)

@@ -27,6 +27,7 @@
 
 #include "base/bytes.h"
 #include "base/counters.h"
+#include "base/rate.h"
 #include "session/admission.h"
 #include "session/inbox.h"
 #include "vm/fsm.h"
@@ -58,6 +59,7 @@ struct gateway_host {
 	char name[WIRE_NAME_MAX + 1];
 	struct session *control; /* NULL: not connected */
 	char source[16];     /* address that it said HELLO from last; "" never */
+	struct rate log_rate; /* of lines that it can cause at will */
 	char configured[16]; /* address that a VM's file gives it on the backup network; "" none */
 };
 
@@ -112,7 +114,7 @@ struct gateway_counters {
 	uint64_t epoch_acks, epoch_acks_stale;
 	uint64_t relay_frames, relay_bytes, relay_dropped, relay_blocked, relay_errors;
 	uint64_t journal_writes, journal_errors;
-	uint64_t events, promotions;
+	uint64_t events, events_suppressed, promotions;
 	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,
 		probes_stray; /* copied from probes_get_counters() when printed */
 	uint64_t witness_keys;
@@ -132,7 +134,8 @@ extern const size_t gateway_n_counter_rows;
 
 /* Where operators listen. Strings of @action are valid during the call. */
 struct gateway_sinks {
-	void (*event)(void *arg, const char *vm, const char *kind, const char *from, const char *to,
+	/* False: it was one too many, and is not kept. */
+	bool (*event)(void *arg, const char *vm, const char *kind, const char *from, const char *to,
 		      const char *text);
 	void (*reply)(void *arg, uint64_t op_id, bool ok, const char *code, const char *text);
 	void *arg;

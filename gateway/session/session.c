@@ -9,6 +9,10 @@
 
 #include "base/log.h"
 
+/* Of lines that a host can cause at will: these at once, then one so often. */
+#define LOG_BURST    50
+#define LOG_EVERY_NS UINT64_C(200000000)
+
 /* ---- life ---- */
 
 /* The address of "ADDRESS:PORT". */
@@ -170,6 +174,11 @@ void session_end(struct session *s)
 	session_detach(s);
 	wire_tls_close(s->tls);
 	session_mark_dirty(s);
+}
+
+bool session_may_log(struct session *s)
+{
+	return s->host && rate_pass(&s->host->log_rate, LOG_EVERY_NS, LOG_BURST, s->gw->now_ns);
 }
 
 /* Log a refusal and make an event of it. Anyone may knock: at most once a second for each counter;

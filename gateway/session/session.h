@@ -120,6 +120,9 @@ void session_send(struct session *s, const struct wire_header *header, session_e
 void session_refuse(struct session *s, uint16_t code, uint64_t *counter, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
+/* May one more line be logged that @s's host can cause at will? False: too many, counted. */
+bool session_may_log(struct session *s);
+
 /* End without a word: detach, send what is queued, close. */
 void session_end(struct session *s);
 

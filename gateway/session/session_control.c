@@ -165,8 +165,10 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame)
 	vm = named_vm(s, done.vm, &host);
 	if (!vm)
 		return 0;
-	log_info("vm=%s host=%s order=%llu done status=%u %s", done.vm, s->host->name,
-		 (unsigned long long)done.order_id, done.status, done.text);
+	if (session_may_log(s))
+		log_info("vm=%s host=%s order=%llu done status=%u %s (suppressed=%llu)", done.vm,
+			 s->host->name, (unsigned long long)done.order_id, done.status, done.text,
+			 (unsigned long long)rate_take_suppressed(&s->host->log_rate));
 	in = (struct vm_input){
 		.kind = VM_IN_ORDER_DONE, .host = host, .order_id = done.order_id,
 		.status = done.status, .term = frame->h.term, .text = done.text,

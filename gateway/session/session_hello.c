@@ -75,7 +75,8 @@ static bool replace_silent(struct session *s, struct session *old, const char *w
 			       old->peer);
 		return false;
 	}
-	log_info("peer=%s %s: replaces the connection from %s, silent for %" PRIu64 " ms", s->peer,
+	if (session_may_log(s))
+		log_info("peer=%s %s: replaces the connection from %s, silent for %" PRIu64 " ms", s->peer,
 		 what, old->peer, silent_ns / 1000000);
 	session_end(old);
 	return true;

@@ -13,7 +13,8 @@
  * guessing here could give a guest two owners.
  *
  * Where: session/gateway.c appends; main opens. STATE_DIR/lock is held while it is open, so two
- * gateways cannot share one directory. Threads: one. append() blocks for two fsyncs at most.
+ * gateways cannot share one directory. Threads: one at a time: main's, then
+ * journal_thread.h's. append() blocks for two fsyncs at most.
  */
 #ifndef VM_JOURNAL_H
 #define VM_JOURNAL_H

@@ -113,12 +113,49 @@ static void test_limited_site_counts_what_it_drops(void **state)
 	assert_string_equal(logged(), "<4>test_log: n=0 (suppressed=0)\n");
 }
 
+/* Read until @words came; without end, for the test's time limit. */
+static void read_until(const char *words)
+{
+	static char text[65536];
+	size_t size = 0, n_words = strlen(words);
+
+	for (;;) {
+		ssize_t n = read(pipe_fds[0], text + size, sizeof(text) - size);
+
+		if (n <= 0)
+			continue;
+		size += (size_t)n;
+		if (memmem(text, size, words, n_words))
+			return;
+		if (size > n_words) { /* it may be cut */
+			memmove(text, text + size - n_words, n_words);
+			size = n_words;
+		}
+	}
+}
+
+/* A pipe that nobody reads: whoever logs goes on; later the pipe has what fitted, and how many did not. */
+static void test_nobody_reads(void **state)
+{
+	(void)state;
+	assert_int_equal(log_spool_start(), 0);
+	for (int i = 0; i < 20000; i++)
+		log_warn("line %d of a flood that nobody reads, with some more text to fill it up", i);
+	read_until("lines were dropped, stderr did not take them\n");
+	log_warn("the last one");
+	read_until("<4>test_log: the last one\n");
+	log_spool_stop();
+	log_warn("at once again");
+	assert_string_equal(logged(), "<4>test_log: at once again\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_line_form, divert_stderr, restore_stderr),
 		cmocka_unit_test_setup_teardown(test_levels, divert_stderr, restore_stderr),
 		cmocka_unit_test_setup_teardown(test_long_line_is_cut, divert_stderr, restore_stderr),
+		cmocka_unit_test_setup_teardown(test_nobody_reads, divert_stderr, restore_stderr),
 		cmocka_unit_test_setup_teardown(test_limited_site_counts_what_it_drops, divert_stderr,
 						restore_stderr),
 	};

@@ -75,7 +75,7 @@ static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const
 	(void)snprintf(reply_code, sizeof(reply_code), "%s", code);
 }
 
-static void on_event(void *arg, const char *vm, const char *kind, const char *from, const char *to,
+static bool on_event(void *arg, const char *vm, const char *kind, const char *from, const char *to,
 		     const char *text)
 {
 	(void)arg;
@@ -83,6 +83,7 @@ static void on_event(void *arg, const char *vm, const char *kind, const char *fr
 	(void)from;
 	(void)to;
 	n_slow_events += strcmp(kind, "journal") == 0 && strstr(text, "does not answer");
+	return true;
 }
 
 static int open_fixture(void **state)

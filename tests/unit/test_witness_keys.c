@@ -290,7 +290,7 @@ static void a_restarted_gateway_knows_no_old_key(void **state)
 
 static unsigned int n_events;
 
-static void on_event(void *arg, const char *name, const char *kind, const char *from, const char *to,
+static bool on_event(void *arg, const char *name, const char *kind, const char *from, const char *to,
 		     const char *text)
 {
 	(void)arg;
@@ -298,6 +298,7 @@ static void on_event(void *arg, const char *name, const char *kind, const char *
 	(void)to;
 	n_events += strcmp(kind, "witness") == 0 && strcmp(name, "web1") == 0 &&
 		    strstr(text, "address of alpha") != NULL;
+	return true;
 }
 
 static void forgeries_are_told_of(void **state)

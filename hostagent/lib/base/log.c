@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +9,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/spool.h"
+
+#define SPOOL_BYTES	(256u << 10)
+#define SPOOL_CLOSE_NS	CLOCK_NS_PER_S
 
 static _Atomic int current_level = LOG_LEVEL_INFO;
+static struct spool *_Atomic spool; /* NULL: lines are written by whoever logs */
 
 void log_set_level(enum log_level level)
 {
@@ -55,6 +61,54 @@ int log_init(void)
 	return 0;
 }
 
+/* On the spool's thread. */
+static void write_spooled(void *arg, const char *data, size_t size)
+{
+	static uint64_t n_told; /* this thread's alone */
+	uint64_t n_dropped;
+	char line[128];
+	int n;
+
+	(void)arg;
+	while (size > 0) {
+		ssize_t written = write(STDERR_FILENO, data, size);
+
+		if (written < 0 && errno != EINTR)
+			return; /* nowhere to report it */
+		if (written > 0) {
+			data += written;
+			size -= (size_t)written;
+		}
+	}
+	n_dropped = spool_dropped(atomic_load(&spool)); /* also those of while this was stuck */
+	if (n_dropped == n_told)
+		return;
+	n = snprintf(line, sizeof(line), "<%d>log: %" PRIu64 " lines were dropped, stderr did not take them\n",
+		     LOG_LEVEL_WARN, n_dropped - n_told);
+	n_told = n_dropped;
+	(void)!write(STDERR_FILENO, line, (size_t)n);
+}
+
+int log_spool_start(void)
+{
+	struct spool *made;
+	int r = spool_open(SPOOL_BYTES, write_spooled, NULL, &made);
+
+	if (r == 0)
+		atomic_store(&spool, made);
+	return r;
+}
+
+void log_spool_stop(void)
+{
+	struct spool *old = atomic_load(&spool);
+
+	if (!old || !spool_flush(old, SPOOL_CLOSE_NS))
+		return; /* stderr is stuck: its thread ends with the process */
+	atomic_store(&spool, NULL);
+	(void)spool_close(old, SPOOL_CLOSE_NS);
+}
+
 void log_writev(enum log_level level, const char *file, const char *format, va_list args)
 {
 	char line[1024];
@@ -81,6 +135,11 @@ void log_writev(enum log_level level, const char *file, const char *format, va_l
 			line[i] = ' ';
 	}
 	line[n] = '\n';
+	if (atomic_load(&spool)) {
+		(void)spool_put(atomic_load(&spool), line, (size_t)n + 1); /* counted there */
+		errno = saved_errno;
+		return;
+	}
 	/* A log line that cannot be written has nowhere to be reported. */
 	if (write(STDERR_FILENO, line, (size_t)n + 1) < 0)
 		errno = 0;

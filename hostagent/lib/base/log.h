@@ -35,11 +35,20 @@ enum log_level log_get_level(void);
 /* Read HOLDFAST_LOG. 0; -EINVAL: the variable names no level (the default stays). */
 int log_init(void);
 
+/* From now on lines are written by a thread (spool.h), so that no log line blocks whoever writes it: what a
+ * full pipe does not take is dropped, and counted in a line when it is read again. For daemons whose loop
+ * must not stand still. 0; -ENOMEM; -errno of making the thread. */
+int log_spool_start(void) __attribute__((warn_unused_result));
+
+/* Write what is queued, for a second at most, and go back to writing at once. Before the end of main; no
+ * other thread may log any more. */
+void log_spool_stop(void);
+
 /* Parse "error|warn|info|debug". 0, or -EINVAL with *ret_level untouched. */
 int log_level_parse(const char *text, enum log_level *ret_level);
 
 /* Write one line. @file is shortened to the module name ("a/b/seal.c" -> "seal"). Lines over
- * 1000 bytes are cut. Keeps errno. Never blocks on anything but stderr. */
+ * 1000 bytes are cut. Keeps errno. Never blocks on anything but stderr, and after log_spool_start() on nothing. */
 void log_write(enum log_level level, const char *file, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void log_writev(enum log_level level, const char *file, const char *format, va_list args)
