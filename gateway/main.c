@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/spool.h"
+#include "certificates.h"
 #include "claiming.h"
 #include "config.h"
 #include "control/control.h"
@@ -44,7 +45,8 @@
 
 struct daemon {
 	struct gw_config config;
-	struct wire_tls_context *agents_tls, *operators_tls;
+	struct wire_tls_context *tls; /* for agents and operators */
+	uint64_t tls_looked_ns; /* at its files */
 	struct vm_journal *journal;
 	struct journal_thread *journal_thread;
 	struct source journal_done; /* its descriptor, not owned */
@@ -75,8 +77,12 @@ static void signal_ready(struct source *source, uint32_t events, uint64_t now_ns
 
 	(void)events;
 	(void)now_ns;
-	if (read(source->fd, &info, sizeof(info)) != sizeof(info) || info.ssi_signo == SIGHUP)
-		return; /* the configuration is immutable: SIGHUP asks for nothing */
+	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP) { /* the configuration is immutable, certificates are not */
+		daemon_state.tls_looked_ns = 0;
+		return;
+	}
 	log_info("signal %u: closing", info.ssi_signo);
 	daemon_state.stop = true;
 }
@@ -99,33 +105,6 @@ static int open_loop(struct daemon *d)
 	d->signals.ready = signal_ready;
 	ports_init(&d->ports, d->epoll_fd);
 	return source_add(d->epoll_fd, &d->signals, EPOLLIN);
-}
-
-static int open_tls(struct daemon *d)
-{
-	const struct wire_tls_config files = {
-		.ca_path = d->config.ca,
-		.crl_path = d->config.crl[0] ? d->config.crl : NULL,
-		.cert_path = d->config.cert,
-		.key_path = d->config.key,
-	};
-	char error[WIRE_TLS_ERROR_SIZE];
-	int r = wire_tls_context_new(&files, WIRE_TLS_SERVER, &d->agents_tls, error, sizeof(error));
-
-	if (r == 0)
-		r = wire_tls_context_new(&files, WIRE_TLS_SERVER, &d->operators_tls, error,
-					 sizeof(error));
-	if (r < 0) {
-		log_error("%s", error);
-		return r;
-	}
-	if (wire_tls_context_self(d->agents_tls)->role != WIRE_PEER_GATEWAY) {
-		log_error("%s: a certificate of role %s; holdfast-pki issue DIR gateway NAME makes the "
-			  "right one", d->config.cert,
-			  wire_peer_role_name(wire_tls_context_self(d->agents_tls)->role));
-		return -EINVAL;
-	}
-	return 0;
 }
 
 static void start_fence(void *arg, const struct gateway_vm *vm, uint8_t host, uint64_t term)
@@ -210,7 +189,7 @@ static int open_gateway(struct daemon *d)
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
 		config.witness_port = (uint16_t)d->config.witness_port;
-	config.tls = d->agents_tls;
+	config.tls = d->tls;
 	config.journal = d->journal;
 	r = gateway_new(&config, &d->gw);
 	if (r == 0)
@@ -221,7 +200,7 @@ static int open_gateway(struct daemon *d)
 static int open_services(struct daemon *d)
 {
 	const struct control_config control = {
-		.tls = d->operators_tls,
+		.tls = d->tls,
 		.ip_be32 = d->config.management.ip_be32,
 		.port = d->config.management.port,
 		.state_dir = d->config.state_dir,
@@ -371,6 +350,10 @@ static int turn(struct daemon *d)
 		}
 	}
 	now_ns = clock_mono_ns();
+	if (now_ns - d->tls_looked_ns >= CLOCK_NS_PER_S) {
+		d->tls_looked_ns = now_ns;
+		certificates_tick(d->tls, d->gw);
+	}
 	fence_poll(d->fence, now_ns);
 	pump_run(d->gw, now_ns);
 	control_tick(d->control, now_ns);
@@ -438,8 +421,7 @@ static void close_all(struct daemon *d)
 	gateway_free(d->gw);
 	probes_free(d->probes);
 	vm_journal_close(d->journal);
-	wire_tls_context_free(d->agents_tls);
-	wire_tls_context_free(d->operators_tls);
+	wire_tls_context_free(d->tls);
 	fd_close(d->signals.fd);
 	fd_close(d->epoll_fd);
 	print_counters(counters, size);
@@ -452,7 +434,7 @@ static int run(struct daemon *d)
 	if (r < 0)
 		log_error("cannot make the loop: %s", strerror(-r));
 	if (r == 0)
-		r = open_tls(d);
+		r = certificates_open(&d->config, &d->tls);
 	if (r == 0)
 		r = open_gateway(d);
 	if (r == 0)
@@ -460,7 +442,7 @@ static int run(struct daemon *d)
 	if (r == 0) {
 		idler_init(&d->idler, &IDLER_LIMITS_DEFAULT, clock_mono_ns());
 		log_info("gateway=%s version=%s vms=%zu ready",
-			 wire_tls_context_self(d->agents_tls)->name, HOLDFAST_VERSION, d->gw->n_vms);
+			 wire_tls_context_self(d->tls)->name, HOLDFAST_VERSION, d->gw->n_vms);
 		gateway_event(d->gw, "", "gateway", "started");
 	}
 	while (r == 0 && !d->stop)
@@ -478,7 +460,8 @@ static void usage(FILE *out)
 	fprintf(out, "usage: holdfast-gateway [--config FILE] [--check-config] [--help] [--version]\n"
 		     "\nCommits, relays and supervises the epochs of protected VMs.\n\n"
 		     "  --config FILE   read FILE instead of " CONFIG_DEFAULT "\n"
-		     "  --check-config  read FILE and the VMs' files, print what they mean, end\n\n");
+		     "  --check-config  read FILE, the VMs' files and the certificates, print what\n"
+		     "                  they mean, end\n\n");
 	config_print_help(out, gw_config_keys, gw_n_config_keys);
 	fprintf(out, "\nIn each file of vm_dir:\n");
 	config_print_help(out, gw_vm_config_keys, gw_n_vm_config_keys);
@@ -488,6 +471,7 @@ static int check_config(const struct gw_config *config)
 {
 	static struct gw_vm_config vms[GATEWAY_VMS_MAX];
 	struct config_error error;
+	struct wire_tls_context *tls;
 	size_t n;
 
 	config_print_values(stdout, gw_config_keys, gw_n_config_keys, config);
@@ -499,6 +483,9 @@ static int check_config(const struct gw_config *config)
 		printf("\n# %s/%s.ini\n", config->vm_dir, vms[i].name);
 		config_print_values(stdout, gw_vm_config_keys, gw_n_vm_config_keys, &vms[i]);
 	}
+	if (certificates_open(config, &tls) < 0)
+		return 1;
+	wire_tls_context_free(tls);
 	return 0;
 }
 

@@ -30,6 +30,7 @@
 struct agent {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
+	uint64_t tls_looked_ns; /* at their files */
 	struct wire_tls_context *peer_tls; /* server side; NULL: no peer_listen */
 	struct peer_server *peers;	   /* the same */
 	struct gateway_view view;
@@ -359,6 +360,25 @@ static bool wait_for_events(struct agent *a)
 	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
 }
 
+/* Were the certificates' files changed? Each handshake looks by itself and each connection judges its peer
+ * anew; this tells of it. */
+static void look_at_certificates(struct agent *a, uint64_t now_ns)
+{
+	char text[WIRE_TLS_ERROR_SIZE];
+	int r;
+
+	if (now_ns - a->tls_looked_ns < CLOCK_NS_PER_S)
+		return;
+	a->tls_looked_ns = now_ns;
+	r = wire_tls_context_refresh(a->tls, text, sizeof(text));
+	if (r > 0)
+		log_info("the changed certificate files are in use");
+	else if (r < 0)
+		log_error("the certificate files of before stay in use: %s", text);
+	if (a->peer_tls)
+		(void)!wire_tls_context_refresh(a->peer_tls, text, sizeof(text)); /* the same files */
+}
+
 static void loop(struct agent *a)
 {
 	bool is_woken = false;
@@ -366,6 +386,7 @@ static void loop(struct agent *a)
 	while (!a->must_stop) {
 		uint64_t now_ns = clock_mono_ns();
 
+		look_at_certificates(a, now_ns);
 		if (!a->link && now_ns >= a->connect_at_ns)
 			connect_gateway(a);
 		if (a->link) {

@@ -228,7 +228,11 @@ void control_tick(struct control *control, uint64_t now_ns)
 	events_tick(control->events, now_ns);
 	for (struct control_conn *c = control->connections; c; c = next) {
 		next = c->next;
-		if (c->phase == CONTROL_FOLLOWING)
+		if (wire_tls_recheck(c->tls) < 0 && !c->broken) {
+			log_warn("operator's connection is closed: %s", wire_tls_error(c->tls));
+			c->broken = true;
+		}
+		if (c->phase == CONTROL_FOLLOWING && !c->broken)
 			control_put_events(c);
 		if (c->phase == CONTROL_REQUEST && now_ns - c->opened_ns >= CONTROL_TIMEOUT_NS)
 			c->broken = true;

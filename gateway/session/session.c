@@ -13,6 +13,8 @@
 #define LOG_BURST    50
 #define LOG_EVERY_NS UINT64_C(200000000)
 
+#define JUDGE_EVERY_NS UINT64_C(500000000) /* certificates of open sessions */
+
 /* ---- life ---- */
 
 /* The address of "ADDRESS:PORT". */
@@ -430,10 +432,28 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 	return s->phase == SESSION_CLOSING ? size : taken; /* CLOSING: thrown away */
 }
 
+/* Certificates end and are revoked while a connection is open. The pump does the rest. */
+static void look_at_certificate(struct session *s, uint64_t now_ns)
+{
+	char text[WIRE_TLS_ERROR_SIZE + 96];
+
+	if (s->phase != SESSION_OPEN || now_ns - s->judged_ns < JUDGE_EVERY_NS)
+		return;
+	s->judged_ns = now_ns;
+	if (wire_tls_recheck(s->tls) == 0)
+		return;
+	(void)snprintf(text, sizeof(text), "%s of %s is closed: %s",
+		       s->kind == WIRE_KIND_CONTROL ? "the control connection" : "a stream", s->host->name,
+		       wire_tls_error(s->tls));
+	gateway_event(s->gw, s->vm ? s->vm->config.name : "", "certificate", text);
+	tls_failed(s);
+}
+
 void session_tick(struct session *s, uint64_t now_ns)
 {
 	const struct gateway_config *config = &s->gw->config;
 
+	look_at_certificate(s, now_ns);
 	if ((s->phase == SESSION_HANDSHAKE || s->phase == SESSION_HELLO) &&
 	    now_ns - s->opened_ns >= config->handshake_timeout_ns) {
 		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_timeout,

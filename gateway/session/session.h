@@ -53,6 +53,7 @@ struct session {
 	uint64_t opened_ns;
 	uint64_t seen_ns;    /* last bytes from the peer */
 	uint64_t closing_ns; /* valid in CLOSING */
+	uint64_t judged_ns;  /* when its certificate was looked at last */
 
 	/* valid in OPEN and CLOSING */
 	uint8_t kind;		  /* enum wire_kind; 0 before HELLO */

@@ -174,6 +174,7 @@ int wire_tls_new(struct wire_tls_context *context, unsigned peer_roles, size_t o
 		 struct wire_tls **ret_tls)
 {
 	struct wire_tls *tls;
+	SSL_CTX *ctx;
 	BIO *bio = NULL;
 
 	if (peer_roles == 0)
@@ -182,7 +183,12 @@ int wire_tls_new(struct wire_tls_context *context, unsigned peer_roles, size_t o
 	if (!tls)
 		return -ENOMEM;
 	tls->peer_roles = peer_roles;
-	tls->ssl	= SSL_new(context->ssl_ctx);
+	tls_look_at_files(context);
+	atomic_fetch_add(&context->references, 1);
+	tls->context = context;
+	ctx	     = tls_take_ssl_ctx(context, &tls->generation);
+	tls->ssl     = SSL_new(ctx); /* with a reference of its own */
+	SSL_CTX_free(ctx);
 	if (tls->ssl)
 		bio = ring_bio_new(tls);
 	if (!bio || ring_init(&tls->input, WIRE_TLS_INPUT_SIZE) < 0 ||
@@ -206,6 +212,7 @@ int wire_tls_new(struct wire_tls_context *context, unsigned peer_roles, size_t o
 struct wire_tls *wire_tls_free(struct wire_tls *tls)
 {
 	if (tls) {
+		wire_tls_context_free(tls->context);
 		SSL_free(tls->ssl); /* wipes keys and plaintext; the rings hold ciphertext only */
 		free(tls->input.data);
 		free(tls->output.data);
@@ -288,6 +295,7 @@ int wire_tls_handshake(struct wire_tls *tls)
 		return -EPROTO;
 	}
 	tls->established = true;
+	tls_note_end(tls);
 	return 0;
 }
 
@@ -310,6 +318,9 @@ int wire_tls_read(struct wire_tls *tls, uint8_t *data, size_t size)
 		return r;
 	if (tls->peer_closed)
 		return -EPIPE;
+	r = wire_tls_recheck(tls);
+	if (r < 0)
+		return r;
 	if (size > INT_MAX)
 		size = INT_MAX;
 	ERR_clear_error();

@@ -93,6 +93,14 @@ int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_sid
 			 struct wire_tls_context **ret_context, char *error, size_t error_size)
 	__attribute__((warn_unused_result));
 
+/* Look at the files' times and read them anew if one has changed: all of them or, if they are unusable
+ * together or name somebody else, none. Each wire_tls_new() looks too; a daemon calls this once a second
+ * to say so, and for connections that are open (wire_tls_recheck()). Blocks on the file system.
+ * 1: they were read anew since the last call; 0: no change; -errno as wire_tls_context_new(): what was
+ * read before stays in use, *error says why; said once for each change. */
+int wire_tls_context_refresh(struct wire_tls_context *context, char *error, size_t error_size)
+	__attribute__((warn_unused_result));
+
 /* Connections keep what they need of it: it may be freed before them. NULL is fine. Returns NULL. */
 struct wire_tls_context *wire_tls_context_free(struct wire_tls_context *context);
 
@@ -136,6 +144,12 @@ size_t wire_tls_output_pending(const struct wire_tls *tls);
  * A TLS 1.3 client is established before the server judged the client's certificate: a refusal
  * shows later, as -EPROTO with WIRE_TLS_PEER_REFUSED from wire_tls_read(). */
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
+
+/* Judge the peer of an established connection again: by its certificate's end, and by the files if they
+ * were read anew. wire_tls_read() does so each time; this is for a connection that reads nothing. A
+ * revocation list that is too old ends no connection. 0: it may stay, or is not established; -EPROTO: it
+ * has failed, see wire_tls_error(). */
+int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 bool wire_tls_is_established(const struct wire_tls *tls);
 

@@ -383,21 +383,40 @@ static int load_all(struct loader *l, const struct wire_tls_config *config,
 	return r;
 }
 
-int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_side side,
-			 struct wire_tls_context **ret_context, char *error, size_t error_size)
+int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_CTX **ret_ctx,
+	     struct wire_peer *ret_self, char *error, size_t error_size)
 {
-	struct wire_tls_context *context = calloc(1, sizeof(*context));
 	struct loader l = {.path = "TLS", .error = error, .error_size = error_size};
 	int r;
 
 	ERR_clear_error();
-	if (!context)
-		return fail(&l, -ENOMEM, "out of memory");
 	l.ssl_ctx = SSL_CTX_new(side == WIRE_TLS_CLIENT ? TLS_client_method() : TLS_server_method());
-	context->ssl_ctx = l.ssl_ctx;
-	context->side	 = side;
-	r = l.ssl_ctx ? load_all(&l, config, &context->self) : fail(&l, -ENOMEM, "out of memory");
+	r = l.ssl_ctx ? load_all(&l, config, ret_self) : fail(&l, -ENOMEM, "out of memory");
 	ERR_clear_error();
+	if (r < 0)
+		SSL_CTX_free(l.ssl_ctx);
+	else
+		*ret_ctx = l.ssl_ctx;
+	return r;
+}
+
+int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_side side,
+			 struct wire_tls_context **ret_context, char *error, size_t error_size)
+{
+	struct wire_tls_context *context = calloc(1, sizeof(*context));
+	int r = context ? 0 : -ENOMEM;
+
+	if (r == 0) {
+		context->side = side;
+		atomic_init(&context->references, 1);
+		(void)pthread_mutex_init(&context->lock, NULL);
+		r = tls_remember_files(context, config);
+	}
+	if (r < 0) {
+		(void)snprintf(error, error_size, "TLS: out of memory");
+	} else {
+		r = tls_load(config, side, &context->ssl_ctx, &context->self, error, error_size);
+	}
 	if (r < 0) {
 		wire_tls_context_free(context);
 		return r;
@@ -408,10 +427,13 @@ int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_sid
 
 struct wire_tls_context *wire_tls_context_free(struct wire_tls_context *context)
 {
-	if (context) {
-		SSL_CTX_free(context->ssl_ctx);
-		free(context);
-	}
+	if (!context || atomic_fetch_sub(&context->references, 1) > 1)
+		return NULL;
+	SSL_CTX_free(context->ssl_ctx);
+	for (size_t i = 0; i < TLS_N_FILES; i++)
+		free(context->paths[i]);
+	(void)pthread_mutex_destroy(&context->lock);
+	free(context);
 	return NULL;
 }
 

@@ -6,15 +6,32 @@
 #ifndef WIRE_TLS_PRIVATE_H
 #define WIRE_TLS_PRIVATE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
 #include "wire/tls.h"
 
+#define TLS_N_FILES 4 /* CA, revocation list, certificate, key */
+
+/* What tells a file from what it was. */
+struct tls_stamp {
+	uint64_t dev, ino, size, mtime_ns, ctime_ns;
+};
+
 struct wire_tls_context {
-	SSL_CTX *ssl_ctx;
 	enum wire_tls_side side;
 	struct wire_peer self;
+	char *paths[TLS_N_FILES]; /* NULL: there is none */
+	atomic_uint references;	  /* the owner's, and one of each connection */
+	atomic_uint generation;	  /* grows when the files were read anew */
+	pthread_mutex_t lock;	  /* of all below */
+	SSL_CTX *ssl_ctx;
+	struct tls_stamp stamps[TLS_N_FILES];
+	int news; /* not yet told: 1: read anew; -errno: unusable, why is in news_text; 0: none */
+	char news_text[WIRE_TLS_ERROR_SIZE];
 };
 
 /* Bytes on their way, bounded; head and tail only grow, the mask makes them offsets. */
@@ -27,6 +44,9 @@ struct ring {
 
 struct wire_tls {
 	SSL *ssl;
+	struct wire_tls_context *context; /* a reference */
+	unsigned int generation;   /* of the files that the peer was judged by */
+	int64_t peer_ends;	   /* valid when established: its certificate's end, s since 1970 */
 	struct ring input, output; /* ciphertext */
 	unsigned peer_roles;	   /* mask of those that may be here */
 	bool established;
@@ -39,6 +59,24 @@ struct wire_tls {
 
 /* tls_context.c: OpenSSL's verify callback, also the judge of the peer's identity. */
 int tls_verify_peer(int ok, X509_STORE_CTX *store);
+
+/* tls_context.c: read and check all files. 0: *ret_ctx is the caller's; as wire_tls_context_new(). */
+int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_CTX **ret_ctx,
+	     struct wire_peer *ret_self, char *error, size_t error_size)
+	__attribute__((warn_unused_result));
+
+/* tls_reload.c: keep the paths and times of @config's files. 0 or -ENOMEM. */
+int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_config *config)
+	__attribute__((warn_unused_result));
+
+/* tls_reload.c: read the files anew if they changed. */
+void tls_look_at_files(struct wire_tls_context *context);
+
+/* tls_reload.c: a reference to the present one. */
+SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_generation);
+
+/* tls_reload.c: remember when the peer's certificate ends. */
+void tls_note_end(struct wire_tls *tls);
 
 /* tls_error.c: record why @tls failed; the first reason stands. */
 void tls_fail(struct wire_tls *tls, enum wire_tls_failure failure, const char *format, ...)

@@ -1,0 +1,52 @@
+#include "certificates.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/log.h"
+
+int certificates_open(const struct gw_config *config, struct wire_tls_context **ret_context)
+{
+	const struct wire_tls_config files = {
+		.ca_path = config->ca,
+		.crl_path = config->crl[0] ? config->crl : NULL,
+		.cert_path = config->cert,
+		.key_path = config->key,
+	};
+	struct wire_tls_context *context;
+	const struct wire_peer *self;
+	char error[WIRE_TLS_ERROR_SIZE];
+	int r = wire_tls_context_new(&files, WIRE_TLS_SERVER, &context, error, sizeof(error));
+
+	if (r < 0) {
+		log_error("%s", error);
+		return r;
+	}
+	self = wire_tls_context_self(context);
+	if (self->role != WIRE_PEER_GATEWAY) {
+		log_error("%s: a certificate of role %s; holdfast-pki issue DIR gateway NAME makes the "
+			  "right one", config->cert, wire_peer_role_name(self->role));
+		wire_tls_context_free(context);
+		return -EINVAL;
+	}
+	*ret_context = context;
+	return 0;
+}
+
+void certificates_tick(struct wire_tls_context *context, struct gateway *gw)
+{
+	char error[WIRE_TLS_ERROR_SIZE], text[WIRE_TLS_ERROR_SIZE + 64];
+	int r = wire_tls_context_refresh(context, error, sizeof(error));
+
+	if (r == 0)
+		return;
+	if (r > 0)
+		(void)snprintf(text, sizeof(text), "the changed files are in use");
+	else
+		(void)snprintf(text, sizeof(text), "the files before stay in use: %s", error);
+	if (r < 0)
+		log_error("certificates: %s", text);
+	else
+		log_info("certificates: %s", text);
+	gateway_event(gw, "", "certificate", text);
+}

@@ -1,0 +1,178 @@
+/* Certificates, keys and revocation lists that change while the process runs. */
+#include "wire/tls_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+static void get_stamps(const struct wire_tls_context *context, struct tls_stamp *stamps)
+{
+	for (size_t i = 0; i < TLS_N_FILES; i++) {
+		struct stat st;
+
+		stamps[i] = (struct tls_stamp){0};
+		if (!context->paths[i] || stat(context->paths[i], &st) < 0)
+			continue;
+		stamps[i] = (struct tls_stamp){
+			.dev = (uint64_t)st.st_dev, .ino = (uint64_t)st.st_ino,
+			.size = (uint64_t)st.st_size,
+			.mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000 +
+				    (uint64_t)st.st_mtim.tv_nsec,
+			.ctime_ns = (uint64_t)st.st_ctim.tv_sec * 1000000000 +
+				    (uint64_t)st.st_ctim.tv_nsec,
+		};
+	}
+}
+
+int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_config *config)
+{
+	const char *const paths[TLS_N_FILES] = {config->ca_path, config->crl_path, config->cert_path,
+						config->key_path};
+
+	for (size_t i = 0; i < TLS_N_FILES; i++) {
+		if (!paths[i])
+			continue;
+		context->paths[i] = strdup(paths[i]);
+		if (!context->paths[i])
+			return -ENOMEM;
+	}
+	/* Before they are read: what changes meanwhile is read again. */
+	get_stamps(context, context->stamps);
+	return 0;
+}
+
+/* With the lock held. */
+static void read_anew(struct wire_tls_context *context)
+{
+	const struct wire_tls_config files = {
+		.ca_path = context->paths[0], .crl_path = context->paths[1],
+		.cert_path = context->paths[2], .key_path = context->paths[3],
+	};
+	struct wire_peer self;
+	SSL_CTX *fresh;
+	int r = tls_load(&files, context->side, &fresh, &self, context->news_text,
+			 sizeof(context->news_text));
+
+	if (r == 0 && (self.role != context->self.role || strcmp(self.name, context->self.name) != 0)) {
+		(void)snprintf(context->news_text, sizeof(context->news_text),
+			       "%s: is of %s/%s now, this process is %s/%s; restart it to change that",
+			       files.cert_path, wire_peer_role_name(self.role), self.name,
+			       wire_peer_role_name(context->self.role), context->self.name);
+		SSL_CTX_free(fresh);
+		r = -EINVAL;
+	}
+	context->news = r < 0 ? r : 1;
+	if (r < 0)
+		return;
+	SSL_CTX_free(context->ssl_ctx); /* connections hold references of their own */
+	context->ssl_ctx = fresh;
+	atomic_fetch_add(&context->generation, 1);
+}
+
+void tls_look_at_files(struct wire_tls_context *context)
+{
+	struct tls_stamp stamps[TLS_N_FILES];
+
+	get_stamps(context, stamps);
+	(void)pthread_mutex_lock(&context->lock);
+	if (memcmp(stamps, context->stamps, sizeof(stamps)) != 0) {
+		/* A file that is being copied changes once more when that is done. */
+		memcpy(context->stamps, stamps, sizeof(stamps));
+		read_anew(context);
+	}
+	(void)pthread_mutex_unlock(&context->lock);
+}
+
+int wire_tls_context_refresh(struct wire_tls_context *context, char *error, size_t error_size)
+{
+	int news;
+
+	tls_look_at_files(context);
+	(void)pthread_mutex_lock(&context->lock);
+	news = context->news;
+	context->news = 0;
+	if (news < 0 && error_size > 0)
+		(void)snprintf(error, error_size, "%s", context->news_text);
+	(void)pthread_mutex_unlock(&context->lock);
+	return news;
+}
+
+SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_generation)
+{
+	SSL_CTX *ctx;
+
+	(void)pthread_mutex_lock(&context->lock);
+	ctx = context->ssl_ctx;
+	(void)SSL_CTX_up_ref(ctx);
+	*ret_generation = atomic_load(&context->generation);
+	(void)pthread_mutex_unlock(&context->lock);
+	return ctx;
+}
+
+/* A revocation list that is too old lets nobody in, but it puts nobody out: that would stop every guest
+ * at once for a list that was forgotten. */
+static int forgive_old_lists(int ok, X509_STORE_CTX *store)
+{
+	int code = X509_STORE_CTX_get_error(store);
+
+	return ok || code == X509_V_ERR_CRL_HAS_EXPIRED || code == X509_V_ERR_CRL_NOT_YET_VALID ||
+	       code == X509_V_ERR_UNABLE_TO_GET_CRL;
+}
+
+/* Is the peer's certificate one that the present files accept? */
+static void judge_again(struct wire_tls *tls, SSL_CTX *ctx)
+{
+	X509 *cert = SSL_get1_peer_certificate(tls->ssl);
+	X509_STORE_CTX *store = X509_STORE_CTX_new();
+
+	if (!cert || !store ||
+	    X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(ctx), cert,
+				SSL_get_peer_cert_chain(tls->ssl)) != 1) {
+		tls_fail(tls, WIRE_TLS_BAD_CERTIFICATE, "cannot look at the peer's certificate again");
+	} else {
+		X509_STORE_CTX_set_verify_cb(store, forgive_old_lists);
+		if (X509_verify_cert(store) != 1)
+			tls_fail_from_verify(tls, X509_STORE_CTX_get_error(store), cert);
+	}
+	X509_STORE_CTX_free(store);
+	X509_free(cert);
+	ERR_clear_error();
+}
+
+void tls_note_end(struct wire_tls *tls)
+{
+	X509 *cert = SSL_get1_peer_certificate(tls->ssl);
+	struct tm end;
+
+	tls->peer_ends = INT64_MAX;
+	if (cert && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &end) == 1)
+		tls->peer_ends = (int64_t)timegm(&end);
+	X509_free(cert);
+}
+
+int wire_tls_recheck(struct wire_tls *tls)
+{
+	SSL_CTX *ctx;
+
+	if (tls->failure != WIRE_TLS_OK)
+		return -EPROTO;
+	if (!tls->established || tls->peer_closed)
+		return 0;
+	if (atomic_load(&tls->context->generation) != tls->generation) {
+		ctx = tls_take_ssl_ctx(tls->context, &tls->generation);
+		judge_again(tls, ctx);
+		SSL_CTX_free(ctx);
+	} else if ((int64_t)time(NULL) > tls->peer_ends) {
+		X509 *cert = SSL_get1_peer_certificate(tls->ssl);
+
+		tls_fail_from_verify(tls, X509_V_ERR_CERT_HAS_EXPIRED, cert);
+		X509_free(cert);
+	}
+	return tls->failure == WIRE_TLS_OK ? 0 : -EPROTO;
+}

@@ -1,0 +1,127 @@
+/* test_tls_reload.c - certificates, keys and revocation lists that change while connections are open. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mint_certs.h"
+
+/* Move up to @most bytes of ciphertext from one to the other. Returns how many moved. */
+static size_t carry(struct wire_tls *from, struct wire_tls *to, size_t most)
+{
+	size_t size, taken;
+	const uint8_t *p = wire_tls_output(from, &size);
+
+	if (size > most)
+		size = most;
+	taken = wire_tls_input(to, p, size);
+	wire_tls_output_consume(from, taken);
+	return taken;
+}
+
+/* Until neither has anything to say. */
+static void shake(struct wire_tls *a, struct wire_tls *b)
+{
+	size_t moved;
+
+	do {
+		(void)!wire_tls_handshake(a);
+		moved = carry(a, b, SIZE_MAX);
+		(void)!wire_tls_handshake(b);
+		moved += carry(b, a, SIZE_MAX);
+	} while (moved > 0);
+}
+
+/* Files that change while connections are open. In a directory of their own: others' stay as they are. */
+static void files_that_change(void **state)
+{
+	struct mint_ca *ca = mint_ca_new("changing CA");
+	char *own = mint_dir_new(), error[WIRE_TLS_ERROR_SIZE] = "";
+	char paths[4][512];
+	const struct wire_tls_config files = {paths[0], paths[1], paths[2], paths[3]};
+	struct wire_tls_context *host, *brief, *gateway;
+	struct wire_tls *client, *server, *second, *third;
+	uint8_t data[8];
+
+	(void)state;
+	snprintf(paths[0], sizeof(paths[0]), "%s/ca.pem", own);
+	snprintf(paths[1], sizeof(paths[1]), "%s/crl.pem", own);
+	snprintf(paths[2], sizeof(paths[2]), "%s/gw.pem", own);
+	snprintf(paths[3], sizeof(paths[3]), "%s/gw.key", own);
+	mint_ca_write(ca, own, "ca");
+	mint_crl(ca, 0, own, "crl");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a", .serial = 77}, own, "a");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/b", .valid_until_s = 2}, own, "b");
+	host = mint_context(own, "ca", "a", WIRE_TLS_CLIENT);
+	brief = mint_context(own, "ca", "b", WIRE_TLS_CLIENT);
+	assert_int_equal(wire_tls_context_new(&files, WIRE_TLS_SERVER, &gateway, error, sizeof(error)), 0);
+	assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
+	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &server), 0);
+	shake(client, server);
+	assert_true(wire_tls_is_established(server));
+	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 0);
+	assert_int_equal(wire_tls_recheck(server), 0);
+
+	/* A file that is cut changes nothing, and is told of once. */
+	mint_text(own, "ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB");
+	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), -EINVAL);
+	assert_non_null(strstr(error, "ca.pem"));
+	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 0);
+	assert_int_equal(wire_tls_recheck(server), 0);
+	mint_ca_write(ca, own, "ca");
+	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
+	assert_int_equal(wire_tls_recheck(server), 0);
+
+	/* Another's certificate does not make another of this process. */
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/other"}, own, "gw");
+	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), -EINVAL);
+	assert_non_null(strstr(error, "gateway/other"));
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
+	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
+
+	/* A certificate ends while its connection is open. */
+	assert_int_equal(wire_tls_new(brief, WIRE_PEER_GATEWAY, 0, &second), 0);
+	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &third), 0);
+	shake(second, third);
+	assert_true(wire_tls_is_established(third));
+	assert_int_equal(wire_tls_recheck(third), 0);
+
+	/* The fault: a revoked host stayed connected until a restart. New and old connections learn of it. */
+	mint_crl(ca, 77, own, "crl");
+	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EAGAIN);
+	wire_tls_free(client);
+	assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
+	wire_tls_free(second);
+	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &second), 0); /* looks by itself */
+	shake(client, second);
+	assert_int_equal(wire_tls_failure(second), WIRE_TLS_REVOKED);
+	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
+	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EPROTO);
+	assert_int_equal(wire_tls_failure(server), WIRE_TLS_REVOKED);
+	while (wire_tls_recheck(third) == 0)
+		continue; /* two seconds after it was made, at most */
+	assert_int_equal(wire_tls_failure(third), WIRE_TLS_EXPIRED);
+
+	wire_tls_context_free(gateway); /* before its connections: they hold it */
+	wire_tls_free(client);
+	wire_tls_free(server);
+	wire_tls_free(second);
+	wire_tls_free(third);
+	wire_tls_context_free(host);
+	wire_tls_context_free(brief);
+	mint_ca_free(ca);
+	mint_dir_remove(own);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(files_that_change)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
