@@ -36,6 +36,8 @@ static bool replaces(const struct vm_input *in, const struct vm_input *old)
 	case VM_IN_CONTROL_DOWN:
 		return true;
 	case VM_IN_STREAM_DOWN:
+	case VM_IN_STREAM_REFUSED:
+	case VM_IN_STREAM_FAILED:
 		return in->role == old->role;
 	default:
 		return false;
