@@ -135,6 +135,8 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 		r = posix_spawn_file_actions_addopen(&files, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	if (r == 0)
 		r = posix_spawn_file_actions_adddup2(&files, 1, 2);
+	if (r == 0) /* what a library opened without O_CLOEXEC, too */
+		r = posix_spawn_file_actions_addclosefrom_np(&files, 3);
 	if (r == 0)
 		r = posix_spawnattr_setsigmask(&attr, &none);
 	if (r == 0)

@@ -64,9 +64,9 @@ static void test_all_types(void **state)
 	static const char text[] = "# a comment\n"
 				   "[host]\n"
 				   "  name = web-1\n"
-				   "\tnote=hello world ; comment\n"
+				   "\tnote=hello world\n"
 				   "path = /tmp/a b\r\n"
-				   "small = 10\nlarge=18446744073709551615\nflag = on\n"
+				   "small = 10 ; comment\nlarge=18446744073709551615\nflag = on\n"
 				   "[time]\nbeat_ms = 10000\nlimit = 2G\ncolour = blue\n"
 				   "[net]\nlisten = 198.18.0.2:65535\nnet = 10.0.0.0/0\n"
 				   "mac=00:11:22:aa:Bb:ff\n"
@@ -303,12 +303,35 @@ static void test_load(void **state)
 	assert_non_null(strstr(error.text, path));
 }
 
+/* The fault: half of a shell command was run. */
+static void test_a_comment_does_not_cut_a_text(void **state)
+{
+	static const char *const refused[] = {
+		"[host]\nname = a\nnote = ipmi off ; log\n",
+		"[host]\nname = a\nnote = x\t;y\n",
+		"[host]\nname = a\npath = /a ;b\n",
+	};
+	static const char taken[] = "[host]\n; a comment\nname = a ; another\nnote = x; y;z\n";
+	struct sample sample;
+	struct config_error error;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		assert_int_equal(parse(refused[i], strlen(refused[i]), &sample, &error), -EINVAL);
+		assert_int_equal(error.line, 3);
+		assert_non_null(strstr(error.text, "would cut the value"));
+	}
+	assert_int_equal(parse(taken, strlen(taken), &sample, &error), 0);
+	assert_string_equal(sample.note, "x; y;z");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_all_types),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_a_comment_does_not_cut_a_text),
 		cmocka_unit_test(test_nul_long_line_and_long_file),
 		cmocka_unit_test(test_wrong_table),
 		cmocka_unit_test(test_values_round_trip),

@@ -153,11 +153,27 @@ static void closing_ends_what_runs(void **state)
 	/* teardown would wait for them otherwise */
 }
 
+/* A descriptor that lacks O_CLOEXEC (a library's) must not live on in what the command starts. */
+static void it_inherits_no_descriptor(void **state)
+{
+	int leak = dup(STDERR_FILENO);
+
+	(void)state;
+	assert_true(leak > 2);
+	start("n=0; for f in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$f ] && n=$((n + 1)); done; echo $n",
+	      10 * CLOCK_NS_PER_S);
+	wait_told();
+	close(leak);
+	assert_true(t.ok);
+	assert_string_equal(t.text, "exit status 0: 0");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(success_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(failures_are_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_inherits_no_descriptor, setup, teardown),
 		cmocka_unit_test_setup_teardown(time_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_taken_is_told_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(closing_ends_what_runs, setup, teardown),

@@ -19,6 +19,7 @@ struct parse {
 	const char *at;	  /* next line to hand to libinih */
 	const char *end;
 	unsigned int line; /* the line handed out last, from 1 */
+	bool has_comment;  /* it has one behind its value, as libinih sees it */
 	const struct config_key *keys;
 	size_t n_keys;
 	char *values[CONFIG_KEYS_MAX];		 /* accepted text of each key, heap; NULL: not set */
@@ -110,6 +111,18 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
+/* libinih ends a value at a ';' behind a blank. */
+static bool find_comment(const char *line, size_t size)
+{
+	const char *value = memchr(line, '=', size);
+
+	for (const char *p = value; p && p + 1 < line + size; p++) {
+		if (is_blank(p[0]) && p[1] == ';')
+			return true;
+	}
+	return false;
+}
+
 /* libinih's reader: one stripped line per call. Comments are given as empty lines, so that their
  * length does not matter; a refused line ends the reading. */
 static char *next_line(char *out, int out_size, void *user)
@@ -148,6 +161,7 @@ static char *next_line(char *out, int out_size, void *user)
 	}
 	if (*start == '[')
 		check_section_line(parse, start, size);
+	parse->has_comment = find_comment(start, size);
 	memcpy(out, start, size);
 	out[size] = '\0';
 	return out;
@@ -183,6 +197,14 @@ static int take_value(void *user, const char *section, const char *name, const c
 		fail(parse, -EINVAL, parse->line,
 		     "duplicate key '%s' in [%s], expected it once (line %u has it)", name, section,
 		     parse->lines[i]);
+		return 0;
+	}
+	/* A number shows that it is whole; half a shell command does not. */
+	if (parse->has_comment &&
+	    (parse->keys[i].type == CONFIG_STRING || parse->keys[i].type == CONFIG_PATH)) {
+		fail(parse, -EINVAL, parse->line,
+		     "%s has ' ;', which begins a comment and would cut the value; write ';' without a "
+		     "blank before it, or the comment on a line of its own", name);
 		return 0;
 	}
 	parse->values[i] = strdup(value);

@@ -7,7 +7,7 @@
  *
  * Where: daemons and tools call config_load() once at start; the result struct is immutable after.
  * Syntax is libinih's: `[section]`, `key = value`, comments with ; or # (at line start) and " ;"
- * (after a value). Lines are stripped, so an indented line is a line of its own, never a
+ * (after a value; refused after a text or path, which it could be part of). Lines are stripped, so an indented line is a line of its own, never a
  * continuation. A section may be named more than once; a key may not.
  *
  *	struct host_config { char name[64]; struct config_address gateway; uint64_t beat_ns; };
