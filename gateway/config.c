@@ -343,24 +343,45 @@ static int is_ini(const struct dirent *entry)
 	return entry->d_name[0] != '.' && size > 4 && strcmp(entry->d_name + size - 4, ".ini") == 0;
 }
 
-/* An answer from one address cannot speak for two guests. */
-static int check_guests(const char *dir, const struct gw_vm_config *vms, size_t n,
-			struct config_error *ret_error)
+/* The file of NAME.ini is of no use: what is known of the VM is its name, from the file's. */
+static void set_fault(struct gw_vm_config *vm, const char *file, const char *text)
+{
+	size_t size = strlen(file) - strlen(".ini");
+
+	if (size >= sizeof(vm->name))
+		size = sizeof(vm->name) - 1;
+	*vm = (struct gw_vm_config){0};
+	memcpy(vm->name, file, size);
+	for (char *c = vm->name; *c; c++) { /* it is shown */
+		if (*c <= ' ' || *c > '~')
+			*c = '?';
+	}
+	(void)snprintf(vm->fault, sizeof(vm->fault), "%s", text);
+}
+
+/* An answer from one address cannot speak for two guests: the later file is the wrong one. */
+static void check_guests(const char *dir, struct gw_vm_config *vms, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		for (size_t j = i + 1; j < n; j++) {
-			if (vms[i].guest_address && vms[i].guest_address == vms[j].guest_address)
-				return complain(ret_error, dir, "%s and %s have the same guest_address",
-						vms[i].name, vms[j].name);
+			struct config_error error;
+			char file[CONFIG_NAME_SIZE + 8];
+
+			if (!vms[i].guest_address || vms[i].guest_address != vms[j].guest_address)
+				continue;
+			(void)complain(&error, dir, "%s and %s have the same guest_address",
+				       vms[i].name, vms[j].name);
+			(void)snprintf(file, sizeof(file), "%s.ini", vms[j].name);
+			set_fault(&vms[j], file, error.text);
 		}
 	}
-	return 0;
 }
 
 int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
 		       size_t *ret_n, struct config_error *ret_error)
 {
 	const char *dir = config->vm_dir;
+	struct config_error error;
 	struct dirent **entries;
 	int n = scandir(dir, &entries, is_ini, alphasort), r = 0;
 	size_t n_read = 0;
@@ -373,14 +394,13 @@ int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_
 	for (int i = 0; i < n; i++) {
 		if (r == 0 && n_read == n_max)
 			r = complain(ret_error, dir, "more than %zu VMs", n_max);
-		if (r == 0)
-			r = load_vm(config, entries[i]->d_name, &ret_vms[n_read], ret_error);
+		if (r == 0 && load_vm(config, entries[i]->d_name, &ret_vms[n_read], &error) < 0)
+			set_fault(&ret_vms[n_read], entries[i]->d_name, error.text);
 		n_read += r == 0;
 		free(entries[i]);
 	}
 	free(entries);
-	if (r == 0)
-		r = check_guests(dir, ret_vms, n_read, ret_error);
+	check_guests(dir, ret_vms, n_read);
 	if (r == 0)
 		*ret_n = n_read;
 	return r;

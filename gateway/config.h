@@ -65,6 +65,7 @@ struct gw_vm_config {
 	uint32_t primary_address, standby_address; /* of the hosts, in the client network */
 	uint32_t primary_backup, standby_backup;   /* of the hosts, in the backup network */
 	int witness_paths; /* enum gw_witness_paths */
+	char fault[640];   /* "": usable; else why it is not: of the rest only name is valid then */
 };
 
 extern const struct config_key gw_config_keys[];
@@ -81,7 +82,8 @@ int gw_config_address(const struct gw_config *config, struct config_prefix *ret_
 	__attribute__((warn_unused_result));
 
 /* Read all *.ini of @config's vm_dir in the order of their names, at most @n_max, and check their
- * addresses against its networks. 0: *ret_n were read; -errno with *ret_error. */
+ * addresses against its networks. A file that cannot be used gives an element with a fault: it is that VM's
+ * alone. 0: *ret_n were read; -errno with *ret_error: of the directory, or more than @n_max. */
 int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
 		       size_t *ret_n, struct config_error *ret_error)
 	__attribute__((warn_unused_result));

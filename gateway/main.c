@@ -472,6 +472,7 @@ static int check_config(const struct gw_config *config)
 	static struct gw_vm_config vms[GATEWAY_VMS_MAX];
 	struct config_error error;
 	struct wire_tls_context *tls;
+	int status = 0;
 	size_t n;
 
 	config_print_values(stdout, gw_config_keys, gw_n_config_keys, config);
@@ -480,13 +481,18 @@ static int check_config(const struct gw_config *config)
 		return 1;
 	}
 	for (size_t i = 0; i < n; i++) {
+		if (vms[i].fault[0]) {
+			fprintf(stderr, "%s\n", vms[i].fault);
+			status = 1;
+			continue;
+		}
 		printf("\n# %s/%s.ini\n", config->vm_dir, vms[i].name);
 		config_print_values(stdout, gw_vm_config_keys, gw_n_vm_config_keys, &vms[i]);
 	}
 	if (certificates_open(config, &tls) < 0)
 		return 1;
 	wire_tls_context_free(tls);
-	return 0;
+	return status;
 }
 
 int main(int argc, char **argv)

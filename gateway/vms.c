@@ -33,12 +33,52 @@ static void take_backup_addresses(struct gateway *gw, const struct gw_vm_config 
 	}
 }
 
+/* 0; -EINVAL: @of cannot be looked after, *text (VM_JOURNAL_ERROR_BYTES) says why; -ENOMEM. */
+static int add_vm(const struct gw_config *config, struct gateway *gw, const struct gw_vm_config *of,
+		  char *text)
+{
+	struct vm_config vm = {
+		.detector = {.suspect_min_ns = config->suspect_ns,
+			     .progress_min_ns = config->progress_ns,
+			     .confirm_ns = config->confirm_ns,
+			     .beat_timeout_ns = config->beat_timeout_ns,
+			     .patience_ns = config->patience_ns,
+			     .restart_grace_ns = config->restart_grace_ns},
+		.release_ns = config->release_ns,
+		.shadow_timeout_ns = config->shadow_timeout_ns,
+		.liveness = {.beat_timeout_ns = config->beat_timeout_ns,
+			     .restart_grace_ns = config->restart_grace_ns},
+		.standby_timeout_ns = config->standby_timeout_ns,
+		.order_timeout_ns = config->order_timeout_ns,
+		.has_fence_command = of->fence_command[0] != '\0',
+		.fence_required = of->fence_required,
+		.standby_lost_hold = config->standby_lost == GW_STANDBY_LOST_HOLD,
+	};
+	int r;
+
+	_Static_assert(sizeof(vm.name) == CONFIG_NAME_SIZE, "one kind of name");
+	memcpy(vm.name, of->name, sizeof(vm.name));
+	memcpy(vm.host[0], of->primary, sizeof(vm.host[0]));
+	memcpy(vm.host[1], of->standby, sizeof(vm.host[1]));
+	(void)snprintf(text, VM_JOURNAL_ERROR_BYTES, "%s", of->fault);
+	if (of->fault[0])
+		return -EINVAL;
+	(void)snprintf(text, VM_JOURNAL_ERROR_BYTES, "%s", strerror(ENOMEM));
+	r = gateway_add_vm(gw, &vm, clock_mono_ns(), text);
+	if (r < 0)
+		return r;
+	take_backup_addresses(gw, of);
+	if (of->witness_paths == GW_WITNESS_BOTH)
+		take_client_path(config, gw, of);
+	return 0;
+}
+
 int vms_open(const struct gw_config *config, struct gateway *gw, struct incarnating *incarnating,
 	     struct gw_vm_config *vms, struct probes **ret_probes)
 {
 	struct config_error error;
 	char text[VM_JOURNAL_ERROR_BYTES];
-	size_t n;
+	size_t n, n_good = 0;
 	int r = gw_config_load_vms(config, vms, GATEWAY_VMS_MAX, &n, &error);
 
 	if (r < 0) {
@@ -46,42 +86,20 @@ int vms_open(const struct gw_config *config, struct gateway *gw, struct incarnat
 		return r;
 	}
 	for (size_t i = 0; i < n; i++) {
-		struct vm_config vm = {
-			.detector = {.suspect_min_ns = config->suspect_ns,
-				     .progress_min_ns = config->progress_ns,
-				     .confirm_ns = config->confirm_ns,
-				     .beat_timeout_ns = config->beat_timeout_ns,
-				     .patience_ns = config->patience_ns,
-				     .restart_grace_ns = config->restart_grace_ns},
-			.release_ns = config->release_ns,
-			.shadow_timeout_ns = config->shadow_timeout_ns,
-			.liveness = {.beat_timeout_ns = config->beat_timeout_ns,
-				     .restart_grace_ns = config->restart_grace_ns},
-			.standby_timeout_ns = config->standby_timeout_ns,
-			.order_timeout_ns = config->order_timeout_ns,
-			.has_fence_command = vms[i].fence_command[0] != '\0',
-			.fence_required = vms[i].fence_required,
-			.standby_lost_hold = config->standby_lost == GW_STANDBY_LOST_HOLD,
-		};
-
-		_Static_assert(sizeof(vm.name) == CONFIG_NAME_SIZE, "one kind of name");
-		memcpy(vm.name, vms[i].name, sizeof(vm.name));
-		memcpy(vm.host[0], vms[i].primary, sizeof(vm.host[0]));
-		memcpy(vm.host[1], vms[i].standby, sizeof(vm.host[1]));
-		(void)snprintf(text, sizeof(text), "%s", strerror(ENOMEM));
-		r = gateway_add_vm(gw, &vm, clock_mono_ns(), text);
-		if (r < 0) {
-			log_error("%s", text);
-			return r;
+		r = add_vm(config, gw, &vms[i], text);
+		if (r == 0) {
+			incarnating_mute(incarnating, gw->vms[n_good], clock_mono_ns());
+			vms[n_good++] = vms[i]; /* in the order of gw's */
+			continue;
 		}
-		incarnating_mute(incarnating, gateway_find_vm(gw, vm.name), clock_mono_ns());
-		take_backup_addresses(gw, &vms[i]);
-		if (vms[i].witness_paths == GW_WITNESS_BOTH)
-			take_client_path(config, gw, &vms[i]);
+		log_error("vm=%s is not looked after: %s", vms[i].name, text);
+		if (r != -EINVAL)
+			return r;
+		gateway_add_fault(gw, vms[i].name, text);
 	}
 	if (n == 0)
 		log_warn("%s holds no NAME.ini: there is no VM to look after", config->vm_dir);
-	r = probing_open(config, vms, n, gw, ret_probes);
+	r = probing_open(config, vms, n_good, gw, ret_probes);
 	if (r < 0)
 		log_error("cannot make the probers: %s", strerror(-r));
 	return r;

@@ -206,8 +206,11 @@ json_t *describe_vm(const struct gateway *gw, const struct gateway_vm *vm, uint6
 
 json_t *describe_status(struct gateway *gw, uint64_t now_ns)
 {
-	json_t *vms = json_array(), *hosts = json_array();
+	json_t *vms = json_array(), *hosts = json_array(), *faults = json_array();
 
+	for (size_t i = 0; i < gw->n_faults; i++)
+		(void)json_array_append_new(faults, json_pack("{s:s, s:s}", "name", gw->faults[i].name,
+							      "error", gw->faults[i].text));
 	for (size_t i = 0; i < gw->n_vms; i++)
 		(void)json_array_append_new(vms, describe_brief(gw->vms[i], now_ns));
 	for (size_t i = 0; i < gw->n_hosts; i++) {
@@ -219,9 +222,9 @@ json_t *describe_status(struct gateway *gw, uint64_t now_ns)
 					 control ? control->peer : "", "beat_age_ms",
 					 control ? age_ms(control->seen_ns, now_ns) : json_null()));
 	}
-	return json_pack("{s:b, s:s, s:s, s:o, s:o}", "ok", 1, "gateway",
+	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", 1, "gateway",
 			 wire_tls_context_self(gw->config.tls)->name, "version", HOLDFAST_VERSION,
-			 "vms", vms, "hosts", hosts);
+			 "vms", vms, "faults", faults, "hosts", hosts);
 }
 
 json_t *describe_counters(struct gateway *gw)

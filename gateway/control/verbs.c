@@ -212,7 +212,15 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 			return;
 		}
 		if (verbs[i].needs_vm) {
+			const char *fault = gateway_find_fault(c->control->gw, vm);
+
 			r->vm = gateway_find_vm(c->control->gw, vm);
+			if (!r->vm && fault) {
+				control_put_error(c, "faulty-vm",
+						  "%s is not looked after: %s; correct it and restart "
+						  "the gateway", vm, fault);
+				return;
+			}
 			if (!r->vm) {
 				control_put_error(c, "unknown-vm",
 						  "no VM '%s' here; `holdfastctl status` lists them",

@@ -51,6 +51,8 @@ void show_status(FILE *out, const json_t *answer)
 			int_of(item, "committed_epoch"), age(item, "committed_age_ms", text),
 			json_is_true(json_object_get(item, "conflict")) ? "  CONFLICT" : "");
 	}
+	json_array_foreach(json_object_get(answer, "faults"), i, item)
+		fprintf(out, "%-16s %-12s %s\n", S(item, "name"), "FAULTY", S(item, "error"));
 	fprintf(out, "\n%-16s %-13s %s\n", "HOST", "CONNECTED", "LAST SEEN");
 	json_array_foreach(hosts, i, item) {
 		fprintf(out, "%-16s %-13s %s\n", S(item, "name"),
@@ -273,6 +275,10 @@ int show_check(FILE *out, const json_t *answer)
 				"%s\n", name, name);
 			n_wrong++;
 		}
+	}
+	json_array_foreach(json_object_get(answer, "faults"), i, item) {
+		fprintf(out, "%s is not looked after: %s\n", S(item, "name"), S(item, "error"));
+		n_wrong++;
 	}
 	json_array_foreach(json_object_get(answer, "hosts"), i, item) {
 		if (!json_is_true(json_object_get(item, "connected"))) {

@@ -88,6 +88,26 @@ struct gateway_vm *gateway_find_vm(struct gateway *gw, const char *name)
 	return NULL;
 }
 
+void gateway_add_fault(struct gateway *gw, const char *name, const char *text)
+{
+	struct gateway_fault *fault;
+
+	if (gw->n_faults == GATEWAY_VMS_MAX)
+		return;
+	fault = &gw->faults[gw->n_faults++];
+	(void)snprintf(fault->name, sizeof(fault->name), "%s", name);
+	(void)snprintf(fault->text, sizeof(fault->text), "%s", text);
+}
+
+const char *gateway_find_fault(const struct gateway *gw, const char *name)
+{
+	for (size_t i = 0; i < gw->n_faults; i++) {
+		if (strcmp(gw->faults[i].name, name) == 0)
+			return gw->faults[i].text;
+	}
+	return NULL;
+}
+
 struct gateway_host *gateway_find_host(struct gateway *gw, const char *name)
 {
 	for (size_t i = 0; i < gw->n_hosts; i++) {

@@ -107,6 +107,12 @@ struct gateway_vm {
 	struct prober *prober; /* borrowed; NULL: no address of this VM is to be probed */
 };
 
+/* A VM that cannot be looked after: its file, or its rows of the journal, are of no use. */
+struct gateway_fault {
+	char name[WIRE_NAME_MAX + 1];
+	char text[VM_JOURNAL_ERROR_BYTES];
+};
+
 struct gateway_counters {
 	uint64_t sessions_opened, sessions_closed, sessions_now, handshakes_now, closing_now;
 	uint64_t bytes_in, bytes_out, frames_in, frames_out;
@@ -178,6 +184,8 @@ struct gateway {
 	uint32_t next_key_id, key_id_step; /* random; see witness_keys.c */
 	struct gateway_vm *vms[GATEWAY_VMS_MAX];
 	size_t n_vms;
+	struct gateway_fault faults[GATEWAY_VMS_MAX];
+	size_t n_faults;
 	struct gateway_host hosts[GATEWAY_HOSTS_MAX];
 	size_t n_hosts;
 	struct session *sessions; /* all, newest first */
@@ -200,6 +208,12 @@ struct gateway *gateway_free(struct gateway *gw);
  * what to do). */
 int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t now_ns,
 		   char *ret_error) __attribute__((warn_unused_result));
+
+/* @name is not looked after, for the reason in @text: shown to operators. */
+void gateway_add_fault(struct gateway *gw, const char *name, const char *text);
+
+/* Why @name is not looked after; NULL: there is no such fault. */
+const char *gateway_find_fault(const struct gateway *gw, const char *name);
 
 struct gateway_vm *gateway_find_vm(struct gateway *gw, const char *name);
 struct gateway_host *gateway_find_host(struct gateway *gw, const char *name);
