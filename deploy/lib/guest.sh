@@ -8,6 +8,7 @@ GUEST_MEM_MIB=${GUEST_MEM_MIB:-256}
 GUEST_CPUS=${GUEST_CPUS:-1}
 GUEST_RATE=${GUEST_RATE:-200}	# background dirty rate, pages/s
 GUEST_BYTES=${GUEST_BYTES:-64}
+GUEST_EXTRA=()	# more words of QEMU's command line
 GUEST_WORK=${GUEST_WORK:-}	# what the workload image does besides; see deploy/guest/workload
 readonly GUEST_PORT=7000
 readonly GUEST_MAC=52:54:00:48:46:01
@@ -37,7 +38,7 @@ guest_command() # TAP SERIAL_LOG LOOK_SOCKET
 		-netdev "tap,id=n0,ifname=$1,script=no,downscript=no"
 		-device "virtio-net-pci,netdev=n0,mac=$GUEST_MAC,$off"
 		-serial "file:$2"
-		-chardev "socket,id=look,path=$3,server=on,wait=off" -mon "chardev=look,mode=control")
+		-chardev "socket,id=look,path=$3,server=on,wait=off" -mon "chardev=look,mode=control" "${GUEST_EXTRA[@]}")
 }
 
 # Boot the guest on HOST. Its pid: GUEST_PID. QMP socket: TOPO_DIR/HOST/qmp. Its output: LOG_DIR.

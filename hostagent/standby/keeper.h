@@ -1,4 +1,4 @@
-/* keeper.h - inside of struct standby. For this room's standby.c, orders.c, stream.c, peer.c, machine.c and command.c only.
+/* keeper.h - inside of struct standby. For this room's standby.c, orders.c, stream.c, peer.c, machine.c, command.c and rehearsal.c only.
  *
  * Threads: everything belongs to the standby's thread but what `lock` guards.
  */
@@ -71,6 +71,9 @@ struct standby {
 	struct ramfile rf;
 	struct epochlog log;
 	struct qemu qemu;
+	struct qemu rehearsal;	   /* pid > 0: waits for the first epoch (rehearsal.c) */
+	bool must_rehearse;	   /* before the next epoch is acknowledged */
+	uint64_t n_rehearsals;	   /* that went well */
 	char ram_path[136]; /* of rf, for QEMU */
 	struct promote_times times;
 
@@ -155,6 +158,15 @@ int keeper_machine_frame(struct standby *sb, const struct wire_frame *frame,
 			 struct epochcheck_error *ret_error);
 /* An epoch begins. 0; -EPROTO: nothing shows that this host could take the guest over. */
 int keeper_machine_need(struct standby *sb, struct epochcheck_error *ret_error);
+
+/* rehearsal.c. The machines are the same: start the QEMU that is to load the first epoch, if one is to. Blocks as
+ * qemu_start(). One that does not start is told in the log, and nothing is rehearsed. */
+void keeper_rehearsal_begin(struct standby *sb);
+/* An epoch is complete: apply it, load it, end that QEMU. 0, also where none waits; -EPROTO: it cannot be loaded,
+ * *ret_error says why, and the copy was dropped. */
+int keeper_rehearse(struct standby *sb, struct epochcheck_error *ret_error);
+void keeper_rehearsal_end(struct standby *sb); /* there need be none */
+void keeper_rehearsal_sweep(struct standby *sb); /* end what a killed agent left */
 
 /* Take what has arrived, a bounded number of frames. True: there may be more right now. */
 bool keeper_stream_run(struct standby *sb);

@@ -36,6 +36,7 @@ static int compare(struct standby *sb, struct epochcheck_error *e)
 		 m->theirs.n_items);
 	vmm_machine_done(&m->theirs);
 	m->is_proved = true;
+	keeper_rehearsal_begin(sb);
 	return 0;
 }
 

@@ -47,6 +47,7 @@ static int start_qemu(struct standby *sb, char *text)
 	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, text);
 	if (r < 0)
 		return r;
+	sb->must_rehearse |= sb->qemu.is_other_machine;
 	if (sb->qemu.is_other_machine)
 		keeper_stream_close(sb); /* what comes next begins with MACHINE, and is compared */
 	sb->qemu.is_other_machine = false;
@@ -178,6 +179,7 @@ static int do_start(struct standby *sb, struct keeper_command *c)
 	}
 	sb->want_qemu = true;
 	sb->want_stream = true;
+	sb->must_rehearse = true;
 	keeper_backoff_reset(&sb->link_backoff);
 	return 0;
 }

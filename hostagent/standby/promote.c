@@ -286,3 +286,13 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 	*ret_times = p.times;
 	return 0;
 }
+
+int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t deadline_ns, char *ret_text)
+{
+	struct promotion p = {.log = log, .rf = log->rf, .q = q, .deadline_ns = deadline_ns, .text = ret_text};
+	int r = step_apply(&p);
+
+	if (r == 0)
+		r = step_rom(&p);
+	return r < 0 ? r : step_load(&p);
+}

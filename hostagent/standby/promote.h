@@ -47,4 +47,9 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 		  struct promote_times *ret_times, char *ret_text)
 	__attribute__((warn_unused_result));
 
+/* Apply what is complete, and load it into @q, which waits as a warm QEMU does and is of no more use then. Nothing
+ * runs. 0; -EIO: QEMU refused the state or died; -ETIMEDOUT; -errno of the files. On error @ret_text says why. */
+int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t deadline_ns, char *ret_text)
+	__attribute__((warn_unused_result));
+
 #endif

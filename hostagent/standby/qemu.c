@@ -31,26 +31,27 @@ AUTO_DEFINE(json_t *, json_decref)
 
 /* ---- init */
 
-static int set_path(char path[QEMU_PATH_MAX], const char *run_dir, const char *vm,
+static int set_path(char path[QEMU_PATH_MAX], const char *run_dir, const char *vm, const char *role,
 		    const char *suffix)
 {
-	if (snprintf(path, QEMU_PATH_MAX, "%s/%s.standby.%s", run_dir, vm, suffix) >= QEMU_PATH_MAX)
+	if (snprintf(path, QEMU_PATH_MAX, "%s/%s.%s.%s", run_dir, vm, role, suffix) >= QEMU_PATH_MAX)
 		return -ENAMETOOLONG;
 	return 0;
 }
 
-int qemu_init(struct qemu *q, const char *vm, const char *run_dir, const char *ram_path, char *ret_text)
+int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir, const char *ram_path,
+	      char *ret_text)
 {
 	int r;
 
 	memset(q, 0, sizeof(*q));
 	q->pid = q->pidfd = -1;
 	q->ram_path = ram_path;
-	r = set_path(q->qmp_path, run_dir, vm, "qmp");
+	r = set_path(q->qmp_path, run_dir, vm, role, "qmp");
 	if (r == 0)
-		r = set_path(q->pid_path, run_dir, vm, "pid");
+		r = set_path(q->pid_path, run_dir, vm, role, "pid");
 	if (r == 0)
-		r = set_path(q->log_path, run_dir, vm, "log");
+		r = set_path(q->log_path, run_dir, vm, role, "log");
 	if (r < 0)
 		snprintf(ret_text, QEMU_TEXT_MAX,
 			 "run_dir %s is too long for the path of a unix socket", run_dir);
@@ -328,7 +329,7 @@ static int prepare(struct qemu *q, char *ret_text)
 		return r;
 	}
 	r = vmm_inspect(q->qmp, &q->info, &error);
-	if (r == 0)
+	if (r == 0 && !q->is_rehearsal)
 		r = vmm_describe(q->qmp, &machine, &error);
 	if (r < 0) {
 		snprintf(ret_text, QEMU_TEXT_MAX, "the [standby] command: %s", error.text);

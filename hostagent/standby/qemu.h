@@ -40,6 +40,7 @@ struct qemu {
 	int pidfd;	 /* readable when it has exited */
 	struct qmp *qmp; /* NULL: released (a promoted guest's monitor is for others) */
 	bool adopted;	 /* an earlier agent started it */
+	bool is_rehearsal; /* it is not compared: only what loading needs is asked */
 
 	/* Valid while warm. */
 	struct vmm_info info;	       /* as it is; block addresses for writing ROMs */
@@ -49,10 +50,11 @@ struct qemu {
 	bool is_other_machine;	    /* than the one before it; for who looks, who also clears it */
 };
 
-/* Nothing is started. @ram_path: the RAM file, made before the start; borrowed for the life of *q.
+/* Nothing is started. @role: "standby" or "rehearsal", in the files' names. @ram_path: the RAM file, made before the start; borrowed for the life of *q.
  * 0, *q to be ended by qemu_done(); -ENAMETOOLONG: run_dir is too long for a socket's path, @ret_text
  * (QEMU_TEXT_MAX bytes) says so. */
-int qemu_init(struct qemu *q, const char *vm, const char *run_dir, const char *ram_path, char *ret_text)
+int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir, const char *ram_path,
+	      char *ret_text)
 	__attribute__((warn_unused_result));
 
 /* Check and complete @command: what the next QEMU is started with. One that is warm is not touched.

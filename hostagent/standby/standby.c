@@ -80,6 +80,7 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"direct", sb->is_direct},
 		{"votes", sb->n_votes},
 		{"qemu_starts", sb->n_qemu_starts},
+		{"rehearsals", sb->n_rehearsals},
 		{"promote_total_us", sb->times.total_ns / CLOCK_NS_PER_US},
 		{"promote_apply_us", sb->times.apply_ns / CLOCK_NS_PER_US},
 		{"promote_rom_us", sb->times.rom_ns / CLOCK_NS_PER_US},
@@ -214,6 +215,7 @@ static void *run(void *arg)
 	struct standby *sb = arg;
 	bool closing = false, more = false;
 
+	keeper_rehearsal_sweep(sb);
 	keeper_resume(sb);
 	while (!closing) {
 		publish(sb);
@@ -362,7 +364,7 @@ static int open_qemu(struct standby *sb, char *ret_text)
 		return -EINVAL;
 	}
 	snprintf(sb->ram_path, sizeof(sb->ram_path), "%.127s/ram", sb->config.state_dir);
-	r = qemu_init(&sb->qemu, sb->config.vm, sb->config.run_dir, sb->ram_path, ret_text);
+	r = qemu_init(&sb->qemu, sb->config.vm, "standby", sb->config.run_dir, sb->ram_path, ret_text);
 	if (r == 0 && keeper_load_command(sb, sb->text) < 0)
 		log_error("vm=%s %s", sb->config.vm, sb->text);
 	return r;

@@ -24,6 +24,7 @@ void keeper_stream_close(struct standby *sb)
 	sb->is_direct = false;
 	epochlog_reset(&sb->log);
 	keeper_machine_reset(&sb->machine);
+	keeper_rehearsal_end(sb);
 	sb->dirty = true;
 }
 
@@ -111,7 +112,8 @@ int keeper_send(struct link *link, const struct wire_header *h, const void *payl
 static bool is_of_file(const struct epochcheck_error *error)
 {
 	return error->code == WIRE_STREAM_ERROR_GEOMETRY && (strstr(error->text, "guests are built") ||
-							     strstr(error->text, "machine types"));
+							     strstr(error->text, "machine types") ||
+							     strstr(error->text, "a rehearsed takeover"));
 }
 
 static void refuse(struct standby *sb, const struct wire_frame *frame,
@@ -149,8 +151,14 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 /* The epoch is safe: say so, then bring the copy up to it. */
 static int on_complete(struct standby *sb, const struct wire_frame *frame)
 {
-	int r, sent = acknowledge(sb, frame);
+	struct epochcheck_error error;
+	int r, sent;
 
+	if (keeper_rehearse(sb, &error) < 0) {
+		refuse(sb, frame, &error);
+		return -EPROTO;
+	}
+	sent = acknowledge(sb, frame);
 	if (sb->is_refusing) {
 		sb->is_refusing = false;
 		keeper_backoff_reset(&sb->link_backoff);
@@ -213,7 +221,7 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 	}
 	if (r > 0) {
 		r = on_complete(sb, frame);
-		if (r < 0)
+		if (r < 0 && sb->link)
 			lost(sb, "cannot acknowledge", link_error(sb->link));
 	}
 	return r;

@@ -1,0 +1,111 @@
+/* The takeover, rehearsed: a second QEMU loads the first epoch, before that is acknowledged. rehearse.h says why. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "standby/keeper.h"
+#include "standby/promote.h"
+#include "standby/rehearse.h"
+
+#define LOAD_NS (10 * CLOCK_NS_PER_S)
+
+static int start(struct standby *sb, char *text)
+{
+	struct qemu *q = &sb->rehearsal;
+	int r = qemu_init(q, sb->config.vm, "rehearsal", sb->config.run_dir, sb->ram_path, text);
+
+	if (r == 0) {
+		q->is_rehearsal = true;
+		r = rehearse_words(&sb->qemu.cmdline, q->qmp_path, q->pid_path, &q->cmdline);
+		if (r < 0)
+			snprintf(text, STANDBY_TEXT_MAX, "%s", strerror(-r));
+	}
+	return r < 0 ? r : qemu_start(q, sb->config.start_timeout_ms, text);
+}
+
+void keeper_rehearsal_begin(struct standby *sb)
+{
+	char text[STANDBY_TEXT_MAX] = "";
+
+	if (!sb->must_rehearse || sb->is_direct || sb->rf.meta.vote != RAMFILE_VOTE_NONE)
+		return;
+	keeper_rehearsal_end(sb);
+	if (start(sb, text) == 0)
+		return;
+	/* It lacks something of the host that the warm one has: that says nothing of the machine. */
+	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, text);
+	keeper_rehearsal_end(sb);
+	sb->must_rehearse = false;
+}
+
+void keeper_rehearsal_end(struct standby *sb)
+{
+	if (sb->rehearsal.pid > 0 && qemu_kill(&sb->rehearsal) < 0)
+		log_error("vm=%s QEMU pid %d, of a rehearsal, cannot be killed", sb->config.vm,
+			  (int)sb->rehearsal.pid);
+	if (sb->rehearsal.ram_path) {
+		(void)unlink(sb->rehearsal.qmp_path); /* nobody's business but ours, and remade each time */
+		qemu_done(&sb->rehearsal);
+	}
+	memset(&sb->rehearsal, 0, sizeof(sb->rehearsal));
+	sb->rehearsal.pid = sb->rehearsal.pidfd = -1;
+}
+
+void keeper_rehearsal_sweep(struct standby *sb)
+{
+	char text[STANDBY_TEXT_MAX];
+
+	if (qemu_init(&sb->rehearsal, sb->config.vm, "rehearsal", sb->config.run_dir, sb->ram_path, text) == 0 &&
+	    qemu_end(&sb->rehearsal, text) < 0)
+		log_warn("vm=%s a QEMU of an earlier rehearsal does not end: %s, ignoring", sb->config.vm, text);
+	keeper_rehearsal_end(sb);
+}
+
+/* Nothing of the epoch stays: it must not be told as held. */
+static void drop_copy(struct standby *sb)
+{
+	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);
+
+	if (r < 0)
+		log_error("vm=%s the epoch that cannot be loaded stays in %s: %s", sb->config.vm, sb->rf.dir,
+			  strerror(-r));
+}
+
+/* What QEMU says of back ends that lead nowhere is our doing. */
+static const char *without_hubs(const char *text)
+{
+	static const char noise[] = "is not connected to host network|";
+	const char *at;
+
+	while ((at = strstr(text, noise)))
+		text = at + strlen(noise);
+	return text;
+}
+
+int keeper_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
+{
+	uint64_t begin_ns = clock_mono_ns();
+	char text[STANDBY_TEXT_MAX] = "";
+	int r;
+
+	if (sb->rehearsal.pid <= 0)
+		return 0;
+	r = promote_rehearse(&sb->log, &sb->rehearsal, begin_ns + LOAD_NS, text);
+	keeper_rehearsal_end(sb);
+	sb->must_rehearse = r < 0;
+	if (r == 0) {
+		sb->n_rehearsals++;
+		log_info("epoch=%" PRIu64 " vm=%s takeover rehearsed in %" PRIu64 " ms",
+			 epochlog_complete(&sb->log), sb->config.vm,
+			 (clock_mono_ns() - begin_ns) / CLOCK_NS_PER_MS);
+		return 0;
+	}
+	ret_error->code = WIRE_STREAM_ERROR_GEOMETRY;
+	wire_text_format(ret_error->text, "a rehearsed takeover fails: %.600s", without_hubs(text));
+	drop_copy(sb);
+	return -EPROTO;
+}

@@ -1,0 +1,28 @@
+/* rehearse.h - the words of a QEMU that rehearses a takeover beside the warm one. Pure text, no I/O.
+ *
+ * Why: what a comparison of two machines cannot see, loading the state does. But the warm QEMU can load it once
+ * only, and has the guest's tap. So a second one, of the same command, loads the first epoch and is ended. It must
+ * not touch what the warm one or the host has: its guest RAM is a private view of the copy, and its back ends lead
+ * nowhere.
+ *
+ *	-object memory-backend-file,...,share=on   ─► ...,share=off
+ *	-netdev tap,id=n0,ifname=tap0              ─► -netdev tap,ifname=hfr%d,...,id=n0: one of its own, down
+ *	-netdev socket,id=n1,...                   ─► -netdev hubport,hubid=100,id=n1
+ *	-chardev socket,id=look,path=...           ─► -chardev null,id=look
+ *	-serial file:...                           ─► -serial null
+ *	-monitor, -mon, -vnc, -spice, -gdb, -s, -D ─► left out
+ *	-display gtk                               ─► -display none
+ *
+ * Where: keeper's rehearsal.c. Threads: any (no state). Allocates.
+ */
+#ifndef STANDBY_REHEARSE_H
+#define STANDBY_REHEARSE_H
+
+#include "standby/cmdline.h"
+
+/* The words of @warm (after cmdline_add_standby()) with @qmp_path and @pid_path for its own.
+ * 0, *ret_cmdline owned by the caller (cmdline_done()); -ENOMEM; -E2BIG. */
+int rehearse_words(const struct cmdline *warm, const char *qmp_path, const char *pid_path,
+		   struct cmdline *ret_cmdline) __attribute__((warn_unused_result));
+
+#endif
