@@ -489,6 +489,11 @@ static int start(struct agent *a)
 		log_error("run_dir %s: %s", a->config->run_dir, strerror(-r));
 		return r;
 	}
+	r = fd_mkdir_p(a->config->role_dir, 0700);
+	if (r < 0) {
+		log_error("role_dir %s: %s", a->config->role_dir, strerror(-r));
+		return r;
+	}
 	r = obeyed_load(a->config->run_dir, &a->obeyed);
 	if (r < 0) {
 		log_error("%s/gateway.incarnation: %s; remove it, and be sure that the right gateway runs",

@@ -68,6 +68,7 @@ static unsigned int check_vm(const struct agent_config *config, const struct vm_
 	enum vm_role role;
 	uint64_t term;
 	unsigned int n = 0;
+	bool is_booted;
 	int r;
 
 	if (*vm->fault || *vm->standby_fault) {
@@ -76,9 +77,10 @@ static unsigned int check_vm(const struct agent_config *config, const struct vm_
 	}
 	if (*vm->fault)
 		return n;
-	r = vm_role_load(config->run_dir, vm->name, &role, &term);
+	r = vm_role_load(config->run_dir, config->role_dir, vm->name, &role, &term, &is_booted);
 	if (r < 0) {
-		fprintf(out, "%s/%s.role: %s\n", config->run_dir, vm->name, r == -EINVAL ? "damaged" : strerror(-r));
+		fprintf(out, "%s/%s.role (or the one in %s): %s\n", config->run_dir, vm->name, config->role_dir,
+			r == -EINVAL ? "damaged" : strerror(-r));
 		n++;
 	}
 	return n + check_command(config, vm, out);

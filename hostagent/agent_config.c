@@ -67,6 +67,8 @@ static const struct config_key agent_keys[] = {
 		   "directory with one .ini file per virtual machine"),
 	CONFIG_KEY("agent", "run_dir", PATH, AGENT, run_dir, "/run/holdfast", 0, 0,
 		   "sockets, pid files and roles; lost at reboot"),
+	CONFIG_KEY("agent", "role_dir", PATH, AGENT, role_dir, "/var/lib/holdfast-agent", 0, 0,
+		   "roles that must outlive a boot; on a disk"),
 	CONFIG_KEY("agent", "pin_dir", PATH, AGENT, pin_dir, "/sys/fs/bpf/holdfast", 0, 0,
 		   "directory on a bpffs for the holds"),
 	CONFIG_KEY("agent", "beat_ms", MS, AGENT, beat_ns, "50", 10, 1000,

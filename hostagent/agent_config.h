@@ -62,6 +62,7 @@ struct agent_config {
 	char ca[AGENT_PATH_MAX], crl[AGENT_PATH_MAX], cert[AGENT_PATH_MAX], key[AGENT_PATH_MAX];
 	char vm_dir[AGENT_PATH_MAX];
 	char run_dir[AGENT_PATH_MAX];
+	char role_dir[AGENT_PATH_MAX]; /* outlives a boot */
 	char pin_dir[AGENT_PATH_MAX];
 	uint64_t beat_ns;
 	char peer_listen[24];		     /* as ADDRESS:PORT; "": primaries cannot reach this host */

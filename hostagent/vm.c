@@ -9,10 +9,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "vm_fence.h"
 #include "vm_hold.h"
 #include "vm_internal.h"
 
-#define FENCED_LOOK_NS (5 * CLOCK_NS_PER_S)
 #define PEER_LOOK_NS   (50 * CLOCK_NS_PER_MS)
 
 /* What carries an order out: on error a text for the operator. All run on the worker. */
@@ -28,16 +28,19 @@ static void wake_owner(void *context)
 
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, char *ret_text)
 {
-	int r = vm_role_store(vm->environment.config->run_dir, vm->config->name, role, term);
+	const struct agent_config *config = vm->environment.config;
+	int r = vm_role_store(config->run_dir, config->role_dir, vm->config->name, role, term);
 
 	if (r < 0) {
-		wire_text_format(ret_text, "cannot record the role in run_dir %s: %s",
-				 vm->environment.config->run_dir, strerror(-r));
+		wire_text_format(ret_text, "cannot record the role in run_dir %s and role_dir %s: %s",
+				 config->run_dir, config->role_dir, strerror(-r));
 		return r;
 	}
 	pthread_mutex_lock(&vm->lock);
 	vm->role = role;
 	vm->term = term;
+	vm->is_unsure = false;
+	vm->fenced_text[0] = '\0';
 	pthread_mutex_unlock(&vm->lock);
 	return 0;
 }
@@ -115,7 +118,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.codec = (uint64_t)vm->config->codec,
 		.second_stage = (enum stage_mode)vm->config->second_stage,
 		.needs_lease = vm->needs_lease,
-		.is_restart = vm->role == VM_ROLE_PRIMARY && vm->term == q->term,
+		.is_restart = vm->is_unsure || (vm->role == VM_ROLE_PRIMARY && vm->term == q->term),
 		.gateway_address = config->gateway_text,
 		.gateway_port = config->gateway.port,
 		.tls = vm->environment.tls,
@@ -170,7 +173,7 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 		r = engine_detach(engine, ret_text);
 	}
 	else if (vm->role == VM_ROLE_PRIMARY)
-		r = vm_hold_settle(vm->config, vm->pin_dir, false, ret_text);
+		r = vm_hold_settle(vm->config, vm->pin_dir, ret_text);
 	if (r < 0)
 		return r;
 	/* Who runs it already takes the term: it is the newest that this host was told. */
@@ -179,34 +182,13 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 		       : 0;
 }
 
-/* Another host owns the guest in @term. */
-static int fence(struct vm *vm, uint64_t term, char *ret_text)
-{
-	struct engine *engine;
-	struct standby_status status = {.state = STANDBY_STATE_IDLE};
-	int r;
-
-	/* The role first: whatever fails below, no later agent takes this guest up again. */
-	r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_text);
-	engine = vm_take_engine(vm);
-	if (engine)
-		return engine_fence(engine, ret_text) ?: r;
-	if (vm->standby)
-		standby_status(vm->standby, &status);
-	/* Promoted here, or on the way to it when an agent died: it may run already. */
-	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
-		return standby_fence(vm->standby, term, ret_text) ?: r;
-	return vm_hold_settle(vm->config, vm->pin_dir, true, ret_text) ?: r;
-}
-
 static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 		       char *ret_text)
 {
 	(void)ret_epoch;
-	if (q->term > vm->term)
-		return fence(vm, q->term, ret_text);
-	if (vm->role == VM_ROLE_FENCED && q->term == vm->term)
-		return 0;
+	/* Again, too: done is what stands still, not what was ordered before. */
+	if (q->term > vm->term || (vm->role == VM_ROLE_FENCED && q->term == vm->term))
+		return vm_fence(vm, q->term, ret_text);
 	wire_text_format(ret_text, "fence in term %llu refused: this host is at %llu",
 			 (unsigned long long)q->term, (unsigned long long)vm->term);
 	return -ESTALE;
@@ -236,7 +218,7 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 		return r;
 	if (vm->engine && q->term > vm->term) {
 		/* Who is to stand by in a newer term was outvoted, whether or not it heard of it. */
-		r = fence(vm, q->term, ret_text);
+		r = vm_fence(vm, q->term, ret_text);
 		if (r < 0)
 			return r;
 	}
@@ -244,7 +226,7 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 		wire_text_format(ret_text, "this host is the primary of %s", vm->config->name);
 		return -EBUSY;
 	}
-	if (vm->role == VM_ROLE_FENCED) {
+	if (vm->role == VM_ROLE_FENCED || vm->is_unsure) {
 		r = vm_hold_need_no_guest(vm->config, ret_text);
 		if (r < 0)
 			return r;
@@ -351,14 +333,8 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 /* What a person must do about a guest that was fenced here, and a gateway that is lost: nobody tells us. */
 static void look(struct vm *vm)
 {
-	char text[WIRE_TEXT_MAX + 1] = "";
-
-	if (vm->role == VM_ROLE_FENCED) {
-		(void)!vm_hold_need_no_guest(vm->config, text); /* the text is all that is wanted */
-		pthread_mutex_lock(&vm->lock);
-		strcpy(vm->fenced_text, text);
-		pthread_mutex_unlock(&vm->lock);
-		vm->look_at_ns = clock_mono_ns() + FENCED_LOOK_NS;
+	if (vm_fence_watches(vm)) {
+		vm_fence_look(vm);
 	} else {
 		vm_peer_look(vm);
 		vm->look_at_ns = clock_mono_ns() + PEER_LOOK_NS;
@@ -368,7 +344,7 @@ static void look(struct vm *vm)
 /* No order is there: look after the witness and what else is due, or wait. Under lock. */
 static void idle(struct vm *vm)
 {
-	bool looks = vm->role == VM_ROLE_FENCED || vm_peer_watches(vm);
+	bool looks = vm_fence_watches(vm) || vm_peer_watches(vm);
 	uint64_t look_ns = looks ? vm->look_at_ns : UINT64_MAX;
 	uint64_t witness_ns = vm_witness_due_ns(&vm->witness, vm->term);
 	uint64_t cover_ns = vm_cover_due_ns(vm), now_ns = clock_mono_ns();
@@ -446,6 +422,18 @@ static void open_standby(struct vm *vm)
 	log_error("vm=%s %s; correct it and restart the agent", vm->config->name, vm->standby_fault);
 }
 
+/* The host was booted since: no process, copy or hold of then is left, but who owns the guest may have changed. */
+static void after_boot(struct vm *vm)
+{
+	if (vm->role == VM_ROLE_RUNNING)
+		vm->role = VM_ROLE_NONE; /* its guest has ended; unprotected, nobody else can have it */
+	vm->is_unsure = vm->role == VM_ROLE_PRIMARY;
+	if (vm->is_unsure)
+		log_warn("vm=%s term=%llu this host was booted while it protected the guest: a QEMU of it is kept "
+			 "stopped until the gateway says who owns it", vm->config->name,
+			 (unsigned long long)vm->term);
+}
+
 /* What is wrong with this VM is said, and the others go on. */
 static void set_fault(struct vm *vm, const char *text)
 {
@@ -457,20 +445,23 @@ static int start(struct vm *vm)
 {
 	const struct agent_config *config = vm->environment.config;
 	char text[WIRE_TEXT_MAX + 1];
+	bool is_booted = false;
 	int r;
 
 	(void)snprintf(vm->pin_dir, sizeof(vm->pin_dir), "%s/%s", config->pin_dir, vm->config->name);
 	vm_witness_init(&vm->witness, config, vm->config, vm->pin_dir);
 	if (*vm->config->fault)
 		set_fault(vm, vm->config->fault);
-	r = vm_role_load(config->run_dir, vm->config->name, &vm->role, &vm->term);
+	r = vm_role_load(config->run_dir, config->role_dir, vm->config->name, &vm->role, &vm->term, &is_booted);
 	if (r < 0) {
-		wire_text_format(text, "%s/%s.role: %s; remove it if this host owns nothing",
-				 config->run_dir, vm->config->name,
+		wire_text_format(text, "%s/%s.role (or the one in %s): %s; remove it if this host owns nothing",
+				 config->run_dir, vm->config->name, config->role_dir,
 				 r == -EINVAL ? "damaged" : strerror(-r));
 		set_fault(vm, text);
 	}
-	if (vm->role == VM_ROLE_PRIMARY)
+	if (is_booted)
+		after_boot(vm);
+	else if (vm->role == VM_ROLE_PRIMARY)
 		log_warn("vm=%s term=%llu an earlier agent left this guest protected: its frames "
 			 "are dropped until the gateway orders what to do",
 			 vm->config->name, (unsigned long long)vm->term);

@@ -47,8 +47,7 @@ static bool is_gone(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-int vm_hold_settle(const struct vm_config *config, const char *pin_dir, bool is_outvoted,
-		   char *ret_text)
+int vm_hold_settle(const struct vm_config *config, const char *pin_dir, char *ret_text)
 {
 	struct vmm_error error;
 	struct vmm_info info;
@@ -56,25 +55,24 @@ int vm_hold_settle(const struct vm_config *config, const char *pin_dir, bool is_
 	int r;
 
 	r = qmp_open(config->qmp, QMP_NS, &qmp);
-	if (is_gone(r)) /* and so is what it could say; who was outvoted stays closed all the same */
-		return is_outvoted ? 0 : vm_hold_remove_left(config, pin_dir, ret_text);
+	if (is_gone(r)) /* and so is what it could say */
+		return vm_hold_remove_left(config, pin_dir, ret_text);
 	if (r < 0) {
 		wire_text_format(ret_text, "%s: %s", config->qmp, qmp_open_error(r));
 		return r;
 	}
-	if (is_outvoted)
-		r = qmp_execute(qmp, "stop", NULL, QMP_NS, NULL);
+	/* An agent died inside a pause, or without a lease, or it was kept stopped; engine_open() does the same. */
+	if (vmm_inspect(qmp, &info, &error) == 0 && !info.running)
+		r = qmp_execute(qmp, "cont", NULL, QMP_NS, NULL);
 	if (r < 0)
-		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
-	if (r == 0 && vmm_inspect(qmp, &info, &error) == 0) {
-		/* An agent died inside a pause, or without a lease; engine_open() does the same. */
-		if (!is_outvoted && !info.running)
-			r = qmp_execute(qmp, "cont", NULL, QMP_NS, NULL);
-		if (r < 0)
-			wire_text_format(ret_text, "the guest does not go on: %s", strerror(-r));
-	}
+		wire_text_format(ret_text, "the guest does not go on: %s", strerror(-r));
 	qmp_close(qmp);
-	return r < 0 ? r : settle(config, pin_dir, is_outvoted, ret_text);
+	return r < 0 ? r : settle(config, pin_dir, false, ret_text);
+}
+
+int vm_hold_close(const struct vm_config *config, const char *pin_dir, char *ret_text)
+{
+	return settle(config, pin_dir, true, ret_text);
 }
 
 int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir, char *ret_text)

@@ -15,15 +15,19 @@
 
 #include "agent_config.h"
 
-/* Settle the hold in @pin_dir: with @is_outvoted stop the guest and leave the hold closed, else remove
- * it and let the guest run, unprotected. Without a guest there is only a hold to remove.
- * 0; -errno with @ret_text: the guest could not be stopped, or the hold not be removed. */
-int vm_hold_settle(const struct vm_config *config, const char *pin_dir, bool is_outvoted,
-		   char *ret_text) __attribute__((warn_unused_result));
+/* Remove the hold in @pin_dir and let the guest run, unprotected. Without a guest there is only a hold to remove.
+ * 0; -errno with @ret_text: the guest does not go on, or the hold could not be removed. */
+int vm_hold_settle(const struct vm_config *config, const char *pin_dir, char *ret_text)
+	__attribute__((warn_unused_result));
 
 /* Remove what is in @pin_dir, whoever's guest it was for: no guest of before is on the tap any more.
  * 0: done, or there is none; -errno with @ret_text. */
 int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir, char *ret_text)
+	__attribute__((warn_unused_result));
+
+/* A guest that may not run is on the tap, stopped: close the hold that is there, or make one and close it.
+ * 0; -errno with @ret_text. */
+int vm_hold_close(const struct vm_config *config, const char *pin_dir, char *ret_text)
 	__attribute__((warn_unused_result));
 
 /* This host was fenced: is its old guest gone? 0; -EBUSY with @ret_text: its QEMU is still there. */

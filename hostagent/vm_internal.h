@@ -3,6 +3,7 @@
  *	vm.c         life, orders and the worker that carries them out, leases
  *	vm_report.c  what is reported to the gateway
  *	vm_peer.c    without a gateway
+ *	vm_fence.c   the guest may not run here
  *
  * Threads: see vm.h; members say which lock guards them.
  */
@@ -57,12 +58,15 @@ struct vm {
 	struct queued_done done[VM_ORDERS_MAX];
 	uint32_t n_done;
 	struct vm_cover cover;
-	char fenced_text[WIRE_TEXT_MAX + 1]; /* FENCED: what stands against standing by; "" nothing */
+	char fenced_text[WIRE_TEXT_MAX + 1]; /* of a guest that is here and may not run; "" nothing */
+	bool is_unsure; /* PRIMARY, but the host was booted since: the guest is not let run (vm_fence.h) */
 	bool must_stop;
 	pthread_t thread;
 
 	uint64_t look_at_ns;  /* the worker's: what nobody tells us is looked for then */
 	uint64_t claim_at_ns; /* the worker's: the other host is not asked again before */
+	pid_t closed_pid;     /* the worker's: of this QEMU the hold was closed; 0: of none */
+	pid_t intruder_pid;   /* the worker's: this QEMU was started though it may not run; 0: none was */
 };
 
 /* On the worker. 0; -errno with @ret_text: the role could not be recorded. */

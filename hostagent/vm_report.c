@@ -54,8 +54,7 @@ static void report_role(const struct vm *vm, struct wire_report *report)
 	if (*vm->fault || *vm->standby_fault)
 		strcpy(report->text, *vm->fault ? vm->fault : vm->standby_fault);
 	else if (vm->role == VM_ROLE_FENCED)
-		strcpy(report->text, *vm->fenced_text ? vm->fenced_text
-						      : "outvoted; ready to be the standby");
+		strcpy(report->text, "outvoted; ready to be the standby");
 }
 
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
@@ -84,6 +83,8 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		if (vm->standby && !*ret_report->text) /* what it could not be started with */
 			wire_text_format(ret_report->text, "%s", status.text);
 	}
+	if (*vm->fenced_text) /* nothing is more urgent */
+		strcpy(ret_report->text, vm->fenced_text);
 	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)
 		vm_witness_report(&vm->witness, ret_report->stats);
 	pthread_mutex_unlock(&vm->lock);

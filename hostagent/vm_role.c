@@ -43,31 +43,46 @@ static int parse(const char *text, enum vm_role *ret_role, uint64_t *ret_term)
 	return -EINVAL;
 }
 
-int vm_role_load(const char *run_dir, const char *vm, enum vm_role *ret_role, uint64_t *ret_term)
+static int load(const char *dir, const char *vm, enum vm_role *ret_role, uint64_t *ret_term)
 {
 	AUTO_FREE char *text = NULL;
 	char path[PATH_MAX];
 	size_t size;
-	int r = role_path(run_dir, vm, path);
+	int r = role_path(dir, vm, path);
 
-	if (r < 0)
-		return r;
-	r = fd_read_file(path, 256, &text, &size);
-	if (r == -ENOENT) {
-		*ret_role = VM_ROLE_NONE;
-		*ret_term = 0;
-		return 0;
-	}
+	if (r == 0)
+		r = fd_read_file(path, 256, &text, &size);
 	return r < 0 ? r : parse(text, ret_role, ret_term);
 }
 
-int vm_role_store(const char *run_dir, const char *vm, enum vm_role role, uint64_t term)
+int vm_role_load(const char *run_dir, const char *role_dir, const char *vm, enum vm_role *ret_role,
+		 uint64_t *ret_term, bool *ret_is_booted)
 {
-	char path[PATH_MAX], text[64];
+	int r = load(run_dir, vm, ret_role, ret_term);
+
+	*ret_is_booted = false;
+	if (r != -ENOENT)
+		return r;
+	r = load(role_dir, vm, ret_role, ret_term);
+	*ret_is_booted = r == 0;
+	if (r != -ENOENT)
+		return r;
+	*ret_role = VM_ROLE_NONE;
+	*ret_term = 0;
+	return 0;
+}
+
+int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enum vm_role role, uint64_t term)
+{
+	char path[PATH_MAX], kept_path[PATH_MAX], text[64];
 	int r = role_path(run_dir, vm, path);
 
+	if (r == 0)
+		r = role_path(role_dir, vm, kept_path);
 	if (r < 0)
 		return r;
 	snprintf(text, sizeof(text), "%s %" PRIu64 "\n", names[role], term);
-	return fd_write_file_atomic(path, text, strlen(text));
+	/* What outlives a boot first: the other one is read as long as there was none. */
+	r = fd_write_file_atomic(kept_path, text, strlen(text));
+	return r < 0 ? r : fd_write_file_atomic(path, text, strlen(text));
 }

@@ -47,6 +47,7 @@ cluster_agent_files() # HOST
 	$(cluster_identity host "$name")
 	vm_dir = $dir/vms
 	run_dir = $TOPO_DIR/$1/run
+	role_dir = $TOPO_DIR/$1/roles
 	pin_dir = $TOPO_PINS/$name
 	beat_ms = 50
 	peer_listen = $here:7402

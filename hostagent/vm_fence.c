@@ -1,0 +1,185 @@
+#include "vm_fence.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "vm_hold.h"
+#include "vm_internal.h"
+#include "vmm/qmp.h"
+
+AUTO_DEFINE(json_t *, json_decref)
+
+#define QMP_NS	 (5 * CLOCK_NS_PER_S)
+#define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* connecting to a socket that is not there costs some microseconds */
+#define AGAIN_NS CLOCK_NS_PER_S		 /* to one that is stopped already: a connection to its monitor */
+
+/* Does the guest run, by what QEMU says? 1, 0 or -errno. */
+static int is_running(struct qmp *qmp)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+	json_t *running;
+	int r = qmp_execute(qmp, "query-status", NULL, QMP_NS, &answer);
+
+	if (r < 0)
+		return r;
+	running = json_object_get(answer, "running");
+	return json_is_boolean(running) ? json_is_true(running) : -EPROTO;
+}
+
+static int stop_and_look(struct qmp *qmp, bool *ret_was_running)
+{
+	int r = is_running(qmp);
+
+	*ret_was_running = r == 1;
+	if (r == 1)
+		r = qmp_execute(qmp, "stop", NULL, QMP_NS, NULL);
+	if (r == 0 && *ret_was_running)
+		r = is_running(qmp);
+	return r == 1 ? -ETIMEDOUT : r;
+}
+
+/* The guest at one monitor. */
+static int stop_at(const char *path, struct vm_fence_found *found, char *ret_text)
+{
+	bool was_running = false;
+	struct qmp *qmp;
+	int r;
+
+	r = *path ? qmp_open(path, QMP_NS, &qmp) : -ENOENT;
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return 0;
+	if (r < 0) {
+		wire_text_format(ret_text, "it is not known whether the guest stands still: %s: %s", path,
+				 qmp_open_error(r));
+		return r;
+	}
+	found->is_there = true;
+	found->pid = qmp_pid(qmp);
+	r = stop_and_look(qmp, &was_running);
+	if (r < 0)
+		wire_text_format(ret_text, "the guest could not be stopped: %s: %s", path,
+				 *qmp_error(qmp) ? qmp_error(qmp) : strerror(-r));
+	found->was_running |= was_running;
+	qmp_close(qmp);
+	return r;
+}
+
+int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, bool has_keeper,
+			struct vm_fence_found *ret_found, char *ret_text)
+{
+	char promoted[sizeof(config->qmp)];
+	int r, second = 0;
+
+	*ret_found = (struct vm_fence_found){0};
+	r = stop_at(config->qmp, ret_found, ret_text);
+	if (!has_keeper && snprintf(promoted, sizeof(promoted), "%s/%s.standby.qmp", run_dir, config->name) <
+				   (int)sizeof(promoted))
+		second = stop_at(promoted, ret_found, ret_text);
+	return r < 0 ? r : second;
+}
+
+/* The hold of what was found; it matters less than the guest, which stands still without it. */
+static void close_hold(const struct vm *vm)
+{
+	char text[WIRE_TEXT_MAX + 1];
+
+	if (*vm->config->tap && vm_hold_close(vm->config, vm->pin_dir, text) < 0)
+		log_warn("vm=%s its tap's hold cannot be closed, ignoring: the guest is stopped: %s",
+			 vm->config->name, text);
+}
+
+static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, char *ret_text)
+{
+	int r = vm_fence_stop_guest(vm->config, vm->environment.config->run_dir, vm->standby, ret_found, ret_text);
+
+	/* A standby's tap is to be its own promoted guest's: the intruder cannot have it. */
+	if (r == 0 && ret_found->is_there && ret_found->pid != vm->closed_pid && vm->role != VM_ROLE_STANDBY) {
+		close_hold(vm);
+		vm->closed_pid = ret_found->pid;
+	}
+	if (r == 0 && !ret_found->is_there)
+		vm->closed_pid = 0;
+	return r;
+}
+
+int vm_fence(struct vm *vm, uint64_t term, char *ret_text)
+{
+	struct standby_status status = {.state = STANDBY_STATE_IDLE};
+	char text[WIRE_TEXT_MAX + 1] = "";
+	struct vm_fence_found found;
+	struct engine *engine;
+	int r = 0, stopped = 0;
+
+	/* The role first: whatever fails below, no later agent takes this guest up again. */
+	if (vm->role != VM_ROLE_FENCED || vm->term != term)
+		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_text);
+	engine = vm_take_engine(vm);
+	/* Its `stop` may time out and work all the same: what counts is what QEMU says below. */
+	if (engine && engine_fence(engine, text) < 0)
+		log_warn("vm=%s term=%llu %s; looking", vm->config->name, (unsigned long long)term, text);
+	if (vm->standby)
+		standby_status(vm->standby, &status);
+	/* Promoted here, or on the way to it when an agent died: it may run already. */
+	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
+		stopped = standby_fence(vm->standby, term, ret_text);
+	if (stopped == 0)
+		stopped = stop_here(vm, &found, ret_text);
+	vm->look_at_ns = 0;
+	return stopped < 0 ? stopped : r;
+}
+
+bool vm_fence_watches(const struct vm *vm)
+{
+	return !*vm->fault && (vm->role == VM_ROLE_FENCED || vm->is_unsure ||
+			       (vm->role == VM_ROLE_STANDBY && *vm->config->qmp));
+}
+
+/* What is to be reported of it. */
+static void describe(struct vm *vm, int error, const struct vm_fence_found *found, char *text)
+{
+	const char *why = vm->is_unsure ? "this host was booted since it protected the guest, which another may own"
+					: "another host owns the guest";
+
+	if (error < 0)
+		return; /* it has been said */
+	if (!found->is_there) {
+		vm->intruder_pid = 0;
+		return;
+	}
+	if (found->was_running) {
+		log_warn("vm=%s term=%llu its QEMU (pid %d) ran here though %s: stopped", vm->config->name,
+			 (unsigned long long)vm->term, (int)found->pid, why);
+		vm->intruder_pid = found->pid;
+	}
+	if (vm->is_unsure)
+		wire_text_format(text, "the guest (QEMU pid %d) is kept stopped until the gateway says who owns it: %s",
+				 (int)found->pid, why);
+	else if (found->pid == vm->intruder_pid)
+		wire_text_format(text, "a QEMU of this VM (pid %d) was started here though %s: it is kept stopped; end "
+				 "its QEMU (monitor %s), and let nothing start it here by itself",
+				 (int)found->pid, why, vm->config->qmp);
+	else
+		wire_text_format(text, "the guest that was fenced here is still there, stopped; end its QEMU (monitor "
+				 "%s) and try again", vm->config->qmp);
+}
+
+void vm_fence_look(struct vm *vm)
+{
+	char text[WIRE_TEXT_MAX + 1] = "";
+	struct vm_fence_found found;
+	bool is_new;
+	int r = stop_here(vm, &found, text);
+
+	describe(vm, r, &found, text);
+	pthread_mutex_lock(&vm->lock);
+	is_new = strcmp(vm->fenced_text, text) != 0;
+	strcpy(vm->fenced_text, text);
+	pthread_mutex_unlock(&vm->lock);
+	if (is_new)
+		vm->environment.wake(vm->environment.wake_context);
+	vm->look_at_ns = clock_mono_ns() + (r < 0 || found.is_there ? AGAIN_NS : LOOK_NS);
+}
