@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "vmm/letgo.h"
 #include "vmm/track.h"
 
 #define DEFAULT_CONFIG "/etc/holdfast/agent.ini"
@@ -117,6 +118,8 @@ int main(int argc, char **argv)
 	if (!getenv("HOLDFAST_LOG"))
 		log_set_level((enum log_level)config.log_level);
 	r = check_machine();
+	if (r == 0 && letgo_init() < 0) /* now, while we are small */
+		log_warn("no process can be made: should this agent die in a pause, its guest waits longer, ignoring");
 	if (r == 0)
 		r = agent_run(&config);
 	agent_config_done(&config);

@@ -196,6 +196,8 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 		e->needs_full = true;
 		return r;
 	}
+	if (had_pipe)
+		gate_guard(devstate_gate(e->device));
 	e->is_left_stopped = false;
 	e->is_sealing = true;
 	guestclock_running(e->clock);

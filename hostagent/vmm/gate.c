@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "vmm/error.h"
+#include "vmm/letgo.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
@@ -39,6 +40,8 @@ struct gate {
 	char *command;		   /* rendered */
 	size_t max_bytes;
 	size_t last_size; /* of the last blob; 0: none yet */
+	struct letgo *letgo; /* has the reading end, too; NULL: nobody has */
+	bool is_guarded;  /* letgo was tried */
 	bool is_filled;	  /* the pipe holds filler and nothing else, no save runs */
 
 	/* of the save that runs */
@@ -208,11 +211,24 @@ int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate
 	return 0;
 }
 
+void gate_guard(struct gate *g)
+{
+	int r;
+
+	if (g->is_guarded)
+		return;
+	g->is_guarded = true;
+	r = letgo_open(g->pipe_read, &g->letgo);
+	if (r < 0)
+		log_debug("pid=%d an agent that dies in a pause lets it go later, ignoring: %s", g->pid, strerror(-r));
+}
+
 struct gate *gate_close(struct gate *g)
 {
 	if (!g)
 		return NULL;
 	/* Before any command: QEMU cannot answer while it sleeps in a write to it. */
+	letgo_close(g->letgo);
 	fd_close(g->pipe_read);
 	fd_close(g->pipe_write);
 	if (g->is_running)
@@ -500,6 +516,8 @@ void gate_abandon(struct gate *g, uint64_t timeout_ns)
 			break;
 		}
 	}
-	if (g->is_running) /* QEMU's next write fails, and it lets the guest run */
+	if (g->is_running) { /* QEMU's next write fails, and it lets the guest run */
+		g->letgo = letgo_close(g->letgo);
 		g->pipe_read = fd_close(g->pipe_read);
+	}
 }

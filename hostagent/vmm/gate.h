@@ -49,6 +49,10 @@ struct gate;
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
 	      struct vmm_error *ret_error) __attribute__((warn_unused_result));
 
+/* From now on the calling thread's end lets QEMU go at once (letgo.h), until gate_abandon() or gate_close(). Does nothing
+ * the second time, or without letgo_init(). To be called by the thread that seals, outside of a pause. */
+void gate_guard(struct gate *g);
+
 /* Let QEMU go, also out of a write, and free. Accepts NULL, returns NULL. */
 struct gate *gate_close(struct gate *g);
 
