@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "epoch/engine_internal.h"
+#include "epoch/shutdown.h"
 
 #define QMP_OPEN_NS  UINT64_C(10000000000)
 #define QMP_ORDER_NS UINT64_C(10000000000)
@@ -58,16 +59,26 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	e->config.changed(e->config.changed_context);
 }
 
+/* Its own end is the guest's will. Anybody else's will ends this QEMU, not the guest: that is told when it has ended. */
+static void note_shutdown(struct engine *e, const json_t *data)
+{
+	const char *reason = json_string_value(json_object_get(data, "reason"));
+
+	if (shutdown_is_guests(reason, json_is_true(json_object_get(data, "guest"))))
+		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN, shutdown_text(reason));
+	else
+		e->end_text = shutdown_text(reason);
+}
+
 /* Runs inside qmp calls: only notes what happened. */
 static void on_qmp_event(void *context, const char *event, const json_t *data)
 {
 	struct engine *e = context;
 
-	(void)data;
 	if (strcmp(event, "DEVICE_DELETED") == 0 || strcmp(event, "DEVICE_TRAY_MOVED") == 0)
 		watch_saw_device(&e->watch);
 	if (strcmp(event, "SHUTDOWN") == 0) {
-		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN, "the guest was shut down");
+		note_shutdown(e, data);
 	} else if (e->is_sealing && (strcmp(event, "STOP") == 0 || strcmp(event, "RESUME") == 0)) {
 		e->is_left_stopped = event[0] == 'S';
 	} else if (strcmp(event, "STOP") == 0 && !e->is_silenced && !e->is_paused_by_other) {
@@ -84,8 +95,9 @@ static void guest_lost(struct engine *e, int error)
 {
 	if (e->status.verdict != WIRE_VERDICT_SHUTDOWN)
 		engine_set_verdict(e, WIRE_VERDICT_EXITED,
-				   error == -ECONNRESET ? "QEMU closed its monitor: the process ended"
-							: "QEMU's monitor is lost");
+				   e->end_text ? e->end_text
+				   : error == -ECONNRESET ? "QEMU closed its monitor: the process ended"
+							  : "QEMU's monitor is lost");
 	e->is_guest_lost = true; /* the client is closed with what else holds it, in free_engine() */
 }
 

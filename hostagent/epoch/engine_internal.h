@@ -90,6 +90,7 @@ struct engine {
 	bool is_left_stopped;	/* ...but the last one since the seal began was STOP */
 	uint64_t pipe_retry_ns; /* try to seal through a pipe again then; 0: it is in use, or never was */
 	uint64_t pipe_wait_ns;	/* ... and so long after that */
+	const char *end_text;	/* constant: who ended this QEMU, by its SHUTDOWN event; NULL: nobody said */
 	bool is_guest_lost;	/* QEMU or its monitor is gone: qmp is of no more use */
 	bool is_paused_by_other; /* no seals until RESUME */
 	bool wants_runstate;	 /* why it stands still is to be asked */
@@ -116,6 +117,7 @@ struct engine {
 	bool is_silenced;	 /* without a lease: no seals, no releases, guest to be stopped */
 	bool is_stopped_here;	 /* while is_silenced: by our QMP stop... */
 	uint64_t stop_sent_ns, stop_seen_ns; /* ...ordered and answered then; 0: we do not know when */
+	bool is_stop_open;	 /* while is_silenced: QEMU did not answer our stop in time, and may yet take it */
 	uint64_t lease_retry_ns; /* QEMU did not take our stop or cont: not before */
 	uint64_t commit_waiting; /* newest COMMIT that came when nothing might leave */
 

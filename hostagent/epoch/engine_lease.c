@@ -67,18 +67,20 @@ int engine_lease_let_run(struct engine *e)
 	uint64_t began_ns;
 	int r;
 
-	if (!e->is_stopped_here || e->is_guest_lost)
+	if ((!e->is_stopped_here && !e->is_stop_open) || e->is_guest_lost)
 		return 0;
 	e->is_stopped_here = false; /* before: its RESUME is ours */
 	began_ns = e->stop_sent_ns;
 	/* Without a lease it stood still by our will: that is given back as any pause of ours. */
 	if (e->stop_seen_ns)
 		guestclock_stopped(e->clock, e->stop_sent_ns, e->stop_seen_ns);
-	r = order(e, "cont");
+	r = order(e, "cont"); /* behind a `stop` that QEMU has not come to, which it carries out first */
 	if (r < 0)
 		e->is_stopped_here = true;
 	else if (e->stop_seen_ns)
 		guestclock_resumed(e->clock, clock_mono_ns() - began_ns);
+	if (r == 0)
+		e->is_stop_open = false;
 	return r;
 }
 
@@ -101,12 +103,16 @@ static void renewed(struct engine *e)
 
 static void stop(struct engine *e)
 {
-	/* Before: its STOP is ours. On error it may have taken the order all the same. */
+	int r;
+
+	/* Before: its STOP is ours. What was not answered in time is carried out later. */
 	e->is_stopped_here = true;
 	guestclock_running(e->clock);
 	e->stop_sent_ns = clock_mono_ns();
 	e->stop_seen_ns = 0;
-	if (order(e, "stop") < 0)
+	r = order(e, "stop");
+	e->is_stop_open = r == -ETIMEDOUT;
+	if (r < 0)
 		e->is_stopped_here = false;
 	else
 		e->stop_seen_ns = clock_mono_ns();
