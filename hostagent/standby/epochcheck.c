@@ -131,6 +131,7 @@ static int on_geometry(struct epochcheck *c, const struct wire_frame *frame,
 		return -ENOMEM;
 	}
 	c->geometry = g;
+	c->geometry_bytes = wire_frame_size(frame);
 	c->n_pages = wire_geometry_pages(&g);
 	c->generation = frame->h.generation;
 	c->has_geometry = true;
@@ -165,6 +166,10 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame, struct
 	if (!full && c->last_epoch == 0)
 		return refuse(c, e, WIRE_STREAM_ERROR_EPOCH,
 			      "the first epoch of a term must be FULL");
+	if (c->geometry_bytes + wire_frame_size(frame) > c->bytes_max)
+		return refuse(c, e, WIRE_STREAM_ERROR_LIMIT,
+			      "log_bytes_max is %" PRIu64 ": not even its first frames fit",
+			      c->bytes_max);
 	c->inside = true;
 	c->full = full;
 	c->epoch = frame->h.epoch;
@@ -342,7 +347,8 @@ static int check_place(struct epochcheck *c, const struct wire_header *h,
 		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
 			      "%s has number %" PRIu32 ", %" PRIu32 " was due",
 			      wire_type_name(h->type), h->seq, c->n_frames);
-	if (h->payload_size > c->bytes_max - c->payload_bytes)
+	/* Whole frames: empty ones fill the buffer as well. frame_bytes is never above bytes_max. */
+	if (WIRE_HEADER_SIZE + (uint64_t)h->payload_size > c->bytes_max - c->frame_bytes)
 		return refuse(c, e, WIRE_STREAM_ERROR_LIMIT,
 			      "larger than the %" PRIu64
 			      " bytes that the standby may buffer; raise log_bytes_max",
@@ -374,9 +380,11 @@ int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		if (r == EPOCHCHECK_BEGIN) {
 			c->n_frames = 0;
 			c->payload_bytes = 0;
+			c->frame_bytes = c->geometry_bytes;
 		}
 		c->n_frames++;
 		c->payload_bytes += frame->h.payload_size;
+		c->frame_bytes += wire_frame_size(frame);
 		return r;
 	}
 	return refuse(c, ret_error, WIRE_STREAM_ERROR_ORDER, "%s has no place in an epoch stream",

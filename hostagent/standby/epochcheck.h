@@ -42,7 +42,7 @@ enum epochcheck_verdict {
 struct epochcheck {
 	uint64_t term;	     /* frames of any other term are refused */
 	uint64_t last_epoch; /* last complete one of the term; 0: none */
-	uint64_t bytes_max;  /* payload of one epoch */
+	uint64_t bytes_max;  /* of one epoch's frames, whole, with the GEOMETRY they are stored behind */
 
 	/* The stream; valid while has_geometry. */
 	bool has_geometry;
@@ -58,6 +58,8 @@ struct epochcheck {
 	uint32_t n_frames; /* so far; also the next seq */
 	uint32_t n_records;
 	uint64_t payload_bytes;
+	uint64_t frame_bytes;  /* so far, as bytes_max counts */
+	uint64_t geometry_bytes; /* the GEOMETRY's frame */
 	uint32_t blob_bytes;   /* of its DEVICE frames */
 
 	struct marks marks; /* of its pages, see check_dup(); kept from one stream to the next */

@@ -8,15 +8,17 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "standby/apply.h"
 
 #define NAME_ROOM	48
-#define SPARE_BYTES_MAX (16u << 20) /* a larger file's tmpfs pages are given back */
+#define SPARE_BYTES_MAX (UINT64_C(16) << 20) /* what is larger gives its tmpfs pages back, beyond what is reserved */
 
 static const char *file_name(uint64_t epoch, const char *suffix, char name[NAME_ROOM])
 {
@@ -29,11 +31,17 @@ static const char *file_name(uint64_t epoch, const char *suffix, char name[NAME_
 static void drop_part(struct epochlog *log)
 {
 	char name[NAME_ROOM];
+	int r = -1;
 
 	if (log->fd < 0 || log->pending)
 		return;
+	file_name(log->epoch, "part", name);
+	if (log->reserve_bytes && (log->bytes <= log->reserve_bytes ||
+				   ftruncate(log->fd, (off_t)log->reserve_bytes) == 0))
+		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	log->fd = fd_close(log->fd);
-	(void)unlinkat(log->rf->dir_fd, file_name(log->epoch, "part", name), 0); /* ignored at open */
+	if (r < 0)
+		(void)unlinkat(log->rf->dir_fd, name, 0); /* ignored at open */
 	log->stats.epochs_discarded++;
 }
 
@@ -109,6 +117,25 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 	return r;
 }
 
+/* Where, how large, how much is missing, what to do. Called while the .part is still there. */
+static void describe_failure(const struct epochlog *log, uint64_t epoch, int error, char *ret_text)
+{
+	struct statvfs fs;
+
+	if (error != -ENOSPC || statvfs(log->rf->dir, &fs) < 0) {
+		wire_text_format(ret_text, "the standby cannot store epoch %" PRIu64 " in %s: %s", epoch,
+				 log->rf->dir, strerror(-error));
+		return;
+	}
+	wire_text_format(ret_text,
+			 "the standby cannot store epoch %" PRIu64 " in %s: %s: %" PRIu64 " MiB of it are written, of %"
+			 PRIu64 " MiB %" PRIu64 " are free; it may need up to %" PRIu64
+			 " MiB: remove what else is there, or enlarge that tmpfs (mount -o remount,size=...)",
+			 epoch, log->rf->dir, strerror(-error), log->bytes >> 20,
+			 ((uint64_t)fs.f_blocks * fs.f_frsize) >> 20,
+			 ((uint64_t)fs.f_bavail * fs.f_frsize) >> 20, log->bytes_max >> 20);
+}
+
 int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 {
@@ -125,13 +152,10 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 	if (r < 0) {
 		log->check.last_epoch = last;
 		epochcheck_reset(&log->check);
-		drop_part(log);
 		log->stats.epochs_refused++;
 		ret_error->code = WIRE_STREAM_ERROR_APPLY;
-		wire_text_format(ret_error->text,
-				 "the standby cannot store epoch %" PRIu64 " in %s: %s%s",
-				 frame->h.epoch, log->rf->dir, strerror(-r),
-				 r == -ENOSPC ? "; enlarge that tmpfs" : "");
+		describe_failure(log, frame->h.epoch, r, ret_error->text);
+		drop_part(log);
 		return r;
 	}
 	return verdict == EPOCHCHECK_COMPLETE;
@@ -141,12 +165,14 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 
 static void remove_complete(struct epochlog *log)
 {
+	uint64_t keep = log->reserve_bytes ? log->reserve_bytes : SPARE_BYTES_MAX;
 	char name[NAME_ROOM];
 	int r = -1;
 
 	file_name(log->pending, "complete", name);
 	ramfile_step(log->rf);
-	if (log->bytes <= SPARE_BYTES_MAX)
+	/* Cut first: a reserve is never larger, and never gone. */
+	if (log->bytes <= keep || (log->reserve_bytes && ftruncate(log->fd, (off_t)keep) == 0))
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	if (r < 0)
 		(void)unlinkat(log->rf->dir_fd, name, 0); /* not newer than meta: ignored at open */
@@ -284,10 +310,10 @@ static bool is_complete(const char *name, uint64_t *ret_epoch)
 	return parse_name(name, "complete", ret_epoch);
 }
 
+/* `spare` stays: its pages may be all that is left. */
 static bool is_leftover(const char *name, uint64_t *ret_epoch)
 {
-	*ret_epoch = 0;
-	return strcmp(name, "spare") == 0 || parse_name(name, "part", ret_epoch);
+	return parse_name(name, "part", ret_epoch);
 }
 
 static bool is_epoch_file(const char *name, uint64_t *ret_epoch)
@@ -299,6 +325,14 @@ static int remove_file(struct epochlog *log, const char *name, uint64_t epoch)
 {
 	(void)epoch;
 	return unlinkat(log->rf->dir_fd, name, 0) < 0 ? -errno : 0;
+}
+
+/* The pages of a .part may be the reserve. */
+static int make_spare(struct epochlog *log, const char *name, uint64_t epoch)
+{
+	if (renameat2(log->rf->dir_fd, name, log->rf->dir_fd, "spare", RENAME_NOREPLACE) == 0)
+		return 0;
+	return remove_file(log, name, epoch);
 }
 
 static void init_check(struct epochlog *log)
@@ -315,7 +349,7 @@ int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
 	log->rf = rf;
 	log->fd = -1;
 	log->bytes_max = bytes_max;
-	r = scan(log, is_leftover, remove_file);
+	r = scan(log, is_leftover, make_spare);
 	if (r == 0 && rf->meta.phase == RAMFILE_COPY)
 		r = scan(log, is_complete, adopt_complete);
 	if (r < 0) {
@@ -324,6 +358,27 @@ int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
 	}
 	init_check(log);
 	return 0;
+}
+
+int epochlog_reserve(struct epochlog *log, uint64_t bytes)
+{
+	AUTO_CLOSE int fd = openat(log->rf->dir_fd, "spare", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if ((uint64_t)st.st_size > bytes && ftruncate(fd, (off_t)bytes) < 0)
+		return -errno;
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) < 0 && errno != EOPNOTSUPP)
+		return -errno;
+	log->reserve_bytes = bytes;
+	return 0;
+}
+
+void epochlog_give_back(struct epochlog *log)
+{
+	log->reserve_bytes = 0;
+	(void)unlinkat(log->rf->dir_fd, "spare", 0); /* not there is fine */
 }
 
 void epochlog_reset(struct epochlog *log)

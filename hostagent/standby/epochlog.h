@@ -63,7 +63,8 @@ struct epochlog_stats {
 struct epochlog {
 	struct ramfile *rf; /* borrowed; the directory and the copy */
 	struct epochcheck check;
-	uint64_t bytes_max;	     /* payload bytes of one epoch */
+	uint64_t bytes_max;	     /* of one epoch's file */
+	uint64_t reserve_bytes;	     /* of `spare` that keep their pages; 0: none */
 	struct epochlog_stats stats;
 
 	/* The epoch being buffered; fd is -1 when there is none. */
@@ -79,11 +80,18 @@ struct epochlog {
 
 /* Start on @rf, which holds term rf->meta.term: remove halves and strangers, apply a complete epoch
  * that an earlier process left.
- * @bytes_max: limit of one epoch's payload.
+ * @bytes_max: limit of one epoch's file: whole frames.
  * A promoted copy (phase not COPY) is left alone.
  * 0; -EBADMSG: a .complete file does not pass the checks (somebody changed it); -ENOMEM; -errno. */
 int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
 	__attribute__((warn_unused_result));
+
+/* Keep pages for epochs of up to @bytes, whoever fills the file system later: `spare` has them, and each epoch's file
+ * is made of it. Idempotent. 0; -ENOSPC; -errno: as before. */
+int epochlog_reserve(struct epochlog *log, uint64_t bytes) __attribute__((warn_unused_result));
+
+/* Give these pages back: no epoch will come. */
+void epochlog_give_back(struct epochlog *log);
 
 /* Stop buffering (a .part is removed) and free. The copy and a .complete file stay. */
 void epochlog_close(struct epochlog *log);

@@ -1,4 +1,5 @@
-/* keeper.h - inside of struct standby. For this room's standby.c, orders.c, stream.c, peer.c, machine.c, command.c and rehearsal.c only.
+/* keeper.h - inside of struct standby. For this room's .c files about keeping a copy only: standby, orders, reserve, stream,
+ * peer, machine, command, rehearsal.
  *
  * Threads: everything belongs to the standby's thread but what `lock` guards.
  */
@@ -15,6 +16,7 @@
 #include "standby/promote.h"
 #include "standby/qemu.h"
 #include "standby/ramfile.h"
+#include "standby/room.h"
 #include "standby/standby.h"
 
 #define KEEPER_BACKOFF_MIN_NS (100 * CLOCK_NS_PER_MS)
@@ -75,6 +77,7 @@ struct standby {
 	bool must_rehearse;	   /* before the next epoch is acknowledged */
 	uint64_t n_rehearsals;	   /* that went well */
 	char ram_path[136]; /* of rf, for QEMU */
+	struct room room; /* for the next FULL epoch */
 	struct promote_times times;
 
 	enum standby_state state;
@@ -126,6 +129,12 @@ void keeper_say_way_out(const struct standby *sb, char *text);
 
 /* orders.c: carry out @command; result and text are set. */
 void keeper_carry_out(struct standby *sb, struct keeper_command *command);
+/* reserve.c: RAM, ROMs, device state, meta and the buffer of a FULL epoch have room, before the standby says that it is
+ * there. A copy that is held already is worth more than room: then what is missing is only told.
+ * 0; -ENOSPC, -errno with @text (STANDBY_TEXT_MAX): nothing was taken beyond the files. */
+int keeper_reserve(struct standby *sb, char *text) __attribute__((warn_unused_result));
+/* No epoch will come: give back what is not part of the copy. */
+void keeper_give_back(struct standby *sb);
 /* Find out what an earlier agent left. Before the thread starts: is a promoted guest here? Waits for its
  * monitor's greeting at most. */
 void keeper_resume_promoted(struct standby *sb);

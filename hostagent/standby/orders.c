@@ -36,11 +36,11 @@ static int start_qemu(struct standby *sb, char *text)
 	r = check_ram(sb, text);
 	if (r < 0)
 		return r;
+	/* It was, by START; a promotion after a purge is not refused for want of a buffer. */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0) {
-		snprintf(text, STANDBY_TEXT_MAX, "cannot reserve %" PRIu64 " MiB of guest RAM in %s: %s%s",
-			 sb->qemu.cmdline.ram_bytes >> 20, sb->rf.dir, strerror(-r),
-			 r == -ENOSPC ? "; enlarge that tmpfs" : "");
+		snprintf(text, STANDBY_TEXT_MAX, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
+			 strerror(-r));
 		return r;
 	}
 	keeper_set_state(sb, STANDBY_STATE_STARTING);
@@ -171,7 +171,9 @@ static int do_start(struct standby *sb, struct keeper_command *c)
 	if (r < 0)
 		return r;
 	sb->guest_ended = false;
-	r = start_qemu(sb, c->text);
+	r = keeper_reserve(sb, c->text);
+	if (r == 0)
+		r = start_qemu(sb, c->text);
 	if (r < 0) {
 		keeper_set_text(sb, "%s", c->text);
 		keeper_set_state(sb, STANDBY_STATE_FAILED);
@@ -272,6 +274,7 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 	sb->want_qemu = false;
 	keeper_set_text(sb, "%s", "");
 	keeper_set_state(sb, STANDBY_STATE_RUNNING);
+	keeper_give_back(sb);
 	c->ret_epoch = sb->rf.meta.applied_epoch;
 	log_info("epoch=%" PRIu64 " vm=%s promoted in term %" PRIu64 " in %" PRIu64 " us",
 		 c->ret_epoch, sb->config.vm, c->term, sb->times.total_ns / CLOCK_NS_PER_US);
@@ -306,6 +309,7 @@ static int do_stop(struct standby *sb, struct keeper_command *c)
 		snprintf(c->text, sizeof(c->text), "cannot stop the standby: %s", strerror(-r));
 		return r;
 	}
+	keeper_give_back(sb);
 	keeper_set_text(sb, "%s", "");
 	keeper_set_state(sb, STANDBY_STATE_IDLE);
 	return 0;
@@ -337,6 +341,7 @@ static int do_fence(struct standby *sb, struct keeper_command *c)
 		return r;
 	}
 	sb->guest_ended = false;
+	keeper_give_back(sb);
 	keeper_set_text(sb, "%s", "");
 	keeper_set_state(sb, STANDBY_STATE_IDLE);
 	return 0;

@@ -18,6 +18,7 @@
 #include "wire/frame.h"
 
 #define META_ROOM 128
+#define ROOM_BYTES (1 << 20) /* `device` is 80 KB, seldom more than ten times that */
 #define PATH_ROOM 192 /* dir + "/" + the longest of our names */
 
 static const char *path_of(const struct ramfile *rf, const char *name, char path[PATH_ROOM])
@@ -26,12 +27,29 @@ static const char *path_of(const struct ramfile *rf, const char *name, char path
 	return path;
 }
 
+/* A replaced file is there twice for a moment. On a full file system that moment takes its pages from `room`; the
+ * old file gives as many back. */
 static int replace(struct ramfile *rf, const char *name, const void *data, size_t size)
 {
 	char path[PATH_ROOM];
+	int r;
 
 	ramfile_step(rf);
-	return fd_write_file_atomic(path_of(rf, name, path), data, size);
+	r = fd_write_file_atomic(path_of(rf, name, path), data, size);
+	if (r != -ENOSPC || unlinkat(rf->dir_fd, "room", 0) < 0)
+		return r;
+	r = fd_write_file_atomic(path, data, size);
+	(void)!ramfile_reserve_room(rf); /* whoever took it in between has it */
+	return r;
+}
+
+int ramfile_reserve_room(struct ramfile *rf)
+{
+	AUTO_CLOSE int fd = openat(rf->dir_fd, "room", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	return fallocate(fd, 0, 0, ROOM_BYTES) < 0 && errno != EOPNOTSUPP ? -errno : 0;
 }
 
 /* ---- meta */
@@ -381,7 +399,7 @@ void ramfile_close(struct ramfile *rf)
 
 int ramfile_purge(struct ramfile *rf)
 {
-	static const char *const names[] = {"ram", "rom", "device", "geometry", "spare"};
+	static const char *const names[] = {"ram", "rom", "device", "geometry", "spare", "room"};
 	struct ramfile_meta meta = {.term = rf->meta.term};
 	struct dirent *entry;
 	DIR *dir;

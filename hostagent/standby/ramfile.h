@@ -13,7 +13,8 @@
  *	  ram       256 MiB, mapped shared ──────────►  0 .. 65535      block pc.ram
  *	  rom       256 KiB, mapped shared ──────────►  65536 .. 65599  block pc.bios, then other ROMs
  *	  device    79 KB, atomic replace ───────────►  (pieces of DEVICE records)
- *	  epoch-N.part / epoch-N.complete              see epochlog.h
+ *	  room      1 MiB of pages, for replacing meta and device on a full file system
+ *	  epoch-N.part / epoch-N.complete / spare      see epochlog.h
  *
  * `ram` is reserved whole when made (fallocate): a full tmpfs is an error then, and not a SIGBUS in the
  * guest later.
@@ -86,6 +87,9 @@ void ramfile_close(struct ramfile *rf);
  * drops the copy (phase COPY only). Idempotent.
  * 0; -ENOSPC: tmpfs or memory is full; -EBUSY: a guest runs on a file of another size; -errno. */
 int ramfile_reserve(struct ramfile *rf, uint64_t ram_bytes) __attribute__((warn_unused_result));
+
+/* Make `room`. Idempotent. 0; -ENOSPC; -errno. */
+int ramfile_reserve_room(struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Lay the copy out by @g: write `geometry`, resize `rom`. No-op when it is the same already.
  * 0; -EINVAL: not exactly one RAM block of the size reserved; -errno. */

@@ -451,6 +451,7 @@ void standby_close(struct standby *sb)
 	pthread_join(sb->thread, NULL);
 	link_free(sb->offer.link);
 	keeper_machine_reset(&sb->machine);
+	room_release(&sb->room);
 	epochlog_close(&sb->log);
 	ramfile_close(&sb->rf);
 	qemu_done(&sb->qemu);

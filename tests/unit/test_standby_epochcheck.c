@@ -335,6 +335,19 @@ static void too_large(struct feed *f)
 	feed_end(f);
 }
 
+/* Their payload is next to nothing, their headers fill the buffer. */
+static void empty_frames(struct feed *f)
+{
+	feed_begin(f, false);
+	for (unsigned i = 0; i < BYTES_MAX / WIRE_HEADER_SIZE; i++)
+		feed_frame(f, &(struct wire_header){.type = WIRE_PAGES, .term = f->term,
+						    .epoch = f->epoch, .seq = f->n_frames,
+						    .generation = f->generation},
+			   NULL, 0);
+	one_blob(f);
+	feed_end(f);
+}
+
 static void commit_frame(struct feed *f)
 {
 	feed_frame(f, &(struct wire_header){.type = WIRE_COMMIT, .term = f->term,
@@ -389,6 +402,7 @@ static const struct {
 	{"geometry twice", geometry_twice, WIRE_STREAM_ERROR_ORDER, "second GEOMETRY"},
 	{"another epoch inside", wrong_epoch_inside, WIRE_STREAM_ERROR_ORDER, "of epoch 3"},
 	{"too large", too_large, WIRE_STREAM_ERROR_LIMIT, "log_bytes_max"},
+	{"too many empty frames", empty_frames, WIRE_STREAM_ERROR_LIMIT, "log_bytes_max"},
 	{"not of a stream", commit_frame, WIRE_STREAM_ERROR_ORDER, "COMMIT"},
 };
 

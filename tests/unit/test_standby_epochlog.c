@@ -265,6 +265,56 @@ static void test_purge(void **state)
 	assert_null(ramfile_page(&x->rf, 0));
 }
 
+static uint64_t allocated(struct fixture *x)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(x->dir);
+	uint64_t bytes = 0;
+	struct stat st;
+
+	assert_non_null(dir);
+	while ((entry = readdir(dir))) {
+		if (strcmp(entry->d_name, "spare") == 0 || strncmp(entry->d_name, "epoch-", 6) == 0) {
+			assert_int_equal(fstatat(x->rf.dir_fd, entry->d_name, &st, 0), 0);
+			bytes += (uint64_t)st.st_blocks * 512;
+		}
+	}
+	closedir(dir);
+	return bytes;
+}
+
+/* Pages once reserved for epochs are never given back: not by an epoch, not by a half one, not by a new agent. */
+static void test_reserve(void **state)
+{
+	const uint64_t reserve = UINT64_C(1) << 20;
+	struct fixture *x = *state;
+	struct epochcheck_error error;
+
+	assert_int_equal(epochlog_reserve(&x->log, reserve), 0);
+	if (allocated(x) == 0)
+		skip(); /* a file system without fallocate() */
+	fixture_hold_one(x);
+	assert_in_range(allocated(x), reserve, 2 * reserve);
+	for (unsigned n = 0; n < 8; n++) {
+		fixture_make_epoch(x, n % 4 == 0);
+		assert_int_equal(fixture_take(x, &error), 1);
+		assert_in_range(allocated(x), reserve, 2 * reserve);
+		feed_clear(&x->feed);
+	}
+	feed_begin(&x->feed, false);
+	assert_int_equal(fixture_take(x, &error), 0);
+	assert_in_range(allocated(x), reserve, 2 * reserve);
+	epochlog_reset(&x->log); /* it breaks off */
+	assert_in_range(allocated(x), reserve, 2 * reserve);
+	fixture_close(x);
+	fixture_open(x);
+	assert_in_range(allocated(x), reserve, 2 * reserve);
+	assert_int_equal(epochlog_reserve(&x->log, reserve), 0);
+	assert_in_range(allocated(x), reserve, 2 * reserve);
+	epochlog_give_back(&x->log);
+	assert_int_equal(allocated(x), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +324,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_second_agent, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_foreign_files, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_purge, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_reserve, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,87 @@
+/* Room for what a standby may have to write; see room.h. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "standby/keeper.h"
+
+#define MIB (UINT64_C(1) << 20)
+/* Pages kept for the epochs of every day: a sixteenth of RAM. */
+#define LOG_RESERVE_MIN (16 * MIB)
+#define LOG_RESERVE_MAX (256 * MIB)
+
+static uint64_t at_most(uint64_t value, uint64_t limit)
+{
+	return value < limit ? value : limit;
+}
+
+/* Every page raw, its records' heads and frames' headers (2 bytes and less in 100), device state, ROMs. */
+static uint64_t full_epoch_bytes(const struct standby *sb)
+{
+	uint64_t ram_bytes = sb->qemu.cmdline.ram_bytes;
+
+	return at_most(ram_bytes + ram_bytes / 32 + 2 * (uint64_t)WIRE_BLOB_MAX, sb->log_bytes_max);
+}
+
+static uint64_t everyday_bytes(const struct standby *sb)
+{
+	uint64_t bytes = sb->qemu.cmdline.ram_bytes / 16;
+
+	if (bytes < LOG_RESERVE_MIN)
+		bytes = LOG_RESERVE_MIN;
+	return at_most(at_most(bytes, LOG_RESERVE_MAX), sb->log_bytes_max);
+}
+
+static int reserve(struct standby *sb, char *text)
+{
+	uint64_t full = full_epoch_bytes(sb), everyday = everyday_bytes(sb), left = 0;
+	int r;
+
+	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
+	if (r < 0) {
+		snprintf(text, STANDBY_TEXT_MAX,
+			 "cannot reserve %" PRIu64 " MiB of guest RAM in %s: %s%s",
+			 sb->qemu.cmdline.ram_bytes / MIB, sb->rf.dir, strerror(-r),
+			 r == -ENOSPC ? "; enlarge that tmpfs" : "");
+		return r;
+	}
+	r = ramfile_reserve_room(&sb->rf);
+	if (r == 0)
+		r = epochlog_reserve(&sb->log, everyday);
+	if (r == 0)
+		r = room_claim(&sb->room, sb->rf.dir, full > everyday ? full - everyday : 0, &left);
+	if (r == -ENOSPC && left == 0) /* what is free then? */
+		(void)!room_claim(&sb->room, sb->rf.dir, UINT64_MAX, &left);
+	if (r < 0)
+		snprintf(text, STANDBY_TEXT_MAX,
+			 "no room for epochs in %s: %s; beside %" PRIu64 " MiB of guest RAM a FULL epoch may need %"
+			 PRIu64 " MiB, and %" PRIu64 " MiB are free beside what other standbys claim: enlarge "
+			 "that tmpfs (mount -o remount,size=...) or set log_bytes_max",
+			 sb->rf.dir, strerror(-r), sb->qemu.cmdline.ram_bytes / MIB, full / MIB, left / MIB);
+	return r;
+}
+
+int keeper_reserve(struct standby *sb, char *text)
+{
+	int r = reserve(sb, text);
+
+	if (r < 0 && sb->rf.ram && sb->rf.meta.phase == RAMFILE_COPY && epochlog_complete(&sb->log)) {
+		log_warn("vm=%s %s; going on with the copy that is held", sb->config.vm, text);
+		text[0] = '\0';
+		return 0;
+	}
+	if (r < 0) {
+		keeper_give_back(sb);
+		if (sb->qemu.pid <= 0 && !qemu_is_left(&sb->qemu))
+			(void)!ramfile_purge(&sb->rf); /* the error being returned matters more */
+	}
+	return r;
+}
+
+void keeper_give_back(struct standby *sb)
+{
+	room_release(&sb->room);
+	epochlog_give_back(&sb->log);
+}
