@@ -50,6 +50,7 @@ static int add_vm(const struct gw_config *config, struct gateway *gw, const stru
 			     .restart_grace_ns = config->restart_grace_ns},
 		.standby_timeout_ns = config->standby_timeout_ns,
 		.order_timeout_ns = config->order_timeout_ns,
+		.answer_within_ns = config->answer_within_ns,
 		.has_fence_command = of->fence_command[0] != '\0',
 		.fence_required = of->fence_required,
 		.standby_lost_hold = config->standby_lost == GW_STANDBY_LOST_HOLD,

@@ -255,6 +255,8 @@ static int order_promote(struct vm *vm, const struct queued_order *q, uint64_t *
 	int r = need_standby(vm, ret_text);
 
 	if (r == 0)
+		vm_guest_promoting(&vm->guest, vm->config->tap, q->term);
+	if (r == 0)
 		r = standby_promote(vm->standby, q->term, q->epoch, ret_epoch, ret_text);
 	return r < 0 ? r : vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_text);
 }
@@ -348,11 +350,14 @@ static void idle(struct vm *vm)
 	uint64_t look_ns = looks ? vm->look_at_ns : UINT64_MAX;
 	uint64_t witness_ns = vm_witness_due_ns(&vm->witness, vm->term);
 	uint64_t cover_ns = vm_cover_due_ns(vm), now_ns = clock_mono_ns();
+	uint64_t guest_ns = vm->role == VM_ROLE_RUNNING ? vm->guest.look_at_ns : UINT64_MAX;
 	uint64_t own_ns = look_ns < cover_ns ? look_ns : cover_ns;
 	uint64_t due_ns = own_ns < witness_ns ? own_ns : witness_ns;
-	struct timespec until = {.tv_sec = (time_t)(due_ns / CLOCK_NS_PER_S),
-				 .tv_nsec = (long)(due_ns % CLOCK_NS_PER_S)};
+	struct timespec until;
 
+	due_ns = guest_ns < due_ns ? guest_ns : due_ns;
+	until = (struct timespec){.tv_sec = (time_t)(due_ns / CLOCK_NS_PER_S),
+				  .tv_nsec = (long)(due_ns % CLOCK_NS_PER_S)};
 	if (due_ns == UINT64_MAX) {
 		pthread_cond_wait(&vm->wake, &vm->lock);
 		return;
@@ -368,6 +373,8 @@ static void idle(struct vm *vm)
 		vm_witness_turn(&vm->witness, vm->role == VM_ROLE_PRIMARY, vm->term);
 	if (look_ns <= now_ns)
 		look(vm);
+	if (guest_ns <= now_ns && vm_guest_look(&vm->guest, vm->config->qmp, now_ns))
+		wake_owner(vm);
 	pthread_mutex_lock(&vm->lock);
 }
 
@@ -485,6 +492,7 @@ int vm_open(const struct vm_environment *environment, const struct vm_config *co
 		.port = environment->config->gateway.port,
 		.tls = environment->tls,
 	};
+	vm_guest_init(&vm->guest);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -493,6 +501,7 @@ int vm_open(const struct vm_environment *environment, const struct vm_config *co
 	r = start(vm);
 	if (r < 0) {
 		standby_close(vm->standby);
+		vm_guest_done(&vm->guest);
 		free(vm);
 		return r;
 	}
@@ -512,6 +521,7 @@ void vm_close(struct vm *vm)
 	engine_close(vm->engine);
 	vm_witness_done(&vm->witness);
 	standby_close(vm->standby);
+	vm_guest_done(&vm->guest);
 	pthread_cond_destroy(&vm->wake);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);
@@ -545,24 +555,6 @@ void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t 
 	pthread_mutex_lock(&vm->lock);
 	pthread_cond_signal(&vm->wake);
 	pthread_mutex_unlock(&vm->lock);
-}
-
-int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
-		 uint64_t *ret_epoch)
-{
-	int r = -EAGAIN;
-
-	pthread_mutex_lock(&vm->lock);
-	if (vm->n_done > 0) {
-		*ret_done = vm->done[0].done;
-		*ret_term = vm->done[0].term;
-		*ret_epoch = vm->done[0].epoch;
-		vm->n_done--;
-		memmove(vm->done, vm->done + 1, vm->n_done * sizeof(vm->done[0]));
-		r = 0;
-	}
-	pthread_mutex_unlock(&vm->lock);
-	return r;
 }
 
 void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns)

@@ -1,7 +1,7 @@
 /* vm_internal.h - the state of one VM on this host, shared by vm*.c and by nobody else.
  *
  *	vm.c         life, orders and the worker that carries them out, leases
- *	vm_report.c  what is reported to the gateway
+ *	vm_report.c  what is reported to the gateway, and orders' answers
  *	vm_peer.c    without a gateway
  *	vm_fence.c   the guest may not run here
  *
@@ -20,6 +20,7 @@
 #include "standby/standby.h"
 #include "vm.h"
 #include "vm_cover.h"
+#include "vm_guest.h"
 #include "vm_role.h"
 #include "vm_witness.h"
 
@@ -44,6 +45,7 @@ struct vm {
 	char fault[WIRE_TEXT_MAX + 1];	       /* why no order can be carried out, or ""; immutable */
 	char standby_fault[WIRE_TEXT_MAX + 1]; /* why standby is NULL though the file has a [standby]; immutable */
 	struct vm_witness witness;  /* has its own rules */
+	struct vm_guest guest;	    /* the same */
 
 	/* all under lock */
 	pthread_mutex_t lock;

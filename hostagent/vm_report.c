@@ -1,4 +1,5 @@
 /* What a VM's agent reports; see vm_internal.h. */
+#include <errno.h>
 #include <string.h>
 
 #include "vm_internal.h"
@@ -36,8 +37,33 @@ static void report_standby(struct standby *standby, struct wire_report *report,
 	*ret_epoch = status.complete_epoch;
 }
 
-/* Without engine and keeper: what the role file says. */
-static void report_role(const struct vm *vm, struct wire_report *report)
+/* The guest that runs here unprotected: is its QEMU there? */
+static void report_guest(struct vm *vm, struct wire_report *report)
+{
+	pid_t pid;
+
+	if (vm_guest_get(&vm->guest, &pid) != VM_GUEST_GONE)
+		return;
+	report->state = WIRE_STATE_FAILED;
+	report->verdict = WIRE_VERDICT_EXITED;
+	if (pid > 0)
+		wire_text_format(report->text, "no QEMU runs it: pid %d has ended, and nobody is at its monitor %s",
+				 (int)pid, vm->config->qmp);
+	else
+		wire_text_format(report->text, "no QEMU runs it: nobody is at its monitor %s", vm->config->qmp);
+}
+
+/* Of a guest that was promoted here. */
+static void report_frames(struct vm *vm, struct wire_report *report)
+{
+	uint64_t term, frames;
+
+	if (vm_guest_frames(&vm->guest, vm->config->tap, &term, &frames) == 0 && term == vm->term)
+		(void)!wire_stats_add(report->stats, "promoted_frames", "%llu", (unsigned long long)frames);
+}
+
+/* Without engine and keeper: what the role file says, and whether a guest that is to run does. */
+static void report_role(struct vm *vm, struct wire_report *report)
 {
 	static const struct {
 		uint8_t role, state;
@@ -51,6 +77,8 @@ static void report_role(const struct vm *vm, struct wire_report *report)
 
 	report->role = rows[vm->role].role;
 	report->state = rows[vm->role].state;
+	if (vm->role == VM_ROLE_RUNNING)
+		report_guest(vm, report);
 	if (*vm->fault || *vm->standby_fault)
 		strcpy(report->text, *vm->fault ? vm->fault : vm->standby_fault);
 	else if (vm->role == VM_ROLE_FENCED)
@@ -61,6 +89,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 	       uint64_t *ret_epoch)
 {
 	struct standby_status status;
+	pid_t pid;
 
 	memset(ret_report, 0, sizeof(*ret_report));
 	strcpy(ret_report->vm, vm->config->name);
@@ -74,18 +103,42 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 	if (vm->engine) {
 		report_engine(vm->engine, ret_report, ret_epoch);
 	} else {
+		/* A promoted guest that has ended may have been started again by its user. */
+		bool is_back = vm->standby && status.guest_ended && vm->role == VM_ROLE_RUNNING &&
+			       vm_guest_get(&vm->guest, &pid) == VM_GUEST_ALIVE;
+
 		if (vm->standby && status.state != STANDBY_STATE_IDLE &&
-		    vm->role != VM_ROLE_FENCED)
+		    vm->role != VM_ROLE_FENCED && !is_back)
 			report_standby(vm->standby, ret_report, ret_epoch);
 		else
 			report_role(vm, ret_report);
 		vm_cover_report(vm, ret_report);
 		if (vm->standby && !*ret_report->text) /* what it could not be started with */
 			wire_text_format(ret_report->text, "%s", status.text);
+		if (vm->role == VM_ROLE_RUNNING)
+			report_frames(vm, ret_report);
 	}
 	if (*vm->fenced_text) /* nothing is more urgent */
 		strcpy(ret_report->text, vm->fenced_text);
 	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)
 		vm_witness_report(&vm->witness, ret_report->stats);
 	pthread_mutex_unlock(&vm->lock);
+}
+
+int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
+		 uint64_t *ret_epoch)
+{
+	int r = -EAGAIN;
+
+	pthread_mutex_lock(&vm->lock);
+	if (vm->n_done > 0) {
+		*ret_done = vm->done[0].done;
+		*ret_term = vm->done[0].term;
+		*ret_epoch = vm->done[0].epoch;
+		vm->n_done--;
+		memmove(vm->done, vm->done + 1, vm->n_done * sizeof(vm->done[0]));
+		r = 0;
+	}
+	pthread_mutex_unlock(&vm->lock);
+	return r;
 }

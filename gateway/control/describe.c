@@ -160,6 +160,21 @@ static json_t *describe_witness(const struct gateway *gw, const struct gateway_v
 			 by_client ? describe_path(view, WIRE_WITNESS_CLIENT, now_ns) : json_null());
 }
 
+/* Does a promoted guest serve, and what was seen of it? null: none was promoted in this term. */
+static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
+{
+	static const char *const names[] = {
+		[VM_PROMOTED_WATCHED] = "watched", [VM_PROMOTED_SERVES] = "serves",
+		[VM_PROMOTED_SILENT] = "silent"};
+	const struct vm_promoted *w = &fsm->protection.promoted;
+	char text[VM_TEXT_MAX];
+
+	if (w->state == VM_PROMOTED_NONE)
+		return json_null();
+	return json_pack("{s:s, s:o, s:s}", "state", names[w->state], "age_ms", age_ms(w->since_ns, now_ns),
+			 "evidence", vm_promoted_describe(fsm, text, sizeof(text)));
+}
+
 /* What both the list and the single view say. */
 static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
 {
@@ -168,8 +183,9 @@ static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
 	uint64_t waits_ns = vm_standby_waits_ns(fsm, now_ns);
 	char fault[VM_TEXT_MAX];
 
-	return json_pack("{s:s, s:b, s:o, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
-			 vm->config.name, "conflict", (int)vm_fsm_in_conflict(fsm), "standby_waits_ms",
+	return json_pack("{s:s, s:b, s:o, s:o, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
+			 vm->config.name, "conflict", (int)vm_fsm_in_conflict(fsm), "promoted",
+			 describe_promoted(fsm, now_ns), "standby_waits_ms",
 			 waits_ns ? number(waits_ns / CLOCK_NS_PER_MS) : json_null(), "standby_fault",
 			 waits_ns ? json_string(vm_standby_fault(fsm, fault, sizeof(fault)))
 				  : json_null(), "state", vm_state_name(fsm->record.state), "term",

@@ -170,6 +170,19 @@ static void show_stats(FILE *out, json_t *stats)
 	}
 }
 
+/* A guest that was promoted here, until it is protected anew. */
+static void show_promoted(FILE *out, const json_t *promoted)
+{
+	char text[32];
+
+	if (!json_is_object(promoted))
+		return;
+	fprintf(out, "  %-20s %s; %s: %s\n", "promoted", age(promoted, "age_ms", text),
+		strcmp(S(promoted, "state"), "silent") == 0
+			? "NOTHING SHOWS THAT IT SERVES" : S(promoted, "state"),
+		S(promoted, "evidence"));
+}
+
 void show_vm(FILE *out, const json_t *answer)
 {
 	const json_t *vm = json_object_get(answer, "vm");
@@ -191,6 +204,7 @@ void show_vm(FILE *out, const json_t *answer)
 											 : "down",
 		json_is_true(json_object_get(json_object_get(streams, "standby"), "up")) ? "up"
 											 : "down");
+	show_promoted(out, json_object_get(vm, "promoted"));
 	if (int_of(vm, "standby_waits_ms") >= WAITS_SHOWN_MS)
 		fprintf(out, "  %-20s nothing committed for %" JSON_INTEGER_FORMAT " ms, output is held: "
 			"%s\n", "standby", int_of(vm, "standby_waits_ms"), S(vm, "standby_fault"));
@@ -264,6 +278,9 @@ int show_check(FILE *out, const json_t *answer)
 									: "; holdfastctl protect ",
 				strcmp(S(item, "state"), "UNPROTECTED") ? "" : name);
 			n_wrong++;
+			if (strcmp(S(json_object_get(item, "promoted"), "state"), "silent") == 0)
+				fprintf(out, "%s was promoted on %s, and nothing shows that it serves: %s\n", name,
+					S(item, "owner"), S(json_object_get(item, "promoted"), "evidence"));
 		} else if (int_of(item, "standby_waits_ms") >= WAITS_SHOWN_MS) {
 			fprintf(out, "%s: standby %s lets nothing be committed for %" JSON_INTEGER_FORMAT
 				" ms, output is held: %s\n", name, S(item, "standby"),

@@ -26,10 +26,29 @@ static bool standby_owes(const struct gateway_vm *vm)
 	       vm->relay.sent_epoch > fsm->protection.complete;
 }
 
+/* NULL: none ever. */
+static const char *last_answer(const struct prober_figures *guest)
+{
+	static const char *const words[PROBER_N_METHODS] = {
+		[PROBER_ARP] = "it answered ARP", [PROBER_ICMP] = "it answered ICMP echo",
+		[PROBER_TCP] = "it answered TCP"};
+	const char *how = NULL;
+	uint64_t latest_ns = 0;
+
+	for (size_t m = 0; m < PROBER_N_METHODS; m++) {
+		if (guest->by[m].last_answer_ns <= latest_ns)
+			continue;
+		latest_ns = guest->by[m].last_answer_ns;
+		how = words[m];
+	}
+	return how;
+}
+
 void evidence_gather(const struct gateway *gw, const struct gateway_vm *vm,
 		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick)
 {
 	unsigned int owner = vm->fsm.record.owner;
+	struct prober_figures guest;
 	const struct witness_view *view = gateway_witness(gw, vm);
 	struct detector_evidence e = {
 		.witness = view->n_timely, .to_guest = view->to_guest, .from_guest = view->from_guest,
@@ -39,14 +58,18 @@ void evidence_gather(const struct gateway *gw, const struct gateway_vm *vm,
 	e.host_backup = asked(vm->prober, PROBER_HOST_BACKUP, owner, NULL);
 	e.guest = asked(vm->prober, PROBER_GUEST, 0, NULL);
 	e.reference = asked(vm->prober, PROBER_HOST, 1 - owner, NULL);
+	prober_get(vm->prober, PROBER_GUEST, 0, &guest);
 	*ret_evidence = e;
 	*ret_tick = (struct vm_input){.kind = VM_IN_TICK, .relayed_bytes = vm->relay.bytes_total,
-				      .standby_owes = standby_owes(vm), .evidence = ret_evidence};
+				      .standby_owes = standby_owes(vm), .evidence = ret_evidence,
+				      .asks_guest = guest.configured,
+				      .guest_answers = last_answer(&guest)};
 }
 
 void evidence_ask(struct gateway_vm *vm, uint64_t now_ns)
 {
 	prober_set_active(vm->prober,
-			  vm->fsm.record.state == VM_PROTECTED && detector_asks(&vm->fsm.detector),
+			  (vm->fsm.record.state == VM_PROTECTED && detector_asks(&vm->fsm.detector)) ||
+				  vm_promoted_asks(&vm->fsm, now_ns),
 			  now_ns);
 }

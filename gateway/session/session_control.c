@@ -74,6 +74,24 @@ static struct gateway_vm *named_vm(struct session *s, const char *name, uint8_t 
 	return vm;
 }
 
+/* What a promoted guest's host says of it. A missing key: it does not know. */
+static void find_guest(const char *key, const char *value, struct vm_guest_report *guest)
+{
+	uint64_t number = strtoull(value, NULL, 10);
+
+	if (strcmp(key, "promoted_term") == 0) {
+		guest->is_valid = true;
+		guest->term = number;
+	} else if (strcmp(key, "promoted_running") == 0) {
+		guest->was_running = number != 0;
+	} else if (strcmp(key, "promoted_vcpu_us") == 0) {
+		guest->vcpu_us = number;
+	} else if (strcmp(key, "promoted_frames") == 0) {
+		guest->knows_frames = true;
+		guest->frames = number;
+	}
+}
+
 /* What the agent's figures say that the machine must know. @why: WIRE_STATS_VALUE_MAX + 1 bytes. */
 static void find_signs(const char *stats, struct vm_input *in, char *why)
 {
@@ -91,6 +109,8 @@ static void find_signs(const char *stats, struct vm_input *in, char *why)
 			in->is_uncovered = true;
 		} else if (strcmp(key, "covered_again") == 0) {
 			in->is_covered_again = true;
+		} else {
+			find_guest(key, value, &in->guest);
 		}
 	}
 }

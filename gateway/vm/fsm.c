@@ -419,7 +419,9 @@ static void tick_unprotected(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 
-	if (fsm->op.id && s->now_ns - fsm->op.started_ns >= fsm->config->order_timeout_ns)
+	vm_promoted_tick(s);
+	if (fsm->op.id && fsm->op.command != VM_COMMAND_FAILOVER &&
+	    s->now_ns - fsm->op.started_ns >= fsm->config->order_timeout_ns)
 		vm_finish_op(s, false, "timeout",
 			     "term %" PRIu64 " is unprotected, but %s has not answered; it is told "
 			     "again when it connects",
@@ -563,7 +565,8 @@ uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns)
 	(void)now_ns;
 	if (fsm->record.state == VM_PROTECTED)
 		tick_ns = detector_asks(&fsm->detector) ? TICK_DOUBT_NS : TICK_PROTECTED_NS;
-	if (fsm->record.state == VM_PROMOTING)
+	if (fsm->record.state == VM_PROMOTING ||
+	    fsm->protection.promoted.state == VM_PROMOTED_WATCHED)
 		tick_ns = TICK_DOUBT_NS;
 	return fsm->ticked_ns + tick_ns;
 }

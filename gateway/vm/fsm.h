@@ -90,7 +90,8 @@ struct vm_config {
 	struct liveness_config liveness; /* of the standby, and of the shadow */
 	uint64_t shadow_timeout_ns;	 /* tell when a detector of beats alone would promote; 0: no */
 	uint64_t release_ns;	     /* how long a lease lets output leave; 0: no leases are given */
-	uint64_t standby_timeout_ns; /* standby unseen this long: policy below */
+	uint64_t standby_timeout_ns; /* nothing committed this long because of the standby: policy below */
+	uint64_t answer_within_ns;   /* a promoted guest that has not answered by then: alarm */
 	uint64_t order_timeout_ns;   /* an order unanswered this long has failed */
 	bool has_fence_command;	     /* run it before a promotion that follows from silence */
 	bool fence_required;	     /* if it fails, promote nobody: the operator decides */
@@ -123,6 +124,16 @@ enum vm_input_kind {
 	VM_IN_N,
 };
 
+/* What a promoted guest's host says of it, since it runs there. */
+struct vm_guest_report {
+	bool is_valid;
+	bool was_running;  /* QEMU's answer behind `cont` */
+	bool knows_frames; /* its tap is known there */
+	uint64_t term;	   /* of its promotion */
+	uint64_t vcpu_us;  /* CPU time of its busiest vCPU */
+	uint64_t frames;   /* from the guest, QEMU's announcements taken off */
+};
+
 struct vm_input {
 	enum vm_input_kind kind;
 	uint64_t now_ns;
@@ -137,6 +148,9 @@ struct vm_input {
 	uint64_t relayed_bytes; /* of all streams since the gateway's start: progress */
 	bool standby_owes;	/* it has not acknowledged what it was sent whole, or takes no more */
 	const struct detector_evidence *evidence; /* but for what the machine knows itself; NULL: none */
+	bool asks_guest;	/* TICK: probes of the guest can be sent */
+	const char *guest_answers; /* TICK: "it answered ARP", by what answered last; constant, NULL: nothing */
+	struct vm_guest_report guest; /* REPORT */
 	const char *text;	/* of the peer, may be NULL; borrowed */
 	uint8_t throttle_percent;  /* of its time that the agent takes from the guest */
 	const char *throttle_why; /* in the agent's words, may be NULL; borrowed */
@@ -228,12 +242,30 @@ struct vm_stream_events {
 	uint64_t n_untold;  /* since the last one told */
 };
 
+/* Does a promoted guest serve? fsm_promoted.c. */
+enum vm_promoted_state {
+	VM_PROMOTED_NONE,    /* nothing was promoted in this term */
+	VM_PROMOTED_WATCHED, /* it is being looked for */
+	VM_PROMOTED_SERVES,
+	VM_PROMOTED_SILENT,  /* not by answer_within: the alarm was given */
+};
+
+struct vm_promoted {
+	enum vm_promoted_state state;
+	uint64_t since_ns;	    /* the host said that it runs the guest */
+	bool has_base;
+	struct detector_probe base; /* of the guest, at the first look ... */
+	uint64_t n_asked, n_answered; /* ... and since */
+	struct vm_guest_report said; /* last */
+};
+
 /* What is known of one term of protection, and of no other: forgotten as a whole when a term begins. */
 struct vm_protection {
 	uint64_t committed;	 /* last epoch committed in this term; 0: none known */
 	uint64_t committed_ns;
 	uint64_t complete;	 /* last epoch the standby holds whole; 0: none known */
 	struct vm_standby standby;
+	struct vm_promoted promoted;
 	uint64_t progress_bytes; /* relayed_bytes when progress was last seen */
 	uint64_t progress_ns;
 	bool waiting_said;	 /* the event about a promotion that is not possible was given */
@@ -303,6 +335,12 @@ uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
 /* What it does wrong, valid while vm_standby_waits_ns() is not 0. Returns @text, of @size bytes. */
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
+
+/* Is a promoted guest to be probed now? */
+bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);
+
+/* What was seen of it since, in words; valid unless NONE. Returns @text, of @size bytes. */
+const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* When a tick has something to do at the latest (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns);

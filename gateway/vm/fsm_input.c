@@ -140,6 +140,7 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 		protect_again(s);
 	if (s->in->term != fsm->record.term)
 		return;
+	vm_promoted_report(s);
 	/* FAILED: it was slow, or its answer was lost; what it does now is what was ordered. */
 	if ((state == VM_PROMOTING || state == VM_FAILED) &&
 	    s->in->agent_state == WIRE_STATE_RUNNING) {
@@ -249,8 +250,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		if (fsm->op.command == VM_COMMAND_UNPROTECT) /* it was to be given back */
 			vm_finish_op(s, false, "running", "%s has promoted after all: it runs %s in term %"
 				     PRIu64, name, fsm->config->name, fsm->record.term);
-		vm_finish_op(s, true, "done", "%s runs %s in term %" PRIu64, name,
-			     fsm->config->name, fsm->record.term);
+		vm_promoted_begin(s);
 		return;
 	}
 	/* Also in the event: after a restart of this gateway no operator waits for a reply. */

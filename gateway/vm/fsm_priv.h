@@ -2,7 +2,8 @@
  *
  * fsm.c: the one function that changes state, dispatch, time.
  * fsm_input.c: what hosts say. fsm_command.c: what operators say. fsm_order.c: what orders the
- * state wants. fsm_standby.c: the standby that takes no more. Threads: as fsm.h.
+ * state wants. fsm_standby.c: the standby that takes no more.
+ * fsm_promoted.c: does a promoted guest serve? Threads: as fsm.h.
  */
 #ifndef VM_FSM_PRIV_H
 #define VM_FSM_PRIV_H
@@ -61,6 +62,13 @@ void vm_standby_broke(struct vm_fsm *fsm, const char *why);
 void vm_judge_standby(struct vm_step *s);
 /* An event of kind "stream"; when there are too many it is only counted. */
 void vm_stream_event(struct vm_step *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* fsm_promoted.c. The promoted host said that it runs the guest. Ends the operator's request later. */
+void vm_promoted_begin(struct vm_step *s);
+/* The owner's REPORT. */
+void vm_promoted_report(struct vm_step *s);
+/* UNPROTECTED: at each tick. */
+void vm_promoted_tick(struct vm_step *s);
 
 /* A host reported a term above the journal's; it is noted in fsm->host. */
 void vm_on_newer_term(struct vm_step *s);

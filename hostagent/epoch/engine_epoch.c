@@ -262,6 +262,7 @@ static int send_full(struct engine *e)
 	struct seal_result result;
 	int r;
 
+	e->figures.is_kept = false; /* its seal protects everything */
 	r = encoder_begin(e->encoder, e->next_epoch, e->complete_at_peer, true);
 	if (r == 0)
 		r = full_rounds(e);
@@ -277,7 +278,7 @@ static int send_full(struct engine *e)
 
 int engine_full_epoch(struct engine *e)
 {
-	struct encoder_counts counts;
+	struct encoder_counts before, counts;
 	struct vmm_error error;
 	int r;
 
@@ -303,7 +304,9 @@ int engine_full_epoch(struct engine *e)
 	retain_drop_all(e->retain);
 	e->is_full_running = true;
 	e->full_generation = e->generation;
+	encoder_get_counts(e->encoder, &before);
 	r = send_full(e);
+	engine_figures_full(e, &before);
 	e->is_full_running = false;
 	if (r < 0)
 		return r;
@@ -324,7 +327,7 @@ int engine_epoch(struct engine *e)
 	struct encoder_counts before, counts;
 	struct seal_result result;
 	uint64_t epoch = e->next_epoch, began_ns = e->pacer.resumed_ns;
-	uint32_t n_stale;
+	uint32_t n_stale, n_unchanged;
 	int r;
 
 	pacer_sealing(&e->pacer, clock_mono_ns());
@@ -342,11 +345,13 @@ int engine_epoch(struct engine *e)
 	}
 	encoder_get_counts(e->encoder, &counts);
 	/* Without KEEP every page was written, if only with what it held. */
-	n_stale = kind == SEAL_KEEP ? (uint32_t)(counts.n_unchanged - before.n_unchanged) : 0;
+	n_unchanged = (uint32_t)(counts.n_unchanged - before.n_unchanged);
+	n_stale = kind == SEAL_KEEP ? n_unchanged : 0;
 	protect_sealed(&e->protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,
 		       result.times.copy_ns);
 	e->dirty_expected = (e->dirty_expected + result.n_dirty_pages - n_stale) / 2;
-	engine_figures_sealed(e, &result, kind, n_stale);
+	engine_figures_sealed(e, &result, kind,
+			      protect_stale(kind == SEAL_KEEP, e->figures.is_kept, n_unchanged));
 	e->figures.bytes_sent += counts.epoch_bytes;
 	engine_stream_pace(e);
 	engine_stream_send(e);

@@ -54,6 +54,8 @@ struct engine_figures {
 	uint64_t full_pause_ns;	  /* of the last FULL epoch */
 	uint32_t full_rounds;	  /* the same: copies before its pause */
 	uint64_t n_kept;	  /* of these: left the pages writable */
+	bool is_kept;		  /* the last one did */
+	struct encoder_counts full; /* of the FULL epochs, sent whole or not: records of pages only */
 	uint64_t n_dirty_pages;	  /* of the n_epochs; without stale ones */
 	uint64_t n_stale_pages;	  /* copied as they were writable, but not changed */
 	uint64_t n_precopied_pages; /* of these: copied before the pause and not written again */
@@ -283,6 +285,8 @@ void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal
 bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before, uint64_t began_ns);
 
 /* engine_stats.c */
+/* A FULL epoch was encoded, or was given up; @before: the encoder's counts of before. */
+void engine_figures_full(struct engine *e, const struct encoder_counts *before);
 void engine_figures_sealed(struct engine *e, const struct seal_result *result, enum seal_kind kind,
 			   uint32_t n_stale);
 void engine_publish(struct engine *e);

@@ -25,11 +25,25 @@ void engine_figures_sealed(struct engine *e, const struct seal_result *result, e
 		hist_record(&f->interval_ns, t->resumed_ns - f->last_resumed_ns);
 	f->n_epochs++;
 	f->n_kept += kind == SEAL_KEEP;
+	f->is_kept = kind == SEAL_KEEP;
 	f->n_dirty_pages += result->n_dirty_pages - n_stale;
 	f->n_stale_pages += n_stale;
 	f->n_precopied_pages += result->n_dirty_pages - result->stopped.n_pages;
 	f->paused_ns += t->resumed_ns - t->paused_ns;
 	f->last_resumed_ns = t->resumed_ns;
+}
+
+void engine_figures_full(struct engine *e, const struct encoder_counts *before)
+{
+	struct encoder_counts *full = &e->figures.full, now;
+
+	encoder_get_counts(e->encoder, &now);
+	full->n_unchanged += now.n_unchanged - before->n_unchanged;
+	full->n_zero += now.n_zero - before->n_zero;
+	full->n_xrle += now.n_xrle - before->n_xrle;
+	full->n_bitmap += now.n_bitmap - before->n_bitmap;
+	full->n_raw += now.n_raw - before->n_raw;
+	full->n_dup += now.n_dup - before->n_dup;
 }
 
 /* "name=1.234": nanoseconds as milliseconds. */
@@ -67,6 +81,7 @@ static int add_times(char *stats, const struct engine_figures *f)
 static int add_counts(char *stats, struct engine *e)
 {
 	const struct engine_figures *f = &e->figures;
+	const struct encoder_counts *full = &f->full;
 	struct encoder_counts counts;
 	struct hold_stats held;
 
@@ -98,13 +113,13 @@ static int add_counts(char *stats, struct engine *e)
 		{"stale_pages", f->n_stale_pages},
 		{"epochs_kept_writable", f->n_kept},
 		{"fault_ns", e->track ? track_fault_ns(e->track) : 0},
-		{"pages_unchanged", counts.n_unchanged},
-		{"pages_zero", counts.n_zero},
-		{"pages_delta", counts.n_xrle + counts.n_bitmap},
-		{"pages_xrle", counts.n_xrle},
-		{"pages_bitmap", counts.n_bitmap},
-		{"pages_raw", counts.n_raw},
-		{"pages_dup", counts.n_dup},
+		{"pages_unchanged", counts.n_unchanged - full->n_unchanged},
+		{"pages_zero", counts.n_zero - full->n_zero},
+		{"pages_delta", counts.n_xrle + counts.n_bitmap - full->n_xrle - full->n_bitmap},
+		{"pages_xrle", counts.n_xrle - full->n_xrle},
+		{"pages_bitmap", counts.n_bitmap - full->n_bitmap},
+		{"pages_raw", counts.n_raw - full->n_raw},
+		{"pages_dup", counts.n_dup - full->n_dup},
 		{"reference_pages", counts.reference.n_used},
 		{"reference_pages_max", counts.reference.n_slots},
 		{"reference_hits", counts.reference.n_hits + counts.reference.n_zero_hits},
@@ -127,10 +142,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"held_bytes", held.bytes},
 		{"held_frames_peak", held.frames_peak},
 		{"released_frames", held.released},
-		{"dropped_frames", held.dropped_limit_frames + held.dropped_limit_bytes +
-					   held.kernel_rx_dropped + held.kernel_rx_ring_full +
-					   held.kernel_rx_no_buffer + held.prog_dropped_mode +
-					   held.prog_dropped_no_socket + held.prog_dropped_long},
+		{"dropped_frames", hold_dropped(&held)},
 	};
 	int r = 0;
 

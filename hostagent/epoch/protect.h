@@ -47,6 +47,14 @@ void protect_init(struct protect *protect, uint64_t fault_ns);
 void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied, uint32_t n_stale,
 		    uint64_t copy_ns);
 
+/* Of the pages that a seal copied and that had not changed, @n_unchanged, how many were only copied because they were
+ * left writable by an earlier seal? Behind one that protected everything there are none: each was written, if only with
+ * what it held. @keeps: this seal leaves its pages writable; @kept_before: the one before it did. */
+static inline uint32_t protect_stale(bool keeps, bool kept_before, uint32_t n_unchanged)
+{
+	return keeps || kept_before ? n_unchanged : 0;
+}
+
 /* Is the next seal to protect what was written? */
 bool protect_is_due(const struct protect *protect);
 

@@ -85,9 +85,18 @@ struct hold_stats {
 	/* kernel's socket counters (XDP_STATISTICS) of this process's sockets */
 	uint64_t kernel_rx_dropped;	  /* no room or no memory on the receiving socket */
 	uint64_t kernel_rx_ring_full;	  /* hold_receive() was not called for too long */
-	uint64_t kernel_rx_no_buffer;	  /* every UMEM frame was in use */
+	uint64_t kernel_rx_no_buffer;	  /* every UMEM frame was in use; the same frames as in rx_dropped */
 	uint64_t kernel_tx_invalid;	  /* release descriptors refused: a bug, must stay 0 */
 };
+
+/* Frames of the guest that were dropped, each once: a frame for which there is no UMEM frame is in two counters of the
+ * kernel (net/xdp/xsk.c, xsk_rcv()). Echoes and what was never the guest's are none. */
+static inline uint64_t hold_dropped(const struct hold_stats *s)
+{
+	return s->dropped_limit_frames + s->dropped_limit_bytes + s->dropped_bad_stamp +
+	       s->kernel_rx_dropped + s->kernel_rx_ring_full + s->prog_dropped_mode +
+	       s->prog_dropped_no_socket + s->prog_dropped_long + s->prog_dropped_stamp;
+}
 
 /* Make the hold of one VM, or take over the pinned one that a killed agent left.
  *

@@ -1,5 +1,5 @@
-/* keeper.h - inside of struct standby. For this room's .c files about keeping a copy only: standby, orders, reserve, stream,
- * peer, machine, command, rehearsal.
+/* keeper.h - inside of struct standby. For this room's .c files about keeping a copy only: standby, orders, reserve,
+ * served, stream, peer, machine, command, rehearsal.
  *
  * Threads: everything belongs to the standby's thread but what `lock` guards.
  */
@@ -78,6 +78,12 @@ struct standby {
 	uint64_t n_rehearsals;	   /* that went well */
 	char ram_path[136]; /* of rf, for QEMU */
 	struct room room; /* for the next FULL epoch */
+	struct {
+		struct vcpus *vcpus; /* of the warm QEMU, then of the guest; NULL: not known */
+		uint64_t term;	     /* of its promotion; 0: none by this agent */
+		uint64_t begun_ns, look_ns;
+		uint64_t vcpu_ns; /* CPU time of the busiest, sum over looks */
+	} served;
 	struct promote_times times;
 
 	enum standby_state state;
@@ -135,6 +141,10 @@ void keeper_carry_out(struct standby *sb, struct keeper_command *command);
 int keeper_reserve(struct standby *sb, char *text) __attribute__((warn_unused_result));
 /* No epoch will come: give back what is not part of the copy. */
 void keeper_give_back(struct standby *sb);
+/* served.c: QEMU is warm, note its vCPUs; the guest runs in the term of `meta`; time to look at them. */
+void keeper_served_prepare(struct standby *sb);
+void keeper_served_begin(struct standby *sb);
+void keeper_served_look(struct standby *sb, uint64_t now_ns);
 /* Find out what an earlier agent left. Before the thread starts: is a promoted guest here? Waits for its
  * monitor's greeting at most. */
 void keeper_resume_promoted(struct standby *sb);

@@ -55,6 +55,7 @@ static int start_qemu(struct standby *sb, char *text)
 		sb->n_qemu_starts++;
 	log_info("vm=%s QEMU pid %d is warm%s", sb->config.vm, (int)sb->qemu.pid,
 		 sb->qemu.adopted ? ", adopted" : "");
+	keeper_served_prepare(sb);
 	keeper_backoff_reset(&sb->qemu_backoff);
 	keeper_set_text(sb, "%s", "");
 	keeper_set_warm(sb);
@@ -275,6 +276,7 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 	keeper_set_text(sb, "%s", "");
 	keeper_set_state(sb, STANDBY_STATE_RUNNING);
 	keeper_give_back(sb);
+	keeper_served_begin(sb);
 	c->ret_epoch = sb->rf.meta.applied_epoch;
 	log_info("epoch=%" PRIu64 " vm=%s promoted in term %" PRIu64 " in %" PRIu64 " us",
 		 c->ret_epoch, sb->config.vm, c->term, sb->times.total_ns / CLOCK_NS_PER_US);

@@ -234,6 +234,15 @@ static int check_waits(struct promotion *p)
 	return 0;
 }
 
+/* `cont` was answered; what does QEMU say it does? */
+static bool is_running(struct promotion *p)
+{
+	AUTO(json_decref) json_t *answer = NULL;
+
+	return qmp_execute(p->q->qmp, "query-status", NULL, left_ns(p), &answer) == 0 &&
+	       json_is_true(json_object_get(answer, "running"));
+}
+
 /* The guest runs: nothing from here on may report a failure of the promotion. */
 static void finish(struct promotion *p)
 {
@@ -245,6 +254,7 @@ static void finish(struct promotion *p)
 	if (r < 0)
 		log_error("term=%" PRIu64 " cannot record that the guest runs: %s, ignoring",
 			  p->term, strerror(-r));
+	p->times.is_running = is_running(p);
 	/* Switches learn the new place of the guest's MACs; a lost round is made up by the next. */
 	r = qmp_execute(p->q->qmp, "announce-self",
 			json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds", 5,

@@ -29,6 +29,7 @@
 /* How long each step took; all 0 until a promotion succeeded. */
 struct promote_times {
 	uint64_t apply_ns, rom_ns, load_ns, record_ns, cont_ns, total_ns;
+	bool is_running; /* QEMU said so behind `cont` */
 };
 
 /* Would an order to promote into @term with an epoch of at least @min_epoch be obeyed? Does nothing.

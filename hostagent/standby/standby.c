@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "link/link.h"
 #include "standby/keeper.h"
+#include "vmm/vcpus.h"
 
 #define START_TIMEOUT_MS   60000
 #define PROMOTE_TIMEOUT_MS 5000
@@ -89,10 +90,18 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"promote_cont_us", sb->times.cont_ns / CLOCK_NS_PER_US},
 	};
 	size_t at = 0;
+	int n;
 
 	stats[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		at = add_stat(stats, at, rows[i].key, rows[i].value);
+	if (!sb->served.term)
+		return;
+	n = snprintf(stats + at, STANDBY_STATS_MAX - at,
+		     "promoted_term=%" PRIu64 "\npromoted_running=%d\npromoted_vcpu_us=%" PRIu64 "\n",
+		     sb->served.term, sb->times.is_running, sb->served.vcpu_ns / CLOCK_NS_PER_US);
+	if (n < 0 || at + (size_t)n >= STANDBY_STATS_MAX)
+		stats[at] = '\0';
 }
 
 static void publish(struct standby *sb)
@@ -183,6 +192,8 @@ static uint64_t next_deadline_ns(const struct standby *sb)
 
 	if (sb->want_stream && !sb->link && sb->config.gateway)
 		next = sb->link_backoff.next_ns;
+	if (sb->state == STANDBY_STATE_RUNNING && sb->served.look_ns < next)
+		next = sb->served.look_ns;
 	if (sb->want_qemu && sb->qemu.pid <= 0 && sb->qemu_backoff.next_ns < next)
 		next = sb->qemu_backoff.next_ns;
 	return next;
@@ -224,6 +235,8 @@ static void *run(void *arg)
 		if (closing)
 			break;
 		keeper_check_qemu(sb, clock_mono_ns());
+		if (sb->state == STANDBY_STATE_RUNNING)
+			keeper_served_look(sb, clock_mono_ns());
 		keeper_peer_take(sb);
 		keeper_peer_run(sb);
 		keeper_stream_connect(sb, clock_mono_ns());
@@ -452,6 +465,7 @@ void standby_close(struct standby *sb)
 	link_free(sb->offer.link);
 	keeper_machine_reset(&sb->machine);
 	room_release(&sb->room);
+	vcpus_close(sb->served.vcpus);
 	epochlog_close(&sb->log);
 	ramfile_close(&sb->rf);
 	qemu_done(&sb->qemu);

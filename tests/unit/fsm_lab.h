@@ -73,6 +73,7 @@ static inline void lab_init(struct lab *lab)
 		.beat_timeout_ns = 500 * MS, .patience_ns = 3000 * MS, .restart_grace_ns = 3000 * MS};
 	lab->config.standby_timeout_ns = 5000 * MS;
 	lab->config.order_timeout_ns = 30000 * MS;
+	lab->config.answer_within_ns = 5000 * MS;
 	lab->now_ns = 1000 * MS;
 	lab->next_order_id = 1;
 	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);

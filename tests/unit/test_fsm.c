@@ -222,6 +222,7 @@ static void test_failover_and_back(void **state)
 	(void)state;
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_settle(&lab);
+	lab_tick(&lab, 10);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);

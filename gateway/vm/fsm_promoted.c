@@ -1,0 +1,166 @@
+/* A promotion is done when the guest answers. The host said that it lets the guest run; does the guest serve?
+ *
+ * The owner is the promoted host whatever comes out: nothing here orders anything, least of all a way back. What is
+ * looked for is told, to the operator who waits for `failover`, by an event, and in `vm show` until it is better.
+ *
+ *	                  an answer to a probe; without probes: a frame of the guest
+ *	 ORDER_DONE ──► WATCHED ─────────────────────────────────────────────────────► SERVES
+ *	                   │ answer_within is over: nobody probes, and its vCPUs run             ▲
+ *	                   ├──────────────────────────────────────────────────────────────┤
+ *	                   └──► SILENT: alarm, asked for a second in five ──── the same ─────────┘
+ *
+ * What each way can see: a probe's answer has passed guest, host and network; where probes can be sent nothing less will
+ * do, for a guest that has an IPv4 address answers ARP. A frame, counted by the host's tap without QEMU's own
+ * announcements, shows a guest whose network driver works. CPU time of a vCPU shows only that it executes
+ * something: a guest that spins in a fault takes all of it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "vm/fsm_priv.h"
+
+/* SILENT: ask for a second in this time. */
+#define ASK_EVERY_S 5
+
+static struct vm_promoted *watch_of(struct vm_fsm *fsm)
+{
+	return &fsm->protection.promoted;
+}
+
+void vm_promoted_report(struct vm_step *s)
+{
+	const struct vm_guest_report *said = &s->in->guest;
+
+	if (!said->is_valid || said->term != s->fsm->record.term)
+		return;
+	watch_of(s->fsm)->said = *said;
+	/* It was promoted before this gateway's start: whether it served nobody here knows. */
+	if (s->fsm->record.state == VM_UNPROTECTED && watch_of(s->fsm)->state == VM_PROMOTED_NONE)
+		vm_promoted_begin(s);
+}
+
+/* What was seen, for people. */
+static const char *describe(const struct vm_fsm *fsm, char *text, size_t size)
+{
+	const struct vm_promoted *w = &fsm->protection.promoted;
+	const struct vm_guest_report *said = &w->said;
+	int n = 0;
+
+	text[0] = '\0';
+	if (w->n_asked > 0)
+		n = snprintf(text, size, "%" PRIu64 " of %" PRIu64 " probes answered", w->n_answered,
+			     w->n_asked);
+	else
+		n = snprintf(text, size, "no address of it is probed");
+	if (!said->is_valid)
+		(void)snprintf(text + n, size - (size_t)n, ", %s says nothing of it",
+			       vm_host_name(fsm, fsm->record.owner));
+	else
+		(void)snprintf(text + n, size - (size_t)n,
+			       ", %s%" PRIu64 " frames from it, %" PRIu64 " ms of CPU time, QEMU says %s",
+			       said->knows_frames ? "" : "its tap is not known, ", said->frames,
+			       said->vcpu_us / 1000, said->was_running ? "running" : "not running");
+	return text;
+}
+
+const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t size)
+{
+	return describe(fsm, text, size);
+}
+
+/* @how: "it answered ARP". */
+static void serves(struct vm_step *s, const char *how)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_promoted *w = watch_of(fsm);
+	uint64_t after_ms = (s->now_ns - w->since_ns) / CLOCK_NS_PER_MS;
+	const char *name = vm_host_name(fsm, fsm->record.owner);
+
+	if (w->state == VM_PROMOTED_SILENT || fsm->op.command != VM_COMMAND_FAILOVER)
+		vm_event(s, "promotion", "%s on %s serves: %s %" PRIu64 " ms after the promotion",
+			 fsm->config->name, name, how, after_ms);
+	w->state = VM_PROMOTED_SERVES;
+	if (fsm->op.command == VM_COMMAND_FAILOVER)
+		vm_finish_op(s, true, "done", "%s runs %s in term %" PRIu64 ", %s %" PRIu64 " ms after",
+			     name, fsm->config->name, fsm->record.term, how, after_ms);
+}
+
+static void is_silent(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_promoted *w = watch_of(fsm);
+	const char *name = vm_host_name(fsm, fsm->record.owner);
+	char seen[VM_TEXT_MAX], text[VM_TEXT_MAX];
+
+	w->state = VM_PROMOTED_SILENT;
+	(void)snprintf(text, sizeof(text),
+		       "%s was promoted in term %" PRIu64 ", but for %" PRIu64
+		       " ms nothing shows that %s serves: %.120s; look at its console",
+		       name, fsm->record.term, (s->now_ns - w->since_ns) / CLOCK_NS_PER_MS,
+		       fsm->config->name, describe(fsm, seen, sizeof(seen)));
+	vm_event(s, "promotion", "alarm: %.300s", text);
+	if (fsm->op.command == VM_COMMAND_FAILOVER)
+		vm_finish_op(s, false, "no-answer", "%s", text);
+}
+
+void vm_promoted_begin(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_promoted *w = watch_of(fsm);
+
+	w->state = VM_PROMOTED_WATCHED;
+	w->since_ns = s->now_ns;
+	w->n_asked = w->n_answered = 0;
+	w->has_base = false;
+}
+
+/* What the ticks brought. */
+static void count(struct vm_step *s)
+{
+	struct vm_promoted *w = watch_of(s->fsm);
+	const struct detector_evidence *e = s->in->evidence;
+
+	if (!e)
+		return;
+	if (!w->has_base) {
+		w->base = e->guest;
+		w->has_base = true;
+	}
+	w->n_asked = e->guest.sent - w->base.sent;
+	w->n_answered = e->guest.answered - w->base.answered;
+}
+
+void vm_promoted_tick(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_promoted *w = watch_of(fsm);
+	const struct vm_guest_report *said = &w->said;
+	bool late;
+
+	if (w->state != VM_PROMOTED_WATCHED && w->state != VM_PROMOTED_SILENT)
+		return;
+	count(s);
+	late = w->state == VM_PROMOTED_SILENT || s->now_ns - w->since_ns >= fsm->config->answer_within_ns;
+	if (w->n_answered > 0)
+		serves(s, s->in->guest_answers ? s->in->guest_answers : "it answered");
+	else if (!s->in->asks_guest && said->is_valid && said->frames > 0)
+		serves(s, "it sent frames");
+	else if (!s->in->asks_guest && !said->is_valid)
+		serves(s, "nobody can see whether it serves (no guest_address is set): its host said that it runs");
+	else if (!s->in->asks_guest && late && said->was_running && said->vcpu_us > 0)
+		serves(s, "its vCPUs run; more cannot be seen without guest_address and guest_mac:");
+	else if (w->state == VM_PROMOTED_WATCHED && late)
+		is_silent(s);
+}
+
+bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns)
+{
+	const struct vm_promoted *w = &fsm->protection.promoted;
+
+	if (fsm->record.state != VM_UNPROTECTED)
+		return false;
+	return w->state == VM_PROMOTED_WATCHED ||
+	       (w->state == VM_PROMOTED_SILENT &&
+		(now_ns - w->since_ns) / CLOCK_NS_PER_S % ASK_EVERY_S == 0);
+}

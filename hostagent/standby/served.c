@@ -1,0 +1,36 @@
+/* Do the vCPUs of a promoted guest run? Their threads are named by QEMU while it waits, since its monitor is let go
+ * once the guest runs; their CPU time is then asked of the kernel. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "standby/keeper.h"
+#include "vmm/vcpus.h"
+
+#define LOOK_NS	   (200 * CLOCK_NS_PER_MS)
+#define LOOK_FOR_NS (60 * CLOCK_NS_PER_S) /* then what was seen stays as it is */
+
+void keeper_served_prepare(struct standby *sb)
+{
+	struct vmm_error error;
+
+	sb->served.vcpus = vcpus_close(sb->served.vcpus);
+	sb->served.look_ns = UINT64_MAX;
+	if (!sb->qemu.qmp || vcpus_open(sb->qemu.qmp, sb->qemu.pid, &sb->served.vcpus, &error) < 0)
+		sb->served.vcpus = NULL; /* their time is not known then */
+}
+
+void keeper_served_begin(struct standby *sb)
+{
+	sb->served.term = sb->rf.meta.term;
+	sb->served.begun_ns = clock_mono_ns();
+	sb->served.vcpu_ns = 0;
+	sb->served.look_ns = sb->served.vcpus ? sb->served.begun_ns : UINT64_MAX;
+}
+
+void keeper_served_look(struct standby *sb, uint64_t now_ns)
+{
+	if (now_ns < sb->served.look_ns)
+		return;
+	sb->served.vcpu_ns += vcpus_busy_ns(sb->served.vcpus);
+	sb->dirty = true;
+	sb->served.look_ns = now_ns - sb->served.begun_ns < LOOK_FOR_NS ? now_ns + LOOK_NS : UINT64_MAX;
+}
