@@ -14,6 +14,7 @@
 #include "vm_internal.h"
 
 #define PEER_LOOK_NS   (50 * CLOCK_NS_PER_MS)
+#define TAP_LOOK_NS    (250 * CLOCK_NS_PER_MS)
 
 /* What carries an order out: on error a text for the operator. All run on the worker. */
 typedef int (*order_fn)(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -208,6 +209,11 @@ static int need_standby(const struct vm *vm, char *ret_text)
 	return -EINVAL;
 }
 
+static bool watches_tap(const struct vm *vm)
+{
+	return vm->role == VM_ROLE_STANDBY && *vm->config->tap;
+}
+
 static int order_standby_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			       char *ret_text)
 {
@@ -234,7 +240,13 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	r = standby_start_qemu(vm->standby, q->term, ret_text);
 	if (r == 0) /* now the tap is the standby's: a hold that is still on it would silence it */
 		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_text);
-	return r < 0 ? r : vm_set_role(vm, VM_ROLE_STANDBY, q->term, ret_text);
+	if (r == 0)
+		r = vm_set_role(vm, VM_ROLE_STANDBY, q->term, ret_text);
+	if (r == 0 && watches_tap(vm)) { /* what is said first says it already */
+		vm_tap_forget(&vm->tap);
+		(void)vm_tap_look(&vm->tap, vm->config->name, vm->config->tap);
+	}
+	return r;
 }
 
 static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
@@ -337,16 +349,19 @@ static void look(struct vm *vm)
 {
 	if (vm_fence_watches(vm)) {
 		vm_fence_look(vm);
-	} else {
-		vm_peer_look(vm);
-		vm->look_at_ns = clock_mono_ns() + PEER_LOOK_NS;
+		return;
 	}
+	if (vm_peer_watches(vm))
+		vm_peer_look(vm);
+	if (watches_tap(vm) && vm_tap_look(&vm->tap, vm->config->name, vm->config->tap))
+		wake_owner(vm);
+	vm->look_at_ns = clock_mono_ns() + (watches_tap(vm) ? TAP_LOOK_NS : PEER_LOOK_NS);
 }
 
 /* No order is there: look after the witness and what else is due, or wait. Under lock. */
 static void idle(struct vm *vm)
 {
-	bool looks = vm_fence_watches(vm) || vm_peer_watches(vm);
+	bool looks = vm_fence_watches(vm) || vm_peer_watches(vm) || watches_tap(vm);
 	uint64_t look_ns = looks ? vm->look_at_ns : UINT64_MAX;
 	uint64_t witness_ns = vm_witness_due_ns(&vm->witness, vm->term);
 	uint64_t cover_ns = vm_cover_due_ns(vm), now_ns = clock_mono_ns();
@@ -457,6 +472,7 @@ static int start(struct vm *vm)
 
 	(void)snprintf(vm->pin_dir, sizeof(vm->pin_dir), "%s/%s", config->pin_dir, vm->config->name);
 	vm_witness_init(&vm->witness, config, vm->config, vm->pin_dir);
+	vm_tap_init(&vm->tap);
 	if (*vm->config->fault)
 		set_fault(vm, vm->config->fault);
 	r = vm_role_load(config->run_dir, config->role_dir, vm->config->name, &vm->role, &vm->term, &is_booted);
@@ -520,6 +536,7 @@ void vm_close(struct vm *vm)
 	pthread_join(vm->thread, NULL);
 	engine_close(vm->engine);
 	vm_witness_done(&vm->witness);
+	vm_tap_done(&vm->tap);
 	standby_close(vm->standby);
 	vm_guest_done(&vm->guest);
 	pthread_cond_destroy(&vm->wake);

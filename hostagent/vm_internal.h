@@ -22,6 +22,7 @@
 #include "vm_cover.h"
 #include "vm_guest.h"
 #include "vm_role.h"
+#include "vm_tap.h"
 #include "vm_witness.h"
 
 #define VM_ORDERS_MAX 8u
@@ -46,6 +47,7 @@ struct vm {
 	char standby_fault[WIRE_TEXT_MAX + 1]; /* why standby is NULL though the file has a [standby]; immutable */
 	struct vm_witness witness;  /* has its own rules */
 	struct vm_guest guest;	    /* the same */
+	struct vm_tap tap;	    /* the same */
 
 	/* all under lock */
 	pthread_mutex_t lock;

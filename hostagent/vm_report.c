@@ -112,6 +112,8 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 			report_standby(vm->standby, ret_report, ret_epoch);
 		else
 			report_role(vm, ret_report);
+		if (vm->role == VM_ROLE_STANDBY)
+			vm_tap_report(&vm->tap, vm->config->tap, ret_report);
 		vm_cover_report(vm, ret_report);
 		if (vm->standby && !*ret_report->text) /* what it could not be started with */
 			wire_text_format(ret_report->text, "%s", status.text);

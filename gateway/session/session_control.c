@@ -92,8 +92,8 @@ static void find_guest(const char *key, const char *value, struct vm_guest_repor
 	}
 }
 
-/* What the agent's figures say that the machine must know. @why: WIRE_STATS_VALUE_MAX + 1 bytes. */
-static void find_signs(const char *stats, struct vm_input *in, char *why)
+/* What the agent's figures say that the machine must know. @why, @way: WIRE_STATS_VALUE_MAX + 1 bytes each. */
+static void find_signs(const char *stats, struct vm_input *in, char *why, char *way)
 {
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
 
@@ -109,6 +109,11 @@ static void find_signs(const char *stats, struct vm_input *in, char *why)
 			in->is_uncovered = true;
 		} else if (strcmp(key, "covered_again") == 0) {
 			in->is_covered_again = true;
+		} else if (strcmp(key, "way") == 0) {
+			memcpy(way, value, sizeof(value));
+			in->way = way;
+		} else if (strcmp(key, "release_mended") == 0) {
+			in->n_mended = strtoull(value, NULL, 10);
 		} else {
 			find_guest(key, value, &in->guest);
 		}
@@ -141,7 +146,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 	struct gateway_report *report;
 	struct gateway_vm *vm;
 	struct vm_input in;
-	char why[WIRE_STATS_VALUE_MAX + 1];
+	char why[WIRE_STATS_VALUE_MAX + 1], way[WIRE_STATS_VALUE_MAX + 1];
 	uint8_t host;
 
 	if (wire_report_decode(frame, &msg, &error) < 0)
@@ -164,7 +169,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 		.verdict = msg.verdict, .term = frame->h.term, .epoch = frame->h.epoch,
 		.text = msg.text,
 	};
-	find_signs(msg.stats, &in, why);
+	find_signs(msg.stats, &in, why, way);
 	tell_hindrance(s, vm, host, report);
 	(void)gateway_step(s->gw, vm, &in); /* the next report repeats what had no effect */
 	session_offer_witness_key(s->gw, vm);

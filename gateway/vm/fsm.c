@@ -356,13 +356,15 @@ static void judge_shadow(struct vm_step *s)
 static void tick_preparing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
+	const char *obstacle = vm_way_obstacle(fsm, vm_fsm_other(fsm));
+	uint64_t limit_ns = fsm->config->order_timeout_ns * (obstacle ? 2 : 1);
 	char reason[VM_TEXT_MAX];
 
-	if (s->now_ns - fsm->entered_ns < fsm->config->order_timeout_ns)
+	if (s->now_ns - fsm->entered_ns < limit_ns)
 		return;
-	(void)snprintf(reason, sizeof(reason), "standby %s did not get ready within %" PRIu64 " ms",
-		       vm_host_name(fsm, vm_fsm_other(fsm)),
-		       fsm->config->order_timeout_ns / CLOCK_NS_PER_MS);
+	(void)snprintf(reason, sizeof(reason), "standby %s did not get ready within %" PRIu64 " ms%s%.200s",
+		       vm_host_name(fsm, vm_fsm_other(fsm)), limit_ns / CLOCK_NS_PER_MS,
+		       obstacle ? ": " : "", obstacle ? obstacle : "");
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "timeout", "%s; see the log of its agent", reason);
 }
@@ -386,6 +388,8 @@ static void tick_syncing(struct vm_step *s)
 		return;
 	}
 	vm_judge_standby(s);
+	if (fsm->record.state == VM_SYNCING)
+		vm_judge_way(s);
 }
 
 static void tick_protected(struct vm_step *s)

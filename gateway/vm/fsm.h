@@ -156,6 +156,8 @@ struct vm_input {
 	const char *throttle_why; /* in the agent's words, may be NULL; borrowed */
 	bool is_uncovered;     /* the owner: the guest is not the one that is protected any more, see text */
 	bool is_covered_again; /* the owner: unprotected since it was not, and now it is again */
+	const char *way;	  /* what keeps clients from the guest there: a word, `text` says more; NULL: nothing */
+	uint64_t n_mended;	  /* the way of held frames was broken there, and made anew */
 };
 
 enum vm_action_kind {
@@ -212,6 +214,10 @@ struct vm_host {
 	uint8_t throttle_percent;  /* what it takes from the guest's time, as it last said ... */
 	uint8_t throttle_peak;	   /* ... at most, since ... */
 	uint64_t throttled_at_ns;  /* ... this was not 0 */
+	char way[24];		   /* what keeps clients from the guest there; "": nothing. fsm_way.c */
+	char way_text[VM_TEXT_MAX]; /* the same for people */
+	uint64_t way_lost_ns;	   /* when that changed from or to nothing */
+	uint64_t n_mended;	   /* as last reported */
 	uint64_t term, epoch;
 };
 

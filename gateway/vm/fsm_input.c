@@ -226,9 +226,12 @@ void vm_on_report(struct vm_step *s)
 	}
 	host->conflict = false;
 	on_throttle(s, host);
+	vm_on_way(s, host);
 	track_effect(fsm, host);
 	if (s->in->host == fsm->record.owner)
 		on_owner_report(s, verdict_before);
+	else if (fsm->record.state == VM_PREPARING)
+		vm_resume_if_ready(s);
 }
 
 /* ---- orders ---- */
@@ -420,14 +423,16 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 void vm_resume_if_ready(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
-	const struct vm_order *order = &fsm->host[vm_fsm_other(fsm)].order;
+	uint8_t other = vm_fsm_other(fsm);
+	const struct vm_order *order = &fsm->host[other].order;
 	struct vm_action *a;
 
+	/* `effective`: it has reported since, and with it whether clients would reach the guest there. */
 	if (fsm->record.state == VM_PREPARING && fsm->stream[1].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
-	    order->done && order->ok) {
+	    order->done && order->ok && fsm->host[other].effective && !vm_way_obstacle(fsm, other)) {
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "standby %s is ready",
-			     vm_host_name(fsm, vm_fsm_other(fsm)));
+			     vm_host_name(fsm, other));
 		return; /* the primary's stream follows its PROTECT */
 	}
 	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
@@ -508,6 +513,9 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 	if (epoch == 0 || epoch < fsm->protection.committed)
 		return;
 	if (fsm->record.state == VM_SYNCING) {
+		/* A commit lets output go, which cannot leave: the VM is not protected yet. */
+		if (vm_way_obstacle(fsm, fsm->record.owner))
+			return;
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 " whole",
 			     vm_host_name(fsm, vm_fsm_other(fsm)), epoch);

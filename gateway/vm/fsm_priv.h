@@ -3,7 +3,8 @@
  * fsm.c: the one function that changes state, dispatch, time.
  * fsm_input.c: what hosts say. fsm_command.c: what operators say. fsm_order.c: what orders the
  * state wants. fsm_standby.c: the standby that takes no more.
- * fsm_promoted.c: does a promoted guest serve? Threads: as fsm.h.
+ * fsm_promoted.c: does a promoted guest serve?
+ * fsm_way.c: what keeps clients from the guest. Threads: as fsm.h.
  */
 #ifndef VM_FSM_PRIV_H
 #define VM_FSM_PRIV_H
@@ -46,6 +47,13 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 
 /* The standby holds epoch @epoch whole: commit what is new, become PROTECTED. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
+
+/* fsm_way.c. @host reported what keeps clients from the guest there, or that nothing does. */
+void vm_on_way(struct vm_step *s, struct vm_host *host);
+/* What keeps clients from the guest at @host, in its own words; NULL: nothing. */
+const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
+/* SYNCING, at each tick: end a protection whose output cannot leave. */
+void vm_judge_way(struct vm_step *s);
 
 /* Send RESUME when both streams are there. */
 void vm_resume_if_ready(struct vm_step *s);

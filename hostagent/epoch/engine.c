@@ -101,6 +101,15 @@ static void guest_lost(struct engine *e, int error)
 	e->is_guest_lost = true; /* the client is closed with what else holds it, in free_engine() */
 }
 
+/* Committed frames that cannot leave serve nobody: that is no protection. The hold tries again by itself. */
+static void watch_release(struct engine *e)
+{
+	const char *trouble = hold_trouble(e->hold);
+
+	if (*trouble && e->status.state == WIRE_STATE_PROTECTED)
+		engine_set_state(e, WIRE_STATE_SYNCING, "held frames cannot leave: %s", trouble);
+}
+
 static void serve(struct engine *e)
 {
 	int r;
@@ -114,6 +123,7 @@ static void serve(struct engine *e)
 		: hold_receive(e->hold);
 	if (r > 0)
 		pacer_demand(&e->pacer, clock_mono_ns(), hold_needs_seal(e->hold));
+	watch_release(e);
 	engine_stream_send(e);
 	engine_stream_watch(e);
 	engine_stream_measure(e);

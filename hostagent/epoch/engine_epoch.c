@@ -120,8 +120,7 @@ static void end_epoch(void *context, const struct seal_times *times)
 	/* What waits in the ring was sent in the epoch that ends here: take it before the pacer is
 	 * told of the seal, or it would ask for another one. */
 	if (hold_receive(e->hold) < 0)
-		log_debug("vm=%s the release device is gone, ignoring: the next release says so",
-			  e->config.vm);
+		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so", e->config.vm);
 	e->next_epoch++;
 	hold_set_epoch(e->hold, e->next_epoch);
 	if (!e->is_holding && hold_set_mode(e->hold, HOLD_HOLD) == 0)

@@ -142,6 +142,7 @@ static int add_counts(char *stats, struct engine *e)
 		{"held_bytes", held.bytes},
 		{"held_frames_peak", held.frames_peak},
 		{"released_frames", held.released},
+		{"release_mended", hold_n_mended(e->hold)},
 		{"dropped_frames", hold_dropped(&held)},
 	};
 	int r = 0;
@@ -211,6 +212,8 @@ void engine_publish(struct engine *e)
 		r = add_clock(stats, e, now_ns);
 	if (r == 0)
 		r = wire_stats_add(stats, "pacer", "%s", pacer_reason(&e->pacer, now_ns));
+	if (r == 0 && *hold_trouble(e->hold))
+		r = wire_stats_add(stats, "way", "release-broken");
 	if (r == 0 && e->throttle.percent > 0)
 		r = wire_stats_add(stats, "throttle_why", "%s", e->throttle_why);
 	pthread_mutex_lock(&e->status_lock);

@@ -177,10 +177,8 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	}
 	FAULT_POINT(FAULT_BEFORE_RELEASE);
 	if (hold_release(e->hold, epoch) < 0)
-		log_limited(LOG_LEVEL_ERROR,
-			    "vm=%s epoch=%llu held frames cannot leave: is the release device gone? "
-			    "unprotect and protect again",
-			    e->config.vm, (unsigned long long)epoch);
+		log_limited(LOG_LEVEL_ERROR, "vm=%s epoch=%llu held frames cannot leave: %s",
+			    e->config.vm, (unsigned long long)epoch, hold_trouble(e->hold));
 	for (uint64_t n = e->committed_epoch + 1; n <= epoch; n++) {
 		uint64_t sealed_ns = e->sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS];
 
@@ -195,7 +193,8 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	e->committed_epoch = epoch;
 	retain_drop(e->retain, epoch);
 	engine_stream_pace(e);
-	if (e->is_holding && !e->needs_full && e->status.state != WIRE_STATE_PROTECTED)
+	if (e->is_holding && !e->needs_full && e->status.state != WIRE_STATE_PROTECTED &&
+	    !*hold_trouble(e->hold))
 		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
 }
 

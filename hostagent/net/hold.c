@@ -25,6 +25,9 @@ static const bool is_release_early = false;
 #endif
 
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
+#define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
+/* The kernel gives a frame to the tap inside of the call that sends it, or a moment later. */
+#define UNRETURNED_NS  (200 * CLOCK_NS_PER_MS)
 
 _Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&
 	       HOLD_PASS == HOLD_MODE_PASS, "the program's modes are the interface's");
@@ -37,11 +40,18 @@ struct hold {
 	struct hold_ring ring;
 	struct hold_fifo fifo;
 	char vm[HOLD_VM_NAME_MAX + 1];
+	int tap; /* ifindex */
 	bool is_taken_over;
 	/* running */
 	uint64_t released_epoch; /* frames up to this one may go */
 	uint32_t n_untold;	 /* held since the last hold_receive() */
 	struct hold_stats stats; /* the user side's numbers only */
+	uint64_t mend_at_ns;	 /* the release device is not made anew before */
+	struct hold_error trouble; /* why released frames cannot leave; "": they can */
+	struct {		 /* what is sent comes back to the tap: as of the last time that it was so */
+		uint64_t handed, returned;
+		uint64_t since_ns; /* more was handed over since then, and nothing came; 0: no */
+	} way;
 	struct hold_ring_frame batch[HOLD_RING_BATCH];
 };
 
@@ -114,6 +124,7 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct hold_e
 	if (r == 0)
 		r = hold_check_tap(&h->nl, config, &tap, ret_error);
 	if (r == 0) {
+		h->tap = tap.ifindex;
 		r = open_prog(h, config, &tap, ret_error);
 		has_prog = r == 0;
 	}
@@ -227,6 +238,57 @@ static void mid_release(struct hold *h, uint64_t epoch)
 #endif
 }
 
+/* Does what we send reach the tap? Nothing else tells of an end that is down, or of a lost filter. */
+static bool is_way_lost(struct hold *h, uint64_t now_ns)
+{
+	uint64_t returned = hold_prog_n_returned(&h->prog);
+	uint64_t handed = h->stats.released - h->ring.n_sending;
+
+	if (returned != h->way.returned || handed == h->way.handed) {
+		h->way.returned = returned;
+		h->way.handed = handed;
+		h->way.since_ns = 0;
+		return false;
+	}
+	if (h->way.since_ns == 0)
+		h->way.since_ns = now_ns;
+	return now_ns - h->way.since_ns >= UNRETURNED_NS;
+}
+
+/* Somebody took the release device away, set it down, or broke it: make it anew. 0: what was queued has left;
+ * -errno, with h->trouble. */
+static int mend(struct hold *h, uint64_t now_ns, int why)
+{
+	struct nl_link tap;
+	int r;
+
+	if (now_ns < h->mend_at_ns)
+		return why;
+	h->mend_at_ns = now_ns + MEND_AGAIN_NS;
+	r = nl_link_get(&h->nl, NULL, h->tap, &tap);
+	if (r < 0)
+		(void)hold_fail(&h->trouble, r, "the guest's tap is gone");
+	if (r == 0)
+		r = release_port_open(&h->port, &h->nl, h->vm, &tap, &h->prog, &h->trouble);
+	if (r == 0) {
+		r = hold_ring_reopen_out(&h->ring, h->port.out_name);
+		if (r == 0)
+			r = hold_ring_flush(&h->ring);
+		if (r < 0)
+			(void)hold_fail(&h->trouble, r, "cannot send through the release device %s: %s",
+					h->port.out_name, strerror(-r));
+	}
+	if (r < 0)
+		return r;
+	h->trouble.text[0] = '\0';
+	h->stats.n_mended++;
+	h->way.returned = hold_prog_n_returned(&h->prog);
+	h->way.handed = h->stats.released - h->ring.n_sending;
+	h->way.since_ns = 0;
+	log_warn("vm=%s the release device was gone or led nowhere (%s): made anew", h->vm, strerror(-why));
+	return 0;
+}
+
 /* Send whatever may go. The number handed over, or -errno. */
 static int pump(struct hold *h)
 {
@@ -249,6 +311,10 @@ static int pump(struct hold *h)
 	}
 	h->stats.released += (uint64_t)n;
 	r = hold_ring_flush(&h->ring);
+	if (r == 0 && (*h->trouble.text || is_way_lost(h, now_ns)))
+		r = -ENOLINK;
+	if (r < 0)
+		r = mend(h, now_ns, r);
 	return r < 0 ? r : n;
 }
 
@@ -274,6 +340,16 @@ int hold_release(struct hold *h, uint64_t epoch)
 	if (epoch > h->released_epoch)
 		h->released_epoch = epoch;
 	return pump(h);
+}
+
+const char *hold_trouble(const struct hold *h)
+{
+	return h->trouble.text;
+}
+
+uint64_t hold_n_mended(const struct hold *h)
+{
+	return h->stats.n_mended;
 }
 
 bool hold_is_sending(const struct hold *h)
@@ -333,7 +409,7 @@ int hold_stats(struct hold *h, struct hold_stats *ret)
 	if (r == 0)
 		r = read_socket_stats(xsk_socket__fd(h->ring.in), &in);
 	if (r == 0)
-		r = read_socket_stats(xsk_socket__fd(h->ring.out), &out);
+		r = read_socket_stats(hold_ring_out_fd(&h->ring), &out);
 	if (r < 0)
 		return r;
 	s.epoch = hold_epoch(h);
@@ -380,14 +456,18 @@ int hold_detach(struct hold *h)
 
 	if (!h)
 		return 0;
+	h->mend_at_ns = 0; /* the last occasion */
 	r = drain(h);
 	store_mode(h, HOLD_PASS);
 	/* A program that read the old mode may still be under way into our ring. */
 	hold_prog_quiesce();
 	q = drain(h);
-	r = r < 0 ? r : q;
-	q = hold_prog_detach(&h->prog);
-	r = r < 0 ? r : q;
+	/* What could not leave is lost, as frames are on any way; the guest is free all the same. */
+	if (r < 0 || q < 0)
+		log_warn("vm=%s %u held frames were lost: %s", h->vm,
+			 hold_count(h) + h->ring.n_sending,
+			 *h->trouble.text ? h->trouble.text : strerror(r < 0 ? -r : -q));
+	r = hold_prog_detach(&h->prog);
 	hold_ring_close(&h->ring);
 	q = release_port_remove(&h->port);
 	r = r < 0 ? r : q;

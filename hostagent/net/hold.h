@@ -74,6 +74,7 @@ struct hold_stats {
 	uint64_t hold_ns_sum; /* sum over released frames of release time - stamp time */
 	uint64_t hold_ns_max; /* longest of them */
 	uint64_t frames_peak; /* most frames held at one time */
+	uint64_t n_mended;    /* the release device was made anew */
 	/* program's counters, since the hold was first made (they survive the agent) */
 	uint64_t prog_held;	      /* stamped and redirected */
 	uint64_t prog_passed;	      /* in mode PASS */
@@ -121,8 +122,9 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct hold_e
 /* Let the guest go on without protection and remove everything: release all that is held, in
  * order, whatever its epoch (call it only when that is allowed), set HOLD_PASS, take away program,
  * sockets, veth pair and pin_dir. Frames sent during the change may be
- * reordered a little; none is lost. @h is freed in every case; NULL is allowed.
- * Blocks: tens of ms. 0; -errno of the first step that failed (the others were still tried). */
+ * reordered a little; none is lost, unless the tap is gone or the release device cannot be made anew (then
+ * the log has their number). @h is freed in every case; NULL is allowed.
+ * Blocks: tens of ms. 0; -errno of the first removal that failed (the others were still tried). */
 int hold_detach(struct hold *h);
 
 /* Leave the guest silent: set HOLD_DROP, throw away what is held, close the sockets, keep program,
@@ -151,8 +153,9 @@ int hold_fd(const struct hold *h);
 
 /* Take what arrived into the FIFO, and go on with a release that the kernel interrupted.
  * Never blocks, never allocates. The number of frames newly held since the last call, those included
- * that hold_release() found (0 is normal): who seals on demand must hear of each. Or -errno of a
- * broken release device (-ENETDOWN, -ENXIO: it is gone; held frames stay). */
+ * that hold_release() found (0 is normal): who seals on demand must hear of each. Or -errno: the release
+ * device is broken and could not be made anew; what is held stays, and it is tried again each second. Making
+ * it blocks for tens of ms. */
 int hold_receive(struct hold *h) __attribute__((warn_unused_result));
 
 /* Send all frames stamped <= @epoch in the order they came, keep the rest. Receives first, so that
@@ -164,6 +167,12 @@ int hold_receive(struct hold *h) __attribute__((warn_unused_result));
  * The number of frames handed to the device by this call; -EINVAL: @epoch >= hold_epoch(), nothing
  * changed; -errno as for hold_receive(). */
 int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_result));
+
+/* Why released frames cannot leave now, for people; "": they can. */
+const char *hold_trouble(const struct hold *h);
+
+/* How often the release device was made anew, since it was taken away, set down or led nowhere. */
+uint64_t hold_n_mended(const struct hold *h);
 
 /* True while frames that may go are still waiting for the kernel: call hold_receive() again within
  * a millisecond. */

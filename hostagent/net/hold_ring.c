@@ -93,7 +93,7 @@ static int make_in(struct hold_ring *ring, const char *tap)
 	}
 }
 
-static int make_out(struct hold_ring *ring, const char *out)
+static int make_out(struct hold_ring *ring, struct hold_ring_out *o, const char *out)
 {
 	const struct xsk_socket_config config = {
 		.tx_size = round_up_pow2(ring->n_frames),
@@ -105,19 +105,26 @@ static int make_out(struct hold_ring *ring, const char *out)
 	uint64_t buffer = (uint64_t)ring->n_frames * ring->chunk_bytes * 2;
 	int buffer_bytes = buffer > INT_MAX / 2 ? INT_MAX / 2 : (int)buffer;
 
-	r = xsk_socket__create_shared(&ring->out, out, QUEUE, ring->umem, NULL, &ring->tx,
-				      &ring->out_fill, &ring->done, &config);
+	r = xsk_socket__create_shared(&o->socket, out, QUEUE, ring->umem, NULL, &o->tx, &o->fill,
+				      &o->done, &config);
 	if (r == 0)
-		r = close_on_exec(ring->out);
+		r = close_on_exec(o->socket);
 	if (r < 0)
 		return r;
-	fd = xsk_socket__fd(ring->out);
+	fd = xsk_socket__fd(o->socket);
 	/* Room for all frames at once: with the default, a release of many stops half way. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof(buffer_bytes)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return -errno;
 	(void)setsockopt(fd, SOL_XDP, XDP_MAX_TX_SKB_BUDGET_OPTION, &budget, sizeof(budget));
 	return 0;
+}
+
+static void close_out(struct hold_ring_out *o)
+{
+	if (o->socket)
+		xsk_socket__delete(o->socket);
+	*o = (struct hold_ring_out){0};
 }
 
 static void fill_all(struct hold_ring *ring)
@@ -144,7 +151,7 @@ int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uin
 	}
 	if (r == 0) {
 		*ret_step = HOLD_RING_OUT;
-		r = make_out(ring, out);
+		r = make_out(ring, &ring->outs[0], out);
 	}
 	if (r == 0) {
 		fill_all(ring);
@@ -158,8 +165,8 @@ int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uin
 
 void hold_ring_close(struct hold_ring *ring)
 {
-	if (ring->out)
-		xsk_socket__delete(ring->out);
+	for (int i = 0; i < 2; i++)
+		close_out(&ring->outs[i]);
 	if (ring->in)
 		xsk_socket__delete(ring->in);
 	if (ring->umem)
@@ -167,6 +174,29 @@ void hold_ring_close(struct hold_ring *ring)
 	if (ring->area)
 		(void)munmap(ring->area, ring->area_bytes); /* cannot fail on our mapping */
 	*ring = (struct hold_ring){0};
+}
+
+int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
+{
+	struct hold_ring_out *old = &ring->outs[ring->out_at], *next = &ring->outs[!ring->out_at];
+	uint32_t n, from = 0, to = 0;
+	int r = make_out(ring, next, out);
+
+	if (r < 0) {
+		close_out(next);
+		return r;
+	}
+	hold_ring_reap(ring);
+	n = hold_ring_n_queued(ring);
+	from = *old->tx.consumer;
+	(void)xsk_ring_prod__reserve(&next->tx, n, &to); /* as large as the old one, and empty */
+	for (uint32_t i = 0; i < n; i++)
+		*xsk_ring_prod__tx_desc(&next->tx, to + i) = *xsk_ring_prod__tx_desc(&old->tx, from + i);
+	xsk_ring_prod__submit(&next->tx, n);
+	ring->n_sending = n;
+	close_out(old);
+	ring->out_at = !ring->out_at;
+	return 0;
 }
 
 uint32_t hold_ring_receive(struct hold_ring *ring, struct hold_ring_frame *ret, uint32_t n_max)
@@ -195,19 +225,22 @@ void hold_ring_recycle(struct hold_ring *ring, uint64_t addr)
 
 bool hold_ring_send(struct hold_ring *ring, uint64_t addr, uint32_t size_bytes)
 {
+	struct xsk_ring_prod *tx = &ring->outs[ring->out_at].tx;
 	uint32_t at;
 
-	if (xsk_ring_prod__reserve(&ring->tx, 1, &at) != 1)
+	if (xsk_ring_prod__reserve(tx, 1, &at) != 1)
 		return false;
-	*xsk_ring_prod__tx_desc(&ring->tx, at) = (struct xdp_desc){.addr = addr, .len = size_bytes};
-	xsk_ring_prod__submit(&ring->tx, 1);
+	*xsk_ring_prod__tx_desc(tx, at) = (struct xdp_desc){.addr = addr, .len = size_bytes};
+	xsk_ring_prod__submit(tx, 1);
 	ring->n_sending++;
 	return true;
 }
 
 uint32_t hold_ring_n_queued(const struct hold_ring *ring)
 {
-	return *ring->tx.producer - __atomic_load_n(ring->tx.consumer, __ATOMIC_ACQUIRE);
+	const struct xsk_ring_prod *tx = &ring->outs[ring->out_at].tx;
+
+	return *tx->producer - __atomic_load_n(tx->consumer, __ATOMIC_ACQUIRE);
 }
 
 int hold_ring_flush(struct hold_ring *ring)
@@ -216,7 +249,7 @@ int hold_ring_flush(struct hold_ring *ring)
 
 	while (n_left > 0) {
 		n_before = n_left;
-		if (sendto(xsk_socket__fd(ring->out), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 &&
+		if (sendto(hold_ring_out_fd(ring), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 &&
 		    errno != EAGAIN && errno != EBUSY && errno != ENOBUFS && errno != EINTR)
 			return -errno;
 		/* EAGAIN is also how the kernel says "batch done, more left": what counts is
@@ -231,12 +264,13 @@ int hold_ring_flush(struct hold_ring *ring)
 
 void hold_ring_reap(struct hold_ring *ring)
 {
+	struct xsk_ring_cons *done = &ring->outs[ring->out_at].done;
 	uint32_t at = 0, n;
 
-	while ((n = xsk_ring_cons__peek(&ring->done, HOLD_RING_BATCH, &at)) > 0) {
+	while ((n = xsk_ring_cons__peek(done, HOLD_RING_BATCH, &at)) > 0) {
 		for (uint32_t i = 0; i < n; i++)
-			hold_ring_recycle(ring, *xsk_ring_cons__comp_addr(&ring->done, at + i));
-		xsk_ring_cons__release(&ring->done, n);
+			hold_ring_recycle(ring, *xsk_ring_cons__comp_addr(done, at + i));
+		xsk_ring_cons__release(done, n);
 		ring->n_sending -= n;
 	}
 }

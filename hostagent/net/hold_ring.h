@@ -37,6 +37,13 @@ uint32_t hold_ring_chunk_bytes(uint32_t mtu);
 /* Longest guest frame that a chunk takes. */
 uint32_t hold_ring_frame_max(uint32_t chunk_bytes);
 
+struct hold_ring_out {
+	struct xsk_socket *socket; /* NULL: none */
+	struct xsk_ring_prod tx;
+	struct xsk_ring_cons done; /* completions */
+	struct xsk_ring_prod fill; /* never used, libxdp wants it */
+};
+
 struct hold_ring {
 	/* made by open */
 	void *area;		  /* the UMEM, owned */
@@ -45,15 +52,13 @@ struct hold_ring {
 	uint32_t n_frames;
 	struct xsk_umem *umem;
 	struct xsk_socket *in;	  /* on the tap, queue 0: receives only */
-	struct xsk_socket *out;	  /* on the release device: sends only */
+	struct hold_ring_out outs[2]; /* on the release device: send only; two while one takes over */
+	uint32_t out_at;	  /* the one that sends */
 	struct xsk_ring_prod fill;     /* of `in` */
 	struct xsk_ring_cons in_done;  /* of `in`; never used, libxdp wants it */
 	struct xsk_ring_cons rx;
-	struct xsk_ring_prod tx;
-	struct xsk_ring_cons done;     /* completions of `out` */
-	struct xsk_ring_prod out_fill; /* of `out`; never used, libxdp wants it */
 	/* running */
-	uint32_t n_sending;	  /* given to `out` and not yet completed */
+	uint32_t n_sending;	  /* given to the release device and not yet completed */
 };
 
 struct hold_ring_frame {
@@ -76,6 +81,12 @@ int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uin
 	__attribute__((warn_unused_result));
 void hold_ring_close(struct hold_ring *ring); /* a zeroed one is fine */
 
+/* The release device was made anew, as @out: send through that one. What the old one has not taken goes there, in
+ * order; what it took and did not report sent is given up, at most HOLD_RING_SPARE_FRAMES in a ring's life.
+ * 0; -errno: nothing changed. */
+int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
+	__attribute__((warn_unused_result));
+
 /* Take up to @n_max (<= HOLD_RING_BATCH) arrived frames; each is the caller's until it goes to
  * hold_ring_send() or hold_ring_recycle(). The number taken; 0: none. */
 uint32_t hold_ring_receive(struct hold_ring *ring, struct hold_ring_frame *ret, uint32_t n_max);
@@ -96,6 +107,12 @@ bool hold_ring_send(struct hold_ring *ring, uint64_t addr, uint32_t size_bytes);
 /* Have the kernel send what is queued until all is gone or it takes no more for now. 0; -ENETDOWN,
  * -ENXIO, ...: the release device is broken; what is queued stays queued. */
 int hold_ring_flush(struct hold_ring *ring) __attribute__((warn_unused_result));
+
+/* Descriptor of the socket that sends; borrowed. */
+static inline int hold_ring_out_fd(const struct hold_ring *ring)
+{
+	return xsk_socket__fd(ring->outs[ring->out_at].socket);
+}
 
 /* Frames queued that the kernel has not taken yet. */
 uint32_t hold_ring_n_queued(const struct hold_ring *ring);

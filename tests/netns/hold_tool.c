@@ -4,6 +4,7 @@
  *
  * Opens (or takes over) the hold, prints one line, then answers each command with one line:
  *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS | arrive MS | receive
+ *	trouble | mend_now
  *	detach | close
  * `serve` releases at once whatever arrives, as if each epoch were sealed and committed in no time.
  * End of input is as `close`. Exit 0; 1 when the hold cannot be opened or a command failed.
@@ -144,6 +145,25 @@ static int run_serve(struct hold *h, uint64_t ms, uint64_t b, const char *text)
 	return answer(h, r < 0 ? r : total);
 }
 
+/* Until a release device may be made anew again: the hold does that once in a second. */
+static int run_mend_now(struct hold *h, uint64_t a, uint64_t b, const char *text)
+{
+	(void)a;
+	(void)b;
+	(void)text;
+	(void)poll(NULL, 0, 1001);
+	return answer(h, 0);
+}
+
+static int run_trouble(struct hold *h, uint64_t a, uint64_t b, const char *text)
+{
+	(void)a;
+	(void)b;
+	(void)text;
+	printf("%s\n", *hold_trouble(h) ? hold_trouble(h) : "none");
+	return 0;
+}
+
 static int run_stats(struct hold *h, uint64_t a, uint64_t b, const char *text)
 {
 	struct hold_stats s;
@@ -168,6 +188,7 @@ static int run_stats(struct hold *h, uint64_t a, uint64_t b, const char *text)
 	SHOW(hold_ns_sum);
 	SHOW(hold_ns_max);
 	SHOW(frames_peak);
+	SHOW(n_mended);
 	SHOW(prog_held);
 	SHOW(prog_passed);
 	SHOW(prog_dropped_mode);
@@ -188,6 +209,7 @@ static int run_stats(struct hold *h, uint64_t a, uint64_t b, const char *text)
 static const struct command commands[] = {
 	{"epoch", run_epoch},	  {"mode", run_mode},	{"wait", run_wait},   {"stats", run_stats},
 	{"release", run_release}, {"serve", run_serve}, {"discard", run_discard},
+	{"mend_now", run_mend_now}, {"trouble", run_trouble},
 	{"arrive", run_arrive},	  {"receive", run_receive},
 };
 

@@ -38,6 +38,7 @@ static void test_streams_end_with_their_term(void **state)
 	lab.peer[1].term = lab.journal.term;
 	lab.peer[1].state = WIRE_STATE_STANDBY_WARM;
 	lab_done(&lab, 1, WIRE_ORDER_OK, "");
+	lab_report(&lab, 1);
 	assert_int_equal(lab.journal.state, VM_PREPARING);
 	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
 	assert_int_equal(lab.journal.state, VM_SYNCING);
@@ -54,6 +55,7 @@ static void test_a_claim_is_no_epoch(void **state)
 	lab.peer[1].state = WIRE_STATE_STANDBY_WARM;
 	lab.peer[1].complete = WIRE_EPOCH_MAX;
 	lab_done(&lab, 1, WIRE_ORDER_OK, "");
+	lab_report(&lab, 1);
 	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
 	(void)lab_obey(&lab, 0);
 	assert_true(lab.fsm.stream[0].up);

@@ -1,0 +1,87 @@
+/* The way between the guest and its clients, as each host reports it.
+ *
+ * A standby whose tap no client reaches protects nobody: after a failover the guest would run for nothing. And a
+ * primary whose held frames cannot leave serves nobody. Each host says in its REPORT (key `way`) what is in
+ * the way; nothing, when all is well.
+ *
+ *	 PREPARING   at the standby   it is not ready: the primary is not asked before (spanning tree keeps a port
+ *	                              silent for twice its forward delay); twice order_timeout at most
+ *	 SYNCING     at the owner     nothing is committed; standby_timeout at most, then protection ends, so
+ *	                              that the guest is served again, unprotected
+ *	 PROTECTED   at the owner     SYNCING
+ *	             at the standby   an event, and it stays: to promote is still better than not to
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "vm/fsm_priv.h"
+
+static bool is_owner(const struct vm_step *s)
+{
+	return s->in->host == s->fsm->record.owner;
+}
+
+static void way_lost(struct vm_step *s, const struct vm_host *host)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, s->in->host);
+
+	if (is_owner(s) && fsm->record.state == VM_PROTECTED)
+		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "%s: %s", name, host->way_text);
+	else
+		vm_event(s, "way", "%s: %s", name, host->way_text);
+}
+
+static void way_found(struct vm_step *s)
+{
+	vm_event(s, "way", "%s: nothing keeps clients from the guest any more", vm_host_name(s->fsm, s->in->host));
+	/* What was complete meanwhile is committed now. */
+	if (is_owner(s) && s->fsm->record.state == VM_SYNCING && s->fsm->stream[1].up)
+		vm_epoch_complete(s, s->fsm->protection.complete);
+}
+
+void vm_on_way(struct vm_step *s, struct vm_host *host)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *word = s->in->way ? s->in->way : "";
+	const char *text = s->in->text && s->in->text[0] ? s->in->text : word;
+	bool was = host->way[0], is = word[0];
+	bool in_use = fsm->record.state == VM_PREPARING || fsm->record.state == VM_SYNCING ||
+		      fsm->record.state == VM_PROTECTED;
+
+	if (in_use && s->in->n_mended > host->n_mended)
+		vm_event(s, "way", "%s: the device by which held frames leave was taken away or broken, and "
+			 "made anew", vm_host_name(fsm, s->in->host));
+	host->n_mended = s->in->n_mended;
+	(void)snprintf(host->way, sizeof(host->way), "%s", word);
+	(void)snprintf(host->way_text, sizeof(host->way_text), "%s", is ? text : "");
+	if (was == is)
+		return;
+	host->way_lost_ns = s->now_ns;
+	if (in_use && is)
+		way_lost(s, host);
+	else if (in_use)
+		way_found(s);
+}
+
+const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host)
+{
+	return fsm->host[host].way[0] ? fsm->host[host].way_text : NULL;
+}
+
+void vm_judge_way(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *owner = &fsm->host[fsm->record.owner];
+	char reason[VM_TEXT_MAX];
+
+	if (!owner->way[0] || s->now_ns - owner->way_lost_ns < fsm->config->standby_timeout_ns)
+		return;
+	(void)snprintf(reason, sizeof(reason), "%s: %.200s, for %" PRIu64 " ms",
+		       vm_host_name(fsm, fsm->record.owner), owner->way_text,
+		       (s->now_ns - owner->way_lost_ns) / CLOCK_NS_PER_MS);
+	vm_end_protection(s, reason);
+	vm_finish_op(s, false, "no-way", "%s", reason);
+}

@@ -1,0 +1,141 @@
+/* test_fsm_way.c - what keeps clients from the guest: PROTECTED is not said before they could reach it at the
+ * standby, nor while held frames cannot leave. The rules are checked by fsm_lab.h. */
+#include "fsm_lab.h"
+
+static struct lab lab;
+
+static void report_way(uint8_t h, const char *way, const char *text, uint64_t n_mended)
+{
+	struct vm_input in = {
+		.kind = VM_IN_REPORT, .host = h, .agent_state = lab.peer[h].state,
+		.role = h == 0 ? WIRE_VM_ROLE_PRIMARY : WIRE_VM_ROLE_STANDBY,
+		.term = lab.peer[h].term, .epoch = lab.peer[h].complete,
+		.way = way, .text = text, .n_mended = n_mended,
+	};
+
+	assert_true(lab_feed(&lab, in));
+}
+
+/* The standby has started its QEMU, whose tap's port is not forwarding: its first report says so. */
+static int start_preparing(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_int_equal(lab.journal.state, VM_PREPARING);
+	lab.peer[1].state = WIRE_STATE_STANDBY_WARM;
+	lab.peer[1].term = lab.peer[1].order.term;
+	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
+	lab_done(&lab, 1, WIRE_ORDER_OK, "");
+	assert_int_equal(lab.journal.state, VM_PREPARING);
+	return 0;
+}
+
+static int start_protected(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	return 0;
+}
+
+/* Spanning tree takes its time. The guest is not touched meanwhile, nor is it said that it is protected. */
+static void test_standby_waits_for_its_port(void **state)
+{
+	(void)state;
+	report_way(1, "listening", "tap tap0 cannot serve clients: its port is listening", 0);
+	assert_int_equal(lab.journal.state, VM_PREPARING);
+	assert_non_null(strstr(lab.last_event, "listening"));
+	lab_run(&lab, 31000, 3);
+	assert_int_equal(lab.journal.state, VM_PREPARING);
+	report_way(1, NULL, "", 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_PROTECT);
+	assert_false(lab.replied);
+}
+
+static void test_standby_without_an_obstacle(void **state)
+{
+	(void)state;
+	report_way(1, NULL, "", 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+}
+
+/* A tap that is in no bridge: who waits is told why, in the host's own words. */
+static void test_standby_never_gets_ready(void **state)
+{
+	(void)state;
+	report_way(1, "no-bridge", "tap tap0 is no port of a bridge", 0);
+	lab_run(&lab, 2 * lab.config.order_timeout_ns / MS + 100, 3);
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "tap tap0 is no port of a bridge"));
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_not_equal(lab.last_order[0].verb, WIRE_VERB_PROTECT);
+}
+
+static void test_held_frames_cannot_leave(void **state)
+{
+	(void)state;
+	report_way(0, "release-broken", "held frames cannot leave: hfo5 is in the way", 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	assert_non_null(strstr(lab.last_state, "hfo5 is in the way"));
+	lab_ack(&lab, 5);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	assert_int_equal(lab.committed, 1);
+	report_way(0, NULL, "", 1);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.committed, 5);
+}
+
+/* Better unprotected than silent. */
+static void test_held_frames_never_leave(void **state)
+{
+	(void)state;
+	report_way(0, "release-broken", "held frames cannot leave: hfo5 is in the way", 0);
+	lab_run(&lab, lab.config.standby_timeout_ns / MS - 100, 3);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	lab_run(&lab, 200, 3);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_non_null(strstr(lab.last_state, "hfo5 is in the way"));
+	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
+}
+
+/* To promote is still better than not to. */
+static void test_standby_is_cut_off_later(void **state)
+{
+	(void)state;
+	report_way(1, "no-bridge", "tap tap0 is no port of a bridge", 0);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_non_null(strstr(lab.last_event, "tap tap0 is no port of a bridge"));
+	lab_ack(&lab, 7);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	report_way(1, NULL, "", 0);
+	assert_non_null(strstr(lab.last_event, "any more"));
+}
+
+static void test_made_anew(void **state)
+{
+	(void)state;
+	lab.last_event[0] = '\0';
+	report_way(0, NULL, "", 1);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_non_null(strstr(lab.last_event, "made anew"));
+	lab.last_event[0] = '\0';
+	report_way(0, NULL, "", 1);
+	report_way(0, NULL, "", 0); /* another protection of the same guest */
+	assert_string_equal(lab.last_event, "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_standby_waits_for_its_port, start_preparing),
+		cmocka_unit_test_setup(test_standby_without_an_obstacle, start_preparing),
+		cmocka_unit_test_setup(test_standby_never_gets_ready, start_preparing),
+		cmocka_unit_test_setup(test_held_frames_cannot_leave, start_protected),
+		cmocka_unit_test_setup(test_held_frames_never_leave, start_protected),
+		cmocka_unit_test_setup(test_standby_is_cut_off_later, start_protected),
+		cmocka_unit_test_setup(test_made_anew, start_protected),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
