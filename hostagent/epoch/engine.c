@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "epoch/engine_internal.h"
 #include "epoch/shutdown.h"
+#include "vmm/rx_filter.h"
 
 #define QMP_OPEN_NS  UINT64_C(10000000000)
 #define QMP_ORDER_NS UINT64_C(10000000000)
@@ -327,6 +328,8 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 	r = vmm_inspect(e->qmp, &e->info, error);
 	if (r == 0)
 		r = engine_watch_open(e, error); /* disks, too */
+	if (r == 0)
+		r = vmm_check_rx_filter(e->qmp, error);
 	if (r < 0)
 		return r;
 	if (e->info.n_nics != 1) {

@@ -1,0 +1,28 @@
+/* rx_filter.h - does the guest use VLANs by a filter in its card, which QEMU forgets?
+ *
+ * Why: a virtio-net card with ctrl_vlan=on (the default) lets only those tagged frames through to the guest
+ * whose VLANs its driver has named. QEMU saves that table, and empties it again when it loads a state (7.2:
+ * virtio_load() sets the features after the device's own part, and virtio_net_set_features() clears the
+ * table). After a failover the guest would hear no tagged frame any more, and would not know. With ctrl_vlan=off
+ * there is no filter to lose. A driver that asks for all VLANs (Windows) is not refused: it would be, always.
+ *
+ * Where: the epoch engine, at attach. Threads: as the qmp client.
+ */
+#ifndef VMM_RX_FILTER_H
+#define VMM_RX_FILTER_H
+
+#include <jansson.h>
+
+#include "vmm/page_range.h"
+#include "vmm/qmp.h"
+
+/* 0: no VLAN would be lost; -ENOTSUP: one would, *ret_error names card, VLAN and the next step; errors of
+ * qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
+int vmm_check_rx_filter(struct qmp *q, struct vmm_error *ret_error)
+	__attribute__((warn_unused_result));
+
+/* The judgement on the answer to `query-rx-filter` alone. 0, -ENOTSUP, -EPROTO as above. */
+int vmm_judge_rx_filter(const json_t *query_rx_filter, struct vmm_error *ret_error)
+	__attribute__((warn_unused_result));
+
+#endif
