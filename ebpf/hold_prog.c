@@ -233,7 +233,7 @@ int hold_prog_detach(struct hold_prog *prog)
 {
 	int r = 0, q;
 
-	if (prog->control && (prog->control->flags & HOLD_FLAG_CLSACT_OURS))
+	if (prog->control && prog->ifindex > 0 && (prog->control->flags & HOLD_FLAG_CLSACT_OURS))
 		r = remove_clsact(prog);
 	if (prog->link_fd >= 0) {
 		q = bpf_link_detach(prog->link_fd);
@@ -246,6 +246,53 @@ int hold_prog_detach(struct hold_prog *prog)
 		r = -errno;
 	/* A tap that went away took program and filter along; that is detached too. */
 	return r == -ENODEV || r == -ENOLINK ? 0 : r;
+}
+
+/* Link and control map as they are pinned; what is not there is left out. */
+static int open_pinned(struct hold_prog *prog)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof(info);
+	AUTO_CLOSE int control_fd = -1;
+	char path[512];
+	int r = pin_path(prog, "link", path, sizeof(path));
+
+	if (r < 0)
+		return r;
+	prog->link_fd = bpf_obj_get(path);
+	if (prog->link_fd >= 0 && bpf_obj_get_info_by_fd(prog->link_fd, &info, &size) == 0)
+		prog->ifindex = (int)info.xdp.ifindex; /* 0: the device is gone */
+	r = pin_path(prog, "hold_control", path, sizeof(path));
+	if (r < 0)
+		return r;
+	control_fd = bpf_obj_get(path);
+	if (control_fd < 0)
+		return 0;
+	prog->control = mmap(NULL, (size_t)getpagesize(), PROT_READ | PROT_WRITE, MAP_SHARED,
+			     control_fd, 0);
+	if (prog->control == MAP_FAILED)
+		prog->control = NULL; /* then a clsact qdisc may stay, which does nothing */
+	return 0;
+}
+
+int hold_prog_remove_left(const char *pin_dir)
+{
+	struct hold_prog prog = {.lock_fd = -1, .link_fd = -1};
+	int r;
+
+	libbpf_set_print(print_libbpf);
+	if (access(pin_dir, F_OK) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (strlen(pin_dir) >= sizeof(prog.pin_dir))
+		return -ENAMETOOLONG;
+	strcpy(prog.pin_dir, pin_dir);
+	r = pin_dir_open(pin_dir, &prog.lock_fd);
+	if (r == 0)
+		r = open_pinned(&prog);
+	if (r == 0)
+		r = hold_prog_detach(&prog);
+	hold_prog_done(&prog);
+	return r;
 }
 
 void hold_prog_quiesce(void)

@@ -69,6 +69,10 @@ uint64_t hold_prog_n_returned(const struct hold_prog *prog);
  * 0 or -errno of the first step that failed; all steps are tried. */
 int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result));
 
+/* Detach and unpin what an earlier process left in @pin_dir, whatever has become of its device: gone, renamed,
+ * in no bridge. 0: nothing is there any more; -EBUSY: another process has it; other -errno. */
+int hold_prog_remove_left(const char *pin_dir) __attribute__((warn_unused_result));
+
 /* Wait until no CPU runs a program that began before the call (a grace period, ms). */
 void hold_prog_quiesce(void);
 

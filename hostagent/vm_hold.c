@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "net/hold.h"
 #include "vmm/inspect.h"
@@ -13,9 +12,8 @@
 
 #define QMP_NS UINT64_C(5000000000)
 
-/* Take the hold over, then close it again or remove it. */
-static int settle(const struct vm_config *vm, const char *pin_dir, bool is_outvoted,
-		  char *ret_text)
+/* Take the hold over and close it again. */
+static int shut(const struct vm_config *vm, const char *pin_dir, char *ret_text)
 {
 	struct hold_config config = {
 		.vm = vm->name,
@@ -29,16 +27,10 @@ static int settle(const struct vm_config *vm, const char *pin_dir, bool is_outvo
 	int r;
 
 	r = hold_open(&config, &hold, &error);
-	if (r < 0) {
-		wire_text_format(ret_text, "%s", error.text);
-		return r;
-	}
-	if (is_outvoted)
-		hold_close(hold);
-	else
-		r = hold_detach(hold);
 	if (r < 0)
-		wire_text_format(ret_text, "the hold could not be removed: %s", strerror(-r));
+		wire_text_format(ret_text, "%s", error.text);
+	else
+		hold_close(hold);
 	return r;
 }
 
@@ -67,19 +59,22 @@ int vm_hold_settle(const struct vm_config *config, const char *pin_dir, char *re
 	if (r < 0)
 		wire_text_format(ret_text, "the guest does not go on: %s", strerror(-r));
 	qmp_close(qmp);
-	return r < 0 ? r : settle(config, pin_dir, false, ret_text);
+	return r < 0 ? r : vm_hold_remove_left(config, pin_dir, ret_text);
 }
 
 int vm_hold_close(const struct vm_config *config, const char *pin_dir, char *ret_text)
 {
-	return settle(config, pin_dir, true, ret_text);
+	return shut(config, pin_dir, ret_text);
 }
 
 int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir, char *ret_text)
 {
-	if (access(pin_dir, F_OK) < 0)
-		return 0;
-	return settle(config, pin_dir, false, ret_text);
+	int r = hold_remove_left(config->name, pin_dir);
+
+	if (r < 0)
+		wire_text_format(ret_text, "what an earlier agent left of the hold in %s cannot be removed: %s%s",
+				 pin_dir, strerror(-r), r == -EBUSY ? "; is a second agent running?" : "");
+	return r;
 }
 
 int vm_hold_need_no_guest(const struct vm_config *config, char *ret_text)

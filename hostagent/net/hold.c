@@ -478,6 +478,21 @@ int hold_detach(struct hold *h)
 	return r;
 }
 
+int hold_remove_left(const char *vm, const char *pin_dir)
+{
+	int r = hold_prog_remove_left(pin_dir), q;
+	struct nl nl;
+
+	if (r == -EBUSY)
+		return r;
+	q = nl_open(&nl);
+	if (q < 0)
+		return r < 0 ? r : q;
+	q = release_port_remove_left(&nl, vm);
+	nl_close(&nl);
+	return r < 0 ? r : q;
+}
+
 void hold_close(struct hold *h)
 {
 	if (!h)

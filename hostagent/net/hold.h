@@ -127,6 +127,11 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct hold_e
  * Blocks: tens of ms. 0; -errno of the first removal that failed (the others were still tried). */
 int hold_detach(struct hold *h);
 
+/* Remove what an earlier process left of the hold of VM @vm in @pin_dir: its guest goes on without, or is gone. The
+ * tap need not be what it was: gone, renamed, in no bridge. What was held is lost. Blocks: tens of ms.
+ * 0: nothing is left; -EBUSY: another process has it; other -errno. */
+int hold_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_unused_result));
+
 /* Leave the guest silent: set HOLD_DROP, throw away what is held, close the sockets, keep program,
  * veth pair and pins for the next hold_open(). For a fenced host. @h is freed; NULL is allowed.
  * Does not block for long. */

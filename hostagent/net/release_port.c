@@ -13,6 +13,11 @@ struct leftovers {
 	int n;
 };
 
+static void make_alias(const char *vm, char ret[NL_ALIAS_MAX])
+{
+	snprintf(ret, NL_ALIAS_MAX, "holdfast:%s", vm);
+}
+
 static void note_leftover(const struct nl_link *link, void *arg)
 {
 	struct leftovers *l = arg;
@@ -22,13 +27,16 @@ static void note_leftover(const struct nl_link *link, void *arg)
 		l->ifindex[l->n++] = link->ifindex;
 }
 
-static int remove_leftovers(struct release_port *port)
+int release_port_remove_left(struct nl *nl, const char *vm)
 {
-	struct leftovers l = {.alias = port->alias};
-	int r = nl_link_each(port->nl, note_leftover, &l);
+	char alias[NL_ALIAS_MAX];
+	struct leftovers l = {.alias = alias};
+	int r;
 
+	make_alias(vm, alias);
+	r = nl_link_each(nl, note_leftover, &l);
 	for (int i = 0; r == 0 && i < l.n; i++) {
-		r = nl_link_delete(port->nl, l.ifindex[i]);
+		r = nl_link_delete(nl, l.ifindex[i]);
 		if (r == -ENODEV) /* went along with its peer */
 			r = 0;
 	}
@@ -76,10 +84,10 @@ int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 	int r;
 
 	*port = (struct release_port){.nl = nl};
-	snprintf(port->alias, sizeof(port->alias), "holdfast:%s", vm);
+	make_alias(vm, port->alias);
 	snprintf(port->out_name, sizeof(port->out_name), "hfo%d", tap->ifindex);
 	snprintf(in_name, sizeof(in_name), "hfb%d", tap->ifindex);
-	r = remove_leftovers(port);
+	r = release_port_remove_left(nl, vm);
 	if (r < 0)
 		return hold_fail(ret_error, r, "cannot remove links of an earlier hold: %s",
 				 strerror(-r));

@@ -32,6 +32,9 @@ int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 		      const struct nl_link *tap, struct hold_prog *prog,
 		      struct hold_error *ret_error) __attribute__((warn_unused_result));
 
+/* Remove all pairs of VM @vm, whoever made them. 0 or -errno. */
+int release_port_remove_left(struct nl *nl, const char *vm) __attribute__((warn_unused_result));
+
 /* Remove the pair. One that is gone already is fine. 0 or -errno. */
 int release_port_remove(struct release_port *port) __attribute__((warn_unused_result));
 

@@ -1,6 +1,7 @@
 /* hold_tool - drive one hold from standard input, for tests and measurements.
  *
  *	hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]
+ *	hold_tool VM TAP PIN_DIR remove
  *
  * Opens (or takes over) the hold, prints one line, then answers each command with one line:
  *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS | arrive MS | receive
@@ -269,6 +270,11 @@ int main(int argc, char **argv)
 	if (log_init() < 0 || parse(argc, argv, &config) < 0) {
 		fprintf(stderr, "usage: hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]\n");
 		return 2;
+	}
+	if (argc == 5 && strcmp(argv[4], "remove") == 0) {
+		r = hold_remove_left(config.vm, config.pin_dir);
+		printf("%s\n", r < 0 ? strerrorname_np(-r) : "ok removed");
+		return r < 0;
 	}
 	r = hold_open(&config, &h, &error);
 	if (r < 0) {
