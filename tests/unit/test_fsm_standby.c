@@ -106,6 +106,20 @@ static void test_it_owes(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
+/* The first epoch is rehearsed before it is acknowledged; a busy host takes its time for that. */
+static void test_the_first_epoch_is_rehearsed(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab_settle(&lab);
+	run_owing(14500, 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	run_owing(1000, 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_string_equal(lab.last_reply.code, "standby-lost");
+}
+
 /* A large copy takes its time, here that of a primary's agent that was started again. */
 static void test_a_copy_on_its_way(void **state)
 {
@@ -208,6 +222,7 @@ int main(void)
 		cmocka_unit_test(test_each_first_copy_is_refused),
 		cmocka_unit_test_setup(test_no_stream, start_protected),
 		cmocka_unit_test_setup(test_it_owes, start_protected),
+		cmocka_unit_test(test_the_first_epoch_is_rehearsed),
 		cmocka_unit_test_setup(test_a_copy_on_its_way, start_protected),
 		cmocka_unit_test_setup(test_the_clock_stands_still, start_protected),
 		cmocka_unit_test_setup(test_hold_is_told_once, start_protected),
