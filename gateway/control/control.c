@@ -164,6 +164,55 @@ static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
 	settle(c);
 }
 
+static bool is_lasting(const struct control_conn *c)
+{
+	return c->phase == CONTROL_WAITING || c->phase == CONTROL_FOLLOWING;
+}
+
+/* Silent connections, and those that do not take their answer, push out each other and nobody else. */
+static void make_room(struct control *control)
+{
+	struct control_conn *oldest = NULL;
+	unsigned int n = 0;
+
+	for (struct control_conn *c = control->connections; c; c = c->next) {
+		if (is_lasting(c))
+			continue;
+		n++;
+		oldest = c; /* the newest is first */
+	}
+	if (n >= CONTROL_UNPROVEN_MAX)
+		close_conn(oldest);
+}
+
+bool control_has_room(struct control_conn *c, unsigned int role, const char *name, bool follow)
+{
+	unsigned int n = 0, n_viewers = 0, n_same = 0;
+
+	for (struct control_conn *o = c->control->connections; o; o = o->next) {
+		const struct wire_peer *who = o != c && o->tls && is_lasting(o) ? wire_tls_peer(o->tls)
+										 : NULL;
+
+		if (!who)
+			continue;
+		n++;
+		n_viewers += who->role == WIRE_PEER_VIEWER;
+		n_same += o->phase == CONTROL_FOLLOWING && who->role == role &&
+			  strcmp(who->name, name) == 0;
+	}
+	if (n >= CONTROL_CONNECTIONS_MAX)
+		control_put_error(c, "busy", "%d connections, no more; end one", CONTROL_CONNECTIONS_MAX);
+	else if (role == WIRE_PEER_VIEWER && n_viewers >= CONTROL_VIEWERS_MAX)
+		control_put_error(c, "busy", "%d connections of viewers, no more; end one",
+				  CONTROL_VIEWERS_MAX);
+	else if (follow && n_same >= CONTROL_FOLLOWERS_MAX)
+		control_put_error(c, "busy", "%s follows the events %d times already; end one", name,
+				  CONTROL_FOLLOWERS_MAX);
+	else
+		return true;
+	return false;
+}
+
 static void listener_ready(struct source *source, uint32_t events, uint64_t now_ns)
 {
 	struct control *control = (struct control *)source;
@@ -173,8 +222,8 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 	(void)events;
 	if (fd < 0)
 		return;
-	if (control->n_connections < CONTROL_CONNECTIONS_MAX)
-		c = calloc(1, sizeof(*c));
+	make_room(control);
+	c = calloc(1, sizeof(*c));
 	if (!c || wire_tls_new(control->tls, WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER, 0, &c->tls) < 0) {
 		log_limited(LOG_LEVEL_WARN, "operator refused: %u connections",
 			    control->n_connections);

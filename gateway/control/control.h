@@ -20,7 +20,10 @@
 
 #define CONTROL_REQUEST_MAX	4096
 #define CONTROL_OUTPUT_MAX	(4u << 20)
-#define CONTROL_CONNECTIONS_MAX 32
+#define CONTROL_CONNECTIONS_MAX 32 /* that wait for a command or follow events ... */
+#define CONTROL_VIEWERS_MAX	16 /* ... of them viewers'; the others are for operators */
+#define CONTROL_FOLLOWERS_MAX	4  /* ... that follow events, of one identity */
+#define CONTROL_UNPROVEN_MAX	16 /* that have not asked yet, or only take their answer: the oldest goes */
 #define CONTROL_TIMEOUT_NS	UINT64_C(5000000000) /* for handshake and request */
 #define CONTROL_VERSION		1
 

@@ -55,6 +55,9 @@ void control_put_error(struct control_conn *c, const char *code, const char *for
  * @role: of the operator's certificate. Pure but for c->control's gateway: fuzzed. */
 void control_request(struct control_conn *c, const char *line, unsigned int role, uint64_t now_ns);
 
+/* May @c, of @role and @name, stay open for a command or (@follow) for events? False: it was answered. */
+bool control_has_room(struct control_conn *c, unsigned int role, const char *name, bool follow);
+
 /* Queue events from c->follow_seq on. */
 void control_put_events(struct control_conn *c);
 

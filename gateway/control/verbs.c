@@ -197,6 +197,12 @@ static const struct {
 	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
 };
 
+/* Will it stay open? */
+static bool may_last(const struct request *r)
+{
+	return r->follow || (r->vm && strcmp(r->verb, "vm-show") != 0);
+}
+
 static void run_verb(struct control_conn *c, struct request *r, const char *vm, unsigned int role)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
@@ -228,6 +234,8 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 				return;
 			}
 		}
+		if (may_last(r) && !control_has_room(c, role, asker(c), r->follow))
+			return;
 		verbs[i].run(c, r);
 		return;
 	}
