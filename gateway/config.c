@@ -110,9 +110,11 @@ const struct config_key gw_config_keys[] = {
 	    "bytes queued towards one peer before its source is no longer read"),
 	KEY("events_bytes_max", SIZE, events_bytes_max, "8M", 65536, 1073741824,
 	    "size of events.jsonl before it becomes events.jsonl.1"),
-	KEY("sessions_max", U32, n_sessions_max, "128", 2, 1024, "agents' connections at one time"),
-	KEY("handshakes_max", U32, n_handshakes_max, "32", 1, 1024,
-	    "of them, without a HELLO so far; beyond it the oldest of the greediest address goes"),
+	KEY("sessions_max", U32, n_sessions_max, "0", 0, 1024,
+	    "agents' connections at one time; 0 is what the configured VMs and hosts need, at least 128"),
+	KEY("handshakes_max", U32, n_handshakes_max, "0", 0, 1024,
+	    "of them, without a HELLO so far; beyond it the oldest of the greediest address goes; 0 is "
+	    "one for each host and two for each VM, at least 32"),
 	KEY("witness_port", U32, witness_port, "0", 0, 65535,
 	    "UDP port for what the primaries' kernels say of their guests; 0 is the port of listen"),
 	KEY("witness_rekey_s", U32, witness_rekey_s, "600", 1, 86400,
@@ -228,7 +230,7 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 				"was given up has to be silent by then");
 	if (config.release_ns > config.lease_ns)
 		return complain(ret_error, path, "release_ms is longer than lease_ms");
-	if (config.n_handshakes_max > config.n_sessions_max)
+	if (config.n_sessions_max != 0 && config.n_handshakes_max > config.n_sessions_max)
 		return complain(ret_error, path, "handshakes_max is larger than sessions_max");
 	r = check_probe_port(&config, path, ret_error);
 	if (r == 0)

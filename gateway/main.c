@@ -194,6 +194,8 @@ static int open_gateway(struct daemon *d)
 	r = gateway_new(&config, &d->gw);
 	if (r == 0)
 		r = vms_open(&d->config, d->gw, &d->incarnating, d->vms, &d->probes);
+	if (r == 0)
+		admission_settle(d->gw);
 	return r < 0 ? r : open_journal_thread(d);
 }
 

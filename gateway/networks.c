@@ -50,7 +50,7 @@ int networks_open(const struct gw_config *config, struct gateway *gw, struct por
 		.address = config->address,
 		.gateway = config->next_hop[0] ? config->next_hop : NULL,
 		.mtu = (uint16_t)config->mtu,
-		.n_connections_max = config->n_sessions_max + CLOSING_MAX,
+		.n_connections_max = gw->config.n_sessions_max + CLOSING_MAX,
 	};
 	struct config_prefix own;
 	struct port *port;

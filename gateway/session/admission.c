@@ -49,6 +49,37 @@ static unsigned int n_unproven(const struct gateway *gw, const char *source)
 
 /* ---- slots ---- */
 
+void admission_settle(struct gateway *gw)
+{
+	/* A control connection of each host, both streams of each VM. */
+	uint32_t n_needed = (uint32_t)(gw->n_hosts + 2 * gw->n_vms);
+	struct gateway_config *config = &gw->config;
+
+	if (config->n_handshakes_max == 0) {
+		config->n_handshakes_max =
+			n_needed > ADMISSION_HANDSHAKES_LEAST ? n_needed : ADMISSION_HANDSHAKES_LEAST;
+		if (config->n_sessions_max != 0 && config->n_handshakes_max > config->n_sessions_max)
+			config->n_handshakes_max = config->n_sessions_max;
+	}
+	if (config->n_sessions_max == 0) {
+		config->n_sessions_max = n_needed + config->n_handshakes_max;
+		if (config->n_sessions_max < ADMISSION_SESSIONS_LEAST)
+			config->n_sessions_max = ADMISSION_SESSIONS_LEAST;
+	}
+}
+
+/* Open sessions of @source that may be dead: the host that comes anew to replace one of them must not
+ * be kept out by it. */
+static unsigned int n_silent(const struct gateway *gw, const char *source)
+{
+	unsigned int n = 0;
+
+	for (const struct session *s = gw->sessions; s; s = s->next)
+		n += s->phase == SESSION_OPEN && strcmp(s->source, source) == 0 &&
+		     gw->now_ns - s->seen_ns >= gw->config.beat_timeout_ns;
+	return n;
+}
+
 /* By how many connections @source has more than it may count on, with @newcomer's. */
 static int excess(const struct gateway *gw, const char *source, const char *newcomer)
 {
@@ -85,10 +116,12 @@ int admission_make_room(struct gateway *gw, const char *source)
 {
 	const struct gateway_counters *c = &gw->counters;
 	struct session *victim;
-
 	/* A closing session keeps its memory for as long as it is sent its last words, not its slot. */
-	if (c->sessions_now - c->closing_now < gw->config.n_sessions_max &&
-	    c->handshakes_now < gw->config.n_handshakes_max)
+	uint64_t n_taken = c->sessions_now - c->closing_now;
+
+	if (n_taken >= gw->config.n_sessions_max)
+		n_taken -= n_silent(gw, source);
+	if (n_taken < gw->config.n_sessions_max && c->handshakes_now < gw->config.n_handshakes_max)
 		return 0;
 	victim = find_victim(gw, source);
 	if (!victim)

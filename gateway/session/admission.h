@@ -6,7 +6,9 @@
  *
  *	slots   a connection before its HELLO needs one of n_handshakes_max. When there is none the
  *	        oldest one of the source with most of them goes; a quarter of all is not counted for a
- *	        known address. A session that is OPEN is never touched.
+ *	        known address. A session that is OPEN is never touched, but one that was silent for
+ *	        beat_timeout_ms takes no slot from newcomers of its own address: they may be the same
+ *	        host, and replace it at their HELLO.
  *	time    handshakes are paid for from two budgets, measured: one of known addresses, one of all
  *	        others. A session whose budget is spent takes no input until admission_run() picks it:
  *	        known addresses first, then the source with fewest waiting, then the oldest.
@@ -30,6 +32,10 @@ struct session;
 #define ADMISSION_KNOWN_PERCENT	    50
 #define ADMISSION_KNOWN_MAX_NS	    UINT64_C(50000000)
 
+/* What sessions_max = 0 and handshakes_max = 0 are at least. */
+#define ADMISSION_SESSIONS_LEAST   128
+#define ADMISSION_HANDSHAKES_LEAST 32
+
 struct admission {
 	struct {
 		int64_t left_ns; /* below 0: spent; nothing runs until it is above */
@@ -40,6 +46,10 @@ struct admission {
 
 /* Full budgets at @now_ns. */
 void admission_init(struct admission *a, uint64_t now_ns);
+
+/* Once all VMs are added: replace limits of 0 in @gw->config by what they need. handshakes_max: a
+ * connection for each host and two for each VM, for all may come at once; sessions_max: as many more. */
+void admission_settle(struct gateway *gw);
 
 /* Find room for a newcomer from @source. May end one session (it is freed by the pump).
  * 0; -EBUSY: every slot is taken by what @source may not push out. */

@@ -157,7 +157,7 @@ struct gateway_config {
 	uint64_t idle_timeout_ns;	  /* of a control connection */
 	uint32_t lease_ms;		  /* given with each answer to a beat; 0: none */
 	uint32_t release_ms;		  /* the same for its output; <= lease_ms */
-	uint32_t n_sessions_max;
+	uint32_t n_sessions_max;	  /* both: 0 until admission_settle() */
 	uint32_t n_handshakes_max;
 	uint64_t incarnation;		  /* of this start, vm/incarnation.h; 0: none is said */
 	/* Hosts have obeyed @above: make this gateway's incarnation larger, durably. 0: *ret_incarnation;

@@ -210,6 +210,56 @@ static void test_waiting_ones_end(void **state)
 	assert_int_equal(f.gw->counters.closing_now, 0);
 }
 
+/* The fault: 64 VMs on 128 hosts need 256 connections, and there were 128. */
+static void test_limits_follow_what_is_configured(void **state)
+{
+	struct vm_config vm = f.gw->vms[0]->config;
+	char error[VM_JOURNAL_ERROR_BYTES];
+
+	(void)state;
+	f.gw->config.n_sessions_max = f.gw->config.n_handshakes_max = 0;
+	admission_settle(f.gw);
+	assert_int_equal(f.gw->config.n_sessions_max, ADMISSION_SESSIONS_LEAST);
+	assert_int_equal(f.gw->config.n_handshakes_max, ADMISSION_HANDSHAKES_LEAST);
+	for (unsigned int i = 1; i < GATEWAY_VMS_MAX; i++) {
+		(void)snprintf(vm.name, sizeof(vm.name), "vm%u", i);
+		(void)snprintf(vm.host[0], sizeof(vm.host[0]), "one%u", i);
+		(void)snprintf(vm.host[1], sizeof(vm.host[1]), "two%u", i);
+		assert_int_equal(gateway_add_vm(f.gw, &vm, f.now_ns, error), 0);
+	}
+	f.gw->config.n_sessions_max = f.gw->config.n_handshakes_max = 0;
+	admission_settle(f.gw);
+	assert_int_equal(f.gw->config.n_handshakes_max, 128 + 2 * 64);
+	assert_int_equal(f.gw->config.n_sessions_max, 256 + 256);
+	/* What the operator says stands. */
+	f.gw->config.n_sessions_max = 40;
+	f.gw->config.n_handshakes_max = 0;
+	admission_settle(f.gw);
+	assert_int_equal(f.gw->config.n_sessions_max, 40);
+	assert_int_equal(f.gw->config.n_handshakes_max, 40);
+}
+
+/* All slots are open sessions, one of them dead: its host comes back at once, nobody else. */
+static void test_a_dead_session_keeps_no_slot_from_its_host(void **state)
+{
+	(void)state;
+	f.gw->config.n_sessions_max = 2;
+	say_hello(&alpha, f.alpha, "198.18.0.1:1");
+	say_hello(&beta, f.beta, "198.18.0.2:1");
+	assert_int_equal(knock(0, 1), -EBUSY); /* neither is silent */
+	f.now_ns += f.gw->config.beat_timeout_ns;
+	assert_int_equal(knock(1, 9), -EBUSY); /* a stranger */
+	for (size_t i = 0; i < 2; i++)
+		silent[i].tls = wire_tls_free(silent[i].tls);
+	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
+	agent_open_from(&silent[2], &f, f.alpha, "198.18.0.1:2"); /* alpha's newer one */
+	agent_hello(&silent[2], WIRE_KIND_CONTROL, 0, 0, 0);
+	pump();
+	assert_true(agent_take(&silent[2], WIRE_WELCOME, &frame));
+	assert_null(alpha.session);
+	assert_non_null(beta.session);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
 
 int main(void)
@@ -221,6 +271,8 @@ int main(void)
 		TEST(test_known_addresses_stay),
 		TEST(test_handshakes_have_a_budget),
 		TEST(test_waiting_ones_end),
+		TEST(test_limits_follow_what_is_configured),
+		TEST(test_a_dead_session_keeps_no_slot_from_its_host),
 	};
 	int r;
 
