@@ -143,6 +143,10 @@ static int find_record(struct gateway *gw, const struct vm_config *config,
 	int owner;
 
 	*ret_record = (struct vm_record){0};
+	if (vm_journal_doubt(gw->config.journal, config->name, ret_error)) {
+		ret_record->in_doubt = true;
+		log_error("vm=%s is in conflict: %s", config->name, ret_error);
+	}
 	if (!entry)
 		return 0;
 	for (owner = 0; owner < 2; owner++) {
@@ -157,8 +161,9 @@ static int find_record(struct gateway *gw, const struct vm_config *config,
 			       config->host[1], entry->owner);
 		return -EINVAL;
 	}
-	*ret_record = (struct vm_record){.term = entry->term, .owner = (uint8_t)owner,
-					 .state = entry->state};
+	ret_record->term = entry->term;
+	ret_record->owner = (uint8_t)owner;
+	ret_record->state = entry->state;
 	return 0;
 }
 

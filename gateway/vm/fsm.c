@@ -82,7 +82,7 @@ void vm_event(struct vm_step *s, const char *event, const char *format, ...)
 	va_end(args);
 }
 
-static void journal(struct vm_step *s)
+void vm_journal_record(struct vm_step *s)
 {
 	vm_act(s, VM_ACT_JOURNAL)->record = s->fsm->record;
 }
@@ -124,6 +124,9 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
+	/* A new line would hide the one that is lost: first it must be clear who owns the guest. */
+	if (fsm->record.in_doubt && !s->may_resolve)
+		return;
 	if (!is_transition(s, to, owner, new_term)) {
 		vm_event(s, "bug", "no transition %s -> %s; state kept", vm_state_name(from),
 			 vm_state_name(to));
@@ -138,6 +141,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 			return;
 		}
 		fsm->record.term = last + 1;
+		fsm->record.in_doubt = false;
 		for (int h = 0; h < 2; h++)
 			fsm->host[h].conflict &= fsm->host[h].term > fsm->record.term;
 		forget_protection(fsm, s->now_ns);
@@ -157,7 +161,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 		detector_init(&fsm->detector, fsm->host[owner].up, s->now_ns);
 		fsm->protection.progress_bytes = 0;
 	}
-	journal(s);
+	vm_journal_record(s);
 	a = vm_act(s, VM_ACT_EVENT);
 	a->event = "state";
 	a->from = vm_state_name(from);
@@ -213,7 +217,7 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 	if (fsm->record.state != VM_PROTECTED)
 		return "it is not protected";
 	if (vm_fsm_in_conflict(fsm))
-		return "a host reports a newer term than the journal's, which nobody confirms";
+		return "who owns the guest is not clear (a conflict)";
 	if (!other->up)
 		return "the standby's agent is not connected";
 	/* Both hosts silent: it is our own link that is down, or the standby's. Gateway and standby

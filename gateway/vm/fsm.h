@@ -73,6 +73,7 @@ struct vm_record {
 	uint64_t term; /* 0: never protected */
 	uint8_t owner; /* index of the host that may speak for the guest */
 	enum vm_state state;
+	bool in_doubt; /* a newer one may have been lost: a conflict, until two voices or an operator end it */
 };
 
 /* The fence command of a promotion. */
@@ -351,10 +352,10 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 /* When a tick has something to do at the latest (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* A host is in a newer term than the journal and is not confirmed: no term begins by itself, nothing is ordered. */
+/* A host is in a newer term than the journal and is not confirmed, or the journal is damaged: no term begins by itself, nothing is ordered. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
-	return fsm->host[0].conflict || fsm->host[1].conflict;
+	return fsm->host[0].conflict || fsm->host[1].conflict || fsm->record.in_doubt;
 }
 
 /* The host that does not own the guest: the standby while there is one. */

@@ -225,6 +225,7 @@ void vm_on_report(struct vm_step *s)
 		return;
 	}
 	host->conflict = false;
+	vm_confirm_record(s);
 	on_throttle(s, host);
 	vm_on_way(s, host);
 	track_effect(fsm, host);

@@ -109,8 +109,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
-	if (agreements[row].votes &&
-	    (owner != fsm->record.owner || s->in->term != fsm->record.term + 1))
+	if (agreements[row].votes && /* with this gateway's own word, if it has one */
+	    (fsm->record.in_doubt || owner != fsm->record.owner || s->in->term != fsm->record.term + 1))
 		return false;
 	return agreements[row].owner == word_of(&fsm->host[owner], s->in->term) &&
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
@@ -183,6 +183,26 @@ void vm_on_newer_term(struct vm_step *s)
 		       "until `holdfastctl owner %s HOST` names the host whose guest is the right one",
 		       name, wire_state_name(s->in->agent_state), s->in->term, fsm->record.term,
 		       vm_host_name(fsm, (uint8_t)(1 - s->in->host)), fsm->config->name);
+}
+
+void vm_confirm_record(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_record *record = &fsm->record;
+	enum word owner = word_of(&fsm->host[record->owner], record->term);
+	enum word other = word_of(&fsm->host[1 - record->owner], record->term);
+	bool protects = record->state == VM_SYNCING || record->state == VM_PROTECTED;
+
+	if (!record->in_doubt || record->term == 0 ||
+	    !(protects ? owner == WORD_HOLDS && other == WORD_STANDS_BY :
+			 record->state == VM_UNPROTECTED && owner == WORD_RUNS &&
+				 (other == WORD_IDLE || other == WORD_FENCED)))
+		return;
+	fsm->record.in_doubt = false;
+	vm_journal_record(s);
+	vm_event(s, "conflict", "over: both hosts are in term %" PRIu64 ", the last one of the journal that "
+		 "can be read, and say that %s owns the guest", record->term,
+		 vm_host_name(fsm, record->owner));
 }
 
 void vm_resolve_conflict(struct vm_step *s, uint8_t owner)

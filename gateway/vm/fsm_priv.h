@@ -85,6 +85,12 @@ void vm_on_newer_term(struct vm_step *s);
  * Then the other one takes no PROMOTE of that term. */
 bool vm_hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner);
 
+/* A report in the journal's term, whose newest line may be lost: go on once both hosts confirm it. */
+void vm_confirm_record(struct vm_step *s);
+
+/* Journal the record as it is. */
+void vm_journal_record(struct vm_step *s);
+
 /* An operator names the owner: new term, unprotected. The other one's guest, if it has any, is fenced. */
 void vm_resolve_conflict(struct vm_step *s, uint8_t owner);
 

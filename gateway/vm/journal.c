@@ -19,7 +19,7 @@
 #include "base/log.h"
 
 #define HEADER	       "holdfast-journal 1\n"
-#define LINE_BYTES_MAX 320
+#define LINE_BYTES_MAX VM_JOURNAL_LINE_MAX
 
 struct vm_journal {
 	char path[PATH_MAX];
@@ -118,6 +118,94 @@ static const char *merge(struct vm_journal_table *table, const struct vm_journal
 	return NULL;
 }
 
+/* ---- lines that cannot be read ---- */
+
+static bool is_twice_in(const char *text, const char *word)
+{
+	const char *first = strstr(text, word);
+
+	return first && strstr(first + 1, word);
+}
+
+/* The name that @text begins with. False: it has none, or is made of two lines. */
+static bool read_name(const char *text, char ret_name[WIRE_NAME_MAX + 1])
+{
+	size_t size = strcspn(text, " ");
+
+	if (size == 0 || size > WIRE_NAME_MAX || is_twice_in(text, " term=") ||
+	    is_twice_in(text, " owner=") || is_twice_in(text, " state=") || is_twice_in(text, " sum="))
+		return false;
+	memcpy(ret_name, text, size);
+	ret_name[size] = '\0';
+	return wire_name_is_valid(ret_name);
+}
+
+/* Is it only the name that is wrong in @text, and @vm the right one? */
+static bool fits_name(const char *text, const char *vm)
+{
+	char line[LINE_BYTES_MAX + WIRE_NAME_MAX + 1];
+	const char *rest = strchr(text, ' ');
+	char *sum_at;
+
+	if (!rest)
+		return false;
+	(void)snprintf(line, sizeof(line), "%s%s", vm, rest);
+	sum_at = strstr(line, " sum=");
+	return sum_at && strlen(sum_at + 5) == 16 &&
+	       strtoull(sum_at + 5, NULL, 16) == line_sum(line, (size_t)(sum_at - line));
+}
+
+bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm, char *ret_text)
+{
+	const struct vm_journal_entry *last = find((struct vm_journal_table *)table, vm);
+
+	for (size_t i = table->n_damaged; i-- > 0;) {
+		const struct vm_journal_damage *d = &table->damaged[i];
+		char name[WIRE_NAME_MAX + 1];
+		bool is_named = read_name(d->text, name);
+
+		if ((last && last->line > d->line) ||
+		    (is_named && strcmp(name, vm) != 0 && !fits_name(d->text, vm)))
+			continue;
+		(void)snprintf(ret_text, VM_JOURNAL_ERROR_BYTES,
+			       "a line of the journal cannot be read (%s), and %s: \"%.80s\"; nothing is "
+			       "ordered and no lease given until both hosts confirm the last term that can be "
+			       "read (%" PRIu64 "), or `holdfastctl owner %s HOST` names the host whose guest is "
+			       "the right one", d->wrong,
+			       is_named ? "it may be the newest of this VM" :
+					  "whose it is cannot be read either, so it may be the newest of this VM",
+			       d->text, last ? last->term : 0, vm);
+		return true;
+	}
+	return false;
+}
+
+/* Keep the line of @size bytes at @at. False: there are too many. */
+static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t size, const char *wrong)
+{
+	struct vm_journal_damage *d = &table->damaged[table->n_damaged];
+	char name[WIRE_NAME_MAX + 1];
+	size_t n = size < LINE_BYTES_MAX ? size : LINE_BYTES_MAX - 1;
+
+	if (table->n_damaged == VM_JOURNAL_DAMAGED_MAX)
+		return false;
+	table->n_damaged++;
+	memcpy(d->text, at, n);
+	d->text[n] = '\0';
+	for (size_t i = 0; i < n; i++) {
+		if (d->text[i] < ' ' || d->text[i] > '~')
+			d->text[i] = '?';
+	}
+	if (d->text[0] != '?' && (n < size || !read_name(d->text, name))) {
+		memmove(d->text + 1, d->text, n < LINE_BYTES_MAX - 1 ? n + 1 : n);
+		d->text[0] = '?'; /* it stays nobody's name */
+		d->text[LINE_BYTES_MAX - 1] = '\0';
+	}
+	d->wrong = wrong;
+	d->line = table->n_lines;
+	return true;
+}
+
 int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, char *ret_error)
 {
@@ -144,25 +232,59 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 			*ret_torn = true;
 			break;
 		}
-		if (length > LINE_BYTES_MAX || memchr(text + at, '\0', length))
-			return complain(ret_error, name, n, "damaged line; %s", next_step);
-		memcpy(line, text + at, length);
-		line[length] = '\0';
-		wrong = parse_line(line, &entry);
+		entry.line = ++table->n_lines;
+		wrong = "damaged";
+		if (length <= LINE_BYTES_MAX && !memchr(text + at, '\0', length)) {
+			memcpy(line, text + at, length);
+			line[length] = '\0';
+			wrong = parse_line(line, &entry);
+		}
 		if (!wrong)
 			wrong = merge(table, &entry);
-		if (wrong)
-			return complain(ret_error, name, n, "%s; %s", wrong, next_step);
+		if (wrong && !keep_damaged(table, text + at, length, wrong))
+			return complain(ret_error, name, n, "%s, and so are many before it; %s", wrong,
+					next_step);
 		at += length + 1;
 	}
 	*ret_table = *table;
 	return 0;
 }
 
+/* Forget lines that cannot be read where a newer one of their VM can. */
+static void forget_damaged(struct vm_journal_table *table)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < table->n_damaged; i++) {
+		struct vm_journal_damage d = table->damaged[i];
+		char name[WIRE_NAME_MAX + 1];
+		const struct vm_journal_entry *last = read_name(d.text, name) ? find(table, name) : NULL;
+
+		if (!last || last->line < d.line)
+			table->damaged[n++] = d;
+	}
+	table->n_damaged = n;
+}
+
+/* The line @line as text, with newline; its size, 0: it was replaced by a later one. */
+static size_t format_line(const struct vm_journal_table *table, uint32_t line, char *text, size_t size)
+{
+	for (size_t i = 0; i < table->n; i++) {
+		if (table->list[i].line == line)
+			return vm_journal_format(&table->list[i], text, size);
+	}
+	for (size_t i = 0; i < table->n_damaged; i++) {
+		if (table->damaged[i].line == line)
+			return (size_t)snprintf(text, size, "%s\n", table->damaged[i].text);
+	}
+	return 0;
+}
+
 /* Replace the file by header and last entries; then it is open for appending. */
 static int rewrite(struct vm_journal *journal)
 {
-	size_t capacity = sizeof(HEADER) + journal->table.n * LINE_BYTES_MAX;
+	size_t capacity = sizeof(HEADER) +
+			  (journal->table.n + VM_JOURNAL_DAMAGED_MAX) * (LINE_BYTES_MAX + 2);
 	AUTO_FREE char *text = malloc(capacity);
 	size_t size = sizeof(HEADER) - 1;
 	int r;
@@ -170,8 +292,9 @@ static int rewrite(struct vm_journal *journal)
 	if (!text)
 		return -ENOMEM;
 	memcpy(text, HEADER, size);
-	for (size_t i = 0; i < journal->table.n; i++)
-		size += vm_journal_format(&journal->table.list[i], text + size, capacity - size);
+	forget_damaged(&journal->table);
+	for (uint32_t line = 1; line <= journal->table.n_lines; line++)
+		size += format_line(&journal->table, line, text + size, capacity - size);
 	r = fd_write_file_atomic(journal->path, text, size);
 	if (r < 0)
 		return r;
@@ -274,6 +397,11 @@ const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal,
 	return find((struct vm_journal_table *)&journal->table, vm);
 }
 
+bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, char *ret_text)
+{
+	return vm_journal_table_doubt(&journal->table, vm, ret_text);
+}
+
 static int append_line(struct vm_journal *journal, const struct vm_journal_entry *entry)
 {
 	char line[LINE_BYTES_MAX + 1];
@@ -308,7 +436,8 @@ int vm_journal_append(struct vm_journal *journal, const char *vm, const char *ow
 	} else {
 		old = *slot;
 	}
-	*slot = (struct vm_journal_entry){.term = term, .state = state, .wall_ns = clock_wall_ns()};
+	*slot = (struct vm_journal_entry){.term = term, .state = state, .wall_ns = clock_wall_ns(),
+					  .line = ++journal->table.n_lines};
 	(void)snprintf(slot->vm, sizeof(slot->vm), "%s", vm);
 	(void)snprintf(slot->owner, sizeof(slot->owner), "%s", owner);
 	if (journal->fd >= 0 && journal->n_lines < VM_JOURNAL_LINES_MAX)

@@ -217,6 +217,65 @@ static void test_terms_do_not_jump(void **state)
 	}
 }
 
+/* The journal's newest line may be lost; the one before says alpha, PROTECTED, term 3. */
+static void start_in_doubt(void)
+{
+	lab_init(&lab);
+	lab.journal = (struct vm_record){.term = 3, .owner = 0, .state = VM_PROTECTED, .in_doubt = true};
+	lab_restart(&lab);
+}
+
+static void test_damaged_journal_acts_not_by_itself(void **state)
+{
+	(void)state;
+	start_in_doubt();
+	lab.peer[1] = (struct lab_peer){.state = WIRE_STATE_STANDBY_READY, .term = 3};
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	for (int i = 0; i < 100; i++) { /* alpha is silent for longer than any patience */
+		lab_run(&lab, 200, 2);
+		lab_report(&lab, 1);
+		lab_settle(&lab);
+	}
+	assert_true(vm_fsm_in_conflict(&lab.fsm));
+	assert_int_equal(lab.journal.term, 3);
+	assert_true(lab.journal.in_doubt); /* nor was a line written that hides the lost one */
+	assert_int_equal(lab.last_order[1].verb, 0);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	assert_string_equal(lab.last_reply.code, "conflict");
+}
+
+static void test_both_hosts_confirm_a_damaged_journal(void **state)
+{
+	(void)state;
+	start_in_doubt();
+	lab.peer[0] = (struct lab_peer){.state = WIRE_STATE_PROTECTED, .term = 3};
+	lab.peer[1] = (struct lab_peer){.state = WIRE_STATE_STANDBY_READY, .term = 3};
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	assert_true(vm_fsm_in_conflict(&lab.fsm)); /* one voice is not enough */
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	assert_false(vm_fsm_in_conflict(&lab.fsm));
+	assert_false(lab.journal.in_doubt);
+	assert_int_equal(lab.journal.term, 3);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+}
+
+static void test_operator_ends_the_doubt(void **state)
+{
+	(void)state;
+	start_in_doubt();
+	lab.peer[1] = (struct lab_peer){.state = WIRE_STATE_RUNNING, .term = 3};
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	lab_name_owner(&lab, 1);
+	assert_false(vm_fsm_in_conflict(&lab.fsm));
+	assert_false(lab.journal.in_doubt);
+	assert_int_equal(lab.journal.term, 4);
+	assert_int_equal(lab.journal.owner, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -228,6 +287,9 @@ int main(void)
 		cmocka_unit_test(test_one_voice_is_not_enough),
 		cmocka_unit_test(test_two_voices_are),
 		cmocka_unit_test(test_terms_do_not_jump),
+		cmocka_unit_test(test_damaged_journal_acts_not_by_itself),
+		cmocka_unit_test(test_both_hosts_confirm_a_damaged_journal),
+		cmocka_unit_test(test_operator_ends_the_doubt),
 	};
 
 	return cmocka_run_group_tests_name("fsm_owner", tests, NULL, NULL);
