@@ -12,8 +12,6 @@
 
 #define TIMEOUT_NS (3 * CLOCK_NS_PER_S)
 
-AUTO_DEFINE(json_t *, json_decref)
-
 static int add(struct vmm_inventory *inventory, enum vmm_item_kind kind, const char *name)
 {
 	struct vmm_item item = {.kind = kind};
