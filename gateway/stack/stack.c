@@ -14,10 +14,12 @@
 #include <lwip/timeouts.h>
 #include <netif/ethernet.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 
 #define FRAME_MAX 65535 /* lwIP counts frame bytes in 16 bits */
 #define MTU_MIN	  576
+#define ETHER_BYTES 14
 #define BACKOFF_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
 static struct stack *the_stack; /* the open one: lwIP's state is global, so there is one at most */
@@ -80,6 +82,26 @@ static err_t output(struct netif *netif, struct pbuf *p)
 	return ERR_OK;
 }
 
+/* What to call instead of etharp_output(), whose table is too small. */
+static err_t output_ipv4(struct netif *netif, struct pbuf *p, const ip4_addr_t *dest)
+{
+	struct stack *stack = netif->state;
+	const ip4_addr_t *hop = ip4_addr_netcmp(dest, netif_ip4_addr(netif), netif_ip4_netmask(netif)) ?
+					dest : netif_ip4_gw(netif);
+	struct eth_addr from, to;
+	const uint8_t *mac;
+	int ask;
+
+	mac = neighbours_find(&stack->neighbours, ntohl(hop->addr), stack->now_ns, &ask);
+	if (!mac)
+		return etharp_output(netif, p, dest); /* it asks, and holds the frame until the answer */
+	if (ask)
+		(void)etharp_request(netif, hop); /* asked again in a second */
+	memcpy(from.addr, netif->hwaddr, sizeof(from.addr));
+	memcpy(to.addr, mac, sizeof(to.addr));
+	return ethernet_output(netif, p, &from, &to, ETHTYPE_IP);
+}
+
 static err_t init_netif(struct netif *netif)
 {
 	struct stack *stack = netif->state;
@@ -88,7 +110,7 @@ static err_t init_netif(struct netif *netif)
 	netif->name[1] = 'f';
 	netif->hwaddr_len = ETH_HWADDR_LEN;
 	memcpy(netif->hwaddr, stack->rules.mac, ETH_HWADDR_LEN);
-	netif->output = etharp_output;
+	netif->output = output_ipv4;
 	netif->linkoutput = output;
 	/* Neither IGMP nor IPv6: no group is joined and no IPv6 address made. */
 	netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET |
@@ -300,6 +322,18 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 	return &counters->drop_malformed;
 }
 
+/* The filter has seen that @arp is whole, and its sender a host of our network (or 0: a probe). As in lwIP,
+ * who asks for us or answers us is taken in; others only make known what changed. */
+static void learn(struct stack *stack, const uint8_t *arp)
+{
+	uint32_t sender = bytes_get_be32(arp + 14);
+	int ask;
+
+	if (sender != 0 && (bytes_get_be32(arp + 24) == stack->rules.address ||
+			    neighbours_find(&stack->neighbours, sender, stack->now_ns, &ask)))
+		neighbours_learn(&stack->neighbours, sender, arp + 8, stack->now_ns);
+}
+
 void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn free_frame,
 		 void *handle)
 {
@@ -318,6 +352,8 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
 	}
 	if (verdict == FILTER_TCP_SYN)
 		conn_make_room(stack);
+	if (verdict == FILTER_ARP && !dropped)
+		learn(stack, (const uint8_t *)data + ETHER_BYTES);
 	if (dropped) {
 		(*dropped)++;
 		free_frame(handle);

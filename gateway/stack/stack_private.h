@@ -12,6 +12,7 @@
 #include <lwip/tcp.h>
 
 #include "stack/filter.h"
+#include "stack/neighbours.h"
 #include "stack/stack.h"
 
 /* What the peer may have under way to us. Debian builds lwIP with TCP_WND 65535 and a window scale
@@ -66,6 +67,7 @@ struct listener {
 struct stack {
 	struct netif netif;
 	struct filter_rules rules;
+	struct neighbours neighbours;
 	stack_output_fn output;
 	void *output_arg;
 	uint64_t now_ns;
