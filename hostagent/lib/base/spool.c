@@ -18,14 +18,24 @@ struct spool {
 	pthread_mutex_t lock; /* of all below; never held in write_fn */
 	pthread_cond_t change;
 	bool stop, ended;
+	bool is_given_up; /* nobody waits for the end: the thread frees it */
 	uint64_t n_dropped;
 	size_t size, at, used; /* of the ring; bytes at..at+used are queued, or being written */
 	char *ring;
 };
 
+static void free_spool(struct spool *s)
+{
+	(void)pthread_cond_destroy(&s->change);
+	(void)pthread_mutex_destroy(&s->lock);
+	free(s->ring);
+	free(s);
+}
+
 static void *run(void *arg)
 {
 	struct spool *s = arg;
+	bool is_given_up;
 
 	(void)pthread_mutex_lock(&s->lock);
 	while (s->used > 0 || !s->stop) {
@@ -48,17 +58,12 @@ static void *run(void *arg)
 		(void)pthread_cond_broadcast(&s->change);
 	}
 	s->ended = true;
+	is_given_up = s->is_given_up;
 	(void)pthread_cond_broadcast(&s->change);
 	(void)pthread_mutex_unlock(&s->lock);
+	if (is_given_up)
+		free_spool(s);
 	return NULL;
-}
-
-static void free_spool(struct spool *s)
-{
-	(void)pthread_cond_destroy(&s->change);
-	(void)pthread_mutex_destroy(&s->lock);
-	free(s->ring);
-	free(s);
 }
 
 int spool_open(size_t bytes, spool_write_fn write_fn, void *arg, struct spool **ret_spool)
@@ -160,11 +165,12 @@ bool spool_close(struct spool *s, uint64_t timeout_ns)
 	s->stop = true;
 	(void)pthread_cond_broadcast(&s->change);
 	ended = wait_until(s, true, timeout_ns);
-	(void)pthread_mutex_unlock(&s->lock);
-	if (!ended) {
+	s->is_given_up = !ended;
+	if (!ended)
 		(void)pthread_detach(s->thread);
+	(void)pthread_mutex_unlock(&s->lock);
+	if (!ended)
 		return false;
-	}
 	(void)pthread_join(s->thread, NULL);
 	free_spool(s);
 	return true;
