@@ -157,6 +157,18 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	return -ESTALE;
 }
 
+/* A QEMU that ends lets go of its taps before its monitor: what was found counts when it goes on after that. */
+static bool goes_on(struct engine *e)
+{
+	int r = engine_throttle_release(e);
+
+	if (r == 0)
+		r = qmp_execute(e->qmp, "query-status", NULL, QMP_NS, NULL);
+	if (r == -ETIMEDOUT) /* it hangs, or takes long to end */
+		return !e->end_text && e->status.verdict != WIRE_VERDICT_SHUTDOWN;
+	return r != -ECONNRESET && r != -EPIPE && r != -EPROTO && r != -EMSGSIZE;
+}
+
 void engine_watch_tick(struct engine *e)
 {
 	struct vmm_error error;
@@ -167,7 +179,7 @@ void engine_watch_tick(struct engine *e)
 		return;
 	/* An error that is none of the taps' (QEMU is ending, a descriptor was closed meanwhile) is met again
 	 * by the next look, or by the monitor. */
-	if (look_at_taps(e, &error) == -ENOTSUP)
+	if (look_at_taps(e, &error) == -ENOTSUP && goes_on(e))
 		uncovered(e, true, error.text);
 }
 
