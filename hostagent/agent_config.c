@@ -96,6 +96,8 @@ static const struct config_key vm_keys[] = {
 			"give the guest's clock back what pauses take from it; off: leave it alone"),
 	CONFIG_KEY("vm", "clock_step_max_ms", MS, VM, clock_step_max_ns, "10000", 1, 86400000,
 		   "longest jump that the guest's clock may make when a pause is given back"),
+	CONFIG_KEY("vm", "clock_alarm_percent", U32, VM, clock_alarm_percent, "5", 1, 100,
+		   "an event tells when pauses took that much of the last minute from the guest's clock"),
 	CONFIG_KEY("vm", "epochs_in_flight", U32, VM, epochs_in_flight, "4", 1, 32,
 		   "epochs that may be uncommitted"),
 	CONFIG_KEY("vm", "stretch_max_ms", MS, VM, stretch_max_ns, "500", 10, 60000,

@@ -30,6 +30,7 @@ struct vm_config {
 	uint32_t pause_share_max, wall_share_max; /* percent */
 	int clock;		   /* enum engine_clock */
 	uint64_t clock_step_max_ns;
+	uint32_t clock_alarm_percent;
 	uint32_t epochs_in_flight;
 	uint64_t stretch_max_ns, copy_max_ns; /* an epoch that needs longer throttles the guest */
 	uint32_t throttle_max;		      /* percent */

@@ -92,28 +92,45 @@ static void find_guest(const char *key, const char *value, struct vm_guest_repor
 	}
 }
 
-/* What the agent's figures say that the machine must know. @why, @way: WIRE_STATS_VALUE_MAX + 1 bytes each. */
-static void find_signs(const char *stats, struct vm_input *in, char *why, char *way)
+static uint8_t percent_of(const char *value)
+{
+	unsigned long percent = strtoul(value, NULL, 10);
+
+	return percent < 100 ? (uint8_t)percent : 100;
+}
+
+/* The words that a vm_input of a report points to. */
+struct report_words {
+	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
+	char clock_why[WIRE_STATS_VALUE_MAX + 1];
+	char way[WIRE_STATS_VALUE_MAX + 1];
+};
+
+/* What the agent's figures say that the machine must know, its words in @words. */
+static void find_signs(const char *stats, struct vm_input *in, struct report_words *words)
 {
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
 
 	while (wire_stats_next(&stats, key, value)) {
 		if (strcmp(key, "throttle_percent") == 0) {
-			unsigned long percent = strtoul(value, NULL, 10);
-
-			in->throttle_percent = percent < 100 ? (uint8_t)percent : 100;
+			in->throttle_percent = percent_of(value);
 		} else if (strcmp(key, "throttle_why") == 0) {
-			memcpy(why, value, sizeof(value));
-			in->throttle_why = why;
+			memcpy(words->throttle_why, value, sizeof(value));
+			in->throttle_why = words->throttle_why;
 		} else if (strcmp(key, "uncovered") == 0) {
 			in->is_uncovered = true;
 		} else if (strcmp(key, "covered_again") == 0) {
 			in->is_covered_again = true;
 		} else if (strcmp(key, "way") == 0) {
-			memcpy(way, value, sizeof(value));
-			in->way = way;
+			memcpy(words->way, value, sizeof(value));
+			in->way = words->way;
 		} else if (strcmp(key, "release_mended") == 0) {
 			in->n_mended = strtoull(value, NULL, 10);
+		} else if (strcmp(key, "clock_alarm_percent") == 0) {
+			in->clock_alarm_percent = percent_of(value);
+		} else if (strcmp(key, "clock_why") == 0) {
+			memcpy(words->clock_why, value, sizeof(value));
+			in->clock_why = words->clock_why;
 		} else {
 			find_guest(key, value, &in->guest);
 		}
@@ -146,7 +163,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 	struct gateway_report *report;
 	struct gateway_vm *vm;
 	struct vm_input in;
-	char why[WIRE_STATS_VALUE_MAX + 1], way[WIRE_STATS_VALUE_MAX + 1];
+	struct report_words words;
 	uint8_t host;
 
 	if (wire_report_decode(frame, &msg, &error) < 0)
@@ -169,7 +186,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 		.verdict = msg.verdict, .term = frame->h.term, .epoch = frame->h.epoch,
 		.text = msg.text,
 	};
-	find_signs(msg.stats, &in, why, way);
+	find_signs(msg.stats, &in, &words);
 	tell_hindrance(s, vm, host, report);
 	(void)gateway_step(s->gw, vm, &in); /* the next report repeats what had no effect */
 	session_offer_witness_key(s->gw, vm);

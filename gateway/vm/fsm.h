@@ -113,7 +113,7 @@ enum vm_input_kind {
 	VM_IN_CONTROL_UP,   /* host: its control connection said HELLO */
 	VM_IN_CONTROL_DOWN, /* host */
 	VM_IN_SEEN,	    /* host: BEAT or another authentic frame */
-	VM_IN_REPORT,	    /* host, role, agent_state, verdict, term, epoch, text, throttle_* */
+	VM_IN_REPORT,	    /* host, role, agent_state, verdict, term, epoch, text, throttle_*, clock_* */
 	VM_IN_ORDER_DONE,   /* host, order_id, status, text */
 	VM_IN_STREAM_UP,    /* host, role, term, epoch (standby: its last complete one) */
 	VM_IN_STREAM_DOWN,  /* host, role */
@@ -159,6 +159,8 @@ struct vm_input {
 	bool is_covered_again; /* the owner: unprotected since it was not, and now it is again */
 	const char *way;	  /* what keeps clients from the guest there: a word, `text` says more; NULL: nothing */
 	uint64_t n_mended;	  /* the way of held frames was broken there, and made anew */
+	uint8_t clock_alarm_percent; /* what pauses took from the guest's clock, while it is too much; else 0 */
+	const char *clock_why;	     /* why it is not corrected, as throttle_why */
 };
 
 enum vm_action_kind {
@@ -219,6 +221,7 @@ struct vm_host {
 	char way_text[VM_TEXT_MAX]; /* the same for people */
 	uint64_t way_lost_ns;	   /* when that changed from or to nothing */
 	uint64_t n_mended;	   /* as last reported */
+	bool is_clock_alarm;	   /* it said that pauses take too much from the guest's clock */
 	uint64_t term, epoch;
 };
 

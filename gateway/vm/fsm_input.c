@@ -207,6 +207,22 @@ static void on_throttle(struct vm_step *s, struct vm_host *host)
 		 name, ms / 1000, ms % 1000 / 100, host->throttle_peak);
 }
 
+/* Pauses take from the guest's clock what it does not get back, or no longer do. */
+static void on_clock(struct vm_step *s, struct vm_host *host)
+{
+	const char *name = vm_host_name(s->fsm, s->in->host);
+	bool is_alarm = s->in->clock_alarm_percent > 0;
+
+	if (is_alarm && !host->is_clock_alarm)
+		vm_event(s, "clock", "the guest's clock on %s lost %u %% of the last minute: %s", name,
+			 s->in->clock_alarm_percent,
+			 s->in->clock_why ? s->in->clock_why : "its pauses are not all given back yet");
+	else if (!is_alarm && host->is_clock_alarm)
+		vm_event(s, "clock", "the guest's clock on %s goes right again; what it lost stays lost",
+			 name);
+	host->is_clock_alarm = is_alarm;
+}
+
 void vm_on_report(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -228,6 +244,7 @@ void vm_on_report(struct vm_step *s)
 	vm_confirm_record(s);
 	on_throttle(s, host);
 	vm_on_way(s, host);
+	on_clock(s, host);
 	track_effect(fsm, host);
 	if (s->in->host == fsm->record.owner)
 		on_owner_report(s, verdict_before);

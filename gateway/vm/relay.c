@@ -208,6 +208,7 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 		break;
 	case WIRE_PAGES:
 	case WIRE_DEVICE:
+	case WIRE_CLOCK:
 		r = on_data(relay, frame, ret_code, ret_text);
 		break;
 	case WIRE_EPOCH_END:

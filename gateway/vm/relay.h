@@ -75,7 +75,7 @@ void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 /* No more frames until the next RESUME. */
 void vm_relay_close(struct vm_relay *relay);
 
-/* Check a frame of the primary (any WIRE_GEOMETRY..WIRE_MACHINE). 0: *ret_verdict says what to do
+/* Check a frame of the primary (any WIRE_GEOMETRY..WIRE_CLOCK). 0: *ret_verdict says what to do
  * with it. -EPROTO: it breaks the stream: *ret_code is a WIRE_STREAM_ERROR_ number and @ret_text
  * (WIRE_TEXT_MAX + 1) a sentence; the relay is closed, the connection should be. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,

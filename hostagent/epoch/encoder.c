@@ -51,30 +51,11 @@ struct encoder {
  * the run, takes longer than the deltas of fewer. */
 #define WAKE_UNITS 4u
 
-/* In work by each thread and waiting for it, and one that is filled. */
-#define UNITS_PER_THREAD 2u
-
-/* The threads, with as many units as may have their pages pinned. 0; errors of workers_new(). */
-static int start_workers(struct encoder *e, uint32_t n_threads)
-{
-	struct reference_counts counts;
-	uint32_t n_units, n_max;
-
-	e->n_threads = n_threads > WORKERS_THREADS_MAX ? WORKERS_THREADS_MAX : n_threads;
-	if (n_threads == 0)
-		e->n_threads = workers_default_threads();
-	if (e->n_threads == 1)
-		return 0;
-	reference_get_counts(e->reference, &counts);
-	n_units = e->n_threads * UNITS_PER_THREAD + 1;
-	n_max = counts.n_slots / 2 / UNIT_PAGES;
-	return workers_new(e->n_threads, n_units < n_max ? n_units : n_max, &e->workers);
-}
-
 int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret)
 {
 	struct encoder *e = calloc(1, sizeof(*e));
+	struct reference_counts counts;
 	int r;
 
 	if (!e)
@@ -87,8 +68,10 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 	r = e->device ? reference_new(n_pages, reference_pages, &e->reference) : -ENOMEM;
 	if (r == 0)
 		r = dup_new(n_pages, e->reference, &e->dup);
-	if (r == 0)
-		r = start_workers(e, n_threads);
+	if (r == 0) {
+		reference_get_counts(e->reference, &counts);
+		r = workers_start(n_threads, counts.n_slots, &e->n_threads, &e->workers);
+	}
 	if (r < 0) {
 		encoder_free(e);
 		return r;
@@ -551,6 +534,21 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 		memset(e->device + (size_t)n_pieces * PAGE_BYTES, 0,
 		       e->device_size - (size_t)n_pieces * PAGE_BYTES);
 	e->device_size = size;
+	return 0;
+}
+
+int encoder_clock(struct encoder *e, const struct wire_clock *clock)
+{
+	int r;
+
+	close_frame(e, 0);
+	r = need_frame(e, WIRE_CLOCK, 64);
+	if (r == 0)
+		r = wire_clock_encode(clock, &e->w);
+	if (r < 0)
+		return r;
+	close_frame(e, 0);
+	e->used_features |= WIRE_FEATURE_CLOCK;
 	return 0;
 }
 

@@ -30,6 +30,7 @@
 #include "vmm/page_range.h"
 
 struct encoder;
+struct wire_clock;
 
 /* What became of the pages since encoder_new(); device state not counted. */
 struct encoder_counts {
@@ -98,6 +99,11 @@ void encoder_abandon(struct encoder *encoder);
 /* The device state is now @blob. Call it once per epoch; on -ENOBUFS call again with the same blob,
  * it goes on. 0; -ENOBUFS; -ENOMEM; -EFBIG: larger than WIRE_BLOB_MAX. */
 int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
+	__attribute__((warn_unused_result));
+
+/* Tell what the guest's clock is to be, behind the device state that has it; where WIRE_FEATURE_CLOCK is in use.
+ * 0; -ENOBUFS: call it again; -ENOMEM; -EINVAL: @clock is out of its bounds. */
+int encoder_clock(struct encoder *encoder, const struct wire_clock *clock)
 	__attribute__((warn_unused_result));
 
 /* Finish the epoch. 0; -ENOBUFS; -ENOMEM. */

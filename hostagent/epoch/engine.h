@@ -55,6 +55,7 @@ struct engine_config {
 	uint64_t held_bytes_max;
 	enum engine_clock clock;    /* give the guest its pauses back: vmm/guestclock.h */
 	uint64_t clock_step_max_ns; /* in one jump */
+	uint32_t clock_alarm_percent; /* of the last minute lost: too much */
 	uint64_t reference_bytes;   /* for the reference; 0: a quarter of guest RAM */
 	uint64_t backlog_bytes_max; /* encoded epochs not yet committed */
 	uint32_t encode_threads; /* the engine's own included; 0: workers_default_threads() */

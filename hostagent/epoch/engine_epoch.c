@@ -82,6 +82,30 @@ static struct encoder_cursor cursor_over(const struct seal_pages *p, const uint6
 		.ranges = p->ranges, .n_ranges = p->n_ranges, .pages = p->pages, .skip = skip};
 }
 
+/* What the guest's clock is to be, for a standby that goes on from this epoch. */
+static int encode_clock(struct engine *e)
+{
+	struct clock_words saved, wanted;
+	struct wire_clock clock = {.mono_ns = clock_mono_ns()};
+	int r;
+
+	if (!e->tells_clock ||
+	    !guestclock_forecast(e->clock, clock.mono_ns, &saved, &wanted, &clock.ticks_per_s))
+		return 0;
+	if (clock.ticks_per_s < 1 || clock.ticks_per_s > WIRE_TICKS_PER_S_MAX)
+		return 0; /* no counter of a processor's */
+	clock.saved_ticks = saved.ticks;
+	clock.saved_ns = saved.clock;
+	clock.ticks = wanted.ticks;
+	clock.ns = wanted.clock;
+	while ((r = encoder_clock(e->encoder, &clock)) == -ENOBUFS) {
+		r = engine_stream_wait(e);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
 /* All that a seal took, and the end of the epoch. */
 static int encode_sealed(struct engine *e, const struct seal_result *result)
 {
@@ -101,6 +125,8 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 		if (r < 0)
 			return r;
 	}
+	if (r == 0)
+		r = encode_clock(e);
 	if (r < 0)
 		return r;
 	while ((r = encoder_end(e->encoder)) == -ENOBUFS) {

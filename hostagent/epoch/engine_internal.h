@@ -88,6 +88,7 @@ struct engine {
 	struct vcpus *vcpus;	/* NULL: its threads are not known */
 	struct guestclock *clock;
 	struct clock_loss clock_loss;
+	bool tells_clock; /* WIRE_FEATURE_CLOCK is in use */
 	bool is_sealing;	/* STOP and RESUME events may be ours... */
 	bool is_left_stopped;	/* ...but the last one since the seal began was STOP */
 	uint64_t pipe_retry_ns; /* try to seal through a pipe again then; 0: it is in use, or never was */

@@ -167,9 +167,10 @@ static const char *codec_name(uint64_t features)
 }
 
 /* Of the guest's clock. */
-static int add_clock(char *stats, const struct engine *e, uint64_t now_ns)
+static int add_clock(char *stats, struct engine *e, uint64_t now_ns)
 {
 	const struct clock_rules *rules = guestclock_rules(e->clock);
+	double percent = clock_loss_percent(&e->clock_loss, now_ns, rules->lost_ns);
 	int r = wire_stats_add(stats, "clock_corrected", "%s", clock_rules_word(rules));
 
 	if (r == 0 && *rules->why)
@@ -179,8 +180,11 @@ static int add_clock(char *stats, const struct engine *e, uint64_t now_ns)
 	if (r == 0)
 		r = add_ms(stats, "clock_lost_ms", rules->lost_ns);
 	if (r == 0)
-		r = wire_stats_add(stats, "clock_lost_percent", "%.2f",
-				   clock_loss_percent(&e->clock_loss, now_ns, rules->lost_ns));
+		r = wire_stats_add(stats, "clock_lost_percent", "%.2f", percent);
+	if (r == 0) /* in whole percent, and at least 1, while it is too much */
+		r = add_u64(stats, "clock_alarm_percent",
+			    clock_loss_alarm(&e->clock_loss, percent, e->config.clock_alarm_percent)
+				    ? (uint64_t)percent + 1 : 0);
 	return r;
 }
 

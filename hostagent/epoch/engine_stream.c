@@ -48,6 +48,7 @@ static void use_features(struct engine *e, uint64_t features)
 		e->needs_full = true;
 	encoder_set_features(e->encoder, deltas);
 	e->has_machine = features & WIRE_FEATURE_MACHINE;
+	e->tells_clock = features & WIRE_FEATURE_CLOCK;
 	stage_connected(&e->stage, features & WIRE_FEATURE_LZ4);
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
 }

@@ -10,6 +10,9 @@
 
 #include "base/fd.h"
 
+/* In work by each thread and waiting for it, and one that is filled. */
+#define UNITS_PER_THREAD 2u
+
 #define CPUS_PER_THREAD	    4
 #define DEFAULT_THREADS_MAX 4
 
@@ -169,6 +172,21 @@ uint32_t workers_default_threads(void)
 	if (n < 1)
 		return 1;
 	return n > DEFAULT_THREADS_MAX ? DEFAULT_THREADS_MAX : (uint32_t)n;
+}
+
+int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads, struct workers **ret)
+{
+	uint32_t n_units, n_max = n_slots / 2 / UNIT_PAGES;
+
+	if (n_threads == 0)
+		n_threads = workers_default_threads();
+	if (n_threads > WORKERS_THREADS_MAX)
+		n_threads = WORKERS_THREADS_MAX;
+	*ret_n_threads = n_threads;
+	if (n_threads == 1)
+		return 0;
+	n_units = n_threads * UNITS_PER_THREAD + 1;
+	return workers_new(n_threads, n_units < n_max ? n_units : n_max, ret);
 }
 
 struct unit *workers_get(struct workers *w)

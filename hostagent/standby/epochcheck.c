@@ -173,7 +173,7 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame, struct
 	c->inside = true;
 	c->full = full;
 	c->epoch = frame->h.epoch;
-	c->has_device = false;
+	c->has_device = c->has_clock = false;
 	c->n_records = 0;
 	marks_reset(&c->marks);
 	return EPOCHCHECK_BEGIN;
@@ -282,6 +282,19 @@ static int on_device(struct epochcheck *c, const struct wire_frame *frame,
 	return check_records(c, &it, &uncounted, e);
 }
 
+static int on_clock(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
+{
+	struct wire_clock clock;
+	struct wire_error wire;
+
+	if (wire_clock_decode(frame, &clock, &wire) < 0)
+		return refuse_format(c, e, &wire);
+	if (c->has_clock)
+		return refuse(c, e, WIRE_STREAM_ERROR_ORDER, "a second CLOCK in one epoch");
+	c->has_clock = true;
+	return EPOCHCHECK_INSIDE;
+}
+
 static int on_end(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
 {
 	struct wire_epoch_end end;
@@ -313,6 +326,7 @@ static const struct {
 	{WIRE_EPOCH_BEGIN, false, on_begin},
 	{WIRE_PAGES, true, on_pages},
 	{WIRE_DEVICE, true, on_device},
+	{WIRE_CLOCK, true, on_clock},
 	{WIRE_EPOCH_END, true, on_end},
 };
 

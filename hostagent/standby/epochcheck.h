@@ -53,7 +53,7 @@ struct epochcheck {
 	/* The epoch; valid while inside. */
 	bool inside;
 	bool full;
-	bool has_device;
+	bool has_device, has_clock;
 	uint64_t epoch;
 	uint32_t n_frames; /* so far; also the next seq */
 	uint32_t n_records;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "link/link.h"
+#include "standby/clockview.h"
 #include "standby/epochlog.h"
 #include "standby/promote.h"
 #include "standby/qemu.h"
@@ -85,6 +86,8 @@ struct standby {
 		uint64_t vcpu_ns; /* CPU time of the busiest, sum over looks */
 	} served;
 	struct promote_times times;
+	struct clockview clock;	     /* of the primary's guest */
+	struct promote_clock clocked; /* what became of it at the promotion */
 
 	enum standby_state state;
 	bool want_qemu;	  /* start it again when it ends */

@@ -128,6 +128,7 @@ static int enter_term(struct standby *sb, uint64_t term, char *text)
 	if (term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY && !resized)
 		return 0;
 	keeper_stream_close(sb);
+	clockview_reset(&sb->clock); /* another primary has another clock */
 	r = epochlog_set_term(&sb->log, term);
 	if (r < 0)
 		snprintf(text, STANDBY_TEXT_MAX, "cannot enter term %" PRIu64 ": %s", term,
@@ -229,8 +230,10 @@ static int try_promote(struct standby *sb, struct keeper_command *c, uint64_t de
 	if (sb->rf.meta.phase == RAMFILE_COPY && !(sb->qemu.pid > 0 && sb->qemu.qmp))
 		r = start_for_promotion(sb, c->text);
 	keeper_set_state(sb, STANDBY_STATE_PROMOTING);
+	sb->clocked.step_max_ns = sb->config.clock_step_max_ns;
 	if (r == 0)
-		r = promote_guest(&sb->log, &sb->qemu, c->term, deadline_ns, &sb->times, c->text);
+		r = promote_guest(&sb->log, &sb->qemu, c->term, deadline_ns, &sb->clock, &sb->clocked,
+				  &sb->times, c->text);
 	if (r < 0 && sb->rf.meta.phase == RAMFILE_COPY && qemu_kill(&sb->qemu) < 0)
 		log_error("vm=%s QEMU pid %d cannot be killed", sb->config.vm, (int)sb->qemu.pid);
 	return r;

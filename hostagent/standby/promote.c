@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "vmm/guestclock.h"
 #include "vmm/guestmem.h"
 
 AUTO_DEFINE(json_t *, json_decref)
@@ -25,6 +26,8 @@ struct promotion {
 	struct qemu *q;
 	uint64_t term;
 	uint64_t deadline_ns;
+	const struct clockview *view;
+	struct promote_clock *clock;
 	struct promote_times times;
 	char *text;
 };
@@ -194,6 +197,52 @@ static int step_record(struct promotion *p)
 	return 0;
 }
 
+/* From here to QEMU's own start of the guest: the order's way, measured. */
+#define CONT_NS (1 * CLOCK_NS_PER_MS)
+
+static const char *clock_obstacle(int error)
+{
+	switch (error) {
+	case -ENOENT:
+	case -EMSGSIZE:
+		return "this QEMU's clock is not found";
+	case -ESTALE:
+		return "the loaded state has another clock than the primary told";
+	default:
+		return "QEMU's memory cannot be read or written";
+	}
+}
+
+/* The loaded state has the clock of its seal: set it to what it would be by now. A clock that is late is no reason
+ * to fail. */
+static int step_clock(struct promotion *p)
+{
+	const struct wire_clock *told = &p->view->complete;
+	const struct clock_words saved = {.ticks = told->saved_ticks, .clock = told->saved_ns};
+	struct clock_words wanted;
+	int r;
+
+	p->clock->step_ns = 0;
+	p->clock->why = "";
+	if (p->clock->step_max_ns == 0) {
+		p->clock->why = "clock = off in the VM's file";
+	} else if (!clockview_wanted(p->view, clock_mono_ns() + CONT_NS, &wanted)) {
+		p->clock->why = "no epoch told what it is to be";
+	} else {
+		r = guestclock_promote(p->q->info.pid, p->rf->blob, p->rf->blob_bytes, &saved, &wanted,
+				       p->clock->step_max_ns, told->ticks_per_s, &p->clock->step_ns);
+		if (r < 0)
+			p->clock->why = clock_obstacle(r);
+	}
+	if (*p->clock->why)
+		log_warn("term=%" PRIu64 " the guest goes on with the clock of its last epoch: %s", p->term,
+			 p->clock->why);
+	else
+		log_info("term=%" PRIu64 " the guest's clock was set forward by %" PRIu64 " us", p->term,
+			 p->clock->step_ns / CLOCK_NS_PER_US);
+	return 0;
+}
+
 static int step_cont(struct promotion *p)
 {
 	int r = qmp_execute(p->q->qmp, "cont", NULL, left_ns(p), NULL);
@@ -267,10 +316,12 @@ static void finish(struct promotion *p)
 }
 
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t deadline_ns,
+		  const struct clockview *view, struct promote_clock *clock,
 		  struct promote_times *ret_times, char *ret_text)
 {
 	struct promotion p = {.log = log, .rf = log->rf, .q = q, .term = term,
-			      .deadline_ns = deadline_ns, .text = ret_text};
+			      .deadline_ns = deadline_ns, .view = view, .clock = clock,
+			      .text = ret_text};
 	uint64_t begin_ns = clock_mono_ns();
 	int r = 0;
 
@@ -283,6 +334,8 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 		FAULT_POINT(FAULT_STANDBY_PROMOTING);
 		if (r == 0)
 			r = timed(&p, step_record, &p.times.record_ns);
+		if (r == 0)
+			r = timed(&p, step_clock, &p.times.clock_ns);
 	} else {
 		r = check_waits(&p);
 	}

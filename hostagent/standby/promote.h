@@ -4,7 +4,7 @@
  *
  *	apply what is complete ─ write ROM blocks ─ getfd + migrate-incoming ─ event completed
  *	  (epochlog_apply)        (process memory)        (device blob)
- *	 ─ meta: term, phase=promoted ─ cont ─ meta: phase=running ─ announce-self
+ *	 ─ meta: term, phase=promoted ─ guest's clock ─ cont ─ meta: phase=running ─ announce-self
  *
  * Why this order (a kill -9 of the agent between any two steps):
  *  P1 up to `meta: promoted` nothing durable has changed: the copy is still epoch N, the order can be
@@ -22,14 +22,22 @@
 
 #include <stdint.h>
 
+#include "standby/clockview.h"
 #include "standby/epochlog.h"
 #include "standby/qemu.h"
 #include "standby/ramfile.h"
 
 /* How long each step took; all 0 until a promotion succeeded. */
 struct promote_times {
-	uint64_t apply_ns, rom_ns, load_ns, record_ns, cont_ns, total_ns;
+	uint64_t apply_ns, rom_ns, load_ns, record_ns, clock_ns, cont_ns, total_ns;
 	bool is_running; /* QEMU said so behind `cont` */
+};
+
+/* The guest's clock at a promotion. */
+struct promote_clock {
+	uint64_t step_max_ns; /* in; 0: leave it alone */
+	uint64_t step_ns;     /* out: set forward by that; 0: not */
+	const char *why;      /* out: why not; static text, else "" */
 };
 
 /* Would an order to promote into @term with an epoch of at least @min_epoch be obeyed? Does nothing.
@@ -39,12 +47,13 @@ struct promote_times {
 int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch, char *ret_text)
 	__attribute__((warn_unused_result));
 
-/* Do it; promote_check() said yes, @q is warm (phase COPY) or found again (phase PROMOTED).
+/* Do it, with the guest's clock set forward by @view where that can be proved right; promote_check() said yes, @q is warm (phase COPY) or found again (phase PROMOTED).
  * 0: the guest runs, phase is RUNNING, the monitor is released;
  * -EIO: QEMU refused the state or died, phase is COPY: start a fresh one and try again;
  * -ETIMEDOUT: not done by @deadline_ns, the same; -ESRCH: phase PROMOTED, but QEMU is gone or does not
  * wait: only the operator can say; -errno of the files. On error @ret_text says why. */
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t deadline_ns,
+		  const struct clockview *view, struct promote_clock *clock,
 		  struct promote_times *ret_times, char *ret_text)
 	__attribute__((warn_unused_result));
 

@@ -87,6 +87,8 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 		{"promote_rom_us", sb->times.rom_ns / CLOCK_NS_PER_US},
 		{"promote_load_us", sb->times.load_ns / CLOCK_NS_PER_US},
 		{"promote_record_us", sb->times.record_ns / CLOCK_NS_PER_US},
+		{"promote_clock_us", sb->times.clock_ns / CLOCK_NS_PER_US},
+		{"clock_forward_ms", sb->clocked.step_ns / CLOCK_NS_PER_MS},
 		{"promote_cont_us", sb->times.cont_ns / CLOCK_NS_PER_US},
 	};
 	size_t at = 0;

@@ -61,6 +61,7 @@ struct standby_config {
 	uint64_t log_bytes_max;	    /* one buffered epoch; 0: 2 x RAM + 64 MiB */
 	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 60000 */
 	unsigned promote_timeout_ms; /* whole promotion; 0: 5000 */
+	uint64_t clock_step_max_ns;  /* the guest's clock may jump by that at a promotion; 0: leave it alone */
 
 	/* Where the STREAM connection goes; NULL: none is opened (tests and drivers then feed frames
 	 * through standby/epochlog.h themselves). */

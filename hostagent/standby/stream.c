@@ -148,6 +148,17 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 	return keeper_send(sb->link, &h, NULL, 0);
 }
 
+/* What an epoch tells of the guest's clock; it passed epochlog_frame(). */
+static void note_clock(struct standby *sb, const struct wire_frame *frame)
+{
+	struct wire_clock clock;
+
+	if (frame->h.type == WIRE_EPOCH_BEGIN)
+		clockview_begin(&sb->clock);
+	else if (frame->h.type == WIRE_CLOCK && wire_clock_decode(frame, &clock, NULL) == 0)
+		clockview_take(&sb->clock, &clock, clock_mono_ns());
+}
+
 /* The epoch is safe: say so, then bring the copy up to it. */
 static int on_complete(struct standby *sb, const struct wire_frame *frame)
 {
@@ -219,7 +230,9 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 		refuse(sb, frame, &error);
 		return r;
 	}
+	note_clock(sb, frame);
 	if (r > 0) {
+		clockview_complete(&sb->clock);
 		r = on_complete(sb, frame);
 		if (r < 0 && sb->link)
 			lost(sb, "cannot acknowledge", link_error(sb->link));

@@ -96,24 +96,26 @@ static void miss(struct clock_rules *rules)
 		clock_rules_off(rules, "QEMU's clock does not follow the host's");
 }
 
-/* The pause fits; what the words would be when the guest starts, had it not stopped. False: not later. */
-static bool set_forward(struct clock_rules *rules, uint64_t host_ns, uint64_t now_ns)
+/* The words of a guest that never stopped, when the host's clock says @at_ns. */
+static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at_ns)
 {
-	uint64_t start_ns = now_ns + rules->cost_ns;
-	int64_t clock_step = (int64_t)(rules->target.clock + start_ns - rules->stopped.clock);
-	int64_t lag_ticks = (int64_t)(rules->target.ticks - rules->running.ticks);
-	double ticks_max = rules->rate * (double)rules->step_max_ns;
-	double ticks_step = (double)lag_ticks + rules->rate * (double)(start_ns - host_ns);
+	double ticks = rules->rate * (double)(int64_t)(at_ns - rules->stop_ns);
 
-	if (clock_step <= 0)
+	return (struct clock_words){
+		.clock = rules->target.clock + at_ns,
+		.ticks = rules->target.ticks + rules->stop_ticks + (uint64_t)(int64_t)ticks,
+	};
+}
+
+/* The pause fits; what the words would be when the guest starts, had it not stopped. False: not later. */
+static bool set_forward(struct clock_rules *rules, uint64_t now_ns)
+{
+	struct clock_words wanted = wanted_at(rules, now_ns + rules->cost_ns);
+
+	rules->written = clock_step(&rules->stopped, &wanted, rules->step_max_ns,
+				    (uint64_t)(rules->rate * 1e9));
+	if (rules->written.clock == rules->stopped.clock)
 		return false;
-	if ((uint64_t)clock_step > rules->step_max_ns)
-		clock_step = (int64_t)rules->step_max_ns;
-	if (ticks_step > ticks_max)
-		ticks_step = ticks_max;
-	rules->written.clock += (uint64_t)clock_step;
-	if (ticks_step > 0)
-		rules->written.ticks += (uint64_t)ticks_step;
 	rules->n_set++;
 	return true;
 }
@@ -136,7 +138,9 @@ bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *wo
 	rules->is_ours = true;
 	rules->stopped = rules->written = *words;
 	rules->set_ns = now_ns;
-	if (rules->state != CLOCK_CORRECTED || !set_forward(rules, host_ns, now_ns))
+	rules->stop_ns = host_ns;
+	rules->stop_ticks = words->ticks - rules->running.ticks;
+	if (rules->state != CLOCK_CORRECTED || !set_forward(rules, now_ns))
 		return false;
 	*ret_words = rules->written;
 	return true;
@@ -189,6 +193,30 @@ void clock_rules_paused(struct clock_rules *rules, uint64_t paused_ns)
 		rules->lost_ns += paused_ns;
 }
 
+bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns, struct clock_words *ret_words)
+{
+	if (rules->state != CLOCK_CORRECTED || !rules->is_ours)
+		return false;
+	*ret_words = wanted_at(rules, at_ns);
+	return true;
+}
+
+struct clock_words clock_step(const struct clock_words *words, const struct clock_words *wanted,
+			      uint64_t step_max_ns, uint64_t ticks_per_s)
+{
+	int64_t clock = (int64_t)(wanted->clock - words->clock);
+	int64_t ticks = (int64_t)(wanted->ticks - words->ticks);
+	double ticks_max = (double)step_max_ns * (double)ticks_per_s / 1e9;
+	struct clock_words result = *words;
+
+	if (clock <= 0)
+		return result;
+	result.clock += (uint64_t)clock < step_max_ns ? (uint64_t)clock : step_max_ns;
+	if (ticks > 0)
+		result.ticks += (double)ticks < ticks_max ? (uint64_t)ticks : (uint64_t)ticks_max;
+	return result;
+}
+
 const char *clock_rules_word(const struct clock_rules *rules)
 {
 	static const char *const words[] = {
@@ -225,4 +253,10 @@ double clock_loss_percent(const struct clock_loss *loss, uint64_t now_ns, uint64
 	if (since_ns == 0 || now_ns <= since_ns || lost_ns <= before_ns)
 		return 0;
 	return 100.0 * (double)(lost_ns - before_ns) / (double)(now_ns - since_ns);
+}
+
+bool clock_loss_alarm(struct clock_loss *loss, double percent, uint32_t limit)
+{
+	loss->is_alarm = percent >= (double)limit || (loss->is_alarm && percent >= limit / 2.0);
+	return loss->is_alarm;
 }

@@ -65,6 +65,7 @@ enum clock_state {
 
 /* What was lost, second by second. */
 struct clock_loss {
+	bool is_alarm; /* too much was lost, and is still */
 	uint64_t second[CLOCK_LOSS_SLOTS];  /* that the slot is of, 0: empty */
 	uint64_t lost_ns[CLOCK_LOSS_SLOTS]; /* in all, when that second began */
 };
@@ -84,6 +85,7 @@ struct clock_rules {
 	bool is_ours; /* it fits: stopped, written and set_ns are valid */
 	struct clock_words stopped, written;
 	uint64_t set_ns;
+	uint64_t stop_ns, stop_ticks; /* the host's clock and counter at its stop */
 
 	/* learnt */
 	uint32_t n_stops;	      /* for the rate: 0: none, 1: the first one is known, 2: a rate */
@@ -119,6 +121,15 @@ void clock_rules_resumed(struct clock_rules *rules, const struct clock_words *wo
 /* The words that the state saved in this pause has. */
 void clock_rules_saved(struct clock_rules *rules, const struct clock_words *words);
 
+/* What the guest's clock and ticks are to be when the host's clock says @at_ns. After clock_rules_saved() of a pause
+ * that fitted, in state CORRECTED; else false. */
+bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns, struct clock_words *ret_words);
+
+/* @words, of a stopped guest, are those of its saved state; it is to go on with @wanted. What to write: forward,
+ * never backwards, at most @step_max_ns and as many of its ticks, of which a second has @ticks_per_s. */
+struct clock_words clock_step(const struct clock_words *words, const struct clock_words *wanted,
+			      uint64_t step_max_ns, uint64_t ticks_per_s);
+
 /* Without words that can be trusted (OFF): a pause of ours took @paused_ns. */
 void clock_rules_paused(struct clock_rules *rules, uint64_t paused_ns);
 
@@ -130,5 +141,8 @@ void clock_loss_note(struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns)
 
 /* Percent of the last CLOCK_LOSS_SPAN_S seconds, or of the time since the first note, that was lost. */
 double clock_loss_percent(const struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns);
+
+/* Is @percent too much? From @limit on, until it is below half of it. */
+bool clock_loss_alarm(struct clock_loss *loss, double percent, uint32_t limit);
 
 #endif

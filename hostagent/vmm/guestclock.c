@@ -30,6 +30,7 @@ struct guestclock {
 	struct clock_rules rules;
 	pid_t pid;
 	uint64_t address; /* of timers_state */
+	struct clock_words saved; /* in the last device state */
 	size_t saved_at;  /* where its section was in the last device state; 0: not known */
 };
 
@@ -188,13 +189,14 @@ int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at, struct 
 
 void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size)
 {
-	struct clock_words words;
+	struct clock_words words = {0};
 	enum clock_state before = clock->rules.state;
 	int r;
 
 	if (before == CLOCK_OFF)
 		return;
 	r = guestclock_parse(blob, size, &clock->saved_at, &words);
+	clock->saved = words;
 	if (r == 0)
 		clock_rules_saved(&clock->rules, &words);
 	else
@@ -204,6 +206,40 @@ void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size
 		log_warn("pid=%d the guest's clock is not corrected: %s", clock->pid, clock->rules.why);
 	else if (clock->rules.state != before)
 		log_info("pid=%d the guest's clock is corrected at each pause", clock->pid);
+}
+
+bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns, struct clock_words *ret_saved,
+			 struct clock_words *ret_wanted, uint64_t *ret_ticks_per_s)
+{
+	if (!clock_rules_forecast(&clock->rules, at_ns, ret_wanted))
+		return false;
+	*ret_saved = clock->saved;
+	*ret_ticks_per_s = (uint64_t)(clock->rules.rate * 1e9);
+	return true;
+}
+
+int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,
+		       const struct clock_words *wanted, uint64_t step_max_ns, uint64_t ticks_per_s,
+		       uint64_t *ret_step_ns)
+{
+	struct guestclock clock = {.pid = pid};
+	struct clock_words words, loaded;
+	int r = symbol_find(pid, "timers_state", TIMERS_BYTES, &clock.address);
+
+	if (r == 0)
+		r = guestclock_parse(blob, size, &clock.saved_at, &loaded);
+	if (r < 0)
+		return r;
+	if (read_words(&clock, &words) < 0)
+		return -EFAULT;
+	if (words.is_running)
+		return -EBUSY;
+	if (words.clock != loaded.clock || words.ticks != loaded.ticks ||
+	    loaded.clock != saved->clock || loaded.ticks != saved->ticks)
+		return -ESTALE;
+	loaded = clock_step(&words, wanted, step_max_ns, ticks_per_s);
+	*ret_step_ns = loaded.clock - words.clock;
+	return write_words(&clock, &loaded);
 }
 
 const struct clock_rules *guestclock_rules(const struct guestclock *clock)

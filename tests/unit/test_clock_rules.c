@@ -364,7 +364,7 @@ static void what_is_off_counts_its_pauses(void **state)
 
 static void the_last_minute_is_what_counts(void **state)
 {
-	struct clock_loss loss = {{0}};
+	struct clock_loss loss = {0};
 	uint64_t lost_ns = 0;
 
 	(void)state;
@@ -379,6 +379,12 @@ static void the_last_minute_is_what_counts(void **state)
 	assert_in_range((uint64_t)(clock_loss_percent(&loss, 175 * S, lost_ns) * 100), 950, 1050);
 	/* Made up for since. */
 	assert_true(clock_loss_percent(&loss, 175 * S, lost_ns / 4) == 0);
+	/* Too much is from the limit on, until it is below half of it. */
+	assert_false(clock_loss_alarm(&loss, 4.9, 5));
+	assert_true(clock_loss_alarm(&loss, 5, 5));
+	assert_true(clock_loss_alarm(&loss, 2.6, 5));
+	assert_false(clock_loss_alarm(&loss, 2.4, 5));
+	assert_false(clock_loss_alarm(&loss, 4.9, 5));
 }
 
 int main(void)

@@ -185,6 +185,20 @@ static void test_throttle_is_told(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
+static void test_a_slow_clock_is_told(void **state)
+{
+	struct vm_input in = {.kind = VM_IN_REPORT, .agent_state = WIRE_STATE_PROTECTED, .role = WIRE_VM_ROLE_PRIMARY,
+			      .clock_why = "KVM", .clock_alarm_percent = 16};
+
+	(void)state;
+	in.term = lab.journal.term;
+	(void)lab_feed(&lab, in);
+	assert_string_equal(lab.last_event, "the guest's clock on alpha lost 16 % of the last minute: KVM");
+	in.clock_alarm_percent = 0;
+	(void)lab_feed(&lab, in);
+	assert_non_null(strstr(lab.last_event, "goes right again"));
+}
+
 static void test_unprotect(void **state)
 {
 	(void)state;
@@ -559,6 +573,7 @@ int main(void)
 		cmocka_unit_test_setup(test_primary_lost, start_protected),
 		cmocka_unit_test_setup(test_verdicts, start_protected),
 		cmocka_unit_test_setup(test_throttle_is_told, start_protected),
+		cmocka_unit_test_setup(test_a_slow_clock_is_told, start_protected),
 		cmocka_unit_test_setup(test_unprotect, start_protected),
 		cmocka_unit_test_setup(test_unprotect_with_primary_away, start_protected),
 		cmocka_unit_test_setup(test_failover_and_back, start_protected),

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -59,6 +60,75 @@ static void an_exported_variable_is_found(void **state)
 	assert_int_equal(address, (uint64_t)(uintptr_t)timers_state);
 	assert_int_equal(symbol_find(pid, "use_icount", 4, &address), 0);
 	assert_int_equal(address, (uint64_t)(uintptr_t)&use_icount);
+	end_child(pid);
+}
+
+/* --- a promotion */
+
+static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks, uint64_t clock);
+static size_t add_footer(uint8_t *at);
+
+static void read_child(pid_t pid, uint64_t words[12])
+{
+	struct iovec local = {words, sizeof(timers_state)}, remote = {timers_state, sizeof(timers_state)};
+
+	assert_int_equal(process_vm_readv(pid, &local, 1, &remote, 1, 0), (ssize_t)sizeof(timers_state));
+}
+
+/* Slots 1 and 7 are the ticks and the clock, slot 3 begins with "enabled". */
+static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
+{
+	const struct clock_words saved = {.ticks = 500, .clock = 100};
+	struct clock_words wanted = {.ticks = 500 + 3 * 4000, .clock = 100 + 4000}, other = saved;
+	uint8_t blob[256] = "QEVM\0\0\0\3";
+	uint64_t words[12], step_ns = 0;
+	size_t size = 8;
+	pid_t pid;
+
+	(void)state;
+	size += add_section(blob + size, "timer", 2, saved.ticks, saved.clock);
+	size += add_footer(blob + size);
+	timers_state[1] = 500;
+	timers_state[7] = 100;
+	timers_state[3] = 1; /* runs */
+	pid = start_child();
+	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+			 -EBUSY);
+	end_child(pid);
+	timers_state[3] = 0;
+	pid = start_child();
+	other.clock++; /* the primary told of another state */
+	assert_int_equal(guestclock_promote(pid, blob, size, &other, &wanted, 10000, 3000000000, &step_ns),
+			 -ESTALE);
+	read_child(pid, words);
+	assert_memory_equal(words, timers_state, sizeof(words));
+	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+			 0);
+	assert_int_equal(step_ns, 4000);
+	read_child(pid, words);
+	assert_int_equal(words[1], 500 + 3 * 4000);
+	assert_int_equal(words[7], 100 + 4000);
+	words[1] = 500;
+	words[7] = 100;
+	assert_memory_equal(words, timers_state, sizeof(words)); /* nothing else */
+	/* QEMU holds something else than the blob now. */
+	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+			 -ESTALE);
+	end_child(pid);
+	pid = start_child();
+	wanted.clock = 50; /* backwards */
+	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+			 0);
+	assert_int_equal(step_ns, 0);
+	read_child(pid, words);
+	assert_memory_equal(words, timers_state, sizeof(words));
+	wanted = (struct clock_words){.ticks = UINT64_C(1) << 60, .clock = UINT64_C(1) << 60}; /* too far */
+	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+			 0);
+	assert_int_equal(step_ns, 10000);
+	read_child(pid, words);
+	assert_int_equal(words[7], 100 + 10000);
+	assert_int_equal(words[1], 500 + 30000);
 	end_child(pid);
 }
 
@@ -161,6 +231,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_exported_variable_is_found),
 		cmocka_unit_test(what_is_not_there_is_said),
+		cmocka_unit_test(a_loaded_clock_is_set_forward_once_it_is_proved),
 		cmocka_unit_test(the_saved_clock_is_found),
 		cmocka_unit_test(a_saved_clock_that_is_no_clock_is_refused),
 	};

@@ -54,9 +54,10 @@ static int epoch(uint64_t n, uint64_t previous, uint8_t flags)
 {
 	if (begin(n, previous, flags) != VM_RELAY_FORWARD ||
 	    feed(WIRE_PAGES, n, 1, 100, 0) != VM_RELAY_FORWARD ||
-	    feed(WIRE_DEVICE, n, 2, 50, 0) != VM_RELAY_FORWARD)
+	    feed(WIRE_DEVICE, n, 2, 50, 0) != VM_RELAY_FORWARD ||
+	    feed(WIRE_CLOCK, n, 3, 48, 0) != VM_RELAY_FORWARD)
 		return -EPROTO;
-	return end(n, 3, 158);
+	return end(n, 4, 206);
 }
 
 static int machine(bool is_last)
@@ -85,7 +86,7 @@ static void test_epochs(void **state)
 	assert_int_equal(relay.epochs_total, 3);
 	assert_int_equal(vm_relay_ack(&relay, 11, 2000), 0);
 	assert_int_equal(relay.last_ack_ns, 1000);
-	assert_int_equal(relay.last_epoch_bytes, 158);
+	assert_int_equal(relay.last_epoch_bytes, 206);
 	assert_int_equal(vm_relay_ack(&relay, 40, 2000), 0);
 	assert_int_equal(vm_relay_ack(&relay, 41, 2000), -EPROTO);
 	assert_int_equal(vm_relay_ack(&relay, 0, 2000), -EPROTO);

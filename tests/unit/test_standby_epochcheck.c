@@ -227,6 +227,33 @@ static void wrong_record_count(struct feed *f)
 	feed_end(f);
 }
 
+static void feed_clock(struct feed *f, uint64_t ticks_per_s)
+{
+	uint8_t payload[48] = {0};
+
+	bytes_put_be64(payload + 40, ticks_per_s);
+	feed_frame(f, &(struct wire_header){.type = WIRE_CLOCK, .term = f->term, .epoch = f->epoch,
+					    .seq = f->n_frames, .generation = f->generation},
+		   payload, sizeof(payload));
+}
+
+static void two_clocks(struct feed *f)
+{
+	feed_begin(f, false);
+	one_blob(f);
+	feed_clock(f, 1000);
+	feed_clock(f, 1000);
+	feed_end(f);
+}
+
+static void clock_without_ticks(struct feed *f)
+{
+	feed_begin(f, false);
+	one_blob(f);
+	feed_clock(f, 0);
+	feed_end(f);
+}
+
 static void wrong_byte_count(struct feed *f)
 {
 	feed_begin(f, false);
@@ -387,6 +414,8 @@ static const struct {
 	{"packed, no blob", packed_device_of_pages, WIRE_STREAM_ERROR_FORMAT, "truncated"},
 	{"no device", no_device, WIRE_STREAM_ERROR_ORDER, "no DEVICE"},
 	{"two blob sizes", two_blob_sizes, WIRE_STREAM_ERROR_FORMAT, "100 and 101"},
+	{"two clocks", two_clocks, WIRE_STREAM_ERROR_ORDER, "a second CLOCK"},
+	{"clock without ticks", clock_without_ticks, WIRE_STREAM_ERROR_FORMAT, "ticks_per_s"},
 	{"record count", wrong_record_count, WIRE_STREAM_ERROR_ORDER, "2 records"},
 	{"byte count", wrong_byte_count, WIRE_STREAM_ERROR_ORDER, "bytes"},
 	{"frame count", wrong_frame_count, WIRE_STREAM_ERROR_ORDER, "frames"},

@@ -217,6 +217,14 @@ static int encode_epoch_end(struct bytes_writer *w)
 							      .payload_bytes = 4159}, w);
 }
 
+static int encode_clock(struct bytes_writer *w)
+{
+	return wire_clock_encode(&(struct wire_clock){.saved_ticks = UINT64_C(0x1122334455667788),
+						      .saved_ns = 5000000000, .mono_ns = 1000000000000,
+						      .ticks = UINT64_C(0x1122334455e00000),
+						      .ns = 5004000000, .ticks_per_s = 2400000000}, w);
+}
+
 #define TERM 7
 const struct wire_sample wire_samples[] = {
 	{"hello-control", {.type = WIRE_HELLO, .term = TERM}, encode_hello},
@@ -257,6 +265,8 @@ const struct wire_sample wire_samples[] = {
 	 encode_pages_lz4},
 	{"device", {.type = WIRE_DEVICE, .seq = 2, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_device},
+	{"clock", {.type = WIRE_CLOCK, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
+	 encode_clock},
 	{"epoch-end", {.type = WIRE_EPOCH_END, .seq = 3, .generation = 5, .term = TERM, .epoch = 812},
 	 encode_epoch_end},
 	{"epoch-ack", {.type = WIRE_EPOCH_ACK, .generation = 5, .term = TERM, .epoch = 812}, NULL},
@@ -315,6 +325,7 @@ REENCODE(vote)
 REENCODE(geometry)
 REENCODE(epoch_begin)
 REENCODE(epoch_end)
+REENCODE(clock)
 
 static int reencode_lz4(const struct wire_frame *frame, struct bytes_writer *w,
 			struct wire_error *error)
@@ -399,6 +410,7 @@ int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct
 		{WIRE_PAGES, reencode_pages},
 		{WIRE_DEVICE, reencode_device},
 		{WIRE_EPOCH_END, reencode_epoch_end},
+		{WIRE_CLOCK, reencode_clock},
 		{WIRE_EPOCH_ACK, reencode_empty},
 		{WIRE_COMMIT, reencode_empty},
 		{WIRE_STREAM_ERROR, reencode_failure},

@@ -90,6 +90,9 @@ VECTORS = {
                        epoch=812, **STREAM),
     "device": frame(0x24, struct.pack(">I", 79000) + record(3, 19, b"\x00\x01z") + record(1, 3),
                     seq=2, epoch=812, **STREAM),
+    "clock": frame(0x27, struct.pack(">QQQQQQ", 0x1122334455667788, 5000000000, 1000000000000,
+                                     0x1122334455e00000, 5004000000, 2400000000),
+                   seq=3, epoch=812, **STREAM),
     "epoch-end": frame(0x25, struct.pack(">IIQ", 3, 3, 4159), seq=3, epoch=812, **STREAM),
     "epoch-ack": frame(0x28, epoch=812, **STREAM),
     "commit": frame(0x29, epoch=812, **STREAM),
@@ -128,7 +131,8 @@ def packed_epoch():
         (0x23, 1, packed(record(1, 0) + record(2, 1, bytes(range(256)) * 16) + record(4, 1, bitmap))),
         (0x23, 0, record(3, 2, b"\x05\x02\xaa\xbb") + record(4, 8, bitmap)),
         (0x23, 1, packed(record(5, 3, dup(1)) + record(5, 2, dup(3)) + record(3, 3, b"\x05\x01z"))),
-        (0x24, 1, packed(struct.pack(">I", 5000) + record(4, 0, bitmap) + record(3, 1, b"\0\1z")))]
+        (0x24, 1, packed(struct.pack(">I", 5000) + record(4, 0, bitmap) + record(3, 1, b"\0\1z"))),
+        (0x27, 0, struct.pack(">QQQQQQ", 1, 2, 3, 4, 5, 6))]
     end = struct.pack(">IIQ", len(payloads), 8, sum(len(p[2]) for p in payloads))
     payloads.append((0x25, 0, end))
     return (frame(0x21, geometry, term=7, generation=1)

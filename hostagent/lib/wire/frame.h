@@ -45,6 +45,7 @@ enum wire_type {
 	WIRE_DEVICE	  = 0x24, /* P>G>S */
 	WIRE_EPOCH_END	  = 0x25, /* P>G>S */
 	WIRE_MACHINE	  = 0x26, /* P>G>S */
+	WIRE_CLOCK	  = 0x27, /* P>G>S */
 	WIRE_EPOCH_ACK	  = 0x28, /* S>G */
 	WIRE_COMMIT	  = 0x29, /* G>P */
 	WIRE_STREAM_ERROR = 0x2a, /* S>G>P, P>G */

@@ -42,6 +42,7 @@
 #define WIRE_BITMAP_SIZE_MAX	4032  /* ... and what is shorter than RAW */
 #define WIRE_DUP_SIZE		4     /* data of a DUP record: a page index */
 
+#define WIRE_TICKS_PER_S_MAX	100000000000ULL /* of a processor's counter */
 #define WIRE_WITNESS_KEY_SIZE 16      /* a SipHash key */
 #define WIRE_LEASE_MS_MAX     600000  /* the longest lease, ms */
 #define WIRE_DIRECT_LEASE_MS  2000    /* each that a standby gives its primary; its release_ms is shorter */

@@ -47,6 +47,7 @@ enum wire_vm_role {
 #define WIRE_FEATURE_BITMAP UINT64_C(0x2) /* page class BITMAP */
 #define WIRE_FEATURE_LZ4    UINT64_C(0x4) /* WIRE_FLAG_LZ4 */
 #define WIRE_FEATURE_DUP    UINT64_C(0x8) /* page class DUP */
+#define WIRE_FEATURE_CLOCK  UINT64_C(0x400) /* CLOCK */
 /* Of control connections. */
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* LEASE */
@@ -60,7 +61,7 @@ enum wire_vm_role {
 	 WIRE_FEATURE_INCARNATION)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
-	 WIRE_FEATURE_MACHINE)
+	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK)
 
 /* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch; of a CONTROL:
  * term = the highest incarnation of a gateway that this host has obeyed. */
@@ -413,6 +414,17 @@ uint8_t *wire_record_reserve(const struct bytes_writer *w);
  * 0; -EINVAL: class and size do not fit together (nothing is appended). */
 int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index,
 		       size_t size) WIRE_CHECKED;
+
+/* CLOCK: the guest's clock, which stands in the epoch's device state (vmm/clock_rules.h). */
+struct wire_clock {
+	uint64_t saved_ticks, saved_ns; /* the two words that the device state has */
+	uint64_t mono_ns;	   /* when the primary's monotonic clock says this... */
+	uint64_t ticks, ns;	   /* ...the guest's are to say that */
+	uint64_t ticks_per_s;	   /* 1..WIRE_TICKS_PER_S_MAX */
+};
+int wire_clock_encode(const struct wire_clock *clock, struct bytes_writer *w) WIRE_CHECKED;
+int wire_clock_decode(const struct wire_frame *frame, struct wire_clock *ret_clock,
+		      struct wire_error *error) WIRE_CHECKED;
 
 /* EPOCH_END: what must have arrived. */
 struct wire_epoch_end {

@@ -1,4 +1,4 @@
-/* GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, EPOCH_END: the stream connection. */
+/* GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, CLOCK, EPOCH_END: the stream connection. */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"
@@ -204,6 +204,43 @@ int wire_epoch_end_decode(const struct wire_frame *frame, struct wire_epoch_end 
 	if (cursor_end(&c) < 0)
 		return -EPROTO;
 	*ret_end = end;
+	return 0;
+}
+
+/* ---- CLOCK ---- */
+
+int wire_clock_encode(const struct wire_clock *clock, struct bytes_writer *w)
+{
+	if (clock->ticks_per_s < 1 || clock->ticks_per_s > WIRE_TICKS_PER_S_MAX)
+		return write_invalid(w);
+	bytes_write_be64(w, clock->saved_ticks);
+	bytes_write_be64(w, clock->saved_ns);
+	bytes_write_be64(w, clock->mono_ns);
+	bytes_write_be64(w, clock->ticks);
+	bytes_write_be64(w, clock->ns);
+	bytes_write_be64(w, clock->ticks_per_s);
+	return write_result(w);
+}
+
+int wire_clock_decode(const struct wire_frame *frame, struct wire_clock *ret_clock,
+		      struct wire_error *error)
+{
+	struct cursor c = cursor_begin(frame, WIRE_CLOCK, error);
+	struct wire_clock clock = {0};
+	size_t at;
+
+	clock.saved_ticks = cursor_u64(&c, "saved_ticks");
+	clock.saved_ns = cursor_u64(&c, "saved_ns");
+	clock.mono_ns = cursor_u64(&c, "mono_ns");
+	clock.ticks = cursor_u64(&c, "ticks");
+	clock.ns = cursor_u64(&c, "ns");
+	at = cursor_offset(&c);
+	clock.ticks_per_s = cursor_u64(&c, "ticks_per_s");
+	if (!c.failed && (clock.ticks_per_s < 1 || clock.ticks_per_s > WIRE_TICKS_PER_S_MAX))
+		cursor_fail(&c, "ticks_per_s", at, "out of bounds");
+	if (cursor_end(&c) < 0)
+		return -EPROTO;
+	*ret_clock = clock;
 	return 0;
 }
 

@@ -1,0 +1,53 @@
+#include "standby/clockview.h"
+
+void clockview_reset(struct clockview *view)
+{
+	*view = (struct clockview){0};
+}
+
+void clockview_begin(struct clockview *view)
+{
+	view->has_next = false;
+}
+
+void clockview_take(struct clockview *view, const struct wire_clock *clock, uint64_t now_ns)
+{
+	int64_t offset_ns = (int64_t)(now_ns - clock->mono_ns);
+
+	if (view->has_offset) {
+		uint64_t leak_ns = (now_ns - view->offset_at_ns) / 1000000 * CLOCKVIEW_LEAK_PPM;
+		int64_t least_ns = (int64_t)((uint64_t)view->offset_ns + leak_ns);
+
+		offset_ns = offset_ns < least_ns ? offset_ns : least_ns;
+	}
+	/* Less than a ms since the last one leaks nothing, and must not be forgotten. */
+	if (!view->has_offset || offset_ns < view->offset_ns || now_ns - view->offset_at_ns >= 1000000) {
+		view->offset_ns = offset_ns;
+		view->offset_at_ns = now_ns;
+	}
+	view->has_offset = true;
+	view->next = *clock;
+	view->has_next = true;
+}
+
+void clockview_complete(struct clockview *view)
+{
+	view->complete = view->next;
+	view->has_complete = view->has_next;
+	view->has_next = false;
+}
+
+bool clockview_wanted(const struct clockview *view, uint64_t at_ns, struct clock_words *ret_wanted)
+{
+	int64_t since_ns;
+
+	if (!view->has_complete)
+		return false;
+	since_ns = (int64_t)(at_ns - (uint64_t)view->offset_ns - view->complete.mono_ns);
+	*ret_wanted = (struct clock_words){
+		.clock = view->complete.ns + (uint64_t)since_ns,
+		.ticks = view->complete.ticks +
+			 (uint64_t)(int64_t)((double)since_ns / 1e9 * (double)view->complete.ticks_per_s),
+	};
+	return true;
+}

@@ -1,0 +1,116 @@
+/* What the guest's clock is to be at a promotion: two hosts whose clocks differ, and a link that queues. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "standby/clockview.h"
+
+#define MS UINT64_C(1000000)
+#define S  UINT64_C(1000000000)
+
+/* The primary's clock is @mono_ns; the guest has counted that since 1000 s. */
+static struct wire_clock told(uint64_t mono_ns)
+{
+	return (struct wire_clock){.mono_ns = mono_ns, .ns = mono_ns - 1000 * S,
+				   .ticks = (mono_ns - 1000 * S) * 3, .ticks_per_s = 3 * S};
+}
+
+static void epoch(struct clockview *view, uint64_t mono_ns, uint64_t now_ns)
+{
+	struct wire_clock clock = told(mono_ns);
+
+	clockview_begin(view);
+	clockview_take(view, &clock, now_ns);
+	clockview_complete(view);
+}
+
+/* How far behind real time the guest would be, in us, when it goes on at @at_ns of the primary's clock. */
+static int64_t behind_us(const struct clockview *view, uint64_t at_ns, int64_t difference_ns)
+{
+	struct clock_words wanted;
+
+	assert_true(clockview_wanted(view, at_ns + (uint64_t)difference_ns, &wanted));
+	assert_in_range(wanted.ticks - wanted.clock * 3 + 3000, 0, 6000);
+	return (int64_t)(at_ns - 1000 * S - wanted.clock) / 1000;
+}
+
+static void the_shortest_way_counts(void **state)
+{
+	const int64_t differences[] = {0, -900 * (int64_t)S, 5000 * (int64_t)S};
+
+	(void)state;
+	for (int d = 0; d < 3; d++) {
+		struct clockview view;
+
+		clockview_reset(&view);
+		for (uint64_t i = 0; i < 100; i++)
+			epoch(&view, 2000 * S + i * 20 * MS,
+			      2000 * S + i * 20 * MS + (3 + i % 7) * MS + (uint64_t)differences[d]);
+		assert_in_range(behind_us(&view, 2005 * S, differences[d]), 3000, 3100);
+	}
+}
+
+/* Epochs that come seconds late do not make the guest late; nor does one that never became complete. */
+static void what_queues_is_seen_through(void **state)
+{
+	struct wire_clock clock = told(2010 * S);
+	struct clockview view;
+
+	(void)state;
+	clockview_reset(&view);
+	for (uint64_t i = 0; i < 100; i++)
+		epoch(&view, 2000 * S + i * 20 * MS, 2000 * S + i * 20 * MS + 3 * MS);
+	for (uint64_t i = 100; i < 1100; i++)
+		epoch(&view, 2000 * S + i * 20 * MS, 2000 * S + i * 20 * MS + 4 * S);
+	clockview_begin(&view);
+	clock.ns += S;
+	clockview_take(&view, &clock, 2026 * S);
+	assert_in_range(behind_us(&view, 2030 * S, 0), 3000, 9000);
+}
+
+/* The primary's clock is slower by 100 ppm, for an hour: no least of before that makes the guest be ahead. */
+static void clocks_that_drift_apart_are_followed(void **state)
+{
+	struct clockview view;
+	uint64_t mono_ns = 0;
+
+	(void)state;
+	clockview_reset(&view);
+	for (uint64_t i = 0; i < 36000; i++) {
+		mono_ns = 2000 * S + i * 100 * MS;
+		epoch(&view, mono_ns, mono_ns + i * 100 * MS / 10000 + 3 * MS);
+	}
+	assert_in_range(behind_us(&view, mono_ns, (int64_t)(35999 * 100 * MS / 10000)) + 1000, 3000, 4100);
+}
+
+static void an_epoch_that_tells_nothing_has_no_clock(void **state)
+{
+	struct clock_words wanted;
+	struct clockview view;
+
+	(void)state;
+	clockview_reset(&view);
+	assert_false(clockview_wanted(&view, 5 * S, &wanted));
+	epoch(&view, 2000 * S, 2000 * S + 3 * MS);
+	assert_true(clockview_wanted(&view, 2001 * S, &wanted));
+	clockview_begin(&view);
+	clockview_complete(&view); /* without CLOCK: the one of before is another state's */
+	assert_false(clockview_wanted(&view, 2001 * S, &wanted));
+	clockview_reset(&view);
+	assert_false(view.has_offset);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_shortest_way_counts),
+		cmocka_unit_test(what_queues_is_seen_through),
+		cmocka_unit_test(clocks_that_drift_apart_are_followed),
+		cmocka_unit_test(an_epoch_that_tells_nothing_has_no_clock),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
