@@ -10,6 +10,12 @@
 
 #include "base/bytes.h"
 
+#define FIN 1
+#define SYN 2
+#define RST 4
+#define PSH 8
+#define ACK 16
+
 static const uint8_t our_mac[6] = { 2, 0, 0, 0, 0, 1 };
 static const uint8_t peer_mac[6] = { 2, 0, 0, 0, 0, 2 };
 static const uint8_t our_ip[4] = { 198, 18, 77, 1 };
@@ -53,6 +59,39 @@ static inline void put_ip(uint8_t *frame, uint8_t protocol, size_t inner_size)
 	memcpy(ip + 12, peer_ip, 4);
 	memcpy(ip + 16, our_ip, 4);
 	bytes_put_be16(ip + 10, csum(ip, 20, 0));
+}
+
+/* One segment without options, of peer_ip's @from to our_ip's @to. Returns the size of the frame. */
+static inline size_t put_tcp(uint8_t *frame, uint16_t from, uint16_t to, uint32_t seq, uint32_t ack,
+			     uint8_t flags, const void *data, size_t size)
+{
+	uint8_t *tcp = frame + 34;
+
+	memset(tcp, 0, 20);
+	put_ip(frame, 6, 20 + size);
+	bytes_put_be16(tcp, from);
+	bytes_put_be16(tcp + 2, to);
+	bytes_put_be32(tcp + 4, seq);
+	bytes_put_be32(tcp + 8, ack);
+	tcp[12] = 0x50;
+	tcp[13] = flags;
+	bytes_put_be16(tcp + 14, 60000);
+	memcpy(tcp + 20, data, size);
+	bytes_put_be16(tcp + 16, tcp_csum(frame + 14, tcp, 20 + size));
+	return 54 + size;
+}
+
+/* An ARP request of peer_ip, peer_mac for our_ip, ARP_BYTES long. */
+#define ARP_BYTES 60
+static inline void put_arp_request(uint8_t *frame)
+{
+	memset(frame, 0, ARP_BYTES);
+	memset(frame, 255, 6);
+	memcpy(frame + 6, peer_mac, 6);
+	memcpy(frame + 12, "\x08\x06\0\1\x08\0\6\4\0\1", 10);
+	memcpy(frame + 22, peer_mac, 6);
+	memcpy(frame + 28, peer_ip, 4);
+	memcpy(frame + 38, our_ip, 4);
 }
 
 #endif

@@ -18,11 +18,6 @@
 #include "ip_frames.h"
 
 #define PEER_PORT 4000
-#define FIN 1
-#define SYN 2
-#define RST 4
-#define PSH 8
-#define ACK 16
 
 /* Frames the stack sent, oldest first; and the connection's events as the test saw them. */
 static struct {
@@ -117,40 +112,14 @@ static void input(const uint8_t *frame, size_t size)
 static void send_from_to(uint16_t from, uint16_t to, uint32_t seq, uint8_t flags, const void *data,
 			 size_t size)
 {
-	uint8_t frame[1514], *tcp = frame + 34;
+	uint8_t frame[1514];
 
-	memset(tcp, 0, 20);
-	put_ip(frame, 6, 20 + size);
-	bytes_put_be16(tcp, from);
-	bytes_put_be16(tcp + 2, to);
-	bytes_put_be32(tcp + 4, seq);
-	bytes_put_be32(tcp + 8, flags & ACK ? our_seq : 0);
-	tcp[12] = 0x50;
-	tcp[13] = flags;
-	bytes_put_be16(tcp + 14, 60000);
-	memcpy(tcp + 20, data, size);
-	bytes_put_be16(tcp + 16, tcp_csum(frame + 14, tcp, 20 + size));
-	input(frame, 54 + size);
+	input(frame, put_tcp(frame, from, to, seq, flags & ACK ? our_seq : 0, flags, data, size));
 }
 
 static void send_segment(uint32_t seq, uint8_t flags, const void *data, size_t size)
 {
 	send_from_to(PEER_PORT, 7, seq, flags, data, size);
-}
-
-static void send_arp(uint16_t operation)
-{
-	uint8_t frame[60] = { 0 };
-
-	memset(frame, 255, 6);
-	memcpy(frame + 6, peer_mac, 6);
-	bytes_put_be16(frame + 12, 0x0806);
-	memcpy(frame + 14, "\0\1\x08\0\6\4", 6);
-	bytes_put_be16(frame + 20, operation);
-	memcpy(frame + 22, peer_mac, 6);
-	memcpy(frame + 28, peer_ip, 4);
-	memcpy(frame + 38, our_ip, 4);
-	input(frame, sizeof(frame));
 }
 
 /* The last frame must be TCP to the peer with good checksums; returns its TCP header. */
@@ -186,13 +155,15 @@ static int setup(void **state)
 		.n_backlog_max = 4,
 		.n_frames_held_max = 8,
 	};
+	uint8_t arp[ARP_BYTES];
 
 	(void)state;
 	memset(&seen, 0, sizeof(seen));
 	peer_seq = 1000;
 	if (stack_open(&config, output, NULL, &stack) || stack_listen(stack, 7, &events, &seen))
 		return -1;
-	send_arp(1); /* so that it knows the peer */
+	put_arp_request(arp);
+	input(arp, sizeof(arp)); /* so that it knows the peer */
 	return 0;
 }
 
@@ -421,20 +392,12 @@ static void test_window_closes(void **state)
 static void test_syn_flood(void **state)
 {
 	struct stack_counters counters;
-	uint8_t frame[54], *tcp = frame + 34;
 	int i;
 
 	(void)state;
 	establish();
 	for (i = 0; i < 20; i++) {
-		memset(tcp, 0, 20);
-		put_ip(frame, 6, 20);
-		bytes_put_be16(tcp, (uint16_t)(5000 + i));
-		bytes_put_be16(tcp + 2, 7);
-		tcp[12] = 0x50;
-		tcp[13] = SYN;
-		bytes_put_be16(tcp + 16, tcp_csum(frame + 14, tcp, 20));
-		input(frame, sizeof(frame));
+		send_from_to((uint16_t)(5000 + i), 7, 0, SYN, "", 0);
 		seen.n_frames = 0;
 	}
 	stack_get_counters(stack, &counters);

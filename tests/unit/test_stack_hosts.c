@@ -73,11 +73,7 @@ static void neighbour_says(uint8_t n, bool is_echo)
 		frame[34] = 8;
 		bytes_put_be16(frame + 36, csum(frame + 34, 16, 0));
 	} else {
-		memset(frame, 255, 6);
-		memcpy(frame + 12, "\x08\x06\0\1\x08\0\6\4\0\1", 10);
-		memcpy(frame + 22, peer_mac, 6);
-		memcpy(frame + 28, peer_ip, 4);
-		memcpy(frame + 38, our_ip, 4);
+		put_arp_request(frame);
 		frame[27] = frame[31] = n;
 	}
 	memcpy(frame + 6, peer_mac, 6);
@@ -113,11 +109,7 @@ static void test_mac_changes(void **state)
 
 	(void)state;
 	neighbour_says(10, false);
-	memset(frame, 255, 6);
-	memcpy(frame + 6, peer_mac, 6);
-	memcpy(frame + 12, "\x08\x06\0\1\x08\0\6\4\0\1", 10);
-	memcpy(frame + 22, peer_mac, 6);
-	memcpy(frame + 28, peer_ip, 4);
+	put_arp_request(frame);
 	memcpy(frame + 38, peer_ip, 4); /* gratuitous: it asks for itself */
 	frame[27] = frame[11] = 99;
 	frame[31] = frame[41] = 10;
