@@ -16,7 +16,6 @@
 #define POLL_INTERVAL	  1	 /* x 500 ms: user timeout, owed writable() */
 #define LINGER_INTERVAL	  2
 #define RTO_MAX_TICKS	  2	 /* x 500 ms */
-#define TIME_WAIT_MAX	  1024	 /* 120 s each; the oldest go first */
 
 /* ---- ending ---- */
 
@@ -319,14 +318,29 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- limits that lwIP as built lacks (its pools are malloc) ---- */
 
-/* Both lists have the youngest in front. The oldest goes, never the newcomer: an honest handshake or
+/* lwIP keeps them for 120 s and goes through all for each segment that is for no connection, as each SYN
+ * is. Both ends have acknowledged all when one gets here, so what goes with it is the last
+ * acknowledgement, should that have been lost: the peer's FIN is then answered by a reset. */
+static void bound_time_wait(void)
+{
+	struct tcp_pcb *pcb = tcp_tw_pcbs, *next;
+	unsigned int n = 0;
+
+	for (; pcb; pcb = next) { /* the youngest is in front */
+		next = pcb->next;
+		if (++n > STACK_TIME_WAIT_MAX)
+			tcp_abandon(pcb, 0);
+	}
+}
+
+/* The list has in front who was heard last. The oldest goes, never the newcomer: an honest handshake or
  * ending takes a round trip or two, so it is over before a flood has pushed it out; refusing new
  * ones would hand the port to whoever sends a few SYNs every 20 s. Active ones are half-open,
- * accepted (both bounded) or closed and lingering, so all three lists are bounded. */
+ * accepted (both bounded) or closed and lingering, so all lists are bounded. */
 void conn_make_room(struct stack *stack)
 {
-	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL, *time_wait = NULL;
-	unsigned int n_half_open = 0, n_lingering = 0, n_time_wait = 0;
+	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;
+	unsigned int n_half_open = 0, n_lingering = 0;
 
 	for (pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
 		if (pcb->state == SYN_RCVD) {
@@ -337,10 +351,6 @@ void conn_make_room(struct stack *stack)
 			lingering = pcb;
 		}
 	}
-	for (pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) {
-		n_time_wait++;
-		time_wait = pcb;
-	}
 	if (n_half_open >= stack->n_backlog_max) {
 		tcp_abandon(half_open, 0);
 		stack->counters.half_open_evicted++;
@@ -349,8 +359,7 @@ void conn_make_room(struct stack *stack)
 		tcp_abort(lingering);
 		stack->counters.lingering_evicted++;
 	}
-	if (n_time_wait >= TIME_WAIT_MAX)
-		tcp_abandon(time_wait, 0);
+	bound_time_wait();
 }
 
 void conn_prune_out_of_order(struct stack *stack)

@@ -43,6 +43,7 @@
 #define STACK_BACKLOG_DEFAULT	     64	  /* half-open connections */
 #define STACK_FRAMES_HELD_DEFAULT    2048 /* must stay below the port's buffers */
 #define STACK_LISTENERS_MAX	     8
+#define STACK_TIME_WAIT_MAX	     32	  /* ended connections in TIME_WAIT; the oldest go first */
 #define STACK_OUTPUT_PIECES_MAX	     16
 
 struct stack;	   /* opaque; one per process at a time (lwIP's state is global) */

@@ -98,8 +98,8 @@ void conn_flush_touched(struct stack *stack);
 /* No retransmission waits for longer than a second. Once a slow tick (500 ms) is enough. */
 void conn_bound_backoff(struct stack *stack);
 
-/* Before a SYN makes lwIP allocate one more half-open connection: drop the oldest half-open,
- * lingering and TIME_WAIT ones at their limits. Only with depth 0. */
+/* Before a SYN makes lwIP allocate one more half-open connection: drop the oldest half-open and
+ * lingering ones at their limits, and those in TIME_WAIT above theirs. Only with depth 0. */
 void conn_make_room(struct stack *stack);
 
 /* Throw all out-of-order segments away (the peers send them again), to get holders back. */
