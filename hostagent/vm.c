@@ -1,8 +1,6 @@
 #include "vm.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -20,7 +18,7 @@
 typedef int (*order_fn)(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			char *ret_text);
 
-static void wake_owner(void *context)
+void vm_wake_owner(void *context)
 {
 	struct vm *vm = context;
 
@@ -127,7 +125,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.peer_name = *vm->config->peer_name ? vm->config->peer_name : NULL,
 		.peer_address = vm->config->peer_address,
 		.peer_port = vm->config->peer_port,
-		.changed = wake_owner,
+		.changed = vm_wake_owner,
 		.changed_context = vm,
 	};
 	struct engine *engine;
@@ -341,7 +339,7 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 	if (vm->n_done < VM_ORDERS_MAX)
 		vm->done[vm->n_done++] = d; /* else: unanswered, the gateway asks again */
 	pthread_mutex_unlock(&vm->lock);
-	wake_owner(vm);
+	vm_wake_owner(vm);
 }
 
 /* What a person must do about a guest that was fenced here, and a gateway that is lost: nobody tells us. */
@@ -354,7 +352,7 @@ static void look(struct vm *vm)
 	if (vm_peer_watches(vm))
 		vm_peer_look(vm);
 	if (watches_tap(vm) && vm_tap_look(&vm->tap, vm->config->name, vm->config->tap))
-		wake_owner(vm);
+		vm_wake_owner(vm);
 	vm->look_at_ns = clock_mono_ns() + (watches_tap(vm) ? TAP_LOOK_NS : PEER_LOOK_NS);
 }
 
@@ -389,11 +387,11 @@ static void idle(struct vm *vm)
 	if (look_ns <= now_ns)
 		look(vm);
 	if (guest_ns <= now_ns && vm_guest_look(&vm->guest, vm->config->qmp, now_ns))
-		wake_owner(vm);
+		vm_wake_owner(vm);
 	pthread_mutex_lock(&vm->lock);
 }
 
-static void *worker_main(void *context)
+void *vm_work(void *context)
 {
 	struct vm *vm = context;
 
@@ -414,135 +412,6 @@ static void *worker_main(void *context)
 	}
 	pthread_mutex_unlock(&vm->lock);
 	return NULL;
-}
-
-/* What an earlier agent kept goes on by itself: its copy may be the only one. */
-static void open_standby(struct vm *vm)
-{
-	char text[STANDBY_TEXT_MAX];
-	struct standby_config config = {
-		.vm = vm->config->name,
-		.state_dir = vm->config->state_dir,
-		.run_dir = vm->environment.config->run_dir,
-		.command_file = vm->config->command_file,
-		.log_bytes_max = vm->config->log_bytes_max,
-		.clock_step_max_ns = vm->config->clock == ENGINE_CLOCK_CORRECT ? vm->config->clock_step_max_ns : 0,
-		.gateway = &vm->gateway,
-		.host = wire_tls_context_self(vm->environment.tls)->name,
-		.gateway_lost = (uint8_t)vm->config->gateway_lost,
-		.gateway_lost_ns = vm->config->gateway_lost_ns,
-		.view = vm->environment.view,
-		.changed = wake_owner,
-		.changed_arg = vm,
-	};
-
-	if (!*vm->config->state_dir)
-		return;
-	/* The command file is read again when it is needed, and may be corrected by then. */
-	if (standby_open(&config, &vm->standby, text) == 0)
-		return;
-	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", text);
-	log_error("vm=%s %s; correct it and restart the agent", vm->config->name, vm->standby_fault);
-}
-
-/* The host was booted since: no process, copy or hold of then is left, but who owns the guest may have changed. */
-static void after_boot(struct vm *vm)
-{
-	if (vm->role == VM_ROLE_RUNNING)
-		vm->role = VM_ROLE_NONE; /* its guest has ended; unprotected, nobody else can have it */
-	vm->is_unsure = vm->role == VM_ROLE_PRIMARY;
-	if (vm->is_unsure)
-		log_warn("vm=%s term=%llu this host was booted while it protected the guest: a QEMU of it is kept "
-			 "stopped until the gateway says who owns it", vm->config->name,
-			 (unsigned long long)vm->term);
-}
-
-/* What is wrong with this VM is said, and the others go on. */
-static void set_fault(struct vm *vm, const char *text)
-{
-	wire_text_format(vm->fault, "no use can be made of this VM here: %s", text);
-	log_error("vm=%s %s; correct it and restart the agent", vm->config->name, vm->fault);
-}
-
-static int start(struct vm *vm)
-{
-	const struct agent_config *config = vm->environment.config;
-	char text[WIRE_TEXT_MAX + 1];
-	bool is_booted = false;
-	int r;
-
-	(void)snprintf(vm->pin_dir, sizeof(vm->pin_dir), "%s/%s", config->pin_dir, vm->config->name);
-	vm_witness_init(&vm->witness, config, vm->config, vm->pin_dir);
-	vm_tap_init(&vm->tap);
-	if (*vm->config->fault)
-		set_fault(vm, vm->config->fault);
-	r = vm_role_load(config->run_dir, config->role_dir, vm->config->name, &vm->role, &vm->term, &is_booted);
-	if (r < 0) {
-		wire_text_format(text, "%s/%s.role (or the one in %s): %s; remove it if this host owns nothing",
-				 config->run_dir, vm->config->name, config->role_dir,
-				 r == -EINVAL ? "damaged" : strerror(-r));
-		set_fault(vm, text);
-	}
-	if (is_booted)
-		after_boot(vm);
-	else if (vm->role == VM_ROLE_PRIMARY)
-		log_warn("vm=%s term=%llu an earlier agent left this guest protected: its frames "
-			 "are dropped until the gateway orders what to do",
-			 vm->config->name, (unsigned long long)vm->term);
-	if (!*vm->fault)
-		open_standby(vm);
-	return -pthread_create(&vm->thread, NULL, worker_main, vm);
-}
-
-int vm_open(const struct vm_environment *environment, const struct vm_config *config, struct vm **ret_vm)
-{
-	struct vm *vm = calloc(1, sizeof(*vm));
-	pthread_condattr_t monotonic;
-	int r;
-
-	if (!vm)
-		return -ENOMEM;
-	vm->environment = *environment;
-	vm->config = config;
-	vm->gateway = (struct link_config){
-		.address = environment->config->gateway_text,
-		.port = environment->config->gateway.port,
-		.tls = environment->tls,
-	};
-	vm_guest_init(&vm->guest);
-	pthread_mutex_init(&vm->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&vm->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
-	r = start(vm);
-	if (r < 0) {
-		standby_close(vm->standby);
-		vm_guest_done(&vm->guest);
-		free(vm);
-		return r;
-	}
-	*ret_vm = vm;
-	return 0;
-}
-
-void vm_close(struct vm *vm)
-{
-	if (!vm)
-		return;
-	pthread_mutex_lock(&vm->lock);
-	vm->must_stop = true;
-	pthread_cond_signal(&vm->wake);
-	pthread_mutex_unlock(&vm->lock);
-	pthread_join(vm->thread, NULL);
-	engine_close(vm->engine);
-	vm_witness_done(&vm->witness);
-	vm_tap_done(&vm->tap);
-	standby_close(vm->standby);
-	vm_guest_done(&vm->guest);
-	pthread_cond_destroy(&vm->wake);
-	pthread_mutex_destroy(&vm->lock);
-	free(vm);
 }
 
 const char *vm_name(const struct vm *vm)

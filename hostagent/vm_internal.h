@@ -1,6 +1,7 @@
 /* vm_internal.h - the state of one VM on this host, shared by vm*.c and by nobody else.
  *
- *	vm.c         life, orders and the worker that carries them out, leases
+ *	vm.c         orders and the worker that carries them out, leases
+ *	vm_open.c    begin and end
  *	vm_report.c  what is reported to the gateway, and orders' answers
  *	vm_peer.c    without a gateway
  *	vm_fence.c   the guest may not run here
@@ -72,6 +73,11 @@ struct vm {
 	pid_t closed_pid;     /* the worker's: of this QEMU the hold was closed; 0: of none */
 	pid_t intruder_pid;   /* the worker's: this QEMU was started though it may not run; 0: none was */
 };
+
+/* The worker's thread, until must_stop. @context: struct vm. */
+void *vm_work(void *context);
+/* What is reported has changed. Any thread; @context: struct vm. */
+void vm_wake_owner(void *context);
 
 /* On the worker. 0; -errno with @ret_text: the role could not be recorded. */
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, char *ret_text)
