@@ -101,7 +101,7 @@ const struct config_key gw_config_keys[] = {
 	KEY("answer_within_ms", MS, answer_within_ns, "5000", 100, 600000,
 	    "how long a promoted guest may take to answer before there is an alarm"),
 	KEY("order_timeout_ms", MS, order_timeout_ns, "30000", 100, 3600000,
-	    "an order unanswered this long has failed"),
+	    "how long an order may go on without any move before it has failed"),
 	KEY("handshake_timeout_ms", MS, handshake_timeout_ns, "5000", 100, 60000,
 	    "from the connection to its HELLO"),
 	KEY("idle_timeout_ms", MS, idle_timeout_ns, "10000", 500, 600000,

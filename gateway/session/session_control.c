@@ -104,6 +104,7 @@ struct report_words {
 	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
 	char clock_why[WIRE_STATS_VALUE_MAX + 1];
 	char way[WIRE_STATS_VALUE_MAX + 1];
+	char step[WIRE_STATS_VALUE_MAX + 1];
 };
 
 /* What the agent's figures say that the machine must know, its words in @words. */
@@ -131,6 +132,11 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 		} else if (strcmp(key, "clock_why") == 0) {
 			memcpy(words->clock_why, value, sizeof(value));
 			in->clock_why = words->clock_why;
+		} else if (strcmp(key, "step") == 0) {
+			memcpy(words->step, value, sizeof(value));
+			in->step = words->step;
+		} else if (strcmp(key, "step_moves") == 0) {
+			in->n_moves = strtoull(value, NULL, 10);
 		} else {
 			find_guest(key, value, &in->guest);
 		}

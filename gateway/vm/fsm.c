@@ -360,15 +360,16 @@ static void judge_shadow(struct vm_step *s)
 static void tick_preparing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
-	const char *obstacle = vm_way_obstacle(fsm, vm_fsm_other(fsm));
-	uint64_t limit_ns = fsm->config->order_timeout_ns * (obstacle ? 2 : 1);
-	char reason[VM_TEXT_MAX];
+	uint8_t other = vm_fsm_other(fsm);
+	const char *obstacle = vm_way_obstacle(fsm, other);
+	/* Spanning tree opens a port after a time of its own. */
+	uint64_t since_ns = fsm->entered_ns + (obstacle ? fsm->config->order_timeout_ns : 0);
+	char reason[VM_TEXT_MAX], stuck[VM_TEXT_MAX];
 
-	if (s->now_ns - fsm->entered_ns < limit_ns)
+	if (s->now_ns < since_ns || !vm_is_stuck(s, other, since_ns))
 		return;
-	(void)snprintf(reason, sizeof(reason), "standby %s did not get ready within %" PRIu64 " ms%s%.200s",
-		       vm_host_name(fsm, vm_fsm_other(fsm)), limit_ns / CLOCK_NS_PER_MS,
-		       obstacle ? ": " : "", obstacle ? obstacle : "");
+	(void)snprintf(reason, sizeof(reason), "standby %s did not get ready: %.200s", vm_host_name(fsm, other),
+		       obstacle ? obstacle : vm_describe_stuck(fsm, other, stuck, sizeof(stuck)));
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "timeout", "%s; see the log of its agent", reason);
 }
@@ -382,11 +383,10 @@ static void tick_syncing(struct vm_step *s)
 		fsm->protection.progress_bytes = s->in->relayed_bytes;
 		fsm->protection.progress_ns = s->now_ns;
 	}
-	if (s->now_ns - fsm->protection.progress_ns >= fsm->config->order_timeout_ns) {
-		(void)snprintf(reason, sizeof(reason),
-			       "%s sent nothing for %" PRIu64 " ms during the first copy",
-			       vm_host_name(fsm, fsm->record.owner),
-			       fsm->config->order_timeout_ns / CLOCK_NS_PER_MS);
+	/* Either host may have work that sends nothing: to attach, to write what came, to rehearse. */
+	if (vm_is_stuck(s, fsm->record.owner, fsm->protection.progress_ns) &&
+	    vm_is_stuck(s, vm_fsm_other(fsm), fsm->protection.progress_ns)) {
+		(void)vm_describe_copy(fsm, reason, sizeof(reason));
 		vm_end_protection(s, reason);
 		vm_finish_op(s, false, "timeout", "%s; see the log of its agent", reason);
 		return;
@@ -407,51 +407,51 @@ static void tick_protected(struct vm_step *s)
 static void tick_promoting(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
+	char stuck[VM_TEXT_MAX];
 
-	if (fsm->op.id && s->now_ns - fsm->op.started_ns >= fsm->config->order_timeout_ns)
-		vm_finish_op(s, false, "timeout",
-			     "%s has not answered; it gets the order when it connects",
-			     vm_host_name(fsm, fsm->record.owner));
+	if (fsm->op.id && vm_is_stuck(s, fsm->record.owner, fsm->op.started_ns))
+		vm_finish_op(s, false, "timeout", "%s has not promoted: %.200s; it gets the order again when it connects",
+			     vm_host_name(fsm, fsm->record.owner),
+			     vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
 }
 
 static void tick_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
+	char stuck[VM_TEXT_MAX];
 
-	if (fsm->give_back_due && fsm->op.id &&
-	    s->now_ns - fsm->op.started_ns >= fsm->config->order_timeout_ns)
-		vm_give_back(s, false, "no answer");
+	if (fsm->give_back_due && fsm->op.id && vm_is_stuck(s, fsm->record.owner, fsm->op.started_ns))
+		vm_give_back(s, false, vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
 }
 
 static void tick_unprotected(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
+	char stuck[VM_TEXT_MAX];
 
 	vm_promoted_tick(s);
 	if (fsm->op.id && fsm->op.command != VM_COMMAND_FAILOVER &&
-	    s->now_ns - fsm->op.started_ns >= fsm->config->order_timeout_ns)
+	    vm_is_stuck(s, fsm->record.owner, fsm->op.started_ns))
 		vm_finish_op(s, false, "timeout",
-			     "term %" PRIu64 " is unprotected, but %s has not answered; it is told "
+			     "term %" PRIu64 " is unprotected, but %s has not released the guest: %.150s; it is told "
 			     "again when it connects",
-			     fsm->record.term, vm_host_name(fsm, fsm->record.owner));
+			     fsm->record.term, vm_host_name(fsm, fsm->record.owner),
+			     vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
 }
 
 static void expire_orders(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
-	char text[64];
+	char text[VM_TEXT_MAX];
 
 	for (uint8_t h = 0; h < 2; h++) {
 		struct vm_order *order = &fsm->host[h].order;
 
-		if (!order->id || order->done ||
-		    s->now_ns - order->sent_ns < fsm->config->order_timeout_ns)
+		if (!order->id || order->done || !vm_is_stuck(s, h, order->sent_ns))
 			continue;
 		order->done = true;
 		order->ok = false;
-		(void)snprintf(text, sizeof(text), "no answer for %" PRIu64 " ms",
-			       fsm->config->order_timeout_ns / CLOCK_NS_PER_MS);
-		vm_order_ended(s, h, order->verb, false, text);
+		vm_order_ended(s, h, order->verb, false, vm_describe_stuck(fsm, h, text, sizeof(text)));
 	}
 }
 

@@ -32,6 +32,7 @@ void vm_on_control_up(struct vm_step *s)
 	if (s->in->host == s->fsm->record.owner)
 		detector_connection(&s->fsm->detector, true, s->now_ns);
 	host->reported = false;
+	host->work.is_known = false;
 	memset(&host->order, 0, sizeof(host->order)); /* what was lost on the way is ordered again */
 	vm_event(s, "connection", "%s connected", vm_host_name(s->fsm, s->in->host));
 }
@@ -236,6 +237,7 @@ void vm_on_report(struct vm_step *s)
 	host->verdict = s->in->verdict;
 	host->term = s->in->term;
 	host->epoch = s->in->epoch;
+	vm_on_work(s, host);
 	if (host->term > fsm->record.term) {
 		vm_on_newer_term(s);
 		return;

@@ -151,8 +151,7 @@ void vm_reconcile(struct vm_step *s)
 			continue;
 		if (order->id && order->verb == verb && order->term == fsm->record.term) {
 			/* Asked; a refusal is asked again, slowly. */
-			if (!order->done || order->ok ||
-			    s->now_ns - order->sent_ns < fsm->config->order_timeout_ns)
+			if (!order->done || order->ok || !vm_is_stuck(s, h, order->sent_ns))
 				continue;
 		}
 		send_order(s, h, verb);

@@ -4,7 +4,7 @@
  * fsm_input.c: what hosts say. fsm_command.c: what operators say. fsm_order.c: what orders the
  * state wants. fsm_standby.c: the standby that takes no more.
  * fsm_promoted.c: does a promoted guest serve?
- * fsm_way.c: what keeps clients from the guest. Threads: as fsm.h.
+ * fsm_way.c: what keeps clients from the guest. fsm_work.c: how far orders have come. Threads: as fsm.h.
  */
 #ifndef VM_FSM_PRIV_H
 #define VM_FSM_PRIV_H
@@ -70,6 +70,17 @@ void vm_standby_broke(struct vm_fsm *fsm, const char *why);
 void vm_judge_standby(struct vm_step *s);
 /* An event of kind "stream"; when there are too many it is only counted. */
 void vm_stream_event(struct vm_step *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* fsm_work.c. A REPORT of @host. */
+void vm_on_work(struct vm_step *s, struct vm_host *host);
+/* When anything moved last that host @h was ordered to do, but not before @since_ns. */
+uint64_t vm_moved_ns(const struct vm_fsm *fsm, uint8_t h, uint64_t since_ns);
+/* Nothing has since @since_ns, for order_timeout. */
+bool vm_is_stuck(const struct vm_step *s, uint8_t h, uint64_t since_ns);
+/* Then: the evidence. "it copied ...", of host @h; "alpha copied ...", of both hosts, for a first copy. Both return
+ * @text, of @size bytes. */
+const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, size_t size);
+const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* fsm_promoted.c. The promoted host said that it runs the guest. Ends the operator's request later. */
 void vm_promoted_begin(struct vm_step *s);

@@ -7,6 +7,7 @@
  *	 ───────────────────────────────────────►  0
  *	 something waits for the standby               it runs
  *	 bytes beyond any earlier attempt              back to zero, for the first ATTEMPTS_MAX attempts
+ *	 before the first commit: a move of the standby (fsm_work.c)       the same
  *	 reconnect, RESUME, refusal                    it goes on
  *	 owner not alive, guest paused, own stall      it stands still: nobody could have committed
  *	 standby_timeout                               the policy
@@ -127,6 +128,15 @@ static bool has_progress(const struct vm_step *s)
 	return standby->n_resumes <= ATTEMPTS_MAX;
 }
 
+/* It works at the first epoch, which it acknowledges only when a takeover with it was rehearsed; since the last look. */
+static bool has_moved(const struct vm_fsm *fsm)
+{
+	const struct vm_standby *standby = &fsm->protection.standby;
+
+	return fsm->protection.committed == 0 && standby->n_resumes <= ATTEMPTS_MAX &&
+	       fsm->host[vm_fsm_other(fsm)].work.moved_ns >= standby->ticked_ns;
+}
+
 static bool waits_for_standby(const struct vm_step *s)
 {
 	const struct vm_standby *standby = &s->fsm->protection.standby;
@@ -140,7 +150,9 @@ static void look(struct vm_step *s)
 {
 	struct vm_standby *standby = &s->fsm->protection.standby;
 	uint64_t step_ns = s->now_ns - standby->ticked_ns;
-	bool progress = has_progress(s);
+	bool progress = has_moved(s->fsm);
+
+	progress |= has_progress(s);
 
 	standby->ticked_ns = s->now_ns;
 	standby->is_waited_for = waits_for_standby(s);

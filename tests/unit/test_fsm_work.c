@@ -1,0 +1,231 @@
+/* test_fsm_work.c - vm/fsm: an order takes as long as it moves on; when nothing moves, its end names the cause. */
+#include "fsm_lab.h"
+
+static struct lab lab;
+static uint64_t n_moves[2];
+
+static int connect_both(void **state)
+{
+	(void)state;
+	lab_connect_both(&lab);
+	return 0;
+}
+
+static int start_protected(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	return 0;
+}
+
+/* Host @h has come as far as @step; @n_new moves since its last report. */
+static void say(uint8_t h, const char *step, uint64_t n_new)
+{
+	const struct lab_peer *p = &lab.peer[h];
+
+	n_moves[h] += n_new;
+	(void)lab_feed(&lab, (struct vm_input){
+		.kind = VM_IN_REPORT, .host = h, .agent_state = p->state, .term = p->term, .step = step,
+		.role = h == lab.journal.owner ? WIRE_VM_ROLE_PRIMARY : WIRE_VM_ROLE_STANDBY,
+		.epoch = h == lab.journal.owner ? p->committed : p->complete, .n_moves = n_moves[h]});
+}
+
+/* Both hosts are alive for @s seconds, and no byte of an epoch is relayed; @h says @step each second. */
+static void work(uint8_t h, unsigned int s, const char *step, uint64_t n_new)
+{
+	for (unsigned int i = 0; i < s; i++) {
+		for (unsigned int k = 0; k < 10; k++) {
+			lab_tick(&lab, 100);
+			lab_beat(&lab, 0);
+			lab_beat(&lab, 1);
+		}
+		say(h, step, n_new);
+	}
+}
+
+static void test_standby_gets_ready_slowly(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	say(1, "reserved 0.1 of 5.0 GiB of guest RAM", 1);
+	work(1, 120, "reserved 3.1 of 5.0 GiB of guest RAM", 1);
+	assert_int_equal(lab.journal.state, VM_PREPARING);
+	work(1, 29, "reserved 3.1 of 5.0 GiB of guest RAM", 0);
+	assert_int_equal(lab.journal.state, VM_PREPARING);
+	work(1, 2, "reserved 3.1 of 5.0 GiB of guest RAM", 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "beta cannot stand by: it reserved 3.1 of 5.0 GiB of guest "
+						    "RAM, and nothing more for 30 s"));
+}
+
+/* It answered, but is not ready: its stream does not come. */
+static void test_standby_stream_comes_late(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab.peer[1].order.due = false;
+	lab.peer[1].state = WIRE_STATE_STANDBY_WARM;
+	lab.peer[1].term = lab.journal.term;
+	lab_done(&lab, 1, WIRE_ORDER_OK, "");
+	work(1, 100, "tried to connect", 1);
+	assert_int_equal(lab.journal.state, VM_PREPARING);
+	work(1, 31, "tried to connect", 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_non_null(strstr(lab.last_reply.text, "standby beta did not get ready: it tried to connect, and "
+						    "nothing more for 30 s"));
+}
+
+/* To attach sends nothing; then the copy; then the standby writes it and rehearses, which sends nothing. */
+static void test_first_copy_is_slow(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	assert_true(lab_obey(&lab, 1));
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	say(0, "asked QEMU", 1);
+	work(0, 100, "asked QEMU", 1); /* its order is not answered yet */
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	assert_true(lab_obey(&lab, 0));
+	work(0, 100, "copied 4.0 of 5.0 GiB of guest RAM", 1); /* zero pages: hardly a byte */
+	say(0, NULL, 1);
+	lab.standby_owes = true;
+	work(1, 100, "wrote 1.2 of 5.0 GiB of an epoch", 1);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	lab_ack(&lab, 1);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_true(lab.replied && lab.last_reply.ok);
+}
+
+static void start_copy(void)
+{
+	lab_connect_both(&lab);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+}
+
+static void test_first_copy_stands_still(void **state)
+{
+	(void)state;
+	start_copy();
+	say(0, "copied 3.1 of 5.0 GiB of guest RAM", 1);
+	work(0, 31, "copied 3.1 of 5.0 GiB of guest RAM", 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_non_null(strstr(lab.last_reply.text, "alpha copied 3.1 of 5.0 GiB of guest RAM, and nothing more "
+						    "for 30 s: is its backup link full?"));
+	assert_non_null(strstr(lab.last_state, "nothing more for 30 s"));
+	/* A host that says nothing of it: what came is the evidence. */
+	start_copy();
+	lab_run(&lab, 2000, 3);
+	work(0, 31, NULL, 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_non_null(strstr(lab.last_reply.text, "alpha sent 0.2 MiB of the first copy, and nothing more"));
+	/* Not the link's fault. */
+	start_copy();
+	lab.config.standby_timeout_ns = 60000 * MS;
+	say(1, "wrote 1.2 of 5.0 GiB of an epoch", 1);
+	work(1, 31, "wrote 1.2 of 5.0 GiB of an epoch", 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_non_null(strstr(lab.last_reply.text, "beta wrote 1.2 of 5.0 GiB of an epoch, and nothing more for "
+						    "30 s; see"));
+}
+
+static void test_promotion_is_slow(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	say(1, "wrote 0.1 of 5.0 GiB of an epoch", 1);
+	work(1, 120, "wrote 2.0 of 5.0 GiB of an epoch", 1);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_false(lab.replied);
+	work(1, 31, "wrote 2.0 of 5.0 GiB of an epoch", 0);
+	assert_int_equal(lab.journal.state, VM_FAILED);
+	assert_non_null(strstr(lab.last_reply.text, "beta did not promote: it wrote 2.0 of 5.0 GiB of an epoch, "
+						    "and nothing more for 30 s"));
+	/* Back: the same for the answer that it stands by no longer. */
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_false(lab.replied);
+	work(1, 60, "removed 2.0 of 5.0 GiB of its copy", 1);
+	assert_false(lab.replied);
+	work(1, 31, "removed 2.0 of 5.0 GiB of its copy", 0);
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "it removed 2.0 of 5.0 GiB of its copy, and nothing more"));
+}
+
+static void test_release_is_slow(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	say(0, "let 10 held frames out", 1);
+	work(0, 60, "let 10 held frames out", 1);
+	assert_false(lab.replied);
+	work(0, 31, "let 10 held frames out", 0);
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_non_null(strstr(lab.last_reply.text, "alpha has not released the guest: it let 10 held frames out, "
+						    "and nothing more for 30 s"));
+}
+
+/* What a host counted before, or on another connection, is no move; nor is a count that falls. */
+static void test_only_moves_count(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	for (int i = 0; i < 6; i++) {
+		lab_down(&lab, 1);
+		lab_up(&lab, 1);
+		work(1, 5, "reserved 0.0 of 5.0 GiB of guest RAM", 0);
+	}
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	lab_connect_both(&lab);
+	lab_command(&lab, VM_COMMAND_PROTECT);
+	n_moves[1] = 100;
+	say(1, "reserved", 0);
+	n_moves[1] = 50;
+	work(1, 31, "reserved", 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
+/* What keeps it from answering is not what it works at. */
+static void test_no_host_that_works(void **state)
+{
+	(void)state;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_down(&lab, 1);
+	lab_run(&lab, 31000, 1);
+	assert_non_null(strstr(lab.last_reply.text, "beta has not promoted: it is not connected"));
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+/* A standby that moves but never gets a first epoch done, over and over, is lost all the same. */
+static void test_moves_do_not_hide_a_loop(void **state)
+{
+	(void)state;
+	start_copy();
+	for (int i = 0; i < 10 && lab.journal.state == VM_SYNCING; i++) {
+		work(1, 4, "wrote 1.2 of 5.0 GiB of an epoch", 1);
+		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_STREAM_FAILED, .host = 1,
+						       .role = WIRE_VM_ROLE_STANDBY, .text = "tmpfs is full"});
+		lab_stream_down(&lab, 1);
+		(void)lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY);
+	}
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_non_null(strstr(lab.last_reply.text, "tmpfs is full"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_standby_gets_ready_slowly, connect_both),
+		cmocka_unit_test_setup(test_standby_stream_comes_late, connect_both),
+		cmocka_unit_test_setup(test_first_copy_is_slow, connect_both),
+		cmocka_unit_test(test_first_copy_stands_still),
+		cmocka_unit_test_setup(test_promotion_is_slow, start_protected),
+		cmocka_unit_test_setup(test_release_is_slow, start_protected),
+		cmocka_unit_test_setup(test_only_moves_count, connect_both),
+		cmocka_unit_test_setup(test_no_host_that_works, start_protected),
+		cmocka_unit_test(test_moves_do_not_hide_a_loop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
