@@ -158,6 +158,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	if (new_term || from == VM_PREPARING)
 		vm_standby_begin(fsm, s->now_ns);
 	if (to == VM_PROTECTED) {
+		fsm->is_agreed = false;
 		detector_init(&fsm->detector, fsm->host[owner].up, s->now_ns);
 		fsm->protection.progress_bytes = 0;
 	}

@@ -321,7 +321,9 @@ struct vm_fsm {
 	bool close_due;			/* this step ends the streams' term */
 	bool is_suspended;		/* UNPROTECTED since the owner's guest was changed: protect it
 					 * again when it is what it was, but not before again_ns.
-					 * Not journaled, nor is the next */
+					 * Not journaled, nor are the next two */
+	bool is_agreed;			/* the owner's word is not waited for: the hosts kept it protected
+					 * without us. Until it is PROTECTED, or an operator says otherwise */
 	bool is_again;			/* PREPARING or SYNCING because of that */
 	uint64_t again_ns;
 	struct {

@@ -98,12 +98,8 @@ static void unprotect_failed(struct vm_step *s)
 		      fsm->config->name);
 		return;
 	}
-	if (vm_hosts_agree_on(fsm, vm_fsm_other(fsm))) {
-		vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
-			     "%s did not promote because both hosts had agreed on %s in that term; the "
-			     "guest stays there", vm_host_name(fsm, candidate),
-			     vm_host_name(fsm, vm_fsm_other(fsm)));
-		fsm->release_due = fsm->stop_due = true;
+	if (vm_settle_failed(s)) {
+		fsm->is_suspended = false; /* unprotected is what was asked for */
 		begin(s);
 		return;
 	}
@@ -147,7 +143,7 @@ static void on_unprotect(struct vm_step *s)
 		if (!fsm->release_due) {
 			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
 			      fsm->is_suspended ? "; it will not be protected again by itself" : "");
-			fsm->is_suspended = false;
+			fsm->is_suspended = fsm->is_agreed = false;
 			return;
 		}
 		if (fsm->op.id) {
@@ -169,7 +165,7 @@ static void on_unprotect(struct vm_step *s)
 	case VM_PROTECTED:
 	default:
 		vm_finish_op(s, false, "aborted", "an operator unprotected %s", fsm->config->name);
-		fsm->is_again = false;
+		fsm->is_again = fsm->is_agreed = false;
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}

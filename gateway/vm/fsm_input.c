@@ -111,6 +111,7 @@ static void on_uncovered(struct vm_step *s)
 	if (fsm->record.state != VM_UNPROTECTED)
 		return; /* a conflict: nothing follows */
 	fsm->is_suspended = true;
+	fsm->is_agreed = false;
 	fsm->again_ns = s->now_ns;
 	vm_finish_op(s, false, "guest-changed", "%s", reason);
 }
@@ -126,7 +127,8 @@ static void protect_again(struct vm_step *s)
 	    fsm->release_due || fsm->stop_due || fsm->fence_due || !other->up || !other->reported)
 		return;
 	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
-		     "%s says that the guest is again what was protected: protecting it again",
+		     fsm->is_agreed ? "%s kept the guest protected without this gateway: protecting it again"
+				    : "%s says that the guest is again what was protected: protecting it again",
 		     vm_host_name(fsm, s->in->host));
 	fsm->is_again = true;
 }
@@ -137,7 +139,7 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	enum vm_state state = fsm->record.state;
 
 	/* Its term may be older: a protection that did not get as far as it has ended since. */
-	if (state == VM_UNPROTECTED && s->in->is_covered_again)
+	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->is_agreed))
 		protect_again(s);
 	if (s->in->term != fsm->record.term)
 		return;
@@ -248,6 +250,8 @@ void vm_on_report(struct vm_step *s)
 	vm_on_way(s, host);
 	on_clock(s, host);
 	track_effect(fsm, host);
+	if (vm_settle_failed(s))
+		return;
 	if (s->in->host == fsm->record.owner)
 		on_owner_report(s, verdict_before);
 	else if (fsm->record.state == VM_PREPARING)

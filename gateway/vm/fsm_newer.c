@@ -116,7 +116,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
 }
 
-bool vm_hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
+/* Do both hosts say, in the journal's own term, that @owner goes on (by a vote that this gateway did not hear of)? */
+static bool hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
 		if (!agreements[i].votes &&
@@ -125,6 +126,25 @@ bool vm_hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 			return true;
 	}
 	return false;
+}
+
+bool vm_settle_failed(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint8_t to = vm_fsm_other(fsm);
+	bool holds = vm_agent_holds(fsm->host[to].agent_state);
+
+	if (fsm->record.state != VM_FAILED || vm_fsm_in_conflict(fsm) || !hosts_agree_on(fsm, to))
+		return false;
+	vm_set_state(s, VM_UNPROTECTED, to, true,
+		     "%s did not promote because both hosts had agreed on %s in that term; the guest "
+		     "stays there%s", vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
+		     holds ? ", and is protected again" : "");
+	fsm->release_due = fsm->stop_due = true;
+	/* Unprotected is what the hosts agreed on only where nothing is held. */
+	fsm->is_suspended = fsm->is_agreed = holds;
+	fsm->again_ns = s->now_ns;
+	return true;
 }
 
 /* True: the journal follows what the hosts agreed on. */

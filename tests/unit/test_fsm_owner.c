@@ -276,6 +276,68 @@ static void test_operator_ends_the_doubt(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
+/* FAILED because both hosts had agreed on alpha in that very term, which this gateway gave to beta. */
+static void fail_after_agreement(bool is_direct)
+{
+	lab_start_protected(&lab);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab.peer[1].order.due = false;
+	lab.peer[0].term = lab.peer[1].term = lab.voted_term = 2;
+	if (!is_direct) {
+		lab.peer[0].state = WIRE_STATE_RUNNING;
+		lab.peer[1].state = WIRE_STATE_IDLE;
+	}
+	lab_done(&lab, 1, WIRE_ORDER_REFUSED, "voted for the primary in that term");
+	assert_int_equal(lab.journal.state, VM_FAILED);
+	lab_report(&lab, 0);
+	assert_int_equal(lab.journal.state, VM_FAILED); /* one voice is not enough */
+}
+
+/* No operator is needed: both say that the promotion did not and will not happen. */
+static void test_failed_heals_by_two_voices(void **state)
+{
+	(void)state;
+	for (int is_direct = 0; is_direct < 2; is_direct++) {
+		fail_after_agreement(is_direct);
+		lab_report(&lab, 1);
+		assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+		assert_int_equal(lab.journal.owner, 0);
+		assert_int_equal(lab.journal.term, 3);
+		assert_non_null(strstr(lab.last_event, "beta did not promote because both hosts had agreed on alpha"));
+		lab_settle(&lab);
+		assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
+		assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
+		lab_report(&lab, 0);
+		/* It was protected before: so it is again. Else it waits for `protect`, as after any such vote. */
+		assert_int_equal(lab.journal.state, is_direct ? VM_PREPARING : VM_UNPROTECTED);
+		lab_settle(&lab);
+		lab_ack(&lab, 1);
+		assert_int_equal(lab.journal.state, is_direct ? VM_PROTECTED : VM_UNPROTECTED);
+		assert_int_equal(lab.journal.owner, 0);
+	}
+}
+
+/* An operator's word goes before that, as does a conflict. */
+static void test_failed_heals_as_told(void **state)
+{
+	(void)state;
+	fail_after_agreement(true);
+	lab_report(&lab, 1);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	live_on();
+	assert_true(lab.replied && lab.last_reply.ok);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+
+	fail_after_agreement(true);
+	lab.peer[1].state = WIRE_STATE_RUNNING; /* the voices do not fit: it is conflict or nothing */
+	lab.peer[1].term = 3;
+	lab_report(&lab, 1);
+	assert_true(vm_fsm_in_conflict(&lab.fsm));
+	lab_report(&lab, 0);
+	assert_int_equal(lab.journal.state, VM_FAILED);
+	assert_int_equal(lab.journal.term, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +352,8 @@ int main(void)
 		cmocka_unit_test(test_damaged_journal_acts_not_by_itself),
 		cmocka_unit_test(test_both_hosts_confirm_a_damaged_journal),
 		cmocka_unit_test(test_operator_ends_the_doubt),
+		cmocka_unit_test(test_failed_heals_by_two_voices),
+		cmocka_unit_test(test_failed_heals_as_told),
 	};
 
 	return cmocka_run_group_tests_name("fsm_owner", tests, NULL, NULL);
