@@ -84,10 +84,10 @@ static bool obey(struct agent *a, const struct wire_welcome *welcome)
 		return false;
 	}
 	if (welcome->incarnation > a->obeyed)
-		r = obeyed_store(a->config->run_dir, welcome->incarnation);
+		r = obeyed_store(a->config->role_dir, welcome->incarnation);
 	if (r < 0) {
-		wire_text_format(text, "its incarnation cannot be recorded in run_dir %s: %s",
-				 a->config->run_dir, strerror(-r));
+		wire_text_format(text, "its incarnation cannot be recorded in role_dir %s: %s",
+				 a->config->role_dir, strerror(-r));
 		disconnect(a, text);
 		return false;
 	}
@@ -480,6 +480,7 @@ static int open_peers(struct agent *a)
 
 static int start(struct agent *a)
 {
+	char text[OBEYED_ERROR_BYTES];
 	int r = new_tls(a, WIRE_TLS_CLIENT, &a->tls);
 
 	if (r < 0)
@@ -494,10 +495,9 @@ static int start(struct agent *a)
 		log_error("role_dir %s: %s", a->config->role_dir, strerror(-r));
 		return r;
 	}
-	r = obeyed_load(a->config->run_dir, &a->obeyed);
+	r = obeyed_load(a->config->role_dir, &a->obeyed, text);
 	if (r < 0) {
-		log_error("%s/gateway.incarnation: %s; remove it, and be sure that the right gateway runs",
-			  a->config->run_dir, r == -EINVAL ? "damaged" : strerror(-r));
+		log_error("%s", text);
 		return r;
 	}
 	r = open_signals(a);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "obeyed.h"
 #include "standby/qemu.h"
 #include "vm_role.h"
 
@@ -88,8 +89,14 @@ static unsigned int check_vm(const struct agent_config *config, const struct vm_
 
 unsigned int agent_check(const struct agent_config *config, FILE *out)
 {
+	char text[OBEYED_ERROR_BYTES];
 	unsigned int n = check_tls(config, out);
+	uint64_t obeyed;
 
+	if (obeyed_load(config->role_dir, &obeyed, text) < 0) {
+		fprintf(out, "%s\n", text);
+		n++;
+	}
 	for (uint32_t i = 0; i < config->n_vms; i++)
 		n += check_vm(config, &config->vms[i], out);
 	return n;

@@ -4,53 +4,73 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "wire/limits.h"
 
-static int path_of(const char *run_dir, char ret_path[PATH_MAX])
+#define TEXT_BYTES 128
+
+static int path_of(const char *role_dir, char ret_path[PATH_MAX])
 {
-	int n = snprintf(ret_path, PATH_MAX, "%s/gateway.incarnation", run_dir);
+	int n = snprintf(ret_path, PATH_MAX, "%s/gateway.incarnation", role_dir);
 
 	return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-int obeyed_load(const char *run_dir, uint64_t *ret_incarnation)
+static size_t format(uint64_t incarnation, char text[TEXT_BYTES])
 {
-	AUTO_FREE char *text = NULL;
-	char path[PATH_MAX], *end;
-	uint64_t value;
-	size_t size;
-	int r = path_of(run_dir, path);
+	int n = snprintf(text, TEXT_BYTES, "holdfast-obeyed 1\nnumber=%" PRIu64, incarnation);
 
-	if (r < 0)
-		return r;
-	r = fd_read_file(path, 64, &text, &size);
-	if (r == -ENOENT) {
-		*ret_incarnation = 0;
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	errno = 0;
-	value = strtoull(text, &end, 10);
-	if (errno || text[0] < '0' || text[0] > '9' || strcmp(end, "\n") != 0 || value == 0 ||
+	n += snprintf(text + n, TEXT_BYTES - (size_t)n, " sum=%016" PRIx64 "\n",
+		      (uint64_t)XXH3_64bits(text, (size_t)n));
+	return (size_t)n;
+}
+
+static int parse(const char *text, size_t size, uint64_t *ret_incarnation)
+{
+	char again[TEXT_BYTES];
+	uint64_t value;
+
+	if (sscanf(text, "holdfast-obeyed 1\nnumber=%" SCNu64, &value) != 1 || value == 0 ||
 	    value > WIRE_INCARNATION_MAX)
+		return -EINVAL;
+	/* Exactly what we would write, or damaged. */
+	if (format(value, again) != size || memcmp(again, text, size) != 0)
 		return -EINVAL;
 	*ret_incarnation = value;
 	return 0;
 }
 
-int obeyed_store(const char *run_dir, uint64_t incarnation)
+int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, char *ret_error)
 {
-	char path[PATH_MAX], text[32];
-	int r = path_of(run_dir, path);
+	AUTO_FREE char *text = NULL;
+	char path[PATH_MAX];
+	size_t size;
+	int r = path_of(role_dir, path);
 
+	if (r == 0)
+		r = fd_read_file(path, TEXT_BYTES, &text, &size);
+	if (r == -ENOENT) {
+		*ret_incarnation = 0;
+		return 0;
+	}
+	if (r == 0)
+		r = parse(text, size, ret_incarnation);
 	if (r < 0)
-		return r;
-	(void)snprintf(text, sizeof(text), "%" PRIu64 "\n", incarnation);
-	return fd_write_file_atomic(path, text, strlen(text));
+		(void)snprintf(ret_error, OBEYED_ERROR_BYTES,
+			       "%.250s/gateway.incarnation: %s; which gateway is the youngest is not known here, so "
+			       "none is obeyed: be sure that the right one runs, and no other, remove the file and "
+			       "restart the agent", role_dir, r == -EINVAL ? "damaged" : strerror(-r));
+	return r;
+}
+
+int obeyed_store(const char *role_dir, uint64_t incarnation)
+{
+	char path[PATH_MAX], text[TEXT_BYTES];
+	int r = path_of(role_dir, path);
+
+	return r < 0 ? r : fd_write_file_atomic(path, text, format(incarnation, text));
 }
