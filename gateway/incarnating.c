@@ -2,19 +2,40 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 
-static int take_over(void *arg, uint64_t above, uint64_t *ret_incarnation)
+/* 0: recorded() tells the end. */
+static int begin_record(struct incarnating *i, uint64_t number, uint32_t release_ms)
 {
-	const struct incarnating *i = arg;
-	struct incarnation now = {.number = incarnation_next(above, 0, 0), .release_ms = i->release_ms};
-	int r = now.number ? incarnation_store(i->state_dir, &now) : -EOVERFLOW;
+	const struct incarnation next = {.number = number, .release_ms = release_ms};
+	int r = i->recording ? -EBUSY : journal_thread_store(i->thread, i->state_dir, &next);
 
 	if (r == 0)
-		*ret_incarnation = now.number;
+		i->recording = number;
 	return r;
+}
+
+static int take_over(void *arg, uint64_t above)
+{
+	struct incarnating *i = arg;
+	uint64_t number = incarnation_next(above, 0, 0);
+
+	return number ? begin_record(i, number, i->release_ms) : -EOVERFLOW;
+}
+
+static uint64_t recorded(void *arg, int result)
+{
+	struct incarnating *i = arg;
+	uint64_t number = i->recording;
+
+	i->recording = 0;
+	if (result == 0)
+		return number;
+	log_warn("%s/incarnation keeps what it said before: %s", i->state_dir, strerror(-result));
+	return 0;
 }
 
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct gateway_config *config,
@@ -30,6 +51,7 @@ int incarnating_begin(struct incarnating *i, const char *state_dir, struct gatew
 	}
 	*i = (struct incarnating){.state_dir = state_dir, .release_ms = config->release_ms};
 	config->take_over = take_over;
+	config->recorded = recorded;
 	config->take_over_arg = i;
 	if (last.release_ms > config->release_ms) {
 		i->release_ms = last.release_ms;
@@ -49,12 +71,10 @@ void incarnating_mute(const struct incarnating *i, struct gateway_vm *vm, uint64
 
 void incarnating_tick(struct incarnating *i, const struct gateway_config *config, uint64_t now_ns)
 {
-	const struct incarnation now = {.number = config->incarnation, .release_ms = config->release_ms};
-
-	if (!i->settle_at_ns || now_ns < i->settle_at_ns)
+	if (!i->settle_at_ns || now_ns < i->settle_at_ns || i->recording)
 		return;
 	i->settle_at_ns = 0;
 	i->release_ms = config->release_ms;
-	if (incarnation_store(i->state_dir, &now) < 0)
+	if (begin_record(i, config->incarnation, config->release_ms) < 0)
 		log_warn("state_dir still has the release_ms of the start before, ignoring: it is longer");
 }

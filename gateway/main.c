@@ -147,6 +147,7 @@ static int open_journal_thread(struct daemon *d)
 
 	if (r == 0) {
 		d->gw->config.journal_thread = d->journal_thread;
+		d->incarnating.thread = d->journal_thread;
 		d->journal_done.fd = journal_thread_fd(d->journal_thread);
 		d->journal_done.ready = journal_ready;
 		r = source_add(d->epoll_fd, &d->journal_done, EPOLLIN);

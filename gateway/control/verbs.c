@@ -150,14 +150,17 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 
 	c->control->gw->now_ns = r->now_ns;
 	log_info("operator=%s verb=%s", asker(c), r->verb);
-	e = gateway_take_over(c->control->gw);
+	c->op_id = ++c->control->next_op_id;
+	c->phase = CONTROL_WAITING;
+	e = gateway_take_over(c->control->gw, c->op_id);
+	if (e == 0)
+		return; /* its reply follows when the disk has it */
 	if (e == -ENOENT)
 		control_put_error(c, "no-conflict", "no connected host has obeyed a younger gateway than this one");
-	else if (e < 0)
-		control_put_error(c, "journal", "cannot record it in state_dir: %s", strerror(-e));
+	else if (e == -EBUSY)
+		control_put_error(c, "busy", "the disk of state_dir has not yet answered to the last one; ask again");
 	else
-		control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", "done", "text",
-					      "this gateway is the youngest now; hosts connect anew"));
+		control_put_error(c, "journal", "cannot record it in state_dir: %s", strerror(-e));
 	c->phase = CONTROL_CLOSING;
 }
 

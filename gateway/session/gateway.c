@@ -193,26 +193,6 @@ int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t 
 	return 0;
 }
 
-int gateway_take_over(struct gateway *gw)
-{
-	uint64_t incarnation;
-	struct session *next;
-	int r;
-
-	if (!gw->younger || !gw->config.take_over)
-		return -ENOENT;
-	r = gw->config.take_over(gw->config.take_over_arg, gw->younger, &incarnation);
-	if (r < 0)
-		return r;
-	gw->config.incarnation = incarnation;
-	gw->younger = 0;
-	for (struct session *s = gw->sessions; s; s = next) {
-		next = s->next;
-		session_end(s); /* what it was welcomed with is over */
-	}
-	return 0;
-}
-
 void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text)
 {
 	counters_add(&gw->counters.events, 1);
@@ -492,7 +472,9 @@ void gateway_journal_done(struct gateway *gw)
 	int r;
 
 	while (journal_thread_take(gw->config.journal_thread, &ticket, &r)) {
-		if (ticket < gw->n_vms && gw->vms[ticket]->pending.waiting)
+		if (ticket == JOURNAL_THREAD_INCARNATION)
+			gateway_recorded(gw, r);
+		else if (ticket < gw->n_vms && gw->vms[ticket]->pending.waiting)
 			journal_done(gw, gw->vms[ticket], r);
 	}
 }

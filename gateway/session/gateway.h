@@ -160,10 +160,13 @@ struct gateway_config {
 	uint32_t n_sessions_max;	  /* both: 0 until admission_settle() */
 	uint32_t n_handshakes_max;
 	uint64_t incarnation;		  /* of this start, vm/incarnation.h; 0: none is said */
-	/* Hosts have obeyed @above: make this gateway's incarnation larger, durably. 0: *ret_incarnation;
-	 * -errno. NULL: it cannot. */
-	int (*take_over)(void *arg, uint64_t above, uint64_t *ret_incarnation);
-	void *take_over_arg;
+	/* Hosts have obeyed @above: begin to record a larger incarnation. 0: recorded() tells the end;
+	 * -EBUSY: one is being recorded; other -errno. NULL: it cannot. */
+	int (*take_over)(void *arg, uint64_t above);
+	/* It ended with @result, as all that the journal's thread writes of the incarnation. The number that
+	 * is on file now, or 0: the old one is. */
+	uint64_t (*recorded)(void *arg, int result);
+	void *take_over_arg; /* of both */
 	uint64_t (*clock_ns)(void);	  /* to measure handshakes with; NULL: clock_mono_ns */
 	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */
 	/* Run @vm's fence command against its host @host; how it ended comes as VM_IN_FENCED, later.
@@ -192,6 +195,7 @@ struct gateway {
 	struct session *dirty;	  /* those with something to do for their shell; see session.h */
 	struct admission admission;
 	uint64_t younger; /* highest incarnation above ours that a host said it has obeyed; 0: none */
+	uint64_t takeover_op; /* waits for the disk; 0: none */
 	struct probes *probes;	  /* borrowed; NULL: none */
 	uint64_t now_ns;	  /* set by whoever enters: shells, control, main */
 	uint8_t scratch[WIRE_FRAME_MAX]; /* one frame being built */
@@ -253,8 +257,12 @@ static inline const struct witness_view *gateway_witness(const struct gateway *g
 }
 
 /* An operator says that the younger gateways are gone for good: take an incarnation above theirs, and have all
- * agents connect anew. 0; -ENOENT: no host has obeyed a younger one; -errno: it could not be recorded. */
-int gateway_take_over(struct gateway *gw) __attribute__((warn_unused_result));
+ * agents connect anew, once it is durable. 0: @op_id (not 0) gets its reply then; -ENOENT: no host has obeyed a
+ * younger one; -EBUSY: one is being recorded; other -errno: it cannot be recorded. takeover.c. */
+int gateway_take_over(struct gateway *gw, uint64_t op_id) __attribute__((warn_unused_result));
+
+/* For gateway.c: the journal's thread has recorded an incarnation, or failed. */
+void gateway_recorded(struct gateway *gw, int result);
 
 /* For session/ and main. @vm: a name or "". */
 void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text);

@@ -12,7 +12,8 @@
  * The count begins at the wall clock's seconds, so a state_dir that was lost is not behind; after that it
  * counts starts and asks no clock.
  *
- * Where: main begins it, after the journal is locked. Threads: one; blocks for two fsyncs.
+ * Where: main begins it, after the journal is locked. Threads: one at a time: the loop's at the start, then the
+ * journal's (journal_thread.h). Blocks for two fsyncs.
  */
 #ifndef VM_INCARNATION_H
 #define VM_INCARNATION_H

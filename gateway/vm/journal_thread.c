@@ -21,7 +21,11 @@ struct ticket {
 	int result; /* in DONE */
 	uint64_t order; /* the lower one first */
 	struct vm_journal_entry entry;
+	const char *dir; /* NULL: it is for the journal; else the incarnation's */
+	struct incarnation incarnation;
 };
+
+#define N_TICKETS (VM_JOURNAL_VMS_MAX + 1)
 
 struct journal_thread {
 	struct vm_journal *journal; /* the thread's alone */
@@ -31,7 +35,7 @@ struct journal_thread {
 	pthread_cond_t queued;
 	bool stop;
 	uint64_t next_order;
-	struct ticket tickets[VM_JOURNAL_VMS_MAX];
+	struct ticket tickets[N_TICKETS];
 };
 
 /* The oldest in @state, or NULL. */
@@ -39,11 +43,20 @@ static struct ticket *oldest(struct journal_thread *t, enum ticket_state state)
 {
 	struct ticket *found = NULL;
 
-	for (size_t i = 0; i < VM_JOURNAL_VMS_MAX; i++) {
+	for (size_t i = 0; i < N_TICKETS; i++) {
 		if (t->tickets[i].state == state && (!found || t->tickets[i].order < found->order))
 			found = &t->tickets[i];
 	}
 	return found;
+}
+
+/* Nobody else touches a ticket that is queued. */
+static int write_ticket(struct journal_thread *t, const struct ticket *ticket)
+{
+	const struct vm_journal_entry *e = &ticket->entry;
+
+	return ticket->dir ? incarnation_store(ticket->dir, &ticket->incarnation)
+			   : vm_journal_append(t->journal, e->vm, e->owner, e->term, e->state);
 }
 
 static void *run(void *arg)
@@ -54,7 +67,6 @@ static void *run(void *arg)
 	(void)pthread_mutex_lock(&t->lock);
 	for (;;) {
 		struct ticket *ticket = oldest(t, TICKET_QUEUED);
-		const struct vm_journal_entry *e;
 		int r;
 
 		if (!ticket) {
@@ -64,8 +76,7 @@ static void *run(void *arg)
 			continue;
 		}
 		(void)pthread_mutex_unlock(&t->lock);
-		e = &ticket->entry; /* nobody writes it while it is queued */
-		r = vm_journal_append(t->journal, e->vm, e->owner, e->term, e->state);
+		r = write_ticket(t, ticket);
 		(void)pthread_mutex_lock(&t->lock);
 		ticket->result = r;
 		ticket->state = TICKET_DONE;
@@ -126,10 +137,18 @@ int journal_thread_fd(const struct journal_thread *t)
 	return t->fd;
 }
 
+/* With the lock held. */
+static void queue(struct journal_thread *t, struct ticket *ticket)
+{
+	ticket->order = t->next_order++;
+	ticket->state = TICKET_QUEUED;
+	(void)pthread_cond_signal(&t->queued);
+}
+
 int journal_thread_append(struct journal_thread *t, size_t ticket, const char *vm, const char *owner,
 			  uint64_t term, enum vm_state state)
 {
-	struct ticket *to = ticket < VM_JOURNAL_VMS_MAX ? &t->tickets[ticket] : NULL;
+	struct ticket *to = ticket < JOURNAL_THREAD_INCARNATION ? &t->tickets[ticket] : NULL;
 	int r = -EBUSY;
 
 	if (!to)
@@ -139,9 +158,23 @@ int journal_thread_append(struct journal_thread *t, size_t ticket, const char *v
 		to->entry = (struct vm_journal_entry){.term = term, .state = state};
 		(void)snprintf(to->entry.vm, sizeof(to->entry.vm), "%s", vm);
 		(void)snprintf(to->entry.owner, sizeof(to->entry.owner), "%s", owner);
-		to->order = t->next_order++;
-		to->state = TICKET_QUEUED;
-		(void)pthread_cond_signal(&t->queued);
+		queue(t, to);
+		r = 0;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return r;
+}
+
+int journal_thread_store(struct journal_thread *t, const char *dir, const struct incarnation *incarnation)
+{
+	struct ticket *to = &t->tickets[JOURNAL_THREAD_INCARNATION];
+	int r = -EBUSY;
+
+	(void)pthread_mutex_lock(&t->lock);
+	if (to->state == TICKET_FREE) {
+		to->dir = dir;
+		to->incarnation = *incarnation;
+		queue(t, to);
 		r = 0;
 	}
 	(void)pthread_mutex_unlock(&t->lock);

@@ -1,6 +1,8 @@
 /* test_pending.c - a disk that stalls or fails below the journal: one VM's step waits, nothing else does,
  * and nothing follows from a step before it is durable. */
 #include "gateway_fixture.h"
+#include "base/clock.h"
+#include "incarnating.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -161,6 +164,82 @@ static void beat(struct agent *a)
 	agent_send(a, &h, payload, sizeof(payload));
 	pump();
 	assert_true(agent_take(a, WIRE_BEAT_ACK, &frame));
+}
+
+/* ---- the number of this start ---- */
+
+/* An operator's takeover: hosts hear the old number, and beats are answered, until the new one is on the disk. */
+static void test_takeover_waits_for_the_disk(void **state)
+{
+	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
+	struct gateway_config config = {.release_ms = 150};
+	struct incarnating incarnating;
+	uint64_t before;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/incarnation", dir);
+	assert_int_equal(incarnating_begin(&incarnating, dir, &config, f.now_ns), 0);
+	incarnating.thread = thread;
+	before = config.incarnation;
+	f.gw->config.incarnation = before;
+	f.gw->config.take_over = config.take_over;
+	f.gw->config.recorded = config.recorded;
+	f.gw->config.take_over_arg = &incarnating;
+	say_hello(&alpha, f.alpha);
+	f.gw->younger = before + (5 << 16);
+
+	set_disk(true, 0);
+	assert_int_equal(gateway_take_over(f.gw, 7), 0); /* comes back at once */
+	assert_int_equal(gateway_take_over(f.gw, 8), -EBUSY);
+	beat(&alpha); /* and is answered */
+	assert_int_equal(n_replies, 0);
+	assert_true(f.gw->config.incarnation == before);
+	set_disk(false, 0);
+	await_disk();
+	assert_int_equal(n_replies, 1);
+	assert_string_equal(reply_code, "done");
+	assert_true(f.gw->config.incarnation > before + (5 << 16));
+	assert_null(web1->host[0]->control); /* it connects anew, and hears the new number */
+
+	/* A disk that fails: the old number stands. */
+	before = f.gw->config.incarnation;
+	f.gw->younger = before + 1;
+	set_disk(false, EIO);
+	assert_int_equal(gateway_take_over(f.gw, 9), 0);
+	await_disk();
+	assert_string_equal(reply_code, "journal");
+	assert_true(f.gw->config.incarnation == before);
+	(void)unlink(path);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+/* So does the release_ms of the start before, which the file forgets when it is over. */
+static void test_settling_waits_for_the_disk(void **state)
+{
+	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64], error[INCARNATION_ERROR_BYTES];
+	struct gateway_config config = {.release_ms = 50};
+	struct incarnating incarnating;
+	struct incarnation last;
+	uint64_t number;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/incarnation", dir);
+	assert_int_equal(incarnation_begin(dir, 150, &last, &number, error), 0);
+	assert_int_equal(incarnating_begin(&incarnating, dir, &config, f.now_ns), 0);
+	incarnating.thread = thread;
+	f.gw->config.recorded = config.recorded;
+	f.gw->config.take_over_arg = &incarnating;
+	set_disk(true, 0);
+	incarnating_tick(&incarnating, &config, f.now_ns + 10 * CLOCK_NS_PER_S); /* comes back at once */
+	set_disk(false, 0);
+	await_disk();
+	assert_int_equal(incarnation_begin(dir, 50, &last, &number, error), 0);
+	assert_int_equal(last.release_ms, 50);
+	assert_true(last.number == config.incarnation);
+	(void)unlink(path);
+	assert_int_equal(rmdir(dir), 0);
 }
 
 static void report(struct agent *a, const char *vm, uint8_t role, uint8_t agent_state, uint64_t term)
@@ -322,6 +401,7 @@ int main(void)
 		TEST(test_nothing_follows_before_it_is_durable), TEST(test_another_vm_goes_on),
 		TEST(test_leases_go_on), TEST(test_lease_of_the_same_term),
 		TEST(test_a_failed_write_leaves_no_trace),
+		TEST(test_takeover_waits_for_the_disk), TEST(test_settling_waits_for_the_disk),
 	};
 	int r;
 

@@ -84,11 +84,15 @@ static void test_older_gateway(void **state)
 	assert_true(order.incarnation == ours);
 }
 
-static int take_over(void *arg, uint64_t above, uint64_t *ret_incarnation)
+static int take_over(void *arg, uint64_t above)
 {
 	*(uint64_t *)arg = above;
-	*ret_incarnation = above + 1;
 	return 0;
+}
+
+static uint64_t recorded(void *arg, int result)
+{
+	return result == 0 ? *(uint64_t *)arg + 1 : 0;
 }
 
 static void test_takeover(void **state)
@@ -98,16 +102,26 @@ static void test_takeover(void **state)
 	(void)state;
 	f.gw->config.incarnation = 5;
 	f.gw->config.take_over = take_over;
+	f.gw->config.recorded = recorded;
 	f.gw->config.take_over_arg = &above;
-	assert_int_equal(gateway_take_over(f.gw), -ENOENT);
+	assert_int_equal(gateway_take_over(f.gw, 1), -ENOENT);
 	agent_open(&beta, &f, f.beta);
 	agent_hello(&beta, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, 0, 0);
 	agent_open(&alpha, &f, f.alpha);
 	agent_hello(&alpha, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, 9, 0);
 	pump();
-	assert_int_equal(gateway_take_over(f.gw), 0);
+	assert_int_equal(gateway_take_over(f.gw, 1), 0);
 	assert_int_equal(above, 9);
+	/* It could not be recorded: all is as before. */
+	gateway_recorded(f.gw, -EIO);
 	pump();
+	assert_true(f.gw->config.incarnation == 5 && f.gw->younger == 9);
+	assert_non_null(gateway_find_vm(f.gw, "web1")->host[1]->control);
+	assert_int_equal(gateway_take_over(f.gw, 2), 0);
+	assert_int_equal(gateway_take_over(f.gw, 3), -EBUSY);
+	gateway_recorded(f.gw, 0);
+	pump();
+	assert_true(f.gw->config.incarnation == 10 && f.gw->younger == 0);
 	/* Both begin anew. */
 	assert_null(gateway_find_vm(f.gw, "web1")->host[1]->control);
 	agent_close(&alpha);
