@@ -127,13 +127,8 @@ class Conn:
         self.world, self.name, self.on_frame = world, name, on_frame
         self.data, self.closed, self.error, self.frames = bytearray(), False, None, []
         self.to_send = bytearray()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.load_verify_locations(world.ca)
-        context.minimum_version, context.maximum_version = minimum, maximum
-        if cert:
-            context.load_cert_chain(cert + ".crt", cert + ".key")
-        raw = socket.create_connection(world.address, timeout=5)
+        context = world.tls(cert, minimum, maximum)
+        raw = world.connect(name)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = context.wrap_socket(raw)
         self.sock.settimeout(0)
@@ -216,7 +211,23 @@ class World:
     def __init__(self, address, ca):
         self.address, self.ca = address, ca
         self.selector = selectors.DefaultSelector()
-        self.hosts, self.zombies = [], []
+        self.hosts, self.zombies, self.contexts = [], [], {}
+
+    def tls(self, cert, minimum, maximum):
+        """The context for connections as @cert, made anew only when its file has changed."""
+        key = cert, minimum, maximum, os.stat(cert + ".crt").st_mtime_ns if cert else 0
+        if key not in self.contexts:
+            context = self.contexts[key] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.load_verify_locations(self.ca)
+            context.minimum_version, context.maximum_version = minimum, maximum
+            if cert:
+                context.load_cert_chain(cert + ".crt", cert + ".key")
+        return self.contexts[key]
+
+    def connect(self, name):
+        """A socket to the gateway for the connection @name; tests may put another in its place."""
+        return socket.create_connection(self.address, timeout=5)
 
     def run(self, until, what, timeout=10.0):
         """Pump until the condition holds; raises AssertionError with @what after @timeout."""
