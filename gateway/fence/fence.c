@@ -22,6 +22,10 @@
 
 #define RETRY_NS CLOCK_NS_PER_S /* an end that could not be taken is told again */
 
+/* $0: its log, $1: the command. Opened here and not before the shell starts, which the loop waits for: a
+ * disk that stalls must not stop that. A log that cannot be had is no reason not to fence. */
+#define SHELL "if (umask 077; true >\"$0\"); then exec >\"$0\" 2>&1; fi; exec /bin/sh -c \"$1\""
+
 struct run {
 	struct source exit; /* its pidfd; first member; -1: it has ended, or never began */
 	bool in_use;
@@ -112,7 +116,8 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 {
 	char vm[WIRE_NAME_MAX + 16], host[WIRE_NAME_MAX + 16], term[40], path_var[PATH_MAX],
 		log[PATH_MAX];
-	char *const argv[] = {(char *)"sh", (char *)"-c", (char *)(uintptr_t)command, NULL};
+	char *const argv[] = {(char *)"sh", (char *)"-c", (char *)SHELL, log, (char *)(uintptr_t)command,
+			      NULL};
 	char *const envp[] = {vm, host, term, path_var, NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;
@@ -132,7 +137,7 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 	posix_spawnattr_init(&attr);
 	r = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
 	if (r == 0)
-		r = posix_spawn_file_actions_addopen(&files, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		r = posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
 	if (r == 0)
 		r = posix_spawn_file_actions_adddup2(&files, 1, 2);
 	if (r == 0) /* what a library opened without O_CLOEXEC, too */
@@ -215,7 +220,7 @@ static void add_last_words(const struct fence *fence, struct run *run)
 	int fd;
 
 	log_path(fence, run->vm, path);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return;
 	size = lseek(fd, 0, SEEK_END);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -168,12 +169,43 @@ static void it_inherits_no_descriptor(void **state)
 	assert_string_equal(t.text, "exit status 0: 0");
 }
 
+/* The faults: a log that could not be had kept the command from running, so that nobody was promoted, and
+ * one whose disk did not answer stopped the loop. */
+static void the_log_is_not_waited_for(void **state)
+{
+	struct stat st;
+	char log[96];
+
+	(void)state;
+	(void)snprintf(log, sizeof(log), "%s/fence-web1.log", t.dir);
+	assert_int_equal(mkdir(log, 0700), 0);
+	start("echo off; exit 4", 10 * CLOCK_NS_PER_S);
+	wait_told();
+	assert_memory_equal(t.text, "exit status 4", 13);
+	assert_int_equal(rmdir(log), 0);
+	t.n_told = 0;
+	start("umask", 10 * CLOCK_NS_PER_S); /* the log is not for others; the command has our umask */
+	wait_told();
+	assert_string_not_equal(t.text, "exit status 0: 0077");
+	assert_int_equal(stat(log, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	assert_int_equal(unlink(log), 0);
+	t.n_told = 0;
+	assert_int_equal(mkfifo(log, 0600), 0); /* nobody reads it: opening it waits */
+	alarm(10); /* ends this program where it waits */
+	start("echo off", 50 * CLOCK_NS_PER_MS);
+	alarm(0);
+	wait_told();
+	assert_string_equal(t.text, "killed after 50 ms");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(success_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(failures_are_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(it_inherits_no_descriptor, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_log_is_not_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(time_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_was_not_taken_is_told_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(closing_ends_what_runs, setup, teardown),
