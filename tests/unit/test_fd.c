@@ -45,6 +45,22 @@ static void test_close_keeps_errno(void **state)
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 }
 
+/* The fault: whoever read it waited for a writer, for ever. */
+static void test_a_pipe_in_the_place_of_a_file(void **state)
+{
+	char *data = NULL;
+	size_t size = 1;
+
+	(void)state;
+	assert_int_equal(mkfifo(path, 0600), 0);
+	alarm(10); /* ends this program where it waits */
+	assert_int_equal(fd_read_file(path, 100, &data, &size), 0);
+	alarm(0);
+	assert_int_equal(size, 0);
+	free(data);
+	assert_int_equal(unlink(path), 0);
+}
+
 static void test_write_then_read(void **state)
 {
 	char *data = NULL, *large;
@@ -134,6 +150,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_close_keeps_errno),
+		cmocka_unit_test(test_a_pipe_in_the_place_of_a_file),
 		cmocka_unit_test(test_write_then_read),
 		cmocka_unit_test(test_failed_replace_keeps_the_old_file),
 		cmocka_unit_test(test_missing_file),

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -74,6 +76,13 @@ static void files_that_change(void **state)
 	assert_non_null(strstr(error, "ca.pem"));
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 0);
 	assert_int_equal(wire_tls_recheck(server), 0);
+	/* Nor does a pipe, and nobody waits for who would write into it. */
+	assert_int_equal(unlink(paths[0]) | mkfifo(paths[0], 0600), 0);
+	alarm(10); /* ends this program where it waits */
+	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), -EINVAL);
+	alarm(0);
+	assert_non_null(strstr(error, "not a regular file"));
+	assert_int_equal(unlink(paths[0]), 0);
 	mint_ca_write(ca, own, "ca");
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
 	assert_int_equal(wire_tls_recheck(server), 0);

@@ -50,7 +50,7 @@ int fd_write_all(int fd, const void *data, size_t size)
 
 int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
 {
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	AUTO_FREE char *data = NULL;
 	size_t size = 0, capacity = 0;
 

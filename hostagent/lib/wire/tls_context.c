@@ -196,7 +196,8 @@ static int read_pem(struct loader *l, const char *path, bool is_key, uint8_t **r
 	int fd, r = 0;
 
 	l->path = path;
-	fd	= open(path, O_RDONLY | O_CLOEXEC);
+	/* Files are read anew in daemons' loops, which a pipe in the place of one must not stop. */
+	fd	= open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return fail(l, -errno, "%s", strerror(errno));
 	if (fstat(fd, &st) < 0)
