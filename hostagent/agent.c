@@ -92,6 +92,7 @@ static bool obey(struct agent *a, const struct wire_welcome *welcome)
 		return false;
 	}
 	a->obeyed = welcome->incarnation;
+	gateway_view_obey(&a->view, a->obeyed);
 	return true;
 }
 
@@ -506,6 +507,7 @@ static int start(struct agent *a)
 		return r;
 	}
 	atomic_init(&a->view.seen_ns, clock_mono_ns());
+	atomic_init(&a->view.obeyed, a->obeyed);
 	r = open_vms(a);
 	return r < 0 ? r : open_peers(a);
 }

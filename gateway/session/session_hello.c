@@ -144,10 +144,11 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed)
 	return 0;
 }
 
-/* What @s may use on @vm's primary stream: what the standby takes, too. */
+/* What @s may use on @vm's primary stream: what the standby takes, too, as far as it is relayed. */
 static uint64_t primary_features(const struct session *s, const struct gateway_vm *vm)
 {
-	return s->understands & (vm->knows_standby ? vm->standby_features : WIRE_FEATURES);
+	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
+				 WIRE_FEATURE_INCARNATION);
 }
 
 /* The standby's stream is @s from now on. What the primary was told may be wrong now, and a stream's

@@ -145,6 +145,7 @@ struct engine {
 
 	/* stream */
 	struct link *link;
+	uint64_t incarnation; /* of the gateway at its other end */
 	bool is_resumed; /* RESUME came on this link */
 	bool owes_geometry; /* GEOMETRY of this generation is not sent yet */
 	bool has_machine;   /* MACHINE may be sent: the other end knows it */

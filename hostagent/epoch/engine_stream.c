@@ -105,6 +105,21 @@ void engine_stream_measure(struct engine *e)
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
 }
 
+/* Did the gateway that this host obeys welcome the stream? 0; -EAGAIN: the control connection has not obeyed it yet, or
+ * it is an older one. */
+static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
+{
+	e->incarnation = welcome->incarnation;
+	if (gateway_view_is_obeyed(e->config.view, e->incarnation))
+		return 0;
+	log_limited(LOG_LEVEL_WARN, "vm=%s stream: gateway %s is incarnation %llu, which this host does not obey (yet)",
+		    e->config.vm, welcome->gateway, (unsigned long long)welcome->incarnation);
+	engine_set_state(e, e->status.state, "stream: gateway %s is incarnation %llu, which this host does not "
+			 "obey (yet)", welcome->gateway, (unsigned long long)welcome->incarnation);
+	e->link = link_free(e->link);
+	return -EAGAIN;
+}
+
 /* One attempt; a failure is retried later with growing distance. */
 static int connect_once(struct engine *e)
 {
@@ -141,6 +156,9 @@ static int connect_once(struct engine *e)
 		e->link = link_free(e->link);
 		return r;
 	}
+	r = is_peer ? 0 : check_gateway(e, &welcome);
+	if (r < 0)
+		return r;
 	use_features(e, welcome.features);
 	log_info("vm=%s term=%llu stream to %s %s is up, features 0x%llx", e->config.vm,
 		 (unsigned long long)e->term, is_peer ? "host" : "gateway", welcome.gateway,
@@ -151,12 +169,16 @@ static int connect_once(struct engine *e)
 void engine_stream_connect(struct engine *e)
 {
 	uint64_t wait_ns = ENGINE_RECONNECT_NS;
+	int r = connect_once(e);
 
-	if (connect_once(e) == 0) {
+	if (r == 0) {
 		e->backoff = 0;
 		return;
 	}
-	e->backoff = e->backoff < 4 ? e->backoff + 1 : 4;
+	if (r == -EAGAIN) /* the control connection is about to */
+		e->backoff = 0;
+	else
+		e->backoff = e->backoff < 4 ? e->backoff + 1 : 4;
 	e->connect_at_ns = clock_mono_ns() + (wait_ns << e->backoff);
 }
 
@@ -270,6 +292,10 @@ void engine_stream_receive(struct engine *e)
 	if (!e->link)
 		return;
 	while ((r = link_receive(e->link, &frame)) == 0) {
+		if (!e->is_peer_link && !gateway_view_is_obeyed(e->config.view, e->incarnation)) {
+			engine_stream_close(e, "this host obeys another gateway by now");
+			return;
+		}
 		if (!e->is_peer_link)
 			gateway_view_seen(e->config.view, clock_mono_ns());
 		if (handle_frame(e, &frame) < 0) {

@@ -99,6 +99,7 @@ struct standby {
 	uint64_t n_qemu_starts;
 
 	struct link *link; /* the stream; NULL: not connected */
+	uint64_t incarnation; /* of the gateway at its other end; not valid while is_direct */
 	struct keeper_machine machine;
 	bool is_direct;	   /* it is the primary's, without a gateway */
 	bool is_refusing;  /* the last epoch was refused; the text says why */

@@ -46,6 +46,18 @@ static void not_connected(struct standby *sb, const char *why)
 	keeper_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
+/* An older gateway, or the control connection has not obeyed it yet. */
+static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
+{
+	char why[STANDBY_TEXT_MAX];
+
+	(void)snprintf(why, sizeof(why), "gateway %s is incarnation %" PRIu64
+		       ", which this host does not obey (yet)", welcome->gateway, welcome->incarnation);
+	not_connected(sb, why);
+	keeper_backoff_reset(&sb->link_backoff);
+	sb->link_backoff.next_ns = clock_mono_ns() + GATEWAY_LOOK_NS;
+}
+
 void keeper_stream_connect(struct standby *sb, uint64_t now_ns)
 {
 	struct link *link;
@@ -81,7 +93,13 @@ void keeper_stream_use(struct standby *sb, struct link *link)
 		link_free(link);
 		return;
 	}
+	if (!gateway_view_is_obeyed(sb->config.view, welcome.incarnation)) {
+		not_obeyed(sb, &welcome);
+		link_free(link);
+		return;
+	}
 	gateway_view_seen(sb->config.view, clock_mono_ns());
+	sb->incarnation = welcome.incarnation;
 	keeper_stream_close(sb); /* a direct one has done its service */
 	sb->link = link;
 	sb->machine.features = welcome.features;
@@ -259,6 +277,10 @@ bool keeper_stream_run(struct standby *sb)
 		sb->dirty = true;
 		if (r < 0) {
 			lost(sb, "lost", link_error(sb->link));
+			return false;
+		}
+		if (!sb->is_direct && !gateway_view_is_obeyed(sb->config.view, sb->incarnation)) {
+			lost(sb, "lost", "this host obeys another gateway by now");
 			return false;
 		}
 		if (!sb->is_direct)

@@ -241,7 +241,7 @@ static void negotiation(void **state)
 
 	(void)state;
 	wire_hello_init(&h, WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY, "web1");
-	assert_true((h.features_required | h.features_optional) == WIRE_FEATURES);
+	assert_true((h.features_required | h.features_optional) == WIRE_STREAM_FEATURES);
 	h.features_optional = 1ULL << 63;
 	h.version_max	    = 9;
 	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text), 0);

@@ -352,6 +352,8 @@ static uint64_t welcome_features(struct agent *a)
 
 	assert_true(agent_take(a, WIRE_WELCOME, &frame));
 	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), 0);
+	/* The number of this start, also on a stream. */
+	assert_true(welcome.incarnation == f.gw->config.incarnation);
 	return welcome.features;
 }
 
@@ -367,10 +369,11 @@ static void open_stream(struct agent *a, struct wire_tls_context *tls, uint8_t r
 static void test_features(void **state)
 {
 	(void)state;
+	f.gw->config.incarnation = 0x69001234abcd;
 	f.lacks[WIRE_VM_ROLE_STANDBY] = WIRE_FEATURE_BITMAP;
 	open_streams();
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
-	assert_true(welcome_features(&primary) == (WIRE_FEATURES & ~WIRE_FEATURE_BITMAP));
+	assert_true(welcome_features(&primary) == (WIRE_STREAM_FEATURES & ~WIRE_FEATURE_BITMAP));
 	/* The same standby again: nothing to tell. */
 	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
 	assert_non_null(primary.session);
@@ -382,7 +385,7 @@ static void test_features(void **state)
 	assert_null(primary.session);
 	assert_false(agent_take(&primary, WIRE_RESUME, &frame));
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
-	assert_true(welcome_features(&primary) == WIRE_FEATURES);
+	assert_true(welcome_features(&primary) == WIRE_STREAM_FEATURES);
 	assert_true(agent_take(&primary, WIRE_RESUME, &frame));
 	/* And one that knows less. */
 	f.lacks[WIRE_VM_ROLE_STANDBY] = WIRE_FEATURES;
@@ -392,14 +395,15 @@ static void test_features(void **state)
 	/* It is remembered while no standby is there. */
 	agent_close(&standby);
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
-	assert_true(welcome_features(&primary) == WIRE_FEATURE_XRLE);
+	/* Which gateway it is does not concern the standby. */
+	assert_true(welcome_features(&primary) == (WIRE_FEATURE_XRLE | WIRE_FEATURE_INCARNATION));
 	/* A primary that knows less gets less, and is left alone. */
 	f.lacks[WIRE_VM_ROLE_STANDBY] = 0;
 	f.lacks[WIRE_VM_ROLE_PRIMARY] = WIRE_FEATURE_DUP;
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
 	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
-	assert_true(welcome_features(&primary) == (WIRE_FEATURES & ~WIRE_FEATURE_DUP));
+	assert_true(welcome_features(&primary) == (WIRE_STREAM_FEATURES & ~WIRE_FEATURE_DUP));
 	assert_true(agent_take(&primary, WIRE_RESUME, &frame));
 	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
 	assert_non_null(primary.session);

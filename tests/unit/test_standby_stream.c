@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "gateway_view.h"
 #include "keeper_fixture.h"
 #include "mint_certs.h"
 
@@ -38,6 +39,7 @@ struct gateway {
 	unsigned n_got;
 	uint8_t bytes[2 * WIRE_FRAME_MAX];
 	size_t begin, end;
+	uint64_t incarnation; /* 0: it says none */
 };
 
 static void flush(struct gateway *g)
@@ -113,6 +115,9 @@ static void *play(void *arg)
 	if (next(g, &frame) < 0 || frame.h.type != WIRE_HELLO)
 		return NULL;
 	g->hello = frame.h;
+	if (g->incarnation)
+		welcome.features |= WIRE_FEATURE_INCARNATION;
+	welcome.incarnation = g->incarnation;
 	if (wire_frame_begin(bytes, sizeof(bytes), &w) < 0 ||
 	    wire_welcome_encode(&welcome, &w) < 0 || wire_frame_finish(bytes, &w, &h, &size) < 0)
 		return NULL;
@@ -173,7 +178,7 @@ static void epoch(struct keeper_fixture *x, bool full, uint8_t value)
 
 /* Connect to a gateway that plays the feed and waits for @n_wanted answers; run until those were sent
  * or the link is gone. */
-static struct gateway *converse(struct keeper_fixture *x, unsigned n_wanted)
+static struct gateway *converse_with(struct keeper_fixture *x, unsigned n_wanted, uint64_t incarnation)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
 	uint64_t deadline_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
@@ -186,6 +191,7 @@ static struct gateway *converse(struct keeper_fixture *x, unsigned n_wanted)
 	g->play = x->feed.bytes;
 	g->play_size = x->feed.size;
 	g->n_wanted = n_wanted;
+	g->incarnation = incarnation;
 	assert_int_equal(wire_tls_new(gateway_context, WIRE_PEER_HOST, 0, &g->tls), 0);
 	assert_int_equal(pthread_create(&g->thread, NULL, play, g), 0);
 	assert_int_equal(link_open_fd(fds[0], agent_context, 0, &link), 0);
@@ -205,6 +211,11 @@ static struct gateway *converse(struct keeper_fixture *x, unsigned n_wanted)
 	}
 	pthread_join(g->thread, NULL);
 	return g;
+}
+
+static struct gateway *converse(struct keeper_fixture *x, unsigned n_wanted)
+{
+	return converse_with(x, n_wanted, 0);
 }
 
 static void over(struct gateway *g)
@@ -354,6 +365,48 @@ static void test_another_machine_is_refused(void **state)
 	vmm_machine_done(&x->sb.qemu.machine);
 }
 
+/* A stream is one of the gateway that this host obeys, and of no other. */
+static void test_another_gateway_is_refused(void **state)
+{
+	static const uint64_t others[] = {999, 1001, 0}; /* older, younger, one without a number */
+	struct keeper_fixture *x = *state;
+	struct gateway_view view;
+	struct gateway *g;
+
+	atomic_init(&view.seen_ns, 0);
+	atomic_init(&view.obeyed, 0);
+	gateway_view_obey(&view, 1000);
+	x->sb.config.view = &view;
+	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
+	epoch(x, true, 0x11);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		g = converse_with(x, 1, others[i]);
+		assert_null(x->sb.link);
+		assert_int_equal(g->n_got, 0);
+		assert_int_equal(epochlog_complete(&x->sb.log), 0);
+		assert_int_equal(atomic_load(&view.seen_ns), 0); /* nor is it a sign of the gateway */
+		over(g);
+	}
+	g = converse_with(x, 1, 1000);
+	assert_int_equal(g->n_got, 1);
+	assert_int_equal(epochlog_complete(&x->sb.log), 1);
+	over(g);
+	/* The control connection obeys a younger one by now: nothing that is under way is taken either. */
+	gateway_view_obey(&view, 2000);
+	assert_non_null(x->sb.link);
+	while (keeper_stream_run(&x->sb))
+		;
+	feed_clear(&x->feed);
+	feed_geometry(&x->feed);
+	feed_machine(&x->feed, NULL);
+	epoch(x, false, 0x22);
+	g = converse_with(x, 1, 1000);
+	assert_null(x->sb.link);
+	assert_int_equal(epochlog_complete(&x->sb.log), 1);
+	over(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,6 +415,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_another_machine_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusal_is_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_stale_term_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_another_gateway_is_refused, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, set_up_certs, tear_down_certs);

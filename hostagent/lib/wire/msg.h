@@ -52,6 +52,7 @@ enum wire_vm_role {
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* LEASE */
 #define WIRE_FEATURE_WITNESS_PATHS UINT64_C(0x40) /* WITNESS_KEY's client address */
+/* Of both, with a gateway. */
 #define WIRE_FEATURE_INCARNATION UINT64_C(0x100) /* incarnation in WELCOME, ORDER and LEASE */
 /* Of streams. */
 #define WIRE_FEATURE_MACHINE UINT64_C(0x80) /* MACHINE */
@@ -62,6 +63,7 @@ enum wire_vm_role {
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
 	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK)
+#define WIRE_STREAM_FEATURES (WIRE_FEATURES | WIRE_FEATURE_INCARNATION)
 
 /* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch; of a CONTROL:
  * term = the highest incarnation of a gateway that this host has obeyed. */

@@ -73,14 +73,20 @@ int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hel
 	return 0;
 }
 
+static uint64_t features_of(uint8_t kind)
+{
+	if (kind == WIRE_KIND_CONTROL)
+		return WIRE_CONTROL_FEATURES;
+	return kind == WIRE_KIND_STREAM ? WIRE_STREAM_FEATURES : WIRE_FEATURES;
+}
+
 void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm)
 {
 	*ret_hello = (struct wire_hello){
 		.version_min	   = WIRE_VERSION,
 		.version_max	   = WIRE_VERSION,
 		.features_required = kind == WIRE_KIND_CONTROL ? 0 : WIRE_FEATURE_XRLE,
-		.features_optional = kind == WIRE_KIND_CONTROL ? WIRE_CONTROL_FEATURES
-							       : WIRE_FEATURES & ~WIRE_FEATURE_XRLE,
+		.features_optional = features_of(kind) & ~WIRE_FEATURE_XRLE,
 		.kind		   = kind,
 		.role		   = role,
 	};
@@ -96,7 +102,7 @@ int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 			 uint64_t *ret_features, uint16_t *ret_code,
 			 char ret_text[WIRE_TEXT_MAX + 1])
 {
-	const uint64_t ours = hello->kind == WIRE_KIND_CONTROL ? WIRE_CONTROL_FEATURES : WIRE_FEATURES;
+	const uint64_t ours = features_of(hello->kind);
 	const uint64_t unknown = hello->features_required & ~ours;
 
 	if (hello->version_min > WIRE_VERSION || hello->version_max < WIRE_VERSION) {
