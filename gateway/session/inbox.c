@@ -27,6 +27,7 @@ static bool replaces(const struct vm_input *in, const struct vm_input *old)
 		return false;
 	switch (in->kind) {
 	case VM_IN_SEEN:
+	case VM_IN_OBEYS_ANOTHER:
 	case VM_IN_REPORT:
 		return true;
 	case VM_IN_EPOCH_ACK:

@@ -112,6 +112,14 @@ static int refuse_as_older(struct session *s, uint64_t obeyed)
 		gateway_event(gw, "", "conflict", text);
 		log_error("%s", text);
 	}
+	for (size_t i = 0; i < gw->n_vms; i++) {
+		struct vm_input in = {.kind = VM_IN_OBEYS_ANOTHER};
+		int h = gateway_vm_host(gw->vms[i], s->host);
+
+		in.host = (uint8_t)h;
+		if (h >= 0)
+			(void)gateway_step(gw, gw->vms[i], &in); /* it comes again with the next HELLO */
+	}
 	session_refuse(s, WIRE_REFUSED_OLD_GATEWAY, &gw->counters.refused_old_gateway, "%s", text);
 	return -EPROTO;
 }

@@ -495,6 +495,7 @@ static const struct {
 	[VM_IN_STREAM_FAILED] = {vm_on_stream_failed, true},
 	[VM_IN_EPOCH_ACK]    = {vm_on_epoch_ack, true},
 	[VM_IN_COMMAND]	     = {vm_on_command, false},
+	[VM_IN_OBEYS_ANOTHER] = {vm_on_obeys_another, false},
 	[VM_IN_FENCED]	     = {vm_on_fenced, false},
 };
 

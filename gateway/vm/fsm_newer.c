@@ -205,6 +205,14 @@ void vm_on_newer_term(struct vm_step *s)
 		       vm_host_name(fsm, (uint8_t)(1 - s->in->host)), fsm->config->name);
 }
 
+void vm_on_obeys_another(struct vm_step *s)
+{
+	begin_conflict(s, "%s obeys a gateway that was started after this one, which may give it terms: no term "
+		       "begins here and nothing is ordered until it reports to this one again; stop the gateway that is too "
+		       "many, and if this one is to stay, `holdfastctl takeover`",
+		       vm_host_name(s->fsm, s->in->host));
+}
+
 void vm_confirm_record(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

@@ -97,6 +97,9 @@ void vm_on_newer_term(struct vm_step *s);
  * protected again by itself if it was. False: there is no such agreement. */
 bool vm_settle_failed(struct vm_step *s);
 
+/* Two gateways are four parties: this one and the owner could agree while the younger one promotes the standby. */
+void vm_on_obeys_another(struct vm_step *s);
+
 /* A report in the journal's term, whose newest line may be lost: go on once both hosts confirm it. */
 void vm_confirm_record(struct vm_step *s);
 

@@ -338,6 +338,39 @@ static void test_failed_heals_as_told(void **state)
 	assert_int_equal(lab.journal.term, 2);
 }
 
+/* Another gateway is in service too, and beta obeys that one. It may promote beta: this one and alpha must agree
+ * on nothing meanwhile, though beta is silent here for as long as it takes. */
+static void test_a_younger_gateway_bars_terms(void **state)
+{
+	const struct vm_input another = {.kind = VM_IN_OBEYS_ANOTHER, .host = 1};
+
+	(void)state;
+	lab_start_protected(&lab);
+	lab_down(&lab, 1);
+	assert_true(lab_feed(&lab, another));
+	assert_true(vm_fsm_in_conflict(&lab.fsm));
+	assert_non_null(strstr(lab.last_event, "`holdfastctl takeover`"));
+	lab.last_event[0] = '\0';
+	for (int i = 0; i < 300; i++) { /* alpha lives; its HELLOs come again and again */
+		lab_run(&lab, 200, 1);
+		lab_report(&lab, 0);
+		assert_true(lab_feed(&lab, another));
+	}
+	assert_string_equal(lab.last_event, ""); /* told once */
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	assert_int_equal(lab.journal.term, 1);
+	assert_int_equal(lab.peer[0].state, WIRE_STATE_PROTECTED);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_string_equal(lab.last_reply.code, "conflict");
+	/* After `takeover`, or when it was a mistake: it reports here again. */
+	lab_up(&lab, 1);
+	lab_report(&lab, 1);
+	assert_false(vm_fsm_in_conflict(&lab.fsm));
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -354,6 +387,7 @@ int main(void)
 		cmocka_unit_test(test_operator_ends_the_doubt),
 		cmocka_unit_test(test_failed_heals_by_two_voices),
 		cmocka_unit_test(test_failed_heals_as_told),
+		cmocka_unit_test(test_a_younger_gateway_bars_terms),
 	};
 
 	return cmocka_run_group_tests_name("fsm_owner", tests, NULL, NULL);
