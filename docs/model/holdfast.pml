@@ -124,9 +124,18 @@ byte beat_age = LEASE;
 bool m_verdict;
 #if defined(LIE) || defined(BUG_ONE_VOICE)
 byte m_lie; /* P's, who is fenced: that it runs the guest in this term */
+#endif
+#if defined(BUG_ONE_VOICE) || defined(OLD_JOURNAL)
 bool m_fence_s;
 #endif
 bool m_nothing_held; /* S says at the opening of a stream: RESUME(0) */
+
+#if defined(OLD_JOURNAL)
+bool g_is_old; /* G has an old journal, and hosts obey it */
+#endif
+#if defined(OLD_GATEWAY)
+bool g_is_old; /* an old copy of G has its place: journal and incarnation are those of before */
+#endif
 
 byte n_crashes, n_beats, n_skips;
 bool calm; /* no more faults: what is dead stays dead, beats arrive in time */
@@ -176,8 +185,27 @@ inline p_release(n)
 #define KEPT 0
 #endif
 
+/* G's incarnation is lower than that of the gateway which both hosts have obeyed: they take nothing of it, and
+ * tell it nothing. */
+#if defined(OLD_GATEWAY) && !defined(BUG_OBEYS_OLDER_GATEWAY)
+#define G_OBEYED (g_alive && !g_is_old)
+#else
+#define G_OBEYED g_alive
+#endif
+/* A host is in a newer term than G's journal, and the other has not confirmed it: G begins no term, orders nothing. */
+#if defined(BUG_CONFLICT_ACTS)
+#define G_MAY_ACT G_OBEYED
+#elif defined(OLD_JOURNAL)
+#define G_MAY_ACT (G_OBEYED && s_term <= g_term && p_term <= g_term)
+#elif defined(LIE)
+#define G_MAY_ACT (G_OBEYED && m_lie <= g_term)
+#else
+#define G_MAY_ACT G_OBEYED
+#endif
+
 #define P_SERVES (p_alive && p_role == PRIMARY)
-#define G_PROTECTS (g_alive && g_state == PROTECTED)
+#define G_PROTECTS (G_OBEYED && g_state == PROTECTED)
+#define G_MAY_END  (G_MAY_ACT && g_state == PROTECTED)
 #define S_COPIES (s_alive && s_phase == COPY)
 #define S_IS_DIRECT (POLICY == DIRECT && S_COPIES && s_vote && s_vote == s_term)
 /* Its beats get an answer; one is under way. */
@@ -382,42 +410,42 @@ end:	do
 	/* a failover: silence, a verdict, an operator, at any time. Journal, then order; and the order
 	 * only once no lease is left. */
 #if defined(BUG_JOURNAL_AFTER_ORDER)
-	:: atomic { G_PROTECTS && g_term < TERMS && !calm && LEASE_OVER && !HAS(m_promote, g_term + 1) ->
+	:: atomic { G_MAY_END && g_term < TERMS && !calm && LEASE_OVER && !HAS(m_promote, g_term + 1) ->
 		m_lowest[g_term + 1] = MAX(g_committed, 1); ADD(m_promote, g_term + 1) }
-	:: atomic { G_PROTECTS && HAS(m_promote, g_term + 1) -> g_journal(g_term + 1, true, PROMOTING, false);
+	:: atomic { G_MAY_END && HAS(m_promote, g_term + 1) -> g_journal(g_term + 1, true, PROMOTING, false);
 		g_ordered = true }
 #else
-	:: atomic { G_PROTECTS && g_term < TERMS && (!calm || LEASE_OVER) ->
+	:: atomic { G_MAY_END && g_term < TERMS && (!calm || LEASE_OVER) ->
 		m_lowest[g_term + 1] = MAX(g_committed, 1);
 		g_journal(g_term + 1, true, PROMOTING, false);
 	   }
 #endif
-	:: atomic { g_alive && g_state == PROMOTING && !g_ordered && LEASE_OVER ->
+	:: atomic { G_MAY_ACT && g_state == PROMOTING && !g_ordered && LEASE_OVER ->
 		g_ordered = true; ADD(m_promote, g_term) }
-	:: atomic { g_alive && g_owner_s && g_state != ALONE && HAS(m_promoted, g_term) ->
+	:: atomic { G_OBEYED && g_owner_s && g_state != ALONE && HAS(m_promoted, g_term) ->
 		g_enter(ALONE); g_silence = PATIENCE }
-	:: atomic { g_alive && g_owner_s && g_state == ALONE && !HAS(m_fence, g_term) ->
+	:: atomic { G_MAY_ACT && g_owner_s && g_state == ALONE && !HAS(m_fence, g_term) ->
 		ADD(m_fence, g_term) }
 	/* it said no, or nothing in time */
 	:: atomic { g_alive && g_state == PROMOTING && g_ordered && !HAS(m_promoted, g_term) &&
 		    (HAS(m_refused, g_term) || ORDER_TIMES_OUT) -> g_enter(FAILED) }
 	/* the operator: try again, or give the guest back to P */
-	:: atomic { g_alive && g_state == FAILED && g_term < TERMS ->
+	:: atomic { G_MAY_ACT && g_state == FAILED && g_term < TERMS ->
 		m_lowest[g_term + 1] = m_lowest[g_term];
 		g_journal(g_term + 1, true, PROMOTING, false) }
 #if defined(BUG_GIVE_BACK_UNASKED)
-	:: atomic { g_alive && g_state == FAILED && g_term < TERMS && s_alive && s_phase != OWNER ->
+	:: atomic { G_MAY_ACT && g_state == FAILED && g_term < TERMS && s_alive && s_phase != OWNER ->
 #else
-	:: atomic { g_alive && g_state == FAILED && !HAS(m_stop, g_term) -> ADD(m_stop, g_term) }
-	:: atomic { g_alive && g_state == FAILED && g_term < TERMS && HAS(m_stopped, g_term) ->
+	:: atomic { G_MAY_ACT && g_state == FAILED && !HAS(m_stop, g_term) -> ADD(m_stop, g_term) }
+	:: atomic { G_MAY_ACT && g_state == FAILED && g_term < TERMS && HAS(m_stopped, g_term) ->
 #endif
 		g_journal(g_term + 1, false, ALONE, false); ADD(m_unprotect, g_term) }
 	/* both hosts say that they had agreed on P in this very term: S takes no PROMOTE of it */
-	:: atomic { g_alive && g_state == FAILED && g_term < TERMS && HAS(m_vote, g_term) &&
+	:: atomic { G_MAY_ACT && g_state == FAILED && g_term < TERMS && HAS(m_vote, g_term) &&
 		    P_SERVES && p_term == g_term ->
 		g_journal(g_term + 1, false, ALONE, false); ADD(m_unprotect, g_term) }
 	/* an operator's unprotect, or standby_lost = unprotected: P and G are two */
-	:: atomic { G_PROTECTS && g_term < TERMS && !calm -> g_journal(g_term + 1, false, ALONE, false);
+	:: atomic { G_MAY_END && g_term < TERMS && !calm -> g_journal(g_term + 1, false, ALONE, false);
 		ADD(m_unprotect, g_term) }
 #if POLICY != HOLD
 	/* back again: P and S went on without it */
@@ -431,6 +459,18 @@ end:	do
 #endif
 		g_journal(2, false, (POLICY == DIRECT -> PROTECTED : ALONE), true);
 		m_lowest[3] = 1 }
+#endif
+#if defined(OLD_JOURNAL)
+	/* an old journal: both hosts say that S owns the guest in a newer term */
+	:: atomic { g_alive && g_is_old && s_phase == OWNER && s_alive && s_term > g_term &&
+		    p_alive && p_role == FENCED && p_term == s_term ->
+		g_journal(s_term, true, ALONE, true) }
+	/* or, with nobody to confirm it, standby_lost = unprotected: the next term after all that were heard of */
+	:: atomic { G_MAY_END && g_is_old && s_term > g_term && s_term < TERMS && !calm ->
+		g_journal(s_term + 1, false, ALONE, false); ADD(m_unprotect, g_term) }
+	/* whoever runs it in an older term is outvoted */
+	:: atomic { G_MAY_ACT && g_is_old && !g_owner_s && g_state == ALONE && s_phase == OWNER &&
+		    s_term < g_term && !m_fence_s -> m_fence_s = true }
 #endif
 #if defined(BUG_ONE_VOICE)
 	/* the fenced P says that it runs the guest in a newer term, and is believed */
@@ -502,7 +542,7 @@ end:	do
 	:: atomic { s_alive && s_phase != OWNER && ASKED_TO_PROMOTE(3) && S_LEASE_OVER -> s_promote(3) }
 	/* its guest runs whether or not its agent does */
 	:: atomic { s_phase == OWNER && !s_spoke && !s_gone -> s_spoke = true }
-#if defined(BUG_ONE_VOICE)
+#if defined(BUG_ONE_VOICE) || defined(OLD_JOURNAL)
 	:: atomic { s_alive && s_phase == OWNER && m_fence_s -> s_phase = STOPPED }
 #endif
 	/* STANDBY_STOP: no promotion from here on; the answer says so */
@@ -556,6 +596,12 @@ end:	do
 /* ---- faults: any party, at any moment; back again or gone for good */
 #define MAY_CRASH (n_crashes < CRASHES && !calm)
 
+inline g_put_back()
+{
+	g_term = 1; g_owner_s = false; g_state = PROTECTED;
+	g_committed = 0; g_ordered = false
+}
+
 proctype Faults()
 {
 end:	do
@@ -594,6 +640,16 @@ end:	do
 #else
 		g_silence = 0 }
 #endif
+#if defined(OLD_JOURNAL)
+	/* an old state_dir is put back, and an operator has said `takeover`: after the promotion was known to all */
+	:: atomic { !calm && g_alive && !g_is_old && g_state == ALONE && g_owner_s && p_term == g_term ->
+		g_is_old = true; g_put_back(); g_silence = 0 }
+#endif
+#if defined(OLD_GATEWAY)
+	/* an old copy of G is started, at any moment, and has its place on the network from here on */
+	:: atomic { !calm && g_alive && !g_is_old ->
+		g_is_old = true; g_put_back(); g_silence = 0 }
+#endif
 #if defined(BUG_VOTE_NOT_WRITTEN)
 	:: atomic { MAY_CRASH && s_alive -> n_crashes++; s_alive = false; s_vote = 0;
 #else
@@ -617,14 +673,20 @@ end:	do
 /* ---- the end: everything that could happen has happened */
 #define P_SPEAKS ((p_host && p_role == RUNNING && p_mode == PASS) || \
 		  (P_SERVES && p_run && p_mode == HOLDING && LEASED && S_COPIES && \
-		   ((g_alive && g_state == PROTECTED && g_term == p_term) || \
+		   ((G_PROTECTS && g_term == p_term) || \
 		    (POLICY == DIRECT && s_vote == p_term))))
 #define S_SPEAKS (s_phase == OWNER && !s_gone)
+/* Both hosts refuse the gateway that they hear, and say so. */
+#if defined(OLD_GATEWAY)
+#define IS_REFUSED g_is_old
+#else
+#define IS_REFUSED false
+#endif
 /* It holds because it has to, and says so: two are gone, or one is and the policy is to hold, or the
  * operator is asked. */
 #define DECLARED_HOLD ((g_gone && POLICY == HOLD) || g_state == FAILED || s_gone || \
 		       !p_host || (p_role == FENCED && m_verdict) || \
-		       (g_gone && s_phase == STOPPED))
+		       (g_gone && s_phase == STOPPED) || IS_REFUSED)
 
 active proctype End()
 {

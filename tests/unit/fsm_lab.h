@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "vm/fsm.h"
+#include "vm/fsm_table.h"
 
 #define MS CLOCK_NS_PER_MS
 
@@ -53,6 +54,7 @@ struct lab {
 	bool fence_runs; /* the fence command, in fence_term */
 	uint64_t fence_term;
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
+	unsigned n_taken[32]; /* changes that fit a row of the table, by row */
 	uint64_t resume_epoch;
 	struct vm_action last_order[2];
 	struct vm_action last_reply;
@@ -79,8 +81,46 @@ static inline void lab_init(struct lab *lab)
 	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
 }
 
-static inline void lab_check_journal(struct lab *lab, const struct vm_record *record)
+/* The rows of fsm_table.h, by itself and not by the machine's own look at them. */
+enum { LAB_KEPT, LAB_OTHER, LAB_ANY, LAB_SAME, LAB_NEW, LAB_OWN, LAB_FOLLOW };
+
+static const struct lab_row {
+	enum vm_state from, to;
+	uint8_t owner, term, by;
+} lab_rows[] = {
+#define LAB_ROW(from, to, owner, term, by) {VM_##from, VM_##to, LAB_##owner, LAB_##term, LAB_##by},
+	VM_TRANSITIONS(LAB_ROW)
+#undef LAB_ROW
+};
+
+#define LAB_N_ROWS (sizeof(lab_rows) / sizeof(lab_rows[0]))
+_Static_assert(LAB_N_ROWS <= 32, "lab.n_taken");
+
+/* What the model (docs/model) checks is what the machine does: each change that is journaled is in the table, and in a
+ * conflict no new term is this gateway's own. */
+static inline void lab_check_table(struct lab *lab, const struct vm_record *to, bool was_conflict)
 {
+	const struct vm_record *from = &lab->journal;
+	bool is_found = false, keeps = to->owner == from->owner, is_new = to->term > from->term;
+
+	if (from->in_doubt && !to->in_doubt && keeps && !is_new && to->state == from->state)
+		return; /* both hosts confirm a damaged journal: nothing changes */
+	for (size_t i = 0; i < LAB_N_ROWS; i++) {
+		const struct lab_row *row = &lab_rows[i];
+
+		if (row->from != from->state || row->to != to->state || (row->term == LAB_NEW) != is_new ||
+		    (row->owner == LAB_KEPT && !keeps) || (row->owner == LAB_OTHER && keeps) ||
+		    (row->by == LAB_OWN && is_new && was_conflict))
+			continue;
+		is_found = true;
+		lab->n_taken[i]++;
+	}
+	assert_true(is_found);
+}
+
+static inline void lab_check_journal(struct lab *lab, const struct vm_record *record, bool was_conflict)
+{
+	lab_check_table(lab, record, was_conflict);
 	assert_true(record->term >= lab->journal.term);
 	if (record->owner != lab->journal.owner)
 		assert_true(record->term > lab->journal.term);
@@ -182,7 +222,7 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 				lab->n_failed_writes++;
 				return false;
 			}
-			lab_check_journal(lab, &a->record);
+			lab_check_journal(lab, &a->record, vm_fsm_in_conflict(&before));
 			break;
 		case VM_ACT_ORDER:
 			lab_check_order(lab, a);

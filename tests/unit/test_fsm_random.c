@@ -220,7 +220,8 @@ static void make_whole(void)
 
 static void test_random(void **state)
 {
-	unsigned int promotions = 0, commits = 0, failed_writes = 0;
+	unsigned int promotions = 0, commits = 0, failed_writes = 0, taken[LAB_N_ROWS] = {0};
+	unsigned int n_rows = 0;
 
 	(void)state;
 	for (unsigned int run = 0; run < N_RUNS; run++) {
@@ -238,7 +239,12 @@ static void test_random(void **state)
 		promotions += lab.n_promotions;
 		commits += lab.n_commits;
 		failed_writes += lab.n_failed_writes;
+		for (size_t i = 0; i < LAB_N_ROWS; i++)
+			taken[i] += lab.n_taken[i];
 	}
+	for (size_t i = 0; i < LAB_N_ROWS; i++)
+		n_rows += taken[i] > 0;
+	print_message("%u of %zu rows of fsm_table.h taken\n", n_rows, LAB_N_ROWS);
 	/* The runs must have been where the rules matter. */
 	print_message("%u promotions, %u commits, %u failed writes, %u agreements, %u "
 		      "conflicts, %u owners named\n", promotions, commits, failed_writes, n_agreements,
