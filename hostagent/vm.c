@@ -125,6 +125,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.peer_name = *vm->config->peer_name ? vm->config->peer_name : NULL,
 		.peer_address = vm->config->peer_address,
 		.peer_port = vm->config->peer_port,
+		.progress = &vm->progress,
 		.changed = vm_wake_owner,
 		.changed_context = vm,
 	};

@@ -18,6 +18,7 @@
 
 #include "epoch/engine.h"
 #include "link/link.h"
+#include "progress.h"
 #include "standby/standby.h"
 #include "vm.h"
 #include "vm_cover.h"
@@ -49,6 +50,7 @@ struct vm {
 	struct vm_witness witness;  /* has its own rules */
 	struct vm_guest guest;	    /* the same */
 	struct vm_tap tap;	    /* the same */
+	struct progress progress;   /* the same: of its orders */
 
 	/* all under lock */
 	pthread_mutex_t lock;

@@ -23,6 +23,7 @@ static void open_standby(struct vm *vm)
 		.gateway_lost = (uint8_t)vm->config->gateway_lost,
 		.gateway_lost_ns = vm->config->gateway_lost_ns,
 		.view = vm->environment.view,
+		.progress = &vm->progress,
 		.changed = vm_wake_owner,
 		.changed_arg = vm,
 	};
@@ -101,6 +102,7 @@ int vm_open(const struct vm_environment *environment, const struct vm_config *co
 		.tls = environment->tls,
 	};
 	vm_guest_init(&vm->guest);
+	progress_init(&vm->progress);
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -110,6 +112,7 @@ int vm_open(const struct vm_environment *environment, const struct vm_config *co
 	if (r < 0) {
 		standby_close(vm->standby);
 		vm_guest_done(&vm->guest);
+		progress_done(&vm->progress);
 		free(vm);
 		return r;
 	}
@@ -131,6 +134,7 @@ void vm_close(struct vm *vm)
 	vm_tap_done(&vm->tap);
 	standby_close(vm->standby);
 	vm_guest_done(&vm->guest);
+	progress_done(&vm->progress);
 	pthread_cond_destroy(&vm->wake);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);

@@ -122,6 +122,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 	}
 	if (*vm->fenced_text) /* nothing is more urgent */
 		strcpy(ret_report->text, vm->fenced_text);
+	progress_report(&vm->progress, ret_report->stats);
 	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)
 		vm_witness_report(&vm->witness, ret_report->stats);
 	pthread_mutex_unlock(&vm->lock);

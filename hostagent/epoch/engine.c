@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "epoch/engine_internal.h"
 #include "epoch/shutdown.h"
+#include "progress.h"
 #include "vmm/rx_filter.h"
 
 #define QMP_OPEN_NS  UINT64_C(10000000000)
@@ -272,6 +273,7 @@ static void free_engine(struct engine *e)
 {
 	if (!e)
 		return;
+	progress_end(e->config.progress);
 	link_free(e->link);
 	engine_machine_done(e);
 	seal_free(e->seal);
@@ -352,6 +354,7 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 		engine_open_pipe(e);
 	if (r == 0)
 		r = guestmem_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->mem, error);
+	progress_begin(e->config.progress, "began to track", "guest RAM", 0);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
 	/* QEMU may name threads by another pid namespace's numbers: the guest then counts as busy. */
@@ -436,6 +439,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	pthread_mutex_init(&e->status_lock, NULL);
 	e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = e->wake_fd < 0 ? -errno : 0;
+	progress_begin(config->progress, "began to look at", "QEMU", 0);
 	if (r == 0)
 		r = open_guest(e, &error);
 	if (r == 0)
@@ -453,6 +457,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		free_engine(e);
 		return r;
 	}
+	progress_begin(config->progress, "began to put the hold on", "its tap", 0);
 	/* Last, since from here on something of ours lies in the guest's way. */
 	r = open_hold(e, ret_text);
 	/* Once more: the hold found its tap by a name, which may have moved since QEMU's were looked at. */
@@ -461,6 +466,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		abandon_hold(e);
 		r = -ENOTSUP;
 	}
+	progress_end(config->progress); /* the thread's from here on */
 	if (r == 0) {
 		r = start_thread(e);
 		if (r < 0) {

@@ -74,6 +74,8 @@ struct engine_config {
 	const char *peer_address;
 	uint16_t peer_port;
 
+	struct progress *progress; /* of attaching, and of FULL epochs; NULL: not wanted */
+
 	/* Called on the engine's thread after each change of state; must only wake the owner. */
 	void (*changed)(void *context);
 	void *changed_context;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "progress.h"
 
 /* A FULL epoch ends with a seal once a round finds no more than this, or once rounds do not get shorter
  * though the guest is throttled as far as it may be (throttle.h), or after that many rounds. What is
@@ -253,9 +254,11 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 static int full_batch(void *context, const struct page_range *ranges, uint32_t n_ranges,
 		      uint32_t n_pages, const uint8_t *pages)
 {
-	(void)n_pages;
-	return encode_pages(context, (struct encoder_cursor){
-					     .ranges = ranges, .n_ranges = n_ranges, .pages = pages});
+	struct engine *e = context;
+	int r = encode_pages(e, (struct encoder_cursor){.ranges = ranges, .n_ranges = n_ranges, .pages = pages});
+
+	progress_add(e->config.progress, (uint64_t)n_pages * VMM_PAGE_BYTES);
+	return r;
 }
 
 static int full_rounds(struct engine *e)
@@ -268,6 +271,11 @@ static int full_rounds(struct engine *e)
 	do {
 		n_before = n_pages;
 		began_ns = clock_mono_ns();
+		if (round == 0)
+			progress_begin(e->config.progress, "copied", "of guest RAM",
+				       (uint64_t)e->info.n_pages * VMM_PAGE_BYTES);
+		else
+			progress_begin(e->config.progress, "copied again", "that the guest wrote meanwhile", 0);
 		r = seal_copy_running(e->seal, full_batch, e, &n_pages);
 		e->is_track_fresh = false;
 		if (r < 0)
@@ -291,6 +299,7 @@ static int send_full(struct engine *e)
 	r = encoder_begin(e->encoder, e->next_epoch, e->complete_at_peer, true);
 	if (r == 0)
 		r = full_rounds(e);
+	progress_begin(e->config.progress, "copied all of the guest's RAM and began to take", "its state", 0);
 	if (r == 0)
 		r = engine_lease_wait(e); /* a seal would let the guest run */
 	if (r == 0)
@@ -331,6 +340,7 @@ int engine_full_epoch(struct engine *e)
 	e->full_generation = e->generation;
 	encoder_get_counts(e->encoder, &before);
 	r = send_full(e);
+	progress_end(e->config.progress); /* what is left, the link shows */
 	engine_figures_full(e, &before);
 	e->is_full_running = false;
 	if (r < 0)

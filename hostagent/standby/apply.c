@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "codec/encode.h"
+#include "progress.h"
 #include "standby/epochcheck.h"
 #include "wire/frame.h"
 #include "wire/msg.h"
@@ -72,14 +73,22 @@ struct pass {
 
 typedef int (*frame_handler)(struct pass *p, const struct wire_frame *frame);
 
+/* Told of where a pass is, each time it has come so much further. */
+#define TOLD_EVERY_BYTES ((size_t)1 << 20)
+#define TOLD_EVERY_PAGES (TOLD_EVERY_BYTES / WIRE_PAGE_SIZE)
+
 /* Run @handle over each frame up to EPOCH_END. */
 static int walk(struct pass *p, const uint8_t *data, size_t size, frame_handler handle)
 {
-	const uint8_t *at = data, *end = data + size;
+	const uint8_t *at = data, *end = data + size, *told = data;
 	struct wire_frame frame;
 	int r;
 
 	for (;;) {
+		if ((size_t)(at - told) >= TOLD_EVERY_BYTES) {
+			progress_to(p->rf->progress, (uint64_t)(at - data));
+			told = at;
+		}
 		if (wire_frame_decode(&at, end, &frame, NULL) < 0)
 			return -EBADMSG;
 		if (frame.h.type == WIRE_EPOCH_END)
@@ -165,7 +174,10 @@ static void clear_page(uint8_t *page)
 
 static int clear_unwritten(struct pass *p)
 {
+	progress_begin(p->rf->progress, "cleared", "of its copy", p->rf->n_pages * WIRE_PAGE_SIZE);
 	for (uint64_t i = 0; i < p->rf->n_pages; i++) {
+		if (i % TOLD_EVERY_PAGES == 0)
+			progress_to(p->rf->progress, i * WIRE_PAGE_SIZE);
 		if (p->seen[i] == FIRST_WHOLE)
 			continue;
 		ramfile_step(p->rf);
@@ -278,10 +290,12 @@ int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *
 		p.seen_pieces = seen_pieces = calloc(WIRE_BLOB_MAX / WIRE_PAGE_SIZE, 1);
 		if (!seen || !seen_pieces)
 			return -ENOMEM;
+		progress_begin(rf->progress, "read", "of an epoch", size);
 		r = walk(&p, data, size, note);
 		if (r == 0)
 			r = clear_unwritten(&p);
 	}
+	progress_begin(rf->progress, "wrote", "of an epoch into its copy", size);
 	if (r == 0)
 		r = walk(&p, data, size, put);
 	if (r == 0 && p.blob_bytes == 0)

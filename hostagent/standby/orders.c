@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "progress.h"
 #include "standby/keeper.h"
 
 _Static_assert(STANDBY_TEXT_MAX == QEMU_TEXT_MAX, "texts are passed on");
@@ -223,7 +224,7 @@ static int start_for_promotion(struct standby *sb, char *text)
 }
 
 /* One try. On failure with the copy intact QEMU is ended, so that the next try has a fresh one. */
-static int try_promote(struct standby *sb, struct keeper_command *c, uint64_t deadline_ns)
+static int try_promote(struct standby *sb, struct keeper_command *c)
 {
 	int r = 0;
 
@@ -232,7 +233,8 @@ static int try_promote(struct standby *sb, struct keeper_command *c, uint64_t de
 	keeper_set_state(sb, STANDBY_STATE_PROMOTING);
 	sb->clocked.step_max_ns = sb->config.clock_step_max_ns;
 	if (r == 0)
-		r = promote_guest(&sb->log, &sb->qemu, c->term, deadline_ns, &sb->clock, &sb->clocked,
+		r = promote_guest(&sb->log, &sb->qemu, c->term,
+				  sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, &sb->clock, &sb->clocked,
 				  &sb->times, c->text);
 	if (r < 0 && sb->rf.meta.phase == RAMFILE_COPY && qemu_kill(&sb->qemu) < 0)
 		log_error("vm=%s QEMU pid %d cannot be killed", sb->config.vm, (int)sb->qemu.pid);
@@ -241,8 +243,6 @@ static int try_promote(struct standby *sb, struct keeper_command *c, uint64_t de
 
 static int do_promote(struct standby *sb, struct keeper_command *c)
 {
-	uint64_t deadline_ns =
-		clock_mono_ns() + sb->config.promote_timeout_ms * CLOCK_NS_PER_MS;
 	char died[STANDBY_TEXT_MAX];
 	int r;
 
@@ -260,10 +260,10 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 	keeper_stream_close(sb);
 	keeper_await_mute(sb);
 	(void)qemu_exited(&sb->qemu, died); /* if it has, the first try starts another */
-	r = try_promote(sb, c, deadline_ns);
-	if (r == -EIO && clock_mono_ns() < deadline_ns) {
+	r = try_promote(sb, c);
+	if (r == -EIO) {
 		log_warn("vm=%s promotion failed, trying once more: %s", sb->config.vm, c->text);
-		r = try_promote(sb, c, deadline_ns);
+		r = try_promote(sb, c);
 	}
 	if (r < 0) {
 		if (sb->rf.meta.phase == RAMFILE_COPY)
@@ -306,6 +306,7 @@ static int do_stop(struct standby *sb, struct keeper_command *c)
 	if (r < 0)
 		return r;
 	if (c->purge && sb->rf.meta.phase == RAMFILE_COPY) {
+		progress_begin(sb->config.progress, "began to remove", "its copy", 0);
 		r = epochlog_set_term(&sb->log, sb->rf.meta.term);
 		if (r == 0)
 			r = ramfile_purge(&sb->rf);
@@ -362,7 +363,9 @@ void keeper_carry_out(struct standby *sb, struct keeper_command *command)
 	};
 
 	command->text[0] = '\0';
+	keeper_progress_on(sb);
 	command->result = handlers[command->order](sb, command);
+	keeper_progress_off(sb);
 	sb->dirty = true;
 }
 

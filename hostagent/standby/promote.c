@@ -14,6 +14,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "progress.h"
 #include "vmm/guestclock.h"
 #include "vmm/guestmem.h"
 
@@ -25,7 +26,8 @@ struct promotion {
 	struct ramfile *rf;
 	struct qemu *q;
 	uint64_t term;
-	uint64_t deadline_ns;
+	uint64_t timeout_ns;  /* without a move */
+	uint64_t deadline_ns; /* so far */
 	const struct clockview *view;
 	struct promote_clock *clock;
 	struct promote_times times;
@@ -36,6 +38,12 @@ static int fail(struct promotion *p, int error, const char *what, const char *wh
 {
 	snprintf(p->text, QEMU_TEXT_MAX, "%s: %.800s", what, why);
 	return error;
+}
+
+/* Something moved: what comes next has its whole time. */
+static void moved(struct promotion *p)
+{
+	p->deadline_ns = clock_mono_ns() + p->timeout_ns;
 }
 
 static uint64_t left_ns(const struct promotion *p)
@@ -114,8 +122,13 @@ static int step_rom(struct promotion *p)
 	return 0;
 }
 
+/* Between two looks at how far QEMU has read. Its events wake us. */
+#define LOAD_LOOK_NS (100 * CLOCK_NS_PER_MS)
+
 /* Events of the incoming migration. */
 struct load_state {
+	int fd;		     /* QEMU reads it: its offset is ours */
+	uint64_t read_bytes; /* as last seen */
 	bool completed;
 	bool failed;
 };
@@ -131,6 +144,27 @@ static void on_event(void *context, const char *event, const json_t *data)
 	load->failed |= strcmp(status, "failed") == 0;
 }
 
+/* How far QEMU has read. */
+static void look_at_load(struct promotion *p, struct load_state *load)
+{
+	off_t at = lseek(load->fd, 0, SEEK_CUR);
+
+	if (at < 0 || (uint64_t)at <= load->read_bytes)
+		return;
+	load->read_bytes = (uint64_t)at;
+	progress_to(p->rf->progress, load->read_bytes);
+	moved(p);
+}
+
+static int load_timed_out(struct promotion *p, const struct load_state *load)
+{
+	char how[96];
+
+	(void)snprintf(how, sizeof(how), "it has read %" PRIu64 " of %" PRIu32 " bytes, and nothing moved for %" PRIu64
+		       " ms", load->read_bytes, p->rf->blob_bytes, p->timeout_ns / CLOCK_NS_PER_MS);
+	return fail(p, -ETIMEDOUT, "QEMU did not load the device state", how);
+}
+
 static int wait_loaded(struct promotion *p, struct load_state *load)
 {
 	struct pollfd fds[2] = {{.fd = qmp_fd(p->q->qmp), .events = POLLIN},
@@ -138,11 +172,12 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 	char died[QEMU_TEXT_MAX];
 
 	while (!load->completed && !load->failed) {
-		int n = poll(fds, 2, clock_poll_ms(clock_mono_ns(), p->deadline_ns));
+		uint64_t now_ns = clock_mono_ns(), look_ns = now_ns + LOAD_LOOK_NS;
+		int n = poll(fds, 2, clock_poll_ms(now_ns, look_ns < p->deadline_ns ? look_ns : p->deadline_ns));
 
-		if (n == 0)
-			return fail(p, -ETIMEDOUT, "QEMU did not load the device state in time",
-				    "see promote_timeout_ms");
+		look_at_load(p, load);
+		if (n == 0 && left_ns(p) == 0)
+			return load_timed_out(p, load);
 		if (n > 0 && qmp_pump(p->q->qmp) < 0)
 			load->failed = true;
 	}
@@ -158,12 +193,13 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 static int step_load(struct promotion *p)
 {
 	AUTO_CLOSE int fd = openat(p->rf->dir_fd, "device", O_RDONLY | O_CLOEXEC);
-	struct load_state load = {false, false};
+	struct load_state load = {.fd = fd};
 	struct qmp *qmp = p->q->qmp;
 	int r;
 
 	if (fd < 0)
 		return fail(p, -errno, "cannot open the device state", strerror(errno));
+	progress_begin(p->rf->progress, "loaded", "of device state into QEMU", p->rf->blob_bytes);
 	qmp_set_event_handler(qmp, on_event, &load);
 	r = qmp_send_with_fd(qmp, "getfd", json_pack("{s:s}", "fdname", "holdfast-device"), fd);
 	if (r == 0)
@@ -257,8 +293,10 @@ typedef int (*step_function)(struct promotion *p);
 static int timed(struct promotion *p, step_function step, uint64_t *ret_ns)
 {
 	uint64_t begin_ns = clock_mono_ns();
-	int r = step(p);
+	int r;
 
+	moved(p);
+	r = step(p);
 	*ret_ns = clock_mono_ns() - begin_ns;
 	return r;
 }
@@ -315,16 +353,17 @@ static void finish(struct promotion *p)
 	qemu_release_monitor(p->q);
 }
 
-int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t deadline_ns,
+int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
 		  struct promote_times *ret_times, char *ret_text)
 {
 	struct promotion p = {.log = log, .rf = log->rf, .q = q, .term = term,
-			      .deadline_ns = deadline_ns, .view = view, .clock = clock,
+			      .timeout_ns = timeout_ns, .view = view, .clock = clock,
 			      .text = ret_text};
 	uint64_t begin_ns = clock_mono_ns();
 	int r = 0;
 
+	moved(&p);
 	if (p.rf->meta.phase == RAMFILE_COPY) {
 		r = timed(&p, step_apply, &p.times.apply_ns);
 		if (r == 0)
@@ -345,17 +384,19 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 	if (r < 0)
 		return r;
 	p.times.total_ns = clock_mono_ns() - begin_ns;
+	moved(&p);
 	finish(&p);
 	*ret_times = p.times;
 	return 0;
 }
 
-int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t deadline_ns, char *ret_text)
+int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns, char *ret_text)
 {
-	struct promotion p = {.log = log, .rf = log->rf, .q = q, .deadline_ns = deadline_ns, .text = ret_text};
-	int r = step_apply(&p);
+	struct promotion p = {.log = log, .rf = log->rf, .q = q, .timeout_ns = timeout_ns, .text = ret_text};
+	uint64_t took_ns;
+	int r = timed(&p, step_apply, &took_ns);
 
 	if (r == 0)
-		r = step_rom(&p);
-	return r < 0 ? r : step_load(&p);
+		r = timed(&p, step_rom, &took_ns);
+	return r < 0 ? r : timed(&p, step_load, &took_ns);
 }

@@ -15,7 +15,8 @@
  *     continues the same QEMU if it still waits; a QEMU that is gone is never replaced: the RAM file
  *     may no longer fit the device blob.
  *
- * Where: standby.c, on its thread. Threads: one. Blocks up to the deadline given.
+ * Where: standby.c, on its thread. Threads: one. Blocks as long as it moves on: a step in which nothing does, an answer of
+ * QEMU's that does not come, ends it after the timeout given.
  */
 #ifndef STANDBY_PROMOTE_H
 #define STANDBY_PROMOTE_H
@@ -50,16 +51,16 @@ int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
 /* Do it, with the guest's clock set forward by @view where that can be proved right; promote_check() said yes, @q is warm (phase COPY) or found again (phase PROMOTED).
  * 0: the guest runs, phase is RUNNING, the monitor is released;
  * -EIO: QEMU refused the state or died, phase is COPY: start a fresh one and try again;
- * -ETIMEDOUT: not done by @deadline_ns, the same; -ESRCH: phase PROMOTED, but QEMU is gone or does not
+ * -ETIMEDOUT: nothing moved for @timeout_ns, the same; -ESRCH: phase PROMOTED, but QEMU is gone or does not
  * wait: only the operator can say; -errno of the files. On error @ret_text says why. */
-int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t deadline_ns,
+int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
 		  struct promote_times *ret_times, char *ret_text)
 	__attribute__((warn_unused_result));
 
 /* Apply what is complete, and load it into @q, which waits as a warm QEMU does and is of no more use then. Nothing
  * runs. 0; -EIO: QEMU refused the state or died; -ETIMEDOUT; -errno of the files. On error @ret_text says why. */
-int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t deadline_ns, char *ret_text)
+int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns, char *ret_text)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "progress.h"
 
 AUTO_DEFINE(json_t *, json_decref)
 
@@ -484,9 +485,11 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, char *ret_text)
 			snprintf(ret_text, QEMU_TEXT_MAX, "cannot start QEMU: %s", strerror(-r));
 		return r;
 	}
+	progress_watch(q->progress, "started QEMU", q->pid);
 	r = wait_monitor(q, timeout_ms, ret_text);
 	if (r == 0)
 		r = prepare(q, ret_text);
+	progress_begin(q->progress, "has", r == 0 ? "QEMU ready" : "a QEMU that did not start", 0);
 	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)
 		forget(q); /* the error being returned matters more */
 	return r;

@@ -25,6 +25,8 @@
 #include "vmm/qmp.h"
 #include "wire/msg.h"
 
+struct progress;
+
 #define QEMU_PATH_MAX 108 /* sockaddr_un.sun_path */
 #define QEMU_TEXT_MAX 1024
 
@@ -40,6 +42,7 @@ struct qemu {
 	int pidfd;	 /* readable when it has exited */
 	struct qmp *qmp; /* NULL: released (a promoted guest's monitor is for others) */
 	bool adopted;	 /* an earlier agent started it */
+	struct progress *progress; /* told of its start; NULL: nobody is. Borrowed */
 	bool is_rehearsal; /* it is not compared: only what loading needs is asked */
 
 	/* Valid while warm. */

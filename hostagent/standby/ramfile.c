@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "progress.h"
 #include "wire/frame.h"
 
 #define META_ROOM 128
@@ -127,6 +128,14 @@ static void unmap(uint8_t **p, uint64_t *size)
 	*size = 0;
 }
 
+/* So much of a file is reserved or mapped in one go: who waits hears of each. */
+#define PIECE_BYTES (UINT64_C(64) << 20)
+
+static uint64_t piece(uint64_t size, uint64_t done)
+{
+	return size - done < PIECE_BYTES ? size - done : PIECE_BYTES;
+}
+
 /* Make @name @size bytes long with every page reserved, and map it. */
 static int map_reserved(struct ramfile *rf, const char *name, uint64_t size, uint8_t **ret_at)
 {
@@ -137,13 +146,21 @@ static int map_reserved(struct ramfile *rf, const char *name, uint64_t size, uin
 		return -errno;
 	if (ftruncate(fd, (off_t)size) < 0)
 		return -errno;
-	if (fallocate(fd, 0, 0, (off_t)size) < 0 && errno != EOPNOTSUPP)
-		return -errno;
+	progress_begin(rf->progress, "reserved", "of guest RAM", size);
+	for (uint64_t done = 0; done < size; done += PIECE_BYTES) {
+		if (fallocate(fd, 0, (off_t)done, (off_t)piece(size, done)) < 0 && errno != EOPNOTSUPP)
+			return -errno;
+		progress_to(rf->progress, done + piece(size, done));
+	}
 	at = map(fd, size);
 	if (!at)
 		return -errno;
 	/* Take the page faults now and not under the first epochs; without it they are only slower. */
-	(void)madvise(at, size, MADV_POPULATE_WRITE);
+	progress_begin(rf->progress, "mapped", "of guest RAM", size);
+	for (uint64_t done = 0; done < size; done += PIECE_BYTES) {
+		(void)madvise(at + done, piece(size, done), MADV_POPULATE_WRITE);
+		progress_to(rf->progress, done + piece(size, done));
+	}
 	*ret_at = at;
 	return 0;
 }

@@ -28,6 +28,8 @@
 
 #include "wire/msg.h"
 
+struct progress;
+
 enum ramfile_phase {
 	RAMFILE_COPY	 = 0, /* a copy that epochs may change */
 	RAMFILE_PROMOTED = 1, /* the term is taken, `cont` is about to be or was just given */
@@ -68,6 +70,8 @@ struct ramfile {
 
 	uint8_t *blob;	    /* WIRE_BLOB_MAX bytes of address space; zero behind blob_bytes */
 	uint32_t blob_bytes; /* as in `device`; 0: none */
+
+	struct progress *progress; /* told of what is large; NULL: nobody is. Borrowed */
 
 	/* Tests cut a run here: called before each change of a file. NULL in production. */
 	void (*step)(void *arg);

@@ -11,13 +11,12 @@
 #include "standby/promote.h"
 #include "standby/rehearse.h"
 
-#define LOAD_NS (10 * CLOCK_NS_PER_S)
-
 static int start(struct standby *sb, char *text)
 {
 	struct qemu *q = &sb->rehearsal;
 	int r = qemu_init(q, sb->config.vm, "rehearsal", sb->config.run_dir, sb->ram_path, text);
 
+	keeper_progress_on(sb);
 	if (r == 0) {
 		q->is_rehearsal = true;
 		r = rehearse_words(&sb->qemu.cmdline, q->qmp_path, q->pid_path, &q->cmdline);
@@ -30,11 +29,14 @@ static int start(struct standby *sb, char *text)
 void keeper_rehearsal_begin(struct standby *sb)
 {
 	char text[STANDBY_TEXT_MAX] = "";
+	int r;
 
 	if (!sb->must_rehearse || sb->is_direct || sb->rf.meta.vote != RAMFILE_VOTE_NONE)
 		return;
 	keeper_rehearsal_end(sb);
-	if (start(sb, text) == 0)
+	r = start(sb, text);
+	keeper_progress_off(sb);
+	if (r == 0)
 		return;
 	/* It lacks something of the host that the warm one has: that says nothing of the machine. */
 	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, text);
@@ -94,7 +96,9 @@ int keeper_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 
 	if (sb->rehearsal.pid <= 0)
 		return 0;
-	r = promote_rehearse(&sb->log, &sb->rehearsal, begin_ns + LOAD_NS, text);
+	keeper_progress_on(sb);
+	r = promote_rehearse(&sb->log, &sb->rehearsal, sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, text);
+	keeper_progress_off(sb);
 	keeper_rehearsal_end(sb);
 	sb->must_rehearse = r < 0;
 	if (r == 0) {

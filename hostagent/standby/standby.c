@@ -18,11 +18,12 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "link/link.h"
+#include "progress.h"
 #include "standby/keeper.h"
 #include "vmm/vcpus.h"
 
 #define START_TIMEOUT_MS   60000
-#define PROMOTE_TIMEOUT_MS 5000
+#define PROMOTE_TIMEOUT_MS 20000
 #define LINK_BACKOFF_NS	   (2 * CLOCK_NS_PER_S)
 #define QEMU_BACKOFF_NS	   (10 * CLOCK_NS_PER_S)
 
@@ -51,6 +52,17 @@ void keeper_set_text(struct standby *sb, const char *format, ...)
 	vsnprintf(sb->text, sizeof(sb->text), format, args);
 	va_end(args);
 	sb->dirty = true;
+}
+
+void keeper_progress_on(struct standby *sb)
+{
+	sb->rf.progress = sb->qemu.progress = sb->rehearsal.progress = sb->config.progress;
+}
+
+void keeper_progress_off(struct standby *sb)
+{
+	progress_end(sb->config.progress);
+	sb->rf.progress = sb->qemu.progress = sb->rehearsal.progress = NULL;
 }
 
 static size_t add_stat(char *stats, size_t at, const char *key, uint64_t value)

@@ -35,6 +35,7 @@
 #define STANDBY_STATS_MAX 4096 /* "key=value\n" lines with the NUL */
 
 struct gateway_view;
+struct progress;
 struct link;
 struct standby;
 struct link_config;
@@ -60,7 +61,7 @@ struct standby_config {
 
 	uint64_t log_bytes_max;	    /* one buffered epoch; 0: 2 x RAM + 64 MiB */
 	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 60000 */
-	unsigned promote_timeout_ms; /* whole promotion; 0: 5000 */
+	unsigned promote_timeout_ms; /* a step of a promotion, or of a rehearsal, in which nothing moves; 0: 20000 */
 	uint64_t clock_step_max_ns;  /* the guest's clock may jump by that at a promotion; 0: leave it alone */
 
 	/* Where the STREAM connection goes; NULL: none is opened (tests and drivers then feed frames
@@ -72,6 +73,8 @@ struct standby_config {
 	uint8_t gateway_lost;	   /* enum agree_policy of the VM's file */
 	uint64_t gateway_lost_ns;
 	struct gateway_view *view; /* when this host last heard of the gateway; NULL: it is not noted */
+
+	struct progress *progress; /* of orders and rehearsals; NULL: not wanted */
 
 	/* Called on the standby's thread after each change of state; must only wake the owner up.
 	 * NULL: not wanted. */
@@ -116,7 +119,7 @@ int standby_start_qemu(struct standby *sb, uint64_t term, char *ret_text)
 	__attribute__((warn_unused_result));
 
 /* Carry out PROMOTE: apply what is complete, load it into QEMU, record @term, let the guest run.
- * Idempotent: once promoted in @term it answers 0 again. Waits up to promote_timeout_ms + 1 s.
+ * Idempotent: once promoted in @term it answers 0 again. Waits as long as it moves on, promote_timeout_ms after that.
  * @min_epoch	lowest acceptable epoch of the term held before
  * 0 with *ret_epoch = the epoch the guest goes on from; -ENODATA: no complete epoch, or older than
  * @min_epoch; -ESTALE: @term is not newer than the held one: nothing was done, the standby goes on as

@@ -1,0 +1,126 @@
+/* test_progress.c - what is told of a long step: moves are counted, each says how far; and the keeper's files tell. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "progress.h"
+#include "standby/ramfile.h"
+#include "wire/msg.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct progress p;
+static char stats[WIRE_STATS_MAX + 1];
+
+static int setup(void **state)
+{
+	(void)state;
+	progress_init(&p);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	progress_done(&p);
+	return 0;
+}
+
+static const char *said(void)
+{
+	stats[0] = '\0';
+	progress_report(&p, stats);
+	assert_true(wire_stats_is_valid(stats));
+	return stats;
+}
+
+static void test_moves(void **state)
+{
+	(void)state;
+	assert_string_equal(said(), "step_moves=0\n");
+	progress_begin(&p, "copied", "of guest RAM", 5120 * MIB);
+	assert_string_equal(said(), "step=copied 0.0 of 5.0 GiB of guest RAM\nstep_moves=1\n");
+	progress_to(&p, 3174 * MIB);
+	progress_to(&p, 3174 * MIB); /* no further */
+	progress_to(&p, 1000 * MIB);
+	assert_string_equal(said(), "step=copied 3.1 of 5.0 GiB of guest RAM\nstep_moves=2\n");
+	progress_begin(&p, "copied again", "that was written meanwhile", 0);
+	assert_string_equal(said(), "step=copied again that was written meanwhile\nstep_moves=3\n");
+	progress_add(&p, 3 * MIB);
+	progress_add(&p, 0);
+	assert_string_equal(said(), "step=copied again 3.0 MiB that was written meanwhile\nstep_moves=4\n");
+	progress_end(&p); /* what was counted stays */
+	assert_string_equal(said(), "step_moves=4\n");
+}
+
+static void test_nobody_wants_to_know(void **state)
+{
+	(void)state;
+	progress_begin(NULL, "copied", "of guest RAM", 1);
+	progress_watch(NULL, "started QEMU", 1);
+	progress_to(NULL, 1);
+	progress_add(NULL, 1);
+	progress_end(NULL);
+	stats[0] = '\0';
+	progress_report(NULL, stats);
+	assert_string_equal(stats, "");
+}
+
+/* The CPU time of a process that works is a move, and of one that waits is none. */
+static void test_a_process_works(void **state)
+{
+	volatile uint64_t sum = 0;
+	uint64_t before;
+
+	(void)state;
+	progress_watch(&p, "started QEMU", getpid());
+	(void)said(); /* what it took before */
+	before = p.n_moves;
+	(void)said();
+	assert_int_equal(p.n_moves, before);
+	while (p.n_moves == before) {
+		for (int i = 0; i < 100000; i++)
+			sum += (uint64_t)i;
+		(void)said();
+	}
+	assert_non_null(strstr(said(), "step=started QEMU (pid "));
+	assert_non_null(strstr(stats, "s of CPU time"));
+}
+
+/* The standby's RAM is reserved piece by piece: whoever waits hears of each. */
+static void test_reserving_tells(void **state)
+{
+	char dir[] = "/dev/shm/holdfast-test-progress-XXXXXX";
+	struct ramfile rf;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(ramfile_open(dir, &rf), 0);
+	rf.progress = &p;
+	assert_int_equal(ramfile_reserve(&rf, 160 * MIB), 0);
+	assert_int_equal(p.n_moves, 2 * (1 + 3)); /* to reserve and to map: begun, 64, 128, 160 MiB */
+	assert_non_null(strstr(said(), "step=mapped 160.0 of 160.0 MiB of guest RAM\n"));
+	assert_int_equal(ramfile_purge(&rf), 0);
+	ramfile_close(&rf);
+	(void)snprintf(stats, sizeof(stats), "rm -rf %s", dir);
+	assert_int_equal(system(stats), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_moves, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nobody_wants_to_know, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_process_works, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reserving_tells, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
