@@ -25,6 +25,7 @@ struct seal {
 	struct gate *gate; /* that lets QEMU go on while we copy now, or NULL */
 	bool is_stopped;   /* the guest, by us */
 	bool was_paused;   /* our `stop` found it stopped */
+	uint64_t timeout_ns; /* of each answer of QEMU's */
 	uint32_t n_pages;
 	uint32_t max_ranges;
 	size_t copy_bytes;	   /* size of the mapping below: room for every page in each scan */
@@ -56,6 +57,7 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 	seal->mem = mem;
 	seal->device = device;
 	seal->n_pages = n_pages;
+	seal->timeout_ns = SEAL_TIMEOUT_NS;
 	/* Each scan (ahead, stopped, after the device state) can at worst report every page. */
 	seal->max_ranges = SCANS_MAX * n_pages;
 	seal->copy_bytes = (size_t)n_pages * SCANS_MAX * VMM_PAGE_BYTES;
@@ -71,6 +73,11 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 	(void)madvise(seal->copy, seal->copy_bytes, MADV_HUGEPAGE); /* a hint */
 	*ret = seal;
 	return 0;
+}
+
+void seal_set_timeout(struct seal *seal, uint64_t timeout_ns)
+{
+	seal->timeout_ns = timeout_ns;
 }
 
 struct seal *seal_free(struct seal *seal)
@@ -193,13 +200,21 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 		copied = scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 	start_ns = clock_mono_ns();
 	/* The answer must be taken also when the copy failed: `cont` comes after it. */
-	r = devstate_finish(seal->device, SEAL_TIMEOUT_NS, &result->device, &result->device_size);
+	r = devstate_finish(seal->device, seal->timeout_ns, &result->device, &result->device_size);
 	result->times.device_ns = clock_mono_ns() - start_ns;
 	if (copied < 0)
 		return copied;
 	if (r < 0)
 		return r;
 	return scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
+}
+
+/* QEMU did not answer `stop` in time, and carries it out when it comes to it, with nobody there to let the guest run
+ * again. So `cont` waits behind it. */
+static void undo_late_stop(struct seal *seal)
+{
+	if (qmp_send_rendered(seal->qmp, QMP_CONT, NULL) == 0)
+		(void)!qmp_wait(seal->qmp, 0, NULL); /* its answer is of no use */
 }
 
 static int stop_guest(struct seal *seal, struct seal_times *times)
@@ -213,10 +228,12 @@ static int stop_guest(struct seal *seal, struct seal_times *times)
 	r = qmp_send_rendered(seal->qmp, QMP_STOP, NULL);
 	if (r < 0)
 		return r;
-	came = qmp_wait_event(seal->qmp, "STOP", SEAL_TIMEOUT_NS);
-	r = qmp_wait(seal->qmp, came < 0 ? 0 : SEAL_TIMEOUT_NS, NULL);
+	came = qmp_wait_event(seal->qmp, "STOP", seal->timeout_ns);
+	r = qmp_wait(seal->qmp, came < 0 ? 0 : seal->timeout_ns, NULL);
 	seal->was_paused = came == 1;
 	times->stop_ns = clock_mono_ns() - times->paused_ns;
+	if (r == -ETIMEDOUT)
+		undo_late_stop(seal);
 	return r;
 }
 
@@ -231,7 +248,7 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 	}
 	r = qmp_send_rendered(seal->qmp, QMP_CONT, QMP_STOP);
 	if (r == 0)
-		r = qmp_wait(seal->qmp, SEAL_TIMEOUT_NS, NULL);
+		r = qmp_wait(seal->qmp, seal->timeout_ns, NULL);
 	times->resumed_ns = clock_mono_ns();
 	times->cont_ns = times->resumed_ns - start_ns;
 	return r;
@@ -295,7 +312,7 @@ static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate
 			is_hooked = true;
 		}
 		start_ns = clock_mono_ns();
-		r = gate_finish(gate, SEAL_TIMEOUT_NS, &result->device, &result->device_size);
+		r = gate_finish(gate, seal->timeout_ns, &result->device, &result->device_size);
 		times->resumed_ns = clock_mono_ns();
 		times->cont_ns += times->resumed_ns - start_ns;
 	} while (r == 1);
@@ -311,7 +328,7 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 	int r;
 
 	times->paused_ns = start_ns;
-	r = gate_stop(gate, SEAL_TIMEOUT_NS);
+	r = gate_stop(gate, seal->timeout_ns);
 	times->stop_ns = clock_mono_ns() - start_ns;
 	if (r == 0 && kind != SEAL_KEEP) {
 		seal->gate = gate;
@@ -320,12 +337,12 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 	}
 	start_ns = clock_mono_ns();
 	if (r == 0)
-		r = gate_wait_end(gate, SEAL_TIMEOUT_NS);
+		r = gate_wait_end(gate, seal->timeout_ns);
 	times->device_ns = clock_mono_ns() - start_ns;
 	if (r == 0)
 		r = end_at_gate(seal, kind, gate, hook, context, result);
 	if (r < 0) {
-		gate_abandon(gate, SEAL_TIMEOUT_NS);
+		gate_abandon(gate, seal->timeout_ns);
 		log_warn("seal through a pipe failed, by three commands for a while: %s", strerror(-r));
 		devstate_drop_gate(seal->device);
 		return r;

@@ -91,11 +91,15 @@ typedef void (*seal_hook_fn)(void *context, const struct seal_times *times);
 int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct devstate *device,
 	     uint32_t n_pages, struct seal **ret) __attribute__((warn_unused_result));
 
+/* How long each answer of QEMU's may take, for tests; SEAL_TIMEOUT_NS at first. */
+void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
+
 /* Accepts NULL; returns NULL. The guest is not touched. */
 struct seal *seal_free(struct seal *seal);
 
 /* One whole seal. The guest runs again when this returns, if it ran before,
- * also on error as far as QEMU still answers (on error the tracker's marks may be lost: only a full
+ * also on error as far as QEMU still answers; a `stop` that it answers late is followed by `cont` (an operator's pause
+ * that came between the two is then ended, too) (on error the tracker's marks may be lost: only a full
  * copy is right after that; @hook may have run all the same).
  * 0; -ECANCELED: QEMU let the guest run before its state was known to be whole; -ETIMEDOUT, -ECONNRESET,
  * -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of track_scan(), guestmem_read(),

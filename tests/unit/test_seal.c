@@ -1,0 +1,152 @@
+/* test_seal.c - a seal by three commands whose QEMU answers late: the guest must not stand still for good. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "epoch/seal.h"
+
+#define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
+#define GREETING   "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
+#define ADDED_FD   "{\"return\": {\"fdset-id\": 1, \"fd\": 9}}\r\n"
+#define OK	   "{\"return\": {}}\r\n"
+
+/* A monitor that reads no command from `stop` on until it is let. */
+struct monitor {
+	char directory[64], path[96];
+	int listener;
+	pthread_t thread;
+	sem_t goes_on;
+	char stopped_by[64]; /* what it did from then on, in order: "stop cont " */
+	bool runs;
+};
+
+static bool say(int fd, const char *text)
+{
+	return write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+}
+
+/* One command, up to the brace that closes it. False: the client is gone. */
+static bool hear(int fd, char *text, size_t size)
+{
+	size_t n = 0;
+	int depth = 0;
+
+	do {
+		if (n + 1 >= size || read(fd, text + n, 1) <= 0)
+			return false;
+		depth += text[n] == '{' ? 1 : text[n] == '}' ? -1 : 0;
+		n += depth > 0 || text[n] == '}';
+	} while (depth > 0 || n == 0);
+	text[n] = '\0';
+	return true;
+}
+
+static void carry_out(struct monitor *m, const char *command)
+{
+	bool is_stop = strstr(command, "\"stop\"") != NULL, is_cont = strstr(command, "\"cont\"") != NULL;
+
+	if (!is_stop && !is_cont)
+		return;
+	m->runs = is_cont;
+	strncat(m->stopped_by, is_stop ? "stop " : "cont ", sizeof(m->stopped_by) - strlen(m->stopped_by) - 1);
+}
+
+static void *serve(void *context)
+{
+	struct monitor *m = context;
+	int fd = accept(m->listener, NULL, NULL);
+	bool is_alive = fd >= 0 && say(fd, GREETING);
+	char text[512];
+
+	while (is_alive && hear(fd, text, sizeof(text))) {
+		if (strstr(text, "\"stop\""))
+			sem_wait(&m->goes_on);
+		carry_out(m, text);
+		is_alive = say(fd, strstr(text, "add-fd") ? ADDED_FD : OK);
+	}
+	close(fd);
+	return NULL;
+}
+
+static void start(struct monitor *m)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	memset(m, 0, sizeof(*m));
+	m->runs = true;
+	sem_init(&m->goes_on, 0, 0);
+	strcpy(m->directory, "/tmp/test_seal.XXXXXX");
+	assert_non_null(mkdtemp(m->directory));
+	snprintf(m->path, sizeof(m->path), "%s/qmp", m->directory);
+	strcpy(address.sun_path, m->path);
+	m->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(m->listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listen(m->listener, 1), 0);
+	assert_int_equal(pthread_create(&m->thread, NULL, serve, m), 0);
+}
+
+static void end(struct monitor *m)
+{
+	pthread_join(m->thread, NULL);
+	close(m->listener);
+	unlink(m->path);
+	rmdir(m->directory);
+	sem_destroy(&m->goes_on);
+}
+
+static void hook(void *context, const struct seal_times *times)
+{
+	(void)times;
+	*(bool *)context = true;
+}
+
+static void test_a_late_stop_is_undone(void **state)
+{
+	struct devstate *device;
+	struct seal_result result;
+	struct vmm_error error;
+	struct monitor m;
+	struct seal *seal;
+	struct qmp *qmp;
+	bool is_hooked = false;
+
+	(void)state;
+	start(&m);
+	assert_int_equal(qmp_open(m.path, TIMEOUT_NS, &qmp), 0);
+	assert_int_equal(devstate_open(qmp, (size_t)1 << 20, &device, &error), 0);
+	assert_int_equal(seal_new(qmp, NULL, NULL, device, 16, &seal), 0);
+	seal_set_timeout(seal, 50 * CLOCK_NS_PER_MS);
+	assert_int_equal(seal_run(seal, SEAL_KEEP, hook, &is_hooked, &result), -ETIMEDOUT);
+	assert_false(is_hooked);
+	sem_post(&m.goes_on); /* now it comes to it */
+	seal_free(seal);
+	devstate_close(device); /* asks: what was sent before is answered then */
+	qmp_close(qmp);
+	end(&m);
+	assert_string_equal(m.stopped_by, "stop cont ");
+	assert_true(m.runs);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_late_stop_is_undone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
