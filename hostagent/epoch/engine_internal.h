@@ -289,6 +289,8 @@ bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before
 /* engine_stats.c */
 /* A FULL epoch was encoded, or was given up; @before: the encoder's counts of before. */
 void engine_figures_full(struct engine *e, const struct encoder_counts *before);
+/* The encoder's counts, its pages (by class) without those of FULL epochs. */
+void engine_ordinary_counts(const struct engine *e, struct encoder_counts *ret_counts);
 void engine_figures_sealed(struct engine *e, const struct seal_result *result, enum seal_kind kind,
 			   uint32_t n_stale);
 void engine_publish(struct engine *e);

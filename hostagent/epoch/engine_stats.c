@@ -46,6 +46,19 @@ void engine_figures_full(struct engine *e, const struct encoder_counts *before)
 	full->n_dup += now.n_dup - before->n_dup;
 }
 
+void engine_ordinary_counts(const struct engine *e, struct encoder_counts *ret_counts)
+{
+	const struct encoder_counts *full = &e->figures.full;
+
+	encoder_get_counts(e->encoder, ret_counts);
+	ret_counts->n_unchanged -= full->n_unchanged;
+	ret_counts->n_zero -= full->n_zero;
+	ret_counts->n_xrle -= full->n_xrle;
+	ret_counts->n_bitmap -= full->n_bitmap;
+	ret_counts->n_raw -= full->n_raw;
+	ret_counts->n_dup -= full->n_dup;
+}
+
 /* "name=1.234": nanoseconds as milliseconds. */
 static int add_ms(char *stats, const char *name, uint64_t ns)
 {
@@ -81,11 +94,10 @@ static int add_times(char *stats, const struct engine_figures *f)
 static int add_counts(char *stats, struct engine *e)
 {
 	const struct engine_figures *f = &e->figures;
-	const struct encoder_counts *full = &f->full;
 	struct encoder_counts counts;
 	struct hold_stats held;
 
-	encoder_get_counts(e->encoder, &counts);
+	engine_ordinary_counts(e, &counts);
 	if (hold_stats(e->hold, &held) < 0)
 		memset(&held, 0, sizeof(held)); /* zeros are shown when the kernel does not answer */
 	const struct {
@@ -113,13 +125,13 @@ static int add_counts(char *stats, struct engine *e)
 		{"stale_pages", f->n_stale_pages},
 		{"epochs_kept_writable", f->n_kept},
 		{"fault_ns", e->track ? track_fault_ns(e->track) : 0},
-		{"pages_unchanged", counts.n_unchanged - full->n_unchanged},
-		{"pages_zero", counts.n_zero - full->n_zero},
-		{"pages_delta", counts.n_xrle + counts.n_bitmap - full->n_xrle - full->n_bitmap},
-		{"pages_xrle", counts.n_xrle - full->n_xrle},
-		{"pages_bitmap", counts.n_bitmap - full->n_bitmap},
-		{"pages_raw", counts.n_raw - full->n_raw},
-		{"pages_dup", counts.n_dup - full->n_dup},
+		{"pages_unchanged", counts.n_unchanged},
+		{"pages_zero", counts.n_zero},
+		{"pages_delta", counts.n_xrle + counts.n_bitmap},
+		{"pages_xrle", counts.n_xrle},
+		{"pages_bitmap", counts.n_bitmap},
+		{"pages_raw", counts.n_raw},
+		{"pages_dup", counts.n_dup},
 		{"reference_pages", counts.reference.n_used},
 		{"reference_pages_max", counts.reference.n_slots},
 		{"reference_hits", counts.reference.n_hits + counts.reference.n_zero_hits},

@@ -1,0 +1,92 @@
+/* test_figures.c - the engine's figures of pages are those of ordinary epochs: a FULL one would hide them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "encoder_fixture.h"
+#include "epoch/engine_internal.h"
+
+static struct engine engine;
+
+/* All pages, as engine_full_epoch() does it; the link is lost before its end when @is_given_up. */
+static void full_epoch(struct fixture *f, uint64_t epoch, bool is_given_up)
+{
+	struct encoder_counts before;
+
+	encoder_get_counts(f->encoder, &before);
+	assert_int_equal(encoder_begin(f->encoder, epoch, 0, true), 0);
+	fixture_offer_all(f);
+	if (is_given_up)
+		retain_drop_all(f->retain);
+	else
+		fixture_end(f);
+	engine_figures_full(&engine, &before);
+	if (!is_given_up)
+		fixture_deliver(f);
+}
+
+/* Page 0 is changed by a little, page 1 becomes zero, page 2 is as it was, page 3 is new altogether. */
+static void ordinary_epoch(struct fixture *f, uint64_t epoch)
+{
+	f->pages[17]++;
+	memset(f->pages + 4096, 0, 4096);
+	for (uint32_t i = 0; i < 4096; i++)
+		f->pages[3 * 4096 + i] = (uint8_t)rand();
+	f->copy.n = 0;
+	for (uint32_t page = 0; page < 4; page++)
+		fixture_copy_page(f, &f->copy, page);
+	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, false), 0);
+	assert_int_equal(fixture_offer(f, copy_cursor(&f->copy)), 0);
+	fixture_end(f);
+	fixture_deliver(f);
+}
+
+static void expect(uint64_t n)
+{
+	struct encoder_counts counts;
+
+	engine_ordinary_counts(&engine, &counts);
+	assert_int_equal(counts.n_xrle + counts.n_bitmap, n);
+	assert_int_equal(counts.n_zero, n);
+	assert_int_equal(counts.n_unchanged, n);
+	assert_int_equal(counts.n_raw, n);
+	assert_int_equal(counts.n_dup, 0);
+}
+
+static void test_full_epochs_are_not_counted(void **state)
+{
+	struct fixture *f = *state;
+
+	memset(&engine, 0, sizeof(engine));
+	engine.encoder = f->encoder;
+	for (uint32_t i = 0; i < 4 * 4096; i++)
+		f->pages[i] = (uint8_t)rand();
+	full_epoch(f, 1, false);
+	expect(0);
+	ordinary_epoch(f, 2);
+	expect(1);
+	full_epoch(f, 3, true);
+	expect(1);
+	for (uint32_t i = 4096; i < 2 * 4096; i++) /* it becomes zero again below */
+		f->pages[i] = (uint8_t)rand();
+	full_epoch(f, 4, false);
+	expect(1);
+	ordinary_epoch(f, 5);
+	expect(2);
+}
+
+int main(void)
+{
+	static uint32_t n_threads = 1;
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_prestate_setup_teardown(test_full_epochs_are_not_counted, fixture_setup,
+							 fixture_teardown, &n_threads),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
