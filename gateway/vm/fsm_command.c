@@ -131,7 +131,7 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 	}
 	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
 		     "operator gave the guest back to %s, %s stands by no longer", to, candidate);
-	fsm->release_due = true;
+	fsm->release_due = fsm->stop_due = true;
 }
 
 static void on_unprotect(struct vm_step *s)
@@ -152,7 +152,7 @@ static void on_unprotect(struct vm_step *s)
 			return;
 		}
 		vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "operator asked again");
-		fsm->release_due = true;
+		fsm->release_due = fsm->stop_due = true;
 		break;
 	case VM_PROMOTING:
 		reply(s, false, "busy", "%s is being promoted; wait for its end", fsm->config->name);

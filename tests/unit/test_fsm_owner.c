@@ -371,9 +371,60 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
+/* A host that was fenced and comes back without its files has lost the effect with them: it is ordered again, until it is
+ * the standby or in the owner's term; whatever this gateway remembers of the first time. */
+static void test_fenced_host_lost_its_files(void **state)
+{
+	static const uint8_t states[] = {WIRE_STATE_IDLE, WIRE_STATE_FAILED, WIRE_STATE_RUNNING, WIRE_STATE_LOST};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(states); i++) {
+		for (int is_restarted = 0; is_restarted < 2; is_restarted++) {
+			lab_start_protected(&lab);
+			lab_command(&lab, VM_COMMAND_FAILOVER);
+			lab_settle(&lab);
+			assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+			assert_false(lab.fsm.fence_due);
+			if (is_restarted) {
+				lab_restart(&lab);
+				lab_up(&lab, 1);
+				lab_report(&lab, 1);
+			} else {
+				lab_down(&lab, 0);
+			}
+			lab.peer[0].state = states[i];
+			lab.peer[0].term = states[i] == WIRE_STATE_IDLE ? 0 : 1;
+			lab_up(&lab, 0);
+			assert_false(lab.peer[0].order.due); /* it has not said what it is */
+			lab_report(&lab, 0);
+			assert_true(lab.peer[0].order.due);
+			assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
+			lab_settle(&lab);
+			assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
+			lab_report(&lab, 0);
+			assert_false(lab.peer[0].order.due); /* once */
+			assert_int_equal(lab.journal.owner, 1);
+		}
+	}
+	/* Who is to stand by, or stood by, is told that, and not fenced. */
+	lab_start_protected(&lab);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_settle(&lab);
+	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
+	lab_report(&lab, 1);
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_STANDBY_STOP);
+	assert_false(lab.peer[1].order.due);
+	/* A VM that was never protected: what runs where is not ours to judge. */
+	lab_connect_both(&lab);
+	lab_run(&lab, 1000, 3);
+	assert_int_equal(lab.last_order[0].verb, 0);
+	assert_int_equal(lab.last_order[1].verb, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_fenced_host_lost_its_files),
 		cmocka_unit_test(test_debts_end_with_their_term),
 		cmocka_unit_test(test_streams_end_with_their_term),
 		cmocka_unit_test(test_a_claim_is_no_epoch),
