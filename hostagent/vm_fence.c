@@ -1,6 +1,7 @@
 #include "vm_fence.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@ AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS	 (5 * CLOCK_NS_PER_S)
 #define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* connecting to a socket that is not there costs some microseconds */
-#define AGAIN_NS CLOCK_NS_PER_S		 /* to one that is stopped already: a connection to its monitor */
+#define AGAIN_NS CLOCK_NS_PER_S		 /* to one that stands still, or does not answer: a connection to its monitor */
 
 /* Does the guest run, by what QEMU says? 1, 0 or -errno. */
 static int is_running(struct qmp *qmp)
@@ -129,6 +130,7 @@ int vm_fence(struct vm *vm, uint64_t term, char *ret_text)
 	if (stopped == 0)
 		stopped = stop_here(vm, &found, ret_text);
 	vm->look_at_ns = 0;
+	vm->stopped_pid = 0;
 	return stopped < 0 ? stopped : r;
 }
 
@@ -167,13 +169,24 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 				 "%s) and try again", vm->config->qmp);
 }
 
+/* The one that was stopped: one that takes its place is a new guest, which runs. */
+static bool is_still_there(const struct vm *vm)
+{
+	return vm->stopped_pid > 0 && (kill(vm->stopped_pid, 0) == 0 || errno == EPERM);
+}
+
 void vm_fence_look(struct vm *vm)
 {
+	uint64_t now_ns = clock_mono_ns();
 	char text[WIRE_TEXT_MAX + 1] = "";
 	struct vm_fence_found found;
 	bool is_new;
-	int r = stop_here(vm, &found, text);
+	int r;
 
+	vm->look_at_ns = now_ns + LOOK_NS;
+	if (is_still_there(vm) && now_ns - vm->asked_ns < AGAIN_NS)
+		return;
+	r = stop_here(vm, &found, text);
 	describe(vm, r, &found, text);
 	pthread_mutex_lock(&vm->lock);
 	is_new = strcmp(vm->fenced_text, text) != 0;
@@ -181,5 +194,9 @@ void vm_fence_look(struct vm *vm)
 	pthread_mutex_unlock(&vm->lock);
 	if (is_new)
 		vm->environment.wake(vm->environment.wake_context);
-	vm->look_at_ns = clock_mono_ns() + (r < 0 || found.is_there ? AGAIN_NS : LOOK_NS);
+	now_ns = clock_mono_ns();
+	vm->asked_ns = now_ns;
+	vm->stopped_pid = r == 0 && found.is_there ? found.pid : 0;
+	/* Of a process in a namespace that we do not see, its monitor alone can tell. */
+	vm->look_at_ns = now_ns + (r < 0 || (found.is_there && found.pid <= 0) ? AGAIN_NS : LOOK_NS);
 }

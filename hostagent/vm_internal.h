@@ -73,6 +73,8 @@ struct vm {
 	uint64_t look_at_ns;  /* the worker's: what nobody tells us is looked for then */
 	uint64_t claim_at_ns; /* the worker's: the other host is not asked again before */
 	pid_t closed_pid;     /* the worker's: of this QEMU the hold was closed; 0: of none */
+	pid_t stopped_pid;    /* the worker's: this QEMU was found and stands still; 0: none */
+	uint64_t asked_ns;    /* the worker's: when that was asked last */
 	pid_t intruder_pid;   /* the worker's: this QEMU was started though it may not run; 0: none was */
 };
 

@@ -14,16 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "epoch/seal.h"
+#include "monitor_peer.h"
 
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
-#define GREETING   "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
 #define ADDED_FD   "{\"return\": {\"fdset-id\": 1, \"fd\": 9}}\r\n"
-#define OK	   "{\"return\": {}}\r\n"
 
 /* A monitor that reads no command from `stop` on until it is let. */
 struct monitor {
@@ -34,27 +32,6 @@ struct monitor {
 	char stopped_by[64]; /* what it did from then on, in order: "stop cont " */
 	bool runs;
 };
-
-static bool say(int fd, const char *text)
-{
-	return write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-}
-
-/* One command, up to the brace that closes it. False: the client is gone. */
-static bool hear(int fd, char *text, size_t size)
-{
-	size_t n = 0;
-	int depth = 0;
-
-	do {
-		if (n + 1 >= size || read(fd, text + n, 1) <= 0)
-			return false;
-		depth += text[n] == '{' ? 1 : text[n] == '}' ? -1 : 0;
-		n += depth > 0 || text[n] == '}';
-	} while (depth > 0 || n == 0);
-	text[n] = '\0';
-	return true;
-}
 
 static void carry_out(struct monitor *m, const char *command)
 {
@@ -70,14 +47,14 @@ static void *serve(void *context)
 {
 	struct monitor *m = context;
 	int fd = accept(m->listener, NULL, NULL);
-	bool is_alive = fd >= 0 && say(fd, GREETING);
+	bool is_alive = fd >= 0 && monitor_say(fd, MONITOR_GREETING);
 	char text[512];
 
-	while (is_alive && hear(fd, text, sizeof(text))) {
+	while (is_alive && monitor_hear(fd, text, sizeof(text))) {
 		if (strstr(text, "\"stop\""))
 			sem_wait(&m->goes_on);
 		carry_out(m, text);
-		is_alive = say(fd, strstr(text, "add-fd") ? ADDED_FD : OK);
+		is_alive = monitor_say(fd, strstr(text, "add-fd") ? ADDED_FD : MONITOR_OK);
 	}
 	close(fd);
 	return NULL;
@@ -85,18 +62,14 @@ static void *serve(void *context)
 
 static void start(struct monitor *m)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-
 	memset(m, 0, sizeof(*m));
 	m->runs = true;
 	sem_init(&m->goes_on, 0, 0);
 	strcpy(m->directory, "/tmp/test_seal.XXXXXX");
 	assert_non_null(mkdtemp(m->directory));
 	snprintf(m->path, sizeof(m->path), "%s/qmp", m->directory);
-	strcpy(address.sun_path, m->path);
-	m->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(m->listener, (struct sockaddr *)&address, sizeof(address)), 0);
-	assert_int_equal(listen(m->listener, 1), 0);
+	m->listener = monitor_listen(m->path);
+	assert_true(m->listener >= 0);
 	assert_int_equal(pthread_create(&m->thread, NULL, serve, m), 0);
 }
 

@@ -1,0 +1,158 @@
+/* test_vm_fence.c - on a fenced host: a QEMU that is found is stopped, and one that takes its place at once, too. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "monitor_peer.h"
+#include "vm_fence.h"
+#include "vm_internal.h"
+
+/* What the "QEMU", a process of its own, and the test both see. */
+struct shared {
+	_Atomic bool runs;
+	_Atomic int n_clients;
+};
+
+static struct shared *shared;
+static char directory[64], path[96];
+static struct agent_config agent;
+static struct vm_config config;
+static struct vm vm;
+
+static void answer(int fd, const char *command)
+{
+	if (strstr(command, "\"stop\""))
+		shared->runs = false;
+	if (strstr(command, "query-status"))
+		(void)monitor_say(fd, shared->runs ? "{\"return\": {\"running\": true}}\r\n"
+						   : "{\"return\": {\"running\": false}}\r\n");
+	else
+		(void)monitor_say(fd, MONITOR_OK);
+}
+
+static pid_t start_qemu(void)
+{
+	int listener = monitor_listen(path), fd;
+	char text[512];
+	pid_t pid;
+
+	assert_true(listener >= 0);
+	shared->runs = true;
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid > 0) {
+		close(listener);
+		return pid;
+	}
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test fails */
+	listener = monitor_listen(path); /* whose pid is told by it */
+	while ((fd = accept(listener, NULL, NULL)) >= 0) {
+		shared->n_clients++;
+		(void)monitor_say(fd, MONITOR_GREETING);
+		while (monitor_hear(fd, text, sizeof(text)))
+			answer(fd, text);
+		close(fd);
+	}
+	_exit(0);
+}
+
+static void end_qemu(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* As the worker does it: look when it is time, until the guest stands still. */
+static void look_until_stopped(void)
+{
+	uint64_t until_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
+
+	while (shared->runs) {
+		assert_true(clock_mono_ns() < until_ns);
+		vm_fence_look(&vm);
+	}
+}
+
+static void wake(void *context)
+{
+	(void)context;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	strcpy(directory, "/tmp/test_vm_fence.XXXXXX");
+	if (shared == MAP_FAILED || !mkdtemp(directory))
+		return -1;
+	snprintf(path, sizeof(path), "%s/qmp", directory);
+	strcpy(config.name, "web1");
+	strcpy(config.qmp, path);
+	strcpy(agent.run_dir, directory);
+	vm.config = &config;
+	vm.environment.config = &agent;
+	vm.environment.wake = wake;
+	vm.role = VM_ROLE_FENCED;
+	pthread_mutex_init(&vm.lock, NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unlink(path);
+	rmdir(directory);
+	pthread_mutex_destroy(&vm.lock);
+	return munmap(shared, sizeof(*shared));
+}
+
+static void test_its_successor_is_stopped_at_once(void **state)
+{
+	pid_t pid;
+	int n_clients;
+
+	(void)state;
+	assert_true(vm_fence_watches(&vm));
+	pid = start_qemu();
+	look_until_stopped();
+	assert_int_equal(vm.stopped_pid, pid);
+	assert_non_null(strstr(vm.fenced_text, "was started here"));
+	/* One that stands still is left alone for a second, */
+	n_clients = shared->n_clients;
+	vm_fence_look(&vm);
+	assert_int_equal(shared->n_clients, n_clients);
+	assert_true(vm.look_at_ns - clock_mono_ns() <= 100 * CLOCK_NS_PER_MS);
+	/* but who takes its place is no older than the next look. */
+	end_qemu(pid);
+	pid = start_qemu();
+	look_until_stopped();
+	assert_true(shared->n_clients > n_clients);
+	assert_int_equal(vm.stopped_pid, pid);
+	end_qemu(pid);
+	vm_fence_look(&vm);
+	assert_int_equal(vm.stopped_pid, 0);
+	assert_string_equal(vm.fenced_text, "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_its_successor_is_stopped_at_once, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
