@@ -25,6 +25,8 @@ const struct config_key ctl_config_keys[] = {
 		   "PEM file of your certificate, of role operator or viewer"),
 	CONFIG_KEY("holdfastctl", "key", PATH, struct ctl_config, key, NULL, 0, 0,
 		   "PEM file of its key"),
+	CONFIG_KEY("holdfastctl", "look_ms", MS, struct ctl_config, look_ns, "60000", 100, 3600000,
+		   "what is waited for longer: ask whether the gateway still answers"),
 };
 const size_t ctl_n_config_keys = ARRAY_SIZE(ctl_config_keys);
 

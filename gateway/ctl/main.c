@@ -15,12 +15,12 @@
 #include "wire/msg.h"
 
 #define CONFIG_DEFAULT	  "/etc/holdfast/holdfastctl.ini"
-#define TIMEOUT_DEFAULT_S 60
+#define LOOK_DEFAULT_NS	  (60 * CLOCK_NS_PER_S)
 
 struct options {
 	const char *config, *gateway, *ca, *crl, *cert, *key;
 	bool json, follow, no_wait;
-	uint64_t timeout_s;
+	uint64_t timeout_s; /* 0: not given */
 };
 
 struct verb {
@@ -28,6 +28,7 @@ struct verb {
 	const char *request;
 	bool needs_vm;
 	bool needs_host;
+	bool waits; /* for hosts, as long as it takes: the gateway ends it when nothing moves there */
 	bool (*show)(const json_t *answer); /* false: exit status 1 */
 	const char *help;
 };
@@ -68,19 +69,19 @@ static bool print_check(const json_t *answer)
 }
 
 static const struct verb verbs[] = {
-	{"status", "status", false, false, print_status, "all VMs and hosts"},
-	{"vm show", "vm-show", true, false, print_vm, "one VM: term, owner, epochs, figures"},
-	{"vm probe", "vm-probe", true, false, print_done, "ask its hosts and guest on the wire for a second"},
-	{"protect", "protect", true, false, print_done, "begin to protect a VM; waits until it is"},
-	{"unprotect", "unprotect", true, false, print_done, "end it; the guest goes on where it is"},
-	{"failover", "failover", true, false, print_done, "move a protected VM to its standby now"},
-	{"owner", "owner", true, true, print_done,
+	{"status", "status", false, false, false, print_status, "all VMs and hosts"},
+	{"vm show", "vm-show", true, false, false, print_vm, "one VM: term, owner, epochs, figures"},
+	{"vm probe", "vm-probe", true, false, false, print_done, "ask its hosts and guest on the wire for a second"},
+	{"protect", "protect", true, false, true, print_done, "begin to protect a VM; waits until it is"},
+	{"unprotect", "unprotect", true, false, true, print_done, "end it; the guest goes on where it is"},
+	{"failover", "failover", true, false, true, print_done, "move a protected VM to its standby now"},
+	{"owner", "owner", true, true, true, print_done,
 	 "in a conflict: HOST has the right guest; one on the other host is stopped"},
-	{"takeover", "takeover", false, false, print_done,
+	{"takeover", "takeover", false, false, false, print_done,
 	 "hosts obeyed a younger gateway, which is gone: obey this one"},
-	{"events", "events", false, false, print_nothing, "what happened; --follow waits for more"},
-	{"stats", "stats", false, false, print_counters, "the gateway's counters, name=value"},
-	{"check", "status", false, false, print_check, "fail unless all is protected and connected"},
+	{"events", "events", false, false, false, print_nothing, "what happened; --follow waits for more"},
+	{"stats", "stats", false, false, false, print_counters, "the gateway's counters, name=value"},
+	{"check", "status", false, false, false, print_check, "fail unless all is protected and connected"},
 };
 
 static void usage(FILE *out)
@@ -94,12 +95,12 @@ static void usage(FILE *out)
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
 		"  --follow           events: go on until interrupted\n"
 		"  --no-wait          protect, unprotect, failover, owner: return once it has begun\n"
-		"  --timeout SECONDS  give up waiting after that long (%d; --follow: never)\n"
+		"  --timeout SECONDS  give up waiting after that long (else when the gateway is silent)\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
 		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"
 		"                     override the file's settings\n"
 		"  --help, --version\n\n"
-		"exit status: 0 done, 1 failed, 2 usage\n\nThe file:\n", TIMEOUT_DEFAULT_S);
+		"exit status: 0 done, 1 failed, 2 usage\n\nThe file:\n");
 	config_print_help(out, ctl_config_keys, ctl_n_config_keys);
 }
 
@@ -230,10 +231,39 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 	return line;
 }
 
+/* Does the gateway answer at all? 1; else an error with its text. */
+static int ask_status(const struct ctl_config *config, uint64_t deadline_ns, char *error)
+{
+	struct ctl *ctl = NULL;
+	const char *line;
+	int r = ctl_open(config, "{\"version\":1,\"verb\":\"status\"}", deadline_ns, &ctl, error);
+
+	if (r == 0)
+		r = ctl_line(ctl, deadline_ns, &line, error);
+	ctl_close(ctl);
+	return r;
+}
+
+/* As ctl_line(); what @verb waits for may take as long as the gateway is there. */
+static int answer_line(const struct verb *verb, const struct options *o, const struct ctl_config *config,
+		       struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, char *error)
+{
+	uint64_t look_ns = config->look_ns ? config->look_ns : LOOK_DEFAULT_NS;
+	int r;
+
+	while ((r = ctl_line(ctl, deadline_ns, ret_line, error)) == -ETIMEDOUT && verb->waits && !o->timeout_s) {
+		if (ask_status(config, clock_mono_ns() + look_ns, error) <= 0)
+			return -ETIMEDOUT;
+		error[0] = '\0';
+		deadline_ns = clock_mono_ns() + look_ns;
+	}
+	return r;
+}
+
 static int run(const struct verb *verb, const struct options *o, char *const *names)
 {
 	AUTO_FREE char *request = make_request(verb, o, names);
-	uint64_t deadline_ns = clock_mono_ns() + o->timeout_s * CLOCK_NS_PER_S;
+	uint64_t deadline_ns = clock_mono_ns();
 	struct ctl_config config;
 	struct ctl *ctl = NULL;
 	char error[CTL_ERROR_SIZE] = "";
@@ -242,9 +272,13 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 
 	if (!request || load(o, &config) < 0)
 		return 1;
+	if (o->timeout_s)
+		deadline_ns += o->timeout_s * CLOCK_NS_PER_S;
+	else
+		deadline_ns += config.look_ns ? config.look_ns : LOOK_DEFAULT_NS;
 	r = ctl_open(&config, request, deadline_ns, &ctl, error);
 	if (r == 0)
-		r = ctl_line(ctl, deadline_ns, &line, error);
+		r = answer_line(verb, o, &config, ctl, deadline_ns, &line, error);
 	if (r == 0)
 		(void)snprintf(error, sizeof(error), "the gateway closed without an answer");
 	if (r > 0) {
@@ -333,7 +367,7 @@ static int parse_option(int c, struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.timeout_s = TIMEOUT_DEFAULT_S};
+	struct options o = {0};
 	const struct verb *verb;
 	int c, n_words = 0, n_names;
 

@@ -261,6 +261,7 @@ class Host:
         self.obey = True
         self.held, self.held_epoch = [], 0  # standby: frames of the epoch in work
         self.pages_bytes = 8192
+        self.stats = ""             # more lines for its reports
         world.hosts.append(self)
 
     def connect(self):
@@ -297,7 +298,7 @@ class Host:
         self.next_report = time.monotonic() + 0.2
         role = 2 if self.state in (STARTING, WARM, READY, PROMOTING) else 1
         payload = (str8(self.vm) + bytes([role, self.state, self.verdict]) + str16("") +
-                   str16(f"epochs={self.epoch}\npause_ms_p50=1.5\n"))
+                   str16(f"epochs={self.epoch}\npause_ms_p50=1.5\n{self.stats}"))
         self.control.send(REPORT, payload, term=self.term, epoch=self.epoch)
 
     def done(self, order_id, status=0, text=""):
