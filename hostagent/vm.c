@@ -349,15 +349,13 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 /* What a person must do about a guest that was fenced here, and a gateway that is lost: nobody tells us. */
 static void look(struct vm *vm)
 {
-	if (vm_fence_watches(vm)) {
-		vm_fence_look(vm);
-		return;
-	}
 	if (vm_peer_watches(vm))
 		vm_peer_look(vm);
 	if (watches_tap(vm) && vm_tap_look(&vm->tap, vm->config->name, vm->config->tap))
 		vm_wake_owner(vm);
 	vm->look_at_ns = clock_mono_ns() + (watches_tap(vm) ? TAP_LOOK_NS : PEER_LOOK_NS);
+	if (vm_fence_watches(vm)) /* a standby may be both; this one says when to look again */
+		vm_fence_look(vm);
 }
 
 /* No order is there: look after the witness and what else is due, or wait. Under lock. */
