@@ -20,7 +20,7 @@ static const struct {
 	[TAP_DISABLED] = {"disabled", "its bridge port is disabled: is the bridge up, and QEMU on the tap?"},
 	[TAP_BLOCKING] = {"blocking", "spanning tree blocks its bridge port: see `bridge link`"},
 	[TAP_LISTENING] = {"listening", "spanning tree makes its bridge port wait; less with `ip link set BRIDGE "
-			   "type bridge stp_state 0`, or a shorter forward_delay"},
+			   "type bridge stp_state 0`, or a shorter forward_delay at the root"},
 	[TAP_LEARNING] = {"learning", "spanning tree makes its bridge port wait; it forwards soon"},
 };
 
