@@ -1,6 +1,7 @@
 /* vmm_attach.c - drive hostagent/vmm against a running QEMU, for tests/e2e/test_vmm_attach.
  *
  * usage: vmm_attach inspect SOCKET          print what vmm_inspect() says; 3: refused, the text on stderr
+ *        vmm_attach describe SOCKET         print the list that two hosts compare, "KEY<tab>VALUE" a line
  *        vmm_attach open SOCKET             exit 0, or the errno of qmp_open()
  *        vmm_attach hold SOCKET             track, print "tracking", wait to be killed
  *        vmm_attach seal SOCKET N CHECK     N seals; every CHECK-th one compares all of guest memory with
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "vmm/describe.h"
 #include "vmm/devstate.h"
 #include "vmm/gate.h"
 #include "vmm/guestmem.h"
@@ -90,6 +92,19 @@ static int run_inspect(void)
 		       info.nics[i].mac[4], info.nics[i].mac[5]);
 	if (vmm_compare(&info, &info, &error) < 0)
 		return fail("compare with itself", -EINVAL);
+	return 0;
+}
+
+static int run_describe(void)
+{
+	struct vmm_machine machine = {0};
+	int r = vmm_describe(qmp, &machine, &error);
+
+	if (r < 0)
+		return fail("describe", r);
+	for (uint32_t i = 0; i < machine.n_items; i++)
+		printf("%s\t%s\n", machine.items[i].key, machine.items[i].value);
+	vmm_machine_done(&machine);
 	return 0;
 }
 
@@ -388,7 +403,7 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc < 3) {
-		fprintf(stderr, "usage: vmm_attach inspect|open|hold|held|seal|gate SOCKET [N CHECK]\n");
+		fprintf(stderr, "usage: vmm_attach inspect|describe|open|hold|held|seal|gate SOCKET [N CHECK]\n");
 		return 2;
 	}
 	r = open_qmp(argv[2]);
@@ -396,6 +411,8 @@ int main(int argc, char **argv)
 		return r;
 	if (strcmp(verb, "inspect") == 0) {
 		r = run_inspect();
+	} else if (strcmp(verb, "describe") == 0) {
+		r = run_describe();
 	} else if (strcmp(verb, "hold") == 0) {
 		r = attach();
 		if (r == 0) {
