@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "link/link.h"
 #include "mint_certs.h"
+#include "tls_pair.h"
 
 #define NEED(condition)                                                                            \
 	do {                                                                                       \
@@ -69,16 +70,6 @@ static size_t seal_frame(uint32_t seq, size_t size)
 
 /* ---- no socket ---- */
 
-static size_t carry(struct wire_tls *from, struct wire_tls *to)
-{
-	size_t size;
-	const uint8_t *p = wire_tls_output(from, &size);
-
-	size = wire_tls_input(to, p, size);
-	wire_tls_output_consume(from, size);
-	return size;
-}
-
 static void run_memory(size_t size, uint64_t n_bytes)
 {
 	static uint8_t got[4 * WIRE_FRAME_MAX];
@@ -88,12 +79,8 @@ static void run_memory(size_t size, uint64_t n_bytes)
 
 	NEED(wire_tls_new(agent, WIRE_PEER_GATEWAY, 0, &a) == 0);
 	NEED(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &g) == 0);
-	while (!wire_tls_is_established(a) || !wire_tls_is_established(g)) {
-		(void)!wire_tls_handshake(a);
-		(void)carry(a, g);
-		(void)!wire_tls_handshake(g);
-		(void)carry(g, a);
-	}
+	shake(a, g);
+	NEED(wire_tls_is_established(a) && wire_tls_is_established(g));
 	for (uint32_t i = 0; i < n_frames; i++) {
 		struct wire_frame frame;
 		const uint8_t *at = got;
@@ -108,7 +95,7 @@ static void run_memory(size_t size, uint64_t n_bytes)
 		encrypt_s += thread_cpu_s() - t;
 		t = thread_cpu_s();
 		while (n < size) {
-			(void)carry(a, g);
+			(void)carry(a, g, SIZE_MAX);
 			r = wire_tls_read(g, got + n, sizeof(got) - n);
 			NEED(r > 0 || r == -EAGAIN);
 			n += r > 0 ? (size_t)r : 0;

@@ -14,6 +14,7 @@
 #include <openssl/ssl.h>
 
 #include "mint_certs.h"
+#include "tls_pair.h"
 #include "wire/tls.h"
 
 static char *dir;
@@ -61,32 +62,6 @@ static int tear_down(void **state)
 	wire_tls_context_free(server_context);
 	mint_dir_remove(dir);
 	return 0;
-}
-
-/* Move up to @most bytes of ciphertext from one to the other. Returns how many moved. */
-static size_t carry(struct wire_tls *from, struct wire_tls *to, size_t most)
-{
-	size_t size, taken;
-	const uint8_t *p = wire_tls_output(from, &size);
-
-	if (size > most)
-		size = most;
-	taken = wire_tls_input(to, p, size);
-	wire_tls_output_consume(from, taken);
-	return taken;
-}
-
-/* Until neither has anything to say. */
-static void shake(struct wire_tls *a, struct wire_tls *b)
-{
-	size_t moved;
-
-	do {
-		(void)!wire_tls_handshake(a);
-		moved = carry(a, b, SIZE_MAX);
-		(void)!wire_tls_handshake(b);
-		moved += carry(b, a, SIZE_MAX);
-	} while (moved > 0);
 }
 
 static void new_pair(struct wire_tls **client, struct wire_tls **server)

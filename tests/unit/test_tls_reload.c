@@ -12,32 +12,7 @@
 #include <cmocka.h>
 
 #include "mint_certs.h"
-
-/* Move up to @most bytes of ciphertext from one to the other. Returns how many moved. */
-static size_t carry(struct wire_tls *from, struct wire_tls *to, size_t most)
-{
-	size_t size, taken;
-	const uint8_t *p = wire_tls_output(from, &size);
-
-	if (size > most)
-		size = most;
-	taken = wire_tls_input(to, p, size);
-	wire_tls_output_consume(from, taken);
-	return taken;
-}
-
-/* Until neither has anything to say. */
-static void shake(struct wire_tls *a, struct wire_tls *b)
-{
-	size_t moved;
-
-	do {
-		(void)!wire_tls_handshake(a);
-		moved = carry(a, b, SIZE_MAX);
-		(void)!wire_tls_handshake(b);
-		moved += carry(b, a, SIZE_MAX);
-	} while (moved > 0);
-}
+#include "tls_pair.h"
 
 /* Files that change while connections are open. In a directory of their own: others' stay as they are. */
 static void files_that_change(void **state)
