@@ -134,17 +134,8 @@ int admission_make_room(struct gateway *gw, const char *source)
 
 static void earn(struct admission *a, uint64_t now_ns)
 {
-	for (int i = 0; i < 2; i++) {
-		uint64_t passed_ns = now_ns - a->budget[i].earned_at_ns;
-		int64_t left_ns = a->budget[i].left_ns;
-
-		a->budget[i].earned_at_ns = now_ns;
-		if (passed_ns > UINT64_C(10000000000))
-			passed_ns = UINT64_C(10000000000);
-		left_ns += (int64_t)(passed_ns * limits[i].percent / 100);
-		a->budget[i].left_ns = left_ns < (int64_t)limits[i].max_ns ? left_ns :
-									     (int64_t)limits[i].max_ns;
-	}
+	for (int i = 0; i < 2; i++)
+		budget_earn(&a->budget[i], limits[i].percent, limits[i].max_ns, now_ns);
 }
 
 bool admission_may_run(struct session *s)
@@ -230,10 +221,7 @@ uint64_t admission_deadline_ns(const struct gateway *gw)
 		if (!s->waiting)
 			continue;
 		known = is_known(gw, s->source);
-		ready_ns = a->budget[known].earned_at_ns;
-		if (a->budget[known].left_ns <= 0)
-			ready_ns += (uint64_t)(1 - a->budget[known].left_ns) * 100 /
-					    limits[known].percent + 1;
+		ready_ns = budget_ready_ns(&a->budget[known], limits[known].percent);
 		if (ready_ns < at_ns)
 			at_ns = ready_ns;
 	}

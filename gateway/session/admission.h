@@ -23,6 +23,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/budget.h"
+
 struct gateway;
 struct session;
 
@@ -37,10 +39,7 @@ struct session;
 #define ADMISSION_HANDSHAKES_LEAST 32
 
 struct admission {
-	struct {
-		int64_t left_ns; /* below 0: spent; nothing runs until it is above */
-		uint64_t earned_at_ns;
-	} budget[2];		 /* [1] of known addresses */
+	struct budget budget[2]; /* [1] of known addresses */
 	unsigned int n_waiting;	 /* sessions that take no input for want of it */
 };
 
