@@ -313,6 +313,9 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	at_ns = fence_deadline_ns(d->fence);
 	if (at_ns < now_ns + wait_ns)
 		wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
+	at_ns = control_deadline_ns(d->control);
+	if (at_ns < now_ns + wait_ns)
+		wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
 	return wait_ns < stack_ns ? wait_ns : stack_ns;
 }
 

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "control/control_private.h"
+#include "control/newcomers.h"
 
 /* ---- output ---- */
 
@@ -99,7 +100,8 @@ static void settle(struct control_conn *c)
 		close_conn(c);
 		return;
 	}
-	if (source_change(c->control->epoll_fd, &c->source, EPOLLIN | (sent ? 0u : EPOLLOUT)) < 0)
+	if (source_change(c->control->epoll_fd, &c->source,
+			  (c->waiting ? 0u : EPOLLIN) | (sent ? 0u : EPOLLOUT)) < 0)
 		close_conn(c);
 }
 
@@ -145,44 +147,47 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 		c->broken = true;
 }
 
+static void read_input(struct control_conn *c, uint64_t now_ns)
+{
+	size_t room;
+	uint8_t *at = wire_tls_input_reserve(c->tls, &room);
+	ssize_t n = room ? recv(c->source.fd, at, room, MSG_DONTWAIT) : -1;
+
+	if (n > 0) {
+		wire_tls_input_commit(c->tls, (size_t)n);
+		on_input(c, now_ns);
+	} else if (n == 0 || (room && errno != EAGAIN && errno != EINTR)) {
+		c->broken = true;
+	}
+}
+
+static void read_newcomer(struct control_conn *c, uint64_t now_ns)
+{
+	uint64_t (*clock_ns)(void) = c->control->gw->config.clock_ns;
+	uint64_t began_ns = clock_ns();
+
+	read_input(c, now_ns);
+	newcomers_charge(c, clock_ns() - began_ns);
+}
+
 static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
 {
 	struct control_conn *c = (struct control_conn *)source;
 
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		size_t room;
-		uint8_t *at = wire_tls_input_reserve(c->tls, &room);
-		ssize_t n = room ? recv(source->fd, at, room, MSG_DONTWAIT) : -1;
-
-		if (n > 0) {
-			wire_tls_input_commit(c->tls, (size_t)n);
-			on_input(c, now_ns);
-		} else if (n == 0 || (room && errno != EAGAIN && errno != EINTR)) {
-			c->broken = true;
-		}
-	}
+	if (events & (EPOLLHUP | EPOLLERR) && !wire_tls_is_established(c->tls))
+		c->broken = true; /* whoever waits is not read, so this would come again and again */
+	else if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		;
+	else if (wire_tls_is_established(c->tls))
+		read_input(c, now_ns);
+	else if (newcomers_may_run(c, now_ns))
+		read_newcomer(c, now_ns);
 	settle(c);
 }
 
 static bool is_lasting(const struct control_conn *c)
 {
 	return c->phase == CONTROL_WAITING || c->phase == CONTROL_FOLLOWING;
-}
-
-/* Silent connections, and those that do not take their answer, push out each other and nobody else. */
-static void make_room(struct control *control)
-{
-	struct control_conn *oldest = NULL;
-	unsigned int n = 0;
-
-	for (struct control_conn *c = control->connections; c; c = c->next) {
-		if (is_lasting(c))
-			continue;
-		n++;
-		oldest = c; /* the newest is first */
-	}
-	if (n >= CONTROL_UNPROVEN_MAX)
-		close_conn(oldest);
 }
 
 bool control_has_room(struct control_conn *c, unsigned int role, const char *name, bool follow)
@@ -216,13 +221,17 @@ bool control_has_room(struct control_conn *c, unsigned int role, const char *nam
 static void listener_ready(struct source *source, uint32_t events, uint64_t now_ns)
 {
 	struct control *control = (struct control *)source;
-	int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct sockaddr_in sa = {0};
+	socklen_t sa_size = sizeof(sa);
+	int fd = accept4(source->fd, (struct sockaddr *)&sa, &sa_size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct control_conn *c = NULL;
 
 	(void)events;
 	if (fd < 0)
 		return;
-	make_room(control);
+	c = newcomers_victim(control, sa.sin_addr.s_addr);
+	if (c)
+		close_conn(c);
 	c = calloc(1, sizeof(*c));
 	if (!c || wire_tls_new(control->tls, WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER, 0, &c->tls) < 0) {
 		log_limited(LOG_LEVEL_WARN, "operator refused: %u connections",
@@ -234,6 +243,7 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 	c->source.fd = fd;
 	c->source.ready = conn_ready;
 	c->control = control;
+	c->address_be32 = sa.sin_addr.s_addr;
 	c->opened_ns = now_ns;
 	c->next = control->connections;
 	control->connections = c;
@@ -275,6 +285,11 @@ void control_tick(struct control *control, uint64_t now_ns)
 	struct control_conn *next;
 
 	events_tick(control->events, now_ns);
+	next = newcomers_next(control, now_ns);
+	if (next) {
+		read_newcomer(next, now_ns);
+		settle(next);
+	}
 	for (struct control_conn *c = control->connections; c; c = next) {
 		next = c->next;
 		if (wire_tls_recheck(c->tls) < 0 && !c->broken) {
@@ -288,6 +303,11 @@ void control_tick(struct control *control, uint64_t now_ns)
 		if (c->broken || c->phase == CONTROL_CLOSING || c->out_at < c->out_end)
 			settle(c);
 	}
+}
+
+uint64_t control_deadline_ns(const struct control *control)
+{
+	return newcomers_deadline_ns(control);
 }
 
 int control_open(struct gateway *gw, int epoll_fd, const struct control_config *config,

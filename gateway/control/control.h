@@ -23,7 +23,7 @@
 #define CONTROL_CONNECTIONS_MAX 32 /* that wait for a command or follow events ... */
 #define CONTROL_VIEWERS_MAX	16 /* ... of them viewers'; the others are for operators */
 #define CONTROL_FOLLOWERS_MAX	4  /* ... that follow events, of one identity */
-#define CONTROL_UNPROVEN_MAX	16 /* that have not asked yet, or only take their answer: the oldest goes */
+#define CONTROL_UNPROVEN_MAX	16 /* that have not asked yet, or only take their answer: newcomers.h */
 #define CONTROL_TIMEOUT_NS	UINT64_C(5000000000) /* for handshake and request */
 #define CONTROL_VERSION		1
 
@@ -42,8 +42,12 @@ struct control_config {
 int control_open(struct gateway *gw, int epoll_fd, const struct control_config *config,
 		 struct control **ret_control) __attribute__((warn_unused_result));
 
-/* Timeouts of connections. At each gateway_tick(). */
+/* Timeouts of connections, and the handshakes that waited for their share of time. Once each turn of the
+ * loop. */
 void control_tick(struct control *control, uint64_t now_ns);
+
+/* When control_tick() has a handshake to go on with; UINT64_MAX: none waits. */
+uint64_t control_deadline_ns(const struct control *control);
 
 /* Send what is queued as far as it goes, close all. NULL is fine. Returns NULL. */
 struct control *control_close(struct control *control);

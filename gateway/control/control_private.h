@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "base/budget.h"
 #include "control/control.h"
 #include "control/events.h"
 #include "session/source.h"
@@ -22,6 +23,8 @@ struct control_conn {
 	struct control_conn *next;
 	struct wire_tls *tls;
 	enum control_phase phase;
+	uint32_t address_be32; /* of the peer */
+	bool waiting;	       /* for the handshakes' budget: it is not read (newcomers.h) */
 	uint64_t opened_ns;
 	uint64_t op_id;	      /* WAITING: which command */
 	uint64_t follow_seq;  /* FOLLOWING: the next event to send */
@@ -40,7 +43,8 @@ struct control {
 	int epoll_fd;
 	uint64_t next_op_id;
 	unsigned int n_connections;
-	struct control_conn *connections;
+	struct budget handshakes;
+	struct control_conn *connections; /* the newest is first */
 };
 
 /* Queue one line (newline added). Over CONTROL_OUTPUT_MAX: the connection is broken. */

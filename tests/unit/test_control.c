@@ -1,6 +1,8 @@
 /* test_control.c - requests and answers of the management protocol, and the events behind them. */
 #include "gateway_fixture.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,9 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "base/fd.h"
 #include "control/control_private.h"
 
 static struct fixture f;
@@ -231,11 +236,116 @@ static void test_a_flood_of_events(void **state)
 	assert_int_equal(events_open(f.dir, 65536, &control->events), 0);
 }
 
+/* ---- newcomers: over loopback, driven by hand ---- */
+
+#define N_STRANGERS 40
+
+static int strangers[N_STRANGERS], operator_fd;
+
+static void serve_all(void)
+{
+	while (source_wait(control->epoll_fd, 0) > 0)
+		;
+}
+
+/* A connection from @ip that has sent @hello, if any. */
+static int knock(const char *ip, const uint8_t *hello, size_t size)
+{
+	struct sockaddr_in own = {.sin_family = AF_INET}, to;
+	socklen_t to_size = sizeof(to);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(inet_pton(AF_INET, ip, &own.sin_addr), 1);
+	assert_int_equal(getsockname(control->listener.fd, (struct sockaddr *)&to, &to_size), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, to_size), 0);
+	assert_int_equal(send(fd, hello, size, MSG_NOSIGNAL), size);
+	serve_all();
+	return fd;
+}
+
+static int forget_all(void **state)
+{
+	for (size_t i = 0; i < N_STRANGERS; i++)
+		strangers[i] = fd_close(strangers[i] > 0 ? strangers[i] : -1);
+	operator_fd = fd_close(operator_fd);
+	fixture_handshake_ns = 0;
+	return close_control(state);
+}
+
+static bool is_open(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) < 0 && errno == EAGAIN;
+}
+
+static bool is_answered(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1;
+}
+
+/* The fault: the oldest went, so whoever opened connections fast enough kept operators out. */
+static void test_strangers_push_out_their_own(void **state)
+{
+	(void)state;
+	operator_fd = knock("127.0.0.1", NULL, 0); /* its handshake is slow to come */
+	for (size_t i = 0; i < N_STRANGERS; i++)
+		strangers[i] = knock("127.0.0.9", NULL, 0);
+	assert_true(is_open(operator_fd));
+	assert_false(is_open(strangers[0]));
+	assert_true(is_open(strangers[N_STRANGERS - 1]));
+	assert_int_equal(control->n_connections, CONTROL_UNPROVEN_MAX);
+}
+
+/* The fault: as many handshakes as anyone asked for, 1.3 ms each, in the loop that serves the agents. */
+static void test_handshakes_have_a_budget(void **state)
+{
+	uint64_t now_ns = clock_mono_ns(), began_ns;
+	struct wire_tls *tls;
+	const uint8_t *hello;
+	unsigned int n_answered = 0;
+	size_t size;
+
+	(void)state;
+	assert_int_equal(wire_tls_new(f.alpha, WIRE_PEER_GATEWAY, 0, &tls), 0);
+	(void)!wire_tls_handshake(tls);
+	hello = wire_tls_output(tls, &size);
+	fixture_handshake_ns = 60 * MS;
+	control_tick(control, now_ns);
+	for (size_t i = 0; i < 12; i++) {
+		strangers[i] = knock("127.0.0.9", hello, size);
+		n_answered += is_answered(strangers[i]);
+	}
+	assert_in_range(n_answered, 1, 6); /* one, and one more for each 300 ms that this takes */
+	operator_fd = knock("127.0.0.1", hello, size);
+	assert_false(is_answered(operator_fd));
+	/* The loop wakes for them; the one of another address is first. */
+	began_ns = clock_mono_ns();
+	now_ns = control_deadline_ns(control);
+	assert_in_range(now_ns, 1, began_ns + 500 * MS);
+	control_tick(control, now_ns);
+	assert_true(is_answered(operator_fd));
+	while (control_deadline_ns(control) != UINT64_MAX) {
+		now_ns = control_deadline_ns(control);
+		control_tick(control, now_ns);
+	}
+	for (size_t i = 0; i < 12; i++)
+		assert_true(is_answered(strangers[i]));
+	assert_true(now_ns - began_ns > 1000 * MS); /* seven of 60 ms and more at a fifth of the time */
+	wire_tls_free(tls);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_control, close_control)
+#define NEWCOMERS(name) cmocka_unit_test_setup_teardown(name, open_control, forget_all)
 	const struct CMUnitTest tests[] = {TEST(test_reads), TEST(test_refusals),
-					   TEST(test_commands_are_answered), TEST(test_events), TEST(test_a_flood_of_events)};
+					   TEST(test_commands_are_answered), TEST(test_events), TEST(test_a_flood_of_events),
+					   NEWCOMERS(test_strangers_push_out_their_own),
+					   NEWCOMERS(test_handshakes_have_a_budget)};
 	int r;
 
 	fixture_start();
