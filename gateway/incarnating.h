@@ -1,8 +1,9 @@
-/* incarnating.h - the number of this start (vm/incarnation.h) in the daemon: taken at the start, raised when an
- * operator says so, and what the start before may have granted.
+/* incarnating.h - the number of this start (vm/incarnation.h) in the daemon: taken at the start,
+ * raised when an operator says so, and what the start before may have granted.
  *
- * Where: main. Threads: the gateway's loop. Only incarnating_begin() blocks, before the loop; what the loop records
- * is written by the journal's thread (vm/journal_thread.h), one record at a time, and counts once it is durable.
+ * Where: main. Threads: the gateway's loop. Only incarnating_begin() blocks, before the loop; what
+ * the loop records is written by the journal's thread (vm/journal_thread.h), one record at a time,
+ * and counts once it is durable.
  */
 #ifndef INCARNATING_H
 #define INCARNATING_H
@@ -21,7 +22,8 @@ struct incarnating {
 	uint64_t settle_at_ns; /* it counts no longer then; 0: it does not */
 };
 
-/* Take this start's number into @config, with what raises it. 0; -errno: logged. Blocks for two fsyncs. */
+/* Take this start's number into @config, with what raises it. 0; -errno: logged. Blocks for two
+ * fsyncs. */
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct gateway_config *config,
 		      uint64_t now_ns) __attribute__((warn_unused_result));
 

@@ -1,8 +1,9 @@
-/* gateway_view.h - when did this host last hear of the gateway, on any of its connections, and which one is it.
+/* gateway_view.h - when did this host last hear of the gateway, on any of its connections, and
+ * which one is it.
  *
- * Why: two hosts may go on without a gateway only when neither hears of it. And a stream must be one of the
- * gateway that the control connection obeys. Control connection and streams are different threads' business, so
- * what they know meets here.
+ * Why: two hosts may go on without a gateway only when neither hears of it. And a stream must be
+ * one of the gateway that the control connection obeys. Control connection and streams are
+ * different threads' business, so what they know meets here.
  *
  * Threads: any; atomic numbers. Pure: the time is handed in.
  */
@@ -15,7 +16,7 @@
 
 struct gateway_view {
 	_Atomic uint64_t seen_ns; /* the start of the agent counts as seen: nothing is decided before */
-	_Atomic uint64_t obeyed;  /* the youngest incarnation that the control connection has obeyed; 0: none */
+	_Atomic uint64_t obeyed;  /* the incarnation that the control connection obeys; 0: none */
 };
 
 /* A frame of the gateway came. NULL is fine (tests). */
@@ -31,8 +32,9 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 	atomic_store_explicit(&view->obeyed, incarnation, memory_order_relaxed);
 }
 
-/* May anything be taken from a stream whose WELCOME had @incarnation (0: none)? Not from an older gateway, nor from a
- * younger one before the control connection obeys it. NULL is fine (tests): it may. */
+/* May anything be taken from a stream whose WELCOME had @incarnation (0: none)? Not from an older
+ * gateway, nor from a younger one before the control connection obeys it. NULL is fine (tests): it
+ * may. */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;

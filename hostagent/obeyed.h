@@ -1,14 +1,16 @@
-/* obeyed.h - ROLE_DIR/gateway.incarnation: the youngest gateway that this host has obeyed, for the next agent.
+/* obeyed.h - ROLE_DIR/gateway.incarnation: the youngest gateway that this host has obeyed, for the
+ * next agent.
  *
- * Why: a second gateway that was started from an old copy of a state_dir believes what that copy says. Its
- * incarnation is lower than that of the one which came after it, so a host that keeps the highest takes
- * no order and no lease of it. A boot must not lift that, so it is in role_dir and not in run_dir.
+ * Why: a second gateway that was started from an old copy of a state_dir believes what that copy
+ * says. Its incarnation is lower than that of the one which came after it, so a host that keeps the
+ * highest takes no order and no lease of it. A boot must not lift that, so it is in role_dir and
+ * not in run_dir.
  *
  *	holdfast-obeyed 1
  *	number=115472943812609 sum=90f0c3a5d2e1b4f7
  *
- * Replaced whole, never in part. What reads otherwise is damaged; it must not pass for a lower number, or
- * for none.
+ * Replaced whole, never in part. What reads otherwise is damaged; it must not pass for a lower
+ * number, or for none.
  * Threads: any (no state). Blocks on role_dir's disk.
  */
 #ifndef OBEYED_H
@@ -18,8 +20,8 @@
 
 #define OBEYED_ERROR_BYTES 512
 
-/* 0; no file: 0 with *ret_incarnation 0. -EINVAL: the content is damaged; other -errno: it cannot be read; both with
- * @ret_error (OBEYED_ERROR_BYTES): what is wrong and what to do. */
+/* 0; no file: 0 with *ret_incarnation 0. -EINVAL: the content is damaged; other -errno: it cannot
+ * be read; both with @ret_error (OBEYED_ERROR_BYTES): what is wrong and what to do. */
 int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, char *ret_error)
 	__attribute__((warn_unused_result));
 

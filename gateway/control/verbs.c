@@ -158,7 +158,8 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 	if (e == -ENOENT)
 		control_put_error(c, "no-conflict", "no connected host has obeyed a younger gateway than this one");
 	else if (e == -EBUSY)
-		control_put_error(c, "busy", "the disk of state_dir has not yet answered to the last one; ask again");
+		control_put_error(c, "busy", "the disk of state_dir has not yet answered to the "
+				  "last one; ask again");
 	else
 		control_put_error(c, "journal", "cannot record it in state_dir: %s", strerror(-e));
 	c->phase = CONTROL_CLOSING;

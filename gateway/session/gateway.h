@@ -160,11 +160,11 @@ struct gateway_config {
 	uint32_t n_sessions_max;	  /* both: 0 until admission_settle() */
 	uint32_t n_handshakes_max;
 	uint64_t incarnation;		  /* of this start, vm/incarnation.h; 0: none is said */
-	/* Hosts have obeyed @above: begin to record a larger incarnation. 0: recorded() tells the end;
-	 * -EBUSY: one is being recorded; other -errno. NULL: it cannot. */
+	/* Hosts have obeyed @above: begin to record a larger incarnation. 0: recorded() tells the
+	 * end; -EBUSY: one is being recorded; other -errno. NULL: it cannot. */
 	int (*take_over)(void *arg, uint64_t above);
-	/* It ended with @result, as all that the journal's thread writes of the incarnation. The number that
-	 * is on file now, or 0: the old one is. */
+	/* It ended with @result, as all that the journal's thread writes of the incarnation. The
+	 * number that is on file now, or 0: the old one is. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg; /* of both */
 	uint64_t (*clock_ns)(void);	  /* to measure handshakes with; NULL: clock_mono_ns */
@@ -256,9 +256,10 @@ static inline const struct witness_view *gateway_witness(const struct gateway *g
 	return witness_rx_view(gw->witness, vm->index);
 }
 
-/* An operator says that the younger gateways are gone for good: take an incarnation above theirs, and have all
- * agents connect anew, once it is durable. 0: @op_id (not 0) gets its reply then; -ENOENT: no host has obeyed a
- * younger one; -EBUSY: one is being recorded; other -errno: it cannot be recorded. takeover.c. */
+/* An operator says that the younger gateways are gone for good: take an incarnation above theirs,
+ * and have all agents connect anew, once it is durable. 0: @op_id (not 0) gets its reply then;
+ * -ENOENT: no host has obeyed a younger one; -EBUSY: one is being recorded; other -errno: it cannot
+ * be recorded. takeover.c. */
 int gateway_take_over(struct gateway *gw, uint64_t op_id) __attribute__((warn_unused_result));
 
 /* For gateway.c: the journal's thread has recorded an incarnation, or failed. */

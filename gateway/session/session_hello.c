@@ -118,7 +118,7 @@ static int refuse_as_older(struct session *s, uint64_t obeyed)
 
 		in.host = (uint8_t)h;
 		if (h >= 0)
-			(void)gateway_step(gw, gw->vms[i], &in); /* it comes again with the next HELLO */
+			(void)gateway_step(gw, gw->vms[i], &in); /* again with the next HELLO */
 	}
 	session_refuse(s, WIRE_REFUSED_OLD_GATEWAY, &gw->counters.refused_old_gateway, "%s", text);
 	return -EPROTO;

@@ -1,4 +1,4 @@
-/* takeover.c - an operator says that the gateways which hosts have obeyed since are gone for good. */
+/* takeover.c - an operator says that the younger gateways, which hosts have obeyed, are gone. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,10 +30,12 @@ static void reply(struct gateway *gw, bool ok, const char *code, const char *tex
 
 void gateway_recorded(struct gateway *gw, int result)
 {
-	uint64_t number = gw->config.recorded ? gw->config.recorded(gw->config.take_over_arg, result) : 0;
+	uint64_t number = 0;
 	struct session *next;
 	char text[128];
 
+	if (gw->config.recorded)
+		number = gw->config.recorded(gw->config.take_over_arg, result);
 	if (!gw->takeover_op)
 		return;
 	if (!number) {

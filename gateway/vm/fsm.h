@@ -32,8 +32,8 @@
  *     and in each case until no lease that was ever granted lets the old owner release (docs/model);
  *  5. who reports a newer term than the journal's is followed with two voices only (both hosts', or a vote for
  *     the owner that the journal has); else it is a conflict: until an operator names the owner no term
- *     begins and nothing is ordered; a host that obeys a younger gateway is the same: that one may be
- *     giving terms;
+ *     begins and nothing is ordered; a host that obeys a younger gateway is the same: that one
+ *     may be giving terms;
  *  6. orders follow from the state, not from events: a lost order, a restarted agent or gateway
  *     gets what the state wants as soon as it is connected and has reported.
  *
@@ -122,7 +122,7 @@ enum vm_input_kind {
 	VM_IN_STREAM_FAILED, /* host, role, text: why its stream is about to end */
 	VM_IN_EPOCH_ACK,    /* host, term, epoch; checked by relay.h to be one that was sent */
 	VM_IN_COMMAND,	    /* command, op_id, no_wait; OWNER: host */
-	VM_IN_OBEYS_ANOTHER, /* host: it has obeyed a younger gateway than this one, and takes nothing of this one */
+	VM_IN_OBEYS_ANOTHER, /* host: it has obeyed a younger gateway, and takes nothing of ours */
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
 	VM_IN_N,
 };
@@ -223,7 +223,8 @@ struct vm_host {
 	uint64_t up_ns; /* since then, or the last time; 0: never */
 	bool reported; /* a REPORT came on it; the members below are of now, else of before */
 	bool effective; /* a report showed the order's effect; if it is gone again, order again */
-	bool conflict; /* it reported a term newer than ours, which nobody confirmed, or obeys a younger gateway */
+	bool conflict; /* it reported a term newer than ours, which nobody confirmed, or it obeys
+			* a younger gateway */
 	uint8_t agent_state;
 	uint8_t verdict;
 	uint8_t throttle_percent;  /* what it takes from the guest's time, as it last said ... */
@@ -324,8 +325,9 @@ struct vm_fsm {
 	bool is_suspended;		/* UNPROTECTED since the owner's guest was changed: protect it
 					 * again when it is what it was, but not before again_ns.
 					 * Not journaled, nor are the next two */
-	bool is_agreed;			/* the owner's word is not waited for: the hosts kept it protected
-					 * without us. Until it is PROTECTED, or an operator says otherwise */
+	bool is_agreed;			/* the owner's word is not waited for: the hosts kept it
+					 * protected without us. Until it is PROTECTED, or an
+					 * operator says otherwise */
 	bool is_again;			/* PREPARING or SYNCING because of that */
 	uint64_t again_ns;
 	struct {
@@ -370,8 +372,8 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 /* When a tick has something to do at the latest (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* A host is in a newer term than the journal and is not confirmed, or obeys a younger gateway, or the journal is
- * damaged: no term begins by itself, nothing is ordered. */
+/* A host is in a newer term than the journal and is not confirmed, or obeys a younger gateway, or
+ * the journal is damaged: no term begins by itself, nothing is ordered. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[0].conflict || fsm->host[1].conflict || fsm->record.in_doubt;

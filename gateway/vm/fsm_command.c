@@ -249,8 +249,8 @@ static void refuse_in_conflict(struct vm_step *s)
 	const struct vm_fsm *fsm = s->fsm;
 
 	reply(s, false, "conflict", "a host reports a newer term of %s than this gateway's %" PRIu64
-	      ", and the other does not confirm it, or it obeys a younger gateway, or the journal is damaged "
-	      "(see the log); `holdfastctl vm show %s` has what both say, "
+	      ", and the other does not confirm it, or it obeys a younger gateway, or the journal "
+	      "is damaged (see the log); `holdfastctl vm show %s` has what both say, "
 	      "`holdfastctl owner %s HOST` names the one whose guest is the right one (one on the other "
 	      "host is then stopped)", fsm->config->name, fsm->record.term, fsm->config->name,
 	      fsm->config->name);

@@ -127,8 +127,10 @@ static void protect_again(struct vm_step *s)
 	    fsm->release_due || fsm->stop_due || fsm->fence_due || !other->up || !other->reported)
 		return;
 	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
-		     fsm->is_agreed ? "%s kept the guest protected without this gateway: protecting it again"
-				    : "%s says that the guest is again what was protected: protecting it again",
+		     fsm->is_agreed ? "%s kept the guest protected without this gateway: "
+				      "protecting it again"
+				    : "%s says that the guest is again what was protected: "
+				      "protecting it again",
 		     vm_host_name(fsm, s->in->host));
 	fsm->is_again = true;
 }

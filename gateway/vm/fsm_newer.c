@@ -116,7 +116,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
 }
 
-/* Do both hosts say, in the journal's own term, that @owner goes on (by a vote that this gateway did not hear of)? */
+/* Do both hosts say, in the journal's own term, that @owner goes on (by a vote that this gateway
+ * did not hear of)? */
 static bool hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -137,8 +138,8 @@ bool vm_settle_failed(struct vm_step *s)
 	if (fsm->record.state != VM_FAILED || vm_fsm_in_conflict(fsm) || !hosts_agree_on(fsm, to))
 		return false;
 	vm_set_state(s, VM_UNPROTECTED, to, true,
-		     "%s did not promote because both hosts had agreed on %s in that term; the guest "
-		     "stays there%s", vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
+		     "%s did not promote because both hosts had agreed on %s in that term; the "
+		     "guest stays there%s", vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
 	/* Unprotected is what the hosts agreed on only where nothing is held. */
@@ -207,9 +208,10 @@ void vm_on_newer_term(struct vm_step *s)
 
 void vm_on_obeys_another(struct vm_step *s)
 {
-	begin_conflict(s, "%s obeys a gateway that was started after this one, which may give it terms: no term "
-		       "begins here and nothing is ordered until it reports to this one again; stop the gateway that is too "
-		       "many, and if this one is to stay, `holdfastctl takeover`",
+	begin_conflict(s, "%s obeys a gateway that was started after this one, which may give it "
+		       "terms: no term begins here and nothing is ordered until it reports to this "
+		       "one again; stop the gateway that is too many, and if this one is to stay, "
+		       "`holdfastctl takeover`",
 		       vm_host_name(s->fsm, s->in->host));
 }
 

@@ -92,12 +92,14 @@ void vm_promoted_tick(struct vm_step *s);
 /* A host reported a term above the journal's; it is noted in fsm->host. */
 void vm_on_newer_term(struct vm_step *s);
 
-/* FAILED, and both hosts say why: in that very term they had agreed on the old owner (by a vote that this gateway did
- * not hear of). The other one takes no PROMOTE of that term, so the guest stays where it is, in a new term; it is
- * protected again by itself if it was. False: there is no such agreement. */
+/* FAILED, and both hosts say why: in that very term they had agreed on the old owner (by a vote
+ * that this gateway did not hear of). The other one takes no PROMOTE of that term, so the guest
+ * stays where it is, in a new term; it is protected again by itself if it was. False: there is no
+ * such agreement. */
 bool vm_settle_failed(struct vm_step *s);
 
-/* Two gateways are four parties: this one and the owner could agree while the younger one promotes the standby. */
+/* Two gateways are four parties: this one and the owner could agree while the younger one promotes
+ * the standby. */
 void vm_on_obeys_another(struct vm_step *s);
 
 /* A report in the journal's term, whose newest line may be lost: go on once both hosts confirm it. */

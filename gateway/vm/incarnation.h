@@ -1,19 +1,20 @@
-/* incarnation.h - the number of this start of the gateway, and what the start before may have granted:
- * STATE_DIR/incarnation.
+/* incarnation.h - the number of this start of the gateway, and what the start before may have
+ * granted: STATE_DIR/incarnation.
  *
- * Why: two gateways may be started from one state_dir: a backup that is put back, a cloned appliance. Each
- * start has a number of its own, larger than that of every start which its state_dir knows, and hosts
- * obey the largest number that they have heard. So the older gateway orders nothing.
+ * Why: two gateways may be started from one state_dir: a backup that is put back, a cloned
+ * appliance. Each start has a number of its own, larger than that of every start which its
+ * state_dir knows, and hosts obey the largest number that they have heard. So the older gateway
+ * orders nothing.
  *
  *	holdfast-incarnation 1
  *	number=115472943812609 release_ms=150 sum=90f0c3a5d2e1b4f7
  *	       `- count << 16 | random: two starts from one copy differ
  *
- * The count begins at the wall clock's seconds, so a state_dir that was lost is not behind; after that it
- * counts starts and asks no clock.
+ * The count begins at the wall clock's seconds, so a state_dir that was lost is not behind; after
+ * that it counts starts and asks no clock.
  *
- * Where: main begins it, after the journal is locked. Threads: one at a time: the loop's at the start, then the
- * journal's (journal_thread.h). Blocks for two fsyncs.
+ * Where: main begins it, after the journal is locked. Threads: one at a time: the loop's at the
+ * start, then the journal's (journal_thread.h). Blocks for two fsyncs.
  */
 #ifndef VM_INCARNATION_H
 #define VM_INCARNATION_H

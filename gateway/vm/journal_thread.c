@@ -165,7 +165,8 @@ int journal_thread_append(struct journal_thread *t, size_t ticket, const char *v
 	return r;
 }
 
-int journal_thread_store(struct journal_thread *t, const char *dir, const struct incarnation *incarnation)
+int journal_thread_store(struct journal_thread *t, const char *dir,
+			 const struct incarnation *incarnation)
 {
 	struct ticket *to = &t->tickets[JOURNAL_THREAD_INCARNATION];
 	int r = -EBUSY;

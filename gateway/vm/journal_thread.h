@@ -1,13 +1,13 @@
-/* journal_thread.h - the journal's appends, and the incarnation's records, on a thread of their own.
+/* journal_thread.h - what the journal and the incarnation record, on a thread of its own.
  *
  * Why: a disk may stall for seconds. The loop gives leases meanwhile, so it must not wait in fsync.
  *
  *	loop:   append(ticket) ───► queue ───► thread: vm_journal_append() (write, fdatasync)
  *	loop:   take(ticket, result) ◄── eventfd ◄── done
  *
- * Where: main opens it between vm_journal_open() and the loop; session/steps.c appends and takes. From
- * then on nobody else may touch the journal. A ticket is a VM's number, or that of the incarnation: one
- * record of each at a time.
+ * Where: main opens it between vm_journal_open() and the loop; session/steps.c appends and takes.
+ * From then on nobody else may touch the journal. A ticket is a VM's number, or that of the
+ * incarnation: one record of each at a time.
  * Threads: all functions from one thread, the loop's. Only open and close block.
  */
 #ifndef VM_JOURNAL_THREAD_H
@@ -40,13 +40,13 @@ int journal_thread_append(struct journal_thread *thread, size_t ticket, const ch
 			  const char *owner, uint64_t term, enum vm_state state)
 	__attribute__((warn_unused_result));
 
-/* Queue incarnation_store() of @incarnation (copied) in @dir (borrowed until its end is taken); its ticket is
- * JOURNAL_THREAD_INCARNATION. 0; -EBUSY: one is under way. */
+/* Queue incarnation_store() of @incarnation (copied) in @dir (borrowed until its end is taken); its
+ * ticket is JOURNAL_THREAD_INCARNATION. 0; -EBUSY: one is under way. */
 int journal_thread_store(struct journal_thread *thread, const char *dir,
 			 const struct incarnation *incarnation) __attribute__((warn_unused_result));
 
-/* The next finished one. True: *ret_ticket, and *ret_result as of vm_journal_append() or incarnation_store().
- * False: none. */
+/* The next finished one. True: *ret_ticket, and *ret_result as of vm_journal_append() or
+ * incarnation_store(). False: none. */
 bool journal_thread_take(struct journal_thread *thread, size_t *ret_ticket, int *ret_result);
 
 #endif

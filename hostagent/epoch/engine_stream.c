@@ -105,17 +105,19 @@ void engine_stream_measure(struct engine *e)
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
 }
 
-/* Did the gateway that this host obeys welcome the stream? 0; -EAGAIN: the control connection has not obeyed it yet, or
- * it is an older one. */
+/* Did the gateway that this host obeys welcome the stream? 0; -EAGAIN: the control connection has
+ * not obeyed it yet, or it is an older one. */
 static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 {
+	char text[WIRE_TEXT_MAX + 1];
+
 	e->incarnation = welcome->incarnation;
 	if (gateway_view_is_obeyed(e->config.view, e->incarnation))
 		return 0;
-	log_limited(LOG_LEVEL_WARN, "vm=%s stream: gateway %s is incarnation %llu, which this host does not obey (yet)",
-		    e->config.vm, welcome->gateway, (unsigned long long)welcome->incarnation);
-	engine_set_state(e, e->status.state, "stream: gateway %s is incarnation %llu, which this host does not "
-			 "obey (yet)", welcome->gateway, (unsigned long long)welcome->incarnation);
+	wire_text_format(text, "gateway %s is incarnation %llu, which this host does not obey (yet)",
+			 welcome->gateway, (unsigned long long)welcome->incarnation);
+	log_limited(LOG_LEVEL_WARN, "vm=%s stream: %s", e->config.vm, text);
+	engine_set_state(e, e->status.state, "stream: %s", text);
 	e->link = link_free(e->link);
 	return -EAGAIN;
 }

@@ -52,7 +52,8 @@ static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 	char why[STANDBY_TEXT_MAX];
 
 	(void)snprintf(why, sizeof(why), "gateway %s is incarnation %" PRIu64
-		       ", which this host does not obey (yet)", welcome->gateway, welcome->incarnation);
+		       ", which this host does not obey (yet)", welcome->gateway,
+		       welcome->incarnation);
 	not_connected(sb, why);
 	keeper_backoff_reset(&sb->link_backoff);
 	sb->link_backoff.next_ns = clock_mono_ns() + GATEWAY_LOOK_NS;

@@ -96,8 +96,8 @@ static const struct lab_row {
 #define LAB_N_ROWS (sizeof(lab_rows) / sizeof(lab_rows[0]))
 _Static_assert(LAB_N_ROWS <= 32, "lab.n_taken");
 
-/* What the model (docs/model) checks is what the machine does: each change that is journaled is in the table, and in a
- * conflict no new term is this gateway's own. */
+/* What the model (docs/model) checks is what the machine does: each change that is journaled is in
+ * the table, and in a conflict no new term is this gateway's own. */
 static inline void lab_check_table(struct lab *lab, const struct vm_record *to, bool was_conflict)
 {
 	const struct vm_record *from = &lab->journal;
@@ -108,7 +108,8 @@ static inline void lab_check_table(struct lab *lab, const struct vm_record *to, 
 	for (size_t i = 0; i < LAB_N_ROWS; i++) {
 		const struct lab_row *row = &lab_rows[i];
 
-		if (row->from != from->state || row->to != to->state || (row->term == LAB_NEW) != is_new ||
+		if (row->from != from->state || row->to != to->state ||
+		    (row->term == LAB_NEW) != is_new ||
 		    (row->owner == LAB_KEPT && !keeps) || (row->owner == LAB_OTHER && keeps) ||
 		    (row->by == LAB_OWN && is_new && was_conflict))
 			continue;
@@ -118,7 +119,8 @@ static inline void lab_check_table(struct lab *lab, const struct vm_record *to, 
 	assert_true(is_found);
 }
 
-static inline void lab_check_journal(struct lab *lab, const struct vm_record *record, bool was_conflict)
+static inline void lab_check_journal(struct lab *lab, const struct vm_record *record,
+				     bool was_conflict)
 {
 	lab_check_table(lab, record, was_conflict);
 	assert_true(record->term >= lab->journal.term);

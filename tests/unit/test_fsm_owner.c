@@ -276,7 +276,8 @@ static void test_operator_ends_the_doubt(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* FAILED because both hosts had agreed on alpha in that very term, which this gateway gave to beta. */
+/* FAILED because both hosts had agreed on alpha in that very term, which this gateway gave to
+ * beta. */
 static void fail_after_agreement(bool is_direct)
 {
 	lab_start_protected(&lab);
@@ -303,12 +304,14 @@ static void test_failed_heals_by_two_voices(void **state)
 		assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 		assert_int_equal(lab.journal.owner, 0);
 		assert_int_equal(lab.journal.term, 3);
-		assert_non_null(strstr(lab.last_event, "beta did not promote because both hosts had agreed on alpha"));
+		assert_non_null(strstr(lab.last_event, "beta did not promote because both hosts had "
+						       "agreed on alpha"));
 		lab_settle(&lab);
 		assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
 		assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 		lab_report(&lab, 0);
-		/* It was protected before: so it is again. Else it waits for `protect`, as after any such vote. */
+		/* It was protected before: so it is again. Else it waits for `protect`, as after
+		 * any such vote. */
 		assert_int_equal(lab.journal.state, is_direct ? VM_PREPARING : VM_UNPROTECTED);
 		lab_settle(&lab);
 		lab_ack(&lab, 1);
@@ -329,7 +332,7 @@ static void test_failed_heals_as_told(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 
 	fail_after_agreement(true);
-	lab.peer[1].state = WIRE_STATE_RUNNING; /* the voices do not fit: it is conflict or nothing */
+	lab.peer[1].state = WIRE_STATE_RUNNING; /* the voices do not fit */
 	lab.peer[1].term = 3;
 	lab_report(&lab, 1);
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
@@ -338,8 +341,8 @@ static void test_failed_heals_as_told(void **state)
 	assert_int_equal(lab.journal.term, 2);
 }
 
-/* Another gateway is in service too, and beta obeys that one. It may promote beta: this one and alpha must agree
- * on nothing meanwhile, though beta is silent here for as long as it takes. */
+/* Another gateway is in service too, and beta obeys that one. It may promote beta: this one and
+ * alpha must agree on nothing meanwhile, though beta is silent here for as long as it takes. */
 static void test_a_younger_gateway_bars_terms(void **state)
 {
 	const struct vm_input another = {.kind = VM_IN_OBEYS_ANOTHER, .host = 1};

@@ -168,7 +168,8 @@ static void beat(struct agent *a)
 
 /* ---- the number of this start ---- */
 
-/* An operator's takeover: hosts hear the old number, and beats are answered, until the new one is on the disk. */
+/* An operator's takeover: hosts hear the old number, and beats are answered, until the new one is
+ * on the disk. */
 static void test_takeover_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
@@ -232,7 +233,8 @@ static void test_settling_waits_for_the_disk(void **state)
 	f.gw->config.recorded = config.recorded;
 	f.gw->config.take_over_arg = &incarnating;
 	set_disk(true, 0);
-	incarnating_tick(&incarnating, &config, f.now_ns + 10 * CLOCK_NS_PER_S); /* comes back at once */
+	/* Comes back at once. */
+	incarnating_tick(&incarnating, &config, f.now_ns + 10 * CLOCK_NS_PER_S);
 	set_disk(false, 0);
 	await_disk();
 	assert_int_equal(incarnation_begin(dir, 50, &last, &number, error), 0);

@@ -69,7 +69,7 @@ static void test_older_gateway(void **state)
 	assert_int_equal(f.gw->younger, ours + 1);
 	assert_int_equal(f.gw->counters.refused_old_gateway, 1);
 	assert_false(vm->fsm.host[0].up);
-	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* that one may give terms: this one gives none */
+	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* that one may give terms */
 
 	/* Its own number, and in all that it says. */
 	agent_open(&beta, &f, f.beta);

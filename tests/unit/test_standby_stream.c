@@ -178,7 +178,8 @@ static void epoch(struct keeper_fixture *x, bool full, uint8_t value)
 
 /* Connect to a gateway that plays the feed and waits for @n_wanted answers; run until those were sent
  * or the link is gone. */
-static struct gateway *converse_with(struct keeper_fixture *x, unsigned n_wanted, uint64_t incarnation)
+static struct gateway *converse_with(struct keeper_fixture *x, unsigned n_wanted,
+				     uint64_t incarnation)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
 	uint64_t deadline_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
@@ -385,14 +386,15 @@ static void test_another_gateway_is_refused(void **state)
 		assert_null(x->sb.link);
 		assert_int_equal(g->n_got, 0);
 		assert_int_equal(epochlog_complete(&x->sb.log), 0);
-		assert_int_equal(atomic_load(&view.seen_ns), 0); /* nor is it a sign of the gateway */
+		assert_int_equal(atomic_load(&view.seen_ns), 0); /* nor is it a sign of it */
 		over(g);
 	}
 	g = converse_with(x, 1, 1000);
 	assert_int_equal(g->n_got, 1);
 	assert_int_equal(epochlog_complete(&x->sb.log), 1);
 	over(g);
-	/* The control connection obeys a younger one by now: nothing that is under way is taken either. */
+	/* The control connection obeys a younger one by now: nothing that is under way is taken
+	 * either. */
 	gateway_view_obey(&view, 2000);
 	assert_non_null(x->sb.link);
 	while (keeper_stream_run(&x->sb))
