@@ -174,9 +174,11 @@ uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns)
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 {
 	const struct vm_stream *stream = &fsm->stream[1];
+	const char *step = fsm->host[vm_fsm_other(fsm)].work.step;
 
-	(void)snprintf(text, size, "%s%s%s",
+	(void)snprintf(text, size, "%s%s%s%s%s",
 		       !stream->up ? "it has no stream" : "it acknowledges nothing it is sent",
+		       step[0] ? "; so far it " : "", step,
 		       fsm->protection.standby.why[0] ? "; the last thing said: " : "", fsm->protection.standby.why);
 	return text;
 }

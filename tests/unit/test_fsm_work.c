@@ -131,6 +131,21 @@ static void test_first_copy_stands_still(void **state)
 						    "30 s; see"));
 }
 
+/* Whatever ends the protection says where the standby stopped. */
+static void test_standby_lost_in_its_first_epoch(void **state)
+{
+	(void)state;
+	start_copy();
+	lab.standby_owes = true;
+	say(1, "cleared 0.3 of 5.0 GiB of its copy", 1);
+	work(1, 14, "cleared 0.3 of 5.0 GiB of its copy", 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	work(1, 2, "cleared 0.3 of 5.0 GiB of its copy", 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_non_null(strstr(lab.last_reply.text, "beta lets nothing be committed for 15"));
+	assert_non_null(strstr(lab.last_reply.text, "it cleared 0.3 of 5.0 GiB of its copy"));
+}
+
 static void test_promotion_is_slow(void **state)
 {
 	(void)state;
@@ -220,6 +235,7 @@ int main(void)
 		cmocka_unit_test_setup(test_standby_stream_comes_late, connect_both),
 		cmocka_unit_test_setup(test_first_copy_is_slow, connect_both),
 		cmocka_unit_test(test_first_copy_stands_still),
+		cmocka_unit_test(test_standby_lost_in_its_first_epoch),
 		cmocka_unit_test_setup(test_promotion_is_slow, start_protected),
 		cmocka_unit_test_setup(test_release_is_slow, start_protected),
 		cmocka_unit_test_setup(test_only_moves_count, connect_both),
