@@ -22,7 +22,8 @@ void progress_done(struct progress *p)
 	pthread_mutex_destroy(&p->lock);
 }
 
-static void begin(struct progress *p, const char *did, const char *what, uint64_t total_bytes, pid_t pid)
+static void begin(struct progress *p, const char *did, const char *what, uint64_t total_bytes,
+		  pid_t pid)
 {
 	if (!p)
 		return;
@@ -102,13 +103,15 @@ static void describe(const struct progress *p, char *text, size_t size)
 	const char *name = is_large ? "GiB" : "MiB";
 
 	if (p->pid > 0)
-		(void)snprintf(text, size, "%s (pid %d), which took %.1f s of CPU time", p->did, (int)p->pid,
-			       (double)p->cpu_ns / (double)CLOCK_NS_PER_S);
+		(void)snprintf(text, size, "%s (pid %d), which took %.1f s of CPU time", p->did,
+			       (int)p->pid, (double)p->cpu_ns / (double)CLOCK_NS_PER_S);
 	else if (p->total_bytes > 0)
-		(void)snprintf(text, size, "%s %.1f of %.1f %s %s", p->did, (double)p->done_bytes / unit,
-			       (double)p->total_bytes / unit, name, p->what);
+		(void)snprintf(text, size, "%s %.1f of %.1f %s %s", p->did,
+			       (double)p->done_bytes / unit, (double)p->total_bytes / unit, name,
+			       p->what);
 	else if (p->done_bytes > 0)
-		(void)snprintf(text, size, "%s %.1f %s %s", p->did, (double)p->done_bytes / unit, name, p->what);
+		(void)snprintf(text, size, "%s %.1f %s %s", p->did, (double)p->done_bytes / unit,
+			       name, p->what);
 	else
 		(void)snprintf(text, size, "%s %s", p->did, p->what);
 }

@@ -254,7 +254,8 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	int r;
 
 	(void)ret_epoch;
-	/* Also of a term in which it never stood by: a host in an older one counts as one that has not heard of it. */
+	/* Also of a term in which it never stood by: a host in an older one counts as one that has
+	 * not heard of it. */
 	if (vm->role == VM_ROLE_NONE)
 		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_text);
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)

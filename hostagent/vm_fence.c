@@ -16,7 +16,7 @@ AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS	 (5 * CLOCK_NS_PER_S)
 #define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* connecting to a socket that is not there costs some microseconds */
-#define AGAIN_NS CLOCK_NS_PER_S		 /* to one that stands still, or does not answer: a connection to its monitor */
+#define AGAIN_NS CLOCK_NS_PER_S		 /* to one that stands still, or does not answer */
 
 /* Does the guest run, by what QEMU says? 1, 0 or -errno. */
 static int is_running(struct qmp *qmp)
@@ -198,5 +198,6 @@ void vm_fence_look(struct vm *vm)
 	vm->asked_ns = now_ns;
 	vm->stopped_pid = r == 0 && found.is_there ? found.pid : 0;
 	/* Of a process in a namespace that we do not see, its monitor alone can tell. */
-	vm->look_at_ns = now_ns + (r < 0 || (found.is_there && found.pid <= 0) ? AGAIN_NS : LOOK_NS);
+	vm->look_at_ns =
+		now_ns + (r < 0 || (found.is_there && found.pid <= 0) ? AGAIN_NS : LOOK_NS);
 }

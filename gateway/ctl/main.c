@@ -28,7 +28,7 @@ struct verb {
 	const char *request;
 	bool needs_vm;
 	bool needs_host;
-	bool waits; /* for hosts, as long as it takes: the gateway ends it when nothing moves there */
+	bool waits; /* for hosts: the gateway ends it when nothing moves there */
 	bool (*show)(const json_t *answer); /* false: exit status 1 */
 	const char *help;
 };
@@ -70,18 +70,26 @@ static bool print_check(const json_t *answer)
 
 static const struct verb verbs[] = {
 	{"status", "status", false, false, false, print_status, "all VMs and hosts"},
-	{"vm show", "vm-show", true, false, false, print_vm, "one VM: term, owner, epochs, figures"},
-	{"vm probe", "vm-probe", true, false, false, print_done, "ask its hosts and guest on the wire for a second"},
-	{"protect", "protect", true, false, true, print_done, "begin to protect a VM; waits until it is"},
-	{"unprotect", "unprotect", true, false, true, print_done, "end it; the guest goes on where it is"},
-	{"failover", "failover", true, false, true, print_done, "move a protected VM to its standby now"},
+	{"vm show", "vm-show", true, false, false, print_vm,
+	 "one VM: term, owner, epochs, figures"},
+	{"vm probe", "vm-probe", true, false, false, print_done,
+	 "ask its hosts and guest on the wire for a second"},
+	{"protect", "protect", true, false, true, print_done,
+	 "begin to protect a VM; waits until it is"},
+	{"unprotect", "unprotect", true, false, true, print_done,
+	 "end it; the guest goes on where it is"},
+	{"failover", "failover", true, false, true, print_done,
+	 "move a protected VM to its standby now"},
 	{"owner", "owner", true, true, true, print_done,
 	 "in a conflict: HOST has the right guest; one on the other host is stopped"},
 	{"takeover", "takeover", false, false, false, print_done,
 	 "hosts obeyed a younger gateway, which is gone: obey this one"},
-	{"events", "events", false, false, false, print_nothing, "what happened; --follow waits for more"},
-	{"stats", "stats", false, false, false, print_counters, "the gateway's counters, name=value"},
-	{"check", "status", false, false, false, print_check, "fail unless all is protected and connected"},
+	{"events", "events", false, false, false, print_nothing,
+	 "what happened; --follow waits for more"},
+	{"stats", "stats", false, false, false, print_counters,
+	 "the gateway's counters, name=value"},
+	{"check", "status", false, false, false, print_check,
+	 "fail unless all is protected and connected"},
 };
 
 static void usage(FILE *out)
@@ -95,7 +103,7 @@ static void usage(FILE *out)
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
 		"  --follow           events: go on until interrupted\n"
 		"  --no-wait          protect, unprotect, failover, owner: return once it has begun\n"
-		"  --timeout SECONDS  give up waiting after that long (else when the gateway is silent)\n"
+		"  --timeout SECONDS  give up waiting after that long\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
 		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"
 		"                     override the file's settings\n"
@@ -245,13 +253,15 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns, cha
 }
 
 /* As ctl_line(); what @verb waits for may take as long as the gateway is there. */
-static int answer_line(const struct verb *verb, const struct options *o, const struct ctl_config *config,
-		       struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, char *error)
+static int answer_line(const struct verb *verb, const struct options *o,
+		       const struct ctl_config *config, struct ctl *ctl, uint64_t deadline_ns,
+		       const char **ret_line, char *error)
 {
 	uint64_t look_ns = config->look_ns ? config->look_ns : LOOK_DEFAULT_NS;
 	int r;
 
-	while ((r = ctl_line(ctl, deadline_ns, ret_line, error)) == -ETIMEDOUT && verb->waits && !o->timeout_s) {
+	while ((r = ctl_line(ctl, deadline_ns, ret_line, error)) == -ETIMEDOUT && verb->waits &&
+	       !o->timeout_s) {
 		if (ask_status(config, clock_mono_ns() + look_ns, error) <= 0)
 			return -ETIMEDOUT;
 		error[0] = '\0';

@@ -369,7 +369,8 @@ static void tick_preparing(struct vm_step *s)
 
 	if (s->now_ns < since_ns || !vm_is_stuck(s, other, since_ns))
 		return;
-	(void)snprintf(reason, sizeof(reason), "standby %s did not get ready: %.200s", vm_host_name(fsm, other),
+	(void)snprintf(reason, sizeof(reason), "standby %s did not get ready: %.200s",
+		       vm_host_name(fsm, other),
 		       obstacle ? obstacle : vm_describe_stuck(fsm, other, stuck, sizeof(stuck)));
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "timeout", "%s; see the log of its agent", reason);
@@ -384,7 +385,7 @@ static void tick_syncing(struct vm_step *s)
 		fsm->protection.progress_bytes = s->in->relayed_bytes;
 		fsm->protection.progress_ns = s->now_ns;
 	}
-	/* Either host may have work that sends nothing: to attach, to write what came, to rehearse. */
+	/* Either host may have work that sends nothing: to attach, to write, to rehearse. */
 	if (vm_is_stuck(s, fsm->record.owner, fsm->protection.progress_ns) &&
 	    vm_is_stuck(s, vm_fsm_other(fsm), fsm->protection.progress_ns)) {
 		(void)vm_describe_copy(fsm, reason, sizeof(reason));
@@ -411,9 +412,11 @@ static void tick_promoting(struct vm_step *s)
 	char stuck[VM_TEXT_MAX];
 
 	if (fsm->op.id && vm_is_stuck(s, fsm->record.owner, fsm->op.started_ns))
-		vm_finish_op(s, false, "timeout", "%s has not promoted: %.200s; it gets the order again when it connects",
-			     vm_host_name(fsm, fsm->record.owner),
-			     vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
+		vm_finish_op(
+			s, false, "timeout",
+			"%s has not promoted: %.200s; it gets the order again when it connects",
+			vm_host_name(fsm, fsm->record.owner),
+			vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
 }
 
 static void tick_failed(struct vm_step *s)
@@ -421,8 +424,10 @@ static void tick_failed(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	char stuck[VM_TEXT_MAX];
 
-	if (fsm->give_back_due && fsm->op.id && vm_is_stuck(s, fsm->record.owner, fsm->op.started_ns))
-		vm_give_back(s, false, vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
+	if (fsm->give_back_due && fsm->op.id &&
+	    vm_is_stuck(s, fsm->record.owner, fsm->op.started_ns))
+		vm_give_back(s, false,
+			     vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
 }
 
 static void tick_unprotected(struct vm_step *s)
@@ -433,11 +438,13 @@ static void tick_unprotected(struct vm_step *s)
 	vm_promoted_tick(s);
 	if (fsm->op.id && fsm->op.command != VM_COMMAND_FAILOVER &&
 	    vm_is_stuck(s, fsm->record.owner, fsm->op.started_ns))
-		vm_finish_op(s, false, "timeout",
-			     "term %" PRIu64 " is unprotected, but %s has not released the guest: %.150s; it is told "
-			     "again when it connects",
-			     fsm->record.term, vm_host_name(fsm, fsm->record.owner),
-			     vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
+		vm_finish_op(
+			s, false, "timeout",
+			"term %" PRIu64
+			" is unprotected, but %s has not released the guest: %.150s; it is told "
+			"again when it connects",
+			fsm->record.term, vm_host_name(fsm, fsm->record.owner),
+			vm_describe_stuck(fsm, fsm->record.owner, stuck, sizeof(stuck)));
 }
 
 static void expire_orders(struct vm_step *s)
@@ -452,7 +459,8 @@ static void expire_orders(struct vm_step *s)
 			continue;
 		order->done = true;
 		order->ok = false;
-		vm_order_ended(s, h, order->verb, false, vm_describe_stuck(fsm, h, text, sizeof(text)));
+		vm_order_ended(s, h, order->verb, false,
+			       vm_describe_stuck(fsm, h, text, sizeof(text)));
 	}
 }
 

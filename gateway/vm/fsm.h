@@ -94,7 +94,7 @@ struct vm_config {
 	uint64_t release_ns;	     /* how long a lease lets output leave; 0: no leases are given */
 	uint64_t standby_timeout_ns; /* nothing committed this long because of the standby: policy below */
 	uint64_t answer_within_ns;   /* a promoted guest that has not answered by then: alarm */
-	uint64_t order_timeout_ns;   /* an order that nothing moves for this long has failed: fsm_work.c */
+	uint64_t order_timeout_ns;   /* an order that does not move for so long has failed */
 	bool has_fence_command;	     /* run it before a promotion that follows from silence */
 	bool fence_required;	     /* if it fails, promote nobody: the operator decides */
 	bool standby_lost_hold;	     /* policy: true: hold output until it is back; false: go on
@@ -114,7 +114,8 @@ enum vm_input_kind {
 	VM_IN_CONTROL_UP,   /* host: its control connection said HELLO */
 	VM_IN_CONTROL_DOWN, /* host */
 	VM_IN_SEEN,	    /* host: BEAT or another authentic frame */
-	VM_IN_REPORT,	    /* host, role, agent_state, verdict, term, epoch, text, throttle_*, clock_*, step, n_moves */
+	VM_IN_REPORT,	    /* host, role, agent_state, verdict, term, epoch, text, throttle_*,
+			     * clock_*, step, n_moves */
 	VM_IN_ORDER_DONE,   /* host, order_id, status, text */
 	VM_IN_STREAM_UP,    /* host, role, term, epoch (standby: its last complete one) */
 	VM_IN_STREAM_DOWN,  /* host, role */
@@ -163,7 +164,7 @@ struct vm_input {
 	uint64_t n_mended;	  /* the way of held frames was broken there, and made anew */
 	uint8_t clock_alarm_percent; /* what pauses took from the guest's clock, while it is too much; else 0 */
 	const char *clock_why;	     /* why it is not corrected, as throttle_why */
-	const char *step;   /* how far it has come with what it was ordered to do: "reserved 1.0 of 5.0 GiB"; or NULL */
+	const char *step;   /* how far its order has come, "reserved 1.0 of 5.0 GiB"; or NULL */
 	uint64_t n_moves;   /* how often that moved, counted there */
 };
 
@@ -203,7 +204,7 @@ struct vm_work {
 	bool is_known;	   /* it reported on this connection */
 	uint64_t n_moves;  /* as last reported */
 	uint64_t moved_ns; /* when that grew */
-	char step[128];	   /* what it did last, "copied 3.1 of 5.0 GiB of guest RAM"; "": it says nothing */
+	char step[128];	   /* what it did last, "copied 3.1 of 5.0 GiB of guest RAM", or "" */
 };
 
 /* The last order to a host. */

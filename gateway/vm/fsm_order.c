@@ -6,8 +6,9 @@
 /* What the state wants of a host; 0: nothing. Orders are idempotent, so asking twice is harmless and
  * forgetting is not: this is computed from the state at every step (rule 6 of fsm.h). */
 
-/* It is not the owner, and has not heard of that: it reports an older term, and neither stands by nor is fenced. An idle
- * one, too: its files may be lost together with what FENCE did there, and a QEMU that is started then would run. */
+/* It is not the owner, and has not heard of that: it reports an older term, and neither stands by
+ * nor is fenced. An idle one, too: its files may be lost together with what FENCE did there, and a
+ * QEMU that is started then would run. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;
@@ -15,7 +16,8 @@ static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *
 
 	/* An order of this term that was answered is newer than what was reported before it. */
 	return host->reported && !has_obeyed && host->term < fsm->record.term &&
-	       host->agent_state != WIRE_STATE_FENCED && host->agent_state != WIRE_STATE_PROMOTING && !vm_agent_stands_by(host->agent_state);
+	       host->agent_state != WIRE_STATE_FENCED &&
+	       host->agent_state != WIRE_STATE_PROMOTING && !vm_agent_stands_by(host->agent_state);
 }
 
 static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)

@@ -4,7 +4,8 @@
  * fsm_input.c: what hosts say. fsm_command.c: what operators say. fsm_order.c: what orders the
  * state wants. fsm_standby.c: the standby that takes no more.
  * fsm_promoted.c: does a promoted guest serve?
- * fsm_way.c: what keeps clients from the guest. fsm_work.c: how far orders have come. Threads: as fsm.h.
+ * fsm_way.c: what keeps clients from the guest. fsm_work.c: how far orders have come. Threads: as
+ * fsm.h.
  */
 #ifndef VM_FSM_PRIV_H
 #define VM_FSM_PRIV_H
@@ -77,8 +78,8 @@ void vm_on_work(struct vm_step *s, struct vm_host *host);
 uint64_t vm_moved_ns(const struct vm_fsm *fsm, uint8_t h, uint64_t since_ns);
 /* Nothing has since @since_ns, for order_timeout. */
 bool vm_is_stuck(const struct vm_step *s, uint8_t h, uint64_t since_ns);
-/* Then: the evidence. "it copied ...", of host @h; "alpha copied ...", of both hosts, for a first copy. Both return
- * @text, of @size bytes. */
+/* Then: the evidence. "it copied ...", of host @h; "alpha copied ...", of both hosts, for a first
+ * copy. Both return @text, of @size bytes. */
 const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, size_t size);
 const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size);
 

@@ -128,7 +128,8 @@ static bool has_progress(const struct vm_step *s)
 	return standby->n_resumes <= ATTEMPTS_MAX;
 }
 
-/* It works at the first epoch, which it acknowledges only when a takeover with it was rehearsed; since the last look. */
+/* It works at the first epoch, which it acknowledges only when a takeover with it was rehearsed;
+ * since the last look. */
 static bool has_moved(const struct vm_fsm *fsm)
 {
 	const struct vm_standby *standby = &fsm->protection.standby;

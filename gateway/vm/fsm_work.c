@@ -1,14 +1,16 @@
 /* How far each host has come with what it was ordered to do, as it reports it.
  *
- * An order takes as long as it takes: a guest of many GiB, a full backup link or a busy host make each of them slow.
- * So nothing that a host does is given up for its age, but when nothing has moved for order_timeout:
+ * An order takes as long as it takes: a guest of many GiB, a full backup link or a busy host make
+ * each of them slow. So nothing that a host does is given up for its age, but when nothing has
+ * moved for order_timeout:
  *
  *	 order sent ──► moved ──► moved ──► ... ──► answer
  *	      └─ order_timeout ─┘└─ order_timeout ─┘
  *
- * The host counts its own moves (REPORT, keys `step` and `step_moves`; hostagent/progress.h) and says in words what it
- * did last, which is the evidence when it stands still. A host that lies about it delays what it was ordered to do, no
- * more than by not doing it; an operator ends that by `unprotect`. */
+ * The host counts its own moves (REPORT, keys `step` and `step_moves`; hostagent/progress.h) and
+ * says in words what it did last, which is the evidence when it stands still. A host that lies about it
+ * delays what it was ordered to do, no more than by not doing it; an operator ends a `protect` by
+ * `unprotect`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -50,7 +52,8 @@ const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, s
 	else if (host->work.step[0])
 		(void)snprintf(text, size, "it %s, and nothing more for %g s", host->work.step, s);
 	else
-		(void)snprintf(text, size, "it has not answered, and nothing moved there, for %g s", s);
+		(void)snprintf(text, size, "it has not answered, and nothing moved there, for %g s",
+			       s);
 	return text;
 }
 
@@ -75,7 +78,8 @@ const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size)
 	if (step[0])
 		(void)snprintf(own, sizeof(own), "%s %s", vm_host_name(fsm, owner), step);
 	else
-		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy", vm_host_name(fsm, owner), sent);
+		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy",
+			       vm_host_name(fsm, owner), sent);
 	/* Then its stream has waited for that, and the link is none the worse. */
 	if (theirs[0])
 		(void)snprintf(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);

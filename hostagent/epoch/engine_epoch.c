@@ -255,7 +255,8 @@ static int full_batch(void *context, const struct page_range *ranges, uint32_t n
 		      uint32_t n_pages, const uint8_t *pages)
 {
 	struct engine *e = context;
-	int r = encode_pages(e, (struct encoder_cursor){.ranges = ranges, .n_ranges = n_ranges, .pages = pages});
+	int r = encode_pages(
+		e, (struct encoder_cursor){.ranges = ranges, .n_ranges = n_ranges, .pages = pages});
 
 	progress_add(e->config.progress, (uint64_t)n_pages * VMM_PAGE_BYTES);
 	return r;
@@ -275,7 +276,8 @@ static int full_rounds(struct engine *e)
 			progress_begin(e->config.progress, "copied", "of guest RAM",
 				       (uint64_t)e->info.n_pages * VMM_PAGE_BYTES);
 		else
-			progress_begin(e->config.progress, "copied again", "that the guest wrote meanwhile", 0);
+			progress_begin(e->config.progress, "copied again",
+				       "that the guest wrote meanwhile", 0);
 		r = seal_copy_running(e->seal, full_batch, e, &n_pages);
 		e->is_track_fresh = false;
 		if (r < 0)
@@ -299,7 +301,8 @@ static int send_full(struct engine *e)
 	r = encoder_begin(e->encoder, e->next_epoch, e->complete_at_peer, true);
 	if (r == 0)
 		r = full_rounds(e);
-	progress_begin(e->config.progress, "copied all of the guest's RAM and began to take", "its state", 0);
+	progress_begin(e->config.progress, "copied all of the guest's RAM and began to take",
+		       "its state", 0);
 	if (r == 0)
 		r = engine_lease_wait(e); /* a seal would let the guest run */
 	if (r == 0)

@@ -209,8 +209,8 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 	return scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 }
 
-/* QEMU did not answer `stop` in time, and carries it out when it comes to it, with nobody there to let the guest run
- * again. So `cont` waits behind it. */
+/* QEMU did not answer `stop` in time, and carries it out when it comes to it, with nobody there to
+ * let the guest run again. So `cont` waits behind it. */
 static void undo_late_stop(struct seal *seal)
 {
 	if (qmp_send_rendered(seal->qmp, QMP_CONT, NULL) == 0)

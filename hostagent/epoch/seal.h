@@ -98,9 +98,9 @@ void seal_set_timeout(struct seal *seal, uint64_t timeout_ns);
 struct seal *seal_free(struct seal *seal);
 
 /* One whole seal. The guest runs again when this returns, if it ran before,
- * also on error as far as QEMU still answers; a `stop` that it answers late is followed by `cont` (an operator's pause
- * that came between the two is then ended, too) (on error the tracker's marks may be lost: only a full
- * copy is right after that; @hook may have run all the same).
+ * also on error as far as QEMU still answers; a `stop` that it answers late is followed by `cont`,
+ * which also ends an operator's pause that came before that `stop` was carried out. On error the
+ * tracker's marks may be lost: only a full copy is right then; @hook may have run all the same.
  * 0; -ECANCELED: QEMU let the guest run before its state was known to be whole; -ETIMEDOUT, -ECONNRESET,
  * -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of track_scan(), guestmem_read(),
  * devstate_finish(), gate.h. */

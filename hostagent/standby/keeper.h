@@ -122,8 +122,8 @@ struct standby {
 	struct standby_status status; /* snapshot */
 };
 
-/* What is done until the second call is told as a step of an order; what is not, as a QEMU that is started again by
- * itself, never is. */
+/* What is done until the second call is told as a step of an order; what is not, as a QEMU that is
+ * started again by itself, never is. */
 void keeper_progress_on(struct standby *sb);
 void keeper_progress_off(struct standby *sb);
 /* The one place that changes the state; logs old -> new. */

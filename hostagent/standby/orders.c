@@ -234,8 +234,8 @@ static int try_promote(struct standby *sb, struct keeper_command *c)
 	sb->clocked.step_max_ns = sb->config.clock_step_max_ns;
 	if (r == 0)
 		r = promote_guest(&sb->log, &sb->qemu, c->term,
-				  sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, &sb->clock, &sb->clocked,
-				  &sb->times, c->text);
+				  sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, &sb->clock,
+				  &sb->clocked, &sb->times, c->text);
 	if (r < 0 && sb->rf.meta.phase == RAMFILE_COPY && qemu_kill(&sb->qemu) < 0)
 		log_error("vm=%s QEMU pid %d cannot be killed", sb->config.vm, (int)sb->qemu.pid);
 	return r;

@@ -160,8 +160,10 @@ static int load_timed_out(struct promotion *p, const struct load_state *load)
 {
 	char how[96];
 
-	(void)snprintf(how, sizeof(how), "it has read %" PRIu64 " of %" PRIu32 " bytes, and nothing moved for %" PRIu64
-		       " ms", load->read_bytes, p->rf->blob_bytes, p->timeout_ns / CLOCK_NS_PER_MS);
+	(void)snprintf(how, sizeof(how),
+		       "it has read %" PRIu64 " of %" PRIu32
+		       " bytes, and nothing moved for %" PRIu64 " ms",
+		       load->read_bytes, p->rf->blob_bytes, p->timeout_ns / CLOCK_NS_PER_MS);
 	return fail(p, -ETIMEDOUT, "QEMU did not load the device state", how);
 }
 
@@ -173,7 +175,9 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 
 	while (!load->completed && !load->failed) {
 		uint64_t now_ns = clock_mono_ns(), look_ns = now_ns + LOAD_LOOK_NS;
-		int n = poll(fds, 2, clock_poll_ms(now_ns, look_ns < p->deadline_ns ? look_ns : p->deadline_ns));
+		int n = poll(
+			fds, 2,
+			clock_poll_ms(now_ns, look_ns < p->deadline_ns ? look_ns : p->deadline_ns));
 
 		look_at_load(p, load);
 		if (n == 0 && left_ns(p) == 0)
@@ -392,7 +396,8 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 
 int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns, char *ret_text)
 {
-	struct promotion p = {.log = log, .rf = log->rf, .q = q, .timeout_ns = timeout_ns, .text = ret_text};
+	struct promotion p = {
+		.log = log, .rf = log->rf, .q = q, .timeout_ns = timeout_ns, .text = ret_text};
 	uint64_t took_ns;
 	int r = timed(&p, step_apply, &took_ns);
 

@@ -15,8 +15,8 @@
  *     continues the same QEMU if it still waits; a QEMU that is gone is never replaced: the RAM file
  *     may no longer fit the device blob.
  *
- * Where: standby.c, on its thread. Threads: one. Blocks as long as it moves on: a step in which nothing does, an answer of
- * QEMU's that does not come, ends it after the timeout given.
+ * Where: standby.c, on its thread. Threads: one. Blocks as long as it moves on: a step in which
+ * nothing does, an answer of QEMU's that does not come, ends it after the timeout given.
  */
 #ifndef STANDBY_PROMOTE_H
 #define STANDBY_PROMOTE_H
@@ -51,8 +51,8 @@ int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
 /* Do it, with the guest's clock set forward by @view where that can be proved right; promote_check() said yes, @q is warm (phase COPY) or found again (phase PROMOTED).
  * 0: the guest runs, phase is RUNNING, the monitor is released;
  * -EIO: QEMU refused the state or died, phase is COPY: start a fresh one and try again;
- * -ETIMEDOUT: nothing moved for @timeout_ns, the same; -ESRCH: phase PROMOTED, but QEMU is gone or does not
- * wait: only the operator can say; -errno of the files. On error @ret_text says why. */
+ * -ETIMEDOUT: nothing moved for @timeout_ns, the same; -ESRCH: phase PROMOTED, but QEMU is gone or
+ * does not wait: only the operator can say; -errno of the files. On error @ret_text says why. */
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
 		  struct promote_times *ret_times, char *ret_text)

@@ -148,7 +148,8 @@ static int map_reserved(struct ramfile *rf, const char *name, uint64_t size, uin
 		return -errno;
 	progress_begin(rf->progress, "reserved", "of guest RAM", size);
 	for (uint64_t done = 0; done < size; done += PIECE_BYTES) {
-		if (fallocate(fd, 0, (off_t)done, (off_t)piece(size, done)) < 0 && errno != EOPNOTSUPP)
+		if (fallocate(fd, 0, (off_t)done, (off_t)piece(size, done)) < 0 &&
+		    errno != EOPNOTSUPP)
 			return -errno;
 		progress_to(rf->progress, done + piece(size, done));
 	}

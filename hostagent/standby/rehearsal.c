@@ -97,7 +97,8 @@ int keeper_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 	if (sb->rehearsal.pid <= 0)
 		return 0;
 	keeper_progress_on(sb);
-	r = promote_rehearse(&sb->log, &sb->rehearsal, sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, text);
+	r = promote_rehearse(&sb->log, &sb->rehearsal,
+			     sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, text);
 	keeper_progress_off(sb);
 	keeper_rehearsal_end(sb);
 	sb->must_rehearse = r < 0;

@@ -61,7 +61,7 @@ struct standby_config {
 
 	uint64_t log_bytes_max;	    /* one buffered epoch; 0: 2 x RAM + 64 MiB */
 	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 60000 */
-	unsigned promote_timeout_ms; /* a step of a promotion, or of a rehearsal, in which nothing moves; 0: 20000 */
+	unsigned promote_timeout_ms; /* of a promotion or rehearsal, without a move; 0: 20000 */
 	uint64_t clock_step_max_ns;  /* the guest's clock may jump by that at a promotion; 0: leave it alone */
 
 	/* Where the STREAM connection goes; NULL: none is opened (tests and drivers then feed frames
@@ -119,7 +119,8 @@ int standby_start_qemu(struct standby *sb, uint64_t term, char *ret_text)
 	__attribute__((warn_unused_result));
 
 /* Carry out PROMOTE: apply what is complete, load it into QEMU, record @term, let the guest run.
- * Idempotent: once promoted in @term it answers 0 again. Waits as long as it moves on, promote_timeout_ms after that.
+ * Idempotent: once promoted in @term it answers 0 again. Waits as long as it moves on, and
+ * promote_timeout_ms after that.
  * @min_epoch	lowest acceptable epoch of the term held before
  * 0 with *ret_epoch = the epoch the guest goes on from; -ENODATA: no complete epoch, or older than
  * @min_epoch; -ESTALE: @term is not newer than the held one: nothing was done, the standby goes on as

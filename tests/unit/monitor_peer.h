@@ -1,5 +1,5 @@
-/* monitor_peer.h - the other end of a QMP connection, for tests that play QEMU's monitor: one command at a time, whatever
- * was sent along with it. */
+/* monitor_peer.h - the other end of a QMP connection, for tests that play QEMU's monitor: one
+ * command at a time, whatever was sent along with it. */
 #ifndef TESTS_MONITOR_PEER_H
 #define TESTS_MONITOR_PEER_H
 
@@ -21,7 +21,8 @@ static inline int monitor_listen(const char *path)
 
 	strcpy(address.sun_path, path);
 	(void)unlink(path);
-	if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 1) == 0)
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+	    listen(fd, 1) == 0)
 		return fd;
 	close(fd);
 	return -1;

@@ -1,4 +1,5 @@
-/* test_figures.c - the engine's figures of pages are those of ordinary epochs: a FULL one would hide them. */
+/* test_figures.c - the engine's figures of pages are those of ordinary epochs: a FULL one would
+ * hide them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +31,8 @@ static void full_epoch(struct fixture *f, uint64_t epoch, bool is_given_up)
 		fixture_deliver(f);
 }
 
-/* Page 0 is changed by a little, page 1 becomes zero, page 2 is as it was, page 3 is new altogether. */
+/* Page 0 is changed by a little, page 1 becomes zero, page 2 is as it was, page 3 is new
+ * altogether. */
 static void ordinary_epoch(struct fixture *f, uint64_t epoch)
 {
 	f->pages[17]++;
@@ -84,8 +86,9 @@ int main(void)
 {
 	static uint32_t n_threads = 1;
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_prestate_setup_teardown(test_full_epochs_are_not_counted, fixture_setup,
-							 fixture_teardown, &n_threads),
+		cmocka_unit_test_prestate_setup_teardown(test_full_epochs_are_not_counted,
+							 fixture_setup, fixture_teardown,
+							 &n_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

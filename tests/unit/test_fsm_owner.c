@@ -374,11 +374,13 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* A host that was fenced and comes back without its files has lost the effect with them: it is ordered again, until it is
- * the standby or in the owner's term; whatever this gateway remembers of the first time. */
+/* A host that was fenced and comes back without its files has lost the effect with them: it is
+ * ordered again, until it is the standby or in the owner's term; whatever this gateway remembers of
+ * the first time. */
 static void test_fenced_host_lost_its_files(void **state)
 {
-	static const uint8_t states[] = {WIRE_STATE_IDLE, WIRE_STATE_FAILED, WIRE_STATE_RUNNING, WIRE_STATE_LOST};
+	static const uint8_t states[] = {WIRE_STATE_IDLE, WIRE_STATE_FAILED, WIRE_STATE_RUNNING,
+					 WIRE_STATE_LOST};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(states); i++) {

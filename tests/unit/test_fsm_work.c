@@ -1,4 +1,5 @@
-/* test_fsm_work.c - vm/fsm: an order takes as long as it moves on; when nothing moves, its end names the cause. */
+/* test_fsm_work.c - vm/fsm: an order takes as long as it moves on; when nothing moves, its end
+ * names the cause. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -25,12 +26,19 @@ static void say(uint8_t h, const char *step, uint64_t n_new)
 
 	n_moves[h] += n_new;
 	(void)lab_feed(&lab, (struct vm_input){
-		.kind = VM_IN_REPORT, .host = h, .agent_state = p->state, .term = p->term, .step = step,
-		.role = h == lab.journal.owner ? WIRE_VM_ROLE_PRIMARY : WIRE_VM_ROLE_STANDBY,
-		.epoch = h == lab.journal.owner ? p->committed : p->complete, .n_moves = n_moves[h]});
+				     .kind = VM_IN_REPORT,
+				     .host = h,
+				     .agent_state = p->state,
+				     .term = p->term,
+				     .step = step,
+				     .role = h == lab.journal.owner ? WIRE_VM_ROLE_PRIMARY
+								    : WIRE_VM_ROLE_STANDBY,
+				     .epoch = h == lab.journal.owner ? p->committed : p->complete,
+				     .n_moves = n_moves[h]});
 }
 
-/* Both hosts are alive for @s seconds, and no byte of an epoch is relayed; @h says @step each second. */
+/* Both hosts are alive for @s seconds, and no byte of an epoch is relayed; @h says @step each
+ * second. */
 static void work(uint8_t h, unsigned int s, const char *step, uint64_t n_new)
 {
 	for (unsigned int i = 0; i < s; i++) {
@@ -55,8 +63,9 @@ static void test_standby_gets_ready_slowly(void **state)
 	work(1, 2, "reserved 3.1 of 5.0 GiB of guest RAM", 0);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_true(lab.replied && !lab.last_reply.ok);
-	assert_non_null(strstr(lab.last_reply.text, "beta cannot stand by: it reserved 3.1 of 5.0 GiB of guest "
-						    "RAM, and nothing more for 30 s"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "beta cannot stand by: it reserved 3.1 of 5.0 GiB of guest "
+			       "RAM, and nothing more for 30 s"));
 }
 
 /* It answered, but is not ready: its stream does not come. */
@@ -72,11 +81,13 @@ static void test_standby_stream_comes_late(void **state)
 	assert_int_equal(lab.journal.state, VM_PREPARING);
 	work(1, 31, "tried to connect", 0);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	assert_non_null(strstr(lab.last_reply.text, "standby beta did not get ready: it tried to connect, and "
-						    "nothing more for 30 s"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "standby beta did not get ready: it tried to connect, and "
+			       "nothing more for 30 s"));
 }
 
-/* To attach sends nothing; then the copy; then the standby writes it and rehearses, which sends nothing. */
+/* To attach sends nothing; then the copy; then the standby writes it and rehearses, which sends
+ * nothing. */
 static void test_first_copy_is_slow(void **state)
 {
 	(void)state;
@@ -112,23 +123,26 @@ static void test_first_copy_stands_still(void **state)
 	say(0, "copied 3.1 of 5.0 GiB of guest RAM", 1);
 	work(0, 31, "copied 3.1 of 5.0 GiB of guest RAM", 0);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	assert_non_null(strstr(lab.last_reply.text, "alpha copied 3.1 of 5.0 GiB of guest RAM, and nothing more "
-						    "for 30 s: is its backup link full?"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "alpha copied 3.1 of 5.0 GiB of guest RAM, and nothing more "
+			       "for 30 s: is its backup link full?"));
 	assert_non_null(strstr(lab.last_state, "nothing more for 30 s"));
 	/* A host that says nothing of it: what came is the evidence. */
 	start_copy();
 	lab_run(&lab, 2000, 3);
 	work(0, 31, NULL, 0);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	assert_non_null(strstr(lab.last_reply.text, "alpha sent 0.2 MiB of the first copy, and nothing more"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "alpha sent 0.2 MiB of the first copy, and nothing more"));
 	/* Not the link's fault. */
 	start_copy();
 	lab.config.standby_timeout_ns = 60000 * MS;
 	say(1, "wrote 1.2 of 5.0 GiB of an epoch", 1);
 	work(1, 31, "wrote 1.2 of 5.0 GiB of an epoch", 0);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	assert_non_null(strstr(lab.last_reply.text, "beta wrote 1.2 of 5.0 GiB of an epoch, and nothing more for "
-						    "30 s; see"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "beta wrote 1.2 of 5.0 GiB of an epoch, and nothing more for "
+			       "30 s; see"));
 }
 
 /* Whatever ends the protection says where the standby stopped. */
@@ -156,8 +170,9 @@ static void test_promotion_is_slow(void **state)
 	assert_false(lab.replied);
 	work(1, 31, "wrote 2.0 of 5.0 GiB of an epoch", 0);
 	assert_int_equal(lab.journal.state, VM_FAILED);
-	assert_non_null(strstr(lab.last_reply.text, "beta did not promote: it wrote 2.0 of 5.0 GiB of an epoch, "
-						    "and nothing more for 30 s"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "beta did not promote: it wrote 2.0 of 5.0 GiB of an epoch, "
+			       "and nothing more for 30 s"));
 	/* Back: the same for the answer that it stands by no longer. */
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_false(lab.replied);
@@ -165,7 +180,8 @@ static void test_promotion_is_slow(void **state)
 	assert_false(lab.replied);
 	work(1, 31, "removed 2.0 of 5.0 GiB of its copy", 0);
 	assert_true(lab.replied && !lab.last_reply.ok);
-	assert_non_null(strstr(lab.last_reply.text, "it removed 2.0 of 5.0 GiB of its copy, and nothing more"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "it removed 2.0 of 5.0 GiB of its copy, and nothing more"));
 }
 
 static void test_release_is_slow(void **state)
@@ -177,8 +193,9 @@ static void test_release_is_slow(void **state)
 	assert_false(lab.replied);
 	work(0, 31, "let 10 held frames out", 0);
 	assert_true(lab.replied && !lab.last_reply.ok);
-	assert_non_null(strstr(lab.last_reply.text, "alpha has not released the guest: it let 10 held frames out, "
-						    "and nothing more for 30 s"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "alpha has not released the guest: it let 10 held frames out, "
+			       "and nothing more for 30 s"));
 }
 
 /* What a host counted before, or on another connection, is no move; nor is a count that falls. */
@@ -219,8 +236,10 @@ static void test_moves_do_not_hide_a_loop(void **state)
 	start_copy();
 	for (int i = 0; i < 10 && lab.journal.state == VM_SYNCING; i++) {
 		work(1, 4, "wrote 1.2 of 5.0 GiB of an epoch", 1);
-		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_STREAM_FAILED, .host = 1,
-						       .role = WIRE_VM_ROLE_STANDBY, .text = "tmpfs is full"});
+		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_STREAM_FAILED,
+						       .host = 1,
+						       .role = WIRE_VM_ROLE_STANDBY,
+						       .text = "tmpfs is full"});
 		lab_stream_down(&lab, 1);
 		(void)lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY);
 	}

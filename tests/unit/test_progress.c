@@ -1,4 +1,5 @@
-/* test_progress.c - what is told of a long step: moves are counted, each says how far; and the keeper's files tell. */
+/* test_progress.c - what is told of a long step: moves are counted, each says how far; and the
+ * keeper's files tell. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,7 +56,8 @@ static void test_moves(void **state)
 	assert_string_equal(said(), "step=copied again that was written meanwhile\nstep_moves=3\n");
 	progress_add(&p, 3 * MIB);
 	progress_add(&p, 0);
-	assert_string_equal(said(), "step=copied again 3.0 MiB that was written meanwhile\nstep_moves=4\n");
+	assert_string_equal(said(),
+			    "step=copied again 3.0 MiB that was written meanwhile\nstep_moves=4\n");
 	progress_end(&p); /* what was counted stays */
 	assert_string_equal(said(), "step_moves=4\n");
 }
@@ -105,7 +107,8 @@ static void test_reserving_tells(void **state)
 	assert_int_equal(ramfile_open(dir, &rf), 0);
 	rf.progress = &p;
 	assert_int_equal(ramfile_reserve(&rf, 160 * MIB), 0);
-	assert_int_equal(p.n_moves, 2 * (1 + 3)); /* to reserve and to map: begun, 64, 128, 160 MiB */
+	assert_int_equal(p.n_moves,
+			 2 * (1 + 3)); /* to reserve and to map: begun, 64, 128, 160 MiB */
 	assert_non_null(strstr(said(), "step=mapped 160.0 of 160.0 MiB of guest RAM\n"));
 	assert_int_equal(ramfile_purge(&rf), 0);
 	ramfile_close(&rf);

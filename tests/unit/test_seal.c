@@ -1,4 +1,5 @@
-/* test_seal.c - a seal by three commands whose QEMU answers late: the guest must not stand still for good. */
+/* test_seal.c - a seal by three commands whose QEMU answers late: the guest must not stand still
+ * for good. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,12 +36,14 @@ struct monitor {
 
 static void carry_out(struct monitor *m, const char *command)
 {
-	bool is_stop = strstr(command, "\"stop\"") != NULL, is_cont = strstr(command, "\"cont\"") != NULL;
+	bool is_stop = strstr(command, "\"stop\"") != NULL,
+	     is_cont = strstr(command, "\"cont\"") != NULL;
 
 	if (!is_stop && !is_cont)
 		return;
 	m->runs = is_cont;
-	strncat(m->stopped_by, is_stop ? "stop " : "cont ", sizeof(m->stopped_by) - strlen(m->stopped_by) - 1);
+	strncat(m->stopped_by, is_stop ? "stop " : "cont ",
+		sizeof(m->stopped_by) - strlen(m->stopped_by) - 1);
 }
 
 static void *serve(void *context)

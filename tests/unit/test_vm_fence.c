@@ -1,4 +1,5 @@
-/* test_vm_fence.c - on a fenced host: a QEMU that is found is stopped, and one that takes its place at once, too. */
+/* test_vm_fence.c - on a fenced host: a QEMU that is found is stopped, and one that takes its place
+ * at once, too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -95,7 +96,8 @@ static void wake(void *context)
 static int setup(void **state)
 {
 	(void)state;
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	strcpy(directory, "/tmp/test_vm_fence.XXXXXX");
 	if (shared == MAP_FAILED || !mkdtemp(directory))
 		return -1;
@@ -151,7 +153,8 @@ static void test_its_successor_is_stopped_at_once(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_its_successor_is_stopped_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_its_successor_is_stopped_at_once, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
