@@ -1,7 +1,7 @@
 /* progress.h - how far this host has come with a long step of what it was ordered to do.
  *
  * Why: the gateway gives no order up while it moves on (gateway/vm/fsm_work.c), and what stands
- * still is to be named by host, step and amount. The thread that works is busy, so another one tells.
+ * still is to be named by host, step and amount. The thread that works is busy: another one tells.
  *
  * Where: one in each struct vm. The engine and the keeper write it, vm_report.c reads it.
  * Threads: any. The lock is held for a few instructions.
