@@ -13,10 +13,10 @@
 #	              gateway  cl0, bk0 (no kernel addresses; its prober owns .3 on cl0, lwIP .3 on bk0)
 #	                       mgmt0 198.18.2.3 (kernel sockets, holdfastctl)
 #
-# Both switches live in a fifth namespace, `net`. Each namespace is named PREFIX-HOST. Nothing is
-# made outside of the namespaces but those names, TOPO_DIR (on a tmpfs) and the pins under
-# TOPO_PINS; topo_down removes all of it, and may be called at any time, any number of times. If the
-# script is killed, a guard process does it.
+# Both switches live in a fifth namespace, `net`; their ports are edge ports, without spanning tree. Each
+# namespace is named PREFIX-HOST. Nothing is made outside of the namespaces but those names, TOPO_DIR (on a
+# tmpfs) and the pins under TOPO_PINS; topo_down removes all of it, and may be called at any time, any number
+# of times. If the script is killed, a guard process does it.
 #
 # Programs run with nsenter --net, never `ip netns exec`: that one mounts a /sys of its own, in
 # which the BPF file system is missing.
@@ -33,6 +33,7 @@
 TOPO_PREFIX=${TOPO_PREFIX:-hf-$$}
 TOPO_DIR=/dev/shm/$TOPO_PREFIX
 TOPO_PINS=/sys/fs/bpf/holdfast-$TOPO_PREFIX
+TOPO_STP=${TOPO_STP:-1} # spanning tree on the hosts' bridges
 TOPO_HOSTS="client primary gateway standby net"
 TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 declare -A TOPO_STARTED=() # by pid: its start time. Of what topo_end is still to end.
@@ -148,17 +149,22 @@ topo_cable() # HOST DEV SWITCH PORT
 	topo_in net ethtool -K "$4" tx off tso off gso off gro off >/dev/null
 }
 
-topo_bridge() # HOST NAME
+# Multicast snooping is the kernel's default, and stays.
+topo_bridge() # HOST NAME [OPTION...]
 {
-	topo_in "$1" ip link add "$2" type bridge stp_state 0 forward_delay 0 mcast_snooping 0 &&
+	topo_in "$1" ip link add "$2" type bridge "${@:3}" &&
 		topo_in "$1" ip link set "$2" up
 }
 
 topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 {
-	topo_bridge "$1" br0 &&
+	# Spanning tree as libvirt's networks and NetworkManager's bridges have it, with the shortest time that the
+	# kernel takes: a port is silent for two of these 2 s from when it has a carrier, and so has its tap a QEMU.
+	# The uplink has been there for long. So each `protect` takes some 3 s more: TOPO_STP=0 is for a test of many.
+	topo_bridge "$1" br0 stp_state 0 forward_delay 0 &&
 		topo_cable "$1" eth0 brc "c-$1" &&
 		topo_in "$1" ip link set eth0 master br0 &&
+		topo_in "$1" ip link set br0 type bridge stp_state "$TOPO_STP" forward_delay 200 &&
 		topo_in "$1" ip tuntap add dev tap0 mode tap &&
 		topo_in "$1" ip link set tap0 master br0 up &&
 		topo_cable "$1" bk0 brb "b-$1" &&
@@ -176,7 +182,7 @@ topo_make()
 				net.ipv6.conf.default.disable_ipv6=1 &&
 			topo_in "$host" ip link set lo up || return 1
 	done
-	topo_bridge net brc && topo_bridge net brb &&
+	topo_bridge net brc stp_state 0 forward_delay 0 && topo_bridge net brb stp_state 0 forward_delay 0 &&
 		topo_cable client eth0 brc c-client &&
 		topo_in client ip addr add "$TOPO_CLIENT_IP/24" dev eth0 &&
 		topo_hypervisor primary "$TOPO_PRIMARY_IP" "$TOPO_PRIMARY_CLIENT_IP" &&

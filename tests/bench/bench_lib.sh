@@ -8,6 +8,7 @@
 set -uo pipefail
 : "${SRC:?run this with tests/bench/run}" "${BUILD:?}" "${TEST_TMP:?}"
 
+TOPO_STP=${TOPO_STP:-0} # figures are compared with those that were taken without
 # shellcheck source=deploy/lib/topology.sh
 . "$SRC/deploy/lib/topology.sh"
 GUEST_MEM_MIB=${GUEST_MEM_MIB:-384} GUEST_RATE=0
