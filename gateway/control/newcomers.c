@@ -47,7 +47,8 @@ bool newcomers_may_run(struct control_conn *c, uint64_t now_ns)
 		return true;
 	earn(c->control, now_ns);
 	/* Nobody overtakes who waits already. */
-	c->waiting |= c->control->handshakes.left_ns <= 0 || newcomers_deadline_ns(c->control) != UINT64_MAX;
+	c->waiting |= c->control->handshakes.left_ns <= 0 ||
+		      newcomers_deadline_ns(c->control) != UINT64_MAX;
 	return !c->waiting;
 }
 

@@ -1,8 +1,8 @@
-/* newcomers.h - connections to the management port that have not asked for anything yet: who goes when there
- * are too many, and whose handshake is worked on next.
+/* newcomers.h - connections to the management port that have not asked for anything yet: who goes
+ * when there are too many, and whose handshake is worked on next.
  *
- * Why: anyone there can open connections, and make the gateway compute signatures in the loop that serves the
- * agents. As session/admission.h for the agents' port, in small: no address is known here.
+ * Why: anyone there can open connections, and make the gateway compute signatures in the loop that
+ * serves the agents. As session/admission.h for the agents' port, in small: no address is known here.
  *
  *	slots   CONTROL_UNPROVEN_MAX; at one more the oldest of the address with most of them goes
  *	time    handshakes get NEWCOMERS_PERCENT of the loop's time, measured. When that is spent they wait
@@ -25,8 +25,8 @@ struct control_conn;
 /* Who has to go before one of @address_be32 is taken in; NULL: nobody. */
 struct control_conn *newcomers_victim(const struct control *control, uint32_t address_be32);
 
-/* May @c be read now? False: it waits, and newcomers_next() names it when it may. Always true once its
- * handshake is over. */
+/* May @c be read now? False: it waits, and newcomers_next() names it when it may. Always true once
+ * its handshake is over. */
 bool newcomers_may_run(struct control_conn *c, uint64_t now_ns);
 
 /* @c took @ns of the loop's time in its handshake. */

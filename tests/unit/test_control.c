@@ -300,7 +300,7 @@ static void test_strangers_push_out_their_own(void **state)
 	assert_int_equal(control->n_connections, CONTROL_UNPROVEN_MAX);
 }
 
-/* The fault: as many handshakes as anyone asked for, 1.3 ms each, in the loop that serves the agents. */
+/* The fault: as many handshakes as anyone asked for, in the loop that serves the agents. */
 static void test_handshakes_have_a_budget(void **state)
 {
 	uint64_t now_ns = clock_mono_ns(), began_ns;

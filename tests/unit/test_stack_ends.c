@@ -125,7 +125,7 @@ static void end_in_time_wait(unsigned int i)
 	assert_int_equal(say(i, 1001, our_fin[i] + 1, FIN | ACK), ACK);
 }
 
-/* The fault: 1024 of them were kept for 120 s, and lwIP went through all for each SYN: 5 us instead of 1. */
+/* The fault: 1024 of them were kept for 120 s, and lwIP went through all for each SYN. */
 static void test_few_stay_in_time_wait(void **state)
 {
 	unsigned int n_kept = 0;
