@@ -8,9 +8,9 @@
  *	      └─ order_timeout ─┘└─ order_timeout ─┘
  *
  * The host counts its own moves (REPORT, keys `step` and `step_moves`; hostagent/progress.h) and
- * says in words what it did last, which is the evidence when it stands still. A host that lies about
- * it delays what it was ordered to do, no more than by not doing it; an operator ends a `protect`
- * by `unprotect`. */
+ * says in words what it did last, which is the evidence when it stands still. A host that lies
+ * about it delays what it was ordered to do, no more than by not doing it; an operator ends a
+ * `protect` by `unprotect`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
