@@ -4,6 +4,7 @@
 # so that every frame the hold sees is whole (docs: a guest with them on is refused by the agent).
 
 GUEST_IMAGE=''		# directory with vmlinuz and initramfs, set by guest_image
+GUEST_MACHINE=${GUEST_MACHINE:-pc}
 GUEST_MEM_MIB=${GUEST_MEM_MIB:-256}
 GUEST_CPUS=${GUEST_CPUS:-1}
 GUEST_RATE=${GUEST_RATE:-200}	# background dirty rate, pages/s
@@ -31,7 +32,7 @@ guest_command() # TAP SERIAL_LOG LOOK_SOCKET
 	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"
 
 	off+=",guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_ecn=off"
-	GUEST_COMMAND=(qemu-system-x86_64 -M pc -accel tcg -m "$GUEST_MEM_MIB" -smp "$GUEST_CPUS"
+	GUEST_COMMAND=(qemu-system-x86_64 -M "$GUEST_MACHINE" -accel tcg -m "$GUEST_MEM_MIB" -smp "$GUEST_CPUS"
 		-nodefaults -display none -vga none
 		-kernel "$GUEST_IMAGE/vmlinuz" -initrd "$GUEST_IMAGE/initramfs"
 		-append "console=ttyS0 quiet panic=-1 ipv6.disable=1 hf.ip=$TOPO_GUEST_IP/24 hf.port=$GUEST_PORT hf.rate=$GUEST_RATE hf.bytes=$GUEST_BYTES${GUEST_WORK:+ hf.work=$GUEST_WORK}"
