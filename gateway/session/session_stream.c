@@ -74,7 +74,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame)
 	struct gateway_vm *vm = s->vm;
 	struct wire_error error;
 	struct vm_input in = {.kind = VM_IN_EPOCH_ACK, .host = s->host_index,
-			      .term = frame->h.term, .epoch = frame->h.epoch};
+			      .term = frame->h.term, .epoch = frame->h.epoch,
+			      .is_unheld = frame->h.epoch <= vm->relay.unheld_epoch};
 
 	if (wire_empty_decode(frame, &error) < 0)
 		return session_bad_frame(s, &error);

@@ -8,7 +8,7 @@
  * carries the actions out, in order, and stops at a journal record that cannot be made durable (it
  * then puts the machine back with the copy it kept). Calls liveness/ (pure) and wire's constants.
  *
- *	                 protect                both streams              first epoch acked
+ *	                 protect                both streams          first held epoch acked
  *	 UNPROTECTED ──────────────► PREPARING ─────────────► SYNCING ────────────────────► PROTECTED
  *	    ▲  ▲  ▲                      │                     │   ▲                          │  │
  *	    │  │  └──────────────────────┴─────────────────────┘   └──────────────────────────┘  │
@@ -25,7 +25,8 @@
  * Rules (tests/unit/test_fsm.c checks them after every step of random runs):
  *  1. a term is new (larger than any seen) whenever the owner or the protection ends or begins;
  *  2. a change of term, owner or state is journaled before any action that follows from it;
- *  3. COMMIT(n) is only given in the current term, for an epoch the standby holds whole;
+ *  3. COMMIT(n) is only given in the current term, for an epoch the standby holds whole; and while not
+ *     PROTECTED only for epochs behind which nothing is held yet;
  *  4. PROMOTE is only ordered out of PROTECTED (the standby held a complete epoch that covers every
  *     commit), or again after a failed try;
  *     with a fence command, PROMOTE waits for its success (or its failure, when it is not required);
@@ -121,7 +122,7 @@ enum vm_input_kind {
 	VM_IN_STREAM_DOWN,  /* host, role */
 	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take this guest as it is started */
 	VM_IN_STREAM_FAILED, /* host, role, text: why its stream is about to end */
-	VM_IN_EPOCH_ACK,    /* host, term, epoch; checked by relay.h to be one that was sent */
+	VM_IN_EPOCH_ACK,    /* host, term, epoch, is_unheld; checked by relay.h to be one that was sent */
 	VM_IN_COMMAND,	    /* command, op_id, no_wait; OWNER: host */
 	VM_IN_OBEYS_ANOTHER, /* host: it has obeyed a younger gateway, and takes nothing of ours */
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
@@ -159,6 +160,7 @@ struct vm_input {
 	uint8_t throttle_percent;  /* of its time that the agent takes from the guest */
 	const char *throttle_why; /* in the agent's words, may be NULL; borrowed */
 	bool is_uncovered;     /* the owner: the guest is not the one that is protected any more, see text */
+	bool is_unheld;	       /* output left unheld behind this epoch: nobody is promoted with it */
 	bool is_covered_again; /* the owner: unprotected since it was not, and now it is again */
 	const char *way;	  /* what keeps clients from the guest there: a word, `text` says more; NULL: nothing */
 	uint64_t n_mended;	  /* the way of held frames was broken there, and made anew */
@@ -289,6 +291,7 @@ struct vm_protection {
 	uint64_t committed;	 /* last epoch committed in this term; 0: none known */
 	uint64_t committed_ns;
 	uint64_t complete;	 /* last epoch the standby holds whole; 0: none known */
+	uint64_t held_from;	 /* first that was acknowledged of those that lie in the hold; 0: none */
 	struct vm_standby standby;
 	struct vm_promoted promoted;
 	uint64_t progress_bytes; /* relayed_bytes when progress was last seen */

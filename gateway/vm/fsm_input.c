@@ -538,10 +538,11 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 
 	if (epoch == 0 || epoch < fsm->protection.committed)
 		return;
-	if (fsm->record.state == VM_SYNCING) {
-		/* A commit lets output go, which cannot leave: the VM is not protected yet. */
-		if (vm_way_obstacle(fsm, fsm->record.owner))
-			return;
+	/* A commit lets output go, which cannot leave: the VM is not protected yet. */
+	if (fsm->record.state == VM_SYNCING && vm_way_obstacle(fsm, fsm->record.owner))
+		return;
+	/* Nor is it while output leaves unheld: a takeover would lose what clients have heard since the epoch. */
+	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from && epoch >= fsm->protection.held_from) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 " whole",
 			     vm_host_name(fsm, vm_fsm_other(fsm)), epoch);
@@ -572,5 +573,7 @@ void vm_on_epoch_ack(struct vm_step *s)
 	if (s->in->epoch <= fsm->protection.complete)
 		return;
 	fsm->protection.complete = s->in->epoch;
+	if (!s->in->is_unheld && !fsm->protection.held_from)
+		fsm->protection.held_from = s->in->epoch;
 	vm_epoch_complete(s, s->in->epoch);
 }

@@ -6,7 +6,7 @@
 void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint32_t generation)
 {
 	if (relay->term != term)
-		relay->sent_epoch = 0;
+		relay->sent_epoch = relay->unheld_epoch = 0;
 	relay->phase = VM_RELAY_WANT_GEOMETRY;
 	relay->term = term;
 	relay->generation = generation;
@@ -115,6 +115,8 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 	relay->machine_is_over = true;
 	relay->phase = VM_RELAY_IN_EPOCH;
 	relay->epoch = h->epoch;
+	if (h->flags & WIRE_FLAG_UNHELD)
+		relay->unheld_epoch = h->epoch;
 	relay->n_frames = 1;
 	relay->payload_bytes = h->payload_size;
 	relay->begin_ns = now_ns;

@@ -47,6 +47,7 @@ struct vm_relay {
 	uint64_t term;
 	uint32_t generation;
 	uint64_t epoch;		 /* in work, or the last one that ended (k after RESUME) */
+	uint64_t unheld_epoch;	 /* last with WIRE_FLAG_UNHELD; those behind it lie in the hold */
 	uint64_t sent_epoch;	 /* last whose EPOCH_END was forwarded on this standby stream */
 	uint32_t n_frames;	 /* of the epoch in work */
 	uint64_t payload_bytes;	 /* of the epoch in work */

@@ -163,8 +163,9 @@ static int need_frame(struct encoder *e, uint8_t type, size_t room)
 	return 0;
 }
 
-int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_full)
+int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, uint8_t flags)
 {
+	const bool is_full = flags & WIRE_FLAG_FULL;
 	struct wire_epoch_begin begin = {.previous_epoch = previous};
 	int r;
 
@@ -175,7 +176,7 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_
 	e->payload_bytes = 0;
 	if (retain_n_epochs(e->retain) == 0)
 		e->used_features = 0;
-	e->used_features |= e->pages.features;
+	e->used_features |= e->pages.features | (flags & WIRE_FLAG_UNHELD ? WIRE_FEATURE_UNHELD : 0);
 	r = retain_begin(e->retain, epoch, !is_full);
 	if (r < 0)
 		return r;
@@ -191,7 +192,7 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, bool is_
 	r = wire_epoch_begin_encode(&begin, &e->w);
 	if (r < 0)
 		return r;
-	close_frame(e, is_full ? WIRE_FLAG_FULL : 0);
+	close_frame(e, flags);
 	return 0;
 }
 

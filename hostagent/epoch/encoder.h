@@ -71,9 +71,9 @@ bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
 /* Pack frames that are finished from now on (WIRE_FLAG_LZ4), where it makes them shorter. At any time. */
 void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 
-/* Start epoch @epoch on top of @previous. @is_full: it stands alone: the reference is forgotten, its
- * frames are not retained once sent. 0; -ENOBUFS; -ENOMEM (then only a FULL epoch may follow). */
-int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, bool is_full)
+/* Start epoch @epoch on top of @previous. @flags: WIRE_FLAG_* of EPOCH_BEGIN. FULL: it stands alone: the
+ * reference is forgotten, its frames are not retained once sent. 0; -ENOBUFS; -ENOMEM (then only a FULL epoch may follow). */
+int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, uint8_t flags)
 	__attribute__((warn_unused_result));
 
 /* Before encoder_pages() of an epoch: it will be called for the pages at @cursor, and no others but those of

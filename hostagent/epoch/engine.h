@@ -8,7 +8,7 @@
  * Commits are taken also between two frames of an epoch being encoded, so they wait for little.
  * Threads that help to encode (workers.h) see nothing of that state but their own pages.
  *
- *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the FULL epoch──► PROTECTED
+ *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
  *	                     ▲                    ▲                                     │
  *	                     └── stream lost ─────┴─────────────────────────────────────┘
  *	                     (the hold stays as it is: held frames wait, nothing passes)
@@ -16,8 +16,8 @@
  *	 The lease (lease.h) is over, or the gateway says that we were outvoted: from HOLD on, the guest
  *	 is stopped and nothing is released until the lease is renewed in the same term.
  *
- *	 frames:  PASS until the first FULL epoch is sealed, then HOLD for good; frames of epoch n
- *	          leave after COMMIT(n)
+ *	 frames:  PASS until the first copy is committed and a short epoch behind it is sealed, then HOLD for good;
+ *	          frames of epoch n leave after COMMIT(n)
  *
  * Where: hostagent/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
  * Threads: open and the three ways to end from one owner thread; engine_status from any thread. The

@@ -23,6 +23,9 @@
 /* Commits and frames are looked at, and frames sent, each time so many batches were encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
+/* So many long epochs in a row at most go without a hold. */
+#define UNHELD_MAX 16u
+
 #define PIPE_RETRY_MIN_NS (5 * CLOCK_NS_PER_S)
 #define PIPE_RETRY_FACTOR 4
 #define PIPE_RETRY_MAX_NS (3600 * CLOCK_NS_PER_S)
@@ -150,9 +153,36 @@ static void end_epoch(void *context, const struct seal_times *times)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so", e->config.vm);
 	e->next_epoch++;
 	hold_set_epoch(e->hold, e->next_epoch);
-	if (!e->is_holding && hold_set_mode(e->hold, HOLD_HOLD) == 0)
+	if (!e->is_holding && !e->is_unheld && hold_set_mode(e->hold, HOLD_HOLD) == 0) {
 		e->is_holding = true;
+		e->held_from = e->next_epoch - 1;
+	}
 	guestclock_stopped(e->clock, times->paused_ns, times->paused_ns + times->stop_ns);
+}
+
+/* Does the seal of the epoch that begins now begin the hold? What leaves before that seal is in the epoch's state,
+ * so a takeover with this epoch or a later one is right. The hold waits until the first copy is committed, which a
+ * standby may write and rehearse for long, and until the epoch is short: output is held from its seal until its
+ * commit. */
+static bool begins_hold(struct engine *e, bool is_full)
+{
+	uint64_t ran_ns = clock_mono_ns() - e->pacer.resumed_ns;
+
+	if (e->is_holding || !e->knows_unheld)
+		return true;
+	if (is_full)
+		e->n_unheld = 0;
+	if (is_full || e->committed_epoch + 1 != e->next_epoch)
+		return false;
+	if (e->dirty_expected < PRECOPY_MIN_PAGES && ran_ns < 2 * e->pacer.config.epoch_max_ns)
+		return true;
+	return ++e->n_unheld > UNHELD_MAX;
+}
+
+/* For an ordinary epoch: after its seal, where the hold may have failed to begin. */
+static uint8_t unheld_flag(const struct engine *e)
+{
+	return e->knows_unheld && !e->is_holding ? WIRE_FLAG_UNHELD : 0;
 }
 
 /* A FULL epoch's seal ends rounds that protect: so does it. */
@@ -298,7 +328,9 @@ static int send_full(struct engine *e)
 	int r;
 
 	e->figures.is_kept = false; /* its seal protects everything */
-	r = encoder_begin(e->encoder, e->next_epoch, e->complete_at_peer, true);
+	e->is_unheld = !begins_hold(e, true);
+	r = encoder_begin(e->encoder, e->next_epoch, e->complete_at_peer,
+			  WIRE_FLAG_FULL | unheld_flag(e));
 	if (r == 0)
 		r = full_rounds(e);
 	progress_begin(e->config.progress, "copied all of the guest's RAM and began to take",
@@ -368,13 +400,14 @@ int engine_epoch(struct engine *e)
 	uint32_t n_stale, n_unchanged;
 	int r;
 
+	e->is_unheld = !begins_hold(e, false);
 	pacer_sealing(&e->pacer, clock_mono_ns());
 	r = run_seal(e, kind, &result);
 	if (r < 0)
 		return r;
 	encoder_get_counts(e->encoder, &before);
 	/* From here on the reference moves: what is begun must end whole, or all is sent anew. */
-	r = encoder_begin(e->encoder, epoch, epoch - 1, false);
+	r = encoder_begin(e->encoder, epoch, epoch - 1, unheld_flag(e));
 	if (r == 0)
 		r = encode_sealed(e, &result);
 	if (r < 0) {

@@ -112,7 +112,11 @@ struct engine {
 
 	/* frames */
 	struct hold *hold;
-	bool is_holding; /* mode is HOLD */
+	bool is_holding;     /* mode is HOLD */
+	bool knows_unheld;   /* WIRE_FEATURE_UNHELD is in use */
+	bool is_unheld;	     /* the seal of the epoch in work does not begin the hold */
+	uint32_t n_unheld;   /* epochs since the first commit that did not, since they were long */
+	uint64_t held_from;  /* the epoch whose seal began it; 0: an agent before this one */
 
 	/* the right to let the guest run */
 	struct lease lease;	 /* renewed by the control connection's thread */

@@ -49,6 +49,7 @@ static void use_features(struct engine *e, uint64_t features)
 	encoder_set_features(e->encoder, deltas);
 	e->has_machine = features & WIRE_FEATURE_MACHINE;
 	e->tells_clock = features & WIRE_FEATURE_CLOCK;
+	e->knows_unheld = features & WIRE_FEATURE_UNHELD;
 	stage_connected(&e->stage, features & WIRE_FEATURE_LZ4);
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
 }
@@ -218,7 +219,9 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	e->committed_epoch = epoch;
 	retain_drop(e->retain, epoch);
 	engine_stream_pace(e);
-	if (e->is_holding && !e->needs_full && e->status.state != WIRE_STATE_PROTECTED &&
+	if (!e->is_holding && epoch + 1 == e->next_epoch)
+		pacer_demand(&e->pacer, now_ns, false); /* the next seal may begin the hold */
+	if (e->is_holding && epoch >= e->held_from && !e->needs_full && e->status.state != WIRE_STATE_PROTECTED &&
 	    !*hold_trouble(e->hold))
 		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
 }

@@ -31,6 +31,7 @@
 #include "epoch/encoder.h"
 #include "epoch/workers.h"
 #include "page_patterns.h"
+#include "wire/frame.h"
 #include "wire/limits.h"
 
 #define PAIR_BYTES	(2 * PAGE_BYTES)
@@ -141,7 +142,7 @@ static void encode(struct run_case *c, bool is_full, struct encoder_cursor curso
 	int r;
 
 	c->epoch++;
-	r = encoder_begin(c->encoder, c->epoch, c->epoch - 1, is_full);
+	r = encoder_begin(c->encoder, c->epoch, c->epoch - 1, is_full ? WIRE_FLAG_FULL : 0);
 	while (r == 0 && (r = encoder_pages(c->encoder, &cursor)) != 0) {
 		if (r == -EAGAIN)
 			(void)poll(&fd, 1, 1000); /* whatever ended it: encoder_pages() knows */

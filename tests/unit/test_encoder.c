@@ -20,7 +20,7 @@
 /* Two runs, as copied ahead and copied in the pause. */
 static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_changes)
 {
-	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full), 0);
+	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full ? WIRE_FLAG_FULL : 0), 0);
 	for (int run = 0; run < 2; run++) {
 		f->copy.n = 0;
 		while (f->copy.n < n_changes) {
@@ -89,7 +89,7 @@ static void the_second_stage_changes_nothing_but_bytes(void **state)
 		encoder_get_counts(f->encoder, &before);
 		encoder_set_second_stage(f->encoder, epoch % 3 != 0);
 		if (epoch % 3 == 2) { /* in the middle of the epoch */
-			assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, false), 0);
+			assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, 0), 0);
 			memset(f->pages, (int)epoch, (size_t)200 * 4096);
 			fixture_offer_all(f);
 			encoder_set_second_stage(f->encoder, false);
@@ -180,7 +180,7 @@ static void encode_repeated(struct fixture *f, uint64_t epoch, bool is_full)
 {
 	struct encoder_cursor cursor;
 
-	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full), 0);
+	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full ? WIRE_FLAG_FULL : 0), 0);
 	for (int round = 0; round < 1 + is_full; round++) {
 		copy_repeated_pages(f);
 		cursor = copy_cursor(&f->copy);
@@ -259,14 +259,14 @@ static void a_page_not_announced_ends_the_epoch(void **state)
 	encoder_set_features(f->encoder, ALL_CLASSES);
 	encode_repeated(f, 1, true);
 	fixture_deliver(f);
-	assert_int_equal(encoder_begin(f->encoder, 2, 1, false), 0);
+	assert_int_equal(encoder_begin(f->encoder, 2, 1, 0), 0);
 	encoder_expect(f->encoder, &cursor);
 	memset(f->pages + 11 * 4096, 0x77, 4096);
 	cursor = (struct encoder_cursor){.ranges = &other, .n_ranges = 1, .pages = f->pages + 11 * 4096};
 	assert_int_equal(fixture_offer(f, cursor), -ENOMEM);
 	encoder_abandon(f->encoder);
 	retain_drop_all(f->retain);
-	assert_int_equal(encoder_begin(f->encoder, 3, 0, true), 0);
+	assert_int_equal(encoder_begin(f->encoder, 3, 0, WIRE_FLAG_FULL), 0);
 	fixture_offer_all(f);
 	fixture_end(f);
 	fixture_deliver(f);
@@ -282,7 +282,7 @@ static void a_full_epoch_stands_alone(void **state)
 	memset(f->standby.pages, 0xee, (size_t)N_PAGES * 4096);
 	memset(f->standby.blob, 0xee, BLOB_MAX);
 	retain_drop_all(f->retain);
-	assert_int_equal(encoder_begin(f->encoder, 7, 0, true), 0);
+	assert_int_equal(encoder_begin(f->encoder, 7, 0, WIRE_FLAG_FULL), 0);
 	fixture_offer_all(f);
 	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 	assert_int_equal(encoder_end(f->encoder), 0);
@@ -297,7 +297,7 @@ static void an_idle_epoch_is_small(void **state)
 	encode(f, 1, true, 300);
 	fixture_deliver(f);
 	retain_drop(f->retain, 1);
-	assert_int_equal(encoder_begin(f->encoder, 2, 1, false), 0);
+	assert_int_equal(encoder_begin(f->encoder, 2, 1, 0), 0);
 	fixture_offer_all(f);
 	assert_int_equal(encoder_device(f->encoder, f->blob, f->blob_size), 0);
 	assert_int_equal(encoder_end(f->encoder), 0);
@@ -329,7 +329,7 @@ static void a_full_backlog_at_every_point_loses_nothing(void **state)
 
 		f->copy.n = 0;
 		encoder_set_second_stage(f->encoder, epoch % 2);
-		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, true), 0);
+		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, WIRE_FLAG_FULL), 0);
 		memset(f->standby.pages, 0, (size_t)N_PAGES * 4096);
 		memset(f->pages, 0, (size_t)N_PAGES * 4096);
 		while (f->copy.n < COPY_MAX) {
@@ -374,7 +374,7 @@ static void an_epoch_can_be_abandoned_at_any_moment(void **state)
 		unsigned n_calls = (unsigned)epoch;
 		int r = 1;
 
-		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, true), 0);
+		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, WIRE_FLAG_FULL), 0);
 		encoder_set_second_stage(f->encoder, epoch % 4 == 1);
 		while (copy.n < ABANDONED) {
 			fixture_change_page(f->pages + (size_t)copy.n * 4096);
@@ -396,7 +396,7 @@ static void an_epoch_can_be_abandoned_at_any_moment(void **state)
 		retain_drop_all(f->retain);
 		if (epoch % 8 != 1)
 			continue; /* and what follows is given up too */
-		assert_int_equal(encoder_begin(f->encoder, epoch + 1, 0, true), 0);
+		assert_int_equal(encoder_begin(f->encoder, epoch + 1, 0, WIRE_FLAG_FULL), 0);
 		fixture_offer_all(f);
 		fixture_end(f);
 		fixture_deliver(f);
@@ -418,7 +418,7 @@ static void the_encoder_can_end_at_any_moment(void **state)
 		encoder_set_second_stage(f->encoder, true);
 		for (uint32_t i = 0; i < ABANDONED; i++)
 			f->pages[(size_t)i * 4096 + n_calls] = (uint8_t)(i + 1);
-		assert_int_equal(encoder_begin(f->encoder, 1, 0, true), 0);
+		assert_int_equal(encoder_begin(f->encoder, 1, 0, WIRE_FLAG_FULL), 0);
 		for (unsigned i = 0; i < n_calls; i++)
 			assert_true(encoder_pages(f->encoder, &cursor) != 0);
 		f->encoder = encoder_free(f->encoder);
@@ -433,7 +433,7 @@ static void a_small_reference_costs_bytes_only(void **state)
 	struct encoder_counts counts;
 
 	for (uint64_t epoch = 1; epoch <= 6; epoch++) {
-		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, epoch == 1), 0);
+		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, epoch == 1 ? WIRE_FLAG_FULL : 0), 0);
 		for (uint32_t i = 0; i < N_PAGES; i++)
 			f->pages[(size_t)i * 4096 + epoch] = (uint8_t)(i + epoch);
 		fixture_offer_all(f);

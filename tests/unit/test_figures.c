@@ -20,7 +20,7 @@ static void full_epoch(struct fixture *f, uint64_t epoch, bool is_given_up)
 	struct encoder_counts before;
 
 	encoder_get_counts(f->encoder, &before);
-	assert_int_equal(encoder_begin(f->encoder, epoch, 0, true), 0);
+	assert_int_equal(encoder_begin(f->encoder, epoch, 0, WIRE_FLAG_FULL), 0);
 	fixture_offer_all(f);
 	if (is_given_up)
 		retain_drop_all(f->retain);
@@ -42,7 +42,7 @@ static void ordinary_epoch(struct fixture *f, uint64_t epoch)
 	f->copy.n = 0;
 	for (uint32_t page = 0; page < 4; page++)
 		fixture_copy_page(f, &f->copy, page);
-	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, false), 0);
+	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, 0), 0);
 	assert_int_equal(fixture_offer(f, copy_cursor(&f->copy)), 0);
 	fixture_end(f);
 	fixture_deliver(f);

@@ -109,6 +109,16 @@ static void test_ack_over_a_resume(void **state)
 	assert_int_equal(vm_relay_ack(&relay, 11, 0), -EPROTO); /* a new standby cannot know it */
 }
 
+static void test_unheld(void **state)
+{
+	(void)state;
+	assert_int_equal(epoch(11, 10, WIRE_FLAG_UNHELD), VM_RELAY_FORWARD);
+	assert_int_equal(epoch(12, 11, 0), VM_RELAY_FORWARD);
+	assert_int_equal(relay.unheld_epoch, 11);
+	vm_relay_resume(&relay, 8, 12, 5);
+	assert_int_equal(relay.unheld_epoch, 0);
+}
+
 static void test_machine(void **state)
 {
 	(void)state;
@@ -190,6 +200,7 @@ int main(void)
 		cmocka_unit_test_setup(test_epochs, start),
 		cmocka_unit_test_setup(test_ack_of_an_unfinished_epoch, start),
 		cmocka_unit_test_setup(test_ack_over_a_resume, start),
+		cmocka_unit_test_setup(test_unheld, start),
 		cmocka_unit_test_setup(test_machine, start),
 		cmocka_unit_test_setup(test_drops, start),
 		cmocka_unit_test(test_breaks),

@@ -79,6 +79,7 @@ VECTORS = {
     "machine": frame(0x26, bytes([0]) + str8("CPU 0") + str8("qemu64-x86_64-cpu")
                      + str8("device pci.0/02.0 (virtio-net-pci) romfile") + str8(""), **STREAM),
     "epoch-begin": frame(0x22, struct.pack(">Q", 811), epoch=812, **STREAM),
+    "epoch-begin-unheld": frame(0x22, struct.pack(">Q", 811), flags=2, epoch=812, **STREAM),
     "epoch-begin-full": frame(0x22, struct.pack(">Q", 0), flags=1, epoch=1, term=7, generation=1),
     "pages": frame(0x23, record(1, 0) + record(3, 65535, b"\x05\x02\xaa\xbb")
                    + record(4, 4660, b"\x07" + b"\1" * 64 + b"\x20\1\2\3" + bytes(7))

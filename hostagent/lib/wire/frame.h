@@ -53,6 +53,7 @@ enum wire_type {
 
 /* A type's own; docs/wire-format.md. */
 #define WIRE_FLAG_FULL 0x01 /* EPOCH_BEGIN: the epoch stands alone; pages not mentioned are zero */
+#define WIRE_FLAG_UNHELD 0x02 /* EPOCH_BEGIN: output left unheld after its seal; no takeover with it */
 #define WIRE_FLAG_LZ4  0x01 /* PAGES, DEVICE: the payload is a struct wire_lz4 */
 
 /* Who sends, on which connection; bits, for wire_type_allowed(). */

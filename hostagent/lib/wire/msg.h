@@ -48,6 +48,7 @@ enum wire_vm_role {
 #define WIRE_FEATURE_LZ4    UINT64_C(0x4) /* WIRE_FLAG_LZ4 */
 #define WIRE_FEATURE_DUP    UINT64_C(0x8) /* page class DUP */
 #define WIRE_FEATURE_CLOCK  UINT64_C(0x400) /* CLOCK */
+#define WIRE_FEATURE_UNHELD UINT64_C(0x800) /* WIRE_FLAG_UNHELD */
 /* Of control connections. */
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* LEASE */
@@ -62,7 +63,7 @@ enum wire_vm_role {
 	 WIRE_FEATURE_INCARNATION)
 #define WIRE_FEATURES                                                                              \
 	(WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP | WIRE_FEATURE_LZ4 | WIRE_FEATURE_DUP |          \
-	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK)
+	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD)
 #define WIRE_STREAM_FEATURES (WIRE_FEATURES | WIRE_FEATURE_INCARNATION)
 
 /* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch; of a CONTROL:
@@ -338,7 +339,7 @@ int wire_machine_next(struct wire_machine_iter *iter, struct wire_machine_item *
 int wire_machine_check(const struct wire_frame *frame, bool *ret_is_last,
 		       struct wire_error *error) WIRE_CHECKED;
 
-/* EPOCH_BEGIN. Header: epoch >= 1, flags may hold WIRE_FLAG_FULL, seq 0. */
+/* EPOCH_BEGIN. Header: epoch >= 1, flags may hold WIRE_FLAG_FULL and WIRE_FLAG_UNHELD, seq 0. */
 struct wire_epoch_begin {
 	uint64_t previous_epoch; /* < the header's epoch; the deltas stand on it, unless FULL */
 };
