@@ -173,7 +173,7 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 		r = engine_detach(engine, ret_text);
 	}
 	else if (vm->role == VM_ROLE_PRIMARY)
-		r = vm_hold_settle(vm->config, vm->pin_dir, ret_text);
+		r = vm_hold_settle(vm->config, guest_monitor(vm, promoted), vm->pin_dir, ret_text);
 	if (r < 0)
 		return r;
 	/* Who runs it already takes the term: it is the newest that this host was told. */

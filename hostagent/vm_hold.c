@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "net/hold.h"
-#include "vmm/inspect.h"
 #include "vmm/qmp.h"
 #include "wire/msg.h"
+
+AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS UINT64_C(5000000000)
 
@@ -39,23 +41,38 @@ static bool is_gone(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-int vm_hold_settle(const struct vm_config *config, const char *pin_dir, char *ret_text)
+/* An agent died inside a pause, or without a lease, or it was kept stopped; engine_open() does the same. A guest
+ * that stands still for a reason of its own (it shut down, it was migrated away) is left so. */
+static int let_run(struct qmp *qmp)
 {
-	struct vmm_error error;
-	struct vmm_info info;
+	AUTO(json_decref) json_t *answer = NULL;
+	const char *status;
+	int r = qmp_execute(qmp, "query-status", NULL, QMP_NS, &answer);
+
+	if (r < 0)
+		return r;
+	status = json_string_value(json_object_get(answer, "status"));
+	if (!status)
+		return -EPROTO;
+	if (strcmp(status, "paused") != 0 && strcmp(status, "save-vm") != 0)
+		return 0;
+	return qmp_execute(qmp, "cont", NULL, QMP_NS, NULL);
+}
+
+int vm_hold_settle(const struct vm_config *config, const char *monitor, const char *pin_dir,
+		   char *ret_text)
+{
 	struct qmp *qmp;
 	int r;
 
-	r = qmp_open(config->qmp, QMP_NS, &qmp);
+	r = *monitor ? qmp_open(monitor, QMP_NS, &qmp) : -ENOENT;
 	if (is_gone(r)) /* and so is what it could say */
 		return vm_hold_remove_left(config, pin_dir, ret_text);
 	if (r < 0) {
-		wire_text_format(ret_text, "%s: %s", config->qmp, qmp_open_error(r));
+		wire_text_format(ret_text, "%s: %s", monitor, qmp_open_error(r));
 		return r;
 	}
-	/* An agent died inside a pause, or without a lease, or it was kept stopped; engine_open() does the same. */
-	if (vmm_inspect(qmp, &info, &error) == 0 && !info.running)
-		r = qmp_execute(qmp, "cont", NULL, QMP_NS, NULL);
+	r = let_run(qmp);
 	if (r < 0)
 		wire_text_format(ret_text, "the guest does not go on: %s", strerror(-r));
 	qmp_close(qmp);

@@ -15,9 +15,11 @@
 
 #include "agent_config.h"
 
-/* Remove the hold in @pin_dir and let the guest run, unprotected. Without a guest there is only a hold to remove.
+/* Remove the hold in @pin_dir and let the guest run, unprotected. Its QEMU is asked at @monitor, which of a promoted
+ * guest is not [vm] qmp; "": there is none. Without a guest there is only a hold to remove.
  * 0; -errno with @ret_text: the guest does not go on, or the hold could not be removed. */
-int vm_hold_settle(const struct vm_config *config, const char *pin_dir, char *ret_text)
+int vm_hold_settle(const struct vm_config *config, const char *monitor, const char *pin_dir,
+		   char *ret_text)
 	__attribute__((warn_unused_result));
 
 /* Remove what is in @pin_dir, whoever's guest it was for: no guest of before is on the tap any more.
