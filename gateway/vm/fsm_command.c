@@ -192,6 +192,9 @@ static void on_failover(struct vm_step *s)
 			return;
 		vm_set_state(s, VM_PROMOTING, fsm->record.owner, true,
 			     "operator asked %s to try again", vm_host_name(fsm, fsm->record.owner));
+		/* Who waits for the guest to be given back is to hear that it is not. */
+		vm_finish_op(s, false, "aborted", "an operator asked for a failover of %s",
+			     fsm->config->name);
 		begin(s);
 		return;
 	}

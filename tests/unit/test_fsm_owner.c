@@ -426,6 +426,29 @@ static void test_fenced_host_lost_its_files(void **state)
 	assert_int_equal(lab.last_order[1].verb, 0);
 }
 
+/* While the guest is to be given back after a promotion that failed, another operator asks to promote: the first
+ * one hears of it, and waits for nothing. */
+static void test_failover_ends_giving_back(void **state)
+{
+	uint64_t op_id;
+
+	(void)state;
+	lab_start_protected(&lab);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab.peer[1].complete = 0; /* it lost what it held */
+	lab_settle(&lab);
+	assert_int_equal(lab.journal.state, VM_FAILED);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_false(lab.replied);
+	op_id = lab.fsm.op.id;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	assert_true(lab.replied && !lab.last_reply.ok);
+	assert_int_equal(lab.last_reply.op_id, op_id);
+	assert_string_equal(lab.last_reply.code, "aborted");
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_int_equal(lab.fsm.op.id, op_id + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +467,7 @@ int main(void)
 		cmocka_unit_test(test_failed_heals_by_two_voices),
 		cmocka_unit_test(test_failed_heals_as_told),
 		cmocka_unit_test(test_a_younger_gateway_bars_terms),
+		cmocka_unit_test(test_failover_ends_giving_back),
 	};
 
 	return cmocka_run_group_tests_name("fsm_owner", tests, NULL, NULL);
