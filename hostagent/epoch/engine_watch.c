@@ -241,9 +241,15 @@ void engine_watch_runstate(struct engine *e)
 	if (runstate && strcmp(runstate, "shutdown") == 0) {
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
 				   "the guest shut itself down; its QEMU stays (-no-shutdown)");
+	} else if (runstate && strcmp(runstate, "postmigrate") == 0) {
+		/* What the standby holds is older than the guest that may run elsewhere by now. */
+		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
+				   "somebody migrated it away, or saved it (runstate postmigrate)");
 	} else if (e->is_paused_by_other) { /* it may run again by now */
+		e->wants_runstate = runstate && strcmp(runstate, "finish-migrate") == 0; /* and then? */
 		describe_runstate(runstate ? runstate : "paused", text, sizeof(text));
-		engine_set_verdict(e, WIRE_VERDICT_PAUSED, text);
+		if (e->status.verdict != WIRE_VERDICT_PAUSED)
+			engine_set_verdict(e, WIRE_VERDICT_PAUSED, text);
 	}
 	json_decref(answer);
 }
