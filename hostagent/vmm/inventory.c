@@ -89,9 +89,42 @@ int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_r
 	return r;
 }
 
+/* The standby's drive has what its command file says, whatever is put into this one. */
+int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
+{
+	size_t i;
+	json_t *block;
+	int r = json_is_array(query_block) ? 0 : -EPROTO;
+
+	json_array_foreach(query_block, i, block) {
+		const json_t *inserted = json_object_get(block, "inserted");
+		const char *file = json_string_value(json_object_get(inserted, "file"));
+		const char *drive = json_string_value(json_object_get(block, "qdev"));
+		char text[VMM_ITEM_NAME_BYTES];
+		size_t size;
+
+		if (!json_is_true(json_object_get(block, "removable")) || !inserted || !file || r < 0)
+			continue;
+		if (!drive || !*drive)
+			drive = json_string_value(json_object_get(block, "device"));
+		size = strlen(file);
+		(void)snprintf(text, sizeof(text), "%.30s (%.60s)", drive ? drive : "",
+			       size > 60 ? file + size - 60 : file);
+		r = add(inventory, VMM_ITEM_MEDIUM, text);
+	}
+	return r;
+}
+
 static const char *kind_name(enum vmm_item_kind kind)
 {
-	return kind == VMM_ITEM_DEVICE ? "device" : kind == VMM_ITEM_NET ? "network part" : "memory";
+	static const char *const names[] = {
+		[VMM_ITEM_DEVICE] = "device",
+		[VMM_ITEM_NET] = "network part",
+		[VMM_ITEM_MEMORY] = "memory",
+		[VMM_ITEM_MEDIUM] = "medium in",
+	};
+
+	return names[kind];
 }
 
 static uint32_t count(const struct vmm_inventory *in, const struct vmm_item *item)
@@ -195,6 +228,8 @@ static int read_answers(json_t *answers[5], struct vmm_inventory *in)
 		r = vmm_inventory_add_network(in, network);
 	if (r == 0)
 		r = vmm_inventory_add_memory(in, memory);
+	if (r == 0)
+		r = vmm_inventory_add_media(in, answers[4]);
 	return r;
 }
 

@@ -8,7 +8,7 @@
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them
  *	info network					cards, back ends, filters
  *	info ramblock					memory, also such that no device has yet
- *	query-block					judged by disks.h: is one writable?
+ *	query-block					judged by disks.h: is one writable? what is in the drives?
  *
  * Where: epoch engine (engine_watch.c), vm_cover.c. The parts that read texts are pure.
  * Threads: any, with a client of their own.
@@ -31,6 +31,7 @@ enum vmm_item_kind {
 	VMM_ITEM_DEVICE = 1, /* "rng0 (virtio-rng-pci)" */
 	VMM_ITEM_NET,	     /* "n0 (tap)", "virtio-net-pci.0 (nic)", "f0 (filter-mirror)" */
 	VMM_ITEM_MEMORY,     /* "pc.ram" */
+	VMM_ITEM_MEDIUM,     /* "cdrom0 (/iso/one.iso)", of a long path its end */
 };
 
 struct vmm_item {
@@ -50,6 +51,8 @@ int vmm_inventory_add_devices(struct vmm_inventory *inventory, const json_t *qom
 int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_network)
 	__attribute__((warn_unused_result));
 int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_ramblock)
+	__attribute__((warn_unused_result));
+int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
 	__attribute__((warn_unused_result));
 
 /* What differs between two inventories. */

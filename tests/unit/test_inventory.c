@@ -256,6 +256,40 @@ static void a_process_without_taps_has_none(void **state)
 	assert_int_equal(vmm_taps_read(0x3fffffff, &taps, &error), -ESRCH);
 }
 
+/* A medium that is changed in its drive: the standby's drive still has the old one. */
+static void a_medium_is_a_part(void **state)
+{
+	static const char *const texts[] = {
+		"[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true,"
+		"\"inserted\":{\"file\":\"/one.iso\",\"ro\":true}},"
+		"{\"device\":\"d0\",\"removable\":false,\"inserted\":{\"file\":\"/d0\",\"ro\":true}}]",
+		"[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true,"
+		"\"inserted\":{\"file\":\"/two.iso\",\"ro\":true}}]",
+		"[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true}]",
+	};
+	static const char *const says[] = {
+		"", "added: medium in cdrom0 (/two.iso); gone: medium in cdrom0 (/one.iso)",
+		"gone: medium in cdrom0 (/one.iso)",
+	};
+	struct vmm_inventory in[3];
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		json_t *list = json_loads(texts[i], 0, NULL);
+
+		in[i].n = 0;
+		assert_int_equal(vmm_inventory_add_media(&in[i], list), 0);
+		json_decref(list);
+	}
+	assert_int_equal(in[0].n, 1); /* a disk keeps its file */
+	assert_int_equal(in[2].n, 0);
+	for (size_t i = 1; i < 3; i++) {
+		assert_true(vmm_inventory_differs(&in[0], &in[i], &change));
+		assert_false(change.is_net);
+		assert_string_equal(change.text, says[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -269,6 +303,7 @@ int main(void)
 		cmocka_unit_test(what_has_no_footers_is_marked_by_its_size),
 		cmocka_unit_test(taps_are_exactly_what_the_file_allows),
 		cmocka_unit_test(a_process_without_taps_has_none),
+		cmocka_unit_test(a_medium_is_a_part),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, NULL);
