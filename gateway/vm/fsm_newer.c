@@ -133,7 +133,8 @@ bool vm_settle_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t to = vm_fsm_other(fsm);
-	bool holds = vm_agent_holds(fsm->host[to].agent_state);
+	/* Not if an operator waits for it to be unprotected. */
+	bool holds = vm_agent_holds(fsm->host[to].agent_state) && !fsm->give_back_due;
 
 	if (fsm->record.state != VM_FAILED || vm_fsm_in_conflict(fsm) || !hosts_agree_on(fsm, to))
 		return false;

@@ -331,6 +331,24 @@ static void test_failed_heals_as_told(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 
+	/* He asked while one of them was away. */
+	lab_start_protected(&lab);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab.peer[1].order.due = false;
+	lab.peer[0].term = lab.peer[1].term = lab.voted_term = 2;
+	lab_down(&lab, 0);
+	lab_done(&lab, 1, WIRE_ORDER_REFUSED, "voted for the primary in that term");
+	lab_report(&lab, 1);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	lab_settle(&lab);
+	assert_true(lab.replied && lab.last_reply.ok);
+	lab_report(&lab, 1);
+	lab_report(&lab, 0);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+	assert_int_equal(lab.journal.owner, 0);
+
 	fail_after_agreement(true);
 	lab.peer[1].state = WIRE_STATE_RUNNING; /* the voices do not fit */
 	lab.peer[1].term = 3;
