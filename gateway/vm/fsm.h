@@ -81,6 +81,7 @@ struct vm_record {
 /* The fence command of a promotion. */
 enum vm_fencing {
 	VM_FENCING_NONE,    /* none is needed, or it has done its work */
+	VM_FENCING_UNSURE,  /* this gateway was started since: due, if the old owner stays silent until mute_ns */
 	VM_FENCING_DUE,	    /* to be run before PROMOTE is ordered */
 	VM_FENCING_RUNNING,
 };

@@ -81,6 +81,14 @@ static void on_protect(struct vm_step *s)
 	begin(s);
 }
 
+/* It is connected and says that it has the guest, which may stand still. */
+static bool has_guest(const struct vm_host *host)
+{
+	return host->up && host->reported && host->agent_state != WIRE_STATE_LOST &&
+	       (vm_agent_holds(host->agent_state) || host->agent_state == WIRE_STATE_RUNNING) &&
+	       (host->verdict == WIRE_VERDICT_NONE || host->verdict == WIRE_VERDICT_PAUSED);
+}
+
 /* After a failed promotion the guest may go back to its last owner: again two of three. What the host that
  * did not promote last reported is no proof, its PROMOTE may still be on its way or queued there. Orders are
  * carried out one by one, so the answer to STANDBY_STOP is: nothing older than it is left. */
@@ -106,6 +114,13 @@ static void unprotect_failed(struct vm_step *s)
 	if (fsm->give_back_due) {
 		reply(s, false, "busy", "%s is being asked to stop standing by; wait for its answer",
 		      vm_host_name(fsm, candidate));
+		return;
+	}
+	if (!has_guest(&fsm->host[vm_fsm_other(fsm)])) {
+		reply(s, false, "no-guest", "%s does not say that it has the guest, so what %s holds may be all that is left "
+		      "of it, and would be given up: `holdfastctl failover %s` promotes it; else start the guest on %s first",
+		      vm_host_name(fsm, vm_fsm_other(fsm)), vm_host_name(fsm, candidate), fsm->config->name,
+		      vm_host_name(fsm, vm_fsm_other(fsm)));
 		return;
 	}
 	fsm->give_back_due = true;

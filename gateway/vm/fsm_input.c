@@ -72,6 +72,9 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
 							     : "guest shut itself down",
 		       peer_text(s));
+	/* Its next report says it again, and then counts. */
+	if (s->in->verdict == WIRE_VERDICT_EXITED && vm_way_is_no_matter(s, "says that its guest ended"))
+		return;
 	if (s->in->verdict == WIRE_VERDICT_EXITED && fsm->record.state == VM_PROTECTED) {
 		if (!vm_promote(s, reason, false, &why) && before != s->in->verdict)
 			vm_event(s, "supervision", "%s, but no promotion: %s", reason, why);

@@ -105,6 +105,19 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 	a->order_id = order->id;
 }
 
+/* An old owner that speaks is told to stop; the command is for one that may not hear it, and an operator's failover
+ * from a healthy host must not switch that off. */
+static void judge_fencing(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_host *host = &fsm->host[vm_fsm_other(fsm)];
+
+	if (host->up && host->reported)
+		fsm->fencing = VM_FENCING_NONE;
+	else if (s->now_ns >= fsm->mute_ns)
+		fsm->fencing = VM_FENCING_DUE;
+}
+
 /* PROMOTING: the fence command goes before the order. */
 static void start_fencing(struct vm_step *s)
 {
@@ -151,6 +164,8 @@ void vm_reconcile(struct vm_step *s)
 
 	if (vm_fsm_in_conflict(fsm))
 		return; /* any order could hit the guest that is the right one */
+	if (fsm->fencing == VM_FENCING_UNSURE)
+		judge_fencing(s);
 	if (fsm->record.state == VM_PROMOTING && fsm->fencing == VM_FENCING_DUE)
 		start_fencing(s);
 

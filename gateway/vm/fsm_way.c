@@ -8,7 +8,8 @@
  *	                              silent for twice its forward delay); twice order_timeout at most
  *	 SYNCING     at the owner     nothing is committed; standby_timeout at most, then protection ends, so
  *	                              that the guest is served again, unprotected
- *	 PROTECTED   at the owner     SYNCING
+ *	 PROTECTED   at the owner     SYNCING. When its guest ends then, or its host falls silent, PROTECTED again: the
+ *	                              standby holds all that was committed, and may be promoted
  *	             at the standby   an event, and it stays: to promote is still better than not to
  */
 #include <inttypes.h>
@@ -57,7 +58,8 @@ void vm_on_way(struct vm_step *s, struct vm_host *host)
 	host->n_mended = s->in->n_mended;
 	(void)snprintf(host->way, sizeof(host->way), "%s", word);
 	(void)snprintf(host->way_text, sizeof(host->way_text), "%s", is ? text : "");
-	if (was == is)
+	if (was == is && !(is && is_owner(s) && fsm->record.state == VM_PROTECTED &&
+			   s->in->verdict == WIRE_VERDICT_NONE))
 		return;
 	host->way_lost_ns = s->now_ns;
 	if (in_use && is)
@@ -71,12 +73,28 @@ const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host)
 	return fsm->host[host].way[0] ? fsm->host[host].way_text : NULL;
 }
 
+bool vm_way_is_no_matter(struct vm_step *s, const char *why)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const struct vm_protection *p = &fsm->protection;
+
+	if (fsm->record.state != VM_SYNCING || !fsm->host[fsm->record.owner].way[0] || !p->held_from ||
+	    p->committed < p->held_from || p->complete < p->committed)
+		return false;
+	vm_set_state(s, VM_PROTECTED, fsm->record.owner, false, "%s %s, and %s holds all that was committed",
+		     vm_host_name(fsm, fsm->record.owner), why, vm_host_name(fsm, vm_fsm_other(fsm)));
+	return true;
+}
+
 void vm_judge_way(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_host *owner = &fsm->host[fsm->record.owner];
 	char reason[VM_TEXT_MAX];
 
+	if (liveness_judge(&owner->live, &fsm->config->liveness, s->now_ns) != LIVENESS_ALIVE &&
+	    vm_way_is_no_matter(s, "is silent"))
+		return;
 	if (!owner->way[0] || s->now_ns - owner->way_lost_ns < fsm->config->standby_timeout_ns)
 		return;
 	(void)snprintf(reason, sizeof(reason), "%s: %.200s, for %" PRIu64 " ms",

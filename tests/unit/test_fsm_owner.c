@@ -331,16 +331,16 @@ static void test_failed_heals_as_told(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 
-	/* He asked while one of them was away. */
+	/* He asked before both of them had said it. */
 	lab_start_protected(&lab);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab.peer[1].order.due = false;
-	lab.peer[0].term = lab.peer[1].term = lab.voted_term = 2;
-	lab_down(&lab, 0);
+	lab.peer[1].term = lab.voted_term = 2;
 	lab_done(&lab, 1, WIRE_ORDER_REFUSED, "voted for the primary in that term");
 	lab_report(&lab, 1);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
-	lab_up(&lab, 0);
+	assert_false(lab.replied);
+	lab.peer[0].term = 2;
 	lab_report(&lab, 0);
 	lab_settle(&lab);
 	assert_true(lab.replied && lab.last_reply.ok);
@@ -357,6 +357,32 @@ static void test_failed_heals_as_told(void **state)
 	lab_report(&lab, 0);
 	assert_int_equal(lab.journal.state, VM_FAILED);
 	assert_int_equal(lab.journal.term, 2);
+}
+
+/* The old owner's host is dead, and beta's try failed. What beta holds is all that is left: no `unprotect` gives
+ * that up; when alpha has the guest again, it does. */
+static void test_the_only_copy_is_kept(void **state)
+{
+	(void)state;
+	lab_start_protected(&lab);
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab.peer[1].order.due = false;
+	lab_down(&lab, 0);
+	lab_done(&lab, 1, WIRE_ORDER_FAILED, "QEMU does not start");
+	assert_int_equal(lab.journal.state, VM_FAILED);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_string_equal(lab.last_reply.code, "no-guest");
+	assert_non_null(strstr(lab.last_reply.text, "`holdfastctl failover web1` promotes it"));
+	lab_up(&lab, 0);
+	lab.peer[0].state = WIRE_STATE_FAILED;
+	lab_report(&lab, 0);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_string_equal(lab.last_reply.code, "no-guest");
+	assert_false(lab.peer[1].order.due);
+	lab.peer[0].state = WIRE_STATE_RUNNING;
+	lab_report(&lab, 0);
+	lab_command(&lab, VM_COMMAND_UNPROTECT);
+	assert_true(lab.peer[1].order.due && lab.last_order[1].verb == WIRE_VERB_STANDBY_STOP);
 }
 
 /* Another gateway is in service too, and beta obeys that one. It may promote beta: this one and
@@ -470,6 +496,7 @@ static void test_failover_ends_giving_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_only_copy_is_kept),
 		cmocka_unit_test(test_fenced_host_lost_its_files),
 		cmocka_unit_test(test_debts_end_with_their_term),
 		cmocka_unit_test(test_streams_end_with_their_term),

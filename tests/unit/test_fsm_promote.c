@@ -81,10 +81,25 @@ static void test_fence_command(void **state)
 	lab_restart(&lab);
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
+	lab_tick(&lab, 100);
 	assert_true(lab.fence_runs);
 	assert_false(lab.peer[1].order.due);
 	assert_true(lab_fenced(&lab, WIRE_ORDER_OK));
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+
+	/* It dies in an operator's failover from a healthy host, which speaks again soon. */
+	start_protected(NULL);
+	lab.config.has_fence_command = lab.config.fence_required = true;
+	lab.config.release_ns = 3000 * MS;
+	lab_command(&lab, VM_COMMAND_FAILOVER);
+	lab_restart(&lab);
+	lab_run(&lab, 1000, 2);
+	lab_up(&lab, 0);
+	lab_report(&lab, 0);
+	lab_run(&lab, 5000, 3);
+	assert_false(lab.fence_runs);
+	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
+	lab.config.release_ns = 0;
 }
 
 static void test_restart_and_primary_never_seen(void **state)

@@ -99,6 +99,45 @@ static void test_held_frames_never_leave(void **state)
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
 }
 
+/* The guest dies while its output cannot leave: the standby has all that was committed. */
+static void test_a_guest_that_ends_then_is_promoted(void **state)
+{
+	struct vm_input in = {.kind = VM_IN_REPORT, .role = WIRE_VM_ROLE_PRIMARY, .term = 1, .epoch = 1,
+			      .agent_state = WIRE_STATE_FAILED, .verdict = WIRE_VERDICT_EXITED,
+			      .way = "release-broken", .text = "QEMU ended"};
+
+	(void)state;
+	report_way(0, "release-broken", "held frames cannot leave: hfo5 is in the way", 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	(void)lab_feed(&lab, in);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	(void)lab_feed(&lab, in);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+}
+
+static void test_a_host_that_dies_then_is_failed_over(void **state)
+{
+	(void)state;
+	report_way(0, "release-broken", "held frames cannot leave: hfo5 is in the way", 0);
+	lab_run(&lab, 6000, 2);
+	assert_int_equal(lab.journal.state, VM_PROMOTING);
+	assert_int_equal(lab.journal.owner, 1);
+}
+
+/* It was silent for a while only. */
+static void test_a_host_that_speaks_again_is_not(void **state)
+{
+	(void)state;
+	report_way(0, "release-broken", "held frames cannot leave: hfo5 is in the way", 0);
+	for (int i = 0; lab.journal.state == VM_SYNCING && i < 100; i++)
+		lab_run(&lab, 20, 2);
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
+	report_way(0, "release-broken", "held frames cannot leave: hfo5 is in the way", 0);
+	assert_int_equal(lab.journal.state, VM_SYNCING);
+	lab_run(&lab, 6000, 3);
+	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
+}
+
 /* To promote is still better than not to. */
 static void test_standby_is_cut_off_later(void **state)
 {
@@ -133,6 +172,9 @@ int main(void)
 		cmocka_unit_test_setup(test_standby_never_gets_ready, start_preparing),
 		cmocka_unit_test_setup(test_held_frames_cannot_leave, start_protected),
 		cmocka_unit_test_setup(test_held_frames_never_leave, start_protected),
+		cmocka_unit_test_setup(test_a_guest_that_ends_then_is_promoted, start_protected),
+		cmocka_unit_test_setup(test_a_host_that_dies_then_is_failed_over, start_protected),
+		cmocka_unit_test_setup(test_a_host_that_speaks_again_is_not, start_protected),
 		cmocka_unit_test_setup(test_standby_is_cut_off_later, start_protected),
 		cmocka_unit_test_setup(test_made_anew, start_protected),
 	};
