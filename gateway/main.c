@@ -408,10 +408,11 @@ static void print_counters(const char *text, size_t size)
 	(void)spool_close(out, CLOCK_NS_PER_S);
 }
 
-static void close_all(struct daemon *d)
+/* @tells_counters: it has served. Else they would only push the error away that ended it. */
+static void close_all(struct daemon *d, bool tells_counters)
 {
 	static char counters[16384];
-	size_t size = d->gw ? format_counters(d, counters, sizeof(counters)) : 0;
+	size_t size = tells_counters ? format_counters(d, counters, sizeof(counters)) : 0;
 
 	control_close(d->control);
 	shell_kernel_close(d->kernel);
@@ -436,6 +437,7 @@ static void close_all(struct daemon *d)
 static int run(struct daemon *d)
 {
 	int r = open_loop(d);
+	bool is_ready;
 
 	if (r < 0)
 		log_error("cannot make the loop: %s", strerror(-r));
@@ -445,7 +447,8 @@ static int run(struct daemon *d)
 		r = open_gateway(d);
 	if (r == 0)
 		r = open_services(d);
-	if (r == 0) {
+	is_ready = r == 0;
+	if (is_ready) {
 		idler_init(&d->idler, &IDLER_LIMITS_DEFAULT, clock_mono_ns());
 		log_info("gateway=%s version=%s vms=%zu ready",
 			 wire_tls_context_self(d->tls)->name, HOLDFAST_VERSION, d->gw->n_vms);
@@ -455,7 +458,7 @@ static int run(struct daemon *d)
 		r = turn(d);
 	if (d->control && d->stop)
 		gateway_event(d->gw, "", "gateway", "stopped by a signal");
-	close_all(d);
+	close_all(d, is_ready);
 	return r;
 }
 

@@ -212,9 +212,13 @@ int eal_start(const struct port_config *config, const char *pci, char *ret_error
 	if (rc) {
 		snprintf(ret_error, error_size,
 			 "DPDK does not start with %zu MiB %s on cores %s: %s (HOLDFAST_LOG=debug "
-			 "shows its own words)",
+			 "shows its own words)%s",
 			 memory_mb, huge ? "of hugepages" : "of plain memory", lcores + 9,
-			 strerror(-rc));
+			 strerror(-rc),
+			 huge && rc == -ENOMEM && config->hugepages == PORT_HUGEPAGES_AUTO
+				 ? ": enough were free a moment ago, and are taken by another program: "
+				   "start again, or set hugepages = no"
+				 : "");
 		return rc;
 	}
 	eal.running = true;
