@@ -56,6 +56,7 @@ static unsigned int check_command(const struct agent_config *config, const struc
 		return 0;
 	snprintf(ram_path, sizeof(ram_path), "%s/ram", vm->state_dir);
 	r = qemu_init(&qemu, vm->name, "standby", config->run_dir, ram_path, text);
+	qemu.tap = vm->tap;
 	if (r == 0)
 		r = qemu_set_command(&qemu, vm->command, text);
 	if (r < 0)

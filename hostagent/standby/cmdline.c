@@ -280,6 +280,37 @@ static int check(struct cmdline *c, char *ret_text)
 	return -EINVAL;
 }
 
+/* Of "tap,id=n0,ifname=tap0,script=no": "tap0", its size in *ret_size; "": there is none. */
+static const char *find_ifname(const char *value, size_t *ret_size)
+{
+	static const char key[] = ",ifname=";
+	const char *at = strstr(value, key);
+
+	at = at ? at + sizeof(key) - 1 : "";
+	*ret_size = strcspn(at, ",");
+	return at;
+}
+
+int cmdline_check_tap(const struct cmdline *c, const char *tap, char *ret_text)
+{
+	for (size_t i = 1; i + 1 < c->n_words; i++) {
+		const char *name = option_name(c->words[i]), *value = c->words[i + 1], *ifname;
+		size_t size;
+
+		if (!name || (strcmp(name, "netdev") != 0 && strcmp(name, "nic") != 0 && strcmp(name, "net") != 0) ||
+		    strncmp(value, "tap", 3) != 0 || (value[3] && value[3] != ','))
+			continue;
+		ifname = find_ifname(value, &size);
+		if (strlen(tap) == size && memcmp(ifname, tap, size) == 0)
+			continue;
+		snprintf(ret_text, CMDLINE_TEXT_MAX,
+			 "QEMU command: -%s %.200s: its tap is %s%.*s, and tap in the VM's file is %s; write ifname=%s",
+			 name, value, size ? "" : "any", (int)(size > 32 ? 32 : size), ifname, tap, tap);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int cmdline_parse(const char *text, struct cmdline *ret_cmdline, char *ret_text)
 {
 	struct cmdline c = {0};

@@ -66,6 +66,11 @@ int qemu_set_command(struct qemu *q, const char *command, char *ret_text)
 
 	if (r < 0)
 		return r;
+	r = q->tap ? cmdline_check_tap(&c, q->tap, ret_text) : 0;
+	if (r < 0) {
+		cmdline_done(&c);
+		return r;
+	}
 	r = cmdline_add_standby(&c, q->ram_path, q->qmp_path, q->pid_path);
 	if (r < 0)
 		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU command: %s", strerror(-r));

@@ -33,6 +33,7 @@ struct progress;
 struct qemu {
 	struct cmdline cmdline; /* the whole argv; no words before qemu_set_command() */
 	const char *ram_path;	/* borrowed */
+	const char *tap;	/* the only one that a command may name; NULL: any. To be set after qemu_init(). Borrowed */
 	char qmp_path[QEMU_PATH_MAX];
 	char pid_path[QEMU_PATH_MAX];
 	char log_path[QEMU_PATH_MAX];
@@ -60,7 +61,7 @@ int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_
 	      char *ret_text)
 	__attribute__((warn_unused_result));
 
-/* Check and complete @command: what the next QEMU is started with. One that is warm is not touched.
+/* Check and complete @command, also against q->tap: what the next QEMU is started with. One that is warm is not touched.
  * 1: it is another one than before; 0: the same; -EINVAL with the reason in @ret_text (QEMU_TEXT_MAX bytes), and
  * -ENOMEM: the one before stays. */
 int qemu_set_command(struct qemu *q, const char *command, char *ret_text)

@@ -392,6 +392,7 @@ static int open_qemu(struct standby *sb, char *ret_text)
 	}
 	snprintf(sb->ram_path, sizeof(sb->ram_path), "%.127s/ram", sb->config.state_dir);
 	r = qemu_init(&sb->qemu, sb->config.vm, "standby", sb->config.run_dir, sb->ram_path, ret_text);
+	sb->qemu.tap = sb->config.tap;
 	if (r == 0 && keeper_load_command(sb, sb->text) < 0)
 		log_error("vm=%s %s", sb->config.vm, sb->text);
 	return r;

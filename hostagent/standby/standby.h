@@ -59,6 +59,8 @@ struct standby_config {
 	const char *command_file; /* has the whole QEMU command line, quoted as for a shell; read anew
 				   * each time before a QEMU is started */
 
+	const char *tap;	   /* the guest's, which the command must name; NULL: any */
+
 	uint64_t log_bytes_max;	    /* one buffered epoch; 0: 2 x RAM + 64 MiB */
 	unsigned start_timeout_ms;  /* QEMU start until QMP answers; 0: 60000 */
 	unsigned promote_timeout_ms; /* of a promotion or rehearsal, without a move; 0: 20000 */

@@ -138,12 +138,37 @@ static void test_added(void **state)
 	cmdline_done(&c);
 }
 
+static void test_tap(void **state)
+{
+	static const struct {
+		const char *text, *error; /* NULL: it is right */
+	} rows[] = {
+		{"q -m 64 -netdev tap,id=n0,ifname=tap0,script=no", NULL},
+		{"q -m 64 -nic tap,ifname=tap0", NULL},
+		{"q -m 64 -netdev user,id=n0", NULL},
+		{"q -m 64 -netdev tap,id=n0,ifname=tap01", "its tap is tap01, and tap in the VM's file is tap0"},
+		{"q -m 64 --netdev tap,id=n0,script=no", "its tap is any"},
+		{"q -m 64 -nic tap", "write ifname=tap0"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct cmdline c;
+		char error[CMDLINE_TEXT_MAX] = "";
+
+		assert_int_equal(cmdline_parse(rows[i].text, &c, error), 0);
+		assert_int_equal(cmdline_check_tap(&c, "tap0", error), rows[i].error ? -EINVAL : 0);
+		assert_non_null(strstr(error, rows[i].error ? rows[i].error : ""));
+		cmdline_done(&c);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_words), cmocka_unit_test(test_ram),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_long),
-		cmocka_unit_test(test_added),
+		cmocka_unit_test(test_added), cmocka_unit_test(test_tap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
