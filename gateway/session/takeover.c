@@ -47,6 +47,9 @@ void gateway_recorded(struct gateway *gw, int result)
 	gw->config.incarnation = number;
 	if (gw->younger < number) /* else one that is younger still was heard of meanwhile */
 		gw->younger = 0;
+	/* The younger one may have granted leases until just now. */
+	for (size_t i = 0; i < gw->n_vms; i++)
+		vm_fsm_granted(&gw->vms[i]->fsm, gw->now_ns);
 	for (struct session *s = gw->sessions; s; s = next) {
 		next = s->next;
 		session_end(s); /* what it was welcomed with is over */

@@ -190,6 +190,7 @@ static void test_takeover_waits_for_the_disk(void **state)
 	say_hello(&alpha, f.alpha);
 	f.gw->younger = before + (5 << 16);
 
+	web1->config.release_ns = 150 * CLOCK_NS_PER_MS;
 	set_disk(true, 0);
 	assert_int_equal(gateway_take_over(f.gw, 7), 0); /* comes back at once */
 	assert_int_equal(gateway_take_over(f.gw, 8), -EBUSY);
@@ -202,6 +203,9 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_string_equal(reply_code, "done");
 	assert_true(f.gw->config.incarnation > before + (5 << 16));
 	assert_null(web1->host[0]->control); /* it connects anew, and hears the new number */
+	/* Nobody is promoted before a lease of the younger gateway is over. */
+	assert_true(web1->fsm.mute_ns >= f.gw->now_ns + web1->config.release_ns);
+	web1->config.release_ns = 0;
 
 	/* A disk that fails: the old number stands. */
 	before = f.gw->config.incarnation;
