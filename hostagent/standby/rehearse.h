@@ -10,7 +10,7 @@
  *	-netdev socket,id=n1,...                   ─► -netdev hubport,hubid=100,id=n1
  *	-chardev socket,id=look,path=...           ─► -chardev null,id=look
  *	-serial file:...                           ─► -serial null
- *	-monitor, -mon, -vnc, -spice, -gdb, -s, -D ─► left out
+ *	-monitor, -mon, -vnc, -spice, -gdb, -s, -D, -overcommit ─► left out
  *	-display gtk                               ─► -display none
  *
  * Where: keeper's rehearsal.c. Threads: any (no state). Allocates.

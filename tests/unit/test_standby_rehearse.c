@@ -48,6 +48,7 @@ static void test_options(void **state)
 		{"-serial file:/var/log/x -serial chardev:c -serial none", "-serial null -serial chardev:c -serial none"},
 		{"--vnc :1 -s -display gtk -monitor stdio -D /x -gdb tcp::1", "-display none"},
 		{"-audiodev pa,id=snd -smp 2 -drive file=/a,if=none", "-audiodev none,id=snd -smp 2 -drive file=/a,if=none"},
+		{"-overcommit mem-lock=on -name a", "-name a"},
 		{"-object rng-random,id=r -name a,b", "-object rng-random,id=r -name a,b"},
 	};
 	char text[1024], want[1024], got[2048];
