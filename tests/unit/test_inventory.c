@@ -260,11 +260,11 @@ static void a_process_without_taps_has_none(void **state)
 static void a_medium_is_a_part(void **state)
 {
 	static const char *const texts[] = {
-		"[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true,"
-		"\"inserted\":{\"file\":\"/one.iso\",\"ro\":true}},"
-		"{\"device\":\"d0\",\"removable\":false,\"inserted\":{\"file\":\"/d0\",\"ro\":true}}]",
-		"[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true,"
-		"\"inserted\":{\"file\":\"/two.iso\",\"ro\":true}}]",
+		("[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true,"
+		 "\"inserted\":{\"file\":\"/one.iso\",\"ro\":true}},"
+		 "{\"device\":\"d0\",\"removable\":false,\"inserted\":{\"file\":\"/d0\",\"ro\":true}}]"),
+		("[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true,"
+		 "\"inserted\":{\"file\":\"/two.iso\",\"ro\":true}}]"),
 		"[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true}]",
 	};
 	static const char *const says[] = {
