@@ -41,8 +41,9 @@ static bool is_gone(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-/* An agent died inside a pause, or without a lease, or it was kept stopped; engine_open() does the same. A guest
- * that stands still for a reason of its own (it shut down, it was migrated away) is left so. */
+/* An agent died inside a pause, or without a lease, or it was kept stopped; engine_open() does the
+ * same. A guest that stands still for a reason of its own (it shut down, it was migrated away) is
+ * left so. */
 static int let_run(struct qmp *qmp)
 {
 	AUTO(json_decref) json_t *answer = NULL;

@@ -15,8 +15,9 @@
 
 #include "agent_config.h"
 
-/* Remove the hold in @pin_dir and let the guest run, unprotected. Its QEMU is asked at @monitor, which of a promoted
- * guest is not [vm] qmp; "": there is none. Without a guest there is only a hold to remove.
+/* Remove the hold in @pin_dir and let the guest run, unprotected. Its QEMU is asked at @monitor,
+ * which of a promoted guest is not [vm] qmp; "": there is none. Without a guest there is only a
+ * hold to remove.
  * 0; -errno with @ret_text: the guest does not go on, or the hold could not be removed. */
 int vm_hold_settle(const struct vm_config *config, const char *monitor, const char *pin_dir,
 		   char *ret_text)

@@ -38,7 +38,8 @@ static void open_standby(struct vm *vm)
 	log_error("vm=%s %s; correct it and restart the agent", vm->config->name, vm->standby_fault);
 }
 
-/* The host was booted since: no process, copy or hold of then is left, but who owns the guest may have changed. */
+/* The host was booted since: no process, copy or hold of then is left, but who owns the guest may
+ * have changed. */
 static void after_boot(struct vm *vm)
 {
 	if (vm->role == VM_ROLE_RUNNING)

@@ -42,8 +42,8 @@ struct control_config {
 int control_open(struct gateway *gw, int epoll_fd, const struct control_config *config,
 		 struct control **ret_control) __attribute__((warn_unused_result));
 
-/* Timeouts of connections, and the handshakes that waited for their share of time. Once each turn of
- * the loop. */
+/* Timeouts of connections, and the handshakes that waited for their share of time. Once each turn
+ * of the loop. */
 void control_tick(struct control *control, uint64_t now_ns);
 
 /* When control_tick() has a handshake to go on with; UINT64_MAX: none waits. */

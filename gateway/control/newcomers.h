@@ -2,7 +2,8 @@
  * when there are too many, and whose handshake is worked on next.
  *
  * Why: anyone there can open connections, and make the gateway compute signatures in the loop that
- * serves the agents. As session/admission.h for the agents' port, in small: no address is known here.
+ * serves the agents. As session/admission.h for the agents' port, in small: no address is known
+ * here.
  *
  *	slots   CONTROL_UNPROVEN_MAX; at one more the oldest of the address with most of them goes
  *	time    handshakes get NEWCOMERS_PERCENT of the loop's time, measured. When that is spent they wait

@@ -22,8 +22,9 @@
 
 #define RETRY_NS CLOCK_NS_PER_S /* an end that could not be taken is told again */
 
-/* $0: its log, $1: the command. Opened here and not before the shell starts, which the loop waits for:
- * a disk that stalls must not stop that. A log that cannot be had is no reason not to fence. */
+/* $0: its log, $1: the command. Opened here and not before the shell starts, which the loop waits
+ * for: a disk that stalls must not stop that. A log that cannot be had is no reason not to fence.
+ */
 #define SHELL "if (umask 077; true >\"$0\"); then exec >\"$0\" 2>&1; fi; exec /bin/sh -c \"$1\""
 
 struct run {

@@ -5,7 +5,8 @@
  * the new one runs. Any program will do; fence-agents have one for each kind of power switch.
  *
  * The command is run by /bin/sh -c, in a process group of its own, with standard input empty, output and
- * errors in LOG_DIR/fence-VM.log (of the last run; nowhere if that cannot be had), and in its environment
+ * errors in LOG_DIR/fence-VM.log (of the last run; nowhere if that cannot be had), and in its
+ * environment
  *
  *	HOLDFAST_VM  HOLDFAST_HOST (to be isolated)  HOLDFAST_TERM (the new one)
  *

@@ -318,8 +318,8 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- limits that lwIP as built lacks (its pools are malloc) ---- */
 
-/* lwIP keeps them for 120 s and goes through all for each segment that is for no connection, as each
- * SYN is. Both ends have acknowledged all when one gets here, so what goes with it is the last
+/* lwIP keeps them for 120 s and goes through all for each segment that is for no connection, as
+ * each SYN is. Both ends have acknowledged all when one gets here, so what goes with it is the last
  * acknowledgement, should that have been lost: the peer's FIN is then answered by a reset. */
 static void bound_time_wait(void)
 {
@@ -333,10 +333,10 @@ static void bound_time_wait(void)
 	}
 }
 
-/* The list has in front who was heard last. The oldest goes, never the newcomer: an honest handshake
- * or ending takes a round trip or two, so it is over before a flood has pushed it out; refusing new
- * ones would hand the port to whoever sends a few SYNs every 20 s. Active ones are half-open,
- * accepted (both bounded) or closed and lingering, so all lists are bounded. */
+/* The list has in front who was heard last. The oldest goes, never the newcomer: an honest
+ * handshake or ending takes a round trip or two, so it is over before a flood has pushed it out;
+ * refusing new ones would hand the port to whoever sends a few SYNs every 20 s. Active ones are
+ * half-open, accepted (both bounded) or closed and lingering, so all lists are bounded. */
 void conn_make_room(struct stack *stack)
 {
 	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;

@@ -322,8 +322,8 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 	return &counters->drop_malformed;
 }
 
-/* The filter has seen that @arp is whole, and its sender a host of our network (or 0: a probe). As in lwIP,
- * who asks for us or answers us is taken in; others only make known what changed. */
+/* The filter has seen that @arp is whole, and its sender a host of our network (or 0: a probe). As
+ * in lwIP, who asks for us or answers us is taken in; others only make known what changed. */
 static void learn(struct stack *stack, const uint8_t *arp)
 {
 	uint32_t sender = bytes_get_be32(arp + 14);

@@ -556,7 +556,8 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	}
 	vm_standby_begin(fsm, now_ns);
 	vm_fsm_granted(fsm, now_ns); /* by the run before this one, at the latest */
-	/* Whether it was run before the restart, or was needed, nobody knows. It may be asked twice. */
+	/* Whether it was run before the restart, or was needed, nobody knows. It may be asked
+	 * twice. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)
 		fsm->fencing = VM_FENCING_UNSURE;
 	detector_init(&fsm->detector, false, now_ns);

@@ -544,7 +544,8 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 	/* A commit lets output go, which cannot leave: the VM is not protected yet. */
 	if (fsm->record.state == VM_SYNCING && vm_way_obstacle(fsm, fsm->record.owner))
 		return;
-	/* Nor is it while output leaves unheld: a takeover would lose what clients have heard since the epoch. */
+	/* Nor is it while output leaves unheld: a takeover would lose what clients have heard since
+	 * the epoch. */
 	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from && epoch >= fsm->protection.held_from) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 " whole",

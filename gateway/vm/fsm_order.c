@@ -105,8 +105,8 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 	a->order_id = order->id;
 }
 
-/* An old owner that speaks is told to stop; the command is for one that may not hear it, and an operator's failover
- * from a healthy host must not switch that off. */
+/* An old owner that speaks is told to stop; the command is for one that may not hear it, and an
+ * operator's failover from a healthy host must not switch that off. */
 static void judge_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

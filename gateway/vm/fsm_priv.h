@@ -53,8 +53,8 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 void vm_on_way(struct vm_step *s, struct vm_host *host);
 /* What keeps clients from the guest at @host, in its own words; NULL: nothing. */
 const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
-/* SYNCING since output cannot leave, and the owner's guest has ended, or its host speaks no more: PROTECTED again, if
- * the standby holds all that was committed. False: it is not so. */
+/* SYNCING since output cannot leave, and the owner's guest has ended, or its host speaks no more:
+ * PROTECTED again, if the standby holds all that was committed. False: it is not so. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
 /* SYNCING, at each tick: end a protection whose output cannot leave. */
 void vm_judge_way(struct vm_step *s);
@@ -106,7 +106,8 @@ bool vm_settle_failed(struct vm_step *s);
  * the standby. */
 void vm_on_obeys_another(struct vm_step *s);
 
-/* A report in the journal's term, whose newest line may be lost: go on once both hosts confirm it. */
+/* A report in the journal's term, whose newest line may be lost: go on once both hosts confirm it.
+ */
 void vm_confirm_record(struct vm_step *s);
 
 /* Journal the record as it is. */

@@ -26,11 +26,13 @@
 /* RESUMEs since the last commit. A reconnect of the primary alone is one, and its FULL copy takes its time; more
  * without a single commit are a loop. */
 #define ATTEMPTS_LOOP 3
-/* After this many failed attempts at a copy, what the next one sends no longer counts as progress. */
+/* After this many failed attempts at a copy, what the next one sends no longer counts as progress.
+ */
 #define ATTEMPTS_MAX 3
 /* The standby applies what it has acknowledged before it takes more: 200 MB/s, a quarter of what was measured. */
 #define APPLY_NS_PER_BYTE 5
-/* The first epoch may take this multiple of standby_timeout, unless the standby has broken its stream. */
+/* The first epoch may take this multiple of standby_timeout, unless the standby has broken its
+ * stream. */
 #define FIRST_EPOCH_TIMES 3
 
 /* Events about streams: this many at once, then one in this time, with a count. */

@@ -9,11 +9,12 @@
  *	      `- the last line of a VM counts; terms never go down ---'   XXH3-64 of what is before " sum="
  *
  * Damage: a last line that is cut (no newline, or NUL bytes: what power loss leaves of an append
- * whose fsync never returned) is dropped with a warning. Any other line that cannot be read is kept as it
- * is, in its place: it may be the newest of its VM, so that VM is in doubt (vm_journal_doubt()) until a
- * newer line of it follows. Whose a line is says its name, unless the line fits its checksum with another
- * VM's name; one without a readable name may be anybody's. A file that is no journal, or has more than
- * VM_JOURNAL_DAMAGED_MAX such lines, is refused with FILE:LINE: guessing here could give a guest two owners.
+ * whose fsync never returned) is dropped with a warning. Any other line that cannot be read is kept
+ * as it is, in its place: it may be the newest of its VM, so that VM is in doubt
+ * (vm_journal_doubt()) until a newer line of it follows. Whose a line is says its name, unless the
+ * line fits its checksum with another VM's name; one without a readable name may be anybody's. A
+ * file that is no journal, or has more than VM_JOURNAL_DAMAGED_MAX such lines, is refused with
+ * FILE:LINE: guessing here could give a guest two owners.
  *
  * Where: session/gateway.c appends; main opens. STATE_DIR/lock is held while it is open, so two
  * gateways cannot share one directory. Threads: one at a time: main's, then
@@ -68,8 +69,8 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, char *ret_error)
 	__attribute__((warn_unused_result));
 
-/* May the newest line of @vm be one that cannot be read? The same of a journal that is open, which logs
- * nothing of it. True: *ret_text (VM_JOURNAL_ERROR_BYTES) says which, and what to do. */
+/* May the newest line of @vm be one that cannot be read? The same of a journal that is open, which
+ * logs nothing of it. True: *ret_text (VM_JOURNAL_ERROR_BYTES) says which, and what to do. */
 bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm, char *ret_text);
 bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, char *ret_text);
 

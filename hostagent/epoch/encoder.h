@@ -71,8 +71,9 @@ bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
 /* Pack frames that are finished from now on (WIRE_FLAG_LZ4), where it makes them shorter. At any time. */
 void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 
-/* Start epoch @epoch on top of @previous. @flags: WIRE_FLAG_* of EPOCH_BEGIN. FULL: it stands alone: the
- * reference is forgotten, its frames are not retained once sent. 0; -ENOBUFS; -ENOMEM (then only a FULL epoch may follow). */
+/* Start epoch @epoch on top of @previous. @flags: WIRE_FLAG_* of EPOCH_BEGIN. FULL: it stands
+ * alone: the reference is forgotten, its frames are not retained once sent. 0; -ENOBUFS; -ENOMEM
+ * (then only a FULL epoch may follow). */
 int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, uint8_t flags)
 	__attribute__((warn_unused_result));
 
@@ -101,7 +102,8 @@ void encoder_abandon(struct encoder *encoder);
 int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Tell what the guest's clock is to be, behind the device state that has it; where WIRE_FEATURE_CLOCK is in use.
+/* Tell what the guest's clock is to be, behind the device state that has it; where
+ * WIRE_FEATURE_CLOCK is in use.
  * 0; -ENOBUFS: call it again; -ENOMEM; -EINVAL: @clock is out of its bounds. */
 int encoder_clock(struct encoder *encoder, const struct wire_clock *clock)
 	__attribute__((warn_unused_result));

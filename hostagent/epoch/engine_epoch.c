@@ -160,10 +160,10 @@ static void end_epoch(void *context, const struct seal_times *times)
 	guestclock_stopped(e->clock, times->paused_ns, times->paused_ns + times->stop_ns);
 }
 
-/* Does the seal of the epoch that begins now begin the hold? What leaves before that seal is in the epoch's state,
- * so a takeover with this epoch or a later one is right. The hold waits until the first copy is committed, which a
- * standby may write and rehearse for long, and until the epoch is short: output is held from its seal until its
- * commit. */
+/* Does the seal of the epoch that begins now begin the hold? What leaves before that seal is in the
+ * epoch's state, so a takeover with this epoch or a later one is right. The hold waits until the
+ * first copy is committed, which a standby may write and rehearse for long, and until the epoch is
+ * short: output is held from its seal until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->pacer.resumed_ns;

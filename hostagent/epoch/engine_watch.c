@@ -157,7 +157,8 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	return -ESTALE;
 }
 
-/* A QEMU that ends lets go of its taps before its monitor: what was found counts when it goes on after that. */
+/* A QEMU that ends lets go of its taps before its monitor: what was found counts when it goes on
+ * after that. */
 static bool goes_on(struct engine *e)
 {
 	int r = engine_throttle_release(e);

@@ -35,9 +35,9 @@ struct workers;
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 
-/* The same by what is wanted: @n_threads (0: workers_default_threads()), and no more units than may have their pages
- * pinned in a reference of @n_slots. *ret_n_threads: as many as there are; 1: none was started, *ret is untouched.
- * Returns as workers_new(). */
+/* The same by what is wanted: @n_threads (0: workers_default_threads()), and no more units than may
+ * have their pages pinned in a reference of @n_slots. *ret_n_threads: as many as there are; 1: none
+ * was started, *ret is untouched. Returns as workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads, struct workers **ret)
 	__attribute__((warn_unused_result));
 

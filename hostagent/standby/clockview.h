@@ -1,14 +1,16 @@
 /* clockview.h - what the guest's clock has to be when its copy is promoted.
  *
- * Why: the device state of an epoch has the guest's clock as it stood at the seal. A guest that goes on from it some
- * hundred ms or seconds later would be late by as much for good. The primary tells with each epoch (CLOCK) what
- * the guest's clock is to be when the primary's monotonic clock says so and so. So what is needed is what that
- * clock says at the promotion, when nobody can be asked:
+ * Why: the device state of an epoch has the guest's clock as it stood at the seal. A guest that
+ * goes on from it some hundred ms or seconds later would be late by as much for good. The primary
+ * tells with each epoch (CLOCK) what the guest's clock is to be when the primary's monotonic clock
+ * says so and so. So what is needed is what that clock says at the promotion, when nobody can be
+ * asked:
  *
  *	offset = our clock at the arrival of CLOCK - its mono_ns      = difference of both clocks + the way
  *
- * The least offset seen has the shortest way, some ms, also while frames queue for seconds. Two hosts' clocks go at
- * rates that differ by up to 100 ppm or so, so an old least grows by CLOCKVIEW_LEAK_PPM until a new one is less.
+ * The least offset seen has the shortest way, some ms, also while frames queue for seconds. Two
+ * hosts' clocks go at rates that differ by up to 100 ppm or so, so an old least grows by
+ * CLOCKVIEW_LEAK_PPM until a new one is less.
  *
  * Where: the standby's thread; keeper.h owns one. Pure: times are passed in.
  */
@@ -44,7 +46,8 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 /* It is complete. */
 void clockview_complete(struct clockview *view);
 
-/* What the guest's words are to be at @at_ns of our clock. False: the last complete epoch did not tell. */
+/* What the guest's words are to be at @at_ns of our clock. False: the last complete epoch did not
+ * tell. */
 bool clockview_wanted(const struct clockview *view, uint64_t at_ns, struct clock_words *ret_wanted);
 
 #endif

@@ -35,7 +35,8 @@ struct cmdline {
 int cmdline_parse(const char *text, struct cmdline *ret_cmdline, char *ret_text)
 	__attribute__((warn_unused_result));
 
-/* Is each tap of @c's back ends (-netdev, -nic, -net tap,...) the one that the VM's file names? JSON is not looked at.
+/* Is each tap of @c's back ends (-netdev, -nic, -net tap,...) the one that the VM's file names?
+ * JSON is not looked at.
  * 0; -EINVAL with the reason in @ret_text (CMDLINE_TEXT_MAX bytes). */
 int cmdline_check_tap(const struct cmdline *c, const char *tap, char *ret_text)
 	__attribute__((warn_unused_result));

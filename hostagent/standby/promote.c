@@ -253,8 +253,8 @@ static const char *clock_obstacle(int error)
 	}
 }
 
-/* The loaded state has the clock of its seal: set it to what it would be by now. A clock that is late is no reason
- * to fail. */
+/* The loaded state has the clock of its seal: set it to what it would be by now. A clock that is
+ * late is no reason to fail. */
 static int step_clock(struct promotion *p)
 {
 	const struct wire_clock *told = &p->view->complete;

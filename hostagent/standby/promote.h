@@ -48,8 +48,9 @@ struct promote_clock {
 int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch, char *ret_text)
 	__attribute__((warn_unused_result));
 
-/* Do it, with the guest's clock set forward by @view where that can be proved right; promote_check() said yes, @q is warm (phase COPY) or found again (phase PROMOTED).
- * 0: the guest runs, phase is RUNNING, the monitor is released;
+/* Do it, with the guest's clock set forward by @view where that can be proved right;
+ * promote_check() said yes, @q is warm (phase COPY) or found again (phase PROMOTED). 0: the guest
+ * runs, phase is RUNNING, the monitor is released;
  * -EIO: QEMU refused the state or died, phase is COPY: start a fresh one and try again;
  * -ETIMEDOUT: nothing moved for @timeout_ns, the same; -ESRCH: phase PROMOTED, but QEMU is gone or
  * does not wait: only the operator can say; -errno of the files. On error @ret_text says why. */

@@ -61,8 +61,9 @@ int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_
 	      char *ret_text)
 	__attribute__((warn_unused_result));
 
-/* Check and complete @command, also against q->tap: what the next QEMU is started with. One that is warm is not touched.
- * 1: it is another one than before; 0: the same; -EINVAL with the reason in @ret_text (QEMU_TEXT_MAX bytes), and
+/* Check and complete @command, also against q->tap: what the next QEMU is started with. One that is
+ * warm is not touched. 1: it is another one than before; 0: the same; -EINVAL with the reason in
+ * @ret_text (QEMU_TEXT_MAX bytes), and
  * -ENOMEM: the one before stays. */
 int qemu_set_command(struct qemu *q, const char *command, char *ret_text)
 	__attribute__((warn_unused_result));

@@ -177,7 +177,8 @@ static const struct {
 	{"qmp", true, qmp},	      {"pidfile", true, pidfile}, {"monitor", true, NULL},
 	{"mon", true, NULL},	      {"vnc", true, NULL},	{"spice", true, NULL},
 	{"gdb", true, NULL},	      {"D", true, NULL},	{"s", false, NULL},
-	/* What locks memory reads each page of the private view at once, and what the epoch brings later is not in it. */
+	/* What locks memory reads each page of the private view at once, and what the epoch brings
+	 * later is not in it. */
 	{"overcommit", true, NULL},
 };
 

@@ -121,12 +121,14 @@ void clock_rules_resumed(struct clock_rules *rules, const struct clock_words *wo
 /* The words that the state saved in this pause has. */
 void clock_rules_saved(struct clock_rules *rules, const struct clock_words *words);
 
-/* What the guest's clock and ticks are to be when the host's clock says @at_ns. After clock_rules_saved() of a pause
- * that fitted, in state CORRECTED; else false. */
+/* What the guest's clock and ticks are to be when the host's clock says @at_ns. After
+ * clock_rules_saved() of a pause that fitted, in state CORRECTED; else false. */
 bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns, struct clock_words *ret_words);
 
-/* @words, of a stopped guest, are those of its saved state; it is to go on with @wanted. What to write: forward,
- * never backwards, at most @step_max_ns and as many of its ticks, of which a second has @ticks_per_s. */
+/* @words, of a stopped guest, are those of its saved state; it is to go on with @wanted. What to
+ * write: forward, never backwards, at most @step_max_ns and as many of its ticks, of which a second
+ * has
+ * @ticks_per_s. */
 struct clock_words clock_step(const struct clock_words *words, const struct clock_words *wanted,
 			      uint64_t step_max_ns, uint64_t ticks_per_s);
 

@@ -43,8 +43,8 @@ void guestclock_resumed(struct guestclock *clock, uint64_t paused_ns);
 /* The device state that was saved in that pause. */
 void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size);
 
-/* For who goes on from the state that was saved last: its words, and what the guest's are to be when the host's clock
- * says @at_ns. False: not known. */
+/* For who goes on from the state that was saved last: its words, and what the guest's are to be
+ * when the host's clock says @at_ns. False: not known. */
 bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns, struct clock_words *ret_saved,
 			 struct clock_words *ret_wanted, uint64_t *ret_ticks_per_s);
 
@@ -57,9 +57,11 @@ const struct clock_rules *guestclock_rules(const struct guestclock *clock);
 int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at, struct clock_words *ret_words)
 	__attribute__((warn_unused_result));
 
-/* The QEMU of process @pid has loaded @blob and not begun to run: its words must be those of @saved and of the blob.
- * Then they are set to @wanted, as clock_step() says. 0: *ret_step_ns is by how much; -ENOENT, -EMSGSIZE: its
- * words are not found; -ESTALE: they are others; -EBUSY: the guest runs; -EFAULT: they cannot be read or written. */
+/* The QEMU of process @pid has loaded @blob and not begun to run: its words must be those of @saved
+ * and of the blob. Then they are set to @wanted, as clock_step() says. 0: *ret_step_ns is by how
+ * much; -ENOENT,
+ * -EMSGSIZE: its words are not found; -ESTALE: they are others; -EBUSY: the guest runs; -EFAULT:
+ * they cannot be read or written. */
 int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,
 		       const struct clock_words *wanted, uint64_t step_max_ns, uint64_t ticks_per_s,
 		       uint64_t *ret_step_ns) __attribute__((warn_unused_result));

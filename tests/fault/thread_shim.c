@@ -1,5 +1,5 @@
-/* To be preloaded: while there is a file at HOLDFAST_NO_THREAD, the thread whose routine has the address in it cannot be
- * made. The address is the program's own, in hexadecimal, as nm says it. */
+/* To be preloaded: while there is a file at HOLDFAST_NO_THREAD, the thread whose routine has the
+ * address in it cannot be made. The address is the program's own, in hexadecimal, as nm says it. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>

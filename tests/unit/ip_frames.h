@@ -61,7 +61,8 @@ static inline void put_ip(uint8_t *frame, uint8_t protocol, size_t inner_size)
 	bytes_put_be16(ip + 10, csum(ip, 20, 0));
 }
 
-/* One segment without options, of peer_ip's @from to our_ip's @to. Returns the size of the frame. */
+/* One segment without options, of peer_ip's @from to our_ip's @to. Returns the size of the frame.
+ */
 static inline size_t put_tcp(uint8_t *frame, uint16_t from, uint16_t to, uint32_t seq, uint32_t ack,
 			     uint8_t flags, const void *data, size_t size)
 {

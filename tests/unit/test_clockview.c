@@ -1,4 +1,5 @@
-/* What the guest's clock is to be at a promotion: two hosts whose clocks differ, and a link that queues. */
+/* What the guest's clock is to be at a promotion: two hosts whose clocks differ, and a link that
+ * queues. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,7 +28,8 @@ static void epoch(struct clockview *view, uint64_t mono_ns, uint64_t now_ns)
 	clockview_complete(view);
 }
 
-/* How far behind real time the guest would be, in us, when it goes on at @at_ns of the primary's clock. */
+/* How far behind real time the guest would be, in us, when it goes on at @at_ns of the primary's
+ * clock. */
 static int64_t behind_us(const struct clockview *view, uint64_t at_ns, int64_t difference_ns)
 {
 	struct clock_words wanted;
@@ -53,7 +55,8 @@ static void the_shortest_way_counts(void **state)
 	}
 }
 
-/* Epochs that come seconds late do not make the guest late; nor does one that never became complete. */
+/* Epochs that come seconds late do not make the guest late; nor does one that never became
+ * complete. */
 static void what_queues_is_seen_through(void **state)
 {
 	struct wire_clock clock = told(2010 * S);
@@ -71,7 +74,8 @@ static void what_queues_is_seen_through(void **state)
 	assert_in_range(behind_us(&view, 2030 * S, 0), 3000, 9000);
 }
 
-/* The primary's clock is slower by 100 ppm, for an hour: no least of before that makes the guest be ahead. */
+/* The primary's clock is slower by 100 ppm, for an hour: no least of before that makes the guest be
+ * ahead. */
 static void clocks_that_drift_apart_are_followed(void **state)
 {
 	struct clockview view;

@@ -169,8 +169,8 @@ static void it_inherits_no_descriptor(void **state)
 	assert_string_equal(t.text, "exit status 0: 0");
 }
 
-/* The faults: a log that could not be had kept the command from running, so that nobody was promoted, and
- * one whose disk did not answer stopped the loop. */
+/* The faults: a log that could not be had kept the command from running, so that nobody was
+ * promoted, and one whose disk did not answer stopped the loop. */
 static void the_log_is_not_waited_for(void **state)
 {
 	struct stat st;

@@ -359,8 +359,8 @@ static void test_failed_heals_as_told(void **state)
 	assert_int_equal(lab.journal.term, 2);
 }
 
-/* The old owner's host is dead, and beta's try failed. What beta holds is all that is left: no `unprotect` gives
- * that up; when alpha has the guest again, it does. */
+/* The old owner's host is dead, and beta's try failed. What beta holds is all that is left: no
+ * `unprotect` gives that up; when alpha has the guest again, it does. */
 static void test_the_only_copy_is_kept(void **state)
 {
 	(void)state;
@@ -470,8 +470,8 @@ static void test_fenced_host_lost_its_files(void **state)
 	assert_int_equal(lab.last_order[1].verb, 0);
 }
 
-/* While the guest is to be given back after a promotion that failed, another operator asks to promote: the first
- * one hears of it, and waits for nothing. */
+/* While the guest is to be given back after a promotion that failed, another operator asks to
+ * promote: the first one hears of it, and waits for nothing. */
 static void test_failover_ends_giving_back(void **state)
 {
 	uint64_t op_id;

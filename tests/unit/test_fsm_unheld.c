@@ -1,4 +1,5 @@
-/* test_fsm_unheld.c - vm/fsm: while output leaves unheld its epochs are committed, and nobody is protected. */
+/* test_fsm_unheld.c - vm/fsm: while output leaves unheld its epochs are committed, and nobody is
+ * protected. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -43,7 +44,8 @@ static void test_the_first_held_epoch_protects(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 }
 
-/* What the standby has complete is committed when the way is there again; that makes no PROTECTED of it. */
+/* What the standby has complete is committed when the way is there again; that makes no PROTECTED
+ * of it. */
 static void test_a_way_that_is_found(void **state)
 {
 	(void)state;

@@ -142,8 +142,9 @@ static void test_every_torn_tail(void **state)
 	vm_journal_close(journal);
 }
 
-/* Any byte of the newest line: its VM is in doubt, also after the file was rewritten, and has the term of the
- * line before, until a newer line follows. Damage that a newer line of the same VM follows is nothing. */
+/* Any byte of the newest line: its VM is in doubt, also after the file was rewritten, and has the
+ * term of the line before, until a newer line follows. Damage that a newer line of the same VM
+ * follows is nothing. */
 static void test_every_damaged_byte(void **state)
 {
 	size_t size, header = strlen("holdfast-journal 1\n"), first;
@@ -182,7 +183,8 @@ static void test_every_damaged_byte(void **state)
 	vm_journal_close(journal);
 }
 
-/* A damaged line stops its VM alone; one whose name cannot be read all those that have no newer line. */
+/* A damaged line stops its VM alone; one whose name cannot be read all those that have no newer
+ * line. */
 static void test_whose_damage(void **state)
 {
 	static const struct {

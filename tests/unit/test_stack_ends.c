@@ -135,8 +135,8 @@ static void test_few_stay_in_time_wait(void **state)
 		end_in_time_wait(i);
 	establish(N_ENDED); /* the limit holds from each SYN on */
 	for (unsigned int i = 1; i < N_ENDED; i++) {
-		/* The peer's FIN again, for our acknowledgement was lost: who is kept gets another, the
-		 * others a reset, and by then nothing of theirs is under way. */
+		/* The peer's FIN again, for our acknowledgement was lost: who is kept gets another,
+		 * the others a reset, and by then nothing of theirs is under way. */
 		uint8_t answer = say(i, 1001, our_fin[i] + 1, FIN | ACK);
 
 		assert_true(answer == ACK || (answer & RST));

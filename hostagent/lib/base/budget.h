@@ -1,7 +1,7 @@
 /* budget.h - a share of the time that some work may take: earned as time passes, spent as measured.
  *
- * Why: what strangers make a loop compute (handshakes) must leave it time for whom it serves. rate.h
- * counts things of one price; here the price is known afterwards.
+ * Why: what strangers make a loop compute (handshakes) must leave it time for whom it serves.
+ * rate.h counts things of one price; here the price is known afterwards.
  *
  * Where: gateway/session/admission.c, gateway/control/newcomers.c. Pure; one thread.
  */

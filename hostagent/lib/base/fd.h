@@ -19,8 +19,9 @@ int fd_set_nonblock(int fd) __attribute__((warn_unused_result));
 /* Write all @size bytes, retrying on EINTR and short writes. 0 or -errno. */
 int fd_write_all(int fd, const void *data, size_t size) __attribute__((warn_unused_result));
 
-/* Read a whole file of at most @max_bytes; a pipe is not waited for, what it has is its end. *ret_data is NUL-terminated (the NUL is not counted in
- * *ret_size) and owned by the caller. 0; -EFBIG: larger than @max_bytes; -ENOMEM; other -errno. */
+/* Read a whole file of at most @max_bytes; a pipe is not waited for, what it has is its end.
+ * *ret_data is NUL-terminated (the NUL is not counted in *ret_size) and owned by the caller. 0;
+ * -EFBIG: larger than @max_bytes; -ENOMEM; other -errno. */
 int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
