@@ -60,11 +60,12 @@ int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, char *ret_error
 	if (r == 0)
 		r = parse(text, size, ret_incarnation);
 	if (r < 0)
-		(void)snprintf(ret_error, OBEYED_ERROR_BYTES,
-			       "%.250s/gateway.incarnation: %s; which gateway is the youngest is not "
-			       "known here, so none is obeyed: be sure that the right one runs, and no "
-			       "other, remove the file and restart the agent",
-			       role_dir, r == -EINVAL ? "damaged" : strerror(-r));
+		(void)snprintf(
+			ret_error, OBEYED_ERROR_BYTES,
+			"%.250s/gateway.incarnation: %s; which gateway is the youngest is not "
+			"known here, so none is obeyed: be sure that the right one runs, and no "
+			"other, remove the file and restart the agent",
+			role_dir, r == -EINVAL ? "damaged" : strerror(-r));
 	return r;
 }
 

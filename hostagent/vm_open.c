@@ -18,7 +18,9 @@ static void open_standby(struct vm *vm)
 		.command_file = vm->config->command_file,
 		.tap = vm->config->tap,
 		.log_bytes_max = vm->config->log_bytes_max,
-		.clock_step_max_ns = vm->config->clock == ENGINE_CLOCK_CORRECT ? vm->config->clock_step_max_ns : 0,
+		.clock_step_max_ns = vm->config->clock == ENGINE_CLOCK_CORRECT
+					     ? vm->config->clock_step_max_ns
+					     : 0,
 		.gateway = &vm->gateway,
 		.host = wire_tls_context_self(vm->environment.tls)->name,
 		.gateway_lost = (uint8_t)vm->config->gateway_lost,
@@ -35,7 +37,8 @@ static void open_standby(struct vm *vm)
 	if (standby_open(&config, &vm->standby, text) == 0)
 		return;
 	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", text);
-	log_error("vm=%s %s; correct it and restart the agent", vm->config->name, vm->standby_fault);
+	log_error("vm=%s %s; correct it and restart the agent", vm->config->name,
+		  vm->standby_fault);
 }
 
 /* The host was booted since: no process, copy or hold of then is left, but who owns the guest may
@@ -46,9 +49,10 @@ static void after_boot(struct vm *vm)
 		vm->role = VM_ROLE_NONE; /* its guest has ended; unprotected, nobody else can have it */
 	vm->is_unsure = vm->role == VM_ROLE_PRIMARY;
 	if (vm->is_unsure)
-		log_warn("vm=%s term=%llu this host was booted while it protected the guest: a QEMU of it is kept "
-			 "stopped until the gateway says who owns it", vm->config->name,
-			 (unsigned long long)vm->term);
+		log_warn("vm=%s term=%llu this host was booted while it protected the guest: a "
+			 "QEMU of it is kept "
+			 "stopped until the gateway says who owns it",
+			 vm->config->name, (unsigned long long)vm->term);
 }
 
 /* What is wrong with this VM is said, and the others go on. */
@@ -65,16 +69,20 @@ static int start(struct vm *vm)
 	bool is_booted = false;
 	int r;
 
-	(void)snprintf(vm->pin_dir, sizeof(vm->pin_dir), "%s/%s", config->pin_dir, vm->config->name);
+	(void)snprintf(vm->pin_dir, sizeof(vm->pin_dir), "%s/%s", config->pin_dir,
+		       vm->config->name);
 	vm_witness_init(&vm->witness, config, vm->config, vm->pin_dir);
 	vm_tap_init(&vm->tap);
 	if (*vm->config->fault)
 		set_fault(vm, vm->config->fault);
-	r = vm_role_load(config->run_dir, config->role_dir, vm->config->name, &vm->role, &vm->term, &is_booted);
+	r = vm_role_load(config->run_dir, config->role_dir, vm->config->name, &vm->role, &vm->term,
+			 &is_booted);
 	if (r < 0) {
-		wire_text_format(text, "%s/%s.role (or the one in %s): %s; remove it if this host owns nothing",
-				 config->run_dir, vm->config->name, config->role_dir,
-				 r == -EINVAL ? "damaged" : strerror(-r));
+		wire_text_format(
+			text,
+			"%s/%s.role (or the one in %s): %s; remove it if this host owns nothing",
+			config->run_dir, vm->config->name, config->role_dir,
+			r == -EINVAL ? "damaged" : strerror(-r));
 		set_fault(vm, text);
 	}
 	if (is_booted)
@@ -88,7 +96,8 @@ static int start(struct vm *vm)
 	return -pthread_create(&vm->thread, NULL, vm_work, vm);
 }
 
-int vm_open(const struct vm_environment *environment, const struct vm_config *config, struct vm **ret_vm)
+int vm_open(const struct vm_environment *environment, const struct vm_config *config,
+	    struct vm **ret_vm)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 	pthread_condattr_t monotonic;

@@ -223,7 +223,8 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 	struct control *control = (struct control *)source;
 	struct sockaddr_in sa = {0};
 	socklen_t sa_size = sizeof(sa);
-	int fd = accept4(source->fd, (struct sockaddr *)&sa, &sa_size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd =
+		accept4(source->fd, (struct sockaddr *)&sa, &sa_size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct control_conn *c = NULL;
 
 	(void)events;

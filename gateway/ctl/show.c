@@ -193,8 +193,10 @@ void show_vm(FILE *out, const json_t *answer)
 	fprintf(out, "%s %s in term %" JSON_INTEGER_FORMAT "\n", S(vm, "name"), S(vm, "state"),
 		int_of(vm, "term"));
 	if (json_is_true(json_object_get(vm, "conflict")))
-		fprintf(out, "  %-20s a host reports a newer term, or the journal is damaged; `holdfastctl "
-			"owner %s HOST` names whose guest is the right one\n", "CONFLICT", S(vm, "name"));
+		fprintf(out,
+			"  %-20s a host reports a newer term, or the journal is damaged; "
+			"`holdfastctl owner %s HOST` names whose guest is the right one\n",
+			"CONFLICT", S(vm, "name"));
 	fprintf(out, "  %-20s %s\n", "owner", S(vm, "owner"));
 	fprintf(out, "  %-20s %s\n", "standby", S(vm, "standby"));
 	fprintf(out, "  %-20s %" JSON_INTEGER_FORMAT " (%s)\n", "committed epoch",
@@ -288,8 +290,10 @@ int show_check(FILE *out, const json_t *answer)
 			n_wrong++;
 		}
 		if (json_is_true(json_object_get(item, "conflict"))) {
-			fprintf(out, "%s is in conflict: a host reports a newer term, or the journal is "
-				"damaged; holdfastctl vm show %s\n", name, name);
+			fprintf(out,
+				"%s is in conflict: a host reports a newer term, or the journal is "
+				"damaged; holdfastctl vm show %s\n",
+				name, name);
 			n_wrong++;
 		}
 	}

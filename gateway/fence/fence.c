@@ -117,8 +117,8 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 {
 	char vm[WIRE_NAME_MAX + 16], host[WIRE_NAME_MAX + 16], term[40], path_var[PATH_MAX],
 		log[PATH_MAX];
-	char *const argv[] = {(char *)"sh", (char *)"-c", (char *)SHELL, log, (char *)(uintptr_t)command,
-			      NULL};
+	char *const argv[] = {
+		(char *)"sh", (char *)"-c", (char *)SHELL, log, (char *)(uintptr_t)command, NULL};
 	char *const envp[] = {vm, host, term, path_var, NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attr;

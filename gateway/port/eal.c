@@ -216,7 +216,8 @@ int eal_start(const struct port_config *config, const char *pci, char *ret_error
 			 memory_mb, huge ? "of hugepages" : "of plain memory", lcores + 9,
 			 strerror(-rc),
 			 huge && rc == -ENOMEM && config->hugepages == PORT_HUGEPAGES_AUTO
-				 ? ": enough were free a moment ago, and are taken by another program: "
+				 ? ": enough were free a moment ago, and are taken by another "
+				   "program: "
 				   "start again, or set hugepages = no"
 				 : "");
 		return rc;

@@ -20,8 +20,9 @@ static void send_lease(struct session *s, struct gateway_vm *vm, int host, uint6
 				   .release_ms = s->gw->config.release_ms,
 				   .incarnation = session_incarnation(s)};
 
-	if (!(s->features & WIRE_FEATURE_LEASE) || !lease.lease_ms || host != record->owner || record->in_doubt ||
-	    (record->state != VM_SYNCING && record->state != VM_PROTECTED) || !gateway_is_durable(vm))
+	if (!(s->features & WIRE_FEATURE_LEASE) || !lease.lease_ms || host != record->owner ||
+	    record->in_doubt || (record->state != VM_SYNCING && record->state != VM_PROTECTED) ||
+	    !gateway_is_durable(vm))
 		return;
 	h.seq = s->tx_seq++;
 	memcpy(lease.vm, vm->config.name, sizeof(lease.vm));

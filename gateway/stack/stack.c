@@ -86,8 +86,10 @@ static err_t output(struct netif *netif, struct pbuf *p)
 static err_t output_ipv4(struct netif *netif, struct pbuf *p, const ip4_addr_t *dest)
 {
 	struct stack *stack = netif->state;
-	const ip4_addr_t *hop = ip4_addr_netcmp(dest, netif_ip4_addr(netif), netif_ip4_netmask(netif)) ?
-					dest : netif_ip4_gw(netif);
+	const ip4_addr_t *hop =
+		ip4_addr_netcmp(dest, netif_ip4_addr(netif), netif_ip4_netmask(netif))
+			? dest
+			: netif_ip4_gw(netif);
 	struct eth_addr from, to;
 	const uint8_t *mac;
 	int ask;

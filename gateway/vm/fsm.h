@@ -96,7 +96,7 @@ struct vm_config {
 	uint64_t release_ns;	     /* how long a lease lets output leave; 0: no leases are given */
 	uint64_t standby_timeout_ns; /* nothing committed this long because of the standby: policy below */
 	uint64_t answer_within_ns;   /* a promoted guest that has not answered by then: alarm */
-	uint64_t order_timeout_ns;   /* an order that does not move for so long has failed */
+	uint64_t order_timeout_ns;   /* an order has failed when nothing of it moves for this time */
 	bool has_fence_command;	     /* run it before a promotion that follows from silence */
 	bool fence_required;	     /* if it fails, promote nobody: the operator decides */
 	bool standby_lost_hold;	     /* policy: true: hold output until it is back; false: go on

@@ -117,10 +117,12 @@ static void unprotect_failed(struct vm_step *s)
 		return;
 	}
 	if (!has_guest(&fsm->host[vm_fsm_other(fsm)])) {
-		reply(s, false, "no-guest", "%s does not say that it has the guest, so what %s holds may be all that is left "
-		      "of it, and would be given up: `holdfastctl failover %s` promotes it; else start the guest on %s first",
-		      vm_host_name(fsm, vm_fsm_other(fsm)), vm_host_name(fsm, candidate), fsm->config->name,
-		      vm_host_name(fsm, vm_fsm_other(fsm)));
+		reply(s, false, "no-guest",
+		      "%s does not say that it has the guest, so what %s holds may be all that is "
+		      "left of it, and would be given up: `holdfastctl failover %s` promotes it; else "
+		      "start the guest on %s first",
+		      vm_host_name(fsm, vm_fsm_other(fsm)), vm_host_name(fsm, candidate),
+		      fsm->config->name, vm_host_name(fsm, vm_fsm_other(fsm)));
 		return;
 	}
 	fsm->give_back_due = true;

@@ -73,7 +73,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 							     : "guest shut itself down",
 		       peer_text(s));
 	/* Its next report says it again, and then counts. */
-	if (s->in->verdict == WIRE_VERDICT_EXITED && vm_way_is_no_matter(s, "says that its guest ended"))
+	if (s->in->verdict == WIRE_VERDICT_EXITED &&
+	    vm_way_is_no_matter(s, "says that its guest ended"))
 		return;
 	if (s->in->verdict == WIRE_VERDICT_EXITED && fsm->record.state == VM_PROTECTED) {
 		if (!vm_promote(s, reason, false, &why) && before != s->in->verdict)
@@ -222,12 +223,13 @@ static void on_clock(struct vm_step *s, struct vm_host *host)
 	bool is_alarm = s->in->clock_alarm_percent > 0;
 
 	if (is_alarm && !host->is_clock_alarm)
-		vm_event(s, "clock", "the guest's clock on %s lost %u %% of the last minute: %s", name,
-			 s->in->clock_alarm_percent,
-			 s->in->clock_why ? s->in->clock_why : "its pauses are not all given back yet");
+		vm_event(s, "clock", "the guest's clock on %s lost %u %% of the last minute: %s",
+			 name, s->in->clock_alarm_percent,
+			 s->in->clock_why ? s->in->clock_why
+					  : "its pauses are not all given back yet");
 	else if (!is_alarm && host->is_clock_alarm)
-		vm_event(s, "clock", "the guest's clock on %s goes right again; what it lost stays lost",
-			 name);
+		vm_event(s, "clock",
+			 "the guest's clock on %s goes right again; what it lost stays lost", name);
 	host->is_clock_alarm = is_alarm;
 }
 
@@ -546,7 +548,8 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 		return;
 	/* Nor is it while output leaves unheld: a takeover would lose what clients have heard since
 	 * the epoch. */
-	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from && epoch >= fsm->protection.held_from) {
+	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from &&
+	    epoch >= fsm->protection.held_from) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 " whole",
 			     vm_host_name(fsm, vm_fsm_other(fsm)), epoch);

@@ -110,7 +110,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
 	if (agreements[row].votes && /* with this gateway's own word, if it has one */
-	    (fsm->record.in_doubt || owner != fsm->record.owner || s->in->term != fsm->record.term + 1))
+	    (fsm->record.in_doubt || owner != fsm->record.owner ||
+	     s->in->term != fsm->record.term + 1))
 		return false;
 	return agreements[row].owner == word_of(&fsm->host[owner], s->in->term) &&
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
@@ -140,7 +141,8 @@ bool vm_settle_failed(struct vm_step *s)
 		return false;
 	vm_set_state(s, VM_UNPROTECTED, to, true,
 		     "%s did not promote because both hosts had agreed on %s in that term; the "
-		     "guest stays there%s", vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
+		     "guest stays there%s",
+		     vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
 	/* Unprotected is what the hosts agreed on only where nothing is held. */
@@ -231,9 +233,10 @@ void vm_confirm_record(struct vm_step *s)
 		return;
 	fsm->record.in_doubt = false;
 	vm_journal_record(s);
-	vm_event(s, "conflict", "over: both hosts are in term %" PRIu64 ", the last one of the journal that "
-		 "can be read, and say that %s owns the guest", record->term,
-		 vm_host_name(fsm, record->owner));
+	vm_event(s, "conflict",
+		 "over: both hosts are in term %" PRIu64 ", the last one of the journal that "
+		 "can be read, and say that %s owns the guest",
+		 record->term, vm_host_name(fsm, record->owner));
 }
 
 void vm_resolve_conflict(struct vm_step *s, uint8_t owner)

@@ -78,11 +78,13 @@ bool vm_way_is_no_matter(struct vm_step *s, const char *why)
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_protection *p = &fsm->protection;
 
-	if (fsm->record.state != VM_SYNCING || !fsm->host[fsm->record.owner].way[0] || !p->held_from ||
-	    p->committed < p->held_from || p->complete < p->committed)
+	if (fsm->record.state != VM_SYNCING || !fsm->host[fsm->record.owner].way[0] ||
+	    !p->held_from || p->committed < p->held_from || p->complete < p->committed)
 		return false;
-	vm_set_state(s, VM_PROTECTED, fsm->record.owner, false, "%s %s, and %s holds all that was committed",
-		     vm_host_name(fsm, fsm->record.owner), why, vm_host_name(fsm, vm_fsm_other(fsm)));
+	vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
+		     "%s %s, and %s holds all that was committed",
+		     vm_host_name(fsm, fsm->record.owner), why,
+		     vm_host_name(fsm, vm_fsm_other(fsm)));
 	return true;
 }
 

@@ -133,7 +133,8 @@ static bool read_name(const char *text, char ret_name[WIRE_NAME_MAX + 1])
 	size_t size = strcspn(text, " ");
 
 	if (size == 0 || size > WIRE_NAME_MAX || is_twice_in(text, " term=") ||
-	    is_twice_in(text, " owner=") || is_twice_in(text, " state=") || is_twice_in(text, " sum="))
+	    is_twice_in(text, " owner=") || is_twice_in(text, " state=") ||
+	    is_twice_in(text, " sum="))
 		return false;
 	memcpy(ret_name, text, size);
 	ret_name[size] = '\0';
@@ -167,21 +168,25 @@ bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm
 		if ((last && last->line > d->line) ||
 		    (is_named && strcmp(name, vm) != 0 && !fits_name(d->text, vm)))
 			continue;
-		(void)snprintf(ret_text, VM_JOURNAL_ERROR_BYTES,
-			       "a line of the journal cannot be read (%s), and %s: \"%.80s\"; nothing is "
-			       "ordered and no lease given until both hosts confirm the last term that can be "
-			       "read (%" PRIu64 "), or `holdfastctl owner %s HOST` names the host whose guest is "
-			       "the right one", d->wrong,
-			       is_named ? "it may be the newest of this VM" :
-					  "whose it is cannot be read either, so it may be the newest of this VM",
-			       d->text, last ? last->term : 0, vm);
+		(void)snprintf(
+			ret_text, VM_JOURNAL_ERROR_BYTES,
+			"a line of the journal cannot be read (%s), and %s: \"%.80s\"; nothing is "
+			"ordered and no lease given until both hosts confirm the last term that "
+			"can be read (%" PRIu64 "), or `holdfastctl owner %s HOST` names the host whose guest is "
+			"the right one",
+			d->wrong,
+			is_named ? "it may be the newest of this VM"
+				 : "whose it is cannot be read either, so it may be the newest of "
+				   "this VM",
+			d->text, last ? last->term : 0, vm);
 		return true;
 	}
 	return false;
 }
 
 /* Keep the line of @size bytes at @at. False: there are too many. */
-static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t size, const char *wrong)
+static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t size,
+			 const char *wrong)
 {
 	struct vm_journal_damage *d = &table->damaged[table->n_damaged];
 	char name[WIRE_NAME_MAX + 1];
@@ -242,8 +247,8 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 		if (!wrong)
 			wrong = merge(table, &entry);
 		if (wrong && !keep_damaged(table, text + at, length, wrong))
-			return complain(ret_error, name, n, "%s, and so are many before it; %s", wrong,
-					next_step);
+			return complain(ret_error, name, n, "%s, and so are many before it; %s",
+					wrong, next_step);
 		at += length + 1;
 	}
 	*ret_table = *table;
@@ -258,7 +263,8 @@ static void forget_damaged(struct vm_journal_table *table)
 	for (size_t i = 0; i < table->n_damaged; i++) {
 		struct vm_journal_damage d = table->damaged[i];
 		char name[WIRE_NAME_MAX + 1];
-		const struct vm_journal_entry *last = read_name(d.text, name) ? find(table, name) : NULL;
+		const struct vm_journal_entry *last =
+			read_name(d.text, name) ? find(table, name) : NULL;
 
 		if (!last || last->line < d.line)
 			table->damaged[n++] = d;
@@ -267,7 +273,8 @@ static void forget_damaged(struct vm_journal_table *table)
 }
 
 /* The line @line as text, with newline; its size, 0: it was replaced by a later one. */
-static size_t format_line(const struct vm_journal_table *table, uint32_t line, char *text, size_t size)
+static size_t format_line(const struct vm_journal_table *table, uint32_t line, char *text,
+			  size_t size)
 {
 	for (size_t i = 0; i < table->n; i++) {
 		if (table->list[i].line == line)

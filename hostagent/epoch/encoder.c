@@ -176,7 +176,8 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, uint8_t 
 	e->payload_bytes = 0;
 	if (retain_n_epochs(e->retain) == 0)
 		e->used_features = 0;
-	e->used_features |= e->pages.features | (flags & WIRE_FLAG_UNHELD ? WIRE_FEATURE_UNHELD : 0);
+	e->used_features |=
+		e->pages.features | (flags & WIRE_FLAG_UNHELD ? WIRE_FEATURE_UNHELD : 0);
 	r = retain_begin(e->retain, epoch, !is_full);
 	if (r < 0)
 		return r;

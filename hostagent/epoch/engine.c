@@ -305,8 +305,10 @@ static int need_running(struct engine *e, struct vmm_error *error)
 	}
 	if (strcmp(e->info.runstate, "postmigrate") == 0) {
 		snprintf(error->text, sizeof(error->text),
-			 "the guest was migrated away, or saved (runstate postmigrate): what is left here may "
-			 "not run beside it; let it run (QMP `cont`) if it is the only one, then protect it");
+			 "the guest was migrated away, or saved (runstate postmigrate): what is "
+			 "left here may "
+			 "not run beside it; let it run (QMP `cont`) if it is the only one, then "
+			 "protect it");
 		return -ESHUTDOWN;
 	}
 	if (!e->config.is_restart) {

@@ -23,7 +23,7 @@
 /* Commits and frames are looked at, and frames sent, each time so many batches were encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
-/* So many long epochs in a row at most go without a hold. */
+/* At most this number of long epochs in a row go without a hold. */
 #define UNHELD_MAX 16u
 
 #define PIPE_RETRY_MIN_NS (5 * CLOCK_NS_PER_S)

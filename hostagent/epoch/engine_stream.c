@@ -115,7 +115,8 @@ static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 	e->incarnation = welcome->incarnation;
 	if (gateway_view_is_obeyed(e->config.view, e->incarnation))
 		return 0;
-	wire_text_format(text, "gateway %s is incarnation %llu, which this host does not obey (yet)",
+	wire_text_format(text,
+			 "gateway %s is incarnation %llu, which this host does not obey (yet)",
 			 welcome->gateway, (unsigned long long)welcome->incarnation);
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: %s", e->config.vm, text);
 	engine_set_state(e, e->status.state, "stream: %s", text);
@@ -221,8 +222,8 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	engine_stream_pace(e);
 	if (!e->is_holding && epoch + 1 == e->next_epoch)
 		pacer_demand(&e->pacer, now_ns, false); /* the next seal may begin the hold */
-	if (e->is_holding && epoch >= e->held_from && !e->needs_full && e->status.state != WIRE_STATE_PROTECTED &&
-	    !*hold_trouble(e->hold))
+	if (e->is_holding && epoch >= e->held_from && !e->needs_full &&
+	    e->status.state != WIRE_STATE_PROTECTED && !*hold_trouble(e->hold))
 		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
 }
 

@@ -174,7 +174,8 @@ uint32_t workers_default_threads(void)
 	return n > DEFAULT_THREADS_MAX ? DEFAULT_THREADS_MAX : (uint32_t)n;
 }
 
-int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads, struct workers **ret)
+int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
+		  struct workers **ret)
 {
 	uint32_t n_units, n_max = n_slots / 2 / UNIT_PAGES;
 

@@ -21,7 +21,8 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 		offset_ns = offset_ns < least_ns ? offset_ns : least_ns;
 	}
 	/* Less than a ms since the last one leaks nothing, and must not be forgotten. */
-	if (!view->has_offset || offset_ns < view->offset_ns || now_ns - view->offset_at_ns >= 1000000) {
+	if (!view->has_offset || offset_ns < view->offset_ns ||
+	    now_ns - view->offset_at_ns >= 1000000) {
 		view->offset_ns = offset_ns;
 		view->offset_at_ns = now_ns;
 	}
@@ -47,7 +48,8 @@ bool clockview_wanted(const struct clockview *view, uint64_t at_ns, struct clock
 	*ret_wanted = (struct clock_words){
 		.clock = view->complete.ns + (uint64_t)since_ns,
 		.ticks = view->complete.ticks +
-			 (uint64_t)(int64_t)((double)since_ns / 1e9 * (double)view->complete.ticks_per_s),
+			 (uint64_t)(int64_t)((double)since_ns / 1e9 *
+					     (double)view->complete.ticks_per_s),
 	};
 	return true;
 }

@@ -297,15 +297,19 @@ int cmdline_check_tap(const struct cmdline *c, const char *tap, char *ret_text)
 		const char *name = option_name(c->words[i]), *value = c->words[i + 1], *ifname;
 		size_t size;
 
-		if (!name || (strcmp(name, "netdev") != 0 && strcmp(name, "nic") != 0 && strcmp(name, "net") != 0) ||
+		if (!name ||
+		    (strcmp(name, "netdev") != 0 && strcmp(name, "nic") != 0 &&
+		     strcmp(name, "net") != 0) ||
 		    strncmp(value, "tap", 3) != 0 || (value[3] && value[3] != ','))
 			continue;
 		ifname = find_ifname(value, &size);
 		if (strlen(tap) == size && memcmp(ifname, tap, size) == 0)
 			continue;
 		snprintf(ret_text, CMDLINE_TEXT_MAX,
-			 "QEMU command: -%s %.200s: its tap is %s%.*s, and tap in the VM's file is %s; write ifname=%s",
-			 name, value, size ? "" : "any", (int)(size > 32 ? 32 : size), ifname, tap, tap);
+			 "QEMU command: -%s %.200s: its tap is %s%.*s, and tap in the VM's file is "
+			 "%s; write ifname=%s",
+			 name, value, size ? "" : "any", (int)(size > 32 ? 32 : size), ifname, tap,
+			 tap);
 		return -EINVAL;
 	}
 	return 0;

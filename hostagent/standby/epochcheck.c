@@ -282,7 +282,8 @@ static int on_device(struct epochcheck *c, const struct wire_frame *frame,
 	return check_records(c, &it, &uncounted, e);
 }
 
-static int on_clock(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
+static int on_clock(struct epochcheck *c, const struct wire_frame *frame,
+		    struct epochcheck_error *e)
 {
 	struct wire_clock clock;
 	struct wire_error wire;

@@ -269,17 +269,18 @@ static int step_clock(struct promotion *p)
 	} else if (!clockview_wanted(p->view, clock_mono_ns() + CONT_NS, &wanted)) {
 		p->clock->why = "no epoch told what it is to be";
 	} else {
-		r = guestclock_promote(p->q->info.pid, p->rf->blob, p->rf->blob_bytes, &saved, &wanted,
-				       p->clock->step_max_ns, told->ticks_per_s, &p->clock->step_ns);
+		r = guestclock_promote(p->q->info.pid, p->rf->blob, p->rf->blob_bytes, &saved,
+				       &wanted, p->clock->step_max_ns, told->ticks_per_s,
+				       &p->clock->step_ns);
 		if (r < 0)
 			p->clock->why = clock_obstacle(r);
 	}
 	if (*p->clock->why)
-		log_warn("term=%" PRIu64 " the guest goes on with the clock of its last epoch: %s", p->term,
-			 p->clock->why);
+		log_warn("term=%" PRIu64 " the guest goes on with the clock of its last epoch: %s",
+			 p->term, p->clock->why);
 	else
-		log_info("term=%" PRIu64 " the guest's clock was set forward by %" PRIu64 " us", p->term,
-			 p->clock->step_ns / CLOCK_NS_PER_US);
+		log_info("term=%" PRIu64 " the guest's clock was set forward by %" PRIu64 " us",
+			 p->term, p->clock->step_ns / CLOCK_NS_PER_US);
 	return 0;
 }
 

@@ -193,7 +193,8 @@ void clock_rules_paused(struct clock_rules *rules, uint64_t paused_ns)
 		rules->lost_ns += paused_ns;
 }
 
-bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns, struct clock_words *ret_words)
+bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns,
+			  struct clock_words *ret_words)
 {
 	if (rules->state != CLOCK_CORRECTED || !rules->is_ours)
 		return false;

@@ -208,8 +208,9 @@ void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size
 		log_info("pid=%d the guest's clock is corrected at each pause", clock->pid);
 }
 
-bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns, struct clock_words *ret_saved,
-			 struct clock_words *ret_wanted, uint64_t *ret_ticks_per_s)
+bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns,
+			 struct clock_words *ret_saved, struct clock_words *ret_wanted,
+			 uint64_t *ret_ticks_per_s)
 {
 	if (!clock_rules_forecast(&clock->rules, at_ns, ret_wanted))
 		return false;

@@ -103,7 +103,8 @@ int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query
 		char text[VMM_ITEM_NAME_BYTES];
 		size_t size;
 
-		if (!json_is_true(json_object_get(block, "removable")) || !inserted || !file || r < 0)
+		if (!json_is_true(json_object_get(block, "removable")) || !inserted || !file ||
+		    r < 0)
 			continue;
 		if (!drive || !*drive)
 			drive = json_string_value(json_object_get(block, "device"));

@@ -403,7 +403,8 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc < 3) {
-		fprintf(stderr, "usage: vmm_attach inspect|describe|open|hold|held|seal|gate SOCKET [N CHECK]\n");
+		fprintf(stderr, "usage: vmm_attach inspect|describe|open|hold|held|seal|gate "
+				"SOCKET [N CHECK]\n");
 		return 2;
 	}
 	r = open_qmp(argv[2]);

@@ -87,7 +87,8 @@ static void clocks_that_drift_apart_are_followed(void **state)
 		mono_ns = 2000 * S + i * 100 * MS;
 		epoch(&view, mono_ns, mono_ns + i * 100 * MS / 10000 + 3 * MS);
 	}
-	assert_in_range(behind_us(&view, mono_ns, (int64_t)(35999 * 100 * MS / 10000)) + 1000, 3000, 4100);
+	assert_in_range(behind_us(&view, mono_ns, (int64_t)(35999 * 100 * MS / 10000)) + 1000, 3000,
+			4100);
 }
 
 static void an_epoch_that_tells_nothing_has_no_clock(void **state)

@@ -342,8 +342,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_control, close_control)
 #define NEWCOMERS(name) cmocka_unit_test_setup_teardown(name, open_control, forget_all)
-	const struct CMUnitTest tests[] = {TEST(test_reads), TEST(test_refusals),
-					   TEST(test_commands_are_answered), TEST(test_events), TEST(test_a_flood_of_events),
+	const struct CMUnitTest tests[] = {TEST(test_reads),
+					   TEST(test_refusals),
+					   TEST(test_commands_are_answered),
+					   TEST(test_events),
+					   TEST(test_a_flood_of_events),
 					   NEWCOMERS(test_strangers_push_out_their_own),
 					   NEWCOMERS(test_handshakes_have_a_budget)};
 	int r;

@@ -20,7 +20,8 @@
 /* Two runs, as copied ahead and copied in the pause. */
 static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_changes)
 {
-	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full ? WIRE_FLAG_FULL : 0), 0);
+	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full ? WIRE_FLAG_FULL : 0),
+			 0);
 	for (int run = 0; run < 2; run++) {
 		f->copy.n = 0;
 		while (f->copy.n < n_changes) {
@@ -180,7 +181,8 @@ static void encode_repeated(struct fixture *f, uint64_t epoch, bool is_full)
 {
 	struct encoder_cursor cursor;
 
-	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full ? WIRE_FLAG_FULL : 0), 0);
+	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full ? WIRE_FLAG_FULL : 0),
+			 0);
 	for (int round = 0; round < 1 + is_full; round++) {
 		copy_repeated_pages(f);
 		cursor = copy_cursor(&f->copy);
@@ -433,7 +435,9 @@ static void a_small_reference_costs_bytes_only(void **state)
 	struct encoder_counts counts;
 
 	for (uint64_t epoch = 1; epoch <= 6; epoch++) {
-		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, epoch == 1 ? WIRE_FLAG_FULL : 0), 0);
+		assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1,
+					       epoch == 1 ? WIRE_FLAG_FULL : 0),
+				 0);
 		for (uint32_t i = 0; i < N_PAGES; i++)
 			f->pages[(size_t)i * 4096 + epoch] = (uint8_t)(i + epoch);
 		fixture_offer_all(f);

@@ -187,13 +187,17 @@ static void test_throttle_is_told(void **state)
 
 static void test_a_slow_clock_is_told(void **state)
 {
-	struct vm_input in = {.kind = VM_IN_REPORT, .agent_state = WIRE_STATE_PROTECTED, .role = WIRE_VM_ROLE_PRIMARY,
-			      .clock_why = "KVM", .clock_alarm_percent = 16};
+	struct vm_input in = {.kind = VM_IN_REPORT,
+			      .agent_state = WIRE_STATE_PROTECTED,
+			      .role = WIRE_VM_ROLE_PRIMARY,
+			      .clock_why = "KVM",
+			      .clock_alarm_percent = 16};
 
 	(void)state;
 	in.term = lab.journal.term;
 	(void)lab_feed(&lab, in);
-	assert_string_equal(lab.last_event, "the guest's clock on alpha lost 16 % of the last minute: KVM");
+	assert_string_equal(lab.last_event,
+			    "the guest's clock on alpha lost 16 % of the last minute: KVM");
 	in.clock_alarm_percent = 0;
 	(void)lab_feed(&lab, in);
 	assert_non_null(strstr(lab.last_event, "goes right again"));

@@ -221,7 +221,8 @@ static void test_terms_do_not_jump(void **state)
 static void start_in_doubt(void)
 {
 	lab_init(&lab);
-	lab.journal = (struct vm_record){.term = 3, .owner = 0, .state = VM_PROTECTED, .in_doubt = true};
+	lab.journal =
+		(struct vm_record){.term = 3, .owner = 0, .state = VM_PROTECTED, .in_doubt = true};
 	lab_restart(&lab);
 }
 
@@ -304,8 +305,9 @@ static void test_failed_heals_by_two_voices(void **state)
 		assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 		assert_int_equal(lab.journal.owner, 0);
 		assert_int_equal(lab.journal.term, 3);
-		assert_non_null(strstr(lab.last_event, "beta did not promote because both hosts had "
-						       "agreed on alpha"));
+		assert_non_null(strstr(lab.last_event,
+				       "beta did not promote because both hosts had "
+				       "agreed on alpha"));
 		lab_settle(&lab);
 		assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
 		assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);

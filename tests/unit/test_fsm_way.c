@@ -102,9 +102,14 @@ static void test_held_frames_never_leave(void **state)
 /* The guest dies while its output cannot leave: the standby has all that was committed. */
 static void test_a_guest_that_ends_then_is_promoted(void **state)
 {
-	struct vm_input in = {.kind = VM_IN_REPORT, .role = WIRE_VM_ROLE_PRIMARY, .term = 1, .epoch = 1,
-			      .agent_state = WIRE_STATE_FAILED, .verdict = WIRE_VERDICT_EXITED,
-			      .way = "release-broken", .text = "QEMU ended"};
+	struct vm_input in = {.kind = VM_IN_REPORT,
+			      .role = WIRE_VM_ROLE_PRIMARY,
+			      .term = 1,
+			      .epoch = 1,
+			      .agent_state = WIRE_STATE_FAILED,
+			      .verdict = WIRE_VERDICT_EXITED,
+			      .way = "release-broken",
+			      .text = "QEMU ended"};
 
 	(void)state;
 	report_way(0, "release-broken", "held frames cannot leave: hfo5 is in the way", 0);

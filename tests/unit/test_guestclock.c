@@ -65,14 +65,17 @@ static void an_exported_variable_is_found(void **state)
 
 /* --- a promotion */
 
-static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks, uint64_t clock);
+static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks,
+			  uint64_t clock);
 static size_t add_footer(uint8_t *at);
 
 static void read_child(pid_t pid, uint64_t words[12])
 {
-	struct iovec local = {words, sizeof(timers_state)}, remote = {timers_state, sizeof(timers_state)};
+	struct iovec local = {words, sizeof(timers_state)},
+		     remote = {timers_state, sizeof(timers_state)};
 
-	assert_int_equal(process_vm_readv(pid, &local, 1, &remote, 1, 0), (ssize_t)sizeof(timers_state));
+	assert_int_equal(process_vm_readv(pid, &local, 1, &remote, 1, 0),
+			 (ssize_t)sizeof(timers_state));
 }
 
 /* Slots 1 and 7 are the ticks and the clock, slot 3 begins with "enabled". */
@@ -92,18 +95,21 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	timers_state[7] = 100;
 	timers_state[3] = 1; /* runs */
 	pid = start_child();
-	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
-			 -EBUSY);
+	assert_int_equal(
+		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+		-EBUSY);
 	end_child(pid);
 	timers_state[3] = 0;
 	pid = start_child();
 	other.clock++; /* the primary told of another state */
-	assert_int_equal(guestclock_promote(pid, blob, size, &other, &wanted, 10000, 3000000000, &step_ns),
-			 -ESTALE);
+	assert_int_equal(
+		guestclock_promote(pid, blob, size, &other, &wanted, 10000, 3000000000, &step_ns),
+		-ESTALE);
 	read_child(pid, words);
 	assert_memory_equal(words, timers_state, sizeof(words));
-	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
-			 0);
+	assert_int_equal(
+		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+		0);
 	assert_int_equal(step_ns, 4000);
 	read_child(pid, words);
 	assert_int_equal(words[1], 500 + 3 * 4000);
@@ -112,19 +118,22 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	words[7] = 100;
 	assert_memory_equal(words, timers_state, sizeof(words)); /* nothing else */
 	/* QEMU holds something else than the blob now. */
-	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
-			 -ESTALE);
+	assert_int_equal(
+		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+		-ESTALE);
 	end_child(pid);
 	pid = start_child();
 	wanted.clock = 50; /* backwards */
-	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
-			 0);
+	assert_int_equal(
+		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+		0);
 	assert_int_equal(step_ns, 0);
 	read_child(pid, words);
 	assert_memory_equal(words, timers_state, sizeof(words));
 	wanted = (struct clock_words){.ticks = UINT64_C(1) << 60, .clock = UINT64_C(1) << 60}; /* too far */
-	assert_int_equal(guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
-			 0);
+	assert_int_equal(
+		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
+		0);
 	assert_int_equal(step_ns, 10000);
 	read_child(pid, words);
 	assert_int_equal(words[7], 100 + 10000);

@@ -262,7 +262,8 @@ static void a_medium_is_a_part(void **state)
 	static const char *const texts[] = {
 		("[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true,"
 		 "\"inserted\":{\"file\":\"/one.iso\",\"ro\":true}},"
-		 "{\"device\":\"d0\",\"removable\":false,\"inserted\":{\"file\":\"/d0\",\"ro\":true}}]"),
+		 "{\"device\":\"d0\",\"removable\":false,\"inserted\":{\"file\":\"/"
+		 "d0\",\"ro\":true}}]"),
 		("[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true,"
 		 "\"inserted\":{\"file\":\"/two.iso\",\"ro\":true}}]"),
 		"[{\"device\":\"\",\"qdev\":\"cdrom0\",\"removable\":true}]",

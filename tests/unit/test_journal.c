@@ -253,7 +253,8 @@ static void test_too_much_damage(void **state)
 	for (size_t i = 0; i <= VM_JOURNAL_DAMAGED_MAX; i++)
 		strcat(text, "web1 term=1\n");
 	assert_int_equal(vm_journal_parse("j", text, strlen(text), &table, &torn, error), -EINVAL);
-	assert_non_null(strstr(error, "j:18: no checksum, and so are many before it; restore the file"));
+	assert_non_null(
+		strstr(error, "j:18: no checksum, and so are many before it; restore the file"));
 }
 
 static void test_term_going_down(void **state)

@@ -78,7 +78,8 @@ static uint8_t say(unsigned int i, uint32_t seq, uint32_t ack, uint8_t flags)
 
 	seen.n_frames = 0;
 	stack_input(stack, frame,
-		    put_tcp(frame, (uint16_t)(FIRST_PORT + i), 7, seq, ack, flags, "", 0), not_ours, NULL);
+		    put_tcp(frame, (uint16_t)(FIRST_PORT + i), 7, seq, ack, flags, "", 0), not_ours,
+		    NULL);
 	stack_poll(stack, clock_mono_ns());
 	return seen.n_frames > 0 ? seen.frame[47] : 0;
 }

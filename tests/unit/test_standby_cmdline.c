@@ -146,7 +146,8 @@ static void test_tap(void **state)
 		{"q -m 64 -netdev tap,id=n0,ifname=tap0,script=no", NULL},
 		{"q -m 64 -nic tap,ifname=tap0", NULL},
 		{"q -m 64 -netdev user,id=n0", NULL},
-		{"q -m 64 -netdev tap,id=n0,ifname=tap01", "its tap is tap01, and tap in the VM's file is tap0"},
+		{"q -m 64 -netdev tap,id=n0,ifname=tap01",
+		 "its tap is tap01, and tap in the VM's file is tap0"},
 		{"q -m 64 --netdev tap,id=n0,script=no", "its tap is any"},
 		{"q -m 64 -nic tap", "write ifname=tap0"},
 	};
