@@ -4,6 +4,7 @@
  * frames out; operators' sockets are looked at between bursts. What may block has threads of its own
  * that share nothing with the loop but a queue (vm/journal_thread.h).
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -200,6 +201,17 @@ static int open_gateway(struct daemon *d)
 	return r < 0 ? r : open_journal_thread(d);
 }
 
+static void say_no_port(const char *key, const struct config_address *at, int error)
+{
+	char ip[INET_ADDRSTRLEN];
+
+	(void)inet_ntop(AF_INET, &(struct in_addr){at->ip_be32}, ip, sizeof(ip));
+	log_error("%s = %s:%u: %s%s", key, ip, at->port, strerror(-error),
+		  error == -EADDRINUSE      ? "; is another gateway running?"
+		  : error == -EADDRNOTAVAIL ? "; no interface of this machine has the address"
+					    : "");
+}
+
 static int open_services(struct daemon *d)
 {
 	const struct control_config control = {
@@ -212,8 +224,7 @@ static int open_services(struct daemon *d)
 	int r = control_open(d->gw, d->epoll_fd, &control, &d->control);
 
 	if (r < 0) {
-		log_error("management port %u: %s; is another gateway running?", control.port,
-			  strerror(-r));
+		say_no_port("management", &d->config.management, r);
 		return r;
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
@@ -222,7 +233,7 @@ static int open_services(struct daemon *d)
 	r = shell_kernel_open(d->gw, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
 			      &d->kernel);
 	if (r < 0)
-		log_error("listen port %u: %s", d->config.listen.port, strerror(-r));
+		say_no_port("listen", &d->config.listen, r);
 	else
 		log_warn("port = kernel: the test shell, not the data path");
 	return r;

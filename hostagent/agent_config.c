@@ -227,10 +227,10 @@ static void load_command(struct vm_config *vm)
 
 	if (!*vm->command_file)
 		return;
-	r = fd_read_file(vm->command_file, AGENT_COMMAND_MAX, &vm->command, &size);
+	r = fd_read_trusted_file(vm->command_file, AGENT_COMMAND_MAX, &vm->command, &size);
 	if (r < 0)
 		snprintf(vm->standby_fault, sizeof(vm->standby_fault), "%s: command_file %s: %s", vm->file,
-			 vm->command_file, strerror(-r));
+			 vm->command_file, fd_trust_text(r));
 }
 
 /* A file that cannot be used has the name that it should have. */

@@ -265,6 +265,22 @@ void show_done(FILE *out, const json_t *answer)
 	fprintf(out, "%s\n", S(answer, "text"));
 }
 
+/* What an operator can do in a state that does not end by itself. */
+static void show_not_protected(FILE *out, const json_t *vm)
+{
+	const char *name = S(vm, "name"), *state = S(vm, "state");
+
+	fprintf(out, "%s is %s", name, state);
+	if (json_is_true(json_object_get(vm, "conflict")))
+		fprintf(out, "\n"); /* which comes first, and has a line of its own */
+	else if (strcmp(state, "UNPROTECTED") == 0)
+		fprintf(out, "; holdfastctl protect %s\n", name);
+	else if (strcmp(state, "FAILED") == 0)
+		fprintf(out, "; holdfastctl events says why, holdfastctl failover %s tries again\n", name);
+	else
+		fprintf(out, "; it goes on by itself, holdfastctl events says why if it does not\n");
+}
+
 int show_check(FILE *out, const json_t *answer)
 {
 	const json_t *item;
@@ -275,10 +291,7 @@ int show_check(FILE *out, const json_t *answer)
 		const char *name = S(item, "name");
 
 		if (strcmp(S(item, "state"), "PROTECTED") != 0) {
-			fprintf(out, "%s is %s%s%s\n", name, S(item, "state"),
-				strcmp(S(item, "state"), "UNPROTECTED") ? ""
-									: "; holdfastctl protect ",
-				strcmp(S(item, "state"), "UNPROTECTED") ? "" : name);
+			show_not_protected(out, item);
 			n_wrong++;
 			if (strcmp(S(json_object_get(item, "promoted"), "state"), "silent") == 0)
 				fprintf(out, "%s was promoted on %s, and nothing shows that it serves: %s\n", name,
@@ -292,8 +305,9 @@ int show_check(FILE *out, const json_t *answer)
 		if (json_is_true(json_object_get(item, "conflict"))) {
 			fprintf(out,
 				"%s is in conflict: a host reports a newer term, or the journal is "
-				"damaged; holdfastctl vm show %s\n",
-				name, name);
+				"damaged; holdfastctl vm show %s has what the hosts say, "
+				"holdfastctl owner %s HOST ends it\n",
+				name, name, name);
 			n_wrong++;
 		}
 	}

@@ -163,7 +163,7 @@ static int bring_up(struct port *port, const struct port_config *config, char *r
 	rc = make_pool(port, config);
 	if (rc)
 		return fail(ret_error, error_size, rc, &port->device,
-			    "make the frame buffers (raise memory_mb or lower n_buffers)");
+			    "make the frame buffers (raise memory, or leave it out)");
 	rc = start(port, port->device.kind == DEVICE_PCI, &step);
 	if (rc == -ENOTSUP && port->device.kind == DEVICE_PCI)
 		rc = start(port, false, &step); /* a card without receive interrupts */

@@ -24,10 +24,10 @@ int keeper_load_command(struct standby *sb, char *text)
 	AUTO_FREE char *command = NULL;
 	char why[QEMU_TEXT_MAX];
 	size_t size;
-	int r = fd_read_file(sb->config.command_file, CMDLINE_BYTES_MAX, &command, &size);
+	int r = fd_read_trusted_file(sb->config.command_file, CMDLINE_BYTES_MAX, &command, &size);
 
 	if (r < 0) {
-		snprintf(text, STANDBY_TEXT_MAX, "command_file %s: %s", sb->config.command_file, strerror(-r));
+		snprintf(text, STANDBY_TEXT_MAX, "command_file %s: %s", sb->config.command_file, fd_trust_text(r));
 		return r;
 	}
 	r = qemu_set_command(&sb->qemu, command, why);

@@ -61,6 +61,32 @@ static void test_a_pipe_in_the_place_of_a_file(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* A file that root obeys is written by root only: "no" to others, and to a file that others may write. */
+static void test_a_file_that_others_may_change(void **state)
+{
+	static const struct {
+		uid_t owner;
+		mode_t mode;
+		int wanted;
+	} rows[] = {{0, 0644, 0}, {0, 0400, 0}, {0, 0664, -EPERM}, {0, 0646, -EPERM}, {1, 0600, -EPERM}};
+
+	(void)state;
+	if (geteuid() != 0)
+		skip(); /* only root can give files away */
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *data = NULL;
+		size_t size;
+
+		assert_int_equal(fd_write_file_atomic(path, "x", 1), 0);
+		assert_int_equal(chown(path, rows[i].owner, (gid_t)-1), 0);
+		assert_int_equal(chmod(path, rows[i].mode), 0);
+		assert_int_equal(fd_read_trusted_file(path, 10, &data, &size), rows[i].wanted);
+		free(data);
+	}
+	assert_non_null(strstr(fd_trust_text(-EPERM), "chown root"));
+	assert_string_equal(fd_trust_text(-ENOENT), strerror(ENOENT));
+}
+
 static void test_write_then_read(void **state)
 {
 	char *data = NULL, *large;
@@ -151,6 +177,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_close_keeps_errno),
 		cmocka_unit_test(test_a_pipe_in_the_place_of_a_file),
+		cmocka_unit_test(test_a_file_that_others_may_change),
 		cmocka_unit_test(test_write_then_read),
 		cmocka_unit_test(test_failed_replace_keeps_the_old_file),
 		cmocka_unit_test(test_missing_file),

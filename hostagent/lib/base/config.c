@@ -12,6 +12,7 @@
 /* libinih cuts longer section and key names to 49 characters; ours are all shorter, so a cut name
  * cannot be mistaken for one of them. */
 #define INIH_NAME_MAX 48
+#define NAMES_BYTES   480 /* leaves room for the rest of an error */
 
 /* One run of the parser. */
 struct parse {
@@ -59,22 +60,24 @@ static bool has_section(const struct parse *parse, const char *section, size_t s
 	return false;
 }
 
-/* "one of: a, b" for the sections, or for the keys of @section. */
+/* "one of a b" for the keys of @section, or for the sections; whole names, then "..." where they are too many. */
 static void list_names(const struct parse *parse, const char *section, char *ret_text, size_t size)
 {
 	size_t used = (size_t)snprintf(ret_text, size, "%s", section ? "one of" : "a section of");
 	const char *last = "";
 
-	for (size_t i = 0; i < parse->n_keys && used < size; i++) {
+	for (size_t i = 0; i < parse->n_keys; i++) {
 		const struct config_key *key = &parse->keys[i];
+		const char *name = section ? key->name : key->section;
 
-		if (section && strcmp(section, key->section) != 0)
+		if (section ? strcmp(section, key->section) != 0 : strcmp(last, name) == 0)
 			continue;
-		if (!section && strcmp(last, key->section) == 0)
-			continue;
-		last = key->section;
-		used += (size_t)snprintf(ret_text + used, size - used, section ? " %s" : " [%s]",
-					 section ? key->name : key->section);
+		if (used + strlen(name) + sizeof(" [] ...") > size) {
+			(void)snprintf(ret_text + used, size - used, " ...");
+			return;
+		}
+		used += (size_t)snprintf(ret_text + used, size - used, section ? " %s" : " [%s]", name);
+		last = name;
 	}
 }
 
@@ -82,7 +85,7 @@ static void list_names(const struct parse *parse, const char *section, char *ret
 static void check_section_line(struct parse *parse, const char *line, size_t size)
 {
 	const char *close = memchr(line, ']', size);
-	char names[256];
+	char names[NAMES_BYTES];
 	size_t left;
 
 	if (!close) {
@@ -171,7 +174,7 @@ static char *next_line(char *out, int out_size, void *user)
 static int take_value(void *user, const char *section, const char *name, const char *value)
 {
 	struct parse *parse = user;
-	char expected[256];
+	char expected[NAMES_BYTES];
 	size_t i;
 
 	if (parse->failed)
@@ -338,14 +341,14 @@ int config_load(const char *path, const struct config_key *keys, size_t n_keys, 
 {
 	AUTO_FREE char *text = NULL;
 	size_t size;
-	int r = fd_read_file(path, CONFIG_FILE_BYTES_MAX, &text, &size);
+	int r = fd_read_trusted_file(path, CONFIG_FILE_BYTES_MAX, &text, &size);
 
 	if (r < 0) {
 		memset(ret_error, 0, sizeof(*ret_error));
 		snprintf(ret_error->file, sizeof(ret_error->file), "%s", path);
 		snprintf(ret_error->text, sizeof(ret_error->text),
 			 "%s: cannot be read (%s), expected a file of at most %d bytes",
-			 ret_error->file, strerror(-r), CONFIG_FILE_BYTES_MAX);
+			 ret_error->file, fd_trust_text(r), CONFIG_FILE_BYTES_MAX);
 		return r;
 	}
 	return config_parse_buffer(path, text, size, keys, n_keys, ret_struct, ret_error);

@@ -48,14 +48,11 @@ int fd_write_all(int fd, const void *data, size_t size)
 	return 0;
 }
 
-int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
+static int read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_size)
 {
-	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	AUTO_FREE char *data = NULL;
 	size_t size = 0, capacity = 0;
 
-	if (fd < 0)
-		return -errno;
 	for (;;) {
 		ssize_t n;
 
@@ -90,6 +87,32 @@ int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *re
 	*ret_data = TAKE(data);
 	*ret_size = size;
 	return 0;
+}
+
+int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	return fd < 0 ? -errno : read_all(fd, max_bytes, ret_data, ret_size);
+}
+
+int fd_read_trusted_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
+{
+	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & (S_IWGRP | S_IWOTH)))
+		return -EPERM;
+	return read_all(fd, max_bytes, ret_data, ret_size);
+}
+
+const char *fd_trust_text(int error)
+{
+	if (error != -EPERM)
+		return strerror(-error);
+	return "others than root may change it, and root does what it says: chown root, chmod go-w";
 }
 
 static int sync_directory_of(const char *path)

@@ -25,6 +25,15 @@ int fd_write_all(int fd, const void *data, size_t size) __attribute__((warn_unus
 int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
+/* fd_read_file() of a file that says what this process, often root, is to do: only from somebody who could do it
+ * anyway. -EPERM: it belongs to a user other than root and this process's own, or others may write it; else as
+ * fd_read_file(). Not looked at: who may write the directories above it. */
+int fd_read_trusted_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
+	__attribute__((warn_unused_result));
+
+/* The text for what fd_read_trusted_file() returned: says what to do about -EPERM. Static. */
+const char *fd_trust_text(int error);
+
 /* Replace @path whole or not at all: write PATH.tmp, fsync it, rename, fsync the directory.
  * 0 or -errno; on error the old file stands. */
 int fd_write_file_atomic(const char *path, const void *data, size_t size)

@@ -229,8 +229,8 @@ typedef int (*load_func)(struct loader *l, BIO *bio);
 
 static int load_file(struct loader *l, const char *path, bool is_key, load_func load)
 {
-	uint8_t *data;
-	size_t size;
+	uint8_t *data = NULL;
+	size_t size = 0;
 	BIO *bio;
 	int r = read_pem(l, path, is_key, &data, &size);
 
