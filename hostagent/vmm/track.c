@@ -271,7 +271,7 @@ int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *re
 	while (t->block < t->n_blocks) {
 		const struct vmm_block *block = &t->blocks[t->block];
 		uint32_t room = max_ranges - n_ranges;
-		uint64_t walk_end;
+		uint64_t walk_end = 0;
 		int n;
 
 		if (t->offset == block->size_bytes) {
