@@ -23,20 +23,21 @@
  *	    └────────────────────────────────── FAILED        promotion refused or failed
  *
  * Rules (tests/unit/test_fsm.c checks them after every step of random runs):
- *  1. a term is new (larger than any seen) whenever the owner or the protection ends or begins;
- *  2. a change of term, owner or state is journaled before any action that follows from it;
- *  3. COMMIT(n) is only given in the current term, for an epoch the standby holds whole; and while not
- *     PROTECTED only for epochs behind which nothing is held yet;
- *  4. PROMOTE is only ordered out of PROTECTED (the standby held a complete epoch that covers every
- *     commit), or again after a failed try;
- *     with a fence command, PROMOTE waits for its success (or its failure, when it is not required);
- *     and in each case until no lease that was ever granted lets the old owner release (docs/model);
- *  5. who reports a newer term than the journal's is followed with two voices only (both hosts', or a vote for
- *     the owner that the journal has); else it is a conflict: until an operator names the owner no term
- *     begins and nothing is ordered; a host that obeys a younger gateway is the same: that one
- *     may be giving terms;
- *  6. orders follow from the state, not from events: a lost order, a restarted agent or gateway
- *     gets what the state wants as soon as it is connected and has reported.
+ *  1. The term is new (larger than any seen) whenever the owner changes, or protection begins or
+ *     ends.
+ *  2. A change of term, owner or state is journaled before any action that follows from it.
+ *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
+ *     whole. Outside PROTECTED it is given only for epochs behind which no output is held yet.
+ *  4. PROMOTE is ordered only out of PROTECTED (the standby held a complete epoch that covers every
+ *     commit), or again after a failed try. With a fence command, PROMOTE waits until the command
+ *     succeeds (or fails, when it is not required). In each case PROMOTE waits until no lease ever
+ *     granted lets the old owner release (docs/model).
+ *  5. A report of a term newer than the journal's is followed only with two voices: both hosts', or
+ *     one host's and a vote for the owner that the journal names. Otherwise it is a conflict: no
+ *     term begins and nothing is ordered until an operator names the owner. A host that obeys a
+ *     younger gateway is a conflict too, for that gateway may be giving terms.
+ *  6. Orders follow from the state, not from events: after a lost order or a restart of an agent or
+ *     gateway, a host gets what the state wants as soon as it is connected and has reported.
  *
  * Threads: the gateway's loop only.
  */
@@ -60,8 +61,9 @@ enum vm_state {
 	VM_PREPARING   = 1, /* the standby gets ready */
 	VM_SYNCING     = 2, /* the first (or a full) epoch is on its way */
 	VM_PROTECTED   = 3, /* the standby holds every committed epoch */
-	VM_PROMOTING   = 4, /* owner is the host that is to run the guest; it has not said so yet */
-	VM_FAILED      = 5, /* it said no, or nothing; the operator decides */
+	VM_PROMOTING   = 4, /* the owner was ordered to run the
+			     * guest and has not confirmed it yet */
+	VM_FAILED      = 5, /* the host refused or did not answer; the operator decides */
 	VM_N_STATES    = 6,
 };
 
@@ -75,14 +77,16 @@ struct vm_record {
 	uint64_t term; /* 0: never protected */
 	uint8_t owner; /* index of the host that may speak for the guest */
 	enum vm_state state;
-	bool in_doubt; /* a newer one may have been lost: a conflict, until two voices or an operator end it */
+	bool in_doubt; /* a newer record may be lost: a conflict
+			* until two voices or an operator end it */
 };
 
 /* The fence command of a promotion. */
 enum vm_fencing {
-	VM_FENCING_NONE,    /* none is needed, or it has done its work */
-	VM_FENCING_UNSURE,  /* this gateway was started since: due, if the old owner stays silent until mute_ns */
-	VM_FENCING_DUE,	    /* to be run before PROMOTE is ordered */
+	VM_FENCING_NONE,    /* none is needed, or the command has finished */
+	VM_FENCING_UNSURE,  /* the gateway restarted since; DUE if the
+			     * old owner stays silent until mute_ns */
+	VM_FENCING_DUE,	    /* must run before PROMOTE is ordered */
 	VM_FENCING_RUNNING,
 };
 
@@ -92,11 +96,14 @@ struct vm_config {
 	char host[2][WIRE_NAME_MAX + 1];
 	struct detector_config detector; /* of the primary */
 	struct liveness_config liveness; /* of the standby, and of the shadow */
-	uint64_t shadow_timeout_ns;	 /* tell when a detector of beats alone would promote; 0: no */
+	uint64_t shadow_timeout_ns;	 /* report when a detector of beats
+					  * alone would promote; 0: no */
 	uint64_t release_ns;	     /* how long a lease lets output leave; 0: no leases are given */
-	uint64_t standby_timeout_ns; /* nothing committed this long because of the standby: policy below */
-	uint64_t answer_within_ns;   /* a promoted guest that has not answered by then: alarm */
-	uint64_t order_timeout_ns;   /* an order has failed when nothing of it moves for this time */
+	uint64_t standby_timeout_ns; /* the standby_lost policy applies once the
+				      * standby has blocked commits this long */
+	uint64_t answer_within_ns;   /* alarm if a promoted guest has
+				      * not answered within this time */
+	uint64_t order_timeout_ns;   /* an order fails when it makes no progress for this time */
 	bool has_fence_command;	     /* run it before a promotion that follows from silence */
 	bool fence_required;	     /* if it fails, promote nobody: the operator decides */
 	bool standby_lost_hold;	     /* policy: true: hold output until it is back; false: go on
@@ -123,21 +130,23 @@ enum vm_input_kind {
 	VM_IN_STREAM_DOWN,  /* host, role */
 	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take this guest as it is started */
 	VM_IN_STREAM_FAILED, /* host, role, text: why its stream is about to end */
-	VM_IN_EPOCH_ACK,    /* host, term, epoch, is_unheld; checked by relay.h to be one that was sent */
+	VM_IN_EPOCH_ACK,    /* host, term, epoch, is_unheld; relay.h
+			     * has checked that this epoch was sent */
 	VM_IN_COMMAND,	    /* command, op_id, no_wait; OWNER: host */
-	VM_IN_OBEYS_ANOTHER, /* host: it has obeyed a younger gateway, and takes nothing of ours */
+	VM_IN_OBEYS_ANOTHER, /* host: it has obeyed a younger gateway
+			      * and accepts nothing from this one */
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
 	VM_IN_N,
 };
 
-/* What a promoted guest's host says of it, since it runs there. */
+/* What a promoted guest's host says of the guest since it runs there. */
 struct vm_guest_report {
 	bool is_valid;
-	bool was_running;  /* QEMU's answer behind `cont` */
-	bool knows_frames; /* its tap is known there */
+	bool was_running;  /* QEMU's answer after `cont` */
+	bool knows_frames; /* the host knows the guest's tap */
 	uint64_t term;	   /* of its promotion */
 	uint64_t vcpu_us;  /* CPU time of its busiest vCPU */
-	uint64_t frames;   /* from the guest, QEMU's announcements taken off */
+	uint64_t frames;   /* from the guest, without QEMU's own announcements */
 };
 
 struct vm_input {
@@ -152,23 +161,31 @@ struct vm_input {
 	enum vm_command command;
 	uint64_t term, epoch, order_id, op_id;
 	uint64_t relayed_bytes; /* of all streams since the gateway's start: progress */
-	bool standby_owes;	/* it has not acknowledged what it was sent whole, or takes no more */
-	const struct detector_evidence *evidence; /* but for what the machine knows itself; NULL: none */
+	bool standby_owes;	/* the standby has not acknowledged an
+				 * epoch sent whole, or takes no more */
+	const struct detector_evidence *evidence; /* without what the machine
+						   * knows itself; NULL: none */
 	bool asks_guest;	/* TICK: probes of the guest can be sent */
-	const char *guest_answers; /* TICK: "it answered ARP", by what answered last; constant, NULL: nothing */
+	const char *guest_answers; /* TICK: "it answered ARP", for the
+				    * last answer; constant, NULL: none */
 	struct vm_guest_report guest; /* REPORT */
 	const char *text;	/* of the peer, may be NULL; borrowed */
-	uint8_t throttle_percent;  /* of its time that the agent takes from the guest */
+	uint8_t throttle_percent;  /* share of the guest's time that the agent takes from it */
 	const char *throttle_why; /* in the agent's words, may be NULL; borrowed */
-	bool is_uncovered;     /* the owner: the guest is not the one that is protected any more, see text */
-	bool is_unheld;	       /* output left unheld behind this epoch: nobody is promoted with it */
-	bool is_covered_again; /* the owner: unprotected since it was not, and now it is again */
-	const char *way;	  /* what keeps clients from the guest there: a word, `text` says more; NULL: nothing */
-	uint64_t n_mended;	  /* the way of held frames was broken there, and made anew */
-	uint8_t clock_alarm_percent; /* what pauses took from the guest's clock, while it is too much; else 0 */
-	const char *clock_why;	     /* why it is not corrected, as throttle_why */
-	const char *step;   /* how far its order has come, "reserved 1.0 of 5.0 GiB"; or NULL */
-	uint64_t n_moves;   /* how often that moved, counted there */
+	bool is_uncovered;     /* the owner's guest is no longer the
+				* one that is protected, see text */
+	bool is_unheld;	       /* output behind this epoch is not
+				* held: nobody is promoted with it */
+	bool is_covered_again; /* the owner's guest had changed and is
+				* again the one that was protected */
+	const char *way;	  /* what keeps clients from the guest there: a
+				   * word, `text` says more; NULL: nothing */
+	uint64_t n_mended;	  /* times the path of held frames broke there and was rebuilt */
+	uint8_t clock_alarm_percent; /* clock time lost to pauses while that is too much; else 0 */
+	const char *clock_why;	     /* why the clock is not corrected, as throttle_why */
+	const char *step;   /* how far the host's order has come,
+			     * "reserved 1.0 of 5.0 GiB"; or NULL */
+	uint64_t n_moves;   /* how often that progressed, counted by the host */
 };
 
 enum vm_action_kind {
@@ -179,7 +196,7 @@ enum vm_action_kind {
 	VM_ACT_EVENT,	/* event, from, to, text */
 	VM_ACT_REPLY,	/* op_id, ok, code, text */
 	VM_ACT_CLOSE,	/* close both streams: their term is over */
-	VM_ACT_FENCE,	/* host, term: run the fence command; its end is VM_IN_FENCED */
+	VM_ACT_FENCE,	/* host, term: run the fence command; VM_IN_FENCED reports its end */
 };
 
 struct vm_action {
@@ -202,12 +219,12 @@ struct vm_actions {
 	struct vm_action list[VM_ACTIONS_MAX];
 };
 
-/* How far a host has come with its orders, as it reports it. fsm_work.c. */
+/* How far a host has come with its orders, by its own report. fsm_work.c. */
 struct vm_work {
-	bool is_known;	   /* it reported on this connection */
+	bool is_known;	   /* the host reported on this connection */
 	uint64_t n_moves;  /* as last reported */
-	uint64_t moved_ns; /* when that grew */
-	char step[128];	   /* what it did last, "copied 3.1 of 5.0 GiB of guest RAM", or "" */
+	uint64_t moved_ns; /* when n_moves last grew */
+	char step[128];	   /* its last step, "copied 3.1 of 5.0 GiB of guest RAM", or "" */
 };
 
 /* The last order to a host. */
@@ -224,22 +241,26 @@ struct vm_host {
 	struct liveness live;
 	struct vm_order order;
 	bool up;       /* control connection */
-	uint64_t up_ns; /* since then, or the last time; 0: never */
-	bool reported; /* a REPORT came on it; the members below are of now, else of before */
-	bool effective; /* a report showed the order's effect; if it is gone again, order again */
-	bool conflict; /* it reported a term newer than ours, which nobody confirmed, or it obeys
-			* a younger gateway */
+	uint64_t up_ns; /* when it last went up; 0: never */
+	bool reported; /* a REPORT came on it, so the members
+			* below are current; else they are old */
+	bool effective; /* a report showed the order's effect;
+			 * when the effect is gone, order again */
+	bool conflict; /* it reported a term newer than ours that nobody
+			* confirmed, or it obeys a younger gateway */
 	uint8_t agent_state;
 	uint8_t verdict;
-	uint8_t throttle_percent;  /* what it takes from the guest's time, as it last said ... */
-	uint8_t throttle_peak;	   /* ... at most, since ... */
-	uint64_t throttled_at_ns;  /* ... this was not 0 */
+	uint8_t throttle_percent;  /* share of the guest's time that it
+				    * takes, as last reported ... */
+	uint8_t throttle_peak;	   /* ... its peak ... */
+	uint64_t throttled_at_ns;  /* ... since this time, when it rose above 0 */
 	char way[24];		   /* what keeps clients from the guest there; "": nothing. fsm_way.c */
 	char way_text[VM_TEXT_MAX]; /* the same for people */
-	uint64_t way_lost_ns;	   /* when that changed from or to nothing */
+	uint64_t way_lost_ns;	   /* when `way` last began or stopped being "" */
 	uint64_t n_mended;	   /* as last reported */
 	struct vm_work work;
-	bool is_clock_alarm;	   /* it said that pauses take too much from the guest's clock */
+	bool is_clock_alarm;	   /* the host said that pauses take too
+				    * much from the guest's clock */
 	uint64_t term, epoch;
 };
 
@@ -250,54 +271,56 @@ struct vm_stream {
 
 /* How long the standby has kept epochs from being committed; valid in SYNCING and PROTECTED. fsm_standby.c. */
 struct vm_standby {
-	uint64_t since_ns;   /* what waits for it waits since then; in the future: it has so long to apply an epoch */
+	uint64_t since_ns;   /* when the wait for the standby began; may
+			      * lie ahead: time to apply an epoch */
 	uint64_t ticked_ns;  /* the last look */
 	uint64_t base_bytes; /* relayed_bytes when the present attempt began ... */
 	uint64_t sent_bytes; /* ... and what was relayed in it */
-	uint64_t best_bytes; /* the most that any attempt since the last commit relayed */
+	uint64_t best_bytes; /* the most that any attempt relayed since the last commit */
 	unsigned int n_resumes; /* attempts since the last commit */
-	unsigned int n_breaks;  /* of these, ended by the standby */
-	bool is_waited_for;	/* as of the last look */
-	bool is_new_stream;	/* base_bytes is still of the attempt before */
-	bool is_told;		/* the event of the policy `hold` was given */
-	char why[VM_TEXT_MAX / 2]; /* what it said when it broke its stream; "": nothing */
+	unsigned int n_breaks;  /* how many of these the standby ended */
+	bool is_waited_for;	/* something waited for the standby at the last look */
+	bool is_new_stream;	/* base_bytes still belongs to the attempt before */
+	bool is_told;		/* the event about the policy `hold` was given */
+	char why[VM_TEXT_MAX / 2]; /* why the standby broke its stream,
+				    * in its words; "": not said */
 };
 
 /* Limits the events about streams. */
 struct vm_stream_events {
 	uint64_t window_ns; /* when it began */
-	unsigned int n;	    /* told in it */
-	uint64_t n_untold;  /* since the last one told */
+	unsigned int n;	    /* events given in the window */
+	uint64_t n_untold;  /* events suppressed since the last one given */
 };
 
 /* Does a promoted guest serve? fsm_promoted.c. */
 enum vm_promoted_state {
 	VM_PROMOTED_NONE,    /* nothing was promoted in this term */
-	VM_PROMOTED_WATCHED, /* it is being looked for */
+	VM_PROMOTED_WATCHED, /* waiting for signs that the guest serves */
 	VM_PROMOTED_SERVES,
-	VM_PROMOTED_SILENT,  /* not by answer_within: the alarm was given */
+	VM_PROMOTED_SILENT,  /* no such sign within answer_within: the alarm was given */
 };
 
 struct vm_promoted {
 	enum vm_promoted_state state;
-	uint64_t since_ns;	    /* the host said that it runs the guest */
+	uint64_t since_ns;	    /* when the host said that it runs the guest */
 	bool has_base;
-	struct detector_probe base; /* of the guest, at the first look ... */
-	uint64_t n_asked, n_answered; /* ... and since */
-	struct vm_guest_report said; /* last */
+	struct detector_probe base; /* counts of probes of the guest at the first look ... */
+	uint64_t n_asked, n_answered; /* ... and probes sent and answered since */
+	struct vm_guest_report said; /* the host's last report */
 };
 
-/* What is known of one term of protection, and of no other: forgotten as a whole when a term begins. */
+/* What is known of one term of protection. All of it is forgotten when a new term begins. */
 struct vm_protection {
 	uint64_t committed;	 /* last epoch committed in this term; 0: none known */
 	uint64_t committed_ns;
-	uint64_t complete;	 /* last epoch the standby holds whole; 0: none known */
-	uint64_t held_from;	 /* first that was acknowledged of those that lie in the hold; 0: none */
+	uint64_t complete;	 /* last epoch that the standby holds whole; 0: none known */
+	uint64_t held_from;	 /* first acknowledged epoch behind which output is held; 0: none */
 	struct vm_standby standby;
 	struct vm_promoted promoted;
 	uint64_t progress_bytes; /* relayed_bytes when progress was last seen */
 	uint64_t progress_ns;
-	bool waiting_said;	 /* the event about a promotion that is not possible was given */
+	bool waiting_said;	 /* the event that a promotion is not possible was given */
 };
 
 /* All state of one VM's ownership. Plain data: may be copied to keep and restore it. */
@@ -315,45 +338,53 @@ struct vm_fsm {
 	struct vm_stream_events stream_events;
 	uint64_t promote_epoch;		/* PROMOTING: lowest acceptable epoch */
 	struct detector detector;	/* of the owner's host; valid in PROTECTED */
-	uint64_t mute_ns;		/* what was granted to the owner of before is over: it is mute */
+	uint64_t mute_ns;		/* from this time on no lease lets the
+					 * previous owner release: it is mute */
 	enum vm_fencing fencing;	/* in PROMOTING; else NONE */
-	bool shadow_fired;		/* the shadow has judged shadow_host, and was told of */
-	uint64_t shadow_told_ns;	/* when that host was last seen then, until it is seen again; 0: no */
+	bool shadow_fired;		/* the shadow judged shadow_host
+					 * dead, and its event was given */
+	uint64_t shadow_told_ns;	/* when that host had last been
+					 * seen; 0 once it is seen again */
 	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
 	uint64_t next_order_id;
 	bool release_due;		/* UNPROTECTED: the owner has not yet released */
-	bool give_back_due;		/* FAILED: the operator gives the guest back to the last owner, as
-					 * soon as the host that did not promote has stopped standing by */
-	bool stop_due;			/* UNPROTECTED: the other has not yet stopped its standby */
-	bool fence_due;			/* the other was outvoted and has not yet said it is fenced */
+	bool give_back_due;		/* FAILED: the operator gives the guest back
+					 * to the last owner, as soon as the host that
+					 * did not promote has stopped standing by */
+	bool stop_due;			/* UNPROTECTED: the other host has
+					 * not yet stopped its standby */
+	bool fence_due;			/* the other host was outvoted and has
+					 * not yet confirmed that it is fenced */
 	bool close_due;			/* this step ends the streams' term */
-	bool is_suspended;		/* UNPROTECTED since the owner's guest was changed: protect it
-					 * again when it is what it was, but not before again_ns.
-					 * Not journaled, nor are the next two */
-	bool is_agreed;			/* the owner's word is not waited for: the hosts kept it
-					 * protected without us. Until it is PROTECTED, or an
-					 * operator says otherwise */
-	bool is_again;			/* PREPARING or SYNCING because of that */
+	bool is_suspended;		/* UNPROTECTED because the owner's guest changed:
+					 * protect it again once it is as before, but not before
+					 * again_ns. Not journaled, nor are the next two */
+	bool is_agreed;			/* do not wait for the owner's word: the hosts kept
+					 * the guest protected without this gateway. Until
+					 * it is PROTECTED, or an operator says otherwise */
+	bool is_again;			/* PREPARING or SYNCING by itself,
+					 * not at an operator's request */
 	uint64_t again_ns;
 	struct {
 		uint64_t id; /* 0: none */
 		enum vm_command command;
 		uint64_t started_ns;
-	} op; /* the operator's request that waits for its end */
+	} op; /* the operator's request that waits for its result */
 };
 
-/* Start from what the journal holds (@record, or term 0 for a new VM). @config and order ids:
- * @first_order_id must be larger than any used by an earlier run (use wall-clock ns). */
+/* Start from what the journal holds (@record, or term 0 for a new VM). @config is borrowed.
+ * @first_order_id must be larger than any order id of an earlier run (use wall-clock ns). */
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
 		 uint64_t first_order_id, uint64_t now_ns);
 
-/* Take one input. @ret_actions is emptied first; carry them out in order. */
+/* Take one input. Empties @ret_actions first. Carry the actions out in order. */
 void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions);
 
-/* A LEASE is about to be sent to the owner. */
+/* Call before a LEASE is sent to the owner. */
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 
-/* A lease of @release_ns was given at @now_ns at the latest, by whomever: until it is over there is no PROMOTE. */
+/* Somebody granted a lease of @release_ns at @now_ns at the
+ * latest: order no PROMOTE until it is over. */
 void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
 
 /* May @host open a stream with @role in @term now? 0, or an enum wire_refused_code with a sentence
@@ -361,24 +392,26 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
 			     char *ret_text) __attribute__((warn_unused_result));
 
-/* How long the standby has kept epochs from being committed, by the clock of the policy standby_lost; 0: nothing
- * waits for it, or there is no standby. */
+/* How long the standby has kept epochs from being committed, by the clock of the policy
+ * standby_lost. 0: nothing waits for it, or there is no standby. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* What it does wrong, valid while vm_standby_waits_ns() is not 0. Returns @text, of @size bytes. */
+/* What the standby does wrong. Valid while vm_standby_waits_ns()
+ * is not 0. Returns @text, of @size bytes. */
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* Is a promoted guest to be probed now? */
+/* Should a promoted guest be probed now? */
 bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* What was seen of it since, in words; valid unless NONE. Returns @text, of @size bytes. */
+/* What was seen of the promoted guest since, in words. Not valid in VM_PROMOTED_NONE. Returns
+ * @text, of @size bytes. */
 const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* When a tick has something to do at the latest (monotonic ns). */
+/* The latest time (monotonic ns) at which a tick has something to do. */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* A host is in a newer term than the journal and is not confirmed, or obeys a younger gateway, or
- * the journal is damaged: no term begins by itself, nothing is ordered. */
+/* A host is in a newer term than the journal and nobody confirms it, or it obeys a younger gateway,
+ * or the journal is damaged: no term begins by itself, and nothing is ordered. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[0].conflict || fsm->host[1].conflict || fsm->record.in_doubt;

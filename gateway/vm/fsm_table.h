@@ -1,7 +1,8 @@
-/* fsm_table.h - which change of a VM's state there is, with which owner and term: the one text of it.
+/* fsm_table.h - every allowed change of a VM's state, with its owner and term, defined once.
  *
- * Why: the protocol's model (docs/model/holdfast.pml) checks what these changes lead to, so the machine must make
- * no other. fsm.c refuses what is not here; the model, which includes this file, finds a property broken.
+ * Why: the protocol's model (docs/model/holdfast.pml) checks what these changes lead to, so the
+ * state machine must make no others. fsm.c refuses a change that is not listed here. The model
+ * includes this file and checks its properties.
  *
  *	X(from, to, owner, term, by)
  *	  owner  KEPT, OTHER, ANY
@@ -9,7 +10,8 @@
  *	  by     OWN     this gateway decides; never while there is a conflict, where the term is NEW
  *		 FOLLOW  two voices of the hosts, or an operator, say who owns the guest
  *
- * PREPARING and SYNCING are not in the model. Nothing but this macro may be here: spin reads it too.
+ * Put nothing but this macro here: spin reads this file too. PREPARING and SYNCING are not in the
+ * model.
  */
 #ifndef VM_FSM_TABLE_H
 #define VM_FSM_TABLE_H

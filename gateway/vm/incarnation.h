@@ -1,17 +1,16 @@
-/* incarnation.h - the number of this start of the gateway, and what the start before may have
- * granted: STATE_DIR/incarnation.
+/* incarnation.h - the number of this gateway start, and what the previous start may have granted:
+ * STATE_DIR/incarnation.
  *
- * Why: two gateways may be started from one state_dir: a backup that is put back, a cloned
- * appliance. Each start has a number of its own, larger than that of every start which its
- * state_dir knows, and hosts obey the largest number that they have heard. So the older gateway
- * orders nothing.
+ * Why: two gateways may be started from one state_dir: a restored backup, or a cloned appliance.
+ * Each start has its own number, larger than every number that its state_dir knows, and hosts obey
+ * the largest number they have heard. So the older gateway orders nothing.
  *
  *	holdfast-incarnation 1
  *	number=115472943812609 release_ms=150 sum=90f0c3a5d2e1b4f7
  *	       `- count << 16 | random: two starts from one copy differ
  *
- * The count begins at the wall clock's seconds, so a state_dir that was lost is not behind; after
- * that it counts starts and asks no clock.
+ * The count begins at the wall clock's seconds, so a lost state_dir does not put it behind. After
+ * that it counts starts and reads no clock.
  *
  * Where: main begins it, after the journal is locked. Threads: one at a time: the loop's at the
  * start, then the journal's (journal_thread.h). Blocks for two fsyncs.
@@ -29,17 +28,18 @@ struct incarnation {
 	uint32_t release_ms; /* an owner's output may leave this long after a LEASE; 0: no leases are given */
 };
 
-/* The number after @last (0: there is none). @wall_s: the wall clock; @random: any 16 bits. 0: there is none
- * left (damage: see WIRE_INCARNATION_MAX). */
+/* The number after @last (0: there is no last one). @wall_s: the wall clock; @random: any 16 bits.
+ * Returns 0 if no number is left (damage: see WIRE_INCARNATION_MAX). */
 uint64_t incarnation_next(uint64_t last, uint64_t wall_s, uint16_t random);
 
 /* 0; -EINVAL: damaged. */
 int incarnation_parse(const char *text, size_t size, struct incarnation *ret_incarnation)
 	__attribute__((warn_unused_result));
 
-/* This start's number, made durable in @dir. *ret_last: what the start before recorded, all 0 without one.
- * The file keeps the longer release_ms of both until incarnation_store() says that the older is over.
- * 0; -errno, with *ret_error (INCARNATION_ERROR_BYTES): what is wrong and what to do. */
+/* Choose this start's number and make it durable in @dir. *ret_last: what the previous start
+ * recorded, all 0 if there was none. The file keeps the longer release_ms of both until
+ * incarnation_store() says that the older one is over. 0; -errno, with *ret_error
+ * (INCARNATION_ERROR_BYTES): what is wrong and what to do. */
 int incarnation_begin(const char *dir, uint32_t release_ms, struct incarnation *ret_last,
 		      uint64_t *ret_number, char *ret_error) __attribute__((warn_unused_result));
 

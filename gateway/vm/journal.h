@@ -8,17 +8,17 @@
  *	web1 term=7 owner=alpha state=PROTECTED wall=1764000000000000000 sum=90f0c3a5d2e1b4f7
  *	      `- the last line of a VM counts; terms never go down ---'   XXH3-64 of what is before " sum="
  *
- * Damage: a last line that is cut (no newline, or NUL bytes: what power loss leaves of an append
- * whose fsync never returned) is dropped with a warning. Any other line that cannot be read is kept
- * as it is, in its place: it may be the newest of its VM, so that VM is in doubt
- * (vm_journal_doubt()) until a newer line of it follows. Whose a line is says its name, unless the
- * line fits its checksum with another VM's name; one without a readable name may be anybody's. A
- * file that is no journal, or has more than VM_JOURNAL_DAMAGED_MAX such lines, is refused with
- * FILE:LINE: guessing here could give a guest two owners.
+ * Damage: a cut last line is dropped with a warning (no newline, or NUL bytes: what power loss
+ * leaves of an append whose fsync never returned). Any other unreadable line is kept as it is, in
+ * its place: it may be the newest line of its VM, so that VM is in doubt (vm_journal_doubt()) until
+ * a newer line of it follows. A line belongs to the VM it names, unless its checksum fits with
+ * another VM's name; a line without a readable name may belong to any VM. A file that is no
+ * journal, or has more than VM_JOURNAL_DAMAGED_MAX such lines, is refused with FILE:LINE: guessing
+ * here could give a guest two owners.
  *
- * Where: session/gateway.c appends; main opens. STATE_DIR/lock is held while it is open, so two
- * gateways cannot share one directory. Threads: one at a time: main's, then
- * journal_thread.h's. append() blocks for two fsyncs at most.
+ * Where: session/gateway.c appends; main opens. STATE_DIR/lock is held while the journal is open,
+ * so two gateways cannot share one directory. Threads: one at a time: main's, then
+ * journal_thread.h's. append() blocks for at most two fsyncs.
  */
 #ifndef VM_JOURNAL_H
 #define VM_JOURNAL_H
@@ -31,7 +31,7 @@
 
 #define VM_JOURNAL_BYTES_MAX   (1u << 20) /* a larger file is not ours */
 #define VM_JOURNAL_VMS_MAX     256
-#define VM_JOURNAL_LINES_MAX   512 /* appended lines until the file is rewritten */
+#define VM_JOURNAL_LINES_MAX   512 /* appended lines after which the file is rewritten */
 #define VM_JOURNAL_ERROR_BYTES 512
 #define VM_JOURNAL_LINE_MAX    320
 #define VM_JOURNAL_DAMAGED_MAX 16
@@ -42,7 +42,7 @@ struct vm_journal_entry {
 	uint64_t term;
 	uint64_t wall_ns;
 	enum vm_state state;
-	uint32_t line; /* its place among all lines */
+	uint32_t line; /* its position among all lines */
 };
 
 /* A line that cannot be read. */
@@ -53,7 +53,7 @@ struct vm_journal_damage {
 };
 
 struct vm_journal_table {
-	uint32_t n_lines; /* as struct vm_journal_entry counts them */
+	uint32_t n_lines; /* all lines, numbered as in struct vm_journal_entry */
 	size_t n_damaged;
 	struct vm_journal_damage damaged[VM_JOURNAL_DAMAGED_MAX];
 	size_t n;
@@ -69,8 +69,8 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, char *ret_error)
 	__attribute__((warn_unused_result));
 
-/* May the newest line of @vm be one that cannot be read? The same of a journal that is open, which
- * logs nothing of it. True: *ret_text (VM_JOURNAL_ERROR_BYTES) says which, and what to do. */
+/* May the newest line of @vm be an unreadable one? True: *ret_text (VM_JOURNAL_ERROR_BYTES) says
+ * which, and what to do. vm_journal_doubt() asks the same of an open journal. */
 bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm, char *ret_text);
 bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, char *ret_text);
 
@@ -91,7 +91,7 @@ const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal,
 
 /* Make a new entry durable. 0: it is on disk; -ESTALE: the term is older than the last one (our
  * bug; nothing was written); -ENOSPC: VM_JOURNAL_VMS_MAX; -errno of writing: the old entry stands,
- * a later append rewrites the file whole. */
+ * and a later append rewrites the whole file. */
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
 		      enum vm_state state) __attribute__((warn_unused_result));
 

@@ -1,13 +1,12 @@
 /* relay.h - checks one VM's epoch stream on its way from primary to standby. Pure.
  *
- * Why: the gateway commits what the standby acknowledges, so it must know that what it passed on was
- * one unbroken run of epochs of the current term. It does so from headers, EPOCH_BEGIN and
- * EPOCH_END alone: pages are never decoded here (their checksum is wire's, their meaning the
- * standby's).
+ * Why: the gateway commits what the standby acknowledges, so it must know that it passed on one
+ * unbroken run of epochs of the current term. It checks headers, EPOCH_BEGIN and EPOCH_END only. It
+ * never decodes pages: wire checks their checksum, the standby their content.
  *
- * Where: session/session_stream.c asks before each frame it forwards; the bytes themselves go
- * straight into the standby's TLS ring (bounded by relay_bytes_max; no room: the primary's
- * connection is not read any further).
+ * Where: session/session_stream.c asks before it forwards a frame. The bytes go straight into the
+ * standby's TLS ring, bounded by relay_bytes_max. When the ring is full the gateway stops reading
+ * the primary's connection.
  *
  *	  resume(k, g)
  *	 ──────────────► WANT_GEOMETRY ──GEOMETRY──► WANT_BEGIN ──EPOCH_BEGIN──► IN_EPOCH
@@ -28,7 +27,8 @@
 #include "wire/frame.h"
 #include "wire/msg.h"
 
-#define VM_RELAY_IN_FLIGHT_MAX 64 /* epochs sent and not acknowledged; agents stop at far fewer */
+#define VM_RELAY_IN_FLIGHT_MAX 64 /* epochs sent and not yet acknowledged;
+				   * agents stop at far fewer */
 
 enum vm_relay_phase {
 	VM_RELAY_CLOSED, /* no RESUME yet: the primary may send nothing */
@@ -46,12 +46,13 @@ struct vm_relay {
 	enum vm_relay_phase phase;
 	uint64_t term;
 	uint32_t generation;
-	uint64_t epoch;		 /* in work, or the last one that ended (k after RESUME) */
-	uint64_t unheld_epoch;	 /* last with WIRE_FLAG_UNHELD; those behind it lie in the hold */
+	uint64_t epoch;		 /* being relayed, or the last one that ended (k after RESUME) */
+	uint64_t unheld_epoch;	 /* last with WIRE_FLAG_UNHELD; output
+				  * behind later epochs is held */
 	uint64_t sent_epoch;	 /* last whose EPOCH_END was forwarded on this standby stream */
-	uint32_t n_frames;	 /* of the epoch in work */
-	uint64_t payload_bytes;	 /* of the epoch in work */
-	uint64_t begin_ns;	 /* when the epoch in work began */
+	uint32_t n_frames;	 /* of the epoch being relayed */
+	uint64_t payload_bytes;	 /* of the epoch being relayed */
+	uint64_t begin_ns;	 /* when the epoch being relayed began */
 	uint32_t n_machine;	 /* MACHINE frames of this generation */
 	bool machine_is_over;	 /* the last of them came, or an epoch began */
 	struct {
@@ -61,16 +62,16 @@ struct vm_relay {
 	uint64_t bytes_total, frames_total, epochs_total, dropped_total, errors_total, acks_total;
 	uint64_t full_total;	    /* epochs that stand alone */
 	uint64_t last_epoch_bytes;  /* of the last acknowledged epoch */
-	uint64_t last_ack_ns;	    /* EPOCH_END forwarded -> EPOCH_ACK, of the same */
+	uint64_t last_ack_ns;	    /* from forwarding its EPOCH_END to its EPOCH_ACK */
 	struct hist ack_ns, epoch_bytes;
 };
 
 /* All zero is a closed relay. */
 
-/* A RESUME(@epoch, @generation) of @term goes to the primary: what follows starts anew. */
+/* RESUME(@epoch, @generation) of @term goes to the primary: begin a new run of frames. */
 void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint32_t generation);
 
-/* The standby's stream is a new one that holds @epoch: older acknowledgements cannot come. */
+/* The standby opened a new stream and holds @epoch: older acknowledgements cannot come any more. */
 void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 
 /* No more frames until the next RESUME. */
@@ -83,7 +84,7 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, char *ret_text)
 	__attribute__((warn_unused_result));
 
-/* Check an EPOCH_ACK. 0: it stands for an epoch that was forwarded whole; -EPROTO: it does not. */
+/* Check an EPOCH_ACK. 0: that epoch was forwarded whole; -EPROTO: it was not. */
 int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
