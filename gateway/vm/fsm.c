@@ -12,12 +12,12 @@
 
 #define AGAIN_NS (10 * CLOCK_NS_PER_S) /* between two tries to protect by itself */
 
-/* From one tick to the next. */
+/* Interval between ticks. */
 #define TICK_NS		  (50 * CLOCK_NS_PER_MS)
 #define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
 #define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)
 
-/* For what lies between an agent's look at its lease and the frames' leaving, and for clocks that drift. */
+/* Covers the time from an agent's look at its lease until its frames leave, and clock drift. */
 #define MUTE_MARGIN_NS (20 * CLOCK_NS_PER_MS)
 
 static const char *const state_names[VM_N_STATES] = {
@@ -87,7 +87,8 @@ void vm_journal_record(struct vm_step *s)
 	vm_act(s, VM_ACT_JOURNAL)->record = s->fsm->record;
 }
 
-/* Everything that belongs to one term of protection. Its streams are closed by this step: nobody tells us. */
+/* Forget everything that belongs to one term of protection. This step closes its streams, and
+ * nobody reports that, so mark them down here. */
 static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	memset(&fsm->protection, 0, sizeof(fsm->protection));
@@ -98,7 +99,7 @@ static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 	}
 }
 
-/* Is there such a change, and may it be made now? */
+/* Does the table list this change, and may it be made now? */
 static bool is_transition(const struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term)
 {
 	const struct vm_record *record = &s->fsm->record;
@@ -124,7 +125,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	/* A new line would hide the one that is lost: first it must be clear who owns the guest. */
+	/* A new line would hide the lost one: find out first who owns the guest. */
 	if (fsm->record.in_doubt && !s->may_resolve)
 		return;
 	if (!is_transition(s, to, owner, new_term)) {
@@ -202,14 +203,15 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	/* Nobody waits for it who could try again: a standby that was busy may be ready later. */
+	/* No operator waits who could try again, so try again later: a standby that was busy may be
+	 * ready then. */
 	fsm->is_suspended = is_again;
 	fsm->again_ns = s->now_ns + AGAIN_NS;
 	fsm->release_due = in_use;
 	fsm->stop_due = true;
 }
 
-/* What is missing for a promotion; NULL: nothing. */
+/* What is missing for a promotion. NULL: nothing. */
 static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -221,11 +223,11 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 		return "who owns the guest is not clear (a conflict)";
 	if (!other->up)
 		return "the standby's agent is not connected";
-	/* Both hosts silent: it is our own link that is down, or the standby's. Gateway and standby
-	 * are two of three; the gateway alone decides nothing. */
+	/* Both hosts silent: our own link or the standby's is down. Gateway and standby are two of
+	 * three; the gateway alone decides nothing. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
-	/* It may have voted for a newer term while this gateway was away (fsm_newer.c). */
+	/* The standby may have voted for a newer term while this gateway was away (fsm_newer.c). */
 	if (!other->reported)
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
@@ -240,7 +242,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t lowest = fsm->protection.committed ? fsm->protection.committed : 1;
 	uint64_t timeout_ns = fsm->config->liveness.beat_timeout_ns;
-	/* Against silence only a standby counts that spoke well after the primary fell silent. */
+	/* When the primary is silent, the standby must have
+	 * spoken well after the primary fell silent. */
 	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
 	if (why) {
@@ -249,13 +252,14 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
-	/* An owner that speaks is told to stop; the command is for one that may not hear it. */
+	/* An owner that speaks is told to stop. The fence
+	 * command is for one that may not hear it. */
 	if (silent && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
 	return true;
 }
 
-/* What the tick brought, and what the machine knows itself. */
+/* The evidence of this tick: what the input brought and what the machine knows itself. */
 static struct detector_evidence gather_evidence(const struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -264,13 +268,14 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
-	/* Without the standby no epoch can come, whatever the primary does: its in-flight limit is soon full. */
+	/* Without the standby no epoch can come, whatever the primary does: it soon reaches its
+	 * in-flight limit. */
 	evidence.expects_progress = fsm->stream[1].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	return evidence;
 }
 
-/* What the promotion's event says besides: up to where nothing is lost. */
+/* Text for the promotion's event: up to which epoch nothing is lost. */
 static void describe_commits(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
 {
 	if (fsm->protection.committed_ns)
@@ -322,8 +327,8 @@ static void judge_primary(struct vm_step *s)
 	promote_if_failed(s);
 }
 
-/* What a detector that knows beats alone would have done: for the operator who wants to know what the
- * other evidence is worth here, and for the benchmark. It decides nothing. */
+/* Report what a detector of beats alone would have done. This shows the operator and the benchmark
+ * what the other evidence is worth here. It decides nothing. */
 static void judge_shadow(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -332,7 +337,8 @@ static void judge_shadow(struct vm_step *s)
 
 	if (timeout_ns == 0)
 		return;
-	/* How long it was says what a shadow with any longer timeout would have done; to a tick. */
+	/* The length of the silence tells what a shadow with any longer timeout would have done, to
+	 * within a tick. */
 	if (fsm->shadow_told_ns && live->seen_ns != fsm->shadow_told_ns) {
 		vm_event(s, "shadow", "beats from %s again after %" PRIu64 " ms",
 			 vm_host_name(fsm, fsm->shadow_host),
@@ -363,7 +369,7 @@ static void tick_preparing(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t other = vm_fsm_other(fsm);
 	const char *obstacle = vm_way_obstacle(fsm, other);
-	/* Spanning tree opens a port after a time of its own. */
+	/* Spanning tree needs its own time to open a port. */
 	uint64_t since_ns = fsm->entered_ns + (obstacle ? fsm->config->order_timeout_ns : 0);
 	char reason[VM_TEXT_MAX], stuck[VM_TEXT_MAX];
 
@@ -385,7 +391,7 @@ static void tick_syncing(struct vm_step *s)
 		fsm->protection.progress_bytes = s->in->relayed_bytes;
 		fsm->protection.progress_ns = s->now_ns;
 	}
-	/* Either host may have work that sends nothing: to attach, to write, to rehearse. */
+	/* Either host may be doing work that sends nothing: attaching, writing, rehearsing. */
 	if (vm_is_stuck(s, fsm->record.owner, fsm->protection.progress_ns) &&
 	    vm_is_stuck(s, vm_fsm_other(fsm), fsm->protection.progress_ns)) {
 		(void)vm_describe_copy(fsm, reason, sizeof(reason));
@@ -405,7 +411,8 @@ static void tick_protected(struct vm_step *s)
 		vm_judge_standby(s);
 }
 
-/* While the host is away the old owner is outvoted and holds: stay, and order it once it is back. */
+/* While the new owner is away the old one is outvoted and holds: stay in PROMOTING, and order again
+ * once the new owner is back. */
 static void tick_promoting(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -474,7 +481,8 @@ static void on_tick(struct vm_step *s)
 
 	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
-	/* In a conflict the primary is judged, for the operator to see; nothing else has a deadline. */
+	/* In a conflict only the primary is judged, so that the operator sees its state. Nothing
+	 * else has a deadline. */
 	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
 		return;
 	if (by_state[s->fsm->record.state])
@@ -507,7 +515,7 @@ static const struct {
 	[VM_IN_FENCED]	     = {vm_on_fenced, false},
 };
 
-/* If this process stood still, what it did not see is nobody's silence. */
+/* If this process itself stalled, do not count that time as silence of the hosts. */
 static void forgive_own_stall(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	const struct liveness_config *config = &fsm->config->liveness;
@@ -549,15 +557,17 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->record = *record;
 	fsm->next_order_id = first_order_id;
 	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->protection.progress_ns = now_ns;
-	fsm->promote_epoch = 1; /* what was committed died with the last run; complete is enough */
+	fsm->promote_epoch = 1; /* the last run's commits are not known;
+				 * any complete epoch is enough */
 	for (int i = 0; i < 2; i++) {
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
 		fsm->stream[i].changed_ns = now_ns;
 	}
 	vm_standby_begin(fsm, now_ns);
-	vm_fsm_granted(fsm, now_ns); /* by the run before this one, at the latest */
-	/* Whether it was run before the restart, or was needed, nobody knows. It may be asked
-	 * twice. */
+	vm_fsm_granted(fsm, now_ns); /* the run before this one may have
+				      * granted a lease until now */
+	/* Nobody knows whether the command ran before the
+	 * restart, or was needed. It may run twice. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)
 		fsm->fencing = VM_FENCING_UNSURE;
 	detector_init(&fsm->detector, false, now_ns);
@@ -572,7 +582,7 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
 
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 {
-	/* The owner counts from when it sent the beat, which was before. */
+	/* The owner counts its lease from when it sent the beat, which was earlier. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
 }

@@ -20,7 +20,7 @@ static void reply(struct vm_step *s, bool ok, const char *code, const char *form
 	va_end(args);
 }
 
-/* The command is accepted: it waits for its end, or its sender does not. */
+/* Accept the command. Its sender waits for its end, unless it asked not to. */
 static void begin(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -81,7 +81,7 @@ static void on_protect(struct vm_step *s)
 	begin(s);
 }
 
-/* It is connected and says that it has the guest, which may stand still. */
+/* Is the host connected, and does it say that it has the guest? The guest may be paused. */
 static bool has_guest(const struct vm_host *host)
 {
 	return host->up && host->reported && host->agent_state != WIRE_STATE_LOST &&
@@ -89,9 +89,10 @@ static bool has_guest(const struct vm_host *host)
 	       (host->verdict == WIRE_VERDICT_NONE || host->verdict == WIRE_VERDICT_PAUSED);
 }
 
-/* After a failed promotion the guest may go back to its last owner: again two of three. What the host that
- * did not promote last reported is no proof, its PROMOTE may still be on its way or queued there. Orders are
- * carried out one by one, so the answer to STANDBY_STOP is: nothing older than it is left. */
+/* After a failed promotion the guest may go back to its last owner: again two of three. The last
+ * report of the host that did not promote is no proof, because its PROMOTE may still be on its way
+ * or queued there. Hosts carry out orders one by one, so an answer to STANDBY_STOP proves that no
+ * older order is left. */
 static void unprotect_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -107,7 +108,7 @@ static void unprotect_failed(struct vm_step *s)
 		return;
 	}
 	if (vm_settle_failed(s)) {
-		fsm->is_suspended = false; /* unprotected is what was asked for */
+		fsm->is_suspended = false; /* the operator asked for unprotected */
 		begin(s);
 		return;
 	}
@@ -137,7 +138,8 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 	const char *to = vm_host_name(fsm, vm_fsm_other(fsm));
 
 	fsm->give_back_due = false;
-	/* It reports before it answers: a promotion that went through after all is seen here. */
+	/* A host reports before it answers, so its report
+	 * shows a promotion that went through after all. */
 	if (!ok || host->agent_state == WIRE_STATE_RUNNING ||
 	    host->agent_state == WIRE_STATE_PROMOTING) {
 		vm_finish_op(s, false, "running",
@@ -209,7 +211,7 @@ static void on_failover(struct vm_step *s)
 			return;
 		vm_set_state(s, VM_PROMOTING, fsm->record.owner, true,
 			     "operator asked %s to try again", vm_host_name(fsm, fsm->record.owner));
-		/* Who waits for the guest to be given back is to hear that it is not. */
+		/* An operator who waits for the guest to be given back must hear that it is not. */
 		vm_finish_op(s, false, "aborted", "an operator asked for a failover of %s",
 			     fsm->config->name);
 		begin(s);
@@ -237,7 +239,7 @@ static void on_failover(struct vm_step *s)
 		      fsm->config->name, vm_state_name(fsm->record.state));
 }
 
-/* In a conflict, and only then: an operator says whose guest is the right one. */
+/* Only in a conflict: an operator says whose guest is the right one. */
 static void on_owner(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

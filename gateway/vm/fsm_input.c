@@ -33,7 +33,8 @@ void vm_on_control_up(struct vm_step *s)
 		detector_connection(&s->fsm->detector, true, s->now_ns);
 	host->reported = false;
 	host->work.is_known = false;
-	memset(&host->order, 0, sizeof(host->order)); /* what was lost on the way is ordered again */
+	memset(&host->order, 0, sizeof(host->order)); /* an order that was lost on
+						       * the way is given again */
 	vm_event(s, "connection", "%s connected", vm_host_name(s->fsm, s->in->host));
 }
 
@@ -72,7 +73,7 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
 							     : "guest shut itself down",
 		       peer_text(s));
-	/* Its next report says it again, and then counts. */
+	/* The next report repeats the verdict, which then counts. */
 	if (s->in->verdict == WIRE_VERDICT_EXITED &&
 	    vm_way_is_no_matter(s, "says that its guest ended"))
 		return;
@@ -82,12 +83,12 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		return;
 	}
 	if (before == s->in->verdict && vm_fsm_in_conflict(fsm))
-		return; /* said, and nothing follows */
+		return; /* already reported, and nothing follows */
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }
 
-/* After a gateway's restart the primary knows better what was committed. */
+/* After a gateway's restart the primary's report says what was committed. */
 static void learn_committed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -102,8 +103,8 @@ static void learn_committed(struct vm_step *s)
 			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete, fsm->protection.committed);
 }
 
-/* A device was plugged that the standby lacks, or the like: its agent seals no more. What the standby has
- * stays right until here; from the new term on the guest runs unprotected. */
+/* The owner's agent seals no more, for example because a device was plugged that the standby lacks.
+ * The standby's copy is right up to here. From the new term on the guest runs unprotected. */
 static void on_uncovered(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -120,13 +121,13 @@ static void on_uncovered(struct vm_step *s)
 	vm_finish_op(s, false, "guest-changed", "%s", reason);
 }
 
-/* Gateway and owner are two of three for the term that begins. */
+/* Protect the guest again by itself. For the new term gateway and owner are two of three. */
 static void protect_again(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
-	/* Everything of the last protection is to be over first; the report comes again. */
+	/* Wait until the last protection has ended completely. The report will be repeated. */
 	if (vm_fsm_in_conflict(fsm) || !fsm->is_suspended || s->now_ns < fsm->again_ns || fsm->op.id ||
 	    fsm->release_due || fsm->stop_due || fsm->fence_due || !other->up || !other->reported)
 		return;
@@ -144,13 +145,13 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state state = fsm->record.state;
 
-	/* Its term may be older: a protection that did not get as far as it has ended since. */
+	/* The owner's term may be older: it did not hear of a protection that has ended since. */
 	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->is_agreed))
 		protect_again(s);
 	if (s->in->term != fsm->record.term)
 		return;
 	vm_promoted_report(s);
-	/* FAILED: it was slow, or its answer was lost; what it does now is what was ordered. */
+	/* In FAILED the host was slow, or its answer was lost. It now does what was ordered. */
 	if ((state == VM_PROMOTING || state == VM_FAILED) &&
 	    s->in->agent_state == WIRE_STATE_RUNNING) {
 		vm_order_ended(s, s->in->host, WIRE_VERB_PROMOTE, true, s->in->text);
@@ -168,8 +169,8 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 		on_verdict(s, verdict_before);
 }
 
-/* Did the last order take effect, and has the agent fallen out of it since (it restarted inside one
- * connection, or gave up)? Then the state wants it again. */
+/* Note whether the last order took effect. If the agent has fallen out of that state since (it
+ * restarted inside one connection, or gave up), the order is given again. */
 static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 {
 	bool in_effect;
@@ -191,7 +192,7 @@ static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 	}
 }
 
-/* The agent slows the guest down, or no longer does. Steps in between are in its figures. */
+/* The agent began or stopped slowing the guest down. Its figures have the steps in between. */
 static void on_throttle(struct vm_step *s, struct vm_host *host)
 {
 	const char *name = vm_host_name(s->fsm, s->in->host);
@@ -216,7 +217,7 @@ static void on_throttle(struct vm_step *s, struct vm_host *host)
 		 name, ms / 1000, ms % 1000 / 100, host->throttle_peak);
 }
 
-/* Pauses take from the guest's clock what it does not get back, or no longer do. */
+/* Pauses began or stopped taking time from the guest's clock that it does not get back. */
 static void on_clock(struct vm_step *s, struct vm_host *host)
 {
 	const char *name = vm_host_name(s->fsm, s->in->host);
@@ -271,7 +272,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 {
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, host);
-	char reason[2 * VM_TEXT_MAX]; /* is cut */
+	char reason[2 * VM_TEXT_MAX]; /* may be cut */
 
 	if (fsm->record.state != VM_PROMOTING && !(ok && fsm->record.state == VM_FAILED))
 		return;
@@ -281,13 +282,14 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		fsm->release_due = false;
 		fsm->stop_due = false;
 		fsm->fence_due = true;
-		if (fsm->op.command == VM_COMMAND_UNPROTECT) /* it was to be given back */
+		if (fsm->op.command == VM_COMMAND_UNPROTECT) /* the guest was to be given back */
 			vm_finish_op(s, false, "running", "%s has promoted after all: it runs %s in term %"
 				     PRIu64, name, fsm->config->name, fsm->record.term);
 		vm_promoted_begin(s);
 		return;
 	}
-	/* Also in the event: after a restart of this gateway no operator waits for a reply. */
+	/* Put it in the event too: after a restart of this
+	 * gateway no operator waits for a reply. */
 	(void)snprintf(reason, sizeof(reason),
 		       "%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
 		       "unprotect %s` gives the guest back to %s", name, text, fsm->config->name,
@@ -308,7 +310,7 @@ static void protect_failed(struct vm_step *s, uint8_t host, const char *text)
 		vm_end_protection(s, reason);
 		vm_finish_op(s, false, "protect-failed", "%s", reason);
 	} else if (fsm->record.state == VM_PROTECTED) {
-		/* Its output stays held, so nothing that a client saw is lost by moving on. */
+		/* Its output stays held, so a promotion loses nothing that a client saw. */
 		(void)snprintf(reason, sizeof(reason), "%s cannot take the guest over again: %s",
 			       vm_host_name(fsm, host), text);
 		if (!vm_promote(s, reason, false, &why))
@@ -396,7 +398,8 @@ void vm_on_order_done(struct vm_step *s)
 {
 	struct vm_order *order = &s->fsm->host[s->in->host].order;
 
-	/* Not the last order, or one of another connection: nobody waits for it any more. */
+	/* Not the last order, or one of another connection:
+	 * nobody waits for its answer any more. */
 	if (!order->id || order->id != s->in->order_id || order->done)
 		return;
 	order->done = true;
@@ -427,7 +430,7 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 	bool primary = role == WIRE_VM_ROLE_PRIMARY;
 	enum vm_state state = fsm->record.state;
 
-	/* Only an outvoted host is told "stale term": the owner whose protection ended must go on. */
+	/* Tell only an outvoted host "stale term": an owner whose protection ended must go on. */
 	if (term < fsm->record.term && !owner && primary)
 		return refuse(ret_text, WIRE_REFUSED_STALE_TERM,
 			      "term %" PRIu64 " is over: %s owns %s in term %" PRIu64, term,
@@ -458,19 +461,21 @@ void vm_resume_if_ready(struct vm_step *s)
 	const struct vm_order *order = &fsm->host[other].order;
 	struct vm_action *a;
 
-	/* `effective`: it has reported since, and with it whether clients would reach the guest there. */
+	/* `effective`: the standby has reported since, including whether clients would reach the
+	 * guest there. */
 	if (fsm->record.state == VM_PREPARING && fsm->stream[1].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
 	    order->done && order->ok && fsm->host[other].effective && !vm_way_obstacle(fsm, other)) {
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "standby %s is ready",
 			     vm_host_name(fsm, other));
-		return; /* the primary's stream follows its PROTECT */
+		return; /* PROTECT is ordered next, and then the primary opens its stream */
 	}
 	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
 		return;
 	if (!fsm->stream[0].up || !fsm->stream[1].up)
 		return;
-	/* After our own restart `committed` may not be known; but PROTECTED means that there was one. */
+	/* After our own restart `committed` may be unknown, but PROTECTED means that something was
+	 * committed. */
 	if ((fsm->protection.complete < fsm->protection.committed || fsm->protection.complete == 0) &&
 	    fsm->record.state == VM_PROTECTED)
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
@@ -483,8 +488,9 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* An acknowledgement that was lost on the way is made up for. PROTECTED is not: it begins with one of an epoch
-	 * that was sent, whatever a standby says that it holds. */
+	/* Commit again in case an acknowledgement was lost on the way. This does not make a VM
+	 * PROTECTED: that needs an acknowledgement of an epoch that was sent, whatever a standby
+	 * says it holds. */
 	if (fsm->record.state == VM_PROTECTED)
 		vm_epoch_complete(s, fsm->protection.complete);
 }
@@ -527,8 +533,8 @@ void vm_on_stream_failed(struct vm_step *s)
 			vm_host_name(s->fsm, s->in->host), peer_text(s));
 }
 
-/* Trying again gives the same answer: the operator must hear of it now. A VM that is protected already
- * is not given up for it; its standby then counts as gone after standby_timeout. */
+/* A retry would be refused again, so the operator must hear of it now. A VM that is already
+ * PROTECTED stays so; its standby then counts as gone after standby_timeout. */
 void vm_on_stream_refused(struct vm_step *s)
 {
 	vm_on_stream_failed(s);
@@ -543,11 +549,11 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 
 	if (epoch == 0 || epoch < fsm->protection.committed)
 		return;
-	/* A commit lets output go, which cannot leave: the VM is not protected yet. */
+	/* A commit releases output, and here output cannot leave: the VM is not protected yet. */
 	if (fsm->record.state == VM_SYNCING && vm_way_obstacle(fsm, fsm->record.owner))
 		return;
-	/* Nor is it while output leaves unheld: a takeover would lose what clients have heard since
-	 * the epoch. */
+	/* While output leaves unheld the VM is not protected either: a takeover would lose what
+	 * clients have heard since the epoch. */
 	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from &&
 	    epoch >= fsm->protection.held_from) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
@@ -573,7 +579,7 @@ void vm_on_epoch_ack(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 
-	/* An old term is never acknowledged again, whatever still arrives. */
+	/* Never acknowledge an old term again, whatever still arrives. */
 	if (s->in->term != fsm->record.term || s->in->host != vm_fsm_other(fsm) ||
 	    (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED))
 		return;

@@ -1,8 +1,9 @@
-/* Reports of a term above the journal's: what two hosts agreed on without this gateway, or a journal that was
- * lost or is an old copy. docs/wire-format.md 6.4.
+/* Reports of a term above the journal's. Either two hosts agreed on it without this gateway, or the
+ * journal was lost or is an old copy. docs/wire-format.md 6.4.
  *
- * One host's word changes nothing: it is a conflict, in which this gateway begins no term and orders nothing
- * (vm_in_conflict) until the other host confirms it, it is taken back, or an operator names the owner. */
+ * One host's word changes nothing: it is a conflict (vm_fsm_in_conflict), in which this gateway
+ * begins no term and orders nothing. The conflict ends when the other host confirms the term, the
+ * host takes it back, or an operator names the owner. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,16 +11,16 @@
 #include "base/clock.h"
 #include "vm/fsm_priv.h"
 
-/* What a host says of itself in that term. */
+/* What a host says of itself in the reported term. */
 enum word {
 	WORD_NONE, /* it has not spoken */
-	WORD_OLDER, /* it is still in an older one */
+	WORD_OLDER, /* it is still in an older term */
 	WORD_HOLDS,
 	WORD_RUNS,
 	WORD_STANDS_BY,
 	WORD_IDLE,
 	WORD_FENCED,
-	WORD_OTHER, /* what fits no agreement */
+	WORD_OTHER, /* does not fit any agreement */
 };
 
 static enum word word_of(const struct vm_host *host, uint64_t term)
@@ -41,27 +42,28 @@ static enum word word_of(const struct vm_host *host, uint64_t term)
 	return host->agent_state == WIRE_STATE_IDLE ? WORD_IDLE : WORD_OTHER;
 }
 
-/* Two voices for one owner. Its own is one; the other is the other host's, or this gateway's for the owner that
- * it knows (`votes`): of a VM that the journal has SYNCING or PROTECTED, in the very next term, which only the
- * standby's vote can have made. Nobody becomes an owner by saying so. */
+/* Two voices that agree on an owner. The first is the owner's own. The second is the other host's,
+ * or this gateway's for the owner it knows (`votes`). The gateway has a vote only if the journal
+ * has the VM SYNCING or PROTECTED and the term is the very next one, which only the standby's vote
+ * can have made. A host does not become an owner by its word alone. */
 static const struct {
 	enum word owner, other;
 	bool votes;
-	enum vm_state to; /* PROTECTED and SYNCING: out of these two only */
+	enum vm_state to; /* PROTECTED and SYNCING: only if the VM is in one of them */
 	const char *text;
 } agreements[] = {
 	{WORD_HOLDS, WORD_STANDS_BY, false, VM_PROTECTED, "protected by"},
 	{WORD_RUNS, WORD_IDLE, false, VM_UNPROTECTED, "unprotected, without"},
 	{WORD_RUNS, WORD_FENCED, false, VM_UNPROTECTED, "unprotected, without"},
-	/* The vote is the standby's: it knows, and with the gateway that is two of three. The owner may be
-	 * gone by now, or never have heard the answer. */
+	/* The vote was the standby's, so the standby knows the result. With the gateway that is two
+	 * of three. The owner may be gone by now, or never have heard the answer. */
 	{WORD_NONE, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	{WORD_OLDER, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	/* The standby gave up its copy, and the owner never heard that it might go on alone. */
 	{WORD_OLDER, WORD_IDLE, true, VM_SYNCING, "protected anew by"},
 };
 
-/* Exactly the reported term. */
+/* Enter exactly the reported term. */
 static void enter(struct vm_step *s, enum vm_state to, uint8_t owner, const char *reason)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -93,7 +95,8 @@ static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
 	if (to == VM_UNPROTECTED)
 		return;
-	/* The standby may have given the owner a lease a moment ago: nobody is promoted while it lasts. */
+	/* The standby may have just given the owner a
+	 * lease: promote nobody while that lease lasts. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, s->now_ns, WIRE_DIRECT_LEASE_MS * CLOCK_NS_PER_MS);
 	fsm->protection.complete = fsm->host[other].epoch;
@@ -101,7 +104,7 @@ static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 		fsm->protection.committed = fsm->host[owner].epoch;
 }
 
-/* May row @row say that @owner owns the VM? */
+/* Does row @row say that @owner owns the VM, and does it apply? */
 static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -109,7 +112,7 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
-	if (agreements[row].votes && /* with this gateway's own word, if it has one */
+	if (agreements[row].votes && /* this gateway's own vote, if it has one */
 	    (fsm->record.in_doubt || owner != fsm->record.owner ||
 	     s->in->term != fsm->record.term + 1))
 		return false;
@@ -117,8 +120,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
 }
 
-/* Do both hosts say, in the journal's own term, that @owner goes on (by a vote that this gateway
- * did not hear of)? */
+/* In the journal's own term, do both hosts say that @owner goes on (by a vote that this gateway did
+ * not hear of)? */
 static bool hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -134,7 +137,7 @@ bool vm_settle_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t to = vm_fsm_other(fsm);
-	/* Not if an operator waits for it to be unprotected. */
+	/* Not while an operator waits for the VM to be unprotected. */
 	bool holds = vm_agent_holds(fsm->host[to].agent_state) && !fsm->give_back_due;
 
 	if (fsm->record.state != VM_FAILED || vm_fsm_in_conflict(fsm) || !hosts_agree_on(fsm, to))
@@ -145,13 +148,13 @@ bool vm_settle_failed(struct vm_step *s)
 		     vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
-	/* Unprotected is what the hosts agreed on only where nothing is held. */
+	/* The hosts agreed on "unprotected" only if nothing is held. */
 	fsm->is_suspended = fsm->is_agreed = holds;
 	fsm->again_ns = s->now_ns;
 	return true;
 }
 
-/* True: the journal follows what the hosts agreed on. */
+/* True: the hosts agreed, and the journal now follows them. */
 static bool find_agreement(struct vm_step *s)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -190,7 +193,8 @@ void vm_on_newer_term(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, s->in->host);
 
-	/* Not one that terms can have grown to; noting it would make every later one as large. */
+	/* Terms cannot have grown this far. Taking note of
+	 * it would make every later term as large. */
 	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
 		begin_conflict(s, "%s reports term %" PRIu64 ", out of range above the journal's %" PRIu64
 			       ": refused; is the role file of %s in its run_dir damaged? Nothing is "
@@ -248,5 +252,5 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner)
 		     vm_host_name(fsm, owner));
 	fsm->release_due = true;
 	fsm->stop_due = true;
-	fsm->fence_due = false; /* what runs there is seen by its report */
+	fsm->fence_due = false; /* the host's report shows what runs there */
 }

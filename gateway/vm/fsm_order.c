@@ -3,18 +3,19 @@
 
 #include "vm/fsm_priv.h"
 
-/* What the state wants of a host; 0: nothing. Orders are idempotent, so asking twice is harmless and
- * forgetting is not: this is computed from the state at every step (rule 6 of fsm.h). */
+/* Which order does the state want of a host? 0: none. Orders are
+ * idempotent: repeating one is harmless, forgetting one is not. So
+ * this is computed from the state at every step (rule 6 of fsm.h). */
 
-/* It is not the owner, and has not heard of that: it reports an older term, and neither stands by
- * nor is fenced. An idle one, too: its files may be lost together with what FENCE did there, and a
- * QEMU that is started then would run. */
+/* The host is not the owner and has not heard so: it reports an older term, and neither stands by
+ * nor is fenced. This includes an idle host: it may have lost its files together with what FENCE
+ * did there, and a QEMU that is started then would run. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;
 	bool has_obeyed = order->id && order->term == fsm->record.term && order->done && order->ok;
 
-	/* An order of this term that was answered is newer than what was reported before it. */
+	/* An answer to an order of this term is newer than the report. */
 	return host->reported && !has_obeyed && host->term < fsm->record.term &&
 	       host->agent_state != WIRE_STATE_FENCED &&
 	       host->agent_state != WIRE_STATE_PROMOTING && !vm_agent_stands_by(host->agent_state);
@@ -28,7 +29,7 @@ static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 			 host->agent_state == WIRE_STATE_RUNNING);
 
 	if (fsm->record.term == 0)
-		return 0; /* never protected: what runs where is not ours to judge */
+		return 0; /* never protected: not ours to judge what runs where */
 	if (h == fsm->record.owner)
 		return fsm->release_due || (host->reported && vm_agent_holds(host->agent_state))
 			       ? WIRE_VERB_UNPROTECT
@@ -58,7 +59,8 @@ static uint8_t want_protected(const struct vm_fsm *fsm, uint8_t h)
 	return WIRE_VERB_STANDBY_START;
 }
 
-/* Before PROMOTE: the fence command has done its work, and the old owner can release nothing any more. */
+/* May PROMOTE be ordered? The fence command must be done,
+ * and the old owner must be unable to release. */
 static bool may_promote(const struct vm_fsm *fsm)
 {
 	return fsm->fencing == VM_FENCING_NONE && fsm->stepped_ns >= fsm->mute_ns;
@@ -105,8 +107,8 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 	a->order_id = order->id;
 }
 
-/* An old owner that speaks is told to stop; the command is for one that may not hear it, and an
- * operator's failover from a healthy host must not switch that off. */
+/* An old owner that speaks is told to stop; the fence command is for one that may not hear it. This
+ * does not apply to FENCING_DUE. */
 static void judge_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -118,7 +120,7 @@ static void judge_fencing(struct vm_step *s)
 		fsm->fencing = VM_FENCING_DUE;
 }
 
-/* PROMOTING: the fence command goes before the order. */
+/* PROMOTING: run the fence command before PROMOTE is ordered. */
 static void start_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -138,7 +140,7 @@ void vm_on_fenced(struct vm_step *s)
 	const char *name = vm_host_name(fsm, vm_fsm_other(fsm));
 	const char *text = s->in->text && s->in->text[0] ? s->in->text : "no reason given";
 	bool ok = s->in->status == WIRE_ORDER_OK;
-	char reason[2 * VM_TEXT_MAX]; /* is cut */
+	char reason[2 * VM_TEXT_MAX]; /* may be cut */
 
 	if (fsm->fencing != VM_FENCING_RUNNING || s->in->term != fsm->record.term)
 		return;
@@ -149,7 +151,8 @@ void vm_on_fenced(struct vm_step *s)
 			 name, text);
 		return;
 	}
-	/* Also in the event: the promotion was hardly an operator's, so none waits for a reply. */
+	/* Put it in the event too: an operator rarely asks for such a promotion, so nobody waits
+	 * for a reply. */
 	(void)snprintf(reason, sizeof(reason),
 		       "the fence command against %s failed: %s; when %s is known to be off, "
 		       "`holdfastctl failover %s` promotes without it", name, text, name,
@@ -163,7 +166,7 @@ void vm_reconcile(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 
 	if (vm_fsm_in_conflict(fsm))
-		return; /* any order could hit the guest that is the right one */
+		return; /* any order could hit the right guest */
 	if (fsm->fencing == VM_FENCING_UNSURE)
 		judge_fencing(s);
 	if (fsm->record.state == VM_PROMOTING && fsm->fencing == VM_FENCING_DUE)
@@ -172,14 +175,14 @@ void vm_reconcile(struct vm_step *s)
 	for (uint8_t h = 0; h < 2; h++) {
 		const struct vm_host *host = &fsm->host[h];
 		const struct vm_order *order = &host->order;
-		/* Who is in a newer term takes no order of ours. */
+		/* A host in a newer term takes no order of ours. */
 		bool is_ahead = host->reported && host->term > fsm->record.term;
 		uint8_t verb = host->up && !is_ahead ? wanted_verb(fsm, h) : 0;
 
 		if (!verb)
 			continue;
 		if (order->id && order->verb == verb && order->term == fsm->record.term) {
-			/* Asked; a refusal is asked again, slowly. */
+			/* Already ordered. After a refusal, order again slowly. */
 			if (!order->done || order->ok || !vm_is_stuck(s, h, order->sent_ns))
 				continue;
 		}
