@@ -107,8 +107,9 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 	a->order_id = order->id;
 }
 
-/* An old owner that speaks is told to stop; the fence command is for one that may not hear it. This
- * does not apply to FENCING_DUE. */
+/* After a restart: is the fence command needed? It is for an old owner
+ * that may not hear the order to stop. One that speaks is told to
+ * stop: an operator's failover must not switch a healthy host off. */
 static void judge_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

@@ -1,7 +1,9 @@
-/* A promotion is done when the guest answers. The host said that it lets the guest run; does the guest serve?
+/* A promotion is done only when the guest answers. The host said that it lets the guest run; does
+ * the guest serve?
  *
- * The owner is the promoted host whatever comes out: nothing here orders anything, least of all a way back. What is
- * looked for is told, to the operator who waits for `failover`, by an event, and in `vm show` until it is better.
+ * The promoted host stays the owner whatever the answer is: nothing here gives orders, least of all
+ * a way back. The result is told to the operator who waits for `failover`, by an event, and in `vm
+ * show` until the guest serves.
  *
  *	                  an answer to a probe; without probes: a frame of the guest
  *	 ORDER_DONE ──► WATCHED ─────────────────────────────────────────────────────► SERVES
@@ -9,10 +11,11 @@
  *	                   ├──────────────────────────────────────────────────────────────┤
  *	                   └──► SILENT: alarm, asked for a second in five ──── the same ─────────┘
  *
- * What each way can see: a probe's answer has passed guest, host and network; where probes can be sent nothing less will
- * do, for a guest that has an IPv4 address answers ARP. A frame, counted by the host's tap without QEMU's own
- * announcements, shows a guest whose network driver works. CPU time of a vCPU shows only that it executes
- * something: a guest that spins in a fault takes all of it. */
+ * What each sign can show. A probe's answer has passed guest, host and network. Where probes can be
+ * sent only an answer counts, since a guest with an IPv4 address answers ARP. A frame of the guest
+ * (counted by the host's tap, without QEMU's own announcements) shows that its network driver
+ * works. CPU time of a vCPU shows only that it executes something: a guest that spins in a fault
+ * takes all of it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +23,7 @@
 #include "base/clock.h"
 #include "vm/fsm_priv.h"
 
-/* SILENT: ask for a second in this time. */
+/* SILENT: probe for one second in this interval. */
 #define ASK_EVERY_S 5
 
 static struct vm_promoted *watch_of(struct vm_fsm *fsm)
@@ -35,7 +38,8 @@ void vm_promoted_report(struct vm_step *s)
 	if (!said->is_valid || said->term != s->fsm->record.term)
 		return;
 	watch_of(s->fsm)->said = *said;
-	/* It was promoted before this gateway's start: whether it served nobody here knows. */
+	/* The guest was promoted before this gateway started,
+	 * so nobody here knows whether it served. */
 	if (s->fsm->record.state == VM_UNPROTECTED && watch_of(s->fsm)->state == VM_PROMOTED_NONE)
 		vm_promoted_begin(s);
 }
@@ -69,7 +73,7 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 	return describe(fsm, text, size);
 }
 
-/* @how: "it answered ARP". */
+/* The guest serves. @how: "it answered ARP". */
 static void serves(struct vm_step *s, const char *how)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -115,7 +119,7 @@ void vm_promoted_begin(struct vm_step *s)
 	w->has_base = false;
 }
 
-/* What the ticks brought. */
+/* Count what the tick's evidence says of the guest. */
 static void count(struct vm_step *s)
 {
 	struct vm_promoted *w = watch_of(s->fsm);

@@ -1,7 +1,7 @@
-/* A standby that takes no more: when does that end in the policy (standby_lost)?
+/* A standby that takes no more epochs: when does the policy (standby_lost) apply?
  *
- * A protected guest's output waits for commits. So whatever keeps epochs from being committed for longer than
- * standby_timeout ends in the policy. The clock:
+ * A protected guest's output waits for commits. So the policy applies to anything that keeps epochs
+ * from being committed for longer than standby_timeout. The clock:
  *
  *	 commit, or nothing waits for the standby      the clock stands at zero
  *	 ───────────────────────────────────────►  0
@@ -23,19 +23,20 @@
 #include "base/clock.h"
 #include "vm/fsm_priv.h"
 
-/* RESUMEs since the last commit. A reconnect of the primary alone is one, and its FULL copy takes its time; more
- * without a single commit are a loop. */
+/* RESUMEs since the last commit that count as a loop. A reconnect of the primary alone makes one,
+ * and its FULL copy takes time. */
 #define ATTEMPTS_LOOP 3
 /* After this many failed attempts at a copy, what the next one sends no longer counts as progress.
  */
 #define ATTEMPTS_MAX 3
-/* The standby applies what it has acknowledged before it takes more: 200 MB/s, a quarter of what was measured. */
+/* A standby applies what it acknowledged before it takes more. Assume 200 MB/s, a quarter of what
+ * was measured. */
 #define APPLY_NS_PER_BYTE 5
 /* The first epoch may take this multiple of standby_timeout, unless the standby has broken its
  * stream. */
 #define FIRST_EPOCH_TIMES 3
 
-/* Events about streams: this many at once, then one in this time, with a count. */
+/* Events about streams: a burst of this many, then one per window, with a count. */
 #define EVENTS_BURST	 8
 #define EVENTS_WINDOW_NS (10 * CLOCK_NS_PER_S)
 
@@ -101,7 +102,7 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 	told->n_untold = 0;
 }
 
-/* Nobody could have committed in the time since the last look. */
+/* Since the last look nobody could have committed. */
 static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -113,7 +114,7 @@ static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 	       liveness_judge(&owner->live, config, s->now_ns) != LIVENESS_ALIVE;
 }
 
-/* More arrived than in any attempt since the last commit. */
+/* More bytes arrived than in any attempt since the last commit. */
 static bool has_progress(const struct vm_step *s)
 {
 	struct vm_standby *standby = &s->fsm->protection.standby;
@@ -123,15 +124,15 @@ static bool has_progress(const struct vm_step *s)
 		standby->base_bytes = s->in->relayed_bytes;
 	}
 	standby->sent_bytes = s->in->relayed_bytes - standby->base_bytes;
-	/* Without the standby's stream it was relayed to nobody. */
+	/* Without the standby's stream the bytes were relayed to nobody. */
 	if (!s->fsm->stream[1].up || standby->sent_bytes <= standby->best_bytes)
 		return false;
 	standby->best_bytes = standby->sent_bytes;
 	return standby->n_resumes <= ATTEMPTS_MAX;
 }
 
-/* It works at the first epoch, which it acknowledges only when a takeover with it was rehearsed;
- * since the last look. */
+/* Since the last look the standby progressed with the first epoch. It acknowledges that one only
+ * after rehearsing a takeover with it. */
 static bool has_moved(const struct vm_fsm *fsm)
 {
 	const struct vm_standby *standby = &fsm->protection.standby;
@@ -162,7 +163,7 @@ static void look(struct vm_step *s)
 	if (stands_still(s, step_ns))
 		standby->since_ns += step_ns;
 	else if (progress || !standby->is_waited_for)
-		/* What the last commit left to be applied may end later. */
+		/* since_ns may lie ahead: time to apply what was last committed. */
 		standby->since_ns = standby->since_ns > s->now_ns ? standby->since_ns : s->now_ns;
 }
 
@@ -186,7 +187,8 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 	return text;
 }
 
-/* The first epoch of a protection is acknowledged after the standby has rehearsed a takeover with it, in a second QEMU. */
+/* The first epoch of a protection takes longer: the standby acknowledges it only after it has
+ * rehearsed a takeover in a second QEMU. */
 static uint64_t limit_ns(const struct vm_fsm *fsm)
 {
 	bool rehearses = fsm->protection.committed == 0 && fsm->protection.standby.n_breaks == 0 &&
@@ -195,7 +197,7 @@ static uint64_t limit_ns(const struct vm_fsm *fsm)
 	return (rehearses ? FIRST_EPOCH_TIMES : 1) * fsm->config->standby_timeout_ns;
 }
 
-/* Silent as a whole, or does its clock say it takes no more? */
+/* Is the standby silent altogether, or has its clock run out? */
 static bool is_lost(const struct vm_step *s, char *ret_reason)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -214,7 +216,7 @@ static bool is_lost(const struct vm_step *s, char *ret_reason)
 	}
 	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
 		return false;
-	/* While the owner was not heard either, it was our own link that was down. */
+	/* If the owner was not heard either, our own link was down. */
 	if (!owner->up || s->now_ns - owner->up_ns < config->standby_timeout_ns ||
 	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
 		return false;

@@ -1,8 +1,8 @@
-/* The way between the guest and its clients, as each host reports it.
+/* The path between the guest and its clients, as each host reports it.
  *
- * A standby whose tap no client reaches protects nobody: after a failover the guest would run for nothing. And a
- * primary whose held frames cannot leave serves nobody. Each host says in its REPORT (key `way`) what is in
- * the way; nothing, when all is well.
+ * A standby whose tap no client reaches protects nobody: after a failover no client could reach the
+ * guest. And a primary whose held frames cannot leave serves nobody. Each host says in its REPORT
+ * (key `way`) what blocks the path; it says nothing when all is well.
  *
  *	 PREPARING   at the standby   it is not ready: the primary is not asked before (spanning tree keeps a port
  *	                              silent for twice its forward delay); twice order_timeout at most
@@ -38,7 +38,7 @@ static void way_lost(struct vm_step *s, const struct vm_host *host)
 static void way_found(struct vm_step *s)
 {
 	vm_event(s, "way", "%s: nothing keeps clients from the guest any more", vm_host_name(s->fsm, s->in->host));
-	/* What was complete meanwhile is committed now. */
+	/* Commit now what became complete meanwhile. */
 	if (is_owner(s) && s->fsm->record.state == VM_SYNCING && s->fsm->stream[1].up)
 		vm_epoch_complete(s, s->fsm->protection.complete);
 }

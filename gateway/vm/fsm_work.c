@@ -1,16 +1,16 @@
-/* How far each host has come with what it was ordered to do, as it reports it.
+/* How far each host has come with its orders, by its own report.
  *
- * An order takes as long as it takes: a guest of many GiB, a full backup link or a busy host make
- * each of them slow. So nothing that a host does is given up for its age, but when nothing has
- * moved for order_timeout:
+ * An order takes as long as it takes: a guest of many GiB, a full backup link or a busy host can
+ * make any order slow. So an order is not given up because of its age, but when it has made no
+ * progress for order_timeout:
  *
  *	 order sent ──► moved ──► moved ──► ... ──► answer
  *	      └─ order_timeout ─┘└─ order_timeout ─┘
  *
- * The host counts its own moves (REPORT, keys `step` and `step_moves`; hostagent/progress.h) and
- * says in words what it did last, which is the evidence when it stands still. A host that lies
- * about it delays what it was ordered to do, no more than by not doing it; an operator ends a
- * `protect` by `unprotect`. */
+ * The host counts its own progress (REPORT, keys `step` and `step_moves`; hostagent/progress.h) and
+ * says in words what it did last. Those words are the evidence when it makes no progress. A host
+ * that lies about its progress delays its orders, which it could also do by not carrying them out.
+ * An operator ends a `protect` by `unprotect`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +22,7 @@ void vm_on_work(struct vm_step *s, struct vm_host *host)
 {
 	struct vm_work *work = &host->work;
 
-	/* What it counted on an earlier connection is no move on this one. */
+	/* A count from an earlier connection is no progress on this one. */
 	if (work->is_known && s->in->n_moves > work->n_moves)
 		work->moved_ns = s->now_ns;
 	work->is_known = true;
@@ -80,7 +80,8 @@ const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size)
 	else
 		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy",
 			       vm_host_name(fsm, owner), sent);
-	/* Then its stream has waited for that, and the link is none the worse. */
+	/* The standby has a step of its own: the stream
+	 * waited for that, so do not suspect the link. */
 	if (theirs[0])
 		(void)snprintf(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);
 	(void)snprintf(text, size, "%s%s, and nothing more for %g s%s", own, copy, s,

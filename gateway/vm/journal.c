@@ -25,7 +25,7 @@ struct vm_journal {
 	char path[PATH_MAX];
 	int lock_fd;
 	int fd;		 /* the journal, O_APPEND; -1: the last write failed, rewrite first */
-	unsigned n_lines; /* appended since the last rewrite */
+	unsigned n_lines; /* lines appended since the last rewrite */
 	struct vm_journal_table table;
 };
 
@@ -74,7 +74,7 @@ static struct vm_journal_entry *find(struct vm_journal_table *table, const char 
 	return NULL;
 }
 
-/* One line without its newline, terminated. NULL: good; else what is wrong. */
+/* Parse one line, without its newline, terminated. NULL: it is good. Else what is wrong with it. */
 static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
 {
 	char *sum_at = strstr(line, " sum=");
@@ -118,7 +118,7 @@ static const char *merge(struct vm_journal_table *table, const struct vm_journal
 	return NULL;
 }
 
-/* ---- lines that cannot be read ---- */
+/* ---- unreadable lines ---- */
 
 static bool is_twice_in(const char *text, const char *word)
 {
@@ -127,7 +127,7 @@ static bool is_twice_in(const char *text, const char *word)
 	return first && strstr(first + 1, word);
 }
 
-/* The name that @text begins with. False: it has none, or is made of two lines. */
+/* The name that @text begins with. False: there is none, or @text is made of two lines. */
 static bool read_name(const char *text, char ret_name[WIRE_NAME_MAX + 1])
 {
 	size_t size = strcspn(text, " ");
@@ -141,7 +141,7 @@ static bool read_name(const char *text, char ret_name[WIRE_NAME_MAX + 1])
 	return wire_name_is_valid(ret_name);
 }
 
-/* Is it only the name that is wrong in @text, and @vm the right one? */
+/* Is only the name in @text wrong, and @vm the right one? */
 static bool fits_name(const char *text, const char *vm)
 {
 	char line[LINE_BYTES_MAX + WIRE_NAME_MAX + 1];
@@ -184,7 +184,7 @@ bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm
 	return false;
 }
 
-/* Keep the line of @size bytes at @at. False: there are too many. */
+/* Keep the unreadable line of @size bytes at @at. False: there are too many. */
 static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t size,
 			 const char *wrong)
 {
@@ -203,7 +203,7 @@ static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t 
 	}
 	if (d->text[0] != '?' && (n < size || !read_name(d->text, name))) {
 		memmove(d->text + 1, d->text, n < LINE_BYTES_MAX - 1 ? n + 1 : n);
-		d->text[0] = '?'; /* it stays nobody's name */
+		d->text[0] = '?'; /* so that the line names no VM */
 		d->text[LINE_BYTES_MAX - 1] = '\0';
 	}
 	d->wrong = wrong;
@@ -255,7 +255,7 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 	return 0;
 }
 
-/* Forget lines that cannot be read where a newer one of their VM can. */
+/* Forget each unreadable line if a newer line of its VM can be read. */
 static void forget_damaged(struct vm_journal_table *table)
 {
 	size_t n = 0;
@@ -272,7 +272,7 @@ static void forget_damaged(struct vm_journal_table *table)
 	table->n_damaged = n;
 }
 
-/* The line @line as text, with newline; its size, 0: it was replaced by a later one. */
+/* Write line @line as text, with newline. Returns its size; 0: a later line replaced it. */
 static size_t format_line(const struct vm_journal_table *table, uint32_t line, char *text,
 			  size_t size)
 {
@@ -287,7 +287,7 @@ static size_t format_line(const struct vm_journal_table *table, uint32_t line, c
 	return 0;
 }
 
-/* Replace the file by header and last entries; then it is open for appending. */
+/* Replace the file by the header and the last entries, and leave it open for appending. */
 static int rewrite(struct vm_journal *journal)
 {
 	size_t capacity = sizeof(HEADER) +

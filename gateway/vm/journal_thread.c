@@ -19,9 +19,9 @@ enum ticket_state {
 struct ticket {
 	enum ticket_state state;
 	int result; /* in DONE */
-	uint64_t order; /* the lower one first */
+	uint64_t order; /* lower goes first */
 	struct vm_journal_entry entry;
-	const char *dir; /* NULL: it is for the journal; else the incarnation's */
+	const char *dir; /* NULL: a journal record; else the incarnation's directory */
 	struct incarnation incarnation;
 };
 
@@ -31,14 +31,14 @@ struct journal_thread {
 	struct vm_journal *journal; /* the thread's alone */
 	pthread_t thread;
 	int fd;
-	pthread_mutex_t lock; /* of all below; never held over I/O */
+	pthread_mutex_t lock; /* protects all below; never held during I/O */
 	pthread_cond_t queued;
 	bool stop;
 	uint64_t next_order;
 	struct ticket tickets[N_TICKETS];
 };
 
-/* The oldest in @state, or NULL. */
+/* The oldest ticket in @state, or NULL. */
 static struct ticket *oldest(struct journal_thread *t, enum ticket_state state)
 {
 	struct ticket *found = NULL;
@@ -50,7 +50,7 @@ static struct ticket *oldest(struct journal_thread *t, enum ticket_state state)
 	return found;
 }
 
-/* Nobody else touches a ticket that is queued. */
+/* Runs without the lock: nobody else touches a queued ticket. */
 static int write_ticket(struct journal_thread *t, const struct ticket *ticket)
 {
 	const struct vm_journal_entry *e = &ticket->entry;
@@ -80,7 +80,8 @@ static void *run(void *arg)
 		(void)pthread_mutex_lock(&t->lock);
 		ticket->result = r;
 		ticket->state = TICKET_DONE;
-		(void)!write(t->fd, &one, sizeof(one)); /* fails only when it is readable anyhow */
+		(void)!write(t->fd, &one, sizeof(one)); /* fails only when the descriptor
+							 * is already readable */
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return NULL;
@@ -103,7 +104,7 @@ int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_
 	}
 	(void)pthread_mutex_init(&t->lock, NULL);
 	(void)pthread_cond_init(&t->queued, NULL);
-	sigfillset(&all); /* signals are the loop's */
+	sigfillset(&all); /* only the loop takes signals */
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&t->thread, NULL, run, t);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -137,7 +138,7 @@ int journal_thread_fd(const struct journal_thread *t)
 	return t->fd;
 }
 
-/* With the lock held. */
+/* Call with the lock held. */
 static void queue(struct journal_thread *t, struct ticket *ticket)
 {
 	ticket->order = t->next_order++;
@@ -194,7 +195,8 @@ bool journal_thread_take(struct journal_thread *t, size_t *ret_ticket, int *ret_
 		*ret_result = ticket->result;
 		ticket->state = TICKET_FREE;
 	} else {
-		(void)!read(t->fd, &count, sizeof(count)); /* nothing is left: not readable any more */
+		(void)!read(t->fd, &count, sizeof(count)); /* none is left: make the
+							    * descriptor unreadable */
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return ticket != NULL;

@@ -15,7 +15,7 @@ void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint
 	relay->payload_bytes = 0;
 	relay->n_machine = 0;
 	relay->machine_is_over = false;
-	/* An acknowledgement of what the last generation sent may still be on its way. */
+	/* Acknowledgements of the last generation's epochs may still be on their way. */
 	if (relay->sent_epoch < epoch)
 		relay->sent_epoch = epoch;
 }
@@ -57,7 +57,7 @@ static int on_geometry(struct vm_relay *relay, const struct wire_frame *frame, u
 	return 0;
 }
 
-/* What it says is the standby's business; that it is bounded, and where it may come, is ours. */
+/* The standby judges what MACHINE says. This checks only its size and its place in the stream. */
 static int on_machine(struct vm_relay *relay, const struct wire_frame *frame, uint16_t *ret_code,
 		      char *ret_text)
 {
@@ -100,7 +100,7 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 		(void)wire_error_text(&error, ret_text, WIRE_ERROR_TEXT_SIZE);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
 	}
-	/* A full epoch stands alone and may leave numbers out; any other goes on where it stopped. */
+	/* A full epoch stands alone and may skip numbers. Any other must follow the one before. */
 	if (h->epoch <= relay->epoch ||
 	    (!full && (h->epoch != relay->epoch + 1 || begin.previous_epoch != relay->epoch))) {
 		wire_text_format(ret_text,
@@ -236,7 +236,8 @@ int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 		return -EPROTO;
 	relay->acks_total++;
 	if (relay->in_flight[slot].epoch != epoch)
-		return 0; /* of an earlier generation, or overtaken: it counts, its figures are gone */
+		return 0; /* of an earlier generation, or its slot
+			   * was reused: count it, without figures */
 	relay->last_epoch_bytes = relay->in_flight[slot].bytes;
 	relay->last_ack_ns = now_ns - relay->in_flight[slot].end_ns;
 	hist_record(&relay->ack_ns, relay->last_ack_ns);
