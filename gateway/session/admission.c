@@ -21,7 +21,7 @@ void admission_init(struct admission *a, uint64_t now_ns)
 	}
 }
 
-/* Addresses come and go with their hosts, so this is looked up each time. */
+/* Addresses come and go with their hosts, so look this up each time. */
 static bool is_known(const struct gateway *gw, const char *source)
 {
 	for (size_t i = 0; i < gw->n_hosts; i++) {
@@ -37,7 +37,7 @@ static bool is_unproven(const struct session *s)
 	return s->phase == SESSION_HANDSHAKE || s->phase == SESSION_HELLO;
 }
 
-/* How many connections of @source are unproven. */
+/* The number of unproven connections from @source. */
 static unsigned int n_unproven(const struct gateway *gw, const char *source)
 {
 	unsigned int n = 0;
@@ -68,8 +68,8 @@ void admission_settle(struct gateway *gw)
 	}
 }
 
-/* Open sessions of @source that may be dead: the host that comes anew to replace one of them must not
- * be kept out by it. */
+/* Open sessions of @source that may be dead. They must not keep out the host that connects again to
+ * replace one of them. */
 static unsigned int n_silent(const struct gateway *gw, const char *source)
 {
 	unsigned int n = 0;
@@ -80,7 +80,7 @@ static unsigned int n_silent(const struct gateway *gw, const char *source)
 	return n;
 }
 
-/* By how many connections @source has more than it may count on, with @newcomer's. */
+/* How far @source exceeds its share of connections, counting @newcomer's. */
 static int excess(const struct gateway *gw, const char *source, const char *newcomer)
 {
 	unsigned int reserve = gw->config.n_handshakes_max / 4;
@@ -91,8 +91,8 @@ static int excess(const struct gateway *gw, const char *source, const char *newc
 	return n - (reserve > 0 ? (int)reserve : 1);
 }
 
-/* The session that has to go; NULL: none may. gw->sessions has the newest first, so of equal ones the
- * oldest goes. */
+/* The session to end; NULL: none may be ended. gw->sessions has the newest first, so among equals
+ * the oldest is chosen. */
 static struct session *find_victim(const struct gateway *gw, const char *newcomer)
 {
 	struct session *victim = NULL;
@@ -116,7 +116,7 @@ int admission_make_room(struct gateway *gw, const char *source)
 {
 	const struct gateway_counters *c = &gw->counters;
 	struct session *victim;
-	/* A closing session keeps its memory for as long as it is sent its last words, not its slot. */
+	/* A closing session keeps its memory until its last output is sent, but not its slot. */
 	uint64_t n_taken = c->sessions_now - c->closing_now;
 
 	if (n_taken >= gw->config.n_sessions_max)
@@ -166,7 +166,7 @@ void admission_forget(struct session *s)
 	s->waiting = s->picked = false;
 }
 
-/* Known before strangers, then few of a source before many, then the oldest. */
+/* Known addresses before strangers, then sources with few connections, then the oldest. */
 static struct session *next_waiting(const struct gateway *gw)
 {
 	struct session *best = NULL;

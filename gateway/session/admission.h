@@ -1,17 +1,16 @@
-/* admission.h - whom strangers may not push out: slots and time for connections that have not said
- * who they are.
+/* admission.h - limits slots and time for connections that have not yet said who they are.
  *
  * Why: anyone on the backup network can open connections and stay silent, or make the gateway
- * compute signatures. Neither may keep an agent out, or the loop from its sessions.
+ * compute signatures. Neither may keep an agent out, or keep the loop from its sessions.
  *
- *	slots   a connection before its HELLO needs one of n_handshakes_max. When there is none the
- *	        oldest one of the source with most of them goes; a quarter of all is not counted for a
- *	        known address. A session that is OPEN is never touched, but one that was silent for
- *	        beat_timeout_ms takes no slot from newcomers of its own address: they may be the same
- *	        host, and replace it at their HELLO.
- *	time    handshakes are paid for from two budgets, measured: one of known addresses, one of all
- *	        others. A session whose budget is spent takes no input until admission_run() picks it:
- *	        known addresses first, then the source with fewest waiting, then the oldest.
+ *  slots   a connection before its HELLO needs one of n_handshakes_max. When all are taken, the
+ *          oldest one of the source with most of them is ended. For a known address, a quarter
+ *          of all slots is not counted. An OPEN session is never ended. But one that was silent
+ *          for beat_timeout_ms takes no slot from newcomers of its own address: they may be the
+ *          same host, and replace it at their HELLO.
+ *  time    handshakes are charged, as measured, to one of two budgets: known addresses and all
+ *          others. A session whose budget is spent takes no input until admission_run() picks
+ *          it: known addresses first, then the source with fewest waiting, then the oldest.
  *
  * An address is known once a host said HELLO from it, or when a VM's file names it.
  *
@@ -28,46 +27,47 @@
 struct gateway;
 struct session;
 
-/* Of the loop's time, in percent, and how much may be saved up. A handshake costs about 1.3 ms. */
+/* Percent of the loop's time, and how much may be saved up. A handshake costs about 1.3 ms. */
 #define ADMISSION_STRANGERS_PERCENT 20
 #define ADMISSION_STRANGERS_MAX_NS  UINT64_C(20000000)
 #define ADMISSION_KNOWN_PERCENT	    50
 #define ADMISSION_KNOWN_MAX_NS	    UINT64_C(50000000)
 
-/* What sessions_max = 0 and handshakes_max = 0 are at least. */
+/* Lower bounds where sessions_max = 0 and handshakes_max = 0. */
 #define ADMISSION_SESSIONS_LEAST   128
 #define ADMISSION_HANDSHAKES_LEAST 32
 
 struct admission {
 	struct budget budget[2]; /* [1] of known addresses */
-	unsigned int n_waiting;	 /* sessions that take no input for want of it */
+	unsigned int n_waiting;	 /* sessions that take no input because their budget is spent */
 };
 
-/* Full budgets at @now_ns. */
+/* Start with full budgets at @now_ns. */
 void admission_init(struct admission *a, uint64_t now_ns);
 
-/* Once all VMs are added: replace limits of 0 in @gw->config by what they need. handshakes_max: a
- * connection for each host and two for each VM, for all may come at once; sessions_max: as many more. */
+/* Call once all VMs are added: replaces limits of 0 in @gw->config by what they need.
+ * handshakes_max: one connection for each host and two for each VM, since all may come at once;
+ * sessions_max: as many more. */
 void admission_settle(struct gateway *gw);
 
-/* Find room for a newcomer from @source. May end one session (it is freed by the pump).
- * 0; -EBUSY: every slot is taken by what @source may not push out. */
+/* Make room for a newcomer from @source. May end one session (the pump frees it). 0; -EBUSY:
+ * @source may not push out any of the present ones. */
 int admission_make_room(struct gateway *gw, const char *source)
 	__attribute__((warn_unused_result));
 
-/* May @s, in its handshake, be worked on? False: it waits, and is put on the dirty list when it may. */
+/* May the handshake of @s go on? False: it waits, and is put on the dirty list when it may. */
 bool admission_may_run(struct session *s);
 
-/* @s took @ns of the loop's time in its handshake. */
+/* Charge @s for @ns of the loop's time, spent in its handshake. */
 void admission_charge(struct session *s, uint64_t ns);
 
-/* @s is out of its handshake, or gone: it waits no more. */
+/* @s is out of its handshake, or gone: it does not wait any more. */
 void admission_forget(struct session *s);
 
-/* Let the next waiting session go on, if there is budget for it. */
+/* Let the next waiting session go on if its budget allows. */
 void admission_run(struct gateway *gw);
 
-/* When admission_run() can let one go on; UINT64_MAX: nobody waits. */
+/* When admission_run() can let a session go on; UINT64_MAX: none waits. */
 uint64_t admission_deadline_ns(const struct gateway *gw);
 
 #endif

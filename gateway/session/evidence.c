@@ -14,8 +14,8 @@ static struct detector_probe asked(const struct prober *prober, enum prober_kind
 	return (struct detector_probe){figures.all.sent, figures.all.answered};
 }
 
-/* An epoch was sent whole and is not acknowledged, or the primary waits until the standby takes more. What
- * the relay sent in an earlier term nobody owes. */
+/* Has the standby not acknowledged an epoch sent whole, or does the primary wait for room at the
+ * standby? Epochs relayed in an earlier term do not count. */
 static bool standby_owes(const struct gateway_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
@@ -26,7 +26,7 @@ static bool standby_owes(const struct gateway_vm *vm)
 	       vm->relay.sent_epoch > fsm->protection.complete;
 }
 
-/* NULL: none ever. */
+/* What the guest answered last, in words. NULL: nothing yet. */
 static const char *last_answer(const struct prober_figures *guest)
 {
 	static const char *const words[PROBER_N_METHODS] = {

@@ -1,19 +1,20 @@
-/* evidence.h - what the gateway knows of a VM's primary besides its agent's messages, for the detector.
+/* evidence.h - collects for the detector what the gateway knows of a VM's primary besides its
+ * agent's messages.
  *
- * Why: the detector is pure and takes counts; witness receiver, prober and relay keep them each in its own
- * words. Where: gateway_tick(). Threads: the gateway's loop. Neither blocks nor allocates.
+ * Why: the detector is pure and takes counts; witness receiver, prober and relay each count in
+ * their own form. Where: gateway_tick(). Threads: the gateway's loop. Does not block or allocate.
  */
 #ifndef SESSION_EVIDENCE_H
 #define SESSION_EVIDENCE_H
 
 #include "session/gateway.h"
 
-/* The tick for @vm's machine, with what it does not know itself (see struct vm_input). It points to
- * *@ret_evidence. */
+/* Make the TICK input for @vm's machine, with what the machine does not know itself (see struct
+ * vm_input). It points to *@ret_evidence. */
 void evidence_gather(const struct gateway *gw, const struct gateway_vm *vm,
 		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick);
 
-/* Ask while there is doubt, and no longer. */
+/* Probe while there is doubt, and only then. */
 void evidence_ask(struct gateway_vm *vm, uint64_t now_ns);
 
 #endif

@@ -13,7 +13,7 @@
 #include "session/evidence.h"
 #include "session/session.h"
 
-#define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* a disk that takes longer is told of */
+#define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* report a disk that takes longer */
 
 #define ROW(member) COUNTERS_ROW(struct gateway_counters, member)
 
@@ -135,7 +135,7 @@ int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host
 	return vm->host[1] == host ? 1 : -ENOENT;
 }
 
-/* What the journal holds, with its owner's name as a number. */
+/* The journal's record of a VM, with its owner's name turned into a host index. */
 static int find_record(struct gateway *gw, const struct vm_config *config,
 		       struct vm_record *ret_record, char *ret_error)
 {
@@ -237,7 +237,8 @@ uint64_t *gateway_tls_counter(struct gateway *gw, enum wire_tls_failure failure)
 
 /* ---- actions ---- */
 
-/* Begin to write. 0: it is on disk; 1: it is under way; -errno: it could not be written. */
+/* Begin to write a record. 0: it is on disk; 1: it is being
+ * written; -errno: it could not be written. */
 static int act_journal(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
 {
 	const char *owner = vm->config.host[a->record.owner];
@@ -283,12 +284,12 @@ static void act_close(struct gateway_vm *vm)
 		if (!s)
 			continue;
 		vm->stream[i] = NULL;
-		s->attached = false; /* the machine knows: it asked for it */
+		s->attached = false; /* the machine asked for this, so do not report the end */
 		session_end(s);
 	}
 }
 
-/* 0; for a journal record as act_journal(). */
+/* Carry out one action. 0; for a journal record as act_journal(). */
 static int act(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
 {
 	switch (a->kind) {
@@ -339,7 +340,7 @@ static void journal_failed(struct gateway *gw, struct gateway_vm *vm, const stru
 
 /* ---- steps, and waiting for the disk ---- */
 
-/* The step of vm->pending could not be journaled: it never was. */
+/* The step of vm->pending could not be journaled: restore the machine as if it never happened. */
 static void put_back(struct gateway *gw, struct gateway_vm *vm, int r)
 {
 	vm->fsm = vm->pending.before;
@@ -348,8 +349,8 @@ static void put_back(struct gateway *gw, struct gateway_vm *vm, int r)
 	journal_failed(gw, vm, &vm->pending.in.in, r);
 }
 
-/* Carry out what is left of the step in vm->pending. 0: all is done, or waits for the disk; -errno: the
- * journal failed and the machine was put back. */
+/* Carry out the remaining actions of the step in vm->pending. 0: all are done, or wait for the
+ * disk; -errno: the journal failed and the machine was restored. */
 static int carry_out(struct gateway *gw, struct gateway_vm *vm)
 {
 	struct gateway_pending *p = &vm->pending;
@@ -390,7 +391,7 @@ static int step(struct gateway *gw, struct gateway_vm *vm, const struct vm_input
 	return carry_out(gw, vm);
 }
 
-/* The step of @in was taken, and then undone for want of the disk. */
+/* The step of @in was undone because the disk failed: make sure that the input is given again. */
 static void undo(struct gateway_vm *vm, const struct inbox_entry *e, uint64_t now_ns)
 {
 	const struct vm_input *in = &e->in;
@@ -405,24 +406,24 @@ static void undo(struct gateway_vm *vm, const struct inbox_entry *e, uint64_t no
 	case VM_IN_EPOCH_ACK:
 		s = vm->stream[in->kind == VM_IN_EPOCH_ACK || in->role == WIRE_VM_ROLE_STANDBY];
 		break;
-	case VM_IN_FENCED: /* nobody tells it again */
+	case VM_IN_FENCED: /* nobody repeats this one */
 		inbox_copy(&vm->pending.retry, in);
 		vm->pending.retry_ns = now_ns + CLOCK_NS_PER_S;
 		break;
 	default:
-		break; /* told again by itself, or answered */
+		break; /* repeated by itself, or answered */
 	}
 	if (s)
 		session_end(s);
 }
 
-/* What came meanwhile, as far as no step of it waits in turn. */
+/* Take the inputs that came meanwhile, until one of their steps waits for the disk in turn. */
 static void drain(struct gateway *gw, struct gateway_vm *vm)
 {
 	struct inbox_entry e;
 
 	while (!vm->pending.in_step && inbox_take(&vm->pending.inbox, &e)) {
-		e.in.now_ns = gw->now_ns; /* time does not go back for a machine; it stood still */
+		e.in.now_ns = gw->now_ns; /* time never goes back for a machine; it stood still */
 		if (step(gw, vm, &e.in) < 0)
 			undo(vm, &e, gw->now_ns);
 	}
@@ -479,7 +480,7 @@ void gateway_journal_done(struct gateway *gw)
 	}
 }
 
-/* Of a VM whose step waits for the disk; of one with an input to give again. */
+/* Deadlines of a VM whose step waits for the disk, or that has an input to give again. */
 static void tick_pending(struct gateway *gw, struct gateway_vm *vm)
 {
 	struct gateway_pending *p = &vm->pending;
@@ -539,7 +540,7 @@ uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns)
 		uint64_t at_ns = vm_fsm_deadline_ns(&gw->vms[i]->fsm, now_ns);
 
 		if (gw->vms[i]->pending.waiting)
-			continue; /* its end wakes the loop */
+			continue; /* the end of the write wakes the loop */
 		if (at_ns < deadline_ns)
 			deadline_ns = at_ns;
 	}

@@ -1,7 +1,7 @@
 /* gateway.h - the context that ties VMs, sessions, journal and operators together.
  *
- * Why: sessions (frames) and control (operators) both feed the same state machines; the actions that
- * come out are carried out here, in order, in one place.
+ * Why: sessions (frames) and control (operators) feed the same state machines. The resulting
+ * actions are carried out here, in order, in one place.
  *
  * Where: main makes it; session/ and control/ call it; it calls vm/ and sessions' send functions.
  *
@@ -11,12 +11,12 @@
  *	                         │                                         nothing follows
  *	                         '── a step waits for the disk: into this VM's inbox, until it is over
  *
- * The record is written by journal_thread.h. Meanwhile this VM stands still, as if the loop had blocked
- * for it alone: its inputs wait in order (inbox.h), what follows from the step waits. Other VMs go on,
- * and so do the leases of this one as long as the record changes neither term nor owner.
+ * journal_thread.h writes the record. Meanwhile this VM waits, as if the loop had blocked for it
+ * alone: its inputs queue in order (inbox.h), and so does what follows from the step. Other VMs go
+ * on. So do this VM's leases, as long as the record changes neither term nor owner.
  *
- * Threads: one, the gateway's loop. Nothing here blocks (but for tests without a journal_thread).
- * Memory is taken at start.
+ * Threads: one, the gateway's loop. Nothing here blocks (except in tests without a journal_thread).
+ * Memory is allocated at start.
  */
 #ifndef SESSION_GATEWAY_H
 #define SESSION_GATEWAY_H
@@ -44,70 +44,74 @@ struct probes;
 struct prober;
 struct session;
 
-/* What an agent said last about a VM. */
+/* An agent's last report about a VM. */
 struct gateway_report {
 	uint64_t at_ns; /* 0: never */
 	uint64_t term, epoch;
 	uint8_t role, state, verdict;
 	char text[WIRE_TEXT_MAX + 1];
 	char stats[WIRE_STATS_MAX + 1];
-	char told_text[WIRE_TEXT_MAX + 1]; /* what the last event of this host said that it cannot do */
+	char told_text[WIRE_TEXT_MAX + 1]; /* the hindrance that the last
+					    * event about this host named */
 	uint64_t told_ns;
 };
 
 struct gateway_host {
 	char name[WIRE_NAME_MAX + 1];
 	struct session *control; /* NULL: not connected */
-	char source[16];     /* address that it said HELLO from last; "" never */
-	struct rate log_rate; /* of lines that it can cause at will */
-	char configured[16]; /* address that a VM's file gives it on the backup network; "" none */
+	char source[16];     /* address of its last HELLO; "" never */
+	struct rate log_rate; /* for log lines that the host can cause at will */
+	char configured[16]; /* its address on the backup network in a VM's file; "" none */
 };
 
 /* The witness key of a VM's owner. */
 struct gateway_witness {
-	uint64_t term;		      /* that it is for; 0: there is none */
-	uint8_t owner;		      /* whose it is */
-	uint64_t sent_on;	      /* number of the control connection that it went to; 0: none */
+	uint64_t term;		      /* the key's term; 0: there is no key */
+	uint8_t owner;		      /* the key's owner */
+	uint64_t sent_on;	      /* number of the control connection it was sent on; 0: none */
 	uint64_t sent_ns;	      /* when */
-	uint64_t failed_ns;	      /* when one could not be made; 0: it could */
-	uint64_t n_bad_mac_said;      /* view's figure when the last event told of forgeries ... */
-	uint64_t said_ns;	      /* ... then */
+	uint64_t failed_ns;	      /* when making one failed; 0: it did not */
+	uint64_t n_bad_mac_said;      /* forgeries counted when the last event told of them ... */
+	uint64_t said_ns;	      /* ... and when that was */
 };
 
 /* A step that waits until its journal record is durable; see gateway.c. */
 struct gateway_pending {
-	bool waiting;		    /* the members below but inbox and retry are valid */
+	bool waiting;		    /* the members below except inbox and retry are valid */
 	bool said;		    /* the event that the disk does not answer was given */
-	bool in_step;		    /* actions are being carried out: what they bring about waits too */
+	bool in_step;		    /* actions are being carried out: inputs
+				     * that they cause must wait too */
 	uint64_t since_ns;
-	struct vm_fsm before;	    /* put back when the record cannot be written; its record is durable */
-	struct inbox_entry in;	    /* what the step was told */
-	struct vm_actions actions;  /* of the step; those before `at` are done */
+	struct vm_fsm before;	    /* the machine before the step, restored if the
+				     * record cannot be written; its record is durable */
+	struct inbox_entry in;	    /* the step's input */
+	struct vm_actions actions;  /* the step's actions; those before `at` are done */
 	size_t at;
-	struct inbox inbox;	    /* what came since */
-	struct inbox_entry retry;   /* an input that nobody repeats, and that had no effect ... */
-	uint64_t retry_ns;	    /* ... is given again then; 0: there is none */
+	struct inbox inbox;	    /* inputs that came since */
+	struct inbox_entry retry;   /* an input that had no effect and that nobody repeats ... */
+	uint64_t retry_ns;	    /* ... give it again at this time; 0: there is none */
 };
 
 struct gateway_vm {
 	struct vm_config config;
 	size_t index;			  /* in gateway->vms, and in the witness receiver */
 	struct gateway_witness witness;
-	/* Where each host's datagrams come from in the client network, host byte order; 0: none may. */
+	/* Source address of each host's datagrams in the
+	 * client network, host byte order; 0: accept none. */
 	uint32_t witness_sources[2];
 	struct vm_fsm fsm; /* may be ahead of the journal: gateway_is_durable() */
 	struct gateway_pending pending;
 	struct vm_relay relay;
 	struct gateway_host *host[2];
 	struct session *stream[2];	  /* [0] primary's, [1] standby's; NULL: none */
-	bool knows_standby;		  /* a standby's stream was open since the start */
-	uint64_t standby_features;	  /* what the last one understands */
+	bool knows_standby;		  /* some standby's stream was open since the start */
+	uint64_t standby_features;	  /* what the last standby understands */
 	struct gateway_report report[2]; /* by host */
 	uint32_t order_seq;
-	struct prober *prober; /* borrowed; NULL: no address of this VM is to be probed */
+	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
 };
 
-/* A VM that cannot be looked after: its file, or its rows of the journal, are of no use. */
+/* A VM that cannot be protected: its file or its journal lines are unusable. */
 struct gateway_fault {
 	char name[WIRE_NAME_MAX + 1];
 	char text[VM_JOURNAL_ERROR_BYTES];
@@ -125,8 +129,8 @@ struct gateway_counters {
 		probes_stray; /* copied from probes_get_counters() when printed */
 	uint64_t witness_keys;
 	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS]; /* copied from witness_rx_count() */
-	uint64_t udp_unwanted,	/* UDP that is for nobody here, where witness datagrams are taken */
-		shield_dropped; /* of all these, what the kernel dropped (witnessing.h) */
+	uint64_t udp_unwanted,	/* UDP for no service here, on ports that take witness datagrams */
+		shield_dropped; /* the part of these that the kernel dropped (witnessing.h) */
 	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
 		refused_unknown_vm, refused_identity, refused_bad_frame, refused_bad_checksum,
 		refused_not_asked, refused_busy, refused_evicted, refused_old_gateway, refused_timeout, refused_slow;
@@ -138,9 +142,9 @@ struct gateway_counters {
 extern const struct counters_row gateway_counter_rows[];
 extern const size_t gateway_n_counter_rows;
 
-/* Where operators listen. Strings of @action are valid during the call. */
+/* Callbacks of the operators' service. Strings are valid during the call. */
 struct gateway_sinks {
-	/* False: it was one too many, and is not kept. */
+	/* False: too many events, this one was not kept. */
 	bool (*event)(void *arg, const char *vm, const char *kind, const char *from, const char *to,
 		      const char *text);
 	void (*reply)(void *arg, uint64_t op_id, bool ok, const char *code, const char *text);
@@ -150,33 +154,36 @@ struct gateway_sinks {
 struct gateway_config {
 	struct wire_tls_context *tls;	  /* server side; borrowed */
 	struct vm_journal *journal;	  /* borrowed */
-	struct journal_thread *journal_thread; /* borrowed, over it; NULL: append at once, as tests do */
+	struct journal_thread *journal_thread; /* borrowed, writes `journal`; NULL:
+						* append at once, as tests do */
 	uint64_t relay_bytes_max;	  /* ciphertext queued towards one peer */
 	uint64_t beat_timeout_ns;	  /* a connection silent this long may be replaced */
 	uint64_t handshake_timeout_ns;	  /* until HELLO was accepted */
 	uint64_t idle_timeout_ns;	  /* of a control connection */
 	uint32_t lease_ms;		  /* given with each answer to a beat; 0: none */
-	uint32_t release_ms;		  /* the same for its output; <= lease_ms */
+	uint32_t release_ms;		  /* a lease lets output leave this long; <= lease_ms */
 	uint32_t n_sessions_max;	  /* both: 0 until admission_settle() */
 	uint32_t n_handshakes_max;
-	uint64_t incarnation;		  /* of this start, vm/incarnation.h; 0: none is said */
-	/* Hosts have obeyed @above: begin to record a larger incarnation. 0: recorded() tells the
-	 * end; -EBUSY: one is being recorded; other -errno. NULL: it cannot. */
+	uint64_t incarnation;		  /* of this start, vm/incarnation.h; 0: not announced */
+	/* Hosts have obeyed @above: begin to record a larger incarnation. 0: recorded() is called
+	 * at the end; -EBUSY: one is being recorded; other -errno. NULL: not possible. */
 	int (*take_over)(void *arg, uint64_t above);
-	/* It ended with @result, as all that the journal's thread writes of the incarnation. The
-	 * number that is on file now, or 0: the old one is. */
+	/* The journal's thread finished writing an incarnation, with @result. Returns the number
+	 * now on file, or 0 if the old one still is. */
 	uint64_t (*recorded)(void *arg, int result);
 	void *take_over_arg; /* of both */
-	uint64_t (*clock_ns)(void);	  /* to measure handshakes with; NULL: clock_mono_ns */
+	uint64_t (*clock_ns)(void);	  /* measures handshakes; NULL: clock_mono_ns */
 	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */
-	/* Run @vm's fence command against its host @host; how it ended comes as VM_IN_FENCED, later.
-	 * NULL: no VM has a command. */
+	/* Run @vm's fence command against its host @host. VM_IN_FENCED reports its end later. NULL:
+	 * no VM has a command. */
 	void (*fence)(void *arg, const struct gateway_vm *vm, uint8_t host, uint64_t term);
 	void *fence_arg;
 	uint64_t witness_rekey_ns;
-	uint16_t witness_port;		  /* UDP; 0: nobody takes witness datagrams, give no keys */
-	uint32_t client_address;	  /* ours in the client network, where they are taken too, host byte order;
-					   * 0: they are not, and no VM has witness_sources */
+	uint16_t witness_port;		  /* UDP; 0: witness datagrams are
+					   * not taken, send no keys */
+	uint32_t client_address;	  /* our address in the client network, where
+					   * datagrams are taken too, host byte order; 0:
+					   * they are not, and no VM has witness_sources */
 };
 
 struct gateway {
@@ -192,50 +199,52 @@ struct gateway {
 	struct gateway_host hosts[GATEWAY_HOSTS_MAX];
 	size_t n_hosts;
 	struct session *sessions; /* all, newest first */
-	struct session *dirty;	  /* those with something to do for their shell; see session.h */
+	struct session *dirty;	  /* those whose shell has something to do; see session.h */
 	struct admission admission;
-	uint64_t younger; /* highest incarnation above ours that a host said it has obeyed; 0: none */
-	uint64_t takeover_op; /* waits for the disk; 0: none */
+	uint64_t younger; /* highest incarnation above ours that a host has obeyed; 0: none */
+	uint64_t takeover_op; /* the take-over request that waits for the disk; 0: none */
 	struct probes *probes;	  /* borrowed; NULL: none */
-	uint64_t now_ns;	  /* set by whoever enters: shells, control, main */
+	uint64_t now_ns;	  /* set by every caller: shells, control, main */
 	uint8_t scratch[WIRE_FRAME_MAX]; /* one frame being built */
 };
 
-/* 0 or -ENOMEM. The sinks may be set later, before the first input. */
+/* 0 or -ENOMEM. The sinks may be set later, but before the first input. */
 int gateway_new(const struct gateway_config *config, struct gateway **ret_gateway)
 	__attribute__((warn_unused_result));
 /* Frees VMs; all sessions must have ended. NULL is fine. Returns NULL. */
 struct gateway *gateway_free(struct gateway *gw);
 
-/* Add a VM, with what the journal holds of it. 0; -EEXIST: the name is taken; -ENOSPC; -ENOMEM;
- * -EINVAL: the journal's owner is none of the two hosts (@ret_error, VM_JOURNAL_ERROR_BYTES, says
- * what to do). */
+/* Add a VM, with its journal record. 0; -EEXIST: the name is taken;
+ * -ENOSPC; -ENOMEM; -EINVAL: the journal's owner is neither of the
+ * two hosts (@ret_error, VM_JOURNAL_ERROR_BYTES, says what to do). */
 int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t now_ns,
 		   char *ret_error) __attribute__((warn_unused_result));
 
-/* @name is not looked after, for the reason in @text: shown to operators. */
+/* Note for operators that @name cannot be protected, and why (@text). */
 void gateway_add_fault(struct gateway *gw, const char *name, const char *text);
 
-/* Why @name is not looked after; NULL: there is no such fault. */
+/* Why @name cannot be protected. NULL: it has no fault. */
 const char *gateway_find_fault(const struct gateway *gw, const char *name);
 
 struct gateway_vm *gateway_find_vm(struct gateway *gw, const char *name);
 struct gateway_host *gateway_find_host(struct gateway *gw, const char *name);
 
-/* Which of @vm's hosts @host is: 0, 1, or -ENOENT. */
+/* The index of @host among @vm's hosts: 0, 1, or -ENOENT. */
 int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host);
 
-/* One input to one VM. now_ns is filled in. 0: taken, now or when the disk allows; -EBUSY: too much
+/* Give one input to one VM. Sets now_ns. 0: taken, now or when the disk allows; -EBUSY: too much
  * waits for the disk already (a command was answered so); other -errno: the journal could not be
- * written. On error the input had no effect. When a write fails later, the connection whose input it
- * was is ended, as its caller does on an error: it comes back and says it again. */
+ * written. On error the input had no effect.
+ *
+ * If a write fails later, the connection that gave the input is ended, as its caller would do on an
+ * error. The host connects again and repeats the input. */
 int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in);
 
-/* Carry on with the steps whose records are on disk now, or failed. When journal_thread_fd() is
+/* Go on with the steps whose records are now on disk or failed. Call when journal_thread_fd() is
  * readable. */
 void gateway_journal_done(struct gateway *gw);
 
-/* Does the journal hold @vm's present term and owner? Nothing may be said in them before. */
+/* Does the journal hold @vm's present term and owner? Send nothing in them before it does. */
 static inline bool gateway_is_durable(const struct gateway_vm *vm)
 {
 	const struct vm_record *durable = &vm->pending.before.record;
@@ -244,20 +253,20 @@ static inline bool gateway_is_durable(const struct gateway_vm *vm)
 					durable->owner == vm->fsm.record.owner);
 }
 
-/* Time for all VMs and sessions. Call at gateway_deadline_ns() at the latest. */
+/* Serve the deadlines of all VMs and sessions. Call at gateway_deadline_ns() at the latest. */
 void gateway_tick(struct gateway *gw, uint64_t now_ns);
 uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns);
 
-/* What the kernel of the present owner of @vm said of the guest, in this term; never NULL, its
- * n_accepted may be 0. Valid until the VM's term or owner changes: ask anew in each step. */
+/* What the kernel of @vm's present owner said of the guest in this term. Never NULL; its n_accepted
+ * may be 0. Valid until the VM's term or owner changes: ask again in each step. */
 static inline const struct witness_view *gateway_witness(const struct gateway *gw,
 							 const struct gateway_vm *vm)
 {
 	return witness_rx_view(gw->witness, vm->index);
 }
 
-/* An operator says that the younger gateways are gone for good: take an incarnation above theirs,
- * and have all agents connect anew, once it is durable. 0: @op_id (not 0) gets its reply then;
+/* An operator says that the younger gateways are gone for good: take an incarnation above theirs
+ * and, once it is durable, make all agents connect again. 0: @op_id (not 0) gets its reply then;
  * -ENOENT: no host has obeyed a younger one; -EBUSY: one is being recorded; other -errno: it cannot
  * be recorded. takeover.c. */
 int gateway_take_over(struct gateway *gw, uint64_t op_id) __attribute__((warn_unused_result));
@@ -268,11 +277,11 @@ void gateway_recorded(struct gateway *gw, int result);
 /* For session/ and main. @vm: a name or "". */
 void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text);
 
-/* The refused_* counter of a TLS connection, of an agent or an operator, that ended with @failure. Never
- * NULL. */
+/* The refused_* counter for a TLS connection (agent's or operator's) that ended with @failure.
+ * Never NULL. */
 uint64_t *gateway_tls_counter(struct gateway *gw, enum wire_tls_failure failure);
 
-/* All counters, relays summed in, as name=value lines. */
+/* Print all counters, with the relays' sums, as name=value lines. */
 void gateway_print_counters(struct gateway *gw, struct bytes_writer *w);
 
 #endif

@@ -20,7 +20,7 @@ static void drop(struct inbox *box, size_t i)
 	}
 }
 
-/* A newer @in says all that @old says. */
+/* Does the newer @in make @old pointless? */
 static bool replaces(const struct vm_input *in, const struct vm_input *old)
 {
 	if (in->kind != old->kind || in->host != old->host)
@@ -45,7 +45,7 @@ static bool replaces(const struct vm_input *in, const struct vm_input *old)
 	}
 }
 
-/* @in is the end of what @old began. */
+/* Does @in end what @old began? */
 static bool cancels(const struct vm_input *in, const struct vm_input *old)
 {
 	if (in->host != old->host)

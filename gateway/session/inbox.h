@@ -1,16 +1,16 @@
-/* inbox.h - what a VM's machine is told while its last step waits for the disk.
+/* inbox.h - a VM's inputs that came while its last step waits for the disk.
  *
- * Why: a step whose journal record is not yet durable has had no effect, so the next one must wait. Only
- * this VM waits; the loop goes on. Inputs keep their order. What a newer one makes
+ * Why: a step whose journal record is not yet durable has had no effect, so the next one must wait.
+ * Only this VM waits; the loop goes on. Inputs keep their order. An input that a newer one makes
  * pointless is dropped, so the inbox is bounded whatever the hosts do meanwhile:
  *
  *	SEEN, REPORT, EPOCH_ACK   the last one of each host
  *	CONTROL, STREAM up        cancelled by a later down; of downs one remains
  *	ORDER_DONE                the last one of each order
- *	TICK                      none: the first one afterwards has the time
+ *	TICK                      not kept: the next tick has the time
  *	COMMAND and others        all, as far as there is room
  *
- * Where: steps.c. Pure: no clock, no I/O, no allocation. Threads: the gateway's loop.
+ * Where: gateway.c. Pure: no clock, no I/O, no allocation. Threads: the gateway's loop.
  */
 #ifndef SESSION_INBOX_H
 #define SESSION_INBOX_H
@@ -24,7 +24,8 @@
 #define INBOX_MAX 48
 
 struct inbox_entry {
-	struct vm_input in; /* its text and throttle_why point here, or are NULL; evidence is NULL */
+	struct vm_input in; /* its text and throttle_why point into this
+			     * entry, or are NULL; evidence is NULL */
 	char text[WIRE_TEXT_MAX + 1];
 	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
 };
@@ -35,7 +36,7 @@ struct inbox {
 	struct inbox_entry list[INBOX_MAX];
 };
 
-/* @in with its texts; @in's texts may be @ret_entry's own. */
+/* Copy @in with its texts. They may be @ret_entry's own. */
 void inbox_copy(struct inbox_entry *ret_entry, const struct vm_input *in);
 
 /* Keep a copy of @in. 0; -EBUSY: no room, nothing was kept. */

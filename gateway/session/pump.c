@@ -26,7 +26,7 @@ void pump_lost(struct pump_conn *c)
 	release(c);
 }
 
-/* Keep bytes that the session could not take. */
+/* Keep the bytes that the session could not take. */
 static int keep(struct pump_conn *c, const uint8_t *data, size_t size)
 {
 	if (c->pending_at > 0) {
@@ -53,7 +53,7 @@ static int keep(struct pump_conn *c, const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* Offer kept bytes; with none it still lets a session go on that was blocked. */
+/* Offer the kept bytes. Without any, this still lets a blocked session go on. */
 static void offer(struct pump_conn *c, uint64_t now_ns)
 {
 	size_t n = session_input(c->session, c->pending ? c->pending + c->pending_at : NULL,

@@ -1,11 +1,11 @@
 /* pump.h - moves bytes between a session and its shell's connection.
  *
- * Why: lwIP and kernel sockets differ in a handful of calls; what is done with what they bring (offer
- * bytes, keep those not taken, write the output, close at the end) is the same.
+ * Why: lwIP and kernel sockets differ in a handful of calls. The rest is the same: offer bytes,
+ * keep those not taken, write the output, close at the end.
  *
  * Where: shell_stack.c and shell_kernel.c embed struct pump_conn first in their connection.
- * Threads: the gateway's loop. Memory: a buffer for bytes not taken, made when first needed, at most
- * PUMP_PENDING_MAX (a receive window: the peer cannot send more before some were consumed).
+ * Threads: the gateway's loop. Memory: a buffer for bytes not taken, allocated when first needed,
+ * at most PUMP_PENDING_MAX (a receive window: the peer cannot send more until some were consumed).
  */
 #ifndef SESSION_PUMP_H
 #define SESSION_PUMP_H
@@ -24,9 +24,9 @@ struct pump_ops {
 	/* Queue bytes to send; returns how many were taken. Fewer: the shell pumps again when there
 	 * is room. */
 	size_t (*write)(struct pump_conn *c, const uint8_t *data, size_t size);
-	/* @size bytes given to pump_receive() are done with: open the window. */
+	/* The session is done with @size bytes of pump_receive(): open the window. */
 	void (*consumed)(struct pump_conn *c, size_t size);
-	/* Close in order after what was written, free @c. The session is gone already. */
+	/* Send what was written, close in order, free @c. The session is gone already. */
 	void (*close)(struct pump_conn *c);
 };
 
@@ -44,18 +44,20 @@ int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct gateway *g
 /* The connection broke: frees the session; the shell frees @c. */
 void pump_lost(struct pump_conn *c);
 
-/* Bytes arrived. Takes all of them; calls consumed() for those that are done with. Then pump_run().
- * 0; -ENOBUFS: more than PUMP_PENDING_MAX outstanding, drop the connection. */
+/* Bytes arrived. Takes all of them, and calls consumed() for those that the session is done with.
+ * Call pump_run() afterwards. 0; -ENOBUFS: more than PUMP_PENDING_MAX outstanding, drop the
+ * connection. */
 int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* There is room to write, or something else may have changed. Then pump_run(). */
+/* There is room to write, or something else may have changed. Call pump_run() afterwards. */
 void pump_kick(struct pump_conn *c);
 
-/* Serve all sessions on the dirty list. After every batch of events. May close any connection. */
+/* Serve all sessions on the dirty list. Call after each batch of events. May close any
+ * connection. */
 void pump_run(struct gateway *gw, uint64_t now_ns);
 
-/* True when output waits for room (for shells that must ask for it). */
+/* Does output wait for room? For shells that must ask for room. */
 bool pump_has_output(struct pump_conn *c);
 
 #endif

@@ -9,11 +9,12 @@
 
 #include "base/log.h"
 
-/* Of lines that a host can cause at will: these at once, then one so often. */
+/* Log lines that a host can cause at will: a burst, then one per interval. */
 #define LOG_BURST    50
 #define LOG_EVERY_NS UINT64_C(200000000)
 
-#define JUDGE_EVERY_NS UINT64_C(500000000) /* certificates of open sessions */
+#define JUDGE_EVERY_NS UINT64_C(500000000) /* certificates of open sessions
+					    * are checked this often */
 
 /* ---- life ---- */
 
@@ -148,7 +149,8 @@ void session_detach(struct session *s)
 		session_unblock_primary(s->vm);
 		in.kind = VM_IN_STREAM_DOWN;
 		in.host = s->host_index;
-		(void)gateway_step(gw, s->vm, &in); /* a connection that is gone needs no undoing */
+		(void)gateway_step(gw, s->vm, &in); /* the connection is gone, so
+						     * there is nothing to undo */
 		return;
 	}
 	if (s->host->control != s)
@@ -183,8 +185,8 @@ bool session_may_log(struct session *s)
 	return s->host && rate_pass(&s->host->log_rate, LOG_EVERY_NS, LOG_BURST, s->gw->now_ns);
 }
 
-/* Log a refusal and make an event of it. Anyone may knock: at most once a second for each counter;
- * the counters have them all. */
+/* Log a refusal and give an event. Anyone may connect, so at most once a second for each counter;
+ * the counters count all. */
 static void tell_refusal(struct session *s, const uint64_t *counter, const char *text)
 {
 	static struct log_limit limits[sizeof(struct gateway_counters) / sizeof(uint64_t)];
@@ -247,7 +249,7 @@ void session_send(struct session *s, const struct wire_header *header, session_e
 	}
 	if (wire_tls_write_room(s->tls) < size ||
 	    wire_tls_write(s->tls, gw->scratch, size) != (int)size) {
-		/* Ended later, from the pump: a state machine may be in the middle of a step. */
+		/* Ended later, by the pump: a state machine may be in the middle of a step. */
 		s->given_up = true;
 		session_mark_dirty(s);
 		return;
@@ -362,7 +364,7 @@ static void note_seen(struct session *s)
 /* Decrypt and handle until input runs out. */
 static void drive_open(struct session *s)
 {
-	run_frames(s); /* one may have waited for room */
+	run_frames(s); /* a frame may have waited for room */
 	while (!s->blocked && s->phase != SESSION_CLOSING) {
 		int r;
 
@@ -416,7 +418,8 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 	end_given_up(s);
 	if (s->phase == SESSION_HANDSHAKE && size > 0 && !admission_may_run(s))
 		return 0;
-	drive(s); /* what waited in the ring while it was blocked, so that there is room */
+	drive(s); /* first take what waited in the ring while
+		   * the session was blocked, to make room */
 	while (taken < size) {
 		size_t n;
 
@@ -429,10 +432,11 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 		if (s->blocked || n == 0)
 			break;
 	}
-	return s->phase == SESSION_CLOSING ? size : taken; /* CLOSING: thrown away */
+	return s->phase == SESSION_CLOSING ? size : taken; /* CLOSING: input is discarded */
 }
 
-/* Certificates end and are revoked while a connection is open. The pump does the rest. */
+/* A certificate can expire or be revoked while its
+ * connection is open. The pump ends the session. */
 static void look_at_certificate(struct session *s, uint64_t now_ns)
 {
 	char text[WIRE_TLS_ERROR_SIZE + 96];
@@ -466,7 +470,7 @@ void session_tick(struct session *s, uint64_t now_ns)
 			       (unsigned long long)((now_ns - s->seen_ns) / 1000000));
 	} else if (s->phase == SESSION_CLOSING && !s->ended &&
 		   now_ns - s->closing_ns >= SESSION_CLOSING_NS) {
-		s->ended = true; /* the peer does not take its last words */
+		s->ended = true; /* the peer does not take the last output */
 		session_mark_dirty(s);
 	}
 }

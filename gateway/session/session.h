@@ -9,11 +9,11 @@
  * Where: shells (shell_stack.c, shell_kernel.c through pump.h) move bytes; handlers in
  * session_hello.c, session_control.c, session_stream.c call gateway.h.
  *
- * Back-pressure: a primary's session whose standby's ring is full is `blocked`: it takes no more
- * input until the standby's output was consumed. Bytes not taken stay with the shell.
+ * Back-pressure: while the standby's ring is full, the primary's session is `blocked`: it takes no
+ * more input until some of the standby's output was consumed. Bytes not taken stay with the shell.
  *
- * The dirty list: whoever makes a session have output, room or an end puts it on gateway->dirty; a
- * shell drains the list after each batch (pump.h).
+ * The dirty list: code that gives a session output, room or an end puts it on gateway->dirty. A
+ * shell serves the list after each batch (pump.h).
  *
  * Threads: the gateway's loop. Memory is taken in session_new() (and by OpenSSL's handshake).
  */
@@ -33,42 +33,43 @@ enum session_phase {
 	SESSION_HANDSHAKE, /* TLS */
 	SESSION_HELLO,	   /* waiting for HELLO */
 	SESSION_OPEN,
-	SESSION_CLOSING, /* output is being sent, input is thrown away */
+	SESSION_CLOSING, /* output is being sent, input is discarded */
 };
 
 #define SESSION_PEER_TEXT_SIZE 64
 #define SESSION_PLAIN_SIZE     (2 * WIRE_FRAME_MAX)
 #define SESSION_READ_MIN       16384 /* room kept for one TLS record */
-#define SESSION_CLOSING_NS     UINT64_C(2000000000) /* to send the last words */
+#define SESSION_CLOSING_NS     UINT64_C(2000000000) /* time to send the last output */
 
 struct session {
 	struct gateway *gw;
 	struct wire_tls *tls;
 	void *conn; /* the shell's */
-	uint64_t number; /* from 1, each once */
+	uint64_t number; /* from 1, never reused */
 	enum session_phase phase;
 	char peer[SESSION_PEER_TEXT_SIZE]; /* address and port, for logs */
 	char source[SESSION_PEER_TEXT_SIZE]; /* the address alone, for admission.h */
-	bool waiting, picked; /* admission.h's: for time for its handshake */
+	bool waiting, picked; /* for admission.h: waits for its handshake's turn */
 	uint64_t opened_ns;
 	uint64_t seen_ns;    /* last bytes from the peer */
 	uint64_t closing_ns; /* valid in CLOSING */
-	uint64_t judged_ns;  /* when its certificate was looked at last */
+	uint64_t judged_ns;  /* when its certificate was last checked */
 
 	/* valid in OPEN and CLOSING */
 	uint8_t kind;		  /* enum wire_kind; 0 before HELLO */
 	uint8_t role;		  /* enum wire_vm_role of a stream */
-	struct gateway_host *host; /* who; NULL before HELLO */
+	struct gateway_host *host; /* the peer; NULL before HELLO */
 	struct gateway_vm *vm;	  /* of a stream */
 	uint8_t host_index;	  /* in vm */
 	uint16_t version;
 	uint32_t tx_seq;
-	uint64_t understands; /* of a stream: features that its HELLO named and we know */
+	uint64_t understands; /* of a stream: features that its HELLO
+			       * named and this gateway knows */
 	uint64_t features;    /* what WELCOME allowed */
 
-	bool attached; /* it is host->control or vm->stream[]: its end must be told */
+	bool attached; /* is host->control or vm->stream[]: report its end */
 	bool blocked;  /* a frame waits for room at the standby */
-	bool given_up; /* it did not read what it was sent: to be ended */
+	bool given_up; /* the peer does not read: end it */
 	bool dirty;
 	bool ended;    /* the shell may close it once the output is sent */
 
@@ -79,17 +80,17 @@ struct session {
 	uint8_t plain[SESSION_PLAIN_SIZE];
 };
 
-/* A connection was accepted. @peer: "ADDRESS:PORT". At the limit of sessions or handshakes an older one
- * that has not said HELLO is ended (admission.h). 0: *ret_session, owned by the shell until
- * session_free(); -EBUSY: there was none to end (counted); -ENOMEM. */
+/* A connection was accepted. @peer: "ADDRESS:PORT". At the limit of sessions or handshakes this
+ * ends an older session that has not said HELLO (admission.h). 0: *ret_session, owned by the shell
+ * until session_free(); -EBUSY: no session could be ended (counted); -ENOMEM. */
 int session_new(struct gateway *gw, const char *peer, void *conn, uint64_t now_ns,
 		struct session **ret_session) __attribute__((warn_unused_result));
 
-/* The connection is gone: tells the gateway, frees. NULL is fine. Returns NULL. */
+/* The connection is gone: tell the gateway and free @s. NULL is fine. Returns NULL. */
 struct session *session_free(struct session *s);
 
-/* Ciphertext from the peer. Returns how many bytes were taken; the rest must be offered again when
- * the session is next on the dirty list. */
+/* Give ciphertext from the peer. Returns how many bytes were taken. Offer the rest again when the
+ * session is next on the dirty list. */
 size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
@@ -121,16 +122,16 @@ void session_send(struct session *s, const struct wire_header *header, session_e
 void session_refuse(struct session *s, uint16_t code, uint64_t *counter, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* May one more line be logged that @s's host can cause at will? False: too many, counted. */
+/* May a log line that @s's host can cause at will be written? False: too many, counted. */
 bool session_may_log(struct session *s);
 
-/* End without a word: detach, send what is queued, close. */
+/* End without a message: detach, send what is queued, close. */
 void session_end(struct session *s);
 
-/* From admission.c: end @s, which has not said HELLO, for a newer one. Counted. */
+/* For admission.c: end @s, which has not said HELLO, to make room. Counted. */
 void session_evict(struct session *s);
 
-/* Forget host and VM, telling the state machines. */
+/* Detach @s from its host and VM, and tell the state machines. */
 void session_detach(struct session *s);
 
 /* Handle one frame. 0: done; -EAGAIN: keep it, the session is blocked; other: it is CLOSING. */
@@ -149,19 +150,19 @@ void session_send_order(struct session *s, struct gateway_vm *vm, const struct v
 void session_send_resume(struct session *s, const struct vm_action *a);
 void session_send_commit(struct session *s, const struct vm_action *a);
 
-/* From gateway.c: the VM's term or owner may have changed. Its witness key is wiped if so. */
+/* From gateway.c: wipe the VM's witness key if its term or owner changed. */
 void session_follow_witness(struct gateway *gw, struct gateway_vm *vm);
-/* From gateway.c: send keys that are due, wipe those that ended, tell of forgeries. */
+/* From gateway.c: send keys that are due, wipe ended ones, report forgeries. */
 void session_tick_witness(struct gateway *gw);
-/* From gateway.c: the receiver's counters into the gateway's. */
+/* From gateway.c: copy the receiver's counters into the gateway's. */
 void session_count_witness(struct gateway *gw);
-/* @vm's owner may have a key due: it has just reported. */
+/* @vm's owner has just reported: send it a key if one is due. */
 void session_offer_witness_key(struct gateway *gw, struct gateway_vm *vm);
 
 /* The standby's ring has room again. */
 void session_unblock_primary(struct gateway_vm *vm);
 
-/* What its messages carry of this gateway; 0: the agent does not know it. */
+/* The incarnation to put into messages to @s; 0: the agent does not know that feature. */
 static inline uint64_t session_incarnation(const struct session *s)
 {
 	return s->features & WIRE_FEATURE_INCARNATION ? s->gw->config.incarnation : 0;

@@ -8,10 +8,10 @@
 #include "base/log.h"
 #include "session/session.h"
 
-#define HINDRANCE_NS CLOCK_NS_PER_S /* at most one event in that time tells what stands against a host */
+#define HINDRANCE_NS CLOCK_NS_PER_S /* at most one event in this time reports a host's hindrance */
 
-/* The owner may let its guest run for a while longer; see docs/wire-format.md 5.6.2. In other states
- * nobody could be promoted in its place. */
+/* Let the owner's guest run for a while longer; see docs/wire-format.md 5.6.2. Other states need no
+ * lease: nobody could be promoted in the owner's place. */
 static void send_lease(struct session *s, struct gateway_vm *vm, int host, uint64_t beat_ns)
 {
 	const struct vm_record *record = &vm->fsm.record;
@@ -27,9 +27,10 @@ static void send_lease(struct session *s, struct gateway_vm *vm, int host, uint6
 	h.seq = s->tx_seq++;
 	memcpy(lease.vm, vm->config.name, sizeof(lease.vm));
 	counters_add(&s->gw->counters.leases, 1);
-	vm_fsm_granted(&vm->fsm, s->gw->now_ns); /* before it is sent: it may be used at once */
+	vm_fsm_granted(&vm->fsm, s->gw->now_ns); /* before it is sent: the
+						  * owner may use it at once */
 	if (vm->pending.waiting)
-		vm_fsm_granted(&vm->pending.before, s->gw->now_ns); /* it may be put back */
+		vm_fsm_granted(&vm->pending.before, s->gw->now_ns); /* this copy may be restored */
 	SESSION_SEND(s, &h, wire_lease_encode, &lease);
 }
 
@@ -51,7 +52,7 @@ int session_on_beat(struct session *s, const struct wire_frame *frame)
 		if (index < 0)
 			continue;
 		in.host = (uint8_t)index;
-		(void)gateway_step(gw, gw->vms[i], &in); /* a beat asks for nothing that can fail */
+		(void)gateway_step(gw, gw->vms[i], &in); /* a beat causes nothing that can fail */
 		if (index == gw->vms[i]->fsm.record.owner)
 			witness_rx_clock(gw->witness, i, beat.mono_ns, gw->now_ns);
 		send_lease(s, gw->vms[i], index, beat.mono_ns);
@@ -59,7 +60,7 @@ int session_on_beat(struct session *s, const struct wire_frame *frame)
 	return 0;
 }
 
-/* The VM that a control message names, and which of its hosts this is. */
+/* The VM that a control message names, and the index of this host in it. */
 static struct gateway_vm *named_vm(struct session *s, const char *name, uint8_t *ret_host)
 {
 	struct gateway_vm *vm = gateway_find_vm(s->gw, name);
@@ -75,7 +76,7 @@ static struct gateway_vm *named_vm(struct session *s, const char *name, uint8_t 
 	return vm;
 }
 
-/* What a promoted guest's host says of it. A missing key: it does not know. */
+/* A promoted guest's host reports on the guest. A missing key: the host does not know. */
 static void find_guest(const char *key, const char *value, struct vm_guest_report *guest)
 {
 	uint64_t number = strtoull(value, NULL, 10);
@@ -100,7 +101,7 @@ static uint8_t percent_of(const char *value)
 	return percent < 100 ? (uint8_t)percent : 100;
 }
 
-/* The words that a vm_input of a report points to. */
+/* Storage for the strings that a report's vm_input points to. */
 struct report_words {
 	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
 	char clock_why[WIRE_STATS_VALUE_MAX + 1];
@@ -108,7 +109,7 @@ struct report_words {
 	char step[WIRE_STATS_VALUE_MAX + 1];
 };
 
-/* What the agent's figures say that the machine must know, its words in @words. */
+/* Pick from the agent's figures what the machine must know. Strings go into @words. */
 static void find_signs(const char *stats, struct vm_input *in, struct report_words *words)
 {
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
@@ -144,7 +145,8 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 	}
 }
 
-/* A host that takes no part says what stands against that, as a wrong file: once, and again when it changes. */
+/* A host that cannot take part says why, for example a wrong file. Give an event once, and again
+ * when the reason changes. */
 static void tell_hindrance(struct session *s, const struct gateway_vm *vm, uint8_t host,
 			   struct gateway_report *report)
 {
@@ -195,7 +197,7 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 	};
 	find_signs(msg.stats, &in, &words);
 	tell_hindrance(s, vm, host, report);
-	(void)gateway_step(s->gw, vm, &in); /* the next report repeats what had no effect */
+	(void)gateway_step(s->gw, vm, &in); /* if this had no effect, the next report repeats it */
 	session_offer_witness_key(s->gw, vm);
 	return 0;
 }
@@ -223,7 +225,7 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame)
 		.status = done.status, .term = frame->h.term, .text = done.text,
 	};
 	if (gateway_step(s->gw, vm, &in) < 0)
-		session_end(s); /* it connects again and the order is given again */
+		session_end(s); /* the host connects again, and the order is given again */
 	return 0;
 }
 

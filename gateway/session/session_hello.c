@@ -65,7 +65,7 @@ static uint64_t *refused_counter(struct gateway_counters *c, uint16_t code)
 	}
 }
 
-/* @old is in the way of @s: refuse @s, unless @old has been silent for too long. */
+/* @old occupies the place that @s needs: refuse @s, unless @old has been silent for too long. */
 static bool replace_silent(struct session *s, struct session *old, const char *what)
 {
 	uint64_t silent_ns = s->gw->now_ns - old->seen_ns;
@@ -118,7 +118,7 @@ static int refuse_as_older(struct session *s, uint64_t obeyed)
 
 		in.host = (uint8_t)h;
 		if (h >= 0)
-			(void)gateway_step(gw, gw->vms[i], &in); /* again with the next HELLO */
+			(void)gateway_step(gw, gw->vms[i], &in); /* repeated at the next HELLO */
 	}
 	session_refuse(s, WIRE_REFUSED_OLD_GATEWAY, &gw->counters.refused_old_gateway, "%s", text);
 	return -EPROTO;
@@ -152,15 +152,17 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed)
 	return 0;
 }
 
-/* What @s may use on @vm's primary stream: what the standby takes, too, as far as it is relayed. */
+/* The features that @s may use on @vm's primary stream. For relayed frames the standby must
+ * understand them too. */
 static uint64_t primary_features(const struct session *s, const struct gateway_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
 				 WIRE_FEATURE_INCARNATION);
 }
 
-/* The standby's stream is @s from now on. What the primary was told may be wrong now, and a stream's
- * features cannot change: end it before it gets its RESUME, so that it says HELLO again. */
+/* @s is now the standby's stream. The primary may have been told features that are now wrong, and a
+ * stream's features cannot change. So end the primary's stream before its RESUME, so that it says
+ * HELLO again. */
 static void remember_standby(struct session *s)
 {
 	struct session *primary = s->vm->stream[0];

@@ -15,16 +15,18 @@ static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
 		SESSION_SEND(to, &h, wire_failure_encode, failure);
 }
 
-/* The machine tells the operator, and remembers what a standby says. */
+/* Report the failure to the machine, which tells the operator and remembers what a standby said. */
 static void tell_failure(struct session *s, enum vm_input_kind kind, const struct wire_failure *failure)
 {
 	struct vm_input in = {.kind = kind, .host = s->host_index, .role = s->role,
 			      .text = failure->text};
 
-	(void)gateway_step(s->gw, s->vm, &in); /* undone if not journaled: it will be told again */
+	(void)gateway_step(s->gw, s->vm, &in); /* if this is undone for want of a journal
+						* record, the failure will be reported again */
 }
 
-/* The primary broke its own stream: say why, close; it comes back and is told where to go on. */
+/* The primary broke its own stream: say why and close. The primary connects again and is told where
+ * to go on. */
 static int stream_broken(struct session *s, const struct wire_frame *frame,
 			 const struct wire_failure *failure)
 {
@@ -45,7 +47,7 @@ int session_on_relay(struct session *s, const struct wire_frame *frame)
 	struct wire_failure failure;
 	enum vm_relay_verdict verdict;
 
-	/* Room first: a frame is checked once. */
+	/* Check for room first, because a frame can be checked only once. */
 	if (standby && standby->phase == SESSION_OPEN &&
 	    wire_tls_write_room(standby->tls) < size) {
 		s->blocked = true;
@@ -79,7 +81,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame)
 
 	if (wire_empty_decode(frame, &error) < 0)
 		return session_bad_frame(s, &error);
-	/* While the end of this term waits for the disk, the machine will not take it; nothing is wrong. */
+	/* While the end of this term waits for the disk, the machine does not take the
+	 * acknowledgement. This is no fault. */
 	if (frame->h.term != vm->fsm.record.term && gateway_is_durable(vm)) {
 		counters_add(&s->gw->counters.epoch_acks_stale, 1);
 		session_refuse(s, WIRE_REFUSED_STALE_TERM, &s->gw->counters.refused_stale_term,
@@ -99,7 +102,7 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame)
 	return 0;
 }
 
-/* Either side gives the stream up; the other one must know why it stops. */
+/* One side gives the stream up. Tell the other side why it stops. */
 int session_on_stream_error(struct session *s, const struct wire_frame *frame)
 {
 	bool from_standby = s->role == WIRE_VM_ROLE_STANDBY;
@@ -118,7 +121,7 @@ int session_on_stream_error(struct session *s, const struct wire_frame *frame)
 	primary = s->vm->stream[0];
 	if (from_standby && primary) {
 		send_stream_error(primary, frame->h.term, frame->h.epoch, &failure);
-		session_end(primary); /* both begin anew with a RESUME */
+		session_end(primary); /* both start again with a RESUME */
 	}
 	session_end(s);
 	return -EPROTO;

@@ -1,5 +1,5 @@
-/* shell_kernel.h - sessions over kernel sockets: a TEST shell, for machines and tests without a DPDK
- * port (configuration: port = kernel). The session core is the same; the data path is not.
+/* shell_kernel.h - sessions over kernel sockets: a TEST shell, for machines and tests without a
+ * DPDK port (configuration: port = kernel). The session core is the same, the data path is not.
  *
  * Where: main, with its epoll. Threads: the gateway's loop.
  */
@@ -16,7 +16,7 @@ struct shell_kernel; /* opaque */
 int shell_kernel_open(struct gateway *gw, int epoll_fd, uint32_t ip_be32, uint16_t port,
 		      struct shell_kernel **ret_shell) __attribute__((warn_unused_result));
 
-/* End all its sessions. NULL is fine. Returns NULL. */
+/* End all sessions of @shell. NULL is fine. Returns NULL. */
 struct shell_kernel *shell_kernel_close(struct shell_kernel *shell);
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "session/pump.h"
 
-/* A peer that answers no probe for this long is gone; detection proper is beats, not TCP. */
+/* A peer that answers no probe for this long is gone. Beats detect failures; TCP does not. */
 #define USER_TIMEOUT_MS	   10000
 #define KEEPALIVE_IDLE_MS  5000
 #define KEEPALIVE_EVERY_MS 2000
@@ -73,7 +73,7 @@ static void on_writable(void *user)
 	pump_kick(&((struct stack_shell_conn *)user)->pump);
 }
 
-/* Agents never close one half: the end of their sending is the end. */
+/* Agents never close only one half: when they stop sending, the connection is over. */
 static void on_ended(void *user)
 {
 	struct stack_shell_conn *c = user;

@@ -1,7 +1,7 @@
 /* source.h - a descriptor in the gateway's epoll, and the function that serves it.
  *
- * Where: main's loop waits; shell_kernel.c and control/ register. Threads: the gateway's loop.
- * The loop takes one event at a time, so a handler may free any source, its own too.
+ * Where: main's loop waits; shell_kernel.c and control/ register. Threads: the gateway's loop. The
+ * loop takes one event at a time, so a handler may free any source, including its own.
  */
 #ifndef SESSION_SOURCE_H
 #define SESSION_SOURCE_H
@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 struct source {
-	int fd;		 /* owned by whoever embeds this */
+	int fd;		 /* owned by the structure that embeds this */
 	uint32_t events; /* as registered */
 	void (*ready)(struct source *source, uint32_t events, uint64_t now_ns);
 };
@@ -18,7 +18,7 @@ struct source {
 int source_add(int epoll_fd, struct source *source, uint32_t events)
 	__attribute__((warn_unused_result));
 
-/* Change the events; nothing to do when they are the same. 0 or -errno. */
+/* Change the events; does nothing if they are the same. 0 or -errno. */
 int source_change(int epoll_fd, struct source *source, uint32_t events)
 	__attribute__((warn_unused_result));
 

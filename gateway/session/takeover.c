@@ -45,14 +45,14 @@ void gateway_recorded(struct gateway *gw, int result)
 		return;
 	}
 	gw->config.incarnation = number;
-	if (gw->younger < number) /* else one that is younger still was heard of meanwhile */
+	if (gw->younger < number) /* else a host has meanwhile reported one that is younger still */
 		gw->younger = 0;
-	/* The younger one may have granted leases until just now. */
+	/* The younger gateway may have granted leases until just now. */
 	for (size_t i = 0; i < gw->n_vms; i++)
 		vm_fsm_granted(&gw->vms[i]->fsm, gw->now_ns);
 	for (struct session *s = gw->sessions; s; s = next) {
 		next = s->next;
-		session_end(s); /* what it was welcomed with is over */
+		session_end(s); /* its WELCOME named the old incarnation */
 	}
 	reply(gw, true, "done", "this gateway is the youngest now; hosts connect anew");
 }

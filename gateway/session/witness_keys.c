@@ -1,13 +1,14 @@
 /* witness_keys.c - which key a VM's owner signs its witness datagrams with (docs/wire-format.md, 9).
  *
  * A key is for one owner in one term. It is due when the owner's control connection understands
- * WITNESS_KEY and its agent has reported, on that connection, that it protects the VM in this term;
- * and then: on the first such report, on each new connection, and every witness_rekey_s. A key stays
- * good while its owner cannot be reached, which is what it is for, and is wiped as soon as term or
- * owner change.
+ * WITNESS_KEY and its agent has reported, on that connection, that it protects the VM in this term.
+ * Then it is sent on the first such report, on each new connection, and every witness_rekey_s. A
+ * key stays valid while its owner cannot be reached, which is its purpose. It is wiped as soon as
+ * term or owner change.
  *
- * Ids start at random and go on by a random odd step: none comes back before 2^32 were given, a
- * restarted gateway does not give those of before, and who does not see the datagrams cannot guess one.
+ * Ids start at random and go on by a random odd step. So none comes back before 2^32 were given, a
+ * restarted gateway does not repeat earlier ones, and an outsider who does not see the datagrams
+ * cannot guess one.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,15 +21,15 @@
 #include "base/log.h"
 #include "session/session.h"
 
-#define RETRY_NS CLOCK_NS_PER_S      /* after a key that could not be made */
-#define TELL_NS	 (10 * CLOCK_NS_PER_S) /* between two events about forgeries of one VM */
+#define RETRY_NS CLOCK_NS_PER_S      /* retry after a key could not be made */
+#define TELL_NS	 (10 * CLOCK_NS_PER_S) /* at most one event per VM about forgeries in this time */
 
 static bool fill_random(void *data, size_t size)
 {
 	return getrandom(data, size, GRND_NONBLOCK) == (ssize_t)size;
 }
 
-/* 0: there is no randomness. */
+/* Returns 0 if there is no randomness. */
 static uint32_t next_key_id(struct gateway *gw)
 {
 	if (gw->key_id_step == 0) {
@@ -43,7 +44,7 @@ static uint32_t next_key_id(struct gateway *gw)
 	return gw->next_key_id;
 }
 
-/* "198.18.1.2:40000" -> host byte order. False: no such text. */
+/* "198.18.1.2:40000" -> host byte order. False: not of this form. */
 static bool parse_peer(const char *peer, uint32_t *ret_address)
 {
 	char text[INET_ADDRSTRLEN];
@@ -67,7 +68,7 @@ static void send_key(struct session *s, struct gateway_vm *vm, struct wire_witne
 				.seq = s->tx_seq++};
 
 	SESSION_SEND(s, &h, wire_witness_key_encode, key);
-	/* The frame was built there. */
+	/* The frame, with the key, was built in scratch. */
 	explicit_bzero(gw->scratch, WIRE_HEADER_SIZE + sizeof(*key));
 	counters_add(&gw->counters.witness_keys, 1);
 	log_info("vm=%s host=%s term=%" PRIu64 " witness key %08" PRIx32 "%s", vm->config.name,
@@ -75,7 +76,7 @@ static void send_key(struct session *s, struct gateway_vm *vm, struct wire_witne
 		 key->client_address ? ", by the client network too" : "");
 }
 
-/* A new key for @vm's owner at the other end of @s. */
+/* Give @vm's owner, at the other end of @s, a new key. */
 static int give_key(struct session *s, struct gateway_vm *vm)
 {
 	struct gateway *gw = s->gw;
@@ -100,7 +101,7 @@ static int give_key(struct session *s, struct gateway_vm *vm)
 	return r;
 }
 
-/* The connection that a key would go to: the owner's, when its agent says that it protects. */
+/* The connection to send a key on: the owner's, if its agent says that it protects. */
 static struct session *key_taker(struct gateway_vm *vm)
 {
 	uint8_t owner = vm->fsm.record.owner;
@@ -152,7 +153,7 @@ void session_follow_witness(struct gateway *gw, struct gateway_vm *vm)
 	vm->witness = (struct gateway_witness){0};
 }
 
-/* A person should know of forgeries before they are a question. */
+/* Tell the operator of forgeries early. */
 static void tell_forgeries(struct gateway *gw, struct gateway_vm *vm)
 {
 	const struct witness_view *view = gateway_witness(gw, vm);
