@@ -32,7 +32,7 @@ void control_put_line(struct control_conn *c, const char *line)
 			want *= 2;
 		larger = want <= CONTROL_OUTPUT_MAX ? realloc(c->out, want) : NULL;
 		if (!larger) {
-			c->broken = true; /* it does not read, or we are out of memory */
+			c->broken = true; /* the peer does not read, or memory is short */
 			return;
 		}
 		c->out = larger;
@@ -57,7 +57,7 @@ static void close_conn(struct control_conn *c)
 	free(c);
 }
 
-/* Plaintext into TLS, ciphertext into the socket. True: all of it went. */
+/* Move plaintext into TLS and ciphertext into the socket. True: all of it is sent. */
 static bool flush(struct control_conn *c)
 {
 	for (;;) {
@@ -87,14 +87,14 @@ static bool flush(struct control_conn *c)
 	}
 }
 
-/* After anything happened to a connection; may free it. */
+/* Call after anything happened to a connection. May free it. */
 static void settle(struct control_conn *c)
 {
 	bool sent = flush(c);
 
 	if (c->phase == CONTROL_CLOSING && sent && !c->broken) {
 		wire_tls_close(c->tls);
-		(void)flush(c); /* the closing alert; one that does not fit is not missed */
+		(void)flush(c); /* the closing alert; it does not matter if it does not fit */
 	}
 	if (c->broken || (c->phase == CONTROL_CLOSING && sent)) {
 		close_conn(c);
@@ -137,7 +137,8 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 					  "bytes", CONTROL_REQUEST_MAX);
 		}
 	}
-	/* Nothing more is expected, but the end of a waiting peer should be seen. */
+	/* No more requests are expected. Read on only to notice when the peer of a waiting
+	 * connection goes. */
 	do {
 		uint8_t scrap[256];
 
@@ -175,7 +176,8 @@ static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
 	struct control_conn *c = (struct control_conn *)source;
 
 	if (events & (EPOLLHUP | EPOLLERR) && !wire_tls_is_established(c->tls))
-		c->broken = true; /* whoever waits is not read, so this would come again and again */
+		c->broken = true; /* a waiting connection is not read, so
+				   * this event would come again and again */
 	else if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		;
 	else if (wire_tls_is_established(c->tls))
@@ -263,7 +265,8 @@ static bool on_event(void *arg, const char *vm, const char *kind, const char *fr
 	return events_add(control->events, control->gw->now_ns, vm, kind, from, to, text);
 }
 
-/* Only queues: a reply may come from inside control_request(). control_tick() sends. */
+/* Only queue the reply, because it may come from inside
+ * control_request(). control_tick() sends it. */
 static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const char *text)
 {
 	struct control *control = arg;

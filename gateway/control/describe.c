@@ -24,7 +24,7 @@ static json_t *milliseconds(uint64_t ns)
 	return json_real((double)ns / (double)CLOCK_NS_PER_MS);
 }
 
-/* An agent's statistics: numbers where the value is one. wire checked keys and values. */
+/* An agent's statistics. Numeric values become numbers. wire has checked keys and values. */
 static json_t *describe_stats(const char *stats)
 {
 	json_t *object = json_object();
@@ -41,15 +41,16 @@ static json_t *describe_stats(const char *stats)
 			double real = strtod(value, &end);
 
 			item = value[0] && !*end ? json_real(real) : NULL;
-			if (!item) /* not a number, or one that JSON does not have */
+			if (!item) /* not a number, or one that JSON cannot express */
 				item = json_string(value);
 		}
-		(void)json_object_set_new(object, key, item); /* without memory: a key less */
+		(void)json_object_set_new(object, key, item); /* without memory this
+							       * key is missing */
 	}
 	return object;
 }
 
-/* One target's probes; null when it is not probed. */
+/* The probes of one target; null when it is not probed. */
 static json_t *describe_probes(const struct gateway_vm *vm, enum prober_kind kind, uint8_t h,
 			       uint64_t now_ns)
 {
@@ -123,7 +124,7 @@ static json_t *describe_relay(const struct vm_relay *relay)
 			 milliseconds(relay->last_ack_ns));
 }
 
-/* How the primary's host is judged, and by what evidence. */
+/* How the primary's host is judged, and on what evidence. */
 static json_t *describe_liveness(const struct vm_fsm *fsm)
 {
 	char evidence[DETECTOR_TEXT_MAX];
@@ -175,7 +176,7 @@ static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 			 "evidence", vm_promoted_describe(fsm, text, sizeof(text)));
 }
 
-/* What both the list and the single view say. */
+/* The part that the list and the single view share. */
 static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
 {
 	const struct vm_fsm *fsm = &vm->fsm;

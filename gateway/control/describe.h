@@ -1,4 +1,4 @@
-/* describe.h - the gateway's state as JSON. Pure but for allocation (jansson).
+/* describe.h - the gateway's state as JSON. Pure except for allocation (jansson).
  * Where: control/verbs.c. Threads: the gateway's loop. Every function returns a new reference, or
  * NULL when out of memory.
  */
@@ -9,8 +9,8 @@
 
 #include "session/gateway.h"
 
-json_t *describe_status(struct gateway *gw, uint64_t now_ns); /* all VMs and hosts, in short */
-/* One VM, all there is. */
+json_t *describe_status(struct gateway *gw, uint64_t now_ns); /* all VMs and hosts, in brief */
+/* One VM in full. */
 json_t *describe_vm(const struct gateway *gw, const struct gateway_vm *vm, uint64_t now_ns);
 json_t *describe_counters(struct gateway *gw);
 

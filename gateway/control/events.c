@@ -18,20 +18,20 @@
 #include "base/rate.h"
 #include "base/spool.h"
 
-#define TAIL_BYTES   4096 /* more than any one line */
+#define TAIL_BYTES   4096 /* longer than any line */
 #define SPOOL_BYTES  (256u << 10)
 #define CLOSE_NS     (2 * CLOCK_NS_PER_S)
 #define TELL_NS      CLOCK_NS_PER_S
-#define SOURCES_MAX  96 /* VMs with limits of their own; further ones share the last */
+#define SOURCES_MAX  96 /* VMs with limits of their own; more of them share the last */
 
 enum { VITAL, OTHERS };
 
-/* One file and its spool. After open the thread's alone. */
+/* One file and its spool. After open only the thread uses it. */
 struct events_file {
 	char path[PATH_MAX];
 	int fd;
 	uint64_t bytes, bytes_max;
-	uint64_t n_unwritten; /* the loop's: it did not fit the spool */
+	uint64_t n_unwritten; /* used by the loop: lines that did not fit the spool */
 	struct spool *spool;
 };
 
@@ -51,10 +51,11 @@ struct events {
 	struct ring rings[EVENTS_CLASSES];
 	struct event_source sources[SOURCES_MAX];
 	size_t n_sources;
-	struct events_file *files[EVENTS_CLASSES]; /* audit.jsonl, events.jsonl; each on its own: see close */
+	struct events_file *files[EVENTS_CLASSES]; /* audit.jsonl, events.jsonl; each
+						    * allocated alone: see close */
 };
 
-/* The number of the last whole line of the file. 0: none. */
+/* The sequence number in the file's last whole line. 0: none. */
 static uint64_t last_seq(int fd, uint64_t size)
 {
 	char tail[TAIL_BYTES + 1];
@@ -85,7 +86,7 @@ static int reopen(struct events_file *f)
 	return 0;
 }
 
-/* The file may not grow for ever: two files of bytes_max at most. */
+/* Limit the file's growth: two files of bytes_max at most. */
 static void make_room(struct events_file *f, size_t size)
 {
 	char old[PATH_MAX + 2];
@@ -97,10 +98,10 @@ static void make_room(struct events_file *f, size_t size)
 	if (rename(f->path, old) < 0)
 		log_limited(LOG_LEVEL_WARN, "cannot rename %s: %s, ignoring", f->path,
 			    strerror(errno));
-	(void)!reopen(f); /* without a file the ring still serves; told at each write */
+	(void)!reopen(f); /* without a file the ring still serves; each write reports it */
 }
 
-/* On the spool's thread: whole lines. */
+/* Runs on the spool's thread. @data is whole lines. */
 static void write_file(void *arg, const char *data, size_t size)
 {
 	struct events_file *f = arg;
@@ -119,7 +120,7 @@ static void write_file(void *arg, const char *data, size_t size)
 static void close_file(struct events_file *f)
 {
 	if (!f || !spool_close(f->spool, CLOSE_NS))
-		return; /* a disk that does not answer keeps the thread, and with it this */
+		return; /* the disk does not answer: the thread still uses this, so keep it */
 	fd_close(f->fd);
 	free(f);
 }
@@ -200,7 +201,7 @@ static void append(struct events *events, unsigned int class, const struct event
 	size_t size = line ? strlen(line) : 0;
 
 	if (line)
-		line[size++] = '\n'; /* takes the place of the terminator */
+		line[size++] = '\n'; /* in place of the terminator */
 	for (unsigned int i = class; i < EVENTS_CLASSES; i++) {
 		struct events_file *f = events->files[i];
 
@@ -212,7 +213,7 @@ static void append(struct events *events, unsigned int class, const struct event
 	}
 }
 
-/* Audit lines are few and matter; the others are what peers can cause at will. */
+/* Audit lines are few and important. Peers can cause the others at will. */
 static unsigned int class_of(const char *kind)
 {
 	static const char *const vital[] = {"state",   "operator",    "gateway",   "fence",
@@ -240,7 +241,7 @@ static struct event_source *find_source(struct events *events, const char *vm)
 	return s;
 }
 
-/* Copy, cut to @size with its terminator. */
+/* Copy a string, cut to @size including its terminator. */
 static void copy(char *to, size_t size, const char *from)
 {
 	size_t n = strnlen(from, size - 1);
@@ -256,7 +257,7 @@ static void keep(struct events *events, unsigned int class, const char *vm, cons
 	struct event *e = &ring->list[ring->n_added % EVENTS_RING_MAX];
 	char clean[WIRE_TEXT_MAX + 1];
 
-	wire_text_format(clean, "%s", text); /* a cut text may end within a character */
+	wire_text_format(clean, "%s", text); /* cut text may end within a character */
 	*e = (struct event){
 		.seq = events->next_seq,
 		.wall_ns = clock_wall_ns(),
@@ -324,7 +325,7 @@ uint64_t events_next_seq(const struct events *events)
 	return events->next_seq;
 }
 
-/* Numbers grow in a ring: by halves. NULL: none. */
+/* Binary search, for sequence numbers grow in a ring. NULL: none. */
 static const struct event *first_from(const struct ring *ring, uint64_t seq)
 {
 	uint64_t low = ring->n_added - n_in(ring), high = ring->n_added;

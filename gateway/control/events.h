@@ -1,18 +1,19 @@
-/* events.h - what happened: the last events in memory, all of them in files.
+/* events.h - the last events in memory, and all of them in files.
  *
- * Why: `holdfastctl events` must answer after the fact, and a file must outlive the process. Each
- * event has a sequence number that goes on over restarts.
+ * Why: `holdfastctl events` must show past events, and a file must outlive the process. Sequence
+ * numbers of events continue over restarts.
  *
  *	                     ┌─ limit of its VM ─ passed ─► ring of its class ─► spool ─► events.jsonl
  *	events_add(vm, kind) ┤                                                └► audit.jsonl (the first class)
- *	                     └─ too many: counted, told by an event "suppressed"
+ *	                     └─ too many: counted, reported by an event "suppressed"
  *
- * Two classes, so that what a peer can cause at will does not push out what matters: "state", "operator",
- * "gateway", "fence", "journal", "certificate" and "suppressed" have a ring and a file of their own;
- * both have limits by VM.
+ * Events a peer can cause at will must not push out important ones, so there are two classes.
+ * "state", "operator", "gateway", "fence", "journal", "certificate" and "suppressed" have their own
+ * ring and file. Both classes have limits for each VM.
  *
- * Where: control/control.c. Threads: the gateway's loop; the files are written by a thread (base/spool.h),
- * so nothing here blocks but open and close. A full disk costs the files' lines, counted, not the service.
+ * Where: control/control.c. Threads: the gateway's loop. A thread writes the files (base/spool.h),
+ * so nothing here blocks except open and close. On a full disk lines of the files are lost (and
+ * counted), but the service goes on.
  */
 #ifndef CONTROL_EVENTS_H
 #define CONTROL_EVENTS_H
@@ -26,7 +27,7 @@
 #define EVENTS_RING_MAX 1024 /* of each class */
 #define EVENTS_CLASSES	2
 
-/* By VM and class: this many at once, and one each so often for long. */
+/* Per VM and class: a burst of this many, then one per interval. */
 #define EVENTS_BURST_VITAL  100
 #define EVENTS_BURST_OTHERS 50
 #define EVENTS_EVERY_NS	    UINT64_C(1000000000)
@@ -42,24 +43,26 @@ struct event {
 
 struct events; /* opaque */
 
-/* Open DIR/events.jsonl and DIR/audit.jsonl for appending, each of @bytes_max and one more of before; their
- * last lines give the next sequence number. 0: *ret_events is the caller's; -errno; -ENOMEM. */
+/* Open DIR/events.jsonl and DIR/audit.jsonl for appending. Each has at most @bytes_max, and one
+ * older file beside it. Their last lines give the next sequence number. 0: *ret_events is the
+ * caller's; -errno; -ENOMEM. */
 int events_open(const char *dir, uint64_t bytes_max, struct events **ret_events)
 	__attribute__((warn_unused_result));
 struct events *events_close(struct events *events); /* NULL is fine; returns NULL */
 
-/* False: one too many of this VM ("" is one too) at @now_ns; it is counted and not kept. */
+/* Add an event. False: too many of this VM ("" counts as a VM) at @now_ns; the event is counted,
+ * not kept. */
 bool events_add(struct events *events, uint64_t now_ns, const char *vm, const char *kind,
 		const char *from, const char *to, const char *text);
 
-/* Tell of what was suppressed, a VM at a time. Once a second is enough. */
+/* Report what was suppressed, one VM at a time. Once a second is enough. */
 void events_tick(struct events *events, uint64_t now_ns);
 
-/* How many are in memory, and the sequence number of the next one. */
+/* The number of events in memory, and the sequence number of the next one. */
 uint64_t events_count(const struct events *events);
 uint64_t events_next_seq(const struct events *events);
 
-/* The oldest event in memory with a number of @seq or more, or NULL. Valid until the next add. */
+/* The oldest event in memory numbered @seq or higher, or NULL. Valid until the next add. */
 const struct event *events_from(const struct events *events, uint64_t seq);
 
 /* One JSON line without newline, malloc'ed; NULL: out of memory. */

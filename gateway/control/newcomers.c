@@ -31,7 +31,7 @@ struct control_conn *newcomers_victim(const struct control *control, uint32_t ad
 		if (n < most)
 			continue;
 		most = n;
-		victim = c; /* the newest is first */
+		victim = c; /* the list is newest first, so this ends at the oldest */
 	}
 	return n_all >= CONTROL_UNPROVEN_MAX ? victim : NULL;
 }
@@ -46,7 +46,7 @@ bool newcomers_may_run(struct control_conn *c, uint64_t now_ns)
 	if (wire_tls_is_established(c->tls))
 		return true;
 	earn(c->control, now_ns);
-	/* Nobody overtakes who waits already. */
+	/* New handshakes do not overtake waiting ones. */
 	c->waiting |= c->control->handshakes.left_ns <= 0 ||
 		      newcomers_deadline_ns(c->control) != UINT64_MAX;
 	return !c->waiting;

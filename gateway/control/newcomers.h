@@ -1,13 +1,13 @@
-/* newcomers.h - connections to the management port that have not asked for anything yet: who goes
- * when there are too many, and whose handshake is worked on next.
+/* newcomers.h - connections to the management port that have not asked for anything yet: which one
+ * is ended when there are too many, and whose handshake goes on next.
  *
  * Why: anyone there can open connections, and make the gateway compute signatures in the loop that
- * serves the agents. As session/admission.h for the agents' port, in small: no address is known
- * here.
+ * serves the agents. A small version of session/admission.h, which does this for the agents' port.
+ * It knows no addresses.
  *
- *	slots   CONTROL_UNPROVEN_MAX; at one more the oldest of the address with most of them goes
- *	time    handshakes get NEWCOMERS_PERCENT of the loop's time, measured. When that is spent they wait
- *		unread: those of the address with fewest of them go on first, of these the oldest
+ *  slots   CONTROL_UNPROVEN_MAX; beyond it the oldest of the address with most of them is ended
+ *  time    handshakes get NEWCOMERS_PERCENT of the loop's time, as measured. When it is spent they
+ *          wait unread. The address with fewest of them goes on first, its oldest first.
  *
  * Where: control.c. Threads: the gateway's loop.
  */
@@ -23,20 +23,20 @@
 struct control;
 struct control_conn;
 
-/* Who has to go before one of @address_be32 is taken in; NULL: nobody. */
+/* The connection to end before one from @address_be32 is accepted; NULL: none. */
 struct control_conn *newcomers_victim(const struct control *control, uint32_t address_be32);
 
-/* May @c be read now? False: it waits, and newcomers_next() names it when it may. Always true once
- * its handshake is over. */
+/* May @c be read now? False: it waits, and newcomers_next() returns it later. Always true once its
+ * handshake is over. */
 bool newcomers_may_run(struct control_conn *c, uint64_t now_ns);
 
-/* @c took @ns of the loop's time in its handshake. */
+/* Charge @c for @ns of the loop's time, spent in its handshake. */
 void newcomers_charge(struct control_conn *c, uint64_t ns);
 
-/* One that waited and may be read now: it waits no more. NULL: none. */
+/* A connection that waited and may be read now; it is not waiting any more. NULL: none. */
 struct control_conn *newcomers_next(struct control *control, uint64_t now_ns);
 
-/* When newcomers_next() will have one; UINT64_MAX: none waits. */
+/* When newcomers_next() will return one; UINT64_MAX: none waits. */
 uint64_t newcomers_deadline_ns(const struct control *control);
 
 #endif

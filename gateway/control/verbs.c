@@ -12,13 +12,13 @@
 #include "control/describe.h"
 #include "probe/prober.h"
 
-#define PROBE_NS (CLOCK_NS_PER_S) /* of an operator's try */
+#define PROBE_NS (CLOCK_NS_PER_S) /* how long an operator's probe request lasts */
 #define READERS (WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER)
 
 struct request {
 	const char *verb;
-	struct gateway_vm *vm; /* NULL: none named */
-	const char *host;      /* "": none named */
+	struct gateway_vm *vm; /* NULL: no VM was named */
+	const char *host;      /* "": no host was named */
 	bool follow;
 	bool no_wait;
 	uint64_t now_ns;
@@ -78,7 +78,7 @@ void control_put_events(struct control_conn *c)
 		AUTO_FREE char *line = events_format(e);
 
 		if (!line)
-			return; /* out of memory: the next event tries again */
+			return; /* out of memory: tried again at the next event */
 		control_put_line(c, line);
 		c->follow_seq = e->seq + 1;
 	}
@@ -95,7 +95,7 @@ static void verb_events(struct control_conn *c, const struct request *r)
 	c->phase = r->follow ? CONTROL_FOLLOWING : CONTROL_CLOSING;
 }
 
-/* Who asks; tests ask without a connection. */
+/* The operator's name. Tests call without a connection. */
 static const char *asker(const struct control_conn *c)
 {
 	return c->tls ? wire_tls_peer(c->tls)->name : "-";
@@ -114,7 +114,7 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s", asker(c), r->verb, r->host[0] ? " " : "",
 		       r->host);
 	gateway_event(c->control->gw, r->vm->config.name, "operator", text);
-	(void)gateway_step(c->control->gw, r->vm, &in); /* a failure was answered by its reply */
+	(void)gateway_step(c->control->gw, r->vm, &in); /* on failure its reply said so */
 }
 
 static void verb_protect(struct control_conn *c, const struct request *r)
@@ -154,7 +154,7 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 	c->phase = CONTROL_WAITING;
 	e = gateway_take_over(c->control->gw, c->op_id);
 	if (e == 0)
-		return; /* its reply follows when the disk has it */
+		return; /* the reply follows once it is on disk */
 	if (e == -ENOENT)
 		control_put_error(c, "no-conflict", "no connected host has obeyed a younger gateway than this one");
 	else if (e == -EBUSY)
@@ -201,7 +201,7 @@ static const struct {
 	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
 };
 
-/* Will it stay open? */
+/* Can this request keep its connection open? */
 static bool may_last(const struct request *r)
 {
 	return r->follow || (r->vm && strcmp(r->verb, "vm-show") != 0);
