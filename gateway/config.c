@@ -238,7 +238,7 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 	return r;
 }
 
-/* Can an ARP request of ours, from @own, find @ip? 0 (also for 0, "none") or -EINVAL. */
+/* Can an ARP request from our address @own reach @ip? 0 (also if @ip is 0, "none") or -EINVAL. */
 static int check_address(const char *path, const char *key, uint32_t ip_be32, const char *own_key,
 			 const struct config_prefix *own, struct config_error *ret_error)
 {
@@ -347,7 +347,7 @@ static int is_ini(const struct dirent *entry)
 	return entry->d_name[0] != '.' && size > 4 && strcmp(entry->d_name + size - 4, ".ini") == 0;
 }
 
-/* The file of NAME.ini is of no use: what is known of the VM is its name, from the file's. */
+/* NAME.ini is unusable: all that is known of the VM is its name, from the file's name. */
 static void set_fault(struct gw_vm_config *vm, const char *file, const char *text)
 {
 	size_t size = strlen(file) - strlen(".ini");
@@ -356,14 +356,14 @@ static void set_fault(struct gw_vm_config *vm, const char *file, const char *tex
 		size = sizeof(vm->name) - 1;
 	*vm = (struct gw_vm_config){0};
 	memcpy(vm->name, file, size);
-	for (char *c = vm->name; *c; c++) { /* it is shown */
+	for (char *c = vm->name; *c; c++) { /* the name will be shown */
 		if (*c <= ' ' || *c > '~')
 			*c = '?';
 	}
 	(void)snprintf(vm->fault, sizeof(vm->fault), "%s", text);
 }
 
-/* An answer from one address cannot speak for two guests: the later file is the wrong one. */
+/* One address cannot answer for two guests: the later file is at fault. */
 static void check_guests(const char *dir, struct gw_vm_config *vms, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

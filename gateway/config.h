@@ -1,7 +1,7 @@
 /* config.h - the gateway's configuration: one file, and a file per VM in vm_dir.
  *
- * Where: main.c. Threads: start-up only; the result does not change after.
- * VM files are vm_dir/NAME.ini with NAME equal to their `name`, so that two files cannot describe one VM.
+ * Where: main.c. Threads: start-up only; the result does not change afterwards. A VM's file is
+ * vm_dir/NAME.ini, with NAME equal to its `name`, so two files cannot describe one VM.
  */
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
@@ -21,17 +21,17 @@ struct gw_config {
 	char address[64];		   /* own IPv4/prefix on the backup network */
 	char next_hop[64];		   /* "" none */
 	char probe_port[GATEWAY_PATH_SIZE]; /* DPDK device in the client network; "" none */
-	struct config_prefix probe_address; /* own one there */
+	struct config_prefix probe_address; /* our address there */
 	uint64_t probe_interval_ns;
-	struct config_address listen;	   /* only its port with a DPDK port */
+	struct config_address listen;	   /* only its port counts with a DPDK port */
 	struct config_address management;
 	char ca[GATEWAY_PATH_SIZE], crl[GATEWAY_PATH_SIZE], cert[GATEWAY_PATH_SIZE],
 		key[GATEWAY_PATH_SIZE];
 	char state_dir[GATEWAY_PATH_SIZE], vm_dir[GATEWAY_PATH_SIZE];
-	char cores[64];		   /* of DPDK's helper threads; "" the caller's */
+	char cores[64];		   /* for DPDK's helper threads; "" the caller's */
 	uint32_t mtu;
 	int hugepages;		   /* enum port_hugepages */
-	uint64_t memory_bytes;	   /* of DPDK; 0: what the port needs */
+	uint64_t memory_bytes;	   /* for DPDK; 0: what the port needs */
 	uint64_t suspect_ns, progress_ns, confirm_ns, patience_ns, shadow_timeout_ns;
 	uint64_t beat_timeout_ns, lease_ns, release_ns, restart_grace_ns, standby_timeout_ns, order_timeout_ns,
 		answer_within_ns,
@@ -39,7 +39,7 @@ struct gw_config {
 	int standby_lost;	   /* enum gw_standby_lost */
 	uint64_t relay_bytes_max, events_bytes_max;
 	uint32_t n_sessions_max, n_handshakes_max;
-	uint32_t witness_port;	   /* UDP, 0: that of listen */
+	uint32_t witness_port;	   /* UDP; 0: as listen's port */
 	uint32_t witness_rekey_s;
 	int log_level;		   /* enum log_level */
 };
@@ -59,14 +59,15 @@ struct gw_vm_config {
 	char fence_command[GATEWAY_PATH_SIZE]; /* for /bin/sh; "" none */
 	uint64_t fence_timeout_ns;
 	bool fence_required;
-	/* What may be probed, in network order; 0: not. */
+	/* Addresses to probe, in network order; 0: do not. */
 	uint32_t guest_address;
 	uint8_t guest_mac[6]; /* all 0: learned */
 	struct config_ports guest_ports;
 	uint32_t primary_address, standby_address; /* of the hosts, in the client network */
 	uint32_t primary_backup, standby_backup;   /* of the hosts, in the backup network */
 	int witness_paths; /* enum gw_witness_paths */
-	char fault[640];   /* "": usable; else why it is not: of the rest only name is valid then */
+	char fault[640];   /* "": usable; else why the file is not
+			    * usable, and then only name is valid */
 };
 
 extern const struct config_key gw_config_keys[];
@@ -74,7 +75,7 @@ extern const size_t gw_n_config_keys;
 extern const struct config_key gw_vm_config_keys[];
 extern const size_t gw_n_vm_config_keys;
 
-/* Read @path and check what one key alone cannot. 0 or -errno with *ret_error. */
+/* Read @path and check what involves several keys. 0 or -errno with *ret_error. */
 int gw_config_load(const char *path, struct gw_config *ret_config, struct config_error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -83,8 +84,9 @@ int gw_config_address(const struct gw_config *config, struct config_prefix *ret_
 	__attribute__((warn_unused_result));
 
 /* Read all *.ini of @config's vm_dir in the order of their names, at most @n_max, and check their
- * addresses against its networks. A file that cannot be used gives an element with a fault: it is that VM's
- * alone. 0: *ret_n were read; -errno with *ret_error: of the directory, or more than @n_max. */
+ * addresses against its networks. An unusable file gives an element with a fault and affects no
+ * other VM. 0: *ret_n were read; -errno with *ret_error: the directory could not be read, or has
+ * more than @n_max. */
 int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
 		       size_t *ret_n, struct config_error *ret_error)
 	__attribute__((warn_unused_result));

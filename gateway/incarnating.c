@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* 0: recorded() tells the end. */
+/* Begin to write a record. 0: recorded() is called at the end. */
 static int begin_record(struct incarnating *i, uint64_t number, uint32_t release_ms)
 {
 	const struct incarnation next = {.number = number, .release_ms = release_ms};

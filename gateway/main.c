@@ -1,8 +1,8 @@
 /* main.c - holdfast-gateway: reads its configuration, opens port, stack and services, runs the loop.
  *
  * One thread does everything (design: run to completion): frames in, TCP, TLS, state machines,
- * frames out; operators' sockets are looked at between bursts. What may block has threads of its own
- * that share nothing with the loop but a queue (vm/journal_thread.h).
+ * frames out. It serves operators' sockets between bursts. Whatever may block has its own thread
+ * and shares only a queue with the loop (vm/journal_thread.h).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -41,16 +41,17 @@
 
 #define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
 #define BURST		32
-#define BURSTS_MAX	8    /* of the backup network in a turn, while lwIP gets none of it */
-#define SOURCES_PER_TURN 16 /* of other descriptors, so that none starves the port */
+#define BURSTS_MAX	8    /* most bursts of the backup network per
+			      * turn, while lwIP gets none of it */
+#define SOURCES_PER_TURN 16 /* other descriptors served per turn, so that none starves the port */
 
 struct daemon {
 	struct gw_config config;
 	struct wire_tls_context *tls; /* for agents and operators */
-	uint64_t tls_looked_ns; /* at its files */
+	uint64_t tls_looked_ns; /* when the files were last checked */
 	struct vm_journal *journal;
 	struct journal_thread *journal_thread;
-	struct source journal_done; /* its descriptor, not owned */
+	struct source journal_done; /* journal_thread's descriptor, not owned */
 	struct gw_vm_config vms[GATEWAY_VMS_MAX]; /* in the order of gw->vms */
 	struct fence *fence;
 	struct gateway *gw;
@@ -68,7 +69,7 @@ struct daemon {
 	bool stop;
 };
 
-static struct daemon daemon_state; /* the signal source needs a way back to it */
+static struct daemon daemon_state; /* the signal source needs a pointer to it */
 
 /* ---- start ---- */
 
@@ -80,7 +81,7 @@ static void signal_ready(struct source *source, uint32_t events, uint64_t now_ns
 	(void)now_ns;
 	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGHUP) { /* the configuration is immutable, certificates are not */
+	if (info.ssi_signo == SIGHUP) { /* the configuration never changes, certificates do */
 		daemon_state.tls_looked_ns = 0;
 		return;
 	}
@@ -92,7 +93,7 @@ static int open_loop(struct daemon *d)
 {
 	sigset_t set;
 
-	(void)signal(SIGPIPE, SIG_IGN); /* who reads our log may go, we stay */
+	(void)signal(SIGPIPE, SIG_IGN); /* if the reader of our log goes away, go on */
 	d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -130,7 +131,8 @@ static int fence_ended(void *arg, const char *name, const char *host, uint64_t t
 
 	(void)host;
 	d->gw->now_ns = clock_mono_ns();
-	return vm ? gateway_step(d->gw, vm, &in) : 0; /* without a journal: again, until it can */
+	return vm ? gateway_step(d->gw, vm, &in) : 0; /* if it cannot be journaled, the fence
+						       * room repeats it until it can */
 }
 
 static void journal_ready(struct source *source, uint32_t events, uint64_t now_ns)
@@ -141,7 +143,7 @@ static void journal_ready(struct source *source, uint32_t events, uint64_t now_n
 	gateway_journal_done(daemon_state.gw);
 }
 
-/* From here on the journal belongs to its thread. */
+/* From here on only the journal's thread uses the journal. */
 static int open_journal_thread(struct daemon *d)
 {
 	int r = journal_thread_open(d->journal, &d->journal_thread);
@@ -241,13 +243,14 @@ static int open_services(struct daemon *d)
 
 /* ---- the loop ---- */
 
-/* How many ports may wake the loop: what strangers say to the second one matters in doubt only. */
+/* How many ports may wake the loop. Strangers' frames on
+ * the second one matter only while there is doubt. */
 static size_t n_watched(const struct daemon *d)
 {
 	return probes_active(d->probes) ? PROBER_N_NETS : PROBER_NET_CLIENT;
 }
 
-/* Who takes the frame? True: lwIP did. */
+/* Give the frame to whoever takes it. True: lwIP did. */
 static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint64_t now_ns)
 {
 	if (witnessing_input(&d->witnessing[net], f->data, f->size, now_ns) ||
@@ -261,9 +264,9 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 	return true;
 }
 
-/* A burst of one port; where witness datagrams come some more while they are full and nothing of them is for
- * lwIP, so that a flood of them does not fill the ring in front of what is behind it.
- * Returns whether there were frames. */
+/* Receive a burst from one port. Where witness datagrams come, go on while bursts are full and
+ * nothing in them is for lwIP: a flood of datagrams must not fill the ring and keep later frames
+ * out. Returns whether there were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];
@@ -279,7 +282,7 @@ static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 	return worked;
 }
 
-/* Returns whether there was work. */
+/* Receive, serve and send on all ports. Returns whether there was work. */
 static bool turn_ports(struct daemon *d)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -298,7 +301,7 @@ static bool turn_ports(struct daemon *d)
 	return worked;
 }
 
-/* Serve other descriptors, the first one waiting up to @timeout_ns. 0 or -errno. */
+/* Serve other descriptors; wait up to @timeout_ns for the first. 0 or -errno. */
 static int serve_sources(struct daemon *d, uint64_t timeout_ns)
 {
 	for (int i = 0; i < SOURCES_PER_TURN && !d->ports.by_frame; i++) {
@@ -320,7 +323,7 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	if (at_ns < now_ns + wait_ns)
 		wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
 	if (!ports_can_wake(&d->ports, n_watched(d)) && wait_ns > CLOCK_NS_PER_MS)
-		wait_ns = CLOCK_NS_PER_MS; /* a device without a descriptor is asked each millisecond */
+		wait_ns = CLOCK_NS_PER_MS; /* poll a device without a descriptor each millisecond */
 	at_ns = fence_deadline_ns(d->fence);
 	if (at_ns < now_ns + wait_ns)
 		wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
@@ -332,7 +335,7 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 
 static int sleep_on_ports(struct daemon *d, uint64_t now_ns)
 {
-	size_t n = n_watched(d); /* an operator's word may change it in the sleep */
+	size_t n = n_watched(d); /* while we sleep an operator's request may change it */
 	int r = ports_before_sleep(&d->ports, n);
 
 	if (r == 0)
@@ -378,7 +381,7 @@ static int turn(struct daemon *d)
 	return r;
 }
 
-/* Into @text; returns its size. */
+/* Write the counters into @text. Returns the size. */
 static size_t format_counters(struct daemon *d, char *text, size_t size)
 {
 	struct bytes_writer w = {(uint8_t *)text, (uint8_t *)text + size, false};
@@ -408,7 +411,7 @@ static void write_stdout(void *arg, const char *data, size_t size)
 	(void)!fd_write_all(STDOUT_FILENO, data, size); /* there is nobody left to tell */
 }
 
-/* After all else is closed; a pipe that nobody reads must not keep us. */
+/* Print the counters after all else is closed. A pipe that nobody reads must not delay the exit. */
 static void print_counters(const char *text, size_t size)
 {
 	struct spool *out;
@@ -419,7 +422,7 @@ static void print_counters(const char *text, size_t size)
 	(void)spool_close(out, CLOCK_NS_PER_S);
 }
 
-/* @tells_counters: it has served. Else they would only push the error away that ended it. */
+/* @tells_counters: the daemon has served. If it has not, counters would only hide the error. */
 static void close_all(struct daemon *d, bool tells_counters)
 {
 	static char counters[16384];

@@ -8,15 +8,15 @@
 #include "probing.h"
 #include "session/shell_stack.h"
 
-#define CLOSING_MAX   64 /* connections beside sessions_max that are on their way out */
-#define PROBE_BUFFERS 4096 /* of the port in the client network, which waits for few frames */
+#define CLOSING_MAX   64 /* connections beyond sessions_max that are being closed */
+#define PROBE_BUFFERS 4096 /* for the port in the client network, which expects few frames */
 
 static int output_frame(void *arg, const struct iovec *pieces, size_t n_pieces)
 {
 	return port_transmit(arg, pieces, n_pieces);
 }
 
-/* Open the port of @net, the next one of @ports; our own address there is @ip_be32. */
+/* Open the port of @net, the next one in @ports. @ip_be32: our own address there. */
 static int open_port(const struct gw_config *config, enum prober_net net, uint32_t ip_be32,
 		     struct probes *probes, struct ports *ports)
 {
@@ -66,7 +66,8 @@ int networks_open(const struct gw_config *config, struct gateway *gw, struct por
 	if (r < 0)
 		return r;
 	port = ports->slots[PROBER_NET_BACKUP].port;
-	r = claiming_open(claiming, gw, port, own.ip_be32); /* before anything answers to it */
+	r = claiming_open(claiming, gw, port, own.ip_be32); /* before anything answers
+							     * to the address */
 	if (r < 0)
 		return r;
 	witnessing_open(&witnessing[PROBER_NET_BACKUP], gw, port, WIRE_WITNESS_BACKUP, &own);

@@ -1,7 +1,7 @@
-/* networks.h - the gateway's ports opened by its configuration, with what stands on them.
+/* networks.h - opens the gateway's ports as configured, and what uses them.
  *
- *	backup network	port ── lwIP ── agents' sessions; the prober, witness datagrams beside it
- *	client network	probe_port ── the prober; witness datagrams, if a VM's may come there
+ *	backup network  port ── lwIP ── agents' sessions; the prober, witness datagrams beside it
+ *	client network  probe_port ── the prober; witness datagrams, if a VM's may come there
  *
  * Where: main.c, when `port` names a device. Threads: start-up only.
  */
@@ -16,11 +16,13 @@
 #include "stack/stack.h"
 #include "witnessing.h"
 
-/* Open the ports of @config and add them to @ports in the order of enum prober_net, let gw->probes use
- * them, bring the stack up as *stack and accept agents for @gw; open @witnessing in the networks that datagrams come
- * by; see that nobody else has our address, and let @claiming watch that. Also after an error what is in @ports, *stack (NULL before) and @witnessing (zero before) is the caller's to
- * close, ports last.
- * 0; -errno, which was logged. Blocks as port_open() does, and for 300 ms. */
+/* Open the ports of @config and add them to @ports in the order of enum prober_net. Let gw->probes
+ * use them. Bring the stack up as *stack and accept agents for @gw. Open @witnessing in the
+ * networks that datagrams come from. Check that nobody else has our address, and let @claiming
+ * watch it.
+ *
+ * @ports, *stack (NULL before) and @witnessing (zero before) are the caller's to close, also after
+ * an error; ports last. 0; -errno, which was logged. Blocks as port_open() does, and for 300 ms. */
 int networks_open(const struct gw_config *config, struct gateway *gw, struct ports *ports,
 		  struct stack **stack, struct witnessing witnessing[PROBER_N_NETS],
 		  struct claiming *claiming)

@@ -25,14 +25,14 @@ int ports_add(struct ports *ports, struct port *port)
 		.port = port,
 		.by_frame = &ports->by_frame,
 	};
-	/* Registered with no events: it is asked only while the loop sleeps. */
+	/* Registered without events: epoll reports it only while the loop sleeps. */
 	return slot->source.fd >= 0 ? source_add(ports->epoll_fd, &slot->source, 0) : 0;
 }
 
 void ports_close(struct ports *ports)
 {
 	for (size_t i = 0; i < ports->n; i++) {
-		port_flush(ports->slots[i].port); /* the resets */
+		port_flush(ports->slots[i].port); /* sends the resets */
 		port_close(ports->slots[i].port);
 	}
 	ports->n = 0;

@@ -10,7 +10,7 @@ static uint64_t random_64(void *arg)
 	uint64_t value = 0;
 
 	(void)arg;
-	/* probing_open() saw it work; so short a request is never cut nor interrupted. */
+	/* probing_open() saw this work, and a request this short is never cut or interrupted. */
 	(void)!getrandom(&value, sizeof(value), 0);
 	return value;
 }

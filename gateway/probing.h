@@ -1,4 +1,4 @@
-/* probing.h - the prober (probe/) made from the gateway's configuration and put on its ports.
+/* probing.h - makes the prober (probe/) from the gateway's configuration and puts it on the ports.
  *
  * Where: main.c makes the prober, networks.c puts it on the ports. Threads: start-up only.
  */
@@ -10,14 +10,14 @@
 #include "probe/probes.h"
 #include "session/gateway.h"
 
-/* Probers for the VMs of @gw that have addresses in @vms (the @n configurations they were made
- * from), in gw->vms[]->prober; gw->probes is *ret_probes, the caller's, to be freed after @gw.
- * 0; -ENOMEM; -errno of getrandom(). */
+/* Make probers, in gw->vms[]->prober, for the VMs of @gw that have addresses in @vms (the @n
+ * configurations they were made from). gw->probes is *ret_probes; the caller frees it after @gw. 0;
+ * -ENOMEM; -errno of getrandom(). */
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
 		 struct gateway *gw, struct probes **ret_probes)
 	__attribute__((warn_unused_result));
 
-/* Let @probes use @port, which lives as long, in @net; our own address there is @ip_be32. */
+/* Let @probes use @port, which must live as long, in @net. Our own address there is @ip_be32. */
 void probing_use_port(struct probes *probes, enum prober_net net, struct port *port,
 		      uint32_t ip_be32);
 

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "probing.h"
 
-/* The VM's witness may come through the client network too. */
+/* Let the VM's witness datagrams come through the client network too. */
 static void take_client_path(const struct gw_config *config, struct gateway *gw,
 			     const struct gw_vm_config *of)
 {
@@ -20,7 +20,7 @@ static void take_client_path(const struct gw_config *config, struct gateway *gw,
 	gw->config.client_address = ntohl(config->probe_address.ip_be32);
 }
 
-/* The addresses that the VM's hosts connect from are known before they do. */
+/* Make known the addresses that the VM's hosts will connect from. */
 static void take_backup_addresses(struct gateway *gw, const struct gw_vm_config *of)
 {
 	const struct gateway_vm *vm = gateway_find_vm(gw, of->name);
@@ -33,7 +33,8 @@ static void take_backup_addresses(struct gateway *gw, const struct gw_vm_config 
 	}
 }
 
-/* 0; -EINVAL: @of cannot be looked after, *text (VM_JOURNAL_ERROR_BYTES) says why; -ENOMEM. */
+/* Add one VM. 0; -EINVAL: @of cannot be protected, *text
+ * (VM_JOURNAL_ERROR_BYTES) says why; -ENOMEM. */
 static int add_vm(const struct gw_config *config, struct gateway *gw, const struct gw_vm_config *of,
 		  char *text)
 {
@@ -90,7 +91,7 @@ int vms_open(const struct gw_config *config, struct gateway *gw, struct incarnat
 		r = add_vm(config, gw, &vms[i], text);
 		if (r == 0) {
 			incarnating_mute(incarnating, gw->vms[n_good], clock_mono_ns());
-			vms[n_good++] = vms[i]; /* in the order of gw's */
+			vms[n_good++] = vms[i]; /* in the order of gw's VMs */
 			continue;
 		}
 		log_error("vm=%s is not looked after: %s", vms[i].name, text);

@@ -1,4 +1,4 @@
-/* vms.h - the VMs of vm_dir, put into the gateway: machines, addresses, probers.
+/* vms.h - puts the VMs of vm_dir into the gateway: state machines, addresses, probers.
  * Where: main.c, at start. Threads: start-up only.
  */
 #ifndef GATEWAY_VMS_H
@@ -8,8 +8,8 @@
 #include "incarnating.h"
 #include "session/gateway.h"
 
-/* Read vm_dir into @vms (GATEWAY_VMS_MAX of them, in the order of @gw's) and add each to @gw.
- * 0: *ret_probes is the caller's; -errno, logged. */
+/* Read vm_dir into @vms (GATEWAY_VMS_MAX elements, in the order of @gw's VMs) and add each VM to
+ * @gw. 0: *ret_probes is the caller's; -errno, logged. */
 int vms_open(const struct gw_config *config, struct gateway *gw, struct incarnating *incarnating,
 	     struct gw_vm_config *vms, struct probes **ret_probes) __attribute__((warn_unused_result));
 

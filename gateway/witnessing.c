@@ -13,7 +13,7 @@
 #include "port/port.h"
 #include "stack/filter.h"
 
-/* Where an IPv4 frame without options has what tells a witness datagram from the rest. */
+/* Offsets in an IPv4 frame without options that tell a witness datagram from other frames. */
 #define ETHERTYPE_AT   12
 #define ETHERTYPE_IPV4 0x0800
 #define PROTOCOL_AT    23
@@ -21,7 +21,7 @@
 #define UDP_PORT_AT    36
 #define FRAME_MIN      42 /* to the end of UDP's header */
 
-#define TELL_NS (60 * CLOCK_NS_PER_S) /* between two floods that are told of */
+#define TELL_NS (60 * CLOCK_NS_PER_S) /* at most one flood is reported in this time */
 
 _Static_assert(SHIELD_SLOTS == WITNESS_RX_SLOTS, "a slot for each key");
 _Static_assert(sizeof(((struct shield_key *)0)->key) == WIRE_WITNESS_KEY_SIZE, "one kind of key");
@@ -67,7 +67,7 @@ bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, ui
 	struct gateway *gw = w->gw;
 	struct filter_view view;
 
-	/* Nearly all frames are TCP: two fields say so before anything is parsed. */
+	/* Nearly all frames are TCP: two fields show that before anything is parsed. */
 	if (!gw || size < FRAME_MIN || data[PROTOCOL_AT] != PROTOCOL_UDP ||
 	    bytes_get_be16(data + ETHERTYPE_AT) != ETHERTYPE_IPV4)
 		return false;
@@ -77,13 +77,13 @@ bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, ui
 		return false;
 	}
 	(void)witness_rx_input(gw->witness, w->path, view.source, data + view.payload_at,
-			       view.payload_size, now_ns); /* it counts */
+			       view.payload_size, now_ns); /* counts the datagram itself */
 	return true;
 }
 
 /* ---- the shield ---- */
 
-/* What the kernel dropped counts as if it had come here. */
+/* Count what the kernel dropped as if it had arrived here. */
 static void take_counts(struct witnessing *w)
 {
 	static const struct {
@@ -114,7 +114,8 @@ static void take_counts(struct witnessing *w)
 	counters_add(&w->gw->counters.shield_dropped, sum);
 }
 
-/* Today's keys while the shield is up, else none. 0 or the last -errno; all are tried. */
+/* Give the kernel the present keys while the shield is up,
+ * else none. 0 or the last -errno; all are tried. */
 static int follow_keys(struct witnessing *w)
 {
 	int r = 0;
@@ -140,10 +141,11 @@ static int follow_keys(struct witnessing *w)
 	return r;
 }
 
-/* Also while it is up: keys may have changed, and what failed is tried again. */
+/* Put the shield up. Repeated while it is up: keys may have
+ * changed, and failed steps are tried again. */
 static int put_up(struct witnessing *w)
 {
-	int r = follow_keys(w); /* first: it passes none that it does not know */
+	int r = follow_keys(w); /* first: the program passes no datagram whose key it lacks */
 
 	return r < 0 ? r : port_filter(w->port, shield_prog_fd(w->prog));
 }
