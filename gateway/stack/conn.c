@@ -11,7 +11,8 @@
 
 #include "base/clock.h"
 
-#define WRITE_CHUNK_BYTES 16384	 /* one tcp_write(): all or nothing, so not too much at once */
+#define WRITE_CHUNK_BYTES 16384	 /* one tcp_write() takes all or nothing,
+				  * so do not offer too much at once */
 #define WRITABLE_AT_BYTES (STACK_SEND_BUFFER_BYTES / 4)
 #define POLL_INTERVAL	  1	 /* x 500 ms: user timeout, owed writable() */
 #define LINGER_INTERVAL	  2
@@ -34,13 +35,13 @@ static void free_slot(struct stack_conn *conn)
 static void detach(struct stack_conn *conn)
 {
 	tcp_arg(conn->pcb, NULL);
-	tcp_recv(conn->pcb, NULL); /* lwIP then throws data away and keeps the window open */
+	tcp_recv(conn->pcb, NULL); /* lwIP then discards data and keeps the window open */
 	tcp_sent(conn->pcb, NULL);
 	tcp_err(conn->pcb, NULL);
 	tcp_poll(conn->pcb, NULL, 0);
 }
 
-/* A closed connection whose peer neither acknowledges nor resets must not live for ever. */
+/* Ends a closed connection whose peer neither acknowledges nor resets. */
 static err_t linger(void *arg, struct tcp_pcb *pcb)
 {
 	uint32_t deadline_ms = (uint32_t)(uintptr_t)arg;
@@ -48,7 +49,7 @@ static err_t linger(void *arg, struct tcp_pcb *pcb)
 	if ((int32_t)(sys_now() - deadline_ms) < 0)
 		return ERR_OK;
 	tcp_abort(pcb);
-	return ERR_ABRT; /* the pcb is gone: lwIP must know */
+	return ERR_ABRT; /* the pcb is gone: lwIP must know that */
 }
 
 static void close_pcb(struct stack_conn *conn)
@@ -59,8 +60,8 @@ static void close_pcb(struct stack_conn *conn)
 	detach(conn);
 	tcp_arg(pcb, (void *)(uintptr_t)deadline_ms);
 	tcp_poll(pcb, linger, LINGER_INTERVAL);
-	/* A window other than the library's full one would read as "bytes not taken": tcp_close()
-	 * would send a reset instead of a FIN. */
+	/* With any window but the library's full one tcp_close() would assume unread bytes and send
+	 * a reset instead of a FIN. */
 	pcb->rcv_wnd = TCP_WND_MAX(pcb);
 	if (tcp_close(pcb) != ERR_OK)
 		tcp_abort(pcb);
@@ -84,12 +85,13 @@ void conn_finish_doomed(struct stack *stack)
 
 		stack->doomed = conn->next;
 		if (conn->is_touched)
-			conn_flush_touched(stack); /* takes it off that list; sends what is due */
+			conn_flush_touched(stack); /* takes it off that list,
+						    * and sends what is due */
 		finish(conn);
 	}
 }
 
-/* No event follows; the pcb goes at once, or when lwIP is done with it. */
+/* End @conn without a further event. The pcb is freed at once, or when lwIP is done with it. */
 static void doom(struct stack_conn *conn, enum conn_state state)
 {
 	struct stack *stack = conn->stack;
@@ -121,15 +123,16 @@ void conn_flush_touched(struct stack *stack)
 		conn->is_touched = false;
 		if (!conn->pcb)
 			continue;
-		/* lwIP would hold a lone segment's acknowledgement for up to 250 ms; a peer that
-		 * waits for it learns a round-trip time that is not there. */
+		/* lwIP would hold a lone segment's acknowledgement for up to 250 ms, and a peer
+		 * that waits for it would measure a false round-trip time. */
 		if (conn->pcb->flags & TF_ACK_DELAY)
 			tcp_ack_now(conn->pcb);
 		(void)tcp_output(conn->pcb); /* no memory or no route: lwIP's timer tries again */
 	}
 }
 
-/* lwIP doubles its waits up to a minute and more; a link that was cut is back long before. */
+/* lwIP doubles its waits up to a minute and more; a link
+ * that was cut usually returns long before. */
 void conn_bound_backoff(struct stack *stack)
 {
 	for (unsigned int i = 0; i < stack->n_connections_max; i++) {
@@ -140,8 +143,8 @@ void conn_bound_backoff(struct stack *stack)
 	}
 }
 
-/* tcp_recved() for a window larger than the library's TCP_WND: it would cut at 65535, which at
- * 200 us round trip is 2.6 Gbit/s. */
+/* tcp_recved() for a window larger than the library's TCP_WND. tcp_recved() would cut it to 65535,
+ * which at 200 us round trip is 2.6 Gbit/s. */
 static void open_window(struct tcp_pcb *pcb, size_t size)
 {
 	tcpwnd_size_t max = pcb->flags & TF_WND_SCALE ? STACK_WINDOW_BYTES : TCP_WND_MAX(pcb);
@@ -151,7 +154,7 @@ static void open_window(struct tcp_pcb *pcb, size_t size)
 
 	pcb->rcv_wnd = window > max || window < pcb->rcv_wnd ? max : window;
 	gained = tcp_update_rcv_ann_wnd(pcb); /* 0 while it is less than a segment */
-	/* The second condition: the peer stands still before a window that is all but closed. */
+	/* The second condition: the peer is stalled by a window that is almost closed. */
 	if (gained >= TCP_WND_UPDATE_THRESHOLD || (gained > 0 && announced < 2u * pcb->mss))
 		tcp_ack_now(pcb);
 }
@@ -211,7 +214,7 @@ static void on_error(void *arg, err_t err)
 	if (conn->state != CONN_OPEN)
 		return; /* doomed already: its slot is freed from that list */
 	if (err == ERR_ABRT)
-		reason = -ETIMEDOUT; /* what its timers say when retries or probes ran out */
+		reason = -ETIMEDOUT; /* lwIP's timers report this when retries or probes ran out */
 	if (reason == -ECONNRESET)
 		conn->stack->counters.closed_reset++;
 	else
@@ -248,7 +251,7 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 		doom(conn, CONN_ABORT);
 		return ERR_OK;
 	}
-	tell_writable(conn); /* when a write fell short for want of memory no on_sent() comes */
+	tell_writable(conn); /* after a write failed for lack of memory no on_sent() comes */
 	return ERR_OK;
 }
 
@@ -316,11 +319,12 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	return ERR_OK;
 }
 
-/* ---- limits that lwIP as built lacks (its pools are malloc) ---- */
+/* ---- limits that Debian's lwIP lacks (its pools are malloc) ---- */
 
-/* lwIP keeps them for 120 s and goes through all for each segment that is for no connection, as
- * each SYN is. Both ends have acknowledged all when one gets here, so what goes with it is the last
- * acknowledgement, should that have been lost: the peer's FIN is then answered by a reset. */
+/* Limit the connections in TIME_WAIT. lwIP keeps them for 120 s, and searches
+ * all of them for each segment without a connection, as each SYN is. Here both
+ * ends have acknowledged everything. So only the last acknowledgement can be
+ * missed, if it was lost: the peer's FIN is then answered by a reset. */
 static void bound_time_wait(void)
 {
 	struct tcp_pcb *pcb = tcp_tw_pcbs, *next;
@@ -333,10 +337,10 @@ static void bound_time_wait(void)
 	}
 }
 
-/* The list has in front who was heard last. The oldest goes, never the newcomer: an honest
- * handshake or ending takes a round trip or two, so it is over before a flood has pushed it out;
- * refusing new ones would hand the port to whoever sends a few SYNs every 20 s. Active ones are
- * half-open, accepted (both bounded) or closed and lingering, so all lists are bounded. */
+/* Active connections are listed with the one heard last first. End the oldest, never the newcomer:
+ * an honest handshake or ending takes a round trip or two, so it is over before a flood pushes it
+ * out. Refusing new ones would let anyone block the port with a few SYNs every 20 s. Active ones
+ * are half-open, accepted (both bounded) or closed and lingering, so all lists are bounded. */
 void conn_make_room(struct stack *stack)
 {
 	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;
@@ -468,12 +472,12 @@ size_t stack_conn_writable_bytes(struct stack_conn *conn)
 void stack_conn_flush(struct stack_conn *conn)
 {
 	if (conn->pcb)
-		(void)tcp_output(conn->pcb); /* failing means later: lwIP's timer tries again */
+		(void)tcp_output(conn->pcb); /* on failure lwIP's timer tries again */
 }
 
 void stack_conn_close(struct stack_conn *conn)
 {
-	if (conn->state == CONN_OPEN) /* else it is called from inside closed(), or twice */
+	if (conn->state == CONN_OPEN) /* else it is called from inside closed(), or a second time */
 		doom(conn, CONN_CLOSE);
 }
 

@@ -1,12 +1,12 @@
 /* filter.h - decides which received frames lwIP may see. Pure: bytes in, verdict out.
  *
  * Why: lwIP is built with assertions that abort, forwards by default, reassembles fragments and
- * speaks protocols nobody here needs. A strict door in front of it keeps what strangers on the
- * backup network can reach to ARP for us, ICMP echo and well-formed TCP; and every field lwIP will
- * read is inside the frame before it reads it.
+ * speaks protocols nobody here needs. A strict filter in front of it limits what strangers on the
+ * backup network can reach to ARP for us, ICMP echo and well-formed TCP. It also makes sure that
+ * every field lwIP reads is inside the frame.
  *
  * Where: stack_input() calls it on every frame. It may also be called alone, before stack_input():
- * FILTER_UDP with its view is the seam for datagrams that are not lwIP's business.
+ * FILTER_UDP and its view serve datagrams that are not for lwIP.
  *
  * Not checked here, because lwIP does: IPv4, ICMP and TCP checksums.
  * Threads: any (no state). Never allocates.
@@ -31,7 +31,7 @@ enum filter_verdict {
 	FILTER_TCP_SYN, /* SYN without ACK: may make lwIP allocate a connection */
 	FILTER_TCP,
 	FILTER_UDP,
-	FILTER_RUNT, /* the rest are reasons to drop, see struct stack_counters */
+	FILTER_RUNT, /* from here on: reasons to drop, see struct stack_counters */
 	FILTER_ETHERTYPE,
 	FILTER_NOT_OURS,
 	FILTER_MALFORMED,
@@ -41,14 +41,14 @@ enum filter_verdict {
 	FILTER_N_VERDICTS,
 };
 
-/* Written for FILTER_TCP*, FILTER_UDP. */
+/* Set for FILTER_TCP*, FILTER_UDP. */
 struct filter_view {
 	uint32_t source; /* host byte order */
 	uint16_t source_port;
 	uint16_t dest_port;
 	size_t payload_at;   /* offset in the frame */
 	size_t payload_size; /* without Ethernet padding */
-	int partial_csum;    /* TCP: the checksum field is just the pseudo-header's sum */
+	int partial_csum;    /* TCP: the checksum field has only the pseudo-header's sum */
 };
 
 /* Judge the frame of @size bytes at @data. */

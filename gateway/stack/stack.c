@@ -17,12 +17,12 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 
-#define FRAME_MAX 65535 /* lwIP counts frame bytes in 16 bits */
+#define FRAME_MAX 65535 /* lwIP counts a frame's bytes in 16 bits */
 #define MTU_MIN	  576
 #define ETHER_BYTES 14
 #define BACKOFF_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
-static struct stack *the_stack; /* the open one: lwIP's state is global, so there is one at most */
+static struct stack *the_stack; /* the one open stack: lwIP's state is global */
 
 int stack_errno(err_t err)
 {
@@ -82,7 +82,7 @@ static err_t output(struct netif *netif, struct pbuf *p)
 	return ERR_OK;
 }
 
-/* What to call instead of etharp_output(), whose table is too small. */
+/* Replaces etharp_output(), whose table is too small. */
 static err_t output_ipv4(struct netif *netif, struct pbuf *p, const ip4_addr_t *dest)
 {
 	struct stack *stack = netif->state;
@@ -96,7 +96,8 @@ static err_t output_ipv4(struct netif *netif, struct pbuf *p, const ip4_addr_t *
 
 	mac = neighbours_find(&stack->neighbours, ntohl(hop->addr), stack->now_ns, &ask);
 	if (!mac)
-		return etharp_output(netif, p, dest); /* it asks, and holds the frame until the answer */
+		return etharp_output(netif, p, dest); /* asks by ARP, and holds the
+						       * frame until the answer */
 	if (ask)
 		(void)etharp_request(netif, hop); /* asked again in a second */
 	memcpy(from.addr, netif->hwaddr, sizeof(from.addr));
@@ -114,7 +115,7 @@ static err_t init_netif(struct netif *netif)
 	memcpy(netif->hwaddr, stack->rules.mac, ETH_HWADDR_LEN);
 	netif->output = output_ipv4;
 	netif->linkoutput = output;
-	/* Neither IGMP nor IPv6: no group is joined and no IPv6 address made. */
+	/* Neither IGMP nor IPv6: joins no group, makes no IPv6 address. */
 	netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET |
 		       NETIF_FLAG_LINK_UP;
 	return ERR_OK;
@@ -158,7 +159,8 @@ static int check_config(const struct stack_config *config, struct filter_rules *
 	return 0;
 }
 
-/* lwip_init() once per process, and no tcpip_init(): no thread, and so no core lock to hold. */
+/* Call lwip_init() once per process, and never tcpip_init():
+ * so there is no thread and no core lock to hold. */
 static void init_lwip_once(void)
 {
 	static bool done;
@@ -168,9 +170,9 @@ static void init_lwip_once(void)
 		return;
 	lwip_init();
 	done = true;
-	/* lwIP adds tcp_ticks to each initial sequence number and starts it at 0. A random start
-	 * is harmless (only differences count) and makes the first number unknown. It does not
-	 * make the series unpredictable; what flows is guarded by TLS, resets are not. */
+	/* lwIP adds tcp_ticks to each initial sequence number and starts it at 0. A random start is
+	 * harmless (only differences count) and makes the first number unknown. The series stays
+	 * predictable: TLS guards the bytes, but nothing guards against resets. */
 	if (getrandom(&ticks, sizeof(ticks), GRND_NONBLOCK) == sizeof(ticks))
 		tcp_ticks = ticks;
 }
@@ -270,7 +272,8 @@ void stack_close(struct stack *stack)
 
 static void release_holder(struct pbuf *p)
 {
-	struct holder *holder = (struct holder *)p; /* first member of its first member */
+	struct holder *holder = (struct holder *)p; /* @p is the first member of
+						     * holder's first member */
 	struct stack *stack = holder->stack;
 
 	holder->free_frame(holder->handle);
@@ -293,7 +296,7 @@ static struct holder *take_holder(struct stack *stack)
 	return holder;
 }
 
-/* The counter of a frame that lwIP does not get; NULL: it gets it. */
+/* The counter for a frame that lwIP must not get; NULL: lwIP gets it. */
 static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 {
 	struct stack_counters *counters = &stack->counters;
@@ -324,8 +327,9 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 	return &counters->drop_malformed;
 }
 
-/* The filter has seen that @arp is whole, and its sender a host of our network (or 0: a probe). As
- * in lwIP, who asks for us or answers us is taken in; others only make known what changed. */
+/* Learn from an ARP frame. The filter has checked that @arp is whole and its sender a host of our
+ * network (or 0: a probe). As in lwIP, a sender that asks for us or answers us is added; from other
+ * senders only changes of known entries are taken. */
 static void learn(struct stack *stack, const uint8_t *arp)
 {
 	uint32_t sender = bytes_get_be32(arp + 14);

@@ -7,15 +7,15 @@
  * callback -> port/. This room includes only lwIP, never DPDK.
  *
  * Threads: ONE. lwIP is initialised without its tcpip thread (lwip_init() and our own timer calls;
- * Debian's build checks the core lock only once tcpip_init() ran), so there is no lock and no
- * second thread that could run a callback. Everything here must be called by the thread that
- * called stack_open().
+ * Debian's build checks the core lock only once tcpip_init() ran). So there is no lock, and no
+ * second thread that could run a callback. Call everything here on the thread that called
+ * stack_open().
  *
  * Rules inside events: every function here may be called from inside any event, except
  * stack_input(), stack_poll() and stack_close(). stack_conn_close() and stack_conn_abort() take
- * effect at once for the caller (no event for that connection follows, the pointer is dead), while
- * lwIP learns of it when its own callback has returned: it never sees a pcb vanish below it, so
- * the ERR_ABRT rule of its raw API does not reach the caller.
+ * effect at once for the caller: no event for that connection follows, and the pointer is dead.
+ * lwIP learns of it only after its own callback has returned, so it never loses a pcb that it still
+ * uses, and callers need not follow the ERR_ABRT rule of its raw API.
  *
  * Life of a connection:
  *
@@ -26,9 +26,9 @@
  *	               |                    -> stack_conn_close()   ours: FIN after what was written
  *	               '------------------- -> stack_conn_abort()   ours: RST
  *
- * Never logs. Memory: connection slots and frame holders are allocated at open; lwIP itself
- * (Debian: MEMP_MEM_MALLOC) takes segments and connections from malloc, bounded by the limits of
- * struct stack_config: at each the oldest goes, so that strangers cannot lock others out.
+ * Never logs. Memory: connection slots and frame holders are allocated at open. lwIP itself
+ * (Debian: MEMP_MEM_MALLOC) takes segments and connections from malloc, within the limits of struct
+ * stack_config. At each limit the oldest is ended, so strangers cannot lock others out.
  */
 #ifndef STACK_STACK_H
 #define STACK_STACK_H
@@ -80,9 +80,9 @@ struct stack_events {
 	/* @size >= 1 bytes in order, in place, valid only during the call. They stay charged to
 	 * the receive window until stack_conn_consumed(). */
 	void (*received)(void *user, const void *data, size_t size);
-	/* There is room again after stack_conn_write() took less than it was given. */
+	/* There is room again, after stack_conn_write() took less than offered. */
 	void (*writable)(void *user);
-	/* The peer will send no more (FIN), all its bytes were delivered. Writing still works.
+	/* The peer will send no more (FIN), and all its bytes were delivered. Writing still works.
 	 * To end the connection call stack_conn_close(). */
 	void (*ended)(void *user);
 	/* The connection is gone: -ECONNRESET peer's reset, -ETIMEDOUT user timeout, keepalive or
@@ -93,7 +93,7 @@ struct stack_events {
 struct stack_counters {
 	uint64_t frames_in;
 	uint64_t frames_out;
-	uint64_t output_failed;	      /* the output callback refused */
+	uint64_t output_failed;	      /* the output callback returned an error */
 	uint64_t drop_runt;	      /* shorter than its headers claim */
 	uint64_t drop_ethertype;      /* not IPv4 and not ARP */
 	uint64_t drop_not_ours;	      /* other MAC or IP address */
@@ -101,13 +101,15 @@ struct stack_counters {
 	uint64_t drop_fragment;	      /* IPv4 fragments: TCP with path MTU never needs them */
 	uint64_t drop_spoofed;	      /* own, loopback, multicast or broadcast source address */
 	uint64_t drop_protocol;	      /* UDP and others that nobody here serves */
-	uint64_t hint_partial_csum;   /* TCP frames whose checksum looks unfinished (1 of 65536 does by
-				       * chance): many mean that the peer leaves it to hardware that
-				       * is not there and needs `ethtool -K IF tx off` */
-	uint64_t half_open_evicted;   /* the oldest half-open one, at n_backlog_max */
-	uint64_t lingering_evicted;   /* the oldest closed one, when n_connections_max linger */
+	uint64_t hint_partial_csum;   /* TCP frames whose checksum looks unfinished (1
+				       * of 65536 does by chance). Many mean that the
+				       * peer leaves checksums to hardware that is not
+				       * there and needs `ethtool -K IF tx off` */
+	uint64_t half_open_evicted;   /* ended: the oldest half-open one, at n_backlog_max */
+	uint64_t lingering_evicted;   /* ended: the oldest closed one,
+				       * when n_connections_max linger */
 	uint64_t drop_no_holder;      /* n_frames_held_max reached, even after pruning */
-	uint64_t out_of_order_pruned; /* times the out-of-order queues were thrown away */
+	uint64_t out_of_order_pruned; /* times the out-of-order queues were discarded */
 	uint64_t accepted;
 	uint64_t refused; /* over n_connections_max, or accepted() returned NULL */
 	uint64_t closed_reset;
@@ -122,17 +124,17 @@ struct stack_counters {
 int stack_open(const struct stack_config *config, stack_output_fn output, void *output_arg,
 	       struct stack **ret_stack) __attribute__((warn_unused_result));
 
-/* Reset all connections without events, take the interface down, give all held frames back.
- * NULL is allowed. Not from inside an event. */
+/* Reset all connections without events, take the interface down, give back all held frames. NULL is
+ * allowed. Not from inside an event. */
 void stack_close(struct stack *stack);
 
-/* Feed one frame; lwIP may change its bytes. Takes it in every case: @free_frame(@handle) is called once, now or when lwIP is
- * done with it. Bad frames are dropped and counted. Runs events. */
+/* Give lwIP one frame; it may change the bytes. Takes the frame in every case: @free_frame(@handle)
+ * is called once, now or when lwIP is done with it. Drops and counts bad frames. Runs events. */
 void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn free_frame,
 		 void *handle);
 
-/* Run due timers, send what is due, acknowledge what arrived since the last call. Once per turn of
- * the loop, after the frames of a burst. @now_ns: monotonic. Runs events. */
+/* Run due timers, send what is due, acknowledge what arrived since the last call. Call once per
+ * turn of the loop, after the frames of a burst. @now_ns: monotonic. Runs events. */
 void stack_poll(struct stack *stack, uint64_t now_ns);
 
 /* Nanoseconds until stack_poll() must run again even if no frame arrives; UINT64_MAX: no timer. */
@@ -145,29 +147,31 @@ int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *
 
 void stack_get_counters(const struct stack *stack, struct stack_counters *ret_counters);
 
-/* @size more bytes given to received() are done with: the peer may send as many again. More than
- * is outstanding is cut. Bytes not consumed keep the window closed: that is the back-pressure. */
+/* The caller is done with @size more bytes given to received(), so the peer may send as many again.
+ * At most the outstanding bytes count. Bytes not consumed keep the window closed: that is the
+ * back-pressure. */
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
-/* Queue bytes to send, copied. Returns how many were taken, 0..@size. Less than @size: writable()
- * will come. They leave at the next stack_poll(), stack_conn_flush() or when a segment is full. */
+/* Queue bytes to send, copied. Returns how many were taken, 0..@size.
+ * Less than @size: writable() will come. They are sent at the next
+ * stack_poll() or stack_conn_flush(), or when a segment is full. */
 size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 
 /* How many bytes stack_conn_write() would take now; 0: none (and writable() will come). */
 size_t stack_conn_writable_bytes(struct stack_conn *conn);
 
-/* Send now what is queued, do not wait for stack_poll(). */
+/* Send the queued bytes now instead of at stack_poll(). */
 void stack_conn_flush(struct stack_conn *conn);
 
-/* Orderly end: what was written and a FIN go out. lwIP goes on by itself for at most
- * STACK_LINGER_MS, then resets. If the peer sends more bytes it is reset at once, and may then lose
- * what it has not read yet: let it end first (ended()) where that matters. Bytes that were received
- * but not consumed do not reset it. @conn is dead at return. */
+/* Orderly end: written bytes and a FIN are sent. lwIP goes on by itself for at most
+ * STACK_LINGER_MS, then resets. If the peer sends more bytes it is reset at once, and may lose what
+ * it has not read yet. Where that matters, let the peer end first (ended()). Bytes received but not
+ * consumed cause no reset. @conn is dead at return. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
 
-/* Reset. @conn is dead at return. */
+/* Reset the connection. @conn is dead at return. */
 void stack_conn_abort(struct stack_conn *conn);
 
 /* Probe a silent peer after @idle_ms, then every @interval_ms, and give up (closed(-ETIMEDOUT))

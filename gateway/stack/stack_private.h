@@ -1,7 +1,7 @@
 /* stack_private.h - what stack.c (interface, frames, time) and conn.c (connections) share. The only
  * header of this room that shows lwIP; nobody outside includes it.
  *
- * `depth` counts how far we are inside lwIP: while it is not 0 no pcb may be closed or aborted, for
+ * `depth` counts how far we are inside lwIP. While it is not 0 no pcb may be closed or aborted, for
  * lwIP may still use it when our callback returns. Connections to be ended wait in `doomed`.
  */
 #ifndef STACK_PRIVATE_H
@@ -15,16 +15,16 @@
 #include "stack/neighbours.h"
 #include "stack/stack.h"
 
-/* What the peer may have under way to us. Debian builds lwIP with TCP_WND 65535 and a window scale
- * of 1, so the field can say up to 131070; the library itself would stop at 65535. See
+/* How much the peer may have under way to us. Debian builds lwIP with TCP_WND 65535 and a window
+ * scale of 1, so the field can express up to 131070; the library itself would stop at 65535. See
  * open_window() in conn.c. */
 #define STACK_WINDOW_BYTES 131070u
 
-/* What we may have under way. lwIP's own default is 65535; the limit behind this one is its fixed
- * queue of TCP_SND_QUEUELEN segments. */
+/* How much we may have under way. lwIP's own default is 65535. Beyond this, its fixed queue of
+ * TCP_SND_QUEUELEN segments is the limit. */
 #define STACK_SEND_BUFFER_BYTES (160u * 1024)
 
-/* Keeps a frame while lwIP refers to it. @pbuf must be first: lwIP hands that pointer back. */
+/* Keeps a frame while lwIP refers to it. @pbuf must be first: lwIP passes that pointer back. */
 struct holder {
 	struct pbuf_custom pbuf;
 	struct stack *stack;
@@ -47,11 +47,11 @@ struct stack_conn {
 	const struct stack_events *events;
 	void *user;
 	enum conn_state state;
-	bool is_blocked;	   /* a write fell short: writable() is owed */
+	bool is_blocked;	   /* a write took less than offered: writable() must follow */
 	bool is_touched;	   /* in the touched list */
 	size_t unconsumed_bytes;   /* given to received(), not to stack_conn_consumed() */
 	uint64_t user_timeout_ns;  /* 0: off */
-	uint64_t progress_ns;	   /* last time nothing was unacknowledged, or something got acked */
+	uint64_t progress_ns;	   /* when bytes were last acknowledged, or none were outstanding */
 	uint32_t progress_ack;	   /* pcb->lastack then */
 	struct stack_conn *next;	 /* free list or doomed list */
 	struct stack_conn *next_touched; /* touched list */
@@ -89,20 +89,20 @@ struct stack {
 /* lwIP's error as negative errno (its ERR_MEM -1 would read as -EPERM). 0 for ERR_OK. */
 int stack_errno(err_t err);
 
-/* End what waits in `doomed`; only with depth 0. */
+/* End the connections in `doomed`; only with depth 0. */
 void conn_finish_doomed(struct stack *stack);
 
 /* Acknowledge and send for every connection used since the last call; only with depth 0. */
 void conn_flush_touched(struct stack *stack);
 
-/* No retransmission waits for longer than a second. Once a slow tick (500 ms) is enough. */
+/* Limit retransmission waits to a second. Calling it once a slow tick (500 ms) is enough. */
 void conn_bound_backoff(struct stack *stack);
 
-/* Before a SYN makes lwIP allocate one more half-open connection: drop the oldest half-open and
- * lingering ones at their limits, and those in TIME_WAIT above theirs. Only with depth 0. */
+/* Call before a SYN makes lwIP allocate one more half-open connection. Ends the oldest half-open
+ * and lingering ones at their limits, and those in TIME_WAIT above theirs. Only with depth 0. */
 void conn_make_room(struct stack *stack);
 
-/* Throw all out-of-order segments away (the peers send them again), to get holders back. */
+/* Discard all out-of-order segments to get holders back. The peers send them again. */
 void conn_prune_out_of_order(struct stack *stack);
 
 /* Reset every connection, without events. */
