@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Defaults the user can override by naming the key.
- * net_af_packet: 512 frames of 2 KiB are 3 ms of a 10 Gbit/s burst at best; 4096 (8 MiB) rides out
- * a scheduling gap. Blocks of 64 KiB instead of single pages: fewer, and order-4 pages can be had.
- * net_af_xdp: no busy polling, the loop sleeps on the socket instead (port_wait_fd). */
+/* Defaults that the user can override by naming the key.
+ * net_af_packet: 512 frames of 2 KiB are 3 ms of a 10 Gbit/s burst at best; 4096 (8 MiB) last
+ * through a scheduling gap. Blocks of 64 KiB instead of single pages: there are fewer of them, and
+ * order-4 pages can be had.
+ * net_af_xdp: no busy polling; the loop sleeps on the socket instead (port_wait_fd). */
 struct default_arg {
 	enum device_kind kind;
 	const char *key;

@@ -1,4 +1,4 @@
-/* device.h - what a port's device string says. Pure text work, no DPDK.
+/* device.h - parses a port's device string. Pure text work, no DPDK.
  *
  *	net_af_packet0,iface=bk0,blocksz=65536     driver net_af_packet, kernel interface bk0
  *	net_af_xdp0,iface=bk0

@@ -29,7 +29,7 @@ static struct {
 	bool with_pci;
 } eal;
 
-/* DPDK's levels, one level demoted: what it calls an error is ours to judge. */
+/* DPDK's levels, each lowered by one: we judge what is an error. */
 static enum log_level demote(int level)
 {
 	if (level <= (int)RTE_LOG_ERR)
@@ -58,7 +58,7 @@ static ssize_t log_line(void *cookie, const char *text, size_t size)
 	return (ssize_t)size;
 }
 
-/* net_af_xdp speaks through these two libraries, which print to stderr by themselves. */
+/* net_af_xdp uses these two libraries, which would print to stderr by themselves. */
 static int log_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
 	enum log_level ours = level == LIBBPF_WARN ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
@@ -123,7 +123,7 @@ static size_t free_hugepages_mb(void)
 	return n_pages * HUGEPAGE_MB;
 }
 
-/* *ret_huge: whether to use hugepages for @memory_mb. */
+/* *ret_huge: should @memory_mb come from hugepages? */
 static int choose_hugepages(enum port_hugepages wish, size_t memory_mb, bool *ret_huge,
 			    char *ret_error, size_t error_size)
 {
@@ -140,8 +140,8 @@ static int choose_hugepages(enum port_hugepages wish, size_t memory_mb, bool *re
 	return 0;
 }
 
-/* rte_eal_init() with the signal mask full, so that its threads never take our signals, and with
- * the affinity put back afterwards. @n_args and @args as for main(). */
+/* Run rte_eal_init() with all signals blocked, so that its threads never take our signals, and
+ * restore the affinity afterwards. @n_args and @args as for main(). */
 static int init_quietly(int n_args, char **args)
 {
 	sigset_t all, old;
@@ -154,7 +154,7 @@ static int init_quietly(int n_args, char **args)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = rte_eal_init(n_args, args) < 0 ? -rte_errno : 0;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus); /* was ours before */
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus); /* was valid before */
 	return rc;
 }
 
@@ -192,7 +192,7 @@ int eal_start(const struct port_config *config, const char *pci, char *ret_error
 	snprintf(pci_text, sizeof(pci_text), "%s", pci ? pci : "");
 
 	args[n_args++] = (char *)"holdfast-gateway";
-	/* Without hugepages DPDK's memory is "legacy", which --in-memory refuses. */
+	/* Without hugepages DPDK uses "legacy" memory, which --in-memory refuses. */
 	args[n_args++] = (char *)(huge ? "--in-memory" : "--no-shconf");
 	args[n_args++] = (char *)"--no-telemetry";
 	args[n_args++] = (char *)"--iova-mode=va";

@@ -1,7 +1,7 @@
-/* eal.h - start DPDK's environment (EAL) as a guest in our process, once.
+/* eal.h - starts DPDK's environment (EAL) as a guest in our process, once.
  *
- * Why apart: EAL likes to own its process - command line, signals, affinity, log - and this file is
- * where that is undone. Called by port_dpdk.c only.
+ * Why apart: EAL tends to take over its process (command line, signals, affinity, log), and this
+ * file undoes that. Called by port_dpdk.c only.
  * Threads: the thread that opens ports. Blocks.
  */
 #ifndef PORT_EAL_H

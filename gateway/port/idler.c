@@ -58,7 +58,8 @@ void idler_woke(struct idler *idler, uint64_t now_ns, bool by_frame)
 	else
 		shrink(idler);
 	idler->last_check_ns = now_ns;
-	/* No fresh spin for a timer: last_work_ns stays, and the next empty turn sleeps again. */
+	/* A timer starts no fresh spin: last_work_ns stays,
+	 * and the next empty turn sleeps again. */
 	if (by_frame)
 		idler->last_work_ns = now_ns;
 }

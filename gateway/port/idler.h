@@ -1,12 +1,12 @@
 /* idler.h - when a polling loop spins and when it sleeps. Pure: the caller brings the clock.
  *
- * Why: a DPDK loop that never sleeps burns a core while nobody talks, and one that sleeps after every
+ * Why: a DPDK loop that never sleeps burns a core while nobody talks. One that sleeps after every
  * frame pays a wake-up (tens of microseconds here) for each. Spinning pays only when the next frame
  * comes sooner than a wake-up would take, and only the recent past can tell.
  *
- * How (the rule KVM uses for halt polling): spin for `spin_ns` after the last work, then sleep.
- * A sleep ended by a frame within spin_max_ns would have been caught by spinning: double spin_ns.
- * A spin that found nothing, or a long sleep, was waste: halve it, below spin_floor_ns make it 0.
+ * How (the rule KVM uses for halt polling): spin for `spin_ns` after the last work, then sleep. If
+ * a frame ends the sleep within spin_max_ns, spinning would have caught it: double spin_ns. A spin
+ * that found nothing, or a long sleep, was waste: halve spin_ns, and below spin_floor_ns make it 0.
  * So a stream keeps the loop spinning, and beats of 20/s cost one wake-up each and no spin.
  *
  *	work  work   spin_ns       sleep                          work

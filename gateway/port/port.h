@@ -1,8 +1,8 @@
 /* port.h - one network port of the gateway: whole Ethernet frames in and out, in user space.
  *
  * Why: the gateway takes epochs from many hosts on few cores, so frames must not pass the kernel's
- * TCP, and must not be copied on the way in. DPDK gives that for PCI cards and, through its
- * net_af_packet and net_af_xdp drivers, for any kernel interface.
+ * TCP, and must not be copied on the way in. DPDK makes that possible for PCI cards and, through
+ * its net_af_packet and net_af_xdp drivers, for any kernel interface.
  *
  * Where: the gateway's main loop calls this and hands frames to stack/ (see stack/stack.h). DPDK's
  * headers and lwIP's clash, so this room includes only DPDK, and nothing of DPDK shows here.
@@ -45,12 +45,13 @@ enum port_hugepages {
 struct port_config {
 	/* "net_af_packet0,iface=bk0", "net_af_xdp0,iface=bk0", or a PCI address "0000:3b:00.0" */
 	const char *device;
-	/* The rest matters at the first port_open() of a process only, except n_buffers and mtu. */
+	/* Except n_buffers and mtu, the rest counts only at the first port_open() of a process. */
 	const char *cores;	       /* cores DPDK's helper threads may use, "0-3"; NULL: caller's */
 	size_t memory_mb;	       /* DPDK's memory; 0: what n_buffers needs */
 	enum port_hugepages hugepages;
 	unsigned int n_buffers;	       /* frame buffers; 0: PORT_BUFFERS_DEFAULT */
-	unsigned int n_more_buffers;   /* of ports opened later: what memory_mb 0 must provide for */
+	unsigned int n_more_buffers;   /* for ports opened later: memory_mb
+					* 0 provides for these too */
 	unsigned int mtu;	       /* 0: PORT_MTU_MAX */
 };
 
@@ -65,12 +66,12 @@ struct port_frame {
 struct port_counters {
 	uint64_t rx_frames;    /* handed to the caller */
 	uint64_t rx_bytes;
-	uint64_t rx_dropped;   /* seen and thrown away: VLAN tag, longer than one buffer */
+	uint64_t rx_dropped;   /* received and discarded: VLAN tag, longer than one buffer */
 	uint64_t rx_missed;    /* the driver or the kernel had no room (0 when the driver cannot tell) */
-	uint64_t rx_no_buffer; /* receive stopped for want of a free buffer */
+	uint64_t rx_no_buffer; /* receiving stopped because no buffer was free */
 	uint64_t tx_frames;    /* given to the driver */
 	uint64_t tx_bytes;
-	uint64_t tx_dropped;   /* the driver's ring stayed full, or they were too long */
+	uint64_t tx_dropped;   /* the driver's ring stayed full, or the frame was too long */
 	uint64_t tx_no_buffer; /* port_transmit() had no free buffer */
 	uint64_t wakes;	       /* port_disarm() calls: how often the loop slept */
 };
@@ -96,29 +97,31 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 /* Give a frame's buffer back. Same thread as its port. NULL is allowed. */
 void port_frame_free(void *handle);
 
-/* Queue one frame, the concatenation of @n_pieces pieces (1..PORT_PIECES_MAX), copied. It leaves
- * at port_flush() at the latest, unless the driver's ring is full then. Never blocks for the wire (net_af_packet may wait for its ring).
- * 0; -ENOBUFS: no free buffer, the frame is lost (TCP repeats it); -EMSGSIZE: longer than
- * PORT_FRAME_MAX, or empty, or too many pieces. All are counted. */
+/* Queue one frame, the concatenation of @n_pieces pieces (1..PORT_PIECES_MAX),
+ * copied. port_flush() sends it at the latest, unless the driver's ring is full
+ * then. Never blocks for the wire (net_af_packet may wait for its ring). 0;
+ * -ENOBUFS: no free buffer, the frame is lost (TCP repeats it); -EMSGSIZE:
+ * longer than PORT_FRAME_MAX, or empty, or too many pieces. All are counted. */
 int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));
 
-/* Send what port_transmit() queued. What the driver's ring cannot take stays queued for the next
- * call; once the queue is full port_transmit() drops and counts. */
+/* Send the frames that port_transmit() queued. Those that do not fit the driver's ring stay queued
+ * for the next call. Once the queue is full port_transmit() drops and counts. */
 void port_flush(struct port *port);
 
 /* A descriptor that epoll may watch (EPOLLIN, level-triggered) for arriving frames, or -1 when the
  * device has none: then wake by timer. Owned by the port; never read from it. */
 int port_wait_fd(const struct port *port);
 
-/* Before sleeping on port_wait_fd(). True: frames are already waiting, do not sleep.
- * After the sleep (or after true) call port_disarm(). */
+/* Call before sleeping on port_wait_fd(). True: frames are already waiting, do not sleep. After the
+ * sleep (or after true) call port_disarm(). */
 bool port_arm(struct port *port);
 void port_disarm(struct port *port);
 
-/* Have the kernel throw frames away that this BPF program (of type socket filter; it finds the frame from the
- * Ethernet header on) returns 0 for, before it copies them. @program_fd is the caller's; -1: no program any more.
- * The program before is replaced. 0; -ENOTSUP: no kernel is asked for this device's frames; -errno of setsockopt(2). */
+/* Make the kernel drop frames, before it copies them, for which this BPF program returns 0. The
+ * program is of type socket filter and sees the frame from the Ethernet header on. @program_fd is
+ * the caller's; -1: no program any more. Replaces the previous program. 0; -ENOTSUP: this device's
+ * frames do not come through the kernel; -errno of setsockopt(2). */
 int port_filter(struct port *port, int program_fd) __attribute__((warn_unused_result));
 
 /* PORT_MAC_BYTES bytes, valid as long as the port. */

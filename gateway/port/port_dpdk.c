@@ -24,7 +24,7 @@
 #define DESCRIPTORS    1024 /* per ring, where the driver lets us choose */
 #define POOL_CACHE     256
 #define TX_QUEUE_MAX   256 /* frames waiting for the driver's ring */
-#define TX_FLUSH_AT    32  /* transmit at once when so many wait */
+#define TX_FLUSH_AT    32  /* transmit at once when this many wait */
 #define BUFFERS_MIN    (2 * DESCRIPTORS + 2 * POOL_CACHE + TX_QUEUE_MAX)
 #define BUFFERS_MAX    (1u << 20)
 
@@ -41,7 +41,7 @@ struct port {
 	bool started;
 	struct rte_mbuf *tx[TX_QUEUE_MAX];
 	unsigned int n_tx;
-	bool tx_stuck; /* the last flush moved nothing: do not stay awake for it */
+	bool tx_stuck; /* the last flush sent nothing: do not stay awake for it */
 	struct port_counters counters;
 	uint64_t kernel_drops; /* net_af_packet: the kernel's count, cleared by each read */
 };
@@ -76,7 +76,8 @@ static int add_device(struct port *port, char *ret_error, size_t error_size)
 				    "interface up, are you root?)");
 		port->added = true;
 	} else if (rte_eth_dev_get_port_by_name(device->name, &port->id)) {
-		(void)rte_dev_probe(device->name); /* the second card; EAL's start probed the first */
+		(void)rte_dev_probe(device->name); /* for a second card; EAL's
+						    * start probed the first */
 	}
 	if (rte_eth_dev_get_port_by_name(device->name, &port->id))
 		return fail(ret_error, error_size, -ENODEV, device,
@@ -95,7 +96,7 @@ static int make_pool(struct port *port, const struct port_config *config)
 	return port->pool ? 0 : -rte_errno;
 }
 
-/* Configure, set up both queues and start, with receive interrupts where a card has them. */
+/* Configure, set up both queues and start. Uses receive interrupts where a card has them. */
 static int start(struct port *port, bool interrupt, const char **ret_step)
 {
 	struct rte_eth_conf conf = { .intr_conf = { .rxq = interrupt } };
@@ -256,7 +257,8 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *mbuf = burst[i];
 
-		/* A stripped tag would make a foreign VLAN's frame look like ours. */
+		/* The card removed a VLAN tag, so the frame is
+		 * of another VLAN and only looks like ours. */
 		if (mbuf->nb_segs != 1 || mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
 			port->counters.rx_dropped++;
 			rte_pktmbuf_free(mbuf);
@@ -339,7 +341,8 @@ bool port_arm(struct port *port)
 	if (port->n_tx > 0 && !port->tx_stuck)
 		return true;
 	if (!port->has_interrupt)
-		return false; /* epoll on a level-triggered socket sees what is there already */
+		return false; /* the socket is level-triggered: epoll
+			       * sees frames that already wait */
 	if (rte_eth_dev_rx_intr_enable(port->id, 0))
 		return true; /* cannot be woken: keep polling */
 	/* A frame between the last empty poll and the line above raises no interrupt. */
@@ -367,7 +370,8 @@ int port_filter(struct port *port, int program_fd)
 		return -ENOTSUP;
 	r = setsockopt(port->wait_fd, SOL_SOCKET, program_fd < 0 ? SO_DETACH_FILTER : SO_ATTACH_BPF,
 		       &program_fd, sizeof(program_fd));
-	return r < 0 && (program_fd >= 0 || errno != ENOENT) ? -errno : 0; /* ENOENT: there was none */
+	return r < 0 && (program_fd >= 0 || errno != ENOENT) ? -errno : 0; /* ENOENT: there was
+									    * no program */
 }
 
 const uint8_t *port_mac(const struct port *port)

@@ -13,7 +13,7 @@ struct frame {
 	uint8_t data[PORT_FRAME_MAX];
 };
 
-/* First in, first out; n_flushed of them may be collected. */
+/* First in, first out. Only the first n_flushed frames may be collected. */
 struct queue {
 	struct frame *frames[PORT_MEMORY_FRAMES];
 	size_t n_frames;
