@@ -7,6 +7,7 @@
  * second time, must be drained, and never sees what XDP redirects to net_af_xdp.) The driver does
  * not reveal its descriptor, so we take the one socket of the right family that appeared between
  * two looks at /proc/self/fd.
+ *
  * Threads: no other thread may open such sockets between the two calls. Blocks on procfs.
  */
 #ifndef PORT_WAKEFD_H

@@ -1,19 +1,20 @@
-/* frames.h - the few Ethernet frames a prober sends, and the few it takes for an answer. Pure.
+/* frames.h - the few Ethernet frames that a prober sends, and the few it accepts as an answer.
+ * Pure.
  *
- * Why: a probe must not depend on the gateway's TCP (lwIP has one interface, on the backup network)
- * nor on a kernel that has no address in the client network; ARP, ICMP echo and a lone SYN are small
- * enough to be made by hand.
+ * Why: a probe must depend neither on the gateway's TCP (lwIP has one interface, on the backup
+ * network) nor on a kernel, which has no address in the client network. ARP, ICMP echo and a lone
+ * SYN are small enough to be made by hand.
  *
- * Where: prober.c builds, probes.c parses. Nothing here decides what is sent to whom.
+ * Where: prober.c builds, probes.c parses. Nothing here decides what is sent where.
  *
  *	                 0          14              34                42         50
  *	ARP              | Ethernet | ARP, 28 bytes            | padding to 60
  *	echo             | Ethernet | IPv4          | ICMP head | cookie | padding to 60
  *	SYN, RST         | Ethernet | IPv4          | TCP (SYN: with MSS) | padding to 60
  *
- * The parser takes any bytes. What it accepts is whole, has no IPv4 options, is no fragment and has
- * good checksums (a sender that leaves them to hardware that is not there is not understood; on
- * virtual links `ethtool -K IF tx off`).
+ * The parser takes any bytes. A frame that it accepts is whole, has no IPv4 options, is no fragment
+ * and has good checksums. A sender that leaves checksums to hardware that is not there is not
+ * understood; on virtual links use `ethtool -K IF tx off`.
  * Threads: any (no state). Never allocates.
  */
 #ifndef PROBE_FRAMES_H
@@ -23,7 +24,7 @@
 #include <stdint.h>
 
 #define FRAMES_MAC_BYTES 6
-#define FRAMES_BYTES	 60 /* of every frame built here: the shortest that Ethernet carries */
+#define FRAMES_BYTES	 60 /* size of every frame built here: the shortest that Ethernet carries */
 
 /* One end of a conversation. */
 struct frames_end {
@@ -34,7 +35,7 @@ struct frames_end {
 /* An echo request, and what its reply must repeat. */
 struct frames_echo {
 	uint16_t id, seq;
-	uint64_t cookie; /* in the payload: nobody who did not see the request can know it */
+	uint64_t cookie; /* in the payload: only somebody who saw the request can know it */
 };
 
 /* A TCP segment without payload. */
@@ -57,8 +58,8 @@ void frames_rst(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 		const struct frames_end *to, const struct frames_tcp *tcp);
 
 enum frames_kind {
-	FRAMES_OTHER,	    /* not for us, or nothing that answers a probe */
-	FRAMES_MALFORMED,   /* claims to be one of those below and is broken */
+	FRAMES_OTHER,	    /* not for us, or not an answer to a probe */
+	FRAMES_MALFORMED,   /* claims to be one of the kinds below but is broken */
 	FRAMES_ARP_REQUEST, /* for our address */
 	FRAMES_ARP_REPLY,   /* to us */
 	FRAMES_ECHO_REPLY,
@@ -66,7 +67,7 @@ enum frames_kind {
 	FRAMES_REFUSED, /* RST with an acknowledgement: the answer to a SYN to a closed port */
 };
 
-/* Valid by kind. */
+/* Which members are valid depends on the kind. */
 struct frames_view {
 	struct frames_end from; /* ARP: as the ARP payload says; else: the headers' sources */
 	struct frames_echo echo;
@@ -74,7 +75,7 @@ struct frames_view {
 	uint32_t tcp_ack;
 };
 
-/* What is the frame of @size bytes at @data to @us? *ret_view is written unless FRAMES_OTHER or
+/* What is the frame of @size bytes at @data to @us? Sets *ret_view except for FRAMES_OTHER and
  * FRAMES_MALFORMED. */
 enum frames_kind frames_parse(const struct frames_end *us, const uint8_t *data, size_t size,
 			      struct frames_view *ret_view) __attribute__((warn_unused_result));

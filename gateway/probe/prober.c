@@ -6,7 +6,7 @@
 #include "probe/prober_private.h"
 
 #define GUEST	    (PROBER_TARGETS - 1)
-#define ECHO_WINDOW 64	  /* youngest echoes that may be answered; bits of echo_answered */
+#define ECHO_WINDOW 64	  /* the latest echoes that may still be answered; bits of echo_answered */
 #define PORT_FIRST  49152 /* our source ports: IANA's dynamic range */
 
 static const uint8_t broadcast[FRAMES_MAC_BYTES] = {255, 255, 255, 255, 255, 255};
@@ -48,7 +48,8 @@ static bool output(struct prober *prober, enum prober_net net, const uint8_t fra
 	return false;
 }
 
-/* A probe. One that does not leave is none: its missing answer would speak against the peer. */
+/* Send a probe. One that could not be sent does not count: its missing answer would speak against
+ * the peer. */
 static bool send_probe(struct prober *prober, struct prober_target *target,
 		       enum prober_method method, const uint8_t frame[FRAMES_BYTES], uint64_t now_ns)
 {
@@ -143,10 +144,10 @@ static void send_rst(struct prober *prober, const struct prober_syn *syn)
 	tcp.seq++;
 	frames_rst(frame, &prober->all->ports[guest->net].us, &to, &tcp);
 	counters_add(&prober->all->counters.replies, 1);
-	(void)output(prober, guest->net, frame); /* lost: the guest gives up by itself */
+	(void)output(prober, guest->net, frame); /* if it is lost the guest gives up by itself */
 }
 
-/* Take back the SYNs that nobody answered. */
+/* Reset the SYNs that were not answered. */
 static void drop_syns(struct prober *prober)
 {
 	for (size_t i = 0; i < prober->n_ports; i++) {
@@ -171,7 +172,8 @@ void prober_tick(struct prober *prober, uint64_t now_ns)
 		return;
 	prober->next_ns += prober->interval_ns;
 	if (prober->next_ns <= now_ns)
-		prober->next_ns = now_ns + prober->interval_ns; /* missed ones stay missed */
+		prober->next_ns = now_ns + prober->interval_ns; /* missed probes are
+								 * not caught up */
 	for (size_t t = 0; t < PROBER_TARGETS; t++) {
 		struct prober_target *target = &prober->targets[t];
 
@@ -311,7 +313,8 @@ static bool take_tcp(struct prober *prober, struct prober_target *target, enum f
 	if (!syn)
 		return false;
 	if (kind == FRAMES_SYN_ACK && may_reply(prober, now_ns))
-		send_rst(prober, syn); /* also to one that came again: it is still open there */
+		send_rst(prober, syn); /* also for a repeated SYN-ACK: the guest
+					* still has the connection open */
 	if (!syn->waiting)
 		return false;
 	syn->waiting = false;
@@ -330,7 +333,7 @@ bool prober_take(struct prober *prober, enum prober_net net, enum frames_kind ki
 		if (prober->targets[t].ip == view->from.ip && prober->targets[t].net == net)
 			target = &prober->targets[t];
 	}
-	/* By a host in the client network, the first targets. */
+	/* Did a host in the client network ask? Those are the first targets. */
 	is_sought = prober->is_sought && kind == FRAMES_ARP_REQUEST && target &&
 		    target < &prober->targets[PROBER_HOSTS];
 	if (!(prober->active || is_sought) || !target || view->from.ip == 0)

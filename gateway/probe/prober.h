@@ -1,4 +1,4 @@
-/* prober.h - asks the hosts and the guest of one VM, on the wire, whether they live. Pure: time,
+/* prober.h - checks on the wire whether the hosts and the guest of one VM live. Pure: time,
  * randomness and output are injected.
  *
  * Why: when an agent falls silent, its TLS connection cannot tell a dead host from a busy one. A
@@ -10,12 +10,12 @@
  *	guest, any		guest, host and path run and the hold releases what the guest says.
  *				None: nothing by itself, the hold of a primary that cannot commit
  *				keeps every answer back; the witness sees it none the less.
- * ICMP and TCP answers must repeat random values of the request, so nobody can forge them who does
- * not see the requests. ARP has no room for such a value: whoever is in the same network can answer
+ * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
+ * requests can forge them. ARP has no room for such a value: anybody in the same network can answer
  * for others, and then also sees what is sent to the MAC it gave. docs/operations.md says so.
  *
- * Where: gateway/liveness' user asks (prober_set_active, prober_get); probes.c holds all probers of
- * a process, and brings frames and time.
+ * Where: session/ asks (prober_set_active, prober_get); probes.c holds all probers of a process,
+ * and brings frames and time.
  *
  *	set_active(on) --> a round of doubt: new cookies, at once and then every interval one frame
  *	                   to each target for each method; nothing is caught up after a stall
@@ -25,14 +25,14 @@
  *	MAC unknown   broadcast              -
  *	MAC known     to it; broadcast       to it
  *	              while it does not answer
- * A SYN that nobody answered is repeated as it was, so that a guest whose answers are held has at
- * most one half-open connection for each declared port, not fifty each second.
+ * An unanswered SYN is repeated unchanged, so a guest whose answers are held has at most one
+ * half-open connection for each declared port, not fifty each second.
  *
- * Bounds of one VM: PROBER_FRAMES_MAX probes an interval, PROBER_REPLIES_MAX replies (ARP, RST)
- * an interval. Frames go to configured addresses only.
+ * Bounds of one VM, per interval: PROBER_FRAMES_MAX probes, PROBER_REPLIES_MAX replies (ARP, RST).
+ * Frames go to configured addresses only.
  *
- * Hosts that send witness datagrams through the client network need our MAC address there, also
- * when nobody is in doubt (is_sought): their ARP requests are answered at any time.
+ * Hosts that send witness datagrams through the client network need our MAC address there even when
+ * nobody is in doubt (is_sought): their ARP requests are answered at any time.
  * Threads: one, the gateway's loop. Never blocks, never allocates after probes_add().
  */
 #ifndef PROBE_PROBER_H
@@ -77,16 +77,16 @@ struct prober_config {
 	uint32_t host[PROBER_HOSTS];	    /* by host index, as struct vm_config's host[] */
 	uint32_t host_backup[PROBER_HOSTS];
 	uint32_t guest;
-	/* All zero: learned from the guest's ARP replies. With it ICMP and TCP reach the guest (and
-	 * its witness) also while the hold keeps its ARP replies back; other MACs do not count. */
+	/* All zero: learned from the guest's ARP replies. If set, ICMP and TCP reach the guest (and
+	 * its witness) even while the hold keeps its ARP replies back, and no other MAC counts. */
 	uint8_t guest_mac[FRAMES_MAC_BYTES];
 	uint16_t guest_ports[PROBER_PORTS_MAX];
 	size_t n_guest_ports;
 	uint64_t interval_ns;
-	bool is_sought; /* answer host[]'s ARP requests in the client network without doubt too */
+	bool is_sought; /* answer host[]'s ARP requests in the client network even without doubt */
 };
 
-/* One target and method. "Round": since the last change to active. */
+/* Counts of one target and method. "Round": since the last change to active. */
 struct prober_count {
 	uint64_t sent, answered;	     /* since the start */
 	uint64_t round_sent, round_answered; /* answered counts a probe once */
@@ -98,24 +98,24 @@ struct prober_count {
 struct prober_figures {
 	bool configured; /* has an address, and the gateway a port in its network */
 	bool has_mac;	 /* ICMP and TCP can be sent */
-	uint64_t refused; /* TCP: of the answers, those of a closed port */
+	uint64_t refused; /* of the TCP answers, those from a closed port */
 	struct prober_count by[PROBER_N_METHODS];
 	struct prober_count all; /* sums; earliest first_sent_ns, latest others; unanswered:
-				  * by all methods since the last answer to any */
+				  * by any method since the last answer to any */
 };
 
 /* Begin or end a round of doubt at @now_ns. The same value again changes nothing. NULL: no effect.
- * Both may send RSTs; the probes of a round begin in the next probes_tick(). */
+ * Either may send RSTs. The first probes of a round go out at the next probes_tick(). */
 void prober_set_active(struct prober *prober, bool active, uint64_t now_ns);
 
-/* Probe without doubt, for an operator who wants to see who answers: until @until_ns. A round that
- * runs goes on; doubt that comes meanwhile begins one of its own. NULL: no effect. */
+/* Probe without doubt until @until_ns, for an operator who wants to see who answers. A running
+ * round goes on. A doubt that begins meanwhile starts a round of its own. NULL: no effect. */
 void prober_try(struct prober *prober, uint64_t until_ns, uint64_t now_ns);
 
-/* For whatever reason. */
+/* Is it probing, for either reason? */
 bool prober_is_active(const struct prober *prober);
 
-/* What is known of @kind of host @host (0 or 1; ignored for PROBER_GUEST). NULL: all zero. */
+/* The figures of @kind of host @host (0 or 1; ignored for PROBER_GUEST). NULL: all zero. */
 void prober_get(const struct prober *prober, enum prober_kind kind, unsigned int host,
 		struct prober_figures *ret_figures);
 

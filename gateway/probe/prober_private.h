@@ -6,10 +6,10 @@
 
 #include "probe/probes.h"
 
-/* A SYN under way, or the last one. */
+/* The present or last SYN to one port. */
 struct prober_syn {
 	struct frames_tcp tcp; /* dest_port 0: none was made yet */
-	bool waiting;	       /* sent and not answered: is repeated, not replaced */
+	bool waiting;	       /* sent and not answered: repeat it, do not replace it */
 };
 
 struct prober_target {
@@ -17,9 +17,9 @@ struct prober_target {
 	enum prober_net net;
 	uint8_t mac[FRAMES_MAC_BYTES];
 	bool has_mac;
-	bool fixed_mac;	 /* configured: no other one answers for it */
-	bool arp_waits;	 /* the last request was not answered: the next one is broadcast */
-	struct frames_echo echo; /* of the round; seq is the last one's */
+	bool fixed_mac;	 /* configured: no other MAC answers for this target */
+	bool arp_waits;	 /* the last request was not answered: broadcast the next one */
+	struct frames_echo echo; /* of the round; seq is the last echo's */
 	uint64_t echo_answered;	 /* bit n: the echo with seq - n was answered */
 	uint64_t refused;
 	uint64_t unanswered;	 /* probes of the round since the last answer */
@@ -43,32 +43,33 @@ struct prober {
 	size_t n_ports;
 	uint64_t interval_ns;
 	uint64_t next_ns; /* when active */
-	uint64_t replies_ns;	/* when the interval began in which ... */
-	unsigned int n_replies; /* ... so many were sent */
+	uint64_t replies_ns;	/* when the interval began ... */
+	unsigned int n_replies; /* ... and replies sent in it */
 	bool is_sought;
-	uint64_t try_until_ns;	/* an operator's try; 0: none */
-	bool doubt;		/* prober_set_active()'s last word */
-	bool active;		/* for one of the two reasons */
+	uint64_t try_until_ns;	/* when an operator's try ends; 0: none */
+	bool doubt;		/* the last value of prober_set_active() */
+	bool active;		/* for doubt or a try */
 };
 
 struct probes {
 	struct prober *list[PROBES_MAX];
 	size_t n;
 	size_t n_active;
-	bool has_sought; /* some prober is */
+	bool has_sought; /* some prober is_sought */
 	struct prober_port ports[PROBER_N_NETS];
 	probes_random_fn random;
 	void *random_arg;
 	struct probes_counters counters;
 };
 
-/* @prober with the targets of @config, inactive. */
+/* Set up @prober, inactive, with the targets of @config. */
 void prober_init(struct prober *prober, struct probes *all, const struct prober_config *config);
 
 /* Send what is due at @now_ns. */
 void prober_tick(struct prober *prober, uint64_t now_ns);
 
-/* A parsed frame that came from @net. True: it answers a probe of this prober, or was answered. */
+/* Handle a parsed frame from @net. True: the frame answers a probe of this prober, or the prober
+ * answered it. */
 bool prober_take(struct prober *prober, enum prober_net net, enum frames_kind kind,
 		 const struct frames_view *view, uint64_t now_ns);
 

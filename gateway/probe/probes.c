@@ -98,8 +98,8 @@ bool probes_input(struct probes *probes, enum prober_net net, const void *data, 
 		counters_add(&probes->counters.malformed, 1);
 	if (kind == FRAMES_OTHER || kind == FRAMES_MALFORMED)
 		return false;
-	/* Hosts are shared by VMs: an ARP reply answers all that asked, all else has one owner, and
-	 * who asks for our address is answered once. */
+	/* VMs share hosts, so an ARP reply counts for every prober that asked. Any other answer
+	 * belongs to one prober, and a request for our address is answered once. */
 	for (size_t i = 0; i < probes->n && (!taken || kind == FRAMES_ARP_REPLY); i++)
 		taken |= prober_take(probes->list[i], net, kind, &view, now_ns);
 	if (!taken && kind != FRAMES_ARP_REQUEST) /* anybody may look for us */

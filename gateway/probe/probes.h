@@ -1,16 +1,15 @@
-/* probes.h - all probers of a gateway: its ports, what comes in on them, and time.
+/* probes.h - all probers of a gateway, its ports, incoming frames, and time.
  *
  * Where: main makes it, adds a prober for each VM that has addresses to probe, and brings it frames
- * and time; gateway.h's users reach a VM's prober through struct gateway_vm. See prober.h for what
- * is sent and when.
+ * and time. Users of gateway.h reach a VM's prober through struct gateway_vm. prober.h says what is
+ * sent and when.
  *
  *	main: port_receive() -> probes_input() -> (backup network only) stack_input()
  *	      probes_tick() at probes_deadline_ns()          '-> output -> port_transmit()
  *
- * While no prober is active every call returns at once and nothing is looked at, but for ARP requests in the
- * client network where a prober is_sought.
- * Threads: one, the gateway's loop. Allocates in new and add only; never blocks, but for what
- * @random does.
+ * While no prober is active every call returns at once without a look at the frames. The exception
+ * is ARP requests in the client network where a prober is_sought. Threads: one, the gateway's loop.
+ * Allocates only in new and add. Never blocks, unless @random does.
  */
 #ifndef PROBE_PROBES_H
 #define PROBE_PROBES_H
@@ -21,10 +20,10 @@
 
 struct probes; /* opaque */
 
-/* Send one frame, valid during the call. 0, or -errno: it is lost, and counted. */
+/* Send one frame, valid during the call. 0, or -errno: it is lost and counted. */
 typedef int (*probes_output_fn)(void *output_arg, const void *frame, size_t size);
 
-/* 64 bits that nobody can guess. */
+/* Returns 64 bits that nobody can guess. */
 typedef uint64_t (*probes_random_fn)(void *random_arg);
 
 struct probes_counters {
@@ -33,7 +32,8 @@ struct probes_counters {
 	uint64_t replies;   /* ARP replies and RSTs sent */
 	uint64_t lost;	    /* the output refused a frame */
 	uint64_t malformed; /* frames that claim to be answers and are broken */
-	uint64_t stray;	    /* well-formed ones that answer nothing we asked, or came again */
+	uint64_t stray;	    /* well-formed frames that answer no
+			     * probe of ours, or repeat an answer */
 };
 
 /* 0 or -ENOMEM. */
@@ -42,7 +42,7 @@ int probes_new(probes_random_fn random, void *random_arg, struct probes **ret_pr
 /* Frees all probers, sends nothing. NULL is allowed. Returns NULL. */
 struct probes *probes_free(struct probes *probes);
 
-/* Our end in @net: from now on targets there can be probed. @answers_arp: answer, while active,
+/* Set our end in @net, so that targets there can be probed. @answers_arp: while active, answer
  * configured targets that ask for our address (where no TCP stack of ours does). */
 void probes_open_net(struct probes *probes, enum prober_net net, const struct frames_end *us,
 		     bool answers_arp, probes_output_fn output, void *output_arg);
@@ -52,21 +52,21 @@ void probes_open_net(struct probes *probes, enum prober_net net, const struct fr
 int probes_add(struct probes *probes, const struct prober_config *config,
 	       struct prober **ret_prober) __attribute__((warn_unused_result));
 
-/* Any prober in a round of doubt? */
+/* Is any prober in a round of doubt? */
 bool probes_active(const struct probes *probes);
 
 /* Send what is due. */
 void probes_tick(struct probes *probes, uint64_t now_ns);
 
-/* When probes_tick() has something to send; UINT64_MAX: never. */
+/* The next time at which probes_tick() has something to send; UINT64_MAX: never. */
 uint64_t probes_deadline_ns(const struct probes *probes);
 
-/* A frame came from @net. True: it was an answer to a probe and concerns nobody else; false: others
- * may want it, ARP replies that were taken included. */
+/* A frame came from @net. True: it was an answer to a probe and concerns nobody else. False: others
+ * may want it; this includes ARP replies that were taken. */
 bool probes_input(struct probes *probes, enum prober_net net, const void *data, size_t size,
 		  uint64_t now_ns);
 
-/* NULL: all zero. */
+/* NULL: all counters are zero. */
 void probes_get_counters(const struct probes *probes, struct probes_counters *ret_counters);
 
 #endif
