@@ -1,18 +1,20 @@
-/* shield.h - when the kernel is to throw UDP away that nobody here wants: in a flood of it.
+/* shield.h - decides when the kernel should drop unwanted UDP: in a flood of it.
  *
- * Why: throwing a frame away here is cheap, but it was copied into the port's ring and out of it again, and the ring
- * is as long as it is: what a flood costs is its way to us. Where the port is a kernel interface (net_af_packet) its
- * socket can be given a program that looks before the kernel copies (ebpf/shield.bpf.c).
+ * Why: discarding a frame here is cheap, but by then it was copied into the port's ring and out
+ * again, and the ring is limited. So the cost of a flood is its path to us. If the port is a kernel
+ * interface (net_af_packet), its socket can be given a program that checks frames before the kernel
+ * copies them (ebpf/shield.bpf.c).
  *
- * Only in a flood: the program is stricter about the order of datagrams than we are, holds a copy of the keys, and
- * looks at each frame. It counts what it drops, so that it is seen here when the flood ends.
+ * Only in a flood: the program is stricter than we are about the order of datagrams, holds a copy
+ * of the keys, and checks every frame. It counts what it drops, so that the end of the flood is
+ * noticed here.
  *
  *	          unwanted >= SHIELD_UP_PER_S for SHIELD_LOOK_NS
  *	 DOWN ──────────────────────────────────────────────────► UP
  *	    ◄──────────────────────────────────────────────────────
  *	          fewer for SHIELD_HOLD_NS
  *
- * Pure: counts and time in, a wish out. Where: witnessing.c carries it out. Any thread.
+ * Pure: counts and time in, a decision out. Where: witnessing.c carries it out. Any thread.
  */
 #ifndef WITNESS_SHIELD_H
 #define WITNESS_SHIELD_H
@@ -26,16 +28,16 @@
 
 struct shield {
 	uint64_t looked_ns; /* 0: never */
-	uint64_t unwanted;  /* then */
-	uint64_t flood_ns;  /* when the flood was there last; 0: never */
+	uint64_t unwanted;  /* the count at that time */
+	uint64_t flood_ns;  /* when the flood was last seen; 0: never */
 	bool is_up;
 };
 
 /* Is it time for shield_look()? */
 bool shield_is_due(const struct shield *shield, uint64_t now_ns);
 
-/* @unwanted: UDP datagrams refused or dropped so far, by the kernel too. Before it is due: no effect. True: is_up
- * changed. To be called some times a second. */
+/* @unwanted: UDP datagrams refused or dropped so far, including by the kernel. Has no effect before
+ * it is due. True: is_up changed. Call it a few times a second. */
 bool shield_look(struct shield *shield, uint64_t unwanted, uint64_t now_ns);
 
 #endif

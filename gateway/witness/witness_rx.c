@@ -7,24 +7,25 @@
 #include "base/clock.h"
 #include "base/counters.h"
 
-#define KEYS_PER_VM 2 /* [0] current, [1] the one before */
-#define DRIFT	    1000 /* clocks drift apart by less than one part in this many */
+#define KEYS_PER_VM 2 /* [0] current, [1] the previous one */
+#define DRIFT	    1000 /* clocks drift apart by less than one part in 1000 */
 
-/* The sequences of one key and path. */
+/* The sequence numbers seen of one key and path. */
 struct window {
-	uint64_t newest; /* highest one taken; 0: none */
-	uint64_t seen;	 /* bit i: newest - 1 - i was taken */
+	uint64_t newest; /* the highest one accepted; 0: none */
+	uint64_t seen;	 /* bit i: newest - 1 - i was accepted */
 };
 
 struct key {
 	struct wire_witness_mac *mac;
 	uint8_t bytes[WIRE_WITNESS_KEY_SIZE]; /* for witness_rx_get_key() */
-	uint32_t addresses[WIRE_WITNESS_N_PATHS]; /* 0: nothing comes by that path */
+	uint32_t addresses[WIRE_WITNESS_N_PATHS]; /* 0: accept nothing by that path */
 	struct window windows[WIRE_WITNESS_N_PATHS];
-	uint64_t good_until_ns; /* UINT64_MAX: no end is set */
+	uint64_t good_until_ns; /* UINT64_MAX: no end set */
 };
 
-/* Work that may be done, as time: each mac costs some of what has passed. */
+/* The remaining allowance of work, as time. It grows as
+ * time passes, and each mac costs some of it. */
 struct bucket {
 	uint64_t credit_ns;
 	uint64_t at_ns;
@@ -32,20 +33,22 @@ struct bucket {
 
 struct vm {
 	struct key key[KEYS_PER_VM];
-	uint32_t newest_key_id; /* that of the view's sample; 0: none */
+	uint32_t newest_key_id; /* key of the view's sample; 0: none */
 	struct bucket buckets[WIRE_WITNESS_N_PATHS];
-	size_t n_shares; /* of the first half of all work: one for each path that its keys may come by */
+	size_t n_shares; /* shares of the first half of all work:
+			  * one for each path that its keys allow */
 	bool clock_known;
-	uint64_t clock_ahead_ns; /* gateway's clock less the primary's, signed: the least seen ... */
-	uint64_t clock_at_ns;	/* ... then */
+	uint64_t clock_ahead_ns; /* gateway's clock minus the primary's,
+				  * signed: the least seen ... */
+	uint64_t clock_at_ns;	/* ... and when */
 	struct witness_view view;
 };
 
 struct witness_rx {
-	/* Ids by slot: vm * KEYS_PER_VM + which; 0: no key. Apart from the rest so that looking one
-	 * up reads 512 bytes and nothing else. */
+	/* Ids by slot: vm * KEYS_PER_VM + which; 0: no key. Kept apart from the rest, so that a
+	 * search reads only 512 bytes. */
 	uint32_t key_ids[WITNESS_RX_SLOTS];
-	size_t n_slots; /* of them in use so far, from the start */
+	size_t n_slots; /* slots in use so far, from the first */
 	size_t n_shares; /* of all VMs */
 	struct bucket common;
 	uint64_t counters[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS];
@@ -86,14 +89,14 @@ static void drop_key(struct witness_rx *rx, size_t vm, size_t which)
 	rx->key_ids[vm * KEYS_PER_VM + which] = 0;
 }
 
-/* Was a datagram taken that it signed? */
+/* Was a datagram with this key accepted? */
 static bool is_used(const struct key *key)
 {
 	return key->windows[WIRE_WITNESS_BACKUP].newest > 0 ||
 	       key->windows[WIRE_WITNESS_CLIENT].newest > 0;
 }
 
-/* The VM's keys changed. */
+/* Count the VM's shares again after its keys changed. */
 static void count_shares(struct witness_rx *rx, struct vm *v)
 {
 	rx->n_shares -= v->n_shares;
@@ -127,9 +130,9 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		drop_key(rx, vm, 1);
 		v->key[1] = v->key[0];
 		ids[1] = ids[0];
-		explicit_bzero(&v->key[0], sizeof(v->key[0])); /* it moved */
+		explicit_bzero(&v->key[0], sizeof(v->key[0])); /* the key has moved to key[1] */
 	}
-	drop_key(rx, vm, 0); /* one that was never used */
+	drop_key(rx, vm, 0); /* if [0] was never used it is replaced */
 	v->key[0] = (struct key){.mac = mac, .good_until_ns = UINT64_MAX};
 	memcpy(v->key[0].addresses, addresses, sizeof(v->key[0].addresses));
 	memcpy(v->key[0].bytes, key, sizeof(v->key[0].bytes));
@@ -163,7 +166,7 @@ void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns)
 	}
 }
 
-/* The slot of a key that is good now. True: found. */
+/* Find a key that is valid now. True: *ret_vm and *ret_which say where. */
 static bool find_key(const struct witness_rx *rx, uint32_t key_id, uint64_t now_ns, size_t *ret_vm,
 		     size_t *ret_which)
 {
@@ -192,7 +195,7 @@ static bool is_seen(const struct window *window, uint64_t sequence)
 	return window->seen >> (behind - 1) & 1;
 }
 
-/* @sequence was not seen. True: it is the newest now. */
+/* Note @sequence, which was not seen before. True: it is now the newest. */
 static bool move_window(struct window *window, uint64_t sequence)
 {
 	uint64_t ahead;
@@ -204,7 +207,7 @@ static bool move_window(struct window *window, uint64_t sequence)
 	ahead = sequence - window->newest;
 	window->seen = ahead < 64 ? window->seen << ahead : 0;
 	if (ahead <= 64)
-		window->seen |= UINT64_C(1) << (ahead - 1); /* what was the newest */
+		window->seen |= UINT64_C(1) << (ahead - 1); /* the previous newest */
 	window->newest = sequence;
 	return true;
 }
@@ -236,7 +239,7 @@ static bool may_check(struct witness_rx *rx, struct vm *v, enum wire_witness_pat
 
 /* ---- the evidence ---- */
 
-/* Clocks are anything, and one may be ahead of the other: differences are taken modulo 2^64. */
+/* Clocks may start anywhere and either may be ahead, so differences are taken modulo 2^64. */
 static int64_t later_by_ns(uint64_t ahead_ns, uint64_t than_ns)
 {
 	return (int64_t)(ahead_ns - than_ns);
@@ -259,8 +262,8 @@ void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64
 	learn_clock(&rx->vms[vm], mono_ns, now_ns);
 }
 
-/* How long a sample was on its way beyond the least there was; made before the gateway's clock began
- * counts as made at 1, since 0 is never. */
+/* The sample's delay beyond the least delay seen. A sample made before the gateway's clock began
+ * counts as made at 1, since 0 means never. */
 static uint64_t delay_ns(const struct vm *v, uint64_t mono_ns, uint64_t now_ns)
 {
 	int64_t late_ns = later_by_ns(now_ns - mono_ns, v->clock_ahead_ns);
@@ -275,8 +278,8 @@ static uint64_t grown(uint64_t before, uint64_t now)
 	return now > before ? now - before : 0;
 }
 
-/* Samples of one key may be a little out of order, when two cores made them: what is larger counts. The same
- * one comes by both paths: what came first counts. */
+/* Samples of one key may be slightly out of order if two cores made them: the larger counts win.
+ * The same sample can come by both paths: the first copy counts. */
 static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
 {
 	bool anew = !same_key && (w->to_guest < view->to_guest ||
@@ -306,14 +309,14 @@ static void count_frames(struct witness_view *view, const struct wire_witness *w
 	}
 }
 
-/* @w is authentic and the newest there is. */
+/* Take @w, which is authentic and the newest, into the view. */
 static void take_sample(struct vm *v, const struct wire_witness *w, bool by_current_key,
 			uint64_t now_ns)
 {
 	struct witness_view *view = &v->view;
 	uint64_t made_at_ns, silent_ns;
 
-	if (by_current_key) /* an older one may be of before the host's restart */
+	if (by_current_key) /* one by the previous key may be from before the host's restart */
 		learn_clock(v, w->mono_ns, now_ns);
 	made_at_ns = now_ns - delay_ns(v, w->mono_ns, now_ns);
 	view->n_timely += now_ns - made_at_ns < WITNESS_RX_LATE_NS;
@@ -330,7 +333,7 @@ static void take_sample(struct vm *v, const struct wire_witness *w, bool by_curr
 	v->newest_key_id = w->key_id;
 }
 
-/* Authentic: the window moves, and what is newest becomes the view. */
+/* Take an authentic datagram: move the window, and put the newest sample into the view. */
 static void accept(struct vm *v, size_t which, const struct wire_witness *w, uint64_t now_ns)
 {
 	struct key *key = &v->key[which];
