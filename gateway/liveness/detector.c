@@ -28,7 +28,7 @@ static void advance(struct detector *d, uint64_t now_ns)
 	d->looked_ns = now_ns;
 }
 
-/* Since @source was last seen; since the start when it never was. */
+/* Time since @source was last seen, or since the start if it never was. */
 static uint64_t age_ns(const struct detector *d, enum detector_source source)
 {
 	return d->clock_ns - d->seen_ns[source];
@@ -41,7 +41,7 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
-/* Something that replication needs is back after a silence. */
+/* Has something that replication needs come back after a silence? */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
@@ -55,7 +55,7 @@ static void saw(struct detector *d, enum detector_source source)
 
 	if (is_return(d, source))
 		d->patience_ns = d->clock_ns;
-	/* A gap that is a fault in itself teaches nothing about what is usual. */
+	/* Do not learn from a gap that is itself a fault: it says nothing about the usual gaps. */
 	if (jitter && d->seen_ns[source] && d->state == DETECTOR_PROTECTED)
 		jitter_learn(jitter, age_ns(d, source));
 	d->seen_ns[source] = d->clock_ns;
@@ -73,7 +73,7 @@ void detector_connection(struct detector *d, bool is_open, uint64_t now_ns)
 	d->is_open = is_open;
 }
 
-/* What was asked through the client network before is forgotten. */
+/* Forget earlier probes through the client network. */
 static void ask_client_anew(struct detector *d, const struct detector_evidence *e)
 {
 	d->sent_at_answer = e->host_client.sent;
@@ -85,7 +85,8 @@ static bool is_client_silent(const struct detector *d)
 	return d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
 }
 
-/* A host that answers there a moment after it beat was only slow: the answer takes it back. */
+/* Mark the client path broken when the primary was heard elsewhere but owes answers here. A host
+ * that answers here just after it beat was only slow: the answer removes the mark. */
 static void look_at_client_path(struct detector *d)
 {
 	if (!is_client_silent(d))
@@ -97,7 +98,8 @@ static void look_at_client_path(struct detector *d)
 		d->is_client_broken = true;
 }
 
-/* Counts that grew since the last tick are sights of now; those of the first one are of before. */
+/* Counts that grew since the last tick are signs seen now.
+ * Counts at the first tick are from before. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
 	if (!d->has_last)
@@ -120,9 +122,10 @@ static void take(struct detector *d, const struct detector_evidence *e)
 			saw(d, rows[i].source);
 	}
 	if (e->is_paused)
-		d->degraded_ns = d->patience_ns = d->clock_ns; /* begins when it may run again */
+		d->degraded_ns = d->patience_ns = d->clock_ns; /* patience begins when the
+								* guest may run again */
 	if (!e->expects_progress)
-		d->seen_ns[DETECTOR_PROGRESS] = d->clock_ns; /* it is not this host that is late */
+		d->seen_ns[DETECTOR_PROGRESS] = d->clock_ns; /* this host is not the late one */
 	if (e->host_client.answered > d->last.host_client.answered) {
 		ask_client_anew(d, e);
 		d->is_client_broken = false;
@@ -147,13 +150,14 @@ static uint64_t progress_limit_ns(const struct detector *d, const struct detecto
 	return jitter_limit_ns(&d->progress, config->progress_min_ns, config->patience_ns / 2);
 }
 
-/* WELL, or what is late. */
+/* DETECTOR_WELL, or what is late. */
 static enum detector_reason what_is_late(const struct detector *d,
 					 const struct detector_config *config)
 {
 	if (age_ns(d, DETECTOR_BEAT) >= beat_limit_ns(d, config))
 		return DETECTOR_NO_BEAT;
-	/* After a start the grace is for the agent to come back, not for a closed connection. */
+	/* After a start the agent gets its grace to come
+	 * back; a connection not yet open is no reason. */
 	if (!d->is_open && d->seen_ns[DETECTOR_BEAT])
 		return DETECTOR_CLOSED;
 	if (age_ns(d, DETECTOR_PROGRESS) >= progress_limit_ns(d, config))
@@ -171,7 +175,7 @@ static uint64_t life_ns(const struct detector *d)
 	uint64_t latest_ns = 0;
 
 	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
-		/* Progress that nobody expects is no sight. */
+		/* Unexpected progress does not count as a sign of life. */
 		if (signs[i] == DETECTOR_PROGRESS && !d->last.expects_progress)
 			continue;
 		if (d->seen_ns[signs[i]] > latest_ns)
@@ -182,12 +186,12 @@ static uint64_t life_ns(const struct detector *d)
 
 static bool path_sees(const struct detector *d)
 {
-	/* Without a standby to compare with, the path is believed. */
+	/* Without a standby to compare with, assume that the path works. */
 	return d->last.reference.sent == d->at_doubt.reference.sent ||
 	       d->seen_ns[DETECTOR_REFERENCE] > d->doubt_ns;
 }
 
-/* Nobody answers on any way. */
+/* Does nobody answer on any path? */
 static bool is_silent(const struct detector *d, const struct detector_config *config)
 {
 	uint64_t since_ns = life_ns(d);
@@ -196,14 +200,15 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 	if (d->last.has_client_path && path_sees(d) && !d->is_client_broken)
 		return d->clock_ns - asked_ns >=
 		       (is_client_silent(d) ? config->confirm_ns : config->beat_timeout_ns);
-	/* One that was never seen has been silent since the start. */
+	/* A host that was never seen counts as silent since the start. */
 	return d->clock_ns - since_ns >= config->beat_timeout_ns;
 }
 
-/* The host answers on both networks, witness datagrams came while all was well, and now the guest's port
- * sees none of the probes: its process is gone, and with it the port. A witness may be lost on its way: so many
- * answers must have come that way in the meantime that with half of all frames lost one in 100,000 times none
- * would have. An agent that beats is asked first: it knows whether the process is there. */
+/* The host answers on both networks, and witness datagrams came while all was well, but now the
+ * guest's port sees none of the probes. So its process is gone, and the port with it. A witness may
+ * be lost on its way. So this asks for many answers by that path first: if half of all frames were
+ * lost, all witnesses would be missing only one time in 100,000. While an agent beats it is asked
+ * instead: it knows whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;
@@ -218,7 +223,7 @@ static bool is_guest_gone(const struct detector *d, const struct detector_config
 	       d->last.host_backup.answered >= from->host_backup.answered + DETECTOR_PATH_ANSWERS;
 }
 
-/* Both came again since the doubt, and are not late. */
+/* Both beats and progress came again since the doubt began, and neither is late. */
 static bool is_well_again(const struct detector *d, const struct detector_config *config)
 {
 	return what_is_late(d, config) == DETECTOR_WELL &&
@@ -276,7 +281,8 @@ static void judge_failed(struct detector *d, const struct detector_config *confi
 	if (is_well_again(d, config))
 		enter(d, DETECTOR_PROTECTED, DETECTOR_WELL);
 	else if (d->reason == DETECTOR_ALL_SILENT && !is_silent(d, config))
-		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE); /* not promoted yet, and it lives */
+		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE); /* not promoted yet, and
+							      * the host lives */
 }
 
 bool detector_tick(struct detector *d, const struct detector_config *config,

@@ -1,8 +1,9 @@
 /* detector.h - are the clients of this guest being served? The judgement that leads to a promotion.
  *
- * Why: heartbeats fail under load and promote without need; a heartbeat of a host whose guest is dead never
- * fails. So evidence from several independent ways is weighed, and evidence sets the patience (design:
- * "Liveness"; the idea of asking the clients' side: Zou et al. 2014). docs/liveness.md has drawing and table.
+ * Why: heartbeats fail under load and promote without need, and the heartbeat of a host whose guest
+ * is dead never fails. So the detector weighs evidence from several independent paths, and the
+ * evidence sets the patience (design: "Liveness"; the idea of asking the clients' side: Zou et al.
+ * 2014). docs/liveness.md has drawing and table.
  *
  *	             beat or epoch late,              host answers,           beats and epochs again
  *	             connection closed                witness arrives
@@ -12,20 +13,23 @@
  *	                                     ▼                            ▼ is gone; or `patience` is over
  *	                                   FAILED ◄───────────────────────┘
  *
- * Patience is for what may come back, so it begins anew when something does: beats, epochs, witness or the backup
- * network, after DETECTOR_RETURN_NS of silence. TCP needs a while after a link is back. Three times at most.
+ * Patience is for what may come back, so it begins again when something does come back: beats,
+ * epochs, witness or the backup network, after DETECTOR_RETURN_NS of silence. TCP needs a while
+ * after a link is back. Three times at most.
  *
- * Pure: evidence and time in, a judgement out; no I/O, no clock, no allocation. Where: vm/fsm feeds it and
- * promotes when it says FAILED (if the standby agrees). Threads: any (no state of its own).
+ * Pure: evidence and time in, a judgement out; no I/O, no clock, no allocation. Where: vm/fsm gives
+ * it evidence, and promotes when it says FAILED (if the standby agrees). Threads: any (no state of
+ * its own).
  *
- * Time. Every age is measured in watched time: from one step to the next at most DETECTOR_STEP_MAX_NS pass,
- * whatever the clock says. When the gateway itself stood still, nobody is blamed for what it did not see.
+ * Time. Every age is measured in watched time: from one step to the next at most
+ * DETECTOR_STEP_MAX_NS pass, whatever the clock says. So if the gateway itself stalled, nobody is
+ * blamed for what it did not see.
  *
- * Blindness. That the primary does not answer on a path says something only if the path answers at all: the
- * standby's host is asked the same way at the same time (`reference`). If it is silent too, the path counts
- * for nothing, and the patience is `beat_timeout` as if there was no such path. The same for a path on which
- * the primary did not answer though it was heard on the other one: that path is broken, and until it
- * answers there again its silence is no second witness.
+ * Blindness. A path without an answer from the primary counts only if the path works at all: the
+ * standby's host is asked the same way at the same time (`reference`). If that host is silent too,
+ * the path counts for nothing, and the patience is `beat_timeout` as if there were no such path.
+ * The same holds for a path on which the primary did not answer although it was heard on the other
+ * one. That path is broken, and its silence proves nothing until the primary answers there again.
  */
 #ifndef LIVENESS_DETECTOR_H
 #define LIVENESS_DETECTOR_H
@@ -38,16 +42,20 @@
 
 #define DETECTOR_STEP_MAX_NS   (UINT64_C(30) * 1000000)
 #define DETECTOR_RETURN_NS     (UINT64_C(300) * 1000000)
-#define DETECTOR_PATIENCES     3      /* from the first doubt on, at most */
-#define DETECTOR_UNANSWERED    5 /* probes in a row without an answer that say "nobody is there" */
-#define DETECTOR_PATH_ANSWERS  16     /* answers through the backup network that say "witnesses would arrive" */
-#define DETECTOR_GUEST_UNSEEN  12/* probes that the guest's port did not see although its host answers */
+#define DETECTOR_PATIENCES     3      /* from the first doubt on, patience
+				       * begins this often at most */
+#define DETECTOR_UNANSWERED    5 /* this many probes in a row without
+				  * an answer mean "nobody is there" */
+#define DETECTOR_PATH_ANSWERS  16     /* this many answers through the backup
+				       * network mean "witnesses would arrive" */
+#define DETECTOR_GUEST_UNSEEN  12/* probes that the guest's port did not
+				  * see although the host answers */
 #define DETECTOR_TEXT_MAX      256
 
 enum detector_state {
 	DETECTOR_PROTECTED = 0, /* all is well */
 	DETECTOR_SUSPECT   = 1, /* something is late: ask */
-	DETECTOR_DEGRADED  = 2, /* the host lives, but replication does not go on */
+	DETECTOR_DEGRADED  = 2, /* the host lives, but replication has stopped */
 	DETECTOR_FAILED    = 3, /* it will not serve its clients: promote */
 	DETECTOR_N_STATES,
 };
@@ -57,37 +65,37 @@ const char *detector_state_name(enum detector_state state); /* "PROTECTED"...; c
 struct detector_config {
 	uint64_t suspect_min_ns;   /* no beat is late before this */
 	uint64_t progress_min_ns;  /* no epoch is late before this */
-	uint64_t confirm_ns;	   /* silence on every way, while asking, that means "gone" */
+	uint64_t confirm_ns;	   /* silence on every path, while asking, that means "gone" */
 	uint64_t beat_timeout_ns;  /* the same without a second network to ask through */
 	uint64_t patience_ns;	   /* for a host that lives without replicating */
-	uint64_t restart_grace_ns; /* after a start: before anything was seen */
+	uint64_t restart_grace_ns; /* after a start: time allowed until the agent comes back */
 };
 
-/* Asked and answered; both count since the gateway's start. */
+/* Probes sent and answered, both since the gateway's start. */
 struct detector_probe {
 	uint64_t sent, answered;
 };
 
-/* What the gateway knows at a tick; counts since its start, they only grow. Zero where there is no such
- * source. */
+/* What the gateway knows at a tick. Counts are since its start and only grow. Zero where there is
+ * no such source. */
 struct detector_evidence {
 	uint64_t witness;	  /* good witness datagrams */
-	uint64_t to_guest;	  /* the last one's: frames that reached the guest */
-	uint64_t from_guest;	  /* ... frames that it sent, held ones too */
+	uint64_t to_guest;	  /* frames that reached the guest, in the last datagram */
+	uint64_t from_guest;	  /* ... and frames that the guest sent, held ones too */
 	struct detector_probe host_client; /* the primary's host, through the client network */
 	struct detector_probe host_backup; /* ... through the backup network */
 	struct detector_probe guest;	   /* the guest, through the client network; answers may be held */
 	struct detector_probe reference;   /* the standby's host, through the client network */
-	bool has_client_path;  /* host_client can be asked: an address and a port are set */
-	bool expects_progress; /* both streams are up: epochs must come */
+	bool has_client_path;  /* host_client can be probed: an address and a port are set */
+	bool expects_progress; /* both streams are up, so epochs must come */
 	bool is_paused;	       /* the agent says that somebody else paused the guest */
 };
 
-enum detector_source { /* what was seen, each with the time when last */
+enum detector_source { /* signs that can be seen; each has the time when it was last seen */
 	DETECTOR_BEAT,	       /* an authentic frame of the agent on its control connection */
 	DETECTOR_PROGRESS,     /* bytes of an epoch, or a commit */
 	DETECTOR_WITNESS,
-	DETECTOR_GUEST_SPOKE,  /* a witness counted frames of the guest */
+	DETECTOR_GUEST_SPOKE,  /* a witness counted frames from the guest */
 	DETECTOR_HOST_CLIENT,
 	DETECTOR_HOST_BACKUP,
 	DETECTOR_GUEST_ANSWERED,
@@ -95,7 +103,7 @@ enum detector_source { /* what was seen, each with the time when last */
 	DETECTOR_N_SOURCES,
 };
 
-/* Why it left PROTECTED, or FAILED. */
+/* The reason for leaving PROTECTED, or for FAILED. */
 enum detector_reason {
 	DETECTOR_WELL,
 	DETECTOR_NO_BEAT,
@@ -112,22 +120,24 @@ struct detector {
 	enum detector_reason reason; /* of the last change */
 	uint64_t clock_ns;	/* watched time; begins at 1, so that 0 is "never" */
 	uint64_t looked_ns;	/* the caller's time at the last step */
-	uint64_t doubt_ns;	/* not PROTECTED: since when (watched) */
-	uint64_t degraded_ns;	/* DEGRADED: since when */
+	uint64_t doubt_ns;	/* when doubt began (watched); valid unless PROTECTED */
+	uint64_t degraded_ns;	/* when DEGRADED began */
 	uint64_t patience_ns;	/* patience counts from here */
-	uint64_t seen_ns[DETECTOR_N_SOURCES]; /* watched; 0: never */
+	uint64_t seen_ns[DETECTOR_N_SOURCES]; /* watched time; 0: never */
 	struct jitter beat, progress;
-	bool has_last;			   /* there was a tick */
+	bool has_last;			   /* there was a tick before */
 	struct detector_evidence last;	   /* at the last tick */
 	struct detector_evidence at_doubt; /* when the doubt began */
 	struct detector_evidence at_witness; /* when a witness last came, or the doubt began */
 	uint64_t sent_at_answer; /* host_client.sent when it last answered, or the doubt began */
-	uint64_t unanswered_ns;	 /* since when it owes DETECTOR_UNANSWERED answers; 0: it does not */
-	bool is_client_broken;	 /* ... and was heard through the backup network since */
-	bool is_open;		 /* the agent's control connection */
+	uint64_t unanswered_ns;	 /* since when the last DETECTOR_UNANSWERED probes
+				  * there are unanswered; 0: they are not */
+	bool is_client_broken;	 /* ... and the primary was heard by
+				  * beat or backup network since then */
+	bool is_open;		 /* the agent's control connection is up */
 };
 
-/* Begin to watch at @now_ns; nothing was seen. @is_open: the agent's connection is up. */
+/* Begin to watch at @now_ns; nothing was seen yet. @is_open: the agent's connection is up. */
 void detector_init(struct detector *d, bool is_open, uint64_t now_ns);
 
 /* @source (BEAT or PROGRESS) was seen. */
@@ -136,12 +146,12 @@ void detector_saw(struct detector *d, enum detector_source source, uint64_t now_
 /* The agent's control connection opened or closed. */
 void detector_connection(struct detector *d, bool is_open, uint64_t now_ns);
 
-/* Judge. True when the state changed: d->state, d->reason and detector_describe() say to what and why.
- * To be called each 20 ms, in doubt each 5 ms. */
+/* Judge. True when the state changed: d->state, d->reason and detector_describe() give the new
+ * state and the reason. Call it every 20 ms, in doubt every 5 ms. */
 bool detector_tick(struct detector *d, const struct detector_config *config,
 		   const struct detector_evidence *evidence, uint64_t now_ns);
 
-/* True while probes should be sent. */
+/* Should probes be sent now? */
 static inline bool detector_asks(const struct detector *d)
 {
 	return d->state != DETECTOR_PROTECTED;

@@ -10,7 +10,7 @@ static uint64_t distance(uint64_t a, uint64_t b)
 	return a > b ? a - b : b - a;
 }
 
-/* @old moved towards @new by 1 / 2^shift of their distance. */
+/* Move @old towards @new by 1 / 2^shift of their distance. */
 static uint64_t approach(uint64_t old, uint64_t new, unsigned shift)
 {
 	return new > old ? old + ((new - old) >> shift) : old - ((old - new) >> shift);

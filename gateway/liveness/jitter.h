@@ -1,16 +1,16 @@
-/* jitter.h - how regularly something comes, learned; and how long it may be late before that is odd.
+/* jitter.h - learns how regularly something comes, and from when on its lateness is unusual.
  *
- * Why: a fixed limit is too short on a busy host and too long on an idle one. Where: the detector, one
- * for a VM's beats and one for its epochs. Pure; any thread.
+ * Why: a fixed limit is too short on a busy host and too long on an idle one. Where: the detector
+ * has one for a VM's beats and one for its epochs. Pure; any thread.
  *
- * Phi-accrual detectors (Hayashibara 2004) fit a normal distribution to the gaps; beats of a loaded host
- * have a long tail that no normal one has. So this keeps three figures and takes the most patient:
+ * Phi-accrual detectors (Hayashibara 2004) fit a normal distribution to the gaps. Beats of a loaded
+ * host have a longer tail than that. So this computes three limits and uses the longest:
  *
  *	mean + 4 x deviation    both as TCP's timer learns them (RFC 6298: gains 1/8 and 1/4)
  *	1.5 x peak              the largest gap of late; it loses 1/64 with each arrival
  *	floor                   what the operator set
  *
- * Being wrong is cheap: a suspicion asks more questions, it promotes nobody.
+ * A wrong limit is cheap: a suspicion only causes questions, not a promotion.
  */
 #ifndef LIVENESS_JITTER_H
 #define LIVENESS_JITTER_H
@@ -23,10 +23,11 @@ struct jitter {
 	uint64_t peak_ns;
 };
 
-/* A gap between two arrivals. Zero is taken for 1 ns. */
+/* Learn one gap between two arrivals. Zero counts as 1 ns. */
 void jitter_learn(struct jitter *j, uint64_t gap_ns);
 
-/* A lateness that is odd, in [floor_ns, cap_ns]; floor_ns while nothing is learned. */
+/* From what gap on an arrival is unusually late, in
+ * [floor_ns, cap_ns]; floor_ns while nothing is learned. */
 uint64_t jitter_limit_ns(const struct jitter *j, uint64_t floor_ns, uint64_t cap_ns);
 
 #endif

@@ -1,14 +1,15 @@
-/* liveness.h - is a host silent? Pure: sights and time in, a judgement out.
+/* liveness.h - is a host silent? Pure: sightings and time in, a judgement out.
  *
- * Why: for the standby's host beats are enough: what follows from its silence can wait. The same is the
- * shadow that tells what beats alone would say of a primary, whom the detector judges (detector.h).
+ * Why: for the standby's host beats are enough, because what follows from its silence can wait. The
+ * shadow uses the same: it reports what beats alone would say of a primary. The primary itself is
+ * judged by detector.h.
  *
  * Where: vm/fsm asks at every tick and report. Threads: any (no state of its own).
  *
- * Two guards against judging what was not watched:
- *  - after start, and after the gateway itself stood still (SIGSTOP, a starved machine), nothing is
- *    judged until the host was seen once or grace_ns passed;
- *  - a host is judged only by the time that passed while this process was looking.
+ * Two guards against judging time that was not watched:
+ * - after start, and after the gateway itself stalled (SIGSTOP, a starved machine), nothing is
+ *   judged until the host was seen once or grace_ns passed;
+ * - a host is judged only by time during which this process was watching.
  */
 #ifndef LIVENESS_LIVENESS_H
 #define LIVENESS_LIVENESS_H
@@ -25,8 +26,9 @@ struct liveness_config {
 /* One host as seen by one VM. */
 struct liveness {
 	uint64_t seen_ns;     /* last authentic frame; 0: never */
-	uint64_t watching_ns; /* since when this process is looking without a break */
-	uint64_t grace_ns;    /* from watching_ns: judge nothing unseen before */
+	uint64_t watching_ns; /* when this process last began to watch */
+	uint64_t grace_ns;    /* from watching_ns: until this is over,
+			       * judge no host that was not seen */
 };
 
 enum liveness_judgement {
@@ -35,14 +37,14 @@ enum liveness_judgement {
 	LIVENESS_SILENT, /* no frame for beat_timeout, or never seen and the grace is over */
 };
 
-/* Begin to look at @now_ns, with the patience of a start. */
+/* Begin to watch at @now_ns, with the grace of a start. */
 void liveness_init(struct liveness *l, const struct liveness_config *config, uint64_t now_ns);
 
 /* An authentic frame of the host arrived. */
 void liveness_seen(struct liveness *l, uint64_t now_ns);
 
-/* This process did not look for @gap_ns until @now_ns: forgive the host that long, at least the beat
- * timeout, at most the grace of a start. */
+/* This process did not watch for @gap_ns until @now_ns: give the host that much grace, at least the
+ * beat timeout, at most the grace of a start. */
 void liveness_stalled(struct liveness *l, const struct liveness_config *config, uint64_t gap_ns,
 		      uint64_t now_ns);
 
@@ -50,8 +52,8 @@ void liveness_stalled(struct liveness *l, const struct liveness_config *config, 
 enum liveness_judgement liveness_judge(const struct liveness *l,
 				       const struct liveness_config *config, uint64_t now_ns);
 
-/* True when the host was silent for at least @limit_ns of watched time (a longer limit than
- * beat_timeout, for the standby). Never true within the grace. */
+/* Was the host silent for at least @limit_ns of watched time? For limits other than beat_timeout.
+ * Never true within the grace. */
 bool liveness_silent_for(const struct liveness *l, uint64_t limit_ns, uint64_t now_ns);
 
 /* Nanoseconds since the host was seen; UINT64_MAX: never. */
