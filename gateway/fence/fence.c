@@ -20,21 +20,22 @@
 #include "session/source.h"
 #include "wire/limits.h"
 
-#define RETRY_NS CLOCK_NS_PER_S /* an end that could not be taken is told again */
+#define RETRY_NS CLOCK_NS_PER_S /* a result that could not be taken is reported again */
 
-/* $0: its log, $1: the command. Opened here and not before the shell starts, which the loop waits
- * for: a disk that stalls must not stop that. A log that cannot be had is no reason not to fence.
+/* $0: the log, $1: the command. The shell opens the log, not this process before it starts the
+ * shell: the loop waits for that start, and a stalled disk must not stop it. A log that cannot be
+ * opened is no reason not to fence.
  */
 #define SHELL "if (umask 077; true >\"$0\"); then exec >\"$0\" 2>&1; fi; exec /bin/sh -c \"$1\""
 
 struct run {
-	struct source exit; /* its pidfd; first member; -1: it has ended, or never began */
+	struct source exit; /* its pidfd; first member; -1: ended, or never began */
 	bool in_use;
-	bool killed; /* by us, for its time */
+	bool killed; /* by us, because its time was over */
 	bool has_ended, ok;
 	pid_t pid;
 	uint64_t term, timeout_ns, deadline_ns;
-	uint64_t tell_ns; /* has_ended: not before */
+	uint64_t tell_ns; /* has_ended: report no sooner */
 	char vm[WIRE_NAME_MAX + 1], host[WIRE_NAME_MAX + 1];
 	char text[FENCE_TEXT_MAX];
 };
@@ -75,7 +76,7 @@ static void reap(struct run *run)
 {
 	int status;
 
-	fd_close(run->exit.fd); /* also takes it out of the epoll */
+	fd_close(run->exit.fd); /* also removes it from the epoll */
 	run->exit.fd = -1;
 	if (waitpid(run->pid, &status, 0) != run->pid)
 		status = -1;
@@ -106,13 +107,13 @@ void fence_close(struct fence *fence)
 
 		if (!run->in_use || run->has_ended)
 			continue;
-		(void)kill(-run->pid, SIGKILL); /* gone already is fine */
+		(void)kill(-run->pid, SIGKILL); /* it may be gone already */
 		reap(run);
 	}
 	free(fence);
 }
 
-/* 0: run->pid runs; -errno. */
+/* Start the process. 0: run->pid runs; -errno. */
 static int spawn(struct fence *fence, const char *command, struct run *run)
 {
 	char vm[WIRE_NAME_MAX + 16], host[WIRE_NAME_MAX + 16], term[40], path_var[PATH_MAX],
@@ -133,7 +134,7 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 	log_path(fence, run->vm, log);
 	sigemptyset(&none);
 	sigemptyset(&usual);
-	sigaddset(&usual, SIGPIPE); /* which we ignore */
+	sigaddset(&usual, SIGPIPE); /* this process ignores it */
 	posix_spawn_file_actions_init(&files);
 	posix_spawnattr_init(&attr);
 	r = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
@@ -141,7 +142,7 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 		r = posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
 	if (r == 0)
 		r = posix_spawn_file_actions_adddup2(&files, 1, 2);
-	if (r == 0) /* what a library opened without O_CLOEXEC, too */
+	if (r == 0) /* also closes what a library opened without O_CLOEXEC */
 		r = posix_spawn_file_actions_addclosefrom_np(&files, 3);
 	if (r == 0)
 		r = posix_spawnattr_setsigmask(&attr, &none);
@@ -188,7 +189,8 @@ void fence_start(struct fence *fence, const char *command, const char *vm, const
 	struct run *run = free_run(fence);
 	int r;
 
-	if (!run) { /* as many VMs as runs: cannot be, but it must not be silent */
+	if (!run) { /* there are as many runs as VMs, so this
+		     * cannot happen; but it must not be silent */
 		log_error("vm=%s host=%s no room for another fence command", vm, host);
 		return;
 	}
@@ -210,7 +212,7 @@ void fence_start(struct fence *fence, const char *command, const char *vm, const
 	}
 }
 
-/* The last line that it wrote, behind how it ended. */
+/* Add the last line of the command's log to the text about its end. */
 static void add_last_words(const struct fence *fence, struct run *run)
 {
 	char path[PATH_MAX], tail[512];
@@ -248,7 +250,7 @@ void fence_poll(struct fence *fence, uint64_t now_ns)
 		if (!run->in_use)
 			continue;
 		if (!run->has_ended && !run->killed && now_ns >= run->deadline_ns) {
-			run->killed = true; /* its end comes through the descriptor */
+			run->killed = true; /* its end will come through the descriptor */
 			run->deadline_ns = UINT64_MAX;
 			(void)kill(-run->pid, SIGKILL);
 		}
