@@ -35,7 +35,7 @@ struct ctl {
 	struct wire_tls_context *context;
 	struct wire_tls *tls;
 	char where[64];
-	bool ended; /* the gateway closed; what is buffered is still good */
+	bool ended; /* the gateway closed; buffered lines are still good */
 	size_t at, end, size;
 	char *in;
 };
@@ -87,7 +87,7 @@ static int connect_to(struct ctl *ctl, const struct ctl_config *config, uint64_t
 	return so_error ? cannot_reach(ctl, -so_error, error) : 0;
 }
 
-/* Send all ciphertext there is. */
+/* Send all pending ciphertext. */
 static int send_output(struct ctl *ctl, uint64_t deadline_ns, char *error)
 {
 	for (;;) {
@@ -104,13 +104,13 @@ static int send_output(struct ctl *ctl, uint64_t deadline_ns, char *error)
 		else if (errno == EAGAIN)
 			r = wait_fd(ctl, POLLOUT, deadline_ns, error);
 		else if (errno != EINTR)
-			return 0; /* the read side says why */
+			return 0; /* the read side finds the reason */
 		if (r < 0)
 			return r;
 	}
 }
 
-/* Wait for ciphertext and take it. 1: some; 0: the end; -errno. */
+/* Wait for ciphertext and take it. 1: some came; 0: the connection ended; -errno. */
 static int take_input(struct ctl *ctl, uint64_t deadline_ns, char *error)
 {
 	size_t room;
@@ -206,7 +206,7 @@ int ctl_open(const struct ctl_config *config, const char *request, uint64_t dead
 	return 0;
 }
 
-/* Room for more plaintext. */
+/* Make room for more plaintext. */
 static int make_room(struct ctl *ctl, char *error)
 {
 	char *larger;

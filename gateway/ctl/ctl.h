@@ -17,7 +17,7 @@
 struct ctl_config {
 	struct config_address gateway;
 	char ca[256], crl[256], cert[256], key[256];
-	uint64_t look_ns; /* 0: as by default */
+	uint64_t look_ns; /* 0: the default */
 };
 
 extern const struct config_key ctl_config_keys[];

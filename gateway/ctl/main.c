@@ -28,7 +28,7 @@ struct verb {
 	const char *request;
 	bool needs_vm;
 	bool needs_host;
-	bool waits; /* for hosts: the gateway ends it when nothing moves there */
+	bool waits; /* waits for hosts: the gateway ends the wait when no host makes progress */
 	bool (*show)(const json_t *answer); /* false: exit status 1 */
 	const char *help;
 };
@@ -59,7 +59,7 @@ static bool print_done(const json_t *answer)
 
 static bool print_nothing(const json_t *answer)
 {
-	(void)answer; /* the lines behind it say all */
+	(void)answer; /* the lines after it say everything */
 	return true;
 }
 
@@ -119,7 +119,7 @@ static int misuse(const char *what, const char *which)
 	return 2;
 }
 
-/* Find the verb that @argv begins with. NULL: none. *ret_n_words of argv belong to it. */
+/* Find the verb that @argv begins with. NULL: none. *ret_n_words words of argv belong to it. */
 static const struct verb *find_verb(int argc, char **argv, int *ret_n_words)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
@@ -137,7 +137,7 @@ static const struct verb *find_verb(int argc, char **argv, int *ret_n_words)
 	return NULL;
 }
 
-/* One setting from the command line, by the file's own rules. */
+/* Apply one setting from the command line, by the rules of the file. */
 static int override(struct ctl_config *config, size_t i, const char *text)
 {
 	char expected[160];
@@ -179,7 +179,7 @@ static int load(const struct options *o, struct ctl_config *ret_config)
 	return 0;
 }
 
-/* The first line of the answer. 0: it is good; 1: it says no. */
+/* Handle the first line of the answer. 0: success; 1: the gateway refused. */
 static int first_line(const struct verb *verb, const struct options *o, const char *line)
 {
 	json_t *answer = json_loads(line, 0, NULL);
@@ -239,7 +239,7 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 	return line;
 }
 
-/* Does the gateway answer at all? 1; else an error with its text. */
+/* Does the gateway answer at all? 1: yes; else an error with its text. */
 static int ask_status(const struct ctl_config *config, uint64_t deadline_ns, char *error)
 {
 	struct ctl *ctl = NULL;
@@ -252,7 +252,7 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns, cha
 	return r;
 }
 
-/* As ctl_line(); what @verb waits for may take as long as the gateway is there. */
+/* As ctl_line(), but a verb that waits may take as long as the gateway answers. */
 static int answer_line(const struct verb *verb, const struct options *o,
 		       const struct ctl_config *config, struct ctl *ctl, uint64_t deadline_ns,
 		       const char **ret_line, char *error)
@@ -329,7 +329,7 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* -1: go on; else the exit status. */
+/* Handle one option. -1: go on; else the exit status. */
 static int parse_option(int c, struct options *o)
 {
 	switch (c) {
@@ -381,7 +381,7 @@ int main(int argc, char **argv)
 	const struct verb *verb;
 	int c, n_words = 0, n_names;
 
-	(void)signal(SIGPIPE, SIG_IGN); /* `events --follow | head` ends by the write's error */
+	(void)signal(SIGPIPE, SIG_IGN); /* a failed write ends `events --follow | head` */
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int status = parse_option(c, &o);
 

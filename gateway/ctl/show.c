@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#define WAITS_SHOWN_MS 1000 /* a standby that is slow for a moment is nothing to tell */
+#define WAITS_SHOWN_MS 1000 /* do not show a standby that is slow for a moment */
 #define S(object, key) text_of(object, key)
 
 static const char *text_of(const json_t *object, const char *key)
@@ -61,7 +61,8 @@ void show_status(FILE *out, const json_t *answer)
 	}
 }
 
-/* "arp 12/12, icmp 12/12, 4 ms ago": answered of sent. Nothing when it is not probed. */
+/* "arp 12/12, icmp 12/12, 4 ms ago": answered of sent.
+ * Prints nothing if the target is not probed. */
 static void show_probes(FILE *out, const char *title, const json_t *probes)
 {
 	static const char *const methods[] = {"arp", "icmp", "tcp"};
@@ -100,7 +101,7 @@ static void show_host(FILE *out, const json_t *host)
 	show_probes(out, "probes, backup side", json_object_get(probes, "backup"));
 }
 
-/* What the owner's next seal waits for, and what it takes from the guest. */
+/* What the owner's next seal waits for, and how much of its time the guest loses. */
 static void show_pace(FILE *out, const json_t *stats)
 {
 	json_int_t percent = int_of(stats, "throttle_percent");
@@ -114,7 +115,7 @@ static void show_pace(FILE *out, const json_t *stats)
 	fprintf(out, "\n");
 }
 
-/* What the owner's pauses took from the guest's clock. */
+/* How much the owner's pauses took from the guest's clock. */
 static void show_clock(FILE *out, const json_t *stats)
 {
 	const char *corrected = S(stats, "clock_corrected"), *why = S(stats, "clock_why");
@@ -170,7 +171,7 @@ static void show_stats(FILE *out, json_t *stats)
 	}
 }
 
-/* A guest that was promoted here, until it is protected anew. */
+/* Whether a promoted guest serves, until it is protected again. */
 static void show_promoted(FILE *out, const json_t *promoted)
 {
 	char text[32];
@@ -257,7 +258,7 @@ void show_event(FILE *out, const json_t *event)
 	else
 		fprintf(out, "%s: ", S(event, "kind"));
 	fprintf(out, "%s\n", S(event, "text"));
-	fflush(out); /* --follow through a pipe */
+	fflush(out); /* for --follow through a pipe */
 }
 
 void show_done(FILE *out, const json_t *answer)
@@ -272,7 +273,7 @@ static void show_not_protected(FILE *out, const json_t *vm)
 
 	fprintf(out, "%s is %s", name, state);
 	if (json_is_true(json_object_get(vm, "conflict")))
-		fprintf(out, "\n"); /* which comes first, and has a line of its own */
+		fprintf(out, "\n"); /* the conflict comes first and has its own line */
 	else if (strcmp(state, "UNPROTECTED") == 0)
 		fprintf(out, "; holdfastctl protect %s\n", name);
 	else if (strcmp(state, "FAILED") == 0)
