@@ -133,6 +133,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 			 vm_state_name(to));
 		return;
 	}
+	/* A new term is above every term seen, and nothing of the old protection is left. */
 	if (new_term) {
 		uint64_t last = fsm->record.term > fsm->term_seen ? fsm->record.term
 								  : fsm->term_seen;
@@ -147,6 +148,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 			fsm->host[h].conflict &= fsm->host[h].term > fsm->record.term;
 		forget_protection(fsm, s->now_ns);
 	}
+	/* Enter the state. What belonged to the old one is over. */
 	fsm->record.owner = owner;
 	fsm->record.state = to;
 	fsm->give_back_due = false;
@@ -203,8 +205,8 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	/* No operator waits who could try again, so try again later: a standby that was busy may be
-	 * ready then. */
+	/* No operator waits who could try again, so try again by itself: a standby that was busy
+	 * may be ready later. */
 	fsm->is_suspended = is_again;
 	fsm->again_ns = s->now_ns + AGAIN_NS;
 	fsm->release_due = in_use;

@@ -106,8 +106,8 @@ struct vm_config {
 	uint64_t order_timeout_ns;   /* an order fails when it makes no progress for this time */
 	bool has_fence_command;	     /* run it before a promotion that follows from silence */
 	bool fence_required;	     /* if it fails, promote nobody: the operator decides */
-	bool standby_lost_hold;	     /* policy: true: hold output until it is back; false: go on
-				      * unprotected in a new term */
+	bool standby_lost_hold;	     /* policy: true: hold output until the standby is
+				      * back; false: go on unprotected in a new term */
 };
 
 enum vm_command {
@@ -180,7 +180,8 @@ struct vm_input {
 				* again the one that was protected */
 	const char *way;	  /* what keeps clients from the guest there: a
 				   * word, `text` says more; NULL: nothing */
-	uint64_t n_mended;	  /* times the path of held frames broke there and was rebuilt */
+	uint64_t n_mended;	  /* how often the path of held frames
+				   * broke there and was rebuilt */
 	uint8_t clock_alarm_percent; /* clock time lost to pauses while that is too much; else 0 */
 	const char *clock_why;	     /* why the clock is not corrected, as throttle_why */
 	const char *step;   /* how far the host's order has come,

@@ -108,7 +108,7 @@ static void unprotect_failed(struct vm_step *s)
 		return;
 	}
 	if (vm_settle_failed(s)) {
-		fsm->is_suspended = false; /* the operator asked for unprotected */
+		fsm->is_suspended = false; /* the operator asked for an unprotected VM */
 		begin(s);
 		return;
 	}
@@ -188,6 +188,7 @@ static void on_unprotect(struct vm_step *s)
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}
+	/* Answer at once if there is nothing to release now, else when the owner has released. */
 	if (!fsm->release_due) {
 		reply(s, true, "done", "%s is unprotected in term %" PRIu64, fsm->config->name,
 		      fsm->record.term);

@@ -193,8 +193,7 @@ void vm_on_newer_term(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, s->in->host);
 
-	/* Terms cannot have grown this far. Taking note of
-	 * it would make every later term as large. */
+	/* No term can have grown this far. Noting it would make every later term as large. */
 	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
 		begin_conflict(s, "%s reports term %" PRIu64 ", out of range above the journal's %" PRIu64
 			       ": refused; is the role file of %s in its run_dir damaged? Nothing is "

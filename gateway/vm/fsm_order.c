@@ -7,9 +7,9 @@
  * idempotent: repeating one is harmless, forgetting one is not. So
  * this is computed from the state at every step (rule 6 of fsm.h). */
 
-/* The host is not the owner and has not heard so: it reports an older term, and neither stands by
+/* The host is not the owner and has not heard that: it reports an older term, and neither stands by
  * nor is fenced. This includes an idle host: it may have lost its files together with what FENCE
- * did there, and a QEMU that is started then would run. */
+ * did there, and a QEMU started there later would run. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;

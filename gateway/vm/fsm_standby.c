@@ -5,16 +5,16 @@
  *
  *	 commit, or nothing waits for the standby      the clock stands at zero
  *	 ───────────────────────────────────────►  0
- *	 something waits for the standby               it runs
+ *	 something waits for the standby               the clock runs
  *	 bytes beyond any earlier attempt              back to zero, for the first ATTEMPTS_MAX attempts
- *	 before the first commit: a move of the standby (fsm_work.c)       the same
- *	 reconnect, RESUME, refusal                    it goes on
- *	 owner not alive, guest paused, own stall      it stands still: nobody could have committed
- *	 standby_timeout                               the policy
+ *	 progress with the first epoch (fsm_work.c)    the same
+ *	 reconnect, RESUME, refusal                    the clock goes on
+ *	 owner not alive, guest paused, own stall      the clock stops: nobody could have committed
+ *	 the clock reaches standby_timeout             the policy applies
  *
- * "Something waits for the standby": its stream is down; it owes an acknowledgement; it broke its stream since
- * the last commit; or several attempts were made since. A primary that sends nothing to a standby that owes
- * nothing is the detector's matter (fsm.c, judge_primary). */
+ * "Something waits for the standby": its stream is down; it owes an acknowledgement; it broke its
+ * stream since the last commit; or several attempts were made since. If the primary sends nothing
+ * to a standby that owes nothing, the detector judges the primary (fsm.c, judge_primary). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
  *	X(from, to, owner, term, by)
  *	  owner  KEPT, OTHER, ANY
  *	  term   SAME, NEW
- *	  by     OWN     this gateway decides; never while there is a conflict, where the term is NEW
+ *	  by     OWN     this gateway decides; with term NEW never in a conflict
  *		 FOLLOW  two voices of the hosts, or an operator, say who owns the guest
  *
  * Put nothing but this macro here: spin reads this file too. PREPARING and SYNCING are not in the

@@ -4,13 +4,16 @@
  * guest. And a primary whose held frames cannot leave serves nobody. Each host says in its REPORT
  * (key `way`) what blocks the path; it says nothing when all is well.
  *
- *	 PREPARING   at the standby   it is not ready: the primary is not asked before (spanning tree keeps a port
- *	                              silent for twice its forward delay); twice order_timeout at most
- *	 SYNCING     at the owner     nothing is committed; standby_timeout at most, then protection ends, so
- *	                              that the guest is served again, unprotected
- *	 PROTECTED   at the owner     SYNCING. When its guest ends then, or its host falls silent, PROTECTED again: the
- *	                              standby holds all that was committed, and may be promoted
- *	             at the standby   an event, and it stays: to promote is still better than not to
+ *	 PREPARING   at the standby   the standby is not ready yet, and PROTECT waits for it, for at
+ *	                              most twice order_timeout (spanning tree keeps a port silent
+ *	                              for twice its forward delay)
+ *	 SYNCING     at the owner     nothing is committed. After standby_timeout protection ends,
+ *	                              so that clients reach the guest again, unprotected
+ *	 PROTECTED   at the owner     becomes SYNCING. If the guest then ends or its host falls
+ *	                              silent, PROTECTED again: the standby holds all that was
+ *	                              committed, and may be promoted
+ *	             at the standby   an event; it stays PROTECTED, since promoting is better than
+ *	                              not
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -233,10 +233,12 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 		char line[LINE_BYTES_MAX + 1];
 		const char *wrong;
 
+		/* A cut last line: its append never returned. */
 		if (last && (!newline || memchr(text + at, '\0', length))) {
 			*ret_torn = true;
 			break;
 		}
+		/* Keep a line that cannot be read, rather than guess its content. */
 		entry.line = ++table->n_lines;
 		wrong = "damaged";
 		if (length <= LINE_BYTES_MAX && !memchr(text + at, '\0', length)) {

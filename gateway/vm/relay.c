@@ -183,6 +183,7 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 	const struct wire_header *h = &frame->h;
 	int r;
 
+	/* Sent before our RESUME arrived. */
 	if (relay->phase == VM_RELAY_CLOSED || h->generation < relay->generation) {
 		relay->dropped_total++;
 		*ret_verdict = VM_RELAY_DROP;

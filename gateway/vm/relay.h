@@ -31,7 +31,7 @@
 				   * agents stop at far fewer */
 
 enum vm_relay_phase {
-	VM_RELAY_CLOSED, /* no RESUME yet: the primary may send nothing */
+	VM_RELAY_CLOSED, /* no RESUME yet: the primary's frames are dropped */
 	VM_RELAY_WANT_GEOMETRY,
 	VM_RELAY_WANT_BEGIN,
 	VM_RELAY_IN_EPOCH,
@@ -39,7 +39,8 @@ enum vm_relay_phase {
 
 enum vm_relay_verdict {
 	VM_RELAY_FORWARD = 0,
-	VM_RELAY_DROP	 = 1, /* of an older generation: sent before our RESUME arrived */
+	VM_RELAY_DROP	 = 1, /* of an older generation (sent before our
+			       * RESUME arrived), or the relay is closed */
 };
 
 struct vm_relay {
