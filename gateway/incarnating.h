@@ -18,11 +18,9 @@ struct incarnating {
 	const char *state_dir; /* borrowed */
 	struct journal_thread *thread; /* borrowed; set before the loop runs */
 	uint64_t recording;    /* the number being written; 0: none */
-	uint32_t release_ms;   /* of this start and the previous one the
-				* longer, while the previous one may matter */
-	uint64_t settle_at_ns; /* the longer release_ms of this start and the previous
-				* one, while the latter matters : when the previous
-				* start stops mattering; 0: it does not matter */
+	uint32_t release_ms;   /* the longer release_ms of this start and the
+				* previous one, while the latter matters */
+	uint64_t settle_at_ns; /* when the previous start stops mattering; 0: it does not matter */
 };
 
 /* Take this start's number into @config, with the functions that raise it. 0; -errno: logged.

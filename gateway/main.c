@@ -177,6 +177,7 @@ static int open_gateway(struct daemon *d)
 		.witness_rekey_ns = d->config.witness_rekey_s * CLOCK_NS_PER_S,
 	};
 	char error[VM_JOURNAL_ERROR_BYTES];
+	/* The journal's lock comes first: it keeps a second gateway from going on. */
 	int r = vm_journal_open(d->config.state_dir, &d->journal, error);
 
 	if (r < 0) {

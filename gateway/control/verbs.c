@@ -114,7 +114,7 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s", asker(c), r->verb, r->host[0] ? " " : "",
 		       r->host);
 	gateway_event(c->control->gw, r->vm->config.name, "operator", text);
-	(void)gateway_step(c->control->gw, r->vm, &in); /* on failure its reply said so */
+	(void)gateway_step(c->control->gw, r->vm, &in); /* the reply has reported a failure */
 }
 
 static void verb_protect(struct control_conn *c, const struct request *r)

@@ -288,6 +288,7 @@ int show_check(FILE *out, const json_t *answer)
 	int n_wrong = 0;
 	size_t i;
 
+	/* Is each VM protected, and in no conflict? */
 	json_array_foreach(json_object_get(answer, "vms"), i, item) {
 		const char *name = S(item, "name");
 

@@ -6,10 +6,10 @@
  * is stopped; a guest that answers lives, and its output is being released.
  *
  * What an answer proves, and what its absence does not:
- *	host, ARP or ICMP	its kernel runs. None for many probes: host or path is gone.
- *	guest, any		guest, host and path run and the hold releases what the guest says.
- *				None: nothing by itself, the hold of a primary that cannot commit
- *				keeps every answer back; the witness sees it none the less.
+ *	host, ARP or ICMP	its kernel runs. No answer to many probes: host or path is gone.
+ *	guest, any		guest, host and path run, and the hold releases the guest's output.
+ *				No answer proves nothing: the hold of a primary that cannot commit
+ *				keeps every answer back. The witness sees the answer all the same.
  * ICMP and TCP answers must repeat random values of the request, so only somebody who sees the
  * requests can forge them. ARP has no room for such a value: anybody in the same network can answer
  * for others, and then also sees what is sent to the MAC it gave. docs/operations.md says so.
@@ -17,8 +17,8 @@
  * Where: session/ asks (prober_set_active, prober_get); probes.c holds all probers of a process,
  * and brings frames and time.
  *
- *	set_active(on) --> a round of doubt: new cookies, at once and then every interval one frame
- *	                   to each target for each method; nothing is caught up after a stall
+ *	set_active(on) --> a round of doubt: new cookies; at once and then every interval one frame
+ *	                   to each target for each method; missed frames are not caught up
  *	set_active(off) -> nothing is sent but one RST for each SYN still open; figures stay
  *
  *	target        ARP                    ICMP echo, SYN

@@ -27,8 +27,8 @@ typedef int (*probes_output_fn)(void *output_arg, const void *frame, size_t size
 typedef uint64_t (*probes_random_fn)(void *random_arg);
 
 struct probes_counters {
-	uint64_t sent;	    /* probes that left */
-	uint64_t answered;  /* probes, each once */
+	uint64_t sent;	    /* probes sent */
+	uint64_t answered;  /* probes answered, each counted once */
 	uint64_t replies;   /* ARP replies and RSTs sent */
 	uint64_t lost;	    /* the output refused a frame */
 	uint64_t malformed; /* frames that claim to be answers and are broken */

@@ -101,7 +101,7 @@ void session_output_consume(struct session *s, size_t size);
 /* True: nothing more will come; close once session_output() is empty. */
 bool session_is_done(const struct session *s);
 
-/* Timeouts. */
+/* Serve the session's timeouts. */
 void session_tick(struct session *s, uint64_t now_ns);
 
 /* ---- inside the room ---- */

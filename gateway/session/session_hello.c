@@ -187,6 +187,7 @@ static int open_stream(struct session *s, const struct wire_frame *frame,
 	uint16_t code;
 	int h;
 
+	/* Find the VM, and this host's part in it. */
 	s->vm = gateway_find_vm(s->gw, hello->vm);
 	if (!s->vm) {
 		session_refuse(s, WIRE_REFUSED_UNKNOWN_VM, &c->refused_unknown_vm,
@@ -208,6 +209,7 @@ static int open_stream(struct session *s, const struct wire_frame *frame,
 		session_refuse(s, code, refused_counter(c, code), "%s", text);
 		return -EPROTO;
 	}
+	/* An older stream of the same role gives way only if it is silent. */
 	if (s->vm->stream[slot]) {
 		char what[2 * WIRE_NAME_MAX + 32];
 

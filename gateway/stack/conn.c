@@ -321,10 +321,10 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- limits that Debian's lwIP lacks (its pools are malloc) ---- */
 
-/* Limit the connections in TIME_WAIT. lwIP keeps them for 120 s, and searches
- * all of them for each segment without a connection, as each SYN is. Here both
- * ends have acknowledged everything. So only the last acknowledgement can be
- * missed, if it was lost: the peer's FIN is then answered by a reset. */
+/* Limit the connections in TIME_WAIT. lwIP keeps them for 120 s, and searches all of them for each
+ * segment that belongs to no connection, such as a SYN. Here both ends have acknowledged
+ * everything. So only the last acknowledgement can be missed, if it was lost: the peer's FIN is
+ * then answered by a reset. */
 static void bound_time_wait(void)
 {
 	struct tcp_pcb *pcb = tcp_tw_pcbs, *next;

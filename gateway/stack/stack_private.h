@@ -52,7 +52,7 @@ struct stack_conn {
 	size_t unconsumed_bytes;   /* given to received(), not to stack_conn_consumed() */
 	uint64_t user_timeout_ns;  /* 0: off */
 	uint64_t progress_ns;	   /* when bytes were last acknowledged, or none were outstanding */
-	uint32_t progress_ack;	   /* pcb->lastack then */
+	uint32_t progress_ack;	   /* pcb->lastack at that time */
 	struct stack_conn *next;	 /* free list or doomed list */
 	struct stack_conn *next_touched; /* touched list */
 };
