@@ -5,7 +5,8 @@
  * ask for it; if another host has it, this start ends. Later, every ARP frame of another sender
  * with this address is an event.
  *
- *	probe ─100 ms─ probe ─100 ms─ probe ─100 ms─► ours        (the RFC waits for seconds; output waits for us)
+ *	probe ─100 ms─ probe ─100 ms─ probe ─100 ms─► ours
+ *	(the RFC waits for seconds, but here output waits for us)
  *
  * Threads: the gateway's loop.
  */

@@ -1,4 +1,4 @@
-/* main.c - holdfast-gateway: reads its configuration, opens port, stack and services, runs the loop.
+/* main.c - holdfast-gateway: reads the configuration, opens ports and services, runs the loop.
  *
  * One thread does everything (design: run to completion): frames in, TCP, TLS, state machines,
  * frames out. It serves operators' sockets between bursts. Whatever may block has its own thread

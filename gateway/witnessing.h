@@ -25,7 +25,7 @@ struct port;
 struct shield_prog;
 
 struct witnessing {
-	struct gateway *gw;	  /* borrowed; NULL: not open, no datagrams are taken in this network */
+	struct gateway *gw;	  /* borrowed; NULL: not open, take no datagrams in this network */
 	struct port *port;	  /* borrowed */
 	enum wire_witness_path path; /* the network they come by */
 	struct filter_rules rules;   /* for the port's frames */

@@ -18,7 +18,7 @@ enum control_phase {
 };
 
 struct control_conn {
-	struct source source; /* first */
+	struct source source; /* must be first */
 	struct control *control;
 	struct control_conn *next;
 	struct wire_tls *tls;
@@ -36,7 +36,7 @@ struct control_conn {
 };
 
 struct control {
-	struct source listener; /* first */
+	struct source listener; /* must be first */
 	struct gateway *gw;
 	struct wire_tls_context *tls;
 	struct events *events;

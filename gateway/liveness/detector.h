@@ -84,7 +84,8 @@ struct detector_evidence {
 	uint64_t from_guest;	  /* ... and frames that the guest sent, held ones too */
 	struct detector_probe host_client; /* the primary's host, through the client network */
 	struct detector_probe host_backup; /* ... through the backup network */
-	struct detector_probe guest;	   /* the guest, through the client network; answers may be held */
+	struct detector_probe guest;	   /* the guest, through the client
+					    * network; answers may be held */
 	struct detector_probe reference;   /* the standby's host, through the client network */
 	bool has_client_path;  /* host_client can be probed: an address and a port are set */
 	bool expects_progress; /* both streams are up, so epochs must come */

@@ -46,7 +46,8 @@ struct port_config {
 	/* "net_af_packet0,iface=bk0", "net_af_xdp0,iface=bk0", or a PCI address "0000:3b:00.0" */
 	const char *device;
 	/* Except n_buffers and mtu, the rest counts only at the first port_open() of a process. */
-	const char *cores;	       /* cores DPDK's helper threads may use, "0-3"; NULL: caller's */
+	const char *cores;	       /* cores for DPDK's helper threads,
+					* "0-3"; NULL: the caller's */
 	size_t memory_mb;	       /* DPDK's memory; 0: what n_buffers needs */
 	enum port_hugepages hugepages;
 	unsigned int n_buffers;	       /* frame buffers; 0: PORT_BUFFERS_DEFAULT */
@@ -67,7 +68,8 @@ struct port_counters {
 	uint64_t rx_frames;    /* handed to the caller */
 	uint64_t rx_bytes;
 	uint64_t rx_dropped;   /* received and discarded: VLAN tag, longer than one buffer */
-	uint64_t rx_missed;    /* the driver or the kernel had no room (0 when the driver cannot tell) */
+	uint64_t rx_missed;    /* the driver or the kernel had no room
+				* (0 if the driver cannot tell) */
 	uint64_t rx_no_buffer; /* receiving stopped because no buffer was free */
 	uint64_t tx_frames;    /* given to the driver */
 	uint64_t tx_bytes;

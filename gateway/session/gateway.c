@@ -268,7 +268,7 @@ static void act_event(struct gateway *gw, struct gateway_vm *vm, const struct vm
 	if (gw->sinks.event &&
 	    !gw->sinks.event(gw->sinks.arg, vm->config.name, a->event, a->from, a->to, a->text)) {
 		counters_add(&gw->counters.events_suppressed, 1);
-		return; /* nor is it logged */
+		return; /* a suppressed event is not logged either */
 	}
 	log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " %s%s%s%s%s: %s", vm->config.name,
 		 vm->fsm.record.term, vm->fsm.protection.committed, a->event, a->from[0] ? " " : "",

@@ -69,7 +69,7 @@ struct gateway_witness {
 	uint64_t term;		      /* the key's term; 0: there is no key */
 	uint8_t owner;		      /* the key's owner */
 	uint64_t sent_on;	      /* number of the control connection it was sent on; 0: none */
-	uint64_t sent_ns;	      /* when */
+	uint64_t sent_ns;	      /* when it was sent */
 	uint64_t failed_ns;	      /* when making one failed; 0: it did not */
 	uint64_t n_bad_mac_said;      /* forgeries counted when the last event told of them ... */
 	uint64_t said_ns;	      /* ... and when that was */
@@ -78,7 +78,7 @@ struct gateway_witness {
 /* A step that waits until its journal record is durable; see gateway.c. */
 struct gateway_pending {
 	bool waiting;		    /* the members below except inbox and retry are valid */
-	bool said;		    /* the event that the disk does not answer was given */
+	bool said;		    /* the event about a disk that does not answer was given */
 	bool in_step;		    /* actions are being carried out: inputs
 				     * that they cause must wait too */
 	uint64_t since_ns;
@@ -128,7 +128,8 @@ struct gateway_counters {
 	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,
 		probes_stray; /* copied from probes_get_counters() when printed */
 	uint64_t witness_keys;
-	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS]; /* copied from witness_rx_count() */
+	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS]; /* copied from
+									* witness_rx_count() */
 	uint64_t udp_unwanted,	/* UDP for no service here, on ports that take witness datagrams */
 		shield_dropped; /* the part of these that the kernel dropped (witnessing.h) */
 	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
@@ -171,7 +172,7 @@ struct gateway_config {
 	/* The journal's thread finished writing an incarnation, with @result. Returns the number
 	 * now on file, or 0 if the old one still is. */
 	uint64_t (*recorded)(void *arg, int result);
-	void *take_over_arg; /* of both */
+	void *take_over_arg; /* for both functions */
 	uint64_t (*clock_ns)(void);	  /* measures handshakes; NULL: clock_mono_ns */
 	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */
 	/* Run @vm's fence command against its host @host. VM_IN_FENCED reports its end later. NULL:

@@ -44,7 +44,7 @@ enum session_phase {
 struct session {
 	struct gateway *gw;
 	struct wire_tls *tls;
-	void *conn; /* the shell's */
+	void *conn; /* the shell's connection */
 	uint64_t number; /* from 1, never reused */
 	enum session_phase phase;
 	char peer[SESSION_PEER_TEXT_SIZE]; /* address and port, for logs */

@@ -19,13 +19,13 @@
 			    * here, so that TCP's window closes */
 
 struct shell_kernel {
-	struct source listener; /* first */
+	struct source listener; /* must be first */
 	struct gateway *gw;
 	int epoll_fd;
 };
 
 struct kernel_conn {
-	struct pump_conn pump; /* first */
+	struct pump_conn pump; /* must be first */
 	struct source source;
 	struct shell_kernel *shell;
 	size_t n_unread; /* given to pump_receive() and not yet consumed */

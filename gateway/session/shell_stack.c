@@ -14,7 +14,7 @@
 #define KEEPALIVE_PROBES   3
 
 struct stack_shell_conn {
-	struct pump_conn pump; /* first */
+	struct pump_conn pump; /* must be first */
 	struct stack_conn *conn;
 };
 

@@ -1,7 +1,7 @@
 /* shell_stack.h - sessions over the user-space TCP: the data path of the daemon.
  *
- * Where: networks.c calls shell_stack_open() after stack_open(); events come out of stack_input() and
- * stack_poll(); main calls pump_run() after each. Threads: the gateway's loop.
+ * Where: networks.c calls shell_stack_open() after stack_open(); stack_input() and stack_poll()
+ * give the events; main calls pump_run() after each. Threads: the gateway's loop.
  */
 #ifndef SESSION_SHELL_STACK_H
 #define SESSION_SHELL_STACK_H

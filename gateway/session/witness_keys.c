@@ -1,4 +1,4 @@
-/* witness_keys.c - which key a VM's owner signs its witness datagrams with (docs/wire-format.md, 9).
+/* witness_keys.c - keys that owners sign witness datagrams with (docs/wire-format.md 9).
  *
  * A key is for one owner in one term. It is due when the owner's control connection understands
  * WITNESS_KEY and its agent has reported, on that connection, that it protects the VM in this term.

@@ -98,7 +98,7 @@ struct vm_config {
 	struct liveness_config liveness; /* of the standby, and of the shadow */
 	uint64_t shadow_timeout_ns;	 /* report when a detector of beats
 					  * alone would promote; 0: no */
-	uint64_t release_ns;	     /* how long a lease lets output leave; 0: no leases are given */
+	uint64_t release_ns;	     /* how long a lease lets output leave; 0: give no leases */
 	uint64_t standby_timeout_ns; /* the standby_lost policy applies once the
 				      * standby has blocked commits this long */
 	uint64_t answer_within_ns;   /* alarm if a promoted guest has
@@ -128,7 +128,8 @@ enum vm_input_kind {
 	VM_IN_ORDER_DONE,   /* host, order_id, status, text */
 	VM_IN_STREAM_UP,    /* host, role, term, epoch (standby: its last complete one) */
 	VM_IN_STREAM_DOWN,  /* host, role */
-	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take this guest as it is started */
+	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take
+			       * this guest, as the guest is started now */
 	VM_IN_STREAM_FAILED, /* host, role, text: why its stream is about to end */
 	VM_IN_EPOCH_ACK,    /* host, term, epoch, is_unheld; relay.h
 			     * has checked that this epoch was sent */
@@ -242,7 +243,7 @@ struct vm_host {
 	struct liveness live;
 	struct vm_order order;
 	bool up;       /* control connection */
-	uint64_t up_ns; /* when it last went up; 0: never */
+	uint64_t up_ns; /* when the connection last went up; 0: never */
 	bool reported; /* a REPORT came on it, so the members
 			* below are current; else they are old */
 	bool effective; /* a report showed the order's effect;
@@ -255,7 +256,8 @@ struct vm_host {
 				    * takes, as last reported ... */
 	uint8_t throttle_peak;	   /* ... its peak ... */
 	uint64_t throttled_at_ns;  /* ... since this time, when it rose above 0 */
-	char way[24];		   /* what keeps clients from the guest there; "": nothing. fsm_way.c */
+	char way[24];		   /* what keeps clients from the guest
+				    * there; "": nothing. fsm_way.c */
 	char way_text[VM_TEXT_MAX]; /* the same for people */
 	uint64_t way_lost_ns;	   /* when `way` last began or stopped being "" */
 	uint64_t n_mended;	   /* as last reported */
@@ -270,11 +272,12 @@ struct vm_stream {
 	uint64_t changed_ns; /* when it went up or down */
 };
 
-/* How long the standby has kept epochs from being committed; valid in SYNCING and PROTECTED. fsm_standby.c. */
+/* How long the standby has kept epochs from being committed; valid in SYNCING and PROTECTED.
+ * fsm_standby.c. */
 struct vm_standby {
 	uint64_t since_ns;   /* when the wait for the standby began; may
 			      * lie ahead: time to apply an epoch */
-	uint64_t ticked_ns;  /* the last look */
+	uint64_t ticked_ns;  /* when the clock was last advanced */
 	uint64_t base_bytes; /* relayed_bytes when the present attempt began ... */
 	uint64_t sent_bytes; /* ... and what was relayed in it */
 	uint64_t best_bytes; /* the most that any attempt relayed since the last commit */
@@ -321,7 +324,7 @@ struct vm_protection {
 	struct vm_promoted promoted;
 	uint64_t progress_bytes; /* relayed_bytes when progress was last seen */
 	uint64_t progress_ns;
-	bool waiting_said;	 /* the event that a promotion is not possible was given */
+	bool waiting_said;	 /* the event about an impossible promotion was given */
 };
 
 /* All state of one VM's ownership. Plain data: may be copied to keep and restore it. */

@@ -131,7 +131,8 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text);
  * were not yet sent. Last part of a step. */
 void vm_reconcile(struct vm_step *s);
 
-/* True for agent states in which the agent holds (or may hold) output of the guest as its primary. */
+/* True for agent states in which the agent holds, or may
+ * hold, output of the guest as its primary. */
 bool vm_agent_holds(uint8_t agent_state);
 /* True for agent states of a standby. */
 bool vm_agent_stands_by(uint8_t agent_state);

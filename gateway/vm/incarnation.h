@@ -25,7 +25,8 @@
 
 struct incarnation {
 	uint64_t number;     /* > 0 */
-	uint32_t release_ms; /* an owner's output may leave this long after a LEASE; 0: no leases are given */
+	uint32_t release_ms; /* an owner's output may leave this long
+			      * after a LEASE; 0: give no leases */
 };
 
 /* The number after @last (0: there is no last one). @wall_s: the wall clock; @random: any 16 bits.

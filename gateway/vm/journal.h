@@ -1,8 +1,8 @@
 /* journal.h - the terms and roles of all VMs on disk: STATE_DIR/journal.
  *
- * Why: a restarted gateway must never hand out an old term, and must know who owns each guest. Every
- * change is durable before its effect (fsm.h, rule 2), so losing power loses at most a decision
- * that nobody was told of.
+ * Why: a restarted gateway must never hand out an old term, and must know who owns each guest.
+ * Every change is durable before its effect (fsm.h, rule 2), so losing power loses at most a
+ * decision that nobody was told of.
  *
  *	holdfast-journal 1
  *	web1 term=7 owner=alpha state=PROTECTED wall=1764000000000000000 sum=90f0c3a5d2e1b4f7
@@ -77,9 +77,10 @@ bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, char *re
 /* Write one line (with newline) for @entry. Returns its size; 0: @size is too small. */
 size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size);
 
-/* Lock @dir (made if missing), read the journal, rewrite it compact. Blocks, allocates, logs a
- * dropped line. 0: *ret_journal is the caller's; -EBUSY: another gateway holds the lock; -EINVAL:
- * damage; other -errno. On error *ret_error (VM_JOURNAL_ERROR_BYTES) says what and the next step. */
+/* Lock @dir (made if missing), read the journal, rewrite it compactly. Blocks,
+ * allocates, logs a dropped line. 0: *ret_journal is the caller's; -EBUSY:
+ * another gateway holds the lock; -EINVAL: damage; other -errno. On error
+ * *ret_error (VM_JOURNAL_ERROR_BYTES) says what is wrong and what to do. */
 int vm_journal_open(const char *dir, struct vm_journal **ret_journal, char *ret_error)
 	__attribute__((warn_unused_result));
 

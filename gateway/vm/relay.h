@@ -58,7 +58,7 @@ struct vm_relay {
 	bool machine_is_over;	 /* the last of them came, or an epoch began */
 	struct {
 		uint64_t epoch, bytes, begin_ns, end_ns;
-	} in_flight[VM_RELAY_IN_FLIGHT_MAX]; /* by epoch modulo size */
+	} in_flight[VM_RELAY_IN_FLIGHT_MAX]; /* indexed by epoch modulo the size */
 	/* figures since start */
 	uint64_t bytes_total, frames_total, epochs_total, dropped_total, errors_total, acks_total;
 	uint64_t full_total;	    /* epochs that stand alone */

@@ -63,7 +63,8 @@ enum witness_rx_verdict {
 	WITNESS_RX_MALFORMED,	  /* no witness datagram */
 	WITNESS_RX_WRONG_PATH,	  /* came by another network than it was sent to */
 	WITNESS_RX_UNKNOWN_KEY,	  /* no such key, or a replaced one */
-	WITNESS_RX_WRONG_ADDRESS, /* not from that host's address there, or its key is not for that path */
+	WITNESS_RX_WRONG_ADDRESS, /* not from the host's address there,
+				   * or the key is not for that path */
 	WITNESS_RX_REPLAYED,	  /* a sequence number already seen, or too old to tell */
 	WITNESS_RX_OVER_LIMIT,	  /* the bound on work is reached */
 	WITNESS_RX_BAD_MAC,
