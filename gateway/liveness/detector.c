@@ -205,10 +205,10 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 }
 
 /* The host answers on both networks, and witness datagrams came while all was well, but now the
- * guest's port sees none of the probes. So its process is gone, and the port with it. A witness may
- * be lost on its way. So this asks for many answers by that path first: if half of all frames were
- * lost, all witnesses would be missing only one time in 100,000. While an agent beats it is asked
- * instead: it knows whether the process exists. */
+ * guest's port sees none of the probes. So the guest's process is gone, and the port with it. A
+ * witness may be lost on its way, so many answers must have come by the same path: even with half
+ * of all frames lost, all witnesses would be missing only once in 100,000 times. While an agent
+ * beats it is asked instead: it knows whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;

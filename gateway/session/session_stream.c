@@ -21,8 +21,8 @@ static void tell_failure(struct session *s, enum vm_input_kind kind, const struc
 	struct vm_input in = {.kind = kind, .host = s->host_index, .role = s->role,
 			      .text = failure->text};
 
-	(void)gateway_step(s->gw, s->vm, &in); /* if this is undone for want of a journal
-						* record, the failure will be reported again */
+	(void)gateway_step(s->gw, s->vm, &in); /* if this is undone because it could not be
+						* journaled, the peer reports the failure again */
 }
 
 /* The primary broke its own stream: say why and close. The primary connects again and is told where

@@ -289,7 +289,8 @@ static size_t format_line(const struct vm_journal_table *table, uint32_t line, c
 	return 0;
 }
 
-/* Replace the file by the header and the last entries, and leave it open for appending. */
+/* Replace the file by the header, the last entries and the unreadable lines. Leaves it open for
+ * appending. */
 static int rewrite(struct vm_journal *journal)
 {
 	size_t capacity = sizeof(HEADER) +
