@@ -9,8 +9,8 @@
 
 /* Where a step begins. */
 struct step {
-	uint32_t range;	 /* index of its first range... */
-	uint32_t offset; /* ...and page in that */
+	uint32_t range;	 /* index of its first range */
+	uint32_t offset; /* page in that range */
 };
 
 struct copier {
@@ -18,7 +18,8 @@ struct copier {
 	struct step *steps;
 	uint32_t max_steps;
 
-	/* of the copy that runs; written by the owner while is_open is false and n_inside 0 */
+	/* of the current copy; the owner writes these only while is_open is false and n_inside is
+	 * 0 */
 	const struct page_range *ranges;
 	uint32_t n_ranges;
 	uint32_t n_steps;
@@ -27,8 +28,8 @@ struct copier {
 	_Atomic int error; /* the first one */
 
 	/* between the two threads */
-	_Atomic bool is_open;	   /* a helper may come in */
-	_Atomic uint32_t n_inside; /* helpers that look at the fields above, or are about to see is_open */
+	_Atomic bool is_open;	   /* a helper may take steps */
+	_Atomic uint32_t n_inside; /* helpers that read the fields above, or is_open next */
 	_Atomic bool must_end;
 	sem_t wake;
 	pthread_t thread;
@@ -49,14 +50,14 @@ static int copy_step(const struct copier *c, uint32_t index)
 			left = COPIER_STEP_PAGES - n_pages;
 		part[n++] = (struct page_range){c->ranges[i].first_page + offset, left};
 		n_pages += left;
-		offset = 0; /* a range that goes on fills the step */
+		offset = 0; /* a range longer than the step ends the loop */
 		i++;
 	}
 	return guestmem_read(c->mem, part, n,
 			     c->to + (size_t)index * COPIER_STEP_PAGES * VMM_PAGE_BYTES);
 }
 
-/* Take the next step. False: there is none, or an error has ended it. */
+/* Take the next step and copy it. False: there is none, or an error has ended the copy. */
 static bool take_step(struct copier *c)
 {
 	uint32_t index;
@@ -80,7 +81,8 @@ static void *help(void *context)
 	while (!atomic_load(&c->must_end)) {
 		if (sem_wait(&c->wake) != 0)
 			continue; /* EINTR */
-		/* In this order, and the reverse in copier_run(): whoever sees it open is waited for. */
+		/* This order, and the reverse one in copier_run(), ensure that the owner waits for
+		 * every helper that sees is_open. */
 		atomic_fetch_add(&c->n_inside, 1);
 		if (atomic_load(&c->is_open))
 			while (take_step(c))
@@ -148,7 +150,7 @@ static int divide(struct copier *c, const struct page_range *ranges, uint32_t n_
 	return 0;
 }
 
-/* Let the helper in, if there is enough left for two. */
+/* Wake the helper if enough steps are left for two threads. */
 static void wake_helper(struct copier *c)
 {
 	uint32_t next = atomic_load(&c->next_step);

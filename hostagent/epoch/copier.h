@@ -1,17 +1,18 @@
 /* copier.h - copy a stopped guest's pages with two threads.
  *
- * Why: the copy is what grows with the number of dirty pages in a pause. While the guest is stopped its core is
- * free, so a second thread takes part from some thousands of pages on: 64 MiB of private memory (read by
- * process_vm_readv) in 4.4 ms instead of 6.4, scattered pages in 5.7 instead of 10; of shared memory in 3.1
- * instead of 3.8. (Streaming stores and prefetch were tried for the latter: 10 to 18 % less time, not worth
- * code per instruction set beside the second thread's 20 to 30 %.)
+ * Why: the copy is the part of a pause that grows with the number of dirty pages. While the guest
+ * is stopped its core is free, so a second thread helps with copies of some thousands of pages.
+ * Measured for 64 MiB: private memory (read by process_vm_readv) takes 4.4 ms instead of 6.4,
+ * scattered pages 5.7 instead of 10, shared memory 3.1 instead of 3.8. (For shared memory,
+ * streaming stores and prefetch were tried: they save 10 to 18 %, the second thread 20 to 30 %,
+ * so they are not worth code per instruction set.)
  *
  *	pages    │ step 0 │ step 1 │ step 2 │ ... │        COPIER_STEP_PAGES each, across ranges
- *	owner      takes the next step, looks whether QEMU has saved its devices, takes the next ...
- *	helper     when it has: takes the next step, takes the next ...
+ *	owner      takes a step, checks whether QEMU has saved its devices, takes the next ...
+ *	helper     once QEMU has saved them: takes a step, takes the next ...
  *
- * The owner never waits for a helper that has not begun: one that wakes up late finds nothing to do. A helper
- * that has begun is waited for, one step at most.
+ * The owner never waits for a helper that has not begun: a helper that wakes up late finds nothing
+ * to do. The owner does wait for a helper that has begun, for one step at most.
  *
  * Where: seal.c. Threads: one owner; the helper is this module's own and touches nothing but the pages.
  */
@@ -23,19 +24,20 @@
 
 #include "vmm/guestmem.h"
 
-/* 1 MiB: some 0.15 ms; small enough for the owner to look after a gate between two. */
+/* 1 MiB: some 0.15 ms; small enough for the owner to serve a gate between two steps. */
 #define COPIER_STEP_PAGES 256u
-/* With so many pages left the helper is woken: a wake-up takes 0.05 to 0.1 ms. */
+/* The helper is woken only if at least this many pages are left: a wake-up takes 0.05 to 0.1 ms. */
 #define COPIER_BOTH_PAGES 2048u
 
 struct copier;
 
-/* What the owner looks after between two steps. 0: the other core is in use; 1: it is free, the helper may be
- * woken; -errno: the copy ends with that. */
+/* The owner calls this between two steps. Returns 0: the other core is in use; 1: it is free, the
+ * helper may be woken; -errno: the copy ends with this error. */
 typedef int (*copier_between_fn)(void *context);
 
-/* @mem is borrowed until copier_free(); @n_pages: the most that one copy may have. Starts the helper, but not
- * on a machine with one core; where none can be started the owner copies alone. 0; -ENOMEM. */
+/* @mem is borrowed until copier_free(); @n_pages: the most pages that one copy may have. Starts the
+ * helper, unless the machine has one core only. If the helper cannot be started, the owner copies
+ * alone. 0; -ENOMEM. */
 int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret)
 	__attribute__((warn_unused_result));
 
@@ -43,7 +45,8 @@ int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret
 struct copier *copier_free(struct copier *copier);
 
 /* Copy the pages of @ranges, in their order and without gaps, to @ret_pages. @between may be NULL: the owner
- * copies alone. 0; errors of guestmem_read() and of @between; -EINVAL: more pages than promised. */
+ * copies alone. 0; errors of guestmem_read() and of @between; -EINVAL: more pages than given to
+ * copier_new(). */
 int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t n_ranges,
 	       copier_between_fn between, void *context, uint8_t *ret_pages)
 	__attribute__((warn_unused_result));

@@ -23,22 +23,23 @@ enum mark {
 struct dup {
 	const struct reference *reference;
 	struct marks marks;
-	uint64_t *table; /* high half: tag; low half: page, also < n_pages where nothing was put */
+	uint64_t *table; /* high half: tag; low half: page; unused entries: page 0 */
 	size_t mask;	 /* entries - 1 */
 	uint64_t n_dups;
-	bool is_allowed, is_full; /* of the epoch ... */
-	bool is_on;		  /* ... and all that is needed is known */
+	bool is_allowed, is_full; /* as dup_begin() was told */
+	bool is_on;		  /* DUP records may be used now */
 
-	/* Is it worth looking? */
-	bool is_sparse;	 /* look at two contents in SPARSE_ONE_IN only */
-	uint32_t choice; /* the one of them that changes */
+	/* is looking pages up worth it? */
+	bool is_sparse;	 /* look up only two contents in SPARSE_ONE_IN */
+	uint32_t choice; /* the one of these two that changes with each window */
 	uint32_t n_asked, n_looked, n_repeated; /* pages of the current window */
 };
 
-/* Where next to nothing repeats, hashing each new page is wasted: then only some are looked at, chosen
- * by content, so that of equal pages either all or none are, and the share found is about the share there
- * is. Half of the choice never changes, so that what repeats after long is found; the other half does with
- * each window, lest the few contents that repeat be always among those left out. */
+/* Where almost no pages repeat, hashing each new page is wasted time: then only some are looked up.
+ * They are chosen by content, so of equal pages either all or none are looked up, and the share of
+ * repeats that is seen is about the true share. Half of the choice never changes, so repeats far
+ * apart are found too. The other half changes with each window: else the few contents that repeat
+ * might always be left out. */
 #define WINDOW_LOOKED 128u
 #define WINDOW_ASKED  4096u
 #define WORTH_ONE_IN  64u
@@ -46,7 +47,7 @@ struct dup {
 
 #define TAG_MASK UINT64_C(0xffffffff00000000)
 
-/* With two entries for each page that can be compared with, four of five keep theirs. */
+/* With two entries per page of the reference, four of five pages keep their entry. */
 #define ENTRIES_PER_PAGE 2u
 
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
@@ -117,11 +118,12 @@ int dup_offer(struct dup *d, uint32_t index)
 	if (!d->is_full && mark != EXPECTED)
 		return mark == REPEATED ? 0 : -EINVAL;
 	marks_set(&d->marks, index, OFFERED);
-	/* Pinned: it waits for a record already, which must not come behind this one. */
+	/* A pinned page still waits for an earlier record, which must not come after this one. */
 	return !reference_is_pinned(d->reference, index);
 }
 
-/* Does page @source hold @page over there when the next record is applied, however often? */
+/* Will the standby's page @source equal @page when the next record is applied, even if applied
+ * repeatedly? */
 static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 {
 	unsigned mark = marks_get(&d->marks, source);
@@ -133,10 +135,11 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 	return theirs && memcmp(theirs, page, PAGE_BYTES) == 0;
 }
 
-/* Where a page is looked at first: most deltas are short, and this line tells that. */
+/* The line that is compared first: most deltas are short, and then it is unchanged. */
 #define FIRST_LINE	 256u
 #define FIRST_LINE_BYTES 64u
-/* How long its delta would be: at that many of these places the page has changed, if it is long. */
+/* Places to probe how long a page's delta would be: it is long if at least LONG_PROBES of them
+ * changed. */
 static const uint16_t probes[] = {1800, 3344, 792, 2336, 3880, 1328, 2872};
 #define LONG_PROBES 2u
 
@@ -164,12 +167,13 @@ static bool is_delta_long(const uint8_t *page, const uint8_t *reference)
 	return n_changed >= LONG_PROBES;
 }
 
-/* Is @page to be looked at? Moves on to the next window after so many times. */
+/* Should @page be looked up? Also begins the next window when this one is full. */
 static bool is_chosen(struct dup *d, const uint8_t *page)
 {
 	uint64_t words[3];
 
-	/* The link takes longer over a FULL epoch than this does, and what it leaves out, nobody finds later. */
+	/* Look up all pages of a FULL epoch: the link is slower than that, and there is no later
+	 * chance. */
 	if (d->is_full)
 		return true;
 	if (++d->n_asked > WINDOW_ASKED || d->n_looked > WINDOW_LOOKED) {
@@ -184,7 +188,7 @@ static bool is_chosen(struct dup *d, const uint8_t *page)
 	return words[0] % SPARSE_ONE_IN == 0 || words[0] % SPARSE_ONE_IN == d->choice % SPARSE_ONE_IN;
 }
 
-/* Another page that is @page; page @index will be the one to be found next. */
+/* Find another page with the content @page. Page @index takes its place in the table. */
 static bool find(struct dup *d, uint32_t index, const uint8_t *page, uint32_t *ret_source)
 {
 	uint64_t hash = XXH3_64bits(page, PAGE_BYTES);
@@ -212,7 +216,7 @@ size_t dup_encode(struct dup *d, uint32_t index, const uint8_t *page, uint8_t *r
 		return 0;
 	if (!find(d, index, page, &source))
 		return 0;
-	/* What is sent, not the page: it may be written to meanwhile. */
+	/* Copy what the standby will have, not @page: the guest may be writing to that. */
 	memcpy(reference, reference_peek(d->reference, source), PAGE_BYTES);
 	out[0] = PAGE_DUP;
 	out[1] = 0;

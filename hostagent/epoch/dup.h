@@ -1,27 +1,31 @@
 /* dup.h - a page about to be sent: does the standby have the same bytes in another page?
  *
- * Why: copied files, a program that runs twice, freed memory: pages repeat. One that the standby has is
- * named by its index, 12 bytes instead of up to 4104.
+ * Why: copied files, a program that runs twice, freed memory: pages repeat. If the standby has the
+ * same bytes in another page, the record only names that page's index: 12 bytes instead of up to
+ * 4104.
  *
  *	XXH3-64 of the page   [ tag | slot ]
  *	                               │
  *	table  [ tag page ][ tag page ][ tag page ] ...   8 bytes each, two for each page of the reference
  *	                          └─► page 4711: may it be copied now?
- *	                              is its reference, that is the standby's page, the same 4096 bytes?
+ *	                              is its reference (the standby's version) the same 4096 bytes?
  *
- * An entry is a hint, perhaps stale, perhaps a collision: only the comparison decides. So nothing is ever
- * taken out, and a table of nonsense would cost speed alone.
+ * An entry is a hint. It may be stale or a collision; only the comparison decides. So entries are
+ * never removed, and a table full of wrong entries would only cost speed.
  *
- * What may be copied is docs/wire-format.md 5.9's: in an ordinary epoch a page that has no record behind
- * the DUP; in a FULL one a page that had one before. Besides, its reference must be what the standby has
- * by then: a page that is pinned there waits for its record. So each page is, in each epoch:
+ * docs/wire-format.md 5.9 says which pages a DUP may copy: in an ordinary epoch, a page that has no
+ * record after the DUP; in a FULL epoch, a page that had a record before it. Besides, the page's
+ * reference must be what the standby has by then: a page that is pinned in the reference still
+ * waits for its record. So each page has one of these states in each epoch:
  *
- *	FREE ── expect ──► EXPECTED ── offer ──► OFFERED         FREE in an ordinary epoch, and OFFERED and
- *	  │                   │ expect once more                 not pinned: may be copied
- *	  │                   └──► REPEATED: never copied, nor a copy
+ *	FREE ── expect ──► EXPECTED ── offer ──► OFFERED     A DUP may copy a FREE page (in an
+ *	  │                   │ expect once more             ordinary epoch), and an OFFERED page
+ *	  │                   └──► REPEATED: never copied,   that is not pinned
+ *	  │                        never sent as a copy
  *	  └─ offer (FULL) ─► OFFERED
  *
- * A page of which little changed is not looked at: its delta is short. Where next to nothing repeats, few are.
+ * A page that changed little is not looked up: its delta is short. Where almost no pages repeat,
+ * only a few are looked up.
  *
  * Where: the encoder, in the order of its records. Threads: the engine's. Allocates in dup_new only.
  */
@@ -37,30 +41,33 @@
 
 struct dup;
 
-/* For a guest of @n_pages and pages that are in @reference, which is borrowed until dup_free().
+/* For a guest of @n_pages. Finds pages that are in @reference, which is borrowed until dup_free().
  * 0; -ENOMEM. */
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
 	__attribute__((warn_unused_result));
 struct dup *dup_free(struct dup *dup); /* accepts NULL, returns NULL */
 
-/* An epoch begins. @is_allowed: DUP records may be used; if not, dup_offer() gives 0 and dup_expect() does
- * nothing. So it is in an ordinary epoch, too, until dup_expect() was called. */
+/* An epoch begins. @is_allowed: DUP records may be used; if not, dup_offer() returns 0 and
+ * dup_expect() does nothing. In an ordinary epoch dup_offer() also returns 0 until dup_expect() was
+ * called. */
 void dup_begin(struct dup *dup, bool is_full, bool is_allowed);
 
-/* The ordinary epoch just begun has the pages of the @n_ranges at @ranges without those whose bit in @skip is
- * set (NULL: none); together with other calls, all before the first page, that is every page it will
- * have. In a FULL epoch, whose pages nobody knows beforehand, nothing. */
+/* Announce pages of the ordinary epoch just begun: those of the @n_ranges at @ranges, except those
+ * whose bit in @skip is set (NULL: none). All calls come before the first page, and together they
+ * announce every page of the epoch. Does nothing in a FULL epoch, whose pages are not known
+ * beforehand. */
 void dup_expect(struct dup *dup, const struct page_range *ranges, uint32_t n_ranges,
 		const uint64_t *skip);
 
-/* Page @index will have the next record, or a later one and be pinned until then. To be called before it is
- * taken from the reference. 1: the next record may be a DUP; 0: it may not; -EINVAL: dup_expect() left the
- * page out. */
+/* Page @index will have the next record, or a later one and stay pinned until then. Call this
+ * before reference_take() of the page. 1: the next record may be a DUP; 0: it may not; -EINVAL:
+ * dup_expect() did not announce the page. */
 int dup_offer(struct dup *dup, uint32_t index) __attribute__((warn_unused_result));
 
-/* Page @index, offered with 1, is @page now; @reference: what reference_take() gave, and @is_known. If another
- * page is the same over there: write the DUP record at @out (DUP_RECORD_BYTES), bring @reference up to
- * date and return the record's size. 0: no such page is known, or it is not worth it. */
+/* Page @index, for which dup_offer() returned 1, now has the content @page. @reference and
+ * @is_known: what reference_take() gave. If the standby has the same bytes in another page: write
+ * the DUP record at @out (DUP_RECORD_BYTES), bring @reference up to date and return the record's
+ * size. 0: no such page is known, or a DUP is not worth it. */
 #define DUP_RECORD_BYTES 12u
 size_t dup_encode(struct dup *dup, uint32_t index, const uint8_t *page, uint8_t *reference,
 		  bool is_known, uint8_t *out);

@@ -20,7 +20,7 @@ struct encoder {
 	struct page_encoder pieces; /* figures of device state */
 	struct reference *reference;
 	struct dup *dup;
-	uint8_t *device; /* the last blob, zero behind its end; WIRE_BLOB_MAX bytes reserved */
+	uint8_t *device; /* the last blob, zeros after its end; WIRE_BLOB_MAX bytes reserved */
 	size_t device_size;
 	uint32_t device_next; /* next piece; != 0: encoder_device() was interrupted */
 	struct retain *retain;
@@ -28,9 +28,9 @@ struct encoder {
 	struct bytes_writer w; /* into payload */
 	uint8_t frame_type;    /* its type */
 	uint64_t n_records;    /* page records in the epoch */
-	uint64_t n_still_zero; /* pages: were zero and are */
-	uint64_t n_whole_zero, n_whole_raw; /* pages without a known version over there */
-	uint64_t payload_bytes; /* of the epoch's finished frames */
+	uint64_t n_still_zero; /* pages that were zero and still are */
+	uint64_t n_whole_zero, n_whole_raw; /* pages whose version at the standby is not known */
+	uint64_t payload_bytes; /* in the epoch's finished frames */
 
 	uint64_t used_features; /* WIRE_FEATURE_*: retained epochs may use these */
 
@@ -40,15 +40,15 @@ struct encoder {
 	struct packer packer;
 
 	/* several threads */
-	struct workers *workers; /* NULL: there is one */
+	struct workers *workers; /* NULL: there is only one thread */
 	uint32_t n_threads;
 	struct unit *unit;    /* being filled; NULL: none */
 	uint32_t n_submitted; /* units of the run */
 	uint32_t n_collected; /* frames of the oldest finished unit that are in retain already */
 };
 
-/* A run wakes other threads when it submits so many units: waking one, and waiting for it at the end of
- * the run, takes longer than the deltas of fewer. */
+/* A run wakes other threads once it has submitted this many units. With fewer, waking a thread and
+ * waiting for it at the end takes longer than finding the deltas. */
 #define WAKE_UNITS 4u
 
 int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
@@ -117,8 +117,8 @@ void encoder_set_second_stage(struct encoder *e, bool is_on)
 	e->packs = is_on;
 }
 
-/* What lies in the place that retain_reserve() gave is the next frame; it was @plain_size bytes
- * before the second stage. */
+/* Add the payload, which was written to the room of retain_reserve(), as the next frame. Before the
+ * second stage it had @plain_size bytes. */
 static void add_frame(struct encoder *e, uint8_t type, uint8_t flags, size_t size,
 		      size_t plain_size)
 {
@@ -130,7 +130,7 @@ static void add_frame(struct encoder *e, uint8_t type, uint8_t flags, size_t siz
 	e->payload_bytes += size;
 }
 
-/* The frame being filled is done. One without content (all pages unchanged) is not sent. */
+/* Finish the frame being filled. A frame without content (all pages unchanged) is not sent. */
 static void close_frame(struct encoder *e, uint8_t flags)
 {
 	uint8_t *payload = e->payload;
@@ -144,7 +144,8 @@ static void close_frame(struct encoder *e, uint8_t flags)
 	add_frame(e, e->frame_type, flags, size, plain_size);
 }
 
-/* Have a frame of @type with room for @room more bytes. 0; -ENOBUFS, -ENOMEM: no frame is open. */
+/* Open a frame of @type, unless one with room for @room more bytes is open. 0; -ENOBUFS, -ENOMEM:
+ * no frame is open. */
 static int need_frame(struct encoder *e, uint8_t type, size_t room)
 {
 	int r;
@@ -169,7 +170,7 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, uint8_t 
 	struct wire_epoch_begin begin = {.previous_epoch = previous};
 	int r;
 
-	encoder_abandon(e); /* what an epoch left that was given up */
+	encoder_abandon(e); /* drop the rest of an epoch that was given up */
 	e->payload = NULL;
 	e->device_next = 0;
 	e->n_records = 0;
@@ -233,7 +234,7 @@ static int flush_batch(struct encoder *e, struct batch *batch)
 	return 0;
 }
 
-/* A page whose version over there is not known: the whole of it, whatever it was, as a record at
+/* Encode a page whose version at the standby is not known: write its whole content as a record at
  * @out (PAGE_RECORD_ROOM bytes). Returns the record's size. */
 static size_t encode_whole(struct encoder *e, uint32_t index, const uint8_t *page,
 			   uint8_t *reference, uint8_t *out)
@@ -241,7 +242,7 @@ static size_t encode_whole(struct encoder *e, uint32_t index, const uint8_t *pag
 	bool is_zero;
 	size_t size;
 
-	memcpy(reference, page, PAGE_BYTES); /* what is sent, also if the guest writes meanwhile */
+	memcpy(reference, page, PAGE_BYTES); /* send this copy: the guest may write to @page */
 	is_zero = zero_is_page(reference);
 	size = is_zero ? 0 : PAGE_BYTES;
 	out[0] = is_zero ? PAGE_ZERO : PAGE_RAW;
@@ -273,7 +274,7 @@ static void advance(struct encoder_cursor *cursor)
 	}
 }
 
-/* A page or two are enough; across ranges it is not worth finding out which page it is. */
+/* How far to prefetch; not across ranges, where finding the page is not worth it. */
 #define AHEAD_PAGES 3u
 
 static void prefetch_ahead(const struct encoder *e, const struct encoder_cursor *cursor)
@@ -283,7 +284,7 @@ static void prefetch_ahead(const struct encoder *e, const struct encoder_cursor 
 			     cursor->pages + AHEAD_PAGES * PAGE_BYTES);
 }
 
-/* Is there nothing to say about the page at @cursor? */
+/* Does the page at @cursor need no record? */
 static bool is_left_out(struct encoder *e, const struct encoder_cursor *cursor)
 {
 	uint32_t index = page_at(cursor);
@@ -296,7 +297,9 @@ static bool is_left_out(struct encoder *e, const struct encoder_cursor *cursor)
 	return true;
 }
 
-/* The record of a page that needs no delta, at @out (PAGE_RECORD_ROOM bytes). Its size; 0: it needs one. */
+/* Write the record of a page that needs no delta at @out (PAGE_RECORD_ROOM bytes). Returns the
+ * record's size;
+ * 0: the page needs a delta. */
 static size_t encode_at_once(struct encoder *e, uint32_t index, const uint8_t *page,
 			     uint8_t *reference, bool is_known, bool may_be_dup, uint8_t *out)
 {
@@ -326,8 +329,9 @@ static int offer_page(struct encoder *e, struct batch *batch, uint32_t index, co
 	return 0;
 }
 
-/* In this thread. A batch fills two frames at most: with room for them it is done whole or the epoch
- * is lost, so that no page counts as known over there that was not sent. */
+/* Encode one batch in this thread. It fills two frames at most. With room for these, either the
+ * whole batch is encoded or the epoch is lost, so no page counts as known to the standby that was
+ * not sent. */
 static int encode_here(struct encoder *e, struct encoder_cursor *cursor)
 {
 	struct batch batch;
@@ -351,7 +355,7 @@ static int encode_here(struct encoder *e, struct encoder_cursor *cursor)
 	return !is_at_end(cursor);
 }
 
-/* Frames of a finished unit into the backlog. 0; -ENOBUFS: called again it goes on; -ENOMEM. */
+/* Move a finished unit's frames into the backlog. 0; -ENOBUFS: call again to continue; -ENOMEM. */
 static int collect_frames(struct encoder *e, const struct unit *unit)
 {
 	for (; e->n_collected < unit->n_frames; e->n_collected++) {
@@ -383,7 +387,8 @@ static void add_figures(struct encoder *e, const struct unit *unit)
 	packer_add_counts(&e->packing, &unit->packing);
 }
 
-/* Everything that is finished, in the order in which it was submitted. */
+/* Move the frames of all finished units into the backlog, in the order in which they were
+ * submitted. */
 static int collect(struct encoder *e)
 {
 	const struct unit *unit;
@@ -411,8 +416,8 @@ static void submit(struct encoder *e)
 	e->unit = NULL;
 }
 
-/* Put page @index into the unit being filled. 0; -EAGAIN: some unit must be finished first; -EINVAL: it was
- * not expected. */
+/* Put page @index into the unit being filled. 0; -EAGAIN: some unit must be finished first;
+ * -EINVAL: the page was not announced by encoder_expect(). */
 static int offer_to_unit(struct encoder *e, uint32_t index, const uint8_t *page)
 {
 	uint8_t *reference;
@@ -420,7 +425,7 @@ static int offer_to_unit(struct encoder *e, uint32_t index, const uint8_t *page)
 	bool is_known;
 	size_t size;
 
-	/* No page is in two units: its slot is pinned as long as it is in one. */
+	/* A page's slot is pinned while the page is in a unit, so no page is in two. */
 	if (reference_is_pinned(e->reference, index))
 		return -EAGAIN;
 	if (!e->unit) {
@@ -445,8 +450,8 @@ static int offer_to_unit(struct encoder *e, uint32_t index, const uint8_t *page)
 	return 0;
 }
 
-/* With others. The backlog is looked at only where finished frames go into it: with no room there,
- * they wait in their units. */
+/* Encode with other threads. Only collect() needs room in the backlog: without room, finished
+ * frames wait in their units. */
 static int encode_by_workers(struct encoder *e, struct encoder_cursor *cursor)
 {
 	int r = collect(e);
@@ -466,7 +471,7 @@ static int encode_by_workers(struct encoder *e, struct encoder_cursor *cursor)
 	if (!is_at_end(cursor) && r == 0)
 		return 1;
 	submit(e);
-	/* At the end nothing may look at the cursor's pages any more. */
+	/* When this returns 0, no thread may read the cursor's pages any more. */
 	if (!workers_is_idle(e->workers))
 		return workers_help(e->workers, &e->packer);
 	e->n_submitted = 0;
@@ -492,7 +497,7 @@ int encoder_fd(const struct encoder *e)
 	return e->workers ? workers_fd(e->workers) : -1;
 }
 
-/* The first bytes of each DEVICE frame. */
+/* Open a DEVICE frame and write its first bytes. */
 static int need_device_frame(struct encoder *e, size_t blob_size)
 {
 	bool is_new;
@@ -531,7 +536,7 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 		e->w.at += page_encode(&e->pieces, e->device_next, piece, e->device + offset,
 				       e->w.at);
 	}
-	/* A blob that shrank: what lies behind its end counts as zero on both sides. */
+	/* If the blob shrank, the bytes after its end count as zero on both sides. */
 	if (e->device_size > (size_t)n_pieces * PAGE_BYTES)
 		memset(e->device + (size_t)n_pieces * PAGE_BYTES, 0,
 		       e->device_size - (size_t)n_pieces * PAGE_BYTES);

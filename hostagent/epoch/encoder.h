@@ -1,19 +1,19 @@
 /* encoder.h - pages and device state in, frames of an epoch out.
  *
- * Why: one place knows the order of an epoch's frames and keeps the reference in step with what was
- * put into them: a page is compared with what the standby will have after all frames before it.
+ * Why: one place knows the order of an epoch's frames and keeps the reference in step with their
+ * content: a page is compared with what the standby will have after all frames before it.
  *
  *	encoder_begin ─ encoder_expect* ─ encoder_pages* ─ encoder_device ─ encoder_end
  *	EPOCH_BEGIN                       PAGES...         DEVICE...        EPOCH_END     (into struct retain)
  *
- * A full backlog is -ENOBUFS: let frames be sent and call again, it goes on.
+ * -ENOBUFS means that the backlog is full: let frames be sent, then call again to continue.
  *
  * Pages may be encoded by several threads (workers.h): encoder_pages() hands them out in units of
- * UNIT_PAGES pages and puts what comes back into the backlog, while more is being encoded. What keeps
- * the reference in step is the same as with one thread: frames are sent in the order in which their
- * units were filled, and no page is in two units at a time (its slot in the reference is pinned
- * meanwhile); so of a page that is offered twice the later copy is compared with the earlier one, and
- * its record comes later. Pages of two runs never meet: the first is over when all of it is back.
+ * UNIT_PAGES pages, and puts finished units into the backlog while others are being encoded. The
+ * reference stays in step as with one thread: frames are sent in the order in which their units
+ * were filled, and no page is in two units at a time (its slot in the reference is pinned
+ * meanwhile). So if a page is offered twice, its later copy is compared with its earlier one, and
+ * has the later record. Pages of two runs never mix: a run ends only when all its units are back.
  *
  * Where: the epoch engine. Threads: the engine's. Allocates in encoder_new only.
  */
@@ -48,8 +48,8 @@ struct encoder_cursor {
 	uint32_t n_ranges;
 	const uint8_t *pages;
 	const uint64_t *skip; /* a bit per page: pages to leave out; NULL: none */
-	uint32_t range;	 /* position: next range ... */
-	uint32_t offset; /* ... next page in it */
+	uint32_t range;	 /* position: the next range ... */
+	uint32_t offset; /* ... and the next page in it */
 };
 
 /* For a guest of @n_pages, with a reference of at most @reference_pages; writes into @retain, which
@@ -59,50 +59,53 @@ int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
 
-/* Classes that may be used from the next epoch on: PAGE_FEATURE_* bits; none after encoder_new().
- * Between epochs only. What was encoded before stays as it is. */
+/* Set the page classes that may be used from the next epoch on: PAGE_FEATURE_* bits; none after
+ * encoder_new(). Call between epochs only. What was encoded before stays as it is. */
 void encoder_set_features(struct encoder *encoder, uint64_t features);
 uint64_t encoder_features(const struct encoder *encoder);
 
-/* Can all that is retained be read with @features (WIRE_FEATURE_*) alone? False: a connection that has
- * no more than these goes on with a FULL epoch. */
+/* Can a receiver that has only @features (WIRE_FEATURE_*) read all that is retained? If not, a
+ * connection with these features must start with a FULL epoch. */
 bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
 
-/* Pack frames that are finished from now on (WIRE_FLAG_LZ4), where it makes them shorter. At any time. */
+/* Pack frames that are finished from now on (WIRE_FLAG_LZ4), where it makes them shorter. May be
+ * called at any time. */
 void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 
-/* Start epoch @epoch on top of @previous. @flags: WIRE_FLAG_* of EPOCH_BEGIN. FULL: it stands
- * alone: the reference is forgotten, its frames are not retained once sent. 0; -ENOBUFS; -ENOMEM
- * (then only a FULL epoch may follow). */
+/* Start epoch @epoch on top of @previous. @flags: WIRE_FLAG_* of EPOCH_BEGIN. A FULL epoch stands
+ * alone: the reference is forgotten, and its frames are not retained once sent. 0; -ENOBUFS;
+ * -ENOMEM (then only a FULL epoch may follow). */
 int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, uint8_t flags)
 	__attribute__((warn_unused_result));
 
-/* Before encoder_pages() of an epoch: it will be called for the pages at @cursor, and no others but those of
- * further calls. Only then an ordinary epoch can have DUP records; a FULL one needs no call. */
+/* Announce, before the first encoder_pages() of an epoch, that it will be called for the pages at
+ * @cursor. All pages of the epoch must be announced, in one or more calls. An ordinary epoch has
+ * DUP records only if this was called; a FULL one needs no call. */
 void encoder_expect(struct encoder *encoder, const struct encoder_cursor *cursor);
 
-/* The pages at @cursor are now as it says: encode or hand out a batch (at most ENCODER_BATCH pages)
- * and move it on, or see to those handed out. Call again with the same cursor, and nothing else of the
- * epoch in between, until it says 0: until then, or encoder_abandon(), the pages are looked at, also by
- * other threads. Never blocks.
+/* Encode the pages at @cursor. One call encodes or hands out a batch (at most ENCODER_BATCH pages)
+ * and moves the cursor on, or collects units handed out before. Call again with the same cursor,
+ * and no other function of the epoch in between, until it returns 0. Until then, or until
+ * encoder_abandon(), this thread and others read the pages. Never blocks.
  * 1: there is more to do; 0: all pages of @cursor are in frames; -ENOBUFS: the backlog is full;
- * -EAGAIN: nothing can be done before encoder_fd() is readable, other threads are at it; -ENOMEM: the
- * epoch is lost, only a FULL one may follow (so it is after a page that encoder_expect() left out). */
+ * -EAGAIN: other threads are encoding, nothing can be done before encoder_fd() is readable;
+ * -ENOMEM: the epoch is lost and only a FULL one may follow (also returned for a page that was not
+ * announced). */
 #define ENCODER_BATCH 32u
 int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));
 int encoder_fd(const struct encoder *encoder); /* -1: encoder_pages() never says -EAGAIN */
 
-/* The epoch is given up: when this returns no thread looks at its pages any more. Waits for what each
- * is at, a frame's work. Only a FULL epoch may follow. */
+/* Give up the epoch. When this returns, no thread reads its pages any more. Waits until each thread
+ * has finished the frame it is encoding. Only a FULL epoch may follow. */
 void encoder_abandon(struct encoder *encoder);
 
-/* The device state is now @blob. Call it once per epoch; on -ENOBUFS call again with the same blob,
- * it goes on. 0; -ENOBUFS; -ENOMEM; -EFBIG: larger than WIRE_BLOB_MAX. */
+/* Encode the device state @blob. Call it once per epoch; on -ENOBUFS call again with the same blob
+ * to continue. 0; -ENOBUFS; -ENOMEM; -EFBIG: larger than WIRE_BLOB_MAX. */
 int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Tell what the guest's clock is to be, behind the device state that has it; where
+/* Add the time that the guest's clock should show, after the device state of that clock. Only where
  * WIRE_FEATURE_CLOCK is in use.
  * 0; -ENOBUFS: call it again; -ENOMEM; -EINVAL: @clock is out of its bounds. */
 int encoder_clock(struct encoder *encoder, const struct wire_clock *clock)

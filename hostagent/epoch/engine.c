@@ -20,7 +20,8 @@
 #define QMP_OPEN_NS  UINT64_C(10000000000)
 #define QMP_ORDER_NS UINT64_C(10000000000)
 
-/* After an epoch that failed: what it failed of may pass at once, or never, as a debugger's trace of QEMU. */
+/* Wait after a failed epoch; doubles each time. The cause may end at once or never, such as a
+ * debugger on QEMU. */
 #define EPOCH_RETRY_MIN_NS (20 * CLOCK_NS_PER_MS)
 #define EPOCH_RETRY_MAX_NS (2 * CLOCK_NS_PER_S)
 
@@ -61,7 +62,8 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	e->config.changed(e->config.changed_context);
 }
 
-/* Its own end is the guest's will. Anybody else's will ends this QEMU, not the guest: that is told when it has ended. */
+/* If the guest wanted the shutdown, that is the verdict. If somebody else did, it ends this QEMU
+ * but not the guest: that is reported once QEMU has ended. */
 static void note_shutdown(struct engine *e, const json_t *data)
 {
 	const char *reason = json_string_value(json_object_get(data, "reason"));
@@ -72,7 +74,7 @@ static void note_shutdown(struct engine *e, const json_t *data)
 		e->end_text = shutdown_text(reason);
 }
 
-/* Runs inside qmp calls: only notes what happened. */
+/* Runs inside qmp calls, so it only notes what happened. */
 static void on_qmp_event(void *context, const char *event, const json_t *data)
 {
 	struct engine *e = context;
@@ -89,7 +91,7 @@ static void on_qmp_event(void *context, const char *event, const json_t *data)
 		e->is_paused_by_other = e->wants_runstate = false;
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
 	} else if (strcmp(event, "RESUME") == 0 && e->is_silenced) {
-		e->is_stopped_here = false; /* not by us: it is stopped again */
+		e->is_stopped_here = false; /* somebody else resumed it: we stop it again */
 	}
 }
 
@@ -100,10 +102,11 @@ static void guest_lost(struct engine *e, int error)
 				   e->end_text ? e->end_text
 				   : error == -ECONNRESET ? "QEMU closed its monitor: the process ended"
 							  : "QEMU's monitor is lost");
-	e->is_guest_lost = true; /* the client is closed with what else holds it, in free_engine() */
+	e->is_guest_lost = true; /* free_engine() closes qmp, since others hold it too */
 }
 
-/* Committed frames that cannot leave serve nobody: that is no protection. The hold tries again by itself. */
+/* If committed frames cannot leave, clients get no answers: do not call that PROTECTED. The hold
+ * retries by itself. */
 static void watch_release(struct engine *e)
 {
 	const char *trouble = hold_trouble(e->hold);
@@ -120,7 +123,7 @@ static void serve(struct engine *e)
 	engine_watch_tick(e);
 	engine_direct_tick(e);
 	engine_stream_receive(e);
-	/* It also goes on with a release that the kernel interrupted. */
+	/* hold_receive() also goes on with a release that the kernel interrupted. */
 	r = e->is_silenced || (hold_is_sending(e->hold) && !engine_may_release(e)) ? 0
 		: hold_receive(e->hold);
 	if (r > 0)
@@ -198,7 +201,7 @@ static void wait_for_work(struct engine *e)
 	struct timespec timeout = {.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
 				   .tv_nsec = (long)(left_ns % CLOCK_NS_PER_S)};
 
-	/* Every failure of ppoll() here is one that the next turn meets again and reports. */
+	/* Errors are ignored: the next turn meets the same one and reports it. */
 	(void)ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL);
 }
 
@@ -213,7 +216,7 @@ static void pump_qmp(struct engine *e)
 		guest_lost(e, r);
 }
 
-/* An epoch was tried: @r is how it ended. */
+/* An epoch was tried and returned @r. */
 static void epoch_ended(struct engine *e, int r)
 {
 	if (r == -ECONNRESET || r == -EPROTO) {
@@ -226,7 +229,7 @@ static void epoch_ended(struct engine *e, int r)
 		if (e->epoch_wait_ns > EPOCH_RETRY_MAX_NS)
 			e->epoch_wait_ns = EPOCH_RETRY_MAX_NS;
 		e->epoch_retry_ns = clock_mono_ns() + e->epoch_wait_ns;
-		if (e->seal) /* else it is told already that tracking is lost, and why */
+		if (e->seal) /* else the lost tracking was reported already */
 			engine_set_state(e, e->status.state, "an epoch failed, trying again: %s",
 					 strerror(-r));
 	}
@@ -247,7 +250,7 @@ static void turn(struct engine *e)
 		return;
 	if (!e->needs_full)
 		engine_retry_pipe(e);
-	if (!may_seal(e)) /* that may have found it paused */
+	if (!may_seal(e)) /* engine_retry_pipe() may have found the guest paused */
 		return;
 	if (e->needs_full)
 		epoch_ended(e, engine_full_epoch(e));
@@ -337,7 +340,7 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 	}
 	r = vmm_inspect(e->qmp, &e->info, error);
 	if (r == 0)
-		r = engine_watch_open(e, error); /* disks, too */
+		r = engine_watch_open(e, error); /* checks disks, too */
 	if (r == 0)
 		r = vmm_check_rx_filter(e->qmp, error);
 	if (r < 0)
@@ -365,7 +368,8 @@ static int open_guest(struct engine *e, struct vmm_error *error)
 	progress_begin(e->config.progress, "began to track", "guest RAM", 0);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
-	/* QEMU may name threads by another pid namespace's numbers: the guest then counts as busy. */
+	/* QEMU may number its threads by another pid namespace: then the guest counts as always
+	 * busy. */
 	if (r == 0 && vcpus_open(e->qmp, e->info.pid, &e->vcpus, error) < 0)
 		log_warn("vm=%s %s; every pause counts in full, and it cannot be throttled",
 			 e->config.vm, error->text);
@@ -392,8 +396,8 @@ static int open_hold(struct engine *e, char *ret_text)
 	}
 	e->next_epoch = 1;
 	if (hold_is_taken_over(e->hold) && hold_mode(e->hold) != HOLD_PASS) {
-		/* The guest may have spoken into the void since: nothing it says leaves before a
-		 * FULL epoch that holds all of it is committed. */
+		/* Frames of the guest may have been dropped meanwhile: nothing leaves until a FULL
+		 * epoch that contains the state after them is committed. */
 		e->is_holding = true;
 		e->next_epoch = hold_epoch(e->hold) + 1;
 		hold_set_epoch(e->hold, e->next_epoch);
@@ -402,7 +406,8 @@ static int open_hold(struct engine *e, char *ret_text)
 	return r;
 }
 
-/* Attaching failed late: who was not protected goes on as before, who was stays silent. */
+/* Attaching failed late: a guest that was not protected goes on as before, one that was stays
+ * silent. */
 static void abandon_hold(struct engine *e)
 {
 	if (e->is_holding)
@@ -466,15 +471,16 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		return r;
 	}
 	progress_begin(config->progress, "began to put the hold on", "its tap", 0);
-	/* Last, since from here on something of ours lies in the guest's way. */
+	/* Last, since from here on the hold is in the path of the guest's frames. */
 	r = open_hold(e, ret_text);
-	/* Once more: the hold found its tap by a name, which may have moved since QEMU's were looked at. */
+	/* Check the taps again: the hold found its tap by name, and the name may belong to another
+	 * tap by now. */
 	if (r == 0 && engine_watch_check_taps(e, &error) < 0) {
 		wire_text_format(ret_text, "%s", error.text);
 		abandon_hold(e);
 		r = -ENOTSUP;
 	}
-	progress_end(config->progress); /* the thread's from here on */
+	progress_end(config->progress); /* the thread uses it from here on */
 	if (r == 0) {
 		r = start_thread(e);
 		if (r < 0) {

@@ -5,7 +5,7 @@
  *
  * Why one object with one thread: seal, encode, send, commit and release of one VM share state
  * (reference, retained epochs, hold) and follow each other; one thread needs no lock between them.
- * Commits are taken also between two frames of an epoch being encoded, so they wait for little.
+ * Commits wait only briefly: they are also taken between two frames of an epoch being encoded.
  * Threads that help to encode (workers.h) see nothing of that state but their own pages.
  *
  *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
@@ -13,15 +13,16 @@
  *	                     └── stream lost ─────┴─────────────────────────────────────┘
  *	                     (the hold stays as it is: held frames wait, nothing passes)
  *
- *	 The lease (lease.h) is over, or the gateway says that we were outvoted: from HOLD on, the guest
- *	 is stopped and nothing is released until the lease is renewed in the same term.
+ *	 If the lease (lease.h) ends in mode HOLD, or the gateway says that we were outvoted: the
+ *	 guest is stopped, nothing is released, until the lease is renewed in the same term.
  *
- *	 frames:  PASS until the first copy is committed and a short epoch behind it is sealed, then HOLD for good;
- *	          frames of epoch n leave after COMMIT(n)
+ *	 frames:  PASS until the first copy is committed and a short epoch after it is sealed, then
+ *	          HOLD for good; frames of epoch n leave after COMMIT(n)
  *
  * Where: hostagent/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
- * Threads: open and the three ways to end from one owner thread; engine_status from any thread. The
- * engine's own thread judges the lease: it blocks for no longer than the lease lasts while it may speak.
+ * Threads: one owner thread calls engine_open() and the three ways to end; any thread may call
+ * engine_status(). The engine's own thread checks the lease: while the lease lasts, it never blocks
+ * beyond the lease's end.
  */
 #ifndef EPOCH_ENGINE_H
 #define EPOCH_ENGINE_H
@@ -53,28 +54,28 @@ struct engine_config {
 	struct throttle_config throttle;
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
-	enum engine_clock clock;    /* give the guest its pauses back: vmm/guestclock.h */
-	uint64_t clock_step_max_ns; /* in one jump */
-	uint32_t clock_alarm_percent; /* of the last minute lost: too much */
+	enum engine_clock clock;    /* whether to correct its clock for pauses: vmm/guestclock.h */
+	uint64_t clock_step_max_ns; /* largest correction in one jump */
+	uint32_t clock_alarm_percent; /* warn if the clock lost more than this of the last minute */
 	uint64_t reference_bytes;   /* for the reference; 0: a quarter of guest RAM */
 	uint64_t backlog_bytes_max; /* encoded epochs not yet committed */
 	uint32_t encode_threads; /* the engine's own included; 0: workers_default_threads() */
 	enum stage_mode second_stage;
 	uint64_t codec;		    /* PAGE_FEATURE_*: delta classes to use where negotiated */
-	bool is_restart; /* an earlier agent protected this guest in the same term: should it be found
-			  * stopped, that agent died inside a pause, and it is let run again */
+	bool is_restart; /* an earlier agent protected this guest in the same term: if the guest is
+			  * stopped, that agent died in a pause, and the guest is let run again */
 
-	bool needs_lease; /* the gateway gives leases: nothing leaves before the first one */
+	bool needs_lease; /* the gateway gives leases: no frame leaves before the first one */
 	const char *gateway_address; /* numeric */
 	uint16_t gateway_port;
 	struct wire_tls_context *tls;
-	struct gateway_view *view; /* when this host last heard of the gateway */
+	struct gateway_view *view; /* records when this host last heard from the gateway */
 
 	const char *peer_name; /* the VM's other host, for engine_go_direct(); NULL: none */
 	const char *peer_address;
 	uint16_t peer_port;
 
-	struct progress *progress; /* of attaching, and of FULL epochs; NULL: not wanted */
+	struct progress *progress; /* reports attaching and FULL epochs; NULL: not wanted */
 
 	/* Called on the engine's thread after each change of state; must only wake the owner. */
 	void (*changed)(void *context);
@@ -90,9 +91,10 @@ struct engine_status {
 	bool is_holding;	/* output is held until its commit: the guest is, or was, protected */
 	bool is_outvoted;
 	bool is_direct;		/* streams to the other host, without a gateway */
-	bool is_stopped_here;	/* the guest stands still by our will: its lease is over, or outvoted */
-	char uncovered[WIRE_TEXT_MAX + 1]; /* the guest is not the one that is protected any more (a device was
-					    * plugged, QEMU has another tap): how; no epochs; "" it is */
+	bool is_stopped_here;	/* we stopped the guest: its lease is over, or we were outvoted */
+	/* How the guest differs from when it was attached to (a device was plugged, QEMU has
+	 * another tap); no epochs are made then. "": it does not differ. */
+	char uncovered[WIRE_TEXT_MAX + 1];
 	char text[WIRE_TEXT_MAX + 1];	/* for people; "" when all is well */
 	char stats[WIRE_STATS_MAX + 1]; /* "key=value\n" */
 };
@@ -104,7 +106,8 @@ pid_t engine_guest_pid(const struct engine *engine); /* QEMU's process; any thre
 /* Attach to the running guest in term @term: QMP, checks, tracking, hold (mode PASS, or as a killed
  * agent left it), then start the thread. The guest is not stopped. Blocks for some tens of ms.
  * 0; -ENOTSUP: this guest cannot be protected as it is now; -ESHUTDOWN: it has shut itself down (-no-shutdown);
- * other -errno; all with @ret_text (WIRE_TEXT_MAX + 1 bytes) for the operator; then nothing was changed. */
+ * other -errno. On error nothing was changed, and @ret_text (WIRE_TEXT_MAX + 1 bytes) has a text
+ * for the operator. */
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
 		char *ret_text) __attribute__((warn_unused_result));
 
@@ -117,21 +120,22 @@ int engine_detach(struct engine *engine, char *ret_text) __attribute__((warn_unu
 int engine_fence(struct engine *engine, char *ret_text) __attribute__((warn_unused_result));
 
 /* The agent ends: nothing is released, the hold stays closed for the next agent, the guest runs on.
- * Frees. Accepts NULL. */
+ * Frees @engine. Accepts NULL. */
 void engine_close(struct engine *engine);
 
-/* A LEASE came: as lease_renew(), and returns as it does. The guest goes on within 10 ms. Any thread, but
- * one at a time. */
+/* A LEASE message came: renew the lease, as lease_renew() does, and return its result. The guest
+ * goes on within 10 ms. Any thread, but one at a time. */
 int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		       uint32_t release_ms,
 		       uint64_t sent_ns) __attribute__((warn_unused_result));
 
-/* The VM's other host voted for it: go on in the newer @term, streaming to that host until the gateway takes
- * the stream again. What is held stays held until that host has it; the lease is what it gives, and begins at
- * @claimed_ns (boot time), when it was asked. Any thread; carried out soon after. */
+/* The VM's other host voted for this one: go on in the newer @term, streaming to that host until
+ * the gateway takes the stream again. Held frames stay held until that host has their epoch. That
+ * host also gives the lease, which begins at @claimed_ns (boot time), when it was asked for its
+ * vote. Any thread; carried out soon after. */
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
 
-/* The gateway gives no leases: the guest runs without. The same thread as above. */
+/* The gateway gives no leases: the guest runs without one. Same thread as engine_renew_lease(). */
 void engine_void_lease(struct engine *engine);
 
 void engine_status(struct engine *engine, struct engine_status *ret_status);

@@ -11,7 +11,7 @@
 #include "peer/agree.h"
 
 #define BEAT_NS	     (100 * CLOCK_NS_PER_MS)
-#define GATEWAY_NS   CLOCK_NS_PER_S /* it was heard so lately: try it first */
+#define GATEWAY_NS   CLOCK_NS_PER_S /* try the gateway first if it was heard within this time */
 
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
 {
@@ -48,7 +48,8 @@ static void beat(struct engine *e, uint64_t now_ns)
 		return;
 	e->beat_boot_ns = clock_boot_ns();
 	bytes_put_be64(payload, e->beat_boot_ns);
-	/* A full queue: the next one will do; a dead link is met by who reads from it. */
+	/* Errors are ignored: if the queue is full, the next BEAT will do; engine_stream_receive()
+	 * notices a dead link. */
 	if (link_send(e->link, &header, &piece, 1) == 0)
 		e->beat_ns = now_ns;
 }
@@ -76,8 +77,8 @@ void engine_direct_connected(struct engine *e, bool is_peer, int result)
 	if (!e->is_direct)
 		return;
 	e->is_peer_link = is_peer && result == 0;
-	e->beat_ns = 0; /* the first one asks for the stream */
-	/* In turns, until one of them takes the stream. */
+	e->beat_ns = 0; /* send a BEAT at once: it asks for the stream */
+	/* Try gateway and other host in turns, until one of them takes the stream. */
 	e->tries_peer = !is_peer && result < 0;
 	if (is_peer || result < 0)
 		return;
@@ -108,7 +109,7 @@ int engine_direct_frame(struct engine *e, const struct wire_frame *frame)
 	switch (frame->h.type) {
 	case WIRE_LEASE:
 		return on_lease(e, frame);
-	case WIRE_EPOCH_ACK: /* it holds the epoch, and no gateway will ask it for an older one */
+	case WIRE_EPOCH_ACK: /* the other host has the epoch: without a gateway it is committed */
 		if (wire_empty_decode(frame, NULL) < 0)
 			return -EPROTO;
 		engine_committed(e, frame->h.epoch);

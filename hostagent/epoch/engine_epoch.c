@@ -10,20 +10,21 @@
 #include "base/log.h"
 #include "progress.h"
 
-/* A FULL epoch ends with a seal once a round finds no more than this, or once rounds do not get shorter
- * though the guest is throttled as far as it may be (throttle.h), or after that many rounds. What is
- * written by then is copied ahead of the pause. */
+/* The rounds of a FULL epoch end, and it is sealed, when a round finds at most
+ * FULL_LAST_ROUND_PAGES, or when rounds do not get shorter although the guest is throttled as far
+ * as allowed (throttle.h), or after FULL_ROUNDS_MAX rounds. Pages written by then are copied ahead
+ * of the pause. */
 #define FULL_LAST_ROUND_PAGES 1024u
 #define FULL_ROUNDS_MAX	      8u
 
-/* From so many expected dirty pages on they are copied ahead: below, the second copy of what is written
- * meanwhile and the extra scan cost more than the pause gains. */
+/* From this many expected dirty pages on, copy them ahead of the pause. With fewer, the extra scan
+ * and copying some pages twice cost more than the shorter pause gains. */
 #define PRECOPY_MIN_PAGES 512u
 
-/* Commits and frames are looked at, and frames sent, each time so many batches were encoded. */
+/* While encoding, serve commits and frames after every this many batches. */
 #define SERVICE_EVERY_BATCHES 2u
 
-/* At most this number of long epochs in a row go without a hold. */
+/* The hold begins after at most this many long epochs in a row. */
 #define UNHELD_MAX 16u
 
 #define PIPE_RETRY_MIN_NS (5 * CLOCK_NS_PER_S)
@@ -36,7 +37,7 @@ int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
 
 	e->is_track_fresh = false;
 	e->seal = seal_free(e->seal);
-	e->track = track_close(e->track); /* first: two cannot watch the same memory */
+	e->track = track_close(e->track); /* first: two trackers cannot watch the same memory */
 	r = track_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->track, ret_error);
 	if (r < 0)
 		return r;
@@ -69,12 +70,12 @@ static int encode_and_serve(struct engine *e, struct encoder_cursor *cursor)
 	return 0;
 }
 
-/* Encode pages and keep everything else going meanwhile. */
+/* Encode pages, and serve everything else meanwhile. */
 static int encode_pages(struct engine *e, struct encoder_cursor cursor)
 {
 	int r = encode_and_serve(e, &cursor);
 
-	/* The pages are the caller's again, whose buffer may go. */
+	/* No thread may read the pages any more: the caller may free their buffer. */
 	if (r < 0)
 		encoder_abandon(e->encoder);
 	return r;
@@ -86,7 +87,7 @@ static struct encoder_cursor cursor_over(const struct seal_pages *p, const uint6
 		.ranges = p->ranges, .n_ranges = p->n_ranges, .pages = p->pages, .skip = skip};
 }
 
-/* What the guest's clock is to be, for a standby that goes on from this epoch. */
+/* Encode the time that the guest's clock should show at a standby that goes on from this epoch. */
 static int encode_clock(struct engine *e)
 {
 	struct clock_words saved, wanted;
@@ -97,7 +98,7 @@ static int encode_clock(struct engine *e)
 	    !guestclock_forecast(e->clock, clock.mono_ns, &saved, &wanted, &clock.ticks_per_s))
 		return 0;
 	if (clock.ticks_per_s < 1 || clock.ticks_per_s > WIRE_TICKS_PER_S_MAX)
-		return 0; /* no counter of a processor's */
+		return 0; /* no processor's counter has such a rate */
 	clock.saved_ticks = saved.ticks;
 	clock.saved_ns = saved.clock;
 	clock.ticks = wanted.ticks;
@@ -110,7 +111,7 @@ static int encode_clock(struct engine *e)
 	return r;
 }
 
-/* All that a seal took, and the end of the epoch. */
+/* Encode everything that a seal took, and end the epoch. */
 static int encode_sealed(struct engine *e, const struct seal_result *result)
 {
 	struct encoder_cursor precopied = cursor_over(&result->precopied, result->superseded);
@@ -141,14 +142,14 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 	return r;
 }
 
-/* Guest stopped, state taken: what it sends from here on belongs to the next epoch. Its clock is set last: it is
- * about to start. */
+/* The seal's hook: the guest is stopped and its state is taken, so frames it sends from here on
+ * belong to the next epoch. The guest's clock is set last, just before the guest runs. */
 static void end_epoch(void *context, const struct seal_times *times)
 {
 	struct engine *e = context;
 
-	/* What waits in the ring was sent in the epoch that ends here: take it before the pacer is
-	 * told of the seal, or it would ask for another one. */
+	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
+	 * pacer is told of the seal, or they would ask for another seal. */
 	if (hold_receive(e->hold) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so", e->config.vm);
 	e->next_epoch++;
@@ -160,10 +161,10 @@ static void end_epoch(void *context, const struct seal_times *times)
 	guestclock_stopped(e->clock, times->paused_ns, times->paused_ns + times->stop_ns);
 }
 
-/* Does the seal of the epoch that begins now begin the hold? What leaves before that seal is in the
- * epoch's state, so a takeover with this epoch or a later one is right. The hold waits until the
- * first copy is committed, which a standby may write and rehearse for long, and until the epoch is
- * short: output is held from its seal until its commit. */
+/* Does the seal of the epoch that begins now begin the hold? Frames that leave before that seal are
+ * part of the epoch's state, so a takeover with this epoch or a later one is right. The hold begins
+ * only after the first copy is committed, since a standby may write and rehearse that for long. The
+ * epoch must also be short, since output is held from its seal until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->pacer.resumed_ns;
@@ -179,13 +180,13 @@ static bool begins_hold(struct engine *e, bool is_full)
 	return ++e->n_unheld > UNHELD_MAX;
 }
 
-/* For an ordinary epoch: after its seal, where the hold may have failed to begin. */
+/* For an ordinary epoch call this after its seal: the hold may have failed to begin there. */
 static uint8_t unheld_flag(const struct engine *e)
 {
 	return e->knows_unheld && !e->is_holding ? WIRE_FLAG_UNHELD : 0;
 }
 
-/* A FULL epoch's seal ends rounds that protect: so does it. */
+/* The seal of a FULL epoch always protects, as the rounds before it did. */
 static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 {
 	if (!is_full && !protect_is_due(&e->protect))
@@ -193,7 +194,8 @@ static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 	return e->dirty_expected >= PRECOPY_MIN_PAGES ? SEAL_AHEAD : SEAL_PROTECT;
 }
 
-/* What upset a seal through a pipe once, as a QEMU that was stopped in it, passes; each time costs a full copy. */
+/* Whatever made a seal through the pipe fail (for example QEMU was stopped during it) is usually
+ * temporary, so it is tried again. The wait grows, since each failure costs a full copy. */
 static void pipe_failed(struct engine *e)
 {
 	e->pipe_wait_ns = e->pipe_wait_ns ? e->pipe_wait_ns * PIPE_RETRY_FACTOR : PIPE_RETRY_MIN_NS;
@@ -208,7 +210,7 @@ void engine_retry_pipe(struct engine *e)
 	    engine_throttle_release(e) < 0)
 		return;
 	e->is_left_stopped = false;
-	e->is_sealing = true; /* its trial is a short pause */
+	e->is_sealing = true; /* trying the pipe out pauses the guest briefly */
 	engine_open_pipe(e);
 	e->is_sealing = false;
 	if (e->is_left_stopped)
@@ -231,7 +233,7 @@ void engine_open_pipe(struct engine *e)
 	guestclock_resumed(e->clock, clock_mono_ns() - start_ns);
 }
 
-/* After a seal: what became of the guest's clock. */
+/* After a seal: account for what the pause did to the guest's clock. */
 static void see_to_clock(struct engine *e, const struct seal_result *result)
 {
 	const struct clock_rules *rules = guestclock_rules(e->clock);
@@ -270,12 +272,14 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 		return r;
 	}
 	see_to_clock(e, ret_result);
-	/* A seal leaves the guest as it was: somebody paused it just before, or while we looked. */
+	/* A seal leaves the guest as it was, so somebody else paused it just before or
+	 * meanwhile. */
 	if (e->is_left_stopped)
 		engine_paused_by_other(e);
 	/* The epoch just sealed is next_epoch - 1 now. */
 	e->sealed_at_ns[(e->next_epoch - 1) % ENGINE_SEALED_AT_SLOTS] = ret_result->times.resumed_ns;
-	/* Of the epoch that ended: while paused they did not run, and since cont hardly. */
+	/* The vCPUs' time belongs to the epoch that ended: they did not run in the pause, and
+	 * hardly since. */
 	pacer_sealed(&e->pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->vcpus));
 	return engine_watch_sealed(e, ret_result);
@@ -327,7 +331,7 @@ static int send_full(struct engine *e)
 	struct seal_result result;
 	int r;
 
-	e->figures.is_kept = false; /* its seal protects everything */
+	e->figures.is_kept = false; /* a FULL epoch's seal protects everything */
 	e->is_unheld = !begins_hold(e, true);
 	r = encoder_begin(e->encoder, e->next_epoch, e->complete_at_peer,
 			  WIRE_FLAG_FULL | unheld_flag(e));
@@ -375,14 +379,14 @@ int engine_full_epoch(struct engine *e)
 	e->full_generation = e->generation;
 	encoder_get_counts(e->encoder, &before);
 	r = send_full(e);
-	progress_end(e->config.progress); /* what is left, the link shows */
+	progress_end(e->config.progress); /* the rest is shown as the link's progress */
 	engine_figures_full(e, &before);
 	e->is_full_running = false;
 	if (r < 0)
 		return r;
 	e->needs_full = false;
 	protect_init(&e->protect, track_fault_ns(e->track));
-	e->figures.last_resumed_ns = 0; /* what lay between is no interval */
+	e->figures.last_resumed_ns = 0; /* the time since the last seal is not an interval */
 	encoder_get_counts(e->encoder, &counts);
 	e->figures.bytes_full += counts.epoch_bytes;
 	e->figures.n_full++;
@@ -406,7 +410,8 @@ int engine_epoch(struct engine *e)
 	if (r < 0)
 		return r;
 	encoder_get_counts(e->encoder, &before);
-	/* From here on the reference moves: what is begun must end whole, or all is sent anew. */
+	/* From here on the reference changes: if the epoch does not end whole, everything is sent
+	 * anew. */
 	r = encoder_begin(e->encoder, epoch, epoch - 1, unheld_flag(e));
 	if (r == 0)
 		r = encode_sealed(e, &result);
@@ -415,7 +420,7 @@ int engine_epoch(struct engine *e)
 		return r;
 	}
 	encoder_get_counts(e->encoder, &counts);
-	/* Without KEEP every page was written, if only with what it held. */
+	/* Without KEEP every page was written, if only with the same bytes. */
 	n_unchanged = (uint32_t)(counts.n_unchanged - before.n_unchanged);
 	n_stale = kind == SEAL_KEEP ? n_unchanged : 0;
 	protect_sealed(&e->protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,

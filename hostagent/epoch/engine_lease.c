@@ -1,4 +1,5 @@
-/* Without a lease the guest stands still and nothing leaves its host; see lease.h, engine_internal.h. */
+/* Without a lease the guest stands still and no frame leaves its host; see lease.h,
+ * engine_internal.h. */
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
@@ -8,20 +9,20 @@
 #include "base/log.h"
 
 #define QMP_NS	   UINT64_C(2000000000)
-#define RETRY_NS   UINT64_C(500000000) /* when QEMU did not do as told */
-#define LOOK_NS	   (10 * CLOCK_NS_PER_MS) /* is it renewed: nobody wakes us */
+#define RETRY_NS   UINT64_C(500000000) /* wait after QEMU did not obey */
+#define LOOK_NS	   (10 * CLOCK_NS_PER_MS) /* how often to check for a renewal: nobody wakes us */
 #define RELEASE_LOOK_NS (2 * CLOCK_NS_PER_MS) /* the same, while only a release waits for it */
 #define CONNECT_NS (500 * CLOCK_NS_PER_MS)
 
-/* Before the first FULL epoch is sealed nothing is held and nobody can be promoted: the guest then runs
- * as unprotected ones do. */
+/* Before the hold begins nothing is held and no standby can be promoted, so the guest may run like
+ * an unprotected one. */
 bool engine_may_speak(const struct engine *e)
 {
 	return !e->is_outvoted && (!e->is_holding || (!lease_is_over(&e->lease, clock_boot_ns()) &&
 						      !e->is_uncovered_net));
 }
 
-/* What is committed may leave. */
+/* May committed frames leave? */
 bool engine_may_release(const struct engine *e)
 {
 	return engine_may_speak(e) &&
@@ -53,7 +54,7 @@ static void silence(struct engine *e)
 	e->is_silenced = true;
 	e->lease_retry_ns = 0;
 	if (e->is_outvoted || e->is_uncovered_net)
-		return; /* who said so has logged it */
+		return; /* the caller that set it has logged it */
 	e->figures.n_lease_ended++;
 	log_warn("vm=%s term=%llu epoch=%llu the lease is over: the guest is stopped and nothing leaves "
 		 "until the gateway renews it", e->config.vm, (unsigned long long)e->term,
@@ -69,12 +70,13 @@ int engine_lease_let_run(struct engine *e)
 
 	if ((!e->is_stopped_here && !e->is_stop_open) || e->is_guest_lost)
 		return 0;
-	e->is_stopped_here = false; /* before: its RESUME is ours */
+	e->is_stopped_here = false; /* before `cont`: its RESUME event is ours */
 	began_ns = e->stop_sent_ns;
-	/* Without a lease it stood still by our will: that is given back as any pause of ours. */
+	/* We stopped the guest, so its clock is corrected for that time as for any pause of
+	 * ours. */
 	if (e->stop_seen_ns)
 		guestclock_stopped(e->clock, e->stop_sent_ns, e->stop_seen_ns);
-	r = order(e, "cont"); /* behind a `stop` that QEMU has not come to, which it carries out first */
+	r = order(e, "cont"); /* QEMU carries out a `stop` that is still waiting first */
 	if (r < 0)
 		e->is_stopped_here = true;
 	else if (e->stop_seen_ns)
@@ -89,9 +91,10 @@ static void renewed(struct engine *e)
 	if (engine_lease_let_run(e) < 0)
 		return;
 	e->is_silenced = false;
-	e->figures.last_resumed_ns = 0; /* what lay between is no interval */
-	/* TCP has learnt, in both directions, to wait longer and longer between its attempts: a frame that is lost
-	 * now could take seconds, which would look as if we did not replicate. */
+	e->figures.last_resumed_ns = 0; /* the time since the last seal is not an interval */
+	/* By now TCP waits long between its retransmissions, in both directions: if a packet is
+	 * lost now, it could take seconds to repeat, which would look as if we did not replicate.
+	 * So connect anew. */
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->connect_at_ns = 0;
 	e->backoff = 0;
@@ -105,7 +108,8 @@ static void stop(struct engine *e)
 {
 	int r;
 
-	/* Before: its STOP is ours. What was not answered in time is carried out later. */
+	/* Set this before `stop`: its STOP event is ours. QEMU may yet obey a `stop` that it did
+	 * not answer in time. */
 	e->is_stopped_here = true;
 	guestclock_running(e->clock);
 	e->stop_sent_ns = clock_mono_ns();
@@ -135,7 +139,7 @@ void engine_lease_tick(struct engine *e)
 		stop(e);
 }
 
-/* Where the end of the lease lies for who waits by the monotonic clock. */
+/* The end of the lease on the monotonic clock, which waits use. */
 static uint64_t lease_end_mono_ns(const struct engine *e, uint64_t now_ns)
 {
 	uint64_t end_ns = lease_end_ns(&e->lease), boot_ns = clock_boot_ns();
@@ -177,7 +181,7 @@ void engine_outvoted(struct engine *e, const char *why)
 		return;
 	e->is_outvoted = true;
 	if (hold_set_mode(e->hold, HOLD_DROP) == 0)
-		e->is_holding = true; /* closed: nothing may open it but an order */
+		e->is_holding = true; /* closed: only an order may open it */
 	log_error("vm=%s term=%llu epoch=%llu outvoted: %s; the guest is stopped, nothing leaves any more",
 		  e->config.vm, (unsigned long long)e->term, (unsigned long long)e->next_epoch, why);
 	engine_lease_tick(e);

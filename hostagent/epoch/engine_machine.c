@@ -1,4 +1,5 @@
-/* What the guest's machine is made of, told to the standby; see engine_internal.h and docs/wire-format.md 5.7.1. */
+/* Describes the guest's machine to the standby; see engine_internal.h and docs/wire-format.md
+ * 5.7.1. */
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
@@ -7,7 +8,7 @@
 #include "base/log.h"
 
 #define FRAME_MAX 65536u
-/* What surely fits into the frames: the last item of each may leave room unused. */
+/* The list size that surely fits into the frames: each frame may have unused room at its end. */
 #define LIST_MAX  (WIRE_MACHINE_FRAMES_MAX * (FRAME_MAX - WIRE_HEADER_SIZE - 1 - 2 * (WIRE_LABEL_MAX + 1)))
 
 _Static_assert(VMM_MACHINE_KEY_MAX <= WIRE_LABEL_MAX && VMM_MACHINE_VALUE_MAX <= WIRE_LABEL_MAX,
@@ -80,7 +81,7 @@ void engine_machine_resumed(struct engine *e)
 	e->machine_at = 0;
 }
 
-/* One frame with the items from machine_at on; *ret_next is the first that did not fit. */
+/* Make one frame with the items from machine_at on; *ret_next: the first item that did not fit. */
 static int send_frame(struct engine *e, uint32_t *ret_next)
 {
 	uint8_t buffer[FRAME_MAX];
@@ -103,7 +104,7 @@ static int send_frame(struct engine *e, uint32_t *ret_next)
 
 		r = wire_frame_begin(buffer, sizeof(buffer), &first);
 		if (r == 0)
-			r = wire_machine_encode(false, &first); /* over the byte that was there */
+			r = wire_machine_encode(false, &first); /* replaces the first byte */
 	}
 	if (r == 0)
 		r = wire_frame_finish(buffer, &w, &header, &size);

@@ -178,7 +178,7 @@ static const char *codec_name(uint64_t features)
 	}
 }
 
-/* Of the guest's clock. */
+/* Add the figures of the guest's clock. */
 static int add_clock(char *stats, struct engine *e, uint64_t now_ns)
 {
 	const struct clock_rules *rules = guestclock_rules(e->clock);
@@ -193,7 +193,7 @@ static int add_clock(char *stats, struct engine *e, uint64_t now_ns)
 		r = add_ms(stats, "clock_lost_ms", rules->lost_ns);
 	if (r == 0)
 		r = wire_stats_add(stats, "clock_lost_percent", "%.2f", percent);
-	if (r == 0) /* in whole percent, and at least 1, while it is too much */
+	if (r == 0) /* whole percent; at least 1 while the loss is too high */
 		r = add_u64(stats, "clock_alarm_percent",
 			    clock_loss_alarm(&e->clock_loss, percent, e->config.clock_alarm_percent)
 				    ? (uint64_t)percent + 1 : 0);

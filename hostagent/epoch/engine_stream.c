@@ -14,14 +14,14 @@
 #include "gateway_view.h"
 
 #define STALL_NS	   CLOCK_NS_PER_S
-#define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* in the waits below, while nothing happens */
+#define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* longest single wait below */
 #define GEOMETRY_FRAME_MAX 32768 /* wire/limits.h: a GEOMETRY is below 20 KiB */
 
 void engine_stream_close(struct engine *e, const char *why)
 {
 	if (!e->link)
 		return;
-	/* Before the link goes: @why may be its own text. */
+	/* Before link_free(): @why may be the link's own text. */
 	engine_set_state(e, e->is_holding ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
 			 "stream to the %s lost: %s", e->is_peer_link ? "other host" : "gateway", why);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu stream to the %s lost: %s", e->config.vm,
@@ -37,13 +37,14 @@ void engine_stream_close(struct engine *e, const char *why)
 			    "when it comes back", e->config.vm);
 }
 
-/* Between two epochs, since connections are made between two epochs only: @features are in use. */
+/* @features are in use from now on. Connections are made only between two epochs, so this is
+ * too. */
 static void use_features(struct engine *e, uint64_t features)
 {
 	uint64_t deltas = features & e->config.codec;
 
 	if (deltas == 0)
-		deltas = WIRE_FEATURE_XRLE; /* every stream of this version has it */
+		deltas = WIRE_FEATURE_XRLE; /* every stream of this version supports it */
 	if (!encoder_can_resend(e->encoder, features))
 		e->needs_full = true;
 	encoder_set_features(e->encoder, deltas);
@@ -63,9 +64,9 @@ uint64_t engine_stream_waiting(const struct engine *e)
 	return backlog.waiting_bytes + retain_unsent_bytes(e->retain);
 }
 
-/* The stream's flow alone may be lost on its way, or this kernel waits long between its attempts. With the control
- * connection in order (its leases come in time) that is seen: a new connection is cheaper than waiting
- * (docs/decisions/0041-stream-tcp.md). */
+/* The network may lose the stream's packets alone, or this kernel may wait long between its
+ * retransmissions. The control connection shows this: its leases still come in time. A new
+ * connection is then cheaper than waiting (docs/decisions/0041-stream-tcp.md). */
 void engine_stream_watch(struct engine *e)
 {
 	struct link_backlog backlog = {0};
@@ -106,8 +107,8 @@ void engine_stream_measure(struct engine *e)
 	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
 }
 
-/* Did the gateway that this host obeys welcome the stream? 0; -EAGAIN: the control connection has
- * not obeyed it yet, or it is an older one. */
+/* Is the gateway that welcomed the stream the one that this host obeys? 0; -EAGAIN: the control
+ * connection has not obeyed it yet, or it is an older one. */
 static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -124,7 +125,7 @@ static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 	return -EAGAIN;
 }
 
-/* One attempt; a failure is retried later with growing distance. */
+/* Try to connect once. The caller retries later, after growing waits. */
 static int connect_once(struct engine *e)
 {
 	bool is_peer = engine_direct_is_next(e);
@@ -179,7 +180,7 @@ void engine_stream_connect(struct engine *e)
 		e->backoff = 0;
 		return;
 	}
-	if (r == -EAGAIN) /* the control connection is about to */
+	if (r == -EAGAIN) /* the control connection will obey this gateway soon */
 		e->backoff = 0;
 	else
 		e->backoff = e->backoff < 4 ? e->backoff + 1 : 4;
@@ -230,7 +231,7 @@ void engine_committed(struct engine *e, uint64_t epoch)
 /* RESUME: the standby has everything up to the header's epoch. */
 static void resumed(struct engine *e, const struct wire_header *h)
 {
-	/* What the standby has complete is committed, whether or not COMMIT came through. */
+	/* An epoch that the standby has complete is committed, whether or not COMMIT arrived. */
 	engine_committed(e, h->epoch);
 	e->generation = h->generation;
 	e->is_resumed = true;
@@ -240,7 +241,8 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	if (!e->needs_full && retain_rewind(e->retain, h->epoch) < 0)
 		e->needs_full = true;
 	if (e->needs_full) {
-		/* What is kept would be sent ahead of the FULL epoch; one in work ends here. */
+		/* Drop retained frames, or they would be sent before the FULL epoch; a running FULL
+		 * epoch ends here. */
 		retain_drop_all(e->retain);
 		e->full_generation = ~h->generation;
 	}
@@ -262,7 +264,8 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 		log_error("vm=%s epoch=%llu the standby refused: %s", e->config.vm,
 			  (unsigned long long)frame->h.epoch, failure.text);
 		engine_set_state(e, e->status.state, "the standby refused: %s", failure.text);
-		/* The gateway sends RESUME when the standby can go on; what it has is unknown. */
+		/* The gateway sends RESUME when the standby can go on; until then its state is
+		 * unknown. */
 		e->is_resumed = false;
 		return 0;
 	}

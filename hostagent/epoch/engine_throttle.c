@@ -1,4 +1,4 @@
-/* The guest stands still as throttle.h says, and why; see engine_internal.h. */
+/* Stops and resumes the vCPUs by throttle.h's timetable, and reports why; see engine_internal.h. */
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define RELEASE_NAP_NS 20000 /* until a vCPU has come to the stop it was asked for */
+#define RELEASE_NAP_NS 20000 /* one wait for a vCPU to reach the stop that it was asked for */
 #define RETRY_NS       CLOCK_NS_PER_MS
 
 #define MB_PER_S(bytes, ns) ((double)(bytes) * 1e3 / (double)((ns) ? (ns) : 1))
@@ -31,7 +31,7 @@ static void hold_still(struct engine *e, uint64_t now_ns)
 {
 	int r = vcpus_stop(e->vcpus);
 
-	e->is_held = true; /* on error some may be: let_go() finds out */
+	e->is_held = true; /* on error some vCPUs may be stopped: let_go() finds out */
 	e->held_at_ns = now_ns;
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN,
@@ -85,7 +85,7 @@ static void say(struct engine *e)
 	e->figures.throttle_peak = e->throttle.percent > e->figures.throttle_peak
 					   ? e->throttle.percent
 					   : e->figures.throttle_peak;
-	e->publish_at_ns = 0; /* the operator is told at once */
+	e->publish_at_ns = 0; /* show it to the operator at once */
 }
 
 void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal_result *result,

@@ -1,8 +1,10 @@
-/* Is the guest still the one that is protected? Looks, and ends sealing when not; see watch.h, engine_internal.h.
+/* Did the guest's devices or taps change since it was attached to? Looks, and ends sealing if so;
+ * see watch.h and engine_internal.h.
  *
- * Why sealing ends: the standby could not load what is saved from then on. The last epoch sent is one that it
- * can, and stays what a failover goes on from until the gateway has ended the protection. Where frames
- * could leave unheld the guest stands still until then; else it runs on and its output is held. */
+ * Why sealing ends: the standby could not load the state saved from then on. It can load the last
+ * epoch sent, and a failover goes on from that until the gateway has ended the protection. If
+ * frames could leave unheld, the guest stands still until then; else it runs on and its output is
+ * held. */
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
@@ -18,10 +20,11 @@
 #include "vmm/sections.h"
 #include "vmm/taps.h"
 
-#define AGAIN_NS (500 * CLOCK_NS_PER_MS) /* is what is not covered gone? */
+#define AGAIN_NS (500 * CLOCK_NS_PER_MS) /* how often to check whether the change was undone */
 #define QMP_NS	 UINT64_C(2000000000)
 
-/* 0; -ENOTSUP: they are not what the VM's file allows; -EAGAIN: could not be told now. */
+/* 0; -ENOTSUP: QEMU's taps are not what the VM's file allows; -EAGAIN: that could not be found out
+ * now. */
 static int look_at_taps(struct engine *e, struct vmm_error *ret_error)
 {
 	struct vmm_taps taps;
@@ -49,7 +52,7 @@ int engine_watch_open(struct engine *e, struct vmm_error *ret_error)
 		return e->link_fd;
 	}
 	(void)snprintf(path, sizeof(path), "/proc/%d/statm", e->info.pid);
-	e->statm_fd = open(path, O_RDONLY | O_CLOEXEC); /* without, each seal's look is not spared */
+	e->statm_fd = open(path, O_RDONLY | O_CLOEXEC); /* on failure: one sign less */
 	watch_init(&e->watch, clock_mono_ns());
 	return 0;
 }
@@ -80,7 +83,7 @@ static void uncovered(struct engine *e, bool is_net, const char *text)
 	e->is_uncovered = true;
 	e->is_uncovered_net = is_net;
 	e->uncovered_look_ns = clock_mono_ns() + AGAIN_NS;
-	e->needs_full = true; /* also ends the epoch that is being encoded */
+	e->needs_full = true; /* this also ends the epoch that is being encoded */
 	log_error("vm=%s term=%llu epoch=%llu not covered: %s; no more epochs%s", e->config.vm,
 		  (unsigned long long)e->term, (unsigned long long)e->next_epoch, text,
 		  is_net ? ", and the guest stands still, until the gateway ends the protection" : "");
@@ -88,7 +91,7 @@ static void uncovered(struct engine *e, bool is_net, const char *text)
 	say(e, text);
 }
 
-/* 0; -ENOTSUP with *ret_change: the guest is another one. Others: QEMU did not say. */
+/* 0; -ENOTSUP with *ret_change: the guest has changed; other errors: QEMU did not answer. */
 static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 {
 	struct vmm_inventory now;
@@ -109,7 +112,7 @@ static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 	return vmm_inventory_differs(&e->inventory, &now, ret_change) ? -ENOTSUP : 0;
 }
 
-/* In pages; 0: not known. */
+/* The size of QEMU's address space, in pages; 0: not known. */
 static uint64_t address_space(const struct engine *e)
 {
 	char text[64];
@@ -118,12 +121,13 @@ static uint64_t address_space(const struct engine *e)
 
 	if (n > 0) {
 		text[n] = '\0';
-		(void)sscanf(text, "%llu", &pages); /* or it stays 0 */
+		(void)sscanf(text, "%llu", &pages); /* on failure it stays 0 */
 	}
 	return pages;
 }
 
-/* With the taps, if they differ too: by their names they are known elsewhere. @text: WIRE_TEXT_MAX + 1 bytes. */
+/* Describe the change, and the taps if they differ too: operators know taps by their names. @text:
+ * WIRE_TEXT_MAX + 1 bytes. */
 static void describe(struct engine *e, const struct vmm_change *change, char *text)
 {
 	struct vmm_error error = {""};
@@ -144,10 +148,10 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	if (!watch_lists_due(&e->watch, clock_mono_ns()))
 		return 0;
 	r = look_at_lists(e, &change);
-	seal_arm(e->seal); /* what was armed for the next seal made way for the questions */
+	seal_arm(e->seal); /* the questions to QEMU disarmed it */
 	if (r == 0)
 		return 0;
-	if (r != -ENOTSUP) { /* not known to be the same: the epoch may be one that cannot be loaded */
+	if (r != -ENOTSUP) { /* it may have changed: the standby may be unable to load the epoch */
 		e->needs_full = true;
 		watch_saw_device(&e->watch);
 		return r;
@@ -157,15 +161,15 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	return -ESTALE;
 }
 
-/* A QEMU that ends lets go of its taps before its monitor: what was found counts when it goes on
- * after that. */
+/* Does QEMU go on? A QEMU that is ending closes its taps before its monitor, so different taps
+ * count only if QEMU still answers. */
 static bool goes_on(struct engine *e)
 {
 	int r = engine_throttle_release(e);
 
 	if (r == 0)
 		r = qmp_execute(e->qmp, "query-status", NULL, QMP_NS, NULL);
-	if (r == -ETIMEDOUT) /* it hangs, or takes long to end */
+	if (r == -ETIMEDOUT) /* QEMU hangs, or takes long to end */
 		return !e->end_text && e->status.verdict != WIRE_VERDICT_SHUTDOWN;
 	return r != -ECONNRESET && r != -EPIPE && r != -EPROTO && r != -EMSGSIZE;
 }
@@ -178,8 +182,8 @@ void engine_watch_tick(struct engine *e)
 		watch_saw_link(&e->watch);
 	if (e->is_uncovered || e->is_guest_lost || !watch_taps_due(&e->watch, clock_mono_ns()))
 		return;
-	/* An error that is none of the taps' (QEMU is ending, a descriptor was closed meanwhile) is met again
-	 * by the next look, or by the monitor. */
+	/* Other errors (QEMU is ending, a descriptor was closed meanwhile) are ignored: the next
+	 * look or the monitor meets them again. */
 	if (look_at_taps(e, &error) == -ENOTSUP && goes_on(e))
 		uncovered(e, true, error.text);
 }
@@ -207,17 +211,17 @@ uint64_t engine_watch_wake_ns(const struct engine *e)
 	return e->is_uncovered ? e->uncovered_look_ns : watch_wake_ns(&e->watch);
 }
 
-/* --- a guest that stands still, and not by us */
+/* --- a guest that somebody else stopped */
 
 void engine_paused_by_other(struct engine *e)
 {
 	if (e->is_paused_by_other || e->status.verdict == WIRE_VERDICT_SHUTDOWN)
 		return;
 	e->is_paused_by_other = true;
-	e->wants_runstate = true; /* who, or what, it was: QEMU is asked once nothing else is */
+	e->wants_runstate = true; /* ask QEMU for the cause once its monitor is free */
 }
 
-/* What QEMU calls the reason, and what it means to people. */
+/* Turn QEMU's name of the reason into a text for people. */
 static void describe_runstate(const char *runstate, char *text, size_t size)
 {
 	if (strcmp(runstate, "paused") == 0)
@@ -243,11 +247,12 @@ void engine_watch_runstate(struct engine *e)
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
 				   "the guest shut itself down; its QEMU stays (-no-shutdown)");
 	} else if (runstate && strcmp(runstate, "postmigrate") == 0) {
-		/* What the standby holds is older than the guest that may run elsewhere by now. */
+		/* The guest may run elsewhere by now, and the standby's copy is older than that. */
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
 				   "somebody migrated it away, or saved it (runstate postmigrate)");
-	} else if (e->is_paused_by_other) { /* it may run again by now */
-		e->wants_runstate = runstate && strcmp(runstate, "finish-migrate") == 0; /* and then? */
+	} else if (e->is_paused_by_other) { /* else it runs again */
+		/* After finish-migrate another state follows: ask again. */
+		e->wants_runstate = runstate && strcmp(runstate, "finish-migrate") == 0;
 		describe_runstate(runstate ? runstate : "paused", text, sizeof(text));
 		if (e->status.verdict != WIRE_VERDICT_PAUSED)
 			engine_set_verdict(e, WIRE_VERDICT_PAUSED, text);

@@ -6,7 +6,8 @@ static int64_t budget_at(const struct pacer_budget *budget, uint64_t at_ns)
 	uint64_t run_ns = at_ns > budget->at_ns ? at_ns - budget->at_ns : 0;
 	int64_t budget_ns;
 
-	/* After a second of running the budget is full whatever the share: keep the product small. */
+	/* After a minute of running the budget is full, whatever the share: avoid an overflow
+	 * below. */
 	if (run_ns > UINT64_C(60000000000))
 		return (int64_t)PACER_BURST_NS;
 	budget_ns = budget->ns + (int64_t)(run_ns * share / (100 - share));
@@ -35,7 +36,7 @@ static void budget_pay(struct pacer_budget *budget, uint64_t paused_ns, uint64_t
 	budget->at_ns = resumed_ns;
 }
 
-/* The same of the budget for the guest's clock; when that is corrected it is not asked. */
+/* When the wall budget reaches zero; it does not count while the guest's clock is corrected. */
 static uint64_t wall_due_ns(const struct pacer *pacer)
 {
 	return pacer->is_clock_corrected ? 0 : budget_due_ns(&pacer->wall);
@@ -59,7 +60,7 @@ void pacer_demand(struct pacer *pacer, uint64_t now_ns, bool full)
 	pacer->full = pacer->full || full;
 }
 
-/* What a pause costs the guest, by how busy it was in the epoch that ends. */
+/* The cost of a pause to the guest, by how busy it was in the epoch that ends. */
 static int64_t charge_ns(const struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns,
 			 uint64_t busy_ns)
 {
@@ -106,7 +107,7 @@ void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, do
 	pacer->link_free_ns = now_ns + (uint64_t)busy_ns;
 }
 
-/* When the running epoch would be sealed if the link carried everything at once. */
+/* When the running epoch would be sealed if the link were infinitely fast. */
 static uint64_t wanted_ns(const struct pacer *pacer)
 {
 	uint64_t due_ns, budget_ns, wall_ns = wall_due_ns(pacer);
@@ -136,7 +137,7 @@ void pacer_sealing(struct pacer *pacer, uint64_t now_ns)
 	uint64_t due_ns = wanted_ns(pacer);
 
 	if (pacer->demand && pacer->demand_ns > due_ns)
-		due_ns = pacer->demand_ns; /* the guest was silent until then */
+		due_ns = pacer->demand_ns; /* no frame was held before that time */
 	if (now_ns < due_ns + PACER_STRETCH_MIN_NS)
 		return;
 	pacer->n_stretched++;

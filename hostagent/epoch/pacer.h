@@ -10,27 +10,30 @@
  *	       0 ┤        ■■■■■■
  *	  -5 ms ┤              ▼      ← a seal may overdraw once; the next waits until >= 0
  *
- * pause_share_max: the share of what the guest would have computed. A guest that waits for its clients
- * (most of them while their replies are held) loses little by a pause. So a pause is charged by how busy the
- * guest was in the epoch before it, and at least with PACER_IDLE_CHARGE_PERCENT, which bounds what
- * sealing costs the host. A guest that mostly waits may thus be paused for up to half of all time:
+ * pause_share_max: the share of what the guest would have computed. A guest that waits for its
+ * clients loses little by a pause (and most guests do wait while their replies are held). So a
+ * pause is charged by how busy the guest was in the epoch before it, but with at least
+ * PACER_IDLE_CHARGE_PERCENT, which bounds what sealing costs the host. A guest that mostly waits
+ * may thus be paused for up to half of all time:
  *
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
  *
  * wall_share_max: the share of all time, whatever the guest does. It counts only where the guest's clock is
- * not corrected (vmm/clock_rules.h): there each pause is time that the guest's clock loses.
+ * not corrected (vmm/clock_rules.h): there the guest's clock loses the time of each pause.
  *
- * What one pause overdraws is paid back in PACER_DEBT_RUN_NS of running at most: a host that stood still in
- * a pause for seconds is not what sealing costs, and must not hold the guest's output for many times as long.
+ * The debt of one pause is paid back within at most PACER_DEBT_RUN_NS of running. If the whole host
+ * stood still for seconds in a pause, that is not the cost of sealing; it must not hold the guest's
+ * output for many times as long.
  *
- * A guest that makes bytes faster than the link carries them gets longer epochs: the more is written in
- * one epoch, the more pages are written twice and sent once. Three rules stretch, whatever else asks:
+ * A guest that makes bytes faster than the link carries them gets longer epochs: the longer the
+ * epoch, the more pages are written twice and sent once. Three rules stretch an epoch, even if a
+ * seal is wanted:
  *
- *	backlog	   no seal while there is no room for what is encoded; a commit makes some
+ *	backlog	   no seal while there is no room to encode an epoch; a commit makes room
  *	in flight  at most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit
- *	link	   no seal while what is encoded would keep the link busy for more than PACER_BACKLOG_NS:
- *		   it would not be committed sooner, and pages written until then would go twice
+ *	link	   no seal while encoded data would keep the link busy for over PACER_BACKLOG_NS:
+ *		   it would not commit sooner, and pages written again would be sent twice
  *
  * Where: owned by the epoch engine's thread; pure, time is passed in; never blocks or allocates.
  */
@@ -44,8 +47,8 @@
 #define PACER_IDLE_CHARGE_PERCENT 25u
 #define PACER_DEBT_RUN_NS	  UINT64_C(1000000000)
 #define PACER_BACKLOG_NS	  UINT64_C(25000000) /* more than a pause: the link does not run dry */
-#define PACER_LOOK_NS		  UINT64_C(5000000)  /* a forecast of the link is good for so long */
-#define PACER_STRETCH_MIN_NS	  UINT64_C(5000000)  /* so much later than wanted counts as stretched */
+#define PACER_LOOK_NS		  UINT64_C(5000000)  /* how long a forecast of the link is valid */
+#define PACER_STRETCH_MIN_NS	  UINT64_C(5000000)  /* shorter delays do not count as stretched */
 
 struct pacer_config {
 	uint64_t epoch_min_ns;	  /* shortest run time between two seals */
@@ -65,42 +68,44 @@ struct pacer {
 	struct pacer_config config;
 	uint64_t resumed_ns; /* when the guest last resumed (start of the running epoch) */
 	struct pacer_budget computed, wall;
-	bool is_clock_corrected; /* the second one does not count */
+	bool is_clock_corrected; /* the wall budget does not count */
 	uint32_t in_flight;    /* sealed, not committed */
 	bool is_backlog_full;  /* nothing more can be encoded before a commit */
 	bool demand;	       /* a frame is held in the running epoch */
 	bool full;	       /* the hold is at its limit: seal regardless of the budget */
 	uint64_t demand_ns;    /* when demand became true */
-	uint64_t link_free_ns; /* no seal before: the link has enough to do until then; 0: it has not */
-	uint64_t n_stretched;  /* epochs that link, commits or encoding made longer than asked for ... */
-	uint64_t stretched_ns; /* ... by so much in all */
+	uint64_t link_free_ns; /* the link is busy until then: no seal before; 0: it is not busy */
+	uint64_t n_stretched;  /* epochs that link, commits or encoding made longer than wanted */
+	uint64_t stretched_ns; /* by how much, in all */
 };
 
 /* Start at @now_ns with the guest running and an empty budget. */
 void pacer_init(struct pacer *pacer, const struct pacer_config *config, uint64_t now_ns);
 
-/* What was encoded and not yet acknowledged by the other end is @waiting_bytes, and the link takes
- * @bytes_per_ns (0: not known, only the in-flight rule counts). To be told often while bytes wait. */
+/* Report the link: @waiting_bytes are encoded and not yet acknowledged by the other end, and the
+ * link takes @bytes_per_ns (0: not known, only the in-flight rule counts). Call it often while
+ * bytes wait. */
 void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, double bytes_per_ns);
 
 /* A frame of the running epoch is held at @now_ns; @full: the hold reached its limit. */
 void pacer_demand(struct pacer *pacer, uint64_t now_ns, bool full);
 
-/* The running epoch is about to be sealed: count by how much it was stretched. */
+/* The running epoch is about to be sealed: add to the stretch counters. */
 void pacer_sealing(struct pacer *pacer, uint64_t now_ns);
 
 /* An epoch was sealed: the guest was paused for [@paused_ns, @resumed_ns]. @busy_ns: CPU time that the
  * guest's busiest vCPU took while the epoch ran (more than the epoch's length counts as that). */
 void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns);
 
-/* Pauses take nothing from the guest's clock from now on, or they do (as after pacer_init()). */
+/* Whether the guest's clock is corrected for pauses from now on; false after pacer_init(). */
 void pacer_clock(struct pacer *pacer, bool is_corrected);
 
-/* @n_in_flight epochs are uncommitted now, and fill what they may fill, or not. */
+/* @n_in_flight epochs are uncommitted now; @is_backlog_full: no more can be encoded before a
+ * commit. */
 void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_full);
 
-/* Earliest time at which the running epoch is to be sealed: <= @now_ns means now; UINT64_MAX means
- * "not before a commit arrives". While the link is busy this is when to tell pacer_link() again. */
+/* When to seal the running epoch: <= @now_ns means now; UINT64_MAX means "not before a commit
+ * arrives". While the link is busy, this is when to call pacer_link() again. */
 uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns);
 
 /* What pacer_due_ns() waits for, for people: "demand", "epoch_max", "pause budget", "clock budget"

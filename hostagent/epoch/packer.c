@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
-/* A frame is sent packed when that saves a sixteenth; small ones are not tried. */
+/* A frame is sent packed if that saves a sixteenth; small frames are not tried. */
 #define PACK_BYTES_MIN	  256u
 #define PACK_WORTH(size) ((size) - (size) / 16)
 
@@ -22,7 +22,7 @@ size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t s
 	lz4.block_size =
 		lz4block_pack(&packer->lz4, payload, size, packer->packed, PACK_WORTH(size));
 	if (lz4.block_size > 0 && wire_lz4_encode(&lz4, &w) < 0)
-		lz4.block_size = 0; /* cannot be: the block is shorter than what it lies over */
+		lz4.block_size = 0; /* cannot happen: the block is shorter than the payload */
 	counts->spent_ns += clock_mono_ns() - start_ns;
 	counts->in_bytes += size;
 	counts->out_bytes += lz4.block_size ? (size_t)(w.at - payload) : size;

@@ -1,7 +1,9 @@
-/* packer.h - the second stage over the payload of one finished frame: LZ4 where it makes it shorter.
+/* packer.h - the second stage: pack the payload of one finished frame with LZ4 if that makes it
+ * shorter.
  *
  * Why a file of its own: the engine's thread and the encoder's workers do the same to their frames.
- * Where: the encoder; hostagent/lib/codec/lz4block.h has the coder. Whether to pack at all is stage.h's.
+ * Where: the encoder; hostagent/lib/codec/lz4block.h has the coder. stage.h decides whether to pack
+ * at all.
  * Threads: one per struct packer. Never allocates.
  */
 #ifndef EPOCH_PACKER_H
@@ -14,22 +16,22 @@
 #include "codec/lz4block.h"
 #include "wire/limits.h"
 
-/* What packing needs beside the payload; any content. */
+/* Working memory for packing; need not be initialized. */
 struct packer {
 	struct lz4block_state lz4;
 	uint8_t packed[WIRE_PAYLOAD_MAX];
 };
 
 struct packer_counts {
-	uint64_t plain_bytes; /* payloads given ... */
-	uint64_t in_bytes;    /* ... of these, tried ... */
-	uint64_t out_bytes;   /* ... what they became, also where nothing was gained */
-	uint64_t spent_ns;    /* for that, in all threads */
+	uint64_t plain_bytes; /* payloads given */
+	uint64_t in_bytes;    /* of plain_bytes: LZ4 was tried */
+	uint64_t out_bytes;   /* size of in_bytes afterwards, also where nothing was gained */
+	uint64_t spent_ns;    /* time spent in LZ4, over all threads */
 };
 
 /* Pack the @size bytes at @payload in place, if @is_on and it pays; adds to @counts.
- * Returns the payload's new size: less than @size when it was packed (WIRE_FLAG_LZ4); @size: it stays
- * as it was. */
+ * Returns the payload's new size: less than @size if it was packed (WIRE_FLAG_LZ4), @size if it
+ * stays as it was. */
 size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t size,
 		   struct packer_counts *counts);
 

@@ -1,6 +1,6 @@
 #include "epoch/protect.h"
 
-/* Fewer pages say nothing about what copying one takes. */
+/* With fewer pages than this, the time to copy one page cannot be measured. */
 #define COPY_SAMPLE_PAGES 16u
 
 void protect_init(struct protect *protect, uint64_t fault_ns)
@@ -18,7 +18,8 @@ void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied
 	protect->n_changed = (uint32_t)((3 * (uint64_t)protect->n_changed + n_changed) / 4);
 	if (did_protect)
 		protect->rent_ns = 0;
-	/* Twice: the encoder reads the page and its reference, about what the copy read and wrote. */
+	/* Twice: the encoder reads the page and its reference, which costs about as much as the
+	 * copy. */
 	protect->rent_ns += 2 * n_stale * protect->copy_page_ns;
 	protect->is_due = n_copied * protect->copy_page_ns > PROTECT_COPY_NS_MAX ||
 			  n_stale * protect->copy_page_ns > PROTECT_STALE_NS_MAX ||

@@ -4,21 +4,22 @@
  * where the host itself is a virtual machine. Most epochs write the same pages again - stacks, queues,
  * counters - and pay it for each of them, right after they resume, when clients wait.
  *
- * Assumption: what an epoch wrote the next one likely writes too. A page left writable costs nothing
- * while it is written; each seal copies it and the encoder compares it with its reference. Once it is
- * not written any more (stale) that work is wasted, and grows with each page that was touched once.
+ * Assumption: pages that one epoch wrote are likely written by the next one too. A page left
+ * writable costs nothing extra while each epoch writes it: the seal must copy it and the encoder
+ * must compare it anyway. Once the page is no longer written (stale), that work is wasted, and it
+ * grows with each page that was written once.
  *
- * Rule: the ski rental's. Rent is what stale pages have cost since all was last protected; the price
- * is the faults that protecting will cause, one for each page that epochs change. Protect when the rent
- * reaches the price: never more than twice the cost of the best choice in hindsight.
+ * Rule: ski rental. The rent is what stale pages have cost since everything was last protected. The
+ * price is the faults that protecting will cause, one for each page that epochs change. Protect
+ * when the rent reaches the price: that never costs more than twice the best choice in hindsight.
  *
  *	         ┌─ all protected                       ┌─ all protected
  *	faults   ■■■■                                    ■■■■
  *	stale      ·  ▪  ▪  ▪  ▪  ▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪ ▪▪     (sum reaches the price)
  *
- * Both are also in the way of the pause, so copying stale pages is bounded by PROTECT_STALE_NS_MAX a
- * pause, and copying in all by PROTECT_COPY_NS_MAX: above it pages are rather copied ahead of the pause,
- * which needs protection to see what is written meanwhile.
+ * Copying also lengthens the pause. So copying stale pages is bounded by PROTECT_STALE_NS_MAX per
+ * pause, and all copying by PROTECT_COPY_NS_MAX. Above that, pages are better copied ahead of the
+ * pause, which needs protection to see what is written meanwhile.
  *
  * Where: the epoch engine's. Pure: figures are passed in. Threads: one.
  */
@@ -33,8 +34,8 @@
 
 struct protect {
 	uint64_t fault_ns;     /* what one fault costs the guest */
-	uint64_t copy_page_ns; /* what copying a page takes, running mean */
-	uint64_t rent_ns;      /* wasted on stale pages since all was protected */
+	uint64_t copy_page_ns; /* time to copy a page, running mean */
+	uint64_t rent_ns;      /* time wasted on stale pages since everything was protected */
 	uint32_t n_changed;    /* pages that an epoch changes, running mean */
 	bool is_due;
 };
@@ -42,20 +43,21 @@ struct protect {
 /* Everything is protected now. @fault_ns: track_fault_ns(). */
 void protect_init(struct protect *protect, uint64_t fault_ns);
 
-/* An epoch was sealed and encoded: @n_copied pages were copied in @copy_ns with the guest stopped,
- * @n_stale of them (0 when the seal protected: they were all written) had not changed. */
+/* An epoch was sealed and encoded: @n_copied pages were copied in @copy_ns with the guest stopped.
+ * @n_stale of them had not changed (0 if the seal protected: all were written). */
 void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied, uint32_t n_stale,
 		    uint64_t copy_ns);
 
-/* Of the pages that a seal copied and that had not changed, @n_unchanged, how many were only copied because they were
- * left writable by an earlier seal? Behind one that protected everything there are none: each was written, if only with
- * what it held. @keeps: this seal leaves its pages writable; @kept_before: the one before it did. */
+/* A seal copied @n_unchanged pages that had not changed. How many of them were copied only because
+ * an earlier seal left them writable? After a seal that protected everything: none, since each was
+ * written, if only with the same bytes. @keeps: this seal leaves its pages writable; @kept_before:
+ * the one before it did. */
 static inline uint32_t protect_stale(bool keeps, bool kept_before, uint32_t n_unchanged)
 {
 	return keeps || kept_before ? n_unchanged : 0;
 }
 
-/* Is the next seal to protect what was written? */
+/* Should the next seal protect the pages that were written? */
 bool protect_is_due(const struct protect *protect);
 
 #endif

@@ -12,9 +12,9 @@
 #define SLOT_NONE  (UINT32_MAX - 1)
 
 struct slot {
-	uint32_t page; /* whose version it holds; valid below counts.n_used */
+	uint32_t page; /* the page whose version it holds; valid below counts.n_used */
 	bool is_pinned;
-	bool is_used; /* since the hand last passed */
+	bool is_used; /* used since the hand last passed */
 };
 
 struct reference {
@@ -80,7 +80,8 @@ bool reference_is_zero(const struct reference *reference, uint32_t index)
 	return reference->slot_of[index] == SLOT_ZERO;
 }
 
-/* A slot to put a page into: one never used, or the first that the hand finds unused and not pinned. */
+/* Find a slot for a page: one never used, or the first that the hand finds not recently used and
+ * not pinned. */
 static uint32_t find_slot(struct reference *reference)
 {
 	if (reference->counts.n_used < reference->n_slots)
@@ -115,7 +116,8 @@ uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_i
 		reference->slot_of[index] = at;
 		reference->slots[at].page = index;
 	}
-	/* A page that comes once gets no second chance: a scan does not flush the store. */
+	/* A page that comes only once gets no second chance, so a scan of memory does not flush the
+	 * store. */
 	reference->slots[at].is_used = is_known;
 	reference->slots[at].is_pinned = true;
 	page = reference->pages + (size_t)at * PAGE_BYTES;

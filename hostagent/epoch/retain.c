@@ -23,7 +23,7 @@ struct record {
 	bool is_kept;
 	bool is_partly_gone; /* frames were sent and freed: cannot be sent again */
 	uint32_t n_frames;
-	uint64_t added_bytes, unsent_bytes; /* payload */
+	uint64_t added_bytes, unsent_bytes; /* payload only */
 	struct chunk *first, *last;
 	struct chunk *send_chunk; /* NULL: nothing added yet */
 	size_t send_offset;
@@ -179,7 +179,7 @@ void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size)
 	retain->unsent_bytes += size;
 }
 
-/* Move the send position over a chunk's end; free what is not to be kept. */
+/* Move the send position past a chunk's end; free the chunk if the epoch is not kept. */
 static void settle(struct retain *retain, struct record *record)
 {
 	while (record->send_chunk && record->send_offset == record->send_chunk->used &&
@@ -273,7 +273,7 @@ int retain_rewind(struct retain *retain, uint64_t epoch)
 {
 	retain_drop(retain, epoch);
 	if (!retain->first) {
-		/* Nothing is kept: right only when nothing newer was ever begun. */
+		/* Nothing is kept: fine only if no epoch newer than @epoch was ever begun. */
 		return retain->newest_epoch == epoch ? 0 : -ESTALE;
 	}
 	if (retain->first->epoch != epoch + 1)

@@ -1,9 +1,10 @@
 /* retain.h - encoded epochs, from their first frame until their commit.
  *
- * Why: encoding writes frames faster than a link takes them, and a stream that breaks must go on
- * from the standby's last complete epoch: what is encoded is kept until it is committed. A FULL epoch
- * is too large for that; its frames are dropped as they are sent, and a broken stream starts it anew.
- * The same becomes of an epoch that fills the backlog limit by itself: it could never be committed.
+ * Why: encoding makes frames faster than a link takes them, and after a broken connection the
+ * stream must go on from the standby's last complete epoch. So encoded epochs are kept until they
+ * are committed. A FULL epoch is too large for that: its frames are dropped as they are sent, and
+ * if the stream breaks it starts anew. An epoch that fills the backlog limit by itself is treated
+ * the same way: it could never be committed.
  *
  *	chunks of one epoch (256 KiB each, taken from a free list)
  *	+--------------------------------+   +-----------------------------+
@@ -24,7 +25,8 @@
 
 struct retain;
 
-/* One frame as it is kept; the header is made when it is sent, since it carries the generation. */
+/* One frame as it is kept. Its header is made when the frame is sent, since it carries the
+ * generation. */
 struct retain_frame {
 	uint64_t epoch;
 	uint32_t seq;
@@ -34,15 +36,15 @@ struct retain_frame {
 	size_t size;
 };
 
-/* @payload_max: largest payload of a frame, well below RETAIN_CHUNK_BYTES. @bytes_max: refuse to hold
- * more than this (backlog limit), at least RETAIN_BYTES_MIN. 0; -ENOMEM; -EINVAL. */
+/* @payload_max: largest payload of a frame, well below RETAIN_CHUNK_BYTES. @bytes_max: most bytes
+ * to hold (backlog limit), at least RETAIN_BYTES_MIN. 0; -ENOMEM; -EINVAL. */
 #define RETAIN_BYTES_MIN ((size_t)1 << 20)
 int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 	__attribute__((warn_unused_result));
 struct retain *retain_free(struct retain *retain); /* accepts NULL, returns NULL */
 
-/* Start epoch @epoch (greater than all before). @is_kept: until dropped; else each frame only until it
- * is sent. 0; -ENOMEM. */
+/* Start epoch @epoch (greater than all before). @is_kept: keep its frames until the epoch is
+ * dropped; else keep each frame only until it is sent. 0; -ENOMEM. */
 int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 	__attribute__((warn_unused_result));
 
@@ -57,9 +59,9 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 /* @size bytes were written to what retain_reserve() gave: they are the next frame. */
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
-/* retain_reserve() has no room, and the epoch begun last is all there is (nothing that a commit could
- * drop): keep its frames from now on only until they are sent. True: done, sending makes room; false: it
- * is not the only epoch, or was not kept anyway. */
+/* For when retain_reserve() has no room, and the epoch begun last is the only one (a commit could
+ * drop nothing): from now on keep its frames only until they are sent. True: done, sending makes
+ * room; false: it is not the only epoch, or was not kept anyway. */
 bool retain_let_go(struct retain *retain);
 
 /* The next frame to send, without taking it. 0; -EAGAIN: all that was added is sent. */
@@ -71,13 +73,13 @@ void retain_sent(struct retain *retain); /* the frame that retain_next() gave wa
 void retain_drop(struct retain *retain, uint64_t epoch);
 void retain_drop_all(struct retain *retain);
 
-/* Send again from the epoch after @epoch on. 0; -ESTALE: not everything after @epoch that was begun
- * is still kept here (only a FULL epoch helps). */
+/* Send again, starting with the epoch after @epoch. 0; -ESTALE: some of what was begun after @epoch
+ * is no longer kept (only a FULL epoch helps). */
 int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unused_result));
 
 uint32_t retain_n_epochs(const struct retain *retain); /* begun, not dropped */
 size_t retain_bytes(const struct retain *retain);      /* memory in use by chunks of epochs */
 uint64_t retain_unsent_bytes(const struct retain *retain); /* payload that retain_next() will give */
-uint32_t retain_frames_in_epoch(const struct retain *retain); /* of the epoch begun last */
+uint32_t retain_frames_in_epoch(const struct retain *retain); /* frames of the epoch begun last */
 
 #endif

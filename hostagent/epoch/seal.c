@@ -22,10 +22,10 @@ struct seal {
 	struct guestmem *mem;
 	struct devstate *device;
 	struct copier *copier;
-	struct gate *gate; /* that lets QEMU go on while we copy now, or NULL */
-	bool is_stopped;   /* the guest, by us */
+	struct gate *gate; /* lets QEMU go on saving during the current copy; or NULL */
+	bool is_stopped;   /* we stopped the guest */
 	bool was_paused;   /* our `stop` found it stopped */
-	uint64_t timeout_ns; /* of each answer of QEMU's */
+	uint64_t timeout_ns; /* for each answer of QEMU */
 	uint32_t n_pages;
 	uint32_t max_ranges;
 	size_t copy_bytes;	   /* size of the mapping below: room for every page in each scan */
@@ -103,8 +103,9 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 	return n_pages;
 }
 
-/* Between two steps of a copy in the pause: let QEMU go on saving. The core of the guest is free when it has
- * saved all; without a gate QEMU is not asked, it has most likely saved before the helper is awake. */
+/* Between two steps of a copy in the pause: let QEMU go on saving. The guest's core is free when
+ * QEMU has saved everything. Without a gate this is not checked: QEMU has most likely saved before
+ * the helper is awake. */
 static int look_at_gate(void *context)
 {
 	struct seal *seal = context;
@@ -112,7 +113,7 @@ static int look_at_gate(void *context)
 	return seal->gate ? gate_advance(seal->gate) : 1;
 }
 
-/* One scan of everything, appended to @pages, and the copy of what it reported. */
+/* Scan everything once, append the ranges to @pages, and copy the pages. */
 static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct seal_pages *pages,
 			 struct seal_times *times)
 {
@@ -125,7 +126,7 @@ static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct se
 		uint32_t n;
 
 		if (seal->used_ranges + n_ranges >= seal->max_ranges)
-			return -EOVERFLOW; /* cannot be: there is room for each page in every scan */
+			return -EOVERFLOW; /* cannot happen: each scan has room for all pages */
 		r = track_scan(seal->track, mode, ranges + n_ranges,
 			       seal->max_ranges - seal->used_ranges - n_ranges, &n);
 		if (r < 0)
@@ -149,14 +150,13 @@ static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct se
 	return 0;
 }
 
-/* What follows in the buffers will be @pages. */
+/* An empty list at the end of the used part of the buffers. */
 static struct seal_pages begin_pages(const struct seal *seal)
 {
 	return (struct seal_pages){.ranges = seal->ranges + seal->used_ranges,
 				   .pages = seal->copy + seal->copy_used_bytes};
 }
 
-/* Is @page marked? */
 static bool is_superseded(const struct seal *seal, uint32_t page)
 {
 	return seal->superseded[page / 64] >> page % 64 & 1;
@@ -199,7 +199,7 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 	if (kind != SEAL_KEEP)
 		copied = scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 	start_ns = clock_mono_ns();
-	/* The answer must be taken also when the copy failed: `cont` comes after it. */
+	/* Take the answer even if the copy failed: the answer to `cont` comes after it. */
 	r = devstate_finish(seal->device, seal->timeout_ns, &result->device, &result->device_size);
 	result->times.device_ns = clock_mono_ns() - start_ns;
 	if (copied < 0)
@@ -209,8 +209,8 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 	return scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 }
 
-/* QEMU did not answer `stop` in time, and carries it out when it comes to it, with nobody there to
- * let the guest run again. So `cont` waits behind it. */
+/* QEMU did not answer `stop` in time, but may carry it out later, when nobody would let the guest
+ * run again. So queue `cont` behind it. */
 static void undo_late_stop(struct seal *seal)
 {
 	if (qmp_send_rendered(seal->qmp, QMP_CONT, NULL) == 0)
@@ -219,12 +219,12 @@ static void undo_late_stop(struct seal *seal)
 
 static int stop_guest(struct seal *seal, struct seal_times *times)
 {
-	int came, r = qmp_pump(seal->qmp); /* an event that is there already is not of our `stop` */
+	int came, r = qmp_pump(seal->qmp); /* drop earlier events: not of our `stop` */
 
 	if (r < 0)
 		return r;
 	times->paused_ns = clock_mono_ns();
-	/* One byte, when the last seal has armed it. */
+	/* If the last seal armed the monitor, this sends one byte only. */
 	r = qmp_send_rendered(seal->qmp, QMP_STOP, NULL);
 	if (r < 0)
 		return r;
@@ -254,8 +254,8 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 	return r;
 }
 
-/* Before the pause: have as much of the copy buffer resident as the last seal used and some more, since a
- * page fault inside a pause is dear; give back what an unusually large epoch took. */
+/* Before the pause: make a bit more of the copy buffer resident than the last seal used, since a
+ * page fault inside a pause is expensive. Give back memory that an unusually large epoch needed. */
 static void make_ready(struct seal *seal)
 {
 	size_t want = seal->copy_used_bytes + seal->copy_used_bytes / 8 + COPY_READY_MIN_BYTES;
@@ -263,7 +263,7 @@ static void make_ready(struct seal *seal)
 	want = (want + READY_STEP_BYTES - 1) & ~(READY_STEP_BYTES - 1);
 	if (want > seal->copy_bytes)
 		want = seal->copy_bytes;
-	/* Both are only a matter of time and memory: the buffer is right without them. */
+	/* Errors are ignored: both calls only save time or memory. */
 	if (want > seal->copy_ready_bytes)
 		(void)madvise(seal->copy + seal->copy_ready_bytes, want - seal->copy_ready_bytes,
 			      MADV_POPULATE_WRITE);
@@ -292,8 +292,9 @@ static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_f
 	return taken < 0 ? taken : r;
 }
 
-/* QEMU is held, the guest stopped, in what looks like the last write of its devices: find what was written
- * since the first scan and let it go; as often as it turns out not to have been the last. */
+/* The guest is stopped, and QEMU is held in what looks like the last write of its device state.
+ * Copy pages written since the first scan and let QEMU go. Repeat this if that write was not the
+ * last one. */
 static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate, seal_hook_fn hook,
 		       void *context, struct seal_result *result)
 {
@@ -319,7 +320,7 @@ static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate
 	return r;
 }
 
-/* One command: gate.h. */
+/* One command does it all: see gate.h. */
 static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *gate,
 			 seal_hook_fn hook, void *context, struct seal_result *result)
 {
@@ -347,7 +348,8 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 		devstate_drop_gate(seal->device);
 		return r;
 	}
-	/* The guest runs: QEMU may read the next command now. If this fails the next seal says so. */
+	/* The guest runs: QEMU may read the next command now. If this fails, the next seal reports
+	 * it. */
 	(void)!gate_arm(gate);
 	return 0;
 }

@@ -1,16 +1,16 @@
-/* shutdown.h - who wants the end that QEMU's SHUTDOWN event announces. Pure.
+/* shutdown.h - who wanted the shutdown that QEMU's SHUTDOWN event announces. Pure.
  *
- * Why: a guest that shut itself down is not to run on at the standby; one whose QEMU is ended by its host is what a
- * standby is for: at a host's shutdown each QEMU gets SIGTERM. `guest` of the event says whose will it was; the reasons,
- * where QEMU names one (all versions that we support do):
+ * Why: a guest that shut itself down must not go on at the standby. But if the host ends QEMU (at a
+ * host's shutdown each QEMU gets SIGTERM), the standby must take over. The event's `guest` says
+ * whether the guest wanted it. All QEMU versions that we support also give a reason:
  *
  *	reason			wanted by	then
  *	guest-shutdown		the guest	verdict shutdown, no failover
- *	guest-reset		the guest	the same: -no-reboot makes its reset an end
+ *	guest-reset		the guest	the same: with -no-reboot a reset ends QEMU
  *	guest-panic		the guest	the same: its copy would soon panic, too
  *	host-signal		the host	verdict exited when the process has ended: failover
  *	host-qmp-quit, host-ui, host-qmp-system-reset, subsystem-reset, snapshot-load
- *				an operator	the same: who wants the guest's end unprotects it first
+ *				an operator	the same: to end a guest, unprotect it first
  *	host-error, others	nobody		the same
  *
  * Threads: any.
@@ -20,10 +20,10 @@
 
 #include <stdbool.h>
 
-/* @reason and @guest of the event; @reason may be NULL. */
+/* Did the guest want it? @reason and @guest: of the event; @reason may be NULL. */
 bool shutdown_is_guests(const char *reason, bool guest);
 
-/* A sentence for people; constant. */
+/* Returns a sentence for people; constant. */
 const char *shutdown_text(const char *reason);
 
 #endif

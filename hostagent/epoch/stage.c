@@ -1,9 +1,9 @@
 #include "epoch/stage.h"
 
-#define SMOOTH_NS	40e6 /* an interval this long replaces what was known of the rate */
+#define SMOOTH_NS	40e6 /* an interval this long replaces the old rate completely */
 #define GUESSED_RATIO	0.70
 #define GUESSED_COST_NS 1.5
-#define LOAD_MAX	0.70 /* of the rate, for a link that does not need the stage */
+#define LOAD_MAX	0.70 /* part of the rate; up to it a link does not need the stage */
 #define MARGIN_ON	1.25
 
 static void guess(struct stage *s)
@@ -39,7 +39,7 @@ bool stage_wants(const struct stage *stage, uint64_t now_ns)
 	return !stage->has_last || now_ns - stage->last.now_ns >= STAGE_INTERVAL_NS;
 }
 
-/* A link that takes nothing at all makes everything pay. */
+/* Is the gain larger than the cost? If the link takes nothing at all (rate 0), always. */
 static bool pays(const struct stage *s, double margin)
 {
 	return (1 - s->ratio) > s->cost * s->rate * margin;

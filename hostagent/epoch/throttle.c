@@ -1,6 +1,7 @@
 #include "epoch/throttle.h"
 
-/* A round of a FULL epoch that finds more than this part of the one before is no progress. */
+/* A round of a FULL epoch is progress if it finds at most three quarters of the pages of the round
+ * before. */
 #define ROUND_SHRINKS(n_pages, n_before) ((uint64_t)(n_pages) * 4 <= (uint64_t)(n_before) * 3)
 #define ROUND_STEPS 2u
 
@@ -22,7 +23,7 @@ static void begin_window(struct throttle *t, uint64_t now_ns)
 	t->window.copy_ns = 0;
 }
 
-/* Take @percent from now on, within limits. True: that is a change. */
+/* Set the throttle to @percent, within limits. True: it changed. */
 static bool turn(struct throttle *t, uint64_t now_ns, uint64_t percent)
 {
 	uint32_t old = t->percent;
@@ -43,24 +44,24 @@ void throttle_init(struct throttle *throttle, const struct throttle_config *conf
 void throttle_reset(struct throttle *throttle, uint64_t now_ns)
 {
 	throttle->n_slow = 0;
-	(void)turn(throttle, now_ns, 0); /* whether it changed something does not matter here */
+	(void)turn(throttle, now_ns, 0); /* whether it changed does not matter here */
 }
 
-/* Is the way to the standby too long, and not about to become shorter by itself? */
+/* Does the transfer to the standby take too long, and will not get shorter by itself? */
 static bool is_late(const struct throttle *t, const struct throttle_epoch *epoch)
 {
 	return epoch->commit_ns > t->config.commit_max_ns &&
 	       epoch->commit_ns / THROTTLE_LOAD_MAX_PERCENT > epoch->run_ns / 100;
 }
 
-/* @share cut down so that what took @took_ns takes THROTTLE_LOAD_PERCENT of @may_ns. */
+/* Reduce @share so that work that took @took_ns will take THROTTLE_LOAD_PERCENT of @may_ns. */
 static uint64_t cut(uint64_t share, uint64_t took_ns, uint64_t may_ns)
 {
 	return share * (may_ns / 1000) / (took_ns / 1000 + 1) * THROTTLE_LOAD_PERCENT / 100;
 }
 
-/* A percentage at which a slow epoch would not have been: it would be carried while the next one is
- * made, and its pages be copied in time. */
+/* The percentage at which @epoch would not have been slow: its transfer would end while the next
+ * epoch runs, and its pages would be copied in time. */
 static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *epoch)
 {
 	uint64_t share = 100 - t->percent, percent;
@@ -73,7 +74,7 @@ static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *e
 	return max_of(percent - percent % THROTTLE_STEP_PERCENT, t->percent + THROTTLE_STEP_PERCENT);
 }
 
-/* Would what the window saw fit if the guest had the time that @percent leaves it? */
+/* Would the load seen in the window fit if the guest were throttled by @percent only? */
 static bool would_fit(const struct throttle *t, uint64_t window_ns, uint32_t percent)
 {
 	double growth = (double)(100 - percent) / (double)(100 - t->percent);

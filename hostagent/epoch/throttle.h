@@ -1,28 +1,31 @@
-/* throttle.h - how much of its time a guest that outruns the link must stand still. Pure: what epochs
- * cost goes in, a percentage and a timetable come out.
+/* throttle.h - what share of its time a guest that outruns the link must stand still. Pure: the
+ * cost of epochs goes in, a percentage and a timetable come out.
  *
- * Why: a guest that makes bytes faster than the link carries them makes each epoch longer than the one
- * before (pacer.h stretches it), until an epoch is all that the guest ever writes. Memory is bounded by
- * then, but clients wait for seconds. So its vCPUs are given less time, in steps, as QEMU's
- * auto-converge does for a migration.
+ * Why: if a guest makes bytes faster than the link carries them, each epoch gets longer than the
+ * one before (pacer.h stretches it), until an epoch contains every page that the guest ever writes.
+ * Memory use is bounded then, but clients wait for seconds. So its vCPUs are given less time, in
+ * steps, as QEMU's auto-converge does for a migration.
  *
- *	up	an epoch was slow: the way to the standby takes longer than commit_max, and nearly as
- *		long as the guest ran for it (an epoch whose way is shorter than its run makes a shorter
- *		one: that gets better by itself); or copying in the pause took longer than copy_max. The
- *		first slow epoch on end is a burst and changes nothing; small ones are never slow, they
- *		are late only when the link stands still. One step, or as many as the two times say.
- *	down	after THROTTLE_WINDOW_NS without a change, as far as what was seen would still fit with
- *		that much more running: the link at THROTTLE_LOAD_MAX_PERCENT, each epoch within bounds.
- *		At most THROTTLE_DOWN_STEPS.
+ *	up	after a slow epoch. An epoch is slow if copying in the pause took longer than
+ *		copy_max; or if its transfer to the standby takes longer than commit_max and nearly
+ *		as long as the guest ran for it. (If the transfer is shorter than the run, the next
+ *		epoch is shorter: that gets better by itself.) The first of several slow epochs is
+ *		taken for a burst and changes nothing. Small epochs never count as slow: they are
+ *		late only when the link stands still. One step up, or as many as the two times call
+ *		for.
+ *	down	after THROTTLE_WINDOW_NS without a change, as far as the load seen would still fit
+ *		if the guest ran more: the link at most at THROTTLE_LOAD_MAX_PERCENT, each epoch
+ *		within its bounds. At most THROTTLE_DOWN_STEPS.
  *
- * It assumes that a guest writes in proportion to its running time. One that writes the same pages
- * over and over writes less than that: it is let run later than it could be, never sooner.
+ * It assumes that a guest writes in proportion to its running time. A guest that writes the same
+ * pages over and over writes less than that, so its throttle is eased later than possible, never
+ * too early.
  *
  * The timetable: 5 ms run, then stand still for 5 ms x percent / (100 - percent):
  *
  *	0 %    run run run run run run run run run
  *	50 %   run ─── run ─── run ─── run ─── run     ─── 5 ms each
- *	80 %   run ─────────── ─────────── run ───     20 ms on end
+ *	80 %   run ─────────── ─────────── run ───     20 ms without a break
  *
  * Where: the epoch engine; engine_throttle.c does what it says. Threads: the engine's.
  */
@@ -36,38 +39,38 @@
 #define THROTTLE_DOWN_STEPS	  4u /* at a time */
 #define THROTTLE_PERCENT_LIMIT	  90u
 #define THROTTLE_LOAD_MAX_PERCENT 90u
-#define THROTTLE_LOAD_PERCENT	  80u /* what is aimed at */
+#define THROTTLE_LOAD_PERCENT	  80u /* the target */
 #define THROTTLE_WINDOW_NS	  UINT64_C(1000000000)
-#define THROTTLE_BYTES_MIN	  UINT64_C(262144) /* of an epoch that may count as slow */
+#define THROTTLE_BYTES_MIN	  UINT64_C(262144) /* smaller epochs never count as slow */
 #define THROTTLE_RUN_NS		  UINT64_C(5000000)
 
 struct throttle_config {
-	uint64_t commit_max_ns; /* an epoch's way to the standby */
-	uint64_t copy_max_ns;	/* copying pages in its pause */
-	uint32_t percent_max;	/* most that is taken from the guest, 0..THROTTLE_PERCENT_LIMIT; 0: never */
+	uint64_t commit_max_ns; /* longest transfer of an epoch to the standby */
+	uint64_t copy_max_ns;	/* longest copying of pages in its pause */
+	uint32_t percent_max;	/* largest throttle, 0..THROTTLE_PERCENT_LIMIT; 0: never */
 };
 
 /* What an epoch cost. */
 struct throttle_epoch {
-	uint64_t run_ns;      /* the guest ran for it (standing still by us included) */
-	uint64_t copy_ns;     /* its pages were copied with the guest stopped */
-	uint64_t commit_ns;   /* from the end of its pause to its commit, as far as can be told */
+	uint64_t run_ns;      /* how long the guest ran for it (throttled time included) */
+	uint64_t copy_ns;     /* copying its pages with the guest stopped */
+	uint64_t commit_ns;   /* from the end of its pause to its commit, estimated */
 	uint64_t transfer_ns; /* its bytes at the link's rate; 0: the rate is not known */
-	uint64_t bytes;	      /* of its frames */
+	uint64_t bytes;	      /* size of its frames */
 };
 
 struct throttle {
 	struct throttle_config config;
-	uint32_t percent; /* what is taken now */
-	uint32_t n_slow;  /* slow epochs on end */
-	struct {	  /* since the last change, or the last look for one */
+	uint32_t percent; /* share of time taken from the guest now */
+	uint32_t n_slow;  /* slow epochs in a row */
+	struct {	  /* since the last change, or the last check for one */
 		uint64_t start_ns;
-		uint64_t transfer_ns; /* of all its epochs */
+		uint64_t transfer_ns; /* total of its epochs */
 		uint64_t commit_ns;   /* longest */
 		uint64_t copy_ns;     /* longest */
 	} window;
-	bool is_stop;	       /* timetable: the slice that ends at ... */
-	uint64_t slice_end_ns;
+	bool is_stop;	       /* timetable: the current slice is a stop ... */
+	uint64_t slice_end_ns; /* ... and ends at this time */
 	uint64_t n_begun; /* times that percent left 0 */
 };
 
@@ -76,16 +79,18 @@ void throttle_init(struct throttle *throttle, const struct throttle_config *conf
 /* An epoch was encoded. True: `percent` changed. */
 bool throttle_sealed(struct throttle *throttle, uint64_t now_ns, const struct throttle_epoch *epoch);
 
-/* A round of a FULL epoch found @n_pages, the one before @n_before, and sending them takes @round_ns.
- * True: another round is worth it. Rounds that take long and do not get shorter raise `percent`; when
- * clients wait for the end of this epoch (@is_awaited) that helps those after it, else the next round. */
+/* A round of a FULL epoch found @n_pages, the round before it @n_before; sending them takes
+ * @round_ns.
+ * True: another round is worth it. Rounds that take long and do not get shorter raise `percent`. If
+ * clients wait for the end of this epoch (@is_awaited), that helps the epochs after it, else the
+ * next round. */
 bool throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
 			 uint32_t n_before, uint64_t round_ns, bool is_awaited);
 
-/* The stream is gone: nothing that the guest writes has to be carried. */
+/* The stream is gone: nothing needs to be sent, so the throttle ends. */
 void throttle_reset(struct throttle *throttle, uint64_t now_ns);
 
-/* Is the guest to stand still at @now_ns? */
+/* Should the guest stand still at @now_ns? */
 bool throttle_wants_stop(struct throttle *throttle, uint64_t now_ns);
 
 /* When the answer of the last throttle_wants_stop() changes; UINT64_MAX: not by time. */

@@ -63,7 +63,7 @@ void unit_wrote(struct unit *unit, size_t size)
 	unit->n_whole++;
 }
 
-/* Fill the open frame with records of items; have another one if that was not enough. */
+/* Fill the open frame with records of items; open another frame if there are more. */
 static void encode_items(struct unit *unit)
 {
 	struct unit_frame *frame = &unit->frames[unit->n_frames - 1];
@@ -75,7 +75,7 @@ static void encode_items(struct unit *unit)
 		WIRE_PAYLOAD_MAX - frame->plain_size, &size);
 	frame->plain_size += size;
 	if (unit->n_encoded < unit->n_items)
-		(void)next_frame(unit); /* it is filled by the next step */
+		(void)next_frame(unit); /* the next step fills it */
 }
 
 bool unit_run(struct unit *unit, struct packer *packer)

@@ -1,7 +1,8 @@
-/* unit.h - some pages of an epoch on their way into frames: what one thread works on at a time.
+/* unit.h - a batch of pages being encoded into frames: what one thread works on at a time.
  *
- * Why: pages whose reference is known can be encoded in any order and by anybody, as long as nobody
- * else has the same page; a unit takes what that needs along, so that its runner shares nothing.
+ * Why: pages whose reference is known can be encoded in any order and by any thread, as long as no
+ * other thread has the same page. A unit contains all that encoding needs, so threads that run
+ * units share nothing.
  *
  *	filled by the engine's thread		run, a frame at a time, by any one thread
  *	items    [ page 17 | page 18 | ... ]	items ─► records ─► payloads ─► second stage
@@ -12,8 +13,8 @@
  * Records of whole pages come first, in the order they were written; the items follow. Within a unit no
  * page may be in two items.
  *
- * Where: the encoder fills and empties units, workers.h passes them around. Threads: one at a time, which
- * the latter sees to. Allocates in unit_init() only.
+ * Where: the encoder fills and empties units, workers.h passes them around. Threads: one at a time;
+ * workers.h ensures that. Allocates in unit_init() only.
  */
 #ifndef EPOCH_UNIT_H
 #define EPOCH_UNIT_H
@@ -26,17 +27,17 @@
 #include "epoch/packer.h"
 #include "wire/limits.h"
 
-#define UNIT_PAGES	124u /* as many whole ones fill four frames */
+#define UNIT_PAGES	124u /* this many whole pages fill four frames */
 #define UNIT_FRAMES_MAX 5u
 
-/* A frame is left when less than a record's room is free in it. */
+/* A frame is closed when it has no room for another record. */
 _Static_assert(UNIT_PAGES * PAGE_RECORD_ROOM / (WIRE_PAYLOAD_MAX - PAGE_RECORD_ROOM) + 1 <=
 		       UNIT_FRAMES_MAX,
 	       "the longest records of all pages fit");
 
 struct unit_frame {
-	size_t plain_size; /* records; 0: an empty frame, not to be sent */
-	size_t size;	   /* of the payload after the second stage; valid once it is finished */
+	size_t plain_size; /* size of its records; 0: an empty frame, not to be sent */
+	size_t size;	   /* size after the second stage; valid once the frame is finished */
 };
 
 struct unit {
@@ -46,7 +47,7 @@ struct unit {
 	struct page_item items[UNIT_PAGES];
 	uint32_t n_items;
 	uint32_t n_whole; /* records written by the filler */
-	bool packs;	  /* with the second stage */
+	bool packs;	  /* use the second stage */
 
 	/* filling, then running */
 	struct unit_frame frames[UNIT_FRAMES_MAX];
@@ -63,18 +64,19 @@ struct unit {
 int unit_init(struct unit *unit) __attribute__((warn_unused_result));
 void unit_done(struct unit *unit); /* accepts a zeroed one */
 
-/* Forget everything; fill it anew, for delta classes @features (PAGE_FEATURE_*). */
+/* Empty the unit for filling it anew, with delta classes @features (PAGE_FEATURE_*). */
 void unit_begin(struct unit *unit, uint64_t features);
 
-/* Does it hold UNIT_PAGES pages? Then nothing may be added. */
+/* Does the unit hold UNIT_PAGES pages? Then no page may be added. */
 bool unit_is_full(const struct unit *unit);
 
-/* One more page with a known reference; both are the runner's until it is finished. */
+/* Add a page with a known reference; both belong to the thread that runs the unit, until it is
+ * finished. */
 void unit_add_item(struct unit *unit, uint32_t index, const uint8_t *page, uint8_t *reference);
 
-/* PAGE_RECORD_ROOM bytes for the record of a whole page, which the caller writes at once ... */
+/* Returns PAGE_RECORD_ROOM bytes, where the caller writes the record of a whole page at once ... */
 uint8_t *unit_room(struct unit *unit);
-void unit_wrote(struct unit *unit, size_t size); /* ... and which has @size bytes */
+void unit_wrote(struct unit *unit, size_t size); /* ... and then reports its @size */
 
 /* Do one frame's worth of work. True: there is more; false: all frames are finished. */
 bool unit_run(struct unit *unit, struct packer *packer);

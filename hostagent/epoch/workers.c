@@ -10,7 +10,7 @@
 
 #include "base/fd.h"
 
-/* In work by each thread and waiting for it, and one that is filled. */
+/* Per thread: one unit being encoded and one waiting. Plus one being filled. */
 #define UNITS_PER_THREAD 2u
 
 #define CPUS_PER_THREAD	    4
@@ -23,24 +23,24 @@ struct worker {
 };
 
 struct workers {
-	struct worker *worker; /* n_worker */
+	struct worker *worker; /* array of n_worker */
 	uint32_t n_worker;     /* threads started */
 	struct unit *units;
-	bool *is_done; /* by unit; of those between head and begun; under lock */
+	bool *is_done; /* per unit; valid between head and begun; under lock */
 	uint32_t n_units;
 	struct unit *mine; /* begun by the owner; NULL: none */
 	int done_fd;
-	_Atomic bool must_stop_units; /* they are dropped: leave them after this frame */
+	_Atomic bool must_stop_units; /* units are dropped: stop after the current frame */
 
 	pthread_mutex_t lock;
-	pthread_cond_t work; /* a unit waits, or must_end */
+	pthread_cond_t work; /* a unit waits, or must_end is set */
 	pthread_cond_t idle; /* n_running became 0 */
 
-	/* Counted from the start, place in the ring: % n_units. Under lock; head and tail are written
-	 * by the owner only, which may read them without. */
+	/* Counters that only grow; the place in the ring is the counter % n_units. Under lock. Only
+	 * the owner writes head and tail, so it may read them without the lock. */
 	uint64_t head, begun, tail;
 	uint32_t n_running;
-	bool is_awaited; /* write done_fd when the oldest is finished */
+	bool is_awaited; /* write to done_fd when the oldest unit is finished */
 	bool must_end;
 };
 
@@ -49,7 +49,7 @@ static struct unit *at(const struct workers *w, uint64_t n)
 	return &w->units[n % w->n_units];
 }
 
-/* Under lock: the next waiting unit is the caller's to run; NULL: none waits. */
+/* Under lock: give the next waiting unit to the caller, who runs it; NULL: none waits. */
 static struct unit *begin(struct workers *w)
 {
 	if (w->begun == w->tail)
@@ -58,7 +58,7 @@ static struct unit *begin(struct workers *w)
 	return at(w, w->begun++);
 }
 
-/* Under lock: the caller runs @unit no longer. */
+/* Under lock: the caller has run @unit, or given it up. */
 static void finish(struct workers *w, const struct unit *unit)
 {
 	const uint64_t one = 1;
@@ -235,7 +235,7 @@ bool workers_is_idle(const struct workers *w)
 	return w->head == w->tail;
 }
 
-/* Have a unit of the owner's own to run. 0; 1, -EAGAIN: as workers_help(). */
+/* Get a unit for the owner to run, unless it has one. 0; 1, -EAGAIN: as workers_help(). */
 static int need_mine(struct workers *w)
 {
 	uint64_t n;
@@ -248,7 +248,7 @@ static int need_mine(struct workers *w)
 	if (!w->mine && is_oldest_done(w)) {
 		r = 1;
 	} else if (!w->mine) {
-		(void)!read(w->done_fd, &n, sizeof(n)); /* of an earlier wait that ended otherwise */
+		(void)!read(w->done_fd, &n, sizeof(n)); /* clear what an earlier wait left */
 		w->is_awaited = true;
 		r = -EAGAIN;
 	}
