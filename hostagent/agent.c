@@ -30,20 +30,20 @@
 struct agent {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
-	uint64_t tls_looked_ns; /* at their files */
+	uint64_t tls_looked_ns; /* when the certificates' files were last checked */
 	struct wire_tls_context *peer_tls; /* server side; NULL: no peer_listen */
-	struct peer_server *peers;	   /* the same */
+	struct peer_server *peers;	   /* NULL: no peer_listen */
 	struct gateway_view view;
 	struct vm *vms[AGENT_VMS_MAX];
 	uint32_t n_vms;
 	struct link *link; /* NULL: not connected */
 	uint64_t connect_at_ns, retry_ns;
 	uint64_t beat_at_ns, report_at_ns;
-	uint64_t beat_sent_ns; /* of the newest BEAT, on any connection, boot time; 0: none */
-	uint64_t obeyed; /* highest incarnation of a gateway; on file before it is obeyed */
+	uint64_t beat_sent_ns; /* boot time of the newest BEAT, on any connection; 0: none */
+	uint64_t obeyed; /* highest incarnation of a gateway; written to file before it is obeyed */
 	uint32_t seq;  /* of control frames */
 	int wake_fd;   /* eventfd: a VM has something to say */
-	int signal_fd; /* of signals.h */
+	int signal_fd; /* from signals_open() */
 	bool must_stop;
 	uint8_t buffer[FRAME_BUFFER];
 };
@@ -53,7 +53,7 @@ static void wake(void *context)
 	const struct agent *a = context;
 	uint64_t one = 1;
 
-	/* Full means awake already. */
+	/* Errors are ignored: if the counter is full, the thread is awake already. */
 	if (write(a->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_debug("wake: %s, ignoring", strerror(errno));
 }
@@ -67,7 +67,8 @@ static void disconnect(struct agent *a, const char *why)
 	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
 }
 
-/* Is this the youngest gateway that was heard? A younger one than before is on file from here on. */
+/* May this gateway be obeyed? Yes if none younger was obeyed before. Records its incarnation on
+ * file if it is new. */
 static bool obey(struct agent *a, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -129,7 +130,8 @@ static void connect_gateway(struct agent *a)
 	a->seq = 0;
 }
 
-/* Encode with @encode into the buffer and send; a link that cannot take it is lost. */
+/* Encode with @encode into the buffer and send it; if the link cannot take it, the link is given
+ * up. */
 static void send_built(struct agent *a, struct wire_header *header, struct bytes_writer *w)
 {
 	size_t size;
@@ -152,7 +154,7 @@ static void send_beat(struct agent *a)
 
 	if (wire_frame_begin(a->buffer, sizeof(a->buffer), &w) < 0 ||
 	    wire_beat_encode(&beat, &w) < 0)
-		return; /* cannot be: the buffer is large enough */
+		return; /* cannot happen: the buffer is large enough */
 	a->beat_sent_ns = beat.mono_ns;
 	send_built(a, &header, &w);
 }
@@ -309,7 +311,8 @@ static void say(struct agent *a, uint64_t now_ns, bool is_woken)
 	}
 	for (uint32_t i = 0; i < a->n_vms && a->link; i++) {
 		while (a->link && vm_take_done(a->vms[i], &done, &term, &epoch) == 0) {
-			/* The state first: who reads the answer finds it true. */
+			/* Report first, so that the state already agrees when the answer is
+			 * read. */
 			send_report(a, a->vms[i]);
 			if (a->link)
 				send_done(a, &done, term, epoch);
@@ -361,8 +364,8 @@ static bool wait_for_events(struct agent *a)
 	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* Were the certificates' files changed? Each handshake looks by itself and each connection judges its peer
- * anew; this tells of it. */
+/* Log it when the certificates' files were changed. This is only for people: each handshake reads
+ * new files by itself, and each connection checks its peer again. */
 static void look_at_certificates(struct agent *a, uint64_t now_ns)
 {
 	char text[WIRE_TLS_ERROR_SIZE];
@@ -377,7 +380,7 @@ static void look_at_certificates(struct agent *a, uint64_t now_ns)
 	else if (r < 0)
 		log_error("the certificate files of before stay in use: %s", text);
 	if (a->peer_tls)
-		(void)!wire_tls_context_refresh(a->peer_tls, text, sizeof(text)); /* the same files */
+		(void)!wire_tls_context_refresh(a->peer_tls, text, sizeof(text)); /* logged above */
 }
 
 static void loop(struct agent *a)
@@ -403,7 +406,7 @@ static void loop(struct agent *a)
 	}
 }
 
-/* What is wrong with one VM is that VM's: the others of this host need their agent. */
+/* A fault of one VM must not keep the agent from serving the host's other VMs. */
 static int open_vms(struct agent *a)
 {
 	struct vm_environment environment = {
@@ -413,7 +416,7 @@ static int open_vms(struct agent *a)
 		const struct vm_config *config = &a->config->vms[i];
 		int r;
 
-		if (!*config->name) { /* nobody could ask for it */
+		if (!*config->name) { /* without a name no order can reach it */
 			log_error("%s; no VM is served by this file", config->fault);
 			continue;
 		}
@@ -429,7 +432,7 @@ static int open_vms(struct agent *a)
 
 static int open_signals(struct agent *a)
 {
-	a->signal_fd = signals_open(); /* before any thread is made */
+	a->signal_fd = signals_open(); /* before any thread starts */
 	if (a->signal_fd < 0)
 		return a->signal_fd;
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -446,7 +449,7 @@ static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_con
 	return r;
 }
 
-/* On the server's thread; the list of VMs does not change any more. */
+/* Runs on the peer server's thread; the list of VMs no longer changes then. */
 static uint16_t take_peer(void *context, const struct peer_offer *offer, char *ret_text)
 {
 	struct vm *vm = find_vm(context, offer->vm);
@@ -512,7 +515,7 @@ static int start(struct agent *a)
 	return r < 0 ? r : open_peers(a);
 }
 
-/* The figures of this run, name=value, a line each. */
+/* Print the figures of this run, one name=value per line. */
 static void print_figures(const struct agent *a)
 {
 	struct wire_report report;
@@ -526,7 +529,7 @@ static void print_figures(const struct agent *a)
 		while (wire_stats_next(&at, key, value))
 			printf("%s.%s=%s\n", vm_name(a->vms[i]), key, value);
 	}
-	(void)fflush(stdout); /* whoever reads it may be gone */
+	(void)fflush(stdout); /* the reader may be gone */
 }
 
 int agent_run(const struct agent_config *config)
@@ -548,7 +551,7 @@ int agent_run(const struct agent_config *config)
 		print_figures(a);
 	}
 	link_free(a->link);
-	peer_server_close(a->peers); /* before the VMs that it hands connections to */
+	peer_server_close(a->peers); /* before the VMs, since it hands connections to them */
 	for (uint32_t i = 0; i < a->n_vms; i++)
 		vm_close(a->vms[i]);
 	wire_tls_context_free(a->tls);

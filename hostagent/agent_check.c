@@ -45,7 +45,7 @@ static unsigned int check_tls(const struct agent_config *config, FILE *out)
 	return 0;
 }
 
-/* The command line as the standby would use it. */
+/* Check the command line as the standby would use it. */
 static unsigned int check_command(const struct agent_config *config, const struct vm_config *vm, FILE *out)
 {
 	char ram_path[AGENT_PATH_MAX + 8], text[QEMU_TEXT_MAX];

@@ -1,7 +1,8 @@
-/* agent_check.h - what is wrong with this host's files and can be known without changing anything.
+/* agent_check.h - find faults in this host's files without changing anything.
  *
- * Why: --check-config must find what a start would find. Keys and their limits are agent_config's; here is what
- * needs other rooms: certificates, the standbys' command lines, the roles that earlier agents left.
+ * Why: --check-config must find every fault that a start would find. agent_config checks keys and
+ * their limits; this module checks what needs other rooms: certificates, the standbys' command
+ * lines, the roles that earlier agents left.
  *
  * Where: main.c for --check-config; agent.c opens its TLS contexts by the same function. Threads: any; blocks on files.
  */
@@ -13,12 +14,13 @@
 #include "agent_config.h"
 #include "wire/tls.h"
 
-/* A TLS context with the host's own identity, *ret_tls to be freed by the caller. 0; -EINVAL: the certificate is not a
- * host's; errors of wire_tls_context_new(). @ret_text (WIRE_TLS_ERROR_SIZE bytes) names the file. */
+/* Make a TLS context with the host's own identity; the caller frees *ret_tls. 0; -EINVAL: the
+ * certificate is not a host's; errors of wire_tls_context_new(). @ret_text (WIRE_TLS_ERROR_SIZE
+ * bytes) names the file. */
 int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, struct wire_tls_context **ret_tls,
 		  char *ret_text) __attribute__((warn_unused_result));
 
-/* Write each fault to @out, a line each. Returns how many there are. */
+/* Write each fault to @out, one line each. Returns the number of faults. */
 unsigned int agent_check(const struct agent_config *config, FILE *out) __attribute__((warn_unused_result));
 
 #endif

@@ -151,7 +151,7 @@ static void set_error(struct config_error *error, const char *file, const char *
 {
 	*error = (struct config_error){0};
 	if (snprintf(error->file, sizeof(error->file), "%s", file) >= (int)sizeof(error->file))
-		error->file[0] = '\0'; /* the text has it */
+		error->file[0] = '\0'; /* the text already names the file */
 	snprintf(error->text, sizeof(error->text), "%s: %s", file, what);
 }
 
@@ -190,7 +190,7 @@ static int parse_peer(struct vm_config *vm)
 	return wire_name_is_valid(vm->peer_name) ? 0 : -EINVAL;
 }
 
-/* What the key tables cannot say. */
+/* Check the rules that the key tables cannot express. */
 static int check_vm(const char *path, struct vm_config *vm, struct config_error *error)
 {
 	if (*vm->peer && parse_peer(vm) < 0) {
@@ -219,7 +219,8 @@ static int check_vm(const char *path, struct vm_config *vm, struct config_error 
 	return 0;
 }
 
-/* Only the standby needs it: what is wrong with it leaves this host able to be the primary. */
+/* Read the command file. Only the standby needs it: if it is wrong, this host can still be the
+ * primary. */
 static void load_command(struct vm_config *vm)
 {
 	size_t size;
@@ -233,7 +234,7 @@ static void load_command(struct vm_config *vm)
 			 vm->command_file, fd_trust_text(r));
 }
 
-/* A file that cannot be used has the name that it should have. */
+/* The VM's file cannot be used: name the VM after the file. */
 static void set_fault(struct vm_config *vm, const char *path, const char *fault)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -282,8 +283,8 @@ static void forget_vm(struct vm_config *vm, const char *fault)
 	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
 }
 
-/* Two files of one name: nobody knows which is meant, so the VM has neither. A file that cannot be read does not
- * take the name away from one that can. */
+/* If two files have the same VM name, neither is used, since nobody knows which one is meant. But
+ * an unusable file does not take the name away from a usable one. */
 static void settle_names(struct agent_config *config)
 {
 	char fault[AGENT_FAULT_MAX];

@@ -1,7 +1,7 @@
 /* agent_config.h - the agent's two kinds of files: agent.ini, and one VM.ini per VM.
  *
- * Why faults are kept: a wrong file of one VM must not leave the other VMs of the host without an agent. Such a VM
- * is there with its fault, for people to see, and nothing can be done with it.
+ * Why faults are kept: a wrong file of one VM must not leave the other VMs of the host without an
+ * agent. A VM whose file is wrong is listed with its fault, for people to see, and takes no orders.
  *
  * Where: read once at start by main.c; immutable after that, so any thread may read it.
  */
@@ -21,9 +21,9 @@
 
 /* [vm] and [standby] of one VM's file. */
 struct vm_config {
-	char name[CONFIG_NAME_SIZE]; /* of a file that cannot be read: the file's own name without .ini; "" when
-				      * that is no name, or another VM's */
-	char qmp[104];	/* QMP socket of the running QEMU: what sockaddr_un takes; "" on a host that is
+	char name[CONFIG_NAME_SIZE]; /* if the file is wrong: its file name without .ini; "" if
+				      * that is not a valid name, or another VM's */
+	char qmp[104];	/* QMP socket of the running QEMU, fits sockaddr_un; "" on a host that is
 			 * only ever the standby */
 	char tap[16];	/* IFNAMSIZ */
 	uint64_t epoch_min_ns, epoch_max_ns;
@@ -32,18 +32,18 @@ struct vm_config {
 	uint64_t clock_step_max_ns;
 	uint32_t clock_alarm_percent;
 	uint32_t epochs_in_flight;
-	uint64_t stretch_max_ns, copy_max_ns; /* an epoch that needs longer throttles the guest */
+	uint64_t stretch_max_ns, copy_max_ns; /* longer transfers or copies throttle the guest */
 	uint32_t throttle_max;		      /* percent */
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
 	uint64_t backlog_bytes_max;
-	uint64_t witness_ns; /* least time between two datagrams of the witness; 0: none */
+	uint64_t witness_ns; /* least time between two datagrams of the witness; 0: no witness */
 	uint64_t reference_bytes; /* 0: a quarter of guest RAM */
 	uint32_t encode_threads;  /* 0: as many as suit the machine */
 	int codec;		  /* PAGE_FEATURE_* bits: delta classes that may be used */
 	int second_stage;	  /* enum stage_mode */
 	int gateway_lost;	  /* enum agree_policy */
-	uint64_t gateway_lost_ns; /* silence of the gateway that counts as lost */
+	uint64_t gateway_lost_ns; /* after this silence the gateway counts as lost */
 	char peer[CONFIG_NAME_SIZE + 24]; /* the VM's other host, as NAME@ADDRESS:PORT; "" none */
 	char peer_name[CONFIG_NAME_SIZE], peer_address[16]; /* its parts; "" none */
 	uint16_t peer_port;
@@ -53,7 +53,7 @@ struct vm_config {
 	char *command; /* content of command_file, or NULL; owned */
 
 	char file[AGENT_PATH_MAX + 64];	/* where it was read from */
-	char fault[AGENT_FAULT_MAX];	/* why nothing can be done with this VM; then only name and file are valid */
+	char fault[AGENT_FAULT_MAX];	/* why the VM is unusable; only name and file are valid */
 	char standby_fault[AGENT_FAULT_MAX]; /* why this host cannot stand by; command is NULL then */
 };
 
@@ -73,16 +73,16 @@ struct agent_config {
 	uint32_t n_vms;
 };
 
-/* Read @path and every *.ini of its vm_dir. 0: *ret_config is the caller's (agent_config_done()), with the VMs whose
- * files are wrong among the others, each with its fault ("FILE:LINE: what, expected what");
- * negative errno with *ret_error: @path or the vm_dir is wrong, file, line and what was expected. */
+/* Read @path and every *.ini of its vm_dir. 0: *ret_config is the caller's (agent_config_done());
+ * it includes the VMs whose files are wrong, each with its fault ("FILE:LINE: what, expected
+ * what"). -errno: @path or the vm_dir is wrong; *ret_error has file, line and what was expected. */
 int agent_config_load(const char *path, struct agent_config *ret_config,
 		      struct config_error *ret_error) __attribute__((warn_unused_result));
 void agent_config_done(struct agent_config *config); /* accepts a zeroed one */
 
-/* Every key with type, default and meaning. */
+/* Print every key with type, default and meaning. */
 void agent_config_print_help(FILE *out);
-/* Every value in force, file by file; of VMs with a fault nothing. */
+/* Print every value in force, file by file; nothing for VMs with a fault. */
 void agent_config_print(FILE *out, const struct agent_config *config);
 
 #endif

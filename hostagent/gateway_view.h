@@ -1,9 +1,9 @@
-/* gateway_view.h - when did this host last hear of the gateway, on any of its connections, and
- * which one is it.
+/* gateway_view.h - when did this host last hear the gateway on any of its connections, and which
+ * gateway does it obey.
  *
- * Why: two hosts may go on without a gateway only when neither hears of it. And a stream must be
- * one of the gateway that the control connection obeys. Control connection and streams are
- * different threads' business, so what they know meets here.
+ * Why: two hosts may go on without a gateway only if neither hears it. And a stream must lead to
+ * the gateway that the control connection obeys. Different threads serve the control connection and
+ * the streams; this is where they share what they know.
  *
  * Threads: any; atomic numbers. Pure: the time is handed in.
  */
@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 struct gateway_view {
-	_Atomic uint64_t seen_ns; /* the start of the agent counts as seen: nothing is decided before */
+	_Atomic uint64_t seen_ns; /* first set at the start of the agent */
 	_Atomic uint64_t obeyed;  /* the incarnation that the control connection obeys; 0: none */
 };
 
@@ -32,15 +32,15 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 	atomic_store_explicit(&view->obeyed, incarnation, memory_order_relaxed);
 }
 
-/* May anything be taken from a stream whose WELCOME had @incarnation (0: none)? Not from an older
- * gateway, nor from a younger one before the control connection obeys it. NULL is fine (tests): it
- * may. */
+/* May frames be taken from a stream whose WELCOME had @incarnation (0: none)? Not if that gateway
+ * is older, nor if it is younger and the control connection does not obey it yet. NULL (tests):
+ * true. */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;
 }
 
-/* For so long nothing came. */
+/* How long nothing has come from the gateway. */
 static inline uint64_t gateway_view_silence_ns(const struct gateway_view *view, uint64_t now_ns)
 {
 	uint64_t seen_ns = view ? atomic_load_explicit(&view->seen_ns, memory_order_relaxed) : now_ns;

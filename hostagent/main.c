@@ -83,7 +83,7 @@ static int check_machine(void)
 		return -EINVAL;
 	}
 	if (track_probe(&error) < 0) {
-		/* A host that is only a standby works all the same. */
+		/* Go on: a host that is only ever a standby works without this. */
 		log_warn("this host cannot be a primary: %s", error.text);
 	}
 	return 0;
@@ -118,7 +118,7 @@ int main(int argc, char **argv)
 	if (!getenv("HOLDFAST_LOG"))
 		log_set_level((enum log_level)config.log_level);
 	r = check_machine();
-	if (r == 0 && letgo_init() < 0) /* now, while we are small */
+	if (r == 0 && letgo_init() < 0) /* now, while this process is small */
 		log_warn("no process can be made: should this agent die in a pause, its guest waits longer, ignoring");
 	if (r == 0)
 		r = agent_run(&config);

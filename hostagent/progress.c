@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
-/* Less is no work: a process that only waits takes some. */
+/* Less CPU time than this does not count as a move: a process that only waits uses some too. */
 #define CPU_MOVE_NS (10 * CLOCK_NS_PER_MS)
 
 void progress_init(struct progress *p)

@@ -14,7 +14,8 @@
 #define PEER_LOOK_NS   (50 * CLOCK_NS_PER_MS)
 #define TAP_LOOK_NS    (250 * CLOCK_NS_PER_MS)
 
-/* What carries an order out: on error a text for the operator. All run on the worker. */
+/* Carries out one kind of order. On error @ret_text has a text for the operator. Runs on the
+ * worker. */
 typedef int (*order_fn)(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			char *ret_text);
 
@@ -62,7 +63,7 @@ struct engine *vm_take_engine(struct vm *vm)
 	return engine;
 }
 
-/* True, and the QMP socket of the guest, when a promotion made it run here. */
+/* Does the guest run here after a promotion? If so, @ret_qmp is its QMP socket. */
 static bool is_promoted_here(struct vm *vm, char *ret_qmp)
 {
 	struct standby_status status;
@@ -76,7 +77,8 @@ static bool is_promoted_here(struct vm *vm, char *ret_qmp)
 	return true;
 }
 
-/* The QMP socket of the guest on this host, "" when none is known. @buffer: STANDBY_PATH_MAX bytes. */
+/* Returns the QMP socket of the guest on this host; "": none is known. @buffer: STANDBY_PATH_MAX
+ * bytes. */
 static const char *guest_monitor(struct vm *vm, char *buffer)
 {
 	return is_promoted_here(vm, buffer) ? buffer : vm->config->qmp;
@@ -136,7 +138,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 	(void)ret_epoch;
 	if (vm->engine && q->term == vm->term)
 		return 0;
-	if (vm->engine) { /* a new protection of the same guest */
+	if (vm->engine) { /* the same guest is protected anew, in a newer term */
 		vm_witness_end(&vm->witness);
 		engine_config.is_restart |= is_stopped_here(vm->engine);
 		engine_close(vm_take_engine(vm));
@@ -177,7 +179,8 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 		r = vm_hold_settle(vm->config, guest_monitor(vm, promoted), vm->pin_dir, ret_text);
 	if (r < 0)
 		return r;
-	/* Who runs it already takes the term: it is the newest that this host was told. */
+	/* If the guest runs here unprotected already, the host still takes the order's newer
+	 * term. */
 	return vm->role == VM_ROLE_PRIMARY || vm->role == VM_ROLE_RUNNING
 		       ? vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_text)
 		       : 0;
@@ -187,7 +190,7 @@ static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *re
 		       char *ret_text)
 {
 	(void)ret_epoch;
-	/* Again, too: done is what stands still, not what was ordered before. */
+	/* Carry it out again if it is repeated: it is done only when the guest stands still. */
 	if (q->term > vm->term || (vm->role == VM_ROLE_FENCED && q->term == vm->term))
 		return vm_fence(vm, q->term, ret_text);
 	wire_text_format(ret_text, "fence in term %llu refused: this host is at %llu",
@@ -223,7 +226,8 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	if (r < 0)
 		return r;
 	if (vm->engine && q->term > vm->term) {
-		/* Who is to stand by in a newer term was outvoted, whether or not it heard of it. */
+		/* A primary that is ordered to stand by in a newer term was outvoted, even if it
+		 * has not heard so. */
 		r = vm_fence(vm, q->term, ret_text);
 		if (r < 0)
 			return r;
@@ -238,11 +242,11 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 			return r;
 	}
 	r = standby_start_qemu(vm->standby, q->term, ret_text);
-	if (r == 0) /* now the tap is the standby's: a hold that is still on it would silence it */
+	if (r == 0) /* the tap is the standby's now: an old hold would silence its guest */
 		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_text);
 	if (r == 0)
 		r = vm_set_role(vm, VM_ROLE_STANDBY, q->term, ret_text);
-	if (r == 0 && watches_tap(vm)) { /* what is said first says it already */
+	if (r == 0 && watches_tap(vm)) { /* so that the first report has the tap's state */
 		vm_tap_forget(&vm->tap);
 		(void)vm_tap_look(&vm->tap, vm->config->name, vm->config->tap);
 	}
@@ -255,8 +259,8 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	int r;
 
 	(void)ret_epoch;
-	/* Also of a term in which it never stood by: a host in an older one counts as one that has
-	 * not heard of it. */
+	/* Record the term even if this host never stood by in it: the gateway would take an older
+	 * term to mean that the host has not heard of the new one. */
 	if (vm->role == VM_ROLE_NONE)
 		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_text);
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
@@ -294,7 +298,8 @@ static uint8_t status_of(int error)
 									: WIRE_ORDER_FAILED;
 }
 
-/* The keeper may have voted for a newer term than the role file says: its own file is the record of that. */
+/* The keeper may have voted for a newer term than the role file has; its own file records that.
+ * Take over that term. */
 static void take_voted_term(struct vm *vm)
 {
 	struct standby_status status;
@@ -329,10 +334,10 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 				 (unsigned long long)vm->term);
 	} else if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
 		r = order_table[q->order.verb](vm, q, &d.epoch, d.done.text);
-	if (vm->role != VM_ROLE_PRIMARY) /* nothing to witness; it may be an earlier agent's or term's */
+	if (vm->role != VM_ROLE_PRIMARY) /* end one that an earlier agent or term left */
 		vm_witness_end(&vm->witness);
 	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
-		vm_cover_forget(vm); /* the guest is not ours any more */
+		vm_cover_forget(vm); /* this host no longer owns the guest */
 	if (r < 0 && !*d.done.text)
 		wire_text_format(d.done.text, "%s", strerror(-r));
 	d.done.order_id = q->order.order_id;
@@ -343,12 +348,13 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 			  (unsigned long long)q->term, wire_verb_name(q->order.verb), d.done.text);
 	pthread_mutex_lock(&vm->lock);
 	if (vm->n_done < VM_ORDERS_MAX)
-		vm->done[vm->n_done++] = d; /* else: unanswered, the gateway asks again */
+		vm->done[vm->n_done++] = d; /* else no answer is sent, and the gateway asks again */
 	pthread_mutex_unlock(&vm->lock);
 	vm_wake_owner(vm);
 }
 
-/* What a person must do about a guest that was fenced here, and a gateway that is lost: nobody tells us. */
+/* Look for changes that nobody reports to us: a lost gateway, the standby's tap, a guest that may
+ * not run here. */
 static void look(struct vm *vm)
 {
 	if (vm_peer_watches(vm))
@@ -356,11 +362,11 @@ static void look(struct vm *vm)
 	if (watches_tap(vm) && vm_tap_look(&vm->tap, vm->config->name, vm->config->tap))
 		vm_wake_owner(vm);
 	vm->look_at_ns = clock_mono_ns() + (watches_tap(vm) ? TAP_LOOK_NS : PEER_LOOK_NS);
-	if (vm_fence_watches(vm)) /* a standby may be both; this one says when to look again */
+	if (vm_fence_watches(vm)) /* last, since it sets look_at_ns to an earlier time */
 		vm_fence_look(vm);
 }
 
-/* No order is there: look after the witness and what else is due, or wait. Under lock. */
+/* There is no order: serve the witness and other checks that are due, or wait. Under lock. */
 static void idle(struct vm *vm)
 {
 	bool looks = vm_fence_watches(vm) || vm_peer_watches(vm) || watches_tap(vm);
@@ -457,7 +463,7 @@ void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint
 		r = engine_renew_lease(vm->engine, term, lease->beat_ns, lease->lease_ms,
 				       lease->release_ms, sent_ns);
 	pthread_mutex_unlock(&vm->lock);
-	/* -ESTALE: the order that begins or ends that term is on its way. */
+	/* -ESTALE is normal: the order that begins or ends that term is still on its way. */
 	if (r == -EINVAL)
 		log_limited(LOG_LEVEL_WARN, "vm=%s a lease for a beat that was never sent, ignoring",
 			    vm->config->name);

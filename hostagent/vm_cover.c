@@ -33,7 +33,8 @@ void vm_cover_keep(struct vm *vm, struct engine *engine, const char *qmp)
 	struct engine_status status;
 
 	engine_status(engine, &status);
-	/* A try to protect it again that ended before anything was committed: it still is to be. */
+	/* A new protection that ended before its first commit: the guest must still be protected
+	 * again. */
 	if (!*status.uncovered && status.committed_epoch == 0)
 		return;
 	vm_cover_forget(vm);
@@ -65,14 +66,15 @@ uint64_t vm_cover_due_ns(const struct vm *vm)
 	return vm->cover.is_suspended && !vm->engine ? vm->cover.look_at_ns : UINT64_MAX;
 }
 
-/* Is it what it was? 0; -ENOTSUP with *ret_text; other -errno: could not be told. */
+/* Is the guest as it was before? 0: it is; -ENOTSUP with @ret_text: it is not; other -errno: not
+ * known. */
 static int compare(struct vm *vm, struct qmp *q, char *ret_text)
 {
 	struct vmm_inventory now;
 	struct vmm_change change;
 	struct vmm_error error;
 	struct vmm_taps taps;
-	int r = vmm_taps_read(vm->cover.pid, &taps, &error); /* a guest that was started anew has another */
+	int r = vmm_taps_read(vm->cover.pid, &taps, &error); /* fails if QEMU was started anew */
 
 	if (r == 0)
 		r = vmm_taps_judge(&taps, vm->config->tap, &error);
@@ -121,7 +123,7 @@ void vm_cover_report(const struct vm *vm, struct wire_report *report)
 
 	if (!*cover->text)
 		return;
-	if (vm->role == VM_ROLE_PRIMARY) { /* found so by an agent that was to go on with it */
+	if (vm->role == VM_ROLE_PRIMARY) { /* set by vm_cover_refused() */
 		wire_text_format(report->text, "%s", cover->text);
 		report->verdict = cover->verdict;
 		stat = cover->verdict == WIRE_VERDICT_NONE ? "uncovered" : NULL;

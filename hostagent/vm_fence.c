@@ -15,10 +15,10 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS	 (5 * CLOCK_NS_PER_S)
-#define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* connecting to a socket that is not there costs some microseconds */
-#define AGAIN_NS CLOCK_NS_PER_S		 /* to one that stands still, or does not answer */
+#define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* without a QEMU: connecting costs some us */
+#define AGAIN_NS CLOCK_NS_PER_S		 /* if QEMU stands still or does not answer */
 
-/* Does the guest run, by what QEMU says? 1, 0 or -errno. */
+/* Ask QEMU whether the guest runs. 1, 0 or -errno. */
 static int is_running(struct qmp *qmp)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -43,7 +43,7 @@ static int stop_and_look(struct qmp *qmp, bool *ret_was_running)
 	return r == 1 ? -ETIMEDOUT : r;
 }
 
-/* The guest at one monitor. */
+/* Stop the guest whose monitor is at @path. */
 static int stop_at(const char *path, struct vm_fence_found *found, char *ret_text)
 {
 	bool was_running = false;
@@ -83,7 +83,8 @@ int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, boo
 	return r < 0 ? r : second;
 }
 
-/* The hold of what was found; it matters less than the guest, which stands still without it. */
+/* Close the hold on the tap. Errors are only logged: the guest stands still even without the
+ * hold. */
 static void close_hold(const struct vm *vm)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -97,7 +98,8 @@ static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, char *ret_
 {
 	int r = vm_fence_stop_guest(vm->config, vm->environment.config->run_dir, vm->standby, ret_found, ret_text);
 
-	/* A standby's tap is to be its own promoted guest's: the intruder cannot have it. */
+	/* On a standby, leave the tap alone: the standby's own guest needs it, and the intruder
+	 * cannot have it. */
 	if (r == 0 && ret_found->is_there && ret_found->pid != vm->closed_pid && vm->role != VM_ROLE_STANDBY) {
 		close_hold(vm);
 		vm->closed_pid = ret_found->pid;
@@ -115,16 +117,18 @@ int vm_fence(struct vm *vm, uint64_t term, char *ret_text)
 	struct engine *engine;
 	int r = 0, stopped = 0;
 
-	/* The role first: whatever fails below, no later agent takes this guest up again. */
+	/* Record the role first: then, whatever fails below, no later agent lets this guest run
+	 * again. */
 	if (vm->role != VM_ROLE_FENCED || vm->term != term)
 		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_text);
 	engine = vm_take_engine(vm);
-	/* Its `stop` may time out and work all the same: what counts is what QEMU says below. */
+	/* Go on after an error: its `stop` may time out and work nevertheless. QEMU is asked
+	 * below. */
 	if (engine && engine_fence(engine, text) < 0)
 		log_warn("vm=%s term=%llu %s; looking", vm->config->name, (unsigned long long)term, text);
 	if (vm->standby)
 		standby_status(vm->standby, &status);
-	/* Promoted here, or on the way to it when an agent died: it may run already. */
+	/* The guest was promoted here, or an agent died while promoting it: it may run. */
 	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
 		stopped = standby_fence(vm->standby, term, ret_text);
 	if (stopped == 0)
@@ -140,14 +144,14 @@ bool vm_fence_watches(const struct vm *vm)
 			       (vm->role == VM_ROLE_STANDBY && *vm->config->qmp));
 }
 
-/* What is to be reported of it. */
+/* Write the text of the report about the guest that was found. */
 static void describe(struct vm *vm, int error, const struct vm_fence_found *found, char *text)
 {
 	const char *why = vm->is_unsure ? "this host was booted since it protected the guest, which another may own"
 					: "another host owns the guest";
 
 	if (error < 0)
-		return; /* it has been said */
+		return; /* @text says why already */
 	if (!found->is_there) {
 		vm->intruder_pid = 0;
 		return;
@@ -169,7 +173,7 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 				 "%s) and try again", vm->config->qmp);
 }
 
-/* The one that was stopped: one that takes its place is a new guest, which runs. */
+/* Is the QEMU that was stopped still there? A new one in its place would run. */
 static bool is_still_there(const struct vm *vm)
 {
 	return vm->stopped_pid > 0 && (kill(vm->stopped_pid, 0) == 0 || errno == EPERM);
@@ -197,7 +201,8 @@ void vm_fence_look(struct vm *vm)
 	now_ns = clock_mono_ns();
 	vm->asked_ns = now_ns;
 	vm->stopped_pid = r == 0 && found.is_there ? found.pid : 0;
-	/* Of a process in a namespace that we do not see, its monitor alone can tell. */
+	/* A process in a pid namespace that we cannot see has no pid here, so only its monitor
+	 * shows whether it is there. */
 	vm->look_at_ns =
 		now_ns + (r < 0 || (found.is_there && found.pid <= 0) ? AGAIN_NS : LOOK_NS);
 }

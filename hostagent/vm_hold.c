@@ -41,9 +41,9 @@ static bool is_gone(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-/* An agent died inside a pause, or without a lease, or it was kept stopped; engine_open() does the
- * same. A guest that stands still for a reason of its own (it shut down, it was migrated away) is
- * left so. */
+/* Let the guest run if an agent left it stopped: it died in a pause or without a lease, or it kept
+ * the guest stopped. engine_open() does the same. A guest that stands still for a reason of its own
+ * (it shut down, it was migrated away) is left alone. */
 static int let_run(struct qmp *qmp)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -67,7 +67,7 @@ int vm_hold_settle(const struct vm_config *config, const char *monitor, const ch
 	int r;
 
 	r = *monitor ? qmp_open(monitor, QMP_NS, &qmp) : -ENOENT;
-	if (is_gone(r)) /* and so is what it could say */
+	if (is_gone(r)) /* there is no guest: just remove the hold */
 		return vm_hold_remove_left(config, pin_dir, ret_text);
 	if (r < 0) {
 		wire_text_format(ret_text, "%s: %s", monitor, qmp_open_error(r));

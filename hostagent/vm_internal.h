@@ -2,9 +2,9 @@
  *
  *	vm.c         orders and the worker that carries them out, leases
  *	vm_open.c    begin and end
- *	vm_report.c  what is reported to the gateway, and orders' answers
- *	vm_peer.c    without a gateway
- *	vm_fence.c   the guest may not run here
+ *	vm_report.c  reports to the gateway, and answers to orders
+ *	vm_peer.c    going on without a gateway
+ *	vm_fence.c   keeps a guest stopped that may not run here
  *
  * Threads: see vm.h; members say which lock guards them.
  */
@@ -44,13 +44,13 @@ struct vm {
 	const struct vm_config *config;
 	char pin_dir[PATH_MAX];
 
-	struct link_config gateway; /* what the keeper connects with; immutable */
+	struct link_config gateway; /* for the keeper's connection; immutable */
 	char fault[WIRE_TEXT_MAX + 1];	       /* why no order can be carried out, or ""; immutable */
-	char standby_fault[WIRE_TEXT_MAX + 1]; /* why standby is NULL though the file has a [standby]; immutable */
-	struct vm_witness witness;  /* has its own rules */
-	struct vm_guest guest;	    /* the same */
-	struct vm_tap tap;	    /* the same */
-	struct progress progress;   /* the same: of its orders */
+	char standby_fault[WIRE_TEXT_MAX + 1]; /* why it cannot stand by, or ""; immutable */
+	struct vm_witness witness;  /* has its own thread rules, as the next three */
+	struct vm_guest guest;
+	struct vm_tap tap;
+	struct progress progress;   /* of the VM's orders */
 
 	/* all under lock */
 	pthread_mutex_t lock;
@@ -59,39 +59,42 @@ struct vm {
 	struct standby *standby; /* the same; set once in vm_open */
 	enum vm_role role;
 	uint64_t term;
-	bool needs_lease; /* the gateway that we were connected to last gives leases */
+	bool needs_lease; /* the last gateway that we were connected to gives leases */
 	struct queued_order orders[VM_ORDERS_MAX];
 	uint32_t n_orders;
 	struct queued_done done[VM_ORDERS_MAX];
 	uint32_t n_done;
 	struct vm_cover cover;
-	char fenced_text[WIRE_TEXT_MAX + 1]; /* of a guest that is here and may not run; "" nothing */
-	bool is_unsure; /* PRIMARY, but the host was booted since: the guest is not let run (vm_fence.h) */
+	char fenced_text[WIRE_TEXT_MAX + 1]; /* about a guest that may not run here; "": none */
+	bool is_unsure; /* PRIMARY, but booted since: the guest may not run (vm_fence.h) */
 	bool must_stop;
 	pthread_t thread;
 
-	uint64_t look_at_ns;  /* the worker's: what nobody tells us is looked for then */
-	uint64_t claim_at_ns; /* the worker's: the other host is not asked again before */
-	pid_t closed_pid;     /* the worker's: of this QEMU the hold was closed; 0: of none */
-	pid_t stopped_pid;    /* the worker's: this QEMU was found and stands still; 0: none */
-	uint64_t asked_ns;    /* the worker's: when that was asked last */
-	pid_t intruder_pid;   /* the worker's: this QEMU was started though it may not run; 0: none was */
+	/* the worker's */
+	uint64_t look_at_ns;  /* when to look for what nobody tells us: look() in vm.c */
+	uint64_t claim_at_ns; /* do not ask the other host again before then */
+	pid_t closed_pid;     /* the QEMU whose tap's hold was closed; 0: none */
+	pid_t stopped_pid;    /* the QEMU that was found and stands still; 0: none */
+	uint64_t asked_ns;    /* when QEMU was last asked whether it stands still */
+	pid_t intruder_pid;   /* the QEMU that was started although it may not run; 0: none */
 };
 
-/* The worker's thread, until must_stop. @context: struct vm. */
+/* The worker's thread, runs until must_stop. @context: struct vm. */
 void *vm_work(void *context);
-/* What is reported has changed. Any thread; @context: struct vm. */
+/* There is something new to report. Any thread; @context: struct vm. */
 void vm_wake_owner(void *context);
 
-/* On the worker. 0; -errno with @ret_text: the role could not be recorded. */
+/* Set and record the role. On the worker. 0; -errno with @ret_text: the role could not be
+ * recorded. */
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, char *ret_text)
 	__attribute__((warn_unused_result));
-/* On the worker. The engine leaves vm_report()'s sight before it is ended. */
+/* Take the engine out of @vm, so vm_report() no longer uses it; the caller ends it. On the
+ * worker. */
 struct engine *vm_take_engine(struct vm *vm);
 
-/* vm_peer.c, on the worker: is there anything to look for, and look: ask the other host when it is time, at
- * most for two seconds. */
+/* vm_peer.c, on the worker. Must the worker call vm_peer_look() now and then? */
 bool vm_peer_watches(const struct vm *vm);
+/* Ask the other host to go on without a gateway, if it is time. Blocks for two seconds at most. */
 void vm_peer_look(struct vm *vm);
 
 #endif

@@ -7,7 +7,8 @@
 #include "base/log.h"
 #include "vm_internal.h"
 
-/* What an earlier agent kept goes on by itself: its copy may be the only one. */
+/* Open the keeper. It goes on with the copy of an earlier agent by itself: that may be the only
+ * copy. */
 static void open_standby(struct vm *vm)
 {
 	char text[STANDBY_TEXT_MAX];
@@ -33,7 +34,8 @@ static void open_standby(struct vm *vm)
 
 	if (!*vm->config->state_dir)
 		return;
-	/* The command file is read again when it is needed, and may be corrected by then. */
+	/* Do not fail for the command file: it is read again when it is needed, and may be
+	 * corrected by then. */
 	if (standby_open(&config, &vm->standby, text) == 0)
 		return;
 	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", text);
@@ -41,12 +43,12 @@ static void open_standby(struct vm *vm)
 		  vm->standby_fault);
 }
 
-/* The host was booted since: no process, copy or hold of then is left, but who owns the guest may
- * have changed. */
+/* The host was booted since the role was recorded: no process, copy or hold is left from before,
+ * and another host may own the guest by now. */
 static void after_boot(struct vm *vm)
 {
 	if (vm->role == VM_ROLE_RUNNING)
-		vm->role = VM_ROLE_NONE; /* its guest has ended; unprotected, nobody else can have it */
+		vm->role = VM_ROLE_NONE; /* its guest has ended; no other host has it */
 	vm->is_unsure = vm->role == VM_ROLE_PRIMARY;
 	if (vm->is_unsure)
 		log_warn("vm=%s term=%llu this host was booted while it protected the guest: a "
@@ -55,7 +57,7 @@ static void after_boot(struct vm *vm)
 			 vm->config->name, (unsigned long long)vm->term);
 }
 
-/* What is wrong with this VM is said, and the others go on. */
+/* Keep and log why this VM cannot be used; the other VMs go on. */
 static void set_fault(struct vm *vm, const char *text)
 {
 	wire_text_format(vm->fault, "no use can be made of this VM here: %s", text);

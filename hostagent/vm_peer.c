@@ -18,7 +18,8 @@ bool vm_peer_watches(const struct vm *vm)
 	return vm->engine && vm->config->gateway_lost != AGREE_HOLD;
 }
 
-/* The role first: a restarted agent must know the term that the other host voted for. @asked_ns: boot time. */
+/* Go on in the term that the other host voted for. Record the role first: a restarted agent must
+ * know that term. @asked_ns: boot time. */
 static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 {
 	bool is_direct = vm->config->gateway_lost == AGREE_DIRECT;
@@ -32,7 +33,7 @@ static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 		r = engine_detach(vm_take_engine(vm), text);
 	if (vm->role != VM_ROLE_PRIMARY)
 		vm_witness_end(&vm->witness);
-	if (r < 0) /* asked again: the other host says yes again */
+	if (r < 0) /* the other host is asked again later, and says yes again */
 		log_error("vm=%s term=%llu cannot go on without a gateway: %s", vm->config->name,
 			  (unsigned long long)term, text);
 }
@@ -60,7 +61,8 @@ void vm_peer_look(struct vm *vm)
 	engine_status(vm->engine, &status);
 	primary.is_holding = status.is_holding;
 	primary.is_outvoted = status.is_outvoted;
-	/* Direct already: its stream comes and goes in the term that was agreed on. */
+	/* If the stream is direct already, no new agreement is needed, even if the stream
+	 * breaks. */
 	if (status.is_direct || now_ns < vm->claim_at_ns || !agree_may_claim(&primary))
 		return;
 	claim.epoch = status.committed_epoch;

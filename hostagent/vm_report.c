@@ -1,4 +1,4 @@
-/* What a VM's agent reports; see vm_internal.h. */
+/* Makes a VM's reports; see vm_internal.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -37,7 +37,7 @@ static void report_standby(struct standby *standby, struct wire_report *report,
 	*ret_epoch = status.complete_epoch;
 }
 
-/* The guest that runs here unprotected: is its QEMU there? */
+/* Report a guest that runs here unprotected: is its QEMU alive? */
 static void report_guest(struct vm *vm, struct wire_report *report)
 {
 	pid_t pid;
@@ -53,7 +53,7 @@ static void report_guest(struct vm *vm, struct wire_report *report)
 		wire_text_format(report->text, "no QEMU runs it: nobody is at its monitor %s", vm->config->qmp);
 }
 
-/* Of a guest that was promoted here. */
+/* Report the frames of a guest that was promoted here. */
 static void report_frames(struct vm *vm, struct wire_report *report)
 {
 	uint64_t term, frames;
@@ -62,7 +62,8 @@ static void report_frames(struct vm *vm, struct wire_report *report)
 		(void)!wire_stats_add(report->stats, "promoted_frames", "%llu", (unsigned long long)frames);
 }
 
-/* Without engine and keeper: what the role file says, and whether a guest that is to run does. */
+/* Without engine and keeper: report the recorded role, and whether a guest that should run does
+ * run. */
 static void report_role(struct vm *vm, struct wire_report *report)
 {
 	static const struct {
@@ -99,11 +100,11 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 	if (vm->standby)
 		standby_status(vm->standby, &status);
 	if (vm->standby && status.term > vm->term)
-		*ret_term = status.term; /* it voted for that term, without an order */
+		*ret_term = status.term; /* the keeper voted for that term, without an order */
 	if (vm->engine) {
 		report_engine(vm->engine, ret_report, ret_epoch);
 	} else {
-		/* A promoted guest that has ended may have been started again by its user. */
+		/* The user may have restarted a promoted guest that had ended. */
 		bool is_back = vm->standby && status.guest_ended && vm->role == VM_ROLE_RUNNING &&
 			       vm_guest_get(&vm->guest, &pid) == VM_GUEST_ALIVE;
 
@@ -115,12 +116,12 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		if (vm->role == VM_ROLE_STANDBY)
 			vm_tap_report(&vm->tap, vm->config->tap, ret_report);
 		vm_cover_report(vm, ret_report);
-		if (vm->standby && !*ret_report->text) /* what it could not be started with */
+		if (vm->standby && !*ret_report->text) /* why the keeper could not start */
 			wire_text_format(ret_report->text, "%s", status.text);
 		if (vm->role == VM_ROLE_RUNNING)
 			report_frames(vm, ret_report);
 	}
-	if (*vm->fenced_text) /* nothing is more urgent */
+	if (*vm->fenced_text) /* the most urgent text replaces others */
 		strcpy(ret_report->text, vm->fenced_text);
 	progress_report(&vm->progress, ret_report->stats);
 	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)

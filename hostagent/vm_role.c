@@ -82,7 +82,7 @@ int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enu
 	if (r < 0)
 		return r;
 	snprintf(text, sizeof(text), "%s %" PRIu64 "\n", names[role], term);
-	/* What outlives a boot first: the other one is read as long as there was none. */
+	/* First the file that outlives a boot. Until a boot the other one is read. */
 	r = fd_write_file_atomic(kept_path, text, strlen(text));
 	return r < 0 ? r : fd_write_file_atomic(path, text, strlen(text));
 }

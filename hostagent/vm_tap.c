@@ -55,7 +55,7 @@ void vm_tap_report(struct vm_tap *t, const char *tap, struct wire_report *report
 		tap_state_describe(tap, t->state, clock_mono_ns() - t->since_ns, text, sizeof(text));
 		strcpy(rest, report->text);
 		wire_text_format(report->text, "%s%s%s", text, *rest ? "; " : "", rest);
-		/* Full statistics: the text has it all the same. */
+		/* If the statistics are full, the text still says it. */
 		(void)!wire_stats_add(report->stats, "way", "%s", tap_state_name(t->state));
 	}
 	pthread_mutex_unlock(&t->lock);

@@ -1,7 +1,8 @@
-/* vm_tap.h - a standby whose tap reaches nobody is not ready: look at the tap while this host stands by.
+/* vm_tap.h - watch the tap while this host stands by: a standby is not ready if its tap reaches
+ * nobody.
  *
- * Where: vm.c's worker looks, vm_report.c says it to the gateway, which does not call the VM PROTECTED before
- * clients could reach the guest here (gateway/vm/fsm_way.c).
+ * Where: vm.c's worker looks, vm_report.c reports it to the gateway, which does not call the VM
+ * PROTECTED before clients could reach the guest here (gateway/vm/fsm_way.c).
  *
  * Threads: vm_tap_look() on the VM's worker; vm_tap_report() from any thread.
  */
@@ -16,22 +17,22 @@
 #include "wire/msg.h"
 
 struct vm_tap {
-	pthread_mutex_t lock; /* of all */
+	pthread_mutex_t lock; /* of all members */
 	enum tap_state state;
-	uint64_t since_ns; /* when it was first found in it; 0: not looked at in this role */
+	uint64_t since_ns; /* when @state was first found; 0: not looked at in this role */
 };
 
 void vm_tap_init(struct vm_tap *t);
 void vm_tap_done(struct vm_tap *t);
 
-/* Look at @tap now. True: what is to be reported changed. */
+/* Look at @tap now. True: there is something new to report. */
 bool vm_tap_look(struct vm_tap *t, const char *vm, const char *tap);
 
-/* Another QEMU will be on the tap: forget how long it was in its state. */
+/* Another QEMU will be on the tap: forget how long the tap has been in its state. */
 void vm_tap_forget(struct vm_tap *t);
 
-/* While the tap does not forward: its state as `way` in the statistics, and what it means in front of the
- * text. */
+/* While the tap does not forward, add its state as `way` to the statistics, and put an explanation
+ * before the report's text. */
 void vm_tap_report(struct vm_tap *t, const char *tap, struct wire_report *report);
 
 #endif

@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* A way may change; a MAC address that is not known soon will be: our own connection asks for it, or the
- * witness has. */
+/* How often to look at the route to the gateway, which may change; and how soon to retry if the
+ * gateway's MAC address is not known: our connection or the witness has asked for it. */
 #define REFRESH_NS (2 * CLOCK_NS_PER_S)
 #define RETRY_NS   (200 * CLOCK_NS_PER_MS)
 
@@ -23,7 +23,7 @@ void vm_witness_init(struct vm_witness *w, const struct agent_config *agent,
 				 .hold_pin_dir = hold_pin_dir, .due_ns = UINT64_MAX};
 	memcpy(w->gateway_text, agent->gateway_text, sizeof(w->gateway_text));
 	pthread_mutex_init(&w->lock, NULL);
-	/* A bpffs takes no dot in a name, and no VM has a plus in its own. */
+	/* bpffs allows no dot in a name, and no VM has a plus in its name. */
 	if (snprintf(w->pin_dir, sizeof(w->pin_dir), "%s+witness", hold_pin_dir) >=
 	    (int)sizeof(w->pin_dir))
 		w->pin_dir[0] = '\0';
@@ -82,7 +82,7 @@ static int open_witness(struct vm_witness *w)
 	int r = witness_open(&config, &witness, &error);
 
 	if (r < 0) {
-		if (!w->is_failed) /* by this thread only */
+		if (!w->is_failed) /* only this thread changes it */
 			log_warn("vm=%s no witness: %s; it is protected all the same; trying again",
 				 w->config->name, error.text);
 		set_witness(w, NULL, true);
@@ -108,7 +108,7 @@ static const char *explain_way(int r)
 	}
 }
 
-/* Look at the ways to the gateway, and say when to look again. */
+/* Look at the routes to the gateway, and set when to look again. */
 static void refresh(struct vm_witness *w)
 {
 	static const char *const networks[WITNESS_N_PATHS] = {
@@ -129,7 +129,7 @@ static void refresh(struct vm_witness *w)
 	}
 }
 
-/* It is wanted later, unless there is a newer one. */
+/* Keep the key for a later try, unless a newer key has come. */
 static void put_back(struct vm_witness *w, const struct wire_witness_key *key)
 {
 	pthread_mutex_lock(&w->lock);
@@ -142,7 +142,7 @@ static void put_back(struct vm_witness *w, const struct wire_witness_key *key)
 
 static void take_key(struct vm_witness *w, const struct wire_witness_key *key)
 {
-	if (w->config->witness_ns == 0) { /* an earlier agent may have had it otherwise */
+	if (w->config->witness_ns == 0) { /* an earlier agent may have had a witness */
 		vm_witness_end(w);
 		return;
 	}

@@ -1,12 +1,15 @@
-/* vm_witness.h - one VM's witness in the agent: keys come in on one thread, all work is another's.
+/* vm_witness.h - one VM's witness in the agent: keys arrive on one thread, another does all the
+ * work.
  *
- * Why: WITNESS_KEY arrives on the control thread, which must not wait for netlink or a grace period; a
- * report asks for figures at any time. The VM's worker owns the witness and turns when something is due.
+ * Why: WITNESS_KEY arrives on the control thread, which must not wait for netlink or a grace
+ * period, and a report may ask for figures at any time. So the VM's worker owns the witness and
+ * serves it when work is due.
  *
  *	control thread: vm_witness_offer() ──► key ──► worker: vm_witness_turn() ──► witness_* (net/witness.h)
  *
- * It begins with the first key of a protection, and ends with UNPROTECT, FENCE, a new term or when this
- * host becomes the standby. It does not end with the agent. No order fails for its sake.
+ * The witness begins with the first key of a protection. It ends with UNPROTECT, FENCE, a new term
+ * or when this host becomes the standby, but not with the agent. No order fails because of the
+ * witness.
  *
  * Where: vm.c. Threads: as said at each function; one lock inside, held for a copy at most.
  */
@@ -34,34 +37,36 @@ struct vm_witness {
 	struct witness *witness;     /* changed by the worker only */
 	struct wire_witness_key key; /* offered, not taken yet; key_id 0: none */
 	uint64_t key_term;
-	uint64_t key_due_ns;	     /* not to be taken before; 0: now */
-	bool is_failed;		     /* the last attempt to open one */
+	uint64_t key_due_ns;	     /* do not take the key before then; 0: take it now */
+	bool is_failed;		     /* the last attempt to open a witness failed */
 
 	/* the worker's */
-	uint64_t due_ns;    /* of the next look; UINT64_MAX: none */
-	bool is_way_told[WITNESS_N_PATHS]; /* that there is no way was logged */
+	uint64_t due_ns;    /* when to look next; UINT64_MAX: never */
+	bool is_way_told[WITNESS_N_PATHS]; /* it was logged that this path has no route */
 };
 
-/* All is borrowed. */
+/* All pointers are borrowed. */
 void vm_witness_init(struct vm_witness *w, const struct agent_config *agent,
 		     const struct vm_config *config, const char *hold_pin_dir);
 
-/* The agent ends: it flows on, unless the hold is gone. Not while another thread uses @w. */
+/* The agent ends: the witness stays in the kernel, unless the hold is gone. No other thread may use
+ * @w. */
 void vm_witness_done(struct vm_witness *w);
 
-/* Any thread. @key is copied; the newest counts. */
+/* Any thread. @key is copied; only the newest key counts. */
 void vm_witness_offer(struct vm_witness *w, const struct wire_witness_key *key, uint64_t term);
 
-/* Worker. When vm_witness_turn() has something to do for a VM in @term; UINT64_MAX: never, until a key
- * is offered. */
+/* Worker. When vm_witness_turn() has something to do for a VM in @term; UINT64_MAX: not before a
+ * key is offered. */
 uint64_t vm_witness_due_ns(struct vm_witness *w, uint64_t term);
 
-/* Worker. Take an offered key: one of @term when this host is the primary in it. A lower one is
- * dropped, a higher one kept until the VM is that far. And look after the way to the gateway. Blocks for
- * some tens of ms. Failures are logged. */
+/* Worker. Take an offered key if it is for @term and this host is the primary. A key of a lower
+ * term is dropped; one of a higher term is kept until the VM reaches that term. Also keep the route
+ * to the gateway up to date. Blocks for some tens of ms. Failures are logged. */
 void vm_witness_turn(struct vm_witness *w, bool is_primary, uint64_t term);
 
-/* Worker. End it, or remove what an earlier agent left. Blocks for some tens of ms. Failures are logged. */
+/* Worker. End the witness, or remove the one that an earlier agent left. Blocks for some tens of
+ * ms. Failures are logged. */
 void vm_witness_end(struct vm_witness *w);
 
 /* Any thread. Add witness_* to a report's statistics. */
