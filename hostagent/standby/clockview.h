@@ -1,16 +1,16 @@
-/* clockview.h - what the guest's clock has to be when its copy is promoted.
+/* clockview.h - the time that the guest's clock should show when its copy is promoted.
  *
- * Why: the device state of an epoch has the guest's clock as it stood at the seal. A guest that
- * goes on from it some hundred ms or seconds later would be late by as much for good. The primary
- * tells with each epoch (CLOCK) what the guest's clock is to be when the primary's monotonic clock
- * says so and so. So what is needed is what that clock says at the promotion, when nobody can be
- * asked:
+ * Why: the device state of an epoch has the guest's clock as it stood at the seal. If the guest
+ * goes on from there some hundred ms or seconds later, its clock stays late by that time for good.
+ * So with each epoch the primary sends (CLOCK) the guest's time for a given time of the primary's
+ * monotonic clock. At the promotion this host must then know the time of the primary's clock, when
+ * the primary cannot be asked any more:
  *
- *	offset = our clock at the arrival of CLOCK - its mono_ns      = difference of both clocks + the way
+ *	offset = our clock at the arrival of CLOCK - its mono_ns      = clocks' difference + delay
  *
- * The least offset seen has the shortest way, some ms, also while frames queue for seconds. Two
- * hosts' clocks go at rates that differ by up to 100 ppm or so, so an old least grows by
- * CLOCKVIEW_LEAK_PPM until a new one is less.
+ * The smallest offset seen has the shortest delay, some ms, even while frames queue for seconds.
+ * The clocks of two hosts run at rates that differ by up to 100 ppm or so. So the smallest offset
+ * grows with time by CLOCKVIEW_LEAK_PPM, until a new offset is smaller.
  *
  * Where: the standby's thread; keeper.h owns one. Pure: times are passed in.
  */
@@ -27,27 +27,27 @@
 
 struct clockview {
 	bool has_offset;
-	int64_t offset_ns;  /* ours minus the primary's, at least */
-	uint64_t offset_at_ns; /* as of then */
+	int64_t offset_ns;  /* our clock minus the primary's: smallest seen */
+	uint64_t offset_at_ns; /* when it was seen */
 	bool has_next, has_complete;
 	struct wire_clock next;	    /* of the epoch that is arriving; valid if has_next */
 	struct wire_clock complete; /* of the last complete epoch; valid if has_complete */
 };
 
-/* Another primary, or none: nothing is known any more. */
+/* There is another primary, or none: forget everything. */
 void clockview_reset(struct clockview *view);
 
 /* An epoch began to arrive. */
 void clockview_begin(struct clockview *view);
 
-/* Its CLOCK came at @now_ns. */
+/* The epoch's CLOCK came at @now_ns. */
 void clockview_take(struct clockview *view, const struct wire_clock *clock, uint64_t now_ns);
 
-/* It is complete. */
+/* The epoch is complete. */
 void clockview_complete(struct clockview *view);
 
-/* What the guest's words are to be at @at_ns of our clock. False: the last complete epoch did not
- * tell. */
+/* *ret_wanted: the guest's clock words as they should be at @at_ns of our clock. False: the last
+ * complete epoch had no CLOCK. */
 bool clockview_wanted(const struct clockview *view, uint64_t at_ns, struct clock_words *ret_wanted);
 
 #endif

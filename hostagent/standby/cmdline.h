@@ -1,8 +1,8 @@
 /* cmdline.h - the standby's QEMU command line: split, checked, completed. Pure text, no I/O.
  *
- * Why: the operator writes the command as for a shell, once. Splitting it here, without a shell, keeps
- * it from ever running anything else; checking it here gives an error that names the option instead
- * of a QEMU that dies, or worse, one that starts with the wrong memory.
+ * Why: the operator writes the command once, as for a shell. It is split here without a shell, so
+ * it can never run anything else. It is checked here, so a mistake gives an error that names the
+ * option, instead of a QEMU that dies or, worse, starts with the wrong memory.
  *
  * Where: qemu.c. Threads: any (no state). Allocates.
  *
@@ -17,7 +17,7 @@
 
 #define CMDLINE_WORDS_MAX 1024
 #define CMDLINE_BYTES_MAX 65536
-#define CMDLINE_TEXT_MAX  512 /* room that every ret_text must have */
+#define CMDLINE_TEXT_MAX  512 /* size of every ret_text */
 
 struct cmdline {
 	char **words;	    /* n_words words and a NULL; argv for execvp */
@@ -44,8 +44,9 @@ int cmdline_check_tap(const struct cmdline *c, const char *tap, char *ret_text)
 /* Append one word (copied). 0; -ENOMEM; -E2BIG: CMDLINE_WORDS_MAX. */
 int cmdline_add(struct cmdline *c, const char *word) __attribute__((warn_unused_result));
 
-/* Append what makes it a standby: incoming migration, guest RAM on @ram_path, monitor on @qmp_path,
- * @pid_path. A comma in a path is doubled as QEMU wants it. 0; errors of cmdline_add(). */
+/* Append the options of a standby: incoming migration, guest RAM on @ram_path, monitor on
+ * @qmp_path, @pid_path. A comma in a path is doubled, as QEMU requires. 0; errors of
+ * cmdline_add(). */
 int cmdline_add_standby(struct cmdline *c, const char *ram_path, const char *qmp_path,
 			const char *pid_path) __attribute__((warn_unused_result));
 

@@ -1,7 +1,7 @@
 /* epochcheck.h - is this sequence of frames a whole, well-formed epoch? Pure: frames in, verdict out.
  *
- * Why: an epoch is acknowledged only if applying it later cannot fail for what a peer sent. Everything
- * that can be wrong with it is found here, frame by frame as it arrives, before it is stored.
+ * Why: an epoch is acknowledged only if applying it later cannot fail because of its content. Every
+ * fault in it is found here, frame by frame as it arrives, before it is stored.
  *
  * Where: epochlog.c (frames from the network, and again when a stored epoch is read back after a
  * restart), fuzz target. Calls wire/msg.h, codec.
@@ -25,24 +25,24 @@
 #include "base/marks.h"
 #include "wire/msg.h"
 
-/* Why an epoch or frame was refused: what goes into STREAM_ERROR. */
+/* Why an epoch or frame was refused; the content of STREAM_ERROR. */
 struct epochcheck_error {
 	uint16_t code; /* enum wire_stream_error_code */
 	char text[WIRE_TEXT_MAX + 1];
 };
 
 enum epochcheck_verdict {
-	EPOCHCHECK_DROP	    = 0, /* of an older generation: forget it */
-	EPOCHCHECK_GEOMETRY = 1, /* a stream starts (again): an epoch begun before is void */
+	EPOCHCHECK_DROP	    = 0, /* a frame of an older generation: drop it */
+	EPOCHCHECK_GEOMETRY = 1, /* a stream starts (again): an unfinished epoch is void */
 	EPOCHCHECK_BEGIN    = 2, /* first frame of an epoch */
-	EPOCHCHECK_INSIDE   = 3, /* goes on */
+	EPOCHCHECK_INSIDE   = 3, /* another frame of the epoch */
 	EPOCHCHECK_COMPLETE = 4, /* EPOCH_END, all totals right */
 };
 
 struct epochcheck {
 	uint64_t term;	     /* frames of any other term are refused */
 	uint64_t last_epoch; /* last complete one of the term; 0: none */
-	uint64_t bytes_max;  /* of one epoch's frames, whole, with the GEOMETRY they are stored behind */
+	uint64_t bytes_max;  /* limit of one epoch: its frames and the stored GEOMETRY */
 
 	/* The stream; valid while has_geometry. */
 	bool has_geometry;
@@ -58,18 +58,18 @@ struct epochcheck {
 	uint32_t n_frames; /* so far; also the next seq */
 	uint32_t n_records;
 	uint64_t payload_bytes;
-	uint64_t frame_bytes;  /* so far, as bytes_max counts */
-	uint64_t geometry_bytes; /* the GEOMETRY's frame */
-	uint32_t blob_bytes;   /* of its DEVICE frames */
+	uint64_t frame_bytes;  /* so far, counted as in bytes_max */
+	uint64_t geometry_bytes; /* size of the GEOMETRY frame */
+	uint32_t blob_bytes;   /* blob size, as its DEVICE frames say */
 
-	struct marks marks; /* of its pages, see check_dup(); kept from one stream to the next */
+	struct marks marks; /* of the epoch's pages, see check_dup(); kept from stream to stream */
 
-	uint8_t plain[WIRE_PAYLOAD_MAX]; /* a packed frame's payload, while it is looked at */
+	uint8_t plain[WIRE_PAYLOAD_MAX]; /* payload of a packed frame while it is checked */
 };
 
-/* What @frame says without WIRE_FLAG_LZ4: *ret_plain, which borrows @frame's payload or @scratch
- * (WIRE_PAYLOAD_MAX bytes). Frames are kept as they came and unpacked each time they are read: the
- * checksum stays theirs, less is written, and applying again reads the same bytes.
+/* Unpack @frame if it has WIRE_FLAG_LZ4. *ret_plain borrows @frame's payload or @scratch
+ * (WIRE_PAYLOAD_MAX bytes). Frames are stored as they came and unpacked each time they are read: so
+ * the checksum stays valid, less is written, and applying again reads the same bytes.
  * 0; -EPROTO with *ret_error. */
 int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch, struct wire_frame *ret_plain,
 		      struct wire_error *ret_error) __attribute__((warn_unused_result));
@@ -82,14 +82,15 @@ void epochcheck_done(struct epochcheck *c); /* a zeroed one too */
 void epochcheck_reset(struct epochcheck *c);
 
 /* Look at the next frame (header accepted by wire_frame_decode()).
- * @ours: what the warm QEMU is; a GEOMETRY that differs is refused. NULL: not compared.
+ * @ours: the warm QEMU's geometry; a GEOMETRY that differs is refused. NULL: not compared.
  * >= 0: enum epochcheck_verdict; COMPLETE also moves last_epoch on.
  * -EPROTO: refused, -ENOMEM: not now; *ret_error says why; the stream is reset. */
 int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* 0 when a standby that is @ours can take over from @primary; -ESTALE with both values named. */
+/* Can a standby with geometry @ours take over from @primary? 0: yes; -ESTALE: no, @ret_text names
+ * both values. */
 int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_geometry *ours,
 			char ret_text[WIRE_TEXT_MAX + 1]) __attribute__((warn_unused_result));
 

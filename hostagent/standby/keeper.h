@@ -1,7 +1,7 @@
-/* keeper.h - inside of struct standby. For this room's .c files about keeping a copy only: standby, orders, reserve,
- * served, stream, peer, machine, command, rehearsal.
+/* keeper.h - the private state of struct standby, for the .c files that keep a copy: standby,
+ * orders, reserve, served, stream, peer, machine, command, rehearsal.
  *
- * Threads: everything belongs to the standby's thread but what `lock` guards.
+ * Threads: everything belongs to the standby's thread, except the members that `lock` guards.
  */
 #ifndef STANDBY_KEEPER_H
 #define STANDBY_KEEPER_H
@@ -22,10 +22,10 @@
 
 #define KEEPER_BACKOFF_MIN_NS (100 * CLOCK_NS_PER_MS)
 
-/* Doubles with each failure up to its maximum. */
+/* A delay that doubles with each failure, up to its maximum. */
 struct keeper_backoff {
-	uint64_t next_ns;  /* not before; 0: at once */
-	uint64_t delay_ns; /* after the next failure */
+	uint64_t next_ns;  /* do not try before then; 0: try at once */
+	uint64_t delay_ns; /* the delay after the next failure */
 	uint64_t max_ns;
 };
 
@@ -44,15 +44,15 @@ struct keeper_peer {
 	uint64_t features;
 };
 
-/* What the primary says of its machine on the stream (machine.c). */
+/* The primary's machine, as described on the stream (machine.c). */
 struct keeper_machine {
-	uint64_t features; /* of the stream: with WIRE_FEATURE_MACHINE no epoch is taken before it is_proved */
-	struct vmm_machine theirs; /* as far as it has come */
-	uint32_t n_frames;	   /* of the list in work */
+	uint64_t features; /* with WIRE_FEATURE_MACHINE no epoch is taken before is_proved */
+	struct vmm_machine theirs; /* the part that has arrived */
+	uint32_t n_frames;	   /* frames of the list that is arriving */
 	bool is_proved;		   /* in this generation: the warm QEMU is the same machine */
 };
 
-/* An order on its way through the thread; lives on the caller's stack. */
+/* An order that the thread carries out; lives on the caller's stack. */
 struct keeper_command {
 	enum keeper_order order;
 	uint64_t term;
@@ -75,37 +75,37 @@ struct standby {
 	struct epochlog log;
 	struct qemu qemu;
 	struct qemu rehearsal;	   /* pid > 0: waits for the first epoch (rehearsal.c) */
-	bool must_rehearse;	   /* before the next epoch is acknowledged */
-	uint64_t n_rehearsals;	   /* that went well */
-	char ram_path[136]; /* of rf, for QEMU */
-	struct room room; /* for the next FULL epoch */
+	bool must_rehearse;	   /* rehearse before the next epoch is acknowledged */
+	uint64_t n_rehearsals;	   /* successful ones */
+	char ram_path[136]; /* path of rf's `ram`, for QEMU */
+	struct room room; /* claim for the next FULL epoch */
 	struct {
-		struct vcpus *vcpus; /* of the warm QEMU, then of the guest; NULL: not known */
-		uint64_t term;	     /* of its promotion; 0: none by this agent */
+		struct vcpus *vcpus; /* of the warm QEMU, later of the guest; NULL: not known */
+		uint64_t term;	     /* of the promotion; 0: this agent promoted none */
 		uint64_t begun_ns, look_ns;
-		uint64_t vcpu_ns; /* CPU time of the busiest, sum over looks */
+		uint64_t vcpu_ns; /* CPU time of the busiest vCPU, summed over all looks */
 	} served;
 	struct promote_times times;
-	struct clockview clock;	     /* of the primary's guest */
-	struct promote_clock clocked; /* what became of it at the promotion */
+	struct clockview clock;	     /* clock of the primary's guest */
+	struct promote_clock clocked; /* how the clock was corrected at the promotion */
 
 	enum standby_state state;
-	bool want_qemu;	  /* start it again when it ends */
-	bool want_stream; /* epochs are welcome */
-	uint64_t promise_term; /* newest term a promotion was accepted for: none older is served */
+	bool want_qemu;	  /* start QEMU again when it ends */
+	bool want_stream; /* connect and take epochs */
+	uint64_t promise_term; /* newest term of an accepted PROMOTE; older are refused */
 	bool guest_ended;
-	bool dirty;	  /* the snapshot is behind */
+	bool dirty;	  /* the snapshot is out of date */
 	char text[STANDBY_TEXT_MAX];
 	uint64_t n_qemu_starts;
 
 	struct link *link; /* the stream; NULL: not connected */
 	uint64_t incarnation; /* of the gateway at its other end; not valid while is_direct */
 	struct keeper_machine machine;
-	bool is_direct;	   /* it is the primary's, without a gateway */
+	bool is_direct;	   /* the stream comes from the primary, without a gateway */
 	bool is_refusing;  /* the last epoch was refused; the text says why */
-	struct keeper_peer peer; /* which may claim a term */
-	uint32_t generation;	 /* of the last RESUME given to a primary */
-	uint64_t n_votes;	 /* yes */
+	struct keeper_peer peer; /* a primary that may claim a term */
+	uint32_t generation;	 /* of the last RESUME sent to a primary */
+	uint64_t n_votes;	 /* yes votes given */
 	uint64_t granted_ns;	 /* when a LEASE was last given to the primary; 0: never */
 	struct keeper_backoff link_backoff;
 	struct keeper_backoff qemu_backoff;
@@ -114,7 +114,7 @@ struct standby {
 	pthread_t thread;
 	int wake_fd; /* eventfd: a command or the end */
 
-	pthread_mutex_t lock; /* of what follows */
+	pthread_mutex_t lock; /* of all members below */
 	pthread_cond_t command_done;
 	struct keeper_command *commands; /* oldest first */
 	bool closing;
@@ -122,78 +122,87 @@ struct standby {
 	struct standby_status status; /* snapshot */
 };
 
-/* What is done until the second call is told as a step of an order; what is not, as a QEMU that is
- * started again by itself, never is. */
+/* Between these two calls, work is reported as steps of an order. Other work is not, such as a QEMU
+ * that is started again by itself. */
 void keeper_progress_on(struct standby *sb);
 void keeper_progress_off(struct standby *sb);
 /* The one place that changes the state; logs old -> new. */
 void keeper_set_state(struct standby *sb, enum standby_state state);
-/* What a person needs to know now; "" clears. */
+/* Set the text for people; "" clears it. */
 void keeper_set_text(struct standby *sb, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 void keeper_backoff_reset(struct keeper_backoff *b);
 void keeper_backoff_failed(struct keeper_backoff *b, uint64_t now_ns);
 
-/* command.c: read the command file and use it for the next QEMU. 1: it is another command than before; 0: the
- * same; -errno: the one before stays, and @text (STANDBY_TEXT_MAX bytes) names file and fault. */
+/* command.c: read the command file and use it for the next QEMU. 1: the command has changed; 0: it
+ * has not; -errno: the old command stays, and @text (STANDBY_TEXT_MAX bytes) names file and
+ * fault. */
 int keeper_load_command(struct standby *sb, char *text);
-/* @text says why a promotion failed: put before it what the operator can do about it. */
+/* @text says why a promotion failed: put advice for the operator before it. */
 void keeper_say_way_out(const struct standby *sb, char *text);
 
 /* orders.c: carry out @command; result and text are set. */
 void keeper_carry_out(struct standby *sb, struct keeper_command *command);
-/* reserve.c: RAM, ROMs, device state, meta and the buffer of a FULL epoch have room, before the standby says that it is
- * there. A copy that is held already is worth more than room: then what is missing is only told.
+/* reserve.c: reserve room for RAM, ROMs, device state, meta and the buffer of a FULL epoch, before
+ * START answers. If a copy is here already, it is worth more than room: then missing room is only
+ * reported.
  * 0; -ENOSPC, -errno with @text (STANDBY_TEXT_MAX): nothing was taken beyond the files. */
 int keeper_reserve(struct standby *sb, char *text) __attribute__((warn_unused_result));
-/* No epoch will come: give back what is not part of the copy. */
+/* No epoch will come: give back all room that is not part of the copy. */
 void keeper_give_back(struct standby *sb);
-/* served.c: QEMU is warm, note its vCPUs; the guest runs in the term of `meta`; time to look at them. */
+/* served.c: note the vCPUs of the warm QEMU ... */
 void keeper_served_prepare(struct standby *sb);
+/* ... the guest runs now, in the term of `meta` ... */
 void keeper_served_begin(struct standby *sb);
+/* ... look at its vCPUs if it is time. */
 void keeper_served_look(struct standby *sb, uint64_t now_ns);
-/* Find out what an earlier agent left. Before the thread starts: is a promoted guest here? Waits for its
- * monitor's greeting at most. */
+/* Before the thread starts: find a promoted guest that an earlier agent left. Blocks at most until
+ * its monitor greets. */
 void keeper_resume_promoted(struct standby *sb);
-/* Then, on the thread: go on with a standby that was warm. */
+/* Then, on the thread: go on with a warm standby that an earlier agent left. */
 void keeper_resume(struct standby *sb);
-/* QEMU has exited or is to be started again. */
+/* Check whether QEMU has exited, and start it again if needed. */
 void keeper_check_qemu(struct standby *sb, uint64_t now_ns);
-/* WARM or READY, by what is held. */
+/* Set the state WARM, or READY if a complete epoch is held. */
 void keeper_set_warm(struct standby *sb);
 
 /* stream.c: connect when it is time; blocks up to 1 s. */
 void keeper_stream_connect(struct standby *sb, uint64_t now_ns);
-/* The same with a link that is open already (taken): handshake, HELLO. */
+/* The same with a link that is open already, which this takes over: handshake, HELLO. */
 void keeper_stream_use(struct standby *sb, struct link *link);
-/* peer.c: take a connection that was offered; serve the one that may claim a term. */
+/* peer.c: take a connection that was offered by a primary. */
 void keeper_peer_take(struct standby *sb);
+/* Serve that connection: the primary may claim a term. */
 void keeper_peer_run(struct standby *sb);
-/* A frame of the primary's own stream that is no part of an epoch. 0: done; -ENOENT: none of ours;
- * else the link's error. */
+/* Handle a frame of the primary's direct stream that is not part of an epoch. 0: done; -ENOENT: it
+ * is no such frame; else the link's error. */
 int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame);
-/* Wait, for less than a second, until nothing leaves the primary by a LEASE of ours; the stream is closed. */
+/* The stream is closed: wait until no LEASE of ours lets frames leave the primary; less than a
+ * second. */
 void keeper_await_mute(const struct standby *sb);
 /* Queue a frame on @link, waiting for room for a second at most. 0 or the link's error. */
 int keeper_send(struct link *link, const struct wire_header *header, const void *payload, size_t size);
 
-/* machine.c. Another generation begins, or the stream ends. */
+/* machine.c. Another generation begins, or the stream ends: forget the machine. */
 void keeper_machine_reset(struct keeper_machine *m);
-/* A MACHINE frame. 0; -EPROTO: *ret_error says why the stream is refused, or how the machines differ. */
+/* A MACHINE frame came. 0; -EPROTO: *ret_error says why the stream is refused, or how the machines
+ * differ. */
 int keeper_machine_frame(struct standby *sb, const struct wire_frame *frame,
 			 struct epochcheck_error *ret_error);
-/* An epoch begins. 0; -EPROTO: nothing shows that this host could take the guest over. */
+/* An epoch begins. 0; -EPROTO: it is not proved that this host could take the guest over. */
 int keeper_machine_need(struct standby *sb, struct epochcheck_error *ret_error);
 
-/* rehearsal.c. The machines are the same: start the QEMU that is to load the first epoch, if one is to. Blocks as
- * qemu_start(). One that does not start is told in the log, and nothing is rehearsed. */
+/* rehearsal.c. The machines are the same: if a rehearsal is due, start the QEMU that will load the
+ * first epoch. Blocks as qemu_start(). If it does not start, that is logged and there is no
+ * rehearsal. */
 void keeper_rehearsal_begin(struct standby *sb);
-/* An epoch is complete: apply it, load it, end that QEMU. 0, also where none waits; -EPROTO: it cannot be loaded,
- * *ret_error says why, and the copy was dropped. */
+/* An epoch is complete: apply it, load it into the rehearsal's QEMU, and end that QEMU. 0, also if
+ * there is no rehearsal; -EPROTO: the epoch cannot be loaded, *ret_error says why, and the copy was
+ * dropped. */
 int keeper_rehearse(struct standby *sb, struct epochcheck_error *ret_error);
-void keeper_rehearsal_end(struct standby *sb); /* there need be none */
-void keeper_rehearsal_sweep(struct standby *sb); /* end what a killed agent left */
+void keeper_rehearsal_end(struct standby *sb); /* end its QEMU, if there is one */
+void keeper_rehearsal_sweep(struct standby *sb); /* end a QEMU that a killed agent left */
 
 /* Take what has arrived, a bounded number of frames. True: there may be more right now. */
 bool keeper_stream_run(struct standby *sb);

@@ -1,10 +1,10 @@
 /* ramfile.h - the copy of the guest: RAM, ROM blocks and device state, as files on tmpfs.
  *
- * Why: the warm QEMU maps `ram` as its guest memory, so applying an epoch is writing into a file and
- * promotion moves no page. The files outlive the agent.
+ * Why: the warm QEMU maps `ram` as its guest memory. So applying an epoch means writing into a
+ * file, and a promotion moves no pages. The files outlive the agent.
  *
  * Where: apply.c writes epochs into it, promote.c reads it, standby.c owns it.
- * Threads: one thread at a time. Nothing here blocks on more than memory.
+ * Threads: one thread at a time. Nothing here blocks on anything but memory.
  *
  *	STATE_DIR/                                            page index (GEOMETRY order)
  *	  lock      flock: one agent per copy
@@ -16,8 +16,8 @@
  *	  room      1 MiB of pages, for replacing meta and device on a full file system
  *	  epoch-N.part / epoch-N.complete / spare      see epochlog.h
  *
- * `ram` is reserved whole when made (fallocate): a full tmpfs is an error then, and not a SIGBUS in the
- * guest later.
+ * All pages of `ram` are reserved when it is made (fallocate): so a full tmpfs is an error then,
+ * not a SIGBUS in the guest later.
  */
 #ifndef STANDBY_RAMFILE_H
 #define STANDBY_RAMFILE_H
@@ -36,14 +36,14 @@ enum ramfile_phase {
 	RAMFILE_RUNNING	 = 2, /* the guest runs on `ram`: never write, never remove */
 };
 
-/* How a copy came to its term, when not by the gateway: this host voted for it (peer/agree.h). */
+/* Whether a copy got its term by a vote of this host (peer/agree.h), not from the gateway. */
 enum ramfile_vote {
 	RAMFILE_VOTE_NONE	 = 0,
 	RAMFILE_VOTE_UNPROTECTED = 1, /* the numbers are those of enum wire_claim_mode */
 	RAMFILE_VOTE_DIRECT	 = 2,
 };
 
-/* What `meta` says. */
+/* The content of `meta`. */
 struct ramfile_meta {
 	uint64_t term;		/* newest term accepted */
 	uint64_t applied_epoch; /* last epoch applied whole, of `term` while phase is COPY; 0: none */
@@ -59,7 +59,7 @@ struct ramfile {
 
 	uint8_t *ram; /* ram_bytes, mapped shared; NULL until ramfile_reserve() */
 	uint64_t ram_bytes;
-	bool reserved; /* by this process; an earlier one may have died in between */
+	bool reserved; /* by this process; an earlier one may have died in the middle */
 
 	/* Valid while has_geometry. */
 	bool has_geometry;
@@ -68,20 +68,20 @@ struct ramfile {
 	uint8_t *rom;		       /* rom_bytes, mapped shared; NULL when rom_bytes is 0 */
 	uint64_t rom_bytes;
 
-	uint8_t *blob;	    /* WIRE_BLOB_MAX bytes of address space; zero behind blob_bytes */
+	uint8_t *blob;	    /* WIRE_BLOB_MAX bytes of address space; zeros after blob_bytes */
 	uint32_t blob_bytes; /* as in `device`; 0: none */
 
-	struct progress *progress; /* told of what is large; NULL: nobody is. Borrowed */
+	struct progress *progress; /* reports long work; NULL: not wanted. Borrowed */
 
-	/* Tests cut a run here: called before each change of a file. NULL in production. */
+	/* Called before each change of a file, so that tests can stop there. NULL in production. */
 	void (*step)(void *arg);
 	void *step_arg;
 };
 
 /* Open or make the directory, take the lock, read meta, geometry and device. A directory in which
- * nothing was ever applied is as good as an empty one.
- * 0, *rf to be ended by ramfile_close(); -EBUSY: another agent holds it; -EBADMSG: meta, geometry or
- * device cannot be read as ours; -ENAMETOOLONG; -ENOMEM; other -errno. */
+ * nothing was ever applied counts as empty.
+ * 0: end *rf with ramfile_close(); -EBUSY: another agent holds it; -EBADMSG: meta, geometry or
+ * device is not in our format; -ENAMETOOLONG; -ENOMEM; other -errno. */
 int ramfile_open(const char *dir, struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Unmap, unlock, close. The files stay. Accepts a struct that ramfile_open() failed on. */
@@ -95,15 +95,16 @@ int ramfile_reserve(struct ramfile *rf, uint64_t ram_bytes) __attribute__((warn_
 /* Make `room`. Idempotent. 0; -ENOSPC; -errno. */
 int ramfile_reserve_room(struct ramfile *rf) __attribute__((warn_unused_result));
 
-/* Lay the copy out by @g: write `geometry`, resize `rom`. No-op when it is the same already.
+/* Use @g as the copy's layout: write `geometry`, resize `rom`. No-op if it is the layout already.
  * 0; -EINVAL: not exactly one RAM block of the size reserved; -errno. */
 int ramfile_layout(struct ramfile *rf, const struct wire_geometry *g)
 	__attribute__((warn_unused_result));
 
-/* Where page @index lives: WIRE_PAGE_SIZE bytes. NULL: index out of the layout. */
+/* The memory of page @index: WIRE_PAGE_SIZE bytes. NULL: @index is outside the layout. */
 uint8_t *ramfile_page(struct ramfile *rf, uint64_t index);
 
-/* Replace `device` by the first @size bytes of rf->blob; zeroes the blob behind. 0 or -errno. */
+/* Replace `device` by the first @size bytes of rf->blob; zeroes the rest of the blob. 0 or
+ * -errno. */
 int ramfile_store_blob(struct ramfile *rf, uint32_t size) __attribute__((warn_unused_result));
 
 /* Replace `meta`. 0: rf->meta is @meta; -errno: rf->meta and the file are as before. */

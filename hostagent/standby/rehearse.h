@@ -1,9 +1,10 @@
-/* rehearse.h - the words of a QEMU that rehearses a takeover beside the warm one. Pure text, no I/O.
+/* rehearse.h - the command line of a QEMU that rehearses a takeover beside the warm one. Pure text,
+ * no I/O.
  *
- * Why: what a comparison of two machines cannot see, loading the state does. But the warm QEMU can load it once
- * only, and has the guest's tap. So a second one, of the same command, loads the first epoch and is ended. It must
- * not touch what the warm one or the host has: its guest RAM is a private view of the copy, and its back ends lead
- * nowhere.
+ * Why: loading the state finds differences that a comparison of two machines cannot find. But the
+ * warm QEMU can load a state only once, and has the guest's tap. So a second QEMU with the same
+ * command loads the first epoch and is ended. It must not touch anything of the warm QEMU or the
+ * host: its guest RAM is a private view of the copy, and its back ends lead nowhere.
  *
  *	-object memory-backend-file,...,share=on   ─► ...,share=off
  *	-netdev tap,id=n0,ifname=tap0              ─► -netdev tap,ifname=hfr%d,...,id=n0: one of its own, down
@@ -20,8 +21,8 @@
 
 #include "standby/cmdline.h"
 
-/* The words of @warm (after cmdline_add_standby()) with @qmp_path and @pid_path for its own.
- * 0, *ret_cmdline owned by the caller (cmdline_done()); -ENOMEM; -E2BIG. */
+/* Make the words from those of @warm (after cmdline_add_standby()), with its own @qmp_path and
+ * @pid_path. 0, *ret_cmdline owned by the caller (cmdline_done()); -ENOMEM; -E2BIG. */
 int rehearse_words(const struct cmdline *warm, const char *qmp_path, const char *pid_path,
 		   struct cmdline *ret_cmdline) __attribute__((warn_unused_result));
 
