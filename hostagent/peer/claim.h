@@ -1,6 +1,6 @@
 /* claim.h - ask a VM's other host for the next term.
  *
- * Where: a VM's worker (hostagent/vm_peer.c). Threads: the caller's, which waits.
+ * Where: a VM's worker (hostagent/vm_peer.c). Threads: runs on the caller's thread, which waits.
  */
 #ifndef PEER_CLAIM_H
 #define PEER_CLAIM_H
@@ -11,14 +11,15 @@
 
 struct claim {
 	const char *vm;
-	uint64_t term;	/* that is held now; the one after it is asked for */
-	uint64_t epoch; /* last one committed */
+	uint64_t term;	/* the term held now; the claim is for the next one */
+	uint64_t epoch; /* last epoch committed */
 	uint8_t mode;	/* enum wire_claim_mode */
 };
 
 /* Connect by @config (its peer_name set), ask, take the answer. Blocks until @deadline_ns at most.
- * 0: yes, and the peer will stand by it; -EACCES: no; -EPROTO: it broke the protocol; other -errno: there
- * was no answer, which may have been a yes. On error @ret_text (WIRE_TEXT_MAX + 1 bytes) says why. */
+ * 0: yes, and the peer will keep its word; -EACCES: no; -EPROTO: the peer broke the protocol; other
+ * -errno: no answer arrived, but the peer may have said yes. On error @ret_text (WIRE_TEXT_MAX + 1
+ * bytes) says why. */
 int claim_term(const struct link_config *config, const struct claim *claim, uint64_t deadline_ns,
 	       char *ret_text) __attribute__((warn_unused_result));
 

@@ -1,13 +1,13 @@
-/* server.h - the other hosts' way to this one: accepts, TLS, HELLO; then hands the connection on.
+/* server.h - takes connections of other hosts: accept, TLS, HELLO; then hands the connection on.
  *
  * Why: a primary without a gateway asks its VM's standby (agree.h) and may stream to it. This host's keepers
- * serve those connections; only the first steps, before it is known for which VM, are done here.
+ * serve those connections. Only the first steps are done here, before the VM is known.
  *
  *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a keeper's
  *	   └── too many, too slow, broken, refused by take() ──► REFUSED, closed, counted
  *
- * Where: hostagent/agent.c makes one when `peer_listen` is set. Everything that comes is hostile until TLS
- * says which host it is, and that host may ask only for what take() allows it.
+ * Where: hostagent/agent.c makes one if `peer_listen` is set. All input counts as hostile until TLS
+ * has authenticated the host, and that host may do only what take() allows.
  *
  * Threads: one of its own, which never waits for a peer. take() is called on it.
  */
@@ -18,12 +18,12 @@
 
 #include "link/link.h"
 
-#define PEER_CONNECTIONS_MAX 16u		       /* between accept and HELLO, at one time */
-#define PEER_HELLO_NS	     UINT64_C(2000000000) /* from accept to HELLO, when not set */
+#define PEER_CONNECTIONS_MAX 16u		       /* between accept and HELLO at one time */
+#define PEER_HELLO_NS	     UINT64_C(2000000000) /* default of hello_ns */
 
 struct peer_server;
 
-/* A connection whose HELLO is right. */
+/* A connection with a valid HELLO. */
 struct peer_offer {
 	struct link *link;
 	char host[WIRE_NAME_MAX + 1]; /* by its certificate */
@@ -37,10 +37,11 @@ struct peer_server_config {
 	uint32_t ip_be32;
 	uint16_t port;
 	struct wire_tls_context *tls; /* server side; borrowed */
-	uint64_t hello_ns;	      /* from accept to HELLO; 0: PEER_HELLO_NS */
+	uint64_t hello_ns;	      /* longest time from accept to HELLO; 0: PEER_HELLO_NS */
 
-	/* 0: offer->link belongs to whoever took it; else an enum wire_refused_code, with @ret_text
-	 * (WIRE_TEXT_MAX + 1 bytes) for the peer. Must not wait. */
+	/* Take a connection. 0: offer->link now belongs to the taker; else an enum
+	 * wire_refused_code, with @ret_text (WIRE_TEXT_MAX + 1 bytes) for the peer. Must not
+	 * wait. */
 	uint16_t (*take)(void *context, const struct peer_offer *offer, char *ret_text);
 	void *context;
 };
