@@ -29,7 +29,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_in
 			break;
 		}
 		if (frame.h.type == WIRE_EPOCH_BEGIN && !c.inside) {
-			/* Whether it follows on the copy is the caller's question. */
+			/* The caller checks whether the epoch follows on the copy. */
 			c.last_epoch = frame.h.epoch - 1;
 			if (frame.h.epoch == 0 || wire_epoch_begin_decode(&frame, &begin, NULL) < 0)
 				break;
@@ -54,9 +54,9 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_in
 
 /* ---- applying */
 
-/* What a FULL epoch says first of a page. */
+/* The first record that a FULL epoch has for a page. */
 enum first_record {
-	FIRST_NONE  = 0, /* nothing: it is zero */
+	FIRST_NONE  = 0, /* no record: the page is zero */
 	FIRST_WHOLE = 1, /* ZERO, RAW or DUP: the old content does not matter */
 	FIRST_DELTA = 2, /* a delta, against zero */
 };
@@ -73,7 +73,7 @@ struct pass {
 
 typedef int (*frame_handler)(struct pass *p, const struct wire_frame *frame);
 
-/* Told of where a pass is, each time it has come so much further. */
+/* Progress is reported each time a pass has read this much more. */
 #define TOLD_EVERY_BYTES ((size_t)1 << 20)
 #define TOLD_EVERY_PAGES (TOLD_EVERY_BYTES / WIRE_PAGE_SIZE)
 
@@ -147,7 +147,7 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 	return r < 0 ? -EBADMSG : 0;
 }
 
-/* FULL: what comes first of each page and piece. */
+/* FULL: note the first record of each page and piece. */
 static int note(struct pass *p, const struct wire_frame *frame)
 {
 	struct wire_record_iter it;
@@ -165,7 +165,8 @@ static int note(struct pass *p, const struct wire_frame *frame)
 	return 0;
 }
 
-/* Zero @page unless it is: a page of `ram` that was never written stays untouched by caches. */
+/* Zero @page unless it is zero already: pages of `ram` that were never written then stay out of the
+ * caches. */
 static void clear_page(uint8_t *page)
 {
 	if (page[0] != 0 || memcmp(page, page + 1, WIRE_PAGE_SIZE - 1) != 0)
@@ -190,8 +191,9 @@ static int clear_unwritten(struct pass *p)
 	return 0;
 }
 
-/* Records applied together, so that one's page is fetched while another's is written: twice as fast
- * on cold pages. Small, so that a death at a fault point finds some of a small epoch written. */
+/* So many records are applied together: one record's page is fetched while another's is written,
+ * which is twice as fast on cold pages. Small, so that a death at a fault point finds part of a
+ * small epoch written. */
 #define BATCH_RECORDS 16u
 
 struct batch {
@@ -210,8 +212,8 @@ static int put_batch(struct pass *p, struct batch *batch)
 	return 0;
 }
 
-/* A DUP is its source's page sent raw: what that holds when its turn comes; epochcheck.c sees to it that
- * this is the same each time. */
+/* Treat a DUP as its source page sent raw, with the content the source has at that moment.
+ * epochcheck.c ensures that this content is the same each time the epoch is applied. */
 static struct page_record from_wire(struct ramfile *rf, const struct wire_record *record)
 {
 	uint8_t *page = ramfile_page(rf, record->index);
@@ -223,7 +225,7 @@ static struct page_record from_wire(struct ramfile *rf, const struct wire_record
 
 static int put_pages(struct pass *p, const struct wire_frame *frame)
 {
-	/* A test that watches each step is to see each record by itself. */
+	/* A test that watches each step must see each record separately. */
 	size_t n_max = p->rf->step ? 1 : BATCH_RECORDS;
 	struct batch batch = {.n_records = 0};
 	struct wire_record_iter it;

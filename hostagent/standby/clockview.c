@@ -20,7 +20,8 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 
 		offset_ns = offset_ns < least_ns ? offset_ns : least_ns;
 	}
-	/* Less than a ms since the last one leaks nothing, and must not be forgotten. */
+	/* In less than a ms the leak rounds to nothing: keep the old time, so that it is not
+	 * lost. */
 	if (!view->has_offset || offset_ns < view->offset_ns ||
 	    now_ns - view->offset_at_ns >= 1000000) {
 		view->offset_ns = offset_ns;

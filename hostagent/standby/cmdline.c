@@ -124,7 +124,7 @@ static int split_plain(struct splitter *s)
 	return 0;
 }
 
-/* One word into s->word. 1: there is one; 0: the text is over; -EINVAL. */
+/* Read one word into s->word. 1: there is one; 0: the text has ended; -EINVAL. */
 static int split_word(struct splitter *s)
 {
 	bool any = false;
@@ -190,7 +190,7 @@ static const struct {
 	{"loadvm", "the standby gets its state from the primary"},
 };
 
-/* "-m", "--m" -> "m"; NULL for what is no option. */
+/* "-m", "--m" -> "m"; NULL if it is not an option. */
 static const char *option_name(const char *word)
 {
 	if (word[0] != '-' || !word[1])
@@ -280,7 +280,8 @@ static int check(struct cmdline *c, char *ret_text)
 	return -EINVAL;
 }
 
-/* Of "tap,id=n0,ifname=tap0,script=no": "tap0", its size in *ret_size; "": there is none. */
+/* Find "tap0" in "tap,id=n0,ifname=tap0,script=no", with its size in *ret_size; "": there is no
+ * ifname. */
 static const char *find_ifname(const char *value, size_t *ret_size)
 {
 	static const char key[] = ",ifname=";
@@ -341,7 +342,7 @@ int cmdline_parse(const char *text, struct cmdline *ret_cmdline, char *ret_text)
 	return 0;
 }
 
-/* "PREFIX<path with , doubled>SUFFIX" appended as one word. */
+/* Append "PREFIX<path with , doubled>SUFFIX" as one word. */
 static int add_path(struct cmdline *c, const char *prefix, const char *path, const char *suffix)
 {
 	AUTO_FREE char *word = malloc(strlen(prefix) + 2 * strlen(path) + strlen(suffix) + 1);

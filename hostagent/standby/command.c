@@ -1,4 +1,5 @@
-/* The command file: what the standby's QEMU is started with. Read each time, since it may have been corrected. */
+/* The file with the command that starts the standby's QEMU. It is read each time, since it may have
+ * been corrected. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 #define LOG_EXTRA_BYTES (UINT64_C(64) << 20)
 
-/* One epoch may be as large as the guest, twice. */
+/* One epoch may be as large as twice the guest. */
 static void set_log_limit(struct standby *sb)
 {
 	sb->log_bytes_max = sb->config.log_bytes_max
@@ -45,7 +46,7 @@ void keeper_say_way_out(const struct standby *sb, char *text)
 	char why[STANDBY_TEXT_MAX];
 
 	snprintf(why, sizeof(why), "%s", text);
-	/* First: what follows may be cut on its way. */
+	/* Put the advice first: the end of a long text may be cut on its way. */
 	snprintf(text, STANDBY_TEXT_MAX, "the copy is kept; correct %.160s on %.64s and give `failover` again, which reads it "
 		 "anew: %.700s", sb->config.command_file, sb->config.host ? sb->config.host : "this host", why);
 }

@@ -63,7 +63,8 @@ static int refuse_format(struct epochcheck *c, struct epochcheck_error *e,
 
 /* ---- geometry */
 
-/* "7.2" of "7.2.22 Debian ...": devices' migration formats may change between these only. */
+/* Take "7.2" from "7.2.22 Debian ...": devices' migration formats change only between such
+ * versions. */
 static size_t series_size(const char *version)
 {
 	size_t major = strspn(version, "0123456789");
@@ -153,7 +154,7 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame, struct
 			      frame->h.epoch);
 	if (wire_epoch_begin_decode(frame, &begin, &wire) < 0)
 		return refuse_format(c, e, &wire);
-	/* A FULL epoch may leave numbers out: the primary had sealed more than ever arrived here. */
+	/* A FULL epoch may skip numbers: the primary had sealed epochs that never arrived here. */
 	if (full ? frame->h.epoch <= c->last_epoch : frame->h.epoch != c->last_epoch + 1)
 		return refuse(c, e, WIRE_STREAM_ERROR_EPOCH,
 			      "epoch %" PRIu64 " begins, the standby's last is %" PRIu64,
@@ -201,14 +202,14 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch, struct w
 	return 0;
 }
 
-/* A DUP record copies a page of our own copy, so that page must hold the same bytes each time the epoch is
- * applied, however far an earlier try came (epochlog.h, L4). It does
- *  - in an epoch that is not FULL: once all its records of this epoch were applied. So no record of a page
- *    may follow a DUP that copied it: such pages are marked. A page without any record may be copied
- *    as well.
- *  - in a FULL epoch, which clears what it does not begin with a whole page: from its first record on,
- *    whatever follows: pages with a record are marked.
- * NULL: right; else what is wrong. */
+/* A DUP record copies a page of our own copy. So that source page must hold the same bytes each
+ * time the epoch is applied, however far an earlier try came (epochlog.h, L4). This is true
+ *  - in an epoch that is not FULL: after all of the source page's records in this epoch. So no
+ *    record of a page may follow a DUP that copied the page: copied pages are marked. A page
+ *    without any record may be copied as well.
+ *  - in a FULL epoch, which first clears each page that does not begin with a whole-page record:
+ *    from the source page's first record on, whatever follows. Here pages with a record are marked.
+ * Returns NULL if the record is right, else what is wrong. */
 static const char *check_dup(struct epochcheck *c, const struct wire_record *record)
 {
 	if (c->full) {
@@ -224,7 +225,7 @@ static const char *check_dup(struct epochcheck *c, const struct wire_record *rec
 	return NULL;
 }
 
-/* All records of a PAGES or DEVICE frame. */
+/* Check all records of a PAGES or DEVICE frame. */
 static int check_records(struct epochcheck *c, struct wire_record_iter *it,
 			 uint32_t *n_records, struct epochcheck_error *e)
 {
@@ -320,7 +321,7 @@ static int on_end(struct epochcheck *c, const struct wire_frame *frame, struct e
 
 static const struct {
 	uint8_t type;
-	bool inside; /* only within an epoch */
+	bool inside; /* allowed only within an epoch */
 	int (*handle)(struct epochcheck *c, const struct wire_frame *frame,
 		      struct epochcheck_error *e);
 } handlers[] = {
@@ -331,7 +332,7 @@ static const struct {
 	{WIRE_EPOCH_END, true, on_end},
 };
 
-/* Term, generation, place within the epoch: what does not depend on the type. 0: go on. */
+/* Check what does not depend on the type: term, generation, place within the epoch. 0: go on. */
 static int check_header(struct epochcheck *c, const struct wire_header *h,
 			struct epochcheck_error *e)
 {
@@ -362,7 +363,8 @@ static int check_place(struct epochcheck *c, const struct wire_header *h,
 		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
 			      "%s has number %" PRIu32 ", %" PRIu32 " was due",
 			      wire_type_name(h->type), h->seq, c->n_frames);
-	/* Whole frames: empty ones fill the buffer as well. frame_bytes is never above bytes_max. */
+	/* Count whole frames, since empty ones fill the buffer too. frame_bytes is never above
+	 * bytes_max. */
 	if (WIRE_HEADER_SIZE + (uint64_t)h->payload_size > c->bytes_max - c->frame_bytes)
 		return refuse(c, e, WIRE_STREAM_ERROR_LIMIT,
 			      "larger than the %" PRIu64

@@ -18,7 +18,7 @@
 #include "standby/apply.h"
 
 #define NAME_ROOM	48
-#define SPARE_BYTES_MAX (UINT64_C(16) << 20) /* what is larger gives its tmpfs pages back, beyond what is reserved */
+#define SPARE_BYTES_MAX (UINT64_C(16) << 20) /* a larger file becomes no `spare`, unless reserved */
 
 static const char *file_name(uint64_t epoch, const char *suffix, char name[NAME_ROOM])
 {
@@ -41,7 +41,7 @@ static void drop_part(struct epochlog *log)
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	log->fd = fd_close(log->fd);
 	if (r < 0)
-		(void)unlinkat(log->rf->dir_fd, name, 0); /* ignored at open */
+		(void)unlinkat(log->rf->dir_fd, name, 0); /* a file that stays is removed at open */
 	log->stats.epochs_discarded++;
 }
 
@@ -59,7 +59,7 @@ static int begin_part(struct epochlog *log, uint64_t epoch)
 	char name[NAME_ROOM];
 
 	file_name(epoch, "part", name);
-	/* The file of an applied epoch has its tmpfs pages already. */
+	/* Reuse the file of an applied epoch, which has tmpfs pages already. */
 	if (renameat(log->rf->dir_fd, "spare", log->rf->dir_fd, name) < 0 && errno != ENOENT)
 		return -errno;
 	log->fd = openat(log->rf->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -117,7 +117,8 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 	return r;
 }
 
-/* Where, how large, how much is missing, what to do. Called while the .part is still there. */
+/* Say where the epoch could not be stored, how large it is, how much is missing, and what to do.
+ * Called while the .part is still there. */
 static void describe_failure(const struct epochlog *log, uint64_t epoch, int error, char *ret_text)
 {
 	struct statvfs fs;
@@ -171,7 +172,8 @@ static void remove_complete(struct epochlog *log)
 
 	file_name(log->pending, "complete", name);
 	ramfile_step(log->rf);
-	/* Cut first: a reserve is never larger, and never gone. */
+	/* Cut the file before the rename: so `spare` is never larger than the reserve, and never
+	 * missing. */
 	if (log->bytes <= keep || (log->reserve_bytes && ftruncate(log->fd, (off_t)keep) == 0))
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	if (r < 0)
@@ -211,7 +213,7 @@ int epochlog_apply(struct epochlog *log)
 
 	if (!log->pending)
 		return 0;
-	/* All of it is read, most of it twice: not page fault by page fault. */
+	/* The whole file is read, most of it twice: map all pages now, to avoid page faults. */
 	data = mmap(NULL, log->bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, log->fd, 0);
 	if (data == MAP_FAILED)
 		return -errno;
@@ -242,7 +244,7 @@ static bool parse_name(const char *name, const char *suffix, uint64_t *ret_epoch
 	return true;
 }
 
-/* Does the complete epoch in @fd follow on the copy? 1: yes; 0: it is of the past; -errno. */
+/* Does the complete epoch in @fd follow on the copy? 1: yes; 0: it is older; -errno. */
 static int inspect_complete(struct epochlog *log, int fd, uint64_t size)
 {
 	const struct ramfile_meta *meta = &log->rf->meta;
@@ -310,7 +312,8 @@ static bool is_complete(const char *name, uint64_t *ret_epoch)
 	return parse_name(name, "complete", ret_epoch);
 }
 
-/* `spare` stays: its pages may be all that is left. */
+/* Is @name left over from a killed agent? Not `spare`, which stays: the file system may have no
+ * other free pages. */
 static bool is_leftover(const char *name, uint64_t *ret_epoch)
 {
 	return parse_name(name, "part", ret_epoch);
@@ -327,7 +330,7 @@ static int remove_file(struct epochlog *log, const char *name, uint64_t epoch)
 	return unlinkat(log->rf->dir_fd, name, 0) < 0 ? -errno : 0;
 }
 
-/* The pages of a .part may be the reserve. */
+/* A .part may have the pages of the reserve: make it the `spare` again. */
 static int make_spare(struct epochlog *log, const char *name, uint64_t epoch)
 {
 	if (renameat2(log->rf->dir_fd, name, log->rf->dir_fd, "spare", RENAME_NOREPLACE) == 0)
@@ -378,7 +381,7 @@ int epochlog_reserve(struct epochlog *log, uint64_t bytes)
 void epochlog_give_back(struct epochlog *log)
 {
 	log->reserve_bytes = 0;
-	(void)unlinkat(log->rf->dir_fd, "spare", 0); /* not there is fine */
+	(void)unlinkat(log->rf->dir_fd, "spare", 0); /* it may not exist */
 }
 
 void epochlog_reset(struct epochlog *log)
@@ -397,7 +400,7 @@ void epochlog_close(struct epochlog *log)
 	log->rf = NULL;
 }
 
-/* What is buffered is of no more use; what is applied is as @meta says. */
+/* Drop buffered epochs, and store @meta, which says what is applied. */
 static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 {
 	int r = ramfile_store_meta(log->rf, meta);
@@ -409,7 +412,7 @@ static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 	log->pending = 0;
 	epochcheck_done(&log->check);
 	init_check(log);
-	/* What is left of the old term is ignored by its term. */
+	/* Errors are ignored: files of the old term are not used, since they name that term. */
 	(void)scan(log, is_epoch_file, remove_file);
 	return 0;
 }

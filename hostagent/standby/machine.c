@@ -1,4 +1,4 @@
-/* The primary's machine against the warm QEMU's. docs/wire-format.md 5.7.1. */
+/* Compares the primary's machine with the warm QEMU's. docs/wire-format.md 5.7.1. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static int refuse(struct keeper_machine *m, struct epochcheck_error *e, uint16_t
 	return -EPROTO;
 }
 
-/* All of the list is there. */
+/* The whole list has arrived: compare. */
 static int compare(struct standby *sb, struct epochcheck_error *e)
 {
 	struct keeper_machine *m = &sb->machine;
@@ -67,7 +67,7 @@ int keeper_machine_frame(struct standby *sb, const struct wire_frame *frame, str
 
 	if (frame->h.term == check->term && check->has_geometry &&
 	    frame->h.generation < check->generation)
-		return 0; /* it was in the gateway's buffer */
+		return 0; /* an old frame from the gateway's buffer */
 	if (frame->h.term != check->term || !check->has_geometry ||
 	    frame->h.generation != check->generation || check->inside || m->is_proved ||
 	    m->n_frames == WIRE_MACHINE_FRAMES_MAX)

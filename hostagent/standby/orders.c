@@ -1,4 +1,4 @@
-/* The gateway's orders, and what happens to QEMU without one. */
+/* Carries out the gateway's orders, and handles a QEMU that ends by itself. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,7 +19,8 @@ void keeper_set_warm(struct standby *sb)
 
 /* ---- QEMU */
 
-/* The command may be another one than the copy was made for: its RAM must not go. 0; -EINVAL. */
+/* The command may have changed since the copy was made: another RAM size must not drop the copy. 0;
+ * -EINVAL. */
 static int check_ram(const struct standby *sb, char *text)
 {
 	if (!epochlog_complete(&sb->log) || !sb->rf.ram || sb->rf.ram_bytes == sb->qemu.cmdline.ram_bytes)
@@ -37,7 +38,8 @@ static int start_qemu(struct standby *sb, char *text)
 	r = check_ram(sb, text);
 	if (r < 0)
 		return r;
-	/* It was, by START; a promotion after a purge is not refused for want of a buffer. */
+	/* START has reserved RAM already. After a purge it is reserved here, but no buffer: a
+	 * promotion must not fail for lack of one. */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0) {
 		snprintf(text, STANDBY_TEXT_MAX, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
@@ -50,7 +52,7 @@ static int start_qemu(struct standby *sb, char *text)
 		return r;
 	sb->must_rehearse |= sb->qemu.is_other_machine;
 	if (sb->qemu.is_other_machine)
-		keeper_stream_close(sb); /* what comes next begins with MACHINE, and is compared */
+		keeper_stream_close(sb); /* the next stream begins with MACHINE: compared */
 	sb->qemu.is_other_machine = false;
 	if (!sb->qemu.adopted)
 		sb->n_qemu_starts++;
@@ -108,7 +110,7 @@ void keeper_check_qemu(struct standby *sb, uint64_t now_ns)
 
 /* ---- START */
 
-/* May a copy live here, or does a guest? 0; -EBUSY. */
+/* May a copy be kept here? 0; -EBUSY: the guest itself runs here. */
 static int check_no_guest(struct standby *sb, char *text)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
@@ -120,7 +122,7 @@ static int check_no_guest(struct standby *sb, char *text)
 	return -EBUSY;
 }
 
-/* Enter @term: what is held of an older one could only rewind the guest. */
+/* Enter @term, and drop a copy of an older term: it could only rewind the guest. */
 static int enter_term(struct standby *sb, uint64_t term, char *text)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
@@ -137,7 +139,8 @@ static int enter_term(struct standby *sb, uint64_t term, char *text)
 	return r;
 }
 
-/* What is warm by another command ends here. 0; -errno: FAILED. */
+/* Read the command file; if the command has changed, end the warm QEMU. 0; -errno: the state is
+ * FAILED. */
 static int load_for_start(struct standby *sb, char *text)
 {
 	int r = keeper_load_command(sb, text);
@@ -205,8 +208,8 @@ static int already_promoted(struct standby *sb, struct keeper_command *c)
 	return -EIO;
 }
 
-/* The file may have been corrected since a try that failed. If it cannot be used, what was last read is better than
- * nothing. */
+/* Read the command file again, which may have been corrected after a failed try. If it cannot be
+ * used, start with the command that was read last. */
 static int start_for_promotion(struct standby *sb, char *text)
 {
 	char fault[STANDBY_TEXT_MAX] = "";
@@ -223,7 +226,8 @@ static int start_for_promotion(struct standby *sb, char *text)
 	return r;
 }
 
-/* One try. On failure with the copy intact QEMU is ended, so that the next try has a fresh one. */
+/* Try to promote once. If that fails with the copy intact, QEMU is ended, so that the next try has
+ * a fresh one. */
 static int try_promote(struct standby *sb, struct keeper_command *c)
 {
 	int r = 0;
@@ -254,12 +258,12 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 	} else if (r < 0) {
 		return r;
 	}
-	/* Accepted: the old term ends here, whatever comes of it. */
+	/* The order is accepted: the old term ends here, even if the promotion fails. */
 	sb->promise_term = c->term;
 	sb->want_stream = false;
 	keeper_stream_close(sb);
 	keeper_await_mute(sb);
-	(void)qemu_exited(&sb->qemu, died); /* if it has, the first try starts another */
+	(void)qemu_exited(&sb->qemu, died); /* if so, try_promote() starts another */
 	r = try_promote(sb, c);
 	if (r == -EIO) {
 		log_warn("vm=%s promotion failed, trying once more: %s", sb->config.vm, c->text);
@@ -272,7 +276,7 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 			  c->text);
 		keeper_set_text(sb, "promotion failed: %s", c->text);
 		keeper_set_state(sb, STANDBY_STATE_FAILED);
-		sb->want_qemu = false; /* the next order starts one */
+		sb->want_qemu = false; /* only the next order starts a QEMU */
 		return r;
 	}
 	sb->want_qemu = false;

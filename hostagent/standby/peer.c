@@ -1,4 +1,5 @@
-/* The VM's primary without a gateway: its claim of a term, its stream. docs/wire-format.md 6.4. */
+/* Serves the VM's primary without a gateway: its claim of a term, its direct stream.
+ * docs/wire-format.md 6.4. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -45,12 +46,13 @@ static void refuse(const struct standby *sb, struct keeper_peer *peer, uint16_t 
 	wire_text_format(failure.text, "%s", text);
 	log_limited(LOG_LEVEL_WARN, "vm=%s primary refused: %s", sb->config.vm, text);
 	if (wire_failure_encode(&failure, &w) == 0)
-		/* A courtesy before the close. */
+		/* An error is ignored: the connection is closed anyway. */
 		(void)!keeper_send(peer->link, &h, payload, (size_t)(w.at - payload));
 	peer->link = link_free(peer->link);
 }
 
-/* Its first BEAT: it has this host's vote, and streams. 0; -errno: not so. */
+/* The primary's first BEAT came: if it has this host's vote, take its stream. 0; -errno: it may not
+ * stream here. */
 static int start_direct(struct standby *sb, const struct wire_frame *beat)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;
@@ -63,7 +65,7 @@ static int start_direct(struct standby *sb, const struct wire_frame *beat)
 	    meta->phase != RAMFILE_COPY || sb->promise_term > meta->term || !sb->want_stream)
 		return -EPROTO;
 	if (sb->link && !sb->is_direct)
-		return -EBUSY; /* the gateway takes the stream of this term: the primary shall go there */
+		return -EBUSY; /* a gateway takes this term's stream: the primary must use it */
 	r = keeper_send(sb->peer.link, &resume, NULL, 0);
 	if (r < 0)
 		return r;
@@ -95,7 +97,7 @@ void keeper_peer_take(struct standby *sb)
 		refuse(sb, &peer, WIRE_REFUSED_STALE_TERM, "the guest was promoted here");
 		return;
 	}
-	/* Its first frame says what it wants: CLAIM, or BEAT to stream. */
+	/* The primary's first frame says what it wants: CLAIM a term, or BEAT to stream. */
 	sb->peer.link = link_free(sb->peer.link);
 	if (welcome(sb, &peer) < 0)
 		link_free(peer.link);
@@ -112,14 +114,14 @@ static bool stands_by(const struct standby *sb)
 				   sb->state == STANDBY_STATE_READY);
 }
 
-/* On file, before it is said. */
+/* Record the vote on file, before it is sent. */
 static int record(struct standby *sb, uint64_t term, uint8_t mode, char *text)
 {
 	int r;
 
 	if (sb->rf.meta.term == term)
 		return 0;
-	keeper_stream_close(sb); /* nothing of the old term is taken any more */
+	keeper_stream_close(sb); /* no epoch of the old term may be taken any more */
 	r = epochlog_vote(&sb->log, term, (enum ramfile_vote)mode);
 	if (r < 0) {
 		wire_text_format(text, "the vote cannot be recorded: %s", strerror(-r));
@@ -134,7 +136,7 @@ static int record(struct standby *sb, uint64_t term, uint8_t mode, char *text)
 	return 0;
 }
 
-/* The primary goes on without us. */
+/* The primary goes on unprotected: stop standing by. */
 static void stand_down(struct standby *sb)
 {
 	char text[STANDBY_TEXT_MAX];
@@ -193,7 +195,7 @@ void keeper_peer_run(struct standby *sb)
 	r = link_receive(sb->peer.link, &frame);
 	if (r == -EAGAIN)
 		return;
-	if (r == -EPIPE) { /* it has its answer */
+	if (r == -EPIPE) { /* the primary has its answer and closed */
 		sb->peer.link = link_free(sb->peer.link);
 		return;
 	}
@@ -226,7 +228,7 @@ int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame)
 		return r;
 	lease.beat_ns = beat.mono_ns;
 	memcpy(lease.vm, sb->config.vm, strnlen(sb->config.vm, WIRE_NAME_MAX));
-	sb->granted_ns = clock_mono_ns(); /* before it is sent: it may be used at once */
+	sb->granted_ns = clock_mono_ns(); /* before sending: the LEASE may be used at once */
 	r = wire_lease_encode(&lease, &w);
 	return r < 0 ? r : keeper_send(sb->link, &h, payload, (size_t)(w.at - payload));
 }
@@ -236,7 +238,7 @@ void keeper_await_mute(const struct standby *sb)
 	uint64_t mute_ns = agree_mute_ns(sb->granted_ns), now_ns;
 
 	while ((now_ns = clock_mono_ns()) < mute_ns) {
-		const struct timespec nap = {.tv_nsec = (long)(mute_ns - now_ns)}; /* below a second */
+		const struct timespec nap = {.tv_nsec = (long)(mute_ns - now_ns)}; /* < 1 s */
 
 		(void)nanosleep(&nap, NULL);
 	}

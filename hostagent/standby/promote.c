@@ -20,14 +20,14 @@
 
 AUTO_DEFINE(json_t *, json_decref)
 
-/* What one promotion carries from step to step. */
+/* The state of one promotion, passed from step to step. */
 struct promotion {
 	struct epochlog *log;
 	struct ramfile *rf;
 	struct qemu *q;
 	uint64_t term;
-	uint64_t timeout_ns;  /* without a move */
-	uint64_t deadline_ns; /* so far */
+	uint64_t timeout_ns;  /* longest time without progress */
+	uint64_t deadline_ns; /* moves on with each progress */
 	const struct clockview *view;
 	struct promote_clock *clock;
 	struct promote_times times;
@@ -40,7 +40,7 @@ static int fail(struct promotion *p, int error, const char *what, const char *wh
 	return error;
 }
 
-/* Something moved: what comes next has its whole time. */
+/* There was progress: the next step has the whole timeout again. */
 static void moved(struct promotion *p)
 {
 	p->deadline_ns = clock_mono_ns() + p->timeout_ns;
@@ -97,8 +97,8 @@ static int step_apply(struct promotion *p)
 	return 0;
 }
 
-/* With -incoming QEMU leaves its ROMs empty: a migration would fill them. Without this the guest
- * goes on, but never boots again. */
+/* Write the ROMs: with -incoming QEMU leaves them empty, since a migration would fill them. Without
+ * this the guest would go on but could never boot again. */
 static int step_rom(struct promotion *p)
 {
 	struct guestmem *mem = NULL;
@@ -122,13 +122,13 @@ static int step_rom(struct promotion *p)
 	return 0;
 }
 
-/* Between two looks at how far QEMU has read. Its events wake us. */
+/* How often to check how far QEMU has read. QEMU's events wake us earlier. */
 #define LOAD_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
 /* Events of the incoming migration. */
 struct load_state {
-	int fd;		     /* QEMU reads it: its offset is ours */
-	uint64_t read_bytes; /* as last seen */
+	int fd;		     /* QEMU reads it, and shares the file offset with us */
+	uint64_t read_bytes; /* QEMU's offset as last seen */
 	bool completed;
 	bool failed;
 };
@@ -144,7 +144,7 @@ static void on_event(void *context, const char *event, const json_t *data)
 	load->failed |= strcmp(status, "failed") == 0;
 }
 
-/* How far QEMU has read. */
+/* Check how far QEMU has read. */
 static void look_at_load(struct promotion *p, struct load_state *load)
 {
 	off_t at = lseek(load->fd, 0, SEEK_CUR);
@@ -187,7 +187,7 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 	}
 	if (load->completed)
 		return 0;
-	/* A QEMU that cannot load ends; its log says why. */
+	/* A QEMU that cannot load the state exits; its log says why. */
 	(void)poll(&fds[1], 1, 500);
 	if (qemu_exited(p->q, died))
 		return fail(p, -EIO, "QEMU did not take the device state", died);
@@ -237,7 +237,7 @@ static int step_record(struct promotion *p)
 	return 0;
 }
 
-/* From here to QEMU's own start of the guest: the order's way, measured. */
+/* Measured time from setting the clock until QEMU starts the guest after `cont`. */
 #define CONT_NS (1 * CLOCK_NS_PER_MS)
 
 static const char *clock_obstacle(int error)
@@ -253,8 +253,8 @@ static const char *clock_obstacle(int error)
 	}
 }
 
-/* The loaded state has the clock of its seal: set it to what it would be by now. A clock that is
- * late is no reason to fail. */
+/* The loaded state has the clock as it stood at the seal: set it to the time it would show by now.
+ * On failure go on: a clock that is late is no reason not to promote. */
 static int step_clock(struct promotion *p)
 {
 	const struct wire_clock *told = &p->view->complete;
@@ -306,7 +306,8 @@ static int timed(struct promotion *p, step_function step, uint64_t *ret_ns)
 	return r;
 }
 
-/* Phase PROMOTED: an earlier agent died around `cont`. Only a QEMU that waits may be continued. */
+/* Phase PROMOTED: an earlier agent died around `cont`. Only a QEMU that still waits may be
+ * continued. */
 static int check_waits(struct promotion *p)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -326,7 +327,7 @@ static int check_waits(struct promotion *p)
 	return 0;
 }
 
-/* `cont` was answered; what does QEMU say it does? */
+/* `cont` was answered: ask QEMU whether the guest runs. */
 static bool is_running(struct promotion *p)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -335,7 +336,7 @@ static bool is_running(struct promotion *p)
 	       json_is_true(json_object_get(answer, "running"));
 }
 
-/* The guest runs: nothing from here on may report a failure of the promotion. */
+/* The guest runs: from here on errors must not make the promotion fail. */
 static void finish(struct promotion *p)
 {
 	struct ramfile_meta meta = p->rf->meta;
@@ -347,7 +348,8 @@ static void finish(struct promotion *p)
 		log_error("term=%" PRIu64 " cannot record that the guest runs: %s, ignoring",
 			  p->term, strerror(-r));
 	p->times.is_running = is_running(p);
-	/* Switches learn the new place of the guest's MACs; a lost round is made up by the next. */
+	/* This tells switches the new place of the guest's MACs; if one round is lost, the next one
+	 * does. */
 	r = qmp_execute(p->q->qmp, "announce-self",
 			json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds", 5,
 				  "step", 100),

@@ -20,12 +20,12 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define KILL_TIMEOUT_NS	 (5 * CLOCK_NS_PER_S)
-/* A host that is busy takes its time; a QEMU that ended closes its monitor, which is seen at once. */
+/* Long, for a busy host. A QEMU that has ended closes its monitor, which is noticed at once. */
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-#define FIND_GREETING_NS CLOCK_NS_PER_S	       /* it may be in use, which is no error then */
-#define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* it should not be in use */
-#define SOCKET_POLL_MS	 5	     /* between looks for the monitor's socket; its death wakes us */
-#define DYING_MS	 500 /* from closing its monitor to its end */
+#define FIND_GREETING_NS CLOCK_NS_PER_S	       /* others may use it, which is no error */
+#define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* nobody else should use it */
+#define SOCKET_POLL_MS	 5	     /* how often to look for the monitor's socket */
+#define DYING_MS	 500 /* longest time from closing its monitor to its exit */
 #define LOG_TAIL_BYTES	 600
 #define LOG_BYTES_MAX	 (64 << 20) /* a log larger than this is not read for its tail */
 #define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
@@ -107,7 +107,7 @@ void qemu_release_monitor(struct qemu *q)
 
 /* ---- the process */
 
-/* The end of its log in one line, or "". */
+/* Get the end of QEMU's log in one line, or "". */
 static void log_tail(const struct qemu *q, char *ret_text, size_t size)
 {
 	AUTO_FREE char *data = NULL;
@@ -140,7 +140,7 @@ static void say_end(const struct qemu *q, const siginfo_t *info, char *ret_text)
 		 q->log_path);
 }
 
-/* Wait until it has exited, up to @timeout_ms. */
+/* Wait until QEMU has exited, up to @timeout_ms. */
 static bool wait_exit(const struct qemu *q, int timeout_ms)
 {
 	struct pollfd p = {.fd = q->pidfd, .events = POLLIN};
@@ -154,7 +154,7 @@ bool qemu_exited(struct qemu *q, char *ret_text)
 
 	if (q->pid <= 0 || !wait_exit(q, 0))
 		return false;
-	/* Takes the zombie if it is our child; an adopted one is init's. */
+	/* Reap it if it is our child; init reaps an adopted one. */
 	(void)waitid(P_PIDFD, (id_t)q->pidfd, &info, WEXITED | WNOHANG);
 	say_end(q, &info, ret_text);
 	forget(q);
@@ -173,7 +173,7 @@ int qemu_kill(struct qemu *q)
 	if (!wait_exit(q, clock_poll_ms(clock_mono_ns(), deadline_ns)))
 		return -ETIMEDOUT;
 	(void)qemu_exited(q, text); /* it has */
-	/* Killed, it could not remove it itself. */
+	/* A killed QEMU cannot remove its pid file itself. */
 	(void)unlink(q->pid_path);
 	return 0;
 }
@@ -244,7 +244,8 @@ static int spawn(struct qemu *q, char *ret_text)
 
 /* ---- the monitor */
 
-/* Connect when the socket is there. The process must be ours or known; nobody else has its monitor. */
+/* Wait for the monitor's socket and connect. The process is our child or adopted; nobody else uses
+ * its monitor. */
 static int wait_monitor(struct qemu *q, unsigned timeout_ms, char *ret_text)
 {
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ms * CLOCK_NS_PER_MS, now_ns;
@@ -254,7 +255,7 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, char *ret_text)
 		now_ns = clock_mono_ns();
 		r = now_ns < deadline_ns ? qmp_open(q->qmp_path, deadline_ns - now_ns, &q->qmp)
 					 : -ETIMEDOUT;
-		if (r == -EBUSY) /* no greeting by then */
+		if (r == -EBUSY) /* no greeting in time */
 			r = -ETIMEDOUT;
 		if (r != -ENOENT && r != -ECONNREFUSED)
 			break;
@@ -263,7 +264,7 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, char *ret_text)
 			return -EIO;
 		}
 	}
-	/* A monitor that closes is how a QEMU ends that does not like its command line. */
+	/* A QEMU that refuses its command line exits, which closes the monitor. */
 	if (r < 0 && r != -ETIMEDOUT && wait_exit(q, DYING_MS)) {
 		(void)qemu_exited(q, ret_text); /* it has */
 		return -EIO;
@@ -294,7 +295,7 @@ static int run_status(struct qemu *q, char *ret_status, size_t size)
 	return 0;
 }
 
-/* What GEOMETRY says of a guest, from what the monitor says of it. */
+/* Make the GEOMETRY of a guest from what its monitor reports. */
 static void describe(const struct vmm_info *info, struct wire_geometry *ret_geometry)
 {
 	struct wire_geometry *g = ret_geometry;
@@ -318,7 +319,8 @@ static void describe(const struct vmm_info *info, struct wire_geometry *ret_geom
 }
 _Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX, "describe()");
 
-/* Events tell the end of the incoming migration; everything promotion needs is asked now. */
+/* Ask for everything that a promotion will need, and enable the events that report the end of the
+ * migration. */
 static int prepare(struct qemu *q, char *ret_text)
 {
 	struct vmm_machine machine = {0};
@@ -360,7 +362,7 @@ static pid_t read_pidfile(const struct qemu *q)
 	return (pid_t)strtol(text, NULL, 10);
 }
 
-/* Was @pid started with exactly our words? A reused pid is not. */
+/* Was @pid started with exactly our words? (The pid may have been reused by another process.) */
 static bool has_our_words(const struct qemu *q, pid_t pid)
 {
 	AUTO_FREE char *data = NULL;
@@ -380,7 +382,8 @@ static bool has_our_words(const struct qemu *q, pid_t pid)
 	return at == size;
 }
 
-/* Is @pid a standby's QEMU of this VM, perhaps of another command? It holds our monitor's path. */
+/* Is @pid a standby's QEMU of this VM, perhaps with another command? Then our monitor's path is
+ * among its words. */
 static bool has_our_monitor(const struct qemu *q, pid_t pid)
 {
 	AUTO_FREE char *data = NULL;
@@ -394,7 +397,7 @@ static bool has_our_monitor(const struct qemu *q, pid_t pid)
 	return memmem(data, size, want, strlen(want)) != NULL;
 }
 
-/* The process named by the pid file, if it is ours. 0 or -ESRCH. */
+/* Find the process that the pid file names, if it is ours. 0 or -ESRCH. */
 static int grab(struct qemu *q)
 {
 	pid_t pid = read_pidfile(q);
@@ -402,7 +405,8 @@ static int grab(struct qemu *q)
 
 	if (pidfd < 0)
 		return -ESRCH;
-	/* The pidfd came first: the process it names is the one looked at, or it is dead. */
+	/* The pidfd was opened first: so it refers to the process checked here, or that process is
+	 * dead. */
 	if (!has_our_monitor(q, pid)) {
 		fd_close(pidfd);
 		return -ESRCH;
@@ -427,7 +431,7 @@ int qemu_find(struct qemu *q)
 	if (r < 0)
 		return r;
 	r = qmp_open(q->qmp_path, FIND_GREETING_NS, &q->qmp);
-	/* Its monitor may be in use by the epoch engine: the process is what counts. */
+	/* -EBUSY is fine: the epoch engine may use the monitor, and only the process matters. */
 	return r == -EBUSY ? 0 : r;
 }
 
@@ -441,8 +445,9 @@ bool qemu_is_left(struct qemu *q)
 	return true;
 }
 
-/* Take over a QEMU that waits as we would leave it (@wanted), end any other that is no guest in use.
- * 1: it is warm; 0: there is none any more; -EBUSY: a guest runs in it. */
+/* Adopt a QEMU that waits in the state in which we leave a warm one (only if @wanted). End any
+ * other, unless a guest runs in it. 1: it is warm; 0: there is no QEMU any more; -EBUSY: a guest
+ * runs in it. */
 static int adopt(struct qemu *q, bool wanted, char *ret_text)
 {
 	char status[32] = "";
@@ -465,7 +470,7 @@ static int adopt(struct qemu *q, bool wanted, char *ret_text)
 	    prepare(q, ret_text) == 0)
 		return 1;
 	if (qemu_kill(q) < 0)
-		forget(q); /* the start will fail on the locked pid file and say so */
+		forget(q); /* starting another will fail on the locked pid file and say so */
 	return 0;
 }
 

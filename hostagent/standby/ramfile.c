@@ -28,8 +28,8 @@ static const char *path_of(const struct ramfile *rf, const char *name, char path
 	return path;
 }
 
-/* A replaced file is there twice for a moment. On a full file system that moment takes its pages from `room`; the
- * old file gives as many back. */
+/* While a file is replaced, it exists twice for a moment. On a full file system the pages for this
+ * come from `room`; the old file then gives as many back. */
 static int replace(struct ramfile *rf, const char *name, const void *data, size_t size)
 {
 	char path[PATH_ROOM];
@@ -40,7 +40,7 @@ static int replace(struct ramfile *rf, const char *name, const void *data, size_
 	if (r != -ENOSPC || unlinkat(rf->dir_fd, "room", 0) < 0)
 		return r;
 	r = fd_write_file_atomic(path, data, size);
-	(void)!ramfile_reserve_room(rf); /* whoever took it in between has it */
+	(void)!ramfile_reserve_room(rf); /* fails if somebody took the space in between */
 	return r;
 }
 
@@ -91,7 +91,7 @@ static int load_meta(struct ramfile *rf)
 	for (size_t i = 0; i < ARRAY_SIZE(phase_names) * ARRAY_SIZE(vote_names); i++) {
 		meta.phase = (enum ramfile_phase)(i / ARRAY_SIZE(vote_names));
 		meta.vote = (enum ramfile_vote)(i % ARRAY_SIZE(vote_names));
-		/* Exactly what we would write, or not ours. */
+		/* Content that differs from what we would write is not ours. */
 		if (strcmp(phase, phase_names[meta.phase]) == 0 && format_meta(&meta, again) == size &&
 		    memcmp(again, text, size) == 0) {
 			rf->meta = meta;
@@ -128,7 +128,8 @@ static void unmap(uint8_t **p, uint64_t *size)
 	*size = 0;
 }
 
-/* So much of a file is reserved or mapped in one go: who waits hears of each. */
+/* Files are reserved and mapped in pieces of this size, so that progress can be reported after
+ * each. */
 #define PIECE_BYTES (UINT64_C(64) << 20)
 
 static uint64_t piece(uint64_t size, uint64_t done)
@@ -156,7 +157,8 @@ static int map_reserved(struct ramfile *rf, const char *name, uint64_t size, uin
 	at = map(fd, size);
 	if (!at)
 		return -errno;
-	/* Take the page faults now and not under the first epochs; without it they are only slower. */
+	/* Take the page faults now, not during the first epochs. On failure the epochs are only
+	 * slower. */
 	progress_begin(rf->progress, "mapped", "of guest RAM", size);
 	for (uint64_t done = 0; done < size; done += PIECE_BYTES) {
 		(void)madvise(at + done, piece(size, done), MADV_POPULATE_WRITE);
@@ -307,7 +309,7 @@ int ramfile_store_blob(struct ramfile *rf, uint32_t size)
 
 	if (r < 0)
 		return r;
-	/* The next epoch's reference: what is behind the end is zero. */
+	/* The next epoch's deltas are against this blob, with zeros after its end. */
 	if (size < rf->blob_bytes)
 		memset(rf->blob + size, 0, rf->blob_bytes - size);
 	if (size % WIRE_PAGE_SIZE)
@@ -383,7 +385,7 @@ int ramfile_open(const char *dir, struct ramfile *rf)
 	rf->dir_fd = rf->lock_fd = -1;
 	if (snprintf(rf->dir, sizeof(rf->dir), "%s", dir) >= (int)sizeof(rf->dir))
 		return -ENAMETOOLONG;
-	/* One page more: a blob that ends within its last piece, and reading one byte too many. */
+	/* One page more: for the last piece of the blob, and for reading one byte too many. */
 	blob = mmap(NULL, WIRE_BLOB_MAX + WIRE_PAGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (blob == MAP_FAILED)
@@ -425,7 +427,8 @@ int ramfile_purge(struct ramfile *rf)
 
 	if (rf->meta.phase != RAMFILE_COPY)
 		return -EBUSY;
-	/* First say that nothing is held: whatever is left after a crash is then ignored. */
+	/* First record that there is no copy: then files that are left after a crash are
+	 * ignored. */
 	r = ramfile_store_meta(rf, &meta);
 	if (r < 0)
 		return r;

@@ -1,4 +1,5 @@
-/* The takeover, rehearsed: a second QEMU loads the first epoch, before that is acknowledged. rehearse.h says why. */
+/* Rehearses a takeover: a second QEMU loads the first epoch, before that is acknowledged.
+ * rehearse.h says why. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,7 +39,8 @@ void keeper_rehearsal_begin(struct standby *sb)
 	keeper_progress_off(sb);
 	if (r == 0)
 		return;
-	/* It lacks something of the host that the warm one has: that says nothing of the machine. */
+	/* It lacks some resource of the host, which the warm QEMU has: that does not mean that the
+	 * machine is wrong. */
 	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, text);
 	keeper_rehearsal_end(sb);
 	sb->must_rehearse = false;
@@ -50,7 +52,7 @@ void keeper_rehearsal_end(struct standby *sb)
 		log_error("vm=%s QEMU pid %d, of a rehearsal, cannot be killed", sb->config.vm,
 			  (int)sb->rehearsal.pid);
 	if (sb->rehearsal.ram_path) {
-		(void)unlink(sb->rehearsal.qmp_path); /* nobody's business but ours, and remade each time */
+		(void)unlink(sb->rehearsal.qmp_path); /* each rehearsal makes it anew */
 		qemu_done(&sb->rehearsal);
 	}
 	memset(&sb->rehearsal, 0, sizeof(sb->rehearsal));
@@ -67,7 +69,7 @@ void keeper_rehearsal_sweep(struct standby *sb)
 	keeper_rehearsal_end(sb);
 }
 
-/* Nothing of the epoch stays: it must not be told as held. */
+/* Drop the copy: an epoch that cannot be loaded must not be reported as held. */
 static void drop_copy(struct standby *sb)
 {
 	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);
@@ -77,7 +79,7 @@ static void drop_copy(struct standby *sb)
 			  strerror(-r));
 }
 
-/* What QEMU says of back ends that lead nowhere is our doing. */
+/* Skip QEMU's warnings about back ends that lead nowhere: we made them so. */
 static const char *without_hubs(const char *text)
 {
 	static const char noise[] = "is not connected to host network|";

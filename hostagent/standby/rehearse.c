@@ -10,14 +10,14 @@
 
 #define HUB_FIRST 100u /* hubs below may be the command's own */
 
-/* What is under way: the words so far, and how many hubs were made. */
+/* The state of the rewriting: the words so far, and how many hubs were made. */
 struct rehearse {
 	struct cmdline *to;
 	unsigned n_hubs;
 	const char *qmp_path, *pid_path;
 };
 
-/* A new value for an option. 0; errors of cmdline_add(). */
+/* Writes a new value for an option. 0; errors of cmdline_add(). */
 typedef int (*rewrite_fn)(struct rehearse *r, const char *value);
 
 /* Length of the value's first part: "tap" of "tap,id=n0". */
@@ -39,7 +39,8 @@ static bool sets(const char *part, size_t size, const char *key)
 	return size > n && strncmp(part, key, n) == 0 && part[n] == '=';
 }
 
-/* "HEAD" and those parts of @value that set one of @keys. A doubled comma ends no part. */
+/* Add "HEAD" and those parts of @value that set one of @keys. A doubled comma does not end a
+ * part. */
 static int add_parts(struct rehearse *r, const char *head, const char *value, const char *const *keys)
 {
 	AUTO_FREE char *word = malloc(strlen(head) + strlen(value) + 2);
@@ -66,8 +67,10 @@ static int add_parts(struct rehearse *r, const char *head, const char *value, co
 	return cmdline_add(r->to, word);
 }
 
-/* A back end that leads nowhere. QEMU's own network stack has state, which is loaded too; and a card of a tap wants one
- * that takes offload headers, as only a tap does: one of its own, down and in no bridge, gone with this QEMU. */
+/* Replace a network back end by one that leads nowhere. QEMU's own network stack stays, since its
+ * state is loaded too. A card on a tap needs a back end that takes offload headers, which only a
+ * tap does: so it gets a tap of its own, which is down, in no bridge, and gone when this QEMU
+ * ends. */
 static void make_head(struct rehearse *r, const char *value, char head[48])
 {
 	if (is_of(value, "user"))
@@ -177,12 +180,12 @@ static const struct {
 	{"qmp", true, qmp},	      {"pidfile", true, pidfile}, {"monitor", true, NULL},
 	{"mon", true, NULL},	      {"vnc", true, NULL},	{"spice", true, NULL},
 	{"gdb", true, NULL},	      {"D", true, NULL},	{"s", false, NULL},
-	/* What locks memory reads each page of the private view at once, and what the epoch brings
-	 * later is not in it. */
+	/* Left out, since locking memory would read each page of the private view at once, and
+	 * pages that the epoch changes later would not be in that view. */
 	{"overcommit", true, NULL},
 };
 
-/* Row of options[] that @word is, or -1. */
+/* Returns @word's row in options[], or -1. */
 static int find(const char *word)
 {
 	if (word[0] != '-')

@@ -8,7 +8,7 @@
 #include "standby/keeper.h"
 
 #define MIB (UINT64_C(1) << 20)
-/* Pages kept for the epochs of every day: a sixteenth of RAM. */
+/* Limits of the pages kept for ordinary epochs: a sixteenth of RAM. */
 #define LOG_RESERVE_MIN (16 * MIB)
 #define LOG_RESERVE_MAX (256 * MIB)
 
@@ -17,7 +17,8 @@ static uint64_t at_most(uint64_t value, uint64_t limit)
 	return value < limit ? value : limit;
 }
 
-/* Every page raw, its records' heads and frames' headers (2 bytes and less in 100), device state, ROMs. */
+/* The size of a FULL epoch: every page raw, headers of records and frames (at most 2 %), device
+ * state, ROMs. */
 static uint64_t full_epoch_bytes(const struct standby *sb)
 {
 	uint64_t ram_bytes = sb->qemu.cmdline.ram_bytes;
@@ -52,7 +53,7 @@ static int reserve(struct standby *sb, char *text)
 		r = epochlog_reserve(&sb->log, everyday);
 	if (r == 0)
 		r = room_claim(&sb->room, sb->rf.dir, full > everyday ? full - everyday : 0, &left);
-	if (r == -ENOSPC && left == 0) /* what is free then? */
+	if (r == -ENOSPC && left == 0) /* find out how much is free */
 		(void)!room_claim(&sb->room, sb->rf.dir, UINT64_MAX, &left);
 	if (r < 0)
 		snprintf(text, STANDBY_TEXT_MAX,

@@ -1,12 +1,12 @@
-/* Do the vCPUs of a promoted guest run? Their threads are named by QEMU while it waits, since its monitor is let go
- * once the guest runs; their CPU time is then asked of the kernel. */
+/* Do the vCPUs of a promoted guest run? QEMU is asked for their threads while it still waits, since
+ * its monitor is released once the guest runs; later the kernel is asked for their CPU time. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "standby/keeper.h"
 #include "vmm/vcpus.h"
 
 #define LOOK_NS	   (200 * CLOCK_NS_PER_MS)
-#define LOOK_FOR_NS (60 * CLOCK_NS_PER_S) /* then what was seen stays as it is */
+#define LOOK_FOR_NS (60 * CLOCK_NS_PER_S) /* after this time stop looking */
 
 void keeper_served_prepare(struct standby *sb)
 {
@@ -15,7 +15,7 @@ void keeper_served_prepare(struct standby *sb)
 	sb->served.vcpus = vcpus_close(sb->served.vcpus);
 	sb->served.look_ns = UINT64_MAX;
 	if (!sb->qemu.qmp || vcpus_open(sb->qemu.qmp, sb->qemu.pid, &sb->served.vcpus, &error) < 0)
-		sb->served.vcpus = NULL; /* their time is not known then */
+		sb->served.vcpus = NULL; /* their CPU time is then not known */
 }
 
 void keeper_served_begin(struct standby *sb)

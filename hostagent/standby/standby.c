@@ -172,7 +172,7 @@ void keeper_backoff_failed(struct keeper_backoff *b, uint64_t now_ns)
 
 /* ---- the thread */
 
-/* The oldest command, taken from the list; NULL: none. *ret_closing: the object is to end. */
+/* Take the oldest command from the list; NULL: none. *ret_closing: the object must end. */
 static struct keeper_command *next_command(struct standby *sb, bool *ret_closing)
 {
 	struct keeper_command *command;
@@ -192,7 +192,7 @@ static void carry_out_commands(struct standby *sb, bool *ret_closing)
 
 	while ((command = next_command(sb, ret_closing))) {
 		keeper_carry_out(sb, command);
-		publish(sb); /* who asked finds the new state in the snapshot */
+		publish(sb); /* before the caller goes on, so it finds the new state */
 		pthread_mutex_lock(&sb->lock);
 		command->done = true;
 		pthread_cond_broadcast(&sb->command_done);
@@ -265,7 +265,7 @@ static void wake(struct standby *sb)
 {
 	uint64_t one = 1;
 
-	(void)!write(sb->wake_fd, &one, sizeof(one)); /* full means awake */
+	(void)!write(sb->wake_fd, &one, sizeof(one)); /* if it is full, the thread is awake */
 }
 
 /* Hand @command to the thread and wait until it is carried out. */
@@ -290,7 +290,7 @@ void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uin
 		       uint64_t features)
 {
 	pthread_mutex_lock(&sb->lock);
-	link_free(sb->offer.link); /* who connects again has given the older one up */
+	link_free(sb->offer.link); /* a primary that connects again has given up the older one */
 	sb->offer = (struct keeper_peer){link, term, version, features};
 	wake(sb);
 	pthread_mutex_unlock(&sb->lock);
@@ -417,7 +417,7 @@ static int start_thread(struct standby *sb, char *ret_text)
 	sb->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = sb->wake_fd < 0 ? -errno : 0;
 	if (r == 0) {
-		/* Before anybody can ask: an order that comes at once must find the guest that runs. */
+		/* Before the thread starts: the first order must already find a guest that runs. */
 		keeper_resume_promoted(sb);
 		sb->dirty = true;
 		publish(sb);

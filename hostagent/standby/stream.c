@@ -12,8 +12,8 @@
 
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
 #define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
-#define FRAMES_PER_RUN	     64 /* then orders get a look in */
-#define GATEWAY_BACK_NS	     CLOCK_NS_PER_S /* it was heard so lately: try it though this host has voted */
+#define FRAMES_PER_RUN	     64 /* after so many, check for orders */
+#define GATEWAY_BACK_NS	     CLOCK_NS_PER_S /* heard within this time: try it even after a vote */
 #define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 
 void keeper_stream_close(struct standby *sb)
@@ -37,7 +37,7 @@ static void lost(struct standby *sb, const char *what, const char *why)
 	keeper_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* The gateway did not take the stream. A direct one, if there is one, goes on. */
+/* The gateway did not take the stream. A direct stream, if there is one, goes on. */
 static void not_connected(struct standby *sb, const char *why)
 {
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: cannot connect: %s", sb->config.vm, why);
@@ -46,7 +46,7 @@ static void not_connected(struct standby *sb, const char *why)
 	keeper_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* An older gateway, or the control connection has not obeyed it yet. */
+/* The gateway is an older one, or the control connection has not obeyed it yet: try again soon. */
 static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 {
 	char why[STANDBY_TEXT_MAX];
@@ -67,7 +67,7 @@ void keeper_stream_connect(struct standby *sb, uint64_t now_ns)
 	if ((sb->link && !sb->is_direct) || !sb->want_stream || !sb->config.gateway ||
 	    now_ns < sb->link_backoff.next_ns)
 		return;
-	/* An attempt may take a second, in which the primary would get no answer. */
+	/* An attempt may take a second, during which a direct primary would get no answer. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT &&
 	    gateway_view_silence_ns(sb->config.view, now_ns) > GATEWAY_BACK_NS) {
 		sb->link_backoff.next_ns = now_ns + GATEWAY_LOOK_NS;
@@ -101,14 +101,14 @@ void keeper_stream_use(struct standby *sb, struct link *link)
 	}
 	gateway_view_seen(sb->config.view, clock_mono_ns());
 	sb->incarnation = welcome.incarnation;
-	keeper_stream_close(sb); /* a direct one has done its service */
+	keeper_stream_close(sb); /* the gateway's stream replaces a direct one */
 	sb->link = link;
 	sb->machine.features = welcome.features;
 	log_info("epoch=%" PRIu64 " vm=%s stream: connected to gateway %s, term %" PRIu64,
 		 epochlog_complete(&sb->log), sb->config.vm, welcome.gateway, sb->rf.meta.term);
 	sb->n_connects++;
 	if (sb->is_refusing)
-		return; /* a connection is no cure: the distance grows until an epoch is taken */
+		return; /* keep the back-off: it grows until an epoch is taken */
 	keeper_backoff_reset(&sb->link_backoff);
 	keeper_set_text(sb, "%s", "");
 }
@@ -127,7 +127,7 @@ int keeper_send(struct link *link, const struct wire_header *h, const void *payl
 	return r;
 }
 
-/* Is it in the command file's power? */
+/* Can the error be corrected in the command file? */
 static bool is_of_file(const struct epochcheck_error *error)
 {
 	return error->code == WIRE_STREAM_ERROR_GEOMETRY && (strstr(error->text, "guests are built") ||
@@ -144,7 +144,7 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	uint8_t payload[WIRE_TEXT_MAX + 16];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 
-	/* The file first: what follows may be cut on its way. */
+	/* Name the file first: the end of a long text may be cut on its way. */
 	if (is_of_file(error) && sb->config.command_file)
 		wire_text_format(failure.text, "correct %s on %s: %s", sb->config.command_file,
 				 sb->config.host ? sb->config.host : "the standby", error->text);
@@ -152,7 +152,7 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 		memcpy(failure.text, error->text, sizeof(failure.text));
 	if (wire_failure_encode(&failure, &w) == 0 &&
 	    keeper_send(sb->link, &h, payload, (size_t)(w.at - payload)) == 0)
-		/* Reaching the peer is all that matters now; if it does not, we close anyway. */
+		/* Wait until the text is sent; if that fails, the stream is closed anyway. */
 		(void)!link_wait(sb->link, POLLOUT, clock_mono_ns() + SEND_TIMEOUT_NS);
 	sb->is_refusing = true;
 	lost(sb, "refused", failure.text);
@@ -167,7 +167,7 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 	return keeper_send(sb->link, &h, NULL, 0);
 }
 
-/* What an epoch tells of the guest's clock; it passed epochlog_frame(). */
+/* Note what an epoch says about the guest's clock; the frame has passed epochlog_frame(). */
 static void note_clock(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_clock clock;
@@ -178,7 +178,7 @@ static void note_clock(struct standby *sb, const struct wire_frame *frame)
 		clockview_take(&sb->clock, &clock, clock_mono_ns());
 }
 
-/* The epoch is safe: say so, then bring the copy up to it. */
+/* The epoch is safe: acknowledge it, then apply it to the copy. */
 static int on_complete(struct standby *sb, const struct wire_frame *frame)
 {
 	struct epochcheck_error error;
@@ -205,7 +205,7 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 	return sent;
 }
 
-/* Not of a generation before: such a frame is dropped. */
+/* Is it of the current generation? A frame of an older one is dropped. */
 static bool is_of_now(const struct standby *sb, const struct wire_frame *frame)
 {
 	return frame->h.generation == sb->log.check.generation;
