@@ -31,7 +31,7 @@ bool agree_may_claim(const struct agree_primary *p)
 		return false;                                                                      \
 	} while (0)
 
-/* What every yes needs, the first one and one that is said again. */
+/* The conditions of every yes, whether it is the first one or a repeated one. */
 static bool is_possible(const struct agree_standby *s, uint64_t term, uint8_t mode, char *ret_text)
 {
 	if (!s->is_copy || s->promised_term >= term)
@@ -53,7 +53,7 @@ bool agree_vote(const struct agree_standby *s, uint64_t term, uint8_t mode, uint
 	if (!is_possible(s, term, mode, ret_text))
 		return false;
 	if (s->voted_mode && s->term == term) {
-		/* The first answer was lost on its way. */
+		/* The first answer was lost, so the primary asks again. */
 		if (s->voted_mode != mode)
 			NO("this host's vote in term %llu was for %s", (unsigned long long)term,
 			   agree_policy_name(s->voted_mode));

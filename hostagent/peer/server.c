@@ -19,7 +19,7 @@
 #include "base/log.h"
 
 #define BACKLOG	   16
-#define REST_NS	   (100 * CLOCK_NS_PER_MS) /* when accept(2) fails: out of descriptors, as a rule */
+#define REST_NS	   (100 * CLOCK_NS_PER_MS) /* pause after a failed accept(2) */
 #define WHERE_SIZE 32
 
 struct pending {
@@ -33,7 +33,7 @@ struct peer_server {
 	int listen_fd;
 	int wake_fd; /* eventfd: must_stop was set */
 	_Atomic bool must_stop;
-	uint64_t listen_at_ns; /* not before */
+	uint64_t listen_at_ns; /* do not accept before then */
 	struct pending pending[PEER_CONNECTIONS_MAX];
 	pthread_t thread;
 };
@@ -55,7 +55,7 @@ static void refuse(struct pending *p, uint16_t code, const char *text)
 	wire_text_format(failure.text, "%s", text);
 	if (wire_failure_encode(&failure, &w) == 0) {
 		piece.iov_len = (size_t)(w.at - payload);
-		(void)!link_send(p->link, &header, &piece, 1); /* a courtesy before the close */
+		(void)!link_send(p->link, &header, &piece, 1); /* the link is closed anyway */
 	}
 	drop(p, text);
 }
@@ -134,7 +134,8 @@ static void accept_one(struct peer_server *s, uint64_t now_ns)
 	}
 }
 
-/* Fills @fds, [0] wake, [1] listen, then one for each slot; returns when to look again. */
+/* Fills @fds: [0] wake, [1] listen, then one for each slot; returns the time at which to wake
+ * up. */
 static uint64_t prepare(const struct peer_server *s, struct pollfd *fds, uint64_t now_ns)
 {
 	uint64_t at_ns = UINT64_MAX;
@@ -163,7 +164,7 @@ static void *run(void *context)
 	while (!atomic_load(&s->must_stop)) {
 		uint64_t now_ns = clock_mono_ns(), at_ns = prepare(s, fds, now_ns);
 
-		/* A failure is met again by the calls below. */
+		/* An error is ignored: the calls below meet it again. */
 		(void)poll(fds, 2 + PEER_CONNECTIONS_MAX, clock_poll_ms(now_ns, at_ns));
 		now_ns = clock_mono_ns();
 		for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {
@@ -229,7 +230,7 @@ struct peer_server *peer_server_close(struct peer_server *s)
 	if (!s)
 		return NULL;
 	atomic_store(&s->must_stop, true);
-	(void)!write(s->wake_fd, &one, sizeof(one)); /* cannot be full */
+	(void)!write(s->wake_fd, &one, sizeof(one)); /* the counter cannot be full */
 	pthread_join(s->thread, NULL);
 	fd_close(s->wake_fd);
 	fd_close(s->listen_fd);
