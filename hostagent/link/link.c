@@ -29,18 +29,18 @@ struct link {
 	int fd;
 	struct wire_tls *tls;
 	int dead;	       /* negative errno of what ended it, or 0 */
-	uint16_t refused_code; /* of REFUSED */
-	unsigned peer_sender;  /* WIRE_SENDER_ of the gateway; 0 before the handshake is done */
+	uint16_t refused_code; /* from REFUSED */
+	unsigned peer_sender;  /* WIRE_SENDER_ bit of the peer; 0 before the handshake is done */
 	struct link_stats stats;
 	char where[WHERE_SIZE]; /* "gateway 198.18.0.1 port 7400" */
 	char peer_name[WIRE_NAME_MAX + 1]; /* the host that must answer; "": not checked */
 	char error[ERROR_SIZE];
-	size_t receive_start, receive_end; /* decrypted bytes not yet given out */
+	size_t receive_start, receive_end; /* decrypted bytes not yet handed out */
 	uint8_t receive[RECEIVE_SIZE];
 	uint8_t scratch[WIRE_FRAME_MAX]; /* where link_send() puts a frame together */
 };
 
-/* Record what ends the link; the first reason stands. Returns it. */
+/* Record the error that ends the link, unless there is one already. Returns the recorded one. */
 static int die(struct link *link, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 static int die(struct link *link, int code, const char *format, ...)
@@ -64,7 +64,8 @@ static int die(struct link *link, int code, const char *format, ...)
 static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles, size_t send_max_bytes,
 		    struct link **ret_link)
 {
-	/* Below two frames the queue could hold one but never the next while it drains. */
+	/* With less room than two frames, the queue could not take a frame while another one
+	 * drains. */
 	const size_t least = 2 * WIRE_FRAME_MAX;
 	struct link *link  = calloc(1, sizeof(*link));
 	int r;
@@ -81,8 +82,8 @@ static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles, s
 	}
 	snprintf(link->where, sizeof(link->where), "gateway");
 	link->fd = fd;
-	/* The client's first words become pending output, which link_events() then shows. What it
-	 * returns comes again from the next call. */
+	/* The client's first bytes become pending output, which link_events() then shows. An error
+	 * is ignored: the next call returns it again. */
 	(void)!wire_tls_handshake(link->tls);
 	*ret_link = link;
 	return 0;
@@ -139,7 +140,7 @@ struct link *link_free(struct link *link)
 	if (link) {
 		if (link->tls && link->fd >= 0 && !link->dead) {
 			wire_tls_close(link->tls);
-			(void)!link_flush(link); /* a courtesy; nobody waits for it */
+			(void)!link_flush(link); /* an error no longer matters */
 		}
 		wire_tls_free(link->tls);
 		fd_close(link->fd);
@@ -150,8 +151,9 @@ struct link *link_free(struct link *link)
 
 /* ---- bytes ---- */
 
-/* Move what the socket has into TLS. 0: something came; -EAGAIN: nothing there, or no room;
- * -EPIPE: the peer's end; -errno. Does not judge: the caller knows what came before. */
+/* Move received bytes from the socket into TLS. 0: something came; -EAGAIN: there is nothing, or no
+ * room; -EPIPE: the peer closed; -errno. Does not end the link: the caller decides, knowing what
+ * came before. */
 static int pull(struct link *link)
 {
 	size_t room;
@@ -172,8 +174,8 @@ static int pull(struct link *link)
 	return 0;
 }
 
-/* Room for at least one record's plaintext behind what is there. An unfinished frame is at most
- * half of the buffer, so that after the move there always is. */
+/* Make room for at least one record's plaintext after the bytes in the buffer. An unfinished frame
+ * takes at most half of the buffer, so there is always room after moving it to the front. */
 static void make_receive_room(struct link *link)
 {
 	const size_t used = link->receive_end - link->receive_start;
@@ -187,7 +189,7 @@ static void make_receive_room(struct link *link)
 	}
 }
 
-/* > 0, -EAGAIN, or dead. */
+/* Returns > 0, -EAGAIN, or the error of the dead link. */
 static int decrypt(struct link *link)
 {
 	int r;
@@ -204,7 +206,8 @@ static int decrypt(struct link *link)
 	return r;
 }
 
-/* Sending failed with @code. What the gateway said before it closed explains more than EPIPE. */
+/* Sending failed with @code. If the gateway sent a reason before it closed, report that instead of
+ * EPIPE. */
 static int send_failed(struct link *link, int code)
 {
 	if (link->receive_end - link->receive_start < RECEIVE_SIZE - RECEIVE_ROOM_MIN) {
@@ -240,14 +243,14 @@ int link_flush(struct link *link)
 	}
 }
 
-/* The same after TLS failed: the alert tells the gateway why. */
+/* End the link after TLS failed; the alert tells the gateway why. */
 static int flush_alert(struct link *link, int code)
 {
 	size_t size;
 	const uint8_t *p = wire_tls_output(link->tls, &size);
 
 	if (size > 0)
-		(void)!send(link->fd, p, size, MSG_NOSIGNAL); /* a courtesy */
+		(void)!send(link->fd, p, size, MSG_NOSIGNAL); /* an error no longer matters */
 	return code;
 }
 
@@ -296,7 +299,7 @@ int link_send(struct link *link, const struct wire_header *header, const struct 
 	return link_send_frame(link, link->scratch, size);
 }
 
-/* A whole frame that was decrypted already. 0, -EAGAIN, or dead. */
+/* Take a whole frame that was decrypted already. 0, -EAGAIN, or the error of the dead link. */
 static int take_frame(struct link *link, struct wire_frame *ret_frame)
 {
 	const uint8_t *at  = link->receive + link->receive_start;
@@ -343,7 +346,7 @@ int link_receive(struct link *link, struct wire_frame *ret_frame)
 			return die(link, r, "closed the connection without notice");
 		if (r != -EAGAIN)
 			return die(link, r, "%s", strerror(-r));
-		/* The handshake may have left words to say. */
+		/* The handshake may have left output to send. */
 		r = link_flush(link);
 		return r == 0 ? -EAGAIN : r;
 	}
@@ -363,7 +366,8 @@ int link_wait(struct link *link, short events, uint64_t deadline_ns)
 		if ((events & POLLOUT) && wire_tls_write_room(link->tls) >= WIRE_FRAME_MAX)
 			return POLLOUT;
 		p.events = (short)((events & POLLIN) | (r == -EAGAIN ? POLLOUT : 0));
-		/* Waiting for room before the handshake is done means waiting for the gateway. */
+		/* Before the handshake is done, frames can be queued only after the gateway's
+		 * answer, so wait for input too. */
 		if (!wire_tls_is_established(link->tls))
 			p.events |= POLLIN;
 		r = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns));
@@ -386,7 +390,7 @@ static unsigned sender_of(const struct wire_hello *hello)
 						   : WIRE_SENDER_GATEWAY_STANDBY;
 }
 
-/* Until TLS is up. 0, -ETIMEDOUT, or dead. */
+/* Wait until TLS is up. 0, -ETIMEDOUT, or the error of the dead link. */
 static int handshake_tls(struct link *link, uint64_t deadline_ns)
 {
 	int r;
@@ -422,7 +426,7 @@ int link_await(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_f
 	return r;
 }
 
-/* Judge the gateway's first frame. */
+/* Handle the gateway's first frame: WELCOME or REFUSED. */
 static int take_answer(struct link *link, const struct wire_frame *frame,
 		       const struct wire_hello *hello, struct wire_welcome *ret_welcome)
 {
@@ -523,7 +527,7 @@ void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)
 	uint64_t sent = link->stats.bytes_sent;
 	int in_kernel = 0;
 
-	/* What the kernel cannot tell counts as drained. */
+	/* If the kernel does not tell how much waits, all counts as drained. */
 	if (ioctl(link->fd, SIOCOUTQ, &in_kernel) < 0 || in_kernel < 0 || (uint64_t)in_kernel > sent)
 		in_kernel = 0;
 	*ret_backlog = (struct link_backlog){
