@@ -30,7 +30,7 @@ struct dup {
 	bool is_on;		  /* DUP records may be used now */
 
 	/* is looking pages up worth it? */
-	bool is_sparse;	 /* look up only two contents in SPARSE_ONE_IN */
+	bool is_sparse;	 /* of SPARSE_ONE_IN contents look up only two */
 	uint32_t choice; /* the one of these two that changes with each window */
 	uint32_t n_asked, n_looked, n_repeated; /* pages of the current window */
 };

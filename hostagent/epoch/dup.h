@@ -72,7 +72,7 @@ int dup_offer(struct dup *dup, uint32_t index) __attribute__((warn_unused_result
 size_t dup_encode(struct dup *dup, uint32_t index, const uint8_t *page, uint8_t *reference,
 		  bool is_known, uint8_t *out);
 
-/* Page @index will be offered soon, as @page: have the CPU fetch what dup_encode() looks at first. */
+/* Page @index will be offered soon, as @page: prefetch the bytes that dup_encode() reads first. */
 void dup_prefetch(const struct dup *dup, uint32_t index, const uint8_t *page);
 
 uint64_t dup_count(const struct dup *dup); /* DUP records since dup_new() */

@@ -519,8 +519,8 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 
 	if (size > WIRE_BLOB_MAX || size == 0)
 		return -EFBIG;
-	/* PAGES and DEVICE never share a frame, and each frame is at least one: the standby learns the
-	 * blob's size also when no piece changed. */
+	/* PAGES and DEVICE never share a frame, and there is at least one DEVICE frame: the standby
+	 * learns the blob's size also when no piece changed. */
 	for (; e->device_next < n_pieces; e->device_next++) {
 		size_t offset = (size_t)e->device_next * PAGE_BYTES;
 		const uint8_t *piece = blob + offset;

@@ -42,7 +42,7 @@ struct encoder_counts {
 	uint32_t n_threads;	      /* that encode pages */
 };
 
-/* A run over pages that lie one after another at @pages, in the order of @ranges. */
+/* A position in a run over the pages of @ranges, which are stored one after another at @pages. */
 struct encoder_cursor {
 	const struct page_range *ranges;
 	uint32_t n_ranges;

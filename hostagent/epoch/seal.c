@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "epoch/copier.h"
 
-/* Least part of the copy buffer that is kept resident. */
+/* At least this much of the copy buffer is kept resident. */
 #define COPY_READY_MIN_BYTES ((size_t)8 << 20)
 #define READY_STEP_BYTES     ((size_t)2 << 20) /* a huge page */
 #define SCANS_MAX	     3u
@@ -69,7 +69,7 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 		seal_free(seal);
 		return -ENOMEM;
 	}
-	/* Its first use would otherwise fault page by page, inside a pause. */
+	/* Huge pages: else the buffer's first use would fault page by page, inside a pause. */
 	(void)madvise(seal->copy, seal->copy_bytes, MADV_HUGEPAGE); /* a hint */
 	*ret = seal;
 	return 0;

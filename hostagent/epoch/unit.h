@@ -78,7 +78,7 @@ void unit_add_item(struct unit *unit, uint32_t index, const uint8_t *page, uint8
 uint8_t *unit_room(struct unit *unit);
 void unit_wrote(struct unit *unit, size_t size); /* ... and then reports its @size */
 
-/* Do one frame's worth of work. True: there is more; false: all frames are finished. */
+/* Encode one frame. True: there is more to do; false: all frames are finished. */
 bool unit_run(struct unit *unit, struct packer *packer);
 
 /* The payload of frame @i. */

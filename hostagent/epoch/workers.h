@@ -38,9 +38,9 @@ struct workers;
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 
-/* As workers_new(), for a reference of @n_slots: the ring has no more units than may have their
- * pages pinned there. @n_threads 0: workers_default_threads(). *ret_n_threads: the threads there
- * are now; 1: none was started, *ret is untouched. Returns as workers_new(). */
+/* As workers_new(), but chooses the ring's size for a reference of @n_slots: the pages of all units
+ * may be pinned there at once. @n_threads 0: workers_default_threads(). *ret_n_threads: the number
+ * of threads now; 1: none was started, *ret is untouched. Returns as workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads, struct workers **ret)
 	__attribute__((warn_unused_result));
 
