@@ -74,7 +74,8 @@ struct epochcheck {
 int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch, struct wire_frame *ret_plain,
 		      struct wire_error *ret_error) __attribute__((warn_unused_result));
 
-/* @last_epoch: of @term. What @c was before does not matter; it is ended by epochcheck_done(). */
+/* Initialize @c, whatever its content. @last_epoch: last complete one of @term. End it with
+ * epochcheck_done(). */
 void epochcheck_init(struct epochcheck *c, uint64_t term, uint64_t last_epoch, uint64_t bytes_max);
 void epochcheck_done(struct epochcheck *c); /* a zeroed one too */
 

@@ -79,9 +79,8 @@ struct epochlog {
 	size_t geometry_size;
 };
 
-/* Start on @rf, which holds term rf->meta.term: remove halves and strangers, apply a complete epoch
- * that an earlier process left.
- * @bytes_max: limit of one epoch's file: whole frames.
+/* Start on @rf, which holds term rf->meta.term: remove unfinished and stale epochs, apply a
+ * complete epoch that an earlier process left. @bytes_max: limit of one epoch's file: whole frames.
  * A promoted copy (phase not COPY) is left alone.
  * 0; -EBADMSG: a .complete file does not pass the checks (somebody changed it); -ENOMEM; -errno. */
 int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)

@@ -68,7 +68,7 @@ int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_
 int qemu_set_command(struct qemu *q, const char *command, char *ret_text)
 	__attribute__((warn_unused_result));
 
-/* Let go of the process (it goes on) and free. */
+/* Free *q; the process goes on. */
 void qemu_done(struct qemu *q);
 
 /* Get a warm QEMU: keep the one that *q has; or adopt the one that an earlier agent left, if it was

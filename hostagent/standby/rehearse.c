@@ -128,7 +128,7 @@ static int display(struct rehearse *r, const char *value)
 	return cmdline_add(r->to, "none");
 }
 
-/* Ours alone ends with share=on,prealloc=off: cmdline_add_standby(). */
+/* Rewrites -object. Only our own ends with share=on,prealloc=off: cmdline_add_standby(). */
 static int object(struct rehearse *r, const char *value)
 {
 	static const char shared[] = "share=on,prealloc=off", own[] = "share=off,prealloc=off";

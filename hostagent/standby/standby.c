@@ -451,7 +451,8 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 	if (r < 0)
 		goto done_qemu;
 	warn_when_on_disk(sb);
-	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT) /* by the agent before this one, at the latest */
+	/* An earlier agent may have given the primary a LEASE just before it ended. */
+	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT)
 		sb->granted_ns = clock_mono_ns();
 	r = start_thread(sb, ret_text);
 	if (r < 0)
