@@ -18,7 +18,8 @@
 #include "base/fd.h"
 #include "link/connect.h"
 
-/* Two frames: one may be handed out while the next one gathers behind it without being moved. */
+/* Room for two frames: one may be in use by the caller while the next one arrives after it, without
+ * moving. */
 #define RECEIVE_SIZE		(2 * WIRE_FRAME_MAX)
 /* Read from TLS into at least this much room: one whole record. */
 #define RECEIVE_ROOM_MIN	16384
