@@ -1,7 +1,7 @@
-/* budget.h - a share of the time that some work may take: earned as time passes, spent as measured.
+/* budget.h - limits some work to a share of the time: earned as time passes, spent as measured.
  *
- * Why: what strangers make a loop compute (handshakes) must leave it time for whom it serves.
- * rate.h counts things of one price; here the price is known afterwards.
+ * Why: strangers can make a loop compute (handshakes); the loop must still have time for those it
+ * serves. rate.h counts things of equal cost; here the cost is known only afterwards.
  *
  * Where: gateway/session/admission.c, gateway/control/newcomers.c. Pure; one thread.
  */
@@ -10,14 +10,14 @@
 
 #include <stdint.h>
 
-#define BUDGET_GAP_MAX_NS UINT64_C(10000000000) /* of time that earns; keeps the product small */
+#define BUDGET_GAP_MAX_NS UINT64_C(10000000000) /* longest time that earns; no overflow below */
 
 struct budget {
-	int64_t left_ns;       /* below 0: spent; nothing runs until it is above */
-	uint64_t earned_at_ns; /* until then it has earned */
+	int64_t left_ns;       /* 0 or less: overspent; the work waits until it is above 0 */
+	uint64_t earned_at_ns; /* when it was last credited */
 };
 
-/* Earn @percent of what passed until @now_ns; at most @max_ns are saved up. */
+/* Credit @percent of the time since the last call; the balance never goes above @max_ns. */
 static inline void budget_earn(struct budget *b, uint64_t percent, uint64_t max_ns, uint64_t now_ns)
 {
 	uint64_t passed_ns = now_ns - b->earned_at_ns;
@@ -30,7 +30,7 @@ static inline void budget_earn(struct budget *b, uint64_t percent, uint64_t max_
 	b->left_ns = left_ns < (int64_t)max_ns ? left_ns : (int64_t)max_ns;
 }
 
-/* When there will be something left, if nothing more is spent. */
+/* When the balance will be above 0, if nothing more is spent. */
 static inline uint64_t budget_ready_ns(const struct budget *b, uint64_t percent)
 {
 	if (b->left_ns > 0)

@@ -66,7 +66,7 @@ struct bytes_reader {
 struct bytes_writer {
 	uint8_t *at;
 	uint8_t *end;
-	bool bad; /* a write would have gone past the end; nothing was written since */
+	bool bad; /* a write did not fit; neither it nor any later one was written */
 };
 
 static inline size_t bytes_left(const struct bytes_reader *r)
@@ -74,7 +74,7 @@ static inline size_t bytes_left(const struct bytes_reader *r)
 	return (size_t)(r->end - r->at);
 }
 
-/* @size bytes in place, or NULL (and `bad`) when fewer are left. */
+/* Returns the next @size bytes in place; NULL (and sets `bad`) when fewer are left. */
 static inline const uint8_t *bytes_take(struct bytes_reader *r, size_t size)
 {
 	const uint8_t *p = r->at;
@@ -115,7 +115,7 @@ static inline uint64_t bytes_read_be64(struct bytes_reader *r)
 	return p ? bytes_get_be64(p) : 0;
 }
 
-/* Room for @size bytes, or NULL (and `bad`). */
+/* Returns room for @size bytes; NULL (and sets `bad`) when there is less. */
 static inline uint8_t *bytes_reserve(struct bytes_writer *w, size_t size)
 {
 	uint8_t *p = w->at;
@@ -164,7 +164,7 @@ static inline void bytes_write(struct bytes_writer *w, const void *data, size_t 
 {
 	uint8_t *p = bytes_reserve(w, size);
 
-	if (p && size > 0) /* memcpy may not be given NULL, an empty source may be */
+	if (p && size > 0) /* @data may be NULL when @size is 0; memcpy forbids NULL */
 		memcpy(p, data, size);
 }
 

@@ -9,23 +9,23 @@
 
 #include "base/cleanup.h"
 
-/* libinih cuts longer section and key names to 49 characters; ours are all shorter, so a cut name
- * cannot be mistaken for one of them. */
+/* libinih cuts section and key names to 49 characters. All names in our tables are shorter, so a
+ * cut name never matches one of them. */
 #define INIH_NAME_MAX 48
 #define NAMES_BYTES   480 /* leaves room for the rest of an error */
 
 /* One run of the parser. */
 struct parse {
-	const char *name; /* stands for the file in errors */
+	const char *name; /* the file's name in errors */
 	const char *at;	  /* next line to hand to libinih */
 	const char *end;
 	unsigned int line; /* the line handed out last, from 1 */
-	bool has_comment;  /* it has one behind its value, as libinih sees it */
+	bool has_comment;  /* that line has a comment after its value, as libinih sees it */
 	const struct config_key *keys;
 	size_t n_keys;
 	char *values[CONFIG_KEYS_MAX];		 /* accepted text of each key, heap; NULL: not set */
 	unsigned int lines[CONFIG_KEYS_MAX]; /* where it was set */
-	struct config_error error;		 /* the first one; valid when failed */
+	struct config_error error;		 /* the first error; valid when failed */
 	int failed;				 /* 0, or the negative errno of `error` */
 };
 
@@ -60,7 +60,8 @@ static bool has_section(const struct parse *parse, const char *section, size_t s
 	return false;
 }
 
-/* "one of a b" for the keys of @section, or for the sections; whole names, then "..." where they are too many. */
+/* Write "one of a b" for the keys of @section, or for the sections. Where they do not all fit,
+ * whole names, then "...". */
 static void list_names(const struct parse *parse, const char *section, char *ret_text, size_t size)
 {
 	size_t used = (size_t)snprintf(ret_text, size, "%s", section ? "one of" : "a section of");
@@ -81,7 +82,7 @@ static void list_names(const struct parse *parse, const char *section, char *ret
 	}
 }
 
-/* The header's own name and what follows it: libinih would ignore both until a key comes. */
+/* Check a section header's name and what follows it; libinih ignores both until a key comes. */
 static void check_section_line(struct parse *parse, const char *line, size_t size)
 {
 	const char *close = memchr(line, ']', size);
@@ -114,7 +115,7 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* libinih ends a value at a ';' behind a blank. */
+/* libinih ends a value at a ';' that follows a blank. */
 static bool find_comment(const char *line, size_t size)
 {
 	const char *value = memchr(line, '=', size);
@@ -126,7 +127,7 @@ static bool find_comment(const char *line, size_t size)
 	return false;
 }
 
-/* libinih's reader: one stripped line per call. Comments are given as empty lines, so that their
+/* The reader that libinih calls: one stripped line per call. Comments become empty lines, so their
  * length does not matter; a refused line ends the reading. */
 static char *next_line(char *out, int out_size, void *user)
 {
@@ -170,7 +171,7 @@ static char *next_line(char *out, int out_size, void *user)
 	return out;
 }
 
-/* libinih's handler: one key. Returns nonzero for "accepted", as libinih wants it. */
+/* The handler that libinih calls for each key. Returns nonzero for "accepted", as libinih wants. */
 static int take_value(void *user, const char *section, const char *name, const char *value)
 {
 	struct parse *parse = user;
@@ -202,7 +203,7 @@ static int take_value(void *user, const char *section, const char *name, const c
 		     parse->lines[i]);
 		return 0;
 	}
-	/* A number shows that it is whole; half a shell command does not. */
+	/* A number cannot contain ';', so there it surely begins a comment; a shell command can. */
 	if (parse->has_comment &&
 	    (parse->keys[i].type == CONFIG_STRING || parse->keys[i].type == CONFIG_PATH)) {
 		fail(parse, -EINVAL, parse->line,
@@ -254,7 +255,7 @@ static void check_table(struct parse *parse)
 	}
 }
 
-/* Convert every key; into @ret_struct when it is given, else only to see whether it would work. */
+/* Convert every key into @ret_struct; with NULL, only check that all of them convert. */
 static void convert_all(struct parse *parse, char *scratch, uint8_t *ret_struct)
 {
 	char expected[256];
@@ -304,7 +305,7 @@ static void parse_text(struct parse *parse, void *ret_struct)
 	if (!scratch)
 		fail(parse, -ENOMEM, 0, "out of memory");
 	convert_all(parse, scratch, NULL);
-	convert_all(parse, scratch, ret_struct); /* what passed once passes again */
+	convert_all(parse, scratch, ret_struct); /* cannot fail: it passed once */
 }
 
 int config_parse_buffer(const char *name, const char *text, size_t size,

@@ -1,14 +1,16 @@
 /* config.h - one table of keys drives an INI file's parser, --help, the example file, the manual
  * and check-config.
  *
- * Why: a daemon that guesses what a misspelt key meant is a daemon that fails over by surprise.
- * Everything about a key (type, default, limits, help) is said once, in a table; whatever is not in
- * the table is refused with the place and with what was expected.
+ * Why: a daemon that guesses what a misspelt key meant fails over by surprise. Everything about a
+ * key (type, default, limits, help) is said once, in a table. Anything not in the table is refused;
+ * the error names the place and what was expected.
  *
  * Where: daemons and tools call config_load() once at start; the result struct is immutable after.
- * Syntax is libinih's: `[section]`, `key = value`, comments with ; or # (at line start) and " ;"
- * (after a value; refused after a text or path, which it could be part of). Lines are stripped, so an indented line is a line of its own, never a
- * continuation. A section may be named more than once; a key may not.
+ *
+ * Syntax is libinih's: `[section]`, `key = value`, comments with ; or # at the start of a line, and
+ * " ;" after a value. A " ;" after a text or path is refused, because it could be part of the
+ * value. Lines are stripped, so an indented line is a line of its own, never a continuation. A
+ * section may be named more than once; a key may not.
  *
  *	struct host_config { char name[64]; struct config_address gateway; uint64_t beat_ns; };
  *	static const struct config_key keys[] = {
@@ -31,7 +33,7 @@
 #include <stdio.h>
 
 #define CONFIG_FILE_BYTES_MAX 65536 /* a larger file is refused whole */
-#define CONFIG_LINE_MAX	      196   /* libinih's line buffer, less its terminators; not comments */
+#define CONFIG_LINE_MAX	      196   /* libinih's line buffer less terminators; not for comments */
 #define CONFIG_KEYS_MAX	      128   /* rows of one table */
 #define CONFIG_NAME_SIZE      64    /* room for a NAME: 63 characters and the NUL */
 
@@ -66,7 +68,7 @@ struct config_prefix {
 #define CONFIG_PORTS_MAX 8
 
 struct config_ports {
-	uint16_t port[CONFIG_PORTS_MAX]; /* host order, 1..65535; 0 behind the last */
+	uint16_t port[CONFIG_PORTS_MAX]; /* host order, 1..65535; 0 after the last one */
 	uint16_t n;
 };
 
@@ -83,10 +85,10 @@ struct config_key {
 	enum config_type type;
 	size_t offset;	     /* of the member in the result struct */
 	size_t size;	     /* of the member; must fit the type */
-	const char *default_text; /* as in a file; NULL: required; "": unset, member all zero, and an
-				     empty value is accepted in the file too */
-	uint64_t min;	     /* U32, U64, MS (ms), SIZE (bytes): least; others ignore it */
-	uint64_t max;	     /* the same: most; min == max == 0 means "what the type holds" */
+	const char *default_text; /* as in a file; NULL: required; "": unset (member all zero), and
+				     the file may also set the key to an empty value */
+	uint64_t min;	     /* least value of U32, U64, MS (ms), SIZE (bytes); others ignore it */
+	uint64_t max;	     /* greatest value of these; min == max == 0: all that the type holds */
 	const char *help;    /* one line, lower-case, no full stop */
 	const struct config_enum_name *names; /* ENUM only */
 };
@@ -112,8 +114,8 @@ struct config_error {
 	char text[640];	   /* "FILE:LINE: what, expected what", ready to print; no newline */
 };
 
-/* Read @path into *ret_struct by @keys. Keys that the file does not set get their defaults; members
- * that no key names are left alone.
+/* Read @path into *ret_struct as the table @keys says. Keys that the file does not set get their
+ * defaults; members that no key names are left alone.
  * 0: *ret_struct is set, *ret_error untouched. Otherwise *ret_struct is untouched and *ret_error
  * says why: -EINVAL: a line was refused (unknown section or key, duplicate, out of range, malformed,
  * too long, control bytes) or a required key is missing; -EFBIG: over CONFIG_FILE_BYTES_MAX;
@@ -126,7 +128,7 @@ int config_parse_buffer(const char *name, const char *text, size_t size,
 			const struct config_key *keys, size_t n_keys, void *ret_struct,
 			struct config_error *ret_error) __attribute__((warn_unused_result));
 
-/* Write the keys for a person to @out: section, key, what it takes, default, help. */
+/* Write the keys to @out for people to read: section, key, what it takes, default, help. */
 void config_print_help(FILE *out, const struct config_key *keys, size_t n_keys);
 
 /* Write a complete example file: every key with its help, defaults commented out, required keys
@@ -137,16 +139,16 @@ void config_print_example(FILE *out, const struct config_key *keys, size_t n_key
 void config_print_man(FILE *out, const struct config_key *keys, size_t n_keys);
 
 /* Write @config (a struct that config_load() set) as a file that config_load() reads back to the
- * same values: what check-config shows. Unset members are written as empty values. */
+ * same values; check-config shows this. Unset members are written as empty values. */
 void config_print_values(FILE *out, const struct config_key *keys, size_t n_keys,
 			 const void *config);
 
-/* For the modules of config itself: convert one text. Writes key->size bytes at @ret_value on
+/* Used only by the config*.c files: convert one text. Writes key->size bytes at @ret_value on
  * success only. 0; -EINVAL, and @ret_expected says what the key takes. */
 int config_convert(const struct config_key *key, const char *text, void *ret_value,
 		   char *ret_expected, size_t expected_size) __attribute__((warn_unused_result));
 
-/* "whole milliseconds, 1..10000" and the like, into @ret_text (cut to @size). */
+/* Write what the key takes to @ret_text (cut to @size), like "whole milliseconds, 1..10000". */
 void config_describe(const struct config_key *key, char *ret_text, size_t size);
 
 #endif

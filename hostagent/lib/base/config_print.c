@@ -1,4 +1,5 @@
-/* The same table, printed: for --help, as an example file, for the manual, and for check-config. */
+/* Prints the table of keys: for --help, as an example file, for the manual, and for
+ * check-config. */
 #include "base/config.h"
 
 #include <arpa/inet.h>
@@ -51,7 +52,8 @@ void config_print_example(FILE *out, const struct config_key *keys, size_t n_key
 	}
 }
 
-/* Text in a manual page: a leading dot or quote would be a request, '-' a hyphen. */
+/* Escape text for a manual page: troff takes a leading dot or quote as a request, '-' as a
+ * hyphen. */
 static void print_roff(FILE *out, const char *text)
 {
 	if (*text == '.' || *text == '\'')

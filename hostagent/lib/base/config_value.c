@@ -1,4 +1,4 @@
-/* Text of one value -> member, and back to a description of what is taken. */
+/* Converts the text of one value to its member, and describes which texts a key takes. */
 #include "base/config.h"
 
 #include <arpa/inet.h>
@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 
-/* 0..15, or -1. */
+/* The value of a hexadecimal digit, or -1. */
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -21,7 +21,7 @@ static int hex_digit(char c)
 	return -1;
 }
 
-/* All digits of @text in base 10 (or 16 after 0x), nothing else. */
+/* Parse @text: digits in base 10 (or 16 after 0x), and nothing else. */
 static int parse_number(const char *text, size_t size, uint64_t *ret_value)
 {
 	uint64_t value = 0;

@@ -1,7 +1,7 @@
 /* counters.h - named counters: one struct per owner thread, summed and printed by a table.
  *
  * Why: counters are the first thing an operator looks at, so they are plain struct members that cost
- * one add, and their names are said once, beside the struct, in a table.
+ * one add, and a table beside the struct gives each its name, once.
  *
  *	struct seal_counters { uint64_t epochs; uint64_t pages_sent; };
  *	static const struct counters_row rows[] = {
@@ -12,7 +12,7 @@
  *	counters_print(rows, ARRAY_SIZE(rows), &all, n_all, &w); "epochs=812\npages_sent=40960\n"
  *
  * Threads: a struct has one writing thread; any thread may read. Loads and stores are relaxed
- * atomics, so a reader sees each value whole, not all values of one instant.
+ * atomics: a reader never sees a half-written value, but its values may be of different moments.
  */
 #ifndef BASE_COUNTERS_H
 #define BASE_COUNTERS_H
@@ -47,8 +47,8 @@ static inline uint64_t counters_get(const uint64_t *counter)
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-/* Write "name=sum\n" per row to @w, summed over the @n_structs structs at @structs. Rows that do
- * not fit are left out whole and set w->bad. Never allocates. */
+/* Write one line "name=sum\n" per row to @w, each summed over the @n_structs structs at @structs.
+ * A row that does not fit is left out whole and sets w->bad. Never allocates. */
 void counters_print(const struct counters_row *rows, size_t n_rows, const void *const *structs,
 		    size_t n_structs, struct bytes_writer *w);
 

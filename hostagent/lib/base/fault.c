@@ -32,18 +32,18 @@ static const char *const names[FAULT_N_POINTS] = {
 	[FAULT_GATEWAY_JOURNAL] = "gateway_journal",
 };
 
-/* Written by fault_init() before threads start, then only read; but for `passes`. */
+/* fault_init() writes it before threads start; after that only `passes` changes. */
 static struct {
 	bool armed;
 	enum fault_point point;
 	enum action action;
 	unsigned long nth;
 	unsigned long delay_ms; /* valid for ACTION_DELAY */
-	const char *gate;	/* NULL: none; else nothing counts until this file is there */
+	const char *gate;	/* NULL: none; else passes count only while this file exists */
 	atomic_ulong passes;	/* of the armed point */
 } armed;
 
-/* Digits only, 1..UINT_MAX. */
+/* Parse digits only, 1..UINT_MAX. */
 static int parse_count(const char *text, unsigned long *ret_value)
 {
 	char *end;
@@ -178,6 +178,6 @@ void fault_pass(enum fault_point point)
 		return;
 	if (armed.action == ACTION_EXIT)
 		_exit(EXIT_STATUS);
-	/* raise() would reach this thread only; the stop and the kill are for the process. */
+	/* raise() would signal only this thread; stop and kill must hit the whole process. */
 	(void)kill(getpid(), armed.action == ACTION_STOP ? SIGSTOP : SIGKILL);
 }

@@ -57,7 +57,7 @@ static int read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_size)
 		ssize_t n;
 
 		if (size == capacity) {
-			/* One byte over the limit is read, to tell "full" from "too large". */
+			/* Read one byte over the limit, to tell "full" from "too large". */
 			size_t want = capacity ? capacity * 2 : 4096;
 			char *larger;
 
@@ -153,7 +153,7 @@ int fd_write_file_atomic(const char *path, const void *data, size_t size)
 	if (r == 0 && rename(tmp, path) < 0)
 		r = -errno;
 	if (r < 0) {
-		(void)unlink(tmp); /* the error being returned matters more */
+		(void)unlink(tmp); /* the error in r matters more than one of unlink */
 		return r;
 	}
 	return sync_directory_of(path);

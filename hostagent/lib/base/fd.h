@@ -1,4 +1,4 @@
-/* fd.h - file descriptors and small files: what libc makes verbose, once.
+/* fd.h - file descriptors and small files: short forms of what takes many lines with libc.
  *
  * All descriptors made here are CLOEXEC. Threads: any (no state). Every function may block on the
  * file system. Errors are negative errno.
@@ -19,19 +19,20 @@ int fd_set_nonblock(int fd) __attribute__((warn_unused_result));
 /* Write all @size bytes, retrying on EINTR and short writes. 0 or -errno. */
 int fd_write_all(int fd, const void *data, size_t size) __attribute__((warn_unused_result));
 
-/* Read a whole file of at most @max_bytes; a pipe is not waited for, what it has is its end.
+/* Read a whole file of at most @max_bytes. Never waits for a pipe's writer (O_NONBLOCK).
  * *ret_data is NUL-terminated (the NUL is not counted in *ret_size) and owned by the caller. 0;
  * -EFBIG: larger than @max_bytes; -ENOMEM; other -errno. */
 int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* fd_read_file() of a file that says what this process, often root, is to do: only from somebody who could do it
- * anyway. -EPERM: it belongs to a user other than root and this process's own, or others may write it; else as
- * fd_read_file(). Not looked at: who may write the directories above it. */
+/* fd_read_file() for a file that this process, often root, obeys: accepts it only from users who
+ * already have that power. -EPERM: its owner is neither root nor this process's user, or its mode
+ * lets group or others write it; else as fd_read_file(). Does not check who may write the
+ * directories above it. */
 int fd_read_trusted_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* The text for what fd_read_trusted_file() returned: says what to do about -EPERM. Static. */
+/* A text for an error of fd_read_trusted_file(); for -EPERM it says what to do. Static. */
 const char *fd_trust_text(int error);
 
 /* Replace @path whole or not at all: write PATH.tmp, fsync it, rename, fsync the directory.

@@ -1,7 +1,7 @@
 /* hist.h - a histogram of uint64 values in fixed memory, for quantiles of pauses and latencies.
  *
- * Why: p50 and p99 of millions of samples are wanted at any time, without storing samples or
- * allocating. Assumption: 1 % of error is nothing beside the noise of what is measured.
+ * Why: gives p50 and p99 of millions of samples at any time, without storing samples or allocating.
+ * Assumption: an error of 1 % is small beside the noise of what is measured.
  *
  * Buckets are log-linear: values below 128 have one each (exact); above, every power of two is cut
  * into 64, so a bucket is at most 1/64 of its lower bound wide, and its middle is off by at most
@@ -10,8 +10,8 @@
  *	value   0 .. 127    128..129  130..131 ..  254..255   256..259 ..
  *	bucket  0 .. 127    128       129      ..  191        192      ..
  *
- * Recording costs a count-leading-zeros, a shift and an increment. 30 KiB each: part of a context
- * struct, not of a stack frame.
+ * Recording costs a count-leading-zeros, a shift and an increment. Each histogram takes 30 KiB: put
+ * it in a context struct, not on the stack.
  * Threads: one owner; readers in other threads need their own merge under the owner's lock.
  */
 #ifndef BASE_HIST_H
@@ -23,7 +23,7 @@
 #define HIST_SUB	(1u << HIST_SUB_BITS)
 #define HIST_N_BUCKETS	(2 * HIST_SUB + (64 - HIST_SUB_BITS - 1) * HIST_SUB)
 
-/* Zero-initialised is empty. */
+/* A zero-initialised histogram is empty. */
 struct hist {
 	uint64_t buckets[HIST_N_BUCKETS];
 	uint64_t count; /* of values recorded */

@@ -15,7 +15,7 @@
 #define SPOOL_CLOSE_NS	CLOCK_NS_PER_S
 
 static _Atomic int current_level = LOG_LEVEL_INFO;
-static struct spool *_Atomic spool; /* NULL: lines are written by whoever logs */
+static struct spool *_Atomic spool; /* NULL: each caller writes its own lines */
 
 void log_set_level(enum log_level level)
 {
@@ -61,10 +61,10 @@ int log_init(void)
 	return 0;
 }
 
-/* On the spool's thread. */
+/* Runs on the spool's thread. */
 static void write_spooled(void *arg, const char *data, size_t size)
 {
-	static uint64_t n_told; /* this thread's alone */
+	static uint64_t n_told; /* drops reported so far; only this thread uses it */
 	uint64_t n_dropped;
 	char line[128];
 	int n;
@@ -80,7 +80,7 @@ static void write_spooled(void *arg, const char *data, size_t size)
 			size -= (size_t)written;
 		}
 	}
-	n_dropped = spool_dropped(atomic_load(&spool)); /* also those of while this was stuck */
+	n_dropped = spool_dropped(atomic_load(&spool)); /* also those during the write */
 	if (n_dropped == n_told)
 		return;
 	n = snprintf(line, sizeof(line), "<%d>log: %" PRIu64 " lines were dropped, stderr did not take them\n",
@@ -136,7 +136,7 @@ void log_writev(enum log_level level, const char *file, const char *format, va_l
 	}
 	line[n] = '\n';
 	if (atomic_load(&spool)) {
-		(void)spool_put(atomic_load(&spool), line, (size_t)n + 1); /* counted there */
+		(void)spool_put(atomic_load(&spool), line, (size_t)n + 1); /* it counts drops */
 		errno = saved_errno;
 		return;
 	}

@@ -35,27 +35,27 @@ enum log_level log_get_level(void);
 /* Read HOLDFAST_LOG. 0; -EINVAL: the variable names no level (the default stays). */
 int log_init(void);
 
-/* From now on lines are written by a thread (spool.h), so that no log line blocks whoever writes it: what a
- * full pipe does not take is dropped, and counted in a line when it is read again. For daemons whose loop
- * must not stand still. 0; -ENOMEM; -errno of making the thread. */
+/* From now on a thread writes the lines (spool.h), so logging never blocks its caller. Lines that
+ * do not fit while stderr is stuck are dropped; a later line says how many. For daemons whose loop
+ * must not stall. 0; -ENOMEM; -errno of making the thread. */
 int log_spool_start(void) __attribute__((warn_unused_result));
 
-/* Write what is queued, for a second at most, and go back to writing at once. Before the end of main; no
- * other thread may log any more. */
+/* Write the queued lines, for a second at most, then go back to writing each line directly. Call it
+ * before main ends, when no other thread logs any more. */
 void log_spool_stop(void);
 
 /* Parse "error|warn|info|debug". 0, or -EINVAL with *ret_level untouched. */
 int log_level_parse(const char *text, enum log_level *ret_level);
 
 /* Write one line. @file is shortened to the module name ("a/b/seal.c" -> "seal"). Lines over
- * 1000 bytes are cut. Keeps errno. Never blocks on anything but stderr, and after log_spool_start() on nothing. */
+ * 1000 bytes are cut. Keeps errno. May block on stderr; after log_spool_start() it never blocks. */
 void log_write(enum log_level level, const char *file, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void log_writev(enum log_level level, const char *file, const char *format, va_list args)
 	__attribute__((format(printf, 3, 0)));
 
-/* True when a rate-limited site may write now (at most one line a second). *ret_suppressed is the
- * number of lines dropped since the last one; set only when true is returned. */
+/* Returns 1 when a rate-limited site may write now (at most one line a second), else 0. On 1,
+ * *ret_suppressed is set to the number of lines dropped since the last one written. */
 int log_limit_pass(struct log_limit *limit, uint64_t *ret_suppressed);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __FILE__, __VA_ARGS__)

@@ -1,10 +1,10 @@
-/* marks.h - a mark of two bits for each of very many things, of which few are marked at a time.
+/* marks.h - two-bit marks for very many things, of which few are marked at a time.
  *
- * Why: an epoch marks some of a guest's pages and the next one starts from nothing: forgetting must cost what
- * was marked, not the size of the guest.
+ * Why: each epoch marks some of a guest's pages, and the next one starts with none. So the cost of
+ * a reset must depend on how many were marked, not on the size of the guest.
  *
- *	words     [ 32 marks ][ 32 marks ] ...     1/16384 of the memory that pages stand for
- *	is_used   one byte for each 512 words (16384 marks): some of them may not be 0
+ *	words     [ 32 marks ][ 32 marks ] ...     1/16384 of the guest's memory
+ *	is_used   one byte per 512 words (16384 marks): not 0 if any of these may be set
  *
  * Where: the standby's check of an epoch, the primary's search for duplicate pages.
  * Threads: one for each struct. Allocates in marks_init() only.
@@ -20,14 +20,15 @@ struct marks {
 	uint64_t n_things;
 };
 
-/* @n_things marks of 0. 0: *marks is ended by marks_done(); -ENOMEM: nothing was done. */
+/* Make @n_things marks, all 0. 0: the caller frees them with marks_done(); -ENOMEM: *marks is
+ * untouched. */
 int marks_init(uint64_t n_things, struct marks *marks) __attribute__((warn_unused_result));
-void marks_done(struct marks *marks); /* accepts a zeroed one, and leaves such a one */
+void marks_done(struct marks *marks); /* accepts a zeroed struct; leaves it zeroed */
 
-/* All marks are 0 again. */
+/* Set all marks to 0. */
 void marks_reset(struct marks *marks);
 
-/* Of thing @i (< n_things); @mark: 0..3. */
+/* Get or set the mark (0..3) of thing @i (< n_things). */
 static inline unsigned marks_get(const struct marks *marks, uint64_t i)
 {
 	return (unsigned)(marks->words[i / 32] >> 2 * (i % 32)) & 3;

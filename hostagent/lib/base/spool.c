@@ -9,18 +9,18 @@
 
 #include "base/clock.h"
 
-#define CHUNK_MAX 65536 /* written at once, so that room comes back meanwhile */
+#define CHUNK_MAX 65536 /* most bytes per write, so that room is freed in steps */
 
 struct spool {
 	spool_write_fn write_fn;
 	void *arg;
 	pthread_t thread;
-	pthread_mutex_t lock; /* of all below; never held in write_fn */
+	pthread_mutex_t lock; /* guards all members below; never held in write_fn */
 	pthread_cond_t change;
 	bool stop, ended;
-	bool is_given_up; /* nobody waits for the end: the thread frees it */
+	bool is_given_up; /* nobody waits for the thread any more: it frees the spool */
 	uint64_t n_dropped;
-	size_t size, at, used; /* of the ring; bytes at..at+used are queued, or being written */
+	size_t size, at, used; /* the ring's; bytes at..at+used are queued or being written */
 	char *ring;
 };
 
@@ -51,7 +51,7 @@ static void *run(void *arg)
 		if (n > CHUNK_MAX)
 			n = CHUNK_MAX;
 		(void)pthread_mutex_unlock(&s->lock);
-		s->write_fn(s->arg, data, n); /* nobody overwrites it: it still counts as used */
+		s->write_fn(s->arg, data, n); /* safe without the lock: still counted as used */
 		(void)pthread_mutex_lock(&s->lock);
 		s->at = (s->at + n) % s->size;
 		s->used -= n;
@@ -88,7 +88,7 @@ int spool_open(size_t bytes, spool_write_fn write_fn, void *arg, struct spool **
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&s->change, &attr);
 	(void)pthread_condattr_destroy(&attr);
-	sigfillset(&all); /* signals are the other threads' */
+	sigfillset(&all); /* the new thread must take no signals */
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&s->thread, NULL, run, s);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -131,7 +131,8 @@ uint64_t spool_dropped(struct spool *s)
 	return n;
 }
 
-/* With the lock held: until *@done is what it should be, or the time is over. */
+/* With the lock held: wait until the thread has ended (@for_end) or the ring is empty, or the time
+ * is over. True: it happened. */
 static bool wait_until(struct spool *s, bool for_end, uint64_t timeout_ns)
 {
 	uint64_t end_ns = clock_mono_ns() + timeout_ns;
