@@ -1,7 +1,7 @@
 /* bitmap_form.h - the bitmap coder for forms that have no instruction to pack bytes by a mask.
  *
- * Each form brings three functions, which become straight code here: comparing a line, and packing
- * and unpacking a word's bytes. Internal to lib/codec. Threads: any.
+ * Each form supplies three functions, which are inlined here: they compare a line, pack a word's
+ * bytes, and unpack them. Internal to lib/codec. Threads: any.
  */
 #ifndef CODEC_BITMAP_FORM_H
 #define CODEC_BITMAP_FORM_H
@@ -10,20 +10,22 @@
 #include "codec/bitmap_parse.h"
 #include "codec/simd.h"
 
-/* Copy the 64 bytes at @new to @copy, reading them once; the map of those that differ from @old. */
+/* Copy the 64 bytes at @new to @copy, reading them once. Returns the map of bytes that differ from
+ * @old. */
 typedef uint64_t bitmap_compare(const uint8_t *old, const uint8_t *new, uint8_t *copy);
 
-/* Write the bytes of @word that @mask names, in order, to @out; may write 8. */
+/* Write those bytes of @word whose bits are set in @mask to @out, in order; may write 8 bytes. */
 typedef void bitmap_pack(uint8_t *out, const uint8_t *word, unsigned int mask);
 
-/* Write the bytes at @data to those of @word that @mask names (not 0); may read 8. */
+/* Write the bytes at @data to those bytes of @word whose bits are set in @mask (not 0); may read 8
+ * bytes. */
 typedef void bitmap_unpack(uint8_t *word, const uint8_t *data, unsigned int mask);
 
-/* With more bytes than this before a changed line, the delta is above BITMAP_SIZE_MAX: at least one
- * byte, its maps and the fixed part follow. */
+/* If more bytes than this lie before a changed line, the delta will exceed BITMAP_SIZE_MAX: at
+ * least one more byte, its maps and the fixed part still follow. */
 #define BITMAP_FORM_ROOM (PAGE_BYTES - 64 - 8)
 
-/* Maps collected while the page is gone through; appended at the end. */
+/* Maps collected during the pass over the page; appended at the end. */
 struct bitmap_maps {
 	uint8_t masks[PAGE_BYTES / 8 + 8]; /* room for storing 8 at a time */
 	uint8_t words[64];
@@ -32,7 +34,7 @@ struct bitmap_maps {
 	uint64_t whole;
 };
 
-/* Append the maps behind the @size bytes at @out. The delta's size, or -E2BIG. */
+/* Append the maps after the @size bytes at @out. Returns the delta's size, or -E2BIG. */
 static inline int bitmap_finish(const struct bitmap_maps *maps, uint64_t lines, uint8_t *out,
 				size_t size)
 {
@@ -44,14 +46,14 @@ static inline int bitmap_finish(const struct bitmap_maps *maps, uint64_t lines, 
 	size += maps->masks_size;
 	memcpy(out + size, maps->words, maps->n_words);
 	size += maps->n_words;
-	bitmap_store64(out + size, maps->whole); /* the surplus is overwritten by the next */
+	bitmap_store64(out + size, maps->whole); /* the next store overwrites the surplus bytes */
 	size += whole_size;
 	bitmap_store64(out + size, lines);
 	return (int)(size + BITMAP_LINES_BYTES);
 }
 
-/* One changed line: its bytes to @out, its maps to @maps. How many bytes count; up to 64 + 7 are
- * written. */
+/* Encode one changed line: its bytes to @out, its maps to @maps. Returns how many bytes at @out
+ * count; up to 64 + 7 are written. */
 static inline __attribute__((always_inline)) size_t
 bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed, uint8_t *out,
 		 bitmap_pack *pack)
@@ -65,7 +67,7 @@ bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed
 		maps->whole |= UINT64_C(1) << maps->n_lines++;
 		return 64;
 	}
-	/* Empty masks too: cheaper than a branch that cannot be predicted. */
+	/* Pack empty masks too: that is cheaper than a branch that cannot be predicted. */
 	for (unsigned int j = 0; j < 8; j++) {
 		unsigned int mask = changed >> 8 * j & 0xff;
 
@@ -80,7 +82,7 @@ bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed
 	return size;
 }
 
-/* @reference NULL: only encode. Inlined with a constant, so that each use is its own loop. */
+/* @reference NULL: only encode. Inlined with that constant, so that each use gets its own loop. */
 static inline __attribute__((always_inline)) int
 bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 		  uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan, bitmap_compare *compare,
@@ -111,7 +113,8 @@ bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahea
 			continue;
 		n_bytes += (unsigned int)__builtin_popcountll(changed);
 		lines |= UINT64_C(1) << i;
-		/* Without room for a line and 8 bytes stored at a time, the delta is too big anyway. */
+		/* Beyond this no line is written: it might not fit, and the delta is too big
+		 * anyway. */
 		if (size <= BITMAP_FORM_ROOM)
 			size += bitmap_form_line(&maps, copy, changed, out + size, pack);
 		if (reference)

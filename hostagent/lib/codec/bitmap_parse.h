@@ -19,11 +19,11 @@ struct bitmap_parts {
 	const uint8_t *bytes;
 	const uint8_t *masks;
 	const uint8_t *words;
-	uint64_t whole; /* bit n: of the n-th changed line */
+	uint64_t whole; /* bit n: the n-th changed line is sent whole */
 	uint64_t lines;
 };
 
-/* Bitmaps are strings of bytes; as integers, bit i is thing i. */
+/* Bitmaps are strings of bytes. Loaded as an integer, bit i stands for thing i. */
 static inline uint64_t bitmap_load64(const uint8_t *p)
 {
 	uint64_t v;
@@ -51,7 +51,7 @@ static inline uint64_t bitmap_has_zero_byte(uint64_t v)
 	return (v - BITMAP_EACH_BYTE) & ~v & (BITMAP_EACH_BYTE << 7);
 }
 
-/* Bit j: byte j is not 0. */
+/* Returns a map: bit j is set if byte j is not 0. */
 static inline uint64_t bitmap_nonzero_bytes(uint64_t v)
 {
 	const uint64_t low7 = UINT64_C(0x7f7f7f7f7f7f7f7f);
@@ -67,15 +67,16 @@ static inline void bitmap_prefetch(uint64_t lines, const uint8_t *page)
 		__builtin_prefetch(page + 64 * (unsigned int)__builtin_ctzll(lines));
 }
 
-/* Prefetch the first of these lines and take it out of the map: a few at a time between other work
- * are fetched sooner than many at once, which fill the CPU's miss buffers and stall it. */
+/* Prefetch the first of @lines and return the map without it. A few prefetches at a time between
+ * other work arrive sooner: many at once fill the CPU's miss buffers and stall it. */
 static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
 {
 	bitmap_prefetch(lines & -lines, page);
 	return lines & (lines - 1);
 }
 
-/* How many bits the @size bytes at @map have; -EPROTO: one byte has none. May read 7 bytes more. */
+/* Returns how many bits are set in the @size bytes at @map; -EPROTO: a byte is 0. May read 7 bytes
+ * more. */
 typedef int bitmap_sum(const uint8_t *map, size_t size);
 
 /* For forms without a faster way: eight bytes at a time. */
@@ -93,10 +94,10 @@ static inline int bitmap_sum_words(const uint8_t *map, size_t size)
 	return bad ? -EPROTO : n;
 }
 
-/* Check a delta whole. 0 with *ret_parts set, or -EPROTO.
- * All words and all masks must have a bit; the bits of the words say how many masks there are, and the
- * bits of the masks how many bytes. Behind every mask lie at least 10 more bytes of the delta (words,
- * whole, lines) and behind every word 9, so reading 8 from one of them on stays inside. */
+/* Check a whole delta. 0 with *ret_parts set, or -EPROTO. Every word and every mask must have a bit
+ * set. The number of bits in the words is the number of masks; the number of bits in the masks is
+ * the number of bytes. At least 10 more bytes of the delta follow every mask (words, whole, lines)
+ * and 9 follow every word, so an 8-byte read that starts at one of them stays inside. */
 static inline __attribute__((always_inline)) int
 bitmap_parse(const uint8_t *data, size_t size, struct bitmap_parts *ret_parts, bitmap_sum *sum)
 {

@@ -10,16 +10,17 @@
 #include "codec/simd.h"
 #include "codec/xrle.h"
 
-/* simd_ahead's later pair is so many pages on. */
+/* How many pages ahead simd_ahead's later pair is. */
 #define LATER 3
 
-/* With more runs than this XRLE is taken only where it saves a sixteenth: it costs time for each run. 16 is
- * 0.6 % shorter on the pages of a redis server and takes 2 % longer. */
+/* Above this many runs, use XRLE only where it saves a sixteenth, because each run costs time. With
+ * 16 instead of 12 the pages of a redis server get 0.6 % shorter and take 2 % longer. */
 #define FEW_RUNS 12
 
-/* Is XRLE the better code for this page, given the bitmap's size or -E2BIG? If so it is also shorter:
- * the estimate is never too low. Two bytes for the lengths of each run; a third only for equal bytes
- * that take in a whole line, and for runs of that length. Joining runs over gaps makes none longer. */
+/* Is XRLE the better code for this page, given the bitmap's size or -E2BIG? If so it is also
+ * shorter, because the estimate is never too low. It counts two bytes of lengths per run, and a
+ * third only where the equal bytes cover a whole line or the run is that long. Filling gaps never
+ * adds bytes. */
 static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 {
 	uint32_t size = scan->n_bytes + 2 * scan->n_runs;
@@ -29,13 +30,14 @@ static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 	return size < (scan->n_runs <= FEW_RUNS ? others : others - others / 16);
 }
 
-/* Each of these writes the data of the shortest class at @out and brings @reference, if not NULL, up to
- * date. 0 with PAGE_UNCHANGED: nothing to send. Otherwise the data's size. */
+/* Both encode_with_bitmap() and encode_without_bitmap() write the data of the shortest class at
+ * @out, and update @reference if it is not NULL. They return the data's size; 0 with
+ * PAGE_UNCHANGED: there is nothing to send. */
 static size_t encode_with_bitmap(uint64_t features, const uint8_t *old, const uint8_t *new,
 				 const struct simd_ahead *ahead, uint8_t *out, uint8_t *reference,
 				 enum page_class *ret_class)
 {
-	/* Where the page's changed lines are as they were read. */
+	/* bitmap_encode() updates the reference first: it then holds the page as it was read. */
 	const uint8_t *page = reference ? reference : new;
 	struct simd_scan scan;
 	int size = simd_ops->bitmap_encode(old, new, ahead, out, reference, &scan);
@@ -86,7 +88,7 @@ static size_t encode_without_bitmap(uint64_t features, const uint8_t *old, const
 	}
 	memcpy(out, new, PAGE_BYTES);
 	if (reference)
-		memcpy(reference, out, PAGE_BYTES); /* from the record, see encode.h */
+		memcpy(reference, out, PAGE_BYTES); /* not from the page: see encode.h */
 	*ret_class = PAGE_RAW;
 	return PAGE_BYTES;
 }
@@ -100,8 +102,8 @@ static size_t encode_data(uint64_t features, const uint8_t *old, const uint8_t *
 	return encode_without_bitmap(features, old, new, ahead, out, reference, ret_class);
 }
 
-/* What to fetch while item @i of @n_items is encoded; at the end some pages again, which are there
- * already. */
+/* What to prefetch while item @i of @n_items is encoded. Near the end this is item @i itself, which
+ * is in the cache already. */
 static struct simd_ahead look_ahead(const struct page_item *items, size_t n_items, size_t i)
 {
 	const struct page_item *next = &items[i + 1 < n_items ? i + 1 : i];
@@ -195,12 +197,12 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 	return 0;
 }
 
-/* How far ahead of the record being applied its successors' data are fetched: the maps at a
- * delta's end are read first, so the CPU's own prefetcher sees no pattern. Tried: 1, 2, 4, 8 KiB;
- * 2 and 4 are best. */
+/* How far ahead of the current record to prefetch data. The maps at a delta's end are read first,
+ * so the CPU's own prefetcher sees no pattern. Tried: 1, 2, 4, 8 KiB; 2 and 4 are best. */
 #define AHEAD_BYTES 4096
 
-/* The lines of its page that a record will change, as far as that is cheap to know. */
+/* Returns which lines of its page a record will change; all of them where that is not cheap to
+ * know. */
 static uint64_t lines_to_fetch(const struct page_record *record)
 {
 	if (record->class == PAGE_BITMAP && record->size >= BITMAP_LINES_BYTES)

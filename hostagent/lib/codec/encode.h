@@ -1,10 +1,10 @@
-/* encode.h - a dirty page -> the shortest page record, and a page record -> the page.
+/* encode.h - encodes a dirty page as the shortest record, and applies records to pages.
  *
- * What: page_encode() picks a class per page, writes the record, and makes the reference what the
- * standby will have once it applied the record. The reference is updated from the record's own
- * bytes, never from the page a second time: so it is what was sent, even if the page is written to
- * meanwhile (the guest runs while a full epoch is copied), and both sides stay in step by
- * construction.
+ * What: page_encode() picks a class per page, writes the record, and updates the reference to what
+ * the standby will have after applying the record. It updates the reference from the record's own
+ * bytes and never reads the page a second time. So the reference is exactly what was sent, even if
+ * the guest writes to the page meanwhile (it runs while a full epoch is copied), and both sides
+ * stay in step.
  *
  *	page == reference		nothing at all
  *	page all zero			ZERO   8 bytes
@@ -25,12 +25,12 @@
 
 #include "codec/page.h"
 
-/* Members may be read at any time by the owner; zero-initialised but for `features`. */
+/* The owner may read the members at any time. Set `features`; all else starts at zero. */
 struct page_encoder {
 	uint64_t features;		    /* PAGE_FEATURE_*: delta classes that may be used */
 	uint64_t n_pages;		    /* pages looked at */
-	uint64_t n_unchanged;		    /* of these: equal to the reference, nothing sent */
-	uint64_t n_records[PAGE_N_CLASSES]; /* of these: records by class */
+	uint64_t n_unchanged;		    /* of n_pages: equal to the reference, nothing sent */
+	uint64_t n_records[PAGE_N_CLASSES]; /* of n_pages: records by class */
 	uint64_t bytes[PAGE_N_CLASSES];	    /* record bytes by class, headers included */
 };
 
@@ -38,7 +38,7 @@ struct page_encoder {
 struct page_item {
 	uint32_t index;	     /* as on the wire */
 	const uint8_t *page; /* PAGE_BYTES, any alignment */
-	uint8_t *reference;  /* PAGE_BYTES: what the standby has; updated */
+	uint8_t *reference;  /* PAGE_BYTES: the standby's version of the page; updated */
 };
 
 /* Write the record that turns @reference into @page at @out (PAGE_RECORD_ROOM bytes, all of which
@@ -47,23 +47,23 @@ struct page_item {
 size_t page_encode(struct page_encoder *encoder, uint32_t index, const uint8_t *page,
 		   uint8_t *reference, uint8_t *out);
 
-/* The same for @n_items pages in turn, until less than PAGE_RECORD_ROOM is left of @room bytes at
- * @out; while one page is encoded the next is prefetched, and the address of one further on translated, which
- * doubles the speed on cold pages: give it many items at once.
+/* The same for @n_items pages in turn, until less than PAGE_RECORD_ROOM is left of the @room bytes
+ * at @out. Give it many items at once: while it encodes a page it prefetches the next one and has
+ * the address of a later one translated, which doubles the speed on cold pages.
  * Returns the number of items done (0 when @room is too small for one); *ret_size is set to the
  * bytes written. */
 size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *items,
 			 size_t n_items, uint8_t *out, size_t room, size_t *ret_size);
 
-/* The data alone that page_encode() would write for items[0], to @out (PAGE_BYTES); no reference is
- * updated. The items behind it, as many as there are, are prefetched. Returns the data's size and sets
- * *ret_class, PAGE_UNCHANGED where there would be no record. For measuring. */
+/* For measuring: write only the data of the record that page_encode() would make of items[0] to
+ * @out (PAGE_BYTES). No reference is updated. The items that follow are prefetched. Returns the
+ * data's size and sets *ret_class, to PAGE_UNCHANGED where there would be no record. */
 size_t page_delta(uint64_t features, const struct page_item *items, size_t n_items, uint8_t *out,
 		  enum page_class *ret_class);
 
 /* Would page_apply() take this record? 0; -EPROTO: unknown class, or data that the class does not
- * allow. Reads only: the standby runs it over a whole epoch before it acknowledges. Whether a class
- * was negotiated is the caller's to know. */
+ * allow. Reads only: the standby runs it over a whole epoch before it acknowledges. The caller must
+ * check that the class was negotiated. */
 int page_check(uint8_t class, const uint8_t *data, size_t size) __attribute__((warn_unused_result));
 
 /* Apply a record to @page (PAGE_BYTES; the reference in, the new page out). Applying it again
@@ -79,9 +79,10 @@ struct page_record {
 	uint8_t *page;	     /* PAGE_BYTES; the same page may occur more than once */
 };
 
-/* page_apply() for @n_records records in turn; while one is applied, the lines that the next will
- * change and the data behind it are prefetched, which doubles the speed on cold pages. Returns the
- * number of records applied: @n_records, or the index of the first one that page_check() refuses. */
+/* page_apply() for @n_records records in turn. While it applies a record it prefetches the lines
+ * that the next one will change, and the data that follow, which doubles the speed on cold pages.
+ * Returns the number of records applied: @n_records, or the index of the first that page_check()
+ * refuses. */
 size_t page_apply_batch(const struct page_record *records, size_t n_records);
 
 #endif

@@ -1,6 +1,6 @@
-/* The form for AVX-512 (F, BW, VL, VBMI, VBMI2, VPOPCNTDQ): 64 bytes at a time, masked moves, and positions of
- * edges by compression instead of a loop over bits. Compiled with these flags; called only where the
- * CPU has them. */
+/* The AVX-512 form (F, BW, VL, VBMI, VBMI2, VPOPCNTDQ): 64 bytes at a time, with masked moves. It
+ * finds the positions of edges with compress instead of a loop over bits. Compiled with these
+ * flags; called only where the CPU has them. */
 #include "codec/simd.h"
 
 #include <immintrin.h>
@@ -24,8 +24,9 @@ static inline __m512i fill_gaps(__m512i previous, __m512i word, __m512i next)
 	return _mm512_or_si512(_mm512_or_si512(word, left), from_previous);
 }
 
-/* As form_edges_by_bit(): the edges of all lines by arithmetic on eight at a time, then the positions
- * of the bits, of which a line has 32 at most: runs and gaps take four bytes together. */
+/* Does what form_edges_by_bit() does. First it computes the edges of all lines, eight at a time;
+ * then the positions of their bits. A line has at most 32, since a run and a gap take four
+ * bytes. */
 static inline size_t find_edges(const struct simd_scan *scan_of, uint16_t *edges)
 {
 	static const uint8_t positions[64] = {
@@ -109,8 +110,8 @@ static int apply(const uint8_t *data, size_t size, uint8_t *page)
 	return form_xrle_apply(data, size, page, copy_masked);
 }
 
-/* Behind the @size bytes at @out, the maps for the lines in @ret_scan->changed: eight lines at a time.
- * Sets what else @ret_scan tells. As simd_ops->bitmap_encode. */
+/* Append the maps for the lines in @ret_scan->changed after the @size bytes at @out, eight lines at
+ * a time. Sets the other members of @ret_scan. Returns as simd_ops->bitmap_encode. */
 static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_scan, uint8_t *out,
 							  size_t size)
 {
@@ -148,8 +149,8 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 	whole_size = (n_lines + 7) / 8;
 	if (size + masks_size + n_words + whole_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
 		return -E2BIG;
-	/* What whole vectors store beyond their end is overwritten by the next, and BITMAP_SIZE_MAX
-	 * leaves room for the last. */
+	/* Whole vectors are stored past the end of each map; the next map overwrites the surplus,
+	 * and BITMAP_SIZE_MAX leaves room for the last one. */
 	for (size_t at = 0; at < masks_size; at += 64)
 		_mm512_storeu_si512(out + size + at, _mm512_loadu_si512(masks + at));
 	size += masks_size;
@@ -162,8 +163,8 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 	return (int)(size + whole_size + BITMAP_LINES_BYTES);
 }
 
-/* No branch depends on what changed. At most 64 bytes are stored for each line, so @out is not overrun
- * before the total is known. */
+/* No branch depends on which bytes changed. Each line stores at most 64 bytes, so @out is not
+ * overrun before the total size is known. */
 static inline __attribute__((always_inline)) int
 encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead, uint8_t *out,
 	     uint8_t *reference, struct simd_scan *ret_scan)
@@ -178,7 +179,7 @@ encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ah
 	for (unsigned int i = 0; i < 64; i++) {
 		__m512i line = _mm512_loadu_si512(new + 64 * i);
 		uint64_t changed = _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(old + 64 * i));
-		uint64_t sent = changed; /* or all, by arithmetic: where it is a branch it is a slow one */
+		uint64_t sent = changed; /* or all bytes, chosen below without a branch */
 
 		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);
 		_mm_prefetch((const char *)next_new + 64 * i, _MM_HINT_T0);
@@ -201,7 +202,7 @@ static int encode_bitmap(const uint8_t *old, const uint8_t *new, const struct si
 			 : encode_lines(old, new, ahead, out, NULL, ret_scan);
 }
 
-/* Every changed word -> its 8 bytes. */
+/* Turns each bit of @words into 8 bits, one per byte of that word. */
 static inline uint64_t spread(uint64_t words)
 {
 	uint64_t low = _pdep_u64(words, BITMAP_EACH_BYTE);
@@ -209,7 +210,7 @@ static inline uint64_t spread(uint64_t words)
 	return (low << 8) - low;
 }
 
-/* As bitmap_sum_words(), reading nothing beyond. */
+/* The same as bitmap_sum_words(), but it reads nothing beyond the map. */
 static inline int sum_bits(const uint8_t *map, size_t size)
 {
 	__m512i n = _mm512_setzero_si512();
@@ -240,12 +241,14 @@ static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_
 		__m512i bytes;
 
 		next_lines = bitmap_prefetch_one(next_lines, next_page);
-		/* For a whole line both were read from what follows them. */
+		/* A line sent whole has no word and no masks: what was read as such belongs to
+		 * others. */
 		changed = is_whole ? UINT64_MAX : changed;
 		parts.masks += is_whole ? 0 : __builtin_popcountll(words);
 		parts.words += !is_whole;
 		n_bytes = (unsigned int)__builtin_popcountll(changed);
-		/* Masked: with few maps behind them, 64 bytes would reach past the delta's end. */
+		/* Masked: where few maps follow, a read of 64 bytes would go past the delta's
+		 * end. */
 		bytes = _mm512_maskz_loadu_epi8(_bzhi_u64(UINT64_MAX, n_bytes), parts.bytes);
 		parts.bytes += n_bytes;
 		_mm512_storeu_si512(line, _mm512_mask_expand_epi8(_mm512_loadu_si512(line), changed,

@@ -6,7 +6,7 @@
  *	        class   0          data size  page index   data
  *	        u8      u8         u16        u32          0..4096 bytes
  *
- * The numbers are the wire's own and never reused. Whoever encodes uses only classes whose feature
+ * The class numbers go on the wire and are never reused. An encoder uses only classes whose feature
  * bit both sides named; ZERO and RAW need none.
  * Threads: constants only.
  */
@@ -18,13 +18,13 @@
 #define PAGE_RECORD_ROOM	 (PAGE_RECORD_HEADER_BYTES + PAGE_BYTES) /* the longest record */
 
 enum page_class {
-	PAGE_UNCHANGED = 0, /* never on the wire: the page is its reference */
+	PAGE_UNCHANGED = 0, /* never on the wire: the page equals its reference */
 	PAGE_ZERO   = 1, /* no data: all 4096 bytes are 0 */
 	PAGE_RAW    = 2, /* 4096 bytes: the page itself */
 	PAGE_XRLE   = 3, /* runs of changed bytes over the reference, see xrle.h */
 	PAGE_BITMAP = 4, /* bitmap of changed bytes over the reference, see bitmap.h */
-	PAGE_DUP    = 5, /* u32 index of a page with the same content, guest pages only. For who has
-			  * all of them: page_encode() makes none, page_apply() takes none. */
+	PAGE_DUP    = 5, /* u32 index of a page with the same content, guest pages only. Needs all
+			  * pages, so page_encode() makes none and page_apply() takes none. */
 };
 #define PAGE_N_CLASSES 5 /* array size when indexed by a class that page_encode() makes */
 #define PAGE_DUP_BYTES 4 /* data of a DUP record */

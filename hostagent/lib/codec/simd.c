@@ -17,7 +17,7 @@ static void fill_tables(void)
 		for (unsigned int j = 0; j < 8; j++) {
 			if (!(mask >> j & 1))
 				continue;
-			/* 0x80 ^ (0x80 | j) is j: replaces the byte, low byte first. */
+			/* 0x80 ^ (0x80 | j) is j: this replaces the n-th byte, lowest first. */
 			pack ^= (UINT64_C(0x80) | j) << 8 * n;
 			unpack ^= (UINT64_C(0x80) | n) << 8 * j;
 			n++;
@@ -27,8 +27,8 @@ static void fill_tables(void)
 	}
 }
 
-/* NULL where the build, the CPU or the kernel does not have it (the builtins ask for the kernel's
- * saving of the registers too). */
+/* Returns NULL if the build, the CPU or the kernel does not have the form. (The builtins also check
+ * that the kernel saves the registers.) */
 static const struct simd_ops *find(enum simd_form form)
 {
 	switch (form) {

@@ -1,7 +1,7 @@
 /* xrle_form.h - the run coder that every form compiles for itself, with its own instructions.
  *
- * Each form brings its own way of finding edges and of copying a few bytes; the functions here are
- * always inlined, so that these become straight code, and copies of constant size become the widest
+ * Each form supplies a function that finds edges and one that copies a few bytes. The functions
+ * here are always inlined, so these calls disappear, and copies of constant size become the widest
  * moves that the file is compiled for. Internal to lib/codec. Threads: any.
  */
 #ifndef CODEC_XRLE_FORM_H
@@ -18,11 +18,13 @@
 #include "codec/xrle.h"
 #include "codec/xrle_parse.h"
 
-/* Edges are where runs of changed bytes begin and end, in turn. A run and the gap behind it take at
- * least 4 bytes of the page; the rest is room for storing a whole vector of edges. */
+/* Edges are the offsets where runs of changed bytes begin and end, alternately. A run and the gap
+ * after it take at least 4 bytes of the page; the + 64 is room for storing a whole vector of
+ * edges. */
 #define FORM_EDGES_MAX (2 * (PAGE_BYTES / 4) + 2 + 64)
 
-/* The map of changed bytes with gaps of 1 and 2 filled, one word of it. Words beyond the page are 0. */
+/* Returns one word of the map of changed bytes, with gaps of 1 and 2 filled. @previous and @next
+ * are the words beside it; words beyond the page are 0. */
 static inline uint64_t form_fill_gaps(uint64_t previous, uint64_t word, uint64_t next)
 {
 	uint64_t left = word << 1 | previous >> 63; /* bit i: byte i - 1 changed */
@@ -36,12 +38,12 @@ static inline uint64_t form_fill_gaps(uint64_t previous, uint64_t word, uint64_t
 /* Copies exactly @size bytes; the two do not overlap. */
 typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
 
-/* Writes the edges of the bytes that @scan says changed, gaps filled, to @edges (FORM_EDGES_MAX).
- * Their number. */
+/* Writes the edges of the changed bytes in @scan, with gaps filled, to @edges (FORM_EDGES_MAX).
+ * Returns how many. */
 typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
 
-/* One line's edges, as bits: where a byte is filled and the one before is not, or the other way round.
- * Also to be asked for the line behind a changed one, where a run may end at the very start. */
+/* Returns one line's edges as bits: set where a byte is filled and the one before is not, or the
+ * other way round. Ask for the line after a changed one too: a run may end at its very start. */
 static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {
 	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0, before = i > 0 ? scan->changed[i - 1] : 0;
@@ -51,20 +53,21 @@ static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned in
 	return filled ^ (filled << 1 | form_fill_gaps(before2, before, word) >> 63);
 }
 
-/* The lines that may have edges: the changed ones and those behind them. */
+/* The lines that may have edges: each changed line and the one after it. */
 static inline uint64_t form_edge_lines(const struct simd_scan *scan)
 {
 	return scan->lines | scan->lines << 1;
 }
 
-/* A run up to the page's end has its end outside of all lines. */
+/* A run up to the page's end has its last edge beyond all lines. Returns 1 if there is such a
+ * run. */
 static inline size_t form_last_edge(const struct simd_scan *scan, uint16_t *edge)
 {
 	*edge = PAGE_BYTES;
 	return scan->changed[63] >> 63;
 }
 
-/* A form_find_edges for forms without a faster way. */
+/* The form_find_edges of forms that have no faster way. */
 static inline size_t form_edges_by_bit(const struct simd_scan *scan, uint16_t *edges)
 {
 	size_t n = 0;
@@ -78,7 +81,7 @@ static inline size_t form_edges_by_bit(const struct simd_scan *scan, uint16_t *e
 	return n + form_last_edge(scan, edges + n);
 }
 
-/* A form_copy for forms without masked stores: two overlapping moves per size class. */
+/* The form_copy of forms without masked stores: two overlapping moves per size class. */
 static inline void form_copy_overlapping(uint8_t *to, const uint8_t *from, size_t size)
 {
 	uint64_t first8, last8;
@@ -110,7 +113,7 @@ static inline void form_copy_overlapping(uint8_t *to, const uint8_t *from, size_
 	}
 }
 
-/* One or two bytes of a length <= PAGE_BYTES; always stores two. Returns how many count. */
+/* Write a length (<= PAGE_BYTES) in one or two bytes; always stores two. Returns how many count. */
 static inline size_t form_put_length(uint8_t *out, size_t length)
 {
 	size_t is_long = length > 127;
@@ -120,8 +123,8 @@ static inline size_t form_put_length(uint8_t *out, size_t length)
 	return 1 + is_long;
 }
 
-/* Copy a run of the page: whole vectors where they stay inside of the page. At most 63 bytes beyond
- * @size are written at @out. */
+/* Copy a run of the page to @out, in whole vectors where they stay inside the page. Writes at most
+ * 63 bytes more than @size. */
 static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start, size_t size)
 {
 	if (start + ((size + 63) & ~(size_t)63) > PAGE_BYTES) {
@@ -132,7 +135,7 @@ static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start,
 		memcpy(out + i, new + start + i, 64);
 }
 
-/* @reference NULL: only encode. Inlined with a constant, so that each use is its own loop. */
+/* @reference NULL: only encode. Inlined with that constant, so that each use gets its own loop. */
 static inline __attribute__((always_inline)) int
 form_xrle_runs(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_t *out,
 	       uint8_t *reference, form_copy *copy_exact)

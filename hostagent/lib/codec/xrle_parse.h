@@ -40,8 +40,8 @@ static inline bool xrle_get_length(const uint8_t *data, size_t size, size_t *at,
 	return high != 0 && *ret_length <= PAGE_BYTES;
 }
 
-/* Check a delta whole and list its runs (room for XRLE_RUNS_MAX; NULL: only check). Their number,
- * or -EPROTO. */
+/* Check a whole delta and list its runs in @runs (room for XRLE_RUNS_MAX; NULL: only check).
+ * Returns how many, or -EPROTO. */
 static inline __attribute__((always_inline)) int
 xrle_parse(const uint8_t *data, size_t size, struct xrle_run *runs)
 {

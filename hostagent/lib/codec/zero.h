@@ -1,7 +1,7 @@
 /* zero.h - is a page all zero?
  *
- * Where: for callers outside of page_encode(), which learns it while it compares. The form is picked
- * with the others, see simd.h. Threads: any.
+ * Where: for callers other than page_encode(), which finds it out while it compares. simd.h picks
+ * its form. Threads: any.
  */
 #ifndef CODEC_ZERO_H
 #define CODEC_ZERO_H

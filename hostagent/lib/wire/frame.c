@@ -24,23 +24,23 @@ enum header_offset {
 #define AGENT_ANY                                                                                  \
 	(WIRE_SENDER_AGENT_CONTROL | WIRE_SENDER_PRIMARY | WIRE_SENDER_STANDBY |                   \
 	 WIRE_SENDER_PEER_PRIMARY)
-/* Who answers a HELLO. */
+/* Whoever answers a HELLO: the gateway, or the standby on a peer connection. */
 #define GATEWAY_ANY                                                                                \
 	(WIRE_SENDER_GATEWAY_CONTROL | WIRE_SENDER_GATEWAY_PRIMARY |                               \
 	 WIRE_SENDER_GATEWAY_STANDBY | WIRE_SENDER_PEER_STANDBY)
-/* What the primary streams reaches the standby through the gateway, or without one. */
+/* Senders of the primary's stream: it reaches the standby through the gateway, or directly. */
 #define STREAMED    (WIRE_SENDER_PRIMARY | WIRE_SENDER_GATEWAY_STANDBY | WIRE_SENDER_PEER_PRIMARY)
 
 struct type_row {
 	const char *name;      /* NULL: no such type */
 	uint32_t payload_min;  /* bytes */
 	uint32_t payload_max;
-	uint8_t flags;	       /* those that are known */
+	uint8_t flags;	       /* the known flags */
 	uint8_t senders;       /* mask of enum wire_sender */
 };
 
-/* Payload bounds are those of the messages' fields; a decoder checks the rest. HELLO may be longer
- * than this version's: its tail belongs to later ones. */
+/* The payload bounds follow from the message's fields; its decoder checks the rest. HELLO may be
+ * longer than this version's, because later versions may append to it. */
 static const struct type_row types[WIRE_STREAM_ERROR + 1] = {
 	[WIRE_HELLO]	    = {"HELLO", 31, 1024, 0, AGENT_ANY},
 	[WIRE_WELCOME]	    = {"WELCOME", 12, 19 + WIRE_NAME_MAX, 0, GATEWAY_ANY},
@@ -118,7 +118,7 @@ static int refuse(struct wire_error *error, uint8_t type, const char *field, siz
 	return code;
 }
 
-/* Over the header's first 32 bytes and the payload, which the checksum lies between. */
+/* Hash the header's first 32 bytes and the payload; the checksum itself lies between them. */
 static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size_t n_pieces)
 {
 	XXH3_state_t state;
@@ -134,7 +134,8 @@ static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size
 	return XXH3_64bits_digest(&state);
 }
 
-/* Of every header, whether or not its type uses them: what is above can only be damage or malice. */
+/* Check term and epoch of every header, even if its type does not use them: a larger number can
+ * only come from damage or malice. */
 static int check_numbers(const uint8_t *p, struct wire_error *error)
 {
 	if (bytes_get_be64(p + AT_TERM) > WIRE_TERM_MAX)
@@ -144,7 +145,7 @@ static int check_numbers(const uint8_t *p, struct wire_error *error)
 	return 0;
 }
 
-/* 0 or -EPROTO; *error is set in the latter case. */
+/* 0; -EPROTO, with *error set. */
 static int check_header(const uint8_t *p, uint32_t size, struct wire_error *error)
 {
 	const uint8_t type	   = p[AT_TYPE];

@@ -1,7 +1,7 @@
 /* frame.h - the frame: a 40-byte header, a checksum, a payload.
  *
  * Why: everything between an agent and a gateway travels as frames inside TLS 1.3. TLS ends at the
- * gateway; the checksum does not: a page is checked at the standby against what the primary hashed.
+ * gateway; the checksum does not: the standby checks each page against the primary's hash.
  *
  * Where: called by hostagent/link, the gateway's sessions and the standby; calls libxxhash.
  * Threads: any (no state). Nothing here allocates, blocks or copies a payload.
@@ -51,12 +51,12 @@ enum wire_type {
 	WIRE_STREAM_ERROR = 0x2a, /* S>G>P, P>G */
 };
 
-/* A type's own; docs/wire-format.md. */
+/* Flags, by type; docs/wire-format.md. */
 #define WIRE_FLAG_FULL 0x01 /* EPOCH_BEGIN: the epoch stands alone; pages not mentioned are zero */
-#define WIRE_FLAG_UNHELD 0x02 /* EPOCH_BEGIN: output left unheld after its seal; no takeover with it */
+#define WIRE_FLAG_UNHELD 0x02 /* EPOCH_BEGIN: output left unheld after this seal: never take over */
 #define WIRE_FLAG_LZ4  0x01 /* PAGES, DEVICE: the payload is a struct wire_lz4 */
 
-/* Who sends, on which connection; bits, for wire_type_allowed(). */
+/* The senders, each with its connection; bits, for wire_type_allowed(). */
 enum wire_sender {
 	WIRE_SENDER_AGENT_CONTROL   = 0x01,
 	WIRE_SENDER_PRIMARY	    = 0x02, /* agent, stream connection with role primary */
@@ -82,16 +82,17 @@ struct wire_header {
 /* One decoded frame. */
 struct wire_frame {
 	struct wire_header h;
-	const uint8_t *payload; /* h.payload_size bytes, in place in the caller's buffer */
+	const uint8_t *payload; /* h.payload_size bytes inside the caller's buffer */
 };
 
-/* Where a peer broke the format. Constant strings: filling it costs nothing on the hot path. */
+/* Where a peer broke the format. All strings are constant, so filling it is cheap on the hot
+ * path. */
 struct wire_error {
 	uint8_t type;	    /* of the frame, 0 when not yet known */
 	const char *field;  /* name of the field */
 	const char *reason; /* what is wrong with it */
-	size_t offset;	    /* of the field from the start of the payload, or of the header */
-	bool in_header;	    /* which of the two */
+	size_t offset;	    /* of the field, from the start of the payload or of the header */
+	bool in_header;	    /* the offset is from the start of the header */
 };
 
 /* Room for the text of any wire_error. */
@@ -104,17 +105,17 @@ char *wire_error_text(const struct wire_error *error, char *text, size_t size);
 /* "PAGES", or "UNKNOWN" for a number that is no type. A constant string. */
 const char *wire_type_name(uint8_t type);
 
-/* True when @sender (one WIRE_SENDER_ bit) may send @type. What it may send *when* is the
- * session's business (docs/wire-format.md, "Who may send what"). */
+/* True when @sender (one WIRE_SENDER_ bit) may send @type. When it may send it is for the session
+ * to check (docs/wire-format.md, "Who may send what"). */
 bool wire_type_allowed(uint8_t type, unsigned sender);
 
 /* Decode one frame from [*at, end).
  * @ret_frame: set on success; its payload points into the caller's bytes.
  * @error: may be NULL; set on -EPROTO and -EBADMSG.
- * 0: *at was moved behind the frame; -EAGAIN: more bytes are needed; -EPROTO: unknown type, flag,
+ * 0: *at was moved past the frame; -EAGAIN: more bytes are needed; -EPROTO: unknown type or flag,
  * reserved bytes not 0, payload size outside of the type's bounds; -EBADMSG: wrong checksum.
- * On any error nothing was consumed; after -EPROTO or -EBADMSG the connection is of no more use.
- * A bad header is reported as soon as the header is there, before the payload is. */
+ * On any error nothing was consumed; after -EPROTO or -EBADMSG close the connection.
+ * A bad header is reported as soon as the header has arrived, even without its payload. */
 int wire_frame_decode(const uint8_t **at, const uint8_t *end, struct wire_frame *ret_frame,
 		      struct wire_error *error) __attribute__((warn_unused_result));
 
@@ -129,12 +130,12 @@ static inline size_t wire_frame_size(const struct wire_frame *frame)
 	return WIRE_HEADER_SIZE + (size_t)frame->h.payload_size;
 }
 
-/* Start building a frame in @buffer: *ret_payload will write the payload in its place, bounded by
- * @size and by WIRE_PAYLOAD_MAX. 0; -ENOBUFS: @size has no room for a header. */
+/* Start building a frame in @buffer. *ret_payload is a writer for the payload, placed after the
+ * header and bounded by @size and WIRE_PAYLOAD_MAX. 0; -ENOBUFS: @size has no room for a header. */
 int wire_frame_begin(uint8_t *buffer, size_t size, struct bytes_writer *ret_payload)
 	__attribute__((warn_unused_result));
 
-/* Close a frame begun in @buffer: header and checksum are put before the payload that @payload
+/* Finish a frame begun in @buffer: write header and checksum before the payload that @payload
  * wrote. @header: its payload_size is ignored.
  * 0: *ret_size bytes of @buffer are the frame; -EINVAL: type, flags or payload size are not allowed
  * by the format; -ENOBUFS: the payload did not fit (payload->bad). */
@@ -142,8 +143,8 @@ int wire_frame_finish(uint8_t *buffer, const struct bytes_writer *payload,
 		      const struct wire_header *header, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* Encode only the header of a frame whose payload lies in @n_pieces @pieces elsewhere (for
- * scatter-gather senders and for relays that change nothing but the header).
+/* Encode only the header of a frame whose payload lies elsewhere, in the @n_pieces @pieces (for
+ * scatter-gather senders and for relays that change only the header).
  * 0; -EINVAL as above. */
 int wire_frame_seal(uint8_t ret_bytes[WIRE_HEADER_SIZE], const struct wire_header *header,
 		    const struct iovec *pieces, size_t n_pieces)

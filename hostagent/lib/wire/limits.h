@@ -1,7 +1,7 @@
-/* limits.h - every bound that the wire format sets, and the numbers that go with it.
+/* limits.h - every bound that the wire format sets, and related numbers.
  *
  * Why: each size, count and index that a peer controls is compared with one of these before use.
- * docs/wire-format.md is normative; a change here is a change there in the same commit.
+ * docs/wire-format.md is normative; change both in the same commit.
  */
 #ifndef WIRE_LIMITS_H
 #define WIRE_LIMITS_H
@@ -14,8 +14,8 @@
 #define WIRE_PAYLOAD_MAX     131072   /* bytes after the header */
 #define WIRE_FRAME_MAX	     (WIRE_HEADER_SIZE + WIRE_PAYLOAD_MAX)
 
-/* Terms and epochs count events of one VM: a hundred a second for millions of years. Above it is damage, and
- * a number near 2^64 would leave no room for the next one. */
+/* Terms and epochs count events of one VM. This limit lasts millions of years at a hundred a
+ * second, so a larger number means damage; and after one near 2^64 there would be no next. */
 #define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
 #define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
 #define WIRE_INCARNATION_MAX WIRE_TERM_MAX
@@ -38,14 +38,14 @@
 
 #define WIRE_RECORD_HEADER_SIZE 8     /* bytes before a page record's data */
 #define WIRE_RECORD_SIZE_MAX	(WIRE_RECORD_HEADER_SIZE + WIRE_PAGE_SIZE)
-#define WIRE_BITMAP_SIZE_MIN	12    /* data of a BITMAP record: one changed byte ... */
-#define WIRE_BITMAP_SIZE_MAX	4032  /* ... and what is shorter than RAW */
+#define WIRE_BITMAP_SIZE_MIN	12    /* data of a BITMAP record: with one changed byte */
+#define WIRE_BITMAP_SIZE_MAX	4032  /* the same: a longer one goes RAW */
 #define WIRE_DUP_SIZE		4     /* data of a DUP record: a page index */
 
 #define WIRE_TICKS_PER_S_MAX	100000000000ULL /* of a processor's counter */
 #define WIRE_WITNESS_KEY_SIZE 16      /* a SipHash key */
 #define WIRE_LEASE_MS_MAX     600000  /* the longest lease, ms */
-#define WIRE_DIRECT_LEASE_MS  2000    /* each that a standby gives its primary; its release_ms is shorter */
+#define WIRE_DIRECT_LEASE_MS  2000    /* a lease that a standby gives; release_ms is shorter */
 
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_STATS_MAX + WIRE_TEXT_MAX + 256, "a REPORT fits a frame");
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_BLOCKS_MAX * (WIRE_LABEL_MAX + 10) + 1024,

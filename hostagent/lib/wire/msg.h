@@ -6,13 +6,13 @@
  *
  * Encoders write the payload at @w (from wire_frame_begin()):
  *	0; -EINVAL: a field of the struct breaks the format (name, text, bound); -ENOBUFS: no room.
- *	On error @w is of no more use (w->bad is set).
+ *	After an error @w is unusable (w->bad is set).
  * Decoders take a frame whose header was accepted by wire_frame_decode():
  *	0; -EPROTO: wrong type, truncated, trailing bytes, or a field out of its bounds; *@error
  *	(may be NULL) says which. The struct is written on success only. Strings are copied and
  *	NUL-terminated: the struct outlives the frame's buffer. Record data is not copied.
  * Types without an entry here (EPOCH_ACK, COMMIT, RESUME) have an empty payload: the header's term,
- * epoch and generation say all; wire_empty_decode() checks them.
+ * epoch and generation say everything. wire_empty_decode() checks that the payload is empty.
  */
 #ifndef WIRE_MSG_H
 #define WIRE_MSG_H
@@ -42,22 +42,23 @@ enum wire_vm_role {
 	WIRE_VM_ROLE_STANDBY = 2,
 };
 
-/* Never reused; docs/wire-format.md 7.2. A set bit: its sender understands what the bit gives. */
+/* Feature bits, never reused; docs/wire-format.md 7.2. The sender of a set bit supports the
+ * feature. */
 #define WIRE_FEATURE_XRLE   UINT64_C(0x1) /* page class XRLE */
 #define WIRE_FEATURE_BITMAP UINT64_C(0x2) /* page class BITMAP */
 #define WIRE_FEATURE_LZ4    UINT64_C(0x4) /* WIRE_FLAG_LZ4 */
 #define WIRE_FEATURE_DUP    UINT64_C(0x8) /* page class DUP */
 #define WIRE_FEATURE_CLOCK  UINT64_C(0x400) /* CLOCK */
 #define WIRE_FEATURE_UNHELD UINT64_C(0x800) /* WIRE_FLAG_UNHELD */
-/* Of control connections. */
+/* On control connections. */
 #define WIRE_FEATURE_WITNESS UINT64_C(0x10) /* WITNESS_KEY */
 #define WIRE_FEATURE_LEASE   UINT64_C(0x20) /* LEASE */
 #define WIRE_FEATURE_WITNESS_PATHS UINT64_C(0x40) /* WITNESS_KEY's client address */
-/* Of both, with a gateway. */
+/* On control and stream connections with a gateway. */
 #define WIRE_FEATURE_INCARNATION UINT64_C(0x100) /* incarnation in WELCOME, ORDER and LEASE */
-/* Of streams. */
+/* On streams. */
 #define WIRE_FEATURE_MACHINE UINT64_C(0x80) /* MACHINE */
-/* Ours, by kind of connection. */
+/* The features that this build supports, by kind of connection. */
 #define WIRE_CONTROL_FEATURES                                                                      \
 	(WIRE_FEATURE_WITNESS | WIRE_FEATURE_LEASE | WIRE_FEATURE_WITNESS_PATHS |                  \
 	 WIRE_FEATURE_INCARNATION)
@@ -66,12 +67,12 @@ enum wire_vm_role {
 	 WIRE_FEATURE_MACHINE | WIRE_FEATURE_CLOCK | WIRE_FEATURE_UNHELD)
 #define WIRE_STREAM_FEATURES (WIRE_FEATURES | WIRE_FEATURE_INCARNATION)
 
-/* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch; of a CONTROL:
- * term = the highest incarnation of a gateway that this host has obeyed. */
+/* HELLO. Header: term = the agent's term for the VM, epoch = a standby's last complete epoch. On a
+ * CONTROL connection: term = the highest gateway incarnation that this host has obeyed. */
 struct wire_hello {
 	uint16_t version_min, version_max; /* 1 <= min <= max */
-	uint64_t features_required;	   /* a bit that the receiver does not know: refused */
-	uint64_t features_optional;	   /* a bit that the receiver does not know: ignored */
+	uint64_t features_required;	   /* the receiver refuses unknown bits */
+	uint64_t features_optional;	   /* the receiver ignores unknown bits */
 	uint8_t kind;			   /* enum wire_kind */
 	uint8_t role;			   /* enum wire_vm_role; NONE exactly when kind is CONTROL,
 					    * PRIMARY when it is PEER */
@@ -81,12 +82,13 @@ int wire_hello_encode(const struct wire_hello *hello, struct bytes_writer *w) WI
 int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hello,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* A HELLO of this build: its versions; for a stream or peer XRLE required, and all else that it understands
- * on this kind of connection optional. @vm: "" for CONTROL. */
+/* Fill in this build's HELLO: its versions and features. XRLE is required on stream and peer
+ * connections; all other features of this kind of connection are optional. @vm: "" for CONTROL. */
 void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm);
 
-/* Choose what both sides understand. 0: outputs set; -EPROTONOSUPPORT: no common version, or an
- * unknown required feature: *ret_code (for REFUSED) and @ret_text are set instead. */
+/* Choose the version and features that both sides support. 0: both outputs set; -EPROTONOSUPPORT:
+ * no common version, or an unknown required feature; *ret_code (for REFUSED) and @ret_text are set
+ * instead. */
 int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 			 uint64_t *ret_features, uint16_t *ret_code,
 			 char ret_text[WIRE_TEXT_MAX + 1]) WIRE_CHECKED;
@@ -95,7 +97,7 @@ struct wire_welcome {
 	uint16_t version;		 /* chosen by the gateway, >= 1 */
 	uint64_t features;		 /* in use on this connection */
 	char gateway[WIRE_NAME_MAX + 1]; /* the gateway's name; the host's on a peer connection */
-	uint64_t incarnation; /* 0: none; only where WIRE_FEATURE_INCARNATION is in use */
+	uint64_t incarnation; /* of the gateway; 0: WIRE_FEATURE_INCARNATION is not in use */
 };
 int wire_welcome_encode(const struct wire_welcome *welcome, struct bytes_writer *w) WIRE_CHECKED;
 int wire_welcome_decode(const struct wire_frame *frame, struct wire_welcome *ret_welcome,
@@ -107,11 +109,11 @@ enum wire_refused_code {
 	WIRE_REFUSED_DUPLICATE	= 3, /* the same host or stream is connected already */
 	WIRE_REFUSED_STALE_TERM = 4, /* the agent was outvoted */
 	WIRE_REFUSED_UNKNOWN_VM = 5, /* the gateway has no such VM */
-	WIRE_REFUSED_IDENTITY	= 6, /* this host has no business with that VM */
+	WIRE_REFUSED_IDENTITY	= 6, /* this host is not one of that VM's hosts */
 	WIRE_REFUSED_PROTOCOL	= 7, /* broken or unexpected frame */
 	WIRE_REFUSED_NOT_ASKED	= 8, /* a stream that no order opened */
 	WIRE_REFUSED_BUSY	= 9, /* a limit is reached or the gateway is closing; try later */
-	WIRE_REFUSED_OLD_GATEWAY = 10, /* the host has obeyed a younger gateway than this one */
+	WIRE_REFUSED_OLD_GATEWAY = 10, /* the host has obeyed a newer gateway than this one */
 };
 
 /* REFUSED and STREAM_ERROR: a number for programs and a text for people. */
@@ -125,9 +127,9 @@ int wire_failure_decode(const struct wire_frame *frame, struct wire_failure *ret
 
 /* ---- control connection ---- */
 
-/* BEAT and BEAT_ACK (the same number back). */
+/* BEAT; BEAT_ACK returns the same number. */
 struct wire_beat {
-	uint64_t mono_ns; /* the agent's CLOCK_BOOTTIME; means nothing to anyone else */
+	uint64_t mono_ns; /* the agent's CLOCK_BOOTTIME; only the agent can interpret it */
 };
 int wire_beat_encode(const struct wire_beat *beat, struct bytes_writer *w) WIRE_CHECKED;
 int wire_beat_decode(const struct wire_frame *frame, struct wire_beat *ret_beat,
@@ -213,29 +215,29 @@ int wire_order_done_encode(const struct wire_order_done *done, struct bytes_writ
 int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_done *ret_done,
 			   struct wire_error *error) WIRE_CHECKED;
 
-/* WITNESS_KEY. Header: term = of the protection that it is for. The agent's kernel signs what it sends
- * as witness of this VM (wire/witness.h) with the key from now on. The struct holds a secret: wipe it. */
+/* WITNESS_KEY. Header: term = that of the protection. From now on the agent's kernel signs this
+ * VM's witness datagrams (wire/witness.h) with the key. The struct holds a secret: wipe it. */
 struct wire_witness_key {
 	char vm[WIRE_NAME_MAX + 1];
-	uint32_t key_id;			   /* > 0; goes with each datagram */
+	uint32_t key_id;			   /* > 0; every datagram carries it */
 	uint16_t port;				   /* > 0; UDP, at the address of this connection's gateway */
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
-	uint32_t client_address; /* the gateway's in the client network, a host's, host byte order:
-				  * send there too; 0: do not. Not 0 only where
-				  * WIRE_FEATURE_WITNESS_PATHS is in use */
+	uint32_t client_address; /* send to this address of the gateway in the client network too;
+				  * host byte order, wire_is_host_address(). 0: do not; always 0
+				  * unless WIRE_FEATURE_WITNESS_PATHS is in use */
 };
-/* Can a host have it (host byte order)? None of 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3. */
+/* Can @address (host byte order) belong to a host? Not in 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3. */
 bool wire_is_host_address(uint32_t address);
 int wire_witness_key_encode(const struct wire_witness_key *key, struct bytes_writer *w) WIRE_CHECKED;
 int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_key *ret_key,
 			    struct wire_error *error) WIRE_CHECKED;
 
-/* LEASE. Header: term. The agent may let the guest of this VM run as its owner in that term until
- * its own clock says beat_ns + lease_ms, and release its output until beat_ns + release_ms: counted from
- * when the agent SENT the beat, so that the way of the answer makes neither longer. */
+/* LEASE. Header: term. In that term the agent owns this VM: it may run the guest until its own
+ * clock says beat_ns + lease_ms, and release output until beat_ns + release_ms. Both count from
+ * when the agent SENT the beat, so a slow answer makes neither longer. */
 struct wire_lease {
 	char vm[WIRE_NAME_MAX + 1];
-	uint64_t beat_ns;  /* mono_ns of the BEAT that it answers */
+	uint64_t beat_ns;  /* mono_ns of the BEAT that this lease answers */
 	uint32_t lease_ms; /* 1..WIRE_LEASE_MS_MAX */
 	uint32_t release_ms; /* 1..lease_ms */
 	uint64_t incarnation; /* as in the WELCOME; 0: none */
@@ -248,10 +250,10 @@ int wire_lease_decode(const struct wire_frame *frame, struct wire_lease *ret_lea
 
 enum wire_claim_mode {
 	WIRE_CLAIM_UNPROTECTED = 1, /* the primary goes on without a standby */
-	WIRE_CLAIM_DIRECT      = 2, /* it streams to the standby itself */
+	WIRE_CLAIM_DIRECT      = 2, /* the primary streams to the standby itself */
 };
 
-/* CLAIM. Header: term = the new one that is asked for, epoch = the last one committed. */
+/* CLAIM. Header: term = the new term that the primary asks for, epoch = the last one committed. */
 struct wire_claim {
 	uint8_t mode; /* enum wire_claim_mode */
 };
@@ -262,7 +264,7 @@ int wire_claim_decode(const struct wire_frame *frame, struct wire_claim *ret_cla
 /* VOTE. Header: term as in the CLAIM. */
 struct wire_vote {
 	uint8_t answer;		      /* 0 no, 1 yes */
-	char text[WIRE_TEXT_MAX + 1]; /* why not, for people */
+	char text[WIRE_TEXT_MAX + 1]; /* why "no", for people */
 };
 int wire_vote_encode(const struct wire_vote *vote, struct bytes_writer *w) WIRE_CHECKED;
 int wire_vote_decode(const struct wire_frame *frame, struct wire_vote *ret_vote,
@@ -309,7 +311,7 @@ uint64_t wire_geometry_pages(const struct wire_geometry *geometry);
 int wire_geometry_compare(const struct wire_geometry *theirs, const struct wire_geometry *ours,
 			  char ret_text[WIRE_TEXT_MAX + 1]) WIRE_CHECKED;
 
-/* MACHINE: what the primary's machine is made of, one frame or several, behind GEOMETRY. */
+/* MACHINE: what the primary's machine is made of, in one or more frames after GEOMETRY. */
 struct wire_machine_item {
 	char key[WIRE_LABEL_MAX + 1];	/* a place or property: printable ASCII, not empty */
 	char value[WIRE_LABEL_MAX + 1]; /* printable ASCII */
@@ -321,27 +323,30 @@ struct wire_machine_iter {
 	bool is_last;		/* no more frames of this list follow */
 };
 
-/* Start a payload; items follow. Returns as every encoder. */
+/* Start a payload; items follow. Returns what every encoder returns. */
 int wire_machine_encode(bool is_last, struct bytes_writer *w) WIRE_CHECKED;
 
-/* Append one item. Returns as every encoder, but on -ENOBUFS @w is untouched and goes on being good. */
+/* Append one item. Returns what every encoder returns, but on -ENOBUFS @w is untouched and still
+ * good. */
 int wire_machine_item_encode(struct bytes_writer *w, const char *key, const char *value) WIRE_CHECKED;
 
 /* Walk through the items. 0; -EPROTO: not a MACHINE frame, or `more` is out of bounds. */
 int wire_machine_begin(const struct wire_frame *frame, struct wire_machine_iter *ret_iter,
 		       struct wire_error *error) WIRE_CHECKED;
 
-/* Next item. 1: *ret_item is set; 0: end of the payload; -EPROTO: truncated, or not the texts they should be. */
+/* Next item. 1: *ret_item is set; 0: end of the payload; -EPROTO: truncated, or not a valid
+ * text. */
 int wire_machine_next(struct wire_machine_iter *iter, struct wire_machine_item *ret_item,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* All of the above, for who only passes it on. 0: *ret_is_last is set; -EPROTO. */
+/* Check a whole MACHINE frame, for a relay that only passes it on. 0: *ret_is_last is set;
+ * -EPROTO. */
 int wire_machine_check(const struct wire_frame *frame, bool *ret_is_last,
 		       struct wire_error *error) WIRE_CHECKED;
 
 /* EPOCH_BEGIN. Header: epoch >= 1, flags may hold WIRE_FLAG_FULL and WIRE_FLAG_UNHELD, seq 0. */
 struct wire_epoch_begin {
-	uint64_t previous_epoch; /* < the header's epoch; the deltas stand on it, unless FULL */
+	uint64_t previous_epoch; /* < the header's epoch; the base of the deltas, unless FULL */
 };
 int wire_epoch_begin_encode(const struct wire_epoch_begin *begin,
 			    struct bytes_writer *w) WIRE_CHECKED;
@@ -361,21 +366,21 @@ struct wire_record {
 	uint8_t class;	     /* enum wire_class */
 	uint16_t size;	     /* bytes of data, checked against the class */
 	uint32_t index;	     /* < the limit given to the iterator */
-	uint32_t source;     /* DUP: the page that it copies, < the limit, not `index`; else 0 */
-	const uint8_t *data; /* in place in the frame */
+	uint32_t source;     /* DUP: index of the page to copy, < the limit, not `index`; else 0 */
+	const uint8_t *data; /* inside the frame */
 };
 
 struct wire_record_iter {
 	struct bytes_reader r;	 /* the rest of the payload */
 	const uint8_t *payload;	 /* its start, for offsets in errors */
-	uint64_t n_pages;	 /* indexes must be below */
+	uint64_t n_pages;	 /* every index must be below this */
 	uint8_t type;		 /* of the frame */
 	uint32_t blob_size;	 /* DEVICE: bytes of the whole blob; else 0 */
 };
 
-/* Payload of a PAGES or DEVICE frame with WIRE_FLAG_LZ4: what it would be without, as an LZ4 block
- * (codec/lz4block.h). Who receives one unpacks it and looks at the result as a frame without the
- * flag: the two functions below refuse packed ones. */
+/* Payload of a PAGES or DEVICE frame with WIRE_FLAG_LZ4: the plain payload as an LZ4 block
+ * (codec/lz4block.h). The receiver unpacks it and treats the result as a frame without the flag:
+ * wire_pages_begin() and wire_device_begin() refuse packed frames. */
 struct wire_lz4 {
 	uint32_t plain_size;  /* 1..WIRE_PAYLOAD_MAX */
 	const uint8_t *block; /* in place in the frame */
@@ -385,31 +390,32 @@ int wire_lz4_encode(const struct wire_lz4 *lz4, struct bytes_writer *w) WIRE_CHE
 int wire_lz4_decode(const struct wire_frame *frame, struct wire_lz4 *ret_lz4,
 		    struct wire_error *error) WIRE_CHECKED;
 
-/* Start walking through the records of a PAGES frame. @n_pages: from wire_geometry_pages(), an
- * index must be below. 0; -EPROTO: not a PAGES frame, or a packed one. */
+/* Start walking through the records of a PAGES frame. @n_pages: from wire_geometry_pages(); every
+ * index must be below it. 0; -EPROTO: not a PAGES frame, or a packed one. */
 int wire_pages_begin(const struct wire_frame *frame, uint64_t n_pages,
 		     struct wire_record_iter *ret_iter, struct wire_error *error) WIRE_CHECKED;
 
-/* The same for DEVICE: checks the blob's size, which then is ret_iter->blob_size.
+/* The same for DEVICE: also checks the blob's size and sets ret_iter->blob_size to it.
  * 0; -EPROTO: not a DEVICE frame, packed, truncated, blob size 0 or above WIRE_BLOB_MAX. */
 int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *ret_iter,
 		      struct wire_error *error) WIRE_CHECKED;
 
 /* Next record. 1: *ret_record is set; 0: end of the payload; -EPROTO: the record is truncated, or
- * its class, size, index or source are out of bounds. Whether a DUP may copy its source depends on
- * the records before and behind it, which only who has all of them can tell. */
+ * its class, size, index or source are out of bounds. This does not check that a DUP may copy its
+ * source: that depends on all other records of the epoch. */
 int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_record,
 		     struct wire_error *error) WIRE_CHECKED;
 
-/* Start a DEVICE payload; records follow. Returns as every encoder. */
+/* Start a DEVICE payload; records follow. Returns what every encoder returns. */
 int wire_device_encode(uint32_t blob_size, struct bytes_writer *w) WIRE_CHECKED;
 
-/* Append one record, copying @size bytes of @data. Returns as every encoder, but on -ENOBUFS @w is
- * untouched and goes on being good: finish this frame and put the record into the next one. */
+/* Append one record, copying @size bytes of @data. Returns what every encoder returns, but on
+ * -ENOBUFS @w is untouched and still good: finish this frame and put the record into the next
+ * one. */
 int wire_record_encode(struct bytes_writer *w, uint8_t class, uint32_t index, const uint8_t *data,
 		       size_t size) WIRE_CHECKED;
 
-/* Append one record without a copy: where its data go (WIRE_PAGE_SIZE bytes may be written there),
+/* Append one record without a copy: returns where to write its data (at most WIRE_PAGE_SIZE bytes),
  * or NULL when a full record does not fit any more. Nothing is appended until ..._commit(). */
 uint8_t *wire_record_reserve(const struct bytes_writer *w);
 
@@ -418,11 +424,12 @@ uint8_t *wire_record_reserve(const struct bytes_writer *w);
 int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index,
 		       size_t size) WIRE_CHECKED;
 
-/* CLOCK: the guest's clock, which stands in the epoch's device state (vmm/clock_rules.h). */
+/* CLOCK: how to set the guest's clock, which is stopped in the epoch's device state
+ * (vmm/clock_rules.h). */
 struct wire_clock {
-	uint64_t saved_ticks, saved_ns; /* the two words that the device state has */
+	uint64_t saved_ticks, saved_ns; /* the guest's clocks as saved in the device state */
 	uint64_t mono_ns;	   /* when the primary's monotonic clock says this... */
-	uint64_t ticks, ns;	   /* ...the guest's are to say that */
+	uint64_t ticks, ns;	   /* ...the guest's clocks must say this */
 	uint64_t ticks_per_s;	   /* 1..WIRE_TICKS_PER_S_MAX */
 };
 int wire_clock_encode(const struct wire_clock *clock, struct bytes_writer *w) WIRE_CHECKED;
@@ -431,7 +438,7 @@ int wire_clock_decode(const struct wire_frame *frame, struct wire_clock *ret_clo
 
 /* EPOCH_END: what must have arrived. */
 struct wire_epoch_end {
-	uint32_t n_frames;	/* of the epoch before this one, EPOCH_BEGIN counted */
+	uint32_t n_frames;	/* of this epoch before EPOCH_END, EPOCH_BEGIN counted */
 	uint32_t n_records;	/* in PAGES frames */
 	uint64_t payload_bytes; /* of the n_frames frames */
 };
@@ -443,8 +450,8 @@ enum wire_stream_error_code {
 	WIRE_STREAM_ERROR_ORDER	   = 1, /* a frame out of sequence */
 	WIRE_STREAM_ERROR_FORMAT   = 2, /* a frame or record broke the format */
 	WIRE_STREAM_ERROR_GEOMETRY = 3, /* the standby's guest is built differently */
-	WIRE_STREAM_ERROR_EPOCH	   = 4, /* the epoch does not stand on the standby's last one */
-	WIRE_STREAM_ERROR_LIMIT	   = 5, /* epoch larger than the receiver may buffer */
+	WIRE_STREAM_ERROR_EPOCH	   = 4, /* the epoch is not based on the standby's last one */
+	WIRE_STREAM_ERROR_LIMIT	   = 5, /* the epoch is larger than the receiver may buffer */
 	WIRE_STREAM_ERROR_TERM	   = 6, /* stale term */
 	WIRE_STREAM_ERROR_APPLY	   = 7, /* the standby could not apply or store it */
 };

@@ -1,4 +1,5 @@
-/* BEAT, REPORT, ORDER, ORDER_DONE, WITNESS_KEY, LEASE: the control connection; and the names of its numbers. */
+/* The control connection: BEAT, REPORT, ORDER, ORDER_DONE, WITNESS_KEY, LEASE; also the names of
+ * their numbers. */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"

@@ -1,8 +1,8 @@
-/* msg_cursor.h - reading a payload field by field, and saying which one was wrong.
+/* msg_cursor.h - reads a payload field by field, and says which one was wrong.
  *
  * Private to the msg_*.c files. Why: every decoder has the same three ways to fail (short, out of
- * bounds, trailing bytes) and must name field and offset. The first failure wins; later reads give
- * 0, so a decoder reads straight through and asks once, in cursor_end().
+ * bounds, trailing bytes) and must name field and offset. The first failure is kept and later reads
+ * give 0, so a decoder reads straight through and checks once, with cursor_end().
  * Threads: any; a cursor lives on its decoder's stack.
  */
 #ifndef WIRE_MSG_CURSOR_H
@@ -37,7 +37,7 @@ static inline void cursor_fail(struct cursor *c, const char *field, size_t offse
 						.offset = offset};
 }
 
-/* Start on a frame of @type, or fail when it is another. */
+/* Start reading a frame, which must be of @type: otherwise the cursor has failed. */
 static inline struct cursor cursor_begin(const struct wire_frame *frame, uint8_t type,
 					 struct wire_error *error)
 {
@@ -58,7 +58,7 @@ static inline size_t cursor_offset(const struct cursor *c)
 	return (size_t)(c->r.at - c->start);
 }
 
-/* @size bytes in place, or NULL. */
+/* Take the next @size bytes in place; NULL on failure. */
 static inline const uint8_t *cursor_take(struct cursor *c, const char *field, size_t size)
 {
 	const size_t offset = cursor_offset(c);
@@ -69,7 +69,7 @@ static inline const uint8_t *cursor_take(struct cursor *c, const char *field, si
 	return p;
 }
 
-/* An integer in [min, max]; 0 after a failure. */
+/* Read an integer, which must be in [min, max]; 0 after a failure. */
 static inline uint64_t cursor_uint(struct cursor *c, const char *field, size_t size, uint64_t min,
 				   uint64_t max)
 {
@@ -108,7 +108,7 @@ static inline uint64_t cursor_u64(struct cursor *c, const char *field)
 	return cursor_uint(c, field, 8, 0, UINT64_MAX);
 }
 
-/* The u64 that ends a payload where incarnations are in use. 0: it has none. */
+/* Read the u64 that ends a payload where incarnations are in use. 0: the payload has none. */
 static inline uint64_t cursor_incarnation(struct cursor *c)
 {
 	if (c->failed || bytes_left(&c->r) == 0)
@@ -122,8 +122,8 @@ static inline void write_incarnation(struct bytes_writer *w, uint64_t incarnatio
 		bytes_write_be64(w, incarnation);
 }
 
-/* A string with a length of @size_bytes (1: str8, 2: str16), judged by @check, which also bounds
- * its length; copied to @out of @out_size bytes. */
+/* Read a string whose length field has @size_bytes (1: str8, 2: str16). @check judges the string
+ * and its length. Copied to @out, which has @out_size bytes. */
 static inline void cursor_string(struct cursor *c, const char *field, size_t size_bytes,
 				 cursor_check check, char *out, size_t out_size)
 {
@@ -141,7 +141,7 @@ static inline void cursor_string(struct cursor *c, const char *field, size_t siz
 	out[size] = '\0';
 }
 
-/* 0 when everything was there and nothing is left; -EPROTO. */
+/* 0 when every field was valid and no bytes are left; -EPROTO otherwise. */
 static inline int cursor_end(struct cursor *c)
 {
 	if (!c->failed && bytes_left(&c->r) > 0)
@@ -151,7 +151,7 @@ static inline int cursor_end(struct cursor *c)
 
 /* ---- writing ---- */
 
-/* A str8 or str16; marks @w bad when @check refuses it. 0 or -EINVAL. */
+/* Write a str8 or str16; marks @w bad when @check refuses it. 0 or -EINVAL. */
 static inline int write_string(struct bytes_writer *w, size_t size_bytes, cursor_check check,
 			       const char *text, size_t text_max)
 {
@@ -169,13 +169,13 @@ static inline int write_string(struct bytes_writer *w, size_t size_bytes, cursor
 	return 0;
 }
 
-/* What an encoder returns at its end. */
+/* The result that an encoder returns at its end. */
 static inline int write_result(const struct bytes_writer *w)
 {
 	return w->bad ? -ENOBUFS : 0;
 }
 
-/* For fields that break the format: the writer is of no more use. */
+/* The result for a field that breaks the format; marks @w bad. */
 static inline int write_invalid(struct bytes_writer *w)
 {
 	w->bad = true;

@@ -1,4 +1,5 @@
-/* HELLO, WELCOME, REFUSED (and STREAM_ERROR, which looks the same): opening and ending. */
+/* Opening and ending a connection: HELLO, WELCOME, REFUSED (and STREAM_ERROR, which looks the
+ * same). */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"
@@ -12,7 +13,7 @@ static bool name_or_empty(const char *name, size_t size)
 	return size == 0 || wire_name_bytes_are_valid(name, size);
 }
 
-/* NULL, or what does not fit together. */
+/* Returns which fields contradict each other; NULL: none. */
 static const char *hello_conflict(const struct wire_hello *hello)
 {
 	if (hello->version_min > hello->version_max)
@@ -64,7 +65,8 @@ int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hel
 	conflict = c.failed ? NULL : hello_conflict(&hello);
 	if (conflict)
 		cursor_fail(&c, "version_min, kind, role, vm", 8, conflict);
-	/* A later version may append to HELLO; one that only knows ours may not. */
+	/* A sender that knows a later version may append to HELLO; one that only knows ours may
+	 * not. */
 	if (!c.failed && hello.version_max > WIRE_VERSION)
 		c.r.at = c.r.end;
 	if (cursor_end(&c) < 0)
@@ -90,8 +92,8 @@ void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, c
 		.kind		   = kind,
 		.role		   = role,
 	};
-	/* A name that does not fit is refused by the encoder, as it is not cut to a valid one: it
-	 * keeps the characters of the longer one and the '-' that names may not start with. */
+	/* A name that is too long must not be cut to a valid one: '-' makes the encoder refuse
+	 * it. */
 	if (strnlen(vm, WIRE_NAME_MAX + 1) > WIRE_NAME_MAX)
 		ret_hello->vm[0] = '-';
 	else

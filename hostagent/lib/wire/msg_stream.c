@@ -320,7 +320,7 @@ int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *r
 	return 0;
 }
 
-/* The one table of what size belongs to what class. */
+/* Does a record of @class allow @size bytes of data? The only table of these sizes. */
 static bool class_takes(uint8_t class, size_t size)
 {
 	switch (class) {

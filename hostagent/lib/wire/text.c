@@ -38,8 +38,8 @@ bool wire_label_bytes_are_valid(const char *label, size_t size)
 	return true;
 }
 
-/* Bytes of the valid UTF-8 character at @p (@left > 0 bytes there), 0 when it is not one or is a
- * control character: C0, DEL, C1 - a terminal would act on them. */
+/* Returns the size of the UTF-8 character at @p (@left > 0 bytes there); 0 when it is not valid or
+ * is a control character (C0, DEL, C1: a terminal would act on them). */
 static size_t character_size(const uint8_t *p, size_t left)
 {
 	static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -87,14 +87,14 @@ bool wire_text_is_valid(const char *text)
 
 void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 {
-	/* Longer than the result, so that a character that the cut halves is still seen whole. */
+	/* Longer than the result, so that the last character to be kept is seen whole. */
 	char raw[WIRE_TEXT_MAX + 8];
 	size_t size, n, out = 0;
 	va_list args;
 
 	raw[0] = '\0';
 	va_start(args, format);
-	(void)vsnprintf(raw, sizeof(raw), format, args); /* cutting is what is wanted */
+	(void)vsnprintf(raw, sizeof(raw), format, args); /* may cut the text, as intended */
 	va_end(args);
 	size = strlen(raw);
 	for (size_t i = 0; i < size; i += n) {
@@ -112,7 +112,8 @@ void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	text[out] = '\0';
 }
 
-/* Bytes of the line at @p with its newline, and its key's; 0 when it breaks the rule. */
+/* Returns the size of the line at @p with its newline, and sets *ret_key_size; 0 when the line
+ * breaks the rule. */
 static size_t stats_line(const char *p, size_t left, size_t *ret_key_size)
 {
 	size_t key = 0, value = 0;
@@ -183,7 +184,7 @@ bool wire_stats_next(const char **at, char ret_key[WIRE_STATS_KEY_MAX + 1],
 	const char *p = *at;
 	size_t key_size, value_size, n;
 
-	/* No line is longer than this; what lies behind it is not looked at. */
+	/* No valid line is longer than this, so do not look further. */
 	n = strnlen(p, WIRE_STATS_KEY_MAX + WIRE_STATS_VALUE_MAX + 2);
 	n = n ? stats_line(p, n, &key_size) : 0;
 	if (n == 0)

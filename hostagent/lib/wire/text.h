@@ -1,7 +1,7 @@
 /* text.h - names, texts for people and statistics: what a string on the wire may hold.
  *
- * Why: a peer's string ends in logs, JSON, file names and on terminals. It is judged once, here.
- * Where: the message decoders, configuration parsers, everything that fills a message.
+ * Why: a peer's string ends up in logs, JSON, file names and on terminals. It is checked once,
+ * here. Where: the message decoders, configuration parsers, everything that fills a message.
  * Threads: any (no state). Nothing here allocates or blocks.
  */
 #ifndef WIRE_TEXT_H
@@ -19,7 +19,7 @@ bool wire_name_is_valid(const char *name);
 bool wire_text_is_valid(const char *text);
 
 /* Format into @text so that wire_text_is_valid() holds: control characters and broken UTF-8 become
- * '?', what is too long is cut at a character's border. Never fails. */
+ * '?'; a text that is too long is cut between two characters. Never fails. */
 void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -33,12 +33,12 @@ int wire_stats_add(char stats[WIRE_STATS_MAX + 1], const char *key, const char *
 	__attribute__((format(printf, 3, 4)))
 	__attribute__((warn_unused_result));
 
-/* Walk through valid statistics. @at: starts at the text, is moved behind the line.
+/* Read the next line of valid statistics. @at: points into the text, is moved past the line.
  * True: the outputs are set (terminated); false: no more lines, or the next one breaks the rule. */
 bool wire_stats_next(const char **at, char ret_key[WIRE_STATS_KEY_MAX + 1],
 		     char ret_value[WIRE_STATS_VALUE_MAX + 1]);
 
-/* The same judgements for @size bytes that need no NUL behind them (decoders). */
+/* The same checks for @size bytes that need no NUL at their end (for decoders). */
 bool wire_name_bytes_are_valid(const char *name, size_t size);
 bool wire_text_bytes_are_valid(const char *text, size_t size);
 bool wire_stats_bytes_are_valid(const char *stats, size_t size);

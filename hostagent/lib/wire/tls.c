@@ -12,7 +12,7 @@
 
 #define RECORD_PLAIN_MAX 16384 /* RFC 8446, 5.1 */
 #define RECORD_OVERHEAD	 22    /* header 5, content type 1, tag 16 */
-/* Kept free for what OpenSSL sends unasked: alerts and the answer to a KeyUpdate. */
+/* Room kept free for what OpenSSL sends by itself: alerts and the answer to a KeyUpdate. */
 #define OUTPUT_RESERVE	 1024
 
 /* ---- rings ---- */
@@ -27,7 +27,7 @@ static size_t ring_free(const struct ring *ring)
 	return ring->size - ring_used(ring);
 }
 
-/* Contiguous bytes that can be taken out. */
+/* The contiguous bytes that can be taken out next. */
 static const uint8_t *ring_peek(const struct ring *ring, size_t *ret_size)
 {
 	const size_t at	 = ring->head & (ring->size - 1);
@@ -37,7 +37,7 @@ static const uint8_t *ring_peek(const struct ring *ring, size_t *ret_size)
 	return ring->data + at;
 }
 
-/* Contiguous room. */
+/* The contiguous room for the next bytes. */
 static uint8_t *ring_room(const struct ring *ring, size_t *ret_size)
 {
 	const size_t at	 = ring->tail & (ring->size - 1);
@@ -98,8 +98,8 @@ static int bio_write(BIO *bio, const char *data, int size)
 	struct wire_tls *tls = BIO_get_data(bio);
 
 	BIO_clear_retry_flags(bio);
-	/* Whole or not at all: half a record would be repeated by OpenSSL from its middle, which is
-	 * right too, but then its write buffer is no longer ours to reason about. */
+	/* Take a record whole or not at all. After a partial write OpenSSL would correctly go on
+	 * from the middle, but we could no longer know what its write buffer holds. */
 	if (size < 0 || ring_free(&tls->output) < (size_t)size) {
 		BIO_set_retry_write(bio);
 		return -1;
@@ -187,7 +187,7 @@ int wire_tls_new(struct wire_tls_context *context, unsigned peer_roles, size_t o
 	atomic_fetch_add(&context->references, 1);
 	tls->context = context;
 	ctx	     = tls_take_ssl_ctx(context, &tls->generation);
-	tls->ssl     = SSL_new(ctx); /* with a reference of its own */
+	tls->ssl     = SSL_new(ctx); /* takes its own reference to ctx */
 	SSL_CTX_free(ctx);
 	if (tls->ssl)
 		bio = ring_bio_new(tls);
@@ -199,7 +199,7 @@ int wire_tls_new(struct wire_tls_context *context, unsigned peer_roles, size_t o
 		wire_tls_free(tls);
 		return -ENOMEM;
 	}
-	SSL_set_bio(tls->ssl, bio, bio); /* takes the one reference for both */
+	SSL_set_bio(tls->ssl, bio, bio); /* takes over our one reference for both */
 	SSL_set_app_data(tls->ssl, tls);
 	if (context->side == WIRE_TLS_CLIENT)
 		SSL_set_connect_state(tls->ssl);
@@ -255,7 +255,7 @@ size_t wire_tls_output_pending(const struct wire_tls *tls)
 
 /* ---- plaintext ---- */
 
-/* What a call into OpenSSL that gave @r <= 0 means. -EAGAIN, -EPIPE or -EPROTO. */
+/* Translate an OpenSSL call's result @r <= 0 to -EAGAIN, -EPIPE or -EPROTO. */
 static int judge(struct wire_tls *tls, int r)
 {
 	switch (SSL_get_error(tls->ssl, r)) {
@@ -289,7 +289,7 @@ int wire_tls_handshake(struct wire_tls *tls)
 			tls_fail(tls, WIRE_TLS_PEER_REFUSED, "peer closed during the TLS handshake");
 		return r == -EPIPE ? -EPROTO : r;
 	}
-	/* Cannot be: without a judged certificate the handshake fails. It guards the policy. */
+	/* Cannot happen: the handshake fails without a judged certificate. A second guard. */
 	if (!tls->peer_judged) {
 		tls_fail(tls, WIRE_TLS_NO_CERTIFICATE, "peer was not identified");
 		return -EPROTO;
@@ -332,7 +332,7 @@ int wire_tls_read(struct wire_tls *tls, uint8_t *data, size_t size)
 		}
 		done += (size_t)r;
 	}
-	/* What was read before an error is given first; the error is remembered. */
+	/* Return the bytes read before an error first; the next call reports the error. */
 	return done > 0 ? (int)done : r;
 }
 
@@ -368,7 +368,7 @@ int wire_tls_write(struct wire_tls *tls, const uint8_t *data, size_t size)
 			break;
 		r = SSL_write(tls->ssl, data + done, (int)n);
 		if (r <= 0) {
-			/* The room was there, so that anything but success is final. */
+			/* There was room, so anything but success is final. */
 			if (judge(tls, r) == -EAGAIN)
 				tls_fail(tls, WIRE_TLS_PROTOCOL, "TLS output overran its bound");
 			return -EPROTO;
@@ -383,7 +383,7 @@ void wire_tls_close(struct wire_tls *tls)
 	if (!wire_tls_is_established(tls))
 		return;
 	ERR_clear_error();
-	(void)SSL_shutdown(tls->ssl); /* the alert is all that is wanted; the shell closes anyway */
+	(void)SSL_shutdown(tls->ssl); /* only queues the alert; the caller closes the socket */
 	ERR_clear_error();
 }
 

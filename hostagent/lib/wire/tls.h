@@ -29,7 +29,7 @@ enum wire_tls_side {
 	WIRE_TLS_SERVER,
 };
 
-/* ROLE of holdfast://ROLE/NAME; bits, so that a set of them is a mask. */
+/* The ROLE in holdfast://ROLE/NAME; bits, so that a set of roles is a mask. */
 enum wire_peer_role {
 	WIRE_PEER_HOST	   = 0x1,
 	WIRE_PEER_GATEWAY  = 0x2,
@@ -37,7 +37,7 @@ enum wire_peer_role {
 	WIRE_PEER_VIEWER   = 0x8,
 };
 
-/* Who a certificate says its owner is. */
+/* The identity in a certificate. */
 struct wire_peer {
 	enum wire_peer_role role;
 	char name[WIRE_NAME_MAX + 1];
@@ -59,9 +59,9 @@ enum wire_tls_failure {
 	WIRE_TLS_UNKNOWN_CA,	 /* ... by a CA that is not ours */
 	WIRE_TLS_REVOKED,	 /* ... is on the revocation list */
 	WIRE_TLS_BAD_IDENTITY,	 /* no, several or malformed holdfast:// names */
-	WIRE_TLS_WRONG_ROLE,	 /* a role that has no business here */
+	WIRE_TLS_WRONG_ROLE,	 /* a role that may not connect here */
 	WIRE_TLS_NO_CERTIFICATE, /* peer sent none */
-	WIRE_TLS_BAD_CERTIFICATE,/* any other reason that a certificate is refused for */
+	WIRE_TLS_BAD_CERTIFICATE,/* the certificate was refused for any other reason */
 	WIRE_TLS_OLD_VERSION,	 /* peer cannot do TLS 1.3 */
 	WIRE_TLS_PEER_REFUSED,	 /* peer sent an alert: it refused us */
 	WIRE_TLS_PROTOCOL,	 /* not TLS, or broken TLS */
@@ -93,21 +93,21 @@ int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_sid
 			 struct wire_tls_context **ret_context, char *error, size_t error_size)
 	__attribute__((warn_unused_result));
 
-/* Look at the files' times and read them anew if one has changed: all of them or, if they are unusable
- * together or name somebody else, none. Each wire_tls_new() looks too; a daemon calls this once a second
- * to say so, and for connections that are open (wire_tls_recheck()). Blocks on the file system.
- * 1: they were read anew since the last call; 0: no change; -errno as wire_tls_context_new(): what was
- * read before stays in use, *error says why; said once for each change. */
+/* Reload the files if one of them has changed: all of them, or none if they do not work together or
+ * name another identity. wire_tls_new() does this too. A daemon calls this once a second, so that
+ * it can log the result and judge open connections (wire_tls_recheck()). Blocks on the file system.
+ * 1: the files were reloaded since the last call; 0: no change; -errno as wire_tls_context_new():
+ * the old files stay in use, and @error says why. Each change is reported once. */
 int wire_tls_context_refresh(struct wire_tls_context *context, char *error, size_t error_size)
 	__attribute__((warn_unused_result));
 
-/* Connections keep what they need of it: it may be freed before them. NULL is fine. Returns NULL. */
+/* May be called while connections are open: each holds a reference. NULL is fine. Returns NULL. */
 struct wire_tls_context *wire_tls_context_free(struct wire_tls_context *context);
 
 /* Role and name in our own certificate. Valid as long as the context. */
 const struct wire_peer *wire_tls_context_self(const struct wire_tls_context *context);
 
-/* @peer_roles: mask of enum wire_peer_role; others are refused in the handshake.
+/* Make a connection. @peer_roles: mask of enum wire_peer_role; others are refused in the handshake.
  * @output_max_bytes: bound of the ciphertext kept for wire_tls_output(), rounded up to a power of
  * two, at least WIRE_TLS_OUTPUT_MIN; 0 = WIRE_TLS_OUTPUT_DEFAULT.
  * 0: *ret_tls is the caller's; -EINVAL: no role in the mask; -ENOMEM. */
@@ -125,30 +125,30 @@ struct wire_tls *wire_tls_free(struct wire_tls *tls);
 size_t wire_tls_input(struct wire_tls *tls, const uint8_t *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* The same without the copy: room for recv() right in the input ring. *ret_size may be 0 (full).
- * Follow with wire_tls_input_commit() of what was received. */
+/* The same without the copy: returns room in the input ring for recv(). *ret_size may be 0 (full).
+ * Then call wire_tls_input_commit() with the number of bytes received. */
 uint8_t *wire_tls_input_reserve(struct wire_tls *tls, size_t *ret_size);
 void wire_tls_input_commit(struct wire_tls *tls, size_t size);
 
-/* Ciphertext to send, in place, *ret_size bytes (0 when there is none); there may be more behind
- * it: repeat after wire_tls_output_consume(). Also after a failure: there lies the alert. */
+/* The next ciphertext to send: *ret_size bytes in place (0 when there is none). More may follow, so
+ * repeat after wire_tls_output_consume(). Also call it after a failure: it gives the alert. */
 const uint8_t *wire_tls_output(struct wire_tls *tls, size_t *ret_size);
 void wire_tls_output_consume(struct wire_tls *tls, size_t size);
 
-/* All bytes that wire_tls_output() would give until it is empty. */
+/* How many bytes wire_tls_output() would give in all. */
 size_t wire_tls_output_pending(const struct wire_tls *tls);
 
-/* Drive the handshake as far as the input allows (the first call makes a client say hello).
- * 0: established, peer verified; -EAGAIN: needs input (or its output sent); -EPROTO: failed for
- * good, see wire_tls_error(); send the output (an alert) before closing.
- * A TLS 1.3 client is established before the server judged the client's certificate: a refusal
- * shows later, as -EPROTO with WIRE_TLS_PEER_REFUSED from wire_tls_read(). */
+/* Drive the handshake as far as the input allows (a client's first call produces its ClientHello).
+ * 0: established, peer verified; -EAGAIN: needs input, or its output must be sent; -EPROTO: failed
+ * for good, see wire_tls_error(); send the output (an alert) before closing. A TLS 1.3 client is
+ * established before the server has judged the client's certificate. A refusal shows later, as
+ * -EPROTO with WIRE_TLS_PEER_REFUSED from wire_tls_read(). */
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
 
-/* Judge the peer of an established connection again: by its certificate's end, and by the files if they
- * were read anew. wire_tls_read() does so each time; this is for a connection that reads nothing. A
- * revocation list that is too old ends no connection. 0: it may stay, or is not established; -EPROTO: it
- * has failed, see wire_tls_error(). */
+/* Judge the peer of an established connection again: has its certificate expired, and do the files,
+ * if they were reloaded, still accept it? wire_tls_read() does this each time; call it for a
+ * connection that reads nothing. An outdated revocation list ends no connection. 0: the connection
+ * may stay, or is not established; -EPROTO: it has failed, see wire_tls_error(). */
 int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 bool wire_tls_is_established(const struct wire_tls *tls);
@@ -158,11 +158,12 @@ const struct wire_peer *wire_tls_peer(const struct wire_tls *tls);
 
 /* Plaintext from the peer (drives the handshake too).
  * > 0: bytes written to @data; -EAGAIN: needs input; -EPIPE: the peer closed in good order;
- * -EPROTO: failed for good. Call until it is not positive: input is only taken from the ring here. */
+ * -EPROTO: failed for good. Call until the result is not positive: only this empties the input
+ * ring. */
 int wire_tls_read(struct wire_tls *tls, uint8_t *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Plaintext that wire_tls_write() is sure to take now. 0 before the connection is established. */
+/* How many bytes wire_tls_write() is sure to take now. 0 before the connection is established. */
 size_t wire_tls_write_room(const struct wire_tls *tls);
 
 /* Encrypt into the output ring, in records of 16 KiB.
@@ -174,8 +175,8 @@ int wire_tls_write(struct wire_tls *tls, const uint8_t *data, size_t size)
 /* Queue the closing alert; send the output, then close. */
 void wire_tls_close(struct wire_tls *tls);
 
-/* Why it failed: text for people ("peer's certificate is revoked (host/a)"), and the
- * reason for counters. "" and WIRE_TLS_OK while it has not. */
+/* Why the connection failed: a text for people ("peer's certificate is revoked (host/a)"), and a
+ * reason for counters. "" and WIRE_TLS_OK while it has not failed. */
 const char *wire_tls_error(const struct wire_tls *tls);
 enum wire_tls_failure wire_tls_failure(const struct wire_tls *tls);
 

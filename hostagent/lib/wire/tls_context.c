@@ -80,7 +80,7 @@ int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_
 	struct wire_peer peer;
 	int n_found = 0, n_valid = 0;
 
-	/* Names of other schemes and kinds are not ours to judge. */
+	/* Ignore names of other schemes and kinds. */
 	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
 		const ASN1_IA5STRING *uri;
@@ -99,7 +99,7 @@ int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_
 			n_valid++;
 	}
 	GENERAL_NAMES_free(names);
-	ERR_clear_error(); /* a certificate without the extension is no error of OpenSSL's */
+	ERR_clear_error(); /* a certificate without the extension is not an OpenSSL error */
 	if (n_found == 1 && n_valid == 1) {
 		*ret_peer = peer;
 		return 0;
@@ -110,7 +110,7 @@ int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_
 	return -EINVAL;
 }
 
-/* "host or gateway" for a mask. */
+/* Write the roles in @mask, like "host or gateway". */
 static void mask_text(unsigned mask, char *text, size_t size)
 {
 	size_t used = 0;
@@ -157,7 +157,7 @@ int tls_verify_peer(int ok, X509_STORE_CTX *store)
 /* What the loading functions share. */
 struct loader {
 	SSL_CTX *ssl_ctx;
-	const char *path; /* of the file at hand */
+	const char *path; /* of the file being loaded */
 	char *error;
 	size_t error_size;
 };
@@ -185,7 +185,7 @@ static int fail_openssl(struct loader *l, const char *what)
 	return fail(l, -EINVAL, "%s (%s)", what, reason);
 }
 
-/* The file as a memory BIO over *ret_data, which the caller wipes and frees. Not OpenSSL's file BIO:
+/* Read the file into *ret_data, which the caller wipes and frees. Not through OpenSSL's file BIO:
  * stdio would leave a copy of the key in a buffer that nobody wipes. */
 static int read_pem(struct loader *l, const char *path, bool is_key, uint8_t **ret_data,
 		    size_t *ret_size)
@@ -196,7 +196,8 @@ static int read_pem(struct loader *l, const char *path, bool is_key, uint8_t **r
 	int fd, r = 0;
 
 	l->path = path;
-	/* Files are read anew in daemons' loops, which a pipe in the place of one must not stop. */
+	/* O_NONBLOCK: daemons reload files in their loops, and a pipe in place of a file must not
+	 * block them. */
 	fd	= open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		return fail(l, -errno, "%s", strerror(errno));
@@ -308,7 +309,7 @@ static int load_cert(struct loader *l, BIO *bio)
 	return 0;
 }
 
-/* OpenSSL would ask at the terminal. */
+/* Never ask for a password: by default OpenSSL would ask at the terminal. */
 static int no_password(char *buffer, int size, int writing, void *arg)
 {
 	(void)buffer;
@@ -332,7 +333,7 @@ static int load_key(struct loader *l, BIO *bio)
 	return 0;
 }
 
-/* Our own certificate must be one that a peer can accept: better refused here than there. */
+/* Refuse our own certificate at once if no peer could accept it. */
 static int check_self(struct loader *l, const char *path, struct wire_peer *ret_self)
 {
 	const X509 *cert = SSL_CTX_get0_certificate(l->ssl_ctx);

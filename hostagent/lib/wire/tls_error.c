@@ -1,5 +1,5 @@
-/* The door where OpenSSL's errors become ours. Every failed call into OpenSSL ends here, so that no
- * stale entry of the thread's queue is ever blamed on a later call. */
+/* Translates OpenSSL's errors to ours. Every failed call into OpenSSL ends here, so that a stale
+ * entry in the thread's queue is never blamed on a later call. */
 #include "wire/tls_private.h"
 
 #include <errno.h>
@@ -53,7 +53,7 @@ void tls_drain_queue(char *text, size_t size)
 	ERR_clear_error();
 }
 
-/* "YYYY-MM-DD", or "?" for what is no date. */
+/* Write "YYYY-MM-DD", or "?" if @when is not a valid date. */
 static void date_text(const ASN1_TIME *when, char *text, size_t size)
 {
 	struct tm tm;
@@ -64,8 +64,8 @@ static void date_text(const ASN1_TIME *when, char *text, size_t size)
 		snprintf(text, size, "%04d-%02d-%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
 }
 
-/* "host/web1" when the certificate says so much, else "no valid name". The certificate is not
- * trusted here: its name was checked for form, so it can be logged. */
+/* Write the certificate's name ("host/web1"), or "no valid name". The certificate is not trusted
+ * here, but the form of its name was checked, so it is safe to log. */
 static void name_text(const X509 *cert, char *text, size_t size)
 {
 	struct wire_peer peer;
@@ -122,7 +122,7 @@ void tls_fail_from_verify(struct wire_tls *tls, int code, const X509 *cert)
 	}
 }
 
-/* What the peer's alert means for whoever reads our log. */
+/* Record what the peer's alert means, for the reader of our log. */
 static void fail_from_alert(struct wire_tls *tls, int alert)
 {
 	const char *hint = "";
@@ -134,7 +134,7 @@ static void fail_from_alert(struct wire_tls *tls, int alert)
 	case SSL_AD_CERTIFICATE_EXPIRED:
 		hint = ": our certificate expired, or one of the two clocks is wrong";
 		break;
-	case SSL_AD_BAD_CERTIFICATE: /* also what is not valid yet */
+	case SSL_AD_BAD_CERTIFICATE: /* also sent for a certificate that is not valid yet */
 		hint = ": its log says more; perhaps its clock is behind";
 		break;
 	case SSL_AD_UNKNOWN_CA:
@@ -162,7 +162,7 @@ void tls_fail_from_queue(struct wire_tls *tls)
 
 	ERR_clear_error();
 	if (tls->failure != WIRE_TLS_OK)
-		return; /* the verify callback said it better */
+		return; /* the verify callback has recorded a better reason */
 	if (ERR_GET_LIB(first) == ERR_LIB_SSL && reason >= SSL_AD_REASON_OFFSET) {
 		fail_from_alert(tls, reason - SSL_AD_REASON_OFFSET);
 		return;

@@ -16,7 +16,7 @@
 
 #define TLS_N_FILES 4 /* CA, revocation list, certificate, key */
 
-/* What tells a file from what it was. */
+/* Identifies a version of a file: if any member differs, the file has changed. */
 struct tls_stamp {
 	uint64_t dev, ino, size, mtime_ns, ctime_ns;
 };
@@ -25,16 +25,16 @@ struct wire_tls_context {
 	enum wire_tls_side side;
 	struct wire_peer self;
 	char *paths[TLS_N_FILES]; /* NULL: there is none */
-	atomic_uint references;	  /* the owner's, and one of each connection */
-	atomic_uint generation;	  /* grows when the files were read anew */
-	pthread_mutex_t lock;	  /* of all below */
+	atomic_uint references;	  /* one of the owner, and one of each connection */
+	atomic_uint generation;	  /* grows at each reload of the files */
+	pthread_mutex_t lock;	  /* guards all members below */
 	SSL_CTX *ssl_ctx;
 	struct tls_stamp stamps[TLS_N_FILES];
-	int news; /* not yet told: 1: read anew; -errno: unusable, why is in news_text; 0: none */
+	int news; /* to report: 1: reloaded; -errno: unusable, see news_text; 0: nothing */
 	char news_text[WIRE_TLS_ERROR_SIZE];
 };
 
-/* Bytes on their way, bounded; head and tail only grow, the mask makes them offsets. */
+/* A bounded byte queue. head and tail only grow; modulo `size` they are offsets in `data`. */
 struct ring {
 	uint8_t *data;
 	size_t size; /* a power of two */
@@ -45,10 +45,10 @@ struct ring {
 struct wire_tls {
 	SSL *ssl;
 	struct wire_tls_context *context; /* a reference */
-	unsigned int generation;   /* of the files that the peer was judged by */
+	unsigned int generation;   /* of the files by which the peer was judged */
 	int64_t peer_ends;	   /* valid when established: its certificate's end, s since 1970 */
 	struct ring input, output; /* ciphertext */
-	unsigned peer_roles;	   /* mask of those that may be here */
+	unsigned peer_roles;	   /* mask of the roles that may connect */
 	bool established;
 	bool peer_judged;	   /* the peer's certificate was accepted; `peer` is set */
 	bool peer_closed;	   /* its close_notify was read */
@@ -57,7 +57,7 @@ struct wire_tls {
 	char error[WIRE_TLS_ERROR_SIZE];
 };
 
-/* tls_context.c: OpenSSL's verify callback, also the judge of the peer's identity. */
+/* tls_context.c: OpenSSL's verify callback; also judges the peer's identity. */
 int tls_verify_peer(int ok, X509_STORE_CTX *store);
 
 /* tls_context.c: read and check all files. 0: *ret_ctx is the caller's; as wire_tls_context_new(). */
@@ -69,10 +69,10 @@ int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_
 int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_config *config)
 	__attribute__((warn_unused_result));
 
-/* tls_reload.c: read the files anew if they changed. */
+/* tls_reload.c: reload the files if they changed. */
 void tls_look_at_files(struct wire_tls_context *context);
 
-/* tls_reload.c: a reference to the present one. */
+/* tls_reload.c: take a reference to the current SSL_CTX. */
 SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_generation);
 
 /* tls_reload.c: remember when the peer's certificate ends. */
@@ -82,8 +82,8 @@ void tls_note_end(struct wire_tls *tls);
 void tls_fail(struct wire_tls *tls, enum wire_tls_failure failure, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* tls_error.c: drain OpenSSL's queue after a failed call on @tls and record what it says, unless the
- * verify callback already knew better. */
+/* tls_error.c: drain OpenSSL's queue after a failed call on @tls and record its reason, unless the
+ * verify callback has recorded a better one. */
 void tls_fail_from_queue(struct wire_tls *tls);
 
 /* tls_error.c: drain the queue into @text: the first (deepest) reason, for people. */

@@ -42,12 +42,12 @@ int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_c
 		if (!context->paths[i])
 			return -ENOMEM;
 	}
-	/* Before they are read: what changes meanwhile is read again. */
+	/* Note the times before reading: a file that changes meanwhile is then read again. */
 	get_stamps(context, context->stamps);
 	return 0;
 }
 
-/* With the lock held. */
+/* Reload the files. With the lock held. */
 static void read_anew(struct wire_tls_context *context)
 {
 	const struct wire_tls_config files = {
@@ -70,7 +70,7 @@ static void read_anew(struct wire_tls_context *context)
 	context->news = r < 0 ? r : 1;
 	if (r < 0)
 		return;
-	SSL_CTX_free(context->ssl_ctx); /* connections hold references of their own */
+	SSL_CTX_free(context->ssl_ctx); /* open connections hold their own references */
 	context->ssl_ctx = fresh;
 	atomic_fetch_add(&context->generation, 1);
 }
@@ -82,7 +82,7 @@ void tls_look_at_files(struct wire_tls_context *context)
 	get_stamps(context, stamps);
 	(void)pthread_mutex_lock(&context->lock);
 	if (memcmp(stamps, context->stamps, sizeof(stamps)) != 0) {
-		/* A file that is being copied changes once more when that is done. */
+		/* If a file is still being copied, its times change again and it is read again. */
 		memcpy(context->stamps, stamps, sizeof(stamps));
 		read_anew(context);
 	}
@@ -115,8 +115,8 @@ SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_ge
 	return ctx;
 }
 
-/* A revocation list that is too old lets nobody in, but it puts nobody out: that would stop every guest
- * at once for a list that was forgotten. */
+/* An outdated revocation list lets no new peer in, but it ends no open connection: otherwise one
+ * forgotten list would stop every guest at once. */
 static int forgive_old_lists(int ok, X509_STORE_CTX *store)
 {
 	int code = X509_STORE_CTX_get_error(store);
@@ -125,7 +125,7 @@ static int forgive_old_lists(int ok, X509_STORE_CTX *store)
 	       code == X509_V_ERR_UNABLE_TO_GET_CRL;
 }
 
-/* Is the peer's certificate one that the present files accept? */
+/* Do the current files still accept the peer's certificate? If not, @tls fails. */
 static void judge_again(struct wire_tls *tls, SSL_CTX *ctx)
 {
 	X509 *cert = SSL_get1_peer_certificate(tls->ssl);

@@ -1,7 +1,7 @@
 /* witness.h - the witness datagram: a sample of a client's frame, signed in the primary's kernel.
  *
- * Why: it says that the primary's kernel, its client network and its guest are alive when the agent or
- * its connection is not (design: "Liveness"). ebpf/witness.bpf.c builds it; this is its other end.
+ * Why: it shows that the primary's kernel, client network and guest are alive when the agent or its
+ * connection is not (design: "Liveness"). ebpf/witness.bpf.c builds it; this module reads it.
  * docs/wire-format.md, chapter 9, is normative.
  *
  * Where: the gateway's receiver, tests. Calls OpenSSL for SipHash-2-4 (Aumasson and Bernstein 2012).
@@ -19,12 +19,12 @@
 #include "wire/limits.h"
 
 #define WIRE_WITNESS_SIZE     128 /* bytes of a datagram's payload, always */
-#define WIRE_WITNESS_SIGNED   120 /* of them, those that the mac covers */
+#define WIRE_WITNESS_SIGNED   120 /* the first of them, which the mac covers */
 #define WIRE_WITNESS_HEAD_MIN 14
 #define WIRE_WITNESS_HEAD_MAX 64
-#define WIRE_WITNESS_WINDOW   64  /* sequences behind the newest that are still taken */
+#define WIRE_WITNESS_WINDOW   64  /* how far behind the newest a sequence is still accepted */
 
-/* By which network it was sent. Each has sequences of its own. */
+/* The network over which a datagram was sent. Each has its own sequence numbers. */
 enum wire_witness_path {
 	WIRE_WITNESS_BACKUP = 0,
 	WIRE_WITNESS_CLIENT = 1,
@@ -35,16 +35,16 @@ struct wire_witness {
 	uint32_t key_id;
 	uint64_t sequence;	/* >= 1 */
 	uint64_t mono_ns;	/* the primary's clock at the sample */
-	uint64_t to_guest;	/* frames that reached the guest's port, this one counted */
+	uint64_t to_guest;	/* frames that reached the guest's port, including this one */
 	uint64_t from_guest;	/* frames that the guest sent, held ones too */
-	uint64_t from_guest_ns; /* mono time of the last of them; 0: none */
+	uint64_t from_guest_ns; /* mono time of the last frame from the guest; 0: none */
 	uint16_t frame_size;	/* of the sampled frame, bytes */
 	uint16_t head_size;	/* WIRE_WITNESS_HEAD_MIN..MAX, <= frame_size */
 	enum wire_witness_path path;
 	const uint8_t *head;	/* in place in the datagram */
 };
 
-/* Read @size bytes of a UDP payload. The mac is not looked at: take nothing for true before
+/* Decode @size bytes of a UDP payload. Does not check the mac: trust nothing before
  * wire_witness_mac_check(). 0; -EPROTO: the format is broken; *ret_witness is untouched then. */
 int wire_witness_decode(const uint8_t *data, size_t size, struct wire_witness *ret_witness)
 	__attribute__((warn_unused_result));
