@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 
-/* Shorter than this between two stops says nothing of the rate. */
+/* The least time between two stops from which to compute a rate. */
 #define RATE_MIN_NS	 (20 * CLOCK_NS_PER_MS)
 #define RATE_TOLERANCE	 0.01
 #define COST_WEIGHT	 4u  /* the last start counts for a quarter */
@@ -25,7 +25,7 @@ void clock_rules_off(struct clock_rules *rules, const char *why)
 	rules->is_ours = false;
 }
 
-/* Take the target anew: what was behind it will not be given back. */
+/* Reset the target. Time lost before this will not be given back. */
 static void anchor(struct clock_rules *rules, const struct clock_words *words)
 {
 	rules->forgotten_ns = rules->lost_ns;
@@ -45,7 +45,8 @@ void clock_rules_running(struct clock_rules *rules, const struct clock_words *wo
 	if (!rules->has_running) {
 		anchor(rules, words);
 	} else {
-		/* Somebody else stopped it and let it run: that moved the offsets, and moves the target. */
+		/* If somebody else paused the guest, the offsets moved: move the target with
+		 * them. */
 		rules->is_steady = words->clock == rules->running.clock &&
 				   words->ticks == rules->running.ticks;
 		rules->target.clock += words->clock - rules->running.clock;
@@ -60,7 +61,8 @@ static bool is_near(double a, double b)
 	return a > b * (1 - RATE_TOLERANCE) && a < b * (1 + RATE_TOLERANCE);
 }
 
-/* The host's clock said @host_ns and its counter @host_ticks: do they go at one rate? */
+/* Learn the tick rate from a stop at @host_ns and @host_ticks of the host. False: it contradicts
+ * the rate so far. */
 static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t host_ticks)
 {
 	double rate;
@@ -80,7 +82,7 @@ static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t hos
 		return false;
 	if (rules->n_stops > 1 && !is_near(rate, rules->rate)) {
 		if (rules->state == CLOCK_PROVING)
-			rules->n_stops = 0; /* one of the two was wrong: begin again */
+			rules->n_stops = 0; /* one of the two rates was wrong: begin again */
 		return false;
 	}
 	rules->is_rate_same = rules->n_stops > 1;
@@ -91,12 +93,12 @@ static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t hos
 
 static void miss(struct clock_rules *rules)
 {
-	rules->has_running = false; /* the next pause begins anew */
+	rules->has_running = false; /* the next pause starts from new words */
 	if (++rules->n_misses >= CLOCK_MISSES_MAX)
 		clock_rules_off(rules, "QEMU's clock does not follow the host's");
 }
 
-/* The words of a guest that never stopped, when the host's clock says @at_ns. */
+/* The words that the guest would have at @at_ns of the host's clock if it had never stopped. */
 static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at_ns)
 {
 	double ticks = rules->rate * (double)(int64_t)(at_ns - rules->stop_ns);
@@ -107,7 +109,8 @@ static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at
 	};
 }
 
-/* The pause fits; what the words would be when the guest starts, had it not stopped. False: not later. */
+/* Set rules->written to the words that the guest should start with. False: they are not later than
+ * the stopped ones, so nothing is to be written. */
 static bool set_forward(struct clock_rules *rules, uint64_t now_ns)
 {
 	struct clock_words wanted = wanted_at(rules, now_ns + rules->cost_ns);
@@ -176,7 +179,7 @@ void clock_rules_saved(struct clock_rules *rules, const struct clock_words *word
 {
 	if (rules->state == CLOCK_OFF || !rules->is_ours)
 		return;
-	/* Saved before or after we set them: where in the state they are is QEMU's business. */
+	/* The state may hold the words from before or after we set them. */
 	if (!same(words, &rules->stopped) && !same(words, &rules->written)) {
 		clock_rules_off(rules, "QEMU's saved state has another clock than its memory");
 		return;

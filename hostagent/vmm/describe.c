@@ -15,7 +15,7 @@
 
 AUTO_DEFINE(json_t *, json_decref)
 
-/* What one description carries from step to step. */
+/* The state of one description, passed from step to step. */
 struct description {
 	struct qmp *qmp;
 	struct vmm_machine *machine;
@@ -30,7 +30,7 @@ static int query(struct description *d, const char *command, json_t *args, json_
 	return r < 0 ? vmm_fail(d->error, r, "QEMU: %s: %s", command, qmp_error(d->qmp)) : 0;
 }
 
-/* Read a property; *ret_value is the caller's. 1; 0: it has none that can be read; -errno. */
+/* Read a property; *ret_value is the caller's. 1; 0: there is no readable one; -errno. */
 static int get(struct description *d, const char *path, const char *property, json_t **ret_value)
 {
 	int r = qmp_execute(d->qmp, "qom-get",
@@ -79,16 +79,16 @@ static bool is_in(const char *name, const char *const *names)
 
 /* ---- a QOM object's plain properties */
 
-/* How a property of an object is told. */
+/* Which properties of an object to list, and how. */
 struct telling {
 	const char *path;	      /* of the object */
 	const char *prefix;	      /* of the key */
-	const char *const *left_out;  /* host's own, ours, or it moves while the machine runs */
-	const char *const *is_set;    /* only whether it is set is told: a path of the host's */
-	bool has_flags;		      /* booleans too */
+	const char *const *left_out;  /* not listed: the host's, ours, or changing at run time */
+	const char *const *is_set;    /* paths of the host: list only whether they are set */
+	bool has_flags;		      /* list booleans too */
 };
 
-/* Links and children are no values; structures are only those that are named here. */
+/* Links and children are not values; of the structures only those named here are listed. */
 static bool is_told(const struct telling *t, const char *name, const char *type)
 {
 	static const char *const plain[] = {
@@ -133,8 +133,9 @@ static int take_answer(struct description *d, const struct telling *t, const cha
 	return tell_property(d, t, name, value);
 }
 
-/* As many at once as the monitor takes: on a busy host each turn waits for QEMU to be scheduled. What was asked is
- * waited for in any case, or the next one's answer would be another one's. */
+/* Send as many commands at once as the monitor takes: on a busy host each round waits until QEMU is
+ * scheduled. Wait for every answer in any case, or the next command would get the answer of an
+ * earlier one. */
 static int tell_names(struct description *d, const struct telling *t, const char *const *names, size_t n_names)
 {
 	size_t asked = 0, answered = 0;
@@ -202,7 +203,7 @@ static int step_machine(struct description *d)
 	return tell(d, &(struct telling){"/machine", "machine", left_out, is_set, true});
 }
 
-/* One register of CPUID as the guest sees it. */
+/* List one CPUID register as the guest sees it. */
 static int add_cpuid(struct description *d, const char *prefix, const json_t *word)
 {
 	json_int_t eax, ecx = 0, features;
@@ -231,8 +232,9 @@ static int add_features(struct description *d, const char *path, const char *pre
 	return r < 0 ? r : 0;
 }
 
-/* All of a guest's vCPUs are of one model: the first is told whole. Its booleans are bits of CPUID, told as such;
- * those that are not (VMX, Hyper-V) do something with KVM only. */
+/* All vCPUs of a guest have one model, so only the first is listed in full. Its booleans are CPUID
+ * bits and are listed as CPUID registers; the other booleans (VMX, Hyper-V) matter only with
+ * KVM. */
 static int add_first_cpu(struct description *d, const char *path, const char *prefix)
 {
 	static const char *const left_out[] = {"type", "tsc-frequency", "ucode-rev", "host-phys-bits-limit",
@@ -272,8 +274,8 @@ static int step_cpus(struct description *d)
 	return r < 0 ? r : 0;
 }
 
-/* `info roms`: "addr=00000000fffc0000 size=0x040000 mem=rom name=\"bios-256k.bin\"", or "fw=..." for one that is
- * given by fw_cfg. "/rom@..." are tables that QEMU makes itself. */
+/* Parse `info roms`: "addr=00000000fffc0000 size=0x040000 mem=rom name=\"bios-256k.bin\"", or
+ * "fw=..." for a ROM that fw_cfg provides. "/rom@..." are tables that QEMU makes itself. */
 static int step_roms(struct description *d)
 {
 	AUTO_FREE char *text = NULL;

@@ -16,7 +16,8 @@
 #include "vmm/error.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-/* More than the 80 KB of a small PC, so that the first epochs do not grow it in their pause. */
+/* More than the 80 KB of a small PC, so that the buffer need not grow in the first epochs'
+ * pauses. */
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
 
 struct devstate {
@@ -38,7 +39,7 @@ static int make_memfd(struct devstate *d)
 	d->memfd = memfd_create("holdfast-devstate", MFD_CLOEXEC);
 	if (d->memfd < 0)
 		return -errno;
-	/* QEMU opens it O_WRONLY and takes only a descriptor of exactly that mode. */
+	/* QEMU opens the file O_WRONLY and accepts only a descriptor of exactly that mode. */
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", d->memfd);
 	d->shared = open(path, O_WRONLY | O_CLOEXEC);
 	return d->shared < 0 ? -errno : 0;
@@ -137,7 +138,7 @@ int devstate_start(struct devstate *d, const char *next)
 	return qmp_send_rendered(d->qmp, d->command, next);
 }
 
-/* Make room for @size bytes, with headroom: the blob of a VM hardly grows. */
+/* Make room for @size bytes, with headroom: a VM's blob hardly grows. */
 static int grow(struct devstate *d, size_t size)
 {
 	size_t capacity = size + size / 2;

@@ -8,7 +8,7 @@
 
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 
-/* What a person knows the disk by. */
+/* The name by which people know the disk. */
 static const char *disk_name(const json_t *block)
 {
 	const char *name = json_string_value(json_object_get(block, "device"));

@@ -1,8 +1,8 @@
 /* disks.h - does the guest have a disk that it can write to?
  *
- * Why: disks are not replicated yet. A guest that writes to one would come up after a failover with
- * memory from one moment and a disk from another, or with none: data lost without a word. So it is
- * refused before anything is touched. Read-only media are the operator's to provide on both hosts.
+ * Why: disks are not replicated yet. After a failover such a guest would have memory from one
+ * moment and a disk from another, or no disk: data would be lost silently. So it is refused before
+ * anything is touched. The operator must provide read-only media on both hosts.
  *
  * Where: the epoch engine, at attach. Threads: as the qmp client.
  */
@@ -18,7 +18,7 @@
  * qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
 int vmm_check_disks(struct qmp *q, struct vmm_error *ret_error) __attribute__((warn_unused_result));
 
-/* The judgement on the answer to `query-block` alone. 0, -ENOTSUP, -EPROTO as above. */
+/* Judge only an answer to `query-block`. 0, -ENOTSUP, -EPROTO as above. */
 int vmm_judge_disks(const json_t *query_block, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -22,34 +22,34 @@
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
-/* There is no event for "QEMU sleeps in its write". The guest is stopped and a wake-up may take 0.1 ms, so
- * for this long we look again and again, giving way to whoever wants the core; then between naps. */
+/* There is no event for "QEMU sleeps in its write". The guest is stopped and a wake-up may take 0.1
+ * ms, so we poll for this long, yielding the core to others; after that we sleep between polls. */
 #define SPIN_NS		   CLOCK_NS_PER_MS
 #define NAP_NS		   (50 * CLOCK_NS_PER_US)
-/* Between two looks whether it sleeps in one more write than expected. */
+/* Time between two checks whether QEMU sleeps in one more write than expected. */
 #define DOUBT_NS	   CLOCK_NS_PER_MS
 #define PIECES_MAX	   64u /* of an iovec of QEMU's (MAX_IOV_SIZE) */
 
 struct gate {
 	struct qmp *qmp; /* borrowed */
 	pid_t pid;	 /* QEMU's */
-	int pipe_read, pipe_write; /* QEMU has the latter too, and opens it anew for each save */
+	int pipe_read, pipe_write; /* QEMU has pipe_write too, and opens it again for each save */
 	ino_t inode;		   /* of the pipe */
 	int syscall_fd;		   /* /proc/PID/syscall */
 	int64_t fdset_id;	   /* QEMU's name for its descriptor, -1 before */
 	char *command;		   /* rendered */
 	size_t max_bytes;
 	size_t last_size; /* of the last blob; 0: none yet */
-	struct letgo *letgo; /* has the reading end, too; NULL: nobody has */
+	struct letgo *letgo; /* its process has the reading end too; NULL: no such process */
 	bool is_guarded;  /* letgo was tried */
 	bool is_filled;	  /* the pipe holds filler and nothing else, no save runs */
 
-	/* of the save that runs */
+	/* of the current save */
 	bool is_running;
-	bool has_filler;   /* what the pipe holds is still the filler */
-	size_t in_pipe;	   /* bytes that are in the pipe when QEMU is held */
-	size_t passed;	   /* bytes of the blob let through, those in the pipe counted: where the next write starts */
-	size_t write_size; /* of the write that QEMU is held in; 0: it is not known to be held */
+	bool has_filler;   /* the pipe still holds the filler */
+	size_t in_pipe;	   /* how many bytes the pipe holds when QEMU is held */
+	size_t passed;	   /* blob bytes let through, also into the pipe; the next write's start */
+	size_t write_size; /* of the write that holds QEMU; 0: QEMU is not known to be held */
 
 	uint8_t *data; /* the blob... */
 	size_t size;   /* ...as far as it was read */
@@ -59,7 +59,8 @@ struct gate {
 
 /* --- set-up */
 
-/* The number after "NAME:" in the text of /proc/PID/status; @base and @field as for strtoull, from 0. */
+/* Read the @field-th number (from 0) after "NAME:" in the text of /proc/PID/status; @base as for
+ * strtoull(). */
 static bool status_value(const char *status, const char *name, int base, int field,
 			 unsigned long long *ret)
 {
@@ -78,7 +79,8 @@ static bool status_value(const char *status, const char *name, int base, int fie
 	return true;
 }
 
-/* Whom the pipe must belong to. And a QEMU that does not ignore SIGPIPE (all do) would die with us. */
+/* Find QEMU's user, who must own the pipe. Refuse a QEMU that does not ignore SIGPIPE (all do): it
+ * would die with us. */
 static int look_at_process(pid_t pid, uid_t *ret_uid, struct vmm_error *ret_error)
 {
 	AUTO_FREE char *status = NULL;
@@ -91,7 +93,7 @@ static int look_at_process(pid_t pid, uid_t *ret_uid, struct vmm_error *ret_erro
 	r = fd_read_file(path, 16384, &status, &size);
 	if (r < 0)
 		return vmm_fail(ret_error, r, "%s: %s", path, strerror(-r));
-	/* Real, effective, saved, file system. */
+	/* The fields are: real, effective, saved, file system; the last counts. */
 	if (!status_value(status, "\nUid:", 10, 3, &uid) ||
 	    !status_value(status, "\nSigIgn:", 16, 0, &ignored))
 		return vmm_fail(ret_error, -ENOTSUP, "%s is not understood", path);
@@ -110,7 +112,7 @@ static int make_pipe(struct gate *g, uid_t uid, struct vmm_error *ret_error)
 		return vmm_fail(ret_error, -errno, "pipe: %m");
 	g->pipe_read = fds[0];
 	g->pipe_write = fds[1];
-	/* QEMU opens it by /proc/self/fd, which asks for the right to write. */
+	/* QEMU opens the pipe through /proc/self/fd, which checks the right to write. */
 	if (fcntl(g->pipe_write, F_SETPIPE_SZ, (int)GATE_PIECE_BYTES) != (int)GATE_PIECE_BYTES ||
 	    fstat(g->pipe_write, &st) < 0 || fchown(g->pipe_write, uid, (gid_t)-1) < 0)
 		return vmm_fail(ret_error, -ENOTSUP, "a pipe of %u bytes for user %u: %m",
@@ -147,14 +149,14 @@ static int hand_over(struct gate *g, struct vmm_error *ret_error)
 	json_decref(answer);
 	if (g->fdset_id < 0 || fd < 0)
 		return vmm_fail(ret_error, -EPROTO, "add-fd: an answer without fdset-id and fd");
-	/* Not /dev/fdset: QEMU truncates what it opens there, and a pipe refuses that. */
+	/* Not /dev/fdset: QEMU truncates a file that it opens there, and a pipe refuses that. */
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%lld", (long long)fd);
 	g->command = qmp_render("xen-save-devices-state",
 				json_pack("{s:s, s:b}", "filename", path, "live", 0));
 	return g->command ? 0 : vmm_fail(ret_error, -ENOMEM, "out of memory");
 }
 
-/* One save with nothing at stake. */
+/* Try one save with nothing at stake. */
 static int try_it(struct gate *g, struct vmm_error *ret_error)
 {
 	const uint8_t *blob;
@@ -169,7 +171,7 @@ static int try_it(struct gate *g, struct vmm_error *ret_error)
 		do
 			r = gate_finish(g, COMMAND_TIMEOUT_NS, &blob, &size);
 		while (r == 1);
-	if (r == 0 || r == -ECANCELED) /* a blob of n whole pieces: the next time its size is known */
+	if (r == 0 || r == -ECANCELED) /* -ECANCELED: a blob of whole pieces, its size now known */
 		return 0;
 	(void)vmm_fail(ret_error, r, "a save through a pipe: %s",
 		       r == -EREMOTEIO ? qmp_error(g->qmp) : strerror(-r));
@@ -227,12 +229,13 @@ struct gate *gate_close(struct gate *g)
 {
 	if (!g)
 		return NULL;
-	/* Before any command: QEMU cannot answer while it sleeps in a write to it. */
+	/* Close the pipe before any command: QEMU cannot answer while it sleeps in a write to the
+	 * pipe. */
 	letgo_close(g->letgo);
 	fd_close(g->pipe_read);
 	fd_close(g->pipe_write);
 	if (g->is_running)
-		(void)!qmp_wait(g->qmp, COMMAND_TIMEOUT_NS, NULL); /* it has failed, as it should */
+		(void)!qmp_wait(g->qmp, COMMAND_TIMEOUT_NS, NULL); /* the save fails as intended */
 	/* If this fails QEMU keeps a descriptor to a dead pipe until the monitor closes. */
 	if (g->fdset_id >= 0 &&
 	    qmp_execute(g->qmp, "remove-fd",
@@ -260,7 +263,7 @@ int gate_arm(struct gate *g)
 	return qmp_arm(g->qmp, g->command);
 }
 
-/* Bytes in the pipe; -errno. */
+/* Returns the number of bytes in the pipe; -errno. */
 static int bytes_in_pipe(const struct gate *g)
 {
 	int n;
@@ -268,7 +271,7 @@ static int bytes_in_pipe(const struct gate *g)
 	return ioctl(g->pipe_read, FIONREAD, &n) < 0 ? -errno : n;
 }
 
-/* Is descriptor @fd of QEMU's our pipe? */
+/* Is QEMU's descriptor @fd our pipe? */
 static bool is_our_pipe(const struct gate *g, unsigned long fd)
 {
 	char path[64];
@@ -278,7 +281,7 @@ static bool is_our_pipe(const struct gate *g, unsigned long fd)
 	return stat(path, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_ino == g->inode;
 }
 
-/* Bytes that the vector at @address of QEMU's speaks of; -errno. */
+/* Returns the total size of the iovec at @address in QEMU's memory; -errno. */
 static int64_t vector_size(const struct gate *g, unsigned long address, unsigned long n_pieces)
 {
 	struct iovec pieces[PIECES_MAX];
@@ -295,7 +298,8 @@ static int64_t vector_size(const struct gate *g, unsigned long address, unsigned
 	return size;
 }
 
-/* The write to our pipe in which QEMU's main thread sleeps: its size; 0: it does not. */
+/* Returns the size of the write to our pipe in which QEMU's main thread sleeps; 0: it sleeps in
+ * none. */
 static int64_t sleeping_write(const struct gate *g)
 {
 	unsigned long fd, address, count;
@@ -306,7 +310,7 @@ static int64_t sleeping_write(const struct gate *g)
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
-	/* "running", or number and arguments of the call that it sleeps in. */
+	/* The text is "running", or number and arguments of the system call in which it sleeps. */
 	if (sscanf(text, "%ld %lx %lx %lx", &number, &fd, &address, &count) != 4 ||
 	    (number != SYS_writev && number != SYS_write) || !is_our_pipe(g, fd))
 		return 0;
@@ -319,7 +323,7 @@ static int look(struct gate *g)
 	int64_t size;
 	int n = bytes_in_pipe(g);
 
-	/* Until all of the last write is in the pipe it may be that one in which QEMU sleeps. */
+	/* Until all of the last write is in the pipe, QEMU may still sleep in that one. */
 	if (n < 0 || (size_t)n < g->in_pipe)
 		return n < 0 ? n : 0;
 	size = sleeping_write(g);
@@ -328,14 +332,14 @@ static int look(struct gate *g)
 	n = bytes_in_pipe(g);
 	if (n < 0)
 		return n;
-	/* More in the pipe, or more than it can take: then we would not know where a write starts. */
+	/* Otherwise we would not know where the write starts. */
 	if ((size_t)n != g->in_pipe || size > (int64_t)GATE_PIECE_BYTES)
 		return -EPROTO;
 	g->write_size = (size_t)size;
 	return 1;
 }
 
-/* Room for @more bytes of the blob, with headroom: it hardly grows. */
+/* Make room for @more bytes of the blob, with headroom: it hardly grows. */
 static int make_room(struct gate *g, size_t more)
 {
 	size_t capacity = g->size + more;
@@ -354,7 +358,7 @@ static int make_room(struct gate *g, size_t more)
 	return 0;
 }
 
-/* Take what is in the pipe when QEMU is held, or was answered. */
+/* Empty the pipe, when QEMU is held or has answered: drop filler, append the blob's bytes. */
 static int take(struct gate *g)
 {
 	uint8_t *to = g->scratch;
@@ -379,7 +383,7 @@ static int take(struct gate *g)
 	return 0;
 }
 
-/* Let the write through that QEMU is held in: there is room for all of it once the pipe is empty. */
+/* Let the write through that holds QEMU: an empty pipe has room for all of it. */
 static int pass(struct gate *g)
 {
 	int r = take(g);
@@ -407,7 +411,7 @@ int gate_advance(struct gate *g)
 	return pass(g);
 }
 
-/* QEMU has answered: what it said, and the rest of the blob. 0, or the error it answered with. */
+/* QEMU has answered: take the answer and the rest of the blob. 0, or the error in the answer. */
 static int conclude(struct gate *g)
 {
 	int n, r = qmp_wait(g->qmp, 0, NULL);
@@ -443,7 +447,8 @@ int gate_stop(struct gate *g, uint64_t timeout_ns)
 			r = conclude(g);
 			return r < 0 ? r : -EPROTO;
 		}
-		/* A guest that somebody else has stopped gives no event: the first write tells. */
+		/* A guest that somebody else has stopped causes no event: look for the first
+		 * write. */
 		if (r == -ETIMEDOUT)
 			r = look(g);
 		else
@@ -511,12 +516,12 @@ void gate_abandon(struct gate *g, uint64_t timeout_ns)
 		r = qmp_wait_event(g->qmp, NULL, NAP_NS);
 		if (r == 1) {
 			g->is_running = false;
-			(void)!qmp_wait(g->qmp, 0, NULL); /* the caller has an error of its own */
+			(void)!qmp_wait(g->qmp, 0, NULL); /* the caller already has an error */
 		} else if (r != -ETIMEDOUT) {
 			break;
 		}
 	}
-	if (g->is_running) { /* QEMU's next write fails, and it lets the guest run */
+	if (g->is_running) { /* without a reader QEMU's write fails, and it resumes the guest */
 		g->letgo = letgo_close(g->letgo);
 		g->pipe_read = fd_close(g->pipe_read);
 	}

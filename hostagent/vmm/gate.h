@@ -1,31 +1,33 @@
-/* gate.h - one command stops the guest, saves its devices and lets it run again; a full pipe holds QEMU
- * in between for as long as we look at the guest's memory.
+/* gate.h - one command stops the guest, saves its devices and resumes it; in between a full pipe
+ * holds QEMU while we read the guest's memory.
  *
- * Why: `stop`, the save and `cont` as three commands cost a guest's pause three wake-ups of QEMU's
- * main thread and the reading of the save's 88 bytes (qmp.h). But `xen-save-devices-state` of a running
- * guest stops it, saves, and lets it run, all by itself. Its file is a pipe of ours of exactly the size
- * of QEMU's buffer, filled by us before, so QEMU sleeps in its first write, the guest stopped, until we
- * read. One byte begins the pause, one read ends it. And the guest runs on by itself if we die in
- * between: a pipe without a reader is an error of the save, after which QEMU lets the guest run.
+ * Why: as three commands, `stop`, the save and `cont` lengthen the pause by three wake-ups of
+ * QEMU's main thread and by the reading of the save's 88 bytes (qmp.h). But given a running guest,
+ * `xen-save-devices-state` by itself stops it, saves, and resumes it. We give it a pipe as its
+ * file, exactly as large as QEMU's buffer and filled beforehand. So QEMU sleeps in its first write,
+ * with the guest stopped, until we read. One byte begins the pause, one read ends it. If we die in
+ * between, the guest resumes by itself: the pipe has no reader, so the save fails, and then QEMU
+ * resumes the guest.
  *
  *	agent  arm            }         scan, copy        read    scan      read         collect
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
  *	QEMU   runs           stop, save 32K, write sleeps│ save, write sleeps│ close, guest runs
  *
- * Where is the last device saved? Whoever scans memory after that and before the guest runs has seen
- * every write; so this must be known, not guessed. Of QEMU's main thread /proc/PID/syscall says, only
- * while it sleeps, in which system call. Each write is let through alone and whole: while it is held, all
- * earlier bytes are in the pipe (FIONREAD) and none of its own, so it starts at a known byte of the
- * blob; its size is read from its iovec. A write shorter than QEMU's buffer, or that ends where the
- * last blob ended, looks like the last one, and is where the caller scans. Whether it was is known for
- * certain once the blob is whole: it ended where that write ended. If it did not, gate_finish() says so,
- * and the caller takes everything anew.
+ * When has QEMU saved the last device? A scan after that moment and before the guest runs sees
+ * every write to memory, so we must know the moment for certain. While QEMU's main thread sleeps,
+ * /proc/PID/syscall shows its system call. We let each write through alone and whole. While a write
+ * is held, the pipe holds all earlier bytes (FIONREAD) and none of its own, so we know at which
+ * byte of the blob it starts; its iovec gives its size. A write looks like the last one if it is
+ * shorter than QEMU's buffer or ends where the previous blob ended; then the caller scans. Once the
+ * blob is whole we know whether it was the last one: the blob ends where that write ended. If not,
+ * gate_finish() says so, and the caller scans and copies again.
  *
- * The first use is a trial with nothing at stake, in gate_open(): a QEMU or a host where it does not work
- * that way (no right to open the pipe, another buffer size) is found then.
+ * gate_open() tries the gate once with nothing at stake. This finds a QEMU or a host where it does
+ * not work (no right to open the pipe, another buffer size).
  *
- * Where: devstate.h has one. Threads: as the qmp client it was opened with. While QEMU is held nothing of
- * it runs but its monitor's reader: a hung agent hangs it, a killed one does not.
+ * Where: devstate.h owns one. Threads: as the qmp client it was opened with. While QEMU is held,
+ * only its monitor's reader thread runs: if the agent hangs, QEMU hangs; if the agent is killed, it
+ * does not.
  */
 #ifndef VMM_GATE_H
 #define VMM_GATE_H
@@ -38,7 +40,7 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* Size of the pipe, and of the buffer that QEMU collects a blob in (migration/qemu-file.c, all versions). */
+/* Size of the pipe, and of QEMU's buffer for a blob (migration/qemu-file.c, all versions). */
 #define GATE_PIECE_BYTES 32768u
 
 struct gate;
@@ -49,34 +51,37 @@ struct gate;
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
 	      struct vmm_error *ret_error) __attribute__((warn_unused_result));
 
-/* From now on the calling thread's end lets QEMU go at once (letgo.h), until gate_abandon() or gate_close(). Does nothing
- * the second time, or without letgo_init(). To be called by the thread that seals, outside of a pause. */
+/* From now on, if the calling thread ends, QEMU is let go at once (letgo.h), until gate_abandon()
+ * or gate_close(). A second call does nothing, nor does one without letgo_init(). Call it from the
+ * thread that seals, outside of a pause. */
 void gate_guard(struct gate *g);
 
-/* Let QEMU go, also out of a write, and free. Accepts NULL, returns NULL. */
+/* Let QEMU go, even if it sleeps in a write, and free. Accepts NULL, returns NULL. */
 struct gate *gate_close(struct gate *g);
 
-/* Get ready while the guest runs: fill the pipe, arm the command. Does nothing if it is done already.
- * 0; -EIO: the pipe is not as we left it; errors of qmp_arm(). */
+/* Get ready while the guest runs: fill the pipe, arm the command. Does nothing if both are done
+ * already. 0; -EIO: the pipe is not as we left it; errors of qmp_arm(). */
 int gate_arm(struct gate *g) __attribute__((warn_unused_result));
 
-/* Begin the pause: returns when the guest is stopped; QEMU goes on to drain its disks and to save.
+/* Begin the pause. Returns when the guest is stopped; QEMU then drains its disks and saves.
  * 0; -EREMOTEIO: QEMU refused (qmp_error()), the guest runs; -ETIMEDOUT; errors of qmp_send(). */
 int gate_stop(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
-/* Let through what QEMU has ready, but not what looks like the end; never sleeps. To be called now and
- * then while the caller works. 1: QEMU is held in what looks like its last write; 0: it is still saving;
+/* Let QEMU's held write through, unless it looks like the last one. Never sleeps. Call it now and
+ * then during other work. 1: QEMU is held in what looks like its last write; 0: it is still saving;
  * -EFBIG, -EPROTO, -ESRCH, other -errno: call gate_abandon(). */
 int gate_advance(struct gate *g) __attribute__((warn_unused_result));
 
-/* gate_advance() until it says 1. 0: now everything that QEMU wrote to guest memory is there: scan.
- * -ECANCELED: it was let go before it could be held at the end; -ETIMEDOUT; errors of gate_advance(). */
+/* Call gate_advance() until it returns 1. 0: QEMU has written everything to guest memory: scan now.
+ * -ECANCELED: QEMU passed its last write without being held; -ETIMEDOUT; errors of
+ * gate_advance(). */
 int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
-/* Let the last write through: the guest runs. Waits for the answer and gives the blob, borrowed until the
- * next gate_stop().
+/* Let the last write through, so that the guest runs. Waits for the answer and returns the blob,
+ * borrowed until the next gate_stop().
  * 0; 1: it was not the last write, QEMU is held in another one: scan again and call this again;
- * -ECANCELED: it was not the last write, and the guest runs; -EREMOTEIO, -ETIMEDOUT and others as above. */
+ * -ECANCELED: it was not the last write, and the guest runs; -EREMOTEIO, -ETIMEDOUT and others as
+ * above. */
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 

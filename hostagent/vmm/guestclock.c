@@ -18,8 +18,8 @@
 #define ENABLED_OFFSET	24u
 #define CLOCK_OFFSET	56u
 
-/* A section of the device state: u8 type, u32 id, str8 name, u32 instance, u32 version, its fields; behind
- * them a footer, the next section, or a subsection. */
+/* A section of the device state: u8 type, u32 id, str8 name, u32 instance, u32 version, its fields;
+ * a footer, the next section, or a subsection follows. */
 #define SECTION_FULL	   4u
 #define SECTION_SUBSECTION 5u
 #define SECTION_HEAD	   5u
@@ -52,8 +52,9 @@ static int read_words(const struct guestclock *clock, struct clock_words *ret_wo
 	return 0;
 }
 
-/* Both in one call. QEMU's main thread sleeps and no vCPU runs; another thread of QEMU that asks for the
- * time of a stopped guest sees one or the other, each is 8 aligned bytes. */
+/* Write both words in one call. QEMU's main thread sleeps and no vCPU runs. If another thread of
+ * QEMU reads the stopped guest's time meanwhile, it sees each word either old or new, since each is
+ * 8 aligned bytes. */
 static int write_words(const struct guestclock *clock, const struct clock_words *words)
 {
 	struct iovec local[2] = {{(void *)&words->ticks, 8}, {(void *)&words->clock, 8}};
@@ -68,7 +69,7 @@ static int write_words(const struct guestclock *clock, const struct clock_words 
 static bool is_kvm(struct qmp *q)
 {
 	json_t *answer = NULL;
-	bool is_on = true; /* where QEMU does not say nothing is done */
+	bool is_on = true; /* if QEMU does not answer, assume on: then nothing is done */
 
 	if (qmp_execute(q, "query-kvm", NULL, COMMAND_TIMEOUT_NS, &answer) == 0)
 		is_on = json_is_true(json_object_get(answer, "enabled"));

@@ -16,7 +16,7 @@
 #include "base/fd.h"
 #include "vmm/error.h"
 
-/* Pieces per call, and bytes per piece: with both the total stays far under the kernel's 2 GiB. */
+/* Limits on pieces per call and bytes per piece: the total stays far under the kernel's 2 GiB. */
 #define PIECES_MAX	512u
 #define PIECE_BYTES_MAX ((size_t)1 << 20)
 static_assert(PIECES_MAX <= IOV_MAX, "the kernel takes no more");
@@ -24,7 +24,7 @@ static_assert(PIECES_MAX <= IOV_MAX, "the kernel takes no more");
 struct guestmem {
 	pid_t pid;
 	struct vmm_block blocks[VMM_BLOCKS_MAX];
-	const uint8_t *mapped[VMM_BLOCKS_MAX]; /* the block's first byte here, or NULL */
+	const uint8_t *mapped[VMM_BLOCKS_MAX]; /* our mapping of the block, or NULL */
 	uint32_t n_blocks;
 };
 
@@ -35,7 +35,8 @@ struct mapping {
 	bool is_shared;
 };
 
-/* Directions of a transfer; process_vm_readv and _writev have the same signature. */
+/* The direction of a transfer: process_vm_readv or process_vm_writev, which have the same
+ * signature. */
 typedef ssize_t (*transfer_fn)(pid_t pid, const struct iovec *local, unsigned long n_local,
 			       const struct iovec *remote, unsigned long n_remote,
 			       unsigned long flags);
@@ -52,8 +53,8 @@ static bool parse_mapping(const char *line, struct mapping *ret)
 	return true;
 }
 
-/* Do the mappings that cover @block show one shared file without gaps? Then *ret_first is the first
- * of them. 1 yes, 0 no, -EINVAL: part of the block is not mapped at all. */
+/* Do the mappings that cover @block show one shared file without gaps? 1: yes, and *ret_first is
+ * the first mapping; 0: no; -EINVAL: part of the block is not mapped at all. */
 static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *ret_first)
 {
 	AUTO_FREE char *line = NULL;
@@ -82,7 +83,7 @@ static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *
 	return is_one_file;
 }
 
-/* Map the file behind @block here; NULL if that cannot be done (it is then read the other way). */
+/* Map the file behind @block in this process; NULL: impossible (process_vm_readv is then used). */
 static const uint8_t *map_file(pid_t pid, const struct vmm_block *block, const struct mapping *m)
 {
 	uint64_t offset = m->offset + (block->hva - m->start);
@@ -125,7 +126,7 @@ static int map_blocks(struct guestmem *m, struct vmm_error *ret_error)
 	return r < 0 ? r : 0;
 }
 
-/* May we read it at all? Better asked now than at the first epoch. */
+/* May we read the process's memory at all? Find out now, not at the first epoch. */
 static int try_read(const struct guestmem *m, struct vmm_error *ret_error)
 {
 	struct page_range first = {m->blocks[0].first_page, 1};
@@ -180,7 +181,7 @@ bool guestmem_is_mapped(const struct guestmem *m, uint32_t index)
 	return index < m->n_blocks && m->mapped[index];
 }
 
-/* Index of the block that holds all of @range, or -EINVAL. */
+/* Returns the index of the block that holds all of @range, or -EINVAL. */
 static int find_block(const struct guestmem *m, const struct page_range *range)
 {
 	for (uint32_t i = 0; i < m->n_blocks; i++) {
@@ -196,7 +197,7 @@ static int find_block(const struct guestmem *m, const struct page_range *range)
 	return -EINVAL;
 }
 
-/* Move all pieces; the kernel may stop half-way at a page that it cannot reach. */
+/* Transfer all pieces; the kernel may stop half-way at a page that it cannot reach. */
 static int transfer_pieces(pid_t pid, transfer_fn transfer, uint8_t *local_at, struct iovec *pieces,
 			   unsigned long n_pieces, size_t size)
 {
@@ -223,7 +224,7 @@ static int transfer_pieces(pid_t pid, transfer_fn transfer, uint8_t *local_at, s
 	return 0;
 }
 
-/* Gathers pieces until a call is worth making. */
+/* Collects pieces until there are enough for one call. */
 struct batch {
 	const struct guestmem *mem;
 	transfer_fn transfer;
@@ -261,7 +262,8 @@ static int add(struct batch *b, uint64_t address, size_t size)
 	return 0;
 }
 
-/* @is_read: mapped blocks are copied from here; a write always goes through the process. */
+/* A read (@is_read) copies mapped blocks from our mapping; a write always goes through the
+ * process. */
 static int transfer_ranges(const struct guestmem *m, const struct page_range *ranges,
 			   uint32_t n_ranges, uint8_t *pages, bool is_read)
 {
@@ -299,6 +301,6 @@ int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uin
 int guestmem_write(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		   const uint8_t *pages)
 {
-	/* process_vm_writev takes a plain iovec; nothing is written through it here. */
+	/* The cast is safe: process_vm_writev takes a non-const iovec, but only reads @pages. */
 	return transfer_ranges(m, ranges, n_ranges, (uint8_t *)(uintptr_t)pages, false);
 }

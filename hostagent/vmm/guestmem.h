@@ -1,8 +1,8 @@
 /* guestmem.h - read and write the pages of a QEMU process.
  *
- * Why: an epoch copies its dirty pages out of the guest while it is stopped: this is most of a pause.
- * A block that is a shared file (memory-backend-memfd, -file with share=on, hugetlbfs) is mapped here
- * and read by memcpy; any other is read by process_vm_readv in batches.
+ * Why: copying the dirty pages out of the stopped guest is most of a pause. A block that is a
+ * shared file (memory-backend-memfd, -file with share=on, hugetlbfs) is mapped here and read by
+ * memcpy; any other is read by process_vm_readv in batches.
  *
  * Where: epoch engine (read), standby keeper (write of ROM blocks at promotion).
  * Threads: after open, reads and writes may run in several threads at once (no state changes).
@@ -18,9 +18,9 @@
 
 struct guestmem;
 
-/* @blocks are copied. 0, *ret_mem to be closed by the caller; -ESRCH, -EPERM, -ENOMEM, -EINVAL (a
- * block is not mapped in @pid); *ret_error has the text. A shared file that cannot be opened is not an
- * error: the block is read by process_vm_readv. */
+/* Open the memory of process @pid; the table @blocks is copied. 0: the caller closes *ret_mem;
+ * -ESRCH, -EPERM, -ENOMEM, -EINVAL (a block is not mapped in @pid); *ret_error has the text. A
+ * shared file that cannot be opened is not an error: its block is read by process_vm_readv. */
 int guestmem_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 		  struct guestmem **ret_mem, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
@@ -38,7 +38,7 @@ bool guestmem_is_mapped(const struct guestmem *m, uint32_t index);
 int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		  uint8_t *ret_pages) __attribute__((warn_unused_result));
 
-/* The reverse: @pages in the same layout go into the process. Errors as guestmem_read(). */
+/* The reverse: write @pages, in the same layout, to the process. Errors as guestmem_read(). */
 int guestmem_write(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		   const uint8_t *pages) __attribute__((warn_unused_result));
 

@@ -29,15 +29,15 @@
 #define USER_CS_64	 0x33
 #define KERNEL_SIGSET_SIZE 8u
 #define SYSCALL_STOP	 (SIGTRAP | 0x80) /* PTRACE_O_TRACESYSGOOD */
-/* Tries before the tracer naps: the usual stop arrives within some microseconds. */
+/* How often the tracer polls before it sleeps: a stop usually arrives within some microseconds. */
 #define YIELDS_BEFORE_NAP 64
 
 /* One injection; lives on the stack of inject_userfaultfd(), used by the tracer thread. */
 struct injection {
 	pid_t pid;
-	uint64_t deadline_ns; /* for the process to stop; once it runs our call we see it through */
+	uint64_t deadline_ns; /* for the process to stop; once our call runs we always finish it */
 	int pidfd;
-	bool has_seccomp;     /* it runs under a filter that may kill it for our call */
+	bool has_seccomp;     /* the process has a seccomp filter that may kill it for our call */
 	uint64_t syscall_at;  /* address of a `syscall` instruction in its vDSO */
 	struct user_regs_struct saved_regs;
 	uint64_t saved_sigmask;
@@ -51,7 +51,7 @@ static long trace(int request, pid_t pid, uintptr_t address, uintptr_t data)
 	return ptrace(request, pid, (void *)address, (void *)data) < 0 ? -errno : 0;
 }
 
-/* Number after "KEY:" in /proc/PID/status, or 0. */
+/* Returns the number after "KEY:" in /proc/PID/status, or 0. */
 static long status_number(const char *status, const char *key)
 {
 	const char *at = strstr(status, key);
@@ -78,7 +78,7 @@ static int check_status(struct injection *in)
 	return 0;
 }
 
-/* Where the process has its vDSO. */
+/* Find the process's vDSO. */
 static int find_vdso(struct injection *in, uint64_t *ret_start, size_t *ret_size)
 {
 	AUTO_FREE char *line = NULL;
@@ -135,8 +135,8 @@ static int find_syscall(struct injection *in)
 	return 0;
 }
 
-/* The kernel has no timed wait for a trace stop, and SIGCHLD belongs to the daemon: look again, first
- * at once, then in naps. @deadline_ns UINT64_MAX: for ever. */
+/* Wait for a trace stop. The kernel has no timed wait for it, and SIGCHLD belongs to the daemon, so
+ * poll: first without a sleep, then with sleeps between. @deadline_ns UINT64_MAX: for ever. */
 static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 {
 	const struct timespec nap = {.tv_nsec = 20000};
@@ -157,8 +157,9 @@ static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 	}
 }
 
-/* Wait for the stop we asked for: with @event PTRACE_EVENT_STOP, or 0 for a system call's entry or
- * exit. Anything else that stops the thread on the way (a signal) is passed on, going on by @request. */
+/* Wait for the stop we asked for: @event is PTRACE_EVENT_STOP, or 0 for a system call's entry or
+ * exit. If a signal stops the thread first, pass the signal on and continue the thread with
+ * @request. */
 static int wait_stop(pid_t pid, int event, int request, uint64_t deadline_ns)
 {
 	for (;;) {
@@ -181,7 +182,7 @@ static int wait_stop(pid_t pid, int event, int request, uint64_t deadline_ns)
 	}
 }
 
-/* Run one system call in the stopped thread; it is at the call's exit afterwards. */
+/* Run one system call in the stopped thread; afterwards the thread is at the call's exit. */
 static int remote_call(const struct injection *in, long number, uint64_t argument, int64_t *ret_value)
 {
 	struct user_regs_struct regs = in->saved_regs;
@@ -189,7 +190,7 @@ static int remote_call(const struct injection *in, long number, uint64_t argumen
 
 	regs.rip = in->syscall_at;
 	regs.rax = (uint64_t)number;
-	regs.orig_rax = UINT64_MAX; /* not in a call: the kernel must not "restart" this one */
+	regs.orig_rax = UINT64_MAX; /* "not in a call", so that the kernel restarts nothing */
 	regs.rdi = argument;
 	r = (int)trace(PTRACE_SETREGS, in->pid, 0, (uintptr_t)&regs);
 	for (int i = 0; r == 0 && i < 2; i++) { /* entry, exit */
@@ -219,7 +220,7 @@ static int fetch_fd(struct injection *in)
 				remote_fd == -ENOSYS ? " (kernel without CONFIG_USERFAULTFD)" : "");
 	in->fd = (int)syscall(SYS_pidfd_getfd, in->pidfd, (int)remote_fd, 0);
 	r = in->fd < 0 ? -errno : 0;
-	/* Left open there it would keep QEMU's memory protected after our death. */
+	/* If it stayed open in QEMU, the memory would stay protected after our death. */
 	close_r = remote_call(in, SYS_close, (uint64_t)remote_fd, &closed);
 	if (r == 0 && close_r < 0)
 		r = close_r;
@@ -231,8 +232,8 @@ static int fetch_fd(struct injection *in)
 	return 0;
 }
 
-/* Put the registers back, in a stop from which the kernel still does its restart of an interrupted
- * system call: that is the trap of PTRACE_INTERRUPT, not a system call's exit. */
+/* Restore the registers. Do it in a stop from which the kernel still restarts an interrupted system
+ * call: that is the trap of PTRACE_INTERRUPT, not a system call's exit. */
 static int restore(struct injection *in)
 {
 	int r = (int)trace(PTRACE_INTERRUPT, in->pid, 0, 0);
@@ -251,7 +252,7 @@ static int restore(struct injection *in)
 	return 0;
 }
 
-/* The thread is stopped: do the work and make it as it was. */
+/* With the thread stopped: do the work, then restore it. */
 static int run_stopped(struct injection *in)
 {
 	uint64_t all_signals = UINT64_MAX;
@@ -310,8 +311,8 @@ static int seize(struct injection *in)
 	return 0;
 }
 
-/* A thread of its own, because the kernel ends a trace when the tracing thread ends: also when the
- * tracee never stopped and so could not be detached from. */
+/* Runs in a thread of its own: when the tracing thread ends, the kernel ends the trace, even if the
+ * tracee never stopped and so could not be detached. */
 static void *tracer_thread(void *context)
 {
 	struct injection *in = context;

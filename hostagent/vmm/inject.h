@@ -1,15 +1,16 @@
-/* inject.h - a userfaultfd that belongs to another process.
+/* inject.h - makes a userfaultfd inside another process and takes it over.
  *
- * Why: only a process itself can make a userfaultfd for its memory, and QEMU is not to be changed. So
- * one of its threads is stopped by ptrace for well under a millisecond, made to run one
- * userfaultfd(2), and goes on as if nothing had been; the descriptor is taken over by pidfd_getfd(2).
+ * Why: only a process itself can make a userfaultfd for its memory, and we may not change QEMU. So
+ * we stop one of its threads with ptrace for well under a millisecond, make it run one
+ * userfaultfd(2), and let it go on as if nothing had happened. pidfd_getfd(2) copies the descriptor
+ * to us.
  *
  *	SEIZE ─ INTERRUPT ─ save registers ─ userfaultfd ─ pidfd_getfd ─ close ─ restore ─ DETACH
  *
- * The thread taken is the main one (tid == pid). A system call that it was blocked in is restarted by
- * the kernel as after a signal without handler. If we die in the middle the kernel detaches; the
- * thread then goes on with wrong registers, so the window is kept to those two calls and all signals
- * are blocked in it.
+ * We use the main thread (tid == pid). If it was blocked in a system call, the kernel restarts that
+ * call, as after a signal without handler. If we die in the middle, the kernel detaches, and the
+ * thread goes on with wrong registers. So this window holds only the two calls, and all signals are
+ * blocked in it.
  *
  * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). Not needed: any right or setting in
  * QEMU's own process, because UFFD_USER_MODE_ONLY is always allowed, and in WP_ASYNC mode the kernel

@@ -16,7 +16,7 @@
 
 AUTO_DEFINE(json_t *, json_decref)
 
-/* What one inspection carries from step to step. */
+/* The state of one inspection, passed from step to step. */
 struct inspection {
 	struct qmp *qmp;
 	struct vmm_info info;
@@ -62,7 +62,7 @@ static int get_property(struct inspection *in, const char *path, const char *pro
 	return 1;
 }
 
-/* Cut at @size; NULL reads as "". */
+/* Copy a text, cut at @size; NULL counts as "". */
 static void copy_text(char *to, size_t size, const char *from)
 {
 	size_t n = from ? strnlen(from, size - 1) : 0;
@@ -118,8 +118,8 @@ static int step_status(struct inspection *in)
 	return 0;
 }
 
-/* The process by one of its threads: the peer of the socket is another one if a manager (libvirt)
- * made the socket and passed it to QEMU. */
+/* Find QEMU's process by one of its threads. The socket's peer may be another process: a manager
+ * (libvirt) that made the socket and passed it to QEMU. */
 static pid_t process_of_thread(long long tid)
 {
 	AUTO_FREE char *status = NULL;
@@ -152,7 +152,8 @@ static int step_cpus(struct inspection *in)
 	return 0;
 }
 
-/* The answers "this VM cannot be migrated because": then its device state cannot be saved either. */
+/* Check QEMU's reasons why "this VM cannot be migrated": then its device state cannot be saved
+ * either. */
 static int step_blockers(struct inspection *in)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -169,7 +170,7 @@ static int step_blockers(struct inspection *in)
 	return 0;
 }
 
-/* Id of the machine's memory backend: "/objects/pc.ram" -> "pc.ram". */
+/* Get the id of the machine's memory backend: "/objects/pc.ram" -> "pc.ram". */
 static int main_memory_id(struct inspection *in, char *ret_id, size_t size)
 {
 	AUTO(json_decref) json_t *backend = NULL;
@@ -183,7 +184,7 @@ static int main_memory_id(struct inspection *in, char *ret_id, size_t size)
 	return 0;
 }
 
-/* Where a block is, for the guest and in the process. */
+/* Find a block's address in the guest and in the process. */
 static int locate(struct inspection *in, const char *mtree, const struct inspect_ramblock *ram,
 		  struct vmm_block *b)
 {
@@ -228,7 +229,7 @@ static int add_block(struct inspection *in, const char *mtree, const struct insp
 	return locate(in, mtree, ram, b);
 }
 
-/* Refuse what we do not replicate before anything is added. */
+/* Refuse a machine with blocks that we do not replicate, before any block is added. */
 static int check_blocks(struct inspection *in, const struct inspect_ramblock *rams, uint32_t n_rams,
 			const char *main_memory)
 {
@@ -271,7 +272,7 @@ static int step_blocks(struct inspection *in)
 		r = check_blocks(in, rams, n_rams, main_memory);
 	if (r == 0)
 		r = query_text(in, "info mtree -f", &mtree);
-	/* RAM first: QEMU lists by size, and the order of the table is part of the protocol. */
+	/* RAM first: QEMU lists blocks by size, but our protocol fixes the order of the table. */
 	if (r == 0)
 		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_RAM,
 			       VMM_BLOCK_RAM);
@@ -300,9 +301,9 @@ static int step_netdevs(struct inspection *in)
 	return 0;
 }
 
-/* Offloads make a frame that leaves the guest one that only the host's stack can finish: it could not
- * be held, mirrored and sent whole. Properties that a QEMU version or a NIC model lacks are skipped;
- * host_ecn and guest_ecn say nothing without a tso. */
+/* With offloads, only the host's stack can finish a frame that leaves the guest: we could not hold,
+ * mirror and send it whole. Properties that a QEMU version or a NIC model lacks are skipped;
+ * host_ecn and guest_ecn mean nothing without tso. */
 static int check_offloads(struct inspection *in, const struct vmm_nic *nic)
 {
 	static const char *const properties[] = {
@@ -353,7 +354,7 @@ static int add_nic(struct inspection *in, const char *path, const char *type, co
 	return r;
 }
 
-/* Devices that write guest memory without QEMU's page tables, or have state of their own elsewhere. */
+/* Devices that write guest memory without QEMU's page tables, or keep state outside of QEMU. */
 static int check_device_type(struct inspection *in, const char *path, const char *type)
 {
 	static const char *const foreign[] = {"vfio-", "vhost-user-", "vhost-vdpa-", "vhost-vsock",
@@ -367,7 +368,7 @@ static int check_device_type(struct inspection *in, const char *path, const char
 	return 0;
 }
 
-/* @child is an entry of qom-list: a device, or something that is none. */
+/* Check @child, an entry of qom-list: a device or something else. */
 static int look_at_child(struct inspection *in, const char *parent, const json_t *child)
 {
 	AUTO(json_decref) json_t *netdev = NULL;
@@ -378,7 +379,7 @@ static int look_at_child(struct inspection *in, const char *parent, const json_t
 
 	if (!name || !type || sscanf(type, "child<%63[^>]>", device) != 1)
 		return 0;
-	/* Among what the machine made by itself only "device[N]" are devices. */
+	/* Of the objects that the machine made by itself, only "device[N]" are devices. */
 	if (strcmp(parent, "/machine/unattached") == 0 && strncmp(name, "device[", 7) != 0)
 		return 0;
 	(void)snprintf(path, sizeof(path), "%s/%s", parent, name);
@@ -409,7 +410,7 @@ static int step_devices(struct inspection *in)
 	return 0;
 }
 
-/* What the guest has made of it: it may set another MAC than the command line gave. */
+/* Read the current MAC addresses: a guest may change the one from the command line. */
 static int step_macs(struct inspection *in)
 {
 	AUTO(json_decref) json_t *answer = NULL;

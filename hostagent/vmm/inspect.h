@@ -1,11 +1,12 @@
 /* inspect.h - what a running QEMU is, and whether it can be protected.
  *
- * Why: everything that would make a failover wrong (RAM we do not replicate, NICs whose frames are
- * not whole, devices that write guest RAM behind the page tables, state that cannot be saved) is
- * refused here, before anything is touched, with a text that names the thing and the next step.
+ * Why: some things would make a failover wrong: RAM we do not replicate, NICs whose frames are not
+ * whole, devices that write guest RAM without the page tables, state that cannot be saved. Such a
+ * guest is refused here, before anything is touched, with a text that names the thing and the next
+ * step.
  *
  * Where: epoch engine (primary, at attach), standby keeper (its own QEMU, to compare).
- * Threads: any, with a client of their own. Blocks: some tens of monitor commands, ~10 ms in all.
+ * Threads: any, each with its own qmp client. Blocks: some tens of monitor commands, ~10 ms in all.
  */
 #ifndef VMM_INSPECT_H
 #define VMM_INSPECT_H
@@ -29,13 +30,13 @@ struct vmm_nic {
 struct vmm_info {
 	char qemu_version[96]; /* "7.2.22 Debian 1:7.2+dfsg-7" */
 	char machine[64];      /* "pc-i440fx-7.2": the versioned name both hosts must share */
-	pid_t pid;	       /* QEMU's process: use this, not qmp_pid(), which names whoever made the
-				* monitor's socket (a manager such as libvirt may have) */
+	pid_t pid;	       /* QEMU's process. Use this, not qmp_pid(): that is who made the
+				* monitor's socket, which may be a manager such as libvirt */
 	bool running;	       /* vCPUs run now */
 	char runstate[32];     /* QEMU's word for it: "running", "paused", "shutdown", ... */
 	uint32_t n_vcpus;
 	uint64_t ram_bytes;			  /* main memory */
-	struct vmm_block blocks[VMM_BLOCKS_MAX];  /* what to replicate; RAM first */
+	struct vmm_block blocks[VMM_BLOCKS_MAX];  /* the blocks to replicate; RAM first */
 	uint32_t n_blocks;
 	uint32_t n_pages;			  /* over all blocks */
 	struct vmm_nic nics[VMM_NICS_MAX];
@@ -48,7 +49,7 @@ struct vmm_info {
 int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Would @standby go on where @primary stops? Compares QEMU version, machine, vCPUs, block table, NICs.
+/* Can @standby continue @primary's guest? Compares QEMU version, machine, vCPUs, block table, NICs.
  * 0; -EINVAL: no, *ret_error names the difference. */
 int vmm_compare(const struct vmm_info *primary, const struct vmm_info *standby,
 		struct vmm_error *ret_error) __attribute__((warn_unused_result));

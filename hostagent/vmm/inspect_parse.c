@@ -11,7 +11,8 @@
 
 #define LINE_MAX_BYTES 512u
 
-/* Copy the line at @text to @ret_line (cut) and give the start of the next one, or NULL at the end. */
+/* Copy the line at @text to @ret_line (cut). Returns the start of the next one, or NULL at the
+ * end. */
 static const char *next_line(const char *text, char ret_line[LINE_MAX_BYTES])
 {
 	size_t size;
@@ -37,7 +38,7 @@ int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_block
 
 		if (strstr(line, "Block Name") || line[strspn(line, " ")] == '\0')
 			continue;
-		/* The memory of an -object that no device has taken: its name would be the device's. */
+		/* A block without a name: memory of an -object that no device uses yet. */
 		if (sscanf(line, " %u %7s 0x%*x 0x%" SCNx64, &page_size, unit, &b.used_bytes) == 3)
 			strcpy(b.name, INSPECT_UNNAMED);
 		else if (sscanf(line, "%127s %u %7s 0x%*x 0x%" SCNx64, b.name, &page_size, unit,
@@ -114,7 +115,7 @@ static const struct {
 	 * made. */
 	{"*:*.?/*.rom", INSPECT_SKIP, NULL},
 
-	/* Plugged later, it would be memory of the guest's that nobody was asked about. */
+	/* A device plugged later would make this guest memory, without a check. */
 	{INSPECT_UNNAMED, INSPECT_REFUSE, "it belongs to a memory backend that no device uses: remove that"
 					  " (object-del)"},
 	{"*vga*", INSPECT_REFUSE, "start the VM with -vga none -display none, or -nographic -vga none"},

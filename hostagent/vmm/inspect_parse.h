@@ -1,8 +1,8 @@
-/* inspect_parse.h - the texts of QEMU's human monitor, and what each RAM block is to us.
+/* inspect_parse.h - parses texts of QEMU's human monitor, and classifies RAM blocks.
  *
- * Why: what inspect.c must know is only told by HMP, whose texts are made for people: one strict
- * parser each, that refuses what it does not know instead of skipping it. Pure: text in, structs out.
- * Where: inspect.c and its tests only. Threads: any.
+ * Why: only HMP tells what inspect.c must know, and its texts are made for people. Each has a
+ * strict parser that refuses what it does not know instead of skipping it. Pure: text in, structs
+ * out. Where: inspect.c and its tests only. Threads: any.
  */
 #ifndef VMM_INSPECT_PARSE_H
 #define VMM_INSPECT_PARSE_H
@@ -23,8 +23,8 @@ struct inspect_ramblock {
 
 enum inspect_use {
 	INSPECT_REPLICATE_RAM = 1, /* main memory */
-	INSPECT_REPLICATE_ROM, /* lives in the machine only: an incoming machine would not have it */
-	INSPECT_SKIP,	       /* the standby's QEMU loads the same by itself */
+	INSPECT_REPLICATE_ROM, /* exists only in the running machine; an incoming one lacks it */
+	INSPECT_SKIP,	       /* the standby's QEMU loads the same content by itself */
 	INSPECT_REFUSE,	       /* guest state that this release does not replicate */
 };
 
@@ -39,20 +39,20 @@ int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_block
 int inspect_parse_hva(const char *text, const char *name, uint64_t *ret_hva)
 	__attribute__((warn_unused_result));
 
-/* Find in `info mtree -f`, address space "memory", where the first byte of block @name is mapped.
- * 0; -ENOENT: it is not. */
+/* Find where `info mtree -f`, address space "memory", maps the first byte of block @name.
+ * 0; -ENOENT: it is not mapped. */
 int inspect_parse_guest_addr(const char *text, const char *name, uint64_t *ret_addr)
 	__attribute__((warn_unused_result));
 
-/* What to do with a block. @main_memory is the id of the machine's memory backend ("pc.ram" if the
- * user named none). *ret_hint (static text) is what to change, for INSPECT_REFUSE. */
+/* Decide what to do with a block. @main_memory is the id of the machine's memory backend ("pc.ram"
+ * if the user named none). With INSPECT_REFUSE, *ret_hint (static text) says what to change. */
 enum inspect_use inspect_classify(const char *name, const char *main_memory, const char **ret_hint);
 
 /* Parse "52:54:00:12:34:56". 0 or -EINVAL. */
 int inspect_parse_mac(const char *text, uint8_t ret_mac[6]) __attribute__((warn_unused_result));
 
-/* The back end of `info network` that writes guest RAM from another process ("vhost-user",
- * "vhost-vdpa"), or NULL. Static text. */
+/* Find a back end in `info network` that writes guest RAM from another process: "vhost-user",
+ * "vhost-vdpa", or NULL. Static text. */
 const char *inspect_foreign_netdev(const char *text);
 
 #endif

@@ -18,7 +18,7 @@ static int add(struct vmm_inventory *inventory, enum vmm_item_kind kind, const c
 
 	(void)snprintf(item.name, sizeof(item.name), "%.*s", (int)sizeof(item.name) - 1,
 		       name); /* a long name is cut */
-	/* The queues of one card have one name. */
+	/* All queues of one card have the same name. */
 	for (uint32_t i = 0; kind == VMM_ITEM_NET && i < inventory->n; i++)
 		if (inventory->items[i].kind == kind &&
 		    strcmp(inventory->items[i].name, item.name) == 0)
@@ -89,7 +89,8 @@ int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_r
 	return r;
 }
 
-/* The standby's drive has what its command file says, whatever is put into this one. */
+/* A changed medium matters: the standby's drive still has the medium that its command file
+ * names. */
 int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
 {
 	size_t i;
@@ -137,7 +138,7 @@ static uint32_t count(const struct vmm_inventory *in, const struct vmm_item *ite
 	return n;
 }
 
-/* Tell of what @with has more of than @without. True: there is something. */
+/* Append to the text what @with has and @without lacks. True: there is something. */
 static bool tell(const struct vmm_inventory *with, const struct vmm_inventory *without,
 		 const char *what, struct vmm_change *change)
 {
@@ -184,7 +185,7 @@ static json_t *human(const char *command_line)
 	return json_pack("{s:s}", "command-line", command_line);
 }
 
-/* The answers in the order of the commands; what did not come is NULL. */
+/* Fetch the answers, in the order of the commands; a missing one is NULL. */
 static int ask(struct qmp *q, json_t *answers[5])
 {
 	struct {
@@ -206,7 +207,7 @@ static int ask(struct qmp *q, json_t *answers[5])
 			json_decref(commands[i].args);
 		sent += r == 0;
 	}
-	/* Also after an error: each answer belongs to its command. */
+	/* Go on after an error: every command's answer must be taken. */
 	for (int i = 0; i < sent; i++) {
 		int waited = qmp_wait(q, TIMEOUT_NS, &answers[i]);
 

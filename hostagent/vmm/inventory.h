@@ -1,17 +1,17 @@
-/* inventory.h - what a guest's machine is made of, as its monitor lists it: to notice that it changed.
+/* inventory.h - lists what a guest's machine is made of, to notice when it changes.
  *
  * Why: devices, memory and network back ends can be plugged and unplugged while a guest is protected.
  * The standby's QEMU was started without them, so its promotion would fail; and a new card's frames
- * are not held. QEMU has no event for a device that is added, so its lists are compared. inspect.h
- * judges a whole machine; this only says whether it is still the one that was judged, and what differs.
+ * are not held. QEMU has no event for an added device, so we compare its lists. inspect.h judges a
+ * whole machine; this only says whether the machine has changed since then, and how.
  *
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them
  *	info network					cards, back ends, filters
- *	info ramblock					memory, also such that no device has yet
- *	query-block					judged by disks.h: is one writable? what is in the drives?
+ *	info ramblock					memory, even if no device uses it yet
+ *	query-block					writable disks (disks.h), media in drives
  *
  * Where: epoch engine (engine_watch.c), vm_cover.c. The parts that read texts are pure.
- * Threads: any, with a client of their own.
+ * Threads: any, each with its own qmp client.
  */
 #ifndef VMM_INVENTORY_H
 #define VMM_INVENTORY_H
@@ -31,7 +31,7 @@ enum vmm_item_kind {
 	VMM_ITEM_DEVICE = 1, /* "rng0 (virtio-rng-pci)" */
 	VMM_ITEM_NET,	     /* "n0 (tap)", "virtio-net-pci.0 (nic)", "f0 (filter-mirror)" */
 	VMM_ITEM_MEMORY,     /* "pc.ram" */
-	VMM_ITEM_MEDIUM,     /* "cdrom0 (/iso/one.iso)", of a long path its end */
+	VMM_ITEM_MEDIUM,     /* "cdrom0 (/iso/one.iso)"; only the end of a long path */
 };
 
 struct vmm_item {
@@ -45,7 +45,8 @@ struct vmm_inventory {
 	struct vmm_item items[VMM_ITEMS_MAX];
 };
 
-/* Read one answer each into @inventory. 0; -EPROTO: not understood; -E2BIG: over VMM_ITEMS_MAX. Pure. */
+/* Each adds the items of one answer to @inventory. 0; -EPROTO: not understood; -E2BIG: over
+ * VMM_ITEMS_MAX. Pure. */
 int vmm_inventory_add_devices(struct vmm_inventory *inventory, const json_t *qom_list)
 	__attribute__((warn_unused_result));
 int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_network)
@@ -57,16 +58,16 @@ int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query
 
 /* What differs between two inventories. */
 struct vmm_change {
-	bool is_net;	/* frames are concerned: a card, a back end or a filter was added */
+	bool is_net;	/* it affects frames: a card, a back end or a filter was added */
 	char text[320]; /* "added: device rng1 (virtio-rng-pci); gone: ..." , cut if need be */
 };
 
-/* True: @now is not what @base was, and *ret_change says how. Pure. */
+/* True: @now differs from @base, and *ret_change says how. Pure. */
 bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_inventory *now,
 			   struct vmm_change *ret_change);
 
-/* Ask QEMU for all of it in one go; some 3 ms, the guest runs. The last thing asked is whether a disk is
- * writable now. Nothing may be in flight on @q.
+/* Ask QEMU for all lists at once; some 3 ms, the guest runs. Last it checks whether a disk is
+ * writable now. No command may be in flight on @q.
  * 0; -ENOTSUP: a disk is writable, *ret_error names it, and *ret_inventory is valid; others as
  * qmp_execute(), -EPROTO and -E2BIG, with *ret_error. */
 int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,

@@ -18,7 +18,7 @@
 #define DRAIN_BYTES 32768
 #define STACK_BYTES 65536
 
-/* Shared by both processes. */
+/* A page of memory that both processes share. */
 struct page {
 	pthread_mutex_t mutex;
 };
@@ -40,7 +40,7 @@ struct waiter {
 static void drain(int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
-	static char nowhere[DRAIN_BYTES]; /* written by all, read by nobody */
+	static char nowhere[DRAIN_BYTES]; /* all threads write it, nobody reads it */
 
 	while (poll(&p, 1, DRAIN_MS) > 0) {
 		ssize_t n = read(fd, nowhere, sizeof(nowhere));
@@ -62,7 +62,7 @@ static void *waiter_main(void *context)
 	return NULL;
 }
 
-/* Take what the agent sent: the pipe and the page. */
+/* Receive from the agent: the pipe and the page. */
 static void start_waiter(const int fds[2])
 {
 	struct waiter *w = malloc(sizeof(*w));
@@ -95,7 +95,7 @@ static void server_main(int fd)
 {
 	sigset_t all;
 
-	sigfillset(&all); /* it ends with the agent, by the socket, and not by what is sent to the agent's group */
+	sigfillset(&all); /* only the agent's closed socket ends it, no signal to its group */
 	(void)pthread_sigmask(SIG_SETMASK, &all, NULL);
 	(void)prctl(PR_SET_NAME, "holdfast-letgo");
 	for (;;) {
@@ -215,7 +215,8 @@ struct letgo *letgo_close(struct letgo *letgo)
 {
 	if (!letgo)
 		return NULL;
-	/* Another thread's is marked already; ours would stay on our list of mutexes. */
+	/* An ended thread's mutex is marked already; ours must be taken off our list of robust
+	 * mutexes. */
 	if (pthread_equal(letgo->owner, pthread_self()))
 		pthread_mutex_unlock(&letgo->page->mutex);
 	munmap(letgo->page, sizeof(*letgo->page));

@@ -18,7 +18,7 @@ void vmm_machine_done(struct vmm_machine *m)
 	*m = (struct vmm_machine){0};
 }
 
-/* FNV-1a: tells two long texts apart; nobody gains by a collision. */
+/* FNV-1a: enough to tell two long texts apart, since nobody gains from a collision. */
 static uint64_t hash(const char *text)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
@@ -28,7 +28,7 @@ static uint64_t hash(const char *text)
 	return h;
 }
 
-/* @from of at most @max bytes, printable, into @to. */
+/* Copy at most @max bytes of @from to @to, made printable. */
 static void copy_printable(char *to, const char *from, size_t max)
 {
 	size_t n = strlen(from);
@@ -100,7 +100,7 @@ bool vmm_machine_is_same(const struct vmm_machine *a, const struct vmm_machine *
 /* ---- compare */
 
 struct comparison {
-	const char *told; /* key of the last difference: what is told of that thing is no news */
+	const char *told; /* key of the last difference; differences below it are not counted */
 	uint32_t n_differences;
 	char *text;
 	size_t size, used;
@@ -113,7 +113,7 @@ static bool is_of(const char *key, const char *thing)
 	return strncmp(key, thing, n) == 0 && (key[n] == ' ' || key[n] == '/');
 }
 
-/* "" reads badly in a sentence. */
+/* Words an empty value so that it reads well in a sentence. */
 static const char *shown(const char *value)
 {
 	return *value ? value : "an empty text";

@@ -15,16 +15,16 @@
 #include "base/fd.h"
 #include "vmm/qmp_parse.h"
 
-/* A monitor that does not take 8 KB within this time hangs. */
+/* If the monitor does not take 8 KB within this time, it hangs. */
 #define WRITE_TIMEOUT_NS CLOCK_NS_PER_S
 #define ERROR_MAX	 512
 
-/* What an armed command is turned into when it is not to run: QMP refuses unknown members. */
+/* Ends an armed command that must not run: QMP refuses the unknown member. */
 #define DISARM ",\"disarmed\":0}"
 
-/* A command that QEMU has been sent and that qmp_wait() has not been called for. */
+/* A command that was sent to QEMU and not yet waited for. */
 struct pending {
-	bool is_abandoned;	   /* nobody will wait for it: its answer is only counted off */
+	bool is_abandoned;	   /* nobody will wait for it: its answer is dropped */
 	bool is_answered;	   /* `answer` is valid; never together with is_abandoned */
 	struct qmp_message answer; /* RETURN or ERROR */
 };
@@ -33,16 +33,16 @@ struct qmp {
 	int fd;
 	pid_t pid;
 	uid_t uid;
-	int broken;	  /* 0, or the negative errno that every later call gives */
-	const char *armed; /* borrowed: QEMU has all of this but its last brace; NULL: none */
+	int broken;	  /* 0, or the negative errno that every later call returns */
+	const char *armed; /* borrowed: sent to QEMU but for its last brace; NULL: none */
 	struct pending pending[QMP_IN_FLIGHT_MAX]; /* oldest first */
 	unsigned int n_pending;
 	struct qmp_parser parser;
 	qmp_event_fn handler;
 	void *handler_context;
 	const char *awaited; /* borrowed: the event that qmp_wait_event() waits for, or NULL */
-	bool is_greeted;  /* the greeting has come... */
-	bool offers_oob;  /* ...and QEMU can read on while a command runs */
+	bool is_greeted;  /* the greeting has come */
+	bool offers_oob;  /* the greeting says that QEMU can read while a command runs */
 	char error[ERROR_MAX];
 };
 
@@ -83,7 +83,7 @@ static void drop_pending(struct qmp *q, unsigned int i)
 	memmove(&q->pending[i], &q->pending[i + 1], (q->n_pending - i) * sizeof(q->pending[0]));
 }
 
-/* It answers the oldest command that has no answer. */
+/* Keep an answer: it belongs to the oldest command that has none. */
 static void keep_answer(struct qmp *q, struct qmp_message *m)
 {
 	unsigned int i = 0;
@@ -148,7 +148,7 @@ static int take_messages(struct qmp *q)
 	}
 }
 
-/* One read. 0: something came and was handled; -EAGAIN: nothing there. */
+/* Read once. 0: something came and was handled; -EAGAIN: nothing was there. */
 static int read_some(struct qmp *q)
 {
 	char *at;
@@ -181,7 +181,7 @@ static int wait_fd(int fd, short events, uint64_t deadline_ns)
 	left_ns = deadline_ns - now_ns;
 	ts.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S);
 	ts.tv_nsec = (long)(left_ns % CLOCK_NS_PER_S);
-	(void)ppoll(&p, 1, &ts, NULL); /* EINTR and the time are looked at by the caller's loop */
+	(void)ppoll(&p, 1, &ts, NULL); /* the caller's loop handles EINTR and the deadline */
 	return 0;
 }
 
@@ -228,7 +228,7 @@ static int write_all(struct qmp *q, const char *text, size_t size, int fd)
 	return 0;
 }
 
-/* The text of one write. */
+/* Collects the text of one write. */
 struct outgoing {
 	char text[QMP_SEND_MAX];
 	size_t size;
@@ -243,8 +243,8 @@ static int put(struct outgoing *out, const char *text, size_t size)
 	return 0;
 }
 
-/* One write: finish what is armed (by @finish), send @command (or NULL), arm @next (or NULL). Of the
- * commands completed by it, the first @n_abandoned are not waited for. */
+/* In one write: finish the armed command (with @finish), send @command (or NULL), arm @next (or
+ * NULL). Of the commands that this completes, nobody waits for the first @n_abandoned. */
 static int send_text(struct qmp *q, const char *finish, const char *command, const char *next,
 		     unsigned int n_abandoned, int fd)
 {
@@ -320,7 +320,7 @@ int qmp_send(struct qmp *q, const char *command, json_t *args)
 	return qmp_send_with_fd(q, command, args, -1);
 }
 
-/* Index of the oldest command that is to be waited for, or -1. */
+/* Returns the index of the oldest command that is not abandoned, or -1. */
 static int oldest(const struct qmp *q)
 {
 	for (unsigned int i = 0; i < q->n_pending; i++)
@@ -353,7 +353,7 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 	uint64_t deadline_ns = deadline_after(timeout_ns);
 	int i, r;
 
-	/* Its index may sink while we wait: abandoned ones before it are counted off. */
+	/* The index may shrink while we wait: answered abandoned commands before it are removed. */
 	while ((i = oldest(q)) >= 0 && !q->pending[i].is_answered) {
 		if (q->broken) {
 			drop_pending(q, (unsigned int)i);
@@ -366,7 +366,7 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 			q->pending[i].is_abandoned = true;
 			return r;
 		}
-		(void)read_some(q); /* what broke is in q->broken, nothing there is no failure */
+		(void)read_some(q); /* an error is kept in q->broken; -EAGAIN is no failure */
 	}
 	if (i < 0)
 		return q->broken ? q->broken : -EINVAL;
@@ -432,7 +432,7 @@ int qmp_hmp(struct qmp *q, const char *command_line, uint64_t timeout_ns, char *
 	return r;
 }
 
-/* The first thing a monitor says is its greeting. */
+/* Wait for the greeting, which a monitor sends first. */
 static int wait_greeting(struct qmp *q, uint64_t deadline_ns)
 {
 	while (!q->is_greeted) {
@@ -456,7 +456,7 @@ static int connect_to(const char *path, int *ret_fd, struct ucred *ret_peer)
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	/* A full queue of clients that wait for the one being served reads EAGAIN. */
+	/* EAGAIN: the queue of clients that wait for the one being served is full. */
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return errno == EAGAIN ? -EBUSY : -errno;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &peer_size) < 0)

@@ -1,8 +1,8 @@
-/* qmp_parse.h - QEMU monitor protocol, bytes in, messages out (sans-I/O).
+/* qmp_parse.h - parser of the QEMU monitor protocol: bytes in, messages out (sans-I/O).
  *
- * Why: what arrives on the monitor is a stream of JSON lines from a process that a guest may have
- * taken over; cutting and checking it must not depend on a socket, so that tests and fuzzers reach
- * it. Where: used by qmp.c only. Threads: one parser, one thread.
+ * Why: the monitor sends a stream of JSON lines, and a guest may have taken over the process that
+ * sends it. Splitting and checking the lines must not depend on a socket, so that tests and fuzzers
+ * reach it. Where: used by qmp.c only. Threads: one thread per parser.
  *
  *	bytes ──► qmp_parser_space / _filled ──► [ buffer ≤ QMP_LINE_MAX ] ──► qmp_parser_next ──► message
  */
@@ -14,8 +14,8 @@
 
 #include <jansson.h>
 
-/* Longest line accepted. The longest honest one seen is query-rx-filter's vlan table (24 KB per
- * NIC) and `info mtree` of a machine with hundreds of devices (under 1 MB). */
+/* Longest line accepted. The longest real lines seen: query-rx-filter's vlan table (24 KB per NIC),
+ * and `info mtree` of a machine with hundreds of devices (under 1 MB). */
 #define QMP_LINE_MAX ((size_t)4 << 20)
 
 enum qmp_message_kind {
@@ -42,20 +42,20 @@ struct qmp_parser {
 };
 
 void qmp_parser_init(struct qmp_parser *p);
-/* Free what it holds; the parser is as after init. */
+/* Free the buffer; the parser is as after init. */
 void qmp_parser_done(struct qmp_parser *p);
 
-/* Room for more input: *ret_at (borrowed until the next call) and *ret_room > 0. May allocate.
+/* Get room for more input: *ret_at (borrowed until the next call) and *ret_room > 0. May allocate.
  * 0; -EMSGSIZE: the line in the buffer is longer than QMP_LINE_MAX; -ENOMEM. */
 int qmp_parser_space(struct qmp_parser *p, char **ret_at, size_t *ret_room)
 	__attribute__((warn_unused_result));
 
-/* @size bytes were written at the place that qmp_parser_space() gave. */
+/* Note that @size bytes were written where qmp_parser_space() said. */
 void qmp_parser_filled(struct qmp_parser *p, size_t size);
 
 /* Take the next whole message. Allocates. The caller ends it with qmp_message_done().
- * 0; -EAGAIN: no whole line yet, nothing consumed; -EPROTO: the line is not a QMP message, and it
- * was consumed (a monitor that says such a thing should be closed); -ENOMEM. */
+ * 0; -EAGAIN: no whole line yet, nothing consumed; -EPROTO: the line is not a QMP message; it was
+ * consumed, and the monitor should be closed; -ENOMEM. */
 int qmp_parser_next(struct qmp_parser *p, struct qmp_message *ret_message)
 	__attribute__((warn_unused_result));
 

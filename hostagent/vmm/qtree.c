@@ -13,7 +13,8 @@
 #define DEPTH_MAX  32u
 #define PATH_ROOM  256u
 
-/* Names of the host's own, what it does with its own back ends, and what the guest or its firmware sets. */
+/* Properties to leave out: names and back-end settings of the host, and what the guest or its
+ * firmware sets. */
 static const char *const ignored[] = {
 	"netdev", "chardev", "drive", "audiodev", "memdev", "hostmem", "iothread", "iothread-vq-mapping",
 	"rng", "cryptodev", "tpmdev", "fsdev", "display", "fd", "vhostfd", "share-rw", "rerror", "werror",
@@ -23,10 +24,10 @@ static const char *const ignored[] = {
 struct qtree_node {
 	int parent;	  /* index; -1: none */
 	unsigned indent;
-	const char *name; /* of a bus; type of a device */
-	const char *id;	  /* of a device; NULL: a bus */
+	const char *name; /* a bus's name, or a device's type */
+	const char *id;	  /* a device's id; NULL: this is a bus */
 	const char *addr; /* of a PCI device, or NULL */
-	bool is_pci;	  /* a bus whose name is its own in the machine, and whose devices have addresses */
+	bool is_pci;	  /* a PCI bus: its name is unique, its devices have addresses */
 };
 
 struct qtree_prop {
@@ -38,7 +39,7 @@ struct qtree {
 	struct qtree_node *nodes;
 	struct qtree_prop *props;
 	unsigned n_nodes, n_props;
-	int at; /* node that the next line is of; -1: none yet */
+	int at; /* node to which the next line belongs; -1: none yet */
 };
 
 /* ---- text to nodes */
@@ -69,7 +70,7 @@ static bool is_ignored(const char *name)
 	return false;
 }
 
-/* "\"/usr/share/x.rom\"" -> "x.rom": where a host keeps the file is its own affair. */
+/* "\"/usr/share/x.rom\"" -> "x.rom": hosts may keep the file in different directories. */
 static const char *base_name(char *value)
 {
 	size_t n = strlen(value);
@@ -96,8 +97,8 @@ static int add_prop(struct qtree *t, const char *name, char *value)
 	return 0;
 }
 
-/* "class Ethernet controller, addr 00:02.0, pci id 1af4:1000 (sub 1af4:0001)": the addr has a bus number that
- * the guest's firmware gives. */
+/* Parse "class Ethernet controller, addr 00:02.0, pci id 1af4:1000 (sub 1af4:0001)". The guest's
+ * firmware assigns the bus number in the addr. */
 static int add_pci_id(struct qtree *t, char *line)
 {
 	char *id = strstr(line, ", pci id ");
@@ -119,7 +120,7 @@ static int parse_line(struct qtree *t, char *line)
 		*mark = '\0';
 		return add_node(t, indent, text + 5, mark + 6);
 	}
-	/* What follows a child bus's lines cannot be the parent's: QEMU prints buses last. */
+	/* A line after a child bus never belongs to the parent: QEMU prints buses last. */
 	if (t->at < 0)
 		return *text ? -EPROTO : 0;
 	if (!t->nodes[t->at].id) {
@@ -131,14 +132,15 @@ static int parse_line(struct qtree *t, char *line)
 		return add_pci_id(t, text);
 	mark = strstr(text, " = ");
 	if (!mark)
-		return 0; /* bars, interrupt lines, addresses: by type, or set by the guest */
+		return 0; /* bars, interrupt lines, addresses: fixed by type, or set by the guest */
 	*mark = '\0';
 	return add_prop(t, text, mark + 3);
 }
 
 /* ---- nodes to items */
 
-/* How many of its type were made on its bus before it: QEMU lists the newest first. */
+/* Count the devices of the same type made on the bus before this one: QEMU lists the newest
+ * first. */
 static unsigned ordinal(const struct qtree *t, unsigned node)
 {
 	unsigned n = 0;
@@ -149,7 +151,7 @@ static unsigned ordinal(const struct qtree *t, unsigned node)
 	return n;
 }
 
-/* The place of a node, from the next PCI bus down. */
+/* Write the place of a node, starting at the nearest PCI bus above it. */
 static void path_of(const struct qtree *t, int node, char path[PATH_ROOM])
 {
 	char parts[DEPTH_MAX][PATH_ROOM];

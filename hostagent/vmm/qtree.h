@@ -1,8 +1,8 @@
-/* qtree.h - the devices of a machine, from the text of QEMU's `info qtree`. Pure.
+/* qtree.h - reads the devices of a machine from the text of QEMU's `info qtree`. Pure.
  *
- * Why: one command tells every device with its place and all its properties, in the same form by a machine
- * that runs and by one that waits for its state. What differs between those two, or names a thing of the
- * host, is left out here.
+ * Why: one command gives every device with its place and all its properties, in the same form for a
+ * running machine and for one that waits for its state. This parser leaves out what differs between
+ * the two, and what names a thing of the host.
  *
  *	bus: main-system-bus
  *	  dev: i440FX-pcihost, id ""
@@ -14,9 +14,9 @@
  *	        bus: virtio-bus
  *	          dev: virtio-net-device, id ""  "device pci.0/02.0/virtio-bus/virtio-net-device#0"
  *
- * A PCI device's place is its bus and address, any other's its type and how many of that type were made on
- * that bus before it. So options may come in another order where nothing depends on it. An id is not
- * compared: no state is named by it.
+ * A PCI device's place is its bus and address. Any other's place is its type and how many of that
+ * type were made on the bus before it. So the order of options may differ where nothing depends on
+ * it. Ids are not compared, since no state is named by them.
  * Where: describe.c and its tests. Threads: any. Allocates.
  */
 #ifndef VMM_QTREE_H
@@ -27,9 +27,9 @@
 
 #define QTREE_DEVICES_MAX 1024u
 
-/* Add what @text (changed by this) tells to @m.
- * 0; -ENOMEM; -E2BIG: more devices or properties than the limits; -EPROTO: not such a text. On error *ret_error
- * says it for people. */
+/* Add the devices in @text, which is modified, to @m.
+ * 0; -ENOMEM; -E2BIG: more devices or properties than the limits; -EPROTO: not an `info qtree`
+ * text. On error *ret_error says why, for people. */
 int qtree_parse(char *text, struct vmm_machine *m, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -17,15 +17,16 @@ static int judge_card(const json_t *card, struct vmm_error *ret_error)
 	size_t i;
 	json_t *id;
 
-	/* "all": there is no filter. A promiscuous card does not look at it. */
+	/* "all" means no filter, and a promiscuous card ignores its filter. */
 	if (!vlan || strcmp(vlan, "normal") != 0 ||
 	    json_is_true(json_object_get(card, "promiscuous")))
 		return 0;
-	/* Windows' driver asks for all of them, whether or not the guest uses any. */
+	/* Windows' driver asks for all VLANs, whether or not the guest uses any. */
 	if (json_array_size(table) >= ALL_VLANS)
 		return 0;
 	json_array_foreach(table, i, id) {
-		/* 0: frames with a priority and no VLAN. Linux's 8021q asks for them on every card. */
+		/* 0 means frames with a priority but no VLAN. Linux's 8021q asks for them on every
+		 * card. */
 		if (json_integer_value(id) > 0)
 			return vmm_fail(ret_error, -ENOTSUP,
 					"the guest uses VLAN %d on network device %.60s, and QEMU forgets the card's "

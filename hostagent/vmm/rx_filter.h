@@ -1,10 +1,11 @@
-/* rx_filter.h - does the guest use VLANs by a filter in its card, which QEMU forgets?
+/* rx_filter.h - does the guest use its card's VLAN filter, which QEMU forgets?
  *
- * Why: a virtio-net card with ctrl_vlan=on (the default) lets only those tagged frames through to the guest
- * whose VLANs its driver has named. QEMU saves that table, and empties it again when it loads a state (7.2:
- * virtio_load() sets the features after the device's own part, and virtio_net_set_features() clears the
- * table). After a failover the guest would hear no tagged frame any more, and would not know. With ctrl_vlan=off
- * there is no filter to lose. A driver that asks for all VLANs (Windows) is not refused: it would be, always.
+ * Why: a virtio-net card with ctrl_vlan=on (the default) passes a tagged frame to the guest only if
+ * the driver has named its VLAN. QEMU saves that table, but empties it again when it loads a state
+ * (7.2: virtio_load() sets the features after the device's own part, and virtio_net_set_features()
+ * clears the table). So after a failover the guest would silently receive no tagged frames. With
+ * ctrl_vlan=off there is no filter to lose. A driver that asks for all VLANs (Windows) is not
+ * refused, since it would be refused always.
  *
  * Where: the epoch engine, at attach. Threads: as the qmp client.
  */
@@ -21,7 +22,7 @@
 int vmm_check_rx_filter(struct qmp *q, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* The judgement on the answer to `query-rx-filter` alone. 0, -ENOTSUP, -EPROTO as above. */
+/* Judge only an answer to `query-rx-filter`. 0, -ENOTSUP, -EPROTO as above. */
 int vmm_judge_rx_filter(const json_t *query_rx_filter, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -15,7 +15,7 @@
 #define NAME_AT	       6u  /* type, number, length of the name */
 #define HEAD_BYTES     14u /* the same, instance, version; without the name */
 
-/* Bytes of the section header at @at; 0: there is none. */
+/* Returns the size of the section header at @at; 0: there is none. */
 static size_t header_size(const uint8_t *at, const uint8_t *end)
 {
 	size_t left = (size_t)(end - at), name_size;
@@ -31,7 +31,7 @@ static size_t header_size(const uint8_t *at, const uint8_t *end)
 	return HEAD_BYTES + name_size;
 }
 
-/* The footer of section @number at or behind @at; NULL: none. */
+/* Find the footer of section @number at or after @at; NULL: none. */
 static const uint8_t *find_footer(const uint8_t *at, const uint8_t *end, uint32_t number)
 {
 	for (; (at = memchr(at, SECTION_FOOTER, (size_t)(end - at))); at++) {
@@ -64,7 +64,7 @@ uint64_t vmm_sections_mark(const uint8_t *blob, size_t size)
 		size_t head = header_size(at, end);
 		uint32_t number = head > 0 ? bytes_get_be32(at + 1) : 0;
 
-		if (head > 0) /* but not the number: it counts what was ever made */
+		if (head > 0) /* skip the section's number: it counts all sections ever made */
 			mark = mix(mark, at + NAME_AT - 1, head - NAME_AT + 1);
 		at = head > 0 ? find_footer(at + head, end, number) : NULL;
 		is_whole = at && at + FOOTER_BYTES < end;

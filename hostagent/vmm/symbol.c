@@ -13,7 +13,7 @@
 #define MAPS_BYTES_MAX ((size_t)16 << 20)
 #define PATH_BYTES_MAX 4096u
 
-/* The symbol in the table of dynamic symbols @scn, if it is there. */
+/* Look for the symbol in the table of dynamic symbols @scn. */
 static int find_in_table(Elf *elf, Elf_Scn *scn, const GElf_Shdr *header, const char *name,
 			 uint64_t size_bytes, uint64_t *ret_value)
 {
@@ -51,7 +51,7 @@ static int find_symbol(Elf *elf, const char *name, uint64_t size_bytes, uint64_t
 	return -ENOENT;
 }
 
-/* The address that the file gives to its first byte in memory. */
+/* Get the address that the ELF file assigns to its first byte in memory. */
 static int first_address(Elf *elf, uint64_t *ret_address)
 {
 	size_t n = 0;
@@ -91,7 +91,7 @@ static int look_in_file(int fd, const char *name, uint64_t size_bytes, uint64_t 
 	return r;
 }
 
-/* Where the file @path begins in the memory that @maps lists, one mapping a line:
+/* Find where the file @path begins in memory. @maps lists one mapping per line:
  * "START-END PERMISSIONS OFFSET DEVICE INODE   PATH". */
 static int find_start(const char *maps, const char *path, uint64_t *ret_start)
 {
@@ -127,7 +127,7 @@ static int load_start(pid_t pid, uint64_t *ret_start)
 	n = readlink(link, path, sizeof(path) - 1);
 	if (n < 0)
 		return -errno;
-	path[n] = '\0'; /* of a file that was replaced: "... (deleted)", as in the list */
+	path[n] = '\0'; /* for a replaced file "... (deleted)", as in maps too */
 	(void)snprintf(link, sizeof(link), "/proc/%d/maps", pid);
 	r = fd_read_file(link, MAPS_BYTES_MAX, &maps, &size);
 	return r < 0 ? r : find_start(maps, path, ret_start);

@@ -1,10 +1,10 @@
-/* symbol.h - where a running program keeps one of its exported variables.
+/* symbol.h - finds an exported variable in a running program.
  *
  * Why: QEMU's clock is a global variable that no monitor command shows. Distributions' QEMU exports its
- * symbols to its modules, so that the file it runs from names the place; it need not be guessed.
+ * symbols to its modules, so its program file gives the address; we need not guess.
  *
- * Read from /proc/PID/exe, which is that very file also when it was replaced or lies in another mount
- * namespace; parsed by libelf. Where it was loaded says /proc/PID/maps.
+ * libelf parses /proc/PID/exe, which is the right file even if it was replaced or lies in another
+ * mount namespace. /proc/PID/maps gives the load address.
  *
  * Where: guestclock.h. Threads: any. Blocks for a few ms (a file of 20 MB is mapped, not read).
  */

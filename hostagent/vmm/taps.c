@@ -25,7 +25,7 @@
 
 AUTO_DEFINE(DIR *, closedir)
 
-/* The device of descriptor @fd of @pid; "" when it leads to none. 0 or -errno. */
+/* Get the name of the device of @pid's descriptor @fd; "" when it leads to none. 0 or -errno. */
 static int read_iff(pid_t pid, int fd, char ret_name[VMM_TAP_NAME_BYTES])
 {
 	AUTO_FREE char *text = NULL;
@@ -71,7 +71,7 @@ static int add(struct vmm_taps *taps, const char *name, int place)
 	return 0;
 }
 
-/* A queue more of a tap that is known? The same name in two namespaces is two taps. */
+/* Is this one more queue of a known tap? The same name in two namespaces means two taps. */
 static bool is_known(const struct vmm_taps *taps, const char *name, int place)
 {
 	for (uint32_t i = 0; i < taps->n; i++)
@@ -106,16 +106,16 @@ static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps 
 	ssize_t n = readlinkat(dir_fd, entry, link, sizeof(link) - 1);
 
 	if (n < 0)
-		return errno == ENOENT ? 0 : -errno; /* closed since */
+		return errno == ENOENT ? 0 : -errno; /* ENOENT: closed meanwhile */
 	link[n] = '\0';
 	if (link[0] != '/')
 		return 0; /* "socket:[N]" and the like */
 	if (fstatat(dir_fd, entry, &st, 0) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	/* By number: in a mount namespace of its own /dev has another path. */
+	/* Compare device numbers: in another mount namespace the path may differ. */
 	if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(TUN_MAJOR, TUN_MINOR))
 		return look_at_tun(pid, (int)strtol(entry, NULL, 10), taps);
-	/* macvtap and ipvtap: /dev/tapN, N is the interface's index. */
+	/* macvtap and ipvtap are /dev/tapN, where N is the interface's index. */
 	base = strrchr(link, '/') + 1;
 	if (S_ISCHR(st.st_mode) && strncmp(base, "tap", 3) == 0 &&
 	    !is_known(taps, base, VMM_TAP_MACVTAP))
@@ -138,7 +138,7 @@ int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct vmm_error *ret_er
 	while (r == 0 && (entry = readdir(dir)))
 		if (entry->d_name[0] != '.')
 			r = look_at_fd(pid, dirfd(dir), entry->d_name, &taps);
-	/* Closed between two looks at it: the next look sees the rest. */
+	/* The descriptor was closed between two steps: ignore it. */
 	if (r == -ENOENT || r == -EBADF || r == -EBADFD)
 		r = -EAGAIN;
 	if (r < 0)
@@ -147,7 +147,7 @@ int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct vmm_error *ret_er
 	return 0;
 }
 
-/* "tap1, tap2 (in another network namespace)" */
+/* Write the taps as text: "tap1, tap2 (in another network namespace)". */
 static void list_taps(const struct vmm_taps *taps, char *text, size_t size)
 {
 	size_t used = 0;

@@ -1,13 +1,13 @@
-/* taps.h - which taps a running QEMU has open, asked of the kernel.
+/* taps.h - asks the kernel which taps a running QEMU has open.
  *
- * Why: the hold lies on the tap that the VM's file names. If the guest's card has another one, or one
- * more, its frames leave unheld and nobody notices. What a command line or a monitor says is no
- * proof: taps are renamed, deleted and made again, and managers pass them as descriptors. The kernel
- * says for each descriptor of /dev/net/tun which device it leads to now (/proc/PID/fdinfo, "iff:"),
- * and in which network namespace that device is.
+ * Why: the hold lies on the tap that the VM's file names. If the guest's card uses another tap, or
+ * one more, its frames leave unheld and nobody notices. A command line or a monitor proves nothing:
+ * taps are renamed, deleted and made again, and managers pass them as descriptors. For each
+ * descriptor of /dev/net/tun the kernel says which device it leads to now (/proc/PID/fdinfo,
+ * "iff:"), and in which network namespace that device is.
  *
- * Several descriptors of one name are the queues of one tap. A queue that is switched off leads to no
- * device, so such descriptors only count when there is nothing else.
+ * Several descriptors with one name are the queues of one tap. A queue that is switched off leads
+ * to no device, so descriptors without a device only matter when there is no other.
  *
  * Where: epoch engine, at each attach and while protected; vm_cover.c. Threads: any.
  */
@@ -23,11 +23,11 @@
 #define VMM_TAP_NAME_BYTES 32u
 
 struct vmm_tap {
-	char name[VMM_TAP_NAME_BYTES]; /* "tap0"; of a macvtap "tap7", as in /dev */
+	char name[VMM_TAP_NAME_BYTES]; /* "tap0"; for a macvtap "tap7", as in /dev */
 	enum {
 		VMM_TAP_HERE = 0, /* in the network namespace of this process */
 		VMM_TAP_ELSEWHERE, /* in another one */
-		VMM_TAP_MACVTAP,   /* frames do not pass a tap of ours at all */
+		VMM_TAP_MACVTAP,   /* a macvtap: its frames pass no tap */
 	} place;
 };
 
@@ -37,12 +37,13 @@ struct vmm_taps {
 	uint32_t n_lost; /* descriptors that lead to no device (any more) */
 };
 
-/* Ask for all of process @pid. Costs some 2 us per descriptor that it has, and touches nothing in it.
- * 0; -ESRCH: there is no such process; -E2BIG: over VMM_TAPS_MAX; -EPERM and other -errno, with *ret_error. */
+/* Find all taps of process @pid. Costs some 2 us per descriptor of the process, and touches nothing
+ * in it. 0; -ESRCH: there is no such process; -E2BIG: over VMM_TAPS_MAX; -EPERM and other -errno,
+ * with *ret_error. */
 int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Is @taps exactly the tap @allowed, here? Pure.
+/* Is @taps exactly one tap, @allowed, in this network namespace? Pure.
  * 0; -ENOTSUP: no, *ret_error names what is open, what is allowed and the next step. */
 int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct vmm_error *ret_error)
 	__attribute__((warn_unused_result));

@@ -19,7 +19,8 @@
 #include "vmm/uapi.h"
 
 #define STOP_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-/* Ranges asked of the kernel at once: 96 KB, a few calls even for a badly scattered epoch. */
+/* How many ranges to ask of the kernel at once: 96 KB; few calls even for a badly scattered
+ * epoch. */
 #define REGIONS_MAX	4096u
 #define PROBE_PAGES	64u
 #define FEATURES                                                                                   \
@@ -32,14 +33,14 @@ struct track {
 	int pidfd;   /* readable once the process has ended */
 	struct vmm_block blocks[VMM_BLOCKS_MAX];
 	uint32_t n_blocks;
-	uint32_t block;	 /* where the next scan goes on: index in blocks... */
-	uint64_t offset; /* ...and byte in it */
+	uint32_t block;	 /* the next scan goes on in this block (index in blocks)... */
+	uint64_t offset; /* ...at this byte of it */
 	uint64_t fault_ns;
 	struct page_region regions[REGIONS_MAX];
 };
 
-/* Agree with the kernel on what we use. One question for each feature would need one descriptor
- * each; all of them came with or before WP_ASYNC. */
+/* Ask the kernel for all features that we use. Asking for each separately would need one descriptor
+ * each, and all of them came with or before WP_ASYNC. */
 static int enable(int uffd, struct vmm_error *ret_error)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};
@@ -51,7 +52,7 @@ static int enable(int uffd, struct vmm_error *ret_error)
 			" >= 6.7 with CONFIG_USERFAULTFD and CONFIG_PTE_MARKER_UFFD_WP): %m");
 }
 
-/* Read [start, end); the regions go to @regions. Their number, or -errno. */
+/* Scan [start, end) into @regions. Returns the number of regions, or -errno. */
 static int scan(int pagemap, enum track_scan_mode mode, uint64_t start, uint64_t end,
 		struct page_region *regions, uint32_t n_regions, uint64_t *ret_walk_end)
 {
@@ -76,7 +77,7 @@ static int scan(int pagemap, enum track_scan_mode mode, uint64_t start, uint64_t
 	return n;
 }
 
-/* Write to each of @n_pages pages. Nanoseconds. */
+/* Write to each of @n_pages pages. Returns the time in ns. */
 static uint64_t time_writes(volatile uint8_t *pages, uint32_t n_pages)
 {
 	uint64_t start_ns = clock_mono_ns();
@@ -86,8 +87,8 @@ static uint64_t time_writes(volatile uint8_t *pages, uint32_t n_pages)
 	return clock_mono_ns() - start_ns;
 }
 
-/* The features are there; does the scan see a write, and only the write, on pages of ours? And what
- * does it cost? */
+/* The features exist. Now check on our own pages that a scan sees each write and nothing else, and
+ * measure what a write costs. */
 static int probe_scan(int uffd, int pagemap, uint8_t *pages, uint64_t *ret_fault_ns,
 		      struct vmm_error *ret_error)
 {
@@ -248,7 +249,7 @@ static void convert(const struct vmm_block *block, const struct page_region *reg
 		uint32_t n_pages = (uint32_t)((regions[i].end - regions[i].start) / VMM_PAGE_BYTES);
 		struct page_range *last = *n_ranges > 0 ? &ranges[*n_ranges - 1] : NULL;
 
-		/* Never across blocks: the first page of a block starts a range. */
+		/* Never join across blocks: the first page of a block starts a new range. */
 		if (last && first != block->first_page && last->first_page + last->n_pages == first)
 			last->n_pages += n_pages;
 		else

@@ -1,8 +1,8 @@
 /* uapi.h - kernel interfaces newer than Debian 12's headers, from the kernel's UAPI.
  *
- * Why: PAGEMAP_SCAN (Linux 6.7, include/uapi/linux/fs.h) and asynchronous write protection (6.7,
- * include/uapi/linux/userfaultfd.h) are what dirty tracking is made of. Whether the running kernel has
- * them is probed, not guessed. Used by inject.c and track.c only.
+ * Why: dirty tracking needs PAGEMAP_SCAN (Linux 6.7, include/uapi/linux/fs.h) and asynchronous
+ * write protection (6.7, include/uapi/linux/userfaultfd.h). track_probe() finds out whether the
+ * running kernel has them. Used by inject.c and track.c only.
  */
 #ifndef VMM_UAPI_H
 #define VMM_UAPI_H

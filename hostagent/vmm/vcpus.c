@@ -17,14 +17,14 @@
 #include "vmm/error.h"
 
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
-/* QEMU's largest machines have fewer. */
+/* More than QEMU's largest machines have. */
 #define VCPUS_MAX  1024u
 
 struct vcpu {
-	pid_t tid; /* 0: an earlier one has the same thread */
+	pid_t tid; /* 0: an earlier vCPU has the same thread */
 	bool is_traced; /* asked to stop, or stopped */
 	int schedstat;
-	uint64_t run_ns; /* at the last look */
+	uint64_t run_ns; /* when last read */
 };
 
 struct vcpus {
@@ -38,7 +38,7 @@ static uint64_t read_run_ns(const struct vcpu *vcpu)
 	ssize_t n = pread(vcpu->schedstat, text, sizeof(text) - 1, 0);
 
 	if (n <= 0)
-		return vcpu->run_ns; /* it has ended: no more time */
+		return vcpu->run_ns; /* the thread has ended and uses no more time */
 	text[n] = '\0';
 	return strtoull(text, NULL, 10);
 }
@@ -61,7 +61,7 @@ static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct vmm_
 	return 0;
 }
 
-/* TCG without multi-threading runs all vCPUs in one thread, which can be traced once. */
+/* TCG without multi-threading runs all vCPUs in one thread, which can be traced only once. */
 static void forget_repeated(struct vcpus *vcpus, uint32_t at)
 {
 	for (uint32_t i = 0; i < at; i++)
