@@ -17,8 +17,8 @@
 #include "net/release_port.h"
 
 #if HOLDFAST_RELEASE_EARLY
-/* TEST ONLY (meson option release_early): breaks output commit on purpose, so that the test of it
- * can be seen to fail. */
+/* TEST ONLY (meson option release_early): breaks output commit on purpose, to show that its test
+ * can fail. */
 static const bool is_release_early = true;
 #else
 static const bool is_release_early = false;
@@ -26,14 +26,15 @@ static const bool is_release_early = false;
 
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
 #define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
-/* The kernel gives a frame to the tap inside of the call that sends it, or a moment later. */
+/* When nothing we sent has reached the tap for this long, the way is lost: normally the kernel
+ * hands a frame to the tap within the call that sends it, or a moment later. */
 #define UNRETURNED_NS  (200 * CLOCK_NS_PER_MS)
 
 _Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&
 	       HOLD_PASS == HOLD_MODE_PASS, "the program's modes are the interface's");
 
 struct hold {
-	/* set by open, gone with close */
+	/* valid from open to close */
 	struct nl nl;
 	struct hold_prog prog;
 	struct release_port port;
@@ -45,12 +46,12 @@ struct hold {
 	/* running */
 	uint64_t released_epoch; /* frames up to this one may go */
 	uint32_t n_untold;	 /* held since the last hold_receive() */
-	struct hold_stats stats; /* the user side's numbers only */
-	uint64_t mend_at_ns;	 /* the release device is not made anew before */
+	struct hold_stats stats; /* only the numbers of the user side */
+	uint64_t mend_at_ns;	 /* not before this time is the release device made again */
 	struct hold_error trouble; /* why released frames cannot leave; "": they can */
-	struct {		 /* what is sent comes back to the tap: as of the last time that it was so */
+	struct {		 /* do sent frames return to the tap? counts when they last did */
 		uint64_t handed, returned;
-		uint64_t since_ns; /* more was handed over since then, and nothing came; 0: no */
+		uint64_t since_ns; /* since then frames were sent, none returned; 0: all is well */
 	} way;
 	struct hold_ring_frame batch[HOLD_RING_BATCH];
 };
@@ -145,8 +146,8 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct hold_e
 
 void hold_set_epoch(struct hold *h, uint64_t epoch)
 {
-	/* Release, so that no CPU sees the guest resumed and the old epoch. A frame that is stamped
-	 * later than it was sent is only held longer; the reverse cannot happen. */
+	/* Release order, so that no CPU sees the guest resumed but the old epoch. A frame stamped
+	 * with a later epoch than it was sent in is only held longer; the reverse cannot happen. */
 	__atomic_store_n(&h->prog.control->epoch, epoch, __ATOMIC_RELEASE);
 }
 
@@ -183,7 +184,7 @@ int hold_fd(const struct hold *h)
 	return xsk_socket__fd(h->ring.in);
 }
 
-/* One arrived frame into the FIFO, or back to the kernel. True: held. */
+/* Put one arrived frame into the FIFO, or give it back to the kernel. True: it is held. */
 static bool take(struct hold *h, const struct hold_ring_frame *in)
 {
 	struct hold_frame frame;
@@ -226,7 +227,8 @@ static void receive(struct hold *h)
 	h->n_untold += n_held;
 }
 
-/* The fault point between the first frame of a release and the rest: the first really is out. */
+/* The fault point between the first frame of a release and the rest. It first makes sure that the
+ * first frame has left. */
 static void mid_release(struct hold *h, uint64_t epoch)
 {
 #ifdef HOLDFAST_FAULT_POINTS
@@ -238,7 +240,8 @@ static void mid_release(struct hold *h, uint64_t epoch)
 #endif
 }
 
-/* Does what we send reach the tap? Nothing else tells of an end that is down, or of a lost filter. */
+/* Do our frames no longer reach the tap? Only this check notices a veth end that is down, or a lost
+ * filter. */
 static bool is_way_lost(struct hold *h, uint64_t now_ns)
 {
 	uint64_t returned = hold_prog_n_returned(&h->prog);
@@ -255,8 +258,8 @@ static bool is_way_lost(struct hold *h, uint64_t now_ns)
 	return now_ns - h->way.since_ns >= UNRETURNED_NS;
 }
 
-/* Somebody took the release device away, set it down, or broke it: make it anew. 0: what was queued has left;
- * -errno, with h->trouble. */
+/* Make the release device again after somebody removed it, set it down, or broke it. 0: queued
+ * frames have left; -errno, with h->trouble set. */
 static int mend(struct hold *h, uint64_t now_ns, int why)
 {
 	struct nl_link tap;
@@ -289,7 +292,7 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 	return 0;
 }
 
-/* Send whatever may go. The number handed over, or -errno. */
+/* Send all frames that may go. Returns the number handed over, or -errno. */
 static int pump(struct hold *h)
 {
 	uint64_t epoch = is_release_early ? UINT64_MAX : h->released_epoch;
@@ -298,7 +301,7 @@ static int pump(struct hold *h)
 	int n = 0, r;
 
 	while ((frame = hold_fifo_peek(&h->fifo, epoch))) {
-		/* Never full: it has a slot for every frame of the UMEM. */
+		/* The ring is never full: it has a slot for every frame of the UMEM. */
 		if (!hold_ring_send(&h->ring, frame->addr, frame->size_bytes))
 			break;
 		held_ns = now_ns > frame->time_ns ? now_ns - frame->time_ns : 0;
@@ -367,7 +370,7 @@ void hold_discard(struct hold *h)
 {
 	const struct hold_frame *frame;
 
-	receive(h); /* what waits in the ring is of the old term too */
+	receive(h); /* frames that wait in the ring belong to the old term too */
 	while ((frame = hold_fifo_peek(&h->fifo, UINT64_MAX))) {
 		hold_ring_recycle(&h->ring, frame->addr);
 		hold_fifo_pop(&h->fifo);
@@ -433,7 +436,8 @@ int hold_stats(struct hold *h, struct hold_stats *ret)
 	return 0;
 }
 
-/* Send all that is held and see it leave: deleting the veth under a frame would lose it. */
+/* Send all held frames and wait until they have left: a frame still in the veth when it is deleted
+ * is lost. */
 static int drain(struct hold *h)
 {
 	uint64_t deadline_ns = clock_mono_ns() + DETACH_WAIT_NS;
@@ -456,13 +460,14 @@ int hold_detach(struct hold *h)
 
 	if (!h)
 		return 0;
-	h->mend_at_ns = 0; /* the last occasion */
+	h->mend_at_ns = 0; /* allow a last attempt */
 	r = drain(h);
 	store_mode(h, HOLD_PASS);
-	/* A program that read the old mode may still be under way into our ring. */
+	/* A program that read the old mode may still be putting a frame into our ring. */
 	hold_prog_quiesce();
 	q = drain(h);
-	/* What could not leave is lost, as frames are on any way; the guest is free all the same. */
+	/* Frames that could not leave are lost, as on any network; the guest goes on all the
+	 * same. */
 	if (r < 0 || q < 0)
 		log_warn("vm=%s %u held frames were lost: %s", h->vm,
 			 hold_count(h) + h->ring.n_sending,

@@ -9,7 +9,7 @@
  *
  *	 guest (QEMU)
  *	     | writev
- *	     | PASS: as without us ------------------->+
+ *	     | PASS: as without a hold --------------->+
  *	     | HOLD: XDP puts the stamp in             v
  *	     |       front, redirects           [tap, receive] --> tc ingress --> its bridge port --> ...
  *	     v                                         ^
@@ -43,7 +43,7 @@ enum hold_mode {
 	HOLD_PASS = 2, /* frames pass as if there were no hold; the guest is not protected */
 };
 
-/* What to hold and how much. Read by hold_open() only; nothing is kept by reference. */
+/* What to hold and how much. Only hold_open() reads it; nothing is kept by reference. */
 struct hold_config {
 	const char *vm;	     /* the VM's name, as in its file; 1..HOLD_VM_NAME_MAX bytes */
 	const char *tap;     /* the guest's tap, a port of a bridge in this network namespace */
@@ -57,13 +57,13 @@ struct hold_error {
 	char text[320]; /* one line, NUL-terminated; "" when there was no error */
 };
 
-/* All since the hold was opened by this process, except where said. */
+/* Counts since this process opened the hold, except where said. */
 struct hold_stats {
 	/* state now */
 	uint64_t epoch;	      /* epoch that new frames are stamped with */
 	uint32_t mode;	      /* enum hold_mode */
 	uint32_t frames;      /* held now: received, not yet handed to the release device */
-	uint64_t bytes;	      /* of those frames */
+	uint64_t bytes;	      /* bytes of the held frames */
 	uint32_t frames_sent_pending; /* handed to the release device, not yet reported sent */
 	/* user side */
 	uint64_t received;    /* frames taken into the FIFO */
@@ -74,7 +74,7 @@ struct hold_stats {
 	uint64_t hold_ns_sum; /* sum over released frames of release time - stamp time */
 	uint64_t hold_ns_max; /* longest of them */
 	uint64_t frames_peak; /* most frames held at one time */
-	uint64_t n_mended;    /* the release device was made anew */
+	uint64_t n_mended;    /* how often the release device was made again */
 	/* program's counters, since the hold was first made (they survive the agent) */
 	uint64_t prog_held;	      /* stamped and redirected */
 	uint64_t prog_passed;	      /* in mode PASS */
@@ -82,16 +82,17 @@ struct hold_stats {
 	uint64_t prog_dropped_no_socket; /* no agent listened */
 	uint64_t prog_dropped_long;   /* longer than a UMEM frame takes */
 	uint64_t prog_dropped_stamp;  /* no headroom for the stamp */
-	uint64_t prog_dropped_stray;  /* came through our veth pair, and not from us */
+	uint64_t prog_dropped_stray;  /* came through our veth pair, but not from us */
 	/* kernel's socket counters (XDP_STATISTICS) of this process's sockets */
 	uint64_t kernel_rx_dropped;	  /* no room or no memory on the receiving socket */
 	uint64_t kernel_rx_ring_full;	  /* hold_receive() was not called for too long */
-	uint64_t kernel_rx_no_buffer;	  /* every UMEM frame was in use; the same frames as in rx_dropped */
+	uint64_t kernel_rx_no_buffer;	  /* no UMEM frame was free; rx_dropped counts these too */
 	uint64_t kernel_tx_invalid;	  /* release descriptors refused: a bug, must stay 0 */
 };
 
-/* Frames of the guest that were dropped, each once: a frame for which there is no UMEM frame is in two counters of the
- * kernel (net/xdp/xsk.c, xsk_rcv()). Echoes and what was never the guest's are none. */
+/* How many frames of the guest were dropped, each counted once: the kernel counts a frame without a
+ * UMEM frame in two counters (net/xdp/xsk.c, xsk_rcv()), so kernel_rx_no_buffer is left out. Stray
+ * frames do not count: they are not the guest's. */
 static inline uint64_t hold_dropped(const struct hold_stats *s)
 {
 	return s->dropped_limit_frames + s->dropped_limit_bytes + s->dropped_bad_stamp +
@@ -101,11 +102,11 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
 
 /* Make the hold of one VM, or take over the pinned one that a killed agent left.
  *
- * New: mode is HOLD_PASS, epoch 0; the guest's traffic is not disturbed. Taken over: mode and
- * epoch are as left, what the dead process held is lost (it was never committed to anyone), its
- * veth pair is made anew.
+ * New: mode is HOLD_PASS, epoch 0; the guest's traffic is not disturbed. Taken over: mode and epoch
+ * stay as they were. Frames that the dead process held are lost (they were never committed to
+ * anyone), and its veth pair is made again.
  * Blocks: rtnetlink and program load, tens of ms; up to 1 s for the dead agent's socket to go.
- * Allocates all it will ever need.
+ * Allocates all memory that the hold will ever need.
  *
  * @config   read during the call only
  * @ret      the hold, owned by the caller: hold_detach() or hold_close()
@@ -114,81 +115,81 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
  * -EINVAL: config out of range; -ENODEV: no such device; -ENOTSUP: not a tap, multi-queue, kernel
  *  without AF_XDP or XDP; -ENOTCONN: tap is in no bridge; -EBUSY: foreign XDP program or another
  *  process owns this hold or the tap's queue; -EMSGSIZE: MTU larger than a UMEM frame takes;
- * -ENOENT: pin_dir is on no bpffs; -EPERM: not root; -ENOMEM; other -errno of the kernel. On error nothing of ours is left behind, except
- *  that a hold found pinned stays as it was, closed. */
+ * -ENOENT: pin_dir is on no bpffs; -EPERM: not root; -ENOMEM; other -errno of the kernel. On error nothing of ours is
+ *  left behind, except that a hold found pinned stays as it was, closed. */
 int hold_open(const struct hold_config *config, struct hold **ret, struct hold_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Let the guest go on without protection and remove everything: release all that is held, in
- * order, whatever its epoch (call it only when that is allowed), set HOLD_PASS, take away program,
- * sockets, veth pair and pin_dir. Frames sent during the change may be
- * reordered a little; none is lost, unless the tap is gone or the release device cannot be made anew (then
- * the log has their number). @h is freed in every case; NULL is allowed.
- * Blocks: tens of ms. 0; -errno of the first removal that failed (the others were still tried). */
+/* Let the guest go on without protection: release all held frames in order, whatever their epoch
+ * (call it only when that is allowed), set HOLD_PASS, remove program, sockets, veth pair and
+ * pin_dir. Frames sent during the change may be reordered a little. None is lost, unless the tap is
+ * gone or the release device cannot be made again (then the log says how many). @h is freed in
+ * every case; NULL is allowed. Blocks: tens of ms. 0; -errno of the first removal that failed (the
+ * others were still tried). */
 int hold_detach(struct hold *h);
 
-/* Remove what an earlier process left of the hold of VM @vm in @pin_dir: its guest goes on without, or is gone. The
- * tap need not be what it was: gone, renamed, in no bridge. What was held is lost. Blocks: tens of ms.
- * 0: nothing is left; -EBUSY: another process has it; other -errno. */
+/* Remove what an earlier process left of the hold of VM @vm in @pin_dir; a running guest goes on
+ * without a hold. The tap may be gone, renamed or in no bridge. Held frames are lost. Blocks: tens
+ * of ms.
+ * 0: nothing is left; -EBUSY: another process has this hold; other -errno. */
 int hold_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_unused_result));
 
-/* Leave the guest silent: set HOLD_DROP, throw away what is held, close the sockets, keep program,
- * veth pair and pins for the next hold_open(). For a fenced host. @h is freed; NULL is allowed.
+/* Leave the guest silent: set HOLD_DROP, discard held frames, close the sockets, keep program, veth
+ * pair and pins for the next hold_open(). For a fenced host. @h is freed; NULL is allowed.
  * Does not block for long. */
 void hold_close(struct hold *h);
 
-/* Stamp frames from now on with @epoch. Call it while the guest is stopped: tun runs XDP inside
- * QEMU's writev(), so that every frame sent before `stop` returned already has the old stamp.
- * A plain store to a mapped page: no system call, never blocks. Starting with 0 is not valid. */
+/* Stamp frames from now on with @epoch (not 0). Call it while the guest is stopped: tun runs XDP
+ * inside QEMU's writev(), so every frame sent before `stop` returned already has the old stamp.
+ * A plain store to a mapped page: no system call, never blocks. */
 void hold_set_epoch(struct hold *h, uint64_t epoch);
 uint64_t hold_epoch(const struct hold *h);
 
-/* Change the mode; takes effect with the next frame. Set the epoch before HOLD_HOLD. What is held
- * stays held. Changes and reads no kernel state but the mapped page.
- * 0; -EINVAL: @mode is none, or HOLD_HOLD with epoch 0. */
+/* Change the mode; it applies from the next frame on. Set the epoch before HOLD_HOLD. Held frames
+ * stay held. Touches only the mapped page, no other kernel state.
+ * 0; -EINVAL: unknown @mode, or HOLD_HOLD with epoch 0. */
 int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unused_result));
 enum hold_mode hold_mode(const struct hold *h);
 
-/* True when hold_open() found a pinned hold. Then the guest may have spoken into the void: its
- * mode and epoch are those of the dead agent. */
+/* True when hold_open() found a pinned hold. Its mode and epoch are then the dead agent's, and
+ * frames that the guest sent since then were dropped. */
 bool hold_is_taken_over(const struct hold *h);
 
 /* Descriptor that polls readable (POLLIN) when frames arrived. Owned by @h. */
 int hold_fd(const struct hold *h);
 
-/* Take what arrived into the FIFO, and go on with a release that the kernel interrupted.
- * Never blocks, never allocates. The number of frames newly held since the last call, those included
- * that hold_release() found (0 is normal): who seals on demand must hear of each. Or -errno: the release
- * device is broken and could not be made anew; what is held stays, and it is tried again each second. Making
- * it blocks for tens of ms. */
+/* Take arrived frames into the FIFO, and go on with a release that the kernel interrupted. Never
+ * allocates; blocks (tens of ms) only to make the release device again.
+ * Returns the number of frames newly held since the last call, including those that hold_release()
+ * took (0 is normal): a caller that seals on demand must hear of each. -errno: the release device
+ * is broken and could not be made again; frames stay held, and it is tried again each second. */
 int hold_receive(struct hold *h) __attribute__((warn_unused_result));
 
 /* Send all frames stamped <= @epoch in the order they came, keep the rest. Receives first, so that
  * no frame of the epoch is left in the ring. Never allocates; one sendto() per batch that the
- * kernel takes. When the kernel will not take more now, the rest of them goes out with the next
- * hold_receive() or hold_release(); see hold_is_sending(). @epoch only grows: a lower one than
- * before releases nothing new. An epoch that frames are still being stamped with cannot be
- * committed, so it is refused: call hold_set_epoch() at the seal, release after the commit.
- * The number of frames handed to the device by this call; -EINVAL: @epoch >= hold_epoch(), nothing
- * changed; -errno as for hold_receive(). */
+ * kernel takes. If the kernel takes no more now, the next hold_receive() or hold_release() sends
+ * the rest; see hold_is_sending(). A lower @epoch than before releases nothing new. The current
+ * epoch cannot be committed, so it is refused: call hold_set_epoch() at the seal, release after the
+ * commit. Returns the number of frames handed to the device by this call; -EINVAL: @epoch >=
+ * hold_epoch(), nothing changed; -errno as for hold_receive(). */
 int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_result));
 
 /* Why released frames cannot leave now, for people; "": they can. */
 const char *hold_trouble(const struct hold *h);
 
-/* How often the release device was made anew, since it was taken away, set down or led nowhere. */
+/* How often the release device was made again because it was removed, set down or led nowhere. */
 uint64_t hold_n_mended(const struct hold *h);
 
-/* True while frames that may go are still waiting for the kernel: call hold_receive() again within
- * a millisecond. */
+/* True while released frames still wait for the kernel to take them: call hold_receive() again
+ * within a millisecond. */
 bool hold_is_sending(const struct hold *h);
 
-/* True from 3/4 of frames_max or bytes_max on: seal at once. At the limit itself the newest frames
- * are dropped and counted, until a release makes room. */
+/* True from 3/4 of frames_max or bytes_max on: seal at once. At the limit, new frames are dropped
+ * and counted until a release makes room. */
 bool hold_needs_seal(const struct hold *h);
 
-/* Throw away everything held (a new term begins, the old frames will never be committed), and
- * forget the highest released epoch. */
+/* Discard all held frames (a new term begins, they will never be committed), and forget the highest
+ * released epoch. */
 void hold_discard(struct hold *h);
 
 /* Epoch of the oldest held frame, or UINT64_MAX when nothing is held. */

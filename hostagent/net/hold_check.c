@@ -15,7 +15,7 @@ int hold_fail(struct hold_error *error, int r, const char *format, ...)
 	return r;
 }
 
-/* The name becomes part of a path and of a link's alias. */
+/* Check the VM's name, which becomes part of a path and of a link's alias. */
 static bool is_vm_name(const char *vm)
 {
 	static const char allowed[] =

@@ -16,16 +16,16 @@
 int hold_fail(struct hold_error *error, int r, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* Ranges and spelling. 0; -EINVAL with text. */
+/* Check ranges and names. 0; -EINVAL with text. */
 int hold_check_config(const struct hold_config *config, struct hold_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Read the tap and see that a hold can work there. 0; codes of hold_open() with text. */
+/* Read the tap's state and check that a hold can work there. 0; codes of hold_open() with text. */
 int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_link *ret_tap,
 		   struct hold_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Say what a failed step means; returns @r, or a clearer code. */
+/* Write what a failed step means to *ret_error; returns @r, or a clearer code. */
 int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step, int r,
 		      struct hold_error *ret_error) __attribute__((warn_unused_result));
 int hold_explain_ring(const struct hold_config *config, enum hold_ring_step step, int r,

@@ -1,6 +1,6 @@
 /* hold_fifo.h - the held frames in the order they came, with their epochs and the limits.
  *
- * Why: order, "exactly the epochs <= n" and the limits are the promise; here they are plain data
+ * Why: the hold promises order, "exactly the epochs <= n", and limits. Here these are plain data
  * without sockets, so that a unit test can try them all.
  * Where: hold.c pushes what it receives and pops what it releases.
  *
@@ -17,8 +17,8 @@
 
 /* One held frame. */
 struct hold_frame {
-	uint64_t addr;	  /* of the guest's frame in the UMEM, behind the stamp */
-	uint64_t epoch;	  /* it was sent in */
+	uint64_t addr;	  /* of the guest's frame in the UMEM, after the stamp */
+	uint64_t epoch;	  /* in which it was sent */
 	uint64_t time_ns; /* monotonic, when it left the guest */
 	uint32_t size_bytes; /* without the stamp */
 };
@@ -44,7 +44,7 @@ int hold_fifo_push(struct hold_fifo *f, const struct hold_frame *frame)
 	__attribute__((warn_unused_result));
 
 /* The oldest frame if its epoch is <= @epoch, else NULL. Borrowed until the next call on @f.
- * A frame behind a younger epoch waits for it: order comes before all. */
+ * A frame queued after a frame of a newer epoch waits for that one: order always holds. */
 const struct hold_frame *hold_fifo_peek(const struct hold_fifo *f, uint64_t epoch);
 
 /* Forget the oldest frame; there must be one. */

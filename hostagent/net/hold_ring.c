@@ -25,7 +25,7 @@ uint32_t hold_ring_frame_max(uint32_t chunk_bytes)
 
 uint32_t hold_ring_chunk_bytes(uint32_t mtu)
 {
-	/* The kernel takes these two and nothing larger than a page. */
+	/* The kernel accepts only these two sizes: nothing larger than a page. */
 	static const uint32_t sizes[] = {2048, 4096};
 
 	for (size_t i = 0; i < 2; i++) {
@@ -65,16 +65,16 @@ static int make_umem(struct hold_ring *ring, enum hold_ring_step *ret_step)
 				&ring->in_done, &config);
 }
 
-/* libxdp opens its sockets without CLOEXEC. A child that kept one would keep the tap's queue busy
- * after the agent's death. A fork in another thread can still fall between; then the next agent is
- * refused with -EBUSY until that child ends. */
+/* libxdp opens its sockets without CLOEXEC, so set it: a child that inherits one would keep the
+ * tap's queue busy after the agent's death. Another thread may still fork before this runs; then
+ * the next agent gets -EBUSY until that child ends. */
 static int close_on_exec(const struct xsk_socket *socket)
 {
 	return fcntl(xsk_socket__fd(socket), F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
-/* A killed agent's socket leaves the queue some ms after the process is gone; there is no event for
- * that, so ask again. */
+/* A killed agent's socket leaves the queue some ms after the process is gone. There is no event for
+ * that, so try again until it has. */
 static int make_in(struct hold_ring *ring, const char *tap)
 {
 	const struct xsk_socket_config config = {
@@ -112,7 +112,7 @@ static int make_out(struct hold_ring *ring, struct hold_ring_out *o, const char 
 	if (r < 0)
 		return r;
 	fd = xsk_socket__fd(o->socket);
-	/* Room for all frames at once: with the default, a release of many stops half way. */
+	/* Make room for all frames at once: with the default a release of many stops half way. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof(buffer_bytes)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return -errno;
@@ -218,7 +218,7 @@ void hold_ring_recycle(struct hold_ring *ring, uint64_t addr)
 	uint32_t at;
 
 	if (xsk_ring_prod__reserve(&ring->fill, 1, &at) != 1)
-		return; /* cannot be: a slot for every frame; losing one is still safe */
+		return; /* cannot happen: every frame has a slot; losing one is still safe */
 	*xsk_ring_prod__fill_addr(&ring->fill, at) = addr - addr % ring->chunk_bytes;
 	xsk_ring_prod__submit(&ring->fill, 1);
 }
@@ -252,8 +252,8 @@ int hold_ring_flush(struct hold_ring *ring)
 		if (sendto(hold_ring_out_fd(ring), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 &&
 		    errno != EAGAIN && errno != EBUSY && errno != ENOBUFS && errno != EINTR)
 			return -errno;
-		/* EAGAIN is also how the kernel says "batch done, more left": what counts is
-		 * whether it took any. */
+		/* The kernel also returns EAGAIN for "batch done, more left", so check whether it
+		 * took any. */
 		n_left = hold_ring_n_queued(ring);
 		if (n_left == n_before)
 			break;

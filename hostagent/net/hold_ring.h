@@ -1,7 +1,7 @@
 /* hold_ring.h - two AF_XDP sockets over one UMEM: frames come in at the tap, go out at the veth.
  *
- * Why: libxdp's rings and the kernel's habits in copy mode (kicks, batches, errors) in one place.
- * Where: hold.c calls it; it calls libxdp and turns its results into negative errno.
+ * Why: keeps libxdp's rings and the kernel's behaviour in copy mode (kicks, batches, errors) in one
+ * place. Where: hold.c calls it; it calls libxdp and turns its results into negative errno.
  *
  *	 UMEM: n_frames x chunk_bytes, each always in exactly one place
  *
@@ -26,15 +26,15 @@
 
 #define HOLD_RING_HEADROOM_BYTES 256U /* XDP_PACKET_HEADROOM, kept free by the kernel */
 #define HOLD_RING_BATCH		 64U  /* most frames that one receive call returns */
-/* Frames beyond the limit: those on their way out through the release device. */
+/* UMEM frames beyond frames_max: for those on their way out through the release device. */
 #define HOLD_RING_SPARE_FRAMES	 512U
-/* Ethernet header and two VLAN tags come on top of an MTU. */
+/* A frame is its MTU plus Ethernet header and two VLAN tags. */
 #define HOLD_RING_LINK_BYTES	 22U
 
-/* Chunk for frames of @mtu: 2048 or 4096; 0: no chunk is large enough. */
+/* Returns the chunk size for frames of @mtu: 2048 or 4096; 0: no chunk is large enough. */
 uint32_t hold_ring_chunk_bytes(uint32_t mtu);
 
-/* Longest guest frame that a chunk takes. */
+/* The longest guest frame that fits in a chunk. */
 uint32_t hold_ring_frame_max(uint32_t chunk_bytes);
 
 struct hold_ring_out {
@@ -52,8 +52,8 @@ struct hold_ring {
 	uint32_t n_frames;
 	struct xsk_umem *umem;
 	struct xsk_socket *in;	  /* on the tap, queue 0: receives only */
-	struct hold_ring_out outs[2]; /* on the release device: send only; two while one takes over */
-	uint32_t out_at;	  /* the one that sends */
+	struct hold_ring_out outs[2]; /* on the release device, send only; 2 while one takes over */
+	uint32_t out_at;	  /* index of the one that sends */
 	struct xsk_ring_prod fill;     /* of `in` */
 	struct xsk_ring_cons in_done;  /* of `in`; never used, libxdp wants it */
 	struct xsk_ring_cons rx;
@@ -62,7 +62,7 @@ struct hold_ring {
 };
 
 struct hold_ring_frame {
-	uint64_t addr; /* of the stamp, in the UMEM */
+	uint64_t addr; /* of the stamp in the UMEM */
 	uint32_t size_bytes; /* stamp and frame */
 };
 
@@ -81,14 +81,14 @@ int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uin
 	__attribute__((warn_unused_result));
 void hold_ring_close(struct hold_ring *ring); /* a zeroed one is fine */
 
-/* The release device was made anew, as @out: send through that one. What the old one has not taken goes there, in
- * order; what it took and did not report sent is given up, at most HOLD_RING_SPARE_FRAMES in a ring's life.
- * 0; -errno: nothing changed. */
+/* Send through @out from now on: the release device was made again under this name. Frames that the
+ * old device has not taken move there, in order. Frames that it took and did not report sent are
+ * given up, at most HOLD_RING_SPARE_FRAMES in a ring's life. 0; -errno: nothing changed. */
 int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
 	__attribute__((warn_unused_result));
 
 /* Take up to @n_max (<= HOLD_RING_BATCH) arrived frames; each is the caller's until it goes to
- * hold_ring_send() or hold_ring_recycle(). The number taken; 0: none. */
+ * hold_ring_send() or hold_ring_recycle(). Returns the number taken; 0: none. */
 uint32_t hold_ring_receive(struct hold_ring *ring, struct hold_ring_frame *ret, uint32_t n_max);
 
 /* Bytes at @addr. Borrowed while the frame is the caller's. */
@@ -104,8 +104,8 @@ void hold_ring_recycle(struct hold_ring *ring, uint64_t addr);
  * caller's; flush and try again. */
 bool hold_ring_send(struct hold_ring *ring, uint64_t addr, uint32_t size_bytes);
 
-/* Have the kernel send what is queued until all is gone or it takes no more for now. 0; -ENETDOWN,
- * -ENXIO, ...: the release device is broken; what is queued stays queued. */
+/* Let the kernel send the queued frames until none is left or it takes no more for now. 0;
+ * -ENETDOWN, -ENXIO, ...: the release device is broken; queued frames stay queued. */
 int hold_ring_flush(struct hold_ring *ring) __attribute__((warn_unused_result));
 
 /* Descriptor of the socket that sends; borrowed. */
@@ -114,7 +114,7 @@ static inline int hold_ring_out_fd(const struct hold_ring *ring)
 	return xsk_socket__fd(ring->outs[ring->out_at].socket);
 }
 
-/* Frames queued that the kernel has not taken yet. */
+/* How many queued frames the kernel has not taken yet. */
 uint32_t hold_ring_n_queued(const struct hold_ring *ring);
 
 /* Move completed frames back to the fill ring. */

@@ -24,7 +24,7 @@ int linkwatch_open(void)
 
 bool linkwatch_changed(int fd)
 {
-	uint8_t head[16]; /* the rest of a message is cut */
+	uint8_t head[16]; /* the rest of each message is discarded */
 	bool is_changed = false;
 
 	for (;;) {
@@ -32,7 +32,7 @@ bool linkwatch_changed(int fd)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno != ENOBUFS) /* that: messages were lost, others may be there */
+		if (n < 0 && errno != ENOBUFS) /* ENOBUFS: messages were lost, more may be there */
 			return is_changed;
 		is_changed = true;
 	}

@@ -97,7 +97,7 @@ static void copy_text(const struct nlattr *a, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
-/* Attributes narrower than we read them are left out rather than read past. */
+/* Ignore attributes that are too short for the type we read. */
 static uint32_t get_uint(const struct nlattr *a)
 {
 	switch (mnl_attr_get_payload_len(a)) {

@@ -1,9 +1,9 @@
 /* nl.h - the few rtnetlink requests that the hold needs, over libmnl.
  *
- * Why not call ip(8) and bridge(8): see docs/decisions/0030-hold.md. All names and numbers here are
- * of the network namespace in which nl_open() ran; sysfs is not used, for it may show another one.
- * Threads: one owner per struct nl. Each function blocks for one request and its answer. Errors are
- * negative errno, the kernel's own where it gave one.
+ * Why not call ip(8) and bridge(8): see docs/decisions/0030-hold.md. All names and numbers belong
+ * to the network namespace in which nl_open() ran; sysfs is not used, because it may show another
+ * one. Threads: one owner per struct nl. Each function blocks for one request and its answer.
+ * Errors are negative errno, the kernel's own where it gave one.
  */
 #ifndef NET_NL_H
 #define NET_NL_H
@@ -47,7 +47,7 @@ struct nl_link {
 
 /* 0; -ENOMEM; other -errno. */
 int nl_open(struct nl *nl) __attribute__((warn_unused_result));
-void nl_close(struct nl *nl); /* a zeroed one is fine */
+void nl_close(struct nl *nl); /* accepts a zeroed struct */
 
 /* Read one link by name, or by ifindex when @name is NULL. 0; -ENODEV: none. */
 int nl_link_get(struct nl *nl, const char *name, int ifindex, struct nl_link *ret)
@@ -68,11 +68,11 @@ int nl_link_delete(struct nl *nl, int ifindex) __attribute__((warn_unused_result
 int nl_link_configure(struct nl *nl, int ifindex, const char *alias, uint32_t mtu)
 	__attribute__((warn_unused_result));
 
-/* Up, without ARP when @no_arp. 0 or -errno. */
+/* Set the link up; with @no_arp, without ARP. 0 or -errno. */
 int nl_link_up(struct nl *nl, int ifindex, bool no_arp) __attribute__((warn_unused_result));
 
-/* Let the link's frames be complete when they leave it: checksums and segments are then made by the
- * kernel before. 0 or -errno. */
+/* Turn off the link's transmit offloads: the kernel then completes checksums and segments before a
+ * frame leaves the link. 0 or -errno. */
 int nl_link_checksum_off(struct nl *nl, const char *name) __attribute__((warn_unused_result));
 
 /* How this host sends to an IPv4 address. */
@@ -87,12 +87,13 @@ struct nl_route {
 int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 	__attribute__((warn_unused_result));
 
-/* The MAC address that the kernel has for a neighbour. Asks nobody. 0; -ENOENT: it has none (now). */
+/* Get the MAC address that the kernel knows for a neighbour; sends no request. 0; -ENOENT: none
+ * now. */
 int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t ret_mac[6])
 	__attribute__((warn_unused_result));
 
-/* Have the kernel find a neighbour's MAC address out, or confirm it, unless it is sure of it; does not wait for
- * that. 0 or -errno. */
+/* Make the kernel find or confirm a neighbour's MAC address, unless it is sure of it. Does not wait
+ * for the result. 0 or -errno. */
 int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 	__attribute__((warn_unused_result));
 

@@ -8,7 +8,7 @@
 
 #define NL_REQUEST_BYTES 4096U
 
-/* Begin a request in @buf (NL_REQUEST_BYTES). The header, in @buf. */
+/* Begin a request in @buf (NL_REQUEST_BYTES). Returns its header, in @buf. */
 struct nlmsghdr *nl_request(struct nl *nl, char *buf, uint16_t type, uint16_t flags);
 
 /* Send @m and hand every answer to @answer until the kernel says that it is done. 0 or -errno. */

@@ -1,4 +1,4 @@
-/* Routes and neighbours; and what rtnetlink has no request for. See nl.h. */
+/* Routes, neighbours, and a setting for which rtnetlink has no request. See nl.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -72,7 +72,7 @@ int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 
 struct neighbour {
 	bool is_found;
-	bool is_sure; /* or being asked */
+	bool is_sure; /* the kernel is sure of the address, or is asking for it */
 	uint8_t mac[6];
 };
 
@@ -136,7 +136,7 @@ int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (r == 0 && n.is_sure) /* using an entry that an administrator set would make it one that ages */
+	if (r == 0 && n.is_sure) /* leave it: an administrator's fixed entry would begin to age */
 		return 0;
 	m = nl_request(nl, buf, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE);
 	nd = mnl_nlmsg_put_extra_header(m, sizeof(*nd));

@@ -6,10 +6,10 @@
 
 #include "net/hold_check.h"
 
-/* Links with our alias: of an agent before us, of earlier taps, or half broken. */
+/* Links with our alias: left by an earlier agent, of earlier taps, or half broken. */
 struct leftovers {
 	const char *alias;
-	int ifindex[8]; /* more cannot be: an agent removes what it finds at each start */
+	int ifindex[8]; /* there cannot be more: an agent removes what it finds at each start */
 	int n;
 };
 
@@ -37,7 +37,7 @@ int release_port_remove_left(struct nl *nl, const char *vm)
 	r = nl_link_each(nl, note_leftover, &l);
 	for (int i = 0; r == 0 && i < l.n; i++) {
 		r = nl_link_delete(nl, l.ifindex[i]);
-		if (r == -ENODEV) /* went along with its peer */
+		if (r == -ENODEV) /* it was removed with its peer */
 			r = 0;
 	}
 	return r;
@@ -55,7 +55,8 @@ static int set_up(struct release_port *port, const char *in_name, uint32_t mtu,
 		r = nl_link_get(port->nl, in_name, 0, &in);
 	if (r == 0)
 		r = nl_link_configure(port->nl, in.ifindex, port->alias, mtu);
-	/* The filter first: no frame ever goes from there into this host. */
+	/* Attach the filter before the link is up, so that no frame gets from there into this
+	 * host. */
 	if (r == 0)
 		r = hold_prog_attach_release(prog, in.ifindex);
 	if (r == 0)
@@ -67,7 +68,7 @@ static int set_up(struct release_port *port, const char *in_name, uint32_t mtu,
 	return r;
 }
 
-/* The pair is new; it goes by its name when its ifindex is not known yet. */
+/* Remove a new pair, by its name, since its ifindex may not be known yet. */
 static void undo(struct release_port *port)
 {
 	struct nl_link out;

@@ -1,12 +1,13 @@
-/* release_port.h - the way released frames take back to the guest's tap.
+/* release_port.h - the veth pair that brings released frames back to the guest's tap.
  *
- * Why: frames that were held are to go on exactly as if they came from the tap: through its tc filters, its
- * bridge port with all that is set there, and the rules that name it. An AF_XDP socket cannot put a frame
- * into the receive path of a tap, so it sends into a veth pair, whose far end hands every frame to the tap
- * (hold_release of ebpf/hold.bpf.c). Neither end is a port of any bridge or has an address.
+ * Why: a released frame must go on exactly as if it came from the tap: through its tc filters, its
+ * bridge port with all its settings, and the rules that name the tap. An AF_XDP socket cannot put a
+ * frame into a tap's receive path. So it sends into a veth pair, and at the far end a program hands
+ * every frame to the tap (hold_release of ebpf/hold.bpf.c). Neither end is a bridge port or has an
+ * address.
  *
  *	hfoN (we send here) ==veth== hfbN, tc ingress: hold_release --> [tap, as received there]
- *	N = ifindex of the tap; alias of both: "holdfast:VM", by which a later agent knows them as ours
+ *	N = ifindex of the tap; alias of both: "holdfast:VM", so that a later agent finds them
  *
  * Where: hold.c. Threads: one owner. Blocks for rtnetlink.
  */
@@ -24,10 +25,10 @@ struct release_port {
 	char out_name[IFNAMSIZ];
 };
 
-/* Remove this VM's pairs of before, make a new one and let it end at @tap. @vm is the VM's name, @prog is
- * loaded. @port is the caller's storage.
- * 0; -EEXIST: a device of another owner has our name; other -errno, each with text. On error nothing of
- * ours is left. */
+/* Remove this VM's earlier pairs and make a new one that leads to @tap. @vm is the VM's name; @prog
+ * must be loaded. @port is the caller's storage.
+ * 0; -EEXIST: a device of another owner has our name; other -errno, each with text. On error
+ * nothing of ours is left. */
 int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 		      const struct nl_link *tap, struct hold_prog *prog,
 		      struct hold_error *ret_error) __attribute__((warn_unused_result));
@@ -35,7 +36,7 @@ int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 /* Remove all pairs of VM @vm, whoever made them. 0 or -errno. */
 int release_port_remove_left(struct nl *nl, const char *vm) __attribute__((warn_unused_result));
 
-/* Remove the pair. One that is gone already is fine. 0 or -errno. */
+/* Remove the pair, if it still exists. 0 or -errno. */
 int release_port_remove(struct release_port *port) __attribute__((warn_unused_result));
 
 #endif

@@ -11,7 +11,7 @@
 
 static const struct {
 	const char *name;
-	const char *means; /* and what to do about it */
+	const char *means; /* what the state means and what to do about it */
 } states[] = {
 	[TAP_FORWARDING] = {"forwarding", ""},
 	[TAP_MISSING] = {"missing", "there is no tap of this name: see the -netdev of the VM's command file"},

@@ -14,18 +14,18 @@
 #include "net/hold_check.h"
 #include "net/nl.h"
 
-/* Any frame that a tap can carry is to fit. */
+/* Every frame that a tap can carry must fit. */
 #define HELPER_MTU 65535
 
-/* In the 42 bytes of header. */
-#define HEADER_ADDRESS_AT 30 /* where it goes to */
+/* Offsets in the 42 bytes of header. */
+#define HEADER_ADDRESS_AT 30 /* destination address */
 #define HEADER_PORT_AT	  36
 
 struct witness {
 	struct nl nl;
 	struct witness_prog prog;
 	int helper;		/* ifindex of hfwN, 0: none */
-	uint32_t address_be32[WITNESS_N_PATHS]; /* the gateway's; 0: nothing goes there */
+	uint32_t address_be32[WITNESS_N_PATHS]; /* the gateway's; 0: send nothing by this path */
 	uint16_t port;		/* of the gateway; 0: not known yet */
 	bool is_taken_over;
 	char vm[HOLD_VM_NAME_MAX + 1];
@@ -37,11 +37,11 @@ static void make_alias(const char *vm, char ret[NL_ALIAS_MAX])
 	snprintf(ret, NL_ALIAS_MAX, "holdfast-witness:%s", vm);
 }
 
-/* Our links of this VM: of earlier taps, or all. */
+/* Collects our links of this VM: those of earlier taps, or all. */
 struct leftovers {
 	const char *alias;
 	const char *keep[2]; /* names, or NULL */
-	int ifindex[8];	     /* more cannot be: an agent removes what it finds at each start */
+	int ifindex[8];	     /* never more: an agent removes what it finds at each start */
 	int n;
 };
 
@@ -65,7 +65,7 @@ static int remove_links(struct nl *nl, const char *alias, const char *keep_a, co
 
 	for (int i = 0; r == 0 && i < l.n; i++) {
 		r = nl_link_delete(nl, l.ifindex[i]);
-		if (r == -ENODEV) /* went along with its peer */
+		if (r == -ENODEV) /* it was removed with its peer */
 			r = 0;
 	}
 	return r;
@@ -87,7 +87,7 @@ static int set_up_link(struct witness *w, const char *name, int *ret_ifindex)
 	return r;
 }
 
-/* A pair with our alias is used again: samples may be on their way through it. */
+/* Use an existing pair with our alias again: samples may be on their way through it. */
 static int open_helper(struct witness *w, const struct nl_link *tap, int *ret_in,
 		       struct hold_error *ret_error)
 {
@@ -174,7 +174,8 @@ static const struct witness_path *path_of(const struct witness *w, enum witness_
 	return &control->paths[number][control->path_slot[number] & 1];
 }
 
-/* Port and client address as left by the agent before us: they are good until a key says otherwise. */
+/* Read the port and client address that the earlier agent left: they are valid until the next
+ * set_key. */
 static void take_ways(struct witness *w)
 {
 	for (enum witness_path_number n = 0; n < WITNESS_N_PATHS; n++) {
@@ -205,7 +206,7 @@ int witness_open(const struct witness_config *config, struct witness **ret,
 	w->address_be32[WITNESS_BACKUP] = config->gateway_be32;
 	r = open_all(w, config, ret_error);
 	if (r < 0) {
-		/* One that was found pinned goes on, through the pair that was there. */
+		/* A witness that was found pinned goes on, through the existing pair. */
 		if (w->helper && access(config->pin_dir, F_OK) < 0 &&
 		    nl_link_delete(&w->nl, w->helper) < 0)
 			log_debug("vm=%s the veth pair stays, ignoring", w->vm);
@@ -230,7 +231,8 @@ static uint16_t ip_checksum(const uint8_t *header)
 	return (uint16_t)~sum;
 }
 
-/* Ethernet, IPv4 and UDP in front of a datagram. UDP's checksum is 0, none: the mac is a better one. */
+/* Make the Ethernet, IPv4 and UDP headers of a datagram. UDP's checksum is 0 (none): the mac is
+ * better. */
 static void make_header(uint32_t address_be32, uint16_t port, const struct nl_route *route,
 			const uint8_t source_mac[6], const uint8_t next_mac[6],
 			uint8_t ret[WITNESS_HEADER_SIZE])
@@ -271,14 +273,15 @@ static void use_path(struct witness *w, enum witness_path_number n, const struct
 
 	if (memcmp(&control->paths[n][slot], path, sizeof(*path)) == 0)
 		return;
-	/* A program that took the other slot before it went out of use is done with it. */
+	/* Wait until no program still uses the other slot: one may have read its index before the
+	 * last change. */
 	hold_prog_quiesce();
 	control->paths[n][!slot] = *path;
 	__atomic_store_n(&control->path_slot[n], !slot, __ATOMIC_RELEASE);
 }
 
-/* The next hop's MAC address. Nothing of ours but witnesses may go by the client network, so that the kernel
- * would forget it, or never ask. */
+/* Get the next hop's MAC address. In the client network perhaps nothing but witnesses goes to the
+ * gateway. The kernel would then forget the address, or never ask for it, so we make it ask. */
 static int find_mac(struct witness *w, enum witness_path_number n, const struct nl_route *route,
 		    uint8_t ret_mac[6])
 {
@@ -331,10 +334,11 @@ int witness_set_key(struct witness *w, uint32_t key_id, uint16_t port,
 	if (key_id == 0 || port == 0)
 		return -EINVAL;
 	w->port = port;
-	if (client_be32 != w->address_be32[WITNESS_CLIENT]) /* nothing more to where it is not wanted */
+	if (client_be32 != w->address_be32[WITNESS_CLIENT]) /* stop sending to the old address */
 		use_path(w, WITNESS_CLIENT, &(struct witness_path){0});
 	__atomic_store_n(&w->address_be32[WITNESS_CLIENT], client_be32, __ATOMIC_RELAXED);
-	/* Numbers of a key are used once: the same key again goes on with its sequence. */
+	/* A sequence number is used only once per key, so the same key goes on with its
+	 * sequence. */
 	if (now->key_id != key_id || memcmp(now->key, key, WITNESS_KEY_SIZE) != 0) {
 		hold_prog_quiesce();
 		*next = (struct witness_key){.key_id = key_id};
