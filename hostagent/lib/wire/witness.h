@@ -34,10 +34,10 @@ enum wire_witness_path {
 struct wire_witness {
 	uint32_t key_id;
 	uint64_t sequence;	/* >= 1 */
-	uint64_t mono_ns;	/* the primary's clock at the sample */
+	uint64_t mono_ns;	/* the primary's CLOCK_BOOTTIME at the sample */
 	uint64_t to_guest;	/* frames that reached the guest's port, including this one */
 	uint64_t from_guest;	/* frames that the guest sent, held ones too */
-	uint64_t from_guest_ns; /* mono time of the last frame from the guest; 0: none */
+	uint64_t from_guest_ns; /* the same clock at the last frame from the guest; 0: none */
 	uint16_t frame_size;	/* of the sampled frame, bytes */
 	uint16_t head_size;	/* WIRE_WITNESS_HEAD_MIN..MAX, <= frame_size */
 	enum wire_witness_path path;
