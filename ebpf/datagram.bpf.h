@@ -1,7 +1,7 @@
-/* datagram.bpf.h - the witness datagram and its mac, for programs that sign one or check one.
+/* datagram.bpf.h - the witness datagram and its mac, for programs that sign or check it.
  *
- * docs/wire-format.md, chapter 9, is normative; lib/wire/witness.h is the same for user space. For
- * *.bpf.c only: no map, no state.
+ * docs/wire-format.md, chapter 9, is normative; lib/wire/witness.h does the same for user space.
+ * For *.bpf.c only: no map, no state.
  */
 #ifndef DATAGRAM_BPF_H
 #define DATAGRAM_BPF_H
@@ -73,11 +73,12 @@ static __always_inline __u64 datagram_mac(const __u64 key[2], const struct datag
 	};
 	const __u64 *word = (const void *)d;
 
-	/* Unrolled: without CAP_PERFMON the verifier (6.18) takes no variable offset into the stack. */
+	/* Must be unrolled: without CAP_PERFMON the verifier (6.18) refuses variable stack
+	 * offsets. */
 #pragma unroll
 	for (int i = 0; i < DATAGRAM_SIGNED_WORDS; i++)
 		sip_word(&s, word[i]);
-	sip_word(&s, (__u64)(DATAGRAM_SIGNED_WORDS * 8) << 56); /* no bytes are left; their number */
+	sip_word(&s, (__u64)(DATAGRAM_SIGNED_WORDS * 8) << 56); /* last word: only the length */
 	s.v2 ^= 0xff;
 	for (int i = 0; i < 4; i++)
 		sip_round(&s);

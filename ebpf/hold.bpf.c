@@ -1,8 +1,8 @@
-/* hold.bpf.c - the hold in the kernel: stamp and redirect what the guest sends, or drop it.
+/* hold.bpf.c - the hold in the kernel: stamps and redirects the guest's frames, or drops them.
  *
- * hold_xdp runs on the guest's tap for each frame that the guest sends. It parses nothing, so that
- * every ethertype is held. It passes a frame only in mode PASS; every other way out is a redirect
- * into the agent's socket or a drop:
+ * hold_xdp runs on the guest's tap for each frame that the guest sends. It parses nothing, so it
+ * holds every ethertype. It passes a frame only in mode PASS; otherwise it redirects the frame into
+ * the agent's socket or drops it:
  *
  *	mode            | condition                  | verdict
  *	PASS            |                            | XDP_PASS, frame untouched
@@ -11,13 +11,13 @@
  *	                | longer than max_frame_bytes, no headroom | XDP_DROP
  *	all else        |                            | XDP_DROP
  *
- * The stamp stands in front of the frame (bpf_xdp_adjust_head), not in the XDP metadata area: tun's
- * native path takes metadata only from Linux 6.15 on, headroom it has always had.
+ * The stamp is in front of the frame (bpf_xdp_adjust_head), not in the XDP metadata area: tun's
+ * native path has always had headroom, but takes metadata only from Linux 6.15 on.
  *
- * hold_release runs where released frames come out of our veth pair (hfbN, tc ingress). It hands them to the
- * tap, as received there: they go the way that they would have gone without us, through the tap's own tc
- * ingress filters, its bridge port with all that is set there, and every rule that names the tap. The
- * XDP program of the tap does not see them again: in native mode it runs where QEMU writes.
+ * hold_release runs where released frames leave our veth pair (hfbN, tc ingress). It hands them to
+ * the tap as if received there. So they go the same way as without a hold: through the tap's own tc
+ * ingress filters, its bridge port with all its settings, and every rule that names the tap. The
+ * tap's XDP program does not see them again: in native mode it runs only on QEMU's writes.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -35,8 +35,8 @@ struct {
 	__type(value, struct hold_control);
 } hold_control SEC(".maps");
 
-/* key: rx queue of the tap; only 0 is used. value: AF_XDP socket. Written by: the agent; the
- * kernel empties the slot when the socket closes, which is what makes a dead agent safe. Pinned. */
+/* key: rx queue of the tap; only 0 is used. value: AF_XDP socket. Written by: the agent. The kernel
+ * empties the slot when the socket closes, so a dead agent's frames are dropped. Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);
@@ -64,8 +64,8 @@ struct {
 const volatile __u32 max_frame_bytes = 0; /* longest frame that a UMEM frame takes */
 const volatile __u32 tap_ifindex = 0;
 
-/* Frames that hold_release gave back to the tap, since this agent loaded it. Read by the agent, which
- * sees by it that what it sends arrives. */
+/* Frames that hold_release gave back to the tap since this agent loaded it. The agent reads it to
+ * check that the frames it sends arrive. */
 __u64 n_returned = 0;
 
 static __always_inline void count(__u32 which)
@@ -76,7 +76,7 @@ static __always_inline void count(__u32 which)
 		(*n)++;
 }
 
-/* Every frame of the guest, also one that is dropped: it shows that the guest speaks. */
+/* Count every frame of the guest, even a dropped one: it shows that the guest is sending. */
 static __always_inline void note_sent(__u64 now_ns)
 {
 	__u32 zero = 0;
@@ -104,7 +104,7 @@ int hold_xdp(struct xdp_md *ctx)
 	__u32 mode;
 	long verdict;
 
-	note_sent(bpf_ktime_get_boot_ns()); /* told beside the witness's own time */
+	note_sent(bpf_ktime_get_boot_ns()); /* the clock of the witness's own times */
 	if (!control)
 		return XDP_DROP;
 	mode = control->mode;
@@ -112,7 +112,7 @@ int hold_xdp(struct xdp_md *ctx)
 		count(HOLD_COUNTER_PASSED);
 		return XDP_PASS;
 	}
-	/* The guest is stopped while the epoch changes, so no frame can fall between. */
+	/* The guest is stopped while the epoch changes, so no frame meets the change. */
 	epoch = control->epoch;
 	if (mode != HOLD_MODE_HOLD || epoch == 0)
 		return drop(HOLD_COUNTER_DROPPED_MODE);
@@ -125,7 +125,7 @@ int hold_xdp(struct xdp_md *ctx)
 		return drop(HOLD_COUNTER_DROPPED_STAMP);
 	stamp->epoch = epoch;
 	stamp->time_ns = now_ns;
-	/* Flags are the verdict when the slot is empty, as it is for a second queue. */
+	/* The last argument is the verdict if the slot is empty, as it is for a second queue. */
 	verdict = bpf_redirect_map(&hold_xsks, ctx->rx_queue_index, XDP_DROP);
 	if (verdict != XDP_REDIRECT)
 		return drop(HOLD_COUNTER_DROPPED_NO_SOCKET);
@@ -136,12 +136,12 @@ int hold_xdp(struct xdp_md *ctx)
 SEC("tc")
 int hold_release(struct __sk_buff *skb)
 {
-	/* Whoever speaks on all devices of a host (LLDP, DHCP) is not the guest. */
+	/* Drop frames from programs that send on all devices of a host (LLDP, DHCP). */
 	if (skb->mark != HOLD_MARK) {
 		count(HOLD_COUNTER_DROPPED_STRAY);
 		return TC_ACT_SHOT;
 	}
-	skb->mark = 0; /* a guest's frame has none */
+	skb->mark = 0; /* as on a frame from the guest */
 	__sync_fetch_and_add(&n_returned, 1);
 	return (int)bpf_redirect(tap_ifindex, BPF_F_INGRESS);
 }

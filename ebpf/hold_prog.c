@@ -19,7 +19,7 @@
 #include "ebpf/pin_dir.h"
 #include "hold.skel.h"
 
-/* Our filter at hfbN's ingress, where nobody else has one. */
+/* Priority of our filter at hfbN's ingress, where nobody else has one. */
 #define TC_PRIORITY 1U
 #define TC_HANDLE   0x686f6c64U
 
@@ -43,8 +43,8 @@ static int remove_pins(const struct hold_prog *prog)
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
-/* The pinned link if it still sits on our device. A link whose device is gone reports ifindex 0;
- * its pins are of no more use and would only carry an old mode over to a new guest. */
+/* Open the pinned link if it is still on our device. A link whose device is gone reports ifindex 0.
+ * Its pins are useless and would only pass an old mode on to a new guest. */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	struct bpf_link_info info = {0};
@@ -89,7 +89,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
-	pinned[3] = skel->maps.hold_sent; /* an agent older than the map left none: it is made */
+	pinned[3] = skel->maps.hold_sent; /* an older agent did not pin it: then it is created */
 	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
 		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));
 		if (r == 0)
@@ -116,7 +116,7 @@ static int attach_xdp(struct hold_prog *prog)
 	char path[512];
 	int fd, r;
 
-	/* Open before it is attached: an unprotected guest must not lose a frame. */
+	/* Set PASS before attaching: an unprotected guest must not lose a frame. */
 	__atomic_store_n(&prog->control->mode, HOLD_MODE_PASS, __ATOMIC_RELEASE);
 	fd = bpf_link_create(bpf_program__fd(prog->skel->progs.hold_xdp), prog->ifindex, BPF_XDP,
 			     &opts);
@@ -137,7 +137,7 @@ static int query_xdp(int ifindex, bool *ret_attached)
 	return r;
 }
 
-/* The witness's filters want it, and stand in it. */
+/* Make the clsact qdisc, which the witness's filters need. */
 static int make_clsact(struct hold_prog *prog)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex, .attach_point = BPF_TC_EGRESS);
@@ -181,7 +181,7 @@ static int attach(struct hold_prog *prog, enum hold_prog_step *ret_step)
 	if (r < 0)
 		return r;
 	if (prog->is_taken_over) {
-		/* The pinned program may be an older agent's; the link swaps it without a gap. */
+		/* The pinned program may be an older agent's; this replaces it without a gap. */
 		r = bpf_link_update(prog->link_fd, bpf_program__fd(prog->skel->progs.hold_xdp),
 				    NULL);
 	} else if (attached) {
@@ -221,7 +221,7 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 	if (r == 0)
 		return 0;
 	*ret_step = step;
-	/* What was pinned before us stays; what we made goes. Without the lock it is not ours. */
+	/* Remove what we made, but not what was pinned before. Without the lock touch nothing. */
 	if (step != HOLD_PROG_PIN_DIR && step != HOLD_PROG_LOCK && !prog->is_taken_over &&
 	    hold_prog_detach(prog) < 0)
 		log_debug("pin_dir=%s a failed open is not all undone, ignoring", prog->pin_dir);
@@ -244,11 +244,11 @@ int hold_prog_detach(struct hold_prog *prog)
 	prog->link_fd = fd_close(prog->link_fd);
 	if (rmdir(prog->pin_dir) < 0 && errno != ENOENT && r == 0)
 		r = -errno;
-	/* A tap that went away took program and filter along; that is detached too. */
+	/* If the tap is gone, so are program and filter: that counts as detached. */
 	return r == -ENODEV || r == -ENOLINK ? 0 : r;
 }
 
-/* Link and control map as they are pinned; what is not there is left out. */
+/* Open the pinned link and control map, if they exist. */
 static int open_pinned(struct hold_prog *prog)
 {
 	struct bpf_link_info info = {0};
@@ -298,8 +298,8 @@ int hold_prog_remove_left(const char *pin_dir)
 void hold_prog_quiesce(void)
 {
 	/* MEMBARRIER_CMD_GLOBAL is synchronize_rcu(), and XDP runs in an RCU read section. Where
-	 * it is not offered (nohz_full) there is only the time that the caller's next netlink
-	 * calls take, each of which waits for a grace period as well. */
+	 * the kernel does not offer it (nohz_full), the caller's next netlink calls must do: each
+	 * of them waits for a grace period as well. */
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 

@@ -1,7 +1,7 @@
 /* hold_prog.h - load, attach, pin and take over the hold's BPF programs.
  *
- * Why: the programs must outlive the agent (they are what drops frames when it is dead), and the
- * next agent must find them. So maps and the XDP link are pinned under one directory per VM:
+ * Why: the programs must outlive the agent, because they drop frames when it is dead, and the next
+ * agent must find them. So maps and the XDP link are pinned in one directory per VM:
  *
  *	PIN_DIR/hold_control   hold_xsks   hold_counters   hold_sent   link
  *
@@ -55,29 +55,29 @@ struct hold_prog {
 int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config,
 		   enum hold_prog_step *ret_step) __attribute__((warn_unused_result));
 
-/* Put hold_release at the tc ingress of @ifindex, a device of ours whose every frame is then the tap's, or
- * dropped. It goes with the device. 0 or -errno. */
+/* Attach hold_release to the tc ingress of @ifindex, a device of ours. From then on every frame on
+ * it goes to the tap or is dropped. Deleting the device detaches it. 0 or -errno. */
 int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
 	__attribute__((warn_unused_result));
 
-/* Frames that it gave to the tap since hold_prog_open(). Only reads memory. */
+/* How many frames hold_release gave to the tap since hold_prog_open(). Only reads memory. */
 uint64_t hold_prog_n_returned(const struct hold_prog *prog);
 
-/* Take the XDP program off the tap (and its clsact qdisc if we made it) and
- * remove pins and directory. Programs no longer run on frames that arrive afterwards; one in
- * flight may still (hold_prog_quiesce()). The maps stay usable until hold_prog_done().
- * 0 or -errno of the first step that failed; all steps are tried. */
+/* Take the XDP program off the tap (and its clsact qdisc if we made it), and remove pins and
+ * directory. No program runs on frames that arrive afterwards, but one may still be running on an
+ * earlier frame (hold_prog_quiesce()). The maps stay usable until hold_prog_done(). 0 or -errno of
+ * the first step that failed; all steps are tried. */
 int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result));
 
-/* Detach and unpin what an earlier process left in @pin_dir, whatever has become of its device: gone, renamed,
- * in no bridge. 0: nothing is there any more; -EBUSY: another process has it; other -errno. */
+/* Detach and unpin what an earlier process left in @pin_dir, even if its device is gone, renamed or
+ * in no bridge. 0: nothing is left there; -EBUSY: another process has this hold; other -errno. */
 int hold_prog_remove_left(const char *pin_dir) __attribute__((warn_unused_result));
 
 /* Wait until no CPU runs a program that began before the call (a grace period, ms). */
 void hold_prog_quiesce(void);
 
-/* Free memory and descriptors; what is pinned goes on working. NULL, zeroed (lock_fd and link_fd
- * -1 or 0-after-done) and half-built objects are fine. */
+/* Free memory and descriptors; pinned programs and maps go on working. NULL, zeroed (lock_fd and
+ * link_fd -1 or 0-after-done) and half-built objects are fine. */
 void hold_prog_done(struct hold_prog *prog);
 
 /* Sum each counter over all CPUs into ret[HOLD_COUNTER_SLOTS]. 0 or -errno. */

@@ -1,7 +1,8 @@
 /* hold_shared.h - what the hold's BPF programs and their loader agree on.
  *
- * The only header both sides include. Fixed-width types, host byte order (both run on one machine),
- * sizes asserted. A change of a map's size makes libbpf refuse the pinned map of an older agent.
+ * The only header that both sides include. Fixed-width types, host byte order (both run on one
+ * machine), sizes asserted. If a map's size changes, libbpf refuses the pinned map of an older
+ * agent.
  */
 #ifndef HOLD_SHARED_H
 #define HOLD_SHARED_H
@@ -21,12 +22,12 @@ struct hold_control {
 #define HOLD_MODE_PASS 2
 
 #define HOLD_FLAG_CLSACT_OURS 1U /* we made the tap's clsact qdisc, so we remove it */
-/* 2U was: the MAC was pinned in the bridge before us */
+/* 2U is retired; it meant: the MAC was pinned in the bridge before us */
 
-/* Released frames bear it on their way through the veth pair; "hold". */
+/* Mark of released frames on their way through the veth pair; "hold". */
 #define HOLD_MARK 0x686f6c64U
 
-/* Put in front of every held frame, and cut off again when it is released.
+/* Put in front of every held frame, and removed when the frame is released.
  *
  *	| 0..7 epoch | 8..15 time_ns | 16.. the guest's frame, destination MAC first |
  */
@@ -35,11 +36,12 @@ struct hold_stamp {
 	__u64 time_ns; /* CLOCK_MONOTONIC when it left the guest */
 };
 
-/* Value of the map hold_sent: what the guest has sent, whatever became of it. The witness reads it
- * too. A map of its own, so that the pinned maps of an older agent keep their sizes. */
+/* Value of the map hold_sent: counts all frames that the guest has sent, also dropped ones. The
+ * witness reads it too. A map of its own, so that the pinned maps of an older agent keep their
+ * sizes. */
 struct hold_sent {
 	__u64 frames;
-	__u64 last_ns; /* CLOCK_MONOTONIC of the last of them; 0: none */
+	__u64 last_ns; /* CLOCK_BOOTTIME of the last frame; 0: none */
 };
 
 /* Index into the counters map. Append only: pinned maps outlive the agent. */
@@ -50,7 +52,7 @@ enum hold_counter {
 	HOLD_COUNTER_DROPPED_NO_SOCKET = 3, /* nobody listens on the frame's queue */
 	HOLD_COUNTER_DROPPED_LONG = 4,	    /* longer than a UMEM frame takes */
 	HOLD_COUNTER_DROPPED_STAMP = 5,	    /* the driver left no room for the stamp */
-	/* 6 was: the guest's own frame flooded back to it */
+	/* 6 is retired; it meant: the guest's own frame flooded back to it */
 	HOLD_COUNTER_DROPPED_STRAY = 7,	    /* came through the veth pair and was not released by us */
 	HOLD_COUNTER_SLOTS = 16,
 };

@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 
-/* Nothing is created elsewhere: the check comes before mkdir, on the nearest parent that exists. */
+/* Check the nearest existing parent before mkdir, so that nothing is created outside of a bpffs. */
 static int check_bpffs(const char *dir)
 {
 	char parent[PATH_MAX];

@@ -7,16 +7,16 @@
 
 #include <stddef.h>
 
-/* Make the directory when it is missing, see that it is on a bpffs, lock it (flock).
- * 0: *ret_fd is the caller's, the lock ends with it; -ENOENT: not on a bpffs, nothing was made;
- * -EBUSY: another process has it; other -errno. */
+/* Make the directory if it is missing, check that it is on a bpffs, lock it (flock).
+ * 0: the caller owns *ret_fd, and closing it ends the lock; -ENOENT: not on a bpffs, nothing was
+ * made; -EBUSY: another process has the lock; other -errno. */
 int pin_dir_open(const char *dir, int *ret_fd) __attribute__((warn_unused_result));
 
-/* "@dir/@name". 0; -ENAMETOOLONG. */
+/* Write the path "@dir/@name". 0; -ENAMETOOLONG. */
 int pin_dir_path(const char *dir, const char *name, char *ret, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Remove the pins @names; what is not there is fine. 0 or the first -errno, all are tried. */
+/* Remove the pins @names; a missing one is fine. 0 or the first -errno; all are tried. */
 int pin_dir_empty(const char *dir, const char *const *names, size_t n_names);
 
 #endif

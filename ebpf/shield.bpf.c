@@ -1,12 +1,15 @@
-/* shield.bpf.c - what of a flood of UDP the gateway's packet socket is to get: true, new witness datagrams.
+/* shield.bpf.c - in a flood of UDP, lets only genuine, new witness datagrams into the gateway's
+ * packet socket.
  *
- * A socket filter: it runs in the softirq of each frame, before the kernel copies it into the socket's
- * ring, and says how many bytes are copied. All that is no UDP over IPv4 passes untouched. A witness
- * datagram passes when user space would take it too (gateway/witness/witness_rx.h), with one question
- * asked more strictly: its sequence must be above all that passed, not only unseen. So neither a forged
- * nor a repeated one costs user space anything. The checks stand in the same order, cheap ones first.
+ * A socket filter: it runs in the softirq of each frame, before the kernel copies the frame into
+ * the socket's ring, and returns how many bytes to copy. Everything but UDP over IPv4 passes
+ * untouched. A witness datagram passes if user space would accept it too
+ * (gateway/witness/witness_rx.h), but one check is stricter: its sequence must be above all that
+ * passed, not only unseen. So forged and repeated datagrams cost user space nothing. The checks are
+ * in the same order, cheap ones first.
  *
- * Frames are read by bpf_skb_load_bytes(), which finds what a driver left in pages. Needs CAP_BPF alone.
+ * bpf_skb_load_bytes() reads the frames, since it also finds bytes that a driver left in pages.
+ * Needs only CAP_BPF.
  */
 #include <stdbool.h>
 
@@ -24,7 +27,7 @@
 
 #define PASS_WHOLE	0x40000 /* bytes of the frame that pass; 0: dropped */
 #define NO_OPTIONS	0x45	/* IPv4's first byte */
-#define MORE_OR_OFFSET	0x3fff	/* of a fragment */
+#define MORE_OR_OFFSET	0x3fff	/* set in any fragment */
 
 struct headers {
 	__u8 unused[2]; /* so that addresses are aligned */
@@ -34,7 +37,8 @@ struct headers {
 };
 _Static_assert(sizeof(struct headers) == 2 + WITNESS_HEADER_SIZE, "as on the wire");
 
-/* Of the headers, from eth on: what tells UDP from the rest, and the rest of it. */
+/* Sizes of two parts of the headers, from eth on: the part that shows whether it is UDP, and the
+ * rest. */
 #define KIND_SIZE (sizeof(struct ethhdr) + __builtin_offsetof(struct iphdr, check))
 #define REST_SIZE (WITNESS_HEADER_SIZE - KIND_SIZE)
 
@@ -68,7 +72,7 @@ struct {
 /* Set by the loader before load. */
 const volatile __be32 our_address = 0;
 const volatile __be16 witness_port = 0;
-const volatile __be32 witness_path = 0; /* what datagrams say that come by this network */
+const volatile __be32 witness_path = 0; /* the path field of datagrams in this network */
 
 static __always_inline bool is_for_us(struct __sk_buff *skb, const struct headers *h)
 {
@@ -107,7 +111,7 @@ static __always_inline enum shield_verdict judge(struct __sk_buff *skb, struct h
 		__sync_fetch_and_add(&key->bad_macs, 1);
 		return SHIELD_BAD_MAC;
 	}
-	/* Of those that come here at once on several CPUs one passes. */
+	/* If several CPUs get here at once, only one datagram passes. */
 	return __sync_val_compare_and_swap(&key->newest, newest, sequence) == newest ? SHIELD_PASSED
 										     : SHIELD_REPLAYED;
 }

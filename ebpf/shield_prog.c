@@ -99,7 +99,7 @@ int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct sh
 
 	if (mine->key_id == (key ? key->key_id : 0))
 		return 0;
-	/* The id leads to the key: it goes first and comes last. */
+	/* The id leads to the key: remove it before the old key, add it after the new one. */
 	if (mine->key_id != 0)
 		r = bpf_map_delete_elem(slots, &mine->key_id);
 	explicit_bzero(mine, sizeof(*mine));

@@ -1,4 +1,5 @@
-/* witness.bpf.c - a signed sample of what reaches the guest, sent to the gateway by the kernel alone.
+/* witness.bpf.c - samples frames that reach the guest, and sends signed samples to the gateway, all
+ * in the kernel.
  *
  *	to the guest
  *	  |  witness_sample (tap, tc egress): count; one frame per interval is cloned
@@ -10,12 +11,12 @@
  *	                        where there is a second path, a clone of it, signed anew --> [client device]
  *
  * Nothing here changes a frame on its way to the guest or decides about it: witness_sample always
- * ends with TC_ACT_UNSPEC. Nothing needs the agent: filters hold programs, programs hold maps.
- * witness_emit lets no frame go on into the host; what it cannot send ends there.
+ * returns TC_ACT_UNSPEC. Nothing needs the agent: filters hold programs, programs hold maps.
+ * witness_emit lets no frame into the host; it drops what it cannot send.
  *
- * A clone is not cut in place: witness_emit gives it the size of the result and writes all of it. That
- * needs no room in front. hfwN has transmit checksums off, so that the kernel has completed
- * those before; otherwise it would write them into our datagram later.
+ * witness_emit does not build on the clone's bytes: it resizes the clone and overwrites all of it,
+ * which needs no room in front. hfwN has transmit checksums off, so the kernel completes checksums
+ * before; otherwise it would later write them into our datagram.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -28,12 +29,12 @@
 #include "hold_shared.h"
 #include "witness_shared.h"
 
-#define MARK 0x77697431U /* of clones, and of what is made of them */
+#define MARK 0x77697431U /* on clones and on the datagrams made of them */
 #define VLAN_TAG 4
 #define PRIORITY_CONTROL 7 /* TC_PRIO_CONTROL: ahead of the replication in a priority queue */
 
 /* key: 0. value: struct witness_control. Written by: the agent (mmap); sequences by witness_emit.
- * Holds keys: whoever may read the pin may sign. Pinned, root's. */
+ * Holds keys: whoever can read the pin can sign. Pinned; only root may read it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -51,7 +52,7 @@ struct {
 	__type(value, struct witness_state);
 } witness_state SEC(".maps");
 
-/* The hold's map of that name, of the same VM. Written by: hold_xdp. */
+/* The same VM's map of the hold. Written by: hold_xdp. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -75,7 +76,8 @@ int witness_sample(struct __sk_buff *skb)
 	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
 	__u64 now_ns, last_ns;
 
-	/* A datagram of ours that a bridge of this host floods to the guest must not make the next one. */
+	/* If this host's bridge floods one of our datagrams to the guest, it must not cause
+	 * another. */
 	if (!state || skb->mark == MARK)
 		return TC_ACT_UNSPEC;
 	count(&state->to_guest);
@@ -84,24 +86,24 @@ int witness_sample(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	now_ns = bpf_ktime_get_boot_ns();
 	last_ns = *(volatile __u64 *)&state->sampled_ns;
-	/* Another CPU may have taken one since now_ns was read: then last_ns is the later one. */
+	/* Another CPU may have taken a sample after now_ns was read: last_ns is then later. */
 	if (last_ns != 0 && (now_ns < last_ns || now_ns - last_ns < control->interval_ns))
 		return TC_ACT_UNSPEC;
-	/* One of the CPUs that come here at once gets it. */
+	/* If several CPUs get here at once, one of them takes the sample. */
 	if (__sync_val_compare_and_swap(&state->sampled_ns, last_ns, now_ns) != last_ns)
 		return TC_ACT_UNSPEC;
 	count(&state->sampled);
 	__sync_lock_test_and_set(&state->token_ns, now_ns);
 	mark = skb->mark;
-	skb->mark = MARK; /* for the clone: what else comes through the helper has it not */
+	skb->mark = MARK; /* for the clone: other frames on the helper do not have it */
 	if (bpf_clone_redirect(skb, helper_ifindex, 0) != 0)
 		count(&state->failed_clone);
 	skb->mark = mark;
 	return TC_ACT_UNSPEC;
 }
 
-/* The sampled frame's figures and head. A VLAN tag that stands beside the frame is put back into it.
- * 0 or less than 0. */
+/* Fill in the sampled frame's size and head. A VLAN tag that the kernel keeps outside of the frame
+ * is put back into it. 0 or less than 0. */
 static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 {
 	__u32 size = skb->len, n;
@@ -128,7 +130,8 @@ static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 	return (int)bpf_skb_load_bytes(skb, 0, d->head, 2 * ETH_ALEN);
 }
 
-/* A tag beside the frame would be put into ours; a tag in the frame takes its place. */
+/* Remove VLAN tags kept outside of the frame: the kernel would put them into our datagram. After
+ * each removal a tag from inside the frame takes its place. */
 static __always_inline int remove_tags(struct __sk_buff *skb)
 {
 	for (int i = 0; i < 3 && skb->vlan_present; i++) {
@@ -138,7 +141,8 @@ static __always_inline int remove_tags(struct __sk_buff *skb)
 	return skb->vlan_present ? -1 : 0;
 }
 
-/* What both datagrams of a sample have in common; the frame gets their size. 0 or less than 0. */
+/* Fill in what both datagrams of a sample have in common, and resize the frame for them. 0 or less
+ * than 0. */
 static __always_inline int prepare(struct __sk_buff *skb, const struct witness_state *state,
 				   __u64 time_ns, struct datagram *d)
 {
@@ -158,15 +162,15 @@ static __always_inline int prepare(struct __sk_buff *skb, const struct witness_s
 	return 0;
 }
 
-/* The way of path @number that is in use. */
+/* The route in use for path @number. */
 static __always_inline const struct witness_path *path_of(const struct witness_control *control,
 							  enum witness_path_number number)
 {
 	return &control->paths[number][*(const volatile __u32 *)&control->path_slot[number] & 1];
 }
 
-/* Make the frame the datagram of one path. All of it is written: a clone shares its bytes until then.
- * 0 or less than 0. */
+/* Turn the frame into the datagram of one path. Writes every byte, since a clone shares its bytes
+ * until they are written. 0 or less than 0. */
 static __always_inline int write_frame(struct __sk_buff *skb, const struct witness_path *path,
 				       enum witness_path_number number, struct witness_key *key,
 				       struct datagram *d)
@@ -181,8 +185,8 @@ static __always_inline int write_frame(struct __sk_buff *skb, const struct witne
 	return 0;
 }
 
-/* One sample by all paths that have a way: a clone by the client network, then the frame itself by the
- * backup network. Neither waits for the other, nor needs it. */
+/* Send one sample by all paths that have a route: a clone in the client network, then the frame
+ * itself in the backup network. Neither waits for the other or needs it. */
 static __always_inline int emit(struct __sk_buff *skb, struct witness_control *control,
 				struct witness_state *state, __u64 time_ns)
 {
@@ -221,8 +225,8 @@ int witness_emit(struct __sk_buff *skb)
 
 	if (!control || !state)
 		return TC_ACT_SHOT;
-	/* Once per sample: a large clone comes here in segments, and the host's own stack may speak on
-	 * the helper. */
+	/* Send only once per sample: a large clone arrives in segments, and the host's own stack
+	 * may send on the helper. */
 	time_ns = skb->mark == MARK ? __sync_lock_test_and_set(&state->token_ns, 0) : 0;
 	if (time_ns == 0) {
 		count(&state->stray);

@@ -28,7 +28,7 @@ static int print_libbpf(enum libbpf_print_level level, const char *format, va_li
 	return 0;
 }
 
-/* Is the pinned map there, and as large as ours? Then *ret_fd is the caller's. */
+/* Does the pinned map exist, with the same size as ours? Then *ret_fd is the caller's. */
 static int get_pinned(const char *dir, const char *name, uint32_t value_size, int *ret_fd)
 {
 	struct bpf_map_info info = {0};
@@ -52,7 +52,7 @@ static int get_pinned(const char *dir, const char *name, uint32_t value_size, in
 	return 0;
 }
 
-/* Pins that cannot be gone on with are removed: they say nothing that is worth keeping. */
+/* Remove pins that we cannot take over: they hold nothing worth keeping. */
 static int find_pinned(struct witness_prog *prog)
 {
 	AUTO_CLOSE int control_fd = -1, state_fd = -1;
@@ -93,7 +93,7 @@ static int load(struct witness_prog *prog, const struct witness_prog_config *con
 	skel->rodata->helper_ifindex = (uint32_t)config->helper_out;
 	maps[0] = skel->maps.witness_control;
 	maps[1] = skel->maps.witness_state;
-	r = bpf_map__reuse_fd(skel->maps.hold_sent, sent_fd); /* makes a copy of it */
+	r = bpf_map__reuse_fd(skel->maps.hold_sent, sent_fd); /* duplicates the descriptor */
 	for (size_t i = 0; i < ARRAY_SIZE(maps) && r == 0; i++) {
 		r = pin_dir_path(prog->pin_dir, pin_names[i], path, sizeof(path));
 		if (r == 0)
@@ -110,7 +110,7 @@ static int load(struct witness_prog *prog, const struct witness_prog_config *con
 	return r;
 }
 
-/* The helper first: from then on nothing that is cloned into it gets into the host. */
+/* Attach to the helper first: from then on no frame cloned into it gets into the host. */
 static int attach(struct witness_prog *prog, const struct witness_prog_config *config)
 {
 	LIBBPF_OPTS(bpf_tc_hook, in, .ifindex = config->helper_in, .attach_point = BPF_TC_INGRESS);
@@ -173,7 +173,7 @@ static int detach(const char *pin_dir, int tap)
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
 	int r = tap > 0 ? bpf_tc_detach(&hook, &opts) : 0, q;
 
-	/* The kernel's words for: no such filter, no qdisc, no device. */
+	/* The kernel's errors for: no such filter, no qdisc, no device. */
 	if (r == -ENOENT || r == -EINVAL || r == -ENODEV)
 		r = 0;
 	q = pin_dir_empty(pin_dir, pin_names, ARRAY_SIZE(pin_names));

@@ -1,7 +1,7 @@
 /* witness_prog.h - load, attach, pin and take over the witness's BPF programs.
  *
- * Why: a witness speaks when the agent cannot. tc filters keep its programs, programs keep its maps;
- * maps are pinned under a directory of their own, so that the next agent can go on with them:
+ * Why: a witness speaks when the agent cannot. tc filters keep its programs alive, programs keep
+ * its maps. Maps are pinned in a directory of their own, so that the next agent can take them over:
  *
  *	PIN_DIR/witness_control   PIN_DIR/witness_state
  *
@@ -24,7 +24,7 @@ enum witness_prog_step { /* where witness_prog_open() failed */
 	WITNESS_PROG_PIN_DIR = 0, /* -ENOENT: not on a bpffs */
 	WITNESS_PROG_LOCK = 1,	  /* -EBUSY: another process has this witness */
 	WITNESS_PROG_HOLD = 2,	  /* -ENOENT: no hold's maps in hold_pin_dir */
-	WITNESS_PROG_LOAD = 3,	  /* the kernel does not take the programs */
+	WITNESS_PROG_LOAD = 3,	  /* the kernel refuses the programs */
 	WITNESS_PROG_ATTACH = 4,  /* -EINVAL or -ENOENT: the tap has no clsact qdisc */
 };
 
@@ -42,27 +42,28 @@ struct witness_prog {
 	struct witness_state *state;
 	int lock_fd;	   /* pin_dir, locked */
 	int tap;
-	bool is_taken_over; /* pins of a witness of this tap were found: it has sent all the time */
+	bool is_taken_over; /* pins of this tap's witness were found: it never stopped sending */
 	char pin_dir[256];
 };
 
 /* Load and attach as above. New: control is zero but for the tap, nothing is sent. Taken over: control
- * is as left. Pins of another tap, or of another layout, are removed first. @prog is the caller's
+ * is unchanged. Pins of another tap, or of another layout, are removed first. @prog is the caller's
  * storage, valid after success until witness_prog_done(). @ret_step is set on failure only.
  * 0; -ENAMETOOLONG; the codes at enum witness_prog_step; other -errno. On failure nothing new stays
  * attached or pinned; a witness found pinned goes on as it was. */
 int witness_prog_open(struct witness_prog *prog, const struct witness_prog_config *config,
 		      enum witness_prog_step *ret_step) __attribute__((warn_unused_result));
 
-/* Take the filter off the tap and remove pins and directory. The helper's filter goes with the helper.
- * A tap or filter that is gone is fine. 0 or -errno of the first step that failed; all are tried. */
+/* Take the filter off the tap, and remove pins and directory. Deleting the helper removes the
+ * helper's filter. A missing tap or filter is fine. 0 or -errno of the first step that failed; all
+ * are tried. */
 int witness_prog_detach(struct witness_prog *prog) __attribute__((warn_unused_result));
 
-/* The same for a witness that another process left. @tap 0: there is no tap any more.
- * 0; -EBUSY: another process has it; other -errno. */
+/* The same for a witness that another process left. @tap 0: the tap is gone.
+ * 0; -EBUSY: another process has this witness; other -errno. */
 int witness_prog_remove_left(const char *pin_dir, int tap) __attribute__((warn_unused_result));
 
-/* Free memory and descriptors; what is attached goes on. NULL and zeroed objects are fine. */
+/* Free memory and descriptors; attached programs go on. NULL and zeroed objects are fine. */
 void witness_prog_done(struct witness_prog *prog);
 
 #endif

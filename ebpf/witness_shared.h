@@ -14,30 +14,31 @@
 #define WITNESS_HEAD_MIN      14
 #define WITNESS_HEAD_MAX      64
 
-/* The networks that a datagram can take; its field `path`. */
+/* The networks by which a datagram can go; its field `path`. */
 enum witness_path_number {
 	WITNESS_BACKUP = 0,
 	WITNESS_CLIENT = 1,
 	WITNESS_N_PATHS = 2,
 };
 
-/* A key, and how far its sequences have come. */
+/* A key, and its last sequence numbers. */
 struct witness_key {
 	__u64 key[2];			/* the 16 bytes, little-endian words */
-	__u64 sequence[WITNESS_N_PATHS]; /* the last ones sent; written by witness_emit */
+	__u64 sequence[WITNESS_N_PATHS]; /* last number sent; written by witness_emit */
 	__u32 key_id;
 	__u32 reserved;
 };
 
-/* Where datagrams go: all of the frame but the datagram, made by the agent. */
+/* Where datagrams go: the device, and the headers before the datagram, made by the agent. */
 struct witness_path {
 	__u32 ifindex;			  /* backup or client device; 0: nowhere */
 	__u8 header[WITNESS_HEADER_SIZE]; /* as on the wire, checksum of IPv4 in it */
 	__u8 reserved[2];
 };
 
-/* Value of the map witness_control. Written by the agent through mmap. Of each pair one is in use and
- * the other is written; then the index is changed, so that no program sees half of a change. */
+/* Value of the map witness_control. Written by the agent through mmap. Of each pair one is in use.
+ * The agent writes the other one and then changes the index, so no program sees half of a
+ * change. */
 struct witness_control {
 	__u32 is_enabled; /* 0: frames are counted, nothing is sent */
 	__u32 key_slot;	  /* 0 or 1 */
@@ -57,8 +58,8 @@ struct witness_state {
 	__u64 sampled;	  /* samples taken */
 	__u64 sent[WITNESS_N_PATHS]; /* datagrams handed to the path's device */
 	__u64 failed_clone; /* samples that the helper device did not take */
-	__u64 failed_emit[WITNESS_N_PATHS]; /* samples that could not be made its datagram */
-	__u64 stray;	  /* frames on the helper that are no sample, or the rest of a large one */
+	__u64 failed_emit[WITNESS_N_PATHS]; /* samples that gave no datagram for the path */
+	__u64 stray;	  /* frames on the helper that are no sample, or more segments of one */
 };
 
 _Static_assert(sizeof(struct witness_key) == 40, "mapped by both sides");
