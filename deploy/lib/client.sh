@@ -1,11 +1,11 @@
-# client.sh - drive hf-client from a shell. To be sourced after topology.sh and guest.sh.
+# client.sh - drive hf-client from a shell. Source it after topology.sh and guest.sh.
 #
 #	client_start BUILD_DIR REPORT.json [hf-client option...]   returns when it is connected
 #	client_phase protected
-#	client_wait_replies 100        100 more replies than now
+#	client_wait_replies 100        wait for 100 more replies than now
 #	client_finish                  stop, wait, status in CLIENT_STATUS, the report is written
 #
-# The client's lines are read by this shell alone, in order; client_line is the last one.
+# Only this shell reads the client's lines, in order; client_line is the last one.
 
 CLIENT_PID=''
 CLIENT_STATUS=''
@@ -16,8 +16,8 @@ client_start() # BUILD_DIR REPORT [OPTION...]
 	local build=$1 report=$2
 
 	shift 2
-	# Commands through a FIFO that this shell keeps open both ways, so that neither side blocks in
-	# opening it; lines through a pipe that ends when the client does.
+	# Commands go through a FIFO that this shell keeps open both ways, so that neither side blocks in
+	# opening it. Lines come through a pipe that ends when the client ends.
 	mkfifo "$TOPO_DIR/client.in" || return 1
 	exec {CLIENT_IN}<>"$TOPO_DIR/client.in"
 	rm "$TOPO_DIR/client.in"
@@ -31,9 +31,10 @@ client_start() # BUILD_DIR REPORT [OPTION...]
 
 client_say() { echo "$*" >&"$CLIENT_IN"; }
 
-# Read the client's lines until one begins with WORD. 1: it ended, broke, or took too long.
-# Without `read -t`: a signal whose trap exits crashes bash 5.2 in it (longjmp), and then nothing
-# cleans up. The client prints a line at each progress interval, and ends its pipe when it ends.
+# Read the client's lines until one begins with WORD. 1: the client ended, broke, or took too long.
+# Do not use `read -t`: in it bash 5.2 crashes (longjmp) on a signal whose trap exits, and then nothing
+# cleans up. It is not needed: the client prints a line at each progress interval, and its pipe ends
+# with it.
 client_until() # WORD SECONDS
 {
 	local deadline=$((SECONDS + $2))
@@ -45,8 +46,8 @@ client_until() # WORD SECONDS
 	return 1
 }
 
-# Begin a phase; returns when it has begun, with all lines of before read: what was printed while this
-# shell did something else would be taken for news.
+# Begin a phase. Returns when it has begun and all earlier lines are read: otherwise lines printed while
+# this shell did something else would be taken for new ones.
 client_phase() # NAME
 {
 	client_say phase "$1"
@@ -58,7 +59,7 @@ client_value() # NAME, of the last line read
 	[[ $client_line =~ (^| )$1=([^ ]*) ]] && echo "${BASH_REMATCH[2]}"
 }
 
-# Until N replies more than the next line reports have come. Needs progress lines.
+# Wait until N more replies have come than the next line reports. Needs progress lines.
 client_wait_replies() # N SECONDS
 {
 	local want deadline=$((SECONDS + $2))
@@ -83,5 +84,5 @@ client_reap()
 	wait "$CLIENT_PID"
 	CLIENT_STATUS=$?
 	exec {CLIENT_IN}>&- {CLIENT_OUT}>&-
-	topo_end "$CLIENT_PID" # it is gone; this forgets it
+	topo_end "$CLIENT_PID" # it has ended already; this only forgets it
 }

@@ -1,12 +1,12 @@
 # cluster.sh - Holdfast itself on the four hosts: certificates, configuration, daemons, holdfastctl.
-# To be sourced after topology.sh and guest.sh.
+# Source it after topology.sh and guest.sh.
 #
 #	cluster_configure BUILD_DIR LOG_DIR     PKI and all files under TOPO_DIR/etc
 #	cluster_start                           gateway and both agents; returns when all are connected
 #	cluster_ctl protect web1                holdfastctl as the operator, in the gateway's namespace
-#	cluster_wait 'EXPRESSION' SECONDS       until a python expression on web1's state (`vm`) is true
+#	cluster_wait 'EXPRESSION' SECONDS       wait until a python expression on web1's state (`vm`) is true
 #
-# Host primary runs agent alpha, host standby runs agent beta: names say who, not which role.
+# Host primary runs agent alpha, host standby runs agent beta; the agents' names do not follow the roles.
 # Variables that a test may set before cluster_configure: CLUSTER_AGENT_INI, CLUSTER_GATEWAY_INI,
 # CLUSTER_VM_INI (more lines for [agent], [gateway], [vm]), CLUSTER_GATEWAY_VM_INI (for the gateway's [vm]),
 # CLUSTER_PORT, CLUSTER_PROBE_PORT (the gateway's DPDK devices), CLUSTER_BEAT_TIMEOUT_MS,
@@ -121,7 +121,7 @@ cluster_configure() # BUILD_DIR LOG_DIR
 	cluster_agent_files primary; cluster_agent_files standby; cluster_gateway_files
 }
 
-# Start one daemon; cluster_stop ends it. Its log goes on over restarts.
+# Start one daemon; cluster_stop ends it. After a restart it appends to the same log.
 cluster_start_agent() # HOST
 {
 	local name=${CLUSTER_AGENT[$1]}
@@ -155,11 +155,11 @@ cluster_ctl_as() # ROLE NAME ARGUMENT...
 
 cluster_ctl() { cluster_ctl_as operator demo "$@"; }
 
-# What `vm show --json` says, or `status --json` while the VM is not asked for.
+# The output of `vm show --json`, or of `status --json` when no VM is asked for.
 cluster_show() { cluster_ctl --json vm show "$CLUSTER_VM"; }
 
-# Until EXPRESSION is true: `vm` is the VM's object of `vm show`, `host` its hosts by name. 1: it did
-# not become true. There is no event for "a daemon has started", so this asks five times a second.
+# Wait until EXPRESSION is true: `vm` is the VM's object of `vm show`, `host` its hosts by name. 1: it
+# did not become true. There is no event for "a daemon has started", so this polls five times a second.
 cluster_wait() # EXPRESSION SECONDS
 {
 	local deadline=$((SECONDS + $2))

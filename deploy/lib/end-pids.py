@@ -1,8 +1,8 @@
 """End processes and return when they are gone: end-pids.py SECONDS PID[:START]...
 
-TERM to all, then KILL to those that are left after SECONDS. Waits on pidfds: no polling, and a
-number that the kernel has given to another process meanwhile is not signalled. START is the start
-time, field 22 of /proc/PID/stat: a process that has the number but another start time is not meant.
+Sends TERM to all, then KILL to those still running after SECONDS. Waits on pidfds: no polling, and a
+process that the kernel has given the same number meanwhile is not signalled. START is the start time,
+field 22 of /proc/PID/stat: a process with the number but another start time is left alone.
 """
 import errno
 import os
@@ -12,7 +12,7 @@ import sys
 import time
 
 
-GONE = (errno.ESRCH, errno.ENOENT, errno.EINVAL)  # the last two: the number is a thread's now
+GONE = (errno.ESRCH, errno.ENOENT, errno.EINVAL)  # the last two: the number now belongs to a thread
 
 
 def started(pid):
@@ -21,7 +21,7 @@ def started(pid):
 
 
 def pidfd(word):
-    """Of the process that is meant; None: it is gone."""
+    """A pidfd of the intended process; None: it is gone."""
     pid, _, start = word.partition(":")
     try:
         fd = os.pidfd_open(int(pid))

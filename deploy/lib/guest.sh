@@ -1,7 +1,7 @@
-# guest.sh - the test guest's QEMU. To be sourced after topology.sh.
+# guest.sh - the test guest's QEMU. Source it after topology.sh.
 #
 # QEMU is Debian's, not patched, started the way its users start it. virtio-net has its offloads off,
-# so that every frame the hold sees is whole (docs: a guest with them on is refused by the agent).
+# so that every frame the hold sees is whole (the agent refuses a guest with offloads on).
 
 GUEST_IMAGE=''		# directory with vmlinuz and initramfs, set by guest_image
 GUEST_MACHINE=${GUEST_MACHINE:-pc}
@@ -19,14 +19,14 @@ guest_image() # BUILD_DIR
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-image" "$1") || topo_die "no guest image"
 }
 
-# The same with redis, sqlite and a compiler in it. Needs GUEST_MEM_MIB=384 at least.
+# The same, for the image with redis, sqlite and a compiler. Needs GUEST_MEM_MIB=384 at least.
 guest_workload_image() # BUILD_DIR
 {
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-workload-image" "$1") || topo_die "no guest image"
 }
 
-# The command line of a guest's QEMU, as words in GUEST_COMMAND, without -qmp: both hosts use it. It has a
-# monitor at LOOK_SOCKET, besides the agent's, for who wants to see what an agent does, or to act as an operator.
+# Put the command line of a guest's QEMU into GUEST_COMMAND, without -qmp: both hosts use it. It has a second
+# monitor at LOOK_SOCKET, besides the agent's, to watch what an agent does or to act as an operator.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET
 {
 	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"

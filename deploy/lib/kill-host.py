@@ -1,8 +1,8 @@
 """Kill a host at once: kill-host.py PORT,PORT... PID...   (run in the namespace with the switches)
 
-SIGKILL to every process, then the host's switch ports down, with nothing in between that takes time:
-everything is looked up before. Prints CLOCK_MONOTONIC in ns from just before the first signal, and
-how long the whole took.
+Sends SIGKILL to every process, then sets the host's switch ports down. Everything is looked up before, so
+nothing in between takes time. Prints CLOCK_MONOTONIC in ns from just before the first signal, and how
+long it all took.
 """
 import errno
 import os
@@ -28,7 +28,7 @@ def main():
             fds.append(os.pidfd_open(int(pid)))
         except OSError as error:
             if error.errno not in (errno.ESRCH, errno.ENOENT, errno.EINVAL):
-                raise  # else it is gone; the last two: the number is a thread's now
+                raise  # else it is gone; the last two: the number now belongs to a thread
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
     start = time.monotonic_ns()
     for fd in fds:

@@ -1,5 +1,5 @@
-# topology.sh - four hosts and two networks on one machine, as network namespaces. To be sourced
-# (bash). Shared by deploy/demo, tests/e2e, tests/fault and tests/bench.
+# topology.sh - four hosts and two networks on one machine, as network namespaces. Source it (bash).
+# Shared by deploy/demo, tests/e2e, tests/fault and tests/bench.
 #
 #	                  client network 198.18.0.0/24 (switch brc)
 #	     .2 │       │              │                              │
@@ -14,20 +14,20 @@
 #	                       mgmt0 198.18.2.3 (kernel sockets, holdfastctl)
 #
 # Both switches live in a fifth namespace, `net`; their ports are edge ports, without spanning tree. Each
-# namespace is named PREFIX-HOST. Nothing is made outside of the namespaces but those names, TOPO_DIR (on a
-# tmpfs) and the pins under TOPO_PINS; topo_down removes all of it, and may be called at any time, any number
-# of times. If the script is killed, a guard process does it.
+# namespace is named PREFIX-HOST. Outside of the namespaces only these names, TOPO_DIR (on a tmpfs) and the
+# pins under TOPO_PINS are made. topo_down removes all of it, and may be called at any time, any number of
+# times. If the script is killed, a guard process removes it.
 #
-# Programs run with nsenter --net, never `ip netns exec`: that one mounts a /sys of its own, in
-# which the BPF file system is missing.
+# Programs run with nsenter --net, never `ip netns exec`, which mounts its own /sys without the BPF file
+# system.
 #
 # Use:	. deploy/lib/topology.sh; topo_trap; topo_up
 #	topo_in client ping -c 1 198.18.0.10
 #	topo_spawn primary LOG command...; pid=$TOPO_PID
 #	topo_end $pid
 #
-# A pid names a process only together with its start time: long runs make so many that the kernel gives a
-# number again, and the process that has it then is a stranger.
+# A pid names a process only together with its start time: in long runs the kernel uses a number again, for
+# a process that is not ours.
 # Errors end the calling script (exit 1) after a message; its EXIT trap cleans up.
 
 TOPO_PREFIX=${TOPO_PREFIX:-hf-$$}
@@ -36,8 +36,8 @@ TOPO_PINS=/sys/fs/bpf/holdfast-$TOPO_PREFIX
 TOPO_STP=${TOPO_STP:-1} # spanning tree on the hosts' bridges
 TOPO_HOSTS="client primary gateway standby net"
 TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-declare -A TOPO_STARTED=() # by pid: its start time. Of what topo_end is still to end.
-TOPO_PID=''	# the last one started
+declare -A TOPO_STARTED=() # start times by pid, of processes that topo_end must still end
+TOPO_PID=''	# the last process started
 TOPO_ENV=()	# NAME=VALUE... that topo_spawn's programs get; @HOST@ stands for their host
 TOPO_MADE=''
 
@@ -73,7 +73,7 @@ topo_spawn() # HOST LOG COMMAND...
 	topo_remember "$TOPO_PID"
 }
 
-# A child of this shell, for topo_end.
+# Remember a child of this shell for topo_end.
 topo_remember() # PID
 {
 	local stat
@@ -83,8 +83,8 @@ topo_remember() # PID
 	TOPO_STARTED[$1]=${stat[19]}	# field 22, proc(5)
 }
 
-# End children that were remembered: TERM, then KILL after 5 s; returns when they are gone. Those that
-# ended by themselves are only forgotten.
+# End remembered children: TERM, then KILL after 5 s; returns when they are gone. Children that ended by
+# themselves are only forgotten.
 topo_end() # PID...
 {
 	local pid started=()
@@ -97,7 +97,7 @@ topo_end() # PID...
 	topo_forget "${started[@]%:*}"
 }
 
-# They are gone, or will be at once.
+# Forget children that are gone, or will be at once.
 topo_forget() # PID...
 {
 	local pid
@@ -108,7 +108,7 @@ topo_forget() # PID...
 	done
 }
 
-# End all that runs in a host, whoever started it (a standby's QEMU is its agent's child).
+# End all processes in a host, whoever started them (a standby's QEMU is its agent's child).
 topo_end_all() # HOST
 {
 	local pids
@@ -120,7 +120,7 @@ topo_end_all() # HOST
 
 topo_pids() { ip netns pids "$TOPO_PREFIX-$1" 2>/dev/null; }
 
-# A host dies, all at once: every process in it with SIGKILL, its links down at the switches.
+# Make a host die at once: SIGKILL to every process in it, its links down at the switches.
 # TOPO_KILL_NS is CLOCK_MONOTONIC just before, TOPO_KILL_TOOK_NS how long the killing took.
 topo_kill_host() # HOST
 {
@@ -143,13 +143,13 @@ topo_cable() # HOST DEV SWITCH PORT
 	topo_in net ip link add "$4" type veth peer name "$2" netns "$ns" || return 1
 	topo_in net ip link set "$4" master "$3" up
 	topo_in "$1" ip link set "$2" up
-	# Whole frames with good checksums: what a guest without offloads, a DPDK port without them,
-	# and a capture must all be able to rely on.
+	# Make whole frames with good checksums: a guest without offloads, a DPDK port without them, and a
+	# capture all rely on that.
 	topo_in "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null
 	topo_in net ethtool -K "$4" tx off tso off gso off gro off >/dev/null
 }
 
-# Multicast snooping is the kernel's default, and stays.
+# Multicast snooping keeps the kernel's default.
 topo_bridge() # HOST NAME [OPTION...]
 {
 	topo_in "$1" ip link add "$2" type bridge "${@:3}" &&
@@ -158,9 +158,10 @@ topo_bridge() # HOST NAME [OPTION...]
 
 topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 {
-	# Spanning tree as libvirt's networks and NetworkManager's bridges have it, with the shortest time that the
-	# kernel takes: a port is silent for two of these 2 s from when it has a carrier, and so has its tap a QEMU.
-	# The uplink has been there for long. So each `protect` takes some 3 s more: TOPO_STP=0 is for a test of many.
+	# Spanning tree, as on libvirt's networks and NetworkManager's bridges, with the shortest forward delay that
+	# the kernel takes, 2 s. A port is silent for twice that after it gets a carrier; a tap gets one when QEMU
+	# opens it. The uplink has had one for long. So each `protect` takes some 3 s more: a test with many of them
+	# sets TOPO_STP=0.
 	topo_bridge "$1" br0 stp_state 0 forward_delay 0 &&
 		topo_cable "$1" eth0 brc "c-$1" &&
 		topo_in "$1" ip link set eth0 master br0 &&
@@ -217,7 +218,7 @@ topo_remove() # PREFIX
 
 	for host in $TOPO_HOSTS; do
 		[[ -e /run/netns/$1-$host ]] || continue
-		# What is still there was started by what we started (a standby's QEMU).
+		# Processes still there were started by our processes (a standby's QEMU).
 		mapfile -t pids < <(ip netns pids "$1-$host" 2>/dev/null)
 		(( ${#pids[@]} == 0 )) || python3 "$TOPO_LIB/end-pids.py" 2 "${pids[@]}"
 	done
@@ -235,7 +236,7 @@ topo_down()
 	TOPO_MADE=''
 }
 
-# What a run left behind that was killed with SIGKILL: its prefix names a process that is gone.
+# Remove what runs killed with SIGKILL left behind: their prefix names a process that is gone.
 topo_sweep()
 {
 	local path pid
@@ -249,8 +250,8 @@ topo_sweep()
 	done
 }
 
-# A process that outlives this one and removes what is left if it dies without cleaning up (SIGKILL,
-# a crash of the shell). In a session of its own: a Ctrl-C is not for it. One per process.
+# Start a process that outlives this one and cleans up if this one dies without doing so (SIGKILL, a crash
+# of the shell). It has its own session, so that a Ctrl-C does not reach it. One per process.
 topo_guard()
 {
 	[[ -z ${TOPO_GUARD:-} ]] || return 0

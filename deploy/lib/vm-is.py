@@ -1,6 +1,6 @@
 """Is a VM in a certain state? vm-is.py EXPRESSION < output of `holdfastctl --json vm show`
 
-EXPRESSION is python on `vm` (the object) and `host` (its hosts by name). Exit 0 true, 1 not so.
+EXPRESSION is python on `vm` (the object) and `host` (its hosts by name). Exit 0 true, 1 false.
 """
 import json
 import sys
