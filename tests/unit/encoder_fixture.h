@@ -1,5 +1,6 @@
-/* encoder_fixture.h - an encoder, a guest that changes at random, and a standby that applies what comes out
- * of the former and must become the latter. For the tests of the encoder; a failure fails the running test.
+/* encoder_fixture.h - an encoder, a guest that changes at random, and a standby that applies the
+ * encoder's frames and must become equal to the guest. For the tests of the encoder; a failure
+ * fails the running test.
  */
 #ifndef TESTS_ENCODER_FIXTURE_H
 #define TESTS_ENCODER_FIXTURE_H
@@ -27,7 +28,7 @@ struct standby {
 	bool marks[N_PAGES]; /* FULL: had a record; else: a DUP copied it */
 };
 
-/* What a seal gives: copies of pages in the order of their ranges; a page may come again. */
+/* What a seal produces: copies of pages in the order of their ranges; a page may occur twice. */
 struct copy {
 	struct page_range *ranges;
 	uint8_t *pages;
@@ -49,10 +50,11 @@ struct copy copy_new(uint32_t n_max);
 void copy_free(struct copy *copy);
 struct encoder_cursor copy_cursor(const struct copy *copy);
 
-/* cmocka's; *state is the number of threads that encode (const uint32_t *), and becomes a struct fixture. */
+/* cmocka's set-up: *state is the number of encoding threads (const uint32_t *), and becomes a
+ * struct fixture. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
-void fixture_make_encoder(struct fixture *f, size_t bytes_max); /* anew, with such a backlog */
+void fixture_make_encoder(struct fixture *f, size_t bytes_max); /* a new one, with this backlog */
 
 void fixture_change_page(uint8_t *page);
 void fixture_change_blob(struct fixture *f);

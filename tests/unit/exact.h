@@ -1,5 +1,5 @@
-/* exact.h - a copy of bytes with nothing behind them, so that a sanitizer sees any read past their end.
- * For tests only.
+/* exact.h - copies bytes to a buffer of exactly their size, so that a sanitizer sees any read past
+ * the end. For tests only.
  */
 #ifndef EXACT_H
 #define EXACT_H
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* To be freed. @data may be NULL when @size is 0. */
+/* The caller frees the result. @data may be NULL when @size is 0. */
 static inline uint8_t *exact_copy(const uint8_t *data, size_t size)
 {
 	uint8_t *copy = malloc(size ? size : 1);

@@ -1,8 +1,9 @@
 /* fsm_lab.h - vm/fsm on a virtual clock with scripted peers, and the rules checked after each step.
  *
- * Where: test_fsm.c (flows) and test_fsm_random.c. Every action list is checked against the rules of
- * vm/fsm.h by lab_feed(): the journal goes before what follows from it, terms only grow, COMMIT only
- * for what the standby really holds, orders only to the host they may go to.
+ * Where: test_fsm.c (flows) and test_fsm_random.c. Every action list is checked against the rules
+ * of vm/fsm.h by lab_feed(): the journal is written before any action that depends on it, terms
+ * only grow, COMMIT only for epochs that the standby really holds, orders only to the host that may
+ * get them.
  */
 #ifndef TESTS_FSM_LAB_H
 #define TESTS_FSM_LAB_H
@@ -22,7 +23,7 @@
 
 #define MS CLOCK_NS_PER_MS
 
-/* What one agent really is; the machine learns of it by messages only. */
+/* The true state of one agent; the machine learns it only from messages. */
 struct lab_peer {
 	bool up;	  /* control connection */
 	bool streaming;
@@ -48,10 +49,10 @@ struct lab {
 	uint64_t committed;	 /* largest COMMIT in committed_term, by any run of the gateway */
 	uint64_t committed_term;
 	uint64_t unheld; /* no output is held for what is committed up to here */
-	uint64_t voted_term; /* last one that the standby gave the primary without the gateway */
+	uint64_t voted_term; /* last term that the standby gave without the gateway */
 	uint64_t next_order_id;
 	bool journal_fails;
-	uint64_t release_until_ns; /* what the owner of before may still release by its lease */
+	uint64_t release_until_ns; /* the previous owner's lease lets it release until then */
 	bool fence_runs; /* the fence command, in fence_term */
 	uint64_t fence_term;
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
@@ -82,7 +83,7 @@ static inline void lab_init(struct lab *lab)
 	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
 }
 
-/* The rows of fsm_table.h, by itself and not by the machine's own look at them. */
+/* The rows of fsm_table.h, read here independently of the machine. */
 enum { LAB_KEPT, LAB_OTHER, LAB_ANY, LAB_SAME, LAB_NEW, LAB_OWN, LAB_FOLLOW };
 
 static const struct lab_row {
@@ -97,8 +98,8 @@ static const struct lab_row {
 #define LAB_N_ROWS (sizeof(lab_rows) / sizeof(lab_rows[0]))
 _Static_assert(LAB_N_ROWS <= 32, "lab.n_taken");
 
-/* What the model (docs/model) checks is what the machine does: each change that is journaled is in
- * the table, and in a conflict no new term is this gateway's own. */
+/* Check that the machine does what the model (docs/model) checks: each journaled change is in the
+ * table, and in a conflict this gateway makes no new term of its own. */
 static inline void lab_check_table(struct lab *lab, const struct vm_record *to, bool was_conflict)
 {
 	const struct vm_record *from = &lab->journal;
@@ -148,7 +149,7 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_true(owner);
 		assert_int_equal(lab->journal.state, VM_PROMOTING);
 		assert_false(lab->fence_runs && lab->fence_term == a->term);
-		/* Nothing of the old owner's leaves once the new one may speak. */
+		/* The old owner may release nothing once the new one may speak. */
 		assert_true(lab->now_ns > lab->release_until_ns);
 		assert_true(a->epoch >= 1);
 		break;
@@ -193,7 +194,7 @@ static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
 	if (a->epoch > lab->unheld)
 		assert_int_equal(lab->journal.state, VM_PROTECTED);
 	assert_true(a->epoch >= 1);
-	/* The truth at the standby, not what the machine believes. */
+	/* Compare with the standby's true state, not with what the machine believes. */
 	assert_int_equal(standby->term, a->term);
 	assert_true(standby->complete >= a->epoch);
 	if (lab->committed_term != a->term)
@@ -205,8 +206,8 @@ static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
 	lab->n_commits++;
 }
 
-/* One input through the machine, its actions through the rules. False: the journal failed, nothing
- * happened. */
+/* Feed one input to the machine and check its actions against the rules. False: the journal failed,
+ * nothing happened. */
 static inline bool lab_feed(struct lab *lab, struct vm_input in)
 {
 	struct vm_fsm before = lab->fsm;
@@ -265,7 +266,7 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 		}
 	}
 	if (vm_fsm_in_conflict(&lab->fsm)) {
-		/* Whatever comes: no term begins by itself, and nobody is told to do anything. */
+		/* On any input, no term begins by itself, and nobody gets an order. */
 		assert_int_equal(lab->journal.term, journaled.term);
 		assert_int_equal(lab->journal.owner, journaled.owner);
 		for (size_t i = 0; i < actions.n; i++)
@@ -275,7 +276,7 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 	return true;
 }
 
-/* The fence command ends. True: it ran, and its end was taken. */
+/* End the fence command. True: it was running, and the machine accepted its end. */
 static inline bool lab_fenced(struct lab *lab, uint8_t status)
 {
 	if (!lab->fence_runs)
@@ -310,7 +311,7 @@ static inline void lab_beat(struct lab *lab, uint8_t h)
 	lab->release_until_ns = lab->now_ns + lab->config.release_ns;
 }
 
-/* Time passes; hosts of @alive (bits) beat, and the owner sends epochs. */
+/* Let time pass; the hosts in @alive (bits) send beats, and the owner sends epochs. */
 static inline void lab_run(struct lab *lab, uint64_t ms, unsigned alive)
 {
 	for (uint64_t i = 0; i < ms; i += 10) {
@@ -370,7 +371,7 @@ static inline void lab_down(struct lab *lab, uint8_t h)
 	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_CONTROL_DOWN, .host = h});
 }
 
-/* The agent opens its stream, if the machine lets it. Returns the refusal, 0: accepted. */
+/* Let the agent open its stream, if the machine accepts it. Returns the refusal; 0: accepted. */
 static inline uint16_t lab_stream_up(struct lab *lab, uint8_t h, uint8_t role)
 {
 	struct lab_peer *p = &lab->peer[h];
@@ -392,7 +393,7 @@ static inline void lab_done(struct lab *lab, uint8_t h, uint8_t status, const ch
 		.status = status, .term = lab->peer[h].term, .text = text});
 }
 
-/* Carry the waiting order out as an agent does. True: there was one. */
+/* Carry out the waiting order as an agent does. True: there was one. */
 static inline bool lab_obey(struct lab *lab, uint8_t h)
 {
 	struct lab_peer *p = &lab->peer[h];
@@ -417,7 +418,7 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 		lab_done(lab, h, WIRE_ORDER_REFUSED, "no such epoch");
 		return true;
 	}
-	/* The promise: no reply that was released may be missing in the guest that goes on. */
+	/* Output commit: the guest that goes on must know every reply that was released. */
 	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&
 	    lab->committed_term == p->term)
 		assert_true(p->complete >= lab->committed);
@@ -450,7 +451,7 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 	return true;
 }
 
-/* Both obey until nothing is left to do. */
+/* Let both agents carry out orders until none is left. */
 static inline void lab_settle(struct lab *lab)
 {
 	for (int i = 0; i < 20; i++) {
@@ -462,7 +463,7 @@ static inline void lab_settle(struct lab *lab)
 	fail_msg("orders without end");
 }
 
-/* The standby holds epoch @epoch whole and says so. */
+/* Let the standby hold the whole epoch @epoch and report it. */
 static inline void lab_ack(struct lab *lab, uint64_t epoch)
 {
 	uint8_t h = vm_fsm_other(&lab->fsm);
@@ -519,8 +520,8 @@ static inline void lab_start_protected(struct lab *lab)
 	lab_protect(lab);
 }
 
-/* Host @p, the primary, and the other one are cut off from the gateway and go on without it (docs/wire-format.md
- * 6.4). @answered: the vote reached the primary. False: they cannot agree. */
+/* Cut both hosts (@p is the primary) off from the gateway and let them go on without it
+ * (docs/wire-format.md 6.4). @answered: the vote reaches the primary. False: they cannot agree. */
 static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answered)
 {
 	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[1 - h];
@@ -541,14 +542,15 @@ static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answe
 		p->state = WIRE_STATE_RUNNING;
 		return true;
 	}
-	/* What the standby holds is committed, and more follows: all of it was released. */
+	/* All that the standby holds is committed, and later epochs too: all of this was
+	 * released. */
 	p->committed = s->complete += 5;
 	lab->committed_term = s->term;
 	lab->committed = s->complete;
 	return true;
 }
 
-/* The gateway's process dies and starts again: only the journal is left. */
+/* Kill and restart the gateway's process: only the journal survives. */
 static inline void lab_restart(struct lab *lab)
 {
 	for (int h = 0; h < 2; h++) {

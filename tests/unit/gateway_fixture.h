@@ -25,18 +25,18 @@ struct agent {
 	struct fixture *f;
 	struct session *session; /* NULL: ended */
 	struct wire_tls *tls;
-	bool deaf;		 /* does not take what the gateway sends */
-	size_t piece;		 /* bytes moved at a time; 0: as many as there are */
+	bool deaf;		 /* does not read what the gateway sends */
+	size_t piece;		 /* bytes moved at a time; 0: all there are */
 	uint8_t *in;		 /* plaintext received, whole and cut frames */
 	size_t n_in, in_size;
 	size_t n_untaken;	 /* ciphertext that the session would not take */
 	uint8_t *untaken;
 };
 
-/* What an agent can have written and not sent: 4 MiB, unless set (fuzzing wants it cheap). */
+/* How many bytes an agent can have written but not sent: 4 MiB unless set (fuzzing sets less). */
 extern size_t fixture_ring_bytes;
 
-/* What each piece of a handshake is said to cost: 0, unless set. */
+/* The pretended cost of each handshake step: 0 unless set. */
 extern uint64_t fixture_handshake_ns;
 
 /* Process-wide: certificates. */
@@ -54,8 +54,8 @@ void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context
 		     const char *peer);
 void agent_close(struct agent *a);
 
-/* Move bytes both ways, and let every session that became dirty go on, until nothing moves. Agents
- * are given so that all of them are served. */
+/* Move bytes both ways, and run every session that has work, until nothing moves. All given agents
+ * are served. */
 void fixture_pump(struct agent *const *agents, size_t n_agents);
 
 /* Send one frame with a right checksum. */

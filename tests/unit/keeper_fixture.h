@@ -1,6 +1,6 @@
-/* keeper_fixture.h - a VM's keeper without QEMU and without its thread: a copy in a temporary directory, in
- * KEEPER_TERM, ready for a stream; and a primary's epochs for it. For unit tests and fuzz targets; what
- * fails here ends the program.
+/* keeper_fixture.h - a VM's keeper without QEMU and without its thread: its copy is in a temporary
+ * directory, in KEEPER_TERM, ready for a stream. Also makes a primary's epochs for it. For unit
+ * tests and fuzz targets; a failure here ends the program.
  */
 #ifndef TESTS_KEEPER_FIXTURE_H
 #define TESTS_KEEPER_FIXTURE_H
@@ -21,7 +21,7 @@ struct keeper_fixture {
 void keeper_fixture_open(struct keeper_fixture *x);
 /* Close the copy and open it from its files, as a restarted agent. */
 void keeper_fixture_reopen(struct keeper_fixture *x);
-/* As if epoch @epoch of the held term had been applied. */
+/* Set the state as if epoch @epoch of the held term had been applied. */
 void keeper_fixture_hold(struct keeper_fixture *x, uint64_t epoch);
 /* Connections that are open are closed. */
 void keeper_fixture_close(struct keeper_fixture *x);

@@ -1,5 +1,5 @@
-/* probe_peer.h - what a host makes of a probe: the answer, built from the request's bytes.
- * For tests only. Not by probe/frames.h, so that a mistake there is not repeated here.
+/* probe_peer.h - plays a probed host: builds the answer from the request's bytes.
+ * For tests only. Does not use probe/frames.h, so that a mistake there is not repeated here.
  */
 #ifndef PROBE_PEER_H
 #define PROBE_PEER_H
@@ -21,7 +21,7 @@ static inline uint8_t peer_protocol(const uint8_t *frame)
 	return bytes_get_be16(frame + 12) == 0x0800 ? frame[23] : 0;
 }
 
-/* To whom a frame goes, by the protocol in it. */
+/* The destination of a frame, by the protocol in it. */
 static inline uint32_t peer_target(const uint8_t *frame)
 {
 	return bytes_get_be32(frame + (peer_is_arp(frame) ? 38 : 30));
@@ -44,8 +44,8 @@ static inline void peer_seal(uint8_t *frame)
 	}
 }
 
-/* @ret_answer: what a host with @mac answers to the probe @frame. @tcp_flags: of its answer to a SYN,
- * 0x12 SYN-ACK or 0x14 RST. Both of PEER_FRAME_BYTES. */
+/* Write to @ret_answer what a host with @mac answers to the probe @frame (both have
+ * PEER_FRAME_BYTES). @tcp_flags: of its answer to a SYN, 0x12 SYN-ACK or 0x14 RST. */
 static inline void peer_answer(const uint8_t *frame, const uint8_t *mac, uint8_t tcp_flags,
 			       uint8_t *ret_answer)
 {

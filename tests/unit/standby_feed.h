@@ -30,7 +30,7 @@ struct feed {
 	uint8_t frame[WIRE_FRAME_MAX]; /* PAGES being filled */
 	struct bytes_writer w;
 	bool open; /* `frame` has records */
-	bool packs; /* the second stage over PAGES and DEVICE, also when it makes them longer */
+	bool packs; /* LZ4 over PAGES and DEVICE, even if it makes them longer */
 };
 
 void feed_init(struct feed *f, uint64_t term, const struct wire_geometry *geometry);

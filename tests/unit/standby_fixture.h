@@ -1,5 +1,5 @@
 /* standby_fixture.h - a standby's copy in a temporary directory, a model of the guest, and random epochs
- * that turn the one into the next. For the tests of the standby; a failure fails the running test.
+ * that change the model. For the tests of the standby; a failure fails the running test.
  */
 #ifndef TESTS_STANDBY_FIXTURE_H
 #define TESTS_STANDBY_FIXTURE_H
@@ -44,8 +44,8 @@ void fixture_close(struct fixture *x);
 
 /* One epoch that turns @x->model into a random other one, appended to the feed. */
 void fixture_make_epoch(struct fixture *x, bool full);
-/* All frames of the feed into the log, applying what is complete. Returns the number of complete
- * epochs, or an error. */
+/* Put all frames of the feed into the log, and apply complete epochs. Returns the number of those,
+ * or an error. */
 int fixture_take(struct fixture *x, struct epochcheck_error *error);
 /* Is the copy @m? */
 bool fixture_copy_is(struct fixture *x, const struct model *m);

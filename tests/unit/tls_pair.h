@@ -22,7 +22,7 @@ static inline size_t carry(struct wire_tls *from, struct wire_tls *to, size_t mo
 	return taken;
 }
 
-/* Until neither has anything to say. */
+/* Move bytes both ways until neither end has anything to send. */
 static inline void shake(struct wire_tls *a, struct wire_tls *b)
 {
 	size_t moved;
