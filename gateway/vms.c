@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "probing.h"
+#include "networks/probing.h"
 
 /* Let the VM's witness datagrams come through the client network too. */
 static void take_client_path(const struct gw_config *config, struct gateway *gw,

@@ -8,7 +8,7 @@
 #include "base/budget.h"
 #include "control/control.h"
 #include "control/events.h"
-#include "session/source.h"
+#include "loop/source.h"
 
 enum control_phase {
 	CONTROL_REQUEST, /* handshake, then the request line */

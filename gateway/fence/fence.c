@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "session/source.h"
+#include "loop/source.h"
 #include "wire/limits.h"
 
 #define RETRY_NS CLOCK_NS_PER_S /* a result that could not be taken is reported again */

@@ -12,7 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "session/pump.h"
-#include "session/source.h"
+#include "loop/source.h"
 
 #define READ_SIZE   65536
 #define UNREAD_HIGH 262144 /* received but not consumed: stop reading

@@ -1,5 +1,5 @@
-/* gateway/claiming: which ARP frames say that our address is somebody else's too. */
-#include "claiming.h"
+/* gateway/networks/claiming: which ARP frames say that our address is somebody else's too. */
+#include "networks/claiming.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "fence/fence.h"
-#include "session/source.h"
+#include "loop/source.h"
 
 static struct {
 	struct fence *fence;

@@ -8,14 +8,14 @@
  * through ports_before_sleep() and ports_after_sleep(). In between it serves the epoll's sources,
  * including the ports'. Threads: the gateway's loop. Blocks only as port_close() does.
  */
-#ifndef GATEWAY_PORTS_H
-#define GATEWAY_PORTS_H
+#ifndef LOOP_PORTS_H
+#define LOOP_PORTS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "port/port.h"
-#include "session/source.h"
+#include "loop/source.h"
 
 #define PORTS_MAX 2
 

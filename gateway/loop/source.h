@@ -3,8 +3,8 @@
  * Where: main's loop waits; shell_kernel.c and control/ register. Threads: the gateway's loop. The
  * loop takes one event at a time, so a handler may free any source, including its own.
  */
-#ifndef SESSION_SOURCE_H
-#define SESSION_SOURCE_H
+#ifndef LOOP_SOURCE_H
+#define LOOP_SOURCE_H
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "claiming.h"
+#include "networks/claiming.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

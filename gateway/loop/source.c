@@ -1,4 +1,4 @@
-#include "session/source.h"
+#include "loop/source.h"
 
 #include <errno.h>
 #include <stddef.h>

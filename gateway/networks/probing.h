@@ -2,8 +2,8 @@
  *
  * Where: main.c makes the prober, networks.c puts it on the ports. Threads: start-up only.
  */
-#ifndef GATEWAY_PROBING_H
-#define GATEWAY_PROBING_H
+#ifndef NETWORKS_PROBING_H
+#define NETWORKS_PROBING_H
 
 #include "config.h"
 #include "port/port.h"

@@ -1,11 +1,11 @@
-#include "networks.h"
+#include "networks/networks.h"
 
 #include <string.h>
 
 #include "base/log.h"
-#include "claiming.h"
+#include "networks/claiming.h"
 #include "port/port.h"
-#include "probing.h"
+#include "networks/probing.h"
 #include "session/shell_stack.h"
 
 #define CLOSING_MAX   64 /* connections beyond sessions_max that are being closed */

@@ -1,4 +1,4 @@
-#include "witnessing.h"
+#include "networks/witnessing.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

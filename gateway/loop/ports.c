@@ -1,4 +1,4 @@
-#include "ports.h"
+#include "loop/ports.h"
 
 #include <sys/epoll.h>
 

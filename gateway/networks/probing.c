@@ -1,4 +1,4 @@
-#include "probing.h"
+#include "networks/probing.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

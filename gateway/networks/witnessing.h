@@ -9,8 +9,8 @@
  * ..._close() block or allocate. witnessing_shield() makes some system calls when the shield goes
  * up or down, or a key changes while it is up.
  */
-#ifndef GATEWAY_WITNESSING_H
-#define GATEWAY_WITNESSING_H
+#ifndef NETWORKS_WITNESSING_H
+#define NETWORKS_WITNESSING_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,16 +5,16 @@
  *
  * Where: main.c, when `port` names a device. Threads: start-up only.
  */
-#ifndef GATEWAY_NETWORKS_H
-#define GATEWAY_NETWORKS_H
+#ifndef NETWORKS_NETWORKS_H
+#define NETWORKS_NETWORKS_H
 
-#include "claiming.h"
+#include "networks/claiming.h"
 #include "config.h"
-#include "ports.h"
+#include "loop/ports.h"
 #include "probe/prober.h"
 #include "session/gateway.h"
 #include "stack/stack.h"
-#include "witnessing.h"
+#include "networks/witnessing.h"
 
 /* Open the ports of @config and add them to @ports in the order of enum prober_net. Let gw->probes
  * use them. Bring the stack up as *stack and accept agents for @gw. Open @witnessing in the

@@ -10,8 +10,8 @@
  *
  * Threads: the gateway's loop.
  */
-#ifndef CLAIMING_H
-#define CLAIMING_H
+#ifndef NETWORKS_CLAIMING_H
+#define NETWORKS_CLAIMING_H
 
 #include <stdbool.h>
 #include <stddef.h>
