@@ -17,7 +17,7 @@
 #include "link/link.h"
 #include "obeyed.h"
 #include "peer/server.h"
-#include "vm.h"
+#include "vm/vm.h"
 #include "wire/msg.h"
 #include "wire/tls.h"
 

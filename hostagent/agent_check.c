@@ -5,7 +5,7 @@
 
 #include "obeyed.h"
 #include "standby/qemu.h"
-#include "vm_role.h"
+#include "vm/vm_role.h"
 
 int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, struct wire_tls_context **ret_tls,
 		  char *ret_text)

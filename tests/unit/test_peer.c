@@ -72,7 +72,7 @@ static void *keep(void *context)
 	return NULL;
 }
 
-/* No more than hostagent/vm_peer.c does. */
+/* No more than hostagent/vm/vm_peer.c does. */
 static uint16_t take(void *context, const struct peer_offer *offer, char *ret_text)
 {
 	(void)context;

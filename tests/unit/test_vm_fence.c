@@ -19,8 +19,8 @@
 
 #include "base/clock.h"
 #include "monitor_peer.h"
-#include "vm_fence.h"
-#include "vm_internal.h"
+#include "vm/vm_fence.h"
+#include "vm/vm_internal.h"
 
 /* What the "QEMU", a process of its own, and the test both see. */
 struct shared {

@@ -1,5 +1,5 @@
 /* What an agent leaves for the next one. */
-#include "vm_role.h"
+#include "vm/vm_role.h"
 
 #include "wire/limits.h"
 

@@ -8,7 +8,7 @@
 #include "gateway_view.h"
 #include "peer/agree.h"
 #include "peer/claim.h"
-#include "vm_internal.h"
+#include "vm/vm_internal.h"
 
 #define CLAIM_NS       UINT64_C(2000000000) /* one try, until the answer */
 #define CLAIM_AGAIN_NS UINT64_C(500000000)

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "vm_internal.h"
+#include "vm/vm_internal.h"
 
 static void report_engine(struct engine *engine, struct wire_report *report, uint64_t *ret_epoch)
 {

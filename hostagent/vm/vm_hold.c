@@ -1,4 +1,4 @@
-#include "vm_hold.h"
+#include "vm/vm_hold.h"
 
 #include <errno.h>
 #include <stdint.h>

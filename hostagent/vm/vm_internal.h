@@ -20,12 +20,12 @@
 #include "link/link.h"
 #include "progress.h"
 #include "standby/standby.h"
-#include "vm.h"
-#include "vm_cover.h"
-#include "vm_guest.h"
-#include "vm_role.h"
-#include "vm_tap.h"
-#include "vm_witness.h"
+#include "vm/vm.h"
+#include "vm/vm_cover.h"
+#include "vm/vm_guest.h"
+#include "vm/vm_role.h"
+#include "vm/vm_tap.h"
+#include "vm/vm_witness.h"
 
 #define VM_ORDERS_MAX 8u
 

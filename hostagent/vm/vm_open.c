@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "vm_internal.h"
+#include "vm/vm_internal.h"
 
 /* Open the keeper. It goes on with the copy of an earlier agent by itself: that may be the only
  * copy. */
