@@ -4,7 +4,7 @@
 #ifndef GATEWAY_CERTIFICATES_H
 #define GATEWAY_CERTIFICATES_H
 
-#include "config.h"
+#include "config/config.h"
 #include "session/gateway.h"
 #include "wire/tls.h"
 

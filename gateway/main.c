@@ -22,7 +22,7 @@
 #include "base/spool.h"
 #include "certificates.h"
 #include "networks/claiming.h"
-#include "config.h"
+#include "config/config.h"
 #include "control/control.h"
 #include "fence/fence.h"
 #include "incarnating.h"

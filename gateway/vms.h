@@ -4,7 +4,7 @@
 #ifndef GATEWAY_VMS_H
 #define GATEWAY_VMS_H
 
-#include "config.h"
+#include "config/config.h"
 #include "incarnating.h"
 #include "session/gateway.h"
 

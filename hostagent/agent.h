@@ -12,7 +12,7 @@
 #ifndef AGENT_H
 #define AGENT_H
 
-#include "agent_config.h"
+#include "config/agent_config.h"
 
 /* Run until a signal ends it. 0; -errno if it could not start (logged). @config is borrowed. */
 int agent_run(const struct agent_config *config) __attribute__((warn_unused_result));

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "obeyed.h"
+#include "supervision/obeyed.h"
 #include "standby/qemu.h"
 #include "vm/vm_role.h"
 

@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-#include "agent_config.h"
+#include "config/agent_config.h"
 #include "wire/tls.h"
 
 /* Make a TLS context with the host's own identity; the caller frees *ret_tls. 0; -EINVAL: the

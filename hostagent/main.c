@@ -8,7 +8,7 @@
 
 #include "agent.h"
 #include "agent_check.h"
-#include "agent_config.h"
+#include "config/agent_config.h"
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/log.h"

@@ -9,7 +9,7 @@
 #define NETWORKS_NETWORKS_H
 
 #include "networks/claiming.h"
-#include "config.h"
+#include "config/config.h"
 #include "loop/ports.h"
 #include "probe/prober.h"
 #include "session/gateway.h"

@@ -5,7 +5,7 @@
 #ifndef NETWORKS_PROBING_H
 #define NETWORKS_PROBING_H
 
-#include "config.h"
+#include "config/config.h"
 #include "port/port.h"
 #include "probe/probes.h"
 #include "session/gateway.h"

@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "epoch/engine_internal.h"
 #include "epoch/shutdown.h"
-#include "progress.h"
+#include "supervision/progress.h"
 #include "vmm/rx_filter.h"
 
 #define QMP_OPEN_NS  UINT64_C(10000000000)

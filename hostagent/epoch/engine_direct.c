@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway_view.h"
+#include "supervision/gateway_view.h"
 #include "peer/agree.h"
 
 #define BEAT_NS	     (100 * CLOCK_NS_PER_MS)

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "progress.h"
+#include "supervision/progress.h"
 
 /* The rounds of a FULL epoch end, and it is sealed, when a round finds at most
  * FULL_LAST_ROUND_PAGES, or when rounds do not get shorter although the guest is throttled as far

@@ -29,7 +29,7 @@
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
 #include "epoch/watch.h"
-#include "lease.h"
+#include "supervision/lease.h"
 #include "link/link.h"
 #include "net/hold.h"
 #include "vmm/describe.h"

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "gateway_view.h"
+#include "supervision/gateway_view.h"
 
 #define STALL_NS	   CLOCK_NS_PER_S
 #define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* longest single wait below */

@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "codec/encode.h"
-#include "progress.h"
+#include "supervision/progress.h"
 #include "standby/epochcheck.h"
 #include "wire/frame.h"
 #include "wire/msg.h"

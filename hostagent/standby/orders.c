@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "progress.h"
+#include "supervision/progress.h"
 #include "standby/keeper.h"
 
 _Static_assert(STANDBY_TEXT_MAX == QEMU_TEXT_MAX, "texts are passed on");

@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway_view.h"
+#include "supervision/gateway_view.h"
 #include "peer/agree.h"
 #include "standby/keeper.h"
 

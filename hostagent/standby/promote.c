@@ -14,7 +14,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "progress.h"
+#include "supervision/progress.h"
 #include "vmm/guestclock.h"
 #include "vmm/guestmem.h"
 

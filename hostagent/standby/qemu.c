@@ -15,7 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "progress.h"
+#include "supervision/progress.h"
 
 AUTO_DEFINE(json_t *, json_decref)
 

@@ -15,7 +15,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "progress.h"
+#include "supervision/progress.h"
 #include "wire/frame.h"
 
 #define META_ROOM 128

@@ -18,7 +18,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "link/link.h"
-#include "progress.h"
+#include "supervision/progress.h"
 #include "standby/keeper.h"
 #include "vmm/vcpus.h"
 

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "gateway_view.h"
+#include "supervision/gateway_view.h"
 #include "standby/keeper.h"
 
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S

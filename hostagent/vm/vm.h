@@ -16,8 +16,8 @@
 #ifndef VM_H
 #define VM_H
 
-#include "agent_config.h"
-#include "gateway_view.h"
+#include "config/agent_config.h"
+#include "supervision/gateway_view.h"
 #include "peer/server.h"
 #include "wire/msg.h"
 #include "wire/tls.h"

@@ -22,7 +22,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "agent_config.h"
+#include "config/agent_config.h"
 
 struct vm;
 

@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-#include "agent_config.h"
+#include "config/agent_config.h"
 
 /* Let the guest run, unprotected, and remove the hold in @pin_dir. @monitor: the socket of its
  * QEMU, which for a promoted guest is not [vm] qmp; "": there is no guest. Then the hold is just

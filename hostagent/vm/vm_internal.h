@@ -18,7 +18,7 @@
 
 #include "epoch/engine.h"
 #include "link/link.h"
-#include "progress.h"
+#include "supervision/progress.h"
 #include "standby/standby.h"
 #include "vm/vm.h"
 #include "vm/vm_cover.h"

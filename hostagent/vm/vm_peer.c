@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "gateway_view.h"
+#include "supervision/gateway_view.h"
 #include "peer/agree.h"
 #include "peer/claim.h"
 #include "vm/vm_internal.h"

@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "agent_config.h"
+#include "config/agent_config.h"
 #include "net/witness.h"
 #include "wire/msg.h"
 

@@ -1,5 +1,5 @@
 /* agent.ini and the VM files: what is accepted, what the refusals say, and that one VM's fault is its own. */
-#include "agent_config.h"
+#include "config/agent_config.h"
 
 #include <errno.h>
 #include <setjmp.h>

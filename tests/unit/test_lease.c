@@ -1,5 +1,5 @@
 /* The lease on a virtual clock: what renews it, what does not, when it is over. */
-#include "lease.h"
+#include "supervision/lease.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -21,7 +21,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "gateway_view.h"
+#include "supervision/gateway_view.h"
 #include "keeper_fixture.h"
 #include "mint_certs.h"
 #include "peer/agree.h"

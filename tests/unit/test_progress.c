@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "progress.h"
+#include "supervision/progress.h"
 #include "standby/ramfile.h"
 #include "wire/msg.h"
 

@@ -1,4 +1,4 @@
-#include "obeyed.h"
+#include "supervision/obeyed.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-#include "lease.h"
+#include "supervision/lease.h"
 
 #include <errno.h>
 
