@@ -1,7 +1,7 @@
 /* holdfast.pml - hold, commit, lease, term, vote and promotion of one VM: three parties, one fault
  * more than they can see. Read README.md first: what is abstracted, the bounds, how to run it.
  *
- *	P  the primary's agent, its guest and its hold (hostagent/vm.c, ebpf/hold.bpf.c)
+ *	P  the primary's agent, its guest and its hold (hostagent/vm/vm.c, ebpf/hold.bpf.c)
  *	G  the gateway (gateway/vm/fsm.c) with its journal
  *	S  the standby's agent with its copy (hostagent/standby/)
  *

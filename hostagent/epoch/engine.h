@@ -19,7 +19,7 @@
  *	 frames:  PASS until the first copy is committed and a short epoch after it is sealed, then
  *	          HOLD for good; frames of epoch n leave after COMMIT(n)
  *
- * Where: hostagent/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
+ * Where: hostagent/vm/vm.c owns one per protected VM. Uses vmm/ (QEMU), net/hold.h, link/link.h.
  * Threads: one owner thread calls engine_open() and the three ways to end; any thread may call
  * engine_status(). The engine's own thread checks the lease: while the lease lasts, it never blocks
  * beyond the lease's end.

@@ -8,7 +8,7 @@
  *	 S: agree_vote() ──► yes: its file says t + 1 ──► VOTE yes
  *	                └──► no, with the reason
  *
- * docs/wire-format.md 6.4 has the rules. Where: standby/peer.c votes, hostagent/vm_peer.c asks.
+ * docs/wire-format.md 6.4 has the rules. Where: standby/peer.c votes, hostagent/vm/vm_peer.c asks.
  * Threads: any; no state.
  */
 #ifndef PEER_AGREE_H

@@ -1,6 +1,6 @@
 /* claim.h - ask a VM's other host for the next term.
  *
- * Where: a VM's worker (hostagent/vm_peer.c). Threads: runs on the caller's thread, which waits.
+ * Where: a VM's worker (hostagent/vm/vm_peer.c). Threads: runs on the caller's thread, which waits.
  */
 #ifndef PEER_CLAIM_H
 #define PEER_CLAIM_H
