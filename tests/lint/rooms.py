@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""rooms.py - who includes whom: each room's use-rule against its #include lines.
+
+usage: tests/lint/rooms.py [--graph] [DIR]   DIR: the top of a tree; without it, of this one
+A room is a directory of hostagent/, gateway/ or ebpf/ with a README.md. Its README has one paragraph
+	May include: `lib/base`, `loop/`, `port/port.h`.
+which names rooms (with what is below them) and single headers, as seen from the daemon's directory or from the top, or says
+`nothing`. Its own files are always allowed. The check also wants each file of the room named in the README.
+Without --graph: prints what breaks a rule and how to put it right, one line each. Exit 0 nothing, 1 something does.
+--graph: the arrows between rooms with their number of #include lines, and the circles among them.
+"""
+import collections
+import os
+import re
+import sys
+
+GRAPH = "--graph" in sys.argv[1:]
+NAMES = [a for a in sys.argv[1:] if a != "--graph"]
+TOP = os.path.abspath(NAMES[0] if NAMES else os.path.join(os.path.dirname(__file__), "../.."))
+HOUSES = ("hostagent", "gateway", "ebpf")
+RULE = re.compile(r"^May include: (.*?)(?:\n\n|\Z)", re.M | re.S)
+
+
+def sources():
+    """Every .c and .h of the houses, as a path from the top."""
+    for house in HOUSES:
+        for where, _, names in os.walk(os.path.join(TOP, house)):
+            for name in names:
+                if name.endswith((".c", ".h")):
+                    yield os.path.relpath(os.path.join(where, name), TOP)
+
+
+def resolve(path, name, known):
+    """The file of the tree that `#include "name"` in @path means; None: not one of ours."""
+    house = path.split("/")[0]
+    for root in (os.path.dirname(path), house, "hostagent/lib", "hostagent", ""):
+        found = os.path.normpath(os.path.join(root, name))
+        if found in known:
+            return found
+    return None
+
+
+def includes():
+    """(includer, line, included) for all includes of files of the tree."""
+    known = set(sources())
+    for path in sorted(known):
+        with open(os.path.join(TOP, path)) as f:
+            for number, line in enumerate(f, 1):
+                m = re.match(r'#include "([^"]+)"', line)
+                target = resolve(path, m[1], known) if m else None
+                if target:
+                    yield path, number, target
+
+
+def read_readme(room):
+    try:
+        with open(os.path.join(TOP, room, "README.md")) as f:
+            return f.read()
+    except FileNotFoundError:
+        return ""
+
+
+def read_rule(room, readme):
+    """What the room may include, as paths from the top; None: its README does not say."""
+    m = RULE.search(readme)
+    if not m:
+        return None
+    house = room.split("/")[0]
+    allowed = []
+    for name in re.findall(r"`([^`]+)`", m[1]):
+        name = name.rstrip("/")
+        below = os.path.join(house, name)
+        allowed.append(below if os.path.exists(os.path.join(TOP, below)) else name)
+    return allowed
+
+
+def is_allowed(target, room, allowed):
+    if os.path.dirname(target) == room:
+        return True
+    return any(target == a or target.startswith(a + "/") for a in allowed)
+
+
+def check():
+    faults = []
+    rules, readmes = {}, {}
+    for path in sorted(sources()):
+        room = os.path.dirname(path)
+        if room not in readmes:
+            readmes[room] = read_readme(room)
+            rules[room] = read_rule(room, readmes[room])
+            if rules[room] is None:
+                faults.append(f"{room}/README.md: has no paragraph \"May include: ...\"; write what its files include")
+            for name in rules[room] or []:
+                if not os.path.exists(os.path.join(TOP, name)):
+                    faults.append(f"{room}/README.md: may include {name}, which is not there; correct the name")
+        stem, extension = os.path.splitext(os.path.basename(path))
+        named = {stem + extension, stem + ".h/.c", stem + ".[ch]"}
+        if not any(n in readmes[room] for n in named):
+            faults.append(f"{room}/README.md: does not name {stem}{extension}; give it a line that says its job")
+    for path, number, target in includes():
+        room = os.path.dirname(path)
+        if rules[room] is not None and not is_allowed(target, room, rules[room]):
+            faults.append(f"{path}:{number}: includes {target}; {room}/README.md does not allow it: let the caller "
+                          "hand over what is needed, or move the file to a room that may")
+    return faults
+
+
+def circles(arrows):
+    """Groups of rooms that reach one another (Tarjan's strongly connected components of more than one)."""
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(v):
+        index[v] = low[v] = len(index)
+        stack.append(v)
+        for w in arrows.get(v, ()):
+            if w not in index:
+                visit(w)
+                low[v] = min(low[v], low[w])
+            elif w in stack:
+                low[v] = min(low[v], index[w])
+        if low[v] == index[v]:
+            group = []
+            while not group or group[-1] != v:
+                group.append(stack.pop())
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for v in sorted(arrows):
+        if v not in index:
+            visit(v)
+    return found
+
+
+def print_graph():
+    count, files = collections.Counter(), collections.defaultdict(set)
+    for path, _, target in includes():
+        a, b = os.path.dirname(path), os.path.dirname(target)
+        if a != b:
+            count[a, b] += 1
+        files[path].add(target)
+    arrows = collections.defaultdict(set)
+    for a, b in count:
+        arrows[a].add(b)
+    for a in sorted(arrows):
+        print(a, "->", ", ".join(f"{b} ({count[a, b]})" for b in sorted(arrows[a])))
+    rings = circles(arrows)
+    print(f"{len(count)} arrows between rooms, {len(rings)} circles")
+    for ring in rings:
+        print("circle:", " ".join(ring))
+
+
+def main():
+    if len(NAMES) > 1 or not os.path.isdir(TOP):
+        print(__doc__, file=sys.stderr)
+        return 2
+    if GRAPH:
+        print_graph()
+        return 0
+    faults = check()
+    for fault in faults:
+        print(fault)
+    return bool(faults)
+
+
+sys.exit(main())
