@@ -87,8 +87,7 @@ void vm_journal_record(struct vm_step *s)
 	vm_act(s, VM_ACT_JOURNAL)->record = s->fsm->record;
 }
 
-/* Forget everything that belongs to one term of protection. This step closes its streams, and
- * nobody reports that, so mark them down here. */
+/* Forget one term of protection. Its streams are closed and nobody reports that: mark them down. */
 static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	memset(&fsm->protection, 0, sizeof(fsm->protection));
@@ -205,8 +204,7 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	/* No operator waits who could try again, so try again by itself: a standby that was busy
-	 * may be ready later. */
+	/* No operator waits to try again, so do it here: a busy standby may be ready later. */
 	fsm->is_suspended = is_again;
 	fsm->again_ns = s->now_ns + AGAIN_NS;
 	fsm->release_due = in_use;
@@ -559,8 +557,7 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->record = *record;
 	fsm->next_order_id = first_order_id;
 	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->protection.progress_ns = now_ns;
-	fsm->promote_epoch = 1; /* any complete epoch will do: nobody
-				 * knows what the last run committed */
+	fsm->promote_epoch = 1; /* any complete one: what the last run committed is not known */
 	for (int i = 0; i < 2; i++) {
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
 		fsm->stream[i].changed_ns = now_ns;
@@ -568,8 +565,7 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	vm_standby_begin(fsm, now_ns);
 	vm_fsm_granted(fsm, now_ns); /* the run before this one may have
 				      * granted a lease until now */
-	/* Nobody knows whether the command ran before the
-	 * restart, or was needed. It may run twice. */
+	/* Perhaps the command ran before the restart. It may run twice. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)
 		fsm->fencing = VM_FENCING_UNSURE;
 	detector_init(&fsm->detector, false, now_ns);

@@ -387,8 +387,7 @@ static void add_figures(struct encoder *e, const struct unit *unit)
 	packer_add_counts(&e->packing, &unit->packing);
 }
 
-/* Move the frames of all finished units into the backlog, in the order in which they were
- * submitted. */
+/* Move the frames of all finished units into the backlog, in the order of submission. */
 static int collect(struct encoder *e)
 {
 	const struct unit *unit;
