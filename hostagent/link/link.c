@@ -301,6 +301,19 @@ int link_send(struct link *link, const struct wire_header *header, const struct 
 }
 
 /* Take a whole frame that was decrypted already. 0, -EAGAIN, or the error of the dead link. */
+/* REFUSED, as the answer to HELLO or later: the connection is over, and its text says why. */
+static int take_refusal(struct link *link, const struct wire_frame *frame)
+{
+	char text[WIRE_ERROR_TEXT_SIZE];
+	struct wire_failure failure;
+	struct wire_error error;
+
+	if (wire_failure_decode(frame, &failure, &error) < 0)
+		return die(link, -EPROTO, "%s", wire_error_text(&error, text, sizeof(text)));
+	link->refused_code = failure.code;
+	return die(link, -EACCES, "refused: %s", failure.text);
+}
+
 static int take_frame(struct link *link, struct wire_frame *ret_frame)
 {
 	const uint8_t *at  = link->receive + link->receive_start;
@@ -319,6 +332,8 @@ static int take_frame(struct link *link, struct wire_frame *ret_frame)
 			   wire_type_name(frame.h.type));
 	link->receive_start = (size_t)(at - link->receive);
 	link->stats.frames_received++;
+	if (frame.h.type == WIRE_REFUSED)
+		return take_refusal(link, &frame);
 	*ret_frame = frame;
 	return 0;
 }
@@ -427,22 +442,14 @@ int link_await(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_f
 	return r;
 }
 
-/* Handle the gateway's first frame: WELCOME or REFUSED. */
+/* Handle the gateway's first frame, which is WELCOME if it is not REFUSED. */
 static int take_answer(struct link *link, const struct wire_frame *frame,
 		       const struct wire_hello *hello, struct wire_welcome *ret_welcome)
 {
 	char text[WIRE_ERROR_TEXT_SIZE];
 	struct wire_welcome welcome;
-	struct wire_failure failure;
 	struct wire_error error;
 
-	if (frame->h.type == WIRE_REFUSED) {
-		if (wire_failure_decode(frame, &failure, &error) < 0)
-			return die(link, -EPROTO, "%s",
-				   wire_error_text(&error, text, sizeof(text)));
-		link->refused_code = failure.code;
-		return die(link, -EACCES, "refused: %s", failure.text);
-	}
 	if (wire_welcome_decode(frame, &welcome, &error) < 0)
 		return die(link, -EPROTO, "%s", wire_error_text(&error, text, sizeof(text)));
 	if (welcome.version < hello->version_min || welcome.version > hello->version_max)

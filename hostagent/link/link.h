@@ -96,7 +96,8 @@ int link_send_frame(struct link *link, const uint8_t *frame, size_t size)
 int link_flush(struct link *link) __attribute__((warn_unused_result));
 
 /* Next frame. 0: *ret_frame is set, its payload is valid until the next call on this link;
- * -EAGAIN: none is complete yet; -EPIPE: the gateway closed; -EPROTO: TLS or a frame is broken;
+ * -EAGAIN: none is complete yet; -EPIPE: the gateway closed; -EACCES: it refused us, link_error() has
+ * its reason and link_refused_code() the code; -EPROTO: TLS or a frame is broken;
  * -EBADMSG: a checksum is wrong; other -errno of the socket. */
 int link_receive(struct link *link, struct wire_frame *ret_frame)
 	__attribute__((warn_unused_result));

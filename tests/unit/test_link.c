@@ -253,18 +253,32 @@ static void handshake_and_frames(void **state)
 	free(g);
 }
 
-static void script_refuse(struct gateway *g)
+static void gateway_refuse(struct gateway *g, uint64_t term)
 {
 	struct wire_failure failure = {.code = WIRE_REFUSED_STALE_TERM, .text = "term 9 rules web1"};
-	struct wire_header h	    = {.type = WIRE_REFUSED, .term = 9};
+	struct wire_header h	    = {.type = WIRE_REFUSED, .term = term};
 	struct bytes_writer w;
 	uint8_t buffer[256];
 	size_t size;
 
-	if (gateway_take_hello(g) == 0 && wire_frame_begin(buffer, sizeof(buffer), &w) == 0 &&
-	    wire_failure_encode(&failure, &w) == 0 &&
+	if (wire_frame_begin(buffer, sizeof(buffer), &w) == 0 && wire_failure_encode(&failure, &w) == 0 &&
 	    wire_frame_finish(buffer, &w, &h, &size) == 0)
 		gateway_send(g, buffer, size);
+}
+
+static void script_refuse(struct gateway *g)
+{
+	if (gateway_take_hello(g) == 0)
+		gateway_refuse(g, 9);
+}
+
+/* An open session, as when its certificate is revoked. */
+static void script_refuse_later(struct gateway *g)
+{
+	if (gateway_take_hello(g) == 0) {
+		gateway_welcome(g, 1);
+		gateway_refuse(g, 0);
+	}
 }
 
 static void refusal_is_readable(void **state)
@@ -365,6 +379,7 @@ static void broken_gateways(void **state)
 		{script_plaintext, -EPROTO, 0, "does not speak TLS"},
 		{script_bad_version, -EPROTO, 0, "chose wire version 2"},
 		{script_unknown_feature, -EPROTO, 0, "chose a feature that was not offered"},
+		{script_refuse_later, 0, -EACCES, "refused: term 9 rules web1"},
 		{script_bad_frames, 0, -EPROTO, "sent EPOCH_ACK, which has no place"},
 		{script_bad_checksum, 0, -EBADMSG, "COMMIT frame: checksum"},
 	};
