@@ -43,6 +43,7 @@ struct ring {
 struct event_source {
 	char vm[WIRE_NAME_MAX + 1];
 	struct rate rate[EVENTS_CLASSES];
+	struct event untold[EVENTS_CLASSES]; /* newest change that was one too many; `to` is "": none */
 };
 
 struct events {
@@ -287,6 +288,13 @@ static void tell_suppressed(struct events *events, struct event_source *s)
 	(void)snprintf(text, sizeof(text), "%" PRIu64 " events were too many, %" PRIu64
 		       " of them of state or operators", n[VITAL] + n[OTHERS], n[VITAL]);
 	keep(events, VITAL, s->vm, "suppressed", "", "", text);
+	for (unsigned int i = 0; i < EVENTS_CLASSES; i++) {
+		const struct event *e = &s->untold[i];
+
+		if (e->to[0])
+			keep(events, i, s->vm, e->kind, e->from, e->to, e->text);
+		s->untold[i].to[0] = '\0';
+	}
 }
 
 bool events_add(struct events *events, uint64_t now_ns, const char *vm, const char *kind,
@@ -294,9 +302,20 @@ bool events_add(struct events *events, uint64_t now_ns, const char *vm, const ch
 {
 	unsigned int class = class_of(kind);
 
-	if (!rate_pass(&find_source(events, vm)->rate[class], EVENTS_EVERY_NS,
-		       class == VITAL ? EVENTS_BURST_VITAL : EVENTS_BURST_OTHERS, now_ns))
+	struct event_source *s = find_source(events, vm);
+
+	if (!rate_pass(&s->rate[class], EVENTS_EVERY_NS,
+		       class == VITAL ? EVENTS_BURST_VITAL : EVENTS_BURST_OTHERS, now_ns)) {
+		if (to[0]) {
+			copy(s->untold[class].kind, sizeof(s->untold[class].kind), kind);
+			copy(s->untold[class].from, sizeof(s->untold[class].from), from);
+			copy(s->untold[class].to, sizeof(s->untold[class].to), to);
+			copy(s->untold[class].text, sizeof(s->untold[class].text), text);
+		}
 		return false;
+	}
+	if (to[0])
+		s->untold[class].to[0] = '\0'; /* this one is newer */
 	keep(events, class, vm, kind, from, to, text);
 	return true;
 }

@@ -5,7 +5,8 @@
  *
  *	                     ┌─ limit of its VM ─ passed ─► ring of its class ─► spool ─► events.jsonl
  *	events_add(vm, kind) ┤                                                └► audit.jsonl (the first class)
- *	                     └─ too many: counted, reported by an event "suppressed"
+ *	                     └─ too many: counted, reported by an event "suppressed"; the newest change
+ *	                        (`to` is set) is told behind it, so that the last one told is true
  *
  * Events a peer can cause at will must not push out important ones, so there are two classes.
  * "state", "operator", "gateway", "fence", "journal", "certificate" and "suppressed" have their own

@@ -236,6 +236,38 @@ static void test_a_flood_of_events(void **state)
 	assert_int_equal(events_open(f.dir, 65536, &control->events), 0);
 }
 
+static unsigned int n_events(const char *kind)
+{
+	const struct event *e;
+	unsigned int n = 0;
+
+	for (uint64_t seq = 0; (e = events_from(control->events, seq)) != NULL; seq = e->seq + 1)
+		n += strcmp(e->kind, kind) == 0;
+	return n;
+}
+
+/* The fault: of a verdict that changed often the last change was one too many, and whoever follows the
+ * events took the primary for SUSPECT for good. */
+static void test_the_last_change_is_told(void **state)
+{
+	static const char *const names[] = {"PROTECTED", "SUSPECT"};
+	const struct event *e, *last = NULL;
+
+	(void)state;
+	for (int i = 0; i < EVENTS_BURST_OTHERS + 3; i++)
+		(void)events_add(control->events, f.gw->now_ns, "web1", "liveness", names[i % 2], names[(i + 1) % 2],
+				 "text");
+	(void)events_add(control->events, f.gw->now_ns, "web1", "stream", "", "", "no change of state");
+	events_tick(control->events, f.gw->now_ns + 2000 * MS);
+	events_tick(control->events, f.gw->now_ns + 4000 * MS); /* once, not again and again */
+	for (uint64_t seq = 0; (e = events_from(control->events, seq)) != NULL; seq = e->seq + 1)
+		last = strcmp(e->kind, "liveness") == 0 ? e : last;
+	assert_non_null(last);
+	assert_string_equal(last->to, names[1]);
+	assert_string_equal(last->text, "text");
+	assert_int_equal(n_events("liveness"), EVENTS_BURST_OTHERS + 1);
+}
+
 /* ---- newcomers: over loopback, driven by hand ---- */
 
 #define N_STRANGERS 40
@@ -347,6 +379,7 @@ int main(void)
 					   TEST(test_commands_are_answered),
 					   TEST(test_events),
 					   TEST(test_a_flood_of_events),
+					   TEST(test_the_last_change_is_told),
 					   NEWCOMERS(test_strangers_push_out_their_own),
 					   NEWCOMERS(test_handshakes_have_a_budget)};
 	int r;
