@@ -43,7 +43,7 @@ struct ring {
 struct event_source {
 	char vm[WIRE_NAME_MAX + 1];
 	struct rate rate[EVENTS_CLASSES];
-	struct event untold[EVENTS_CLASSES]; /* newest change that was one too many; `to` is "": none */
+	struct event untold[EVENTS_CLASSES]; /* the newest suppressed change; `to` is "": none */
 };
 
 struct events {

@@ -204,7 +204,8 @@ static const struct {
 /* Can this request keep its connection open? */
 static bool may_last(const struct request *r)
 {
-	return r->follow || strcmp(r->verb, "takeover") == 0 || (r->vm && strcmp(r->verb, "vm-show") != 0);
+	return r->follow || strcmp(r->verb, "takeover") == 0 ||
+	       (r->vm && strcmp(r->verb, "vm-show") != 0);
 }
 
 static void run_verb(struct control_conn *c, struct request *r, const char *vm, unsigned int role)

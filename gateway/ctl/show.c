@@ -277,7 +277,8 @@ static void show_not_protected(FILE *out, const json_t *vm)
 	else if (strcmp(state, "UNPROTECTED") == 0)
 		fprintf(out, "; holdfastctl protect %s\n", name);
 	else if (strcmp(state, "FAILED") == 0)
-		fprintf(out, "; holdfastctl events says why, holdfastctl failover %s tries again\n", name);
+		fprintf(out, "; holdfastctl events says why, holdfastctl failover %s tries again\n",
+			name);
 	else
 		fprintf(out, "; it goes on by itself, holdfastctl events says why if it does not\n");
 }

@@ -206,7 +206,7 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 
 /* The host answers on both networks, and witness datagrams came while all was well, but now the
  * guest's port sees none of the probes. So the guest's process is gone, and the port with it. A
- * witness may be lost on its way, so many answers must have come by the same path: even with half
+ * witness may be lost on its way, so several answers must have come by the same path: even with half
  * of all frames lost, all witnesses would be missing only once in 100,000 times. While an agent
  * beats it is asked instead: it knows whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)

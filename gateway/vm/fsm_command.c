@@ -229,14 +229,15 @@ static void on_failover(struct vm_step *s)
 	if (fsm->record.state == VM_PROTECTED)
 		reply(s, false, "not-possible", "%s cannot fail over: %s", fsm->config->name, why);
 	else if (fsm->record.state == VM_PROMOTING)
-		reply(s, false, "busy", "%s is being promoted on %s already; wait for its end", fsm->config->name,
-		      vm_host_name(fsm, fsm->record.owner));
+		reply(s, false, "busy", "%s is being promoted on %s already; wait for its end",
+		      fsm->config->name, vm_host_name(fsm, fsm->record.owner));
 	else if (fsm->record.state == VM_UNPROTECTED)
 		reply(s, false, "not-protected",
 		      "%s is %s: there is no standby to fail over to; `holdfastctl protect %s` first",
 		      fsm->config->name, vm_state_name(fsm->record.state), fsm->config->name);
 	else
-		reply(s, false, "busy", "%s is %s: its standby is not ready yet; wait until it is PROTECTED",
+		reply(s, false, "busy",
+		      "%s is %s: its standby is not ready yet; wait until it is PROTECTED",
 		      fsm->config->name, vm_state_name(fsm->record.state));
 }
 

@@ -191,7 +191,7 @@ static int clear_unwritten(struct pass *p)
 	return 0;
 }
 
-/* So many records are applied together: one record's page is fetched while another's is written,
+/* This many records are applied together: one record's page is fetched while another's is written,
  * which is twice as fast on cold pages. Small, so that a death at a fault point finds part of a
  * small epoch written. */
 #define BATCH_RECORDS 16u

@@ -28,7 +28,8 @@ int keeper_load_command(struct standby *sb, char *text)
 	int r = fd_read_trusted_file(sb->config.command_file, CMDLINE_BYTES_MAX, &command, &size);
 
 	if (r < 0) {
-		snprintf(text, STANDBY_TEXT_MAX, "command_file %s: %s", sb->config.command_file, fd_trust_text(r));
+		snprintf(text, STANDBY_TEXT_MAX, "command_file %s: %s",
+			 sb->config.command_file, fd_trust_text(r));
 		return r;
 	}
 	r = qemu_set_command(&sb->qemu, command, why);

@@ -12,7 +12,7 @@
 
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
 #define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
-#define FRAMES_PER_RUN	     64 /* after so many, check for orders */
+#define FRAMES_PER_RUN	     64 /* check for orders after this many */
 #define GATEWAY_BACK_NS	     CLOCK_NS_PER_S /* heard within this time: try it even after a vote */
 #define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 

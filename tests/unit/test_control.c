@@ -246,8 +246,8 @@ static unsigned int n_events(const char *kind)
 	return n;
 }
 
-/* The fault: of a verdict that changed often the last change was one too many, and whoever follows the
- * events took the primary for SUSPECT for good. */
+/* The fault: the last change of a verdict that changes often was suppressed, and readers of the
+ * events believed for good that the primary is SUSPECT. */
 static void test_the_last_change_is_told(void **state)
 {
 	static const char *const names[] = {"PROTECTED", "SUSPECT"};
@@ -255,9 +255,10 @@ static void test_the_last_change_is_told(void **state)
 
 	(void)state;
 	for (int i = 0; i < EVENTS_BURST_OTHERS + 3; i++)
-		(void)events_add(control->events, f.gw->now_ns, "web1", "liveness", names[i % 2], names[(i + 1) % 2],
-				 "text");
-	(void)events_add(control->events, f.gw->now_ns, "web1", "stream", "", "", "no change of state");
+		(void)events_add(control->events, f.gw->now_ns, "web1", "liveness",
+				 names[i % 2], names[(i + 1) % 2], "text");
+	(void)events_add(control->events, f.gw->now_ns, "web1", "stream", "", "",
+			 "no change of state");
 	events_tick(control->events, f.gw->now_ns + 2000 * MS);
 	events_tick(control->events, f.gw->now_ns + 4000 * MS); /* once, not again and again */
 	for (uint64_t seq = 0; (e = events_from(control->events, seq)) != NULL; seq = e->seq + 1)

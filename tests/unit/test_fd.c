@@ -61,14 +61,16 @@ static void test_a_pipe_in_the_place_of_a_file(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
-/* A file that root obeys is written by root only: "no" to others, and to a file that others may write. */
+/* Root obeys a file only if root alone may write it. */
 static void test_a_file_that_others_may_change(void **state)
 {
 	static const struct {
 		uid_t owner;
 		mode_t mode;
 		int wanted;
-	} rows[] = {{0, 0644, 0}, {0, 0400, 0}, {0, 0664, -EPERM}, {0, 0646, -EPERM}, {1, 0600, -EPERM}};
+	} rows[] = {
+		{0, 0644, 0}, {0, 0400, 0}, {0, 0664, -EPERM}, {0, 0646, -EPERM}, {1, 0600, -EPERM},
+	};
 
 	(void)state;
 	if (geteuid() != 0)

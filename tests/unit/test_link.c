@@ -261,7 +261,8 @@ static void gateway_refuse(struct gateway *g, uint64_t term)
 	uint8_t buffer[256];
 	size_t size;
 
-	if (wire_frame_begin(buffer, sizeof(buffer), &w) == 0 && wire_failure_encode(&failure, &w) == 0 &&
+	if (wire_frame_begin(buffer, sizeof(buffer), &w) == 0 &&
+	    wire_failure_encode(&failure, &w) == 0 &&
 	    wire_frame_finish(buffer, &w, &h, &size) == 0)
 		gateway_send(g, buffer, size);
 }

@@ -77,7 +77,8 @@ static void list_names(const struct parse *parse, const char *section, char *ret
 			(void)snprintf(ret_text + used, size - used, " ...");
 			return;
 		}
-		used += (size_t)snprintf(ret_text + used, size - used, section ? " %s" : " [%s]", name);
+		used += (size_t)snprintf(ret_text + used, size - used,
+					 section ? " %s" : " [%s]", name);
 		last = name;
 	}
 }
