@@ -1,8 +1,9 @@
-"""A host dies with its agent: die_with.py PORT,PORT... AGENT_PID PID...   (in the switches' namespace)
+"""Kill the rest of a host when its agent dies: die_with.py PORT,PORT... AGENT_PID PID...
 
-Waits on the agent's pidfd until it ends by itself (a fault point), then does what deploy/lib/kill-host.py
-does: SIGKILL to the PIDs, the host's switch ports down; and prints the same. Everything slow, the start
-of an interpreter above all, is done before the waiting.
+Runs in the switches' namespace. Waits on the agent's pidfd until the agent ends at a fault point.
+Then does what deploy/lib/kill-host.py does: sends SIGKILL to the PIDs, sets the host's switch ports
+down, and prints the same lines. Everything slow, above all the start of an interpreter, is done
+before the wait.
 """
 import os
 import runpy

@@ -1,22 +1,22 @@
-# fault_lib.sh - daemons that die at a named point (hostagent/lib/base/fault.h) while a client asks, and
-# hosts that die and come back. To be sourced (bash); needs SRC, BUILD and TEST_TMP.
+# fault_lib.sh - kills daemons at named points (hostagent/lib/base/fault.h) while a client sends requests,
+# and kills and revives whole hosts. To be sourced (bash); needs SRC, BUILD and TEST_TMP.
 #
-# One guest serves many scenarios: after a failover the dead host comes back as after a reboot and is the
-# next standby, so protection moves to and fro between the two hosts. An agent is armed when it is
-# started; the points of a primary do nothing while it is the standby.
+# One guest serves many scenarios. After a failover the dead host comes back as after a reboot and becomes
+# the next standby, so protection moves back and forth between the two hosts. An agent is armed when it is
+# started. The points of a primary do nothing while its host is the standby.
 #
 #	fault_start                            like scene_start, with the fault_points build
-#	fault_arm primary before_stop:3        what the agent is to be started with, next time
-#	fault_strike primary 30                now: at the third pass from here on it dies
-#	FAULT_ON, FAULT_OFF                    host that runs the guest, host that does not
+#	fault_arm primary before_stop:3        arm this point at the next start of the agent
+#	fault_strike primary 30                count passes from now on; wait at most 30 s for the third to kill it
+#	FAULT_ON, FAULT_OFF                    the host that runs the guest, the host that does not
 # shellcheck source=tests/e2e/cluster_lib.sh
 . "$SRC/tests/e2e/cluster_lib.sh"
 
 declare -A FAULT_ARMED=()
 FAULT_ON=primary FAULT_OFF=standby
-FAULT_PIDS=''	# what runs in FAULT_ON apart from its agent
+FAULT_PIDS=''	# every process of host FAULT_ON except its agent
 
-# Answers of the guest beside the client's, so that an epoch has many frames to release.
+# Make the guest send ARP replies too, so that an epoch has many frames to release.
 fault_ask_arp()
 {
 	topo_spawn client "$TEST_TMP/arp.log" python3 "$SRC/tests/fault/arp_asker.py" eth0 \
@@ -45,9 +45,9 @@ fault_start() # [hf-client option...]
 		fail "no connection to the guest: $client_line"
 }
 
-fault_arm() { FAULT_ARMED[$1]=$2; } # primary|standby|gateway POINT:NTH; used up by the next start
+fault_arm() { FAULT_ARMED[$1]=$2; } # primary|standby|gateway POINT:NTH; valid for one start
 
-# Start the agent of HOST, or the gateway, with what it was armed with.
+# Start the agent of HOST, or the gateway, armed with its point if it has one.
 fault_agent() # HOST
 {
 	fault_spawn "$1" cluster_start_agent "$1"
@@ -73,8 +73,8 @@ fault_spawn() # HOST|gateway COMMAND...
 
 fault_pid_of() { echo "${CLUSTER_PID[${CLUSTER_AGENT[$1]:-$1}]}"; } # HOST|gateway
 
-# Until the armed daemon has died at its point; it is a child of this shell. FAULT_NS: then, or a
-# little after.
+# Wait until the armed daemon, a child of this shell, has died at its point. Sets FAULT_NS to that
+# time or slightly later.
 fault_await() # HOST|gateway SECONDS
 {
 	local name=${CLUSTER_AGENT[$1]:-$1} pid limit ended status
@@ -82,7 +82,7 @@ fault_await() # HOST|gateway SECONDS
 	pid=${CLUSTER_PID[$name]}
 	sleep "$2" &
 	limit=$!
-	{ wait -n -p ended "$pid" "$limit"; status=$?; } 2>"$TEST_TMP/wait.log" # bash reports the kill
+	{ wait -n -p ended "$pid" "$limit"; status=$?; } 2>"$TEST_TMP/wait.log" # bash prints a line about the kill
 	FAULT_NS=$(scene_now_ns)
 	[[ $ended == "$pid" ]] || fail "$name did not reach its point in $2 s"
 	{ kill "$limit" && wait "$limit"; } 2>/dev/null
@@ -96,7 +96,7 @@ fault_strike() # HOST|gateway SECONDS
 	fault_await "$1" "$2"
 }
 
-# The host that runs the guest is to die with its agent. Call it before fault_strike.
+# Let the host that runs the guest die together with its agent. Call this before fault_strike.
 fault_watch()
 {
 	local pid
@@ -114,17 +114,19 @@ fault_watch()
 
 fault_is_empty() { [[ -z $(topo_pids "$1") ]]; } # HOST
 
-# After fault_strike: the rest of the host is gone too.
+# Call this after fault_strike: waits until every other process of the host is gone too.
 fault_host_gone()
 {
 	wait "$FAULT_WATCH" || fail "the host was not killed: $(cat "$TEST_TMP/watch.log")"
 	rm "$TEST_TMP/watch.log"
 	{ for pid in $FAULT_PIDS; do wait "$pid"; done; } 2>/dev/null
-	# A guest that its agent started is nobody's child here, and takes a while to give its memory back.
+	# If the agent started the guest, it is no child of this shell, and freeing its memory takes
+	# a while.
 	scene_until 10 fault_is_empty "$FAULT_ON" || fail "processes survived the death of $FAULT_ON"
 }
 
-# The dead host is back as after a reboot: links, an empty tap, nothing kept in memory or on tmpfs.
+# Bring the dead host back as after a reboot: links up, an empty tap, nothing kept in memory or on
+# tmpfs.
 fault_reboot() # HOST
 {
 	local device
@@ -149,7 +151,7 @@ fault_swap()
 	FAULT_ON=$FAULT_OFF FAULT_OFF=$on
 }
 
-# The other host runs the guest now, in the next term, and the client is served.
+# Check that the other host runs the guest in the next term and that the client is served.
 fault_took_over() # TERM_BEFORE WHEN
 {
 	cluster_wait "vm['state'] == 'UNPROTECTED' and vm['owner'] == '${CLUSTER_AGENT[$FAULT_OFF]}'" 20 ||

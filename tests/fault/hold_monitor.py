@@ -1,4 +1,6 @@
-"""Hold a QEMU's monitor, as a tool that was left open does: hold_monitor.py SOCKET; until it is ended."""
+"""Keep a QEMU monitor connected until this process is ended, as a tool left open does:
+hold_monitor.py SOCKET
+"""
 import signal
 import socket
 import sys

@@ -1,6 +1,7 @@
-"""Hold a process by ptrace, as a debugger does, without stopping it: hold_trace.py PID; until it is ended.
+"""Trace a process with ptrace, as a debugger does, until this process is ended: hold_trace.py PID
 
-While it is held no other may trace it: the agent cannot put its tracker into it.
+The traced process keeps running. No other process can trace it meanwhile, so the agent cannot
+inject its tracker.
 """
 import ctypes
 import os

@@ -1,8 +1,8 @@
-# lost_lib.sh - a protected guest whose gateway goes away, for test_gateway_lost_*. To be sourced (bash) instead
-# of tests/e2e/cluster_lib.sh; needs SRC, BUILD and TEST_TMP.
+# lost_lib.sh - shared code of test_gateway_lost_*: a protected guest loses its gateway. To be sourced (bash)
+# instead of tests/e2e/cluster_lib.sh; needs SRC, BUILD and TEST_TMP.
 #
-#	lost_start POLICY       networks, guest, daemons, client, protected; SCENE_TERM
-#	lost_logged alpha TEXT  the agent's log has it
+#	lost_start POLICY       start networks, guest, daemons and client; protect the guest; set SCENE_TERM
+#	lost_logged alpha TEXT  succeeds if the agent's log contains TEXT
 # shellcheck source=tests/e2e/cluster_lib.sh
 . "$SRC/tests/e2e/cluster_lib.sh"
 
@@ -19,7 +19,7 @@ lost_logged() { grep -q "$2" "$TEST_TMP/agent-$1.log"; } # alpha|beta TEXT
 lost_look() { topo_in primary python3 "$SCENE_TOOLS/qmp_status.py" "$TOPO_DIR/primary/qmp-look"; }
 lost_is_looked() { [[ $(lost_look) == "$1" ]]; }
 
-# What the gateway says once both agents have reported.
+# Wait until the gateway shows this state; it knows it only after both agents have reported.
 lost_is() # STATE OWNER TERM SECONDS
 {
 	cluster_wait "vm['state'] == '$1' and vm['owner'] == '$2' and vm['term'] == $3" "$4" ||

@@ -1,8 +1,9 @@
-"""An operator at a monitor of a guest's QEMU: monitor.py SOCKET LINE...
+"""Act as an operator at a monitor of a guest's QEMU: monitor.py SOCKET LINE...
 
-Each LINE is a QMP command with its arguments as one JSON object, '{"execute": ..., "arguments": {...}}', or
-"hmp TEXT". They are carried out one after the other; an answer that is an error ends it with that. With the
-word "until-gone ID" it waits for the event that tells that device ID is gone.
+Runs the LINEs one after the other. Each LINE is a QMP command with its arguments as one JSON
+object, '{"execute": ..., "arguments": {...}}', or "hmp TEXT", or "until-gone ID". The last one
+waits for the event that says that device ID is gone. The first error answer ends the script with
+that error.
 """
 import json
 import socket

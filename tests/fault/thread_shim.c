@@ -1,5 +1,6 @@
-/* To be preloaded: while there is a file at HOLDFAST_NO_THREAD, the thread whose routine has the
- * address in it cannot be made. The address is the program's own, in hexadecimal, as nm says it. */
+/* A library for LD_PRELOAD. While the file named by HOLDFAST_NO_THREAD exists, pthread_create()
+ * fails for the thread routine whose address that file holds. The address is in hexadecimal, as
+ * nm prints it for the program. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -19,7 +20,7 @@ static bool is_refused(void *(*routine)(void *))
 	if (!file)
 		return false;
 	is_read = fscanf(file, "%lx", &address) == 1;
-	(void)fclose(file); /* it was read */
+	(void)fclose(file); /* opened only for reading */
 	return is_read && dladdr((void *)(uintptr_t)routine, &info) &&
 	       (uintptr_t)routine - (uintptr_t)info.dli_fbase == address;
 }

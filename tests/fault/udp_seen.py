@@ -1,6 +1,10 @@
 #!/usr/bin/env python3
-"""Who is sent UDP to PORT in frames that come in on DEVICE: udp_seen.py DEVICE PORT. Prints "ready"; when it is
-told to end, a line "ADDRESS FRAMES" for each target. Needs to run in the device's network namespace."""
+"""Count the UDP datagrams to PORT that come in on DEVICE, per destination address: udp_seen.py
+DEVICE PORT
+
+Prints "ready". On SIGTERM, prints a line "ADDRESS FRAMES" for each destination. Run it in the
+device's network namespace.
+"""
 import collections
 import signal
 import socket
