@@ -75,7 +75,7 @@ static int parse_options(int argc, char **argv, struct options *ret_options)
 
 static int check_machine(void)
 {
-	struct vmm_error error;
+	struct error error;
 	char text[1024];
 
 	if (fault_init(text, sizeof(text)) < 0) {

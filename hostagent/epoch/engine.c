@@ -294,7 +294,7 @@ static void free_engine(struct engine *e)
 	free(e);
 }
 
-static int need_running(struct engine *e, struct vmm_error *error)
+static int need_running(struct engine *e, struct error *error)
 {
 	int r;
 
@@ -328,7 +328,7 @@ static int need_running(struct engine *e, struct vmm_error *error)
 	return r;
 }
 
-static int open_guest(struct engine *e, struct vmm_error *error)
+static int open_guest(struct engine *e, struct error *error)
 {
 	int r;
 
@@ -386,7 +386,7 @@ static int open_hold(struct engine *e, char *ret_text)
 		.frames_max = e->config.held_frames_max,
 		.bytes_max = e->config.held_bytes_max,
 	};
-	struct hold_error error;
+	struct error error;
 	int r;
 
 	r = hold_open(&config, &e->hold, &error);
@@ -436,7 +436,7 @@ static uint32_t reference_pages(const struct engine *e)
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
 		char *ret_text)
 {
-	struct vmm_error error = {""};
+	struct error error = {""};
 	struct engine *e = calloc(1, sizeof(*e));
 	int r;
 

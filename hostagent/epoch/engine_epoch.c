@@ -31,7 +31,7 @@
 #define PIPE_RETRY_FACTOR 4
 #define PIPE_RETRY_MAX_NS (3600 * CLOCK_NS_PER_S)
 
-int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
+int engine_restart_tracking(struct engine *e, struct error *ret_error)
 {
 	int r;
 
@@ -352,7 +352,7 @@ static int send_full(struct engine *e)
 int engine_full_epoch(struct engine *e)
 {
 	struct encoder_counts before, counts;
-	struct vmm_error error;
+	struct error error;
 	int r;
 
 	e->needs_full = true;

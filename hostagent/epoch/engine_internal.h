@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <time.h>
 
+#include "base/error.h"
 #include "base/hist.h"
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
@@ -217,11 +218,12 @@ int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
 /* Start tracking anew; which pages were written before is not known. On error track and seal are
  * NULL. */
-int engine_restart_tracking(struct engine *e, struct vmm_error *ret_error)
+int engine_restart_tracking(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* engine_machine.c. At the start: describe the guest's machine. 0; -errno with the text for the operator. */
-int engine_machine_open(struct engine *e, struct vmm_error *ret_error) __attribute__((warn_unused_result));
+int engine_machine_open(struct engine *e, struct error *ret_error)
+	__attribute__((warn_unused_result));
 void engine_machine_done(struct engine *e);
 /* Before a FULL epoch: is the machine still as described? 0: it is; -ESTALE: it is not: the stream
  * is closed now, and the machine is described anew on the next one; -errno: QEMU did not answer. */
@@ -267,10 +269,11 @@ void engine_open_pipe(struct engine *e);
 /* engine_watch.c. Take the inventory of the guest and compare QEMU's taps with the VM's file,
  * before anything is changed.
  * 0; -ENOTSUP: other taps, or a writable disk; others as vmm_inventory_take(); all with *ret_error. */
-int engine_watch_open(struct engine *e, struct vmm_error *ret_error) __attribute__((warn_unused_result));
+int engine_watch_open(struct engine *e, struct error *ret_error)
+	__attribute__((warn_unused_result));
 void engine_watch_close(struct engine *e);
 /* Compare the taps once more. Returns as engine_watch_open(). */
-int engine_watch_check_taps(struct engine *e, struct vmm_error *ret_error)
+int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* After a seal, before its epoch is encoded: look at the guest's devices if there is a reason. 0;
  * -ESTALE: they have changed; or errors of QEMU's monitor. On error the epoch must not be sent. */

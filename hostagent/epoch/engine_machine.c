@@ -14,7 +14,7 @@
 _Static_assert(VMM_MACHINE_KEY_MAX <= WIRE_LABEL_MAX && VMM_MACHINE_VALUE_MAX <= WIRE_LABEL_MAX,
 	       "an item of a machine is one of MACHINE");
 
-static int check_size(const struct vmm_machine *m, struct vmm_error *ret_error)
+static int check_size(const struct vmm_machine *m, struct error *ret_error)
 {
 	size_t size = 0;
 
@@ -28,7 +28,7 @@ static int check_size(const struct vmm_machine *m, struct vmm_error *ret_error)
 	return -E2BIG;
 }
 
-int engine_machine_open(struct engine *e, struct vmm_error *ret_error)
+int engine_machine_open(struct engine *e, struct error *ret_error)
 {
 	struct vmm_machine machine = {0}, devices = {0};
 	int r = vmm_describe(e->qmp, &machine, ret_error);
@@ -56,7 +56,7 @@ void engine_machine_done(struct engine *e)
 int engine_machine_check(struct engine *e)
 {
 	struct vmm_machine devices = {0};
-	struct vmm_error error = {""};
+	struct error error = {""};
 	bool is_same;
 	int r = vmm_describe_devices(e->qmp, &devices, &error);
 

@@ -25,7 +25,7 @@
 
 /* 0; -ENOTSUP: QEMU's taps are not what the VM's file allows; -EAGAIN: that could not be found out
  * now. */
-static int look_at_taps(struct engine *e, struct vmm_error *ret_error)
+static int look_at_taps(struct engine *e, struct error *ret_error)
 {
 	struct vmm_taps taps;
 	int r = vmm_taps_read(e->info.pid, &taps, ret_error);
@@ -36,7 +36,7 @@ static int look_at_taps(struct engine *e, struct vmm_error *ret_error)
 	return r;
 }
 
-int engine_watch_open(struct engine *e, struct vmm_error *ret_error)
+int engine_watch_open(struct engine *e, struct error *ret_error)
 {
 	char path[64];
 	int r = look_at_taps(e, ret_error);
@@ -57,7 +57,7 @@ int engine_watch_open(struct engine *e, struct vmm_error *ret_error)
 	return 0;
 }
 
-int engine_watch_check_taps(struct engine *e, struct vmm_error *ret_error)
+int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 {
 	return look_at_taps(e, ret_error);
 }
@@ -95,7 +95,7 @@ static void uncovered(struct engine *e, bool is_net, const char *text)
 static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 {
 	struct vmm_inventory now;
-	struct vmm_error error;
+	struct error error;
 	int r = vmm_inventory_take(e->qmp, &now, &error);
 
 	e->figures.n_looks++;
@@ -130,7 +130,7 @@ static uint64_t address_space(const struct engine *e)
  * WIRE_TEXT_MAX + 1 bytes. */
 static void describe(struct engine *e, const struct vmm_change *change, char *text)
 {
-	struct vmm_error error = {""};
+	struct error error = {""};
 	bool has_taps = change->is_net && look_at_taps(e, &error) == -ENOTSUP;
 
 	wire_text_format(text, "the guest is not the one that is protected: %s%s%s", change->text,
@@ -176,7 +176,7 @@ static bool goes_on(struct engine *e)
 
 void engine_watch_tick(struct engine *e)
 {
-	struct vmm_error error;
+	struct error error;
 
 	if (linkwatch_changed(e->link_fd))
 		watch_saw_link(&e->watch);
@@ -191,7 +191,7 @@ void engine_watch_tick(struct engine *e)
 void engine_watch_again(struct engine *e)
 {
 	struct vmm_change change;
-	struct vmm_error error;
+	struct error error;
 
 	if (!e->is_uncovered || e->is_guest_lost || clock_mono_ns() < e->uncovered_look_ns)
 		return;

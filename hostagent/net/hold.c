@@ -48,7 +48,7 @@ struct hold {
 	uint32_t n_untold;	 /* held since the last hold_receive() */
 	struct hold_stats stats; /* only the numbers of the user side */
 	uint64_t mend_at_ns;	 /* not before this time is the release device made again */
-	struct hold_error trouble; /* why released frames cannot leave; "": they can */
+	struct error trouble; /* why released frames cannot leave; "": they can */
 	struct {		 /* do sent frames return to the tap? counts when they last did */
 		uint64_t handed, returned;
 		uint64_t since_ns; /* since then frames were sent, none returned; 0: all is well */
@@ -57,7 +57,7 @@ struct hold {
 };
 
 static int open_rings(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
-		      struct hold_error *ret_error)
+		      struct error *ret_error)
 {
 	enum hold_ring_step step = HOLD_RING_MEMORY;
 	int r = hold_fifo_init(&h->fifo, config->frames_max, config->bytes_max);
@@ -70,7 +70,7 @@ static int open_rings(struct hold *h, const struct hold_config *config, const st
 }
 
 static int open_prog(struct hold *h, const struct hold_config *config, const struct nl_link *tap,
-		     struct hold_error *ret_error)
+		     struct error *ret_error)
 {
 	struct hold_prog_config prog = {
 		.pin_dir = config->pin_dir,
@@ -104,7 +104,7 @@ static void abandon(struct hold *h, bool has_prog)
 	free(h);
 }
 
-int hold_open(const struct hold_config *config, struct hold **ret, struct hold_error *ret_error)
+int hold_open(const struct hold_config *config, struct hold **ret, struct error *ret_error)
 {
 	struct nl_link tap;
 	bool has_prog = false;
@@ -117,11 +117,11 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct hold_e
 		return r;
 	h = calloc(1, sizeof(*h));
 	if (!h)
-		return hold_fail(ret_error, -ENOMEM, "out of memory");
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	memcpy(h->vm, config->vm, strlen(config->vm) + 1);
 	r = nl_open(&h->nl);
 	if (r < 0)
-		(void)hold_fail(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
+		(void)error_set(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
 	if (r == 0)
 		r = hold_check_tap(&h->nl, config, &tap, ret_error);
 	if (r == 0) {
@@ -270,7 +270,7 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 	h->mend_at_ns = now_ns + MEND_AGAIN_NS;
 	r = nl_link_get(&h->nl, NULL, h->tap, &tap);
 	if (r < 0)
-		(void)hold_fail(&h->trouble, r, "the guest's tap is gone");
+		(void)error_set(&h->trouble, r, "the guest's tap is gone");
 	if (r == 0)
 		r = release_port_open(&h->port, &h->nl, h->vm, &tap, &h->prog, &h->trouble);
 	if (r == 0) {
@@ -278,7 +278,8 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 		if (r == 0)
 			r = hold_ring_flush(&h->ring);
 		if (r < 0)
-			(void)hold_fail(&h->trouble, r, "cannot send through the release device %s: %s",
+			(void)error_set(&h->trouble, r,
+					"cannot send through the release device %s: %s",
 					h->port.out_name, strerror(-r));
 	}
 	if (r < 0)

@@ -32,6 +32,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
+
 struct hold;
 
 #define HOLD_FRAMES_MAX_LIMIT 65536U /* highest frames_max that hold_open() takes */
@@ -50,11 +52,6 @@ struct hold_config {
 	const char *pin_dir; /* directory on a bpffs for this VM alone; made when missing */
 	uint32_t frames_max; /* most frames held; 1..HOLD_FRAMES_MAX_LIMIT */
 	uint64_t bytes_max;  /* most bytes held, > 0 */
-};
-
-/* Why something was refused: what is wrong and the next step, for the operator. */
-struct hold_error {
-	char text[320]; /* one line, NUL-terminated; "" when there was no error */
 };
 
 /* Counts since this process opened the hold, except where said. */
@@ -117,7 +114,7 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
  *  process owns this hold or the tap's queue; -EMSGSIZE: MTU larger than a UMEM frame takes;
  * -ENOENT: pin_dir is on no bpffs; -EPERM: not root; -ENOMEM; other -errno of the kernel. On error nothing of ours is
  *  left behind, except that a hold found pinned stays as it was, closed. */
-int hold_open(const struct hold_config *config, struct hold **ret, struct hold_error *ret_error)
+int hold_open(const struct hold_config *config, struct hold **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Let the guest go on without protection: release all held frames in order, whatever their epoch

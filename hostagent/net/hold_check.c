@@ -1,19 +1,8 @@
 #include "net/hold_check.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-
-int hold_fail(struct hold_error *error, int r, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(error->text, sizeof(error->text), format, args);
-	va_end(args);
-	return r;
-}
 
 /* Check the VM's name, which becomes part of a path and of a link's alias. */
 static bool is_vm_name(const char *vm)
@@ -25,55 +14,55 @@ static bool is_vm_name(const char *vm)
 	return n > 0 && n <= HOLD_VM_NAME_MAX && strspn(vm, allowed) == n;
 }
 
-int hold_check_config(const struct hold_config *config, struct hold_error *ret_error)
+int hold_check_config(const struct hold_config *config, struct error *ret_error)
 {
 	if (!is_vm_name(config->vm))
-		return hold_fail(ret_error, -EINVAL,
+		return error_set(ret_error, -EINVAL,
 				 "VM name '%s': use 1 to %u letters, digits, '_' and '-'",
 				 config->vm ? config->vm : "", HOLD_VM_NAME_MAX);
 	if (!config->tap || !*config->tap || strlen(config->tap) >= IFNAMSIZ)
-		return hold_fail(ret_error, -EINVAL, "tap name '%s': use 1 to %d characters",
+		return error_set(ret_error, -EINVAL, "tap name '%s': use 1 to %d characters",
 				 config->tap ? config->tap : "", IFNAMSIZ - 1);
 	if (!config->pin_dir || config->pin_dir[0] != '/')
-		return hold_fail(ret_error, -EINVAL,
+		return error_set(ret_error, -EINVAL,
 				 "pin directory '%s': give an absolute path on a bpffs",
 				 config->pin_dir ? config->pin_dir : "");
 	if (config->frames_max == 0 || config->frames_max > HOLD_FRAMES_MAX_LIMIT)
-		return hold_fail(ret_error, -EINVAL, "frames_max %u: use 1 to %u",
+		return error_set(ret_error, -EINVAL, "frames_max %u: use 1 to %u",
 				 config->frames_max, HOLD_FRAMES_MAX_LIMIT);
 	if (config->bytes_max == 0)
-		return hold_fail(ret_error, -EINVAL, "bytes_max is 0: nothing could be held");
+		return error_set(ret_error, -EINVAL, "bytes_max is 0: nothing could be held");
 	return 0;
 }
 
 int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_link *ret_tap,
-		   struct hold_error *ret_error)
+		   struct error *ret_error)
 {
 	struct nl_link tap;
 	int r = nl_link_get(nl, config->tap, 0, &tap);
 
 	if (r == -ENODEV)
-		return hold_fail(ret_error, r,
+		return error_set(ret_error, r,
 				 "there is no network device %s: is the VM running, and is its "
 				 "tap in this network namespace?", config->tap);
 	if (r < 0)
-		return hold_fail(ret_error, r, "cannot read network device %s: %s", config->tap,
+		return error_set(ret_error, r, "cannot read network device %s: %s", config->tap,
 				 strerror(-r));
 	if (strcmp(tap.kind, "tun") != 0 || !tap.is_tap)
-		return hold_fail(ret_error, -ENOTSUP,
+		return error_set(ret_error, -ENOTSUP,
 				 "network device %s is no tap (kind '%s'): only a guest's tap can "
 				 "be held", tap.name, tap.kind);
 	if (tap.n_queues > 1)
-		return hold_fail(ret_error, -ENOTSUP,
+		return error_set(ret_error, -ENOTSUP,
 				 "tap %s has %u queues: start the VM with one queue (queues=1, no "
 				 "vhost multi-queue)", tap.name, tap.n_queues);
 	if (hold_ring_chunk_bytes(tap.mtu) == 0)
-		return hold_fail(ret_error, -EMSGSIZE,
+		return error_set(ret_error, -EMSGSIZE,
 				 "tap %s has MTU %u, the largest that can be held is %u: lower it "
 				 "with `ip link set %s mtu N` and in the guest", tap.name, tap.mtu,
 				 hold_ring_frame_max(4096) - HOLD_RING_LINK_BYTES, tap.name);
 	if (tap.master == 0 || strcmp(tap.slave_kind, "bridge") != 0)
-		return hold_fail(ret_error, -ENOTCONN,
+		return error_set(ret_error, -ENOTCONN,
 				 "tap %s is not a port of a Linux bridge: put it in one with "
 				 "`ip link set %s master BRIDGE`", tap.name, tap.name);
 	*ret_tap = tap;
@@ -81,64 +70,64 @@ int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_li
 }
 
 int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step, int r,
-		      struct hold_error *ret_error)
+		      struct error *ret_error)
 {
 	const char *text = strerror(-r);
 
 	if (r == -EPERM || r == -EACCES)
-		return hold_fail(ret_error, -EPERM, "the kernel refuses BPF programs (%s): run the "
+		return error_set(ret_error, -EPERM, "the kernel refuses BPF programs (%s): run the "
 				 "agent as root", text);
 	switch (step) {
 	case HOLD_PROG_PIN_DIR:
-		return hold_fail(ret_error, r, "%s is not on a BPF file system (%s): mount one "
+		return error_set(ret_error, r, "%s is not on a BPF file system (%s): mount one "
 				 "with `mount -t bpf bpf /sys/fs/bpf`", config->pin_dir, text);
 	case HOLD_PROG_LOCK:
-		return hold_fail(ret_error, r, "another process has the hold of VM %s (%s): is "
+		return error_set(ret_error, r, "another process has the hold of VM %s (%s): is "
 				 "a second agent running?", config->vm, text);
 	case HOLD_PROG_LOAD:
-		return hold_fail(ret_error, r, "cannot load the hold's BPF program (%s): if "
+		return error_set(ret_error, r, "cannot load the hold's BPF program (%s): if "
 				 "another version pinned %s, stop the VM and remove that directory "
 				 "(else see the log at level debug)", text, config->pin_dir);
 	case HOLD_PROG_FOREIGN:
-		return hold_fail(ret_error, r, "tap %s already has an XDP program, not ours: "
+		return error_set(ret_error, r, "tap %s already has an XDP program, not ours: "
 				 "remove it with `ip link set %s xdp off`, or see who put it there",
 				 config->tap, config->tap);
 	case HOLD_PROG_ATTACH:
-		return hold_fail(ret_error, r == -EOPNOTSUPP ? -ENOTSUP : r, "cannot attach XDP to "
+		return error_set(ret_error, r == -EOPNOTSUPP ? -ENOTSUP : r, "cannot attach XDP to "
 				 "tap %s (%s): the kernel needs CONFIG_BPF_SYSCALL and XDP links "
 				 "(Linux 5.9)", config->tap, text);
 	case HOLD_PROG_TC:
-		return hold_fail(ret_error, r, "cannot give tap %s a clsact qdisc (%s): another "
+		return error_set(ret_error, r, "cannot give tap %s a clsact qdisc (%s): another "
 				 "qdisc may have its place, see `tc qdisc show dev %s`", config->tap,
 				 text, config->tap);
 	}
-	return hold_fail(ret_error, r, "%s", text);
+	return error_set(ret_error, r, "%s", text);
 }
 
 int hold_explain_ring(const struct hold_config *config, enum hold_ring_step step, int r,
-		      struct hold_error *ret_error)
+		      struct error *ret_error)
 {
 	const char *text = strerror(-r);
 
 	switch (step) {
 	case HOLD_RING_MEMORY:
-		return hold_fail(ret_error, r, "no memory for %u frames (%s): lower frames_max",
+		return error_set(ret_error, r, "no memory for %u frames (%s): lower frames_max",
 				 config->frames_max, text);
 	case HOLD_RING_UMEM:
 		if (r == -EAFNOSUPPORT)
-			return hold_fail(ret_error, -ENOTSUP, "the kernel has no AF_XDP: it needs "
+			return error_set(ret_error, -ENOTSUP, "the kernel has no AF_XDP: it needs "
 					 "CONFIG_XDP_SOCKETS");
-		return hold_fail(ret_error, r, "cannot register %u held frames with the kernel "
+		return error_set(ret_error, r, "cannot register %u held frames with the kernel "
 				 "(%s): lower frames_max or raise the limit of locked memory",
 				 config->frames_max, text);
 	case HOLD_RING_IN:
 		if (r == -EBUSY)
-			return hold_fail(ret_error, r, "another AF_XDP socket is on tap %s: is a "
+			return error_set(ret_error, r, "another AF_XDP socket is on tap %s: is a "
 					 "second agent running?", config->tap);
 		break;
 	case HOLD_RING_OUT:
 		break;
 	}
-	return hold_fail(ret_error, r, "cannot bind the AF_XDP socket on %s of VM %s: %s",
+	return error_set(ret_error, r, "cannot bind the AF_XDP socket on %s of VM %s: %s",
 			 step == HOLD_RING_IN ? "the tap" : "the release device", config->vm, text);
 }

@@ -7,28 +7,25 @@
 #ifndef NET_HOLD_CHECK_H
 #define NET_HOLD_CHECK_H
 
+#include "base/error.h"
 #include "ebpf/hold_prog.h"
 #include "net/hold.h"
 #include "net/hold_ring.h"
 #include "net/nl.h"
 
-/* Fill @error with a formatted line and return @r, for `return hold_fail(error, -EINVAL, ...)`. */
-int hold_fail(struct hold_error *error, int r, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
 /* Check ranges and names. 0; -EINVAL with text. */
-int hold_check_config(const struct hold_config *config, struct hold_error *ret_error)
+int hold_check_config(const struct hold_config *config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Read the tap's state and check that a hold can work there. 0; codes of hold_open() with text. */
 int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_link *ret_tap,
-		   struct hold_error *ret_error)
+		   struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Write what a failed step means to *ret_error; returns @r, or a clearer code. */
 int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step, int r,
-		      struct hold_error *ret_error) __attribute__((warn_unused_result));
+		      struct error *ret_error) __attribute__((warn_unused_result));
 int hold_explain_ring(const struct hold_config *config, enum hold_ring_step step, int r,
-		      struct hold_error *ret_error) __attribute__((warn_unused_result));
+		      struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

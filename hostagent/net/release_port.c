@@ -79,7 +79,7 @@ static void undo(struct release_port *port)
 
 int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 		      const struct nl_link *tap, struct hold_prog *prog,
-		      struct hold_error *ret_error)
+		      struct error *ret_error)
 {
 	char in_name[IFNAMSIZ];
 	int r;
@@ -90,18 +90,20 @@ int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 	snprintf(in_name, sizeof(in_name), "hfb%d", tap->ifindex);
 	r = release_port_remove_left(nl, vm);
 	if (r < 0)
-		return hold_fail(ret_error, r, "cannot remove links of an earlier hold: %s",
+		return error_set(ret_error, r, "cannot remove links of an earlier hold: %s",
 				 strerror(-r));
 	r = nl_veth_create(nl, port->out_name, in_name, tap->mtu);
 	if (r == -EEXIST)
-		return hold_fail(ret_error, r, "a network device %s or %s is in the way and not ours: "
-				 "rename or remove it", port->out_name, in_name);
+		return error_set(ret_error, r,
+				 "a network device %s or %s is in the way and not ours: "
+				 "rename or remove it",
+				 port->out_name, in_name);
 	if (r == 0) {
 		r = set_up(port, in_name, tap->mtu, prog);
 		if (r < 0)
 			undo(port);
 	}
-	return r < 0 ? hold_fail(ret_error, r, "cannot make the veth pair %s and %s: %s",
+	return r < 0 ? error_set(ret_error, r, "cannot make the veth pair %s and %s: %s",
 				 port->out_name, in_name, strerror(-r)) : 0;
 }
 

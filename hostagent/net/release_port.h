@@ -14,6 +14,7 @@
 #ifndef NET_RELEASE_PORT_H
 #define NET_RELEASE_PORT_H
 
+#include "base/error.h"
 #include "ebpf/hold_prog.h"
 #include "net/hold.h"
 #include "net/nl.h"
@@ -31,7 +32,7 @@ struct release_port {
  * nothing of ours is left. */
 int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 		      const struct nl_link *tap, struct hold_prog *prog,
-		      struct hold_error *ret_error) __attribute__((warn_unused_result));
+		      struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Remove all pairs of VM @vm, whoever made them. 0 or -errno. */
 int release_port_remove_left(struct nl *nl, const char *vm) __attribute__((warn_unused_result));

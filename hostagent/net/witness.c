@@ -89,7 +89,7 @@ static int set_up_link(struct witness *w, const char *name, int *ret_ifindex)
 
 /* Use an existing pair with our alias again: samples may be on their way through it. */
 static int open_helper(struct witness *w, const struct nl_link *tap, int *ret_in,
-		       struct hold_error *ret_error)
+		       struct error *ret_error)
 {
 	char out_name[IFNAMSIZ], in_name[IFNAMSIZ];
 	struct nl_link out;
@@ -101,7 +101,7 @@ static int open_helper(struct witness *w, const struct nl_link *tap, int *ret_in
 	if (r == 0)
 		r = nl_link_get(&w->nl, out_name, 0, &out);
 	if (r == 0 && strcmp(out.alias, w->alias) != 0)
-		return hold_fail(ret_error, -EEXIST, "a network device %s is in the way and not "
+		return error_set(ret_error, -EEXIST, "a network device %s is in the way and not "
 				 "ours: rename or remove it", out.name);
 	if (r == -ENODEV) {
 		r = nl_veth_create(&w->nl, out_name, in_name, HELPER_MTU);
@@ -114,35 +114,35 @@ static int open_helper(struct witness *w, const struct nl_link *tap, int *ret_in
 	}
 	if (r == 0)
 		r = set_up_link(w, out_name, &w->helper);
-	return r < 0 ? hold_fail(ret_error, r, "cannot make the veth pair %s and %s: %s", out_name,
+	return r < 0 ? error_set(ret_error, r, "cannot make the veth pair %s and %s: %s", out_name,
 				 in_name, strerror(-r)) : 0;
 }
 
 static int explain(const struct witness_config *config, enum witness_prog_step step, int r,
-		   struct hold_error *ret_error)
+		   struct error *ret_error)
 {
 	switch (step) {
 	case WITNESS_PROG_PIN_DIR:
-		return hold_fail(ret_error, r, "cannot use %s: %s; is a bpffs mounted there?",
+		return error_set(ret_error, r, "cannot use %s: %s; is a bpffs mounted there?",
 				 config->pin_dir, strerror(-r));
 	case WITNESS_PROG_LOCK:
-		return hold_fail(ret_error, r, "another process has the witness in %s",
+		return error_set(ret_error, r, "another process has the witness in %s",
 				 config->pin_dir);
 	case WITNESS_PROG_HOLD:
-		return hold_fail(ret_error, r, "no hold of this VM in %s: %s", config->hold_pin_dir,
+		return error_set(ret_error, r, "no hold of this VM in %s: %s", config->hold_pin_dir,
 				 strerror(-r));
 	case WITNESS_PROG_LOAD:
-		return hold_fail(ret_error, r, "this kernel does not take the witness's programs "
+		return error_set(ret_error, r, "this kernel does not take the witness's programs "
 				 "(%s); HOLDFAST_LOG=debug shows what it says", strerror(-r));
 	case WITNESS_PROG_ATTACH:
 		break;
 	}
-	return hold_fail(ret_error, r, "cannot attach to tap %s: %s; its clsact qdisc is the "
+	return error_set(ret_error, r, "cannot attach to tap %s: %s; its clsact qdisc is the "
 			 "hold's", config->tap, strerror(-r));
 }
 
 static int open_all(struct witness *w, const struct witness_config *config,
-		    struct hold_error *ret_error)
+		    struct error *ret_error)
 {
 	enum witness_prog_step step = WITNESS_PROG_PIN_DIR;
 	struct witness_prog_config prog = {.pin_dir = config->pin_dir,
@@ -151,10 +151,10 @@ static int open_all(struct witness *w, const struct witness_config *config,
 	int r = nl_open(&w->nl);
 
 	if (r < 0)
-		return hold_fail(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
+		return error_set(ret_error, r, "cannot open rtnetlink: %s", strerror(-r));
 	r = nl_link_get(&w->nl, config->tap, 0, &tap);
 	if (r < 0)
-		return hold_fail(ret_error, r, "tap %s: %s", config->tap, strerror(-r));
+		return error_set(ret_error, r, "tap %s: %s", config->tap, strerror(-r));
 	r = open_helper(w, &tap, &prog.helper_in, ret_error);
 	if (r < 0)
 		return r;
@@ -190,17 +190,17 @@ static void take_ways(struct witness *w)
 }
 
 int witness_open(const struct witness_config *config, struct witness **ret,
-		 struct hold_error *ret_error)
+		 struct error *ret_error)
 {
 	struct witness *w;
 	int r;
 
 	ret_error->text[0] = '\0';
 	if (!*config->vm || strlen(config->vm) > HOLD_VM_NAME_MAX || config->interval_ns == 0)
-		return hold_fail(ret_error, -EINVAL, "a witness needs a VM's name and an interval");
+		return error_set(ret_error, -EINVAL, "a witness needs a VM's name and an interval");
 	w = calloc(1, sizeof(*w));
 	if (!w)
-		return hold_fail(ret_error, -ENOMEM, "out of memory");
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	strcpy(w->vm, config->vm);
 	make_alias(w->vm, w->alias);
 	w->address_be32[WITNESS_BACKUP] = config->gateway_be32;

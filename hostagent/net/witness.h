@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "ebpf/witness_shared.h"
 #include "net/hold.h"
 
@@ -64,7 +65,7 @@ struct witness_stats {
  * -EPERM; other -errno. On error nothing of ours is left behind, except that a witness that was
  * found goes on. */
 int witness_open(const struct witness_config *config, struct witness **ret,
-		 struct hold_error *ret_error) __attribute__((warn_unused_result));
+		 struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Use a key from the next datagrams on; their sequence numbers start at 1. Send to UDP @port, and
  * in the client network to @client_be32, the gateway's address there (0: do not send there). If the

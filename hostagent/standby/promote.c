@@ -102,7 +102,7 @@ static int step_apply(struct promotion *p)
 static int step_rom(struct promotion *p)
 {
 	struct guestmem *mem = NULL;
-	struct vmm_error error;
+	struct error error;
 	int r;
 
 	r = guestmem_open(p->q->info.pid, p->q->info.blocks, p->q->info.n_blocks, &mem, &error);

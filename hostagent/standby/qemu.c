@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/fd.h"
 #include "supervision/progress.h"
 
@@ -324,7 +325,7 @@ _Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MA
 static int prepare(struct qemu *q, char *ret_text)
 {
 	struct vmm_machine machine = {0};
-	struct vmm_error error;
+	struct error error;
 	int r;
 
 	r = qmp_execute(q->qmp, "migrate-set-capabilities",
@@ -340,7 +341,7 @@ static int prepare(struct qemu *q, char *ret_text)
 	if (r == 0 && !q->is_rehearsal)
 		r = vmm_describe(q->qmp, &machine, &error);
 	if (r < 0) {
-		snprintf(ret_text, QEMU_TEXT_MAX, "the [standby] command: %s", error.text);
+		snprintf(ret_text, QEMU_TEXT_MAX, "the [standby] command: %.990s", error.text);
 		return r;
 	}
 	describe(&q->info, &q->geometry);

@@ -10,7 +10,7 @@
 
 void keeper_served_prepare(struct standby *sb)
 {
-	struct vmm_error error;
+	struct error error;
 
 	sb->served.vcpus = vcpus_close(sb->served.vcpus);
 	sb->served.look_ns = UINT64_MAX;

@@ -72,7 +72,7 @@ static int compare(struct vm *vm, struct qmp *q, char *ret_text)
 {
 	struct vmm_inventory now;
 	struct vmm_change change;
-	struct vmm_error error;
+	struct error error;
 	struct vmm_taps taps;
 	int r = vmm_taps_read(vm->cover.pid, &taps, &error); /* fails if QEMU was started anew */
 

@@ -24,7 +24,7 @@ static int shut(const struct vm_config *vm, const char *pin_dir, char *ret_text)
 		.frames_max = vm->held_frames_max,
 		.bytes_max = vm->held_bytes_max,
 	};
-	struct hold_error error;
+	struct error error;
 	struct hold *hold;
 	int r;
 

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/log.h"
 
 /* How often to look at the route to the gateway, which may change; and how soon to retry if the
@@ -77,7 +78,7 @@ static int open_witness(struct vm_witness *w)
 		.gateway_be32 = w->gateway.ip_be32,
 		.interval_ns = w->config->witness_ns,
 	};
-	struct hold_error error;
+	struct error error;
 	struct witness *witness;
 	int r = witness_open(&config, &witness, &error);
 

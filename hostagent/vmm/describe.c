@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "vmm/error.h"
+#include "base/error.h"
 #include "vmm/qtree.h"
 
 #define QUERY_TIMEOUT_NS (3 * CLOCK_NS_PER_S)
@@ -19,7 +19,7 @@ AUTO_DEFINE(json_t *, json_decref)
 struct description {
 	struct qmp *qmp;
 	struct vmm_machine *machine;
-	struct vmm_error *error;
+	struct error *error;
 	bool is_kvm;
 };
 
@@ -27,7 +27,7 @@ static int query(struct description *d, const char *command, json_t *args, json_
 {
 	int r = qmp_execute(d->qmp, command, args, QUERY_TIMEOUT_NS, ret_answer);
 
-	return r < 0 ? vmm_fail(d->error, r, "QEMU: %s: %s", command, qmp_error(d->qmp)) : 0;
+	return r < 0 ? error_set(d->error, r, "QEMU: %s: %s", command, qmp_error(d->qmp)) : 0;
 }
 
 /* Read a property; *ret_value is the caller's. 1; 0: there is no readable one; -errno. */
@@ -40,7 +40,8 @@ static int get(struct description *d, const char *path, const char *property, js
 	if (r == -EREMOTEIO)
 		return 0;
 	if (r < 0)
-		return vmm_fail(d->error, r, "QEMU: qom-get %s %s: %s", path, property, qmp_error(d->qmp));
+		return error_set(d->error, r, "QEMU: qom-get %s %s: %s", path, property,
+				 qmp_error(d->qmp));
 	return 1;
 }
 
@@ -48,7 +49,8 @@ static int add(struct description *d, const char *key, const char *value)
 {
 	int r = vmm_machine_add(d->machine, key, value);
 
-	return r < 0 ? vmm_fail(d->error, r, "the guest's properties are too many to compare (%s)", strerror(-r))
+	return r < 0 ? error_set(d->error, r, "the guest's properties are too many to compare (%s)",
+				 strerror(-r))
 		     : 0;
 }
 
@@ -59,7 +61,8 @@ static int add_value(struct description *d, const char *key, const json_t *value
 	if (json_is_string(value))
 		return add(d, key, json_string_value(value));
 	text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
-	return text ? add(d, key, text) : vmm_fail(d->error, -ENOMEM, "no memory for the list of devices");
+	return text ? add(d, key, text)
+		    : error_set(d->error, -ENOMEM, "no memory for the list of devices");
 }
 
 static const char *base_name(const char *path)
@@ -118,7 +121,9 @@ static int ask(struct description *d, const char *path, const char *name)
 {
 	int r = qmp_send(d->qmp, "qom-get", json_pack("{s:s, s:s}", "path", path, "property", name));
 
-	return r < 0 ? vmm_fail(d->error, r, "QEMU: qom-get %s %s: %s", path, name, qmp_error(d->qmp)) : 0;
+	return r < 0 ? error_set(d->error, r, "QEMU: qom-get %s %s: %s", path, name,
+				 qmp_error(d->qmp))
+		     : 0;
 }
 
 static int take_answer(struct description *d, const struct telling *t, const char *name)
@@ -129,7 +134,8 @@ static int take_answer(struct description *d, const struct telling *t, const cha
 	if (r == -EREMOTEIO)
 		return 0; /* it cannot be read */
 	if (r < 0)
-		return vmm_fail(d->error, r, "QEMU: qom-get %s %s: %s", t->path, name, qmp_error(d->qmp));
+		return error_set(d->error, r, "QEMU: qom-get %s %s: %s", t->path, name,
+				 qmp_error(d->qmp));
 	return tell_property(d, t, name, value);
 }
 
@@ -169,7 +175,7 @@ static int tell(struct description *d, const struct telling *t)
 	n = json_array_size(list);
 	names = calloc(n + 1, sizeof(*names));
 	if (!names)
-		return vmm_fail(d->error, -ENOMEM, "no memory for the list of devices");
+		return error_set(d->error, -ENOMEM, "no memory for the list of devices");
 	for (size_t i = 0; i < n; i++) {
 		const json_t *entry = json_array_get(list, i);
 		const char *name = json_string_value(json_object_get(entry, "name"));
@@ -213,7 +219,8 @@ static int add_cpuid(struct description *d, const char *prefix, const json_t *wo
 
 	if (json_unpack((json_t *)word, "{s:I, s:s, s:I, s?I}", "cpuid-input-eax", &eax, "cpuid-register", &reg,
 			"features", &features, "cpuid-input-ecx", &ecx) < 0)
-		return vmm_fail(d->error, -EPROTO, "QEMU's answer to qom-get feature-words is not understood");
+		return error_set(d->error, -EPROTO,
+				 "QEMU's answer to qom-get feature-words is not understood");
 	snprintf(key, sizeof(key), "%s cpuid %08" PRIx64, prefix, (uint64_t)eax);
 	if (has_ecx)
 		snprintf(key + strlen(key), sizeof(key) - strlen(key), ".%" PRIu64, (uint64_t)ecx);
@@ -253,7 +260,8 @@ static int add_cpu(struct description *d, const json_t *cpu, size_t index)
 	int r;
 
 	if (!path)
-		return vmm_fail(d->error, -EPROTO, "QEMU's answer to query-cpus-fast is not understood");
+		return error_set(d->error, -EPROTO,
+				 "QEMU's answer to query-cpus-fast is not understood");
 	snprintf(prefix, sizeof(prefix), "CPU %zu", index);
 	r = get(d, path, "type", &type);
 	if (r > 0)
@@ -283,7 +291,7 @@ static int step_roms(struct description *d)
 	int r = qmp_hmp(d->qmp, "info roms", QUERY_TIMEOUT_NS, &text);
 
 	if (r < 0)
-		return vmm_fail(d->error, r, "QEMU: `info roms`: %s", qmp_error(d->qmp));
+		return error_set(d->error, r, "QEMU: `info roms`: %s", qmp_error(d->qmp));
 	for (char *line = strtok_r(text, "\r\n", &save); line && r == 0; line = strtok_r(NULL, "\r\n", &save)) {
 		const char *name = strstr(line, "name=\""), *size = strstr(line, "size=");
 		char key[192], value[32];
@@ -304,14 +312,14 @@ static int step_devices(struct description *d)
 	int r = qmp_hmp(d->qmp, "info qtree", QUERY_TIMEOUT_NS, &text);
 
 	if (r < 0)
-		return vmm_fail(d->error, r, "QEMU: `info qtree`: %s", qmp_error(d->qmp));
+		return error_set(d->error, r, "QEMU: `info qtree`: %s", qmp_error(d->qmp));
 	return qtree_parse(text, d->machine, d->error);
 }
 
 typedef int (*step_function)(struct description *d);
 
 static int run(struct qmp *q, const step_function *steps, size_t n_steps, struct vmm_machine *ret_machine,
-	       struct vmm_error *ret_error)
+	       struct error *ret_error)
 {
 	struct vmm_machine machine = {0};
 	struct description d = {.qmp = q, .machine = &machine, .error = ret_error};
@@ -329,7 +337,7 @@ static int run(struct qmp *q, const step_function *steps, size_t n_steps, struct
 	return 0;
 }
 
-int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct vmm_error *ret_error)
+int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 {
 	static const step_function steps[] = {step_accelerator, step_machine, step_cpus, step_roms,
 					      step_devices};
@@ -337,7 +345,7 @@ int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct vmm_erro
 	return run(q, steps, ARRAY_SIZE(steps), ret_machine, ret_error);
 }
 
-int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct vmm_error *ret_error)
+int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 {
 	static const step_function steps[] = {step_roms, step_devices};
 

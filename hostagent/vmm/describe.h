@@ -11,6 +11,7 @@
 #ifndef VMM_DESCRIBE_H
 #define VMM_DESCRIBE_H
 
+#include "base/error.h"
 #include "vmm/machine.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
@@ -18,12 +19,12 @@
 /* Fill *ret_machine, sorted; the caller ends it with vmm_machine_done().
  * 0; -EPROTO: QEMU answered something we do not understand; -E2BIG: more devices or properties than machine.h
  * takes; -ENOMEM; errors of qmp_wait(). On error *ret_error has the text for the operator. */
-int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct vmm_error *ret_error)
+int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* The same, but only parts that may change while the guest runs: devices and their ROMs. Two
  * commands. */
-int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct vmm_error *ret_error)
+int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "vmm/error.h"
+#include "base/error.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 /* More than the 80 KB of a small PC, so that the buffer need not grow in the first epochs'
@@ -68,13 +68,13 @@ static int hand_over(struct devstate *d)
 }
 
 int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
-		  struct vmm_error *ret_error)
+		  struct error *ret_error)
 {
 	struct devstate *d = calloc(1, sizeof(*d));
 	int r;
 
 	if (!d)
-		return vmm_fail(ret_error, -ENOMEM, "out of memory");
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	d->qmp = q;
 	d->memfd = d->shared = -1;
 	d->fdset_id = -1;
@@ -85,8 +85,8 @@ int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
 	if (r == 0)
 		r = hand_over(d);
 	if (r < 0) {
-		(void)vmm_fail(ret_error, r, "cannot hand QEMU a file for its device state: %s",
-			       r == -EREMOTEIO ? qmp_error(q) : strerror(-r));
+		(void)error_set(ret_error, r, "cannot hand QEMU a file for its device state: %s",
+				r == -EREMOTEIO ? qmp_error(q) : strerror(-r));
 		devstate_close(d);
 		return r;
 	}
@@ -96,7 +96,7 @@ int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
 
 void devstate_open_gate(struct devstate *d, pid_t pid)
 {
-	struct vmm_error error;
+	struct error error;
 
 	if (gate_open(d->qmp, pid, d->max_bytes, &d->gate, &error) < 0)
 		log_info("pid=%d no save through a pipe, pauses are longer: %s", pid, error.text);

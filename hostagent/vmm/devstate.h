@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "vmm/gate.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
@@ -29,7 +30,7 @@ struct devstate;
 /* Make the memfd and hand it to QEMU. @q is borrowed until devstate_close(). Blobs over @max_bytes
  * are refused. 0; errors of qmp_execute(); -ENOMEM; other -errno. *ret_error has the text. */
 int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
-		  struct vmm_error *ret_error) __attribute__((warn_unused_result));
+		  struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Try to make a gate (gate.h) to the QEMU with process @pid: one short pause. Where that does not work
  * devstate_gate() stays NULL, and a line in the log says why. */

@@ -19,7 +19,7 @@ static const char *disk_name(const json_t *block)
 	return name && *name ? name : "without a name";
 }
 
-int vmm_judge_disks(const json_t *query_block, struct vmm_error *ret_error)
+int vmm_judge_disks(const json_t *query_block, struct error *ret_error)
 {
 	size_t i;
 	json_t *block;
@@ -46,7 +46,7 @@ int vmm_judge_disks(const json_t *query_block, struct vmm_error *ret_error)
 	return 0;
 }
 
-int vmm_check_disks(struct qmp *q, struct vmm_error *ret_error)
+int vmm_check_disks(struct qmp *q, struct error *ret_error)
 {
 	json_t *answer;
 	int r = qmp_execute(q, "query-block", NULL, TIMEOUT_NS, &answer);

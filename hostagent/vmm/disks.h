@@ -11,15 +11,16 @@
 
 #include <jansson.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
 /* 0: no writable disk; -ENOTSUP: there is one, *ret_error names it and the next step; errors of
  * qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
-int vmm_check_disks(struct qmp *q, struct vmm_error *ret_error) __attribute__((warn_unused_result));
+int vmm_check_disks(struct qmp *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Judge only an answer to `query-block`. 0, -ENOTSUP, -EPROTO as above. */
-int vmm_judge_disks(const json_t *query_block, struct vmm_error *ret_error)
+int vmm_judge_disks(const json_t *query_block, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -17,7 +17,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "vmm/error.h"
+#include "base/error.h"
 #include "vmm/letgo.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
@@ -81,7 +81,7 @@ static bool status_value(const char *status, const char *name, int base, int fie
 
 /* Find QEMU's user, who must own the pipe. Refuse a QEMU that does not ignore SIGPIPE (all do): it
  * would die with us. */
-static int look_at_process(pid_t pid, uid_t *ret_uid, struct vmm_error *ret_error)
+static int look_at_process(pid_t pid, uid_t *ret_uid, struct error *ret_error)
 {
 	AUTO_FREE char *status = NULL;
 	unsigned long long uid, ignored;
@@ -92,47 +92,47 @@ static int look_at_process(pid_t pid, uid_t *ret_uid, struct vmm_error *ret_erro
 	(void)snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	r = fd_read_file(path, 16384, &status, &size);
 	if (r < 0)
-		return vmm_fail(ret_error, r, "%s: %s", path, strerror(-r));
+		return error_set(ret_error, r, "%s: %s", path, strerror(-r));
 	/* The fields are: real, effective, saved, file system; the last counts. */
 	if (!status_value(status, "\nUid:", 10, 3, &uid) ||
 	    !status_value(status, "\nSigIgn:", 16, 0, &ignored))
-		return vmm_fail(ret_error, -ENOTSUP, "%s is not understood", path);
+		return error_set(ret_error, -ENOTSUP, "%s is not understood", path);
 	if (!(ignored >> (SIGPIPE - 1) & 1))
-		return vmm_fail(ret_error, -ENOTSUP, "process %d does not ignore SIGPIPE", pid);
+		return error_set(ret_error, -ENOTSUP, "process %d does not ignore SIGPIPE", pid);
 	*ret_uid = (uid_t)uid;
 	return 0;
 }
 
-static int make_pipe(struct gate *g, uid_t uid, struct vmm_error *ret_error)
+static int make_pipe(struct gate *g, uid_t uid, struct error *ret_error)
 {
 	struct stat st;
 	int fds[2];
 
 	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
-		return vmm_fail(ret_error, -errno, "pipe: %m");
+		return error_set(ret_error, -errno, "pipe: %m");
 	g->pipe_read = fds[0];
 	g->pipe_write = fds[1];
 	/* QEMU opens the pipe through /proc/self/fd, which checks the right to write. */
 	if (fcntl(g->pipe_write, F_SETPIPE_SZ, (int)GATE_PIECE_BYTES) != (int)GATE_PIECE_BYTES ||
 	    fstat(g->pipe_write, &st) < 0 || fchown(g->pipe_write, uid, (gid_t)-1) < 0)
-		return vmm_fail(ret_error, -ENOTSUP, "a pipe of %u bytes for user %u: %m",
-				GATE_PIECE_BYTES, uid);
+		return error_set(ret_error, -ENOTSUP, "a pipe of %u bytes for user %u: %m",
+				 GATE_PIECE_BYTES, uid);
 	g->inode = st.st_ino;
 	return 0;
 }
 
-static int open_syscall(struct gate *g, struct vmm_error *ret_error)
+static int open_syscall(struct gate *g, struct error *ret_error)
 {
 	char path[64];
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/syscall", g->pid);
 	g->syscall_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (g->syscall_fd < 0)
-		return vmm_fail(ret_error, -ENOTSUP, "%s: %m", path);
+		return error_set(ret_error, -ENOTSUP, "%s: %m", path);
 	return 0;
 }
 
-static int hand_over(struct gate *g, struct vmm_error *ret_error)
+static int hand_over(struct gate *g, struct error *ret_error)
 {
 	json_t *answer = NULL;
 	json_int_t fd = -1, id = -1;
@@ -143,21 +143,21 @@ static int hand_over(struct gate *g, struct vmm_error *ret_error)
 	if (r == 0)
 		r = qmp_wait(g->qmp, COMMAND_TIMEOUT_NS, &answer);
 	if (r < 0)
-		return vmm_fail(ret_error, r, "add-fd: %s", qmp_error(g->qmp));
+		return error_set(ret_error, r, "add-fd: %s", qmp_error(g->qmp));
 	if (json_unpack(answer, "{s:I, s:I}", "fdset-id", &id, "fd", &fd) == 0)
 		g->fdset_id = id;
 	json_decref(answer);
 	if (g->fdset_id < 0 || fd < 0)
-		return vmm_fail(ret_error, -EPROTO, "add-fd: an answer without fdset-id and fd");
+		return error_set(ret_error, -EPROTO, "add-fd: an answer without fdset-id and fd");
 	/* Not /dev/fdset: QEMU truncates a file that it opens there, and a pipe refuses that. */
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%lld", (long long)fd);
 	g->command = qmp_render("xen-save-devices-state",
 				json_pack("{s:s, s:b}", "filename", path, "live", 0));
-	return g->command ? 0 : vmm_fail(ret_error, -ENOMEM, "out of memory");
+	return g->command ? 0 : error_set(ret_error, -ENOMEM, "out of memory");
 }
 
 /* Try one save with nothing at stake. */
-static int try_it(struct gate *g, struct vmm_error *ret_error)
+static int try_it(struct gate *g, struct error *ret_error)
 {
 	const uint8_t *blob;
 	size_t size;
@@ -173,21 +173,21 @@ static int try_it(struct gate *g, struct vmm_error *ret_error)
 		while (r == 1);
 	if (r == 0 || r == -ECANCELED) /* -ECANCELED: a blob of whole pieces, its size now known */
 		return 0;
-	(void)vmm_fail(ret_error, r, "a save through a pipe: %s",
-		       r == -EREMOTEIO ? qmp_error(g->qmp) : strerror(-r));
+	(void)error_set(ret_error, r, "a save through a pipe: %s",
+			r == -EREMOTEIO ? qmp_error(g->qmp) : strerror(-r));
 	gate_abandon(g, COMMAND_TIMEOUT_NS);
 	return r == -EREMOTEIO ? -ENOTSUP : r;
 }
 
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
-	      struct vmm_error *ret_error)
+	      struct error *ret_error)
 {
 	struct gate *g = calloc(1, sizeof(*g));
 	uid_t uid = 0;
 	int r;
 
 	if (!g)
-		return vmm_fail(ret_error, -ENOMEM, "out of memory");
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	g->qmp = q;
 	g->pid = pid;
 	g->pipe_read = g->pipe_write = g->syscall_fd = -1;
@@ -196,7 +196,7 @@ int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate
 	g->capacity = FIRST_CAPACITY < max_bytes ? FIRST_CAPACITY : max_bytes;
 	g->data = malloc(g->capacity);
 	r = g->data ? look_at_process(pid, &uid, ret_error)
-		    : vmm_fail(ret_error, -ENOMEM, "out of memory");
+		    : error_set(ret_error, -ENOMEM, "out of memory");
 	if (r == 0)
 		r = make_pipe(g, uid, ret_error);
 	if (r == 0)

@@ -37,6 +37,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
@@ -49,7 +50,7 @@ struct gate;
  * about 1.5 ms. @q is borrowed until gate_close(). Blobs over @max_bytes are refused.
  * 0; -ENOTSUP: not with this QEMU or on this host, the text says why; -ENOMEM; errors of qmp_wait(). */
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
-	      struct vmm_error *ret_error) __attribute__((warn_unused_result));
+	      struct error *ret_error) __attribute__((warn_unused_result));
 
 /* From now on, if the calling thread ends, QEMU is let go at once (letgo.h), until gate_abandon()
  * or gate_close(). A second call does nothing, nor does one without letgo_init(). Call it from the

@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "vmm/error.h"
+#include "base/error.h"
 
 /* Limits on pieces per call and bytes per piece: the total stays far under the kernel's 2 GiB. */
 #define PIECES_MAX	512u
@@ -101,7 +101,7 @@ static const uint8_t *map_file(pid_t pid, const struct vmm_block *block, const s
 	return at == MAP_FAILED ? NULL : at;
 }
 
-static int map_blocks(struct guestmem *m, struct vmm_error *ret_error)
+static int map_blocks(struct guestmem *m, struct error *ret_error)
 {
 	char path[64];
 	FILE *maps;
@@ -110,7 +110,7 @@ static int map_blocks(struct guestmem *m, struct vmm_error *ret_error)
 	(void)snprintf(path, sizeof(path), "/proc/%d/maps", m->pid);
 	maps = fopen(path, "re");
 	if (!maps)
-		return vmm_fail(ret_error, errno == ENOENT ? -ESRCH : -errno, "%s: %m", path);
+		return error_set(ret_error, errno == ENOENT ? -ESRCH : -errno, "%s: %m", path);
 	for (uint32_t i = 0; i < m->n_blocks && r >= 0; i++) {
 		struct mapping first;
 
@@ -118,39 +118,43 @@ static int map_blocks(struct guestmem *m, struct vmm_error *ret_error)
 		if (r > 0)
 			m->mapped[i] = map_file(m->pid, &m->blocks[i], &first);
 		else if (r < 0)
-			(void)vmm_fail(ret_error, r,
-				       "memory block %s is not mapped in process %d: is this the right"
-				       " QEMU?", m->blocks[i].name, m->pid);
+			(void)error_set(
+				ret_error, r,
+				"memory block %s is not mapped in process %d: is this the right"
+				" QEMU?",
+				m->blocks[i].name, m->pid);
 	}
 	(void)fclose(maps);
 	return r < 0 ? r : 0;
 }
 
 /* May we read the process's memory at all? Find out now, not at the first epoch. */
-static int try_read(const struct guestmem *m, struct vmm_error *ret_error)
+static int try_read(const struct guestmem *m, struct error *ret_error)
 {
 	struct page_range first = {m->blocks[0].first_page, 1};
 	uint8_t page[VMM_PAGE_BYTES];
 	int r = guestmem_read(m, &first, 1, page);
 
 	if (r < 0)
-		return vmm_fail(ret_error, r, "cannot read the memory of process %d: %s (run the agent"
-				" as root or with CAP_SYS_PTRACE)", m->pid, strerror(-r));
+		return error_set(ret_error, r,
+				 "cannot read the memory of process %d: %s (run the agent"
+				 " as root or with CAP_SYS_PTRACE)",
+				 m->pid, strerror(-r));
 	return 0;
 }
 
 int guestmem_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
-		  struct guestmem **ret_mem, struct vmm_error *ret_error)
+		  struct guestmem **ret_mem, struct error *ret_error)
 {
 	struct guestmem *m;
 	int r;
 
 	if (n_blocks == 0 || n_blocks > VMM_BLOCKS_MAX)
-		return vmm_fail(ret_error, -EINVAL, "%u memory blocks: 1 to %u can be read",
-				n_blocks, VMM_BLOCKS_MAX);
+		return error_set(ret_error, -EINVAL, "%u memory blocks: 1 to %u can be read",
+				 n_blocks, VMM_BLOCKS_MAX);
 	m = calloc(1, sizeof(*m));
 	if (!m)
-		return vmm_fail(ret_error, -ENOMEM, "out of memory");
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	m->pid = pid;
 	m->n_blocks = n_blocks;
 	memcpy(m->blocks, blocks, n_blocks * sizeof(*blocks));

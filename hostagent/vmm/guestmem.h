@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 
 struct guestmem;
@@ -22,7 +23,7 @@ struct guestmem;
  * -ESRCH, -EPERM, -ENOMEM, -EINVAL (a block is not mapped in @pid); *ret_error has the text. A
  * shared file that cannot be opened is not an error: its block is read by process_vm_readv. */
 int guestmem_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
-		  struct guestmem **ret_mem, struct vmm_error *ret_error)
+		  struct guestmem **ret_mem, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Accepts NULL, returns NULL. */

@@ -22,7 +22,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "vmm/error.h"
+#include "base/error.h"
 #include "vmm/uapi.h"
 
 #define VDSO_BYTES_MAX	 ((size_t)256 << 10)
@@ -43,7 +43,7 @@ struct injection {
 	uint64_t saved_sigmask;
 	int result; /* 0 or -errno */
 	int fd;	    /* the userfaultfd, valid when result is 0 */
-	struct vmm_error *error;
+	struct error *error;
 };
 
 static long trace(int request, pid_t pid, uintptr_t address, uintptr_t data)
@@ -68,12 +68,12 @@ static int check_status(struct injection *in)
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/status", in->pid);
 	if (fd_read_file(path, 64 << 10, &status, &size) < 0)
-		return vmm_fail(in->error, -ESRCH, "process %d does not exist", in->pid);
+		return error_set(in->error, -ESRCH, "process %d does not exist", in->pid);
 	tracer = status_number(status, "\nTracerPid:");
 	if (tracer != 0)
-		return vmm_fail(in->error, -EBUSY,
-				"process %d is traced by process %ld (a debugger or strace?): end"
-				" that first", in->pid, tracer);
+		return error_set(in->error, -EBUSY,
+				 "process %d is traced by process %ld (a debugger or strace?): end"
+				 " that first", in->pid, tracer);
 	in->has_seccomp = status_number(status, "\nSeccomp:") != 0;
 	return 0;
 }
@@ -91,8 +91,8 @@ static int find_vdso(struct injection *in, uint64_t *ret_start, size_t *ret_size
 	(void)snprintf(path, sizeof(path), "/proc/%d/maps", in->pid);
 	maps = fopen(path, "re");
 	if (!maps)
-		return vmm_fail(in->error, -errno, "cannot read %s: %m (run the agent as root)",
-				path);
+		return error_set(in->error, -errno, "cannot read %s: %m (run the agent as root)",
+				 path);
 	while (r < 0 && getline(&line, &capacity, maps) > 0)
 		if (strstr(line, "[vdso]") &&
 		    sscanf(line, "%" SCNx64 "-%" SCNx64, &start, &end) == 2 && end > start &&
@@ -100,7 +100,8 @@ static int find_vdso(struct injection *in, uint64_t *ret_start, size_t *ret_size
 			r = 0;
 	(void)fclose(maps);
 	if (r < 0)
-		return vmm_fail(in->error, r, "process %d has no vDSO to run a call from", in->pid);
+		return error_set(in->error, r, "process %d has no vDSO to run a call from",
+				 in->pid);
 	*ret_start = start;
 	*ret_size = (size_t)(end - start);
 	return 0;
@@ -120,17 +121,17 @@ static int find_syscall(struct injection *in)
 		return r;
 	code = malloc(size);
 	if (!code)
-		return vmm_fail(in->error, -ENOMEM, "out of memory");
+		return error_set(in->error, -ENOMEM, "out of memory");
 	local = (struct iovec){code, size};
 	remote = (struct iovec){(void *)start, size};
 	if (process_vm_readv(in->pid, &local, 1, &remote, 1, 0) != (ssize_t)size)
-		return vmm_fail(in->error, errno == EPERM ? -EPERM : -ENOTSUP,
-				"cannot read the vDSO of process %d: %m (run the agent as root or"
-				" with CAP_SYS_PTRACE)", in->pid);
+		return error_set(in->error, errno == EPERM ? -EPERM : -ENOTSUP,
+				 "cannot read the vDSO of process %d: %m (run the agent as root or"
+				 " with CAP_SYS_PTRACE)", in->pid);
 	at = memmem(code, size, instruction, sizeof(instruction));
 	if (!at)
-		return vmm_fail(in->error, -ENOTSUP, "no syscall instruction in the vDSO of %d",
-				in->pid);
+		return error_set(in->error, -ENOTSUP, "no syscall instruction in the vDSO of %d",
+				 in->pid);
 	in->syscall_at = start + (uint64_t)(at - code);
 	return 0;
 }
@@ -213,11 +214,12 @@ static int fetch_fd(struct injection *in)
 	int close_r;
 
 	if (r < 0)
-		return vmm_fail(in->error, r, "process %d was lost while traced", in->pid);
+		return error_set(in->error, r, "process %d was lost while traced", in->pid);
 	if (remote_fd < 0)
-		return vmm_fail(in->error, (int)remote_fd, "userfaultfd in process %d: %s%s",
-				in->pid, strerror((int)-remote_fd),
-				remote_fd == -ENOSYS ? " (kernel without CONFIG_USERFAULTFD)" : "");
+		return error_set(in->error, (int)remote_fd, "userfaultfd in process %d: %s%s",
+				 in->pid, strerror((int)-remote_fd),
+				 remote_fd == -ENOSYS ? " (kernel without CONFIG_USERFAULTFD)"
+						      : "");
 	in->fd = (int)syscall(SYS_pidfd_getfd, in->pidfd, (int)remote_fd, 0);
 	r = in->fd < 0 ? -errno : 0;
 	/* If it stayed open in QEMU, the memory would stay protected after our death. */
@@ -226,8 +228,9 @@ static int fetch_fd(struct injection *in)
 		r = close_r;
 	if (r < 0) {
 		in->fd = fd_close(in->fd);
-		return vmm_fail(in->error, r, "cannot take the userfaultfd over from process %d: %s",
-				in->pid, strerror(-r));
+		return error_set(in->error, r,
+				 "cannot take the userfaultfd over from process %d: %s", in->pid,
+				 strerror(-r));
 	}
 	return 0;
 }
@@ -248,7 +251,7 @@ static int restore(struct injection *in)
 		r = (int)trace(PTRACE_SETSIGMASK, in->pid, KERNEL_SIGSET_SIZE,
 			       (uintptr_t)&in->saved_sigmask);
 	if (r < 0)
-		return vmm_fail(in->error, r, "process %d was lost while traced", in->pid);
+		return error_set(in->error, r, "process %d was lost while traced", in->pid);
 	return 0;
 }
 
@@ -263,12 +266,13 @@ static int run_stopped(struct injection *in)
 		r = (int)trace(PTRACE_GETSIGMASK, in->pid, KERNEL_SIGSET_SIZE,
 			       (uintptr_t)&in->saved_sigmask);
 	if (r < 0)
-		return vmm_fail(in->error, r, "cannot read the registers of process %d", in->pid);
+		return error_set(in->error, r, "cannot read the registers of process %d", in->pid);
 	if (in->saved_regs.cs != USER_CS_64)
-		return vmm_fail(in->error, -ENOTSUP, "process %d is not a 64-bit program", in->pid);
+		return error_set(in->error, -ENOTSUP, "process %d is not a 64-bit program",
+				 in->pid);
 	r = (int)trace(PTRACE_SETSIGMASK, in->pid, KERNEL_SIGSET_SIZE, (uintptr_t)&all_signals);
 	if (r < 0)
-		return vmm_fail(in->error, r, "cannot block the signals of process %d", in->pid);
+		return error_set(in->error, r, "cannot block the signals of process %d", in->pid);
 	r = fetch_fd(in);
 	restore_r = restore(in);
 	if (r == 0 && restore_r < 0) {
@@ -289,25 +293,29 @@ static int seize(struct injection *in)
 	if (r == 0)
 		r = (int)trace(PTRACE_INTERRUPT, in->pid, 0, 0);
 	if (r == -ESRCH)
-		return vmm_fail(in->error, r, "process %d has ended", in->pid);
+		return error_set(in->error, r, "process %d has ended", in->pid);
 	if (r < 0 && in->has_seccomp)
-		return vmm_fail(in->error, -EPERM,
-				"process %d runs under a seccomp filter that could kill it for our"
-				" call, and the filter cannot be suspended: run the agent with"
-				" CAP_SYS_ADMIN on a kernel with CONFIG_CHECKPOINT_RESTORE, or start"
-				" QEMU with -sandbox off", in->pid);
+		return error_set(
+			in->error, -EPERM,
+			"process %d runs under a seccomp filter that could kill it for our"
+			" call, and the filter cannot be suspended: run the agent with"
+			" CAP_SYS_ADMIN on a kernel with CONFIG_CHECKPOINT_RESTORE, or start"
+			" QEMU with -sandbox off",
+			in->pid);
 	if (r < 0)
-		return vmm_fail(in->error, r == -EIO ? -EPERM : r,
-				"cannot trace process %d: %s (run the agent as root or with"
-				" CAP_SYS_PTRACE; kernel.yama.ptrace_scope must be under 3)",
-				in->pid, strerror(-r));
+		return error_set(in->error, r == -EIO ? -EPERM : r,
+				 "cannot trace process %d: %s (run the agent as root or with"
+				 " CAP_SYS_PTRACE; kernel.yama.ptrace_scope must be under 3)",
+				 in->pid, strerror(-r));
 	r = wait_stop(in->pid, PTRACE_EVENT_STOP, PTRACE_CONT, in->deadline_ns);
 	if (r == -ETIMEDOUT)
-		return vmm_fail(in->error, r,
-				"process %d did not stop in time (its main thread waits in the kernel"
-				" for a disk or a file server?)", in->pid);
+		return error_set(
+			in->error, r,
+			"process %d did not stop in time (its main thread waits in the kernel"
+			" for a disk or a file server?)",
+			in->pid);
 	if (r < 0)
-		return vmm_fail(in->error, r, "process %d ended while it was stopped", in->pid);
+		return error_set(in->error, r, "process %d ended while it was stopped", in->pid);
 	return 0;
 }
 
@@ -325,7 +333,7 @@ static void *tracer_thread(void *context)
 	return NULL;
 }
 
-int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct vmm_error *ret_error)
+int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct error *ret_error)
 {
 	AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct injection in = {
@@ -339,7 +347,7 @@ int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct vmm_e
 	int r;
 
 	if (pidfd < 0)
-		return vmm_fail(ret_error, -errno, "process %d: %m", pid);
+		return error_set(ret_error, -errno, "process %d: %m", pid);
 	r = check_status(&in);
 	if (r == 0)
 		r = find_syscall(&in);
@@ -347,7 +355,7 @@ int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct vmm_e
 		return r;
 	r = pthread_create(&thread, NULL, tracer_thread, &in);
 	if (r != 0)
-		return vmm_fail(ret_error, -r, "cannot start a thread: %s", strerror(r));
+		return error_set(ret_error, -r, "cannot start a thread: %s", strerror(r));
 	(void)pthread_join(thread, NULL); /* fails only for a thread that is not ours */
 	if (in.result == 0)
 		*ret_fd = in.fd;

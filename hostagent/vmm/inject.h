@@ -23,6 +23,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 
 /* Make a userfaultfd in @pid; *ret_fd (CLOEXEC, non-blocking) is the caller's. Blocks up to
@@ -31,7 +32,7 @@
  * traced already (the text names the tracer); -ETIMEDOUT: the thread did not stop (uninterruptible
  * sleep); -ENOSYS: the kernel has no userfaultfd; -ENOTSUP: 32-bit process, no vDSO;
  * other -errno of the steps. *ret_error has the text. */
-int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct vmm_error *ret_error)
+int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "vmm/error.h"
+#include "base/error.h"
 #include "vmm/inspect_parse.h"
 
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
@@ -20,7 +20,7 @@ AUTO_DEFINE(json_t *, json_decref)
 struct inspection {
 	struct qmp *qmp;
 	struct vmm_info info;
-	struct vmm_error *error;
+	struct error *error;
 };
 
 static int query(struct inspection *in, const char *command, json_t *args, json_t **ret_answer)
@@ -28,7 +28,7 @@ static int query(struct inspection *in, const char *command, json_t *args, json_
 	int r = qmp_execute(in->qmp, command, args, QUERY_TIMEOUT_NS, ret_answer);
 
 	if (r < 0)
-		return vmm_fail(in->error, r, "QEMU: %s: %s", command, qmp_error(in->qmp));
+		return error_set(in->error, r, "QEMU: %s: %s", command, qmp_error(in->qmp));
 	return 0;
 }
 
@@ -37,13 +37,13 @@ static int query_text(struct inspection *in, const char *command, char **ret_tex
 	int r = qmp_hmp(in->qmp, command, QUERY_TIMEOUT_NS, ret_text);
 
 	if (r < 0)
-		return vmm_fail(in->error, r, "QEMU: `%s`: %s", command, qmp_error(in->qmp));
+		return error_set(in->error, r, "QEMU: `%s`: %s", command, qmp_error(in->qmp));
 	return 0;
 }
 
 static int odd_answer(struct inspection *in, const char *command)
 {
-	return vmm_fail(in->error, -EPROTO, "QEMU's answer to %s is not understood", command);
+	return error_set(in->error, -EPROTO, "QEMU's answer to %s is not understood", command);
 }
 
 /* Read a QOM property; *ret_value is the caller's. 1; 0: there is no such property; -errno. */
@@ -57,8 +57,8 @@ static int get_property(struct inspection *in, const char *path, const char *pro
 	if (r == -EREMOTEIO)
 		return 0;
 	if (r < 0)
-		return vmm_fail(in->error, r, "QEMU: qom-get %s %s: %s", path, property,
-				qmp_error(in->qmp));
+		return error_set(in->error, r, "QEMU: qom-get %s %s: %s", path, property,
+				 qmp_error(in->qmp));
 	return 1;
 }
 
@@ -164,9 +164,9 @@ static int step_blockers(struct inspection *in)
 		return r;
 	reasons = json_object_get(answer, "blocked-reasons");
 	if (json_array_size(reasons) > 0)
-		return vmm_fail(in->error, -ENOTSUP,
-				"the VM's device state cannot be saved: %s (remove that device or"
-				" option)", json_string_value(json_array_get(reasons, 0)));
+		return error_set(in->error, -ENOTSUP,
+				 "the VM's device state cannot be saved: %s (remove that device or"
+				 " option)", json_string_value(json_array_get(reasons, 0)));
 	return 0;
 }
 
@@ -193,8 +193,9 @@ static int locate(struct inspection *in, const char *mtree, const struct inspect
 	int r = inspect_parse_guest_addr(mtree, ram->name, &b->guest_addr);
 
 	if (r < 0)
-		return vmm_fail(in->error, -ENOTSUP,
-				"RAM block %s is not mapped by the guest from its first byte", ram->name);
+		return error_set(in->error, -ENOTSUP,
+				 "RAM block %s is not mapped by the guest from its first byte",
+				 ram->name);
 	(void)snprintf(command, sizeof(command), "gpa2hva 0x%" PRIx64, b->guest_addr);
 	r = query_text(in, command, &text);
 	if (r < 0)
@@ -212,11 +213,11 @@ static int add_block(struct inspection *in, const char *mtree, const struct insp
 	uint64_t n_pages = ram->used_bytes / VMM_PAGE_BYTES;
 
 	if (info->n_blocks == VMM_BLOCKS_MAX)
-		return vmm_fail(in->error, -ENOTSUP, "more than %u RAM blocks", VMM_BLOCKS_MAX);
+		return error_set(in->error, -ENOTSUP, "more than %u RAM blocks", VMM_BLOCKS_MAX);
 	if (ram->used_bytes == 0 || ram->used_bytes % VMM_PAGE_BYTES != 0 ||
 	    n_pages > UINT32_MAX - info->n_pages)
-		return vmm_fail(in->error, -ENOTSUP, "RAM block %s has %" PRIu64 " bytes", ram->name,
-				ram->used_bytes);
+		return error_set(in->error, -ENOTSUP, "RAM block %s has %" PRIu64 " bytes",
+				 ram->name, ram->used_bytes);
 	copy_text(b->name, sizeof(b->name), kind == VMM_BLOCK_RAM ? "pc.ram" : ram->name);
 	b->kind = kind;
 	b->size_bytes = ram->used_bytes;
@@ -237,9 +238,9 @@ static int check_blocks(struct inspection *in, const struct inspect_ramblock *ra
 
 	for (uint32_t i = 0; i < n_rams; i++)
 		if (inspect_classify(rams[i].name, main_memory, &hint) == INSPECT_REFUSE)
-			return vmm_fail(in->error, -ENOTSUP,
-					"RAM block %s (%" PRIu64 " KiB) is not replicated: %s",
-					rams[i].name, rams[i].used_bytes >> 10, hint);
+			return error_set(in->error, -ENOTSUP,
+					 "RAM block %s (%" PRIu64 " KiB) is not replicated: %s",
+					 rams[i].name, rams[i].used_bytes >> 10, hint);
 	return 0;
 }
 
@@ -280,8 +281,8 @@ static int step_blocks(struct inspection *in)
 		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_ROM,
 			       VMM_BLOCK_ROM);
 	if (r == 0 && in->info.ram_bytes == 0)
-		return vmm_fail(in->error, -ENOTSUP, "the machine has no RAM block named %s",
-				main_memory);
+		return error_set(in->error, -ENOTSUP, "the machine has no RAM block named %s",
+				 main_memory);
 	return r;
 }
 
@@ -295,9 +296,11 @@ static int step_netdevs(struct inspection *in)
 		return r;
 	type = inspect_foreign_netdev(text);
 	if (type)
-		return vmm_fail(in->error, -ENOTSUP,
-				"a %s network back end writes guest memory from outside of QEMU, where it"
-				" cannot be tracked: use -netdev tap,vhost=off", type);
+		return error_set(
+			in->error, -ENOTSUP,
+			"a %s network back end writes guest memory from outside of QEMU, where it"
+			" cannot be tracked: use -netdev tap,vhost=off",
+			type);
 	return 0;
 }
 
@@ -325,9 +328,11 @@ static int check_offloads(struct inspection *in, const struct vmm_nic *nic)
 	}
 	if (size == 0)
 		return 0;
-	return vmm_fail(in->error, -ENOTSUP,
-			"network device %s (%s) has offloads on, so its frames are not whole: add to its"
-			" -device: %s", nic->name, nic->type, on + 1);
+	return error_set(
+		in->error, -ENOTSUP,
+		"network device %s (%s) has offloads on, so its frames are not whole: add to its"
+		" -device: %s",
+		nic->name, nic->type, on + 1);
 }
 
 static int add_nic(struct inspection *in, const char *path, const char *type, const char *netdev)
@@ -338,7 +343,7 @@ static int add_nic(struct inspection *in, const char *path, const char *type, co
 	int r;
 
 	if (in->info.n_nics == VMM_NICS_MAX)
-		return vmm_fail(in->error, -ENOTSUP, "more than %u network devices", VMM_NICS_MAX);
+		return error_set(in->error, -ENOTSUP, "more than %u network devices", VMM_NICS_MAX);
 	copy_text(nic->name, sizeof(nic->name), name ? name + 1 : path);
 	copy_text(nic->type, sizeof(nic->type), type);
 	copy_text(nic->qom_path, sizeof(nic->qom_path), path);
@@ -362,9 +367,11 @@ static int check_device_type(struct inspection *in, const char *path, const char
 
 	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
 		if (strncmp(type, foreign[i], strlen(foreign[i])) == 0)
-			return vmm_fail(in->error, -ENOTSUP,
-					"device %s (%s) can change guest memory from outside of QEMU:"
-					" remove it", path, type);
+			return error_set(
+				in->error, -ENOTSUP,
+				"device %s (%s) can change guest memory from outside of QEMU:"
+				" remove it",
+				path, type);
 	return 0;
 }
 
@@ -420,7 +427,7 @@ static int step_macs(struct inspection *in)
 	if (r == -EREMOTEIO)
 		return 0; /* no NIC that keeps a filter */
 	if (r < 0)
-		return vmm_fail(in->error, r, "QEMU: query-rx-filter: %s", qmp_error(in->qmp));
+		return error_set(in->error, r, "QEMU: query-rx-filter: %s", qmp_error(in->qmp));
 	n = json_array_size(answer);
 	for (size_t i = 0; i < n; i++) {
 		const char *name, *mac;
@@ -438,7 +445,7 @@ static int step_macs(struct inspection *in)
 	return 0;
 }
 
-int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct vmm_error *ret_error)
+int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_error)
 {
 	static int (*const steps[])(struct inspection *in) = {
 		step_version, step_machine, step_status,  step_cpus, step_blockers,
@@ -457,52 +464,58 @@ int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct vmm_error *ret_
 }
 
 static int compare_blocks(const struct vmm_info *a, const struct vmm_info *b,
-			  struct vmm_error *ret_error)
+			  struct error *ret_error)
 {
 	if (a->n_blocks != b->n_blocks)
-		return vmm_fail(ret_error, -EINVAL, "the primary has %u memory blocks, the standby %u",
-				a->n_blocks, b->n_blocks);
+		return error_set(ret_error, -EINVAL,
+				 "the primary has %u memory blocks, the standby %u", a->n_blocks,
+				 b->n_blocks);
 	for (uint32_t i = 0; i < a->n_blocks; i++) {
 		const struct vmm_block *p = &a->blocks[i], *s = &b->blocks[i];
 
 		if (strcmp(p->name, s->name) != 0 || p->size_bytes != s->size_bytes)
-			return vmm_fail(ret_error, -EINVAL,
-					"memory block %u: the primary has %s of %" PRIu64
-					" KiB, the standby %s of %" PRIu64 " KiB", i, p->name,
-					p->size_bytes >> 10, s->name, s->size_bytes >> 10);
+			return error_set(ret_error, -EINVAL,
+					 "memory block %u: the primary has %s of %" PRIu64
+					 " KiB, the standby %s of %" PRIu64 " KiB", i, p->name,
+					 p->size_bytes >> 10, s->name, s->size_bytes >> 10);
 	}
 	return 0;
 }
 
 static int compare_nics(const struct vmm_info *a, const struct vmm_info *b,
-			struct vmm_error *ret_error)
+			struct error *ret_error)
 {
 	if (a->n_nics != b->n_nics)
-		return vmm_fail(ret_error, -EINVAL, "the primary has %u network devices, the standby %u",
-				a->n_nics, b->n_nics);
+		return error_set(ret_error, -EINVAL,
+				 "the primary has %u network devices, the standby %u", a->n_nics,
+				 b->n_nics);
 	for (uint32_t i = 0; i < a->n_nics; i++)
 		if (strcmp(a->nics[i].type, b->nics[i].type) != 0)
-			return vmm_fail(ret_error, -EINVAL,
-					"network device %u: the primary has a %s, the standby a %s", i,
-					a->nics[i].type, b->nics[i].type);
+			return error_set(
+				ret_error, -EINVAL,
+				"network device %u: the primary has a %s, the standby a %s", i,
+				a->nics[i].type, b->nics[i].type);
 	return 0;
 }
 
 int vmm_compare(const struct vmm_info *primary, const struct vmm_info *standby,
-		struct vmm_error *ret_error)
+		struct error *ret_error)
 {
 	int r;
 
 	if (strcmp(primary->machine, standby->machine) != 0)
-		return vmm_fail(ret_error, -EINVAL,
-				"the machine types differ: primary %s, standby %s (give both the same"
-				" versioned -M)", primary->machine, standby->machine);
+		return error_set(
+			ret_error, -EINVAL,
+			"the machine types differ: primary %s, standby %s (give both the same"
+			" versioned -M)",
+			primary->machine, standby->machine);
 	if (strcmp(primary->qemu_version, standby->qemu_version) != 0)
-		return vmm_fail(ret_error, -EINVAL, "the QEMU versions differ: primary %s, standby %s",
-				primary->qemu_version, standby->qemu_version);
+		return error_set(ret_error, -EINVAL,
+				 "the QEMU versions differ: primary %s, standby %s",
+				 primary->qemu_version, standby->qemu_version);
 	if (primary->n_vcpus != standby->n_vcpus)
-		return vmm_fail(ret_error, -EINVAL, "the primary has %u vCPUs, the standby %u",
-				primary->n_vcpus, standby->n_vcpus);
+		return error_set(ret_error, -EINVAL, "the primary has %u vCPUs, the standby %u",
+				 primary->n_vcpus, standby->n_vcpus);
 	r = compare_blocks(primary, standby, ret_error);
 	if (r == 0)
 		r = compare_nics(primary, standby, ret_error);

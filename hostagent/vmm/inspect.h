@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
@@ -46,12 +47,12 @@ struct vmm_info {
 /* Look at the QEMU behind @q. On error *ret_error holds the text for the operator.
  * 0; -ENOTSUP: this VM cannot be protected as it was started (the text names what to change);
  * -EPROTO: QEMU answered something we do not understand; errors of qmp_wait(). */
-int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct vmm_error *ret_error)
+int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Can @standby continue @primary's guest? Compares QEMU version, machine, vCPUs, block table, NICs.
  * 0; -EINVAL: no, *ret_error names the difference. */
 int vmm_compare(const struct vmm_info *primary, const struct vmm_info *standby,
-		struct vmm_error *ret_error) __attribute__((warn_unused_result));
+		struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

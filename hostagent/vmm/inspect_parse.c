@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "vmm/error.h"
+#include "base/error.h"
 
 #define LINE_MAX_BYTES 512u
 
@@ -26,7 +26,7 @@ static const char *next_line(const char *text, char ret_line[LINE_MAX_BYTES])
 }
 
 int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_blocks,
-			    uint32_t *ret_n_blocks, struct vmm_error *ret_error)
+			    uint32_t *ret_n_blocks, struct error *ret_error)
 {
 	char line[LINE_MAX_BYTES];
 	uint32_t n = 0;
@@ -43,12 +43,13 @@ int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_block
 			strcpy(b.name, INSPECT_UNNAMED);
 		else if (sscanf(line, "%127s %u %7s 0x%*x 0x%" SCNx64, b.name, &page_size, unit,
 				&b.used_bytes) != 4)
-			return vmm_fail(ret_error, -EPROTO,
-					"QEMU's `info ramblock` has a line that is not understood: %s",
-					line);
+			return error_set(
+				ret_error, -EPROTO,
+				"QEMU's `info ramblock` has a line that is not understood: %s",
+				line);
 		if (n == INSPECT_RAMBLOCKS_MAX)
-			return vmm_fail(ret_error, -E2BIG, "more than %u RAM blocks",
-					INSPECT_RAMBLOCKS_MAX);
+			return error_set(ret_error, -E2BIG, "more than %u RAM blocks",
+					 INSPECT_RAMBLOCKS_MAX);
 		ret_blocks[n++] = b;
 	}
 	*ret_n_blocks = n;

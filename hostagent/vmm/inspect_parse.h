@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 
 #define INSPECT_RAMBLOCKS_MAX 64u
@@ -31,7 +32,7 @@ enum inspect_use {
 /* Parse `info ramblock`.
  * 0; -EPROTO: a line is not understood, *ret_error names it; -E2BIG: over INSPECT_RAMBLOCKS_MAX. */
 int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_blocks,
-			    uint32_t *ret_n_blocks, struct vmm_error *ret_error)
+			    uint32_t *ret_n_blocks, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Parse `gpa2hva`: "Host virtual address for 0x0 (pc.ram) is 0x7f...": @name must be the block's.

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "vmm/disks.h"
-#include "vmm/error.h"
+#include "base/error.h"
 #include "vmm/inspect_parse.h"
 
 #define TIMEOUT_NS (3 * CLOCK_NS_PER_S)
@@ -77,7 +77,7 @@ int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_
 int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_ramblock)
 {
 	struct inspect_ramblock blocks[INSPECT_RAMBLOCKS_MAX];
-	struct vmm_error error;
+	struct error error;
 	const char *hint;
 	uint32_t n;
 	int r = inspect_parse_ramblocks(info_ramblock, blocks, &n, &error);
@@ -236,7 +236,7 @@ static int read_answers(json_t *answers[5], struct vmm_inventory *in)
 }
 
 int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,
-		       struct vmm_error *ret_error)
+		       struct error *ret_error)
 {
 	json_t *answers[5] = {0};
 	int r;
@@ -247,8 +247,8 @@ int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,
 	if (r == 0)
 		r = read_answers(answers, ret_inventory);
 	if (r < 0)
-		(void)vmm_fail(ret_error, r, "QEMU's lists of what the guest is made of: %s",
-			       r == -EREMOTEIO ? qmp_error(q) : strerror(-r));
+		(void)error_set(ret_error, r, "QEMU's lists of what the guest is made of: %s",
+				r == -EREMOTEIO ? qmp_error(q) : strerror(-r));
 	else
 		r = vmm_judge_disks(answers[4], ret_error);
 	for (size_t i = 0; i < ARRAY_SIZE(answers); i++)

@@ -21,6 +21,7 @@
 
 #include <jansson.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
@@ -71,6 +72,6 @@ bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_in
  * 0; -ENOTSUP: a disk is writable, *ret_error names it, and *ret_inventory is valid; others as
  * qmp_execute(), -EPROTO and -E2BIG, with *ret_error. */
 int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,
-		       struct vmm_error *ret_error) __attribute__((warn_unused_result));
+		       struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

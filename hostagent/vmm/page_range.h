@@ -20,7 +20,6 @@
 #define VMM_PAGE_BYTES	   4096u
 #define VMM_BLOCKS_MAX	   8u
 #define VMM_BLOCK_NAME_MAX 64u
-#define VMM_ERROR_MAX	   512u
 
 /* A run of pages, by global page index. */
 struct page_range {
@@ -43,11 +42,6 @@ struct vmm_block {
 	uint64_t size_bytes; /* a multiple of VMM_PAGE_BYTES */
 	uint32_t first_page; /* global index of its first page */
 	uint32_t n_pages;    /* size_bytes / VMM_PAGE_BYTES */
-};
-
-/* Text for the operator: what is wrong, where, and the next step. Filled on error only. */
-struct vmm_error {
-	char text[VMM_ERROR_MAX];
 };
 
 #endif

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "vmm/error.h"
+#include "base/error.h"
 
 #define NODES_MAX  (4 * QTREE_DEVICES_MAX) /* devices and buses */
 #define PROPS_MAX  VMM_MACHINE_ITEMS_MAX
@@ -198,7 +198,7 @@ static int add_items(const struct qtree *t, struct vmm_machine *m)
 	return r;
 }
 
-int qtree_parse(char *text, struct vmm_machine *m, struct vmm_error *ret_error)
+int qtree_parse(char *text, struct vmm_machine *m, struct error *ret_error)
 {
 	AUTO_FREE struct qtree_node *nodes = calloc(NODES_MAX, sizeof(*nodes));
 	AUTO_FREE struct qtree_prop *props = calloc(PROPS_MAX, sizeof(*props));
@@ -207,7 +207,7 @@ int qtree_parse(char *text, struct vmm_machine *m, struct vmm_error *ret_error)
 	int r = 0;
 
 	if (!nodes || !props)
-		return vmm_fail(ret_error, -ENOMEM, "no memory for the list of devices");
+		return error_set(ret_error, -ENOMEM, "no memory for the list of devices");
 	for (char *line = strtok_r(text, "\r\n", &save); line && r == 0; line = strtok_r(NULL, "\r\n", &save))
 		r = parse_line(&t, line);
 	if (r == 0 && t.n_nodes == 0)
@@ -215,8 +215,9 @@ int qtree_parse(char *text, struct vmm_machine *m, struct vmm_error *ret_error)
 	if (r == 0)
 		r = add_items(&t, m);
 	if (r == -EPROTO)
-		return vmm_fail(ret_error, r, "QEMU's answer to `info qtree` is not understood");
+		return error_set(ret_error, r, "QEMU's answer to `info qtree` is not understood");
 	if (r < 0)
-		return vmm_fail(ret_error, r, "the guest's devices are too many to compare (%s)", strerror(-r));
+		return error_set(ret_error, r, "the guest's devices are too many to compare (%s)",
+				 strerror(-r));
 	return 0;
 }

@@ -22,6 +22,7 @@
 #ifndef VMM_QTREE_H
 #define VMM_QTREE_H
 
+#include "base/error.h"
 #include "vmm/machine.h"
 #include "vmm/page_range.h"
 
@@ -30,7 +31,7 @@
 /* Add the devices in @text, which is modified, to @m.
  * 0; -ENOMEM; -E2BIG: more devices or properties than the limits; -EPROTO: not an `info qtree`
  * text. On error *ret_error says why, for people. */
-int qtree_parse(char *text, struct vmm_machine *m, struct vmm_error *ret_error)
+int qtree_parse(char *text, struct vmm_machine *m, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

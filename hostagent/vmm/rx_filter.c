@@ -4,12 +4,12 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "vmm/error.h"
+#include "base/error.h"
 
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 #define ALL_VLANS  4094 /* 1 to 4094 */
 
-static int judge_card(const json_t *card, struct vmm_error *ret_error)
+static int judge_card(const json_t *card, struct error *ret_error)
 {
 	const char *name = json_string_value(json_object_get(card, "name"));
 	const char *vlan = json_string_value(json_object_get(card, "vlan"));
@@ -28,22 +28,25 @@ static int judge_card(const json_t *card, struct vmm_error *ret_error)
 		/* 0 means frames with a priority but no VLAN. Linux's 8021q asks for them on every
 		 * card. */
 		if (json_integer_value(id) > 0)
-			return vmm_fail(ret_error, -ENOTSUP,
-					"the guest uses VLAN %d on network device %.60s, and QEMU forgets the card's "
-					"VLAN filter at a failover: start both hosts' QEMU with ctrl_vlan=off on that "
-					"-device", (int)json_integer_value(id), name ? name : "without a name");
+			return error_set(ret_error, -ENOTSUP,
+					 "the guest uses VLAN %d on network device %.60s, and QEMU "
+					 "forgets the card's VLAN filter at a failover: start both "
+					 "hosts' QEMU with ctrl_vlan=off on that -device",
+					 (int)json_integer_value(id),
+					 name ? name : "without a name");
 	}
 	return 0;
 }
 
-int vmm_judge_rx_filter(const json_t *query_rx_filter, struct vmm_error *ret_error)
+int vmm_judge_rx_filter(const json_t *query_rx_filter, struct error *ret_error)
 {
 	size_t i;
 	json_t *card;
 	int r = 0;
 
 	if (!json_is_array(query_rx_filter))
-		return vmm_fail(ret_error, -EPROTO, "QEMU's answer to query-rx-filter is not understood");
+		return error_set(ret_error, -EPROTO,
+				 "QEMU's answer to query-rx-filter is not understood");
 	json_array_foreach(query_rx_filter, i, card) {
 		if (r == 0)
 			r = judge_card(card, ret_error);
@@ -51,13 +54,13 @@ int vmm_judge_rx_filter(const json_t *query_rx_filter, struct vmm_error *ret_err
 	return r;
 }
 
-int vmm_check_rx_filter(struct qmp *q, struct vmm_error *ret_error)
+int vmm_check_rx_filter(struct qmp *q, struct error *ret_error)
 {
 	json_t *answer;
 	int r = qmp_execute(q, "query-rx-filter", NULL, TIMEOUT_NS, &answer);
 
 	if (r < 0)
-		return vmm_fail(ret_error, r, "query-rx-filter: %s", strerror(-r));
+		return error_set(ret_error, r, "query-rx-filter: %s", strerror(-r));
 	r = vmm_judge_rx_filter(answer, ret_error);
 	json_decref(answer);
 	return r;

@@ -14,16 +14,17 @@
 
 #include <jansson.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
 /* 0: no VLAN would be lost; -ENOTSUP: one would, *ret_error names card, VLAN and the next step; errors of
  * qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
-int vmm_check_rx_filter(struct qmp *q, struct vmm_error *ret_error)
+int vmm_check_rx_filter(struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Judge only an answer to `query-rx-filter`. 0, -ENOTSUP, -EPROTO as above. */
-int vmm_judge_rx_filter(const json_t *query_rx_filter, struct vmm_error *ret_error)
+int vmm_judge_rx_filter(const json_t *query_rx_filter, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

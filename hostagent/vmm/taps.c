@@ -16,7 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
-#include "vmm/error.h"
+#include "base/error.h"
 
 #define FDINFO_MAX_BYTES 4096u
 #define TEXT_BYTES	 200u
@@ -123,7 +123,7 @@ static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps 
 	return 0;
 }
 
-int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct vmm_error *ret_error)
+int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 {
 	AUTO(closedir) DIR *dir = NULL;
 	struct vmm_taps taps = {0};
@@ -134,7 +134,7 @@ int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct vmm_error *ret_er
 	(void)snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	dir = opendir(path);
 	if (!dir)
-		return vmm_fail(ret_error, errno == ENOENT ? -ESRCH : -errno, "%s: %m", path);
+		return error_set(ret_error, errno == ENOENT ? -ESRCH : -errno, "%s: %m", path);
 	while (r == 0 && (entry = readdir(dir)))
 		if (entry->d_name[0] != '.')
 			r = look_at_fd(pid, dirfd(dir), entry->d_name, &taps);
@@ -142,7 +142,7 @@ int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct vmm_error *ret_er
 	if (r == -ENOENT || r == -EBADF || r == -EBADFD)
 		r = -EAGAIN;
 	if (r < 0)
-		return vmm_fail(ret_error, r, "the taps of process %d: %s", pid, strerror(-r));
+		return error_set(ret_error, r, "the taps of process %d: %s", pid, strerror(-r));
 	*ret_taps = taps;
 	return 0;
 }
@@ -162,7 +162,7 @@ static void list_taps(const struct vmm_taps *taps, char *text, size_t size)
 										  : "");
 }
 
-int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct vmm_error *ret_error)
+int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct error *ret_error)
 {
 	bool is_there = is_known(taps, allowed, VMM_TAP_HERE);
 	char open[TEXT_BYTES];
@@ -171,19 +171,26 @@ int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct vmm_
 		return 0;
 	list_taps(taps, open, sizeof(open));
 	if (is_there)
-		return vmm_fail(ret_error, -ENOTSUP,
-				"QEMU has the taps %s open, but [vm] tap allows only %s: frames of the "
-				"others would leave unheld; remove those cards and their netdevs", open,
-				allowed);
+		return error_set(
+			ret_error, -ENOTSUP,
+			"QEMU has the taps %s open, but [vm] tap allows only %s: frames of the "
+			"others would leave unheld; remove those cards and their netdevs",
+			open, allowed);
 	if (taps->n > 0)
-		return vmm_fail(ret_error, -ENOTSUP,
-				"QEMU has the tap %s open, but [vm] tap is %s: the guest's frames would "
-				"leave unheld; set tap to what its card has", open, allowed);
+		return error_set(
+			ret_error, -ENOTSUP,
+			"QEMU has the tap %s open, but [vm] tap is %s: the guest's frames would "
+			"leave unheld; set tap to what its card has",
+			open, allowed);
 	if (taps->n_lost > 0)
-		return vmm_fail(ret_error, -ENOTSUP,
-				"QEMU's tap was deleted: its descriptor leads to no device any more, "
-				"whatever is named %s now; restart the guest, or plug its card anew", allowed);
-	return vmm_fail(ret_error, -ENOTSUP,
-			"QEMU has no tap open, but [vm] tap is %s: the guest's card must have it as its "
-			"back end (-netdev tap,ifname=%s)", allowed, allowed);
+		return error_set(
+			ret_error, -ENOTSUP,
+			"QEMU's tap was deleted: its descriptor leads to no device any more, "
+			"whatever is named %s now; restart the guest, or plug its card anew",
+			allowed);
+	return error_set(
+		ret_error, -ENOTSUP,
+		"QEMU has no tap open, but [vm] tap is %s: the guest's card must have it as its "
+		"back end (-netdev tap,ifname=%s)",
+		allowed, allowed);
 }

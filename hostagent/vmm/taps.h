@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 
 #define VMM_TAPS_MAX	   16u
@@ -40,12 +41,12 @@ struct vmm_taps {
 /* Find all taps of process @pid. Costs some 2 us per descriptor of the process, and touches nothing
  * in it. 0; -ESRCH: there is no such process; -E2BIG: over VMM_TAPS_MAX; -EPERM and other -errno,
  * with *ret_error. */
-int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct vmm_error *ret_error)
+int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Is @taps exactly one tap, @allowed, in this network namespace? Pure.
  * 0; -ENOTSUP: no, *ret_error names what is open, what is allowed and the next step. */
-int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct vmm_error *ret_error)
+int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

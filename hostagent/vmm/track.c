@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "vmm/error.h"
+#include "base/error.h"
 #include "vmm/inject.h"
 #include "vmm/uapi.h"
 
@@ -41,15 +41,15 @@ struct track {
 
 /* Ask the kernel for all features that we use. Asking for each separately would need one descriptor
  * each, and all of them came with or before WP_ASYNC. */
-static int enable(int uffd, struct vmm_error *ret_error)
+static int enable(int uffd, struct error *ret_error)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};
 
 	if (ioctl(uffd, UFFDIO_API, &api) == 0)
 		return 0;
-	return vmm_fail(ret_error, -ENOTSUP,
-			"this kernel cannot track writes: userfaultfd lacks WP_ASYNC (needs Linux"
-			" >= 6.7 with CONFIG_USERFAULTFD and CONFIG_PTE_MARKER_UFFD_WP): %m");
+	return error_set(ret_error, -ENOTSUP,
+			 "this kernel cannot track writes: userfaultfd lacks WP_ASYNC (needs Linux"
+			 " >= 6.7 with CONFIG_USERFAULTFD and CONFIG_PTE_MARKER_UFFD_WP): %m");
 }
 
 /* Scan [start, end) into @regions. Returns the number of regions, or -errno. */
@@ -90,7 +90,7 @@ static uint64_t time_writes(volatile uint8_t *pages, uint32_t n_pages)
 /* The features exist. Now check on our own pages that a scan sees each write and nothing else, and
  * measure what a write costs. */
 static int probe_scan(int uffd, int pagemap, uint8_t *pages, uint64_t *ret_fault_ns,
-		      struct vmm_error *ret_error)
+		      struct error *ret_error)
 {
 	struct uffdio_register reg = {
 		.range = {.start = (uint64_t)(uintptr_t)pages, .len = PROBE_PAGES * VMM_PAGE_BYTES},
@@ -101,27 +101,30 @@ static int probe_scan(int uffd, int pagemap, uint8_t *pages, uint64_t *ret_fault
 	int n[4];
 
 	if (ioctl(uffd, UFFDIO_REGISTER, &reg) < 0)
-		return vmm_fail(ret_error, -ENOTSUP,
-				"this kernel cannot track writes: UFFDIO_REGISTER: %m");
+		return error_set(ret_error, -ENOTSUP,
+				 "this kernel cannot track writes: UFFDIO_REGISTER: %m");
 	n[0] = scan(pagemap, TRACK_PROTECT, start, end, &region, 1, &walk_end);
 	n[1] = scan(pagemap, TRACK_PROTECT, start, end, &region, 1, &walk_end);
 	*ret_fault_ns = time_writes(pages, PROBE_PAGES) / PROBE_PAGES + 1;
 	n[2] = scan(pagemap, TRACK_KEEP, start, end, &region, 1, &walk_end);
 	n[3] = scan(pagemap, TRACK_PROTECT, start, end, &region, 1, &walk_end);
 	if (n[0] == -ENOTTY || n[0] == -EINVAL)
-		return vmm_fail(ret_error, -ENOTSUP,
-				"this kernel cannot track writes: PAGEMAP_SCAN is missing (needs Linux"
-				" >= 6.7 with CONFIG_PROC_PAGE_MONITOR)");
+		return error_set(
+			ret_error, -ENOTSUP,
+			"this kernel cannot track writes: PAGEMAP_SCAN is missing (needs Linux"
+			" >= 6.7 with CONFIG_PROC_PAGE_MONITOR)");
 	if (n[0] < 0)
-		return vmm_fail(ret_error, n[0], "PAGEMAP_SCAN: %s", strerror(-n[0]));
+		return error_set(ret_error, n[0], "PAGEMAP_SCAN: %s", strerror(-n[0]));
 	if (n[0] != 1 || n[1] != 0 || n[2] != 1 || n[3] != 1)
-		return vmm_fail(ret_error, -ENOTSUP,
-				"PAGEMAP_SCAN does not report writes on this kernel (%d, %d, %d, %d"
-				" instead of 1, 0, 1, 1)", n[0], n[1], n[2], n[3]);
+		return error_set(
+			ret_error, -ENOTSUP,
+			"PAGEMAP_SCAN does not report writes on this kernel (%d, %d, %d, %d"
+			" instead of 1, 0, 1, 1)",
+			n[0], n[1], n[2], n[3]);
 	return 0;
 }
 
-static int probe(uint64_t *ret_fault_ns, struct vmm_error *ret_error)
+static int probe(uint64_t *ret_fault_ns, struct error *ret_error)
 {
 	AUTO_CLOSE int uffd = (int)syscall(SYS_userfaultfd,
 					   O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
@@ -130,23 +133,23 @@ static int probe(uint64_t *ret_fault_ns, struct vmm_error *ret_error)
 	int r;
 
 	if (uffd < 0)
-		return vmm_fail(ret_error, errno == EPERM ? -EPERM : -ENOTSUP,
-				"this kernel cannot track writes: userfaultfd: %m");
+		return error_set(ret_error, errno == EPERM ? -EPERM : -ENOTSUP,
+				 "this kernel cannot track writes: userfaultfd: %m");
 	if (pagemap < 0)
-		return vmm_fail(ret_error, -errno, "/proc/self/pagemap: %m (is /proc mounted?)");
+		return error_set(ret_error, -errno, "/proc/self/pagemap: %m (is /proc mounted?)");
 	r = enable(uffd, ret_error);
 	if (r < 0)
 		return r;
 	pages = mmap(NULL, PROBE_PAGES * VMM_PAGE_BYTES, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (pages == MAP_FAILED)
-		return vmm_fail(ret_error, -ENOMEM, "out of memory");
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	r = probe_scan(uffd, pagemap, pages, ret_fault_ns, ret_error);
 	(void)munmap(pages, PROBE_PAGES * VMM_PAGE_BYTES); /* cannot fail for what mmap gave */
 	return r;
 }
 
-int track_probe(struct vmm_error *ret_error)
+int track_probe(struct error *ret_error)
 {
 	uint64_t fault_ns;
 
@@ -154,31 +157,34 @@ int track_probe(struct vmm_error *ret_error)
 }
 
 /* UFFDIO_REGISTER's errors, in words. */
-static int register_failed(const struct vmm_block *block, int error, struct vmm_error *ret_error)
+static int register_failed(const struct vmm_block *block, int error, struct error *ret_error)
 {
 	switch (error) {
 	case -EBUSY:
-		return vmm_fail(ret_error, error,
-				"memory block %s is already watched by a userfaultfd: another agent, or"
-				" a background snapshot or post-copy migration of this QEMU",
-				block->name);
+		return error_set(
+			ret_error, error,
+			"memory block %s is already watched by a userfaultfd: another agent, or"
+			" a background snapshot or post-copy migration of this QEMU",
+			block->name);
 	case -EINVAL:
 	case -EPERM:
-		return vmm_fail(ret_error, -ENOTSUP,
-				"memory block %s cannot be write-protected: it maps a file that is not"
-				" on tmpfs or hugetlbfs, or is not aligned to its huge pages: use"
-				" memory-backend-memfd, or a mem-path on tmpfs", block->name);
+		return error_set(
+			ret_error, -ENOTSUP,
+			"memory block %s cannot be write-protected: it maps a file that is not"
+			" on tmpfs or hugetlbfs, or is not aligned to its huge pages: use"
+			" memory-backend-memfd, or a mem-path on tmpfs",
+			block->name);
 	case -ESRCH:
 	case -ENOMEM:
-		return vmm_fail(ret_error, error, "memory block %s: %s: the process is ending",
-				block->name, strerror(-error));
+		return error_set(ret_error, error, "memory block %s: %s: the process is ending",
+				 block->name, strerror(-error));
 	default:
-		return vmm_fail(ret_error, error, "memory block %s: UFFDIO_REGISTER: %s",
-				block->name, strerror(-error));
+		return error_set(ret_error, error, "memory block %s: UFFDIO_REGISTER: %s",
+				 block->name, strerror(-error));
 	}
 }
 
-static int register_blocks(struct track *t, struct vmm_error *ret_error)
+static int register_blocks(struct track *t, struct error *ret_error)
 {
 	for (uint32_t i = 0; i < t->n_blocks; i++) {
 		struct uffdio_register reg = {
@@ -192,23 +198,23 @@ static int register_blocks(struct track *t, struct vmm_error *ret_error)
 	return 0;
 }
 
-static int open_files(struct track *t, pid_t pid, struct vmm_error *ret_error)
+static int open_files(struct track *t, pid_t pid, struct error *ret_error)
 {
 	char path[64];
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
 	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (t->pidfd < 0)
-		return vmm_fail(ret_error, -errno, "process %d: %m", pid);
+		return error_set(ret_error, -errno, "process %d: %m", pid);
 	t->pagemap = open(path, O_RDONLY | O_CLOEXEC);
 	if (t->pagemap < 0)
-		return vmm_fail(ret_error, -errno, "%s: %m (run the agent as root or with"
-				" CAP_SYS_PTRACE)", path);
+		return error_set(ret_error, -errno, "%s: %m (run the agent as root or with"
+				 " CAP_SYS_PTRACE)", path);
 	return inject_userfaultfd(pid, STOP_TIMEOUT_NS, &t->uffd, ret_error);
 }
 
 int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
-	       struct track **ret_track, struct vmm_error *ret_error)
+	       struct track **ret_track, struct error *ret_error)
 {
 	struct track *t;
 	uint64_t fault_ns;
@@ -217,11 +223,11 @@ int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	if (r < 0)
 		return r;
 	if (n_blocks == 0 || n_blocks > VMM_BLOCKS_MAX)
-		return vmm_fail(ret_error, -EINVAL, "%u memory blocks: 1 to %u can be tracked",
-				n_blocks, VMM_BLOCKS_MAX);
+		return error_set(ret_error, -EINVAL, "%u memory blocks: 1 to %u can be tracked",
+				 n_blocks, VMM_BLOCKS_MAX);
 	t = calloc(1, sizeof(*t));
 	if (!t)
-		return vmm_fail(ret_error, -ENOMEM, "out of memory");
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	t->uffd = t->pagemap = t->pidfd = -1;
 	memcpy(t->blocks, blocks, n_blocks * sizeof(*blocks));
 	t->n_blocks = n_blocks;

@@ -30,20 +30,21 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 
 struct track;
 
 /* Try on a page of our own whether this kernel can track. 0; -ENOTSUP: the text names what is
  * missing; -EPERM: the agent lacks the right. */
-int track_probe(struct vmm_error *ret_error) __attribute__((warn_unused_result));
+int track_probe(struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Start to track the @n_blocks @blocks (copied) of @pid. Stops the process for well under a
  * millisecond. 0: the caller closes *ret_track; -EBUSY: its memory is already watched by a
  * userfaultfd (another agent, post-copy migration), or the process is traced; -ENOTSUP as
  * track_probe(); errors of inject_userfaultfd(). *ret_error has the text. */
 int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
-	       struct track **ret_track, struct vmm_error *ret_error)
+	       struct track **ret_track, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 enum track_scan_mode {

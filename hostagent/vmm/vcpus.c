@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "vmm/error.h"
+#include "base/error.h"
 
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 /* More than QEMU's largest machines have. */
@@ -43,19 +43,19 @@ static uint64_t read_run_ns(const struct vcpu *vcpu)
 	return strtoull(text, NULL, 10);
 }
 
-static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct vmm_error *ret_error)
+static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct error *ret_error)
 {
 	const json_t *thread = json_object_get(cpu, "thread-id");
 	char path[64];
 
 	vcpu->schedstat = -1;
 	if (!json_is_integer(thread))
-		return vmm_fail(ret_error, -EPROTO, "query-cpus-fast names no thread of a vCPU");
+		return error_set(ret_error, -EPROTO, "query-cpus-fast names no thread of a vCPU");
 	(void)snprintf(path, sizeof(path), "/proc/%d/task/%lld/schedstat", (int)pid,
 		       (long long)json_integer_value(thread));
 	vcpu->schedstat = open(path, O_RDONLY | O_CLOEXEC);
 	if (vcpu->schedstat < 0)
-		return vmm_fail(ret_error, -errno, "%s: %m", path);
+		return error_set(ret_error, -errno, "%s: %m", path);
 	vcpu->run_ns = read_run_ns(vcpu);
 	vcpu->tid = (pid_t)json_integer_value(thread);
 	return 0;
@@ -69,7 +69,7 @@ static void forget_repeated(struct vcpus *vcpus, uint32_t at)
 			vcpus->vcpu[at].tid = 0;
 }
 
-int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct vmm_error *ret_error)
+int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct error *ret_error)
 {
 	struct vcpus *vcpus;
 	json_t *answer;
@@ -77,17 +77,17 @@ int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct vmm_error *r
 	int r = qmp_execute(q, "query-cpus-fast", NULL, TIMEOUT_NS, &answer);
 
 	if (r < 0)
-		return vmm_fail(ret_error, r, "query-cpus-fast: %s",
-				*qmp_error(q) ? qmp_error(q) : strerror(-r));
+		return error_set(ret_error, r, "query-cpus-fast: %s",
+				 *qmp_error(q) ? qmp_error(q) : strerror(-r));
 	n = json_array_size(answer);
 	if (n == 0 || n > VCPUS_MAX) {
 		json_decref(answer);
-		return vmm_fail(ret_error, -EPROTO, "query-cpus-fast names %zu vCPUs", n);
+		return error_set(ret_error, -EPROTO, "query-cpus-fast names %zu vCPUs", n);
 	}
 	vcpus = calloc(1, sizeof(*vcpus) + n * sizeof(vcpus->vcpu[0]));
 	if (!vcpus) {
 		json_decref(answer);
-		return vmm_fail(ret_error, -ENOMEM, "out of memory");
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	}
 	for (size_t i = 0; i < n && r == 0; i++) {
 		r = open_one(&vcpus->vcpu[i], pid, json_array_get(answer, i), ret_error);

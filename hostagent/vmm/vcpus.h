@@ -29,6 +29,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/error.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
@@ -37,7 +38,7 @@ struct vcpus;
 /* Find QEMU's vCPU threads. 0: the caller closes *ret; -EPROTO: QEMU answered something we do not
  * understand; errors of qmp_execute(), and of open() on a thread's file. *ret_error has the
  * text. */
-int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct vmm_error *ret_error)
+int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* The CPU time that the busiest vCPU has used since the last call (the first time: since

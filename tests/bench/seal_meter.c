@@ -106,7 +106,7 @@ static bool parse(int argc, char **argv, enum seal_kind *kind, bool *by_commands
 int main(int argc, char **argv)
 {
 	static struct vmm_info info;
-	struct vmm_error error;
+	struct error error;
 	struct qmp *qmp;
 	struct track *track;
 	struct guestmem *mem;

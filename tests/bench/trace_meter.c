@@ -245,7 +245,7 @@ static void print_result(const struct trace *trace)
 static struct seal *attach(const char *path, uint32_t *ret_n_pages)
 {
 	static struct vmm_info info;
-	struct vmm_error error;
+	struct error error;
 	struct qmp *qmp;
 	struct track *track;
 	struct guestmem *mem;

@@ -83,7 +83,7 @@ static void describe(const struct vmm_info *info, struct wire_geometry *g)
 
 static void attach(struct shipment *s, const char *qmp_path)
 {
-	struct vmm_error error;
+	struct error error;
 	int r = qmp_open(qmp_path, TIMEOUT_NS, &s->qmp);
 
 	if (r < 0)

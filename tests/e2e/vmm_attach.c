@@ -39,7 +39,7 @@ enum part { STOP, SCAN, COPY, DEVICE, SCAN2, CONT, PAUSE, N_PARTS };
 static const char *const part_names[N_PARTS] = {"stop",	 "scan", "copy", "device (wait after copy)",
 						"scan2", "cont", "pause"};
 
-static struct vmm_error error;
+static struct error error;
 static struct vmm_info info;
 static struct qmp *qmp;
 static struct guestmem *mem;

@@ -50,7 +50,7 @@ struct shared {
 
 static struct shared *shared;
 static const char *mode;
-static struct vmm_error error;
+static struct error error;
 static uint8_t *image, *buffer;
 static struct page_range ranges[RANGES_MAX];
 

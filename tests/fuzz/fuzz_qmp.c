@@ -1,6 +1,6 @@
 /* fuzz_qmp.c - libFuzzer entry for the QEMU monitor parser (hostagent/vmm/qmp_parse.c) and the parsers of
  * HMP texts (hostagent/vmm/inspect_parse.c).
- * Sources: this file, vmm/qmp_parse.c, vmm/inspect_parse.c, vmm/error.c; link with jansson.
+ * Sources: this file, vmm/qmp_parse.c, vmm/inspect_parse.c, base/error.c; link with jansson.
  *
  * The first byte of the input says how the rest is cut into reads, so that lines arrive in pieces.
  */
@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void parse_texts(const char *text)
 {
 	struct inspect_ramblock blocks[INSPECT_RAMBLOCKS_MAX];
-	struct vmm_error error;
+	struct error error;
 	uint64_t value;
 	uint32_t n;
 	uint8_t mac[6];

@@ -261,7 +261,7 @@ static int parse(int argc, char **argv, struct hold_config *ret)
 int main(int argc, char **argv)
 {
 	struct hold_config config;
-	struct hold_error error;
+	struct error error;
 	struct hold *h;
 	char line[256];
 	int r;

@@ -106,7 +106,7 @@ static int run_line(struct witness *w, char *line)
 int main(int argc, char **argv)
 {
 	struct witness_config config;
-	struct hold_error error;
+	struct error error;
 	struct witness *w;
 	struct in_addr gateway;
 	char line[256];

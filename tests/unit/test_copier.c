@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "epoch/copier.h"
 
 #define N_PAGES	   4200u
@@ -27,7 +28,7 @@ static int set_up(void **state)
 	struct vmm_block block = {.name = "pc.ram", .kind = VMM_BLOCK_RAM, .n_pages = N_PAGES,
 				  .size_bytes = (uint64_t)N_PAGES * VMM_PAGE_BYTES};
 	size_t size = (size_t)N_PAGES * VMM_PAGE_BYTES;
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

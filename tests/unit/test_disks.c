@@ -9,7 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-static int judge(const char *text, struct vmm_error *error)
+static int judge(const char *text, struct error *error)
 {
 	json_t *answer = json_loads(text, JSON_DECODE_ANY, NULL);
 	int r;
@@ -27,7 +27,7 @@ static void guests_without_disks(void **state)
 		"[{\"device\":\"ide1-cd0\",\"type\":\"unknown\"},{\"device\":\"floppy0\"}]",
 		"[{\"device\":\"cd\",\"inserted\":{\"ro\":true,\"file\":\"a.iso\"}}]",
 	};
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -36,7 +36,7 @@ static void guests_without_disks(void **state)
 
 static void a_writable_disk_is_named(void **state)
 {
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	assert_int_equal(judge("[{\"device\":\"cd\",\"inserted\":{\"ro\":true}},"
@@ -53,7 +53,7 @@ static void a_writable_disk_is_named(void **state)
 
 static void other_answers_are_refused(void **state)
 {
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	assert_int_equal(judge("{}", &error), -EPROTO);

@@ -53,7 +53,7 @@ struct fake {
 };
 
 static struct shared *shared;
-static struct vmm_error error;
+static struct error error;
 static uint8_t blob[BLOB_MAX];
 
 /* --- the child */

@@ -113,7 +113,7 @@ static void test_config_is_checked(void **state)
 		.frames_max = 1, .bytes_max = 1,
 	};
 	struct hold_config bad[7];
-	struct hold_error error;
+	struct error error;
 
 	(void)state;
 	assert_int_equal(hold_check_config(&good, &error), 0);

@@ -35,7 +35,7 @@ static const char mtree[] =
 static void test_ramblocks(void **state)
 {
 	struct inspect_ramblock blocks[INSPECT_RAMBLOCKS_MAX];
-	struct vmm_error error;
+	struct error error;
 	uint32_t n;
 
 	(void)state;
@@ -54,7 +54,7 @@ static void test_too_many_ramblocks(void **state)
 {
 	static char text[INSPECT_RAMBLOCKS_MAX * 2 * 64];
 	struct inspect_ramblock blocks[INSPECT_RAMBLOCKS_MAX];
-	struct vmm_error error;
+	struct error error;
 	uint32_t n;
 
 	(void)state;
@@ -142,7 +142,7 @@ static void test_compare(void **state)
 {
 	struct vmm_info a = {.qemu_version = "7.2.22", .machine = "pc-i440fx-7.2", .n_vcpus = 1,
 			     .n_blocks = 1, .n_nics = 1}, b;
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	strcpy(a.blocks[0].name, "pc.ram");

@@ -236,7 +236,7 @@ static void taps_are_exactly_what_the_file_allows(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct vmm_error error = {""};
+		struct error error = {""};
 
 		assert_int_equal(vmm_taps_judge(&rows[i].taps, "tap0", &error),
 				 rows[i].words[0] ? -ENOTSUP : 0);
@@ -248,7 +248,7 @@ static void taps_are_exactly_what_the_file_allows(void **state)
 static void a_process_without_taps_has_none(void **state)
 {
 	struct vmm_taps taps;
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	assert_int_equal(vmm_taps_read(getpid(), &taps, &error), 0);

@@ -54,7 +54,7 @@ static const char tree[] =
 static struct vmm_machine machine_of(const char *nic, const char *isa)
 {
 	struct vmm_machine m = {0};
-	struct vmm_error error;
+	struct error error;
 	char text[8192];
 
 	snprintf(text, sizeof(text), tree, nic, isa);
@@ -164,7 +164,7 @@ static void test_limits(void **state)
 {
 	static char text[8 << 20];
 	struct vmm_machine m = {0};
-	struct vmm_error error;
+	struct error error;
 	size_t used;
 
 	(void)state;

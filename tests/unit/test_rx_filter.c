@@ -9,7 +9,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-static int judge(const char *text, struct vmm_error *error)
+static int judge(const char *text, struct error *error)
 {
 	json_t *answer = json_loads(text, JSON_DECODE_ANY, NULL);
 	int r;
@@ -29,7 +29,7 @@ static void no_vlan_would_be_lost(void **state)
 		"[{\"name\":\"n0\",\"promiscuous\":false,\"vlan\":\"all\",\"vlan-table\":[]}]",
 		"[{\"name\":\"n0\",\"promiscuous\":true,\"vlan\":\"normal\",\"vlan-table\":[0,5]}]",
 	};
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -39,7 +39,7 @@ static void no_vlan_would_be_lost(void **state)
 static void a_driver_that_asks_for_all(void **state)
 {
 	json_t *table = json_array(), *card = json_object(), *answer = json_array();
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	for (int id = 1; id <= 4094; id++)
@@ -53,7 +53,7 @@ static void a_driver_that_asks_for_all(void **state)
 
 static void a_vlan_is_named(void **state)
 {
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	assert_int_equal(judge("[{\"name\":\"n0\",\"promiscuous\":false,\"vlan\":\"normal\",\"vlan-table\":[0]},"
@@ -66,7 +66,7 @@ static void a_vlan_is_named(void **state)
 
 static void what_is_not_understood(void **state)
 {
-	struct vmm_error error;
+	struct error error;
 
 	(void)state;
 	assert_int_equal(judge("{}", &error), -EPROTO);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "epoch/seal.h"
 #include "monitor_peer.h"
 
@@ -95,7 +96,7 @@ static void test_a_late_stop_is_undone(void **state)
 {
 	struct devstate *device;
 	struct seal_result result;
-	struct vmm_error error;
+	struct error error;
 	struct monitor m;
 	struct seal *seal;
 	struct qmp *qmp;

@@ -106,7 +106,7 @@ static int open_vcpus(struct scene *scene, const char *answer)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct monitor monitor;
-	struct vmm_error error;
+	struct error error;
 	pthread_t thread;
 	int r;
 
