@@ -1,12 +1,12 @@
 """Run a daemon as its systemd unit would, where there is no systemd: as_unit.py UNIT [--rw DIRECTORY]... PROGRAM ARGUMENT...
 
-Applies what the unit's [Service] says of the process itself: LimitX=, CapabilityBoundingSet=, NoNewPrivileges=,
+Applies those keys of the unit's [Service] that restrict the process itself: LimitX=, CapabilityBoundingSet=, NoNewPrivileges=,
 ProtectSystem=, ProtectHome=, ProtectKernelTunables=, ProtectControlGroups=, and the seccomp filters of
 SystemCallFilter= (SystemCallErrorNumber=), SystemCallArchitectures=, RestrictAddressFamilies=, RestrictNamespaces=, LockPersonality=,
 RestrictRealtime=, RestrictSUIDSGID=, ProtectClock=, ProtectHostname=, ProtectKernelModules= and ProtectKernelLogs=.
-What systemd makes of them is in systemd.exec(5); groups of calls are asked of systemd-analyze. The unit's own
-directories (StateDirectory= and so on) are where the test has them: --rw. PrivateTmp= is left out, for tests live in
-/tmp. A key that is none of these and none that says nothing of the process is an error.
+systemd.exec(5) says what each key does. systemd-analyze lists the system calls of a group such as @system-service.
+--rw names the test's directories that stand for the unit's own (StateDirectory= and so on). PrivateTmp= is ignored,
+because tests use /tmp. The keys in IGNORED do not restrict the process; any other key is an error.
 """
 import ctypes
 import os
@@ -23,13 +23,13 @@ NET_BIND_SERVICE NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE S
 SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP
 MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE""".split()
 
-# Calls that a key refuses, with EPERM.
+# System calls that each key refuses with EPERM.
 REFUSED = {
     "ProtectClock": "adjtimex clock_adjtime clock_settime settimeofday stime",
     "ProtectHostname": "sethostname setdomainname",
     "ProtectKernelModules": "init_module finit_module delete_module",
     "ProtectKernelLogs": "syslog",
-    "RestrictRealtime": "sched_setscheduler",  # with a real-time policy; no part of Holdfast asks for any
+    "RestrictRealtime": "sched_setscheduler",  # with a real-time policy; Holdfast never asks for one
     "LockPersonality": "personality",
     "RestrictNamespaces": "unshare setns",
 }
@@ -78,7 +78,7 @@ class Filter:
 
     def add(self, action, call, *compares):
         number = self.lib.seccomp_syscall_resolve_name(call.encode())
-        if number < 0:  # not of this machine
+        if number < 0:  # this machine has no such call
             return
         array = (Compare * max(1, len(compares)))(*compares)
         r = self.lib.seccomp_rule_add_array(self.ctx, ctypes.c_uint32(action), number, len(compares), array)
@@ -108,7 +108,8 @@ def errno(number):
 
 
 def filters(unit):
-    """Each key's filter, as systemd: one that allows all but what the key refuses; SystemCallFilter= the reverse."""
+    """Yield one filter per key, as systemd builds them. Each allows all calls but those that the
+    key refuses; SystemCallFilter= refuses all calls but those that it lists."""
     for key, calls in REFUSED.items():
         if unit.get(key) == "yes":
             f = Filter(ALLOW)
@@ -135,7 +136,7 @@ def filters(unit):
             f.add(errno(EAFNOSUPPORT), "socket", Compare(0, SCMP_CMP_EQ, family, 0))
         yield f
     if "SystemCallArchitectures" in unit:
-        yield Filter(ALLOW)  # the filter of one architecture kills those that call by another
+        yield Filter(ALLOW)  # a filter for one architecture kills callers of any other
     if "SystemCallFilter" in unit:
         f = Filter({"EPERM": errno(EPERM), "": KILL}[unit.get("SystemCallErrorNumber", "")])
         for call in {c for word in unit["SystemCallFilter"].split() for c in calls_of(word)}:
@@ -161,7 +162,7 @@ def mounts(unit, writable):
 
     for path in writable + (["/dev", "/proc"] if "/" in read_only else []):
         bind(path, 0)
-    if "/" in read_only:  # of each mount; those above are mounts of their own
+    if "/" in read_only:  # remount every mount; the paths bound above are mounts of their own
         keep = tuple(os.path.realpath(path) + "/" for path in writable + ["/dev", "/proc", "/sys"])
         for line in open("/proc/self/mounts").read().splitlines():
             path = line.split()[1].encode().decode("unicode_escape")
@@ -183,7 +184,7 @@ def limits(unit):
             n = resource.RLIM_INFINITY if value == "infinity" else int(value)
             try:
                 resource.setrlimit(which, (n, n))
-            except ValueError:  # in a container without CAP_SYS_RESOURCE none can be raised
+            except ValueError:  # a container without CAP_SYS_RESOURCE cannot raise the limit
                 hard = resource.getrlimit(which)[1]
                 resource.setrlimit(which, (hard, hard))
 
@@ -207,7 +208,7 @@ def main():
     unknown = [key for key in unit if key not in known and not key.startswith("Limit")]
     if unknown:
         sys.exit("as_unit.py: what does %s mean for a process?" % " ".join(unknown))
-    ready = list(filters(unit))  # asks systemd-analyze, which needs more than the daemon
+    ready = list(filters(unit))  # before the restrictions: systemd-analyze needs more than the daemon
     if "UMask" in unit:
         os.umask(int(unit["UMask"], 8))
     mounts(unit, writable)

@@ -2,13 +2,14 @@
 
 capture.py record DEVICE MAC FILE [in]     until a signal; one line per frame: wall_ns size ethertype;
                                            in: only what DEVICE received, not what was sent through it
-capture.py count FILE FROM_NS [TO_NS]      print how many of them came in [FROM_NS, TO_NS)
+capture.py count FILE FROM_NS [TO_NS]      print how many frames came in [FROM_NS, TO_NS)
 capture.py quiet DEVICE MAC QUIET_MS LIMIT_MS
-                                           until no frame came for QUIET_MS; prints the time of that
-                                           silence's beginning; exit 1 when there is none in LIMIT_MS
+                                           wait until no frame has come for QUIET_MS; print the time at
+                                           which that silence began; exit 1 if there is none in LIMIT_MS
 
-Times are the kernel's own, of the moment the frame passed, in CLOCK_REALTIME (bash reads that one too,
-without a process): how late this process runs does not matter. FILE's first line is "ready", written once nothing can be missed any more.
+The kernel takes the time when the frame passes, so it does not matter how late this process runs. The
+clock is CLOCK_REALTIME, which bash reads without a process. FILE's first line is "ready", written once
+no frame can be missed any more.
 """
 import os
 import select
@@ -34,7 +35,7 @@ def open_socket(device, mac):
 
 
 def receive(s, mac, only_in=False):
-    """The next frame of @mac that is waiting, as (wall_ns, size, ethertype); None: nothing waits."""
+    """Return the next waiting frame of @mac as (wall_ns, size, ethertype), or None if no frame waits."""
     while True:
         try:
             data, ancillary, _, address = s.recvmsg(2048, 128)
@@ -65,7 +66,7 @@ def record(device, mac, path, direction=""):
             ended = wake in ready
             while frame := receive(s, mac, direction == "in"):
                 out.write("%d %d %04x\n" % frame)
-        # A frame that the kernel dropped for us would be a frame not seen.
+        # If the kernel dropped a frame, the capture is not whole.
         dropped = struct.unpack("=II", s.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
         if dropped:
             out.write(f"dropped {dropped}\n")

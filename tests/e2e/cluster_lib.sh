@@ -1,10 +1,10 @@
-# cluster_lib.sh - a whole Holdfast with a real guest and a client under way, for test_* of tests/e2e
+# cluster_lib.sh - starts a whole Holdfast with a real guest and a running client, for the tests of tests/e2e
 # and tests/fault. To be sourced (bash) instead of lib.sh; needs SRC, BUILD and TEST_TMP.
 #
-#	scene_start [hf-client option...]   networks, guest, daemons, one client connection; not protected
+#	scene_start [hf-client option...]   start networks, guest, daemons, one client connection; not protected
 #	scene_protect                       protect web1; returns when it is PROTECTED
-#	scene_value 'EXPRESSION'            a python expression on `vm` and `host` of vm show, printed
-#	scene_end                           the client's judgement: nothing lost, repeated, reordered, torn
+#	scene_value 'EXPRESSION'            print a Python expression of `vm` and `host` from vm show
+#	scene_end                           end the client; fail if it saw a reply lost, repeated, reordered or torn
 # shellcheck source=tests/e2e/lib.sh
 . "$SRC/tests/e2e/lib.sh"
 # shellcheck source=deploy/lib/cluster.sh
@@ -13,7 +13,7 @@
 SCENE_TOOLS=$SRC/tests/e2e
 CAPTURE_PID=''
 
-# A build of this tree with other options, made once. BUILD_DIR is printed.
+# Build this tree with other options, once. Prints the build directory.
 scene_build() # NAME MESON_OPTION... -- TARGET...
 {
 	local dir=${BUILD%/}-$1 options=()
@@ -40,7 +40,8 @@ scene_start()
 		fail "no connection to the guest: $client_line"
 }
 
-# SCENE_TERM is the term it is protected in. What may have died since is not asked.
+# Protect the VM and set SCENE_TERM to its term. Does not check that it is still protected on
+# return.
 scene_protect()
 {
 	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/protect.log" 2>&1 ||
@@ -60,10 +61,10 @@ host = {h["name"]: h for h in vm["hosts"]}
 print(eval(sys.argv[1]))' "$1"
 }
 
-# CLOCK_REALTIME now, as in a capture, without a process.
+# Print CLOCK_REALTIME in ns, the clock of capture.py, without a process.
 scene_now_ns() { echo $((${EPOCHREALTIME/./} * 1000)); }
 
-# A gateway counter of `holdfastctl stats`.
+# Print a gateway counter of `holdfastctl stats`.
 scene_counter() # NAME
 {
 	cluster_ctl --json stats | python3 -c '
@@ -71,16 +72,16 @@ import json, sys
 print(json.load(sys.stdin)["counters"][sys.argv[1]])' "$1"
 }
 
-# Forget what the client has printed so far: lines of before are no news.
+# Discard what the client has printed so far: old lines are no news.
 scene_drain()
 {
-	while read -r -t 0 -u "$CLIENT_OUT"; do # is there anything? the line itself may take its time
+	while read -r -t 0 -u "$CLIENT_OUT"; do # only tests for input; reading the line may take its time
 		read -r -t 5 -u "$CLIENT_OUT" client_line || break
 		[[ $client_line != broken* ]] || fail "the client: $client_line"
 	done
 }
 
-# N more replies, else the test ends.
+# Wait for N more replies; fail the test without them.
 scene_served() # N SECONDS WHEN
 {
 	scene_drain
@@ -89,7 +90,7 @@ scene_served() # N SECONDS WHEN
 
 scene_end()
 {
-	scene_drain # a client whose lines nobody reads waits for that
+	scene_drain # the client blocks while nobody reads its lines
 	client_finish
 	head -n 12 "$TEST_TMP/client.json"
 	[[ $CLIENT_STATUS == 0 ]] || fail "the client saw wrong or missing replies"
@@ -98,7 +99,7 @@ scene_end()
 		== "(True, 0, 0, 0, 0, 0)" ]] || fail "the client's report is not clean"
 }
 
-# Wait, without polling processes, until a condition given as a command holds. 1: not in time.
+# Wait until COMMAND succeeds, without a sleep process. Returns 1 if it does not in time.
 scene_until() # SECONDS COMMAND...
 {
 	local deadline=$((SECONDS + $1)) nothing
@@ -110,8 +111,8 @@ scene_until() # SECONDS COMMAND...
 	done
 }
 
-# Every frame the guest sends that reaches the client's port of the switch, or that comes from HOST,
-# into FILE.
+# Record into FILE every frame of the guest that reaches the client's switch port, or that comes in
+# from HOST.
 capture_start() # FILE [HOST]
 {
 	topo_spawn net "$TEST_TMP/capture.log" python3 "$SCENE_TOOLS/capture.py" record \
@@ -127,13 +128,14 @@ capture_count() # FILE FROM_NS [TO_NS]
 	python3 "$SCENE_TOOLS/capture.py" count "$@" || fail "the capture is not whole"
 }
 
-# Until the guest was not heard for QUIET_MS; prints since when. 1: not within LIMIT_MS.
+# Wait until the guest has sent nothing for QUIET_MS; print when that silence began. Returns 1 if
+# there is none within LIMIT_MS.
 capture_quiet() # QUIET_MS LIMIT_MS
 {
 	topo_in net python3 "$SCENE_TOOLS/capture.py" quiet c-client "$GUEST_MAC" "$1" "$2"
 }
 
-# kill -9 of a daemon.
+# Kill a daemon with SIGKILL.
 scene_kill() # alpha|beta|gateway
 {
 	kill -KILL "${CLUSTER_PID[$1]}"
@@ -141,12 +143,12 @@ scene_kill() # alpha|beta|gateway
 	cluster_stop "$1"
 }
 
-# All threads of a process are stopped by a signal.
+# Succeeds if a signal has stopped all threads of the process.
 scene_is_stopped() # PID
 {
 	local running
 
 	[[ -d /proc/$1/task ]] || return 1
-	running=$(grep -L '^State:	T' "/proc/$1/task"/*/status 2>/dev/null) || true # 1: all of them match
+	running=$(grep -L '^State:	T' "/proc/$1/task"/*/status 2>/dev/null) || true # grep -L exits 1 if every file matches
 	[[ -z $running ]]
 }

@@ -1,9 +1,9 @@
 /* counter.S - a guest of one boot sector that counts aloud and checks its memory.
  *
- * Why: to see from outside whether a guest went on from exactly where it was. It writes "B" to the
- * serial port when it boots, then for ever: adds one to a counter, writes the counter to the next of 256
- * pages from 1 MiB on, checks that the page written 255 rounds before still holds what it should,
- * and writes "\n" and the counter as 8 hexadecimal digits; "X" instead of "\n" when a page was wrong.
+ * Its output shows whether a guest continued from exactly where it stopped. It writes "B" to the serial
+ * port when it boots. Then, for ever, it adds one to a counter, writes the counter to the next of 256
+ * pages from 1 MiB on, and checks that the page written 255 rounds before still holds its value. Each
+ * round it writes "\n" and the counter as 8 hexadecimal digits, or "X" instead of "\n" if a page was wrong.
  * Build: gcc -m32 -c, objcopy -O binary.
  */
 	.code16

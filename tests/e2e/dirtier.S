@@ -1,6 +1,6 @@
 /* dirtier.S - a guest of one boot sector that does nothing but dirty memory.
  *
- * Why: the tests need a guest with a known working set and no kernel to boot. It writes a new number
+ * The tests need a guest with a known working set and no kernel to boot. This one writes a new number
  * to the first word of each of `n_pages` pages from 1 MiB on, round after round.
  * The test writes the wanted number of pages at offset 500 of the image (little-endian).
  * Build: gcc -c, objcopy -O binary.

@@ -4,8 +4,9 @@
 usage: guest_clock.py GUEST_IP [SAMPLES]
 
 Prints one line: the guest's clock minus this host's, in ms (median of the samples), and this host's monotonic time
-in ms at that. The kernel of a Linux guest answers by itself; what reaches the guest is not held, so its
-`receive` time is that of a network's delay ago, however late the answer comes. Resolution: 1 ms.
+in ms when that was measured. The kernel of a Linux guest answers by itself. Requests to the guest are not held, so
+the guest's `receive` time is only one network delay after the request, however late the held answer comes.
+Resolution: 1 ms.
 Exit: 0; 1: no answers.
 """
 import os
@@ -33,7 +34,7 @@ def request(ident, seq):
 
 
 def answer(packet, ident, seq):
-    """The guest's time minus the request's, in ms, or None when it is another packet."""
+    """Return the guest's time minus the request's in ms, or None if @packet is no answer to this request."""
     icmp = packet[(packet[0] & 15) * 4:]
     if len(icmp) < 20 or icmp[0] != REPLY:
         return None
@@ -56,7 +57,7 @@ def ask(raw, ip, ident, seq, timeout_s):
 
 
 def measure(ip, n, timeout_s=1.0):
-    """Median difference in ms and this host's monotonic ms, or None."""
+    """Return the median difference in ms and this host's monotonic time in ms, or None without an answer."""
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
         found, begin = [], time.monotonic()
         for seq in range(3 * n):

@@ -1,4 +1,4 @@
-# lib.sh - what the end-to-end and fault tests share: the networks, the guest, its client. To be
+# lib.sh - shared code of the end-to-end and fault tests: the networks, the guest, its client. To be
 # sourced (bash); needs SRC, BUILD and TEST_TMP as tests/run sets them. Cleans up on its own.
 set -uo pipefail
 : "${SRC:?run this with tests/run}" "${BUILD:?}" "${TEST_TMP:?}"
@@ -17,7 +17,7 @@ command -v qemu-system-x86_64 >/dev/null || skip "needs qemu-system-x86_64"
 # shellcheck source=deploy/lib/client.sh
 . "$SRC/deploy/lib/client.sh"
 
-# One value of a JSON file: json FILE EXPRESSION, the object being `d`.
+# Print one value of a JSON file: json FILE EXPRESSION. The expression names the object `d`.
 json()
 {
 	python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"

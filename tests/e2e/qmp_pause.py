@@ -1,8 +1,9 @@
-"""An operator and a guest, by a monitor of its QEMU: qmp_pause.py SOCKET WORD
+"""Pause or resume a guest as an operator does, at a monitor of its QEMU: qmp_pause.py SOCKET WORD
 
-	await   returns at the next RESUME event: somebody seals it
-	MS      sends `stop`, watches for so long, and prints "paused", or "resumed" if somebody let it run; leaves it so
-	cont    lets it run
+	await   wait for the next RESUME event: somebody seals the guest
+	MS      send `stop` and watch for MS ms; print "resumed" if somebody resumed the guest, else "paused"; change
+	        nothing afterwards
+	cont    resume the guest
 """
 import json
 import socket
@@ -26,7 +27,7 @@ class Monitor:
             pass
 
     def is_resumed(self, seconds):
-        """Does somebody let the guest run in that time?"""
+        """Return True if somebody resumes the guest within @seconds."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.socket.settimeout(left)

@@ -1,4 +1,6 @@
-"""What QEMU says of its guest: qmp_status.py SOCKET prints "running", "paused", ...; or "gone"."""
+"""Print QEMU's status of its guest ("running", "paused", ...), or "gone" without a QEMU:
+qmp_status.py SOCKET
+"""
 import json
 import socket
 import sys

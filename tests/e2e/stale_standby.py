@@ -1,7 +1,9 @@
-"""A standby that acknowledges epochs in an old term: stale_standby.py ADDRESS:PORT PKI_DIR TERM EPOCH
+"""Act as a standby that acknowledges epochs in an old term: stale_standby.py ADDRESS:PORT PKI_DIR
+TERM EPOCH
 
-Opens beta's stream in TERM as the true one would, then acknowledges EPOCH + 1 in term 0. Exit 0 when that is
-refused as stale, in so many words. Run in the standby's namespace while beta's agent is away.
+Opens beta's stream in TERM as the real standby would, then acknowledges EPOCH + 1 in term 0. Exits
+0 if the gateway refuses that with "stale-term". Run it in the standby's namespace while beta's
+agent is away.
 """
 import os
 import sys
@@ -16,7 +18,7 @@ world = a.World((host, int(port)), f"{pki}/ca.crt")
 
 
 def open_stream():
-    """The dead agent's connection may still count as alive for a moment."""
+    """Open one stream. For a moment the gateway may still count the dead agent's connection as alive."""
     conn = a.Conn(world, "beta", f"{pki}/host/beta")
     conn.send(a.HELLO, a.hello(2, 2, "web1"), term=term, epoch=epoch)
     world.run(lambda: conn.last(a.WELCOME) or conn.closed, "an answer to HELLO")

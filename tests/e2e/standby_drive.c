@@ -1,19 +1,20 @@
 /* standby_drive - the parts of test_standby_promote that need the standby's own code.
  *
  *	standby_drive ship QMP STATE_DIR TERM full|delta
- *		stop the guest behind QMP, put its state into STATE_DIR as the next epoch, as the
- *		primary and the network would; delta: against what STATE_DIR holds. The guest stays stopped.
+ *		stop the guest behind QMP and put its state into STATE_DIR as the next epoch, as
+ *		the primary and the network would. `delta` encodes against the copy in STATE_DIR.
+ *		The guest stays stopped.
  *	standby_drive compare QMP STATE_DIR
- *		is the copy in STATE_DIR what was shipped last: the memory of the guest behind QMP, which is
- *		stopped since, and the device state saved then?
+ *		compare the copy in STATE_DIR with what was shipped last: the memory of the guest
+ *		behind QMP, stopped since, and the device state saved then
  *	standby_drive start STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive promote STATE_DIR RUN_DIR COMMAND_FILE TERM MIN_EPOCH
  *	standby_drive fence STATE_DIR RUN_DIR COMMAND_FILE TERM
  *	standby_drive stop STATE_DIR RUN_DIR COMMAND_FILE purge|keep
  *	standby_drive status STATE_DIR RUN_DIR COMMAND_FILE
- *		the order of the same name, then the status as key=value lines, each time in a new
- *		process: what one leaves the next must find.
- * Exit: 0; 1: failed, the text is on stderr; 2: usage.
+ *		give the order of that name, then print the status as key=value lines. Each order
+ *		runs in a new process, which must find what the previous one left behind.
+ * Exit: 0; 1: failed, with a text on stderr; 2: usage.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -109,7 +110,8 @@ static void feed_pages(struct shipment *s, bool full)
 	}
 }
 
-/* Where `ship` leaves the blob for `compare`: saved again, even of a stopped guest, it differs. */
+/* `ship` leaves the blob here for `compare`. A blob saved again would differ, even from a
+ * stopped guest. */
 static const char *blob_path(const char *state_dir, char path[256])
 {
 	snprintf(path, 256, "%s.blob", state_dir);
@@ -240,8 +242,8 @@ static void print_status(struct standby *sb)
 	       (int)s.guest_ended, s.qmp, s.text, s.stats);
 }
 
-/* The standby's thread looks at what an earlier process left before it takes an order: an order that
- * changes nothing waits for that. */
+/* The standby's thread examines what an earlier process left before it takes an order. This
+ * order changes nothing, so it only waits for that. */
 static void settle(struct standby *sb)
 {
 	char text[STANDBY_TEXT_MAX];

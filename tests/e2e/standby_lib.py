@@ -1,7 +1,7 @@
-"""standby_lib.py - what the tests of the standby share: a guest that counts aloud, the driver, QMP.
+"""standby_lib.py - shared code of the standby tests: a guest that counts aloud, the driver, QMP.
 
-Importing it makes a directory on tmpfs; run(main) runs the test and cleans up, however it ends.
-Needs BUILD and SRC as tests/run sets them.
+Importing this module makes a directory on tmpfs. run(main) runs the test and cleans up, however it
+ends. Needs BUILD and SRC as tests/run sets them.
 """
 import json
 import os
@@ -14,13 +14,13 @@ import tempfile
 import time
 
 BUILD, SRC = os.environ["BUILD"], os.environ["SRC"]
-# The second is the same with the fault points compiled in.
+# The second driver has the fault points compiled in.
 DRIVE = os.path.join(BUILD, "tests/e2e/standby_drive")
 DRIVE_FAULT = os.path.join(BUILD, "tests/e2e/standby_drive_fault")
-# The state belongs on tmpfs, as in use.
+# The standby's state lies on tmpfs, as in production.
 TMP = tempfile.mkdtemp(prefix="hf-standby-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 STATE, RUN, COMMAND = TMP + "/state", TMP + "/run", TMP + "/command"
-started = []  # processes that we began ourselves
+started = []  # processes that this module started
 
 
 def fail(text):
@@ -28,7 +28,7 @@ def fail(text):
 
 
 def drive(*args, ok=True, env=None):
-    """Run standby_drive; its key=value lines as a dictionary, its complaint under 'stderr'."""
+    """Run standby_drive. Return its key=value lines as a dictionary, and its error text under 'stderr'."""
     done = subprocess.run([DRIVE_FAULT if env else DRIVE, *map(str, args)], capture_output=True,
                           text=True, timeout=60, env={**os.environ, **(env or {})})
     out = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
@@ -55,7 +55,7 @@ class Monitor:
             except OSError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.02)  # QEMU gives no sign when its socket is there
+                time.sleep(0.02)  # QEMU does not signal that its socket exists
         self.file = self.socket.makefile("rw")
         self.file.readline()
         self.command("qmp_capabilities")
@@ -86,7 +86,7 @@ def wait_for(what, test, seconds=20):
 
 
 def numbers(path):
-    """Counters on a serial log, whole lines only; fails when the guest saw wrong memory."""
+    """Return the counters on a serial log, whole lines only. Fail if the guest saw wrong memory."""
     text = open(path, "rb").read()
     if b"X" in text:
         fail(f"the guest found wrong memory: {text[-200:]}")
@@ -114,7 +114,7 @@ def alive(pid):
 
 
 def standby_qemu():
-    """Pid of the standby's QEMU by its pid file, or 0."""
+    """Return the pid of the standby's QEMU from its pid file, or 0."""
     try:
         pid = int(open(f"{RUN}/drive.standby.pid").read())
     except (OSError, ValueError):
@@ -170,7 +170,7 @@ def write_command(words):
 
 
 def run(main):
-    """Run main() as the test; exits with what it returns."""
+    """Run main() as the test, and exit with its return value."""
     if os.geteuid() != 0:
         print("skip: needs root (reads and writes the memory of QEMU)")
         clean_up()

@@ -1,14 +1,14 @@
 /* vmm_attach.c - drive hostagent/vmm against a running QEMU, for tests/e2e/test_vmm_attach.
  *
- * usage: vmm_attach inspect SOCKET          print what vmm_inspect() says; 3: refused, the text on stderr
+ * usage: vmm_attach inspect SOCKET          print vmm_inspect()'s result; 3: refused, text on stderr
  *        vmm_attach describe SOCKET         print the list that two hosts compare, "KEY<tab>VALUE" a line
  *        vmm_attach open SOCKET             exit 0, or the errno of qmp_open()
  *        vmm_attach hold SOCKET             track, print "tracking", wait to be killed
- *        vmm_attach seal SOCKET N CHECK     N seals; every CHECK-th one compares all of guest memory with
- *                                           the image that scans and copies alone have built
+ *        vmm_attach seal SOCKET N CHECK     seal N times; every CHECK-th seal compares all of guest
+ *                                           memory with the image that scans and copies built
  *        vmm_attach gate SOCKET N CHECK     the same through a gate (one command, a pipe)
  *        vmm_attach held SOCKET             hold the guest at the gate, print "held", wait to be killed
- * A difference is a lost write: exit 1 with the page.
+ * A difference is a lost write: exit 1 and print the page.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -45,9 +45,9 @@ static struct qmp *qmp;
 static struct guestmem *mem;
 static struct track *tracker;
 static struct devstate *device;
-static struct gate *gate; /* NULL: three commands */
-static uint8_t *image;	/* what a standby would have */
-static uint8_t *buffer; /* pages of one seal, or of one comparison */
+static struct gate *gate; /* NULL if seals go by three commands */
+static uint8_t *image;	/* the copy that a standby would have */
+static uint8_t *buffer; /* pages of one seal or of one comparison */
 static struct page_range ranges[RANGES_MAX];
 static uint64_t *times[N_PARTS];
 static uint64_t n_dirty_pages, n_late_pages;
@@ -144,7 +144,7 @@ static uint32_t count_pages(uint32_t n_ranges)
 	return n;
 }
 
-/* Put the copied pages where a standby would. */
+/* Copy the pages into the image, as a standby would. */
 static void apply(uint32_t n_ranges)
 {
 	const uint8_t *from = buffer;
@@ -176,7 +176,8 @@ static int compare_all(void)
 	return 0;
 }
 
-/* Scan until done and copy everything; times are added to scan and copy. */
+/* Scan until done and copy everything. Adds the times to @scan_ns and @copy_ns, the pages to
+ * @n_pages. */
 static int scan_copy(uint64_t *scan_ns, uint64_t *copy_ns, uint64_t *n_pages)
 {
 	int r;
@@ -194,12 +195,12 @@ static int scan_copy(uint64_t *scan_ns, uint64_t *copy_ns, uint64_t *n_pages)
 		if (n > 0 && guestmem_read(mem, ranges, n, buffer) < 0)
 			return -EIO;
 		*copy_ns += clock_mono_ns() - t1;
-		apply(n); /* a standby's work: not counted */
+		apply(n); /* the standby's work: not counted in the times */
 	} while (r == 1);
 	return 0;
 }
 
-/* At the gate. */
+/* One seal through the gate. */
 static int one_gated_seal(uint32_t index, bool do_check)
 {
 	uint64_t part[N_PARTS] = {0}, t0 = clock_mono_ns(), t1, ignored_ns = 0;
@@ -297,7 +298,8 @@ static void count_event(void *context, const char *event, const json_t *data)
 		n_stop_events++;
 }
 
-/* The guest counts without pause: its vCPU is busy while it runs, and not while it is stopped. */
+/* The guest counts without pause, so its vCPU must be busy while it runs and idle while it is
+ * stopped. */
 static int check_vcpus(void)
 {
 	struct timespec while_ns = {.tv_nsec = 100000000};
@@ -361,7 +363,7 @@ static int run_seals(uint32_t n, uint32_t check_every, bool is_gated)
 	for (int i = 0; i < N_PARTS; i++)
 		times[i] = calloc(n, sizeof(uint64_t));
 	qmp_set_event_handler(qmp, count_event, NULL);
-	/* First copy, the guest running. */
+	/* First copy, while the guest runs. */
 	r = scan_copy(&scan_ns, &copy_ns, &n_first);
 	if (r < 0)
 		return fail("first copy", r);
@@ -384,7 +386,7 @@ static int run_seals(uint32_t n, uint32_t check_every, bool is_gated)
 	if (r != 0)
 		return r;
 	report(n);
-	n_stop_events--; /* of check_vcpus() */
+	n_stop_events--; /* check_vcpus() made one more */
 	if (n_stop_events != n) {
 		fprintf(stderr, "%u STOP events in %u seals\n", n_stop_events, n);
 		return 1;

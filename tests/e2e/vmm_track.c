@@ -1,11 +1,12 @@
-/* vmm_track.c - does scanning and copying ever lose a write? Without a QEMU, for tests/e2e/test_vmm_track.
+/* vmm_track.c - tests that scanning and copying never lose a write, without QEMU.
  *
  * usage: vmm_track MODE MILLISECONDS     MODE: private thp memfd memfd-thp file-private unpopulated
  *
- * A child maps memory of the given kind as two blocks. Its threads write random pages and are parked at
- * times, as vCPUs are at `stop`. The parent injects a userfaultfd, builds an image by scan and copy -
- * some rounds while the writers run, then one while they are parked - and compares it with the memory
- * read whole. A page that differs was written and not reported: exit 1.
+ * tests/e2e/test_vmm_track runs it. A child maps memory of the given kind as two blocks. Its
+ * threads write random pages and are parked at times, as vCPUs are at `stop`. The parent injects a
+ * userfaultfd and builds an image by scan and copy: some rounds while the writers run, then one
+ * while they are parked. Then it compares the image with the whole memory. A page that differs was
+ * written but not reported: exit 1.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,12 +35,12 @@
 #define ROM_PAGES  64u
 #define N_PAGES	   (RAM_PAGES + ROM_PAGES)
 #define HUGE_BYTES ((size_t)2 << 20)
-#define ROUNDS_MIN 3	     /* on a busy machine the time alone may allow none */
-#define RANGES_MAX 200u /* small: the array must fill, and the scan go on */
+#define ROUNDS_MIN 3	     /* a busy machine may have no time for a single round */
+#define RANGES_MAX 200u /* small, so that the array fills and the scan must continue */
 
-/* Shared by both processes, not tracked. */
+/* Shared by both processes; this memory is not tracked. */
 struct shared {
-	uint8_t *ram, *rom; /* in the child */
+	uint8_t *ram, *rom; /* addresses in the child */
 	_Atomic bool is_ready;
 	_Atomic bool should_park;
 	_Atomic uint32_t n_parked;
@@ -124,8 +125,9 @@ static void *writer(void *context)
 	return NULL;
 }
 
-/* The main thread, which is the one that gets interrupted, sits in system calls that must be restarted
- * right: a read that nobody answers and a sleep whose rest must be slept. */
+/* The injection interrupts the main thread, which sits in system calls that must be restarted
+ * correctly: a read that gets no data for a while, and a sleep that must last its full time.
+ * This thread writes that data. */
 static void *kick(void *context)
 {
 	int fd = *(int *)context;
@@ -150,7 +152,7 @@ static void child(void)
 	shared->rom = map_memory((size_t)ROM_PAGES * VMM_PAGE_BYTES, false);
 	if (strcmp(mode, "thp") == 0)
 		memset(shared->ram, 1, (size_t)RAM_PAGES * VMM_PAGE_BYTES);
-	for (uint32_t i = 0; i < RAM_PAGES; i += 7) /* reads only: the zero page, or a hole */
+	for (uint32_t i = 0; i < RAM_PAGES; i += 7) /* a read maps a zero page or a hole */
 		(void)*(volatile uint8_t *)(shared->ram + (size_t)i * VMM_PAGE_BYTES);
 	for (uintptr_t i = 0; i < N_WRITERS; i++)
 		if (pthread_create(&thread, NULL, writer, (void *)i) != 0)
@@ -189,7 +191,7 @@ static void apply(uint32_t n_ranges)
 	}
 }
 
-/* One whole scan with its copies. Pages reported, or -errno. */
+/* Scan until done and copy. Returns the number of pages reported, or -errno. */
 static int64_t round_trip(struct track *t, enum track_scan_mode scan_mode, const struct guestmem *mem)
 {
 	int64_t n_pages = 0;
@@ -210,7 +212,7 @@ static int64_t round_trip(struct track *t, enum track_scan_mode scan_mode, const
 	return n_pages;
 }
 
-/* Compare by a path of its own: process_vm_readv of everything. */
+/* Compare by an independent path: process_vm_readv of everything. */
 static int compare(pid_t pid, const struct vmm_block *blocks)
 {
 	for (int i = 0; i < 2; i++) {
@@ -266,8 +268,8 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 		n = round_trip(t, TRACK_KEEP, mem);
 		if (n < 0 || compare(pid, blocks) != 0)
 			return n < 0 ? fail("scan", (int)n) : 1;
-		/* Nobody writes: what was kept is reported once more, and once it is protected nothing
-		 * is, or scans report at random. */
+		/* Nobody writes now. The protecting scan must report the kept pages once more,
+		 * and a scan after it must report nothing. */
 		if (round_trip(t, TRACK_PROTECT, mem) != n)
 			return fail("a scan that keeps and one that protects do not agree", -EINVAL);
 		n_reported += (uint64_t)n;
@@ -283,7 +285,7 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 	return n_rounds == 0 || n_reported == 0 ? fail("nothing was tested", -EINVAL) : 0;
 }
 
-/* Interrupt the main thread again and again while it waits: no call of it may fail. */
+/* Interrupt the main thread repeatedly while it waits. None of its calls may fail. */
 static int run_injections(pid_t pid, int n)
 {
 	uint64_t worst_ns = 0, total_ns = 0, waits;
@@ -301,14 +303,14 @@ static int run_injections(pid_t pid, int n)
 		nap_us(1000 + i * 37 % 3000);
 	}
 	waits = atomic_load(&shared->n_waits);
-	while (atomic_load(&shared->n_waits) < waits + 2) /* it goes on, or the test's time runs out */
+	while (atomic_load(&shared->n_waits) < waits + 2) /* the child continues */
 		nap_us(1000);
 	printf("injections=%d mean_us=%" PRIu64 " worst_us=%" PRIu64 " eintr=%u\n", n,
 	       total_ns / (uint64_t)n / 1000, worst_ns / 1000, atomic_load(&shared->n_eintr));
 	return atomic_load(&shared->n_eintr) == 0 ? 0 : fail("the child saw EINTR", -EINTR);
 }
 
-/* Memory of the child that is in huge pages, in KiB. */
+/* Returns how much of the child's memory is in huge pages, in KiB. */
 static long huge_kib(pid_t pid)
 {
 	char path[64], line[256];
@@ -344,7 +346,7 @@ static int run_parent(pid_t pid, uint64_t duration_ns)
 	r = run_injections(pid, 60);
 	if (r == 0)
 		r = run(pid, blocks, duration_ns);
-	/* Closed and opened again: everything counts as written once more. */
+	/* A tracker opened again reports every page as written once more. */
 	return r != 0 ? r : run(pid, blocks, duration_ns / 4);
 }
 
