@@ -38,14 +38,14 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	old = e->status.state;
 	e->status.state = state;
 	wire_text_format(e->status.text, "%s", text);
-	e->status.sealed_epoch = e->next_epoch - 1;
-	e->status.committed_epoch = e->committed_epoch;
-	e->status.is_holding = e->is_holding;
-	e->status.is_outvoted = e->is_outvoted;
+	e->status.sealed_epoch = e->epochs.next - 1;
+	e->status.committed_epoch = e->epochs.committed;
+	e->status.is_holding = e->output.is_holding;
+	e->status.is_outvoted = e->lease.is_outvoted;
 	pthread_mutex_unlock(&e->status_lock);
 	if (old != state)
 		log_info("vm=%s term=%llu epoch=%llu state %s -> %s %s", e->config.vm,
-			 (unsigned long long)e->term, (unsigned long long)e->next_epoch,
+			 (unsigned long long)e->term, (unsigned long long)e->epochs.next,
 			 wire_state_name(old), wire_state_name(state), text);
 	e->config.changed(e->config.changed_context);
 }
@@ -57,7 +57,7 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	wire_text_format(e->status.text, "%s", text);
 	pthread_mutex_unlock(&e->status_lock);
 	log_warn("vm=%s term=%llu epoch=%llu verdict=%s %s", e->config.vm,
-		 (unsigned long long)e->term, (unsigned long long)e->next_epoch,
+		 (unsigned long long)e->term, (unsigned long long)e->epochs.next,
 		 wire_verdict_name(verdict), text);
 	e->config.changed(e->config.changed_context);
 }
@@ -71,7 +71,7 @@ static void note_shutdown(struct engine *e, const json_t *data)
 	if (shutdown_is_guests(reason, json_is_true(json_object_get(data, "guest"))))
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN, shutdown_text(reason));
 	else
-		e->end_text = shutdown_text(reason);
+		e->guest.end_text = shutdown_text(reason);
 }
 
 /* Runs inside qmp calls, so it only notes what happened. */
@@ -80,18 +80,20 @@ static void on_qmp_event(void *context, const char *event, const json_t *data)
 	struct engine *e = context;
 
 	if (strcmp(event, "DEVICE_DELETED") == 0 || strcmp(event, "DEVICE_TRAY_MOVED") == 0)
-		watch_saw_device(&e->watch);
+		watch_saw_device(&e->watch.plan);
 	if (strcmp(event, "SHUTDOWN") == 0) {
 		note_shutdown(e, data);
-	} else if (e->is_sealing && (strcmp(event, "STOP") == 0 || strcmp(event, "RESUME") == 0)) {
-		e->is_left_stopped = event[0] == 'S';
-	} else if (strcmp(event, "STOP") == 0 && !e->is_silenced && !e->is_paused_by_other) {
+	} else if (e->guest.is_sealing &&
+		   (strcmp(event, "STOP") == 0 || strcmp(event, "RESUME") == 0)) {
+		e->guest.is_left_stopped = event[0] == 'S';
+	} else if (strcmp(event, "STOP") == 0 && !e->lease.is_silenced &&
+		   !e->guest.is_paused_by_other) {
 		engine_paused_by_other(e);
-	} else if (strcmp(event, "RESUME") == 0 && e->is_paused_by_other) {
-		e->is_paused_by_other = e->wants_runstate = false;
+	} else if (strcmp(event, "RESUME") == 0 && e->guest.is_paused_by_other) {
+		e->guest.is_paused_by_other = e->guest.wants_runstate = false;
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
-	} else if (strcmp(event, "RESUME") == 0 && e->is_silenced) {
-		e->is_stopped_here = false; /* somebody else resumed it: we stop it again */
+	} else if (strcmp(event, "RESUME") == 0 && e->lease.is_silenced) {
+		e->lease.is_stopped_here = false; /* somebody else resumed it: we stop it again */
 	}
 }
 
@@ -99,17 +101,18 @@ static void guest_lost(struct engine *e, int error)
 {
 	if (e->status.verdict != WIRE_VERDICT_SHUTDOWN)
 		engine_set_verdict(e, WIRE_VERDICT_EXITED,
-				   e->end_text ? e->end_text
-				   : error == -ECONNRESET ? "QEMU closed its monitor: the process ended"
-							  : "QEMU's monitor is lost");
-	e->is_guest_lost = true; /* free_engine() closes qmp, since others hold it too */
+				   e->guest.end_text ? e->guest.end_text
+				   : error == -ECONNRESET
+					   ? "QEMU closed its monitor: the process ended"
+					   : "QEMU's monitor is lost");
+	e->guest.is_lost = true; /* free_engine() closes qmp, since others hold it too */
 }
 
 /* If committed frames cannot leave, clients get no answers: do not call that PROTECTED. The hold
  * retries by itself. */
 static void watch_release(struct engine *e)
 {
-	const char *trouble = hold_trouble(e->hold);
+	const char *trouble = hold_trouble(e->output.hold);
 
 	if (*trouble && e->status.state == WIRE_STATE_PROTECTED)
 		engine_set_state(e, WIRE_STATE_SYNCING, "held frames cannot leave: %s", trouble);
@@ -124,10 +127,11 @@ static void serve(struct engine *e)
 	engine_direct_tick(e);
 	engine_stream_receive(e);
 	/* hold_receive() also goes on with a release that the kernel interrupted. */
-	r = e->is_silenced || (hold_is_sending(e->hold) && !engine_may_release(e)) ? 0
-		: hold_receive(e->hold);
+	r = e->lease.is_silenced || (hold_is_sending(e->output.hold) && !engine_may_release(e))
+		    ? 0
+		    : hold_receive(e->output.hold);
 	if (r > 0)
-		pacer_demand(&e->pacer, clock_mono_ns(), hold_needs_seal(e->hold));
+		pacer_demand(&e->epochs.pacer, clock_mono_ns(), hold_needs_seal(e->output.hold));
 	watch_release(e);
 	engine_stream_send(e);
 	engine_stream_watch(e);
@@ -143,20 +147,21 @@ int engine_service(struct engine *e)
 	serve(e);
 	if (atomic_load(&e->must_stop))
 		return -EINTR;
-	if (e->is_uncovered)
+	if (e->watch.is_uncovered)
 		return -ESTALE;
-	if (e->is_full_running &&
-	    (!e->link || !e->is_resumed || e->generation != e->full_generation))
+	if (e->epochs.is_full_running && (!e->stream.link || !e->stream.is_resumed ||
+					  e->stream.generation != e->epochs.full_generation))
 		return -ESTALE;
-	if (!e->is_full_running && e->needs_full)
+	if (!e->epochs.is_full_running && e->epochs.needs_full)
 		return -ESTALE;
 	return 0;
 }
 
 static bool may_seal(const struct engine *e)
 {
-	return !e->is_guest_lost && e->link && e->is_resumed && !e->is_paused_by_other &&
-	       !e->is_silenced && !e->is_uncovered && clock_mono_ns() >= e->epoch_retry_ns;
+	return !e->guest.is_lost && e->stream.link && e->stream.is_resumed &&
+	       !e->guest.is_paused_by_other && !e->lease.is_silenced && !e->watch.is_uncovered &&
+	       clock_mono_ns() >= e->epochs.retry_ns;
 }
 
 static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
@@ -174,27 +179,28 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 	due_ns = engine_watch_wake_ns(e);
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
-	if (!e->link && e->connect_at_ns < wake_ns)
-		wake_ns = e->connect_at_ns;
-	if (!e->is_silenced && hold_is_sending(e->hold) && now_ns + CLOCK_NS_PER_MS < wake_ns)
+	if (!e->stream.link && e->stream.connect_at_ns < wake_ns)
+		wake_ns = e->stream.connect_at_ns;
+	if (!e->lease.is_silenced && hold_is_sending(e->output.hold) &&
+	    now_ns + CLOCK_NS_PER_MS < wake_ns)
 		wake_ns = now_ns + CLOCK_NS_PER_MS;
-	if (now_ns < e->epoch_retry_ns && e->epoch_retry_ns < wake_ns)
-		wake_ns = e->epoch_retry_ns;
+	if (now_ns < e->epochs.retry_ns && e->epochs.retry_ns < wake_ns)
+		wake_ns = e->epochs.retry_ns;
 	if (!may_seal(e))
 		return wake_ns;
-	due_ns = e->needs_full ? now_ns : pacer_due_ns(&e->pacer, now_ns);
+	due_ns = e->epochs.needs_full ? now_ns : pacer_due_ns(&e->epochs.pacer, now_ns);
 	return due_ns < wake_ns ? due_ns : wake_ns;
 }
 
 static void wait_for_work(struct engine *e)
 {
 	struct pollfd fds[] = {
-		{.fd = e->is_silenced ? -1 : hold_fd(e->hold), .events = POLLIN},
+		{.fd = e->lease.is_silenced ? -1 : hold_fd(e->output.hold), .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
-		{.fd = e->link_fd, .events = POLLIN},
-		{.fd = e->is_guest_lost ? -1 : qmp_fd(e->qmp), .events = POLLIN},
-		{.fd = e->link ? link_fd(e->link) : -1,
-		 .events = e->link ? (short)link_events(e->link) : 0},
+		{.fd = e->watch.link_fd, .events = POLLIN},
+		{.fd = e->guest.is_lost ? -1 : qmp_fd(e->guest.qmp), .events = POLLIN},
+		{.fd = e->stream.link ? link_fd(e->stream.link) : -1,
+		 .events = e->stream.link ? (short)link_events(e->stream.link) : 0},
 	};
 	uint64_t now_ns = clock_mono_ns(), wake_ns = next_wake_ns(e, now_ns);
 	uint64_t left_ns = wake_ns > now_ns ? wake_ns - now_ns : 0;
@@ -209,9 +215,9 @@ static void pump_qmp(struct engine *e)
 {
 	int r;
 
-	if (e->is_guest_lost)
+	if (e->guest.is_lost)
 		return;
-	r = qmp_pump(e->qmp);
+	r = qmp_pump(e->guest.qmp);
 	if (r < 0)
 		guest_lost(e, r);
 }
@@ -221,15 +227,15 @@ static void epoch_ended(struct engine *e, int r)
 {
 	if (r == -ECONNRESET || r == -EPROTO) {
 		guest_lost(e, r);
-	} else if (r == 0 && e->epoch_wait_ns > 0) {
-		e->epoch_wait_ns = e->epoch_retry_ns = 0;
+	} else if (r == 0 && e->epochs.wait_ns > 0) {
+		e->epochs.wait_ns = e->epochs.retry_ns = 0;
 		engine_set_state(e, e->status.state, "%s", "");
 	} else if (r < 0 && r != -EINTR && r != -ESTALE) {
-		e->epoch_wait_ns = e->epoch_wait_ns ? e->epoch_wait_ns * 2 : EPOCH_RETRY_MIN_NS;
-		if (e->epoch_wait_ns > EPOCH_RETRY_MAX_NS)
-			e->epoch_wait_ns = EPOCH_RETRY_MAX_NS;
-		e->epoch_retry_ns = clock_mono_ns() + e->epoch_wait_ns;
-		if (e->seal) /* else the lost tracking was reported already */
+		e->epochs.wait_ns = e->epochs.wait_ns ? e->epochs.wait_ns * 2 : EPOCH_RETRY_MIN_NS;
+		if (e->epochs.wait_ns > EPOCH_RETRY_MAX_NS)
+			e->epochs.wait_ns = EPOCH_RETRY_MAX_NS;
+		e->epochs.retry_ns = clock_mono_ns() + e->epochs.wait_ns;
+		if (e->capture.seal) /* else the lost tracking was reported already */
 			engine_set_state(e, e->status.state, "an epoch failed, trying again: %s",
 					 strerror(-r));
 	}
@@ -244,17 +250,17 @@ static void turn(struct engine *e)
 	serve(e);
 	engine_watch_again(e);
 	now_ns = clock_mono_ns();
-	if (!e->link && now_ns >= e->connect_at_ns)
+	if (!e->stream.link && now_ns >= e->stream.connect_at_ns)
 		engine_stream_connect(e);
 	if (!may_seal(e))
 		return;
-	if (!e->needs_full)
+	if (!e->epochs.needs_full)
 		engine_retry_pipe(e);
 	if (!may_seal(e)) /* engine_retry_pipe() may have found the guest paused */
 		return;
-	if (e->needs_full)
+	if (e->epochs.needs_full)
 		epoch_ended(e, engine_full_epoch(e));
-	else if (pacer_due_ns(&e->pacer, now_ns) <= now_ns)
+	else if (pacer_due_ns(&e->epochs.pacer, now_ns) <= now_ns)
 		epoch_ended(e, engine_epoch(e));
 }
 
@@ -277,18 +283,18 @@ static void free_engine(struct engine *e)
 	if (!e)
 		return;
 	progress_end(e->config.progress);
-	link_free(e->link);
+	link_free(e->stream.link);
 	engine_machine_done(e);
-	seal_free(e->seal);
-	devstate_close(e->device);
-	track_close(e->track);
-	guestmem_close(e->mem);
-	vcpus_close(e->vcpus);
-	guestclock_close(e->clock);
-	qmp_close(e->qmp);
+	seal_free(e->capture.seal);
+	devstate_close(e->capture.device);
+	track_close(e->capture.track);
+	guestmem_close(e->capture.mem);
+	vcpus_close(e->guest.vcpus);
+	guestclock_close(e->guest.clock);
+	qmp_close(e->guest.qmp);
 	engine_watch_close(e);
-	encoder_free(e->encoder);
-	retain_free(e->retain);
+	encoder_free(e->epochs.encoder);
+	retain_free(e->epochs.retain);
 	fd_close(e->wake_fd);
 	pthread_mutex_destroy(&e->status_lock);
 	free(e);
@@ -298,15 +304,15 @@ static int need_running(struct engine *e, struct error *error)
 {
 	int r;
 
-	if (e->info.running)
+	if (e->guest.info.running)
 		return 0;
-	if (strcmp(e->info.runstate, "shutdown") == 0) {
+	if (strcmp(e->guest.info.runstate, "shutdown") == 0) {
 		snprintf(error->text, sizeof(error->text),
 			 "the guest has shut itself down and its QEMU stays (-no-shutdown); start it "
 			 "again (QMP `system_reset`, `cont`), then protect it");
 		return -ESHUTDOWN;
 	}
-	if (strcmp(e->info.runstate, "postmigrate") == 0) {
+	if (strcmp(e->guest.info.runstate, "postmigrate") == 0) {
 		snprintf(error->text, sizeof(error->text),
 			 "the guest was migrated away, or saved (runstate postmigrate): what is "
 			 "left here may "
@@ -321,10 +327,10 @@ static int need_running(struct engine *e, struct error *error)
 	}
 	log_warn("vm=%s term=%llu found stopped: an agent died inside a pause; letting it run",
 		 e->config.vm, (unsigned long long)e->term);
-	r = qmp_execute(e->qmp, "cont", NULL, QMP_ORDER_NS, NULL);
+	r = qmp_execute(e->guest.qmp, "cont", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)
 		snprintf(error->text, sizeof(error->text), "the guest does not go on: %s",
-			 *qmp_error(e->qmp) ? qmp_error(e->qmp) : strerror(-r));
+			 *qmp_error(e->guest.qmp) ? qmp_error(e->guest.qmp) : strerror(-r));
 	return r;
 }
 
@@ -332,22 +338,23 @@ static int open_guest(struct engine *e, struct error *error)
 {
 	int r;
 
-	r = qmp_open(e->config.qmp, QMP_OPEN_NS, &e->qmp);
+	r = qmp_open(e->config.qmp, QMP_OPEN_NS, &e->guest.qmp);
 	if (r < 0) {
 		snprintf(error->text, sizeof(error->text), "%s: %s", e->config.qmp,
 			 qmp_open_error(r));
 		return r;
 	}
-	r = vmm_inspect(e->qmp, &e->info, error);
+	r = vmm_inspect(e->guest.qmp, &e->guest.info, error);
 	if (r == 0)
 		r = engine_watch_open(e, error); /* checks disks, too */
 	if (r == 0)
-		r = vmm_check_rx_filter(e->qmp, error);
+		r = vmm_check_rx_filter(e->guest.qmp, error);
 	if (r < 0)
 		return r;
-	if (e->info.n_nics != 1) {
+	if (e->guest.info.n_nics != 1) {
 		snprintf(error->text, sizeof(error->text),
-			 "the guest has %u network cards; exactly one is supported", e->info.n_nics);
+			 "the guest has %u network cards; exactly one is supported",
+			 e->guest.info.n_nics);
 		return -ENOTSUP;
 	}
 	r = need_running(e, error);
@@ -355,25 +362,27 @@ static int open_guest(struct engine *e, struct error *error)
 		r = engine_machine_open(e, error);
 	if (r < 0)
 		return r;
-	r = devstate_open(e->qmp, WIRE_BLOB_MAX, &e->device, error);
+	r = devstate_open(e->guest.qmp, WIRE_BLOB_MAX, &e->capture.device, error);
 	if (r == 0) {
-		e->clock = guestclock_open(e->qmp, e->info.pid, e->config.clock == ENGINE_CLOCK_CORRECT,
-					   e->config.clock_step_max_ns);
-		r = e->clock ? 0 : -ENOMEM;
+		e->guest.clock = guestclock_open(e->guest.qmp, e->guest.info.pid,
+						 e->config.clock == ENGINE_CLOCK_CORRECT,
+						 e->config.clock_step_max_ns);
+		r = e->guest.clock ? 0 : -ENOMEM;
 	}
 	if (r == 0)
 		engine_open_pipe(e);
 	if (r == 0)
-		r = guestmem_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->mem, error);
+		r = guestmem_open(e->guest.info.pid, e->guest.info.blocks, e->guest.info.n_blocks,
+				  &e->capture.mem, error);
 	progress_begin(e->config.progress, "began to track", "guest RAM", 0);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
 	/* QEMU may number its threads by another pid namespace: then the guest counts as always
 	 * busy. */
-	if (r == 0 && vcpus_open(e->qmp, e->info.pid, &e->vcpus, error) < 0)
+	if (r == 0 && vcpus_open(e->guest.qmp, e->guest.info.pid, &e->guest.vcpus, error) < 0)
 		log_warn("vm=%s %s; every pause counts in full, and it cannot be throttled",
 			 e->config.vm, error->text);
-	qmp_set_event_handler(e->qmp, on_qmp_event, e);
+	qmp_set_event_handler(e->guest.qmp, on_qmp_event, e);
 	return r;
 }
 
@@ -389,19 +398,19 @@ static int open_hold(struct engine *e, char *ret_text)
 	struct error error;
 	int r;
 
-	r = hold_open(&config, &e->hold, &error);
+	r = hold_open(&config, &e->output.hold, &error);
 	if (r < 0) {
 		wire_text_format(ret_text, "%s", error.text);
 		return r;
 	}
-	e->next_epoch = 1;
-	if (hold_is_taken_over(e->hold) && hold_mode(e->hold) != HOLD_PASS) {
+	e->epochs.next = 1;
+	if (hold_is_taken_over(e->output.hold) && hold_mode(e->output.hold) != HOLD_PASS) {
 		/* Frames of the guest may have been dropped meanwhile: nothing leaves until a FULL
 		 * epoch that contains the state after them is committed. */
-		e->is_holding = true;
-		e->next_epoch = hold_epoch(e->hold) + 1;
-		hold_set_epoch(e->hold, e->next_epoch);
-		r = hold_set_mode(e->hold, HOLD_HOLD);
+		e->output.is_holding = true;
+		e->epochs.next = hold_epoch(e->output.hold) + 1;
+		hold_set_epoch(e->output.hold, e->epochs.next);
+		r = hold_set_mode(e->output.hold, HOLD_HOLD);
 	}
 	return r;
 }
@@ -410,18 +419,15 @@ static int open_hold(struct engine *e, char *ret_text)
  * silent. */
 static void abandon_hold(struct engine *e)
 {
-	if (e->is_holding)
-		hold_close(e->hold);
-	else if (hold_detach(e->hold) < 0)
+	if (e->output.is_holding)
+		hold_close(e->output.hold);
+	else if (hold_detach(e->output.hold) < 0)
 		log_warn("vm=%s the hold could not be removed whole, ignoring", e->config.vm);
 }
 
 static int start_thread(struct engine *e)
 {
-	int r = pthread_create(&e->thread, NULL, engine_main, e);
-
-	e->has_thread = r == 0;
-	return -r;
+	return -pthread_create(&e->thread, NULL, engine_main, e);
 }
 
 static uint32_t reference_pages(const struct engine *e)
@@ -429,8 +435,8 @@ static uint32_t reference_pages(const struct engine *e)
 	uint64_t n_pages = e->config.reference_bytes / VMM_PAGE_BYTES;
 
 	if (n_pages == 0)
-		n_pages = e->info.n_pages / 4;
-	return n_pages > e->info.n_pages ? e->info.n_pages : (uint32_t)n_pages;
+		n_pages = e->guest.info.n_pages / 4;
+	return n_pages > e->guest.info.n_pages ? e->guest.info.n_pages : (uint32_t)n_pages;
 }
 
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
@@ -444,9 +450,9 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		return -ENOMEM;
 	e->config = *config;
 	e->term = term;
-	lease_init(&e->lease, term, config->needs_lease);
-	e->needs_full = true;
-	e->link_fd = e->statm_fd = -1;
+	lease_init(&e->lease.lease, term, config->needs_lease);
+	e->epochs.needs_full = true;
+	e->watch.link_fd = e->watch.statm_fd = -1;
 	e->status.term = term;
 	e->status.state = WIRE_STATE_ATTACHING;
 	pthread_mutex_init(&e->status_lock, NULL);
@@ -456,15 +462,15 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	if (r == 0)
 		r = open_guest(e, &error);
 	if (r == 0)
-		r = retain_new(WIRE_PAYLOAD_MAX, config->backlog_bytes_max, &e->retain);
+		r = retain_new(WIRE_PAYLOAD_MAX, config->backlog_bytes_max, &e->epochs.retain);
 	if (r == 0)
-		r = encoder_new(e->info.n_pages, reference_pages(e), config->encode_threads,
-				e->retain, &e->encoder);
-	stage_init(&e->stage, config->second_stage);
-	pacer_init(&e->pacer, &config->pacer, clock_mono_ns());
-	throttle_init(&e->throttle, &config->throttle);
-	if (!e->vcpus)
-		e->throttle.config.percent_max = 0;
+		r = encoder_new(e->guest.info.n_pages, reference_pages(e), config->encode_threads,
+				e->epochs.retain, &e->epochs.encoder);
+	stage_init(&e->stream.stage, config->second_stage);
+	pacer_init(&e->epochs.pacer, &config->pacer, clock_mono_ns());
+	throttle_init(&e->throttle.plan, &config->throttle);
+	if (!e->guest.vcpus)
+		e->throttle.plan.config.percent_max = 0;
 	if (r < 0) {
 		wire_text_format(ret_text, "%s", *error.text ? error.text : strerror(-r));
 		free_engine(e);
@@ -503,9 +509,7 @@ static void stop_thread(struct engine *e)
 	atomic_store(&e->must_stop, true);
 	if (write(e->wake_fd, &one, sizeof(one)) < 0)
 		log_debug("vm=%s wake: %s, ignoring: it was awake", e->config.vm, strerror(errno));
-	if (e->has_thread)
-		pthread_join(e->thread, NULL);
-	e->has_thread = false;
+	pthread_join(e->thread, NULL);
 }
 
 int engine_detach(struct engine *engine, char *ret_text)
@@ -513,7 +517,7 @@ int engine_detach(struct engine *engine, char *ret_text)
 	int r;
 
 	stop_thread(engine);
-	r = hold_detach(engine->hold);
+	r = hold_detach(engine->output.hold);
 	if (r < 0)
 		wire_text_format(ret_text, "the hold could not be removed whole: %s", strerror(-r));
 	if (engine_lease_let_run(engine) < 0) {
@@ -530,9 +534,9 @@ int engine_fence(struct engine *engine, char *ret_text)
 	int r = 0;
 
 	stop_thread(engine);
-	hold_close(engine->hold);
-	if (!engine->is_guest_lost)
-		r = qmp_execute(engine->qmp, "stop", NULL, QMP_ORDER_NS, NULL);
+	hold_close(engine->output.hold);
+	if (!engine->guest.is_lost)
+		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)
 		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
 	free_engine(engine);
@@ -550,12 +554,12 @@ void engine_close(struct engine *engine)
 
 const struct vmm_inventory *engine_inventory(const struct engine *engine)
 {
-	return &engine->inventory;
+	return &engine->watch.inventory;
 }
 
 pid_t engine_guest_pid(const struct engine *engine)
 {
-	return engine->info.pid;
+	return engine->guest.info.pid;
 }
 
 void engine_status(struct engine *engine, struct engine_status *ret_status)

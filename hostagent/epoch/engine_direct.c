@@ -15,8 +15,9 @@
 
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
 {
-	atomic_store(&engine->claimed_ns, claimed_ns);
-	atomic_store(&engine->direct_term, term); /* seen within ENGINE_PUBLISH_NS, or 10 ms while silenced */
+	atomic_store(&engine->direct.claimed_ns, claimed_ns);
+	/* Seen within ENGINE_PUBLISH_NS, or 10 ms while silenced. */
+	atomic_store(&engine->direct.term, term);
 }
 
 static void enter(struct engine *e, uint64_t term)
@@ -24,13 +25,13 @@ static void enter(struct engine *e, uint64_t term)
 	engine_stream_close(e, "the gateway is lost");
 	log_warn("vm=%s term=%llu -> %llu epoch=%llu without a gateway: %s agreed, streaming to it",
 		 e->config.vm, (unsigned long long)e->term, (unsigned long long)term,
-		 (unsigned long long)e->next_epoch, e->config.peer_name);
+		 (unsigned long long)e->epochs.next, e->config.peer_name);
 	e->term = term;
-	lease_enter(&e->lease, term, atomic_load(&e->claimed_ns), AGREE_LEASE_MS);
-	e->is_direct = true;
-	e->tries_peer = true;
-	e->connect_at_ns = 0;
-	e->backoff = 0;
+	lease_enter(&e->lease.lease, term, atomic_load(&e->direct.claimed_ns), AGREE_LEASE_MS);
+	e->direct.is_direct = true;
+	e->direct.tries_peer = true;
+	e->stream.connect_at_ns = 0;
+	e->stream.backoff = 0;
 	pthread_mutex_lock(&e->status_lock);
 	e->status.term = term;
 	pthread_mutex_unlock(&e->status_lock);
@@ -44,52 +45,52 @@ static void beat(struct engine *e, uint64_t now_ns)
 	uint8_t payload[8];
 	struct iovec piece = {payload, sizeof(payload)};
 
-	if (!e->link || !e->is_peer_link || now_ns < e->beat_ns + BEAT_NS)
+	if (!e->stream.link || !e->stream.is_peer_link || now_ns < e->direct.beat_ns + BEAT_NS)
 		return;
-	e->beat_boot_ns = clock_boot_ns();
-	bytes_put_be64(payload, e->beat_boot_ns);
+	e->direct.beat_boot_ns = clock_boot_ns();
+	bytes_put_be64(payload, e->direct.beat_boot_ns);
 	/* Errors are ignored: if the queue is full, the next BEAT will do; engine_stream_receive()
 	 * notices a dead link. */
-	if (link_send(e->link, &header, &piece, 1) == 0)
-		e->beat_ns = now_ns;
+	if (link_send(e->stream.link, &header, &piece, 1) == 0)
+		e->direct.beat_ns = now_ns;
 }
 
 void engine_direct_tick(struct engine *e)
 {
-	uint64_t term = atomic_load(&e->direct_term);
+	uint64_t term = atomic_load(&e->direct.term);
 
 	if (term > e->term)
 		enter(e, term);
-	if (e->is_direct)
+	if (e->direct.is_direct)
 		beat(e, clock_mono_ns());
 }
 
 bool engine_direct_is_next(struct engine *e)
 {
-	if (!e->is_direct)
+	if (!e->direct.is_direct)
 		return false;
-	return e->tries_peer ||
+	return e->direct.tries_peer ||
 	       gateway_view_silence_ns(e->config.view, clock_mono_ns()) > GATEWAY_NS;
 }
 
 void engine_direct_connected(struct engine *e, bool is_peer, int result)
 {
-	if (!e->is_direct)
+	if (!e->direct.is_direct)
 		return;
-	e->is_peer_link = is_peer && result == 0;
-	e->beat_ns = 0; /* send a BEAT at once: it asks for the stream */
+	e->stream.is_peer_link = is_peer && result == 0;
+	e->direct.beat_ns = 0; /* send a BEAT at once: it asks for the stream */
 	/* Try gateway and other host in turns, until one of them takes the stream. */
-	e->tries_peer = !is_peer && result < 0;
+	e->direct.tries_peer = !is_peer && result < 0;
 	if (is_peer || result < 0)
 		return;
-	e->is_direct = false;
+	e->direct.is_direct = false;
 	log_info("vm=%s term=%llu epoch=%llu the gateway takes the stream again", e->config.vm,
-		 (unsigned long long)e->term, (unsigned long long)e->next_epoch);
+		 (unsigned long long)e->term, (unsigned long long)e->epochs.next);
 }
 
 uint64_t engine_direct_wake_ns(const struct engine *e)
 {
-	return e->link && e->is_peer_link ? e->beat_ns + BEAT_NS : UINT64_MAX;
+	return e->stream.link && e->stream.is_peer_link ? e->direct.beat_ns + BEAT_NS : UINT64_MAX;
 }
 
 static int on_lease(struct engine *e, const struct wire_frame *frame)
@@ -98,8 +99,8 @@ static int on_lease(struct engine *e, const struct wire_frame *frame)
 
 	if (wire_lease_decode(frame, &lease, NULL) < 0 || strcmp(lease.vm, e->config.vm) != 0)
 		return -EPROTO;
-	return lease_renew(&e->lease, frame->h.term, lease.beat_ns, lease.lease_ms, lease.release_ms,
-			   e->beat_boot_ns) < 0
+	return lease_renew(&e->lease.lease, frame->h.term, lease.beat_ns, lease.lease_ms,
+			   lease.release_ms, e->direct.beat_boot_ns) < 0
 		       ? -EPROTO
 		       : 0;
 }

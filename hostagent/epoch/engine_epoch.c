@@ -33,21 +33,24 @@
 
 int engine_restart_tracking(struct engine *e, struct error *ret_error)
 {
+	const struct vmm_info *info = &e->guest.info;
+	struct engine_capture *c = &e->capture;
 	int r;
 
-	e->is_track_fresh = false;
-	e->seal = seal_free(e->seal);
-	e->track = track_close(e->track); /* first: two trackers cannot watch the same memory */
-	r = track_open(e->info.pid, e->info.blocks, e->info.n_blocks, &e->track, ret_error);
+	c->is_fresh = false;
+	c->seal = seal_free(c->seal);
+	c->track = track_close(c->track); /* first: two trackers cannot watch the same memory */
+	r = track_open(info->pid, info->blocks, info->n_blocks, &c->track, ret_error);
 	if (r < 0)
 		return r;
-	r = seal_new(e->qmp, e->track, e->mem, e->device, e->info.n_pages, &e->seal);
+	r = seal_new(e->guest.qmp, c->track, c->mem, c->device, info->n_pages, &c->seal);
 	if (r < 0) {
-		snprintf(ret_error->text, sizeof(ret_error->text), "the copy buffer: %s", strerror(-r));
-		e->track = track_close(e->track);
+		snprintf(ret_error->text, sizeof(ret_error->text), "the copy buffer: %s",
+			 strerror(-r));
+		c->track = track_close(c->track);
 		return r;
 	}
-	e->is_track_fresh = true;
+	c->is_fresh = true;
 	return 0;
 }
 
@@ -56,7 +59,7 @@ static int encode_and_serve(struct engine *e, struct encoder_cursor *cursor)
 	uint32_t n_batches = 0;
 	int r;
 
-	while ((r = encoder_pages(e->encoder, cursor)) != 0) {
+	while ((r = encoder_pages(e->epochs.encoder, cursor)) != 0) {
 		if (r == -ENOBUFS)
 			r = engine_stream_wait(e);
 		else if (r == -EAGAIN)
@@ -77,7 +80,7 @@ static int encode_pages(struct engine *e, struct encoder_cursor cursor)
 
 	/* No thread may read the pages any more: the caller may free their buffer. */
 	if (r < 0)
-		encoder_abandon(e->encoder);
+		encoder_abandon(e->epochs.encoder);
 	return r;
 }
 
@@ -94,8 +97,8 @@ static int encode_clock(struct engine *e)
 	struct wire_clock clock = {.mono_ns = clock_mono_ns()};
 	int r;
 
-	if (!e->tells_clock ||
-	    !guestclock_forecast(e->clock, clock.mono_ns, &saved, &wanted, &clock.ticks_per_s))
+	if (!e->stream.tells_clock || !guestclock_forecast(e->guest.clock, clock.mono_ns, &saved,
+							   &wanted, &clock.ticks_per_s))
 		return 0;
 	if (clock.ticks_per_s < 1 || clock.ticks_per_s > WIRE_TICKS_PER_S_MAX)
 		return 0; /* no processor's counter has such a rate */
@@ -103,7 +106,7 @@ static int encode_clock(struct engine *e)
 	clock.saved_ns = saved.clock;
 	clock.ticks = wanted.ticks;
 	clock.ns = wanted.clock;
-	while ((r = encoder_clock(e->encoder, &clock)) == -ENOBUFS) {
+	while ((r = encoder_clock(e->epochs.encoder, &clock)) == -ENOBUFS) {
 		r = engine_stream_wait(e);
 		if (r < 0)
 			return r;
@@ -118,14 +121,15 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 	struct encoder_cursor stopped = cursor_over(&result->stopped, NULL);
 	int r;
 
-	encoder_expect(e->encoder, &precopied);
-	encoder_expect(e->encoder, &stopped);
+	encoder_expect(e->epochs.encoder, &precopied);
+	encoder_expect(e->epochs.encoder, &stopped);
 	r = encode_pages(e, precopied);
 	if (r == 0)
 		r = encode_pages(e, stopped);
 	if (r < 0)
 		return r;
-	while ((r = encoder_device(e->encoder, result->device, result->device_size)) == -ENOBUFS) {
+	while ((r = encoder_device(e->epochs.encoder, result->device, result->device_size)) ==
+	       -ENOBUFS) {
 		r = engine_stream_wait(e);
 		if (r < 0)
 			return r;
@@ -134,7 +138,7 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 		r = encode_clock(e);
 	if (r < 0)
 		return r;
-	while ((r = encoder_end(e->encoder)) == -ENOBUFS) {
+	while ((r = encoder_end(e->epochs.encoder)) == -ENOBUFS) {
 		r = engine_stream_wait(e);
 		if (r < 0)
 			return r;
@@ -150,15 +154,16 @@ static void end_epoch(void *context, const struct seal_times *times)
 
 	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
 	 * pacer is told of the seal, or they would ask for another seal. */
-	if (hold_receive(e->hold) < 0)
+	if (hold_receive(e->output.hold) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so", e->config.vm);
-	e->next_epoch++;
-	hold_set_epoch(e->hold, e->next_epoch);
-	if (!e->is_holding && !e->is_unheld && hold_set_mode(e->hold, HOLD_HOLD) == 0) {
-		e->is_holding = true;
-		e->held_from = e->next_epoch - 1;
+	e->epochs.next++;
+	hold_set_epoch(e->output.hold, e->epochs.next);
+	if (!e->output.is_holding && !e->output.is_unheld &&
+	    hold_set_mode(e->output.hold, HOLD_HOLD) == 0) {
+		e->output.is_holding = true;
+		e->output.held_from = e->epochs.next - 1;
 	}
-	guestclock_stopped(e->clock, times->paused_ns, times->paused_ns + times->stop_ns);
+	guestclock_stopped(e->guest.clock, times->paused_ns, times->paused_ns + times->stop_ns);
 }
 
 /* Does the seal of the epoch that begins now begin the hold? Frames that leave before that seal are
@@ -167,121 +172,125 @@ static void end_epoch(void *context, const struct seal_times *times)
  * epoch must also be short, since output is held from its seal until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
 {
-	uint64_t ran_ns = clock_mono_ns() - e->pacer.resumed_ns;
+	uint64_t ran_ns = clock_mono_ns() - e->epochs.pacer.resumed_ns;
 
-	if (e->is_holding || !e->knows_unheld)
+	if (e->output.is_holding || !e->stream.knows_unheld)
 		return true;
 	if (is_full)
-		e->n_unheld = 0;
-	if (is_full || e->committed_epoch + 1 != e->next_epoch)
+		e->output.n_unheld = 0;
+	if (is_full || e->epochs.committed + 1 != e->epochs.next)
 		return false;
-	if (e->dirty_expected < PRECOPY_MIN_PAGES && ran_ns < 2 * e->pacer.config.epoch_max_ns)
+	if (e->epochs.dirty_expected < PRECOPY_MIN_PAGES &&
+	    ran_ns < 2 * e->epochs.pacer.config.epoch_max_ns)
 		return true;
-	return ++e->n_unheld > UNHELD_MAX;
+	return ++e->output.n_unheld > UNHELD_MAX;
 }
 
 /* For an ordinary epoch call this after its seal: the hold may have failed to begin there. */
 static uint8_t unheld_flag(const struct engine *e)
 {
-	return e->knows_unheld && !e->is_holding ? WIRE_FLAG_UNHELD : 0;
+	return e->stream.knows_unheld && !e->output.is_holding ? WIRE_FLAG_UNHELD : 0;
 }
 
 /* The seal of a FULL epoch always protects, as the rounds before it did. */
 static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 {
-	if (!is_full && !protect_is_due(&e->protect))
+	if (!is_full && !protect_is_due(&e->epochs.protect))
 		return SEAL_KEEP;
-	return e->dirty_expected >= PRECOPY_MIN_PAGES ? SEAL_AHEAD : SEAL_PROTECT;
+	return e->epochs.dirty_expected >= PRECOPY_MIN_PAGES ? SEAL_AHEAD : SEAL_PROTECT;
 }
 
 /* Whatever made a seal through the pipe fail (for example QEMU was stopped during it) is usually
  * temporary, so it is tried again. The wait grows, since each failure costs a full copy. */
 static void pipe_failed(struct engine *e)
 {
-	e->pipe_wait_ns = e->pipe_wait_ns ? e->pipe_wait_ns * PIPE_RETRY_FACTOR : PIPE_RETRY_MIN_NS;
-	if (e->pipe_wait_ns > PIPE_RETRY_MAX_NS)
-		e->pipe_wait_ns = PIPE_RETRY_MAX_NS;
-	e->pipe_retry_ns = clock_mono_ns() + e->pipe_wait_ns;
+	e->capture.pipe_wait_ns = e->capture.pipe_wait_ns
+					  ? e->capture.pipe_wait_ns * PIPE_RETRY_FACTOR
+					  : PIPE_RETRY_MIN_NS;
+	if (e->capture.pipe_wait_ns > PIPE_RETRY_MAX_NS)
+		e->capture.pipe_wait_ns = PIPE_RETRY_MAX_NS;
+	e->capture.pipe_retry_ns = clock_mono_ns() + e->capture.pipe_wait_ns;
 }
 
 void engine_retry_pipe(struct engine *e)
 {
-	if (e->pipe_retry_ns == 0 || clock_mono_ns() < e->pipe_retry_ns ||
+	if (e->capture.pipe_retry_ns == 0 || clock_mono_ns() < e->capture.pipe_retry_ns ||
 	    engine_throttle_release(e) < 0)
 		return;
-	e->is_left_stopped = false;
-	e->is_sealing = true; /* trying the pipe out pauses the guest briefly */
+	e->guest.is_left_stopped = false;
+	e->guest.is_sealing = true; /* trying the pipe out pauses the guest briefly */
 	engine_open_pipe(e);
-	e->is_sealing = false;
-	if (e->is_left_stopped)
+	e->guest.is_sealing = false;
+	if (e->guest.is_left_stopped)
 		engine_paused_by_other(e);
-	if (!devstate_gate(e->device)) {
+	if (!devstate_gate(e->capture.device)) {
 		pipe_failed(e);
 		return;
 	}
-	e->pipe_retry_ns = 0;
+	e->capture.pipe_retry_ns = 0;
 	log_info("vm=%s epoch=%llu seals go through a pipe again", e->config.vm,
-		 (unsigned long long)e->next_epoch);
+		 (unsigned long long)e->epochs.next);
 }
 
 void engine_open_pipe(struct engine *e)
 {
 	uint64_t start_ns = clock_mono_ns();
 
-	guestclock_running(e->clock);
-	devstate_open_gate(e->device, e->info.pid);
-	guestclock_resumed(e->clock, clock_mono_ns() - start_ns);
+	guestclock_running(e->guest.clock);
+	devstate_open_gate(e->capture.device, e->guest.info.pid);
+	guestclock_resumed(e->guest.clock, clock_mono_ns() - start_ns);
 }
 
 /* After a seal: account for what the pause did to the guest's clock. */
 static void see_to_clock(struct engine *e, const struct seal_result *result)
 {
-	const struct clock_rules *rules = guestclock_rules(e->clock);
+	const struct clock_rules *rules = guestclock_rules(e->guest.clock);
 
-	guestclock_resumed(e->clock, result->times.resumed_ns - result->times.paused_ns);
-	guestclock_saved(e->clock, result->device, result->device_size);
-	clock_loss_note(&e->clock_loss, result->times.resumed_ns, rules->lost_ns);
-	pacer_clock(&e->pacer, rules->state == CLOCK_CORRECTED);
+	guestclock_resumed(e->guest.clock, result->times.resumed_ns - result->times.paused_ns);
+	guestclock_saved(e->guest.clock, result->device, result->device_size);
+	clock_loss_note(&e->guest.clock_loss, result->times.resumed_ns, rules->lost_ns);
+	pacer_clock(&e->epochs.pacer, rules->state == CLOCK_CORRECTED);
 }
 
 static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *ret_result)
 {
-	bool had_pipe = devstate_gate(e->device) != NULL;
+	bool had_pipe = devstate_gate(e->capture.device) != NULL;
 	int r;
 
 	r = engine_throttle_release(e);
 	if (r < 0) {
-		e->needs_full = true;
+		e->epochs.needs_full = true;
 		return r;
 	}
 	if (had_pipe)
-		gate_guard(devstate_gate(e->device));
-	e->is_left_stopped = false;
-	e->is_sealing = true;
-	guestclock_running(e->clock);
-	r = seal_run(e->seal, kind, end_epoch, e, ret_result);
-	e->is_sealing = false;
-	e->is_track_fresh = false;
+		gate_guard(devstate_gate(e->capture.device));
+	e->guest.is_left_stopped = false;
+	e->guest.is_sealing = true;
+	guestclock_running(e->guest.clock);
+	r = seal_run(e->capture.seal, kind, end_epoch, e, ret_result);
+	e->guest.is_sealing = false;
+	e->capture.is_fresh = false;
 	if (r < 0) {
 		log_error("vm=%s epoch=%llu seal failed: %s%s%s", e->config.vm,
-			  (unsigned long long)e->next_epoch, strerror(-r),
-			  *qmp_error(e->qmp) ? ": " : "", qmp_error(e->qmp));
-		e->needs_full = true;
-		if (had_pipe && !devstate_gate(e->device))
+			  (unsigned long long)e->epochs.next, strerror(-r),
+			  *qmp_error(e->guest.qmp) ? ": " : "", qmp_error(e->guest.qmp));
+		e->epochs.needs_full = true;
+		if (had_pipe && !devstate_gate(e->capture.device))
 			pipe_failed(e);
 		return r;
 	}
 	see_to_clock(e, ret_result);
 	/* A seal leaves the guest as it was, so somebody else paused it just before or
 	 * meanwhile. */
-	if (e->is_left_stopped)
+	if (e->guest.is_left_stopped)
 		engine_paused_by_other(e);
 	/* The epoch just sealed is next_epoch - 1 now. */
-	e->sealed_at_ns[(e->next_epoch - 1) % ENGINE_SEALED_AT_SLOTS] = ret_result->times.resumed_ns;
+	e->epochs.sealed_at_ns[(e->epochs.next - 1) % ENGINE_SEALED_AT_SLOTS] =
+		ret_result->times.resumed_ns;
 	/* The vCPUs' time belongs to the epoch that ended: they did not run in the pause, and
 	 * hardly since. */
-	pacer_sealed(&e->pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
-		     vcpus_busy_ns(e->vcpus));
+	pacer_sealed(&e->epochs.pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
+		     vcpus_busy_ns(e->guest.vcpus));
 	return engine_watch_sealed(e, ret_result);
 }
 
@@ -308,20 +317,20 @@ static int full_rounds(struct engine *e)
 		began_ns = clock_mono_ns();
 		if (round == 0)
 			progress_begin(e->config.progress, "copied", "of guest RAM",
-				       (uint64_t)e->info.n_pages * VMM_PAGE_BYTES);
+				       (uint64_t)e->guest.info.n_pages * VMM_PAGE_BYTES);
 		else
 			progress_begin(e->config.progress, "copied again",
 				       "that the guest wrote meanwhile", 0);
-		r = seal_copy_running(e->seal, full_batch, e, &n_pages);
-		e->is_track_fresh = false;
+		r = seal_copy_running(e->capture.seal, full_batch, e, &n_pages);
+		e->capture.is_fresh = false;
 		if (r < 0)
 			return r;
 		log_debug("vm=%s epoch=%llu round=%u pages=%u", e->config.vm,
-			  (unsigned long long)e->next_epoch, round, n_pages);
+			  (unsigned long long)e->epochs.next, round, n_pages);
 		is_last = n_pages <= FULL_LAST_ROUND_PAGES || ++round == FULL_ROUNDS_MAX ||
 			  (round > 1 && !engine_throttle_round(e, n_pages, n_before, began_ns));
 	} while (!is_last);
-	e->dirty_expected = n_pages;
+	e->epochs.dirty_expected = n_pages;
 	e->figures.full_rounds = round;
 	return 0;
 }
@@ -332,8 +341,8 @@ static int send_full(struct engine *e)
 	int r;
 
 	e->figures.is_kept = false; /* a FULL epoch's seal protects everything */
-	e->is_unheld = !begins_hold(e, true);
-	r = encoder_begin(e->encoder, e->next_epoch, e->complete_at_peer,
+	e->output.is_unheld = !begins_hold(e, true);
+	r = encoder_begin(e->epochs.encoder, e->epochs.next, e->stream.complete_at_peer,
 			  WIRE_FLAG_FULL | unheld_flag(e));
 	if (r == 0)
 		r = full_rounds(e);
@@ -355,13 +364,13 @@ int engine_full_epoch(struct engine *e)
 	struct error error;
 	int r;
 
-	e->needs_full = true;
+	e->epochs.needs_full = true;
 	r = engine_throttle_end(e);
 	if (r == 0)
 		r = engine_machine_check(e);
 	if (r < 0)
 		return r;
-	if (!e->is_track_fresh) {
+	if (!e->capture.is_fresh) {
 		r = engine_restart_tracking(e, &error);
 		if (r < 0) {
 			log_limited(LOG_LEVEL_ERROR, "vm=%s tracking: %s", e->config.vm, error.text);
@@ -370,24 +379,24 @@ int engine_full_epoch(struct engine *e)
 			return r;
 		}
 	}
-	if (e->next_epoch <= e->complete_at_peer)
-		e->next_epoch = e->complete_at_peer + 1;
-	if (e->is_holding)
-		hold_set_epoch(e->hold, e->next_epoch);
-	retain_drop_all(e->retain);
-	e->is_full_running = true;
-	e->full_generation = e->generation;
-	encoder_get_counts(e->encoder, &before);
+	if (e->epochs.next <= e->stream.complete_at_peer)
+		e->epochs.next = e->stream.complete_at_peer + 1;
+	if (e->output.is_holding)
+		hold_set_epoch(e->output.hold, e->epochs.next);
+	retain_drop_all(e->epochs.retain);
+	e->epochs.is_full_running = true;
+	e->epochs.full_generation = e->stream.generation;
+	encoder_get_counts(e->epochs.encoder, &before);
 	r = send_full(e);
 	progress_end(e->config.progress); /* the rest is shown as the link's progress */
 	engine_figures_full(e, &before);
-	e->is_full_running = false;
+	e->epochs.is_full_running = false;
 	if (r < 0)
 		return r;
-	e->needs_full = false;
-	protect_init(&e->protect, track_fault_ns(e->track));
+	e->epochs.needs_full = false;
+	protect_init(&e->epochs.protect, track_fault_ns(e->capture.track));
 	e->figures.last_resumed_ns = 0; /* the time since the last seal is not an interval */
-	encoder_get_counts(e->encoder, &counts);
+	encoder_get_counts(e->epochs.encoder, &counts);
 	e->figures.bytes_full += counts.epoch_bytes;
 	e->figures.n_full++;
 	engine_stream_pace(e);
@@ -400,32 +409,32 @@ int engine_epoch(struct engine *e)
 	enum seal_kind kind = choose_kind(e, false);
 	struct encoder_counts before, counts;
 	struct seal_result result;
-	uint64_t epoch = e->next_epoch, began_ns = e->pacer.resumed_ns;
+	uint64_t epoch = e->epochs.next, began_ns = e->epochs.pacer.resumed_ns;
 	uint32_t n_stale, n_unchanged;
 	int r;
 
-	e->is_unheld = !begins_hold(e, false);
-	pacer_sealing(&e->pacer, clock_mono_ns());
+	e->output.is_unheld = !begins_hold(e, false);
+	pacer_sealing(&e->epochs.pacer, clock_mono_ns());
 	r = run_seal(e, kind, &result);
 	if (r < 0)
 		return r;
-	encoder_get_counts(e->encoder, &before);
+	encoder_get_counts(e->epochs.encoder, &before);
 	/* From here on the reference changes: if the epoch does not end whole, everything is sent
 	 * anew. */
-	r = encoder_begin(e->encoder, epoch, epoch - 1, unheld_flag(e));
+	r = encoder_begin(e->epochs.encoder, epoch, epoch - 1, unheld_flag(e));
 	if (r == 0)
 		r = encode_sealed(e, &result);
 	if (r < 0) {
-		e->needs_full = true;
+		e->epochs.needs_full = true;
 		return r;
 	}
-	encoder_get_counts(e->encoder, &counts);
+	encoder_get_counts(e->epochs.encoder, &counts);
 	/* Without KEEP every page was written, if only with the same bytes. */
 	n_unchanged = (uint32_t)(counts.n_unchanged - before.n_unchanged);
 	n_stale = kind == SEAL_KEEP ? n_unchanged : 0;
-	protect_sealed(&e->protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,
+	protect_sealed(&e->epochs.protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,
 		       result.times.copy_ns);
-	e->dirty_expected = (e->dirty_expected + result.n_dirty_pages - n_stale) / 2;
+	e->epochs.dirty_expected = (e->epochs.dirty_expected + result.n_dirty_pages - n_stale) / 2;
 	engine_figures_sealed(e, &result, kind,
 			      protect_stale(kind == SEAL_KEEP, e->figures.is_kept, n_unchanged));
 	e->figures.bytes_sent += counts.epoch_bytes;

@@ -73,111 +73,146 @@ struct engine_figures {
 	uint64_t n_looks; /* looks at QEMU's lists: watch.h */
 };
 
-struct engine {
-	struct engine_config config;
-	uint64_t term;
-
-	/* the guest; thread only after open */
+/* QEMU and the guest in it. The thread's, after open. */
+struct engine_guest {
 	struct qmp *qmp;
 	struct vmm_info info;
-	struct vmm_machine machine; /* as it is described to the standby */
-	struct vmm_machine devices; /* the part of machine that may change */
+	struct vcpus *vcpus; /* NULL: QEMU's vCPU threads are not known */
+	struct guestclock *clock;
+	struct clock_loss clock_loss;
+	const char *end_text;	 /* constant: who ended QEMU, by its SHUTDOWN event; or NULL */
+	bool is_sealing;	 /* STOP and RESUME events may be caused by our seal */
+	bool is_left_stopped;	 /* the last of these events since the seal began was STOP */
+	bool is_lost;		 /* QEMU or its monitor is gone: qmp is of no more use */
+	bool is_paused_by_other; /* no seals until RESUME */
+	bool wants_runstate;	 /* QEMU is still to be asked why the guest stands still */
+};
+
+/* The guest's machine, as it is described to the standby; see engine_machine.c. */
+struct engine_machine {
+	struct vmm_machine described;
+	struct vmm_machine devices; /* the part of it that may change */
+	uint32_t at;		    /* the next item of MACHINE to send */
+};
+
+/* What takes the guest's state in a pause. */
+struct engine_capture {
 	struct track *track; /* NULL, as seal: tracking is lost; then needs_full is set */
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
-	struct vcpus *vcpus;	/* NULL: QEMU's vCPU threads are not known */
-	struct guestclock *clock;
-	struct clock_loss clock_loss;
-	bool tells_clock; /* WIRE_FEATURE_CLOCK is in use */
-	bool is_sealing;	/* STOP and RESUME events may be caused by our seal */
-	bool is_left_stopped;	/* the last of these events since the seal began was STOP */
+	bool is_fresh;		/* not scanned since track_open(); then track and seal are set */
 	uint64_t pipe_retry_ns; /* when to try the pipe again; 0: it is in use, or never was */
 	uint64_t pipe_wait_ns;	/* the wait that ends at pipe_retry_ns */
-	const char *end_text;	/* constant: who ended QEMU, by its SHUTDOWN event; or NULL */
-	bool is_guest_lost;	/* QEMU or its monitor is gone: qmp is of no more use */
-	bool is_paused_by_other; /* no seals until RESUME */
-	bool wants_runstate;	 /* QEMU is still to be asked why the guest stands still */
-	bool is_track_fresh;	/* not scanned since track_open(); then track and seal are set */
-	uint64_t epoch_retry_ns; /* try no epoch before then; 0: the last one did not fail */
-	uint64_t epoch_wait_ns;	/* the wait that ends at epoch_retry_ns */
+};
 
-	/* did the guest change since it was attached to; see engine_watch.c */
-	struct watch watch;
+/* Did the guest change since it was attached to? See engine_watch.c. */
+struct engine_watch {
+	struct watch plan;
 	struct vmm_inventory inventory; /* when attached */
 	int link_fd;			/* netlink; -1: none */
 	int statm_fd;			/* /proc/PID/statm; -1: none */
 	bool is_uncovered;		/* the guest changed: no seals */
 	bool is_uncovered_net;		/* frames could leave unheld: the guest may not run */
-	uint64_t uncovered_look_ns;	/* when to look again */
+	uint64_t look_ns;		/* while is_uncovered: when to look again */
+};
 
-	/* frames */
+/* The guest's frames. */
+struct engine_output {
 	struct hold *hold;
-	bool is_holding;     /* mode is HOLD */
-	bool knows_unheld;   /* WIRE_FEATURE_UNHELD is in use */
-	bool is_unheld;	     /* the seal of the current epoch does not begin the hold */
-	uint32_t n_unheld;   /* epochs since the first commit, too long to begin the hold */
-	uint64_t held_from;  /* the epoch whose seal began the hold; 0: an earlier agent began it */
+	bool is_holding;    /* mode is HOLD */
+	bool is_unheld;	    /* the seal of the current epoch does not begin the hold */
+	uint32_t n_unheld;  /* epochs since the first commit, too long to begin the hold */
+	uint64_t held_from; /* the epoch whose seal began the hold; 0: an earlier agent began it */
+};
 
-	/* the right to let the guest run */
+/* The right to let the guest run; see engine_lease.c. */
+struct engine_lease {
 	struct lease lease;	 /* renewed by the control connection's thread */
 	bool is_outvoted;	 /* the gateway said so: no lease helps any more */
 	bool is_silenced;	 /* without a lease: no seals, no releases, the guest must stop */
 	bool is_stopped_here;	 /* while is_silenced: our QMP stop stopped the guest */
-	uint64_t stop_sent_ns, stop_seen_ns; /* when it was sent and answered; 0: not known */
 	bool is_stop_open;	 /* while is_silenced: QEMU may yet obey an unanswered stop */
-	uint64_t lease_retry_ns; /* when to retry a stop or cont that QEMU did not obey */
+	uint64_t stop_sent_ns;	 /* when the stop was sent ... */
+	uint64_t stop_seen_ns;	 /* ... and answered; 0: not known */
+	uint64_t retry_ns;	 /* when to retry a stop or cont that QEMU did not obey */
 	uint64_t commit_waiting; /* newest COMMIT that came while no frame might be released */
+};
 
-	/* epochs */
+struct engine_epochs {
 	struct pacer pacer;
 	struct encoder *encoder; /* owns the reference and writes into retain */
 	struct retain *retain;
-	struct stage stage; /* is the second stage worth its time */
-	struct throttle throttle;
-	bool is_held;		  /* the vCPUs stand still, or not all of them go on yet */
-	uint64_t held_at_ns;	  /* when they were stopped; valid while is_held */
-	char throttle_why[WIRE_STATS_VALUE_MAX + 1]; /* reason of the last step up */
-	uint64_t next_epoch;	  /* the running epoch's number; frames are stamped with it */
-	uint64_t committed_epoch; /* 0: none */
-	uint64_t complete_at_peer; /* RESUME's epoch: the next frames build on it */
-	uint32_t dirty_expected;  /* pages of the next epoch: running mean of the last ones */
-	struct protect protect;	  /* whether to protect written pages again */
-	bool needs_full;	  /* the standby's copy and the reference are not in step */
-	bool is_full_running;	  /* a FULL epoch is being sent, in full_generation */
+	uint64_t next;		 /* the running epoch's number; frames are stamped with it */
+	uint64_t committed;	 /* 0: none */
+	uint32_t dirty_expected; /* pages of the next epoch: running mean of the last ones */
+	struct protect protect;	 /* whether to protect written pages again */
+	bool needs_full;	 /* the standby's copy and the reference are not in step */
+	bool is_full_running;	 /* a FULL epoch is being sent, in full_generation */
 	uint32_t full_generation;
 	uint64_t sealed_at_ns[ENGINE_SEALED_AT_SLOTS]; /* end of the pause, by epoch % slots */
+	uint64_t retry_ns; /* try no epoch before then; 0: the last one did not fail */
+	uint64_t wait_ns;  /* the wait that ends at retry_ns */
+};
 
-	/* stream */
+/* See engine_throttle.c. */
+struct engine_throttle {
+	struct throttle plan;
+	bool is_held;			    /* the vCPUs stand still, or not all go on yet */
+	uint64_t held_at_ns;		    /* when they were stopped; valid while is_held */
+	char why[WIRE_STATS_VALUE_MAX + 1]; /* reason of the last step up */
+};
+
+/* The stream to the gateway or to the other host; see engine_stream.c. */
+struct engine_stream {
 	struct link *link;
-	uint64_t incarnation; /* of the gateway at the link's other end */
-	bool is_resumed; /* RESUME came on this link */
-	bool owes_geometry; /* GEOMETRY of this generation is not sent yet */
-	bool has_machine;   /* MACHINE may be sent: the other end understands it */
-	bool owes_machine;  /* MACHINE of this generation is not sent whole yet */
-	uint32_t machine_at; /* the next item of MACHINE to send */
+	bool is_peer_link;	   /* link is to the other host */
+	bool is_resumed;	   /* RESUME came on this link */
+	uint64_t incarnation;	   /* of the gateway at the link's other end */
 	uint32_t generation;
-	uint32_t backoff; /* failed connection attempts in a row */
+	uint64_t complete_at_peer; /* RESUME's epoch: the next frames build on it */
+	bool owes_geometry;	   /* GEOMETRY of this generation is not sent yet */
+	bool owes_machine;	   /* MACHINE of this generation is not sent whole yet */
+	bool has_machine;	   /* MACHINE may be sent: the other end understands it */
+	bool tells_clock;	   /* WIRE_FEATURE_CLOCK is in use */
+	bool knows_unheld;	   /* WIRE_FEATURE_UNHELD is in use */
+	struct stage stage;	   /* is the second stage worth its time */
+	uint32_t backoff;	   /* failed connection attempts in a row */
 	uint64_t connect_at_ns;
-	uint64_t drained_bytes; /* acknowledged by the other end's TCP */
-	uint64_t drained_at_ns; /* when drained_bytes last grew, or nothing waited */
+	uint64_t drained_bytes;	   /* acknowledged by the other end's TCP */
+	uint64_t drained_at_ns;	   /* when drained_bytes last grew, or nothing waited */
+};
 
-	/* without a gateway; see engine_direct.c */
-	bool is_direct;	      /* the other host voted for this term; no gateway has the stream */
-	bool is_peer_link;    /* link is to the other host */
-	bool tries_peer;      /* the gateway did not take the stream: try the other host next */
-	uint64_t beat_ns;     /* when the last BEAT was sent to the other host */
+/* Without a gateway; see engine_direct.c. */
+struct engine_direct {
+	bool is_direct;	       /* the other host voted for this term; no gateway has the stream */
+	bool tries_peer;       /* the gateway did not take the stream: try the other host next */
+	uint64_t beat_ns;      /* when the last BEAT was sent to the other host */
 	uint64_t beat_boot_ns; /* its time by clock_boot_ns(), as the BEAT says */
-	_Atomic uint64_t direct_term; /* set by engine_go_direct(), after claimed_ns */
+	_Atomic uint64_t term; /* set by engine_go_direct(), after claimed_ns */
 	_Atomic uint64_t claimed_ns;
+};
 
-	/* figures, thread only */
+struct engine {
+	struct engine_config config;
+	uint64_t term;
+
+	/* the thread's, after open; except where said */
+	struct engine_guest guest;
+	struct engine_machine machine;
+	struct engine_capture capture;
+	struct engine_watch watch;
+	struct engine_output output;
+	struct engine_lease lease;
+	struct engine_epochs epochs;
+	struct engine_throttle throttle;
+	struct engine_stream stream;
+	struct engine_direct direct;
 	struct engine_figures figures;
 	uint64_t publish_at_ns;
 
 	/* shared */
 	pthread_t thread;
-	bool has_thread;
 	_Atomic bool must_stop;
 	int wake_fd; /* eventfd: must_stop was set */
 	pthread_mutex_t status_lock;

@@ -18,20 +18,21 @@
  * an unprotected one. */
 bool engine_may_speak(const struct engine *e)
 {
-	return !e->is_outvoted && (!e->is_holding || (!lease_is_over(&e->lease, clock_boot_ns()) &&
-						      !e->is_uncovered_net));
+	return !e->lease.is_outvoted &&
+	       (!e->output.is_holding ||
+		(!lease_is_over(&e->lease.lease, clock_boot_ns()) && !e->watch.is_uncovered_net));
 }
 
 /* May committed frames leave? */
 bool engine_may_release(const struct engine *e)
 {
 	return engine_may_speak(e) &&
-	       (!e->is_holding || lease_may_release(&e->lease, clock_boot_ns()));
+	       (!e->output.is_holding || lease_may_release(&e->lease.lease, clock_boot_ns()));
 }
 
 static bool is_release_waiting(const struct engine *e)
 {
-	return e->commit_waiting > e->committed_epoch;
+	return e->lease.commit_waiting > e->epochs.committed;
 }
 
 static int order(struct engine *e, const char *verb)
@@ -39,26 +40,28 @@ static int order(struct engine *e, const char *verb)
 	int r = engine_throttle_release(e);
 
 	if (r == 0)
-		r = qmp_execute(e->qmp, verb, NULL, QMP_NS, NULL);
+		r = qmp_execute(e->guest.qmp, verb, NULL, QMP_NS, NULL);
 	if (r < 0) {
-		e->lease_retry_ns = clock_mono_ns() + RETRY_NS;
-		log_limited(LOG_LEVEL_ERROR, "vm=%s term=%llu QEMU does not take `%s`: %s; its frames are "
-			    "held, trying again", e->config.vm, (unsigned long long)e->term, verb,
-			    *qmp_error(e->qmp) ? qmp_error(e->qmp) : strerror(-r));
+		e->lease.retry_ns = clock_mono_ns() + RETRY_NS;
+		log_limited(LOG_LEVEL_ERROR,
+			    "vm=%s term=%llu QEMU does not take `%s`: %s; its frames are held, "
+			    "trying again",
+			    e->config.vm, (unsigned long long)e->term, verb,
+			    *qmp_error(e->guest.qmp) ? qmp_error(e->guest.qmp) : strerror(-r));
 	}
 	return r;
 }
 
 static void silence(struct engine *e)
 {
-	e->is_silenced = true;
-	e->lease_retry_ns = 0;
-	if (e->is_outvoted || e->is_uncovered_net)
+	e->lease.is_silenced = true;
+	e->lease.retry_ns = 0;
+	if (e->lease.is_outvoted || e->watch.is_uncovered_net)
 		return; /* the caller that set it has logged it */
 	e->figures.n_lease_ended++;
-	log_warn("vm=%s term=%llu epoch=%llu the lease is over: the guest is stopped and nothing leaves "
-		 "until the gateway renews it", e->config.vm, (unsigned long long)e->term,
-		 (unsigned long long)e->next_epoch);
+	log_warn("vm=%s term=%llu epoch=%llu the lease is over: the guest is stopped and nothing "
+		 "leaves until the gateway renews it",
+		 e->config.vm, (unsigned long long)e->term, (unsigned long long)e->epochs.next);
 	engine_set_state(e, e->status.state, "no lease: guest stopped, output held until the gateway "
 			 "renews it");
 }
@@ -68,21 +71,21 @@ int engine_lease_let_run(struct engine *e)
 	uint64_t began_ns;
 	int r;
 
-	if ((!e->is_stopped_here && !e->is_stop_open) || e->is_guest_lost)
+	if ((!e->lease.is_stopped_here && !e->lease.is_stop_open) || e->guest.is_lost)
 		return 0;
-	e->is_stopped_here = false; /* before `cont`: its RESUME event is ours */
-	began_ns = e->stop_sent_ns;
+	e->lease.is_stopped_here = false; /* before `cont`: its RESUME event is ours */
+	began_ns = e->lease.stop_sent_ns;
 	/* We stopped the guest, so its clock is corrected for that time as for any pause of
 	 * ours. */
-	if (e->stop_seen_ns)
-		guestclock_stopped(e->clock, e->stop_sent_ns, e->stop_seen_ns);
+	if (e->lease.stop_seen_ns)
+		guestclock_stopped(e->guest.clock, e->lease.stop_sent_ns, e->lease.stop_seen_ns);
 	r = order(e, "cont"); /* QEMU carries out a `stop` that is still waiting first */
 	if (r < 0)
-		e->is_stopped_here = true;
-	else if (e->stop_seen_ns)
-		guestclock_resumed(e->clock, clock_mono_ns() - began_ns);
+		e->lease.is_stopped_here = true;
+	else if (e->lease.stop_seen_ns)
+		guestclock_resumed(e->guest.clock, clock_mono_ns() - began_ns);
 	if (r == 0)
-		e->is_stop_open = false;
+		e->lease.is_stop_open = false;
 	return r;
 }
 
@@ -90,18 +93,18 @@ static void renewed(struct engine *e)
 {
 	if (engine_lease_let_run(e) < 0)
 		return;
-	e->is_silenced = false;
+	e->lease.is_silenced = false;
 	e->figures.last_resumed_ns = 0; /* the time since the last seal is not an interval */
 	/* By now TCP waits long between its retransmissions, in both directions: if a packet is
 	 * lost now, it could take seconds to repeat, which would look as if we did not replicate.
 	 * So connect anew. */
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
-	e->connect_at_ns = 0;
-	e->backoff = 0;
+	e->stream.connect_at_ns = 0;
+	e->stream.backoff = 0;
 	log_info("vm=%s term=%llu epoch=%llu it may speak again: the guest goes on", e->config.vm,
-		 (unsigned long long)e->term, (unsigned long long)e->next_epoch);
+		 (unsigned long long)e->term, (unsigned long long)e->epochs.next);
 	engine_set_state(e, e->status.state, "%s", "");
-	engine_committed(e, e->commit_waiting);
+	engine_committed(e, e->lease.commit_waiting);
 }
 
 static void stop(struct engine *e)
@@ -110,16 +113,16 @@ static void stop(struct engine *e)
 
 	/* Set this before `stop`: its STOP event is ours. QEMU may yet obey a `stop` that it did
 	 * not answer in time. */
-	e->is_stopped_here = true;
-	guestclock_running(e->clock);
-	e->stop_sent_ns = clock_mono_ns();
-	e->stop_seen_ns = 0;
+	e->lease.is_stopped_here = true;
+	guestclock_running(e->guest.clock);
+	e->lease.stop_sent_ns = clock_mono_ns();
+	e->lease.stop_seen_ns = 0;
 	r = order(e, "stop");
-	e->is_stop_open = r == -ETIMEDOUT;
+	e->lease.is_stop_open = r == -ETIMEDOUT;
 	if (r < 0)
-		e->is_stopped_here = false;
+		e->lease.is_stopped_here = false;
 	else
-		e->stop_seen_ns = clock_mono_ns();
+		e->lease.stop_seen_ns = clock_mono_ns();
 	e->publish_at_ns = 0;
 }
 
@@ -127,22 +130,22 @@ void engine_lease_tick(struct engine *e)
 {
 	bool may_speak = engine_may_speak(e);
 
-	if (!may_speak && !e->is_silenced)
+	if (!may_speak && !e->lease.is_silenced)
 		silence(e);
-	if (!e->is_silenced && is_release_waiting(e) && engine_may_release(e))
-		engine_committed(e, e->commit_waiting);
-	if (!e->is_silenced || clock_mono_ns() < e->lease_retry_ns)
+	if (!e->lease.is_silenced && is_release_waiting(e) && engine_may_release(e))
+		engine_committed(e, e->lease.commit_waiting);
+	if (!e->lease.is_silenced || clock_mono_ns() < e->lease.retry_ns)
 		return;
 	if (may_speak)
 		renewed(e);
-	else if (!e->is_stopped_here && !e->is_paused_by_other && !e->is_guest_lost)
+	else if (!e->lease.is_stopped_here && !e->guest.is_paused_by_other && !e->guest.is_lost)
 		stop(e);
 }
 
 /* The end of the lease on the monotonic clock, which waits use. */
 static uint64_t lease_end_mono_ns(const struct engine *e, uint64_t now_ns)
 {
-	uint64_t end_ns = lease_end_ns(&e->lease), boot_ns = clock_boot_ns();
+	uint64_t end_ns = lease_end_ns(&e->lease.lease), boot_ns = clock_boot_ns();
 
 	if (end_ns == UINT64_MAX)
 		return UINT64_MAX;
@@ -151,17 +154,17 @@ static uint64_t lease_end_mono_ns(const struct engine *e, uint64_t now_ns)
 
 uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns)
 {
-	if (e->is_silenced)
+	if (e->lease.is_silenced)
 		return now_ns + LOOK_NS;
 	if (is_release_waiting(e))
 		return now_ns + RELEASE_LOOK_NS;
-	return e->is_holding ? lease_end_mono_ns(e, now_ns) : UINT64_MAX;
+	return e->output.is_holding ? lease_end_mono_ns(e, now_ns) : UINT64_MAX;
 }
 
 uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns)
 {
-	uint64_t end_ns = e->is_silenced ? clock_mono_ns() + CONNECT_NS
-					 : engine_lease_wake_ns(e, clock_mono_ns());
+	uint64_t end_ns = e->lease.is_silenced ? clock_mono_ns() + CONNECT_NS
+					       : engine_lease_wake_ns(e, clock_mono_ns());
 
 	return wanted_ns < end_ns ? wanted_ns : end_ns;
 }
@@ -170,30 +173,32 @@ int engine_lease_wait(struct engine *e)
 {
 	int r = engine_service(e);
 
-	while (r == 0 && e->is_silenced)
+	while (r == 0 && e->lease.is_silenced)
 		r = engine_wait_and_serve(e, -1, LOOK_NS);
 	return r;
 }
 
 void engine_outvoted(struct engine *e, const char *why)
 {
-	if (e->is_outvoted)
+	if (e->lease.is_outvoted)
 		return;
-	e->is_outvoted = true;
-	if (hold_set_mode(e->hold, HOLD_DROP) == 0)
-		e->is_holding = true; /* closed: only an order may open it */
-	log_error("vm=%s term=%llu epoch=%llu outvoted: %s; the guest is stopped, nothing leaves any more",
-		  e->config.vm, (unsigned long long)e->term, (unsigned long long)e->next_epoch, why);
+	e->lease.is_outvoted = true;
+	if (hold_set_mode(e->output.hold, HOLD_DROP) == 0)
+		e->output.is_holding = true; /* closed: only an order may open it */
+	log_error("vm=%s term=%llu epoch=%llu outvoted: %s; the guest is stopped, nothing leaves "
+		  "any more",
+		  e->config.vm, (unsigned long long)e->term, (unsigned long long)e->epochs.next,
+		  why);
 	engine_lease_tick(e);
 }
 
 int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		       uint32_t release_ms, uint64_t sent_ns)
 {
-	return lease_renew(&engine->lease, term, beat_ns, lease_ms, release_ms, sent_ns);
+	return lease_renew(&engine->lease.lease, term, beat_ns, lease_ms, release_ms, sent_ns);
 }
 
 void engine_void_lease(struct engine *engine)
 {
-	lease_void(&engine->lease);
+	lease_void(&engine->lease.lease);
 }

@@ -31,26 +31,26 @@ static int check_size(const struct vmm_machine *m, struct error *ret_error)
 int engine_machine_open(struct engine *e, struct error *ret_error)
 {
 	struct vmm_machine machine = {0}, devices = {0};
-	int r = vmm_describe(e->qmp, &machine, ret_error);
+	int r = vmm_describe(e->guest.qmp, &machine, ret_error);
 
 	if (r == 0)
 		r = check_size(&machine, ret_error);
 	if (r == 0)
-		r = vmm_describe_devices(e->qmp, &devices, ret_error);
+		r = vmm_describe_devices(e->guest.qmp, &devices, ret_error);
 	if (r < 0) {
 		vmm_machine_done(&machine);
 		return r;
 	}
 	engine_machine_done(e);
-	e->machine = machine;
-	e->devices = devices;
+	e->machine.described = machine;
+	e->machine.devices = devices;
 	return 0;
 }
 
 void engine_machine_done(struct engine *e)
 {
-	vmm_machine_done(&e->machine);
-	vmm_machine_done(&e->devices);
+	vmm_machine_done(&e->machine.described);
+	vmm_machine_done(&e->machine.devices);
 }
 
 int engine_machine_check(struct engine *e)
@@ -58,10 +58,10 @@ int engine_machine_check(struct engine *e)
 	struct vmm_machine devices = {0};
 	struct error error = {""};
 	bool is_same;
-	int r = vmm_describe_devices(e->qmp, &devices, &error);
+	int r = vmm_describe_devices(e->guest.qmp, &devices, &error);
 
 	if (r == 0) {
-		is_same = vmm_machine_is_same(&e->devices, &devices);
+		is_same = vmm_machine_is_same(&e->machine.devices, &devices);
 		vmm_machine_done(&devices);
 		if (is_same)
 			return 0;
@@ -77,8 +77,8 @@ int engine_machine_check(struct engine *e)
 
 void engine_machine_resumed(struct engine *e)
 {
-	e->owes_machine = e->has_machine;
-	e->machine_at = 0;
+	e->stream.owes_machine = e->stream.has_machine;
+	e->machine.at = 0;
 }
 
 /* Make one frame with the items from machine_at on; *ret_next: the first item that did not fit. */
@@ -86,8 +86,8 @@ static int send_frame(struct engine *e, uint32_t *ret_next)
 {
 	uint8_t buffer[FRAME_MAX];
 	struct wire_header header = {
-		.type = WIRE_MACHINE, .term = e->term, .generation = e->generation};
-	uint32_t next = e->machine_at;
+		.type = WIRE_MACHINE, .term = e->term, .generation = e->stream.generation};
+	uint32_t next = e->machine.at;
 	struct bytes_writer w;
 	size_t size;
 	int r;
@@ -95,11 +95,12 @@ static int send_frame(struct engine *e, uint32_t *ret_next)
 	r = wire_frame_begin(buffer, sizeof(buffer), &w);
 	if (r == 0)
 		r = wire_machine_encode(true, &w);
-	while (r == 0 && next < e->machine.n_items) {
-		r = wire_machine_item_encode(&w, e->machine.items[next].key, e->machine.items[next].value);
+	while (r == 0 && next < e->machine.described.n_items) {
+		r = wire_machine_item_encode(&w, e->machine.described.items[next].key,
+					     e->machine.described.items[next].value);
 		next += r == 0;
 	}
-	if (r == -ENOBUFS && next > e->machine_at) {
+	if (r == -ENOBUFS && next > e->machine.at) {
 		struct bytes_writer first;
 
 		r = wire_frame_begin(buffer, sizeof(buffer), &first);
@@ -109,7 +110,7 @@ static int send_frame(struct engine *e, uint32_t *ret_next)
 	if (r == 0)
 		r = wire_frame_finish(buffer, &w, &header, &size);
 	if (r == 0)
-		r = link_send_frame(e->link, buffer, size);
+		r = link_send_frame(e->stream.link, buffer, size);
 	if (r == 0)
 		*ret_next = next;
 	return r;
@@ -117,12 +118,12 @@ static int send_frame(struct engine *e, uint32_t *ret_next)
 
 int engine_machine_send(struct engine *e)
 {
-	while (e->owes_machine) {
-		int r = send_frame(e, &e->machine_at);
+	while (e->stream.owes_machine) {
+		int r = send_frame(e, &e->machine.at);
 
 		if (r < 0)
 			return r;
-		e->owes_machine = e->machine_at < e->machine.n_items;
+		e->stream.owes_machine = e->machine.at < e->machine.described.n_items;
 	}
 	return 0;
 }

@@ -37,7 +37,7 @@ void engine_figures_full(struct engine *e, const struct encoder_counts *before)
 {
 	struct encoder_counts *full = &e->figures.full, now;
 
-	encoder_get_counts(e->encoder, &now);
+	encoder_get_counts(e->epochs.encoder, &now);
 	full->n_unchanged += now.n_unchanged - before->n_unchanged;
 	full->n_zero += now.n_zero - before->n_zero;
 	full->n_xrle += now.n_xrle - before->n_xrle;
@@ -50,7 +50,7 @@ void engine_ordinary_counts(const struct engine *e, struct encoder_counts *ret_c
 {
 	const struct encoder_counts *full = &e->figures.full;
 
-	encoder_get_counts(e->encoder, ret_counts);
+	encoder_get_counts(e->epochs.encoder, ret_counts);
 	ret_counts->n_unchanged -= full->n_unchanged;
 	ret_counts->n_zero -= full->n_zero;
 	ret_counts->n_xrle -= full->n_xrle;
@@ -98,7 +98,7 @@ static int add_counts(char *stats, struct engine *e)
 	struct hold_stats held;
 
 	engine_ordinary_counts(e, &counts);
-	if (hold_stats(e->hold, &held) < 0)
+	if (hold_stats(e->output.hold, &held) < 0)
 		memset(&held, 0, sizeof(held)); /* zeros are shown when the kernel does not answer */
 	const struct {
 		const char *name;
@@ -107,24 +107,24 @@ static int add_counts(char *stats, struct engine *e)
 		{"epochs", f->n_epochs},
 		{"full_epochs", f->n_full},
 		{"full_rounds", f->full_rounds},
-		{"running_epoch", e->next_epoch},
-		{"committed_epoch", e->committed_epoch},
-		{"in_flight", retain_n_epochs(e->retain)},
-		{"backlog_bytes", retain_bytes(e->retain)},
+		{"running_epoch", e->epochs.next},
+		{"committed_epoch", e->epochs.committed},
+		{"in_flight", retain_n_epochs(e->epochs.retain)},
+		{"backlog_bytes", retain_bytes(e->epochs.retain)},
 		{"epochs_let_go", e->figures.n_let_go},
-		{"stretched_epochs", e->pacer.n_stretched},
-		{"stretched_ms", e->pacer.stretched_ns / CLOCK_NS_PER_MS},
-		{"throttle_percent", e->throttle.percent},
+		{"stretched_epochs", e->epochs.pacer.n_stretched},
+		{"stretched_ms", e->epochs.pacer.stretched_ns / CLOCK_NS_PER_MS},
+		{"throttle_percent", e->throttle.plan.percent},
 		{"throttle_peak_percent", f->throttle_peak},
 		{"throttled_ms", f->throttled_ns / CLOCK_NS_PER_MS},
-		{"throttle_begun", e->throttle.n_begun},
+		{"throttle_begun", e->throttle.plan.n_begun},
 		{"dirty_pages_p50", hist_quantile(&f->dirty_pages, 0.5)},
 		{"dirty_pages_p99", hist_quantile(&f->dirty_pages, 0.99)},
 		{"dirty_pages", f->n_dirty_pages},
 		{"precopied_pages", f->n_precopied_pages},
 		{"stale_pages", f->n_stale_pages},
 		{"epochs_kept_writable", f->n_kept},
-		{"fault_ns", e->track ? track_fault_ns(e->track) : 0},
+		{"fault_ns", e->capture.track ? track_fault_ns(e->capture.track) : 0},
 		{"pages_unchanged", counts.n_unchanged},
 		{"pages_zero", counts.n_zero},
 		{"pages_delta", counts.n_xrle + counts.n_bitmap},
@@ -143,18 +143,19 @@ static int add_counts(char *stats, struct engine *e)
 		{"stage_bytes_in", counts.packing.in_bytes},
 		{"stage_bytes_out", counts.packing.out_bytes},
 		{"stage_us", counts.packing.spent_ns / 1000},
-		{"stage_switches", e->stage.n_switches},
-		{"link_full_bytes_per_s", (uint64_t)(e->stage.rate * 1e9)},
+		{"stage_switches", e->stream.stage.n_switches},
+		{"link_full_bytes_per_s", (uint64_t)(e->stream.stage.rate * 1e9)},
 		{"reconnects", f->n_reconnects},
-		{"lease_ms_left", lease_left_ns(&e->lease, clock_boot_ns()) / CLOCK_NS_PER_MS},
+		{"lease_ms_left",
+		 lease_left_ns(&e->lease.lease, clock_boot_ns()) / CLOCK_NS_PER_MS},
 		{"lease_ended", f->n_lease_ended},
 		{"machine_looks", f->n_looks},
-		{"direct", e->is_direct},
+		{"direct", e->direct.is_direct},
 		{"held_frames", held.frames},
 		{"held_bytes", held.bytes},
 		{"held_frames_peak", held.frames_peak},
 		{"released_frames", held.released},
-		{"release_mended", hold_n_mended(e->hold)},
+		{"release_mended", hold_n_mended(e->output.hold)},
 		{"dropped_frames", hold_dropped(&held)},
 	};
 	int r = 0;
@@ -181,8 +182,8 @@ static const char *codec_name(uint64_t features)
 /* Add the figures of the guest's clock. */
 static int add_clock(char *stats, struct engine *e, uint64_t now_ns)
 {
-	const struct clock_rules *rules = guestclock_rules(e->clock);
-	double percent = clock_loss_percent(&e->clock_loss, now_ns, rules->lost_ns);
+	const struct clock_rules *rules = guestclock_rules(e->guest.clock);
+	double percent = clock_loss_percent(&e->guest.clock_loss, now_ns, rules->lost_ns);
 	int r = wire_stats_add(stats, "clock_corrected", "%s", clock_rules_word(rules));
 
 	if (r == 0 && *rules->why)
@@ -195,8 +196,10 @@ static int add_clock(char *stats, struct engine *e, uint64_t now_ns)
 		r = wire_stats_add(stats, "clock_lost_percent", "%.2f", percent);
 	if (r == 0) /* whole percent; at least 1 while the loss is too high */
 		r = add_u64(stats, "clock_alarm_percent",
-			    clock_loss_alarm(&e->clock_loss, percent, e->config.clock_alarm_percent)
-				    ? (uint64_t)percent + 1 : 0);
+			    clock_loss_alarm(&e->guest.clock_loss, percent,
+					     e->config.clock_alarm_percent)
+				    ? (uint64_t)percent + 1
+				    : 0);
 	return r;
 }
 
@@ -220,27 +223,29 @@ void engine_publish(struct engine *e)
 	if (r == 0)
 		r = add_ms(stats, "full_pause_ms", f->full_pause_ns);
 	if (r == 0)
-		r = wire_stats_add(stats, "codec", "%s%s", codec_name(encoder_features(e->encoder)),
-				   encoder_features(e->encoder) & PAGE_FEATURE_DUP ? "+dup" : "");
+		r = wire_stats_add(
+			stats, "codec", "%s%s", codec_name(encoder_features(e->epochs.encoder)),
+			encoder_features(e->epochs.encoder) & PAGE_FEATURE_DUP ? "+dup" : "");
 	if (r == 0)
-		r = wire_stats_add(stats, "stage", "%s", stage_is_on(&e->stage) ? "lz4" : "off");
+		r = wire_stats_add(stats, "stage", "%s",
+				   stage_is_on(&e->stream.stage) ? "lz4" : "off");
 	if (r == 0)
 		r = add_clock(stats, e, now_ns);
 	if (r == 0)
-		r = wire_stats_add(stats, "pacer", "%s", pacer_reason(&e->pacer, now_ns));
-	if (r == 0 && *hold_trouble(e->hold))
+		r = wire_stats_add(stats, "pacer", "%s", pacer_reason(&e->epochs.pacer, now_ns));
+	if (r == 0 && *hold_trouble(e->output.hold))
 		r = wire_stats_add(stats, "way", "release-broken");
-	if (r == 0 && e->throttle.percent > 0)
-		r = wire_stats_add(stats, "throttle_why", "%s", e->throttle_why);
+	if (r == 0 && e->throttle.plan.percent > 0)
+		r = wire_stats_add(stats, "throttle_why", "%s", e->throttle.why);
 	pthread_mutex_lock(&e->status_lock);
 	if (r == 0)
 		strcpy(e->status.stats, stats);
-	e->status.is_stopped_here = e->is_stopped_here;
-	e->status.is_holding = e->is_holding;
-	e->status.is_outvoted = e->is_outvoted;
-	e->status.is_direct = e->is_direct;
-	e->status.sealed_epoch = e->next_epoch - 1;
-	e->status.committed_epoch = e->committed_epoch;
+	e->status.is_stopped_here = e->lease.is_stopped_here;
+	e->status.is_holding = e->output.is_holding;
+	e->status.is_outvoted = e->lease.is_outvoted;
+	e->status.is_direct = e->direct.is_direct;
+	e->status.sealed_epoch = e->epochs.next - 1;
+	e->status.committed_epoch = e->epochs.committed;
 	pthread_mutex_unlock(&e->status_lock);
 	e->publish_at_ns = now_ns + ENGINE_PUBLISH_NS;
 }

@@ -19,19 +19,21 @@
 
 void engine_stream_close(struct engine *e, const char *why)
 {
-	if (!e->link)
+	if (!e->stream.link)
 		return;
 	/* Before link_free(): @why may be the link's own text. */
-	engine_set_state(e, e->is_holding ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
-			 "stream to the %s lost: %s", e->is_peer_link ? "other host" : "gateway", why);
+	engine_set_state(e, e->output.is_holding ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
+			 "stream to the %s lost: %s",
+			 e->stream.is_peer_link ? "other host" : "gateway", why);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu stream to the %s lost: %s", e->config.vm,
-		    (unsigned long long)e->next_epoch, e->is_peer_link ? "other host" : "gateway", why);
-	e->link = link_free(e->link);
-	e->is_peer_link = false;
-	e->is_resumed = false;
+		    (unsigned long long)e->epochs.next,
+		    e->stream.is_peer_link ? "other host" : "gateway", why);
+	e->stream.link = link_free(e->stream.link);
+	e->stream.is_peer_link = false;
+	e->stream.is_resumed = false;
 	e->figures.n_reconnects++;
-	e->connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
-	pacer_link(&e->pacer, clock_mono_ns(), 0, 0);
+	e->stream.connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
+	pacer_link(&e->epochs.pacer, clock_mono_ns(), 0, 0);
 	if (engine_throttle_end(e) < 0)
 		log_limited(LOG_LEVEL_WARN, "vm=%s a vCPU waits in the kernel, ignoring: it is let go "
 			    "when it comes back", e->config.vm);
@@ -45,23 +47,23 @@ static void use_features(struct engine *e, uint64_t features)
 
 	if (deltas == 0)
 		deltas = WIRE_FEATURE_XRLE; /* every stream of this version supports it */
-	if (!encoder_can_resend(e->encoder, features))
-		e->needs_full = true;
-	encoder_set_features(e->encoder, deltas);
-	e->has_machine = features & WIRE_FEATURE_MACHINE;
-	e->tells_clock = features & WIRE_FEATURE_CLOCK;
-	e->knows_unheld = features & WIRE_FEATURE_UNHELD;
-	stage_connected(&e->stage, features & WIRE_FEATURE_LZ4);
-	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
+	if (!encoder_can_resend(e->epochs.encoder, features))
+		e->epochs.needs_full = true;
+	encoder_set_features(e->epochs.encoder, deltas);
+	e->stream.has_machine = features & WIRE_FEATURE_MACHINE;
+	e->stream.tells_clock = features & WIRE_FEATURE_CLOCK;
+	e->stream.knows_unheld = features & WIRE_FEATURE_UNHELD;
+	stage_connected(&e->stream.stage, features & WIRE_FEATURE_LZ4);
+	encoder_set_second_stage(e->epochs.encoder, stage_is_on(&e->stream.stage));
 }
 
 uint64_t engine_stream_waiting(const struct engine *e)
 {
 	struct link_backlog backlog = {0};
 
-	if (e->link)
-		link_get_backlog(e->link, &backlog);
-	return backlog.waiting_bytes + retain_unsent_bytes(e->retain);
+	if (e->stream.link)
+		link_get_backlog(e->stream.link, &backlog);
+	return backlog.waiting_bytes + retain_unsent_bytes(e->epochs.retain);
 }
 
 /* The network may lose the stream's packets alone, or this kernel may wait long between its
@@ -72,18 +74,18 @@ void engine_stream_watch(struct engine *e)
 	struct link_backlog backlog = {0};
 	uint64_t now_ns = clock_mono_ns();
 
-	if (e->link && e->is_resumed)
-		link_get_backlog(e->link, &backlog);
-	if (backlog.waiting_bytes == 0 || backlog.drained_bytes != e->drained_bytes ||
+	if (e->stream.link && e->stream.is_resumed)
+		link_get_backlog(e->stream.link, &backlog);
+	if (backlog.waiting_bytes == 0 || backlog.drained_bytes != e->stream.drained_bytes ||
 	    !engine_may_release(e)) {
-		e->drained_bytes = backlog.drained_bytes;
-		e->drained_at_ns = now_ns;
+		e->stream.drained_bytes = backlog.drained_bytes;
+		e->stream.drained_at_ns = now_ns;
 		return;
 	}
-	if (now_ns - e->drained_at_ns < STALL_NS || !link_is_repeating(e->link))
+	if (now_ns - e->stream.drained_at_ns < STALL_NS || !link_is_repeating(e->stream.link))
 		return;
 	engine_stream_close(e, "nothing was acknowledged for a second; beginning anew");
-	e->connect_at_ns = 0;
+	e->stream.connect_at_ns = 0;
 }
 
 void engine_stream_measure(struct engine *e)
@@ -92,19 +94,19 @@ void engine_stream_measure(struct engine *e)
 	struct link_backlog backlog;
 	struct stage_sample sample = {.now_ns = clock_mono_ns()};
 
-	if (!e->link || !stage_wants(&e->stage, sample.now_ns))
+	if (!e->stream.link || !stage_wants(&e->stream.stage, sample.now_ns))
 		return;
-	encoder_get_counts(e->encoder, &counts);
-	link_get_backlog(e->link, &backlog);
-	sample.waiting_bytes = backlog.waiting_bytes + retain_unsent_bytes(e->retain);
+	encoder_get_counts(e->epochs.encoder, &counts);
+	link_get_backlog(e->stream.link, &backlog);
+	sample.waiting_bytes = backlog.waiting_bytes + retain_unsent_bytes(e->epochs.retain);
 	sample.drained_bytes = backlog.drained_bytes;
 	sample.plain_bytes = counts.packing.plain_bytes;
 	sample.in_bytes = counts.packing.in_bytes;
 	sample.out_bytes = counts.packing.out_bytes;
 	sample.spent_ns = counts.packing.spent_ns;
-	stage_update(&e->stage, &sample);
-	pacer_link(&e->pacer, sample.now_ns, sample.waiting_bytes, e->stage.rate);
-	encoder_set_second_stage(e->encoder, stage_is_on(&e->stage));
+	stage_update(&e->stream.stage, &sample);
+	pacer_link(&e->epochs.pacer, sample.now_ns, sample.waiting_bytes, e->stream.stage.rate);
+	encoder_set_second_stage(e->epochs.encoder, stage_is_on(&e->stream.stage));
 }
 
 /* Is the gateway that welcomed the stream the one that this host obeys? 0; -EAGAIN: the control
@@ -113,15 +115,15 @@ static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
 
-	e->incarnation = welcome->incarnation;
-	if (gateway_view_is_obeyed(e->config.view, e->incarnation))
+	e->stream.incarnation = welcome->incarnation;
+	if (gateway_view_is_obeyed(e->config.view, e->stream.incarnation))
 		return 0;
 	wire_text_format(text,
 			 "gateway %s is incarnation %llu, which this host does not obey (yet)",
 			 welcome->gateway, (unsigned long long)welcome->incarnation);
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: %s", e->config.vm, text);
 	engine_set_state(e, e->status.state, "stream: %s", text);
-	e->link = link_free(e->link);
+	e->stream.link = link_free(e->stream.link);
 	return -EAGAIN;
 }
 
@@ -139,7 +141,7 @@ static int connect_once(struct engine *e)
 	struct wire_welcome welcome;
 	int r;
 
-	r = link_open(&config, &e->link);
+	r = link_open(&config, &e->stream.link);
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN, "vm=%s %s:%u: %s", e->config.vm, config.address, config.port,
 			    strerror(-r));
@@ -148,17 +150,20 @@ static int connect_once(struct engine *e)
 	}
 	wire_hello_init(&hello, is_peer ? WIRE_KIND_PEER : WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY,
 			e->config.vm);
-	r = link_handshake(e->link, &hello, e->term, 0,
-			   engine_lease_bound_ns(e, clock_mono_ns() + ENGINE_HANDSHAKE_NS), &welcome);
+	r = link_handshake(e->stream.link, &hello, e->term, 0,
+			   engine_lease_bound_ns(e, clock_mono_ns() + ENGINE_HANDSHAKE_NS),
+			   &welcome);
 	engine_direct_connected(e, is_peer, r);
 	if (r < 0) {
-		if (link_refused_code(e->link) == WIRE_REFUSED_STALE_TERM)
-			engine_outvoted(e, link_error(e->link));
+		if (link_refused_code(e->stream.link) == WIRE_REFUSED_STALE_TERM)
+			engine_outvoted(e, link_error(e->stream.link));
 		log_limited(LOG_LEVEL_WARN, "vm=%s stream refused: %s", e->config.vm,
-			    *link_error(e->link) ? link_error(e->link) : strerror(-r));
+			    *link_error(e->stream.link) ? link_error(e->stream.link)
+							: strerror(-r));
 		engine_set_state(e, e->status.state, "stream: %s",
-				 *link_error(e->link) ? link_error(e->link) : strerror(-r));
-		e->link = link_free(e->link);
+				 *link_error(e->stream.link) ? link_error(e->stream.link)
+							     : strerror(-r));
+		e->stream.link = link_free(e->stream.link);
 		return r;
 	}
 	r = is_peer ? 0 : check_gateway(e, &welcome);
@@ -177,54 +182,55 @@ void engine_stream_connect(struct engine *e)
 	int r = connect_once(e);
 
 	if (r == 0) {
-		e->backoff = 0;
+		e->stream.backoff = 0;
 		return;
 	}
 	if (r == -EAGAIN) /* the control connection will obey this gateway soon */
-		e->backoff = 0;
+		e->stream.backoff = 0;
 	else
-		e->backoff = e->backoff < 4 ? e->backoff + 1 : 4;
-	e->connect_at_ns = clock_mono_ns() + (wait_ns << e->backoff);
+		e->stream.backoff = e->stream.backoff < 4 ? e->stream.backoff + 1 : 4;
+	e->stream.connect_at_ns = clock_mono_ns() + (wait_ns << e->stream.backoff);
 }
 
 void engine_stream_pace(struct engine *e)
 {
-	pacer_in_flight(&e->pacer, retain_n_epochs(e->retain), !retain_has_room(e->retain, 2));
+	pacer_in_flight(&e->epochs.pacer, retain_n_epochs(e->epochs.retain),
+			!retain_has_room(e->epochs.retain, 2));
 }
 
 void engine_committed(struct engine *e, uint64_t epoch)
 {
 	uint64_t now_ns = clock_mono_ns();
 
-	if (epoch <= e->committed_epoch || epoch >= e->next_epoch)
+	if (epoch <= e->epochs.committed || epoch >= e->epochs.next)
 		return;
 	if (!engine_may_release(e)) {
-		if (epoch > e->commit_waiting)
-			e->commit_waiting = epoch;
+		if (epoch > e->lease.commit_waiting)
+			e->lease.commit_waiting = epoch;
 		return;
 	}
 	FAULT_POINT(FAULT_BEFORE_RELEASE);
-	if (hold_release(e->hold, epoch) < 0)
+	if (hold_release(e->output.hold, epoch) < 0)
 		log_limited(LOG_LEVEL_ERROR, "vm=%s epoch=%llu held frames cannot leave: %s",
-			    e->config.vm, (unsigned long long)epoch, hold_trouble(e->hold));
-	for (uint64_t n = e->committed_epoch + 1; n <= epoch; n++) {
-		uint64_t sealed_ns = e->sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS];
+			    e->config.vm, (unsigned long long)epoch, hold_trouble(e->output.hold));
+	for (uint64_t n = e->epochs.committed + 1; n <= epoch; n++) {
+		uint64_t sealed_ns = e->epochs.sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS];
 
 		if (sealed_ns && epoch - n < ENGINE_SEALED_AT_SLOTS) {
 			e->figures.last_commit_ns = now_ns - sealed_ns;
 			hist_record(&e->figures.commit_ns, e->figures.last_commit_ns);
 		}
-		e->sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS] = 0;
+		e->epochs.sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS] = 0;
 		if (epoch - n > ENGINE_SEALED_AT_SLOTS)
 			n = epoch - ENGINE_SEALED_AT_SLOTS;
 	}
-	e->committed_epoch = epoch;
-	retain_drop(e->retain, epoch);
+	e->epochs.committed = epoch;
+	retain_drop(e->epochs.retain, epoch);
 	engine_stream_pace(e);
-	if (!e->is_holding && epoch + 1 == e->next_epoch)
-		pacer_demand(&e->pacer, now_ns, false); /* the next seal may begin the hold */
-	if (e->is_holding && epoch >= e->held_from && !e->needs_full &&
-	    e->status.state != WIRE_STATE_PROTECTED && !*hold_trouble(e->hold))
+	if (!e->output.is_holding && epoch + 1 == e->epochs.next) /* the next seal may begin the hold */
+		pacer_demand(&e->epochs.pacer, now_ns, false);
+	if (e->output.is_holding && epoch >= e->output.held_from && !e->epochs.needs_full &&
+	    e->status.state != WIRE_STATE_PROTECTED && !*hold_trouble(e->output.hold))
 		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
 }
 
@@ -233,23 +239,24 @@ static void resumed(struct engine *e, const struct wire_header *h)
 {
 	/* An epoch that the standby has complete is committed, whether or not COMMIT arrived. */
 	engine_committed(e, h->epoch);
-	e->generation = h->generation;
-	e->is_resumed = true;
-	e->owes_geometry = true;
+	e->stream.generation = h->generation;
+	e->stream.is_resumed = true;
+	e->stream.owes_geometry = true;
 	engine_machine_resumed(e);
-	e->complete_at_peer = h->epoch;
-	if (!e->needs_full && retain_rewind(e->retain, h->epoch) < 0)
-		e->needs_full = true;
-	if (e->needs_full) {
+	e->stream.complete_at_peer = h->epoch;
+	if (!e->epochs.needs_full && retain_rewind(e->epochs.retain, h->epoch) < 0)
+		e->epochs.needs_full = true;
+	if (e->epochs.needs_full) {
 		/* Drop retained frames, or they would be sent before the FULL epoch; a running FULL
 		 * epoch ends here. */
-		retain_drop_all(e->retain);
-		e->full_generation = ~h->generation;
+		retain_drop_all(e->epochs.retain);
+		e->epochs.full_generation = ~h->generation;
 	}
 	log_info("vm=%s term=%llu generation=%u standby has epoch %llu, going on with %s",
 		 e->config.vm, (unsigned long long)e->term, h->generation,
-		 (unsigned long long)h->epoch, e->needs_full ? "a full copy" : "what follows");
-	if (e->needs_full)
+		 (unsigned long long)h->epoch,
+		 e->epochs.needs_full ? "a full copy" : "what follows");
+	if (e->epochs.needs_full)
 		engine_set_state(e, WIRE_STATE_SYNCING, "%s", "");
 }
 
@@ -266,7 +273,7 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 		engine_set_state(e, e->status.state, "the standby refused: %s", failure.text);
 		/* The gateway sends RESUME when the standby can go on; until then its state is
 		 * unknown. */
-		e->is_resumed = false;
+		e->stream.is_resumed = false;
 		return 0;
 	}
 	if (frame->h.term != e->term) {
@@ -275,7 +282,7 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 			    (unsigned long long)frame->h.term, (unsigned long long)e->term);
 		return 0;
 	}
-	if (e->is_peer_link && (r = engine_direct_frame(e, frame)) != -ENOENT)
+	if (e->stream.is_peer_link && (r = engine_direct_frame(e, frame)) != -ENOENT)
 		return r;
 	switch (frame->h.type) {
 	case WIRE_RESUME:
@@ -298,14 +305,15 @@ void engine_stream_receive(struct engine *e)
 	struct wire_frame frame;
 	int r;
 
-	if (!e->link)
+	if (!e->stream.link)
 		return;
-	while ((r = link_receive(e->link, &frame)) == 0) {
-		if (!e->is_peer_link && !gateway_view_is_obeyed(e->config.view, e->incarnation)) {
+	while ((r = link_receive(e->stream.link, &frame)) == 0) {
+		if (!e->stream.is_peer_link &&
+		    !gateway_view_is_obeyed(e->config.view, e->stream.incarnation)) {
 			engine_stream_close(e, "this host obeys another gateway by now");
 			return;
 		}
-		if (!e->is_peer_link)
+		if (!e->stream.is_peer_link)
 			gateway_view_seen(e->config.view, clock_mono_ns());
 		if (handle_frame(e, &frame) < 0) {
 			engine_stream_close(e, "the peer sent something unexpected");
@@ -313,7 +321,8 @@ void engine_stream_receive(struct engine *e)
 		}
 	}
 	if (r != -EAGAIN)
-		engine_stream_close(e, *link_error(e->link) ? link_error(e->link) : "closed");
+		engine_stream_close(e, *link_error(e->stream.link) ? link_error(e->stream.link)
+								   : "closed");
 }
 
 static void describe_guest(const struct vmm_info *info, struct wire_geometry *ret_geometry)
@@ -342,20 +351,20 @@ static int send_geometry(struct engine *e)
 {
 	uint8_t buffer[GEOMETRY_FRAME_MAX];
 	struct wire_header header = {
-		.type = WIRE_GEOMETRY, .term = e->term, .generation = e->generation};
+		.type = WIRE_GEOMETRY, .term = e->term, .generation = e->stream.generation};
 	struct wire_geometry geometry;
 	struct bytes_writer w;
 	size_t size;
 	int r;
 
-	describe_guest(&e->info, &geometry);
+	describe_guest(&e->guest.info, &geometry);
 	r = wire_frame_begin(buffer, sizeof(buffer), &w);
 	if (r == 0)
 		r = wire_geometry_encode(&geometry, &w);
 	if (r == 0)
 		r = wire_frame_finish(buffer, &w, &header, &size);
 	if (r == 0)
-		r = link_send_frame(e->link, buffer, size);
+		r = link_send_frame(e->stream.link, buffer, size);
 	return r;
 }
 
@@ -364,31 +373,31 @@ static int send_retained(struct engine *e)
 	struct retain_frame frame;
 	int r;
 
-	if (e->owes_geometry) {
+	if (e->stream.owes_geometry) {
 		r = send_geometry(e);
 		if (r < 0)
 			return r;
-		e->owes_geometry = false;
+		e->stream.owes_geometry = false;
 	}
 	r = engine_machine_send(e);
 	if (r < 0)
 		return r;
-	while (retain_next(e->retain, &frame) == 0) {
+	while (retain_next(e->epochs.retain, &frame) == 0) {
 		struct wire_header header = {
 			.type = frame.type,
 			.flags = frame.flags,
 			.seq = frame.seq,
-			.generation = e->generation,
+			.generation = e->stream.generation,
 			.term = e->term,
 			.epoch = frame.epoch,
 		};
 		struct iovec piece = {.iov_base = (void *)(uintptr_t)frame.payload,
 				      .iov_len = frame.size};
 
-		r = link_send(e->link, &header, &piece, 1);
+		r = link_send(e->stream.link, &header, &piece, 1);
 		if (r < 0)
 			return r;
-		retain_sent(e->retain);
+		retain_sent(e->epochs.retain);
 		FAULT_POINT(FAULT_MID_SEND);
 	}
 	return 0;
@@ -398,22 +407,23 @@ void engine_stream_send(struct engine *e)
 {
 	int r;
 
-	if (!e->link || !e->is_resumed)
+	if (!e->stream.link || !e->stream.is_resumed)
 		return;
 	r = send_retained(e);
 	if (r == 0 || r == -EAGAIN)
-		r = link_flush(e->link);
+		r = link_flush(e->stream.link);
 	if (r < 0 && r != -EAGAIN)
-		engine_stream_close(e, *link_error(e->link) ? link_error(e->link) : strerror(-r));
+		engine_stream_close(e, *link_error(e->stream.link) ? link_error(e->stream.link)
+								   : strerror(-r));
 }
 
 int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 {
 	struct pollfd fds[] = {
-		{.fd = e->is_silenced ? -1 : hold_fd(e->hold), .events = POLLIN},
+		{.fd = e->lease.is_silenced ? -1 : hold_fd(e->output.hold), .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
-		{.fd = e->link ? link_fd(e->link) : -1,
-		 .events = e->link ? (short)link_events(e->link) : 0},
+		{.fd = e->stream.link ? link_fd(e->stream.link) : -1,
+		 .events = e->stream.link ? (short)link_events(e->stream.link) : 0},
 		{.fd = fd, .events = POLLIN},
 	};
 	uint64_t now_ns = clock_mono_ns(), wake_ns = engine_throttle_wake_ns(e, now_ns);
@@ -430,9 +440,9 @@ int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 
 int engine_stream_wait(struct engine *e)
 {
-	if (!e->link || !e->is_resumed)
+	if (!e->stream.link || !e->stream.is_resumed)
 		return -EPIPE;
-	if (retain_let_go(e->retain)) {
+	if (retain_let_go(e->epochs.retain)) {
 		e->figures.n_let_go++;
 		return engine_service(e);
 	}
@@ -441,5 +451,5 @@ int engine_stream_wait(struct engine *e)
 
 int engine_encoder_wait(struct engine *e)
 {
-	return engine_wait_and_serve(e, encoder_fd(e->encoder), WAIT_NS);
+	return engine_wait_and_serve(e, encoder_fd(e->epochs.encoder), WAIT_NS);
 }

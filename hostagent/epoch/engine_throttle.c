@@ -17,26 +17,25 @@ static int let_go(struct engine *e)
 {
 	int r;
 
-	if (!e->is_held)
+	if (!e->throttle.is_held)
 		return 0;
-	r = vcpus_resume(e->vcpus);
+	r = vcpus_resume(e->guest.vcpus);
 	if (r < 0)
 		return r;
-	e->is_held = false;
-	e->figures.throttled_ns += clock_mono_ns() - e->held_at_ns;
+	e->throttle.is_held = false;
+	e->figures.throttled_ns += clock_mono_ns() - e->throttle.held_at_ns;
 	return 0;
 }
 
 static void hold_still(struct engine *e, uint64_t now_ns)
 {
-	int r = vcpus_stop(e->vcpus);
+	int r = vcpus_stop(e->guest.vcpus);
 
-	e->is_held = true; /* on error some vCPUs may be stopped: let_go() finds out */
-	e->held_at_ns = now_ns;
+	e->throttle.is_held = true; /* on error some vCPUs may be stopped: let_go() finds out */
+	e->throttle.held_at_ns = now_ns;
 	if (r < 0) {
-		log_limited(LOG_LEVEL_WARN,
-			    "vm=%s epoch=%llu the guest cannot be throttled: %s (a debugger at QEMU?)",
-			    e->config.vm, (unsigned long long)e->next_epoch, strerror(-r));
+		log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu the guest cannot be throttled: %s "
+			    "(a debugger at QEMU?)", e->config.vm, (unsigned long long)e->epochs.next, strerror(-r));
 		(void)let_go(e); /* the next turn tries again */
 	}
 }
@@ -44,10 +43,10 @@ static void hold_still(struct engine *e, uint64_t now_ns)
 void engine_throttle_tick(struct engine *e)
 {
 	uint64_t now_ns = clock_mono_ns();
-	bool is_wanted = throttle_wants_stop(&e->throttle, now_ns) && e->vcpus &&
-			 !e->is_guest_lost && !e->is_paused_by_other && !e->is_silenced;
+	bool is_wanted = throttle_wants_stop(&e->throttle.plan, now_ns) && e->guest.vcpus &&
+			 !e->guest.is_lost && !e->guest.is_paused_by_other && !e->lease.is_silenced;
 
-	if (is_wanted && !e->is_held)
+	if (is_wanted && !e->throttle.is_held)
 		hold_still(e, now_ns);
 	else if (!is_wanted)
 		(void)let_go(e); /* engine_throttle_wake_ns() brings us back */
@@ -55,9 +54,9 @@ void engine_throttle_tick(struct engine *e)
 
 uint64_t engine_throttle_wake_ns(const struct engine *e, uint64_t now_ns)
 {
-	if (e->is_held && !e->throttle.is_stop)
+	if (e->throttle.is_held && !e->throttle.plan.is_stop)
 		return now_ns + RETRY_NS;
-	return throttle_slice_end_ns(&e->throttle);
+	return throttle_slice_end_ns(&e->throttle.plan);
 }
 
 int engine_throttle_release(struct engine *e)
@@ -76,14 +75,15 @@ int engine_throttle_release(struct engine *e)
 
 static void say(struct engine *e)
 {
-	if (e->throttle.percent > 0)
+	if (e->throttle.plan.percent > 0)
 		log_info("vm=%s epoch=%llu throttle=%u%% %s", e->config.vm,
-			 (unsigned long long)e->next_epoch, e->throttle.percent, e->throttle_why);
+			 (unsigned long long)e->epochs.next, e->throttle.plan.percent,
+			 e->throttle.why);
 	else
 		log_info("vm=%s epoch=%llu throttle=0%%", e->config.vm,
-			 (unsigned long long)e->next_epoch);
-	e->figures.throttle_peak = e->throttle.percent > e->figures.throttle_peak
-					   ? e->throttle.percent
+			 (unsigned long long)e->epochs.next);
+	e->figures.throttle_peak = e->throttle.plan.percent > e->figures.throttle_peak
+					   ? e->throttle.plan.percent
 					   : e->figures.throttle_peak;
 	e->publish_at_ns = 0; /* show it to the operator at once */
 }
@@ -92,43 +92,43 @@ void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal
 			    uint64_t bytes)
 {
 	uint64_t now_ns = clock_mono_ns(), on_way_ns = now_ns - result->times.resumed_ns;
-	double rate = e->stage.rate;
+	double rate = e->stream.stage.rate;
 	struct throttle_epoch epoch = {
 		.run_ns = run_ns,
 		.copy_ns = result->times.copy_ns,
 		.commit_ns = on_way_ns,
 		.bytes = bytes,
 	};
-	uint32_t before = e->throttle.percent;
+	uint32_t before = e->throttle.plan.percent;
 
 	if (rate > 0) {
 		epoch.commit_ns += (uint64_t)((double)engine_stream_waiting(e) / rate);
 		epoch.transfer_ns = (uint64_t)((double)bytes / rate);
 	}
-	if (!throttle_sealed(&e->throttle, now_ns, &epoch))
+	if (!throttle_sealed(&e->throttle.plan, now_ns, &epoch))
 		return;
-	if (e->throttle.percent > before)
-		(void)snprintf(e->throttle_why, sizeof(e->throttle_why),
+	if (e->throttle.plan.percent > before)
+		(void)snprintf(e->throttle.why, sizeof(e->throttle.why),
 			       "writes %.0f MB/s, %.1f to send, the link takes %.1f; an epoch is "
 			       "copied in %.0f ms, sent in %.0f",
 			       MB_PER_S((uint64_t)result->n_dirty_pages * VMM_PAGE_BYTES, run_ns),
-			       MB_PER_S(bytes, run_ns), rate * 1e3,
-			       (double)epoch.copy_ns / 1e6, (double)epoch.commit_ns / 1e6);
+			       MB_PER_S(bytes, run_ns), rate * 1e3, (double)epoch.copy_ns / 1e6,
+			       (double)epoch.commit_ns / 1e6);
 	say(e);
 }
 
 bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before, uint64_t began_ns)
 {
 	uint64_t now_ns = clock_mono_ns(), round_ns = now_ns - began_ns;
-	uint32_t before = e->throttle.percent;
+	uint32_t before = e->throttle.plan.percent;
 	bool is_worth;
 
-	if (e->stage.rate > 0)
-		round_ns += (uint64_t)((double)engine_stream_waiting(e) / e->stage.rate);
-	is_worth = throttle_full_round(&e->throttle, now_ns, n_pages, n_before, round_ns,
-				       e->is_holding);
-	if (e->throttle.percent != before) {
-		(void)snprintf(e->throttle_why, sizeof(e->throttle_why),
+	if (e->stream.stage.rate > 0)
+		round_ns += (uint64_t)((double)engine_stream_waiting(e) / e->stream.stage.rate);
+	is_worth = throttle_full_round(&e->throttle.plan, now_ns, n_pages, n_before, round_ns,
+				       e->output.is_holding);
+	if (e->throttle.plan.percent != before) {
+		(void)snprintf(e->throttle.why, sizeof(e->throttle.why),
 			       "a full copy: %u pages were written while %u were sent in %.1f s",
 			       n_pages, n_before, (double)round_ns / 1e9);
 		say(e);
@@ -138,9 +138,9 @@ bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before
 
 int engine_throttle_end(struct engine *e)
 {
-	bool was_on = e->throttle.percent > 0;
+	bool was_on = e->throttle.plan.percent > 0;
 
-	throttle_reset(&e->throttle, clock_mono_ns());
+	throttle_reset(&e->throttle.plan, clock_mono_ns());
 	if (was_on)
 		say(e);
 	return engine_throttle_release(e);

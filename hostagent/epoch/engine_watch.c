@@ -28,11 +28,11 @@
 static int look_at_taps(struct engine *e, struct error *ret_error)
 {
 	struct vmm_taps taps;
-	int r = vmm_taps_read(e->info.pid, &taps, ret_error);
+	int r = vmm_taps_read(e->guest.info.pid, &taps, ret_error);
 
 	if (r == 0)
 		r = vmm_taps_judge(&taps, e->config.tap, ret_error);
-	watch_looked_at_taps(&e->watch, clock_mono_ns());
+	watch_looked_at_taps(&e->watch.plan, clock_mono_ns());
 	return r;
 }
 
@@ -42,18 +42,19 @@ int engine_watch_open(struct engine *e, struct error *ret_error)
 	int r = look_at_taps(e, ret_error);
 
 	if (r == 0)
-		r = vmm_inventory_take(e->qmp, &e->inventory, ret_error);
+		r = vmm_inventory_take(e->guest.qmp, &e->watch.inventory, ret_error);
 	if (r < 0)
 		return r;
-	e->link_fd = linkwatch_open();
-	if (e->link_fd < 0) {
+	e->watch.link_fd = linkwatch_open();
+	if (e->watch.link_fd < 0) {
 		(void)snprintf(ret_error->text, sizeof(ret_error->text),
-			       "no netlink socket to watch taps by: %s", strerror(-e->link_fd));
-		return e->link_fd;
+			       "no netlink socket to watch taps by: %s",
+			       strerror(-e->watch.link_fd));
+		return e->watch.link_fd;
 	}
-	(void)snprintf(path, sizeof(path), "/proc/%d/statm", e->info.pid);
-	e->statm_fd = open(path, O_RDONLY | O_CLOEXEC); /* on failure: one sign less */
-	watch_init(&e->watch, clock_mono_ns());
+	(void)snprintf(path, sizeof(path), "/proc/%d/statm", e->guest.info.pid);
+	e->watch.statm_fd = open(path, O_RDONLY | O_CLOEXEC); /* on failure: one sign less */
+	watch_init(&e->watch.plan, clock_mono_ns());
 	return 0;
 }
 
@@ -64,8 +65,8 @@ int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 
 void engine_watch_close(struct engine *e)
 {
-	fd_close(e->link_fd);
-	fd_close(e->statm_fd);
+	fd_close(e->watch.link_fd);
+	fd_close(e->watch.statm_fd);
 }
 
 static void say(struct engine *e, const char *text)
@@ -78,15 +79,16 @@ static void say(struct engine *e, const char *text)
 
 static void uncovered(struct engine *e, bool is_net, const char *text)
 {
-	if (e->is_uncovered)
+	if (e->watch.is_uncovered)
 		return;
-	e->is_uncovered = true;
-	e->is_uncovered_net = is_net;
-	e->uncovered_look_ns = clock_mono_ns() + AGAIN_NS;
-	e->needs_full = true; /* this also ends the epoch that is being encoded */
+	e->watch.is_uncovered = true;
+	e->watch.is_uncovered_net = is_net;
+	e->watch.look_ns = clock_mono_ns() + AGAIN_NS;
+	e->epochs.needs_full = true; /* this also ends the epoch that is being encoded */
 	log_error("vm=%s term=%llu epoch=%llu not covered: %s; no more epochs%s", e->config.vm,
-		  (unsigned long long)e->term, (unsigned long long)e->next_epoch, text,
-		  is_net ? ", and the guest stands still, until the gateway ends the protection" : "");
+		  (unsigned long long)e->term, (unsigned long long)e->epochs.next, text,
+		  is_net ? ", and the guest stands still, until the gateway ends the protection"
+			 : "");
 	engine_lease_tick(e);
 	say(e, text);
 }
@@ -96,10 +98,10 @@ static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 {
 	struct vmm_inventory now;
 	struct error error;
-	int r = vmm_inventory_take(e->qmp, &now, &error);
+	int r = vmm_inventory_take(e->guest.qmp, &now, &error);
 
 	e->figures.n_looks++;
-	watch_looked_at_lists(&e->watch, clock_mono_ns());
+	watch_looked_at_lists(&e->watch.plan, clock_mono_ns());
 	if (r == -ENOTSUP) {
 		ret_change->is_net = false;
 		(void)snprintf(ret_change->text, sizeof(ret_change->text), "%.300s", error.text);
@@ -109,14 +111,14 @@ static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 		log_limited(LOG_LEVEL_ERROR, "vm=%s %s", e->config.vm, error.text);
 		return r;
 	}
-	return vmm_inventory_differs(&e->inventory, &now, ret_change) ? -ENOTSUP : 0;
+	return vmm_inventory_differs(&e->watch.inventory, &now, ret_change) ? -ENOTSUP : 0;
 }
 
 /* The size of QEMU's address space, in pages; 0: not known. */
-static uint64_t address_space(const struct engine *e)
+static uint64_t address_space(const struct engine_watch *w)
 {
 	char text[64];
-	ssize_t n = e->statm_fd < 0 ? -1 : pread(e->statm_fd, text, sizeof(text) - 1, 0);
+	ssize_t n = w->statm_fd < 0 ? -1 : pread(w->statm_fd, text, sizeof(text) - 1, 0);
 	unsigned long long pages = 0;
 
 	if (n > 0) {
@@ -143,17 +145,17 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	char text[WIRE_TEXT_MAX + 1];
 	int r;
 
-	watch_saw_seal(&e->watch, vmm_sections_mark(result->device, result->device_size),
-		       address_space(e));
-	if (!watch_lists_due(&e->watch, clock_mono_ns()))
+	watch_saw_seal(&e->watch.plan, vmm_sections_mark(result->device, result->device_size),
+		       address_space(&e->watch));
+	if (!watch_lists_due(&e->watch.plan, clock_mono_ns()))
 		return 0;
 	r = look_at_lists(e, &change);
-	seal_arm(e->seal); /* the questions to QEMU disarmed it */
+	seal_arm(e->capture.seal); /* the questions to QEMU disarmed it */
 	if (r == 0)
 		return 0;
 	if (r != -ENOTSUP) { /* it may have changed: the standby may be unable to load the epoch */
-		e->needs_full = true;
-		watch_saw_device(&e->watch);
+		e->epochs.needs_full = true;
+		watch_saw_device(&e->watch.plan);
 		return r;
 	}
 	describe(e, &change, text);
@@ -168,9 +170,9 @@ static bool goes_on(struct engine *e)
 	int r = engine_throttle_release(e);
 
 	if (r == 0)
-		r = qmp_execute(e->qmp, "query-status", NULL, QMP_NS, NULL);
+		r = qmp_execute(e->guest.qmp, "query-status", NULL, QMP_NS, NULL);
 	if (r == -ETIMEDOUT) /* QEMU hangs, or takes long to end */
-		return !e->end_text && e->status.verdict != WIRE_VERDICT_SHUTDOWN;
+		return !e->guest.end_text && e->status.verdict != WIRE_VERDICT_SHUTDOWN;
 	return r != -ECONNRESET && r != -EPIPE && r != -EPROTO && r != -EMSGSIZE;
 }
 
@@ -178,9 +180,10 @@ void engine_watch_tick(struct engine *e)
 {
 	struct error error;
 
-	if (linkwatch_changed(e->link_fd))
-		watch_saw_link(&e->watch);
-	if (e->is_uncovered || e->is_guest_lost || !watch_taps_due(&e->watch, clock_mono_ns()))
+	if (linkwatch_changed(e->watch.link_fd))
+		watch_saw_link(&e->watch.plan);
+	if (e->watch.is_uncovered || e->guest.is_lost ||
+	    !watch_taps_due(&e->watch.plan, clock_mono_ns()))
 		return;
 	/* Other errors (QEMU is ending, a descriptor was closed meanwhile) are ignored: the next
 	 * look or the monitor meets them again. */
@@ -193,32 +196,32 @@ void engine_watch_again(struct engine *e)
 	struct vmm_change change;
 	struct error error;
 
-	if (!e->is_uncovered || e->is_guest_lost || clock_mono_ns() < e->uncovered_look_ns)
+	if (!e->watch.is_uncovered || e->guest.is_lost || clock_mono_ns() < e->watch.look_ns)
 		return;
-	e->uncovered_look_ns = clock_mono_ns() + AGAIN_NS;
+	e->watch.look_ns = clock_mono_ns() + AGAIN_NS;
 	if (engine_throttle_release(e) < 0 || look_at_taps(e, &error) < 0 ||
 	    look_at_lists(e, &change) < 0)
 		return;
-	e->is_uncovered = e->is_uncovered_net = false;
+	e->watch.is_uncovered = e->watch.is_uncovered_net = false;
 	log_info("vm=%s term=%llu epoch=%llu covered again: what was not is gone", e->config.vm,
-		 (unsigned long long)e->term, (unsigned long long)e->next_epoch);
+		 (unsigned long long)e->term, (unsigned long long)e->epochs.next);
 	engine_lease_tick(e);
 	say(e, "");
 }
 
 uint64_t engine_watch_wake_ns(const struct engine *e)
 {
-	return e->is_uncovered ? e->uncovered_look_ns : watch_wake_ns(&e->watch);
+	return e->watch.is_uncovered ? e->watch.look_ns : watch_wake_ns(&e->watch.plan);
 }
 
 /* --- a guest that somebody else stopped */
 
 void engine_paused_by_other(struct engine *e)
 {
-	if (e->is_paused_by_other || e->status.verdict == WIRE_VERDICT_SHUTDOWN)
+	if (e->guest.is_paused_by_other || e->status.verdict == WIRE_VERDICT_SHUTDOWN)
 		return;
-	e->is_paused_by_other = true;
-	e->wants_runstate = true; /* ask QEMU for the cause once its monitor is free */
+	e->guest.is_paused_by_other = true;
+	e->guest.wants_runstate = true; /* ask QEMU for the cause once its monitor is free */
 }
 
 /* Turn QEMU's name of the reason into a text for people. */
@@ -238,10 +241,10 @@ void engine_watch_runstate(struct engine *e)
 	char text[160];
 	int r;
 
-	if (!e->wants_runstate || e->is_guest_lost)
+	if (!e->guest.wants_runstate || e->guest.is_lost)
 		return;
-	e->wants_runstate = false;
-	r = qmp_execute(e->qmp, "query-status", NULL, QMP_NS, &answer);
+	e->guest.wants_runstate = false;
+	r = qmp_execute(e->guest.qmp, "query-status", NULL, QMP_NS, &answer);
 	runstate = r == 0 ? json_string_value(json_object_get(answer, "status")) : NULL;
 	if (runstate && strcmp(runstate, "shutdown") == 0) {
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
@@ -250,9 +253,9 @@ void engine_watch_runstate(struct engine *e)
 		/* The guest may run elsewhere by now, and the standby's copy is older than that. */
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
 				   "somebody migrated it away, or saved it (runstate postmigrate)");
-	} else if (e->is_paused_by_other) { /* else it runs again */
+	} else if (e->guest.is_paused_by_other) { /* else it runs again */
 		/* After finish-migrate another state follows: ask again. */
-		e->wants_runstate = runstate && strcmp(runstate, "finish-migrate") == 0;
+		e->guest.wants_runstate = runstate && strcmp(runstate, "finish-migrate") == 0;
 		describe_runstate(runstate ? runstate : "paused", text, sizeof(text));
 		if (e->status.verdict != WIRE_VERDICT_PAUSED)
 			engine_set_verdict(e, WIRE_VERDICT_PAUSED, text);

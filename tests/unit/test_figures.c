@@ -65,7 +65,7 @@ static void test_full_epochs_are_not_counted(void **state)
 	struct fixture *f = *state;
 
 	memset(&engine, 0, sizeof(engine));
-	engine.encoder = f->encoder;
+	engine.epochs.encoder = f->encoder;
 	for (uint32_t i = 0; i < 4 * 4096; i++)
 		f->pages[i] = (uint8_t)rand();
 	full_epoch(f, 1, false);
