@@ -1,6 +1,6 @@
 /* vmm_attach.c - drive hostagent/vmm against a running QEMU, for tests/e2e/test_vmm_attach.
  *
- * usage: vmm_attach inspect SOCKET          print vmm_inspect()'s result; 3: refused, text on stderr
+ * usage: vmm_attach inspect SOCKET          print vmm_inspect()'s result; 3: refused, see stderr
  *        vmm_attach describe SOCKET         print the list that two hosts compare, "KEY<tab>VALUE" a line
  *        vmm_attach open SOCKET             exit 0, or the errno of qmp_open()
  *        vmm_attach hold SOCKET             track, print "tracking", wait to be killed

@@ -1,8 +1,8 @@
-"""gateway_lib.py - a gateway in a network namespace of its own, and everything around it, for
-test_gateway_*. Not a test itself.
+"""gateway_lib.py - a gateway with PKI, configuration and network around it, for test_gateway_*.
+Not a test itself.
 
-The script runs itself again inside `unshare --net --mount`-like namespaces: hf-gw-HOST holds the
-agents' end of a veth, hf-gw-GW the gateway's. Everything is gone at exit, also when interrupted.
+The script enters a network namespace of its own. With a DPDK port, a veth there has the agents' end
+ag0 and the gateway's end bk0. Everything is removed at exit, also after an interrupt.
 """
 import atexit
 import fcntl
@@ -54,8 +54,8 @@ class Lab:
         self.make_pki(hosts)
         self.write_config()
 
-    # The agents live in the namespace this script moves into; the gateway in a second one. With a
-    # kernel port both are one, on loopback.
+    # The script and the gateway share one namespace. With a DPDK port the agents reach the gateway
+    # over a veth; with a kernel port over loopback.
     def make_net(self):
         sh("ip", "netns", "add", self.ns)
         self.enter(self.ns)
@@ -68,7 +68,7 @@ class Lab:
         for dev in ("ag0", "bk0"):
             with open(f"/proc/sys/net/ipv6/conf/{dev}/disable_ipv6", "w") as f:
                 f.write("1")
-            # No checksum is left to hardware that is not there.
+            # A veth has no hardware that computes checksums.
             subprocess.run(["ethtool", "-K", dev, "tx", "off"], capture_output=True)
             sh("ip", "link", "set", dev, "up")
         sh("ip", "addr", "add", NET_AGENTS + "/24", "dev", "ag0")
@@ -104,7 +104,7 @@ class Lab:
             ca=f"{self.pki}/ca.crt", crl=f"{self.pki}/ca.crl", cert=self.cert("gateway", "gw1") + ".crt",
             key=self.cert("gateway", "gw1") + ".key", state_dir=f"{self.dir}/state", vm_dir=vms,
             hugepages="no", handshake_timeout_ms="1000",
-            patience_ms="60000")  # scripted agents send an epoch when they are told to
+            patience_ms="60000")  # scripted agents send an epoch only when the test says so
         if self.kind != "kernel":
             settings["address"] = NET_GATEWAY + "/24"
         settings.update(self.settings)
@@ -132,7 +132,8 @@ class Lab:
         return self.world()
 
     def start_unread(self):
-        """The same with a pipe of one page that nobody reads once it is ready."""
+        """Like start(), but the log goes to a pipe of one page that nobody reads once the gateway
+        is ready."""
         read_fd, write_fd = os.pipe()
         fcntl.fcntl(write_fd, 1031, 4096)  # F_SETPIPE_SZ
         self.gateway = subprocess.Popen([GATEWAY, "--config", self.config], stdout=write_fd,
@@ -164,7 +165,7 @@ class Lab:
         return status
 
     def ctl(self, *args, check=True, config="ctl.ini"):
-        """Run holdfastctl to its end; the agents go on beating meanwhile."""
+        """Run holdfastctl to its end; the agents keep sending beats meanwhile."""
         p = self.ctl_begin(*args, config=config)
         self.current.run(lambda: p.poll() is not None, f"holdfastctl {args}", timeout=60)
         r = subprocess.CompletedProcess(args, p.returncode, *p.communicate())
@@ -178,7 +179,7 @@ class Lab:
         err = open(os.path.join(self.dir, f"err{self.n_out}"), "w+")
         p = subprocess.Popen([CTL, "--config", os.path.join(self.dir, config), *args],
                              stdout=out, stderr=err, text=True)
-        p.communicate = lambda: tuple(self.slurp(f) for f in (out, err))  # files never block it
+        p.communicate = lambda: tuple(self.slurp(f) for f in (out, err))  # output files never block the process
         return p
 
     @staticmethod
@@ -205,7 +206,7 @@ class Lab:
 
 
 def protect(lab, world, alpha, beta):
-    """The whole protect flow with one full epoch; ends in PROTECTED."""
+    """Run the whole protect flow with one full epoch; ends in PROTECTED."""
     before = len(alpha.commits)
     p = lab.ctl_begin("protect", "web1")
     world.run(lambda: alpha.resume_epoch is not None and alpha.state == hfagent.SYNCING
@@ -219,7 +220,7 @@ def protect(lab, world, alpha, beta):
 
 
 def reconnect(world, host, role):
-    """As an agent whose connections broke: control first, then its stream until it is taken."""
+    """Reconnect as an agent does after its connections broke: control first, then its stream."""
     for c in (host.control, host.stream):
         if c:
             c.close()

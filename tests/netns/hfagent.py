@@ -1,8 +1,8 @@
-"""hfagent.py - scripted agents for tests of the gateway: frames as docs/wire-format.md says, over
-Python's own TLS and the system's libxxhash. Not a test itself.
+"""hfagent.py - scripted agents for tests of the gateway. Frames are as in docs/wire-format.md, over
+Python's own TLS and with the system's libxxhash. Not a test itself.
 
-One World drives any number of connections from one thread: run(until) pumps them, sends beats for
-the hosts that are alive, and ends when the condition holds or the time is up (then it raises).
+One World drives any number of connections from one thread. run(until) pumps them, sends beats for
+the hosts that are alive, and returns when the condition holds; it raises when the time is up.
 """
 import ctypes
 import ctypes.util
@@ -16,7 +16,7 @@ import time
 HELLO, WELCOME, REFUSED = 0x01, 0x02, 0x03
 BEAT, BEAT_ACK, REPORT, ORDER, ORDER_DONE = 0x10, 0x11, 0x12, 0x13, 0x14
 WITNESS_KEY = 0x15
-FEATURE_WITNESS, FEATURE_WITNESS_PATHS = 0x10, 0x40  # of control connections
+FEATURE_WITNESS, FEATURE_WITNESS_PATHS = 0x10, 0x40  # features of control connections
 RESUME, GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, EPOCH_END = 0x20, 0x21, 0x22, 0x23, 0x24, 0x25
 EPOCH_ACK, COMMIT, STREAM_ERROR = 0x28, 0x29, 0x2A
 STANDBY_START, STANDBY_STOP, PROTECT, UNPROTECT, PROMOTE, FENCE = 1, 2, 3, 4, 5, 6
@@ -52,7 +52,7 @@ def hello(kind, role=0, vm="", version=(1, 1), required=0, magic=b"HOLDFAST", op
 
 
 def siphash24(key, data):
-    """SipHash-2-4 (Aumasson, Bernstein): its 64-bit value."""
+    """Return the 64-bit value of SipHash-2-4 (Aumasson, Bernstein)."""
     mask = (1 << 64) - 1
 
     def turn(x, n):
@@ -82,7 +82,7 @@ def siphash24(key, data):
 
 
 class Witness:
-    """A primary's kernel: makes witness datagrams with the key of a WITNESS_KEY frame."""
+    """Plays a primary's kernel: makes witness datagrams with the key of a WITNESS_KEY frame."""
 
     def __init__(self, f):
         n = f.payload[0]
@@ -93,7 +93,7 @@ class Witness:
         self.sequence, self.to_guest, self.from_guest, self.from_guest_ns = [0, 0], 0, 0, 0
 
     def datagram(self, sequence=None, path=0):
-        """The next one by a path, or one with any sequence."""
+        """Return the next datagram by a path, or one with the given sequence."""
         if sequence is None:
             self.sequence[path] += 1
             self.to_guest += 1
@@ -120,7 +120,7 @@ class Frame:
 
 
 class Conn:
-    """One TLS connection. Frames go to on_frame(conn, frame); None there means it closed."""
+    """One TLS connection. It passes frames to on_frame(conn, frame); a None frame means that it closed."""
 
     def __init__(self, world, name, cert, on_frame=None, minimum=ssl.TLSVersion.TLSv1_3,
                  maximum=ssl.TLSVersion.TLSv1_3):
@@ -165,7 +165,7 @@ class Conn:
         self.finish()
 
     def kill(self):
-        """As a host that vanished: no FIN, nothing is read any more. The socket stays open."""
+        """Behave as a host that vanished: no FIN, no more reads. The socket stays open."""
         self.on_frame = None
         if not self.closed:
             self.world.selector.unregister(self.sock)
@@ -214,7 +214,7 @@ class World:
         self.hosts, self.zombies, self.contexts = [], [], {}
 
     def tls(self, cert, minimum, maximum):
-        """The context for connections as @cert, made anew only when its file has changed."""
+        """Return the context for connections as @cert; make it anew only if its file has changed."""
         key = cert, minimum, maximum, os.stat(cert + ".crt").st_mtime_ns if cert else 0
         if key not in self.contexts:
             context = self.contexts[key] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -226,11 +226,11 @@ class World:
         return self.contexts[key]
 
     def connect(self, name):
-        """A socket to the gateway for the connection @name; tests may put another in its place."""
+        """Return a socket to the gateway for the connection @name; tests may override this."""
         return socket.create_connection(self.address, timeout=5)
 
     def run(self, until, what, timeout=10.0):
-        """Pump until the condition holds; raises AssertionError with @what after @timeout."""
+        """Pump until the condition holds; raise AssertionError with @what after @timeout."""
         end = time.monotonic() + timeout
         while True:
             for host in self.hosts:
@@ -246,22 +246,22 @@ class World:
 
 
 class Host:
-    """One host's agent for one VM: obeys orders as holdfast-agent does, without any guest."""
+    """One host's agent for one VM: obeys orders as holdfast-agent does, but has no guest."""
 
     def __init__(self, world, name, cert, vm="web1", state=IDLE):
         self.world, self.name, self.cert, self.vm = world, name, cert, vm
         self.state, self.term, self.epoch, self.verdict = state, 0, 0, 0
         self.control = self.stream = None
-        self.features = 0           # of its control connection
+        self.features = 0           # features of its control connection
         self.orders, self.commits, self.refusals = [], [], []
         self.alive, self.next_beat, self.next_report = True, 0.0, 0.0
-        self.generation = 0         # primary: of the last RESUME
+        self.generation = 0         # primary: generation of the last RESUME
         self.resume_epoch = None
         self.refuse_promote = False
         self.obey = True
-        self.held, self.held_epoch = [], 0  # standby: frames of the epoch in work
+        self.held, self.held_epoch = [], 0  # standby: frames of the epoch that is arriving
         self.pages_bytes = 8192
-        self.stats = ""             # more lines for its reports
+        self.stats = ""             # extra lines for its reports
         world.hosts.append(self)
 
     def connect(self):
@@ -276,7 +276,7 @@ class Host:
                 c.kill()
 
     def reset(self):
-        """The agent's process dies: the kernel closes its sockets."""
+        """Behave as an agent's process that died: the kernel closes its sockets."""
         self.alive = False
         for c in (self.control, self.stream):
             if c:
@@ -368,7 +368,8 @@ class Host:
         self.stream.send(GEOMETRY, payload, term=self.term, generation=self.generation)
 
     def send_epoch(self, epoch, full=False, pages=2, frames=1, **wrong):
-        """@wrong: term, generation, count: what to get wrong."""
+        """Send one epoch. @wrong may name term, generation, count or previous, to send a wrong
+        value there."""
         head = dict(term=wrong.get("term", self.term), epoch=epoch,
                     generation=wrong.get("generation", self.generation))
         payloads = [struct.pack(">Q", wrong.get("previous", epoch - 1))]

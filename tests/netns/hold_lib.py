@@ -1,11 +1,11 @@
-"""What the hold's netns tests share: namespaces, a bridge, taps with a scripted guest, captures.
+"""Shared code of the hold's netns tests: namespaces, a bridge, taps with a scripted guest, captures.
 
     client netns [c0] ==veth== [p0] bridge br0 [tap0, tap1, ...]   host netns
                                [m0] ==veth== [m1] marker sender    (host netns)
 
-The guest is this process: it writes and reads whole frames on the tap's descriptor, so that a test
-knows to the frame what was sent. "Nothing came" is never a matter of waiting: a marker frame is sent
-into the bridge through a port that is not held, and everything up to its arrival is looked at.
+This process is the guest: it writes and reads whole frames on the tap's descriptor, so a test knows
+exactly which frames were sent. To check that nothing came, a test does not wait: it sends a marker
+frame into the bridge through a port without a hold, and reads everything up to the marker.
 """
 import atexit
 import contextlib
@@ -28,7 +28,7 @@ GUEST_MAC = "52:54:00:00:00:01"
 GUEST2_MAC = "52:54:00:00:00:02"
 MARKER_TYPE = 0x88b6
 ETH_P_ALL = 3
-LIMIT_S = 10  # for an event that must come; a test that reaches it fails
+LIMIT_S = 10  # limit for an event that must come; a test that reaches it fails
 
 libc = ctypes.CDLL(None, use_errno=True)
 cleanups = []
@@ -83,7 +83,7 @@ def checksum(data):
 
 
 def ipv4(dst, src, n_bytes, to="198.18.0.2"):
-    """A valid UDP packet: br_netfilter, where it is on, drops what is malformed."""
+    """Return a frame with a valid UDP packet; br_netfilter, if enabled, drops malformed ones."""
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + n_bytes, 0, 0, 64, 17, 0,
                        bytes([198, 18, 0, 1]), socket.inet_aton(to))
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
@@ -91,7 +91,7 @@ def ipv4(dst, src, n_bytes, to="198.18.0.2"):
 
 
 def ipv6_solicitation(src):
-    """Duplicate address detection for fe80::1, as the guest sends it."""
+    """Return a duplicate address detection for fe80::1, as the guest sends it."""
     target = bytes.fromhex("fe80" + "00" * 13 + "01")
     group = bytes.fromhex("ff02" + "00" * 9 + "01ff000001")
     body = struct.pack("!BBHI", 135, 0, 0, 0) + target
@@ -102,7 +102,7 @@ def ipv6_solicitation(src):
 
 
 def igmp_join(group, src):
-    """IGMPv2 membership report."""
+    """Return an IGMPv2 membership report."""
     address = socket.inet_aton(group)
     body = struct.pack("!BBH", 0x16, 0, 0) + address
     body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
@@ -114,7 +114,7 @@ def igmp_join(group, src):
 
 
 def mld_join(group, src):
-    """MLDv1 report, as a guest sends it for its solicited-node group."""
+    """Return an MLDv1 report, as a guest sends it for its solicited-node group."""
     address = socket.inet_pton(socket.AF_INET6, group)
     source = socket.inet_pton(socket.AF_INET6, "fe80::1")
     body = struct.pack("!BBHHH", 131, 0, 0, 0, 0) + address
@@ -126,11 +126,11 @@ def mld_join(group, src):
 
 
 def is_chatter(data):
-    """A marker, or what a bridge says by itself: BPDUs, queries and reports of groups."""
+    """True for a marker and for the bridge's own frames: BPDUs, group queries and reports."""
     kind = data[12:14]
     if kind == struct.pack("!H", MARKER_TYPE) or data[:6] == mac_bytes("01:80:c2:00:00:00"):
         return True
-    is_ours = data[6:8] in (b"\x52\x54", b"\x02\0")  # addresses that a test gave
+    is_ours = data[6:8] in (b"\x52\x54", b"\x02\0")  # addresses that a test assigned
     is_group = (kind == b"\x08\0" and data[23] == 2) or (kind == b"\x86\xdd" and data[0] == 0x33)
     return is_group and not is_ours
 
@@ -175,13 +175,13 @@ class Netns:
 
 
 class Capture:
-    """All frames that arrive on one device, by AF_PACKET."""
+    """Captures all frames that arrive on one device, with AF_PACKET."""
 
     def __init__(self, ns, dev):
         with ns.entered():
             self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
             self.sock.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-            self.sock.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA: tags that were cut off
+            self.sock.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA: gives the tags that the kernel removed
             self.sock.bind((dev, ETH_P_ALL))
         self.dev = dev
 
@@ -224,7 +224,7 @@ class Tap:
         ns.ip("link set %s up" % name)
 
     def send(self, data):
-        # EAGAIN cannot be: a tap takes what it is given or drops it.
+        # No EAGAIN: a tap takes every frame or drops it.
         os.write(self.fd, data)
 
     def next(self, timeout=LIMIT_S):
@@ -245,10 +245,10 @@ class Tap:
 
 
 class Commands:
-    """A tool's process, one command at a time."""
+    """A tool's process; takes one command at a time."""
 
     def start(self, net, *argv):
-        """Its first line."""
+        """Start the tool; return the first line that it prints."""
         self.name = os.path.basename(argv[0])
         self.proc = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -268,7 +268,7 @@ class Commands:
         return {k: int(v) for k, v in (w.split("=") for w in self.ask("stats").split())}
 
     def kill(self):
-        """As the operator's kill -9; returns when the process is gone."""
+        """Kill the tool with SIGKILL and wait until it is gone."""
         if self.proc.poll() is None:
             self.proc.send_signal(signal.SIGKILL)
         self.proc.wait()
@@ -290,7 +290,7 @@ class Tool(Commands):
             fail("hold_tool: %s %s" % (self.hello, self.proc.stderr.read()))
 
     def do(self, line):
-        """The command's number; the test fails when the command does."""
+        """Run a command and return its number; fail the test if the command fails."""
         text = self.ask(line)
         if not text.startswith("ok"):
             fail("%s: %s" % (line, text))
@@ -307,7 +307,7 @@ class Tool(Commands):
         self.do("mode hold")
 
     def seal_and_release(self):
-        """Seal the present epoch, commit and release it; the number of frames."""
+        """Seal the current epoch, commit and release it; return the number of frames."""
         epoch = self.stats()["epoch"]
         self.do("epoch %d" % (epoch + 1))
         return self.do("release %d" % epoch)
@@ -335,9 +335,10 @@ class Net:
         self.host = Netns("h", ipv6_on_host)
         self.client = Netns("c")
         h = self.host
-        # As distributions have them, with the shortest times that the kernel takes. A bridge floods unknown groups
-        # for one response interval after it became the querier; it takes the interval of that moment, so that is
-        # set first: with the 10 s it starts with, snooping began as LIMIT_S ended.
+        # Settings as distributions have them, but with the shortest times that the kernel accepts.
+        # A bridge floods unknown groups for one response interval after it became the querier. It
+        # uses the interval of that moment, so set the interval first: the default of 10 s equals
+        # LIMIT_S.
         h.ip("link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping %d "
              "mcast_query_response_interval 100" % snooping)
         h.ip("link set br0 type bridge mcast_querier %d" % snooping)
@@ -359,7 +360,7 @@ class Net:
         run("ip", "netns", "exec", self.host.name, "nft", line)
 
     def marker(self, dst="ff:ff:ff:ff:ff:ff"):
-        """Send one marker into the bridge past all holds; returns its bytes."""
+        """Send one marker into the bridge past all holds; return its bytes."""
         self.n_markers += 1
         data = frame(dst, "02:00:00:00:00:ee", MARKER_TYPE,
                      struct.pack("!I", self.n_markers)).ljust(60, b"\0")
@@ -367,7 +368,7 @@ class Net:
         return data
 
     def seen(self):
-        """All that reached the client until now."""
+        """Return every frame that has reached the client so far."""
         data, got = self.marker(), []
         while True:
             x = self.capture.next()
@@ -379,7 +380,7 @@ class Net:
                 got.append(x)
 
     def leftovers(self, tap, mac=GUEST_MAC):
-        """What a hold left on the host, as a list of texts; [] is clean."""
+        """Return what a hold left on the host, as a list of texts; [] if the host is clean."""
         left = []
         links = self.host.ip("-d link show")
         for word in "hfo", "hfb", "hfw", "hfv", "holdfast", "prog/xdp", "xdpgeneric":
@@ -391,5 +392,5 @@ class Net:
             if mac in line and "static" in line:
                 left.append("fdb: " + line)
         left += ["bpffs: " + x for x in os.listdir(self.bpffs)
-                 if not x.endswith(".debug")]  # the kernel puts those there
+                 if not x.endswith(".debug")]  # the kernel creates those
         return left

@@ -7,8 +7,8 @@
  *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS | arrive MS | receive
  *	trouble | mend_now
  *	detach | close
- * `serve` releases at once whatever arrives, as if each epoch were sealed and committed in no time.
- * End of input is as `close`. Exit 0; 1 when the hold cannot be opened or a command failed.
+ * `serve` releases every frame at once, as if each epoch were sealed and committed in no time.
+ * End of input acts like `close`. Exit 0; 1 if the hold cannot be opened or a command failed.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -34,7 +34,7 @@ static int index_of(const char *text, const char *const *names, int n)
 	return -1;
 }
 
-/* Every command: its number arguments (0 when left out) and the rest of the line. */
+/* Every command gets its number arguments (0 if left out) and the rest of the line. */
 struct command {
 	const char *name;
 	int (*run)(struct hold *h, uint64_t a, uint64_t b, const char *text);
@@ -68,7 +68,8 @@ static int run_mode(struct hold *h, uint64_t a, uint64_t b, const char *text)
 	return answer(h, mode < 0 ? -EINVAL : hold_set_mode(h, (enum hold_mode)mode));
 }
 
-/* Until @n frames are held, or @ms have passed. Early-release builds never get there. */
+/* Wait until @n frames are held or @ms have passed. With an early-release build it always times
+ * out. */
 static int run_wait(struct hold *h, uint64_t n, uint64_t ms, const char *text)
 {
 	uint64_t deadline_ns = clock_mono_ns() + ms * CLOCK_NS_PER_MS, now_ns;
@@ -85,7 +86,7 @@ static int run_wait(struct hold *h, uint64_t n, uint64_t ms, const char *text)
 	}
 }
 
-/* Until a frame waits in the ring, not taken. */
+/* Wait until a frame waits in the ring; do not take it. */
 static int run_arrive(struct hold *h, uint64_t ms, uint64_t b, const char *text)
 {
 	struct pollfd p = {.fd = hold_fd(h), .events = POLLIN};
@@ -146,7 +147,7 @@ static int run_serve(struct hold *h, uint64_t ms, uint64_t b, const char *text)
 	return answer(h, r < 0 ? r : total);
 }
 
-/* Until a release device may be made anew again: the hold does that once in a second. */
+/* Wait until the hold may make a release device again: it does so at most once a second. */
 static int run_mend_now(struct hold *h, uint64_t a, uint64_t b, const char *text)
 {
 	(void)a;
@@ -214,7 +215,7 @@ static const struct command commands[] = {
 	{"arrive", run_arrive},	  {"receive", run_receive},
 };
 
-/* 1: go on; 0: the hold is gone; -1: failed. */
+/* Returns 1 to go on, 0 if the hold is closed, -1 if the command failed. */
 static int run_line(struct hold *h, char *line)
 {
 	char *at = NULL, *name = strtok_r(line, " \n", &at), *a = strtok_r(NULL, " \n", &at);

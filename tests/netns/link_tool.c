@@ -1,9 +1,9 @@
 /* link_tool.c - drives hostagent/link over real TCP for tests/netns/test_link_tcp.
  *
- * usage: link_tool connect ADDRESS PORT TIMEOUT_MS   handshake with whoever is (not) there
+ * usage: link_tool connect ADDRESS PORT TIMEOUT_MS   try a handshake with ADDRESS
  *        link_tool cut ADDRESS PORT USER_TIMEOUT_MS  serve and connect; when up, print "up", wait for a
  *                                                    line on stdin, send until the link is dead
- * Prints "RESULT ERRNO-NAME MILLISECONDS TEXT". Exit 0; 1 when it could not even try.
+ * Prints "RESULT ERRNO-NAME MILLISECONDS TEXT". Exit 0; 1 if the set-up failed before any result.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -40,7 +40,7 @@ static void report(const struct link *link, int result, uint64_t start_ns)
 	fflush(stdout);
 }
 
-/* Takes the HELLO, welcomes, then reads on without looking. */
+/* The gateway's side: take the HELLO, send WELCOME, then read and discard everything. */
 static void *serve(void *arg)
 {
 	const struct wire_welcome welcome = {.version = 1, .features = WIRE_FEATURES, .gateway = "gw"};
@@ -95,7 +95,7 @@ static void start_server(const char *address, uint16_t port)
 	pthread_detach(thread);
 }
 
-/* Send until the link says that it is dead. */
+/* Send until the link reports that it is dead. */
 static int send_until_dead(struct link *link)
 {
 	static uint8_t page[WIRE_PAYLOAD_MAX];

@@ -1,4 +1,4 @@
-/* stack_echo.c - port + stack + idler as the gateway's loop uses them, with three plain services:
+/* stack_echo.c - runs port, stack and idler as the gateway's loop does, with three TCP services:
  *
  *	port 7   echo     sends back what it gets, with back-pressure
  *	port 9   sink     reads and forgets; answers FIN with FIN
@@ -24,10 +24,10 @@
 #include "stack/stack.h"
 
 #define BURST	      32
-#define PENDING_BYTES (256 * 1024) /* no less than the receive window */
+#define PENDING_BYTES (256 * 1024) /* at least the receive window */
 #define SOURCE_BYTES  16384
 
-/* One echo connection: a ring would be better, but this is a test. */
+/* One echo connection. A ring would be better, but this is a test. */
 struct echo {
 	struct stack_conn *conn;
 	size_t n_pending;
@@ -77,7 +77,7 @@ static void echo_received(void *user, const void *data, size_t size)
 	size_t n = echo->n_pending ? 0 : stack_conn_write(echo->conn, data, size);
 
 	stack_conn_consumed(echo->conn, n);
-	if (size - n > PENDING_BYTES - echo->n_pending) { /* the window was not respected */
+	if (size - n > PENDING_BYTES - echo->n_pending) { /* the peer ignored the window */
 		log_error("echo: %zu bytes over the window", size - n);
 		abort();
 	}
@@ -302,7 +302,7 @@ int main(int argc, char **argv)
 	port_config.device = argv[1];
 	if (port_open(&port_config, &port, error, sizeof(error))) {
 		fprintf(stderr, "stack_echo: %s\n", error);
-		return 77; /* the driver cannot be had: the tests skip */
+		return 77; /* without the driver the tests skip */
 	}
 	stack_config.address = argv[2];
 	memcpy(stack_config.mac, port_mac(port), sizeof(stack_config.mac));

@@ -1,7 +1,7 @@
-"""The tests of port + stack against a kernel TCP peer; test_stack_af_packet and test_stack_af_xdp run
-them with one driver each. Not executable by itself.
+"""Tests port and stack against a kernel TCP peer; test_stack_af_packet and test_stack_af_xdp run
+this suite with one driver each. Not executable by itself.
 
-Two namespaces, a veth between them: stack_echo (DPDK driver, lwIP) in one, this process in the other.
+A veth connects two namespaces: one has stack_echo (DPDK driver, lwIP), the other this process.
 """
 import atexit
 import ctypes
@@ -61,13 +61,13 @@ def set_up(driver):
         signal.signal(sig, lambda *_: sys.exit(1))
     for ns in (NS_GW, NS_CL):
         run("ip", "netns", "add", ns)
-        # The kernel's own IPv6 chatter would be noise in the counters.
+        # The kernel's own IPv6 frames would disturb the counters.
         run("ip", "netns", "exec", ns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
     run("ip", "-n", NS_GW, "link", "add", "bk0", "type", "veth", "peer", "name", "cl0", "netns", NS_CL)
     run("ip", "-n", NS_CL, "addr", "add", f"{CL}/24", "dev", "cl0")
     run("ip", "-n", NS_GW, "link", "set", "bk0", "up")
     run("ip", "-n", NS_CL, "link", "set", "cl0", "up")
-    # A veth has no hardware that would complete a checksum: the sender must.
+    # A veth has no hardware that computes checksums, so the sender must.
     run("ip", "netns", "exec", NS_CL, "ethtool", "-K", "cl0", "tx", "off")
     server = subprocess.Popen(
         ["ip", "netns", "exec", NS_GW, program, f"{driver},iface=bk0", f"{GW}/24"],
@@ -106,7 +106,7 @@ def cpu_ticks():
 
 
 def echo_all(data, sizes, read_size=65536):
-    """Send @data in pieces of @sizes, half-close, read until EOF. Returns what came back."""
+    """Send @data in pieces of @sizes, half-close, read until EOF. Return what came back."""
     s = connect()
     got = bytearray()
 
@@ -165,14 +165,14 @@ def test_reset_by_peer():
 
 
 def test_slow_reader():
-    """A peer that sends and never reads is stopped by the window; the server's memory stays."""
+    """A peer sends and never reads: the window must stop it, and the server's memory must not grow."""
     before = rss_kib()
     s = connect(rcvbuf=4096)
     s.setblocking(False)
     data = random.Random(3).randbytes(8 << 20)
     sent = 0
     idle_since = time.monotonic()
-    while time.monotonic() - idle_since < 0.5:  # nothing more was taken for half a second
+    while time.monotonic() - idle_since < 0.5:  # until the server has taken nothing for half a second
         try:
             sent += s.send(data[sent:sent + 65536])
             idle_since = time.monotonic()
@@ -193,7 +193,7 @@ def test_slow_reader():
 
 
 def test_hostile_frames(mac):
-    """Random damage to valid frames, and a SYN flood; an open connection never notices."""
+    """Send randomly damaged frames and a SYN flood; an open connection must not notice."""
     rng = random.Random(4)
     held = connect()
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -222,7 +222,8 @@ def test_hostile_frames(mac):
     for at, value in ((12, b"\x86\xdd"), (20, b"\x20\x00"), (23, b"\x11"), (23, b"\x84"),
                       (26, socket.inet_aton(GW)), (30, socket.inet_aton(CL)), (16, b"\x40\x00"),
                       (46, b"\x10"), (47, b"\x03")):
-        # one of each: ethertype, fragment, UDP, SCTP, own source, other target, length, TCP header
+        # one wrong value for each of: ethertype, fragment, UDP, SCTP, own source, other target,
+        # length, TCP header
         raw.send(good[:at] + value + good[at + len(value):])
     for i in range(2000):
         raw.send(syn(f"198.18.77.{3 + i % 200}", 1024 + i))
@@ -242,9 +243,9 @@ def csum(data):
 
 def test_idle_cpu():
     held = connect()  # an open, silent connection
-    time.sleep(0.3)   # the spin after the last frame is over; nothing to wait for here
+    time.sleep(0.3)   # until the busy loop after the last frame is over
     before = cpu_ticks()
-    time.sleep(2)     # the measurement
+    time.sleep(2)     # the measured interval
     share = (cpu_ticks() - before) / os.sysconf("SC_CLK_TCK") / 2 * 100
     held.close()
     check(share < 2, f"{share:.1f} % CPU while idle")
@@ -255,14 +256,14 @@ def test_wake_latency():
     s = connect()
     took = []
     for _ in range(200):
-        time.sleep(0.005)  # lets the loop fall asleep: that is what is measured
+        time.sleep(0.005)  # lets the loop fall asleep, because the wake-up is measured
         start = time.perf_counter()
         s.sendall(b"p")
         s.recv(1)
         took.append((time.perf_counter() - start) * 1e6)
     s.close()
     took.sort()
-    check(took[100] < 5000, f"p50 {took[100]:.0f} us")  # busy machine; without a wake-up it is 100 ms
+    check(took[100] < 5000, f"p50 {took[100]:.0f} us")  # 5 ms allow for a busy machine; without a wake-up it takes 100 ms
     return f"p50 {took[100]:.0f} us, p99 {took[197]:.0f} us"
 
 
@@ -296,7 +297,7 @@ def counters():
 
 
 def test_counters_at_the_end(driver):
-    """Everything that was opened is closed, every frame given back, every attack counted."""
+    """Check that everything opened is closed, every frame given back, every attack counted."""
     check(echo_all(b"last", lambda: 4) == b"last", "the server is gone")
     c = counters()
     check(c["n_connections"] == 0, f"{c['n_connections']} connections left")
@@ -304,7 +305,7 @@ def test_counters_at_the_end(driver):
     check(c["closed_reset"] >= 1, "the reset was not counted")
     check(c["n_frames_held"] == 0, f"{c['n_frames_held']} frames held")
     check(c["half_open_evicted"] > 1000, f"half_open_evicted {c['half_open_evicted']}")
-    # net_af_packet asks its kernel socket to put fragments together: none arrives.
+    # With net_af_packet no fragment arrives: the kernel socket reassembles them.
     check(c["drop_fragment"] > 0 or "af_packet" in driver, "drop_fragment 0")
     for name in ("drop_runt", "drop_malformed", "drop_not_ours", "drop_ethertype", "drop_protocol",
                  "drop_spoofed"):

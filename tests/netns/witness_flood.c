@@ -1,14 +1,15 @@
 /* witness_flood.c - sends hostile witness datagrams as fast as an interface takes them.
  *
  * usage: witness_flood IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM...]
- *	KIND	malformed: random bytes; unknown: well-formed, random key_id; forged: key_id=N, sequences from
- *		sequence=N on, each mac wrong; both: path=N; replay: the 128 bytes of each hex=... in turn, 64 at most
+ *	KIND	malformed: random bytes; unknown: well-formed, random key_id; forged: key_id=N,
+ *		sequences from sequence=N on, each mac wrong; unknown and forged take path=N;
+ *		replay: the 128 bytes of each hex=... in turn, at most 64 of them
  *	count=N	 frames at most (0: no limit)	ms=N  time at most (default 1000)
- *	pace=N	 frames a millisecond at most (default 0: as many as go)
+ *	pace=N	 frames per millisecond at most (default 0: no limit)
  *
- * Ethernet frames through a packet socket, past the queueing discipline, 64 in a system call. They come
- * from IFACE's own MAC address. Prints "frames=N refused=N ms=N per_second=N" at the end: refused are
- * those that the interface had no room for. For tests/netns and for benchmarks; needs root.
+ * Sends Ethernet frames from IFACE's own MAC address through a packet socket, past the queueing
+ * discipline, 64 per system call. At the end prints "frames=N refused=N ms=N per_second=N"; refused
+ * counts the frames that the interface had no room for. For tests/netns and benchmarks; needs root.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -54,7 +55,7 @@ static struct {
 static uint8_t frames[BATCH][FRAME_SIZE];
 static uint64_t random_state;
 
-/* Fast and bad: what it makes only has to differ. */
+/* A fast, poor generator: its numbers only have to differ. */
 static uint64_t next_random(void)
 {
 	random_state ^= random_state << 13;
@@ -109,7 +110,7 @@ static uint16_t ip_checksum(const uint8_t *ip)
 	return (uint16_t)~(sum + (sum >> 16));
 }
 
-/* Ethernet, IPv4 and UDP of all frames, and what of the datagram stays as it is. */
+/* Fill in the Ethernet, IPv4 and UDP headers and the constant part of the datagram. */
 static void make_frame(size_t i, char **argv, const uint8_t *source_mac)
 {
 	unsigned int mac[6];
@@ -140,7 +141,7 @@ static void make_frame(size_t i, char **argv, const uint8_t *source_mac)
 	}
 }
 
-/* What differs from frame to frame. */
+/* Set the part that differs from frame to frame. */
 static void change(uint8_t *datagram)
 {
 	switch (options.kind) {
@@ -176,13 +177,14 @@ static int open_socket(const char *iface, uint8_t *ret_mac)
 	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", iface);
 	NEED(to.sll_ifindex != 0 && ioctl(fd, SIOCGIFHWADDR, &request) == 0 &&
 	     bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0, "%s: %s", iface, strerror(errno));
-	/* Without it the queueing discipline paces us. Not every kernel has it; then that is so. */
+	/* Without this the queueing discipline limits the rate. Some kernels lack it; then send
+	 * at that rate. */
 	(void)setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
 	memcpy(ret_mac, request.ifr_hwaddr.sa_data, 6);
 	return fd;
 }
 
-/* How many frames may go now. */
+/* Returns how many frames may be sent now. */
 static uint64_t allowance(uint64_t n_sent, uint64_t start_ns)
 {
 	uint64_t n = BATCH, due;
@@ -211,7 +213,7 @@ static void flood(int fd)
 		unsigned int n = (unsigned int)allowance(n_sent, start_ns);
 		int r;
 
-		if (n == 0) { /* paced: until a few are due */
+		if (n == 0) { /* paced: sleep until some frames are due */
 			(void)nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
 			continue;
 		}

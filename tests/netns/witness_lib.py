@@ -1,8 +1,8 @@
-"""What the tests of the witness share: a gateway's UDP socket, datagrams read and checked, frames to the guest.
+"""Shared code of the witness tests: a gateway's UDP socket, datagrams read and checked, frames to the guest.
 
     gateway netns [g0 198.18.9.2] ==veth== [b0 198.18.9.1] host netns, see hold_lib.py
 
-The guest is this process, so that what reached it is known to the frame. Not a test itself.
+This process is the guest, so a test knows exactly which frames reached it. Not a test itself.
 """
 import array
 import os
@@ -17,7 +17,7 @@ KEYS = {n: bytes((n * 37 + i * 11) & 0xff for i in range(16)) for n in range(1, 
 
 
 def siphash(key, data):
-    """SipHash-2-4 after its paper, apart from the project's two implementations."""
+    """SipHash-2-4 as its paper describes it, independent of the project's two implementations."""
     mask = (1 << 64) - 1
     k0, k1 = struct.unpack("<QQ", key)
     v = [k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d,
@@ -92,7 +92,7 @@ class Gateway:
         self.ns.ip("addr add %s/24 dev g0" % GATEWAY)
         net.host.ip("link set b0 up")
         self.ns.ip("link set g0 up")
-        with net.host.entered(), socket.socket() as s:  # as a card without checksum offload
+        with net.host.entered(), socket.socket() as s:  # like a card without checksum offload
             off = array.array("I", [0x17, 0])  # ETHTOOL_STXCSUM
             fcntl.ioctl(s, 0x8946, struct.pack("16sP", b"b0", off.buffer_info()[0]))
         with self.ns.entered():
@@ -102,7 +102,7 @@ class Gateway:
             self.listener = socket.create_server((GATEWAY, PORT))
 
     def meet(self):
-        """As the agent's connection: the kernel learns the gateway's MAC address by it."""
+        """Connect as the agent does: the kernel learns the gateway's MAC address from this."""
         with self.net.host.entered():
             socket.create_connection((GATEWAY, PORT), LIMIT_S).close()
 
@@ -118,8 +118,8 @@ class Gateway:
         return got
 
     def come(self):
-        """All that came until now: the stack below is synchronous but for one softirq, so a datagram
-        sent on the same way behind them closes the list."""
+        """Return everything that has come so far. The stack below is synchronous except for one
+        softirq, so a datagram sent the same way afterwards ends the list."""
         with self.net.host.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.sendto(b"end", (GATEWAY, PORT))
         got = []
@@ -132,7 +132,7 @@ class Gateway:
 
 
 class ClientEnd:
-    """The gateway's socket in the client network, whose host is br0 and whose wire is seen at c0."""
+    """The gateway's socket in the client network. The host there is br0, and c0 shows the wire."""
     HOST, ADDRESS = "198.18.8.1", "198.18.8.2"
 
     def __init__(self, net):
@@ -149,8 +149,8 @@ class ClientEnd:
         return Datagram(*self.sock.recvfrom(2048), path=1, host=self.HOST)
 
     def udp(self):
-        """Addresses that UDP went to in the client network since the last call. (A marker of its own,
-        which the bridge does not flood to the guest.)"""
+        """Return the addresses that got UDP in the client network since the last call. (It sends
+        its own marker, which the bridge does not flood to the guest.)"""
         end, got = self.net.marker(CLIENT_MAC), []
         while (x := self.net.capture.next() or fail("the marker did not reach the client")) != end:
             if x[12:14] == b"\x08\0" and x[23] == 17:
@@ -160,7 +160,7 @@ class ClientEnd:
 
 class Scene:
     def __init__(self):
-        self.net = Net(snooping=0)  # each frame to the guest is counted: the bridge says nothing itself
+        self.net = Net(snooping=0)  # no snooping: frames to the guest are counted, so the bridge must send none itself
         self.tap = Tap(self.net.host, "tap0")
         self.gw = Gateway(self.net)
         self.hold = Tool(self.net, "tap0")
@@ -172,11 +172,11 @@ class Scene:
         self.drain()
 
     def drain(self):
-        """What reached the guest until now; a marker closes the list and counts as one."""
+        """Return what has reached the guest so far. A marker ends the list and counts as one frame."""
         return self.tap.take_until(self.net.marker())
 
     def to_guest(self, data):
-        """One frame of the client, seen at the guest unchanged."""
+        """Send one frame of the client; check that the guest gets it unchanged."""
         self.client.send(data)
         got = self.tap.next()
         if got != data:

@@ -4,9 +4,10 @@
  *
  * Opens (or takes over) the witness, prints one line, then answers each command with one line:
  *	key ID PORT HEX32 [CLIENT_ADDRESS] | refresh | stats | close | leave
- * key and refresh answer for the backup network's way, and with an address for the client network's too.
- *	remove (another process's, instead of opening: give it as a 7th argument)
- * End of input is as `leave`. Exit 0; 1 when it cannot be opened or a command failed.
+ * key and refresh print one result for the backup network's path, and one for the client network's
+ * path if CLIENT_ADDRESS was given. With `remove` as 7th argument the tool does not open a witness
+ * but removes one that another process left.
+ * End of input acts like `leave`. Exit 0; 1 if the witness cannot be opened or a command failed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +28,7 @@ static int answer(int r)
 	return r;
 }
 
-/* One word by path: of the client network's only when it is wanted. */
+/* Print one result per path; the client network's only if that path is wanted. */
 static void run_refresh(struct witness *w)
 {
 	struct witness_stats s;
@@ -76,7 +77,7 @@ static void run_stats(const struct witness *w)
 	       s.sequence[WITNESS_CLIENT]);
 }
 
-/* 1: go on; 0: done. */
+/* Returns 1 to go on, 0 when done. */
 static int run_line(struct witness *w, char *line)
 {
 	char *at = NULL, *name = strtok_r(line, " \n", &at), *id = strtok_r(NULL, " \n", &at);
