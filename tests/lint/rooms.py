@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""rooms.py - who includes whom: each room's use-rule against its #include lines.
+"""rooms.py - checks the #include lines of each room against its use-rule.
 
-usage: tests/lint/rooms.py [--graph] [DIR]   DIR: the top of a tree; without it, of this one
+usage: tests/lint/rooms.py [--graph] [DIR]   DIR: the top of a tree (default: this tree)
 A room is a directory of hostagent/, gateway/ or ebpf/ with a README.md. Its README has one paragraph
 	May include: `lib/base`, `loop/`, `port/port.h`.
-which names rooms (with what is below them) and single headers, as seen from the daemon's directory or from the top, or says
-`nothing`. Its own files are always allowed. The check also wants each file of the room named in the README.
-Without --graph: prints what breaks a rule and how to put it right, one line each. Exit 0 nothing, 1 something does.
---graph: the arrows between rooms with their number of #include lines, and the circles among them.
+that names rooms (with all below them) and single headers, relative to the daemon's directory or to the top, or says
+`nothing`. A room may always include its own files. The README must also name each file of the room.
+Without --graph: prints each breach and how to correct it, one per line. Exit 0: no breach; 1: a breach.
+--graph: prints the arrows between rooms with their number of #include lines, and the circles among them.
 """
 import collections
 import os
@@ -22,7 +22,7 @@ RULE = re.compile(r"^May include: (.*?)(?:\n\n|\Z)", re.M | re.S)
 
 
 def sources():
-    """Every .c and .h of the houses, as a path from the top."""
+    """Yield the path from the top of every .c and .h file below HOUSES."""
     for house in HOUSES:
         for where, _, names in os.walk(os.path.join(TOP, house)):
             for name in names:
@@ -31,7 +31,7 @@ def sources():
 
 
 def resolve(path, name, known):
-    """The file of the tree that `#include "name"` in @path means; None: not one of ours."""
+    """Return the file that `#include "name"` in @path means, or None if it is not in this tree."""
     house = path.split("/")[0]
     for root in (os.path.dirname(path), house, "hostagent/lib", "hostagent", ""):
         found = os.path.normpath(os.path.join(root, name))
@@ -41,7 +41,7 @@ def resolve(path, name, known):
 
 
 def includes():
-    """(includer, line, included) for all includes of files of the tree."""
+    """Yield (includer, line, included) for every include of a file of this tree."""
     known = set(sources())
     for path in sorted(known):
         with open(os.path.join(TOP, path)) as f:
@@ -61,7 +61,7 @@ def read_readme(room):
 
 
 def read_rule(room, readme):
-    """What the room may include, as paths from the top; None: its README does not say."""
+    """Return what the room may include, as paths from the top, or None if its README does not say."""
     m = RULE.search(readme)
     if not m:
         return None
@@ -106,7 +106,8 @@ def check():
 
 
 def circles(arrows):
-    """Groups of rooms that reach one another (Tarjan's strongly connected components of more than one)."""
+    """Return groups of rooms that include one another (Tarjan's strongly connected components with
+    more than one member)."""
     index, low, stack, found = {}, {}, [], []
 
     def visit(v):
