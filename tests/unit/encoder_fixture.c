@@ -36,7 +36,7 @@ void fixture_make_encoder(struct fixture *f, size_t bytes_max)
 	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP);
 }
 
-/* *state: the number of threads that encode. */
+/* *state points to the number of encoding threads. */
 int fixture_setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -68,7 +68,7 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
-/* The rule for sources, as the standby checks it; then the copy. */
+/* Check the source by the standby's rule, then copy the page. */
 static void apply_dup(struct standby *s, const struct wire_record *record)
 {
 	if (s->is_full)
@@ -103,7 +103,7 @@ static void apply_records(struct standby *s, struct wire_record_iter *iter, uint
 	assert_int_equal(r, 0);
 }
 
-/* As epochcheck_unpack() of the standby does. */
+/* Unpack the frame as the standby's epochcheck_unpack() does. */
 static struct wire_frame unpack(const struct wire_frame *frame)
 {
 	static uint8_t plain[WIRE_PAYLOAD_MAX];
@@ -160,7 +160,7 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 		assert_int_equal(end.n_frames, s->n_frames);
 		assert_int_equal(end.n_records, s->n_records);
 		assert_int_equal(end.payload_bytes, s->payload_bytes);
-		/* The format: pieces past the blob's end are zero. */
+		/* The format says that the blob's last piece is padded with zeros. */
 		memset(s->blob + s->blob_size, 0, BLOB_MAX - s->blob_size);
 		s->is_ended = true;
 		break;
@@ -171,7 +171,8 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 	s->payload_bytes += frame->h.payload_size;
 }
 
-/* One frame, through the wire's own framing, so that its bounds count. False: there is none. */
+/* Send one frame through wire framing, so that the wire's limits are checked too. False: no frame
+ * was ready. */
 bool fixture_deliver_frame(struct fixture *f)
 {
 	static uint8_t buffer[WIRE_FRAME_MAX];
@@ -251,7 +252,8 @@ struct encoder_cursor copy_cursor(const struct copy *copy)
 				       .pages = copy->pages};
 }
 
-/* Other threads have all there is: they say when that is over. */
+/* Other threads are encoding all there is. encoder_fd() becomes readable when the caller can
+ * continue. */
 void fixture_wait(struct fixture *f)
 {
 	struct pollfd fd = {.fd = encoder_fd(f->encoder), .events = POLLIN};

@@ -12,7 +12,7 @@ static struct wire_tls_context *contexts[3];
 size_t fixture_ring_bytes = 4 << 20;
 uint64_t fixture_handshake_ns;
 
-/* What a handshake costs is no matter of the machine here. */
+/* A fixed cost per handshake keeps the tests independent of the machine. */
 static uint64_t fake_clock_ns(void)
 {
 	static uint64_t now_ns;
@@ -32,7 +32,8 @@ void fixture_start(void)
 {
 	struct mint_ca *ca = mint_ca_new("test CA");
 
-	/* Each gateway's journal is fsynced; on a busy disk that would be most of a test's time. */
+	/* Every gateway fsyncs its journal; on a busy disk that would take most of a test's
+	 * time. */
 	if (access("/dev/shm", W_OK) == 0)
 		(void)setenv("TMPDIR", "/dev/shm", 0);
 	cert_dir = mint_dir_new();
@@ -106,7 +107,7 @@ void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context
 	a->f = f;
 	must(wire_tls_new(context, WIRE_PEER_GATEWAY, fixture_ring_bytes, &a->tls) == 0, "agent's TLS");
 	must(session_new(f->gw, peer, a, f->now_ns, &a->session) == 0, "session");
-	(void)!wire_tls_handshake(a->tls); /* the pump goes on with it */
+	(void)!wire_tls_handshake(a->tls); /* the pump continues it */
 	fixture_pump(one, 1);
 }
 
@@ -119,7 +120,8 @@ void agent_close(struct agent *a)
 	a->in = a->untaken = NULL;
 }
 
-/* Agent's ciphertext to the session; what it does not take is kept, as a shell does. */
+/* Pass the agent's ciphertext to the session. Bytes that the session does not take are kept, as a
+ * shell does. */
 static bool give(struct agent *a)
 {
 	size_t size, n;
@@ -222,7 +224,7 @@ void agent_send(struct agent *a, const struct wire_header *h, const uint8_t *pay
 
 	with_size.payload_size = (uint32_t)size;
 	if (wire_frame_seal(head, &with_size, &piece, size ? 1 : 0) < 0)
-		return; /* the format itself forbids it: fuzz_frame's business */
+		return; /* the format forbids this header; fuzz_frame covers it */
 	(void)!wire_tls_write(a->tls, head, sizeof(head));
 	(void)!wire_tls_write(a->tls, payload, size);
 }

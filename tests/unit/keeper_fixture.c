@@ -36,7 +36,7 @@ void keeper_fixture_open(struct keeper_fixture *x)
 	struct standby *sb = &x->sb;
 
 	memset(x, 0, sizeof(*x));
-	/* On tmpfs, as in use: each atomic replace would wait for a disk. */
+	/* Use tmpfs, as in production: on a disk each atomic replace would wait. */
 	strcpy(x->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
 						     : "/tmp/holdfast-test-XXXXXX");
 	NEED(mkdtemp(x->dir));
@@ -85,5 +85,5 @@ void keeper_fixture_close(struct keeper_fixture *x)
 	feed_done(&x->feed);
 	fd_close(sb->wake_fd);
 	pthread_mutex_destroy(&sb->lock);
-	(void)nftw(x->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* a temporary directory, may stay */
+	(void)nftw(x->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* may be left behind */
 }

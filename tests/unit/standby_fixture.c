@@ -30,7 +30,7 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 
 void fixture_remove_dir(const char *dir)
 {
-	(void)nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* need not be there */
+	(void)nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* the directory may not exist */
 }
 
 void fixture_open(struct fixture *x)
@@ -51,7 +51,7 @@ int fixture_setup(void **state)
 	struct fixture *x = calloc(1, sizeof(*x));
 	struct wire_geometry g;
 
-	/* On tmpfs, as in use: each atomic replace would wait for a disk. */
+	/* Use tmpfs, as in production: on a disk each atomic replace would wait. */
 	strcpy(x->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
 						     : "/tmp/holdfast-test-XXXXXX");
 	assert_non_null(mkdtemp(x->dir));
@@ -101,7 +101,8 @@ static void dirty_blob(struct fixture *x, struct model *m)
 	memset(m->blob + m->blob_size, 0, BLOB_ROOM - m->blob_size);
 }
 
-/* Marks of the pages of an epoch: in a FULL one, which had a record; else, which a DUP copied. */
+/* Page marks of the current epoch: in a FULL epoch, pages that have a record; otherwise, pages that
+ * a DUP copied. */
 static bool marks[N_PAGES];
 
 /* Make page @i a copy of another, if that is allowed. */
@@ -124,11 +125,11 @@ static void make_page(struct fixture *x, struct model *reference, unsigned i, bo
 	uint32_t n_records = x->feed.n_records;
 
 	if (!full && marks[i])
-		return; /* no record may follow */
+		return; /* no record may follow a DUP's copy */
 	if (fixture_roll(x, 2) && make_dup(x, reference, i, full))
 		return;
 	dirty_page(x, x->model.pages[i]);
-	/* A FULL epoch's first record of a page may be a delta against zero. */
+	/* In a FULL epoch, a page's first record may be a delta against zero. */
 	feed_page(&x->feed, i, x->model.pages[i], reference->pages[i], !full || fixture_roll(x, 2));
 	if (full && x->feed.n_records > n_records)
 		marks[i] = true;
@@ -145,8 +146,9 @@ void fixture_make_epoch(struct fixture *x, bool full)
 	if (!full)
 		reference = x->model;
 	else
-		x->feed.epoch += fixture_roll(x, 3); /* FULL epochs may leave numbers out */
-	/* So that deltas of a FULL epoch lie over what was something else in the copy. */
+		x->feed.epoch += fixture_roll(x, 3); /* FULL epochs may skip numbers */
+	/* Zero some pages, so that the deltas of a FULL epoch land on pages whose old copy has
+	 * other contents. */
 	for (unsigned i = 0; full && i < N_PAGES; i++) {
 		if (fixture_roll(x, 2))
 			memset(x->model.pages[i], 0, WIRE_PAGE_SIZE);

@@ -1,5 +1,5 @@
-/* test_admission.c - strangers' connections push out each other, never an agent, and handshakes get a
- * share of the loop's time and no more. */
+/* test_admission.c - new connections of strangers push out only each other, never an agent, and
+ * handshakes get a limited share of the loop's time. */
 #include "gateway_fixture.h"
 
 #include <errno.h>
@@ -49,14 +49,14 @@ static void pump(void)
 	fixture_pump(all, N_SILENT + 2);
 }
 
-/* A connection that says nothing, from 198.18.0.@source. */
+/* Open a connection from 198.18.0.@source that sends nothing. */
 static int knock(size_t i, unsigned int source)
 {
 	char peer[32];
 	int r;
 
 	(void)snprintf(peer, sizeof(peer), "198.18.0.%u:%zu", source, 1000 + i);
-	if (!silent[i].tls) /* never driven, so it never speaks */
+	if (!silent[i].tls) /* TLS is never driven, so nothing is sent */
 		assert_int_equal(wire_tls_new(f.alpha, WIRE_PEER_GATEWAY, 0, &silent[i].tls), 0);
 	r = session_new(f.gw, peer, &silent[i], ++f.now_ns, &silent[i].session);
 	pump();
@@ -71,7 +71,7 @@ static void say_hello(struct agent *a, struct wire_tls_context *context, const c
 	pump();
 }
 
-/* The fault: as many silent connections as there are slots, and no agent got in any more. */
+/* An agent gets in even when silent connections have taken every slot. */
 static void test_silent_connections_lock_nobody_out(void **state)
 {
 	(void)state;
@@ -103,11 +103,12 @@ static void test_open_sessions_are_never_touched(void **state)
 	assert_int_equal(f.gw->counters.refused_busy, 1);
 }
 
-/* One source's many go before another's one, however old that is. */
+/* The source with the most waiting connections loses one first, even if another source's is
+ * older. */
 static void test_the_greediest_source_pays(void **state)
 {
 	(void)state;
-	agent_open_from(&beta, &f, f.beta, "198.18.0.2:1"); /* its HELLO is slow to come */
+	agent_open_from(&beta, &f, f.beta, "198.18.0.2:1"); /* its HELLO comes late */
 	for (size_t i = 0; i < N_SILENT; i++)
 		assert_int_equal(knock(i, 9), 0);
 	agent_hello(&beta, WIRE_KIND_CONTROL, 0, 0, 0);
@@ -115,7 +116,8 @@ static void test_the_greediest_source_pays(void **state)
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
 }
 
-/* Many addresses, one connection each: what a host said HELLO from before stays. */
+/* With one connection per address, the addresses that a host said HELLO from, or that a VM's file
+ * names, stay. */
 static void test_known_addresses_stay(void **state)
 {
 	(void)state;
@@ -124,7 +126,7 @@ static void test_known_addresses_stay(void **state)
 	agent_close(&alpha);
 	agent_open_from(&alpha, &f, f.alpha, "198.18.0.1:2");
 	(void)snprintf(gateway_find_host(f.gw, "beta")->configured, 16, "198.18.0.2");
-	agent_open_from(&beta, &f, f.beta, "198.18.0.2:2"); /* known from a VM's file */
+	agent_open_from(&beta, &f, f.beta, "198.18.0.2:2"); /* known because a VM's file names it */
 	for (size_t i = 0; i < N_SILENT; i++)
 		assert_int_equal(knock(i, 10 + (unsigned int)i), 0);
 	agent_hello(&alpha, WIRE_KIND_CONTROL, 0, 0, 0);
@@ -132,7 +134,8 @@ static void test_known_addresses_stay(void **state)
 	pump();
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
-	/* And a stranger does not push known ones out when there is nobody else. */
+	/* A stranger does not push out a known address even when no other stranger is left to push
+	 * out. */
 	for (size_t i = 0; i < N_SILENT; i++)
 		silent[i].session = session_free(silent[i].session);
 	f.gw->config.n_handshakes_max = 2;
@@ -144,8 +147,8 @@ static void test_known_addresses_stay(void **state)
 	assert_null(silent[1].session);
 }
 
-/* Handshakes that cost 5 ms a piece: strangers' stop at their budget, a known host's goes on, and each
- * of the strangers' goes on in its turn. */
+/* Each handshake step costs 5 ms. Strangers' handshakes stop when the budget is used up, a known
+ * host's continues, and each stranger's continues in turn. */
 static void test_handshakes_have_a_budget(void **state)
 {
 	unsigned int n_up = 0;
@@ -165,7 +168,7 @@ static void test_handshakes_have_a_budget(void **state)
 	assert_true(f.gw->admission.n_waiting >= 8);
 	agent_close(&alpha);
 	agent_open_from(&alpha, &f, f.alpha, "198.18.0.1:2");
-	for (int i = 0; i < 3; i++) { /* its turn comes with the loop's next ones */
+	for (int i = 0; i < 3; i++) { /* its turn comes in one of the next ticks */
 		gateway_tick(f.gw, f.now_ns);
 		pump();
 	}
@@ -175,7 +178,7 @@ static void test_handshakes_have_a_budget(void **state)
 	while (f.gw->admission.n_waiting > 0 && f.now_ns - began_ns < 4000 * MS) {
 		uint64_t at_ns = gateway_deadline_ns(f.gw, f.now_ns);
 
-		assert_true(at_ns < f.now_ns + 500 * MS); /* the loop wakes for them */
+		assert_true(at_ns < f.now_ns + 500 * MS); /* the loop wakes up for them */
 		if (at_ns > f.now_ns)
 			f.now_ns = at_ns;
 		f.gw->config.handshake_timeout_ns = 10000 * MS;
@@ -185,11 +188,11 @@ static void test_handshakes_have_a_budget(void **state)
 	assert_int_equal(f.gw->admission.n_waiting, 0);
 	for (size_t i = 0; i < 12; i++)
 		assert_true(wire_tls_is_established(silent[i].tls));
-	/* Some 20 pieces of 5 ms and more at a fifth of the time. */
+	/* About 20 steps of at least 5 ms each, in a fifth of the loop's time. */
 	assert_true(f.now_ns - began_ns > 300 * MS);
 }
 
-/* A session that waits can end in every way. */
+/* A waiting session ends properly when its peer closes it and when its time is over. */
 static void test_waiting_ones_end(void **state)
 {
 	(void)state;
@@ -200,7 +203,7 @@ static void test_waiting_ones_end(void **state)
 		agent_open_from(&silent[i], &f, f.beta, "198.18.0.9:5");
 	assert_true(f.gw->admission.n_waiting >= 4);
 	agent_close(&silent[5]);
-	f.now_ns += 2000 * MS; /* handshake_timeout_ms is over */
+	f.now_ns += 2000 * MS; /* past handshake_timeout_ms */
 	gateway_tick(f.gw, f.now_ns);
 	pump();
 	for (size_t i = 0; i < 6; i++)
@@ -210,7 +213,7 @@ static void test_waiting_ones_end(void **state)
 	assert_int_equal(f.gw->counters.closing_now, 0);
 }
 
-/* The fault: 64 VMs on 128 hosts need 256 connections, and there were 128. */
+/* 64 VMs on 128 hosts need 256 connections; the limits must grow to that. */
 static void test_limits_follow_what_is_configured(void **state)
 {
 	struct vm_config vm = f.gw->vms[0]->config;
@@ -231,7 +234,7 @@ static void test_limits_follow_what_is_configured(void **state)
 	admission_settle(f.gw);
 	assert_int_equal(f.gw->config.n_handshakes_max, 128 + 2 * 64);
 	assert_int_equal(f.gw->config.n_sessions_max, 256 + 256);
-	/* What the operator says stands. */
+	/* Limits that the operator sets are kept. */
 	f.gw->config.n_sessions_max = 40;
 	f.gw->config.n_handshakes_max = 0;
 	admission_settle(f.gw);
@@ -239,20 +242,21 @@ static void test_limits_follow_what_is_configured(void **state)
 	assert_int_equal(f.gw->config.n_handshakes_max, 40);
 }
 
-/* All slots are open sessions, one of them dead: its host comes back at once, nobody else. */
+/* Open sessions fill all slots and one of them is dead: its own host gets in at once, nobody else
+ * does. */
 static void test_a_dead_session_keeps_no_slot_from_its_host(void **state)
 {
 	(void)state;
 	f.gw->config.n_sessions_max = 2;
 	say_hello(&alpha, f.alpha, "198.18.0.1:1");
 	say_hello(&beta, f.beta, "198.18.0.2:1");
-	assert_int_equal(knock(0, 1), -EBUSY); /* neither is silent */
+	assert_int_equal(knock(0, 1), -EBUSY); /* no open session has been silent yet */
 	f.now_ns += f.gw->config.beat_timeout_ns;
 	assert_int_equal(knock(1, 9), -EBUSY); /* a stranger */
 	for (size_t i = 0; i < 2; i++)
 		silent[i].tls = wire_tls_free(silent[i].tls);
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
-	agent_open_from(&silent[2], &f, f.alpha, "198.18.0.1:2"); /* alpha's newer one */
+	agent_open_from(&silent[2], &f, f.alpha, "198.18.0.1:2"); /* alpha's new connection */
 	agent_hello(&silent[2], WIRE_KIND_CONTROL, 0, 0, 0);
 	pump();
 	assert_true(agent_take(&silent[2], WIRE_WELCOME, &frame));

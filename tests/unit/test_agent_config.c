@@ -1,4 +1,5 @@
-/* agent.ini and the VM files: what is accepted, what the refusals say, and that one VM's fault is its own. */
+/* agent.ini and the VM files: what is accepted, what the refusals say, and that a fault in one VM's
+ * file affects only that VM. */
 #include "config/agent_config.h"
 
 #include <errno.h>
@@ -100,7 +101,7 @@ static void expect_refused(int expected, const char *part)
 		fail_msg("'%s' does not name '%s'", error.text, part);
 }
 
-/* The file is refused, the VM is there with its fault, and the others are untouched. */
+/* The file is refused: the VM is listed with its fault, and the other VMs are untouched. */
 static void expect_fault(const char *name, const char *part)
 {
 	struct agent_config config;
@@ -172,7 +173,7 @@ static void of_two_files_with_one_name_neither_counts(void **state)
 	}
 	agent_config_done(&config);
 
-	/* web1.ini cannot be read, and web2.ini is of a web1: that one is it. */
+	/* web1.ini is invalid and web2.ini is for a VM named web1: web2.ini counts. */
 	put(vm_path, "[vm]\nname = web1\n");
 	put(other_path, "[vm]\nname = web1\ntap = tap1\nqmp = /q\n");
 	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);

@@ -1,4 +1,5 @@
-/* Two of three without a gateway: every condition of a claim and of a vote, by itself. */
+/* Two-of-three agreement without a gateway: each condition of a claim and of a vote, tested
+ * alone. */
 #include "peer/agree.h"
 
 #include <setjmp.h>
@@ -56,13 +57,13 @@ static void test_vote(void **state)
 	assert_string_equal(text, "");
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 0, text));
 	s.policy = AGREE_UNPROTECTED;
-	s.complete_epoch = 0; /* it is given up anyway */
+	s.complete_epoch = 0; /* the policy gives this protection up anyway */
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, text));
 	NO("heard of the gateway 1999 ms ago", s.gateway_silence_ns--, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("does not stand by", s.stands_by = false, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("in term 4", , 4, WIRE_CLAIM_DIRECT, 12);
 	NO("in term 4", , 6, WIRE_CLAIM_DIRECT, 12);
-	NO("in term 5", s.term = 5, 5, WIRE_CLAIM_DIRECT, 12); /* by a gateway's order, not by a vote */
+	NO("in term 5", s.term = 5, 5, WIRE_CLAIM_DIRECT, 12); /* a gateway's order set it */
 	NO("a promotion was accepted", s.is_copy = false, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("a promotion was accepted here in term 5", s.promised_term = 5, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("gateway_lost is hold", s.policy = AGREE_HOLD, 5, WIRE_CLAIM_DIRECT, 12);
@@ -71,7 +72,7 @@ static void test_vote(void **state)
 	NO("complete epoch here is 0", s.complete_epoch = 0, 5, WIRE_CLAIM_DIRECT, 0);
 }
 
-/* The answer was lost: the same claim again. */
+/* The answer was lost, so the same claim comes again. */
 static void test_vote_again(void **state)
 {
 	struct agree_standby s = good;
@@ -80,9 +81,9 @@ static void test_vote_again(void **state)
 	s.term = 5;
 	s.voted_mode = WIRE_CLAIM_DIRECT;
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 12, text));
-	assert_true(agree_vote(&s, 6, WIRE_CLAIM_DIRECT, 12, text)); /* and the one after it */
+	assert_true(agree_vote(&s, 6, WIRE_CLAIM_DIRECT, 12, text)); /* for the next term */
 	assert_false(agree_vote(&s, 7, WIRE_CLAIM_DIRECT, 12, text));
-	s.policy = AGREE_UNPROTECTED; /* its file was changed meanwhile */
+	s.policy = AGREE_UNPROTECTED; /* the standby's VM file was changed meanwhile */
 	assert_false(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, text));
 	assert_non_null(strstr(text, "was for direct"));
 	s = good;

@@ -34,7 +34,7 @@ static int free_buffers(void **state)
 	return 0;
 }
 
-/* Run @check once per form that this machine has; at least scalar. */
+/* Run @check with each SIMD form that this machine supports; scalar always is. */
 static void for_each_form(void (*check)(void))
 {
 	enum simd_form form = simd_get_form();
@@ -46,7 +46,8 @@ static void for_each_form(void (*check)(void))
 	assert_int_equal(simd_set_form(form), 0);
 }
 
-/* The format by its description in bitmap.h, one byte at a time; -E2BIG above BITMAP_SIZE_MAX. */
+/* The format written from bitmap.h's description, one byte at a time; -E2BIG above
+ * BITMAP_SIZE_MAX. */
 static int model_encode(const uint8_t *a, const uint8_t *b, uint8_t *to)
 {
 	static uint8_t masks[512], words[64];
@@ -141,7 +142,7 @@ static void check_all_patterns(void)
 				continue;
 			assert_memory_equal(out, expected, (size_t)size);
 
-			/* The delta ends where readable memory ends. */
+			/* Place the delta so that it ends where readable memory ends. */
 			memmove(out + PAGE_BYTES - size, out, (size_t)size);
 			memcpy(page, old_page, PAGE_BYTES);
 			assert_int_equal(bitmap_check(out + PAGE_BYTES - size, (size_t)size), 0);
@@ -179,7 +180,7 @@ static void test_golden_bytes(void **state)
 	for_each_form(check_golden);
 }
 
-/* Around the limit: whole lines cost 65 bytes, single bytes 3. */
+/* Sizes around the limit: a whole line costs 65 bytes, a single byte 3. */
 static void check_size_limit(void)
 {
 	static uint8_t model[2 * PAGE_BYTES];
@@ -225,7 +226,7 @@ static void check_malformed(void)
 		{"\x09\x00\x01\x00" LINE0, 12},	  /* no byte in the word */
 		{"\x09\x01\x01\x02" LINE0, 12},	  /* a whole bit beyond the lines */
 		{"\x09\x01\x01\x01" LINE0, 12},	  /* a whole line needs 64 bytes */
-		{"\x09\x03\x01\x00" LINE0, 12},	  /* two bytes in the mask, one there */
+		{"\x09\x03\x01\x00" LINE0, 12},	  /* the mask has two bytes, one is there */
 		{"\x09\x01\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff", 12}, /* 64 lines */
 	};
 
@@ -241,7 +242,7 @@ static void check_malformed(void)
 		assert_memory_equal(page, new_page, PAGE_BYTES);
 	}
 	assert_int_equal(bitmap_check(out, PAGE_BYTES + 1), -EPROTO);
-	memcpy(out, "\x09\x01\x01\x00" LINE0, 12); /* the same, well formed */
+	memcpy(out, "\x09\x01\x01\x00" LINE0, 12); /* the well-formed version */
 	assert_int_equal(bitmap_apply(out, 12, page), 0);
 	assert_int_equal(page[0], 9);
 }
@@ -252,8 +253,8 @@ static void test_malformed_is_refused_and_page_untouched(void **state)
 	for_each_form(check_malformed);
 }
 
-/* Flip bytes of good deltas, cut them, and take noise: check and apply agree, nothing is written on
- * refusal, and nothing outside of the page ever (the guard pages see to that). */
+/* Flip bytes of good deltas, truncate them, and feed noise. check and apply must agree, a refusal
+ * writes nothing, and nothing is ever written outside the page (guard pages catch that). */
 static void check_mutations(void)
 {
 	uint64_t random = 7;

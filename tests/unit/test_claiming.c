@@ -1,4 +1,4 @@
-/* gateway/networks/claiming: which ARP frames say that our address is somebody else's too. */
+/* gateway/networks/claiming: which ARP frames show that another host uses our address too. */
 #include "networks/claiming.h"
 
 #include <setjmp.h>
@@ -33,18 +33,18 @@ static bool is_rival(const uint8_t *sender_mac, const uint8_t *sender, const uin
 static void rivals(void **state)
 {
 	(void)state;
-	assert_true(is_rival(theirs, address, other, 1, 60));	 /* asks for somebody, from our address */
-	assert_true(is_rival(theirs, address, address, 2, 60)); /* announces it */
-	assert_true(is_rival(theirs, none, address, 1, 42));	 /* probes for it, as we do */
+	assert_true(is_rival(theirs, address, other, 1, 60));	 /* uses our address */
+	assert_true(is_rival(theirs, address, address, 2, 60)); /* announces our address */
+	assert_true(is_rival(theirs, none, address, 1, 42));	 /* probes for ours, as we do */
 }
 
 static void others(void **state)
 {
 	(void)state;
-	assert_false(is_rival(theirs, other, address, 1, 60)); /* a host that looks for us */
+	assert_false(is_rival(theirs, other, address, 1, 60)); /* a host that looks for ours */
 	assert_false(is_rival(theirs, none, other, 1, 60));
 	assert_false(is_rival(theirs, none, address, 2, 60));
-	assert_false(is_rival(ours, address, address, 1, 60)); /* our own, come back */
+	assert_false(is_rival(ours, address, address, 1, 60)); /* our own frame, looped back */
 	assert_false(is_rival(theirs, address, other, 1, 41));
 }
 

@@ -1,4 +1,5 @@
-/* The rules for the guest's clock, against a QEMU that keeps its time as the real one does, on a virtual host. */
+/* The rules for the guest's clock, checked on a virtual host against a QEMU model that keeps time
+ * as the real one does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,16 +14,16 @@
 #define US	   UINT64_C(1000)
 #define MS	   UINT64_C(1000000)
 #define S	   UINT64_C(1000000000)
-#define TICK_RATE  3 /* in a nanosecond */
+#define TICK_RATE  3 /* ticks per nanosecond */
 #define BOOT_TICKS UINT64_C(7777777777)
 
 struct world {
 	uint64_t now_ns;
-	struct clock_words words; /* QEMU's */
-	struct clock_words saved; /* by the last seal */
+	struct clock_words words; /* QEMU's clock words */
+	struct clock_words saved; /* as the last seal saved them */
 	struct clock_rules rules;
-	uint64_t alive_ns;	  /* that the guest should have counted */
-	uint64_t cost_ns;	  /* of the next starts */
+	uint64_t alive_ns;	  /* what the guest's clock should have counted */
+	uint64_t cost_ns;	  /* how long each start takes from now on */
 	uint64_t random;
 };
 
@@ -58,7 +59,7 @@ static void vm_start(struct world *w)
 	w->words = (struct clock_words){guest_ticks(w) - host_ticks(w), guest_ns(w) - w->now_ns, true};
 }
 
-/* The guest has run for 5 s on a host that is up for 1000 s. */
+/* The guest has run for 5 s; its host has been up for 1000 s. */
 static void begin(struct world *w)
 {
 	memset(w, 0, sizeof(*w));
@@ -89,8 +90,7 @@ static void set(struct world *w, uint64_t sent_ns, uint64_t seen_ns)
 	assert_true(guest_ticks(w) >= before_ticks);
 }
 
-/* One seal: @length_ns between stop and the setting. @by_other: somebody stops the guest before us and lets it
- * run after us, as far as the rules can know. */
+/* One seal, with @length_ns between the stop and setting the clock. */
 static void seal(struct world *w, uint64_t length_ns)
 {
 	uint64_t sent_ns, seen_ns;
@@ -113,14 +113,14 @@ static void seal(struct world *w, uint64_t length_ns)
 
 static void prove(struct world *w)
 {
-	for (int i = 0; i < 6; i++) { /* the last one gives back what the others took */
+	for (int i = 0; i < 6; i++) { /* the last seal gives back what the others took */
 		pass(w, 100 * MS);
 		seal(w, 4 * MS);
 	}
 	assert_int_equal(w->rules.state, CLOCK_CORRECTED);
 }
 
-/* How far the guest's clock is behind what it would be without any stop, in ns. */
+/* How far the guest's clock is behind a clock that was never stopped, in ns. */
 static int64_t lag_ns(const struct world *w)
 {
 	return (int64_t)(5 * S + (w->now_ns - 1000 * S)) - (int64_t)guest_ns(w);
@@ -136,7 +136,7 @@ static void assert_near(int64_t value, int64_t want, uint64_t tolerance)
 	assert_in_range((uint64_t)(value - want) + tolerance, 0, 2 * tolerance);
 }
 
-/* 40 % of all time goes to pauses, none of it from the guest; nothing adds up. */
+/* Pauses take 40 % of all time, yet the guest's clock loses nothing and no error builds up. */
 static void what_pauses_take_is_given_back(void **state)
 {
 	struct world w;
@@ -155,7 +155,7 @@ static void what_pauses_take_is_given_back(void **state)
 	assert_int_equal(w.rules.n_set, 20001);
 }
 
-/* Also the pauses of the proof. */
+/* The pauses before the proof are given back too. */
 static void nothing_is_written_before_three_proofs(void **state)
 {
 	struct clock_words words;
@@ -170,7 +170,7 @@ static void nothing_is_written_before_three_proofs(void **state)
 		pass(&w, 100 * MS);
 		seal(&w, 4 * MS);
 		assert_int_equal(w.rules.n_set, 0);
-		assert_true(w.words.clock < words.clock); /* by the pause */
+		assert_true(w.words.clock < words.clock); /* it lost the pause */
 	}
 	prove(&w);
 	assert_string_equal(clock_rules_word(&w.rules), "yes");
@@ -206,7 +206,7 @@ static void a_saved_state_that_differs_ends_it(void **state)
 	}
 }
 
-/* Saved after the clock was set: right as well. */
+/* A state that was saved after the clock was set is right as well. */
 static void a_state_saved_late_is_no_contradiction(void **state)
 {
 	struct world w;
@@ -221,7 +221,8 @@ static void a_state_saved_late_is_no_contradiction(void **state)
 	assert_int_equal(w.rules.state, CLOCK_CORRECTED);
 }
 
-/* Memory that is no clock: another offset, a counter that stands, one that counts instructions. */
+/* Memory that is not a clock: another offset, a counter that stands still, a counter of
+ * instructions. */
 static void what_is_no_clock_is_never_written(void **state)
 {
 	struct world w;
@@ -238,7 +239,7 @@ static void what_is_no_clock_is_never_written(void **state)
 			pass(&w, 100 * US);
 			vm_stop(&w);
 			if (kind == 0)
-				w.words.clock += 20 * MS; /* stopped in the future */
+				w.words.clock += 20 * MS; /* stopped at a time in the future */
 			else if (kind == 1)
 				w.words.ticks = before.ticks;
 			else
@@ -256,7 +257,8 @@ static void what_is_no_clock_is_never_written(void **state)
 	}
 }
 
-/* Somebody's pause stops the clock as it always did; ours beside it are given back. */
+/* Another party's pause stops the guest's clock as always; our own pauses next to it are given
+ * back. */
 static void a_pause_by_somebody_else_is_not_given_back(void **state)
 {
 	struct world w;
@@ -278,7 +280,7 @@ static void a_pause_by_somebody_else_is_not_given_back(void **state)
 	assert_true(w.rules.lost_ns < MS);
 }
 
-/* It was stopped by somebody when our order came: the window tells. */
+/* Another party had already stopped the guest when our order came: the time window shows it. */
 static void a_pause_that_was_there_before_ours_is_not_given_back(void **state)
 {
 	uint64_t sent_ns;
@@ -288,12 +290,12 @@ static void a_pause_that_was_there_before_ours_is_not_given_back(void **state)
 	begin(&w);
 	prove(&w);
 	clock_rules_running(&w.rules, &w.words);
-	vm_stop(&w); /* not by us */
+	vm_stop(&w); /* another party stops the guest */
 	pass(&w, 2 * S);
 	sent_ns = w.now_ns;
 	pass(&w, 4 * MS);
 	set(&w, sent_ns, w.now_ns);
-	clock_rules_resumed(&w.rules, &w.words); /* we leave it as it is */
+	clock_rules_resumed(&w.rules, &w.words); /* the guest stays stopped, as we found it */
 	pass(&w, S);
 	vm_start(&w);
 	for (int i = 0; i < 10; i++) {
@@ -301,10 +303,11 @@ static void a_pause_that_was_there_before_ours_is_not_given_back(void **state)
 		seal(&w, 4 * MS);
 	}
 	assert_int_equal(w.rules.state, CLOCK_CORRECTED);
-	assert_near(lag_ns(&w), 3 * (int64_t)S, 5 * MS); /* ours of 4 ms is a part of it */
+	assert_near(lag_ns(&w), 3 * (int64_t)S, 5 * MS); /* it includes our 4 ms */
 }
 
-/* A start that takes longer than thought is made up for at the next pause, and does not upset the rest. */
+/* A start that takes longer than expected is made up for at the next pause, and the clock stays
+ * correct afterwards. */
 static void a_slow_start_is_made_up_for(void **state)
 {
 	struct world w;
@@ -325,7 +328,7 @@ static void a_slow_start_is_made_up_for(void **state)
 	assert_true(w.rules.lost_ns < MS);
 }
 
-/* After a long stop of ours the guest gets it back in jumps that it can take. */
+/* After a long stop of ours, the guest's clock catches up in jumps of bounded size. */
 static void a_jump_is_bounded(void **state)
 {
 	struct world w;
@@ -352,7 +355,7 @@ static void what_is_off_counts_its_pauses(void **state)
 
 	(void)state;
 	begin(&w);
-	clock_rules_paused(&w.rules, 4 * MS); /* not off: it knows better */
+	clock_rules_paused(&w.rules, 4 * MS); /* not off: the rules measure pauses themselves */
 	assert_int_equal(w.rules.lost_ns, 0);
 	clock_rules_off(&w.rules, "a reason");
 	clock_rules_off(&w.rules, "another");
@@ -377,9 +380,9 @@ static void the_last_minute_is_what_counts(void **state)
 	for (uint64_t ms = 30000; ms <= 75000; ms += 10) /* 45 s at 0 */
 		clock_loss_note(&loss, 100 * S + ms * MS, lost_ns);
 	assert_in_range((uint64_t)(clock_loss_percent(&loss, 175 * S, lost_ns) * 100), 950, 1050);
-	/* Made up for since. */
+	/* The loss was made up for since. */
 	assert_true(clock_loss_percent(&loss, 175 * S, lost_ns / 4) == 0);
-	/* Too much is from the limit on, until it is below half of it. */
+	/* The alarm is raised at the limit and ends below half of it. */
 	assert_false(clock_loss_alarm(&loss, 4.9, 5));
 	assert_true(clock_loss_alarm(&loss, 5, 5));
 	assert_true(clock_loss_alarm(&loss, 2.6, 5));

@@ -1,5 +1,5 @@
-/* What the guest's clock is to be at a promotion: two hosts whose clocks differ, and a link that
- * queues. */
+/* What the guest's clock should be at a promotion, with two hosts whose clocks differ and a link
+ * that queues. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #define MS UINT64_C(1000000)
 #define S  UINT64_C(1000000000)
 
-/* The primary's clock is @mono_ns; the guest has counted that since 1000 s. */
+/* The primary's clock shows @mono_ns; the guest's clock has counted since it showed 1000 s. */
 static struct wire_clock told(uint64_t mono_ns)
 {
 	return (struct wire_clock){.mono_ns = mono_ns, .ns = mono_ns - 1000 * S,
@@ -28,7 +28,7 @@ static void epoch(struct clockview *view, uint64_t mono_ns, uint64_t now_ns)
 	clockview_complete(view);
 }
 
-/* How far behind real time the guest would be, in us, when it goes on at @at_ns of the primary's
+/* How far behind real time the guest would be, in us, if it continued at @at_ns of the primary's
  * clock. */
 static int64_t behind_us(const struct clockview *view, uint64_t at_ns, int64_t difference_ns)
 {
@@ -55,8 +55,8 @@ static void the_shortest_way_counts(void **state)
 	}
 }
 
-/* Epochs that come seconds late do not make the guest late; nor does one that never became
- * complete. */
+/* Epochs that arrive seconds late do not make the guest late; neither does an epoch that never
+ * became complete. */
 static void what_queues_is_seen_through(void **state)
 {
 	struct wire_clock clock = told(2010 * S);
@@ -74,8 +74,8 @@ static void what_queues_is_seen_through(void **state)
 	assert_in_range(behind_us(&view, 2030 * S, 0), 3000, 9000);
 }
 
-/* The primary's clock is slower by 100 ppm, for an hour: no least of before that makes the guest be
- * ahead. */
+/* The primary's clock runs 100 ppm slow for an hour: no old minimum of the delay makes the guest
+ * run ahead. */
 static void clocks_that_drift_apart_are_followed(void **state)
 {
 	struct clockview view;
@@ -102,7 +102,7 @@ static void an_epoch_that_tells_nothing_has_no_clock(void **state)
 	epoch(&view, 2000 * S, 2000 * S + 3 * MS);
 	assert_true(clockview_wanted(&view, 2001 * S, &wanted));
 	clockview_begin(&view);
-	clockview_complete(&view); /* without CLOCK: the one of before is another state's */
+	clockview_complete(&view); /* no CLOCK came: the earlier one belongs to another state */
 	assert_false(clockview_wanted(&view, 2001 * S, &wanted));
 	clockview_reset(&view);
 	assert_false(view.has_offset);

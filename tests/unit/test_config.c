@@ -121,7 +121,7 @@ static void test_defaults(void **state)
 	assert_int_equal(s.ports.n, 0);
 }
 
-/* Every refusal: its text, its place, and the result struct left exactly as it was. */
+/* Each refusal gives its text and its place, and leaves the result struct unchanged. */
 static void test_refusals(void **state)
 {
 	static const struct {
@@ -233,7 +233,7 @@ static void test_wrong_table(void **state)
 	assert_int_equal(config_parse_buffer("t", "", 0, bad_default, 1, &s, &error), -EFAULT);
 }
 
-/* What check-config prints is read back to the same values. */
+/* What check-config prints reads back to the same values. */
 static void test_values_round_trip(void **state)
 {
 	static const char text[] = "[host]\nname=a\nnote=x y\nlarge=123\n[net]\nnet=10.1.2.3/9\n";
@@ -303,7 +303,8 @@ static void test_load(void **state)
 	assert_non_null(strstr(error.text, path));
 }
 
-/* The fault: half of a shell command was run. */
+/* Inside a text value a comment mark after a blank is refused: cutting the text there would leave
+ * half of a shell command to be run. */
 static void test_a_comment_does_not_cut_a_text(void **state)
 {
 	static const char *const refused[] = {

@@ -52,7 +52,7 @@ static int close_control(void **state)
 	return 0;
 }
 
-/* One request; its first line of answer is `answer`. */
+/* Send one request; the first line of its answer goes to `answer`. */
 static bool ask_as(unsigned int role, const char *line)
 {
 	char *newline;
@@ -93,7 +93,7 @@ static void test_reads(void **state)
 		json_object_get(json_object_get(answer, "counters"), "refused_stale_term")));
 	assert_int_equal(json_object_size(json_object_get(answer, "counters")),
 			 gateway_n_counter_rows);
-	/* Every counter of the struct is in the table. */
+	/* The table has every counter of the struct. */
 	assert_int_equal(gateway_n_counter_rows, sizeof(struct gateway_counters) / sizeof(uint64_t));
 }
 
@@ -135,12 +135,12 @@ static void test_commands_are_answered(void **state)
 	static const char request[] = "{\"version\":1,\"verb\":\"protect\",\"vm\":\"web1\"}";
 
 	(void)state;
-	/* Replies reach connections that the service knows. */
+	/* The service replies only to connections that it knows. */
 	control->connections = &conn;
 	assert_false(ask_as(WIRE_PEER_OPERATOR, request));
 	assert_string_equal(code(), "not-connected");
 	assert_int_equal(conn.phase, CONTROL_CLOSING);
-	/* One that has to wait is answered later, once. */
+	/* A request that has to wait is answered later, and only once. */
 	conn.phase = CONTROL_WAITING;
 	conn.op_id = 77;
 	conn.out_end = 0;
@@ -160,7 +160,7 @@ static void test_events(void **state)
 
 	(void)state;
 	for (int i = 0; i < 2000; i++) {
-		f.gw->now_ns += 1000 * MS; /* no faster than they may come */
+		f.gw->now_ns += 1000 * MS; /* slow enough to suppress none */
 		gateway_event(f.gw, "web1", "gateway", "text with \"quotes\"");
 	}
 	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"events\",\"follow\":true}"));
@@ -169,8 +169,8 @@ static void test_events(void **state)
 	for (size_t i = 0; i < conn.out_end; i++)
 		n += conn.out[i] == '\n';
 	assert_int_equal(n, 1 + EVENTS_RING_MAX);
-	events_close(control->events); /* writes what is under way */
-	/* The file is bounded, and its numbers go on in the next run. */
+	events_close(control->events); /* writes what is still pending */
+	/* The file's size is bounded, and event numbers continue in the next run. */
 	(void)snprintf(path, sizeof(path), "%s/events.jsonl", f.dir);
 	file = fopen(path, "re");
 	assert_non_null(file);
@@ -200,8 +200,8 @@ static unsigned int n_lines(const char *name, const char *with)
 	return n;
 }
 
-/* The fault: one host made 2000 events a second, and what operators had done was gone from memory within
- * half a second and from the file within minutes. */
+/* A host that makes 2000 events a second must not push the operators' events out of memory or out
+ * of the file. */
 static void test_a_flood_of_events(void **state)
 {
 	const struct event *e;
@@ -224,7 +224,8 @@ static void test_a_flood_of_events(void **state)
 	assert_string_equal(events_from(control->events, e->seq + 1)->text, "alarm");
 	for (uint64_t seq = 0; (e = events_from(control->events, seq)) != NULL; seq = e->seq + 1)
 		n_web1 += strcmp(e->vm, "web1") == 0;
-	/* In 10 s: what may come at once, and one each second; and how many were too many. */
+	/* 10 s allow the burst of both kinds, one more event per second of each, and the notes of
+	 * how many were suppressed. */
 	assert_true(n_web1 >= EVENTS_BURST_VITAL + EVENTS_BURST_OTHERS);
 	assert_true(n_web1 <= EVENTS_BURST_VITAL + EVENTS_BURST_OTHERS + 2 * 12 + 1);
 	events_close(control->events);
@@ -246,8 +247,8 @@ static unsigned int n_events(const char *kind)
 	return n;
 }
 
-/* The fault: the last change of a verdict that changes often was suppressed, and readers of the
- * events believed for good that the primary is SUSPECT. */
+/* When a verdict changes often, its last change must not be suppressed: readers of the events would
+ * believe for good that the primary is SUSPECT. */
 static void test_the_last_change_is_told(void **state)
 {
 	static const char *const names[] = {"PROTECTED", "SUSPECT"};
@@ -260,7 +261,7 @@ static void test_the_last_change_is_told(void **state)
 	(void)events_add(control->events, f.gw->now_ns, "web1", "stream", "", "",
 			 "no change of state");
 	events_tick(control->events, f.gw->now_ns + 2000 * MS);
-	events_tick(control->events, f.gw->now_ns + 4000 * MS); /* once, not again and again */
+	events_tick(control->events, f.gw->now_ns + 4000 * MS); /* told once, not again */
 	for (uint64_t seq = 0; (e = events_from(control->events, seq)) != NULL; seq = e->seq + 1)
 		last = strcmp(e->kind, "liveness") == 0 ? e : last;
 	assert_non_null(last);
@@ -320,11 +321,11 @@ static bool is_answered(int fd)
 	return recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) == 1;
 }
 
-/* The fault: the oldest went, so whoever opened connections fast enough kept operators out. */
+/* An address that opens many connections loses its own oldest one, not an operator's. */
 static void test_strangers_push_out_their_own(void **state)
 {
 	(void)state;
-	operator_fd = knock("127.0.0.1", NULL, 0); /* its handshake is slow to come */
+	operator_fd = knock("127.0.0.1", NULL, 0); /* its handshake is slow to start */
 	for (size_t i = 0; i < N_STRANGERS; i++)
 		strangers[i] = knock("127.0.0.9", NULL, 0);
 	assert_true(is_open(operator_fd));
@@ -333,7 +334,7 @@ static void test_strangers_push_out_their_own(void **state)
 	assert_int_equal(control->n_connections, CONTROL_UNPROVEN_MAX);
 }
 
-/* The fault: as many handshakes as anyone asked for, in the loop that serves the agents. */
+/* Operators' handshakes get a limited share of the loop that also serves the agents. */
 static void test_handshakes_have_a_budget(void **state)
 {
 	uint64_t now_ns = clock_mono_ns(), began_ns;
@@ -352,10 +353,10 @@ static void test_handshakes_have_a_budget(void **state)
 		strangers[i] = knock("127.0.0.9", hello, size);
 		n_answered += is_answered(strangers[i]);
 	}
-	assert_in_range(n_answered, 1, 6); /* one, and one more for each 300 ms that this takes */
+	assert_in_range(n_answered, 1, 6); /* one, then one per 300 ms of this test's time */
 	operator_fd = knock("127.0.0.1", hello, size);
 	assert_false(is_answered(operator_fd));
-	/* The loop wakes for them; the one of another address is first. */
+	/* The loop wakes up for the waiting handshakes; the one from another address is first. */
 	began_ns = clock_mono_ns();
 	now_ns = control_deadline_ns(control);
 	assert_in_range(now_ns, 1, began_ns + 500 * MS);
@@ -367,7 +368,7 @@ static void test_handshakes_have_a_budget(void **state)
 	}
 	for (size_t i = 0; i < 12; i++)
 		assert_true(is_answered(strangers[i]));
-	assert_true(now_ns - began_ns > 1000 * MS); /* seven of 60 ms and more at a fifth of the time */
+	assert_true(now_ns - began_ns > 1000 * MS); /* seven of 60 ms at a fifth of the time */
 	wire_tls_free(tls);
 }
 

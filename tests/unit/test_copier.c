@@ -1,4 +1,5 @@
-/* test_copier.c - two threads copy exactly what one would; from memory of our own. */
+/* test_copier.c - two threads copy exactly what one would; the source is this process's own
+ * memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -51,7 +52,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* Ranges of 1 to @longest pages with gaps; ends at @n_pages in all. Their number. */
+/* Fill `ranges` with ranges of 1 to @longest pages with gaps, @n_pages in all. Returns their
+ * number. */
 static uint32_t make_ranges(uint32_t n_pages, uint32_t longest)
 {
 	uint32_t n = 0, page = 0;
@@ -119,7 +121,7 @@ static void copies_what_one_thread_would(void **state)
 	copier_free(c);
 }
 
-/* A helper that wakes up late meets the next copy, or none: nothing of an old one is written. */
+/* A helper that wakes up late finds the next copy or none, and writes nothing of an old one. */
 static void copies_in_a_row(void **state)
 {
 	size_t size;
@@ -156,7 +158,7 @@ static void errors_end_it(void **state)
 	assert_int_equal(copier_run(c, ranges, n, count, &n_between, copy), -EFBIG);
 	assert_int_equal(n_between, 2);
 	copier_free(c);
-	/* More than it was made for. */
+	/* More pages than the copier was made for. */
 	assert_int_equal(copier_new(mem, 255, &c), 0);
 	assert_int_equal(copier_run(c, ranges, n, wake_at_once, NULL, copy), -EINVAL);
 	copier_free(c);

@@ -1,5 +1,6 @@
-/* The detector on a virtual clock, in a small world: a host with a kernel, an agent and a guest, two
- * networks, clients. Faults take parts of it away for a time; the world derives what evidence is left. */
+/* The detector on a virtual clock, in a small world: a host with a kernel, an agent and a guest,
+ * two networks, clients. Faults take parts away for a time; the world derives the evidence that is
+ * left. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,15 +14,15 @@
 
 #define MS UINT64_C(1000000)
 
-/* What may be missing. */
+/* Parts that may be missing. */
 #define KERNEL	  0x001u /* the host is off */
 #define AGENT	  0x002u /* stopped: its connections stay open */
-#define GUEST	  0x004u /* QEMU runs not: hung, or paused */
+#define GUEST	  0x004u /* QEMU does not run: hung, or paused */
 #define PORT	  0x008u /* the guest's port is gone with QEMU's process */
 #define BACKUP	  0x010u /* the primary's link to the backup network */
-#define CLIENT	  0x020u /* ... to the client network */
-#define SEAL	  0x040u /* epochs: a long seal, a stuck encoder */
-#define CLOSED	  0x080u /* the control connection was closed by the kernel; the agent may be there again */
+#define CLIENT	  0x020u /* the primary's link to the client network */
+#define SEAL	  0x040u /* no epochs: a long seal, a stuck encoder */
+#define CLOSED	  0x080u /* the kernel closed the control connection; the agent may be back */
 #define REFERENCE 0x100u /* the client network answers nobody: the gateway's own port is dead */
 #define STANDBY	  0x200u /* the standby's stream */
 #define CLIENTS	  0x400u /* nobody uses the guest */
@@ -33,9 +34,9 @@ struct world {
 	struct detector_evidence e;
 	uint64_t now_ns, beat_at_ns, epoch_at_ns, probe_at_ns, client_at_ns;
 	uint64_t random;
-	uint64_t jitter_ms; /* beats come up to this much late */
+	uint64_t jitter_ms; /* beats come up to this late */
 	bool has_probes;
-	uint64_t lost_percent; /* of what comes through the backup network, TCP apart */
+	uint64_t lost_percent; /* of frames on the backup network, except TCP */
 	unsigned n_suspect, n_degraded;
 	uint64_t failed_ns; /* when FAILED was entered; 0: never */
 };
@@ -64,7 +65,7 @@ static bool due(struct world *w, uint64_t *at_ns, uint64_t every_ms)
 	return true;
 }
 
-/* A frame reaches the guest's port, if there is one and a way to it. */
+/* A frame reaches the guest's port if the port exists and the way to it works. */
 static void to_guest(struct world *w, unsigned missing)
 {
 	if (missing & (KERNEL | CLIENT | PORT))
@@ -120,12 +121,12 @@ static void run(struct world *w, uint64_t ms, unsigned missing)
 		step(w, missing);
 }
 
-/* Faults that pass: nobody may be promoted, and all is well again after. */
+/* Faults that pass: they must promote nobody, and all must be well afterwards. */
 static const struct {
 	const char *name;
 	unsigned missing;
 	uint64_t ms;
-	enum detector_state worst; /* what it must come to; SUSPECT: that depends on the moment */
+	enum detector_state worst; /* it must be reached; SUSPECT: may or may not be */
 } disturbances[] = {
 	{"agent stopped for 100 ms", AGENT, 100, DETECTOR_SUSPECT},
 	{"agent stopped for 300 ms", AGENT, 300, DETECTOR_DEGRADED},
@@ -167,7 +168,7 @@ static void disturbances_promote_nobody(void **state)
 	}
 }
 
-/* Faults that stay: FAILED between the two times. */
+/* Faults that stay: FAILED must come between min_ms and max_ms. */
 static const struct {
 	const char *name;
 	unsigned missing;
@@ -212,7 +213,7 @@ static void deaths_are_seen(void **state)
 	}
 }
 
-/* Without probes it is what it was: silence of beat_timeout. */
+/* Without probes, the silence of beat_timeout alone decides. */
 static void without_probes_beats_decide(void **state)
 {
 	struct world w;
@@ -229,7 +230,7 @@ static void without_probes_beats_decide(void **state)
 	assert_in_range((w.failed_ns - died_ns) / MS, 440, 560);
 }
 
-/* A host with a long tail is suspected less than one that is always in time. */
+/* Suspicion learns from late beats: a host with a long tail is rarely suspected. */
 static void suspicion_learns(void **state)
 {
 	struct world calm, busy;
@@ -245,13 +246,13 @@ static void suspicion_learns(void **state)
 	busy.n_suspect = 0;
 	run(&busy, 60000, 0);
 	assert_true(busy.n_suspect <= 2);
-	/* And it is not deaf: death is still seen in bounded time. */
+	/* It still notices death in bounded time. */
 	calm.now_ns = busy.now_ns;
 	run(&busy, 3000, DEAD_HOST);
 	assert_true(busy.failed_ns && busy.failed_ns - calm.now_ns <= 650 * MS);
 }
 
-/* Of what this process did not watch nothing is concluded. */
+/* The detector concludes nothing about a time in which its own process did not run. */
 static void own_stall_is_forgiven(void **state)
 {
 	struct world w;
@@ -283,7 +284,7 @@ static void time_going_back_is_no_time(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* Patience is for a host that lives; when it stops living nothing is waited for. */
+/* Patience is for a host that is alive; once it dies, the detector waits no longer. */
 static void a_degraded_host_may_die(void **state)
 {
 	struct world w;
@@ -300,7 +301,7 @@ static void a_degraded_host_may_die(void **state)
 	assert_in_range((w.failed_ns - died_ns) / MS, 80, 200);
 }
 
-/* FAILED that could not be acted on (the standby was away) is taken back. */
+/* FAILED is taken back if nobody could act on it (the standby was away). */
 static void failed_is_taken_back(void **state)
 {
 	struct world w;
@@ -317,7 +318,7 @@ static void failed_is_taken_back(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* TCP stands still when six in ten frames are lost; that no witness comes for a while proves nothing then. */
+/* TCP stalls when 60 % of the frames are lost; a missing witness then proves nothing. */
 static void a_lossy_network_loses_witnesses(void **state)
 {
 	struct world w;
@@ -335,7 +336,7 @@ static void a_lossy_network_loses_witnesses(void **state)
 	}
 }
 
-/* An operator who pauses a guest wants it paused. */
+/* An operator who pauses a guest wants it paused: nobody is promoted. */
 static void a_paused_guest_is_waited_for(void **state)
 {
 	struct world w;
@@ -351,8 +352,8 @@ static void a_paused_guest_is_waited_for(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* The link is back after 2 s, but TCP is not before 4: the host is waited for from when it is heard again; a
- * host that comes and goes is not waited for without end. */
+/* The link is back after 2 s, TCP only after 4 s: patience starts again when the host is heard
+ * again. For a host that keeps coming and going, patience still runs out. */
 static void what_comes_back_is_waited_for(void **state)
 {
 	struct world w;
@@ -410,8 +411,8 @@ static void evidence_in_words(void **state)
 	assert_string_equal(detector_state_name(99), "UNKNOWN");
 }
 
-/* A way on which the host was silent while it lived says nothing when it is silent on the other one too: that
- * takes beat_timeout then, until the way answers again. */
+/* A path on which a living host was silent is broken. Silence on the other path too then proves
+ * less: the verdict takes beat_timeout, until the broken path answers again. */
 static void a_broken_way_is_no_evidence(void **state)
 {
 	char text[DETECTOR_TEXT_MAX];
@@ -421,7 +422,7 @@ static void a_broken_way_is_no_evidence(void **state)
 	for (uint64_t seed = 0; seed < 50; seed++) {
 		world_init(&w, true, seed);
 		run(&w, 2000, 0);
-		run(&w, 400, AGENT | CLIENT); /* doubt; the host answers through the backup network */
+		run(&w, 400, AGENT | CLIENT); /* suspected; the backup network answers */
 		assert_true(w.d.is_client_broken);
 		run(&w, 500, CLIENT);
 		assert_int_equal(w.d.state, DETECTOR_PROTECTED);
@@ -446,7 +447,7 @@ static void a_broken_way_is_no_evidence(void **state)
 	}
 }
 
-/* Faults in any order that each pass within the patience, with pauses for recovery. */
+/* Random passing faults in any order, each shorter than the patience, with pauses for recovery. */
 static void random_disturbances(void **state)
 {
 	struct world w;

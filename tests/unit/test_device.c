@@ -1,4 +1,4 @@
-/* Device strings of a port: what is taken, what is refused, which defaults are added. */
+/* Device strings of a port: which are accepted, which are refused, which defaults are added. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +50,7 @@ static void test_bad(void **state)
 		{ "net_af_packet0", -EINVAL },
 		{ "net_af_packet0,iface=", -EINVAL },
 		{ "net_af_packet0,xiface=bk0", -EINVAL },
-		{ "net_af_packet0,iface=abcdefghijklmnop", -EINVAL }, /* 16 characters: no room */
+		{ "net_af_packet0,iface=abcdefghijklmnop", -EINVAL }, /* 16 characters: too long */
 		{ "3b:00.0", -EINVAL },
 		{ "0000:3g:00.0", -EINVAL },
 	};
@@ -68,7 +68,7 @@ static void test_bad(void **state)
 	assert_int_equal(device_parse(large, &device), -E2BIG);
 	memcpy(large, "net_af_xdp0,iface=a,", 20);
 	assert_int_equal(device_parse(large, &device), -E2BIG);
-	large[20 + 240] = 0; /* fits by itself, not with the defaults */
+	large[20 + 240] = 0; /* fits alone, but not with the defaults */
 	assert_int_equal(device_parse(large, &device), -E2BIG);
 	assert_int_equal(((unsigned char *)&device)[0], 0x5a); /* untouched on failure */
 }

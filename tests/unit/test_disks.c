@@ -45,7 +45,8 @@ static void a_writable_disk_is_named(void **state)
 			 -ENOTSUP);
 	assert_non_null(strstr(error.text, "ide0-hd0"));
 	assert_non_null(strstr(error.text, "/d/web.img"));
-	/* -blockdev: no name of the old kind; and no word on ro is no promise. */
+	/* A -blockdev disk has no legacy device name, and a missing `ro` does not mean
+	 * read-only. */
 	assert_int_equal(judge("[{\"device\":\"\",\"qdev\":\"/machine/disk0\",\"inserted\":{}}]", &error),
 			 -ENOTSUP);
 	assert_non_null(strstr(error.text, "/machine/disk0"));
@@ -58,7 +59,7 @@ static void other_answers_are_refused(void **state)
 	(void)state;
 	assert_int_equal(judge("{}", &error), -EPROTO);
 	assert_int_equal(judge("\"x\"", &error), -EPROTO);
-	assert_int_equal(judge("[3]", &error), 0); /* no object: no disk is inserted in it */
+	assert_int_equal(judge("[3]", &error), 0); /* not an object, so no disk */
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-/* dup: what may be copied when, and that only equal bytes are. */
+/* dup: which pages may be copied, and when; and that it finds only pages with equal bytes. */
 #include "epoch/dup.h"
 
 #include <errno.h>
@@ -52,7 +52,8 @@ static const uint8_t *page_of(unsigned content)
 	return page;
 }
 
-/* Page @index becomes page_of(@content), and stays pinned. The source; -1: none; -2: it was not to be a DUP. */
+/* Page @index becomes page_of(@content) and stays pinned. Returns the source of its DUP; -1: no DUP
+ * was found; -2: none was allowed. */
 static int begin_page(struct fixture *f, uint32_t index, unsigned content)
 {
 	int r = dup_offer(f->dup, index), result = r > 0 ? -1 : -2;
@@ -73,7 +74,7 @@ static int begin_page(struct fixture *f, uint32_t index, unsigned content)
 	return result;
 }
 
-/* Its record is written. */
+/* Page @index's record is written; unpin the page. */
 static void end_page(struct fixture *f, uint32_t index)
 {
 	reference_put(f->reference, reference_peek(f->reference, index));
@@ -99,21 +100,21 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	struct fixture *f = *state;
 
 	dup_begin(f->dup, true, true);
-	expect(f, 0, 1); /* means nothing here */
+	expect(f, 0, 1); /* does nothing in a FULL epoch */
 	assert_int_equal(send_page(f, 1, 7), -1);
 	assert_int_equal(send_page(f, 2, 7), 1);
-	assert_int_equal(send_page(f, 3, 7), 2); /* the newest: it stays longest in the reference */
-	assert_int_equal(send_page(f, 3, 8), -1); /* the next round */
+	assert_int_equal(send_page(f, 3, 7), 2); /* the newest stays longest in the reference */
+	assert_int_equal(send_page(f, 3, 8), -1); /* the next round of the same epoch */
 	assert_int_equal(send_page(f, 4, 8), 3);
-	assert_int_equal(send_page(f, 5, 7), -1); /* 3 was 7: stale, and a miss */
+	assert_int_equal(send_page(f, 5, 7), -1); /* the entry points to 3, now changed */
 	assert_int_equal(send_page(f, 6, 7), 5);
-	/* Another FULL epoch starts from nothing, whatever the reference has. */
+	/* Another FULL epoch starts with no sources, whatever the reference holds. */
 	dup_begin(f->dup, true, true);
 	assert_int_equal(send_page(f, 7, 7), -1);
 	assert_int_equal(send_page(f, 8, 7), 7);
 }
 
-/* A record that is not written yet is not there to be copied, and none may come before it. */
+/* A page is no source before its record is written, and no DUP may come before that record. */
 static void what_is_under_way_is_not_copied(void **state)
 {
 	struct fixture *f = *state;
@@ -157,7 +158,7 @@ static void little_that_changed_is_not_looked_at(void **state)
 	}
 }
 
-/* Where nothing repeats, few pages are looked at; where a few contents do again, all are. */
+/* When no content repeats, few pages are looked up; when a few contents repeat again, all are. */
 static void it_is_looked_for_where_it_is_found(void **state)
 {
 	struct fixture *f = *state;
@@ -182,7 +183,7 @@ static void it_is_looked_for_where_it_is_found(void **state)
 	expect(f, 0, N_PAGES);
 	for (uint32_t i = 0; i < 100; i++)
 		n_found += send_page(f, i, 2000 + i % 10) >= 0;
-	assert_in_range(n_found, 70, 100); /* some pages were that before */
+	assert_in_range(n_found, 70, 100); /* some pages had that content before */
 }
 
 static void an_ordinary_epoch_copies_what_stays(void **state)
@@ -195,32 +196,33 @@ static void an_ordinary_epoch_copies_what_stays(void **state)
 	for (uint32_t i = 0; i < 20; i++)
 		assert_int_equal(send_page(f, i, (uint8_t)(i + 1)), -1);
 	dup_begin(f->dup, false, true);
-	assert_int_equal(send_page(f, 12, 13), -2); /* nobody said what else will come */
+	assert_int_equal(send_page(f, 12, 13), -2); /* dup_expect() was not called */
 	dup_begin(f->dup, false, true);
 	expect(f, 10, 3);
-	dup_expect(f->dup, &again, 1, skip); /* 12, that is left out, and 13 */
+	dup_expect(f->dup, &again, 1, skip); /* 12 is skipped, 13 comes again */
 	expect(f, 14, 2);
 	expect(f, 15, 1);
-	assert_int_equal(send_page(f, 10, 1), 0);   /* an older page */
-	assert_int_equal(send_page(f, 11, 1), 10);  /* of this epoch */
-	assert_int_equal(send_page(f, 12, 16), -1); /* 15 is, but will not be */
+	assert_int_equal(send_page(f, 10, 1), 0);   /* source: an older page */
+	assert_int_equal(send_page(f, 11, 1), 10);  /* source: a page of this epoch */
+	assert_int_equal(send_page(f, 12, 16), -1); /* 15 is equal now, but will change */
 	assert_int_equal(send_page(f, 13, 16), 12);
-	assert_int_equal(send_page(f, 15, 17), -2); /* the first of two */
+	assert_int_equal(send_page(f, 15, 17), -2); /* the first of its two records */
 	assert_int_equal(send_page(f, 14, 17), 16);
 	assert_int_equal(dup_offer(f->dup, 16), -EINVAL);
-	/* In the next one all that is not written again may be copied, the twice written one too. */
+	/* In the next epoch, every page that is not written again may be a source, also the page
+	 * written twice. */
 	dup_begin(f->dup, false, true);
 	expect(f, 1, 3);
 	assert_int_equal(send_page(f, 1, 16), 12 + 1);
 	assert_int_equal(send_page(f, 2, 17), 14);
-	/* Off, and nothing is asked or refused. */
+	/* With DUP off, nothing is looked up and nothing is refused. */
 	dup_begin(f->dup, false, false);
 	expect(f, 1, 3);
 	assert_int_equal(send_page(f, 3, 17), -2);
 	assert_int_equal(send_page(f, 90, 17), -2);
 }
 
-/* Every content by turns in every page: each entry of the table is stale most of the time. */
+/* Contents move through the pages, so that most entries of the table are stale at any time. */
 static void only_equal_bytes_are_found(void **state)
 {
 	struct fixture *f = *state;

@@ -35,7 +35,8 @@ static int free_buffers(void **state)
 	return 0;
 }
 
-/* Header as ARCH says, data as the class says; the standby's page becomes the new one. */
+/* Check the header against ARCH and the data against the class; then bring the standby's page up to
+ * date. */
 static void take_record(size_t size, uint32_t index, enum page_class class)
 {
 	assert_true(size >= PAGE_RECORD_HEADER_BYTES);
@@ -77,7 +78,7 @@ static void test_classes(void **state)
 	assert_int_equal(size, 8);
 	take_record(size, UINT32_MAX, PAGE_ZERO);
 
-	encoder.features = 0; /* no delta was negotiated */
+	encoder.features = 0; /* no delta class was negotiated */
 	page[7] = 1;
 	size = page_encode(&encoder, 4, page, reference, record);
 	take_record(size, 4, PAGE_RAW);
@@ -91,7 +92,7 @@ static void test_classes(void **state)
 	assert_int_equal(encoder.bytes[PAGE_XRLE], 11);
 }
 
-/* The shorter delta of both, and each alone when only that was negotiated. */
+/* With both deltas negotiated the shorter one is used; with one, only that one. */
 static void test_both_deltas(void **state)
 {
 	struct page_encoder encoder = {.features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP};
@@ -124,8 +125,8 @@ static void test_both_deltas(void **state)
 	assert_int_equal(encoder.n_records[PAGE_BITMAP], 2);
 }
 
-/* page_delta() gives the data of page_encode()'s record and leaves the reference alone; with both deltas
- * allowed it is never longer than the bitmap, and shorter where it is XRLE. */
+/* page_delta() gives the data of page_encode()'s record and does not change the reference. With
+ * both deltas allowed it is never longer than the bitmap, and shorter when it is an XRLE delta. */
 static void test_delta_alone(void **state)
 {
 	static uint8_t delta[PAGE_BYTES], bitmap[PAGE_BYTES];
@@ -171,7 +172,7 @@ static void check_in_step(uint64_t features)
 		static uint8_t ignored[PAGE_BYTES];
 		size_t size;
 
-		/* A new page now and then, otherwise a change to the last one. */
+		/* Sometimes a new page, otherwise a change to the last one. */
 		if (i % 20 == 0)
 			pattern_pair((unsigned int)(i / 20) % PATTERN_N_KINDS, &random, ignored, page);
 		else
@@ -209,7 +210,7 @@ static void check_batch(uint64_t features)
 	for (unsigned int i = 0; i < N; i++)
 		single_size += page_encode(&a, i * 7, pages[i], references[0][i], single + single_size);
 	while (done < N) {
-		/* Room for a few records at a time, as in frames. */
+		/* Room for only a few records at a time, as in a frame. */
 		size_t n = page_encode_batch(&b, items + done, N - done, batch + batch_size,
 					     3 * PAGE_RECORD_ROOM, &part);
 
@@ -232,7 +233,7 @@ static void test_batch_is_the_same_bytes_as_one_by_one(void **state)
 		check_batch(features);
 }
 
-/* A batch leaves the pages that one by one would, and stops at a bad record. */
+/* A batch leaves the same pages as single records would, and stops at a bad record. */
 static void test_apply_batch(void **state)
 {
 	enum { N = 60 };

@@ -1,4 +1,5 @@
-/* What the encoder makes, taken apart and applied as a standby would, is what went in. */
+/* The encoder's output, decoded and applied as a standby does it, gives back the encoder's
+ * input. */
 #include "encoder_fixture.h"
 
 #include <errno.h>
@@ -15,9 +16,9 @@
 
 #define EPOCHS	  10u
 #define ALL_CLASSES (PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP | PAGE_FEATURE_DUP)
-#define ABANDONED 1500u /* pages of an epoch that is given up */
+#define ABANDONED 1500u /* pages of an epoch that is abandoned */
 
-/* Two runs, as copied ahead and copied in the pause. */
+/* Two runs: the pages copied ahead, and those copied in the pause. */
 static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_changes)
 {
 	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full ? WIRE_FLAG_FULL : 0),
@@ -28,8 +29,8 @@ static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_c
 			uint32_t index = (uint32_t)rand() % N_PAGES;
 
 			fixture_change_page(f->pages + (size_t)index * 4096);
-			/* Also pages that did not change are offered, as the tracker may report them;
-			 * and one that has just been offered, with other content. */
+			/* Also offer unchanged pages, as the tracker may report them, and sometimes
+			 * the same page twice with different content. */
 			fixture_copy_page(f, &f->copy, index);
 			if (rand() % 100 == 0) {
 				fixture_change_page(f->pages + (size_t)index * 4096);
@@ -53,7 +54,7 @@ static void epochs_rebuild_the_guest(void **state)
 	}
 }
 
-/* What was encoded for one standby is not sent to another one that cannot read it. */
+/* A retained epoch is not resent to a standby that cannot decode its features. */
 static void retained_epochs_remember_their_features(void **state)
 {
 	const uint64_t both = WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP;
@@ -64,7 +65,7 @@ static void retained_epochs_remember_their_features(void **state)
 	encode(f, 2, false, 100);
 	assert_true(encoder_can_resend(f->encoder, both));
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
-	/* Epochs of fewer features behind it do not change that; its commit does. */
+	/* Later epochs with fewer features do not change that; the epoch's commit does. */
 	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE);
 	encode(f, 3, false, 100);
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
@@ -80,7 +81,8 @@ static void retained_epochs_remember_their_features(void **state)
 	fixture_deliver(f);
 }
 
-/* Packed or not, changed at any moment: the same guest arrives, in fewer bytes. */
+/* Whether frames are packed or not, and whenever that changes, the standby gets the same guest, in
+ * fewer bytes if packed. */
 static void the_second_stage_changes_nothing_but_bytes(void **state)
 {
 	struct fixture *f = *state;
@@ -118,7 +120,7 @@ static void the_second_stage_changes_nothing_but_bytes(void **state)
 	assert_true(after.packing.out_bytes < after.packing.in_bytes);
 }
 
-/* Deltas are of the classes that are allowed, and these may change between any two epochs. */
+/* Only allowed delta classes are used, and the allowed set may change between any two epochs. */
 static void features_change_between_epochs(void **state)
 {
 	static const uint64_t features[] = {PAGE_FEATURE_XRLE, PAGE_FEATURE_BITMAP, 0,
@@ -142,7 +144,7 @@ static void features_change_between_epochs(void **state)
 	}
 }
 
-/* What a page of the tests below becomes: one of few contents, or what it was with a small change. */
+/* Change a page for the tests below: to one of a few contents, or by a small change. */
 static void repeat_page(uint8_t *page)
 {
 	static uint8_t contents[20][4096];
@@ -157,8 +159,8 @@ static void repeat_page(uint8_t *page)
 		memcpy(page, contents[rand() % 20], 4096);
 }
 
-/* Half of the guest in the order of its pages, and some of these once more with newer content, as a second scan
- * finds them. */
+/* Copy half of the guest's pages in order, and some of them again with newer content, as a second
+ * scan finds them. */
 static void copy_repeated_pages(struct fixture *f)
 {
 	f->copy.n = 0;
@@ -176,7 +178,7 @@ static void copy_repeated_pages(struct fixture *f)
 	}
 }
 
-/* An epoch as the engine makes it: FULL ones in two rounds. */
+/* Encode an epoch as the engine does: a FULL one in two rounds. */
 static void encode_repeated(struct fixture *f, uint64_t epoch, bool is_full)
 {
 	struct encoder_cursor cursor;
@@ -192,7 +194,8 @@ static void encode_repeated(struct fixture *f, uint64_t epoch, bool is_full)
 	fixture_end(f);
 }
 
-/* The ordinary epoch delivered last once more, upon its own result: what a standby does after a kill. */
+/* Deliver the last ordinary epoch again on top of its own result, as happens after the standby was
+ * killed. */
 static void deliver_again(struct fixture *f)
 {
 	uint64_t epoch = f->standby.epoch;
@@ -211,7 +214,7 @@ static void equal_pages_are_sent_once(void **state)
 	for (uint64_t epoch = 1; epoch <= 2 * EPOCHS; epoch++) {
 		bool is_full = epoch % 7 == 1;
 
-		if (is_full) { /* which has what was not zero before it */
+		if (is_full) { /* starts from zero pages */
 			memset(f->pages, 0, (size_t)N_PAGES * 4096);
 			retain_drop_all(f->retain);
 		}
@@ -223,7 +226,8 @@ static void equal_pages_are_sent_once(void **state)
 			deliver_again(f);
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
-		/* Units under way are not copied, and there may be more of them than the epoch has. */
+		/* Pages of unfinished units are no sources, and an epoch may have no more than
+		 * those. */
 		assert_true(after.n_dup > before.n_dup + 20);
 	}
 	assert_true(after.n_dup > after.n_raw);
@@ -241,7 +245,7 @@ static void no_duplicates_without_their_feature(void **state)
 	}
 	encoder_get_counts(f->encoder, &counts);
 	assert_int_equal(counts.n_dup, 0);
-	/* From the first epoch with the feature on a retained one needs it. */
+	/* Once the feature is on, a retained epoch needs it. */
 	encoder_set_features(f->encoder, ALL_CLASSES);
 	encode_repeated(f, 5, false);
 	fixture_deliver(f);
@@ -251,7 +255,7 @@ static void no_duplicates_without_their_feature(void **state)
 	assert_true(encoder_can_resend(f->encoder, ALL_CLASSES));
 }
 
-/* A page that was not announced might be one that was copied already: the epoch must not go on. */
+/* A page that was not announced may already have been a source: the epoch must not go on. */
 static void a_page_not_announced_ends_the_epoch(void **state)
 {
 	struct fixture *f = *state;
@@ -280,7 +284,7 @@ static void a_full_epoch_stands_alone(void **state)
 
 	encode(f, 1, true, 300);
 	fixture_deliver(f);
-	/* The standby lost all; the guest's pages are offered once more, whole. */
+	/* The standby lost everything; all pages are offered once more. */
 	memset(f->standby.pages, 0xee, (size_t)N_PAGES * 4096);
 	memset(f->standby.blob, 0xee, BLOB_MAX);
 	retain_drop_all(f->retain);
@@ -309,7 +313,7 @@ static void an_idle_epoch_is_small(void **state)
 	fixture_deliver(f);
 }
 
-/* Some room in the backlog, by as few frames as give any. */
+/* Deliver as few frames as make some room in the backlog. */
 static void make_room(struct fixture *f)
 {
 	do
@@ -317,8 +321,8 @@ static void make_room(struct fixture *f)
 	while (!retain_has_room(f->retain, 1));
 }
 
-/* With a backlog that holds less than an epoch, full before every frame that needs room, everything goes
- * on where it stopped. */
+/* The backlog holds less than one epoch and is full before every frame that needs room: the encoder
+ * always continues where it stopped. */
 static void a_full_backlog_at_every_point_loses_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -364,7 +368,8 @@ static void a_full_backlog_at_every_point_loses_nothing(void **state)
 	assert_true(n_full > 20);
 }
 
-/* An epoch that is given up at any moment leaves nobody looking at its pages, whose memory goes at once. */
+/* When an epoch is abandoned at any moment, no thread still reads its pages: their memory is freed
+ * at once. */
 static void an_epoch_can_be_abandoned_at_any_moment(void **state)
 {
 	struct fixture *f = *state;
@@ -392,12 +397,12 @@ static void an_epoch_can_be_abandoned_at_any_moment(void **state)
 		encoder_get_counts(f->encoder, &before);
 		assert_int_equal(encoder_pages(f->encoder, &(struct encoder_cursor){0}), 0);
 		encoder_get_counts(f->encoder, &after);
-		assert_int_equal(before.n_epoch_pages, after.n_epoch_pages); /* nothing came back */
+		assert_int_equal(before.n_epoch_pages, after.n_epoch_pages); /* none came back */
 		memset(copy.pages, 0xee, (size_t)ABANDONED * 4096);
 		copy_free(&copy);
 		retain_drop_all(f->retain);
 		if (epoch % 8 != 1)
-			continue; /* and what follows is given up too */
+			continue; /* the next epoch is abandoned too */
 		assert_int_equal(encoder_begin(f->encoder, epoch + 1, 0, WIRE_FLAG_FULL), 0);
 		fixture_offer_all(f);
 		fixture_end(f);
@@ -406,7 +411,7 @@ static void an_epoch_can_be_abandoned_at_any_moment(void **state)
 	}
 }
 
-/* The encoder itself goes while its threads are at it: they end first. */
+/* Freeing the encoder while its threads work ends the threads first. */
 static void the_encoder_can_end_at_any_moment(void **state)
 {
 	struct fixture *f = *state;
@@ -428,7 +433,8 @@ static void the_encoder_can_end_at_any_moment(void **state)
 	}
 }
 
-/* A store that cannot hold the working set costs whole pages and never a wrong one. */
+/* A reference too small for the working set costs bytes (whole pages), but no page is ever
+ * wrong. */
 static void a_small_reference_costs_bytes_only(void **state)
 {
 	struct fixture *f = *state;

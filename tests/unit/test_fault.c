@@ -1,5 +1,5 @@
-/* The module is compiled into this test with its points on: the library has them only in builds
- * with -Dfault_points=true, and this test must say the same in every build. */
+/* This test compiles the module itself, with fault points on: the library has them only with
+ * -Dfault_points=true, and the test must work in every build. */
 #ifndef HOLDFAST_FAULT_POINTS
 #define HOLDFAST_FAULT_POINTS 1
 #endif
@@ -42,10 +42,10 @@ static void test_malformed_is_refused_with_the_names(void **state)
 	}
 	unsetenv("HOLDFAST_FAULT");
 	assert_int_equal(fault_init(text, sizeof(text)), 0);
-	FAULT_POINT(FAULT_MID_SEND); /* not armed: we are still here */
+	FAULT_POINT(FAULT_MID_SEND); /* not armed, so this returns */
 }
 
-/* Pass mid_send three times in a child with @fault set; its wait status. */
+/* Pass mid_send three times in a child that has @fault set. Returns its wait status. */
 static int run_child(const char *fault)
 {
 	int status = 0;

@@ -1,4 +1,4 @@
-/* Fence commands: how they end is told, once, whatever they do. */
+/* Fence commands: however a command ends, its end is told once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@ static struct {
 	char dir[64];
 	int epoll_fd;
 	unsigned n_told;
-	int result; /* of the callback */
+	int result; /* returned by the callback */
 	bool ok;
 	uint64_t term;
 	char vm[64], host[64], text[FENCE_TEXT_MAX];
@@ -64,10 +64,10 @@ static int teardown(void **state)
 static void start(const char *command, uint64_t timeout_ns)
 {
 	fence_start(t.fence, command, "web1", "alpha", 7, timeout_ns, clock_mono_ns());
-	assert_int_equal(t.n_told, 0); /* never from there */
+	assert_int_equal(t.n_told, 0); /* start never calls back */
 }
 
-/* Turns of a loop as main's, until something was told. */
+/* Turn the loop as main does, until the callback was called. */
 static void wait_told(void)
 {
 	uint64_t give_up_ns = clock_mono_ns() + 30 * CLOCK_NS_PER_S;
@@ -118,7 +118,7 @@ static void failures_are_told(void **state)
 	}
 }
 
-/* Its children too: whoever holds the log open would else live on. */
+/* The timeout also kills the command's children, which would keep the log open. */
 static void time_is_bounded(void **state)
 {
 	(void)state;
@@ -151,10 +151,10 @@ static void closing_ends_what_runs(void **state)
 	(void)state;
 	start("sleep 1000", 1000 * CLOCK_NS_PER_S);
 	start("exec sleep 1000", 1000 * CLOCK_NS_PER_S);
-	/* teardown would wait for them otherwise */
+	/* teardown would wait for the command */
 }
 
-/* A descriptor that lacks O_CLOEXEC (a library's) must not live on in what the command starts. */
+/* The command must not inherit a descriptor that lacks O_CLOEXEC (a library's). */
 static void it_inherits_no_descriptor(void **state)
 {
 	int leak = dup(STDERR_FILENO);
@@ -169,8 +169,8 @@ static void it_inherits_no_descriptor(void **state)
 	assert_string_equal(t.text, "exit status 0: 0");
 }
 
-/* The faults: a log that could not be had kept the command from running, so that nobody was
- * promoted, and one whose disk did not answer stopped the loop. */
+/* A log that cannot be opened must not keep the command from running, and a log on a disk that
+ * hangs must not stop the loop. */
 static void the_log_is_not_waited_for(void **state)
 {
 	struct stat st;
@@ -184,15 +184,15 @@ static void the_log_is_not_waited_for(void **state)
 	assert_memory_equal(t.text, "exit status 4", 13);
 	assert_int_equal(rmdir(log), 0);
 	t.n_told = 0;
-	start("umask", 10 * CLOCK_NS_PER_S); /* the log is not for others; the command has our umask */
+	start("umask", 10 * CLOCK_NS_PER_S); /* the log is private; the command gets our umask */
 	wait_told();
 	assert_string_not_equal(t.text, "exit status 0: 0077");
 	assert_int_equal(stat(log, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(unlink(log), 0);
 	t.n_told = 0;
-	assert_int_equal(mkfifo(log, 0600), 0); /* nobody reads it: opening it waits */
-	alarm(10); /* ends this program where it waits */
+	assert_int_equal(mkfifo(log, 0600), 0); /* opening it would block */
+	alarm(10); /* ends the test if it hangs */
 	start("echo off", 50 * CLOCK_NS_PER_MS);
 	alarm(0);
 	wait_told();

@@ -1,5 +1,5 @@
-/* test_figures.c - the engine's figures of pages are those of ordinary epochs: a FULL one would
- * hide them. */
+/* test_figures.c - the engine's page figures count ordinary epochs only: a FULL one would distort
+ * them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +14,8 @@
 
 static struct engine engine;
 
-/* All pages, as engine_full_epoch() does it; the link is lost before its end when @is_given_up. */
+/* Encode all pages, as engine_full_epoch() does. @is_given_up: the link is lost before the epoch
+ * ends. */
 static void full_epoch(struct fixture *f, uint64_t epoch, bool is_given_up)
 {
 	struct encoder_counts before;
@@ -31,8 +32,7 @@ static void full_epoch(struct fixture *f, uint64_t epoch, bool is_given_up)
 		fixture_deliver(f);
 }
 
-/* Page 0 is changed by a little, page 1 becomes zero, page 2 is as it was, page 3 is new
- * altogether. */
+/* Page 0 changes a little, page 1 becomes zero, page 2 stays the same, page 3 is replaced. */
 static void ordinary_epoch(struct fixture *f, uint64_t epoch)
 {
 	f->pages[17]++;
@@ -74,7 +74,7 @@ static void test_full_epochs_are_not_counted(void **state)
 	expect(1);
 	full_epoch(f, 3, true);
 	expect(1);
-	for (uint32_t i = 4096; i < 2 * 4096; i++) /* it becomes zero again below */
+	for (uint32_t i = 4096; i < 2 * 4096; i++) /* ordinary_epoch() zeroes it again */
 		f->pages[i] = (uint8_t)rand();
 	full_epoch(f, 4, false);
 	expect(1);

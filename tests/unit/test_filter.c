@@ -55,7 +55,7 @@ static enum filter_verdict judge(const uint8_t *frame, size_t size, struct filte
 	return verdict;
 }
 
-/* One byte of a good frame changed. */
+/* One changed byte of a good frame. */
 struct row {
 	const char *name;
 	size_t at;
@@ -197,8 +197,8 @@ static void test_views(void **state)
 	assert_int_equal(judge(frame, SYN_BYTES + 6, &view), FILTER_PROTOCOL);
 }
 
-/* What Linux leaves in the field on a veth with tx-checksumming on: the folded sum of
- * 198.18.77.2 + 198.18.77.1 + 6 + 20 = c612+4d02 + c612+4d01 + 1a -> 0x2643 with the carries. */
+/* Linux puts this into the field on a veth with tx-checksumming on: the folded sum of 198.18.77.2 +
+ * 198.18.77.1 + 6 + 20 = c612+4d02 + c612+4d01 + 1a -> 0x2643 with the carries. */
 static void test_partial_checksum(void **state)
 {
 	uint8_t frame[128];
@@ -211,7 +211,7 @@ static void test_partial_checksum(void **state)
 	assert_int_equal(view.partial_csum, 1);
 }
 
-/* Any bytes whatever: no read past the end (ASan), and what passes is inside the frame. */
+/* Random bytes: nothing is read past the end (ASan), and whatever passes lies inside the frame. */
 static void test_random_frames(void **state)
 {
 	uint8_t frame[128];

@@ -1,4 +1,4 @@
-/* frame.c: headers, checksum, bounds, and that nothing is consumed on any error. */
+/* frame.c: headers, checksum, bounds, and that no error consumes anything. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 static const struct wire_header beat_header = {
 	.type = WIRE_BEAT, .seq = 7, .generation = 0x01020304, .term = 1ULL << 40, .epoch = WIRE_EPOCH_MAX};
 
-/* A sealed BEAT of 48 bytes in @buffer. */
+/* Write a sealed BEAT of 48 bytes to @buffer. */
 static size_t build_beat(uint8_t buffer[WIRE_FRAME_MAX])
 {
 	struct bytes_writer w;
@@ -134,7 +134,7 @@ static void payload_bounds(void **state)
 
 	(void)state;
 	assert_int_equal(wire_frame_begin(buffer, WIRE_HEADER_SIZE - 1, &w), -ENOBUFS);
-	/* A larger buffer does not make a larger frame. */
+	/* A larger buffer does not allow a larger frame. */
 	assert_int_equal(wire_frame_begin(buffer, sizeof(buffer), &w), 0);
 	assert_non_null(bytes_reserve(&w, WIRE_PAYLOAD_MAX));
 	assert_int_equal(wire_frame_finish(buffer, &w, &h, &size), 0);
@@ -143,7 +143,7 @@ static void payload_bounds(void **state)
 	assert_int_equal(f.h.payload_size, WIRE_PAYLOAD_MAX);
 	bytes_write_u8(&w, 1);
 	assert_int_equal(wire_frame_finish(buffer, &w, &h, &size), -ENOBUFS);
-	/* The largest payload of every type is bounded by the frame's. */
+	/* No type allows a payload larger than a frame's maximum. */
 	bytes_put_be32(buffer + 4, WIRE_PAYLOAD_MAX + 1);
 	at = buffer;
 	assert_int_equal(wire_frame_decode(&at, buffer + sizeof(buffer), &f, NULL), -EPROTO);

@@ -1,4 +1,4 @@
-/* The prober's frames: what is built, byte for byte where it matters, and what is taken for an answer. */
+/* The prober's frames: the bytes that it builds, and what it accepts as an answer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ static void test_arp_bytes(void **state)
 	frames_arp_request(frame, &us, &to);
 	assert_memory_equal(frame, expected, sizeof(frame));
 
-	/* Seen from the other side it is a request, and our reply is a reply. */
+	/* The peer parses it as a request, and parses our reply as a reply. */
 	struct frames_view view;
 
 	assert_int_equal(frames_parse(&peer, frame, sizeof(frame), &view), FRAMES_ARP_REQUEST);
@@ -54,7 +54,7 @@ static void test_arp_bytes(void **state)
 	assert_memory_equal(frame + 32, peer.mac, 6);
 }
 
-/* Sums of what was built, by the tests' own code. */
+/* Check the sums with the tests' own code. */
 static void check_sums(const uint8_t *frame)
 {
 	uint8_t copy[FRAMES_BYTES];
@@ -123,7 +123,7 @@ static void test_answers(void **state)
 	assert_int_equal(parse(answer, sizeof(answer), &view), FRAMES_REFUSED);
 }
 
-/* One byte of a good answer changed, the sums put right where @sealed. */
+/* One changed byte of a good answer. @sealed: the sums are corrected afterwards. */
 struct row {
 	const char *name;
 	size_t at;
@@ -172,7 +172,7 @@ static void test_hostile_arp(void **state)
 	frames_arp_request(frame, &us, &peer);
 	peer_answer(frame, peer.mac, 0, answer);
 	CHECK_ROWS(answer, rows);
-	memset(answer, 255, 6); /* announced to all */
+	memset(answer, 255, 6); /* sent to the broadcast address */
 	assert_int_equal(parse(answer, sizeof(answer), &view), FRAMES_OTHER);
 }
 
@@ -202,7 +202,7 @@ static void test_hostile_echo(void **state)
 	frames_echo_request(frame, &us, &peer, &echo);
 	peer_answer(frame, peer.mac, 0, answer);
 	CHECK_ROWS(answer, rows);
-	memset(answer, 255, 6); /* an IPv4 broadcast is nobody's answer */
+	memset(answer, 255, 6); /* an IPv4 broadcast is no answer */
 	assert_int_equal(parse(answer, sizeof(answer), &view), FRAMES_OTHER);
 }
 
@@ -228,7 +228,7 @@ static void test_hostile_tcp(void **state)
 	CHECK_ROWS(answer, rows);
 }
 
-/* Nothing short of the whole is taken, and nothing past its end is read. */
+/* Nothing shorter than a whole answer is accepted, and nothing past its end is read. */
 static void test_every_length(void **state)
 {
 	uint8_t frame[3][FRAMES_BYTES], answer[FRAMES_BYTES];

@@ -1,4 +1,4 @@
-/* test_fsm.c - each flow of vm/fsm by itself; the rules are checked by fsm_lab.h. */
+/* test_fsm.c - each flow of vm/fsm alone; fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -18,7 +18,7 @@ static void test_protect(void **state)
 	assert_int_equal(lab.n_resumes, 1);
 	assert_int_equal(lab.resume_epoch, 0);
 	lab_ack(&lab, 2);
-	lab_ack(&lab, 2); /* twice */
+	lab_ack(&lab, 2); /* a second time */
 	assert_int_equal(lab.n_commits, 2);
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	assert_string_equal(lab.last_reply.code, "already");
@@ -45,7 +45,7 @@ static void test_standby_refuses(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_int_equal(lab.journal.term, 2);
 	assert_non_null(strstr(lab.last_reply.text, "no room for the RAM file"));
-	/* The primary was never asked for anything. */
+	/* The primary got no order at all. */
 	assert_int_equal(lab.last_order[0].verb, 0);
 }
 
@@ -63,8 +63,8 @@ static void test_primary_refuses(void **state)
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 }
 
-/* What cannot work must not be tried for ever: the operator hears why. Once it is protected, though, a
- * standby that no longer fits is no reason to give the guest up. */
+/* A standby that cannot work is not retried for ever, and the operator is told why. Once the VM is
+ * protected, though, a standby that no longer fits does not end the protection. */
 static void test_standby_does_not_fit(void **state)
 {
 	struct vm_input refused = {.kind = VM_IN_STREAM_REFUSED, .host = 1,
@@ -119,7 +119,7 @@ static void test_primary_lost(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
 	assert_int_equal(lab.last_order[1].epoch, 2);
-	/* The old term is over: no acknowledgement counts, no stream is taken. */
+	/* The old term is over: its acknowledgements do not count and its streams are refused. */
 	lab_ack(&lab, 3);
 	assert_int_equal(lab.n_commits, 2);
 	lab.peer[1].complete = 2;
@@ -127,7 +127,7 @@ static void test_primary_lost(void **state)
 	lab.peer[0].state = WIRE_STATE_LOST;
 	lab_obey(&lab, 1);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	/* The old primary is told, and again after each return. */
+	/* The old primary is fenced, and again after each return. */
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
 	lab_down(&lab, 0);
 	lab_up(&lab, 0);
@@ -148,7 +148,7 @@ static void test_verdicts(void **state)
 	lab_report_verdict(&lab, 0, WIRE_VERDICT_SHUTDOWN);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_int_equal(lab.journal.owner, 0);
-	/* An old report changes nothing. */
+	/* A report of an old term changes nothing. */
 	start_protected(NULL);
 	lab.peer[0].term = 0;
 	lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
@@ -163,7 +163,8 @@ static void report_throttle(uint8_t percent, const char *why)
 		.epoch = lab.peer[0].committed, .throttle_percent = percent, .throttle_why = why});
 }
 
-/* Begin and end are told, what is between is not; an agent that restarts has let go. */
+/* The begin and the end of throttling are events, changes in between are not. An agent that
+ * restarts has stopped throttling. */
 static void test_throttle_is_told(void **state)
 {
 	(void)state;
@@ -210,12 +211,12 @@ static void test_unprotect(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_int_equal(lab.journal.term, 2);
 	assert_false(lab.replied);
-	assert_int_equal(lab.n_closes, 2); /* begin and end of the term */
+	assert_int_equal(lab.n_closes, 2); /* at the begin and the end of the term */
 	lab_settle(&lab);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
-	/* The owner is never told that its term is stale: it would fence itself. */
+	/* The owner is never told that its term is stale, or it would fence itself. */
 	lab.peer[0].term = 1;
 	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), WIRE_REFUSED_NOT_ASKED);
 	lab_run(&lab, 5000, 0);
@@ -267,15 +268,15 @@ static void test_failover_needs_protection(void **state)
 static void test_promotion_refused(void **state)
 {
 	(void)state;
-	lab.peer[1].complete = 0; /* it lost its RAM file and does not know yet */
+	lab.peer[1].complete = 0; /* it lost its RAM file but does not know yet */
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_settle(&lab);
 	assert_int_equal(lab.journal.state, VM_FAILED);
 	assert_false(lab.last_reply.ok);
 	assert_non_null(strstr(lab.last_reply.text, "no such epoch"));
-	assert_string_equal(lab.last_event, lab.last_reply.text); /* what to do now, for who did not ask */
+	assert_string_equal(lab.last_event, lab.last_reply.text); /* tells those who did not ask */
 	lab_run(&lab, 2000, 3);
-	assert_int_equal(lab.journal.state, VM_FAILED); /* the operator decides */
+	assert_int_equal(lab.journal.state, VM_FAILED); /* only the operator can decide */
 	lab_report(&lab, 1);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	lab_settle(&lab);
@@ -289,7 +290,7 @@ static void test_promotion_retried(void **state)
 {
 	(void)state;
 	lab_command(&lab, VM_COMMAND_FAILOVER);
-	lab_run(&lab, 31000, 3); /* it never answers */
+	lab_run(&lab, 31000, 3); /* beta never answers */
 	assert_int_equal(lab.journal.state, VM_FAILED);
 	lab_report(&lab, 1);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
@@ -299,7 +300,8 @@ static void test_promotion_retried(void **state)
 	assert_int_equal(lab.journal.term, 3);
 }
 
-/* FAILED, and the standby did promote after all: no operator is needed, and the other gets no guest. */
+/* The VM is FAILED, but the standby did promote: it becomes the owner without an operator, and the
+ * other host does not get the guest back. */
 static void test_no_second_owner_after_failure(void **state)
 {
 	(void)state;
@@ -313,7 +315,7 @@ static void test_no_second_owner_after_failure(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.journal.term, 2);
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
-	/* In another term than the one that was ordered it says nothing. */
+	/* A running guest in any other term than the ordered one proves nothing. */
 	start_protected(NULL);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_run(&lab, 31000, 3);
@@ -325,8 +327,9 @@ static void test_no_second_owner_after_failure(void **state)
 	assert_string_equal(lab.last_reply.code, "not-connected");
 }
 
-/* A PROMOTE that timed out may still be carried out: the guest goes back only with the other's word, and
- * no report is that word (found by docs/model, BUG_GIVE_BACK_UNASKED). */
+/* A PROMOTE that timed out may still be carried out. So the guest goes back only after the
+ * standby's own answer to STANDBY_STOP; a report is no such answer (found by docs/model,
+ * BUG_GIVE_BACK_UNASKED). */
 static void test_give_back_asks_first(void **state)
 {
 	(void)state;
@@ -341,7 +344,7 @@ static void test_give_back_asks_first(void **state)
 		assert_int_equal(lab.last_order[1].verb, WIRE_VERB_STANDBY_STOP);
 		assert_false(lab.peer[0].order.due);
 		assert_false(lab.replied);
-		if (is_late) { /* the PROMOTE was queued before it */
+		if (is_late) { /* PROMOTE was queued before STANDBY_STOP */
 			lab.peer[1].state = WIRE_STATE_RUNNING;
 			lab.peer[1].term = 2;
 			lab_report(&lab, 1);
@@ -356,7 +359,7 @@ static void test_give_back_asks_first(void **state)
 			assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
 		}
 	}
-	/* An answer that never comes is no word either. */
+	/* Without an answer the guest does not go back. */
 	start_protected(NULL);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_run(&lab, 31000, 3);
@@ -372,7 +375,7 @@ static void test_promoted_while_away(void **state)
 {
 	(void)state;
 	lab_command(&lab, VM_COMMAND_FAILOVER);
-	lab_obey(&lab, 1); /* it runs the guest, but its answer is lost: */
+	lab_obey(&lab, 1); /* now the same, but beta's answer is lost */
 	start_protected(NULL);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_down(&lab, 1);
@@ -418,7 +421,7 @@ static void test_primary_agent_restart(void **state)
 	assert_int_equal(lab.resume_epoch, 2);
 	lab_ack(&lab, 3);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	/* It cannot take the guest over again: nothing is served there any more. */
+	/* QEMU has no QMP socket any more, so the agent cannot take over its guest again. */
 	lab_down(&lab, 0);
 	lab.peer[0].state = WIRE_STATE_LOST;
 	lab_up(&lab, 0);
@@ -437,7 +440,7 @@ static void test_standby_lost_its_epochs(void **state)
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
 	lab_settle(&lab);
-	assert_int_equal(lab.journal.state, VM_SYNCING); /* and not to be promoted */
+	assert_int_equal(lab.journal.state, VM_SYNCING); /* beta may not be promoted now */
 	assert_int_equal(lab.resume_epoch, 0);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	assert_false(lab.last_reply.ok);
@@ -451,7 +454,7 @@ static void test_gateway_restart(void **state)
 	lab_ack(&lab, 2);
 	lab_restart(&lab);
 	lab_run(&lab, 2900, 0);
-	assert_int_equal(lab.journal.state, VM_PROTECTED); /* the grace */
+	assert_int_equal(lab.journal.state, VM_PROTECTED); /* the grace period after a start */
 	for (uint8_t h = 0; h < 2; h++) {
 		lab_up(&lab, h);
 		lab_report(&lab, h);
@@ -462,7 +465,7 @@ static void test_gateway_restart(void **state)
 	lab_ack(&lab, 3);
 	lab_run(&lab, 1000, 3);
 	assert_int_equal(lab.journal.term, 1);
-	/* In the middle of a promotion. */
+	/* A restart in the middle of a promotion. */
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_restart(&lab);
 	lab_up(&lab, 1);
@@ -470,12 +473,13 @@ static void test_gateway_restart(void **state)
 	lab_settle(&lab);
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.journal.term, 2);
-	lab_up(&lab, 0); /* the fence does not depend on memory */
+	lab_up(&lab, 0); /* the fence does not depend on the gateway's memory */
 	lab_report(&lab, 0);
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
 }
 
-/* Both the gateway's memory and the standby's data are gone: nobody may be promoted before a new copy. */
+/* The gateway's memory and the standby's data are both lost: nobody may be promoted before a new
+ * first copy. */
 static void test_restart_and_standby_lost_its_epochs(void **state)
 {
 	(void)state;
@@ -493,7 +497,7 @@ static void test_restart_and_standby_lost_its_epochs(void **state)
 static void test_journal_lost(void **state)
 {
 	(void)state;
-	/* The state directory is gone, beta runs the guest in term 7. */
+	/* The state directory is lost; beta runs the guest in term 7. */
 	lab_init(&lab);
 	lab.peer[0].state = WIRE_STATE_FENCED;
 	lab.peer[0].term = 7;
@@ -535,7 +539,7 @@ static void test_journal_fails(void **state)
 	lab_run(&lab, 1000, 2);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	assert_int_equal(lab.n_promotions, 0);
-	assert_true(lab.n_failed_writes > 1); /* it tries again with each tick */
+	assert_true(lab.n_failed_writes > 1); /* each tick tries again */
 	lab.journal_fails = false;
 	lab_run(&lab, 20, 2);
 	assert_int_equal(lab.journal.state, VM_PROMOTING);

@@ -1,9 +1,11 @@
-/* vm/fsm_newer.c: what two hosts agreed on while the gateway was away; rules checked by fsm_lab.h. */
+/* vm/fsm_newer.c: adopting what two hosts agreed on while the gateway was away; fsm_lab.h checks
+ * the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
 
-/* Protected in term 1 by beta, epoch 3; then nobody hears of the gateway, whose process may die. */
+/* Protect the VM in term 1 with beta as standby, up to epoch 3. Then cut both hosts off from the
+ * gateway, which may also restart, and let them agree. */
 static void cut_off(bool direct, bool answered, bool restarts)
 {
 	lab_init(&lab);
@@ -28,7 +30,8 @@ static void cut_off(bool direct, bool answered, bool restarts)
 static void back(uint8_t h)
 {
 	lab_up(&lab, h);
-	/* The connection alone must not lead to anything: a promotion would be of a term it voted away. */
+	/* The connection alone must cause nothing: a promotion now would use a term that beta voted
+	 * away. */
 	lab_run(&lab, 200, 1u << h);
 	assert_int_equal(lab.n_promotions, 0);
 	lab_report(&lab, h);
@@ -57,13 +60,13 @@ static void test_direct_is_adopted(void **state)
 	(void)state;
 	for (int i = 0; i < 4; i++) {
 		cut_off(true, true, i & 1);
-		back(i & 2 ? 1 : 0); /* either may be first */
+		back(i & 2 ? 1 : 0); /* either host may be first */
 		if (!(i & 2))
-			is_now(VM_PROTECTED, 1); /* the owner's own word is not enough */
+			is_now(VM_PROTECTED, 1); /* the owner's word alone is not enough */
 		back(i & 2 ? 0 : 1);
 		is_now(VM_PROTECTED, 2);
 		lab_settle(&lab);
-		assert_int_not_equal(lab.last_order[0].term, 2); /* nobody is told to do anything */
+		assert_int_not_equal(lab.last_order[0].term, 2); /* nobody gets an order */
 		assert_int_not_equal(lab.last_order[1].term, 2);
 		stream_again();
 		lab_run(&lab, 1000, 3);
@@ -81,9 +84,9 @@ static void test_direct_and_the_primary_died(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 	assert_int_equal(lab.journal.term, 3);
 	assert_int_equal(lab.journal.owner, 1);
-	lab_settle(&lab); /* lab_obey() checks that nothing released is missing */
+	lab_settle(&lab); /* lab_obey() checks that nothing released is lost */
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_RUNNING);
-	/* The old primary comes back, and is told. */
+	/* The old primary comes back and is fenced. */
 	lab_up(&lab, 0);
 	lab_report(&lab, 0);
 	lab_settle(&lab);
@@ -118,7 +121,7 @@ static void test_unprotected_is_adopted(void **state)
 		assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
 		lab_run(&lab, 10000, 3);
 		is_now(VM_UNPROTECTED, 2);
-		/* And can be protected again. */
+		/* The VM can be protected again. */
 		lab_command(&lab, VM_COMMAND_PROTECT);
 		lab_settle(&lab);
 		lab_ack(&lab, 10);
@@ -126,7 +129,8 @@ static void test_unprotected_is_adopted(void **state)
 	}
 }
 
-/* The copy is gone, the guest speaks: whoever asks, and whatever dies, it may not be promoted. */
+/* The copy is gone and the guest's output is not held: the standby may never be promoted, whoever
+ * asks and whatever dies. */
 static void test_unprotected_and_the_primary_is_away(void **state)
 {
 	(void)state;
@@ -153,7 +157,7 @@ static void test_unprotected_vote_unheard(void **state)
 	is_now(VM_PROTECTED, 2);
 }
 
-/* Words that fit no agreement change nothing, and are told once. */
+/* Reports that fit no agreement change nothing, and one event tells of them. */
 static void test_nonsense(void **state)
 {
 	static const struct {

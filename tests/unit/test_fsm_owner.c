@@ -1,10 +1,10 @@
-/* vm/fsm: who owns a VM when a journal is old or a host says something new, and what one term may not say
- * about the next one; rules checked by fsm_lab.h. */
+/* vm/fsm: who owns a VM when the journal is old or a host reports something new, and that no term
+ * affects the next one; fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
 
-/* A standby that owed something when its protection ended owes nothing to the next one. */
+/* What the standby owed when its protection ended does not count in the next one. */
 static void test_debts_end_with_their_term(void **state)
 {
 	(void)state;
@@ -23,7 +23,7 @@ static void test_debts_end_with_their_term(void **state)
 	assert_false(lab.replied);
 }
 
-/* Nor are its streams up: they were closed with the term. */
+/* The streams were closed with the term, so none is up in the next one. */
 static void test_streams_end_with_their_term(void **state)
 {
 	(void)state;
@@ -33,7 +33,7 @@ static void test_streams_end_with_their_term(void **state)
 	assert_false(lab.fsm.stream[0].up || lab.fsm.stream[1].up);
 	lab_settle(&lab);
 	lab_command(&lab, VM_COMMAND_PROTECT);
-	/* Ready, but not yet connected: there is nobody to copy to. */
+	/* The standby is ready but not connected, so no copy can be sent to it. */
 	lab.peer[1].order.due = false;
 	lab.peer[1].term = lab.journal.term;
 	lab.peer[1].state = WIRE_STATE_STANDBY_WARM;
@@ -44,7 +44,7 @@ static void test_streams_end_with_their_term(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
-/* A standby that claims to hold an epoch which nobody sent protects nothing. */
+/* A standby's claim to hold an epoch that nobody sent protects nothing. */
 static void test_a_claim_is_no_epoch(void **state)
 {
 	(void)state;
@@ -64,7 +64,8 @@ static void test_a_claim_is_no_epoch(void **state)
 	assert_int_equal(lab.n_commits, 0);
 }
 
-/* The journal is an old copy (alpha, PROTECTED, term 3); what the hosts really are is in @alpha and @beta. */
+/* Start from an old copy of the journal (alpha, PROTECTED, term 3); @alpha and @beta are the hosts'
+ * true states. */
 static void restore_old_journal(uint8_t alpha, uint64_t alpha_term, uint8_t beta, uint64_t beta_term)
 {
 	lab_init(&lab);
@@ -78,7 +79,7 @@ static void restore_old_journal(uint8_t alpha, uint64_t alpha_term, uint8_t beta
 	}
 }
 
-/* Hosts live and report as they do, for longer than any of this gateway's timeouts. */
+/* Let the hosts run and report for longer than any timeout of the gateway. */
 static void live_on(void)
 {
 	for (int i = 0; i < 300; i++) {
@@ -101,12 +102,12 @@ static void is_untouched(void)
 static void test_old_journal_harms_nobody(void **state)
 {
 	(void)state;
-	/* beta was promoted in term 7; alpha was rebooted since and knows of nothing. */
+	/* beta was promoted in term 7; alpha rebooted and knows nothing of it. */
 	restore_old_journal(WIRE_STATE_IDLE, 0, WIRE_STATE_RUNNING, 7);
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	live_on();
 	is_untouched();
-	/* Nor when the right one is away for a while, nor by a verdict, nor by another command. */
+	/* Nothing changes when beta is away for a while, or by a verdict or another command. */
 	lab_down(&lab, 1);
 	live_on();
 	lab_up(&lab, 1);
@@ -130,7 +131,7 @@ static void test_operator_names_the_owner(void **state)
 	lab_name_owner(&lab, 1);
 	assert_string_equal(lab.last_reply.code, "no-conflict");
 
-	/* Both have a guest: a promotion that alpha never heard of. */
+	/* Both hosts have a guest: alpha never heard of beta's promotion. */
 	restore_old_journal(WIRE_STATE_LOST, 6, WIRE_STATE_RUNNING, 7);
 	live_on();
 	is_untouched();
@@ -147,14 +148,14 @@ static void test_operator_names_the_owner(void **state)
 	lab_protect(&lab);
 	assert_int_equal(lab.journal.owner, 1);
 
-	/* A host that has no guest cannot be named. */
+	/* A host without a guest cannot be named owner. */
 	restore_old_journal(WIRE_STATE_FENCED, 5, WIRE_STATE_RUNNING, 7);
 	lab_name_owner(&lab, 0);
 	assert_string_equal(lab.last_reply.code, "not-possible");
 	is_untouched();
 }
 
-/* One host says that it owns the guest; the other one's guest lives. */
+/* One host claims the guest while the other one's guest runs: the claim alone changes nothing. */
 static void test_one_voice_is_not_enough(void **state)
 {
 	(void)state;
@@ -169,7 +170,7 @@ static void test_one_voice_is_not_enough(void **state)
 	live_on();
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_RUNNING);
-	/* Taken back: as before. */
+	/* The claim is withdrawn: all is as before. */
 	lab.peer[0].state = WIRE_STATE_FENCED;
 	lab.peer[0].term--;
 	lab_report(&lab, 0);
@@ -177,7 +178,7 @@ static void test_one_voice_is_not_enough(void **state)
 	lab_protect(&lab);
 }
 
-/* Both say the same: an old journal follows them, whatever it said. */
+/* When both hosts agree, an old journal follows them, whatever it says. */
 static void test_two_voices_are(void **state)
 {
 	(void)state;
@@ -194,7 +195,7 @@ static void test_two_voices_are(void **state)
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 }
 
-/* A number that no term has grown to is no term: it must not become the floor of the next ones. */
+/* A term that is too far ahead is refused: it must not become the lower bound of the next ones. */
 static void test_terms_do_not_jump(void **state)
 {
 	static const uint64_t far[] = {UINT64_MAX, WIRE_TERM_MAX, 3 + WIRE_TERM_JUMP_MAX + 1};
@@ -207,7 +208,7 @@ static void test_terms_do_not_jump(void **state)
 		assert_non_null(strstr(lab.last_event, "out of range"));
 		lab_name_owner(&lab, 1);
 		assert_string_equal(lab.last_reply.code, "not-possible");
-		/* The role file of beta is mended. */
+		/* beta's role file is repaired. */
 		lab.peer[0].term = 2;
 		lab.peer[1].term = 5;
 		lab_report(&lab, 0);
@@ -217,7 +218,7 @@ static void test_terms_do_not_jump(void **state)
 	}
 }
 
-/* The journal's newest line may be lost; the one before says alpha, PROTECTED, term 3. */
+/* The journal's newest line may be lost; the line before it says alpha, PROTECTED, term 3. */
 static void start_in_doubt(void)
 {
 	lab_init(&lab);
@@ -240,7 +241,7 @@ static void test_damaged_journal_acts_not_by_itself(void **state)
 	}
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	assert_int_equal(lab.journal.term, 3);
-	assert_true(lab.journal.in_doubt); /* nor was a line written that hides the lost one */
+	assert_true(lab.journal.in_doubt); /* no line was written that would hide the lost one */
 	assert_int_equal(lab.last_order[1].verb, 0);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	assert_string_equal(lab.last_reply.code, "conflict");
@@ -254,7 +255,7 @@ static void test_both_hosts_confirm_a_damaged_journal(void **state)
 	lab.peer[1] = (struct lab_peer){.state = WIRE_STATE_STANDBY_READY, .term = 3};
 	lab_up(&lab, 0);
 	lab_report(&lab, 0);
-	assert_true(vm_fsm_in_conflict(&lab.fsm)); /* one voice is not enough */
+	assert_true(vm_fsm_in_conflict(&lab.fsm)); /* one host is not enough */
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
@@ -277,7 +278,7 @@ static void test_operator_ends_the_doubt(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* FAILED because both hosts had agreed on alpha in that very term, which this gateway gave to
+/* Reach FAILED because both hosts had already agreed on alpha in the term that the gateway gave to
  * beta. */
 static void fail_after_agreement(bool is_direct)
 {
@@ -292,10 +293,10 @@ static void fail_after_agreement(bool is_direct)
 	lab_done(&lab, 1, WIRE_ORDER_REFUSED, "voted for the primary in that term");
 	assert_int_equal(lab.journal.state, VM_FAILED);
 	lab_report(&lab, 0);
-	assert_int_equal(lab.journal.state, VM_FAILED); /* one voice is not enough */
+	assert_int_equal(lab.journal.state, VM_FAILED); /* one host is not enough */
 }
 
-/* No operator is needed: both say that the promotion did not and will not happen. */
+/* Both hosts report that the promotion did not and will not happen, so no operator is needed. */
 static void test_failed_heals_by_two_voices(void **state)
 {
 	(void)state;
@@ -312,8 +313,8 @@ static void test_failed_heals_by_two_voices(void **state)
 		assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
 		assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 		lab_report(&lab, 0);
-		/* It was protected before: so it is again. Else it waits for `protect`, as after
-		 * any such vote. */
+		/* A VM that was protected is protected again. Otherwise it waits for `protect`, as
+		 * after any vote for unprotected. */
 		assert_int_equal(lab.journal.state, is_direct ? VM_PREPARING : VM_UNPROTECTED);
 		lab_settle(&lab);
 		lab_ack(&lab, 1);
@@ -322,7 +323,7 @@ static void test_failed_heals_by_two_voices(void **state)
 	}
 }
 
-/* An operator's word goes before that, as does a conflict. */
+/* An operator's command overrides this healing, and so does a conflict. */
 static void test_failed_heals_as_told(void **state)
 {
 	(void)state;
@@ -333,7 +334,7 @@ static void test_failed_heals_as_told(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 
-	/* He asked before both of them had said it. */
+	/* The operator asked before both hosts had reported. */
 	lab_start_protected(&lab);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab.peer[1].order.due = false;
@@ -352,7 +353,7 @@ static void test_failed_heals_as_told(void **state)
 	assert_int_equal(lab.journal.owner, 0);
 
 	fail_after_agreement(true);
-	lab.peer[1].state = WIRE_STATE_RUNNING; /* the voices do not fit */
+	lab.peer[1].state = WIRE_STATE_RUNNING; /* the two reports do not fit together */
 	lab.peer[1].term = 3;
 	lab_report(&lab, 1);
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
@@ -361,8 +362,8 @@ static void test_failed_heals_as_told(void **state)
 	assert_int_equal(lab.journal.term, 2);
 }
 
-/* The old owner's host is dead, and beta's try failed. What beta holds is all that is left: no
- * `unprotect` gives that up; when alpha has the guest again, it does. */
+/* The old owner's host is dead and beta's promotion failed: beta holds the only copy. `unprotect`
+ * is refused until alpha has the guest again. */
 static void test_the_only_copy_is_kept(void **state)
 {
 	(void)state;
@@ -387,8 +388,8 @@ static void test_the_only_copy_is_kept(void **state)
 	assert_true(lab.peer[1].order.due && lab.last_order[1].verb == WIRE_VERB_STANDBY_STOP);
 }
 
-/* Another gateway is in service too, and beta obeys that one. It may promote beta: this one and
- * alpha must agree on nothing meanwhile, though beta is silent here for as long as it takes. */
+/* Another gateway is in service too, and beta obeys that one and may be promoted by it. So this
+ * gateway and alpha must not agree on any term, however long beta is silent here. */
 static void test_a_younger_gateway_bars_terms(void **state)
 {
 	const struct vm_input another = {.kind = VM_IN_OBEYS_ANOTHER, .host = 1};
@@ -400,7 +401,7 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	assert_non_null(strstr(lab.last_event, "`holdfastctl takeover`"));
 	lab.last_event[0] = '\0';
-	for (int i = 0; i < 300; i++) { /* alpha lives; its HELLOs come again and again */
+	for (int i = 0; i < 300; i++) { /* alpha is alive; beta's HELLOs come again and again */
 		lab_run(&lab, 200, 1);
 		lab_report(&lab, 0);
 		assert_true(lab_feed(&lab, another));
@@ -411,7 +412,7 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_PROTECTED);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_string_equal(lab.last_reply.code, "conflict");
-	/* After `takeover`, or when it was a mistake: it reports here again. */
+	/* beta reports here again: after `takeover`, or because it was a mistake. */
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
@@ -420,9 +421,9 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* A host that was fenced and comes back without its files has lost the effect with them: it is
- * ordered again, until it is the standby or in the owner's term; whatever this gateway remembers of
- * the first time. */
+/* A fenced host that comes back without its files is not fenced any more. FENCE is ordered again
+ * until the host stands by or is in the owner's term, even if this gateway remembers the first
+ * FENCE as done. */
 static void test_fenced_host_lost_its_files(void **state)
 {
 	static const uint8_t states[] = {WIRE_STATE_IDLE, WIRE_STATE_FAILED, WIRE_STATE_RUNNING,
@@ -446,7 +447,7 @@ static void test_fenced_host_lost_its_files(void **state)
 			lab.peer[0].state = states[i];
 			lab.peer[0].term = states[i] == WIRE_STATE_IDLE ? 0 : 1;
 			lab_up(&lab, 0);
-			assert_false(lab.peer[0].order.due); /* it has not said what it is */
+			assert_false(lab.peer[0].order.due); /* alpha has not reported yet */
 			lab_report(&lab, 0);
 			assert_true(lab.peer[0].order.due);
 			assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
@@ -457,7 +458,7 @@ static void test_fenced_host_lost_its_files(void **state)
 			assert_int_equal(lab.journal.owner, 1);
 		}
 	}
-	/* Who is to stand by, or stood by, is told that, and not fenced. */
+	/* A host that stands by, or did, is told to stop that; it is not fenced. */
 	lab_start_protected(&lab);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	lab_settle(&lab);
@@ -465,15 +466,15 @@ static void test_fenced_host_lost_its_files(void **state)
 	lab_report(&lab, 1);
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_STANDBY_STOP);
 	assert_false(lab.peer[1].order.due);
-	/* A VM that was never protected: what runs where is not ours to judge. */
+	/* For a VM that was never protected, the gateway gives no orders, whatever runs where. */
 	lab_connect_both(&lab);
 	lab_run(&lab, 1000, 3);
 	assert_int_equal(lab.last_order[0].verb, 0);
 	assert_int_equal(lab.last_order[1].verb, 0);
 }
 
-/* While the guest is to be given back after a promotion that failed, another operator asks to
- * promote: the first one hears of it, and waits for nothing. */
+/* A guest is about to be given back after a failed promotion when another operator asks for
+ * failover: the first operator is answered at once. */
 static void test_failover_ends_giving_back(void **state)
 {
 	uint64_t op_id;
@@ -481,7 +482,7 @@ static void test_failover_ends_giving_back(void **state)
 	(void)state;
 	lab_start_protected(&lab);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
-	lab.peer[1].complete = 0; /* it lost what it held */
+	lab.peer[1].complete = 0; /* it lost its copy */
 	lab_settle(&lab);
 	assert_int_equal(lab.journal.state, VM_FAILED);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);

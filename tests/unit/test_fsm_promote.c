@@ -1,5 +1,5 @@
-/* test_fsm_promote.c - when vm/fsm promotes, when it does not, and what goes before; the detector itself
- * has test_detector.c. Rules are checked by fsm_lab.h. */
+/* test_fsm_promote.c - when vm/fsm promotes, when not, and what must happen before. test_detector.c
+ * tests the detector itself; fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -14,7 +14,8 @@ static int start_protected(void **state)
 static void test_no_promotion_when_cut_off(void **state)
 {
 	(void)state;
-	/* Both hosts fall silent: it is our link. When they are back nothing has happened. */
+	/* Both hosts fall silent, so it is our own link. When they are back, nothing has
+	 * changed. */
 	lab_run(&lab, 4000, 0);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	lab_run(&lab, 100, 3);
@@ -32,12 +33,13 @@ static void test_own_stall_is_forgiven(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	lab_run(&lab, 100, 3);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	/* It is not forgiven for ever. */
+	/* Silence after the stall counts. */
 	lab_run(&lab, 520, 2);
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* PROMOTE waits for the fence command of a host that fell silent; not for an operator's failover. */
+/* PROMOTE waits for the fence command if the host fell silent, but not if an operator asks for
+ * failover. */
 static void test_fence_command(void **state)
 {
 	(void)state;
@@ -74,7 +76,7 @@ static void test_fence_command(void **state)
 	assert_false(lab.fence_runs);
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
 
-	/* The gateway dies with the command under way: it is run again. */
+	/* The gateway dies while the command runs: the command is run again. */
 	start_protected(NULL);
 	lab.config.has_fence_command = lab.config.fence_required = true;
 	lab_run(&lab, 600, 2);
@@ -87,7 +89,8 @@ static void test_fence_command(void **state)
 	assert_true(lab_fenced(&lab, WIRE_ORDER_OK));
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
 
-	/* It dies in an operator's failover from a healthy host, which speaks again soon. */
+	/* The gateway dies during an operator's failover from a healthy host, and hears from the
+	 * host soon after. */
 	start_protected(NULL);
 	lab.config.has_fence_command = lab.config.fence_required = true;
 	lab.config.release_ns = 3000 * MS;
@@ -114,7 +117,8 @@ static void test_restart_and_primary_never_seen(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* The other evidence reaches the detector: a host that answers is waited for, a silent one is not. */
+/* Other evidence than beats reaches the detector: a host that answers probes gets time, a silent
+ * one does not. */
 static void test_evidence_sets_the_patience(void **state)
 {
 	struct detector_evidence e = {.has_client_path = true};
@@ -143,8 +147,8 @@ static void test_evidence_sets_the_patience(void **state)
 	}
 }
 
-/* However a promotion comes about: PROMOTE leaves only when no lease lets the old owner release any more
- * (docs/model, BUG_FAILOVER_AT_ONCE, BUG_RESTART_WITHOUT_PATIENCE). */
+/* Whatever the cause of a promotion, PROMOTE is sent only when no lease lets the old owner release
+ * any more (docs/model, BUG_FAILOVER_AT_ONCE, BUG_RESTART_WITHOUT_PATIENCE). */
 static void test_promote_waits_for_the_lease(void **state)
 {
 	(void)state;
@@ -158,7 +162,7 @@ static void test_promote_waits_for_the_lease(void **state)
 			lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
 		assert_int_equal(lab.journal.state, VM_PROMOTING);
 		assert_false(lab.peer[1].order.due);
-		if (how == 2) { /* what was granted is forgotten with the gateway */
+		if (how == 2) { /* a restart forgets what was granted */
 			lab_restart(&lab);
 			lab_up(&lab, 1);
 			lab_report(&lab, 1);
@@ -172,7 +176,7 @@ static void test_promote_waits_for_the_lease(void **state)
 	}
 }
 
-/* What beats alone would have done is told, and nothing is done about it. */
+/* Shadow mode tells what beats alone would have done, but does not do it. */
 static void test_shadow(void **state)
 {
 	(void)state;
@@ -187,7 +191,7 @@ static void test_shadow(void **state)
 	assert_null(strstr(lab.last_event, "beats alone")); /* once */
 	lab_run(&lab, 10, 3);
 	lab_tick(&lab, 10);
-	assert_non_null(strstr(lab.last_event, "beats from alpha again after 2")); /* and how long it was */
+	assert_non_null(strstr(lab.last_event, "beats from alpha again after 2")); /* how long */
 	lab.last_event[0] = '\0';
 	lab_run(&lab, 300, 3);
 	assert_null(strstr(lab.last_event, "again")); /* once, too */

@@ -1,12 +1,13 @@
-/* test_fsm_promoted.c - a promotion is done when the guest answers: who says so, when, and what is told if nobody does.
- * The owner stays who was promoted in each of them. The rules are checked by fsm_lab.h. */
+/* test_fsm_promoted.c - a promotion is done when the guest answers: who can see that, when, and
+ * what is told if nobody does. In each test the promoted host stays the owner. fsm_lab.h checks the
+ * rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
 static struct detector_evidence evidence;
 static bool asks_guest;
 
-/* `failover` was asked, and the standby has said that it runs the guest. */
+/* `failover` was asked, and the standby has reported that it runs the guest. */
 static int start_promoted(void **state)
 {
 	(void)state;
@@ -60,7 +61,7 @@ static void test_it_answers(void **state)
 	assert_false(vm_promoted_asks(&lab.fsm, lab.now_ns));
 }
 
-/* What was answered before the promotion was the guest on the other host. */
+/* Answers from before the promotion came from the guest on the other host. */
 static void test_answers_of_before(void **state)
 {
 	(void)state;
@@ -69,7 +70,7 @@ static void test_answers_of_before(void **state)
 	assert_false(lab.replied);
 }
 
-/* It was given another CPU: its vCPU spins, nothing comes from it. */
+/* The guest got a CPU that it cannot run on: its vCPU spins and nothing comes from it. */
 static void test_it_is_silent(void **state)
 {
 	unsigned int n_asked = 0;
@@ -85,7 +86,7 @@ static void test_it_is_silent(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "0 frames from it, 1000 ms of CPU time, QEMU says running"));
 	assert_non_null(strstr(lab.last_event, "alarm: beta was promoted in term 2, but"));
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
-	/* It is asked now and then, and told of when it answers. */
+	/* The gateway keeps asking the guest now and then, and tells when it answers. */
 	for (int i = 0; i < 100; i++) {
 		run(100);
 		n_asked += vm_promoted_asks(&lab.fsm, lab.now_ns);
@@ -98,7 +99,7 @@ static void test_it_is_silent(void **state)
 	assert_non_null(strstr(lab.last_event, "serves: it answered ICMP echo"));
 }
 
-/* It lives, and no client reaches it: its tap is in no bridge. */
+/* The guest runs, but no client reaches it: its tap is in no bridge. */
 static void test_frames_but_no_answer(void **state)
 {
 	(void)state;
@@ -117,24 +118,24 @@ static void test_without_probes(void **state)
 	report(1000, 0);
 	run(1000);
 	assert_false(lab.replied);
-	report(2000, 1); /* at once */
+	report(2000, 1); /* this alone is an answer */
 	run(10);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_non_null(strstr(lab.last_reply.text, "it sent frames"));
-	/* Idle: its vCPUs move. What that cannot show is said. */
+	/* An idle guest whose vCPUs run; the reply says that more cannot be seen. */
 	start_promoted(NULL);
 	asks_guest = false;
 	report(1000, 0);
 	run(5100);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_non_null(strstr(lab.last_reply.text, "more cannot be seen"));
-	/* They do not. */
+	/* Its vCPUs do not run. */
 	start_promoted(NULL);
 	asks_guest = false;
 	report(0, 0);
 	run(5100);
 	assert_string_equal(lab.last_reply.code, "no-answer");
-	/* Nobody says anything. */
+	/* No report and no probe. */
 	start_promoted(NULL);
 	asks_guest = false;
 	run(10);
@@ -142,7 +143,8 @@ static void test_without_probes(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "nobody can see"));
 }
 
-/* A report of an earlier promotion is none of this one. A protection that begins ends the watch. */
+/* A report of an earlier promotion does not count for this one, and a new protection ends the
+ * watch. */
 static void test_terms(void **state)
 {
 	(void)state;

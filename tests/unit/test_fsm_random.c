@@ -1,12 +1,12 @@
-/* test_fsm_random.c - long random runs of vm/fsm: hosts die, agents restart and lose data, messages are
- * late, twice or of an old term, the gateway restarts, its journal fails. fsm_lab.h checks the rules
- * after every step; at the end of each run the world is made whole and must come to rest with one
- * owner. Seeds are fixed, so a failure can be run again. */
+/* test_fsm_random.c - long random runs of vm/fsm: hosts die, agents restart and lose data, messages
+ * come late, twice or from an old term, the gateway restarts, its journal fails. fsm_lab.h checks
+ * the rules after every step. At the end of each run all faults are repaired, and the VM must come
+ * to rest with one owner. Seeds are fixed, so a failure can be repeated. */
 #include <stdlib.h>
 
 #include "fsm_lab.h"
 
-/* The asan build (clang) takes some 12 times as long for a run: there a tenth of them. */
+/* The asan build (clang) takes about 12 times as long per run, so it makes a tenth of the runs. */
 #define N_RUNS 1500u
 #ifdef __has_feature
 #if __has_feature(address_sanitizer)
@@ -31,14 +31,14 @@ static void lose_data(uint8_t h)
 
 	lab_down(&lab, h);
 	p->complete = 0;
-	/* A guest that its agent did not hold runs on; everything else is lost with the agent. */
+	/* A guest that no agent held keeps running; everything else is lost with the agent. */
 	if (p->state != WIRE_STATE_RUNNING)
 		p->state = vm_fsm_other(&lab.fsm) == h ? WIRE_STATE_IDLE : WIRE_STATE_LOST;
 }
 
 static void old_messages(uint8_t h)
 {
-	/* Whoever voted for a newer term closed the stream of the gateway's. */
+	/* A host that voted for a newer term has closed its stream of the gateway's term. */
 	uint64_t newest = lab.peer[h].term < lab.journal.term ? lab.peer[h].term : lab.journal.term;
 	uint64_t term = newest ? newest - 1 : 0;
 	uint8_t agent_state;
@@ -55,7 +55,7 @@ static void old_messages(uint8_t h)
 						       .verdict = (uint8_t)pick(4)});
 }
 
-/* No gateway for a while: the primary and its standby go on as they may. */
+/* Both hosts lose the gateway for a while, and act as their policy lets them. */
 static void cut_off(void)
 {
 	bool direct = pick(2), answered = pick(4) > 0;
@@ -65,12 +65,12 @@ static void cut_off(void)
 	n_agreements += lab_agree(&lab, lab.fsm.record.owner, direct, answered);
 }
 
-/* The standby takes the next epoch whole, when both streams are there. */
+/* With both streams up, the standby takes the next whole epoch. */
 static void replicate(void)
 {
 	uint8_t other = vm_fsm_other(&lab.fsm);
 	struct lab_peer *p = &lab.peer[other];
-	uint64_t sent = lab.peer[1 - other].committed; /* an agent's numbers never go back */
+	uint64_t sent = lab.peer[1 - other].committed; /* an agent's epoch numbers never go down */
 
 	if (!lab.peer[0].streaming || !lab.peer[1].streaming || p->term != lab.fsm.record.term)
 		return;
@@ -83,10 +83,10 @@ static void one_step(void)
 						   VM_COMMAND_UNPROTECT, VM_COMMAND_FAILOVER};
 	uint8_t h = (uint8_t)pick(2);
 	struct lab_peer *p = &lab.peer[h];
-	uint64_t ms; /* in an order of its own: compilers evaluate arguments as they like */
+	uint64_t ms; /* drawn first: C leaves the order of evaluating arguments open */
 
 	switch (pick(42)) {
-	case 41: /* a lie, or what an older journal would find */
+	case 41: /* a false report, or one that an old journal would meet */
 		if (p->up && pick(8) == 0) {
 			n_conflicts += !vm_fsm_in_conflict(&lab.fsm);
 			(void)lab_feed(&lab, (struct vm_input){
@@ -138,7 +138,7 @@ static void one_step(void)
 	case 10: case 11: case 12:
 		if (!p->up)
 			lab_up(&lab, h);
-		if (pick(2)) /* as agents do, but it may take its time */
+		if (pick(2)) /* agents report at once, but the report may be late */
 			lab_report(&lab, h);
 		break;
 	case 13: case 14: case 15:
@@ -164,7 +164,7 @@ static void one_step(void)
 	}
 }
 
-/* What an operator knows who looks at both hosts. */
+/* Name the owner as an operator would who looks at both hosts. */
 static void resolve_conflict(void)
 {
 	static const uint8_t right[] = {WIRE_STATE_RUNNING, WIRE_STATE_PROTECTED, WIRE_STATE_SYNCING,
@@ -184,7 +184,7 @@ static void resolve_conflict(void)
 	}
 }
 
-/* Everything works again: it must come to rest, and only the owner may run the guest unheld. */
+/* Repair everything. The VM must come to rest, and only the owner may run the guest unheld. */
 static void make_whole(void)
 {
 	lab.journal_fails = false;
@@ -245,7 +245,7 @@ static void test_random(void **state)
 	for (size_t i = 0; i < LAB_N_ROWS; i++)
 		n_rows += taken[i] > 0;
 	print_message("%u of %zu rows of fsm_table.h taken\n", n_rows, LAB_N_ROWS);
-	/* The runs must have been where the rules matter. */
+	/* The runs must have reached the cases where the rules matter. */
 	print_message("%u promotions, %u commits, %u failed writes, %u agreements, %u "
 		      "conflicts, %u owners named\n", promotions, commits, failed_writes, n_agreements,
 		      n_conflicts, n_named);

@@ -1,5 +1,5 @@
-/* test_fsm_standby.c - a standby that takes no more: whatever reconnects meanwhile, the policy applies in its time,
- * and not before. The rules are checked by fsm_lab.h. */
+/* test_fsm_standby.c - a standby that accepts no more epochs: whatever reconnects meanwhile, the
+ * policy applies when its time is over, not before. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -13,7 +13,7 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* The standby gives its stream up; both streams come back at once, as agents do. */
+/* The standby ends its stream; both streams come back at once, as agents reconnect. */
 static void break_and_return(const char *why)
 {
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_STREAM_FAILED, .host = 1,
@@ -24,7 +24,7 @@ static void break_and_return(const char *why)
 	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
 }
 
-/* A full tmpfs: all agents are well, each attempt ends after as many bytes as the one before. */
+/* A full tmpfs: all agents are alive, and each attempt fails after the same number of bytes. */
 static void test_each_attempt_is_refused(void **state)
 {
 	uint64_t begun_ns = lab.now_ns;
@@ -40,10 +40,10 @@ static void test_each_attempt_is_refused(void **state)
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
 	assert_non_null(strstr(lab.last_state, "No space left on device"));
 	assert_non_null(strstr(lab.last_state, "standby_lost = unprotected"));
-	assert_in_range(lab.n_stream_events, 1, 12); /* of 130 */
+	assert_in_range(lab.n_stream_events, 1, 12); /* of 130 failures */
 }
 
-/* The first copy: nobody commits, the operator waits for `protect`. */
+/* During the first copy nobody commits, and the operator waits for the answer to `protect`. */
 static void test_each_first_copy_is_refused(void **state)
 {
 	uint64_t begun_ns;
@@ -64,7 +64,8 @@ static void test_each_first_copy_is_refused(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "log_bytes_max"));
 }
 
-/* Its stream is gone and its agent is well: as long as standby_timeout, not as an order's. */
+/* The standby's stream is gone but its agent is alive: the limit is standby_timeout, not an order's
+ * timeout. */
 static void test_no_stream(void **state)
 {
 	(void)state;
@@ -95,7 +96,7 @@ static void test_it_owes(void **state)
 	assert_in_range(vm_standby_waits_ns(&lab.fsm, lab.now_ns) / MS, 4800, 4999);
 	run_owing(200, 0);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	/* The next protection begins at zero. */
+	/* The next protection starts counting at zero. */
 	lab_settle(&lab);
 	lab_protect(&lab);
 	run_owing(4900, 0);
@@ -106,7 +107,7 @@ static void test_it_owes(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 }
 
-/* The first epoch is rehearsed before it is acknowledged; a busy host takes its time for that. */
+/* The first epoch is acknowledged only after its rehearsal, so a busy host gets more time. */
 static void test_the_first_epoch_is_rehearsed(void **state)
 {
 	(void)state;
@@ -120,18 +121,18 @@ static void test_the_first_epoch_is_rehearsed(void **state)
 	assert_string_equal(lab.last_reply.code, "standby-lost");
 }
 
-/* A large copy takes its time, here that of a primary's agent that was started again. */
+/* A large copy takes time; here the primary's agent has restarted and copies everything again. */
 static void test_a_copy_on_its_way(void **state)
 {
 	(void)state;
 	lab_stream_down(&lab, 0);
 	lab_stream_down(&lab, 1);
 	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
-	lab_run(&lab, 1000, 3); /* tracking is injected */
+	lab_run(&lab, 1000, 3); /* the agent injects its tracking */
 	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
-	lab_run(&lab, 60000, 3); /* its bytes arrive */
+	lab_run(&lab, 60000, 3); /* the copy arrives */
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	/* They are acknowledged, and then applied: 600 MB take three seconds. */
+	/* The copy is acknowledged and then applied: 600 MB take three seconds. */
 	lab.relayed_bytes += 600u << 20;
 	lab_run(&lab, 10, 3);
 	lab_ack(&lab, 3);
@@ -141,7 +142,8 @@ static void test_a_copy_on_its_way(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* Nobody could have committed in that time. */
+/* Time in which nobody could have committed does not count: a paused guest, a gateway that stood
+ * still. */
 static void test_the_clock_stands_still(void **state)
 {
 	(void)state;
@@ -177,13 +179,13 @@ static void test_hold_is_told_once(void **state)
 	}
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	assert_int_equal(n, 1);
-	/* It takes them again: the clock is back, and what was not told is counted. */
+	/* The standby commits again: its waiting time is back at zero. */
 	lab_ack(&lab, 3);
 	assert_non_null(strstr(lab.last_event, "committed again"));
 	assert_int_equal(vm_standby_waits_ns(&lab.fsm, lab.now_ns), 0);
 }
 
-/* What `vm show` calls the age of the last commit. */
+/* The age of the last commit in `vm show`. */
 static void test_the_age_of_a_commit(void **state)
 {
 	uint64_t committed_ns = lab.fsm.protection.committed_ns;
@@ -197,7 +199,7 @@ static void test_the_age_of_a_commit(void **state)
 	assert_int_equal(lab.fsm.protection.committed_ns, lab.now_ns);
 }
 
-/* Streams that the gateway closed itself are down: the next protection waits for new ones. */
+/* Streams that the gateway closed itself are down, so the next protection waits for new ones. */
 static void test_closed_streams_are_down(void **state)
 {
 	unsigned int n_resumes;
@@ -210,7 +212,7 @@ static void test_closed_streams_are_down(void **state)
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	assert_true(lab_obey(&lab, 1));
 	assert_int_equal(lab.journal.state, VM_SYNCING);
-	assert_int_equal(lab.n_resumes, n_resumes); /* to whom? the primary has no stream yet */
+	assert_int_equal(lab.n_resumes, n_resumes); /* the primary has no stream yet */
 	assert_true(lab_obey(&lab, 0));
 	assert_int_equal(lab.n_resumes, n_resumes + 1);
 }

@@ -1,5 +1,5 @@
-/* test_fsm_unheld.c - vm/fsm: while output leaves unheld its epochs are committed, and nobody is
- * protected. */
+/* test_fsm_unheld.c - vm/fsm: epochs are committed while output leaves unheld, but the VM is not
+ * PROTECTED. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -44,8 +44,8 @@ static void test_the_first_held_epoch_protects(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 }
 
-/* What the standby has complete is committed when the way is there again; that makes no PROTECTED
- * of it. */
+/* When held frames can leave again, what the standby holds complete is committed; that alone does
+ * not make the VM PROTECTED. */
 static void test_a_way_that_is_found(void **state)
 {
 	(void)state;

@@ -1,5 +1,6 @@
-/* test_fsm_way.c - what keeps clients from the guest: PROTECTED is not said before they could reach it at the
- * standby, nor while held frames cannot leave. The rules are checked by fsm_lab.h. */
+/* test_fsm_way.c - obstacles between clients and the guest: a VM is not PROTECTED before clients
+ * could reach the guest on the standby, nor while held frames cannot leave. fsm_lab.h checks the
+ * rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -16,7 +17,8 @@ static void report_way(uint8_t h, const char *way, const char *text, uint64_t n_
 	assert_true(lab_feed(&lab, in));
 }
 
-/* The standby has started its QEMU, whose tap's port is not forwarding: its first report says so. */
+/* The standby has started its QEMU, but the tap's bridge port does not forward yet; its first
+ * report says so. */
 static int start_preparing(void **state)
 {
 	(void)state;
@@ -38,7 +40,8 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* Spanning tree takes its time. The guest is not touched meanwhile, nor is it said that it is protected. */
+/* Spanning tree takes time. Until the port forwards, the guest is not touched and nobody says that
+ * it is protected. */
 static void test_standby_waits_for_its_port(void **state)
 {
 	(void)state;
@@ -60,7 +63,7 @@ static void test_standby_without_an_obstacle(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
-/* A tap that is in no bridge: who waits is told why, in the host's own words. */
+/* A tap that is in no bridge: the operator who waits gets the host's own reason. */
 static void test_standby_never_gets_ready(void **state)
 {
 	(void)state;
@@ -86,7 +89,7 @@ static void test_held_frames_cannot_leave(void **state)
 	assert_int_equal(lab.committed, 5);
 }
 
-/* Better unprotected than silent. */
+/* Unprotected is better than silent. */
 static void test_held_frames_never_leave(void **state)
 {
 	(void)state;
@@ -99,7 +102,8 @@ static void test_held_frames_never_leave(void **state)
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
 }
 
-/* The guest dies while its output cannot leave: the standby has all that was committed. */
+/* The guest dies while its output cannot leave: it is promoted, because the standby has all that
+ * was committed. */
 static void test_a_guest_that_ends_then_is_promoted(void **state)
 {
 	struct vm_input in = {.kind = VM_IN_REPORT,
@@ -129,7 +133,7 @@ static void test_a_host_that_dies_then_is_failed_over(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* It was silent for a while only. */
+/* A host that was silent only for a while is not failed over. */
 static void test_a_host_that_speaks_again_is_not(void **state)
 {
 	(void)state;
@@ -143,7 +147,8 @@ static void test_a_host_that_speaks_again_is_not(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* To promote is still better than not to. */
+/* A standby without a path to clients stays PROTECTED: promoting it is still better than no
+ * promotion. */
 static void test_standby_is_cut_off_later(void **state)
 {
 	(void)state;
@@ -165,7 +170,7 @@ static void test_made_anew(void **state)
 	assert_non_null(strstr(lab.last_event, "made anew"));
 	lab.last_event[0] = '\0';
 	report_way(0, NULL, "", 1);
-	report_way(0, NULL, "", 0); /* another protection of the same guest */
+	report_way(0, NULL, "", 0); /* from another protection of the same guest */
 	assert_string_equal(lab.last_event, "");
 }
 

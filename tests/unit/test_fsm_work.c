@@ -1,5 +1,5 @@
-/* test_fsm_work.c - vm/fsm: an order takes as long as it moves on; when nothing moves, its end
- * names the cause. */
+/* test_fsm_work.c - vm/fsm: an order may take as long as it makes progress; when progress stops,
+ * the reply names the step that stopped. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -19,7 +19,7 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* Host @h has come as far as @step; @n_new moves since its last report. */
+/* Host @h reports that it is at @step and has made @n_new moves since its last report. */
 static void say(uint8_t h, const char *step, uint64_t n_new)
 {
 	const struct lab_peer *p = &lab.peer[h];
@@ -37,7 +37,7 @@ static void say(uint8_t h, const char *step, uint64_t n_new)
 				     .n_moves = n_moves[h]});
 }
 
-/* Both hosts are alive for @s seconds, and no byte of an epoch is relayed; @h says @step each
+/* Both hosts are alive for @s seconds and no byte of an epoch is relayed; @h reports @step each
  * second. */
 static void work(uint8_t h, unsigned int s, const char *step, uint64_t n_new)
 {
@@ -68,7 +68,7 @@ static void test_standby_gets_ready_slowly(void **state)
 			       "RAM, and nothing more for 30 s"));
 }
 
-/* It answered, but is not ready: its stream does not come. */
+/* The standby answered its order, but its stream does not come. */
 static void test_standby_stream_comes_late(void **state)
 {
 	(void)state;
@@ -86,8 +86,8 @@ static void test_standby_stream_comes_late(void **state)
 			       "nothing more for 30 s"));
 }
 
-/* To attach sends nothing; then the copy; then the standby writes it and rehearses, which sends
- * nothing. */
+/* Three slow parts: attaching, which sends nothing; the copy; then the standby writes and
+ * rehearses, which sends nothing. */
 static void test_first_copy_is_slow(void **state)
 {
 	(void)state;
@@ -95,10 +95,10 @@ static void test_first_copy_is_slow(void **state)
 	assert_true(lab_obey(&lab, 1));
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 	say(0, "asked QEMU", 1);
-	work(0, 100, "asked QEMU", 1); /* its order is not answered yet */
+	work(0, 100, "asked QEMU", 1); /* the order is not answered yet */
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 	assert_true(lab_obey(&lab, 0));
-	work(0, 100, "copied 4.0 of 5.0 GiB of guest RAM", 1); /* zero pages: hardly a byte */
+	work(0, 100, "copied 4.0 of 5.0 GiB of guest RAM", 1); /* zero pages send hardly a byte */
 	say(0, NULL, 1);
 	lab.standby_owes = true;
 	work(1, 100, "wrote 1.2 of 5.0 GiB of an epoch", 1);
@@ -127,14 +127,14 @@ static void test_first_copy_stands_still(void **state)
 			       "alpha copied 3.1 of 5.0 GiB of guest RAM, and nothing more "
 			       "for 30 s: is its backup link full?"));
 	assert_non_null(strstr(lab.last_state, "nothing more for 30 s"));
-	/* A host that says nothing of it: what came is the evidence. */
+	/* The host reports no progress of its own: the relayed bytes are the evidence. */
 	start_copy();
 	lab_run(&lab, 2000, 3);
 	work(0, 31, NULL, 0);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_non_null(strstr(lab.last_reply.text,
 			       "alpha sent 0.2 MiB of the first copy, and nothing more"));
-	/* Not the link's fault. */
+	/* The standby is what stopped: the reply does not blame the link. */
 	start_copy();
 	lab.config.standby_timeout_ns = 60000 * MS;
 	say(1, "wrote 1.2 of 5.0 GiB of an epoch", 1);
@@ -145,7 +145,7 @@ static void test_first_copy_stands_still(void **state)
 			       "30 s; see"));
 }
 
-/* Whatever ends the protection says where the standby stopped. */
+/* Whatever ends the protection, the reply says where the standby stopped. */
 static void test_standby_lost_in_its_first_epoch(void **state)
 {
 	(void)state;
@@ -173,7 +173,7 @@ static void test_promotion_is_slow(void **state)
 	assert_non_null(strstr(lab.last_reply.text,
 			       "beta did not promote: it wrote 2.0 of 5.0 GiB of an epoch, "
 			       "and nothing more for 30 s"));
-	/* Back: the same for the answer that it stands by no longer. */
+	/* `unprotect` waits in the same way for the standby to stop standing by. */
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_false(lab.replied);
 	work(1, 60, "removed 2.0 of 5.0 GiB of its copy", 1);
@@ -198,7 +198,8 @@ static void test_release_is_slow(void **state)
 			       "and nothing more for 30 s"));
 }
 
-/* What a host counted before, or on another connection, is no move; nor is a count that falls. */
+/* A move counted before, or on another connection, is no progress; a falling count is none
+ * either. */
 static void test_only_moves_count(void **state)
 {
 	(void)state;
@@ -218,7 +219,7 @@ static void test_only_moves_count(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* What keeps it from answering is not what it works at. */
+/* The reply names what keeps the host from answering, not a step. */
 static void test_no_host_that_works(void **state)
 {
 	(void)state;
@@ -229,7 +230,7 @@ static void test_no_host_that_works(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* A standby that moves but never gets a first epoch done, over and over, is lost all the same. */
+/* A standby that makes progress but fails its first epoch again and again is given up as well. */
 static void test_moves_do_not_hide_a_loop(void **state)
 {
 	(void)state;

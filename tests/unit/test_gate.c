@@ -1,8 +1,8 @@
-/* test_gate.c - the gate against a process that behaves as QEMU does, with blobs of every kind.
+/* test_gate.c - the gate against a process that behaves like QEMU, with blobs of many sizes.
  *
- * A child is monitor and main thread in one: it answers QMP, and on a save emits STOP, writes its "devices"
- * to the pipe in pieces, emits RESUME and answers. What it has done is in memory that both share, so a test
- * sees whether the guest "ran" while it was to be held.
+ * A child is monitor and main thread in one: it answers QMP, and on a save emits STOP, writes its
+ * "devices" to the pipe in pieces, emits RESUME and answers. What it has done is in memory that
+ * both share, so a test sees whether the guest "ran" while it had to be held.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,15 +34,15 @@
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 #define BLOB_MAX   ((size_t)1 << 20)
 
-/* What both see. */
+/* Memory that the test and the child share. */
 struct shared {
-	_Atomic size_t blob_size;     /* of the next save... */
-	_Atomic size_t piece_size;    /* ...written so many bytes at a time... */
-	_Atomic size_t flush_at;      /* ...and once before, at this byte; 0: not */
-	_Atomic bool refuses;	      /* the next save is answered with an error */
-	_Atomic bool sleeps_elsewhere; /* main thread sleeps before its first write, in another one */
-	_Atomic bool is_saved;	      /* all of it was handed to write() */
-	_Atomic bool runs;	      /* after the save */
+	_Atomic size_t blob_size;     /* of the next save */
+	_Atomic size_t piece_size;    /* bytes of each write */
+	_Atomic size_t flush_at;      /* one write ends early, at this byte; 0: none */
+	_Atomic bool refuses;	      /* the next save fails with an error */
+	_Atomic bool sleeps_elsewhere; /* sleeps before the first write, elsewhere */
+	_Atomic bool is_saved;	      /* the whole blob was handed to write() */
+	_Atomic bool runs;	      /* the guest runs again, after the save */
 	_Atomic int write_errno;      /* of the save */
 };
 
@@ -56,7 +56,6 @@ static struct shared *shared;
 static struct error error;
 static uint8_t blob[BLOB_MAX];
 
-/* --- the child */
 
 static void say(int fd, const char *text)
 {
@@ -64,7 +63,7 @@ static void say(int fd, const char *text)
 		_exit(1);
 }
 
-/* Read up to the end of a command: the text, and a descriptor that came with it. */
+/* Read one command up to its end: the text, and a descriptor sent with it. */
 static void hear(int fd, char *text, size_t size, int *passed_fd)
 {
 	size_t n = 0;
@@ -97,7 +96,7 @@ static int write_piece(int fd, size_t from, size_t size)
 	if (atomic_load(&shared->sleeps_elsewhere) && from == 0) {
 		char filler[4096] = "";
 
-		/* Full as the pipe is, but not the pipe; somebody reads it later. */
+		/* Another pipe, as full as the gate's; a child reads it later. */
 		if (pipe(sides) < 0 || fcntl(sides[1], F_SETPIPE_SZ, 4096) < 0)
 			_exit(1);
 		if (fork() == 0) {
@@ -181,7 +180,7 @@ static _Noreturn void child(int listener, bool ignores_sigpipe)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, ignores_sigpipe ? SIG_IGN : SIG_DFL);
-	signal(SIGCHLD, SIG_IGN); /* its own children are not waited for */
+	signal(SIGCHLD, SIG_IGN); /* do not wait for children */
 	say(fd, "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\r\n");
 	for (;;) {
 		hear(fd, text, sizeof(text), &passed_fd);
@@ -189,7 +188,6 @@ static _Noreturn void child(int listener, bool ignores_sigpipe)
 	}
 }
 
-/* --- the tests */
 
 static void set_up(struct fake *f, bool ignores_sigpipe)
 {
@@ -232,17 +230,17 @@ static struct gate *open_gate(struct fake *f)
 	return g;
 }
 
-/* The guest must be stopped, and stay so for a while that is long for a machine. */
+/* The guest must be stopped, and stay stopped for a time that is long for a machine. */
 static void assert_held(void)
 {
 	const struct timespec ts = {.tv_nsec = 2000000};
 
 	assert_false(shared->runs);
-	nanosleep(&ts, NULL); /* time itself is tested */
+	nanosleep(&ts, NULL); /* this wait is what is tested */
 	assert_false(shared->runs);
 }
 
-/* One save that must be right. */
+/* Make one save that must succeed. */
 static void save_well(struct gate *g, size_t size)
 {
 	const uint8_t *got;
@@ -276,7 +274,8 @@ static void blobs_of_every_size(void **state)
 	tear_down(&f);
 }
 
-/* A whole number of pieces looks like more to come; it is held only once its size is known. */
+/* A blob of a whole number of pieces looks unfinished: the gate can hold its end only if it knows
+ * the size beforehand. */
 static void whole_pieces(void **state)
 {
 	const uint8_t *got;
@@ -286,16 +285,16 @@ static void whole_pieces(void **state)
 
 	(void)state;
 	set_up(&f, true);
-	shared->blob_size = 2 * GATE_PIECE_BYTES; /* from the trial on */
+	shared->blob_size = 2 * GATE_PIECE_BYTES; /* from the trial save on */
 	g = open_gate(&f);
 	save_well(g, 2 * GATE_PIECE_BYTES);
 	save_well(g, 100);
-	shared->blob_size = 3 * GATE_PIECE_BYTES; /* grown by surprise: never taken for whole */
+	shared->blob_size = 3 * GATE_PIECE_BYTES; /* unexpected growth: no end is held */
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), -ECANCELED);
 	assert_true(shared->runs);
 	save_well(g, 3 * GATE_PIECE_BYTES);
-	/* Looks like the last one, and is not. */
+	/* The write that looks like the last one is not the last. */
 	shared->blob_size = 4 * GATE_PIECE_BYTES + 5;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);
@@ -312,8 +311,9 @@ static void whole_pieces(void **state)
 	tear_down(&f);
 }
 
-/* A device that flushes in the middle: the short write is not the end, and what follows may slip through the
- * room that it left. Either way the blob is never given out as one that was held at its end. */
+/* A device flushes in the middle. The short write is not the end, and what follows may slip through
+ * the room that it left in the pipe. In both cases the gate must not give out the blob as one that
+ * was held at its end. */
 static void a_flush_in_the_middle(void **state)
 {
 	const uint8_t *got;
@@ -343,7 +343,7 @@ static void a_flush_in_the_middle(void **state)
 	shared->flush_at = 40000;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);
-	/* The rest fits beside it: it is gone before anybody sees it. */
+	/* The rest fits into that room, so the save ends before the gate can hold it. */
 	assert_int_equal(gate_finish(g, TIMEOUT_NS, &got, &got_size), -ECANCELED);
 	gate_close(g);
 	tear_down(&f);
@@ -382,7 +382,7 @@ static void refusals(void **state)
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), -EREMOTEIO);
 	gate_abandon(g, TIMEOUT_NS);
 	g = gate_close(g);
-	/* Over the limit: the guest runs on all the same. */
+	/* Over the limit: the guest runs all the same. */
 	shared->refuses = false;
 	assert_int_equal(gate_open(f.qmp, f.pid, 40000, &g, &error), -EFBIG);
 	assert_true(shared->runs);
@@ -401,7 +401,8 @@ static void refusals(void **state)
 	tear_down(&f);
 }
 
-/* We go away in the middle: the save fails, QEMU lives and lets the guest run. */
+/* The gate is closed in the middle of a save: the save fails, and QEMU stays alive and lets the
+ * guest run. */
 static void nobody_reads(void **state)
 {
 	struct gate *g;
@@ -419,7 +420,7 @@ static void nobody_reads(void **state)
 	tear_down(&f);
 }
 
-/* Sleeping in a write to something else is not being held. */
+/* A main thread that sleeps in a write to something else is not held. */
 static void another_sleep_is_not_taken_for_it(void **state)
 {
 	struct gate *g;
@@ -447,7 +448,7 @@ static void an_answer_that_does_not_come(void **state)
 	assert_int_equal(gate_stop(g, 5 * CLOCK_NS_PER_MS), -ETIMEDOUT);
 	gate_abandon(g, 5 * CLOCK_NS_PER_MS);
 	kill(f.pid, SIGCONT);
-	gate_close(g); /* waits for an answer that comes after the save's */
+	gate_close(g); /* waits for the save's late answer */
 	assert_true(shared->runs);
 	assert_int_equal(shared->write_errno, EPIPE);
 	tear_down(&f);

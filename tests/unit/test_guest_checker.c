@@ -1,5 +1,5 @@
-/* The client's judge and what it stands on: each kind of failure it must see is made once, and a
- * clean run is clean. The service's side is played with real pages. */
+/* The client's checker and its page functions: each kind of failure that it must notice is made
+ * once, and a clean run is clean. The test plays the service with real pages. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #define WINDOW 8
 
-/* The service in miniature: the same page functions, one window. */
+/* The service in miniature: the same page functions, one window of pages. */
 struct fake {
 	uint8_t pages[WINDOW][GUEST_PAGE_SIZE];
 	uint32_t next;
@@ -50,7 +50,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Ask and answer once; the reply is not given to the checker. */
+/* One request and its reply; the checker does not see the reply yet. */
 static struct guest_reply step(uint32_t n_pages, uint32_t n_bytes, uint64_t now_ns)
 {
 	struct guest_request q = { .type = GUEST_DIRTY, .n_pages = n_pages, .n_bytes = n_bytes };
@@ -96,7 +96,7 @@ static void test_lost_and_late(void **state)
 	assert_false(checker_clean(&checker));
 	assert_int_equal(checker_unanswered(&checker), 1);
 	assert_int_equal(checker_in_flight(&checker), 0);
-	assert_int_equal(judge(&b), 0); /* it comes after all: no longer lost, but out of order */
+	assert_int_equal(judge(&b), 0); /* it comes after all: not lost, but out of order */
 	assert_int_equal(checker_unanswered(&checker), 0);
 	assert_int_equal(checker.n_out_of_order, 1);
 	assert_false(checker_clean(&checker));
@@ -119,7 +119,7 @@ static void test_repeated(void **state)
 	assert_int_equal(checker.n_unasked, 2);
 }
 
-/* The guest goes back to an older state and answers on from there. */
+/* The guest goes back to an older state and continues from there. */
 static void test_forgotten(void **state)
 {
 	struct fake old;
@@ -150,7 +150,8 @@ static void test_done_twice(void **state)
 	assert_int_equal(checker.n_recounted, 1);
 }
 
-/* One stale page: the count goes on, the checksum does not match when the ring comes round. */
+/* One page is stale: the count goes on, but the checksum is wrong when the ring comes round to that
+ * page. */
 static void test_stale_page(void **state)
 {
 	uint8_t stale[GUEST_PAGE_SIZE];
@@ -184,7 +185,7 @@ static void test_torn_page(void **state)
 	assert_int_equal(guest_page_read(page, &torn), 42);
 	assert_true(torn);
 	torn = false;
-	page[9] = 0xff; /* a length no writer makes */
+	page[9] = 0xff; /* a length that no writer writes */
 	(void)guest_page_read(page, &torn);
 	assert_true(torn);
 }

@@ -1,4 +1,5 @@
-/* The guest's clock in the memory of another process: this test's own child plays QEMU, its symbols and all. */
+/* The guest's clock in another process's memory: a child of this test plays QEMU, symbols
+ * included. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,14 +19,14 @@
 #include "vmm/guestclock.h"
 #include "vmm/symbol.h"
 
-/* ASan would make them larger, with room around them. */
+/* ASan would enlarge the variables by its red zones. */
 #ifdef __clang__
 #define AS_IT_IS __attribute__((no_sanitize("address")))
 #else
 #define AS_IT_IS
 #endif
 
-/* Exported, as QEMU exports its own to its modules (meson.build links this program with it). */
+/* Exported to modules, as QEMU exports its own (meson.build links this program so). */
 extern uint64_t timers_state[12];
 extern uint32_t use_icount;
 AS_IT_IS uint64_t timers_state[12] = {1, 2, 3, 1, 5, 6, 7, 8};
@@ -63,7 +64,6 @@ static void an_exported_variable_is_found(void **state)
 	end_child(pid);
 }
 
-/* --- a promotion */
 
 static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks,
 			  uint64_t clock);
@@ -78,7 +78,7 @@ static void read_child(pid_t pid, uint64_t words[12])
 			 (ssize_t)sizeof(timers_state));
 }
 
-/* Slots 1 and 7 are the ticks and the clock, slot 3 begins with "enabled". */
+/* Word 1 holds the ticks, word 7 the clock; word 3 begins with "enabled". */
 static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 {
 	const struct clock_words saved = {.ticks = 500, .clock = 100};
@@ -93,7 +93,7 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	size += add_footer(blob + size);
 	timers_state[1] = 500;
 	timers_state[7] = 100;
-	timers_state[3] = 1; /* runs */
+	timers_state[3] = 1; /* the clock runs */
 	pid = start_child();
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
@@ -116,14 +116,14 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	assert_int_equal(words[7], 100 + 4000);
 	words[1] = 500;
 	words[7] = 100;
-	assert_memory_equal(words, timers_state, sizeof(words)); /* nothing else */
-	/* QEMU holds something else than the blob now. */
+	assert_memory_equal(words, timers_state, sizeof(words)); /* nothing else changed */
+	/* QEMU's clock now differs from the blob's. */
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
 		-ESTALE);
 	end_child(pid);
 	pid = start_child();
-	wanted.clock = 50; /* backwards */
+	wanted.clock = 50; /* a step backwards */
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
 		0);
@@ -149,14 +149,13 @@ static void what_is_not_there_is_said(void **state)
 	(void)state;
 	assert_int_equal(symbol_find(pid, "timers_state", 88, &address), -EMSGSIZE);
 	assert_int_equal(symbol_find(pid, "timers_stat", 96, &address), -ENOENT);
-	assert_int_equal(symbol_find(pid, "main", 96, &address), -ENOENT);   /* no variable */
-	assert_int_equal(symbol_find(pid, "memcpy", 96, &address), -ENOENT); /* another file's */
+	assert_int_equal(symbol_find(pid, "main", 96, &address), -ENOENT);   /* a function */
+	assert_int_equal(symbol_find(pid, "memcpy", 96, &address), -ENOENT); /* in another file */
 	end_child(pid);
 	assert_int_equal(symbol_find(pid, "timers_state", 96, &address), -ENOENT); /* no process */
 	assert_int_equal(address, 12);
 }
 
-/* --- the saved state */
 
 static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks, uint64_t clock)
 {
@@ -189,17 +188,17 @@ static void the_saved_clock_is_found(void **state)
 	(void)state;
 	size += add_section(blob + size, "slirp", 4, 1, 2);
 	size += add_footer(blob + size);
-	/* The name alone is no section. */
+	/* The name alone is not a section. */
 	memcpy(blob + size, "\x05timer", 6);
 	size += 6;
 	there = size;
 	size += add_section(blob + size, "timer", 2, UINT64_MAX - 5, 77);
 	size += add_footer(blob + size);
-	size += add_section(blob + size, "timer", 1, 3, 4); /* of another version: not ours */
+	size += add_section(blob + size, "timer", 1, 3, 4); /* an unknown version: skip it */
 	assert_int_equal(guestclock_parse(blob, size, &at, &words), 0);
 	assert_int_equal(at, there);
 	assert_true(words.ticks == UINT64_MAX - 5 && words.clock == 77 && !words.is_running);
-	/* Found again at its place, and when the guess is wrong or past the end. */
+	/* It is found again at its place, also if the guess is wrong or past the end. */
 	for (size_t guess = 0; guess < sizeof(blob) + 3; guess++) {
 		at = guess;
 		words.clock = 0;
@@ -207,7 +206,7 @@ static void the_saved_clock_is_found(void **state)
 		assert_int_equal(at, there);
 		assert_int_equal(words.clock, 77);
 	}
-	/* Cut anywhere in it. */
+	/* A blob that ends before or inside the section has no clock. */
 	for (size_t cut = 0; cut < there + 43; cut++) {
 		at = there;
 		assert_int_equal(guestclock_parse(blob, cut, &at, &words), -ENOENT);

@@ -34,7 +34,7 @@ static void test_single_values_within_one_percent(void **state)
 			uint64_t low = UINT64_C(1) << bits;
 			uint64_t value = low + (low / 7) * part, got;
 
-			/* Outer values keep the clamp to min and max from hiding the error. */
+			/* With these outer values, clamping to min and max cannot hide an error. */
 			hist_reset(&hist);
 			hist_record(&hist, 0);
 			hist_record(&hist, value);

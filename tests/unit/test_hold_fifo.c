@@ -40,7 +40,7 @@ static void test_releases_epochs_in_order(void **state)
 	hold_fifo_done(&f);
 }
 
-/* An older epoch behind a younger one (a new term without hold_discard()) must not overtake. */
+/* An older epoch behind a younger one (a new term without hold_discard()) must not overtake it. */
 static void test_never_reorders(void **state)
 {
 	struct hold_fifo f;
@@ -61,7 +61,7 @@ static void test_limits(void **state)
 	(void)state;
 	assert_int_equal(hold_fifo_init(&f, 0, 1), -EINVAL);
 	assert_int_equal(hold_fifo_init(&f, 1, 0), -EINVAL);
-	assert_int_equal(hold_fifo_init(&f, 5, 100), 0); /* no power of two: the limit still is 5 */
+	assert_int_equal(hold_fifo_init(&f, 5, 100), 0); /* no power of two, yet the limit is 5 */
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(push(&f, 0, 1, 10), 0);
 	assert_false(hold_fifo_needs_seal(&f));

@@ -1,4 +1,4 @@
-/* The idler on a hand-made clock: when it spins, checks and sleeps. */
+/* The idler on a simulated clock: when it spins, checks and sleeps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,8 @@ static const struct idler_limits limits = {
 	.check_ns = 100 * US,
 };
 
-/* One sleep from @now of @slept, ended by a frame or not. Returns the time of the wake-up. */
+/* Sleep once from @now for @slept; @by_frame: a frame ends the sleep. Returns the time of the
+ * wake-up. */
 static uint64_t sleep_once(struct idler *idler, uint64_t now, uint64_t slept, bool by_frame)
 {
 	assert_int_equal(idler_turn(idler, now, false), IDLER_SLEEP);
@@ -48,14 +49,14 @@ static void test_short_gaps_make_it_spin(void **state)
 	(void)state;
 	idler_init(&idler, &limits, now);
 	for (i = 0; i < sizeof(expected_us) / sizeof(expected_us[0]); i++) {
-		/* spin out what it spins by now, then a short sleep ended by a frame */
+		/* spin to the end, then sleep shortly until a frame comes */
 		while (idler_turn(&idler, now, false) != IDLER_SLEEP)
 			now += US;
 		now += 30 * US;
 		idler_woke(&idler, now, true);
 		assert_int_equal(idler.spin_ns, expected_us[i] * US);
 	}
-	/* now it stays awake for 40 us after work, and no longer */
+	/* after work it now stays awake for 40 us, and no longer */
 	assert_int_equal(idler_turn(&idler, now, true), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 39 * US, false), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 40 * US, false), IDLER_SLEEP);
@@ -70,7 +71,7 @@ static void test_long_gaps_end_the_spin(void **state)
 	(void)state;
 	idler_init(&idler, &limits, now);
 	idler.spin_ns = limits.spin_max_ns;
-	for (i = 0; i < 20; i++) { /* beats of 20/s */
+	for (i = 0; i < 20; i++) { /* 20 beats per second */
 		enum idler_verdict verdict = idler_turn(&idler, now, true);
 
 		assert_int_not_equal(verdict, IDLER_SLEEP);

@@ -1,4 +1,5 @@
-/* test_inbox.c - what waits for a VM's machine: in order, bounded, nothing that still counts is lost. */
+/* test_inbox.c - what waits for a VM's state machine stays in order and bounded, and nothing that
+ * still counts is lost. */
 #include "session/inbox.h"
 
 #include <errno.h>
@@ -67,7 +68,8 @@ static void test_newer_ones_replace(void **state)
 	took(VM_IN_ORDER_DONE, 0, 7);
 }
 
-/* Down, up, down, up...: the first down (of what the machine knows) and the last up remain. */
+/* Down, up, down, up...: one down (of the connection that the machine knows) and the last up
+ * remain. */
 static void test_connections_that_come_and_go(void **state)
 {
 	(void)state;
@@ -113,7 +115,7 @@ static void test_texts_are_copied(void **state)
 	assert_int_equal(inbox_put(&box, &in), 0);
 	memset(text, 'z', sizeof(text) - 1);
 	memset(why, 'z', sizeof(why) - 1);
-	took(VM_IN_COMMAND, 0, 1); /* moves the other one */
+	took(VM_IN_COMMAND, 0, 1); /* this moves the report */
 	assert_true(inbox_take(&box, &entry));
 	memset(&box, 0, sizeof(box));
 	assert_int_equal(strlen(entry.in.text), WIRE_TEXT_MAX);

@@ -1,4 +1,5 @@
-/* vm/incarnation: each start has a number above those before, and the longer release_ms is kept for a while. */
+/* vm/incarnation: each start gets a higher number than all before, and the longer release_ms is
+ * kept for a while. */
 #include "vm/incarnation.h"
 
 #include <errno.h>
@@ -39,10 +40,10 @@ static void numbers_grow(void **state)
 
 	(void)state;
 	assert_true(n == (UINT64_C(1764000000) << 16 | 7));
-	/* The clock counts once: it may jump back. */
+	/* A jump of the clock back does not lower the number. */
 	assert_true(incarnation_next(n, 5, 0xffff) == (UINT64_C(1764000001) << 16 | 0xffff));
 	assert_true(incarnation_next(n, 0, 0) > n);
-	/* Two starts from one copy. */
+	/* Two starts from the same copy of the state get different numbers. */
 	assert_true(incarnation_next(n, 0, 1) != incarnation_next(n, 0, 2));
 	assert_true(incarnation_next(WIRE_INCARNATION_MAX, 0, 0) == 0);
 	assert_true(incarnation_next(0, 0, 0) > 0);
@@ -59,14 +60,15 @@ static void starts_are_recorded(void **state)
 	assert_int_equal(last.number, 0);
 	assert_int_equal(last.release_ms, 0);
 	assert_true(first >> 16 <= clock_wall_ns() / CLOCK_NS_PER_S);
-	/* A shorter one follows: what the first granted counts on, also for the start after. */
+	/* A start with a shorter time follows: the first start's time still counts, also for the
+	 * start after that. */
 	assert_int_equal(incarnation_begin(dir, 50, &last, &second, error), 0);
 	assert_true(last.number == first && second > first);
 	assert_int_equal(last.release_ms, 150);
 	assert_int_equal(incarnation_begin(dir, 50, &last, &third, error), 0);
 	assert_true(third > second);
 	assert_int_equal(last.release_ms, 150);
-	/* It is over. */
+	/* The first start's time is over. */
 	assert_int_equal(incarnation_store(dir, &(struct incarnation){third, 50}), 0);
 	assert_int_equal(incarnation_begin(dir, 60, &last, &second, error), 0);
 	assert_true(last.number == third && last.release_ms == 50);

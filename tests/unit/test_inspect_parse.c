@@ -1,4 +1,5 @@
-/* test_inspect_parse.c - QEMU's texts as recorded from Debian's 7.2, and what must be refused. */
+/* test_inspect_parse.c - parsing QEMU's texts, as recorded from Debian's 7.2, and refusing
+ * others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +46,7 @@ static void test_ramblocks(void **state)
 	assert_int_equal(blocks[0].used_bytes, UINT64_C(5) << 30);
 	assert_string_equal(blocks[3].name, "0000:00:01.0/virtio-net-pci.rom");
 	assert_int_equal(blocks[5].used_bytes, 16 << 20);
-	/* What is not understood is not skipped. */
+	/* A line that is not understood is an error, not skipped. */
 	assert_int_equal(inspect_parse_ramblocks("  pc.ram  lots\r\n", blocks, &n, &error), -EPROTO);
 	assert_non_null(strstr(error.text, "pc.ram  lots"));
 }

@@ -1,4 +1,5 @@
-/* What a guest is made of, from QEMU's texts, and what differs; the mark of a saved state's sections; taps. */
+/* The parts of a guest, from QEMU's texts, and how two lists differ; the mark of a saved state's
+ * sections; taps. */
 #include "vmm/inventory.h"
 
 #include <errno.h>
@@ -53,7 +54,7 @@ static int set_up(void **state)
 static void the_same_is_no_change(void **state)
 {
 	(void)state;
-	assert_int_equal(base.n, 4); /* the card's ROM goes with the card */
+	assert_int_equal(base.n, 4); /* the card's ROM belongs to the card */
 	read_all(&now, network, memory, devices);
 	assert_false(vmm_inventory_differs(&base, &now, &change));
 }
@@ -66,7 +67,8 @@ static void a_device_is_named_and_needs_no_silence(void **state)
 	assert_true(vmm_inventory_differs(&base, &now, &change));
 	assert_string_equal(change.text, "added: device rng1 (virtio-rng-pci)");
 	assert_false(change.is_net);
-	/* Gone is a change too: the guest knows a device less than the standby has. */
+	/* A missing device is a change too: the standby would have one more than the guest
+	 * knows. */
 	assert_true(vmm_inventory_differs(&now, &base, &change));
 	assert_string_equal(change.text, "gone: device rng1 (virtio-rng-pci)");
 	assert_false(change.is_net);
@@ -89,10 +91,10 @@ static void what_can_send_frames_is_told_apart(void **state)
 		assert_true(change.is_net);
 	}
 	assert_true(vmm_inventory_differs(&now, &base, &change));
-	assert_false(change.is_net); /* what is gone sends nothing */
+	assert_false(change.is_net); /* a missing part sends nothing */
 }
 
-/* The back end's memory has no name before a device takes it: then is when it must be seen. */
+/* A back end's memory has no name until a device takes it, but must be noticed before. */
 static void memory_without_a_device_is_seen(void **state)
 {
 	(void)state;
@@ -130,7 +132,6 @@ static void odd_answers_are_refused(void **state)
 	now.n = 0;
 }
 
-/* --- sections */
 
 struct blob {
 	uint8_t data[1024];
@@ -188,7 +189,7 @@ static uint64_t mark_of(const char *data, size_t size, const char *last, uint32_
 
 static void a_mark_follows_names_not_data(void **state)
 {
-	/* What looks like a footer in a device's data is none without a header behind it. */
+	/* A device's data may look like a footer; without a header behind it, it is none. */
 	static const char trap[] = "ab\x7e\x00\x00\x00\x01xx\x7e\x7e";
 	uint64_t mark = mark_of("abcd", 4, "0000:00:03.0/virtio-net", 1, 2);
 
@@ -211,20 +212,20 @@ static void what_has_no_footers_is_marked_by_its_size(void **state)
 	begin(&b);
 	put_section(&b, 1, "timer", 2, "abcd", 4);
 	put_byte(&b, 0);
-	for (size_t size = 0; size < b.size; size++) /* cut anywhere: no read behind the end */
+	for (size_t size = 0; size < b.size; size++) /* cut anywhere: no read past the end */
 		assert_true(vmm_sections_mark(b.data, size) != vmm_sections_mark(b.data, b.size));
 }
 
-/* --- taps */
 
 static void taps_are_exactly_what_the_file_allows(void **state)
 {
 	static const struct {
 		struct vmm_taps taps;
-		const char *words[2]; /* NULL: it is allowed */
+		const char *words[2]; /* NULL, NULL: allowed */
 	} rows[] = {
 		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1}, {NULL, NULL}},
-		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1, .n_lost = 3}, {NULL, NULL}}, /* queues that are off */
+		/* Lost queues are queues that are switched off. */
+		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1, .n_lost = 3}, {NULL, NULL}},
 		{{.taps = {{"tap1", VMM_TAP_HERE}}, .n = 1}, {"tap1", "tap0"}},
 		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap1", VMM_TAP_HERE}}, .n = 2}, {"tap1", "tap0"}},
 		{{.taps = {{"tap0", VMM_TAP_ELSEWHERE}}, .n = 1}, {"tap0", "namespace"}},
@@ -256,7 +257,7 @@ static void a_process_without_taps_has_none(void **state)
 	assert_int_equal(vmm_taps_read(0x3fffffff, &taps, &error), -ESRCH);
 }
 
-/* A medium that is changed in its drive: the standby's drive still has the old one. */
+/* A changed medium is a change: the standby's drive still has the old one. */
 static void a_medium_is_a_part(void **state)
 {
 	static const char *const texts[] = {
@@ -282,7 +283,7 @@ static void a_medium_is_a_part(void **state)
 		assert_int_equal(vmm_inventory_add_media(&in[i], list), 0);
 		json_decref(list);
 	}
-	assert_int_equal(in[0].n, 1); /* a disk keeps its file */
+	assert_int_equal(in[0].n, 1); /* a disk's file is no part */
 	assert_int_equal(in[2].n, 0);
 	for (size_t i = 1; i < 3; i++) {
 		assert_true(vmm_inventory_differs(&in[0], &in[i], &change));

@@ -1,4 +1,5 @@
-/* test_journal.c - terms on disk: kept, never going down, damage kept to its VM. */
+/* test_journal.c - terms on disk: they are kept, they never go down, and damage affects only its
+ * VM. */
 #include "vm/journal.h"
 
 #include <errno.h>
@@ -65,7 +66,7 @@ static void test_keeps(void **state)
 	assert_int_equal(entry->term, 1);
 	assert_int_equal(entry->state, VM_PROTECTED);
 	assert_string_equal(vm_journal_find(journal, "db")->owner, "beta");
-	/* An old term is never handed out. */
+	/* An older term is refused. */
 	assert_int_equal(vm_journal_append(journal, "db", "alpha", 8, VM_UNPROTECTED), -ESTALE);
 	assert_int_equal(vm_journal_find(journal, "db")->term, 9);
 	vm_journal_close(journal);
@@ -96,7 +97,7 @@ static void test_compacts(void **state)
 	vm_journal_close(journal);
 }
 
-/* The journal's bytes after two entries; @size gets their count. */
+/* Returns the journal's text after two appends; *size gets its size. */
 static char *sample(size_t *size)
 {
 	struct vm_journal *journal = open_journal();
@@ -134,7 +135,7 @@ static void test_every_torn_tail(void **state)
 		assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
 		vm_journal_close(journal);
 	}
-	/* Blocks of zeros where the append should be. */
+	/* Blocks of zeros in the place of the last append. */
 	memset(text + first + 10, 0, size - first - 10);
 	put(text, size);
 	journal = open_journal();
@@ -142,9 +143,9 @@ static void test_every_torn_tail(void **state)
 	vm_journal_close(journal);
 }
 
-/* Any byte of the newest line: its VM is in doubt, also after the file was rewritten, and has the
- * term of the line before, until a newer line follows. Damage that a newer line of the same VM
- * follows is nothing. */
+/* Damage any byte. In the newest line: its VM is in doubt, even after the file was rewritten, and
+ * has the term of the line before, until a newer line follows. In an older line, a newer line of
+ * the same VM makes up for it. */
 static void test_every_damaged_byte(void **state)
 {
 	size_t size, header = strlen("holdfast-journal 1\n"), first;
@@ -183,7 +184,7 @@ static void test_every_damaged_byte(void **state)
 	vm_journal_close(journal);
 }
 
-/* A damaged line stops its VM alone; one whose name cannot be read all those that have no newer
+/* A damaged line stops only its VM. If the name cannot be read, it stops every VM that has no newer
  * line. */
 static void test_whose_damage(void **state)
 {
@@ -205,7 +206,7 @@ static void test_whose_damage(void **state)
 	bool torn;
 
 	(void)state;
-	for (uint64_t i = 0; i < 4; i++) { /* mail: behind all damage */
+	for (uint64_t i = 0; i < 4; i++) { /* "mail" comes after all damage */
 		struct vm_journal_entry e = {.owner = "a", .term = i, .state = VM_PROTECTED};
 
 		(void)snprintf(e.vm, sizeof(e.vm), "%s", i == 0 ? "db" : i == 3 ? "mail" : "web1");
@@ -242,7 +243,7 @@ static void test_damage_is_told(void **state)
 	vm_journal_close(journal);
 }
 
-/* More than can be kept: as before, nothing is guessed. */
+/* More damaged lines than the table can keep: the file is refused as a whole. */
 static void test_too_much_damage(void **state)
 {
 	struct vm_journal_table table;
@@ -281,7 +282,7 @@ static void test_failed_append(void **state)
 
 	(void)state;
 	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED), 0);
-	/* Neither appending (a full write limit) nor rewriting (no directory) can work. */
+	/* Appending fails (write limit), and rewriting too (no directory). */
 	assert_int_equal(rename(dir, gone), 0);
 	for (unsigned int i = 0; i <= VM_JOURNAL_LINES_MAX; i++) {
 		if (vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING) == 0)

@@ -1,4 +1,4 @@
-/* The lease on a virtual clock: what renews it, what does not, when it is over. */
+/* The lease on a virtual clock: what renews it, what does not, and when it ends. */
 #include "supervision/lease.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ static void test_none_is_no_limit(void **state)
 static void test_counts_from_the_beat(void **state)
 {
 	(void)state;
-	/* The answer came 300 ms after the beat was sent: they are gone. */
+	/* The answer came 300 ms after its beat was sent: these are lost. */
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1300 * MS), 0);
 	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
 	assert_int_equal(lease_left_ns(&lease, 1300 * MS), 1700 * MS);
@@ -40,11 +40,11 @@ static void test_counts_from_the_beat(void **state)
 	assert_int_equal(lease_left_ns(&lease, 3000 * MS), 0);
 }
 
-/* Releasing ends before running does, and both are renewed by one answer. */
+/* The right to release ends before the right to run; one answer renews both. */
 static void test_releases_shorter_than_it_runs(void **state)
 {
 	(void)state;
-	assert_true(lease_may_release(&lease, UINT64_MAX - 1)); /* none was ever given */
+	assert_true(lease_may_release(&lease, UINT64_MAX - 1)); /* no lease was given yet */
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 150, 1000 * MS), 0);
 	assert_true(lease_may_release(&lease, 1150 * MS - 1));
 	assert_false(lease_may_release(&lease, 1150 * MS));
@@ -57,7 +57,7 @@ static void test_releases_shorter_than_it_runs(void **state)
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 0, 1100 * MS), -EINVAL);
 	lease_void(&lease);
 	assert_true(lease_may_release(&lease, 9000 * MS));
-	/* Where leases are given, the first one is waited for; the guest runs meanwhile. */
+	/* Where leases are used, frames wait for the first one; the guest runs meanwhile. */
 	lease_init(&lease, TERM, true);
 	assert_false(lease_may_release(&lease, 1000 * MS));
 	assert_false(lease_is_over(&lease, 1000 * MS));
@@ -91,7 +91,7 @@ static void test_renewed_after_its_end(void **state)
 	(void)state;
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
-	/* The answer to a beat of long ago is authentic and gives nothing. */
+	/* The answer to a beat of long ago is authentic, but gives no time. */
 	assert_int_equal(lease_renew(&lease, TERM, 1100 * MS, 2000, 2000, 9000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 9000 * MS, 2000, 2000, 9000 * MS), 0);
@@ -104,7 +104,7 @@ static void test_newer_term(void **state)
 	(void)state;
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 9000, 9000, 1000 * MS), 0);
 	lease_enter(&lease, TERM + 1, 5000 * MS, 2000);
-	assert_int_equal(lease_end_ns(&lease), 7000 * MS); /* what the old one gave is over */
+	assert_int_equal(lease_end_ns(&lease), 7000 * MS); /* the old lease's time is over */
 	assert_false(lease_is_over(&lease, 5001 * MS));
 	assert_false(lease_may_release(&lease, 5001 * MS)); /* a vote lets nothing leave */
 	assert_int_equal(lease_renew(&lease, TERM, 6000 * MS, 2000, 2000, 6000 * MS), -ESTALE);

@@ -1,4 +1,5 @@
-/* A process that dies with much memory, holding a full pipe: its writer goes on before that memory is gone. */
+/* When a process dies that has much memory and holds a full pipe, the pipe's writer continues
+ * before that memory is freed. */
 #include "vmm/letgo.h"
 
 #include <errno.h>
@@ -38,7 +39,7 @@ static void *sit(void *context)
 		pause();
 }
 
-/* As the agent in a pause: another thread holds the pipe for QEMU. */
+/* Like the agent in a pause: a thread holds the pipe against QEMU. */
 static void be_agent(int pipe_read, int ready_fd) __attribute__((noreturn));
 static void be_agent(int pipe_read, int ready_fd)
 {
@@ -85,7 +86,8 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
 	writable_ns = clock_mono_ns();
-	/* Read empty, not closed: QEMU's write succeeds. And the process is not gone yet. */
+	/* The pipe was emptied, not closed: QEMU's write succeeds. And the process is not gone
+	 * yet. */
 	assert_int_equal(p.revents, POLLOUT);
 	p = (struct pollfd){.fd = pidfd, .events = POLLIN};
 	assert_int_equal(poll(&p, 1, 0), 0);
@@ -109,12 +111,12 @@ static void closed_in_order_nothing_is_read(void **state)
 	assert_int_equal(letgo_init(), 0);
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
 	assert_int_equal(write(pipe_fds[1], bytes, 1), 1);
-	for (int i = 0; i < 100; i++) { /* one is much as another */
+	for (int i = 0; i < 100; i++) { /* repeat it */
 		assert_int_equal(letgo_open(pipe_fds[0], &letgo), 0);
 		assert_null(letgo_close(letgo));
 	}
 	close(pipe_fds[0]);
-	/* When it has let all its ends go, and then only, the writer sees that there is no reader. */
+	/* Only when letgo has closed all its ends does the writer see that there is no reader. */
 	p = (struct pollfd){.fd = pipe_fds[1], .events = 0};
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
 	assert_int_equal(p.revents & POLLERR, POLLERR);

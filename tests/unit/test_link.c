@@ -1,4 +1,5 @@
-/* link.c against a scripted gateway in the same thread, over a socket pair: nothing waits for time. */
+/* link.c against a scripted gateway in a second thread, over a socket pair: no test waits for time
+ * to pass. */
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -51,7 +52,7 @@ struct gateway {
 	size_t n_bytes;
 	void (*script)(struct gateway *g);
 	struct wire_hello hello;     /* as received */
-	struct wire_header hello_at; /* its header */
+	struct wire_header hello_at; /* the HELLO's header */
 	uint64_t n_payload_bytes;    /* of PAGES frames received */
 	uint64_t n_frames;
 	int result;
@@ -71,10 +72,10 @@ static void gateway_flush(struct gateway *g)
 	}
 }
 
-/* 0, or what ended the connection. */
+/* Receive one frame. 0; else what ended the connection. */
 static int gateway_frame(struct gateway *g, struct wire_frame *frame)
 {
-	static __thread size_t used; /* of the frame given out before */
+	static __thread size_t used; /* size of the frame returned before */
 
 	memmove(g->bytes, g->bytes + used, g->n_bytes - used);
 	g->n_bytes -= used;
@@ -167,7 +168,7 @@ static void *gateway_run(void *arg)
 	return NULL;
 }
 
-/* Start @script at the other end of a new link. */
+/* Run @script at the other end of a new link. */
 static struct gateway *gateway_start(void (*script)(struct gateway *g), unsigned roles,
 				     struct link **ret_link)
 {
@@ -226,7 +227,7 @@ static void handshake_and_frames(void **state)
 
 	(void)state;
 	g = gateway_start(script_commits, WIRE_PEER_HOST, &link);
-	assert_true(link_events(link) & EPOLLOUT); /* the client's first words are waiting */
+	assert_true(link_events(link) & EPOLLOUT); /* the ClientHello waits to be sent */
 	assert_null(link_peer(link));
 	assert_int_equal(link_handshake(link, &hello, 7, 3, soon(), &welcome), 0);
 	assert_string_equal(welcome.gateway, "gw");
@@ -273,7 +274,7 @@ static void script_refuse(struct gateway *g)
 		gateway_refuse(g, 9);
 }
 
-/* An open session, as when its certificate is revoked. */
+/* Refuse an open session, as when its certificate is revoked. */
 static void script_refuse_later(struct gateway *g)
 {
 	if (gateway_take_hello(g) == 0) {
@@ -295,7 +296,7 @@ static void refusal_is_readable(void **state)
 	assert_int_equal(link_handshake(link, &hello, 7, 0, soon(), &welcome), -EACCES);
 	assert_string_equal(link_error(link), "gateway: refused: term 9 rules web1");
 	assert_int_equal(link_refused_code(link), WIRE_REFUSED_STALE_TERM);
-	/* Dead is dead, with the same words. */
+	/* Every later call fails with the same error. */
 	assert_int_equal(link_receive(link, &frame), -EACCES);
 	assert_int_equal(link_flush(link), -EACCES);
 	assert_int_equal(link_wait(link, POLLIN, soon()), -EACCES);
@@ -311,7 +312,7 @@ static void script_listen(struct gateway *g)
 	g->result = gateway_frame(g, &frame);
 }
 
-/* A gateway that takes no hosts: its alert must reach our log, not a bare EPIPE. */
+/* A gateway that accepts no hosts: our log must show its TLS alert, not a bare EPIPE. */
 static void wrong_role_is_readable(void **state)
 {
 	const struct wire_hello hello = primary_hello();
@@ -336,7 +337,7 @@ static void script_bad_frames(struct gateway *g)
 {
 	if (gateway_take_hello(g) == 0) {
 		gateway_welcome(g, 1);
-		gateway_send_empty(g, WIRE_EPOCH_ACK, 1); /* no gateway says that to a primary */
+		gateway_send_empty(g, WIRE_EPOCH_ACK, 1); /* never sent to a primary */
 	}
 }
 
@@ -396,7 +397,7 @@ static void broken_gateways(void **state)
 
 		g = gateway_start(rows[i].script, WIRE_PEER_HOST, &link);
 		r = link_handshake(link, &hello, 1, 0, soon(), &welcome);
-		if (r == -ECONNRESET || r == -EPIPE) /* which one is the kernel's choice */
+		if (r == -ECONNRESET || r == -EPIPE) /* the kernel chooses */
 			r = -EPIPE;
 		assert_int_equal(r, rows[i].handshake);
 		if (r == 0) {
@@ -411,7 +412,7 @@ static void broken_gateways(void **state)
 	}
 }
 
-/* Reads nothing until it is told to, by the shutdown of our side of a second socket pair. */
+/* The script reads nothing until the test closes its end of this second socket pair. */
 static int gate[2];
 
 static void script_count_pages(struct gateway *g)
@@ -466,7 +467,7 @@ static void queue_is_bounded_and_drains(void **state)
 		while ((r = link_send(link, &h, pieces, 3)) == -EAGAIN) {
 			struct wire_frame frame;
 
-			/* Nobody reads: the bound holds, and time alone does not open it. */
+			/* While nobody reads, the limit holds, and time alone does not lift it. */
 			if (gate[1] >= 0) {
 				assert_true(link_events(link) & EPOLLOUT);
 				assert_int_equal(link_wait(link, POLLOUT, clock_mono_ns()),
@@ -482,7 +483,7 @@ static void queue_is_bounded_and_drains(void **state)
 		}
 		assert_int_equal(r, 0);
 	}
-	assert_int_equal(gate[1], -1); /* the bound was reached */
+	assert_int_equal(gate[1], -1); /* the limit was reached */
 	while ((r = link_flush(link)) == -EAGAIN)
 		assert_true(poll(&(struct pollfd){.fd = link_fd(link), .events = POLLOUT}, 1, -1) == 1);
 	assert_int_equal(r, 0);
@@ -574,7 +575,7 @@ static void misuse_is_refused(void **state)
 	{
 		const struct wire_hello hello = primary_hello();
 
-		/* Nobody at the other end says a word. */
+		/* The other end sends nothing. */
 		assert_int_equal(link_handshake(link, &hello, 0, 0, clock_mono_ns(), &welcome),
 				 -ETIMEDOUT);
 		assert_string_equal(link_error(link), "gateway: no answer in time");

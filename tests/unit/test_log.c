@@ -113,7 +113,7 @@ static void test_limited_site_counts_what_it_drops(void **state)
 	assert_string_equal(logged(), "<4>test_log: n=0 (suppressed=0)\n");
 }
 
-/* Read until @words came; without end, for the test's time limit. */
+/* Read until @words came; only the test's own time limit ends the wait. */
 static void read_until(const char *words)
 {
 	static char text[65536];
@@ -127,14 +127,15 @@ static void read_until(const char *words)
 		size += (size_t)n;
 		if (memmem(text, size, words, n_words))
 			return;
-		if (size > n_words) { /* it may be cut */
+		if (size > n_words) { /* keep a part of @words */
 			memmove(text, text + size - n_words, n_words);
 			size = n_words;
 		}
 	}
 }
 
-/* A pipe that nobody reads: whoever logs goes on; later the pipe has what fitted, and how many did not. */
+/* With a full pipe, logging does not block. Later the pipe gets the lines that fitted into the
+ * spool and the number of those that did not. */
 static void test_nobody_reads(void **state)
 {
 	(void)state;

@@ -1,4 +1,5 @@
-/* The second stage: what is packed comes back, and broken blocks stay within their bounds. */
+/* The second stage: what is packed unpacks to the same bytes, and broken blocks are never read or
+ * written out of bounds. */
 #include "codec/lz4block.h"
 
 #include <errno.h>
@@ -26,13 +27,13 @@ static void packs_and_unpacks(void **unused)
 	uint8_t *back;
 
 	(void)unused;
-	memset(&state, 0xa5, sizeof(state)); /* what it holds does not matter */
+	memset(&state, 0xa5, sizeof(state)); /* its contents must not matter */
 	fill(700);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		size_t n = lz4block_pack(&state, plain, sizes[i], block, sizeof(block));
 
 		assert_true(n > 0);
-		/* Exactly its size, so that the sanitizers see a byte too many. */
+		/* Exactly the size, so that the sanitizers notice one byte too many. */
 		back = malloc(sizes[i]);
 		assert_int_equal(lz4block_unpack(block, n, back, sizes[i]), 0);
 		assert_memory_equal(back, plain, sizes[i]);
@@ -73,7 +74,7 @@ static void broken_blocks(void **unused)
 		memcpy(copy, block, n);
 		for (int j = rand() % 4; j >= 0; j--)
 			copy[(size_t)rand() % n] = (uint8_t)rand();
-		(void)!lz4block_unpack(copy, n, back, 20000); /* must only stay inside */
+		(void)!lz4block_unpack(copy, n, back, 20000); /* only the bounds matter */
 		free(copy);
 	}
 	free(back);

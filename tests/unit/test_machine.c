@@ -1,4 +1,4 @@
-/* machine, qtree: the list of a machine's parts, and how two of them are told apart. */
+/* machine, qtree: the list of a machine's parts, and how two lists are compared. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "vmm/qtree.h"
 
-/* Of QEMU 7.2, shortened; @NIC and @ISA are put in. */
+/* From QEMU 7.2, shortened; @NIC and @ISA are replaced. */
 static const char tree[] =
 	"bus: main-system-bus\r\n"
 	"  type System\r\n"
@@ -84,7 +84,7 @@ static void test_places(void **state)
 	assert_string_equal(value_of(&m, "device pci.0/02.0 (virtio-net-pci) romfile"), "efi-virtio.rom");
 	assert_string_equal(value_of(&m, "device pci.0/02.0/virtio-bus/virtio-net-device#0 "
 					 "(virtio-net-device) mac"), "\"" MAC "\"");
-	/* QEMU lists the newest first. */
+	/* QEMU lists the newest device first. */
 	assert_string_equal(value_of(&m, "device pci.0/01.0/isa.0/isa-serial#0 (isa-serial) index"),
 			    "0 (0x0)");
 	assert_string_equal(value_of(&m, "device pci.0/01.0/isa.0/isa-serial#1 (isa-serial) index"),
@@ -95,12 +95,12 @@ static void test_places(void **state)
 static void test_differences(void **state)
 {
 	static const struct {
-		const char *nic, *isa; /* of the standby; the primary's are GOOD_NIC and "" */
+		const char *nic, *isa; /* the standby's; the primary has GOOD_NIC and "" */
 		const char *says;      /* NULL: the same machine */
-		const char *silent;    /* is not said */
+		const char *silent;    /* must not be in the text */
 	} rows[] = {
 		{GOOD_NIC, "", NULL, ""},
-		/* Names and paths of the host, and what the guest's firmware sets. */
+		/* Names and paths on the host, and what the firmware sets, are no differences. */
 		{NIC("02.0", "net0", "4 (0x4)", MAC, "tap7", "0xffffffffffffffff [0x1e]"), "", NULL, ""},
 		{NIC("05.0", "", "4 (0x4)", MAC, "n0", ""), "",
 		 "device pci.0/02.0: virtio-net-pci on the primary, nothing on the standby; device "
@@ -115,7 +115,7 @@ static void test_differences(void **state)
 		{"", "", "device pci.0/02.0: virtio-net-pci on the primary, nothing on the standby", ";"},
 		{BALLOON GOOD_NIC, "",
 		 "device pci.0/03.0: nothing on the primary, virtio-balloon-pci on the standby", ";"},
-		{GOOD_NIC BALLOON, "", "virtio-balloon-pci", ";"}, /* the order is no news */
+		{GOOD_NIC BALLOON, "", "virtio-balloon-pci", ";"}, /* only the order differs */
 		{GOOD_NIC, SERIAL, "isa-serial#1: nothing on the primary, isa-serial on the standby", ";"},
 		{BALLOON, SERIAL SERIAL, "; and 1 more", ""},
 	};
@@ -152,7 +152,7 @@ static void test_texts(void **state)
 	assert_int_equal(vmm_machine_add(&b, "key\t", long_b), 0);
 	assert_string_equal(a.items[0].key, "key?");
 	assert_int_equal(strlen(a.items[0].value), VMM_MACHINE_VALUE_MAX);
-	/* Cut, they still differ; and so small a text is not passed. */
+	/* The values are cut, but still differ; and the text does not overflow. */
 	assert_int_equal(vmm_machine_compare(&a, &b, text, sizeof(text)), -EINVAL);
 	assert_int_equal(strlen(text), sizeof(text) - 1);
 	vmm_machine_done(&a);
@@ -184,7 +184,7 @@ static void test_limits(void **state)
 	assert_int_equal(qtree_parse(text, &m, &error), -E2BIG);
 	assert_true(strstr(error.text, "too many"));
 	vmm_machine_done(&m);
-	/* As deep as it likes: the path is cut, not the stack. */
+	/* Any depth of nesting: the path is cut, and the stack does not overflow. */
 	used = (size_t)sprintf(text, "bus: x\n");
 	for (unsigned i = 0; i < 200; i++)
 		used += (size_t)sprintf(text + used, "%*sdev: d, id \"\"\n%*sbus: b\n", (int)(4 * i + 2), "",

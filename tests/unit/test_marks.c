@@ -1,4 +1,5 @@
-/* marks: each keeps its own, and all are forgotten, also at the borders of words and blocks. */
+/* marks: each thing keeps its own mark, and a reset forgets all, also at the borders of words and
+ * blocks. */
 #include "base/marks.h"
 
 #include <setjmp.h>
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#define N_THINGS 40001u /* three blocks, the last one not whole */
+#define N_THINGS 40001u /* two blocks and a part of a third */
 
 static void set_get_reset(void **state)
 {
@@ -22,7 +23,7 @@ static void set_get_reset(void **state)
 			assert_int_equal(marks_get(&marks, i), 0);
 			expected[i] = 0;
 		}
-		/* A round that marks only the ends, then ones with many. */
+		/* The first round marks only the ends, the later ones mark many. */
 		for (unsigned n = 0; n < round * 9000; n++) {
 			unsigned i = (unsigned)rand() % N_THINGS, mark = (unsigned)rand() % 4;
 

@@ -1,4 +1,5 @@
-/* msg_*.c: every message both ways, cut at every length, and each bound from both sides. */
+/* msg_*.c: each message encoded and decoded, cut at every length, and each limit tested from both
+ * sides. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +14,8 @@
 #include "exact.h"
 #include "wire_samples.h"
 
-/* A frame around @payload that wire_frame_decode() would have accepted (or may not have: decoders
- * must not lean on its bounds). */
+/* A frame around @payload. wire_frame_decode() may not have accepted it: decoders must not rely on
+ * its checks. */
 static struct wire_frame frame_of(uint8_t type, const uint8_t *payload, size_t size, uint64_t epoch)
 {
 	return (struct wire_frame){.h = {.type = type, .payload_size = (uint32_t)size, .epoch = epoch},
@@ -40,7 +41,7 @@ static bool is_item_end(const struct wire_frame *frame, size_t size)
 	return false;
 }
 
-/* Is the frame's payload, cut to @size, whole too? */
+/* Is the payload also complete when it is cut to @size? */
 static bool is_whole_at(const struct wire_frame *frame, size_t size)
 {
 	struct wire_record_iter iter;
@@ -57,7 +58,7 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 	if (frame->h.type == WIRE_MACHINE)
 		return is_item_end(frame, size);
 	if (frame->h.type == WIRE_PAGES && (frame->h.flags & WIRE_FLAG_LZ4))
-		return size > 4; /* only who unpacks the block sees that it is cut */
+		return size > 4; /* only unpacking shows that the block is cut */
 	if (frame->h.type == WIRE_PAGES)
 		assert_int_equal(wire_pages_begin(frame, WIRE_SAMPLE_PAGES, &iter, NULL), 0);
 	else if (frame->h.type == WIRE_DEVICE)
@@ -125,14 +126,14 @@ static void trailing_bytes(void **state)
 				  h->epoch);
 		assert_int_equal(wire_frame_begin(again, sizeof(again), &w), 0);
 		r = wire_reencode(&longer, &w, NULL);
-		/* The only message that a later version may make longer. */
+		/* Only this message may get longer in a later version. */
 		assert_int_equal(r, strcmp(wire_samples[i].name, "hello-stream") == 0 ? 0 : -EPROTO);
 		frame_done(&longer);
 	}
 }
 
-/* Every sample, with one byte of its payload replaced by every value: never more than an error, and
- * what is accepted encodes to itself. */
+/* In every sample, replace one byte of the payload by every value: at worst an error comes, and
+ * what is accepted encodes to the same bytes. */
 static void any_byte_replaced(void **state)
 {
 	static uint8_t buffer[WIRE_FRAME_MAX], again[WIRE_FRAME_MAX];
@@ -144,7 +145,7 @@ static void any_byte_replaced(void **state)
 		size_t n		    = size - WIRE_HEADER_SIZE;
 		struct wire_frame frame;
 
-		/* The 4 KiB of a raw page are data; their bytes mean nothing. */
+		/* The 4 KiB of a raw page are plain data: skip them. */
 		frame = frame_of(h->type, buffer + WIRE_HEADER_SIZE, n, h->epoch);
 		for (size_t at = 0; at < n && at < 300; at++) {
 			uint8_t *p = (uint8_t *)frame.payload + at, old = *p;
@@ -327,7 +328,7 @@ static void largest_geometry(void **state)
 	assert_int_equal(wire_geometry_pages(&got), WIRE_BLOCKS_MAX);
 	assert_int_equal(wire_geometry_compare(&g, &got, text), 0);
 
-	/* The last page index that 32 bits can count, and one more. */
+	/* The last page index that fits into 32 bits, and one more. */
 	g.blocks[0].size_bytes = (WIRE_PAGES_MAX - (WIRE_BLOCKS_MAX - 1)) * WIRE_PAGE_SIZE;
 	w		       = writer(sizeof(scratch));
 	assert_int_equal(wire_geometry_encode(&g, &w), 0);
@@ -371,7 +372,7 @@ static void geometries_compared(void **state)
 	assert_int_equal(wire_geometry_compare(&a, &b, text), 0);
 }
 
-/* One record with the given header in front of @n_data bytes. */
+/* Decode one record with the given header in front of @n_data bytes. */
 static int one_record(const uint8_t head[8], size_t n_data, uint64_t n_pages, const char *words)
 {
 	static uint8_t payload[8 + 2 * WIRE_PAGE_SIZE];
@@ -406,7 +407,7 @@ static void record_bounds(void **state)
 	assert_int_equal(one_record(HEAD(1, 1, 0, 0), 0, 10, "reserved"), -EPROTO);
 	assert_int_equal(one_record(HEAD(0, 0, 0, 0), 0, 10, "class"), -EPROTO);
 	assert_int_equal(one_record(HEAD(6, 0, 0, 0), 0, 10, "class"), -EPROTO);
-	/* DUP: the payload behind the header is 0, page 0. */
+	/* DUP: the payload after the header is 0, that is page 0. */
 	assert_int_equal(one_record(HEAD(5, 0, 4, 1), 4, 10, NULL), 1);
 	assert_int_equal(one_record(HEAD(5, 0, 4, 0), 4, 10, "source at payload offset 8: the page"),
 			 -EPROTO);
@@ -447,7 +448,7 @@ static void device_bounds(void **state)
 	frame = frame_of(WIRE_DEVICE, (const uint8_t[]){1, 0, 0, 1}, 4, 1);
 	assert_int_equal(wire_device_begin(&frame, &iter, NULL), -EPROTO);
 	frame_done(&frame);
-	/* 4097 bytes are two pieces: index 1 is there, index 2 is not. */
+	/* 4097 bytes are two pieces, with indices 0 and 1; 2 is too large. */
 	for (uint32_t index = 1; index <= 2; index++) {
 		w = writer(64);
 		assert_int_equal(wire_device_encode(4097, &w), 0);
@@ -460,7 +461,7 @@ static void device_bounds(void **state)
 	}
 }
 
-/* Packed frames: the bounds of what they unpack to, and nobody reads records in them. */
+/* Packed frames: limits of the unpacked size; records cannot be read without unpacking. */
 static void packed_bounds(void **state)
 {
 	uint8_t payload[6] = {0, 2, 0, 0, 0xaa, 0xbb};
@@ -476,7 +477,7 @@ static void packed_bounds(void **state)
 	assert_int_equal(lz4.plain_size, WIRE_PAYLOAD_MAX);
 	assert_int_equal(lz4.block_size, 2);
 	assert_ptr_equal(lz4.block, payload + 4);
-	payload[3] = 1; /* one byte more than a payload may have */
+	payload[3] = 1; /* one byte above the maximum */
 	assert_int_equal(wire_lz4_decode(&frame, &lz4, &error), -EPROTO);
 	memset(payload, 0, 4);
 	assert_int_equal(wire_lz4_decode(&frame, &lz4, &error), -EPROTO);
@@ -516,14 +517,14 @@ static void records_written_in_place(void **state)
 	w = writer(WIRE_PAYLOAD_MAX);
 	while ((p = wire_record_reserve(&w))) {
 		memcpy(p, page, sizeof(page));
-		/* A class that does not fit leaves everything as it was. */
+		/* A size that does not fit the class changes nothing. */
 		assert_int_equal(wire_record_commit(&w, WIRE_CLASS_RAW, n, 17), -EINVAL);
 		assert_ptr_equal(wire_record_reserve(&w), p);
 		assert_int_equal(wire_record_commit(&w, n % 2 ? WIRE_CLASS_XRLE : WIRE_CLASS_RAW, n,
 						    n % 2 ? 3 : WIRE_PAGE_SIZE), 0);
 		n++;
 	}
-	/* Full for the one does not mean full for a small one, nor bad. */
+	/* A frame too full for a raw page may have room for a smaller record, and is not bad. */
 	assert_false(w.bad);
 	assert_int_equal(wire_record_encode(&w, WIRE_CLASS_RAW, 0, page, sizeof(page)), -ENOBUFS);
 	assert_false(w.bad);
@@ -548,7 +549,7 @@ static void small_rules(void **state)
 	struct bytes_writer w = writer(64);
 
 	(void)state;
-	/* An epoch stands on an earlier one. */
+	/* An epoch must build on an earlier one. */
 	frame = frame_of(WIRE_EPOCH_BEGIN, (const uint8_t[8]){[7] = 5}, 8, 5);
 	assert_int_equal(wire_epoch_begin_decode(&frame, &begin, NULL), -EPROTO);
 	frame.h.epoch = 6;

@@ -48,7 +48,8 @@ static void demand_ends_with_the_seal(void **state)
 	assert_int_equal(pacer_due_ns(&pacer, 91 * MS), 191 * MS);
 }
 
-/* A pause in which QEMU, or the machine, stood still for 3 s is not paid for with 12 s of held output. */
+/* After a pause in which QEMU or the machine stood still for 3 s, output is not held for 12 s to
+ * make up for it. */
 static void a_stall_in_a_pause_is_paid_back_soon(void **state)
 {
 	struct pacer pacer;
@@ -61,7 +62,7 @@ static void a_stall_in_a_pause_is_paid_back_soon(void **state)
 	assert_string_equal(pacer_reason(&pacer, 3101 * MS), "pause budget");
 }
 
-/* Under unbroken demand the paused share converges to pause_share_max, not above. */
+/* Under constant demand the paused share converges to pause_share_max and does not exceed it. */
 static void paused_share_is_bounded(void **state)
 {
 	struct pacer pacer;
@@ -82,7 +83,7 @@ static void paused_share_is_bounded(void **state)
 	assert_in_range(paused_ns * 1000 / now_ns, 195, 202);
 }
 
-/* A guest that waits for its clients may be sealed as often as half of the time goes to pauses. */
+/* While a guest only waits for its clients, up to half of the time may go to pauses. */
 static void idle_guests_pauses_cost_less(void **state)
 {
 	struct pacer pacer;
@@ -102,7 +103,8 @@ static void idle_guests_pauses_cost_less(void **state)
 	assert_in_range(paused_ns * 1000 / now_ns, 490, 510);
 }
 
-/* The same guest, where each pause is time that its clock loses: the second bound holds, until it is corrected. */
+/* The same guest, but its clock loses each pause: the second limit (wall_share_max) holds until the
+ * clock is corrected. */
 static void pauses_that_the_clock_loses_are_bounded_by_all_time(void **state)
 {
 	struct pacer_config bounded = config;
@@ -157,7 +159,7 @@ static void full_hold_overrides_the_budget(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	pacer_sealed(&pacer, 10 * MS, 60 * MS, 10 * MS); /* a 50 ms pause: deep in debt */
+	pacer_sealed(&pacer, 10 * MS, 60 * MS, 10 * MS); /* a 50 ms pause: far over budget */
 	pacer_demand(&pacer, 0, false);
 	assert_true(pacer_due_ns(&pacer, 61 * MS) > 200 * MS);
 	assert_string_equal(pacer_reason(&pacer, 61 * MS), "pause budget");
@@ -194,15 +196,16 @@ static void a_busy_link_stretches_the_epoch(void **state)
 	(void)state;
 	pacer_init(&pacer, &config, 0);
 	pacer_demand(&pacer, 1 * MS, false);
-	pacer_link(&pacer, 1 * MS, 10000000, 0.1); /* 100 ms of work: look again in 5 */
+	pacer_link(&pacer, 1 * MS, 10000000, 0.1); /* 100 ms of work: look again in 5 ms */
 	assert_int_equal(pacer_due_ns(&pacer, 2 * MS), 6 * MS);
 	assert_string_equal(pacer_reason(&pacer, 2 * MS), "link");
-	pacer_link(&pacer, 6 * MS, 2700000, 0.1); /* 27 ms: 2 more than it may be */
+	pacer_link(&pacer, 6 * MS, 2700000, 0.1); /* 27 ms of work: 2 ms too much */
 	assert_int_equal(pacer_due_ns(&pacer, 6 * MS), 8 * MS);
 	pacer_link(&pacer, 8 * MS, 2500000, 0.1);
 	assert_int_equal(pacer_due_ns(&pacer, 8 * MS), 2 * MS);
 	assert_string_equal(pacer_reason(&pacer, 8 * MS), "demand");
-	/* An unknown rate says nothing, a full hold does not make the link free. */
+	/* With an unknown rate the link sets no limit. A full hold does not override the link's
+	 * limit. */
 	pacer_link(&pacer, 8 * MS, 10000000, 0);
 	assert_int_equal(pacer_due_ns(&pacer, 8 * MS), 2 * MS);
 	pacer_demand(&pacer, 8 * MS, true);
@@ -216,27 +219,28 @@ static void stretching_is_counted(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	pacer_demand(&pacer, 60 * MS, false); /* the guest was silent until then: not our doing */
+	pacer_demand(&pacer, 60 * MS, false); /* only the guest's own silence until now */
 	pacer_sealing(&pacer, 64 * MS);
 	assert_int_equal(pacer.n_stretched, 0);
 	pacer_sealing(&pacer, 90 * MS);
 	assert_int_equal(pacer.n_stretched, 1);
 	assert_int_equal(pacer.stretched_ns, 30 * MS);
 	pacer_sealed(&pacer, 90 * MS, 91 * MS, 0);
-	pacer_sealing(&pacer, 192 * MS); /* epoch_max, and the clock's grain */
+	pacer_sealing(&pacer, 192 * MS); /* epoch_max plus the clock's resolution */
 	assert_int_equal(pacer.n_stretched, 1);
 	pacer_sealing(&pacer, 291 * MS);
 	assert_int_equal(pacer.n_stretched, 2);
 	assert_int_equal(pacer.stretched_ns, 130 * MS);
 }
 
-/* A guest that writes a working set of @set bytes at 0.4 bytes per ns, a link that takes 0.1; the guest
- * always waits for a reply. Longest commit of an epoch, after it has settled. */
+/* A guest writes a working set of @set bytes at 0.4 bytes per ns and always waits for a reply; the
+ * link takes 0.1 bytes per ns. Returns the longest commit time of an epoch once the run has
+ * settled. */
 static uint64_t longest_commit_ns(double set, bool is_link_told)
 {
 	struct {
 		uint64_t resumed_ns;
-		double end; /* of its bytes, in all bytes ever made */
+		double end; /* of its bytes, counted over all bytes ever made */
 	} flight[4];
 	double made = 0, sent = 0, dirty = 0;
 	uint64_t worst_ns = 0;
@@ -271,8 +275,8 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 	return worst_ns;
 }
 
-/* Without the link's rule four epochs queue, each as large as the guest's working set: a commit takes
- * the time of all four. With it, its own and a little. */
+/* Without the link's rule four epochs queue, each as large as the guest's working set, and a commit
+ * takes the time of all four. With the rule it takes the time of one and little more. */
 static void one_epoch_at_a_time_when_the_guest_outruns_the_link(void **state)
 {
 	uint64_t own_ns = 1000 * MS; /* 100 MB at 0.1 bytes per ns */

@@ -1,5 +1,5 @@
-/* Two agents without a gateway, over loopback: the server's first steps, a claim and its vote, the stream. The
- * standby is a keeper without QEMU, on a thread; the primary is the test. */
+/* Two agents without a gateway, over loopback: the server's first steps, a claim and its vote, the
+ * stream. The standby is a keeper without QEMU on a thread; the test plays the primary. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -49,7 +49,7 @@ static uint64_t soon(void)
 	return clock_mono_ns() + 10 * CLOCK_NS_PER_S;
 }
 
-/* As standby.c's, without QEMU. */
+/* The keeper's loop as in standby.c, but without QEMU. */
 static void *keep(void *context)
 {
 	(void)context;
@@ -72,7 +72,7 @@ static void *keep(void *context)
 	return NULL;
 }
 
-/* No more than hostagent/vm/vm_peer.c does. */
+/* Accept what hostagent/vm/vm_peer.c accepts, and no more. */
 static uint16_t take(void *context, const struct peer_offer *offer, char *ret_text)
 {
 	(void)context;
@@ -105,7 +105,7 @@ static void stop(void)
 	pthread_join(thread, NULL);
 }
 
-/* Beta holds epoch 2 of TERM, has not heard of a gateway for long, and its file says direct. */
+/* Beta holds epoch 2 of TERM, has not heard of a gateway for long, and its VM file says direct. */
 static int setup(void **state)
 {
 	(void)state;
@@ -156,7 +156,7 @@ static int connect_as(const struct link_config *config, uint64_t term, struct li
 	return link_handshake(*ret_link, &hello, term, 0, soon(), &welcome);
 }
 
-/* The next frame; -errno: the connection ended. */
+/* Receive the next frame. -errno: the connection ended. */
 static int next(struct link *link, struct wire_frame *frame)
 {
 	int r = link_await(link, soon(), frame);
@@ -210,7 +210,7 @@ static void test_vote_direct(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0); /* as if the answer was lost */
 	stop();
 	assert_int_equal(sb->n_votes, 1);
-	/* On file, with the copy, and it stands between any older promotion and the guest. */
+	/* The vote is on disk with the copy, and no older promotion is allowed any more. */
 	keeper_fixture_reopen(&x);
 	assert_int_equal(sb->rf.meta.term, TERM + 1);
 	assert_int_equal(sb->rf.meta.vote, RAMFILE_VOTE_DIRECT);
@@ -218,7 +218,7 @@ static void test_vote_direct(void **state)
 	assert_int_equal(promote_check(&sb->log, TERM, 1, text), -ESTALE);
 	assert_int_equal(promote_check(&sb->log, TERM + 1, 1, text), -ESTALE);
 	assert_int_equal(promote_check(&sb->log, TERM + 2, 2, text), 0);
-	/* The primary counts on this host: no STANDBY_STOP of that term takes it away. */
+	/* The primary relies on this host: a STANDBY_STOP of that term is refused. */
 	stop_order.term = TERM + 1;
 	keeper_carry_out(sb, &stop_order);
 	assert_int_equal(stop_order.result, -ESTALE);
@@ -239,7 +239,7 @@ static void test_vote_unprotected(void **state)
 	assert_int_equal(sb->rf.meta.vote, RAMFILE_VOTE_UNPROTECTED);
 	assert_int_equal(sb->rf.meta.applied_epoch, 0);
 	assert_false(sb->want_stream || sb->want_qemu);
-	/* The copy is old from now on: no term makes it a guest. */
+	/* The copy is out of date from now on: no term may run it. */
 	assert_int_equal(promote_check(&sb->log, TERM + 2, 1, text), -ENODATA);
 }
 
@@ -285,7 +285,8 @@ static void test_direct_stream(void **state)
 	assert_int_equal(frame.h.epoch, 3);
 	assert_int_equal(frame.h.term, TERM + 1);
 	link_free(link);
-	/* It comes again, and is told where to go on; then it claims the term after. */
+	/* The primary connects again and is told where to continue; then it claims the next
+	 * term. */
 	assert_int_equal(connect_as(&config, TERM + 1, &link), 0);
 	send_beat(link, TERM + 1, 78);
 	assert_int_equal(next(link, &frame), 0);
@@ -293,7 +294,7 @@ static void test_direct_stream(void **state)
 	link_free(link);
 	assert_int_equal(claim(TERM + 1, WIRE_CLAIM_DIRECT, 3), 0);
 	stop();
-	/* Before a guest of its own runs, what that lease lets out is out. */
+	/* Before beta may run the guest itself, everything that the lease lets out must be out. */
 	keeper_await_mute(sb);
 	assert_true(clock_mono_ns() >= sb->granted_ns + AGREE_RELEASE_MS * CLOCK_NS_PER_MS);
 	assert_int_equal(sb->rf.meta.term, TERM + 2);
@@ -301,7 +302,8 @@ static void test_direct_stream(void **state)
 	assert_int_equal(ramfile_page(&sb->rf, 3)[0], 0x44);
 }
 
-/* No stream without a vote for it, in no other term, and none once a promotion was accepted. */
+/* No stream without a vote for it, none in another term, and none after a promotion was
+ * accepted. */
 static void test_no_stream(void **state)
 {
 	const struct link_config config = to_beta();
@@ -340,10 +342,10 @@ static void test_who(void **state)
 	struct link *link;
 
 	(void)state;
-	config.peer_name = "gamma"; /* somebody else answers there */
+	config.peer_name = "gamma"; /* another host answers at that port */
 	assert_int_equal(connect_as(&config, TERM, &link), -EPERM);
 	link_free(link);
-	config.peer_name = NULL; /* an agent is no gateway */
+	config.peer_name = NULL; /* an agent's certificate, but a gateway is expected */
 	assert_int_equal(connect_as(&config, TERM, &link), -EPROTO);
 	link_free(link);
 	config = to_beta();
@@ -351,10 +353,10 @@ static void test_who(void **state)
 	assert_int_equal(connect_as(&config, TERM, &link), -EACCES);
 	assert_int_equal(link_refused_code(link), WIRE_REFUSED_IDENTITY);
 	link_free(link);
-	config.tls = gateway; /* no host at all */
+	config.tls = gateway; /* not a host at all */
 	assert_true(connect_as(&config, TERM, &link) < 0);
 	link_free(link);
-	config.tls = alpha; /* what one says to a gateway */
+	config.tls = alpha; /* a HELLO that is for a gateway */
 	assert_int_equal(link_open(&config, &link), 0);
 	wire_hello_init(&hello, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, "");
 	assert_int_equal(link_handshake(link, &hello, 0, 0, soon(), &welcome), -EACCES);
@@ -363,7 +365,8 @@ static void test_who(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 }
 
-/* Connections that say nothing hold nobody up: while there is room at all, and after their time. */
+/* Connections that send nothing do not block a claim: not while there is room, and not after their
+ * time is over. */
 static void test_silent_connections(void **state)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port),
@@ -385,7 +388,7 @@ static void test_silent_connections(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 }
 
-/* A port that is free now. */
+/* Returns a port that is free now. */
 static uint16_t free_port(void)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -404,7 +407,7 @@ static int set_up_certs(void **state)
 	struct mint_ca *ca = mint_ca_new("test CA");
 
 	(void)state;
-	log_set_level(LOG_LEVEL_ERROR); /* refusals are the subject here */
+	log_set_level(LOG_LEVEL_ERROR); /* refusals are tested here, so do not log them */
 	certs = mint_dir_new();
 	mint_ca_write(ca, certs, "ca");
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/alpha"}, certs, "alpha");

@@ -1,5 +1,5 @@
-/* test_pending.c - a disk that stalls or fails below the journal: one VM's step waits, nothing else does,
- * and nothing follows from a step before it is durable. */
+/* test_pending.c - a disk that stalls or fails under the journal: only that VM's step waits, and
+ * nothing follows from a step before it is durable. */
 #include "gateway_fixture.h"
 #include "base/clock.h"
 #include "incarnating.h"
@@ -25,7 +25,7 @@ static struct wire_frame frame;
 static char reply_code[32];
 static unsigned int n_replies, n_slow_events;
 
-/* ---- the disk: stands in for libc's ---- */
+/* ---- the disk: replaces libc's fsync() and fdatasync() ---- */
 
 static pthread_mutex_t disk_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t disk_change = PTHREAD_COND_INITIALIZER;
@@ -146,7 +146,7 @@ static int command(struct gateway_vm *vm, enum vm_command what)
 	return gateway_step(f.gw, vm, &in);
 }
 
-/* The thread has something for the loop: take it as the loop does. */
+/* Wait until the journal's thread is done, and take its result as the loop does. */
 static void await_disk(void)
 {
 	struct pollfd p = {.fd = journal_thread_fd(thread), .events = POLLIN};
@@ -168,8 +168,8 @@ static void beat(struct agent *a)
 
 /* ---- the number of this start ---- */
 
-/* An operator's takeover: hosts hear the old number, and beats are answered, until the new one is
- * on the disk. */
+/* After an operator's takeover, hosts hear the old number and beats are answered until the new
+ * number is on disk. */
 static void test_takeover_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
@@ -192,9 +192,9 @@ static void test_takeover_waits_for_the_disk(void **state)
 
 	web1->config.release_ns = 150 * CLOCK_NS_PER_MS;
 	set_disk(true, 0);
-	assert_int_equal(gateway_take_over(f.gw, 7), 0); /* comes back at once */
+	assert_int_equal(gateway_take_over(f.gw, 7), 0); /* returns at once */
 	assert_int_equal(gateway_take_over(f.gw, 8), -EBUSY);
-	beat(&alpha); /* and is answered */
+	beat(&alpha); /* the beat is answered */
 	assert_int_equal(n_replies, 0);
 	assert_true(f.gw->config.incarnation == before);
 	set_disk(false, 0);
@@ -202,12 +202,12 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_int_equal(n_replies, 1);
 	assert_string_equal(reply_code, "done");
 	assert_true(f.gw->config.incarnation > before + (5 << 16));
-	assert_null(web1->host[0]->control); /* it connects anew, and hears the new number */
-	/* Nobody is promoted before a lease of the younger gateway is over. */
+	assert_null(web1->host[0]->control); /* alpha connects again and hears the new number */
+	/* Nobody is promoted before the leases of the younger gateway have ended. */
 	assert_true(web1->fsm.mute_ns >= f.gw->now_ns + web1->config.release_ns);
 	web1->config.release_ns = 0;
 
-	/* A disk that fails: the old number stands. */
+	/* On a disk error the old number stays. */
 	before = f.gw->config.incarnation;
 	f.gw->younger = before + 1;
 	set_disk(false, EIO);
@@ -219,7 +219,7 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
-/* So does the release_ms of the start before, which the file forgets when it is over. */
+/* When the previous start's release_ms is over, writing that to the file does not block either. */
 static void test_settling_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64], error[INCARNATION_ERROR_BYTES];
@@ -237,7 +237,7 @@ static void test_settling_waits_for_the_disk(void **state)
 	f.gw->config.recorded = config.recorded;
 	f.gw->config.take_over_arg = &incarnating;
 	set_disk(true, 0);
-	/* Comes back at once. */
+	/* Returns at once. */
 	incarnating_tick(&incarnating, &config, f.now_ns + 10 * CLOCK_NS_PER_S);
 	set_disk(false, 0);
 	await_disk();
@@ -261,7 +261,7 @@ static void report(struct agent *a, const char *vm, uint8_t role, uint8_t agent_
 	pump();
 }
 
-/* Both hosts are there and idle. */
+/* Both hosts are connected and idle. */
 static void begin_idle(void)
 {
 	say_hello(&alpha, f.alpha);
@@ -270,7 +270,7 @@ static void begin_idle(void)
 	report(&beta, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_IDLE, 0);
 }
 
-/* Durable in @state, term 5, alpha's. */
+/* The record on disk: @state, term 5, owner alpha. */
 static void begin_in(enum vm_state state)
 {
 	web1->fsm.record = (struct vm_record){.term = 5, .owner = 0, .state = state};
@@ -292,7 +292,7 @@ static void test_nothing_follows_before_it_is_durable(void **state)
 	pump();
 	assert_true(web1->pending.waiting);
 	assert_false(gateway_is_durable(web1));
-	for (int i = 0; i < 30; i++) { /* the loop goes on */
+	for (int i = 0; i < 30; i++) { /* the loop continues */
 		f.now_ns += 50 * MS;
 		gateway_tick(f.gw, f.now_ns);
 		beat(&alpha);
@@ -318,7 +318,7 @@ static void test_another_vm_goes_on(void **state)
 	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);
 	assert_true(web1->pending.waiting);
 	n_replies = 0;
-	assert_int_equal(gateway_step(f.gw, db1, &in), 0); /* it is not protected: answered */
+	assert_int_equal(gateway_step(f.gw, db1, &in), 0); /* answered: it is not protected */
 	assert_int_equal(n_replies, 1);
 	assert_false(db1->pending.waiting);
 }
@@ -333,7 +333,7 @@ static bool has_lease(struct agent *a)
 	return agent_take(a, WIRE_LEASE, &frame);
 }
 
-/* The fault: a lease is 2 s, and a disk that stalled for as long ended all of them. */
+/* A lease is 2 s: a disk that stalls for longer must not end the leases of other VMs. */
 static void test_leases_go_on(void **state)
 {
 	(void)state;
@@ -343,20 +343,21 @@ static void test_leases_go_on(void **state)
 	alpha.session->features |= WIRE_FEATURE_LEASE;
 	assert_true(has_lease(&alpha));
 	set_disk(true, 0);
-	/* web1 ends its protection: its record is of another term, so it gets no lease any more. */
+	/* web1's protection ends. Its record on disk has another term, so web1 gets no lease any
+	 * more. */
 	assert_int_equal(command(web1, VM_COMMAND_UNPROTECT), 0);
 	assert_true(web1->pending.waiting);
 	for (int i = 0; i < 50; i++) {
 		f.now_ns += 50 * MS;
 		assert_true(has_lease(&alpha));
-		assert_int_equal(frame.h.term, 3); /* db1's */
+		assert_int_equal(frame.h.term, 3); /* db1's lease */
 	}
 	set_disk(false, 0);
 	await_disk();
 	assert_int_equal(web1->fsm.record.state, VM_UNPROTECTED);
 }
 
-/* A record that changes neither term nor owner does not keep the owner from its lease. */
+/* While a write waits that changes neither term nor owner, the owner still gets its lease. */
 static void test_lease_of_the_same_term(void **state)
 {
 	(void)state;
@@ -380,7 +381,7 @@ static void test_a_failed_write_leaves_no_trace(void **state)
 	term = web1->fsm.record.term;
 	set_disk(true, 0);
 	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);
-	agent_close(&beta); /* comes while the step waits */
+	agent_close(&beta); /* happens while the step waits */
 	assert_true(web1->fsm.host[1].up);
 	set_disk(false, EIO);
 	await_disk();
@@ -390,7 +391,7 @@ static void test_a_failed_write_leaves_no_trace(void **state)
 	assert_false(web1->fsm.host[1].up);
 	assert_false(agent_take(&alpha, WIRE_ORDER, &frame));
 	assert_int_equal(f.gw->counters.journal_errors, 1);
-	set_disk(false, 0); /* and the next one works */
+	set_disk(false, 0); /* the next step works */
 	say_hello(&beta, f.beta);
 	report(&beta, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_IDLE, 0);
 	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);

@@ -1,4 +1,4 @@
-/* The port without a NIC, and the search for a driver's socket. */
+/* The port without a NIC, and finding a driver's socket. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +38,7 @@ static void test_in(void **state)
 	assert_int_equal(port_memory_inject(port, "one", 3), 0);
 	assert_int_equal(port_memory_inject(port, "three", 5), 0);
 	assert_int_equal(port_memory_inject(port, large, sizeof(large)), -EMSGSIZE);
-	assert_int_equal(poll(&wait, 1, 0), 1); /* stays until the frames are taken */
+	assert_int_equal(poll(&wait, 1, 0), 1); /* stays so until the frames are taken */
 	port_disarm(port);
 	assert_true(port_arm(port));
 	assert_int_equal(port_receive(port, frames, 4), 2);
@@ -88,13 +88,13 @@ static void test_wakefd(void **state)
 	(void)state;
 	assert_true(early >= 0);
 	assert_int_equal(wakefd_look(&before), 0);
-	assert_int_equal(wakefd_find(&before, AF_UNIX), -ENOENT); /* only the early one */
+	assert_int_equal(wakefd_find(&before, AF_UNIX), -ENOENT); /* no new one yet */
 	other = dup(STDERR_FILENO);
 	late = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(wakefd_find(&before, AF_UNIX), late);
 	assert_int_equal(wakefd_find(&before, AF_PACKET), -ENOENT);
 	second = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(wakefd_find(&before, AF_UNIX), -ENOENT); /* which one? */
+	assert_int_equal(wakefd_find(&before, AF_UNIX), -ENOENT); /* two candidates: ambiguous */
 	close(second);
 	close(late);
 	close(other);

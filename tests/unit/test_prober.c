@@ -1,4 +1,5 @@
-/* The prober on a virtual clock: to whom it sends, how often, and what it takes for an answer. */
+/* The prober on a virtual clock: which addresses it probes, how often, and what it accepts as an
+ * answer. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,7 +28,7 @@
 
 #define SENT_MAX 256
 
-/* Everything the probers sent since the last look. */
+/* Everything that the probers sent since the last check. */
 struct wire {
 	uint8_t frames[SENT_MAX][FRAMES_BYTES];
 	enum prober_net net[SENT_MAX];
@@ -110,7 +111,8 @@ static const uint8_t *mac_of(uint32_t ip)
 	return ip == GUEST ? mac_guest : mac_host;
 }
 
-/* Answer what was sent since the last look, but for @dead; SYNs with @tcp_flags, 0: none. */
+/* Answer everything sent since the last check, except frames to @dead. @tcp_flags: the answer to a
+ * SYN; 0: none. */
 static void answer_all(struct probes *probes, uint32_t dead, uint8_t tcp_flags, uint64_t now_ns)
 {
 	struct wire sent = wire;
@@ -168,7 +170,7 @@ static void test_silent_without_doubt(void **state)
 	}
 	assert_int_equal(wire.n, 0);
 
-	/* A VM without a prober can be asked all the same. */
+	/* A VM without a prober can be asked too. */
 	prober_set_active(NULL, true, START);
 	assert_false(prober_is_active(NULL));
 	assert_false(figures_of(NULL, PROBER_GUEST, 0).configured);
@@ -185,7 +187,7 @@ static void test_pace(void **state)
 	(void)state;
 	prober_set_active(prober, true, START);
 	assert_true(probes_deadline_ns(probes) == START);
-	/* Nobody answers: one broadcast to each address every interval, nothing else. */
+	/* Nobody answers: each address gets one ARP broadcast per interval, and nothing else. */
 	for (now_ns = START; now_ns <= START + 240 * MS; now_ns += MS)
 		probes_tick(probes, now_ns);
 	assert_int_equal(wire.n, 13 * 5);
@@ -205,13 +207,14 @@ static void test_pace(void **state)
 	assert_true(f.all.last_sent_ns == START + 240 * MS);
 	assert_true(f.all.last_answer_ns == 0);
 
-	/* The same once more, after a stall: one probe, nothing is caught up. */
+	/* After a stall there is one probe; missed ones are not made up for. */
 	wire.n = 0;
 	probes_tick(probes, START + 900 * MS);
 	assert_int_equal(wire.n, 5);
 	assert_true(probes_deadline_ns(probes) == START + 920 * MS);
 
-	/* The end: nothing more, figures stay. Set again: no new round. */
+	/* The round ends: nothing more is sent, and the figures stay. Ending it twice does no
+	 * harm. */
 	prober_set_active(prober, false, START + 901 * MS);
 	prober_set_active(prober, false, START + 901 * MS);
 	wire.n = 0;
@@ -220,7 +223,7 @@ static void test_pace(void **state)
 	assert_int_equal(wire.n, 0);
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).by[PROBER_ARP].sent, 14);
 
-	/* A new round begins its own count. */
+	/* A new round counts from zero; starting it twice does not start another. */
 	prober_set_active(prober, true, START + 2000 * MS);
 	probes_tick(probes, START + 2000 * MS);
 	prober_set_active(prober, true, START + 2010 * MS);
@@ -243,10 +246,11 @@ static void test_answers(void **state)
 	(void)state;
 	prober_set_active(prober, true, now_ns);
 	probes_tick(probes, now_ns);
-	answer_all(probes, 0, 0x12, now_ns + MS); /* the MACs are known now */
+	answer_all(probes, 0, 0x12, now_ns + MS); /* all MACs are known now */
 	now_ns += INTERVAL;
 	probes_tick(probes, now_ns);
-	/* To each host ARP and echo, to the guest ARP, echo and a SYN to each port; no broadcast. */
+	/* Each host gets ARP and echo, the guest ARP, echo and a SYN to each port; nothing is
+	 * broadcast. */
 	assert_int_equal(wire.n, 4 * 2 + 4);
 	assert_int_equal(count_frames(HOST1, 1), 1);
 	assert_int_equal(count_frames(BACKUP1, 1), 1);
@@ -264,12 +268,12 @@ static void test_answers(void **state)
 	assert_int_equal(f.by[PROBER_TCP].sent, 2);
 	assert_int_equal(f.by[PROBER_TCP].answered, 2);
 	assert_int_equal(f.refused, 0);
-	/* Each SYN-ACK was answered by a RST, so that the guest keeps nothing. */
+	/* Each SYN-ACK was answered with a RST, so that the guest keeps no connection. */
 	assert_int_equal(count_frames(GUEST, 6), 2);
 	for (size_t i = 0; i < wire.n; i++)
 		assert_int_equal(wire.frames[i][47], 0x04);
 
-	/* A closed port answers too. */
+	/* A closed port is an answer too. */
 	wire.n = 0;
 	now_ns += INTERVAL;
 	probes_tick(probes, now_ns);
@@ -283,7 +287,7 @@ static void test_answers(void **state)
 	assert_int_equal(counters.answered, 5 + 12 + 12);
 	assert_int_equal(counters.malformed + counters.stray, 0);
 
-	/* One host dies: its echo and its ARP stay open, and ARP becomes a broadcast. */
+	/* One host dies: its echo and ARP probes stay unanswered, and ARP is broadcast again. */
 	for (int i = 0; i < 10; i++) {
 		wire.n = 0;
 		now_ns += INTERVAL;
@@ -307,7 +311,7 @@ static void test_answers(void **state)
 	probes_free(probes);
 }
 
-/* A guest whose answers are held gets the same SYN again, not a flood of half-open connections. */
+/* A guest whose answers are held gets the same SYN again, not many half-open connections. */
 static void test_one_half_open(void **state)
 {
 	struct prober_config config = all_targets;
@@ -332,14 +336,14 @@ static void test_one_half_open(void **state)
 	}
 	assert_int_equal(n, 20);
 
-	/* At the end of the round it is taken back. */
+	/* At the end of the round, a RST ends that connection. */
 	wire.n = 0;
 	prober_set_active(prober, false, START + 500 * MS);
 	assert_int_equal(wire.n, 1);
 	assert_int_equal(wire.frames[0][47], 0x04);
 	assert_int_equal(bytes_get_be32(wire.frames[0] + 38), bytes_get_be32(first + 38) + 1);
 
-	/* A new round asks with new values. */
+	/* A new round uses new values. */
 	wire.n = 0;
 	prober_set_active(prober, true, START + 600 * MS);
 	probes_tick(probes, START + 600 * MS);
@@ -349,7 +353,7 @@ static void test_one_half_open(void **state)
 	probes_free(probes);
 }
 
-/* An operator's look ends by itself, and is no part of a round of doubt. */
+/* An operator's try ends by itself and is not part of a round that a doubt starts. */
 static void test_try(void **state)
 {
 	struct probes *probes = open_probes();
@@ -363,7 +367,7 @@ static void test_try(void **state)
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.sent, 3);
 	assert_false(probes_active(probes));
 
-	/* Doubt during a try begins its own count; its end does not end the try, nor the other way. */
+	/* A doubt during a try starts its own count. The end of the one does not end the other. */
 	prober_try(prober, START + 500 * MS, START + 300 * MS);
 	probes_tick(probes, START + 300 * MS);
 	prober_set_active(prober, true, START + 310 * MS);
@@ -382,7 +386,7 @@ static void test_try(void **state)
 	probes_free(probes);
 }
 
-/* Answers that nobody was asked for change nothing, and are counted. */
+/* Answers to questions that were never asked are counted and change nothing. */
 static void test_hostile_answers(void **state)
 {
 	struct probes *probes = open_probes();
@@ -421,7 +425,7 @@ static void test_hostile_answers(void **state)
 		peer_seal(frame);
 		give(probes, PROBER_NET_CLIENT, frame, now_ns + INTERVAL);
 	}
-	give(probes, PROBER_NET_BACKUP, echo, now_ns + INTERVAL); /* not to us there */
+	give(probes, PROBER_NET_BACKUP, echo, now_ns + INTERVAL); /* not our address */
 	echo[42] ^= 1;						   /* a broken sum */
 	give(probes, PROBER_NET_CLIENT, echo, now_ns + INTERVAL);
 	echo[42] ^= 1;
@@ -431,7 +435,7 @@ static void test_hostile_answers(void **state)
 	assert_int_equal(after.malformed, before.malformed + 1);
 	assert_int_equal(wire.n, 0);
 
-	/* Good ones count once, however often they come. */
+	/* A good answer counts once, however often it comes. */
 	for (int i = 0; i < 100; i++) {
 		give(probes, PROBER_NET_CLIENT, echo, now_ns + INTERVAL + MS);
 		give(probes, PROBER_NET_CLIENT, syn, now_ns + INTERVAL + MS);
@@ -441,7 +445,7 @@ static void test_hostile_answers(void **state)
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.answered, host.all.answered);
 	assert_int_equal(wire.n, PROBER_REPLIES_MAX); /* RSTs to the flood */
 
-	/* An answer of the last round is none in this one. */
+	/* An answer to the last round does not count in this one. */
 	prober_set_active(prober, false, now_ns + INTERVAL + MS);
 	prober_set_active(prober, true, now_ns + INTERVAL + 2 * MS);
 	give(probes, PROBER_NET_CLIENT, arp, now_ns + INTERVAL + 2 * MS);
@@ -466,7 +470,7 @@ static void arp_from(struct probes *probes, uint32_t ip, const uint8_t *mac, boo
 	give(probes, PROBER_NET_CLIENT, frame, START + MS);
 }
 
-/* Who is not configured is neither answered nor learned. */
+/* Unknown addresses are neither answered nor learned. */
 static void test_only_configured(void **state)
 {
 	struct prober_config config = {.guest = GUEST, .guest_ports = {80}, .n_guest_ports = 1,
@@ -485,8 +489,8 @@ static void test_only_configured(void **state)
 			 wire.n);
 	wire.n = 0;
 	arp_from(probes, HOST0, mac_host, false); /* not configured */
-	arp_from(probes, 0, mac_host, false);	  /* a probe of RFC 5227 */
-	arp_from(probes, BACKUP0, mac_host, false); /* configured in the other network */
+	arp_from(probes, 0, mac_host, false);	  /* an ARP probe of RFC 5227 */
+	arp_from(probes, BACKUP0, mac_host, false); /* configured on the other network */
 	arp_from(probes, GUEST, evil, false);	  /* not the configured MAC */
 	arp_from(probes, GUEST, evil, true);
 	assert_int_equal(wire.n, 0);
@@ -505,7 +509,8 @@ static void test_only_configured(void **state)
 	probes_free(probes);
 }
 
-/* Two VMs on the same hosts: each learns of an ARP reply, an echo reply is its asker's alone. */
+/* Two VMs on the same hosts: both learn from an ARP reply, but an echo reply counts only for the
+ * one that asked. */
 static void test_shared_hosts(void **state)
 {
 	struct probes *probes = open_probes();
@@ -533,7 +538,7 @@ static void test_shared_hosts(void **state)
 	probes_free(probes);
 }
 
-/* What does not leave is no probe: nobody is called dead for want of room here. */
+/* A probe that cannot be sent does not count: a full queue here must not make anybody look dead. */
 static void test_no_room(void **state)
 {
 	struct probes *probes = open_probes();

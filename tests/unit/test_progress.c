@@ -1,5 +1,5 @@
-/* test_progress.c - what is told of a long step: moves are counted, each says how far; and the
- * keeper's files tell. */
+/* test_progress.c - what is told of a long step: each move is counted and says how far the step is;
+ * and that the keeper's file operations report their moves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,7 +58,7 @@ static void test_moves(void **state)
 	progress_add(&p, 0);
 	assert_string_equal(said(),
 			    "step=copied again 3.0 MiB that was written meanwhile\nstep_moves=4\n");
-	progress_end(&p); /* what was counted stays */
+	progress_end(&p); /* the count stays */
 	assert_string_equal(said(), "step_moves=4\n");
 }
 
@@ -75,7 +75,7 @@ static void test_nobody_wants_to_know(void **state)
 	assert_string_equal(stats, "");
 }
 
-/* The CPU time of a process that works is a move, and of one that waits is none. */
+/* A process that uses CPU time makes moves; a waiting one makes none. */
 static void test_a_process_works(void **state)
 {
 	volatile uint64_t sum = 0;
@@ -83,7 +83,7 @@ static void test_a_process_works(void **state)
 
 	(void)state;
 	progress_watch(&p, "started QEMU", getpid());
-	(void)said(); /* what it took before */
+	(void)said(); /* for the CPU time used before */
 	before = p.n_moves;
 	(void)said();
 	assert_int_equal(p.n_moves, before);
@@ -97,7 +97,7 @@ static void test_a_process_works(void **state)
 	assert_non_null(strstr(stats, "s of CPU time"));
 }
 
-/* The standby's RAM is reserved piece by piece: whoever waits hears of each. */
+/* The standby's RAM is reserved piece by piece, and each piece is a move. */
 static void test_reserving_tells(void **state)
 {
 	char dir[] = "/dev/shm/holdfast-test-progress-XXXXXX";
@@ -109,7 +109,7 @@ static void test_reserving_tells(void **state)
 	rf.progress = &p;
 	assert_int_equal(ramfile_reserve(&rf, 160 * MIB), 0);
 	assert_int_equal(p.n_moves,
-			 2 * (1 + 3)); /* to reserve and to map: begun, 64, 128, 160 MiB */
+			 2 * (1 + 3)); /* reserving and mapping: begin, 64, 128, 160 MiB */
 	assert_non_null(strstr(said(), "step=mapped 160.0 of 160.0 MiB of guest RAM\n"));
 	assert_int_equal(ramfile_purge(&rf), 0);
 	ramfile_close(&rf);

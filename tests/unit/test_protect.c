@@ -1,4 +1,4 @@
-/* When written pages are protected again, on made-up guests. */
+/* When written pages are protected again, on simulated guests. */
 #include "epoch/protect.h"
 
 #include <setjmp.h>
@@ -7,10 +7,10 @@
 #include <cmocka.h>
 
 #define FAULT_NS 20000u
-#define COPY_NS	 500u /* a page */
+#define COPY_NS	 500u /* per page */
 
-/* A guest that changes @n_hot pages in each epoch and, beside them, @n_new pages that it does not come
- * back to. What the seals, the encoder and the faults cost over @n_epochs. */
+/* What run_guest() costs in seals, encoding and faults over @n_epochs. Its guest changes the same
+ * @n_hot pages in each epoch, and @n_new pages that it never changes again. */
 struct cost {
 	uint64_t ns;
 	uint32_t n_protected;
@@ -24,7 +24,7 @@ static struct cost run_guest(enum how how, uint32_t fault_ns, uint32_t n_hot, ui
 {
 	struct protect protect;
 	struct cost cost = {0};
-	uint32_t n_written = 0; /* not protected when the epoch begins */
+	uint32_t n_written = 0; /* pages writable at the begin of the epoch */
 
 	protect_init(&protect, fault_ns);
 	for (uint32_t i = 0; i < n_epochs; i++) {
@@ -67,7 +67,7 @@ static void dear_faults_protect_less_often(void **state)
 		    run_guest(BY_RULE, 1000, 80, 8, 1000).n_protected);
 }
 
-/* The ski rental's bound, over guests and prices of all kinds. */
+/* The bound of the ski rental problem, for many guests and costs. */
 static void never_twice_the_better_choice(void **state)
 {
 	static const uint32_t faults_ns[] = {500, 2000, 20000}, hot[] = {0, 10, 300, 1500};
@@ -90,7 +90,7 @@ static void never_twice_the_better_choice(void **state)
 
 static void stale_copies_are_bounded_in_a_pause(void **state)
 {
-	/* A price that rent does not reach in time. */
+	/* A cost that the rent does not reach in time. */
 	struct cost cost = run_guest(BY_RULE, 10000000, 80, 50, 1000);
 
 	(void)state;
@@ -120,7 +120,8 @@ static void nothing_written_is_nothing_to_protect(void **state)
 	assert_false(protect_is_due(&protect));
 }
 
-/* What the figures call changed: behind a seal that kept its pages writable, one that protects finds old ones too. */
+/* A seal after one that kept its pages writable may copy unchanged pages, even if it protects
+ * itself. */
 static void stale_behind_kept(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* test_qmp.c - the monitor client against a scripted monitor in a thread. */
+/* test_qmp.c - the monitor client against a monitor that a thread plays from a script. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +25,7 @@
 #define CAPS	    "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]}}"
 #define SCRIPT_MAX  16
 
-/* One step of the monitor: wait until exactly `expect` has been read, then say `say`. */
+/* One step of the monitor: wait until exactly `expect` was read, then send `say`. */
 struct step {
 	const char *expect;
 	const char *say;
@@ -37,7 +37,7 @@ struct monitor {
 	int listener;
 	const struct step *script;
 	size_t n_steps;
-	bool is_wrong; /* the client said something else */
+	bool is_wrong; /* the client sent something else */
 	char heard[8192];
 	pthread_t thread;
 };
@@ -130,9 +130,9 @@ static void test_execute(void **state)
 	assert_int_equal(qmp_hmp(q, "info x", TIMEOUT_NS, &text), 0);
 	assert_string_equal(text, "line\r\n");
 	free(text);
-	/* The monitor goes: lost, and stays lost. */
+	/* The monitor is gone: the connection is lost and stays lost. */
 	r = qmp_execute(q, "query-x", NULL, TIMEOUT_NS, NULL);
-	assert_true(r == -ECONNRESET || r == -EPIPE); /* seen when reading, or when writing */
+	assert_true(r == -ECONNRESET || r == -EPIPE); /* noticed when reading, or when writing */
 	assert_int_equal(qmp_execute(q, "query-x", NULL, TIMEOUT_NS, NULL), r);
 	assert_int_equal(qmp_pump(q), r);
 	qmp_close(q);
@@ -211,7 +211,7 @@ static void test_wait_event(void **state)
 	assert_int_equal(qmp_send_rendered(q, "{\"execute\":\"save\"}", NULL), 0);
 	assert_int_equal(qmp_wait_event(q, "STOP", TIMEOUT_NS), 0);
 	assert_string_equal(events, "OTHER STOP ");
-	/* It has come and gone; there is no answer either. */
+	/* The event was already consumed, and no answer is there either. */
 	assert_int_equal(qmp_wait_event(q, "STOP", CLOCK_NS_PER_MS), -ETIMEDOUT);
 	assert_int_equal(qmp_wait_event(q, NULL, 0), -ETIMEDOUT);
 	assert_int_equal(qmp_send(q, "query-x", NULL), 0);
@@ -284,7 +284,7 @@ static void test_open_errors(void **state)
 	START(&m, no_greeting);
 	assert_int_equal(qmp_open(m.path, TIMEOUT_NS, &q), -EPROTO);
 	stop(&m);
-	/* Connects, but nobody greets. */
+	/* The monitor accepts, but sends no greeting. */
 	start(&m, NULL, 0);
 	assert_int_equal(qmp_open(m.path, 20 * CLOCK_NS_PER_MS, &q), -EBUSY);
 	close(m.listener);

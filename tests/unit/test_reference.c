@@ -1,4 +1,4 @@
-/* What the store gives up, and what it may not. */
+/* Which pages the store replaces, and which it must keep. */
 #include "epoch/reference.h"
 
 #include <setjmp.h>
@@ -19,7 +19,7 @@ static struct reference *make(void)
 	return reference;
 }
 
-/* Take page @index and leave a version of it there. */
+/* Take page @index and write a version of it. */
 static uint8_t *take(struct reference *reference, uint32_t index)
 {
 	bool is_known;
@@ -50,7 +50,7 @@ static void a_pinned_page_is_not_replaced(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < REFERENCE_SLOTS_MIN / 2; i++)
 		pinned[i] = take(reference, i);
-	/* Twice round the store. */
+	/* Go through the store twice. */
 	for (uint32_t i = REFERENCE_SLOTS_MIN / 2; i < N_PAGES; i++)
 		reference_put(reference, take(reference, i));
 	for (uint32_t i = 0; i < REFERENCE_SLOTS_MIN / 2; i++) {
@@ -59,7 +59,7 @@ static void a_pinned_page_is_not_replaced(void **state)
 		reference_put(reference, pinned[i]);
 		assert_false(reference_is_pinned(reference, i));
 	}
-	/* Now they go: every slot is needed for others. */
+	/* Unpinned, they are replaced: other pages need every slot. */
 	for (uint32_t n = 0; n < 3; n++) {
 		for (uint32_t i = REFERENCE_SLOTS_MIN; i < N_PAGES; i++)
 			reference_put(reference, take(reference, i));

@@ -1,4 +1,5 @@
-/* test_relay.c - what of an epoch stream passes, is dropped, or breaks it. */
+/* test_relay.c - which frames of an epoch stream the relay passes, which it drops, and which end
+ * the stream. */
 #include "vm/relay.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@ static uint8_t payload[WIRE_PAYLOAD_MAX];
 static uint16_t code;
 static char text[WIRE_TEXT_MAX + 1];
 
-/* One frame of the current term and generation through the relay: the verdict, or -EPROTO. */
+/* Relay one frame of the current term and generation. Returns the verdict, or -EPROTO. */
 static int feed(uint8_t type, uint64_t epoch, uint32_t seq, uint32_t size, uint8_t flags)
 {
 	struct wire_frame f = {.h = {.type = type, .flags = flags, .payload_size = size,
@@ -104,9 +105,9 @@ static void test_ack_over_a_resume(void **state)
 	(void)state;
 	assert_int_equal(epoch(11, 10, 0), VM_RELAY_FORWARD);
 	vm_relay_resume(&relay, 7, 10, 4);
-	assert_int_equal(vm_relay_ack(&relay, 11, 0), 0); /* it was on its way */
+	assert_int_equal(vm_relay_ack(&relay, 11, 0), 0); /* sent before the resume */
 	vm_relay_standby_reset(&relay, 10);
-	assert_int_equal(vm_relay_ack(&relay, 11, 0), -EPROTO); /* a new standby cannot know it */
+	assert_int_equal(vm_relay_ack(&relay, 11, 0), -EPROTO); /* unknown to a new standby */
 }
 
 static void test_unheld(void **state)
@@ -155,7 +156,7 @@ static void test_drops(void **state)
 		assert_int_equal(relay.phase, VM_RELAY_CLOSED);                                    \
 	} while (0)
 
-/* In this order, which arguments of a call would not have. */
+/* Evaluate the two in this order; the arguments of a call have none. */
 #define WITH(first, second) ((first) == VM_RELAY_FORWARD ? (second) : 99)
 
 static int in_term(uint64_t term)
@@ -188,7 +189,7 @@ static void test_breaks(void **state)
 	BREAKS(WITH(machine(true), machine(true)), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(WITH(machine(false), begin(11, 10, 0)), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(WITH(epoch(11, 10, 0), machine(true)), WIRE_STREAM_ERROR_ORDER);
-	BREAKS(feed(WIRE_MACHINE, 0, 0, 1, 0), WIRE_STREAM_ERROR_FORMAT); /* begins with a label's size */
+	BREAKS(feed(WIRE_MACHINE, 0, 0, 1, 0), WIRE_STREAM_ERROR_FORMAT); /* no label in it */
 	BREAKS(many_machines(), WIRE_STREAM_ERROR_LIMIT);
 	BREAKS(in_term(8), WIRE_STREAM_ERROR_TERM);
 	BREAKS(in_generation(2), WIRE_STREAM_ERROR_ORDER);

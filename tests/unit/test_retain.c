@@ -134,15 +134,15 @@ static void rewind_refuses_what_it_does_not_have(void **state)
 	struct retain *retain = make((size_t)64 << 20);
 
 	(void)state;
-	assert_int_equal(retain_rewind(retain, 3), -ESTALE); /* a fresh agent, a standby at 3 */
+	assert_int_equal(retain_rewind(retain, 3), -ESTALE); /* a new agent, a standby at epoch 3 */
 	add_epoch(retain, 1, false, 6);
 	expect_epochs(retain, 1, 1, 6);
-	assert_int_equal(retain_rewind(retain, 0), -ESTALE); /* FULL frames are gone */
+	assert_int_equal(retain_rewind(retain, 0), -ESTALE); /* FULL frames are not kept */
 	retain_drop_all(retain);
 	for (uint64_t epoch = 2; epoch <= 4; epoch++)
 		add_epoch(retain, epoch, true, 2);
 	retain_drop(retain, 3);
-	assert_int_equal(retain_rewind(retain, 2), -ESTALE); /* 3 was dropped already */
+	assert_int_equal(retain_rewind(retain, 2), -ESTALE); /* epoch 3 was dropped */
 	retain_free(retain);
 }
 
@@ -181,7 +181,7 @@ static void the_backlog_is_bounded(void **state)
 	retain_free(retain);
 }
 
-/* An epoch above the limit gets through in pieces, and cannot be sent again. */
+/* An epoch above the limit passes in pieces and cannot be sent again. */
 static void an_epoch_above_the_limit_is_let_go(void **state)
 {
 	struct retain *retain = make((size_t)2 << 20);
@@ -195,7 +195,7 @@ static void an_epoch_above_the_limit_is_let_go(void **state)
 	assert_int_equal(retain_begin(retain, 2, true), 0);
 	for (uint32_t seq = 0; seq < 200; seq++) {
 		while (retain_reserve(retain, &payload) < 0) {
-			/* As long as a commit may make room, everything is kept. */
+			/* While a commit can still make room, nothing is let go. */
 			if (retain_n_epochs(retain) == 2) {
 				assert_false(retain_let_go(retain));
 				retain_drop(retain, 1);

@@ -1,5 +1,5 @@
-/* test_room.c - two standbys claim room in one file system. Whatever else runs here may write there meanwhile: the
- * figures are far apart. */
+/* test_room.c - two standbys claim room in one file system. Other processes may write to it
+ * meanwhile, so the figures are far apart. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,7 +26,7 @@ static void test_claims(void **state)
 	assert_int_equal(room_claim(&second, dir, all / 10 * 6, &left), -ENOSPC);
 	assert_true(left > all / 10 && left < all / 10 * 6);
 	assert_int_equal(room_claim(&second, dir, all / 10, &left), 0);
-	/* A claim is replaced, not added to. */
+	/* A claim replaces the old one; it does not add to it. */
 	assert_int_equal(room_claim(&first, dir, all / 10 * 6, &left), 0);
 	assert_int_equal(room_claim(&second, dir, all / 10 * 6, &left), -ENOSPC);
 	room_release(&first);

@@ -23,7 +23,7 @@ static int judge(const char *text, struct error *error)
 static void no_vlan_would_be_lost(void **state)
 {
 	static const char *const texts[] = {
-		"[]", /* no card has such a filter */
+		"[]", /* no card has an rx filter */
 		"[{\"name\":\"n0\",\"promiscuous\":false,\"vlan\":\"normal\",\"vlan-table\":[]}]",
 		"[{\"name\":\"n0\",\"promiscuous\":false,\"vlan\":\"normal\",\"vlan-table\":[0]}]",
 		"[{\"name\":\"n0\",\"promiscuous\":false,\"vlan\":\"all\",\"vlan-table\":[]}]",

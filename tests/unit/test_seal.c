@@ -1,5 +1,5 @@
-/* test_seal.c - a seal by three commands whose QEMU answers late: the guest must not stand still
- * for good. */
+/* test_seal.c - a seal by three commands, with a QEMU that answers late: the guest must not stay
+ * stopped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,13 +25,13 @@
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 #define ADDED_FD   "{\"return\": {\"fdset-id\": 1, \"fd\": 9}}\r\n"
 
-/* A monitor that reads no command from `stop` on until it is let. */
+/* A monitor that does not read past `stop` before goes_on is posted. */
 struct monitor {
 	char directory[64], path[96];
 	int listener;
 	pthread_t thread;
 	sem_t goes_on;
-	char stopped_by[64]; /* what it did from then on, in order: "stop cont " */
+	char stopped_by[64]; /* what it did then, in order: "stop cont " */
 	bool runs;
 };
 
@@ -110,9 +110,9 @@ static void test_a_late_stop_is_undone(void **state)
 	seal_set_timeout(seal, 50 * CLOCK_NS_PER_MS);
 	assert_int_equal(seal_run(seal, SEAL_KEEP, hook, &is_hooked, &result), -ETIMEDOUT);
 	assert_false(is_hooked);
-	sem_post(&m.goes_on); /* now it comes to it */
+	sem_post(&m.goes_on); /* now it reads `stop` */
 	seal_free(seal);
-	devstate_close(device); /* asks: what was sent before is answered then */
+	devstate_close(device); /* waits for the answers to all earlier commands */
 	qmp_close(qmp);
 	end(&m);
 	assert_string_equal(m.stopped_by, "stop cont ");

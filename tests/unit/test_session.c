@@ -1,4 +1,4 @@
-/* test_session.c - sessions over memory: limits, time-outs, back-pressure, any cut of the bytes. */
+/* test_session.c - sessions in memory: limits, timeouts, back-pressure, and bytes cut anywhere. */
 #include "gateway_fixture.h"
 
 #include <errno.h>
@@ -47,7 +47,8 @@ static void pass(uint64_t ms)
 	pump();
 }
 
-/* The host has obeyed a gateway that was started later: this one says so and orders nothing there. */
+/* The host has already obeyed a gateway that was started later. This gateway says so and gives that
+ * host no orders. */
 static void test_older_gateway(void **state)
 {
 	const uint64_t ours = UINT64_C(100) << 16;
@@ -69,9 +70,9 @@ static void test_older_gateway(void **state)
 	assert_int_equal(f.gw->younger, ours + 1);
 	assert_int_equal(f.gw->counters.refused_old_gateway, 1);
 	assert_false(vm->fsm.host[0].up);
-	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* that one may give terms */
+	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* the other gateway may give terms */
 
-	/* Its own number, and in all that it says. */
+	/* This gateway's own number is in all that it sends. */
 	agent_open(&beta, &f, f.beta);
 	agent_hello(&beta, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, ours, 0);
 	pump();
@@ -113,7 +114,7 @@ static void test_takeover(void **state)
 	pump();
 	assert_int_equal(gateway_take_over(f.gw, 1), 0);
 	assert_int_equal(above, 9);
-	/* It could not be recorded: all is as before. */
+	/* The new number could not be recorded: nothing changes. */
 	gateway_recorded(f.gw, -EIO);
 	pump();
 	assert_true(f.gw->config.incarnation == 5 && f.gw->younger == 9);
@@ -123,7 +124,7 @@ static void test_takeover(void **state)
 	gateway_recorded(f.gw, 0);
 	pump();
 	assert_true(f.gw->config.incarnation == 10 && f.gw->younger == 0);
-	/* Both begin anew. */
+	/* Both hosts have to connect again. */
 	assert_null(gateway_find_vm(f.gw, "web1")->host[1]->control);
 	agent_close(&alpha);
 	memset(&alpha, 0, sizeof(alpha));
@@ -134,7 +135,7 @@ static void test_takeover(void **state)
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 }
 
-/* As after the orders of a protection that was begun: VM in SYNCING, both streams up. */
+/* The state after the orders of a new protection: VM in SYNCING, both streams up. */
 static void open_streams(void)
 {
 	struct gateway_vm *vm = gateway_find_vm(f.gw, "web1");
@@ -166,7 +167,7 @@ static void send_geometry(void)
 	agent_send(&primary, &h, payload, (size_t)(w.at - payload));
 }
 
-/* One epoch of @n PAGES frames of @size bytes each. */
+/* Send one epoch of @n PAGES frames of @size bytes each. */
 static void send_epoch(uint64_t epoch, uint32_t n, size_t size)
 {
 	struct wire_header h = {.type = WIRE_EPOCH_BEGIN, .term = 5, .generation = 1,
@@ -204,7 +205,8 @@ static void test_control(void **state)
 	assert_ptr_equal(gateway_find_host(f.gw, "alpha")->control, alpha.session);
 }
 
-/* Behind each answer to a beat, for the owner of what is protected, when its HELLO knew of leases. */
+/* A lease follows the answer to a beat, if the host owns a protected VM and its HELLO had the lease
+ * feature. */
 static void test_leases(void **state)
 {
 	static const struct {
@@ -250,7 +252,7 @@ static void test_leases(void **state)
 	assert_int_equal(f.gw->counters.leases, 2);
 }
 
-/* Two agents may say that to each other, never to a gateway. */
+/* A kind of session that exists between agents only, never with a gateway. */
 static void test_peer_is_refused(void **state)
 {
 	(void)state;
@@ -316,7 +318,7 @@ static void test_duplicate_and_silent(void **state)
 	assert_null(primary.session);
 	assert_non_null(alpha.session);
 	assert_int_equal(f.gw->counters.refused_duplicate, 1);
-	f.now_ns += 600 * MS; /* the first one is silent: the second one replaces it */
+	f.now_ns += 600 * MS; /* the first one is silent, so the second replaces it */
 	agent_close(&primary);
 	agent_open(&primary, &f, f.alpha);
 	agent_hello(&primary, WIRE_KIND_CONTROL, 0, 0, 0);
@@ -353,7 +355,7 @@ static uint64_t welcome_features(struct agent *a)
 
 	assert_true(agent_take(a, WIRE_WELCOME, &frame));
 	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), 0);
-	/* The number of this start, also on a stream. */
+	/* A stream also gets the number of this start. */
 	assert_true(welcome.incarnation == f.gw->config.incarnation);
 	return welcome.features;
 }
@@ -366,7 +368,8 @@ static void open_stream(struct agent *a, struct wire_tls_context *tls, uint8_t r
 	pump();
 }
 
-/* The primary may use what its standby understands, whichever of the two came first or changed. */
+/* The primary may use the features that its standby has, whichever of the two connects or changes
+ * first. */
 static void test_features(void **state)
 {
 	(void)state;
@@ -375,10 +378,11 @@ static void test_features(void **state)
 	open_streams();
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
 	assert_true(welcome_features(&primary) == (WIRE_STREAM_FEATURES & ~WIRE_FEATURE_BITMAP));
-	/* The same standby again: nothing to tell. */
+	/* The same standby connects again: nothing changes for the primary. */
 	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
 	assert_non_null(primary.session);
-	/* One that knows more: the primary has to ask again, and was not told to go on before. */
+	/* A standby with more features: the primary must connect again, and got no RESUME
+	 * before. */
 	while (agent_take(&primary, WIRE_RESUME, &frame))
 		;
 	f.lacks[WIRE_VM_ROLE_STANDBY] = 0;
@@ -388,17 +392,17 @@ static void test_features(void **state)
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
 	assert_true(welcome_features(&primary) == WIRE_STREAM_FEATURES);
 	assert_true(agent_take(&primary, WIRE_RESUME, &frame));
-	/* And one that knows less. */
+	/* A standby with fewer features. */
 	f.lacks[WIRE_VM_ROLE_STANDBY] = WIRE_FEATURES;
 	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
 	assert_null(primary.session);
 	assert_false(agent_take(&primary, WIRE_RESUME, &frame));
-	/* It is remembered while no standby is there. */
+	/* The features are remembered while no standby is connected. */
 	agent_close(&standby);
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
-	/* Which gateway it is does not concern the standby. */
+	/* The gateway's number (INCARNATION) does not concern the standby. */
 	assert_true(welcome_features(&primary) == (WIRE_FEATURE_XRLE | WIRE_FEATURE_INCARNATION));
-	/* A primary that knows less gets less, and is left alone. */
+	/* A primary with fewer features gets fewer, and keeps its connection. */
 	f.lacks[WIRE_VM_ROLE_STANDBY] = 0;
 	f.lacks[WIRE_VM_ROLE_PRIMARY] = WIRE_FEATURE_DUP;
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
@@ -416,7 +420,7 @@ static void test_back_pressure(void **state)
 	open_streams();
 	send_geometry();
 	standby.deaf = true;
-	send_epoch(1, 20, 100000); /* 2 MB towards a ring of 256 KB */
+	send_epoch(1, 20, 100000); /* 2 MB into a ring of 256 KB */
 	pump();
 	assert_true(primary.session->blocked);
 	assert_true(primary.n_untaken > 0);
@@ -441,7 +445,8 @@ static void test_standby_gone_while_blocked(void **state)
 	assert_true(primary.session->blocked);
 	agent_close(&standby);
 	pump();
-	/* Nobody to wait for: the frames are dropped, they come again after the next RESUME. */
+	/* There is no standby to wait for: the frames are dropped, and come again after the next
+	 * RESUME. */
 	assert_false(primary.session->blocked);
 	assert_int_equal(primary.n_untaken, 0);
 	assert_non_null(primary.session);

@@ -1,5 +1,6 @@
-/* The shield: when it goes up and down, what it is given and what it says. Its program is asked in
- * tests/bpf/test_shield_prog, all of it at work in tests/netns/test_gateway_witness. */
+/* The shield: when it goes up and down, which keys it gets and what it answers.
+ * tests/bpf/test_shield_prog tests its program, tests/netns/test_gateway_witness everything
+ * together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,13 +27,13 @@ static void it_goes_up_in_a_flood_only(void **state)
 
 	(void)state;
 	assert_true(shield_is_due(&s, now_ns));
-	assert_false(shield_look(&s, unwanted, now_ns)); /* what was before is no flood of now */
+	assert_false(shield_look(&s, unwanted, now_ns)); /* earlier counts are no flood */
 	for (int i = 0; i < 50; i++) {
 		unwanted += 499;
 		assert_false(shield_look(&s, unwanted, now_ns += 100 * MS));
 	}
 	assert_false(shield_is_due(&s, now_ns + 99 * MS));
-	assert_false(shield_look(&s, unwanted + 100000, now_ns + 99 * MS)); /* too early to say */
+	assert_false(shield_look(&s, unwanted + 100000, now_ns + 99 * MS)); /* too early to judge */
 	assert_false(s.is_up);
 	unwanted += 500;
 	assert_true(shield_look(&s, unwanted, now_ns += 100 * MS));
@@ -49,7 +50,7 @@ static void it_stays_up_while_the_flood_goes_on(void **state)
 	assert_true(shield_look(&s, unwanted += 20000, now_ns += 100 * MS));
 	for (int i = 0; i < 600; i++)
 		assert_false(shield_look(&s, unwanted += 500, now_ns += 100 * MS));
-	/* Pauses of less than five seconds are part of it. */
+	/* Pauses below five seconds do not end the flood. */
 	for (int i = 0; i < 49; i++)
 		assert_false(shield_look(&s, unwanted, now_ns += 100 * MS));
 	assert_false(shield_look(&s, unwanted += 500, now_ns += 100 * MS));
@@ -59,11 +60,11 @@ static void it_stays_up_while_the_flood_goes_on(void **state)
 	assert_true(shield_look(&s, unwanted, now_ns += 100 * MS));
 	assert_false(s.is_up);
 	assert_false(shield_look(&s, unwanted, now_ns += 100 * MS));
-	assert_true(shield_look(&s, unwanted += 500, now_ns += 100 * MS)); /* the next one */
+	assert_true(shield_look(&s, unwanted += 500, now_ns += 100 * MS)); /* the next flood */
 	assert_true(s.is_up);
 }
 
-/* A loop that was away for long has no more of a flood than the time that it was away for. */
+/* After a long time without a look, the count is judged by the time that it took. */
 static void the_rate_counts_and_not_the_number(void **state)
 {
 	struct shield s = {0};

@@ -1,4 +1,4 @@
-/* Whose will is the end of a QEMU. */
+/* Whether the guest or somebody else ended its QEMU. */
 #include "epoch/shutdown.h"
 
 #include <setjmp.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* QEMU's ShutdownCause, all of 7.2 to 10.0. */
+/* QEMU's ShutdownCause, all values from 7.2 to 10.0. */
 static void each_reason_has_its_owner(void **state)
 {
 	static const struct {
@@ -24,7 +24,8 @@ static void each_reason_has_its_owner(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		/* The reason says more than `guest`, which counts all behind guest-shutdown as the guest's. */
+		/* The reason is more exact than QEMU's `guest` flag, which is set for every cause
+		 * after guest-shutdown. */
 		assert_int_equal(shutdown_is_guests(rows[i].reason, true), rows[i].is_guests);
 		assert_int_equal(shutdown_is_guests(rows[i].reason, false), rows[i].is_guests);
 		assert_non_null(strstr(shutdown_text(rows[i].reason), rows[i].words));

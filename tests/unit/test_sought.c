@@ -1,5 +1,5 @@
-/* test_sought.c - hosts that send witness datagrams through the client network find our address there at any
- * time; nobody else does, and no more often than is allowed. */
+/* test_sought.c - hosts that send witness datagrams through the client network can always find our
+ * address there. Other hosts cannot, and replies are limited. */
 #include "probe/probes.h"
 
 #include <setjmp.h>
@@ -126,7 +126,7 @@ static void replies_are_bounded(void **state)
 	probes_free(probes);
 }
 
-/* What answers a probe of before, or is broken, is not looked at without doubt. */
+/* Outside a suspicion, answers to old probes and broken frames are ignored. */
 static void nothing_else_is_taken(void **state)
 {
 	uint8_t frame[FRAMES_BYTES];

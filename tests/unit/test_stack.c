@@ -1,4 +1,4 @@
-/* The stack driven by hand-made frames: what it answers, byte by byte, and which events it gives. */
+/* The stack fed with hand-made frames: its answers, byte by byte, and its events. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,12 +19,12 @@
 
 #define PEER_PORT 4000
 
-/* Frames the stack sent, oldest first; and the connection's events as the test saw them. */
+/* Frames that the stack sent, oldest first, and the connection's events as the test saw them. */
 static struct {
 	uint8_t frames[64][1514];
 	size_t sizes[64];
 	size_t n_frames;
-	size_t n_freed; /* input frames given back */
+	size_t n_freed; /* input frames that the stack gave back */
 	size_t n_input;
 	struct stack_conn *conn;
 	char received[4096];
@@ -34,7 +34,7 @@ static struct {
 } seen;
 
 static struct stack *stack;
-static uint32_t peer_seq, our_seq; /* what the peer sends next, what it expects next */
+static uint32_t peer_seq, our_seq; /* next sequence number of each side */
 
 static int output(void *arg, const struct iovec *pieces, size_t n_pieces)
 {
@@ -88,7 +88,7 @@ static void closed(void *user, int reason)
 	assert_ptr_equal(user, &seen);
 	seen.n_closed++;
 	seen.reason = reason;
-	stack_conn_abort(seen.conn); /* not allowed to hurt: the connection is dead already */
+	stack_conn_abort(seen.conn); /* must do no harm: the connection is dead already */
 }
 
 static const struct stack_events events = { accepted, received, writable, ended, closed };
@@ -108,7 +108,8 @@ static void input(const uint8_t *frame, size_t size)
 	stack_poll(stack, clock_mono_ns());
 }
 
-/* One segment from the peer's @from to our @to at @seq, acknowledging our_seq. */
+/* Send one segment from the peer's port @from to our port @to with sequence @seq, acknowledging
+ * our_seq. */
 static void send_from_to(uint16_t from, uint16_t to, uint32_t seq, uint8_t flags, const void *data,
 			 size_t size)
 {
@@ -122,7 +123,7 @@ static void send_segment(uint32_t seq, uint8_t flags, const void *data, size_t s
 	send_from_to(PEER_PORT, 7, seq, flags, data, size);
 }
 
-/* The last frame must be TCP to the peer with good checksums; returns its TCP header. */
+/* Check that the last frame is TCP to the peer with good checksums; returns its TCP header. */
 static const uint8_t *last_tcp(void)
 {
 	const uint8_t *frame, *ip;
@@ -163,7 +164,7 @@ static int setup(void **state)
 	if (stack_open(&config, output, NULL, &stack) || stack_listen(stack, 7, &events, &seen))
 		return -1;
 	put_arp_request(arp);
-	input(arp, sizeof(arp)); /* so that it knows the peer */
+	input(arp, sizeof(arp)); /* so that the stack knows the peer */
 	return 0;
 }
 
@@ -171,7 +172,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	stack_close(stack);
-	return seen.n_freed == seen.n_input ? 0 : -1; /* every frame came back, once */
+	return seen.n_freed == seen.n_input ? 0 : -1; /* every frame came back once */
 }
 
 static void establish(void)
@@ -221,7 +222,7 @@ static void test_arp_reply(void **state)
 	};
 
 	(void)state;
-	/* setup() sent the request; before it came the announcement of our own address */
+	/* setup() sent the request; the first frame is the announcement of our own address */
 	assert_int_equal(seen.n_frames, 2);
 	assert_true(seen.sizes[1] >= sizeof(reply));
 	assert_memory_equal(seen.frames[1], reply, sizeof(reply));
@@ -271,9 +272,9 @@ static void test_handshake_and_data(void **state)
 	tcp = last_tcp(); /* acknowledged in the same turn, not 250 ms later */
 	assert_int_equal(tcp[13] & (ACK | RST | FIN), ACK);
 	assert_int_equal(bytes_get_be32(tcp + 8), peer_seq);
-	assert_int_equal(bytes_get_be16(tcp + 14), 65535 - 5); /* no scale in the SYN */
+	assert_int_equal(bytes_get_be16(tcp + 14), 65535 - 5); /* the SYN had no window scale */
 
-	stack_conn_consumed(seen.conn, 100); /* more than there is: cut */
+	stack_conn_consumed(seen.conn, 100); /* more than was received: cut */
 	assert_int_equal(stack_conn_write(seen.conn, "world", 5), 5);
 	stack_poll(stack, clock_mono_ns());
 	tcp = last_tcp();
@@ -289,7 +290,7 @@ static void test_handshake_and_data(void **state)
 	assert_int_equal(tcp[13] & (FIN | ACK | RST), FIN | ACK);
 	assert_int_equal(bytes_get_be32(tcp + 4), our_seq);
 	assert_int_equal(bytes_get_be32(tcp + 8), peer_seq);
-	assert_int_equal(seen.n_closed, 0); /* no event for what the user closed */
+	assert_int_equal(seen.n_closed, 0); /* no event after the user's own close */
 }
 
 static void test_reordered_data(void **state)
@@ -305,7 +306,7 @@ static void test_reordered_data(void **state)
 	assert_int_equal(seen.n_input, seen.n_freed);
 }
 
-/* More out-of-order segments than holders: the queue is thrown away, not the newcomers. */
+/* Out-of-order segments beyond the limit drop the whole queue, not the newest segment. */
 static void test_out_of_order_flood(void **state)
 {
 	struct stack_counters counters;
@@ -361,7 +362,7 @@ static void test_abort_inside_event(void **state)
 	assert_int_equal(seen.n_closed, 0);
 }
 
-/* Closing with unconsumed bytes still says FIN, not reset. */
+/* A close with unconsumed bytes sends FIN, not RST. */
 static void test_close_inside_event(void **state)
 {
 	(void)state;
@@ -406,7 +407,7 @@ static void test_syn_flood(void **state)
 	assert_int_equal(seen.n_received, 1);
 }
 
-/* A careless application for the random test: the user pointer is the connection. */
+/* A careless application for the random test; its user pointer is the connection. */
 static void *any_accepted(void *app, struct stack_conn *conn, const struct stack_peer *peer)
 {
 	(void)app;
@@ -448,7 +449,7 @@ static const struct stack_events any_events = {
 	any_accepted, any_received, writable, any_ended, any_closed,
 };
 
-/* A segment with good checksums and otherwise any header, near @base's numbers. */
+/* Send a segment with good checksums and a random header, with numbers near @base. */
 static void send_random_segment(unsigned int *seed, uint16_t port, uint32_t base)
 {
 	uint8_t frame[1514], *tcp = frame + 34;
@@ -470,7 +471,8 @@ static void send_random_segment(unsigned int *seed, uint16_t port, uint32_t base
 	input(frame, 34 + size);
 }
 
-/* lwIP's assertions abort, so surviving is the test; and every frame must come back (teardown). */
+/* lwIP's assertions abort, so survival is the test. Every frame must come back (teardown
+ * checks). */
 static void test_random_segments(void **state)
 {
 	unsigned int seed = 1, n;
@@ -482,7 +484,7 @@ static void test_random_segments(void **state)
 	for (n = 0; n < 30000; n++) {
 		const uint8_t *tcp = seen.frames[0] + 34;
 
-		if (n % 32 == 0) { /* a clean handshake, so that there is something to damage */
+		if (n % 32 == 0) { /* first a clean handshake, to have something to damage */
 			if (seen.conn)
 				stack_conn_abort(seen.conn);
 			seen.conn = NULL;
@@ -503,7 +505,7 @@ static void test_random_segments(void **state)
 	assert_true(n_received > 10000);
 }
 
-/* A SYN that claims to come from ourselves would make lwIP answer itself through a queue that does
+/* A SYN with our own address as its source would make lwIP answer itself through a queue that does
  * not exist here, and abort. */
 static void test_land(void **state)
 {
@@ -524,7 +526,7 @@ static void test_land(void **state)
 	input(frame, sizeof(frame));
 	stack_get_counters(stack, &counters);
 	assert_int_equal(counters.drop_spoofed, 1);
-	assert_int_equal(seen.n_frames, 2); /* setup()'s */
+	assert_int_equal(seen.n_frames, 2); /* both from setup() */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -18,11 +18,11 @@
 static struct stack *stack;
 static struct stack_conn *newest;
 static struct {
-	uint8_t frame[1514]; /* the last one */
+	uint8_t frame[1514]; /* the last frame sent */
 	size_t n_frames;
 	int n_closed;
 } seen;
-static uint32_t our_fin[N_ENDED + 1]; /* its sequence number, by connection */
+static uint32_t our_fin[N_ENDED + 1]; /* sequence number of our FIN, per connection */
 
 static int output(void *arg, const struct iovec *pieces, size_t n_pieces)
 {
@@ -71,7 +71,7 @@ static void not_ours(void *handle)
 	(void)handle;
 }
 
-/* Feed one segment; returns the flags of the answer, 0: none. */
+/* Feed one segment. Returns the flags of the answer; 0: there was none. */
 static uint8_t say(unsigned int i, uint32_t seq, uint32_t ack, uint8_t flags)
 {
 	static uint8_t frame[54];
@@ -116,7 +116,7 @@ static void establish(unsigned int i)
 	assert_non_null(newest);
 }
 
-/* We close first, the peer agrees: lwIP keeps the connection in TIME_WAIT. */
+/* We close first and the peer agrees: lwIP keeps the connection in TIME_WAIT. */
 static void end_in_time_wait(unsigned int i)
 {
 	establish(i);
@@ -126,7 +126,7 @@ static void end_in_time_wait(unsigned int i)
 	assert_int_equal(say(i, 1001, our_fin[i] + 1, FIN | ACK), ACK);
 }
 
-/* The fault: 1024 of them were kept for 120 s, and lwIP went through all for each SYN. */
+/* lwIP walks all connections in TIME_WAIT for each SYN, so only a few may stay there. */
 static void test_few_stay_in_time_wait(void **state)
 {
 	unsigned int n_kept = 0;
@@ -134,10 +134,11 @@ static void test_few_stay_in_time_wait(void **state)
 	(void)state;
 	for (unsigned int i = 0; i < N_ENDED; i++)
 		end_in_time_wait(i);
-	establish(N_ENDED); /* the limit holds from each SYN on */
+	establish(N_ENDED); /* each SYN enforces the limit */
 	for (unsigned int i = 1; i < N_ENDED; i++) {
-		/* The peer's FIN again, for our acknowledgement was lost: who is kept gets another,
-		 * the others a reset, and by then nothing of theirs is under way. */
+		/* The peer sends its FIN again, as if our acknowledgement was lost. A kept
+		 * connection acknowledges it again; the others are reset, which is harmless: none
+		 * of their data is still under way. */
 		uint8_t answer = say(i, 1001, our_fin[i] + 1, FIN | ACK);
 
 		assert_true(answer == ACK || (answer & RST));
@@ -145,7 +146,7 @@ static void test_few_stay_in_time_wait(void **state)
 		assert_true(i < N_ENDED - 8 || answer == ACK); /* the newest ones stay */
 	}
 	assert_true(n_kept <= STACK_TIME_WAIT_MAX);
-	establish(0); /* nor does an old one stand in the way when its port is used again */
+	establish(0); /* an old connection does not block its port */
 	assert_int_equal(seen.n_closed, 0);
 }
 

@@ -1,4 +1,4 @@
-/* test_stack_hosts.c - the stack beside more hosts than lwIP's own ARP table has places for. */
+/* test_stack_hosts.c - the stack next to more hosts than lwIP's own ARP table has places for. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -15,7 +15,7 @@
 
 static struct stack *stack;
 static struct {
-	uint8_t frames[1][1514]; /* the last one */
+	uint8_t frames[1][1514]; /* the last frame sent */
 	size_t n_frames;
 } seen;
 
@@ -60,7 +60,7 @@ static int teardown(void **state)
 
 #define N_NEIGHBOURS 16
 
-/* An ARP request for us, or an echo request to us, of host 198.18.77.@n, 2:0:0:0:0:@n. */
+/* Host 198.18.77.@n (MAC 2:0:0:0:0:@n) sends us an ARP request or an echo request. */
 static void neighbour_says(uint8_t n, bool is_echo)
 {
 	uint8_t frame[60] = { 0 };
@@ -81,7 +81,8 @@ static void neighbour_says(uint8_t n, bool is_echo)
 	input(frame, is_echo ? 50 : sizeof(frame));
 }
 
-/* The fault: lwIP knows 10 MACs. With more hosts each frame to one of them pushed another out. */
+/* lwIP's table holds 10 MACs, and with more hosts each frame would push one out. The stack must
+ * know them all. */
 static void test_more_hosts_than_lwip_knows(void **state)
 {
 	(void)state;
@@ -102,7 +103,7 @@ static void test_more_hosts_than_lwip_knows(void **state)
 	}
 }
 
-/* A host whose card was replaced says so by ARP: what is sent next goes there. */
+/* A host announces a new MAC by ARP: later frames go to the new one. */
 static void test_mac_changes(void **state)
 {
 	uint8_t frame[60] = { 0 };
@@ -110,7 +111,7 @@ static void test_mac_changes(void **state)
 	(void)state;
 	neighbour_says(10, false);
 	put_arp_request(frame);
-	memcpy(frame + 38, peer_ip, 4); /* gratuitous: it asks for itself */
+	memcpy(frame + 38, peer_ip, 4); /* gratuitous: it asks for its own address */
 	frame[27] = frame[11] = 99;
 	frame[31] = frame[41] = 10;
 	input(frame, sizeof(frame));

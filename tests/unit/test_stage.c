@@ -1,4 +1,4 @@
-/* The rule of the second stage, against links and pages of known speed on a virtual clock. */
+/* The rule of the second stage, with links and pages of known speed on a virtual clock. */
 #include "epoch/stage.h"
 
 #include <setjmp.h>
@@ -10,14 +10,14 @@
 #define MS  UINT64_C(1000000)
 #define SEC UINT64_C(1000000000)
 
-/* A guest that makes records at a speed, a link that takes bytes at another. */
+/* A guest that makes records and a link that takes bytes, each at its own speed. */
 struct world {
 	struct stage stage;
 	struct stage_sample total;
 	double link;   /* bytes per ns */
-	double guest;  /* plain bytes per ns */
+	double guest;  /* bytes of records per ns, not packed */
 	double ratio;  /* of the second stage */
-	double cost;   /* ns per byte of it */
+	double cost;   /* ns to pack one byte */
 	double waiting;
 };
 
@@ -36,7 +36,7 @@ static void step(struct world *w, uint64_t ns)
 	sent = w->link * (double)ns < w->waiting ? w->link * (double)ns : w->waiting;
 	w->waiting -= sent;
 	if (w->waiting > 16e6)
-		w->waiting = 16e6; /* the backlog is bounded: the guest waits */
+		w->waiting = 16e6; /* the backlog is limited, so the guest waits */
 	w->total.drained_bytes += (uint64_t)sent;
 	w->total.waiting_bytes = (uint64_t)w->waiting;
 	w->total.now_ns += ns;
@@ -69,7 +69,8 @@ static void a_slow_link_turns_it_on_at_once(void **state)
 	run(&w, 20 * MS);
 	assert_true(stage_is_on(&w.stage));
 	assert_true(w.stage.rate > 0.011 && w.stage.rate < 0.014);
-	/* 0.02 * 0.6 is what the link takes: it stays, also when nothing waits any more. */
+	/* Packed, the guest makes 0.02 * 0.6 per ns, as much as the link takes: the stage stays on,
+	 * even when nothing waits. */
 	run(&w, 5 * SEC);
 	assert_true(stage_is_on(&w.stage));
 	assert_int_equal(w.stage.n_switches, 1);
@@ -84,7 +85,7 @@ static void a_fast_link_never_does(void **state)
 	w.guest = 0.5;
 	run(&w, 5 * SEC);
 	assert_false(stage_is_on(&w.stage));
-	/* Full, but so fast that packing takes longer than sending. */
+	/* The link is full, but so fast that packing takes longer than sending. */
 	w.guest = 1.3;
 	run(&w, 5 * SEC);
 	assert_true(w.stage.rate > 1);
@@ -103,7 +104,7 @@ static void it_ends_when_the_link_has_room(void **state)
 	w.waiting = 0;
 	run(&w, 3 * SEC);
 	assert_false(stage_is_on(&w.stage));
-	/* 80 % of the link is not room enough. */
+	/* With the link at 80 %, the stage stays on. */
 	w.guest = 0.02;
 	run(&w, SEC);
 	assert_true(stage_is_on(&w.stage));
@@ -120,7 +121,7 @@ static void pages_that_do_not_pack_end_it(void **state)
 	w.ratio = 1.0;
 	run(&w, 2 * SEC);
 	assert_false(stage_is_on(&w.stage));
-	/* Tried again only after a while, and then for a short time. */
+	/* The stage tries again after a while, for a short time. */
 	run(&w, 5 * SEC);
 	assert_int_equal(w.stage.n_switches, 2);
 	w.ratio = 0.5;
@@ -128,7 +129,7 @@ static void pages_that_do_not_pack_end_it(void **state)
 	assert_true(stage_is_on(&w.stage));
 }
 
-/* The same ratio and link, but the CPU is so slow (or so busy) that packing takes longer than it saves. */
+/* Same ratio and link, but a CPU so slow (or busy) that packing takes longer than it saves. */
 static void a_dear_cpu_ends_it(void **state)
 {
 	struct world w = world(STAGE_AUTO);
@@ -163,7 +164,7 @@ static void modes_and_negotiation(void **state)
 	assert_false(stage_is_on(&w.stage));
 }
 
-/* A new connection counts from nothing: what the last one was like does not matter. */
+/* A new connection is measured from zero, whatever the last one was like. */
 static void a_new_link_is_measured_anew(void **state)
 {
 	struct world w = world(STAGE_AUTO);
@@ -180,7 +181,7 @@ static void a_new_link_is_measured_anew(void **state)
 	assert_false(stage_is_on(&w.stage));
 }
 
-/* A link that takes nothing for a while (no standby) is no division by zero. */
+/* A link that takes nothing for a while (no standby) must not cause a division by zero. */
 static void a_link_that_stands_still(void **state)
 {
 	struct world w = world(STAGE_AUTO);

@@ -1,4 +1,5 @@
-/* cmdline: shell-like words without a shell, clashes, RAM size, the words we add. */
+/* cmdline: splitting words like a shell without a shell, clashes, RAM size, and the words that we
+ * add. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -141,7 +142,7 @@ static void test_added(void **state)
 static void test_tap(void **state)
 {
 	static const struct {
-		const char *text, *error; /* NULL: it is right */
+		const char *text, *error; /* NULL: accepted */
 	} rows[] = {
 		{"q -m 64 -netdev tap,id=n0,ifname=tap0,script=no", NULL},
 		{"q -m 64 -nic tap,ifname=tap0", NULL},

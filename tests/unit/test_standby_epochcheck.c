@@ -1,4 +1,5 @@
-/* epochcheck: frames of a hostile or broken peer, restarted streams, guests built differently. */
+/* epochcheck: frames of a hostile or broken peer, streams that start again, guests that are built
+ * differently. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -87,7 +88,8 @@ static void dup_of_device(struct feed *f)
 	feed_end(f);
 }
 
-/* What the first try of applying makes of page 1, the second would copy. */
+/* A first try at applying would change page 1, and a second try would then copy the changed
+ * page. */
 static void dup_source_changes_later(struct feed *f)
 {
 	feed_begin(f, false);
@@ -105,7 +107,7 @@ static void dup_source_is_dup_later(struct feed *f)
 	feed_end(f);
 }
 
-/* The same, with the two records in two frames, both packed. */
+/* The same, with the two records in two packed frames. */
 static void dup_source_in_a_later_frame(struct feed *f)
 {
 	uint8_t reference[WIRE_PAGE_SIZE] = {0};
@@ -140,7 +142,7 @@ static void packed_bad_index(struct feed *f)
 	bad_index(f);
 }
 
-/* A PAGES frame that says it unpacks to @plain_size bytes. */
+/* A PAGES frame that claims to unpack to @plain_size bytes. */
 static void packed_frame(struct feed *f, uint8_t type, uint32_t plain_size, const uint8_t *block,
 			 size_t size)
 {
@@ -156,7 +158,7 @@ static void packed_frame(struct feed *f, uint8_t type, uint32_t plain_size, cons
 	feed_end(f);
 }
 
-/* 8 literals: a ZERO record of page 1. */
+/* Eight literals: a ZERO record for page 1. */
 static const uint8_t good_block[] = {0x80, 1, 0, 0, 0, 0, 0, 0, 1};
 
 static void packed_short(struct feed *f)
@@ -313,7 +315,7 @@ static void epoch_again(struct feed *f)
 
 static void wrong_previous(struct feed *f)
 {
-	uint8_t payload[8] = {0}; /* stands on epoch 0 */
+	uint8_t payload[8] = {0}; /* builds on epoch 0 */
 
 	f->n_frames = 0;
 	feed_frame(f, &(struct wire_header){.type = WIRE_EPOCH_BEGIN, .term = f->term,
@@ -362,7 +364,7 @@ static void too_large(struct feed *f)
 	feed_end(f);
 }
 
-/* Their payload is next to nothing, their headers fill the buffer. */
+/* These frames have almost no payload, but their headers fill the buffer. */
 static void empty_frames(struct feed *f)
 {
 	feed_begin(f, false);
@@ -470,7 +472,7 @@ static void test_hostile(void **state)
 		feed_done(&f);
 	}
 	assert_int_equal(x->log.stats.epochs_refused, ARRAY_SIZE(hostile));
-	/* A good stream is still welcome. */
+	/* A good stream is still accepted. */
 	x->feed.generation = 1000;
 	feed_clear(&x->feed);
 	feed_geometry(&x->feed);
@@ -490,7 +492,7 @@ static void test_old_generation(void **state)
 	uint32_t generation;
 
 	fixture_hold_one(x);
-	/* Half an epoch, then the stream starts again: the half is void. */
+	/* Half an epoch, then the stream starts again: the half is discarded. */
 	feed_begin(&x->feed, false);
 	one_page(&x->feed);
 	one_blob(&x->feed);
@@ -501,7 +503,7 @@ static void test_old_generation(void **state)
 	feed_geometry(&x->feed);
 	assert_int_equal(fixture_take(x, &error), 0);
 	assert_int_equal(x->log.stats.epochs_discarded, 1);
-	/* What was still under way of the old one is dropped, and does no harm. */
+	/* Late frames of the old generation are dropped and do no harm. */
 	feed_clear(&x->feed);
 	x->feed.generation = generation;
 	feed_geometry(&x->feed);

@@ -1,6 +1,5 @@
-/* epochlog, apply, ramfile: random epochs against a model; a kill before every change of a file, then the
- * state must be exactly one whole epoch; terms, foreign files, purge.
- */
+/* epochlog, apply, ramfile: random epochs against a model; a kill before every change of a file,
+ * after which the state must be exactly one whole epoch; terms, foreign files, purge. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +44,7 @@ static void test_random_epochs(void **state)
 	assert_true(x->n_dups[0] > 100 && x->n_dups[1] > 5);
 }
 
-/* ---- kill before every change of a file */
+/* ---- a kill before every change of a file */
 
 struct cut {
 	unsigned left;
@@ -59,7 +58,8 @@ static void cut_here(void *arg)
 		_exit(42);
 }
 
-/* In a child: take the feed, dying before change number @n. True: it died; false: it was done. */
+/* In a child, take the feed and die before change number @n. Returns true if the child died, false
+ * if it took everything. */
 static bool run_cut(struct fixture *x, unsigned n)
 {
 	int status;
@@ -70,7 +70,8 @@ static bool run_cut(struct fixture *x, unsigned n)
 		struct epochcheck_error error;
 		struct cut cut = {n};
 
-		/* Its own open of the directory: the lock is the parent's, which is closed now. */
+		/* The child opens the directory itself: the lock was the parent's, which has closed
+		 * it. */
 		if (ramfile_open(x->dir, &x->rf) < 0 || ramfile_reserve(&x->rf, RAM_BYTES) < 0 ||
 		    epochlog_open(&x->rf, BYTES_MAX, &x->log) < 0)
 			_exit(1);
@@ -95,7 +96,7 @@ static void copy_file(int from_dir, int to_dir, const char *name)
 	assert_int_equal(write(to, data, (size_t)n), n);
 }
 
-/* Make the flat directory @to the same as @from. */
+/* Make the flat directory @to a copy of @from. */
 static void copy_dir(const char *from, const char *to)
 {
 	AUTO_CLOSE int from_fd = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -103,7 +104,7 @@ static void copy_dir(const char *from, const char *to)
 	DIR *dir = opendir(from);
 	struct dirent *entry;
 
-	fixture_remove_dir(to); /* need not be there */
+	fixture_remove_dir(to); /* it may not exist */
 	assert_int_equal(mkdir(to, 0700), 0);
 	to_fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(dir && from_fd >= 0 && to_fd >= 0);
@@ -114,8 +115,8 @@ static void copy_dir(const char *from, const char *to)
 	closedir(dir);
 }
 
-/* Take one epoch, dying before its first, second, ... change of a file; each time, after what an agent's
- * restart does, the copy must be the epoch before or the one after, and know which. */
+/* Take one epoch and die before its first, second, ... change of a file. Each time, after the steps
+ * of an agent's restart, the copy must be the epoch before or the new one, and know which. */
 static void kill_at_every_change(struct fixture *x, bool full)
 {
 	static struct model before;
@@ -158,9 +159,9 @@ static void test_kill(void **state)
 {
 	struct fixture *x = *state;
 
-	kill_at_every_change(x, true); /* the first, on nothing */
+	kill_at_every_change(x, true); /* the first epoch, without an old state */
 	kill_at_every_change(x, false);
-	kill_at_every_change(x, true); /* FULL on an old state */
+	kill_at_every_change(x, true); /* a FULL epoch over an old state */
 	for (unsigned i = 0; i < 4; i++)
 		kill_at_every_change(x, false);
 	assert_true(x->n_dups[0] > 5 && x->n_dups[1] > 1);
@@ -178,7 +179,7 @@ static void test_terms(void **state)
 	fixture_open(x);
 	assert_int_equal(x->rf.meta.term, TERM + 1);
 	assert_int_equal(epochlog_complete(&x->log), 0);
-	/* The first epoch of a term stands alone. */
+	/* The first epoch of a term cannot build on another one. */
 	feed_clear(&x->feed);
 	x->feed.term = TERM + 1;
 	x->feed.epoch = 0;
@@ -238,7 +239,8 @@ static void test_foreign_files(void **state)
 	assert_int_equal(x->rf.meta.term, meta.term);
 	assert_int_equal(x->rf.meta.applied_epoch, meta.applied_epoch);
 	assert_int_equal(x->rf.meta.phase, RAMFILE_COPY);
-	/* A complete epoch that is none: the copy may be torn, nobody may use it. */
+	/* An epoch file that looks complete but is garbage: the copy may be torn, so it is
+	 * refused. */
 	write_text(x, "epoch-2.complete", "garbage garbage garbage garbage garbage garbage garbage");
 	assert_int_equal(epochlog_open(&x->rf, BYTES_MAX, &x->log), -EBADMSG);
 	ramfile_close(&x->rf);
@@ -283,7 +285,8 @@ static uint64_t allocated(struct fixture *x)
 	return bytes;
 }
 
-/* Pages once reserved for epochs are never given back: not by an epoch, not by a half one, not by a new agent. */
+/* Pages once reserved for epochs are never given back: not by a whole epoch, a half one or a
+ * restart of the agent. */
 static void test_reserve(void **state)
 {
 	const uint64_t reserve = UINT64_C(1) << 20;
@@ -292,7 +295,7 @@ static void test_reserve(void **state)
 
 	assert_int_equal(epochlog_reserve(&x->log, reserve), 0);
 	if (allocated(x) == 0)
-		skip(); /* a file system without fallocate() */
+		skip(); /* needs fallocate() */
 	fixture_hold_one(x);
 	assert_in_range(allocated(x), reserve, 2 * reserve);
 	for (unsigned n = 0; n < 8; n++) {
@@ -304,7 +307,7 @@ static void test_reserve(void **state)
 	feed_begin(&x->feed, false);
 	assert_int_equal(fixture_take(x, &error), 0);
 	assert_in_range(allocated(x), reserve, 2 * reserve);
-	epochlog_reset(&x->log); /* it breaks off */
+	epochlog_reset(&x->log); /* the stream breaks off */
 	assert_in_range(allocated(x), reserve, 2 * reserve);
 	fixture_close(x);
 	fixture_open(x);

@@ -1,4 +1,5 @@
-/* rehearse: the words of a QEMU that shares nothing with the warm one but what it is made of. */
+/* rehearse: the command line of a QEMU that has the warm one's machine but shares nothing with
+ * it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +12,7 @@
 #include "base/cleanup.h"
 #include "standby/rehearse.h"
 
-/* The words of @text for a rehearsal, with blanks between. */
+/* Build the words of @text for a rehearsal, joined by spaces. */
 static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 {
 	struct cmdline warm, own;
@@ -32,7 +33,7 @@ static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 static void test_options(void **state)
 {
 	static const struct {
-		const char *text, *want; /* without the last words, which are always the same */
+		const char *text, *want; /* without the last words, which never change */
 	} rows[] = {
 		{"-netdev tap,id=n0,ifname=tap0,script=no -device e1000,netdev=n0",
 		 "-netdev tap,ifname=hfr%d,script=no,downscript=no,id=n0 -device e1000,netdev=n0"},

@@ -1,5 +1,5 @@
-/* stream.c against a scripted gateway on a socket pair: HELLO, epochs in, acknowledgements out, refusals,
- * and what the next HELLO says. The gateway is a thread. */
+/* stream.c against a scripted gateway on a socket pair: HELLO, incoming epochs, acknowledgements,
+ * refusals, and the content of the next HELLO. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -24,7 +24,7 @@
 
 static struct wire_tls_context *agent_context, *gateway_context;
 
-/* The gateway: a thread that accepts one stream, plays `play`, and notes what comes back. */
+/* A thread that accepts one stream, plays `play`, and records what comes back. */
 struct gateway {
 	int fd;
 	struct wire_tls *tls;
@@ -35,11 +35,11 @@ struct gateway {
 
 	struct wire_header hello;
 	struct wire_header got[8];
-	struct wire_failure failure; /* of a STREAM_ERROR */
+	struct wire_failure failure; /* from a STREAM_ERROR */
 	unsigned n_got;
 	uint8_t bytes[2 * WIRE_FRAME_MAX];
 	size_t begin, end;
-	uint64_t incarnation; /* 0: it says none */
+	uint64_t incarnation; /* 0: sends none */
 };
 
 static void flush(struct gateway *g)
@@ -71,7 +71,7 @@ static void put(struct gateway *g, const uint8_t *data, size_t size)
 	}
 }
 
-/* 0: a frame; else the connection is over. */
+/* Receive one frame: 0. Otherwise the connection is over. */
 static int next(struct gateway *g, struct wire_frame *frame)
 {
 	for (;;) {
@@ -134,7 +134,7 @@ static void *play(void *arg)
 static int set_up_certs(void **state)
 {
 	(void)state;
-	log_set_level(LOG_LEVEL_ERROR); /* refusals are the subject here */
+	log_set_level(LOG_LEVEL_ERROR); /* refusals are tested here, so do not log them */
 	mint_two(&agent_context, &gateway_context);
 	return 0;
 }
@@ -176,8 +176,8 @@ static void epoch(struct keeper_fixture *x, bool full, uint8_t value)
 	feed_end(&x->feed);
 }
 
-/* Connect to a gateway that plays the feed and waits for @n_wanted answers; run until those were sent
- * or the link is gone. */
+/* Connect to a gateway that plays the feed and waits for @n_wanted answers. Run until these were
+ * sent or the link is gone. */
 static struct gateway *converse_with(struct keeper_fixture *x, unsigned n_wanted,
 				     uint64_t incarnation)
 {
@@ -205,7 +205,7 @@ static struct gateway *converse_with(struct keeper_fixture *x, unsigned n_wanted
 		if (!x->sb.link)
 			break;
 		link_get_stats(x->sb.link, &stats);
-		if (stats.frames_sent >= n_wanted + 1u) /* HELLO and the answers */
+		if (stats.frames_sent >= n_wanted + 1u) /* the HELLO and the answers */
 			break;
 		(void)!link_wait(x->sb.link, POLLIN, deadline_ns);
 		assert_true(clock_mono_ns() < deadline_ns);
@@ -251,7 +251,7 @@ static void test_epochs_are_acknowledged(void **state)
 	assert_int_equal(ramfile_page(&x->sb.rf, 3)[0], 0x33);
 	keeper_stream_close(&x->sb);
 	over(g);
-	/* The next HELLO tells where to go on; the stream may start again at any generation. */
+	/* The next HELLO says where to continue; the stream may restart with any generation. */
 	feed_clear(&x->feed);
 	feed_geometry(&x->feed);
 	feed_machine(&x->feed, NULL);
@@ -319,7 +319,8 @@ static void test_stale_term_is_refused(void **state)
 	over(g);
 }
 
-/* The primary's CPU is @value, and the first epoch follows: what the keeper says. */
+/* The primary announces the CPU @value, then sends its first epoch. The keeper must refuse with
+ * @code and the words @says. */
 static void expect_refused(struct keeper_fixture *x, bool sends, const char *value, uint16_t code,
 			   const char *says)
 {
@@ -366,10 +367,10 @@ static void test_another_machine_is_refused(void **state)
 	vmm_machine_done(&x->sb.qemu.machine);
 }
 
-/* A stream is one of the gateway that this host obeys, and of no other. */
+/* A host takes a stream only from the gateway that it obeys. */
 static void test_another_gateway_is_refused(void **state)
 {
-	static const uint64_t others[] = {999, 1001, 0}; /* older, younger, one without a number */
+	static const uint64_t others[] = {999, 1001, 0}; /* older, younger, without a number */
 	struct keeper_fixture *x = *state;
 	struct gateway_view view;
 	struct gateway *g;
@@ -386,15 +387,15 @@ static void test_another_gateway_is_refused(void **state)
 		assert_null(x->sb.link);
 		assert_int_equal(g->n_got, 0);
 		assert_int_equal(epochlog_complete(&x->sb.log), 0);
-		assert_int_equal(atomic_load(&view.seen_ns), 0); /* nor is it a sign of it */
+		assert_int_equal(atomic_load(&view.seen_ns), 0); /* no sign of life of ours */
 		over(g);
 	}
 	g = converse_with(x, 1, 1000);
 	assert_int_equal(g->n_got, 1);
 	assert_int_equal(epochlog_complete(&x->sb.log), 1);
 	over(g);
-	/* The control connection obeys a younger one by now: nothing that is under way is taken
-	 * either. */
+	/* By now the control connection obeys a younger gateway: the old one's frames are not taken
+	 * any more, not even late ones. */
 	gateway_view_obey(&view, 2000);
 	assert_non_null(x->sb.link);
 	while (keeper_stream_run(&x->sb))

@@ -1,4 +1,4 @@
-/* The throttle against guests and links of known speed, with the real pacer, on a virtual clock. */
+/* The throttle with guests and links of known speed and the real pacer, on a virtual clock. */
 #include "epoch/throttle.h"
 
 #include <setjmp.h>
@@ -20,7 +20,7 @@ static const struct pacer_config pacer_config = {
 static const struct throttle_config config = {
 	.commit_max_ns = 500 * MS, .copy_max_ns = 100 * MS, .percent_max = 80};
 
-/* A guest that writes its working set round and round, and a link. Bytes are as they are sent. */
+/* A guest that writes its working set again and again, and a link. Bytes are counted as sent. */
 struct world {
 	struct throttle throttle;
 	struct pacer pacer;
@@ -28,8 +28,8 @@ struct world {
 	double set;	/* working set, bytes */
 	double link;	/* bytes per ns */
 	double copy_ns; /* per byte, in the pause */
-	bool is_asked;	/* a client always waits for a reply */
-	bool is_timed;	/* the guest is stopped by the timetable; else its share is taken evenly */
+	bool is_asked;	/* a client is always waiting for a reply */
+	bool is_timed;	/* the timetable stops the guest; else its share is taken evenly */
 
 	uint64_t now_ns, resumed_ns, run_ns;
 	double dirty, waiting;
@@ -115,7 +115,8 @@ static void a_guest_that_the_link_carries_is_left_alone(void **state)
 	assert_int_equal(w.n_changes, 0);
 }
 
-/* Also not one whose working set crosses the link within the bound, however fast it writes it. */
+/* Nor is a guest whose working set crosses the link within the limit, however fast the guest writes
+ * it. */
 static void a_small_working_set_is_left_alone(void **state)
 {
 	struct world w = world(5000 * MB_S, 40 * MB, 100 * MB_S);
@@ -127,7 +128,7 @@ static void a_small_working_set_is_left_alone(void **state)
 
 static void a_fast_guest_converges(void **state)
 {
-	/* 2, 3 and 4.5 times the link, small and large working sets */
+	/* 2, 3 and 4.5 times the link's speed; small and large working sets */
 	static const struct { double guest, set; uint32_t at_least; } rows[] = {
 		{200, 100, 50}, {200, 2000, 50}, {300, 500, 60}, {450, 500, 70}, {450, 4000, 70},
 	};
@@ -136,7 +137,7 @@ static void a_fast_guest_converges(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct world w = world(rows[i].guest * MB_S, rows[i].set * MB, 100 * MB_S);
 
-		run(&w, 120 * SEC); /* the first epochs take what they take */
+		run(&w, 120 * SEC); /* the first epochs may take any time */
 		forget(&w);
 		run(&w, 120 * SEC);
 		assert_true(w.longest_ns <= 2 * config.commit_max_ns);
@@ -154,7 +155,7 @@ static void it_reacts_within_seconds(void **state)
 	assert_int_equal(w.throttle.n_begun, 1);
 }
 
-/* No wild swings: a steady guest's throttle settles, and then moves now and then by a step or two. */
+/* For a steady guest the throttle settles, and then changes rarely and by a step or two. */
 static void a_steady_guest_gets_a_steady_throttle(void **state)
 {
 	(void)state;
@@ -184,7 +185,7 @@ static void it_ends_when_the_link_has_room(void **state)
 	w.link = 1000 * MB_S;
 	run(&w, 6 * SEC);
 	assert_int_equal(w.throttle.percent, 0);
-	/* or when the guest has done */
+	/* or when the guest is finished */
 	w.link = 100 * MB_S;
 	run(&w, 60 * SEC);
 	assert_true(w.throttle.percent >= 60);
@@ -194,7 +195,7 @@ static void it_ends_when_the_link_has_room(void **state)
 	assert_int_equal(w.throttle.n_begun, 2);
 }
 
-/* One epoch of a second's transfer, as after a large copy in the guest. */
+/* One epoch that takes two seconds to send, as after a large copy in the guest. */
 static void a_burst_is_stretched_not_throttled(void **state)
 {
 	struct world w = world(10 * MB_S, 500 * MB, 100 * MB_S);
@@ -220,20 +221,20 @@ static void limits_hold(void **state)
 	throttle_init(&w.throttle, &w.throttle.config);
 	run(&w, 60 * SEC);
 	assert_int_equal(w.throttle.percent, 0);
-	/* More than the timetable can do is never taken. */
+	/* A configured value above the timetable's maximum is cut to it. */
 	throttle_init(&w.throttle, &(struct throttle_config){.percent_max = 100});
 	assert_int_equal(w.throttle.config.percent_max, THROTTLE_PERCENT_LIMIT);
-	/* An odd limit is reached, and left down to 0. */
+	/* A limit that is no multiple of the step is reached, and from there the way down to 0. */
 	w = world(5000 * MB_S, 500 * MB, 50 * MB_S);
 	w.throttle.config.percent_max = 25;
 	run(&w, 60 * SEC);
 	assert_int_equal(w.throttle.percent, 25);
 	w.guest = 0.1 * MB_S;
-	run(&w, 25 * SEC); /* what it has written takes 10 s */
+	run(&w, 25 * SEC); /* sending what it wrote takes 10 s */
 	assert_int_equal(w.throttle.percent, 0);
 }
 
-/* The link carries everything, but what is copied in each pause is too much. */
+/* The link carries everything, but the copy in each pause takes too long. */
 static void long_pauses_throttle_too(void **state)
 {
 	struct world w = world(400 * MB_S, 4000 * MB, 10000 * MB_S);
@@ -248,7 +249,8 @@ static void long_pauses_throttle_too(void **state)
 	assert_int_equal(w.throttle.percent, 0);
 }
 
-/* Small epochs that are late (the gateway stood still) are no reason; nor are long ones by choice. */
+/* Small epochs that come late (the gateway stood still) do not throttle; neither do epochs that are
+ * long by choice. */
 static void what_is_no_reason(void **state)
 {
 	struct throttle throttle;
@@ -277,7 +279,7 @@ static void a_lost_stream_ends_it(void **state)
 	assert_true(throttle_slice_end_ns(&w.throttle) == UINT64_MAX);
 }
 
-/* What the timetable leaves the guest is what was meant, and it never stands still for long. */
+/* The timetable stops the guest for its share of the time, and never for long at a time. */
 static void the_timetable_keeps_the_share(void **state)
 {
 	(void)state;
@@ -318,12 +320,12 @@ static void rounds_of_a_full_copy(void **state)
 
 	(void)state;
 	throttle_init(&throttle, &config);
-	/* They shrink: go on, whatever they take. */
+	/* The rounds shrink: go on, however long they take. */
 	assert_true(throttle_full_round(&throttle, SEC, 7500, 10000, 10 * SEC, true));
-	/* They do not, but the rest is sent in no time. */
+	/* The rounds do not shrink, but the rest is sent quickly. */
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, 400 * MS, false));
 	assert_int_equal(throttle.percent, 0);
-	/* They do not: throttle, until that is all that can be done. */
+	/* The rounds do not shrink: throttle more, until the maximum is reached. */
 	for (uint32_t percent = 20; percent <= 80; percent += 20) {
 		assert_true(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, false));
 		assert_int_equal(throttle.percent, percent);

@@ -1,4 +1,5 @@
-/* tls.c: who gets in, who is refused with which words, and that bytes arrive as they were sent. */
+/* tls.c: who is accepted, who is refused and with which words, and that bytes arrive as they were
+ * sent. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -101,7 +102,7 @@ static void good_pair(void **state)
 	assert_null(wire_tls_free(server));
 }
 
-/* Either side's role is judged, by either side. */
+/* Each side checks the other's role. */
 static void wrong_role(void **state)
 {
 	struct wire_tls_context *viewer = mint_context(dir, "ca", "viewer", WIRE_TLS_CLIENT);
@@ -121,7 +122,7 @@ static void wrong_role(void **state)
 	assert_int_equal(wire_tls_handshake(server), -EPROTO);
 	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EPROTO);
 	assert_int_equal(wire_tls_write(server, data, 1), -EPROTO);
-	/* The client learns of it from the alert. */
+	/* The alert tells the client. */
 	assert_int_equal(wire_tls_read(client, data, sizeof(data)), -EPROTO);
 	assert_int_equal(wire_tls_failure(client), WIRE_TLS_PEER_REFUSED);
 	assert_non_null(strstr(wire_tls_error(client), "our role or name has no business there"));
@@ -250,7 +251,7 @@ static void strange_servers_are_refused(void **state)
 		const char *file;
 		int version;
 		enum wire_tls_failure failure;
-		const char *its_clock; /* refuses us: our words */
+		const char *its_clock; /* our error when that clock refuses us */
 	} rows[] = {
 		{"expired", TLS1_3_VERSION, WIRE_TLS_EXPIRED, NULL},
 		{"self", TLS1_3_VERSION, WIRE_TLS_SELF_SIGNED, NULL},
@@ -279,8 +280,8 @@ static void strange_servers_are_refused(void **state)
 	}
 }
 
-/* A name of another scheme beside ours does no harm; a stranger with good papers gets in, which
- * shows that the refusals above are not for another reason. */
+/* An extra name of another scheme does no harm. A stranger with good papers is accepted, so the
+ * refusals above have no other cause. */
 static void good_stranger(void **state)
 {
 	struct stranger s;
@@ -297,7 +298,8 @@ static void good_stranger(void **state)
 	stranger_done(&s);
 }
 
-/* A KeyUpdate that asks for one back, again and again, neither grows nor breaks anything. */
+/* A KeyUpdate that asks for an answer, sent again and again, neither uses up memory nor breaks
+ * anything. */
 static void key_updates(void **state)
 {
 	struct stranger s;
@@ -338,7 +340,7 @@ static void revoked(void **state)
 	assert_int_equal(wire_tls_context_new(&config, WIRE_TLS_SERVER, &context, error,
 					      sizeof(error)), 0);
 	assert_int_equal(wire_tls_new(context, WIRE_PEER_HOST, 0, &server), 0);
-	wire_tls_context_free(context); /* connections outlive it */
+	wire_tls_context_free(context); /* connections outlive their context */
 	stranger_init(&s, false, "revoked", TLS1_3_VERSION);
 	shake_stranger(&s, server);
 	assert_int_equal(wire_tls_failure(server), WIRE_TLS_REVOKED);
@@ -385,7 +387,7 @@ static void files_are_judged(void **state)
 	}
 }
 
-/* Deterministic, so that a failure repeats. */
+/* Deterministic, so that a failure can be repeated. */
 static uint32_t next_random(uint32_t *seed)
 {
 	*seed = *seed * 1664525u + 1013904223u;
@@ -413,7 +415,7 @@ static void random_chunks_arrive_whole(void **state)
 		if (n > TOTAL - n_sent)
 			n = TOTAL - n_sent;
 		r = wire_tls_write(client, sent + n_sent, n);
-		/* The promise of wire_tls_write_room(). */
+		/* wire_tls_write_room() promised this much. */
 		if (n <= room)
 			assert_int_equal(r, n);
 		assert_true(r >= 0 || r == -EAGAIN);
@@ -431,7 +433,7 @@ static void random_chunks_arrive_whole(void **state)
 	free(got);
 }
 
-/* Byte by byte, in both directions, from the first byte of the handshake. */
+/* One byte at a time, in both directions, from the start of the handshake. */
 static void single_bytes(void **state)
 {
 	struct wire_tls *client, *server;
@@ -475,7 +477,7 @@ static void output_is_bounded(void **state)
 	assert_true(taken > 100000 && taken < 131072);
 	assert_true(wire_tls_output_pending(client) <= 131072);
 	assert_int_equal(wire_tls_write_room(client), 0);
-	/* The input is bounded too: the rest is left with the caller. */
+	/* The input is limited too: the caller keeps the rest. */
 	while (carry(client, server, SIZE_MAX) > 0)
 		;
 	assert_true(wire_tls_output_pending(client) > 0);
@@ -496,7 +498,7 @@ static void garbage_is_refused(void **state)
 		assert_int_equal(wire_tls_new(server_context, WIRE_PEER_HOST, 0, &server), 0);
 		for (size_t k = 0; k < sizeof(noise); k++)
 			noise[k] = (uint8_t)next_random(&seed);
-		/* Every other time so much like a record that its body is looked at. */
+		/* Every second time, look like a record, so that the body is parsed. */
 		if (i % 2)
 			memcpy(noise, "\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03", 11);
 		assert_int_equal(wire_tls_input(server, noise, sizeof(noise)), sizeof(noise));
@@ -544,7 +546,7 @@ static void peers_are_parsed(void **state)
 	assert_string_equal(peer.name, "x-1");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(wire_peer_parse(bad[i], strlen(bad[i]), &peer), -EINVAL);
-	/* A NUL hidden in the name, as in certificates that try to look like another's. */
+	/* A NUL hidden in the name, as in certificates that pose as another's. */
 	assert_int_equal(wire_peer_parse("holdfast://host/a\0b", 19, &peer), -EINVAL);
 	assert_string_equal(wire_peer_role_name(WIRE_PEER_VIEWER), "viewer");
 	assert_string_equal(wire_peer_role_name(3), "unknown");

@@ -1,4 +1,5 @@
-/* test_tls_reload.c - certificates, keys and revocation lists that change while connections are open. */
+/* test_tls_reload.c - certificates, keys and revocation lists that change while connections are
+ * open. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +15,7 @@
 #include "mint_certs.h"
 #include "tls_pair.h"
 
-/* Files that change while connections are open. In a directory of their own: others' stay as they are. */
+/* Change files while connections are open, in a directory of this test's own. */
 static void files_that_change(void **state)
 {
 	struct mint_ca *ca = mint_ca_new("changing CA");
@@ -45,15 +46,15 @@ static void files_that_change(void **state)
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 0);
 	assert_int_equal(wire_tls_recheck(server), 0);
 
-	/* A file that is cut changes nothing, and is told of once. */
+	/* A truncated file changes nothing and is reported once. */
 	mint_text(own, "ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB");
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), -EINVAL);
 	assert_non_null(strstr(error, "ca.pem"));
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 0);
 	assert_int_equal(wire_tls_recheck(server), 0);
-	/* Nor does a pipe, and nobody waits for who would write into it. */
+	/* Neither does a FIFO, and nobody waits for its writer. */
 	assert_int_equal(unlink(paths[0]) | mkfifo(paths[0], 0600), 0);
-	alarm(10); /* ends this program where it waits */
+	alarm(10); /* ends the test if it hangs */
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), -EINVAL);
 	alarm(0);
 	assert_non_null(strstr(error, "not a regular file"));
@@ -62,27 +63,27 @@ static void files_that_change(void **state)
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
 	assert_int_equal(wire_tls_recheck(server), 0);
 
-	/* Another's certificate does not make another of this process. */
+	/* A certificate with another name is refused: a process does not change its name. */
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/other"}, own, "gw");
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), -EINVAL);
 	assert_non_null(strstr(error, "gateway/other"));
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
 
-	/* A certificate ends while its connection is open. */
+	/* A certificate expires while its connection is open. */
 	assert_int_equal(wire_tls_new(brief, WIRE_PEER_GATEWAY, 0, &second), 0);
 	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &third), 0);
 	shake(second, third);
 	assert_true(wire_tls_is_established(third));
 	assert_int_equal(wire_tls_recheck(third), 0);
 
-	/* The fault: a revoked host stayed connected until a restart. New and old connections learn of it. */
+	/* A revocation must reach new and old connections without a restart. */
 	mint_crl(ca, 77, own, "crl");
 	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EAGAIN);
 	wire_tls_free(client);
 	assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
 	wire_tls_free(second);
-	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &second), 0); /* looks by itself */
+	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &second), 0); /* reloads it */
 	shake(client, second);
 	assert_int_equal(wire_tls_failure(second), WIRE_TLS_REVOKED);
 	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
@@ -92,7 +93,7 @@ static void files_that_change(void **state)
 		continue; /* two seconds after it was made, at most */
 	assert_int_equal(wire_tls_failure(third), WIRE_TLS_EXPIRED);
 
-	wire_tls_context_free(gateway); /* before its connections: they hold it */
+	wire_tls_context_free(gateway); /* before its connections, which hold it */
 	wire_tls_free(client);
 	wire_tls_free(server);
 	wire_tls_free(second);

@@ -1,5 +1,5 @@
-/* test_vcpus.c - vCPU threads stand still and go on: a child process plays QEMU's threads, a thread its
- * monitor. */
+/* test_vcpus.c - stopping and resuming vCPU threads: a child process plays QEMU's threads, a thread
+ * plays its monitor. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +32,7 @@
 #define GREETING   "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
 #define N_THREADS  3
 
-/* Shared with the child. */
+/* Memory shared with the child. */
 struct stage {
 	_Atomic pid_t tid[N_THREADS];
 	_Atomic uint64_t count[N_THREADS];
@@ -79,7 +79,7 @@ static void play_guest(struct stage *stage)
 	count(NULL);
 }
 
-/* What the monitor answers to its second command. */
+/* The monitor and its answer to the second command. */
 struct monitor {
 	int listener;
 	char answer[512];
@@ -126,7 +126,7 @@ static int open_vcpus(struct scene *scene, const char *answer)
 	return r;
 }
 
-/* Try until @is_true, five seconds at most. */
+/* Retry until @is_true, for five seconds at most. */
 #define UNTIL(is_true)                                                                             \
 	do {                                                                                       \
 		uint64_t end_ns_ = clock_mono_ns() + TIMEOUT_NS;                                   \
@@ -150,7 +150,8 @@ static struct scene begin(void)
 		play_guest(scene.stage);
 	for (size_t i = 0; i < N_THREADS; i++)
 		UNTIL(scene.stage->tid[i] > 0);
-	/* The last one twice, as QEMU says when vCPUs share a thread. The first is no vCPU. */
+	/* Thread 2 is listed twice, as QEMU does when vCPUs share a thread. Thread 0 is not a
+	 * vCPU. */
 	snprintf(answer, sizeof(answer), "[{\"thread-id\": %d}, {\"thread-id\": %d}, {\"thread-id\": %d}]",
 		 scene.stage->tid[1], scene.stage->tid[2], scene.stage->tid[2]);
 	assert_int_equal(open_vcpus(&scene, answer), 0);
@@ -199,19 +200,19 @@ static void they_stand_still_and_go_on(void **state)
 	for (int n = 0; n < 20; n++) {
 		assert_int_equal(vcpus_stop(scene.vcpus), 0);
 		UNTIL(is_stopped(&scene, 1) && is_stopped(&scene, 2));
-		assert_int_equal(vcpus_stop(scene.vcpus), 0); /* already */
+		assert_int_equal(vcpus_stop(scene.vcpus), 0); /* a second time */
 		before = scene.stage->count[1];
-		UNTIL(scene.stage->count[0] > 0); /* the other threads do not matter */
+		UNTIL(scene.stage->count[0] > 0); /* the other threads keep running */
 		assert_false(is_stopped(&scene, 0));
 		assert_int_equal(scene.stage->count[1], before);
 		assert_int_equal(vcpus_resume(scene.vcpus), 0);
-		assert_int_equal(vcpus_resume(scene.vcpus), 0); /* already */
+		assert_int_equal(vcpus_resume(scene.vcpus), 0); /* a second time */
 		expect_running(&scene);
 	}
 	end(&scene);
 }
 
-/* Not one is left behind when it is let go before it has come to its stop. */
+/* A resume that comes before a thread has stopped leaves no thread stopped. */
 static void they_go_on_at_once(void **state)
 {
 	struct scene scene = begin();
@@ -231,7 +232,7 @@ static void signals_are_not_lost(void **state)
 
 	(void)state;
 	for (uint64_t n = 1; n <= 50; n++) {
-		/* Before the stop, or in it: both happen. */
+		/* Signals both before the stop and during it. */
 		if (n % 2)
 			syscall(SYS_tgkill, scene.pid, scene.stage->tid[1], SIGUSR1);
 		assert_int_equal(vcpus_stop(scene.vcpus), 0);
@@ -253,7 +254,8 @@ static void *stop_and_die(void *context)
 	return NULL;
 }
 
-/* The kernel lets them go when the tracing thread ends: an agent that dies leaves no guest standing. */
+/* The kernel releases the threads when the tracing thread ends: an agent that dies leaves no guest
+ * stopped. */
 static void they_outlive_who_stopped_them(void **state)
 {
 	struct scene scene = begin();
@@ -306,7 +308,7 @@ static void a_debugger_is_told(void **state)
 	expect_running(&scene);
 	scene.stage->n_signals = 2; /* the debugger ends */
 	pthread_join(debugger, NULL);
-	UNTIL(vcpus_stop(scene.vcpus) == 0); /* a thread is joined before all of it has ended */
+	UNTIL(vcpus_stop(scene.vcpus) == 0); /* a joined thread may not be gone yet */
 	UNTIL(vcpus_resume(scene.vcpus) == 0);
 	end(&scene);
 }
@@ -319,7 +321,7 @@ static void nonsense_is_refused(void **state)
 	assert_int_equal(open_vcpus(&scene, "[]"), -EPROTO);
 	assert_int_equal(open_vcpus(&scene, "[{\"thread-id\": \"x\"}]"), -EPROTO);
 	assert_int_equal(open_vcpus(&scene, "{\"thread-id\": 5}"), -EPROTO);
-	scene.pid = getpid(); /* no thread of this process: never to be stopped */
+	scene.pid = getpid(); /* not this process's thread: never stop it */
 	assert_int_equal(open_vcpus(&scene, "[{\"thread-id\": 1}]"), -ENOENT);
 	assert_null(scene.vcpus);
 }

@@ -1,4 +1,4 @@
-/* The golden frames of tests/vectors, both directions: the specification is what both must match. */
+/* The golden frames of tests/vectors, encoded and decoded: both must match the specification. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 #include "wire_samples.h"
 
-/* Bytes of tests/vectors/NAME.hex. */
+/* Read the bytes of tests/vectors/NAME.hex. */
 static size_t read_vector(const char *name, uint8_t *data, size_t size)
 {
 	char path[1024];
@@ -72,7 +72,6 @@ static void decoders_match(void **state)
 	}
 }
 
-/* No type is without a vector. */
 static void every_type_has_one(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* test_vm_fence.c - on a fenced host: a QEMU that is found is stopped, and one that takes its place
- * at once, too. */
+/* test_vm_fence.c - on a fenced host, a running QEMU is stopped, and so is one that takes its place
+ * right away. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@
 #include "vm/vm_fence.h"
 #include "vm/vm_internal.h"
 
-/* What the "QEMU", a process of its own, and the test both see. */
+/* Memory that the test and the "QEMU", a process, share. */
 struct shared {
 	_Atomic bool runs;
 	_Atomic int n_clients;
@@ -59,8 +59,8 @@ static pid_t start_qemu(void)
 		close(listener);
 		return pid;
 	}
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test fails */
-	listener = monitor_listen(path); /* whose pid is told by it */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also if the test fails */
+	listener = monitor_listen(path); /* the socket's credentials name this pid */
 	while ((fd = accept(listener, NULL, NULL)) >= 0) {
 		shared->n_clients++;
 		(void)monitor_say(fd, MONITOR_GREETING);
@@ -77,7 +77,7 @@ static void end_qemu(pid_t pid)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-/* As the worker does it: look when it is time, until the guest stands still. */
+/* Look whenever it is due, as the worker does, until the guest is stopped. */
 static void look_until_stopped(void)
 {
 	uint64_t until_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
@@ -133,12 +133,12 @@ static void test_its_successor_is_stopped_at_once(void **state)
 	look_until_stopped();
 	assert_int_equal(vm.stopped_pid, pid);
 	assert_non_null(strstr(vm.fenced_text, "was started here"));
-	/* One that stands still is left alone for a second, */
+	/* A stopped QEMU is not asked again for a second. */
 	n_clients = shared->n_clients;
 	vm_fence_look(&vm);
 	assert_int_equal(shared->n_clients, n_clients);
 	assert_true(vm.look_at_ns - clock_mono_ns() <= 100 * CLOCK_NS_PER_MS);
-	/* but who takes its place is no older than the next look. */
+	/* A new process in its place is found at the next look. */
 	end_qemu(pid);
 	pid = start_qemu();
 	look_until_stopped();

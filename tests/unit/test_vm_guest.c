@@ -1,5 +1,5 @@
-/* test_vm_guest.c - what the agent sees of a guest that it runs unprotected: a listener that lives and dies, frames that
- * no announcement explains. */
+/* test_vm_guest.c - what the agent sees of a guest that it runs unprotected: whether its process
+ * lives, and frames that are no announcements. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,7 +18,7 @@
 
 #include "vm/vm_guest.h"
 
-/* A process that listens at @path as QEMU's monitor does, until it is killed. */
+/* Start a process that listens at @path as QEMU's monitor does, until it is killed. */
 static pid_t start_listener(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -63,7 +63,7 @@ static void test_alive(void **state)
 	(void)snprintf(path, sizeof(path), "%s/qmp", dir);
 	vm_guest_init(&guest);
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_UNKNOWN);
-	assert_false(vm_guest_look(&guest, "", 0)); /* there is nothing to look at */
+	assert_false(vm_guest_look(&guest, "", 0)); /* nothing to look at */
 	assert_true(vm_guest_look(&guest, path, 0));
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_GONE);
 
@@ -72,12 +72,12 @@ static void test_alive(void **state)
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_ALIVE);
 	assert_int_equal(seen, pid);
 	assert_false(vm_guest_look(&guest, path, 0));
-	end_listener(pid); /* its socket's file is still there */
+	end_listener(pid); /* the socket's file stays */
 	assert_true(vm_guest_look(&guest, path, 0));
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_GONE);
 	assert_int_equal(seen, pid);
 
-	pid = start_listener(path); /* started again by its user */
+	pid = start_listener(path); /* its user started it again */
 	assert_true(vm_guest_look(&guest, path, 0));
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_ALIVE);
 	assert_int_equal(seen, pid);
@@ -113,7 +113,7 @@ static uint64_t own(uint64_t packets, uint64_t bytes)
 	return vm_guest_own_frames(&base, &now);
 }
 
-/* QEMU's announcements are none of the guest's. */
+/* QEMU's announcements do not count as the guest's own frames. */
 static void test_announcements(void **state)
 {
 	const struct vm_guest_frames more = {10, 600}, less = {9, 540};

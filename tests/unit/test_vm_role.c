@@ -1,4 +1,4 @@
-/* What an agent leaves for the next one. */
+/* The role that an agent stores for its successor. */
 #include "vm/vm_role.h"
 
 #include "wire/limits.h"
@@ -56,7 +56,7 @@ static void every_role_comes_back(void **state)
 	}
 }
 
-/* run_dir is empty then; what another agent writes there counts again. */
+/* After a boot, run_dir is empty and the role on disk counts; a role written since counts again. */
 static void a_role_outlives_a_boot(void **state)
 {
 	enum vm_role role;
@@ -76,7 +76,7 @@ static void a_role_outlives_a_boot(void **state)
 	assert_int_equal(vm_role_load(dir, kept, "web1", &role, &term, &is_booted), 0);
 	assert_int_equal(role, VM_ROLE_STANDBY);
 	assert_false(is_booted);
-	/* A disk that takes nothing is an error, and what is read stays. */
+	/* A disk that cannot be written is an error, and what can be read does not change. */
 	assert_int_equal(vm_role_store(dir, "/nowhere", "web1", VM_ROLE_PRIMARY, 7), -ENOENT);
 	assert_int_equal(vm_role_load(dir, kept, "web1", &role, &term, &is_booted), 0);
 	assert_int_equal(role, VM_ROLE_STANDBY);
@@ -87,7 +87,7 @@ static void damage_is_told(void **state)
 	static const char *const damaged[] = {
 		"", "primary", "primary \n", "primary 3", "primary x\n", "prim 3\n",
 		"primary 3\nprimary 4\n", "primary 99999999999999999999999\n",
-		"primary 72057594037927936\n", /* 2^56: no term grows to it */
+		"primary 72057594037927936\n", /* 2^56: too large for a term */
 	};
 
 	(void)state;

@@ -1,4 +1,4 @@
-/* When taps and lists are looked at. */
+/* When taps and lists are due to be looked at. */
 #include "epoch/watch.h"
 
 #include <setjmp.h>
@@ -34,12 +34,12 @@ static void each_sign_asks_once(void **state)
 	(void)state;
 	watch_saw_seal(&w, 7, 1000);
 	watch_looked_at_lists(&w, START);
-	watch_saw_seal(&w, 8, 1000); /* a section more */
+	watch_saw_seal(&w, 8, 1000); /* one section more */
 	assert_true(watch_lists_due(&w, START));
 	watch_looked_at_lists(&w, START);
-	watch_saw_seal(&w, 8, 1001); /* memory */
+	watch_saw_seal(&w, 8, 1001); /* memory changed */
 	assert_true(watch_lists_due(&w, START));
-	watch_saw_seal(&w, 8, 1001); /* the sign is not lost when nobody looked */
+	watch_saw_seal(&w, 8, 1001); /* a sign stays until somebody looked */
 	assert_true(watch_lists_due(&w, START));
 	watch_looked_at_lists(&w, START);
 	assert_false(watch_lists_due(&w, START));

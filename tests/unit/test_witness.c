@@ -1,4 +1,5 @@
-/* The witness datagram: what is taken, what is refused, and SipHash as its authors define it. */
+/* The witness datagram: what is accepted, what is refused, and that its MAC is SipHash as its
+ * authors define it. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,7 @@
 #include "wire/msg.h"
 #include "wire/witness.h"
 
-/* A datagram as docs/wire-format.md has it. */
+/* Make a datagram as docs/wire-format.md describes it. */
 static void make(uint8_t *data)
 {
 	memset(data, 0, WIRE_WITNESS_SIZE);
@@ -60,9 +61,9 @@ static void what_breaks_the_format_is_refused(void **state)
 		{0, 'X'},	 /* magic */
 		{15, 0},	 /* sequence 0 */
 		{51, 13},	 /* a head shorter than Ethernet */
-		{51, 65},	 /* one longer than its field */
-		{48, 0},	 /* a frame shorter than its head, with the byte below */
-		{55, 2},	 /* a path that there is not */
+		{51, 65},	 /* longer than its field */
+		{48, 0},	 /* a frame shorter than its head: byte 49 is set below */
+		{55, 2},	 /* no such path */
 		{52, 1},	 /* the same */
 	};
 	uint8_t data[WIRE_WITNESS_SIZE + 1];
@@ -107,7 +108,7 @@ static void each_signed_bit_counts(void **state)
 	assert_null(wire_witness_mac_free(NULL));
 }
 
-/* SipHash-2-4 of 120 bytes written out, as the paper does: what OpenSSL computes is what it says. */
+/* SipHash-2-4 of 120 bytes as in its paper, to check OpenSSL's result. */
 static uint64_t rotate(uint64_t v, unsigned n)
 {
 	return v << n | v >> (64 - n);
@@ -136,7 +137,7 @@ static void the_mac_is_siphash_2_4(void **state)
 	(void)state;
 	for (uint8_t i = 0; i < sizeof(key); i++)
 		key[i] = i;
-	memcpy(k, key, sizeof(k)); /* little-endian machine */
+	memcpy(k, key, sizeof(k)); /* on a little-endian machine */
 	v[0] = k[0] ^ UINT64_C(0x736f6d6570736575);
 	v[1] = k[1] ^ UINT64_C(0x646f72616e646f6d);
 	v[2] = k[0] ^ UINT64_C(0x6c7967656e657261);
@@ -161,7 +162,7 @@ static void the_mac_is_siphash_2_4(void **state)
 	wire_witness_mac_free(mac);
 }
 
-/* WITNESS_KEY: where else datagrams may be sent to. */
+/* WITNESS_KEY: the second address that datagrams may go to. */
 static void a_client_address_is_one_that_a_host_can_have(void **state)
 {
 	static const struct {

@@ -1,4 +1,5 @@
-/* test_witness_keys.c - who gets a witness key and when; whose datagrams count; over sessions in memory. */
+/* test_witness_keys.c - which agent gets a witness key and when, and whose datagrams count; over
+ * sessions in memory. */
 #include "gateway_fixture.h"
 
 #include <setjmp.h>
@@ -28,7 +29,7 @@ static int open_fixture(void **state)
 	memset(&alpha, 0, sizeof(alpha));
 	memset(&beta, 0, sizeof(beta));
 	vm = gateway_find_vm(f.gw, "web1");
-	vm->config.standby_timeout_ns = 600000 * MS; /* there are no streams here */
+	vm->config.standby_timeout_ns = 600000 * MS; /* no streams in this test */
 	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", TERM, VM_PROTECTED), 0);
 	vm->fsm.record = (struct vm_record){.term = TERM, .owner = 0, .state = VM_PROTECTED};
 	return 0;
@@ -70,7 +71,7 @@ static void report(struct agent *a, uint8_t role, uint8_t agent_state, uint64_t 
 	pump();
 }
 
-/* Time goes by, the agents beat. */
+/* Let time pass while the agents send beats. */
 static void pass(uint64_t ms)
 {
 	const struct wire_header beat = {.type = WIRE_BEAT};
@@ -162,7 +163,7 @@ static void protect(void)
 	assert_true(take_key(&alpha));
 }
 
-/* The second path: for a VM that has it, to an agent that knows it. */
+/* The second path is given for a VM that has one, to an agent with the feature. */
 static void an_address_in_the_client_network(void **state)
 {
 	static const struct {
@@ -243,7 +244,7 @@ static void the_key_outlives_the_connection(void **state)
 	agent_close(&alpha);
 	pass(200);
 	assert_int_equal(send_witness(&first, 1), WITNESS_RX_ACCEPTED);
-	/* The agent is back; its connection may be at the same place in memory. */
+	/* The agent is back; its new connection may have the old one's address in memory. */
 	open_control(&alpha, f.alpha, "198.18.1.2");
 	assert_false(take_key(&alpha));
 	report(&alpha, WIRE_VM_ROLE_PRIMARY, WIRE_STATE_PROTECTED, TERM);
@@ -314,7 +315,7 @@ static void forgeries_are_told_of(void **state)
 		assert_int_equal(send_witness(&key, 1), WITNESS_RX_BAD_MAC);
 		pass(200);
 	}
-	assert_int_equal(n_events, 1); /* within 10 s */
+	assert_int_equal(n_events, 1); /* one per 10 s */
 	pass(10000);
 	assert_int_equal(n_events, 2);
 	pass(20000);

@@ -1,5 +1,5 @@
-/* test_witness_paths.c - one VM's witness by two networks: each path has its address, window and share of the
- * work, and the evidence is that of whatever came first. */
+/* test_witness_paths.c - one VM's witness over two networks: each path has its own address, window
+ * and share of the work, and the sample that comes first is the evidence. */
 #include "witness/witness_rx.h"
 
 #include <setjmp.h>
@@ -13,8 +13,8 @@
 #include "base/bytes.h"
 
 #define MS	   UINT64_C(1000000)
-#define ALPHA	   UINT32_C(0xc6120102) /* 198.18.1.2, in the backup network */
-#define ALPHA_HERE UINT32_C(0xc6120202) /* 198.18.2.2, in the client network */
+#define ALPHA	   UINT32_C(0xc6120102) /* 198.18.1.2, on the backup network */
+#define ALPHA_HERE UINT32_C(0xc6120202) /* 198.18.2.2, on the client network */
 #define VM	   5
 #define KEY_ID	   7
 #define BACKUP	   WIRE_WITNESS_BACKUP
@@ -32,7 +32,7 @@ static void give(uint32_t key_id, uint32_t client_address)
 	assert_int_equal(witness_rx_set_key(rx, VM, key_id, key, addresses, true, now_ns), 0);
 }
 
-/* A datagram that says @path, of the sample made @age_ns ago. */
+/* A datagram for @path, with a sample made @age_ns ago. */
 static void make(uint8_t *data, uint32_t path, uint64_t sequence, uint64_t age_ns, uint64_t to_guest)
 {
 	memset(data, 0, WIRE_WITNESS_SIZE);
@@ -102,7 +102,7 @@ static void no_datagram_of_one_path_is_one_of_the_other(void **state)
 	assert_int_equal(come(BACKUP, data), WITNESS_RX_WRONG_PATH);
 	make(data, BACKUP, 1, 0, 1);
 	assert_int_equal(come(CLIENT, data), WITNESS_RX_WRONG_PATH);
-	bytes_put_be32(data + 52, CLIENT); /* as it should be there, but it was not signed */
+	bytes_put_be32(data + 52, CLIENT); /* correct, but not what was signed */
 	assert_int_equal(come(CLIENT, data), WITNESS_RX_BAD_MAC);
 	assert_int_equal(witness_rx_view(rx, VM)->n_accepted, 0);
 	assert_int_equal(witness_rx_refused(rx, BACKUP), 1);
@@ -125,7 +125,8 @@ static void each_path_has_its_own_address(void **state)
 		assert_int_equal(witness_rx_input(rx, wrong[i].path, wrong[i].source, data, sizeof(data),
 						  now_ns), WITNESS_RX_WRONG_ADDRESS);
 	}
-	/* A key that was given without an address there is good for nothing there, from 0.0.0.0 neither. */
+	/* A key without an address on that path is useless there, also for datagrams from
+	 * 0.0.0.0. */
 	witness_rx_clear(rx, VM);
 	give(KEY_ID, 0);
 	make(data, CLIENT, 1, 0, 1);
@@ -146,10 +147,10 @@ static void the_evidence_is_of_whatever_came_first(void **state)
 	now_ns += 10 * MS;
 	assert_int_equal(send_sample(BACKUP, 2, 15), WITNESS_RX_ACCEPTED);
 	assert_int_equal(send_sample(CLIENT, 2, 15), WITNESS_RX_ACCEPTED);
-	assert_int_equal(view->to_delta, 5); /* not 0: the second one was no news */
+	assert_int_equal(view->to_delta, 5); /* not 0: the second datagram was no news */
 	assert_int_equal(view->n_unanswered, 5);
 	assert_int_equal(view->interval_ns, 10 * MS);
-	/* The backup network ends: the other one tells on, by itself. */
+	/* The backup network fails: the client path continues alone. */
 	now_ns += 300 * MS;
 	assert_int_equal(send_sample(CLIENT, 3, 20), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view->made_at_ns, now_ns);
@@ -159,7 +160,7 @@ static void the_evidence_is_of_whatever_came_first(void **state)
 	assert_int_equal(view->paths[CLIENT].n_accepted, 3);
 	assert_int_equal(view->paths[BACKUP].n_accepted, 2);
 	assert_int_equal(view->n_accepted, 5);
-	/* What one path is late with takes nothing back. */
+	/* A late datagram of one path takes nothing back. */
 	make(by_client, CLIENT, 4, 200 * MS, 12);
 	assert_int_equal(come(CLIENT, by_client), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view->to_guest, 20);
@@ -174,7 +175,7 @@ static void one_path_alone_makes_a_key_the_current_one(void **state)
 	assert_int_equal(send_sample(CLIENT, 1, 1), WITNESS_RX_ACCEPTED);
 	make(old, CLIENT, 2, 0, 2);
 	give(KEY_ID + 1, ALPHA_HERE);
-	assert_int_equal(come(CLIENT, old), WITNESS_RX_ACCEPTED); /* it was used: it is the one before */
+	assert_int_equal(come(CLIENT, old), WITNESS_RX_ACCEPTED); /* it was used, so it is kept */
 }
 
 static uint64_t forge(enum wire_witness_path path, unsigned int n)
@@ -194,7 +195,7 @@ static void a_flood_of_one_path_does_not_take_the_others_share(void **state)
 	uint64_t n_checked = 0;
 
 	(void)state;
-	now_ns += 10 * MS; /* the key was given just now: shares grow with time */
+	now_ns += 10 * MS; /* the key is new: shares grow with time */
 	for (uint64_t ms = 0; ms < 500; ms++) {
 		n_checked += forge(CLIENT, 1000);
 		if (ms % 10 == 0)
@@ -202,7 +203,7 @@ static void a_flood_of_one_path_does_not_take_the_others_share(void **state)
 		now_ns += MS;
 	}
 	assert_true(witness_rx_count(rx, CLIENT, WITNESS_RX_OVER_LIMIT) > 0);
-	/* Its own half of the shares and what nobody's is: three quarters. */
+	/* The client path's own share, a quarter of all, and the common half: three quarters. */
 	assert_in_range(n_checked, 500 * WITNESS_RX_CHECKS_PER_MS * 3 / 4 * 9 / 10,
 			500 * WITNESS_RX_CHECKS_PER_MS * 3 / 4 + 2 * WITNESS_RX_BURST);
 }

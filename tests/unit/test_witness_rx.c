@@ -1,4 +1,4 @@
-/* test_witness_rx.c - what is taken for evidence and what is not, window, keys, work, time; on a
+/* test_witness_rx.c - what counts as evidence and what does not: window, keys, work and time, on a
  * virtual clock. */
 #include "witness/witness_rx.h"
 
@@ -20,12 +20,12 @@
 static struct witness_rx *rx;
 static uint64_t now_ns;
 
-/* A primary's kernel. */
+/* The kernel of a primary. */
 struct sender {
 	struct wire_witness_mac *mac;
 	uint32_t key_id;
 	uint64_t sequence, to_guest, from_guest, from_guest_ns;
-	int64_t clock_ns; /* its clock less ours */
+	int64_t clock_ns; /* its clock minus ours */
 };
 
 static struct sender a, b;
@@ -37,7 +37,7 @@ static void key_of(uint32_t key_id, uint8_t key[WIRE_WITNESS_KEY_SIZE])
 	bytes_put_be32(key, key_id * 2654435761u);
 }
 
-/* The gateway gives VM a key, and the sender gets it. */
+/* The gateway gives the VM a key, and the sender gets it too. */
 static void give(struct sender *s, size_t vm, uint32_t key_id, uint32_t address, bool clock_new)
 {
 	const uint32_t addresses[WIRE_WITNESS_N_PATHS] = {address};
@@ -53,7 +53,7 @@ static void give(struct sender *s, size_t vm, uint32_t key_id, uint32_t address,
 	s->sequence = 0;
 }
 
-/* A datagram made @age_ns ago. */
+/* Make a datagram with a sample of @age_ns ago. */
 static void make(struct sender *s, uint64_t sequence, uint64_t age_ns, uint8_t *data)
 {
 	memset(data, 0, WIRE_WITNESS_SIZE);
@@ -146,14 +146,14 @@ static void a_sample_becomes_the_view(void **state)
 	assert_int_equal(witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_ACCEPTED), 4);
 }
 
-/* Each row is one good datagram with something wrong; the good one is taken after all of them. */
+/* Each row breaks one thing in a good datagram; after all of them, the good one is accepted. */
 static void hostile_datagrams_change_nothing(void **state)
 {
 	static const struct {
 		const char *what;
 		size_t at;	   /* this byte is changed */
-		size_t size;	   /* 0: as it should be */
-		uint32_t source;   /* 0: as it should be */
+		size_t size;	   /* 0: correct */
+		uint32_t source;   /* 0: correct */
 		enum witness_rx_verdict verdict;
 	} rows[] = {
 		{"empty", 0, SIZE_MAX, 0, WITNESS_RX_MALFORMED},
@@ -207,7 +207,7 @@ static void key_id_0_is_no_key(void **state)
 	const uint8_t key[WIRE_WITNESS_KEY_SIZE] = {0};
 
 	(void)state;
-	give(&b, 0, 9, ALPHA, true); /* the first search for 0 meets its second, empty place */
+	give(&b, 0, 9, ALPHA, true); /* the search for 0 first meets an empty slot */
 	a.key_id = 0;
 	assert_int_equal(send_next(&a), WITNESS_RX_UNKNOWN_KEY);
 	assert_int_equal(witness_rx_set_key(rx, VM, 0, key, at_alpha, false, now_ns), -EINVAL);
@@ -243,7 +243,7 @@ static void the_window(void **state)
 	}
 }
 
-/* Against a plain list, in random order. */
+/* Random order, compared with a plain list. */
 static void the_window_against_a_list(void **state)
 {
 	static bool seen[4096];
@@ -298,25 +298,25 @@ static void rotation(void **state)
 	old = a;
 	a.mac = NULL;
 	give(&a, VM, 8, ALPHA, false);
-	/* The agent hangs: its kernel goes on with the old key for as long as that lasts. */
+	/* The agent hangs, so its kernel uses the old key for as long as that lasts. */
 	for (int i = 0; i < 10; i++) {
 		now_ns += 1000 * MS;
 		witness_rx_tick(rx, now_ns);
 		assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED);
 		assert_int_equal(view()->arrived_at_ns, now_ns);
 	}
-	/* It is the unused key that a newer one replaces. */
+	/* A newer key replaces the unused one. */
 	give(&a, VM, 9, ALPHA, false);
 	a.to_guest = old.to_guest + 3;
 	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED);
 	now_ns += 10 * MS;
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
-	assert_int_equal(view()->to_delta, 3); /* the counters went on */
+	assert_int_equal(view()->to_delta, 3); /* the counters continue */
 	now_ns += 500 * MS;
 	witness_rx_tick(rx, now_ns);
 	old.to_guest += 1000;
-	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED); /* was on its way */
-	assert_int_equal(view()->to_guest, a.to_guest);		/* and is no news */
+	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED); /* a late datagram */
+	assert_int_equal(view()->to_guest, a.to_guest);		/* no news */
 	now_ns += 500 * MS - 1;
 	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED);
 	now_ns += 1;
@@ -347,7 +347,7 @@ static void counters_that_begin_anew(void **state)
 {
 	(void)state;
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
-	give(&a, VM, 8, ALPHA, true); /* the host was started anew */
+	give(&a, VM, 8, ALPHA, true); /* the host has restarted */
 	a.to_guest = a.from_guest = 0;
 	a.clock_ns = 0;
 	now_ns += 60000 * MS;
@@ -360,7 +360,8 @@ static void counters_that_begin_anew(void **state)
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->to_delta, 1);
 	assert_int_equal(view()->from_delta, 1);
-	/* Two cores made them: the later one was begun earlier. No growth is lost or seen twice. */
+	/* Two cores made these samples, and the later one began earlier. No growth is lost or
+	 * counted twice. */
 	a.from_guest--;
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->from_delta, 0);
@@ -383,15 +384,15 @@ static void what_was_held_back_is_old(void **state)
 	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->arrived_at_ns, now_ns);
-	/* The clocks might have drifted by 2 ms since. */
+	/* The clocks may have drifted by 2 ms. */
 	assert_in_range(view()->made_at_ns, first_ns + 10 * MS, first_ns + 12 * MS);
-	/* A beat that was slow, too, changes nothing. */
+	/* A beat that was slow too changes nothing. */
 	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns) - 1500 * MS, now_ns);
 	make(&a, 3, 1980 * MS, data);
 	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	assert_in_range(view()->made_at_ns, first_ns + 20 * MS, first_ns + 24 * MS);
-	/* The queue is empty again. */
+	/* The sender's queue is empty again. */
 	now_ns += 10 * MS;
 	assert_int_equal(send_as(&a, 4), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->made_at_ns, now_ns);
@@ -411,7 +412,7 @@ static void times_never_go_back(void **state)
 	answered_at_ns = view()->answered_at_ns;
 	now_ns += MS;
 	a.from_guest_ns -= 7 * MS;
-	make(&a, 2, 6 * MS, data); /* by a core that was slow to send it */
+	make(&a, 2, 6 * MS, data); /* sent late by another core */
 	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 			 WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->made_at_ns, made_at_ns);
@@ -429,7 +430,7 @@ static void clocks_drift_apart(void **state)
 	}
 }
 
-/* Held back while the host was started anew: its time is of another clock. */
+/* A datagram that was held back while the host restarted: its time is that of the old clock. */
 static void the_key_before_sets_no_clock(void **state)
 {
 	uint8_t held[WIRE_WITNESS_SIZE];
@@ -478,7 +479,7 @@ static void absurd_times_do_no_harm(void **state)
 	}
 }
 
-/* Forgeries that pass all but the mac, @n of them within @ns; how many were looked at. */
+/* Send @n forgeries within @ns that pass all checks but the MAC. Returns how many were checked. */
 static uint64_t flood(struct sender *s, uint64_t n, uint64_t ns)
 {
 	uint64_t before = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC), start_ns = now_ns;
@@ -504,14 +505,15 @@ static void work_is_bounded(void **state)
 			1001 * WITNESS_RX_CHECKS_PER_MS + 2 * WITNESS_RX_BURST);
 	assert_int_equal(n_checked + witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_OVER_LIMIT),
 			 1000000);
-	/* True ones among twice as many forgeries as can be looked at: some are found. */
+	/* True datagrams among twice as many forgeries as can be checked: some of the true ones are
+	 * found. */
 	for (int i = 0; i < 100; i++) {
 		(void)flood(&a, 10240 + (uint64_t)i * 13, 10 * MS);
 		n_found += send_next(&a) == WITNESS_RX_ACCEPTED;
 	}
 	assert_in_range(n_found, 10, 100);
 	now_ns += MS;
-	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED); /* and all once it is over */
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED); /* after the flood, all are */
 }
 
 static void a_flood_does_not_take_another_vms_share(void **state)
@@ -519,7 +521,7 @@ static void a_flood_does_not_take_another_vms_share(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 60; i++)
 		give(i == 1 ? &b : NULL, i == VM ? 63 : i, 100 + i, ALPHA, true);
-	for (int i = 0; i < 200; i++) { /* as often as its kernel sends */
+	for (int i = 0; i < 200; i++) { /* as often as a kernel sends */
 		(void)flood(&a, 20000, 10 * MS);
 		assert_int_equal(send_next(&b), WITNESS_RX_ACCEPTED);
 	}
@@ -543,7 +545,7 @@ static void many_vms_together_stay_within_the_bound(void **state)
 		now_ns += MS;
 	}
 	n_checked = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC) - n_checked;
-	/* What 31 shares saved up before, and then the bound. */
+	/* The bound, plus what 31 shares had saved up before. */
 	assert_true(n_checked <= 500 * WITNESS_RX_CHECKS_PER_MS + 32 * WITNESS_RX_BURST);
 	assert_true(n_checked >= 400 * WITNESS_RX_CHECKS_PER_MS);
 }

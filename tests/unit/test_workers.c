@@ -1,4 +1,5 @@
-/* Units go round: everything that is submitted comes back, in order, encoded as one thread would. */
+/* Units go round: every submitted unit comes back, in order, with the bytes that one thread would
+ * make. */
 #include "epoch/workers.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ struct fixture {
 	size_t expected_size;
 };
 
-/* *state: threads. */
+/* *state points to the number of threads. */
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -66,7 +67,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Unit @n, with references of its own. */
+/* Fill unit @n, with references of its own. */
 static void fill(struct fixture *f, struct unit *unit, uint32_t n)
 {
 	uint8_t *references = f->references + (size_t)(n % N_UNITS) * UNIT_PAGES * PAGE_BYTES;
@@ -134,7 +135,7 @@ static void units_come_back_in_order(void **state)
 	assert_null(workers_collect(f->workers));
 }
 
-/* What is dropped is looked at no more, whoever had begun it. */
+/* After a drop, no thread reads or writes the units, whoever had begun them. */
 static void dropped_units_are_left_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -149,21 +150,22 @@ static void dropped_units_are_left_alone(void **state)
 		}
 		if (round % 3 == 0 && !workers_is_idle(f->workers))
 			assert_true(workers_help(f->workers, &f->packer) != 0);
-		/* With one finished by somebody else, that thread is at the next one. */
+		/* Wait until another thread has finished one unit and works on the next. */
 		while (round % 3 == 1 && !workers_is_idle(f->workers) && !workers_collect(f->workers))
 			sched_yield();
 		workers_drop(f->workers);
 		assert_true(workers_is_idle(f->workers));
 		assert_null(workers_collect(f->workers));
-		/* A thread that still wrote would be seen by a sanitizer, and mostly by this. */
+		/* A sanitizer would see a thread that still writes, and so would this check,
+		 * mostly. */
 		memset(f->references, 0x5a, (size_t)N_UNITS * UNIT_PAGES * PAGE_BYTES);
 		for (size_t i = 0; i < (size_t)N_UNITS * UNIT_PAGES * PAGE_BYTES; i += 64)
 			assert_int_equal(f->references[i], 0x5a);
 	}
 }
 
-/* A page that stops whoever reads it first, until the test lets it go on: the thread's fault is handled
- * by telling of it through one pipe and waiting at another one. */
+/* A page that stops its first reader until the test lets it continue. The reader's fault handler
+ * reports through one pipe and waits at the other. */
 static struct {
 	uint8_t *page;
 	int reached[2], go[2];
@@ -201,7 +203,8 @@ static void drop_barrier(void)
 	}
 }
 
-/* Whoever waits for a unit that another thread has begun is woken when it is finished, not before. */
+/* A thread that waits for a unit of another thread is woken when the unit is finished, not
+ * before. */
 static void the_owner_is_woken(void **state)
 {
 	struct fixture *f = *state;
@@ -229,7 +232,7 @@ static void the_owner_is_woken(void **state)
 	drop_barrier();
 }
 
-/* As many as there are, and not one more. */
+/* The ring hands out all its units and not one more. */
 static void the_ring_has_an_end(void **state)
 {
 	struct fixture *f = *state;
@@ -238,7 +241,7 @@ static void the_ring_has_an_end(void **state)
 		struct unit *unit = workers_get(f->workers);
 
 		assert_non_null(unit);
-		assert_ptr_equal(unit, workers_get(f->workers)); /* the same until it is submitted */
+		assert_ptr_equal(unit, workers_get(f->workers)); /* not submitted yet */
 		fill(f, unit, i);
 		workers_submit(f->workers, false);
 	}

@@ -35,7 +35,7 @@ static int free_buffers(void **state)
 	return 0;
 }
 
-/* Run @check once per form that this machine has; at least scalar. */
+/* Run @check with each SIMD form that this machine supports; scalar always is. */
 static void for_each_form(void (*check)(void))
 {
 	enum simd_form form = simd_get_form();
@@ -58,7 +58,7 @@ static size_t put_length(uint8_t *to, size_t length)
 	return 2;
 }
 
-/* The format by its description in xrle.h, one byte at a time; -E2BIG above XRLE_SIZE_MAX. */
+/* The format written from xrle.h's description, one byte at a time; -E2BIG above XRLE_SIZE_MAX. */
 static int model_encode(const uint8_t *a, const uint8_t *b, uint8_t *to)
 {
 	size_t size = 0, at = 0, i = 0;
@@ -107,7 +107,7 @@ static void check_all_patterns(void)
 			assert_int_equal(xrle_encode(old_page, new_page, page, (size_t)size), -E2BIG);
 			assert_int_equal(xrle_encode(old_page, new_page, page, (size_t)size + 1), size);
 
-			/* The delta ends where readable memory ends. */
+			/* Place the delta so that it ends where readable memory ends. */
 			memmove(out + PAGE_BYTES - size, out, (size_t)size);
 			memcpy(page, old_page, PAGE_BYTES);
 			assert_int_equal(xrle_check(out + PAGE_BYTES - size, (size_t)size), 0);
@@ -181,21 +181,21 @@ static void check_malformed(void)
 		size_t size;
 	} rows[] = {
 		{"", 0},
-		{"\x00", 1},			  /* a length and nothing behind it */
+		{"\x00", 1},			  /* a length without data */
 		{"\x80", 1},			  /* half a length */
-		{"\x00\x80", 2},		  /* the same, in the second place */
+		{"\x00\x80", 2},		  /* the second length is cut */
 		{"\x00\x01", 2},		  /* the byte is missing */
 		{"\x00\x02\x01", 3},		  /* one of two is missing */
 		{"\x00\x00", 2},		  /* nothing changed */
 		{"\x05\x00", 2},
-		{"\x00\x01\x01\x00\x01\x01", 6},  /* equal length 0 behind a run */
+		{"\x00\x01\x01\x00\x01\x01", 6},  /* equal length 0 after a run */
 		{"\x00\x01\x01\x05", 4},	  /* trailing equal run */
 		{"\x80\x00\x01\x01", 4},	  /* 0 in two bytes */
 		{"\x81\x00\x01\x01", 4},	  /* 1 in two bytes */
 		{"\x00\x81\x00\x01", 4},
 		{"\x80\x20\x01\x01", 4},	  /* 4096 equal, then one more */
-		{"\xff\x1f\x02\x01\x01", 5},	  /* one byte past the page */
-		{"\xff\xff\x01\x01", 4},	  /* a length above the page */
+		{"\xff\x1f\x02\x01\x01", 5},	  /* one byte beyond the page */
+		{"\xff\xff\x01\x01", 4},	  /* a length above the page's */
 		{"\x80\x80\x01\x01\x01", 5},	  /* a third byte of length */
 	};
 
@@ -210,7 +210,7 @@ static void check_malformed(void)
 			fail_msg("%s: row %zu was taken", simd_ops->name, i);
 		assert_memory_equal(page, new_page, PAGE_BYTES);
 	}
-	/* Whole page as one run: 3 bytes more than a page, never sent. */
+	/* The whole page as one run: 3 bytes more than a page, so it is never sent. */
 	assert_int_equal(xrle_check(out, PAGE_BYTES + 3), -EPROTO);
 }
 
@@ -220,8 +220,8 @@ static void test_malformed_is_refused_and_page_untouched(void **state)
 	for_each_form(check_malformed);
 }
 
-/* Flip bytes of good deltas, cut them, and take noise: check and apply agree, nothing is written on
- * refusal, and nothing outside of the page ever (the guard pages see to that). */
+/* Flip bytes of good deltas, truncate them, and feed noise. check and apply must agree, a refusal
+ * writes nothing, and nothing is ever written outside the page (guard pages catch that). */
 static void check_mutations(void)
 {
 	uint64_t random = 7;
