@@ -36,7 +36,7 @@ int checker_ask(struct checker *c, struct guest_request *request, uint64_t now_n
 	return 0;
 }
 
-/* The request that @seq names, or NULL when no such request can be answered (again). */
+/* Returns the request with number @seq, or NULL if no such request awaits an answer. */
 static struct checker_slot *find_slot(struct checker *c, uint64_t seq)
 {
 	struct checker_slot *slot = &c->slots[seq % CHECKER_DEPTH_MAX];
@@ -45,7 +45,7 @@ static struct checker_slot *find_slot(struct checker *c, uint64_t seq)
 		c->n_unasked++;
 		return NULL;
 	}
-	/* A slot that was taken by a later request was answered or given up long ago. */
+	/* If a later request took the slot, @seq was answered or given up long ago. */
 	if (slot->seq != seq || slot->answered) {
 		c->n_repeated++;
 		return NULL;
@@ -71,7 +71,8 @@ int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t n
 		c->n_skipped += reply->seq - c->highest - 1;
 		c->highest = reply->seq;
 	}
-	/* One connection, every request counted: the count of request n is n. */
+	/* The service counts every request of the one connection, so the count of request n is
+	 * n. */
 	c->n_forgotten += reply->count < reply->seq;
 	c->n_recounted += reply->count > reply->seq;
 	c->n_corrupt += reply->checksum != slot->checksum;

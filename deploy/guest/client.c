@@ -1,15 +1,15 @@
-/* client.c - hf-client: asks the guest's service without pause on one TCP connection, and judges
- * every reply.
+/* client.c - hf-client: sends requests to the guest's service without pause on one TCP connection,
+ * and judges every reply.
  *
- * What: a closed loop of --depth requests; checker.h judges the replies, report.h keeps latencies and
- * the longest silence per phase. It never connects twice: a broken connection is the failure that it
- * is there to see.
+ * What: a closed loop of --depth requests. checker.h judges the replies; report.h keeps latencies
+ * and the longest silence per phase. It never connects twice, because a broken connection is the
+ * failure that it must detect.
  * Where: run by deploy/demo, tests/e2e and tests/bench in the client's network namespace.
  * Threads: one. It is driven by lines on stdin (--commands): `phase NAME`, `dirty PAGES BYTES`,
  * `depth N`, `rate PAGES_PER_S BYTES`, `stop`; SIGINT stops it too, SIGTERM without waiting.
  *
- * Live on stdout, one event per line: connected, phase, progress, broken. Exit: 0 the connection
- * lived and every reply was right, 1 not so (the JSON says what), 2 usage.
+ * Live on stdout, one event per line: connected, phase, progress, broken. Exit: 0 if the connection
+ * lived and every reply was right, 1 if not (the JSON says what was wrong), 2 for wrong usage.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,7 +32,7 @@
 #include "guest/guest_proto.h"
 #include "guest/report.h"
 
-#define CONNECT_ATTEMPT_MS 1000 /* before the guest is up, a SYN goes unanswered */
+#define CONNECT_ATTEMPT_MS 1000 /* before the guest is up, nobody answers a SYN */
 #define CONNECT_PAUSE_MS   100
 #define LINE_MAX_BYTES	   256
 
@@ -48,9 +48,9 @@ struct client {
 
 	/* while running */
 	int fd, signal_fd;
-	bool stopping;		 /* ask no more; wait for what is under way */
-	char error[128];	 /* not empty: the connection is lost, and why */
-	uint64_t waiting_since_ns; /* of the oldest unbroken silence with requests under way */
+	bool stopping;		 /* send no more requests; wait for those under way */
+	char error[128];	 /* if not empty, why the connection was lost */
+	uint64_t waiting_since_ns; /* start of the present silence with requests under way */
 	uint64_t next_progress_ns;
 	struct guest_request queued; /* a RATE to send next; type 0 = none */
 	uint8_t out[CHECKER_DEPTH_MAX * GUEST_REQUEST_SIZE];
@@ -68,7 +68,7 @@ static void broken(struct client *c, const char *what, const char *why)
 	snprintf(c->error, sizeof(c->error), "%s%s%s", what, *why ? ": " : "", why);
 }
 
-/* One attempt. 0 with c->fd connected and non-blocking; -errno. */
+/* Try to connect once. Returns 0 with c->fd connected and non-blocking, or -errno. */
 static int try_connect(struct client *c)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -94,7 +94,8 @@ static int try_connect(struct client *c)
 	return 0;
 }
 
-/* Until the guest answers; this is the only place that connects. 0; -errno of the last attempt. */
+/* Connect, and retry until the guest answers; only this function connects. Returns 0, or -errno
+ * of the last attempt. */
 static int connect_first(struct client *c)
 {
 	uint64_t deadline_ns = clock_mono_ns() + c->connect_timeout_ns;
@@ -110,7 +111,8 @@ static int connect_first(struct client *c)
 	}
 }
 
-/* HELLO and its reply, before the measuring starts. 0; -errno; -EPROTO: not our service. */
+/* Exchange HELLO and its reply before the measurement starts. Returns 0, -errno, or -EPROTO if
+ * it is not our service. */
 static int say_hello(struct client *c)
 {
 	struct guest_request hello = { .type = GUEST_HELLO, .arg = c->window_pages };
@@ -229,7 +231,7 @@ static void do_command(struct client *c, const char *line)
 		fprintf(stderr, "hf-client: bad command '%s': %s\n", line, strerror(-r));
 }
 
-/* Whole lines from stdin. At its end the run goes on without commands. */
+/* Carry out whole lines from stdin. At end of input the run continues without commands. */
 static void take_commands(struct client *c)
 {
 	char *end;
@@ -248,10 +250,10 @@ static void take_commands(struct client *c)
 		memmove(c->line, end + 1, c->n_line + 1);
 	}
 	if (c->n_line == sizeof(c->line) - 1)
-		c->n_line = 0; /* no command is that long */
+		c->n_line = 0; /* no command is that long: discard it */
 }
 
-/* The earliest thing that time alone brings. */
+/* Returns the time of the earliest timed event. */
 static uint64_t next_deadline(const struct client *c)
 {
 	uint64_t d = UINT64_MAX;
@@ -277,7 +279,8 @@ static void do_timers(struct client *c, uint64_t now_ns)
 		broken(c, "no reply within the time limit", "");
 }
 
-/* SIGINT: finish what is under way. SIGTERM: the network may be gone already, so do not wait. */
+/* SIGINT: finish the requests under way. SIGTERM: do not wait, because the network may be gone
+ * already. */
 static void take_signal(struct client *c)
 {
 	struct signalfd_siginfo info;
@@ -443,7 +446,7 @@ static void parse_options(struct client *c, int argc, char **argv)
 	}
 }
 
-/* Connect, agree on the window, start the clocks. 0; -1 after saying what failed. */
+/* Connect, agree on the window, start the clocks. Returns 0, or -1 after printing the error. */
 static int start(struct client *c)
 {
 	char address[INET_ADDRSTRLEN];

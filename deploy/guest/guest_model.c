@@ -26,7 +26,7 @@ uint64_t guest_checksum_add(uint64_t checksum, uint64_t old_seed)
 	return guest_mix(checksum ^ old_seed);
 }
 
-/* The pattern's bytes at @at (a multiple of 8) of a page. */
+/* Returns the pattern's word at offset @at (a multiple of 8) of a page. */
 static uint64_t pattern_word(uint64_t seed, uint32_t at)
 {
 	return guest_mix(seed + at / 8);

@@ -1,11 +1,11 @@
-/* guest_proto.h - what the test guest's service and its client say to each other.
+/* guest_proto.h - the protocol between the test guest's service and its client.
  *
  * What: fixed-size big-endian records on one TCP connection, requests of 40 bytes one way, replies
  * of 56 the other, in order. The client may have many requests under way.
- * Why: so that a client on ONE connection can tell each way in which a failover may go wrong. A
- * reply carries the number of its request, the service's running count and a checksum over the
- * guest memory that the request met: a lost, repeated or reordered reply shows in the number, a
- * guest that forgot answered requests shows in the count, stale or torn memory in the checksum.
+ * Why: a client on ONE connection can detect each way in which a failover may go wrong. A reply
+ * carries the number of its request, the service's running count and a checksum over the guest
+ * memory that the request found. The number shows a lost, repeated or reordered reply; the count
+ * shows a guest that forgot answered requests; the checksum shows stale or torn memory.
  * Where: deploy/guest/service.c answers, deploy/guest/client.c asks. No part of Holdfast itself.
  * Threads: any; pure functions.
  *
@@ -26,7 +26,7 @@
 #define GUEST_REPLY_MAGIC	 0x48465250u /* "HFRP" */
 #define GUEST_REQUEST_SIZE	 40
 #define GUEST_REPLY_SIZE	 56
-#define GUEST_WINDOW_MAX_PAGES	 32768 /* 128 MiB: what one connection may make the guest hold */
+#define GUEST_WINDOW_MAX_PAGES	 32768 /* 128 MiB, the most that one connection may use */
 #define GUEST_WINDOW_MIN_PAGES	 1
 #define GUEST_BYTES_MIN		 16 /* seed and length */
 #define GUEST_BYTES_MAX		 4096
@@ -35,16 +35,16 @@
 
 /* Request types, client to service. Numbers are never reused. */
 enum guest_type {
-	GUEST_HELLO = 1, /* first record, seq 0: arg = window in pages, made and touched before the reply */
-	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window, n_bytes from the start of each */
+	GUEST_HELLO = 1, /* first record, seq 0: arg = window in pages, touched before the reply */
+	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window: the first n_bytes of each */
 	GUEST_RATE  = 3, /* arg = background dirty rate, pages per second, n_bytes each; counts as a request */
 };
 
-/* Reply flags: each one set is a failure that the service itself saw. */
+/* Reply flags: each is a failure that the service itself saw. */
 enum guest_flag {
-	GUEST_FLAG_TORN	      = 1 << 0, /* a page of this connection did not hold what was written last */
+	GUEST_FLAG_TORN	      = 1 << 0, /* a page of this connection lost its content */
 	GUEST_FLAG_BACKGROUND = 1 << 1, /* the same for a page of the background writer */
-	GUEST_FLAG_SEQUENCE   = 1 << 2, /* the request's number was not the last one's plus 1 */
+	GUEST_FLAG_SEQUENCE   = 1 << 2, /* the request's number was not the previous one plus 1 */
 };
 
 struct guest_request {
@@ -77,7 +77,7 @@ static inline void guest_request_encode(uint8_t p[GUEST_REQUEST_SIZE], const str
 	bytes_put_be64(p + 32, 0);
 }
 
-/* 0; -EPROTO: not a request. Values are as sent, unchecked. */
+/* Returns 0, or -EPROTO if it is not a request. Values are as sent, unchecked. */
 static inline int guest_request_decode(const uint8_t p[GUEST_REQUEST_SIZE],
 				       struct guest_request *ret_request)
 {
@@ -104,7 +104,7 @@ static inline void guest_reply_encode(uint8_t p[GUEST_REPLY_SIZE], const struct 
 	bytes_put_be64(p + 48, r->total);
 }
 
-/* 0; -EPROTO: not a reply. */
+/* Returns 0, or -EPROTO if it is not a reply. */
 static inline int guest_reply_decode(const uint8_t p[GUEST_REPLY_SIZE], struct guest_reply *ret_reply)
 {
 	if (bytes_get_be32(p) != GUEST_REPLY_MAGIC)

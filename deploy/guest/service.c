@@ -1,13 +1,13 @@
 /* service.c - hf-service: the program that runs inside the test guest.
  *
  * What: a multi-threaded TCP service that counts requests and dirties memory in a way the client can
- * check (guest_proto.h, guest_model.h), and a background writer that dirties pages at a set rate,
- * as a guest does that is busy with something else.
- * Why: an unmodified guest must have state worth losing. Everything here lives in guest memory only.
+ * check (guest_proto.h, guest_model.h). A background writer dirties pages at a set rate, like a
+ * guest that has other work too.
+ * Why: an unmodified guest must have state worth losing. This state lives in guest memory only.
  * Where: started by deploy/guest/init with its options from the kernel command line. Static, libc
  * only. No part of Holdfast: nothing in here knows that it is being replicated.
- * Threads: one per connection (owns its window), one background writer (owns its arena); shared are
- * the atomics at the top.
+ * Threads: one per connection (owns its window), one background writer (owns its arena). They share
+ * the atomics and the rate, which rate_lock guards.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,15 +29,15 @@
 #include "guest/guest_model.h"
 #include "guest/guest_proto.h"
 
-#define BATCH_RECORDS	    256 /* requests read, and replies written, by one system call */
+#define BATCH_RECORDS	    256 /* requests read or replies written per system call */
 #define BACKGROUND_PAGES    2048 /* the background writer's arena: 8 MiB */
-#define BACKGROUND_TICK_NS  10000000 /* it wakes every 10 ms, and only while its rate is not 0 */
+#define BACKGROUND_TICK_NS  10000000 /* wakes every 10 ms while its rate is not 0 */
 #define BACKGROUND_TICKS_S  100
 
 static _Atomic uint64_t total_requests;
 static _Atomic uint32_t background_torn;  /* set once, never cleared */
 static _Atomic uint32_t n_connections;
-static pthread_mutex_t rate_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below */
+static pthread_mutex_t rate_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the rate */
 static pthread_cond_t rate_changed = PTHREAD_COND_INITIALIZER;
 static uint64_t rate_pages_s;
 static uint32_t rate_bytes = 64;
@@ -47,7 +47,7 @@ struct connection {
 	int fd;
 	uint8_t *window;	/* mapped pages, NULL before HELLO */
 	uint32_t window_pages;	/* valid with @window */
-	uint32_t next_page;	/* valid with @window: where the next DIRTY goes on */
+	uint32_t next_page;	/* valid with @window: where the next DIRTY continues */
 	uint64_t count;		/* requests answered */
 	uint64_t last_seq;
 	uint64_t checksum;
@@ -61,8 +61,8 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Pages that are there: touched, so that later writes dirty exactly the pages they name and no page
- * table. NULL: no memory. */
+/* Map @n_pages pages and touch them, so that later writes dirty exactly the named pages and no
+ * page table. Returns NULL if there is no memory. */
 static uint8_t *map_pages(uint32_t n_pages)
 {
 	uint8_t *p = mmap(NULL, (size_t)n_pages * GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -113,7 +113,8 @@ static int do_rate(const struct guest_request *request)
 	return 0;
 }
 
-/* Do one request. 0 with *ret_reply filled; -EPROTO: not a request of this protocol; -ENOMEM. */
+/* Carry out one request. Returns 0 with *ret_reply filled, -EPROTO if it is no request of this
+ * protocol, or -ENOMEM. */
 static int handle(struct connection *c, const uint8_t *bytes, struct guest_reply *ret_reply)
 {
 	struct guest_request request;
@@ -160,7 +161,7 @@ static int send_all(int fd, const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* Serve until the peer leaves. 0: it left between two requests; -errno: how it ended otherwise. */
+/* Serve until the peer leaves. Returns 0 if it left between two requests, else -errno. */
 static int serve(struct connection *c)
 {
 	uint8_t in[BATCH_RECORDS * GUEST_REQUEST_SIZE], out[BATCH_RECORDS * GUEST_REPLY_SIZE];
@@ -206,7 +207,7 @@ static void *connection_main(void *arg)
 	return NULL;
 }
 
-/* Rewrite the arena round and round at the set rate, checking what was there. */
+/* Rewrite the arena again and again at the set rate, and check the old content first. */
 static void *background_main(void *arg)
 {
 	uint8_t *arena = arg;
@@ -225,7 +226,7 @@ static void *background_main(void *arg)
 		pthread_mutex_unlock(&rate_lock);
 		for (; credit >= BACKGROUND_TICKS_S; credit -= BACKGROUND_TICKS_S, written++) {
 			page = arena + written % BACKGROUND_PAGES * GUEST_PAGE_SIZE;
-			(void)guest_page_read(page, &torn); /* only whether it is whole matters */
+			(void)guest_page_read(page, &torn); /* only the torn flag matters */
 			guest_page_write(page, guest_seed(written, 0), n_bytes);
 		}
 		if (torn)
@@ -286,7 +287,7 @@ static int listen_on(uint16_t port)
 	return fd;
 }
 
-/* A number of an option, or exit with a clear message. */
+/* Returns the number given for an option, or exits with a clear message. */
 static uint64_t number(const char *name, const char *text, uint64_t min, uint64_t max)
 {
 	char *end;

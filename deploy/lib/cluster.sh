@@ -172,7 +172,7 @@ cluster_wait() # EXPRESSION SECONDS
 	return 1
 }
 
-# True, with a message, when a daemon of ours has ended.
+# Succeeds, with a message, if one of our daemons has ended.
 cluster_died()
 {
 	local name

@@ -21,7 +21,7 @@ def started(pid):
 
 
 def pidfd(word):
-    """A pidfd of the intended process; None: it is gone."""
+    """Return a pidfd of the intended process, or None if it is gone."""
     pid, _, start = word.partition(":")
     try:
         fd = os.pidfd_open(int(pid))
@@ -62,7 +62,7 @@ def main():
     seconds = float(sys.argv[1])
     fds = [fd for fd in map(pidfd, sys.argv[2:]) if fd is not None]
     send(fds, signal.SIGTERM)
-    send(fds, signal.SIGCONT)  # a stopped process takes TERM only when it goes on
+    send(fds, signal.SIGCONT)  # a stopped process receives TERM only once it continues
     left = wait_gone(fds, time.monotonic() + seconds)
     send(left, signal.SIGKILL)
     wait_gone(left, time.monotonic() + 10)

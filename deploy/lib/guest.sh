@@ -9,8 +9,8 @@ GUEST_MEM_MIB=${GUEST_MEM_MIB:-256}
 GUEST_CPUS=${GUEST_CPUS:-1}
 GUEST_RATE=${GUEST_RATE:-200}	# background dirty rate, pages/s
 GUEST_BYTES=${GUEST_BYTES:-64}
-GUEST_EXTRA=()	# more words of QEMU's command line
-GUEST_WORK=${GUEST_WORK:-}	# what the workload image does besides; see deploy/guest/workload
+GUEST_EXTRA=()	# extra words for QEMU's command line
+GUEST_WORK=${GUEST_WORK:-}	# the workload image's extra load; see deploy/guest/workload
 readonly GUEST_PORT=7000
 readonly GUEST_MAC=52:54:00:48:46:01
 
@@ -19,7 +19,7 @@ guest_image() # BUILD_DIR
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-image" "$1") || topo_die "no guest image"
 }
 
-# The same, for the image with redis, sqlite and a compiler. Needs GUEST_MEM_MIB=384 at least.
+# Build the image with redis, sqlite and a compiler. It needs GUEST_MEM_MIB=384 at least.
 guest_workload_image() # BUILD_DIR
 {
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-workload-image" "$1") || topo_die "no guest image"
@@ -42,7 +42,7 @@ guest_command() # TAP SERIAL_LOG LOOK_SOCKET
 		-chardev "socket,id=look,path=$3,server=on,wait=off" -mon "chardev=look,mode=control" "${GUEST_EXTRA[@]}")
 }
 
-# Boot the guest on HOST. Its pid: GUEST_PID. QMP socket: TOPO_DIR/HOST/qmp. Its output: LOG_DIR.
+# Boot the guest on HOST and set GUEST_PID. The QMP socket is TOPO_DIR/HOST/qmp; logs go to LOG_DIR.
 guest_start() # HOST LOG_DIR
 {
 	mkdir -p "$TOPO_DIR/$1"

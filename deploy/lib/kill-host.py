@@ -1,8 +1,8 @@
-"""Kill a host at once: kill-host.py PORT,PORT... PID...   (run in the namespace with the switches)
+"""Kill a host at once: kill-host.py PORT,PORT... PID... (run it in the namespace of the switches)
 
-Sends SIGKILL to every process, then sets the host's switch ports down. Everything is looked up before, so
-nothing in between takes time. Prints CLOCK_MONOTONIC in ns from just before the first signal, and how
-long it all took.
+Sends SIGKILL to every process, then sets the host's switch ports down. All look-ups are done
+before, so nothing in between takes time. Prints CLOCK_MONOTONIC in ns from just before the first
+signal, and how long everything took.
 """
 import errno
 import os

@@ -110,7 +110,7 @@ def figures(d, kill_ns):
 
 
 def promises(r):
-    """The promises, each as (kept, words)."""
+    """Return the promises, each as (kept, words)."""
     rules = [(r["connection_survived"], f"the TCP connection lives on ({r['error'] or 'no error'})")]
     for key in BROKEN_COUNTS:
         rules.append((r[key] == 0, f"{key.replace('_', ' ')}: {r[key]}"))

@@ -37,12 +37,12 @@ TOPO_STP=${TOPO_STP:-1} # spanning tree on the hosts' bridges
 TOPO_HOSTS="client primary gateway standby net"
 TOPO_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 declare -A TOPO_STARTED=() # start times by pid, of processes that topo_end must still end
-TOPO_PID=''	# the last process started
+TOPO_PID=''	# pid of the last process started
 TOPO_ENV=()	# NAME=VALUE... that topo_spawn's programs get; @HOST@ stands for their host
 TOPO_MADE=''
 
 readonly TOPO_CLIENT_IP=198.18.0.2 TOPO_GUEST_IP=198.18.0.10
-readonly TOPO_PROBE_IP=198.18.0.3 # the gateway's, in the client network
+readonly TOPO_PROBE_IP=198.18.0.3 # the gateway's address in the client network
 readonly TOPO_PRIMARY_CLIENT_IP=198.18.0.11 TOPO_STANDBY_CLIENT_IP=198.18.0.12
 readonly TOPO_PRIMARY_IP=198.18.1.1 TOPO_STANDBY_IP=198.18.1.2 TOPO_GATEWAY_IP=198.18.1.3
 readonly TOPO_MGMT_IP=198.18.2.3
@@ -60,13 +60,14 @@ topo_in() # HOST COMMAND...
 	nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@"
 }
 
-# Run a command in a host, in the background, both outputs into LOG. Its pid: TOPO_PID.
+# Run a command in a host, in the background, with both outputs into LOG. Sets TOPO_PID to its pid.
 topo_spawn() # HOST LOG COMMAND...
 {
 	local host=$1 log=$2
 
 	shift 2
-	# exec: the recorded pid is the program's own, and a signal to it needs no shell between.
+	# exec, so that the recorded pid is the program's own and no shell stands between it and a
+	# signal.
 	( (( ${#TOPO_ENV[@]} == 0 )) || export "${TOPO_ENV[@]//@HOST@/$host}"
 	  exec nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@" ) </dev/null >>"$log" 2>&1 &
 	TOPO_PID=$!
@@ -79,7 +80,7 @@ topo_remember() # PID
 	local stat
 
 	{ read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0 # it has ended already
-	read -ra stat <<<"${stat##*) }" # the name before it may have blanks
+	read -ra stat <<<"${stat##*) }" # the process name before it may contain blanks
 	TOPO_STARTED[$1]=${stat[19]}	# field 22, proc(5)
 }
 
@@ -97,7 +98,7 @@ topo_end() # PID...
 	topo_forget "${started[@]%:*}"
 }
 
-# Forget children that are gone, or will be at once.
+# Forget children that are gone or about to go.
 topo_forget() # PID...
 {
 	local pid
@@ -158,10 +159,10 @@ topo_bridge() # HOST NAME [OPTION...]
 
 topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 {
-	# Spanning tree, as on libvirt's networks and NetworkManager's bridges, with the shortest forward delay that
-	# the kernel takes, 2 s. A port is silent for twice that after it gets a carrier; a tap gets one when QEMU
-	# opens it. The uplink has had one for long. So each `protect` takes some 3 s more: a test with many of them
-	# sets TOPO_STP=0.
+	# Spanning tree as on libvirt's networks and NetworkManager's bridges, but with the kernel's
+	# shortest forward delay, 2 s. After it gets a carrier a port stays silent for two delays. A
+	# tap gets its carrier when QEMU opens it; the uplink has had one for long. So each
+	# `protect` takes about 3 s more; a test with many of them sets TOPO_STP=0.
 	topo_bridge "$1" br0 stp_state 0 forward_delay 0 &&
 		topo_cable "$1" eth0 brc "c-$1" &&
 		topo_in "$1" ip link set eth0 master br0 &&
@@ -218,7 +219,7 @@ topo_remove() # PREFIX
 
 	for host in $TOPO_HOSTS; do
 		[[ -e /run/netns/$1-$host ]] || continue
-		# Processes still there were started by our processes (a standby's QEMU).
+		# Any process still there was started by one of ours (a standby's QEMU).
 		mapfile -t pids < <(ip netns pids "$1-$host" 2>/dev/null)
 		(( ${#pids[@]} == 0 )) || python3 "$TOPO_LIB/end-pids.py" 2 "${pids[@]}"
 	done
@@ -236,7 +237,8 @@ topo_down()
 	TOPO_MADE=''
 }
 
-# Remove what runs killed with SIGKILL left behind: their prefix names a process that is gone.
+# Remove what an earlier run left behind when SIGKILL ended it: its prefix names a process that is
+# gone.
 topo_sweep()
 {
 	local path pid

@@ -1,6 +1,6 @@
-"""Is a VM in a certain state? vm-is.py EXPRESSION < output of `holdfastctl --json vm show`
+"""Test the state of a VM: vm-is.py EXPRESSION < output of `holdfastctl --json vm show`
 
-EXPRESSION is python on `vm` (the object) and `host` (its hosts by name). Exit 0 true, 1 false.
+EXPRESSION is Python on `vm` (the object) and `host` (its hosts by name). Exit 0: true; 1: false.
 """
 import json
 import sys
