@@ -265,7 +265,7 @@ static void accept_one(int listener)
 		close(fd);
 		return;
 	}
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* slower without, not wrong */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* needed for speed only */
 	c->fd = fd;
 	atomic_fetch_add(&n_connections, 1);
 	if (start_thread(connection_main, c) < 0) {

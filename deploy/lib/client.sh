@@ -31,10 +31,10 @@ client_start() # BUILD_DIR REPORT [OPTION...]
 
 client_say() { echo "$*" >&"$CLIENT_IN"; }
 
-# Read the client's lines until one begins with WORD. 1: the client ended, broke, or took too long.
-# Do not use `read -t`: in it bash 5.2 crashes (longjmp) on a signal whose trap exits, and then nothing
-# cleans up. It is not needed: the client prints a line at each progress interval, and its pipe ends
-# with it.
+# Read the client's lines until one begins with WORD. Returns 1 if the client ended, broke, or took
+# too long. Do not use `read -t`: bash 5.2 crashes in it (longjmp) on a signal whose trap exits, and
+# then nothing cleans up. A timeout is not needed: the client prints a line at each progress
+# interval, and the pipe ends with the client.
 client_until() # WORD SECONDS
 {
 	local deadline=$((SECONDS + $2))
@@ -46,8 +46,8 @@ client_until() # WORD SECONDS
 	return 1
 }
 
-# Begin a phase. Returns when it has begun and all earlier lines are read: otherwise lines printed while
-# this shell did something else would be taken for new ones.
+# Begin a phase. Returns when it has begun and all earlier lines are read. Otherwise lines printed
+# while this shell did something else would count as new.
 client_phase() # NAME
 {
 	client_say phase "$1"
@@ -72,7 +72,7 @@ client_wait_replies() # N SECONDS
 	done
 }
 
-# Stop it and wait for its report. CLIENT_STATUS is its exit status.
+# Stop the client and wait for its report. CLIENT_STATUS is its exit status.
 client_finish()
 {
 	client_say stop
@@ -84,5 +84,5 @@ client_reap()
 	wait "$CLIENT_PID"
 	CLIENT_STATUS=$?
 	exec {CLIENT_IN}>&- {CLIENT_OUT}>&-
-	topo_end "$CLIENT_PID" # it has ended already; this only forgets it
+	topo_end "$CLIENT_PID" # the client has ended already; this only forgets its pid
 }

@@ -26,7 +26,7 @@ cluster_pki() # ROLE NAME
 		topo_die "cannot issue a certificate for $1 $2"
 }
 
-# The three paths that every party needs.
+# Print the three paths of its identity that every party needs.
 cluster_identity() # ROLE NAME
 {
 	printf 'ca = %s\ncert = %s\nkey = %s\n' "$CLUSTER_ETC/pki/ca.crt" \
@@ -121,7 +121,7 @@ cluster_configure() # BUILD_DIR LOG_DIR
 	cluster_agent_files primary; cluster_agent_files standby; cluster_gateway_files
 }
 
-# Start one daemon; cluster_stop ends it. After a restart it appends to the same log.
+# Start one daemon; cluster_stop ends it. A restarted daemon appends to the same log.
 cluster_start_agent() # HOST
 {
 	local name=${CLUSTER_AGENT[$1]}
@@ -155,11 +155,12 @@ cluster_ctl_as() # ROLE NAME ARGUMENT...
 
 cluster_ctl() { cluster_ctl_as operator demo "$@"; }
 
-# The output of `vm show --json`, or of `status --json` when no VM is asked for.
+# Print the output of `vm show --json`.
 cluster_show() { cluster_ctl --json vm show "$CLUSTER_VM"; }
 
-# Wait until EXPRESSION is true: `vm` is the VM's object of `vm show`, `host` its hosts by name. 1: it
-# did not become true. There is no event for "a daemon has started", so this polls five times a second.
+# Wait until EXPRESSION is true: `vm` is the VM's object of `vm show`, `host` its hosts by name.
+# Returns 1 if it did not become true. No event says that a daemon has started, so this polls five
+# times a second.
 cluster_wait() # EXPRESSION SECONDS
 {
 	local deadline=$((SECONDS + $2))

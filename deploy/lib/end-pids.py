@@ -12,7 +12,7 @@ import sys
 import time
 
 
-GONE = (errno.ESRCH, errno.ENOENT, errno.EINVAL)  # the last two: the number now belongs to a thread
+GONE = (errno.ESRCH, errno.ENOENT, errno.EINVAL)  # ENOENT, EINVAL: the number now belongs to a thread
 
 
 def started(pid):

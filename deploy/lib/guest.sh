@@ -25,8 +25,9 @@ guest_workload_image() # BUILD_DIR
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-workload-image" "$1") || topo_die "no guest image"
 }
 
-# Put the command line of a guest's QEMU into GUEST_COMMAND, without -qmp: both hosts use it. It has a second
-# monitor at LOOK_SOCKET, besides the agent's, to watch what an agent does or to act as an operator.
+# Put the guest's QEMU command line, without -qmp, into GUEST_COMMAND; both hosts use it. Besides
+# the agent's monitor QEMU has a second one at LOOK_SOCKET, to watch what an agent does or to act as
+# an operator.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET
 {
 	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"

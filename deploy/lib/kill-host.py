@@ -28,7 +28,7 @@ def main():
             fds.append(os.pidfd_open(int(pid)))
         except OSError as error:
             if error.errno not in (errno.ESRCH, errno.ENOENT, errno.EINVAL):
-                raise  # else it is gone; the last two: the number now belongs to a thread
+                raise  # these errors mean that the process is gone (ENOENT, EINVAL: a thread has its number)
     netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
     start = time.monotonic_ns()
     for fd in fds:

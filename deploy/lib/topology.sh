@@ -121,8 +121,9 @@ topo_end_all() # HOST
 
 topo_pids() { ip netns pids "$TOPO_PREFIX-$1" 2>/dev/null; }
 
-# Make a host die at once: SIGKILL to every process in it, its links down at the switches.
-# TOPO_KILL_NS is CLOCK_MONOTONIC just before, TOPO_KILL_TOOK_NS how long the killing took.
+# Make a host die at once: SIGKILL to every process in it, its links down at the switches. Sets
+# TOPO_KILL_NS to CLOCK_MONOTONIC just before, and TOPO_KILL_TOOK_NS to the time that the killing
+# took.
 topo_kill_host() # HOST
 {
 	local pids
@@ -136,7 +137,7 @@ topo_kill_host() # HOST
 
 topo_now_ns() { python3 -c 'import time; print(time.monotonic_ns())'; }
 
-# A cable from HOST's interface DEV to a switch; the switch's end is called PORT.
+# Connect HOST's interface DEV to a switch; the switch's end is called PORT.
 topo_cable() # HOST DEV SWITCH PORT
 {
 	local ns=$TOPO_PREFIX-$1
@@ -144,13 +145,13 @@ topo_cable() # HOST DEV SWITCH PORT
 	topo_in net ip link add "$4" type veth peer name "$2" netns "$ns" || return 1
 	topo_in net ip link set "$4" master "$3" up
 	topo_in "$1" ip link set "$2" up
-	# Make whole frames with good checksums: a guest without offloads, a DPDK port without them, and a
-	# capture all rely on that.
+	# Turn offloads off, so that every frame is whole and has a good checksum: guests and DPDK
+	# ports without offloads, and captures, rely on that.
 	topo_in "$1" ethtool -K "$2" tx off tso off gso off gro off >/dev/null
 	topo_in net ethtool -K "$4" tx off tso off gso off gro off >/dev/null
 }
 
-# Multicast snooping keeps the kernel's default.
+# Add a bridge. Multicast snooping keeps the kernel's default.
 topo_bridge() # HOST NAME [OPTION...]
 {
 	topo_in "$1" ip link add "$2" type bridge "${@:3}" &&
@@ -252,8 +253,9 @@ topo_sweep()
 	done
 }
 
-# Start a process that outlives this one and cleans up if this one dies without doing so (SIGKILL, a crash
-# of the shell). It has its own session, so that a Ctrl-C does not reach it. One per process.
+# Start a guard process that outlives this script. It cleans up if the script dies without doing so
+# (SIGKILL, a crash of the shell). It has its own session, so that Ctrl-C does not reach it. One per
+# script.
 topo_guard()
 {
 	[[ -z ${TOPO_GUARD:-} ]] || return 0
@@ -262,7 +264,7 @@ topo_guard()
 	TOPO_GUARD=$!
 }
 
-# Clean up however the script ends. A script with a trap of its own calls topo_down there.
+# Clean up however the script ends. A script with a trap of its own must call topo_down there.
 topo_trap()
 {
 	trap topo_down EXIT
