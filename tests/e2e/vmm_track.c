@@ -80,7 +80,7 @@ static void *map_memory(size_t size, bool is_huge)
 		exit(1);
 	at += HUGE_BYTES - (uintptr_t)at % HUGE_BYTES;
 	if (is_huge)
-		(void)madvise(at, size, MADV_HUGEPAGE); /* without it the test is weaker, not wrong */
+		(void)madvise(at, size, MADV_HUGEPAGE); /* else the test is weaker */
 	return at;
 }
 
@@ -100,7 +100,7 @@ static void write_some(uint64_t *random)
 		*random = *random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 		page = (uint32_t)(*random >> 33) % N_PAGES;
 		offset = (uint32_t)(*random >> 20) & (VMM_PAGE_BYTES - 8);
-		/* "unpopulated": most pages are never touched. */
+		/* In mode "unpopulated" most pages are never touched. */
 		if (strcmp(mode, "unpopulated") == 0)
 			page = page % 64 * 97 % N_PAGES;
 		if (page < RAM_PAGES)

@@ -91,7 +91,7 @@ def ipv4(dst, src, n_bytes, to="198.18.0.2"):
 
 
 def ipv6_solicitation(src):
-    """Return a duplicate address detection for fe80::1, as the guest sends it."""
+    """Return a frame of duplicate address detection for fe80::1, as the guest sends it."""
     target = bytes.fromhex("fe80" + "00" * 13 + "01")
     group = bytes.fromhex("ff02" + "00" * 9 + "01ff000001")
     body = struct.pack("!BBHI", 135, 0, 0, 0) + target
