@@ -450,14 +450,14 @@ static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_con
 }
 
 /* Runs on the peer server's thread; the list of VMs no longer changes then. */
-static uint16_t take_peer(void *context, const struct peer_offer *offer, char *ret_text)
+static uint16_t take_peer(void *context, const struct peer_offer *offer, struct error *ret_error)
 {
 	struct vm *vm = find_vm(context, offer->vm);
 
 	if (vm)
-		return vm_take_peer(vm, offer, ret_text);
-	wire_text_format(ret_text, "this host has no file for %s in its vm_dir", offer->vm);
-	return WIRE_REFUSED_UNKNOWN_VM;
+		return vm_take_peer(vm, offer, ret_error);
+	return error_set(ret_error, WIRE_REFUSED_UNKNOWN_VM,
+			 "this host has no file for %s in its vm_dir", offer->vm);
 }
 
 static int open_peers(struct agent *a)

@@ -48,19 +48,20 @@ static unsigned int check_tls(const struct agent_config *config, FILE *out)
 /* Check the command line as the standby would use it. */
 static unsigned int check_command(const struct agent_config *config, const struct vm_config *vm, FILE *out)
 {
-	char ram_path[AGENT_PATH_MAX + 8], text[QEMU_TEXT_MAX];
+	char ram_path[AGENT_PATH_MAX + 8];
+	struct error error;
 	struct qemu qemu;
 	int r;
 
 	if (!vm->command)
 		return 0;
 	snprintf(ram_path, sizeof(ram_path), "%s/ram", vm->state_dir);
-	r = qemu_init(&qemu, vm->name, "standby", config->run_dir, ram_path, text);
+	r = qemu_init(&qemu, vm->name, "standby", config->run_dir, ram_path, &error);
 	qemu.tap = vm->tap;
 	if (r == 0)
-		r = qemu_set_command(&qemu, vm->command, text);
+		r = qemu_set_command(&qemu, vm->command, &error);
 	if (r < 0)
-		fprintf(out, "%s: command_file %s: %s\n", vm->file, vm->command_file, text);
+		fprintf(out, "%s: command_file %s: %s\n", vm->file, vm->command_file, error.text);
 	qemu_done(&qemu);
 	return r < 0;
 }

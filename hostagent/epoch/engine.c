@@ -386,7 +386,7 @@ static int open_guest(struct engine *e, struct error *error)
 	return r;
 }
 
-static int open_hold(struct engine *e, char *ret_text)
+static int open_hold(struct engine *e, struct error *ret_error)
 {
 	struct hold_config config = {
 		.vm = e->config.vm,
@@ -395,14 +395,10 @@ static int open_hold(struct engine *e, char *ret_text)
 		.frames_max = e->config.held_frames_max,
 		.bytes_max = e->config.held_bytes_max,
 	};
-	struct error error;
-	int r;
+	int r = hold_open(&config, &e->output.hold, ret_error);
 
-	r = hold_open(&config, &e->output.hold, &error);
-	if (r < 0) {
-		wire_text_format(ret_text, "%s", error.text);
+	if (r < 0)
 		return r;
-	}
 	e->epochs.next = 1;
 	if (hold_is_taken_over(e->output.hold) && hold_mode(e->output.hold) != HOLD_PASS) {
 		/* Frames of the guest may have been dropped meanwhile: nothing leaves until a FULL
@@ -440,7 +436,7 @@ static uint32_t reference_pages(const struct engine *e)
 }
 
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
-		char *ret_text)
+		struct error *ret_error)
 {
 	struct error error = {""};
 	struct engine *e = calloc(1, sizeof(*e));
@@ -472,17 +468,16 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	if (!e->guest.vcpus)
 		e->throttle.plan.config.percent_max = 0;
 	if (r < 0) {
-		wire_text_format(ret_text, "%s", *error.text ? error.text : strerror(-r));
+		(void)error_set(ret_error, r, "%s", *error.text ? error.text : strerror(-r));
 		free_engine(e);
 		return r;
 	}
 	progress_begin(config->progress, "began to put the hold on", "its tap", 0);
 	/* Last, since from here on the hold is in the path of the guest's frames. */
-	r = open_hold(e, ret_text);
+	r = open_hold(e, ret_error);
 	/* Check the taps again: the hold found its tap by name, and the name may belong to another
 	 * tap by now. */
-	if (r == 0 && engine_watch_check_taps(e, &error) < 0) {
-		wire_text_format(ret_text, "%s", error.text);
+	if (r == 0 && engine_watch_check_taps(e, ret_error) < 0) {
 		abandon_hold(e);
 		r = -ENOTSUP;
 	}
@@ -490,7 +485,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	if (r == 0) {
 		r = start_thread(e);
 		if (r < 0) {
-			wire_text_format(ret_text, "no thread: %s", strerror(-r));
+			(void)error_set(ret_error, r, "no thread: %s", strerror(-r));
 			abandon_hold(e);
 		}
 	}
@@ -512,24 +507,26 @@ static void stop_thread(struct engine *e)
 	pthread_join(e->thread, NULL);
 }
 
-int engine_detach(struct engine *engine, char *ret_text)
+int engine_detach(struct engine *engine, struct error *ret_error)
 {
 	int r;
 
 	stop_thread(engine);
 	r = hold_detach(engine->output.hold);
 	if (r < 0)
-		wire_text_format(ret_text, "the hold could not be removed whole: %s", strerror(-r));
+		(void)error_set(ret_error, r, "the hold could not be removed whole: %s",
+				strerror(-r));
 	if (engine_lease_let_run(engine) < 0) {
-		wire_text_format(ret_text, "the guest, stopped without a lease, does not go on; QMP `cont` "
-				 "at %s lets it", engine->config.qmp);
-		r = r < 0 ? r : -EIO;
+		r = error_set(ret_error, r < 0 ? r : -EIO,
+			      "the guest, stopped without a lease, does not go on; QMP `cont` at "
+			      "%s lets it",
+			      engine->config.qmp);
 	}
 	free_engine(engine);
 	return r;
 }
 
-int engine_fence(struct engine *engine, char *ret_text)
+int engine_fence(struct engine *engine, struct error *ret_error)
 {
 	int r = 0;
 
@@ -538,7 +535,7 @@ int engine_fence(struct engine *engine, char *ret_text)
 	if (!engine->guest.is_lost)
 		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)
-		wire_text_format(ret_text, "the guest could not be stopped: %s", strerror(-r));
+		(void)error_set(ret_error, r, "the guest could not be stopped: %s", strerror(-r));
 	free_engine(engine);
 	return r;
 }

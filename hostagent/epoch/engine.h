@@ -32,6 +32,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/error.h"
 #include "epoch/pacer.h"
 #include "epoch/stage.h"
 #include "epoch/throttle.h"
@@ -106,18 +107,20 @@ pid_t engine_guest_pid(const struct engine *engine); /* QEMU's process; any thre
 /* Attach to the running guest in term @term: QMP, checks, tracking, hold (mode PASS, or as a killed
  * agent left it), then start the thread. The guest is not stopped. Blocks for some tens of ms.
  * 0; -ENOTSUP: this guest cannot be protected as it is now; -ESHUTDOWN: it has shut itself down (-no-shutdown);
- * other -errno. On error nothing was changed, and @ret_text (WIRE_TEXT_MAX + 1 bytes) has a text
+ * other -errno. On error nothing was changed, and *ret_error has a text
  * for the operator. */
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
-		char *ret_text) __attribute__((warn_unused_result));
+		struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Let the guest go on unprotected: release everything held, remove the hold, end tracking, free.
- * Only when the gateway has agreed. 0; -errno with @ret_text: what could not be removed. */
-int engine_detach(struct engine *engine, char *ret_text) __attribute__((warn_unused_result));
+ * Only when the gateway has agreed. 0; -errno with *ret_error: what could not be removed. */
+int engine_detach(struct engine *engine, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* This host was outvoted: drop what is held, keep the hold closed, stop the guest, free.
- * 0; -errno with @ret_text: the guest could not be stopped (the hold is closed all the same). */
-int engine_fence(struct engine *engine, char *ret_text) __attribute__((warn_unused_result));
+ * 0; -errno with *ret_error: the guest could not be stopped (the hold is closed all the same). */
+int engine_fence(struct engine *engine, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* The agent ends: nothing is released, the hold stays closed for the next agent, the guest runs on.
  * Frees @engine. Accepts NULL. */

@@ -128,21 +128,20 @@ static uint64_t address_space(const struct engine_watch *w)
 	return pages;
 }
 
-/* Describe the change, and the taps if they differ too: operators know taps by their names. @text:
- * WIRE_TEXT_MAX + 1 bytes. */
-static void describe(struct engine *e, const struct vmm_change *change, char *text)
+/* Describe the change, and the taps if they differ too: operators know taps by their names. */
+static void describe(struct engine *e, const struct vmm_change *change, struct error *ret_error)
 {
 	struct error error = {""};
 	bool has_taps = change->is_net && look_at_taps(e, &error) == -ENOTSUP;
 
-	wire_text_format(text, "the guest is not the one that is protected: %s%s%s", change->text,
-			 has_taps ? "; " : "", has_taps ? error.text : "");
+	(void)error_set(ret_error, 0, "the guest is not the one that is protected: %s%s%s",
+			change->text, has_taps ? "; " : "", has_taps ? error.text : "");
 }
 
 int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 {
 	struct vmm_change change;
-	char text[WIRE_TEXT_MAX + 1];
+	struct error why;
 	int r;
 
 	watch_saw_seal(&e->watch.plan, vmm_sections_mark(result->device, result->device_size),
@@ -158,8 +157,8 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 		watch_saw_device(&e->watch.plan);
 		return r;
 	}
-	describe(e, &change, text);
-	uncovered(e, change.is_net, text);
+	describe(e, &change, &why);
+	uncovered(e, change.is_net, why.text);
 	return -ESTALE;
 }
 

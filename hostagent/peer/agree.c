@@ -27,12 +27,13 @@ bool agree_may_claim(const struct agree_primary *p)
 
 #define NO(...)                                                                                    \
 	do {                                                                                       \
-		wire_text_format(ret_text, __VA_ARGS__);                                           \
+		(void)error_set(ret_error, 0, __VA_ARGS__);                                        \
 		return false;                                                                      \
 	} while (0)
 
 /* The conditions of every yes, whether it is the first one or a repeated one. */
-static bool is_possible(const struct agree_standby *s, uint64_t term, uint8_t mode, char *ret_text)
+static bool is_possible(const struct agree_standby *s, uint64_t term, uint8_t mode,
+			struct error *ret_error)
 {
 	if (!s->is_copy || s->promised_term >= term)
 		NO("a promotion was accepted here in term %llu",
@@ -47,10 +48,10 @@ static bool is_possible(const struct agree_standby *s, uint64_t term, uint8_t mo
 }
 
 bool agree_vote(const struct agree_standby *s, uint64_t term, uint8_t mode, uint64_t epoch,
-		char ret_text[WIRE_TEXT_MAX + 1])
+		struct error *ret_error)
 {
-	ret_text[0] = '\0';
-	if (!is_possible(s, term, mode, ret_text))
+	ret_error->text[0] = '\0';
+	if (!is_possible(s, term, mode, ret_error))
 		return false;
 	if (s->voted_mode && s->term == term) {
 		/* The first answer was lost, so the primary asks again. */

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "wire/msg.h"
 
 /* `gateway_lost` of a VM's file. The two policies that need an agreement have the number of its
@@ -69,8 +70,8 @@ struct agree_standby {
 };
 
 /* Should the standby say yes to a CLAIM of @term and @mode? @epoch: the last epoch that the primary
- * saw committed. False: @ret_text says why not. */
+ * saw committed. False: *ret_error says why not. */
 bool agree_vote(const struct agree_standby *standby, uint64_t term, uint8_t mode, uint64_t epoch,
-		char ret_text[WIRE_TEXT_MAX + 1]);
+		struct error *ret_error);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "base/error.h"
 #include "link/link.h"
 
 struct claim {
@@ -18,9 +19,8 @@ struct claim {
 
 /* Connect by @config (its peer_name set), ask, take the answer. Blocks until @deadline_ns at most.
  * 0: yes, and the peer will keep its word; -EACCES: no; -EPROTO: the peer broke the protocol; other
- * -errno: no answer arrived, but the peer may have said yes. On error @ret_text (WIRE_TEXT_MAX + 1
- * bytes) says why. */
+ * -errno: no answer arrived, but the peer may have said yes. On error *ret_error says why. */
 int claim_term(const struct link_config *config, const struct claim *claim, uint64_t deadline_ns,
-	       char *ret_text) __attribute__((warn_unused_result));
+	       struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

@@ -63,6 +63,7 @@ static void refuse(struct pending *p, uint16_t code, const char *text)
 static void on_hello(struct peer_server *s, struct pending *p, const struct wire_frame *frame)
 {
 	char text[WIRE_TEXT_MAX + 1], error_text[WIRE_ERROR_TEXT_SIZE];
+	struct error why = {""};
 	struct peer_offer offer = {.link = p->link, .term = frame->h.term};
 	struct wire_hello hello;
 	struct wire_error error;
@@ -84,9 +85,9 @@ static void on_hello(struct peer_server *s, struct pending *p, const struct wire
 	strcpy(offer.host, link_peer(p->link)->name);
 	strcpy(offer.vm, hello.vm);
 	link_set_sender(p->link, WIRE_SENDER_PEER_PRIMARY);
-	code = s->config.take(s->config.context, &offer, text);
+	code = s->config.take(s->config.context, &offer, &why);
 	if (code)
-		refuse(p, code, text);
+		refuse(p, code, why.text);
 	else
 		p->link = NULL;
 }

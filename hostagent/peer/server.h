@@ -16,6 +16,7 @@
 
 #include <stdint.h>
 
+#include "base/error.h"
 #include "link/link.h"
 
 #define PEER_CONNECTIONS_MAX 16u		       /* between accept and HELLO at one time */
@@ -40,9 +41,9 @@ struct peer_server_config {
 	uint64_t hello_ns;	      /* longest time from accept to HELLO; 0: PEER_HELLO_NS */
 
 	/* Take a connection. 0: offer->link now belongs to the taker; else an enum
-	 * wire_refused_code, with @ret_text (WIRE_TEXT_MAX + 1 bytes) for the peer. Must not
+	 * wire_refused_code, with *ret_error for the peer. Must not
 	 * wait. */
-	uint16_t (*take)(void *context, const struct peer_offer *offer, char *ret_text);
+	uint16_t (*take)(void *context, const struct peer_offer *offer, struct error *ret_error);
 	void *context;
 };
 

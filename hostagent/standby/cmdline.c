@@ -56,14 +56,13 @@ struct splitter {
 	const char *at;	  /* next character */
 	char *word;	  /* room for the longest possible word */
 	size_t size;	  /* of the word so far */
-	char *ret_text;
+	struct error *ret_error;
 };
 
 static int split_error(struct splitter *s, const char *what)
 {
-	snprintf(s->ret_text, CMDLINE_TEXT_MAX, "QEMU command, character %zu: %s",
-		 (size_t)(s->at - s->text) + 1, what);
-	return -EINVAL;
+	return error_set(s->ret_error, -EINVAL, "QEMU command, character %zu: %s",
+			 (size_t)(s->at - s->text) + 1, what);
 }
 
 static bool is_space(char c)
@@ -154,10 +153,10 @@ static int split_word(struct splitter *s)
 	return r < 0 ? r : any;
 }
 
-static int split(const char *text, struct cmdline *c, char *ret_text)
+static int split(const char *text, struct cmdline *c, struct error *ret_error)
 {
 	AUTO_FREE char *word = malloc(strlen(text) + 1);
-	struct splitter s = {.text = text, .at = text, .word = word, .ret_text = ret_text};
+	struct splitter s = {.text = text, .at = text, .word = word, .ret_error = ret_error};
 	int r;
 
 	if (!word)
@@ -230,28 +229,25 @@ static int parse_ram(const char *text, uint64_t *ret_bytes)
 	return 0;
 }
 
-static int check_value(struct cmdline *c, const char *name, const char *value, char *ret_text)
+static int check_value(struct cmdline *c, const char *name, const char *value,
+		       struct error *ret_error)
 {
-	if (strcmp(name, "m") == 0 && parse_ram(value, &c->ram_bytes) < 0) {
-		snprintf(ret_text, CMDLINE_TEXT_MAX,
-			 "QEMU command: -m %s: not a size that Holdfast understands; write it as "
-			 "-m 512M or -m 4G",
-			 value);
-		return -EINVAL;
-	}
+	if (strcmp(name, "m") == 0 && parse_ram(value, &c->ram_bytes) < 0)
+		return error_set(ret_error, -EINVAL,
+				 "QEMU command: -m %s: not a size that Holdfast understands; write "
+				 "it as -m 512M or -m 4G",
+				 value);
 	if ((strcmp(name, "object") == 0 && strncmp(value, "memory-backend", 14) == 0) ||
 	    ((strcmp(name, "machine") == 0 || strcmp(name, "M") == 0) &&
-	     strstr(value, "memory-backend="))) {
-		snprintf(ret_text, CMDLINE_TEXT_MAX,
-			 "QEMU command: -%s %s: Holdfast puts guest RAM on its own file in state_dir; "
-			 "remove the memory backend from the [standby] command",
-			 name, value);
-		return -EINVAL;
-	}
+	     strstr(value, "memory-backend=")))
+		return error_set(ret_error, -EINVAL,
+				 "QEMU command: -%s %s: Holdfast puts guest RAM on its own file in "
+				 "state_dir; remove the memory backend from the [standby] command",
+				 name, value);
 	return 0;
 }
 
-static int check(struct cmdline *c, char *ret_text)
+static int check(struct cmdline *c, struct error *ret_error)
 {
 	for (size_t i = 1; i < c->n_words; i++) {
 		const char *name = option_name(c->words[i]);
@@ -262,22 +258,21 @@ static int check(struct cmdline *c, char *ret_text)
 		for (size_t k = 0; k < ARRAY_SIZE(refused); k++) {
 			if (strcmp(name, refused[k].name) != 0)
 				continue;
-			snprintf(ret_text, CMDLINE_TEXT_MAX,
-				 "QEMU command: -%s: %s; remove it from the [standby] command", name,
-				 refused[k].why);
-			return -EINVAL;
+			return error_set(
+				ret_error, -EINVAL,
+				"QEMU command: -%s: %s; remove it from the [standby] command", name,
+				refused[k].why);
 		}
 		if (i + 1 < c->n_words) {
-			r = check_value(c, name, c->words[i + 1], ret_text);
+			r = check_value(c, name, c->words[i + 1], ret_error);
 			if (r < 0)
 				return r;
 		}
 	}
 	if (c->ram_bytes)
 		return 0;
-	snprintf(ret_text, CMDLINE_TEXT_MAX,
-		 "QEMU command: no -m; write the size of guest RAM, as the primary has it");
-	return -EINVAL;
+	return error_set(ret_error, -EINVAL,
+			 "QEMU command: no -m; write the size of guest RAM, as the primary has it");
 }
 
 /* Find "tap0" in "tap,id=n0,ifname=tap0,script=no", with its size in *ret_size; "": there is no
@@ -292,7 +287,7 @@ static const char *find_ifname(const char *value, size_t *ret_size)
 	return at;
 }
 
-int cmdline_check_tap(const struct cmdline *c, const char *tap, char *ret_text)
+int cmdline_check_tap(const struct cmdline *c, const char *tap, struct error *ret_error)
 {
 	for (size_t i = 1; i + 1 < c->n_words; i++) {
 		const char *name = option_name(c->words[i]), *value = c->words[i + 1], *ifname;
@@ -306,34 +301,32 @@ int cmdline_check_tap(const struct cmdline *c, const char *tap, char *ret_text)
 		ifname = find_ifname(value, &size);
 		if (strlen(tap) == size && memcmp(ifname, tap, size) == 0)
 			continue;
-		snprintf(ret_text, CMDLINE_TEXT_MAX,
-			 "QEMU command: -%s %.200s: its tap is %s%.*s, and tap in the VM's file is "
-			 "%s; write ifname=%s",
-			 name, value, size ? "" : "any", (int)(size > 32 ? 32 : size), ifname, tap,
-			 tap);
-		return -EINVAL;
+		return error_set(ret_error, -EINVAL,
+				 "QEMU command: -%s %.200s: its tap is %s%.*s, and tap in the VM's "
+				 "file is %s; write ifname=%s",
+				 name, value, size ? "" : "any", (int)(size > 32 ? 32 : size),
+				 ifname, tap, tap);
 	}
 	return 0;
 }
 
-int cmdline_parse(const char *text, struct cmdline *ret_cmdline, char *ret_text)
+int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *ret_error)
 {
 	struct cmdline c = {0};
 	int r;
 
-	if (strlen(text) > CMDLINE_BYTES_MAX) {
-		snprintf(ret_text, CMDLINE_TEXT_MAX, "QEMU command: over %d bytes",
-			 CMDLINE_BYTES_MAX);
-		return -EINVAL;
-	}
-	r = split(text, &c, ret_text);
+	if (strlen(text) > CMDLINE_BYTES_MAX)
+		return error_set(ret_error, -EINVAL, "QEMU command: over %d bytes",
+				 CMDLINE_BYTES_MAX);
+	r = split(text, &c, ret_error);
 	if (r == 0 && c.n_words == 0) {
-		snprintf(ret_text, CMDLINE_TEXT_MAX,
-			 "QEMU command: empty; write the command that starts this guest in [standby]");
+		(void)error_set(ret_error, r,
+				"QEMU command: empty; write the command that starts this guest in "
+				"[standby]");
 		r = -EINVAL;
 	}
 	if (r == 0)
-		r = check(&c, ret_text);
+		r = check(&c, ret_error);
 	if (r < 0) {
 		cmdline_done(&c);
 		return r;

@@ -15,9 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
+
 #define CMDLINE_WORDS_MAX 1024
 #define CMDLINE_BYTES_MAX 65536
-#define CMDLINE_TEXT_MAX  512 /* size of every ret_text */
 
 struct cmdline {
 	char **words;	    /* n_words words and a NULL; argv for execvp */
@@ -31,14 +32,14 @@ struct cmdline {
  * Refused options: those that Holdfast sets itself (-S -incoming -qmp -pidfile -mem-path, a
  * memory backend), those that cannot work (-daemonize -loadvm -numa), a missing -m.
  * 0, *ret_cmdline owned by the caller (cmdline_done); -EINVAL with the reason in
- * @ret_text (CMDLINE_TEXT_MAX bytes); -ENOMEM. */
-int cmdline_parse(const char *text, struct cmdline *ret_cmdline, char *ret_text)
+ * *ret_error; -ENOMEM. */
+int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Is each tap of @c's back ends (-netdev, -nic, -net tap,...) the one that the VM's file names?
  * JSON is not looked at.
- * 0; -EINVAL with the reason in @ret_text (CMDLINE_TEXT_MAX bytes). */
-int cmdline_check_tap(const struct cmdline *c, const char *tap, char *ret_text)
+ * 0; -EINVAL with the reason in *ret_error. */
+int cmdline_check_tap(const struct cmdline *c, const char *tap, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Append one word (copied). 0; -ENOMEM; -E2BIG: CMDLINE_WORDS_MAX. */

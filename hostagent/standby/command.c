@@ -20,21 +20,20 @@ static void set_log_limit(struct standby *sb)
 	sb->log.bytes_max = sb->log.check.bytes_max = sb->log_bytes_max;
 }
 
-int keeper_load_command(struct standby *sb, char *text)
+int keeper_load_command(struct standby *sb, struct error *ret_error)
 {
 	AUTO_FREE char *command = NULL;
-	char why[QEMU_TEXT_MAX];
+	struct error why;
 	size_t size;
 	int r = fd_read_trusted_file(sb->config.command_file, CMDLINE_BYTES_MAX, &command, &size);
 
-	if (r < 0) {
-		snprintf(text, STANDBY_TEXT_MAX, "command_file %s: %s",
-			 sb->config.command_file, fd_trust_text(r));
-		return r;
-	}
-	r = qemu_set_command(&sb->qemu, command, why);
 	if (r < 0)
-		snprintf(text, STANDBY_TEXT_MAX, "command_file %s: %.700s", sb->config.command_file, why);
+		return error_set(ret_error, r, "command_file %s: %s", sb->config.command_file,
+				 fd_trust_text(r));
+	r = qemu_set_command(&sb->qemu, command, &why);
+	if (r < 0)
+		(void)error_set(ret_error, r, "command_file %s: %.700s", sb->config.command_file,
+				why.text);
 	else
 		set_log_limit(sb);
 	if (r > 0)
@@ -42,12 +41,14 @@ int keeper_load_command(struct standby *sb, char *text)
 	return r;
 }
 
-void keeper_say_way_out(const struct standby *sb, char *text)
+void keeper_say_way_out(const struct standby *sb, struct error *error)
 {
-	char why[STANDBY_TEXT_MAX];
+	const struct error why = *error;
 
-	snprintf(why, sizeof(why), "%s", text);
 	/* Put the advice first: the end of a long text may be cut on its way. */
-	snprintf(text, STANDBY_TEXT_MAX, "the copy is kept; correct %.160s on %.64s and give `failover` again, which reads it "
-		 "anew: %.700s", sb->config.command_file, sb->config.host ? sb->config.host : "this host", why);
+	(void)error_set(error, 0,
+			"the copy is kept; correct %.160s on %.64s and give `failover` again, "
+			"which reads it anew: %.700s",
+			sb->config.command_file, sb->config.host ? sb->config.host : "this host",
+			why.text);
 }

@@ -45,9 +45,9 @@ static int refuse(struct epochcheck *c, struct epochcheck_error *e, uint16_t cod
 	va_end(args);
 	e->code = code;
 	if (c->inside)
-		wire_text_format(e->text, "epoch %" PRIu64 ": %s", c->epoch, text);
+		(void)error_set(&e->why, -EPROTO, "epoch %" PRIu64 ": %s", c->epoch, text);
 	else
-		wire_text_format(e->text, "%s", text);
+		(void)error_set(&e->why, -EPROTO, "%s", text);
 	epochcheck_reset(c);
 	return -EPROTO;
 }
@@ -75,33 +75,27 @@ static size_t series_size(const char *version)
 }
 
 int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_geometry *ours,
-			char ret_text[WIRE_TEXT_MAX + 1])
+			struct error *ret_error)
 {
 	char differs[WIRE_TEXT_MAX + 1];
 	size_t series = series_size(primary->qemu_version);
 
-	if (strcmp(primary->machine, ours->machine) != 0) {
-		wire_text_format(ret_text,
+	if (strcmp(primary->machine, ours->machine) != 0)
+		return error_set(ret_error, -ESTALE,
 				 "machine types differ: primary %s, standby %s; use the same -M in "
 				 "the [standby] command (%s if it says pc or q35 there)",
 				 primary->machine, ours->machine, primary->machine);
-		return -ESTALE;
-	}
 	if (series != series_size(ours->qemu_version) ||
-	    strncmp(primary->qemu_version, ours->qemu_version, series) != 0) {
-		wire_text_format(ret_text,
+	    strncmp(primary->qemu_version, ours->qemu_version, series) != 0)
+		return error_set(ret_error, -ESTALE,
 				 "QEMU versions differ: primary %s, standby %s; install the same "
 				 "series on both hosts",
 				 primary->qemu_version, ours->qemu_version);
-		return -ESTALE;
-	}
-	if (wire_geometry_compare(primary, ours, differs) < 0) {
-		wire_text_format(ret_text,
+	if (wire_geometry_compare(primary, ours, differs) < 0)
+		return error_set(ret_error, -ESTALE,
 				 "the guests are built differently: %s; give the [standby] command "
 				 "the same -m, -smp and devices in the same order",
 				 differs);
-		return -ESTALE;
-	}
 	return 0;
 }
 
@@ -117,16 +111,16 @@ static int have_marks(struct epochcheck *c, uint64_t n_pages)
 static int on_geometry(struct epochcheck *c, const struct wire_frame *frame,
 		       const struct wire_geometry *ours, struct epochcheck_error *e)
 {
-	char text[WIRE_TEXT_MAX + 1];
 	struct wire_geometry g;
 	struct wire_error wire;
+	struct error error;
 
 	if (c->has_geometry && frame->h.generation == c->generation)
 		return refuse(c, e, WIRE_STREAM_ERROR_ORDER, "a second GEOMETRY in one generation");
 	if (wire_geometry_decode(frame, &g, &wire) < 0)
 		return refuse_format(c, e, &wire);
-	if (ours && epochcheck_geometry(&g, ours, text) < 0)
-		return refuse(c, e, WIRE_STREAM_ERROR_GEOMETRY, "%s", text);
+	if (ours && epochcheck_geometry(&g, ours, &error) < 0)
+		return refuse(c, e, WIRE_STREAM_ERROR_GEOMETRY, "%s", error.text);
 	if (have_marks(c, wire_geometry_pages(&g)) < 0) {
 		(void)refuse(c, e, WIRE_STREAM_ERROR_APPLY, "no memory to check epochs with");
 		return -ENOMEM;

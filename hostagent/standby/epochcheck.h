@@ -22,13 +22,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/marks.h"
 #include "wire/msg.h"
 
 /* Why an epoch or frame was refused; the content of STREAM_ERROR. */
 struct epochcheck_error {
 	uint16_t code; /* enum wire_stream_error_code */
-	char text[WIRE_TEXT_MAX + 1];
+	struct error why;
 };
 
 enum epochcheck_verdict {
@@ -90,9 +91,9 @@ int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Can a standby with geometry @ours take over from @primary? 0: yes; -ESTALE: no, @ret_text names
+/* Can a standby with geometry @ours take over from @primary? 0: yes; -ESTALE: no, @ret_error names
  * both values. */
 int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_geometry *ours,
-			char ret_text[WIRE_TEXT_MAX + 1]) __attribute__((warn_unused_result));
+			struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "standby/apply.h"
@@ -119,22 +120,26 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 
 /* Say where the epoch could not be stored, how large it is, how much is missing, and what to do.
  * Called while the .part is still there. */
-static void describe_failure(const struct epochlog *log, uint64_t epoch, int error, char *ret_text)
+static void describe_failure(const struct epochlog *log, uint64_t epoch, int error,
+			     struct error *ret_error)
 {
 	struct statvfs fs;
 
 	if (error != -ENOSPC || statvfs(log->rf->dir, &fs) < 0) {
-		wire_text_format(ret_text, "the standby cannot store epoch %" PRIu64 " in %s: %s", epoch,
-				 log->rf->dir, strerror(-error));
+		(void)error_set(ret_error, error,
+				"the standby cannot store epoch %" PRIu64 " in %s: %s", epoch,
+				log->rf->dir, strerror(-error));
 		return;
 	}
-	wire_text_format(ret_text,
-			 "the standby cannot store epoch %" PRIu64 " in %s: %s: %" PRIu64 " MiB of it are written, of %"
-			 PRIu64 " MiB %" PRIu64 " are free; it may need up to %" PRIu64
-			 " MiB: remove what else is there, or enlarge that tmpfs (mount -o remount,size=...)",
-			 epoch, log->rf->dir, strerror(-error), log->bytes >> 20,
-			 ((uint64_t)fs.f_blocks * fs.f_frsize) >> 20,
-			 ((uint64_t)fs.f_bavail * fs.f_frsize) >> 20, log->bytes_max >> 20);
+	(void)error_set(ret_error, error,
+			"the standby cannot store epoch %" PRIu64 " in %s: %s: %" PRIu64
+			" MiB of it are written, of %" PRIu64 " MiB %" PRIu64
+			" are free; it may need up to %" PRIu64
+			" MiB: remove what else is there, or enlarge that tmpfs (mount -o "
+			"remount,size=...)",
+			epoch, log->rf->dir, strerror(-error), log->bytes >> 20,
+			((uint64_t)fs.f_blocks * fs.f_frsize) >> 20,
+			((uint64_t)fs.f_bavail * fs.f_frsize) >> 20, log->bytes_max >> 20);
 }
 
 int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
@@ -155,7 +160,7 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		epochcheck_reset(&log->check);
 		log->stats.epochs_refused++;
 		ret_error->code = WIRE_STREAM_ERROR_APPLY;
-		describe_failure(log, frame->h.epoch, r, ret_error->text);
+		describe_failure(log, frame->h.epoch, r, &ret_error->why);
 		drop_part(log);
 		return r;
 	}

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "link/link.h"
 #include "standby/clockview.h"
 #include "standby/epochlog.h"
@@ -63,7 +64,7 @@ struct keeper_command {
 	bool done;
 	int result;
 	uint64_t ret_epoch;
-	char text[STANDBY_TEXT_MAX];
+	struct error error; /* why the result is < 0 */
 
 	struct keeper_command *next;
 };
@@ -95,7 +96,7 @@ struct standby {
 	uint64_t promise_term; /* newest term of an accepted PROMOTE; older are refused */
 	bool guest_ended;
 	bool dirty;	  /* the snapshot is out of date */
-	char text[STANDBY_TEXT_MAX];
+	char text[ERROR_TEXT_BYTES];
 	uint64_t n_qemu_starts;
 
 	struct link *link; /* the stream; NULL: not connected */
@@ -136,19 +137,19 @@ void keeper_backoff_reset(struct keeper_backoff *b);
 void keeper_backoff_failed(struct keeper_backoff *b, uint64_t now_ns);
 
 /* command.c: read the command file and use it for the next QEMU. 1: the command has changed; 0: it
- * has not; -errno: the old command stays, and @text (STANDBY_TEXT_MAX bytes) names file and
+ * has not; -errno: the old command stays, and *ret_error names file and
  * fault. */
-int keeper_load_command(struct standby *sb, char *text);
-/* @text says why a promotion failed: put advice for the operator before it. */
-void keeper_say_way_out(const struct standby *sb, char *text);
+int keeper_load_command(struct standby *sb, struct error *ret_error);
+/* *error says why a promotion failed: put advice for the operator before it. */
+void keeper_say_way_out(const struct standby *sb, struct error *error);
 
 /* orders.c: carry out @command; result and text are set. */
 void keeper_carry_out(struct standby *sb, struct keeper_command *command);
 /* reserve.c: reserve room for RAM, ROMs, device state, meta and the buffer of a FULL epoch, before
  * START answers. If a copy is here already, it is worth more than room: then missing room is only
  * reported.
- * 0; -ENOSPC, -errno with @text (STANDBY_TEXT_MAX): nothing was taken beyond the files. */
-int keeper_reserve(struct standby *sb, char *text) __attribute__((warn_unused_result));
+ * 0; -ENOSPC, -errno with *ret_error: nothing was taken beyond the files. */
+int keeper_reserve(struct standby *sb, struct error *ret_error) __attribute__((warn_unused_result));
 /* No epoch will come: give back all room that is not part of the copy. */
 void keeper_give_back(struct standby *sb);
 /* served.c: note the vCPUs of the warm QEMU ... */

@@ -17,8 +17,7 @@ static int refuse(struct keeper_machine *m, struct epochcheck_error *e, uint16_t
 {
 	keeper_machine_reset(m);
 	e->code = code;
-	wire_text_format(e->text, "%s", text);
-	return -EPROTO;
+	return error_set(&e->why, -EPROTO, "%s", text);
 }
 
 /* The whole list has arrived: compare. */

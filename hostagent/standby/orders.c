@@ -9,8 +9,6 @@
 #include "supervision/progress.h"
 #include "standby/keeper.h"
 
-_Static_assert(STANDBY_TEXT_MAX == QEMU_TEXT_MAX, "texts are passed on");
-
 void keeper_set_warm(struct standby *sb)
 {
 	keeper_set_state(sb, epochlog_complete(&sb->log) ? STANDBY_STATE_READY
@@ -21,33 +19,32 @@ void keeper_set_warm(struct standby *sb)
 
 /* The command may have changed since the copy was made: another RAM size must not drop the copy. 0;
  * -EINVAL. */
-static int check_ram(const struct standby *sb, char *text)
+static int check_ram(const struct standby *sb, struct error *ret_error)
 {
 	if (!epochlog_complete(&sb->log) || !sb->rf.ram || sb->rf.ram_bytes == sb->qemu.cmdline.ram_bytes)
 		return 0;
-	snprintf(text, STANDBY_TEXT_MAX,
-		 "command_file %s says -m %" PRIu64 "M, but the copy of the guest has %" PRIu64 " MiB",
-		 sb->config.command_file, sb->qemu.cmdline.ram_bytes >> 20, sb->rf.ram_bytes >> 20);
-	return -EINVAL;
+	return error_set(ret_error, -EINVAL,
+			 "command_file %s says -m %" PRIu64
+			 "M, but the copy of the guest has %" PRIu64 " MiB",
+			 sb->config.command_file, sb->qemu.cmdline.ram_bytes >> 20,
+			 sb->rf.ram_bytes >> 20);
 }
 
-static int start_qemu(struct standby *sb, char *text)
+static int start_qemu(struct standby *sb, struct error *ret_error)
 {
 	int r;
 
-	r = check_ram(sb, text);
+	r = check_ram(sb, ret_error);
 	if (r < 0)
 		return r;
 	/* START has reserved RAM already. After a purge it is reserved here, but no buffer: a
 	 * promotion must not fail for lack of one. */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
-	if (r < 0) {
-		snprintf(text, STANDBY_TEXT_MAX, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
-			 strerror(-r));
-		return r;
-	}
+	if (r < 0)
+		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
+				 strerror(-r));
 	keeper_set_state(sb, STANDBY_STATE_STARTING);
-	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, text);
+	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, ret_error);
 	if (r < 0)
 		return r;
 	sb->must_rehearse |= sb->qemu.is_other_machine;
@@ -75,33 +72,33 @@ static void guest_has_ended(struct standby *sb, const char *why)
 
 static void restart_qemu(struct standby *sb, uint64_t now_ns)
 {
-	char text[STANDBY_TEXT_MAX];
+	struct error error;
 	int r;
 
 	if (!sb->want_qemu || sb->qemu.pid > 0 || now_ns < sb->qemu_backoff.next_ns)
 		return;
-	r = keeper_load_command(sb, text);
+	r = keeper_load_command(sb, &error);
 	if (r >= 0)
-		r = start_qemu(sb, text);
+		r = start_qemu(sb, &error);
 	if (r < 0) {
-		log_warn("vm=%s QEMU does not start: %s", sb->config.vm, text);
-		keeper_set_text(sb, "%s", text);
+		log_warn("vm=%s QEMU does not start: %s", sb->config.vm, error.text);
+		keeper_set_text(sb, "%s", error.text);
 		keeper_backoff_failed(&sb->qemu_backoff, clock_mono_ns());
 	}
 }
 
 void keeper_check_qemu(struct standby *sb, uint64_t now_ns)
 {
-	char text[STANDBY_TEXT_MAX];
+	struct error error;
 
-	if (qemu_exited(&sb->qemu, text)) {
+	if (qemu_exited(&sb->qemu, &error)) {
 		sb->dirty = true;
 		if (sb->rf.meta.phase != RAMFILE_COPY) {
-			guest_has_ended(sb, text);
+			guest_has_ended(sb, error.text);
 			return;
 		}
-		log_warn("vm=%s the warm %s", sb->config.vm, text);
-		keeper_set_text(sb, "the warm %s; starting it again", text);
+		log_warn("vm=%s the warm %s", sb->config.vm, error.text);
+		keeper_set_text(sb, "the warm %s; starting it again", error.text);
 		keeper_set_state(sb, sb->want_qemu ? STANDBY_STATE_STARTING : STANDBY_STATE_IDLE);
 		keeper_backoff_failed(&sb->qemu_backoff, now_ns);
 	}
@@ -111,19 +108,18 @@ void keeper_check_qemu(struct standby *sb, uint64_t now_ns)
 /* ---- START */
 
 /* May a copy be kept here? 0; -EBUSY: the guest itself runs here. */
-static int check_no_guest(struct standby *sb, char *text)
+static int check_no_guest(struct standby *sb, struct error *ret_error)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
 		return 0;
-	snprintf(text, STANDBY_TEXT_MAX,
-		 "the guest itself runs here (QEMU pid %d, promoted in term %" PRIu64
-		 "); it cannot be its own standby",
-		 (int)sb->qemu.pid, sb->rf.meta.term);
-	return -EBUSY;
+	return error_set(ret_error, -EBUSY,
+			 "the guest itself runs here (QEMU pid %d, promoted in term %" PRIu64
+			 "); it cannot be its own standby",
+			 (int)sb->qemu.pid, sb->rf.meta.term);
 }
 
 /* Enter @term, and drop a copy of an older term: it could only rewind the guest. */
-static int enter_term(struct standby *sb, uint64_t term, char *text)
+static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
 	int r;
@@ -134,25 +130,26 @@ static int enter_term(struct standby *sb, uint64_t term, char *text)
 	clockview_reset(&sb->clock); /* another primary has another clock */
 	r = epochlog_set_term(&sb->log, term);
 	if (r < 0)
-		snprintf(text, STANDBY_TEXT_MAX, "cannot enter term %" PRIu64 ": %s", term,
-			 strerror(-r));
+		return error_set(ret_error, r, "cannot enter term %" PRIu64 ": %s", term,
+				 strerror(-r));
 	return r;
 }
 
 /* Read the command file; if the command has changed, end the warm QEMU. 0; -errno: the state is
  * FAILED. */
-static int load_for_start(struct standby *sb, char *text)
+static int load_for_start(struct standby *sb, struct error *ret_error)
 {
-	int r = keeper_load_command(sb, text);
+	int r = keeper_load_command(sb, ret_error);
 
 	if (r > 0) {
 		r = qemu_kill(&sb->qemu);
 		if (r < 0)
-			snprintf(text, STANDBY_TEXT_MAX, "the QEMU of the command before does not end: %s",
-				 strerror(-r));
+			(void)error_set(ret_error, r,
+					"the QEMU of the command before does not end: %s",
+					strerror(-r));
 	}
 	if (r < 0) {
-		keeper_set_text(sb, "%s", text);
+		keeper_set_text(sb, "%s", ret_error->text);
 		keeper_set_state(sb, STANDBY_STATE_FAILED);
 	}
 	return r;
@@ -162,26 +159,25 @@ static int do_start(struct standby *sb, struct keeper_command *c)
 {
 	int r;
 
-	if (c->term < sb->rf.meta.term || c->term < sb->promise_term) {
-		snprintf(c->text, sizeof(c->text),
-			 "term %" PRIu64 " is older than term %" PRIu64 ", which was accepted here",
-			 c->term,
-			 sb->promise_term > sb->rf.meta.term ? sb->promise_term : sb->rf.meta.term);
-		return -ESTALE;
-	}
-	r = check_no_guest(sb, c->text);
+	if (c->term < sb->rf.meta.term || c->term < sb->promise_term)
+		return error_set(
+			&c->error, -ESTALE,
+			"term %" PRIu64 " is older than term %" PRIu64 ", which was accepted here",
+			c->term,
+			sb->promise_term > sb->rf.meta.term ? sb->promise_term : sb->rf.meta.term);
+	r = check_no_guest(sb, &c->error);
 	if (r == 0)
-		r = load_for_start(sb, c->text);
+		r = load_for_start(sb, &c->error);
 	if (r == 0)
-		r = enter_term(sb, c->term, c->text);
+		r = enter_term(sb, c->term, &c->error);
 	if (r < 0)
 		return r;
 	sb->guest_ended = false;
-	r = keeper_reserve(sb, c->text);
+	r = keeper_reserve(sb, &c->error);
 	if (r == 0)
-		r = start_qemu(sb, c->text);
+		r = start_qemu(sb, &c->error);
 	if (r < 0) {
-		keeper_set_text(sb, "%s", c->text);
+		keeper_set_text(sb, "%s", c->error.text);
 		keeper_set_state(sb, STANDBY_STATE_FAILED);
 		return r;
 	}
@@ -202,28 +198,25 @@ static int already_promoted(struct standby *sb, struct keeper_command *c)
 	}
 	if (sb->rf.meta.phase == RAMFILE_PROMOTED && qemu_find(&sb->qemu) == 0)
 		return 0;
-	snprintf(c->text, sizeof(c->text),
-		 "the guest was promoted here in term %" PRIu64 ", but its QEMU has ended",
-		 sb->rf.meta.term);
-	return -EIO;
+	return error_set(&c->error, -EIO,
+			 "the guest was promoted here in term %" PRIu64 ", but its QEMU has ended",
+			 sb->rf.meta.term);
 }
 
 /* Read the command file again, which may have been corrected after a failed try. If it cannot be
  * used, start with the command that was read last. */
-static int start_for_promotion(struct standby *sb, char *text)
+static int start_for_promotion(struct standby *sb, struct error *ret_error)
 {
-	char fault[STANDBY_TEXT_MAX] = "";
-	size_t used;
-	int r = keeper_load_command(sb, fault);
+	struct error fault = {""}, first;
+	int r = keeper_load_command(sb, &fault);
 
 	if (r < 0)
-		log_error("vm=%s %s; trying what was read before", sb->config.vm, fault);
-	r = start_qemu(sb, text);
-	if (r == 0 || !*fault)
+		log_error("vm=%s %s; trying what was read before", sb->config.vm, fault.text);
+	r = start_qemu(sb, ret_error);
+	if (r == 0 || !fault.text[0])
 		return r;
-	used = strnlen(text, 500);
-	snprintf(text + used, STANDBY_TEXT_MAX - used, "; %.500s", fault);
-	return r;
+	first = *ret_error;
+	return error_set(ret_error, r, "%.500s; %.500s", first.text, fault.text);
 }
 
 /* Try to promote once. If that fails with the copy intact, QEMU is ended, so that the next try has
@@ -233,13 +226,13 @@ static int try_promote(struct standby *sb, struct keeper_command *c)
 	int r = 0;
 
 	if (sb->rf.meta.phase == RAMFILE_COPY && !(sb->qemu.pid > 0 && sb->qemu.qmp))
-		r = start_for_promotion(sb, c->text);
+		r = start_for_promotion(sb, &c->error);
 	keeper_set_state(sb, STANDBY_STATE_PROMOTING);
 	sb->clocked.step_max_ns = sb->config.clock_step_max_ns;
 	if (r == 0)
 		r = promote_guest(&sb->log, &sb->qemu, c->term,
 				  sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, &sb->clock,
-				  &sb->clocked, &sb->times, c->text);
+				  &sb->clocked, &sb->times, &c->error);
 	if (r < 0 && sb->rf.meta.phase == RAMFILE_COPY && qemu_kill(&sb->qemu) < 0)
 		log_error("vm=%s QEMU pid %d cannot be killed", sb->config.vm, (int)sb->qemu.pid);
 	return r;
@@ -247,10 +240,10 @@ static int try_promote(struct standby *sb, struct keeper_command *c)
 
 static int do_promote(struct standby *sb, struct keeper_command *c)
 {
-	char died[STANDBY_TEXT_MAX];
+	struct error died;
 	int r;
 
-	r = promote_check(&sb->log, c->term, c->epoch, c->text);
+	r = promote_check(&sb->log, c->term, c->epoch, &c->error);
 	if (r == -EALREADY) {
 		r = already_promoted(sb, c);
 		if (r != 0)
@@ -263,18 +256,19 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 	sb->want_stream = false;
 	keeper_stream_close(sb);
 	keeper_await_mute(sb);
-	(void)qemu_exited(&sb->qemu, died); /* if so, try_promote() starts another */
+	(void)qemu_exited(&sb->qemu, &died); /* if so, try_promote() starts another */
 	r = try_promote(sb, c);
 	if (r == -EIO) {
-		log_warn("vm=%s promotion failed, trying once more: %s", sb->config.vm, c->text);
+		log_warn("vm=%s promotion failed, trying once more: %s", sb->config.vm,
+			 c->error.text);
 		r = try_promote(sb, c);
 	}
 	if (r < 0) {
 		if (sb->rf.meta.phase == RAMFILE_COPY)
-			keeper_say_way_out(sb, c->text);
+			keeper_say_way_out(sb, &c->error);
 		log_error("vm=%s term=%" PRIu64 " promotion failed: %s", sb->config.vm, c->term,
-			  c->text);
-		keeper_set_text(sb, "promotion failed: %s", c->text);
+			  c->error.text);
+		keeper_set_text(sb, "promotion failed: %s", c->error.text);
 		keeper_set_state(sb, STANDBY_STATE_FAILED);
 		sb->want_qemu = false; /* only the next order starts a QEMU */
 		return r;
@@ -294,19 +288,18 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 
 static int do_stop(struct standby *sb, struct keeper_command *c)
 {
-	int r = check_no_guest(sb, c->text);
+	int r = check_no_guest(sb, &c->error);
 
 	if (r < 0)
 		return r;
-	if (sb->rf.meta.vote != RAMFILE_VOTE_NONE && c->term <= sb->rf.meta.term) {
-		snprintf(c->text, sizeof(c->text),
-			 "this host voted for the primary in term %" PRIu64 ", which counts on it",
-			 sb->rf.meta.term);
-		return -ESTALE;
-	}
+	if (sb->rf.meta.vote != RAMFILE_VOTE_NONE && c->term <= sb->rf.meta.term)
+		return error_set(&c->error, -ESTALE,
+				 "this host voted for the primary in term %" PRIu64
+				 ", which counts on it",
+				 sb->rf.meta.term);
 	sb->want_qemu = sb->want_stream = false;
 	keeper_stream_close(sb);
-	r = qemu_end(&sb->qemu, c->text);
+	r = qemu_end(&sb->qemu, &c->error);
 	if (r < 0)
 		return r;
 	if (c->purge && sb->rf.meta.phase == RAMFILE_COPY) {
@@ -315,10 +308,8 @@ static int do_stop(struct standby *sb, struct keeper_command *c)
 		if (r == 0)
 			r = ramfile_purge(&sb->rf);
 	}
-	if (r < 0) {
-		snprintf(c->text, sizeof(c->text), "cannot stop the standby: %s", strerror(-r));
-		return r;
-	}
+	if (r < 0)
+		return error_set(&c->error, r, "cannot stop the standby: %s", strerror(-r));
 	keeper_give_back(sb);
 	keeper_set_text(sb, "%s", "");
 	keeper_set_state(sb, STANDBY_STATE_IDLE);
@@ -330,24 +321,23 @@ static int do_fence(struct standby *sb, struct keeper_command *c)
 	int r;
 
 	if (c->term <= sb->rf.meta.term) {
-		snprintf(c->text, sizeof(c->text),
-			 "term %" PRIu64 " is not newer than term %" PRIu64 ", which is held here",
-			 c->term, sb->rf.meta.term);
-		return c->term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY ? 0
-											 : -ESTALE;
+		r = c->term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY ? 0 : -ESTALE;
+		return error_set(&c->error, r,
+				 "term %" PRIu64 " is not newer than term %" PRIu64
+				 ", which is held here",
+				 c->term, sb->rf.meta.term);
 	}
 	sb->want_qemu = sb->want_stream = false;
 	keeper_stream_close(sb);
 	if (sb->rf.meta.phase != RAMFILE_COPY && qemu_find(&sb->qemu) == 0)
 		r = qemu_kill(&sb->qemu);
 	else
-		r = qemu_end(&sb->qemu, c->text);
+		r = qemu_end(&sb->qemu, &c->error);
 	if (r == 0)
 		r = epochlog_set_term(&sb->log, c->term);
 	if (r < 0) {
-		if (!*c->text)
-			snprintf(c->text, sizeof(c->text), "cannot end the guest: %s",
-				 strerror(-r));
+		if (!c->error.text[0])
+			return error_set(&c->error, r, "cannot end the guest: %s", strerror(-r));
 		return r;
 	}
 	sb->guest_ended = false;
@@ -366,7 +356,7 @@ void keeper_carry_out(struct standby *sb, struct keeper_command *command)
 		[KEEPER_FENCE] = do_fence,
 	};
 
-	command->text[0] = '\0';
+	command->error.text[0] = '\0';
 	keeper_progress_on(sb);
 	command->result = handlers[command->order](sb, command);
 	keeper_progress_off(sb);
@@ -402,5 +392,5 @@ void keeper_resume(struct standby *sb)
 		return;
 	keeper_carry_out(sb, &start);
 	if (start.result < 0)
-		log_warn("vm=%s cannot resume: %s", sb->config.vm, start.text);
+		log_warn("vm=%s cannot resume: %s", sb->config.vm, start.error.text);
 }

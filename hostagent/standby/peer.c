@@ -115,7 +115,7 @@ static bool stands_by(const struct standby *sb)
 }
 
 /* Record the vote on file, before it is sent. */
-static int record(struct standby *sb, uint64_t term, uint8_t mode, char *text)
+static int record(struct standby *sb, uint64_t term, uint8_t mode, struct error *ret_error)
 {
 	int r;
 
@@ -123,10 +123,8 @@ static int record(struct standby *sb, uint64_t term, uint8_t mode, char *text)
 		return 0;
 	keeper_stream_close(sb); /* no epoch of the old term may be taken any more */
 	r = epochlog_vote(&sb->log, term, (enum ramfile_vote)mode);
-	if (r < 0) {
-		wire_text_format(text, "the vote cannot be recorded: %s", strerror(-r));
-		return r;
-	}
+	if (r < 0)
+		return error_set(ret_error, r, "the vote cannot be recorded: %s", strerror(-r));
 	sb->n_votes++;
 	sb->dirty = true;
 	if (mode == WIRE_CLAIM_UNPROTECTED)
@@ -139,12 +137,13 @@ static int record(struct standby *sb, uint64_t term, uint8_t mode, char *text)
 /* The primary goes on unprotected: stop standing by. */
 static void stand_down(struct standby *sb)
 {
-	char text[STANDBY_TEXT_MAX];
+	struct error error;
 
 	if (sb->state == STANDBY_STATE_IDLE)
 		return;
-	if (qemu_end(&sb->qemu, text) < 0)
-		log_warn("vm=%s the warm QEMU does not end: %s, ignoring", sb->config.vm, text);
+	if (qemu_end(&sb->qemu, &error) < 0)
+		log_warn("vm=%s the warm QEMU does not end: %s, ignoring", sb->config.vm,
+			 error.text);
 	keeper_set_text(sb, "voted for the primary to go on unprotected in term %" PRIu64,
 			sb->rf.meta.term);
 	keeper_set_state(sb, STANDBY_STATE_IDLE);
@@ -168,12 +167,14 @@ static int on_claim(struct standby *sb, const struct wire_frame *frame)
 	uint8_t payload[WIRE_TEXT_MAX + 16];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 	struct wire_claim claim;
+	struct error why = {""};
 	int r;
 
 	if (wire_claim_decode(frame, &claim, NULL) < 0)
 		return -EPROTO;
-	vote.answer = agree_vote(&s, frame->h.term, claim.mode, frame->h.epoch, vote.text) &&
-		      record(sb, frame->h.term, claim.mode, vote.text) == 0;
+	vote.answer = agree_vote(&s, frame->h.term, claim.mode, frame->h.epoch, &why) &&
+		      record(sb, frame->h.term, claim.mode, &why) == 0;
+	wire_text_format(vote.text, "%s", why.text);
 	if (!vote.answer)
 		log_limited(LOG_LEVEL_WARN, "vm=%s the primary's claim of term %" PRIu64
 			    " is refused: %s", sb->config.vm, frame->h.term, vote.text);

@@ -31,13 +31,12 @@ struct promotion {
 	const struct clockview *view;
 	struct promote_clock *clock;
 	struct promote_times times;
-	char *text;
+	struct error *error;
 };
 
 static int fail(struct promotion *p, int error, const char *what, const char *why)
 {
-	snprintf(p->text, QEMU_TEXT_MAX, "%s: %.800s", what, why);
-	return error;
+	return error_set(p->error, error, "%s: %.800s", what, why);
 }
 
 /* There was progress: the next step has the whole timeout again. */
@@ -53,36 +52,31 @@ static uint64_t left_ns(const struct promotion *p)
 	return now_ns < p->deadline_ns ? p->deadline_ns - now_ns : 0;
 }
 
-int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch, char *ret_text)
+int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
+		  struct error *ret_error)
 {
 	const struct ramfile_meta *meta = &log->rf->meta;
 	uint64_t held = epochlog_complete(log);
 
 	if (meta->phase != RAMFILE_COPY && meta->term == term)
 		return -EALREADY;
-	if (term <= meta->term) {
-		snprintf(ret_text, QEMU_TEXT_MAX,
-			 "term %" PRIu64 " is not newer than term %" PRIu64 ", which is held here",
-			 term, meta->term);
-		return -ESTALE;
-	}
-	if (meta->phase != RAMFILE_COPY) {
-		snprintf(ret_text, QEMU_TEXT_MAX,
-			 "the guest was promoted here already, in term %" PRIu64, meta->term);
-		return -ESTALE;
-	}
-	if (held == 0) {
-		snprintf(ret_text, QEMU_TEXT_MAX,
-			 "no complete epoch is held: there is nothing to go on from");
-		return -ENODATA;
-	}
-	if (held < min_epoch) {
-		snprintf(ret_text, QEMU_TEXT_MAX,
-			 "the last complete epoch is %" PRIu64 ", at least %" PRIu64
-			 " is asked for: clients have seen replies that this copy forgets",
-			 held, min_epoch);
-		return -ENODATA;
-	}
+	if (term <= meta->term)
+		return error_set(ret_error, -ESTALE,
+				 "term %" PRIu64 " is not newer than term %" PRIu64
+				 ", which is held here",
+				 term, meta->term);
+	if (meta->phase != RAMFILE_COPY)
+		return error_set(ret_error, -ESTALE,
+				 "the guest was promoted here already, in term %" PRIu64,
+				 meta->term);
+	if (held == 0)
+		return error_set(ret_error, -ENODATA,
+				 "no complete epoch is held: there is nothing to go on from");
+	if (held < min_epoch)
+		return error_set(ret_error, -ENODATA,
+				 "the last complete epoch is %" PRIu64 ", at least %" PRIu64
+				 " is asked for: clients have seen replies that this copy forgets",
+				 held, min_epoch);
 	return 0;
 }
 
@@ -171,7 +165,7 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 {
 	struct pollfd fds[2] = {{.fd = qmp_fd(p->q->qmp), .events = POLLIN},
 				{.fd = p->q->pidfd, .events = POLLIN}};
-	char died[QEMU_TEXT_MAX];
+	struct error died;
 
 	while (!load->completed && !load->failed) {
 		uint64_t now_ns = clock_mono_ns(), look_ns = now_ns + LOAD_LOOK_NS;
@@ -189,8 +183,8 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 		return 0;
 	/* A QEMU that cannot load the state exits; its log says why. */
 	(void)poll(&fds[1], 1, 500);
-	if (qemu_exited(p->q, died))
-		return fail(p, -EIO, "QEMU did not take the device state", died);
+	if (qemu_exited(p->q, &died))
+		return fail(p, -EIO, "QEMU did not take the device state", died.text);
 	return fail(p, -EIO, "QEMU did not take the device state", "the migration failed");
 }
 
@@ -362,11 +356,11 @@ static void finish(struct promotion *p)
 
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
-		  struct promote_times *ret_times, char *ret_text)
+		  struct promote_times *ret_times, struct error *ret_error)
 {
 	struct promotion p = {.log = log, .rf = log->rf, .q = q, .term = term,
 			      .timeout_ns = timeout_ns, .view = view, .clock = clock,
-			      .text = ret_text};
+			      .error = ret_error};
 	uint64_t begin_ns = clock_mono_ns();
 	int r = 0;
 
@@ -397,10 +391,11 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 	return 0;
 }
 
-int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns, char *ret_text)
+int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns,
+		     struct error *ret_error)
 {
 	struct promotion p = {
-		.log = log, .rf = log->rf, .q = q, .timeout_ns = timeout_ns, .text = ret_text};
+		.log = log, .rf = log->rf, .q = q, .timeout_ns = timeout_ns, .error = ret_error};
 	uint64_t took_ns;
 	int r = timed(&p, step_apply, &took_ns);
 

@@ -23,6 +23,7 @@
 
 #include <stdint.h>
 
+#include "base/error.h"
 #include "standby/clockview.h"
 #include "standby/epochlog.h"
 #include "standby/qemu.h"
@@ -45,25 +46,25 @@ struct promote_clock {
  * nothing.
  * 0: yes; -EALREADY: the guest runs here in @term (or was about to: promote_guest() finishes that);
  * -ESTALE: @term is not newer than the held one; -ENODATA: no complete epoch, or one older than
- * @min_epoch. On error @ret_text (QEMU_TEXT_MAX bytes) says why. */
-int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch, char *ret_text)
-	__attribute__((warn_unused_result));
+ * @min_epoch. On error *ret_error says why. */
+int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
+		  struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Promote the guest, and set its clock forward by @view where that is provably right.
  * promote_check() must have said yes; @q is warm (phase COPY) or found again (phase PROMOTED). 0:
  * the guest runs, phase is RUNNING, the monitor is released; -EIO: QEMU refused the state or died,
  * phase is COPY: start a fresh one and try again; -ETIMEDOUT: no progress for @timeout_ns, try
  * again likewise; -ESRCH: phase PROMOTED, but QEMU is gone or does not wait: only the operator can
- * decide; -errno of the files. On error @ret_text says why. */
+ * decide; -errno of the files. On error *ret_error says why. */
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
-		  struct promote_times *ret_times, char *ret_text)
+		  struct promote_times *ret_times, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Apply a complete epoch, and load the copy into @q, which waits as a warm QEMU does. The guest
  * does not run, and @q cannot be used again. 0; -EIO: QEMU refused the state or died; -ETIMEDOUT;
- * -errno of the files. On error @ret_text says why. */
-int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns, char *ret_text)
-	__attribute__((warn_unused_result));
+ * -errno of the files. On error *ret_error says why. */
+int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns,
+		     struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

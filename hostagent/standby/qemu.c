@@ -42,7 +42,7 @@ static int set_path(char path[QEMU_PATH_MAX], const char *run_dir, const char *v
 }
 
 int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir, const char *ram_path,
-	      char *ret_text)
+	      struct error *ret_error)
 {
 	int r;
 
@@ -55,26 +55,26 @@ int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_
 	if (r == 0)
 		r = set_path(q->log_path, run_dir, vm, role, "log");
 	if (r < 0)
-		snprintf(ret_text, QEMU_TEXT_MAX,
-			 "run_dir %s is too long for the path of a unix socket", run_dir);
+		return error_set(ret_error, r,
+				 "run_dir %s is too long for the path of a unix socket", run_dir);
 	return r;
 }
 
-int qemu_set_command(struct qemu *q, const char *command, char *ret_text)
+int qemu_set_command(struct qemu *q, const char *command, struct error *ret_error)
 {
 	struct cmdline c;
-	int r = cmdline_parse(command, &c, ret_text);
+	int r = cmdline_parse(command, &c, ret_error);
 
 	if (r < 0)
 		return r;
-	r = q->tap ? cmdline_check_tap(&c, q->tap, ret_text) : 0;
+	r = q->tap ? cmdline_check_tap(&c, q->tap, ret_error) : 0;
 	if (r < 0) {
 		cmdline_done(&c);
 		return r;
 	}
 	r = cmdline_add_standby(&c, q->ram_path, q->qmp_path, q->pid_path);
 	if (r < 0)
-		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU command: %s", strerror(-r));
+		(void)error_set(ret_error, r, "QEMU command: %s", strerror(-r));
 	else
 		r = !cmdline_is_same(&c, &q->cmdline);
 	if (r <= 0) {
@@ -128,7 +128,7 @@ static void log_tail(const struct qemu *q, char *ret_text, size_t size)
 	snprintf(ret_text, size, "%s", data + begin);
 }
 
-static void say_end(const struct qemu *q, const siginfo_t *info, char *ret_text)
+static void say_end(const struct qemu *q, const siginfo_t *info, struct error *ret_error)
 {
 	char tail[LOG_TAIL_BYTES + 1], how[64] = "ended";
 
@@ -137,8 +137,8 @@ static void say_end(const struct qemu *q, const siginfo_t *info, char *ret_text)
 		snprintf(how, sizeof(how), "exited with status %d", info->si_status);
 	else if (info->si_pid)
 		snprintf(how, sizeof(how), "was killed by signal %d", info->si_status);
-	snprintf(ret_text, QEMU_TEXT_MAX, "QEMU %s%s%s (log: %s)", how, *tail ? ": " : "", tail,
-		 q->log_path);
+	(void)error_set(ret_error, 0, "QEMU %s%s%s (log: %s)", how, *tail ? ": " : "", tail,
+			q->log_path);
 }
 
 /* Wait until QEMU has exited, up to @timeout_ms. */
@@ -149,7 +149,7 @@ static bool wait_exit(const struct qemu *q, int timeout_ms)
 	return poll(&p, 1, timeout_ms) > 0;
 }
 
-bool qemu_exited(struct qemu *q, char *ret_text)
+bool qemu_exited(struct qemu *q, struct error *ret_error)
 {
 	siginfo_t info = {0};
 
@@ -157,14 +157,14 @@ bool qemu_exited(struct qemu *q, char *ret_text)
 		return false;
 	/* Reap it if it is our child; init reaps an adopted one. */
 	(void)waitid(P_PIDFD, (id_t)q->pidfd, &info, WEXITED | WNOHANG);
-	say_end(q, &info, ret_text);
+	say_end(q, &info, ret_error);
 	forget(q);
 	return true;
 }
 
 int qemu_kill(struct qemu *q)
 {
-	char text[QEMU_TEXT_MAX];
+	struct error ended;
 	uint64_t deadline_ns = clock_mono_ns() + KILL_TIMEOUT_NS;
 
 	if (q->pid <= 0)
@@ -173,7 +173,7 @@ int qemu_kill(struct qemu *q)
 		return -errno;
 	if (!wait_exit(q, clock_poll_ms(clock_mono_ns(), deadline_ns)))
 		return -ETIMEDOUT;
-	(void)qemu_exited(q, text); /* it has */
+	(void)qemu_exited(q, &ended); /* it has */
 	/* A killed QEMU cannot remove its pid file itself. */
 	(void)unlink(q->pid_path);
 	return 0;
@@ -201,7 +201,7 @@ static void run_child(const struct qemu *q, int log_fd, int error_fd)
 	_exit(127);
 }
 
-static int spawn(struct qemu *q, char *ret_text)
+static int spawn(struct qemu *q, struct error *ret_error)
 {
 	AUTO_CLOSE int log_fd =
 		open(q->log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
@@ -209,12 +209,8 @@ static int spawn(struct qemu *q, char *ret_text)
 	pid_t pid;
 	ssize_t n;
 
-	if (log_fd < 0) {
-		error = errno;
-		snprintf(ret_text, QEMU_TEXT_MAX, "cannot write %s: %s", q->log_path,
-			 strerror(error));
-		return -error;
-	}
+	if (log_fd < 0)
+		return error_set(ret_error, -errno, "cannot write %s: %m", q->log_path);
 	(void)unlink(q->qmp_path); /* an old socket would only refuse us */
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
@@ -233,12 +229,11 @@ static int spawn(struct qemu *q, char *ret_text)
 	while (n < 0 && errno == EINTR);
 	fd_close(pipe_fds[0]);
 	if (n == sizeof(error) || q->pidfd < 0) {
-		snprintf(ret_text, QEMU_TEXT_MAX, "cannot run %s: %s", q->cmdline.words[0],
-			 strerror(error));
 		(void)kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
 		forget(q);
-		return error ? -error : -ESRCH;
+		return error_set(ret_error, error ? -error : -ESRCH, "cannot run %s: %s",
+				 q->cmdline.words[0], strerror(error));
 	}
 	return 0;
 }
@@ -247,7 +242,7 @@ static int spawn(struct qemu *q, char *ret_text)
 
 /* Wait for the monitor's socket and connect. The process is our child or adopted; nobody else uses
  * its monitor. */
-static int wait_monitor(struct qemu *q, unsigned timeout_ms, char *ret_text)
+static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 {
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ms * CLOCK_NS_PER_MS, now_ns;
 	int r;
@@ -261,22 +256,23 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, char *ret_text)
 		if (r != -ENOENT && r != -ECONNREFUSED)
 			break;
 		if (wait_exit(q, SOCKET_POLL_MS)) {
-			(void)qemu_exited(q, ret_text); /* it has */
+			(void)qemu_exited(q, ret_error); /* it has */
 			return -EIO;
 		}
 	}
 	/* A QEMU that refuses its command line exits, which closes the monitor. */
 	if (r < 0 && r != -ETIMEDOUT && wait_exit(q, DYING_MS)) {
-		(void)qemu_exited(q, ret_text); /* it has */
+		(void)qemu_exited(q, ret_error); /* it has */
 		return -EIO;
 	}
 	if (r == -ETIMEDOUT)
-		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU was started, but its monitor %s did not answer "
-			 "within %u ms: this host is overloaded, or QEMU hangs (log: %s)", q->qmp_path,
-			 timeout_ms, q->log_path);
+		(void)error_set(ret_error, r,
+				"QEMU was started, but its monitor %s did not answer within %u ms: "
+				"this host is overloaded, or QEMU hangs (log: %s)",
+				q->qmp_path, timeout_ms, q->log_path);
 	else if (r < 0)
-		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU's monitor %s: %s", q->qmp_path,
-			 qmp_open_error(r));
+		return error_set(ret_error, r, "QEMU's monitor %s: %s", q->qmp_path,
+				 qmp_open_error(r));
 	return r;
 }
 
@@ -322,7 +318,7 @@ _Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MA
 
 /* Ask for everything that a promotion will need, and enable the events that report the end of the
  * migration. */
-static int prepare(struct qemu *q, char *ret_text)
+static int prepare(struct qemu *q, struct error *ret_error)
 {
 	struct vmm_machine machine = {0};
 	struct error error;
@@ -332,18 +328,14 @@ static int prepare(struct qemu *q, char *ret_text)
 			json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", "events",
 				  "state", 1),
 			QUERY_TIMEOUT_NS, NULL);
-	if (r < 0) {
-		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU: migrate-set-capabilities: %s",
-			 qmp_error(q->qmp));
-		return r;
-	}
+	if (r < 0)
+		return error_set(ret_error, r, "QEMU: migrate-set-capabilities: %s",
+				 qmp_error(q->qmp));
 	r = vmm_inspect(q->qmp, &q->info, &error);
 	if (r == 0 && !q->is_rehearsal)
 		r = vmm_describe(q->qmp, &machine, &error);
-	if (r < 0) {
-		snprintf(ret_text, QEMU_TEXT_MAX, "the [standby] command: %.990s", error.text);
-		return r;
-	}
+	if (r < 0)
+		return error_set(ret_error, r, "the [standby] command: %s", error.text);
 	describe(&q->info, &q->geometry);
 	q->is_other_machine |= q->machine.n_items > 0 && !vmm_machine_is_same(&q->machine, &machine);
 	vmm_machine_done(&q->machine);
@@ -449,7 +441,7 @@ bool qemu_is_left(struct qemu *q)
 /* Adopt a QEMU that waits in the state in which we leave a warm one (only if @wanted). End any
  * other, unless a guest runs in it. 1: it is warm; 0: there is no QEMU any more; -EBUSY: a guest
  * runs in it. */
-static int adopt(struct qemu *q, bool wanted, char *ret_text)
+static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 {
 	char status[32] = "";
 	int r;
@@ -460,61 +452,59 @@ static int adopt(struct qemu *q, bool wanted, char *ret_text)
 	if (r == 0)
 		r = run_status(q, status, sizeof(status));
 	if (r == -EBUSY || strcmp(status, "running") == 0) {
-		snprintf(ret_text, QEMU_TEXT_MAX,
-			 "QEMU pid %d at %s runs a guest that this standby's state_dir knows nothing "
-			 "of (was it emptied?); end that guest first",
-			 (int)q->pid, q->qmp_path);
+		(void)error_set(ret_error, r,
+				"QEMU pid %d at %s runs a guest that this standby's state_dir "
+				"knows nothing of (was it emptied?); end that guest first",
+				(int)q->pid, q->qmp_path);
 		forget(q);
 		return -EBUSY;
 	}
 	if (wanted && r == 0 && strcmp(status, "inmigrate") == 0 && has_our_words(q, q->pid) &&
-	    prepare(q, ret_text) == 0)
+	    prepare(q, ret_error) == 0)
 		return 1;
 	if (qemu_kill(q) < 0)
 		forget(q); /* starting another will fail on the locked pid file and say so */
 	return 0;
 }
 
-int qemu_start(struct qemu *q, unsigned timeout_ms, char *ret_text)
+int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 {
 	int r;
 
-	*ret_text = '\0';
+	ret_error->text[0] = '\0';
 	if (q->pid > 0 && q->qmp)
 		return 0;
-	if (q->cmdline.n_words == 0) {
-		snprintf(ret_text, QEMU_TEXT_MAX, "there is no QEMU command");
-		return -EINVAL;
-	}
-	r = adopt(q, true, ret_text);
+	if (q->cmdline.n_words == 0)
+		return error_set(ret_error, -EINVAL, "there is no QEMU command");
+	r = adopt(q, true, ret_error);
 	if (r != 0)
 		return r < 0 ? r : 0;
-	*ret_text = '\0';
-	r = spawn(q, ret_text);
+	ret_error->text[0] = '\0';
+	r = spawn(q, ret_error);
 	if (r < 0) {
-		if (!*ret_text)
-			snprintf(ret_text, QEMU_TEXT_MAX, "cannot start QEMU: %s", strerror(-r));
+		if (!ret_error->text[0])
+			return error_set(ret_error, r, "cannot start QEMU: %s", strerror(-r));
 		return r;
 	}
 	progress_watch(q->progress, "started QEMU", q->pid);
-	r = wait_monitor(q, timeout_ms, ret_text);
+	r = wait_monitor(q, timeout_ms, ret_error);
 	if (r == 0)
-		r = prepare(q, ret_text);
+		r = prepare(q, ret_error);
 	progress_begin(q->progress, "has", r == 0 ? "QEMU ready" : "a QEMU that did not start", 0);
 	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)
 		forget(q); /* the error being returned matters more */
 	return r;
 }
 
-int qemu_end(struct qemu *q, char *ret_text)
+int qemu_end(struct qemu *q, struct error *ret_error)
 {
 	int r;
 
 	if (q->pid <= 0)
-		return adopt(q, false, ret_text);
+		return adopt(q, false, ret_error);
 	r = qemu_kill(q);
 	if (r < 0)
-		snprintf(ret_text, QEMU_TEXT_MAX, "QEMU pid %d does not end: %s", (int)q->pid,
-			 strerror(-r));
+		return error_set(ret_error, r, "QEMU pid %d does not end: %s", (int)q->pid,
+				 strerror(-r));
 	return r;
 }

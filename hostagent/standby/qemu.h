@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "base/error.h"
 #include "standby/cmdline.h"
 #include "vmm/describe.h"
 #include "vmm/inspect.h"
@@ -28,7 +29,6 @@
 struct progress;
 
 #define QEMU_PATH_MAX 108 /* sockaddr_un.sun_path */
-#define QEMU_TEXT_MAX 1024
 
 struct qemu {
 	struct cmdline cmdline; /* the whole argv; no words before qemu_set_command() */
@@ -56,16 +56,16 @@ struct qemu {
 
 /* Initialize *q; starts nothing. @role: "standby" or "rehearsal", part of the files' names.
  * @ram_path: the RAM file, made before the start; borrowed for the life of *q.
- * 0: end *q with qemu_done(); -ENAMETOOLONG: run_dir is too long for a socket's path, @ret_text
- * (QEMU_TEXT_MAX bytes) says so. */
+ * 0: end *q with qemu_done(); -ENAMETOOLONG: run_dir is too long for a socket's path, *ret_error
+ * says so. */
 int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir, const char *ram_path,
-	      char *ret_text)
+	      struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Set the command of the next QEMU: check @command, also against q->tap, and complete it. A warm
  * QEMU is not touched. 1: the command has changed; 0: it has not; -EINVAL with the reason in
- * @ret_text (QEMU_TEXT_MAX bytes), -ENOMEM: the old command stays. */
-int qemu_set_command(struct qemu *q, const char *command, char *ret_text)
+ * *ret_error, -ENOMEM: the old command stays. */
+int qemu_set_command(struct qemu *q, const char *command, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Free *q; the process goes on. */
@@ -74,10 +74,10 @@ void qemu_done(struct qemu *q);
 /* Get a warm QEMU: keep the one that *q has; or adopt the one that an earlier agent left, if it was
  * started with the same words and still waits; else end that one and start a new one. Blocks until
  * its monitor answers and it was inspected, @timeout_ms at most.
- * 0: q->pid, qmp, info and geometry are valid; -EIO: it died, @ret_text has the end of its log;
+ * 0: q->pid, qmp, info and geometry are valid; -EIO: it died, *ret_error has the end of its log;
  * -EINVAL: there is no command; -ETIMEDOUT; -ENOTSUP: such a VM cannot be protected (the text names why); -errno.
- * On error no process is left and @ret_text (QEMU_TEXT_MAX bytes) says why. */
-int qemu_start(struct qemu *q, unsigned timeout_ms, char *ret_text)
+ * On error no process is left and *ret_error says why. */
+int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Find the QEMU of an earlier agent, whatever state it is in, such as a promoted guest. Blocks up
@@ -88,9 +88,9 @@ int qemu_find(struct qemu *q) __attribute__((warn_unused_result));
 /* Is there a live process, in *q or left by an earlier agent? Changes nothing. */
 bool qemu_is_left(struct qemu *q);
 
-/* Has it exited? If so, forget it; @ret_text (QEMU_TEXT_MAX bytes) says how, with the end of its
+/* Has it exited? If so, forget it; *ret_error says how, with the end of its
  * log. */
-bool qemu_exited(struct qemu *q, char *ret_text);
+bool qemu_exited(struct qemu *q, struct error *ret_error);
 
 /* Close the monitor connection, so that another client can have it. */
 void qemu_release_monitor(struct qemu *q);
@@ -99,8 +99,8 @@ void qemu_release_monitor(struct qemu *q);
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
 /* End the warm process, in *q or left by an earlier agent. A process in which an unknown guest runs
- * is left alone. 0: there is no process any more; -EBUSY: such a guest, named in @ret_text;
+ * is left alone. 0: there is no process any more; -EBUSY: such a guest, named in *ret_error;
  * -ETIMEDOUT; -errno. */
-int qemu_end(struct qemu *q, char *ret_text) __attribute__((warn_unused_result));
+int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

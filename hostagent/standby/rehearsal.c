@@ -12,36 +12,37 @@
 #include "standby/promote.h"
 #include "standby/rehearse.h"
 
-static int start(struct standby *sb, char *text)
+static int start(struct standby *sb, struct error *ret_error)
 {
 	struct qemu *q = &sb->rehearsal;
-	int r = qemu_init(q, sb->config.vm, "rehearsal", sb->config.run_dir, sb->ram_path, text);
+	int r = qemu_init(q, sb->config.vm, "rehearsal", sb->config.run_dir, sb->ram_path,
+			  ret_error);
 
 	keeper_progress_on(sb);
 	if (r == 0) {
 		q->is_rehearsal = true;
 		r = rehearse_words(&sb->qemu.cmdline, q->qmp_path, q->pid_path, &q->cmdline);
 		if (r < 0)
-			snprintf(text, STANDBY_TEXT_MAX, "%s", strerror(-r));
+			(void)error_set(ret_error, r, "%s", strerror(-r));
 	}
-	return r < 0 ? r : qemu_start(q, sb->config.start_timeout_ms, text);
+	return r < 0 ? r : qemu_start(q, sb->config.start_timeout_ms, ret_error);
 }
 
 void keeper_rehearsal_begin(struct standby *sb)
 {
-	char text[STANDBY_TEXT_MAX] = "";
+	struct error error = {""};
 	int r;
 
 	if (!sb->must_rehearse || sb->is_direct || sb->rf.meta.vote != RAMFILE_VOTE_NONE)
 		return;
 	keeper_rehearsal_end(sb);
-	r = start(sb, text);
+	r = start(sb, &error);
 	keeper_progress_off(sb);
 	if (r == 0)
 		return;
 	/* It lacks some resource of the host, which the warm QEMU has: that does not mean that the
 	 * machine is wrong. */
-	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, text);
+	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, error.text);
 	keeper_rehearsal_end(sb);
 	sb->must_rehearse = false;
 }
@@ -61,11 +62,13 @@ void keeper_rehearsal_end(struct standby *sb)
 
 void keeper_rehearsal_sweep(struct standby *sb)
 {
-	char text[STANDBY_TEXT_MAX];
+	struct error error;
 
-	if (qemu_init(&sb->rehearsal, sb->config.vm, "rehearsal", sb->config.run_dir, sb->ram_path, text) == 0 &&
-	    qemu_end(&sb->rehearsal, text) < 0)
-		log_warn("vm=%s a QEMU of an earlier rehearsal does not end: %s, ignoring", sb->config.vm, text);
+	if (qemu_init(&sb->rehearsal, sb->config.vm, "rehearsal", sb->config.run_dir, sb->ram_path,
+		      &error) == 0 &&
+	    qemu_end(&sb->rehearsal, &error) < 0)
+		log_warn("vm=%s a QEMU of an earlier rehearsal does not end: %s, ignoring",
+			 sb->config.vm, error.text);
 	keeper_rehearsal_end(sb);
 }
 
@@ -93,14 +96,14 @@ static const char *without_hubs(const char *text)
 int keeper_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 {
 	uint64_t begin_ns = clock_mono_ns();
-	char text[STANDBY_TEXT_MAX] = "";
+	struct error error = {""};
 	int r;
 
 	if (sb->rehearsal.pid <= 0)
 		return 0;
 	keeper_progress_on(sb);
 	r = promote_rehearse(&sb->log, &sb->rehearsal,
-			     sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, text);
+			     sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, &error);
 	keeper_progress_off(sb);
 	keeper_rehearsal_end(sb);
 	sb->must_rehearse = r < 0;
@@ -112,7 +115,8 @@ int keeper_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 		return 0;
 	}
 	ret_error->code = WIRE_STREAM_ERROR_GEOMETRY;
-	wire_text_format(ret_error->text, "a rehearsed takeover fails: %.600s", without_hubs(text));
+	(void)error_set(&ret_error->why, -EPROTO, "a rehearsed takeover fails: %.600s",
+			without_hubs(error.text));
 	drop_copy(sb);
 	return -EPROTO;
 }

@@ -35,19 +35,17 @@ static uint64_t everyday_bytes(const struct standby *sb)
 	return at_most(at_most(bytes, LOG_RESERVE_MAX), sb->log_bytes_max);
 }
 
-static int reserve(struct standby *sb, char *text)
+static int reserve(struct standby *sb, struct error *ret_error)
 {
 	uint64_t full = full_epoch_bytes(sb), everyday = everyday_bytes(sb), left = 0;
 	int r;
 
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
-	if (r < 0) {
-		snprintf(text, STANDBY_TEXT_MAX,
-			 "cannot reserve %" PRIu64 " MiB of guest RAM in %s: %s%s",
-			 sb->qemu.cmdline.ram_bytes / MIB, sb->rf.dir, strerror(-r),
-			 r == -ENOSPC ? "; enlarge that tmpfs" : "");
-		return r;
-	}
+	if (r < 0)
+		return error_set(ret_error, r,
+				 "cannot reserve %" PRIu64 " MiB of guest RAM in %s: %s%s",
+				 sb->qemu.cmdline.ram_bytes / MIB, sb->rf.dir, strerror(-r),
+				 r == -ENOSPC ? "; enlarge that tmpfs" : "");
 	r = ramfile_reserve_room(&sb->rf);
 	if (r == 0)
 		r = epochlog_reserve(&sb->log, everyday);
@@ -56,21 +54,24 @@ static int reserve(struct standby *sb, char *text)
 	if (r == -ENOSPC && left == 0) /* find out how much is free */
 		(void)!room_claim(&sb->room, sb->rf.dir, UINT64_MAX, &left);
 	if (r < 0)
-		snprintf(text, STANDBY_TEXT_MAX,
-			 "no room for epochs in %s: %s; beside %" PRIu64 " MiB of guest RAM a FULL epoch may need %"
-			 PRIu64 " MiB, and %" PRIu64 " MiB are free beside what other standbys claim: enlarge "
-			 "that tmpfs (mount -o remount,size=...) or set log_bytes_max",
-			 sb->rf.dir, strerror(-r), sb->qemu.cmdline.ram_bytes / MIB, full / MIB, left / MIB);
+		return error_set(ret_error, r,
+				 "no room for epochs in %s: %s; beside %" PRIu64
+				 " MiB of guest RAM a FULL epoch may need %" PRIu64
+				 " MiB, and %" PRIu64
+				 " MiB are free beside what other standbys claim: enlarge that "
+				 "tmpfs (mount -o remount,size=...) or set log_bytes_max",
+				 sb->rf.dir, strerror(-r), sb->qemu.cmdline.ram_bytes / MIB,
+				 full / MIB, left / MIB);
 	return r;
 }
 
-int keeper_reserve(struct standby *sb, char *text)
+int keeper_reserve(struct standby *sb, struct error *ret_error)
 {
-	int r = reserve(sb, text);
+	int r = reserve(sb, ret_error);
 
 	if (r < 0 && sb->rf.ram && sb->rf.meta.phase == RAMFILE_COPY && epochlog_complete(&sb->log)) {
-		log_warn("vm=%s %s; going on with the copy that is held", sb->config.vm, text);
-		text[0] = '\0';
+		log_warn("vm=%s %s; going on with the copy that is held", sb->config.vm, ret_error->text);
+		ret_error->text[0] = '\0';
 		return 0;
 	}
 	if (r < 0) {

@@ -269,7 +269,7 @@ static void wake(struct standby *sb)
 }
 
 /* Hand @command to the thread and wait until it is carried out. */
-static int submit(struct standby *sb, struct keeper_command *command, char *ret_text)
+static int submit(struct standby *sb, struct keeper_command *command, struct error *ret_error)
 {
 	struct keeper_command **at;
 
@@ -282,7 +282,7 @@ static int submit(struct standby *sb, struct keeper_command *command, char *ret_
 		pthread_cond_wait(&sb->command_done, &sb->lock);
 	pthread_mutex_unlock(&sb->lock);
 	if (command->result < 0)
-		memcpy(ret_text, command->text, sizeof(command->text));
+		*ret_error = command->error;
 	return command->result;
 }
 
@@ -296,36 +296,36 @@ void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uin
 	pthread_mutex_unlock(&sb->lock);
 }
 
-int standby_start_qemu(struct standby *sb, uint64_t term, char *ret_text)
+int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	struct keeper_command c = {.order = KEEPER_START, .term = term};
 
-	return submit(sb, &c, ret_text);
+	return submit(sb, &c, ret_error);
 }
 
 int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
-		    char *ret_text)
+		    struct error *ret_error)
 {
 	struct keeper_command c = {.order = KEEPER_PROMOTE, .term = term, .epoch = min_epoch};
-	int r = submit(sb, &c, ret_text);
+	int r = submit(sb, &c, ret_error);
 
 	if (r == 0)
 		*ret_epoch = c.ret_epoch;
 	return r;
 }
 
-int standby_stop(struct standby *sb, uint64_t term, bool purge, char *ret_text)
+int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *ret_error)
 {
 	struct keeper_command c = {.order = KEEPER_STOP, .term = term, .purge = purge};
 
-	return submit(sb, &c, ret_text);
+	return submit(sb, &c, ret_error);
 }
 
-int standby_fence(struct standby *sb, uint64_t term, char *ret_text)
+int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	struct keeper_command c = {.order = KEEPER_FENCE, .term = term};
 
-	return submit(sb, &c, ret_text);
+	return submit(sb, &c, ret_error);
 }
 
 /* ---- open, close */
@@ -339,62 +339,61 @@ static void warn_when_on_disk(const struct standby *sb)
 			 sb->config.vm, sb->config.state_dir);
 }
 
-static int open_copy(struct standby *sb, char *ret_text)
+static int open_copy(struct standby *sb, struct error *ret_error)
 {
 	int r = ramfile_open(sb->config.state_dir, &sb->rf);
 
 	if (r == -EBUSY)
-		snprintf(ret_text, STANDBY_TEXT_MAX, "state_dir %s is in use by another agent",
-			 sb->config.state_dir);
+		(void)error_set(ret_error, r, "state_dir %s is in use by another agent",
+				sb->config.state_dir);
 	else if (r == -EBADMSG)
-		snprintf(ret_text, STANDBY_TEXT_MAX,
-			 "state_dir %s holds files that are not this standby's; if no guest runs on "
-			 "them, remove the directory",
-			 sb->config.state_dir);
+		(void)error_set(ret_error, r,
+				"state_dir %s holds files that are not this standby's; if no guest "
+				"runs on them, remove the directory",
+				sb->config.state_dir);
 	else if (r < 0)
-		snprintf(ret_text, STANDBY_TEXT_MAX, "state_dir %s: %s", sb->config.state_dir,
-			 strerror(-r));
+		(void)error_set(ret_error, r, "state_dir %s: %s", sb->config.state_dir,
+				strerror(-r));
 	if (r < 0)
 		return r;
 	r = epochlog_open(&sb->rf, sb->log_bytes_max, &sb->log);
 	if (r < 0) {
-		snprintf(ret_text, STANDBY_TEXT_MAX,
-			 "state_dir %s: the complete epoch in it cannot be applied: %s; if no guest "
-			 "runs on the files, remove the directory",
-			 sb->config.state_dir, strerror(-r));
+		(void)error_set(ret_error, r,
+				"state_dir %s: the complete epoch in it cannot be applied: %s; if "
+				"no guest runs on the files, remove the directory",
+				sb->config.state_dir, strerror(-r));
 		ramfile_close(&sb->rf);
 	}
 	return r;
 }
 
-static int open_qemu(struct standby *sb, char *ret_text)
+static int open_qemu(struct standby *sb, struct error *ret_error)
 {
+	struct error error;
 	int r;
 
 	if (!sb->config.vm || !wire_name_is_valid(sb->config.vm) || !sb->config.state_dir ||
-	    !sb->config.run_dir || !sb->config.command_file) {
-		snprintf(ret_text, STANDBY_TEXT_MAX,
-			 "a standby needs a valid VM name, state_dir, run_dir and command_file");
-		return -EINVAL;
-	}
+	    !sb->config.run_dir || !sb->config.command_file)
+		return error_set(
+			ret_error, -EINVAL,
+			"a standby needs a valid VM name, state_dir, run_dir and command_file");
 	r = fd_mkdir_p(sb->config.run_dir, 0755);
-	if (r < 0) {
-		snprintf(ret_text, STANDBY_TEXT_MAX, "run_dir %s: %s", sb->config.run_dir,
-			 strerror(-r));
-		return r;
-	}
+	if (r < 0)
+		return error_set(ret_error, r, "run_dir %s: %s", sb->config.run_dir, strerror(-r));
 	if (sb->config.state_dir[0] != '/' || sb->config.run_dir[0] != '/' ||
-	    strlen(sb->config.state_dir) >= sizeof(sb->rf.dir)) {
-		snprintf(ret_text, STANDBY_TEXT_MAX,
-			 "state_dir and run_dir must be absolute paths, state_dir under %zu bytes",
-			 sizeof(sb->rf.dir));
-		return -EINVAL;
-	}
+	    strlen(sb->config.state_dir) >= sizeof(sb->rf.dir))
+		return error_set(
+			ret_error, -EINVAL,
+			"state_dir and run_dir must be absolute paths, state_dir under %zu bytes",
+			sizeof(sb->rf.dir));
 	snprintf(sb->ram_path, sizeof(sb->ram_path), "%.127s/ram", sb->config.state_dir);
-	r = qemu_init(&sb->qemu, sb->config.vm, "standby", sb->config.run_dir, sb->ram_path, ret_text);
+	r = qemu_init(&sb->qemu, sb->config.vm, "standby", sb->config.run_dir, sb->ram_path,
+		      ret_error);
 	sb->qemu.tap = sb->config.tap;
-	if (r == 0 && keeper_load_command(sb, sb->text) < 0)
-		log_error("vm=%s %s", sb->config.vm, sb->text);
+	if (r == 0 && keeper_load_command(sb, &error) < 0) {
+		keeper_set_text(sb, "%s", error.text);
+		log_error("vm=%s %s", sb->config.vm, error.text);
+	}
 	return r;
 }
 
@@ -410,7 +409,7 @@ static void set_defaults(struct standby *sb)
 	keeper_backoff_reset(&sb->qemu_backoff);
 }
 
-static int start_thread(struct standby *sb, char *ret_text)
+static int start_thread(struct standby *sb, struct error *ret_error)
 {
 	int r;
 
@@ -424,37 +423,36 @@ static int start_thread(struct standby *sb, char *ret_text)
 		r = -pthread_create(&sb->thread, NULL, run, sb);
 	}
 	if (r < 0) {
-		snprintf(ret_text, STANDBY_TEXT_MAX, "cannot start the standby's thread: %s",
-			 strerror(-r));
+		(void)error_set(ret_error, r, "cannot start the standby's thread: %s",
+				strerror(-r));
 		sb->wake_fd = fd_close(sb->wake_fd);
 	}
 	return r;
 }
 
-int standby_open(const struct standby_config *config, struct standby **ret_standby, char *ret_text)
+int standby_open(const struct standby_config *config, struct standby **ret_standby,
+		 struct error *ret_error)
 {
 	struct standby *sb = calloc(1, sizeof(*sb));
 	int r;
 
-	if (!sb) {
-		snprintf(ret_text, STANDBY_TEXT_MAX, "out of memory");
-		return -ENOMEM;
-	}
+	if (!sb)
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	sb->config = *config;
 	pthread_mutex_init(&sb->lock, NULL);
 	pthread_cond_init(&sb->command_done, NULL);
-	r = open_qemu(sb, ret_text);
+	r = open_qemu(sb, ret_error);
 	if (r < 0)
 		goto free_it;
 	set_defaults(sb);
-	r = open_copy(sb, ret_text);
+	r = open_copy(sb, ret_error);
 	if (r < 0)
 		goto done_qemu;
 	warn_when_on_disk(sb);
 	/* An earlier agent may have given the primary a LEASE just before it ended. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT)
 		sb->granted_ns = clock_mono_ns();
-	r = start_thread(sb, ret_text);
+	r = start_thread(sb, ret_error);
 	if (r < 0)
 		goto close_copy;
 	*ret_standby = sb;

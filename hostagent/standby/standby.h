@@ -30,9 +30,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
+
 #define STANDBY_NAME_MAX  64   /* VM name with its NUL */
 #define STANDBY_PATH_MAX  108  /* sockaddr_un.sun_path */
-#define STANDBY_TEXT_MAX  1024 /* human text with its NUL */
 #define STANDBY_STATS_MAX 4096 /* "key=value\n" lines with the NUL */
 
 struct gateway_view;
@@ -95,7 +96,7 @@ struct standby_status {
 	bool stream_up;		      /* WELCOMEd by a gateway right now, or is_direct */
 	bool is_direct;		      /* the primary streams to this host without a gateway */
 	char qmp[STANDBY_PATH_MAX];   /* QMP socket of the warm (RUNNING: of the guest's) QEMU */
-	char text[STANDBY_TEXT_MAX];  /* what a person needs to know now; "" when all is well */
+	char text[ERROR_TEXT_BYTES];  /* what a person needs to know now; "" when all is well */
 	char stats[STANDBY_STATS_MAX]; /* "key=value\n"... */
 };
 
@@ -107,9 +108,9 @@ struct standby_status {
  * An unusable command file is no error here: the orders that need it report what is wrong with it.
  * @config is copied, its pointers are borrowed.
  * 0; -EBUSY: another agent holds state_dir; -EINVAL: bad configuration; -ENOMEM; other -errno.
- * On error @ret_text (STANDBY_TEXT_MAX bytes) says what is wrong and what to do. */
-int standby_open(const struct standby_config *config, struct standby **ret_standby, char *ret_text)
-	__attribute__((warn_unused_result));
+ * On error *ret_error says what is wrong and what to do. */
+int standby_open(const struct standby_config *config, struct standby **ret_standby,
+		 struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Carry out STANDBY_START of @term: start QEMU warm (or adopt the one an earlier agent left), then
  * open the stream. A term newer than the held one drops the older term's epochs: they could only
@@ -117,8 +118,8 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
  * RAM (0.3 s per GiB, the first time).
  * 0: warm, stream being opened (see status for when it is up); -ESTALE: @term is older than the
  * held one; -EBUSY: the guest runs here (promoted); -EINVAL: the command line cannot be used;
- * other -errno. On error @ret_text (STANDBY_TEXT_MAX bytes) says why. */
-int standby_start_qemu(struct standby *sb, uint64_t term, char *ret_text)
+ * other -errno. On error *ret_error says why. */
+int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Carry out PROMOTE: apply the complete epoch, load the copy into QEMU, record @term, let the guest
@@ -128,20 +129,20 @@ int standby_start_qemu(struct standby *sb, uint64_t term, char *ret_text)
  * older than @min_epoch; -ESTALE: @term is not newer than the held one: nothing was done, the
  * standby goes on as it was; -EIO: QEMU refused or died; other -errno: the order was accepted and
  * failed: no epoch of the old term is taken any more, the copy stays, the order may be repeated. On
- * error @ret_text (STANDBY_TEXT_MAX bytes) says why. */
+ * error *ret_error says why. */
 int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
-		    char *ret_text) __attribute__((warn_unused_result));
+		    struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Carry out STANDBY_STOP: close the stream, end the warm QEMU. @purge also removes the epochs and the
  * RAM file. A promoted guest is never touched: then nothing is done. Idempotent. Waits up to 5 s.
  * 0; -EBUSY: the guest runs here, nothing was done; -ESTALE: this host voted for the primary in @term or a newer
- * term, and the primary relies on that vote; other -errno with @ret_text. */
-int standby_stop(struct standby *sb, uint64_t term, bool purge, char *ret_text)
+ * term, and the primary relies on that vote; other -errno with *ret_error. */
+int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* End a guest that was promoted here and then outvoted (FENCE): kill its QEMU, state IDLE, the copy
  * stays. @term: the newer term. 0; -ESTALE: @term is not newer than the term the guest runs in. */
-int standby_fence(struct standby *sb, uint64_t term, char *ret_text)
+int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* The VM's primary connected: @link belongs to this object from now on. Its HELLO was taken already

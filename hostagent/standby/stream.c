@@ -49,12 +49,12 @@ static void not_connected(struct standby *sb, const char *why)
 /* The gateway is an older one, or the control connection has not obeyed it yet: try again soon. */
 static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 {
-	char why[STANDBY_TEXT_MAX];
+	struct error why;
 
-	(void)snprintf(why, sizeof(why), "gateway %s is incarnation %" PRIu64
+	(void)error_set(&why, 0, "gateway %s is incarnation %" PRIu64
 		       ", which this host does not obey (yet)", welcome->gateway,
 		       welcome->incarnation);
-	not_connected(sb, why);
+	not_connected(sb, why.text);
 	keeper_backoff_reset(&sb->link_backoff);
 	sb->link_backoff.next_ns = clock_mono_ns() + GATEWAY_LOOK_NS;
 }
@@ -130,9 +130,10 @@ int keeper_send(struct link *link, const struct wire_header *h, const void *payl
 /* Can the error be corrected in the command file? */
 static bool is_of_file(const struct epochcheck_error *error)
 {
-	return error->code == WIRE_STREAM_ERROR_GEOMETRY && (strstr(error->text, "guests are built") ||
-							     strstr(error->text, "machine types") ||
-							     strstr(error->text, "a rehearsed takeover"));
+	return error->code == WIRE_STREAM_ERROR_GEOMETRY &&
+	       (strstr(error->why.text, "guests are built") ||
+		strstr(error->why.text, "machine types") ||
+		strstr(error->why.text, "a rehearsed takeover"));
 }
 
 static void refuse(struct standby *sb, const struct wire_frame *frame,
@@ -147,9 +148,10 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	/* Name the file first: the end of a long text may be cut on its way. */
 	if (is_of_file(error) && sb->config.command_file)
 		wire_text_format(failure.text, "correct %s on %s: %s", sb->config.command_file,
-				 sb->config.host ? sb->config.host : "the standby", error->text);
+				 sb->config.host ? sb->config.host : "the standby",
+				 error->why.text);
 	else
-		memcpy(failure.text, error->text, sizeof(failure.text));
+		wire_text_format(failure.text, "%s", error->why.text);
 	if (wire_failure_encode(&failure, &w) == 0 &&
 	    keeper_send(sb->link, &h, payload, (size_t)(w.at - payload)) == 0)
 		/* Wait until the text is sent; if that fails, the stream is closed anyway. */

@@ -14,10 +14,10 @@
 #define PEER_LOOK_NS   (50 * CLOCK_NS_PER_MS)
 #define TAP_LOOK_NS    (250 * CLOCK_NS_PER_MS)
 
-/* Carries out one kind of order. On error @ret_text has a text for the operator. Runs on the
+/* Carries out one kind of order. On error *ret_error has a text for the operator. Runs on the
  * worker. */
 typedef int (*order_fn)(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
-			char *ret_text);
+			struct error *ret_error);
 
 void vm_wake_owner(void *context)
 {
@@ -26,16 +26,15 @@ void vm_wake_owner(void *context)
 	vm->environment.wake(vm->environment.wake_context);
 }
 
-int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, char *ret_text)
+int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 {
 	const struct agent_config *config = vm->environment.config;
 	int r = vm_role_store(config->run_dir, config->role_dir, vm->config->name, role, term);
 
-	if (r < 0) {
-		wire_text_format(ret_text, "cannot record the role in run_dir %s and role_dir %s: %s",
+	if (r < 0)
+		return error_set(ret_error, r,
+				 "cannot record the role in run_dir %s and role_dir %s: %s",
 				 config->run_dir, config->role_dir, strerror(-r));
-		return r;
-	}
 	pthread_mutex_lock(&vm->lock);
 	vm->role = role;
 	vm->term = term;
@@ -93,7 +92,7 @@ static bool is_stopped_here(struct engine *engine)
 }
 
 static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
-			 char *ret_text)
+			 struct error *ret_error)
 {
 	const struct agent_config *config = vm->environment.config;
 	char promoted[STANDBY_PATH_MAX];
@@ -144,16 +143,15 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		engine_close(vm_take_engine(vm));
 	}
 	engine_config.qmp = guest_monitor(vm, promoted);
-	if (!*engine_config.qmp) {
-		wire_text_format(ret_text, "no [vm] qmp is set for %s on this host", vm->config->name);
-		return -EINVAL;
-	}
-	r = engine_open(&engine_config, q->term, &engine, ret_text);
+	if (!*engine_config.qmp)
+		return error_set(ret_error, -EINVAL, "no [vm] qmp is set for %s on this host",
+				 vm->config->name);
+	r = engine_open(&engine_config, q->term, &engine, ret_error);
 	if (r < 0) {
-		vm_cover_refused(vm, r, ret_text);
+		vm_cover_refused(vm, r, ret_error->text);
 		return r;
 	}
-	r = vm_set_role(vm, VM_ROLE_PRIMARY, q->term, ret_text);
+	r = vm_set_role(vm, VM_ROLE_PRIMARY, q->term, ret_error);
 	if (r < 0) {
 		engine_close(engine);
 		return r;
@@ -163,7 +161,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 }
 
 static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
-			   char *ret_text)
+			   struct error *ret_error)
 {
 	char promoted[STANDBY_PATH_MAX];
 	struct engine *engine;
@@ -173,43 +171,39 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 	engine = vm_take_engine(vm);
 	if (engine) {
 		vm_cover_keep(vm, engine, guest_monitor(vm, promoted));
-		r = engine_detach(engine, ret_text);
+		r = engine_detach(engine, ret_error);
 	}
 	else if (vm->role == VM_ROLE_PRIMARY)
-		r = vm_hold_settle(vm->config, guest_monitor(vm, promoted), vm->pin_dir, ret_text);
+		r = vm_hold_settle(vm->config, guest_monitor(vm, promoted), vm->pin_dir, ret_error);
 	if (r < 0)
 		return r;
 	/* If the guest runs here unprotected already, the host still takes the order's newer
 	 * term. */
 	return vm->role == VM_ROLE_PRIMARY || vm->role == VM_ROLE_RUNNING
-		       ? vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_text)
+		       ? vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error)
 		       : 0;
 }
 
 static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
-		       char *ret_text)
+		       struct error *ret_error)
 {
 	(void)ret_epoch;
 	/* Carry it out again if it is repeated: it is done only when the guest stands still. */
 	if (q->term > vm->term || (vm->role == VM_ROLE_FENCED && q->term == vm->term))
-		return vm_fence(vm, q->term, ret_text);
-	wire_text_format(ret_text, "fence in term %llu refused: this host is at %llu",
+		return vm_fence(vm, q->term, ret_error);
+	return error_set(ret_error, -ESTALE, "fence in term %llu refused: this host is at %llu",
 			 (unsigned long long)q->term, (unsigned long long)vm->term);
-	return -ESTALE;
 }
 
-static int need_standby(const struct vm *vm, char *ret_text)
+static int need_standby(const struct vm *vm, struct error *ret_error)
 {
 	if (vm->standby)
 		return 0;
-	if (*vm->standby_fault) {
-		strcpy(ret_text, vm->standby_fault);
-		return -EINVAL;
-	}
-	wire_text_format(ret_text,
+	if (*vm->standby_fault)
+		return error_set(ret_error, -EINVAL, "%s", vm->standby_fault);
+	return error_set(ret_error, -EINVAL,
 			 "%s has no [standby] section on this host: set state_dir and command_file",
 			 vm->config->name);
-	return -EINVAL;
 }
 
 static bool watches_tap(const struct vm *vm)
@@ -218,9 +212,9 @@ static bool watches_tap(const struct vm *vm)
 }
 
 static int order_standby_start(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
-			       char *ret_text)
+			       struct error *ret_error)
 {
-	int r = need_standby(vm, ret_text);
+	int r = need_standby(vm, ret_error);
 
 	(void)ret_epoch;
 	if (r < 0)
@@ -228,24 +222,23 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 	if (vm->engine && q->term > vm->term) {
 		/* A primary that is ordered to stand by in a newer term was outvoted, even if it
 		 * has not heard so. */
-		r = vm_fence(vm, q->term, ret_text);
+		r = vm_fence(vm, q->term, ret_error);
 		if (r < 0)
 			return r;
 	}
-	if (vm->engine) {
-		wire_text_format(ret_text, "this host is the primary of %s", vm->config->name);
-		return -EBUSY;
-	}
+	if (vm->engine)
+		return error_set(ret_error, -EBUSY, "this host is the primary of %s",
+				 vm->config->name);
 	if (vm->role == VM_ROLE_FENCED || vm->is_unsure) {
-		r = vm_hold_need_no_guest(vm->config, ret_text);
+		r = vm_hold_need_no_guest(vm->config, ret_error);
 		if (r < 0)
 			return r;
 	}
-	r = standby_start_qemu(vm->standby, q->term, ret_text);
+	r = standby_start_qemu(vm->standby, q->term, ret_error);
 	if (r == 0) /* the tap is the standby's now: an old hold would silence its guest */
-		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_text);
+		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_error);
 	if (r == 0)
-		r = vm_set_role(vm, VM_ROLE_STANDBY, q->term, ret_text);
+		r = vm_set_role(vm, VM_ROLE_STANDBY, q->term, ret_error);
 	if (r == 0 && watches_tap(vm)) { /* so that the first report has the tap's state */
 		vm_tap_forget(&vm->tap);
 		(void)vm_tap_look(&vm->tap, vm->config->name, vm->config->tap);
@@ -254,7 +247,7 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 }
 
 static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
-			      char *ret_text)
+			      struct error *ret_error)
 {
 	int r;
 
@@ -262,23 +255,23 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	/* Record the term even if this host never stood by in it: the gateway would take an older
 	 * term to mean that the host has not heard of the new one. */
 	if (vm->role == VM_ROLE_NONE)
-		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_text);
+		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
 		return 0;
-	r = standby_stop(vm->standby, q->term, true, ret_text);
-	return r < 0 ? r : vm_set_role(vm, VM_ROLE_NONE, q->term, ret_text);
+	r = standby_stop(vm->standby, q->term, true, ret_error);
+	return r < 0 ? r : vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 }
 
 static int order_promote(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
-			 char *ret_text)
+			 struct error *ret_error)
 {
-	int r = need_standby(vm, ret_text);
+	int r = need_standby(vm, ret_error);
 
 	if (r == 0)
 		vm_guest_promoting(&vm->guest, vm->config->tap, q->term);
 	if (r == 0)
-		r = standby_promote(vm->standby, q->term, q->epoch, ret_epoch, ret_text);
-	return r < 0 ? r : vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_text);
+		r = standby_promote(vm->standby, q->term, q->epoch, ret_epoch, ret_error);
+	return r < 0 ? r : vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error);
 }
 
 static const order_fn order_table[] = {
@@ -303,43 +296,43 @@ static uint8_t status_of(int error)
 static void take_voted_term(struct vm *vm)
 {
 	struct standby_status status;
-	char text[WIRE_TEXT_MAX + 1];
+	struct error error;
 
 	if (!vm->standby)
 		return;
 	standby_status(vm->standby, &status);
-	if (status.term > vm->term && vm_set_role(vm, vm->role, status.term, text) < 0)
+	if (status.term > vm->term && vm_set_role(vm, vm->role, status.term, &error) < 0)
 		log_warn("vm=%s %s, ignoring: the standby's own file has the term", vm->config->name,
-			 text);
+			 error.text);
 }
 
 static void carry_out(struct vm *vm, const struct queued_order *q)
 {
 	struct queued_done d = {.term = q->term, .epoch = q->epoch};
+	struct error error = {""};
 	int r = -EINVAL;
 
 	log_info("vm=%s term=%llu order %s", vm->config->name, (unsigned long long)q->term,
 		 wire_verb_name(q->order.verb));
 	take_voted_term(vm);
 	if (*vm->fault) {
-		strcpy(d.done.text, vm->fault);
+		(void)error_set(&error, r, "%s", vm->fault);
 	} else if (q->term < vm->term) {
-		r = -ESTALE;
-		wire_text_format(d.done.text, "stale term %llu, this host is at %llu",
+		r = error_set(&error, -ESTALE, "stale term %llu, this host is at %llu",
 				 (unsigned long long)q->term, (unsigned long long)vm->term);
 	} else if (vm->term && q->term - vm->term > WIRE_TERM_JUMP_MAX) {
-		r = -ESTALE;
-		wire_text_format(d.done.text, "term %llu is out of range above this host's %llu; is the "
-				 "gateway's journal damaged?", (unsigned long long)q->term,
-				 (unsigned long long)vm->term);
+		r = error_set(&error, -ESTALE,
+			      "term %llu is out of range above this host's %llu; is the "
+			      "gateway's journal damaged?",
+			      (unsigned long long)q->term, (unsigned long long)vm->term);
 	} else if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
-		r = order_table[q->order.verb](vm, q, &d.epoch, d.done.text);
+		r = order_table[q->order.verb](vm, q, &d.epoch, &error);
 	if (vm->role != VM_ROLE_PRIMARY) /* end one that an earlier agent or term left */
 		vm_witness_end(&vm->witness);
 	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
 		vm_cover_forget(vm); /* this host no longer owns the guest */
-	if (r < 0 && !*d.done.text)
-		wire_text_format(d.done.text, "%s", strerror(-r));
+	wire_text_format(d.done.text, "%s",
+			 r < 0 && !*error.text ? strerror(-r) : error.text);
 	d.done.order_id = q->order.order_id;
 	d.done.status = status_of(r);
 	strcpy(d.done.vm, vm->config->name);

@@ -16,6 +16,7 @@
 #ifndef VM_H
 #define VM_H
 
+#include "base/error.h"
 #include "config/agent_config.h"
 #include "supervision/gateway_view.h"
 #include "peer/server.h"
@@ -66,7 +67,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns);
 
 /* The VM's other host connected. Returns as peer_server_config.take. Any thread. */
-uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, char *ret_text);
+uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, struct error *ret_error);
 
 /* The control connection is made; does this gateway give leases? If not, the last lease no longer
  * counts. */

@@ -66,47 +66,44 @@ uint64_t vm_cover_due_ns(const struct vm *vm)
 	return vm->cover.is_suspended && !vm->engine ? vm->cover.look_at_ns : UINT64_MAX;
 }
 
-/* Is the guest as it was before? 0: it is; -ENOTSUP with @ret_text: it is not; other -errno: not
+/* Is the guest as it was before? 0: it is; -ENOTSUP with *ret_error: it is not; other -errno: not
  * known. */
-static int compare(struct vm *vm, struct qmp *q, char *ret_text)
+static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 {
 	struct vmm_inventory now;
 	struct vmm_change change;
-	struct error error;
 	struct vmm_taps taps;
-	int r = vmm_taps_read(vm->cover.pid, &taps, &error); /* fails if QEMU was started anew */
+	int r = vmm_taps_read(vm->cover.pid, &taps, ret_error); /* fails if QEMU was started anew */
 
 	if (r == 0)
-		r = vmm_taps_judge(&taps, vm->config->tap, &error);
+		r = vmm_taps_judge(&taps, vm->config->tap, ret_error);
 	if (r == 0)
-		r = vmm_inventory_take(q, &now, &error);
-	if (r < 0) {
-		wire_text_format(ret_text, "%s", error.text);
+		r = vmm_inventory_take(q, &now, ret_error);
+	if (r < 0)
 		return r;
-	}
 	if (!vmm_inventory_differs(&vm->cover.base, &now, &change))
 		return 0;
-	wire_text_format(ret_text, "the guest is not the one that was protected: %s", change.text);
-	return -ENOTSUP;
+	return error_set(ret_error, -ENOTSUP, "the guest is not the one that was protected: %s",
+			 change.text);
 }
 
 void vm_cover_look(struct vm *vm)
 {
-	char text[WIRE_TEXT_MAX + 1] = "";
+	struct error error = {""};
 	struct qmp *q = NULL;
 	int r = qmp_open(vm->cover.qmp, QMP_NS, &q);
 	bool is_again;
 
 	if (r < 0)
-		wire_text_format(text, "%s: %s", vm->cover.qmp, qmp_open_error(r));
+		(void)error_set(&error, r, "%s: %s", vm->cover.qmp, qmp_open_error(r));
 	else
-		r = compare(vm, q, text);
+		r = compare(vm, q, &error);
 	qmp_close(q);
 	is_again = r == 0;
 	pthread_mutex_lock(&vm->lock);
 	vm->cover.look_at_ns = clock_mono_ns() + LOOK_NS;
 	if (r < 0)
-		strcpy(vm->cover.text, text);
+		wire_text_format(vm->cover.text, "%s", error.text);
 	if (is_again != vm->cover.is_again)
 		log_info("vm=%s term=%llu %s", vm->config->name, (unsigned long long)vm->term,
 			 is_again ? "what was not covered is gone: it can be protected again"

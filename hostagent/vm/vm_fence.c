@@ -44,7 +44,7 @@ static int stop_and_look(struct qmp *qmp, bool *ret_was_running)
 }
 
 /* Stop the guest whose monitor is at @path. */
-static int stop_at(const char *path, struct vm_fence_found *found, char *ret_text)
+static int stop_at(const char *path, struct vm_fence_found *found, struct error *ret_error)
 {
 	bool was_running = false;
 	struct qmp *qmp;
@@ -53,33 +53,32 @@ static int stop_at(const char *path, struct vm_fence_found *found, char *ret_tex
 	r = *path ? qmp_open(path, QMP_NS, &qmp) : -ENOENT;
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return 0;
-	if (r < 0) {
-		wire_text_format(ret_text, "it is not known whether the guest stands still: %s: %s", path,
+	if (r < 0)
+		return error_set(ret_error, r,
+				 "it is not known whether the guest stands still: %s: %s", path,
 				 qmp_open_error(r));
-		return r;
-	}
 	found->is_there = true;
 	found->pid = qmp_pid(qmp);
 	r = stop_and_look(qmp, &was_running);
 	if (r < 0)
-		wire_text_format(ret_text, "the guest could not be stopped: %s: %s", path,
-				 *qmp_error(qmp) ? qmp_error(qmp) : strerror(-r));
+		(void)error_set(ret_error, r, "the guest could not be stopped: %s: %s", path,
+				*qmp_error(qmp) ? qmp_error(qmp) : strerror(-r));
 	found->was_running |= was_running;
 	qmp_close(qmp);
 	return r;
 }
 
 int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, bool has_keeper,
-			struct vm_fence_found *ret_found, char *ret_text)
+			struct vm_fence_found *ret_found, struct error *ret_error)
 {
 	char promoted[sizeof(config->qmp)];
 	int r, second = 0;
 
 	*ret_found = (struct vm_fence_found){0};
-	r = stop_at(config->qmp, ret_found, ret_text);
+	r = stop_at(config->qmp, ret_found, ret_error);
 	if (!has_keeper && snprintf(promoted, sizeof(promoted), "%s/%s.standby.qmp", run_dir, config->name) <
 				   (int)sizeof(promoted))
-		second = stop_at(promoted, ret_found, ret_text);
+		second = stop_at(promoted, ret_found, ret_error);
 	return r < 0 ? r : second;
 }
 
@@ -87,16 +86,17 @@ int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, boo
  * hold. */
 static void close_hold(const struct vm *vm)
 {
-	char text[WIRE_TEXT_MAX + 1];
+	struct error error;
 
-	if (*vm->config->tap && vm_hold_close(vm->config, vm->pin_dir, text) < 0)
+	if (*vm->config->tap && vm_hold_close(vm->config, vm->pin_dir, &error) < 0)
 		log_warn("vm=%s its tap's hold cannot be closed, ignoring: the guest is stopped: %s",
-			 vm->config->name, text);
+			 vm->config->name, error.text);
 }
 
-static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, char *ret_text)
+static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, struct error *ret_error)
 {
-	int r = vm_fence_stop_guest(vm->config, vm->environment.config->run_dir, vm->standby, ret_found, ret_text);
+	int r = vm_fence_stop_guest(vm->config, vm->environment.config->run_dir, vm->standby,
+				    ret_found, ret_error);
 
 	/* On a standby, leave the tap alone: the standby's own guest needs it, and the intruder
 	 * cannot have it. */
@@ -109,10 +109,10 @@ static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, char *ret_
 	return r;
 }
 
-int vm_fence(struct vm *vm, uint64_t term, char *ret_text)
+int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 {
 	struct standby_status status = {.state = STANDBY_STATE_IDLE};
-	char text[WIRE_TEXT_MAX + 1] = "";
+	struct error error;
 	struct vm_fence_found found;
 	struct engine *engine;
 	int r = 0, stopped = 0;
@@ -120,19 +120,20 @@ int vm_fence(struct vm *vm, uint64_t term, char *ret_text)
 	/* Record the role first: then, whatever fails below, no later agent lets this guest run
 	 * again. */
 	if (vm->role != VM_ROLE_FENCED || vm->term != term)
-		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_text);
+		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_error);
 	engine = vm_take_engine(vm);
 	/* Go on after an error: its `stop` may time out and work nevertheless. QEMU is asked
 	 * below. */
-	if (engine && engine_fence(engine, text) < 0)
-		log_warn("vm=%s term=%llu %s; looking", vm->config->name, (unsigned long long)term, text);
+	if (engine && engine_fence(engine, &error) < 0)
+		log_warn("vm=%s term=%llu %s; looking", vm->config->name, (unsigned long long)term,
+			 error.text);
 	if (vm->standby)
 		standby_status(vm->standby, &status);
 	/* The guest was promoted here, or an agent died while promoting it: it may run. */
 	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
-		stopped = standby_fence(vm->standby, term, ret_text);
+		stopped = standby_fence(vm->standby, term, ret_error);
 	if (stopped == 0)
-		stopped = stop_here(vm, &found, ret_text);
+		stopped = stop_here(vm, &found, ret_error);
 	vm->look_at_ns = 0;
 	vm->stopped_pid = 0;
 	return stopped < 0 ? stopped : r;
@@ -145,13 +146,14 @@ bool vm_fence_watches(const struct vm *vm)
 }
 
 /* Write the text of the report about the guest that was found. */
-static void describe(struct vm *vm, int error, const struct vm_fence_found *found, char *text)
+static void describe(struct vm *vm, int error, const struct vm_fence_found *found,
+		     struct error *text)
 {
 	const char *why = vm->is_unsure ? "this host was booted since it protected the guest, which another may own"
 					: "another host owns the guest";
 
 	if (error < 0)
-		return; /* @text says why already */
+		return; /* *text says why already */
 	if (!found->is_there) {
 		vm->intruder_pid = 0;
 		return;
@@ -162,15 +164,21 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 		vm->intruder_pid = found->pid;
 	}
 	if (vm->is_unsure)
-		wire_text_format(text, "the guest (QEMU pid %d) is kept stopped until the gateway says who owns it: %s",
-				 (int)found->pid, why);
+		(void)error_set(text, error,
+				"the guest (QEMU pid %d) is kept stopped until the gateway says "
+				"who owns it: %s",
+				(int)found->pid, why);
 	else if (found->pid == vm->intruder_pid)
-		wire_text_format(text, "a QEMU of this VM (pid %d) was started here though %s: it is kept stopped; end "
-				 "its QEMU (monitor %s), and let nothing start it here by itself",
-				 (int)found->pid, why, vm->config->qmp);
+		(void)error_set(text, error,
+				"a QEMU of this VM (pid %d) was started here though %s: it is kept "
+				"stopped; end its QEMU (monitor %s), and let nothing start it here "
+				"by itself",
+				(int)found->pid, why, vm->config->qmp);
 	else
-		wire_text_format(text, "the guest that was fenced here is still there, stopped; end its QEMU (monitor "
-				 "%s) and try again", vm->config->qmp);
+		(void)error_set(text, error,
+				"the guest that was fenced here is still there, stopped; end its "
+				"QEMU (monitor %s) and try again",
+				vm->config->qmp);
 }
 
 /* Is the QEMU that was stopped still there? A new one in its place would run. */
@@ -182,7 +190,8 @@ static bool is_still_there(const struct vm *vm)
 void vm_fence_look(struct vm *vm)
 {
 	uint64_t now_ns = clock_mono_ns();
-	char text[WIRE_TEXT_MAX + 1] = "";
+	char text[WIRE_TEXT_MAX + 1];
+	struct error error = {""};
 	struct vm_fence_found found;
 	bool is_new;
 	int r;
@@ -190,8 +199,9 @@ void vm_fence_look(struct vm *vm)
 	vm->look_at_ns = now_ns + LOOK_NS;
 	if (is_still_there(vm) && now_ns - vm->asked_ns < AGAIN_NS)
 		return;
-	r = stop_here(vm, &found, text);
-	describe(vm, r, &found, text);
+	r = stop_here(vm, &found, &error);
+	describe(vm, r, &found, &error);
+	wire_text_format(text, "%s", error.text);
 	pthread_mutex_lock(&vm->lock);
 	is_new = strcmp(vm->fenced_text, text) != 0;
 	strcpy(vm->fenced_text, text);

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "base/error.h"
 #include "config/agent_config.h"
 
 struct vm;
@@ -36,15 +37,17 @@ struct vm_fence_found {
  * qmp, and if @has_keeper is false also the one that an earlier agent promoted. Blocks for up to 15
  * s for each.
  * 0: no guest of this VM runs, *ret_found says what was found; -EBUSY: its monitor does not answer; other -errno of
- * `stop`; -ETIMEDOUT: it still runs. On error @ret_text (WIRE_TEXT_MAX + 1 bytes) says why. */
+ * `stop`; -ETIMEDOUT: it still runs. On error *ret_error says why. */
 int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, bool has_keeper,
-			struct vm_fence_found *ret_found, char *ret_text) __attribute__((warn_unused_result));
+			struct vm_fence_found *ret_found, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Another host owns the guest in @term, which is not below the VM's own term: record that, and stop
  * the guest here.
- * 0: the guest stands still; -errno with @ret_text: that is not certain, or the role could not be
+ * 0: the guest stands still; -errno with *ret_error: that is not certain, or the role could not be
  * recorded. */
-int vm_fence(struct vm *vm, uint64_t term, char *ret_text) __attribute__((warn_unused_result));
+int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Must a guest be kept from running here? Then call vm_fence_look() at vm->look_at_ns. */
 bool vm_fence_watches(const struct vm *vm);

@@ -15,7 +15,7 @@ AUTO_DEFINE(json_t *, json_decref)
 #define QMP_NS UINT64_C(5000000000)
 
 /* Take the hold over and close it again. */
-static int shut(const struct vm_config *vm, const char *pin_dir, char *ret_text)
+static int shut(const struct vm_config *vm, const char *pin_dir, struct error *ret_error)
 {
 	struct hold_config config = {
 		.vm = vm->name,
@@ -24,14 +24,10 @@ static int shut(const struct vm_config *vm, const char *pin_dir, char *ret_text)
 		.frames_max = vm->held_frames_max,
 		.bytes_max = vm->held_bytes_max,
 	};
-	struct error error;
 	struct hold *hold;
-	int r;
+	int r = hold_open(&config, &hold, ret_error);
 
-	r = hold_open(&config, &hold, &error);
-	if (r < 0)
-		wire_text_format(ret_text, "%s", error.text);
-	else
+	if (r == 0)
 		hold_close(hold);
 	return r;
 }
@@ -61,41 +57,42 @@ static int let_run(struct qmp *qmp)
 }
 
 int vm_hold_settle(const struct vm_config *config, const char *monitor, const char *pin_dir,
-		   char *ret_text)
+		   struct error *ret_error)
 {
 	struct qmp *qmp;
 	int r;
 
 	r = *monitor ? qmp_open(monitor, QMP_NS, &qmp) : -ENOENT;
 	if (is_gone(r)) /* there is no guest: just remove the hold */
-		return vm_hold_remove_left(config, pin_dir, ret_text);
-	if (r < 0) {
-		wire_text_format(ret_text, "%s: %s", monitor, qmp_open_error(r));
-		return r;
-	}
+		return vm_hold_remove_left(config, pin_dir, ret_error);
+	if (r < 0)
+		return error_set(ret_error, r, "%s: %s", monitor, qmp_open_error(r));
 	r = let_run(qmp);
 	if (r < 0)
-		wire_text_format(ret_text, "the guest does not go on: %s", strerror(-r));
+		(void)error_set(ret_error, r, "the guest does not go on: %s", strerror(-r));
 	qmp_close(qmp);
-	return r < 0 ? r : vm_hold_remove_left(config, pin_dir, ret_text);
+	return r < 0 ? r : vm_hold_remove_left(config, pin_dir, ret_error);
 }
 
-int vm_hold_close(const struct vm_config *config, const char *pin_dir, char *ret_text)
+int vm_hold_close(const struct vm_config *config, const char *pin_dir, struct error *ret_error)
 {
-	return shut(config, pin_dir, ret_text);
+	return shut(config, pin_dir, ret_error);
 }
 
-int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir, char *ret_text)
+int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir,
+			struct error *ret_error)
 {
 	int r = hold_remove_left(config->name, pin_dir);
 
 	if (r < 0)
-		wire_text_format(ret_text, "what an earlier agent left of the hold in %s cannot be removed: %s%s",
-				 pin_dir, strerror(-r), r == -EBUSY ? "; is a second agent running?" : "");
+		(void)error_set(
+			ret_error, r,
+			"what an earlier agent left of the hold in %s cannot be removed: %s%s",
+			pin_dir, strerror(-r), r == -EBUSY ? "; is a second agent running?" : "");
 	return r;
 }
 
-int vm_hold_need_no_guest(const struct vm_config *config, char *ret_text)
+int vm_hold_need_no_guest(const struct vm_config *config, struct error *ret_error)
 {
 	struct qmp *qmp = NULL;
 	int r;
@@ -106,8 +103,8 @@ int vm_hold_need_no_guest(const struct vm_config *config, char *ret_text)
 	qmp_close(qmp);
 	if (is_gone(r))
 		return 0;
-	wire_text_format(ret_text,
-			 "the guest that was fenced here is still there, stopped; end its QEMU (monitor "
-			 "%s) and try again", config->qmp);
-	return -EBUSY;
+	return error_set(ret_error, -EBUSY,
+			 "the guest that was fenced here is still there, stopped; end its QEMU "
+			 "(monitor %s) and try again",
+			 config->qmp);
 }

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "epoch/engine.h"
 #include "link/link.h"
 #include "supervision/progress.h"
@@ -84,9 +85,9 @@ void *vm_work(void *context);
 /* There is something new to report. Any thread; @context: struct vm. */
 void vm_wake_owner(void *context);
 
-/* Set and record the role. On the worker. 0; -errno with @ret_text: the role could not be
+/* Set and record the role. On the worker. 0; -errno with *ret_error: the role could not be
  * recorded. */
-int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, char *ret_text)
+int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Take the engine out of @vm, so vm_report() no longer uses it; the caller ends it. On the
  * worker. */

@@ -11,7 +11,7 @@
  * copy. */
 static void open_standby(struct vm *vm)
 {
-	char text[STANDBY_TEXT_MAX];
+	struct error error;
 	struct standby_config config = {
 		.vm = vm->config->name,
 		.state_dir = vm->config->state_dir,
@@ -36,9 +36,9 @@ static void open_standby(struct vm *vm)
 		return;
 	/* Do not fail for the command file: it is read again when it is needed, and may be
 	 * corrected by then. */
-	if (standby_open(&config, &vm->standby, text) == 0)
+	if (standby_open(&config, &vm->standby, &error) == 0)
 		return;
-	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", text);
+	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", error.text);
 	log_error("vm=%s %s; correct it and restart the agent", vm->config->name,
 		  vm->standby_fault);
 }
@@ -67,7 +67,7 @@ static void set_fault(struct vm *vm, const char *text)
 static int start(struct vm *vm)
 {
 	const struct agent_config *config = vm->environment.config;
-	char text[WIRE_TEXT_MAX + 1];
+	struct error error;
 	bool is_booted = false;
 	int r;
 
@@ -80,12 +80,12 @@ static int start(struct vm *vm)
 	r = vm_role_load(config->run_dir, config->role_dir, vm->config->name, &vm->role, &vm->term,
 			 &is_booted);
 	if (r < 0) {
-		wire_text_format(
-			text,
+		(void)error_set(
+			&error, r,
 			"%s/%s.role (or the one in %s): %s; remove it if this host owns nothing",
 			config->run_dir, vm->config->name, config->role_dir,
 			r == -EINVAL ? "damaged" : strerror(-r));
-		set_fault(vm, text);
+		set_fault(vm, error.text);
 	}
 	if (is_booted)
 		after_boot(vm);

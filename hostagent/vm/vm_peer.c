@@ -23,19 +23,19 @@ bool vm_peer_watches(const struct vm *vm)
 static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 {
 	bool is_direct = vm->config->gateway_lost == AGREE_DIRECT;
-	char text[WIRE_TEXT_MAX + 1] = "";
+	struct error error = {""};
 	int r;
 
-	r = vm_set_role(vm, is_direct ? VM_ROLE_PRIMARY : VM_ROLE_RUNNING, term, text);
+	r = vm_set_role(vm, is_direct ? VM_ROLE_PRIMARY : VM_ROLE_RUNNING, term, &error);
 	if (r == 0 && is_direct)
 		engine_go_direct(vm->engine, term, asked_ns);
 	else if (r == 0)
-		r = engine_detach(vm_take_engine(vm), text);
+		r = engine_detach(vm_take_engine(vm), &error);
 	if (vm->role != VM_ROLE_PRIMARY)
 		vm_witness_end(&vm->witness);
 	if (r < 0) /* the other host is asked again later, and says yes again */
 		log_error("vm=%s term=%llu cannot go on without a gateway: %s", vm->config->name,
-			  (unsigned long long)term, text);
+			  (unsigned long long)term, error.text);
 }
 
 void vm_peer_look(struct vm *vm)
@@ -55,7 +55,7 @@ void vm_peer_look(struct vm *vm)
 		.gateway_lost_ns = vm->config->gateway_lost_ns,
 	};
 	struct engine_status status;
-	char text[WIRE_TEXT_MAX + 1];
+	struct error error;
 	int r;
 
 	engine_status(vm->engine, &status);
@@ -70,28 +70,25 @@ void vm_peer_look(struct vm *vm)
 		 vm->config->name, (unsigned long long)vm->term,
 		 (unsigned long long)(primary.gateway_silence_ns / CLOCK_NS_PER_MS),
 		 vm->config->peer_name, agree_policy_name(primary.policy));
-	r = claim_term(&link, &claim, now_ns + CLAIM_NS, text);
+	r = claim_term(&link, &claim, now_ns + CLAIM_NS, &error);
 	vm->claim_at_ns = clock_mono_ns() + CLAIM_AGAIN_NS;
 	if (r == 0)
 		go_on(vm, claim.term + 1, asked_ns);
 	else
 		log_limited(LOG_LEVEL_WARN, "vm=%s term=%llu no agreement with %s, output stays held: %s",
 			    vm->config->name, (unsigned long long)vm->term, vm->config->peer_name,
-			    text);
+			    error.text);
 }
 
-uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, char *ret_text)
+uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, struct error *ret_error)
 {
-	if (!*vm->config->peer_name || strcmp(vm->config->peer_name, offer->host) != 0) {
-		wire_text_format(ret_text, "%s is not the other host of %s in this host's file",
-				 offer->host, vm->config->name);
-		return WIRE_REFUSED_IDENTITY;
-	}
-	if (!vm->standby) {
-		wire_text_format(ret_text, "this host has no [standby] section for %s",
+	if (!*vm->config->peer_name || strcmp(vm->config->peer_name, offer->host) != 0)
+		return error_set(ret_error, WIRE_REFUSED_IDENTITY,
+				 "%s is not the other host of %s in this host's file", offer->host,
 				 vm->config->name);
-		return WIRE_REFUSED_NOT_ASKED;
-	}
+	if (!vm->standby)
+		return error_set(ret_error, WIRE_REFUSED_NOT_ASKED,
+				 "this host has no [standby] section for %s", vm->config->name);
 	standby_take_peer(vm->standby, offer->link, offer->term, offer->version, offer->features);
 	return 0;
 }

@@ -147,7 +147,7 @@ static void take(struct shipment *s)
 		must(wire_frame_decode(&at, end, &frame, NULL), "decode");
 		r = epochlog_frame(&s->log, &frame, NULL, &error);
 		if (r < 0)
-			die("refused", error.text);
+			die("refused", error.why.text);
 	}
 	if (r != 1)
 		die("ship", "the epoch is not complete");
@@ -223,11 +223,11 @@ static struct standby *open_standby(char **args)
 {
 	struct standby_config config = {.vm = VM_NAME, .state_dir = args[0], .run_dir = args[1],
 					.command_file = args[2]};
-	char text[STANDBY_TEXT_MAX];
+	struct error error;
 	struct standby *sb;
 
-	if (standby_open(&config, &sb, text) < 0)
-		die("open", text);
+	if (standby_open(&config, &sb, &error) < 0)
+		die("open", error.text);
 	return sb;
 }
 
@@ -246,35 +246,35 @@ static void print_status(struct standby *sb)
  * order changes nothing, so it only waits for that. */
 static void settle(struct standby *sb)
 {
-	char text[STANDBY_TEXT_MAX];
+	struct error error;
 
-	if (standby_fence(sb, 0, text) != -ESTALE)
+	if (standby_fence(sb, 0, &error) != -ESTALE)
 		die("status", "term 0 is not stale?");
 }
 
 static int order(const char *verb, char **args, int n_args)
 {
-	char text[STANDBY_TEXT_MAX] = "";
+	struct error error = {""};
 	struct standby *sb = open_standby(args);
 	uint64_t number = n_args > 3 ? strtoull(args[3], NULL, 10) : 0, epoch = 0;
 	int r = 0;
 
 	if (strcmp(verb, "start") == 0)
-		r = standby_start_qemu(sb, number, text);
+		r = standby_start_qemu(sb, number, &error);
 	else if (strcmp(verb, "promote") == 0)
 		r = standby_promote(sb, number, n_args > 4 ? strtoull(args[4], NULL, 10) : 0,
-				    &epoch, text);
+				    &epoch, &error);
 	else if (strcmp(verb, "fence") == 0)
-		r = standby_fence(sb, number, text);
+		r = standby_fence(sb, number, &error);
 	else if (strcmp(verb, "stop") == 0)
-		r = standby_stop(sb, UINT64_MAX, n_args > 3 && strcmp(args[3], "purge") == 0, text);
+		r = standby_stop(sb, UINT64_MAX, n_args > 3 && strcmp(args[3], "purge") == 0, &error);
 	else
 		settle(sb);
 	printf("result=%d\n", r);
 	print_status(sb);
 	standby_close(sb);
 	if (r < 0)
-		die(verb, text);
+		die(verb, error.text);
 	return 0;
 }
 

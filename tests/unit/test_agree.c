@@ -10,7 +10,7 @@
 
 #define MS UINT64_C(1000000)
 
-static char text[WIRE_TEXT_MAX + 1];
+static struct error error;
 
 static void test_claim(void **state)
 {
@@ -44,8 +44,8 @@ static const struct agree_standby good = {
 	do {                                                                                       \
 		s = good;                                                                          \
 		change;                                                                            \
-		assert_false(agree_vote(&s, term, mode, epoch, text));                             \
-		assert_non_null(strstr(text, why));                                                \
+		assert_false(agree_vote(&s, term, mode, epoch, &error));                           \
+		assert_non_null(strstr(error.text, why));                                          \
 	} while (0)
 
 static void test_vote(void **state)
@@ -53,12 +53,12 @@ static void test_vote(void **state)
 	struct agree_standby s = good;
 
 	(void)state;
-	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 12, text));
-	assert_string_equal(text, "");
-	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 0, text));
+	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 12, &error));
+	assert_string_equal(error.text, "");
+	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 0, &error));
 	s.policy = AGREE_UNPROTECTED;
 	s.complete_epoch = 0; /* the policy gives this protection up anyway */
-	assert_true(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, text));
+	assert_true(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, &error));
 	NO("heard of the gateway 1999 ms ago", s.gateway_silence_ns--, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("does not stand by", s.stands_by = false, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("in term 4", , 4, WIRE_CLAIM_DIRECT, 12);
@@ -80,19 +80,19 @@ static void test_vote_again(void **state)
 	(void)state;
 	s.term = 5;
 	s.voted_mode = WIRE_CLAIM_DIRECT;
-	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 12, text));
-	assert_true(agree_vote(&s, 6, WIRE_CLAIM_DIRECT, 12, text)); /* for the next term */
-	assert_false(agree_vote(&s, 7, WIRE_CLAIM_DIRECT, 12, text));
+	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 12, &error));
+	assert_true(agree_vote(&s, 6, WIRE_CLAIM_DIRECT, 12, &error)); /* for the next term */
+	assert_false(agree_vote(&s, 7, WIRE_CLAIM_DIRECT, 12, &error));
 	s.policy = AGREE_UNPROTECTED; /* the standby's VM file was changed meanwhile */
-	assert_false(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, text));
-	assert_non_null(strstr(text, "was for direct"));
+	assert_false(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, &error));
+	assert_non_null(strstr(error.text, "was for direct"));
 	s = good;
 	s.term = 5;
 	s.policy = s.voted_mode = WIRE_CLAIM_UNPROTECTED;
 	s.stands_by = false;
 	s.complete_epoch = 0;
-	assert_true(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, text));
-	assert_false(agree_vote(&s, 6, WIRE_CLAIM_UNPROTECTED, 12, text));
+	assert_true(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, &error));
+	assert_false(agree_vote(&s, 6, WIRE_CLAIM_UNPROTECTED, 12, &error));
 }
 
 int main(void)

@@ -40,7 +40,7 @@ static struct keeper_fixture x;
 static struct standby *const sb = &x.sb;
 static struct gateway_view view;
 static struct peer_server *server;
-static char text[WIRE_TEXT_MAX + 1];
+static struct error error;
 static pthread_t thread;
 static _Atomic bool must_stop;
 
@@ -73,13 +73,11 @@ static void *keep(void *context)
 }
 
 /* Accept what hostagent/vm/vm_peer.c accepts, and no more. */
-static uint16_t take(void *context, const struct peer_offer *offer, char *ret_text)
+static uint16_t take(void *context, const struct peer_offer *offer, struct error *ret_error)
 {
 	(void)context;
-	if (strcmp(offer->host, "alpha") != 0 || strcmp(offer->vm, "web1") != 0) {
-		wire_text_format(ret_text, "not the other host of that VM");
-		return WIRE_REFUSED_IDENTITY;
-	}
+	if (strcmp(offer->host, "alpha") != 0 || strcmp(offer->vm, "web1") != 0)
+		return error_set(ret_error, WIRE_REFUSED_IDENTITY, "not the other host of that VM");
 	standby_take_peer(sb, offer->link, offer->term, offer->version, offer->features);
 	return 0;
 }
@@ -143,7 +141,7 @@ static int claim(uint64_t term, uint8_t mode, uint64_t epoch)
 	const struct link_config config = to_beta();
 	const struct claim c = {.vm = "web1", .term = term, .epoch = epoch, .mode = mode};
 
-	return claim_term(&config, &c, soon(), text);
+	return claim_term(&config, &c, soon(), &error);
 }
 
 static int connect_as(const struct link_config *config, uint64_t term, struct link **ret_link)
@@ -215,9 +213,9 @@ static void test_vote_direct(void **state)
 	assert_int_equal(sb->rf.meta.term, TERM + 1);
 	assert_int_equal(sb->rf.meta.vote, RAMFILE_VOTE_DIRECT);
 	assert_int_equal(sb->rf.meta.applied_epoch, 2);
-	assert_int_equal(promote_check(&sb->log, TERM, 1, text), -ESTALE);
-	assert_int_equal(promote_check(&sb->log, TERM + 1, 1, text), -ESTALE);
-	assert_int_equal(promote_check(&sb->log, TERM + 2, 2, text), 0);
+	assert_int_equal(promote_check(&sb->log, TERM, 1, &error), -ESTALE);
+	assert_int_equal(promote_check(&sb->log, TERM + 1, 1, &error), -ESTALE);
+	assert_int_equal(promote_check(&sb->log, TERM + 2, 2, &error), 0);
 	/* The primary relies on this host: a STANDBY_STOP of that term is refused. */
 	stop_order.term = TERM + 1;
 	keeper_carry_out(sb, &stop_order);
@@ -240,7 +238,7 @@ static void test_vote_unprotected(void **state)
 	assert_int_equal(sb->rf.meta.applied_epoch, 0);
 	assert_false(sb->want_stream || sb->want_qemu);
 	/* The copy is out of date from now on: no term may run it. */
-	assert_int_equal(promote_check(&sb->log, TERM + 2, 1, text), -ENODATA);
+	assert_int_equal(promote_check(&sb->log, TERM + 2, 1, &error), -ENODATA);
 }
 
 static void test_no(void **state)
@@ -248,7 +246,7 @@ static void test_no(void **state)
 	(void)state;
 	gateway_view_seen(&view, clock_mono_ns() + 1000 * CLOCK_NS_PER_S);
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), -EACCES);
-	assert_non_null(strstr(text, "heard of the gateway"));
+	assert_non_null(strstr(error.text, "heard of the gateway"));
 	atomic_store(&view.seen_ns, 1);
 	assert_int_equal(claim(TERM - 1, WIRE_CLAIM_DIRECT, 2), -EACCES);
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 3), -EACCES);

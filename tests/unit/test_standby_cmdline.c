@@ -21,10 +21,10 @@ static void test_words(void **state)
 	static const char *const want[] = {"qemu",   "-m", "256M", "-append", "a \"b\" $c",
 					   "x\"y zw", "$",  "",	   "-name",   "a#b"};
 	struct cmdline c;
-	char error[CMDLINE_TEXT_MAX];
+	struct error error;
 
 	(void)state;
-	assert_int_equal(cmdline_parse(text, &c, error), 0);
+	assert_int_equal(cmdline_parse(text, &c, &error), 0);
 	assert_int_equal(c.n_words, ARRAY_SIZE(want));
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++)
 		assert_string_equal(c.words[i], want[i]);
@@ -45,11 +45,11 @@ static void test_ram(void **state)
 		{"q -m 64 -m 128", 128ULL << 20}, /* QEMU: the last one wins */
 	};
 	struct cmdline c;
-	char error[CMDLINE_TEXT_MAX];
+	struct error error;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		assert_int_equal(cmdline_parse(rows[i].text, &c, error), 0);
+		assert_int_equal(cmdline_parse(rows[i].text, &c, &error), 0);
 		assert_int_equal(c.ram_bytes, rows[i].bytes);
 		cmdline_done(&c);
 	}
@@ -89,14 +89,14 @@ static void test_refused(void **state)
 		{"q -m 64 -M q35,memory-backend=m", "memory backend"},
 	};
 	struct cmdline c;
-	char error[CMDLINE_TEXT_MAX];
+	struct error error;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		error[0] = '\0';
-		assert_int_equal(cmdline_parse(rows[i].text, &c, error), -EINVAL);
-		if (!strstr(error, rows[i].says))
-			fail_msg("\"%s\": \"%s\" does not say \"%s\"", rows[i].text, error,
+		error.text[0] = '\0';
+		assert_int_equal(cmdline_parse(rows[i].text, &c, &error), -EINVAL);
+		if (!strstr(error.text, rows[i].says))
+			fail_msg("\"%s\": \"%s\" does not say \"%s\"", rows[i].text, error.text,
 				 rows[i].says);
 	}
 }
@@ -105,17 +105,17 @@ static void test_long(void **state)
 {
 	AUTO_FREE char *text = malloc(CMDLINE_BYTES_MAX + 2);
 	struct cmdline c;
-	char error[CMDLINE_TEXT_MAX];
+	struct error error;
 
 	(void)state;
 	memset(text, 'a', CMDLINE_BYTES_MAX + 1);
 	text[CMDLINE_BYTES_MAX + 1] = '\0';
-	assert_int_equal(cmdline_parse(text, &c, error), -EINVAL);
+	assert_int_equal(cmdline_parse(text, &c, &error), -EINVAL);
 	text[CMDLINE_BYTES_MAX] = '\0';
 	for (size_t i = 1; i < CMDLINE_BYTES_MAX; i += 2)
 		text[i] = ' ';
-	assert_int_equal(cmdline_parse(text, &c, error), -EINVAL);
-	assert_non_null(strstr(error, "too many"));
+	assert_int_equal(cmdline_parse(text, &c, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "too many"));
 }
 
 static void test_added(void **state)
@@ -128,10 +128,10 @@ static void test_added(void **state)
 		 "prealloc=off"),
 		"-qmp", "unix:/r/v.qmp,server=on,wait=off", "-pidfile", "/r/v.pid"};
 	struct cmdline c;
-	char error[CMDLINE_TEXT_MAX];
+	struct error error;
 
 	(void)state;
-	assert_int_equal(cmdline_parse("q -m 64", &c, error), 0);
+	assert_int_equal(cmdline_parse("q -m 64", &c, &error), 0);
 	assert_int_equal(cmdline_add_standby(&c, "/s,1/ram", "/r/v.qmp", "/r/v.pid"), 0);
 	assert_int_equal(c.n_words, ARRAY_SIZE(want));
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++)
@@ -156,11 +156,11 @@ static void test_tap(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct cmdline c;
-		char error[CMDLINE_TEXT_MAX] = "";
+		struct error error = {""};
 
-		assert_int_equal(cmdline_parse(rows[i].text, &c, error), 0);
-		assert_int_equal(cmdline_check_tap(&c, "tap0", error), rows[i].error ? -EINVAL : 0);
-		assert_non_null(strstr(error, rows[i].error ? rows[i].error : ""));
+		assert_int_equal(cmdline_parse(rows[i].text, &c, &error), 0);
+		assert_int_equal(cmdline_check_tap(&c, "tap0", &error), rows[i].error ? -EINVAL : 0);
+		assert_non_null(strstr(error.text, rows[i].error ? rows[i].error : ""));
 		cmdline_done(&c);
 	}
 }

@@ -462,8 +462,8 @@ static void test_hostile(void **state)
 			f = x->feed;
 			x->feed = kept;
 		}
-		if (error.code != hostile[i].code || !strstr(error.text, hostile[i].says))
-			fail_msg("%s: code %u text \"%s\"", hostile[i].name, error.code, error.text);
+		if (error.code != hostile[i].code || !strstr(error.why.text, hostile[i].says))
+			fail_msg("%s: code %u text \"%s\"", hostile[i].name, error.code, error.why.text);
 		assert_true(fixture_copy_is(x, &x->model));
 		assert_int_equal(epochlog_complete(&x->log), 1);
 		snprintf(part, sizeof(part), "%s/epoch-2.part", x->dir);
@@ -522,30 +522,30 @@ static void test_old_generation(void **state)
 
 static void test_geometry(void **state)
 {
-	char text[WIRE_TEXT_MAX + 1];
+	struct error error;
 	struct wire_geometry a, b;
 
 	(void)state;
 	feed_small_geometry(&a, RAM_PAGES, ROM_PAGES);
 	b = a;
-	assert_int_equal(epochcheck_geometry(&a, &b, text), 0);
+	assert_int_equal(epochcheck_geometry(&a, &b, &error), 0);
 	strcpy(b.qemu_version, "7.2.9");
-	assert_int_equal(epochcheck_geometry(&a, &b, text), 0);
+	assert_int_equal(epochcheck_geometry(&a, &b, &error), 0);
 	strcpy(b.qemu_version, "7.20.1");
-	assert_int_equal(epochcheck_geometry(&a, &b, text), -ESTALE);
-	assert_non_null(strstr(text, "7.2.22 Debian"));
-	assert_non_null(strstr(text, "7.20.1"));
+	assert_int_equal(epochcheck_geometry(&a, &b, &error), -ESTALE);
+	assert_non_null(strstr(error.text, "7.2.22 Debian"));
+	assert_non_null(strstr(error.text, "7.20.1"));
 	b = a;
 	strcpy(b.machine, "pc-q35-7.2");
-	assert_int_equal(epochcheck_geometry(&a, &b, text), -ESTALE);
-	assert_non_null(strstr(text, "machine types differ: primary pc-i440fx-7.2, standby "
+	assert_int_equal(epochcheck_geometry(&a, &b, &error), -ESTALE);
+	assert_non_null(strstr(error.text, "machine types differ: primary pc-i440fx-7.2, standby "
 				     "pc-q35-7.2; use the same -M in the [standby] command"));
 	b = a;
 	b.n_vcpus = 2;
-	assert_int_equal(epochcheck_geometry(&a, &b, text), -ESTALE);
+	assert_int_equal(epochcheck_geometry(&a, &b, &error), -ESTALE);
 	b = a;
 	b.ram_bytes += WIRE_PAGE_SIZE;
-	assert_int_equal(epochcheck_geometry(&a, &b, text), -ESTALE);
+	assert_int_equal(epochcheck_geometry(&a, &b, &error), -ESTALE);
 }
 
 int main(void)

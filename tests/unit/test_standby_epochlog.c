@@ -186,7 +186,7 @@ static void test_terms(void **state)
 	feed_geometry(&x->feed);
 	feed_begin(&x->feed, false);
 	assert_int_equal(fixture_take(x, &error), -EPROTO);
-	assert_non_null(strstr(error.text, "FULL"));
+	assert_non_null(strstr(error.why.text, "FULL"));
 	feed_clear(&x->feed);
 	x->feed.epoch = 0;
 	feed_geometry(&x->feed);

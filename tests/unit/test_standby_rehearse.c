@@ -16,10 +16,10 @@
 static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 {
 	struct cmdline warm, own;
-	char error[CMDLINE_TEXT_MAX];
+	struct error error;
 	size_t used = 0;
 
-	assert_int_equal(cmdline_parse(text, &warm, error), 0);
+	assert_int_equal(cmdline_parse(text, &warm, &error), 0);
 	if (is_standby)
 		assert_int_equal(cmdline_add_standby(&warm, "/s/ram", "/r/v.standby.qmp", "/r/v.standby.pid"), 0);
 	assert_int_equal(rehearse_words(&warm, "/r/v,1.qmp", "/r/v.pid", &own), 0);
