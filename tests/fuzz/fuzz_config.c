@@ -1,6 +1,5 @@
-/* fuzz_config.c - any bytes as a configuration file: an error with its place and an untouched
- * struct, or values that print and parse back to the same.
- */
+/* fuzz_config.c - any bytes as a configuration file: the result is an error with its place and an
+ * unchanged struct, or values that print and parse back to the same. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +51,8 @@ static void must(bool holds)
 		abort();
 }
 
-/* Can the line syntax carry this text back? Not when it would read as a comment or lose its ends. */
+/* Can a printed line carry this text? Not if a part would read as a comment or the line would be
+ * too long. */
 static bool is_printable_value(const char *text)
 {
 	return !strchr(text, ';') && strlen(text) < 100;

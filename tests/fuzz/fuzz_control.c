@@ -1,6 +1,5 @@
-/* fuzz_control.c - any line as a request of the management protocol: exactly one answer that is a JSON
- * object with `ok`, or a command that waits.
- */
+/* fuzz_control.c - any line as a request of the management protocol: the result is exactly one
+ * answer, a JSON object with `ok`, or a command that waits. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* Any bytes as a stream of frames: the decoder consumes whole frames or nothing, stays within its
- * bytes, and what it accepts seals to the same header. */
+/* Any bytes as a stream of frames: the decoder consumes whole frames or nothing, never reads past
+ * its bytes, and seals what it accepted to the same header. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,7 +9,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A fuzzer will not guess a checksum: try the bytes as they are, then with it put right. */
+/* A fuzzer will not guess a checksum, so correct the first frame's. Before that, the bytes are
+ * tried as they are. */
 static void mend(uint8_t *bytes, size_t size)
 {
 	struct wire_header h;
@@ -30,7 +31,7 @@ static void mend(uint8_t *bytes, size_t size)
 		.epoch	    = bytes_get_be64(bytes + 16),
 	};
 	piece = (struct iovec){bytes + WIRE_HEADER_SIZE, payload};
-	(void)!wire_frame_seal(bytes, &h, &piece, 1); /* refuses what is no frame */
+	(void)!wire_frame_seal(bytes, &h, &piece, 1); /* refuses what is not a frame */
 }
 
 static void walk(const uint8_t *bytes, size_t size)

@@ -1,6 +1,5 @@
-/* fuzz_journal.c - any bytes as the journal of terms: refused with a place, or entries that print and
- * parse back to the same.
- */
+/* fuzz_journal.c - any bytes as the journal of terms: they are refused with a place, or give
+ * entries that print and parse back to the same. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* Any bytes as the payload of any type: parse, print, parse. What a decoder accepts, its encoder
- * writes, and the decoder reads the same from that.
- * Input: a whole frame; its checksum and payload size are ignored, so that the seeds are frames. */
+ * must write, and the decoder must read that back to the same.
+ * Input: a whole frame. Its checksum and payload size are ignored, so that the seeds can be
+ * frames. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ static int reencode(const struct wire_frame *frame, uint8_t *out, size_t *ret_si
 		return r;
 	}
 	if (r < 0)
-		abort(); /* the encoder refuses what the decoder took */
+		abort(); /* the encoder refuses what the decoder accepted */
 	*ret_size = (size_t)(w.at - out);
 	return 0;
 }
@@ -44,14 +45,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	frame.h.flags	     = data[1];
 	frame.h.epoch	     = bytes_get_be64(data + 16);
 	frame.h.payload_size = (uint32_t)(size - WIRE_HEADER_SIZE);
-	/* Exactly its size, so that a read past the end is seen. */
+	/* Exactly the size, so that a read past the end is noticed. */
 	payload = malloc(frame.h.payload_size ? frame.h.payload_size : 1);
 	if (!payload)
 		return 0;
 	memcpy(payload, data + WIRE_HEADER_SIZE, frame.h.payload_size);
 	frame.payload = payload;
 	if (reencode(&frame, first, &first_size) == 0) {
-		/* Only the tail of a later version's HELLO is not kept. */
+		/* Only the tail of a later version's HELLO is lost. */
 		if (frame.h.type == WIRE_HELLO ? first_size > frame.h.payload_size
 					       : first_size != frame.h.payload_size ||
 							 memcmp(first, payload, first_size) != 0)

@@ -1,11 +1,12 @@
-/* fuzz_peer.c - any sequence of well-hashed frames from a host that says it is the VM's primary, on the
- * standby's side of peer connections (docs/wire-format.md 6.4): CLAIMs, a stream without a gateway.
+/* fuzz_peer.c - any sequence of frames with good checksums from a host that claims to be the VM's
+ * primary, on the standby's side of peer connections (docs/wire-format.md 6.4): CLAIMs, and a
+ * stream without a gateway.
  *
- * The keeper's own code runs on links over socket pairs, in this thread; TLS and checksums are right, the
- * frames' order and content are not. Input: one byte (enum stage), then frames as on the wire, with sizes
- * and checksums mended; a frame of type 0 does what its flags say (enum act).
- * Checked: no crash; a vote only when the rules allow it, for the term asked for, and on file; a promoted
- * copy never changes; every answer has the standby's form and is true at that moment.
+ * The keeper's own code runs on links over socket pairs, in this thread; TLS and checksums are
+ * right, the frames' order and content are not. Input: one byte (enum stage), then frames as on the
+ * wire, with sizes and checksums mended; a frame of type 0 does what its flags say (enum act).
+ * Checked: no crash; a vote only when the rules allow it, for the term asked for, and stored; a
+ * promoted copy never changes; every answer is one that a standby gives, and true at that moment.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,35 +23,36 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Most of a run is OpenSSL's and the links' memory: ASan's quarantine would make all of it fresh, and its stacks
- * of each piece take as long as all else (ASAN_OPTIONS=malloc_context_size=30 shows them whole). */
+/* Most of a run's time is memory of OpenSSL and the links. ASan's quarantine would make all of it
+ * fresh, and recording stacks would double the time (ASAN_OPTIONS=malloc_context_size=30 shows them
+ * whole). */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
 	return "quarantine_size_mb=4:malloc_context_size=2";
 }
 
-/* How the standby is before anything comes. */
+/* The standby's state before the first frame. */
 enum stage {
 	STAGE_POLICY   = 0x03, /* enum agree_policy */
-	STAGE_HEARD    = 0x04, /* of the gateway, just now */
+	STAGE_HEARD    = 0x04, /* it just heard of the gateway */
 	STAGE_PROMOTED = 0x08,
-	STAGE_GATEWAY  = 0x10, /* the gateway takes its stream */
+	STAGE_GATEWAY  = 0x10, /* it has a stream to the gateway */
 	STAGE_VOTED    = 0x20, /* it voted for direct before */
 	STAGE_EMPTY    = 0x40, /* no epoch is complete */
 	STAGE_IDLE     = 0x80, /* it does not stand by */
 };
 
 enum act {
-	ACT_CONNECT = 1, /* once more, HELLO with the header's term; the older connection stays */
-	ACT_OTHER   = 2, /* go on with the connection before this one */
+	ACT_CONNECT = 1, /* a new connection: HELLO with the header's term; the older one stays */
+	ACT_OTHER   = 2, /* continue with the connection before this one */
 	ACT_CLOSE   = 3,
 };
 
-#define HELD	  2u /* epoch */
+#define HELD	  2u /* the epoch that the standby holds */
 #define PRIMARIES 2
-#define SENT_MAX  49152u /* of a payload: fits a TLS ring */
-#define CONNECTIONS_MAX 5 /* in one input: a handshake costs as much as 50 frames */
+#define SENT_MAX  49152u /* largest payload: fits a TLS ring */
+#define CONNECTIONS_MAX 5 /* per input: a handshake costs as much as 50 frames */
 
 /* The other end of a connection. */
 struct primary {
@@ -66,7 +68,7 @@ static struct standby *const sb = &x.sb;
 static struct gateway_view view;
 static int gateway_fd; /* the other end of a stream to the gateway; -1: none */
 static struct primary primaries[PRIMARIES], *at;
-static struct ramfile_meta before; /* the frame that was sent last */
+static struct ramfile_meta before; /* the last frame sent */
 static uint64_t complete_before;
 static unsigned n_connections;
 
@@ -86,7 +88,7 @@ static void hang_up(struct primary *p)
 	p->size = 0;
 }
 
-/* What waits on either way, as far as it goes now. */
+/* Carry what waits in both directions, as far as possible now. */
 static void carry(struct primary *p)
 {
 	const uint8_t *out;
@@ -129,12 +131,12 @@ static void connect_again(uint64_t term)
 		(void)!wire_tls_handshake(at->tls);
 		carry(at);
 	}
-	/* As peer/server.c after a good HELLO. */
+	/* What peer/server.c does after a good HELLO. */
 	link_set_sender(link, WIRE_SENDER_PEER_PRIMARY);
 	standby_take_peer(sb, link, term, WIRE_VERSION, WIRE_FEATURES);
 }
 
-/* ---- what is true */
+/* ---- what must be true */
 
 static bool may_vote(const struct wire_header *sent)
 {
@@ -193,7 +195,7 @@ static void check_answer(const struct wire_frame *f)
 	default:
 		must(f->h.type == WIRE_RESUME && f->h.epoch <= epochlog_complete(&sb->log));
 	}
-	/* Those of a stream: only by a vote for it. */
+	/* The frames of a stream, which only a vote allows. */
 	must(f->h.term == meta->term && meta->vote == RAMFILE_VOTE_DIRECT &&
 	     meta->phase == RAMFILE_COPY);
 }
@@ -219,7 +221,7 @@ static void take_answers(struct primary *p)
 		hang_up(p);
 }
 
-/* The keeper's thread, until it has nothing to do. */
+/* Run the keeper's thread until it has nothing to do. */
 static void keep(const struct wire_header *sent)
 {
 	for (unsigned i = 0; i < 16; i++) {
@@ -265,7 +267,7 @@ static void set_stage(uint8_t stage)
 	if (stage & STAGE_GATEWAY) {
 		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
 		must(link_open_fd(fds[0], agent, 1, &sb->link) == 0);
-		gateway_fd = fds[1]; /* which says nothing */
+		gateway_fd = fds[1]; /* sends nothing */
 	}
 	before = *meta;
 	complete_before = epochlog_complete(&sb->log);
@@ -282,7 +284,7 @@ static void act(const struct wire_header *h)
 	keep(NULL);
 }
 
-/* The next frame of the input is @data's first. Returns its size. */
+/* Send the frame at the start of @data. Returns its size. */
 static size_t feed_one(const uint8_t *data, size_t left)
 {
 	static uint8_t frame[WIRE_FRAME_MAX];
@@ -301,7 +303,7 @@ static size_t feed_one(const uint8_t *data, size_t left)
 		piece.iov_len = SENT_MAX;
 	memcpy(frame, data, WIRE_HEADER_SIZE + piece.iov_len);
 	bytes_put_be32(frame + 4, (uint32_t)piece.iov_len);
-	/* What is no frame is sent as it is: refusing it is the link's job. */
+	/* Bytes that are not a frame are sent as they are: refusing them is the link's job. */
 	(void)!wire_frame_seal(frame, &h, &piece, piece.iov_len ? 1 : 0);
 	if (at->fd >= 0)
 		(void)!wire_tls_write(at->tls, frame, WIRE_HEADER_SIZE + piece.iov_len);
@@ -334,7 +336,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	keep(NULL);
 	for (size_t i = 1; i + WIRE_HEADER_SIZE <= size;)
 		i += feed_one(data + i, size - i);
-	/* What it said is what it knows after a restart. */
+	/* After a restart the standby knows everything that it said before. */
 	keeper_fixture_reopen(&x);
 	must(sb->rf.meta.term == before.term && sb->rf.meta.vote == before.vote &&
 	     sb->rf.meta.phase == before.phase && epochlog_complete(&sb->log) == complete_before);

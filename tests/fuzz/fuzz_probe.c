@@ -1,9 +1,10 @@
-/* fuzz_probe.c - any frames in the client network, while a VM is probed.
+/* fuzz_probe.c - any frames on the client network while a VM is probed.
  *
- * Input: repeated: one byte (0x80: in the backup network; 0x40: put the checksums right; 0x20: answer
- * to the last frame sent instead; rest: milliseconds that pass), one byte size, the frame.
- * Checked: no crash, nothing is sent but to configured addresses, no more is answered than was
- * sent, no more replies than the bound.
+ * Input, repeated: one byte of flags (0x80: on the backup network; 0x40: correct the checksums;
+ * 0x20: the last frame sent, turned round, instead of this one; rest: milliseconds that pass), one
+ * byte size, the frame.
+ * Checked: no crash; frames go to configured addresses only; no more answers are counted than
+ * probes were sent; replies stay within their limit.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -44,7 +45,7 @@ static int take(void *arg, const void *frame, size_t size)
 	return 0;
 }
 
-/* Cookies that a fuzzer can hit. */
+/* Cookies that a fuzzer can guess. */
 static uint64_t small_random(void *arg)
 {
 	(void)arg;
@@ -62,7 +63,7 @@ static void mend(uint8_t *frame, size_t size)
 		peer_seal(frame);
 }
 
-/* The last frame sent, its two ends swapped: near to an answer. */
+/* The last frame sent with its two ends swapped, which is nearly an answer. */
 static void turn_round(uint8_t *frame, size_t size)
 {
 	size_t at = peer_is_arp(last) ? 28 : 26, gap = at == 28 ? 10 : 4;

@@ -1,7 +1,7 @@
-/* fuzz_session.c - any sequence of well-hashed frames from an authenticated agent.
+/* fuzz_session.c - any sequence of frames with good checksums from an authenticated agent.
  *
- * The wire decoders have targets of their own; here TLS and checksums are right and the frames'
- * order and content are not. Input: one byte (who, which stream, state of the VM), then frames:
+ * The wire decoders have targets of their own. Here TLS and checksums are right; the frames' order
+ * and content are not. Input: one byte (which agent, which stream, state of the VM), then frames:
  * type, flags, term, epoch, seq, generation (a byte each), size (2 bytes), payload.
  * Checked: no crash, the journal's term never goes down, no COMMIT without an acknowledged epoch.
  */
@@ -13,8 +13,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Each run takes a few buffers of 64..256 KB; ASan's default quarantine would make every one of them
- * fresh memory, which is most of a run's time. */
+/* Each run takes a few buffers of 64..256 KB. ASan's default quarantine would make all of them
+ * fresh memory, which would take most of a run's time. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

@@ -1,5 +1,5 @@
-/* Any bytes as a witness datagram: what is taken keeps its bounds, and nothing passes for signed that
- * was not signed. */
+/* Any bytes as a witness datagram: an accepted one is within its bounds, and no unsigned one passes
+ * as signed. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const uint8_t key[WIRE_WITNESS_KEY_SIZE] = {1};
 	static struct wire_witness_mac *mac;
 	struct wire_witness w;
-	uint8_t *copy = malloc(size ? size : 1); /* exactly its size, so that a read past the end is seen */
+	uint8_t *copy = malloc(size ? size : 1); /* exactly the size: notices a read past it */
 
 	if (!copy || (!mac && wire_witness_mac_new(key, &mac) < 0))
 		abort();

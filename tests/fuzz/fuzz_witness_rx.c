@@ -1,8 +1,9 @@
-/* Any sequence of datagrams, keys, beats and time at the witness receiver. Checked: only what was signed
- * with a key of its VM is taken, each sequence once for each key and path; nothing else changes a view; no
- * view is of the future.
+/* Any sequence of datagrams, keys, beats and time at the witness receiver. Checked: it accepts only
+ * what was signed with a key of its VM, and each sequence once for each key and path; nothing else
+ * changes a view; no view is in the future.
  *
- * Input: operations. A byte what (low 3 bits; VM in the next two; bit 5: it comes by the client network), then:
+ * Input: operations. Each starts with a byte (low 3 bits: which operation; next 2: the VM; bit 5:
+ * through the client network). Then, by operation:
  *	0, 1 a datagram of 128 bytes, unsigned  2, 3 the same, key_id (the VM's newest) and mac put right
  *	4 new key (a byte: clock_new; bit 1: not by the client network)  5 clear
  *	6 time passes (4 bytes, us)  7 beat (8 bytes)
@@ -21,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ADDRESS	  UINT32_C(0xc6120102)
 
 static struct witness_rx *rx;
-static struct wire_witness_mac *macs[256]; /* by key_id: made once, OpenSSL is slow at it */
+static struct wire_witness_mac *macs[256]; /* by key_id; kept, since OpenSSL is slow to make one */
 static uint32_t n_keys;
 static uint32_t key_id[N_VMS];
 static uint64_t now_ns;
@@ -89,7 +90,7 @@ static void check_views(void)
 static void input(size_t vm, enum wire_witness_path path, const uint8_t *bytes, int sign)
 {
 	static struct witness_view before[N_VMS];
-	uint8_t *data = malloc(WIRE_WITNESS_SIZE); /* exactly: a read past it is seen */
+	uint8_t *data = malloc(WIRE_WITNESS_SIZE); /* exactly the size: a read past it is noticed */
 	enum witness_rx_verdict verdict;
 	int genuine = 0;
 
@@ -116,7 +117,7 @@ static void input(size_t vm, enum wire_witness_path path, const uint8_t *bytes, 
 	free(data);
 }
 
-/* One operation. Returns the bytes it took; 0: not enough are left. */
+/* Carry out one operation. Returns its size in bytes; 0: the input is too short. */
 static size_t run(const uint8_t *at, size_t size)
 {
 	static const size_t wants[8] = {128, 128, 128, 128, 1, 0, 4, 8};

@@ -1,5 +1,5 @@
-/* fuzz_xrle.c - any bytes as a page record's data: exact error or exact page; any change of a page:
- * the same delta from every form, and back.
+/* fuzz_xrle.c - any bytes as a page record's data give the exact error or the exact page. Any
+ * change of a page gives the same delta with every SIMD form, and back.
  *
  * Input: byte 0 is the page class, the rest is the record's data. The same rest is also read as
  * (offset, value) triples that change a page, which drives the encoder.

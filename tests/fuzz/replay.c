@@ -1,8 +1,9 @@
 /* replay.c - runs a fuzz target over its corpus in a build that has no libFuzzer.
  *
  * usage: replay_NAME FILE-OR-DIRECTORY...
- * Why: what fuzzing once found stays tested by every build, gcc's included, in a second.
- * Exit: 0 all inputs were run (a target that finds a fault aborts), 1 nothing could be read.
+ * Why: every build, gcc's included, tests in a second what fuzzing once found.
+ * Exit: 0 all inputs were run (a target that finds a fault aborts), 1 an input could not be read,
+ * or there was none.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@ static int replay_file(const char *path)
 		fprintf(stderr, "replay: %s: %s\n", path, strerror(-r));
 		return r;
 	}
-	/* A copy of exactly that size: a read past its end is then seen by ASan and valgrind. */
+	/* A copy of exactly that size: ASan and valgrind notice a read past its end. */
 	exact = malloc(size ? size : 1);
 	if (!exact)
 		return -1;
@@ -76,7 +77,7 @@ int main(int argc, char **argv)
 			n_inputs++;
 		}
 	}
-	/* An empty input is always one of them. */
+	/* The empty input is always run too. */
 	LLVMFuzzerTestOneInput((const uint8_t *)"", 0);
 	printf("%u inputs\n", n_inputs);
 	return bad || n_inputs == 0;
