@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Write the golden vectors of docs/wire-format.md, one frame per .hex file, without Holdfast's code.
+"""Write the golden vectors of docs/wire-format.md, one frame per .hex file, without Holdfast's
+code.
 
-A second reading of the specification: struct and libxxhash only. Run it in this directory after the
-specification changed, look at the difference, and commit it with the change. It also writes them as seeds
-of the fuzz targets. `--check` writes nothing and exits 1 when a file differs.
+This is a second reading of the specification, with struct and libxxhash only. Run it after the
+specification changed, look at the difference, and commit it with the change. It also writes seeds
+of the fuzz targets. `--check` writes nothing and exits 1 if a file differs.
 """
 import ctypes
 import os
@@ -103,7 +104,7 @@ VECTORS = {
 
 
 def packed(payload):
-    """An LZ4 block of literals only, behind its plain size."""
+    """An LZ4 block of literals only, after its unpacked size."""
     n = len(payload)
     head = bytes([n << 4]) if n < 15 else b"\xf0" + b"\xff" * ((n - 15) // 255) + bytes([(n - 15) % 255])
     return struct.pack(">I", n) + head + payload
@@ -114,7 +115,7 @@ def dup(source):
 
 
 def delta_epoch(records):
-    """An epoch of @records on top of packed_epoch()."""
+    """An epoch of @records that builds on packed_epoch()."""
     payloads = [(0x22, struct.pack(">Q", 1)), (0x23, records), (0x24, struct.pack(">I", 5000))]
     end = struct.pack(">IIQ", len(payloads), 3, sum(len(p) for _, p in payloads))
     return b"".join(frame(t, p, seq=i, term=7, epoch=2, generation=1)
@@ -122,7 +123,8 @@ def delta_epoch(records):
 
 
 def packed_epoch():
-    """A whole FULL epoch as tests/fuzz/fuzz_epochlog.c takes it: each class, each kind of frame packed."""
+    """A whole FULL epoch for tests/fuzz/fuzz_epochlog.c, with every class and with packed frames of
+    each kind."""
     geometry = (str8("pc") + str8("7.2") + struct.pack(">HQBH", 1, 8 * 4096, 0, 2)
                 + str8("pc.ram") + struct.pack(">BQ", 0, 8 * 4096)
                 + str8("pc.bios") + struct.pack(">BQ", 1, 4096))
@@ -146,7 +148,7 @@ def text_of(data):
 
 
 def files():
-    """Path below tests/ and content of every file."""
+    """Yield each file's path below tests/ and its content."""
     for name, data in VECTORS.items():
         yield f"vectors/{name}.hex", text_of(data).encode()
         yield f"fuzz/corpus/msg/{name}", data
