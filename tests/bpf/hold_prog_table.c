@@ -1,7 +1,8 @@
 /* hold_prog_table - run the hold's BPF programs on single packets, row by row.
  *
- * Each row: control map, is there a socket, packet in -> verdict, packet out, counter. Runs in a
- * network namespace of its own, attaches nothing and pins nothing. Exit 0 pass, 1 fail, 77 skip.
+ * Each row: control map, whether there is a socket, packet in -> verdict, packet out, counter. It
+ * runs in a network namespace of its own, and attaches and pins nothing. Exit 0 pass, 1 fail, 77
+ * skip.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +40,7 @@ struct row {
 	uint64_t epoch;
 	bool has_socket;
 	uint32_t queue;
-	uint32_t size; /* of the packet in */
+	uint32_t size; /* of the incoming packet */
 	uint8_t type[2];
 	uint32_t verdict;
 	enum hold_counter counter;

@@ -1,12 +1,13 @@
 /* shield_prog_table - run the shield's BPF program on single frames, row by row.
  *
- * Keys, frame in -> passes or not, which count grew. True datagrams are signed by the gateway's code
- * (wire/witness.h). The program is the loader's own, with the loader's keys. First it drops all
- * privileges but CAP_BPF: that is what the program may need at most. Attaches nothing, pins nothing.
- * Exit 0 pass, 1 fail.
+ * Each row: keys, frame in -> does it pass, which count grew. True datagrams are signed by the
+ * gateway's code (wire/witness.h). The loader's own code loads the program and sets the keys. The
+ * test first drops all privileges but CAP_BPF, the most that the program may need. It attaches and
+ * pins nothing. Exit 0 pass, 1 fail.
  *
- * The kernel takes the first 14 bytes off a frame before it runs a socket filter on it; here these are a
- * copy of the header, so that the program finds the frame whole, as on a packet socket.
+ * The kernel removes the first 14 bytes of a frame before it runs a socket filter on it. Here these
+ * are a copy of the Ethernet header in front of the frame, so that the program finds the whole
+ * frame, as on a packet socket.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -34,7 +35,7 @@
 #define FRAME	  (HEADERS + WIRE_WITNESS_SIZE)
 #define FRAME_MAX 256
 
-/* A program larger than this is no socket's on kernels before 6.8 (net.core.optmem_max). */
+/* Kernels before 6.8 attach no larger program to a socket (net.core.optmem_max). */
 #define PROGRAM_BYTES_MAX 20480
 
 static const struct {
@@ -60,7 +61,7 @@ static void expect(bool is_true, const char *row, const char *what)
 /* ---- frames ---- */
 
 struct frame {
-	uint8_t fill[ETHERNET]; /* what the kernel takes off */
+	uint8_t fill[ETHERNET]; /* removed by the kernel */
 	uint8_t data[FRAME_MAX];
 	uint32_t size;
 };
@@ -77,7 +78,7 @@ static void sign(struct frame *f, size_t which)
 	wire_witness_mac_free(mac);
 }
 
-/* A true datagram of keys[@which]. */
+/* Make a true datagram of keys[@which]. */
 static void make_frame(struct frame *f, size_t which, uint64_t sequence)
 {
 	uint8_t *ip = f->data + ETHERNET, *udp = ip + 20, *d = f->data + HEADERS;
@@ -88,7 +89,7 @@ static void make_frame(struct frame *f, size_t which, uint64_t sequence)
 	bytes_put_be16(f->data + 12, 0x0800);
 	ip[0] = 0x45;
 	bytes_put_be16(ip + 2, FRAME - ETHERNET);
-	bytes_put_be16(ip + 6, 0x4000); /* not to be fragmented */
+	bytes_put_be16(ip + 6, 0x4000); /* don't fragment */
 	ip[8] = 64;
 	ip[9] = 17;
 	bytes_put_be32(ip + 12, keys[which].address);
@@ -107,7 +108,7 @@ static void make_frame(struct frame *f, size_t which, uint64_t sequence)
 	sign(f, which);
 }
 
-/* Bytes of the frame that pass. */
+/* Returns how many bytes of the frame pass. */
 static uint32_t run(struct frame *f, const char *row)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->fill,
@@ -119,7 +120,7 @@ static uint32_t run(struct frame *f, const char *row)
 	return opts.retval;
 }
 
-/* No count but @verdict's grew, by one; SHIELD_PASSED or SHIELD_N_VERDICTS: none did. */
+/* Only @verdict's count grew, by one. SHIELD_PASSED or SHIELD_N_VERDICTS: no count grew. */
 static void check_counts(const char *row, enum shield_verdict verdict, size_t which)
 {
 	for (unsigned int v = 0; v < SHIELD_N_VERDICTS; v++)
@@ -143,14 +144,14 @@ static void check(struct frame *f, const char *row, enum shield_verdict verdict,
 
 /* ---- one field wrong ---- */
 
-#define NOT_LOOKED_AT SHIELD_N_VERDICTS /* passes, uncounted: no UDP over IPv4 */
+#define NOT_LOOKED_AT SHIELD_N_VERDICTS /* passes uncounted: not UDP over IPv4 */
 
 struct field_row {
 	const char *name;
 	uint32_t at, size; /* of the field in the frame */
 	uint32_t value;
 	enum shield_verdict verdict;
-	bool sign_again; /* with the change in it */
+	bool sign_again; /* after the change */
 };
 
 static const struct field_row field_rows[] = {
@@ -186,7 +187,7 @@ static void put_field(struct frame *f, const struct field_row *row)
 {
 	uint8_t *at = f->data + row->at;
 
-	if (row->size == 1) /* a mac byte may have the value by chance */
+	if (row->size == 1) /* a MAC byte may have the value by chance */
 		*at = row->at >= 162 ? *at ^ 1 : (uint8_t)row->value;
 	else if (row->size == 2)
 		bytes_put_be16(at, (uint16_t)row->value);
@@ -220,7 +221,7 @@ static void run_sizes(void)
 {
 	struct frame f;
 
-	for (uint32_t size = 20; size < FRAME; size++) { /* the kernel runs it on no less */
+	for (uint32_t size = 20; size < FRAME; size++) { /* the least the kernel accepts */
 		make_frame(&f, 0, 6);
 		f.size = size;
 		check(&f, "cut short",
@@ -286,7 +287,7 @@ static void run_keys(void)
 	check(&f, "a key anew", SHIELD_PASSED, 0);
 }
 
-/* As the gateway's unit has it: no CAP_SYS_ADMIN, no CAP_PERFMON. */
+/* Keep only CAP_BPF. The gateway's unit grants neither CAP_SYS_ADMIN nor CAP_PERFMON. */
 static int keep_cap_bpf(void)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -296,7 +297,7 @@ static int keep_cap_bpf(void)
 	return syscall(SYS_capset, &header, sets) < 0 ? -errno : 0;
 }
 
-/* A program for the client network. */
+/* The program for the client network's path. */
 static void run_client_path(void)
 {
 	struct frame f;

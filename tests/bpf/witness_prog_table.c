@@ -1,8 +1,9 @@
 /* witness_prog_table - run the witness's BPF programs on single packets, row by row.
  *
- * witness_sample: control, state, packet in -> verdict, packet out, counters. witness_emit: the same,
- * and the datagram read and checked by the gateway's code (wire/witness.h); what goes by the client network
- * comes out of a tap. Runs in a network namespace of its own, attaches nothing and pins nothing. Exit 0 pass, 1 fail, 77 skip.
+ * Rows of witness_sample: control, state, packet in -> verdict, packet out, counters. Rows of
+ * witness_emit: the same, and the gateway's code (wire/witness.h) reads and checks the datagram.
+ * Datagrams for the client network come out of a tap. It runs in a network namespace of its own,
+ * and attaches and pins nothing. Exit 0 pass, 1 fail, 77 skip.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,11 +33,11 @@
 
 #define MARK	    0x77697431U
 #define INTERVAL_NS UINT64_C(10000000)
-#define NOWHERE	    999999U /* an ifindex that is none */
+#define NOWHERE	    999999U /* an ifindex that does not exist */
 
 static const uint8_t keys[2][WIRE_WITNESS_KEY_SIZE] = {{1, 2, 3, 4, 5, 6, 7, 8, 9}, {0xff, 0xfe, 7}};
 static int n_failed, n_rows;
-static int tap_fd; /* where what goes by the client path comes out */
+static int tap_fd; /* datagrams of the client path come out here */
 static uint32_t tap_ifindex;
 
 static void expect(bool is_true, const char *row, const char *what)
@@ -62,7 +63,7 @@ static int open_tap(void)
 	return r ? -errno : fd;
 }
 
-/* The next frame that went to the tap and is not the kernel's own IPv6. 0: none. */
+/* Returns the size of the next frame on the tap, except the kernel's own IPv6. 0: none. */
 static size_t take(uint8_t frame[4096])
 {
 	ssize_t n;
@@ -78,7 +79,7 @@ static size_t take(uint8_t frame[4096])
 struct sample_row {
 	const char *name;
 	bool is_enabled;
-	int64_t last_ms; /* when the last sample was taken, before now; < 0: never; 0: ahead of now */
+	int64_t last_ms; /* age of the last sample; < 0: never taken; 0: in the future */
 	bool is_sampled;
 	bool is_ours; /* bears our mark */
 };
@@ -115,7 +116,7 @@ static struct witness_state get_state(const struct witness_skel *skel)
 	return state;
 }
 
-/* The helper device is none, so that a sample fails: the frame must pass all the same. */
+/* The helper device does not exist, so that a sample fails: the frame must still pass. */
 static void run_sample(const struct witness_skel *skel, const struct sample_row *row)
 {
 	struct witness_control control = {.is_enabled = row->is_enabled, .interval_ns = INTERVAL_NS};
@@ -134,7 +135,7 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 		state.sampled_ns = now_ns + UINT64_C(60000000000);
 	else if (row->last_ms > 0)
 		state.sampled_ns = now_ns - (uint64_t)row->last_ms * CLOCK_NS_PER_MS;
-	if (row->last_ms == 5) /* within, however slow this machine is */
+	if (row->last_ms == 5) /* not yet due, however slow this machine is */
 		control.interval_ns = UINT64_C(3600000000000);
 	make_packet(in, sizeof(in), 0x0800);
 	expect(put(skel->maps.witness_control, &control) == 0 &&
@@ -155,7 +156,7 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 
 /* ---- witness_emit ---- */
 
-#define CLIENT_SEQUENCE 70 /* before */
+#define CLIENT_SEQUENCE 70 /* before the run */
 
 /* The client network's device. */
 enum client {
@@ -169,10 +170,10 @@ struct emit_row {
 	uint32_t size; /* of the packet in */
 	uint16_t type;
 	bool has_token, has_mark;
-	uint32_t key_slot, path_slot; /* in use; the other slots hold rubbish */
+	uint32_t key_slot, path_slot; /* slots in use; the others hold rubbish */
 	uint32_t key_id;
 	uint32_t ifindex;
-	uint64_t sequence; /* before */
+	uint64_t sequence; /* before the run */
 	uint32_t verdict;
 	enum client client;
 };
