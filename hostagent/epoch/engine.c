@@ -41,7 +41,7 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	e->status.sealed_epoch = e->epochs.next - 1;
 	e->status.committed_epoch = e->epochs.committed;
 	e->status.is_holding = e->output.is_holding;
-	e->status.is_outvoted = e->lease.is_outvoted;
+	e->status.is_outvoted = e->lease.voice == VOICE_OUTVOTED;
 	pthread_mutex_unlock(&e->status_lock);
 	if (old != state)
 		log_info("vm=%s term=%llu epoch=%llu state %s -> %s %s", e->config.vm,
@@ -74,6 +74,34 @@ static void note_shutdown(struct engine *e, const json_t *data)
 		e->guest.end_text = shutdown_text(reason);
 }
 
+/* While this host may not speak, it stops the guest itself, so it does not matter who else did. */
+static void on_stop(struct engine *e)
+{
+	if (e->guest.condition == GUEST_SEALING)
+		engine_set_guest(e, GUEST_SEALING_PAUSED, "");
+	else if (e->lease.voice == VOICE_SPEAKS)
+		engine_paused_by_other(e);
+}
+
+static void on_resume(struct engine *e)
+{
+	switch (e->guest.condition) {
+	case GUEST_SEALING_PAUSED:
+		engine_set_guest(e, GUEST_SEALING, "");
+		break;
+	case GUEST_PAUSED_NEWLY:
+	case GUEST_PAUSED:
+		engine_set_guest(e, GUEST_RUNS, "it was resumed");
+		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
+		break;
+	case GUEST_STOPPED: /* if this host may still not speak, it stops the guest again */
+		engine_set_guest(e, GUEST_RUNS, "it was resumed");
+		break;
+	default:
+		break;
+	}
+}
+
 /* Runs inside qmp calls, so it only notes what happened. */
 static void on_qmp_event(void *context, const char *event, const json_t *data)
 {
@@ -81,20 +109,12 @@ static void on_qmp_event(void *context, const char *event, const json_t *data)
 
 	if (strcmp(event, "DEVICE_DELETED") == 0 || strcmp(event, "DEVICE_TRAY_MOVED") == 0)
 		watch_saw_device(&e->watch.plan);
-	if (strcmp(event, "SHUTDOWN") == 0) {
+	else if (strcmp(event, "SHUTDOWN") == 0)
 		note_shutdown(e, data);
-	} else if (e->guest.is_sealing &&
-		   (strcmp(event, "STOP") == 0 || strcmp(event, "RESUME") == 0)) {
-		e->guest.is_left_stopped = event[0] == 'S';
-	} else if (strcmp(event, "STOP") == 0 && !e->lease.is_silenced &&
-		   !e->guest.is_paused_by_other) {
-		engine_paused_by_other(e);
-	} else if (strcmp(event, "RESUME") == 0 && e->guest.is_paused_by_other) {
-		e->guest.is_paused_by_other = e->guest.wants_runstate = false;
-		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
-	} else if (strcmp(event, "RESUME") == 0 && e->lease.is_silenced) {
-		e->lease.is_stopped_here = false; /* somebody else resumed it: we stop it again */
-	}
+	else if (strcmp(event, "STOP") == 0)
+		on_stop(e);
+	else if (strcmp(event, "RESUME") == 0)
+		on_resume(e);
 }
 
 static void guest_lost(struct engine *e, int error)
@@ -105,7 +125,7 @@ static void guest_lost(struct engine *e, int error)
 				   : error == -ECONNRESET
 					   ? "QEMU closed its monitor: the process ended"
 					   : "QEMU's monitor is lost");
-	e->guest.is_lost = true; /* free_engine() closes qmp, since others hold it too */
+	engine_set_guest(e, GUEST_LOST, ""); /* free_engine() closes qmp: others hold it, too */
 }
 
 /* If committed frames cannot leave, clients get no answers: do not call that PROTECTED. The hold
@@ -120,16 +140,16 @@ static void watch_release(struct engine *e)
 
 static void serve(struct engine *e)
 {
-	int r;
+	int r = 0;
 
 	engine_lease_tick(e);
 	engine_watch_tick(e);
 	engine_direct_tick(e);
 	engine_stream_receive(e);
 	/* hold_receive() also goes on with a release that the kernel interrupted. */
-	r = e->lease.is_silenced || (hold_is_sending(e->output.hold) && !engine_may_release(e))
-		    ? 0
-		    : hold_receive(e->output.hold);
+	if (e->lease.voice == VOICE_SPEAKS &&
+	    (!hold_is_sending(e->output.hold) || engine_may_release(e)))
+		r = hold_receive(e->output.hold);
 	if (r > 0)
 		pacer_demand(&e->epochs.pacer, clock_mono_ns(), hold_needs_seal(e->output.hold));
 	watch_release(e);
@@ -159,8 +179,8 @@ int engine_service(struct engine *e)
 
 static bool may_seal(const struct engine *e)
 {
-	return !e->guest.is_lost && e->stream.link && e->stream.is_resumed &&
-	       !e->guest.is_paused_by_other && !e->lease.is_silenced && !e->watch.is_uncovered &&
+	return e->guest.condition == GUEST_RUNS && e->lease.voice == VOICE_SPEAKS &&
+	       e->stream.link && e->stream.is_resumed && !e->watch.is_uncovered &&
 	       clock_mono_ns() >= e->epochs.retry_ns;
 }
 
@@ -181,7 +201,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 		wake_ns = due_ns;
 	if (!e->stream.link && e->stream.connect_at_ns < wake_ns)
 		wake_ns = e->stream.connect_at_ns;
-	if (!e->lease.is_silenced && hold_is_sending(e->output.hold) &&
+	if (e->lease.voice == VOICE_SPEAKS && hold_is_sending(e->output.hold) &&
 	    now_ns + CLOCK_NS_PER_MS < wake_ns)
 		wake_ns = now_ns + CLOCK_NS_PER_MS;
 	if (now_ns < e->epochs.retry_ns && e->epochs.retry_ns < wake_ns)
@@ -195,10 +215,12 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 static void wait_for_work(struct engine *e)
 {
 	struct pollfd fds[] = {
-		{.fd = e->lease.is_silenced ? -1 : hold_fd(e->output.hold), .events = POLLIN},
+		{.fd = e->lease.voice != VOICE_SPEAKS ? -1 : hold_fd(e->output.hold),
+		 .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
 		{.fd = e->watch.link_fd, .events = POLLIN},
-		{.fd = e->guest.is_lost ? -1 : qmp_fd(e->guest.qmp), .events = POLLIN},
+		{.fd = e->guest.condition == GUEST_LOST ? -1 : qmp_fd(e->guest.qmp),
+		 .events = POLLIN},
 		{.fd = e->stream.link ? link_fd(e->stream.link) : -1,
 		 .events = e->stream.link ? (short)link_events(e->stream.link) : 0},
 	};
@@ -215,7 +237,7 @@ static void pump_qmp(struct engine *e)
 {
 	int r;
 
-	if (e->guest.is_lost)
+	if (e->guest.condition == GUEST_LOST)
 		return;
 	r = qmp_pump(e->guest.qmp);
 	if (r < 0)
@@ -532,7 +554,7 @@ int engine_fence(struct engine *engine, struct error *ret_error)
 
 	stop_thread(engine);
 	hold_close(engine->output.hold);
-	if (!engine->guest.is_lost)
+	if (engine->guest.condition != GUEST_LOST)
 		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)
 		(void)error_set(ret_error, r, "the guest could not be stopped: %s", strerror(-r));

@@ -212,16 +212,40 @@ static void pipe_failed(struct engine *e)
 	e->capture.pipe_retry_ns = clock_mono_ns() + e->capture.pipe_wait_ns;
 }
 
+/* A pause of ours begins: it causes the next STOP and RESUME. Returns the guest's condition before
+ * it. */
+static enum guest_condition pause_begins(struct engine *e)
+{
+	enum guest_condition before = e->guest.condition;
+
+	engine_set_guest(e, before == GUEST_RUNS ? GUEST_SEALING : GUEST_SEALING_PAUSED, "");
+	return before;
+}
+
+/* The pause is over. It leaves the guest as it was, so if the last event was STOP, somebody else
+ * paused the guest just before or meanwhile. Returns whether that happened since pause_begins(). */
+static bool pause_ended(struct engine *e, enum guest_condition before)
+{
+	if (e->guest.condition == GUEST_SEALING_PAUSED) {
+		engine_set_guest(e, before, "");
+		return before == GUEST_RUNS;
+	}
+	engine_set_guest(e, GUEST_RUNS, "");
+	if (before != GUEST_RUNS) /* it was resumed meanwhile */
+		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
+	return false;
+}
+
 void engine_retry_pipe(struct engine *e)
 {
+	enum guest_condition before;
+
 	if (e->capture.pipe_retry_ns == 0 || clock_mono_ns() < e->capture.pipe_retry_ns ||
 	    engine_throttle_release(e) < 0)
 		return;
-	e->guest.is_left_stopped = false;
-	e->guest.is_sealing = true; /* trying the pipe out pauses the guest briefly */
+	before = pause_begins(e); /* trying the pipe out pauses the guest briefly */
 	engine_open_pipe(e);
-	e->guest.is_sealing = false;
-	if (e->guest.is_left_stopped)
+	if (pause_ended(e, before))
 		engine_paused_by_other(e);
 	if (!devstate_gate(e->capture.device)) {
 		pipe_failed(e);
@@ -254,7 +278,8 @@ static void see_to_clock(struct engine *e, const struct seal_result *result)
 
 static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *ret_result)
 {
-	bool had_pipe = devstate_gate(e->capture.device) != NULL;
+	bool had_pipe = devstate_gate(e->capture.device) != NULL, is_paused;
+	enum guest_condition before;
 	int r;
 
 	r = engine_throttle_release(e);
@@ -264,11 +289,10 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	}
 	if (had_pipe)
 		gate_guard(devstate_gate(e->capture.device));
-	e->guest.is_left_stopped = false;
-	e->guest.is_sealing = true;
+	before = pause_begins(e);
 	guestclock_running(e->guest.clock);
 	r = seal_run(e->capture.seal, kind, end_epoch, e, ret_result);
-	e->guest.is_sealing = false;
+	is_paused = pause_ended(e, before);
 	e->capture.is_fresh = false;
 	if (r < 0) {
 		log_error("vm=%s epoch=%llu seal failed: %s%s%s", e->config.vm,
@@ -280,9 +304,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 		return r;
 	}
 	see_to_clock(e, ret_result);
-	/* A seal leaves the guest as it was, so somebody else paused it just before or
-	 * meanwhile. */
-	if (e->guest.is_left_stopped)
+	if (is_paused)
 		engine_paused_by_other(e);
 	/* The epoch just sealed is next_epoch - 1 now. */
 	e->epochs.sealed_at_ns[(e->epochs.next - 1) % ENGINE_SEALED_AT_SLOTS] =

@@ -4,6 +4,7 @@
  *	engine_stream.c  connection to the gateway: RESUME, COMMIT, sending
  *	engine_epoch.c   FULL and ordinary epochs: seal, encode
  *	engine_lease.c   stops the guest while there is no lease
+ *	engine_condition.c  changes the conditions of condition.h, each by one function
  *	engine_machine.c  describes the guest's machine, for the standby to compare
  *	engine_direct.c  the stream to the VM's other host, without a gateway
  *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
@@ -20,6 +21,7 @@
 
 #include "base/error.h"
 #include "base/hist.h"
+#include "epoch/condition.h"
 #include "epoch/encoder.h"
 #include "epoch/engine.h"
 #include "epoch/pacer.h"
@@ -80,12 +82,8 @@ struct engine_guest {
 	struct vcpus *vcpus; /* NULL: QEMU's vCPU threads are not known */
 	struct guestclock *clock;
 	struct clock_loss clock_loss;
-	const char *end_text;	 /* constant: who ended QEMU, by its SHUTDOWN event; or NULL */
-	bool is_sealing;	 /* STOP and RESUME events may be caused by our seal */
-	bool is_left_stopped;	 /* the last of these events since the seal began was STOP */
-	bool is_lost;		 /* QEMU or its monitor is gone: qmp is of no more use */
-	bool is_paused_by_other; /* no seals until RESUME */
-	bool wants_runstate;	 /* QEMU is still to be asked why the guest stands still */
+	const char *end_text; /* constant: who ended QEMU, by its SHUTDOWN event; or NULL */
+	enum guest_condition condition; /* engine_set_guest() changes it */
 };
 
 /* The guest's machine, as it is described to the standby; see engine_machine.c. */
@@ -129,11 +127,8 @@ struct engine_output {
 /* The right to let the guest run; see engine_lease.c. */
 struct engine_lease {
 	struct lease lease;	 /* renewed by the control connection's thread */
-	bool is_outvoted;	 /* the gateway said so: no lease helps any more */
-	bool is_silenced;	 /* without a lease: no seals, no releases, the guest must stop */
-	bool is_stopped_here;	 /* while is_silenced: our QMP stop stopped the guest */
-	bool is_stop_open;	 /* while is_silenced: QEMU may yet obey an unanswered stop */
-	uint64_t stop_sent_ns;	 /* when the stop was sent ... */
+	enum voice_condition voice; /* engine_set_voice() changes it */
+	uint64_t stop_sent_ns;	 /* when our `stop` was sent ... */
 	uint64_t stop_seen_ns;	 /* ... and answered; 0: not known */
 	uint64_t retry_ns;	 /* when to retry a stop or cont that QEMU did not obey */
 	uint64_t commit_waiting; /* newest COMMIT that came while no frame might be released */
@@ -227,6 +222,14 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text);
  * 0; -EINTR: the engine must stop; -ESTALE: the epoch being encoded is of no more use. */
 int engine_service(struct engine *e) __attribute__((warn_unused_result));
 
+/* engine_condition.c. Change a condition: nothing else changes it, and this logs the change. @why
+ * is for the log; "": the change says it all. Nothing happens if @to is what it is already.
+ * A change that condition.h does not allow is a bug: it is logged as an error and not made. That
+ * lets no frame out: a release looks at the lease and at the commit, too, whatever the conditions
+ * say, and a hold that is closed opens only by an order. */
+void engine_set_guest(struct engine *e, enum guest_condition to, const char *why);
+void engine_set_voice(struct engine *e, enum voice_condition to, const char *why);
+
 /* engine_stream.c */
 void engine_stream_connect(struct engine *e);
 void engine_stream_close(struct engine *e, const char *why);
@@ -318,7 +321,7 @@ void engine_watch_tick(struct engine *e);  /* look at the taps when it is time *
 void engine_watch_again(struct engine *e); /* the guest had changed: is it again as it was? */
 uint64_t engine_watch_wake_ns(const struct engine *e);
 /* No epochs until the guest runs again; engine_watch_runstate() asks QEMU why, and reports it. */
-void engine_paused_by_other(struct engine *e);
+void engine_paused_by_other(struct engine *e); /* unless it is GUEST_RUNS, nothing happens */
 void engine_watch_runstate(struct engine *e);
 
 /* engine_throttle.c */

@@ -3,6 +3,7 @@
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -18,7 +19,7 @@
  * an unprotected one. */
 bool engine_may_speak(const struct engine *e)
 {
-	return !e->lease.is_outvoted &&
+	return e->lease.voice != VOICE_OUTVOTED &&
 	       (!e->output.is_holding ||
 		(!lease_is_over(&e->lease.lease, clock_boot_ns()) && !e->watch.is_uncovered_net));
 }
@@ -54,46 +55,44 @@ static int order(struct engine *e, const char *verb)
 
 static void silence(struct engine *e)
 {
-	e->lease.is_silenced = true;
 	e->lease.retry_ns = 0;
-	if (e->lease.is_outvoted || e->watch.is_uncovered_net)
-		return; /* the caller that set it has logged it */
+	if (e->watch.is_uncovered_net) {
+		engine_set_voice(e, VOICE_SILENCED, "frames could leave unheld");
+		return;
+	}
+	engine_set_voice(e, VOICE_SILENCED,
+			 "the lease is over: the guest is stopped and nothing leaves until the "
+			 "gateway renews it");
 	e->figures.n_lease_ended++;
-	log_warn("vm=%s term=%llu epoch=%llu the lease is over: the guest is stopped and nothing "
-		 "leaves until the gateway renews it",
-		 e->config.vm, (unsigned long long)e->term, (unsigned long long)e->epochs.next);
 	engine_set_state(e, e->status.state, "no lease: guest stopped, output held until the gateway "
 			 "renews it");
 }
 
 int engine_lease_let_run(struct engine *e)
 {
-	uint64_t began_ns;
+	uint64_t began_ns = e->lease.stop_sent_ns;
 	int r;
 
-	if ((!e->lease.is_stopped_here && !e->lease.is_stop_open) || e->guest.is_lost)
+	if (e->guest.condition != GUEST_STOPPED && e->guest.condition != GUEST_STOPPING)
 		return 0;
-	e->lease.is_stopped_here = false; /* before `cont`: its RESUME event is ours */
-	began_ns = e->lease.stop_sent_ns;
 	/* We stopped the guest, so its clock is corrected for that time as for any pause of
 	 * ours. */
 	if (e->lease.stop_seen_ns)
 		guestclock_stopped(e->guest.clock, e->lease.stop_sent_ns, e->lease.stop_seen_ns);
 	r = order(e, "cont"); /* QEMU carries out a `stop` that is still waiting first */
 	if (r < 0)
-		e->lease.is_stopped_here = true;
-	else if (e->lease.stop_seen_ns)
+		return r;
+	if (e->lease.stop_seen_ns)
 		guestclock_resumed(e->guest.clock, clock_mono_ns() - began_ns);
-	if (r == 0)
-		e->lease.is_stop_open = false;
-	return r;
+	engine_set_guest(e, GUEST_RUNS, "");
+	return 0;
 }
 
 static void renewed(struct engine *e)
 {
 	if (engine_lease_let_run(e) < 0)
 		return;
-	e->lease.is_silenced = false;
+	engine_set_voice(e, VOICE_SPEAKS, "it may speak again: the guest goes on");
 	e->figures.last_resumed_ns = 0; /* the time since the last seal is not an interval */
 	/* By now TCP waits long between its retransmissions, in both directions: if a packet is
 	 * lost now, it could take seconds to repeat, which would look as if we did not replicate.
@@ -101,8 +100,6 @@ static void renewed(struct engine *e)
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->stream.connect_at_ns = 0;
 	e->stream.backoff = 0;
-	log_info("vm=%s term=%llu epoch=%llu it may speak again: the guest goes on", e->config.vm,
-		 (unsigned long long)e->term, (unsigned long long)e->epochs.next);
 	engine_set_state(e, e->status.state, "%s", "");
 	engine_committed(e, e->lease.commit_waiting);
 }
@@ -111,18 +108,17 @@ static void stop(struct engine *e)
 {
 	int r;
 
-	/* Set this before `stop`: its STOP event is ours. QEMU may yet obey a `stop` that it did
-	 * not answer in time. */
-	e->lease.is_stopped_here = true;
+	engine_set_guest(e, GUEST_STOPPING, "");
 	guestclock_running(e->guest.clock);
 	e->lease.stop_sent_ns = clock_mono_ns();
 	e->lease.stop_seen_ns = 0;
 	r = order(e, "stop");
-	e->lease.is_stop_open = r == -ETIMEDOUT;
-	if (r < 0)
-		e->lease.is_stopped_here = false;
-	else
+	if (r == 0) {
 		e->lease.stop_seen_ns = clock_mono_ns();
+		engine_set_guest(e, GUEST_STOPPED, "");
+	} else if (r != -ETIMEDOUT) { /* else QEMU may yet obey it */
+		engine_set_guest(e, GUEST_RUNS, "QEMU did not take `stop`");
+	}
 	e->publish_at_ns = 0;
 }
 
@@ -130,15 +126,18 @@ void engine_lease_tick(struct engine *e)
 {
 	bool may_speak = engine_may_speak(e);
 
-	if (!may_speak && !e->lease.is_silenced)
+	if (!may_speak && e->lease.voice == VOICE_SPEAKS)
 		silence(e);
-	if (!e->lease.is_silenced && is_release_waiting(e) && engine_may_release(e))
-		engine_committed(e, e->lease.commit_waiting);
-	if (!e->lease.is_silenced || clock_mono_ns() < e->lease.retry_ns)
+	if (e->lease.voice == VOICE_SPEAKS) {
+		if (is_release_waiting(e) && engine_may_release(e))
+			engine_committed(e, e->lease.commit_waiting);
+		return;
+	}
+	if (clock_mono_ns() < e->lease.retry_ns)
 		return;
 	if (may_speak)
 		renewed(e);
-	else if (!e->lease.is_stopped_here && !e->guest.is_paused_by_other && !e->guest.is_lost)
+	else if (e->guest.condition == GUEST_RUNS || e->guest.condition == GUEST_STOPPING)
 		stop(e);
 }
 
@@ -154,7 +153,7 @@ static uint64_t lease_end_mono_ns(const struct engine *e, uint64_t now_ns)
 
 uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns)
 {
-	if (e->lease.is_silenced)
+	if (e->lease.voice != VOICE_SPEAKS)
 		return now_ns + LOOK_NS;
 	if (is_release_waiting(e))
 		return now_ns + RELEASE_LOOK_NS;
@@ -163,8 +162,8 @@ uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns)
 
 uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns)
 {
-	uint64_t end_ns = e->lease.is_silenced ? clock_mono_ns() + CONNECT_NS
-					       : engine_lease_wake_ns(e, clock_mono_ns());
+	uint64_t end_ns = e->lease.voice != VOICE_SPEAKS ? clock_mono_ns() + CONNECT_NS
+							 : engine_lease_wake_ns(e, clock_mono_ns());
 
 	return wanted_ns < end_ns ? wanted_ns : end_ns;
 }
@@ -173,22 +172,23 @@ int engine_lease_wait(struct engine *e)
 {
 	int r = engine_service(e);
 
-	while (r == 0 && e->lease.is_silenced)
+	while (r == 0 && e->lease.voice != VOICE_SPEAKS)
 		r = engine_wait_and_serve(e, -1, LOOK_NS);
 	return r;
 }
 
 void engine_outvoted(struct engine *e, const char *why)
 {
-	if (e->lease.is_outvoted)
+	char text[WIRE_TEXT_MAX + 64];
+
+	if (e->lease.voice == VOICE_OUTVOTED)
 		return;
-	e->lease.is_outvoted = true;
+	(void)snprintf(text, sizeof(text), "%s; the guest is stopped, nothing leaves any more",
+		       why); /* a long text is cut */
+	engine_set_voice(e, VOICE_OUTVOTED, text);
+	e->lease.retry_ns = 0;
 	if (hold_set_mode(e->output.hold, HOLD_DROP) == 0)
 		e->output.is_holding = true; /* closed: only an order may open it */
-	log_error("vm=%s term=%llu epoch=%llu outvoted: %s; the guest is stopped, nothing leaves "
-		  "any more",
-		  e->config.vm, (unsigned long long)e->term, (unsigned long long)e->epochs.next,
-		  why);
 	engine_lease_tick(e);
 }
 

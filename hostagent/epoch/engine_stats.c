@@ -240,9 +240,10 @@ void engine_publish(struct engine *e)
 	pthread_mutex_lock(&e->status_lock);
 	if (r == 0)
 		strcpy(e->status.stats, stats);
-	e->status.is_stopped_here = e->lease.is_stopped_here;
+	if (e->guest.condition != GUEST_LOST) /* else what was true last */
+		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED;
 	e->status.is_holding = e->output.is_holding;
-	e->status.is_outvoted = e->lease.is_outvoted;
+	e->status.is_outvoted = e->lease.voice == VOICE_OUTVOTED;
 	e->status.is_direct = e->direct.is_direct;
 	e->status.sealed_epoch = e->epochs.next - 1;
 	e->status.committed_epoch = e->epochs.committed;

@@ -420,7 +420,8 @@ void engine_stream_send(struct engine *e)
 int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 {
 	struct pollfd fds[] = {
-		{.fd = e->lease.is_silenced ? -1 : hold_fd(e->output.hold), .events = POLLIN},
+		{.fd = e->lease.voice != VOICE_SPEAKS ? -1 : hold_fd(e->output.hold),
+		 .events = POLLIN},
 		{.fd = e->wake_fd, .events = POLLIN},
 		{.fd = e->stream.link ? link_fd(e->stream.link) : -1,
 		 .events = e->stream.link ? (short)link_events(e->stream.link) : 0},

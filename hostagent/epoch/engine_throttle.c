@@ -44,7 +44,7 @@ void engine_throttle_tick(struct engine *e)
 {
 	uint64_t now_ns = clock_mono_ns();
 	bool is_wanted = throttle_wants_stop(&e->throttle.plan, now_ns) && e->guest.vcpus &&
-			 !e->guest.is_lost && !e->guest.is_paused_by_other && !e->lease.is_silenced;
+			 e->guest.condition == GUEST_RUNS && e->lease.voice == VOICE_SPEAKS;
 
 	if (is_wanted && !e->throttle.is_held)
 		hold_still(e, now_ns);

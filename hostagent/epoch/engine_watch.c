@@ -181,7 +181,7 @@ void engine_watch_tick(struct engine *e)
 
 	if (linkwatch_changed(e->watch.link_fd))
 		watch_saw_link(&e->watch.plan);
-	if (e->watch.is_uncovered || e->guest.is_lost ||
+	if (e->watch.is_uncovered || e->guest.condition == GUEST_LOST ||
 	    !watch_taps_due(&e->watch.plan, clock_mono_ns()))
 		return;
 	/* Other errors (QEMU is ending, a descriptor was closed meanwhile) are ignored: the next
@@ -195,7 +195,8 @@ void engine_watch_again(struct engine *e)
 	struct vmm_change change;
 	struct error error;
 
-	if (!e->watch.is_uncovered || e->guest.is_lost || clock_mono_ns() < e->watch.look_ns)
+	if (!e->watch.is_uncovered || e->guest.condition == GUEST_LOST ||
+	    clock_mono_ns() < e->watch.look_ns)
 		return;
 	e->watch.look_ns = clock_mono_ns() + AGAIN_NS;
 	if (engine_throttle_release(e) < 0 || look_at_taps(e, &error) < 0 ||
@@ -217,10 +218,10 @@ uint64_t engine_watch_wake_ns(const struct engine *e)
 
 void engine_paused_by_other(struct engine *e)
 {
-	if (e->guest.is_paused_by_other || e->status.verdict == WIRE_VERDICT_SHUTDOWN)
+	if (e->guest.condition != GUEST_RUNS || e->status.verdict == WIRE_VERDICT_SHUTDOWN)
 		return;
-	e->guest.is_paused_by_other = true;
-	e->guest.wants_runstate = true; /* ask QEMU for the cause once its monitor is free */
+	/* QEMU is asked for the reason once its monitor is free. */
+	engine_set_guest(e, GUEST_PAUSED_NEWLY, "somebody else stopped it, or QEMU itself");
 }
 
 /* Turn QEMU's name of the reason into a text for people. */
@@ -240,9 +241,8 @@ void engine_watch_runstate(struct engine *e)
 	char text[160];
 	int r;
 
-	if (!e->guest.wants_runstate || e->guest.is_lost)
+	if (e->guest.condition != GUEST_PAUSED_NEWLY)
 		return;
-	e->guest.wants_runstate = false;
 	r = qmp_execute(e->guest.qmp, "query-status", NULL, QMP_NS, &answer);
 	runstate = r == 0 ? json_string_value(json_object_get(answer, "status")) : NULL;
 	if (runstate && strcmp(runstate, "shutdown") == 0) {
@@ -252,12 +252,14 @@ void engine_watch_runstate(struct engine *e)
 		/* The guest may run elsewhere by now, and the standby's copy is older than that. */
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
 				   "somebody migrated it away, or saved it (runstate postmigrate)");
-	} else if (e->guest.is_paused_by_other) { /* else it runs again */
-		/* After finish-migrate another state follows: ask again. */
-		e->guest.wants_runstate = runstate && strcmp(runstate, "finish-migrate") == 0;
+	} else if (e->guest.condition == GUEST_PAUSED_NEWLY) { /* else it runs again */
 		describe_runstate(runstate ? runstate : "paused", text, sizeof(text));
 		if (e->status.verdict != WIRE_VERDICT_PAUSED)
 			engine_set_verdict(e, WIRE_VERDICT_PAUSED, text);
 	}
+	/* After finish-migrate another state follows: ask again. */
+	if (e->guest.condition == GUEST_PAUSED_NEWLY &&
+	    !(runstate && strcmp(runstate, "finish-migrate") == 0))
+		engine_set_guest(e, GUEST_PAUSED, "");
 	json_decref(answer);
 }

@@ -1,0 +1,197 @@
+#include "epoch/condition.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+
+struct change {
+	uint8_t from, to;
+	enum log_level level;
+};
+
+struct condition {
+	const char *name;
+	const char *const *values; /* their names */
+	size_t n_values;
+	const struct change *changes;
+	size_t n_changes;
+};
+
+#define INFO  LOG_LEVEL_INFO
+#define DEBUG LOG_LEVEL_DEBUG
+
+static const char *const guest_values[GUEST_N_CONDITIONS] = {
+	[GUEST_RUNS] = "runs",
+	[GUEST_SEALING] = "sealing",
+	[GUEST_SEALING_PAUSED] = "sealing-paused",
+	[GUEST_PAUSED_NEWLY] = "paused-newly",
+	[GUEST_PAUSED] = "paused",
+	[GUEST_STOPPING] = "stopping",
+	[GUEST_STOPPED] = "stopped",
+	[GUEST_LOST] = "lost",
+};
+
+static const struct change guest_changes[] = {
+	/* Our own pauses. A guest that was paused while a FULL epoch was copied is sealed, too. */
+	{GUEST_RUNS, GUEST_SEALING, DEBUG},
+	{GUEST_PAUSED_NEWLY, GUEST_SEALING_PAUSED, DEBUG},
+	{GUEST_PAUSED, GUEST_SEALING_PAUSED, DEBUG},
+	{GUEST_SEALING, GUEST_SEALING_PAUSED, DEBUG},
+	{GUEST_SEALING_PAUSED, GUEST_SEALING, DEBUG},
+	{GUEST_SEALING, GUEST_RUNS, DEBUG},
+	{GUEST_SEALING_PAUSED, GUEST_RUNS, DEBUG}, /* engine_paused_by_other() may follow */
+	{GUEST_SEALING_PAUSED, GUEST_PAUSED_NEWLY, DEBUG},
+	{GUEST_SEALING_PAUSED, GUEST_PAUSED, DEBUG},
+	/* Somebody else's pauses; what QEMU says of the reason is logged as a verdict. */
+	{GUEST_RUNS, GUEST_PAUSED_NEWLY, INFO},
+	{GUEST_PAUSED_NEWLY, GUEST_PAUSED, DEBUG},
+	{GUEST_PAUSED_NEWLY, GUEST_RUNS, INFO},
+	{GUEST_PAUSED, GUEST_RUNS, INFO},
+	/* This host may not speak. */
+	{GUEST_RUNS, GUEST_STOPPING, INFO},
+	{GUEST_STOPPING, GUEST_STOPPED, INFO},
+	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused, or it was let run again */
+	{GUEST_STOPPED, GUEST_RUNS, INFO},  /* it was let run, by us or by somebody else */
+	/* Noticed between two pauses of ours only. */
+	{GUEST_RUNS, GUEST_LOST, INFO},
+	{GUEST_PAUSED_NEWLY, GUEST_LOST, INFO},
+	{GUEST_PAUSED, GUEST_LOST, INFO},
+	{GUEST_STOPPING, GUEST_LOST, INFO},
+	{GUEST_STOPPED, GUEST_LOST, INFO},
+};
+
+static const char *const output_values[OUTPUT_N_CONDITIONS] = {
+	[OUTPUT_PASSES] = "passes",
+	[OUTPUT_BEGINS] = "begins",
+	[OUTPUT_HELD] = "held",
+	[OUTPUT_CLOSED] = "closed",
+};
+
+static const struct change output_changes[] = {
+	{OUTPUT_PASSES, OUTPUT_BEGINS, DEBUG},
+	{OUTPUT_BEGINS, OUTPUT_PASSES, DEBUG},
+	{OUTPUT_BEGINS, OUTPUT_HELD, INFO},
+	{OUTPUT_PASSES, OUTPUT_HELD, INFO}, /* at the start: an earlier agent left its hold */
+	{OUTPUT_PASSES, OUTPUT_CLOSED, INFO},
+	{OUTPUT_BEGINS, OUTPUT_CLOSED, INFO},
+	{OUTPUT_HELD, OUTPUT_CLOSED, INFO},
+};
+
+static const char *const voice_values[VOICE_N_CONDITIONS] = {
+	[VOICE_SPEAKS] = "speaks",
+	[VOICE_SILENCED] = "silenced",
+	[VOICE_OUTVOTED] = "outvoted",
+};
+
+static const struct change voice_changes[] = {
+	{VOICE_SPEAKS, VOICE_SILENCED, LOG_LEVEL_WARN},
+	{VOICE_SILENCED, VOICE_SPEAKS, INFO},
+	{VOICE_SPEAKS, VOICE_OUTVOTED, LOG_LEVEL_ERROR},
+	{VOICE_SILENCED, VOICE_OUTVOTED, LOG_LEVEL_ERROR},
+};
+
+static const char *const stream_values[STREAM_N_CONDITIONS] = {
+	[STREAM_NONE] = "none",
+	[STREAM_GATEWAY] = "gateway",
+	[STREAM_GATEWAY_RESUMED] = "gateway-resumed",
+	[STREAM_DIRECT] = "direct",
+	[STREAM_DIRECT_RESUMED] = "direct-resumed",
+};
+
+/* DEBUG: each has a line that says more, with the peer's name or text. */
+static const struct change stream_changes[] = {
+	{STREAM_NONE, STREAM_GATEWAY, DEBUG},
+	{STREAM_NONE, STREAM_DIRECT, DEBUG},
+	{STREAM_GATEWAY, STREAM_GATEWAY_RESUMED, DEBUG},
+	{STREAM_DIRECT, STREAM_DIRECT_RESUMED, DEBUG},
+	/* The standby refused an epoch. */
+	{STREAM_GATEWAY_RESUMED, STREAM_GATEWAY, DEBUG},
+	{STREAM_DIRECT_RESUMED, STREAM_DIRECT, DEBUG},
+	{STREAM_GATEWAY, STREAM_NONE, DEBUG},
+	{STREAM_GATEWAY_RESUMED, STREAM_NONE, DEBUG},
+	{STREAM_DIRECT, STREAM_NONE, DEBUG},
+	{STREAM_DIRECT_RESUMED, STREAM_NONE, DEBUG},
+};
+
+static const char *const direct_values[DIRECT_N_CONDITIONS] = {
+	[DIRECT_OFF] = "off",
+	[DIRECT_PEER_NEXT] = "peer-next",
+	[DIRECT_GATEWAY_NEXT] = "gateway-next",
+};
+
+/* DEBUG: the first and the last have a line of their own, the others belong to every connection. */
+static const struct change direct_changes[] = {
+	{DIRECT_OFF, DIRECT_PEER_NEXT, DEBUG},
+	{DIRECT_PEER_NEXT, DIRECT_GATEWAY_NEXT, DEBUG},
+	{DIRECT_GATEWAY_NEXT, DIRECT_PEER_NEXT, DEBUG},
+	{DIRECT_GATEWAY_NEXT, DIRECT_OFF, DEBUG},
+};
+
+static const char *const sync_values[SYNC_N_CONDITIONS] = {
+	[SYNC_LOST] = "lost",
+	[SYNC_FULL] = "full",
+	[SYNC_KEPT] = "kept",
+};
+
+static const struct change sync_changes[] = {
+	{SYNC_LOST, SYNC_FULL, DEBUG},
+	{SYNC_FULL, SYNC_LOST, DEBUG},
+	{SYNC_FULL, SYNC_KEPT, INFO},
+	{SYNC_KEPT, SYNC_LOST, INFO},
+};
+
+static const char *const cover_values[COVER_N_CONDITIONS] = {
+	[COVER_WHOLE] = "whole",
+	[COVER_DEVICES] = "devices",
+	[COVER_NET] = "net",
+};
+
+/* DEBUG: each has a line that says what changed. */
+static const struct change cover_changes[] = {
+	{COVER_WHOLE, COVER_DEVICES, DEBUG},
+	{COVER_WHOLE, COVER_NET, DEBUG},
+	{COVER_DEVICES, COVER_WHOLE, DEBUG},
+	{COVER_NET, COVER_WHOLE, DEBUG},
+};
+
+#define CONDITION(what)                                                                            \
+	const struct condition condition_##what = {                                                \
+		.name = #what,                                                                     \
+		.values = what##_values,                                                           \
+		.n_values = ARRAY_SIZE(what##_values),                                             \
+		.changes = what##_changes,                                                         \
+		.n_changes = ARRAY_SIZE(what##_changes),                                           \
+	}
+
+CONDITION(guest);
+CONDITION(output);
+CONDITION(voice);
+CONDITION(stream);
+CONDITION(direct);
+CONDITION(sync);
+CONDITION(cover);
+
+bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
+		      enum log_level *ret_level)
+{
+	for (size_t i = 0; i < condition->n_changes; i++) {
+		const struct change *change = &condition->changes[i];
+
+		if (change->from == from && change->to == to) {
+			*ret_level = change->level;
+			return true;
+		}
+	}
+	return false;
+}
+
+const char *condition_name(const struct condition *condition)
+{
+	return condition->name;
+}
+
+const char *condition_value(const struct condition *condition, unsigned int value)
+{
+	return value < condition->n_values ? condition->values[value] : "unknown";
+}

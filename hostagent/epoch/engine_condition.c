@@ -1,0 +1,44 @@
+/* The functions that change the engine's conditions, one for each; see condition.h and
+ * engine_internal.h. */
+#include "epoch/engine_internal.h"
+
+#include <inttypes.h>
+
+#include "base/log.h"
+
+/* Is the change allowed? Logs it, or that it is not. @why: "" if the change says it all. */
+static bool may_change(const struct engine *e, const struct condition *condition, unsigned int from,
+		       unsigned int to, const char *why)
+{
+	enum log_level level;
+
+	if (from == to)
+		return false;
+	if (!condition_allows(condition, from, to, &level)) {
+		log_limited(LOG_LEVEL_ERROR,
+			    "vm=%s term=%" PRIu64 " epoch=%" PRIu64
+			    " a bug of this agent: %s %s -> %s is not allowed, ignoring it: %s",
+			    e->config.vm, e->term, e->epochs.next, condition_name(condition),
+			    condition_value(condition, from), condition_value(condition, to), why);
+		return false;
+	}
+	if (level <= log_get_level())
+		log_write(level, __FILE__,
+			  "vm=%s term=%" PRIu64 " epoch=%" PRIu64 " %s %s -> %s%s%s", e->config.vm,
+			  e->term, e->epochs.next, condition_name(condition),
+			  condition_value(condition, from), condition_value(condition, to),
+			  *why ? ": " : "", why);
+	return true;
+}
+
+void engine_set_guest(struct engine *e, enum guest_condition to, const char *why)
+{
+	if (may_change(e, &condition_guest, e->guest.condition, to, why))
+		e->guest.condition = to;
+}
+
+void engine_set_voice(struct engine *e, enum voice_condition to, const char *why)
+{
+	if (may_change(e, &condition_voice, e->lease.voice, to, why))
+		e->lease.voice = to;
+}

@@ -1,0 +1,189 @@
+/* test_engine_state.c - the tables of epoch/condition.h: every pair of values of every condition,
+ * allowed or not, against a drawing kept by hand here; and the functions that change them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "epoch/engine_internal.h"
+
+#define VALUES_MAX 8u
+
+/* A row per value that it is, a column per value that it becomes: 'x' allowed, '.' not. */
+struct drawing {
+	const struct condition *condition;
+	const char *name;
+	unsigned int n_values;
+	const char *values[VALUES_MAX];
+	const char *rows[VALUES_MAX];
+};
+
+static const struct drawing drawings[] = {
+	{&condition_guest,
+	 "guest",
+	 GUEST_N_CONDITIONS,
+	 {"runs", "sealing", "sealing-paused", "paused-newly", "paused", "stopping", "stopped",
+	  "lost"},
+	 /* to: R S s n P g T L */
+	 {
+		 ".x.x.x.x", /* runs */
+		 "x.x.....", /* sealing */
+		 "xx.xx...", /* sealing-paused */
+		 "x.x.x..x", /* paused-newly */
+		 "x.x....x", /* paused */
+		 "x.....xx", /* stopping */
+		 "x......x", /* stopped */
+		 "........", /* lost: for good */
+	 }},
+	{&condition_output,
+	 "output",
+	 OUTPUT_N_CONDITIONS,
+	 {"passes", "begins", "held", "closed"},
+	 {
+		 ".xxx",
+		 "x.xx",
+		 "...x", /* a hold that has begun never opens */
+		 "....",
+	 }},
+	{&condition_voice,
+	 "voice",
+	 VOICE_N_CONDITIONS,
+	 {"speaks", "silenced", "outvoted"},
+	 {
+		 ".xx", "x.x", "...", /* outvoted for good */
+	 }},
+	{&condition_stream,
+	 "stream",
+	 STREAM_N_CONDITIONS,
+	 {"none", "gateway", "gateway-resumed", "direct", "direct-resumed"},
+	 {
+		 ".x.x.",
+		 "x.x..",
+		 "xx...",
+		 "x...x",
+		 "x..x.",
+	 }},
+	{&condition_direct,
+	 "direct",
+	 DIRECT_N_CONDITIONS,
+	 {"off", "peer-next", "gateway-next"},
+	 {
+		 ".x.",
+		 "..x",
+		 "xx.",
+	 }},
+	{&condition_sync,
+	 "sync",
+	 SYNC_N_CONDITIONS,
+	 {"lost", "full", "kept"},
+	 {
+		 ".x.",
+		 "x.x",
+		 "x..",
+	 }},
+	{&condition_cover,
+	 "cover",
+	 COVER_N_CONDITIONS,
+	 {"whole", "devices", "net"},
+	 {
+		 ".xx",
+		 "x..",
+		 "x..",
+	 }},
+};
+
+#define N_DRAWINGS (sizeof(drawings) / sizeof(drawings[0]))
+
+static void test_every_pair_is_as_drawn(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_DRAWINGS; i++) {
+		const struct drawing *d = &drawings[i];
+
+		for (unsigned int from = 0; from < d->n_values; from++) {
+			for (unsigned int to = 0; to < d->n_values; to++) {
+				enum log_level level = LOG_LEVEL_ERROR;
+				bool is_allowed = condition_allows(d->condition, from, to, &level);
+
+				if (is_allowed != (d->rows[from][to] == 'x'))
+					fail_msg("%s: %s -> %s is %s", d->name, d->values[from],
+						 d->values[to], is_allowed ? "allowed" : "refused");
+			}
+		}
+	}
+}
+
+static void test_values_outside_are_refused(void **state)
+{
+	enum log_level level = LOG_LEVEL_WARN;
+
+	(void)state;
+	for (size_t i = 0; i < N_DRAWINGS; i++) {
+		const struct drawing *d = &drawings[i];
+
+		for (unsigned int value = 0; value < d->n_values; value++) {
+			assert_false(condition_allows(d->condition, value, d->n_values, &level));
+			assert_false(condition_allows(d->condition, d->n_values, value, &level));
+		}
+	}
+	assert_int_equal(level, LOG_LEVEL_WARN);
+}
+
+static void test_names(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_DRAWINGS; i++) {
+		const struct drawing *d = &drawings[i];
+
+		assert_string_equal(condition_name(d->condition), d->name);
+		for (unsigned int value = 0; value < d->n_values; value++)
+			assert_string_equal(condition_value(d->condition, value), d->values[value]);
+		assert_string_equal(condition_value(d->condition, d->n_values), "unknown");
+	}
+}
+
+static struct engine engine = {.config = {.vm = "web1"}};
+
+static void test_an_allowed_change_is_made(void **state)
+{
+	(void)state;
+	engine.guest.condition = GUEST_RUNS;
+	engine_set_guest(&engine, GUEST_STOPPING, "");
+	assert_int_equal(engine.guest.condition, GUEST_STOPPING);
+	engine_set_guest(&engine, GUEST_STOPPED, "");
+	assert_int_equal(engine.guest.condition, GUEST_STOPPED);
+	engine_set_guest(&engine, GUEST_STOPPED, ""); /* nothing */
+	assert_int_equal(engine.guest.condition, GUEST_STOPPED);
+
+	engine.lease.voice = VOICE_SPEAKS;
+	engine_set_voice(&engine, VOICE_OUTVOTED, "");
+	assert_int_equal(engine.lease.voice, VOICE_OUTVOTED);
+}
+
+static void test_another_change_is_not_made(void **state)
+{
+	(void)state;
+	engine.guest.condition = GUEST_LOST;
+	engine_set_guest(&engine, GUEST_RUNS, "a test");
+	assert_int_equal(engine.guest.condition, GUEST_LOST);
+
+	engine.lease.voice = VOICE_OUTVOTED;
+	engine_set_voice(&engine, VOICE_SPEAKS, "a test");
+	assert_int_equal(engine.lease.voice, VOICE_OUTVOTED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_pair_is_as_drawn),
+		cmocka_unit_test(test_values_outside_are_refused),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_an_allowed_change_is_made),
+		cmocka_unit_test(test_another_change_is_not_made),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
