@@ -40,7 +40,7 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	wire_text_format(e->status.text, "%s", text);
 	e->status.sealed_epoch = e->epochs.next - 1;
 	e->status.committed_epoch = e->epochs.committed;
-	e->status.is_holding = e->output.is_holding;
+	e->status.is_holding = engine_is_holding(e);
 	e->status.is_outvoted = e->lease.voice == VOICE_OUTVOTED;
 	pthread_mutex_unlock(&e->status_lock);
 	if (old != state)
@@ -167,12 +167,10 @@ int engine_service(struct engine *e)
 	serve(e);
 	if (atomic_load(&e->must_stop))
 		return -EINTR;
-	if (e->watch.is_uncovered)
+	if (e->watch.cover != COVER_WHOLE || e->epochs.sync == SYNC_LOST)
 		return -ESTALE;
-	if (e->epochs.is_full_running && (!e->stream.link || !e->stream.is_resumed ||
-					  e->stream.generation != e->epochs.full_generation))
-		return -ESTALE;
-	if (!e->epochs.is_full_running && e->epochs.needs_full)
+	if (e->epochs.sync == SYNC_FULL && (!e->stream.link || !e->stream.is_resumed ||
+					    e->stream.generation != e->epochs.full_generation))
 		return -ESTALE;
 	return 0;
 }
@@ -180,7 +178,7 @@ int engine_service(struct engine *e)
 static bool may_seal(const struct engine *e)
 {
 	return e->guest.condition == GUEST_RUNS && e->lease.voice == VOICE_SPEAKS &&
-	       e->stream.link && e->stream.is_resumed && !e->watch.is_uncovered &&
+	       e->stream.link && e->stream.is_resumed && e->watch.cover == COVER_WHOLE &&
 	       clock_mono_ns() >= e->epochs.retry_ns;
 }
 
@@ -208,7 +206,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 		wake_ns = e->epochs.retry_ns;
 	if (!may_seal(e))
 		return wake_ns;
-	due_ns = e->epochs.needs_full ? now_ns : pacer_due_ns(&e->epochs.pacer, now_ns);
+	due_ns = e->epochs.sync == SYNC_LOST ? now_ns : pacer_due_ns(&e->epochs.pacer, now_ns);
 	return due_ns < wake_ns ? due_ns : wake_ns;
 }
 
@@ -276,11 +274,11 @@ static void turn(struct engine *e)
 		engine_stream_connect(e);
 	if (!may_seal(e))
 		return;
-	if (!e->epochs.needs_full)
+	if (e->epochs.sync == SYNC_KEPT)
 		engine_retry_pipe(e);
 	if (!may_seal(e)) /* engine_retry_pipe() may have found the guest paused */
 		return;
-	if (e->epochs.needs_full)
+	if (e->epochs.sync == SYNC_LOST)
 		epoch_ended(e, engine_full_epoch(e));
 	else if (pacer_due_ns(&e->epochs.pacer, now_ns) <= now_ns)
 		epoch_ended(e, engine_epoch(e));
@@ -425,7 +423,7 @@ static int open_hold(struct engine *e, struct error *ret_error)
 	if (hold_is_taken_over(e->output.hold) && hold_mode(e->output.hold) != HOLD_PASS) {
 		/* Frames of the guest may have been dropped meanwhile: nothing leaves until a FULL
 		 * epoch that contains the state after them is committed. */
-		e->output.is_holding = true;
+		engine_set_output(e, OUTPUT_HELD, "an earlier agent left its hold");
 		e->epochs.next = hold_epoch(e->output.hold) + 1;
 		hold_set_epoch(e->output.hold, e->epochs.next);
 		r = hold_set_mode(e->output.hold, HOLD_HOLD);
@@ -437,7 +435,7 @@ static int open_hold(struct engine *e, struct error *ret_error)
  * silent. */
 static void abandon_hold(struct engine *e)
 {
-	if (e->output.is_holding)
+	if (engine_is_holding(e))
 		hold_close(e->output.hold);
 	else if (hold_detach(e->output.hold) < 0)
 		log_warn("vm=%s the hold could not be removed whole, ignoring", e->config.vm);
@@ -469,7 +467,6 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 	e->config = *config;
 	e->term = term;
 	lease_init(&e->lease.lease, term, config->needs_lease);
-	e->epochs.needs_full = true;
 	e->watch.link_fd = e->watch.statm_fd = -1;
 	e->status.term = term;
 	e->status.state = WIRE_STATE_ATTACHING;

@@ -37,8 +37,37 @@ void engine_set_guest(struct engine *e, enum guest_condition to, const char *why
 		e->guest.condition = to;
 }
 
+void engine_set_output(struct engine *e, enum output_condition to, const char *why)
+{
+	if (may_change(e, &condition_output, e->output.condition, to, why))
+		e->output.condition = to;
+}
+
 void engine_set_voice(struct engine *e, enum voice_condition to, const char *why)
 {
 	if (may_change(e, &condition_voice, e->lease.voice, to, why))
 		e->lease.voice = to;
+}
+
+void engine_set_sync(struct engine *e, enum sync_condition to, const char *why)
+{
+	if (may_change(e, &condition_sync, e->epochs.sync, to, why))
+		e->epochs.sync = to;
+}
+
+void engine_set_cover(struct engine *e, enum cover_condition to, const char *why)
+{
+	if (may_change(e, &condition_cover, e->watch.cover, to, why))
+		e->watch.cover = to;
+}
+
+bool engine_is_holding(const struct engine *e)
+{
+	return e->output.condition == OUTPUT_HELD || e->output.condition == OUTPUT_CLOSED;
+}
+
+void engine_lose_sync(struct engine *e, const char *why)
+{
+	if (e->epochs.sync == SYNC_KEPT)
+		engine_set_sync(e, SYNC_LOST, why);
 }

@@ -158,9 +158,8 @@ static void end_epoch(void *context, const struct seal_times *times)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so", e->config.vm);
 	e->epochs.next++;
 	hold_set_epoch(e->output.hold, e->epochs.next);
-	if (!e->output.is_holding && !e->output.is_unheld &&
-	    hold_set_mode(e->output.hold, HOLD_HOLD) == 0) {
-		e->output.is_holding = true;
+	if (e->output.condition == OUTPUT_BEGINS && hold_set_mode(e->output.hold, HOLD_HOLD) == 0) {
+		engine_set_output(e, OUTPUT_HELD, "");
 		e->output.held_from = e->epochs.next - 1;
 	}
 	guestclock_stopped(e->guest.clock, times->paused_ns, times->paused_ns + times->stop_ns);
@@ -174,7 +173,7 @@ static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->epochs.pacer.resumed_ns;
 
-	if (e->output.is_holding || !e->stream.knows_unheld)
+	if (!e->stream.knows_unheld)
 		return true;
 	if (is_full)
 		e->output.n_unheld = 0;
@@ -186,10 +185,16 @@ static bool begins_hold(struct engine *e, bool is_full)
 	return ++e->output.n_unheld > UNHELD_MAX;
 }
 
+static void choose_output(struct engine *e, bool is_full)
+{
+	if (!engine_is_holding(e))
+		engine_set_output(e, begins_hold(e, is_full) ? OUTPUT_BEGINS : OUTPUT_PASSES, "");
+}
+
 /* For an ordinary epoch call this after its seal: the hold may have failed to begin there. */
 static uint8_t unheld_flag(const struct engine *e)
 {
-	return e->stream.knows_unheld && !e->output.is_holding ? WIRE_FLAG_UNHELD : 0;
+	return e->stream.knows_unheld && !engine_is_holding(e) ? WIRE_FLAG_UNHELD : 0;
 }
 
 /* The seal of a FULL epoch always protects, as the rounds before it did. */
@@ -284,7 +289,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 
 	r = engine_throttle_release(e);
 	if (r < 0) {
-		e->epochs.needs_full = true;
+		engine_lose_sync(e, "a vCPU does not let the guest be sealed");
 		return r;
 	}
 	if (had_pipe)
@@ -298,7 +303,7 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 		log_error("vm=%s epoch=%llu seal failed: %s%s%s", e->config.vm,
 			  (unsigned long long)e->epochs.next, strerror(-r),
 			  *qmp_error(e->guest.qmp) ? ": " : "", qmp_error(e->guest.qmp));
-		e->epochs.needs_full = true;
+		engine_lose_sync(e, "a seal failed");
 		if (had_pipe && !devstate_gate(e->capture.device))
 			pipe_failed(e);
 		return r;
@@ -363,7 +368,7 @@ static int send_full(struct engine *e)
 	int r;
 
 	e->figures.is_kept = false; /* a FULL epoch's seal protects everything */
-	e->output.is_unheld = !begins_hold(e, true);
+	choose_output(e, true);
 	r = encoder_begin(e->epochs.encoder, e->epochs.next, e->stream.complete_at_peer,
 			  WIRE_FLAG_FULL | unheld_flag(e));
 	if (r == 0)
@@ -386,7 +391,6 @@ int engine_full_epoch(struct engine *e)
 	struct error error;
 	int r;
 
-	e->epochs.needs_full = true;
 	r = engine_throttle_end(e);
 	if (r == 0)
 		r = engine_machine_check(e);
@@ -403,19 +407,18 @@ int engine_full_epoch(struct engine *e)
 	}
 	if (e->epochs.next <= e->stream.complete_at_peer)
 		e->epochs.next = e->stream.complete_at_peer + 1;
-	if (e->output.is_holding)
+	if (engine_is_holding(e))
 		hold_set_epoch(e->output.hold, e->epochs.next);
 	retain_drop_all(e->epochs.retain);
-	e->epochs.is_full_running = true;
+	engine_set_sync(e, SYNC_FULL, "");
 	e->epochs.full_generation = e->stream.generation;
 	encoder_get_counts(e->epochs.encoder, &before);
 	r = send_full(e);
 	progress_end(e->config.progress); /* the rest is shown as the link's progress */
 	engine_figures_full(e, &before);
-	e->epochs.is_full_running = false;
+	engine_set_sync(e, r < 0 ? SYNC_LOST : SYNC_KEPT, "");
 	if (r < 0)
 		return r;
-	e->epochs.needs_full = false;
 	protect_init(&e->epochs.protect, track_fault_ns(e->capture.track));
 	e->figures.last_resumed_ns = 0; /* the time since the last seal is not an interval */
 	encoder_get_counts(e->epochs.encoder, &counts);
@@ -435,7 +438,7 @@ int engine_epoch(struct engine *e)
 	uint32_t n_stale, n_unchanged;
 	int r;
 
-	e->output.is_unheld = !begins_hold(e, false);
+	choose_output(e, false);
 	pacer_sealing(&e->epochs.pacer, clock_mono_ns());
 	r = run_seal(e, kind, &result);
 	if (r < 0)
@@ -447,7 +450,7 @@ int engine_epoch(struct engine *e)
 	if (r == 0)
 		r = encode_sealed(e, &result);
 	if (r < 0) {
-		e->epochs.needs_full = true;
+		engine_lose_sync(e, "an epoch was not encoded whole");
 		return r;
 	}
 	encoder_get_counts(e->epochs.encoder, &counts);

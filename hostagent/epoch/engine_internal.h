@@ -95,7 +95,7 @@ struct engine_machine {
 
 /* What takes the guest's state in a pause. */
 struct engine_capture {
-	struct track *track; /* NULL, as seal: tracking is lost; then needs_full is set */
+	struct track *track; /* NULL, as seal: tracking is lost; then sync is SYNC_LOST */
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
@@ -110,16 +110,14 @@ struct engine_watch {
 	struct vmm_inventory inventory; /* when attached */
 	int link_fd;			/* netlink; -1: none */
 	int statm_fd;			/* /proc/PID/statm; -1: none */
-	bool is_uncovered;		/* the guest changed: no seals */
-	bool is_uncovered_net;		/* frames could leave unheld: the guest may not run */
-	uint64_t look_ns;		/* while is_uncovered: when to look again */
+	enum cover_condition cover;	/* engine_set_cover() changes it */
+	uint64_t look_ns;		/* unless it is COVER_WHOLE: when to look again */
 };
 
 /* The guest's frames. */
 struct engine_output {
 	struct hold *hold;
-	bool is_holding;    /* mode is HOLD */
-	bool is_unheld;	    /* the seal of the current epoch does not begin the hold */
+	enum output_condition condition; /* engine_set_output() changes it */
 	uint32_t n_unheld;  /* epochs since the first commit, too long to begin the hold */
 	uint64_t held_from; /* the epoch whose seal began the hold; 0: an earlier agent began it */
 };
@@ -142,9 +140,8 @@ struct engine_epochs {
 	uint64_t committed;	 /* 0: none */
 	uint32_t dirty_expected; /* pages of the next epoch: running mean of the last ones */
 	struct protect protect;	 /* whether to protect written pages again */
-	bool needs_full;	 /* the standby's copy and the reference are not in step */
-	bool is_full_running;	 /* a FULL epoch is being sent, in full_generation */
-	uint32_t full_generation;
+	enum sync_condition sync; /* engine_set_sync() changes it */
+	uint32_t full_generation; /* in which the FULL epoch of SYNC_FULL is sent */
 	uint64_t sealed_at_ns[ENGINE_SEALED_AT_SLOTS]; /* end of the pause, by epoch % slots */
 	uint64_t retry_ns; /* try no epoch before then; 0: the last one did not fail */
 	uint64_t wait_ns;  /* the wait that ends at retry_ns */
@@ -228,7 +225,14 @@ int engine_service(struct engine *e) __attribute__((warn_unused_result));
  * lets no frame out: a release looks at the lease and at the commit, too, whatever the conditions
  * say, and a hold that is closed opens only by an order. */
 void engine_set_guest(struct engine *e, enum guest_condition to, const char *why);
+void engine_set_output(struct engine *e, enum output_condition to, const char *why);
 void engine_set_voice(struct engine *e, enum voice_condition to, const char *why);
+void engine_set_sync(struct engine *e, enum sync_condition to, const char *why);
+void engine_set_cover(struct engine *e, enum cover_condition to, const char *why);
+/* Is the hold on, so that frames leave only after the commit of their epoch, or not at all? */
+bool engine_is_holding(const struct engine *e);
+/* Only a FULL epoch may follow. One that is being made stays valid: if it fails, another follows. */
+void engine_lose_sync(struct engine *e, const char *why);
 
 /* engine_stream.c */
 void engine_stream_connect(struct engine *e);
@@ -251,7 +255,7 @@ void engine_stream_pace(struct engine *e); /* tell the pacer what is uncommitted
 void engine_stream_watch(struct engine *e);   /* reconnect if only the stream's TCP is stuck */
 void engine_stream_measure(struct engine *e); /* measure the link, for pacer and second stage */
 
-/* engine_epoch.c. 0; -errno: the epoch was not sent whole (needs_full says whether that matters). */
+/* engine_epoch.c. 0; -errno: the epoch was not sent whole (SYNC_LOST says that this matters). */
 int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
 /* Start tracking anew; which pages were written before is not known. On error track and seal are

@@ -20,15 +20,15 @@
 bool engine_may_speak(const struct engine *e)
 {
 	return e->lease.voice != VOICE_OUTVOTED &&
-	       (!e->output.is_holding ||
-		(!lease_is_over(&e->lease.lease, clock_boot_ns()) && !e->watch.is_uncovered_net));
+	       (!engine_is_holding(e) ||
+		(!lease_is_over(&e->lease.lease, clock_boot_ns()) && e->watch.cover != COVER_NET));
 }
 
 /* May committed frames leave? */
 bool engine_may_release(const struct engine *e)
 {
 	return engine_may_speak(e) &&
-	       (!e->output.is_holding || lease_may_release(&e->lease.lease, clock_boot_ns()));
+	       (!engine_is_holding(e) || lease_may_release(&e->lease.lease, clock_boot_ns()));
 }
 
 static bool is_release_waiting(const struct engine *e)
@@ -56,7 +56,7 @@ static int order(struct engine *e, const char *verb)
 static void silence(struct engine *e)
 {
 	e->lease.retry_ns = 0;
-	if (e->watch.is_uncovered_net) {
+	if (e->watch.cover == COVER_NET) {
 		engine_set_voice(e, VOICE_SILENCED, "frames could leave unheld");
 		return;
 	}
@@ -157,7 +157,7 @@ uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns)
 		return now_ns + LOOK_NS;
 	if (is_release_waiting(e))
 		return now_ns + RELEASE_LOOK_NS;
-	return e->output.is_holding ? lease_end_mono_ns(e, now_ns) : UINT64_MAX;
+	return engine_is_holding(e) ? lease_end_mono_ns(e, now_ns) : UINT64_MAX;
 }
 
 uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns)
@@ -188,7 +188,7 @@ void engine_outvoted(struct engine *e, const char *why)
 	engine_set_voice(e, VOICE_OUTVOTED, text);
 	e->lease.retry_ns = 0;
 	if (hold_set_mode(e->output.hold, HOLD_DROP) == 0)
-		e->output.is_holding = true; /* closed: only an order may open it */
+		engine_set_output(e, OUTPUT_CLOSED, ""); /* only an order may open it */
 	engine_lease_tick(e);
 }
 

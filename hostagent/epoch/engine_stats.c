@@ -242,7 +242,7 @@ void engine_publish(struct engine *e)
 		strcpy(e->status.stats, stats);
 	if (e->guest.condition != GUEST_LOST) /* else what was true last */
 		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED;
-	e->status.is_holding = e->output.is_holding;
+	e->status.is_holding = engine_is_holding(e);
 	e->status.is_outvoted = e->lease.voice == VOICE_OUTVOTED;
 	e->status.is_direct = e->direct.is_direct;
 	e->status.sealed_epoch = e->epochs.next - 1;

@@ -22,7 +22,7 @@ void engine_stream_close(struct engine *e, const char *why)
 	if (!e->stream.link)
 		return;
 	/* Before link_free(): @why may be the link's own text. */
-	engine_set_state(e, e->output.is_holding ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
+	engine_set_state(e, engine_is_holding(e) ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
 			 "stream to the %s lost: %s",
 			 e->stream.is_peer_link ? "other host" : "gateway", why);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu stream to the %s lost: %s", e->config.vm,
@@ -48,7 +48,7 @@ static void use_features(struct engine *e, uint64_t features)
 	if (deltas == 0)
 		deltas = WIRE_FEATURE_XRLE; /* every stream of this version supports it */
 	if (!encoder_can_resend(e->epochs.encoder, features))
-		e->epochs.needs_full = true;
+		engine_lose_sync(e, "the other end cannot read what was encoded");
 	encoder_set_features(e->epochs.encoder, deltas);
 	e->stream.has_machine = features & WIRE_FEATURE_MACHINE;
 	e->stream.tells_clock = features & WIRE_FEATURE_CLOCK;
@@ -227,9 +227,10 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	e->epochs.committed = epoch;
 	retain_drop(e->epochs.retain, epoch);
 	engine_stream_pace(e);
-	if (!e->output.is_holding && epoch + 1 == e->epochs.next) /* the next seal may begin the hold */
+	/* The next seal may begin the hold. */
+	if (!engine_is_holding(e) && epoch + 1 == e->epochs.next)
 		pacer_demand(&e->epochs.pacer, now_ns, false);
-	if (e->output.is_holding && epoch >= e->output.held_from && !e->epochs.needs_full &&
+	if (engine_is_holding(e) && epoch >= e->output.held_from && e->epochs.sync == SYNC_KEPT &&
 	    e->status.state != WIRE_STATE_PROTECTED && !*hold_trouble(e->output.hold))
 		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
 }
@@ -244,9 +245,9 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	e->stream.owes_geometry = true;
 	engine_machine_resumed(e);
 	e->stream.complete_at_peer = h->epoch;
-	if (!e->epochs.needs_full && retain_rewind(e->epochs.retain, h->epoch) < 0)
-		e->epochs.needs_full = true;
-	if (e->epochs.needs_full) {
+	if (e->epochs.sync == SYNC_KEPT && retain_rewind(e->epochs.retain, h->epoch) < 0)
+		engine_lose_sync(e, "the standby is behind what is retained");
+	if (e->epochs.sync != SYNC_KEPT) {
 		/* Drop retained frames, or they would be sent before the FULL epoch; a running FULL
 		 * epoch ends here. */
 		retain_drop_all(e->epochs.retain);
@@ -255,8 +256,8 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	log_info("vm=%s term=%llu generation=%u standby has epoch %llu, going on with %s",
 		 e->config.vm, (unsigned long long)e->term, h->generation,
 		 (unsigned long long)h->epoch,
-		 e->epochs.needs_full ? "a full copy" : "what follows");
-	if (e->epochs.needs_full)
+		 e->epochs.sync == SYNC_KEPT ? "what follows" : "a full copy");
+	if (e->epochs.sync != SYNC_KEPT)
 		engine_set_state(e, WIRE_STATE_SYNCING, "%s", "");
 }
 

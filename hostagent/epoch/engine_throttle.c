@@ -126,7 +126,7 @@ bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before
 	if (e->stream.stage.rate > 0)
 		round_ns += (uint64_t)((double)engine_stream_waiting(e) / e->stream.stage.rate);
 	is_worth = throttle_full_round(&e->throttle.plan, now_ns, n_pages, n_before, round_ns,
-				       e->output.is_holding);
+				       engine_is_holding(e));
 	if (e->throttle.plan.percent != before) {
 		(void)snprintf(e->throttle.why, sizeof(e->throttle.why),
 			       "a full copy: %u pages were written while %u were sent in %.1f s",

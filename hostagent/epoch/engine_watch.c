@@ -79,12 +79,12 @@ static void say(struct engine *e, const char *text)
 
 static void uncovered(struct engine *e, bool is_net, const char *text)
 {
-	if (e->watch.is_uncovered)
+	if (e->watch.cover != COVER_WHOLE)
 		return;
-	e->watch.is_uncovered = true;
-	e->watch.is_uncovered_net = is_net;
+	engine_set_cover(e, is_net ? COVER_NET : COVER_DEVICES, text);
 	e->watch.look_ns = clock_mono_ns() + AGAIN_NS;
-	e->epochs.needs_full = true; /* this also ends the epoch that is being encoded */
+	/* This also ends the epoch that is being encoded. */
+	engine_lose_sync(e, "the guest has changed");
 	log_error("vm=%s term=%llu epoch=%llu not covered: %s; no more epochs%s", e->config.vm,
 		  (unsigned long long)e->term, (unsigned long long)e->epochs.next, text,
 		  is_net ? ", and the guest stands still, until the gateway ends the protection"
@@ -153,7 +153,7 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	if (r == 0)
 		return 0;
 	if (r != -ENOTSUP) { /* it may have changed: the standby may be unable to load the epoch */
-		e->epochs.needs_full = true;
+		engine_lose_sync(e, "QEMU does not tell of the guest's devices");
 		watch_saw_device(&e->watch.plan);
 		return r;
 	}
@@ -181,7 +181,7 @@ void engine_watch_tick(struct engine *e)
 
 	if (linkwatch_changed(e->watch.link_fd))
 		watch_saw_link(&e->watch.plan);
-	if (e->watch.is_uncovered || e->guest.condition == GUEST_LOST ||
+	if (e->watch.cover != COVER_WHOLE || e->guest.condition == GUEST_LOST ||
 	    !watch_taps_due(&e->watch.plan, clock_mono_ns()))
 		return;
 	/* Other errors (QEMU is ending, a descriptor was closed meanwhile) are ignored: the next
@@ -195,14 +195,14 @@ void engine_watch_again(struct engine *e)
 	struct vmm_change change;
 	struct error error;
 
-	if (!e->watch.is_uncovered || e->guest.condition == GUEST_LOST ||
+	if (e->watch.cover == COVER_WHOLE || e->guest.condition == GUEST_LOST ||
 	    clock_mono_ns() < e->watch.look_ns)
 		return;
 	e->watch.look_ns = clock_mono_ns() + AGAIN_NS;
 	if (engine_throttle_release(e) < 0 || look_at_taps(e, &error) < 0 ||
 	    look_at_lists(e, &change) < 0)
 		return;
-	e->watch.is_uncovered = e->watch.is_uncovered_net = false;
+	engine_set_cover(e, COVER_WHOLE, "");
 	log_info("vm=%s term=%llu epoch=%llu covered again: what was not is gone", e->config.vm,
 		 (unsigned long long)e->term, (unsigned long long)e->epochs.next);
 	engine_lease_tick(e);
@@ -211,7 +211,7 @@ void engine_watch_again(struct engine *e)
 
 uint64_t engine_watch_wake_ns(const struct engine *e)
 {
-	return e->watch.is_uncovered ? e->watch.look_ns : watch_wake_ns(&e->watch.plan);
+	return e->watch.cover != COVER_WHOLE ? e->watch.look_ns : watch_wake_ns(&e->watch.plan);
 }
 
 /* --- a guest that somebody else stopped */

@@ -161,6 +161,18 @@ static void test_an_allowed_change_is_made(void **state)
 	engine.lease.voice = VOICE_SPEAKS;
 	engine_set_voice(&engine, VOICE_OUTVOTED, "");
 	assert_int_equal(engine.lease.voice, VOICE_OUTVOTED);
+
+	engine.output.condition = OUTPUT_BEGINS;
+	assert_false(engine_is_holding(&engine));
+	engine_set_output(&engine, OUTPUT_HELD, "");
+	assert_int_equal(engine.output.condition, OUTPUT_HELD);
+	assert_true(engine_is_holding(&engine));
+	engine_set_output(&engine, OUTPUT_CLOSED, "");
+	assert_true(engine_is_holding(&engine));
+
+	engine.watch.cover = COVER_WHOLE;
+	engine_set_cover(&engine, COVER_NET, "");
+	assert_int_equal(engine.watch.cover, COVER_NET);
 }
 
 static void test_another_change_is_not_made(void **state)
@@ -173,6 +185,32 @@ static void test_another_change_is_not_made(void **state)
 	engine.lease.voice = VOICE_OUTVOTED;
 	engine_set_voice(&engine, VOICE_SPEAKS, "a test");
 	assert_int_equal(engine.lease.voice, VOICE_OUTVOTED);
+
+	engine.output.condition = OUTPUT_HELD;
+	engine_set_output(&engine, OUTPUT_PASSES, "a test");
+	assert_int_equal(engine.output.condition, OUTPUT_HELD);
+
+	engine.epochs.sync = SYNC_LOST;
+	engine_set_sync(&engine, SYNC_KEPT, "a test");
+	assert_int_equal(engine.epochs.sync, SYNC_LOST);
+
+	engine.watch.cover = COVER_NET;
+	engine_set_cover(&engine, COVER_DEVICES, "a test");
+	assert_int_equal(engine.watch.cover, COVER_NET);
+}
+
+/* A FULL epoch that is being made is not given up by what another one would be needed for. */
+static void test_sync_is_lost_once(void **state)
+{
+	(void)state;
+	engine.epochs.sync = SYNC_KEPT;
+	engine_lose_sync(&engine, "a test");
+	assert_int_equal(engine.epochs.sync, SYNC_LOST);
+	engine_set_sync(&engine, SYNC_FULL, "");
+	engine_lose_sync(&engine, "a test");
+	assert_int_equal(engine.epochs.sync, SYNC_FULL);
+	engine_set_sync(&engine, SYNC_KEPT, "");
+	assert_int_equal(engine.epochs.sync, SYNC_KEPT);
 }
 
 int main(void)
@@ -183,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_an_allowed_change_is_made),
 		cmocka_unit_test(test_another_change_is_not_made),
+		cmocka_unit_test(test_sync_is_lost_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
