@@ -1,5 +1,5 @@
-# bench_lib.sh - the networks, a guest with real programs and Holdfast, for bench_* scripts. To be
-# sourced (bash) with SRC, BUILD and TEST_TMP as tests/bench/run sets them.
+# bench_lib.sh - the networks, a guest with real programs and Holdfast, for bench_* scripts. Source it
+# (bash) with SRC, BUILD and TEST_TMP as tests/bench/run sets them.
 #
 #	bench_start WORKLOAD          networks, guest with the workload at work, daemons; not protected
 #	bench_set_epochs 'KEY = V...' the VM's file of host alpha; its agent starts again with it
@@ -8,7 +8,7 @@
 set -uo pipefail
 : "${SRC:?run this with tests/bench/run}" "${BUILD:?}" "${TEST_TMP:?}"
 
-TOPO_STP=${TOPO_STP:-0} # figures are compared with those that were taken without
+TOPO_STP=${TOPO_STP:-0} # older figures, taken without spanning tree, must stay comparable
 # shellcheck source=deploy/lib/topology.sh
 . "$SRC/deploy/lib/topology.sh"
 GUEST_MEM_MIB=${GUEST_MEM_MIB:-384} GUEST_RATE=0
@@ -22,7 +22,7 @@ readonly BENCH_REDIS=$TOPO_GUEST_IP:6379
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 note() { echo "${0##*/}: $*" >&2; }
 
-# Networks and guest only: what needs no Holdfast.
+# Start the networks and the guest only, without Holdfast.
 bench_start_guest() # WORKLOAD
 {
 	GUEST_WORK=$1
@@ -32,7 +32,7 @@ bench_start_guest() # WORKLOAD
 	guest_start primary "$TEST_TMP"
 }
 
-# The console's file is all there is to wait on.
+# Wait until the guest's console, the only sign there is, says that the workload is ready.
 bench_wait_workload() # WORKLOAD
 {
 	local deadline=$((SECONDS + 120))
@@ -58,7 +58,7 @@ bench_start() # WORKLOAD
 	bench_wait_workload "$1"
 }
 
-# VM files are read at the agent's start; nothing is protected then.
+# The agent reads VM files at its start, so it is restarted. No guest may be protected.
 bench_set_epochs() # LINES
 {
 	{ printf '[vm]\n%s\n' "$1"; tail -n +2 "$TEST_TMP/vm.ini"; } >"$CLUSTER_ETC/alpha/vms/$CLUSTER_VM.ini"
@@ -68,7 +68,7 @@ bench_set_epochs() # LINES
 		die "agent alpha does not come back: $(tail -n 3 "$TEST_TMP/agent-alpha.log")"
 }
 
-# Asked again up to twice: on a busy machine the standby's QEMU may not be up in its 10 s.
+# Retries up to twice: on a busy machine the standby's QEMU may not be up within its 10 s.
 bench_protect()
 {
 	local try
@@ -91,7 +91,7 @@ bench_unprotect()
 
 bench_redis() { topo_in client "$BUILD/tests/bench/redis_load" --connect "$BENCH_REDIS" "$@"; }
 
-# The same in the background until it is ended by its pid, TOPO_PID.
+# The same in the background; end it by its pid, TOPO_PID.
 bench_redis_start() # LOG OPTION...
 {
 	topo_spawn client "$1" "$BUILD/tests/bench/redis_load" --connect "$BENCH_REDIS" "${@:2}"

@@ -1,8 +1,8 @@
 """bench_report - medians, spread, table and JSON from the rows that a benchmark wrote.
 
 usage: bench_report.py latency|bandwidth ROWS [--json FILE]
-ROWS: one JSON object a line, written by bench_latency or bench_bandwidth. Medians over the runs; spread
-is (max - min) / median.
+ROWS: one JSON object per line, written by bench_latency or bench_bandwidth. Figures are medians over the
+runs; spread is (max - min) / median.
 """
 import argparse
 import json
@@ -45,7 +45,7 @@ def summarize_load(rows, mode, load):
 
 
 def summarize_mode(rows, mode):
-    """What the agent saw: its histograms hold all of a protection, so each run's last row counts."""
+    """The agent's figures. Its histograms cover a whole protection, so each run's last row counts."""
     last = {r["run"]: r["vm"]["vm"]["stats"] for r in rows if r["mode"] == mode}.values()
     result = {}
     for key in ("interval_ms_p50", "pause_ms_p50", "dirty_pages_p50", "commit_ms_p50"):
@@ -74,7 +74,7 @@ def print_latency(rows, modes, loads, table):
 
 
 def compare(table, loads):
-    """Demand-driven beside Remus's 25 ms, load by load."""
+    """Compare demand-driven epochs with Remus's 25 ms, load by load."""
     result = {}
     for load in loads:
         ours, theirs = table.get(("demand", load)), table.get(("fixed-25", load))
@@ -113,7 +113,7 @@ CODERS = ["lz4_raw", "zstd1_raw", "xrle_plain", "lz4_xor", "ours"]
 
 
 def between(snapshots):
-    """What the agent counted from one snapshot to the next. Bytes of pages as `raw` counts them."""
+    """The agent's counts between the two snapshots; "raw" is 4096 bytes for each dirty page."""
     before, after = (snapshots[k]["vm"]["vm"]["stats"] for k in ("before", "after"))
     counts = {k: after[k] - before[k] for k in ("epochs", "dirty_pages", "bytes_sent", "full_epochs")}
     counts["raw"] = counts["dirty_pages"] * 4096
@@ -123,7 +123,7 @@ def between(snapshots):
 
 
 def one_workload(row):
-    """Everything per epoch, from one run of one workload."""
+    """Figures per epoch from one run of one workload."""
     auto, packed, traced = between(row), between(row["packed"]), row["traced"]
     epochs, seconds = auto["epochs"], auto["seconds"]
     return {

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Table and JSON of bench_clock.
+"""clock_report - table and JSON of bench_clock.
 
 usage: clock_report.py ROWS [JSON]
-ROWS: one object a line: run, mode, load, before and after, each [guest minus client in ms, client's monotonic ms].
-A load's figure is the percent of real time that the guest's clock lost; a failover's is its change in ms.
+ROWS: one JSON object per line with run, mode, load, before and after. `before` and `after` are [guest's clock
+minus client's in ms, client's monotonic time in ms]. A load's figure is how many percent of real time the guest's
+clock lost; a failover's is the change of the guest's clock in ms.
 """
 import json
 import statistics

@@ -1,17 +1,19 @@
-/* clock_shim.c - the wall clock of whom it is preloaded into, moved by what a mapped file says.
+/* clock_shim.c - preloaded into a program, moves the program's wall clock by what a mapped file
+ * says.
  *
  * Why: CLOCK_REALTIME cannot be set for some processes only. bench_detector preloads this into the
- * daemons and QEMU from their start, and moves the clock of a host by writing to the host's file.
- * Not libfaketime: with it (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) pthread_cond_timedwait() on
- * CLOCK_MONOTONIC returns at once, also with an offset of 0, so that the agent would spin; a read of
- * CLOCK_REALTIME costs 1 to 8 us; and what is killed leaves files in /dev/shm.
+ * daemons and QEMU from their start, and moves a host's clock by writing to the host's file.
+ * libfaketime cannot be used: with it (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1)
+ * pthread_cond_timedwait() on CLOCK_MONOTONIC returns at once, also with an offset of 0, so that
+ * the agent would spin; a read of CLOCK_REALTIME costs 1 to 8 us; and a killed program leaves files
+ * in /dev/shm.
  *
- *	LD_PRELOAD=.../libclock_shim.so CLOCK_SHIM_FILE=/dev/shm/x/clock-primary holdfast-agent ...
+ *   LD_PRELOAD=.../libclock_shim.so CLOCK_SHIM_FILE=/dev/shm/x/clock-primary holdfast-agent ...
  *
- * Reads of the time are moved: clock_gettime() of CLOCK_REALTIME and its coarse form, gettimeofday(),
- * time(). Waits until a wall time and the stamps of files and frames are not: nothing of Holdfast waits
- * for one (its one timed wait on a condition is on CLOCK_MONOTONIC). Not with a sanitizer, whose
- * runtime wants to be the first library.
+ * It moves reads of the time: clock_gettime() of CLOCK_REALTIME and its coarse form,
+ * gettimeofday(), time(). It does not move waits for a wall time, nor the time stamps of files and
+ * frames: Holdfast waits for none of these (its one timed wait on a condition is on
+ * CLOCK_MONOTONIC). It does not work with a sanitizer, whose runtime must be the first library.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -29,7 +31,7 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
-/* The file; detector_world.py has it too. */
+/* The file's layout; detector_world.py has it too. */
 struct clock_file {
 	_Atomic int64_t offset_ns;
 	_Atomic uint64_t n_moved_daemon; /* reads of a moved clock by programs holdfast-* */
@@ -90,7 +92,7 @@ int gettimeofday(struct timeval *restrict tv, void *restrict zone)
 {
 	struct timespec ts;
 
-	(void)zone; /* obsolete, and left alone */
+	(void)zone; /* obsolete, not touched */
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	tv->tv_sec = ts.tv_sec;
 	tv->tv_usec = ts.tv_nsec / 1000;

@@ -2,7 +2,8 @@
  *
  * What invalidates a result: other load on the machine (memory bandwidth is shared; see the spread
  * between runs), pairs that fit in a cache (--working-set), frequency changes between coders, and
- * generated pairs taken for real ones. One thread; how a figure is taken is said at measure_together().
+ * generated pairs taken for real ones. It runs in one thread. measure_together() says how a figure
+ * is taken.
  *
  * A pair file is 4096 bytes old, 4096 bytes new, repeated, no header.
  */
@@ -23,7 +24,7 @@
 #include "page_patterns.h"
 
 #define FILE_BYTES_MAX (UINT64_C(4) << 30)
-#define RING_BYTES     (1u << 20) /* encoded pages go here in turn, as into frames: stays in L2 */
+#define RING_BYTES     (1u << 20) /* encoded pages go here in turn, as into frames; stays in L2 */
 #define RUNS_MAX       99
 #define CHUNK_PAGES    1024
 #define BASELINE_PAGES 32768 /* slow coders see at most this many pages per pass */
@@ -40,7 +41,7 @@ static uint8_t *allocate(size_t size, bool is_thp)
 
 	if (p == MAP_FAILED)
 		die("memory", strerror(errno));
-	/* Advice: where it is refused the pass is slower, and --json says which was asked for. */
+	/* Only advice: if it is refused, the pass is slower. --json says what was asked for. */
 	(void)madvise(p, size, is_thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return p;
 }
@@ -115,15 +116,15 @@ static int by_value(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* Go over the pages [from, to) of the order. */
+/* A pass over the pages [from, to) of the order. */
 typedef uint64_t pass_function(struct data *data, size_t from, size_t to, const void *what);
 
 static bool takes_best; /* options.takes_best, for measure_together() */
-static volatile uint64_t sink; /* keeps results that nobody reads */
+static volatile uint64_t sink; /* keeps results that nobody reads from being optimized away */
 
-/* This thread's processor time: the loops never wait, so on an idle machine it is the time on the
- * wall, and on a busy one other processes' time slices are not counted (their cache and memory
- * traffic is). */
+/* This thread's processor time. The loops never wait, so on an idle machine it equals the wall
+ * time. On a busy machine it leaves out other processes' time slices, but not their cache and
+ * memory traffic. */
 static uint64_t thread_ns(void)
 {
 	struct timespec ts;
@@ -140,9 +141,10 @@ struct job {
 	double gbps;   /* the result */
 };
 
-/* Speed of each job in 10^9 bytes of page data per second of processor time. Timed in chunks of a
- * fraction of a millisecond; each chunk counts with its median over @n_runs passes (its best with
- * --best). The jobs take turns, so that what they have in common is measured in the same spell. */
+/* Measure the speed of each job, in 10^9 bytes of page data per second of processor time. Jobs are
+ * timed in chunks of a fraction of a millisecond; each chunk counts with its median over @n_runs
+ * passes (with --best, its best). The jobs take turns, so that all of them are measured under the
+ * same conditions. */
 static void measure_together(struct data *data, size_t n_pages, unsigned int n_runs,
 			     struct job *jobs, size_t n_jobs)
 {
@@ -190,19 +192,20 @@ static double measure(struct data *data, size_t n_pages, unsigned int n_runs, bo
 
 static uint64_t pass_memcpy(struct data *data, size_t from, size_t to, const void *what)
 {
-	(void)what; /* nothing to choose */
+	(void)what; /* no options */
 	for (size_t i = from; i < to; i++)
 		memcpy(data->ring + i % (RING_BYTES / PAGE_BYTES) * PAGE_BYTES, new_page(data, i),
 		       PAGE_BYTES);
 	return data->ring[0];
 }
 
-/* Of each page with an equal copy, so that it does not stop early: both are as cold as the pairs. */
+/* Compares each page with an equal copy, so that memcmp() does not stop early. Both are as cold as
+ * the pairs. */
 static uint64_t pass_memcmp(struct data *data, size_t from, size_t to, const void *what)
 {
 	uint64_t n_different = 0;
 
-	(void)what; /* nothing to choose */
+	(void)what; /* no options */
 	for (size_t i = from; i < to; i++)
 		n_different += memcmp(old_page(data, i), new_page(data, i), PAGE_BYTES) != 0;
 	return n_different;
@@ -212,7 +215,7 @@ static uint64_t pass_compare(struct data *data, size_t from, size_t to, const vo
 {
 	uint64_t any = 0;
 
-	(void)what; /* nothing to choose */
+	(void)what; /* no options */
 	for (size_t i = from; i < to; i++)
 		any += anchor_compare(&data->items[i], data->n_pages - i) != 0;
 	return any;
@@ -234,7 +237,7 @@ static uint64_t pass_encode(struct data *data, size_t from, size_t to, const voi
 	return bytes;
 }
 
-/* Decode with a baseline: returns how many pages could not be. */
+/* Decode with a baseline coder. Returns the number of pages that failed. */
 static uint64_t pass_decode(struct data *data, size_t from, size_t to, const void *what)
 {
 	const struct coder *coder = what;
@@ -250,7 +253,7 @@ static uint64_t pass_decode(struct data *data, size_t from, size_t to, const voi
 	return n_bad;
 }
 
-/* The same with ours, as the standby does it. */
+/* The same with our coder, as the standby does it. */
 static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void *what)
 {
 	enum { BATCH = 32 };
@@ -258,7 +261,7 @@ static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void
 	uint64_t n_bad = 0;
 	size_t n = 0;
 
-	(void)what; /* the records say what they are */
+	(void)what; /* the records say it */
 	for (size_t i = from; i < to; i++) {
 		size_t size = data->offsets[i + 1] - data->offsets[i];
 		uint8_t class = data->classes[i];
@@ -275,7 +278,7 @@ static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void
 	return n_bad;
 }
 
-/* What the agent does: page_encode_batch(), which also brings the reference up to date. */
+/* What the agent does: page_encode_batch(), which also updates the reference. */
 static uint64_t pass_update(struct data *data, size_t from, size_t to, const void *what)
 {
 	enum { BATCH = 32 };
@@ -321,7 +324,7 @@ static uint64_t pass_stage(struct data *data, size_t from, size_t to, const void
 	return bytes;
 }
 
-/* Encode all pages for decoding, decode them over the old ones, compare. */
+/* Encode all pages, decode them over the old ones, and compare. */
 static bool check_round_trip(struct data *data, size_t n_pages, const struct coder *coder)
 {
 	pass_function *decode = coder->features ? pass_apply : pass_decode;
@@ -345,7 +348,8 @@ static bool check_round_trip(struct data *data, size_t n_pages, const struct cod
 	return true;
 }
 
-/* Of the file's pairs, each once: the same for every coder, however many pages it was timed with. */
+/* The ratio over the file's pairs, each counted once: the same pages for every coder, however many
+ * it was timed with. */
 static double ratio_of(const struct data *data, const struct coder *coder)
 {
 	static uint8_t out[CODER_ROOM];
@@ -382,7 +386,7 @@ static void measure_all(const struct options *options, struct data *data, struct
 	unsigned int n_runs = options->runs, n_slow_runs = n_runs < 3 ? n_runs : 3;
 	uint64_t features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP;
 	struct job together[] = {
-		{pass_compare, NULL, true, 0}, /* for all three: only the last changes anything */
+		{pass_compare, NULL, true, 0}, /* all restore: only the last changes any */
 		{pass_encode, &coders_ours[0], false, 0},
 		{pass_update, &features, false, 0},
 	};
@@ -398,7 +402,8 @@ static void measure_all(const struct options *options, struct data *data, struct
 	results->compare_gbps = together[0].gbps;
 	results->ours[0].encode_gbps = together[1].gbps;
 	results->update_gbps = together[2].gbps;
-	/* The update has made every reference equal to its page: both are read to their ends. */
+	/* The update made every reference equal to its page, so memcmp() reads both to their
+	 * ends. */
 	for (size_t i = 0; i < data->n_pages; i++) {
 		if (memcmp(data->old + i * PAGE_BYTES, data->new + i * PAGE_BYTES, PAGE_BYTES) != 0)
 			results->is_exact = false;
@@ -505,7 +510,7 @@ static int parse(int argc, char **argv, struct options *ret_options)
 		case 'c': ret_options->count = number(optarg, 1, 1u << 20); break;
 		case 'w': ret_options->working_set_bytes = number(optarg, 1, 16384) << 20; break;
 		case 'j':
-			/* The file is optional, and may stand alone: --json FILE. */
+			/* The file is optional and may be a separate word: --json FILE. */
 			ret_options->json = "-";
 			if (optind < argc && argv[optind][0] != '-')
 				ret_options->json = argv[optind++];

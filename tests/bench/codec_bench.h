@@ -1,4 +1,4 @@
-/* codec_bench.h - what the codec benchmark was asked, works on and found; printing it. */
+/* codec_bench.h - the codec benchmark's options, data and results; printing the results. */
 #ifndef BENCH_CODEC_BENCH_H
 #define BENCH_CODEC_BENCH_H
 
@@ -22,22 +22,22 @@ struct options {
 	unsigned int runs;
 	bool is_random;
 	bool is_thp;
-	bool takes_best; /* each chunk's best run counts, not its median */
+	bool takes_best; /* a chunk counts with its best run, not its median */
 	const char *form;
 };
 
-/* Page i of the working set is pair i % n_pairs of the file, in pages of its own, so that a small
- * file is still read from memory and not from a cache. */
+/* Page i of the working set is pair i % n_pairs of the file. Each page is a copy of its own, so
+ * that even a small file is read from memory and not from a cache. */
 struct data {
 	uint8_t *pairs; /* the file */
 	size_t n_pairs;
 	size_t n_pages;
 	uint8_t *old;	 /* n_pages pages: the references */
 	uint8_t *new;	 /* n_pages pages */
-	struct page_item *items; /* n_pages: the pages of both in the order of every pass */
+	struct page_item *items; /* n_pages: pairs of pages in the order of every pass */
 	uint8_t *encoded;
-	size_t *offsets;  /* n_pages + 1: where in @encoded the i-th page of the order is */
-	uint8_t *classes; /* n_pages: what it is encoded as, with a coder of ours */
+	size_t *offsets;  /* n_pages + 1: offset in @encoded of the i-th page of the order */
+	uint8_t *classes; /* n_pages: the class of each page's record, with a coder of ours */
 	size_t encoded_room;
 	uint8_t *ring;
 };
@@ -46,27 +46,27 @@ struct figures {
 	double ratio;
 	double encode_gbps;
 	double decode_gbps;
-	bool is_exact; /* every page came back */
+	bool is_exact; /* every page decoded to the same bytes */
 };
 
 /* Everything that is printed. */
 struct results {
 	double memcpy_gbps, memcmp_gbps, compare_gbps;
-	const struct coder *best; /* the one that page_encode() uses */
+	const struct coder *best; /* the coder that page_encode() uses */
 	struct figures ours[8];
 	struct figures baselines[8];
 	double update_gbps;
 	struct {
 		double ratio, encode_gbps;
 	} stages[8];
-	bool is_exact; /* all of ours */
+	bool is_exact; /* every page of every coder of ours */
 };
 
-/* A table for a person on stdout. */
+/* Print a table for people to stdout. */
 void report_text(const struct options *options, const struct data *data,
 		 const struct results *results);
 
-/* One JSON object, one line. */
+/* Print one JSON object on one line. */
 void report_json(FILE *out, const struct options *options, const struct data *data,
 		 const struct results *results);
 

@@ -13,7 +13,7 @@ static size_t whole_page(const uint8_t *new, uint8_t *out)
 	return PAGE_BYTES;
 }
 
-/* --- ours --- */
+/* ---- ours ---- */
 
 size_t coder_encode(const struct coder *coder, const struct page_item *items, size_t n_items,
 		    uint8_t *out, enum page_class *ret_class)
@@ -36,7 +36,7 @@ const struct coder coders_ours[] = {
 	{NULL, NULL, 0, NULL, NULL},
 };
 
-/* --- baselines --- */
+/* ---- baselines ---- */
 
 static size_t plain_put_length(uint8_t *out, size_t length)
 {
@@ -50,8 +50,9 @@ static size_t plain_put_length(uint8_t *out, size_t length)
 	return size;
 }
 
-/* Zero-run / literal-run coding of XOR(old, new), byte by byte, after the published description of
- * XBZRLE: lengths in ULEB128, no merging of gaps; gives up when it would not be shorter. */
+/* Zero-run and literal-run coding of XOR(old, new), byte by byte, after the published description
+ * of XBZRLE: lengths in ULEB128, gaps are not merged. Gives up when the result would not be
+ * shorter. */
 static size_t plain_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
 	size_t i = 0, size = 0;
@@ -113,7 +114,7 @@ static size_t lz4_encode(const uint8_t *old, const uint8_t *new, uint8_t *out)
 {
 	int size = LZ4_compress_default((const char *)new, (char *)out, PAGE_BYTES, PAGE_BYTES - 1);
 
-	(void)old; /* general compressors do not know the old page */
+	(void)old; /* general compressors do not use the old page */
 	return size > 0 ? (size_t)size : whole_page(new, out);
 }
 
@@ -160,7 +161,7 @@ static int lz4_xor_decode(const uint8_t *data, size_t size, uint8_t *page)
 	return 0;
 }
 
-/* One context for the process: the benchmark has one thread. Never freed, it lives as long. */
+/* One context for the whole process, which has one thread. It is never freed. */
 static ZSTD_CCtx *zstd_compressor(void)
 {
 	static ZSTD_CCtx *context;
@@ -202,7 +203,7 @@ const struct coder coders_baselines[] = {
 	{NULL, NULL, 0, NULL, NULL},
 };
 
-/* --- second stage --- */
+/* ---- second stage ---- */
 
 static size_t stage_lz4(const uint8_t *data, size_t size, uint8_t *out, size_t room)
 {
@@ -224,9 +225,9 @@ const struct second_stage second_stages[] = {
 	{NULL, NULL},
 };
 
-/* --- anchor --- */
+/* ---- anchor ---- */
 
-/* As wide as AVX2: GCC takes wider ones apart through memory there. */
+/* As wide as AVX2: GCC splits wider vectors through memory there. */
 typedef uint64_t vector __attribute__((vector_size(32), aligned(1), may_alias));
 
 static inline __attribute__((always_inline)) uint64_t compare_vectors(const struct page_item *items,

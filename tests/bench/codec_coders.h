@@ -13,24 +13,26 @@ struct coder {
 	const char *name;
 	const char *what;
 
-	/* Ours: PAGE_FEATURE_*, for page_delta() and page_apply_batch(). 0: a baseline. */
+	/* For a coder of ours: PAGE_FEATURE_*, for page_delta() and page_apply_batch(). 0: a
+	 * baseline. */
 	uint64_t features;
 
-	/* A baseline. One page: bytes written to @out (CODER_ROOM); 0: nothing needs sending;
-	 * PAGE_BYTES: @out holds the page itself. */
+	/* For a baseline: encode one page. Returns the bytes written to @out (CODER_ROOM); 0:
+	 * nothing needs sending; PAGE_BYTES: @out holds the page itself. */
 	size_t (*encode)(const uint8_t *old, const uint8_t *new, uint8_t *out);
 
-	/* Turn @page (the old one) into the new one. 0 or negative. */
+	/* Turn @page, the old page, into the new one. 0 or negative. */
 	int (*decode)(const uint8_t *data, size_t size, uint8_t *page);
 };
 
-/* Encode items[0] to @out (CODER_ROOM), as page_delta(). Bytes written; *ret_class is not set by
- * baselines. A page of zeros counts as one byte: its class, which has no data, must be told. */
+/* Encode items[0] to @out (CODER_ROOM), as page_delta() does. Returns the bytes written; baselines
+ * do not set *ret_class. A page of zeros counts as one byte: its record has no data, but its class
+ * must be sent. */
 size_t coder_encode(const struct coder *coder, const struct page_item *items, size_t n_items,
 		    uint8_t *out, enum page_class *ret_class);
 
-extern const struct coder coders_ours[];      /* the project's forms; ends with name NULL */
-extern const struct coder coders_baselines[]; /* what they are measured against; the same */
+extern const struct coder coders_ours[];      /* the project's coders; ends with name NULL */
+extern const struct coder coders_baselines[]; /* the rivals; ends with name NULL */
 
 /* A general compressor over a batch of deltas. */
 struct second_stage {
@@ -39,8 +41,8 @@ struct second_stage {
 };
 extern const struct second_stage second_stages[]; /* ends with name NULL */
 
-/* The physical anchor: reads both pages of items[0] whole, and prefetches those of items[1]. Not 0: they
- * differ. */
+/* The physical limit: reads both pages of items[0] whole and prefetches those of items[1]. Not 0:
+ * they differ. */
 uint64_t anchor_compare(const struct page_item *items, size_t n_items);
 
 #endif

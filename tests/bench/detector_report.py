@@ -1,11 +1,10 @@
-"""detector_report - the rows of a run of bench_detector judged, as a table and as JSON.
+"""detector_report - judges the rows of a run of bench_detector and prints them as a table and as JSON.
 
 usage: detector_report.py ROWS [--json FILE]
-The rival is a detector that knows beats alone: it promotes once no frame of the primary came for T. It
-is judged from the silences that the same gateway told of in the same trials, for any T of at least the
-shadow's. Its T is the one with which its mean detection time over the deaths marked `sets_rival` is ours.
-Exit: 0; 1 when two owners spoke, a capture lost frames, a client's connection broke or a reply was
-wrong.
+The rival is a detector that knows beats only: it promotes when no frame of the primary came for a time T. It
+is judged from the silences that the same gateway reported in the same trials, for any T from the shadow's
+timeout on. Its T is chosen so that its mean detection time over the deaths marked `sets_rival` equals ours.
+Exit: 0; 1 when two owners spoke, a capture lost frames, a client's connection broke or a reply was wrong.
 """
 import argparse
 import json
@@ -14,12 +13,12 @@ import statistics
 import sys
 
 OTHER_T_MS = (100, 250, 500, 1000, 2000)
-TICK_MS = 10	# the gateway looks each 20 ms: half of that late in the mean
+TICK_MS = 10	# the gateway looks every 20 ms, so on average it is half of that late
 DETECT_LIMIT_MS = 10000
-# Deaths after which nobody serves, as against those after which a host lives without replicating: these end
-# with the patience, by design.
+# Deaths after which nobody serves. After the other deaths the host is alive but does not replicate; these are
+# decided when patience runs out, by design.
 CRASHES = {"host-off", "agent+qemu-killed", "qemu-killed"}
-NOT_THE_RIVALS = {"gateway-cut-off"} # a rival that asks the standby too would not promote either
+NOT_THE_RIVALS = {"gateway-cut-off"} # a rival that also asked the standby would not promote here
 
 
 def percentile(values, share):
@@ -28,20 +27,20 @@ def percentile(values, share):
 
 
 def silence_begin_ms(row):
-    """From the death to the last beat (mostly negative). None: beats went on."""
+    """Time from the death to the last beat (mostly negative). None: beats continued."""
     lasting = [begin for begin, ms in row["silences"] if ms is None]
     return (lasting[-1] - row["start_ns"]) / 1e6 if lasting else None
 
 
 def rival_detect_ms(row, t_ms):
-    """When beats alone would have promoted after this death; None: never."""
+    """Time after which beats alone would have promoted in this death; None: never."""
     times = [(begin - row["start_ns"]) / 1e6 + t_ms + TICK_MS for begin, ms in row["silences"]
              if ms is None or ms >= t_ms]
     return min(times) if times and min(times) <= DETECT_LIMIT_MS else None
 
 
 def longest_silence_ms(row):
-    """One that still lasts at the trial's end (somebody else was promoted) is as long as that, at least."""
+    """The longest silence. One that lasts at the trial's end (the other host was promoted) counts up to then."""
     return max(((row["close_ns"] - begin) / 1e6 if ms is None else ms for begin, ms in row["silences"]),
                default=0)
 
@@ -51,7 +50,7 @@ def rival_promotes(row, t_ms):
 
 
 def choose_t_ms(deaths):
-    """(T, mean detection time of ours over the same deaths), None without such deaths."""
+    """Returns (T, our mean detection time over the same deaths); None, None without such deaths."""
     pairs = [(d["detect_ms"], silence_begin_ms(d)) for d in deaths if d["sets_rival"]]
     pairs = [(ours, begin) for ours, begin in pairs if ours is not None and begin is not None]
     if not pairs:
@@ -86,12 +85,12 @@ def by_kind(rows):
 
 
 def of_crashes(disturbances, deaths):
-    """The same for crashes alone, with a rival whose mean over those that beats see is ours."""
+    """The verdicts for crashes only; the rival's mean over those that beats can show equals ours."""
     crashes = [d for d in deaths if d["kind"] in CRASHES]
     t_ms, mean = choose_t_ms(crashes)
     return {"kinds": sorted({d["kind"] for d in crashes}), "ours": of_ours(disturbances, crashes),
             "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
-            # Silences below the shadow's timeout were not told of.
+            # Silences shorter than the shadow's timeout were not reported.
             "heartbeat": of_beats(disturbances, crashes, t_ms) if t_ms else None}
 
 
@@ -103,7 +102,7 @@ def machine():
 
 
 def judge(rows):
-    unseen = [r for r in rows if r.get("unseen")] # a clock jumped, and not all who should have looked did
+    unseen = [r for r in rows if r.get("unseen")] # a clock jumped, but some process did not notice
     rows = [r for r in rows if r not in unseen]
     disturbances = [r for r in rows if r["what"] == "disturbance"]
     deaths = [r for r in rows if r["what"] == "death"]
@@ -117,7 +116,7 @@ def judge(rows):
     margins = [r["margin_ms"] for r in trials if r["margin_ms"] is not None]
     result = {
         "ours": of_ours(disturbances, deaths) | {"two_owners": two_owners},
-        # It decides nothing, so that it cannot have two owners speak: the hold is the same.
+        # The rival decides nothing, so two owners are not its fault: the hold is the same.
         "heartbeat": (of_beats(disturbances, deaths, t_ms) if t_ms else {}) | {"two_owners": None},
         "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
         "heartbeat_by_timeout": {t: of_beats(disturbances, deaths, t) for t in OTHER_T_MS

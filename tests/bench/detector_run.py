@@ -2,9 +2,9 @@
 
 usage: detector_run.py --trials N --deaths N --partitions N --seed N --minutes N --shadow-ms N --rows FILE
                        --only NAME,...
-It asks the shell that started it, on stdout, for what the libraries of deploy/lib and tests/fault do:
-`fresh`, `reboot HOST`, `protect`; the answer, on stdin, is a line of JSON. One JSON object per
-trial goes to FILE. Exit: 0 all trials were made, 1 not so.
+It prints orders to the shell that started it, which has the libraries of deploy/lib and tests/fault:
+`fresh`, `reboot HOST`, `protect`. The shell answers on stdin with a line of JSON. One JSON object per trial
+goes to FILE. Exit: 0 all trials were made, 1 some were not.
 """
 import argparse
 import json
@@ -16,19 +16,19 @@ import time
 import detector_trials as trials
 from detector_world import World, wall_offset_ns
 
-DETECT_LIMIT_S = 10.0	# a death that was not noticed so long is missed
-AFTER_S = 30.0		# until all is well after a disturbance; then the cluster is given up
-OLD_OWNER_MS = 400	# the old owner's host has its networks again: if it wanted to speak, it could now
-RECENT_REPLIES = 3	# replies that say "served again"
+DETECT_LIMIT_S = 10.0	# a death not noticed within this time is missed
+AFTER_S = 30.0		# if all is not well this long after a disturbance, the cluster is given up
+OLD_OWNER_MS = 400	# how long a healed old owner gets to speak, if it wanted to
+RECENT_REPLIES = 3	# new replies that show that the client is served again
 LONG_SEAL_MS = (300, 2500)
 
 
 class Broken(Exception):
-    """The cluster is of no use any more."""
+    """The cluster cannot be used any more."""
 
 
 class Control:
-    """The shell with the libraries."""
+    """The shell that carries out orders with its libraries."""
 
     @staticmethod
     def ask(*words):
@@ -43,7 +43,7 @@ class Control:
 
 
 def silences(events):
-    """Silences of beats, [begin_ns, length_ms or None while it lasts], from the shadow's events."""
+    """Silences of beats from the shadow's events, each [begin_ns, length_ms]; length_ms is None while it lasts."""
     found = []
     for e in (e for e in events if e["kind"] == "shadow"):
         begun = re.search(r"none from (\w+) for (\d+) ms", e["text"])
@@ -58,9 +58,9 @@ def silences(events):
 
 
 def split_brain(world, old, new, promoting_wall_ns):
-    """Who spoke in this trial: (what is wrong, the first of the wrong frames, frames of the old owner, of the
-    new one, ms between the old one's last and the new one's first). No time is forgiven: the stamps are of
-    the moment a frame left its host, and what a switch holds in flight left its host before."""
+    """Judges who spoke in this trial. Returns (faults, the first wrong frames, number of frames of the old owner,
+    of the new one, ms between the old one's last and the new one's first frame). There is no tolerance: the stamps
+    tell when a frame left its host, even if a switch held it up later."""
     spoke, before = {}, {}
     for host in (old, new):
         spoke[host], before[host] = world.capture["c-" + host].take()
@@ -85,7 +85,7 @@ def split_brain(world, old, new, promoting_wall_ns):
 
 
 def unseen(world):
-    """Hosts whose daemon did not see its clock jump."""
+    """Hosts whose daemons did not notice their clock's jump."""
     stamped_s = [(e["wall"] - e["mono_ns"] - wall_offset_ns()) / 1e9 for e in world.events]
     return [host for host, by_s, n_daemon, _ in world.jumps if n_daemon == 0 or (
         host == "gateway" and not any(abs(s - by_s) < 0.5 for s in stamped_s))]
@@ -130,7 +130,7 @@ class Bench:
             raise Broken(f"not served after protect: {self.world.state} {self.world.detector}")
 
     def make_whole(self):
-        """After a promotion: the old host is gone, reboots, and is the next standby."""
+        """After a promotion: kill the old host and reboot it as the next standby."""
         world, host = self.world, self.world.on
         world.kill_host(host)
         world.switch.heal()
@@ -189,7 +189,7 @@ class Bench:
         return [row for row in table if not self.args.only or row.name in self.args.only]
 
     def draw(self, table):
-        """Rows to run at once, with how long each takes."""
+        """Returns a kind's name and the rows to run at the same time, each with its length in ms."""
         table = self.of(table)
         row = self.rng.choices(table, [r.weight for r in table])[0]
         rows = [row]
@@ -200,7 +200,7 @@ class Bench:
         return row.name, [(r, self.rng.uniform(r.low_ms, r.high_ms)) for r in rows]
 
     def play(self, drawn):
-        """Run them beside each other: each in steps, none longer than its time."""
+        """Run the rows side by side, each in steps and not longer than its time."""
         world = self.world
         begun = time.monotonic()
         running = []
@@ -237,7 +237,7 @@ class Bench:
         replies = world.client.replies + RECENT_REPLIES
         well = world.until(lambda: world.is_served(replies) or world.is_promoted(0) or
                            world.state == "UNPROTECTED", AFTER_S)
-        # What was late may show a moment later than the client is served: the rows' judgement covers it.
+        # Late effects may show only a moment after the client is served again; this wait includes them.
         world.wait_ms(self.rng.uniform(50, 200))
         row["recovery_ms"] = (time.monotonic_ns() - row["end_ns"]) / 1e6
         promoting = next((e for e in world.events if e["to"] == "PROMOTING"), None)
@@ -279,8 +279,8 @@ class Bench:
         self.make_whole()
 
     def plan(self):
-        """(what, death or None) of each trial: deaths and partitions spread evenly between the
-        disturbances, each kind of death as often as the others."""
+        """Returns (what, death or None) of each trial. Deaths and partitions are spread evenly between the
+        disturbances; each kind of death comes as often as the others."""
         deaths = self.of(trials.DEATHS)
         order = [deaths[i % len(deaths)] for i in range(self.args.deaths)] if deaths else []
         self.rng.shuffle(order)

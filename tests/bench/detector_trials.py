@@ -1,10 +1,10 @@
-"""detector_trials - what bench_detector does to a protected guest: the tables.
+"""detector_trials - the tables of what bench_detector does to a protected guest.
 
-A disturbance is something that a protected guest has to survive where it is: a promotion is false. A
-death is something after which its clients are served by nobody, for good.
+A protected guest must survive a disturbance on its host: a promotion is then false. After a death, nobody
+serves the guest's clients any more.
 
-Each is a generator: it begins, yields milliseconds until it wants to go on, and cleans up when it is
-closed (which may be at any yield, when its time is over).
+A disturbance is a generator: it begins, yields how many milliseconds it wants to wait, and cleans up when it
+is closed. It may be closed at any yield, when its time is over.
 """
 import collections
 import contextlib
@@ -23,14 +23,15 @@ DAY_S = 86400
 # --- disturbances ---
 
 def named_cuts(world, cuts):
-    """The cuts with hosts for "on" and "off". A gateway may have no port in the client network."""
+    """The cuts with the hosts' names for "on" and "off", without cuts at a port that does not exist (a gateway
+    may have no port on the client network)."""
     host = {"on": world.on, "off": world.off}
     named = [(n, host.get(a, a), host.get(b, b)) for n, a, b in cuts]
     return [(n, a, b) for n, a, b in named if {f"{n}-{a}", f"{n}-{b}"} <= world.switch.ports.keys()]
 
 
 def cutting(*cuts):
-    """Frames are lost on the way from A to B: (network, from, to)."""
+    """All frames of each cut (network, from, to) are lost."""
     def run(world, _rng, _ms):
         named = named_cuts(world, cuts)
         try:
@@ -44,7 +45,7 @@ def cutting(*cuts):
 
 
 def loss(world, rng, _ms):
-    """A share of what the primary sends over the backup network is lost."""
+    """A share of the frames from the primary to the gateway is lost on the backup network."""
     to = ("b", world.on, "gateway")
     try:
         world.switch.lose(*to, rng.uniform(0.05, 0.6))
@@ -54,7 +55,7 @@ def loss(world, rng, _ms):
 
 
 def burst_loss(world, rng, _ms):
-    """Nothing, everything, nothing..., both ways."""
+    """In turn, all frames pass and all are lost, in both directions."""
     both = (("b", world.on, "gateway"), ("b", "gateway", world.on))
     try:
         while True:
@@ -74,13 +75,13 @@ def shape(world, host, *tbf):
 
 
 def unshape(world, host):
-    """What the queue held back is counted as lost frames are, so that a link that was never full is seen."""
+    """Count the frames that the queue held back, as lost frames are counted: a link that was never full shows."""
     world.n_shaped += world.overlimits(host)
     world.run_on(host, "tc", "qdisc", "del", "dev", "bk0", "root")
 
 
 def jitter(world, rng, _ms):
-    """What the primary sends stands still for a moment, and then comes all at once: nothing is lost."""
+    """Frames of the primary wait for a moment and then come all at once; none is lost."""
     host = world.on
     try:
         while True:
@@ -93,7 +94,7 @@ def jitter(world, rng, _ms):
 
 
 def saturated(world, rng, _ms):
-    """The guest dirties more than the link carries; what is too much waits in the link's queue."""
+    """The guest dirties more than the link carries; the rest waits in the link's queue."""
     host = world.on
     try:
         world.client.say("rate 4000 2048")
@@ -106,7 +107,7 @@ def saturated(world, rng, _ms):
 
 
 def flap(world, _rng, _ms):
-    """The cable of the primary's backup interface is out."""
+    """The cable of the primary's backup interface is pulled."""
     port = "b-" + world.on
     try:
         world.switch.cable(port, False)
@@ -127,7 +128,7 @@ def stopping(who):
 
 
 def reset_connections(world, host):
-    """The host's TLS connections to the gateway, control and stream."""
+    """Reset the host's TLS connections to the gateway, control and stream."""
     world.run_on(host, "ss", "-K", "dport", "=", "7400")
 
 
@@ -137,7 +138,7 @@ def reset(world, _rng, _ms):
 
 
 def clock_jump(least_s, most_s):
-    """The wall clock of a host, or of all three, jumps forward or back, and at last back again. A clock is read
+    """The wall clock of one host or of all three jumps forward or back, and returns at the end. Clocks are read
     when a connection is made, so connections are reset meanwhile."""
     def run(world, rng, _ms):
         moved = rng.choice(((world.on,), ("gateway",), (world.off,), (world.on, "gateway", world.off)))
@@ -156,22 +157,22 @@ def clock_jump(least_s, most_s):
 
 
 def paused(world, _rng, _ms):
-    """An operator pauses the guest by a monitor of his own, and lets it run again. It must stand still until then.
-    He looks once whether it was let run, as docs/operations.md tells him to."""
+    """An operator pauses the guest through a second monitor and resumes it later. The guest must stay paused until
+    then. As docs/operations.md says, the operator checks once whether the guest was resumed."""
     monitor = world.monitor()
     again = False
     try:
         monitor.do("stop")
         monitor.events.clear()
-        yield 50 # a seal that was under way is over
-        monitor.do("query-status") # what it said by now is read
-        if "RESUME" in monitor.events: # the status alone may be that of the next seal
+        yield 50 # until a seal under way is over
+        monitor.do("query-status") # reads the events so far
+        if "RESUME" in monitor.events: # the status alone may come from the next seal's pause
             again = True
             monitor.do("stop")
             monitor.events.clear()
         yield FOREVER_MS
     finally:
-        with contextlib.suppress(OSError): # QEMU is gone: what ended it is judged elsewhere
+        with contextlib.suppress(OSError): # QEMU is gone; other checks judge that
             status = monitor.do("query-status")["status"]
             kept = status == "paused" and "RESUME" not in monitor.events
             world.pauses.append("again" if kept and again else kept)
@@ -180,7 +181,7 @@ def paused(world, _rng, _ms):
 
 
 def long_seal(world, _rng, _ms):
-    """A seal that takes as long as the agent was told at its start: the guest stands still in it."""
+    """One seal takes as long as the agent was told at its start; the guest is stopped meanwhile."""
     gate = world.strike[world.on]
     try:
         with open(gate, "wb"):
@@ -194,7 +195,7 @@ def long_seal(world, _rng, _ms):
 
 
 def idle(world, rng, ms):
-    """The client is connected and asks nothing, while something small happens to the agent."""
+    """The client is connected but asks nothing, while the agent stops for a moment."""
     pids = world.agent()
     try:
         world.client.stop(signal.SIGSTOP)
@@ -215,7 +216,7 @@ def spin(end):
 
 
 def cpu(world, rng, ms):
-    """Other work on the machine: twice as many busy loops as cores."""
+    """Other work on the machine: as many busy loops as cores, or twice as many."""
     children = []
     try:
         for _ in range(rng.randint(1, 2) * os.cpu_count()):
@@ -244,7 +245,7 @@ DISTURBANCES = [
     Row("qemu-stopped",         6, 100, 2500, {"qemu"}, stopping(lambda w: w.qemu())),
     Row("long-seal",            6, FOREVER_MS, FOREVER_MS, {"qemu", "agent"}, long_seal),
     Row("tls-reset",            6, 50, 50, {"reset"}, reset),
-    # Within the hour that certificates begin in the past; beyond it, and a year ahead, peers refuse each other.
+    # Certificates begin an hour in the past, so peers tolerate clock-jump. In clock-far they refuse each other.
     Row("clock-jump",           6, 500, 2000, {"reset", "clock"}, clock_jump(1, 3500)),
     Row("clock-far",            3, 300, 1500, {"reset", "clock"}, clock_jump(DAY_S, 400 * DAY_S)),
     Row("paused",               6, 100, 2500, {"qemu", "agent"}, paused),
@@ -264,15 +265,16 @@ DISTURBANCES = [
         ("b", "on", "gateway"), ("b", "gateway", "on"), ("b", "off", "gateway"), ("b", "gateway", "off"))),
     Row("primary>client",       3, 100, 2000, {"client"}, cutting(("c", "on", "client"))),
     Row("client>primary",       3, 100, 2000, {"client"}, cutting(("c", "client", "on"))),
-    # With the backup network gone too it is cut off from everybody: a partition, below, not two disturbances.
+    # It also counts as touching the backup network: with that gone too, the primary would be cut off from
+    # everybody, which is a partition (below) and not two disturbances.
     Row("primary=client-net",   3, 100, 2000, {"client", "backup"}, cutting(
         ("c", "on", "client"), ("c", "client", "on"), ("c", "on", "gateway"), ("c", "gateway", "on"),
         ("c", "on", "off"), ("c", "off", "on"))),
     Row("two-at-once",         12, 0, 0, set(), None),
 ]
 
-# The gateway cannot tell these from a death while they last: it and the standby are two of three and may
-# promote. What is judged is that never two owners speak, before and after the networks heal.
+# While these last, the gateway cannot tell them from a death: it and the standby are two of three and may
+# promote. Two owners must never speak, neither before nor after the networks heal.
 def both(*pairs):
     return cutting(*[(n, a, b) for n in "bc" for a, b in pairs])
 
@@ -288,8 +290,8 @@ PARTITIONS = [
 ]
 
 
-# --- deaths: strike returns CLOCK_MONOTONIC just before; undo, if any, brings the old host's world back
-# --- once another owner speaks, so that it could speak too if it were not silent by construction
+# --- deaths: strike returns CLOCK_MONOTONIC just before the death. undo, if any, repairs the old host once
+# --- another owner speaks, so that the old owner could speak too if it were not silent by construction
 
 def send_death(who, number):
     def strike(world):
@@ -325,7 +327,7 @@ def continued(world):
     world.host[world.on].send(world.host[world.on].pids(), signal.SIGCONT)
 
 
-# sets_rival: the rival's timeout is chosen so that its mean detection time over these deaths is ours.
+# sets_rival: the rival's timeout is chosen so that its mean detection time over these deaths equals ours.
 DEATHS = [
     Death("host-off", True, lambda world: world.kill_host(world.on), None),
     Death("agent+qemu-killed", True, send_death(lambda w: w.agent() + w.qemu(), signal.SIGKILL), None),

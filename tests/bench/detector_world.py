@@ -1,12 +1,12 @@
 """detector_world - the four hosts as bench_detector sees and disturbs them.
 
-Switch     ports of the switches: cables pulled, frames lost between two ports, a capture of the guest
-Processes  what runs on a host
-Events     the gateway's events, as they come
+Switch     ports of the switches: pulls cables, loses frames between two ports
+Capture    the guest's frames at one port of a switch
+Processes  processes on a host
 Client     hf-client on its one connection
 Clock      the wall clock of a host
 Monitor    a monitor of a guest's QEMU besides the agent's
-World      all of that, and one loop that waits for any of it
+World      all of that, the gateway's events, and one loop that waits for any of it
 
 Everything that takes time (a name, a socket, a descriptor) is made before it is needed. Needs root and a
 topology of deploy/lib/topology.sh.
@@ -35,7 +35,7 @@ SOL_PACKET, PACKET_STATISTICS, PACKET_IGNORE_OUTGOING = 263, 6, 23
 
 @contextlib.contextmanager
 def in_namespace(path):
-    """What is opened here belongs to that network namespace and stays there."""
+    """Sockets opened inside the `with` belong to that network namespace and stay there."""
     here = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     there = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -57,7 +57,7 @@ def bpf(command, attributes):
 
 
 class Switch:
-    """Both switches. A port is NETWORK-HOST: c-primary is the primary's in the client network."""
+    """Both switches. Ports are named NETWORK-HOST: c-primary is the primary's port on the client network."""
 
     def __init__(self, net_path, pin_dir, bpf_object):
         with in_namespace(net_path):
@@ -85,7 +85,7 @@ class Switch:
         return struct.unpack("=QQ", value.raw)[1]
 
     def lose(self, network, source, to, share=1.0):
-        """Of the frames from host @source to host @to lose @share; 0: none any more."""
+        """Lose the share @share of the frames from host @source to host @to; 0: lose none any more."""
         key = (network, source, to)
         if key in self.cuts:
             self.n_lost += self._element(BPF_MAP_LOOKUP_ELEM, *key)
@@ -101,7 +101,7 @@ class Switch:
             self.lose(*key, 0)
 
     def take_lost(self):
-        """Frames that were lost through us since the last call."""
+        """Returns how many frames this switch lost since the last call."""
         for key, share in list(self.cuts.items()):
             self.lose(*key, share)
         n, self.n_lost = self.n_lost, 0
@@ -117,8 +117,8 @@ class Switch:
 
 
 class Capture:
-    """Frames with the guest's source address that enter a switch at one port, with the kernel's time of
-    the moment they left the host (CLOCK_REALTIME, taken before any queue)."""
+    """Frames with the guest's source address that enter a switch at one port, with the time at which they
+    left the host (the kernel's CLOCK_REALTIME, taken before any queue)."""
 
     def __init__(self, net_path, port, mac):
         mac = bytes.fromhex(mac.replace(":", ""))
@@ -136,7 +136,7 @@ class Capture:
             self.socket.bind((port, ETH_P_ALL))
         self.socket.setblocking(False)
         self.frames = [] # (wall_ns, the first 64 bytes)
-        self.last_ns = None # of those that were taken before
+        self.last_ns = None # time of the last frame taken
 
     def drain(self):
         while True:
@@ -144,7 +144,7 @@ class Capture:
                 data, ancillary, _, _ = self.socket.recvmsg(64, 64)
             except BlockingIOError:
                 return
-            except OSError as error: # once, when its cable is pulled; it goes on with the cable
+            except OSError as error: # comes once when the cable is pulled; capturing continues when the cable is back
                 if error.errno != errno.ENETDOWN:
                     raise
                 continue
@@ -152,7 +152,7 @@ class Capture:
             self.frames.append((seconds * 10 ** 9 + ns, data))
 
     def take(self):
-        """(frames since the last call, the last one before them)"""
+        """Returns (frames since the last call, time of the last frame before them)."""
         frames, self.frames = sorted(self.frames), []
         before, self.last_ns = self.last_ns, frames[-1][0] if frames else self.last_ns
         return frames, before
@@ -162,7 +162,7 @@ class Capture:
 
 
 class Processes:
-    """What runs in the network namespace of one host."""
+    """The processes in the network namespace of one host."""
 
     def __init__(self, path):
         self.inode = os.stat(path).st_ino
@@ -208,7 +208,7 @@ class Lines:
 
 class Client:
     def __init__(self, command):
-        # A process stopped in the midst of its lines must not stop us, and our end ends it.
+        # A client that is stopped within a line must not stop us; closing our end ends it.
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lines = Lines(self.child)
         self.connected = self.broken = False
@@ -232,7 +232,7 @@ class Client:
 
 
 class Clock:
-    """The wall clock of what runs on a host, by the file of clock_shim.c."""
+    """The wall clock of a host's processes, set through the file of clock_shim.c."""
     LAYOUT = ctypes.c_int64 * 3 # offset_ns, reads of the moved clock by daemons and by others
 
     def __init__(self, path):
@@ -244,18 +244,18 @@ class Clock:
         self.shared[0] = round(seconds * 1e9)
 
     def put_back(self):
-        """(by how much it was moved, how often daemons and others read it so)"""
+        """Returns (by how much the clock was moved, how often daemons read it so, how often others did)."""
         was_ns, self.shared[0] = self.shared[0], 0
         return was_ns / 1e9, self.shared[1], self.shared[2]
 
 
 def wall_offset_ns():
-    """CLOCK_REALTIME less CLOCK_MONOTONIC, of this machine."""
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC on this machine."""
     return time.time_ns() - time.monotonic_ns()
 
 
 class Monitor:
-    """A monitor of a guest's QEMU besides the agent's, as an operator or libvirt has one."""
+    """A second monitor of a guest's QEMU, as an operator or libvirt has one besides the agent's."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
@@ -267,7 +267,7 @@ class Monitor:
         self.do("qmp_capabilities")
 
     def do(self, command):
-        """What QEMU answers; what it tells meanwhile is added to events."""
+        """Returns QEMU's answer; events that come before it are added to self.events."""
         self.stream.write(json.dumps({"execute": command}) + "\n")
         self.stream.flush()
         while line := self.stream.readline():
@@ -283,7 +283,7 @@ class Monitor:
 
 
 class World:
-    """One cluster, from its start to its end."""
+    """One cluster from start to end."""
 
     def __init__(self, facts):
         self.facts = facts
@@ -302,8 +302,8 @@ class World:
         self.strike = self.seal_ms = None
         self.n_shaped = 0 # frames that had to wait for a shaper
         self.clock = {h: Clock(f"{facts['dir']}/clock-{h}") for h in ("primary", "gateway", "standby")}
-        self.jumps = [] # [host, seconds, reads by daemons, reads by others], once they are over
-        self.pauses = [] # of guests, from outside: did they last until we ended them
+        self.jumps = [] # finished clock jumps: [host, seconds, reads by daemons, reads by others]
+        self.pauses = [] # pauses of the guest by an operator: did each last until we ended it
         self.client = Client(facts["client"])
 
     # --- waiting ---
@@ -320,7 +320,7 @@ class World:
             self.detector = event["to"]
 
     def pump(self, timeout_s):
-        """Take what comes, for at most so long; returns after the first that came."""
+        """Wait at most @timeout_s, take what came, and return."""
         select.select([self.event_lines.fd, self.client.lines.fd], [], [], max(0, timeout_s))
         for line in self.event_lines.take():
             self._take_event(line)
@@ -331,7 +331,7 @@ class World:
             raise RuntimeError("the gateway's events have ended")
 
     def until(self, condition, seconds):
-        """True once @condition() holds; false when it did not in time, or the client's connection broke."""
+        """Returns True once @condition() holds; False if that took too long or the client's connection broke."""
         end = time.monotonic() + seconds
         while not condition():
             left = end - time.monotonic()
@@ -346,7 +346,7 @@ class World:
             self.pump(min(left, 0.1))
 
     def is_served(self, replies):
-        """Protected, without doubt, and the client has got replies since."""
+        """The VM is PROTECTED and not suspected, and the client has got @replies replies."""
         return (self.state == "PROTECTED" and self.detector == "PROTECTED" and
                 self.client.replies >= replies)
 
@@ -362,7 +362,7 @@ class World:
         return self.host[host or self.on].pids("qemu-system")
 
     def monitor(self):
-        """Of the guest; the caller's to close."""
+        """Open a monitor of the guest; the caller closes it."""
         return Monitor(f"{self.facts['dir']}/{self.on}/qmp-look")
 
     def run_on(self, host, *command):
@@ -370,7 +370,7 @@ class World:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def overlimits(self, host):
-        """How often the shaper of its backup interface made a frame wait."""
+        """How often the shaper of the host's backup interface made a frame wait."""
         said = subprocess.run(["nsenter", "--net=" + self.net_path[host], "tc", "-s", "qdisc", "show", "dev",
                                "bk0"], check=False, capture_output=True, text=True).stdout
         return sum(int(n) for n in re.findall(r"overlimits (\d+)", said))
@@ -379,7 +379,7 @@ class World:
         self.on, self.off = self.off, self.on
 
     def kill_host(self, host):
-        """All at once: processes, then cables. CLOCK_MONOTONIC just before."""
+        """Kill all processes at once, then pull the cables. Returns CLOCK_MONOTONIC just before."""
         fds = []
         for pid in self.host[host].pids():
             with contextlib.suppress(ProcessLookupError):
@@ -395,7 +395,7 @@ class World:
         return start
 
     def close(self):
-        """The report of the client, None without one. The rest ends with the topology."""
+        """Returns the client's report, or None. The topology's end ends the rest."""
         report = None
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self.client.stop(signal.SIGCONT)

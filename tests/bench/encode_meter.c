@@ -1,13 +1,14 @@
-/* encode_meter.c - how fast the whole encoder is, by number of threads, and what it takes from a guest.
+/* encode_meter.c - the speed of the whole encoder by number of threads, and what it costs a guest.
  *
- * What is measured: encoder_begin to encoder_end of epochs whose pages are a pair file's new ones, against a
- * reference that holds its old ones, as the engine does it; frames go into a backlog that always has
- * room, and are dropped after the epoch. Time on the wall, since threads are the question.
+ * It measures encoder_begin() to encoder_end() of epochs whose pages are a pair file's new ones,
+ * with a reference that holds the old ones, as the engine does it. Frames go into a backlog that
+ * always has room, and are dropped after the epoch. Time is wall time, since threads are the
+ * question.
  *
- * What invalidates a result: other load (run it with chrt -f 10 where there is any; --json has no way to
- * see it but the spread), pairs that fit in a cache (--working-set), more threads than free cores, generated
- * pairs taken for real ones. With --busy there is load on purpose: processes that compute without pause
- * in place of a guest's vCPUs; they are not real-time, so do not use chrt then.
+ * What invalidates a result: other load (run it with chrt -f 10 where possible; only the spread in
+ * --json shows such load), pairs that fit in a cache (--working-set), more threads than free cores,
+ * generated pairs taken for real ones. With --busy there is load on purpose: processes that compute
+ * without pause in place of a guest's vCPUs. They are not real-time, so do not use chrt then.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -57,11 +58,11 @@ struct data {
 	uint32_t n_pages;
 	uint8_t *old; /* by page */
 	uint8_t *new; /* in the order of the epochs, as a seal copies them */
-	struct page_range *all;	  /* one: every page */
-	struct page_range *order; /* one page each */
+	struct page_range *all;	  /* one range: every page */
+	struct page_range *order; /* one page per range */
 };
 
-/* One number of threads, with or without the second stage. */
+/* One measured case: a number of threads, with or without the second stage. */
 struct run_case {
 	uint32_t n_threads;
 	bool is_packed;
@@ -72,7 +73,7 @@ struct run_case {
 	uint64_t n_records, plain_bytes, sent_bytes;		  /* of a run */
 };
 
-/* In place of vCPUs: counts in shared memory how far each has come. */
+/* Processes in place of vCPUs; each counts in shared memory how far it came. */
 static _Atomic uint64_t *busy_work;
 static pid_t busy_pids[BUSY_MAX];
 
@@ -115,7 +116,8 @@ static void load(const struct options *options, struct data *data)
 		data->order[j] = data->order[i];
 		data->order[i] = other;
 	}
-	/* The new pages lie in the order of the epochs: first where each page's place in it is. */
+	/* The new pages lie in the order of the epochs. First find each page's place in that
+	 * order. */
 	uint32_t *place = allocate(data->n_pages * sizeof(*place));
 
 	for (uint32_t i = 0; i < data->n_pages; i++)
@@ -134,7 +136,7 @@ static void load(const struct options *options, struct data *data)
 	fclose(file);
 }
 
-/* As the engine does it, but for the link. */
+/* Encode one epoch as the engine does, but without a link. */
 static void encode(struct run_case *c, bool is_full, struct encoder_cursor cursor)
 {
 	struct pollfd fd = {.fd = encoder_fd(c->encoder), .events = POLLIN};
@@ -145,7 +147,7 @@ static void encode(struct run_case *c, bool is_full, struct encoder_cursor curso
 	r = encoder_begin(c->encoder, c->epoch, c->epoch - 1, is_full ? WIRE_FLAG_FULL : 0);
 	while (r == 0 && (r = encoder_pages(c->encoder, &cursor)) != 0) {
 		if (r == -EAGAIN)
-			(void)poll(&fd, 1, 1000); /* whatever ended it: encoder_pages() knows */
+			(void)poll(&fd, 1, 1000); /* why it returned does not matter here */
 		if (r == 1 || r == -EAGAIN)
 			r = 0;
 	}
@@ -172,7 +174,7 @@ static void open_case(struct run_case *c, const struct data *data, uint32_t n_th
 	encoder_set_second_stage(c->encoder, is_packed);
 }
 
-/* The reference holds the old pages. */
+/* Fill the reference with the old pages. */
 static void restore(struct run_case *c, const struct data *data)
 {
 	encode(c, true, (struct encoder_cursor){.ranges = data->all, .n_ranges = 1,
@@ -258,12 +260,12 @@ static void start_busy(const struct options *options)
 static void stop_busy(const struct options *options)
 {
 	for (uint32_t i = 0; i < options->n_busy; i++) {
-		(void)kill(busy_pids[i], SIGKILL); /* our own child, not waited for yet */
+		(void)kill(busy_pids[i], SIGKILL); /* our own child, not reaped yet */
 		(void)waitpid(busy_pids[i], NULL, 0);
 	}
 }
 
-/* What they do while nothing is encoded. */
+/* The speed of the busy processes while nothing is encoded. */
 static double busy_alone(const struct options *options)
 {
 	const struct timespec ts = {.tv_nsec = BUSY_SAMPLE_NS};
@@ -271,7 +273,7 @@ static double busy_alone(const struct options *options)
 
 	if (options->n_busy == 0)
 		return 0;
-	(void)nanosleep(&ts, NULL); /* the time that it took is measured */
+	(void)nanosleep(&ts, NULL); /* the time it takes is measured */
 	return (double)(busy_sum(options) - work) / (double)(clock_mono_ns() - start_ns);
 }
 
@@ -406,7 +408,7 @@ static int parse(int argc, char **argv, struct options *o)
 	return optind == argc && o->pairs ? 0 : -EINVAL;
 }
 
-/* Do all cases make the same records? Then they did the same work. */
+/* Did all cases make the same records? Only then did they do the same work. */
 static bool is_same_work(const struct run_case *cases, uint32_t n_cases)
 {
 	for (uint32_t i = 1; i < n_cases; i++) {
@@ -433,7 +435,7 @@ int main(int argc, char **argv)
 	start_busy(&o);
 	for (uint32_t i = 0; i < 2 * o.n_threads; i++)
 		open_case(&cases[n_cases++], &data, o.threads[i / 2], i % 2);
-	/* In turn, so that what else the machine does hits all alike. */
+	/* The cases take turns, so that other work of the machine affects all alike. */
 	for (uint32_t run = 0; run < o.runs; run++) {
 		alone[run] = busy_alone(&o);
 		for (uint32_t i = 0; i < n_cases; i++)

@@ -1,21 +1,21 @@
-# guests_libvirt.sh - a guest that libvirt starts, as virt-install would have it. To be sourced by bench_guests.
+# guests_libvirt.sh - a guest that libvirt starts, as virt-install defines it. bench_guests sources this file.
 #
-# libvirtd runs in the primary's network namespace, and in a mount namespace of its own in which the directories
-# that it keeps things in are empty: a libvirtd of this machine neither sees nor disturbs it. The domain's QEMU
-# runs as libvirt's own user, in its seccomp filter, on a tap that libvirt makes in the bridge. What a user adds
-# for Holdfast: no offloads (<driver>), a second monitor (<qemu:commandline>).
+# libvirtd runs in the primary's network namespace and in a mount namespace of its own, in which libvirt's
+# directories are empty: a libvirtd of this machine neither sees nor disturbs it. The domain's QEMU runs as
+# libvirt's own user, in its seccomp filter, on a tap that libvirt makes in the bridge. For Holdfast a user adds
+# only two things: offloads are off (<driver>), and there is a second monitor (<qemu:commandline>).
 #
 #	libvirt_start MACHINE    the guest on the primary; GUEST_PID is its QEMU, LIBVIRT_PID libvirtd
 #	libvirt_virsh WORD...
-#	libvirt_command          the standby's command file: the words of that QEMU, less what libvirt holds open
-#	libvirt_watched          what virsh says of the guest's state, many times, and what that costs
+#	libvirt_command          writes the standby's command file: the words of that QEMU, without libvirt's own
+#	libvirt_watched          asks virsh for the guest's state many times; prints the answers and the cost
 
 LIBVIRT_PID=''
 readonly LIBVIRT_USER=libvirt-qemu
 
 libvirt_virsh() { nsenter -t "$LIBVIRT_PID" -m -n -- virsh -q "$@"; }
 
-# Nothing of this machine's libvirt is in there.
+# Start libvirtd without any state of this machine's libvirt.
 libvirt_daemon()
 {
 	topo_spawn primary "$TEST_TMP/libvirtd.log" unshare -m --propagation private bash -c '
@@ -28,7 +28,7 @@ libvirt_daemon()
 	LIBVIRT_PID=$TOPO_PID
 	local deadline=$((SECONDS + 30))
 
-	until libvirt_virsh uri >/dev/null 2>&1; do # no event says that its socket is there
+	until libvirt_virsh uri >/dev/null 2>&1; do # no event tells that the socket is there
 		(( SECONDS < deadline )) && kill -0 "$LIBVIRT_PID" 2>/dev/null ||
 			result FAILED "libvirtd does not start: $(tail -n 2 "$TEST_TMP/libvirtd.log")"
 		sleep 0.2
@@ -86,7 +86,7 @@ libvirt_start() # MACHINE
 {
 	local dir=$TOPO_DIR/primary
 
-	chmod 711 "$TOPO_DIR" # keys and state in it have modes of their own
+	chmod 711 "$TOPO_DIR" # its keys and state have their own modes
 	cp "$GUEST_IMAGE"/{vmlinuz,initramfs} "$dir"
 	chown "$LIBVIRT_USER" "$dir"
 	topo_in primary ip link del tap0 # libvirt makes its own
@@ -97,8 +97,8 @@ libvirt_start() # MACHINE
 	GUEST_PID=$(<"/proc/$LIBVIRT_PID/root/run/libvirt/qemu/$CLUSTER_VM.pid")
 }
 
-# What an operator does by hand from `ps`: descriptors of libvirt's become names of this host, its monitor, its
-# secret and the memory's back end go.
+# What an operator does by hand with the output of `ps`: libvirt's descriptors become names of the standby's
+# host, and libvirt's monitor, secret and memory back end are removed.
 libvirt_command()
 {
 	python3 - "$GUEST_PID" "$TOPO_DIR/standby" "$TEST_TMP/standby-console.log" <<-'PY' >"$CLUSTER_ETC/beta/$CLUSTER_VM.command"

@@ -1,8 +1,9 @@
 /* link_cut.bpf.c - loses frames between two ports of a switch, for bench_detector.
  *
- * Attached at the tc egress of every port of the switches. Where a frame came from is the port through
- * which it entered the switch (ingress_ifindex), so that each direction between each two hosts can be
- * cut alone, or lose a share of its frames. (This kernel has neither netem nor the tc actions.)
+ * It is attached to the tc egress of every port of the switches. The port through which a frame
+ * entered the switch (ingress_ifindex) tells where it came from. So each direction between two
+ * hosts can be cut alone, or lose a share of its frames. (Not every kernel has netem and the tc
+ * actions.)
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -14,12 +15,12 @@ struct link_pair {
 };
 
 struct link_loss {
-	__u64 of_2_32; /* frames lost of each 2^32 */
+	__u64 of_2_32; /* frames lost of every 2^32 */
 	__u64 n_lost;
 };
 
-/* key: pair. value: its loss; a pair that is not in it loses nothing. Written by: bench_detector;
- * n_lost by the program. */
+/* Key: a pair. Value: its loss; a pair that is not in the map loses nothing. bench_detector writes
+ * it; the program writes n_lost. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);

@@ -1,8 +1,8 @@
-/* link_meter.c - what a byte of an epoch costs on its way from the agent's buffer to the gateway's.
+/* link_meter.c - the cost of a byte of an epoch between the agent's buffer and the gateway's.
  *
- * usage: link_meter memory FRAME_BYTES MIB            no socket: seal, encrypt, decrypt, check
+ * usage: link_meter memory FRAME_BYTES MIB                no socket: seal, encrypt, decrypt, check
  *        link_meter socket ADDRESS PORT FRAME_BYTES MIB   hostagent/link over TCP to a thread here
- * Prints name=value lines. Certificates are made on the spot. Exit: 0, or 1 when something failed.
+ * Prints name=value lines. It makes its certificates itself. Exit: 0; 1 something failed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +39,7 @@ static double thread_cpu_s(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* What reading that clock costs; it is a system call, and no part of what is measured. */
+/* The cost of reading that clock, a system call; it is subtracted from the results. */
 static double clock_cost_s(void)
 {
 	const double start = thread_cpu_s();
@@ -54,7 +54,7 @@ static double ns_per_kib(double cpu_s, double clock_s, uint64_t n_frames, uint64
 	return (cpu_s - clock_s * (double)n_frames) * 1e9 * 1024 / (double)n_bytes;
 }
 
-/* The payload's bytes do not matter to hash or cipher; they differ per frame all the same. */
+/* Hash and cipher do not depend on the payload's bytes; these differ in each frame all the same. */
 static size_t seal_frame(uint32_t seq, size_t size)
 {
 	const struct wire_header h = {.type = WIRE_PAGES, .seq = seq, .epoch = 1, .term = 1};
@@ -68,7 +68,7 @@ static size_t seal_frame(uint32_t seq, size_t size)
 	return sealed;
 }
 
-/* ---- no socket ---- */
+/* ---- without a socket ---- */
 
 static void run_memory(size_t size, uint64_t n_bytes)
 {
@@ -119,7 +119,7 @@ static void run_memory(size_t size, uint64_t n_bytes)
 struct receiver {
 	int listener;
 	size_t size;
-	uint64_t n_frames; /* to come */
+	uint64_t n_frames; /* frames to expect */
 	double cpu_s;
 };
 
@@ -151,7 +151,8 @@ static void say(int fd, struct wire_tls *tls, uint8_t type)
 	pump_out(fd, tls);
 }
 
-/* A gateway as simple as can be: checks every frame, answers HELLO, and the last with COMMIT. */
+/* The simplest gateway: it checks every frame, answers HELLO, and answers the last frame with
+ * COMMIT. */
 static void *receive(void *arg)
 {
 	static uint8_t bytes[4 * WIRE_FRAME_MAX];

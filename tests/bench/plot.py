@@ -4,9 +4,9 @@ usage: plot.py seal JSON               pause by dirty pages, copied in the pause
        plot.py latency JSON            a client's p50 and p99 by kind of epochs, load by load
        plot.py bandwidth JSON          how many times fewer bytes than raw pages, by workload and coder
        plot.py codec NAME=JSON...      bytes against speed of each coder, mean of all traces named
-       plot.py codec-traces NAME=JSON...   encode, update and decode in parts of compare, by trace
-JSON: what `tests/bench/run NAME --json FILE` wrote. The SVG goes to stdout; no libraries, so that a plot
-in docs/ can be made again anywhere.
+       plot.py codec-traces NAME=JSON...   encode, update and decode as fractions of compare, by trace
+JSON: a file of `tests/bench/run NAME --json FILE`. The SVG goes to stdout. It uses no libraries, so that the
+plots in docs/ can be made again anywhere.
 """
 import json
 import math
@@ -23,7 +23,7 @@ def escape(text):
 
 
 class Axis:
-    """Maps values to pixels, linear or logarithmic, and knows where its marks are."""
+    """Maps values to pixels, linearly or logarithmically, and knows the places of its marks."""
 
     def __init__(self, values, low_px, high_px, log=False, zero=True):
         self.log, self.low_px, self.high_px = log, low_px, high_px
@@ -101,7 +101,7 @@ class Picture:
 
 
 def lines(title, x_label, y_label, series, points=()):
-    """@series: name -> [(x, y)], x logarithmic; @points: (name, x, y) of others."""
+    """@series: name -> [(x, y)], with x on a logarithmic axis; @points: [(name, x, y)] of others."""
     picture = Picture(title, x_label, y_label)
     xs = sorted({x for line in series.values() for x, _ in line})
     x_axis = Axis(xs, LEFT + 10, WIDTH - RIGHT - 10, log=True)
@@ -122,7 +122,7 @@ def lines(title, x_label, y_label, series, points=()):
 
 
 def bars(title, y_label, groups, log=False, rule=None):
-    """@groups: group -> {name: value}; @rule: (value, text) of a horizontal line."""
+    """@groups: group -> {name: value}; @rule: (value, text) of a horizontal line, or None."""
     picture = Picture(title, "", y_label)
     names = list(dict.fromkeys(n for g in groups.values() for n in g))
     values = [v for g in groups.values() for v in g.values()] + ([rule[0]] if rule else [])
@@ -147,7 +147,7 @@ def bars(title, y_label, groups, log=False, rule=None):
 
 
 def scatter(title, x_label, y_label, points):
-    """@points: (name, x, y, is ours)."""
+    """@points: [(name, x, y, is_ours)]."""
     picture = Picture(title, x_label, y_label)
     x_axis = Axis([p[1] for p in points], LEFT + 10, WIDTH - RIGHT - 10)
     y_axis = Axis([p[2] for p in points], HEIGHT - BOTTOM, TOP)

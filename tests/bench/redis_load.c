@@ -4,13 +4,15 @@
  *                   [--seconds N] [--keys K] [--bytes B] [--fill]
  *
  * Each of N connections sends a batch of D commands at once, waits for all D replies, and sends the
- * next: with D = 1 a client that waits for every answer, with more a pipelining one. Latency is from
- * before the batch is sent until its last reply is there. Keys are chosen evenly from K; values are B
- * random letters and digits, new with each SET (text of ids and tokens: a general compressor gets 25 %
- * off it). `mix` is half GET, half SET. --fill sets every key once instead, and returns.
+ * next batch. With D = 1 the client waits for every answer; with more it pipelines. Latency is the
+ * time from before the batch is sent until its last reply is there. Keys are chosen evenly from K.
+ * Values are B random letters and digits, new with each SET, like ids and tokens: a general
+ * compressor saves 25 % of them. `mix` is half GET, half SET. --fill sets every key once instead,
+ * and ends.
  *
- * A reply of another kind than asked for, or none for 20 s, ends it with exit status 1: figures of a
- * server that answers nonsense are worth nothing. The first WARM_NS are not counted. One thread.
+ * A wrong kind of reply, or no reply for 20 s, ends the program with exit status 1: figures of a
+ * server that answers nonsense are worthless. The first WARM_NS are not counted. It runs in one
+ * thread.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -49,9 +51,9 @@ struct options {
 
 struct connection {
 	int fd;
-	uint64_t sent_ns;		/* when the batch under way was begun */
+	uint64_t sent_ns;		/* when the batch under way was sent */
 	unsigned n_sent, n_replies;	/* commands in the batch, answers to it so far */
-	bool is_get[DEPTH_MAX];		/* what each of them was */
+	bool is_get[DEPTH_MAX];		/* the kind of each command */
 	size_t n_in;			/* bytes in @in */
 	char in[DEPTH_MAX * COMMAND_MAX];
 };
@@ -63,7 +65,7 @@ struct load {
 	uint64_t n_replies; /* counted ones */
 	uint64_t counted_from_ns;
 	uint64_t random;
-	unsigned next_key; /* of --fill */
+	unsigned next_key; /* for --fill */
 };
 
 static _Noreturn void die(const char *what, const char *why)
@@ -93,7 +95,7 @@ static void random_text(struct load *load, char *out, unsigned size)
 	}
 }
 
-/* The server may still be starting: it is asked again until it is there. */
+/* The server may still be starting, so connecting is retried. */
 static int connect_to(const struct sockaddr_in *server)
 {
 	uint64_t deadline_ns = clock_mono_ns() + CONNECT_NS;
@@ -116,7 +118,7 @@ static int connect_to(const struct sockaddr_in *server)
 	return fd;
 }
 
-/* One command at @out; its size. */
+/* Write one command to @out. Returns its size. */
 static size_t put_command(struct load *load, bool is_get, char *out)
 {
 	const struct options *o = load->options;
@@ -154,7 +156,8 @@ static void send_batch(struct load *load, struct connection *c)
 	}
 }
 
-/* Size of the reply at the start of @in, 0 if it is not whole yet. Dies on one not asked for. */
+/* Returns the size of the reply at the start of @in; 0: it is not complete yet. Dies on a reply of
+ * a wrong kind. */
 static size_t reply_size(const struct options *o, const char *in, size_t size, bool is_get)
 {
 	const char *end = memchr(in, '\n', size);
@@ -194,7 +197,7 @@ static void receive(struct load *load, struct connection *c)
 	c->n_in -= at;
 }
 
-/* A batch is done: count it. */
+/* A batch is complete: count it. */
 static void finish(struct load *load, const struct connection *c, uint64_t now_ns)
 {
 	if (c->sent_ns < load->counted_from_ns)
@@ -203,7 +206,7 @@ static void finish(struct load *load, const struct connection *c, uint64_t now_n
 	load->n_replies += c->n_sent;
 }
 
-/* Whether another batch is to be sent. */
+/* Should another batch be sent? */
 static bool goes_on(const struct load *load, uint64_t until_ns, uint64_t now_ns)
 {
 	return load->options->is_fill ? load->next_key < load->options->n_keys : now_ns < until_ns;

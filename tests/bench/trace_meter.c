@@ -3,18 +3,20 @@
  * usage: trace_meter [--seconds N] [--interval-ms M] [--out FILE [--max-mib M]] [--pages FILE] [--count]
  *                    QMP_SOCKET
  *
- * Attaches as the agent does (inspect, inject, track), keeps a copy of the whole guest as the standby
- * would have it, and seals every --interval-ms. Each dirty page of each epoch becomes one pair in FILE:
- * 4096 bytes as it was at the epoch before, 4096 bytes as it is, no header. Pages that were written
- * with what they held are there too: an encoder has to look at them. A page that the guest had never
- * touched before tracking began has zeros for old. With --count each page also goes through the
- * baseline coders; the sums are part of the JSON object that is printed at the end.
+ * It attaches as the agent does (inspect, inject, track), keeps a copy of the whole guest as the
+ * standby would, and seals every --interval-ms. Each dirty page of each epoch becomes one pair in
+ * FILE: 4096 bytes as of the epoch before, 4096 bytes as of now, no header. Pages that were written
+ * with the bytes they already had are included: an encoder must look at them too. A page that the
+ * guest had not touched before tracking began is paired with zeros. With --count each page also
+ * goes through the baseline coders; their sums are part of the JSON object that is printed at the
+ * end.
  *
- * With --pages which pages they were: 32-bit words of this machine, the guest's size in pages, then for
- * each epoch a count and so many page indices; the first epoch is what the first copy found not zero.
+ * --pages FILE records which pages were dirty, in 32-bit words of this machine: the guest's size in
+ * pages, then for each epoch a count and that number of page indices. The first epoch holds the
+ * pages that the first copy found not zero.
  *
- * The first copy and the seal after it are not recorded. Recording ends with the time, at --max-mib,
- * or with SIGINT or SIGTERM; the guest runs on.
+ * The first copy and the seal after it are not recorded. Recording ends when the time is over, at
+ * --max-mib, or with SIGINT or SIGTERM; the guest keeps running.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -79,7 +81,7 @@ static void nothing(void *context, const struct seal_times *times)
 	(void)times;
 }
 
-/* Round of the first copy: into the shadow, nothing recorded. */
+/* One round of the first copy: fill the shadow, record nothing. */
 static int fill(void *context, const struct page_range *ranges, uint32_t n_ranges, uint32_t n_pages,
 		const uint8_t *pages)
 {
@@ -95,8 +97,8 @@ static int fill(void *context, const struct page_range *ranges, uint32_t n_range
 	return 0;
 }
 
-/* What every coder makes of the page. Each record that is sent is charged RECORD_BYTES for saying which
- * page it is; only coders that know the old page can leave an unchanged one out. */
+/* Count what every coder makes of the page. Each record sent is charged RECORD_BYTES for naming its
+ * page. Only coders that use the old page can leave out an unchanged one. */
 static void count(struct trace *trace, uint8_t *old, const uint8_t *new)
 {
 	static uint8_t out[CODER_ROOM];
@@ -108,7 +110,7 @@ static void count(struct trace *trace, uint8_t *old, const uint8_t *new)
 
 	trace->n_unchanged += is_unchanged;
 	if (memcmp(new, zero, VMM_PAGE_BYTES) == 0) {
-		/* QEMU and everyone else tells these by a flag. */
+		/* Everyone sends these as a flag, QEMU too. */
 		trace->n_zero++;
 		for (unsigned i = 0; coders_baselines[i].name; i++)
 			trace->baseline_bytes[i] += RECORD_BYTES;
@@ -144,7 +146,7 @@ static void write_word(const struct trace *trace, uint32_t word)
 		die(trace->options->pages, strerror(errno));
 }
 
-/* What a FULL epoch would hold. */
+/* Record the pages that a FULL epoch would hold. */
 static void record_first(const struct trace *trace, uint32_t n_pages)
 {
 	static const uint8_t zero[VMM_PAGE_BYTES];
@@ -166,7 +168,7 @@ static void record_first(const struct trace *trace, uint32_t n_pages)
 
 static void record(struct trace *trace, const struct seal_result *result)
 {
-	const struct seal_pages *copied = &result->stopped; /* nothing is copied ahead here */
+	const struct seal_pages *copied = &result->stopped; /* nothing was copied ahead */
 	const uint8_t *new = copied->pages;
 
 	write_word(trace, copied->n_pages);
@@ -201,7 +203,7 @@ static void run(struct trace *trace, struct seal *seal, uint32_t n_guest_pages)
 	uint32_t n_pages;
 	int r = 0;
 
-	/* Two rounds while it runs, then a seal: after it the shadow is the guest. */
+	/* Two rounds while the guest runs, then a seal: after that the shadow equals the guest. */
 	for (int i = 0; i < 2 && r == 0; i++)
 		r = seal_copy_running(seal, fill, trace, &n_pages);
 	if (r == 0)
@@ -213,7 +215,7 @@ static void run(struct trace *trace, struct seal *seal, uint32_t n_guest_pages)
 	record_first(trace, n_guest_pages);
 	trace->started_ns = clock_mono_ns();
 	while (!is_over(trace)) {
-		nanosleep(&interval, NULL); /* the running part of the epoch; a signal shortens it */
+		nanosleep(&interval, NULL); /* the epoch runs; a signal ends it early */
 		r = seal_run(seal, SEAL_PROTECT, nothing, NULL, &result);
 		if (r < 0)
 			die("seal", strerror(-r));
@@ -240,8 +242,8 @@ static void print_result(const struct trace *trace)
 	printf("}\n");
 }
 
-/* Everything attached lives as long as the process: closing the tracker's userfaultfd and the
- * monitor's socket at exit leaves the guest as it was. */
+/* Everything attached lives until the process ends. Then the tracker's userfaultfd and the
+ * monitor's socket are closed, which leaves the guest as it was. */
 static struct seal *attach(const char *path, uint32_t *ret_n_pages)
 {
 	static struct vmm_info info;
