@@ -56,6 +56,7 @@ static struct shared *shared;
 static struct error error;
 static uint8_t blob[BLOB_MAX];
 
+/* ---- the child */
 
 static void say(int fd, const char *text)
 {
@@ -188,6 +189,7 @@ static _Noreturn void child(int listener, bool ignores_sigpipe)
 	}
 }
 
+/* ---- the tests */
 
 static void set_up(struct fake *f, bool ignores_sigpipe)
 {

@@ -64,6 +64,7 @@ static void an_exported_variable_is_found(void **state)
 	end_child(pid);
 }
 
+/* ---- a promotion */
 
 static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks,
 			  uint64_t clock);
@@ -156,6 +157,7 @@ static void what_is_not_there_is_said(void **state)
 	assert_int_equal(address, 12);
 }
 
+/* ---- the saved state */
 
 static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks, uint64_t clock)
 {

@@ -132,6 +132,7 @@ static void odd_answers_are_refused(void **state)
 	now.n = 0;
 }
 
+/* ---- sections */
 
 struct blob {
 	uint8_t data[1024];
@@ -216,6 +217,7 @@ static void what_has_no_footers_is_marked_by_its_size(void **state)
 		assert_true(vmm_sections_mark(b.data, size) != vmm_sections_mark(b.data, b.size));
 }
 
+/* ---- taps */
 
 static void taps_are_exactly_what_the_file_allows(void **state)
 {
