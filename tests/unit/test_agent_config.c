@@ -1,5 +1,5 @@
-/* agent.ini and the VM files: what is accepted, what the refusals say, and that a fault in one VM's
- * file affects only that VM. */
+/* Tests agent.ini and the VM files: which are accepted, what refusals say, and that a fault in one
+ * VM's file affects only that VM. */
 #include "config/agent_config.h"
 
 #include <errno.h>

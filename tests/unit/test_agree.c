@@ -1,5 +1,5 @@
-/* Two-of-three agreement without a gateway: each condition of a claim and of a vote, tested
- * alone. */
+/* Tests agreement between two hosts without a gateway: each condition of a claim and of a vote, one
+ * at a time. */
 #include "peer/agree.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* gateway/networks/claiming: which ARP frames show that another host uses our address too. */
+/* Tests gateway/networks/claiming: which ARP frames show that another host uses our address too. */
 #include "networks/claiming.h"
 
 #include <setjmp.h>

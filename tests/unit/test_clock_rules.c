@@ -1,4 +1,4 @@
-/* The rules for the guest's clock, checked on a virtual host against a QEMU model that keeps time
+/* Tests the rules for the guest's clock on a virtual host, against a model of QEMU that keeps time
  * as the real one does. */
 #include <setjmp.h>
 #include <stdarg.h>

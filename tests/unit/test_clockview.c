@@ -1,5 +1,5 @@
-/* What the guest's clock should be at a promotion, with two hosts whose clocks differ and a link
- * that queues. */
+/* Tests which time the guest's clock gets at a promotion, with two hosts whose clocks differ and a
+ * link that queues. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

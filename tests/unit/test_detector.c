@@ -1,6 +1,6 @@
-/* The detector on a virtual clock, in a small world: a host with a kernel, an agent and a guest,
- * two networks, clients. Faults take parts away for a time; the world derives the evidence that is
- * left. */
+/* Tests the detector on a virtual clock, in a small world: a host with a kernel, an agent and a
+ * guest, two networks, clients. Faults take parts away for a time; the world derives the evidence
+ * that is left. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* Device strings of a port: which are accepted, which are refused, which defaults are added. */
+/* Tests a port's device strings: which are accepted, which are refused, which defaults are
+ * added. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

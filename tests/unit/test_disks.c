@@ -1,4 +1,4 @@
-/* Which answers to query-block let a guest be protected. */
+/* Tests which answers to query-block let a guest be protected. */
 #include "vmm/disks.h"
 
 #include <errno.h>

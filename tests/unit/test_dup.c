@@ -1,4 +1,4 @@
-/* dup: which pages may be copied, and when; and that it finds only pages with equal bytes. */
+/* Tests which pages dup may copy, and when, and that it finds only pages with equal bytes. */
 #include "epoch/dup.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* The encoder's output, decoded and applied as a standby does it, gives back the encoder's
- * input. */
+/* Tests that the encoder's output, decoded and applied as a standby does it, gives back the
+ * encoder's input. */
 #include "encoder_fixture.h"
 
 #include <errno.h>
@@ -397,7 +397,7 @@ static void an_epoch_can_be_abandoned_at_any_moment(void **state)
 		encoder_get_counts(f->encoder, &before);
 		assert_int_equal(encoder_pages(f->encoder, &(struct encoder_cursor){0}), 0);
 		encoder_get_counts(f->encoder, &after);
-		assert_int_equal(before.n_epoch_pages, after.n_epoch_pages); /* none came back */
+		assert_int_equal(before.n_epoch_pages, after.n_epoch_pages); /* no page came back */
 		memset(copy.pages, 0xee, (size_t)ABANDONED * 4096);
 		copy_free(&copy);
 		retain_drop_all(f->retain);

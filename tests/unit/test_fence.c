@@ -1,4 +1,4 @@
-/* Fence commands: however a command ends, its end is told once. */
+/* Tests fence commands: however a command ends, its end is told once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* What the filter in front of lwIP lets through: one row per rule, then every short length. */
+/* Tests what the filter in front of lwIP lets through: one row per rule, then every short
+ * length. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* frame.c: headers, checksum, bounds, and that no error consumes anything. */
+/* Tests frame.c: headers, checksum, bounds, and that no error consumes anything. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

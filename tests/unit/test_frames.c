@@ -1,4 +1,4 @@
-/* The prober's frames: the bytes that it builds, and what it accepts as an answer. */
+/* Tests the prober's frames: the bytes that it builds, and what it accepts as an answer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* A guest that changes while it is protected, as its agent reports it; fsm_lab.h checks the
+/* Tests a guest that changes while it is protected, as its agent reports it; fsm_lab.h checks the
  * rules. */
 #include "fsm_lab.h"
 

@@ -1,5 +1,5 @@
-/* vm/fsm_newer.c: adopting what two hosts agreed on while the gateway was away; fsm_lab.h checks
- * the rules. */
+/* Tests vm/fsm_newer.c: the gateway adopts what two hosts agreed on while it was away. fsm_lab.h
+ * checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;

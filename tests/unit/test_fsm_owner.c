@@ -1,5 +1,5 @@
-/* vm/fsm: who owns a VM when the journal is old or a host reports something new, and that no term
- * affects the next one; fsm_lab.h checks the rules. */
+/* Tests who owns a VM when the journal is old or a host reports something new, and that no term
+ * affects the next one. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;

@@ -1,5 +1,5 @@
-/* The client's checker and its page functions: each kind of failure that it must notice is made
- * once, and a clean run is clean. The test plays the service with real pages. */
+/* Tests the client's checker and its page functions: each kind of failure that it must notice is
+ * made once, and a clean run is clean. The test plays the service with real pages. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

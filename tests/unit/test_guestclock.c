@@ -1,5 +1,5 @@
-/* The guest's clock in another process's memory: a child of this test plays QEMU, symbols
- * included. */
+/* Tests reading and setting the guest's clock in another process's memory: a child plays QEMU,
+ * symbols included. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

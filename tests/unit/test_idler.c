@@ -1,4 +1,4 @@
-/* The idler on a simulated clock: when it spins, checks and sleeps. */
+/* Tests on a simulated clock when the idler spins, checks and sleeps. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

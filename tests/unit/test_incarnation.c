@@ -1,5 +1,5 @@
-/* vm/incarnation: each start gets a higher number than all before, and the longer release_ms is
- * kept for a while. */
+/* Tests vm/incarnation: each start gets a higher number than all before, and the longer release_ms
+ * is kept for a while. */
 #include "vm/incarnation.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* The parts of a guest, from QEMU's texts, and how two lists differ; the mark of a saved state's
- * sections; taps. */
+/* Tests the list of a guest's parts, made from QEMU's texts, and how two lists differ; the mark of
+ * a saved state's sections; and taps. */
 #include "vmm/inventory.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-/* The lease on a virtual clock: what renews it, what does not, and when it ends. */
+/* Tests the lease on a virtual clock: what renews it, what does not, and when it ends. */
 #include "supervision/lease.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* When a process dies that has much memory and holds a full pipe, the pipe's writer continues
- * before that memory is freed. */
+/* Tests that a full pipe's writer continues when a process with much memory that holds the pipe
+ * dies, before that memory is freed. */
 #include "vmm/letgo.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* link.c against a scripted gateway in a second thread, over a socket pair: no test waits for time
- * to pass. */
+/* Tests link.c over a socket pair, against a scripted gateway in a second thread. No test waits for
+ * time to pass. */
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>

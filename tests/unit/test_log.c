@@ -34,7 +34,7 @@ static int restore_stderr(void **state)
 	return 0;
 }
 
-/* What was logged since the last call, as one string. */
+/* Returns what was logged since the last call, as one string. */
 static const char *logged(void)
 {
 	static char text[8192];

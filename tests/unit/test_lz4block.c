@@ -1,5 +1,5 @@
-/* The second stage: what is packed unpacks to the same bytes, and broken blocks are never read or
- * written out of bounds. */
+/* Tests the second stage: what is packed unpacks to the same bytes, and broken blocks are never
+ * read or written out of bounds. */
 #include "codec/lz4block.h"
 
 #include <errno.h>

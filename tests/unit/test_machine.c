@@ -1,4 +1,4 @@
-/* machine, qtree: the list of a machine's parts, and how two lists are compared. */
+/* Tests machine and qtree: the list of a machine's parts, and how two lists are compared. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

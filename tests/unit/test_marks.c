@@ -1,5 +1,5 @@
-/* marks: each thing keeps its own mark, and a reset forgets all, also at the borders of words and
- * blocks. */
+/* Tests that each thing keeps its own mark and that a reset forgets all, also at the borders of
+ * words and blocks. */
 #include "base/marks.h"
 
 #include <setjmp.h>

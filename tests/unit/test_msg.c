@@ -1,4 +1,4 @@
-/* msg_*.c: each message encoded and decoded, cut at every length, and each limit tested from both
+/* Tests msg_*.c: each message encoded and decoded, cut at every length, and each limit from both
  * sides. */
 #include <errno.h>
 #include <setjmp.h>
@@ -49,7 +49,7 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 
 	if (frame->h.type == WIRE_WITNESS_KEY) /* without a client address */
 		return size == sizeof("web1") + 4 + 2 + WIRE_WITNESS_KEY_SIZE;
-	if (frame->h.type == WIRE_WELCOME) /* without an incarnation, as the next two */
+	if (frame->h.type == WIRE_WELCOME) /* without an incarnation, like the next two */
 		return size == 2 + 8 + sizeof("gw-1");
 	if (frame->h.type == WIRE_ORDER)
 		return size == 8 + 1 + sizeof("web1") + 2;

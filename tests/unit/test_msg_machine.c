@@ -1,4 +1,4 @@
-/* MACHINE: the limits of its items, and a full frame. */
+/* Tests MACHINE: the limits of its items, and a full frame. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* The pacer on a virtual clock. */
+/* Tests the pacer on a virtual clock. */
 #include "epoch/pacer.h"
 
 #include <setjmp.h>

@@ -1,5 +1,6 @@
-/* Two agents without a gateway, over loopback: the server's first steps, a claim and its vote, the
- * stream. The standby is a keeper without QEMU on a thread; the test plays the primary. */
+/* Tests two agents without a gateway, over loopback: the server's first steps, a claim and its
+ * vote, the stream. The standby is a keeper without QEMU on a thread; the test plays the
+ * primary. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

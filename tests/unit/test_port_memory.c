@@ -1,4 +1,4 @@
-/* The port without a NIC, and finding a driver's socket. */
+/* Tests the port without a NIC, and finding a driver's socket. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* The prober on a virtual clock: which addresses it probes, how often, and what it accepts as an
- * answer. */
+/* Tests the prober on a virtual clock: which addresses it probes, how often, and what it accepts as
+ * an answer. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

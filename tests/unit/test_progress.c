@@ -1,5 +1,5 @@
-/* test_progress.c - what is told of a long step: each move is counted and says how far the step is;
- * and that the keeper's file operations report their moves. */
+/* test_progress.c - what a long step reports: each move is counted and tells how far the step is.
+ * The keeper's file operations report their moves too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

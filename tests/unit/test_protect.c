@@ -1,4 +1,4 @@
-/* When written pages are protected again, on simulated guests. */
+/* Tests on simulated guests when written pages are protected again. */
 #include "epoch/protect.h"
 
 #include <setjmp.h>
@@ -120,8 +120,8 @@ static void nothing_written_is_nothing_to_protect(void **state)
 	assert_false(protect_is_due(&protect));
 }
 
-/* A seal after one that kept its pages writable may copy unchanged pages, even if it protects
- * itself. */
+/* After a seal that kept its pages writable, the next one may copy stale pages, even if it protects
+ * them. */
 static void stale_behind_kept(void **state)
 {
 	(void)state;

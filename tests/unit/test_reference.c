@@ -1,4 +1,4 @@
-/* Which pages the store replaces, and which it must keep. */
+/* Tests which pages the store replaces, and which it must keep. */
 #include "epoch/reference.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* Retained epochs: order, resend, limits. */
+/* Tests retained epochs: order, resend, limits. */
 #include "epoch/retain.h"
 
 #include <errno.h>

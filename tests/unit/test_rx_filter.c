@@ -1,4 +1,4 @@
-/* Which answers to query-rx-filter let a guest be protected. */
+/* Tests which answers to query-rx-filter let a guest be protected. */
 #include "vmm/rx_filter.h"
 
 #include <errno.h>

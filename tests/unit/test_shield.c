@@ -1,4 +1,4 @@
-/* The shield: when it goes up and down, which keys it gets and what it answers.
+/* Tests the shield: when it goes up and down, which keys it gets and what it answers.
  * tests/bpf/test_shield_prog tests its program, tests/netns/test_gateway_witness everything
  * together. */
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* Whether the guest or somebody else ended its QEMU. */
+/* Tests whether an end of QEMU counts as the guest's own will. */
 #include "epoch/shutdown.h"
 
 #include <setjmp.h>

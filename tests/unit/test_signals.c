@@ -1,4 +1,4 @@
-/* What a daemon does with each signal. */
+/* Tests what a daemon does with each signal. */
 #include "base/signals.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* The stack fed with hand-made frames: its answers, byte by byte, and its events. */
+/* Tests the stack with hand-made frames: its answers, byte by byte, and its events. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

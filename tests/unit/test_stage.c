@@ -1,4 +1,4 @@
-/* The rule of the second stage, with links and pages of known speed on a virtual clock. */
+/* Tests the rule of the second stage, with links and pages of known speed on a virtual clock. */
 #include "epoch/stage.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-/* cmdline: splitting words like a shell without a shell, clashes, RAM size, and the words that we
- * add. */
+/* Tests cmdline: splitting words like a shell without a shell, clashes, RAM size, and the words
+ * that we add. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

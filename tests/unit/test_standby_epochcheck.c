@@ -1,5 +1,5 @@
-/* epochcheck: frames of a hostile or broken peer, streams that start again, guests that are built
- * differently. */
+/* Tests epochcheck: frames of a hostile or broken peer, streams that start again, guests that are
+ * built differently. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* epochlog, apply, ramfile: random epochs against a model; a kill before every change of a file,
- * after which the state must be exactly one whole epoch; terms, foreign files, purge. */
+/* Tests epochlog, apply and ramfile: random epochs against a model; a kill before every change of a
+ * file, after which the state must be exactly one whole epoch; terms, foreign files, purge. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

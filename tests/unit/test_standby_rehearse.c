@@ -1,5 +1,5 @@
-/* rehearse: the command line of a QEMU that has the warm one's machine but shares nothing with
- * it. */
+/* Tests the command line of a rehearsal: a QEMU with the warm one's machine that shares nothing
+ * with it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

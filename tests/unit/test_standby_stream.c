@@ -1,5 +1,5 @@
-/* stream.c against a scripted gateway on a socket pair: HELLO, incoming epochs, acknowledgements,
- * refusals, and the content of the next HELLO. */
+/* Tests stream.c on a socket pair against a scripted gateway: HELLO, incoming epochs,
+ * acknowledgements, refusals, and the content of the next HELLO. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -394,8 +394,8 @@ static void test_another_gateway_is_refused(void **state)
 	assert_int_equal(g->n_got, 1);
 	assert_int_equal(epochlog_complete(&x->sb.log), 1);
 	over(g);
-	/* By now the control connection obeys a younger gateway: the old one's frames are not taken
-	 * any more, not even late ones. */
+	/* By now the control connection obeys a younger gateway: frames of the old one are not
+	 * accepted any more. */
 	gateway_view_obey(&view, 2000);
 	assert_non_null(x->sb.link);
 	while (keeper_stream_run(&x->sb))

@@ -1,4 +1,4 @@
-/* text.c: what a string on the wire may contain. */
+/* Tests text.c: what a string on the wire may contain. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

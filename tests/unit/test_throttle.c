@@ -1,4 +1,5 @@
-/* The throttle with guests and links of known speed and the real pacer, on a virtual clock. */
+/* Tests the throttle with guests and links of known speed and the real pacer, on a virtual
+ * clock. */
 #include "epoch/throttle.h"
 
 #include <setjmp.h>
@@ -115,8 +116,8 @@ static void a_guest_that_the_link_carries_is_left_alone(void **state)
 	assert_int_equal(w.n_changes, 0);
 }
 
-/* Nor is a guest whose working set crosses the link within the limit, however fast the guest writes
- * it. */
+/* A guest whose working set crosses the link within the limit is left alone too, however fast it
+ * writes. */
 static void a_small_working_set_is_left_alone(void **state)
 {
 	struct world w = world(5000 * MB_S, 40 * MB, 100 * MB_S);

@@ -1,5 +1,5 @@
-/* tls.c: who is accepted, who is refused and with which words, and that bytes arrive as they were
- * sent. */
+/* Tests tls.c: who is accepted, who is refused and with which words, and that bytes arrive as they
+ * were sent. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* The golden frames of tests/vectors, encoded and decoded: both must match the specification. */
+/* Tests the golden frames of tests/vectors, encoded and decoded: both must match the
+ * specification. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

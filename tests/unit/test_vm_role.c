@@ -1,4 +1,4 @@
-/* The role that an agent stores for its successor. */
+/* Tests the role that an agent stores for its successor. */
 #include "vm/vm_role.h"
 
 #include "wire/limits.h"

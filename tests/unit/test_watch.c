@@ -1,4 +1,4 @@
-/* When taps and lists are due to be looked at. */
+/* Tests when taps and lists are due to be looked at. */
 #include "epoch/watch.h"
 
 #include <setjmp.h>

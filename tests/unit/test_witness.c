@@ -1,4 +1,4 @@
-/* The witness datagram: what is accepted, what is refused, and that its MAC is SipHash as its
+/* Tests the witness datagram: what is accepted, what is refused, and that its MAC is SipHash as its
  * authors define it. */
 #include <errno.h>
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* Units go round: every submitted unit comes back, in order, with the bytes that one thread would
+/* Tests that every submitted unit comes back, in order, with the bytes that one thread would
  * make. */
 #include "epoch/workers.h"
 
