@@ -1,6 +1,6 @@
-/* Any bytes as the frames of an epoch stream. The check must stay within its bounds. An epoch that
- * it calls complete must be one that applying cannot refuse ("nothing is acknowledged that apply
- * could refuse"), and applying it twice must give the same copy. The copy is in memory, in a
+/* Takes any bytes as the frames of an epoch stream. The check must stay within its bounds. An epoch
+ * that it calls complete must be one that applying cannot refuse ("nothing is acknowledged that
+ * apply could refuse"), and applying it twice must give the same copy. The copy is in memory, in a
  * directory that does not exist, so that every file step fails. */
 #include <errno.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* Any bytes as a stream of frames: the decoder consumes whole frames or nothing, never reads past
- * its bytes, and seals what it accepted to the same header. */
+/* Takes any bytes as a stream of frames: the decoder consumes whole frames or nothing, never reads
+ * past its bytes, and seals what it accepted to the same header. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Any bytes as the payload of any type: parse, print, parse. What a decoder accepts, its encoder
- * must write, and the decoder must read that back to the same.
+/* Takes any bytes as the payload of any type: parse, print, parse. What a decoder accepts, its
+ * encoder must write, and the decoder must read that back to the same.
  * Input: a whole frame. Its checksum and payload size are ignored, so that the seeds can be
  * frames. */
 #include <errno.h>

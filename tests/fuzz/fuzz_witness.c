@@ -1,5 +1,5 @@
-/* Any bytes as a witness datagram: an accepted one is within its bounds, and no unsigned one passes
- * as signed. */
+/* Takes any bytes as a witness datagram: an accepted one is within its bounds, and no unsigned one
+ * passes as signed. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* Any sequence of datagrams, keys, beats and time at the witness receiver. Checked: it accepts only
- * what was signed with a key of its VM, and each sequence once for each key and path; nothing else
- * changes a view; no view is in the future.
+/* Gives the witness receiver any sequence of datagrams, keys, beats and time. Checked: it accepts
+ * only what was signed with a key of its VM, and each sequence once for each key and path; nothing
+ * else changes a view; no view is in the future.
  *
  * Input: operations. Each starts with a byte (low 3 bits: which operation; next 2: the VM; bit 5:
  * through the client network). Then, by operation:
