@@ -227,7 +227,7 @@ const struct second_stage second_stages[] = {
 
 /* ---- anchor ---- */
 
-/* As wide as AVX2: GCC splits wider vectors through memory there. */
+/* Vectors as wide as AVX2's: GCC splits wider ones through memory there. */
 typedef uint64_t vector __attribute__((vector_size(32), aligned(1), may_alias));
 
 static inline __attribute__((always_inline)) uint64_t compare_vectors(const struct page_item *items,
