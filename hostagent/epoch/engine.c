@@ -169,7 +169,7 @@ int engine_service(struct engine *e)
 		return -EINTR;
 	if (e->watch.cover != COVER_WHOLE || e->epochs.sync == SYNC_LOST)
 		return -ESTALE;
-	if (e->epochs.sync == SYNC_FULL && (!e->stream.link || !e->stream.is_resumed ||
+	if (e->epochs.sync == SYNC_FULL && (!engine_stream_is_resumed(&e->stream) ||
 					    e->stream.generation != e->epochs.full_generation))
 		return -ESTALE;
 	return 0;
@@ -178,13 +178,13 @@ int engine_service(struct engine *e)
 static bool may_seal(const struct engine *e)
 {
 	return e->guest.condition == GUEST_RUNS && e->lease.voice == VOICE_SPEAKS &&
-	       e->stream.link && e->stream.is_resumed && e->watch.cover == COVER_WHOLE &&
+	       engine_stream_is_resumed(&e->stream) && e->watch.cover == COVER_WHOLE &&
 	       clock_mono_ns() >= e->epochs.retry_ns;
 }
 
 static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 {
-	uint64_t wake_ns = e->publish_at_ns, due_ns = engine_throttle_wake_ns(e, now_ns);
+	uint64_t wake_ns = e->publish_at_ns, due_ns = engine_throttle_wake_ns(&e->throttle, now_ns);
 
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
@@ -194,7 +194,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 	due_ns = engine_direct_wake_ns(e);
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
-	due_ns = engine_watch_wake_ns(e);
+	due_ns = engine_watch_wake_ns(&e->watch);
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
 	if (!e->stream.link && e->stream.connect_at_ns < wake_ns)
@@ -304,7 +304,7 @@ static void free_engine(struct engine *e)
 		return;
 	progress_end(e->config.progress);
 	link_free(e->stream.link);
-	engine_machine_done(e);
+	engine_machine_done(&e->machine);
 	seal_free(e->capture.seal);
 	devstate_close(e->capture.device);
 	track_close(e->capture.track);
@@ -312,7 +312,7 @@ static void free_engine(struct engine *e)
 	vcpus_close(e->guest.vcpus);
 	guestclock_close(e->guest.clock);
 	qmp_close(e->guest.qmp);
-	engine_watch_close(e);
+	engine_watch_close(&e->watch);
 	encoder_free(e->epochs.encoder);
 	retain_free(e->epochs.retain);
 	fd_close(e->wake_fd);
@@ -379,7 +379,7 @@ static int open_guest(struct engine *e, struct error *error)
 	}
 	r = need_running(e, error);
 	if (r == 0)
-		r = engine_machine_open(e, error);
+		r = engine_machine_open(&e->machine, e->guest.qmp, error);
 	if (r < 0)
 		return r;
 	r = devstate_open(e->guest.qmp, WIRE_BLOB_MAX, &e->capture.device, error);

@@ -49,6 +49,18 @@ void engine_set_voice(struct engine *e, enum voice_condition to, const char *why
 		e->lease.voice = to;
 }
 
+void engine_set_stream(struct engine *e, enum stream_condition to, const char *why)
+{
+	if (may_change(e, &condition_stream, e->stream.condition, to, why))
+		e->stream.condition = to;
+}
+
+void engine_set_direct(struct engine *e, enum direct_condition to, const char *why)
+{
+	if (may_change(e, &condition_direct, e->direct.condition, to, why))
+		e->direct.condition = to;
+}
+
 void engine_set_sync(struct engine *e, enum sync_condition to, const char *why)
 {
 	if (may_change(e, &condition_sync, e->epochs.sync, to, why))
@@ -64,6 +76,17 @@ void engine_set_cover(struct engine *e, enum cover_condition to, const char *why
 bool engine_is_holding(const struct engine *e)
 {
 	return e->output.condition == OUTPUT_HELD || e->output.condition == OUTPUT_CLOSED;
+}
+
+bool engine_stream_is_resumed(const struct engine_stream *stream)
+{
+	return stream->condition == STREAM_GATEWAY_RESUMED ||
+	       stream->condition == STREAM_DIRECT_RESUMED;
+}
+
+bool engine_stream_is_direct(const struct engine_stream *stream)
+{
+	return stream->condition == STREAM_DIRECT || stream->condition == STREAM_DIRECT_RESUMED;
 }
 
 void engine_lose_sync(struct engine *e, const char *why)

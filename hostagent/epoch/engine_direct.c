@@ -28,8 +28,7 @@ static void enter(struct engine *e, uint64_t term)
 		 (unsigned long long)e->epochs.next, e->config.peer_name);
 	e->term = term;
 	lease_enter(&e->lease.lease, term, atomic_load(&e->direct.claimed_ns), AGREE_LEASE_MS);
-	e->direct.is_direct = true;
-	e->direct.tries_peer = true;
+	engine_set_direct(e, DIRECT_PEER_NEXT, "");
 	e->stream.connect_at_ns = 0;
 	e->stream.backoff = 0;
 	pthread_mutex_lock(&e->status_lock);
@@ -45,7 +44,7 @@ static void beat(struct engine *e, uint64_t now_ns)
 	uint8_t payload[8];
 	struct iovec piece = {payload, sizeof(payload)};
 
-	if (!e->stream.link || !e->stream.is_peer_link || now_ns < e->direct.beat_ns + BEAT_NS)
+	if (!engine_stream_is_direct(&e->stream) || now_ns < e->direct.beat_ns + BEAT_NS)
 		return;
 	e->direct.beat_boot_ns = clock_boot_ns();
 	bytes_put_be64(payload, e->direct.beat_boot_ns);
@@ -61,36 +60,39 @@ void engine_direct_tick(struct engine *e)
 
 	if (term > e->term)
 		enter(e, term);
-	if (e->direct.is_direct)
+	if (e->direct.condition != DIRECT_OFF)
 		beat(e, clock_mono_ns());
 }
 
 bool engine_direct_is_next(struct engine *e)
 {
-	if (!e->direct.is_direct)
+	if (e->direct.condition == DIRECT_OFF)
 		return false;
-	return e->direct.tries_peer ||
+	return e->direct.condition == DIRECT_PEER_NEXT ||
 	       gateway_view_silence_ns(e->config.view, clock_mono_ns()) > GATEWAY_NS;
 }
 
 void engine_direct_connected(struct engine *e, bool is_peer, int result)
 {
-	if (!e->direct.is_direct)
+	if (e->direct.condition == DIRECT_OFF)
 		return;
-	e->stream.is_peer_link = is_peer && result == 0;
 	e->direct.beat_ns = 0; /* send a BEAT at once: it asks for the stream */
 	/* Try gateway and other host in turns, until one of them takes the stream. */
-	e->direct.tries_peer = !is_peer && result < 0;
-	if (is_peer || result < 0)
-		return;
-	e->direct.is_direct = false;
-	log_info("vm=%s term=%llu epoch=%llu the gateway takes the stream again", e->config.vm,
-		 (unsigned long long)e->term, (unsigned long long)e->epochs.next);
+	if (is_peer) {
+		engine_set_direct(e, DIRECT_GATEWAY_NEXT, "");
+	} else if (result < 0) {
+		engine_set_direct(e, DIRECT_PEER_NEXT, "");
+	} else {
+		engine_set_direct(e, DIRECT_OFF, "");
+		log_info("vm=%s term=%llu epoch=%llu the gateway takes the stream again",
+			 e->config.vm, (unsigned long long)e->term,
+			 (unsigned long long)e->epochs.next);
+	}
 }
 
 uint64_t engine_direct_wake_ns(const struct engine *e)
 {
-	return e->stream.link && e->stream.is_peer_link ? e->direct.beat_ns + BEAT_NS : UINT64_MAX;
+	return engine_stream_is_direct(&e->stream) ? e->direct.beat_ns + BEAT_NS : UINT64_MAX;
 }
 
 static int on_lease(struct engine *e, const struct wire_frame *frame)

@@ -97,8 +97,9 @@ static int encode_clock(struct engine *e)
 	struct wire_clock clock = {.mono_ns = clock_mono_ns()};
 	int r;
 
-	if (!e->stream.tells_clock || !guestclock_forecast(e->guest.clock, clock.mono_ns, &saved,
-							   &wanted, &clock.ticks_per_s))
+	if (!(e->stream.features & WIRE_FEATURE_CLOCK) ||
+	    !guestclock_forecast(e->guest.clock, clock.mono_ns, &saved, &wanted,
+				 &clock.ticks_per_s))
 		return 0;
 	if (clock.ticks_per_s < 1 || clock.ticks_per_s > WIRE_TICKS_PER_S_MAX)
 		return 0; /* no processor's counter has such a rate */
@@ -173,7 +174,7 @@ static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->epochs.pacer.resumed_ns;
 
-	if (!e->stream.knows_unheld)
+	if (!(e->stream.features & WIRE_FEATURE_UNHELD))
 		return true;
 	if (is_full)
 		e->output.n_unheld = 0;
@@ -194,7 +195,8 @@ static void choose_output(struct engine *e, bool is_full)
 /* For an ordinary epoch call this after its seal: the hold may have failed to begin there. */
 static uint8_t unheld_flag(const struct engine *e)
 {
-	return e->stream.knows_unheld && !engine_is_holding(e) ? WIRE_FLAG_UNHELD : 0;
+	return e->stream.features & WIRE_FEATURE_UNHELD && !engine_is_holding(e) ? WIRE_FLAG_UNHELD
+										 : 0;
 }
 
 /* The seal of a FULL epoch always protects, as the rounds before it did. */
@@ -367,7 +369,7 @@ static int send_full(struct engine *e)
 	struct seal_result result;
 	int r;
 
-	e->figures.is_kept = false; /* a FULL epoch's seal protects everything */
+	e->figures.last_kind = SEAL_PROTECT; /* a FULL epoch's seal protects everything */
 	choose_output(e, true);
 	r = encoder_begin(e->epochs.encoder, e->epochs.next, e->stream.complete_at_peer,
 			  WIRE_FLAG_FULL | unheld_flag(e));
@@ -415,7 +417,7 @@ int engine_full_epoch(struct engine *e)
 	encoder_get_counts(e->epochs.encoder, &before);
 	r = send_full(e);
 	progress_end(e->config.progress); /* the rest is shown as the link's progress */
-	engine_figures_full(e, &before);
+	engine_figures_full(&e->figures, e->epochs.encoder, &before);
 	engine_set_sync(e, r < 0 ? SYNC_LOST : SYNC_KEPT, "");
 	if (r < 0)
 		return r;
@@ -436,6 +438,7 @@ int engine_epoch(struct engine *e)
 	struct seal_result result;
 	uint64_t epoch = e->epochs.next, began_ns = e->epochs.pacer.resumed_ns;
 	uint32_t n_stale, n_unchanged;
+	bool kept_before;
 	int r;
 
 	choose_output(e, false);
@@ -460,8 +463,9 @@ int engine_epoch(struct engine *e)
 	protect_sealed(&e->epochs.protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,
 		       result.times.copy_ns);
 	e->epochs.dirty_expected = (e->epochs.dirty_expected + result.n_dirty_pages - n_stale) / 2;
-	engine_figures_sealed(e, &result, kind,
-			      protect_stale(kind == SEAL_KEEP, e->figures.is_kept, n_unchanged));
+	kept_before = e->figures.last_kind == SEAL_KEEP;
+	engine_figures_sealed(&e->figures, &result, kind,
+			      protect_stale(kind == SEAL_KEEP, kept_before, n_unchanged));
 	e->figures.bytes_sent += counts.epoch_bytes;
 	engine_stream_pace(e);
 	engine_stream_send(e);

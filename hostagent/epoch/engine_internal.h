@@ -10,6 +10,28 @@
  *	engine_throttle.c  stops and resumes the vCPUs by throttle.h's timetable
  *	engine_watch.c   did the guest's devices or taps change since it was attached to?
  *	engine_stats.c   figures
+ *
+ * Seven conditions say what the engine is doing. condition.h has their values and the allowed
+ * changes; the function engine_set_X() is the only one that changes X. Its callers run on the
+ * engine's thread, before that begins or after it has ended:
+ *
+ *	guest	who keeps the guest from running	engine.c (QEMU's events, its end),
+ *							engine_epoch.c (our pauses),
+ *							engine_lease.c (our stop and cont),
+ *							engine_watch.c (somebody else's pause)
+ *	output	where its frames go			engine.c (at the start), engine_epoch.c,
+ *							engine_lease.c (closed)
+ *	voice	may this host speak for it		engine_lease.c
+ *	stream	to whom it streams, did RESUME come	engine_stream.c
+ *	direct	is there an agreement with the other	engine_direct.c
+ *		host, without a gateway
+ *	sync	are standby and reference in step	engine_epoch.c; engine_lose_sync()
+ *	cover	is the guest still what it was		engine_watch.c
+ *
+ * The conditions are independent, but these rules hold at all times: GUEST_STOPPING and
+ * GUEST_STOPPED only while this host may not speak; OUTPUT_CLOSED only with VOICE_OUTVOTED;
+ * STREAM_DIRECT* never with DIRECT_OFF. engine_may_release() decides whether a frame may leave;
+ * it asks the lease itself.
  */
 #ifndef EPOCH_ENGINE_INTERNAL_H
 #define EPOCH_ENGINE_INTERNAL_H
@@ -57,7 +79,7 @@ struct engine_figures {
 	uint64_t full_pause_ns;	  /* of the last FULL epoch */
 	uint32_t full_rounds;	  /* of the last FULL epoch: copies before its pause */
 	uint64_t n_kept;	  /* of n_epochs: seals that left the pages writable */
-	bool is_kept;		  /* the last seal did */
+	enum seal_kind last_kind; /* of the last seal */
 	struct encoder_counts full; /* FULL epochs, sent whole or not: only records of pages */
 	uint64_t n_dirty_pages;	  /* in the n_epochs, without stale ones */
 	uint64_t n_stale_pages;	  /* copied since they were writable, but not changed */
@@ -155,19 +177,22 @@ struct engine_throttle {
 	char why[WIRE_STATS_VALUE_MAX + 1]; /* reason of the last step up */
 };
 
+/* A generation of the stream begins with these frames, in this order. */
+enum stream_opening {
+	OPENING_GEOMETRY, /* all of them are still to be sent */
+	OPENING_MACHINE,  /* the rest of MACHINE, from engine_machine.at on */
+	OPENING_SENT,
+};
+
 /* The stream to the gateway or to the other host; see engine_stream.c. */
 struct engine_stream {
-	struct link *link;
-	bool is_peer_link;	   /* link is to the other host */
-	bool is_resumed;	   /* RESUME came on this link */
+	struct link *link;		   /* NULL while it is STREAM_NONE */
+	enum stream_condition condition;   /* engine_set_stream() changes it */
+	enum stream_opening opening;	   /* what of the generation's beginning is to be sent */
+	uint64_t features;		   /* WIRE_FEATURE_* of the last WELCOME: in use */
 	uint64_t incarnation;	   /* of the gateway at the link's other end */
 	uint32_t generation;
 	uint64_t complete_at_peer; /* RESUME's epoch: the next frames build on it */
-	bool owes_geometry;	   /* GEOMETRY of this generation is not sent yet */
-	bool owes_machine;	   /* MACHINE of this generation is not sent whole yet */
-	bool has_machine;	   /* MACHINE may be sent: the other end understands it */
-	bool tells_clock;	   /* WIRE_FEATURE_CLOCK is in use */
-	bool knows_unheld;	   /* WIRE_FEATURE_UNHELD is in use */
 	struct stage stage;	   /* is the second stage worth its time */
 	uint32_t backoff;	   /* failed connection attempts in a row */
 	uint64_t connect_at_ns;
@@ -177,8 +202,7 @@ struct engine_stream {
 
 /* Without a gateway; see engine_direct.c. */
 struct engine_direct {
-	bool is_direct;	       /* the other host voted for this term; no gateway has the stream */
-	bool tries_peer;       /* the gateway did not take the stream: try the other host next */
+	enum direct_condition condition; /* engine_set_direct() changes it */
 	uint64_t beat_ns;      /* when the last BEAT was sent to the other host */
 	uint64_t beat_boot_ns; /* its time by clock_boot_ns(), as the BEAT says */
 	_Atomic uint64_t term; /* set by engine_go_direct(), after claimed_ns */
@@ -227,11 +251,17 @@ int engine_service(struct engine *e) __attribute__((warn_unused_result));
 void engine_set_guest(struct engine *e, enum guest_condition to, const char *why);
 void engine_set_output(struct engine *e, enum output_condition to, const char *why);
 void engine_set_voice(struct engine *e, enum voice_condition to, const char *why);
+void engine_set_stream(struct engine *e, enum stream_condition to, const char *why);
+void engine_set_direct(struct engine *e, enum direct_condition to, const char *why);
 void engine_set_sync(struct engine *e, enum sync_condition to, const char *why);
 void engine_set_cover(struct engine *e, enum cover_condition to, const char *why);
 /* Is the hold on, so that frames leave only after the commit of their epoch, or not at all? */
 bool engine_is_holding(const struct engine *e);
-/* Only a FULL epoch may follow. One that is being made stays valid: if it fails, another follows. */
+/* Did RESUME come, so that frames may be sent? Is the stream's other end the other host? */
+bool engine_stream_is_resumed(const struct engine_stream *stream);
+bool engine_stream_is_direct(const struct engine_stream *stream);
+/* Only a FULL epoch may follow. One that is being made stays valid; if it fails, another
+ * follows. */
 void engine_lose_sync(struct engine *e, const char *why);
 
 /* engine_stream.c */
@@ -264,15 +294,13 @@ int engine_restart_tracking(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* engine_machine.c. At the start: describe the guest's machine. 0; -errno with the text for the operator. */
-int engine_machine_open(struct engine *e, struct error *ret_error)
+int engine_machine_open(struct engine_machine *machine, struct qmp *qmp, struct error *ret_error)
 	__attribute__((warn_unused_result));
-void engine_machine_done(struct engine *e);
+void engine_machine_done(struct engine_machine *machine);
 /* Before a FULL epoch: is the machine still as described? 0: it is; -ESTALE: it is not: the stream
  * is closed now, and the machine is described anew on the next one; -errno: QEMU did not answer. */
 int engine_machine_check(struct engine *e) __attribute__((warn_unused_result));
-/* A generation begins. */
-void engine_machine_resumed(struct engine *e);
-/* Send the rest of MACHINE. 0; -EAGAIN and other errors of link_send_frame(). */
+/* In OPENING_MACHINE: send the rest of MACHINE. 0; errors of link_send_frame(), -EAGAIN too. */
 int engine_machine_send(struct engine *e) __attribute__((warn_unused_result));
 
 /* engine_lease.c */
@@ -296,6 +324,7 @@ int engine_lease_let_run(struct engine *e) __attribute__((warn_unused_result));
 /* engine_direct.c */
 void engine_direct_tick(struct engine *e); /* enter a term that was voted for; beats */
 bool engine_direct_is_next(struct engine *e); /* the next connection goes to the other host */
+/* A connection to the other host (@is_peer) or to the gateway was tried; @result: 0 or -errno. */
 void engine_direct_connected(struct engine *e, bool is_peer, int result);
 uint64_t engine_direct_wake_ns(const struct engine *e);
 /* Handle a frame that only the other host sends, no gateway. 0; -ENOENT: it is no such frame;
@@ -313,7 +342,7 @@ void engine_open_pipe(struct engine *e);
  * 0; -ENOTSUP: other taps, or a writable disk; others as vmm_inventory_take(); all with *ret_error. */
 int engine_watch_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
-void engine_watch_close(struct engine *e);
+void engine_watch_close(struct engine_watch *watch);
 /* Compare the taps once more. Returns as engine_watch_open(). */
 int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -323,14 +352,15 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	__attribute__((warn_unused_result));
 void engine_watch_tick(struct engine *e);  /* look at the taps when it is time */
 void engine_watch_again(struct engine *e); /* the guest had changed: is it again as it was? */
-uint64_t engine_watch_wake_ns(const struct engine *e);
+uint64_t engine_watch_wake_ns(const struct engine_watch *watch);
 /* No epochs until the guest runs again; engine_watch_runstate() asks QEMU why, and reports it. */
 void engine_paused_by_other(struct engine *e); /* unless it is GUEST_RUNS, nothing happens */
 void engine_watch_runstate(struct engine *e);
 
 /* engine_throttle.c */
 void engine_throttle_tick(struct engine *e); /* stop the vCPUs or let them go on, when due */
-uint64_t engine_throttle_wake_ns(const struct engine *e, uint64_t now_ns); /* of the next tick */
+/* When the next tick is due. */
+uint64_t engine_throttle_wake_ns(const struct engine_throttle *throttle, uint64_t now_ns);
 /* Let the vCPUs go on for now. Call this before asking QEMU for anything, and before waiting long.
  * Blocks for some 10 us as a rule. 0; -ETIMEDOUT: a vCPU is stuck in the kernel for longer than
  * SEAL_TIMEOUT_NS. */
@@ -347,11 +377,13 @@ bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before
 
 /* engine_stats.c */
 /* A FULL epoch was encoded or given up; @before: the encoder's counts before it. */
-void engine_figures_full(struct engine *e, const struct encoder_counts *before);
+void engine_figures_full(struct engine_figures *figures, const struct encoder *encoder,
+			 const struct encoder_counts *before);
 /* The encoder's counts; the counts of pages by class are without FULL epochs. */
-void engine_ordinary_counts(const struct engine *e, struct encoder_counts *ret_counts);
-void engine_figures_sealed(struct engine *e, const struct seal_result *result, enum seal_kind kind,
-			   uint32_t n_stale);
+void engine_ordinary_counts(const struct engine_figures *figures, const struct encoder *encoder,
+			    struct encoder_counts *ret_counts);
+void engine_figures_sealed(struct engine_figures *figures, const struct seal_result *result,
+			   enum seal_kind kind, uint32_t n_stale);
 void engine_publish(struct engine *e);
 
 #endif

@@ -28,29 +28,29 @@ static int check_size(const struct vmm_machine *m, struct error *ret_error)
 	return -E2BIG;
 }
 
-int engine_machine_open(struct engine *e, struct error *ret_error)
+int engine_machine_open(struct engine_machine *m, struct qmp *qmp, struct error *ret_error)
 {
 	struct vmm_machine machine = {0}, devices = {0};
-	int r = vmm_describe(e->guest.qmp, &machine, ret_error);
+	int r = vmm_describe(qmp, &machine, ret_error);
 
 	if (r == 0)
 		r = check_size(&machine, ret_error);
 	if (r == 0)
-		r = vmm_describe_devices(e->guest.qmp, &devices, ret_error);
+		r = vmm_describe_devices(qmp, &devices, ret_error);
 	if (r < 0) {
 		vmm_machine_done(&machine);
 		return r;
 	}
-	engine_machine_done(e);
-	e->machine.described = machine;
-	e->machine.devices = devices;
+	engine_machine_done(m);
+	m->described = machine;
+	m->devices = devices;
 	return 0;
 }
 
-void engine_machine_done(struct engine *e)
+void engine_machine_done(struct engine_machine *m)
 {
-	vmm_machine_done(&e->machine.described);
-	vmm_machine_done(&e->machine.devices);
+	vmm_machine_done(&m->described);
+	vmm_machine_done(&m->devices);
 }
 
 int engine_machine_check(struct engine *e)
@@ -65,7 +65,7 @@ int engine_machine_check(struct engine *e)
 		vmm_machine_done(&devices);
 		if (is_same)
 			return 0;
-		r = engine_machine_open(e, &error);
+		r = engine_machine_open(&e->machine, e->guest.qmp, &error);
 	}
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN, "vm=%s %s", e->config.vm, error.text);
@@ -73,12 +73,6 @@ int engine_machine_check(struct engine *e)
 	}
 	engine_stream_close(e, "the guest's devices have changed; beginning anew");
 	return -ESTALE;
-}
-
-void engine_machine_resumed(struct engine *e)
-{
-	e->stream.owes_machine = e->stream.has_machine;
-	e->machine.at = 0;
 }
 
 /* Make one frame with the items from machine_at on; *ret_next: the first item that did not fit. */
@@ -118,12 +112,12 @@ static int send_frame(struct engine *e, uint32_t *ret_next)
 
 int engine_machine_send(struct engine *e)
 {
-	while (e->stream.owes_machine) {
+	do {
 		int r = send_frame(e, &e->machine.at);
 
 		if (r < 0)
 			return r;
-		e->stream.owes_machine = e->machine.at < e->machine.described.n_items;
-	}
+	} while (e->machine.at < e->machine.described.n_items);
+	e->stream.opening = OPENING_SENT;
 	return 0;
 }

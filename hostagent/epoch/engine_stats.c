@@ -8,10 +8,9 @@
 #include "base/clock.h"
 #include "codec/page.h"
 
-void engine_figures_sealed(struct engine *e, const struct seal_result *result, enum seal_kind kind,
-			   uint32_t n_stale)
+void engine_figures_sealed(struct engine_figures *f, const struct seal_result *result,
+			   enum seal_kind kind, uint32_t n_stale)
 {
-	struct engine_figures *f = &e->figures;
 	const struct seal_times *t = &result->times;
 
 	hist_record(&f->pause_ns, t->resumed_ns - t->paused_ns);
@@ -25,7 +24,7 @@ void engine_figures_sealed(struct engine *e, const struct seal_result *result, e
 		hist_record(&f->interval_ns, t->resumed_ns - f->last_resumed_ns);
 	f->n_epochs++;
 	f->n_kept += kind == SEAL_KEEP;
-	f->is_kept = kind == SEAL_KEEP;
+	f->last_kind = kind;
 	f->n_dirty_pages += result->n_dirty_pages - n_stale;
 	f->n_stale_pages += n_stale;
 	f->n_precopied_pages += result->n_dirty_pages - result->stopped.n_pages;
@@ -33,11 +32,12 @@ void engine_figures_sealed(struct engine *e, const struct seal_result *result, e
 	f->last_resumed_ns = t->resumed_ns;
 }
 
-void engine_figures_full(struct engine *e, const struct encoder_counts *before)
+void engine_figures_full(struct engine_figures *f, const struct encoder *encoder,
+			 const struct encoder_counts *before)
 {
-	struct encoder_counts *full = &e->figures.full, now;
+	struct encoder_counts *full = &f->full, now;
 
-	encoder_get_counts(e->epochs.encoder, &now);
+	encoder_get_counts(encoder, &now);
 	full->n_unchanged += now.n_unchanged - before->n_unchanged;
 	full->n_zero += now.n_zero - before->n_zero;
 	full->n_xrle += now.n_xrle - before->n_xrle;
@@ -46,11 +46,12 @@ void engine_figures_full(struct engine *e, const struct encoder_counts *before)
 	full->n_dup += now.n_dup - before->n_dup;
 }
 
-void engine_ordinary_counts(const struct engine *e, struct encoder_counts *ret_counts)
+void engine_ordinary_counts(const struct engine_figures *f, const struct encoder *encoder,
+			    struct encoder_counts *ret_counts)
 {
-	const struct encoder_counts *full = &e->figures.full;
+	const struct encoder_counts *full = &f->full;
 
-	encoder_get_counts(e->epochs.encoder, ret_counts);
+	encoder_get_counts(encoder, ret_counts);
 	ret_counts->n_unchanged -= full->n_unchanged;
 	ret_counts->n_zero -= full->n_zero;
 	ret_counts->n_xrle -= full->n_xrle;
@@ -97,7 +98,7 @@ static int add_counts(char *stats, struct engine *e)
 	struct encoder_counts counts;
 	struct hold_stats held;
 
-	engine_ordinary_counts(e, &counts);
+	engine_ordinary_counts(f, e->epochs.encoder, &counts);
 	if (hold_stats(e->output.hold, &held) < 0)
 		memset(&held, 0, sizeof(held)); /* zeros are shown when the kernel does not answer */
 	const struct {
@@ -150,7 +151,7 @@ static int add_counts(char *stats, struct engine *e)
 		 lease_left_ns(&e->lease.lease, clock_boot_ns()) / CLOCK_NS_PER_MS},
 		{"lease_ended", f->n_lease_ended},
 		{"machine_looks", f->n_looks},
-		{"direct", e->direct.is_direct},
+		{"direct", e->direct.condition != DIRECT_OFF},
 		{"held_frames", held.frames},
 		{"held_bytes", held.bytes},
 		{"held_frames_peak", held.frames_peak},
@@ -244,7 +245,7 @@ void engine_publish(struct engine *e)
 		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED;
 	e->status.is_holding = engine_is_holding(e);
 	e->status.is_outvoted = e->lease.voice == VOICE_OUTVOTED;
-	e->status.is_direct = e->direct.is_direct;
+	e->status.is_direct = e->direct.condition != DIRECT_OFF;
 	e->status.sealed_epoch = e->epochs.next - 1;
 	e->status.committed_epoch = e->epochs.committed;
 	pthread_mutex_unlock(&e->status_lock);

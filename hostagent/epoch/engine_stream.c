@@ -19,18 +19,17 @@
 
 void engine_stream_close(struct engine *e, const char *why)
 {
-	if (!e->stream.link)
+	const char *peer = engine_stream_is_direct(&e->stream) ? "other host" : "gateway";
+
+	if (e->stream.condition == STREAM_NONE)
 		return;
 	/* Before link_free(): @why may be the link's own text. */
 	engine_set_state(e, engine_is_holding(e) ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
-			 "stream to the %s lost: %s",
-			 e->stream.is_peer_link ? "other host" : "gateway", why);
+			 "stream to the %s lost: %s", peer, why);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu stream to the %s lost: %s", e->config.vm,
-		    (unsigned long long)e->epochs.next,
-		    e->stream.is_peer_link ? "other host" : "gateway", why);
+		    (unsigned long long)e->epochs.next, peer, why);
 	e->stream.link = link_free(e->stream.link);
-	e->stream.is_peer_link = false;
-	e->stream.is_resumed = false;
+	engine_set_stream(e, STREAM_NONE, "");
 	e->figures.n_reconnects++;
 	e->stream.connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
 	pacer_link(&e->epochs.pacer, clock_mono_ns(), 0, 0);
@@ -50,9 +49,7 @@ static void use_features(struct engine *e, uint64_t features)
 	if (!encoder_can_resend(e->epochs.encoder, features))
 		engine_lose_sync(e, "the other end cannot read what was encoded");
 	encoder_set_features(e->epochs.encoder, deltas);
-	e->stream.has_machine = features & WIRE_FEATURE_MACHINE;
-	e->stream.tells_clock = features & WIRE_FEATURE_CLOCK;
-	e->stream.knows_unheld = features & WIRE_FEATURE_UNHELD;
+	e->stream.features = features;
 	stage_connected(&e->stream.stage, features & WIRE_FEATURE_LZ4);
 	encoder_set_second_stage(e->epochs.encoder, stage_is_on(&e->stream.stage));
 }
@@ -74,7 +71,7 @@ void engine_stream_watch(struct engine *e)
 	struct link_backlog backlog = {0};
 	uint64_t now_ns = clock_mono_ns();
 
-	if (e->stream.link && e->stream.is_resumed)
+	if (engine_stream_is_resumed(&e->stream))
 		link_get_backlog(e->stream.link, &backlog);
 	if (backlog.waiting_bytes == 0 || backlog.drained_bytes != e->stream.drained_bytes ||
 	    !engine_may_release(e)) {
@@ -123,8 +120,18 @@ static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 			 welcome->gateway, (unsigned long long)welcome->incarnation);
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: %s", e->config.vm, text);
 	engine_set_state(e, e->status.state, "stream: %s", text);
-	e->stream.link = link_free(e->stream.link);
 	return -EAGAIN;
+}
+
+/* The other end did not welcome the stream; @r as link_handshake(). */
+static void refused(struct engine *e, const struct link *link, int r)
+{
+	const char *why = *link_error(link) ? link_error(link) : strerror(-r);
+
+	if (link_refused_code(link) == WIRE_REFUSED_STALE_TERM)
+		engine_outvoted(e, link_error(link));
+	log_limited(LOG_LEVEL_WARN, "vm=%s stream refused: %s", e->config.vm, why);
+	engine_set_state(e, e->status.state, "stream: %s", why);
 }
 
 /* Try to connect once. The caller retries later, after growing waits. */
@@ -139,36 +146,32 @@ static int connect_once(struct engine *e)
 	};
 	struct wire_hello hello;
 	struct wire_welcome welcome;
+	struct link *link;
 	int r;
 
-	r = link_open(&config, &e->stream.link);
+	r = link_open(&config, &link);
 	if (r < 0) {
-		log_limited(LOG_LEVEL_WARN, "vm=%s %s:%u: %s", e->config.vm, config.address, config.port,
-			    strerror(-r));
+		log_limited(LOG_LEVEL_WARN, "vm=%s %s:%u: %s", e->config.vm, config.address,
+			    config.port, strerror(-r));
 		engine_direct_connected(e, is_peer, r);
 		return r;
 	}
 	wire_hello_init(&hello, is_peer ? WIRE_KIND_PEER : WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY,
 			e->config.vm);
-	r = link_handshake(e->stream.link, &hello, e->term, 0,
+	r = link_handshake(link, &hello, e->term, 0,
 			   engine_lease_bound_ns(e, clock_mono_ns() + ENGINE_HANDSHAKE_NS),
 			   &welcome);
 	engine_direct_connected(e, is_peer, r);
+	if (r < 0)
+		refused(e, link, r);
+	else if (!is_peer)
+		r = check_gateway(e, &welcome);
 	if (r < 0) {
-		if (link_refused_code(e->stream.link) == WIRE_REFUSED_STALE_TERM)
-			engine_outvoted(e, link_error(e->stream.link));
-		log_limited(LOG_LEVEL_WARN, "vm=%s stream refused: %s", e->config.vm,
-			    *link_error(e->stream.link) ? link_error(e->stream.link)
-							: strerror(-r));
-		engine_set_state(e, e->status.state, "stream: %s",
-				 *link_error(e->stream.link) ? link_error(e->stream.link)
-							     : strerror(-r));
-		e->stream.link = link_free(e->stream.link);
+		link_free(link);
 		return r;
 	}
-	r = is_peer ? 0 : check_gateway(e, &welcome);
-	if (r < 0)
-		return r;
+	e->stream.link = link;
+	engine_set_stream(e, is_peer ? STREAM_DIRECT : STREAM_GATEWAY, "");
 	use_features(e, welcome.features);
 	log_info("vm=%s term=%llu stream to %s %s is up, features 0x%llx", e->config.vm,
 		 (unsigned long long)e->term, is_peer ? "host" : "gateway", welcome.gateway,
@@ -238,12 +241,13 @@ void engine_committed(struct engine *e, uint64_t epoch)
 /* RESUME: the standby has everything up to the header's epoch. */
 static void resumed(struct engine *e, const struct wire_header *h)
 {
+	const bool is_direct = engine_stream_is_direct(&e->stream);
+
 	/* An epoch that the standby has complete is committed, whether or not COMMIT arrived. */
 	engine_committed(e, h->epoch);
 	e->stream.generation = h->generation;
-	e->stream.is_resumed = true;
-	e->stream.owes_geometry = true;
-	engine_machine_resumed(e);
+	engine_set_stream(e, is_direct ? STREAM_DIRECT_RESUMED : STREAM_GATEWAY_RESUMED, "");
+	e->stream.opening = OPENING_GEOMETRY;
 	e->stream.complete_at_peer = h->epoch;
 	if (e->epochs.sync == SYNC_KEPT && retain_rewind(e->epochs.retain, h->epoch) < 0)
 		engine_lose_sync(e, "the standby is behind what is retained");
@@ -263,6 +267,7 @@ static void resumed(struct engine *e, const struct wire_header *h)
 
 static int handle_frame(struct engine *e, const struct wire_frame *frame)
 {
+	const bool is_direct = engine_stream_is_direct(&e->stream);
 	struct wire_failure failure;
 	int r;
 
@@ -274,7 +279,7 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 		engine_set_state(e, e->status.state, "the standby refused: %s", failure.text);
 		/* The gateway sends RESUME when the standby can go on; until then its state is
 		 * unknown. */
-		e->stream.is_resumed = false;
+		engine_set_stream(e, is_direct ? STREAM_DIRECT : STREAM_GATEWAY, "");
 		return 0;
 	}
 	if (frame->h.term != e->term) {
@@ -283,7 +288,7 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 			    (unsigned long long)frame->h.term, (unsigned long long)e->term);
 		return 0;
 	}
-	if (e->stream.is_peer_link && (r = engine_direct_frame(e, frame)) != -ENOENT)
+	if (is_direct && (r = engine_direct_frame(e, frame)) != -ENOENT)
 		return r;
 	switch (frame->h.type) {
 	case WIRE_RESUME:
@@ -309,12 +314,12 @@ void engine_stream_receive(struct engine *e)
 	if (!e->stream.link)
 		return;
 	while ((r = link_receive(e->stream.link, &frame)) == 0) {
-		if (!e->stream.is_peer_link &&
+		if (!engine_stream_is_direct(&e->stream) &&
 		    !gateway_view_is_obeyed(e->config.view, e->stream.incarnation)) {
 			engine_stream_close(e, "this host obeys another gateway by now");
 			return;
 		}
-		if (!e->stream.is_peer_link)
+		if (!engine_stream_is_direct(&e->stream))
 			gateway_view_seen(e->config.view, clock_mono_ns());
 		if (handle_frame(e, &frame) < 0) {
 			engine_stream_close(e, "the peer sent something unexpected");
@@ -369,18 +374,27 @@ static int send_geometry(struct engine *e)
 	return r;
 }
 
+static int send_opening(struct engine *e)
+{
+	int r;
+
+	if (e->stream.opening == OPENING_GEOMETRY) {
+		r = send_geometry(e);
+		if (r < 0)
+			return r;
+		e->machine.at = 0;
+		e->stream.opening =
+			e->stream.features & WIRE_FEATURE_MACHINE ? OPENING_MACHINE : OPENING_SENT;
+	}
+	return e->stream.opening == OPENING_MACHINE ? engine_machine_send(e) : 0;
+}
+
 static int send_retained(struct engine *e)
 {
 	struct retain_frame frame;
 	int r;
 
-	if (e->stream.owes_geometry) {
-		r = send_geometry(e);
-		if (r < 0)
-			return r;
-		e->stream.owes_geometry = false;
-	}
-	r = engine_machine_send(e);
+	r = send_opening(e);
 	if (r < 0)
 		return r;
 	while (retain_next(e->epochs.retain, &frame) == 0) {
@@ -408,7 +422,7 @@ void engine_stream_send(struct engine *e)
 {
 	int r;
 
-	if (!e->stream.link || !e->stream.is_resumed)
+	if (!engine_stream_is_resumed(&e->stream))
 		return;
 	r = send_retained(e);
 	if (r == 0 || r == -EAGAIN)
@@ -428,7 +442,7 @@ int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 		 .events = e->stream.link ? (short)link_events(e->stream.link) : 0},
 		{.fd = fd, .events = POLLIN},
 	};
-	uint64_t now_ns = clock_mono_ns(), wake_ns = engine_throttle_wake_ns(e, now_ns);
+	uint64_t now_ns = clock_mono_ns(), wake_ns = engine_throttle_wake_ns(&e->throttle, now_ns);
 	uint64_t lease_ns = engine_lease_wake_ns(e, now_ns);
 
 	if (wake_ns > now_ns + wait_ns)
@@ -442,7 +456,7 @@ int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 
 int engine_stream_wait(struct engine *e)
 {
-	if (!e->stream.link || !e->stream.is_resumed)
+	if (!engine_stream_is_resumed(&e->stream))
 		return -EPIPE;
 	if (retain_let_go(e->epochs.retain)) {
 		e->figures.n_let_go++;

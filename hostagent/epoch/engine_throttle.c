@@ -34,8 +34,10 @@ static void hold_still(struct engine *e, uint64_t now_ns)
 	e->throttle.is_held = true; /* on error some vCPUs may be stopped: let_go() finds out */
 	e->throttle.held_at_ns = now_ns;
 	if (r < 0) {
-		log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu the guest cannot be throttled: %s "
-			    "(a debugger at QEMU?)", e->config.vm, (unsigned long long)e->epochs.next, strerror(-r));
+		log_limited(LOG_LEVEL_WARN,
+			    "vm=%s epoch=%llu the guest cannot be throttled: %s "
+			    "(a debugger at QEMU?)",
+			    e->config.vm, (unsigned long long)e->epochs.next, strerror(-r));
 		(void)let_go(e); /* the next turn tries again */
 	}
 }
@@ -52,11 +54,11 @@ void engine_throttle_tick(struct engine *e)
 		(void)let_go(e); /* engine_throttle_wake_ns() brings us back */
 }
 
-uint64_t engine_throttle_wake_ns(const struct engine *e, uint64_t now_ns)
+uint64_t engine_throttle_wake_ns(const struct engine_throttle *t, uint64_t now_ns)
 {
-	if (e->throttle.is_held && !e->throttle.plan.is_stop)
+	if (t->is_held && !t->plan.is_stop)
 		return now_ns + RETRY_NS;
-	return throttle_slice_end_ns(&e->throttle.plan);
+	return throttle_slice_end_ns(&t->plan);
 }
 
 int engine_throttle_release(struct engine *e)

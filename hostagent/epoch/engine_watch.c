@@ -63,10 +63,10 @@ int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 	return look_at_taps(e, ret_error);
 }
 
-void engine_watch_close(struct engine *e)
+void engine_watch_close(struct engine_watch *w)
 {
-	fd_close(e->watch.link_fd);
-	fd_close(e->watch.statm_fd);
+	fd_close(w->link_fd);
+	fd_close(w->statm_fd);
 }
 
 static void say(struct engine *e, const char *text)
@@ -209,9 +209,9 @@ void engine_watch_again(struct engine *e)
 	say(e, "");
 }
 
-uint64_t engine_watch_wake_ns(const struct engine *e)
+uint64_t engine_watch_wake_ns(const struct engine_watch *w)
 {
-	return e->watch.cover != COVER_WHOLE ? e->watch.look_ns : watch_wake_ns(&e->watch.plan);
+	return w->cover != COVER_WHOLE ? w->look_ns : watch_wake_ns(&w->plan);
 }
 
 /* --- a guest that somebody else stopped */

@@ -199,6 +199,34 @@ static void test_another_change_is_not_made(void **state)
 	assert_int_equal(engine.watch.cover, COVER_NET);
 }
 
+static void test_of_the_stream(void **state)
+{
+	static const struct {
+		enum stream_condition condition;
+		bool is_resumed, is_direct;
+	} rows[] = {
+		{STREAM_NONE, false, false},	       {STREAM_GATEWAY, false, false},
+		{STREAM_GATEWAY_RESUMED, true, false}, {STREAM_DIRECT, false, true},
+		{STREAM_DIRECT_RESUMED, true, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		engine.stream.condition = rows[i].condition;
+		assert_int_equal(engine_stream_is_resumed(&engine.stream), rows[i].is_resumed);
+		assert_int_equal(engine_stream_is_direct(&engine.stream), rows[i].is_direct);
+	}
+	engine.stream.condition = STREAM_NONE;
+	engine_set_stream(&engine, STREAM_GATEWAY_RESUMED, "a test");
+	assert_int_equal(engine.stream.condition, STREAM_NONE);
+	engine_set_stream(&engine, STREAM_DIRECT, "");
+	assert_int_equal(engine.stream.condition, STREAM_DIRECT);
+	engine_set_direct(&engine, DIRECT_GATEWAY_NEXT, "a test");
+	assert_int_equal(engine.direct.condition, DIRECT_OFF);
+	engine_set_direct(&engine, DIRECT_PEER_NEXT, "");
+	assert_int_equal(engine.direct.condition, DIRECT_PEER_NEXT);
+}
+
 /* A FULL epoch that is being made is not given up by what another one would be needed for. */
 static void test_sync_is_lost_once(void **state)
 {
@@ -221,6 +249,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_an_allowed_change_is_made),
 		cmocka_unit_test(test_another_change_is_not_made),
+		cmocka_unit_test(test_of_the_stream),
 		cmocka_unit_test(test_sync_is_lost_once),
 	};
 

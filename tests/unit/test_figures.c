@@ -12,7 +12,7 @@
 #include "encoder_fixture.h"
 #include "epoch/engine_internal.h"
 
-static struct engine engine;
+static struct engine_figures figures;
 
 /* Encode all pages, as engine_full_epoch() does. @is_given_up: the link is lost before the epoch
  * ends. */
@@ -27,7 +27,7 @@ static void full_epoch(struct fixture *f, uint64_t epoch, bool is_given_up)
 		retain_drop_all(f->retain);
 	else
 		fixture_end(f);
-	engine_figures_full(&engine, &before);
+	engine_figures_full(&figures, f->encoder, &before);
 	if (!is_given_up)
 		fixture_deliver(f);
 }
@@ -48,11 +48,11 @@ static void ordinary_epoch(struct fixture *f, uint64_t epoch)
 	fixture_deliver(f);
 }
 
-static void expect(uint64_t n)
+static void expect(const struct fixture *f, uint64_t n)
 {
 	struct encoder_counts counts;
 
-	engine_ordinary_counts(&engine, &counts);
+	engine_ordinary_counts(&figures, f->encoder, &counts);
 	assert_int_equal(counts.n_xrle + counts.n_bitmap, n);
 	assert_int_equal(counts.n_zero, n);
 	assert_int_equal(counts.n_unchanged, n);
@@ -64,22 +64,21 @@ static void test_full_epochs_are_not_counted(void **state)
 {
 	struct fixture *f = *state;
 
-	memset(&engine, 0, sizeof(engine));
-	engine.epochs.encoder = f->encoder;
+	memset(&figures, 0, sizeof(figures));
 	for (uint32_t i = 0; i < 4 * 4096; i++)
 		f->pages[i] = (uint8_t)rand();
 	full_epoch(f, 1, false);
-	expect(0);
+	expect(f, 0);
 	ordinary_epoch(f, 2);
-	expect(1);
+	expect(f, 1);
 	full_epoch(f, 3, true);
-	expect(1);
+	expect(f, 1);
 	for (uint32_t i = 4096; i < 2 * 4096; i++) /* ordinary_epoch() zeroes it again */
 		f->pages[i] = (uint8_t)rand();
 	full_epoch(f, 4, false);
-	expect(1);
+	expect(f, 1);
 	ordinary_epoch(f, 5);
-	expect(2);
+	expect(f, 2);
 }
 
 int main(void)
