@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/error.h"
 #include "base/log.h"
 
 int certificates_open(const struct gw_config *config, struct wire_tls_context **ret_context)
@@ -15,11 +16,11 @@ int certificates_open(const struct gw_config *config, struct wire_tls_context **
 	};
 	struct wire_tls_context *context;
 	const struct wire_peer *self;
-	char error[WIRE_TLS_ERROR_SIZE];
-	int r = wire_tls_context_new(&files, WIRE_TLS_SERVER, &context, error, sizeof(error));
+	struct error error;
+	int r = wire_tls_context_new(&files, WIRE_TLS_SERVER, &context, &error);
 
 	if (r < 0) {
-		log_error("%s", error);
+		log_error("%s", error.text);
 		return r;
 	}
 	self = wire_tls_context_self(context);
@@ -35,18 +36,18 @@ int certificates_open(const struct gw_config *config, struct wire_tls_context **
 
 void certificates_tick(struct wire_tls_context *context, struct gateway *gw)
 {
-	char error[WIRE_TLS_ERROR_SIZE], text[WIRE_TLS_ERROR_SIZE + 64];
-	int r = wire_tls_context_refresh(context, error, sizeof(error));
+	struct error error, text;
+	int r = wire_tls_context_refresh(context, &error);
 
 	if (r == 0)
 		return;
 	if (r > 0)
-		(void)snprintf(text, sizeof(text), "the changed files are in use");
+		(void)error_set(&text, 0, "the changed files are in use");
 	else
-		(void)snprintf(text, sizeof(text), "the files before stay in use: %s", error);
+		(void)error_set(&text, r, "the files before stay in use: %s", error.text);
 	if (r < 0)
-		log_error("certificates: %s", text);
+		log_error("certificates: %s", text.text);
 	else
-		log_info("certificates: %s", text);
-	gateway_event(gw, "", "certificate", text);
+		log_info("certificates: %s", text.text);
+	gateway_event(gw, "", "certificate", text.text);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/log.h"
 
 /* Begin to write a record. 0: recorded() is called at the end. */
@@ -41,12 +42,13 @@ static uint64_t recorded(void *arg, int result)
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct gateway_config *config,
 		      uint64_t now_ns)
 {
-	char error[INCARNATION_ERROR_BYTES];
+	struct error error;
 	struct incarnation last;
-	int r = incarnation_begin(state_dir, config->release_ms, &last, &config->incarnation, error);
+	int r = incarnation_begin(state_dir, config->release_ms, &last, &config->incarnation,
+				  &error);
 
 	if (r < 0) {
-		log_error("%s", error);
+		log_error("%s", error.text);
 		return r;
 	}
 	*i = (struct incarnating){.state_dir = state_dir, .release_ms = config->release_ms};

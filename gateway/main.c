@@ -176,12 +176,12 @@ static int open_gateway(struct daemon *d)
 		.fence_arg = d,
 		.witness_rekey_ns = d->config.witness_rekey_s * CLOCK_NS_PER_S,
 	};
-	char error[VM_JOURNAL_ERROR_BYTES];
+	struct error error;
 	/* The journal's lock comes first: it keeps a second gateway from going on. */
-	int r = vm_journal_open(d->config.state_dir, &d->journal, error);
+	int r = vm_journal_open(d->config.state_dir, &d->journal, &error);
 
 	if (r < 0) {
-		log_error("%s", error);
+		log_error("%s", error.text);
 		return r;
 	}
 	r = incarnating_begin(&d->incarnating, d->config.state_dir, &config, clock_mono_ns());
@@ -531,7 +531,7 @@ int main(int argc, char **argv)
 	struct daemon *d = &daemon_state;
 	const char *path = CONFIG_DEFAULT;
 	struct config_error error;
-	char text[512];
+	struct error why;
 	bool check = false;
 	int c;
 
@@ -566,8 +566,9 @@ int main(int argc, char **argv)
 	if (check)
 		return check_config(&d->config);
 	log_set_level((enum log_level)d->config.log_level);
-	if (log_init() < 0 || fault_init(text, sizeof(text)) < 0) {
-		log_error("%s", log_init() < 0 ? "HOLDFAST_LOG is not error|warn|info|debug" : text);
+	if (log_init() < 0 || fault_init(&why) < 0) {
+		log_error("%s",
+			  log_init() < 0 ? "HOLDFAST_LOG is not error|warn|info|debug" : why.text);
 		return 2;
 	}
 	c = log_spool_start();

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/log.h"
 #include "networks/probing.h"
 
@@ -33,10 +34,10 @@ static void take_backup_addresses(struct gateway *gw, const struct gw_vm_config 
 	}
 }
 
-/* Add one VM. 0; -EINVAL: @of cannot be protected, *text
- * (VM_JOURNAL_ERROR_BYTES) says why; -ENOMEM. */
+/* Add one VM. 0; -EINVAL: @of cannot be protected, *ret_error
+ * says why; -ENOMEM. */
 static int add_vm(const struct gw_config *config, struct gateway *gw, const struct gw_vm_config *of,
-		  char *text)
+		  struct error *ret_error)
 {
 	struct vm_config vm = {
 		.detector = {.suspect_min_ns = config->suspect_ns,
@@ -62,11 +63,10 @@ static int add_vm(const struct gw_config *config, struct gateway *gw, const stru
 	memcpy(vm.name, of->name, sizeof(vm.name));
 	memcpy(vm.host[0], of->primary, sizeof(vm.host[0]));
 	memcpy(vm.host[1], of->standby, sizeof(vm.host[1]));
-	(void)snprintf(text, VM_JOURNAL_ERROR_BYTES, "%s", of->fault);
 	if (of->fault[0])
-		return -EINVAL;
-	(void)snprintf(text, VM_JOURNAL_ERROR_BYTES, "%s", strerror(ENOMEM));
-	r = gateway_add_vm(gw, &vm, clock_mono_ns(), text);
+		return error_set(ret_error, -EINVAL, "%s", of->fault);
+	(void)error_set(ret_error, 0, "%s", strerror(ENOMEM));
+	r = gateway_add_vm(gw, &vm, clock_mono_ns(), ret_error);
 	if (r < 0)
 		return r;
 	take_backup_addresses(gw, of);
@@ -79,7 +79,7 @@ int vms_open(const struct gw_config *config, struct gateway *gw, struct incarnat
 	     struct gw_vm_config *vms, struct probes **ret_probes)
 {
 	struct config_error error;
-	char text[VM_JOURNAL_ERROR_BYTES];
+	struct error why;
 	size_t n, n_good = 0;
 	int r = gw_config_load_vms(config, vms, GATEWAY_VMS_MAX, &n, &error);
 
@@ -88,16 +88,16 @@ int vms_open(const struct gw_config *config, struct gateway *gw, struct incarnat
 		return r;
 	}
 	for (size_t i = 0; i < n; i++) {
-		r = add_vm(config, gw, &vms[i], text);
+		r = add_vm(config, gw, &vms[i], &why);
 		if (r == 0) {
 			incarnating_mute(incarnating, gw->vms[n_good], clock_mono_ns());
 			vms[n_good++] = vms[i]; /* in the order of gw's VMs */
 			continue;
 		}
-		log_error("vm=%s is not looked after: %s", vms[i].name, text);
+		log_error("vm=%s is not looked after: %s", vms[i].name, why.text);
 		if (r != -EINVAL)
 			return r;
-		gateway_add_fault(gw, vms[i].name, text);
+		gateway_add_fault(gw, vms[i].name, why.text);
 	}
 	if (n == 0)
 		log_warn("%s holds no NAME.ini: there is no VM to look after", config->vm_dir);

@@ -368,19 +368,19 @@ static bool wait_for_events(struct agent *a)
  * new files by itself, and each connection checks its peer again. */
 static void look_at_certificates(struct agent *a, uint64_t now_ns)
 {
-	char text[WIRE_TLS_ERROR_SIZE];
+	struct error error;
 	int r;
 
 	if (now_ns - a->tls_looked_ns < CLOCK_NS_PER_S)
 		return;
 	a->tls_looked_ns = now_ns;
-	r = wire_tls_context_refresh(a->tls, text, sizeof(text));
+	r = wire_tls_context_refresh(a->tls, &error);
 	if (r > 0)
 		log_info("the changed certificate files are in use");
 	else if (r < 0)
-		log_error("the certificate files of before stay in use: %s", text);
+		log_error("the certificate files of before stay in use: %s", error.text);
 	if (a->peer_tls)
-		(void)!wire_tls_context_refresh(a->peer_tls, text, sizeof(text)); /* logged above */
+		(void)!wire_tls_context_refresh(a->peer_tls, &error); /* logged above */
 }
 
 static void loop(struct agent *a)
@@ -441,11 +441,11 @@ static int open_signals(struct agent *a)
 
 static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_context **ret_tls)
 {
-	char text[WIRE_TLS_ERROR_SIZE];
-	int r = agent_tls_new(a->config, side, ret_tls, text);
+	struct error error;
+	int r = agent_tls_new(a->config, side, ret_tls, &error);
 
 	if (r < 0)
-		log_error("%s", text);
+		log_error("%s", error.text);
 	return r;
 }
 
@@ -484,7 +484,7 @@ static int open_peers(struct agent *a)
 
 static int start(struct agent *a)
 {
-	char text[OBEYED_ERROR_BYTES];
+	struct error error;
 	int r = new_tls(a, WIRE_TLS_CLIENT, &a->tls);
 
 	if (r < 0)
@@ -499,9 +499,9 @@ static int start(struct agent *a)
 		log_error("role_dir %s: %s", a->config->role_dir, strerror(-r));
 		return r;
 	}
-	r = obeyed_load(a->config->role_dir, &a->obeyed, text);
+	r = obeyed_load(a->config->role_dir, &a->obeyed, &error);
 	if (r < 0) {
-		log_error("%s", text);
+		log_error("%s", error.text);
 		return r;
 	}
 	r = open_signals(a);

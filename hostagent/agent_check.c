@@ -8,7 +8,7 @@
 #include "vm/vm_role.h"
 
 int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, struct wire_tls_context **ret_tls,
-		  char *ret_text)
+		  struct error *ret_error)
 {
 	struct wire_tls_config tls_config = {
 		.ca_path = config->ca,
@@ -17,14 +17,16 @@ int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, st
 		.key_path = config->key,
 	};
 	struct wire_tls_context *tls;
-	int r = wire_tls_context_new(&tls_config, side, &tls, ret_text, WIRE_TLS_ERROR_SIZE);
+	int r = wire_tls_context_new(&tls_config, side, &tls, ret_error);
 
 	if (r < 0)
 		return r;
 	if (wire_tls_context_self(tls)->role != WIRE_PEER_HOST) {
-		snprintf(ret_text, WIRE_TLS_ERROR_SIZE, "%s: a certificate of role %s; holdfast-pki issue DIR host "
-			 "NAME makes the right one", config->cert,
-			 wire_peer_role_name(wire_tls_context_self(tls)->role));
+		(void)error_set(ret_error, r,
+				"%s: a certificate of role %s; holdfast-pki issue DIR host NAME "
+				"makes the right one",
+				config->cert,
+				wire_peer_role_name(wire_tls_context_self(tls)->role));
 		wire_tls_context_free(tls);
 		return -EINVAL;
 	}
@@ -34,11 +36,11 @@ int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, st
 
 static unsigned int check_tls(const struct agent_config *config, FILE *out)
 {
-	char text[WIRE_TLS_ERROR_SIZE];
+	struct error error;
 	struct wire_tls_context *tls;
 
-	if (agent_tls_new(config, WIRE_TLS_CLIENT, &tls, text) < 0) {
-		fprintf(out, "%s\n", text);
+	if (agent_tls_new(config, WIRE_TLS_CLIENT, &tls, &error) < 0) {
+		fprintf(out, "%s\n", error.text);
 		return 1;
 	}
 	wire_tls_context_free(tls);
@@ -91,12 +93,12 @@ static unsigned int check_vm(const struct agent_config *config, const struct vm_
 
 unsigned int agent_check(const struct agent_config *config, FILE *out)
 {
-	char text[OBEYED_ERROR_BYTES];
+	struct error error;
 	unsigned int n = check_tls(config, out);
 	uint64_t obeyed;
 
-	if (obeyed_load(config->role_dir, &obeyed, text) < 0) {
-		fprintf(out, "%s\n", text);
+	if (obeyed_load(config->role_dir, &obeyed, &error) < 0) {
+		fprintf(out, "%s\n", error.text);
 		n++;
 	}
 	for (uint32_t i = 0; i < config->n_vms; i++)

@@ -11,14 +11,14 @@
 
 #include <stdio.h>
 
+#include "base/error.h"
 #include "config/agent_config.h"
 #include "wire/tls.h"
 
 /* Make a TLS context with the host's own identity; the caller frees *ret_tls. 0; -EINVAL: the
- * certificate is not a host's; errors of wire_tls_context_new(). @ret_text (WIRE_TLS_ERROR_SIZE
- * bytes) names the file. */
+ * certificate is not a host's; errors of wire_tls_context_new(). *ret_error  names the file. */
 int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, struct wire_tls_context **ret_tls,
-		  char *ret_text) __attribute__((warn_unused_result));
+		  struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Write each fault to @out, one line each. Returns the number of faults. */
 unsigned int agent_check(const struct agent_config *config, FILE *out) __attribute__((warn_unused_result));

@@ -76,10 +76,9 @@ static int parse_options(int argc, char **argv, struct options *ret_options)
 static int check_machine(void)
 {
 	struct error error;
-	char text[1024];
 
-	if (fault_init(text, sizeof(text)) < 0) {
-		log_error("%s", text);
+	if (fault_init(&error) < 0) {
+		log_error("%s", error.text);
 		return -EINVAL;
 	}
 	if (track_probe(&error) < 0) {

@@ -40,27 +40,26 @@ struct ctl {
 	char *in;
 };
 
-static int wait_fd(struct ctl *ctl, short events, uint64_t deadline_ns, char *error)
+static int wait_fd(struct ctl *ctl, short events, uint64_t deadline_ns, struct error *ret_error)
 {
 	struct pollfd p = {.fd = ctl->fd, .events = events};
 	int n = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns));
 
 	if (n > 0 || (n < 0 && errno == EINTR))
 		return 0;
-	(void)snprintf(error, CTL_ERROR_SIZE, "no answer from %s in time; --timeout SECONDS waits "
-		       "longer", ctl->where);
+	(void)error_set(ret_error, 0, "no answer from %s in time; --timeout SECONDS waits longer",
+			ctl->where);
 	return n == 0 ? -ETIMEDOUT : -errno;
 }
 
-static int cannot_reach(struct ctl *ctl, int r, char *error)
+static int cannot_reach(struct ctl *ctl, int r, struct error *ret_error)
 {
-	(void)snprintf(error, CTL_ERROR_SIZE, "cannot reach %s: %s; is holdfast-gateway running "
-		       "there?", ctl->where, strerror(-r));
-	return r;
+	return error_set(ret_error, r, "cannot reach %s: %s; is holdfast-gateway running there?",
+			 ctl->where, strerror(-r));
 }
 
 static int connect_to(struct ctl *ctl, const struct ctl_config *config, uint64_t deadline_ns,
-		      char *error)
+		      struct error *ret_error)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = config->gateway.ip_be32,
 				 .sin_port = htons(config->gateway.port)};
@@ -72,23 +71,23 @@ static int connect_to(struct ctl *ctl, const struct ctl_config *config, uint64_t
 	(void)snprintf(ctl->where, sizeof(ctl->where), "%s:%u", ip, config->gateway.port);
 	ctl->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (ctl->fd < 0)
-		return cannot_reach(ctl, -errno, error);
+		return cannot_reach(ctl, -errno, ret_error);
 	if (connect(ctl->fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
 		return 0;
 	if (errno != EINPROGRESS)
-		return cannot_reach(ctl, -errno, error);
-	r = wait_fd(ctl, POLLOUT, deadline_ns, error);
+		return cannot_reach(ctl, -errno, ret_error);
+	r = wait_fd(ctl, POLLOUT, deadline_ns, ret_error);
 	if (r == -ETIMEDOUT)
-		return cannot_reach(ctl, r, error);
+		return cannot_reach(ctl, r, ret_error);
 	if (r < 0)
 		return r;
 	if (getsockopt(ctl->fd, SOL_SOCKET, SO_ERROR, &so_error, &size) < 0)
-		return cannot_reach(ctl, -errno, error);
-	return so_error ? cannot_reach(ctl, -so_error, error) : 0;
+		return cannot_reach(ctl, -errno, ret_error);
+	return so_error ? cannot_reach(ctl, -so_error, ret_error) : 0;
 }
 
 /* Send all pending ciphertext. */
-static int send_output(struct ctl *ctl, uint64_t deadline_ns, char *error)
+static int send_output(struct ctl *ctl, uint64_t deadline_ns, struct error *ret_error)
 {
 	for (;;) {
 		size_t size;
@@ -102,7 +101,7 @@ static int send_output(struct ctl *ctl, uint64_t deadline_ns, char *error)
 		if (n >= 0)
 			wire_tls_output_consume(ctl->tls, (size_t)n);
 		else if (errno == EAGAIN)
-			r = wait_fd(ctl, POLLOUT, deadline_ns, error);
+			r = wait_fd(ctl, POLLOUT, deadline_ns, ret_error);
 		else if (errno != EINTR)
 			return 0; /* the read side finds the reason */
 		if (r < 0)
@@ -111,11 +110,11 @@ static int send_output(struct ctl *ctl, uint64_t deadline_ns, char *error)
 }
 
 /* Wait for ciphertext and take it. 1: some came; 0: the connection ended; -errno. */
-static int take_input(struct ctl *ctl, uint64_t deadline_ns, char *error)
+static int take_input(struct ctl *ctl, uint64_t deadline_ns, struct error *ret_error)
 {
 	size_t room;
 	uint8_t *at = wire_tls_input_reserve(ctl->tls, &room);
-	int r = wait_fd(ctl, POLLIN, deadline_ns, error);
+	int r = wait_fd(ctl, POLLIN, deadline_ns, ret_error);
 	ssize_t n;
 
 	if (r < 0)
@@ -124,41 +123,40 @@ static int take_input(struct ctl *ctl, uint64_t deadline_ns, char *error)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 1;
 	if (n < 0)
-		return cannot_reach(ctl, -errno, error);
+		return cannot_reach(ctl, -errno, ret_error);
 	wire_tls_input_commit(ctl->tls, (size_t)n);
 	return n > 0;
 }
 
-static int tls_failed(struct ctl *ctl, char *error)
+static int tls_failed(struct ctl *ctl, struct error *ret_error)
 {
 	const char *next = wire_tls_failure(ctl->tls) == WIRE_TLS_PEER_REFUSED
 		? "; the gateway's log says why (it wants a certificate of role operator or viewer)"
 		: "";
 
-	(void)snprintf(error, CTL_ERROR_SIZE, "%s: TLS: %.400s%s", ctl->where,
-		       wire_tls_error(ctl->tls), next);
-	return -EPROTO;
+	return error_set(ret_error, -EPROTO, "%s: TLS: %.400s%s", ctl->where,
+			 wire_tls_error(ctl->tls), next);
 }
 
-static int handshake(struct ctl *ctl, uint64_t deadline_ns, char *error)
+static int handshake(struct ctl *ctl, uint64_t deadline_ns, struct error *ret_error)
 {
 	for (;;) {
 		int r = wire_tls_handshake(ctl->tls), sent;
 
-		sent = send_output(ctl, deadline_ns, error);
+		sent = send_output(ctl, deadline_ns, ret_error);
 		if (r == 0 || sent < 0)
 			return sent;
 		if (r != -EAGAIN)
-			return tls_failed(ctl, error);
-		r = take_input(ctl, deadline_ns, error);
+			return tls_failed(ctl, ret_error);
+		r = take_input(ctl, deadline_ns, ret_error);
 		if (r == 0)
-			return cannot_reach(ctl, -ECONNRESET, error);
+			return cannot_reach(ctl, -ECONNRESET, ret_error);
 		if (r < 0)
 			return r;
 	}
 }
 
-static int open_tls(struct ctl *ctl, const struct ctl_config *config, char *error)
+static int open_tls(struct ctl *ctl, const struct ctl_config *config, struct error *ret_error)
 {
 	const struct wire_tls_config files = {
 		.ca_path = config->ca,
@@ -166,23 +164,23 @@ static int open_tls(struct ctl *ctl, const struct ctl_config *config, char *erro
 		.cert_path = config->cert,
 		.key_path = config->key,
 	};
-	int r = wire_tls_context_new(&files, WIRE_TLS_CLIENT, &ctl->context, error, CTL_ERROR_SIZE);
+	int r = wire_tls_context_new(&files, WIRE_TLS_CLIENT, &ctl->context, ret_error);
 
 	if (r < 0)
 		return r;
 	r = wire_tls_new(ctl->context, WIRE_PEER_GATEWAY, 0, &ctl->tls);
 	if (r < 0)
-		(void)snprintf(error, CTL_ERROR_SIZE, "%s", strerror(-r));
+		(void)error_set(ret_error, r, "%s", strerror(-r));
 	return r;
 }
 
 int ctl_open(const struct ctl_config *config, const char *request, uint64_t deadline_ns,
-	     struct ctl **ret_ctl, char *ret_error)
+	     struct ctl **ret_ctl, struct error *ret_error)
 {
 	struct ctl *ctl = calloc(1, sizeof(*ctl));
 	int r;
 
-	(void)snprintf(ret_error, CTL_ERROR_SIZE, "%s", strerror(ENOMEM));
+	(void)error_set(ret_error, 0, "%s", strerror(ENOMEM));
 	if (!ctl)
 		return -ENOMEM;
 	ctl->fd = -1;
@@ -201,13 +199,13 @@ int ctl_open(const struct ctl_config *config, const char *request, uint64_t dead
 		ctl_close(ctl);
 		return r;
 	}
-	ret_error[0] = '\0';
+	ret_error->text[0] = '\0';
 	*ret_ctl = ctl;
 	return 0;
 }
 
 /* Make room for more plaintext. */
-static int make_room(struct ctl *ctl, char *error)
+static int make_room(struct ctl *ctl, struct error *ret_error)
 {
 	char *larger;
 
@@ -218,11 +216,9 @@ static int make_room(struct ctl *ctl, char *error)
 	}
 	if (ctl->end < ctl->size)
 		return 0;
-	if (ctl->size >= CTL_LINE_MAX) {
-		(void)snprintf(error, CTL_ERROR_SIZE, "%s sent a line of over %u bytes", ctl->where,
-			       CTL_LINE_MAX);
-		return -EPROTO;
-	}
+	if (ctl->size >= CTL_LINE_MAX)
+		return error_set(ret_error, -EPROTO, "%s sent a line of over %u bytes", ctl->where,
+				 CTL_LINE_MAX);
 	larger = realloc(ctl->in, ctl->size ? ctl->size * 2 : 16384);
 	if (!larger)
 		return -ENOMEM;
@@ -231,7 +227,7 @@ static int make_room(struct ctl *ctl, char *error)
 	return 0;
 }
 
-int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, char *ret_error)
+int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, struct error *ret_error)
 {
 	for (;;) {
 		char *from = ctl->in + ctl->at;
@@ -260,11 +256,10 @@ int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, char 
 			r = take_input(ctl, deadline_ns, ret_error);
 			if (r < 0)
 				return r;
-			if (r == 0) {
-				(void)snprintf(ret_error, CTL_ERROR_SIZE, "%s closed the connection "
-					       "without an answer", ctl->where);
-				return -ECONNRESET;
-			}
+			if (r == 0)
+				return error_set(ret_error, -ECONNRESET,
+						 "%s closed the connection without an answer",
+						 ctl->where);
 		}
 	}
 }

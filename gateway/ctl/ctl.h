@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #include "base/config.h"
+#include "base/error.h"
 
-#define CTL_ERROR_SIZE 640
 #define CTL_LINE_MAX   (4u << 20)
 
 struct ctl_config {
@@ -26,13 +26,13 @@ extern const size_t ctl_n_config_keys;
 struct ctl; /* opaque */
 
 /* Connect, check the gateway's certificate, send @request (one line, without newline).
- * 0: *ret_ctl is the caller's; else -errno and @ret_error (CTL_ERROR_SIZE) with the next step. */
+ * 0: *ret_ctl is the caller's; else -errno and *ret_error with the next step. */
 int ctl_open(const struct ctl_config *config, const char *request, uint64_t deadline_ns,
-	     struct ctl **ret_ctl, char *ret_error) __attribute__((warn_unused_result));
+	     struct ctl **ret_ctl, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Next line of the answer, terminated, without newline; valid until the next call.
- * 1: *ret_line is set; 0: the gateway closed, no more lines; -errno and @ret_error. */
-int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, char *ret_error)
+ * 1: *ret_line is set; 0: the gateway closed, no more lines; -errno and *ret_error. */
+int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 struct ctl *ctl_close(struct ctl *ctl); /* NULL is fine; returns NULL */

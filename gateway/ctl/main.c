@@ -240,14 +240,16 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 }
 
 /* Does the gateway answer at all? 1: yes; else an error with its text. */
-static int ask_status(const struct ctl_config *config, uint64_t deadline_ns, char *error)
+static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
+		      struct error *ret_error)
 {
 	struct ctl *ctl = NULL;
 	const char *line;
-	int r = ctl_open(config, "{\"version\":1,\"verb\":\"status\"}", deadline_ns, &ctl, error);
+	int r = ctl_open(config, "{\"version\":1,\"verb\":\"status\"}", deadline_ns, &ctl,
+			 ret_error);
 
 	if (r == 0)
-		r = ctl_line(ctl, deadline_ns, &line, error);
+		r = ctl_line(ctl, deadline_ns, &line, ret_error);
 	ctl_close(ctl);
 	return r;
 }
@@ -255,16 +257,16 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns, cha
 /* As ctl_line(), but a verb that waits may take as long as the gateway answers. */
 static int answer_line(const struct verb *verb, const struct options *o,
 		       const struct ctl_config *config, struct ctl *ctl, uint64_t deadline_ns,
-		       const char **ret_line, char *error)
+		       const char **ret_line, struct error *ret_error)
 {
 	uint64_t look_ns = config->look_ns ? config->look_ns : LOOK_DEFAULT_NS;
 	int r;
 
-	while ((r = ctl_line(ctl, deadline_ns, ret_line, error)) == -ETIMEDOUT && verb->waits &&
+	while ((r = ctl_line(ctl, deadline_ns, ret_line, ret_error)) == -ETIMEDOUT && verb->waits &&
 	       !o->timeout_s) {
-		if (ask_status(config, clock_mono_ns() + look_ns, error) <= 0)
+		if (ask_status(config, clock_mono_ns() + look_ns, ret_error) <= 0)
 			return -ETIMEDOUT;
-		error[0] = '\0';
+		ret_error->text[0] = '\0';
 		deadline_ns = clock_mono_ns() + look_ns;
 	}
 	return r;
@@ -276,7 +278,7 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 	uint64_t deadline_ns = clock_mono_ns();
 	struct ctl_config config;
 	struct ctl *ctl = NULL;
-	char error[CTL_ERROR_SIZE] = "";
+	struct error error = {""};
 	const char *line;
 	int status = 1, r;
 
@@ -286,20 +288,20 @@ static int run(const struct verb *verb, const struct options *o, char *const *na
 		deadline_ns += o->timeout_s * CLOCK_NS_PER_S;
 	else
 		deadline_ns += config.look_ns ? config.look_ns : LOOK_DEFAULT_NS;
-	r = ctl_open(&config, request, deadline_ns, &ctl, error);
+	r = ctl_open(&config, request, deadline_ns, &ctl, &error);
 	if (r == 0)
-		r = answer_line(verb, o, &config, ctl, deadline_ns, &line, error);
+		r = answer_line(verb, o, &config, ctl, deadline_ns, &line, &error);
 	if (r == 0)
-		(void)snprintf(error, sizeof(error), "the gateway closed without an answer");
+		(void)error_set(&error, 0, "the gateway closed without an answer");
 	if (r > 0) {
 		status = first_line(verb, o, line);
 		if (o->follow)
 			deadline_ns = UINT64_MAX;
-		while (status == 0 && (r = ctl_line(ctl, deadline_ns, &line, error)) > 0)
+		while (status == 0 && (r = ctl_line(ctl, deadline_ns, &line, &error)) > 0)
 			further_line(o, line);
 	}
-	if (error[0] && r <= 0) {
-		fprintf(stderr, "holdfastctl: %s\n", error);
+	if (error.text[0] && r <= 0) {
+		fprintf(stderr, "holdfastctl: %s\n", error.text);
 		status = 1;
 	}
 	ctl_close(ctl);

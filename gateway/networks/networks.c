@@ -31,11 +31,11 @@ static int open_port(const struct gw_config *config, enum prober_net net, uint32
 		.n_more_buffers = config->probe_port[0] ? PROBE_BUFFERS : 0,
 	};
 	struct port *port;
-	char error[512];
-	int r = port_open(&how, &port, error, sizeof(error));
+	struct error error;
+	int r = port_open(&how, &port, &error);
 
 	if (r < 0) {
-		log_error("%s %s: %s", is_client ? "probe_port" : "port", how.device, error);
+		log_error("%s %s: %s", is_client ? "probe_port" : "port", how.device, error.text);
 		return r;
 	}
 	probing_use_port(probes, net, port, ip_be32);

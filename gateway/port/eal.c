@@ -125,18 +125,16 @@ static size_t free_hugepages_mb(void)
 
 /* *ret_huge: should @memory_mb come from hugepages? */
 static int choose_hugepages(enum port_hugepages wish, size_t memory_mb, bool *ret_huge,
-			    char *ret_error, size_t error_size)
+			    struct error *ret_error)
 {
 	size_t free_mb = wish == PORT_HUGEPAGES_NO ? 0 : free_hugepages_mb();
 
 	*ret_huge = wish != PORT_HUGEPAGES_NO && free_mb >= memory_mb;
-	if (wish == PORT_HUGEPAGES_YES && !*ret_huge) {
-		snprintf(ret_error, error_size,
-			 "%zu MiB of 2 MiB hugepages wanted, %zu free: raise vm.nr_hugepages or "
-			 "set hugepages to auto",
-			 memory_mb, free_mb);
-		return -ENOMEM;
-	}
+	if (wish == PORT_HUGEPAGES_YES && !*ret_huge)
+		return error_set(ret_error, -ENOMEM,
+				 "%zu MiB of 2 MiB hugepages wanted, %zu free: raise "
+				 "vm.nr_hugepages or set hugepages to auto",
+				 memory_mb, free_mb);
 	return 0;
 }
 
@@ -158,7 +156,7 @@ static int init_quietly(int n_args, char **args)
 	return rc;
 }
 
-int eal_start(const struct port_config *config, const char *pci, char *ret_error, size_t error_size)
+int eal_start(const struct port_config *config, const char *pci, struct error *ret_error)
 {
 	/* EAL keeps pointers into its arguments: they live as long as the process. */
 	static char lcores[CPU_LIST_MAX_BYTES + 16], memory[24], pci_text[32];
@@ -169,22 +167,19 @@ int eal_start(const struct port_config *config, const char *pci, char *ret_error
 	int n_args = 0, rc;
 	bool huge;
 
-	if (eal.running && pci && !eal.with_pci) {
-		snprintf(ret_error, error_size, "open PCI ports before all others");
-		return -EALREADY;
-	}
+	if (eal.running && pci && !eal.with_pci)
+		return error_set(ret_error, -EALREADY, "open PCI ports before all others");
 	if (eal.running)
 		return 0;
 	if (memory_mb == 0)
 		memory_mb = (((size_t)n_buffers + config->n_more_buffers) * BUFFER_BYTES >> 20) +
 			    MEMORY_BASE_MB;
-	rc = choose_hugepages(config->hugepages, memory_mb, &huge, ret_error, error_size);
+	rc = choose_hugepages(config->hugepages, memory_mb, &huge, ret_error);
 	if (rc)
 		return rc;
 	if (pthread_getaffinity_np(pthread_self(), sizeof(cpus), &cpus) ||
 	    list_cpus(&cpus, cpu_text, sizeof(cpu_text))) {
-		snprintf(ret_error, error_size, "cannot read this thread's affinity");
-		return -EINVAL;
+		return error_set(ret_error, -EINVAL, "cannot read this thread's affinity");
 	}
 	snprintf(lcores, sizeof(lcores), "--lcores=0@(%s)",
 		 config->cores ? config->cores : cpu_text);
@@ -210,16 +205,15 @@ int eal_start(const struct port_config *config, const char *pci, char *ret_error
 	if (!rc)
 		rc = init_quietly(n_args, args);
 	if (rc) {
-		snprintf(ret_error, error_size,
-			 "DPDK does not start with %zu MiB %s on cores %s: %s (HOLDFAST_LOG=debug "
-			 "shows its own words)%s",
-			 memory_mb, huge ? "of hugepages" : "of plain memory", lcores + 9,
-			 strerror(-rc),
-			 huge && rc == -ENOMEM && config->hugepages == PORT_HUGEPAGES_AUTO
-				 ? ": enough were free a moment ago, and are taken by another "
-				   "program: "
-				   "start again, or set hugepages = no"
-				 : "");
+		(void)error_set(ret_error, rc,
+				"DPDK does not start with %zu MiB %s on cores %s: %s "
+				"(HOLDFAST_LOG=debug shows its own words)%s",
+				memory_mb, huge ? "of hugepages" : "of plain memory", lcores + 9,
+				strerror(-rc),
+				huge && rc == -ENOMEM && config->hugepages == PORT_HUGEPAGES_AUTO
+					? ": enough were free a moment ago, and are taken by "
+					  "another program: start again, or set hugepages = no"
+					: "");
 		return rc;
 	}
 	eal.running = true;

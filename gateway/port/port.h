@@ -27,6 +27,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "base/error.h"
+
 #define PORT_MAC_BYTES	   6
 #define PORT_BURST_MAX	   64	/* most frames one port_receive() returns */
 #define PORT_PIECES_MAX	   64	/* most pieces one port_transmit() takes */
@@ -81,12 +83,12 @@ struct port_counters {
 /* Open the port named in @config and start it. The first call of a process starts DPDK (once per
  * process; it cannot be restarted with other memory or cores). Signals and the caller's CPU
  * affinity are left as they were. Blocks (up to a second), allocates.
- * @ret_error: receives a sentence for people on failure, at most @error_size bytes, NUL-terminated.
+ * *ret_error: a sentence for people on failure.
  * 0: *ret_port is the caller's, end with port_close(). -EINVAL: a field of @config; -ENODEV: the
  * device or its driver does not exist or is refused by the kernel; -ENOMEM: no memory or hugepages;
  * other -errno from DPDK. On failure *ret_port is untouched. */
-int port_open(const struct port_config *config, struct port **ret_port, char *ret_error,
-	      size_t error_size) __attribute__((warn_unused_result));
+int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Stop and free. NULL is allowed. All frames must have been freed before. Blocks. */
 void port_close(struct port *port);

@@ -46,24 +46,22 @@ struct port {
 	uint64_t kernel_drops; /* net_af_packet: the kernel's count, cleared by each read */
 };
 
-static int fail(char *ret_error, size_t error_size, int rc, const struct device *device,
+static int fail(struct error *ret_error, int rc, const struct device *device,
 		const char *what)
 {
-	snprintf(ret_error, error_size, "%s: %s: %s", device->name, what, strerror(-rc));
-	return rc;
+	return error_set(ret_error, rc, "%s: %s: %s", device->name, what, strerror(-rc));
 }
 
-static int check_interface(const struct device *device, char *ret_error, size_t error_size)
+static int check_interface(const struct device *device, struct error *ret_error)
 {
 	if (!device->interface[0] || if_nametoindex(device->interface))
 		return 0;
-	snprintf(ret_error, error_size, "%s: no interface \"%s\" in this network namespace",
-		 device->name, device->interface);
-	return -ENODEV;
+	return error_set(ret_error, -ENODEV, "%s: no interface \"%s\" in this network namespace",
+			 device->name, device->interface);
 }
 
 /* Make the device known to DPDK and learn its port id. */
-static int add_device(struct port *port, char *ret_error, size_t error_size)
+static int add_device(struct port *port, struct error *ret_error)
 {
 	const struct device *device = &port->device;
 	int rc;
@@ -71,7 +69,7 @@ static int add_device(struct port *port, char *ret_error, size_t error_size)
 	if (device->kind != DEVICE_PCI) {
 		rc = rte_eal_hotplug_add("vdev", device->name, device->args);
 		if (rc < 0)
-			return fail(ret_error, error_size, rc == -1 ? -ENODEV : rc, device,
+			return fail(ret_error, rc == -1 ? -ENODEV : rc, device,
 				    "the driver refuses it (is its package installed, the "
 				    "interface up, are you root?)");
 		port->added = true;
@@ -80,7 +78,7 @@ static int add_device(struct port *port, char *ret_error, size_t error_size)
 						    * start probed the first */
 	}
 	if (rte_eth_dev_get_port_by_name(device->name, &port->id))
-		return fail(ret_error, error_size, -ENODEV, device,
+		return fail(ret_error, -ENODEV, device,
 			    "no such Ethernet device (a PCI card must be bound to vfio-pci)");
 	return 0;
 }
@@ -147,8 +145,7 @@ static void find_wait_fd(struct port *port, const struct wakefd_view *before)
 	port->wait_fd = rc >= 0 ? rc : -1;
 }
 
-static int bring_up(struct port *port, const struct port_config *config, char *ret_error,
-		    size_t error_size)
+static int bring_up(struct port *port, const struct port_config *config, struct error *ret_error)
 {
 	struct wakefd_view before;
 	struct rte_ether_addr mac;
@@ -157,71 +154,65 @@ static int bring_up(struct port *port, const struct port_config *config, char *r
 
 	rc = wakefd_look(&before);
 	if (rc)
-		return fail(ret_error, error_size, rc, &port->device, "read /proc/self/fd");
-	rc = add_device(port, ret_error, error_size);
+		return fail(ret_error, rc, &port->device, "read /proc/self/fd");
+	rc = add_device(port, ret_error);
 	if (rc)
 		return rc;
 	rc = make_pool(port, config);
 	if (rc)
-		return fail(ret_error, error_size, rc, &port->device,
+		return fail(ret_error, rc, &port->device,
 			    "make the frame buffers (raise memory, or leave it out)");
 	rc = start(port, port->device.kind == DEVICE_PCI, &step);
 	if (rc == -ENOTSUP && port->device.kind == DEVICE_PCI)
 		rc = start(port, false, &step); /* a card without receive interrupts */
 	if (rc)
-		return fail(ret_error, error_size, rc, &port->device, step);
+		return fail(ret_error, rc, &port->device, step);
 	rc = rte_eth_macaddr_get(port->id, &mac);
 	if (rc)
-		return fail(ret_error, error_size, rc, &port->device, "read the MAC address");
+		return fail(ret_error, rc, &port->device, "read the MAC address");
 	memcpy(port->mac, mac.addr_bytes, sizeof(port->mac));
 	find_wait_fd(port, &before);
 	return 0;
 }
 
 static int check_config(const struct port_config *config, struct device *ret_device,
-			char *ret_error, size_t error_size)
+			struct error *ret_error)
 {
-	if (!config->device || device_parse(config->device, ret_device)) {
-		snprintf(ret_error, error_size,
-			 "device \"%s\": want net_af_packet0,iface=NAME or net_af_xdp0,iface=NAME "
-			 "or a PCI address like 0000:3b:00.0",
-			 config->device ? config->device : "");
-		return -EINVAL;
-	}
-	if (config->mtu > PORT_MTU_MAX) {
-		snprintf(ret_error, error_size, "mtu %u: at most %d", config->mtu, PORT_MTU_MAX);
-		return -EINVAL;
-	}
+	if (!config->device || device_parse(config->device, ret_device))
+		return error_set(ret_error, -EINVAL,
+				 "device \"%s\": want net_af_packet0,iface=NAME or "
+				 "net_af_xdp0,iface=NAME or a PCI address like 0000:3b:00.0",
+				 config->device ? config->device : "");
+	if (config->mtu > PORT_MTU_MAX)
+		return error_set(ret_error, -EINVAL, "mtu %u: at most %d", config->mtu,
+				 PORT_MTU_MAX);
 	if (config->n_buffers &&
 	    (config->n_buffers < BUFFERS_MIN || config->n_buffers > BUFFERS_MAX)) {
-		snprintf(ret_error, error_size, "n_buffers %u: want %d..%u", config->n_buffers,
-			 BUFFERS_MIN, BUFFERS_MAX);
-		return -EINVAL;
+		return error_set(ret_error, -EINVAL, "n_buffers %u: want %d..%u", config->n_buffers,
+				 BUFFERS_MIN, BUFFERS_MAX);
 	}
-	return check_interface(ret_device, ret_error, error_size);
+	return check_interface(ret_device, ret_error);
 }
 
-int port_open(const struct port_config *config, struct port **ret_port, char *ret_error,
-	      size_t error_size)
+int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
 {
 	struct device device;
 	struct port *port;
 	int rc;
 
-	rc = check_config(config, &device, ret_error, error_size);
+	rc = check_config(config, &device, ret_error);
 	if (rc)
 		return rc;
-	rc = eal_start(config, device.kind == DEVICE_PCI ? device.name : NULL, ret_error,
-		       error_size);
+	rc = eal_start(config, device.kind == DEVICE_PCI ? device.name : NULL, ret_error);
 	if (rc)
 		return rc;
 	port = calloc(1, sizeof(*port));
 	if (!port)
-		return fail(ret_error, error_size, -ENOMEM, &device, "open");
+		return fail(ret_error, -ENOMEM, &device, "open");
 	port->device = device;
 	port->id = RTE_MAX_ETHPORTS;
 	port->wait_fd = -1;
-	rc = bring_up(port, config, ret_error, error_size);
+	rc = bring_up(port, config, ret_error);
 	if (rc) {
 		port_close(port);
 		return rc;

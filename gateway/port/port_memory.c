@@ -38,16 +38,13 @@ static struct frame *pop(struct queue *queue)
 	return frame;
 }
 
-int port_open(const struct port_config *config, struct port **ret_port, char *ret_error,
-	      size_t error_size)
+int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
 {
 	static const uint8_t mac[PORT_MAC_BYTES] = { 0x02, 0, 0, 0, 0, 0x01 };
 	struct port *port;
 
-	if (!config->device || !config->device[0]) {
-		snprintf(ret_error, error_size, "no device");
-		return -EINVAL;
-	}
+	if (!config->device || !config->device[0])
+		return error_set(ret_error, -EINVAL, "no device");
 	port = calloc(1, sizeof(*port));
 	if (!port)
 		return -ENOMEM;

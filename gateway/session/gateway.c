@@ -137,7 +137,7 @@ int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host
 
 /* The journal's record of a VM, with its owner's name turned into a host index. */
 static int find_record(struct gateway *gw, const struct vm_config *config,
-		       struct vm_record *ret_record, char *ret_error)
+		       struct vm_record *ret_record, struct error *ret_error)
 {
 	const struct vm_journal_entry *entry = vm_journal_find(gw->config.journal, config->name);
 	int owner;
@@ -145,7 +145,7 @@ static int find_record(struct gateway *gw, const struct vm_config *config,
 	*ret_record = (struct vm_record){0};
 	if (vm_journal_doubt(gw->config.journal, config->name, ret_error)) {
 		ret_record->in_doubt = true;
-		log_error("vm=%s is in conflict: %s", config->name, ret_error);
+		log_error("vm=%s is in conflict: %s", config->name, ret_error->text);
 	}
 	if (!entry)
 		return 0;
@@ -153,14 +153,13 @@ static int find_record(struct gateway *gw, const struct vm_config *config,
 		if (strcmp(config->host[owner], entry->owner) == 0)
 			break;
 	}
-	if (owner == 2) {
-		(void)snprintf(ret_error, VM_JOURNAL_ERROR_BYTES,
-			       "%s: the journal's owner in term %" PRIu64
-			       " is %s, but the VM's file names %s and %s; put %s back as one of them",
-			       config->name, entry->term, entry->owner, config->host[0],
-			       config->host[1], entry->owner);
-		return -EINVAL;
-	}
+	if (owner == 2)
+		return error_set(
+			ret_error, -EINVAL,
+			"%s: the journal's owner in term %" PRIu64
+			" is %s, but the VM's file names %s and %s; put %s back as one of them",
+			config->name, entry->term, entry->owner, config->host[0], config->host[1],
+			entry->owner);
 	ret_record->term = entry->term;
 	ret_record->owner = (uint8_t)owner;
 	ret_record->state = entry->state;
@@ -168,7 +167,7 @@ static int find_record(struct gateway *gw, const struct vm_config *config,
 }
 
 int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t now_ns,
-		   char *ret_error)
+		   struct error *ret_error)
 {
 	struct vm_record record;
 	struct gateway_vm *vm;

@@ -27,6 +27,7 @@
 
 #include "base/bytes.h"
 #include "base/counters.h"
+#include "base/error.h"
 #include "base/rate.h"
 #include "session/admission.h"
 #include "session/inbox.h"
@@ -114,7 +115,7 @@ struct gateway_vm {
 /* A VM that cannot be protected: its file or its journal lines are unusable. */
 struct gateway_fault {
 	char name[WIRE_NAME_MAX + 1];
-	char text[VM_JOURNAL_ERROR_BYTES];
+	char text[ERROR_TEXT_BYTES];
 };
 
 struct gateway_counters {
@@ -217,9 +218,9 @@ struct gateway *gateway_free(struct gateway *gw);
 
 /* Add a VM, with its journal record. 0; -EEXIST: the name is taken;
  * -ENOSPC; -ENOMEM; -EINVAL: the journal's owner is neither of the
- * two hosts (@ret_error, VM_JOURNAL_ERROR_BYTES, says what to do). */
+ * two hosts (*ret_error says what to do). */
 int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t now_ns,
-		   char *ret_error) __attribute__((warn_unused_result));
+		   struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Note for operators that @name cannot be protected, and why (@text). */
 void gateway_add_fault(struct gateway *gw, const char *name, const char *text);

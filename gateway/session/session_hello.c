@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "session/session.h"
 
@@ -182,7 +183,7 @@ static int open_stream(struct session *s, const struct wire_frame *frame,
 {
 	struct gateway_counters *c = &s->gw->counters;
 	size_t slot = hello->role == WIRE_VM_ROLE_STANDBY ? 1 : 0;
-	char text[VM_TEXT_MAX];
+	struct error why;
 	struct vm_input in;
 	uint16_t code;
 	int h;
@@ -204,9 +205,9 @@ static int open_stream(struct session *s, const struct wire_frame *frame,
 	s->role = hello->role;
 	in = (struct vm_input){.kind = VM_IN_STREAM_UP, .host = s->host_index, .role = s->role,
 			       .term = frame->h.term, .epoch = frame->h.epoch};
-	code = vm_fsm_check_stream(&s->vm->fsm, s->host_index, s->role, in.term, text);
+	code = vm_fsm_check_stream(&s->vm->fsm, s->host_index, s->role, in.term, &why);
 	if (code != 0) {
-		session_refuse(s, code, refused_counter(c, code), "%s", text);
+		session_refuse(s, code, refused_counter(c, code), "%s", why.text);
 		return -EPROTO;
 	}
 	/* An older stream of the same role gives way only if it is silent. */
@@ -238,7 +239,7 @@ int session_on_hello(struct session *s, const struct wire_frame *frame)
 	const struct wire_peer *who = wire_tls_peer(s->tls);
 	struct wire_hello hello;
 	struct wire_error error;
-	char text[WIRE_TEXT_MAX + 1];
+	struct error why;
 	uint64_t features;
 	uint16_t code;
 
@@ -250,8 +251,8 @@ int session_on_hello(struct session *s, const struct wire_frame *frame)
 			       "gateway", hello.vm);
 		return -EPROTO;
 	}
-	if (wire_hello_negotiate(&hello, &s->version, &features, &code, text) < 0) {
-		session_refuse(s, code, refused_counter(c, code), "%s", text);
+	if (wire_hello_negotiate(&hello, &s->version, &features, &code, &why) < 0) {
+		session_refuse(s, code, refused_counter(c, code), "%s", why.text);
 		return -EPROTO;
 	}
 	s->host = gateway_find_host(s->gw, who->name);

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "session/session.h"
 
@@ -46,6 +47,7 @@ int session_on_relay(struct session *s, const struct wire_frame *frame)
 	size_t size = wire_frame_size(frame);
 	struct wire_failure failure;
 	enum vm_relay_verdict verdict;
+	struct error why;
 
 	/* Check for room first, because a frame can be checked only once. */
 	if (standby && standby->phase == SESSION_OPEN &&
@@ -55,9 +57,10 @@ int session_on_relay(struct session *s, const struct wire_frame *frame)
 		session_mark_dirty(standby);
 		return -EAGAIN;
 	}
-	if (vm_relay_frame(&vm->relay, frame, s->gw->now_ns, &verdict, &failure.code,
-			   failure.text) < 0)
+	if (vm_relay_frame(&vm->relay, frame, s->gw->now_ns, &verdict, &failure.code, &why) < 0) {
+		wire_text_format(failure.text, "%s", why.text);
 		return stream_broken(s, frame, &failure);
+	}
 	if (verdict == VM_RELAY_DROP || !standby || standby->phase != SESSION_OPEN)
 		return 0;
 	if (wire_tls_write(standby->tls, wire_frame_start(frame), size) != (int)size) {

@@ -48,6 +48,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "liveness/detector.h"
 #include "liveness/liveness.h"
 #include "wire/limits.h"
@@ -392,9 +393,9 @@ void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
 
 /* May @host open a stream with @role in @term now? 0, or an enum wire_refused_code with a sentence
- * in @ret_text (VM_TEXT_MAX bytes). */
+ * in *ret_error. */
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
-			     char *ret_text) __attribute__((warn_unused_result));
+			     struct error *ret_error) __attribute__((warn_unused_result));
 
 /* How long the standby has kept epochs from being committed, by the clock of the policy
  * standby_lost. 0: nothing waits for it, or there is no standby. */

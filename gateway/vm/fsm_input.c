@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "vm/fsm_priv.h"
 
 bool vm_agent_holds(uint8_t agent_state)
@@ -411,20 +412,8 @@ void vm_on_order_done(struct vm_step *s)
 
 /* ---- streams ---- */
 
-static uint16_t refuse(char *text, uint16_t code, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static uint16_t refuse(char *text, uint16_t code, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	(void)vsnprintf(text, VM_TEXT_MAX, format, args);
-	va_end(args);
-	return code;
-}
-
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
-			     char *ret_text)
+			     struct error *ret_error)
 {
 	bool owner = host == fsm->record.owner;
 	bool primary = role == WIRE_VM_ROLE_PRIMARY;
@@ -432,23 +421,24 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 
 	/* Tell only an outvoted host "stale term": an owner whose protection ended must go on. */
 	if (term < fsm->record.term && !owner && primary)
-		return refuse(ret_text, WIRE_REFUSED_STALE_TERM,
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_STALE_TERM,
 			      "term %" PRIu64 " is over: %s owns %s in term %" PRIu64, term,
 			      vm_host_name(fsm, fsm->record.owner), fsm->config->name,
 			      fsm->record.term);
 	if (owner != primary)
-		return refuse(ret_text, WIRE_REFUSED_NOT_ASKED, "%s is the %s of %s",
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_NOT_ASKED, "%s is the %s of %s",
 			      vm_host_name(fsm, host), owner ? "owner" : "standby",
 			      fsm->config->name);
 	if (state != VM_SYNCING && state != VM_PROTECTED && (primary || state != VM_PREPARING))
-		return refuse(ret_text, WIRE_REFUSED_NOT_ASKED, "%s is %s, no %s stream is wanted",
-			      fsm->config->name, vm_state_name(state), wire_vm_role_name(role));
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_NOT_ASKED,
+				 "%s is %s, no %s stream is wanted", fsm->config->name,
+				 vm_state_name(state), wire_vm_role_name(role));
 	if (term < fsm->record.term)
-		return refuse(ret_text, WIRE_REFUSED_STALE_TERM,
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_STALE_TERM,
 			      "term %" PRIu64 " is over, %s is in term %" PRIu64, term,
 			      fsm->config->name, fsm->record.term);
 	if (term > fsm->record.term)
-		return refuse(ret_text, WIRE_REFUSED_NOT_ASKED,
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_NOT_ASKED,
 			      "term %" PRIu64 " was never given; %s is in term %" PRIu64, term,
 			      fsm->config->name, fsm->record.term);
 	return 0;

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "vm/fsm_priv.h"
 
 /* RESUMEs since the last commit that count as a loop. A reconnect of the primary alone makes one,
@@ -198,7 +199,7 @@ static uint64_t limit_ns(const struct vm_fsm *fsm)
 }
 
 /* Is the standby silent altogether, or has its clock run out? */
-static bool is_lost(const struct vm_step *s, char *ret_reason)
+static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 {
 	const struct vm_fsm *fsm = s->fsm;
 	const struct vm_config *config = fsm->config;
@@ -208,10 +209,10 @@ static bool is_lost(const struct vm_step *s, char *ret_reason)
 	char fault[VM_TEXT_MAX];
 
 	if (waits_ns >= limit_ns(fsm)) {
-		(void)snprintf(ret_reason, VM_TEXT_MAX,
-			       "standby %s lets nothing be committed for %" PRIu64 " ms: %.200s",
-			       vm_host_name(fsm, other), waits_ns / CLOCK_NS_PER_MS,
-			       vm_standby_fault(fsm, fault, sizeof(fault)));
+		(void)error_set(ret_reason, 0,
+				"standby %s lets nothing be committed for %" PRIu64 " ms: %.200s",
+				vm_host_name(fsm, other), waits_ns / CLOCK_NS_PER_MS,
+				vm_standby_fault(fsm, fault, sizeof(fault)));
 		return true;
 	}
 	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
@@ -220,28 +221,29 @@ static bool is_lost(const struct vm_step *s, char *ret_reason)
 	if (!owner->up || s->now_ns - owner->up_ns < config->standby_timeout_ns ||
 	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
 		return false;
-	(void)snprintf(ret_reason, VM_TEXT_MAX, "standby %s gone for %" PRIu64 " ms",
-		       vm_host_name(fsm, other), config->standby_timeout_ns / CLOCK_NS_PER_MS);
+	(void)error_set(ret_reason, 0, "standby %s gone for %" PRIu64 " ms",
+			vm_host_name(fsm, other), config->standby_timeout_ns / CLOCK_NS_PER_MS);
 	return true;
 }
 
 void vm_judge_standby(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
-	char lost[VM_TEXT_MAX], reason[VM_TEXT_MAX];
+	char reason[VM_TEXT_MAX];
+	struct error lost;
 
 	look(s);
-	if (!is_lost(s, lost))
+	if (!is_lost(s, &lost))
 		return;
 	if (fsm->config->standby_lost_hold) {
 		if (!fsm->protection.standby.is_told)
 			vm_event(s, "supervision",
 				 "%.220s; standby_lost = hold: output is held until it takes epochs again or "
-				 "`holdfastctl unprotect %s`", lost, fsm->config->name);
+				 "`holdfastctl unprotect %s`", lost.text, fsm->config->name);
 		fsm->protection.standby.is_told = true;
 		return;
 	}
-	(void)snprintf(reason, sizeof(reason), "%.280s; standby_lost = unprotected", lost);
+	(void)snprintf(reason, sizeof(reason), "%.280s; standby_lost = unprotected", lost.text);
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "standby-lost", "%s", reason);
 }

@@ -70,7 +70,7 @@ int incarnation_store(const char *dir, const struct incarnation *incarnation)
 	return r < 0 ? r : fd_write_file_atomic(path, text, format(incarnation, text));
 }
 
-static int load(const char *dir, struct incarnation *ret_last, char *error)
+static int load(const char *dir, struct incarnation *ret_last, struct error *ret_error)
 {
 	AUTO_FREE char *text = NULL;
 	char path[PATH_MAX];
@@ -85,15 +85,15 @@ static int load(const char *dir, struct incarnation *ret_last, char *error)
 	if (r == 0)
 		r = incarnation_parse(text, size, ret_last);
 	if (r < 0)
-		(void)snprintf(error, INCARNATION_ERROR_BYTES,
-			       "%.250s/incarnation: %s; restore it from a copy, or remove it: then hosts "
-			       "may refuse this gateway until `holdfastctl takeover`", dir,
-			       r == -EINVAL ? "damaged" : strerror(-r));
+		(void)error_set(ret_error, r,
+				"%.250s/incarnation: %s; restore it from a copy, or remove it: "
+				"then hosts may refuse this gateway until `holdfastctl takeover`",
+				dir, r == -EINVAL ? "damaged" : strerror(-r));
 	return r;
 }
 
 int incarnation_begin(const char *dir, uint32_t release_ms, struct incarnation *ret_last,
-		      uint64_t *ret_number, char *ret_error)
+		      uint64_t *ret_number, struct error *ret_error)
 {
 	struct incarnation last, now = {.release_ms = release_ms};
 	uint16_t random = 0;
@@ -108,11 +108,9 @@ int incarnation_begin(const char *dir, uint32_t release_ms, struct incarnation *
 	if (last.release_ms > now.release_ms)
 		now.release_ms = last.release_ms;
 	r = now.number ? incarnation_store(dir, &now) : -EOVERFLOW;
-	if (r < 0) {
-		(void)snprintf(ret_error, INCARNATION_ERROR_BYTES,
-			       "%.250s/incarnation: cannot record this start: %s", dir, strerror(-r));
-		return r;
-	}
+	if (r < 0)
+		return error_set(ret_error, r, "%.250s/incarnation: cannot record this start: %s",
+				 dir, strerror(-r));
 	*ret_last = last;
 	*ret_number = now.number;
 	return 0;

@@ -21,7 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define INCARNATION_ERROR_BYTES 512
+#include "base/error.h"
+
 
 struct incarnation {
 	uint64_t number;     /* > 0 */
@@ -40,9 +41,10 @@ int incarnation_parse(const char *text, size_t size, struct incarnation *ret_inc
 /* Choose this start's number and make it durable in @dir. *ret_last: what the previous start
  * recorded, all 0 if there was none. The file keeps the longer release_ms of both until
  * incarnation_store() says that the older one is over. 0; -errno, with *ret_error
- * (INCARNATION_ERROR_BYTES): what is wrong and what to do. */
+ *: what is wrong and what to do. */
 int incarnation_begin(const char *dir, uint32_t release_ms, struct incarnation *ret_last,
-		      uint64_t *ret_number, char *ret_error) __attribute__((warn_unused_result));
+		      uint64_t *ret_number, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Record @incarnation. 0 or -errno: the old content stands. */
 int incarnation_store(const char *dir, const struct incarnation *incarnation)

@@ -50,19 +50,18 @@ size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_
 	return (size_t)(n + m);
 }
 
-static int complain(char *error, const char *name, unsigned line, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-static int complain(char *error, const char *name, unsigned line, const char *format, ...)
+static int complain(struct error *ret_error, const char *name, unsigned line, const char *format,
+		    ...) __attribute__((format(printf, 4, 5)));
+static int complain(struct error *ret_error, const char *name, unsigned line, const char *format,
+		    ...)
 {
+	char what[ERROR_TEXT_BYTES];
 	va_list args;
-	int n = snprintf(error, VM_JOURNAL_ERROR_BYTES, "%s:%u: ", name, line);
 
-	if (n < 0 || n >= VM_JOURNAL_ERROR_BYTES)
-		return -EINVAL;
 	va_start(args, format);
-	(void)vsnprintf(error + n, VM_JOURNAL_ERROR_BYTES - (size_t)n, format, args);
+	(void)vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	return -EINVAL;
+	return error_set(ret_error, -EINVAL, "%s:%u: %s", name, line, what);
 }
 
 static struct vm_journal_entry *find(struct vm_journal_table *table, const char *vm)
@@ -156,7 +155,8 @@ static bool fits_name(const char *text, const char *vm)
 	       strtoull(sum_at + 5, NULL, 16) == line_sum(line, (size_t)(sum_at - line));
 }
 
-bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm, char *ret_text)
+bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm,
+			    struct error *ret_error)
 {
 	const struct vm_journal_entry *last = find((struct vm_journal_table *)table, vm);
 
@@ -168,17 +168,17 @@ bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm
 		if ((last && last->line > d->line) ||
 		    (is_named && strcmp(name, vm) != 0 && !fits_name(d->text, vm)))
 			continue;
-		(void)snprintf(
-			ret_text, VM_JOURNAL_ERROR_BYTES,
-			"a line of the journal cannot be read (%s), and %s: \"%.80s\"; nothing is "
-			"ordered and no lease given until both hosts confirm the last term that "
-			"can be read (%" PRIu64 "), or `holdfastctl owner %s HOST` names the host whose guest is "
-			"the right one",
-			d->wrong,
-			is_named ? "it may be the newest of this VM"
-				 : "whose it is cannot be read either, so it may be the newest of "
-				   "this VM",
-			d->text, last ? last->term : 0, vm);
+		(void)error_set(ret_error, 0,
+				"a line of the journal cannot be read (%s), and %s: \"%.80s\"; "
+				"nothing is ordered and no lease given until both hosts confirm "
+				"the last term that can be read (%" PRIu64
+				"), or `holdfastctl owner %s HOST` names the host whose guest is "
+				"the right one",
+				d->wrong,
+				is_named ? "it may be the newest of this VM"
+					 : "whose it is cannot be read either, so it may be the "
+					   "newest of this VM",
+				d->text, last ? last->term : 0, vm);
 		return true;
 	}
 	return false;
@@ -212,7 +212,7 @@ static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t 
 }
 
 int vm_journal_parse(const char *name, const char *text, size_t size,
-		     struct vm_journal_table *ret_table, bool *ret_torn, char *ret_error)
+		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 {
 	static const char next_step[] =
 		"restore the file from a copy, or move it away: then each VM starts without a term "
@@ -316,7 +316,7 @@ static int rewrite(struct vm_journal *journal)
 	return 0;
 }
 
-static int lock_dir(struct vm_journal *journal, const char *dir, char *error)
+static int lock_dir(struct vm_journal *journal, const char *dir, struct error *ret_error)
 {
 	char path[PATH_MAX];
 	int r = fd_mkdir_p(dir, 0700);
@@ -330,21 +330,18 @@ static int lock_dir(struct vm_journal *journal, const char *dir, char *error)
 		if (journal->lock_fd < 0)
 			r = -errno;
 	}
-	if (r < 0) {
-		(void)snprintf(error, VM_JOURNAL_ERROR_BYTES,
-			       "cannot use state_dir %.250s: %s; is it writable?", dir, strerror(-r));
-		return r;
-	}
-	if (flock(journal->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-		(void)snprintf(error, VM_JOURNAL_ERROR_BYTES,
-			       "state_dir %.250s is locked: another holdfast-gateway runs with it; stop it, "
-			       "or give this one its own state_dir", dir);
-		return -EBUSY;
-	}
+	if (r < 0)
+		return error_set(ret_error, r, "cannot use state_dir %.250s: %s; is it writable?",
+				 dir, strerror(-r));
+	if (flock(journal->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return error_set(ret_error, -EBUSY,
+				 "state_dir %.250s is locked: another holdfast-gateway runs with "
+				 "it; stop it, or give this one its own state_dir",
+				 dir);
 	return 0;
 }
 
-static int load(struct vm_journal *journal, char *error)
+static int load(struct vm_journal *journal, struct error *ret_error)
 {
 	AUTO_FREE char *text = NULL;
 	size_t size;
@@ -353,19 +350,17 @@ static int load(struct vm_journal *journal, char *error)
 
 	if (r == -ENOENT)
 		return 0;
-	if (r < 0) {
-		(void)snprintf(error, VM_JOURNAL_ERROR_BYTES, "%.250s: cannot read: %s", journal->path,
-			       strerror(-r));
-		return r;
-	}
-	r = vm_journal_parse(journal->path, text, size, &journal->table, &torn, error);
+	if (r < 0)
+		return error_set(ret_error, r, "%.250s: cannot read: %s", journal->path,
+				 strerror(-r));
+	r = vm_journal_parse(journal->path, text, size, &journal->table, &torn, ret_error);
 	if (r == 0 && torn)
 		log_warn("%s: the last line is cut (power loss during an append); dropped, nothing "
 			 "had followed from it", journal->path);
 	return r;
 }
 
-int vm_journal_open(const char *dir, struct vm_journal **ret_journal, char *ret_error)
+int vm_journal_open(const char *dir, struct vm_journal **ret_journal, struct error *ret_error)
 {
 	struct vm_journal *journal = calloc(1, sizeof(*journal));
 	int r;
@@ -381,8 +376,9 @@ int vm_journal_open(const char *dir, struct vm_journal **ret_journal, char *ret_
 		goto out;
 	r = rewrite(journal);
 	if (r < 0) {
-		(void)snprintf(ret_error, VM_JOURNAL_ERROR_BYTES, "%.250s: cannot write: %s; free some "
-			       "space or fix the permissions", journal->path, strerror(-r));
+		(void)error_set(ret_error, r,
+				"%.250s: cannot write: %s; free some space or fix the permissions",
+				journal->path, strerror(-r));
 		goto out;
 	}
 	*ret_journal = journal;
@@ -407,9 +403,9 @@ const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal,
 	return find((struct vm_journal_table *)&journal->table, vm);
 }
 
-bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, char *ret_text)
+bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error)
 {
-	return vm_journal_table_doubt(&journal->table, vm, ret_text);
+	return vm_journal_table_doubt(&journal->table, vm, ret_error);
 }
 
 static int append_line(struct vm_journal *journal, const struct vm_journal_entry *entry)

@@ -27,12 +27,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "vm/fsm.h"
 
 #define VM_JOURNAL_BYTES_MAX   (1u << 20) /* a larger file is not ours */
 #define VM_JOURNAL_VMS_MAX     256
 #define VM_JOURNAL_LINES_MAX   512 /* appended lines after which the file is rewritten */
-#define VM_JOURNAL_ERROR_BYTES 512
 #define VM_JOURNAL_LINE_MAX    320
 #define VM_JOURNAL_DAMAGED_MAX 16
 
@@ -64,15 +64,16 @@ struct vm_journal; /* opaque */
 
 /* Parse a whole journal in memory. @name stands for the file in errors.
  * 0: *ret_table holds the last entry of each VM, *ret_torn says whether a cut last line was
- * dropped; -EINVAL: damage, *ret_error (VM_JOURNAL_ERROR_BYTES) says where and what to do. */
+ * dropped; -EINVAL: damage, *ret_error says where and what to do. */
 int vm_journal_parse(const char *name, const char *text, size_t size,
-		     struct vm_journal_table *ret_table, bool *ret_torn, char *ret_error)
+		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* May the newest line of @vm be an unreadable one? True: *ret_text (VM_JOURNAL_ERROR_BYTES) says
+/* May the newest line of @vm be an unreadable one? True: *ret_error says
  * which, and what to do. vm_journal_doubt() asks the same of an open journal. */
-bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm, char *ret_text);
-bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, char *ret_text);
+bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm,
+			    struct error *ret_error);
+bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error);
 
 /* Write one line (with newline) for @entry. Returns its size; 0: @size is too small. */
 size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size);
@@ -80,8 +81,8 @@ size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_
 /* Lock @dir (made if missing), read the journal, rewrite it compactly. Blocks,
  * allocates, logs a dropped line. 0: *ret_journal is the caller's; -EBUSY:
  * another gateway holds the lock; -EINVAL: damage; other -errno. On error
- * *ret_error (VM_JOURNAL_ERROR_BYTES) says what is wrong and what to do. */
-int vm_journal_open(const char *dir, struct vm_journal **ret_journal, char *ret_error)
+ * *ret_error says what is wrong and what to do. */
+int vm_journal_open(const char *dir, struct vm_journal **ret_journal, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* NULL is fine. Returns NULL. */

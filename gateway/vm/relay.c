@@ -39,18 +39,18 @@ static int broken(struct vm_relay *relay, uint16_t *ret_code, uint16_t code)
 }
 
 static int on_geometry(struct vm_relay *relay, const struct wire_frame *frame, uint16_t *ret_code,
-		       char *ret_text)
+		       struct error *ret_error)
 {
 	struct wire_error error;
 	static struct wire_geometry scratch; /* 25 KB, one thread */
 
 	if (relay->phase != VM_RELAY_WANT_GEOMETRY) {
-		wire_text_format(ret_text, "GEOMETRY in the middle of generation %" PRIu32,
-				 relay->generation);
+		(void)error_set(ret_error, -EPROTO, "GEOMETRY in the middle of generation %" PRIu32,
+				relay->generation);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
 	if (wire_geometry_decode(frame, &scratch, &error) < 0) {
-		(void)wire_error_text(&error, ret_text, WIRE_ERROR_TEXT_SIZE);
+		(void)wire_error_text(&error, ret_error->text, sizeof(ret_error->text));
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
 	}
 	relay->phase = VM_RELAY_WANT_BEGIN;
@@ -59,22 +59,23 @@ static int on_geometry(struct vm_relay *relay, const struct wire_frame *frame, u
 
 /* The standby judges what MACHINE says. This checks only its size and its place in the stream. */
 static int on_machine(struct vm_relay *relay, const struct wire_frame *frame, uint16_t *ret_code,
-		      char *ret_text)
+		      struct error *ret_error)
 {
 	struct wire_error error;
 	bool is_last;
 
 	if (relay->phase != VM_RELAY_WANT_BEGIN || relay->machine_is_over) {
-		wire_text_format(ret_text, "MACHINE in the middle of generation %" PRIu32,
-				 relay->generation);
+		(void)error_set(ret_error, -EPROTO, "MACHINE in the middle of generation %" PRIu32,
+				relay->generation);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
 	if (wire_machine_check(frame, &is_last, &error) < 0) {
-		(void)wire_error_text(&error, ret_text, WIRE_ERROR_TEXT_SIZE);
+		(void)wire_error_text(&error, ret_error->text, sizeof(ret_error->text));
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
 	}
 	if (++relay->n_machine > WIRE_MACHINE_FRAMES_MAX) {
-		wire_text_format(ret_text, "more than %d MACHINE frames", WIRE_MACHINE_FRAMES_MAX);
+		(void)error_set(ret_error, -EPROTO, "more than %d MACHINE frames",
+				WIRE_MACHINE_FRAMES_MAX);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_LIMIT);
 	}
 	relay->machine_is_over = is_last;
@@ -82,7 +83,7 @@ static int on_machine(struct vm_relay *relay, const struct wire_frame *frame, ui
 }
 
 static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
-		    uint16_t *ret_code, char *ret_text)
+		    uint16_t *ret_code, struct error *ret_error)
 {
 	const struct wire_header *h = &frame->h;
 	bool full = h->flags & WIRE_FLAG_FULL;
@@ -90,26 +91,29 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 	struct wire_error error;
 
 	if (relay->phase != VM_RELAY_WANT_BEGIN || (relay->n_machine > 0 && !relay->machine_is_over)) {
-		wire_text_format(ret_text, "EPOCH_BEGIN %" PRIu64 " where %s was due", h->epoch,
-				 relay->phase == VM_RELAY_IN_EPOCH     ? "EPOCH_END"
-				 : relay->phase == VM_RELAY_WANT_BEGIN ? "MACHINE"
-								       : "GEOMETRY");
+		(void)error_set(ret_error, -EPROTO, "EPOCH_BEGIN %" PRIu64 " where %s was due",
+				h->epoch,
+				relay->phase == VM_RELAY_IN_EPOCH     ? "EPOCH_END"
+				: relay->phase == VM_RELAY_WANT_BEGIN ? "MACHINE"
+								      : "GEOMETRY");
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
 	if (wire_epoch_begin_decode(frame, &begin, &error) < 0) {
-		(void)wire_error_text(&error, ret_text, WIRE_ERROR_TEXT_SIZE);
+		(void)wire_error_text(&error, ret_error->text, sizeof(ret_error->text));
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
 	}
 	/* A full epoch stands alone and may skip numbers. Any other must follow the one before. */
 	if (h->epoch <= relay->epoch ||
 	    (!full && (h->epoch != relay->epoch + 1 || begin.previous_epoch != relay->epoch))) {
-		wire_text_format(ret_text,
-				 "epoch %" PRIu64 " (on %" PRIu64 "%s) does not follow epoch %" PRIu64,
-				 h->epoch, begin.previous_epoch, full ? ", full" : "", relay->epoch);
+		(void)error_set(ret_error, -EPROTO,
+				"epoch %" PRIu64 " (on %" PRIu64
+				"%s) does not follow epoch %" PRIu64,
+				h->epoch, begin.previous_epoch, full ? ", full" : "", relay->epoch);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_EPOCH);
 	}
 	if (h->seq != 0) {
-		wire_text_format(ret_text, "EPOCH_BEGIN with frame number %" PRIu32, h->seq);
+		(void)error_set(ret_error, -EPROTO, "EPOCH_BEGIN with frame number %" PRIu32,
+				h->seq);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
 	relay->machine_is_over = true;
@@ -125,17 +129,17 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 }
 
 static int on_data(struct vm_relay *relay, const struct wire_frame *frame, uint16_t *ret_code,
-		   char *ret_text)
+		   struct error *ret_error)
 {
 	const struct wire_header *h = &frame->h;
 
 	if (relay->phase != VM_RELAY_IN_EPOCH || h->epoch != relay->epoch ||
 	    h->seq != relay->n_frames) {
-		wire_text_format(ret_text,
-				 "%s of epoch %" PRIu64 " frame %" PRIu32 ", but epoch %" PRIu64
-				 " frame %" PRIu32 " was due",
-				 wire_type_name(h->type), h->epoch, h->seq, relay->epoch,
-				 relay->phase == VM_RELAY_IN_EPOCH ? relay->n_frames : 0);
+		(void)error_set(ret_error, -EPROTO,
+				"%s of epoch %" PRIu64 " frame %" PRIu32 ", but epoch %" PRIu64
+				" frame %" PRIu32 " was due",
+				wire_type_name(h->type), h->epoch, h->seq, relay->epoch,
+				relay->phase == VM_RELAY_IN_EPOCH ? relay->n_frames : 0);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
 	relay->n_frames++;
@@ -144,27 +148,27 @@ static int on_data(struct vm_relay *relay, const struct wire_frame *frame, uint1
 }
 
 static int on_end(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
-		  uint16_t *ret_code, char *ret_text)
+		  uint16_t *ret_code, struct error *ret_error)
 {
 	uint32_t n_frames = relay->n_frames;
 	uint64_t payload_bytes = relay->payload_bytes;
 	size_t slot = relay->epoch % VM_RELAY_IN_FLIGHT_MAX;
 	struct wire_epoch_end end;
 	struct wire_error error;
-	int r = on_data(relay, frame, ret_code, ret_text);
+	int r = on_data(relay, frame, ret_code, ret_error);
 
 	if (r < 0)
 		return r;
 	if (wire_epoch_end_decode(frame, &end, &error) < 0) {
-		(void)wire_error_text(&error, ret_text, WIRE_ERROR_TEXT_SIZE);
+		(void)wire_error_text(&error, ret_error->text, sizeof(ret_error->text));
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
 	}
 	if (end.n_frames != n_frames || end.payload_bytes != payload_bytes) {
-		wire_text_format(ret_text,
-				 "epoch %" PRIu64 " ends with %" PRIu32 " frames, %" PRIu64
-				 " bytes; %" PRIu32 " frames, %" PRIu64 " bytes arrived",
-				 relay->epoch, end.n_frames, end.payload_bytes, n_frames,
-				 payload_bytes);
+		(void)error_set(ret_error, -EPROTO,
+				"epoch %" PRIu64 " ends with %" PRIu32 " frames, %" PRIu64
+				" bytes; %" PRIu32 " frames, %" PRIu64 " bytes arrived",
+				relay->epoch, end.n_frames, end.payload_bytes, n_frames,
+				payload_bytes);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
 	relay->phase = VM_RELAY_WANT_BEGIN;
@@ -178,7 +182,7 @@ static int on_end(struct vm_relay *relay, const struct wire_frame *frame, uint64
 }
 
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
-		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, char *ret_text)
+		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 {
 	const struct wire_header *h = &frame->h;
 	int r;
@@ -190,35 +194,38 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 		return 0;
 	}
 	if (h->term != relay->term) {
-		wire_text_format(ret_text, "frame of term %" PRIu64 " in a stream of term %" PRIu64,
-				 h->term, relay->term);
+		(void)error_set(ret_error, -EPROTO,
+				"frame of term %" PRIu64 " in a stream of term %" PRIu64, h->term,
+				relay->term);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_TERM);
 	}
 	if (h->generation > relay->generation) {
-		wire_text_format(ret_text, "generation %" PRIu32 " was never given, %" PRIu32 " is",
-				 h->generation, relay->generation);
+		(void)error_set(ret_error, -EPROTO,
+				"generation %" PRIu32 " was never given, %" PRIu32 " is",
+				h->generation, relay->generation);
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
 	switch (h->type) {
 	case WIRE_GEOMETRY:
-		r = on_geometry(relay, frame, ret_code, ret_text);
+		r = on_geometry(relay, frame, ret_code, ret_error);
 		break;
 	case WIRE_MACHINE:
-		r = on_machine(relay, frame, ret_code, ret_text);
+		r = on_machine(relay, frame, ret_code, ret_error);
 		break;
 	case WIRE_EPOCH_BEGIN:
-		r = on_begin(relay, frame, now_ns, ret_code, ret_text);
+		r = on_begin(relay, frame, now_ns, ret_code, ret_error);
 		break;
 	case WIRE_PAGES:
 	case WIRE_DEVICE:
 	case WIRE_CLOCK:
-		r = on_data(relay, frame, ret_code, ret_text);
+		r = on_data(relay, frame, ret_code, ret_error);
 		break;
 	case WIRE_EPOCH_END:
-		r = on_end(relay, frame, now_ns, ret_code, ret_text);
+		r = on_end(relay, frame, now_ns, ret_code, ret_error);
 		break;
 	default:
-		wire_text_format(ret_text, "%s is no stream frame", wire_type_name(h->type));
+		(void)error_set(ret_error, -EPROTO, "%s is no stream frame",
+				wire_type_name(h->type));
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_ORDER);
 	}
 	if (r < 0)

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/hist.h"
 #include "wire/frame.h"
 #include "wire/msg.h"
@@ -79,10 +80,10 @@ void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 void vm_relay_close(struct vm_relay *relay);
 
 /* Check a frame of the primary (any WIRE_GEOMETRY..WIRE_CLOCK). 0: *ret_verdict says what to do
- * with it. -EPROTO: it breaks the stream: *ret_code is a WIRE_STREAM_ERROR_ number and @ret_text
+ * with it. -EPROTO: it breaks the stream: *ret_code is a WIRE_STREAM_ERROR_ number and *ret_error
  * (WIRE_TEXT_MAX + 1) a sentence; the relay is closed, the connection should be. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
-		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, char *ret_text)
+		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Check an EPOCH_ACK. 0: that epoch was forwarded whole; -EPROTO: it was not. */

@@ -62,7 +62,7 @@ static void refuse(struct pending *p, uint16_t code, const char *text)
 
 static void on_hello(struct peer_server *s, struct pending *p, const struct wire_frame *frame)
 {
-	char text[WIRE_TEXT_MAX + 1], error_text[WIRE_ERROR_TEXT_SIZE];
+	char error_text[WIRE_ERROR_TEXT_SIZE];
 	struct error why = {""};
 	struct peer_offer offer = {.link = p->link, .term = frame->h.term};
 	struct wire_hello hello;
@@ -78,8 +78,8 @@ static void on_hello(struct peer_server *s, struct pending *p, const struct wire
 		refuse(p, WIRE_REFUSED_PROTOCOL, "this is an agent, not a gateway");
 		return;
 	}
-	if (wire_hello_negotiate(&hello, &offer.version, &offer.features, &code, text) < 0) {
-		refuse(p, code, text);
+	if (wire_hello_negotiate(&hello, &offer.version, &offer.features, &code, &why) < 0) {
+		refuse(p, code, why.text);
 		return;
 	}
 	strcpy(offer.host, link_peer(p->link)->name);

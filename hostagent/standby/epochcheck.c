@@ -77,7 +77,7 @@ static size_t series_size(const char *version)
 int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_geometry *ours,
 			struct error *ret_error)
 {
-	char differs[WIRE_TEXT_MAX + 1];
+	struct error differs;
 	size_t series = series_size(primary->qemu_version);
 
 	if (strcmp(primary->machine, ours->machine) != 0)
@@ -91,11 +91,11 @@ int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_g
 				 "QEMU versions differ: primary %s, standby %s; install the same "
 				 "series on both hosts",
 				 primary->qemu_version, ours->qemu_version);
-	if (wire_geometry_compare(primary, ours, differs) < 0)
+	if (wire_geometry_compare(primary, ours, &differs) < 0)
 		return error_set(ret_error, -ESTALE,
 				 "the guests are built differently: %s; give the [standby] command "
 				 "the same -m, -smp and devices in the same order",
-				 differs);
+				 differs.text);
 	return 0;
 }
 

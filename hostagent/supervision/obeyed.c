@@ -44,7 +44,7 @@ static int parse(const char *text, size_t size, uint64_t *ret_incarnation)
 	return 0;
 }
 
-int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, char *ret_error)
+int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, struct error *ret_error)
 {
 	AUTO_FREE char *text = NULL;
 	char path[PATH_MAX];
@@ -60,12 +60,11 @@ int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, char *ret_error
 	if (r == 0)
 		r = parse(text, size, ret_incarnation);
 	if (r < 0)
-		(void)snprintf(
-			ret_error, OBEYED_ERROR_BYTES,
-			"%.250s/gateway.incarnation: %s; which gateway is the youngest is not "
-			"known here, so none is obeyed: be sure that the right one runs, and no "
-			"other, remove the file and restart the agent",
-			role_dir, r == -EINVAL ? "damaged" : strerror(-r));
+		(void)error_set(ret_error, r,
+				"%.250s/gateway.incarnation: %s; which gateway is the youngest is "
+				"not known here, so none is obeyed: be sure that the right one "
+				"runs, and no other, remove the file and restart the agent",
+				role_dir, r == -EINVAL ? "damaged" : strerror(-r));
 	return r;
 }
 

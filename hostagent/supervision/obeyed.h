@@ -18,11 +18,12 @@
 
 #include <stdint.h>
 
-#define OBEYED_ERROR_BYTES 512
+#include "base/error.h"
+
 
 /* 0; if there is no file, *ret_incarnation is 0. -EINVAL: the content is damaged; other -errno: it
- * cannot be read; both with @ret_error (OBEYED_ERROR_BYTES): what is wrong and what to do. */
-int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, char *ret_error)
+ * cannot be read; both with *ret_error: what is wrong and what to do. */
+int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* 0 or -errno; on error the old content stays. */

@@ -280,10 +280,10 @@ static int order(const char *verb, char **args, int n_args)
 
 int main(int argc, char **argv)
 {
-	char text[512];
+	struct error error;
 
-	if (fault_init(text, sizeof(text)) < 0)
-		die("HOLDFAST_FAULT", text);
+	if (fault_init(&error) < 0)
+		die("HOLDFAST_FAULT", error.text);
 	if (argc == 6 && strcmp(argv[1], "ship") == 0)
 		return ship(argv[2], argv[3], strtoull(argv[4], NULL, 10),
 			    strcmp(argv[5], "full") == 0);

@@ -12,7 +12,8 @@ static const char header[] = "holdfast-journal 1\n";
 static void check_round_trip(const struct vm_journal_table *table)
 {
 	static struct vm_journal_table again;
-	static char text[sizeof(header) + VM_JOURNAL_VMS_MAX * 512], error[VM_JOURNAL_ERROR_BYTES];
+	static char text[sizeof(header) + VM_JOURNAL_VMS_MAX * 512];
+	static struct error error;
 	size_t size = sizeof(header) - 1;
 	bool torn;
 
@@ -25,7 +26,7 @@ static void check_round_trip(const struct vm_journal_table *table)
 		size += n;
 	}
 	memset(&again, 0, sizeof(again));
-	if (vm_journal_parse("again", text, size, &again, &torn, error) < 0 || torn ||
+	if (vm_journal_parse("again", text, size, &again, &torn, &error) < 0 || torn ||
 	    again.n != table->n)
 		abort();
 	for (size_t i = 0; i < table->n; i++) {
@@ -40,15 +41,15 @@ static void check_round_trip(const struct vm_journal_table *table)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct vm_journal_table table;
-	char error[VM_JOURNAL_ERROR_BYTES] = "";
+	struct error error = {""};
 	bool torn;
-	int r = vm_journal_parse("j", (const char *)data, size, &table, &torn, error);
+	int r = vm_journal_parse("j", (const char *)data, size, &table, &torn, &error);
 
-	if (r == 0 && vm_journal_table_doubt(&table, "web1", error) && table.n_damaged == 0)
+	if (r == 0 && vm_journal_table_doubt(&table, "web1", &error) && table.n_damaged == 0)
 		abort();
 	if (r == 0)
 		check_round_trip(&table);
-	else if (strncmp(error, "j:", 2) != 0)
+	else if (strncmp(error.text, "j:", 2) != 0)
 		abort();
 	return 0;
 }

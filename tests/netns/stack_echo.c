@@ -288,7 +288,7 @@ int main(int argc, char **argv)
 {
 	struct port_config port_config = { 0 };
 	struct stack_config stack_config = { 0 };
-	char error[256] = "";
+	struct error error = {""};
 	struct stack *stack;
 	struct port *port;
 	int epoll_fd;
@@ -300,8 +300,8 @@ int main(int argc, char **argv)
 	if (log_init())
 		return 2;
 	port_config.device = argv[1];
-	if (port_open(&port_config, &port, error, sizeof(error))) {
-		fprintf(stderr, "stack_echo: %s\n", error);
+	if (port_open(&port_config, &port, &error)) {
+		fprintf(stderr, "stack_echo: %s\n", error.text);
 		return 77; /* without the driver the tests skip */
 	}
 	stack_config.address = argv[2];

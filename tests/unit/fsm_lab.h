@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "vm/fsm.h"
 #include "vm/fsm_table.h"
 
@@ -375,8 +376,8 @@ static inline void lab_down(struct lab *lab, uint8_t h)
 static inline uint16_t lab_stream_up(struct lab *lab, uint8_t h, uint8_t role)
 {
 	struct lab_peer *p = &lab->peer[h];
-	char text[VM_TEXT_MAX];
-	uint16_t code = vm_fsm_check_stream(&lab->fsm, h, role, p->term, text);
+	struct error error;
+	uint16_t code = vm_fsm_check_stream(&lab->fsm, h, role, p->term, &error);
 
 	if (code)
 		return code;

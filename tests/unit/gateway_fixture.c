@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "mint_certs.h"
 
 static char *cert_dir;
@@ -71,7 +72,7 @@ void fixture_open(struct fixture *f)
 		.standby_timeout_ns = 5000 * MS, .order_timeout_ns = 30000 * MS,
 		.answer_within_ns = 5000 * MS,
 	};
-	char error[VM_JOURNAL_ERROR_BYTES];
+	struct error error;
 
 	memset(f, 0, sizeof(*f));
 	f->server = contexts[0];
@@ -79,10 +80,10 @@ void fixture_open(struct fixture *f)
 	f->beta = contexts[2];
 	f->now_ns = 1000 * MS;
 	f->dir = mint_dir_new();
-	must(vm_journal_open(f->dir, &f->journal, error) == 0, "journal");
+	must(vm_journal_open(f->dir, &f->journal, &error) == 0, "journal");
 	config.journal = f->journal;
 	must(gateway_new(&config, &f->gw) == 0, "gateway");
-	must(gateway_add_vm(f->gw, &vm, f->now_ns, error) == 0, "VM");
+	must(gateway_add_vm(f->gw, &vm, f->now_ns, &error) == 0, "VM");
 }
 
 void fixture_close(struct fixture *f)

@@ -13,6 +13,8 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include "base/error.h"
+
 #define HOUR_S 3600
 
 struct mint_ca {
@@ -193,15 +195,16 @@ void mint_crl(const struct mint_ca *ca, long serial, const char *dir, const char
 struct wire_tls_context *mint_context(const char *dir, const char *ca_file, const char *file,
 				      enum wire_tls_side side)
 {
-	char ca[512], cert[512], key[512], error[WIRE_TLS_ERROR_SIZE];
+	char ca[512], cert[512], key[512];
+	struct error error;
 	struct wire_tls_config config = {.ca_path = ca, .cert_path = cert, .key_path = key};
 	struct wire_tls_context *context;
 
 	snprintf(ca, sizeof(ca), "%s/%s.pem", dir, ca_file);
 	snprintf(cert, sizeof(cert), "%s/%s.pem", dir, file);
 	snprintf(key, sizeof(key), "%s/%s.key", dir, file);
-	if (wire_tls_context_new(&config, side, &context, error, sizeof(error)) < 0) {
-		fprintf(stderr, "mint_context: %s\n", error);
+	if (wire_tls_context_new(&config, side, &context, &error) < 0) {
+		fprintf(stderr, "mint_context: %s\n", error.text);
 		abort();
 	}
 	return context;

@@ -1,5 +1,6 @@
 /* test_admission.c - new connections of strangers push out only each other, never an agent, and
  * handshakes get a limited share of the loop's time. */
+#include "base/error.h"
 #include "gateway_fixture.h"
 
 #include <errno.h>
@@ -217,7 +218,7 @@ static void test_waiting_ones_end(void **state)
 static void test_limits_follow_what_is_configured(void **state)
 {
 	struct vm_config vm = f.gw->vms[0]->config;
-	char error[VM_JOURNAL_ERROR_BYTES];
+	struct error error;
 
 	(void)state;
 	f.gw->config.n_sessions_max = f.gw->config.n_handshakes_max = 0;
@@ -228,7 +229,7 @@ static void test_limits_follow_what_is_configured(void **state)
 		(void)snprintf(vm.name, sizeof(vm.name), "vm%u", i);
 		(void)snprintf(vm.host[0], sizeof(vm.host[0]), "one%u", i);
 		(void)snprintf(vm.host[1], sizeof(vm.host[1]), "two%u", i);
-		assert_int_equal(gateway_add_vm(f.gw, &vm, f.now_ns, error), 0);
+		assert_int_equal(gateway_add_vm(f.gw, &vm, f.now_ns, &error), 0);
 	}
 	f.gw->config.n_sessions_max = f.gw->config.n_handshakes_max = 0;
 	admission_settle(f.gw);

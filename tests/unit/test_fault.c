@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_FAULT_POINTS
 #define HOLDFAST_FAULT_POINTS 1
 #endif
+#include "base/error.h"
 #include "base/fault.c"
 
 #include <setjmp.h>
@@ -30,18 +31,18 @@ static void test_malformed_is_refused_with_the_names(void **state)
 		"", "nowhere", "mid_send:", "mid_send:0", "mid_send:-1", "mid_send:kil", "mid_send:1:kill:x",
 		"mid_send:kill:2", "mid_send:1:2", "mid_send:delay=", "mid_send:delay=x", "MID_SEND",
 		"mid_send:99999999999999999999"};
-	char text[512];
+	struct error error;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
 		setenv("HOLDFAST_FAULT", texts[i], 1);
-		text[0] = '\0';
-		assert_int_equal(fault_init(text, sizeof(text)), -EINVAL);
-		assert_non_null(strstr(text, "before_stop"));
-		assert_non_null(strstr(text, "gateway_promoting"));
+		error.text[0] = '\0';
+		assert_int_equal(fault_init(&error), -EINVAL);
+		assert_non_null(strstr(error.text, "before_stop"));
+		assert_non_null(strstr(error.text, "gateway_promoting"));
 	}
 	unsetenv("HOLDFAST_FAULT");
-	assert_int_equal(fault_init(text, sizeof(text)), 0);
+	assert_int_equal(fault_init(&error), 0);
 	FAULT_POINT(FAULT_MID_SEND); /* not armed, so this returns */
 }
 
@@ -53,10 +54,10 @@ static int run_child(const char *fault)
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		char text[512];
+		struct error error;
 
 		setenv("HOLDFAST_FAULT", fault, 1);
-		if (fault_init(text, sizeof(text)) < 0)
+		if (fault_init(&error) < 0)
 			_exit(99);
 		FAULT_POINT(FAULT_AFTER_SEND);
 		for (int i = 1; i <= 3; i++)
@@ -94,12 +95,12 @@ static void test_actions(void **state)
 
 static void test_delay_from_the_nth_pass_on(void **state)
 {
-	char text[512];
+	struct error error;
 	uint64_t start_ns;
 
 	(void)state;
 	setenv("HOLDFAST_FAULT", "mid_send:2:delay=5", 1);
-	assert_int_equal(fault_init(text, sizeof(text)), 0);
+	assert_int_equal(fault_init(&error), 0);
 	start_ns = clock_mono_ns();
 	for (int i = 0; i < 3; i++)
 		FAULT_POINT(FAULT_MID_SEND);

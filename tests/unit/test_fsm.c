@@ -517,18 +517,18 @@ static void test_journal_lost(void **state)
 
 static void test_streams_refused(void **state)
 {
-	char text[VM_TEXT_MAX];
+	struct error why;
 
 	(void)state;
-	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 0, WIRE_VM_ROLE_PRIMARY, 9, text),
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 0, WIRE_VM_ROLE_PRIMARY, 9, &why),
 			 WIRE_REFUSED_NOT_ASKED);
-	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 1, WIRE_VM_ROLE_PRIMARY, 1, text),
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 1, WIRE_VM_ROLE_PRIMARY, 1, &why),
 			 WIRE_REFUSED_NOT_ASKED);
-	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 0, WIRE_VM_ROLE_STANDBY, 1, text),
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 0, WIRE_VM_ROLE_STANDBY, 1, &why),
 			 WIRE_REFUSED_NOT_ASKED);
-	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 1, WIRE_VM_ROLE_STANDBY, 0, text),
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 1, WIRE_VM_ROLE_STANDBY, 0, &why),
 			 WIRE_REFUSED_STALE_TERM);
-	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 1, WIRE_VM_ROLE_STANDBY, 1, text), 0);
+	assert_int_equal(vm_fsm_check_stream(&lab.fsm, 1, WIRE_VM_ROLE_STANDBY, 1, &why), 0);
 }
 
 static void test_journal_fails(void **state)

@@ -52,38 +52,39 @@ static void numbers_grow(void **state)
 static void starts_are_recorded(void **state)
 {
 	struct incarnation last;
-	char error[INCARNATION_ERROR_BYTES];
+	struct error error;
 	uint64_t first, second, third;
 
 	(void)state;
-	assert_int_equal(incarnation_begin(dir, 150, &last, &first, error), 0);
+	assert_int_equal(incarnation_begin(dir, 150, &last, &first, &error), 0);
 	assert_int_equal(last.number, 0);
 	assert_int_equal(last.release_ms, 0);
 	assert_true(first >> 16 <= clock_wall_ns() / CLOCK_NS_PER_S);
 	/* A start with a shorter time follows: the first start's time still counts, also for the
 	 * start after that. */
-	assert_int_equal(incarnation_begin(dir, 50, &last, &second, error), 0);
+	assert_int_equal(incarnation_begin(dir, 50, &last, &second, &error), 0);
 	assert_true(last.number == first && second > first);
 	assert_int_equal(last.release_ms, 150);
-	assert_int_equal(incarnation_begin(dir, 50, &last, &third, error), 0);
+	assert_int_equal(incarnation_begin(dir, 50, &last, &third, &error), 0);
 	assert_true(third > second);
 	assert_int_equal(last.release_ms, 150);
 	/* The first start's time is over. */
 	assert_int_equal(incarnation_store(dir, &(struct incarnation){third, 50}), 0);
-	assert_int_equal(incarnation_begin(dir, 60, &last, &second, error), 0);
+	assert_int_equal(incarnation_begin(dir, 60, &last, &second, &error), 0);
 	assert_true(last.number == third && last.release_ms == 50);
 }
 
 static void damage_is_told(void **state)
 {
 	struct incarnation last;
-	char error[INCARNATION_ERROR_BYTES], text[256];
+	char text[256];
+	struct error error;
 	uint64_t number;
 	size_t size;
 	FILE *file;
 
 	(void)state;
-	assert_int_equal(incarnation_begin(dir, 150, &last, &number, error), 0);
+	assert_int_equal(incarnation_begin(dir, 150, &last, &number, &error), 0);
 	file = fopen(path, "r");
 	assert_non_null(file);
 	size = fread(text, 1, sizeof(text), file);
@@ -99,8 +100,8 @@ static void damage_is_told(void **state)
 	assert_non_null(file);
 	fputs("holdfast-incarnation 1\nnumber=7", file);
 	fclose(file);
-	assert_int_equal(incarnation_begin(dir, 150, &last, &number, error), -EINVAL);
-	assert_non_null(strstr(error, "holdfastctl takeover"));
+	assert_int_equal(incarnation_begin(dir, 150, &last, &number, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "holdfastctl takeover"));
 }
 
 int main(void)

@@ -17,7 +17,7 @@
 #include "base/cleanup.h"
 
 static char dir[64], path[80], gone[80];
-static char error[VM_JOURNAL_ERROR_BYTES];
+static struct error error;
 
 static int make_dir(void **state)
 {
@@ -46,7 +46,7 @@ static struct vm_journal *open_journal(void)
 {
 	struct vm_journal *journal;
 
-	assert_int_equal(vm_journal_open(dir, &journal, error), 0);
+	assert_int_equal(vm_journal_open(dir, &journal, &error), 0);
 	return journal;
 }
 
@@ -77,8 +77,8 @@ static void test_two_gateways(void **state)
 	struct vm_journal *journal = open_journal(), *second;
 
 	(void)state;
-	assert_int_equal(vm_journal_open(dir, &second, error), -EBUSY);
-	assert_non_null(strstr(error, "another holdfast-gateway"));
+	assert_int_equal(vm_journal_open(dir, &second, &error), -EBUSY);
+	assert_non_null(strstr(error.text, "another holdfast-gateway"));
 	vm_journal_close(journal);
 	vm_journal_close(open_journal());
 }
@@ -161,26 +161,26 @@ static void test_every_damaged_byte(void **state)
 		put(text, size);
 		text[i] = was;
 		if (i < header) {
-			assert_int_equal(vm_journal_open(dir, &journal, error), -EINVAL);
-			assert_non_null(strstr(error, "/journal:"));
-			assert_non_null(strstr(error, "restore the file"));
+			assert_int_equal(vm_journal_open(dir, &journal, &error), -EINVAL);
+			assert_non_null(strstr(error.text, "/journal:"));
+			assert_non_null(strstr(error.text, "restore the file"));
 			continue;
 		}
 		vm_journal_close(open_journal());
 		journal = open_journal();
-		assert_int_equal(vm_journal_doubt(journal, "web1", error), i >= first - 1);
+		assert_int_equal(vm_journal_doubt(journal, "web1", &error), i >= first - 1);
 		if (i >= first)
 			assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
 		assert_int_equal(vm_journal_append(journal, "web1", "beta", 3, VM_PROTECTED), 0);
 		vm_journal_close(journal);
 		journal = open_journal();
-		assert_false(vm_journal_doubt(journal, "web1", error));
+		assert_false(vm_journal_doubt(journal, "web1", &error));
 		assert_int_equal(vm_journal_find(journal, "web1")->term, 3);
 		vm_journal_close(journal);
 	}
 	put(text, size);
 	journal = open_journal();
-	assert_false(vm_journal_doubt(journal, "web1", error));
+	assert_false(vm_journal_doubt(journal, "web1", &error));
 	vm_journal_close(journal);
 }
 
@@ -218,11 +218,11 @@ static void test_whose_damage(void **state)
 		memcpy(bad, text, sizeof(bad));
 		at = strstr(strstr(bad, rows[i].from[0] == 's' ? "term=2" : "db"), rows[i].from);
 		memcpy(at, rows[i].to, strlen(rows[i].to));
-		assert_int_equal(vm_journal_parse("j", bad, size, &table, &torn, error), 0);
-		assert_int_equal(vm_journal_table_doubt(&table, "web1", error), rows[i].web1);
-		assert_int_equal(vm_journal_table_doubt(&table, "db", error), rows[i].db);
-		assert_int_equal(vm_journal_table_doubt(&table, "new1", error), rows[i].new1);
-		assert_false(vm_journal_table_doubt(&table, "mail", error));
+		assert_int_equal(vm_journal_parse("j", bad, size, &table, &torn, &error), 0);
+		assert_int_equal(vm_journal_table_doubt(&table, "web1", &error), rows[i].web1);
+		assert_int_equal(vm_journal_table_doubt(&table, "db", &error), rows[i].db);
+		assert_int_equal(vm_journal_table_doubt(&table, "new1", &error), rows[i].new1);
+		assert_false(vm_journal_table_doubt(&table, "mail", &error));
 	}
 }
 
@@ -236,10 +236,10 @@ static void test_damage_is_told(void **state)
 	text[size - 5] ^= 1;
 	put(text, size);
 	journal = open_journal();
-	assert_true(vm_journal_doubt(journal, "web1", error));
-	assert_non_null(strstr(error, "cannot be read (the checksum is wrong)"));
-	assert_non_null(strstr(error, "\"web1 term=2 owner=beta"));
-	assert_non_null(strstr(error, "`holdfastctl owner web1 HOST`"));
+	assert_true(vm_journal_doubt(journal, "web1", &error));
+	assert_non_null(strstr(error.text, "cannot be read (the checksum is wrong)"));
+	assert_non_null(strstr(error.text, "\"web1 term=2 owner=beta"));
+	assert_non_null(strstr(error.text, "`holdfastctl owner web1 HOST`"));
 	vm_journal_close(journal);
 }
 
@@ -253,9 +253,9 @@ static void test_too_much_damage(void **state)
 	(void)state;
 	for (size_t i = 0; i <= VM_JOURNAL_DAMAGED_MAX; i++)
 		strcat(text, "web1 term=1\n");
-	assert_int_equal(vm_journal_parse("j", text, strlen(text), &table, &torn, error), -EINVAL);
-	assert_non_null(
-		strstr(error, "j:18: no checksum, and so are many before it; restore the file"));
+	assert_int_equal(vm_journal_parse("j", text, strlen(text), &table, &torn, &error), -EINVAL);
+	assert_non_null(strstr(error.text,
+			       "j:18: no checksum, and so are many before it; restore the file"));
 }
 
 static void test_term_going_down(void **state)
@@ -270,10 +270,10 @@ static void test_term_going_down(void **state)
 	size += vm_journal_format(&e, text + size, sizeof(text) - size);
 	e.term = 4;
 	size += vm_journal_format(&e, text + size, sizeof(text) - size);
-	assert_int_equal(vm_journal_parse("j", text, size, &table, &torn, error), 0);
+	assert_int_equal(vm_journal_parse("j", text, size, &table, &torn, &error), 0);
 	assert_int_equal(table.list[0].term, 5);
-	assert_true(vm_journal_table_doubt(&table, "web1", error));
-	assert_non_null(strstr(error, "the term goes down"));
+	assert_true(vm_journal_table_doubt(&table, "web1", &error));
+	assert_non_null(strstr(error.text, "the term goes down"));
 }
 
 static void test_failed_append(void **state)

@@ -236,7 +236,7 @@ static void hello_rules(void **state)
 static void negotiation(void **state)
 {
 	struct wire_hello h;
-	char text[WIRE_TEXT_MAX + 1];
+	struct error why;
 	uint16_t version = 0, code = 0;
 	uint64_t features = 0;
 
@@ -245,23 +245,23 @@ static void negotiation(void **state)
 	assert_true((h.features_required | h.features_optional) == WIRE_STREAM_FEATURES);
 	h.features_optional = 1ULL << 63;
 	h.version_max	    = 9;
-	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text), 0);
+	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, &why), 0);
 	assert_int_equal(version, 1);
 	assert_true(features == WIRE_FEATURE_XRLE);
 	h.features_optional = 1ULL << 63 | WIRE_FEATURE_BITMAP;
-	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text), 0);
+	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, &why), 0);
 	assert_true(features == (WIRE_FEATURE_XRLE | WIRE_FEATURE_BITMAP));
 	h.features_required |= 1ULL << 62;
-	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text),
+	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, &why),
 			 -EPROTONOSUPPORT);
 	assert_int_equal(code, WIRE_REFUSED_FEATURE);
-	assert_string_equal(text, "agent requires features 0x4000000000000000, unknown to this "
+	assert_string_equal(why.text, "agent requires features 0x4000000000000000, unknown to this "
 				  "gateway");
 	h.version_min = 2;
-	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, text),
+	assert_int_equal(wire_hello_negotiate(&h, &version, &features, &code, &why),
 			 -EPROTONOSUPPORT);
 	assert_int_equal(code, WIRE_REFUSED_VERSION);
-	assert_string_equal(text, "agent speaks wire versions 2 to 9, gateway speaks 1");
+	assert_string_equal(why.text, "agent speaks wire versions 2 to 9, gateway speaks 1");
 }
 
 static void largest_report(void **state)
@@ -304,7 +304,7 @@ static void largest_geometry(void **state)
 	struct bytes_writer w;
 	struct wire_error error;
 	const uint8_t *at = scratch;
-	char text[WIRE_TEXT_MAX + 1];
+	struct error why;
 	size_t size;
 
 	(void)state;
@@ -326,7 +326,7 @@ static void largest_geometry(void **state)
 	assert_int_equal(wire_geometry_decode(&frame, &got, &error), 0);
 	assert_memory_equal(&g, &got, sizeof(g));
 	assert_int_equal(wire_geometry_pages(&got), WIRE_BLOCKS_MAX);
-	assert_int_equal(wire_geometry_compare(&g, &got, text), 0);
+	assert_int_equal(wire_geometry_compare(&g, &got, &why), 0);
 
 	/* The last page index that fits into 32 bits, and one more. */
 	g.blocks[0].size_bytes = (WIRE_PAGES_MAX - (WIRE_BLOCKS_MAX - 1)) * WIRE_PAGE_SIZE;
@@ -347,15 +347,15 @@ static void geometries_compared(void **state)
 	struct wire_geometry a = {.machine = "pc-i440fx-7.2", .qemu_version = "7.2.1", .n_vcpus = 2,
 				  .ram_bytes = 1 << 20, .n_nics = 1, .nics = {{1}}, .n_blocks = 1,
 				  .blocks = {{"pc.ram", 0, 1 << 20}}}, b;
-	char text[WIRE_TEXT_MAX + 1];
+	struct error why;
 
 	(void)state;
 #define DIFFERS(change, words)                                                                     \
 	do {                                                                                       \
 		b = a;                                                                             \
 		change;                                                                            \
-		assert_int_equal(wire_geometry_compare(&a, &b, text), -ESTALE);                    \
-		assert_non_null(strstr(text, words));                                              \
+		assert_int_equal(wire_geometry_compare(&a, &b, &why), -ESTALE);                    \
+		assert_non_null(strstr(why.text, words));                                          \
 	} while (0)
 	DIFFERS(strcpy(b.machine, "pc-q35-7.2"),
 		"machine: primary has pc-i440fx-7.2, standby has pc-q35-7.2");
@@ -369,7 +369,7 @@ static void geometries_compared(void **state)
 #undef DIFFERS
 	b = a;
 	strcpy(b.qemu_version, "8.0.0");
-	assert_int_equal(wire_geometry_compare(&a, &b, text), 0);
+	assert_int_equal(wire_geometry_compare(&a, &b, &why), 0);
 }
 
 /* Decode one record with the given header in front of @n_data bytes. */

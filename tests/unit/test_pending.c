@@ -1,5 +1,6 @@
 /* test_pending.c - a disk that stalls or fails under the journal: only that VM's step waits, and
  * nothing follows from a step before it is durable. */
+#include "base/error.h"
 #include "gateway_fixture.h"
 #include "base/clock.h"
 #include "incarnating.h"
@@ -92,7 +93,7 @@ static bool on_event(void *arg, const char *vm, const char *kind, const char *fr
 static int open_fixture(void **state)
 {
 	struct vm_config second;
-	char error[VM_JOURNAL_ERROR_BYTES];
+	struct error error;
 
 	(void)state;
 	set_disk(false, 0);
@@ -104,7 +105,7 @@ static int open_fixture(void **state)
 	web1 = f.gw->vms[0];
 	second = web1->config;
 	(void)snprintf(second.name, sizeof(second.name), "db1");
-	assert_int_equal(gateway_add_vm(f.gw, &second, f.now_ns, error), 0);
+	assert_int_equal(gateway_add_vm(f.gw, &second, f.now_ns, &error), 0);
 	db1 = f.gw->vms[1];
 	f.gw->config.lease_ms = 2000;
 	f.gw->config.release_ms = 150;
@@ -222,7 +223,8 @@ static void test_takeover_waits_for_the_disk(void **state)
 /* When the previous start's release_ms is over, writing that to the file does not block either. */
 static void test_settling_waits_for_the_disk(void **state)
 {
-	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64], error[INCARNATION_ERROR_BYTES];
+	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
+	struct error error;
 	struct gateway_config config = {.release_ms = 50};
 	struct incarnating incarnating;
 	struct incarnation last;
@@ -231,7 +233,7 @@ static void test_settling_waits_for_the_disk(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(dir));
 	(void)snprintf(path, sizeof(path), "%s/incarnation", dir);
-	assert_int_equal(incarnation_begin(dir, 150, &last, &number, error), 0);
+	assert_int_equal(incarnation_begin(dir, 150, &last, &number, &error), 0);
 	assert_int_equal(incarnating_begin(&incarnating, dir, &config, f.now_ns), 0);
 	incarnating.thread = thread;
 	f.gw->config.recorded = config.recorded;
@@ -241,7 +243,7 @@ static void test_settling_waits_for_the_disk(void **state)
 	incarnating_tick(&incarnating, &config, f.now_ns + 10 * CLOCK_NS_PER_S);
 	set_disk(false, 0);
 	await_disk();
-	assert_int_equal(incarnation_begin(dir, 50, &last, &number, error), 0);
+	assert_int_equal(incarnation_begin(dir, 50, &last, &number, &error), 0);
 	assert_int_equal(last.release_ms, 50);
 	assert_true(last.number == config.incarnation);
 	(void)unlink(path);

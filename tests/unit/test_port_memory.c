@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "port/port_memory.h"
 #include "port/wakefd.h"
 
@@ -19,9 +20,9 @@ static struct port *open_port(void)
 {
 	struct port_config config = { .device = "memory" };
 	struct port *port = NULL;
-	char error[64];
+	struct error error;
 
-	assert_int_equal(port_open(&config, &port, error, sizeof(error)), 0);
+	assert_int_equal(port_open(&config, &port, &error), 0);
 	return port;
 }
 

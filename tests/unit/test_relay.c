@@ -12,7 +12,7 @@
 static struct vm_relay relay;
 static uint8_t payload[WIRE_PAYLOAD_MAX];
 static uint16_t code;
-static char text[WIRE_TEXT_MAX + 1];
+static struct error error;
 
 /* Relay one frame of the current term and generation. Returns the verdict, or -EPROTO. */
 static int feed(uint8_t type, uint64_t epoch, uint32_t seq, uint32_t size, uint8_t flags)
@@ -21,7 +21,7 @@ static int feed(uint8_t type, uint64_t epoch, uint32_t seq, uint32_t size, uint8
 				     .seq = seq, .generation = 3, .term = 7, .epoch = epoch},
 			       .payload = payload};
 	enum vm_relay_verdict verdict;
-	int r = vm_relay_frame(&relay, &f, 1000, &verdict, &code, text);
+	int r = vm_relay_frame(&relay, &f, 1000, &verdict, &code, &error);
 
 	return r < 0 ? r : (int)verdict;
 }
@@ -152,7 +152,7 @@ static void test_drops(void **state)
 		assert_int_equal(start(NULL), VM_RELAY_FORWARD);                                   \
 		assert_int_equal(what, -EPROTO);                                                   \
 		assert_int_equal(code, want_code);                                                 \
-		assert_true(text[0]);                                                              \
+		assert_true(error.text[0]);                                                        \
 		assert_int_equal(relay.phase, VM_RELAY_CLOSED);                                    \
 	} while (0)
 

@@ -326,7 +326,8 @@ static void key_updates(void **state)
 
 static void revoked(void **state)
 {
-	char ca[512], crl[512], cert[512], key[512], error[WIRE_TLS_ERROR_SIZE];
+	char ca[512], crl[512], cert[512], key[512];
+	struct error error;
 	struct wire_tls_config config = {ca, crl, cert, key};
 	struct wire_tls_context *context;
 	struct wire_tls *server;
@@ -337,8 +338,7 @@ static void revoked(void **state)
 	snprintf(crl, sizeof(crl), "%s/crl.pem", dir);
 	snprintf(cert, sizeof(cert), "%s/gateway.pem", dir);
 	snprintf(key, sizeof(key), "%s/gateway.key", dir);
-	assert_int_equal(wire_tls_context_new(&config, WIRE_TLS_SERVER, &context, error,
-					      sizeof(error)), 0);
+	assert_int_equal(wire_tls_context_new(&config, WIRE_TLS_SERVER, &context, &error), 0);
 	assert_int_equal(wire_tls_new(context, WIRE_PEER_HOST, 0, &server), 0);
 	wire_tls_context_free(context); /* connections outlive their context */
 	stranger_init(&s, false, "revoked", TLS1_3_VERSION);
@@ -366,7 +366,8 @@ static void files_are_judged(void **state)
 		{"ca.pem", "host.pem", "open.key", "open.key: private key is open", -EPERM},
 		{".", "host.pem", "host.key", ".: not a regular file", -EINVAL},
 	};
-	char paths[3][512], error[WIRE_TLS_ERROR_SIZE];
+	char paths[3][512];
+	struct error error;
 	struct wire_tls_context *context;
 
 	(void)state;
@@ -379,10 +380,10 @@ static void files_are_judged(void **state)
 		snprintf(paths[0], sizeof(paths[0]), "%s/%s", dir, rows[i].ca);
 		snprintf(paths[1], sizeof(paths[1]), "%s/%s", dir, rows[i].cert);
 		snprintf(paths[2], sizeof(paths[2]), "%s/%s", dir, rows[i].key);
-		assert_int_equal(wire_tls_context_new(&config, WIRE_TLS_CLIENT, &context, error,
-						      sizeof(error)), rows[i].code);
-		if (!strstr(error, rows[i].words))
-			fail_msg("row %zu: %s", i, error);
+		assert_int_equal(wire_tls_context_new(&config, WIRE_TLS_CLIENT, &context, &error),
+				 rows[i].code);
+		if (!strstr(error.text, rows[i].words))
+			fail_msg("row %zu: %s", i, error.text);
 		assert_int_equal(ERR_peek_error(), 0);
 	}
 }

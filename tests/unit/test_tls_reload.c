@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/error.h"
 #include "mint_certs.h"
 #include "tls_pair.h"
 
@@ -19,7 +20,8 @@
 static void files_that_change(void **state)
 {
 	struct mint_ca *ca = mint_ca_new("changing CA");
-	char *own = mint_dir_new(), error[WIRE_TLS_ERROR_SIZE] = "";
+	char *own = mint_dir_new();
+	struct error error = {""};
 	char paths[4][512];
 	const struct wire_tls_config files = {paths[0], paths[1], paths[2], paths[3]};
 	struct wire_tls_context *host, *brief, *gateway;
@@ -38,37 +40,37 @@ static void files_that_change(void **state)
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/b", .valid_until_s = 2}, own, "b");
 	host = mint_context(own, "ca", "a", WIRE_TLS_CLIENT);
 	brief = mint_context(own, "ca", "b", WIRE_TLS_CLIENT);
-	assert_int_equal(wire_tls_context_new(&files, WIRE_TLS_SERVER, &gateway, error, sizeof(error)), 0);
+	assert_int_equal(wire_tls_context_new(&files, WIRE_TLS_SERVER, &gateway, &error), 0);
 	assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
 	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &server), 0);
 	shake(client, server);
 	assert_true(wire_tls_is_established(server));
-	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 0);
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), 0);
 	assert_int_equal(wire_tls_recheck(server), 0);
 
 	/* A truncated file changes nothing and is reported once. */
 	mint_text(own, "ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB");
-	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), -EINVAL);
-	assert_non_null(strstr(error, "ca.pem"));
-	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 0);
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "ca.pem"));
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), 0);
 	assert_int_equal(wire_tls_recheck(server), 0);
 	/* Neither does a FIFO, and nobody waits for its writer. */
 	assert_int_equal(unlink(paths[0]) | mkfifo(paths[0], 0600), 0);
 	alarm(10); /* ends the test if it hangs */
-	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), -EINVAL);
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), -EINVAL);
 	alarm(0);
-	assert_non_null(strstr(error, "not a regular file"));
+	assert_non_null(strstr(error.text, "not a regular file"));
 	assert_int_equal(unlink(paths[0]), 0);
 	mint_ca_write(ca, own, "ca");
-	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), 1);
 	assert_int_equal(wire_tls_recheck(server), 0);
 
 	/* A certificate with another name is refused: a process does not change its name. */
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/other"}, own, "gw");
-	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), -EINVAL);
-	assert_non_null(strstr(error, "gateway/other"));
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "gateway/other"));
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
-	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), 1);
 
 	/* A certificate expires while its connection is open. */
 	assert_int_equal(wire_tls_new(brief, WIRE_PEER_GATEWAY, 0, &second), 0);
@@ -86,7 +88,7 @@ static void files_that_change(void **state)
 	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &second), 0); /* reloads it */
 	shake(client, second);
 	assert_int_equal(wire_tls_failure(second), WIRE_TLS_REVOKED);
-	assert_int_equal(wire_tls_context_refresh(gateway, error, sizeof(error)), 1);
+	assert_int_equal(wire_tls_context_refresh(gateway, &error), 1);
 	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EPROTO);
 	assert_int_equal(wire_tls_failure(server), WIRE_TLS_REVOKED);
 	while (wire_tls_recheck(third) == 0)

@@ -107,16 +107,16 @@ static int parse_fault(const char *text)
 	return 0;
 }
 
-static void list_names(char *ret_text, size_t size)
+static void add_names(struct error *error)
 {
 	for (int i = 0; i < FAULT_N_POINTS; i++) {
-		size_t used = strlen(ret_text);
+		size_t used = strlen(error->text);
 
-		snprintf(ret_text + used, size - used, " %s", names[i]);
+		snprintf(error->text + used, sizeof(error->text) - used, " %s", names[i]);
 	}
 }
 
-int fault_init(char *ret_text, size_t size)
+int fault_init(struct error *ret_error)
 {
 	const char *text = getenv("HOLDFAST_FAULT");
 
@@ -129,17 +129,17 @@ int fault_init(char *ret_text, size_t size)
 #else
 	bool can_fault = false;
 #endif
-	if (!can_fault) {
-		snprintf(ret_text, size,
-			 "HOLDFAST_FAULT=%s: this build has no fault points, expected it unset "
-			 "(or build with -Dfault_points=true)", text);
-		return -ENOTSUP;
-	}
+	if (!can_fault)
+		return error_set(ret_error, -ENOTSUP,
+				 "HOLDFAST_FAULT=%s: this build has no fault points, expected it "
+				 "unset (or build with -Dfault_points=true)",
+				 text);
 	if (parse_fault(text) < 0) {
-		snprintf(ret_text, size,
-			 "HOLDFAST_FAULT=%s: expected NAME[:NTH][:kill|stop|exit|delay=MS], NAME one of",
-			 text);
-		list_names(ret_text, size);
+		(void)error_set(ret_error, -EINVAL,
+				"HOLDFAST_FAULT=%s: expected NAME[:NTH][:kill|stop|exit|delay=MS], "
+				"NAME one of",
+				text);
+		add_names(ret_error);
 		return -EINVAL;
 	}
 	armed.gate = getenv("HOLDFAST_FAULT_GATE");

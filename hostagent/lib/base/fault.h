@@ -23,6 +23,8 @@
 
 #include <stddef.h>
 
+#include "base/error.h"
+
 enum fault_point {
 	FAULT_BEFORE_STOP	    = 0,  /* primary: the seal is decided, the guest still runs */
 	FAULT_WHILE_STOPPED	    = 1,  /* primary: the guest is stopped, pages being copied */
@@ -41,9 +43,9 @@ enum fault_point {
 };
 
 /* Read HOLDFAST_FAULT. 0: unset, or understood and armed. -EINVAL: unknown point, unknown action,
- * or malformed; -ENOTSUP: this build has no fault points. On error @ret_text (cut to @size) says
+ * or malformed; -ENOTSUP: this build has no fault points. On error *ret_error says
  * what is wrong and lists the names. The process should then end: its test would prove nothing. */
-int fault_init(char *ret_text, size_t size) __attribute__((warn_unused_result));
+int fault_init(struct error *ret_error) __attribute__((warn_unused_result));
 
 /* The name of @point, as written in HOLDFAST_FAULT. */
 const char *fault_name(enum fault_point point);

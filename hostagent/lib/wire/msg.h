@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/error.h"
 #include "wire/frame.h"
 #include "wire/limits.h"
 #include "wire/text.h"
@@ -87,11 +88,11 @@ int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hel
 void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm);
 
 /* Choose the version and features that both sides support. 0: both outputs set; -EPROTONOSUPPORT:
- * no common version, or an unknown required feature; *ret_code (for REFUSED) and @ret_text are set
+ * no common version, or an unknown required feature; *ret_code (for REFUSED) and *ret_error are set
  * instead. */
 int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 			 uint64_t *ret_features, uint16_t *ret_code,
-			 char ret_text[WIRE_TEXT_MAX + 1]) WIRE_CHECKED;
+			 struct error *ret_error) WIRE_CHECKED;
 
 struct wire_welcome {
 	uint16_t version;		 /* chosen by the gateway, >= 1 */
@@ -305,11 +306,11 @@ int wire_geometry_decode(const struct wire_frame *frame, struct wire_geometry *r
 /* Pages in all blocks together; at most WIRE_PAGES_MAX in a decoded geometry. */
 uint64_t wire_geometry_pages(const struct wire_geometry *geometry);
 
-/* 0 when a standby built as @ours can take @theirs; -ESTALE: it cannot, and @ret_text says what
+/* 0 when a standby built as @ours can take @theirs; -ESTALE: it cannot, and *ret_error says what
  * differs ("machine: primary has pc-i440fx-7.2, standby has pc-q35-7.2"). QEMU versions may
  * differ. */
 int wire_geometry_compare(const struct wire_geometry *theirs, const struct wire_geometry *ours,
-			  char ret_text[WIRE_TEXT_MAX + 1]) WIRE_CHECKED;
+			  struct error *ret_error) WIRE_CHECKED;
 
 /* MACHINE: what the primary's machine is made of, in one or more frames after GEOMETRY. */
 struct wire_machine_item {

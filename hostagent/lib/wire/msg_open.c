@@ -102,22 +102,22 @@ void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, c
 
 int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 			 uint64_t *ret_features, uint16_t *ret_code,
-			 char ret_text[WIRE_TEXT_MAX + 1])
+			 struct error *ret_error)
 {
 	const uint64_t ours = features_of(hello->kind);
 	const uint64_t unknown = hello->features_required & ~ours;
 
 	if (hello->version_min > WIRE_VERSION || hello->version_max < WIRE_VERSION) {
 		*ret_code = WIRE_REFUSED_VERSION;
-		wire_text_format(ret_text, "agent speaks wire versions %u to %u, gateway speaks %u",
+		return error_set(ret_error, -EPROTONOSUPPORT,
+				 "agent speaks wire versions %u to %u, gateway speaks %u",
 				 hello->version_min, hello->version_max, WIRE_VERSION);
-		return -EPROTONOSUPPORT;
 	}
 	if (unknown) {
 		*ret_code = WIRE_REFUSED_FEATURE;
-		wire_text_format(ret_text, "agent requires features 0x%llx, unknown to this gateway",
+		return error_set(ret_error, -EPROTONOSUPPORT,
+				 "agent requires features 0x%llx, unknown to this gateway",
 				 (unsigned long long)unknown);
-		return -EPROTONOSUPPORT;
 	}
 	*ret_version  = WIRE_VERSION;
 	*ret_features = (hello->features_required | hello->features_optional) & ours;

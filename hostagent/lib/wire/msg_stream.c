@@ -110,55 +110,47 @@ int wire_geometry_decode(const struct wire_frame *frame, struct wire_geometry *r
 }
 
 static int compare_blocks(const struct wire_geometry *theirs, const struct wire_geometry *ours,
-			  char ret_text[WIRE_TEXT_MAX + 1])
+			  struct error *ret_error)
 {
-	if (theirs->n_blocks != ours->n_blocks) {
-		wire_text_format(ret_text, "memory blocks: primary has %u, standby has %u",
-				 theirs->n_blocks, ours->n_blocks);
-		return -ESTALE;
-	}
+	if (theirs->n_blocks != ours->n_blocks)
+		return error_set(ret_error, -ESTALE,
+				 "memory blocks: primary has %u, standby has %u", theirs->n_blocks,
+				 ours->n_blocks);
 	for (uint16_t i = 0; i < theirs->n_blocks; i++) {
 		const struct wire_block *a = &theirs->blocks[i], *b = &ours->blocks[i];
 
 		if (strcmp(a->name, b->name) != 0 || a->kind != b->kind ||
 		    a->size_bytes != b->size_bytes) {
-			wire_text_format(ret_text,
+			return error_set(ret_error, -ESTALE,
 					 "memory block %u: primary has %s of %" PRIu64
 					 " bytes, standby has %s of %" PRIu64 " bytes",
 					 i, a->name, a->size_bytes, b->name, b->size_bytes);
-			return -ESTALE;
 		}
 	}
 	return 0;
 }
 
 int wire_geometry_compare(const struct wire_geometry *theirs, const struct wire_geometry *ours,
-			  char ret_text[WIRE_TEXT_MAX + 1])
+			  struct error *ret_error)
 {
-	if (strcmp(theirs->machine, ours->machine) != 0) {
-		wire_text_format(ret_text, "machine: primary has %s, standby has %s",
+	if (strcmp(theirs->machine, ours->machine) != 0)
+		return error_set(ret_error, -ESTALE, "machine: primary has %s, standby has %s",
 				 theirs->machine, ours->machine);
-		return -ESTALE;
-	}
-	if (theirs->n_vcpus != ours->n_vcpus) {
-		wire_text_format(ret_text, "vcpus: primary has %u, standby has %u",
+	if (theirs->n_vcpus != ours->n_vcpus)
+		return error_set(ret_error, -ESTALE, "vcpus: primary has %u, standby has %u",
 				 theirs->n_vcpus, ours->n_vcpus);
-		return -ESTALE;
-	}
-	if (theirs->ram_bytes != ours->ram_bytes) {
-		wire_text_format(ret_text,
+	if (theirs->ram_bytes != ours->ram_bytes)
+		return error_set(ret_error, -ESTALE,
 				 "ram_bytes: primary has %" PRIu64 ", standby has %" PRIu64,
 				 theirs->ram_bytes, ours->ram_bytes);
-		return -ESTALE;
-	}
 	if (theirs->n_nics != ours->n_nics ||
 	    memcmp(theirs->nics, ours->nics, sizeof(ours->nics[0]) * ours->n_nics) != 0) {
-		wire_text_format(ret_text, "network cards: number or MAC addresses differ "
-					   "(primary has %u, standby has %u)",
+		return error_set(ret_error, -ESTALE,
+				 "network cards: number or MAC addresses differ (primary has %u, "
+				 "standby has %u)",
 				 theirs->n_nics, ours->n_nics);
-		return -ESTALE;
 	}
-	return compare_blocks(theirs, ours, ret_text);
+	return compare_blocks(theirs, ours, ret_error);
 }
 
 /* ---- EPOCH_BEGIN, EPOCH_END ---- */

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "wire/limits.h"
 
 enum wire_tls_side {
@@ -71,7 +72,7 @@ enum wire_tls_failure {
 /* "expired", "wrong_role", ...: usable as the tail of a counter's name. */
 const char *wire_tls_failure_name(enum wire_tls_failure failure);
 
-#define WIRE_TLS_ERROR_SIZE 384 /* room for any error text of this module */
+#define WIRE_TLS_ERROR_SIZE 384 /* room for any text of wire_tls_error() */
 
 struct wire_tls_context; /* certificates and policy of one process; shared by its connections */
 struct wire_tls;	 /* one connection */
@@ -84,21 +85,21 @@ struct wire_tls_config {
 };
 
 /* Read and check all files. Blocks on the file system.
- * @error: buffer of @error_size bytes for a text that names file and reason; set on error.
+ * On error *ret_error names file and reason.
  * 0: *ret_context is the caller's, freed by wire_tls_context_free(); -ENOENT, -EACCES, other -errno
  * of a file that cannot be read; -EINVAL: its content is unusable (no certificate, key does not
  * match, own certificate expired, no valid holdfast:// name); -EPERM: the key file is open to
  * others; -ENOMEM. */
 int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_side side,
-			 struct wire_tls_context **ret_context, char *error, size_t error_size)
+			 struct wire_tls_context **ret_context, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Reload the files if one of them has changed: all of them, or none if they do not work together or
  * name another identity. wire_tls_new() does this too. A daemon calls this once a second, so that
  * it can log the result and judge open connections (wire_tls_recheck()). Blocks on the file system.
  * 1: the files were reloaded since the last call; 0: no change; -errno as wire_tls_context_new():
- * the old files stay in use, and @error says why. Each change is reported once. */
-int wire_tls_context_refresh(struct wire_tls_context *context, char *error, size_t error_size)
+ * the old files stay in use, and *ret_error says why. Each change is reported once. */
+int wire_tls_context_refresh(struct wire_tls_context *context, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* May be called while connections are open: each holds a reference. NULL is fine. Returns NULL. */

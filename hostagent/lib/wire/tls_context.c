@@ -158,8 +158,7 @@ int tls_verify_peer(int ok, X509_STORE_CTX *store)
 struct loader {
 	SSL_CTX *ssl_ctx;
 	const char *path; /* of the file being loaded */
-	char *error;
-	size_t error_size;
+	struct error *error;
 };
 
 static int fail(struct loader *l, int code, const char *format, ...)
@@ -172,9 +171,7 @@ static int fail(struct loader *l, int code, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(reason, sizeof(reason), format, args); /* cut is fine */
 	va_end(args);
-	if (l->error_size > 0)
-		snprintf(l->error, l->error_size, "%s: %s", l->path, reason);
-	return code;
+	return error_set(l->error, code, "%s: %s", l->path, reason);
 }
 
 static int fail_openssl(struct loader *l, const char *what)
@@ -386,9 +383,9 @@ static int load_all(struct loader *l, const struct wire_tls_config *config,
 }
 
 int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_CTX **ret_ctx,
-	     struct wire_peer *ret_self, char *error, size_t error_size)
+	     struct wire_peer *ret_self, struct error *ret_error)
 {
-	struct loader l = {.path = "TLS", .error = error, .error_size = error_size};
+	struct loader l = {.path = "TLS", .error = ret_error};
 	int r;
 
 	ERR_clear_error();
@@ -403,7 +400,7 @@ int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_
 }
 
 int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_side side,
-			 struct wire_tls_context **ret_context, char *error, size_t error_size)
+			 struct wire_tls_context **ret_context, struct error *ret_error)
 {
 	struct wire_tls_context *context = calloc(1, sizeof(*context));
 	int r = context ? 0 : -ENOMEM;
@@ -415,9 +412,9 @@ int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_sid
 		r = tls_remember_files(context, config);
 	}
 	if (r < 0) {
-		(void)snprintf(error, error_size, "TLS: out of memory");
+		(void)error_set(ret_error, r, "TLS: out of memory");
 	} else {
-		r = tls_load(config, side, &context->ssl_ctx, &context->self, error, error_size);
+		r = tls_load(config, side, &context->ssl_ctx, &context->self, ret_error);
 	}
 	if (r < 0) {
 		wire_tls_context_free(context);

@@ -12,6 +12,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "base/error.h"
 #include "wire/tls.h"
 
 #define TLS_N_FILES 4 /* CA, revocation list, certificate, key */
@@ -30,8 +31,8 @@ struct wire_tls_context {
 	pthread_mutex_t lock;	  /* guards all members below */
 	SSL_CTX *ssl_ctx;
 	struct tls_stamp stamps[TLS_N_FILES];
-	int news; /* to report: 1: reloaded; -errno: unusable, see news_text; 0: nothing */
-	char news_text[WIRE_TLS_ERROR_SIZE];
+	int news; /* to report: 1: reloaded; -errno: unusable, see news_error; 0: nothing */
+	struct error news_error;
 };
 
 /* A bounded byte queue. head and tail only grow; modulo `size` they are offsets in `data`. */
@@ -62,7 +63,7 @@ int tls_verify_peer(int ok, X509_STORE_CTX *store);
 
 /* tls_context.c: read and check all files. 0: *ret_ctx is the caller's; as wire_tls_context_new(). */
 int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_CTX **ret_ctx,
-	     struct wire_peer *ret_self, char *error, size_t error_size)
+	     struct wire_peer *ret_self, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* tls_reload.c: keep the paths and times of @config's files. 0 or -ENOMEM. */

@@ -56,14 +56,14 @@ static void read_anew(struct wire_tls_context *context)
 	};
 	struct wire_peer self;
 	SSL_CTX *fresh;
-	int r = tls_load(&files, context->side, &fresh, &self, context->news_text,
-			 sizeof(context->news_text));
+	int r = tls_load(&files, context->side, &fresh, &self, &context->news_error);
 
 	if (r == 0 && (self.role != context->self.role || strcmp(self.name, context->self.name) != 0)) {
-		(void)snprintf(context->news_text, sizeof(context->news_text),
-			       "%s: is of %s/%s now, this process is %s/%s; restart it to change that",
-			       files.cert_path, wire_peer_role_name(self.role), self.name,
-			       wire_peer_role_name(context->self.role), context->self.name);
+		(void)error_set(
+			&context->news_error, -EINVAL,
+			"%s: is of %s/%s now, this process is %s/%s; restart it to change that",
+			files.cert_path, wire_peer_role_name(self.role), self.name,
+			wire_peer_role_name(context->self.role), context->self.name);
 		SSL_CTX_free(fresh);
 		r = -EINVAL;
 	}
@@ -89,7 +89,7 @@ void tls_look_at_files(struct wire_tls_context *context)
 	(void)pthread_mutex_unlock(&context->lock);
 }
 
-int wire_tls_context_refresh(struct wire_tls_context *context, char *error, size_t error_size)
+int wire_tls_context_refresh(struct wire_tls_context *context, struct error *ret_error)
 {
 	int news;
 
@@ -97,8 +97,8 @@ int wire_tls_context_refresh(struct wire_tls_context *context, char *error, size
 	(void)pthread_mutex_lock(&context->lock);
 	news = context->news;
 	context->news = 0;
-	if (news < 0 && error_size > 0)
-		(void)snprintf(error, error_size, "%s", context->news_text);
+	if (news < 0)
+		*ret_error = context->news_error;
 	(void)pthread_mutex_unlock(&context->lock);
 	return news;
 }
