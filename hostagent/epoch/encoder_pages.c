@@ -1,0 +1,130 @@
+/* A page's way through the encoder; see encoder_private.h. */
+#include "epoch/encoder_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "codec/zero.h"
+
+/* Encode a page whose version at the standby is not known: write its whole content as a record at
+ * @out (PAGE_RECORD_ROOM bytes). Returns the record's size. */
+static size_t encode_whole(struct encoder *e, uint32_t index, const uint8_t *page,
+			   uint8_t *reference, uint8_t *out)
+{
+	bool is_zero;
+	size_t size;
+
+	memcpy(reference, page, PAGE_BYTES); /* send this copy: the guest may write to @page */
+	is_zero = zero_is_page(reference);
+	size = is_zero ? 0 : PAGE_BYTES;
+	out[0] = is_zero ? PAGE_ZERO : PAGE_RAW;
+	out[1] = 0;
+	bytes_put_be16(out + 2, (uint16_t)size);
+	bytes_put_be32(out + 4, index);
+	memcpy(out + PAGE_RECORD_HEADER_BYTES, reference, size);
+	e->n_whole_zero += is_zero;
+	e->n_whole_raw += !is_zero;
+	return PAGE_RECORD_HEADER_BYTES + size;
+}
+
+static uint32_t page_at(const struct encoder_cursor *cursor)
+{
+	return cursor->ranges[cursor->range].first_page + cursor->offset;
+}
+
+static bool is_at_end(const struct encoder_cursor *cursor)
+{
+	return cursor->range == cursor->n_ranges;
+}
+
+static void advance(struct encoder_cursor *cursor)
+{
+	cursor->pages += PAGE_BYTES;
+	if (++cursor->offset == cursor->ranges[cursor->range].n_pages) {
+		cursor->offset = 0;
+		cursor->range++;
+	}
+}
+
+/* How far to prefetch; not across ranges, where finding the page is not worth it. */
+#define AHEAD_PAGES 3u
+
+static void prefetch_ahead(const struct encoder *e, const struct encoder_cursor *cursor)
+{
+	if (cursor->offset + AHEAD_PAGES < cursor->ranges[cursor->range].n_pages)
+		dup_prefetch(e->dup, page_at(cursor) + AHEAD_PAGES,
+			     cursor->pages + AHEAD_PAGES * PAGE_BYTES);
+}
+
+/* Does the page at @cursor need no record? */
+static bool is_left_out(struct encoder *e, const struct encoder_cursor *cursor)
+{
+	uint32_t index = page_at(cursor);
+
+	if (cursor->skip && cursor->skip[index / 64] >> index % 64 & 1)
+		return true;
+	if (!reference_is_zero(e->reference, index) || !zero_is_page(cursor->pages))
+		return false;
+	e->n_still_zero++;
+	return true;
+}
+
+/* Write the record of a page that needs no delta at @out (PAGE_RECORD_ROOM bytes). Returns the
+ * record's size;
+ * 0: the page needs a delta. */
+static size_t encode_at_once(struct encoder *e, uint32_t index, const uint8_t *page,
+			     uint8_t *reference, bool is_known, bool may_be_dup, uint8_t *out)
+{
+	size_t size = may_be_dup ? dup_encode(e->dup, index, page, reference, is_known, out) : 0;
+
+	return size || is_known ? size : encode_whole(e, index, page, reference, out);
+}
+
+static int offer_page(struct encoder *e, uint32_t index, const uint8_t *page)
+{
+	uint8_t *room, *reference;
+	int may_be_dup, r;
+	bool is_known;
+	size_t size;
+
+	r = e->sink->room(e, index, &room);
+	if (r < 0)
+		return r;
+	may_be_dup = dup_offer(e->dup, index);
+	if (may_be_dup < 0)
+		return may_be_dup;
+	reference = reference_take(e->reference, index, &is_known);
+	size = encode_at_once(e, index, page, reference, is_known, may_be_dup, room);
+	if (size == 0) {
+		e->sink->add_item(e, index, page, reference);
+	} else {
+		e->sink->wrote(e, size);
+		reference_put(e->reference, reference);
+	}
+	return 0;
+}
+
+static int offer_batch(struct encoder *e, struct encoder_cursor *cursor)
+{
+	for (uint32_t n = 0; n < ENCODER_BATCH && !is_at_end(cursor); n++) {
+		prefetch_ahead(e, cursor);
+		if (!is_left_out(e, cursor)) {
+			int r = offer_page(e, page_at(cursor), cursor->pages);
+
+			if (r < 0)
+				return r; /* the cursor stays at this page */
+		}
+		advance(cursor);
+	}
+	return 0;
+}
+
+int encoder_pages(struct encoder *e, struct encoder_cursor *cursor)
+{
+	int r = e->sink->begin(e);
+
+	if (r < 0)
+		return r;
+	r = offer_batch(e, cursor);
+	return e->sink->end(e, r, is_at_end(cursor));
+}
