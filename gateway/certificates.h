@@ -5,7 +5,7 @@
 #define GATEWAY_CERTIFICATES_H
 
 #include "config/config.h"
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 #include "wire/tls.h"
 
 /* Read the files that @config names, and check that they fit together and are a gateway's. 0:
@@ -16,6 +16,6 @@ int certificates_open(const struct gw_config *config, struct wire_tls_context **
 /* If the files of @context changed, read them again and report it by log and event. Connections
  * that the new ones do not accept end within a second (session_tick(), control_tick()). Call once a
  * second, and at SIGHUP. */
-void certificates_tick(struct wire_tls_context *context, struct gateway *gw);
+void certificates_tick(struct wire_tls_context *context, struct fleet *fleet);
 
 #endif

@@ -39,7 +39,7 @@ static uint64_t recorded(void *arg, int result)
 	return 0;
 }
 
-int incarnating_begin(struct incarnating *i, const char *state_dir, struct gateway_config *config,
+int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet_config *config,
 		      uint64_t now_ns)
 {
 	struct error error;
@@ -65,13 +65,13 @@ int incarnating_begin(struct incarnating *i, const char *state_dir, struct gatew
 	return 0;
 }
 
-void incarnating_mute(const struct incarnating *i, struct gateway_vm *vm, uint64_t now_ns)
+void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns)
 {
 	if (i->release_ms)
 		vm_fsm_mute_after(&vm->fsm, now_ns, i->release_ms * CLOCK_NS_PER_MS);
 }
 
-void incarnating_tick(struct incarnating *i, const struct gateway_config *config, uint64_t now_ns)
+void incarnating_tick(struct incarnating *i, const struct fleet_config *config, uint64_t now_ns)
 {
 	if (!i->settle_at_ns || now_ns < i->settle_at_ns || i->recording)
 		return;

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 #include "vm/incarnation.h"
 #include "vm/journal_thread.h"
 
@@ -25,13 +25,13 @@ struct incarnating {
 
 /* Take this start's number into @config, with the functions that raise it. 0; -errno: logged.
  * Blocks for two fsyncs. */
-int incarnating_begin(struct incarnating *i, const char *state_dir, struct gateway_config *config,
+int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet_config *config,
 		      uint64_t now_ns) __attribute__((warn_unused_result));
 
 /* Let nobody be promoted to own @vm while grants of the previous start may last. */
-void incarnating_mute(const struct incarnating *i, struct gateway_vm *vm, uint64_t now_ns);
+void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns);
 
 /* Remove the previous start's release_ms from the file once it is over. */
-void incarnating_tick(struct incarnating *i, const struct gateway_config *config, uint64_t now_ns);
+void incarnating_tick(struct incarnating *i, const struct fleet_config *config, uint64_t now_ns);
 
 #endif

@@ -52,9 +52,9 @@ struct daemon {
 	struct vm_journal *journal;
 	struct journal_thread *journal_thread;
 	struct source journal_done; /* journal_thread's descriptor, not owned */
-	struct gw_vm_config vms[GATEWAY_VMS_MAX]; /* in the order of gw->vms */
+	struct gw_vm_config vms[FLEET_VMS_MAX]; /* in the order of fleet->vms */
 	struct fence *fence;
-	struct gateway *gw;
+	struct fleet *fleet;
 	struct control *control;
 	struct shell_kernel *kernel;
 	struct ports ports; /* by enum prober_net; none with port = kernel */
@@ -109,12 +109,12 @@ static int open_loop(struct daemon *d)
 	return source_add(d->epoll_fd, &d->signals, EPOLLIN);
 }
 
-static void start_fence(void *arg, const struct gateway_vm *vm, uint8_t host, uint64_t term)
+static void start_fence(void *arg, const struct fleet_vm *vm, uint8_t host, uint64_t term)
 {
 	struct daemon *d = arg;
 
-	for (size_t i = 0; i < d->gw->n_vms; i++) {
-		if (d->gw->vms[i] == vm)
+	for (size_t i = 0; i < d->fleet->n_vms; i++) {
+		if (d->fleet->vms[i] == vm)
 			fence_start(d->fence, d->vms[i].fence_command, vm->config.name,
 				    vm->config.host[host], term, d->vms[i].fence_timeout_ns,
 				    clock_mono_ns());
@@ -127,11 +127,11 @@ static int fence_ended(void *arg, const char *name, const char *host, uint64_t t
 	struct daemon *d = arg;
 	struct vm_input in = {.kind = VM_IN_FENCED, .term = term, .text = text,
 			      .status = ok ? WIRE_ORDER_OK : WIRE_ORDER_FAILED};
-	struct gateway_vm *vm = gateway_find_vm(d->gw, name);
+	struct fleet_vm *vm = fleet_find_vm(d->fleet, name);
 
 	(void)host;
-	d->gw->now_ns = clock_mono_ns();
-	return vm ? gateway_step(d->gw, vm, &in) : 0; /* if it cannot be journaled, the fence
+	d->fleet->now_ns = clock_mono_ns();
+	return vm ? fleet_step(d->fleet, vm, &in) : 0; /* if it cannot be journaled, the fence
 						       * room repeats it until it can */
 }
 
@@ -139,8 +139,8 @@ static void journal_ready(struct source *source, uint32_t events, uint64_t now_n
 {
 	(void)source;
 	(void)events;
-	daemon_state.gw->now_ns = now_ns;
-	gateway_journal_done(daemon_state.gw);
+	daemon_state.fleet->now_ns = now_ns;
+	fleet_journal_done(daemon_state.fleet);
 }
 
 /* From here on only the journal's thread uses the journal. */
@@ -149,7 +149,7 @@ static int open_journal_thread(struct daemon *d)
 	int r = journal_thread_open(d->journal, &d->journal_thread);
 
 	if (r == 0) {
-		d->gw->config.journal_thread = d->journal_thread;
+		d->fleet->config.journal_thread = d->journal_thread;
 		d->incarnating.thread = d->journal_thread;
 		d->journal_done.fd = journal_thread_fd(d->journal_thread);
 		d->journal_done.ready = journal_ready;
@@ -162,7 +162,7 @@ static int open_journal_thread(struct daemon *d)
 
 static int open_gateway(struct daemon *d)
 {
-	struct gateway_config config = {
+	struct fleet_config config = {
 		.relay_bytes_max = d->config.relay_bytes_max,
 		.beat_timeout_ns = d->config.beat_timeout_ns,
 		.handshake_timeout_ns = d->config.handshake_timeout_ns,
@@ -196,11 +196,11 @@ static int open_gateway(struct daemon *d)
 		config.witness_port = (uint16_t)d->config.witness_port;
 	config.tls = d->tls;
 	config.journal = d->journal;
-	r = gateway_new(&config, &d->gw);
+	r = fleet_new(&config, &d->fleet);
 	if (r == 0)
-		r = vms_open(&d->config, d->gw, &d->incarnating, d->vms, &d->probes);
+		r = vms_open(&d->config, d->fleet, &d->incarnating, d->vms, &d->probes);
 	if (r == 0)
-		admission_settle(d->gw);
+		admission_settle(d->fleet);
 	return r < 0 ? r : open_journal_thread(d);
 }
 
@@ -224,16 +224,16 @@ static int open_services(struct daemon *d)
 		.state_dir = d->config.state_dir,
 		.events_bytes_max = d->config.events_bytes_max,
 	};
-	int r = control_open(d->gw, d->epoll_fd, &control, &d->control);
+	int r = control_open(d->fleet, d->epoll_fd, &control, &d->control);
 
 	if (r < 0) {
 		say_no_port("management", &d->config.management, r);
 		return r;
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
-		return networks_open(&d->config, d->gw, &d->ports, &d->stack, d->witnessing,
+		return networks_open(&d->config, d->fleet, &d->ports, &d->stack, d->witnessing,
 				     &d->claiming);
-	r = shell_kernel_open(d->gw, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
+	r = shell_kernel_open(d->fleet, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
 			      &d->kernel);
 	if (r < 0)
 		say_no_port("listen", &d->config.listen, r);
@@ -279,7 +279,7 @@ static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 		for (size_t i = 0; i < n; i++)
 			n_stack += input_frame(d, net, &frames[i], now_ns);
 		worked |= n > 0;
-	} while (d->witnessing[net].gw && n == BURST && n_stack == 0 && ++n_bursts < BURSTS_MAX);
+	} while (d->witnessing[net].fleet && n == BURST && n_stack == 0 && ++n_bursts < BURSTS_MAX);
 	return worked;
 }
 
@@ -291,9 +291,9 @@ static bool turn_ports(struct daemon *d)
 
 	for (size_t net = 0; net < d->ports.n; net++)
 		worked |= receive_port(d, net, now_ns) && net < n_watched(d);
-	pump_run(d->gw, clock_mono_ns());
+	pump_run(d->fleet, clock_mono_ns());
 	stack_poll(d->stack, clock_mono_ns());
-	pump_run(d->gw, clock_mono_ns());
+	pump_run(d->fleet, clock_mono_ns());
 	probes_tick(d->probes, clock_mono_ns());
 	for (size_t net = 0; net < d->ports.n; net++) {
 		witnessing_shield(&d->witnessing[net], clock_mono_ns());
@@ -316,7 +316,7 @@ static int serve_sources(struct daemon *d, uint64_t timeout_ns)
 
 static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 {
-	uint64_t at_ns = gateway_deadline_ns(d->gw, now_ns);
+	uint64_t at_ns = fleet_deadline_ns(d->fleet, now_ns);
 	uint64_t wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
 	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
 
@@ -354,8 +354,8 @@ static int turn(struct daemon *d)
 	uint64_t now_ns = clock_mono_ns();
 	int r = 0;
 
-	if (now_ns >= gateway_deadline_ns(d->gw, now_ns))
-		gateway_tick(d->gw, now_ns);
+	if (now_ns >= fleet_deadline_ns(d->fleet, now_ns))
+		fleet_tick(d->fleet, now_ns);
 	if (d->ports.n == 0) {
 		r = serve_sources(d, until_next_timer(d, now_ns));
 	} else {
@@ -373,12 +373,12 @@ static int turn(struct daemon *d)
 	now_ns = clock_mono_ns();
 	if (now_ns - d->tls_looked_ns >= CLOCK_NS_PER_S) {
 		d->tls_looked_ns = now_ns;
-		certificates_tick(d->tls, d->gw);
+		certificates_tick(d->tls, d->fleet);
 	}
 	fence_poll(d->fence, now_ns);
-	pump_run(d->gw, now_ns);
+	pump_run(d->fleet, now_ns);
 	control_tick(d->control, now_ns);
-	incarnating_tick(&d->incarnating, &d->gw->config, now_ns);
+	incarnating_tick(&d->incarnating, &d->fleet->config, now_ns);
 	return r;
 }
 
@@ -387,7 +387,7 @@ static size_t format_counters(struct daemon *d, char *text, size_t size)
 {
 	struct bytes_writer w = {(uint8_t *)text, (uint8_t *)text + size, false};
 
-	gateway_print_counters(d->gw, &w);
+	fleet_print_counters(d->fleet, &w);
 	for (size_t net = 0; net < d->ports.n; net++) {
 		const char *name = net == PROBER_NET_CLIENT ? "probe_port" : "port";
 		size_t room = (size_t)(w.end - w.at);
@@ -432,7 +432,7 @@ static void close_all(struct daemon *d, bool tells_counters)
 	control_close(d->control);
 	shell_kernel_close(d->kernel);
 	if (d->stack) {
-		shell_stack_close(d->gw);
+		shell_stack_close(d->fleet);
 		stack_close(d->stack);
 	}
 	for (size_t net = 0; net < PROBER_N_NETS; net++)
@@ -440,7 +440,7 @@ static void close_all(struct daemon *d, bool tells_counters)
 	fence_close(d->fence);
 	ports_close(&d->ports);
 	journal_thread_close(d->journal_thread);
-	gateway_free(d->gw);
+	fleet_free(d->fleet);
 	probes_free(d->probes);
 	vm_journal_close(d->journal);
 	wire_tls_context_free(d->tls);
@@ -466,13 +466,13 @@ static int run(struct daemon *d)
 	if (is_ready) {
 		idler_init(&d->idler, &IDLER_LIMITS_DEFAULT, clock_mono_ns());
 		log_info("gateway=%s version=%s vms=%zu ready",
-			 wire_tls_context_self(d->tls)->name, HOLDFAST_VERSION, d->gw->n_vms);
-		gateway_event(d->gw, "", "gateway", "started");
+			 wire_tls_context_self(d->tls)->name, HOLDFAST_VERSION, d->fleet->n_vms);
+		fleet_event(d->fleet, "", "gateway", "started");
 	}
 	while (r == 0 && !d->stop)
 		r = turn(d);
 	if (d->control && d->stop)
-		gateway_event(d->gw, "", "gateway", "stopped by a signal");
+		fleet_event(d->fleet, "", "gateway", "stopped by a signal");
 	close_all(d, is_ready);
 	return r;
 }
@@ -493,14 +493,14 @@ static void usage(FILE *out)
 
 static int check_config(const struct gw_config *config)
 {
-	static struct gw_vm_config vms[GATEWAY_VMS_MAX];
+	static struct gw_vm_config vms[FLEET_VMS_MAX];
 	struct config_error error;
 	struct wire_tls_context *tls;
 	int status = 0;
 	size_t n;
 
 	config_print_values(stdout, gw_config_keys, gw_n_config_keys, config);
-	if (gw_config_load_vms(config, vms, GATEWAY_VMS_MAX, &n, &error) < 0) {
+	if (gw_config_load_vms(config, vms, FLEET_VMS_MAX, &n, &error) < 0) {
 		fprintf(stderr, "%s\n", error.text);
 		return 1;
 	}

@@ -11,20 +11,20 @@
 #include "networks/probing.h"
 
 /* Let the VM's witness datagrams come through the client network too. */
-static void take_client_path(const struct gw_config *config, struct gateway *gw,
+static void take_client_path(const struct gw_config *config, struct fleet *fleet,
 			     const struct gw_vm_config *of)
 {
-	struct gateway_vm *vm = gateway_find_vm(gw, of->name);
+	struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
 
 	vm->witness_sources[0] = ntohl(of->primary_address);
 	vm->witness_sources[1] = ntohl(of->standby_address);
-	gw->config.client_address = ntohl(config->probe_address.ip_be32);
+	fleet->config.client_address = ntohl(config->probe_address.ip_be32);
 }
 
 /* Make known the addresses that the VM's hosts will connect from. */
-static void take_backup_addresses(struct gateway *gw, const struct gw_vm_config *of)
+static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config *of)
 {
-	const struct gateway_vm *vm = gateway_find_vm(gw, of->name);
+	const struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
 	const uint32_t be32[2] = {of->primary_backup, of->standby_backup};
 
 	for (int h = 0; h < 2; h++) {
@@ -36,7 +36,7 @@ static void take_backup_addresses(struct gateway *gw, const struct gw_vm_config 
 
 /* Add one VM. 0; -EINVAL: @of cannot be protected, *ret_error
  * says why; -ENOMEM. */
-static int add_vm(const struct gw_config *config, struct gateway *gw, const struct gw_vm_config *of,
+static int add_vm(const struct gw_config *config, struct fleet *fleet, const struct gw_vm_config *of,
 		  struct error *ret_error)
 {
 	struct vm_config vm = {
@@ -66,42 +66,42 @@ static int add_vm(const struct gw_config *config, struct gateway *gw, const stru
 	if (of->fault[0])
 		return error_set(ret_error, -EINVAL, "%s", of->fault);
 	(void)error_set(ret_error, 0, "%s", strerror(ENOMEM));
-	r = gateway_add_vm(gw, &vm, clock_mono_ns(), ret_error);
+	r = fleet_add_vm(fleet, &vm, clock_mono_ns(), ret_error);
 	if (r < 0)
 		return r;
-	take_backup_addresses(gw, of);
+	take_backup_addresses(fleet, of);
 	if (of->witness_paths == GW_WITNESS_BOTH)
-		take_client_path(config, gw, of);
+		take_client_path(config, fleet, of);
 	return 0;
 }
 
-int vms_open(const struct gw_config *config, struct gateway *gw, struct incarnating *incarnating,
+int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarnating *incarnating,
 	     struct gw_vm_config *vms, struct probes **ret_probes)
 {
 	struct config_error error;
 	struct error why;
 	size_t n, n_good = 0;
-	int r = gw_config_load_vms(config, vms, GATEWAY_VMS_MAX, &n, &error);
+	int r = gw_config_load_vms(config, vms, FLEET_VMS_MAX, &n, &error);
 
 	if (r < 0) {
 		log_error("%s", error.text);
 		return r;
 	}
 	for (size_t i = 0; i < n; i++) {
-		r = add_vm(config, gw, &vms[i], &why);
+		r = add_vm(config, fleet, &vms[i], &why);
 		if (r == 0) {
-			incarnating_mute(incarnating, gw->vms[n_good], clock_mono_ns());
-			vms[n_good++] = vms[i]; /* in the order of gw's VMs */
+			incarnating_mute(incarnating, fleet->vms[n_good], clock_mono_ns());
+			vms[n_good++] = vms[i]; /* in the order of fleet's VMs */
 			continue;
 		}
 		log_error("vm=%s is not looked after: %s", vms[i].name, why.text);
 		if (r != -EINVAL)
 			return r;
-		gateway_add_fault(gw, vms[i].name, why.text);
+		fleet_add_fault(fleet, vms[i].name, why.text);
 	}
 	if (n == 0)
 		log_warn("%s holds no NAME.ini: there is no VM to look after", config->vm_dir);
-	r = probing_open(config, vms, n_good, gw, ret_probes);
+	r = probing_open(config, vms, n_good, fleet, ret_probes);
 	if (r < 0)
 		log_error("cannot make the probers: %s", strerror(-r));
 	return r;

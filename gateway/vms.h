@@ -6,11 +6,11 @@
 
 #include "config/config.h"
 #include "incarnating.h"
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 
-/* Read vm_dir into @vms (GATEWAY_VMS_MAX elements, in the order of @gw's VMs) and add each VM to
+/* Read vm_dir into @vms (FLEET_VMS_MAX elements, in the order of @fleet's VMs) and add each VM to
  * @gw. 0: *ret_probes is the caller's; -errno, logged. */
-int vms_open(const struct gw_config *config, struct gateway *gw, struct incarnating *incarnating,
+int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarnating *incarnating,
 	     struct gw_vm_config *vms, struct probes **ret_probes) __attribute__((warn_unused_result));
 
 #endif

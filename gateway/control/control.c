@@ -121,7 +121,7 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 			if (wire_tls_failure(c->tls) != WIRE_TLS_OK) {
 				log_limited(LOG_LEVEL_WARN, "operator refused: TLS: %s",
 					    wire_tls_error(c->tls));
-				counters_add(gateway_tls_counter(c->control->gw,
+				counters_add(fleet_tls_counter(c->control->fleet,
 								 wire_tls_failure(c->tls)), 1);
 			}
 			c->phase = CONTROL_CLOSING;
@@ -164,7 +164,7 @@ static void read_input(struct control_conn *c, uint64_t now_ns)
 
 static void read_newcomer(struct control_conn *c, uint64_t now_ns)
 {
-	uint64_t (*clock_ns)(void) = c->control->gw->config.clock_ns;
+	uint64_t (*clock_ns)(void) = c->control->fleet->config.clock_ns;
 	uint64_t began_ns = clock_ns();
 
 	read_input(c, now_ns);
@@ -262,7 +262,7 @@ static bool on_event(void *arg, const char *vm, const char *kind, const char *fr
 {
 	struct control *control = arg;
 
-	return events_add(control->events, control->gw->now_ns, vm, kind, from, to, text);
+	return events_add(control->events, control->fleet->now_ns, vm, kind, from, to, text);
 }
 
 /* Only queue the reply, because it may come from inside
@@ -314,7 +314,7 @@ uint64_t control_deadline_ns(const struct control *control)
 	return newcomers_deadline_ns(control);
 }
 
-int control_open(struct gateway *gw, int epoll_fd, const struct control_config *config,
+int control_open(struct fleet *fleet, int epoll_fd, const struct control_config *config,
 		 struct control **ret_control)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = config->ip_be32,
@@ -324,7 +324,7 @@ int control_open(struct gateway *gw, int epoll_fd, const struct control_config *
 
 	if (!control)
 		return -ENOMEM;
-	control->gw = gw;
+	control->fleet = fleet;
 	control->tls = config->tls;
 	control->epoll_fd = epoll_fd;
 	control->listener.ready = listener_ready;
@@ -344,7 +344,7 @@ int control_open(struct gateway *gw, int epoll_fd, const struct control_config *
 		free(control);
 		return r;
 	}
-	gw->sinks = (struct gateway_sinks){.event = on_event, .reply = on_reply, .arg = control};
+	fleet->sinks = (struct fleet_sinks){.event = on_event, .reply = on_reply, .arg = control};
 	*ret_control = control;
 	return 0;
 }
@@ -353,7 +353,7 @@ struct control *control_close(struct control *control)
 {
 	if (!control)
 		return NULL;
-	control->gw->sinks = (struct gateway_sinks){0};
+	control->fleet->sinks = (struct fleet_sinks){0};
 	while (control->connections) {
 		(void)flush(control->connections);
 		close_conn(control->connections);

@@ -7,7 +7,7 @@
  *                                                   │ commands: answered when the machine is done
  *                                                   └ events --follow: stays open
  *
- * Where: main opens it; it calls session/gateway.h and provides the gateway's sinks. Threads: the
+ * Where: main opens it; it calls fleet/fleet.h and provides the gateway's sinks. Threads: the
  * gateway's loop. Never blocks. Memory: per connection a request line, and an output of at most
  * CONTROL_OUTPUT_MAX.
  */
@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 
 #define CONTROL_REQUEST_MAX	4096
 #define CONTROL_OUTPUT_MAX	(4u << 20)
@@ -43,7 +43,7 @@ struct control_config {
 
 /* Listen and take over the gateway's sinks. 0: *ret_control is the caller's; -errno of the socket
  * calls or of opening events.jsonl; -ENOMEM. */
-int control_open(struct gateway *gw, int epoll_fd, const struct control_config *config,
+int control_open(struct fleet *fleet, int epoll_fd, const struct control_config *config,
 		 struct control **ret_control) __attribute__((warn_unused_result));
 
 /* Serve timeouts of connections, and handshakes that waited for their share of time. Call once each

@@ -37,7 +37,7 @@ struct control_conn {
 
 struct control {
 	struct source listener; /* must be first */
-	struct gateway *gw;
+	struct fleet *fleet;
 	struct wire_tls_context *tls;
 	struct events *events;
 	int epoll_fd;

@@ -51,7 +51,7 @@ static json_t *describe_stats(const char *stats)
 }
 
 /* The probes of one target; null when it is not probed. */
-static json_t *describe_probes(const struct gateway_vm *vm, enum prober_kind kind, uint8_t h,
+static json_t *describe_probes(const struct fleet_vm *vm, enum prober_kind kind, uint8_t h,
 			       uint64_t now_ns)
 {
 	static const char *const names[PROBER_N_METHODS] = {
@@ -83,10 +83,10 @@ static json_t *describe_probes(const struct gateway_vm *vm, enum prober_kind kin
 	return object;
 }
 
-static json_t *describe_host(const struct gateway_vm *vm, uint8_t h, uint64_t now_ns)
+static json_t *describe_host(const struct fleet_vm *vm, uint8_t h, uint64_t now_ns)
 {
 	const struct vm_host *host = &vm->fsm.host[h];
-	const struct gateway_report *report = &vm->report[h];
+	const struct fleet_report *report = &vm->report[h];
 	bool owner = h == vm->fsm.record.owner;
 
 	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:{s:o, s:o}}", "name",
@@ -101,7 +101,7 @@ static json_t *describe_host(const struct gateway_vm *vm, uint8_t h, uint64_t no
 			 describe_probes(vm, PROBER_HOST_BACKUP, h, now_ns));
 }
 
-static json_t *describe_stream(const struct gateway_vm *vm, size_t slot, uint64_t now_ns)
+static json_t *describe_stream(const struct fleet_vm *vm, size_t slot, uint64_t now_ns)
 {
 	const struct vm_stream *stream = &vm->fsm.stream[slot];
 
@@ -143,10 +143,10 @@ static json_t *describe_path(const struct witness_view *view, enum wire_witness_
 }
 
 /* What the owner's kernel says of the guest. */
-static json_t *describe_witness(const struct gateway *gw, const struct gateway_vm *vm,
+static json_t *describe_witness(const struct fleet *fleet, const struct fleet_vm *vm,
 				uint64_t now_ns)
 {
-	const struct witness_view *view = gateway_witness(gw, vm);
+	const struct witness_view *view = fleet_witness_view(fleet, vm);
 	bool by_client = vm->witness_sources[vm->fsm.record.owner] != 0;
 
 	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "keyed",
@@ -177,7 +177,7 @@ static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 }
 
 /* The part that the list and the single view share. */
-static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
+static json_t *describe_brief(const struct fleet_vm *vm, uint64_t now_ns)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
 	uint8_t owner = fsm->record.owner;
@@ -198,7 +198,7 @@ static json_t *describe_brief(const struct gateway_vm *vm, uint64_t now_ns)
 			 (int)fsm->host[1 - owner].up);
 }
 
-json_t *describe_vm(const struct gateway *gw, const struct gateway_vm *vm, uint64_t now_ns)
+json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64_t now_ns)
 {
 	json_t *object = describe_brief(vm, now_ns);
 	json_t *more = json_pack(
@@ -208,7 +208,7 @@ json_t *describe_vm(const struct gateway *gw, const struct gateway_vm *vm, uint6
 		"hosts", describe_host(vm, 0, now_ns),
 		describe_host(vm, 1, now_ns), "streams", "primary", describe_stream(vm, 0, now_ns),
 		"standby", describe_stream(vm, 1, now_ns), "relay", describe_relay(&vm->relay),
-		"witness", describe_witness(gw, vm, now_ns),
+		"witness", describe_witness(fleet, vm, now_ns),
 		"stats", describe_stats(vm->report[vm->fsm.record.owner].stats), "probing",
 		(int)prober_is_active(vm->prober), "guest_probes",
 		describe_probes(vm, PROBER_GUEST, 0, now_ns));
@@ -221,37 +221,37 @@ json_t *describe_vm(const struct gateway *gw, const struct gateway_vm *vm, uint6
 	return object;
 }
 
-json_t *describe_status(struct gateway *gw, uint64_t now_ns)
+json_t *describe_status(struct fleet *fleet, uint64_t now_ns)
 {
 	json_t *vms = json_array(), *hosts = json_array(), *faults = json_array();
 
-	for (size_t i = 0; i < gw->n_faults; i++)
-		(void)json_array_append_new(faults, json_pack("{s:s, s:s}", "name", gw->faults[i].name,
-							      "error", gw->faults[i].text));
-	for (size_t i = 0; i < gw->n_vms; i++)
-		(void)json_array_append_new(vms, describe_brief(gw->vms[i], now_ns));
-	for (size_t i = 0; i < gw->n_hosts; i++) {
-		const struct session *control = gw->hosts[i].control;
+	for (size_t i = 0; i < fleet->n_faults; i++)
+		(void)json_array_append_new(faults, json_pack("{s:s, s:s}", "name", fleet->faults[i].name,
+							      "error", fleet->faults[i].text));
+	for (size_t i = 0; i < fleet->n_vms; i++)
+		(void)json_array_append_new(vms, describe_brief(fleet->vms[i], now_ns));
+	for (size_t i = 0; i < fleet->n_hosts; i++) {
+		const struct session *control = fleet->hosts[i].control;
 
 		(void)json_array_append_new(
-			hosts, json_pack("{s:s, s:b, s:s, s:o}", "name", gw->hosts[i].name,
+			hosts, json_pack("{s:s, s:b, s:s, s:o}", "name", fleet->hosts[i].name,
 					 "connected", control != NULL, "address",
 					 control ? control->peer : "", "beat_age_ms",
 					 control ? age_ms(control->seen_ns, now_ns) : json_null()));
 	}
 	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", 1, "gateway",
-			 wire_tls_context_self(gw->config.tls)->name, "version", HOLDFAST_VERSION,
+			 wire_tls_context_self(fleet->config.tls)->name, "version", HOLDFAST_VERSION,
 			 "vms", vms, "faults", faults, "hosts", hosts);
 }
 
-json_t *describe_counters(struct gateway *gw)
+json_t *describe_counters(struct fleet *fleet)
 {
 	static char text[16384];
 	struct bytes_writer w = {(uint8_t *)text, (uint8_t *)text + sizeof(text) - 1, false};
 	json_t *object = json_object();
 	char *save, *line;
 
-	gateway_print_counters(gw, &w);
+	fleet_print_counters(fleet, &w);
 	*w.at = '\0';
 	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		char *value = strchr(line, '=');

@@ -7,11 +7,11 @@
 
 #include <jansson.h>
 
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 
-json_t *describe_status(struct gateway *gw, uint64_t now_ns); /* all VMs and hosts, in brief */
+json_t *describe_status(struct fleet *fleet, uint64_t now_ns); /* all VMs and hosts, in brief */
 /* One VM in full. */
-json_t *describe_vm(const struct gateway *gw, const struct gateway_vm *vm, uint64_t now_ns);
-json_t *describe_counters(struct gateway *gw);
+json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64_t now_ns);
+json_t *describe_counters(struct fleet *fleet);
 
 #endif

@@ -17,7 +17,7 @@
 
 struct request {
 	const char *verb;
-	struct gateway_vm *vm; /* NULL: no VM was named */
+	struct fleet_vm *vm; /* NULL: no VM was named */
 	const char *host;      /* "": no host was named */
 	bool follow;
 	bool no_wait;
@@ -51,21 +51,21 @@ void control_put_error(struct control_conn *c, const char *code, const char *for
 
 static void verb_status(struct control_conn *c, const struct request *r)
 {
-	control_put_json(c, describe_status(c->control->gw, r->now_ns));
+	control_put_json(c, describe_status(c->control->fleet, r->now_ns));
 	c->phase = CONTROL_CLOSING;
 }
 
 static void verb_vm_show(struct control_conn *c, const struct request *r)
 {
 	control_put_json(c, json_pack("{s:b, s:o}", "ok", 1, "vm",
-				      describe_vm(c->control->gw, r->vm, r->now_ns)));
+				      describe_vm(c->control->fleet, r->vm, r->now_ns)));
 	c->phase = CONTROL_CLOSING;
 }
 
 static void verb_stats(struct control_conn *c, const struct request *r)
 {
 	(void)r;
-	control_put_json(c, describe_counters(c->control->gw));
+	control_put_json(c, describe_counters(c->control->fleet));
 	c->phase = CONTROL_CLOSING;
 }
 
@@ -109,12 +109,12 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 
 	in.op_id = c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
-	c->control->gw->now_ns = r->now_ns;
+	c->control->fleet->now_ns = r->now_ns;
 	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
 	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s", asker(c), r->verb, r->host[0] ? " " : "",
 		       r->host);
-	gateway_event(c->control->gw, r->vm->config.name, "operator", text);
-	(void)gateway_step(c->control->gw, r->vm, &in); /* the reply has reported a failure */
+	fleet_event(c->control->fleet, r->vm->config.name, "operator", text);
+	(void)fleet_step(c->control->fleet, r->vm, &in); /* the reply has reported a failure */
 }
 
 static void verb_protect(struct control_conn *c, const struct request *r)
@@ -148,11 +148,11 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 {
 	int e;
 
-	c->control->gw->now_ns = r->now_ns;
+	c->control->fleet->now_ns = r->now_ns;
 	log_info("operator=%s verb=%s", asker(c), r->verb);
 	c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
-	e = gateway_take_over(c->control->gw, c->op_id);
+	e = fleet_take_over(c->control->fleet, c->op_id);
 	if (e == 0)
 		return; /* the reply follows once it is on disk */
 	if (e == -ENOENT)
@@ -216,16 +216,16 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 		if (!(verbs[i].roles & role)) {
 			log_limited(LOG_LEVEL_WARN, "%s %s asked for %s: refused, it is no operator",
 				    wire_peer_role_name(role), asker(c), r->verb);
-			counters_add(&c->control->gw->counters.refused_wrong_role, 1);
+			counters_add(&c->control->fleet->counters.refused_wrong_role, 1);
 			control_put_error(c, "not-allowed",
 					  "%s needs a certificate of role operator, this one is a %s",
 					  r->verb, wire_peer_role_name(role));
 			return;
 		}
 		if (verbs[i].needs_vm) {
-			const char *fault = gateway_find_fault(c->control->gw, vm);
+			const char *fault = fleet_find_fault(c->control->fleet, vm);
 
-			r->vm = gateway_find_vm(c->control->gw, vm);
+			r->vm = fleet_find_vm(c->control->fleet, vm);
 			if (!r->vm && fault) {
 				control_put_error(c, "faulty-vm",
 						  "%s is not looked after: %s; correct it and restart "

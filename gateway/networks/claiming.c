@@ -81,12 +81,12 @@ static bool hears_rival(const struct claiming *c, struct port *port, uint8_t ret
 	return rival;
 }
 
-int claiming_open(struct claiming *claiming, struct gateway *gw, struct port *port, uint32_t ip_be32)
+int claiming_open(struct claiming *claiming, struct fleet *fleet, struct port *port, uint32_t ip_be32)
 {
 	char text[160];
 	uint8_t mac[6];
 
-	*claiming = (struct claiming){.gw = gw, .ip_be32 = ip_be32};
+	*claiming = (struct claiming){.fleet = fleet, .ip_be32 = ip_be32};
 	memcpy(claiming->mac, port_mac(port), 6);
 	for (int i = 0; i < N_PROBES; i++) {
 		uint64_t until_ns = clock_mono_ns() + PROBE_NS;
@@ -109,11 +109,11 @@ void claiming_look(struct claiming *claiming, const void *data, size_t size, uin
 	char text[160];
 	uint8_t mac[6];
 
-	if (!claiming->gw || now_ns < claiming->told_at_ns ||
+	if (!claiming->fleet || now_ns < claiming->told_at_ns ||
 	    !claiming_is_rival(data, size, claiming->ip_be32, claiming->mac, mac))
 		return;
 	claiming->told_at_ns = now_ns + TELL_NS;
 	format(claiming->ip_be32, mac, text, sizeof(text));
 	log_error("%s", text);
-	gateway_event(claiming->gw, "", "conflict", text);
+	fleet_event(claiming->fleet, "", "conflict", text);
 }

@@ -18,10 +18,10 @@
 #include <stdint.h>
 
 #include "port/port.h"
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 
 struct claiming {
-	struct gateway *gw;   /* NULL: there is no port */
+	struct fleet *fleet;   /* NULL: there is no port */
 	uint32_t ip_be32;
 	uint8_t mac[6];
 	uint64_t told_at_ns; /* give the next event no sooner */
@@ -34,7 +34,7 @@ bool claiming_is_rival(const uint8_t *data, size_t size, uint32_t ip_be32, const
 
 /* Probe for 300 ms on @port, which nobody else reads yet. 0: nobody has the address; -EADDRINUSE:
  * logged; -errno. */
-int claiming_open(struct claiming *claiming, struct gateway *gw, struct port *port, uint32_t ip_be32)
+int claiming_open(struct claiming *claiming, struct fleet *fleet, struct port *port, uint32_t ip_be32)
 	__attribute__((warn_unused_result));
 
 /* Call for each frame of the port. Reports a rival, at most once in ten seconds. */

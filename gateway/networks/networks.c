@@ -42,7 +42,7 @@ static int open_port(const struct gw_config *config, enum prober_net net, uint32
 	return ports_add(ports, port);
 }
 
-int networks_open(const struct gw_config *config, struct gateway *gw, struct ports *ports,
+int networks_open(const struct gw_config *config, struct fleet *fleet, struct ports *ports,
 		  struct stack **stack, struct witnessing witnessing[PROBER_N_NETS],
 		  struct claiming *claiming)
 {
@@ -50,7 +50,7 @@ int networks_open(const struct gw_config *config, struct gateway *gw, struct por
 		.address = config->address,
 		.gateway = config->next_hop[0] ? config->next_hop : NULL,
 		.mtu = (uint16_t)config->mtu,
-		.n_connections_max = gw->config.n_sessions_max + CLOSING_MAX,
+		.n_connections_max = fleet->config.n_sessions_max + CLOSING_MAX,
 	};
 	struct config_prefix own;
 	struct port *port;
@@ -59,25 +59,25 @@ int networks_open(const struct gw_config *config, struct gateway *gw, struct por
 	if (r < 0)
 		log_error("address = %s is not IPv4/BITS", config->address);
 	if (r == 0)
-		r = open_port(config, PROBER_NET_BACKUP, own.ip_be32, gw->probes, ports);
+		r = open_port(config, PROBER_NET_BACKUP, own.ip_be32, fleet->probes, ports);
 	if (r == 0 && config->probe_port[0])
-		r = open_port(config, PROBER_NET_CLIENT, config->probe_address.ip_be32, gw->probes,
+		r = open_port(config, PROBER_NET_CLIENT, config->probe_address.ip_be32, fleet->probes,
 			      ports);
 	if (r < 0)
 		return r;
 	port = ports->slots[PROBER_NET_BACKUP].port;
-	r = claiming_open(claiming, gw, port, own.ip_be32); /* before anything answers
+	r = claiming_open(claiming, fleet, port, own.ip_be32); /* before anything answers
 							     * to the address */
 	if (r < 0)
 		return r;
-	witnessing_open(&witnessing[PROBER_NET_BACKUP], gw, port, WIRE_WITNESS_BACKUP, &own);
-	if (gw->config.client_address != 0)
-		witnessing_open(&witnessing[PROBER_NET_CLIENT], gw, ports->slots[PROBER_NET_CLIENT].port,
+	witnessing_open(&witnessing[PROBER_NET_BACKUP], fleet, port, WIRE_WITNESS_BACKUP, &own);
+	if (fleet->config.client_address != 0)
+		witnessing_open(&witnessing[PROBER_NET_CLIENT], fleet, ports->slots[PROBER_NET_CLIENT].port,
 				WIRE_WITNESS_CLIENT, &config->probe_address);
 	memcpy(how.mac, port_mac(port), sizeof(how.mac));
 	r = stack_open(&how, output_frame, port, stack);
 	if (r == 0)
-		r = shell_stack_open(gw, *stack, config->listen.port);
+		r = shell_stack_open(fleet, *stack, config->listen.port);
 	if (r < 0)
 		log_error("address %s port %u: %s", config->address, config->listen.port,
 			  strerror(-r));

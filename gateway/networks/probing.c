@@ -38,19 +38,19 @@ static bool has_address(const struct prober_config *prober)
 }
 
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
-		 struct gateway *gw, struct probes **ret_probes)
+		 struct fleet *fleet, struct probes **ret_probes)
 {
 	struct prober_config prober;
 	struct probes *probes;
 	uint64_t value;
 	int r;
 
-	_Static_assert(PROBES_MAX >= GATEWAY_VMS_MAX, "a prober for each VM");
+	_Static_assert(PROBES_MAX >= FLEET_VMS_MAX, "a prober for each VM");
 	if (getrandom(&value, sizeof(value), 0) != sizeof(value))
 		return errno ? -errno : -EIO;
 	r = probes_new(random_64, NULL, &probes);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		struct gateway_vm *vm = gateway_find_vm(gw, vms[i].name);
+		struct fleet_vm *vm = fleet_find_vm(fleet, vms[i].name);
 
 		describe_vm(config, &vms[i], &prober);
 		if (vm && has_address(&prober))
@@ -58,7 +58,7 @@ int probing_open(const struct gw_config *config, const struct gw_vm_config *vms,
 	}
 	if (r < 0)
 		return r; /* the daemon ends */
-	gw->probes = probes;
+	fleet->probes = probes;
 	*ret_probes = probes;
 	return 0;
 }

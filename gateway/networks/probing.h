@@ -8,13 +8,13 @@
 #include "config/config.h"
 #include "port/port.h"
 #include "probe/probes.h"
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 
-/* Make probers, in gw->vms[]->prober, for the VMs of @gw that have addresses in @vms (the @n
- * configurations they were made from). gw->probes is *ret_probes; the caller frees it after @gw. 0;
+/* Make probers, in fleet->vms[]->prober, for the VMs of @fleet that have addresses in @vms (the @n
+ * configurations they were made from). fleet->probes is *ret_probes; the caller frees it after @gw. 0;
  * -ENOMEM; -errno of getrandom(). */
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
-		 struct gateway *gw, struct probes **ret_probes)
+		 struct fleet *fleet, struct probes **ret_probes)
 	__attribute__((warn_unused_result));
 
 /* Let @probes use @port, which must live as long, in @net. Our own address there is @ip_be32. */

@@ -31,20 +31,20 @@ static const char *const networks[WIRE_WITNESS_N_PATHS] = {
 	[WIRE_WITNESS_CLIENT] = "client",
 };
 
-void witnessing_open(struct witnessing *w, struct gateway *gw, struct port *port,
+void witnessing_open(struct witnessing *w, struct fleet *fleet, struct port *port,
 		     enum wire_witness_path path, const struct config_prefix *own)
 {
 	int r = port_filter(port, -1);
 
 	_Static_assert(PORT_MAC_BYTES == FILTER_MAC_BYTES, "one kind of MAC");
-	*w = (struct witnessing){.gw = gw, .port = port, .path = path};
+	*w = (struct witnessing){.fleet = fleet, .port = port, .path = path};
 	memcpy(w->rules.mac, port_mac(port), sizeof(w->rules.mac));
 	w->rules.address = ntohl(own->ip_be32);
 	w->rules.mask = own->bits ? UINT32_MAX << (32 - own->bits) : 0;
 	if (r == -ENOTSUP)
 		return;
 	if (r == 0)
-		r = shield_prog_open(own->ip_be32, gw->config.witness_port, path, &w->prog);
+		r = shield_prog_open(own->ip_be32, fleet->config.witness_port, path, &w->prog);
 	if (r < 0)
 		log_warn("the kernel takes no program for the port in the %s network: %s%s; a flood of UDP will "
 			 "not be kept off, going on without", networks[path], strerror(-r),
@@ -59,24 +59,24 @@ void witnessing_close(struct witnessing *w)
 static void count_unwanted(struct witnessing *w, uint64_t n)
 {
 	w->n_unwanted += n;
-	counters_add(&w->gw->counters.udp_unwanted, n);
+	counters_add(&w->fleet->counters.udp_unwanted, n);
 }
 
 bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, uint64_t now_ns)
 {
-	struct gateway *gw = w->gw;
+	struct fleet *fleet = w->fleet;
 	struct filter_view view;
 
 	/* Nearly all frames are TCP: two fields show that before anything is parsed. */
-	if (!gw || size < FRAME_MIN || data[PROTOCOL_AT] != PROTOCOL_UDP ||
+	if (!fleet || size < FRAME_MIN || data[PROTOCOL_AT] != PROTOCOL_UDP ||
 	    bytes_get_be16(data + ETHERTYPE_AT) != ETHERTYPE_IPV4)
 		return false;
-	if (bytes_get_be16(data + UDP_PORT_AT) != gw->config.witness_port ||
+	if (bytes_get_be16(data + UDP_PORT_AT) != fleet->config.witness_port ||
 	    filter_frame(&w->rules, data, size, &view) != FILTER_UDP) {
 		count_unwanted(w, 1);
 		return false;
 	}
-	(void)witness_rx_input(gw->witness, w->path, view.source, data + view.payload_at,
+	(void)witness_rx_input(fleet->witness, w->path, view.source, data + view.payload_at,
 			       view.payload_size, now_ns); /* counts the datagram itself */
 	return true;
 }
@@ -96,7 +96,7 @@ static void take_counts(struct witnessing *w)
 		{SHIELD_WRONG_ADDRESS, WITNESS_RX_WRONG_ADDRESS},
 		{SHIELD_REPLAYED, WITNESS_RX_REPLAYED},
 	};
-	struct witness_rx *rx = w->gw->witness;
+	struct witness_rx *rx = w->fleet->witness;
 	uint64_t n = shield_prog_take_count(w->prog, SHIELD_OTHER), sum = n;
 
 	count_unwanted(w, n);
@@ -111,7 +111,7 @@ static void take_counts(struct witnessing *w)
 		sum += n;
 	}
 	w->n_dropped += sum;
-	counters_add(&w->gw->counters.shield_dropped, sum);
+	counters_add(&w->fleet->counters.shield_dropped, sum);
 }
 
 /* Give the kernel the present keys while the shield is up,
@@ -124,7 +124,7 @@ static int follow_keys(struct witnessing *w)
 		struct witness_rx_key now;
 		struct shield_key key = {0};
 		bool is_given = w->shield.is_up &&
-				witness_rx_get_key(w->gw->witness, slot, w->path, &now);
+				witness_rx_get_key(w->fleet->witness, slot, w->path, &now);
 		int q;
 
 		if (is_given) {
@@ -177,12 +177,12 @@ static void tell(struct witnessing *w, uint64_t now_ns)
 	if (!w->is_told)
 		return;
 	log_warn("%s", text);
-	gateway_event(w->gw, "", "witness", text);
+	fleet_event(w->fleet, "", "witness", text);
 }
 
 void witnessing_shield(struct witnessing *w, uint64_t now_ns)
 {
-	struct gateway *gw = w->gw;
+	struct fleet *fleet = w->fleet;
 	bool changed;
 	int r;
 
@@ -190,7 +190,7 @@ void witnessing_shield(struct witnessing *w, uint64_t now_ns)
 		return;
 	if (w->shield.is_up)
 		take_counts(w);
-	changed = shield_look(&w->shield, witness_rx_refused(gw->witness, w->path) + w->n_unwanted, now_ns);
+	changed = shield_look(&w->shield, witness_rx_refused(fleet->witness, w->path) + w->n_unwanted, now_ns);
 	if (!changed && !w->shield.is_up)
 		return;
 	r = w->shield.is_up ? put_up(w) : take_down(w);

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "base/config.h"
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 #include "stack/filter.h"
 #include "witness/shield.h"
 
@@ -25,24 +25,24 @@ struct port;
 struct shield_prog;
 
 struct witnessing {
-	struct gateway *gw;	  /* borrowed; NULL: not open, take no datagrams in this network */
+	struct fleet *fleet;	  /* borrowed; NULL: not open, take no datagrams in this network */
 	struct port *port;	  /* borrowed */
 	enum wire_witness_path path; /* the network they come by */
 	struct filter_rules rules;   /* for the port's frames */
-	uint64_t n_unwanted;	  /* its share of gw's udp_unwanted */
+	uint64_t n_unwanted;	  /* its share of fleet's udp_unwanted */
 	struct shield_prog *prog; /* NULL: the port is no kernel interface,
 				   * or the kernel takes no program */
 	struct shield shield;
 	uint64_t told_ns;	  /* when a flood was last reported; 0: never */
 	bool is_told;		  /* the present flood was reported */
-	uint64_t n_dropped;	  /* its share of gw's shield_dropped ... */
+	uint64_t n_dropped;	  /* its share of fleet's shield_dropped ... */
 	uint64_t dropped_before;  /* ... when the flood began */
 };
 
 /* Take datagrams from @port, which is in @path's network. @own: our address there. Loads the
  * shield's program if @port can have one. If the kernel does not take it, logs that and goes on
  * without. @w is the caller's storage. */
-void witnessing_open(struct witnessing *w, struct gateway *gw, struct port *port,
+void witnessing_open(struct witnessing *w, struct fleet *fleet, struct port *port,
 		     enum wire_witness_path path, const struct config_prefix *own);
 
 /* Wipes the kernel's copy of the keys. A zeroed object is fine. */

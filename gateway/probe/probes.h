@@ -1,7 +1,7 @@
 /* probes.h - all probers of a gateway, its ports, incoming frames, and time.
  *
  * Where: main makes it, adds a prober for each VM that has addresses to probe, and brings it frames
- * and time. Users of gateway.h reach a VM's prober through struct gateway_vm. prober.h says what is
+ * and time. Users of fleet.h reach a VM's prober through struct fleet_vm. prober.h says what is
  * sent and when.
  *
  *	main: port_receive() -> probes_input() -> (backup network only) stack_input()

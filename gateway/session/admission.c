@@ -22,11 +22,11 @@ void admission_init(struct admission *a, uint64_t now_ns)
 }
 
 /* Addresses come and go with their hosts, so look this up each time. */
-static bool is_known(const struct gateway *gw, const char *source)
+static bool is_known(const struct fleet *fleet, const char *source)
 {
-	for (size_t i = 0; i < gw->n_hosts; i++) {
-		if (strcmp(gw->hosts[i].source, source) == 0 ||
-		    strcmp(gw->hosts[i].configured, source) == 0)
+	for (size_t i = 0; i < fleet->n_hosts; i++) {
+		if (strcmp(fleet->hosts[i].source, source) == 0 ||
+		    strcmp(fleet->hosts[i].configured, source) == 0)
 			return true;
 	}
 	return false;
@@ -38,22 +38,22 @@ static bool is_unproven(const struct session *s)
 }
 
 /* The number of unproven connections from @source. */
-static unsigned int n_unproven(const struct gateway *gw, const char *source)
+static unsigned int n_unproven(const struct fleet *fleet, const char *source)
 {
 	unsigned int n = 0;
 
-	for (const struct session *s = gw->sessions; s; s = s->next)
+	for (const struct session *s = fleet->sessions; s; s = s->next)
 		n += is_unproven(s) && strcmp(s->source, source) == 0;
 	return n;
 }
 
 /* ---- slots ---- */
 
-void admission_settle(struct gateway *gw)
+void admission_settle(struct fleet *fleet)
 {
 	/* A control connection of each host, both streams of each VM. */
-	uint32_t n_needed = (uint32_t)(gw->n_hosts + 2 * gw->n_vms);
-	struct gateway_config *config = &gw->config;
+	uint32_t n_needed = (uint32_t)(fleet->n_hosts + 2 * fleet->n_vms);
+	struct fleet_config *config = &fleet->config;
 
 	if (config->n_handshakes_max == 0) {
 		config->n_handshakes_max =
@@ -70,40 +70,40 @@ void admission_settle(struct gateway *gw)
 
 /* Open sessions of @source that may be dead. They must not keep out the host that connects again to
  * replace one of them. */
-static unsigned int n_silent(const struct gateway *gw, const char *source)
+static unsigned int n_silent(const struct fleet *fleet, const char *source)
 {
 	unsigned int n = 0;
 
-	for (const struct session *s = gw->sessions; s; s = s->next)
+	for (const struct session *s = fleet->sessions; s; s = s->next)
 		n += s->phase == SESSION_OPEN && strcmp(s->source, source) == 0 &&
-		     gw->now_ns - s->seen_ns >= gw->config.beat_timeout_ns;
+		     fleet->now_ns - s->seen_ns >= fleet->config.beat_timeout_ns;
 	return n;
 }
 
 /* How far @source exceeds its share of connections, counting @newcomer's. */
-static int excess(const struct gateway *gw, const char *source, const char *newcomer)
+static int excess(const struct fleet *fleet, const char *source, const char *newcomer)
 {
-	unsigned int reserve = gw->config.n_handshakes_max / 4;
-	int n = (int)n_unproven(gw, source) + (strcmp(source, newcomer) == 0);
+	unsigned int reserve = fleet->config.n_handshakes_max / 4;
+	int n = (int)n_unproven(fleet, source) + (strcmp(source, newcomer) == 0);
 
-	if (!is_known(gw, source))
+	if (!is_known(fleet, source))
 		return n;
 	return n - (reserve > 0 ? (int)reserve : 1);
 }
 
-/* The session to end; NULL: none may be ended. gw->sessions has the newest first, so among equals
+/* The session to end; NULL: none may be ended. fleet->sessions has the newest first, so among equals
  * the oldest is chosen. */
-static struct session *find_victim(const struct gateway *gw, const char *newcomer)
+static struct session *find_victim(const struct fleet *fleet, const char *newcomer)
 {
 	struct session *victim = NULL;
-	int most = excess(gw, newcomer, newcomer);
+	int most = excess(fleet, newcomer, newcomer);
 
-	for (struct session *s = gw->sessions; s; s = s->next) {
+	for (struct session *s = fleet->sessions; s; s = s->next) {
 		int n;
 
 		if (!is_unproven(s))
 			continue;
-		n = excess(gw, s->source, newcomer);
+		n = excess(fleet, s->source, newcomer);
 		if (n < most)
 			continue;
 		victim = s;
@@ -112,18 +112,18 @@ static struct session *find_victim(const struct gateway *gw, const char *newcome
 	return victim;
 }
 
-int admission_make_room(struct gateway *gw, const char *source)
+int admission_make_room(struct fleet *fleet, const char *source)
 {
-	const struct gateway_counters *c = &gw->counters;
+	const struct fleet_counters *c = &fleet->counters;
 	struct session *victim;
 	/* A closing session keeps its memory until its last output is sent, but not its slot. */
 	uint64_t n_taken = c->sessions_now - c->closing_now;
 
-	if (n_taken >= gw->config.n_sessions_max)
-		n_taken -= n_silent(gw, source);
-	if (n_taken < gw->config.n_sessions_max && c->handshakes_now < gw->config.n_handshakes_max)
+	if (n_taken >= fleet->config.n_sessions_max)
+		n_taken -= n_silent(fleet, source);
+	if (n_taken < fleet->config.n_sessions_max && c->handshakes_now < fleet->config.n_handshakes_max)
 		return 0;
-	victim = find_victim(gw, source);
+	victim = find_victim(fleet, source);
 	if (!victim)
 		return -EBUSY;
 	session_evict(victim);
@@ -140,10 +140,10 @@ static void earn(struct admission *a, uint64_t now_ns)
 
 bool admission_may_run(struct session *s)
 {
-	struct admission *a = &s->gw->admission;
+	struct admission *a = &s->fleet->admission;
 
-	earn(a, s->gw->now_ns);
-	if (s->picked || (a->n_waiting == 0 && a->budget[is_known(s->gw, s->source)].left_ns > 0)) {
+	earn(a, s->fleet->now_ns);
+	if (s->picked || (a->n_waiting == 0 && a->budget[is_known(s->fleet, s->source)].left_ns > 0)) {
 		s->picked = false;
 		return true;
 	}
@@ -156,33 +156,33 @@ bool admission_may_run(struct session *s)
 
 void admission_charge(struct session *s, uint64_t ns)
 {
-	s->gw->admission.budget[is_known(s->gw, s->source)].left_ns -= (int64_t)ns;
+	s->fleet->admission.budget[is_known(s->fleet, s->source)].left_ns -= (int64_t)ns;
 }
 
 void admission_forget(struct session *s)
 {
 	if (s->waiting)
-		s->gw->admission.n_waiting--;
+		s->fleet->admission.n_waiting--;
 	s->waiting = s->picked = false;
 }
 
 /* Known addresses before strangers, then sources with few connections, then the oldest. */
-static struct session *next_waiting(const struct gateway *gw)
+static struct session *next_waiting(const struct fleet *fleet)
 {
 	struct session *best = NULL;
 	unsigned int best_n = 0;
 	bool best_known = false;
 
-	for (struct session *s = gw->sessions; s; s = s->next) {
+	for (struct session *s = fleet->sessions; s; s = s->next) {
 		bool known;
 		unsigned int n;
 
 		if (!s->waiting)
 			continue;
-		known = is_known(gw, s->source);
-		if (gw->admission.budget[known].left_ns <= 0)
+		known = is_known(fleet, s->source);
+		if (fleet->admission.budget[known].left_ns <= 0)
 			continue;
-		n = n_unproven(gw, s->source);
+		n = n_unproven(fleet, s->source);
 		if (best && (known < best_known || (known == best_known && n > best_n)))
 			continue;
 		best = s;
@@ -192,14 +192,14 @@ static struct session *next_waiting(const struct gateway *gw)
 	return best;
 }
 
-void admission_run(struct gateway *gw)
+void admission_run(struct fleet *fleet)
 {
 	struct session *s;
 
-	if (gw->admission.n_waiting == 0)
+	if (fleet->admission.n_waiting == 0)
 		return;
-	earn(&gw->admission, gw->now_ns);
-	s = next_waiting(gw);
+	earn(&fleet->admission, fleet->now_ns);
+	s = next_waiting(fleet);
 	if (!s)
 		return;
 	admission_forget(s);
@@ -207,20 +207,20 @@ void admission_run(struct gateway *gw)
 	session_mark_dirty(s);
 }
 
-uint64_t admission_deadline_ns(const struct gateway *gw)
+uint64_t admission_deadline_ns(const struct fleet *fleet)
 {
-	const struct admission *a = &gw->admission;
+	const struct admission *a = &fleet->admission;
 	uint64_t at_ns = UINT64_MAX;
 
 	if (a->n_waiting == 0)
 		return UINT64_MAX;
-	for (const struct session *s = gw->sessions; s; s = s->next) {
+	for (const struct session *s = fleet->sessions; s; s = s->next) {
 		bool known;
 		uint64_t ready_ns;
 
 		if (!s->waiting)
 			continue;
-		known = is_known(gw, s->source);
+		known = is_known(fleet, s->source);
 		ready_ns = budget_ready_ns(&a->budget[known], limits[known].percent);
 		if (ready_ns < at_ns)
 			at_ns = ready_ns;

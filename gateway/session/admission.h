@@ -24,7 +24,7 @@
 
 #include "base/budget.h"
 
-struct gateway;
+struct fleet;
 struct session;
 
 /* Percent of the loop's time, and how much may be saved up. A handshake costs about 1.3 ms. */
@@ -45,14 +45,14 @@ struct admission {
 /* Start with full budgets at @now_ns. */
 void admission_init(struct admission *a, uint64_t now_ns);
 
-/* Call once all VMs are added: replaces limits of 0 in @gw->config by what they need.
+/* Call once all VMs are added: replaces limits of 0 in @fleet->config by what they need.
  * handshakes_max: one connection for each host and two for each VM, since all may come at once;
  * sessions_max: as many more. */
-void admission_settle(struct gateway *gw);
+void admission_settle(struct fleet *fleet);
 
 /* Make room for a newcomer from @source. May end one session (the pump frees it). 0; -EBUSY:
  * @source may not push out any of the present ones. */
-int admission_make_room(struct gateway *gw, const char *source)
+int admission_make_room(struct fleet *fleet, const char *source)
 	__attribute__((warn_unused_result));
 
 /* May the handshake of @s go on? False: it waits, and is put on the dirty list when it may. */
@@ -65,9 +65,9 @@ void admission_charge(struct session *s, uint64_t ns);
 void admission_forget(struct session *s);
 
 /* Let the next waiting session go on if its budget allows. */
-void admission_run(struct gateway *gw);
+void admission_run(struct fleet *fleet);
 
 /* When admission_run() can let a session go on; UINT64_MAX: none waits. */
-uint64_t admission_deadline_ns(const struct gateway *gw);
+uint64_t admission_deadline_ns(const struct fleet *fleet);
 
 #endif

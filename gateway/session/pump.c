@@ -4,14 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct gateway *gw, const char *peer,
+int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct fleet *fleet, const char *peer,
 	      uint64_t now_ns)
 {
 	c->ops = ops;
 	c->pending = NULL;
 	c->pending_at = c->pending_end = c->pending_size = 0;
 	c->session = NULL;
-	return session_new(gw, peer, c, now_ns, &c->session);
+	return session_new(fleet, peer, c, now_ns, &c->session);
 }
 
 static void release(struct pump_conn *c)
@@ -109,11 +109,11 @@ static void flush(struct pump_conn *c)
 	}
 }
 
-void pump_run(struct gateway *gw, uint64_t now_ns)
+void pump_run(struct fleet *fleet, uint64_t now_ns)
 {
 	struct session *s;
 
-	while ((s = session_take_dirty(gw)) != NULL) {
+	while ((s = session_take_dirty(fleet)) != NULL) {
 		struct pump_conn *c = s->conn;
 
 		offer(c, now_ns);

@@ -38,7 +38,7 @@ struct pump_conn {
 };
 
 /* Begin. 0; -EBUSY, -ENOMEM as session_new(): close the connection. */
-int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct gateway *gw, const char *peer,
+int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct fleet *fleet, const char *peer,
 	      uint64_t now_ns) __attribute__((warn_unused_result));
 
 /* The connection broke: frees the session; the shell frees @c. */
@@ -55,7 +55,7 @@ void pump_kick(struct pump_conn *c);
 
 /* Serve all sessions on the dirty list. Call after each batch of events. May close any
  * connection. */
-void pump_run(struct gateway *gw, uint64_t now_ns);
+void pump_run(struct fleet *fleet, uint64_t now_ns);
 
 /* Does output wait for room? For shells that must ask for room. */
 bool pump_has_output(struct pump_conn *c);

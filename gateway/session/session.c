@@ -29,56 +29,56 @@ static void copy_source(char source[SESSION_PEER_TEXT_SIZE], const char *peer)
 	source[size] = '\0';
 }
 
-int session_new(struct gateway *gw, const char *peer, void *conn, uint64_t now_ns,
+int session_new(struct fleet *fleet, const char *peer, void *conn, uint64_t now_ns,
 		struct session **ret_session)
 {
 	char source[SESSION_PEER_TEXT_SIZE];
 	struct session *s;
 	int r;
 
-	gw->now_ns = now_ns;
+	fleet->now_ns = now_ns;
 	copy_source(source, peer);
-	if (admission_make_room(gw, source) < 0) {
-		counters_add(&gw->counters.refused_busy, 1);
+	if (admission_make_room(fleet, source) < 0) {
+		counters_add(&fleet->counters.refused_busy, 1);
 		log_limited(LOG_LEVEL_WARN, "peer=%s refused: %llu sessions, %llu handshakes", peer,
-			    (unsigned long long)gw->counters.sessions_now,
-			    (unsigned long long)gw->counters.handshakes_now);
+			    (unsigned long long)fleet->counters.sessions_now,
+			    (unsigned long long)fleet->counters.handshakes_now);
 		return -EBUSY;
 	}
 	s = malloc(sizeof(*s));
 	if (!s)
 		return -ENOMEM;
 	memset(s, 0, offsetof(struct session, plain));
-	r = wire_tls_new(gw->config.tls, WIRE_PEER_HOST, gw->config.relay_bytes_max, &s->tls);
+	r = wire_tls_new(fleet->config.tls, WIRE_PEER_HOST, fleet->config.relay_bytes_max, &s->tls);
 	if (r < 0) {
 		free(s);
 		return r;
 	}
-	s->gw = gw;
+	s->fleet = fleet;
 	s->conn = conn;
 	s->opened_ns = s->seen_ns = now_ns;
 	(void)snprintf(s->peer, sizeof(s->peer), "%s", peer);
 	memcpy(s->source, source, sizeof(s->source));
-	s->next = gw->sessions;
+	s->next = fleet->sessions;
 	if (s->next)
 		s->next->prev = s;
-	gw->sessions = s;
-	counters_add(&gw->counters.sessions_opened, 1);
-	s->number = gw->counters.sessions_opened;
-	gw->counters.sessions_now++;
-	gw->counters.handshakes_now++;
+	fleet->sessions = s;
+	counters_add(&fleet->counters.sessions_opened, 1);
+	s->number = fleet->counters.sessions_opened;
+	fleet->counters.sessions_now++;
+	fleet->counters.handshakes_now++;
 	*ret_session = s;
 	return 0;
 }
 
 static void unlist(struct session *s)
 {
-	struct session **at = &s->gw->dirty;
+	struct session **at = &s->fleet->dirty;
 
 	if (s->prev)
 		s->prev->next = s->next;
 	else
-		s->gw->sessions = s->next;
+		s->fleet->sessions = s->next;
 	if (s->next)
 		s->next->prev = s->prev;
 	while (s->dirty && *at && *at != s)
@@ -90,7 +90,7 @@ static void unlist(struct session *s)
 static void leave_handshake(struct session *s)
 {
 	if (s->phase == SESSION_HANDSHAKE || s->phase == SESSION_HELLO)
-		s->gw->counters.handshakes_now--;
+		s->fleet->counters.handshakes_now--;
 	admission_forget(s);
 }
 
@@ -102,9 +102,9 @@ struct session *session_free(struct session *s)
 	leave_handshake(s);
 	unlist(s);
 	if (s->phase == SESSION_CLOSING)
-		s->gw->counters.closing_now--;
-	counters_add(&s->gw->counters.sessions_closed, 1);
-	s->gw->counters.sessions_now--;
+		s->fleet->counters.closing_now--;
+	counters_add(&s->fleet->counters.sessions_closed, 1);
+	s->fleet->counters.sessions_now--;
 	wire_tls_free(s->tls);
 	free(s);
 	return NULL;
@@ -115,17 +115,17 @@ void session_mark_dirty(struct session *s)
 	if (s->dirty)
 		return;
 	s->dirty = true;
-	s->next_dirty = s->gw->dirty;
-	s->gw->dirty = s;
+	s->next_dirty = s->fleet->dirty;
+	s->fleet->dirty = s;
 }
 
-struct session *session_take_dirty(struct gateway *gw)
+struct session *session_take_dirty(struct fleet *fleet)
 {
-	struct session *s = gw->dirty;
+	struct session *s = fleet->dirty;
 
 	if (!s)
 		return NULL;
-	gw->dirty = s->next_dirty;
+	fleet->dirty = s->next_dirty;
 	s->next_dirty = NULL;
 	s->dirty = false;
 	return s;
@@ -133,7 +133,7 @@ struct session *session_take_dirty(struct gateway *gw)
 
 void session_detach(struct session *s)
 {
-	struct gateway *gw = s->gw;
+	struct fleet *fleet = s->fleet;
 	struct vm_input in = {.role = s->role};
 
 	if (!s->attached)
@@ -149,7 +149,7 @@ void session_detach(struct session *s)
 		session_unblock_primary(s->vm);
 		in.kind = VM_IN_STREAM_DOWN;
 		in.host = s->host_index;
-		(void)gateway_step(gw, s->vm, &in); /* the connection is gone, so
+		(void)fleet_step(fleet, s->vm, &in); /* the connection is gone, so
 						     * there is nothing to undo */
 		return;
 	}
@@ -157,13 +157,13 @@ void session_detach(struct session *s)
 		return;
 	s->host->control = NULL;
 	in.kind = VM_IN_CONTROL_DOWN;
-	for (size_t i = 0; i < gw->n_vms; i++) {
-		int h = gateway_vm_host(gw->vms[i], s->host);
+	for (size_t i = 0; i < fleet->n_vms; i++) {
+		int h = fleet_vm_host(fleet->vms[i], s->host);
 
 		if (h < 0)
 			continue;
 		in.host = (uint8_t)h;
-		(void)gateway_step(gw, gw->vms[i], &in);
+		(void)fleet_step(fleet, fleet->vms[i], &in);
 	}
 }
 
@@ -173,8 +173,8 @@ void session_end(struct session *s)
 		return;
 	leave_handshake(s);
 	s->phase = SESSION_CLOSING;
-	s->gw->counters.closing_now++;
-	s->closing_ns = s->gw->now_ns;
+	s->fleet->counters.closing_now++;
+	s->closing_ns = s->fleet->now_ns;
 	session_detach(s);
 	wire_tls_close(s->tls);
 	session_mark_dirty(s);
@@ -182,23 +182,23 @@ void session_end(struct session *s)
 
 bool session_may_log(struct session *s)
 {
-	return s->host && rate_pass(&s->host->log_rate, LOG_EVERY_NS, LOG_BURST, s->gw->now_ns);
+	return s->host && rate_pass(&s->host->log_rate, LOG_EVERY_NS, LOG_BURST, s->fleet->now_ns);
 }
 
 /* Log a refusal and give an event. Anyone may connect, so at most once a second for each counter;
  * the counters count all. */
 static void tell_refusal(struct session *s, const uint64_t *counter, const char *text)
 {
-	static struct log_limit limits[sizeof(struct gateway_counters) / sizeof(uint64_t)];
+	static struct log_limit limits[sizeof(struct fleet_counters) / sizeof(uint64_t)];
 	const struct wire_peer *who = wire_tls_peer(s->tls);
-	size_t which = (size_t)(counter - (const uint64_t *)&s->gw->counters);
+	size_t which = (size_t)(counter - (const uint64_t *)&s->fleet->counters);
 	uint64_t suppressed;
 
 	if (!log_limit_pass(&limits[which], &suppressed))
 		return;
 	log_warn("peer=%s host=%s refused: %s (suppressed=%" PRIu64 ")", s->peer,
 		 who ? who->name : "-", text, suppressed);
-	gateway_event(s->gw, s->vm ? s->vm->config.name : "", "refused", text);
+	fleet_event(s->fleet, s->vm ? s->vm->config.name : "", "refused", text);
 }
 
 void session_refuse(struct session *s, uint16_t code, uint64_t *counter, const char *format, ...)
@@ -223,8 +223,8 @@ void session_refuse(struct session *s, uint16_t code, uint64_t *counter, const c
 
 void session_evict(struct session *s)
 {
-	counters_add(&s->gw->counters.refused_evicted, 1);
-	tell_refusal(s, &s->gw->counters.refused_evicted,
+	counters_add(&s->fleet->counters.refused_evicted, 1);
+	tell_refusal(s, &s->fleet->counters.refused_evicted,
 		     "no HELLO yet, and a newer connection needs its place");
 	session_end(s);
 	s->ended = true;
@@ -235,26 +235,26 @@ void session_evict(struct session *s)
 void session_send(struct session *s, const struct wire_header *header, session_encode_fn encode,
 		  const void *msg)
 {
-	struct gateway *gw = s->gw;
+	struct fleet *fleet = s->fleet;
 	struct bytes_writer w;
 	size_t size;
 
 	if (s->phase == SESSION_CLOSING)
 		return;
-	if (wire_frame_begin(gw->scratch, sizeof(gw->scratch), &w) < 0 ||
+	if (wire_frame_begin(fleet->scratch, sizeof(fleet->scratch), &w) < 0 ||
 	    (encode && encode(msg, &w) < 0) ||
-	    wire_frame_finish(gw->scratch, &w, header, &size) < 0) {
+	    wire_frame_finish(fleet->scratch, &w, header, &size) < 0) {
 		log_error("peer=%s cannot encode %s", s->peer, wire_type_name(header->type));
 		return;
 	}
 	if (wire_tls_write_room(s->tls) < size ||
-	    wire_tls_write(s->tls, gw->scratch, size) != (int)size) {
+	    wire_tls_write(s->tls, fleet->scratch, size) != (int)size) {
 		/* Ended later, by the pump: a state machine may be in the middle of a step. */
 		s->given_up = true;
 		session_mark_dirty(s);
 		return;
 	}
-	counters_add(&gw->counters.frames_out, 1);
+	counters_add(&fleet->counters.frames_out, 1);
 	session_mark_dirty(s);
 }
 
@@ -266,7 +266,7 @@ const uint8_t *session_output(struct session *s, size_t *ret_size)
 void session_output_consume(struct session *s, size_t size)
 {
 	wire_tls_output_consume(s->tls, size);
-	counters_add(&s->gw->counters.bytes_out, size);
+	counters_add(&s->fleet->counters.bytes_out, size);
 	if (s->attached && s->role == WIRE_VM_ROLE_STANDBY &&
 	    wire_tls_write_room(s->tls) >= WIRE_FRAME_MAX)
 		session_unblock_primary(s->vm);
@@ -277,7 +277,7 @@ bool session_is_done(const struct session *s)
 	return s->phase == SESSION_CLOSING;
 }
 
-void session_unblock_primary(struct gateway_vm *vm)
+void session_unblock_primary(struct fleet_vm *vm)
 {
 	struct session *primary = vm->stream[0];
 
@@ -291,7 +291,7 @@ void session_unblock_primary(struct gateway_vm *vm)
 
 static void tls_failed(struct session *s)
 {
-	uint64_t *counter = gateway_tls_counter(s->gw, wire_tls_failure(s->tls));
+	uint64_t *counter = fleet_tls_counter(s->fleet, wire_tls_failure(s->tls));
 	char text[WIRE_TLS_ERROR_SIZE + 64];
 
 	counters_add(counter, 1);
@@ -304,7 +304,7 @@ int session_bad_frame(struct session *s, const struct wire_error *error)
 {
 	char text[WIRE_ERROR_TEXT_SIZE];
 
-	session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_bad_frame, "%s",
+	session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->fleet->counters.refused_bad_frame, "%s",
 		       wire_error_text(error, text, sizeof(text)));
 	return -EPROTO;
 }
@@ -322,7 +322,7 @@ static void run_frames(struct session *s)
 			break;
 		if (r == -EBADMSG) {
 			session_refuse(s, WIRE_REFUSED_PROTOCOL,
-				       &s->gw->counters.refused_bad_checksum, "%s: wrong checksum",
+				       &s->fleet->counters.refused_bad_checksum, "%s: wrong checksum",
 				       wire_type_name(error.type));
 			break;
 		}
@@ -333,7 +333,7 @@ static void run_frames(struct session *s)
 		r = session_dispatch(s, &frame);
 		if (r == -EAGAIN)
 			break;
-		counters_add(&s->gw->counters.frames_in, 1);
+		counters_add(&s->fleet->counters.frames_in, 1);
 		s->plain_at = (size_t)(at - s->plain);
 	}
 	if (s->plain_at == s->plain_end)
@@ -353,12 +353,12 @@ static void make_room(struct session *s)
 /* Any authentic byte of a host shows that it lives. */
 static void note_seen(struct session *s)
 {
-	s->seen_ns = s->gw->now_ns;
+	s->seen_ns = s->fleet->now_ns;
 	if (!s->attached || !s->vm)
 		return;
-	liveness_seen(&s->vm->fsm.host[s->host_index].live, s->gw->now_ns);
+	liveness_seen(&s->vm->fsm.host[s->host_index].live, s->fleet->now_ns);
 	if (s->vm->pending.waiting)
-		liveness_seen(&s->vm->pending.before.host[s->host_index].live, s->gw->now_ns);
+		liveness_seen(&s->vm->pending.before.host[s->host_index].live, s->fleet->now_ns);
 }
 
 /* Decrypt and handle until input runs out. */
@@ -396,16 +396,16 @@ static void drive(struct session *s)
 		drive_open(s);
 		return;
 	}
-	began_ns = s->gw->config.clock_ns();
+	began_ns = s->fleet->config.clock_ns();
 	drive_open(s);
-	admission_charge(s, s->gw->config.clock_ns() - began_ns);
+	admission_charge(s, s->fleet->config.clock_ns() - began_ns);
 }
 
 static void end_given_up(struct session *s)
 {
 	if (!s->given_up || s->phase == SESSION_CLOSING)
 		return;
-	counters_add(&s->gw->counters.refused_slow, 1);
+	counters_add(&s->fleet->counters.refused_slow, 1);
 	log_limited(LOG_LEVEL_WARN, "peer=%s does not read what it is sent, closing", s->peer);
 	session_end(s);
 }
@@ -414,7 +414,7 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 {
 	size_t taken = 0;
 
-	s->gw->now_ns = now_ns;
+	s->fleet->now_ns = now_ns;
 	end_given_up(s);
 	if (s->phase == SESSION_HANDSHAKE && size > 0 && !admission_may_run(s))
 		return 0;
@@ -427,7 +427,7 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 			break;
 		n = wire_tls_input(s->tls, data + taken, size - taken);
 		taken += n;
-		counters_add(&s->gw->counters.bytes_in, n);
+		counters_add(&s->fleet->counters.bytes_in, n);
 		drive(s);
 		if (s->blocked || n == 0)
 			break;
@@ -449,23 +449,23 @@ static void look_at_certificate(struct session *s, uint64_t now_ns)
 	(void)snprintf(text, sizeof(text), "%s of %s is closed: %s",
 		       s->kind == WIRE_KIND_CONTROL ? "the control connection" : "a stream", s->host->name,
 		       wire_tls_error(s->tls));
-	gateway_event(s->gw, s->vm ? s->vm->config.name : "", "certificate", text);
+	fleet_event(s->fleet, s->vm ? s->vm->config.name : "", "certificate", text);
 	tls_failed(s);
 }
 
 void session_tick(struct session *s, uint64_t now_ns)
 {
-	const struct gateway_config *config = &s->gw->config;
+	const struct fleet_config *config = &s->fleet->config;
 
 	look_at_certificate(s, now_ns);
 	if ((s->phase == SESSION_HANDSHAKE || s->phase == SESSION_HELLO) &&
 	    now_ns - s->opened_ns >= config->handshake_timeout_ns) {
-		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_timeout,
+		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->fleet->counters.refused_timeout,
 			       "%s: no HELLO within %llu ms", s->peer,
 			       (unsigned long long)(config->handshake_timeout_ns / 1000000));
 	} else if (s->phase == SESSION_OPEN && s->kind == WIRE_KIND_CONTROL &&
 		   now_ns - s->seen_ns >= config->idle_timeout_ns) {
-		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_timeout,
+		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->fleet->counters.refused_timeout,
 			       "control connection of %s silent for %llu ms", s->host->name,
 			       (unsigned long long)((now_ns - s->seen_ns) / 1000000));
 	} else if (s->phase == SESSION_CLOSING && !s->ended &&

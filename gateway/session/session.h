@@ -12,7 +12,7 @@
  * Back-pressure: while the standby's ring is full, the primary's session is `blocked`: it takes no
  * more input until some of the standby's output was consumed. Bytes not taken stay with the shell.
  *
- * The dirty list: code that gives a session output, room or an end puts it on gateway->dirty. A
+ * The dirty list: code that gives a session output, room or an end puts it on fleet->dirty. A
  * shell serves the list after each batch (pump.h).
  *
  * Threads: the gateway's loop. Memory is taken in session_new() (and by OpenSSL's handshake).
@@ -24,7 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 #include "wire/frame.h"
 #include "wire/msg.h"
 #include "wire/tls.h"
@@ -42,7 +42,7 @@ enum session_phase {
 #define SESSION_CLOSING_NS     UINT64_C(2000000000) /* time to send the last output */
 
 struct session {
-	struct gateway *gw;
+	struct fleet *fleet;
 	struct wire_tls *tls;
 	void *conn; /* the shell's connection */
 	uint64_t number; /* from 1, never reused */
@@ -58,8 +58,8 @@ struct session {
 	/* valid in OPEN and CLOSING */
 	uint8_t kind;		  /* enum wire_kind; 0 before HELLO */
 	uint8_t role;		  /* enum wire_vm_role of a stream */
-	struct gateway_host *host; /* the peer; NULL before HELLO */
-	struct gateway_vm *vm;	  /* of a stream */
+	struct fleet_host *host; /* the peer; NULL before HELLO */
+	struct fleet_vm *vm;	  /* of a stream */
 	uint8_t host_index;	  /* in vm */
 	uint16_t version;
 	uint32_t tx_seq;
@@ -73,7 +73,7 @@ struct session {
 	bool dirty;
 	bool ended;    /* the shell may close it once the output is sent */
 
-	struct session *next, *prev; /* gateway->sessions */
+	struct session *next, *prev; /* fleet->sessions */
 	struct session *next_dirty;
 
 	size_t plain_at, plain_end;
@@ -83,7 +83,7 @@ struct session {
 /* A connection was accepted. @peer: "ADDRESS:PORT". At the limit of sessions or handshakes this
  * ends an older session that has not said HELLO (admission.h). 0: *ret_session, owned by the shell
  * until session_free(); -EBUSY: no session could be ended (counted); -ENOMEM. */
-int session_new(struct gateway *gw, const char *peer, void *conn, uint64_t now_ns,
+int session_new(struct fleet *fleet, const char *peer, void *conn, uint64_t now_ns,
 		struct session **ret_session) __attribute__((warn_unused_result));
 
 /* The connection is gone: tell the gateway and free @s. NULL is fine. Returns NULL. */
@@ -108,7 +108,7 @@ void session_tick(struct session *s, uint64_t now_ns);
 
 void session_mark_dirty(struct session *s);
 /* Take the first of the dirty list, or NULL. */
-struct session *session_take_dirty(struct gateway *gw);
+struct session *session_take_dirty(struct fleet *fleet);
 
 /* Send one frame. @encode: one of wire's payload encoders with its struct @msg, or NULL: empty.
  * A peer that does not read (no room for a small frame) is closed. */
@@ -146,26 +146,26 @@ int session_on_stream_error(struct session *s, const struct wire_frame *frame);
 int session_bad_frame(struct session *s, const struct wire_error *error);
 
 /* From gateway.c: what the state machine ordered. */
-void session_send_order(struct session *s, struct gateway_vm *vm, const struct vm_action *a);
+void session_send_order(struct session *s, struct fleet_vm *vm, const struct vm_action *a);
 void session_send_resume(struct session *s, const struct vm_action *a);
 void session_send_commit(struct session *s, const struct vm_action *a);
 
 /* From gateway.c: wipe the VM's witness key if its term or owner changed. */
-void session_follow_witness(struct gateway *gw, struct gateway_vm *vm);
+void witness_keys_follow(struct fleet *fleet, struct fleet_vm *vm);
 /* From gateway.c: send keys that are due, wipe ended ones, report forgeries. */
-void session_tick_witness(struct gateway *gw);
+void witness_keys_tick(struct fleet *fleet);
 /* From gateway.c: copy the receiver's counters into the gateway's. */
-void session_count_witness(struct gateway *gw);
+void witness_keys_count(struct fleet *fleet);
 /* @vm's owner has just reported: send it a key if one is due. */
-void session_offer_witness_key(struct gateway *gw, struct gateway_vm *vm);
+void witness_keys_offer(struct fleet *fleet, struct fleet_vm *vm);
 
 /* The standby's ring has room again. */
-void session_unblock_primary(struct gateway_vm *vm);
+void session_unblock_primary(struct fleet_vm *vm);
 
 /* The incarnation to put into messages to @s; 0: the agent does not know that feature. */
 static inline uint64_t session_incarnation(const struct session *s)
 {
-	return s->features & WIRE_FEATURE_INCARNATION ? s->gw->config.incarnation : 0;
+	return s->features & WIRE_FEATURE_INCARNATION ? s->fleet->config.incarnation : 0;
 }
 
 #endif

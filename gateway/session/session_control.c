@@ -12,59 +12,59 @@
 
 /* Let the owner's guest run for a while longer; see docs/wire-format.md 5.6.2. Other states need no
  * lease: nobody could be promoted in the owner's place. */
-static void send_lease(struct session *s, struct gateway_vm *vm, int host, uint64_t beat_ns)
+static void send_lease(struct session *s, struct fleet_vm *vm, int host, uint64_t beat_ns)
 {
 	const struct vm_record *record = &vm->fsm.record;
 	struct wire_header h = {.type = WIRE_LEASE, .term = record->term};
-	struct wire_lease lease = {.beat_ns = beat_ns, .lease_ms = s->gw->config.lease_ms,
-				   .release_ms = s->gw->config.release_ms,
+	struct wire_lease lease = {.beat_ns = beat_ns, .lease_ms = s->fleet->config.lease_ms,
+				   .release_ms = s->fleet->config.release_ms,
 				   .incarnation = session_incarnation(s)};
 
 	if (!(s->features & WIRE_FEATURE_LEASE) || !lease.lease_ms || host != record->owner ||
 	    record->in_doubt || (record->state != VM_SYNCING && record->state != VM_PROTECTED) ||
-	    !gateway_is_durable(vm))
+	    !fleet_is_durable(vm))
 		return;
 	h.seq = s->tx_seq++;
 	memcpy(lease.vm, vm->config.name, sizeof(lease.vm));
-	counters_add(&s->gw->counters.leases, 1);
-	vm_fsm_granted(&vm->fsm, s->gw->now_ns); /* before it is sent: the
+	counters_add(&s->fleet->counters.leases, 1);
+	vm_fsm_granted(&vm->fsm, s->fleet->now_ns); /* before it is sent: the
 						  * owner may use it at once */
 	if (vm->pending.waiting)
-		vm_fsm_granted(&vm->pending.before, s->gw->now_ns); /* this copy may be restored */
+		vm_fsm_granted(&vm->pending.before, s->fleet->now_ns); /* this copy may be restored */
 	SESSION_SEND(s, &h, wire_lease_encode, &lease);
 }
 
 int session_on_beat(struct session *s, const struct wire_frame *frame)
 {
-	struct gateway *gw = s->gw;
+	struct fleet *fleet = s->fleet;
 	struct wire_header h = {.type = WIRE_BEAT_ACK, .seq = s->tx_seq++};
 	struct wire_beat beat;
 	struct wire_error error;
 
 	if (wire_beat_decode(frame, &beat, &error) < 0)
 		return session_bad_frame(s, &error);
-	counters_add(&gw->counters.beats, 1);
+	counters_add(&fleet->counters.beats, 1);
 	SESSION_SEND(s, &h, wire_beat_encode, &beat);
-	for (size_t i = 0; i < gw->n_vms; i++) {
+	for (size_t i = 0; i < fleet->n_vms; i++) {
 		struct vm_input in = {.kind = VM_IN_SEEN};
-		int index = gateway_vm_host(gw->vms[i], s->host);
+		int index = fleet_vm_host(fleet->vms[i], s->host);
 
 		if (index < 0)
 			continue;
 		in.host = (uint8_t)index;
-		(void)gateway_step(gw, gw->vms[i], &in); /* a beat causes nothing that can fail */
-		if (index == gw->vms[i]->fsm.record.owner)
-			witness_rx_clock(gw->witness, i, beat.mono_ns, gw->now_ns);
-		send_lease(s, gw->vms[i], index, beat.mono_ns);
+		(void)fleet_step(fleet, fleet->vms[i], &in); /* a beat causes nothing that can fail */
+		if (index == fleet->vms[i]->fsm.record.owner)
+			witness_rx_clock(fleet->witness, i, beat.mono_ns, fleet->now_ns);
+		send_lease(s, fleet->vms[i], index, beat.mono_ns);
 	}
 	return 0;
 }
 
 /* The VM that a control message names, and the index of this host in it. */
-static struct gateway_vm *named_vm(struct session *s, const char *name, uint8_t *ret_host)
+static struct fleet_vm *named_vm(struct session *s, const char *name, uint8_t *ret_host)
 {
-	struct gateway_vm *vm = gateway_find_vm(s->gw, name);
-	int h = vm ? gateway_vm_host(vm, s->host) : -ENOENT;
+	struct fleet_vm *vm = fleet_find_vm(s->fleet, name);
+	int h = vm ? fleet_vm_host(vm, s->host) : -ENOENT;
 
 	if (h < 0) {
 		log_limited(LOG_LEVEL_WARN, "vm=%s host=%s %s, ignoring", name, s->host->name,
@@ -147,42 +147,42 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 
 /* A host that cannot take part says why, for example a wrong file. Give an event once, and again
  * when the reason changes. */
-static void tell_hindrance(struct session *s, const struct gateway_vm *vm, uint8_t host,
-			   struct gateway_report *report)
+static void tell_hindrance(struct session *s, const struct fleet_vm *vm, uint8_t host,
+			   struct fleet_report *report)
 {
 	char text[VM_TEXT_MAX];
 
 	if (report->state != WIRE_STATE_IDLE && report->state != WIRE_STATE_FENCED && report->state != WIRE_STATE_LOST)
 		return;
 	if (strcmp(report->text, report->told_text) == 0 ||
-	    (report->told_ns && s->gw->now_ns - report->told_ns < HINDRANCE_NS))
+	    (report->told_ns && s->fleet->now_ns - report->told_ns < HINDRANCE_NS))
 		return;
 	strcpy(report->told_text, report->text);
-	report->told_ns = s->gw->now_ns;
+	report->told_ns = s->fleet->now_ns;
 	if (!*report->text)
 		return;
 	(void)snprintf(text, sizeof(text), "%s: %s", vm->config.host[host], report->text);
-	gateway_event(s->gw, vm->config.name, "host", text);
+	fleet_event(s->fleet, vm->config.name, "host", text);
 }
 
 int session_on_report(struct session *s, const struct wire_frame *frame)
 {
 	static struct wire_report msg; /* 9 KB; one thread */
 	struct wire_error error;
-	struct gateway_report *report;
-	struct gateway_vm *vm;
+	struct fleet_report *report;
+	struct fleet_vm *vm;
 	struct vm_input in;
 	struct report_words words;
 	uint8_t host;
 
 	if (wire_report_decode(frame, &msg, &error) < 0)
 		return session_bad_frame(s, &error);
-	counters_add(&s->gw->counters.reports, 1);
+	counters_add(&s->fleet->counters.reports, 1);
 	vm = named_vm(s, msg.vm, &host);
 	if (!vm)
 		return 0; /* the agent may know more VMs than this gateway */
 	report = &vm->report[host];
-	report->at_ns = s->gw->now_ns;
+	report->at_ns = s->fleet->now_ns;
 	report->term = frame->h.term;
 	report->epoch = frame->h.epoch;
 	report->role = msg.role;
@@ -197,8 +197,8 @@ int session_on_report(struct session *s, const struct wire_frame *frame)
 	};
 	find_signs(msg.stats, &in, &words);
 	tell_hindrance(s, vm, host, report);
-	(void)gateway_step(s->gw, vm, &in); /* if this had no effect, the next report repeats it */
-	session_offer_witness_key(s->gw, vm);
+	(void)fleet_step(s->fleet, vm, &in); /* if this had no effect, the next report repeats it */
+	witness_keys_offer(s->fleet, vm);
 	return 0;
 }
 
@@ -206,13 +206,13 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame)
 {
 	struct wire_order_done done;
 	struct wire_error error;
-	struct gateway_vm *vm;
+	struct fleet_vm *vm;
 	struct vm_input in;
 	uint8_t host;
 
 	if (wire_order_done_decode(frame, &done, &error) < 0)
 		return session_bad_frame(s, &error);
-	counters_add(&s->gw->counters.orders_done, 1);
+	counters_add(&s->fleet->counters.orders_done, 1);
 	vm = named_vm(s, done.vm, &host);
 	if (!vm)
 		return 0;
@@ -224,12 +224,12 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame)
 		.kind = VM_IN_ORDER_DONE, .host = host, .order_id = done.order_id,
 		.status = done.status, .term = frame->h.term, .text = done.text,
 	};
-	if (gateway_step(s->gw, vm, &in) < 0)
+	if (fleet_step(s->fleet, vm, &in) < 0)
 		session_end(s); /* the host connects again, and the order is given again */
 	return 0;
 }
 
-void session_send_order(struct session *s, struct gateway_vm *vm, const struct vm_action *a)
+void session_send_order(struct session *s, struct fleet_vm *vm, const struct vm_action *a)
 {
 	struct wire_header h = {.type = WIRE_ORDER, .term = a->term, .epoch = a->epoch,
 				.seq = s->tx_seq++};
@@ -240,6 +240,6 @@ void session_send_order(struct session *s, struct gateway_vm *vm, const struct v
 	log_info("vm=%s host=%s order=%llu %s term=%llu epoch=%llu", order.vm, s->host->name,
 		 (unsigned long long)a->order_id, wire_verb_name(a->verb),
 		 (unsigned long long)a->term, (unsigned long long)a->epoch);
-	counters_add(&s->gw->counters.orders_sent, 1);
+	counters_add(&s->fleet->counters.orders_sent, 1);
 	SESSION_SEND(s, &h, wire_order_encode, &order);
 }

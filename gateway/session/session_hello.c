@@ -44,13 +44,13 @@ int session_dispatch(struct session *s, const struct wire_frame *frame)
 		if (handlers[i].type == frame->h.type && (handlers[i].from & sender_of(s)))
 			return handlers[i].handle(s, frame);
 	}
-	session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_bad_frame,
+	session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->fleet->counters.refused_bad_frame,
 		       "%s may not be sent here%s", wire_type_name(frame->h.type),
 		       s->phase == SESSION_HELLO ? ", HELLO was due" : "");
 	return -EPROTO;
 }
 
-static uint64_t *refused_counter(struct gateway_counters *c, uint16_t code)
+static uint64_t *refused_counter(struct fleet_counters *c, uint16_t code)
 {
 	switch (code) {
 	case WIRE_REFUSED_VERSION:
@@ -69,10 +69,10 @@ static uint64_t *refused_counter(struct gateway_counters *c, uint16_t code)
 /* @old occupies the place that @s needs: refuse @s, unless @old has been silent for too long. */
 static bool replace_silent(struct session *s, struct session *old, const char *what)
 {
-	uint64_t silent_ns = s->gw->now_ns - old->seen_ns;
+	uint64_t silent_ns = s->fleet->now_ns - old->seen_ns;
 
-	if (old->phase != SESSION_CLOSING && silent_ns < s->gw->config.beat_timeout_ns) {
-		session_refuse(s, WIRE_REFUSED_DUPLICATE, &s->gw->counters.refused_duplicate,
+	if (old->phase != SESSION_CLOSING && silent_ns < s->fleet->config.beat_timeout_ns) {
+		session_refuse(s, WIRE_REFUSED_DUPLICATE, &s->fleet->counters.refused_duplicate,
 			       "%s is connected already from %s; is a second agent running?", what,
 			       old->peer);
 		return false;
@@ -91,9 +91,9 @@ static void welcome(struct session *s, uint64_t features)
 	struct wire_header h = {.type = WIRE_WELCOME};
 
 	(void)snprintf(welcome.gateway, sizeof(welcome.gateway), "%s",
-		       wire_tls_context_self(s->gw->config.tls)->name);
+		       wire_tls_context_self(s->fleet->config.tls)->name);
 	s->phase = SESSION_OPEN;
-	s->gw->counters.handshakes_now--;
+	s->fleet->counters.handshakes_now--;
 	(void)snprintf(s->host->source, sizeof(s->host->source), "%.15s", s->source);
 	SESSION_SEND(s, &h, wire_welcome_encode, &welcome);
 }
@@ -101,36 +101,36 @@ static void welcome(struct session *s, uint64_t features)
 /* The host has obeyed a gateway that was started after this one. */
 static int refuse_as_older(struct session *s, uint64_t obeyed)
 {
-	struct gateway *gw = s->gw;
+	struct fleet *fleet = s->fleet;
 	char text[VM_TEXT_MAX];
 
 	(void)snprintf(text, sizeof(text),
 		       "%s has obeyed a gateway of incarnation %" PRIu64 ", younger than this one (%" PRIu64
 		       "): this one orders nothing there. Stop the one that is too many; if this one is to "
-		       "stay, `holdfastctl takeover`", s->host->name, obeyed, gw->config.incarnation);
-	if (obeyed > gw->younger) {
-		gw->younger = obeyed;
-		gateway_event(gw, "", "conflict", text);
+		       "stay, `holdfastctl takeover`", s->host->name, obeyed, fleet->config.incarnation);
+	if (obeyed > fleet->younger) {
+		fleet->younger = obeyed;
+		fleet_event(fleet, "", "conflict", text);
 		log_error("%s", text);
 	}
-	for (size_t i = 0; i < gw->n_vms; i++) {
+	for (size_t i = 0; i < fleet->n_vms; i++) {
 		struct vm_input in = {.kind = VM_IN_OBEYS_ANOTHER};
-		int h = gateway_vm_host(gw->vms[i], s->host);
+		int h = fleet_vm_host(fleet->vms[i], s->host);
 
 		in.host = (uint8_t)h;
 		if (h >= 0)
-			(void)gateway_step(gw, gw->vms[i], &in); /* repeated at the next HELLO */
+			(void)fleet_step(fleet, fleet->vms[i], &in); /* repeated at the next HELLO */
 	}
-	session_refuse(s, WIRE_REFUSED_OLD_GATEWAY, &gw->counters.refused_old_gateway, "%s", text);
+	session_refuse(s, WIRE_REFUSED_OLD_GATEWAY, &fleet->counters.refused_old_gateway, "%s", text);
 	return -EPROTO;
 }
 
 static int open_control(struct session *s, uint64_t features, uint64_t obeyed)
 {
-	struct gateway *gw = s->gw;
+	struct fleet *fleet = s->fleet;
 	char what[WIRE_NAME_MAX + 32];
 
-	if ((features & WIRE_FEATURE_INCARNATION) && obeyed > gw->config.incarnation)
+	if ((features & WIRE_FEATURE_INCARNATION) && obeyed > fleet->config.incarnation)
 		return refuse_as_older(s, obeyed);
 
 	(void)snprintf(what, sizeof(what), "control of %s", s->host->name);
@@ -140,14 +140,14 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed)
 	s->attached = true;
 	s->features = features;
 	welcome(s, features);
-	for (size_t i = 0; i < gw->n_vms && s->phase == SESSION_OPEN; i++) {
+	for (size_t i = 0; i < fleet->n_vms && s->phase == SESSION_OPEN; i++) {
 		struct vm_input in = {.kind = VM_IN_CONTROL_UP};
-		int h = gateway_vm_host(gw->vms[i], s->host);
+		int h = fleet_vm_host(fleet->vms[i], s->host);
 
 		if (h < 0)
 			continue;
 		in.host = (uint8_t)h;
-		if (gateway_step(gw, gw->vms[i], &in) < 0)
+		if (fleet_step(fleet, fleet->vms[i], &in) < 0)
 			session_end(s);
 	}
 	return 0;
@@ -155,7 +155,7 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed)
 
 /* The features that @s may use on @vm's primary stream. For relayed frames the standby must
  * understand them too. */
-static uint64_t primary_features(const struct session *s, const struct gateway_vm *vm)
+static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
 				 WIRE_FEATURE_INCARNATION);
@@ -181,7 +181,7 @@ static void remember_standby(struct session *s)
 static int open_stream(struct session *s, const struct wire_frame *frame,
 		       const struct wire_hello *hello, uint64_t features)
 {
-	struct gateway_counters *c = &s->gw->counters;
+	struct fleet_counters *c = &s->fleet->counters;
 	size_t slot = hello->role == WIRE_VM_ROLE_STANDBY ? 1 : 0;
 	struct error why;
 	struct vm_input in;
@@ -189,13 +189,13 @@ static int open_stream(struct session *s, const struct wire_frame *frame,
 	int h;
 
 	/* Find the VM, and this host's part in it. */
-	s->vm = gateway_find_vm(s->gw, hello->vm);
+	s->vm = fleet_find_vm(s->fleet, hello->vm);
 	if (!s->vm) {
 		session_refuse(s, WIRE_REFUSED_UNKNOWN_VM, &c->refused_unknown_vm,
 			       "no VM %s here; is its file in the gateway's vm_dir?", hello->vm);
 		return -EPROTO;
 	}
-	h = gateway_vm_host(s->vm, s->host);
+	h = fleet_vm_host(s->vm, s->host);
 	if (h < 0) {
 		session_refuse(s, WIRE_REFUSED_IDENTITY, &c->refused_identity,
 			       "%s is neither primary nor standby of %s", s->host->name, hello->vm);
@@ -228,14 +228,14 @@ static int open_stream(struct session *s, const struct wire_frame *frame,
 		remember_standby(s);
 		vm_relay_standby_reset(&s->vm->relay, in.epoch);
 	}
-	if (gateway_step(s->gw, s->vm, &in) < 0)
+	if (fleet_step(s->fleet, s->vm, &in) < 0)
 		session_end(s);
 	return 0;
 }
 
 int session_on_hello(struct session *s, const struct wire_frame *frame)
 {
-	struct gateway_counters *c = &s->gw->counters;
+	struct fleet_counters *c = &s->fleet->counters;
 	const struct wire_peer *who = wire_tls_peer(s->tls);
 	struct wire_hello hello;
 	struct wire_error error;
@@ -255,7 +255,7 @@ int session_on_hello(struct session *s, const struct wire_frame *frame)
 		session_refuse(s, code, refused_counter(c, code), "%s", why.text);
 		return -EPROTO;
 	}
-	s->host = gateway_find_host(s->gw, who->name);
+	s->host = fleet_find_host(s->fleet, who->name);
 	if (!s->host) {
 		session_refuse(s, WIRE_REFUSED_IDENTITY, &c->refused_identity,
 			       "host %s is in no VM's file of this gateway", who->name);

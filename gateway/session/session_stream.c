@@ -22,7 +22,7 @@ static void tell_failure(struct session *s, enum vm_input_kind kind, const struc
 	struct vm_input in = {.kind = kind, .host = s->host_index, .role = s->role,
 			      .text = failure->text};
 
-	(void)gateway_step(s->gw, s->vm, &in); /* if this is undone because it could not be
+	(void)fleet_step(s->fleet, s->vm, &in); /* if this is undone because it could not be
 						* journaled, the peer reports the failure again */
 }
 
@@ -31,7 +31,7 @@ static void tell_failure(struct session *s, enum vm_input_kind kind, const struc
 static int stream_broken(struct session *s, const struct wire_frame *frame,
 			 const struct wire_failure *failure)
 {
-	counters_add(&s->gw->counters.relay_errors, 1);
+	counters_add(&s->fleet->counters.relay_errors, 1);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " stream of %s: %s",
 		    s->vm->config.name, frame->h.epoch, s->host->name, failure->text);
 	tell_failure(s, VM_IN_STREAM_FAILED, failure);
@@ -42,7 +42,7 @@ static int stream_broken(struct session *s, const struct wire_frame *frame,
 
 int session_on_relay(struct session *s, const struct wire_frame *frame)
 {
-	struct gateway_vm *vm = s->vm;
+	struct fleet_vm *vm = s->vm;
 	struct session *standby = vm->stream[1];
 	size_t size = wire_frame_size(frame);
 	struct wire_failure failure;
@@ -53,11 +53,11 @@ int session_on_relay(struct session *s, const struct wire_frame *frame)
 	if (standby && standby->phase == SESSION_OPEN &&
 	    wire_tls_write_room(standby->tls) < size) {
 		s->blocked = true;
-		counters_add(&s->gw->counters.relay_blocked, 1);
+		counters_add(&s->fleet->counters.relay_blocked, 1);
 		session_mark_dirty(standby);
 		return -EAGAIN;
 	}
-	if (vm_relay_frame(&vm->relay, frame, s->gw->now_ns, &verdict, &failure.code, &why) < 0) {
+	if (vm_relay_frame(&vm->relay, frame, s->fleet->now_ns, &verdict, &failure.code, &why) < 0) {
 		wire_text_format(failure.text, "%s", why.text);
 		return stream_broken(s, frame, &failure);
 	}
@@ -69,14 +69,14 @@ int session_on_relay(struct session *s, const struct wire_frame *frame)
 		session_end(standby);
 		return 0;
 	}
-	counters_add(&s->gw->counters.frames_out, 1);
+	counters_add(&s->fleet->counters.frames_out, 1);
 	session_mark_dirty(standby);
 	return 0;
 }
 
 int session_on_epoch_ack(struct session *s, const struct wire_frame *frame)
 {
-	struct gateway_vm *vm = s->vm;
+	struct fleet_vm *vm = s->vm;
 	struct wire_error error;
 	struct vm_input in = {.kind = VM_IN_EPOCH_ACK, .host = s->host_index,
 			      .term = frame->h.term, .epoch = frame->h.epoch,
@@ -86,21 +86,21 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame)
 		return session_bad_frame(s, &error);
 	/* While the end of this term waits for the disk, the machine does not take the
 	 * acknowledgement. This is no fault. */
-	if (frame->h.term != vm->fsm.record.term && gateway_is_durable(vm)) {
-		counters_add(&s->gw->counters.epoch_acks_stale, 1);
-		session_refuse(s, WIRE_REFUSED_STALE_TERM, &s->gw->counters.refused_stale_term,
+	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
+		counters_add(&s->fleet->counters.epoch_acks_stale, 1);
+		session_refuse(s, WIRE_REFUSED_STALE_TERM, &s->fleet->counters.refused_stale_term,
 			       "EPOCH_ACK of term %" PRIu64 ", %s is in term %" PRIu64,
 			       frame->h.term, vm->config.name, vm->fsm.record.term);
 		return -EPROTO;
 	}
-	if (vm_relay_ack(&vm->relay, frame->h.epoch, s->gw->now_ns) < 0) {
-		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->gw->counters.refused_bad_frame,
+	if (vm_relay_ack(&vm->relay, frame->h.epoch, s->fleet->now_ns) < 0) {
+		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->fleet->counters.refused_bad_frame,
 			       "EPOCH_ACK of epoch %" PRIu64 ", but %" PRIu64 " is the last one sent",
 			       frame->h.epoch, vm->relay.sent_epoch);
 		return -EPROTO;
 	}
-	counters_add(&s->gw->counters.epoch_acks, 1);
-	if (gateway_step(s->gw, vm, &in) < 0)
+	counters_add(&s->fleet->counters.epoch_acks, 1);
+	if (fleet_step(s->fleet, vm, &in) < 0)
 		session_end(s);
 	return 0;
 }
@@ -115,7 +115,7 @@ int session_on_stream_error(struct session *s, const struct wire_frame *frame)
 
 	if (wire_failure_decode(frame, &failure, &error) < 0)
 		return session_bad_frame(s, &error);
-	counters_add(&s->gw->counters.relay_errors, 1);
+	counters_add(&s->fleet->counters.relay_errors, 1);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " %s %s gives the stream up: %s",
 		    s->vm->config.name, frame->h.epoch, wire_vm_role_name(s->role), s->host->name,
 		    failure.text);
@@ -136,7 +136,7 @@ void session_send_resume(struct session *s, const struct vm_action *a)
 				.generation = a->generation};
 
 	vm_relay_resume(&s->vm->relay, a->term, a->epoch, a->generation);
-	counters_add(&s->gw->counters.resumes, 1);
+	counters_add(&s->fleet->counters.resumes, 1);
 	log_info("vm=%s epoch=%" PRIu64 " resume generation=%" PRIu32, s->vm->config.name, a->epoch,
 		 a->generation);
 	session_send(s, &h, NULL, NULL);
@@ -146,6 +146,6 @@ void session_send_commit(struct session *s, const struct vm_action *a)
 {
 	struct wire_header h = {.type = WIRE_COMMIT, .term = a->term, .epoch = a->epoch};
 
-	counters_add(&s->gw->counters.commits, 1);
+	counters_add(&s->fleet->counters.commits, 1);
 	session_send(s, &h, NULL, NULL);
 }

@@ -20,7 +20,7 @@
 
 struct shell_kernel {
 	struct source listener; /* must be first */
-	struct gateway *gw;
+	struct fleet *fleet;
 	int epoll_fd;
 };
 
@@ -133,11 +133,11 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 	(void)inet_ntop(AF_INET, &sa.sin_addr, ip, sizeof(ip));
 	(void)snprintf(peer, sizeof(peer), "%s:%u", ip, ntohs(sa.sin_port));
 	if (source_add(shell->epoll_fd, &c->source, EPOLLIN) < 0 ||
-	    pump_open(&c->pump, &ops, shell->gw, peer, now_ns) < 0)
+	    pump_open(&c->pump, &ops, shell->fleet, peer, now_ns) < 0)
 		drop(c);
 }
 
-int shell_kernel_open(struct gateway *gw, int epoll_fd, uint32_t ip_be32, uint16_t port,
+int shell_kernel_open(struct fleet *fleet, int epoll_fd, uint32_t ip_be32, uint16_t port,
 		      struct shell_kernel **ret_shell)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = ip_be32,
@@ -147,7 +147,7 @@ int shell_kernel_open(struct gateway *gw, int epoll_fd, uint32_t ip_be32, uint16
 
 	if (!shell)
 		return -ENOMEM;
-	shell->gw = gw;
+	shell->fleet = fleet;
 	shell->epoll_fd = epoll_fd;
 	shell->listener.ready = listener_ready;
 	shell->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -171,8 +171,8 @@ struct shell_kernel *shell_kernel_close(struct shell_kernel *shell)
 {
 	if (!shell)
 		return NULL;
-	while (shell->gw->sessions) {
-		struct kernel_conn *c = shell->gw->sessions->conn;
+	while (shell->fleet->sessions) {
+		struct kernel_conn *c = shell->fleet->sessions->conn;
 
 		pump_lost(&c->pump);
 		drop(c);

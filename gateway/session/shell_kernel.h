@@ -8,12 +8,12 @@
 
 #include <stdint.h>
 
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 
 struct shell_kernel; /* opaque */
 
 /* Listen on @ip_be32:@port. 0: *ret_shell is the caller's; -errno of the socket calls; -ENOMEM. */
-int shell_kernel_open(struct gateway *gw, int epoll_fd, uint32_t ip_be32, uint16_t port,
+int shell_kernel_open(struct fleet *fleet, int epoll_fd, uint32_t ip_be32, uint16_t port,
 		      struct shell_kernel **ret_shell) __attribute__((warn_unused_result));
 
 /* End all sessions of @shell. NULL is fine. Returns NULL. */

@@ -92,7 +92,7 @@ static void on_closed(void *user, int reason)
 	free(c);
 }
 
-int shell_stack_open(struct gateway *gw, struct stack *stack, uint16_t port)
+int shell_stack_open(struct fleet *fleet, struct stack *stack, uint16_t port)
 {
 	static const struct stack_events events = {
 		.accepted = on_accepted,
@@ -102,13 +102,13 @@ int shell_stack_open(struct gateway *gw, struct stack *stack, uint16_t port)
 		.closed = on_closed,
 	};
 
-	return stack_listen(stack, port, &events, gw);
+	return stack_listen(stack, port, &events, fleet);
 }
 
-void shell_stack_close(struct gateway *gw)
+void shell_stack_close(struct fleet *fleet)
 {
-	while (gw->sessions) {
-		struct stack_shell_conn *c = gw->sessions->conn;
+	while (fleet->sessions) {
+		struct stack_shell_conn *c = fleet->sessions->conn;
 
 		pump_lost(&c->pump);
 		stack_conn_abort(c->conn);

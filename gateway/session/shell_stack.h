@@ -8,14 +8,14 @@
 
 #include <stdint.h>
 
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 #include "stack/stack.h"
 
 /* Accept agents on TCP @port. 0 or an error of stack_listen(). */
-int shell_stack_open(struct gateway *gw, struct stack *stack, uint16_t port)
+int shell_stack_open(struct fleet *fleet, struct stack *stack, uint16_t port)
 	__attribute__((warn_unused_result));
 
 /* End all sessions of this shell (stack_close() gives no events). */
-void shell_stack_close(struct gateway *gw);
+void shell_stack_close(struct fleet *fleet);
 
 #endif

@@ -4,7 +4,7 @@
  * Why: every rule that keeps a VM from having two owners, or from losing a released reply, is in
  * this room and can be replayed on a virtual clock with scripted peers.
  *
- * Where: session/ and control/ turn frames and operator requests into inputs; session/gateway.c
+ * Where: session/ and control/ turn frames and operator requests into inputs; fleet/fleet.c
  * carries the actions out, in order, and stops at a journal record that cannot be made durable (it
  * then puts the machine back with the copy it kept). Calls liveness/ (pure) and wire's constants.
  *

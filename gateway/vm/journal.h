@@ -16,7 +16,7 @@
  * journal, or has more than VM_JOURNAL_DAMAGED_MAX such lines, is refused with FILE:LINE: guessing
  * here could give a guest two owners.
  *
- * Where: session/gateway.c appends; main opens. STATE_DIR/lock is held while the journal is open,
+ * Where: fleet/fleet.c appends; main opens. STATE_DIR/lock is held while the journal is open,
  * so two gateways cannot share one directory. Threads: one at a time: main's, then
  * journal_thread.h's. append() blocks for at most two fsyncs.
  */

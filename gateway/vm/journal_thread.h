@@ -6,7 +6,7 @@
  *	loop:   append(ticket) ───► queue ───► thread: vm_journal_append() (write, fdatasync)
  *	loop:   take(ticket, result) ◄── eventfd ◄── done
  *
- * Where: main opens it between vm_journal_open() and the loop; session/gateway.c appends and takes.
+ * Where: main opens it between vm_journal_open() and the loop; fleet/fleet.c appends and takes.
  * From then on nobody else may touch the journal. A ticket is a VM's number, or
  * JOURNAL_THREAD_INCARNATION. Each ticket can have one record under way.
  * Threads: all functions from one thread, the loop's. Only open and close block.

@@ -33,7 +33,7 @@
  * delay. So neither a full queue nor somebody who holds datagrams back makes old evidence look
  * fresh. The offset may grow by 1/1000, which is more than two slewed clocks drift apart.
  *
- * Where: session/witness_keys.c sets keys and clocks; main's loop feeds bursts; the detector and
+ * Where: fleet/witness_keys.c sets keys and clocks; main's loop feeds bursts; the detector and
  * control/ read views. Threads: the gateway's loop. Only ..._new() and ..._set_key() allocate
  * (a key's OpenSSL context); nothing blocks.
  */

@@ -26,7 +26,7 @@ static void start(void)
 	log_set_level(LOG_LEVEL_ERROR);
 	fixture_start();
 	fixture_open(&f);
-	control.gw = f.gw;
+	control.fleet = f.fleet;
 	if (events_open(f.dir, 65536, &control.events) < 0)
 		abort();
 	conn.control = &control;

@@ -28,7 +28,7 @@ static struct fixture f;
 
 static void set_state(enum vm_state state)
 {
-	struct gateway_vm *vm = gateway_find_vm(f.gw, "web1");
+	struct fleet_vm *vm = fleet_find_vm(f.fleet, "web1");
 
 	if (vm_journal_append(f.journal, "web1", "alpha", TERM, state) < 0)
 		abort();

@@ -57,7 +57,7 @@ void fixture_end(void)
 
 void fixture_open(struct fixture *f)
 {
-	struct gateway_config config = {
+	struct fleet_config config = {
 		.tls = contexts[0], .relay_bytes_max = 262144, .beat_timeout_ns = 500 * MS,
 		.handshake_timeout_ns = 1000 * MS, .idle_timeout_ns = 10000 * MS,
 		.n_sessions_max = 8, .n_handshakes_max = 4, .first_order_id = 100,
@@ -82,14 +82,14 @@ void fixture_open(struct fixture *f)
 	f->dir = mint_dir_new();
 	must(vm_journal_open(f->dir, &f->journal, &error) == 0, "journal");
 	config.journal = f->journal;
-	must(gateway_new(&config, &f->gw) == 0, "gateway");
-	must(gateway_add_vm(f->gw, &vm, f->now_ns, &error) == 0, "VM");
+	must(fleet_new(&config, &f->fleet) == 0, "gateway");
+	must(fleet_add_vm(f->fleet, &vm, f->now_ns, &error) == 0, "VM");
 }
 
 void fixture_close(struct fixture *f)
 {
-	must(!f->gw->sessions, "sessions left");
-	gateway_free(f->gw);
+	must(!f->fleet->sessions, "sessions left");
+	fleet_free(f->fleet);
 	vm_journal_close(f->journal);
 	mint_dir_remove(f->dir);
 }
@@ -107,7 +107,7 @@ void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context
 	memset(a, 0, sizeof(*a));
 	a->f = f;
 	must(wire_tls_new(context, WIRE_PEER_GATEWAY, fixture_ring_bytes, &a->tls) == 0, "agent's TLS");
-	must(session_new(f->gw, peer, a, f->now_ns, &a->session) == 0, "session");
+	must(session_new(f->fleet, peer, a, f->now_ns, &a->session) == 0, "session");
 	(void)!wire_tls_handshake(a->tls); /* the pump continues it */
 	fixture_pump(one, 1);
 }
@@ -201,7 +201,7 @@ void fixture_pump(struct agent *const *agents, size_t n_agents)
 			moved |= give(agents[i]);
 			moved |= take(agents[i]);
 		}
-		while (n_agents && (s = session_take_dirty(agents[0]->f->gw)) != NULL) {
+		while (n_agents && (s = session_take_dirty(agents[0]->f->fleet)) != NULL) {
 			size_t size;
 			struct agent *a = s->conn;
 

@@ -15,7 +15,7 @@ struct fixture {
 	char *dir;
 	struct wire_tls_context *server, *alpha, *beta;
 	struct vm_journal *journal;
-	struct gateway *gw;
+	struct fleet *fleet;
 	uint64_t now_ns;
 	uint64_t lacks[3]; /* by role: features that the HELLO of its stream leaves out */
 };

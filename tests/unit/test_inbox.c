@@ -1,6 +1,6 @@
 /* test_inbox.c - what waits for a VM's state machine stays in order and bounded, and nothing that
  * still counts is lost. */
-#include "session/inbox.h"
+#include "fleet/inbox.h"
 
 #include <errno.h>
 #include <setjmp.h>

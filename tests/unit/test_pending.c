@@ -21,7 +21,7 @@ static struct fixture f;
 static struct agent alpha, beta, primary, standby;
 static struct agent *const all[] = {&alpha, &beta, &primary, &standby};
 static struct journal_thread *thread;
-static struct gateway_vm *web1, *db1;
+static struct fleet_vm *web1, *db1;
 static struct wire_frame frame;
 static char reply_code[32];
 static unsigned int n_replies, n_slow_events;
@@ -102,16 +102,16 @@ static int open_fixture(void **state)
 		memset(all[i], 0, sizeof(*all[i]));
 		all[i]->f = &f;
 	}
-	web1 = f.gw->vms[0];
+	web1 = f.fleet->vms[0];
 	second = web1->config;
 	(void)snprintf(second.name, sizeof(second.name), "db1");
-	assert_int_equal(gateway_add_vm(f.gw, &second, f.now_ns, &error), 0);
-	db1 = f.gw->vms[1];
-	f.gw->config.lease_ms = 2000;
-	f.gw->config.release_ms = 150;
-	f.gw->sinks = (struct gateway_sinks){.event = on_event, .reply = on_reply};
+	assert_int_equal(fleet_add_vm(f.fleet, &second, f.now_ns, &error), 0);
+	db1 = f.fleet->vms[1];
+	f.fleet->config.lease_ms = 2000;
+	f.fleet->config.release_ms = 150;
+	f.fleet->sinks = (struct fleet_sinks){.event = on_event, .reply = on_reply};
 	assert_int_equal(journal_thread_open(f.journal, &thread), 0);
-	f.gw->config.journal_thread = thread;
+	f.fleet->config.journal_thread = thread;
 	n_replies = n_slow_events = 0;
 	return 0;
 }
@@ -140,11 +140,11 @@ static void say_hello(struct agent *a, struct wire_tls_context *context)
 	assert_true(agent_take(a, WIRE_WELCOME, &frame));
 }
 
-static int command(struct gateway_vm *vm, enum vm_command what)
+static int command(struct fleet_vm *vm, enum vm_command what)
 {
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .op_id = 1};
 
-	return gateway_step(f.gw, vm, &in);
+	return fleet_step(f.fleet, vm, &in);
 }
 
 /* Wait until the journal's thread is done, and take its result as the loop does. */
@@ -153,7 +153,7 @@ static void await_disk(void)
 	struct pollfd p = {.fd = journal_thread_fd(thread), .events = POLLIN};
 
 	assert_int_equal(poll(&p, 1, 20000), 1);
-	gateway_journal_done(f.gw);
+	fleet_journal_done(f.fleet);
 	pump();
 }
 
@@ -174,7 +174,7 @@ static void beat(struct agent *a)
 static void test_takeover_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
-	struct gateway_config config = {.release_ms = 150};
+	struct fleet_config config = {.release_ms = 150};
 	struct incarnating incarnating;
 	uint64_t before;
 
@@ -184,38 +184,38 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_int_equal(incarnating_begin(&incarnating, dir, &config, f.now_ns), 0);
 	incarnating.thread = thread;
 	before = config.incarnation;
-	f.gw->config.incarnation = before;
-	f.gw->config.take_over = config.take_over;
-	f.gw->config.recorded = config.recorded;
-	f.gw->config.take_over_arg = &incarnating;
+	f.fleet->config.incarnation = before;
+	f.fleet->config.take_over = config.take_over;
+	f.fleet->config.recorded = config.recorded;
+	f.fleet->config.take_over_arg = &incarnating;
 	say_hello(&alpha, f.alpha);
-	f.gw->younger = before + (5 << 16);
+	f.fleet->younger = before + (5 << 16);
 
 	web1->config.release_ns = 150 * CLOCK_NS_PER_MS;
 	set_disk(true, 0);
-	assert_int_equal(gateway_take_over(f.gw, 7), 0); /* returns at once */
-	assert_int_equal(gateway_take_over(f.gw, 8), -EBUSY);
+	assert_int_equal(fleet_take_over(f.fleet, 7), 0); /* returns at once */
+	assert_int_equal(fleet_take_over(f.fleet, 8), -EBUSY);
 	beat(&alpha); /* the beat is answered */
 	assert_int_equal(n_replies, 0);
-	assert_true(f.gw->config.incarnation == before);
+	assert_true(f.fleet->config.incarnation == before);
 	set_disk(false, 0);
 	await_disk();
 	assert_int_equal(n_replies, 1);
 	assert_string_equal(reply_code, "done");
-	assert_true(f.gw->config.incarnation > before + (5 << 16));
+	assert_true(f.fleet->config.incarnation > before + (5 << 16));
 	assert_null(web1->host[0]->control); /* alpha connects again and hears the new number */
 	/* Nobody is promoted before the leases of the younger gateway have ended. */
-	assert_true(web1->fsm.mute_ns >= f.gw->now_ns + web1->config.release_ns);
+	assert_true(web1->fsm.mute_ns >= f.fleet->now_ns + web1->config.release_ns);
 	web1->config.release_ns = 0;
 
 	/* On a disk error the old number stays. */
-	before = f.gw->config.incarnation;
-	f.gw->younger = before + 1;
+	before = f.fleet->config.incarnation;
+	f.fleet->younger = before + 1;
 	set_disk(false, EIO);
-	assert_int_equal(gateway_take_over(f.gw, 9), 0);
+	assert_int_equal(fleet_take_over(f.fleet, 9), 0);
 	await_disk();
 	assert_string_equal(reply_code, "journal");
-	assert_true(f.gw->config.incarnation == before);
+	assert_true(f.fleet->config.incarnation == before);
 	(void)unlink(path);
 	assert_int_equal(rmdir(dir), 0);
 }
@@ -225,7 +225,7 @@ static void test_settling_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
 	struct error error;
-	struct gateway_config config = {.release_ms = 50};
+	struct fleet_config config = {.release_ms = 50};
 	struct incarnating incarnating;
 	struct incarnation last;
 	uint64_t number;
@@ -236,8 +236,8 @@ static void test_settling_waits_for_the_disk(void **state)
 	assert_int_equal(incarnation_begin(dir, 150, &last, &number, &error), 0);
 	assert_int_equal(incarnating_begin(&incarnating, dir, &config, f.now_ns), 0);
 	incarnating.thread = thread;
-	f.gw->config.recorded = config.recorded;
-	f.gw->config.take_over_arg = &incarnating;
+	f.fleet->config.recorded = config.recorded;
+	f.fleet->config.take_over_arg = &incarnating;
 	set_disk(true, 0);
 	/* Returns at once. */
 	incarnating_tick(&incarnating, &config, f.now_ns + 10 * CLOCK_NS_PER_S);
@@ -293,10 +293,10 @@ static void test_nothing_follows_before_it_is_durable(void **state)
 	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0); /* does not block */
 	pump();
 	assert_true(web1->pending.waiting);
-	assert_false(gateway_is_durable(web1));
+	assert_false(fleet_is_durable(web1));
 	for (int i = 0; i < 30; i++) { /* the loop continues */
 		f.now_ns += 50 * MS;
-		gateway_tick(f.gw, f.now_ns);
+		fleet_tick(f.fleet, f.now_ns);
 		beat(&alpha);
 		beat(&beta);
 	}
@@ -307,7 +307,7 @@ static void test_nothing_follows_before_it_is_durable(void **state)
 	assert_false(web1->pending.waiting);
 	assert_true(agent_take(&beta, WIRE_ORDER, &frame));
 	assert_int_equal(frame.h.term, web1->fsm.record.term);
-	assert_int_equal(f.gw->counters.journal_writes, 1);
+	assert_int_equal(f.fleet->counters.journal_writes, 1);
 }
 
 static void test_another_vm_goes_on(void **state)
@@ -320,7 +320,7 @@ static void test_another_vm_goes_on(void **state)
 	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);
 	assert_true(web1->pending.waiting);
 	n_replies = 0;
-	assert_int_equal(gateway_step(f.gw, db1, &in), 0); /* answered: it is not protected */
+	assert_int_equal(fleet_step(f.fleet, db1, &in), 0); /* answered: it is not protected */
 	assert_int_equal(n_replies, 1);
 	assert_false(db1->pending.waiting);
 }
@@ -392,7 +392,7 @@ static void test_a_failed_write_leaves_no_trace(void **state)
 	assert_string_equal(reply_code, "journal");
 	assert_false(web1->fsm.host[1].up);
 	assert_false(agent_take(&alpha, WIRE_ORDER, &frame));
-	assert_int_equal(f.gw->counters.journal_errors, 1);
+	assert_int_equal(f.fleet->counters.journal_errors, 1);
 	set_disk(false, 0); /* the next step works */
 	say_hello(&beta, f.beta);
 	report(&beta, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_IDLE, 0);

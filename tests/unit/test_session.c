@@ -43,7 +43,7 @@ static void pump(void)
 static void pass(uint64_t ms)
 {
 	f.now_ns += ms * MS;
-	gateway_tick(f.gw, f.now_ns);
+	fleet_tick(f.fleet, f.now_ns);
 	pump();
 }
 
@@ -55,11 +55,11 @@ static void test_older_gateway(void **state)
 	struct wire_welcome welcome;
 	struct wire_order order;
 	struct wire_failure failure;
-	struct gateway_vm *vm = gateway_find_vm(f.gw, "web1");
+	struct fleet_vm *vm = fleet_find_vm(f.fleet, "web1");
 	const struct vm_action a = {.kind = VM_ACT_ORDER, .verb = WIRE_VERB_UNPROTECT, .term = 1};
 
 	(void)state;
-	f.gw->config.incarnation = ours;
+	f.fleet->config.incarnation = ours;
 	agent_open(&alpha, &f, f.alpha);
 	agent_hello(&alpha, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, ours + 1, 0);
 	pump();
@@ -67,8 +67,8 @@ static void test_older_gateway(void **state)
 	assert_int_equal(wire_failure_decode(&frame, &failure, NULL), 0);
 	assert_int_equal(failure.code, WIRE_REFUSED_OLD_GATEWAY);
 	assert_non_null(strstr(failure.text, "holdfastctl takeover"));
-	assert_int_equal(f.gw->younger, ours + 1);
-	assert_int_equal(f.gw->counters.refused_old_gateway, 1);
+	assert_int_equal(f.fleet->younger, ours + 1);
+	assert_int_equal(f.fleet->counters.refused_old_gateway, 1);
 	assert_false(vm->fsm.host[0].up);
 	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* the other gateway may give terms */
 
@@ -102,30 +102,30 @@ static void test_takeover(void **state)
 	uint64_t above = 0;
 
 	(void)state;
-	f.gw->config.incarnation = 5;
-	f.gw->config.take_over = take_over;
-	f.gw->config.recorded = recorded;
-	f.gw->config.take_over_arg = &above;
-	assert_int_equal(gateway_take_over(f.gw, 1), -ENOENT);
+	f.fleet->config.incarnation = 5;
+	f.fleet->config.take_over = take_over;
+	f.fleet->config.recorded = recorded;
+	f.fleet->config.take_over_arg = &above;
+	assert_int_equal(fleet_take_over(f.fleet, 1), -ENOENT);
 	agent_open(&beta, &f, f.beta);
 	agent_hello(&beta, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, 0, 0);
 	agent_open(&alpha, &f, f.alpha);
 	agent_hello(&alpha, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, 9, 0);
 	pump();
-	assert_int_equal(gateway_take_over(f.gw, 1), 0);
+	assert_int_equal(fleet_take_over(f.fleet, 1), 0);
 	assert_int_equal(above, 9);
 	/* The new number could not be recorded: nothing changes. */
-	gateway_recorded(f.gw, -EIO);
+	fleet_recorded(f.fleet, -EIO);
 	pump();
-	assert_true(f.gw->config.incarnation == 5 && f.gw->younger == 9);
-	assert_non_null(gateway_find_vm(f.gw, "web1")->host[1]->control);
-	assert_int_equal(gateway_take_over(f.gw, 2), 0);
-	assert_int_equal(gateway_take_over(f.gw, 3), -EBUSY);
-	gateway_recorded(f.gw, 0);
+	assert_true(f.fleet->config.incarnation == 5 && f.fleet->younger == 9);
+	assert_non_null(fleet_find_vm(f.fleet, "web1")->host[1]->control);
+	assert_int_equal(fleet_take_over(f.fleet, 2), 0);
+	assert_int_equal(fleet_take_over(f.fleet, 3), -EBUSY);
+	fleet_recorded(f.fleet, 0);
 	pump();
-	assert_true(f.gw->config.incarnation == 10 && f.gw->younger == 0);
+	assert_true(f.fleet->config.incarnation == 10 && f.fleet->younger == 0);
 	/* Both hosts have to connect again. */
-	assert_null(gateway_find_vm(f.gw, "web1")->host[1]->control);
+	assert_null(fleet_find_vm(f.fleet, "web1")->host[1]->control);
 	agent_close(&alpha);
 	memset(&alpha, 0, sizeof(alpha));
 	alpha.f = &f;
@@ -138,7 +138,7 @@ static void test_takeover(void **state)
 /* The state after the orders of a new protection: VM in SYNCING, both streams up. */
 static void open_streams(void)
 {
-	struct gateway_vm *vm = gateway_find_vm(f.gw, "web1");
+	struct fleet_vm *vm = fleet_find_vm(f.fleet, "web1");
 
 	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", 5, VM_SYNCING), 0);
 	vm->fsm.record = (struct vm_record){.term = 5, .owner = 0, .state = VM_SYNCING};
@@ -202,7 +202,7 @@ static void test_control(void **state)
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_true(agent_take(&alpha, WIRE_BEAT_ACK, &frame));
 	assert_memory_equal(frame.payload, payload, 8);
-	assert_ptr_equal(gateway_find_host(f.gw, "alpha")->control, alpha.session);
+	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, alpha.session);
 }
 
 /* A lease follows the answer to a beat, if the host owns a protected VM and its HELLO had the lease
@@ -218,14 +218,14 @@ static void test_leases(void **state)
 		{VM_PROTECTED, 0, true},    {VM_PROTECTED, 1, false}, {VM_PROMOTING, 0, false},
 		{VM_FAILED, 0, false},
 	};
-	struct gateway_vm *vm = gateway_find_vm(f.gw, "web1");
+	struct fleet_vm *vm = fleet_find_vm(f.fleet, "web1");
 	const struct wire_header beat = {.type = WIRE_BEAT};
 	uint8_t payload[8] = {0, 0, 0, 0, 0, 0, 1, 2};
 	struct wire_lease lease;
 
 	(void)state;
-	f.gw->config.lease_ms = 1500;
-	f.gw->config.release_ms = 150;
+	f.fleet->config.lease_ms = 1500;
+	f.fleet->config.release_ms = 150;
 	for (int knows = 1; knows >= 0; knows--) {
 		f.lacks[0] = knows ? 0 : WIRE_FEATURE_LEASE;
 		agent_open(&alpha, &f, f.alpha);
@@ -249,7 +249,7 @@ static void test_leases(void **state)
 		}
 		agent_close(&alpha);
 	}
-	assert_int_equal(f.gw->counters.leases, 2);
+	assert_int_equal(f.fleet->counters.leases, 2);
 }
 
 /* A kind of session that exists between agents only, never with a gateway. */
@@ -261,7 +261,7 @@ static void test_peer_is_refused(void **state)
 	pump();
 	assert_false(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_null(alpha.session);
-	assert_int_equal(f.gw->counters.refused_bad_frame, 1);
+	assert_int_equal(f.fleet->counters.refused_bad_frame, 1);
 }
 
 static void test_byte_by_byte(void **state)
@@ -276,7 +276,7 @@ static void test_byte_by_byte(void **state)
 	for (int i = 0; i < 5; i++)
 		agent_send(&alpha, &beat, payload, 8);
 	pump();
-	assert_int_equal(f.gw->counters.beats, 5);
+	assert_int_equal(f.fleet->counters.beats, 5);
 	assert_true(agent_take(&alpha, WIRE_BEAT_ACK, &frame));
 }
 
@@ -288,9 +288,9 @@ static void test_handshake_timeout(void **state)
 	assert_non_null(alpha.session);
 	pass(2);
 	assert_null(alpha.session);
-	assert_int_equal(f.gw->counters.refused_timeout, 1);
+	assert_int_equal(f.fleet->counters.refused_timeout, 1);
 	assert_true(agent_take(&alpha, WIRE_REFUSED, &frame));
-	assert_int_equal(f.gw->counters.handshakes_now, 0);
+	assert_int_equal(f.fleet->counters.handshakes_now, 0);
 }
 
 static void test_idle_control(void **state)
@@ -303,7 +303,7 @@ static void test_idle_control(void **state)
 	assert_non_null(alpha.session);
 	pass(2);
 	assert_null(alpha.session);
-	assert_null(gateway_find_host(f.gw, "alpha")->control);
+	assert_null(fleet_find_host(f.fleet, "alpha")->control);
 }
 
 static void test_duplicate_and_silent(void **state)
@@ -317,14 +317,14 @@ static void test_duplicate_and_silent(void **state)
 	pump();
 	assert_null(primary.session);
 	assert_non_null(alpha.session);
-	assert_int_equal(f.gw->counters.refused_duplicate, 1);
+	assert_int_equal(f.fleet->counters.refused_duplicate, 1);
 	f.now_ns += 600 * MS; /* the first one is silent, so the second replaces it */
 	agent_close(&primary);
 	agent_open(&primary, &f, f.alpha);
 	agent_hello(&primary, WIRE_KIND_CONTROL, 0, 0, 0);
 	pump();
 	assert_null(alpha.session);
-	assert_ptr_equal(gateway_find_host(f.gw, "alpha")->control, primary.session);
+	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, primary.session);
 }
 
 static void test_relay_and_commit(void **state)
@@ -356,7 +356,7 @@ static uint64_t welcome_features(struct agent *a)
 	assert_true(agent_take(a, WIRE_WELCOME, &frame));
 	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), 0);
 	/* A stream also gets the number of this start. */
-	assert_true(welcome.incarnation == f.gw->config.incarnation);
+	assert_true(welcome.incarnation == f.fleet->config.incarnation);
 	return welcome.features;
 }
 
@@ -373,7 +373,7 @@ static void open_stream(struct agent *a, struct wire_tls_context *tls, uint8_t r
 static void test_features(void **state)
 {
 	(void)state;
-	f.gw->config.incarnation = 0x69001234abcd;
+	f.fleet->config.incarnation = 0x69001234abcd;
 	f.lacks[WIRE_VM_ROLE_STANDBY] = WIRE_FEATURE_BITMAP;
 	open_streams();
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
@@ -431,7 +431,7 @@ static void test_back_pressure(void **state)
 	assert_false(primary.session->blocked);
 	assert_int_equal(primary.n_untaken, 0);
 	assert_true(agent_take(&standby, WIRE_EPOCH_END, &frame));
-	assert_int_equal(f.gw->counters.refused_slow, 0);
+	assert_int_equal(f.fleet->counters.refused_slow, 0);
 }
 
 static void test_standby_gone_while_blocked(void **state)
@@ -468,7 +468,7 @@ static void test_peer_that_does_not_read(void **state)
 			pump();
 	}
 	assert_null(alpha.session);
-	assert_int_equal(f.gw->counters.refused_slow, 1);
+	assert_int_equal(f.fleet->counters.refused_slow, 1);
 }
 
 int main(void)

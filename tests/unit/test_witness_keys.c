@@ -16,7 +16,7 @@
 static struct fixture f;
 static struct agent alpha, beta;
 static struct agent *const all[] = {&alpha, &beta};
-static struct gateway_vm *vm;
+static struct fleet_vm *vm;
 static struct wire_frame frame;
 static struct wire_witness_key key;
 
@@ -24,11 +24,11 @@ static int open_fixture(void **state)
 {
 	(void)state;
 	fixture_open(&f);
-	f.gw->config.witness_port = 7400;
-	f.gw->config.witness_rekey_ns = 600000 * MS;
+	f.fleet->config.witness_port = 7400;
+	f.fleet->config.witness_rekey_ns = 600000 * MS;
 	memset(&alpha, 0, sizeof(alpha));
 	memset(&beta, 0, sizeof(beta));
-	vm = gateway_find_vm(f.gw, "web1");
+	vm = fleet_find_vm(f.fleet, "web1");
 	vm->config.standby_timeout_ns = 600000 * MS; /* no streams in this test */
 	assert_int_equal(vm_journal_append(f.journal, "web1", "alpha", TERM, VM_PROTECTED), 0);
 	vm->fsm.record = (struct vm_record){.term = TERM, .owner = 0, .state = VM_PROTECTED};
@@ -88,7 +88,7 @@ static void pass(uint64_t ms)
 				agent_send(all[i], &beat, payload, sizeof(payload));
 		}
 		pump();
-		gateway_tick(f.gw, f.now_ns);
+		fleet_tick(f.fleet, f.now_ns);
 		pump();
 	}
 }
@@ -127,7 +127,7 @@ static enum witness_rx_verdict send_witness(const struct wire_witness_key *with,
 	uint8_t data[WIRE_WITNESS_SIZE];
 
 	make_witness(with, WIRE_WITNESS_BACKUP, sequence, data);
-	return witness_rx_input(f.gw->witness, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), f.now_ns);
+	return witness_rx_input(f.fleet->witness, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), f.now_ns);
 }
 
 static void a_key_when_the_owner_protects(void **state)
@@ -150,8 +150,8 @@ static void a_key_when_the_owner_protects(void **state)
 	assert_false(take_key(&alpha));
 	assert_false(take_key(&beta));
 	assert_int_equal(send_witness(&key, 1), WITNESS_RX_ACCEPTED);
-	assert_int_equal(gateway_witness(f.gw, vm)->made_at_ns, f.now_ns);
-	assert_int_equal(f.gw->counters.witness_keys, 1);
+	assert_int_equal(fleet_witness_view(f.fleet, vm)->made_at_ns, f.now_ns);
+	assert_int_equal(f.fleet->counters.witness_keys, 1);
 }
 
 static void protect(void)
@@ -178,7 +178,7 @@ static void an_address_in_the_client_network(void **state)
 	uint8_t data[WIRE_WITNESS_SIZE] = {0};
 
 	(void)state;
-	f.gw->config.client_address = 0xc6120003;
+	f.fleet->config.client_address = 0xc6120003;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		vm->witness_sources[0] = rows[i].source;
 		f.lacks[WIRE_VM_ROLE_NONE] = rows[i].lacks;
@@ -186,7 +186,7 @@ static void an_address_in_the_client_network(void **state)
 		assert_int_equal(key.client_address, rows[i].is_given ? 0xc6120003 : 0);
 		assert_int_equal(send_witness(&key, 1), WITNESS_RX_ACCEPTED);
 		make_witness(&key, WIRE_WITNESS_CLIENT, 1, data);
-		assert_int_equal(witness_rx_input(f.gw->witness, WIRE_WITNESS_CLIENT, 0xc612000b, data,
+		assert_int_equal(witness_rx_input(f.fleet->witness, WIRE_WITNESS_CLIENT, 0xc612000b, data,
 						  sizeof(data), f.now_ns),
 				 rows[i].is_given ? WITNESS_RX_ACCEPTED : WITNESS_RX_WRONG_ADDRESS);
 	}
@@ -205,7 +205,7 @@ static void not_without_the_feature(void **state)
 static void not_when_nobody_would_listen(void **state)
 {
 	(void)state;
-	f.gw->config.witness_port = 0;
+	f.fleet->config.witness_port = 0;
 	open_control(&alpha, f.alpha, "198.18.1.2");
 	report(&alpha, WIRE_VM_ROLE_PRIMARY, WIRE_STATE_PROTECTED, TERM);
 	pass(1000);
@@ -217,7 +217,7 @@ static void another_key_when_it_is_due(void **state)
 	struct wire_witness_key first;
 
 	(void)state;
-	f.gw->config.witness_rekey_ns = 5000 * MS;
+	f.fleet->config.witness_rekey_ns = 5000 * MS;
 	protect();
 	first = key;
 	pass(4800);
@@ -264,10 +264,10 @@ static void it_ends_with_term_and_owner(void **state)
 	assert_int_equal(send_witness(&first, 1), WITNESS_RX_ACCEPTED);
 	vm->fsm.protection.complete = vm->fsm.protection.committed = 1;
 	vm->fsm.host[1].epoch = 1;
-	(void)gateway_step(f.gw, vm, &in);
+	(void)fleet_step(f.fleet, vm, &in);
 	assert_int_equal(vm->fsm.record.state, VM_PROMOTING);
 	assert_int_equal(send_witness(&first, 2), WITNESS_RX_UNKNOWN_KEY);
-	assert_int_equal(gateway_witness(f.gw, vm)->n_accepted, 0);
+	assert_int_equal(fleet_witness_view(f.fleet, vm)->n_accepted, 0);
 	report(&alpha, WIRE_VM_ROLE_PRIMARY, WIRE_STATE_PROTECTED, TERM);
 	pass(200);
 	assert_false(take_key(&alpha));
@@ -305,7 +305,7 @@ static bool on_event(void *arg, const char *name, const char *kind, const char *
 static void forgeries_are_told_of(void **state)
 {
 	(void)state;
-	f.gw->sinks.event = on_event;
+	f.fleet->sinks.event = on_event;
 	n_events = 0;
 	protect();
 	pass(200);

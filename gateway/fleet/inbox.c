@@ -1,4 +1,4 @@
-#include "session/inbox.h"
+#include "fleet/inbox.h"
 
 #include <errno.h>
 #include <string.h>

@@ -12,8 +12,8 @@
  *
  * Where: gateway.c. Pure: no clock, no I/O, no allocation. Threads: the gateway's loop.
  */
-#ifndef SESSION_INBOX_H
-#define SESSION_INBOX_H
+#ifndef FLEET_INBOX_H
+#define FLEET_INBOX_H
 
 #include <stdbool.h>
 #include <stddef.h>

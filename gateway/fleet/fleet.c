@@ -1,4 +1,4 @@
-#include "session/gateway.h"
+#include "fleet/fleet.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,15 +10,15 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "probe/probes.h"
-#include "session/evidence.h"
+#include "fleet/evidence.h"
 #include "session/session.h"
 
 #define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* report a disk that takes longer */
 
-#define ROW(member) COUNTERS_ROW(struct gateway_counters, member)
+#define ROW(member) COUNTERS_ROW(struct fleet_counters, member)
 
 #define WITNESS_ROW(name_, path, verdict)                                                          \
-	{name_, offsetof(struct gateway_counters, witness[path][WITNESS_RX_##verdict])}
+	{name_, offsetof(struct fleet_counters, witness[path][WITNESS_RX_##verdict])}
 #define WITNESS_ROWS(prefix, path)                                                                 \
 	WITNESS_ROW(prefix "accepted", path, ACCEPTED),                                            \
 	WITNESS_ROW(prefix "malformed", path, MALFORMED),                                          \
@@ -29,7 +29,7 @@
 	WITNESS_ROW(prefix "over_limit", path, OVER_LIMIT),                                        \
 	WITNESS_ROW(prefix "bad_mac", path, BAD_MAC)
 
-const struct counters_row gateway_counter_rows[] = {
+const struct counters_row fleet_counter_rows[] = {
 	ROW(sessions_now), ROW(sessions_opened), ROW(sessions_closed), ROW(handshakes_now), ROW(closing_now),
 	ROW(bytes_in), ROW(bytes_out), ROW(frames_in), ROW(frames_out), ROW(beats), ROW(leases), ROW(reports),
 	ROW(orders_sent), ROW(orders_done), ROW(resumes), ROW(commits), ROW(epoch_acks),
@@ -48,87 +48,87 @@ const struct counters_row gateway_counter_rows[] = {
 	ROW(refused_tls_bad_certificate), ROW(refused_tls_old_version),
 	ROW(refused_tls_peer_refused), ROW(refused_tls_protocol),
 };
-const size_t gateway_n_counter_rows = sizeof(gateway_counter_rows) / sizeof(gateway_counter_rows[0]);
+const size_t fleet_n_counter_rows = sizeof(fleet_counter_rows) / sizeof(fleet_counter_rows[0]);
 
-int gateway_new(const struct gateway_config *config, struct gateway **ret_gateway)
+int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 {
-	struct gateway *gw = calloc(1, sizeof(*gw));
+	struct fleet *fleet = calloc(1, sizeof(*fleet));
 
-	if (!gw)
+	if (!fleet)
 		return -ENOMEM;
-	gw->config = *config;
-	if (!gw->config.clock_ns)
-		gw->config.clock_ns = clock_mono_ns;
-	admission_init(&gw->admission, 0);
-	if (witness_rx_new(&gw->witness) < 0) {
-		free(gw);
+	fleet->config = *config;
+	if (!fleet->config.clock_ns)
+		fleet->config.clock_ns = clock_mono_ns;
+	admission_init(&fleet->admission, 0);
+	if (witness_rx_new(&fleet->witness) < 0) {
+		free(fleet);
 		return -ENOMEM;
 	}
-	*ret_gateway = gw;
+	*ret_fleet = fleet;
 	return 0;
 }
 
-struct gateway *gateway_free(struct gateway *gw)
+struct fleet *fleet_free(struct fleet *fleet)
 {
-	if (!gw)
+	if (!fleet)
 		return NULL;
-	for (size_t i = 0; i < gw->n_vms; i++)
-		free(gw->vms[i]);
-	witness_rx_free(gw->witness);
-	free(gw);
+	for (size_t i = 0; i < fleet->n_vms; i++)
+		free(fleet->vms[i]);
+	witness_rx_free(fleet->witness);
+	free(fleet);
 	return NULL;
 }
 
-struct gateway_vm *gateway_find_vm(struct gateway *gw, const char *name)
+struct fleet_vm *fleet_find_vm(struct fleet *fleet, const char *name)
 {
-	for (size_t i = 0; i < gw->n_vms; i++) {
-		if (strcmp(gw->vms[i]->config.name, name) == 0)
-			return gw->vms[i];
+	for (size_t i = 0; i < fleet->n_vms; i++) {
+		if (strcmp(fleet->vms[i]->config.name, name) == 0)
+			return fleet->vms[i];
 	}
 	return NULL;
 }
 
-void gateway_add_fault(struct gateway *gw, const char *name, const char *text)
+void fleet_add_fault(struct fleet *fleet, const char *name, const char *text)
 {
-	struct gateway_fault *fault;
+	struct fleet_fault *fault;
 
-	if (gw->n_faults == GATEWAY_VMS_MAX)
+	if (fleet->n_faults == FLEET_VMS_MAX)
 		return;
-	fault = &gw->faults[gw->n_faults++];
+	fault = &fleet->faults[fleet->n_faults++];
 	(void)snprintf(fault->name, sizeof(fault->name), "%s", name);
 	(void)snprintf(fault->text, sizeof(fault->text), "%s", text);
 }
 
-const char *gateway_find_fault(const struct gateway *gw, const char *name)
+const char *fleet_find_fault(const struct fleet *fleet, const char *name)
 {
-	for (size_t i = 0; i < gw->n_faults; i++) {
-		if (strcmp(gw->faults[i].name, name) == 0)
-			return gw->faults[i].text;
+	for (size_t i = 0; i < fleet->n_faults; i++) {
+		if (strcmp(fleet->faults[i].name, name) == 0)
+			return fleet->faults[i].text;
 	}
 	return NULL;
 }
 
-struct gateway_host *gateway_find_host(struct gateway *gw, const char *name)
+struct fleet_host *fleet_find_host(struct fleet *fleet, const char *name)
 {
-	for (size_t i = 0; i < gw->n_hosts; i++) {
-		if (strcmp(gw->hosts[i].name, name) == 0)
-			return &gw->hosts[i];
+	for (size_t i = 0; i < fleet->n_hosts; i++) {
+		if (strcmp(fleet->hosts[i].name, name) == 0)
+			return &fleet->hosts[i];
 	}
 	return NULL;
 }
 
-static struct gateway_host *add_host(struct gateway *gw, const char *name)
+static struct fleet_host *add_host(struct fleet *fleet, const char *name)
 {
-	struct gateway_host *host = gateway_find_host(gw, name);
+	struct fleet_host *host = fleet_find_host(fleet, name);
 
-	if (host || gw->n_hosts == GATEWAY_HOSTS_MAX)
+	if (host || fleet->n_hosts == FLEET_HOSTS_MAX)
 		return host;
-	host = &gw->hosts[gw->n_hosts++];
+	host = &fleet->hosts[fleet->n_hosts++];
 	(void)snprintf(host->name, sizeof(host->name), "%s", name);
 	return host;
 }
 
-int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host)
+int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host)
 {
 	if (vm->host[0] == host)
 		return 0;
@@ -136,14 +136,14 @@ int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host
 }
 
 /* The journal's record of a VM, with its owner's name turned into a host index. */
-static int find_record(struct gateway *gw, const struct vm_config *config,
+static int find_record(struct fleet *fleet, const struct vm_config *config,
 		       struct vm_record *ret_record, struct error *ret_error)
 {
-	const struct vm_journal_entry *entry = vm_journal_find(gw->config.journal, config->name);
+	const struct vm_journal_entry *entry = vm_journal_find(fleet->config.journal, config->name);
 	int owner;
 
 	*ret_record = (struct vm_record){0};
-	if (vm_journal_doubt(gw->config.journal, config->name, ret_error)) {
+	if (vm_journal_doubt(fleet->config.journal, config->name, ret_error)) {
 		ret_record->in_doubt = true;
 		log_error("vm=%s is in conflict: %s", config->name, ret_error->text);
 	}
@@ -166,18 +166,18 @@ static int find_record(struct gateway *gw, const struct vm_config *config,
 	return 0;
 }
 
-int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t now_ns,
+int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
 		   struct error *ret_error)
 {
 	struct vm_record record;
-	struct gateway_vm *vm;
+	struct fleet_vm *vm;
 	int r;
 
-	if (gateway_find_vm(gw, config->name))
+	if (fleet_find_vm(fleet, config->name))
 		return -EEXIST;
-	if (gw->n_vms == GATEWAY_VMS_MAX)
+	if (fleet->n_vms == FLEET_VMS_MAX)
 		return -ENOSPC;
-	r = find_record(gw, config, &record, ret_error);
+	r = find_record(fleet, config, &record, ret_error);
 	if (r < 0)
 		return r;
 	vm = calloc(1, sizeof(*vm));
@@ -185,23 +185,23 @@ int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t 
 		return -ENOMEM;
 	vm->config = *config;
 	for (int h = 0; h < 2; h++)
-		vm->host[h] = add_host(gw, config->host[h]);
-	vm_fsm_init(&vm->fsm, &vm->config, &record, gw->config.first_order_id, now_ns);
-	vm->index = gw->n_vms;
-	gw->vms[gw->n_vms++] = vm;
+		vm->host[h] = add_host(fleet, config->host[h]);
+	vm_fsm_init(&vm->fsm, &vm->config, &record, fleet->config.first_order_id, now_ns);
+	vm->index = fleet->n_vms;
+	fleet->vms[fleet->n_vms++] = vm;
 	return 0;
 }
 
-void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text)
+void fleet_event(struct fleet *fleet, const char *vm, const char *kind, const char *text)
 {
-	counters_add(&gw->counters.events, 1);
-	if (gw->sinks.event && !gw->sinks.event(gw->sinks.arg, vm, kind, "", "", text))
-		counters_add(&gw->counters.events_suppressed, 1);
+	counters_add(&fleet->counters.events, 1);
+	if (fleet->sinks.event && !fleet->sinks.event(fleet->sinks.arg, vm, kind, "", "", text))
+		counters_add(&fleet->counters.events_suppressed, 1);
 }
 
-uint64_t *gateway_tls_counter(struct gateway *gw, enum wire_tls_failure failure)
+uint64_t *fleet_tls_counter(struct fleet *fleet, enum wire_tls_failure failure)
 {
-	struct gateway_counters *c = &gw->counters;
+	struct fleet_counters *c = &fleet->counters;
 
 	switch (failure) {
 	case WIRE_TLS_EXPIRED:
@@ -238,35 +238,35 @@ uint64_t *gateway_tls_counter(struct gateway *gw, enum wire_tls_failure failure)
 
 /* Begin to write a record. 0: it is on disk; 1: it is being
  * written; -errno: it could not be written. */
-static int act_journal(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
+static int act_journal(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
 	const char *owner = vm->config.host[a->record.owner];
 	int r;
 
-	if (gw->config.journal_thread) {
-		r = journal_thread_append(gw->config.journal_thread, vm->index, vm->config.name,
+	if (fleet->config.journal_thread) {
+		r = journal_thread_append(fleet->config.journal_thread, vm->index, vm->config.name,
 					  owner, a->record.term, a->record.state);
 		return r < 0 ? r : 1;
 	}
-	return vm_journal_append(gw->config.journal, vm->config.name, owner, a->record.term,
+	return vm_journal_append(fleet->config.journal, vm->config.name, owner, a->record.term,
 				 a->record.state);
 }
 
-static void count_journal(struct gateway *gw, const struct vm_action *a, int r)
+static void count_journal(struct fleet *fleet, const struct vm_action *a, int r)
 {
-	counters_add(r < 0 ? &gw->counters.journal_errors : &gw->counters.journal_writes, 1);
+	counters_add(r < 0 ? &fleet->counters.journal_errors : &fleet->counters.journal_writes, 1);
 	if (r == 0 && a->record.state == VM_PROMOTING) {
-		counters_add(&gw->counters.promotions, 1);
+		counters_add(&fleet->counters.promotions, 1);
 		FAULT_POINT(FAULT_GATEWAY_PROMOTING);
 	}
 }
 
-static void act_event(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
+static void act_event(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
-	counters_add(&gw->counters.events, 1);
-	if (gw->sinks.event &&
-	    !gw->sinks.event(gw->sinks.arg, vm->config.name, a->event, a->from, a->to, a->text)) {
-		counters_add(&gw->counters.events_suppressed, 1);
+	counters_add(&fleet->counters.events, 1);
+	if (fleet->sinks.event &&
+	    !fleet->sinks.event(fleet->sinks.arg, vm->config.name, a->event, a->from, a->to, a->text)) {
+		counters_add(&fleet->counters.events_suppressed, 1);
 		return; /* a suppressed event is not logged either */
 	}
 	log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " %s%s%s%s%s: %s", vm->config.name,
@@ -274,7 +274,7 @@ static void act_event(struct gateway *gw, struct gateway_vm *vm, const struct vm
 		 a->from, a->to[0] ? " -> " : "", a->to, a->text);
 }
 
-static void act_close(struct gateway_vm *vm)
+static void act_close(struct fleet_vm *vm)
 {
 	vm_relay_close(&vm->relay);
 	for (size_t i = 0; i < 2; i++) {
@@ -289,11 +289,11 @@ static void act_close(struct gateway_vm *vm)
 }
 
 /* Carry out one action. 0; for a journal record as act_journal(). */
-static int act(struct gateway *gw, struct gateway_vm *vm, const struct vm_action *a)
+static int act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
 	switch (a->kind) {
 	case VM_ACT_JOURNAL:
-		return act_journal(gw, vm, a);
+		return act_journal(fleet, vm, a);
 	case VM_ACT_ORDER:
 		if (vm->host[a->host]->control)
 			session_send_order(vm->host[a->host]->control, vm, a);
@@ -308,24 +308,24 @@ static int act(struct gateway *gw, struct gateway_vm *vm, const struct vm_action
 			session_send_commit(vm->stream[0], a);
 		break;
 	case VM_ACT_EVENT:
-		act_event(gw, vm, a);
+		act_event(fleet, vm, a);
 		break;
 	case VM_ACT_REPLY:
-		if (gw->sinks.reply)
-			gw->sinks.reply(gw->sinks.arg, a->op_id, a->ok, a->code, a->text);
+		if (fleet->sinks.reply)
+			fleet->sinks.reply(fleet->sinks.arg, a->op_id, a->ok, a->code, a->text);
 		break;
 	case VM_ACT_CLOSE:
 		act_close(vm);
 		break;
 	case VM_ACT_FENCE:
-		if (gw->config.fence)
-			gw->config.fence(gw->config.fence_arg, vm, a->host, a->term);
+		if (fleet->config.fence)
+			fleet->config.fence(fleet->config.fence_arg, vm, a->host, a->term);
 		break;
 	}
 	return 0;
 }
 
-static void journal_failed(struct gateway *gw, struct gateway_vm *vm, const struct vm_input *in,
+static void journal_failed(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
 			   int r)
 {
 	char text[VM_TEXT_MAX];
@@ -333,53 +333,53 @@ static void journal_failed(struct gateway *gw, struct gateway_vm *vm, const stru
 	(void)snprintf(text, sizeof(text), "cannot write the journal: %s; free space in state_dir",
 		       strerror(-r));
 	log_limited(LOG_LEVEL_ERROR, "vm=%s %s", vm->config.name, text);
-	if (in->kind == VM_IN_COMMAND && gw->sinks.reply)
-		gw->sinks.reply(gw->sinks.arg, in->op_id, false, "journal", text);
+	if (in->kind == VM_IN_COMMAND && fleet->sinks.reply)
+		fleet->sinks.reply(fleet->sinks.arg, in->op_id, false, "journal", text);
 }
 
 /* ---- steps, and waiting for the disk ---- */
 
 /* The step of vm->pending could not be journaled: restore the machine as if it never happened. */
-static void put_back(struct gateway *gw, struct gateway_vm *vm, int r)
+static void put_back(struct fleet *fleet, struct fleet_vm *vm, int r)
 {
 	vm->fsm = vm->pending.before;
-	vm->fsm.stepped_ns = vm->fsm.ticked_ns = gw->now_ns;
+	vm->fsm.stepped_ns = vm->fsm.ticked_ns = fleet->now_ns;
 	vm->pending.in_step = false;
-	journal_failed(gw, vm, &vm->pending.in.in, r);
+	journal_failed(fleet, vm, &vm->pending.in.in, r);
 }
 
 /* Carry out the remaining actions of the step in vm->pending. 0: all are done, or wait for the
  * disk; -errno: the journal failed and the machine was restored. */
-static int carry_out(struct gateway *gw, struct gateway_vm *vm)
+static int carry_out(struct fleet *fleet, struct fleet_vm *vm)
 {
-	struct gateway_pending *p = &vm->pending;
+	struct fleet_pending *p = &vm->pending;
 
 	p->in_step = true;
 	for (; p->at < p->actions.n && !p->waiting; p->at++) {
 		const struct vm_action *a = &p->actions.list[p->at];
-		int r = act(gw, vm, a);
+		int r = act(fleet, vm, a);
 
 		if (a->kind != VM_ACT_JOURNAL)
 			continue;
 		if (r <= 0)
-			count_journal(gw, a, r);
+			count_journal(fleet, a, r);
 		if (r > 0) {
 			p->waiting = true;
 			p->said = false;
-			p->since_ns = gw->now_ns;
+			p->since_ns = fleet->now_ns;
 		} else if (r < 0) {
-			put_back(gw, vm, r);
+			put_back(fleet, vm, r);
 			return r;
 		}
 	}
 	p->in_step = p->waiting;
-	session_follow_witness(gw, vm);
+	witness_keys_follow(fleet, vm);
 	return 0;
 }
 
-static int step(struct gateway *gw, struct gateway_vm *vm, const struct vm_input *in)
+static int step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in)
 {
-	struct gateway_pending *p = &vm->pending;
+	struct fleet_pending *p = &vm->pending;
 
 	p->before = vm->fsm;
 	inbox_copy(&p->in, in);
@@ -387,11 +387,11 @@ static int step(struct gateway *gw, struct gateway_vm *vm, const struct vm_input
 	if (p->actions.overflow)
 		log_error("vm=%s more actions than fit a step: a bug", vm->config.name);
 	p->at = 0;
-	return carry_out(gw, vm);
+	return carry_out(fleet, vm);
 }
 
 /* The step of @in was undone because the disk failed: make sure that the input is given again. */
-static void undo(struct gateway_vm *vm, const struct inbox_entry *e, uint64_t now_ns)
+static void undo(struct fleet_vm *vm, const struct inbox_entry *e, uint64_t now_ns)
 {
 	const struct vm_input *in = &e->in;
 	struct session *s = NULL;
@@ -417,128 +417,128 @@ static void undo(struct gateway_vm *vm, const struct inbox_entry *e, uint64_t no
 }
 
 /* Take the inputs that came meanwhile, until one of their steps waits for the disk in turn. */
-static void drain(struct gateway *gw, struct gateway_vm *vm)
+static void drain(struct fleet *fleet, struct fleet_vm *vm)
 {
 	struct inbox_entry e;
 
 	while (!vm->pending.in_step && inbox_take(&vm->pending.inbox, &e)) {
-		e.in.now_ns = gw->now_ns; /* time never goes back for a machine; it stood still */
-		if (step(gw, vm, &e.in) < 0)
-			undo(vm, &e, gw->now_ns);
+		e.in.now_ns = fleet->now_ns; /* time never goes back for a machine; it stood still */
+		if (step(fleet, vm, &e.in) < 0)
+			undo(vm, &e, fleet->now_ns);
 	}
 }
 
-int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in)
+int fleet_step(struct fleet *fleet, struct fleet_vm *vm, struct vm_input *in)
 {
 	int r;
 
-	in->now_ns = gw->now_ns;
+	in->now_ns = fleet->now_ns;
 	if (!vm->pending.in_step) {
-		r = step(gw, vm, in);
-		drain(gw, vm);
+		r = step(fleet, vm, in);
+		drain(fleet, vm);
 		return r;
 	}
 	r = inbox_put(&vm->pending.inbox, in);
-	if (r < 0 && in->kind == VM_IN_COMMAND && gw->sinks.reply)
-		gw->sinks.reply(gw->sinks.arg, in->op_id, false, "busy",
+	if (r < 0 && in->kind == VM_IN_COMMAND && fleet->sinks.reply)
+		fleet->sinks.reply(fleet->sinks.arg, in->op_id, false, "busy",
 				"too much waits for the journal's disk already; ask again");
 	return r;
 }
 
-static void journal_done(struct gateway *gw, struct gateway_vm *vm, int r)
+static void journal_done(struct fleet *fleet, struct fleet_vm *vm, int r)
 {
-	struct gateway_pending *p = &vm->pending;
+	struct fleet_pending *p = &vm->pending;
 	struct inbox_entry in;
 
-	count_journal(gw, &p->actions.list[p->at - 1], r);
+	count_journal(fleet, &p->actions.list[p->at - 1], r);
 	p->waiting = false;
 	if (p->said)
 		log_warn("vm=%s the journal's disk answered after %" PRIu64 " ms", vm->config.name,
-			 (gw->now_ns - p->since_ns) / CLOCK_NS_PER_MS);
+			 (fleet->now_ns - p->since_ns) / CLOCK_NS_PER_MS);
 	if (r == 0)
-		r = carry_out(gw, vm);
+		r = carry_out(fleet, vm);
 	else
-		put_back(gw, vm, r);
+		put_back(fleet, vm, r);
 	if (r < 0) {
 		in = p->in;
-		undo(vm, &in, gw->now_ns);
+		undo(vm, &in, fleet->now_ns);
 	}
-	drain(gw, vm);
+	drain(fleet, vm);
 }
 
-void gateway_journal_done(struct gateway *gw)
+void fleet_journal_done(struct fleet *fleet)
 {
 	size_t ticket;
 	int r;
 
-	while (journal_thread_take(gw->config.journal_thread, &ticket, &r)) {
+	while (journal_thread_take(fleet->config.journal_thread, &ticket, &r)) {
 		if (ticket == JOURNAL_THREAD_INCARNATION)
-			gateway_recorded(gw, r);
-		else if (ticket < gw->n_vms && gw->vms[ticket]->pending.waiting)
-			journal_done(gw, gw->vms[ticket], r);
+			fleet_recorded(fleet, r);
+		else if (ticket < fleet->n_vms && fleet->vms[ticket]->pending.waiting)
+			journal_done(fleet, fleet->vms[ticket], r);
 	}
 }
 
 /* Deadlines of a VM whose step waits for the disk, or that has an input to give again. */
-static void tick_pending(struct gateway *gw, struct gateway_vm *vm)
+static void tick_pending(struct fleet *fleet, struct fleet_vm *vm)
 {
-	struct gateway_pending *p = &vm->pending;
+	struct fleet_pending *p = &vm->pending;
 	struct inbox_entry again;
 
-	if (p->waiting && !p->said && gw->now_ns - p->since_ns >= JOURNAL_SLOW_NS) {
+	if (p->waiting && !p->said && fleet->now_ns - p->since_ns >= JOURNAL_SLOW_NS) {
 		p->said = true;
 		log_warn("vm=%s the journal's disk has not answered for %" PRIu64 " ms",
-			 vm->config.name, (gw->now_ns - p->since_ns) / CLOCK_NS_PER_MS);
-		gateway_event(gw, vm->config.name, "journal",
+			 vm->config.name, (fleet->now_ns - p->since_ns) / CLOCK_NS_PER_MS);
+		fleet_event(fleet, vm->config.name, "journal",
 			      "the disk of state_dir does not answer; this VM stands still until it does");
 	}
-	if (p->in_step || p->retry_ns == 0 || gw->now_ns < p->retry_ns)
+	if (p->in_step || p->retry_ns == 0 || fleet->now_ns < p->retry_ns)
 		return;
 	p->retry_ns = 0;
 	inbox_copy(&again, &p->retry.in);
-	again.in.now_ns = gw->now_ns;
-	if (step(gw, vm, &again.in) < 0)
-		undo(vm, &again, gw->now_ns);
-	drain(gw, vm);
+	again.in.now_ns = fleet->now_ns;
+	if (step(fleet, vm, &again.in) < 0)
+		undo(vm, &again, fleet->now_ns);
+	drain(fleet, vm);
 }
 
-void gateway_tick(struct gateway *gw, uint64_t now_ns)
+void fleet_tick(struct fleet *fleet, uint64_t now_ns)
 {
 	struct session *next;
 
-	gw->now_ns = now_ns;
-	for (struct session *s = gw->sessions; s; s = next) {
+	fleet->now_ns = now_ns;
+	for (struct session *s = fleet->sessions; s; s = next) {
 		next = s->next;
 		session_tick(s, now_ns);
 	}
-	for (size_t i = 0; i < gw->n_vms; i++) {
-		struct gateway_vm *vm = gw->vms[i];
+	for (size_t i = 0; i < fleet->n_vms; i++) {
+		struct fleet_vm *vm = fleet->vms[i];
 		struct detector_evidence evidence;
 		struct vm_input tick;
 
-		tick_pending(gw, vm);
+		tick_pending(fleet, vm);
 		if (vm->pending.in_step || now_ns < vm_fsm_deadline_ns(&vm->fsm, now_ns))
 			continue;
-		evidence_gather(gw, vm, &evidence, &tick);
-		(void)gateway_step(gw, vm, &tick); /* the next tick tries again */
+		evidence_gather(fleet, vm, &evidence, &tick);
+		(void)fleet_step(fleet, vm, &tick); /* the next tick tries again */
 		evidence_ask(vm, now_ns);
 	}
-	session_tick_witness(gw);
-	admission_run(gw);
+	witness_keys_tick(fleet);
+	admission_run(fleet);
 }
 
-uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns)
+uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns)
 {
 	uint64_t deadline_ns = now_ns + CLOCK_NS_PER_S / 2;
-	uint64_t admit_ns = admission_deadline_ns(gw);
+	uint64_t admit_ns = admission_deadline_ns(fleet);
 
 	if (admit_ns < deadline_ns)
 		deadline_ns = admit_ns;
 
-	for (size_t i = 0; i < gw->n_vms; i++) {
-		uint64_t at_ns = vm_fsm_deadline_ns(&gw->vms[i]->fsm, now_ns);
+	for (size_t i = 0; i < fleet->n_vms; i++) {
+		uint64_t at_ns = vm_fsm_deadline_ns(&fleet->vms[i]->fsm, now_ns);
 
-		if (gw->vms[i]->pending.waiting)
+		if (fleet->vms[i]->pending.waiting)
 			continue; /* the end of the write wakes the loop */
 		if (at_ns < deadline_ns)
 			deadline_ns = at_ns;
@@ -546,31 +546,31 @@ uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns)
 	return deadline_ns;
 }
 
-static void copy_probe_counters(struct gateway *gw)
+static void copy_probe_counters(struct fleet *fleet)
 {
 	struct probes_counters p;
 
-	probes_get_counters(gw->probes, &p);
-	gw->counters.probes_sent = p.sent;
-	gw->counters.probes_answered = p.answered;
-	gw->counters.probe_replies = p.replies;
-	gw->counters.probes_lost = p.lost;
-	gw->counters.probes_malformed = p.malformed;
-	gw->counters.probes_stray = p.stray;
+	probes_get_counters(fleet->probes, &p);
+	fleet->counters.probes_sent = p.sent;
+	fleet->counters.probes_answered = p.answered;
+	fleet->counters.probe_replies = p.replies;
+	fleet->counters.probes_lost = p.lost;
+	fleet->counters.probes_malformed = p.malformed;
+	fleet->counters.probes_stray = p.stray;
 }
 
-void gateway_print_counters(struct gateway *gw, struct bytes_writer *w)
+void fleet_print_counters(struct fleet *fleet, struct bytes_writer *w)
 {
-	const void *all[1] = {&gw->counters};
-	struct gateway_counters *c = &gw->counters;
+	const void *all[1] = {&fleet->counters};
+	struct fleet_counters *c = &fleet->counters;
 
 	c->relay_frames = c->relay_bytes = c->relay_dropped = 0;
-	for (size_t i = 0; i < gw->n_vms; i++) {
-		c->relay_frames += gw->vms[i]->relay.frames_total;
-		c->relay_bytes += gw->vms[i]->relay.bytes_total;
-		c->relay_dropped += gw->vms[i]->relay.dropped_total;
+	for (size_t i = 0; i < fleet->n_vms; i++) {
+		c->relay_frames += fleet->vms[i]->relay.frames_total;
+		c->relay_bytes += fleet->vms[i]->relay.bytes_total;
+		c->relay_dropped += fleet->vms[i]->relay.dropped_total;
 	}
-	copy_probe_counters(gw);
-	session_count_witness(gw);
-	counters_print(gateway_counter_rows, gateway_n_counter_rows, all, 1, w);
+	copy_probe_counters(fleet);
+	witness_keys_count(fleet);
+	counters_print(fleet_counter_rows, fleet_n_counter_rows, all, 1, w);
 }

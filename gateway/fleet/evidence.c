@@ -1,4 +1,4 @@
-#include "session/evidence.h"
+#include "fleet/evidence.h"
 
 #include "probe/prober.h"
 #include "session/session.h"
@@ -16,7 +16,7 @@ static struct detector_probe asked(const struct prober *prober, enum prober_kind
 
 /* Has the standby not acknowledged an epoch sent whole, or does the primary wait for room at the
  * standby? Epochs relayed in an earlier term do not count. */
-static bool standby_owes(const struct gateway_vm *vm)
+static bool standby_owes(const struct fleet_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
 
@@ -44,12 +44,12 @@ static const char *last_answer(const struct prober_figures *guest)
 	return how;
 }
 
-void evidence_gather(const struct gateway *gw, const struct gateway_vm *vm,
+void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 		     struct detector_evidence *ret_evidence, struct vm_input *ret_tick)
 {
 	unsigned int owner = vm->fsm.record.owner;
 	struct prober_figures guest;
-	const struct witness_view *view = gateway_witness(gw, vm);
+	const struct witness_view *view = fleet_witness_view(fleet, vm);
 	struct detector_evidence e = {
 		.witness = view->n_timely, .to_guest = view->to_guest, .from_guest = view->from_guest,
 	};
@@ -66,7 +66,7 @@ void evidence_gather(const struct gateway *gw, const struct gateway_vm *vm,
 				      .guest_answers = last_answer(&guest)};
 }
 
-void evidence_ask(struct gateway_vm *vm, uint64_t now_ns)
+void evidence_ask(struct fleet_vm *vm, uint64_t now_ns)
 {
 	prober_set_active(vm->prober,
 			  (vm->fsm.record.state == VM_PROTECTED && detector_asks(&vm->fsm.detector)) ||

@@ -5,7 +5,7 @@
  *
  * Where: main makes it; session/ and control/ call it; it calls vm/ and sessions' send functions.
  *
- *	session ─ frame ──► gateway_step ─► vm_fsm_step ─► actions ─► journal ┄┄ durable ┄► sessions, sinks
+ *	session ─ frame ──► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄┄ durable ┄► sessions, sinks
  *	control ─ verb ───►      │                                      │
  *	main ─ tick ──────►      │                                      └┄ failed: the machine is put back,
  *	                         │                                         nothing follows
@@ -30,7 +30,7 @@
 #include "base/error.h"
 #include "base/rate.h"
 #include "session/admission.h"
-#include "session/inbox.h"
+#include "fleet/inbox.h"
 #include "vm/fsm.h"
 #include "vm/journal.h"
 #include "vm/journal_thread.h"
@@ -38,15 +38,15 @@
 #include "wire/tls.h"
 #include "witness/witness_rx.h"
 
-#define GATEWAY_VMS_MAX	  64
-#define GATEWAY_HOSTS_MAX (2 * GATEWAY_VMS_MAX)
+#define FLEET_VMS_MAX	  64
+#define FLEET_HOSTS_MAX (2 * FLEET_VMS_MAX)
 
 struct probes;
 struct prober;
 struct session;
 
 /* An agent's last report about a VM. */
-struct gateway_report {
+struct fleet_report {
 	uint64_t at_ns; /* 0: never */
 	uint64_t term, epoch;
 	uint8_t role, state, verdict;
@@ -57,7 +57,7 @@ struct gateway_report {
 	uint64_t told_ns;
 };
 
-struct gateway_host {
+struct fleet_host {
 	char name[WIRE_NAME_MAX + 1];
 	struct session *control; /* NULL: not connected */
 	char source[16];     /* address of its last HELLO; "" never */
@@ -66,7 +66,7 @@ struct gateway_host {
 };
 
 /* The witness key of a VM's owner. */
-struct gateway_witness {
+struct fleet_witness {
 	uint64_t term;		      /* the key's term; 0: there is no key */
 	uint8_t owner;		      /* the key's owner */
 	uint64_t sent_on;	      /* number of the control connection it was sent on; 0: none */
@@ -77,7 +77,7 @@ struct gateway_witness {
 };
 
 /* A step that waits until its journal record is durable; see gateway.c. */
-struct gateway_pending {
+struct fleet_pending {
 	bool waiting;		    /* the members below except inbox and retry are valid */
 	bool said;		    /* the event about a disk that does not answer was given */
 	bool in_step;		    /* actions are being carried out: inputs
@@ -93,32 +93,32 @@ struct gateway_pending {
 	uint64_t retry_ns;	    /* ... give it again at this time; 0: there is none */
 };
 
-struct gateway_vm {
+struct fleet_vm {
 	struct vm_config config;
-	size_t index;			  /* in gateway->vms, and in the witness receiver */
-	struct gateway_witness witness;
+	size_t index;			  /* in fleet->vms, and in the witness receiver */
+	struct fleet_witness witness;
 	/* Source address of each host's datagrams in the
 	 * client network, host byte order; 0: accept none. */
 	uint32_t witness_sources[2];
-	struct vm_fsm fsm; /* may be ahead of the journal: gateway_is_durable() */
-	struct gateway_pending pending;
+	struct vm_fsm fsm; /* may be ahead of the journal: fleet_is_durable() */
+	struct fleet_pending pending;
 	struct vm_relay relay;
-	struct gateway_host *host[2];
+	struct fleet_host *host[2];
 	struct session *stream[2];	  /* [0] primary's, [1] standby's; NULL: none */
 	bool knows_standby;		  /* some standby's stream was open since the start */
 	uint64_t standby_features;	  /* what the last standby understands */
-	struct gateway_report report[2]; /* by host */
+	struct fleet_report report[2]; /* by host */
 	uint32_t order_seq;
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
 };
 
 /* A VM that cannot be protected: its file or its journal lines are unusable. */
-struct gateway_fault {
+struct fleet_fault {
 	char name[WIRE_NAME_MAX + 1];
 	char text[ERROR_TEXT_BYTES];
 };
 
-struct gateway_counters {
+struct fleet_counters {
 	uint64_t sessions_opened, sessions_closed, sessions_now, handshakes_now, closing_now;
 	uint64_t bytes_in, bytes_out, frames_in, frames_out;
 	uint64_t beats, leases, reports, orders_sent, orders_done, resumes, commits;
@@ -141,11 +141,11 @@ struct gateway_counters {
 		refused_wrong_role, refused_tls_no_certificate, refused_tls_bad_certificate,
 		refused_tls_old_version, refused_tls_peer_refused, refused_tls_protocol;
 };
-extern const struct counters_row gateway_counter_rows[];
-extern const size_t gateway_n_counter_rows;
+extern const struct counters_row fleet_counter_rows[];
+extern const size_t fleet_n_counter_rows;
 
 /* Callbacks of the operators' service. Strings are valid during the call. */
-struct gateway_sinks {
+struct fleet_sinks {
 	/* False: too many events, this one was not kept. */
 	bool (*event)(void *arg, const char *vm, const char *kind, const char *from, const char *to,
 		      const char *text);
@@ -153,7 +153,7 @@ struct gateway_sinks {
 	void *arg;
 };
 
-struct gateway_config {
+struct fleet_config {
 	struct wire_tls_context *tls;	  /* server side; borrowed */
 	struct vm_journal *journal;	  /* borrowed */
 	struct journal_thread *journal_thread; /* borrowed, writes `journal`; NULL:
@@ -178,7 +178,7 @@ struct gateway_config {
 	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */
 	/* Run @vm's fence command against its host @host. VM_IN_FENCED reports its end later. NULL:
 	 * no VM has a command. */
-	void (*fence)(void *arg, const struct gateway_vm *vm, uint8_t host, uint64_t term);
+	void (*fence)(void *arg, const struct fleet_vm *vm, uint8_t host, uint64_t term);
 	void *fence_arg;
 	uint64_t witness_rekey_ns;
 	uint16_t witness_port;		  /* UDP; 0: witness datagrams are
@@ -188,17 +188,17 @@ struct gateway_config {
 					   * they are not, and no VM has witness_sources */
 };
 
-struct gateway {
-	struct gateway_config config;
-	struct gateway_sinks sinks;
-	struct gateway_counters counters;
+struct fleet {
+	struct fleet_config config;
+	struct fleet_sinks sinks;
+	struct fleet_counters counters;
 	struct witness_rx *witness;
 	uint32_t next_key_id, key_id_step; /* random; see witness_keys.c */
-	struct gateway_vm *vms[GATEWAY_VMS_MAX];
+	struct fleet_vm *vms[FLEET_VMS_MAX];
 	size_t n_vms;
-	struct gateway_fault faults[GATEWAY_VMS_MAX];
+	struct fleet_fault faults[FLEET_VMS_MAX];
 	size_t n_faults;
-	struct gateway_host hosts[GATEWAY_HOSTS_MAX];
+	struct fleet_host hosts[FLEET_HOSTS_MAX];
 	size_t n_hosts;
 	struct session *sessions; /* all, newest first */
 	struct session *dirty;	  /* those whose shell has something to do; see session.h */
@@ -211,28 +211,28 @@ struct gateway {
 };
 
 /* 0 or -ENOMEM. The sinks may be set later, but before the first input. */
-int gateway_new(const struct gateway_config *config, struct gateway **ret_gateway)
+int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 	__attribute__((warn_unused_result));
 /* Frees VMs; all sessions must have ended. NULL is fine. Returns NULL. */
-struct gateway *gateway_free(struct gateway *gw);
+struct fleet *fleet_free(struct fleet *fleet);
 
 /* Add a VM, with its journal record. 0; -EEXIST: the name is taken;
  * -ENOSPC; -ENOMEM; -EINVAL: the journal's owner is neither of the
  * two hosts (*ret_error says what to do). */
-int gateway_add_vm(struct gateway *gw, const struct vm_config *config, uint64_t now_ns,
+int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
 		   struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Note for operators that @name cannot be protected, and why (@text). */
-void gateway_add_fault(struct gateway *gw, const char *name, const char *text);
+void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
 
 /* Why @name cannot be protected. NULL: it has no fault. */
-const char *gateway_find_fault(const struct gateway *gw, const char *name);
+const char *fleet_find_fault(const struct fleet *fleet, const char *name);
 
-struct gateway_vm *gateway_find_vm(struct gateway *gw, const char *name);
-struct gateway_host *gateway_find_host(struct gateway *gw, const char *name);
+struct fleet_vm *fleet_find_vm(struct fleet *fleet, const char *name);
+struct fleet_host *fleet_find_host(struct fleet *fleet, const char *name);
 
 /* The index of @host among @vm's hosts: 0, 1, or -ENOENT. */
-int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host);
+int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 
 /* Give one input to one VM. Sets now_ns. 0: taken, now or when the disk allows; -EBUSY: too much
  * waits for the disk already (a command was answered so); other -errno: the journal could not be
@@ -240,14 +240,14 @@ int gateway_vm_host(const struct gateway_vm *vm, const struct gateway_host *host
  *
  * If a write fails later, the connection that gave the input is ended, as its caller would do on an
  * error. The host connects again and repeats the input. */
-int gateway_step(struct gateway *gw, struct gateway_vm *vm, struct vm_input *in);
+int fleet_step(struct fleet *fleet, struct fleet_vm *vm, struct vm_input *in);
 
 /* Go on with the steps whose records are now on disk or failed. Call when journal_thread_fd() is
  * readable. */
-void gateway_journal_done(struct gateway *gw);
+void fleet_journal_done(struct fleet *fleet);
 
 /* Does the journal hold @vm's present term and owner? Send nothing in them before it does. */
-static inline bool gateway_is_durable(const struct gateway_vm *vm)
+static inline bool fleet_is_durable(const struct fleet_vm *vm)
 {
 	const struct vm_record *durable = &vm->pending.before.record;
 
@@ -255,35 +255,35 @@ static inline bool gateway_is_durable(const struct gateway_vm *vm)
 					durable->owner == vm->fsm.record.owner);
 }
 
-/* Serve the deadlines of all VMs and sessions. Call at gateway_deadline_ns() at the latest. */
-void gateway_tick(struct gateway *gw, uint64_t now_ns);
-uint64_t gateway_deadline_ns(const struct gateway *gw, uint64_t now_ns);
+/* Serve the deadlines of all VMs and sessions. Call at fleet_deadline_ns() at the latest. */
+void fleet_tick(struct fleet *fleet, uint64_t now_ns);
+uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns);
 
 /* What the kernel of @vm's present owner said of the guest in this term. Never NULL; its n_accepted
  * may be 0. Valid until the VM's term or owner changes: ask again in each step. */
-static inline const struct witness_view *gateway_witness(const struct gateway *gw,
-							 const struct gateway_vm *vm)
+static inline const struct witness_view *fleet_witness_view(const struct fleet *fleet,
+							 const struct fleet_vm *vm)
 {
-	return witness_rx_view(gw->witness, vm->index);
+	return witness_rx_view(fleet->witness, vm->index);
 }
 
 /* An operator says that the younger gateways are gone for good: take an incarnation above theirs
  * and, once it is durable, make all agents connect again. 0: @op_id (not 0) gets its reply then;
  * -ENOENT: no host has obeyed a younger one; -EBUSY: one is being recorded; other -errno: it cannot
  * be recorded. takeover.c. */
-int gateway_take_over(struct gateway *gw, uint64_t op_id) __attribute__((warn_unused_result));
+int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unused_result));
 
 /* For gateway.c: the journal's thread has recorded an incarnation, or failed. */
-void gateway_recorded(struct gateway *gw, int result);
+void fleet_recorded(struct fleet *fleet, int result);
 
 /* For session/ and main. @vm: a name or "". */
-void gateway_event(struct gateway *gw, const char *vm, const char *kind, const char *text);
+void fleet_event(struct fleet *fleet, const char *vm, const char *kind, const char *text);
 
 /* The refused_* counter for a TLS connection (agent's or operator's) that ended with @failure.
  * Never NULL. */
-uint64_t *gateway_tls_counter(struct gateway *gw, enum wire_tls_failure failure);
+uint64_t *fleet_tls_counter(struct fleet *fleet, enum wire_tls_failure failure);
 
 /* Print all counters, with the relays' sums, as name=value lines. */
-void gateway_print_counters(struct gateway *gw, struct bytes_writer *w);
+void fleet_print_counters(struct fleet *fleet, struct bytes_writer *w);
 
 #endif

@@ -30,18 +30,18 @@ static bool fill_random(void *data, size_t size)
 }
 
 /* Returns 0 if there is no randomness. */
-static uint32_t next_key_id(struct gateway *gw)
+static uint32_t next_key_id(struct fleet *fleet)
 {
-	if (gw->key_id_step == 0) {
-		if (!fill_random(&gw->next_key_id, sizeof(gw->next_key_id)) ||
-		    !fill_random(&gw->key_id_step, sizeof(gw->key_id_step)))
+	if (fleet->key_id_step == 0) {
+		if (!fill_random(&fleet->next_key_id, sizeof(fleet->next_key_id)) ||
+		    !fill_random(&fleet->key_id_step, sizeof(fleet->key_id_step)))
 			return 0;
-		gw->key_id_step |= 1;
+		fleet->key_id_step |= 1;
 	}
-	gw->next_key_id += gw->key_id_step;
-	if (gw->next_key_id == 0)
-		gw->next_key_id += gw->key_id_step;
-	return gw->next_key_id;
+	fleet->next_key_id += fleet->key_id_step;
+	if (fleet->next_key_id == 0)
+		fleet->next_key_id += fleet->key_id_step;
+	return fleet->next_key_id;
 }
 
 /* "198.18.1.2:40000" -> host byte order. False: not of this form. */
@@ -61,27 +61,27 @@ static bool parse_peer(const char *peer, uint32_t *ret_address)
 	return true;
 }
 
-static void send_key(struct session *s, struct gateway_vm *vm, struct wire_witness_key *key)
+static void send_key(struct session *s, struct fleet_vm *vm, struct wire_witness_key *key)
 {
-	struct gateway *gw = s->gw;
+	struct fleet *fleet = s->fleet;
 	struct wire_header h = {.type = WIRE_WITNESS_KEY, .term = vm->fsm.record.term,
 				.seq = s->tx_seq++};
 
 	SESSION_SEND(s, &h, wire_witness_key_encode, key);
 	/* The frame, with the key, was built in scratch. */
-	explicit_bzero(gw->scratch, WIRE_HEADER_SIZE + sizeof(*key));
-	counters_add(&gw->counters.witness_keys, 1);
+	explicit_bzero(fleet->scratch, WIRE_HEADER_SIZE + sizeof(*key));
+	counters_add(&fleet->counters.witness_keys, 1);
 	log_info("vm=%s host=%s term=%" PRIu64 " witness key %08" PRIx32 "%s", vm->config.name,
 		 s->host->name, h.term, key->key_id,
 		 key->client_address ? ", by the client network too" : "");
 }
 
 /* Give @vm's owner, at the other end of @s, a new key. */
-static int give_key(struct session *s, struct gateway_vm *vm)
+static int give_key(struct session *s, struct fleet_vm *vm)
 {
-	struct gateway *gw = s->gw;
-	struct wire_witness_key key = {.port = gw->config.witness_port,
-				       .key_id = next_key_id(gw)};
+	struct fleet *fleet = s->fleet;
+	struct wire_witness_key key = {.port = fleet->config.witness_port,
+				       .key_id = next_key_id(fleet)};
 	uint32_t addresses[WIRE_WITNESS_N_PATHS] = {0};
 	int r = -EAGAIN;
 
@@ -91,10 +91,10 @@ static int give_key(struct session *s, struct gateway_vm *vm)
 	if (s->features & WIRE_FEATURE_WITNESS_PATHS)
 		addresses[WIRE_WITNESS_CLIENT] = vm->witness_sources[vm->fsm.record.owner];
 	if (addresses[WIRE_WITNESS_CLIENT] != 0)
-		key.client_address = gw->config.client_address;
+		key.client_address = fleet->config.client_address;
 	if (key.key_id != 0 && fill_random(key.key, sizeof(key.key)))
-		r = witness_rx_set_key(gw->witness, vm->index, key.key_id, key.key, addresses,
-				       s->number != vm->witness.sent_on, gw->now_ns);
+		r = witness_rx_set_key(fleet->witness, vm->index, key.key_id, key.key, addresses,
+				       s->number != vm->witness.sent_on, fleet->now_ns);
 	if (r == 0)
 		send_key(s, vm, &key);
 	explicit_bzero(&key, sizeof(key));
@@ -102,7 +102,7 @@ static int give_key(struct session *s, struct gateway_vm *vm)
 }
 
 /* The connection to send a key on: the owner's, if its agent says that it protects. */
-static struct session *key_taker(struct gateway_vm *vm)
+static struct session *key_taker(struct fleet_vm *vm)
 {
 	uint8_t owner = vm->fsm.record.owner;
 	const struct vm_host *host = &vm->fsm.host[owner];
@@ -110,29 +110,29 @@ static struct session *key_taker(struct gateway_vm *vm)
 
 	if (!s || s->phase != SESSION_OPEN || !(s->features & WIRE_FEATURE_WITNESS))
 		return NULL;
-	if (!gateway_is_durable(vm) || !host->reported || host->term != vm->fsm.record.term)
+	if (!fleet_is_durable(vm) || !host->reported || host->term != vm->fsm.record.term)
 		return NULL;
 	return host->agent_state == WIRE_STATE_ATTACHING ||
 	       host->agent_state == WIRE_STATE_SYNCING ||
 	       host->agent_state == WIRE_STATE_PROTECTED ? s : NULL;
 }
 
-void session_offer_witness_key(struct gateway *gw, struct gateway_vm *vm)
+void witness_keys_offer(struct fleet *fleet, struct fleet_vm *vm)
 {
-	struct gateway_witness *w = &vm->witness;
-	struct session *s = gw->config.witness_port ? key_taker(vm) : NULL;
+	struct fleet_witness *w = &vm->witness;
+	struct session *s = fleet->config.witness_port ? key_taker(vm) : NULL;
 	bool again;
 	int r;
 
 	if (!s)
 		return;
 	again = w->term != 0 && s->number == w->sent_on;
-	if (again && gw->now_ns - w->sent_ns < gw->config.witness_rekey_ns)
+	if (again && fleet->now_ns - w->sent_ns < fleet->config.witness_rekey_ns)
 		return;
-	if (!again && w->failed_ns != 0 && gw->now_ns - w->failed_ns < RETRY_NS)
+	if (!again && w->failed_ns != 0 && fleet->now_ns - w->failed_ns < RETRY_NS)
 		return;
 	r = give_key(s, vm);
-	w->failed_ns = r < 0 ? gw->now_ns : 0;
+	w->failed_ns = r < 0 ? fleet->now_ns : 0;
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN, "vm=%s cannot make a witness key: %s, trying again",
 			    vm->config.name, strerror(-r));
@@ -141,50 +141,50 @@ void session_offer_witness_key(struct gateway *gw, struct gateway_vm *vm)
 	w->term = vm->fsm.record.term;
 	w->owner = vm->fsm.record.owner;
 	w->sent_on = s->number;
-	w->sent_ns = gw->now_ns;
+	w->sent_ns = fleet->now_ns;
 }
 
-void session_follow_witness(struct gateway *gw, struct gateway_vm *vm)
+void witness_keys_follow(struct fleet *fleet, struct fleet_vm *vm)
 {
 	if (vm->witness.term == 0 || (vm->witness.term == vm->fsm.record.term &&
 				      vm->witness.owner == vm->fsm.record.owner))
 		return;
-	witness_rx_clear(gw->witness, vm->index);
-	vm->witness = (struct gateway_witness){0};
+	witness_rx_clear(fleet->witness, vm->index);
+	vm->witness = (struct fleet_witness){0};
 }
 
 /* Tell the operator of forgeries early. */
-static void tell_forgeries(struct gateway *gw, struct gateway_vm *vm)
+static void tell_forgeries(struct fleet *fleet, struct fleet_vm *vm)
 {
-	const struct witness_view *view = gateway_witness(gw, vm);
-	struct gateway_witness *w = &vm->witness;
+	const struct witness_view *view = fleet_witness_view(fleet, vm);
+	struct fleet_witness *w = &vm->witness;
 	char text[128];
 
 	if (view->n_bad_mac == w->n_bad_mac_said ||
-	    (w->said_ns != 0 && gw->now_ns - w->said_ns < TELL_NS))
+	    (w->said_ns != 0 && fleet->now_ns - w->said_ns < TELL_NS))
 		return;
 	(void)snprintf(text, sizeof(text),
 		       "%" PRIu64 " forged witness datagrams from the address of %s, ignoring them",
 		       view->n_bad_mac - w->n_bad_mac_said, vm->config.host[w->owner]);
 	w->n_bad_mac_said = view->n_bad_mac;
-	w->said_ns = gw->now_ns;
+	w->said_ns = fleet->now_ns;
 	log_warn("vm=%s %s", vm->config.name, text);
-	gateway_event(gw, vm->config.name, "witness", text);
+	fleet_event(fleet, vm->config.name, "witness", text);
 }
 
-void session_tick_witness(struct gateway *gw)
+void witness_keys_tick(struct fleet *fleet)
 {
-	witness_rx_tick(gw->witness, gw->now_ns);
-	for (size_t i = 0; i < gw->n_vms; i++) {
-		session_offer_witness_key(gw, gw->vms[i]);
-		tell_forgeries(gw, gw->vms[i]);
+	witness_rx_tick(fleet->witness, fleet->now_ns);
+	for (size_t i = 0; i < fleet->n_vms; i++) {
+		witness_keys_offer(fleet, fleet->vms[i]);
+		tell_forgeries(fleet, fleet->vms[i]);
 	}
 }
 
-void session_count_witness(struct gateway *gw)
+void witness_keys_count(struct fleet *fleet)
 {
 	for (unsigned int path = 0; path < WIRE_WITNESS_N_PATHS; path++) {
 		for (unsigned int v = 0; v < WITNESS_RX_N_VERDICTS; v++)
-			gw->counters.witness[path][v] = witness_rx_count(gw->witness, path, v);
+			fleet->counters.witness[path][v] = witness_rx_count(fleet->witness, path, v);
 	}
 }
