@@ -34,7 +34,7 @@ int certificates_open(const struct gw_config *config, struct wire_tls_context **
 	return 0;
 }
 
-void certificates_tick(struct wire_tls_context *context, struct fleet *fleet)
+void certificates_tick(struct wire_tls_context *context, struct fleet *fleet, uint64_t now_ns)
 {
 	struct error error, text;
 	int r = wire_tls_context_refresh(context, &error);
@@ -49,5 +49,5 @@ void certificates_tick(struct wire_tls_context *context, struct fleet *fleet)
 		log_error("certificates: %s", text.text);
 	else
 		log_info("certificates: %s", text.text);
-	fleet_event(fleet, "", "certificate", text.text);
+	fleet_event(fleet, now_ns, "", "certificate", text.text);
 }

@@ -68,7 +68,7 @@ int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet
 void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns)
 {
 	if (i->release_ms)
-		vm_fsm_mute_after(&vm->fsm, now_ns, i->release_ms * CLOCK_NS_PER_MS);
+		fleet_mute_after(vm, now_ns, i->release_ms * CLOCK_NS_PER_MS);
 }
 
 void incarnating_tick(struct incarnating *i, const struct fleet_config *config, uint64_t now_ns)

@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/fd.h"
@@ -55,6 +56,7 @@ struct daemon {
 	struct gw_vm_config vms[FLEET_VMS_MAX]; /* in the order of fleet->vms */
 	struct fence *fence;
 	struct fleet *fleet;
+	struct sessions *sessions;
 	struct control *control;
 	struct shell_kernel *kernel;
 	struct ports ports; /* by enum prober_net; none with port = kernel */
@@ -109,7 +111,8 @@ static int open_loop(struct daemon *d)
 	return source_add(d->epoll_fd, &d->signals, EPOLLIN);
 }
 
-static void start_fence(void *arg, const struct fleet_vm *vm, uint8_t host, uint64_t term)
+static void start_fence(void *arg, const struct fleet_vm *vm, uint8_t host, uint64_t term,
+			uint64_t now_ns)
 {
 	struct daemon *d = arg;
 
@@ -117,7 +120,7 @@ static void start_fence(void *arg, const struct fleet_vm *vm, uint8_t host, uint
 		if (d->fleet->vms[i] == vm)
 			fence_start(d->fence, d->vms[i].fence_command, vm->config.name,
 				    vm->config.host[host], term, d->vms[i].fence_timeout_ns,
-				    clock_mono_ns());
+				    now_ns);
 	}
 }
 
@@ -130,17 +133,15 @@ static int fence_ended(void *arg, const char *name, const char *host, uint64_t t
 	struct fleet_vm *vm = fleet_find_vm(d->fleet, name);
 
 	(void)host;
-	d->fleet->now_ns = clock_mono_ns();
-	return vm ? fleet_step(d->fleet, vm, &in) : 0; /* if it cannot be journaled, the fence
-						       * room repeats it until it can */
+	/* If it cannot be journaled, the fence room repeats it until it can. */
+	return vm ? fleet_step(d->fleet, vm, &in, clock_mono_ns()) : 0;
 }
 
 static void journal_ready(struct source *source, uint32_t events, uint64_t now_ns)
 {
 	(void)source;
 	(void)events;
-	daemon_state.fleet->now_ns = now_ns;
-	fleet_journal_done(daemon_state.fleet);
+	fleet_journal_done(daemon_state.fleet, now_ns);
 }
 
 /* From here on only the journal's thread uses the journal. */
@@ -160,17 +161,26 @@ static int open_journal_thread(struct daemon *d)
 	return r;
 }
 
-static int open_gateway(struct daemon *d)
+static int open_sessions(struct daemon *d)
 {
-	struct fleet_config config = {
+	const struct session_config config = {
+		.tls = d->tls,
 		.relay_bytes_max = d->config.relay_bytes_max,
 		.beat_timeout_ns = d->config.beat_timeout_ns,
 		.handshake_timeout_ns = d->config.handshake_timeout_ns,
 		.idle_timeout_ns = d->config.idle_timeout_ns,
-		.lease_ms = (uint32_t)(d->config.lease_ns / CLOCK_NS_PER_MS),
-		.release_ms = (uint32_t)(d->config.release_ns / CLOCK_NS_PER_MS),
 		.n_sessions_max = d->config.n_sessions_max,
 		.n_handshakes_max = d->config.n_handshakes_max,
+	};
+
+	return sessions_new(&config, d->fleet, clock_mono_ns(), &d->sessions);
+}
+
+static int open_gateway(struct daemon *d)
+{
+	struct fleet_config config = {
+		.lease_ms = (uint32_t)(d->config.lease_ns / CLOCK_NS_PER_MS),
+		.release_ms = (uint32_t)(d->config.release_ns / CLOCK_NS_PER_MS),
 		.first_order_id = clock_wall_ns(),
 		.fence = start_fence,
 		.fence_arg = d,
@@ -194,13 +204,12 @@ static int open_gateway(struct daemon *d)
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
 		config.witness_port = (uint16_t)d->config.witness_port;
-	config.tls = d->tls;
 	config.journal = d->journal;
 	r = fleet_new(&config, &d->fleet);
 	if (r == 0)
 		r = vms_open(&d->config, d->fleet, &d->incarnating, d->vms, &d->probes);
 	if (r == 0)
-		admission_settle(d->fleet);
+		r = open_sessions(d);
 	return r < 0 ? r : open_journal_thread(d);
 }
 
@@ -231,9 +240,9 @@ static int open_services(struct daemon *d)
 		return r;
 	}
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
-		return networks_open(&d->config, d->fleet, &d->ports, &d->stack, d->witnessing,
-				     &d->claiming);
-	r = shell_kernel_open(d->fleet, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
+		return networks_open(&d->config, d->fleet, d->sessions, &d->ports, &d->stack,
+				     d->witnessing, &d->claiming);
+	r = shell_kernel_open(d->sessions, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
 			      &d->kernel);
 	if (r < 0)
 		say_no_port("listen", &d->config.listen, r);
@@ -291,9 +300,9 @@ static bool turn_ports(struct daemon *d)
 
 	for (size_t net = 0; net < d->ports.n; net++)
 		worked |= receive_port(d, net, now_ns) && net < n_watched(d);
-	pump_run(d->fleet, clock_mono_ns());
+	pump_run(d->sessions, clock_mono_ns());
 	stack_poll(d->stack, clock_mono_ns());
-	pump_run(d->fleet, clock_mono_ns());
+	pump_run(d->sessions, clock_mono_ns());
 	probes_tick(d->probes, clock_mono_ns());
 	for (size_t net = 0; net < d->ports.n; net++) {
 		witnessing_shield(&d->witnessing[net], clock_mono_ns());
@@ -316,21 +325,21 @@ static int serve_sources(struct daemon *d, uint64_t timeout_ns)
 
 static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 {
-	uint64_t at_ns = fleet_deadline_ns(d->fleet, now_ns);
-	uint64_t wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
+	const uint64_t deadlines_ns[] = {
+		fleet_deadline_ns(d->fleet, now_ns), sessions_deadline_ns(d->sessions),
+		probes_deadline_ns(d->probes),	     fence_deadline_ns(d->fence),
+		control_deadline_ns(d->control),
+	};
+	uint64_t wait_ns = UINT64_MAX;
 	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
 
-	at_ns = probes_deadline_ns(d->probes);
-	if (at_ns < now_ns + wait_ns)
-		wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(deadlines_ns); i++) {
+		uint64_t at_ns = deadlines_ns[i] > now_ns ? deadlines_ns[i] - now_ns : 0;
+
+		wait_ns = at_ns < wait_ns ? at_ns : wait_ns;
+	}
 	if (!ports_can_wake(&d->ports, n_watched(d)) && wait_ns > CLOCK_NS_PER_MS)
 		wait_ns = CLOCK_NS_PER_MS; /* poll a device without a descriptor each millisecond */
-	at_ns = fence_deadline_ns(d->fence);
-	if (at_ns < now_ns + wait_ns)
-		wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
-	at_ns = control_deadline_ns(d->control);
-	if (at_ns < now_ns + wait_ns)
-		wait_ns = at_ns > now_ns ? at_ns - now_ns : 0;
 	return wait_ns < stack_ns ? wait_ns : stack_ns;
 }
 
@@ -354,6 +363,8 @@ static int turn(struct daemon *d)
 	uint64_t now_ns = clock_mono_ns();
 	int r = 0;
 
+	if (now_ns >= sessions_deadline_ns(d->sessions))
+		sessions_tick(d->sessions, now_ns);
 	if (now_ns >= fleet_deadline_ns(d->fleet, now_ns))
 		fleet_tick(d->fleet, now_ns);
 	if (d->ports.n == 0) {
@@ -373,10 +384,10 @@ static int turn(struct daemon *d)
 	now_ns = clock_mono_ns();
 	if (now_ns - d->tls_looked_ns >= CLOCK_NS_PER_S) {
 		d->tls_looked_ns = now_ns;
-		certificates_tick(d->tls, d->fleet);
+		certificates_tick(d->tls, d->fleet, now_ns);
 	}
 	fence_poll(d->fence, now_ns);
-	pump_run(d->fleet, now_ns);
+	pump_run(d->sessions, now_ns);
 	control_tick(d->control, now_ns);
 	incarnating_tick(&d->incarnating, &d->fleet->config, now_ns);
 	return r;
@@ -432,7 +443,7 @@ static void close_all(struct daemon *d, bool tells_counters)
 	control_close(d->control);
 	shell_kernel_close(d->kernel);
 	if (d->stack) {
-		shell_stack_close(d->fleet);
+		shell_stack_close(d->sessions);
 		stack_close(d->stack);
 	}
 	for (size_t net = 0; net < PROBER_N_NETS; net++)
@@ -440,6 +451,7 @@ static void close_all(struct daemon *d, bool tells_counters)
 	fence_close(d->fence);
 	ports_close(&d->ports);
 	journal_thread_close(d->journal_thread);
+	sessions_free(d->sessions);
 	fleet_free(d->fleet);
 	probes_free(d->probes);
 	vm_journal_close(d->journal);
@@ -467,12 +479,12 @@ static int run(struct daemon *d)
 		idler_init(&d->idler, &IDLER_LIMITS_DEFAULT, clock_mono_ns());
 		log_info("gateway=%s version=%s vms=%zu ready",
 			 wire_tls_context_self(d->tls)->name, HOLDFAST_VERSION, d->fleet->n_vms);
-		fleet_event(d->fleet, "", "gateway", "started");
+		fleet_event(d->fleet, clock_mono_ns(), "", "gateway", "started");
 	}
 	while (r == 0 && !d->stop)
 		r = turn(d);
 	if (d->control && d->stop)
-		fleet_event(d->fleet, "", "gateway", "stopped by a signal");
+		fleet_event(d->fleet, clock_mono_ns(), "", "gateway", "stopped by a signal");
 	close_all(d, is_ready);
 	return r;
 }

@@ -107,6 +107,11 @@ static void settle(struct control_conn *c)
 
 /* ---- input ---- */
 
+static void count_refusal(struct control_conn *c, enum fleet_refusal reason)
+{
+	counters_add(&c->control->fleet->counters.refused[reason], 1);
+}
+
 static void on_input(struct control_conn *c, uint64_t now_ns)
 {
 	char *newline;
@@ -121,8 +126,7 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 			if (wire_tls_failure(c->tls) != WIRE_TLS_OK) {
 				log_limited(LOG_LEVEL_WARN, "operator refused: TLS: %s",
 					    wire_tls_error(c->tls));
-				counters_add(fleet_tls_counter(c->control->fleet,
-								 wire_tls_failure(c->tls)), 1);
+				count_refusal(c, fleet_tls_refusal(wire_tls_failure(c->tls)));
 			}
 			c->phase = CONTROL_CLOSING;
 			return;
@@ -164,7 +168,7 @@ static void read_input(struct control_conn *c, uint64_t now_ns)
 
 static void read_newcomer(struct control_conn *c, uint64_t now_ns)
 {
-	uint64_t (*clock_ns)(void) = c->control->fleet->config.clock_ns;
+	uint64_t (*clock_ns)(void) = c->control->clock_ns;
 	uint64_t began_ns = clock_ns();
 
 	read_input(c, now_ns);
@@ -257,12 +261,12 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 
 /* ---- sinks ---- */
 
-static bool on_event(void *arg, const char *vm, const char *kind, const char *from, const char *to,
-		     const char *text)
+static bool on_event(void *arg, uint64_t now_ns, const char *vm, const char *kind,
+		     const char *from, const char *to, const char *text)
 {
 	struct control *control = arg;
 
-	return events_add(control->events, control->fleet->now_ns, vm, kind, from, to, text);
+	return events_add(control->events, now_ns, vm, kind, from, to, text);
 }
 
 /* Only queue the reply, because it may come from inside
@@ -326,6 +330,7 @@ int control_open(struct fleet *fleet, int epoll_fd, const struct control_config 
 		return -ENOMEM;
 	control->fleet = fleet;
 	control->tls = config->tls;
+	control->clock_ns = config->clock_ns ? config->clock_ns : clock_mono_ns;
 	control->epoll_fd = epoll_fd;
 	control->listener.ready = listener_ready;
 	control->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

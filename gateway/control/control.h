@@ -36,6 +36,7 @@ struct control_config {
 	struct wire_tls_context *tls; /* server side; borrowed */
 	uint32_t ip_be32;	      /* management address */
 	uint16_t port;
+	uint64_t (*clock_ns)(void); /* measures handshakes; NULL: clock_mono_ns */
 	const char *state_dir;	   /* for events.jsonl */
 	uint64_t events_bytes_max; /* size limit of events.jsonl, which
 				    * then becomes events.jsonl.1 */

@@ -39,6 +39,7 @@ struct control {
 	struct source listener; /* must be first */
 	struct fleet *fleet;
 	struct wire_tls_context *tls;
+	uint64_t (*clock_ns)(void); /* measures handshakes */
 	struct events *events;
 	int epoll_fd;
 	uint64_t next_op_id;

@@ -5,7 +5,6 @@
 
 #include "base/clock.h"
 #include "probe/prober.h"
-#include "session/session.h"
 
 static json_t *number(uint64_t n)
 {
@@ -107,7 +106,7 @@ static json_t *describe_stream(const struct fleet_vm *vm, size_t slot, uint64_t 
 
 	return json_pack("{s:b, s:o, s:b}", "up", (int)stream->up, "since_ms",
 			 age_ms(stream->changed_ns, now_ns), "blocked",
-			 (int)(vm->stream[slot] && vm->stream[slot]->blocked));
+			 (int)(vm->stream[slot] && vm->stream[slot]->is_blocked));
 }
 
 static json_t *describe_relay(const struct vm_relay *relay)
@@ -221,7 +220,7 @@ json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64
 	return object;
 }
 
-json_t *describe_status(struct fleet *fleet, uint64_t now_ns)
+json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns)
 {
 	json_t *vms = json_array(), *hosts = json_array(), *faults = json_array();
 
@@ -231,7 +230,7 @@ json_t *describe_status(struct fleet *fleet, uint64_t now_ns)
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		(void)json_array_append_new(vms, describe_brief(fleet->vms[i], now_ns));
 	for (size_t i = 0; i < fleet->n_hosts; i++) {
-		const struct session *control = fleet->hosts[i].control;
+		const struct fleet_link *control = fleet->hosts[i].control;
 
 		(void)json_array_append_new(
 			hosts, json_pack("{s:s, s:b, s:s, s:o}", "name", fleet->hosts[i].name,
@@ -240,7 +239,7 @@ json_t *describe_status(struct fleet *fleet, uint64_t now_ns)
 					 control ? age_ms(control->seen_ns, now_ns) : json_null()));
 	}
 	return json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", 1, "gateway",
-			 wire_tls_context_self(fleet->config.tls)->name, "version", HOLDFAST_VERSION,
+			 gateway, "version", HOLDFAST_VERSION,
 			 "vms", vms, "faults", faults, "hosts", hosts);
 }
 

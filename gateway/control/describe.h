@@ -9,7 +9,8 @@
 
 #include "fleet/fleet.h"
 
-json_t *describe_status(struct fleet *fleet, uint64_t now_ns); /* all VMs and hosts, in brief */
+/* All VMs and hosts, in brief. @gateway: our own name. */
+json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t now_ns);
 /* One VM in full. */
 json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64_t now_ns);
 json_t *describe_counters(struct fleet *fleet);

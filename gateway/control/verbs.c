@@ -51,7 +51,9 @@ void control_put_error(struct control_conn *c, const char *code, const char *for
 
 static void verb_status(struct control_conn *c, const struct request *r)
 {
-	control_put_json(c, describe_status(c->control->fleet, r->now_ns));
+	const char *name = wire_tls_context_self(c->control->tls)->name;
+
+	control_put_json(c, describe_status(c->control->fleet, name, r->now_ns));
 	c->phase = CONTROL_CLOSING;
 }
 
@@ -109,12 +111,11 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 
 	in.op_id = c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
-	c->control->fleet->now_ns = r->now_ns;
 	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
 	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s", asker(c), r->verb, r->host[0] ? " " : "",
 		       r->host);
-	fleet_event(c->control->fleet, r->vm->config.name, "operator", text);
-	(void)fleet_step(c->control->fleet, r->vm, &in); /* the reply has reported a failure */
+	fleet_event(c->control->fleet, r->now_ns, r->vm->config.name, "operator", text);
+	(void)fleet_step(c->control->fleet, r->vm, &in, r->now_ns); /* the reply has reported a failure */
 }
 
 static void verb_protect(struct control_conn *c, const struct request *r)
@@ -148,7 +149,6 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 {
 	int e;
 
-	c->control->fleet->now_ns = r->now_ns;
 	log_info("operator=%s verb=%s", asker(c), r->verb);
 	c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
@@ -216,7 +216,7 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 		if (!(verbs[i].roles & role)) {
 			log_limited(LOG_LEVEL_WARN, "%s %s asked for %s: refused, it is no operator",
 				    wire_peer_role_name(role), asker(c), r->verb);
-			counters_add(&c->control->fleet->counters.refused_wrong_role, 1);
+			counters_add(&c->control->fleet->counters.refused[FLEET_REFUSED_WRONG_ROLE], 1);
 			control_put_error(c, "not-allowed",
 					  "%s needs a certificate of role operator, this one is a %s",
 					  r->verb, wire_peer_role_name(role));

@@ -1,7 +1,6 @@
 #include "fleet/evidence.h"
 
 #include "probe/prober.h"
-#include "session/session.h"
 
 static struct detector_probe asked(const struct prober *prober, enum prober_kind kind,
 				   unsigned int host, bool *ret_can_ask)
@@ -20,7 +19,7 @@ static bool standby_owes(const struct fleet_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
 
-	if (vm->stream[0] && vm->stream[0]->blocked)
+	if (vm->stream[FLEET_PRIMARY] && vm->stream[FLEET_PRIMARY]->is_blocked)
 		return true;
 	return vm->relay.term == fsm->record.term &&
 	       vm->relay.sent_epoch > fsm->protection.complete;

@@ -1,20 +1,23 @@
-/* gateway.h - the context that ties VMs, sessions, journal and operators together.
+/* fleet.h - all VMs and hosts of this gateway, and the one place that feeds their state machines.
  *
- * Why: sessions (frames) and control (operators) feed the same state machines. The resulting
- * actions are carried out here, in order, in one place.
+ * Why: connections (frames) and control (operators) feed the same machines. What the machines then
+ * order is carried out here, in order, in one place.
  *
- * Where: main makes it; session/ and control/ call it; it calls vm/ and sessions' send functions.
- *
- *	session ─ frame ──► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄┄ durable ┄► sessions, sinks
- *	control ─ verb ───►      │                                      │
- *	main ─ tick ──────►      │                                      └┄ failed: the machine is put back,
- *	                         │                                         nothing follows
- *	                         '── a step waits for the disk: into this VM's inbox, until it is over
+ *	session ─ frame ──► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄┄ durable ┄► links, sinks
+ *	control ─ verb ───►     │                                      │
+ *	main ─ tick ──────►     │                                      └┄ failed: the machine is put back,
+ *	                        │                                         nothing follows
+ *	                        '── a step waits for the disk: into this VM's inbox, until it is over
  *
  * journal_thread.h writes the record. Meanwhile this VM waits, as if the loop had blocked for it
  * alone: its inputs queue in order (inbox.h), and so does what follows from the step. Other VMs go
  * on. So do this VM's leases, as long as the record changes neither term nor owner.
  *
+ * Where: main makes it; session/ and control/ call it. It calls vm/, and connections and operators
+ * only through tables of functions (link.h, struct fleet_sinks): nothing of these runs within a step.
+ * Only this room calls the machines' functions that change them.
+ *
+ * Time: @now_ns is the monotonic time of the loop's turn.
  * Threads: one, the gateway's loop. Nothing here blocks (except in tests without a journal_thread).
  * Memory is allocated at start.
  */
@@ -25,17 +28,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/bytes.h"
-#include "base/counters.h"
 #include "base/error.h"
 #include "base/rate.h"
-#include "session/admission.h"
+#include "fleet/counters.h"
 #include "fleet/inbox.h"
+#include "fleet/link.h"
 #include "vm/fsm.h"
 #include "vm/journal.h"
 #include "vm/journal_thread.h"
 #include "vm/relay.h"
-#include "wire/tls.h"
+#include "wire/frame.h"
 #include "witness/witness_rx.h"
 
 #define FLEET_VMS_MAX	  64
@@ -43,7 +45,12 @@
 
 struct probes;
 struct prober;
-struct session;
+
+/* Index of a VM's two streams. */
+enum fleet_slot {
+	FLEET_PRIMARY = 0,
+	FLEET_STANDBY = 1,
+};
 
 /* An agent's last report about a VM. */
 struct fleet_report {
@@ -59,7 +66,7 @@ struct fleet_report {
 
 struct fleet_host {
 	char name[WIRE_NAME_MAX + 1];
-	struct session *control; /* NULL: not connected */
+	struct fleet_link *control; /* NULL: not connected */
 	char source[16];     /* address of its last HELLO; "" never */
 	struct rate log_rate; /* for log lines that the host can cause at will */
 	char configured[16]; /* its address on the backup network in a VM's file; "" none */
@@ -76,12 +83,10 @@ struct fleet_witness {
 	uint64_t said_ns;	      /* ... and when that was */
 };
 
-/* A step that waits until its journal record is durable; see gateway.c. */
+/* A step that waits until its journal record is durable; see fleet_step.c. */
 struct fleet_pending {
 	bool waiting;		    /* the members below except inbox and retry are valid */
 	bool said;		    /* the event about a disk that does not answer was given */
-	bool in_step;		    /* actions are being carried out: inputs
-				     * that they cause must wait too */
 	uint64_t since_ns;
 	struct vm_fsm before;	    /* the machine before the step, restored if the
 				     * record cannot be written; its record is durable */
@@ -104,11 +109,10 @@ struct fleet_vm {
 	struct fleet_pending pending;
 	struct vm_relay relay;
 	struct fleet_host *host[2];
-	struct session *stream[2];	  /* [0] primary's, [1] standby's; NULL: none */
+	struct fleet_link *stream[2];	  /* by enum fleet_slot; NULL: none */
 	bool knows_standby;		  /* some standby's stream was open since the start */
 	uint64_t standby_features;	  /* what the last standby understands */
 	struct fleet_report report[2]; /* by host */
-	uint32_t order_seq;
 	struct prober *prober; /* borrowed; NULL: this VM has no address to probe */
 };
 
@@ -118,79 +122,46 @@ struct fleet_fault {
 	char text[ERROR_TEXT_BYTES];
 };
 
-struct fleet_counters {
-	uint64_t sessions_opened, sessions_closed, sessions_now, handshakes_now, closing_now;
-	uint64_t bytes_in, bytes_out, frames_in, frames_out;
-	uint64_t beats, leases, reports, orders_sent, orders_done, resumes, commits;
-	uint64_t epoch_acks, epoch_acks_stale;
-	uint64_t relay_frames, relay_bytes, relay_dropped, relay_blocked, relay_errors;
-	uint64_t journal_writes, journal_errors;
-	uint64_t events, events_suppressed, promotions;
-	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,
-		probes_stray; /* copied from probes_get_counters() when printed */
-	uint64_t witness_keys;
-	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS]; /* copied from
-									* witness_rx_count() */
-	uint64_t udp_unwanted,	/* UDP for no service here, on ports that take witness datagrams */
-		shield_dropped; /* the part of these that the kernel dropped (witnessing.h) */
-	uint64_t refused_version, refused_feature, refused_duplicate, refused_stale_term,
-		refused_unknown_vm, refused_identity, refused_bad_frame, refused_bad_checksum,
-		refused_not_asked, refused_busy, refused_evicted, refused_old_gateway, refused_timeout, refused_slow;
-	uint64_t refused_tls_expired, refused_tls_not_yet_valid, refused_tls_self_signed,
-		refused_tls_unknown_ca, refused_tls_revoked, refused_tls_bad_identity,
-		refused_wrong_role, refused_tls_no_certificate, refused_tls_bad_certificate,
-		refused_tls_old_version, refused_tls_peer_refused, refused_tls_protocol;
-};
-extern const struct counters_row fleet_counter_rows[];
-extern const size_t fleet_n_counter_rows;
-
 /* Callbacks of the operators' service. Strings are valid during the call. */
 struct fleet_sinks {
 	/* False: too many events, this one was not kept. */
-	bool (*event)(void *arg, const char *vm, const char *kind, const char *from, const char *to,
-		      const char *text);
+	bool (*event)(void *arg, uint64_t now_ns, const char *vm, const char *kind,
+		      const char *from, const char *to, const char *text);
 	void (*reply)(void *arg, uint64_t op_id, bool ok, const char *code, const char *text);
 	void *arg;
 };
 
 struct fleet_config {
-	struct wire_tls_context *tls;	  /* server side; borrowed */
-	struct vm_journal *journal;	  /* borrowed */
+	struct vm_journal *journal;	       /* borrowed */
 	struct journal_thread *journal_thread; /* borrowed, writes `journal`; NULL:
 						* append at once, as tests do */
-	uint64_t relay_bytes_max;	  /* ciphertext queued towards one peer */
-	uint64_t beat_timeout_ns;	  /* a connection silent this long may be replaced */
-	uint64_t handshake_timeout_ns;	  /* until HELLO was accepted */
-	uint64_t idle_timeout_ns;	  /* of a control connection */
-	uint32_t lease_ms;		  /* given with each answer to a beat; 0: none */
-	uint32_t release_ms;		  /* a lease lets output leave this long; <= lease_ms */
-	uint32_t n_sessions_max;	  /* both: 0 until admission_settle() */
-	uint32_t n_handshakes_max;
-	uint64_t incarnation;		  /* of this start, vm/incarnation.h; 0: not announced */
+	uint32_t lease_ms;   /* given with each answer to a beat; 0: none */
+	uint32_t release_ms; /* a lease lets output leave this long; <= lease_ms */
+	uint64_t incarnation; /* of this start, vm/incarnation.h; 0: not announced */
 	/* Hosts have obeyed @above: begin to record a larger incarnation. 0: recorded() is called
 	 * at the end; -EBUSY: one is being recorded; other -errno. NULL: not possible. */
 	int (*take_over)(void *arg, uint64_t above);
 	/* The journal's thread finished writing an incarnation, with @result. Returns the number
 	 * now on file, or 0 if the old one still is. */
 	uint64_t (*recorded)(void *arg, int result);
-	void *take_over_arg; /* for both functions */
-	uint64_t (*clock_ns)(void);	  /* measures handshakes; NULL: clock_mono_ns */
-	uint64_t first_order_id;	  /* larger than any of an earlier run: wall clock */
+	void *take_over_arg;	 /* for both functions */
+	uint64_t first_order_id; /* larger than any of an earlier run: wall clock */
 	/* Run @vm's fence command against its host @host. VM_IN_FENCED reports its end later. NULL:
 	 * no VM has a command. */
-	void (*fence)(void *arg, const struct fleet_vm *vm, uint8_t host, uint64_t term);
+	void (*fence)(void *arg, const struct fleet_vm *vm, uint8_t host, uint64_t term,
+		      uint64_t now_ns);
 	void *fence_arg;
 	uint64_t witness_rekey_ns;
-	uint16_t witness_port;		  /* UDP; 0: witness datagrams are
-					   * not taken, send no keys */
-	uint32_t client_address;	  /* our address in the client network, where
-					   * datagrams are taken too, host byte order; 0:
-					   * they are not, and no VM has witness_sources */
+	uint16_t witness_port; /* UDP; 0: witness datagrams are not taken, send no keys */
+	/* Our address in the client network, where datagrams are taken too, host byte order. 0: they
+	 * are not, and no VM has witness_sources. */
+	uint32_t client_address;
 };
 
 struct fleet {
 	struct fleet_config config;
 	struct fleet_sinks sinks;
+	const struct fleet_link_ops *links; /* set by session/ before the first connection */
 	struct fleet_counters counters;
 	struct witness_rx *witness;
 	uint32_t next_key_id, key_id_step; /* random; see witness_keys.c */
@@ -200,27 +171,26 @@ struct fleet {
 	size_t n_faults;
 	struct fleet_host hosts[FLEET_HOSTS_MAX];
 	size_t n_hosts;
-	struct session *sessions; /* all, newest first */
-	struct session *dirty;	  /* those whose shell has something to do; see session.h */
-	struct admission admission;
 	uint64_t younger; /* highest incarnation above ours that a host has obeyed; 0: none */
 	uint64_t takeover_op; /* the take-over request that waits for the disk; 0: none */
-	struct probes *probes;	  /* borrowed; NULL: none */
-	uint64_t now_ns;	  /* set by every caller: shells, control, main */
-	uint8_t scratch[WIRE_FRAME_MAX]; /* one frame being built */
+	struct probes *probes; /* borrowed; NULL: none */
 };
 
-/* 0 or -ENOMEM. The sinks may be set later, but before the first input. */
+/* 0 or -ENOMEM. Set the sinks before the first input. */
 int fleet_new(const struct fleet_config *config, struct fleet **ret_fleet)
 	__attribute__((warn_unused_result));
-/* Frees VMs; all sessions must have ended. NULL is fine. Returns NULL. */
+/* Frees VMs. All links must have been detached. NULL is fine. Returns NULL. */
 struct fleet *fleet_free(struct fleet *fleet);
 
 /* Add a VM, with its journal record. 0; -EEXIST: the name is taken;
  * -ENOSPC; -ENOMEM; -EINVAL: the journal's owner is neither of the
  * two hosts (*ret_error says what to do). */
 int fleet_add_vm(struct fleet *fleet, const struct vm_config *config, uint64_t now_ns,
-		   struct error *ret_error) __attribute__((warn_unused_result));
+		 struct error *ret_error) __attribute__((warn_unused_result));
+
+/* An earlier start may have granted leases of @release_ns until just now: promote nobody before
+ * they are over. */
+void fleet_mute_after(struct fleet_vm *vm, uint64_t now_ns, uint64_t release_ns);
 
 /* Note for operators that @name cannot be protected, and why (@text). */
 void fleet_add_fault(struct fleet *fleet, const char *name, const char *text);
@@ -234,17 +204,56 @@ struct fleet_host *fleet_find_host(struct fleet *fleet, const char *name);
 /* The index of @host among @vm's hosts: 0, 1, or -ENOENT. */
 int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host);
 
-/* Give one input to one VM. Sets now_ns. 0: taken, now or when the disk allows; -EBUSY: too much
+/* ---- inputs ---- */
+
+/* Give one input to one VM, at @now_ns. 0: taken, now or when the disk allows; -EBUSY: too much
  * waits for the disk already (a command was answered so); other -errno: the journal could not be
  * written. On error the input had no effect.
  *
  * If a write fails later, the connection that gave the input is ended, as its caller would do on an
  * error. The host connects again and repeats the input. */
-int fleet_step(struct fleet *fleet, struct fleet_vm *vm, struct vm_input *in);
+int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
+	       uint64_t now_ns);
+
+/* @host's control connection @link was accepted: attach it, and tell all VMs of the host. Send
+ * WELCOME before: orders may follow at once. 0; -errno of fleet_step(): end the connection. */
+int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
+		     uint64_t now_ns) __attribute__((warn_unused_result));
+/* Detach it, and tell. Does nothing if @link is not attached. */
+void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const struct fleet_link *link,
+			uint64_t now_ns);
+
+/* The same for a stream of @vm; @in is its VM_IN_STREAM_UP. */
+int fleet_stream_up(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link *link,
+		    const struct vm_input *in, uint64_t now_ns) __attribute__((warn_unused_result));
+/* True: it was attached. */
+bool fleet_stream_down(struct fleet *fleet, struct fleet_vm *vm, const struct fleet_link *link,
+		       uint8_t host, uint8_t role, uint64_t now_ns);
+
+/* Any authentic byte of @vm's host @host shows that the host lives. */
+void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
+
+/* @host sent a BEAT: tell @vm. @mono_ns: the host's clock. */
+void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
+		uint64_t now_ns);
+
+/* May @host have a lease for @vm now? True: it is counted as granted from @now_ns on; send it.
+ * Only an owner whose place another host could be promoted into needs one (docs/wire-format.md
+ * 5.6.2). */
+bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns);
+
+/* @host's agent reports on @vm, in @term and @epoch. */
+void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t term,
+		       uint64_t epoch, const struct wire_report *msg, uint64_t now_ns);
+
+/* @host has obeyed a gateway of incarnation @obeyed, younger than this one: tell all of its VMs and
+ * the operator. @ret_text (VM_TEXT_MAX bytes): the sentence for the host. */
+void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t obeyed,
+			 uint64_t now_ns, char *ret_text);
 
 /* Go on with the steps whose records are now on disk or failed. Call when journal_thread_fd() is
  * readable. */
-void fleet_journal_done(struct fleet *fleet);
+void fleet_journal_done(struct fleet *fleet, uint64_t now_ns);
 
 /* Does the journal hold @vm's present term and owner? Send nothing in them before it does. */
 static inline bool fleet_is_durable(const struct fleet_vm *vm)
@@ -255,14 +264,14 @@ static inline bool fleet_is_durable(const struct fleet_vm *vm)
 					durable->owner == vm->fsm.record.owner);
 }
 
-/* Serve the deadlines of all VMs and sessions. Call at fleet_deadline_ns() at the latest. */
+/* Serve the deadlines of all VMs. Call at fleet_deadline_ns() at the latest. */
 void fleet_tick(struct fleet *fleet, uint64_t now_ns);
 uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns);
 
 /* What the kernel of @vm's present owner said of the guest in this term. Never NULL; its n_accepted
  * may be 0. Valid until the VM's term or owner changes: ask again in each step. */
 static inline const struct witness_view *fleet_witness_view(const struct fleet *fleet,
-							 const struct fleet_vm *vm)
+							    const struct fleet_vm *vm)
 {
 	return witness_rx_view(fleet->witness, vm->index);
 }
@@ -273,17 +282,11 @@ static inline const struct witness_view *fleet_witness_view(const struct fleet *
  * be recorded. takeover.c. */
 int fleet_take_over(struct fleet *fleet, uint64_t op_id) __attribute__((warn_unused_result));
 
-/* For gateway.c: the journal's thread has recorded an incarnation, or failed. */
-void fleet_recorded(struct fleet *fleet, int result);
+/* The journal's thread has recorded an incarnation, or failed. fleet_journal_done() calls this. */
+void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns);
 
-/* For session/ and main. @vm: a name or "". */
-void fleet_event(struct fleet *fleet, const char *vm, const char *kind, const char *text);
-
-/* The refused_* counter for a TLS connection (agent's or operator's) that ended with @failure.
- * Never NULL. */
-uint64_t *fleet_tls_counter(struct fleet *fleet, enum wire_tls_failure failure);
-
-/* Print all counters, with the relays' sums, as name=value lines. */
-void fleet_print_counters(struct fleet *fleet, struct bytes_writer *w);
+/* Give operators an event. @vm: a name or "". */
+void fleet_event(struct fleet *fleet, uint64_t now_ns, const char *vm, const char *kind,
+		 const char *text);
 
 #endif

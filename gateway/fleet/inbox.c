@@ -1,14 +1,39 @@
 #include "fleet/inbox.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
+
+#include "base/cleanup.h"
+
+/* The strings of an input that a peer sent: each must be copied. */
+static const struct {
+	size_t member; /* const char *, in struct inbox_entry */
+	size_t copy, size;
+} strings[] = {
+#define STRING(name)                                                                               \
+	{offsetof(struct inbox_entry, in.name), offsetof(struct inbox_entry, name),               \
+	 sizeof(((struct inbox_entry *)NULL)->name)}
+	STRING(text), STRING(throttle_why), STRING(clock_why), STRING(way), STRING(step),
+#undef STRING
+};
+
+static const char **member(struct inbox_entry *e, size_t i)
+{
+	return (const char **)((char *)e + strings[i].member);
+}
+
+static char *copy(struct inbox_entry *e, size_t i)
+{
+	return (char *)e + strings[i].copy;
+}
 
 static void point_at_copies(struct inbox_entry *e)
 {
-	if (e->in.text)
-		e->in.text = e->text;
-	if (e->in.throttle_why)
-		e->in.throttle_why = e->throttle_why;
+	for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
+		if (*member(e, i))
+			*member(e, i) = copy(e, i);
+	}
 }
 
 static void drop(struct inbox *box, size_t i)
@@ -67,10 +92,10 @@ void inbox_copy(struct inbox_entry *e, const struct vm_input *in)
 {
 	e->in = *in;
 	e->in.evidence = NULL;
-	if (in->text)
-		copy_text(e->text, sizeof(e->text), in->text);
-	if (in->throttle_why)
-		copy_text(e->throttle_why, sizeof(e->throttle_why), in->throttle_why);
+	for (size_t i = 0; i < ARRAY_SIZE(strings); i++) {
+		if (*member(e, i))
+			copy_text(copy(e, i), strings[i].size, *member(e, i));
+	}
 	point_at_copies(e);
 }
 

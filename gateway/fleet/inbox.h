@@ -10,7 +10,7 @@
  *	TICK                      not kept: the next tick has the time
  *	COMMAND and others        all, as far as there is room
  *
- * Where: gateway.c. Pure: no clock, no I/O, no allocation. Threads: the gateway's loop.
+ * Where: fleet_step.c. Pure: no clock, no I/O, no allocation. Threads: the gateway's loop.
  */
 #ifndef FLEET_INBOX_H
 #define FLEET_INBOX_H
@@ -24,10 +24,13 @@
 #define INBOX_MAX 48
 
 struct inbox_entry {
-	struct vm_input in; /* its text and throttle_why point into this
-			     * entry, or are NULL; evidence is NULL */
+	/* Its strings of a peer point into this entry, or are NULL. Evidence is NULL. */
+	struct vm_input in;
 	char text[WIRE_TEXT_MAX + 1];
 	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
+	char clock_why[WIRE_STATS_VALUE_MAX + 1];
+	char way[WIRE_STATS_VALUE_MAX + 1];
+	char step[WIRE_STATS_VALUE_MAX + 1];
 };
 
 /* Zero-initialised. */
@@ -36,7 +39,7 @@ struct inbox {
 	struct inbox_entry list[INBOX_MAX];
 };
 
-/* Copy @in with its texts. They may be @ret_entry's own. */
+/* Copy @in with its strings. They may be @ret_entry's own. */
 void inbox_copy(struct inbox_entry *ret_entry, const struct vm_input *in);
 
 /* Keep a copy of @in. 0; -EBUSY: no room, nothing was kept. */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "session/session.h"
+#include "fleet/fleet_private.h"
 
 int fleet_take_over(struct fleet *fleet, uint64_t op_id)
 {
@@ -24,14 +24,27 @@ static void reply(struct fleet *fleet, bool ok, const char *code, const char *te
 	uint64_t op_id = fleet->takeover_op;
 
 	fleet->takeover_op = 0;
-	if (fleet->sinks.reply)
-		fleet->sinks.reply(fleet->sinks.arg, op_id, ok, code, text);
+	fleet_reply(fleet, op_id, ok, code, text);
 }
 
-void fleet_recorded(struct fleet *fleet, int result)
+/* Every WELCOME named the old incarnation: let all agents connect again. */
+static void end_all(struct fleet *fleet)
+{
+	for (size_t i = 0; i < fleet->n_hosts; i++) {
+		if (fleet->hosts[i].control)
+			fleet->links->end(fleet->hosts[i].control);
+	}
+	for (size_t i = 0; i < fleet->n_vms; i++) {
+		for (size_t slot = 0; slot < 2; slot++) {
+			if (fleet->vms[i]->stream[slot])
+				fleet->links->end(fleet->vms[i]->stream[slot]);
+		}
+	}
+}
+
+void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 {
 	uint64_t number = 0;
-	struct session *next;
 	char text[128];
 
 	if (fleet->config.recorded)
@@ -49,10 +62,7 @@ void fleet_recorded(struct fleet *fleet, int result)
 		fleet->younger = 0;
 	/* The younger gateway may have granted leases until just now. */
 	for (size_t i = 0; i < fleet->n_vms; i++)
-		vm_fsm_granted(&fleet->vms[i]->fsm, fleet->now_ns);
-	for (struct session *s = fleet->sessions; s; s = next) {
-		next = s->next;
-		session_end(s); /* its WELCOME named the old incarnation */
-	}
+		vm_fsm_granted(&fleet->vms[i]->fsm, now_ns);
+	end_all(fleet);
 	reply(fleet, true, "done", "this gateway is the youngest now; hosts connect anew");
 }

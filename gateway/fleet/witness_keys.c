@@ -1,15 +1,5 @@
-/* witness_keys.c - keys that owners sign witness datagrams with (docs/wire-format.md 9).
- *
- * A key is for one owner in one term. It is due when the owner's control connection understands
- * WITNESS_KEY and its agent has reported, on that connection, that it protects the VM in this term.
- * Then it is sent on the first such report, on each new connection, and every witness_rekey_s. A
- * key stays valid while its owner cannot be reached, which is its purpose. It is wiped as soon as
- * term or owner change.
- *
- * Ids start at random and go on by a random odd step. So none comes back before 2^32 were given, a
- * restarted gateway does not repeat earlier ones, and an outsider who does not see the datagrams
- * cannot guess one.
- */
+#include "fleet/witness_keys.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -19,7 +9,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "session/session.h"
 
 #define RETRY_NS CLOCK_NS_PER_S      /* retry after a key could not be made */
 #define TELL_NS	 (10 * CLOCK_NS_PER_S) /* at most one event per VM about forgeries in this time */
@@ -61,78 +50,69 @@ static bool parse_peer(const char *peer, uint32_t *ret_address)
 	return true;
 }
 
-static void send_key(struct session *s, struct fleet_vm *vm, struct wire_witness_key *key)
+/* Give @vm's owner, at the other end of @link, a new key. */
+static int give_key(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link *link,
+		    uint64_t now_ns)
 {
-	struct fleet *fleet = s->fleet;
-	struct wire_header h = {.type = WIRE_WITNESS_KEY, .term = vm->fsm.record.term,
-				.seq = s->tx_seq++};
-
-	SESSION_SEND(s, &h, wire_witness_key_encode, key);
-	/* The frame, with the key, was built in scratch. */
-	explicit_bzero(fleet->scratch, WIRE_HEADER_SIZE + sizeof(*key));
-	counters_add(&fleet->counters.witness_keys, 1);
-	log_info("vm=%s host=%s term=%" PRIu64 " witness key %08" PRIx32 "%s", vm->config.name,
-		 s->host->name, h.term, key->key_id,
-		 key->client_address ? ", by the client network too" : "");
-}
-
-/* Give @vm's owner, at the other end of @s, a new key. */
-static int give_key(struct session *s, struct fleet_vm *vm)
-{
-	struct fleet *fleet = s->fleet;
 	struct wire_witness_key key = {.port = fleet->config.witness_port,
 				       .key_id = next_key_id(fleet)};
+	uint8_t owner = vm->fsm.record.owner;
 	uint32_t addresses[WIRE_WITNESS_N_PATHS] = {0};
 	int r = -EAGAIN;
 
 	memcpy(key.vm, vm->config.name, sizeof(key.vm));
-	if (!parse_peer(s->peer, &addresses[WIRE_WITNESS_BACKUP]))
+	if (!parse_peer(link->peer, &addresses[WIRE_WITNESS_BACKUP]))
 		return -EINVAL;
-	if (s->features & WIRE_FEATURE_WITNESS_PATHS)
-		addresses[WIRE_WITNESS_CLIENT] = vm->witness_sources[vm->fsm.record.owner];
+	if (link->features & WIRE_FEATURE_WITNESS_PATHS)
+		addresses[WIRE_WITNESS_CLIENT] = vm->witness_sources[owner];
 	if (addresses[WIRE_WITNESS_CLIENT] != 0)
 		key.client_address = fleet->config.client_address;
 	if (key.key_id != 0 && fill_random(key.key, sizeof(key.key)))
 		r = witness_rx_set_key(fleet->witness, vm->index, key.key_id, key.key, addresses,
-				       s->number != vm->witness.sent_on, fleet->now_ns);
-	if (r == 0)
-		send_key(s, vm, &key);
+				       link->number != vm->witness.sent_on, now_ns);
+	if (r == 0) {
+		fleet->links->witness_key(link, vm->fsm.record.term, &key);
+		counters_add(&fleet->counters.witness_keys, 1);
+		log_info("vm=%s host=%s term=%" PRIu64 " witness key %08" PRIx32 "%s",
+			 vm->config.name, vm->config.host[owner], vm->fsm.record.term, key.key_id,
+			 key.client_address ? ", by the client network too" : "");
+	}
 	explicit_bzero(&key, sizeof(key));
 	return r;
 }
 
 /* The connection to send a key on: the owner's, if its agent says that it protects. */
-static struct session *key_taker(struct fleet_vm *vm)
+static struct fleet_link *key_taker(struct fleet_vm *vm)
 {
 	uint8_t owner = vm->fsm.record.owner;
 	const struct vm_host *host = &vm->fsm.host[owner];
-	struct session *s = vm->host[owner]->control;
+	struct fleet_link *link = vm->host[owner]->control;
 
-	if (!s || s->phase != SESSION_OPEN || !(s->features & WIRE_FEATURE_WITNESS))
+	if (!link || !(link->features & WIRE_FEATURE_WITNESS))
 		return NULL;
 	if (!fleet_is_durable(vm) || !host->reported || host->term != vm->fsm.record.term)
 		return NULL;
 	return host->agent_state == WIRE_STATE_ATTACHING ||
 	       host->agent_state == WIRE_STATE_SYNCING ||
-	       host->agent_state == WIRE_STATE_PROTECTED ? s : NULL;
+	       host->agent_state == WIRE_STATE_PROTECTED ? link : NULL;
 }
 
-void witness_keys_offer(struct fleet *fleet, struct fleet_vm *vm)
+void witness_keys_offer(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_witness *w = &vm->witness;
-	struct session *s = fleet->config.witness_port ? key_taker(vm) : NULL;
+	struct fleet_link *link = fleet->config.witness_port ? key_taker(vm) : NULL;
 	bool again;
 	int r;
 
-	if (!s)
+	if (!link)
 		return;
-	again = w->term != 0 && s->number == w->sent_on;
-	if (again && fleet->now_ns - w->sent_ns < fleet->config.witness_rekey_ns)
+	again = w->term != 0 && link->number == w->sent_on;
+	if (again && now_ns - w->sent_ns < fleet->config.witness_rekey_ns)
 		return;
-	if (!again && w->failed_ns != 0 && fleet->now_ns - w->failed_ns < RETRY_NS)
+	if (!again && w->failed_ns != 0 && now_ns - w->failed_ns < RETRY_NS)
 		return;
-	r = give_key(s, vm);
-	w->failed_ns = r < 0 ? fleet->now_ns : 0;
+	r = give_key(fleet, vm, link, now_ns);
+	w->failed_ns = r < 0 ? now_ns : 0;
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN, "vm=%s cannot make a witness key: %s, trying again",
 			    vm->config.name, strerror(-r));
@@ -140,8 +120,8 @@ void witness_keys_offer(struct fleet *fleet, struct fleet_vm *vm)
 	}
 	w->term = vm->fsm.record.term;
 	w->owner = vm->fsm.record.owner;
-	w->sent_on = s->number;
-	w->sent_ns = fleet->now_ns;
+	w->sent_on = link->number;
+	w->sent_ns = now_ns;
 }
 
 void witness_keys_follow(struct fleet *fleet, struct fleet_vm *vm)
@@ -154,30 +134,30 @@ void witness_keys_follow(struct fleet *fleet, struct fleet_vm *vm)
 }
 
 /* Tell the operator of forgeries early. */
-static void tell_forgeries(struct fleet *fleet, struct fleet_vm *vm)
+static void tell_forgeries(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	const struct witness_view *view = fleet_witness_view(fleet, vm);
 	struct fleet_witness *w = &vm->witness;
 	char text[128];
 
 	if (view->n_bad_mac == w->n_bad_mac_said ||
-	    (w->said_ns != 0 && fleet->now_ns - w->said_ns < TELL_NS))
+	    (w->said_ns != 0 && now_ns - w->said_ns < TELL_NS))
 		return;
 	(void)snprintf(text, sizeof(text),
 		       "%" PRIu64 " forged witness datagrams from the address of %s, ignoring them",
 		       view->n_bad_mac - w->n_bad_mac_said, vm->config.host[w->owner]);
 	w->n_bad_mac_said = view->n_bad_mac;
-	w->said_ns = fleet->now_ns;
+	w->said_ns = now_ns;
 	log_warn("vm=%s %s", vm->config.name, text);
-	fleet_event(fleet, vm->config.name, "witness", text);
+	fleet_event(fleet, now_ns, vm->config.name, "witness", text);
 }
 
-void witness_keys_tick(struct fleet *fleet)
+void witness_keys_tick(struct fleet *fleet, uint64_t now_ns)
 {
-	witness_rx_tick(fleet->witness, fleet->now_ns);
+	witness_rx_tick(fleet->witness, now_ns);
 	for (size_t i = 0; i < fleet->n_vms; i++) {
-		witness_keys_offer(fleet, fleet->vms[i]);
-		tell_forgeries(fleet, fleet->vms[i]);
+		witness_keys_offer(fleet, fleet->vms[i], now_ns);
+		tell_forgeries(fleet, fleet->vms[i], now_ns);
 	}
 }
 

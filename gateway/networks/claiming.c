@@ -115,5 +115,5 @@ void claiming_look(struct claiming *claiming, const void *data, size_t size, uin
 	claiming->told_at_ns = now_ns + TELL_NS;
 	format(claiming->ip_be32, mac, text, sizeof(text));
 	log_error("%s", text);
-	fleet_event(claiming->fleet, "", "conflict", text);
+	fleet_event(claiming->fleet, now_ns, "", "conflict", text);
 }

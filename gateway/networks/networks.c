@@ -42,15 +42,15 @@ static int open_port(const struct gw_config *config, enum prober_net net, uint32
 	return ports_add(ports, port);
 }
 
-int networks_open(const struct gw_config *config, struct fleet *fleet, struct ports *ports,
-		  struct stack **stack, struct witnessing witnessing[PROBER_N_NETS],
+int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
+		  struct ports *ports, struct stack **stack, struct witnessing witnessing[PROBER_N_NETS],
 		  struct claiming *claiming)
 {
 	struct stack_config how = {
 		.address = config->address,
 		.gateway = config->next_hop[0] ? config->next_hop : NULL,
 		.mtu = (uint16_t)config->mtu,
-		.n_connections_max = fleet->config.n_sessions_max + CLOSING_MAX,
+		.n_connections_max = sessions->config.n_sessions_max + CLOSING_MAX,
 	};
 	struct config_prefix own;
 	struct port *port;
@@ -77,7 +77,7 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct po
 	memcpy(how.mac, port_mac(port), sizeof(how.mac));
 	r = stack_open(&how, output_frame, port, stack);
 	if (r == 0)
-		r = shell_stack_open(fleet, *stack, config->listen.port);
+		r = shell_stack_open(sessions, *stack, config->listen.port);
 	if (r < 0)
 		log_error("address %s port %u: %s", config->address, config->listen.port,
 			  strerror(-r));

@@ -177,7 +177,7 @@ static void tell(struct witnessing *w, uint64_t now_ns)
 	if (!w->is_told)
 		return;
 	log_warn("%s", text);
-	fleet_event(w->fleet, "", "witness", text);
+	fleet_event(w->fleet, now_ns, "", "witness", text);
 }
 
 void witnessing_shield(struct witnessing *w, uint64_t now_ns)

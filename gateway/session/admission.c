@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "session/session.h"
+#include "session/session_private.h"
 
 static const struct {
 	uint64_t percent, max_ns;
@@ -22,8 +22,10 @@ void admission_init(struct admission *a, uint64_t now_ns)
 }
 
 /* Addresses come and go with their hosts, so look this up each time. */
-static bool is_known(const struct fleet *fleet, const char *source)
+static bool is_known(const struct sessions *sessions, const char *source)
 {
+	const struct fleet *fleet = sessions->fleet;
+
 	for (size_t i = 0; i < fleet->n_hosts; i++) {
 		if (strcmp(fleet->hosts[i].source, source) == 0 ||
 		    strcmp(fleet->hosts[i].configured, source) == 0)
@@ -38,22 +40,22 @@ static bool is_unproven(const struct session *s)
 }
 
 /* The number of unproven connections from @source. */
-static unsigned int n_unproven(const struct fleet *fleet, const char *source)
+static unsigned int n_unproven(const struct sessions *sessions, const char *source)
 {
 	unsigned int n = 0;
 
-	for (const struct session *s = fleet->sessions; s; s = s->next)
+	for (const struct session *s = sessions->all; s; s = s->next)
 		n += is_unproven(s) && strcmp(s->source, source) == 0;
 	return n;
 }
 
 /* ---- slots ---- */
 
-void admission_settle(struct fleet *fleet)
+void admission_settle(struct sessions *sessions)
 {
 	/* A control connection of each host, both streams of each VM. */
-	uint32_t n_needed = (uint32_t)(fleet->n_hosts + 2 * fleet->n_vms);
-	struct fleet_config *config = &fleet->config;
+	uint32_t n_needed = (uint32_t)(sessions->fleet->n_hosts + 2 * sessions->fleet->n_vms);
+	struct session_config *config = &sessions->config;
 
 	if (config->n_handshakes_max == 0) {
 		config->n_handshakes_max =
@@ -70,40 +72,40 @@ void admission_settle(struct fleet *fleet)
 
 /* Open sessions of @source that may be dead. They must not keep out the host that connects again to
  * replace one of them. */
-static unsigned int n_silent(const struct fleet *fleet, const char *source)
+static unsigned int n_silent(const struct sessions *sessions, const char *source, uint64_t now_ns)
 {
 	unsigned int n = 0;
 
-	for (const struct session *s = fleet->sessions; s; s = s->next)
+	for (const struct session *s = sessions->all; s; s = s->next)
 		n += s->phase == SESSION_OPEN && strcmp(s->source, source) == 0 &&
-		     fleet->now_ns - s->seen_ns >= fleet->config.beat_timeout_ns;
+		     now_ns - s->link.seen_ns >= sessions->config.beat_timeout_ns;
 	return n;
 }
 
 /* How far @source exceeds its share of connections, counting @newcomer's. */
-static int excess(const struct fleet *fleet, const char *source, const char *newcomer)
+static int excess(const struct sessions *sessions, const char *source, const char *newcomer)
 {
-	unsigned int reserve = fleet->config.n_handshakes_max / 4;
-	int n = (int)n_unproven(fleet, source) + (strcmp(source, newcomer) == 0);
+	unsigned int reserve = sessions->config.n_handshakes_max / 4;
+	int n = (int)n_unproven(sessions, source) + (strcmp(source, newcomer) == 0);
 
-	if (!is_known(fleet, source))
+	if (!is_known(sessions, source))
 		return n;
 	return n - (reserve > 0 ? (int)reserve : 1);
 }
 
-/* The session to end; NULL: none may be ended. fleet->sessions has the newest first, so among equals
+/* The session to end; NULL: none may be ended. sessions->all has the newest first, so among equals
  * the oldest is chosen. */
-static struct session *find_victim(const struct fleet *fleet, const char *newcomer)
+static struct session *find_victim(const struct sessions *sessions, const char *newcomer)
 {
 	struct session *victim = NULL;
-	int most = excess(fleet, newcomer, newcomer);
+	int most = excess(sessions, newcomer, newcomer);
 
-	for (struct session *s = fleet->sessions; s; s = s->next) {
+	for (struct session *s = sessions->all; s; s = s->next) {
 		int n;
 
 		if (!is_unproven(s))
 			continue;
-		n = excess(fleet, s->source, newcomer);
+		n = excess(sessions, s->source, newcomer);
 		if (n < most)
 			continue;
 		victim = s;
@@ -112,21 +114,21 @@ static struct session *find_victim(const struct fleet *fleet, const char *newcom
 	return victim;
 }
 
-int admission_make_room(struct fleet *fleet, const char *source)
+int admission_make_room(struct sessions *sessions, const char *source, uint64_t now_ns)
 {
-	const struct fleet_counters *c = &fleet->counters;
+	const struct fleet_counters *c = &sessions->fleet->counters;
 	struct session *victim;
 	/* A closing session keeps its memory until its last output is sent, but not its slot. */
 	uint64_t n_taken = c->sessions_now - c->closing_now;
 
-	if (n_taken >= fleet->config.n_sessions_max)
-		n_taken -= n_silent(fleet, source);
-	if (n_taken < fleet->config.n_sessions_max && c->handshakes_now < fleet->config.n_handshakes_max)
+	if (n_taken >= sessions->config.n_sessions_max)
+		n_taken -= n_silent(sessions, source, now_ns);
+	if (n_taken < sessions->config.n_sessions_max && c->handshakes_now < sessions->config.n_handshakes_max)
 		return 0;
-	victim = find_victim(fleet, source);
+	victim = find_victim(sessions, source);
 	if (!victim)
 		return -EBUSY;
-	session_evict(victim);
+	session_evict(victim, now_ns);
 	return 0;
 }
 
@@ -138,12 +140,12 @@ static void earn(struct admission *a, uint64_t now_ns)
 		budget_earn(&a->budget[i], limits[i].percent, limits[i].max_ns, now_ns);
 }
 
-bool admission_may_run(struct session *s)
+bool admission_may_run(struct session *s, uint64_t now_ns)
 {
-	struct admission *a = &s->fleet->admission;
+	struct admission *a = &s->sessions->admission;
 
-	earn(a, s->fleet->now_ns);
-	if (s->picked || (a->n_waiting == 0 && a->budget[is_known(s->fleet, s->source)].left_ns > 0)) {
+	earn(a, now_ns);
+	if (s->picked || (a->n_waiting == 0 && a->budget[is_known(s->sessions, s->source)].left_ns > 0)) {
 		s->picked = false;
 		return true;
 	}
@@ -156,33 +158,33 @@ bool admission_may_run(struct session *s)
 
 void admission_charge(struct session *s, uint64_t ns)
 {
-	s->fleet->admission.budget[is_known(s->fleet, s->source)].left_ns -= (int64_t)ns;
+	s->sessions->admission.budget[is_known(s->sessions, s->source)].left_ns -= (int64_t)ns;
 }
 
 void admission_forget(struct session *s)
 {
 	if (s->waiting)
-		s->fleet->admission.n_waiting--;
+		s->sessions->admission.n_waiting--;
 	s->waiting = s->picked = false;
 }
 
 /* Known addresses before strangers, then sources with few connections, then the oldest. */
-static struct session *next_waiting(const struct fleet *fleet)
+static struct session *next_waiting(const struct sessions *sessions)
 {
 	struct session *best = NULL;
 	unsigned int best_n = 0;
 	bool best_known = false;
 
-	for (struct session *s = fleet->sessions; s; s = s->next) {
+	for (struct session *s = sessions->all; s; s = s->next) {
 		bool known;
 		unsigned int n;
 
 		if (!s->waiting)
 			continue;
-		known = is_known(fleet, s->source);
-		if (fleet->admission.budget[known].left_ns <= 0)
+		known = is_known(sessions, s->source);
+		if (sessions->admission.budget[known].left_ns <= 0)
 			continue;
-		n = n_unproven(fleet, s->source);
+		n = n_unproven(sessions, s->source);
 		if (best && (known < best_known || (known == best_known && n > best_n)))
 			continue;
 		best = s;
@@ -192,14 +194,14 @@ static struct session *next_waiting(const struct fleet *fleet)
 	return best;
 }
 
-void admission_run(struct fleet *fleet)
+void admission_run(struct sessions *sessions, uint64_t now_ns)
 {
 	struct session *s;
 
-	if (fleet->admission.n_waiting == 0)
+	if (sessions->admission.n_waiting == 0)
 		return;
-	earn(&fleet->admission, fleet->now_ns);
-	s = next_waiting(fleet);
+	earn(&sessions->admission, now_ns);
+	s = next_waiting(sessions);
 	if (!s)
 		return;
 	admission_forget(s);
@@ -207,20 +209,20 @@ void admission_run(struct fleet *fleet)
 	session_mark_dirty(s);
 }
 
-uint64_t admission_deadline_ns(const struct fleet *fleet)
+uint64_t admission_deadline_ns(const struct sessions *sessions)
 {
-	const struct admission *a = &fleet->admission;
+	const struct admission *a = &sessions->admission;
 	uint64_t at_ns = UINT64_MAX;
 
 	if (a->n_waiting == 0)
 		return UINT64_MAX;
-	for (const struct session *s = fleet->sessions; s; s = s->next) {
+	for (const struct session *s = sessions->all; s; s = s->next) {
 		bool known;
 		uint64_t ready_ns;
 
 		if (!s->waiting)
 			continue;
-		known = is_known(fleet, s->source);
+		known = is_known(sessions, s->source);
 		ready_ns = budget_ready_ns(&a->budget[known], limits[known].percent);
 		if (ready_ns < at_ns)
 			at_ns = ready_ns;

@@ -14,7 +14,7 @@
  *
  * An address is known once a host said HELLO from it, or when a VM's file names it.
  *
- * Where: session.c asks; gateway.c runs the waiting ones. Threads: the gateway's loop.
+ * Where: session.c and sessions.c ask; sessions_tick() runs the waiting ones. Threads: the gateway's loop.
  */
 #ifndef SESSION_ADMISSION_H
 #define SESSION_ADMISSION_H
@@ -24,7 +24,7 @@
 
 #include "base/budget.h"
 
-struct fleet;
+struct sessions;
 struct session;
 
 /* Percent of the loop's time, and how much may be saved up. A handshake costs about 1.3 ms. */
@@ -45,18 +45,18 @@ struct admission {
 /* Start with full budgets at @now_ns. */
 void admission_init(struct admission *a, uint64_t now_ns);
 
-/* Call once all VMs are added: replaces limits of 0 in @fleet->config by what they need.
+/* All VMs are added: replaces limits of 0 in @sessions->config by what they need.
  * handshakes_max: one connection for each host and two for each VM, since all may come at once;
  * sessions_max: as many more. */
-void admission_settle(struct fleet *fleet);
+void admission_settle(struct sessions *sessions);
 
 /* Make room for a newcomer from @source. May end one session (the pump frees it). 0; -EBUSY:
  * @source may not push out any of the present ones. */
-int admission_make_room(struct fleet *fleet, const char *source)
+int admission_make_room(struct sessions *sessions, const char *source, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
 /* May the handshake of @s go on? False: it waits, and is put on the dirty list when it may. */
-bool admission_may_run(struct session *s);
+bool admission_may_run(struct session *s, uint64_t now_ns);
 
 /* Charge @s for @ns of the loop's time, spent in its handshake. */
 void admission_charge(struct session *s, uint64_t ns);
@@ -65,9 +65,9 @@ void admission_charge(struct session *s, uint64_t ns);
 void admission_forget(struct session *s);
 
 /* Let the next waiting session go on if its budget allows. */
-void admission_run(struct fleet *fleet);
+void admission_run(struct sessions *sessions, uint64_t now_ns);
 
 /* When admission_run() can let a session go on; UINT64_MAX: none waits. */
-uint64_t admission_deadline_ns(const struct fleet *fleet);
+uint64_t admission_deadline_ns(const struct sessions *sessions);
 
 #endif

@@ -4,26 +4,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct fleet *fleet, const char *peer,
+int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions, const char *peer,
 	      uint64_t now_ns)
 {
 	c->ops = ops;
 	c->pending = NULL;
 	c->pending_at = c->pending_end = c->pending_size = 0;
 	c->session = NULL;
-	return session_new(fleet, peer, c, now_ns, &c->session);
+	return session_new(sessions, peer, c, now_ns, &c->session);
 }
 
-static void release(struct pump_conn *c)
+static void release(struct pump_conn *c, uint64_t now_ns)
 {
-	c->session = session_free(c->session);
+	c->session = session_free(c->session, now_ns);
 	free(c->pending);
 	c->pending = NULL;
 }
 
-void pump_lost(struct pump_conn *c)
+void pump_lost(struct pump_conn *c, uint64_t now_ns)
 {
-	release(c);
+	release(c, now_ns);
 }
 
 /* Keep the bytes that the session could not take. */
@@ -109,17 +109,17 @@ static void flush(struct pump_conn *c)
 	}
 }
 
-void pump_run(struct fleet *fleet, uint64_t now_ns)
+void pump_run(struct sessions *sessions, uint64_t now_ns)
 {
 	struct session *s;
 
-	while ((s = session_take_dirty(fleet)) != NULL) {
+	while ((s = session_take_dirty(sessions)) != NULL) {
 		struct pump_conn *c = s->conn;
 
 		offer(c, now_ns);
 		flush(c);
 		if (session_is_done(s) && (s->ended || !pump_has_output(c))) {
-			release(c);
+			release(c, now_ns);
 			c->ops->close(c);
 		}
 	}

@@ -38,11 +38,11 @@ struct pump_conn {
 };
 
 /* Begin. 0; -EBUSY, -ENOMEM as session_new(): close the connection. */
-int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct fleet *fleet, const char *peer,
+int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions, const char *peer,
 	      uint64_t now_ns) __attribute__((warn_unused_result));
 
 /* The connection broke: frees the session; the shell frees @c. */
-void pump_lost(struct pump_conn *c);
+void pump_lost(struct pump_conn *c, uint64_t now_ns);
 
 /* Bytes arrived. Takes all of them, and calls consumed() for those that the session is done with.
  * Call pump_run() afterwards. 0; -ENOBUFS: more than PUMP_PENDING_MAX outstanding, drop the
@@ -55,7 +55,7 @@ void pump_kick(struct pump_conn *c);
 
 /* Serve all sessions on the dirty list. Call after each batch of events. May close any
  * connection. */
-void pump_run(struct fleet *fleet, uint64_t now_ns);
+void pump_run(struct sessions *sessions, uint64_t now_ns);
 
 /* Does output wait for room? For shells that must ask for room. */
 bool pump_has_output(struct pump_conn *c);

@@ -4,15 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "session/session.h"
+#include "session/session_private.h"
 
 /* One handler per message. */
 static const struct {
 	uint8_t type;
 	unsigned int from; /* enum wire_sender */
-	int (*handle)(struct session *s, const struct wire_frame *frame);
+	int (*handle)(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 } handlers[] = {
 	{WIRE_BEAT, WIRE_SENDER_AGENT_CONTROL, session_on_beat},
 	{WIRE_REPORT, WIRE_SENDER_AGENT_CONTROL, session_on_report},
@@ -35,121 +36,89 @@ static unsigned int sender_of(const struct session *s)
 	return s->role == WIRE_VM_ROLE_STANDBY ? WIRE_SENDER_STANDBY : WIRE_SENDER_PRIMARY;
 }
 
-int session_dispatch(struct session *s, const struct wire_frame *frame)
+int session_dispatch(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	if (s->phase == SESSION_HELLO && frame->h.type == WIRE_HELLO)
-		return session_on_hello(s, frame);
+		return session_on_hello(s, frame, now_ns);
 	for (size_t i = 0; s->phase == SESSION_OPEN && i < sizeof(handlers) / sizeof(handlers[0]);
 	     i++) {
 		if (handlers[i].type == frame->h.type && (handlers[i].from & sender_of(s)))
-			return handlers[i].handle(s, frame);
+			return handlers[i].handle(s, frame, now_ns);
 	}
-	session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->fleet->counters.refused_bad_frame,
+	session_refuse(s, now_ns, WIRE_REFUSED_PROTOCOL, FLEET_REFUSED_BAD_FRAME,
 		       "%s may not be sent here%s", wire_type_name(frame->h.type),
 		       s->phase == SESSION_HELLO ? ", HELLO was due" : "");
 	return -EPROTO;
 }
 
-static uint64_t *refused_counter(struct fleet_counters *c, uint16_t code)
+static enum fleet_refusal refusal_of(uint16_t code)
 {
 	switch (code) {
 	case WIRE_REFUSED_VERSION:
-		return &c->refused_version;
+		return FLEET_REFUSED_VERSION;
 	case WIRE_REFUSED_FEATURE:
-		return &c->refused_feature;
+		return FLEET_REFUSED_FEATURE;
 	case WIRE_REFUSED_STALE_TERM:
-		return &c->refused_stale_term;
+		return FLEET_REFUSED_STALE_TERM;
 	case WIRE_REFUSED_NOT_ASKED:
-		return &c->refused_not_asked;
+		return FLEET_REFUSED_NOT_ASKED;
 	default:
-		return &c->refused_bad_frame;
+		return FLEET_REFUSED_BAD_FRAME;
 	}
 }
 
-/* @old occupies the place that @s needs: refuse @s, unless @old has been silent for too long. */
-static bool replace_silent(struct session *s, struct session *old, const char *what)
+/* @link occupies the place that @s needs: refuse @s, unless the other was silent for too long. */
+static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
+			   uint64_t now_ns)
 {
-	uint64_t silent_ns = s->fleet->now_ns - old->seen_ns;
+	struct session *old = session_of(link);
+	uint64_t silent_ns = now_ns - link->seen_ns;
 
-	if (old->phase != SESSION_CLOSING && silent_ns < s->fleet->config.beat_timeout_ns) {
-		session_refuse(s, WIRE_REFUSED_DUPLICATE, &s->fleet->counters.refused_duplicate,
+	if (!session_is_over(old) && silent_ns < s->sessions->config.beat_timeout_ns) {
+		session_refuse(s, now_ns, WIRE_REFUSED_DUPLICATE, FLEET_REFUSED_DUPLICATE,
 			       "%s is connected already from %s; is a second agent running?", what,
-			       old->peer);
+			       link->peer);
 		return false;
 	}
-	if (session_may_log(s))
-		log_info("peer=%s %s: replaces the connection from %s, silent for %" PRIu64 " ms", s->peer,
-		 what, old->peer, silent_ns / 1000000);
-	session_end(old);
+	if (session_may_log(s, now_ns))
+		log_info("peer=%s %s: replaces the connection from %s, silent for %" PRIu64 " ms",
+			 s->link.peer, what, link->peer, silent_ns / CLOCK_NS_PER_MS);
+	session_end(old, now_ns);
 	return true;
 }
 
-static void welcome(struct session *s, uint64_t features)
+static void welcome(struct session *s)
 {
-	struct wire_welcome welcome = {.version = s->version, .features = features,
+	struct wire_welcome welcome = {.version = s->version, .features = s->link.features,
 				       .incarnation = session_incarnation(s)};
 	struct wire_header h = {.type = WIRE_WELCOME};
 
 	(void)snprintf(welcome.gateway, sizeof(welcome.gateway), "%s",
-		       wire_tls_context_self(s->fleet->config.tls)->name);
+		       wire_tls_context_self(s->sessions->config.tls)->name);
+	session_leave_handshake(s);
 	s->phase = SESSION_OPEN;
-	s->fleet->counters.handshakes_now--;
 	(void)snprintf(s->host->source, sizeof(s->host->source), "%.15s", s->source);
-	SESSION_SEND(s, &h, wire_welcome_encode, &welcome);
+	session_send(s, &h, wire_welcome_encode(&welcome, session_begin(s)));
 }
 
-/* The host has obeyed a gateway that was started after this one. */
-static int refuse_as_older(struct session *s, uint64_t obeyed)
+static int open_control(struct session *s, uint64_t features, uint64_t obeyed, uint64_t now_ns)
 {
-	struct fleet *fleet = s->fleet;
-	char text[VM_TEXT_MAX];
+	struct fleet *fleet = s->sessions->fleet;
+	char what[WIRE_NAME_MAX + 32], text[VM_TEXT_MAX];
 
-	(void)snprintf(text, sizeof(text),
-		       "%s has obeyed a gateway of incarnation %" PRIu64 ", younger than this one (%" PRIu64
-		       "): this one orders nothing there. Stop the one that is too many; if this one is to "
-		       "stay, `holdfastctl takeover`", s->host->name, obeyed, fleet->config.incarnation);
-	if (obeyed > fleet->younger) {
-		fleet->younger = obeyed;
-		fleet_event(fleet, "", "conflict", text);
-		log_error("%s", text);
-	}
-	for (size_t i = 0; i < fleet->n_vms; i++) {
-		struct vm_input in = {.kind = VM_IN_OBEYS_ANOTHER};
-		int h = fleet_vm_host(fleet->vms[i], s->host);
-
-		in.host = (uint8_t)h;
-		if (h >= 0)
-			(void)fleet_step(fleet, fleet->vms[i], &in); /* repeated at the next HELLO */
-	}
-	session_refuse(s, WIRE_REFUSED_OLD_GATEWAY, &fleet->counters.refused_old_gateway, "%s", text);
-	return -EPROTO;
-}
-
-static int open_control(struct session *s, uint64_t features, uint64_t obeyed)
-{
-	struct fleet *fleet = s->fleet;
-	char what[WIRE_NAME_MAX + 32];
-
-	if ((features & WIRE_FEATURE_INCARNATION) && obeyed > fleet->config.incarnation)
-		return refuse_as_older(s, obeyed);
-
-	(void)snprintf(what, sizeof(what), "control of %s", s->host->name);
-	if (s->host->control && !replace_silent(s, s->host->control, what))
+	if ((features & WIRE_FEATURE_INCARNATION) && obeyed > fleet->config.incarnation) {
+		fleet_obeys_younger(fleet, s->host, obeyed, now_ns, text);
+		session_refuse(s, now_ns, WIRE_REFUSED_OLD_GATEWAY, FLEET_REFUSED_OLD_GATEWAY,
+			       "%s", text);
 		return -EPROTO;
-	s->host->control = s;
-	s->attached = true;
-	s->features = features;
-	welcome(s, features);
-	for (size_t i = 0; i < fleet->n_vms && s->phase == SESSION_OPEN; i++) {
-		struct vm_input in = {.kind = VM_IN_CONTROL_UP};
-		int h = fleet_vm_host(fleet->vms[i], s->host);
-
-		if (h < 0)
-			continue;
-		in.host = (uint8_t)h;
-		if (fleet_step(fleet, fleet->vms[i], &in) < 0)
-			session_end(s);
 	}
+	(void)snprintf(what, sizeof(what), "control of %s", s->host->name);
+	if (s->host->control && !replace_silent(s, s->host->control, what, now_ns))
+		return -EPROTO;
+	s->link.features = features;
+	welcome(s);
+	if (fleet_control_up(fleet, s->host, &s->link, now_ns) < 0)
+		session_end(s, now_ns);
 	return 0;
 }
 
@@ -161,81 +130,88 @@ static uint64_t primary_features(const struct session *s, const struct fleet_vm 
 				 WIRE_FEATURE_INCARNATION);
 }
 
-/* @s is now the standby's stream. The primary may have been told features that are now wrong, and a
- * stream's features cannot change. So end the primary's stream before its RESUME, so that it says
+/* @s becomes the standby's stream. The primary may have been told features that are now wrong, and
+ * a stream's features cannot change. So end the primary's stream before its RESUME, so that it says
  * HELLO again. */
-static void remember_standby(struct session *s)
+static void remember_standby(struct session *s, uint64_t now_ns)
 {
-	struct session *primary = s->vm->stream[0];
+	struct session *primary = session_of(s->vm->stream[FLEET_PRIMARY]);
 
 	s->vm->knows_standby = true;
 	s->vm->standby_features = s->understands;
-	if (!primary || primary_features(primary, s->vm) == primary->features)
+	if (!primary || primary_features(primary, s->vm) == primary->link.features)
 		return;
 	log_info("vm=%s standby %s understands 0x%" PRIx64 ", the primary's stream uses 0x%" PRIx64
 		 ": closing it, to begin anew",
-		 s->vm->config.name, s->host->name, s->understands, primary->features);
-	session_end(primary);
+		 s->vm->config.name, s->host->name, s->understands, primary->link.features);
+	session_end(primary, now_ns);
 }
 
-static int open_stream(struct session *s, const struct wire_frame *frame,
-		       const struct wire_hello *hello, uint64_t features)
+/* Find the VM that a stream's HELLO names, and this host's part in it. 0; -EPROTO: refused. */
+static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t now_ns)
 {
-	struct fleet_counters *c = &s->fleet->counters;
-	size_t slot = hello->role == WIRE_VM_ROLE_STANDBY ? 1 : 0;
-	struct error why;
-	struct vm_input in;
-	uint16_t code;
 	int h;
 
-	/* Find the VM, and this host's part in it. */
-	s->vm = fleet_find_vm(s->fleet, hello->vm);
+	s->vm = fleet_find_vm(s->sessions->fleet, hello->vm);
 	if (!s->vm) {
-		session_refuse(s, WIRE_REFUSED_UNKNOWN_VM, &c->refused_unknown_vm,
+		session_refuse(s, now_ns, WIRE_REFUSED_UNKNOWN_VM, FLEET_REFUSED_UNKNOWN_VM,
 			       "no VM %s here; is its file in the gateway's vm_dir?", hello->vm);
 		return -EPROTO;
 	}
 	h = fleet_vm_host(s->vm, s->host);
 	if (h < 0) {
-		session_refuse(s, WIRE_REFUSED_IDENTITY, &c->refused_identity,
+		session_refuse(s, now_ns, WIRE_REFUSED_IDENTITY, FLEET_REFUSED_IDENTITY,
 			       "%s is neither primary nor standby of %s", s->host->name, hello->vm);
 		return -EPROTO;
 	}
 	s->host_index = (uint8_t)h;
 	s->role = hello->role;
+	return 0;
+}
+
+/* An older stream of the same role gives way only if it is silent. */
+static bool take_slot(struct session *s, uint64_t now_ns)
+{
+	struct fleet_link *old = s->vm->stream[session_slot(s)];
+	char what[2 * WIRE_NAME_MAX + 32];
+
+	if (!old)
+		return true;
+	(void)snprintf(what, sizeof(what), "%s stream of %s", wire_vm_role_name(s->role),
+		       s->vm->config.name);
+	return replace_silent(s, old, what, now_ns);
+}
+
+static int open_stream(struct session *s, const struct wire_frame *frame,
+		       const struct wire_hello *hello, uint64_t features, uint64_t now_ns)
+{
+	struct error why;
+	struct vm_input in;
+	uint16_t code;
+
+	if (find_vm(s, hello, now_ns) < 0)
+		return -EPROTO;
 	in = (struct vm_input){.kind = VM_IN_STREAM_UP, .host = s->host_index, .role = s->role,
 			       .term = frame->h.term, .epoch = frame->h.epoch};
 	code = vm_fsm_check_stream(&s->vm->fsm, s->host_index, s->role, in.term, &why);
 	if (code != 0) {
-		session_refuse(s, code, refused_counter(c, code), "%s", why.text);
+		session_refuse(s, now_ns, code, refusal_of(code), "%s", why.text);
 		return -EPROTO;
 	}
-	/* An older stream of the same role gives way only if it is silent. */
-	if (s->vm->stream[slot]) {
-		char what[2 * WIRE_NAME_MAX + 32];
-
-		(void)snprintf(what, sizeof(what), "%s stream of %s",
-			       wire_vm_role_name(s->role), hello->vm);
-		if (!replace_silent(s, s->vm->stream[slot], what))
-			return -EPROTO;
-	}
-	s->vm->stream[slot] = s;
-	s->attached = true;
+	if (!take_slot(s, now_ns))
+		return -EPROTO;
 	s->understands = features;
-	s->features = slot == 0 ? primary_features(s, s->vm) : features;
-	welcome(s, s->features);
-	if (slot == 1) {
-		remember_standby(s);
-		vm_relay_standby_reset(&s->vm->relay, in.epoch);
-	}
-	if (fleet_step(s->fleet, s->vm, &in) < 0)
-		session_end(s);
+	s->link.features = session_slot(s) == FLEET_PRIMARY ? primary_features(s, s->vm) : features;
+	welcome(s);
+	if (session_slot(s) == FLEET_STANDBY)
+		remember_standby(s, now_ns);
+	if (fleet_stream_up(s->sessions->fleet, s->vm, &s->link, &in, now_ns) < 0)
+		session_end(s, now_ns);
 	return 0;
 }
 
-int session_on_hello(struct session *s, const struct wire_frame *frame)
+int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
-	struct fleet_counters *c = &s->fleet->counters;
 	const struct wire_peer *who = wire_tls_peer(s->tls);
 	struct wire_hello hello;
 	struct wire_error error;
@@ -244,25 +220,25 @@ int session_on_hello(struct session *s, const struct wire_frame *frame)
 	uint16_t code;
 
 	if (wire_hello_decode(frame, &hello, &error) < 0)
-		return session_bad_frame(s, &error);
+		return session_bad_frame(s, now_ns, &error);
 	if (hello.kind == WIRE_KIND_PEER) {
-		session_refuse(s, WIRE_REFUSED_PROTOCOL, &c->refused_bad_frame,
+		session_refuse(s, now_ns, WIRE_REFUSED_PROTOCOL, FLEET_REFUSED_BAD_FRAME,
 			       "a peer connection is between two agents: `peer` in %s's file names a "
 			       "gateway", hello.vm);
 		return -EPROTO;
 	}
 	if (wire_hello_negotiate(&hello, &s->version, &features, &code, &why) < 0) {
-		session_refuse(s, code, refused_counter(c, code), "%s", why.text);
+		session_refuse(s, now_ns, code, refusal_of(code), "%s", why.text);
 		return -EPROTO;
 	}
-	s->host = fleet_find_host(s->fleet, who->name);
+	s->host = fleet_find_host(s->sessions->fleet, who->name);
 	if (!s->host) {
-		session_refuse(s, WIRE_REFUSED_IDENTITY, &c->refused_identity,
+		session_refuse(s, now_ns, WIRE_REFUSED_IDENTITY, FLEET_REFUSED_IDENTITY,
 			       "host %s is in no VM's file of this gateway", who->name);
 		return -EPROTO;
 	}
 	s->kind = hello.kind;
 	if (hello.kind == WIRE_KIND_CONTROL)
-		return open_control(s, features, frame->h.term);
-	return open_stream(s, frame, &hello, features);
+		return open_control(s, features, frame->h.term, now_ns);
+	return open_stream(s, frame, &hello, features, now_ns);
 }

@@ -5,76 +5,76 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "session/session.h"
+#include "session/session_private.h"
 
 static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
 			      const struct wire_failure *failure)
 {
 	struct wire_header h = {.type = WIRE_STREAM_ERROR, .term = term, .epoch = epoch};
 
-	if (to)
-		SESSION_SEND(to, &h, wire_failure_encode, failure);
+	session_send(to, &h, wire_failure_encode(failure, session_begin(to)));
 }
 
 /* Report the failure to the machine, which tells the operator and remembers what a standby said. */
-static void tell_failure(struct session *s, enum vm_input_kind kind, const struct wire_failure *failure)
+static void tell_failure(struct session *s, enum vm_input_kind kind,
+			 const struct wire_failure *failure, uint64_t now_ns)
 {
 	struct vm_input in = {.kind = kind, .host = s->host_index, .role = s->role,
 			      .text = failure->text};
 
-	(void)fleet_step(s->fleet, s->vm, &in); /* if this is undone because it could not be
-						* journaled, the peer reports the failure again */
+	/* If this is undone because it could not be journaled, the peer reports the failure again. */
+	(void)fleet_step(s->sessions->fleet, s->vm, &in, now_ns);
 }
 
 /* The primary broke its own stream: say why and close. The primary connects again and is told where
  * to go on. */
 static int stream_broken(struct session *s, const struct wire_frame *frame,
-			 const struct wire_failure *failure)
+			 const struct wire_failure *failure, uint64_t now_ns)
 {
-	counters_add(&s->fleet->counters.relay_errors, 1);
+	counters_add(&s->sessions->fleet->counters.relay_errors, 1);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " stream of %s: %s",
 		    s->vm->config.name, frame->h.epoch, s->host->name, failure->text);
-	tell_failure(s, VM_IN_STREAM_FAILED, failure);
+	tell_failure(s, VM_IN_STREAM_FAILED, failure, now_ns);
 	send_stream_error(s, frame->h.term, frame->h.epoch, failure);
-	session_end(s);
+	session_end(s, now_ns);
 	return -EPROTO;
 }
 
-int session_on_relay(struct session *s, const struct wire_frame *frame)
+int session_on_relay(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	struct fleet_vm *vm = s->vm;
-	struct session *standby = vm->stream[1];
+	struct session *standby = session_of(vm->stream[FLEET_STANDBY]);
 	size_t size = wire_frame_size(frame);
 	struct wire_failure failure;
 	enum vm_relay_verdict verdict;
 	struct error why;
 
 	/* Check for room first, because a frame can be checked only once. */
-	if (standby && standby->phase == SESSION_OPEN &&
+	if (standby && !session_is_over(standby) &&
 	    wire_tls_write_room(standby->tls) < size) {
-		s->blocked = true;
-		counters_add(&s->fleet->counters.relay_blocked, 1);
+		s->link.is_blocked = true;
+		counters_add(&s->sessions->fleet->counters.relay_blocked, 1);
 		session_mark_dirty(standby);
 		return -EAGAIN;
 	}
-	if (vm_relay_frame(&vm->relay, frame, s->fleet->now_ns, &verdict, &failure.code, &why) < 0) {
+	if (vm_relay_frame(&vm->relay, frame, now_ns, &verdict, &failure.code, &why) < 0) {
 		wire_text_format(failure.text, "%s", why.text);
-		return stream_broken(s, frame, &failure);
+		return stream_broken(s, frame, &failure, now_ns);
 	}
-	if (verdict == VM_RELAY_DROP || !standby || standby->phase != SESSION_OPEN)
+	if (verdict == VM_RELAY_DROP || !standby || session_is_over(standby))
 		return 0;
 	if (wire_tls_write(standby->tls, wire_frame_start(frame), size) != (int)size) {
 		log_limited(LOG_LEVEL_WARN, "vm=%s standby's TLS failed: %s", vm->config.name,
 			    wire_tls_error(standby->tls));
-		session_end(standby);
+		session_end(standby, now_ns);
 		return 0;
 	}
-	counters_add(&s->fleet->counters.frames_out, 1);
+	counters_add(&s->sessions->fleet->counters.frames_out, 1);
 	session_mark_dirty(standby);
 	return 0;
 }
 
-int session_on_epoch_ack(struct session *s, const struct wire_frame *frame)
+int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	struct fleet_vm *vm = s->vm;
 	struct wire_error error;
@@ -83,30 +83,30 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame)
 			      .is_unheld = frame->h.epoch <= vm->relay.unheld_epoch};
 
 	if (wire_empty_decode(frame, &error) < 0)
-		return session_bad_frame(s, &error);
+		return session_bad_frame(s, now_ns, &error);
 	/* While the end of this term waits for the disk, the machine does not take the
 	 * acknowledgement. This is no fault. */
 	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
-		counters_add(&s->fleet->counters.epoch_acks_stale, 1);
-		session_refuse(s, WIRE_REFUSED_STALE_TERM, &s->fleet->counters.refused_stale_term,
+		counters_add(&s->sessions->fleet->counters.epoch_acks_stale, 1);
+		session_refuse(s, now_ns, WIRE_REFUSED_STALE_TERM, FLEET_REFUSED_STALE_TERM,
 			       "EPOCH_ACK of term %" PRIu64 ", %s is in term %" PRIu64,
 			       frame->h.term, vm->config.name, vm->fsm.record.term);
 		return -EPROTO;
 	}
-	if (vm_relay_ack(&vm->relay, frame->h.epoch, s->fleet->now_ns) < 0) {
-		session_refuse(s, WIRE_REFUSED_PROTOCOL, &s->fleet->counters.refused_bad_frame,
+	if (vm_relay_ack(&vm->relay, frame->h.epoch, now_ns) < 0) {
+		session_refuse(s, now_ns, WIRE_REFUSED_PROTOCOL, FLEET_REFUSED_BAD_FRAME,
 			       "EPOCH_ACK of epoch %" PRIu64 ", but %" PRIu64 " is the last one sent",
 			       frame->h.epoch, vm->relay.sent_epoch);
 		return -EPROTO;
 	}
-	counters_add(&s->fleet->counters.epoch_acks, 1);
-	if (fleet_step(s->fleet, vm, &in) < 0)
-		session_end(s);
+	counters_add(&s->sessions->fleet->counters.epoch_acks, 1);
+	if (fleet_step(s->sessions->fleet, vm, &in, now_ns) < 0)
+		session_end(s, now_ns);
 	return 0;
 }
 
 /* One side gives the stream up. Tell the other side why it stops. */
-int session_on_stream_error(struct session *s, const struct wire_frame *frame)
+int session_on_stream_error(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	bool from_standby = s->role == WIRE_VM_ROLE_STANDBY;
 	struct wire_failure failure;
@@ -114,38 +114,18 @@ int session_on_stream_error(struct session *s, const struct wire_frame *frame)
 	struct wire_error error;
 
 	if (wire_failure_decode(frame, &failure, &error) < 0)
-		return session_bad_frame(s, &error);
-	counters_add(&s->fleet->counters.relay_errors, 1);
+		return session_bad_frame(s, now_ns, &error);
+	counters_add(&s->sessions->fleet->counters.relay_errors, 1);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " %s %s gives the stream up: %s",
 		    s->vm->config.name, frame->h.epoch, wire_vm_role_name(s->role), s->host->name,
 		    failure.text);
 	tell_failure(s, from_standby && failure.code == WIRE_STREAM_ERROR_GEOMETRY
-				? VM_IN_STREAM_REFUSED : VM_IN_STREAM_FAILED, &failure);
-	primary = s->vm->stream[0];
+				? VM_IN_STREAM_REFUSED : VM_IN_STREAM_FAILED, &failure, now_ns);
+	primary = session_of(s->vm->stream[FLEET_PRIMARY]);
 	if (from_standby && primary) {
 		send_stream_error(primary, frame->h.term, frame->h.epoch, &failure);
-		session_end(primary); /* both start again with a RESUME */
+		session_end(primary, now_ns); /* both start again with a RESUME */
 	}
-	session_end(s);
+	session_end(s, now_ns);
 	return -EPROTO;
-}
-
-void session_send_resume(struct session *s, const struct vm_action *a)
-{
-	struct wire_header h = {.type = WIRE_RESUME, .term = a->term, .epoch = a->epoch,
-				.generation = a->generation};
-
-	vm_relay_resume(&s->vm->relay, a->term, a->epoch, a->generation);
-	counters_add(&s->fleet->counters.resumes, 1);
-	log_info("vm=%s epoch=%" PRIu64 " resume generation=%" PRIu32, s->vm->config.name, a->epoch,
-		 a->generation);
-	session_send(s, &h, NULL, NULL);
-}
-
-void session_send_commit(struct session *s, const struct vm_action *a)
-{
-	struct wire_header h = {.type = WIRE_COMMIT, .term = a->term, .epoch = a->epoch};
-
-	counters_add(&s->fleet->counters.commits, 1);
-	session_send(s, &h, NULL, NULL);
 }

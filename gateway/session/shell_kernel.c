@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "session/pump.h"
@@ -20,7 +21,7 @@
 
 struct shell_kernel {
 	struct source listener; /* must be first */
-	struct fleet *fleet;
+	struct sessions *sessions;
 	int epoll_fd;
 };
 
@@ -102,7 +103,7 @@ static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
 			return;
 		}
 	}
-	pump_lost(&c->pump);
+	pump_lost(&c->pump, now_ns);
 	drop(c);
 }
 
@@ -113,7 +114,7 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 	socklen_t sa_size = sizeof(sa);
 	int fd = accept4(source->fd, (struct sockaddr *)&sa, &sa_size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct kernel_conn *c;
-	char peer[SESSION_PEER_TEXT_SIZE], ip[INET_ADDRSTRLEN];
+	char peer[FLEET_LINK_PEER_SIZE], ip[INET_ADDRSTRLEN];
 	int one = 1;
 
 	(void)events;
@@ -133,11 +134,11 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 	(void)inet_ntop(AF_INET, &sa.sin_addr, ip, sizeof(ip));
 	(void)snprintf(peer, sizeof(peer), "%s:%u", ip, ntohs(sa.sin_port));
 	if (source_add(shell->epoll_fd, &c->source, EPOLLIN) < 0 ||
-	    pump_open(&c->pump, &ops, shell->fleet, peer, now_ns) < 0)
+	    pump_open(&c->pump, &ops, shell->sessions, peer, now_ns) < 0)
 		drop(c);
 }
 
-int shell_kernel_open(struct fleet *fleet, int epoll_fd, uint32_t ip_be32, uint16_t port,
+int shell_kernel_open(struct sessions *sessions, int epoll_fd, uint32_t ip_be32, uint16_t port,
 		      struct shell_kernel **ret_shell)
 {
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = ip_be32,
@@ -147,7 +148,7 @@ int shell_kernel_open(struct fleet *fleet, int epoll_fd, uint32_t ip_be32, uint1
 
 	if (!shell)
 		return -ENOMEM;
-	shell->fleet = fleet;
+	shell->sessions = sessions;
 	shell->epoll_fd = epoll_fd;
 	shell->listener.ready = listener_ready;
 	shell->listener.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -171,10 +172,10 @@ struct shell_kernel *shell_kernel_close(struct shell_kernel *shell)
 {
 	if (!shell)
 		return NULL;
-	while (shell->fleet->sessions) {
-		struct kernel_conn *c = shell->fleet->sessions->conn;
+	while (shell->sessions->all) {
+		struct kernel_conn *c = shell->sessions->all->conn;
 
-		pump_lost(&c->pump);
+		pump_lost(&c->pump, clock_mono_ns());
 		drop(c);
 	}
 	fd_close(shell->listener.fd);

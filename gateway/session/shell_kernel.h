@@ -8,12 +8,12 @@
 
 #include <stdint.h>
 
-#include "fleet/fleet.h"
+#include "session/session.h"
 
 struct shell_kernel; /* opaque */
 
 /* Listen on @ip_be32:@port. 0: *ret_shell is the caller's; -errno of the socket calls; -ENOMEM. */
-int shell_kernel_open(struct fleet *fleet, int epoll_fd, uint32_t ip_be32, uint16_t port,
+int shell_kernel_open(struct sessions *sessions, int epoll_fd, uint32_t ip_be32, uint16_t port,
 		      struct shell_kernel **ret_shell) __attribute__((warn_unused_result));
 
 /* End all sessions of @shell. NULL is fine. Returns NULL. */

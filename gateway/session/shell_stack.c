@@ -62,8 +62,8 @@ static void on_received(void *user, const void *data, size_t size)
 
 	if (pump_receive(&c->pump, data, size, clock_mono_ns()) == 0)
 		return;
-	log_limited(LOG_LEVEL_WARN, "peer=%s sent more than its window", c->pump.session->peer);
-	pump_lost(&c->pump);
+	log_limited(LOG_LEVEL_WARN, "peer=%s sent more than its window", c->pump.session->link.peer);
+	pump_lost(&c->pump, clock_mono_ns());
 	stack_conn_abort(c->conn);
 	free(c);
 }
@@ -78,7 +78,7 @@ static void on_ended(void *user)
 {
 	struct stack_shell_conn *c = user;
 
-	pump_lost(&c->pump);
+	pump_lost(&c->pump, clock_mono_ns());
 	stack_conn_close(c->conn);
 	free(c);
 }
@@ -87,12 +87,12 @@ static void on_closed(void *user, int reason)
 {
 	struct stack_shell_conn *c = user;
 
-	log_debug("peer=%s closed: %d", c->pump.session->peer, reason);
-	pump_lost(&c->pump);
+	log_debug("peer=%s closed: %d", c->pump.session->link.peer, reason);
+	pump_lost(&c->pump, clock_mono_ns());
 	free(c);
 }
 
-int shell_stack_open(struct fleet *fleet, struct stack *stack, uint16_t port)
+int shell_stack_open(struct sessions *sessions, struct stack *stack, uint16_t port)
 {
 	static const struct stack_events events = {
 		.accepted = on_accepted,
@@ -102,15 +102,15 @@ int shell_stack_open(struct fleet *fleet, struct stack *stack, uint16_t port)
 		.closed = on_closed,
 	};
 
-	return stack_listen(stack, port, &events, fleet);
+	return stack_listen(stack, port, &events, sessions);
 }
 
-void shell_stack_close(struct fleet *fleet)
+void shell_stack_close(struct sessions *sessions)
 {
-	while (fleet->sessions) {
-		struct stack_shell_conn *c = fleet->sessions->conn;
+	while (sessions->all) {
+		struct stack_shell_conn *c = sessions->all->conn;
 
-		pump_lost(&c->pump);
+		pump_lost(&c->pump, clock_mono_ns());
 		stack_conn_abort(c->conn);
 		free(c);
 	}

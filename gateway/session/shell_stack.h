@@ -8,14 +8,14 @@
 
 #include <stdint.h>
 
-#include "fleet/fleet.h"
+#include "session/session.h"
 #include "stack/stack.h"
 
 /* Accept agents on TCP @port. 0 or an error of stack_listen(). */
-int shell_stack_open(struct fleet *fleet, struct stack *stack, uint16_t port)
+int shell_stack_open(struct sessions *sessions, struct stack *stack, uint16_t port)
 	__attribute__((warn_unused_result));
 
 /* End all sessions of this shell (stack_close() gives no events). */
-void shell_stack_close(struct fleet *fleet);
+void shell_stack_close(struct sessions *sessions);
 
 #endif

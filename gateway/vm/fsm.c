@@ -12,14 +12,6 @@
 
 #define AGAIN_NS (10 * CLOCK_NS_PER_S) /* between two tries to protect by itself */
 
-/* Interval between ticks. */
-#define TICK_NS		  (50 * CLOCK_NS_PER_MS)
-#define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
-#define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)
-
-/* Covers the time from an agent's look at its lease until its frames leave, and clock drift. */
-#define MUTE_MARGIN_NS (20 * CLOCK_NS_PER_MS)
-
 static const char *const state_names[VM_N_STATES] = {
 	[VM_UNPROTECTED] = "UNPROTECTED", [VM_PREPARING] = "PREPARING", [VM_SYNCING] = "SYNCING",
 	[VM_PROTECTED] = "PROTECTED",	  [VM_PROMOTING] = "PROMOTING", [VM_FAILED] = "FAILED",
@@ -547,53 +539,4 @@ void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_action
 		fsm->close_due = false;
 		vm_act(&s, VM_ACT_CLOSE);
 	}
-}
-
-void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
-		 uint64_t first_order_id, uint64_t now_ns)
-{
-	memset(fsm, 0, sizeof(*fsm));
-	fsm->config = config;
-	fsm->record = *record;
-	fsm->next_order_id = first_order_id;
-	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->protection.progress_ns = now_ns;
-	fsm->promote_epoch = 1; /* any complete one: what the last run committed is not known */
-	for (int i = 0; i < 2; i++) {
-		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
-		fsm->stream[i].changed_ns = now_ns;
-	}
-	vm_standby_begin(fsm, now_ns);
-	vm_fsm_granted(fsm, now_ns); /* the run before this one may have
-				      * granted a lease until now */
-	/* Perhaps the command ran before the restart. It may run twice. */
-	if (record->state == VM_PROMOTING && config->has_fence_command)
-		fsm->fencing = VM_FENCING_UNSURE;
-	detector_init(&fsm->detector, false, now_ns);
-	fsm->shadow_host = record->owner;
-}
-
-void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
-{
-	if (now_ns + release_ns + MUTE_MARGIN_NS > fsm->mute_ns)
-		fsm->mute_ns = now_ns + release_ns + MUTE_MARGIN_NS;
-}
-
-void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
-{
-	/* The owner counts its lease from when it sent the beat, which was earlier. */
-	if (fsm->config->release_ns)
-		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
-}
-
-uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns)
-{
-	uint64_t tick_ns = TICK_NS;
-
-	(void)now_ns;
-	if (fsm->record.state == VM_PROTECTED)
-		tick_ns = detector_asks(&fsm->detector) ? TICK_DOUBT_NS : TICK_PROTECTED_NS;
-	if (fsm->record.state == VM_PROMOTING ||
-	    fsm->protection.promoted.state == VM_PROMOTED_WATCHED)
-		tick_ns = TICK_DOUBT_NS;
-	return fsm->ticked_ns + tick_ns;
 }

@@ -392,6 +392,13 @@ void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
  * latest: order no PROMOTE until it is over. */
 void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
 
+/* Bytes came from @host: it lives. Gives no actions, so it may come between two steps. */
+void vm_fsm_seen(struct vm_fsm *fsm, uint8_t host, uint64_t now_ns);
+
+/* A step could not be journaled: restore the copy @before, made ahead of that step, and go on at
+ * @now_ns. */
+void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t now_ns);
+
 /* May @host open a stream with @role in @term now? 0, or an enum wire_refused_code with a sentence
  * in *ret_error. */
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
@@ -413,7 +420,7 @@ bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);
 const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* The latest time (monotonic ns) at which a tick has something to do. */
-uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm, uint64_t now_ns);
+uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
 /* A host is in a newer term than the journal and nobody confirms it, or it obeys a younger gateway,
  * or the journal is damaged: no term begins by itself, and nothing is ordered. */

@@ -27,6 +27,7 @@ static void start(void)
 	fixture_start();
 	fixture_open(&f);
 	control.fleet = f.fleet;
+	control.tls = f.server;
 	if (events_open(f.dir, 65536, &control.events) < 0)
 		abort();
 	conn.control = &control;

@@ -14,7 +14,7 @@ size_t fixture_ring_bytes = 4 << 20;
 uint64_t fixture_handshake_ns;
 
 /* A fixed cost per handshake keeps the tests independent of the machine. */
-static uint64_t fake_clock_ns(void)
+uint64_t fixture_clock_ns(void)
 {
 	static uint64_t now_ns;
 
@@ -57,11 +57,11 @@ void fixture_end(void)
 
 void fixture_open(struct fixture *f)
 {
-	struct fleet_config config = {
+	struct fleet_config config = {.first_order_id = 100};
+	const struct session_config connections = {
 		.tls = contexts[0], .relay_bytes_max = 262144, .beat_timeout_ns = 500 * MS,
 		.handshake_timeout_ns = 1000 * MS, .idle_timeout_ns = 10000 * MS,
-		.n_sessions_max = 8, .n_handshakes_max = 4, .first_order_id = 100,
-		.clock_ns = fake_clock_ns,
+		.n_sessions_max = 8, .n_handshakes_max = 4, .clock_ns = fixture_clock_ns,
 	};
 	struct vm_config vm = {
 		.name = "web1", .host = {"alpha", "beta"},
@@ -84,11 +84,13 @@ void fixture_open(struct fixture *f)
 	config.journal = f->journal;
 	must(fleet_new(&config, &f->fleet) == 0, "gateway");
 	must(fleet_add_vm(f->fleet, &vm, f->now_ns, &error) == 0, "VM");
+	must(sessions_new(&connections, f->fleet, f->now_ns, &f->sessions) == 0, "sessions");
 }
 
 void fixture_close(struct fixture *f)
 {
-	must(!f->fleet->sessions, "sessions left");
+	must(!f->sessions->all, "sessions left");
+	sessions_free(f->sessions);
 	fleet_free(f->fleet);
 	vm_journal_close(f->journal);
 	mint_dir_remove(f->dir);
@@ -107,14 +109,15 @@ void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context
 	memset(a, 0, sizeof(*a));
 	a->f = f;
 	must(wire_tls_new(context, WIRE_PEER_GATEWAY, fixture_ring_bytes, &a->tls) == 0, "agent's TLS");
-	must(session_new(f->fleet, peer, a, f->now_ns, &a->session) == 0, "session");
+	must(session_new(f->sessions, peer, a, f->now_ns, &a->session) == 0, "session");
 	(void)!wire_tls_handshake(a->tls); /* the pump continues it */
 	fixture_pump(one, 1);
 }
 
 void agent_close(struct agent *a)
 {
-	a->session = session_free(a->session);
+	if (a->session)
+		a->session = session_free(a->session, a->f->now_ns);
 	a->tls = wire_tls_free(a->tls);
 	free(a->in);
 	free(a->untaken);
@@ -188,6 +191,12 @@ static bool take(struct agent *a)
 	return moved;
 }
 
+void fixture_tick(struct fixture *f)
+{
+	sessions_tick(f->sessions, f->now_ns);
+	fleet_tick(f->fleet, f->now_ns);
+}
+
 void fixture_pump(struct agent *const *agents, size_t n_agents)
 {
 	struct session *s;
@@ -201,7 +210,7 @@ void fixture_pump(struct agent *const *agents, size_t n_agents)
 			moved |= give(agents[i]);
 			moved |= take(agents[i]);
 		}
-		while (n_agents && (s = session_take_dirty(agents[0]->f->fleet)) != NULL) {
+		while (n_agents && (s = session_take_dirty(agents[0]->f->sessions)) != NULL) {
 			size_t size;
 			struct agent *a = s->conn;
 
@@ -210,7 +219,7 @@ void fixture_pump(struct agent *const *agents, size_t n_agents)
 			moved |= size > 0 && !a->deaf && a->session;
 			if (session_is_done(s)) {
 				(void)take(a);
-				a->session = session_free(s);
+				a->session = session_free(s, a->f->now_ns);
 				moved = true;
 			}
 		}

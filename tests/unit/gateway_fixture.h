@@ -16,6 +16,7 @@ struct fixture {
 	struct wire_tls_context *server, *alpha, *beta;
 	struct vm_journal *journal;
 	struct fleet *fleet;
+	struct sessions *sessions;
 	uint64_t now_ns;
 	uint64_t lacks[3]; /* by role: features that the HELLO of its stream leaves out */
 };
@@ -38,6 +39,8 @@ extern size_t fixture_ring_bytes;
 
 /* The pretended cost of each handshake step: 0 unless set. */
 extern uint64_t fixture_handshake_ns;
+/* The clock by which handshakes are charged: it moves by that much with each call. */
+uint64_t fixture_clock_ns(void);
 
 /* Process-wide: certificates. */
 void fixture_start(void);
@@ -53,6 +56,9 @@ void agent_open(struct agent *a, struct fixture *f, struct wire_tls_context *con
 void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context *context,
 		     const char *peer);
 void agent_close(struct agent *a);
+
+/* Serve the timeouts of all, at f->now_ns, as main does. */
+void fixture_tick(struct fixture *f);
 
 /* Move bytes both ways, and run every session that has work, until nothing moves. All given agents
  * are served. */

@@ -59,7 +59,7 @@ static int knock(size_t i, unsigned int source)
 	(void)snprintf(peer, sizeof(peer), "198.18.0.%u:%zu", source, 1000 + i);
 	if (!silent[i].tls) /* TLS is never driven, so nothing is sent */
 		assert_int_equal(wire_tls_new(f.alpha, WIRE_PEER_GATEWAY, 0, &silent[i].tls), 0);
-	r = session_new(f.fleet, peer, &silent[i], ++f.now_ns, &silent[i].session);
+	r = session_new(f.sessions, peer, &silent[i], ++f.now_ns, &silent[i].session);
 	pump();
 	return r;
 }
@@ -79,7 +79,7 @@ static void test_silent_connections_lock_nobody_out(void **state)
 	for (size_t i = 0; i < N_SILENT; i++)
 		assert_int_equal(knock(i, 9), 0);
 	assert_int_equal(f.fleet->counters.handshakes_now, 4);
-	assert_int_equal(f.fleet->counters.refused_evicted, N_SILENT - 4);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_EVICTED], N_SILENT - 4);
 	say_hello(&alpha, f.alpha, "198.18.0.1:1");
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_null(silent[N_SILENT - 4].session); /* the oldest */
@@ -89,7 +89,7 @@ static void test_silent_connections_lock_nobody_out(void **state)
 static void test_open_sessions_are_never_touched(void **state)
 {
 	(void)state;
-	f.fleet->config.n_sessions_max = 5;
+	f.sessions->config.n_sessions_max = 5;
 	say_hello(&alpha, f.alpha, "198.18.0.1:1");
 	for (size_t i = 0; i < N_SILENT; i++)
 		assert_int_equal(knock(i, 1), 0); /* from alpha's own address */
@@ -97,11 +97,11 @@ static void test_open_sessions_are_never_touched(void **state)
 	assert_int_equal(alpha.session->phase, SESSION_OPEN);
 	say_hello(&beta, f.beta, "198.18.0.2:1");
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
-	f.fleet->config.n_sessions_max = 2;
+	f.sessions->config.n_sessions_max = 2;
 	for (size_t i = 0; i < N_SILENT; i++)
-		silent[i].session = session_free(silent[i].session);
+		silent[i].session = session_free(silent[i].session, f.now_ns);
 	assert_int_equal(knock(0, 9), -EBUSY);
-	assert_int_equal(f.fleet->counters.refused_busy, 1);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_BUSY], 1);
 }
 
 /* The source with the most waiting connections loses one first, even if another source's is
@@ -138,8 +138,8 @@ static void test_known_addresses_stay(void **state)
 	/* A stranger does not push out a known address even when no other stranger is left to push
 	 * out. */
 	for (size_t i = 0; i < N_SILENT; i++)
-		silent[i].session = session_free(silent[i].session);
-	f.fleet->config.n_handshakes_max = 2;
+		silent[i].session = session_free(silent[i].session, f.now_ns);
+	f.sessions->config.n_handshakes_max = 2;
 	assert_int_equal(knock(0, 1), 0);
 	assert_int_equal(knock(1, 2), 0);
 	assert_int_equal(knock(2, 77), -EBUSY);
@@ -156,37 +156,37 @@ static void test_handshakes_have_a_budget(void **state)
 	uint64_t began_ns;
 
 	(void)state;
-	f.fleet->config.n_handshakes_max = 32;
-	f.fleet->config.n_sessions_max = 64;
+	f.sessions->config.n_handshakes_max = 32;
+	f.sessions->config.n_sessions_max = 64;
 	say_hello(&alpha, f.alpha, "198.18.0.1:1");
 	fixture_handshake_ns = 5 * MS;
-	fleet_tick(f.fleet, f.now_ns);
+	fixture_tick(&f);
 	for (size_t i = 0; i < 12; i++)
 		agent_open_from(&silent[i], &f, f.beta, "198.18.0.9:5");
 	for (size_t i = 0; i < 12; i++)
 		n_up += wire_tls_is_established(silent[i].tls);
 	assert_true(n_up <= 4);
-	assert_true(f.fleet->admission.n_waiting >= 8);
+	assert_true(f.sessions->admission.n_waiting >= 8);
 	agent_close(&alpha);
 	agent_open_from(&alpha, &f, f.alpha, "198.18.0.1:2");
 	for (int i = 0; i < 3; i++) { /* its turn comes in one of the next ticks */
-		fleet_tick(f.fleet, f.now_ns);
+		fixture_tick(&f);
 		pump();
 	}
 	assert_true(wire_tls_is_established(alpha.tls));
 
 	began_ns = f.now_ns;
-	while (f.fleet->admission.n_waiting > 0 && f.now_ns - began_ns < 4000 * MS) {
+	while (f.sessions->admission.n_waiting > 0 && f.now_ns - began_ns < 4000 * MS) {
 		uint64_t at_ns = fleet_deadline_ns(f.fleet, f.now_ns);
 
 		assert_true(at_ns < f.now_ns + 500 * MS); /* the loop wakes up for them */
 		if (at_ns > f.now_ns)
 			f.now_ns = at_ns;
-		f.fleet->config.handshake_timeout_ns = 10000 * MS;
-		fleet_tick(f.fleet, f.now_ns);
+		f.sessions->config.handshake_timeout_ns = 10000 * MS;
+		fixture_tick(&f);
 		pump();
 	}
-	assert_int_equal(f.fleet->admission.n_waiting, 0);
+	assert_int_equal(f.sessions->admission.n_waiting, 0);
 	for (size_t i = 0; i < 12; i++)
 		assert_true(wire_tls_is_established(silent[i].tls));
 	/* About 20 steps of at least 5 ms each, in a fifth of the loop's time. */
@@ -197,19 +197,19 @@ static void test_handshakes_have_a_budget(void **state)
 static void test_waiting_ones_end(void **state)
 {
 	(void)state;
-	f.fleet->config.n_handshakes_max = 32;
-	f.fleet->config.n_sessions_max = 64;
+	f.sessions->config.n_handshakes_max = 32;
+	f.sessions->config.n_sessions_max = 64;
 	fixture_handshake_ns = 50 * MS;
 	for (size_t i = 0; i < 6; i++)
 		agent_open_from(&silent[i], &f, f.beta, "198.18.0.9:5");
-	assert_true(f.fleet->admission.n_waiting >= 4);
+	assert_true(f.sessions->admission.n_waiting >= 4);
 	agent_close(&silent[5]);
 	f.now_ns += 2000 * MS; /* past handshake_timeout_ms */
-	fleet_tick(f.fleet, f.now_ns);
+	fixture_tick(&f);
 	pump();
 	for (size_t i = 0; i < 6; i++)
 		assert_null(silent[i].session);
-	assert_int_equal(f.fleet->admission.n_waiting, 0);
+	assert_int_equal(f.sessions->admission.n_waiting, 0);
 	assert_int_equal(f.fleet->counters.handshakes_now, 0);
 	assert_int_equal(f.fleet->counters.closing_now, 0);
 }
@@ -221,26 +221,26 @@ static void test_limits_follow_what_is_configured(void **state)
 	struct error error;
 
 	(void)state;
-	f.fleet->config.n_sessions_max = f.fleet->config.n_handshakes_max = 0;
-	admission_settle(f.fleet);
-	assert_int_equal(f.fleet->config.n_sessions_max, ADMISSION_SESSIONS_LEAST);
-	assert_int_equal(f.fleet->config.n_handshakes_max, ADMISSION_HANDSHAKES_LEAST);
+	f.sessions->config.n_sessions_max = f.sessions->config.n_handshakes_max = 0;
+	admission_settle(f.sessions);
+	assert_int_equal(f.sessions->config.n_sessions_max, ADMISSION_SESSIONS_LEAST);
+	assert_int_equal(f.sessions->config.n_handshakes_max, ADMISSION_HANDSHAKES_LEAST);
 	for (unsigned int i = 1; i < FLEET_VMS_MAX; i++) {
 		(void)snprintf(vm.name, sizeof(vm.name), "vm%u", i);
 		(void)snprintf(vm.host[0], sizeof(vm.host[0]), "one%u", i);
 		(void)snprintf(vm.host[1], sizeof(vm.host[1]), "two%u", i);
 		assert_int_equal(fleet_add_vm(f.fleet, &vm, f.now_ns, &error), 0);
 	}
-	f.fleet->config.n_sessions_max = f.fleet->config.n_handshakes_max = 0;
-	admission_settle(f.fleet);
-	assert_int_equal(f.fleet->config.n_handshakes_max, 128 + 2 * 64);
-	assert_int_equal(f.fleet->config.n_sessions_max, 256 + 256);
+	f.sessions->config.n_sessions_max = f.sessions->config.n_handshakes_max = 0;
+	admission_settle(f.sessions);
+	assert_int_equal(f.sessions->config.n_handshakes_max, 128 + 2 * 64);
+	assert_int_equal(f.sessions->config.n_sessions_max, 256 + 256);
 	/* Limits that the operator sets are kept. */
-	f.fleet->config.n_sessions_max = 40;
-	f.fleet->config.n_handshakes_max = 0;
-	admission_settle(f.fleet);
-	assert_int_equal(f.fleet->config.n_sessions_max, 40);
-	assert_int_equal(f.fleet->config.n_handshakes_max, 40);
+	f.sessions->config.n_sessions_max = 40;
+	f.sessions->config.n_handshakes_max = 0;
+	admission_settle(f.sessions);
+	assert_int_equal(f.sessions->config.n_sessions_max, 40);
+	assert_int_equal(f.sessions->config.n_handshakes_max, 40);
 }
 
 /* Open sessions fill all slots and one of them is dead: its own host gets in at once, nobody else
@@ -248,11 +248,11 @@ static void test_limits_follow_what_is_configured(void **state)
 static void test_a_dead_session_keeps_no_slot_from_its_host(void **state)
 {
 	(void)state;
-	f.fleet->config.n_sessions_max = 2;
+	f.sessions->config.n_sessions_max = 2;
 	say_hello(&alpha, f.alpha, "198.18.0.1:1");
 	say_hello(&beta, f.beta, "198.18.0.2:1");
 	assert_int_equal(knock(0, 1), -EBUSY); /* no open session has been silent yet */
-	f.now_ns += f.fleet->config.beat_timeout_ns;
+	f.now_ns += f.sessions->config.beat_timeout_ns;
 	assert_int_equal(knock(1, 9), -EBUSY); /* a stranger */
 	for (size_t i = 0; i < 2; i++)
 		silent[i].tls = wire_tls_free(silent[i].tls);

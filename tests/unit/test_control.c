@@ -31,7 +31,8 @@ static int open_control(void **state)
 	(void)state;
 	fixture_open(&f);
 	config = (struct control_config){.tls = f.server, .ip_be32 = 0x0100007f, .port = 0,
-					 .state_dir = f.dir, .events_bytes_max = 65536};
+					 .clock_ns = fixture_clock_ns, .state_dir = f.dir,
+					 .events_bytes_max = 65536};
 	assert_int_equal(control_open(f.fleet, epoll_create1(EPOLL_CLOEXEC), &config, &control), 0);
 	memset(&conn, 0, sizeof(conn));
 	conn.control = control;
@@ -160,8 +161,8 @@ static void test_events(void **state)
 
 	(void)state;
 	for (int i = 0; i < 2000; i++) {
-		f.fleet->now_ns += 1000 * MS; /* slow enough to suppress none */
-		fleet_event(f.fleet, "web1", "gateway", "text with \"quotes\"");
+		f.now_ns += 1000 * MS; /* slow enough to suppress none */
+		fleet_event(f.fleet, f.now_ns, "web1", "gateway", "text with \"quotes\"");
 	}
 	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"events\",\"follow\":true}"));
 	assert_int_equal(conn.phase, CONTROL_FOLLOWING);
@@ -208,16 +209,16 @@ static void test_a_flood_of_events(void **state)
 	unsigned int n_web1 = 0;
 
 	(void)state;
-	fleet_event(f.fleet, "db1", "operator", "op asks: failover");
-	fleet_event(f.fleet, "db1", "state", "alarm");
+	fleet_event(f.fleet, f.now_ns, "db1", "operator", "op asks: failover");
+	fleet_event(f.fleet, f.now_ns, "db1", "state", "alarm");
 	for (int i = 0; i < 20000; i++) {
-		f.fleet->now_ns += MS / 2;
-		fleet_event(f.fleet, "web1", i % 2 ? "stream" : "state", "again and again");
+		f.now_ns += MS / 2;
+		fleet_event(f.fleet, f.now_ns, "web1", i % 2 ? "stream" : "state", "again and again");
 		if (i == 10000)
-			fleet_event(f.fleet, "db1", "stream", "of another VM");
+			fleet_event(f.fleet, f.now_ns, "db1", "stream", "of another VM");
 	}
 	assert_true(f.fleet->counters.events_suppressed > 19000);
-	events_tick(control->events, f.fleet->now_ns + 1000 * MS);
+	events_tick(control->events, f.now_ns + 1000 * MS);
 	e = events_from(control->events, 0);
 	assert_string_equal(e->vm, "db1");
 	assert_string_equal(e->text, "op asks: failover");
@@ -256,12 +257,12 @@ static void test_the_last_change_is_told(void **state)
 
 	(void)state;
 	for (int i = 0; i < EVENTS_BURST_OTHERS + 3; i++)
-		(void)events_add(control->events, f.fleet->now_ns, "web1", "liveness",
+		(void)events_add(control->events, f.now_ns, "web1", "liveness",
 				 names[i % 2], names[(i + 1) % 2], "text");
-	(void)events_add(control->events, f.fleet->now_ns, "web1", "stream", "", "",
+	(void)events_add(control->events, f.now_ns, "web1", "stream", "", "",
 			 "no change of state");
-	events_tick(control->events, f.fleet->now_ns + 2000 * MS);
-	events_tick(control->events, f.fleet->now_ns + 4000 * MS); /* told once, not again */
+	events_tick(control->events, f.now_ns + 2000 * MS);
+	events_tick(control->events, f.now_ns + 4000 * MS); /* told once, not again */
 	for (uint64_t seq = 0; (e = events_from(control->events, seq)) != NULL; seq = e->seq + 1)
 		last = strcmp(e->kind, "liveness") == 0 ? e : last;
 	assert_non_null(last);

@@ -68,6 +68,30 @@ static void test_newer_ones_replace(void **state)
 	took(VM_IN_ORDER_DONE, 0, 7);
 }
 
+/* The fault: only two strings of a queued report were copied. The others pointed into the stack
+ * frame of a function that had returned. */
+static void test_strings_are_copied(void **state)
+{
+	char text[] = "text", throttle[] = "throttle", clock[] = "clock", way[] = "way";
+	char step[] = "step";
+	char *const all[] = {text, throttle, clock, way, step};
+	const struct vm_input in = {.kind = VM_IN_REPORT, .text = text, .throttle_why = throttle,
+				    .clock_why = clock, .way = way, .step = step};
+
+	(void)state;
+	put(VM_IN_SEEN, 0, 0, 1);
+	assert_int_equal(inbox_put(&box, &in), 0);
+	for (size_t i = 0; i < 5; i++)
+		memset(all[i], '?', 1);
+	took(VM_IN_SEEN, 0, 1); /* the report moves up in the list */
+	took(VM_IN_REPORT, 0, 0);
+	assert_string_equal(entry.in.text, "text");
+	assert_string_equal(entry.in.throttle_why, "throttle");
+	assert_string_equal(entry.in.clock_why, "clock");
+	assert_string_equal(entry.in.way, "way");
+	assert_string_equal(entry.in.step, "step");
+}
+
 /* Down, up, down, up...: one down (of the connection that the machine knows) and the last up
  * remain. */
 static void test_connections_that_come_and_go(void **state)
@@ -129,7 +153,7 @@ static void test_texts_are_copied(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_order_is_kept), TEST(test_newer_ones_replace),
+		TEST(test_order_is_kept), TEST(test_newer_ones_replace), TEST(test_strings_are_copied),
 		TEST(test_connections_that_come_and_go), TEST(test_it_is_bounded),
 		TEST(test_texts_are_copied),
 	};

@@ -79,10 +79,11 @@ static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const
 	(void)snprintf(reply_code, sizeof(reply_code), "%s", code);
 }
 
-static bool on_event(void *arg, const char *vm, const char *kind, const char *from, const char *to,
-		     const char *text)
+static bool on_event(void *arg, uint64_t now_ns, const char *vm, const char *kind,
+		     const char *from, const char *to, const char *text)
 {
 	(void)arg;
+	(void)now_ns;
 	(void)vm;
 	(void)from;
 	(void)to;
@@ -144,16 +145,22 @@ static int command(struct fleet_vm *vm, enum vm_command what)
 {
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .op_id = 1};
 
-	return fleet_step(f.fleet, vm, &in);
+	return fleet_step(f.fleet, vm, &in, f.now_ns);
 }
 
-/* Wait until the journal's thread is done, and take its result as the loop does. */
-static void await_disk(void)
+/* Wait until the journal's thread is done, and take its result as the loop does. Serve no session
+ * yet. */
+static void await_record(void)
 {
 	struct pollfd p = {.fd = journal_thread_fd(thread), .events = POLLIN};
 
 	assert_int_equal(poll(&p, 1, 20000), 1);
-	fleet_journal_done(f.fleet);
+	fleet_journal_done(f.fleet, f.now_ns);
+}
+
+static void await_disk(void)
+{
+	await_record();
 	pump();
 }
 
@@ -205,7 +212,7 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_true(f.fleet->config.incarnation > before + (5 << 16));
 	assert_null(web1->host[0]->control); /* alpha connects again and hears the new number */
 	/* Nobody is promoted before the leases of the younger gateway have ended. */
-	assert_true(web1->fsm.mute_ns >= f.fleet->now_ns + web1->config.release_ns);
+	assert_true(web1->fsm.mute_ns >= f.now_ns + web1->config.release_ns);
 	web1->config.release_ns = 0;
 
 	/* On a disk error the old number stays. */
@@ -296,7 +303,7 @@ static void test_nothing_follows_before_it_is_durable(void **state)
 	assert_false(fleet_is_durable(web1));
 	for (int i = 0; i < 30; i++) { /* the loop continues */
 		f.now_ns += 50 * MS;
-		fleet_tick(f.fleet, f.now_ns);
+		fixture_tick(&f);
 		beat(&alpha);
 		beat(&beta);
 	}
@@ -320,8 +327,8 @@ static void test_another_vm_goes_on(void **state)
 	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);
 	assert_true(web1->pending.waiting);
 	n_replies = 0;
-	assert_int_equal(fleet_step(f.fleet, db1, &in), 0); /* answered: it is not protected */
-	assert_int_equal(n_replies, 1);
+	assert_int_equal(fleet_step(f.fleet, db1, &in, f.now_ns), 0);
+	assert_int_equal(n_replies, 1); /* db1 is not protected */
 	assert_false(db1->pending.waiting);
 }
 
@@ -342,7 +349,7 @@ static void test_leases_go_on(void **state)
 	begin_in(VM_PROTECTED);
 	(void)agent_take(&alpha, WIRE_LEASE, &frame);
 	db1->fsm.record = (struct vm_record){.term = 3, .owner = 0, .state = VM_PROTECTED};
-	alpha.session->features |= WIRE_FEATURE_LEASE;
+	alpha.session->link.features |= WIRE_FEATURE_LEASE;
 	assert_true(has_lease(&alpha));
 	set_disk(true, 0);
 	/* web1's protection ends. Its record on disk has another term, so web1 gets no lease any
@@ -359,19 +366,49 @@ static void test_leases_go_on(void **state)
 	assert_int_equal(web1->fsm.record.state, VM_UNPROTECTED);
 }
 
+/* A step that closes the streams only marks their sessions: nothing calls back into the step. The
+ * loop ends them later, and the machine hears nothing of it. */
+static void test_a_step_ends_no_session(void **state)
+{
+	uint64_t n_closing;
+
+	(void)state;
+	begin_in(VM_PROTECTED);
+	agent_open(&primary, &f, f.alpha);
+	agent_hello(&primary, WIRE_KIND_STREAM, WIRE_VM_ROLE_PRIMARY, 5, 0);
+	agent_open(&standby, &f, f.beta);
+	agent_hello(&standby, WIRE_KIND_STREAM, WIRE_VM_ROLE_STANDBY, 5, 0);
+	pump();
+	while (web1->pending.waiting) /* the standby holds no epoch: SYNCING again */
+		await_disk();
+	n_closing = f.fleet->counters.closing_now;
+	assert_int_equal(command(web1, VM_COMMAND_UNPROTECT), 0);
+	while (web1->pending.waiting)
+		await_record();
+	assert_int_equal(web1->fsm.record.state, VM_UNPROTECTED);
+	assert_null(web1->stream[FLEET_PRIMARY]);
+	assert_null(web1->stream[FLEET_STANDBY]);
+	assert_int_equal(primary.session->phase, SESSION_OPEN);
+	assert_int_equal(standby.session->phase, SESSION_OPEN);
+	assert_int_equal(f.fleet->counters.closing_now, n_closing);
+	pump();
+	assert_null(primary.session);
+	assert_null(standby.session);
+}
+
 /* While a write waits that changes neither term nor owner, the owner still gets its lease. */
 static void test_lease_of_the_same_term(void **state)
 {
 	(void)state;
 	begin_in(VM_PROTECTED);
-	alpha.session->features |= WIRE_FEATURE_LEASE;
-	web1->pending.waiting = web1->pending.in_step = true;
+	alpha.session->link.features |= WIRE_FEATURE_LEASE;
+	web1->pending.waiting = true;
 	web1->pending.before = web1->fsm;
 	web1->pending.before.record.state = VM_SYNCING;
 	assert_true(has_lease(&alpha));
 	web1->pending.before.record.term--;
 	assert_false(has_lease(&alpha));
-	web1->pending.waiting = web1->pending.in_step = false;
+	web1->pending.waiting = false;
 }
 
 static void test_a_failed_write_leaves_no_trace(void **state)
@@ -408,7 +445,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_nothing_follows_before_it_is_durable), TEST(test_another_vm_goes_on),
-		TEST(test_leases_go_on), TEST(test_lease_of_the_same_term),
+		TEST(test_leases_go_on), TEST(test_a_step_ends_no_session),
+		TEST(test_lease_of_the_same_term),
 		TEST(test_a_failed_write_leaves_no_trace),
 		TEST(test_takeover_waits_for_the_disk), TEST(test_settling_waits_for_the_disk),
 	};

@@ -43,7 +43,7 @@ static void pump(void)
 static void pass(uint64_t ms)
 {
 	f.now_ns += ms * MS;
-	fleet_tick(f.fleet, f.now_ns);
+	fixture_tick(&f);
 	pump();
 }
 
@@ -68,7 +68,7 @@ static void test_older_gateway(void **state)
 	assert_int_equal(failure.code, WIRE_REFUSED_OLD_GATEWAY);
 	assert_non_null(strstr(failure.text, "holdfastctl takeover"));
 	assert_int_equal(f.fleet->younger, ours + 1);
-	assert_int_equal(f.fleet->counters.refused_old_gateway, 1);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_OLD_GATEWAY], 1);
 	assert_false(vm->fsm.host[0].up);
 	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* the other gateway may give terms */
 
@@ -79,7 +79,7 @@ static void test_older_gateway(void **state)
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
 	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), 0);
 	assert_true(welcome.incarnation == ours);
-	session_send_order(vm->host[1]->control, vm, &a);
+	f.fleet->links->order(vm->host[1]->control, vm->config.name, &a);
 	pump();
 	assert_true(agent_take(&beta, WIRE_ORDER, &frame));
 	assert_int_equal(wire_order_decode(&frame, &order, NULL), 0);
@@ -115,13 +115,13 @@ static void test_takeover(void **state)
 	assert_int_equal(fleet_take_over(f.fleet, 1), 0);
 	assert_int_equal(above, 9);
 	/* The new number could not be recorded: nothing changes. */
-	fleet_recorded(f.fleet, -EIO);
+	fleet_recorded(f.fleet, -EIO, f.now_ns);
 	pump();
 	assert_true(f.fleet->config.incarnation == 5 && f.fleet->younger == 9);
 	assert_non_null(fleet_find_vm(f.fleet, "web1")->host[1]->control);
 	assert_int_equal(fleet_take_over(f.fleet, 2), 0);
 	assert_int_equal(fleet_take_over(f.fleet, 3), -EBUSY);
-	fleet_recorded(f.fleet, 0);
+	fleet_recorded(f.fleet, 0, f.now_ns);
 	pump();
 	assert_true(f.fleet->config.incarnation == 10 && f.fleet->younger == 0);
 	/* Both hosts have to connect again. */
@@ -202,7 +202,7 @@ static void test_control(void **state)
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_true(agent_take(&alpha, WIRE_BEAT_ACK, &frame));
 	assert_memory_equal(frame.payload, payload, 8);
-	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, alpha.session);
+	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, &alpha.session->link);
 }
 
 /* A lease follows the answer to a beat, if the host owns a protected VM and its HELLO had the lease
@@ -261,7 +261,7 @@ static void test_peer_is_refused(void **state)
 	pump();
 	assert_false(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_null(alpha.session);
-	assert_int_equal(f.fleet->counters.refused_bad_frame, 1);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_BAD_FRAME], 1);
 }
 
 static void test_byte_by_byte(void **state)
@@ -288,7 +288,7 @@ static void test_handshake_timeout(void **state)
 	assert_non_null(alpha.session);
 	pass(2);
 	assert_null(alpha.session);
-	assert_int_equal(f.fleet->counters.refused_timeout, 1);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_TIMEOUT], 1);
 	assert_true(agent_take(&alpha, WIRE_REFUSED, &frame));
 	assert_int_equal(f.fleet->counters.handshakes_now, 0);
 }
@@ -317,14 +317,14 @@ static void test_duplicate_and_silent(void **state)
 	pump();
 	assert_null(primary.session);
 	assert_non_null(alpha.session);
-	assert_int_equal(f.fleet->counters.refused_duplicate, 1);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_DUPLICATE], 1);
 	f.now_ns += 600 * MS; /* the first one is silent, so the second replaces it */
 	agent_close(&primary);
 	agent_open(&primary, &f, f.alpha);
 	agent_hello(&primary, WIRE_KIND_CONTROL, 0, 0, 0);
 	pump();
 	assert_null(alpha.session);
-	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, primary.session);
+	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, &primary.session->link);
 }
 
 static void test_relay_and_commit(void **state)
@@ -422,16 +422,16 @@ static void test_back_pressure(void **state)
 	standby.deaf = true;
 	send_epoch(1, 20, 100000); /* 2 MB into a ring of 256 KB */
 	pump();
-	assert_true(primary.session->blocked);
+	assert_true(primary.session->link.is_blocked);
 	assert_true(primary.n_untaken > 0);
 	assert_true(wire_tls_output_pending(standby.session->tls) <= 262144);
 	assert_true(primary.session->plain_end <= sizeof(primary.session->plain));
 	standby.deaf = false;
 	pump();
-	assert_false(primary.session->blocked);
+	assert_false(primary.session->link.is_blocked);
 	assert_int_equal(primary.n_untaken, 0);
 	assert_true(agent_take(&standby, WIRE_EPOCH_END, &frame));
-	assert_int_equal(f.fleet->counters.refused_slow, 0);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_SLOW], 0);
 }
 
 static void test_standby_gone_while_blocked(void **state)
@@ -442,12 +442,12 @@ static void test_standby_gone_while_blocked(void **state)
 	standby.deaf = true;
 	send_epoch(1, 20, 100000);
 	pump();
-	assert_true(primary.session->blocked);
+	assert_true(primary.session->link.is_blocked);
 	agent_close(&standby);
 	pump();
 	/* There is no standby to wait for: the frames are dropped, and come again after the next
 	 * RESUME. */
-	assert_false(primary.session->blocked);
+	assert_false(primary.session->link.is_blocked);
 	assert_int_equal(primary.n_untaken, 0);
 	assert_non_null(primary.session);
 }
@@ -468,7 +468,7 @@ static void test_peer_that_does_not_read(void **state)
 			pump();
 	}
 	assert_null(alpha.session);
-	assert_int_equal(f.fleet->counters.refused_slow, 1);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_SLOW], 1);
 }
 
 int main(void)

@@ -53,7 +53,7 @@ static void open_control(struct agent *a, struct wire_tls_context *tls, const ch
 {
 	agent_close(a);
 	agent_open(a, &f, tls);
-	(void)snprintf(a->session->peer, sizeof(a->session->peer), "%s:40000", address);
+	(void)snprintf(a->session->link.peer, sizeof(a->session->link.peer), "%s:40000", address);
 	agent_hello(a, WIRE_KIND_CONTROL, 0, 0, 0);
 	pump();
 	assert_true(agent_take(a, WIRE_WELCOME, &frame));
@@ -88,7 +88,7 @@ static void pass(uint64_t ms)
 				agent_send(all[i], &beat, payload, sizeof(payload));
 		}
 		pump();
-		fleet_tick(f.fleet, f.now_ns);
+		fixture_tick(&f);
 		pump();
 	}
 }
@@ -264,7 +264,7 @@ static void it_ends_with_term_and_owner(void **state)
 	assert_int_equal(send_witness(&first, 1), WITNESS_RX_ACCEPTED);
 	vm->fsm.protection.complete = vm->fsm.protection.committed = 1;
 	vm->fsm.host[1].epoch = 1;
-	(void)fleet_step(f.fleet, vm, &in);
+	(void)fleet_step(f.fleet, vm, &in, f.now_ns);
 	assert_int_equal(vm->fsm.record.state, VM_PROMOTING);
 	assert_int_equal(send_witness(&first, 2), WITNESS_RX_UNKNOWN_KEY);
 	assert_int_equal(fleet_witness_view(f.fleet, vm)->n_accepted, 0);
@@ -291,10 +291,11 @@ static void a_restarted_gateway_knows_no_old_key(void **state)
 
 static unsigned int n_events;
 
-static bool on_event(void *arg, const char *name, const char *kind, const char *from, const char *to,
-		     const char *text)
+static bool on_event(void *arg, uint64_t now_ns, const char *name, const char *kind,
+		     const char *from, const char *to, const char *text)
 {
 	(void)arg;
+	(void)now_ns;
 	(void)from;
 	(void)to;
 	n_events += strcmp(kind, "witness") == 0 && strcmp(name, "web1") == 0 &&

@@ -1,0 +1,118 @@
+/* fleet_links.c - agents' connections come, go and give signs of life. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "fleet/fleet_private.h"
+
+/* Give @kind to all VMs of @host, until one fails. 0 or -errno of fleet_step(). */
+static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_input_kind kind,
+		    uint64_t now_ns)
+{
+	struct vm_input in = {.kind = kind};
+	int r = 0;
+
+	for (size_t i = 0; i < fleet->n_vms && r >= 0; i++) {
+		int h = fleet_vm_host(fleet->vms[i], host);
+
+		if (h < 0)
+			continue;
+		in.host = (uint8_t)h;
+		r = fleet_step(fleet, fleet->vms[i], &in, now_ns);
+		if (kind != VM_IN_CONTROL_UP)
+			r = 0; /* what cannot be undone is told to the others too */
+	}
+	return r;
+}
+
+int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
+		     uint64_t now_ns)
+{
+	host->control = link;
+	return tell_all(fleet, host, VM_IN_CONTROL_UP, now_ns);
+}
+
+void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const struct fleet_link *link,
+			uint64_t now_ns)
+{
+	if (host->control != link)
+		return;
+	host->control = NULL;
+	(void)tell_all(fleet, host, VM_IN_CONTROL_DOWN, now_ns);
+}
+
+static enum fleet_slot slot_of(uint8_t role)
+{
+	return role == WIRE_VM_ROLE_STANDBY ? FLEET_STANDBY : FLEET_PRIMARY;
+}
+
+int fleet_stream_up(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link *link,
+		    const struct vm_input *in, uint64_t now_ns)
+{
+	vm->stream[slot_of(in->role)] = link;
+	if (slot_of(in->role) == FLEET_STANDBY)
+		vm_relay_standby_reset(&vm->relay, in->epoch);
+	return fleet_step(fleet, vm, in, now_ns);
+}
+
+bool fleet_stream_down(struct fleet *fleet, struct fleet_vm *vm, const struct fleet_link *link,
+		       uint8_t host, uint8_t role, uint64_t now_ns)
+{
+	const struct vm_input in = {.kind = VM_IN_STREAM_DOWN, .host = host, .role = role};
+
+	if (vm->stream[slot_of(role)] != link)
+		return false;
+	vm->stream[slot_of(role)] = NULL;
+	vm_relay_close(&vm->relay);
+	(void)fleet_step(fleet, vm, &in, now_ns); /* it is gone: there is nothing to undo */
+	return true;
+}
+
+void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns)
+{
+	vm_fsm_seen(&vm->fsm, host, now_ns);
+	if (vm->pending.waiting)
+		vm_fsm_seen(&vm->pending.before, host, now_ns); /* this copy may be restored */
+}
+
+void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
+		uint64_t now_ns)
+{
+	const struct vm_input in = {.kind = VM_IN_SEEN, .host = host};
+
+	(void)fleet_step(fleet, vm, &in, now_ns); /* a beat causes nothing that can fail */
+	if (host == vm->fsm.record.owner)
+		witness_rx_clock(fleet->witness, vm->index, mono_ns, now_ns);
+}
+
+bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns)
+{
+	const struct vm_record *record = &vm->fsm.record;
+
+	if (!fleet->config.lease_ms || host != record->owner || record->in_doubt ||
+	    (record->state != VM_SYNCING && record->state != VM_PROTECTED) || !fleet_is_durable(vm))
+		return false;
+	counters_add(&fleet->counters.leases, 1);
+	vm_fsm_granted(&vm->fsm, now_ns);
+	if (vm->pending.waiting)
+		vm_fsm_granted(&vm->pending.before, now_ns); /* this copy may be restored */
+	return true;
+}
+
+void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t obeyed,
+			 uint64_t now_ns, char *ret_text)
+{
+	(void)snprintf(ret_text, VM_TEXT_MAX,
+		       "%s has obeyed a gateway of incarnation %" PRIu64
+		       ", younger than this one (%" PRIu64
+		       "): this one orders nothing there. Stop the one that is too many; if this "
+		       "one is to stay, `holdfastctl takeover`",
+		       host->name, obeyed, fleet->config.incarnation);
+	if (obeyed > fleet->younger) {
+		fleet->younger = obeyed;
+		fleet_event(fleet, now_ns, "", "conflict", ret_text);
+		log_error("%s", ret_text);
+	}
+	(void)tell_all(fleet, host, VM_IN_OBEYS_ANOTHER, now_ns); /* its next HELLO repeats this */
+}

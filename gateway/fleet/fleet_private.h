@@ -1,0 +1,18 @@
+/* fleet_private.h - what the files of fleet/ share. */
+#ifndef FLEET_FLEET_PRIVATE_H
+#define FLEET_FLEET_PRIVATE_H
+
+#include "fleet/fleet.h"
+
+/* fleet_act.c. Carry out one action of a step of @vm. 0: done; 1: a journal record is being written,
+ * fleet_act_journaled() follows; -errno: it could not be written. */
+int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a, uint64_t now_ns)
+	__attribute__((warn_unused_result));
+
+/* The journal record of @a was written, or failed with @result: count it. */
+void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int result);
+
+/* Answer the operator's request @op_id. */
+void fleet_reply(struct fleet *fleet, uint64_t op_id, bool ok, const char *code, const char *text);
+
+#endif

@@ -1,0 +1,126 @@
+/* fleet_report.c - what an agent's report says, for the machine and for operators. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "fleet/fleet.h"
+#include "fleet/witness_keys.h"
+#include "wire/text.h"
+
+#define HINDRANCE_NS CLOCK_NS_PER_S /* at most one event in this time reports a host's hindrance */
+
+/* A promoted guest's host reports on the guest. A missing key: the host does not know. */
+static void find_guest(const char *key, const char *value, struct vm_guest_report *guest)
+{
+	uint64_t number = strtoull(value, NULL, 10);
+
+	if (strcmp(key, "promoted_term") == 0) {
+		guest->is_valid = true;
+		guest->term = number;
+	} else if (strcmp(key, "promoted_running") == 0) {
+		guest->was_running = number != 0;
+	} else if (strcmp(key, "promoted_vcpu_us") == 0) {
+		guest->vcpu_us = number;
+	} else if (strcmp(key, "promoted_frames") == 0) {
+		guest->knows_frames = true;
+		guest->frames = number;
+	}
+}
+
+static uint8_t percent_of(const char *value)
+{
+	unsigned long percent = strtoul(value, NULL, 10);
+
+	return percent < 100 ? (uint8_t)percent : 100;
+}
+
+/* Storage for the strings that a report's vm_input points to. */
+struct report_words {
+	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
+	char clock_why[WIRE_STATS_VALUE_MAX + 1];
+	char way[WIRE_STATS_VALUE_MAX + 1];
+	char step[WIRE_STATS_VALUE_MAX + 1];
+};
+
+/* Pick from the agent's figures what the machine must know. Strings go into @words. */
+static void find_signs(const char *stats, struct vm_input *in, struct report_words *words)
+{
+	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
+
+	while (wire_stats_next(&stats, key, value)) {
+		if (strcmp(key, "throttle_percent") == 0) {
+			in->throttle_percent = percent_of(value);
+		} else if (strcmp(key, "throttle_why") == 0) {
+			memcpy(words->throttle_why, value, sizeof(value));
+			in->throttle_why = words->throttle_why;
+		} else if (strcmp(key, "uncovered") == 0) {
+			in->is_uncovered = true;
+		} else if (strcmp(key, "covered_again") == 0) {
+			in->is_covered_again = true;
+		} else if (strcmp(key, "way") == 0) {
+			memcpy(words->way, value, sizeof(value));
+			in->way = words->way;
+		} else if (strcmp(key, "release_mended") == 0) {
+			in->n_mended = strtoull(value, NULL, 10);
+		} else if (strcmp(key, "clock_alarm_percent") == 0) {
+			in->clock_alarm_percent = percent_of(value);
+		} else if (strcmp(key, "clock_why") == 0) {
+			memcpy(words->clock_why, value, sizeof(value));
+			in->clock_why = words->clock_why;
+		} else if (strcmp(key, "step") == 0) {
+			memcpy(words->step, value, sizeof(value));
+			in->step = words->step;
+		} else if (strcmp(key, "step_moves") == 0) {
+			in->n_moves = strtoull(value, NULL, 10);
+		} else {
+			find_guest(key, value, &in->guest);
+		}
+	}
+}
+
+/* A host that cannot take part says why, for example a wrong file. Give an event once, and again
+ * when the reason changes. */
+static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
+			   struct fleet_report *report, uint64_t now_ns)
+{
+	char text[VM_TEXT_MAX];
+
+	if (report->state != WIRE_STATE_IDLE && report->state != WIRE_STATE_FENCED &&
+	    report->state != WIRE_STATE_LOST)
+		return;
+	if (strcmp(report->text, report->told_text) == 0 ||
+	    (report->told_ns && now_ns - report->told_ns < HINDRANCE_NS))
+		return;
+	strcpy(report->told_text, report->text);
+	report->told_ns = now_ns;
+	if (!*report->text)
+		return;
+	(void)snprintf(text, sizeof(text), "%s: %s", vm->config.host[host], report->text);
+	fleet_event(fleet, now_ns, vm->config.name, "host", text);
+}
+
+void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t term,
+		       uint64_t epoch, const struct wire_report *msg, uint64_t now_ns)
+{
+	struct fleet_report *report = &vm->report[host];
+	struct vm_input in = {
+		.kind = VM_IN_REPORT, .host = host, .role = msg->role, .agent_state = msg->state,
+		.verdict = msg->verdict, .term = term, .epoch = epoch, .text = msg->text,
+	};
+	struct report_words words;
+
+	report->at_ns = now_ns;
+	report->term = term;
+	report->epoch = epoch;
+	report->role = msg->role;
+	report->state = msg->state;
+	report->verdict = msg->verdict;
+	memcpy(report->text, msg->text, sizeof(report->text));
+	memcpy(report->stats, msg->stats, sizeof(report->stats));
+	find_signs(msg->stats, &in, &words);
+	tell_hindrance(fleet, vm, host, report, now_ns);
+	/* If the step has no effect, the next report repeats it. */
+	(void)fleet_step(fleet, vm, &in, now_ns);
+	witness_keys_offer(fleet, vm, now_ns);
+}
