@@ -5,7 +5,7 @@
 
 #include "supervision/obeyed.h"
 #include "standby/qemu.h"
-#include "vm/vm_role.h"
+#include "vm/vm.h"
 
 int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, struct wire_tls_context **ret_tls,
 		  struct error *ret_error)
@@ -70,10 +70,7 @@ static unsigned int check_command(const struct agent_config *config, const struc
 
 static unsigned int check_vm(const struct agent_config *config, const struct vm_config *vm, FILE *out)
 {
-	enum vm_role role;
-	uint64_t term;
 	unsigned int n = 0;
-	bool is_booted;
 	int r;
 
 	if (*vm->fault || *vm->standby_fault) {
@@ -82,7 +79,7 @@ static unsigned int check_vm(const struct agent_config *config, const struct vm_
 	}
 	if (*vm->fault)
 		return n;
-	r = vm_role_load(config->run_dir, config->role_dir, vm->name, &role, &term, &is_booted);
+	r = vm_check_role(config, vm->name);
 	if (r < 0) {
 		fprintf(out, "%s/%s.role (or the one in %s): %s\n", config->run_dir, vm->name, config->role_dir,
 			r == -EINVAL ? "damaged" : strerror(-r));

@@ -7,9 +7,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "vm/vm_fence.h"
-#include "vm/vm_hold.h"
-#include "vm/vm_internal.h"
+#include "vm/vm_fence_private.h"
+#include "vm/vm_hold_private.h"
+#include "vm/vm_private.h"
 
 #define PEER_LOOK_NS   (50 * CLOCK_NS_PER_MS)
 #define TAP_LOOK_NS    (250 * CLOCK_NS_PER_MS)

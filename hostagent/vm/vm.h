@@ -46,6 +46,12 @@ void vm_close(struct vm *vm);
 
 const char *vm_name(const struct vm *vm);
 
+/* Can the role that an earlier agent recorded for VM @name be read? For checking a configuration;
+ * needs no struct vm. Blocks on the file system. 0, also if none is recorded; -EINVAL: the record is
+ * damaged; other -errno. */
+int vm_check_role(const struct agent_config *config, const char *name)
+	__attribute__((warn_unused_result));
+
 /* Queue an order; its answer comes by vm_take_done(). 0; -EBUSY: the queue is full. */
 int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint64_t epoch)
 	__attribute__((warn_unused_result));

@@ -1,4 +1,4 @@
-#include "vm/vm_cover.h"
+#include "vm/vm_cover_private.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "vm/vm_internal.h"
+#include "vm/vm_private.h"
 #include "vmm/qmp.h"
 #include "vmm/taps.h"
 

@@ -1,4 +1,4 @@
-#include "vm/vm_fence.h"
+#include "vm/vm_fence_private.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -8,8 +8,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "vm/vm_hold.h"
-#include "vm/vm_internal.h"
+#include "vm/vm_hold_private.h"
+#include "vm/vm_private.h"
 #include "vmm/qmp.h"
 
 AUTO_DEFINE(json_t *, json_decref)

@@ -1,4 +1,4 @@
-#include "vm/vm_guest.h"
+#include "vm/vm_guest_private.h"
 
 #include <errno.h>
 #include <inttypes.h>

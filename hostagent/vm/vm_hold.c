@@ -1,4 +1,4 @@
-#include "vm/vm_hold.h"
+#include "vm/vm_hold_private.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "vm/vm_internal.h"
+#include "vm/vm_private.h"
 
 /* Open the keeper. It goes on with the copy of an earlier agent by itself: that may be the only
  * copy. */
@@ -151,4 +151,13 @@ void vm_close(struct vm *vm)
 	pthread_cond_destroy(&vm->wake);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);
+}
+
+int vm_check_role(const struct agent_config *config, const char *name)
+{
+	enum vm_role role;
+	uint64_t term;
+	bool is_booted;
+
+	return vm_role_load(config->run_dir, config->role_dir, name, &role, &term, &is_booted);
 }

@@ -1,5 +1,5 @@
 /* A protected guest whose gateway is gone: ask the VM's other host, then go on as both agreed. See
- * peer/agree.h and vm_internal.h. */
+ * peer/agree.h and vm_private.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "supervision/gateway_view.h"
 #include "peer/agree.h"
 #include "peer/claim.h"
-#include "vm/vm_internal.h"
+#include "vm/vm_private.h"
 
 #define CLAIM_NS       UINT64_C(2000000000) /* one try, until the answer */
 #define CLAIM_AGAIN_NS UINT64_C(500000000)

@@ -1,8 +1,8 @@
-/* Makes a VM's reports; see vm_internal.h. */
+/* Makes a VM's reports; see vm_private.h. */
 #include <errno.h>
 #include <string.h>
 
-#include "vm/vm_internal.h"
+#include "vm/vm_private.h"
 
 static void report_engine(struct engine *engine, struct wire_report *report, uint64_t *ret_epoch)
 {

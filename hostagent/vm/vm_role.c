@@ -1,4 +1,4 @@
-#include "vm/vm_role.h"
+#include "vm/vm_role_private.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-#include "vm/vm_tap.h"
+#include "vm/vm_tap_private.h"
 
 #include <stdio.h>
 #include <string.h>

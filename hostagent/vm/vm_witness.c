@@ -1,4 +1,4 @@
-#include "vm/vm_witness.h"
+#include "vm/vm_witness_private.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

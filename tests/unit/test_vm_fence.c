@@ -19,8 +19,8 @@
 
 #include "base/clock.h"
 #include "monitor_peer.h"
-#include "vm/vm_fence.h"
-#include "vm/vm_internal.h"
+#include "vm/vm_fence_private.h"
+#include "vm/vm_private.h"
 
 /* Memory that the test and the "QEMU", a process, share. */
 struct shared {

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "vm/vm_guest.h"
+#include "vm/vm_guest_private.h"
 
 /* Start a process that listens at @path as QEMU's monitor does, until it is killed. */
 static pid_t start_listener(const char *path)

@@ -1,5 +1,5 @@
 /* Tests the role that an agent stores for its successor. */
-#include "vm/vm_role.h"
+#include "vm/vm_role_private.h"
 
 #include "wire/limits.h"
 

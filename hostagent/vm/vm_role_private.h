@@ -1,5 +1,5 @@
-/* vm_role.h - RUN_DIR/NAME.role and ROLE_DIR/NAME.role: this host's role for a VM, kept for the
- * next agent.
+/* vm_role_private.h - RUN_DIR/NAME.role and ROLE_DIR/NAME.role: this host's role for a VM, kept for
+ * the next agent.
  *
  * Why: a restarted agent that finds a closed hold must know whether this host was the primary, so
  * that it takes the hold over, or was fenced, and in which term; otherwise a stale order could undo
@@ -8,8 +8,8 @@
  * text is one line, "primary 3\n"; replaced whole.
  * Threads: any (no state). Blocks on the file system.
  */
-#ifndef VM_ROLE_H
-#define VM_ROLE_H
+#ifndef VM_ROLE_PRIVATE_H
+#define VM_ROLE_PRIVATE_H
 
 #include <stdbool.h>
 #include <stdint.h>

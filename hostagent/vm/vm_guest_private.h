@@ -1,5 +1,5 @@
-/* vm_guest.h - watch a guest that runs here unprotected: is its QEMU alive, and has the guest sent
- * anything since it was promoted here?
+/* vm_guest_private.h - watch a guest that runs here unprotected: is its QEMU alive, and has the
+ * guest sent anything since it was promoted here?
  *
  * Why: without an engine nobody watches QEMU, and the reports would say "running" for ever, as the
  * role file does. And a promotion is done when the guest serves its clients; its tap shows the
@@ -15,8 +15,8 @@
  * on the worker, without vm's lock; vm_guest_get() and vm_guest_frames() on any. All use a lock of
  * their own.
  */
-#ifndef VM_GUEST_H
-#define VM_GUEST_H
+#ifndef VM_GUEST_PRIVATE_H
+#define VM_GUEST_PRIVATE_H
 
 #include <pthread.h>
 #include <stdbool.h>

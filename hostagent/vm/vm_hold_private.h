@@ -1,4 +1,4 @@
-/* vm_hold.h - the hold that an earlier agent, or an earlier term, left on this host's tap.
+/* vm_hold_private.h - the hold that an earlier agent, or an earlier term, left on this host's tap.
  *
  * Why: a hold outlives its agent on purpose, closed. Somebody must remove it or close it for good
  * later: a restarted agent that is ordered to unprotect or to fence, or a host that was fenced and
@@ -7,8 +7,8 @@
  * Where: vm.c's orders; calls net/hold.h and vmm/. Only while there is no engine for the VM.
  * Threads: the VM's worker. All functions block for tens of ms.
  */
-#ifndef VM_HOLD_H
-#define VM_HOLD_H
+#ifndef VM_HOLD_PRIVATE_H
+#define VM_HOLD_PRIVATE_H
 
 #include <stdbool.h>
 

@@ -1,5 +1,5 @@
-/* vm_fence.h - stop a guest that another host owns, verify with its QEMU that it stands still, and
- * keep it stopped.
+/* vm_fence_private.h - stop a guest that another host owns, verify with its QEMU that it stands
+ * still, and keep it stopped.
  *
  * Why: an order to fence is done when the guest stands still, not when the order was taken: `stop`
  * may time out, and an order may be repeated. Also, a QEMU of this VM may be started later on a
@@ -16,8 +16,8 @@
  *
  * Threads: the VM's worker.
  */
-#ifndef VM_FENCE_H
-#define VM_FENCE_H
+#ifndef VM_FENCE_PRIVATE_H
+#define VM_FENCE_PRIVATE_H
 
 #include <stdbool.h>
 #include <sys/types.h>

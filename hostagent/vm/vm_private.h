@@ -1,15 +1,15 @@
-/* vm_internal.h - the state of one VM on this host, shared by vm*.c and by nobody else.
+/* vm_private.h - the state of one VM on this host, shared by vm*.c and by nobody else.
  *
  *	vm.c         orders and the worker that carries them out, leases
- *	vm_open.c    begin and end
+ *	vm_open.c    begin and end; the check of a recorded role
  *	vm_report.c  reports to the gateway, and answers to orders
  *	vm_peer.c    going on without a gateway
  *	vm_fence.c   keeps a guest stopped that may not run here
  *
  * Threads: see vm.h; members say which lock guards them.
  */
-#ifndef VM_INTERNAL_H
-#define VM_INTERNAL_H
+#ifndef VM_PRIVATE_H
+#define VM_PRIVATE_H
 
 #include <limits.h>
 #include <pthread.h>
@@ -22,11 +22,11 @@
 #include "supervision/progress.h"
 #include "standby/standby.h"
 #include "vm/vm.h"
-#include "vm/vm_cover.h"
-#include "vm/vm_guest.h"
-#include "vm/vm_role.h"
-#include "vm/vm_tap.h"
-#include "vm/vm_witness.h"
+#include "vm/vm_cover_private.h"
+#include "vm/vm_guest_private.h"
+#include "vm/vm_role_private.h"
+#include "vm/vm_tap_private.h"
+#include "vm/vm_witness_private.h"
 
 #define VM_ORDERS_MAX 8u
 
@@ -67,7 +67,7 @@ struct vm {
 	uint32_t n_done;
 	struct vm_cover cover;
 	char fenced_text[WIRE_TEXT_MAX + 1]; /* about a guest that may not run here; "": none */
-	bool is_unsure; /* PRIMARY, but booted since: the guest may not run (vm_fence.h) */
+	bool is_unsure; /* PRIMARY, but booted since: the guest may not run (vm_fence_private.h) */
 	bool must_stop;
 	pthread_t thread;
 

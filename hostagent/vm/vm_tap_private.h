@@ -1,13 +1,13 @@
-/* vm_tap.h - watch the tap while this host stands by: a standby is not ready if its tap reaches
- * nobody.
+/* vm_tap_private.h - watch the tap while this host stands by: a standby is not ready if its tap
+ * reaches nobody.
  *
  * Where: vm.c's worker looks, vm_report.c reports it to the gateway, which does not call the VM
  * PROTECTED before clients could reach the guest here (gateway/vm/fsm_way.c).
  *
  * Threads: vm_tap_look() on the VM's worker; vm_tap_report() from any thread.
  */
-#ifndef VM_TAP_H
-#define VM_TAP_H
+#ifndef VM_TAP_PRIVATE_H
+#define VM_TAP_PRIVATE_H
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-/* vm_witness.h - one VM's witness in the agent: keys arrive on one thread, another does all the
- * work.
+/* vm_witness_private.h - one VM's witness in the agent: keys arrive on one thread, another does all
+ * the work.
  *
  * Why: WITNESS_KEY arrives on the control thread, which must not wait for netlink or a grace
  * period, and a report may ask for figures at any time. So the VM's worker owns the witness and
@@ -13,8 +13,8 @@
  *
  * Where: vm.c. Threads: as said at each function; one lock inside, held for a copy at most.
  */
-#ifndef VM_WITNESS_H
-#define VM_WITNESS_H
+#ifndef VM_WITNESS_PRIVATE_H
+#define VM_WITNESS_PRIVATE_H
 
 #include <limits.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-/* vm_cover.h - protection ended because the guest's devices changed: was the change undone?
+/* vm_cover_private.h - protection ended because the guest's devices changed: was the change undone?
  *
  * Why: when a device is plugged that the standby lacks, or QEMU opens another tap, the engine stops
  * sealing (epoch/engine_watch.c) and the gateway ends the protection. If the change is undone
@@ -15,8 +15,8 @@
  * Where: vm.c (orders), vm_report.c. Threads: the worker; vm_cover_report() from any; with vm->lock
  * held where said.
  */
-#ifndef VM_COVER_H
-#define VM_COVER_H
+#ifndef VM_COVER_PRIVATE_H
+#define VM_COVER_PRIVATE_H
 
 #include <stdbool.h>
 #include <stdint.h>
