@@ -218,10 +218,7 @@ size_t dup_encode(struct dup *d, uint32_t index, const uint8_t *page, uint8_t *r
 		return 0;
 	/* Copy what the standby will have, not @page: the guest may be writing to that. */
 	memcpy(reference, reference_peek(d->reference, source), PAGE_BYTES);
-	out[0] = PAGE_DUP;
-	out[1] = 0;
-	bytes_put_be16(out + 2, PAGE_DUP_BYTES);
-	bytes_put_be32(out + 4, index);
+	wire_record_put_header(out, PAGE_DUP, index, PAGE_DUP_BYTES);
 	bytes_put_be32(out + PAGE_RECORD_HEADER_BYTES, source);
 	d->n_dups++;
 	return DUP_RECORD_BYTES;

@@ -17,10 +17,7 @@ static size_t encode_whole(struct encoder *e, uint32_t index, const uint8_t *pag
 	memcpy(reference, page, PAGE_BYTES); /* send this copy: the guest may write to @page */
 	is_zero = zero_is_page(reference);
 	size = is_zero ? 0 : PAGE_BYTES;
-	out[0] = is_zero ? PAGE_ZERO : PAGE_RAW;
-	out[1] = 0;
-	bytes_put_be16(out + 2, (uint16_t)size);
-	bytes_put_be32(out + 4, index);
+	wire_record_put_header(out, is_zero ? PAGE_ZERO : PAGE_RAW, index, size);
 	memcpy(out + PAGE_RECORD_HEADER_BYTES, reference, size);
 	e->n_whole_zero += is_zero;
 	e->n_whole_raw += !is_zero;

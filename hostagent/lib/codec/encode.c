@@ -125,10 +125,7 @@ static size_t encode_one(struct page_encoder *encoder, const struct page_item *i
 		encoder->n_unchanged++;
 		return 0;
 	}
-	out[0] = (uint8_t)class;
-	out[1] = 0;
-	bytes_put_be16(out + 2, (uint16_t)size);
-	bytes_put_be32(out + 4, item->index);
+	wire_record_put_header(out, (uint8_t)class, item->index, size);
 	size += PAGE_RECORD_HEADER_BYTES;
 	encoder->n_records[class]++;
 	encoder->bytes[class] += size;

@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "wire/frame.h"
 #include "wire/limits.h"
+#include "wire/page_record.h"
 #include "wire/text.h"
 
 #define WIRE_CHECKED __attribute__((warn_unused_result))
@@ -353,14 +354,6 @@ int wire_epoch_begin_encode(const struct wire_epoch_begin *begin,
 			    struct bytes_writer *w) WIRE_CHECKED;
 int wire_epoch_begin_decode(const struct wire_frame *frame, struct wire_epoch_begin *ret_begin,
 			    struct wire_error *error) WIRE_CHECKED;
-
-enum wire_class {
-	WIRE_CLASS_ZERO	  = 1, /* no data */
-	WIRE_CLASS_RAW	  = 2, /* WIRE_PAGE_SIZE bytes */
-	WIRE_CLASS_XRLE	  = 3, /* 1..WIRE_PAGE_SIZE bytes; see codec/xrle.h */
-	WIRE_CLASS_BITMAP = 4, /* WIRE_BITMAP_SIZE_MIN..MAX bytes; see codec/bitmap.h */
-	WIRE_CLASS_DUP	  = 5, /* WIRE_DUP_SIZE bytes: the source's index; in PAGES only */
-};
 
 /* One page (PAGES) or one 4096-byte piece of the device-state blob (DEVICE). */
 struct wire_record {

@@ -392,14 +392,6 @@ int wire_device_encode(uint32_t blob_size, struct bytes_writer *w)
 	return write_result(w);
 }
 
-static void put_record_header(uint8_t *p, uint8_t class, uint32_t index, size_t size)
-{
-	p[0] = class;
-	p[1] = 0;
-	bytes_put_be16(p + 2, (uint16_t)size);
-	bytes_put_be32(p + 4, index);
-}
-
 int wire_record_encode(struct bytes_writer *w, uint8_t class, uint32_t index, const uint8_t *data,
 		       size_t size)
 {
@@ -410,7 +402,7 @@ int wire_record_encode(struct bytes_writer *w, uint8_t class, uint32_t index, co
 	if (w->bad || (size_t)(w->end - w->at) < WIRE_RECORD_HEADER_SIZE + size)
 		return -ENOBUFS;
 	p = bytes_reserve(w, WIRE_RECORD_HEADER_SIZE + size);
-	put_record_header(p, class, index, size);
+	wire_record_put_header(p, class, index, size);
 	if (size > 0)
 		memcpy(p + WIRE_RECORD_HEADER_SIZE, data, size);
 	return 0;
@@ -427,7 +419,7 @@ int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index, si
 {
 	if (!class_takes(class, size) || !wire_record_reserve(w))
 		return -EINVAL;
-	put_record_header(w->at, class, index, size);
+	wire_record_put_header(w->at, class, index, size);
 	w->at += WIRE_RECORD_HEADER_SIZE + size;
 	return 0;
 }
