@@ -1,6 +1,7 @@
 #include "agent.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,10 +22,10 @@
 #include "wire/msg.h"
 #include "wire/tls.h"
 
-#define REPORT_NS    UINT64_C(200000000)
-#define HANDSHAKE_NS UINT64_C(2000000000)
-#define RETRY_MIN_NS UINT64_C(100000000)
-#define RETRY_MAX_NS UINT64_C(1600000000)
+#define REPORT_NS    (200 * CLOCK_NS_PER_MS)
+#define HANDSHAKE_NS (2 * CLOCK_NS_PER_S)
+#define RETRY_MIN_NS (100 * CLOCK_NS_PER_MS)
+#define RETRY_MAX_NS (1600 * CLOCK_NS_PER_MS)
 #define FRAME_BUFFER (WIRE_HEADER_SIZE + 16384) /* a REPORT is the longest we send */
 
 struct agent {
@@ -75,11 +76,13 @@ static bool obey(struct agent *a, const struct wire_welcome *welcome)
 	int r = 0;
 
 	if (welcome->incarnation < a->obeyed) {
-		wire_text_format(text, "gateway %s is incarnation %llu, this host has obeyed %llu: an older "
-				 "gateway (a restored backup, a clone) orders nothing here; if the younger "
-				 "one is gone for good, `holdfastctl takeover` at this one",
-				 welcome->gateway, (unsigned long long)welcome->incarnation,
-				 (unsigned long long)a->obeyed);
+		wire_text_format(
+			text,
+			"gateway %s is incarnation %" PRIu64 ", this host has obeyed %" PRIu64
+			": an older "
+			"gateway (a restored backup, a clone) orders nothing here; if the younger "
+			"one is gone for good, `holdfastctl takeover` at this one",
+			welcome->gateway, welcome->incarnation, a->obeyed);
 		log_limited(LOG_LEVEL_ERROR, "%s", text);
 		disconnect(a, "an older gateway than this host has obeyed");
 		return false;

@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -197,7 +198,7 @@ static void *connection_main(void *arg)
 	struct connection *c = arg;
 	int r = serve(c);
 
-	printf("hf-service: connection ended after %llu requests: %s\n", (unsigned long long)c->count,
+	printf("hf-service: connection ended after %" PRIu64 " requests: %s\n", c->count,
 	       r ? strerror(-r) : "closed by the client");
 	close(c->fd);
 	if (c->window)
@@ -296,8 +297,9 @@ static uint64_t number(const char *name, const char *text, uint64_t min, uint64_
 	errno = 0;
 	v = strtoull(text, &end, 10);
 	if (errno || end == text || *end || v < min || v > max) {
-		fprintf(stderr, "hf-service: --%s %s: want a number from %llu to %llu\n", name, text,
-			(unsigned long long)min, (unsigned long long)max);
+		fprintf(stderr,
+			"hf-service: --%s %s: want a number from %" PRIu64 " to %" PRIu64 "\n",
+			name, text, min, max);
 		exit(2);
 	}
 	return v;
@@ -333,7 +335,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "hf-service: cannot start: %s\n", listener < 0 ? strerror(-listener) : "no memory");
 		return 1;
 	}
-	printf("hf-service: ready port=%u rate_pages_s=%llu\n", port, (unsigned long long)rate_pages_s);
+	printf("hf-service: ready port=%u rate_pages_s=%" PRIu64 "\n", port, rate_pages_s);
 	for (;;)
 		accept_one(listener);
 }

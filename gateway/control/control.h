@@ -16,6 +16,7 @@
 
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "fleet/fleet.h"
 
 #define CONTROL_REQUEST_MAX	4096
@@ -27,7 +28,7 @@
 				    * identity that follow events */
 #define CONTROL_UNPROVEN_MAX	16 /* connections that have not asked yet, or
 				    * only take their answer: newcomers.h */
-#define CONTROL_TIMEOUT_NS	UINT64_C(5000000000) /* for handshake and request */
+#define CONTROL_TIMEOUT_NS	(5 * CLOCK_NS_PER_S) /* for handshake and request */
 #define CONTROL_VERSION		1
 
 struct control; /* opaque */

@@ -209,8 +209,9 @@ static void append(struct events *events, unsigned int class, const struct event
 		if (line && spool_put(f->spool, line, size))
 			continue;
 		f->n_unwritten++;
-		log_limited(LOG_LEVEL_WARN, "%s: the disk is too slow, %llu events lost in the file",
-			    f->path, (unsigned long long)f->n_unwritten);
+		log_limited(LOG_LEVEL_WARN,
+			    "%s: the disk is too slow, %" PRIu64 " events lost in the file",
+			    f->path, f->n_unwritten);
 	}
 }
 

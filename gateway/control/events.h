@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "vm/fsm.h"
 #include "wire/limits.h"
 
@@ -31,7 +32,7 @@
 /* Per VM and class: a burst of this many, then one per interval. */
 #define EVENTS_BURST_VITAL  100
 #define EVENTS_BURST_OTHERS 50
-#define EVENTS_EVERY_NS	    UINT64_C(1000000000)
+#define EVENTS_EVERY_NS	    CLOCK_NS_PER_S
 
 struct event {
 	uint64_t seq;

@@ -17,8 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+
 #define NEWCOMERS_PERCENT 20
-#define NEWCOMERS_MAX_NS  UINT64_C(20000000)
+#define NEWCOMERS_MAX_NS  (20 * CLOCK_NS_PER_MS)
 
 struct control;
 struct control_conn;

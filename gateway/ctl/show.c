@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 #define WAITS_SHOWN_MS 1000 /* do not show a standby that is slow for a moment */
 #define S(object, key) text_of(object, key)
 
@@ -245,13 +247,13 @@ void show_counters(FILE *out, const json_t *answer)
 void show_event(FILE *out, const json_t *event)
 {
 	json_int_t wall_ns = int_of(event, "wall");
-	time_t seconds = (time_t)(wall_ns / 1000000000);
+	time_t seconds = (time_t)(wall_ns / CLOCK_NS_PER_S);
 	struct tm tm;
 	char when[32];
 
 	gmtime_r(&seconds, &tm);
 	(void)strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
-	fprintf(out, "%s.%03dZ %-12s ", when, (int)(wall_ns / 1000000 % 1000),
+	fprintf(out, "%s.%03dZ %-12s ", when, (int)(wall_ns / CLOCK_NS_PER_MS % 1000),
 		S(event, "vm")[0] ? S(event, "vm") : "-");
 	if (S(event, "to")[0])
 		fprintf(out, "%s -> %s: ", S(event, "from"), S(event, "to"));

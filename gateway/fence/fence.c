@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
@@ -83,8 +84,8 @@ static void reap(struct run *run)
 	run->has_ended = true;
 	run->ok = !run->killed && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 	if (run->killed)
-		(void)snprintf(run->text, sizeof(run->text), "killed after %llu ms",
-			       (unsigned long long)(run->timeout_ns / CLOCK_NS_PER_MS));
+		(void)snprintf(run->text, sizeof(run->text), "killed after %" PRIu64 " ms",
+			       run->timeout_ns / CLOCK_NS_PER_MS);
 	else if (WIFEXITED(status))
 		(void)snprintf(run->text, sizeof(run->text), "exit status %d", WEXITSTATUS(status));
 	else
@@ -128,7 +129,7 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 
 	(void)snprintf(vm, sizeof(vm), "HOLDFAST_VM=%s", run->vm);
 	(void)snprintf(host, sizeof(host), "HOLDFAST_HOST=%s", run->host);
-	(void)snprintf(term, sizeof(term), "HOLDFAST_TERM=%llu", (unsigned long long)run->term);
+	(void)snprintf(term, sizeof(term), "HOLDFAST_TERM=%" PRIu64, run->term);
 	(void)snprintf(path_var, sizeof(path_var), "PATH=%s",
 		       getenv("PATH") ?: "/usr/sbin:/usr/bin:/sbin:/bin");
 	log_path(fence, run->vm, log);

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NS_PER_MS UINT64_C(1000000)
+#include "base/clock.h"
+
 
 const char *detector_state_name(enum detector_state state)
 {
@@ -330,7 +331,7 @@ static void say(struct words *w, const char *format, ...)
 
 static uint64_t age_ms(const struct detector *d, enum detector_source source)
 {
-	return age_ns(d, source) / NS_PER_MS;
+	return age_ns(d, source) / CLOCK_NS_PER_MS;
 }
 
 static void say_probe(struct words *w, const struct detector *d, const char *who,
@@ -355,7 +356,8 @@ char *detector_describe(const struct detector *d, char *text, size_t size)
 	if (d->reason == DETECTOR_GUEST_GONE)
 		say(&w, "the guest's port sees no probe while its host answers");
 	if (d->reason == DETECTOR_OUT_OF_PATIENCE)
-		say(&w, "patience is over after %" PRIu64 " ms", (d->clock_ns - d->doubt_ns) / NS_PER_MS);
+		say(&w, "patience is over after %" PRIu64 " ms",
+		    (d->clock_ns - d->doubt_ns) / CLOCK_NS_PER_MS);
 	if (!d->seen_ns[DETECTOR_BEAT])
 		say(&w, "never seen since start");
 	else

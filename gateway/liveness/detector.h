@@ -38,10 +38,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "liveness/jitter.h"
 
-#define DETECTOR_STEP_MAX_NS   (UINT64_C(30) * 1000000)
-#define DETECTOR_RETURN_NS     (UINT64_C(300) * 1000000)
+#define DETECTOR_STEP_MAX_NS   (30 * CLOCK_NS_PER_MS)
+#define DETECTOR_RETURN_NS     (300 * CLOCK_NS_PER_MS)
 #define DETECTOR_PATIENCES     3      /* from the first doubt on, patience
 				       * begins this often at most */
 #define DETECTOR_UNANSWERED    5 /* this many probes in a row without

@@ -15,11 +15,13 @@
 
 #include <stdint.h>
 
+#include "base/clock.h"
+
 #define NEIGHBOURS_MAC_BYTES 6
 #define NEIGHBOURS_MAX	     1024		      /* a power of two */
-#define NEIGHBOURS_OLD_NS    UINT64_C(60000000000)  /* then ask whether it is still valid ... */
-#define NEIGHBOURS_MAX_NS    UINT64_C(300000000000) /* ... and without an answer forget it */
-#define NEIGHBOURS_ASK_NS    UINT64_C(1000000000)   /* ask at most once in this time */
+#define NEIGHBOURS_OLD_NS    (60 * CLOCK_NS_PER_S)  /* then ask whether it is still valid ... */
+#define NEIGHBOURS_MAX_NS    (300 * CLOCK_NS_PER_S) /* ... and without an answer forget it */
+#define NEIGHBOURS_ASK_NS    CLOCK_NS_PER_S   /* ask at most once in this time */
 
 /* All 0: empty. */
 struct neighbours {

@@ -1,6 +1,7 @@
 #include "witness/shield.h"
 
-#define NS_PER_S UINT64_C(1000000000)
+#include "base/clock.h"
+
 
 bool shield_is_due(const struct shield *shield, uint64_t now_ns)
 {
@@ -13,7 +14,7 @@ bool shield_look(struct shield *shield, uint64_t unwanted, uint64_t now_ns)
 
 	if (!shield_is_due(shield, now_ns))
 		return false;
-	if (shield->looked_ns != 0 && (unwanted - shield->unwanted) * NS_PER_S >=
+	if (shield->looked_ns != 0 && (unwanted - shield->unwanted) * CLOCK_NS_PER_S >=
 					      SHIELD_UP_PER_S * (now_ns - shield->looked_ns))
 		shield->flood_ns = now_ns;
 	shield->is_up = shield->flood_ns != 0 && now_ns - shield->flood_ns < SHIELD_HOLD_NS;

@@ -22,8 +22,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SHIELD_LOOK_NS	(UINT64_C(100) * 1000000)
-#define SHIELD_HOLD_NS	(UINT64_C(5000) * 1000000)
+#include "base/clock.h"
+
+#define SHIELD_LOOK_NS	(100 * CLOCK_NS_PER_MS)
+#define SHIELD_HOLD_NS	(5000 * CLOCK_NS_PER_MS)
 #define SHIELD_UP_PER_S 5000 /* unwanted datagrams; true ones are a hundred a second for each VM */
 
 struct shield {

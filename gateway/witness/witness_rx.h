@@ -44,11 +44,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "wire/witness.h"
 
 #define WITNESS_RX_VMS_MAX	 64
 #define WITNESS_RX_SLOTS	 128 /* a current and a previous key for each VM */
-#define WITNESS_RX_OVERLAP_NS	 UINT64_C(1000000000)
+#define WITNESS_RX_OVERLAP_NS	 CLOCK_NS_PER_S
 #define WITNESS_RX_CHECKS_PER_MS 512 /* macs; one takes about 0.12 us (docs/threat-model.md) */
 #define WITNESS_RX_BURST	 512 /* macs that a share or the common half can save
 				      * up, since the loop comes by at intervals */
@@ -56,7 +57,7 @@
 /* A sample delayed longer says nothing about the present. This is more than a queue that lets TLS
  * live, and less than the patience for a host that is probed. Somebody who holds datagrams back can
  * make a dead host look alive for at most this long. */
-#define WITNESS_RX_LATE_NS UINT64_C(1000000000)
+#define WITNESS_RX_LATE_NS CLOCK_NS_PER_S
 
 enum witness_rx_verdict {
 	WITNESS_RX_ACCEPTED,

@@ -1,6 +1,7 @@
 #include "epoch/engine.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,8 +18,8 @@
 #include "supervision/progress.h"
 #include "vmm/rx_filter.h"
 
-#define QMP_OPEN_NS  UINT64_C(10000000000)
-#define QMP_ORDER_NS UINT64_C(10000000000)
+#define QMP_OPEN_NS  (10 * CLOCK_NS_PER_S)
+#define QMP_ORDER_NS (10 * CLOCK_NS_PER_S)
 
 /* Wait after a failed epoch; doubles each time. The cause may end at once or never, such as a
  * debugger on QEMU. */
@@ -44,8 +45,8 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	e->status.is_outvoted = e->lease.voice == VOICE_OUTVOTED;
 	pthread_mutex_unlock(&e->status_lock);
 	if (old != state)
-		log_info("vm=%s term=%llu epoch=%llu state %s -> %s %s", e->config.vm,
-			 (unsigned long long)e->term, (unsigned long long)e->epochs.next,
+		log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " state %s -> %s %s", e->config.vm,
+			 e->term, e->epochs.next,
 			 wire_state_name(old), wire_state_name(state), text);
 	e->config.changed(e->config.changed_context);
 }
@@ -56,8 +57,8 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	e->status.verdict = verdict;
 	wire_text_format(e->status.text, "%s", text);
 	pthread_mutex_unlock(&e->status_lock);
-	log_warn("vm=%s term=%llu epoch=%llu verdict=%s %s", e->config.vm,
-		 (unsigned long long)e->term, (unsigned long long)e->epochs.next,
+	log_warn("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " verdict=%s %s", e->config.vm,
+		 e->term, e->epochs.next,
 		 wire_verdict_name(verdict), text);
 	e->config.changed(e->config.changed_context);
 }
@@ -345,8 +346,9 @@ static int need_running(struct engine *e, struct error *error)
 			 "the guest is paused; let it run (QMP `cont`) and try again");
 		return -EAGAIN;
 	}
-	log_warn("vm=%s term=%llu found stopped: an agent died inside a pause; letting it run",
-		 e->config.vm, (unsigned long long)e->term);
+	log_warn("vm=%s term=%" PRIu64
+		 " found stopped: an agent died inside a pause; letting it run",
+		 e->config.vm, e->term);
 	r = qmp_execute(e->guest.qmp, "cont", NULL, QMP_ORDER_NS, NULL);
 	if (r < 0)
 		snprintf(error->text, sizeof(error->text), "the guest does not go on: %s",

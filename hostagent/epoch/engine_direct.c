@@ -2,6 +2,7 @@
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -23,9 +24,9 @@ void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
 static void enter(struct engine *e, uint64_t term)
 {
 	engine_stream_close(e, "the gateway is lost");
-	log_warn("vm=%s term=%llu -> %llu epoch=%llu without a gateway: %s agreed, streaming to it",
-		 e->config.vm, (unsigned long long)e->term, (unsigned long long)term,
-		 (unsigned long long)e->epochs.next, e->config.peer_name);
+	log_warn("vm=%s term=%" PRIu64 " -> %" PRIu64 " epoch=%" PRIu64
+		 " without a gateway: %s agreed, streaming to it",
+		 e->config.vm, e->term, term, e->epochs.next, e->config.peer_name);
 	e->term = term;
 	lease_enter(&e->lease.lease, term, atomic_load(&e->direct.claimed_ns), AGREE_LEASE_MS);
 	engine_set_direct(e, DIRECT_PEER_NEXT, "");
@@ -34,8 +35,8 @@ static void enter(struct engine *e, uint64_t term)
 	pthread_mutex_lock(&e->status_lock);
 	e->status.term = term;
 	pthread_mutex_unlock(&e->status_lock);
-	engine_set_state(e, e->status.state, "no gateway; going on with %s in term %llu",
-			 e->config.peer_name, (unsigned long long)term);
+	engine_set_state(e, e->status.state, "no gateway; going on with %s in term %" PRIu64,
+			 e->config.peer_name, term);
 }
 
 static void beat(struct engine *e, uint64_t now_ns)
@@ -84,9 +85,9 @@ void engine_direct_connected(struct engine *e, bool is_peer, int result)
 		engine_set_direct(e, DIRECT_PEER_NEXT, "");
 	} else {
 		engine_set_direct(e, DIRECT_OFF, "");
-		log_info("vm=%s term=%llu epoch=%llu the gateway takes the stream again",
-			 e->config.vm, (unsigned long long)e->term,
-			 (unsigned long long)e->epochs.next);
+		log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64
+			 " the gateway takes the stream again",
+			 e->config.vm, e->term, e->epochs.next);
 	}
 }
 

@@ -2,6 +2,7 @@
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -259,8 +260,8 @@ void engine_retry_pipe(struct engine *e)
 		return;
 	}
 	e->capture.pipe_retry_ns = 0;
-	log_info("vm=%s epoch=%llu seals go through a pipe again", e->config.vm,
-		 (unsigned long long)e->epochs.next);
+	log_info("vm=%s epoch=%" PRIu64 " seals go through a pipe again", e->config.vm,
+		 e->epochs.next);
 }
 
 void engine_open_pipe(struct engine *e)
@@ -302,8 +303,8 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	is_paused = pause_ended(e, before);
 	e->capture.is_fresh = false;
 	if (r < 0) {
-		log_error("vm=%s epoch=%llu seal failed: %s%s%s", e->config.vm,
-			  (unsigned long long)e->epochs.next, strerror(-r),
+		log_error("vm=%s epoch=%" PRIu64 " seal failed: %s%s%s", e->config.vm,
+			  e->epochs.next, strerror(-r),
 			  *qmp_error(e->guest.qmp) ? ": " : "", qmp_error(e->guest.qmp));
 		engine_lose_sync(e, "a seal failed");
 		if (had_pipe && !devstate_gate(e->capture.device))
@@ -354,8 +355,8 @@ static int full_rounds(struct engine *e)
 		e->capture.is_fresh = false;
 		if (r < 0)
 			return r;
-		log_debug("vm=%s epoch=%llu round=%u pages=%u", e->config.vm,
-			  (unsigned long long)e->epochs.next, round, n_pages);
+		log_debug("vm=%s epoch=%" PRIu64 " round=%u pages=%u", e->config.vm,
+			  e->epochs.next, round, n_pages);
 		is_last = n_pages <= FULL_LAST_ROUND_PAGES || ++round == FULL_ROUNDS_MAX ||
 			  (round > 1 && !engine_throttle_round(e, n_pages, n_before, began_ns));
 	} while (!is_last);

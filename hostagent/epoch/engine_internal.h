@@ -41,6 +41,7 @@
 #include <stdbool.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/hist.h"
 #include "epoch/condition.h"
@@ -64,9 +65,9 @@
 #include "vmm/vcpus.h"
 
 #define ENGINE_SEALED_AT_SLOTS 64u /* > in_flight_max */
-#define ENGINE_RECONNECT_NS    UINT64_C(100000000)
-#define ENGINE_HANDSHAKE_NS    UINT64_C(2000000000)
-#define ENGINE_PUBLISH_NS      UINT64_C(200000000)
+#define ENGINE_RECONNECT_NS    (100 * CLOCK_NS_PER_MS)
+#define ENGINE_HANDSHAKE_NS    (2 * CLOCK_NS_PER_S)
+#define ENGINE_PUBLISH_NS      (200 * CLOCK_NS_PER_MS)
 
 struct engine_figures {
 	struct hist pause_ns;

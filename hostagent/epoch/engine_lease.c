@@ -3,14 +3,15 @@
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 
-#define QMP_NS	   UINT64_C(2000000000)
-#define RETRY_NS   UINT64_C(500000000) /* wait after QEMU did not obey */
+#define QMP_NS	   (2 * CLOCK_NS_PER_S)
+#define RETRY_NS   (500 * CLOCK_NS_PER_MS) /* wait after QEMU did not obey */
 #define LOOK_NS	   (10 * CLOCK_NS_PER_MS) /* how often to check for a renewal: nobody wakes us */
 #define RELEASE_LOOK_NS (2 * CLOCK_NS_PER_MS) /* the same, while only a release waits for it */
 #define CONNECT_NS (500 * CLOCK_NS_PER_MS)
@@ -45,9 +46,10 @@ static int order(struct engine *e, const char *verb)
 	if (r < 0) {
 		e->lease.retry_ns = clock_mono_ns() + RETRY_NS;
 		log_limited(LOG_LEVEL_ERROR,
-			    "vm=%s term=%llu QEMU does not take `%s`: %s; its frames are held, "
+			    "vm=%s term=%" PRIu64
+			    " QEMU does not take `%s`: %s; its frames are held, "
 			    "trying again",
-			    e->config.vm, (unsigned long long)e->term, verb,
+			    e->config.vm, e->term, verb,
 			    *qmp_error(e->guest.qmp) ? qmp_error(e->guest.qmp) : strerror(-r));
 	}
 	return r;

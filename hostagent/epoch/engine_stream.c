@@ -2,6 +2,7 @@
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +27,8 @@ void engine_stream_close(struct engine *e, const char *why)
 	/* Before link_free(): @why may be the link's own text. */
 	engine_set_state(e, engine_is_holding(e) ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
 			 "stream to the %s lost: %s", peer, why);
-	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%llu stream to the %s lost: %s", e->config.vm,
-		    (unsigned long long)e->epochs.next, peer, why);
+	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " stream to the %s lost: %s",
+		    e->config.vm, e->epochs.next, peer, why);
 	e->stream.link = link_free(e->stream.link);
 	engine_set_stream(e, STREAM_NONE, "");
 	e->figures.n_reconnects++;
@@ -115,9 +116,9 @@ static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 	e->stream.incarnation = welcome->incarnation;
 	if (gateway_view_is_obeyed(e->config.view, e->stream.incarnation))
 		return 0;
-	wire_text_format(text,
-			 "gateway %s is incarnation %llu, which this host does not obey (yet)",
-			 welcome->gateway, (unsigned long long)welcome->incarnation);
+	wire_text_format(
+		text, "gateway %s is incarnation %" PRIu64 ", which this host does not obey (yet)",
+		welcome->gateway, welcome->incarnation);
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: %s", e->config.vm, text);
 	engine_set_state(e, e->status.state, "stream: %s", text);
 	return -EAGAIN;
@@ -173,9 +174,9 @@ static int connect_once(struct engine *e)
 	e->stream.link = link;
 	engine_set_stream(e, is_peer ? STREAM_DIRECT : STREAM_GATEWAY, "");
 	use_features(e, welcome.features);
-	log_info("vm=%s term=%llu stream to %s %s is up, features 0x%llx", e->config.vm,
-		 (unsigned long long)e->term, is_peer ? "host" : "gateway", welcome.gateway,
-		 (unsigned long long)welcome.features);
+	log_info("vm=%s term=%" PRIu64 " stream to %s %s is up, features 0x%" PRIx64, e->config.vm,
+		 e->term, is_peer ? "host" : "gateway", welcome.gateway,
+		 welcome.features);
 	return 0;
 }
 
@@ -214,8 +215,8 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	}
 	FAULT_POINT(FAULT_BEFORE_RELEASE);
 	if (hold_release(e->output.hold, epoch) < 0)
-		log_limited(LOG_LEVEL_ERROR, "vm=%s epoch=%llu held frames cannot leave: %s",
-			    e->config.vm, (unsigned long long)epoch, hold_trouble(e->output.hold));
+		log_limited(LOG_LEVEL_ERROR, "vm=%s epoch=%" PRIu64 " held frames cannot leave: %s",
+			    e->config.vm, epoch, hold_trouble(e->output.hold));
 	for (uint64_t n = e->epochs.committed + 1; n <= epoch; n++) {
 		uint64_t sealed_ns = e->epochs.sealed_at_ns[n % ENGINE_SEALED_AT_SLOTS];
 
@@ -257,9 +258,9 @@ static void resumed(struct engine *e, const struct wire_header *h)
 		retain_drop_all(e->epochs.retain);
 		e->epochs.full_generation = ~h->generation;
 	}
-	log_info("vm=%s term=%llu generation=%u standby has epoch %llu, going on with %s",
-		 e->config.vm, (unsigned long long)e->term, h->generation,
-		 (unsigned long long)h->epoch,
+	log_info("vm=%s term=%" PRIu64 " generation=%u standby has epoch %" PRIu64
+		 ", going on with %s",
+		 e->config.vm, e->term, h->generation, h->epoch,
 		 e->epochs.sync == SYNC_KEPT ? "what follows" : "a full copy");
 	if (e->epochs.sync != SYNC_KEPT)
 		engine_set_state(e, WIRE_STATE_SYNCING, "%s", "");
@@ -274,8 +275,8 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 	if (frame->h.type == WIRE_STREAM_ERROR) {
 		if (wire_failure_decode(frame, &failure, NULL) < 0)
 			return -EPROTO;
-		log_error("vm=%s epoch=%llu the standby refused: %s", e->config.vm,
-			  (unsigned long long)frame->h.epoch, failure.text);
+		log_error("vm=%s epoch=%" PRIu64 " the standby refused: %s", e->config.vm,
+			  frame->h.epoch, failure.text);
 		engine_set_state(e, e->status.state, "the standby refused: %s", failure.text);
 		/* The gateway sends RESUME when the standby can go on; until then its state is
 		 * unknown. */
@@ -283,9 +284,9 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 		return 0;
 	}
 	if (frame->h.term != e->term) {
-		log_limited(LOG_LEVEL_WARN, "vm=%s %s of term %llu, own term is %llu, ignoring",
-			    e->config.vm, wire_type_name(frame->h.type),
-			    (unsigned long long)frame->h.term, (unsigned long long)e->term);
+		log_limited(LOG_LEVEL_WARN,
+			    "vm=%s %s of term %" PRIu64 ", own term is %" PRIu64 ", ignoring",
+			    e->config.vm, wire_type_name(frame->h.type), frame->h.term, e->term);
 		return 0;
 	}
 	if (is_direct && (r = engine_direct_frame(e, frame)) != -ENOENT)

@@ -2,6 +2,7 @@
 #include "epoch/engine_internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,9 +36,9 @@ static void hold_still(struct engine *e, uint64_t now_ns)
 	e->throttle.held_at_ns = now_ns;
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN,
-			    "vm=%s epoch=%llu the guest cannot be throttled: %s "
+			    "vm=%s epoch=%" PRIu64 " the guest cannot be throttled: %s "
 			    "(a debugger at QEMU?)",
-			    e->config.vm, (unsigned long long)e->epochs.next, strerror(-r));
+			    e->config.vm, e->epochs.next, strerror(-r));
 		(void)let_go(e); /* the next turn tries again */
 	}
 }
@@ -78,12 +79,12 @@ int engine_throttle_release(struct engine *e)
 static void say(struct engine *e)
 {
 	if (e->throttle.plan.percent > 0)
-		log_info("vm=%s epoch=%llu throttle=%u%% %s", e->config.vm,
-			 (unsigned long long)e->epochs.next, e->throttle.plan.percent,
+		log_info("vm=%s epoch=%" PRIu64 " throttle=%u%% %s", e->config.vm,
+			 e->epochs.next, e->throttle.plan.percent,
 			 e->throttle.why);
 	else
-		log_info("vm=%s epoch=%llu throttle=0%%", e->config.vm,
-			 (unsigned long long)e->epochs.next);
+		log_info("vm=%s epoch=%" PRIu64 " throttle=0%%", e->config.vm,
+			 e->epochs.next);
 	e->figures.throttle_peak = e->throttle.plan.percent > e->figures.throttle_peak
 					   ? e->throttle.plan.percent
 					   : e->figures.throttle_peak;

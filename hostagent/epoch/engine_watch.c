@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@
 #include "vmm/taps.h"
 
 #define AGAIN_NS (500 * CLOCK_NS_PER_MS) /* how often to check whether the change was undone */
-#define QMP_NS	 UINT64_C(2000000000)
+#define QMP_NS	 (2 * CLOCK_NS_PER_S)
 
 /* 0; -ENOTSUP: QEMU's taps are not what the VM's file allows; -EAGAIN: that could not be found out
  * now. */
@@ -85,8 +86,8 @@ static void uncovered(struct engine *e, bool is_net, const char *text)
 	e->watch.look_ns = clock_mono_ns() + AGAIN_NS;
 	/* This also ends the epoch that is being encoded. */
 	engine_lose_sync(e, "the guest has changed");
-	log_error("vm=%s term=%llu epoch=%llu not covered: %s; no more epochs%s", e->config.vm,
-		  (unsigned long long)e->term, (unsigned long long)e->epochs.next, text,
+	log_error("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " not covered: %s; no more epochs%s",
+		  e->config.vm, e->term, e->epochs.next, text,
 		  is_net ? ", and the guest stands still, until the gateway ends the protection"
 			 : "");
 	engine_lease_tick(e);
@@ -119,11 +120,11 @@ static uint64_t address_space(const struct engine_watch *w)
 {
 	char text[64];
 	ssize_t n = w->statm_fd < 0 ? -1 : pread(w->statm_fd, text, sizeof(text) - 1, 0);
-	unsigned long long pages = 0;
+	uint64_t pages = 0;
 
 	if (n > 0) {
 		text[n] = '\0';
-		(void)sscanf(text, "%llu", &pages); /* on failure it stays 0 */
+		(void)sscanf(text, "%" SCNu64, &pages); /* on failure it stays 0 */
 	}
 	return pages;
 }
@@ -203,8 +204,8 @@ void engine_watch_again(struct engine *e)
 	    look_at_lists(e, &change) < 0)
 		return;
 	engine_set_cover(e, COVER_WHOLE, "");
-	log_info("vm=%s term=%llu epoch=%llu covered again: what was not is gone", e->config.vm,
-		 (unsigned long long)e->term, (unsigned long long)e->epochs.next);
+	log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " covered again: what was not is gone",
+		 e->config.vm, e->term, e->epochs.next);
 	engine_lease_tick(e);
 	say(e, "");
 }

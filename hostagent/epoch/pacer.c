@@ -1,5 +1,7 @@
 #include "epoch/pacer.h"
 
+#include "base/clock.h"
+
 static int64_t budget_at(const struct pacer_budget *budget, uint64_t at_ns)
 {
 	uint32_t share = budget->share;
@@ -8,7 +10,7 @@ static int64_t budget_at(const struct pacer_budget *budget, uint64_t at_ns)
 
 	/* After a minute of running the budget is full, whatever the share: avoid an overflow
 	 * below. */
-	if (run_ns > UINT64_C(60000000000))
+	if (run_ns > 60 * CLOCK_NS_PER_S)
 		return (int64_t)PACER_BURST_NS;
 	budget_ns = budget->ns + (int64_t)(run_ns * share / (100 - share));
 	return budget_ns > (int64_t)PACER_BURST_NS ? (int64_t)PACER_BURST_NS : budget_ns;

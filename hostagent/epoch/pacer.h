@@ -43,12 +43,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PACER_BURST_NS		  UINT64_C(20000000)
+#include "base/clock.h"
+
+#define PACER_BURST_NS		  (20 * CLOCK_NS_PER_MS)
 #define PACER_IDLE_CHARGE_PERCENT 25u
-#define PACER_DEBT_RUN_NS	  UINT64_C(1000000000)
-#define PACER_BACKLOG_NS	  UINT64_C(25000000) /* more than a pause: the link does not run dry */
-#define PACER_LOOK_NS		  UINT64_C(5000000)  /* how long a forecast of the link is valid */
-#define PACER_STRETCH_MIN_NS	  UINT64_C(5000000)  /* shorter delays do not count as stretched */
+#define PACER_DEBT_RUN_NS	  CLOCK_NS_PER_S
+#define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS) /* more than a pause: the link does not run dry */
+#define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS) /* how long a forecast of the link is valid */
+#define PACER_STRETCH_MIN_NS	  (5 * CLOCK_NS_PER_MS) /* shorter delays do not count as stretched */
 
 struct pacer_config {
 	uint64_t epoch_min_ns;	  /* shortest run time between two seals */

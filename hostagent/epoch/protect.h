@@ -29,8 +29,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+
 #define PROTECT_STALE_NS_MAX UINT64_C(300000)
-#define PROTECT_COPY_NS_MAX  UINT64_C(4000000)
+#define PROTECT_COPY_NS_MAX  (4 * CLOCK_NS_PER_MS)
 
 struct protect {
 	uint64_t fault_ns;     /* what one fault costs the guest */

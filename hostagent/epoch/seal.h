@@ -44,13 +44,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "vmm/devstate.h"
 #include "vmm/guestmem.h"
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 #include "vmm/track.h"
 
-#define SEAL_TIMEOUT_NS UINT64_C(10000000000)
+#define SEAL_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
 
 struct seal;
 

@@ -35,14 +35,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+
 #define THROTTLE_STEP_PERCENT	  10u
 #define THROTTLE_DOWN_STEPS	  4u /* at a time */
 #define THROTTLE_PERCENT_LIMIT	  90u
 #define THROTTLE_LOAD_MAX_PERCENT 90u
 #define THROTTLE_LOAD_PERCENT	  80u /* the target */
-#define THROTTLE_WINDOW_NS	  UINT64_C(1000000000)
+#define THROTTLE_WINDOW_NS	  CLOCK_NS_PER_S
 #define THROTTLE_BYTES_MIN	  UINT64_C(262144) /* smaller epochs never count as slow */
-#define THROTTLE_RUN_NS		  UINT64_C(5000000)
+#define THROTTLE_RUN_NS		  (5 * CLOCK_NS_PER_MS)
 
 struct throttle_config {
 	uint64_t commit_max_ns; /* longest transfer of an epoch to the standby */

@@ -1,6 +1,7 @@
 #include "net/tap_state.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,6 +70,7 @@ void tap_state_describe(const char *tap, enum tap_state state, uint64_t since_ns
 {
 	ret_text[0] = '\0';
 	if (state != TAP_FORWARDING)
-		(void)snprintf(ret_text, size, "tap %s cannot serve clients, for %llu s now: %s", tap,
-			       (unsigned long long)(since_ns / CLOCK_NS_PER_S), states[state].means);
+		(void)snprintf(ret_text, size,
+			       "tap %s cannot serve clients, for %" PRIu64 " s now: %s", tap,
+			       since_ns / CLOCK_NS_PER_S, states[state].means);
 }

@@ -1,5 +1,6 @@
 #include "peer/agree.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -36,14 +37,14 @@ static bool is_possible(const struct agree_standby *s, uint64_t term, uint8_t mo
 			struct error *ret_error)
 {
 	if (!s->is_copy || s->promised_term >= term)
-		NO("a promotion was accepted here in term %llu",
-		   (unsigned long long)(s->is_copy ? s->promised_term : s->term));
+		NO("a promotion was accepted here in term %" PRIu64,
+		   s->is_copy ? s->promised_term : s->term);
 	if (s->policy != mode)
 		NO("gateway_lost is %s in this host's file, not %s", agree_policy_name(s->policy),
 		   agree_policy_name(mode));
 	if (s->gateway_silence_ns < s->gateway_lost_ns)
-		NO("this host heard of the gateway %llu ms ago",
-		   (unsigned long long)(s->gateway_silence_ns / CLOCK_NS_PER_MS));
+		NO("this host heard of the gateway %" PRIu64 " ms ago",
+		   s->gateway_silence_ns / CLOCK_NS_PER_MS);
 	return true;
 }
 
@@ -56,15 +57,15 @@ bool agree_vote(const struct agree_standby *s, uint64_t term, uint8_t mode, uint
 	if (s->voted_mode && s->term == term) {
 		/* The first answer was lost, so the primary asks again. */
 		if (s->voted_mode != mode)
-			NO("this host's vote in term %llu was for %s", (unsigned long long)term,
+			NO("this host's vote in term %" PRIu64 " was for %s", term,
 			   agree_policy_name(s->voted_mode));
 	} else if (s->term + 1 != term) {
-		NO("this host is in term %llu", (unsigned long long)s->term);
+		NO("this host is in term %" PRIu64, s->term);
 	} else if (!s->stands_by) {
 		NO("this host does not stand by");
 	}
 	if (mode == WIRE_CLAIM_DIRECT && (s->complete_epoch == 0 || s->complete_epoch < epoch))
-		NO("the last complete epoch here is %llu, %llu was committed",
-		   (unsigned long long)s->complete_epoch, (unsigned long long)epoch);
+		NO("the last complete epoch here is %" PRIu64 ", %" PRIu64 " was committed",
+		   s->complete_epoch, epoch);
 	return true;
 }

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "wire/msg.h"
 
@@ -41,7 +42,7 @@ const char *agree_policy_name(uint8_t policy); /* "hold", "unprotected", "direct
  * the frames' leaving. */
 static inline uint64_t agree_mute_ns(uint64_t granted_ns)
 {
-	return granted_ns ? granted_ns + (AGREE_RELEASE_MS + 20) * UINT64_C(1000000) : 0;
+	return granted_ns ? granted_ns + (AGREE_RELEASE_MS + 20) * CLOCK_NS_PER_MS : 0;
 }
 
 /* What the primary knows when it decides whether to ask. */

@@ -16,11 +16,12 @@
 
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "link/link.h"
 
 #define PEER_CONNECTIONS_MAX 16u		       /* between accept and HELLO at one time */
-#define PEER_HELLO_NS	     UINT64_C(2000000000) /* default of hello_ns */
+#define PEER_HELLO_NS	     (2 * CLOCK_NS_PER_S) /* default of hello_ns */
 
 struct peer_server;
 

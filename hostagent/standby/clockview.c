@@ -1,5 +1,7 @@
 #include "standby/clockview.h"
 
+#include "base/clock.h"
+
 void clockview_reset(struct clockview *view)
 {
 	*view = (struct clockview){0};
@@ -15,7 +17,8 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 	int64_t offset_ns = (int64_t)(now_ns - clock->mono_ns);
 
 	if (view->has_offset) {
-		uint64_t leak_ns = (now_ns - view->offset_at_ns) / 1000000 * CLOCKVIEW_LEAK_PPM;
+		uint64_t leak_ns =
+			(now_ns - view->offset_at_ns) / CLOCK_NS_PER_MS * CLOCKVIEW_LEAK_PPM;
 		int64_t least_ns = (int64_t)((uint64_t)view->offset_ns + leak_ns);
 
 		offset_ns = offset_ns < least_ns ? offset_ns : least_ns;
@@ -23,7 +26,7 @@ void clockview_take(struct clockview *view, const struct wire_clock *clock, uint
 	/* In less than a ms the leak rounds to nothing: keep the old time, so that it is not
 	 * lost. */
 	if (!view->has_offset || offset_ns < view->offset_ns ||
-	    now_ns - view->offset_at_ns >= 1000000) {
+	    now_ns - view->offset_at_ns >= CLOCK_NS_PER_MS) {
 		view->offset_ns = offset_ns;
 		view->offset_at_ns = now_ns;
 	}

@@ -1,6 +1,7 @@
 #include "standby/cmdline.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -370,8 +371,8 @@ int cmdline_add_standby(struct cmdline *c, const char *ram_path, const char *qmp
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(fixed); i++)
 		r = cmdline_add(c, fixed[i]);
-	snprintf(prefix, sizeof(prefix), "memory-backend-file,id=holdfast-ram,size=%llu,mem-path=",
-		 (unsigned long long)c->ram_bytes);
+	snprintf(prefix, sizeof(prefix),
+		 "memory-backend-file,id=holdfast-ram,size=%" PRIu64 ",mem-path=", c->ram_bytes);
 	if (r == 0)
 		r = cmdline_add(c, "-object");
 	if (r == 0)

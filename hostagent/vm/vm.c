@@ -1,6 +1,7 @@
 #include "vm/vm.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
@@ -191,8 +192,9 @@ static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *re
 	/* Carry it out again if it is repeated: it is done only when the guest stands still. */
 	if (q->term > vm->term || (vm->role == VM_ROLE_FENCED && q->term == vm->term))
 		return vm_fence(vm, q->term, ret_error);
-	return error_set(ret_error, -ESTALE, "fence in term %llu refused: this host is at %llu",
-			 (unsigned long long)q->term, (unsigned long long)vm->term);
+	return error_set(ret_error, -ESTALE,
+			 "fence in term %" PRIu64 " refused: this host is at %" PRIu64, q->term,
+			 vm->term);
 }
 
 static int need_standby(const struct vm *vm, struct error *ret_error)
@@ -312,19 +314,20 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 	struct error error = {""};
 	int r = -EINVAL;
 
-	log_info("vm=%s term=%llu order %s", vm->config->name, (unsigned long long)q->term,
+	log_info("vm=%s term=%" PRIu64 " order %s", vm->config->name, q->term,
 		 wire_verb_name(q->order.verb));
 	take_voted_term(vm);
 	if (*vm->fault) {
 		(void)error_set(&error, r, "%s", vm->fault);
 	} else if (q->term < vm->term) {
-		r = error_set(&error, -ESTALE, "stale term %llu, this host is at %llu",
-				 (unsigned long long)q->term, (unsigned long long)vm->term);
+		r = error_set(&error, -ESTALE, "stale term %" PRIu64 ", this host is at %" PRIu64,
+				 q->term, vm->term);
 	} else if (vm->term && q->term - vm->term > WIRE_TERM_JUMP_MAX) {
 		r = error_set(&error, -ESTALE,
-			      "term %llu is out of range above this host's %llu; is the "
+			      "term %" PRIu64 " is out of range above this host's %" PRIu64
+			      "; is the "
 			      "gateway's journal damaged?",
-			      (unsigned long long)q->term, (unsigned long long)vm->term);
+			      q->term, vm->term);
 	} else if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
 		r = order_table[q->order.verb](vm, q, &d.epoch, &error);
 	if (vm->role != VM_ROLE_PRIMARY) /* end one that an earlier agent or term left */
@@ -337,8 +340,8 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 	d.done.status = status_of(r);
 	strcpy(d.done.vm, vm->config->name);
 	if (r < 0)
-		log_error("vm=%s term=%llu order %s failed: %s", vm->config->name,
-			  (unsigned long long)q->term, wire_verb_name(q->order.verb), d.done.text);
+		log_error("vm=%s term=%" PRIu64 " order %s failed: %s", vm->config->name,
+			  q->term, wire_verb_name(q->order.verb), d.done.text);
 	pthread_mutex_lock(&vm->lock);
 	if (vm->n_done < VM_ORDERS_MAX)
 		vm->done[vm->n_done++] = d; /* else no answer is sent, and the gateway asks again */

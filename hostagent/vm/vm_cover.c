@@ -1,6 +1,7 @@
 #include "vm/vm_cover_private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -105,7 +106,7 @@ void vm_cover_look(struct vm *vm)
 	if (r < 0)
 		wire_text_format(vm->cover.text, "%s", error.text);
 	if (is_again != vm->cover.is_again)
-		log_info("vm=%s term=%llu %s", vm->config->name, (unsigned long long)vm->term,
+		log_info("vm=%s term=%" PRIu64 " %s", vm->config->name, vm->term,
 			 is_again ? "what was not covered is gone: it can be protected again"
 				  : "it is not covered again after all");
 	vm->cover.is_again = is_again;

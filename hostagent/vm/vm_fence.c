@@ -1,6 +1,7 @@
 #include "vm/vm_fence_private.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -125,7 +126,7 @@ int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	/* Go on after an error: its `stop` may time out and work nevertheless. QEMU is asked
 	 * below. */
 	if (engine && engine_fence(engine, &error) < 0)
-		log_warn("vm=%s term=%llu %s; looking", vm->config->name, (unsigned long long)term,
+		log_warn("vm=%s term=%" PRIu64 " %s; looking", vm->config->name, term,
 			 error.text);
 	if (vm->standby)
 		standby_status(vm->standby, &status);
@@ -159,8 +160,8 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 		return;
 	}
 	if (found->was_running) {
-		log_warn("vm=%s term=%llu its QEMU (pid %d) ran here though %s: stopped", vm->config->name,
-			 (unsigned long long)vm->term, (int)found->pid, why);
+		log_warn("vm=%s term=%" PRIu64 " its QEMU (pid %d) ran here though %s: stopped",
+			 vm->config->name, vm->term, (int)found->pid, why);
 		vm->intruder_pid = found->pid;
 	}
 	if (vm->is_unsure)

@@ -23,7 +23,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define VM_GUEST_LOOK_NS (UINT64_C(500) * 1000000)
+#include "base/clock.h"
+
+#define VM_GUEST_LOOK_NS (500 * CLOCK_NS_PER_MS)
 
 enum vm_guest_state {
 	VM_GUEST_UNKNOWN, /* not looked at yet, or nothing to look at */

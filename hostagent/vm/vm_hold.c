@@ -6,13 +6,14 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "net/hold.h"
 #include "vmm/qmp.h"
 #include "wire/msg.h"
 
 AUTO_DEFINE(json_t *, json_decref)
 
-#define QMP_NS UINT64_C(5000000000)
+#define QMP_NS (5 * CLOCK_NS_PER_S)
 
 /* Take the hold over and close it again. */
 static int shut(const struct vm_config *vm, const char *pin_dir, struct error *ret_error)

@@ -1,5 +1,6 @@
 /* One VM on this host begins and ends; see vm.h. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,10 +52,11 @@ static void after_boot(struct vm *vm)
 		vm->role = VM_ROLE_NONE; /* its guest has ended; no other host has it */
 	vm->is_unsure = vm->role == VM_ROLE_PRIMARY;
 	if (vm->is_unsure)
-		log_warn("vm=%s term=%llu this host was booted while it protected the guest: a "
+		log_warn("vm=%s term=%" PRIu64
+			 " this host was booted while it protected the guest: a "
 			 "QEMU of it is kept "
 			 "stopped until the gateway says who owns it",
-			 vm->config->name, (unsigned long long)vm->term);
+			 vm->config->name, vm->term);
 }
 
 /* Keep and log why this VM cannot be used; the other VMs go on. */
@@ -90,9 +92,10 @@ static int start(struct vm *vm)
 	if (is_booted)
 		after_boot(vm);
 	else if (vm->role == VM_ROLE_PRIMARY)
-		log_warn("vm=%s term=%llu an earlier agent left this guest protected: its frames "
+		log_warn("vm=%s term=%" PRIu64
+			 " an earlier agent left this guest protected: its frames "
 			 "are dropped until the gateway orders what to do",
-			 vm->config->name, (unsigned long long)vm->term);
+			 vm->config->name, vm->term);
 	if (!*vm->fault)
 		open_standby(vm);
 	return -pthread_create(&vm->thread, NULL, vm_work, vm);

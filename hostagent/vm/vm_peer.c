@@ -1,6 +1,7 @@
 /* A protected guest whose gateway is gone: ask the VM's other host, then go on as both agreed. See
  * peer/agree.h and vm_private.h. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -10,8 +11,8 @@
 #include "peer/claim.h"
 #include "vm/vm_private.h"
 
-#define CLAIM_NS       UINT64_C(2000000000) /* one try, until the answer */
-#define CLAIM_AGAIN_NS UINT64_C(500000000)
+#define CLAIM_NS       (2 * CLOCK_NS_PER_S) /* one try, until the answer */
+#define CLAIM_AGAIN_NS (500 * CLOCK_NS_PER_MS)
 
 bool vm_peer_watches(const struct vm *vm)
 {
@@ -34,8 +35,8 @@ static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 	if (vm->role != VM_ROLE_PRIMARY)
 		vm_witness_end(&vm->witness);
 	if (r < 0) /* the other host is asked again later, and says yes again */
-		log_error("vm=%s term=%llu cannot go on without a gateway: %s", vm->config->name,
-			  (unsigned long long)term, error.text);
+		log_error("vm=%s term=%" PRIu64 " cannot go on without a gateway: %s",
+			  vm->config->name, term, error.text);
 }
 
 void vm_peer_look(struct vm *vm)
@@ -66,18 +67,18 @@ void vm_peer_look(struct vm *vm)
 	if (status.is_direct || now_ns < vm->claim_at_ns || !agree_may_claim(&primary))
 		return;
 	claim.epoch = status.committed_epoch;
-	log_warn("vm=%s term=%llu nothing heard of the gateway for %llu ms: asking %s to go on %s",
-		 vm->config->name, (unsigned long long)vm->term,
-		 (unsigned long long)(primary.gateway_silence_ns / CLOCK_NS_PER_MS),
+	log_warn("vm=%s term=%" PRIu64 " nothing heard of the gateway for %" PRIu64
+		 " ms: asking %s to go on %s",
+		 vm->config->name, vm->term, primary.gateway_silence_ns / CLOCK_NS_PER_MS,
 		 vm->config->peer_name, agree_policy_name(primary.policy));
 	r = claim_term(&link, &claim, now_ns + CLAIM_NS, &error);
 	vm->claim_at_ns = clock_mono_ns() + CLAIM_AGAIN_NS;
 	if (r == 0)
 		go_on(vm, claim.term + 1, asked_ns);
 	else
-		log_limited(LOG_LEVEL_WARN, "vm=%s term=%llu no agreement with %s, output stays held: %s",
-			    vm->config->name, (unsigned long long)vm->term, vm->config->peer_name,
-			    error.text);
+		log_limited(LOG_LEVEL_WARN,
+			    "vm=%s term=%" PRIu64 " no agreement with %s, output stays held: %s",
+			    vm->config->name, vm->term, vm->config->peer_name, error.text);
 }
 
 uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, struct error *ret_error)

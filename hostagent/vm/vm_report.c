@@ -1,5 +1,6 @@
 /* Makes a VM's reports; see vm_private.h. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "vm/vm_private.h"
@@ -59,7 +60,7 @@ static void report_frames(struct vm *vm, struct wire_report *report)
 	uint64_t term, frames;
 
 	if (vm_guest_frames(&vm->guest, vm->config->tap, &term, &frames) == 0 && term == vm->term)
-		(void)!wire_stats_add(report->stats, "promoted_frames", "%llu", (unsigned long long)frames);
+		(void)!wire_stats_add(report->stats, "promoted_frames", "%" PRIu64, frames);
 }
 
 /* Without engine and keeper: report the recorded role, and whether a guest that should run does

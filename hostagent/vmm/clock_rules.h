@@ -46,9 +46,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+
 #define CLOCK_PROOFS	  3u
 #define CLOCK_MISSES_MAX  20u /* this many failed pauses in a row turn correction off */
-#define CLOCK_COST_MAX_NS UINT64_C(100000000) /* a slower start predicts nothing */
+#define CLOCK_COST_MAX_NS (100 * CLOCK_NS_PER_MS) /* a slower start predicts nothing */
 #define CLOCK_LOSS_SLOTS  64u
 #define CLOCK_LOSS_SPAN_S 60u
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +62,7 @@ static int hand_over(struct devstate *d)
 	json_decref(answer);
 	if (d->fdset_id < 0)
 		return -EPROTO;
-	(void)snprintf(path, sizeof(path), "/dev/fdset/%lld", (long long)d->fdset_id);
+	(void)snprintf(path, sizeof(path), "/dev/fdset/%" PRId64, d->fdset_id);
 	d->command = qmp_render("xen-save-devices-state",
 				json_pack("{s:s, s:b}", "filename", path, "live", 0));
 	return d->command ? 0 : -ENOMEM;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -150,7 +151,7 @@ static int hand_over(struct gate *g, struct error *ret_error)
 	if (g->fdset_id < 0 || fd < 0)
 		return error_set(ret_error, -EPROTO, "add-fd: an answer without fdset-id and fd");
 	/* Not /dev/fdset: QEMU truncates a file that it opens there, and a pipe refuses that. */
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%lld", (long long)fd);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%" PRId64, (int64_t)fd);
 	g->command = qmp_render("xen-save-devices-state",
 				json_pack("{s:s, s:b}", "filename", path, "live", 0));
 	return g->command ? 0 : error_set(ret_error, -ENOMEM, "out of memory");

@@ -1,6 +1,7 @@
 #include "vmm/qmp.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -361,8 +362,9 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 		}
 		r = wait_fd(q->fd, POLLIN, deadline_ns);
 		if (r < 0) {
-			(void)snprintf(q->error, sizeof(q->error), "QEMU did not answer in %llu ms",
-				       (unsigned long long)(timeout_ns / CLOCK_NS_PER_MS));
+			(void)snprintf(q->error, sizeof(q->error),
+				       "QEMU did not answer in %" PRIu64 " ms",
+				       timeout_ns / CLOCK_NS_PER_MS);
 			q->pending[i].is_abandoned = true;
 			return r;
 		}

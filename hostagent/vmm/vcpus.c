@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,8 +52,8 @@ static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct erro
 	vcpu->schedstat = -1;
 	if (!json_is_integer(thread))
 		return error_set(ret_error, -EPROTO, "query-cpus-fast names no thread of a vCPU");
-	(void)snprintf(path, sizeof(path), "/proc/%d/task/%lld/schedstat", (int)pid,
-		       (long long)json_integer_value(thread));
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%" PRId64 "/schedstat", (int)pid,
+		       (int64_t)json_integer_value(thread));
 	vcpu->schedstat = open(path, O_RDONLY | O_CLOEXEC);
 	if (vcpu->schedstat < 0)
 		return error_set(ret_error, -errno, "%s: %m", path);

@@ -10,7 +10,9 @@
 
 #include <stdint.h>
 
-#define BUDGET_GAP_MAX_NS UINT64_C(10000000000) /* longest time that earns; no overflow below */
+#include "base/clock.h"
+
+#define BUDGET_GAP_MAX_NS (10 * CLOCK_NS_PER_S) /* longest time that earns; no overflow below */
 
 struct budget {
 	int64_t left_ns;       /* 0 or less: overspent; the work waits until it is above 0 */

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define EXIT_STATUS 70 /* EX_SOFTWARE; distinct from the daemons' own 0, 1 and 2 */
 
 enum action { ACTION_KILL, ACTION_STOP, ACTION_EXIT, ACTION_DELAY };
@@ -154,7 +156,8 @@ const char *fault_name(enum fault_point point)
 
 static void delay(unsigned long ms)
 {
-	struct timespec left = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+	struct timespec left = {.tv_sec = (time_t)(ms / 1000),
+				.tv_nsec = (long)(ms % 1000 * CLOCK_NS_PER_MS)};
 
 	while (nanosleep(&left, &left) < 0 && errno == EINTR)
 		;

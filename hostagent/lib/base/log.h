@@ -11,6 +11,7 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdint.h>
 
@@ -73,8 +74,9 @@ int log_limit_pass(struct log_limit *limit, uint64_t *ret_suppressed);
 		static struct log_limit log_limit_;                                                \
 		uint64_t log_dropped_;                                                             \
 		if (log_limit_pass(&log_limit_, &log_dropped_))                                    \
-			log_write(level, __FILE__, format " (suppressed=%llu)" __VA_OPT__(, )      \
-				  __VA_ARGS__, (unsigned long long)log_dropped_);                  \
+			log_write(level, __FILE__,                                                 \
+				  format " (suppressed=%" PRIu64 ")" __VA_OPT__(, ) __VA_ARGS__,   \
+				  log_dropped_);                                                   \
 	} while (0)
 
 #endif

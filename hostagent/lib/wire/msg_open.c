@@ -4,6 +4,7 @@
 
 #include "wire/msg_cursor.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static const uint8_t hello_magic[8] = {'H', 'O', 'L', 'D', 'F', 'A', 'S', 'T'};
@@ -116,8 +117,8 @@ int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 	if (unknown) {
 		*ret_code = WIRE_REFUSED_FEATURE;
 		return error_set(ret_error, -EPROTONOSUPPORT,
-				 "agent requires features 0x%llx, unknown to this gateway",
-				 (unsigned long long)unknown);
+				 "agent requires features 0x%" PRIx64 ", unknown to this gateway",
+				 unknown);
 	}
 	*ret_version  = WIRE_VERSION;
 	*ret_features = (hello->features_required | hello->features_optional) & ours;

@@ -1,4 +1,5 @@
 /* Certificates, keys and revocation lists that change while the process runs. */
+#include "base/clock.h"
 #include "wire/tls_private.h"
 
 #include <errno.h>
@@ -22,9 +23,9 @@ static void get_stamps(const struct wire_tls_context *context, struct tls_stamp 
 		stamps[i] = (struct tls_stamp){
 			.dev = (uint64_t)st.st_dev, .ino = (uint64_t)st.st_ino,
 			.size = (uint64_t)st.st_size,
-			.mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000 +
+			.mtime_ns = (uint64_t)st.st_mtim.tv_sec * CLOCK_NS_PER_S +
 				    (uint64_t)st.st_mtim.tv_nsec,
-			.ctime_ns = (uint64_t)st.st_ctim.tv_sec * 1000000000 +
+			.ctime_ns = (uint64_t)st.st_ctim.tv_sec * CLOCK_NS_PER_S +
 				    (uint64_t)st.st_ctim.tv_nsec,
 		};
 	}
