@@ -30,8 +30,8 @@
  *
  * The conditions are independent, but these rules hold at all times: GUEST_STOPPING and
  * GUEST_STOPPED only while this host may not speak; OUTPUT_CLOSED only with VOICE_OUTVOTED;
- * STREAM_DIRECT* never with DIRECT_OFF. engine_may_release() decides whether a frame may leave;
- * it asks the lease itself.
+ * STREAM_DIRECT* never with DIRECT_OFF. engine_may_release() decides whether held frames may leave;
+ * it asks the lease, too.
  */
 #ifndef EPOCH_ENGINE_INTERNAL_H
 #define EPOCH_ENGINE_INTERNAL_H
@@ -98,7 +98,7 @@ struct engine_figures {
 	uint64_t n_looks; /* looks at QEMU's lists: watch.h */
 };
 
-/* QEMU and the guest in it. The thread's, after open. */
+/* QEMU and the guest in it. */
 struct engine_guest {
 	struct qmp *qmp;
 	struct vmm_info info;
@@ -106,7 +106,7 @@ struct engine_guest {
 	struct guestclock *clock;
 	struct clock_loss clock_loss;
 	const char *end_text; /* constant: who ended QEMU, by its SHUTDOWN event; or NULL */
-	enum guest_condition condition; /* engine_set_guest() changes it */
+	enum guest_condition condition;
 };
 
 /* The guest's machine, as it is described to the standby; see engine_machine.c. */
@@ -129,18 +129,18 @@ struct engine_capture {
 
 /* Did the guest change since it was attached to? See engine_watch.c. */
 struct engine_watch {
-	struct watch plan;
+	struct watch plan;		/* when to look */
 	struct vmm_inventory inventory; /* when attached */
 	int link_fd;			/* netlink; -1: none */
 	int statm_fd;			/* /proc/PID/statm; -1: none */
-	enum cover_condition cover;	/* engine_set_cover() changes it */
+	enum cover_condition cover;
 	uint64_t look_ns;		/* unless it is COVER_WHOLE: when to look again */
 };
 
 /* The guest's frames. */
 struct engine_output {
 	struct hold *hold;
-	enum output_condition condition; /* engine_set_output() changes it */
+	enum output_condition condition;
 	uint32_t n_unheld;  /* epochs since the first commit, too long to begin the hold */
 	uint64_t held_from; /* the epoch whose seal began the hold; 0: an earlier agent began it */
 };
@@ -148,7 +148,7 @@ struct engine_output {
 /* The right to let the guest run; see engine_lease.c. */
 struct engine_lease {
 	struct lease lease;	 /* renewed by the control connection's thread */
-	enum voice_condition voice; /* engine_set_voice() changes it */
+	enum voice_condition voice;
 	uint64_t stop_sent_ns;	 /* when our `stop` was sent ... */
 	uint64_t stop_seen_ns;	 /* ... and answered; 0: not known */
 	uint64_t retry_ns;	 /* when to retry a stop or cont that QEMU did not obey */
@@ -163,7 +163,7 @@ struct engine_epochs {
 	uint64_t committed;	 /* 0: none */
 	uint32_t dirty_expected; /* pages of the next epoch: running mean of the last ones */
 	struct protect protect;	 /* whether to protect written pages again */
-	enum sync_condition sync; /* engine_set_sync() changes it */
+	enum sync_condition sync;
 	uint32_t full_generation; /* in which the FULL epoch of SYNC_FULL is sent */
 	uint64_t sealed_at_ns[ENGINE_SEALED_AT_SLOTS]; /* end of the pause, by epoch % slots */
 	uint64_t retry_ns; /* try no epoch before then; 0: the last one did not fail */
@@ -172,7 +172,7 @@ struct engine_epochs {
 
 /* See engine_throttle.c. */
 struct engine_throttle {
-	struct throttle plan;
+	struct throttle plan;		    /* when the guest must stand still */
 	bool is_held;			    /* the vCPUs stand still, or not all go on yet */
 	uint64_t held_at_ns;		    /* when they were stopped; valid while is_held */
 	char why[WIRE_STATS_VALUE_MAX + 1]; /* reason of the last step up */
@@ -187,11 +187,11 @@ enum stream_opening {
 
 /* The stream to the gateway or to the other host; see engine_stream.c. */
 struct engine_stream {
-	struct link *link;		   /* NULL while it is STREAM_NONE */
-	enum stream_condition condition;   /* engine_set_stream() changes it */
-	enum stream_opening opening;	   /* what of the generation's beginning is to be sent */
-	uint64_t features;		   /* WIRE_FEATURE_* of the last WELCOME: in use */
-	uint64_t incarnation;	   /* of the gateway at the link's other end */
+	struct link *link; /* NULL while it is STREAM_NONE */
+	enum stream_condition condition;
+	enum stream_opening opening; /* what of the generation's beginning is still to be sent */
+	uint64_t features;	     /* WIRE_FEATURE_* of the last WELCOME: in use */
+	uint64_t incarnation;	     /* of the gateway at the link's other end */
 	uint32_t generation;
 	uint64_t complete_at_peer; /* RESUME's epoch: the next frames build on it */
 	struct stage stage;	   /* is the second stage worth its time */
@@ -203,10 +203,10 @@ struct engine_stream {
 
 /* Without a gateway; see engine_direct.c. */
 struct engine_direct {
-	enum direct_condition condition; /* engine_set_direct() changes it */
+	enum direct_condition condition;
 	uint64_t beat_ns;      /* when the last BEAT was sent to the other host */
 	uint64_t beat_boot_ns; /* its time by clock_boot_ns(), as the BEAT says */
-	_Atomic uint64_t term; /* set by engine_go_direct(), after claimed_ns */
+	_Atomic uint64_t term; /* set on any thread by engine_go_direct(), after claimed_ns */
 	_Atomic uint64_t claimed_ns;
 };
 
@@ -214,7 +214,7 @@ struct engine {
 	struct engine_config config;
 	uint64_t term;
 
-	/* the thread's, after open; except where said */
+	/* the thread's, after open; lease.lease and direct have members for other threads */
 	struct engine_guest guest;
 	struct engine_machine machine;
 	struct engine_capture capture;
@@ -246,9 +246,9 @@ int engine_service(struct engine *e) __attribute__((warn_unused_result));
 
 /* engine_condition.c. Change a condition: nothing else changes it, and this logs the change. @why
  * is for the log; "": the change says it all. Nothing happens if @to is what it is already.
- * A change that condition.h does not allow is a bug: it is logged as an error and not made. That
- * lets no frame out: a release looks at the lease and at the commit, too, whatever the conditions
- * say, and a hold that is closed opens only by an order. */
+ * A change that condition.h does not allow is a bug: it is logged as an error and not made. No
+ * frame gets out early by that: what is held leaves only after the COMMIT of its epoch, and nothing
+ * here opens a hold. */
 void engine_set_guest(struct engine *e, enum guest_condition to, const char *why);
 void engine_set_output(struct engine *e, enum output_condition to, const char *why);
 void engine_set_voice(struct engine *e, enum voice_condition to, const char *why);
