@@ -5,7 +5,8 @@ usage: tests/lint/rooms.py [--graph] [DIR]   DIR: the top of a tree (default: th
 A room is a directory of hostagent/, gateway/ or ebpf/ with a README.md. Its README has one paragraph
 	May include: `lib/base`, `loop/`, `port/port.h`.
 that names rooms (with all below them) and single headers, relative to the daemon's directory or to the top, or says
-`nothing`. A room may always include its own files. The README must also name each file of the room.
+`nothing`. A room may always include its own files; a header named *_private.h only its own room may include. The README
+must also name each file of the room.
 Without --graph: prints each breach and how to correct it, one per line. Exit 0: no breach; 1: a breach.
 --graph: prints the arrows between rooms with their number of #include lines, and the circles among them.
 """
@@ -99,7 +100,10 @@ def check():
             faults.append(f"{room}/README.md: does not name {stem}{extension}; give it a line that says its job")
     for path, number, target in includes():
         room = os.path.dirname(path)
-        if rules[room] is not None and not is_allowed(target, room, rules[room]):
+        if target.endswith("_private.h") and os.path.dirname(target) != room:
+            faults.append(f"{path}:{number}: includes {target}, which is private to its room: use that room's public "
+                          "header, or add there what is needed")
+        elif rules[room] is not None and not is_allowed(target, room, rules[room]):
             faults.append(f"{path}:{number}: includes {target}; {room}/README.md does not allow it: let the caller "
                           "hand over what is needed, or move the file to a room that may")
     return faults
