@@ -5,21 +5,13 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "epoch/engine_internal.h"
 #include "epoch/shutdown.h"
-#include "supervision/progress.h"
-#include "vmm/rx_filter.h"
-
-#define QMP_OPEN_NS  (10 * CLOCK_NS_PER_S)
-#define QMP_ORDER_NS (10 * CLOCK_NS_PER_S)
 
 /* Wait after a failed epoch; doubles each time. The cause may end at once or never, such as a
  * debugger on QEMU. */
@@ -103,8 +95,7 @@ static void on_resume(struct engine *e)
 	}
 }
 
-/* Runs inside qmp calls, so it only notes what happened. */
-static void on_qmp_event(void *context, const char *event, const json_t *data)
+void engine_on_qmp_event(void *context, const char *event, const json_t *data)
 {
 	struct engine *e = context;
 
@@ -285,7 +276,7 @@ static void turn(struct engine *e)
 		epoch_ended(e, engine_epoch(e));
 }
 
-static void *engine_main(void *context)
+void *engine_main(void *context)
 {
 	struct engine *e = context;
 
@@ -297,277 +288,6 @@ static void *engine_main(void *context)
 		log_warn("vm=%s a vCPU waits in the kernel, ignoring: it is let go when this thread ends",
 			 e->config.vm);
 	return NULL;
-}
-
-static void free_engine(struct engine *e)
-{
-	if (!e)
-		return;
-	progress_end(e->config.progress);
-	link_free(e->stream.link);
-	engine_machine_done(&e->machine);
-	seal_free(e->capture.seal);
-	devstate_close(e->capture.device);
-	track_close(e->capture.track);
-	guestmem_close(e->capture.mem);
-	vcpus_close(e->guest.vcpus);
-	guestclock_close(e->guest.clock);
-	qmp_close(e->guest.qmp);
-	engine_watch_close(&e->watch);
-	encoder_free(e->epochs.encoder);
-	retain_free(e->epochs.retain);
-	fd_close(e->wake_fd);
-	pthread_mutex_destroy(&e->status_lock);
-	free(e);
-}
-
-static int need_running(struct engine *e, struct error *error)
-{
-	int r;
-
-	if (e->guest.info.running)
-		return 0;
-	if (strcmp(e->guest.info.runstate, "shutdown") == 0) {
-		snprintf(error->text, sizeof(error->text),
-			 "the guest has shut itself down and its QEMU stays (-no-shutdown); start it "
-			 "again (QMP `system_reset`, `cont`), then protect it");
-		return -ESHUTDOWN;
-	}
-	if (strcmp(e->guest.info.runstate, "postmigrate") == 0) {
-		snprintf(error->text, sizeof(error->text),
-			 "the guest was migrated away, or saved (runstate postmigrate): what is "
-			 "left here may "
-			 "not run beside it; let it run (QMP `cont`) if it is the only one, then "
-			 "protect it");
-		return -ESHUTDOWN;
-	}
-	if (!e->config.is_restart) {
-		snprintf(error->text, sizeof(error->text),
-			 "the guest is paused; let it run (QMP `cont`) and try again");
-		return -EAGAIN;
-	}
-	log_warn("vm=%s term=%" PRIu64
-		 " found stopped: an agent died inside a pause; letting it run",
-		 e->config.vm, e->term);
-	r = qmp_execute(e->guest.qmp, "cont", NULL, QMP_ORDER_NS, NULL);
-	if (r < 0)
-		snprintf(error->text, sizeof(error->text), "the guest does not go on: %s",
-			 *qmp_error(e->guest.qmp) ? qmp_error(e->guest.qmp) : strerror(-r));
-	return r;
-}
-
-static int open_guest(struct engine *e, struct error *error)
-{
-	int r;
-
-	r = qmp_open(e->config.qmp, QMP_OPEN_NS, &e->guest.qmp);
-	if (r < 0) {
-		snprintf(error->text, sizeof(error->text), "%s: %s", e->config.qmp,
-			 qmp_open_error(r));
-		return r;
-	}
-	r = vmm_inspect(e->guest.qmp, &e->guest.info, error);
-	if (r == 0)
-		r = engine_watch_open(e, error); /* checks disks, too */
-	if (r == 0)
-		r = vmm_check_rx_filter(e->guest.qmp, error);
-	if (r < 0)
-		return r;
-	if (e->guest.info.n_nics != 1) {
-		snprintf(error->text, sizeof(error->text),
-			 "the guest has %u network cards; exactly one is supported",
-			 e->guest.info.n_nics);
-		return -ENOTSUP;
-	}
-	r = need_running(e, error);
-	if (r == 0)
-		r = engine_machine_open(&e->machine, e->guest.qmp, error);
-	if (r < 0)
-		return r;
-	r = devstate_open(e->guest.qmp, WIRE_BLOB_MAX, &e->capture.device, error);
-	if (r == 0) {
-		e->guest.clock = guestclock_open(e->guest.qmp, e->guest.info.pid,
-						 e->config.clock == ENGINE_CLOCK_CORRECT,
-						 e->config.clock_step_max_ns);
-		r = e->guest.clock ? 0 : -ENOMEM;
-	}
-	if (r == 0)
-		engine_open_pipe(e);
-	if (r == 0)
-		r = guestmem_open(e->guest.info.pid, e->guest.info.blocks, e->guest.info.n_blocks,
-				  &e->capture.mem, error);
-	progress_begin(e->config.progress, "began to track", "guest RAM", 0);
-	if (r == 0)
-		r = engine_restart_tracking(e, error);
-	/* QEMU may number its threads by another pid namespace: then the guest counts as always
-	 * busy. */
-	if (r == 0 && vcpus_open(e->guest.qmp, e->guest.info.pid, &e->guest.vcpus, error) < 0)
-		log_warn("vm=%s %s; every pause counts in full, and it cannot be throttled",
-			 e->config.vm, error->text);
-	qmp_set_event_handler(e->guest.qmp, on_qmp_event, e);
-	return r;
-}
-
-static int open_hold(struct engine *e, struct error *ret_error)
-{
-	struct hold_config config = {
-		.vm = e->config.vm,
-		.tap = e->config.tap,
-		.pin_dir = e->config.pin_dir,
-		.frames_max = e->config.held_frames_max,
-		.bytes_max = e->config.held_bytes_max,
-	};
-	int r = hold_open(&config, &e->output.hold, ret_error);
-
-	if (r < 0)
-		return r;
-	e->epochs.next = 1;
-	if (hold_is_taken_over(e->output.hold) && hold_mode(e->output.hold) != HOLD_PASS) {
-		/* Frames of the guest may have been dropped meanwhile: nothing leaves until a FULL
-		 * epoch that contains the state after them is committed. */
-		engine_set_output(e, OUTPUT_HELD, "an earlier agent left its hold");
-		e->epochs.next = hold_epoch(e->output.hold) + 1;
-		hold_set_epoch(e->output.hold, e->epochs.next);
-		r = hold_set_mode(e->output.hold, HOLD_HOLD);
-	}
-	return r;
-}
-
-/* Attaching failed late: a guest that was not protected goes on as before, one that was stays
- * silent. */
-static void abandon_hold(struct engine *e)
-{
-	if (engine_is_holding(e))
-		hold_close(e->output.hold);
-	else if (hold_detach(e->output.hold) < 0)
-		log_warn("vm=%s the hold could not be removed whole, ignoring", e->config.vm);
-}
-
-static int start_thread(struct engine *e)
-{
-	return -pthread_create(&e->thread, NULL, engine_main, e);
-}
-
-static uint32_t reference_pages(const struct engine *e)
-{
-	uint64_t n_pages = e->config.reference_bytes / VMM_PAGE_BYTES;
-
-	if (n_pages == 0)
-		n_pages = e->guest.info.n_pages / 4;
-	return n_pages > e->guest.info.n_pages ? e->guest.info.n_pages : (uint32_t)n_pages;
-}
-
-int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
-		struct error *ret_error)
-{
-	struct error error = {""};
-	struct engine *e = calloc(1, sizeof(*e));
-	int r;
-
-	if (!e)
-		return -ENOMEM;
-	e->config = *config;
-	e->term = term;
-	lease_init(&e->lease.lease, term, config->needs_lease);
-	e->watch.link_fd = e->watch.statm_fd = -1;
-	e->status.term = term;
-	e->status.state = WIRE_STATE_ATTACHING;
-	pthread_mutex_init(&e->status_lock, NULL);
-	e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r = e->wake_fd < 0 ? -errno : 0;
-	progress_begin(config->progress, "began to look at", "QEMU", 0);
-	if (r == 0)
-		r = open_guest(e, &error);
-	if (r == 0)
-		r = retain_new(WIRE_PAYLOAD_MAX, config->backlog_bytes_max, &e->epochs.retain);
-	if (r == 0)
-		r = encoder_new(e->guest.info.n_pages, reference_pages(e), config->encode_threads,
-				e->epochs.retain, &e->epochs.encoder);
-	stage_init(&e->stream.stage, config->second_stage);
-	pacer_init(&e->epochs.pacer, &config->pacer, clock_mono_ns());
-	throttle_init(&e->throttle.plan, &config->throttle);
-	if (!e->guest.vcpus)
-		e->throttle.plan.config.percent_max = 0;
-	if (r < 0) {
-		(void)error_set(ret_error, r, "%s", *error.text ? error.text : strerror(-r));
-		free_engine(e);
-		return r;
-	}
-	progress_begin(config->progress, "began to put the hold on", "its tap", 0);
-	/* Last, since from here on the hold is in the path of the guest's frames. */
-	r = open_hold(e, ret_error);
-	/* Check the taps again: the hold found its tap by name, and the name may belong to another
-	 * tap by now. */
-	if (r == 0 && engine_watch_check_taps(e, ret_error) < 0) {
-		abandon_hold(e);
-		r = -ENOTSUP;
-	}
-	progress_end(config->progress); /* the thread uses it from here on */
-	if (r == 0) {
-		r = start_thread(e);
-		if (r < 0) {
-			(void)error_set(ret_error, r, "no thread: %s", strerror(-r));
-			abandon_hold(e);
-		}
-	}
-	if (r < 0) {
-		free_engine(e);
-		return r;
-	}
-	*ret_engine = e;
-	return 0;
-}
-
-static void stop_thread(struct engine *e)
-{
-	uint64_t one = 1;
-
-	atomic_store(&e->must_stop, true);
-	if (write(e->wake_fd, &one, sizeof(one)) < 0)
-		log_debug("vm=%s wake: %s, ignoring: it was awake", e->config.vm, strerror(errno));
-	pthread_join(e->thread, NULL);
-}
-
-int engine_detach(struct engine *engine, struct error *ret_error)
-{
-	int r;
-
-	stop_thread(engine);
-	r = hold_detach(engine->output.hold);
-	if (r < 0)
-		(void)error_set(ret_error, r, "the hold could not be removed whole: %s",
-				strerror(-r));
-	if (engine_lease_let_run(engine) < 0) {
-		r = error_set(ret_error, r < 0 ? r : -EIO,
-			      "the guest, stopped without a lease, does not go on; QMP `cont` at "
-			      "%s lets it",
-			      engine->config.qmp);
-	}
-	free_engine(engine);
-	return r;
-}
-
-int engine_fence(struct engine *engine, struct error *ret_error)
-{
-	int r = 0;
-
-	stop_thread(engine);
-	hold_close(engine->output.hold);
-	if (engine->guest.condition != GUEST_LOST)
-		r = qmp_execute(engine->guest.qmp, "stop", NULL, QMP_ORDER_NS, NULL);
-	if (r < 0)
-		(void)error_set(ret_error, r, "the guest could not be stopped: %s", strerror(-r));
-	free_engine(engine);
-	return r;
-}
-
-void engine_close(struct engine *engine)
-{
-	if (!engine)
-		return;
-	stop_thread(engine);
-	abandon_hold(engine);
-	free_engine(engine);
 }
 
 const struct vmm_inventory *engine_inventory(const struct engine *engine)

@@ -1,6 +1,7 @@
 /* engine_internal.h - the engine's state, shared by its files and by nobody else.
  *
- *	engine.c         open, end, thread, loop, status
+ *	engine.c         thread, loop, QEMU's events, status
+ *	engine_open.c    begin, and the three ways to end
  *	engine_stream.c  connection to the gateway: RESUME, COMMIT, sending
  *	engine_epoch.c   FULL and ordinary epochs: seal, encode
  *	engine_lease.c   stops the guest while there is no lease
@@ -19,7 +20,7 @@
  *							engine_epoch.c (our pauses),
  *							engine_lease.c (our stop and cont),
  *							engine_watch.c (somebody else's pause)
- *	output	where its frames go			engine.c (at the start), engine_epoch.c,
+ *	output	where its frames go			engine_open.c, engine_epoch.c,
  *							engine_lease.c (closed)
  *	voice	may this host speak for it		engine_lease.c
  *	stream	to whom it streams, did RESUME come	engine_stream.c
@@ -243,6 +244,11 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text);
 /* Serve everything: take what arrived (frames to hold, commits, QEMU's events) and send what waits.
  * 0; -EINTR: the engine must stop; -ESTALE: the epoch being encoded is of no more use. */
 int engine_service(struct engine *e) __attribute__((warn_unused_result));
+
+/* The thread's main function; @context: struct engine. */
+void *engine_main(void *context);
+/* Runs inside qmp calls, so it only notes what happened. @context: struct engine. */
+void engine_on_qmp_event(void *context, const char *event, const json_t *data);
 
 /* engine_condition.c. Change a condition: nothing else changes it, and this logs the change. @why
  * is for the log; "": the change says it all. Nothing happens if @to is what it is already.
