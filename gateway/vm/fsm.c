@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "vm/fsm_priv.h"
+#include "vm/fsm_private.h"
 #include "vm/fsm_table.h"
 
 #define AGAIN_NS (10 * CLOCK_NS_PER_S) /* between two tries to protect by itself */

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "vm/fsm_priv.h"
+#include "vm/fsm_private.h"
 
 static void reply(struct vm_step *s, bool ok, const char *code, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "vm/fsm_priv.h"
+#include "vm/fsm_private.h"
 
 bool vm_agent_holds(uint8_t agent_state)
 {

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "vm/fsm_priv.h"
+#include "vm/fsm_private.h"
 
 /* Interval between ticks. */
 #define TICK_NS		  (50 * CLOCK_NS_PER_MS)

@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "vm/fsm_priv.h"
+#include "vm/fsm_private.h"
 
 /* Which order does the state want of a host? 0: none. Orders are
  * idempotent: repeating one is harmless, forgetting one is not. So

@@ -21,7 +21,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "vm/fsm_priv.h"
+#include "vm/fsm_private.h"
 
 /* SILENT: probe for one second in this interval. */
 #define ASK_EVERY_S 5

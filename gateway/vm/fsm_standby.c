@@ -22,7 +22,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "vm/fsm_priv.h"
+#include "vm/fsm_private.h"
 
 /* RESUMEs since the last commit that count as a loop. A reconnect of the primary alone makes one,
  * and its FULL copy takes time. */

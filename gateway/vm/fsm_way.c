@@ -20,7 +20,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "vm/fsm_priv.h"
+#include "vm/fsm_private.h"
 
 static bool is_owner(const struct vm_step *s)
 {

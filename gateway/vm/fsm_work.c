@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "vm/fsm_priv.h"
+#include "vm/fsm_private.h"
 
 void vm_on_work(struct vm_step *s, struct vm_host *host)
 {

@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
-#include "net/nl_internal.h"
+#include "net/nl_private.h"
 
 /* The kernel's dumps come in pieces of up to 32 KiB. */
 #define ANSWER_BYTES 32768U

@@ -9,7 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "net/nl_internal.h"
+#include "net/nl_private.h"
 
 int nl_link_checksum_off(struct nl *nl, const char *name)
 {

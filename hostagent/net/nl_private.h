@@ -1,6 +1,6 @@
-/* nl_internal.h - one rtnetlink request and its answer; for nl.c and nl_route.c. See nl.h. */
-#ifndef NET_NL_INTERNAL_H
-#define NET_NL_INTERNAL_H
+/* nl_private.h - one rtnetlink request and its answer; for nl.c and nl_route.c. See nl.h. */
+#ifndef NET_NL_PRIVATE_H
+#define NET_NL_PRIVATE_H
 
 #include <libmnl/libmnl.h>
 

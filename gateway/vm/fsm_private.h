@@ -1,4 +1,4 @@
-/* fsm_priv.h - what the files of the state machine share; nobody else includes it.
+/* fsm_private.h - what the files of the state machine share; nobody else includes it.
  *
  * fsm.c: the one function that changes state, dispatch, time.
  * fsm_input.c: what hosts say. fsm_newer.c: hosts in a newer term. fsm_command.c: what operators
@@ -8,8 +8,8 @@
  *
  * Threads: as fsm.h.
  */
-#ifndef VM_FSM_PRIV_H
-#define VM_FSM_PRIV_H
+#ifndef VM_FSM_PRIVATE_H
+#define VM_FSM_PRIVATE_H
 
 #include "vm/fsm.h"
 
