@@ -60,7 +60,7 @@ bool agree_may_claim(const struct agree_primary *primary);
 /* What the standby knows when it is asked. */
 struct agree_standby {
 	uint8_t policy;		 /* from its own file for the VM */
-	bool stands_by;		 /* its keeper is started: starting, warm or ready */
+	bool stands_by;		 /* it is started: starting, warm or ready */
 	bool is_copy;		 /* its copy was not promoted */
 	uint64_t term;		 /* the term it holds */
 	uint64_t promised_term;	 /* newest term a promotion was accepted for; 0: none */

@@ -12,7 +12,7 @@
  * The clocks of two hosts run at rates that differ by up to 100 ppm or so. So the smallest offset
  * grows with time by CLOCKVIEW_LEAK_PPM, until a new offset is smaller.
  *
- * Where: the standby's thread; keeper.h owns one. Pure: times are passed in.
+ * Where: the standby's thread; standby_private.h owns one. Pure: times are passed in.
  */
 #ifndef STANDBY_CLOCKVIEW_H
 #define STANDBY_CLOCKVIEW_H

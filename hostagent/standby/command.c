@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "standby/keeper.h"
+#include "standby/standby_private.h"
 
 #define LOG_EXTRA_BYTES (UINT64_C(64) << 20)
 
@@ -20,7 +20,7 @@ static void set_log_limit(struct standby *sb)
 	sb->log.bytes_max = sb->log.check.bytes_max = sb->log_bytes_max;
 }
 
-int keeper_load_command(struct standby *sb, struct error *ret_error)
+int standby_load_command(struct standby *sb, struct error *ret_error)
 {
 	AUTO_FREE char *command = NULL;
 	struct error why;
@@ -41,7 +41,7 @@ int keeper_load_command(struct standby *sb, struct error *ret_error)
 	return r;
 }
 
-void keeper_say_way_out(const struct standby *sb, struct error *error)
+void standby_say_way_out(const struct standby *sb, struct error *error)
 {
 	const struct error why = *error;
 

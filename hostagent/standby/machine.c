@@ -4,18 +4,19 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "standby/keeper.h"
+#include "standby/standby_private.h"
 
-void keeper_machine_reset(struct keeper_machine *m)
+void standby_machine_reset(struct standby_machine *m)
 {
 	vmm_machine_done(&m->theirs);
 	m->n_frames = 0;
 	m->is_proved = false;
 }
 
-static int refuse(struct keeper_machine *m, struct epochcheck_error *e, uint16_t code, const char *text)
+static int refuse(struct standby_machine *m, struct epochcheck_error *e, uint16_t code,
+		  const char *text)
 {
-	keeper_machine_reset(m);
+	standby_machine_reset(m);
 	e->code = code;
 	return error_set(&e->why, -EPROTO, "%s", text);
 }
@@ -23,7 +24,7 @@ static int refuse(struct keeper_machine *m, struct epochcheck_error *e, uint16_t
 /* The whole list has arrived: compare. */
 static int compare(struct standby *sb, struct epochcheck_error *e)
 {
-	struct keeper_machine *m = &sb->machine;
+	struct standby_machine *m = &sb->machine;
 	char text[WIRE_TEXT_MAX / 2], differs[WIRE_TEXT_MAX];
 
 	vmm_machine_sort(&m->theirs);
@@ -35,12 +36,12 @@ static int compare(struct standby *sb, struct epochcheck_error *e)
 		 m->theirs.n_items);
 	vmm_machine_done(&m->theirs);
 	m->is_proved = true;
-	keeper_rehearsal_begin(sb);
+	standby_rehearsal_begin(sb);
 	return 0;
 }
 
-static int take_items(struct keeper_machine *m, const struct wire_frame *frame, struct epochcheck_error *e,
-		      bool *ret_is_last)
+static int take_items(struct standby_machine *m, const struct wire_frame *frame,
+		      struct epochcheck_error *e, bool *ret_is_last)
 {
 	char text[WIRE_ERROR_TEXT_SIZE];
 	struct wire_machine_iter iter;
@@ -57,10 +58,11 @@ static int take_items(struct keeper_machine *m, const struct wire_frame *frame, 
 	return 0;
 }
 
-int keeper_machine_frame(struct standby *sb, const struct wire_frame *frame, struct epochcheck_error *ret_error)
+int standby_machine_frame(struct standby *sb, const struct wire_frame *frame,
+			  struct epochcheck_error *ret_error)
 {
 	const struct epochcheck *check = &sb->log.check;
-	struct keeper_machine *m = &sb->machine;
+	struct standby_machine *m = &sb->machine;
 	bool is_last;
 	int r;
 
@@ -76,7 +78,7 @@ int keeper_machine_frame(struct standby *sb, const struct wire_frame *frame, str
 	return r < 0 || !is_last ? r : compare(sb, ret_error);
 }
 
-int keeper_machine_need(struct standby *sb, struct epochcheck_error *ret_error)
+int standby_machine_need(struct standby *sb, struct epochcheck_error *ret_error)
 {
 	if (sb->machine.is_proved || !(sb->machine.features & WIRE_FEATURE_MACHINE))
 		return 0;

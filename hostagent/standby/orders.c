@@ -7,11 +7,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "supervision/progress.h"
-#include "standby/keeper.h"
+#include "standby/standby_private.h"
 
-void keeper_set_warm(struct standby *sb)
+void standby_set_warm(struct standby *sb)
 {
-	keeper_set_state(sb, epochlog_complete(&sb->log) ? STANDBY_STATE_READY
+	standby_set_state(sb, epochlog_complete(&sb->log) ? STANDBY_STATE_READY
 							 : STANDBY_STATE_WARM);
 }
 
@@ -43,22 +43,22 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 	if (r < 0)
 		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
 				 strerror(-r));
-	keeper_set_state(sb, STANDBY_STATE_STARTING);
+	standby_set_state(sb, STANDBY_STATE_STARTING);
 	r = qemu_start(&sb->qemu, sb->config.start_timeout_ms, ret_error);
 	if (r < 0)
 		return r;
 	sb->must_rehearse |= sb->qemu.is_other_machine;
 	if (sb->qemu.is_other_machine)
-		keeper_stream_close(sb); /* the next stream begins with MACHINE: compared */
+		standby_stream_close(sb); /* the next stream begins with MACHINE: compared */
 	sb->qemu.is_other_machine = false;
 	if (!sb->qemu.adopted)
 		sb->n_qemu_starts++;
 	log_info("vm=%s QEMU pid %d is warm%s", sb->config.vm, (int)sb->qemu.pid,
 		 sb->qemu.adopted ? ", adopted" : "");
-	keeper_served_prepare(sb);
-	keeper_backoff_reset(&sb->qemu_backoff);
-	keeper_set_text(sb, "%s", "");
-	keeper_set_warm(sb);
+	standby_served_prepare(sb);
+	standby_backoff_reset(&sb->qemu_backoff);
+	standby_set_text(sb, "%s", "");
+	standby_set_warm(sb);
 	return 0;
 }
 
@@ -66,8 +66,8 @@ static void guest_has_ended(struct standby *sb, const char *why)
 {
 	sb->guest_ended = true;
 	log_error("vm=%s the promoted guest has ended: %s", sb->config.vm, why);
-	keeper_set_text(sb, "the promoted guest has ended: %s", why);
-	keeper_set_state(sb, STANDBY_STATE_FAILED);
+	standby_set_text(sb, "the promoted guest has ended: %s", why);
+	standby_set_state(sb, STANDBY_STATE_FAILED);
 }
 
 static void restart_qemu(struct standby *sb, uint64_t now_ns)
@@ -77,17 +77,17 @@ static void restart_qemu(struct standby *sb, uint64_t now_ns)
 
 	if (!sb->want_qemu || sb->qemu.pid > 0 || now_ns < sb->qemu_backoff.next_ns)
 		return;
-	r = keeper_load_command(sb, &error);
+	r = standby_load_command(sb, &error);
 	if (r >= 0)
 		r = start_qemu(sb, &error);
 	if (r < 0) {
 		log_warn("vm=%s QEMU does not start: %s", sb->config.vm, error.text);
-		keeper_set_text(sb, "%s", error.text);
-		keeper_backoff_failed(&sb->qemu_backoff, clock_mono_ns());
+		standby_set_text(sb, "%s", error.text);
+		standby_backoff_failed(&sb->qemu_backoff, clock_mono_ns());
 	}
 }
 
-void keeper_check_qemu(struct standby *sb, uint64_t now_ns)
+void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 {
 	struct error error;
 
@@ -98,9 +98,9 @@ void keeper_check_qemu(struct standby *sb, uint64_t now_ns)
 			return;
 		}
 		log_warn("vm=%s the warm %s", sb->config.vm, error.text);
-		keeper_set_text(sb, "the warm %s; starting it again", error.text);
-		keeper_set_state(sb, sb->want_qemu ? STANDBY_STATE_STARTING : STANDBY_STATE_IDLE);
-		keeper_backoff_failed(&sb->qemu_backoff, now_ns);
+		standby_set_text(sb, "the warm %s; starting it again", error.text);
+		standby_set_state(sb, sb->want_qemu ? STANDBY_STATE_STARTING : STANDBY_STATE_IDLE);
+		standby_backoff_failed(&sb->qemu_backoff, now_ns);
 	}
 	restart_qemu(sb, now_ns);
 }
@@ -126,7 +126,7 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
 
 	if (term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY && !resized)
 		return 0;
-	keeper_stream_close(sb);
+	standby_stream_close(sb);
 	clockview_reset(&sb->clock); /* another primary has another clock */
 	r = epochlog_set_term(&sb->log, term);
 	if (r < 0)
@@ -139,7 +139,7 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
  * FAILED. */
 static int load_for_start(struct standby *sb, struct error *ret_error)
 {
-	int r = keeper_load_command(sb, ret_error);
+	int r = standby_load_command(sb, ret_error);
 
 	if (r > 0) {
 		r = qemu_kill(&sb->qemu);
@@ -149,13 +149,13 @@ static int load_for_start(struct standby *sb, struct error *ret_error)
 					strerror(-r));
 	}
 	if (r < 0) {
-		keeper_set_text(sb, "%s", ret_error->text);
-		keeper_set_state(sb, STANDBY_STATE_FAILED);
+		standby_set_text(sb, "%s", ret_error->text);
+		standby_set_state(sb, STANDBY_STATE_FAILED);
 	}
 	return r;
 }
 
-static int do_start(struct standby *sb, struct keeper_command *c)
+static int do_start(struct standby *sb, struct standby_command *c)
 {
 	int r;
 
@@ -173,24 +173,24 @@ static int do_start(struct standby *sb, struct keeper_command *c)
 	if (r < 0)
 		return r;
 	sb->guest_ended = false;
-	r = keeper_reserve(sb, &c->error);
+	r = standby_reserve(sb, &c->error);
 	if (r == 0)
 		r = start_qemu(sb, &c->error);
 	if (r < 0) {
-		keeper_set_text(sb, "%s", c->error.text);
-		keeper_set_state(sb, STANDBY_STATE_FAILED);
+		standby_set_text(sb, "%s", c->error.text);
+		standby_set_state(sb, STANDBY_STATE_FAILED);
 		return r;
 	}
 	sb->want_qemu = true;
 	sb->want_stream = true;
 	sb->must_rehearse = true;
-	keeper_backoff_reset(&sb->link_backoff);
+	standby_backoff_reset(&sb->link_backoff);
 	return 0;
 }
 
 /* ---- PROMOTE */
 
-static int already_promoted(struct standby *sb, struct keeper_command *c)
+static int already_promoted(struct standby *sb, struct standby_command *c)
 {
 	if (sb->rf.meta.phase == RAMFILE_RUNNING && sb->qemu.pid > 0) {
 		c->ret_epoch = sb->rf.meta.applied_epoch;
@@ -208,7 +208,7 @@ static int already_promoted(struct standby *sb, struct keeper_command *c)
 static int start_for_promotion(struct standby *sb, struct error *ret_error)
 {
 	struct error fault = {""}, first;
-	int r = keeper_load_command(sb, &fault);
+	int r = standby_load_command(sb, &fault);
 
 	if (r < 0)
 		log_error("vm=%s %s; trying what was read before", sb->config.vm, fault.text);
@@ -221,13 +221,13 @@ static int start_for_promotion(struct standby *sb, struct error *ret_error)
 
 /* Try to promote once. If that fails with the copy intact, QEMU is ended, so that the next try has
  * a fresh one. */
-static int try_promote(struct standby *sb, struct keeper_command *c)
+static int try_promote(struct standby *sb, struct standby_command *c)
 {
 	int r = 0;
 
 	if (sb->rf.meta.phase == RAMFILE_COPY && !(sb->qemu.pid > 0 && sb->qemu.qmp))
 		r = start_for_promotion(sb, &c->error);
-	keeper_set_state(sb, STANDBY_STATE_PROMOTING);
+	standby_set_state(sb, STANDBY_STATE_PROMOTING);
 	sb->clocked.step_max_ns = sb->config.clock_step_max_ns;
 	if (r == 0)
 		r = promote_guest(&sb->log, &sb->qemu, c->term,
@@ -238,7 +238,7 @@ static int try_promote(struct standby *sb, struct keeper_command *c)
 	return r;
 }
 
-static int do_promote(struct standby *sb, struct keeper_command *c)
+static int do_promote(struct standby *sb, struct standby_command *c)
 {
 	struct error died;
 	int r;
@@ -254,8 +254,8 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 	/* The order is accepted: the old term ends here, even if the promotion fails. */
 	sb->promise_term = c->term;
 	sb->want_stream = false;
-	keeper_stream_close(sb);
-	keeper_await_mute(sb);
+	standby_stream_close(sb);
+	standby_await_mute(sb);
 	(void)qemu_exited(&sb->qemu, &died); /* if so, try_promote() starts another */
 	r = try_promote(sb, c);
 	if (r == -EIO) {
@@ -265,19 +265,19 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 	}
 	if (r < 0) {
 		if (sb->rf.meta.phase == RAMFILE_COPY)
-			keeper_say_way_out(sb, &c->error);
+			standby_say_way_out(sb, &c->error);
 		log_error("vm=%s term=%" PRIu64 " promotion failed: %s", sb->config.vm, c->term,
 			  c->error.text);
-		keeper_set_text(sb, "promotion failed: %s", c->error.text);
-		keeper_set_state(sb, STANDBY_STATE_FAILED);
+		standby_set_text(sb, "promotion failed: %s", c->error.text);
+		standby_set_state(sb, STANDBY_STATE_FAILED);
 		sb->want_qemu = false; /* only the next order starts a QEMU */
 		return r;
 	}
 	sb->want_qemu = false;
-	keeper_set_text(sb, "%s", "");
-	keeper_set_state(sb, STANDBY_STATE_RUNNING);
-	keeper_give_back(sb);
-	keeper_served_begin(sb);
+	standby_set_text(sb, "%s", "");
+	standby_set_state(sb, STANDBY_STATE_RUNNING);
+	standby_give_back(sb);
+	standby_served_begin(sb);
 	c->ret_epoch = sb->rf.meta.applied_epoch;
 	log_info("epoch=%" PRIu64 " vm=%s promoted in term %" PRIu64 " in %" PRIu64 " us",
 		 c->ret_epoch, sb->config.vm, c->term, sb->times.total_ns / CLOCK_NS_PER_US);
@@ -286,7 +286,7 @@ static int do_promote(struct standby *sb, struct keeper_command *c)
 
 /* ---- STOP, FENCE */
 
-static int do_stop(struct standby *sb, struct keeper_command *c)
+static int do_stop(struct standby *sb, struct standby_command *c)
 {
 	int r = check_no_guest(sb, &c->error);
 
@@ -298,7 +298,7 @@ static int do_stop(struct standby *sb, struct keeper_command *c)
 				 ", which counts on it",
 				 sb->rf.meta.term);
 	sb->want_qemu = sb->want_stream = false;
-	keeper_stream_close(sb);
+	standby_stream_close(sb);
 	r = qemu_end(&sb->qemu, &c->error);
 	if (r < 0)
 		return r;
@@ -310,13 +310,13 @@ static int do_stop(struct standby *sb, struct keeper_command *c)
 	}
 	if (r < 0)
 		return error_set(&c->error, r, "cannot stop the standby: %s", strerror(-r));
-	keeper_give_back(sb);
-	keeper_set_text(sb, "%s", "");
-	keeper_set_state(sb, STANDBY_STATE_IDLE);
+	standby_give_back(sb);
+	standby_set_text(sb, "%s", "");
+	standby_set_state(sb, STANDBY_STATE_IDLE);
 	return 0;
 }
 
-static int do_fence(struct standby *sb, struct keeper_command *c)
+static int do_fence(struct standby *sb, struct standby_command *c)
 {
 	int r;
 
@@ -328,7 +328,7 @@ static int do_fence(struct standby *sb, struct keeper_command *c)
 				 c->term, sb->rf.meta.term);
 	}
 	sb->want_qemu = sb->want_stream = false;
-	keeper_stream_close(sb);
+	standby_stream_close(sb);
 	if (sb->rf.meta.phase != RAMFILE_COPY && qemu_find(&sb->qemu) == 0)
 		r = qemu_kill(&sb->qemu);
 	else
@@ -341,31 +341,31 @@ static int do_fence(struct standby *sb, struct keeper_command *c)
 		return r;
 	}
 	sb->guest_ended = false;
-	keeper_give_back(sb);
-	keeper_set_text(sb, "%s", "");
-	keeper_set_state(sb, STANDBY_STATE_IDLE);
+	standby_give_back(sb);
+	standby_set_text(sb, "%s", "");
+	standby_set_state(sb, STANDBY_STATE_IDLE);
 	return 0;
 }
 
-void keeper_carry_out(struct standby *sb, struct keeper_command *command)
+void standby_carry_out(struct standby *sb, struct standby_command *command)
 {
-	static int (*const handlers[])(struct standby *, struct keeper_command *) = {
-		[KEEPER_START] = do_start,
-		[KEEPER_PROMOTE] = do_promote,
-		[KEEPER_STOP] = do_stop,
-		[KEEPER_FENCE] = do_fence,
+	static int (*const handlers[])(struct standby *, struct standby_command *) = {
+		[STANDBY_ORDER_START] = do_start,
+		[STANDBY_ORDER_PROMOTE] = do_promote,
+		[STANDBY_ORDER_STOP] = do_stop,
+		[STANDBY_ORDER_FENCE] = do_fence,
 	};
 
 	command->error.text[0] = '\0';
-	keeper_progress_on(sb);
+	standby_progress_on(sb);
 	command->result = handlers[command->order](sb, command);
-	keeper_progress_off(sb);
+	standby_progress_off(sb);
 	sb->dirty = true;
 }
 
 /* ---- after an agent's restart */
 
-void keeper_resume_promoted(struct standby *sb)
+void standby_resume_promoted(struct standby *sb)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY)
 		return;
@@ -375,22 +375,22 @@ void keeper_resume_promoted(struct standby *sb)
 	}
 	if (sb->rf.meta.phase == RAMFILE_RUNNING) {
 		qemu_release_monitor(&sb->qemu);
-		keeper_set_state(sb, STANDBY_STATE_RUNNING);
+		standby_set_state(sb, STANDBY_STATE_RUNNING);
 		return;
 	}
-	keeper_set_text(sb, "the agent ended in the middle of the promotion in term %" PRIu64
+	standby_set_text(sb, "the agent ended in the middle of the promotion in term %" PRIu64
 			    "; the same order, given again, completes it",
-			sb->rf.meta.term);
-	keeper_set_state(sb, STANDBY_STATE_PROMOTING);
+			 sb->rf.meta.term);
+	standby_set_state(sb, STANDBY_STATE_PROMOTING);
 }
 
-void keeper_resume(struct standby *sb)
+void standby_resume(struct standby *sb)
 {
-	struct keeper_command start = {.order = KEEPER_START, .term = sb->rf.meta.term};
+	struct standby_command start = {.order = STANDBY_ORDER_START, .term = sb->rf.meta.term};
 
 	if (sb->rf.meta.phase != RAMFILE_COPY || !sb->rf.meta.term || !qemu_is_left(&sb->qemu))
 		return;
-	keeper_carry_out(sb, &start);
+	standby_carry_out(sb, &start);
 	if (start.result < 0)
 		log_warn("vm=%s cannot resume: %s", sb->config.vm, start.error.text);
 }

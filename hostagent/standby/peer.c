@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "supervision/gateway_view.h"
 #include "peer/agree.h"
-#include "standby/keeper.h"
+#include "standby/standby_private.h"
 
 _Static_assert((int)RAMFILE_VOTE_UNPROTECTED == WIRE_CLAIM_UNPROTECTED &&
 	       (int)RAMFILE_VOTE_DIRECT == WIRE_CLAIM_DIRECT, "a vote is for a mode");
@@ -23,7 +23,7 @@ static void drop_peer(struct standby *sb, const char *why)
 
 /* ---- opening */
 
-static int welcome(const struct standby *sb, const struct keeper_peer *peer)
+static int welcome(const struct standby *sb, const struct standby_peer *peer)
 {
 	const struct wire_header h = {.type = WIRE_WELCOME};
 	struct wire_welcome welcome = {.version = peer->version, .features = peer->features};
@@ -33,10 +33,11 @@ static int welcome(const struct standby *sb, const struct keeper_peer *peer)
 
 	memcpy(welcome.gateway, sb->config.host, strnlen(sb->config.host, WIRE_NAME_MAX));
 	r = wire_welcome_encode(&welcome, &w);
-	return r < 0 ? r : keeper_send(peer->link, &h, payload, (size_t)(w.at - payload));
+	return r < 0 ? r : standby_send(peer->link, &h, payload, (size_t)(w.at - payload));
 }
 
-static void refuse(const struct standby *sb, struct keeper_peer *peer, uint16_t code, const char *text)
+static void refuse(const struct standby *sb, struct standby_peer *peer, uint16_t code,
+		   const char *text)
 {
 	const struct wire_header h = {.type = WIRE_REFUSED, .term = sb->rf.meta.term};
 	struct wire_failure failure = {.code = code};
@@ -47,7 +48,7 @@ static void refuse(const struct standby *sb, struct keeper_peer *peer, uint16_t 
 	log_limited(LOG_LEVEL_WARN, "vm=%s primary refused: %s", sb->config.vm, text);
 	if (wire_failure_encode(&failure, &w) == 0)
 		/* An error is ignored: the connection is closed anyway. */
-		(void)!keeper_send(peer->link, &h, payload, (size_t)(w.at - payload));
+		(void)!standby_send(peer->link, &h, payload, (size_t)(w.at - payload));
 	peer->link = link_free(peer->link);
 }
 
@@ -66,26 +67,26 @@ static int start_direct(struct standby *sb, const struct wire_frame *beat)
 		return -EPROTO;
 	if (sb->link && !sb->is_direct)
 		return -EBUSY; /* a gateway takes this term's stream: the primary must use it */
-	r = keeper_send(sb->peer.link, &resume, NULL, 0);
+	r = standby_send(sb->peer.link, &resume, NULL, 0);
 	if (r < 0)
 		return r;
-	keeper_stream_close(sb);
+	standby_stream_close(sb);
 	sb->link = TAKE(sb->peer.link);
 	sb->is_direct = true;
 	sb->machine.features = sb->peer.features;
 	sb->n_connects++;
 	sb->dirty = true;
-	keeper_set_text(sb, "the primary streams to this host in term %" PRIu64
-			": there is no gateway", sb->rf.meta.term);
+	standby_set_text(sb, "the primary streams to this host in term %" PRIu64
+			 ": there is no gateway", sb->rf.meta.term);
 	log_info("epoch=%" PRIu64 " vm=%s the primary streams without a gateway, term %" PRIu64,
 		 epochlog_complete(&sb->log), sb->config.vm, sb->rf.meta.term);
-	return keeper_peer_frame(sb, beat);
+	return standby_peer_frame(sb, beat);
 }
 
-void keeper_peer_take(struct standby *sb)
+void standby_peer_take(struct standby *sb)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;
-	struct keeper_peer peer;
+	struct standby_peer peer;
 
 	pthread_mutex_lock(&sb->lock);
 	peer = sb->offer;
@@ -121,7 +122,7 @@ static int record(struct standby *sb, uint64_t term, uint8_t mode, struct error 
 
 	if (sb->rf.meta.term == term)
 		return 0;
-	keeper_stream_close(sb); /* no epoch of the old term may be taken any more */
+	standby_stream_close(sb); /* no epoch of the old term may be taken any more */
 	r = epochlog_vote(&sb->log, term, (enum ramfile_vote)mode);
 	if (r < 0)
 		return error_set(ret_error, r, "the vote cannot be recorded: %s", strerror(-r));
@@ -144,9 +145,9 @@ static void stand_down(struct standby *sb)
 	if (qemu_end(&sb->qemu, &error) < 0)
 		log_warn("vm=%s the warm QEMU does not end: %s, ignoring", sb->config.vm,
 			 error.text);
-	keeper_set_text(sb, "voted for the primary to go on unprotected in term %" PRIu64,
-			sb->rf.meta.term);
-	keeper_set_state(sb, STANDBY_STATE_IDLE);
+	standby_set_text(sb, "voted for the primary to go on unprotected in term %" PRIu64,
+			 sb->rf.meta.term);
+	standby_set_state(sb, STANDBY_STATE_IDLE);
 }
 
 static int on_claim(struct standby *sb, const struct wire_frame *frame)
@@ -180,13 +181,13 @@ static int on_claim(struct standby *sb, const struct wire_frame *frame)
 			    " is refused: %s", sb->config.vm, frame->h.term, vote.text);
 	r = wire_vote_encode(&vote, &w);
 	if (r == 0)
-		r = keeper_send(sb->peer.link, &h, payload, (size_t)(w.at - payload));
+		r = standby_send(sb->peer.link, &h, payload, (size_t)(w.at - payload));
 	if (vote.answer && claim.mode == WIRE_CLAIM_UNPROTECTED)
 		stand_down(sb);
 	return r;
 }
 
-void keeper_peer_run(struct standby *sb)
+void standby_peer_run(struct standby *sb)
 {
 	struct wire_frame frame;
 	int r;
@@ -213,7 +214,7 @@ void keeper_peer_run(struct standby *sb)
 
 /* ---- beside the epochs */
 
-int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame)
+int standby_peer_frame(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_header h = {.type = WIRE_LEASE, .term = sb->rf.meta.term, .seq = frame->h.seq};
 	struct wire_lease lease = {.lease_ms = AGREE_LEASE_MS, .release_ms = AGREE_RELEASE_MS};
@@ -231,10 +232,10 @@ int keeper_peer_frame(struct standby *sb, const struct wire_frame *frame)
 	memcpy(lease.vm, sb->config.vm, strnlen(sb->config.vm, WIRE_NAME_MAX));
 	sb->granted_ns = clock_mono_ns(); /* before sending: the LEASE may be used at once */
 	r = wire_lease_encode(&lease, &w);
-	return r < 0 ? r : keeper_send(sb->link, &h, payload, (size_t)(w.at - payload));
+	return r < 0 ? r : standby_send(sb->link, &h, payload, (size_t)(w.at - payload));
 }
 
-void keeper_await_mute(const struct standby *sb)
+void standby_await_mute(const struct standby *sb)
 {
 	uint64_t mute_ns = agree_mute_ns(sb->granted_ns), now_ns;
 

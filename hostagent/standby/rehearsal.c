@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "standby/keeper.h"
+#include "standby/standby_private.h"
 #include "standby/promote.h"
 #include "standby/rehearse.h"
 
@@ -18,7 +18,7 @@ static int start(struct standby *sb, struct error *ret_error)
 	int r = qemu_init(q, sb->config.vm, "rehearsal", sb->config.run_dir, sb->ram_path,
 			  ret_error);
 
-	keeper_progress_on(sb);
+	standby_progress_on(sb);
 	if (r == 0) {
 		q->is_rehearsal = true;
 		r = rehearse_words(&sb->qemu.cmdline, q->qmp_path, q->pid_path, &q->cmdline);
@@ -28,26 +28,26 @@ static int start(struct standby *sb, struct error *ret_error)
 	return r < 0 ? r : qemu_start(q, sb->config.start_timeout_ms, ret_error);
 }
 
-void keeper_rehearsal_begin(struct standby *sb)
+void standby_rehearsal_begin(struct standby *sb)
 {
 	struct error error = {""};
 	int r;
 
 	if (!sb->must_rehearse || sb->is_direct || sb->rf.meta.vote != RAMFILE_VOTE_NONE)
 		return;
-	keeper_rehearsal_end(sb);
+	standby_rehearsal_end(sb);
 	r = start(sb, &error);
-	keeper_progress_off(sb);
+	standby_progress_off(sb);
 	if (r == 0)
 		return;
 	/* It lacks some resource of the host, which the warm QEMU has: that does not mean that the
 	 * machine is wrong. */
 	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, error.text);
-	keeper_rehearsal_end(sb);
+	standby_rehearsal_end(sb);
 	sb->must_rehearse = false;
 }
 
-void keeper_rehearsal_end(struct standby *sb)
+void standby_rehearsal_end(struct standby *sb)
 {
 	if (sb->rehearsal.pid > 0 && qemu_kill(&sb->rehearsal) < 0)
 		log_error("vm=%s QEMU pid %d, of a rehearsal, cannot be killed", sb->config.vm,
@@ -60,7 +60,7 @@ void keeper_rehearsal_end(struct standby *sb)
 	sb->rehearsal.pid = sb->rehearsal.pidfd = -1;
 }
 
-void keeper_rehearsal_sweep(struct standby *sb)
+void standby_rehearsal_sweep(struct standby *sb)
 {
 	struct error error;
 
@@ -69,7 +69,7 @@ void keeper_rehearsal_sweep(struct standby *sb)
 	    qemu_end(&sb->rehearsal, &error) < 0)
 		log_warn("vm=%s a QEMU of an earlier rehearsal does not end: %s, ignoring",
 			 sb->config.vm, error.text);
-	keeper_rehearsal_end(sb);
+	standby_rehearsal_end(sb);
 }
 
 /* Drop the copy: an epoch that cannot be loaded must not be reported as held. */
@@ -93,7 +93,7 @@ static const char *without_hubs(const char *text)
 	return text;
 }
 
-int keeper_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
+int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 {
 	uint64_t begin_ns = clock_mono_ns();
 	struct error error = {""};
@@ -101,11 +101,11 @@ int keeper_rehearse(struct standby *sb, struct epochcheck_error *ret_error)
 
 	if (sb->rehearsal.pid <= 0)
 		return 0;
-	keeper_progress_on(sb);
+	standby_progress_on(sb);
 	r = promote_rehearse(&sb->log, &sb->rehearsal,
 			     sb->config.promote_timeout_ms * CLOCK_NS_PER_MS, &error);
-	keeper_progress_off(sb);
-	keeper_rehearsal_end(sb);
+	standby_progress_off(sb);
+	standby_rehearsal_end(sb);
 	sb->must_rehearse = r < 0;
 	if (r == 0) {
 		sb->n_rehearsals++;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "standby/keeper.h"
+#include "standby/standby_private.h"
 
 #define MIB (UINT64_C(1) << 20)
 /* Limits of the pages kept for ordinary epochs: a sixteenth of RAM. */
@@ -65,7 +65,7 @@ static int reserve(struct standby *sb, struct error *ret_error)
 	return r;
 }
 
-int keeper_reserve(struct standby *sb, struct error *ret_error)
+int standby_reserve(struct standby *sb, struct error *ret_error)
 {
 	int r = reserve(sb, ret_error);
 
@@ -75,14 +75,14 @@ int keeper_reserve(struct standby *sb, struct error *ret_error)
 		return 0;
 	}
 	if (r < 0) {
-		keeper_give_back(sb);
+		standby_give_back(sb);
 		if (sb->qemu.pid <= 0 && !qemu_is_left(&sb->qemu))
 			(void)!ramfile_purge(&sb->rf); /* the error being returned matters more */
 	}
 	return r;
 }
 
-void keeper_give_back(struct standby *sb)
+void standby_give_back(struct standby *sb)
 {
 	room_release(&sb->room);
 	epochlog_give_back(&sb->log);

@@ -2,13 +2,13 @@
  * its monitor is released once the guest runs; later the kernel is asked for their CPU time. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "standby/keeper.h"
+#include "standby/standby_private.h"
 #include "vmm/vcpus.h"
 
 #define LOOK_NS	   (200 * CLOCK_NS_PER_MS)
 #define LOOK_FOR_NS (60 * CLOCK_NS_PER_S) /* after this time stop looking */
 
-void keeper_served_prepare(struct standby *sb)
+void standby_served_prepare(struct standby *sb)
 {
 	struct error error;
 
@@ -18,7 +18,7 @@ void keeper_served_prepare(struct standby *sb)
 		sb->served.vcpus = NULL; /* their CPU time is then not known */
 }
 
-void keeper_served_begin(struct standby *sb)
+void standby_served_begin(struct standby *sb)
 {
 	sb->served.term = sb->rf.meta.term;
 	sb->served.begun_ns = clock_mono_ns();
@@ -26,7 +26,7 @@ void keeper_served_begin(struct standby *sb)
 	sb->served.look_ns = sb->served.vcpus ? sb->served.begun_ns : UINT64_MAX;
 }
 
-void keeper_served_look(struct standby *sb, uint64_t now_ns)
+void standby_served_look(struct standby *sb, uint64_t now_ns)
 {
 	if (now_ns < sb->served.look_ns)
 		return;

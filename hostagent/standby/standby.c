@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "link/link.h"
 #include "supervision/progress.h"
-#include "standby/keeper.h"
+#include "standby/standby_private.h"
 #include "vmm/vcpus.h"
 
 #define START_TIMEOUT_MS   60000
@@ -34,7 +34,7 @@ static const char *state_name(enum standby_state state)
 	return wire_state_name((uint8_t)state);
 }
 
-void keeper_set_state(struct standby *sb, enum standby_state state)
+void standby_set_state(struct standby *sb, enum standby_state state)
 {
 	if (sb->state == state)
 		return;
@@ -44,7 +44,7 @@ void keeper_set_state(struct standby *sb, enum standby_state state)
 	sb->dirty = true;
 }
 
-void keeper_set_text(struct standby *sb, const char *format, ...)
+void standby_set_text(struct standby *sb, const char *format, ...)
 {
 	va_list args;
 
@@ -54,12 +54,12 @@ void keeper_set_text(struct standby *sb, const char *format, ...)
 	sb->dirty = true;
 }
 
-void keeper_progress_on(struct standby *sb)
+void standby_progress_on(struct standby *sb)
 {
 	sb->rf.progress = sb->qemu.progress = sb->rehearsal.progress = sb->config.progress;
 }
 
-void keeper_progress_off(struct standby *sb)
+void standby_progress_off(struct standby *sb)
 {
 	progress_end(sb->config.progress);
 	sb->rf.progress = sb->qemu.progress = sb->rehearsal.progress = NULL;
@@ -156,13 +156,13 @@ void standby_status(struct standby *sb, struct standby_status *ret_status)
 
 /* ---- back-off */
 
-void keeper_backoff_reset(struct keeper_backoff *b)
+void standby_backoff_reset(struct standby_backoff *b)
 {
 	b->next_ns = 0;
-	b->delay_ns = KEEPER_BACKOFF_MIN_NS;
+	b->delay_ns = STANDBY_BACKOFF_MIN_NS;
 }
 
-void keeper_backoff_failed(struct keeper_backoff *b, uint64_t now_ns)
+void standby_backoff_failed(struct standby_backoff *b, uint64_t now_ns)
 {
 	b->next_ns = now_ns + b->delay_ns;
 	b->delay_ns *= 2;
@@ -173,9 +173,9 @@ void keeper_backoff_failed(struct keeper_backoff *b, uint64_t now_ns)
 /* ---- the thread */
 
 /* Take the oldest command from the list; NULL: none. *ret_closing: the object must end. */
-static struct keeper_command *next_command(struct standby *sb, bool *ret_closing)
+static struct standby_command *next_command(struct standby *sb, bool *ret_closing)
 {
-	struct keeper_command *command;
+	struct standby_command *command;
 
 	pthread_mutex_lock(&sb->lock);
 	command = sb->commands;
@@ -188,10 +188,10 @@ static struct keeper_command *next_command(struct standby *sb, bool *ret_closing
 
 static void carry_out_commands(struct standby *sb, bool *ret_closing)
 {
-	struct keeper_command *command;
+	struct standby_command *command;
 
 	while ((command = next_command(sb, ret_closing))) {
-		keeper_carry_out(sb, command);
+		standby_carry_out(sb, command);
 		publish(sb); /* before the caller goes on, so it finds the new state */
 		pthread_mutex_lock(&sb->lock);
 		command->done = true;
@@ -240,23 +240,23 @@ static void *run(void *arg)
 	struct standby *sb = arg;
 	bool closing = false, more = false;
 
-	keeper_rehearsal_sweep(sb);
-	keeper_resume(sb);
+	standby_rehearsal_sweep(sb);
+	standby_resume(sb);
 	while (!closing) {
 		publish(sb);
 		wait_for_work(sb, more);
 		carry_out_commands(sb, &closing);
 		if (closing)
 			break;
-		keeper_check_qemu(sb, clock_mono_ns());
+		standby_check_qemu(sb, clock_mono_ns());
 		if (sb->state == STANDBY_STATE_RUNNING)
-			keeper_served_look(sb, clock_mono_ns());
-		keeper_peer_take(sb);
-		keeper_peer_run(sb);
-		keeper_stream_connect(sb, clock_mono_ns());
-		more = keeper_stream_run(sb);
+			standby_served_look(sb, clock_mono_ns());
+		standby_peer_take(sb);
+		standby_peer_run(sb);
+		standby_stream_connect(sb, clock_mono_ns());
+		more = standby_stream_run(sb);
 	}
-	keeper_stream_close(sb);
+	standby_stream_close(sb);
 	sb->peer.link = link_free(sb->peer.link);
 	return NULL;
 }
@@ -269,9 +269,9 @@ static void wake(struct standby *sb)
 }
 
 /* Hand @command to the thread and wait until it is carried out. */
-static int submit(struct standby *sb, struct keeper_command *command, struct error *ret_error)
+static int submit(struct standby *sb, struct standby_command *command, struct error *ret_error)
 {
-	struct keeper_command **at;
+	struct standby_command **at;
 
 	pthread_mutex_lock(&sb->lock);
 	for (at = &sb->commands; *at; at = &(*at)->next)
@@ -291,14 +291,14 @@ void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uin
 {
 	pthread_mutex_lock(&sb->lock);
 	link_free(sb->offer.link); /* a primary that connects again has given up the older one */
-	sb->offer = (struct keeper_peer){link, term, version, features};
+	sb->offer = (struct standby_peer){link, term, version, features};
 	wake(sb);
 	pthread_mutex_unlock(&sb->lock);
 }
 
 int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_error)
 {
-	struct keeper_command c = {.order = KEEPER_START, .term = term};
+	struct standby_command c = {.order = STANDBY_ORDER_START, .term = term};
 
 	return submit(sb, &c, ret_error);
 }
@@ -306,7 +306,8 @@ int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_erro
 int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
 		    struct error *ret_error)
 {
-	struct keeper_command c = {.order = KEEPER_PROMOTE, .term = term, .epoch = min_epoch};
+	struct standby_command c = {
+		.order = STANDBY_ORDER_PROMOTE, .term = term, .epoch = min_epoch};
 	int r = submit(sb, &c, ret_error);
 
 	if (r == 0)
@@ -316,14 +317,14 @@ int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint6
 
 int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *ret_error)
 {
-	struct keeper_command c = {.order = KEEPER_STOP, .term = term, .purge = purge};
+	struct standby_command c = {.order = STANDBY_ORDER_STOP, .term = term, .purge = purge};
 
 	return submit(sb, &c, ret_error);
 }
 
 int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 {
-	struct keeper_command c = {.order = KEEPER_FENCE, .term = term};
+	struct standby_command c = {.order = STANDBY_ORDER_FENCE, .term = term};
 
 	return submit(sb, &c, ret_error);
 }
@@ -390,8 +391,8 @@ static int open_qemu(struct standby *sb, struct error *ret_error)
 	r = qemu_init(&sb->qemu, sb->config.vm, "standby", sb->config.run_dir, sb->ram_path,
 		      ret_error);
 	sb->qemu.tap = sb->config.tap;
-	if (r == 0 && keeper_load_command(sb, &error) < 0) {
-		keeper_set_text(sb, "%s", error.text);
+	if (r == 0 && standby_load_command(sb, &error) < 0) {
+		standby_set_text(sb, "%s", error.text);
 		log_error("vm=%s %s", sb->config.vm, error.text);
 	}
 	return r;
@@ -405,8 +406,8 @@ static void set_defaults(struct standby *sb)
 		sb->config.promote_timeout_ms = PROMOTE_TIMEOUT_MS;
 	sb->link_backoff.max_ns = LINK_BACKOFF_NS;
 	sb->qemu_backoff.max_ns = QEMU_BACKOFF_NS;
-	keeper_backoff_reset(&sb->link_backoff);
-	keeper_backoff_reset(&sb->qemu_backoff);
+	standby_backoff_reset(&sb->link_backoff);
+	standby_backoff_reset(&sb->qemu_backoff);
 }
 
 static int start_thread(struct standby *sb, struct error *ret_error)
@@ -417,7 +418,7 @@ static int start_thread(struct standby *sb, struct error *ret_error)
 	r = sb->wake_fd < 0 ? -errno : 0;
 	if (r == 0) {
 		/* Before the thread starts: the first order must already find a guest that runs. */
-		keeper_resume_promoted(sb);
+		standby_resume_promoted(sb);
 		sb->dirty = true;
 		publish(sb);
 		r = -pthread_create(&sb->thread, NULL, run, sb);
@@ -477,7 +478,7 @@ void standby_close(struct standby *sb)
 	pthread_mutex_unlock(&sb->lock);
 	pthread_join(sb->thread, NULL);
 	link_free(sb->offer.link);
-	keeper_machine_reset(&sb->machine);
+	standby_machine_reset(&sb->machine);
 	room_release(&sb->room);
 	vcpus_close(sb->served.vcpus);
 	epochlog_close(&sb->log);

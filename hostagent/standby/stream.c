@@ -8,7 +8,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "supervision/gateway_view.h"
-#include "standby/keeper.h"
+#include "standby/standby_private.h"
 
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
 #define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
@@ -16,25 +16,25 @@
 #define GATEWAY_BACK_NS	     CLOCK_NS_PER_S /* heard within this time: try it even after a vote */
 #define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 
-void keeper_stream_close(struct standby *sb)
+void standby_stream_close(struct standby *sb)
 {
 	if (!sb->link)
 		return;
 	sb->link = link_free(sb->link);
 	sb->is_direct = false;
 	epochlog_reset(&sb->log);
-	keeper_machine_reset(&sb->machine);
-	keeper_rehearsal_end(sb);
+	standby_machine_reset(&sb->machine);
+	standby_rehearsal_end(sb);
 	sb->dirty = true;
 }
 
 static void lost(struct standby *sb, const char *what, const char *why)
 {
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: %s: %s", sb->config.vm, what, why);
-	keeper_set_text(sb, "stream %s: %s: %s", sb->is_direct ? "from the primary" : "to the gateway",
-			what, why);
-	keeper_stream_close(sb);
-	keeper_backoff_failed(&sb->link_backoff, clock_mono_ns());
+	standby_set_text(sb, "stream %s: %s: %s",
+			 sb->is_direct ? "from the primary" : "to the gateway", what, why);
+	standby_stream_close(sb);
+	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
 /* The gateway did not take the stream. A direct stream, if there is one, goes on. */
@@ -42,8 +42,8 @@ static void not_connected(struct standby *sb, const char *why)
 {
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: cannot connect: %s", sb->config.vm, why);
 	if (!sb->link)
-		keeper_set_text(sb, "stream to the gateway: cannot connect: %s", why);
-	keeper_backoff_failed(&sb->link_backoff, clock_mono_ns());
+		standby_set_text(sb, "stream to the gateway: cannot connect: %s", why);
+	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
 /* The gateway is an older one, or the control connection has not obeyed it yet: try again soon. */
@@ -55,11 +55,11 @@ static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 		       ", which this host does not obey (yet)", welcome->gateway,
 		       welcome->incarnation);
 	not_connected(sb, why.text);
-	keeper_backoff_reset(&sb->link_backoff);
+	standby_backoff_reset(&sb->link_backoff);
 	sb->link_backoff.next_ns = clock_mono_ns() + GATEWAY_LOOK_NS;
 }
 
-void keeper_stream_connect(struct standby *sb, uint64_t now_ns)
+void standby_stream_connect(struct standby *sb, uint64_t now_ns)
 {
 	struct link *link;
 	int r;
@@ -77,10 +77,10 @@ void keeper_stream_connect(struct standby *sb, uint64_t now_ns)
 	if (r < 0)
 		not_connected(sb, strerror(-r));
 	else
-		keeper_stream_use(sb, link);
+		standby_stream_use(sb, link);
 }
 
-void keeper_stream_use(struct standby *sb, struct link *link)
+void standby_stream_use(struct standby *sb, struct link *link)
 {
 	struct wire_welcome welcome;
 	struct wire_hello hello;
@@ -101,7 +101,7 @@ void keeper_stream_use(struct standby *sb, struct link *link)
 	}
 	gateway_view_seen(sb->config.view, clock_mono_ns());
 	sb->incarnation = welcome.incarnation;
-	keeper_stream_close(sb); /* the gateway's stream replaces a direct one */
+	standby_stream_close(sb); /* the gateway's stream replaces a direct one */
 	sb->link = link;
 	sb->machine.features = welcome.features;
 	log_info("epoch=%" PRIu64 " vm=%s stream: connected to gateway %s, term %" PRIu64,
@@ -109,11 +109,11 @@ void keeper_stream_use(struct standby *sb, struct link *link)
 	sb->n_connects++;
 	if (sb->is_refusing)
 		return; /* keep the back-off: it grows until an epoch is taken */
-	keeper_backoff_reset(&sb->link_backoff);
-	keeper_set_text(sb, "%s", "");
+	standby_backoff_reset(&sb->link_backoff);
+	standby_set_text(sb, "%s", "");
 }
 
-int keeper_send(struct link *link, const struct wire_header *h, const void *payload, size_t size)
+int standby_send(struct link *link, const struct wire_header *h, const void *payload, size_t size)
 {
 	struct iovec piece = {.iov_base = (void *)payload, .iov_len = size};
 	uint64_t deadline_ns = clock_mono_ns() + SEND_TIMEOUT_NS;
@@ -153,7 +153,7 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	else
 		wire_text_format(failure.text, "%s", error->why.text);
 	if (wire_failure_encode(&failure, &w) == 0 &&
-	    keeper_send(sb->link, &h, payload, (size_t)(w.at - payload)) == 0)
+	    standby_send(sb->link, &h, payload, (size_t)(w.at - payload)) == 0)
 		/* Wait until the text is sent; if that fails, the stream is closed anyway. */
 		(void)!link_wait(sb->link, POLLOUT, clock_mono_ns() + SEND_TIMEOUT_NS);
 	sb->is_refusing = true;
@@ -166,7 +166,7 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 				.epoch = frame->h.epoch, .generation = frame->h.generation};
 
 	FAULT_POINT(FAULT_STANDBY_BEFORE_ACK);
-	return keeper_send(sb->link, &h, NULL, 0);
+	return standby_send(sb->link, &h, NULL, 0);
 }
 
 /* Note what an epoch says about the guest's clock; the frame has passed epochlog_frame(). */
@@ -186,24 +186,25 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 	struct epochcheck_error error;
 	int r, sent;
 
-	if (keeper_rehearse(sb, &error) < 0) {
+	if (standby_rehearse(sb, &error) < 0) {
 		refuse(sb, frame, &error);
 		return -EPROTO;
 	}
 	sent = acknowledge(sb, frame);
 	if (sb->is_refusing) {
 		sb->is_refusing = false;
-		keeper_backoff_reset(&sb->link_backoff);
-		keeper_set_text(sb, "%s", "");
+		standby_backoff_reset(&sb->link_backoff);
+		standby_set_text(sb, "%s", "");
 	}
 	r = epochlog_apply(&sb->log);
 	if (r < 0) {
 		log_error("epoch=%" PRIu64 " vm=%s cannot apply: %s", epochlog_complete(&sb->log),
 			  sb->config.vm, strerror(-r));
-		keeper_set_text(sb, "cannot apply epoch %" PRIu64 ": %s; it is kept and tried again",
-				epochlog_complete(&sb->log), strerror(-r));
+		standby_set_text(sb,
+				 "cannot apply epoch %" PRIu64 ": %s; it is kept and tried again",
+				 epochlog_complete(&sb->log), strerror(-r));
 	}
-	keeper_set_warm(sb);
+	standby_set_warm(sb);
 	return sent;
 }
 
@@ -220,7 +221,7 @@ static int take_epoch_frame(struct standby *sb, const struct wire_frame *frame,
 	int r = epochlog_frame(&sb->log, frame, &sb->qemu.geometry, error);
 
 	if (r >= 0 && frame->h.type == WIRE_GEOMETRY && sb->log.check.generation != generation)
-		keeper_machine_reset(&sb->machine);
+		standby_machine_reset(&sb->machine);
 	return r;
 }
 
@@ -230,7 +231,7 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 	struct epochcheck_error error;
 	int r;
 
-	if (sb->is_direct && (r = keeper_peer_frame(sb, frame)) != -ENOENT) {
+	if (sb->is_direct && (r = standby_peer_frame(sb, frame)) != -ENOENT) {
 		if (r < 0)
 			lost(sb, "cannot answer", link_error(sb->link));
 		return r;
@@ -240,9 +241,9 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 		return -EPROTO;
 	}
 	if (frame->h.type == WIRE_MACHINE)
-		r = keeper_machine_frame(sb, frame, &error);
+		r = standby_machine_frame(sb, frame, &error);
 	else if (frame->h.type == WIRE_EPOCH_BEGIN && is_of_now(sb, frame) &&
-		 (r = keeper_machine_need(sb, &error)) < 0)
+		 (r = standby_machine_need(sb, &error)) < 0)
 		log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " no MACHINE came", sb->config.vm,
 			    frame->h.epoch);
 	else
@@ -261,7 +262,7 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 	return r;
 }
 
-bool keeper_stream_run(struct standby *sb)
+bool standby_stream_run(struct standby *sb)
 {
 	struct wire_frame frame;
 	int r;

@@ -4,7 +4,7 @@
  * order stands still, the report names host, step and amount. The thread that does the work is
  * busy, so another thread reports.
  *
- * Where: one in each struct vm. The engine and the keeper write it, vm_report.c reads it.
+ * Where: one in each struct vm. The engine and the standby write it, vm_report.c reads it.
  * Threads: any. The lock is held for a few instructions.
  *
  *	begin("copied", "of guest RAM", 5 GiB) ─► to(..) ─► to(..) ─► ... ─► end

@@ -293,7 +293,7 @@ static uint8_t status_of(int error)
 									: WIRE_ORDER_FAILED;
 }
 
-/* The keeper may have voted for a newer term than the role file has; its own file records that.
+/* The standby may have voted for a newer term than the role file has; its own file records that.
  * Take over that term. */
 static void take_voted_term(struct vm *vm)
 {

@@ -1,7 +1,7 @@
 /* vm.h - one virtual machine on this host: this host's role for it, and the orders that change it.
  *
- * Why: this host has no role for a VM, or is its primary (an engine), standby (a keeper), promoted
- * (a keeper whose guest runs), lost (the agent restarted under a closed hold) or fenced. Orders
+ * Why: this host has no role for a VM, or is its primary (an engine), standby (a copy is kept), promoted
+ * (a standby whose guest runs), lost (the agent restarted under a closed hold) or fenced. Orders
  * take from milliseconds to seconds, and no beat may wait for them, so each VM has a worker thread
  * that carries them out one by one.
  *

@@ -69,7 +69,7 @@ static int stop_at(const char *path, struct vm_fence_found *found, struct error 
 	return r;
 }
 
-int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, bool has_keeper,
+int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, bool has_standby,
 			struct vm_fence_found *ret_found, struct error *ret_error)
 {
 	char promoted[sizeof(config->qmp)];
@@ -77,8 +77,8 @@ int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, boo
 
 	*ret_found = (struct vm_fence_found){0};
 	r = stop_at(config->qmp, ret_found, ret_error);
-	if (!has_keeper && snprintf(promoted, sizeof(promoted), "%s/%s.standby.qmp", run_dir, config->name) <
-				   (int)sizeof(promoted))
+	if (!has_standby && snprintf(promoted, sizeof(promoted), "%s/%s.standby.qmp", run_dir,
+				     config->name) < (int)sizeof(promoted))
 		second = stop_at(promoted, ret_found, ret_error);
 	return r < 0 ? r : second;
 }

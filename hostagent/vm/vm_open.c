@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "vm/vm_private.h"
 
-/* Open the keeper. It goes on with the copy of an earlier agent by itself: that may be the only
+/* Open the standby. It goes on with the copy of an earlier agent by itself: that may be the only
  * copy. */
 static void open_standby(struct vm *vm)
 {

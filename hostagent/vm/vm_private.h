@@ -45,7 +45,7 @@ struct vm {
 	const struct vm_config *config;
 	char pin_dir[PATH_MAX];
 
-	struct link_config gateway; /* for the keeper's connection; immutable */
+	struct link_config gateway; /* for the standby's connection; immutable */
 	char fault[WIRE_TEXT_MAX + 1];	       /* why no order can be carried out, or ""; immutable */
 	char standby_fault[WIRE_TEXT_MAX + 1]; /* why it cannot stand by, or ""; immutable */
 	struct vm_witness witness;  /* has its own thread rules, as the next three */

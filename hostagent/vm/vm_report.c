@@ -63,7 +63,7 @@ static void report_frames(struct vm *vm, struct wire_report *report)
 		(void)!wire_stats_add(report->stats, "promoted_frames", "%" PRIu64, frames);
 }
 
-/* Without engine and keeper: report the recorded role, and whether a guest that should run does
+/* Without engine and standby: report the recorded role, and whether a guest that should run does
  * run. */
 static void report_role(struct vm *vm, struct wire_report *report)
 {
@@ -101,7 +101,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 	if (vm->standby)
 		standby_status(vm->standby, &status);
 	if (vm->standby && status.term > vm->term)
-		*ret_term = status.term; /* the keeper voted for that term, without an order */
+		*ret_term = status.term; /* the standby voted for that term, without an order */
 	if (vm->engine) {
 		report_engine(vm->engine, ret_report, ret_epoch);
 	} else {
@@ -117,7 +117,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		if (vm->role == VM_ROLE_STANDBY)
 			vm_tap_report(&vm->tap, vm->config->tap, ret_report);
 		vm_cover_report(vm, ret_report);
-		if (vm->standby && !*ret_report->text) /* why the keeper could not start */
+		if (vm->standby && !*ret_report->text) /* why the standby could not start */
 			wire_text_format(ret_report->text, "%s", status.text);
 		if (vm->role == VM_ROLE_RUNNING)
 			report_frames(vm, ret_report);

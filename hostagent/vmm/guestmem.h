@@ -4,7 +4,7 @@
  * shared file (memory-backend-memfd, -file with share=on, hugetlbfs) is mapped here and read by
  * memcpy; any other is read by process_vm_readv in batches.
  *
- * Where: epoch engine (read), standby keeper (write of ROM blocks at promotion).
+ * Where: epoch engine (read), standby (write of ROM blocks at promotion).
  * Threads: after open, reads and writes may run in several threads at once (no state changes).
  */
 #ifndef VMM_GUESTMEM_H

@@ -5,7 +5,7 @@
  * guest is refused here, before anything is touched, with a text that names the thing and the next
  * step.
  *
- * Where: epoch engine (primary, at attach), standby keeper (its own QEMU, to compare).
+ * Where: epoch engine (primary, at attach), standby (its own QEMU, to compare).
  * Threads: any, each with its own qmp client. Blocks: some tens of monitor commands, ~10 ms in all.
  */
 #ifndef VMM_INSPECT_H

@@ -1,6 +1,6 @@
 /* page_range.h - the types of guest memory that other rooms need without vmm's functions.
  *
- * Why: the epoch engine, the codec and the standby keeper all speak of "page 4711". A page index is
+ * Why: the epoch engine, the codec and the standby all speak of "page 4711". A page index is
  * global: the replicated blocks, concatenated in block-table order, 4096 bytes a page.
  *
  *	blocks[0] pc.ram   first_page 0      n_pages 65536   (256 MiB; one block, also when the machine

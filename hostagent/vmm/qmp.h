@@ -25,7 +25,7 @@
  * Sending the save together with stop's brace was tried. With few cores it is slower: QEMU's
  * reading thread and the vCPUs, which still run, compete with the main thread.
  *
- * Where: the epoch engine, the standby keeper and vmm's own files. Uses qmp_parse. Threads: one
+ * Where: the epoch engine, the standby and vmm's own files. Uses qmp_parse. Threads: one
  * thread at a time per client. Blocks: as said per function, never longer than its timeout.
  */
 #ifndef VMM_QMP_H

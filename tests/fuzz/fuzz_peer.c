@@ -2,7 +2,7 @@
  * primary, on the standby's side of peer connections (docs/wire-format.md 6.4): CLAIMs, and a
  * stream without a gateway.
  *
- * The keeper's own code runs on links over socket pairs, in this thread; TLS and checksums are
+ * The standby's own code runs on links over socket pairs, in this thread; TLS and checksums are
  * right, the frames' order and content are not. Input: one byte (enum stage), then frames as on the
  * wire, with sizes and checksums mended; a frame of type 0 does what its flags say (enum act).
  * Checked: no crash; a vote only when the rules allow it, for the term asked for, and stored; a
@@ -17,7 +17,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "supervision/gateway_view.h"
-#include "keeper_fixture.h"
+#include "bare_standby.h"
 #include "mint_certs.h"
 #include "peer/agree.h"
 
@@ -63,7 +63,7 @@ struct primary {
 };
 
 static struct wire_tls_context *agent, *server;
-static struct keeper_fixture x;
+static struct bare_standby x;
 static struct standby *const sb = &x.sb;
 static struct gateway_view view;
 static int gateway_fd; /* the other end of a stream to the gateway; -1: none */
@@ -221,7 +221,7 @@ static void take_answers(struct primary *p)
 		hang_up(p);
 }
 
-/* Run the keeper's thread until it has nothing to do. */
+/* Run the standby's thread until it has nothing to do. */
 static void keep(const struct wire_header *sent)
 {
 	for (unsigned i = 0; i < 16; i++) {
@@ -229,9 +229,9 @@ static void keep(const struct wire_header *sent)
 
 		for (size_t j = 0; j < PRIMARIES; j++)
 			carry(&primaries[j]);
-		keeper_peer_take(sb);
-		keeper_peer_run(sb);
-		while (keeper_stream_run(sb))
+		standby_peer_take(sb);
+		standby_peer_run(sb);
+		while (standby_stream_run(sb))
 			;
 		check_state(sent);
 		for (size_t j = 0; j < PRIMARIES; j++) {
@@ -263,7 +263,7 @@ static void set_stage(uint8_t stage)
 		meta->vote = RAMFILE_VOTE_DIRECT;
 	if (stage & STAGE_PROMOTED)
 		meta->phase = RAMFILE_PROMOTED;
-	keeper_fixture_hold(&x, (stage & STAGE_EMPTY) ? 0 : HELD);
+	bare_standby_hold(&x, (stage & STAGE_EMPTY) ? 0 : HELD);
 	if (stage & STAGE_GATEWAY) {
 		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
 		must(link_open_fd(fds[0], agent, 1, &sb->link) == 0);
@@ -326,23 +326,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		mint_two(&agent, &server);
 		atexit(end);
 	}
-	keeper_fixture_open(&x);
+	bare_standby_open(&x);
 	for (size_t i = 0; i < PRIMARIES; i++)
 		primaries[i] = (struct primary){.fd = -1};
 	at = primaries;
 	n_connections = 0;
 	set_stage(data[0]);
-	connect_again(KEEPER_TERM);
+	connect_again(BARE_STANDBY_TERM);
 	keep(NULL);
 	for (size_t i = 1; i + WIRE_HEADER_SIZE <= size;)
 		i += feed_one(data + i, size - i);
 	/* After a restart the standby knows everything that it said before. */
-	keeper_fixture_reopen(&x);
+	bare_standby_reopen(&x);
 	must(sb->rf.meta.term == before.term && sb->rf.meta.vote == before.vote &&
 	     sb->rf.meta.phase == before.phase && epochlog_complete(&sb->log) == complete_before);
 	for (size_t i = 0; i < PRIMARIES; i++)
 		hang_up(&primaries[i]);
 	fd_close(gateway_fd);
-	keeper_fixture_close(&x);
+	bare_standby_close(&x);
 	return 0;
 }

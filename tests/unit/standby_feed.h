@@ -38,7 +38,7 @@ void feed_done(struct feed *f);
 void feed_clear(struct feed *f);
 
 void feed_geometry(struct feed *f);
-/* What the machine is made of: @value is its CPU; NULL: an empty list, which is what a keeper without QEMU has. */
+/* What the machine is made of: @value is its CPU; NULL: an empty list, which is what a standby without QEMU has. */
 void feed_machine(struct feed *f, const char *value);
 /* The next epoch; FULL: stands alone. */
 void feed_begin(struct feed *f, bool full);

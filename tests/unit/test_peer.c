@@ -1,5 +1,5 @@
 /* Tests two agents without a gateway, over loopback: the server's first steps, a claim and its
- * vote, the stream. The standby is a keeper without QEMU on a thread; the test plays the
+ * vote, the stream. The standby has no QEMU and runs on a thread; the test plays the
  * primary. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,13 +23,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "supervision/gateway_view.h"
-#include "keeper_fixture.h"
+#include "bare_standby.h"
 #include "mint_certs.h"
 #include "peer/agree.h"
 #include "peer/claim.h"
 #include "peer/server.h"
 
-#define TERM KEEPER_TERM
+#define TERM BARE_STANDBY_TERM
 
 static char *certs;
 static struct wire_tls_context *alpha, *beta_client, *beta, *gateway;
@@ -37,7 +37,7 @@ static uint16_t port;
 
 /* ---- beta */
 
-static struct keeper_fixture x;
+static struct bare_standby x;
 static struct standby *const sb = &x.sb;
 static struct gateway_view view;
 static struct peer_server *server;
@@ -50,7 +50,7 @@ static uint64_t soon(void)
 	return clock_mono_ns() + 10 * CLOCK_NS_PER_S;
 }
 
-/* The keeper's loop as in standby.c, but without QEMU. */
+/* The standby's loop as in standby.c, but without QEMU. */
 static void *keep(void *context)
 {
 	(void)context;
@@ -65,9 +65,9 @@ static void *keep(void *context)
 		(void)poll(fds, 3, 100);
 		if (fds[0].revents)
 			(void)!read(sb->wake_fd, &count, sizeof(count));
-		keeper_peer_take(sb);
-		keeper_peer_run(sb);
-		while (keeper_stream_run(sb))
+		standby_peer_take(sb);
+		standby_peer_run(sb);
+		while (standby_stream_run(sb))
 			;
 	}
 	return NULL;
@@ -108,8 +108,8 @@ static void stop(void)
 static int setup(void **state)
 {
 	(void)state;
-	keeper_fixture_open(&x);
-	keeper_fixture_hold(&x, 2);
+	bare_standby_open(&x);
+	bare_standby_hold(&x, 2);
 	atomic_store(&view.seen_ns, 1);
 	sb->config.host = "beta";
 	sb->config.view = &view;
@@ -125,7 +125,7 @@ static int teardown(void **state)
 	(void)state;
 	if (server)
 		stop();
-	keeper_fixture_close(&x);
+	bare_standby_close(&x);
 	return 0;
 }
 
@@ -202,7 +202,7 @@ static void send_epoch(struct link *link, uint64_t term, uint32_t generation)
 
 static void test_vote_direct(void **state)
 {
-	struct keeper_command stop_order = {.order = KEEPER_STOP, .purge = true};
+	struct standby_command stop_order = {.order = STANDBY_ORDER_STOP, .purge = true};
 
 	(void)state;
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
@@ -210,7 +210,7 @@ static void test_vote_direct(void **state)
 	stop();
 	assert_int_equal(sb->n_votes, 1);
 	/* The vote is on disk with the copy, and no older promotion is allowed any more. */
-	keeper_fixture_reopen(&x);
+	bare_standby_reopen(&x);
 	assert_int_equal(sb->rf.meta.term, TERM + 1);
 	assert_int_equal(sb->rf.meta.vote, RAMFILE_VOTE_DIRECT);
 	assert_int_equal(sb->rf.meta.applied_epoch, 2);
@@ -219,11 +219,11 @@ static void test_vote_direct(void **state)
 	assert_int_equal(promote_check(&sb->log, TERM + 2, 2, &error), 0);
 	/* The primary relies on this host: a STANDBY_STOP of that term is refused. */
 	stop_order.term = TERM + 1;
-	keeper_carry_out(sb, &stop_order);
+	standby_carry_out(sb, &stop_order);
 	assert_int_equal(stop_order.result, -ESTALE);
 	assert_int_equal(sb->rf.meta.applied_epoch, 2);
 	stop_order.term = TERM + 2;
-	keeper_carry_out(sb, &stop_order);
+	standby_carry_out(sb, &stop_order);
 	assert_int_equal(stop_order.result, 0);
 }
 
@@ -294,7 +294,7 @@ static void test_direct_stream(void **state)
 	assert_int_equal(claim(TERM + 1, WIRE_CLAIM_DIRECT, 3), 0);
 	stop();
 	/* Before beta may run the guest itself, everything that the lease lets out must be out. */
-	keeper_await_mute(sb);
+	standby_await_mute(sb);
 	assert_true(clock_mono_ns() >= sb->granted_ns + AGREE_RELEASE_MS * CLOCK_NS_PER_MS);
 	assert_int_equal(sb->rf.meta.term, TERM + 2);
 	assert_int_equal(sb->rf.meta.applied_epoch, 3);

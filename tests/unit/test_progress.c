@@ -1,5 +1,5 @@
 /* test_progress.c - what a long step reports: each move is counted and tells how far the step is.
- * The keeper's file operations report their moves too. */
+ * The standby's file operations report their moves too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

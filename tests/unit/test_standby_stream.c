@@ -19,7 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "supervision/gateway_view.h"
-#include "keeper_fixture.h"
+#include "bare_standby.h"
 #include "mint_certs.h"
 
 static struct wire_tls_context *agent_context, *gateway_context;
@@ -149,22 +149,22 @@ static int tear_down_certs(void **state)
 
 static int setup(void **state)
 {
-	struct keeper_fixture *x = malloc(sizeof(*x));
+	struct bare_standby *x = malloc(sizeof(*x));
 
 	assert_non_null(x);
-	keeper_fixture_open(x);
+	bare_standby_open(x);
 	*state = x;
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	keeper_fixture_close(*state);
+	bare_standby_close(*state);
 	free(*state);
 	return 0;
 }
 
-static void epoch(struct keeper_fixture *x, bool full, uint8_t value)
+static void epoch(struct bare_standby *x, bool full, uint8_t value)
 {
 	uint8_t page[WIRE_PAGE_SIZE], reference[WIRE_PAGE_SIZE] = {0};
 	uint8_t blob[WIRE_PAGE_SIZE] = {value}, old[WIRE_PAGE_SIZE] = {0};
@@ -178,7 +178,7 @@ static void epoch(struct keeper_fixture *x, bool full, uint8_t value)
 
 /* Connect to a gateway that plays the feed and waits for @n_wanted answers. Run until these were
  * sent or the link is gone. */
-static struct gateway *converse_with(struct keeper_fixture *x, unsigned n_wanted,
+static struct gateway *converse_with(struct bare_standby *x, unsigned n_wanted,
 				     uint64_t incarnation)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
@@ -196,11 +196,11 @@ static struct gateway *converse_with(struct keeper_fixture *x, unsigned n_wanted
 	assert_int_equal(wire_tls_new(gateway_context, WIRE_PEER_HOST, 0, &g->tls), 0);
 	assert_int_equal(pthread_create(&g->thread, NULL, play, g), 0);
 	assert_int_equal(link_open_fd(fds[0], agent_context, 0, &link), 0);
-	keeper_stream_use(&x->sb, link);
+	standby_stream_use(&x->sb, link);
 	while (x->sb.link) {
 		struct link_stats stats;
 
-		while (keeper_stream_run(&x->sb))
+		while (standby_stream_run(&x->sb))
 			;
 		if (!x->sb.link)
 			break;
@@ -214,7 +214,7 @@ static struct gateway *converse_with(struct keeper_fixture *x, unsigned n_wanted
 	return g;
 }
 
-static struct gateway *converse(struct keeper_fixture *x, unsigned n_wanted)
+static struct gateway *converse(struct bare_standby *x, unsigned n_wanted)
 {
 	return converse_with(x, n_wanted, 0);
 }
@@ -228,7 +228,7 @@ static void over(struct gateway *g)
 
 static void test_epochs_are_acknowledged(void **state)
 {
-	struct keeper_fixture *x = *state;
+	struct bare_standby *x = *state;
 	struct gateway *g;
 
 	feed_geometry(&x->feed);
@@ -237,19 +237,19 @@ static void test_epochs_are_acknowledged(void **state)
 	epoch(x, false, 0x22);
 	epoch(x, false, 0x33);
 	g = converse(x, 3);
-	assert_int_equal(g->hello.term, KEEPER_TERM);
+	assert_int_equal(g->hello.term, BARE_STANDBY_TERM);
 	assert_int_equal(g->hello.epoch, 0);
 	assert_int_equal(g->n_got, 3);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(g->got[i].type, WIRE_EPOCH_ACK);
-		assert_int_equal(g->got[i].term, KEEPER_TERM);
+		assert_int_equal(g->got[i].term, BARE_STANDBY_TERM);
 		assert_int_equal(g->got[i].epoch, i + 1);
 		assert_int_equal(g->got[i].generation, x->feed.generation);
 	}
 	assert_int_equal(x->sb.state, STANDBY_STATE_READY);
 	assert_int_equal(x->sb.rf.meta.applied_epoch, 3);
 	assert_int_equal(ramfile_page(&x->sb.rf, 3)[0], 0x33);
-	keeper_stream_close(&x->sb);
+	standby_stream_close(&x->sb);
 	over(g);
 	/* The next HELLO says where to continue; the stream may restart with any generation. */
 	feed_clear(&x->feed);
@@ -264,7 +264,7 @@ static void test_epochs_are_acknowledged(void **state)
 
 static void test_half_an_epoch_is_forgotten(void **state)
 {
-	struct keeper_fixture *x = *state;
+	struct bare_standby *x = *state;
 	struct gateway *g;
 
 	feed_geometry(&x->feed);
@@ -276,7 +276,7 @@ static void test_half_an_epoch_is_forgotten(void **state)
 	g = converse(x, 1);
 	over(g); /* the gateway is gone */
 	while (x->sb.link) {
-		while (keeper_stream_run(&x->sb))
+		while (standby_stream_run(&x->sb))
 			;
 		if (x->sb.link)
 			(void)!link_wait(x->sb.link, POLLIN, clock_mono_ns() + CLOCK_NS_PER_S);
@@ -289,7 +289,7 @@ static void test_half_an_epoch_is_forgotten(void **state)
 
 static void test_refusal_is_told(void **state)
 {
-	struct keeper_fixture *x = *state;
+	struct bare_standby *x = *state;
 	struct gateway *g;
 
 	strcpy(x->feed.geometry.machine, "pc-q35-7.2");
@@ -305,7 +305,7 @@ static void test_refusal_is_told(void **state)
 
 static void test_stale_term_is_refused(void **state)
 {
-	struct keeper_fixture *x = *state;
+	struct bare_standby *x = *state;
 	struct gateway *g;
 
 	x->feed.term--;
@@ -319,9 +319,9 @@ static void test_stale_term_is_refused(void **state)
 	over(g);
 }
 
-/* The primary announces the CPU @value, then sends its first epoch. The keeper must refuse with
+/* The primary announces the CPU @value, then sends its first epoch. The standby must refuse with
  * @code and the words @says. */
-static void expect_refused(struct keeper_fixture *x, bool sends, const char *value, uint16_t code,
+static void expect_refused(struct bare_standby *x, bool sends, const char *value, uint16_t code,
 			   const char *says)
 {
 	struct gateway *g;
@@ -343,7 +343,7 @@ static void expect_refused(struct keeper_fixture *x, bool sends, const char *val
 
 static void test_another_machine_is_refused(void **state)
 {
-	struct keeper_fixture *x = *state;
+	struct bare_standby *x = *state;
 	struct gateway *g;
 
 	x->sb.config.command_file = "/etc/holdfast/vms/web1.command";
@@ -362,7 +362,7 @@ static void test_another_machine_is_refused(void **state)
 	epoch(x, true, 0x11);
 	g = converse(x, 1);
 	assert_int_equal(g->got[0].type, WIRE_EPOCH_ACK);
-	keeper_stream_close(&x->sb);
+	standby_stream_close(&x->sb);
 	over(g);
 	vmm_machine_done(&x->sb.qemu.machine);
 }
@@ -371,7 +371,7 @@ static void test_another_machine_is_refused(void **state)
 static void test_another_gateway_is_refused(void **state)
 {
 	static const uint64_t others[] = {999, 1001, 0}; /* older, younger, without a number */
-	struct keeper_fixture *x = *state;
+	struct bare_standby *x = *state;
 	struct gateway_view view;
 	struct gateway *g;
 
@@ -398,7 +398,7 @@ static void test_another_gateway_is_refused(void **state)
 	 * accepted any more. */
 	gateway_view_obey(&view, 2000);
 	assert_non_null(x->sb.link);
-	while (keeper_stream_run(&x->sb))
+	while (standby_stream_run(&x->sb))
 		;
 	feed_clear(&x->feed);
 	feed_geometry(&x->feed);

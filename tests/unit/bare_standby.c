@@ -1,4 +1,4 @@
-#include "keeper_fixture.h"
+#include "bare_standby.h"
 
 #include <ftw.h>
 #include <stdio.h>
@@ -13,25 +13,25 @@
 #define NEED(condition)                                                                            \
 	do {                                                                                       \
 		if (!(condition)) {                                                                \
-			fprintf(stderr, "keeper_fixture: %s failed\n", #condition);                \
+			fprintf(stderr, "bare_standby: %s failed\n", #condition);                \
 			abort();                                                                   \
 		}                                                                                  \
 	} while (0)
 
-static void open_copy(struct keeper_fixture *x)
+static void open_copy(struct bare_standby *x)
 {
 	NEED(ramfile_open(x->dir, &x->sb.rf) == 0);
-	NEED(ramfile_reserve(&x->sb.rf, KEEPER_RAM_PAGES * WIRE_PAGE_SIZE) == 0);
+	NEED(ramfile_reserve(&x->sb.rf, BARE_STANDBY_RAM_PAGES * WIRE_PAGE_SIZE) == 0);
 	NEED(epochlog_open(&x->sb.rf, 1 << 20, &x->sb.log) == 0);
 }
 
-static void close_copy(struct keeper_fixture *x)
+static void close_copy(struct bare_standby *x)
 {
 	epochlog_close(&x->sb.log);
 	ramfile_close(&x->sb.rf);
 }
 
-void keeper_fixture_open(struct keeper_fixture *x)
+void bare_standby_open(struct bare_standby *x)
 {
 	struct standby *sb = &x->sb;
 
@@ -45,20 +45,20 @@ void keeper_fixture_open(struct keeper_fixture *x)
 	sb->config.vm = "web1";
 	sb->want_stream = true;
 	sb->link_backoff.max_ns = CLOCK_NS_PER_S;
-	keeper_backoff_reset(&sb->link_backoff);
-	feed_small_geometry(&sb->qemu.geometry, KEEPER_RAM_PAGES, KEEPER_ROM_PAGES);
-	feed_init(&x->feed, KEEPER_TERM, &sb->qemu.geometry);
+	standby_backoff_reset(&sb->link_backoff);
+	feed_small_geometry(&sb->qemu.geometry, BARE_STANDBY_RAM_PAGES, BARE_STANDBY_ROM_PAGES);
+	feed_init(&x->feed, BARE_STANDBY_TERM, &sb->qemu.geometry);
 	open_copy(x);
-	NEED(epochlog_set_term(&sb->log, KEEPER_TERM) == 0);
+	NEED(epochlog_set_term(&sb->log, BARE_STANDBY_TERM) == 0);
 }
 
-void keeper_fixture_reopen(struct keeper_fixture *x)
+void bare_standby_reopen(struct bare_standby *x)
 {
 	close_copy(x);
 	open_copy(x);
 }
 
-void keeper_fixture_hold(struct keeper_fixture *x, uint64_t epoch)
+void bare_standby_hold(struct bare_standby *x, uint64_t epoch)
 {
 	x->sb.rf.meta.applied_epoch = epoch;
 	NEED(ramfile_store_meta(&x->sb.rf, &x->sb.rf.meta) == 0);
@@ -74,11 +74,11 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 	return remove(path);
 }
 
-void keeper_fixture_close(struct keeper_fixture *x)
+void bare_standby_close(struct bare_standby *x)
 {
 	struct standby *sb = &x->sb;
 
-	keeper_stream_close(sb);
+	standby_stream_close(sb);
 	sb->peer.link = link_free(sb->peer.link);
 	sb->offer.link = link_free(sb->offer.link);
 	close_copy(x);
