@@ -416,7 +416,7 @@ static int open_vms(struct agent *a)
 		.config = a->config, .tls = a->tls, .view = &a->view, .wake = wake, .wake_context = a};
 
 	for (uint32_t i = 0; i < a->config->n_vms; i++) {
-		const struct vm_config *config = &a->config->vms[i];
+		const struct agent_vm_config *config = &a->config->vms[i];
 		int r;
 
 		if (!*config->name) { /* without a name no order can reach it */

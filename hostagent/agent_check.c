@@ -48,7 +48,8 @@ static unsigned int check_tls(const struct agent_config *config, FILE *out)
 }
 
 /* Check the command line as the standby would use it. */
-static unsigned int check_command(const struct agent_config *config, const struct vm_config *vm, FILE *out)
+static unsigned int check_command(const struct agent_config *config,
+				  const struct agent_vm_config *vm, FILE *out)
 {
 	char ram_path[AGENT_PATH_MAX + 8];
 	struct error error;
@@ -68,7 +69,8 @@ static unsigned int check_command(const struct agent_config *config, const struc
 	return r < 0;
 }
 
-static unsigned int check_vm(const struct agent_config *config, const struct vm_config *vm, FILE *out)
+static unsigned int check_vm(const struct agent_config *config, const struct agent_vm_config *vm,
+			     FILE *out)
 {
 	unsigned int n = 0;
 	int r;

@@ -53,7 +53,7 @@ static const struct config_enum_name gateway_lost_policies[] = {
 };
 
 #define AGENT struct agent_config
-#define VM    struct vm_config
+#define VM    struct agent_vm_config
 
 static const struct config_key agent_keys[] = {
 	CONFIG_KEY("agent", "gateway", ADDRESS, AGENT, gateway, NULL, 0, 0,
@@ -175,7 +175,7 @@ static int parse_endpoint(const char *text, struct config_address *ret_address)
 	return 0;
 }
 
-static int parse_peer(struct vm_config *vm)
+static int parse_peer(struct agent_vm_config *vm)
 {
 	const char *at = strchr(vm->peer, '@');
 	size_t size = at ? (size_t)(at - vm->peer) : 0;
@@ -191,7 +191,7 @@ static int parse_peer(struct vm_config *vm)
 }
 
 /* Check the rules that the key tables cannot express. */
-static int check_vm(const char *path, struct vm_config *vm, struct config_error *error)
+static int check_vm(const char *path, struct agent_vm_config *vm, struct config_error *error)
 {
 	if (*vm->peer && parse_peer(vm) < 0) {
 		set_error(error, path, "peer is no NAME@ADDRESS:PORT, as beta@198.18.1.2:7402");
@@ -221,7 +221,7 @@ static int check_vm(const char *path, struct vm_config *vm, struct config_error 
 
 /* Read the command file. Only the standby needs it: if it is wrong, this host can still be the
  * primary. */
-static void load_command(struct vm_config *vm)
+static void load_command(struct agent_vm_config *vm)
 {
 	size_t size;
 	int r;
@@ -235,12 +235,12 @@ static void load_command(struct vm_config *vm)
 }
 
 /* The VM's file cannot be used: name the VM after the file. */
-static void set_fault(struct vm_config *vm, const char *path, const char *fault)
+static void set_fault(struct agent_vm_config *vm, const char *path, const char *fault)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	size_t size = strlen(name) - strlen(".ini");
 
-	*vm = (struct vm_config){0};
+	*vm = (struct agent_vm_config){0};
 	if (size < sizeof(vm->name))
 		memcpy(vm->name, name, size);
 	if (!wire_name_is_valid(vm->name))
@@ -249,9 +249,9 @@ static void set_fault(struct vm_config *vm, const char *path, const char *fault)
 	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
 }
 
-static void load_vm(const char *path, struct vm_config *ret_vm)
+static void load_vm(const char *path, struct agent_vm_config *ret_vm)
 {
-	struct vm_config vm = {0};
+	struct agent_vm_config vm = {0};
 	struct config_error error;
 
 	if (config_load(path, vm_keys, ARRAY_SIZE(vm_keys), &vm, &error) < 0 || check_vm(path, &vm, &error) < 0) {
@@ -270,14 +270,14 @@ static int is_ini(const struct dirent *entry)
 	return dot && dot != entry->d_name && strcmp(dot, ".ini") == 0;
 }
 
-static void forget_vm(struct vm_config *vm, const char *fault)
+static void forget_vm(struct agent_vm_config *vm, const char *fault)
 {
 	char name[CONFIG_NAME_SIZE], file[sizeof(vm->file)];
 
 	memcpy(name, vm->name, sizeof(name));
 	memcpy(file, vm->file, sizeof(file));
 	free(vm->command);
-	*vm = (struct vm_config){0};
+	*vm = (struct agent_vm_config){0};
 	memcpy(vm->name, name, sizeof(name));
 	memcpy(vm->file, file, sizeof(file));
 	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
@@ -291,7 +291,7 @@ static void settle_names(struct agent_config *config)
 
 	for (uint32_t i = 0; i < config->n_vms; i++) {
 		for (uint32_t k = 0; k < config->n_vms; k++) {
-			struct vm_config *vm = &config->vms[i], *other = &config->vms[k];
+			struct agent_vm_config *vm = &config->vms[i], *other = &config->vms[k];
 
 			if (i == k || !*vm->name || strcmp(vm->name, other->name) != 0)
 				continue;

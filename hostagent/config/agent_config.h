@@ -20,7 +20,7 @@
 #define AGENT_FAULT_MAX	  800u	 /* a fault's text, with its NUL */
 
 /* [vm] and [standby] of one VM's file. */
-struct vm_config {
+struct agent_vm_config {
 	char name[CONFIG_NAME_SIZE]; /* if the file is wrong: its file name without .ini; "" if
 				      * that is not a valid name, or another VM's */
 	char qmp[104];	/* QMP socket of the running QEMU, fits sockaddr_un; "" on a host that is
@@ -69,7 +69,7 @@ struct agent_config {
 	char peer_listen[24];		     /* as ADDRESS:PORT; "": primaries cannot reach this host */
 	struct config_address peer_listen_at; /* the same; port 0: none */
 	int log_level; /* enum log_level */
-	struct vm_config *vms; /* sorted by file name; owned */
+	struct agent_vm_config *vms; /* sorted by file name; owned */
 	uint32_t n_vms;
 };
 

@@ -1,8 +1,8 @@
 /* server.h - takes connections of other hosts: accept, TLS, HELLO; then hands the connection on.
  *
- * Why: a primary without a gateway asks its VM's standby (agree.h) and may stream to it. This host's
- * standbys
- * serve those connections. Only the first steps are done here, before the VM is known.
+ * Why: a primary without a gateway asks its VM's standby (agree.h) and may stream to it. This
+ * host's standbys serve those connections. Only the first steps are done here, before the VM is
+ * known.
  *
  *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a standby's
  *	   └── too many, too slow, broken, refused by take() ──► REFUSED, closed, counted

@@ -1,5 +1,5 @@
-/* standby_private.h - the private state of struct standby, for the .c files that keep a copy: standby,
- * orders, reserve, served, stream, peer, machine, command, rehearsal.
+/* standby_private.h - the private state of struct standby, for the .c files that keep a copy:
+ * standby, orders, reserve, served, stream, peer, machine, command, rehearsal.
  *
  * Threads: everything belongs to the standby's thread, except the members that `lock` guards.
  */

@@ -38,7 +38,7 @@ struct vm_environment {
  * or role is wrong takes no orders; if its standby is wrong, this host cannot stand by. Both say
  * why in each report. @config must have a name. 0; -ENOMEM or another -errno of making a thread.
  * Both arguments are borrowed. */
-int vm_open(const struct vm_environment *environment, const struct vm_config *config,
+int vm_open(const struct vm_environment *environment, const struct agent_vm_config *config,
 	    struct vm **ret_vm) __attribute__((warn_unused_result));
 
 /* The agent ends: guests run on, holds stay closed, standbys keep their copy. Accepts NULL. */

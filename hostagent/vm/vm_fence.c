@@ -69,7 +69,7 @@ static int stop_at(const char *path, struct vm_fence_found *found, struct error 
 	return r;
 }
 
-int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, bool has_standby,
+int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_dir, bool has_standby,
 			struct vm_fence_found *ret_found, struct error *ret_error)
 {
 	char promoted[sizeof(config->qmp)];

@@ -38,7 +38,7 @@ struct vm_fence_found {
  * s for each.
  * 0: no guest of this VM runs, *ret_found says what was found; -EBUSY: its monitor does not answer; other -errno of
  * `stop`; -ETIMEDOUT: it still runs. On error *ret_error says why. */
-int vm_fence_stop_guest(const struct vm_config *config, const char *run_dir, bool has_standby,
+int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_dir, bool has_standby,
 			struct vm_fence_found *ret_found, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

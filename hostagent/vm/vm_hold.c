@@ -16,7 +16,7 @@ AUTO_DEFINE(json_t *, json_decref)
 #define QMP_NS (5 * CLOCK_NS_PER_S)
 
 /* Take the hold over and close it again. */
-static int shut(const struct vm_config *vm, const char *pin_dir, struct error *ret_error)
+static int shut(const struct agent_vm_config *vm, const char *pin_dir, struct error *ret_error)
 {
 	struct hold_config config = {
 		.vm = vm->name,
@@ -57,7 +57,7 @@ static int let_run(struct qmp *qmp)
 	return qmp_execute(qmp, "cont", NULL, QMP_NS, NULL);
 }
 
-int vm_hold_settle(const struct vm_config *config, const char *monitor, const char *pin_dir,
+int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, const char *pin_dir,
 		   struct error *ret_error)
 {
 	struct qmp *qmp;
@@ -75,12 +75,13 @@ int vm_hold_settle(const struct vm_config *config, const char *monitor, const ch
 	return r < 0 ? r : vm_hold_remove_left(config, pin_dir, ret_error);
 }
 
-int vm_hold_close(const struct vm_config *config, const char *pin_dir, struct error *ret_error)
+int vm_hold_close(const struct agent_vm_config *config, const char *pin_dir,
+		  struct error *ret_error)
 {
 	return shut(config, pin_dir, ret_error);
 }
 
-int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir,
+int vm_hold_remove_left(const struct agent_vm_config *config, const char *pin_dir,
 			struct error *ret_error)
 {
 	int r = hold_remove_left(config->name, pin_dir);
@@ -93,7 +94,7 @@ int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir,
 	return r;
 }
 
-int vm_hold_need_no_guest(const struct vm_config *config, struct error *ret_error)
+int vm_hold_need_no_guest(const struct agent_vm_config *config, struct error *ret_error)
 {
 	struct qmp *qmp = NULL;
 	int r;

@@ -19,24 +19,24 @@
  * QEMU, which for a promoted guest is not [vm] qmp; "": there is no guest. Then the hold is just
  * removed.
  * 0; -errno with *ret_error: the guest does not go on, or the hold could not be removed. */
-int vm_hold_settle(const struct vm_config *config, const char *monitor, const char *pin_dir,
+int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, const char *pin_dir,
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Remove the hold in @pin_dir, whichever guest it was for: no earlier guest is on the tap any more.
  * 0: done, or there is none; -errno with *ret_error. */
-int vm_hold_remove_left(const struct vm_config *config, const char *pin_dir,
+int vm_hold_remove_left(const struct agent_vm_config *config, const char *pin_dir,
 			struct error *ret_error) __attribute__((warn_unused_result));
 
 /* A stopped guest that may not run is on the tap: close the hold that is there, or make a closed
  * one.
  * 0; -errno with *ret_error. */
-int vm_hold_close(const struct vm_config *config, const char *pin_dir, struct error *ret_error)
-	__attribute__((warn_unused_result));
+int vm_hold_close(const struct agent_vm_config *config, const char *pin_dir,
+		  struct error *ret_error) __attribute__((warn_unused_result));
 
 /* This host was fenced: is its old guest gone? 0; -EBUSY with *ret_error: its QEMU is still
  * there. */
-int vm_hold_need_no_guest(const struct vm_config *config, struct error *ret_error)
+int vm_hold_need_no_guest(const struct agent_vm_config *config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

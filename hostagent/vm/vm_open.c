@@ -101,7 +101,7 @@ static int start(struct vm *vm)
 	return -pthread_create(&vm->thread, NULL, vm_work, vm);
 }
 
-int vm_open(const struct vm_environment *environment, const struct vm_config *config,
+int vm_open(const struct vm_environment *environment, const struct agent_vm_config *config,
 	    struct vm **ret_vm)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));

@@ -42,7 +42,7 @@ struct queued_done {
 
 struct vm {
 	struct vm_environment environment;
-	const struct vm_config *config;
+	const struct agent_vm_config *config;
 	char pin_dir[PATH_MAX];
 
 	struct link_config gateway; /* for the standby's connection; immutable */

@@ -18,7 +18,7 @@
 #define RETRY_NS   (200 * CLOCK_NS_PER_MS)
 
 void vm_witness_init(struct vm_witness *w, const struct agent_config *agent,
-		     const struct vm_config *config, const char *hold_pin_dir)
+		     const struct agent_vm_config *config, const char *hold_pin_dir)
 {
 	*w = (struct vm_witness){.config = config, .gateway = agent->gateway,
 				 .hold_pin_dir = hold_pin_dir, .due_ns = UINT64_MAX};

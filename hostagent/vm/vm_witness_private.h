@@ -26,7 +26,7 @@
 #include "wire/msg.h"
 
 struct vm_witness {
-	const struct vm_config *config; /* borrowed */
+	const struct agent_vm_config *config; /* borrowed */
 	struct config_address gateway;
 	char gateway_text[16];
 	char pin_dir[PATH_MAX];
@@ -47,7 +47,7 @@ struct vm_witness {
 
 /* All pointers are borrowed. */
 void vm_witness_init(struct vm_witness *w, const struct agent_config *agent,
-		     const struct vm_config *config, const char *hold_pin_dir);
+		     const struct agent_vm_config *config, const char *hold_pin_dir);
 
 /* The agent ends: the witness stays in the kernel, unless the hold is gone. No other thread may use
  * @w. */

@@ -31,7 +31,7 @@ struct shared {
 static struct shared *shared;
 static char directory[64], path[96];
 static struct agent_config agent;
-static struct vm_config config;
+static struct agent_vm_config config;
 static struct vm vm;
 
 static void answer(int fd, const char *command)
