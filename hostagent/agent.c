@@ -49,9 +49,9 @@ struct agent {
 	uint8_t buffer[FRAME_BUFFER];
 };
 
-static void wake(void *context)
+static void wake(void *arg)
 {
-	const struct agent *a = context;
+	const struct agent *a = arg;
 	uint64_t one = 1;
 
 	/* Errors are ignored: if the counter is full, the thread is awake already. */
@@ -413,7 +413,7 @@ static void loop(struct agent *a)
 static int open_vms(struct agent *a)
 {
 	struct vm_environment environment = {
-		.config = a->config, .tls = a->tls, .view = &a->view, .wake = wake, .wake_context = a};
+		.config = a->config, .tls = a->tls, .view = &a->view, .wake = wake, .wake_arg = a};
 
 	for (uint32_t i = 0; i < a->config->n_vms; i++) {
 		const struct agent_vm_config *config = &a->config->vms[i];
@@ -453,9 +453,9 @@ static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_con
 }
 
 /* Runs on the peer server's thread; the list of VMs no longer changes then. */
-static uint16_t take_peer(void *context, const struct peer_offer *offer, struct error *ret_error)
+static uint16_t take_peer(void *arg, const struct peer_offer *offer, struct error *ret_error)
 {
-	struct vm *vm = find_vm(context, offer->vm);
+	struct vm *vm = find_vm(arg, offer->vm);
 
 	if (vm)
 		return vm_take_peer(vm, offer, ret_error);
@@ -469,7 +469,7 @@ static int open_peers(struct agent *a)
 		.ip_be32 = a->config->peer_listen_at.ip_be32,
 		.port = a->config->peer_listen_at.port,
 		.take = take_peer,
-		.context = a,
+		.arg = a,
 	};
 	int r;
 

@@ -39,12 +39,12 @@ static enum log_level demote(int level)
 	return LOG_LEVEL_DEBUG;
 }
 
-static ssize_t log_line(void *cookie, const char *text, size_t size)
+static ssize_t log_line(void *arg, const char *text, size_t size)
 {
 	enum log_level level = demote(rte_log_cur_msg_loglevel());
 	size_t left = size;
 
-	(void)cookie;
+	(void)arg;
 	while (left > 0) {
 		const char *end = memchr(text, '\n', left);
 		size_t n = end ? (size_t)(end - text) : left;

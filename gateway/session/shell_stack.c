@@ -56,9 +56,9 @@ static void *on_accepted(void *app, struct stack_conn *conn, const struct stack_
 	return c;
 }
 
-static void on_received(void *user, const void *data, size_t size)
+static void on_received(void *arg, const void *data, size_t size)
 {
-	struct stack_shell_conn *c = user;
+	struct stack_shell_conn *c = arg;
 
 	if (pump_receive(&c->pump, data, size, clock_mono_ns()) == 0)
 		return;
@@ -68,24 +68,24 @@ static void on_received(void *user, const void *data, size_t size)
 	free(c);
 }
 
-static void on_writable(void *user)
+static void on_writable(void *arg)
 {
-	pump_kick(&((struct stack_shell_conn *)user)->pump);
+	pump_kick(&((struct stack_shell_conn *)arg)->pump);
 }
 
 /* Agents never close only one half: when they stop sending, the connection is over. */
-static void on_ended(void *user)
+static void on_ended(void *arg)
 {
-	struct stack_shell_conn *c = user;
+	struct stack_shell_conn *c = arg;
 
 	pump_lost(&c->pump, clock_mono_ns());
 	stack_conn_close(c->conn);
 	free(c);
 }
 
-static void on_closed(void *user, int reason)
+static void on_closed(void *arg, int reason)
 {
-	struct stack_shell_conn *c = user;
+	struct stack_shell_conn *c = arg;
 
 	log_debug("peer=%s closed: %d", c->pump.session->link.peer, reason);
 	pump_lost(&c->pump, clock_mono_ns());

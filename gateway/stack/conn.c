@@ -26,7 +26,7 @@ static void free_slot(struct stack_conn *conn)
 
 	conn->state = CONN_FREE;
 	conn->pcb = NULL;
-	conn->user = NULL;
+	conn->arg = NULL;
 	conn->next = stack->free_conns;
 	stack->free_conns = conn;
 	stack->counters.n_connections--;
@@ -169,7 +169,7 @@ static void tell_writable(struct stack_conn *conn)
 	if (conn->state != CONN_OPEN || !conn->is_blocked || !has_room(conn->pcb))
 		return;
 	conn->is_blocked = false;
-	conn->events->writable(conn->user);
+	conn->events->writable(conn->arg);
 }
 
 /* ---- lwIP's callbacks: always inside depth > 0 ---- */
@@ -183,14 +183,14 @@ static err_t on_received(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t e
 	(void)err; /* always ERR_OK in this version */
 	if (!p) {
 		if (conn->state == CONN_OPEN)
-			conn->events->ended(conn->user);
+			conn->events->ended(conn->arg);
 		return ERR_OK;
 	}
 	conn->unconsumed_bytes += p->tot_len;
 	touch(conn);
 	for (q = p; q && conn->state == CONN_OPEN; q = q->next) {
 		if (q->len > 0)
-			conn->events->received(conn->user, q->payload, q->len);
+			conn->events->received(conn->arg, q->payload, q->len);
 	}
 	pbuf_free(p);
 	return ERR_OK;
@@ -220,7 +220,7 @@ static void on_error(void *arg, err_t err)
 	else
 		conn->stack->counters.closed_timeout++;
 	conn->state = CONN_GONE;
-	conn->events->closed(conn->user, reason);
+	conn->events->closed(conn->arg, reason);
 	doom(conn, CONN_GONE);
 }
 
@@ -247,7 +247,7 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 	if (is_timed_out(conn)) {
 		conn->stack->counters.closed_timeout++;
 		conn->state = CONN_ABORT;
-		conn->events->closed(conn->user, -ETIMEDOUT);
+		conn->events->closed(conn->arg, -ETIMEDOUT);
 		doom(conn, CONN_ABORT);
 		return ERR_OK;
 	}
@@ -308,8 +308,8 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	}
 	fill_peer(pcb, &peer);
 	conn->events = listener->events;
-	conn->user = listener->events->accepted(listener->app, conn, &peer);
-	if (conn->user) {
+	conn->arg = listener->events->accepted(listener->app, conn, &peer);
+	if (conn->arg) {
 		stack->counters.accepted++;
 		return ERR_OK;
 	}

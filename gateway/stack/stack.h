@@ -74,20 +74,20 @@ struct stack_peer {
 
 /* All run on the stack's thread, inside stack_input() or stack_poll(). All must be set. */
 struct stack_events {
-	/* A connection is established. Returns the user pointer for the other events, or NULL to
+	/* A connection is established. Returns the argument of the other events, or NULL to
 	 * reset it. @peer is valid during the call. */
 	void *(*accepted)(void *app, struct stack_conn *conn, const struct stack_peer *peer);
 	/* @size >= 1 bytes in order, in place, valid only during the call. They stay charged to
 	 * the receive window until stack_conn_consumed(). */
-	void (*received)(void *user, const void *data, size_t size);
+	void (*received)(void *arg, const void *data, size_t size);
 	/* There is room again, after stack_conn_write() took less than offered. */
-	void (*writable)(void *user);
+	void (*writable)(void *arg);
 	/* The peer will send no more (FIN), and all its bytes were delivered. Writing still works.
 	 * To end the connection call stack_conn_close(). */
-	void (*ended)(void *user);
+	void (*ended)(void *arg);
 	/* The connection is gone: -ECONNRESET peer's reset, -ETIMEDOUT user timeout, keepalive or
 	 * retransmissions ran out, -ECONNABORTED lwIP gave up (no memory). */
-	void (*closed)(void *user, int reason);
+	void (*closed)(void *arg, int reason);
 };
 
 struct stack_counters {

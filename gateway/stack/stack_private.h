@@ -45,7 +45,7 @@ struct stack_conn {
 	struct stack *stack;
 	struct tcp_pcb *pcb; /* NULL in CONN_FREE and CONN_GONE */
 	const struct stack_events *events;
-	void *user;
+	void *arg;
 	enum conn_state state;
 	bool is_blocked;	   /* a write took less than offered: writable() must follow */
 	bool is_touched;	   /* in the touched list */

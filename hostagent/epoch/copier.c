@@ -74,9 +74,9 @@ static bool take_step(struct copier *c)
 	return r == 0;
 }
 
-static void *help(void *context)
+static void *help(void *arg)
 {
-	struct copier *c = context;
+	struct copier *c = arg;
 
 	while (!atomic_load(&c->must_end)) {
 		if (sem_wait(&c->wake) != 0)
@@ -163,7 +163,7 @@ static void wake_helper(struct copier *c)
 }
 
 int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t n_ranges,
-	       copier_between_fn between, void *context, uint8_t *ret_pages)
+	       copier_between_fn between, void *arg, uint8_t *ret_pages)
 {
 	int r = divide(copier, ranges, n_ranges);
 
@@ -175,7 +175,7 @@ int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t 
 	atomic_store(&copier->next_step, 0);
 	atomic_store(&copier->error, 0);
 	do {
-		r = between ? between(context) : 0;
+		r = between ? between(arg) : 0;
 		if (r == 1)
 			wake_helper(copier);
 	} while (r >= 0 && take_step(copier));

@@ -33,7 +33,7 @@ struct copier;
 
 /* The owner calls this between two steps. Returns 0: the other core is in use; 1: it is free, the
  * helper may be woken; -errno: the copy ends with this error. */
-typedef int (*copier_between_fn)(void *context);
+typedef int (*copier_between_fn)(void *arg);
 
 /* @mem is borrowed until copier_free(); @n_pages: the most pages that one copy may have. Starts the
  * helper, unless the machine has one core only. If the helper cannot be started, the owner copies
@@ -48,7 +48,7 @@ struct copier *copier_free(struct copier *copier);
  * copies alone. 0; errors of guestmem_read() and of @between; -EINVAL: more pages than given to
  * copier_new(). */
 int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t n_ranges,
-	       copier_between_fn between, void *context, uint8_t *ret_pages)
+	       copier_between_fn between, void *arg, uint8_t *ret_pages)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -40,7 +40,7 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 		log_info("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " state %s -> %s %s", e->config.vm,
 			 e->term, e->epochs.next,
 			 wire_state_name(old), wire_state_name(state), text);
-	e->config.changed(e->config.changed_context);
+	e->config.changed(e->config.changed_arg);
 }
 
 void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
@@ -52,7 +52,7 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	log_warn("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " verdict=%s %s", e->config.vm,
 		 e->term, e->epochs.next,
 		 wire_verdict_name(verdict), text);
-	e->config.changed(e->config.changed_context);
+	e->config.changed(e->config.changed_arg);
 }
 
 /* If the guest wanted the shutdown, that is the verdict. If somebody else did, it ends this QEMU
@@ -95,9 +95,9 @@ static void on_resume(struct engine *e)
 	}
 }
 
-void engine_on_qmp_event(void *context, const char *event, const json_t *data)
+void engine_on_qmp_event(void *arg, const char *event, const json_t *data)
 {
-	struct engine *e = context;
+	struct engine *e = arg;
 
 	if (strcmp(event, "DEVICE_DELETED") == 0 || strcmp(event, "DEVICE_TRAY_MOVED") == 0)
 		watch_saw_device(&e->watch.plan);
@@ -276,9 +276,9 @@ static void turn(struct engine *e)
 		epoch_ended(e, engine_epoch(e));
 }
 
-void *engine_main(void *context)
+void *engine_main(void *arg)
 {
-	struct engine *e = context;
+	struct engine *e = arg;
 
 	while (!atomic_load(&e->must_stop)) {
 		turn(e);

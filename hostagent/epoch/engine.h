@@ -79,8 +79,8 @@ struct engine_config {
 	struct progress *progress; /* reports attaching and FULL epochs; NULL: not wanted */
 
 	/* Called on the engine's thread after each change of state; must only wake the owner. */
-	void (*changed)(void *context);
-	void *changed_context;
+	void (*changed)(void *arg);
+	void *changed_arg;
 };
 
 struct engine_status {

@@ -150,9 +150,9 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 
 /* The seal's hook: the guest is stopped and its state is taken, so frames it sends from here on
  * belong to the next epoch. The guest's clock is set last, just before the guest runs. */
-static void end_epoch(void *context, const struct seal_times *times)
+static void end_epoch(void *arg, const struct seal_times *times)
 {
-	struct engine *e = context;
+	struct engine *e = arg;
 
 	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
 	 * pacer is told of the seal, or they would ask for another seal. */
@@ -324,10 +324,10 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	return engine_watch_sealed(e, ret_result);
 }
 
-static int full_batch(void *context, const struct page_range *ranges, uint32_t n_ranges,
+static int full_batch(void *arg, const struct page_range *ranges, uint32_t n_ranges,
 		      uint32_t n_pages, const uint8_t *pages)
 {
-	struct engine *e = context;
+	struct engine *e = arg;
 	int r = encode_pages(
 		e, (struct encoder_cursor){.ranges = ranges, .n_ranges = n_ranges, .pages = pages});
 

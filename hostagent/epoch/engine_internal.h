@@ -245,10 +245,10 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text);
  * 0; -EINTR: the engine must stop; -ESTALE: the epoch being encoded is of no more use. */
 int engine_service(struct engine *e) __attribute__((warn_unused_result));
 
-/* The thread's main function; @context: struct engine. */
-void *engine_main(void *context);
-/* Runs inside qmp calls, so it only notes what happened. @context: struct engine. */
-void engine_on_qmp_event(void *context, const char *event, const json_t *data);
+/* The thread's main function; @arg: struct engine. */
+void *engine_main(void *arg);
+/* Runs inside qmp calls, so it only notes what happened. @arg: struct engine. */
+void engine_on_qmp_event(void *arg, const char *event, const json_t *data);
 
 /* engine_condition.c. Change a condition: nothing else changes it, and this logs the change. @why
  * is for the log; "": the change says it all. Nothing happens if @to is what it is already.

@@ -75,7 +75,7 @@ static void say(struct engine *e, const char *text)
 	pthread_mutex_lock(&e->status_lock);
 	wire_text_format(e->status.uncovered, "%s", text);
 	pthread_mutex_unlock(&e->status_lock);
-	e->config.changed(e->config.changed_context);
+	e->config.changed(e->config.changed_arg);
 }
 
 static void uncovered(struct engine *e, bool is_net, const char *text)

@@ -106,9 +106,9 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 /* Between two steps of a copy in the pause: let QEMU go on saving. The guest's core is free when
  * QEMU has saved everything. Without a gate this is not checked: QEMU has most likely saved before
  * the helper is awake. */
-static int look_at_gate(void *context)
+static int look_at_gate(void *arg)
 {
-	struct seal *seal = context;
+	struct seal *seal = arg;
 
 	return seal->gate ? gate_advance(seal->gate) : 1;
 }
@@ -278,7 +278,7 @@ static void make_ready(struct seal *seal)
 
 /* Three commands: the way that works with every QEMU. */
 static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_fn hook,
-			     void *context, struct seal_result *result)
+			     void *arg, struct seal_result *result)
 {
 	int taken, r = stop_guest(seal, &result->times);
 
@@ -287,7 +287,7 @@ static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_f
 	taken = take_state(seal, kind, result);
 	FAULT_POINT(FAULT_WHILE_STOPPED);
 	if (taken == 0)
-		hook(context, &result->times);
+		hook(arg, &result->times);
 	r = continue_guest(seal, &result->times);
 	return taken < 0 ? taken : r;
 }
@@ -296,7 +296,7 @@ static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_f
  * Copy pages written since the first scan and let QEMU go. Repeat this if that write was not the
  * last one. */
 static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate, seal_hook_fn hook,
-		       void *context, struct seal_result *result)
+		       void *arg, struct seal_result *result)
 {
 	struct seal_times *times = &result->times;
 	bool is_hooked = false;
@@ -309,7 +309,7 @@ static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate
 			return r;
 		if (!is_hooked) {
 			FAULT_POINT(FAULT_WHILE_STOPPED);
-			hook(context, times);
+			hook(arg, times);
 			is_hooked = true;
 		}
 		start_ns = clock_mono_ns();
@@ -322,7 +322,7 @@ static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate
 
 /* One command does it all: see gate.h. */
 static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *gate,
-			 seal_hook_fn hook, void *context, struct seal_result *result)
+			 seal_hook_fn hook, void *arg, struct seal_result *result)
 {
 	struct seal_times *times = &result->times;
 	uint64_t start_ns = clock_mono_ns();
@@ -341,7 +341,7 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 		r = gate_wait_end(gate, seal->timeout_ns);
 	times->device_ns = clock_mono_ns() - start_ns;
 	if (r == 0)
-		r = end_at_gate(seal, kind, gate, hook, context, result);
+		r = end_at_gate(seal, kind, gate, hook, arg, result);
 	if (r < 0) {
 		gate_abandon(gate, seal->timeout_ns);
 		log_warn("seal through a pipe failed, by three commands for a while: %s", strerror(-r));
@@ -361,7 +361,7 @@ void seal_arm(struct seal *seal)
 	(void)!(gate ? gate_arm(gate) : qmp_arm(seal->qmp, QMP_STOP));
 }
 
-int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *context,
+int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *arg,
 	     struct seal_result *ret_result)
 {
 	struct gate *gate = devstate_gate(seal->device);
@@ -381,9 +381,9 @@ int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *co
 	FAULT_POINT(FAULT_BEFORE_STOP);
 	seal->is_stopped = true;
 	if (gate)
-		r = pause_by_gate(seal, kind, gate, hook, context, &result);
+		r = pause_by_gate(seal, kind, gate, hook, arg, &result);
 	else
-		r = pause_by_commands(seal, kind, hook, context, &result);
+		r = pause_by_commands(seal, kind, hook, arg, &result);
 	seal->is_stopped = false;
 	if (r < 0)
 		return r;
@@ -395,7 +395,7 @@ int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *co
 }
 
 /* Copy the pages of @ranges in batches and hand each to @each. */
-static int copy_batches(struct seal *seal, uint32_t n_ranges, seal_batch_fn each, void *context)
+static int copy_batches(struct seal *seal, uint32_t n_ranges, seal_batch_fn each, void *arg)
 {
 	struct page_range batch[SEAL_BATCH_PAGES];
 	uint32_t n_batch = 0, n_pages = 0;
@@ -416,7 +416,7 @@ static int copy_batches(struct seal *seal, uint32_t n_ranges, seal_batch_fn each
 				continue;
 			r = guestmem_read(seal->mem, batch, n_batch, seal->copy);
 			if (r == 0)
-				r = each(context, batch, n_batch, n_pages, seal->copy);
+				r = each(arg, batch, n_batch, n_pages, seal->copy);
 			if (r < 0)
 				return r;
 			n_batch = 0;
@@ -426,7 +426,7 @@ static int copy_batches(struct seal *seal, uint32_t n_ranges, seal_batch_fn each
 	return 0;
 }
 
-int seal_copy_running(struct seal *seal, seal_batch_fn each, void *context, uint32_t *ret_n_pages)
+int seal_copy_running(struct seal *seal, seal_batch_fn each, void *arg, uint32_t *ret_n_pages)
 {
 	uint32_t n_ranges, n_pages = 0;
 	int more, r;
@@ -436,7 +436,7 @@ int seal_copy_running(struct seal *seal, seal_batch_fn each, void *context, uint
 		if (more < 0)
 			return more;
 		n_pages += count_pages(seal->ranges, n_ranges);
-		r = copy_batches(seal, n_ranges, each, context);
+		r = copy_batches(seal, n_ranges, each, arg);
 		if (r < 0)
 			return r;
 	} while (more == 1);

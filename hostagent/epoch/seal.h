@@ -91,7 +91,7 @@ struct seal_result {
 
 /* The hook runs with the guest stopped and its state taken, last before the guest is let run.
  * @times has paused_ns and stop_ns. Must be quick and cannot fail. */
-typedef void (*seal_hook_fn)(void *context, const struct seal_times *times);
+typedef void (*seal_hook_fn)(void *arg, const struct seal_times *times);
 
 /* All pointers are borrowed until seal_free(). @n_pages: over all blocks; address space for copies
  * of all pages is reserved, memory is used only for pages that are copied. 0; -ENOMEM. */
@@ -111,7 +111,7 @@ struct seal *seal_free(struct seal *seal);
  * 0; -ECANCELED: QEMU let the guest run before its state was known to be whole; -ETIMEDOUT, -ECONNRESET,
  * -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of track_scan(), guestmem_read(),
  * devstate_finish(), gate.h. */
-int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *context,
+int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *arg,
 	     struct seal_result *ret_result) __attribute__((warn_unused_result));
 
 /* Arm the monitor for the next seal again, after it was used for something else between two seals.
@@ -123,9 +123,9 @@ void seal_arm(struct seal *seal);
  * @each for batches of at most SEAL_BATCH_PAGES pages; a negative return of @each ends the call
  * with that value. *ret_n_pages: pages copied. Errors as seal_run(). */
 #define SEAL_BATCH_PAGES 1024u /* enough for several threads to encode */
-typedef int (*seal_batch_fn)(void *context, const struct page_range *ranges, uint32_t n_ranges,
+typedef int (*seal_batch_fn)(void *arg, const struct page_range *ranges, uint32_t n_ranges,
 			     uint32_t n_pages, const uint8_t *pages);
-int seal_copy_running(struct seal *seal, seal_batch_fn each, void *context, uint32_t *ret_n_pages)
+int seal_copy_running(struct seal *seal, seal_batch_fn each, void *arg, uint32_t *ret_n_pages)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -72,9 +72,9 @@ static void finish(struct workers *w, const struct unit *unit)
 		pthread_cond_signal(&w->idle);
 }
 
-static void *worker_main(void *context)
+static void *worker_main(void *arg)
 {
-	struct worker *worker = context;
+	struct worker *worker = arg;
 	struct workers *w = worker->workers;
 	struct unit *unit;
 

@@ -85,7 +85,7 @@ static void on_hello(struct peer_server *s, struct pending *p, const struct wire
 	strcpy(offer.host, link_peer(p->link)->name);
 	strcpy(offer.vm, hello.vm);
 	link_set_sender(p->link, WIRE_SENDER_PEER_PRIMARY);
-	code = s->config.take(s->config.context, &offer, &why);
+	code = s->config.take(s->config.arg, &offer, &why);
 	if (code)
 		refuse(p, code, why.text);
 	else
@@ -157,9 +157,9 @@ static uint64_t prepare(const struct peer_server *s, struct pollfd *fds, uint64_
 	return at_ns;
 }
 
-static void *run(void *context)
+static void *run(void *arg)
 {
-	struct peer_server *s = context;
+	struct peer_server *s = arg;
 	struct pollfd fds[2 + PEER_CONNECTIONS_MAX];
 
 	while (!atomic_load(&s->must_stop)) {

@@ -45,8 +45,8 @@ struct peer_server_config {
 	/* Take a connection. 0: offer->link now belongs to the taker; else an enum
 	 * wire_refused_code, with *ret_error for the peer. Must not
 	 * wait. */
-	uint16_t (*take)(void *context, const struct peer_offer *offer, struct error *ret_error);
-	void *context;
+	uint16_t (*take)(void *arg, const struct peer_offer *offer, struct error *ret_error);
+	void *arg;
 };
 
 /* Listen and start the thread. 0; -errno of socket(2), bind(2), listen(2); -ENOMEM. */

@@ -127,9 +127,9 @@ struct load_state {
 	bool failed;
 };
 
-static void on_event(void *context, const char *event, const json_t *data)
+static void on_event(void *arg, const char *event, const json_t *data)
 {
-	struct load_state *load = context;
+	struct load_state *load = arg;
 	const char *status = json_string_value(json_object_get(data, "status"));
 
 	if (strcmp(event, "MIGRATION") != 0 || !status)

@@ -20,11 +20,11 @@
 typedef int (*order_fn)(struct vm *vm, const struct queued_order *q, uint64_t *ret_epoch,
 			struct error *ret_error);
 
-void vm_wake_owner(void *context)
+void vm_wake_owner(void *arg)
 {
-	struct vm *vm = context;
+	struct vm *vm = arg;
 
-	vm->environment.wake(vm->environment.wake_context);
+	vm->environment.wake(vm->environment.wake_arg);
 }
 
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
@@ -130,7 +130,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 		.peer_port = vm->config->peer_port,
 		.progress = &vm->progress,
 		.changed = vm_wake_owner,
-		.changed_context = vm,
+		.changed_arg = vm,
 	};
 	struct engine *engine;
 	int r;
@@ -397,9 +397,9 @@ static void idle(struct vm *vm)
 	pthread_mutex_lock(&vm->lock);
 }
 
-void *vm_work(void *context)
+void *vm_work(void *arg)
 {
-	struct vm *vm = context;
+	struct vm *vm = arg;
 
 	pthread_mutex_lock(&vm->lock);
 	while (!vm->must_stop) {

@@ -29,8 +29,8 @@ struct vm_environment {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
 	struct gateway_view *view;   /* shared with the control connection */
-	void (*wake)(void *context); /* from any thread: something to report or to answer */
-	void *wake_context;
+	void (*wake)(void *arg); /* from any thread: something to report or to answer */
+	void *wake_arg;
 };
 
 /* Load the role that an earlier agent left, and go on with it as far as that needs no order (a

@@ -16,7 +16,7 @@
 
 static void wake(struct vm *vm)
 {
-	vm->environment.wake(vm->environment.wake_context);
+	vm->environment.wake(vm->environment.wake_arg);
 }
 
 void vm_cover_refused(struct vm *vm, int error, const char *text)

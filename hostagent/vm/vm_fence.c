@@ -208,7 +208,7 @@ void vm_fence_look(struct vm *vm)
 	strcpy(vm->fenced_text, text);
 	pthread_mutex_unlock(&vm->lock);
 	if (is_new)
-		vm->environment.wake(vm->environment.wake_context);
+		vm->environment.wake(vm->environment.wake_arg);
 	now_ns = clock_mono_ns();
 	vm->asked_ns = now_ns;
 	vm->stopped_pid = r == 0 && found.is_there ? found.pid : 0;

@@ -80,10 +80,10 @@ struct vm {
 	pid_t intruder_pid;   /* the QEMU that was started although it may not run; 0: none */
 };
 
-/* The worker's thread, runs until must_stop. @context: struct vm. */
-void *vm_work(void *context);
-/* There is something new to report. Any thread; @context: struct vm. */
-void vm_wake_owner(void *context);
+/* The worker's thread, runs until must_stop. @arg: struct vm. */
+void *vm_work(void *arg);
+/* There is something new to report. Any thread; @arg: struct vm. */
+void vm_wake_owner(void *arg);
 
 /* Set and record the role. On the worker. 0; -errno with *ret_error: the role could not be
  * recorded. */

@@ -321,9 +321,9 @@ static int seize(struct injection *in)
 
 /* Runs in a thread of its own: when the tracing thread ends, the kernel ends the trace, even if the
  * tracee never stopped and so could not be detached. */
-static void *tracer_thread(void *context)
+static void *tracer_thread(void *arg)
 {
-	struct injection *in = context;
+	struct injection *in = arg;
 
 	in->result = seize(in);
 	if (in->result < 0)

@@ -50,9 +50,9 @@ static void drain(int fd)
 	}
 }
 
-static void *waiter_main(void *context)
+static void *waiter_main(void *arg)
 {
-	struct waiter *w = context;
+	struct waiter *w = arg;
 
 	if (pthread_mutex_lock(&w->page->mutex) == EOWNERDEAD)
 		drain(w->pipe_read);

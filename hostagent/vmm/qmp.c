@@ -40,7 +40,7 @@ struct qmp {
 	unsigned int n_pending;
 	struct qmp_parser parser;
 	qmp_event_fn handler;
-	void *handler_context;
+	void *handler_arg;
 	const char *awaited; /* borrowed: the event that qmp_wait_event() waits for, or NULL */
 	bool is_greeted;  /* the greeting has come */
 	bool offers_oob;  /* the greeting says that QEMU can read while a command runs */
@@ -122,7 +122,7 @@ static void take_message(struct qmp *q, struct qmp_message *m)
 		if (q->awaited && strcmp(q->awaited, m->event) == 0)
 			q->awaited = NULL;
 		if (q->handler)
-			q->handler(q->handler_context, m->event, m->body);
+			q->handler(q->handler_arg, m->event, m->body);
 		break;
 	case QMP_MESSAGE_GREETING:
 		take_greeting(q, m);
@@ -511,10 +511,10 @@ struct qmp *qmp_close(struct qmp *q)
 	return NULL;
 }
 
-void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *context)
+void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *arg)
 {
 	q->handler = handler;
-	q->handler_context = context;
+	q->handler_arg = arg;
 }
 
 int qmp_fd(const struct qmp *q)

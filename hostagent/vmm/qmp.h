@@ -52,7 +52,7 @@ struct qmp;
 /* Handles an event (STOP, RESUME, SHUTDOWN, RESET, POWERDOWN, ...). Called from within qmp_wait(),
  * qmp_execute(), qmp_hmp() and qmp_pump(). @event and @data (or NULL) are borrowed for the call. The
  * handler must not call this client. */
-typedef void (*qmp_event_fn)(void *context, const char *event, const json_t *data);
+typedef void (*qmp_event_fn)(void *arg, const char *event, const json_t *data);
 
 /* Connect to the monitor at @path, read the greeting, negotiate. Blocks up to @timeout_ns.
  * 0, *ret_q to be closed by the caller; else
@@ -72,7 +72,7 @@ const char *qmp_open_error(int error);
 /* Close. The guest is not touched. Accepts NULL, returns NULL. */
 struct qmp *qmp_close(struct qmp *q);
 
-void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *context);
+void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *arg);
 
 int qmp_fd(const struct qmp *q);    /* for epoll: readable -> qmp_pump(). Borrowed. */
 pid_t qmp_pid(const struct qmp *q); /* who made the socket, by SO_PEERCRED: QEMU, as a rule */

@@ -24,9 +24,9 @@
 static struct hist pause_ns, stop_ns, scan_ns, copy_ns, device_ns, cont_ns, precopy_ns;
 static struct hist dirty_pages, stopped_pages, blob;
 
-static void nothing(void *context, const struct seal_times *times)
+static void nothing(void *arg, const struct seal_times *times)
 {
-	(void)context;
+	(void)arg;
 	(void)times;
 }
 

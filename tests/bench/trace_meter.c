@@ -75,17 +75,17 @@ static _Noreturn void die(const char *what, const char *why)
 	exit(1);
 }
 
-static void nothing(void *context, const struct seal_times *times)
+static void nothing(void *arg, const struct seal_times *times)
 {
-	(void)context;
+	(void)arg;
 	(void)times;
 }
 
 /* One round of the first copy: fill the shadow, record nothing. */
-static int fill(void *context, const struct page_range *ranges, uint32_t n_ranges, uint32_t n_pages,
+static int fill(void *arg, const struct page_range *ranges, uint32_t n_ranges, uint32_t n_pages,
 		const uint8_t *pages)
 {
-	struct trace *trace = context;
+	struct trace *trace = arg;
 
 	(void)n_pages;
 	for (uint32_t i = 0; i < n_ranges; i++) {

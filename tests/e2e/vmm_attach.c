@@ -290,9 +290,9 @@ static void report(uint32_t n)
 	       n_dirty_pages / n, n_late_pages, n_stop_events);
 }
 
-static void count_event(void *context, const char *event, const json_t *data)
+static void count_event(void *arg, const char *event, const json_t *data)
 {
-	(void)context;
+	(void)arg;
 	(void)data;
 	if (strcmp(event, "STOP") == 0)
 		n_stop_events++;

@@ -112,9 +112,9 @@ static void write_some(uint64_t *random)
 	atomic_fetch_add(&shared->n_writes, 64);
 }
 
-static void *writer(void *context)
+static void *writer(void *arg)
 {
-	uint64_t random = (uint64_t)(uintptr_t)context * 77 + 1;
+	uint64_t random = (uint64_t)(uintptr_t)arg * 77 + 1;
 
 	for (;;) {
 		if (atomic_load(&shared->should_park))
@@ -128,9 +128,9 @@ static void *writer(void *context)
 /* The injection interrupts the main thread, which sits in system calls that must be restarted
  * correctly: a read that gets no data for a while, and a sleep that must last its full time.
  * This thread writes that data. */
-static void *kick(void *context)
+static void *kick(void *arg)
 {
-	int fd = *(int *)context;
+	int fd = *(int *)arg;
 
 	for (;;) {
 		nap_us(30000);

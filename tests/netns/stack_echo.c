@@ -57,9 +57,9 @@ static void *echo_accepted(void *app, struct stack_conn *conn, const struct stac
 	return echo;
 }
 
-static void echo_writable(void *user)
+static void echo_writable(void *arg)
 {
-	struct echo *echo = user;
+	struct echo *echo = arg;
 	size_t n = stack_conn_write(echo->conn, echo->pending, echo->n_pending);
 
 	echo->n_pending -= n;
@@ -71,9 +71,9 @@ static void echo_writable(void *user)
 	}
 }
 
-static void echo_received(void *user, const void *data, size_t size)
+static void echo_received(void *arg, const void *data, size_t size)
 {
-	struct echo *echo = user;
+	struct echo *echo = arg;
 	size_t n = echo->n_pending ? 0 : stack_conn_write(echo->conn, data, size);
 
 	stack_conn_consumed(echo->conn, n);
@@ -85,26 +85,26 @@ static void echo_received(void *user, const void *data, size_t size)
 	echo->n_pending += size - n;
 }
 
-static void echo_ended(void *user)
+static void echo_ended(void *arg)
 {
-	struct echo *echo = user;
+	struct echo *echo = arg;
 
 	echo->has_ended = true;
 	if (echo->n_pending == 0)
 		echo_writable(echo);
 }
 
-static void echo_closed(void *user, int reason)
+static void echo_closed(void *arg, int reason)
 {
 	log_debug("echo: closed: %s", strerror(-reason));
-	free(user);
+	free(arg);
 }
 
 static const struct stack_events echo_events = {
 	echo_accepted, echo_received, echo_writable, echo_ended, echo_closed,
 };
 
-/* ---- sink and source: the user pointer is the connection itself ---- */
+/* ---- sink and source: the argument is the connection itself ---- */
 
 static void *conn_accepted(void *app, struct stack_conn *conn, const struct stack_peer *peer)
 {
@@ -113,33 +113,33 @@ static void *conn_accepted(void *app, struct stack_conn *conn, const struct stac
 	return conn;
 }
 
-static void sink_received(void *user, const void *data, size_t size)
+static void sink_received(void *arg, const void *data, size_t size)
 {
 	(void)data;
-	stack_conn_consumed(user, size);
+	stack_conn_consumed(arg, size);
 }
 
-static void nothing(void *user)
+static void nothing(void *arg)
 {
-	(void)user;
+	(void)arg;
 }
 
-static void conn_ended(void *user)
+static void conn_ended(void *arg)
 {
-	stack_conn_close(user);
+	stack_conn_close(arg);
 }
 
-static void conn_closed(void *user, int reason)
+static void conn_closed(void *arg, int reason)
 {
-	(void)user;
+	(void)arg;
 	log_debug("closed: %s", strerror(-reason));
 }
 
-static void source_writable(void *user)
+static void source_writable(void *arg)
 {
 	static const char zeros[SOURCE_BYTES];
 
-	while (stack_conn_write(user, zeros, sizeof(zeros)) == sizeof(zeros))
+	while (stack_conn_write(arg, zeros, sizeof(zeros)) == sizeof(zeros))
 		;
 }
 

@@ -82,16 +82,16 @@ static size_t expect(uint32_t n_ranges)
 	return size;
 }
 
-static int count(void *context)
+static int count(void *arg)
 {
-	assert_ptr_equal(context, &n_between);
+	assert_ptr_equal(arg, &n_between);
 	n_between++;
 	return fail_at > 0 && n_between == fail_at ? -EFBIG : 0;
 }
 
-static int wake_at_once(void *context)
+static int wake_at_once(void *arg)
 {
-	(void)context;
+	(void)arg;
 	return 1;
 }
 

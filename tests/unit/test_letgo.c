@@ -27,13 +27,13 @@
 
 static char bytes[PIPE_BYTES];
 
-static void *sit(void *context)
+static void *sit(void *arg)
 {
 	struct letgo *letgo;
 
-	if (letgo_open(((const int *)context)[0], &letgo) < 0)
+	if (letgo_open(((const int *)arg)[0], &letgo) < 0)
 		_exit(1);
-	if (write(((const int *)context)[1], "", 1) != 1) /* ready */
+	if (write(((const int *)arg)[1], "", 1) != 1) /* ready */
 		_exit(1);
 	for (;;)
 		pause();

@@ -51,9 +51,9 @@ static uint64_t soon(void)
 }
 
 /* The standby's loop as in standby.c, but without QEMU. */
-static void *keep(void *context)
+static void *keep(void *arg)
 {
-	(void)context;
+	(void)arg;
 	while (!atomic_load(&must_stop)) {
 		struct pollfd fds[] = {
 			{.fd = sb->wake_fd, .events = POLLIN},
@@ -74,9 +74,9 @@ static void *keep(void *context)
 }
 
 /* Accept what hostagent/vm/vm_peer.c accepts, and no more. */
-static uint16_t take(void *context, const struct peer_offer *offer, struct error *ret_error)
+static uint16_t take(void *arg, const struct peer_offer *offer, struct error *ret_error)
 {
-	(void)context;
+	(void)arg;
 	if (strcmp(offer->host, "alpha") != 0 || strcmp(offer->vm, "web1") != 0)
 		return error_set(ret_error, WIRE_REFUSED_IDENTITY, "not the other host of that VM");
 	standby_take_peer(sb, offer->link, offer->term, offer->version, offer->features);

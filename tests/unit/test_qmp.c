@@ -42,9 +42,9 @@ struct monitor {
 	pthread_t thread;
 };
 
-static void *serve(void *context)
+static void *serve(void *arg)
 {
-	struct monitor *m = context;
+	struct monitor *m = arg;
 	int fd = accept(m->listener, NULL, NULL);
 
 	for (size_t i = 0; i < m->n_steps && fd >= 0 && !m->is_wrong; i++) {
@@ -139,9 +139,9 @@ static void test_execute(void **state)
 	stop(&m);
 }
 
-static void note_event(void *context, const char *event, const json_t *data)
+static void note_event(void *arg, const char *event, const json_t *data)
 {
-	char *events = context;
+	char *events = arg;
 
 	strcat(events, event);
 	strcat(events, json_is_true(json_object_get(data, "guest")) ? "!" : " ");

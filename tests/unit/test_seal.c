@@ -47,9 +47,9 @@ static void carry_out(struct monitor *m, const char *command)
 		sizeof(m->stopped_by) - strlen(m->stopped_by) - 1);
 }
 
-static void *serve(void *context)
+static void *serve(void *arg)
 {
-	struct monitor *m = context;
+	struct monitor *m = arg;
 	int fd = accept(m->listener, NULL, NULL);
 	bool is_alive = fd >= 0 && monitor_say(fd, MONITOR_GREETING);
 	char text[512];
@@ -86,10 +86,10 @@ static void end(struct monitor *m)
 	sem_destroy(&m->goes_on);
 }
 
-static void hook(void *context, const struct seal_times *times)
+static void hook(void *arg, const struct seal_times *times)
 {
 	(void)times;
-	*(bool *)context = true;
+	*(bool *)arg = true;
 }
 
 static void test_a_late_stop_is_undone(void **state)

@@ -60,9 +60,9 @@ static void *accepted(void *app, struct stack_conn *conn, const struct stack_pee
 	return seen.refuse ? NULL : &seen;
 }
 
-static void received(void *user, const void *data, size_t size)
+static void received(void *arg, const void *data, size_t size)
 {
-	assert_ptr_equal(user, &seen);
+	assert_ptr_equal(arg, &seen);
 	assert_true(seen.n_received + size <= sizeof(seen.received));
 	memcpy(seen.received + seen.n_received, data, size);
 	seen.n_received += size;
@@ -72,20 +72,20 @@ static void received(void *user, const void *data, size_t size)
 		stack_conn_close(seen.conn);
 }
 
-static void writable(void *user)
+static void writable(void *arg)
 {
-	(void)user;
+	(void)arg;
 }
 
-static void ended(void *user)
+static void ended(void *arg)
 {
-	assert_ptr_equal(user, &seen);
+	assert_ptr_equal(arg, &seen);
 	seen.n_ended++;
 }
 
-static void closed(void *user, int reason)
+static void closed(void *arg, int reason)
 {
-	assert_ptr_equal(user, &seen);
+	assert_ptr_equal(arg, &seen);
 	seen.n_closed++;
 	seen.reason = reason;
 	stack_conn_abort(seen.conn); /* must do no harm: the connection is dead already */
@@ -407,7 +407,7 @@ static void test_syn_flood(void **state)
 	assert_int_equal(seen.n_received, 1);
 }
 
-/* A careless application for the random test; its user pointer is the connection. */
+/* A careless application for the random test; its argument is the connection. */
 static void *any_accepted(void *app, struct stack_conn *conn, const struct stack_peer *peer)
 {
 	(void)app;
@@ -417,29 +417,29 @@ static void *any_accepted(void *app, struct stack_conn *conn, const struct stack
 	return conn;
 }
 
-static void any_received(void *user, const void *data, size_t size)
+static void any_received(void *arg, const void *data, size_t size)
 {
 	seen.n_received += size;
 	if (size % 4 == 0)
-		stack_conn_consumed(user, size);
+		stack_conn_consumed(arg, size);
 	if (size % 16 == 3) {
-		stack_conn_abort(user);
+		stack_conn_abort(arg);
 		seen.conn = NULL;
-	} else if (stack_conn_write(user, data, size) < size) {
-		stack_conn_close(user);
+	} else if (stack_conn_write(arg, data, size) < size) {
+		stack_conn_close(arg);
 		seen.conn = NULL;
 	}
 }
 
-static void any_ended(void *user)
+static void any_ended(void *arg)
 {
-	stack_conn_close(user);
+	stack_conn_close(arg);
 	seen.conn = NULL;
 }
 
-static void any_closed(void *user, int reason)
+static void any_closed(void *arg, int reason)
 {
-	(void)user;
+	(void)arg;
 	assert_true(reason < 0);
 	seen.n_closed++;
 	seen.conn = NULL;

@@ -45,21 +45,21 @@ static void *accepted(void *app, struct stack_conn *conn, const struct stack_pee
 	return app;
 }
 
-static void received(void *user, const void *data, size_t size)
+static void received(void *arg, const void *data, size_t size)
 {
-	(void)user;
+	(void)arg;
 	(void)data;
 	(void)size;
 }
 
-static void nothing(void *user)
+static void nothing(void *arg)
 {
-	(void)user;
+	(void)arg;
 }
 
-static void closed(void *user, int reason)
+static void closed(void *arg, int reason)
 {
-	(void)user;
+	(void)arg;
 	(void)reason;
 	seen.n_closed++;
 }

@@ -54,9 +54,9 @@ static void on_signal(int signal)
 	child_stage->n_signals++;
 }
 
-static void *count(void *context)
+static void *count(void *arg)
 {
-	size_t i = (size_t)(uintptr_t)context;
+	size_t i = (size_t)(uintptr_t)arg;
 	const struct timespec nap = {.tv_nsec = 100000};
 
 	child_stage->tid[i] = (pid_t)syscall(SYS_gettid);
@@ -85,10 +85,10 @@ struct monitor {
 	char answer[512];
 };
 
-static void *play_monitor(void *context)
+static void *play_monitor(void *arg)
 {
-	const char *say[] = {GREETING, "{\"return\": {}}\r\n", ((struct monitor *)context)->answer};
-	int fd = accept(((struct monitor *)context)->listener, NULL, NULL);
+	const char *say[] = {GREETING, "{\"return\": {}}\r\n", ((struct monitor *)arg)->answer};
+	int fd = accept(((struct monitor *)arg)->listener, NULL, NULL);
 	char heard[512];
 
 	for (size_t i = 0; i < 3; i++) {
@@ -244,9 +244,9 @@ static void signals_are_not_lost(void **state)
 	end(&scene);
 }
 
-static void *stop_and_die(void *context)
+static void *stop_and_die(void *arg)
 {
-	struct scene *scene = context;
+	struct scene *scene = arg;
 
 	if (vcpus_stop(scene->vcpus) == 0)
 		while (!is_stopped(scene, 1) || !is_stopped(scene, 2))
@@ -283,9 +283,9 @@ static void a_guest_that_ends_is_no_error(void **state)
 	end(&scene);
 }
 
-static void *hold_the_second(void *context)
+static void *hold_the_second(void *arg)
 {
-	struct stage *stage = ((struct scene *)context)->stage;
+	struct stage *stage = ((struct scene *)arg)->stage;
 	long r = ptrace(PTRACE_SEIZE, stage->tid[2], NULL, NULL);
 
 	stage->n_signals = r == 0 ? 1 : 3;

@@ -88,9 +88,9 @@ static void look_until_stopped(void)
 	}
 }
 
-static void wake(void *context)
+static void wake(void *arg)
 {
-	(void)context;
+	(void)arg;
 }
 
 static int setup(void **state)

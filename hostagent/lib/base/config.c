@@ -130,9 +130,9 @@ static bool find_comment(const char *line, size_t size)
 
 /* The reader that libinih calls: one stripped line per call. Comments become empty lines, so their
  * length does not matter; a refused line ends the reading. */
-static char *next_line(char *out, int out_size, void *user)
+static char *next_line(char *out, int out_size, void *arg)
 {
-	struct parse *parse = user;
+	struct parse *parse = arg;
 	const char *start = parse->at, *stop, *newline;
 	size_t size;
 
@@ -173,9 +173,9 @@ static char *next_line(char *out, int out_size, void *user)
 }
 
 /* The handler that libinih calls for each key. Returns nonzero for "accepted", as libinih wants. */
-static int take_value(void *user, const char *section, const char *name, const char *value)
+static int take_value(void *arg, const char *section, const char *name, const char *value)
 {
-	struct parse *parse = user;
+	struct parse *parse = arg;
 	char expected[NAMES_BYTES];
 	size_t i;
 
