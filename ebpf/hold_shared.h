@@ -53,7 +53,7 @@ enum hold_counter {
 	HOLD_COUNTER_DROPPED_LONG = 4,	    /* longer than a UMEM frame takes */
 	HOLD_COUNTER_DROPPED_STAMP = 5,	    /* the driver left no room for the stamp */
 	/* 6 is retired; it meant: the guest's own frame flooded back to it */
-	HOLD_COUNTER_DROPPED_STRAY = 7,	    /* came through the veth pair and was not released by us */
+	HOLD_COUNTER_DROPPED_STRAY = 7, /* came through the veth pair and was not released by us */
 	HOLD_COUNTER_SLOTS = 16,
 };
 

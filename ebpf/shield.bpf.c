@@ -50,8 +50,8 @@ struct {
 	__type(value, __u32);
 } shield_slots SEC(".maps");
 
-/* key: slot. value: struct shield_key. Written by: the gateway (mmap, so that it can wipe a key in place;
- * an element deleted from a hash keeps its bytes); newest and bad_macs by the program. */
+/* key: slot. value: struct shield_key. Written by: the gateway (mmap, so that it can wipe a key in
+ * place; an element deleted from a hash keeps its bytes); newest and bad_macs by the program. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHIELD_SLOTS);
@@ -112,8 +112,9 @@ static __always_inline enum shield_verdict judge(struct __sk_buff *skb, struct h
 		return SHIELD_BAD_MAC;
 	}
 	/* If several CPUs get here at once, only one datagram passes. */
-	return __sync_val_compare_and_swap(&key->newest, newest, sequence) == newest ? SHIELD_PASSED
-										     : SHIELD_REPLAYED;
+	return __sync_val_compare_and_swap(&key->newest, newest, sequence) == newest
+		       ? SHIELD_PASSED
+		       : SHIELD_REPLAYED;
 }
 
 SEC("socket")

@@ -47,8 +47,8 @@ static int load(struct shield_prog *prog, uint32_t ip_be32, uint16_t port, uint3
 	prog->skel->rodata->witness_path = htonl(path);
 	r = shield_skel__load(prog->skel);
 	if (r == 0)
-		r = map_values(prog->skel->maps.shield_keys, sizeof(struct shield_key) * SHIELD_SLOTS,
-			       (void **)&prog->keys);
+		r = map_values(prog->skel->maps.shield_keys,
+			       sizeof(struct shield_key) * SHIELD_SLOTS, (void **)&prog->keys);
 	if (r == 0)
 		r = map_values(prog->skel->maps.shield_counts, sizeof(struct shield_counts),
 			       (void **)&prog->counts);
@@ -78,7 +78,8 @@ struct shield_prog *shield_prog_close(struct shield_prog *prog)
 		return NULL;
 	if (prog->keys) {
 		explicit_bzero(prog->keys, sizeof(struct shield_key) * SHIELD_SLOTS);
-		(void)munmap(prog->keys, sizeof(struct shield_key) * SHIELD_SLOTS); /* a mapping of ours */
+		(void)munmap(prog->keys,
+			     sizeof(struct shield_key) * SHIELD_SLOTS); /* a mapping of ours */
 	}
 	if (prog->counts)
 		(void)munmap(prog->counts, sizeof(struct shield_counts));

@@ -5,8 +5,8 @@
  * it. Nothing is pinned: socket, program and keys end with the process.
  *
  * Where: gateway/networks/witnessing.c calls it; it calls libbpf only. libbpf's messages go to the
- * log at debug level.
- * Threads: one owner per object; keys and counts are shared with the program and accessed atomically.
+ * log at debug level. Threads: one owner per object; keys and counts are shared with the program
+ * and accessed atomically.
  */
 #ifndef SHIELD_PROG_H
 #define SHIELD_PROG_H

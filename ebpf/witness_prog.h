@@ -5,9 +5,10 @@
  *
  *	PIN_DIR/witness_control   PIN_DIR/witness_state
  *
- * open = helper ifindex into rodata -> load (maps found pinned are used again) -> filter on the helper
- * -> filter on the tap; detach undoes it in reverse. The tap's clsact qdisc is the hold's: a witness
- * lives only where a hold does, and reads the hold's pinned map hold_sent.
+ * open = helper ifindex into rodata -> load (maps found pinned are used again) -> filter on the
+ * helper
+ * -> filter on the tap; detach undoes it in reverse. The tap's clsact qdisc is the hold's: a
+ * witness lives only where a hold does, and reads the hold's pinned map hold_sent.
  *
  * Where: hostagent/net/witness.c calls it; it calls libbpf only.
  * Threads: one owner per object; control and state are shared with the programs, read and written
@@ -46,11 +47,11 @@ struct witness_prog {
 	char pin_dir[256];
 };
 
-/* Load and attach as above. New: control is zero but for the tap, nothing is sent. Taken over: control
- * is unchanged. Pins of another tap, or of another layout, are removed first. @prog is the caller's
- * storage, valid after success until witness_prog_done(). @ret_step is set on failure only.
- * 0; -ENAMETOOLONG; the codes at enum witness_prog_step; other -errno. On failure nothing new stays
- * attached or pinned; a witness found pinned goes on as it was. */
+/* Load and attach as above. New: control is zero but for the tap, nothing is sent. Taken over:
+ * control is unchanged. Pins of another tap, or of another layout, are removed first. @prog is the
+ * caller's storage, valid after success until witness_prog_done(). @ret_step is set on failure
+ * only. 0; -ENAMETOOLONG; the codes at enum witness_prog_step; other -errno. On failure nothing new
+ * stays attached or pinned; a witness found pinned goes on as it was. */
 int witness_prog_open(struct witness_prog *prog, const struct witness_prog_config *config,
 		      enum witness_prog_step *ret_step) __attribute__((warn_unused_result));
 

@@ -25,8 +25,10 @@ int certificates_open(const struct gw_config *config, struct wire_tls_context **
 	}
 	self = wire_tls_context_self(context);
 	if (self->role != WIRE_PEER_GATEWAY) {
-		log_error("%s: a certificate of role %s; holdfast-pki issue DIR gateway NAME makes the "
-			  "right one", config->cert, wire_peer_role_name(self->role));
+		log_error(
+			"%s: a certificate of role %s; holdfast-pki issue DIR gateway NAME makes "
+			"the right one",
+			config->cert, wire_peer_role_name(self->role));
 		wire_tls_context_free(context);
 		return -EINVAL;
 	}

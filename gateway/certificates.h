@@ -14,8 +14,8 @@ int certificates_open(const struct gw_config *config, struct wire_tls_context **
 	__attribute__((warn_unused_result));
 
 /* If the files of @context changed, read them again and report it by log and event. Connections
- * that the new ones do not accept end within a second (sessions_tick(), control_tick()). Call once a
- * second, and at SIGHUP. */
+ * that the new ones do not accept end within a second (sessions_tick(), control_tick()). Call once
+ * a second, and at SIGHUP. */
 void certificates_tick(struct wire_tls_context *context, struct fleet *fleet, uint64_t now_ns);
 
 #endif

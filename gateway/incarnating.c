@@ -58,7 +58,8 @@ int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet
 	if (last.release_ms > config->release_ms) {
 		i->release_ms = last.release_ms;
 		i->settle_at_ns = now_ns + 2 * last.release_ms * CLOCK_NS_PER_MS;
-		log_info("release_ms was %" PRIu32 " until now: nobody is promoted before that is over",
+		log_info("release_ms was %" PRIu32
+			 " until now: nobody is promoted before that is over",
 			 last.release_ms);
 	}
 	log_info("incarnation %" PRIu64, config->incarnation);
@@ -78,5 +79,7 @@ void incarnating_tick(struct incarnating *i, const struct fleet_config *config, 
 	i->settle_at_ns = 0;
 	i->release_ms = config->release_ms;
 	if (begin_record(i, config->incarnation, config->release_ms) < 0)
-		log_warn("state_dir still has the release_ms of the start before, ignoring: it is longer");
+		log_warn(
+			"state_dir still has the release_ms of the start before, ignoring: it is "
+			"longer");
 }

@@ -242,8 +242,8 @@ static int open_services(struct daemon *d)
 	if (strcmp(d->config.port, GATEWAY_PORT_KERNEL) != 0)
 		return networks_open(&d->config, d->fleet, d->sessions, &d->ports, &d->stack,
 				     d->witnessing, &d->claiming);
-	r = shell_kernel_open(d->sessions, d->epoll_fd, d->config.listen.ip_be32, d->config.listen.port,
-			      &d->kernel);
+	r = shell_kernel_open(d->sessions, d->epoll_fd, d->config.listen.ip_be32,
+			      d->config.listen.port, &d->kernel);
 	if (r < 0)
 		say_no_port("listen", &d->config.listen, r);
 	else
@@ -406,11 +406,12 @@ static size_t format_counters(struct daemon *d, char *text, size_t size)
 		int n;
 
 		port_get_counters(d->ports.slots[net].port, &p);
-		n = snprintf((char *)w.at, room,
-			     "%s_rx_frames=%llu\n%s_tx_frames=%llu\n%s_rx_missed=%llu\n%s_wakes=%llu\n",
-			     name, (unsigned long long)p.rx_frames, name,
-			     (unsigned long long)p.tx_frames, name,
-			     (unsigned long long)p.rx_missed, name, (unsigned long long)p.wakes);
+		n = snprintf(
+			(char *)w.at, room,
+			"%s_rx_frames=%llu\n%s_tx_frames=%llu\n%s_rx_missed=%llu\n%s_wakes=%llu\n",
+			name, (unsigned long long)p.rx_frames, name,
+			(unsigned long long)p.tx_frames, name, (unsigned long long)p.rx_missed,
+			name, (unsigned long long)p.wakes);
 		if (n > 0 && (size_t)n < room)
 			w.at += n;
 	}
@@ -493,11 +494,12 @@ static int run(struct daemon *d)
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: holdfast-gateway [--config FILE] [--check-config] [--help] [--version]\n"
-		     "\nCommits, relays and supervises the epochs of protected VMs.\n\n"
-		     "  --config FILE   read FILE instead of " CONFIG_DEFAULT "\n"
-		     "  --check-config  read FILE, the VMs' files and the certificates, print what\n"
-		     "                  they mean, end\n\n");
+	fprintf(out,
+		"usage: holdfast-gateway [--config FILE] [--check-config] [--help] [--version]\n"
+		"\nCommits, relays and supervises the epochs of protected VMs.\n\n"
+		"  --config FILE   read FILE instead of " CONFIG_DEFAULT "\n"
+		"  --check-config  read FILE, the VMs' files and the certificates, print what\n"
+		"                  they mean, end\n\n");
 	config_print_help(out, gw_config_keys, gw_n_config_keys);
 	fprintf(out, "\nIn each file of vm_dir:\n");
 	config_print_help(out, gw_vm_config_keys, gw_n_vm_config_keys);

@@ -36,8 +36,8 @@ static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config
 
 /* Add one VM. 0; -EINVAL: @of cannot be protected, *ret_error
  * says why; -ENOMEM. */
-static int add_vm(const struct gw_config *config, struct fleet *fleet, const struct gw_vm_config *of,
-		  struct error *ret_error)
+static int add_vm(const struct gw_config *config, struct fleet *fleet,
+		  const struct gw_vm_config *of, struct error *ret_error)
 {
 	struct vm_config vm = {
 		.detector = {.suspect_min_ns = config->suspect_ns,

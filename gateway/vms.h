@@ -11,6 +11,7 @@
 /* Read vm_dir into @vms (FLEET_VMS_MAX elements, in the order of @fleet's VMs) and add each VM to
  * @gw. 0: *ret_probes is the caller's; -errno, logged. */
 int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarnating *incarnating,
-	     struct gw_vm_config *vms, struct probes **ret_probes) __attribute__((warn_unused_result));
+	     struct gw_vm_config *vms, struct probes **ret_probes)
+	__attribute__((warn_unused_result));
 
 #endif

@@ -82,6 +82,7 @@ int checker_reply(struct checker *c, const struct guest_reply *reply, uint64_t n
 
 bool checker_clean(const struct checker *c)
 {
-	return c->n_skipped == 0 && c->n_repeated == 0 && c->n_out_of_order == 0 && c->n_unasked == 0 &&
-	       c->n_forgotten == 0 && c->n_recounted == 0 && c->n_corrupt == 0 && c->guest_flags == 0;
+	return c->n_skipped == 0 && c->n_repeated == 0 && c->n_out_of_order == 0 &&
+	       c->n_unasked == 0 && c->n_forgotten == 0 && c->n_recounted == 0 &&
+	       c->n_corrupt == 0 && c->guest_flags == 0;
 }

@@ -39,7 +39,8 @@
 struct client {
 	/* from the options */
 	struct sockaddr_in address;
-	uint64_t connect_timeout_ns, reply_timeout_ns, progress_ns, end_ns; /* 0 = none for the last two */
+	uint64_t connect_timeout_ns, reply_timeout_ns, progress_ns,
+		end_ns;	     /* 0 = none for the last two */
 	uint64_t n_requests; /* stop after this many; 0 = no limit */
 	uint32_t window_pages, rate_pages_s;
 	struct report_load load;
@@ -79,7 +80,8 @@ static int try_connect(struct client *c)
 	if (fd < 0)
 		return -errno;
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
-	    (connect(fd, (struct sockaddr *)&c->address, sizeof(c->address)) < 0 && errno != EINPROGRESS)) {
+	    (connect(fd, (struct sockaddr *)&c->address, sizeof(c->address)) < 0 &&
+	     errno != EINPROGRESS)) {
 		error = errno;
 	} else if (poll(&p, 1, CONNECT_ATTEMPT_MS) <= 0) {
 		error = ETIMEDOUT;
@@ -217,7 +219,7 @@ static void do_command(struct client *c, const char *line)
 		r = report_phase(&c->report, name, clock_mono_ns(), stdout);
 	else if (sscanf(line, "dirty %u %u", &a, &b) == 2 && a <= c->window_pages &&
 		 b >= GUEST_BYTES_MIN && b <= GUEST_BYTES_MAX)
-		c->load = (struct report_load){ .depth = c->load.depth, .n_pages = a, .n_bytes = b };
+		c->load = (struct report_load){.depth = c->load.depth, .n_pages = a, .n_bytes = b};
 	else if (sscanf(line, "depth %u", &a) == 1 && a >= 1 && a <= CHECKER_DEPTH_MAX)
 		c->load.depth = a;
 	else if (sscanf(line, "rate %u %u", &a, &b) == 2 && a <= GUEST_RATE_MAX_PAGES &&
@@ -275,7 +277,8 @@ static void do_timers(struct client *c, uint64_t now_ns)
 		report_progress(&c->report, &c->checker, now_ns, stdout);
 		c->next_progress_ns = now_ns + c->progress_ns;
 	}
-	if (checker_in_flight(&c->checker) > 0 && now_ns >= c->waiting_since_ns + c->reply_timeout_ns)
+	if (checker_in_flight(&c->checker) > 0 &&
+	    now_ns >= c->waiting_since_ns + c->reply_timeout_ns)
 		broken(c, "no reply within the time limit", "");
 }
 
@@ -305,7 +308,8 @@ static void run(struct client *c)
 			return;
 		p[0].events = (short)(POLLIN | (c->n_out ? POLLOUT : 0));
 		p[2].fd = c->commands ? STDIN_FILENO : -1;
-		if (poll(p, 3, clock_poll_ms(clock_mono_ns(), next_deadline(c))) < 0 && errno != EINTR)
+		if (poll(p, 3, clock_poll_ms(clock_mono_ns(), next_deadline(c))) < 0 &&
+		    errno != EINTR)
 			broken(c, "poll", strerror(errno));
 		if (p[0].revents & (POLLIN | POLLERR | POLLHUP))
 			take_replies(c);
@@ -346,7 +350,8 @@ static _Noreturn void usage(int status)
 		"  --window N           pages the requests rotate over (1024)\n"
 		"  --rate N             set the guest's background dirty rate first, pages/s\n"
 		"  --seconds N, --requests N   when to stop (default: on `stop` or a signal)\n"
-		"  --commands           take commands on stdin: phase NAME, dirty PAGES BYTES, depth N,\n"
+		"  --commands           take commands on stdin: phase NAME, dirty PAGES BYTES, "
+		"depth N,\n"
 		"                       rate PAGES_PER_S BYTES, stop\n"
 		"  --phase NAME         name of the first phase (run)\n"
 		"  --progress-ms N      a line this often (500; 0 = none)\n"
@@ -363,7 +368,8 @@ static uint64_t number(const char *name, const char *text, uint64_t min, uint64_
 	errno = 0;
 	v = strtoull(text, &end, 10);
 	if (errno || end == text || *end || v < min || v > max) {
-		fprintf(stderr, "hf-client: --%s %s: want a number from %" PRIu64 " to %" PRIu64 "\n", name,
+		fprintf(stderr,
+			"hf-client: --%s %s: want a number from %" PRIu64 " to %" PRIu64 "\n", name,
 			text, min, max);
 		exit(2);
 	}
@@ -397,7 +403,8 @@ static void set_option(struct client *c, const char *name, char *value)
 	else if (strcmp(name, "bytes") == 0)
 		c->load.n_bytes = (uint32_t)number(name, value, GUEST_BYTES_MIN, GUEST_BYTES_MAX);
 	else if (strcmp(name, "window") == 0)
-		c->window_pages = (uint32_t)number(name, value, GUEST_WINDOW_MIN_PAGES, GUEST_WINDOW_MAX_PAGES);
+		c->window_pages = (uint32_t)number(name, value, GUEST_WINDOW_MIN_PAGES,
+						   GUEST_WINDOW_MAX_PAGES);
 	else if (strcmp(name, "rate") == 0)
 		c->rate_pages_s = (uint32_t)number(name, value, 1, GUEST_RATE_MAX_PAGES);
 	else if (strcmp(name, "seconds") == 0)
@@ -423,12 +430,22 @@ static void set_option(struct client *c, const char *name, char *value)
 static void parse_options(struct client *c, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "connect", 1, NULL, 0 }, { "depth", 1, NULL, 0 }, { "pages", 1, NULL, 0 },
-		{ "bytes", 1, NULL, 0 }, { "window", 1, NULL, 0 }, { "rate", 1, NULL, 0 },
-		{ "seconds", 1, NULL, 0 }, { "requests", 1, NULL, 0 }, { "progress-ms", 1, NULL, 0 },
-		{ "connect-timeout-s", 1, NULL, 0 }, { "reply-timeout-s", 1, NULL, 0 },
-		{ "phase", 1, NULL, 0 }, { "json", 1, NULL, 0 }, { "commands", 0, NULL, 0 },
-		{ "help", 0, NULL, 0 }, { 0 },
+		{"connect", 1, NULL, 0},
+		{"depth", 1, NULL, 0},
+		{"pages", 1, NULL, 0},
+		{"bytes", 1, NULL, 0},
+		{"window", 1, NULL, 0},
+		{"rate", 1, NULL, 0},
+		{"seconds", 1, NULL, 0},
+		{"requests", 1, NULL, 0},
+		{"progress-ms", 1, NULL, 0},
+		{"connect-timeout-s", 1, NULL, 0},
+		{"reply-timeout-s", 1, NULL, 0},
+		{"phase", 1, NULL, 0},
+		{"json", 1, NULL, 0},
+		{"commands", 0, NULL, 0},
+		{"help", 0, NULL, 0},
+		{0},
 	};
 	int o, index;
 
@@ -466,7 +483,8 @@ static int start(struct client *c)
 	if (r == 0)
 		r = checker_init(&c->checker, c->window_pages);
 	if (r < 0) {
-		fprintf(stderr, "hf-client: %s:%u: %s\n", address, ntohs(c->address.sin_port), strerror(-r));
+		fprintf(stderr, "hf-client: %s:%u: %s\n", address, ntohs(c->address.sin_port),
+			strerror(-r));
 		return -1;
 	}
 	if (c->rate_pages_s)
@@ -495,8 +513,8 @@ int main(int argc, char **argv)
 		return 1;
 	run(&c);
 	if (c.error[0])
-		printf("broken mono_ns=%" PRIu64 " unanswered=%" PRIu64 " error=\"%s\"\n", clock_mono_ns(),
-		       checker_unanswered(&c.checker), c.error);
+		printf("broken mono_ns=%" PRIu64 " unanswered=%" PRIu64 " error=\"%s\"\n",
+		       clock_mono_ns(), checker_unanswered(&c.checker), c.error);
 	good = !c.error[0] && checker_clean(&c.checker) && checker_unanswered(&c.checker) == 0;
 	if (write_json(&c, clock_mono_ns()) < 0)
 		good = false;

@@ -87,7 +87,8 @@ uint64_t guest_model_dirty(struct guest_model *model, uint64_t seq, uint32_t n_p
 	uint32_t i;
 
 	for (i = 0; i < n_pages; i++) {
-		model->checksum = guest_checksum_add(model->checksum, model->seeds[model->next_page]);
+		model->checksum =
+			guest_checksum_add(model->checksum, model->seeds[model->next_page]);
 		model->seeds[model->next_page] = guest_seed(seq, i);
 		model->next_page = (model->next_page + 1) % model->window_pages;
 	}

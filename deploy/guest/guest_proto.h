@@ -37,7 +37,8 @@
 enum guest_type {
 	GUEST_HELLO = 1, /* first record, seq 0: arg = window in pages, touched before the reply */
 	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window: the first n_bytes of each */
-	GUEST_RATE  = 3, /* arg = background dirty rate, pages per second, n_bytes each; counts as a request */
+	GUEST_RATE =
+		3, /* arg = background dirty rate, pages per second, n_bytes each; a request too */
 };
 
 /* Reply flags: each is a failure that the service itself saw. */
@@ -66,7 +67,8 @@ struct guest_reply {
 	uint64_t total;	   /* requests answered since the service started, all connections */
 };
 
-static inline void guest_request_encode(uint8_t p[GUEST_REQUEST_SIZE], const struct guest_request *r)
+static inline void guest_request_encode(uint8_t p[GUEST_REQUEST_SIZE],
+					const struct guest_request *r)
 {
 	bytes_put_be32(p, GUEST_REQUEST_MAGIC);
 	bytes_put_be32(p + 4, r->type);
@@ -105,7 +107,8 @@ static inline void guest_reply_encode(uint8_t p[GUEST_REPLY_SIZE], const struct 
 }
 
 /* Returns 0, or -EPROTO if it is not a reply. */
-static inline int guest_reply_decode(const uint8_t p[GUEST_REPLY_SIZE], struct guest_reply *ret_reply)
+static inline int guest_reply_decode(const uint8_t p[GUEST_REPLY_SIZE],
+				     struct guest_reply *ret_reply)
 {
 	if (bytes_get_be32(p) != GUEST_REPLY_MAGIC)
 		return -EPROTO;

@@ -89,14 +89,16 @@ static void json_phase(const struct report_phase *p, uint64_t end_ns, FILE *out)
 		p->name, p->start_ns, end, h->count,
 		end > p->start_ns ? (double)h->count * 1e9 / (double)(end - p->start_ns) : 0.0);
 	fprintf(out,
-		"     \"latency_ms_mean\": %.4f, \"latency_ms_p50\": %.4f, \"latency_ms_p90\": %.4f,"
-		" \"latency_ms_p99\": %.4f, \"latency_ms_max\": %.4f,\n",
-		ms(hist_mean(h)), ms(hist_quantile(h, 0.5)),
-		ms(hist_quantile(h, 0.9)), ms(hist_quantile(h, 0.99)), ms(h->max));
+		"     \"latency_ms_mean\": %.4f, \"latency_ms_p50\": %.4f, \"latency_ms_p90\": "
+		"%.4f, \"latency_ms_p99\": %.4f, \"latency_ms_max\": %.4f,\n",
+		ms(hist_mean(h)), ms(hist_quantile(h, 0.5)), ms(hist_quantile(h, 0.9)),
+		ms(hist_quantile(h, 0.99)), ms(h->max));
 	fprintf(out,
-		"     \"first_reply_ns\": %" PRIu64 ", \"longest_gap_ms\": %.3f, \"gap_start_ns\": %" PRIu64
+		"     \"first_reply_ns\": %" PRIu64
+		", \"longest_gap_ms\": %.3f, \"gap_start_ns\": %" PRIu64
 		", \"gap_end_ns\": %" PRIu64 "}",
-		p->first_reply_ns, ms(p->gap_end_ns - p->gap_start_ns), p->gap_start_ns, p->gap_end_ns);
+		p->first_reply_ns, ms(p->gap_end_ns - p->gap_start_ns), p->gap_start_ns,
+		p->gap_end_ns);
 }
 
 static void json_text(const char *text, FILE *out)
@@ -121,7 +123,8 @@ void report_json(const struct report *r, const struct checker *c, const struct r
 	json_text(error, out);
 	fprintf(out,
 		",\n  \"sent\": %" PRIu64 ", \"replies\": %" PRIu64 ",\n  \"lost\": %" PRIu64
-		", \"repeated\": %" PRIu64 ", \"out_of_order\": %" PRIu64 ", \"unasked\": %" PRIu64 ",\n",
+		", \"repeated\": %" PRIu64 ", \"out_of_order\": %" PRIu64 ", \"unasked\": %" PRIu64
+		",\n",
 		c->n_sent, c->n_answered, checker_unanswered(c), c->n_repeated, c->n_out_of_order,
 		c->n_unasked);
 	fprintf(out,
@@ -130,8 +133,10 @@ void report_json(const struct report *r, const struct checker *c, const struct r
 		c->n_forgotten, c->n_recounted, c->n_corrupt, c->guest_flags);
 	fprintf(out, "  \"depth\": %u, \"pages\": %u, \"bytes\": %u,\n", load->depth, load->n_pages,
 		load->n_bytes);
-	fprintf(out, "  \"start_ns\": %" PRIu64 ", \"end_ns\": %" PRIu64 ", \"last_reply_ns\": %" PRIu64
-		",\n  \"phases\": [\n", r->start_ns, end_ns, r->last_reply_ns);
+	fprintf(out,
+		"  \"start_ns\": %" PRIu64 ", \"end_ns\": %" PRIu64 ", \"last_reply_ns\": %" PRIu64
+		",\n  \"phases\": [\n",
+		r->start_ns, end_ns, r->last_reply_ns);
 	for (i = 0; i < r->n_phases; i++) {
 		json_phase(&r->phases[i], end_ns, out);
 		fputs(i + 1 < r->n_phases ? ",\n" : "\n", out);

@@ -1,13 +1,12 @@
 /* service.c - hf-service: the program that runs inside the test guest.
  *
- * What: a multi-threaded TCP service that counts requests and dirties memory in a way the client can
- * check (guest_proto.h, guest_model.h). A background writer dirties pages at a set rate, like a
- * guest that has other work too.
- * Why: an unmodified guest must have state worth losing. This state lives in guest memory only.
- * Where: started by deploy/guest/init with its options from the kernel command line. Static, libc
- * only. No part of Holdfast: nothing in here knows that it is being replicated.
- * Threads: one per connection (owns its window), one background writer (owns its arena). They share
- * the atomics and the rate, which rate_lock guards.
+ * What: a multi-threaded TCP service that counts requests and dirties memory in a way the client
+ * can check (guest_proto.h, guest_model.h). A background writer dirties pages at a set rate, like a
+ * guest that has other work too. Why: an unmodified guest must have state worth losing. This state
+ * lives in guest memory only. Where: started by deploy/guest/init with its options from the kernel
+ * command line. Static, libc only. No part of Holdfast: nothing in here knows that it is being
+ * replicated. Threads: one per connection (owns its window), one background writer (owns its
+ * arena). They share the atomics and the rate, which rate_lock guards.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -141,9 +140,14 @@ static int handle(struct connection *c, const uint8_t *bytes, struct guest_reply
 		return r;
 	flags |= torn ? GUEST_FLAG_TORN : 0;
 	flags |= atomic_load(&background_torn) ? GUEST_FLAG_BACKGROUND : 0;
-	*ret_reply = (struct guest_reply){ .type = request.type, .seq = request.seq, .count = c->count,
-		.checksum = c->checksum, .flags = flags, .n_pages = request.n_pages,
-		.guest_ns = now_ns(), .total = atomic_fetch_add(&total_requests, 1) + 1 };
+	*ret_reply = (struct guest_reply){.type = request.type,
+					  .seq = request.seq,
+					  .count = c->count,
+					  .checksum = c->checksum,
+					  .flags = flags,
+					  .n_pages = request.n_pages,
+					  .guest_ns = now_ns(),
+					  .total = atomic_fetch_add(&total_requests, 1) + 1};
 	return 0;
 }
 
@@ -323,7 +327,8 @@ int main(int argc, char **argv)
 		else if (o == 'r')
 			rate_pages_s = number("rate", optarg, 0, GUEST_RATE_MAX_PAGES);
 		else if (o == 'b')
-			rate_bytes = (uint32_t)number("bytes", optarg, GUEST_BYTES_MIN, GUEST_BYTES_MAX);
+			rate_bytes =
+				(uint32_t)number("bytes", optarg, GUEST_BYTES_MIN, GUEST_BYTES_MAX);
 		else
 			return 2;
 	}
@@ -332,7 +337,8 @@ int main(int argc, char **argv)
 	arena = map_pages(BACKGROUND_PAGES);
 	listener = listen_on(port);
 	if (!arena || listener < 0 || start_thread(background_main, arena) < 0) {
-		fprintf(stderr, "hf-service: cannot start: %s\n", listener < 0 ? strerror(-listener) : "no memory");
+		fprintf(stderr, "hf-service: cannot start: %s\n",
+			listener < 0 ? strerror(-listener) : "no memory");
 		return 1;
 	}
 	printf("hf-service: ready port=%u rate_pages_s=%" PRIu64 "\n", port, rate_pages_s);

@@ -58,8 +58,8 @@ const struct config_key gw_config_keys[] = {
 	    "own IPv4 address and prefix on the backup network; needed with a DPDK port"),
 	KEY("next_hop", STRING, next_hop, "", 0, 0, "IPv4 router to agents in other networks"),
 	KEY("probe_port", STRING, probe_port, "", 0, 0,
-	    "DPDK device in the client network, from which guests and hosts are probed while there is "
-	    "doubt, as \"net_af_packet1,iface=cl0\" or a PCI address"),
+	    "DPDK device in the client network, from which guests and hosts are probed while there "
+	    "is doubt, as \"net_af_packet1,iface=cl0\" or a PCI address"),
 	KEY("probe_address", PREFIX, probe_address, "", 0, 0,
 	    "the gateway's own address there, nobody else's; needed with probe_port"),
 	KEY("probe_interval_ms", MS, probe_interval_ns, "20", 5, 1000,
@@ -111,12 +111,14 @@ const struct config_key gw_config_keys[] = {
 	KEY("events_bytes_max", SIZE, events_bytes_max, "8M", 65536, 1073741824,
 	    "size of events.jsonl before it becomes events.jsonl.1"),
 	KEY("sessions_max", U32, n_sessions_max, "0", 0, 1024,
-	    "agents' connections at one time; 0 is what the configured VMs and hosts need, at least 128"),
+	    "agents' connections at one time; 0 is what the configured VMs and hosts need, at "
+	    "least 128"),
 	KEY("handshakes_max", U32, n_handshakes_max, "0", 0, 1024,
-	    "of them, without a HELLO so far; beyond it the oldest of the greediest address goes; 0 is "
-	    "one for each host and two for each VM, at least 32"),
+	    "of them, without a HELLO so far; beyond it the oldest of the greediest address goes; "
+	    "0 is one for each host and two for each VM, at least 32"),
 	KEY("witness_port", U32, witness_port, "0", 0, 65535,
-	    "UDP port for what the primaries' kernels say of their guests; 0 is the port of listen"),
+	    "UDP port for what the primaries' kernels say of their guests; 0 is the port of "
+	    "listen"),
 	KEY("witness_rekey_s", U32, witness_rekey_s, "600", 1, 86400,
 	    "seconds after which a primary's kernel gets another key to sign that with"),
 	KEY("mtu", U32, mtu, "1500", 576, 1500, "MTU of the backup network"),
@@ -133,11 +135,12 @@ const struct config_key gw_vm_config_keys[] = {
 	VM_KEY(name, "the VM's name; the file is NAME.ini"),
 	VM_KEY(primary, "host that owns the guest until the first promotion"),
 	VM_KEY(standby, "the other host"),
-	CONFIG_KEY("vm", "fence_command", STRING, struct gw_vm_config, fence_command, "", 0, 0,
-		   "shell command that isolates HOLDFAST_HOST before a promotion that follows from its "
-		   "silence; status 0: done"),
-	CONFIG_KEY("vm", "fence_timeout_ms", MS, struct gw_vm_config, fence_timeout_ns, "10000", 100,
-		   600000, "the command is killed, and has failed, after this long"),
+	CONFIG_KEY(
+		"vm", "fence_command", STRING, struct gw_vm_config, fence_command, "", 0, 0,
+		"shell command that isolates HOLDFAST_HOST before a promotion that follows from "
+		"its silence; status 0: done"),
+	CONFIG_KEY("vm", "fence_timeout_ms", MS, struct gw_vm_config, fence_timeout_ns, "10000",
+		   100, 600000, "the command is killed, and has failed, after this long"),
 	CONFIG_KEY("vm", "fence_required", BOOL, struct gw_vm_config, fence_required, "yes", 0, 0,
 		   "promote nobody when the command fails; no: promote all the same"),
 	VM_PROBE(guest_address, IPV4, "the guest's address, to be probed from probe_port"),
@@ -148,10 +151,11 @@ const struct config_key gw_vm_config_keys[] = {
 	VM_PROBE(standby_address, IPV4, "the host `standby` in the client network"),
 	VM_PROBE(primary_backup, IPV4, "the host `primary` on the backup network"),
 	VM_PROBE(standby_backup, IPV4, "the host `standby` on the backup network"),
-	CONFIG_KEY_ENUM("vm", "witness_paths", witness_paths_names, struct gw_vm_config, witness_paths,
-			"backup",
-			"networks by which the owner's kernel sends what it says of the guest: the backup "
-			"network, or both; both needs probe_port, primary_address and standby_address"),
+	CONFIG_KEY_ENUM(
+		"vm", "witness_paths", witness_paths_names, struct gw_vm_config, witness_paths,
+		"backup",
+		"networks by which the owner's kernel sends what it says of the guest: the backup "
+		"network, or both; both needs probe_port, primary_address and standby_address"),
 };
 const size_t gw_n_vm_config_keys = ARRAY_SIZE(gw_vm_config_keys);
 
@@ -190,15 +194,20 @@ static int check_probe_port(const struct gw_config *config, const char *path,
 	size_t size = strcspn(config->probe_port, ",");
 
 	if (!config->probe_port[0])
-		return !config->probe_address.ip_be32 ? 0 :
-			       complain(ret_error, path, "probe_address is set, but probe_port is not");
+		return !config->probe_address.ip_be32
+			       ? 0
+			       : complain(ret_error, path,
+					  "probe_address is set, but probe_port is not");
 	if (!config->probe_address.ip_be32)
-		return complain(ret_error, path,
-				"probe_port = %.60s needs probe_address = IPv4/BITS, an address of the "
-				"gateway's own in the client network", config->probe_port);
+		return complain(
+			ret_error, path,
+			"probe_port = %.60s needs probe_address = IPv4/BITS, an address of the "
+			"gateway's own in the client network",
+			config->probe_port);
 	if (is_kernel(config))
 		return complain(ret_error, path, "probe_port needs a DPDK port, not port = kernel");
-	if (size == strcspn(config->port, ",") && strncmp(config->port, config->probe_port, size) == 0)
+	if (size == strcspn(config->port, ",") &&
+	    strncmp(config->port, config->probe_port, size) == 0)
 		return complain(ret_error, path,
 				"port and probe_port are both the device %.*s; number them, as "
 				"net_af_packet0 and net_af_packet1", (int)size, config->port);
@@ -213,9 +222,11 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 	if (r < 0)
 		return r;
 	if (!is_kernel(&config) && !config.address[0])
-		return complain(ret_error, path,
-				"port = %.60s needs address = IPv4/BITS, the gateway's own address on "
-				"the backup network", config.port);
+		return complain(
+			ret_error, path,
+			"port = %.60s needs address = IPv4/BITS, the gateway's own address on "
+			"the backup network",
+			config.port);
 	if (config.standby_timeout_ns < config.beat_timeout_ns)
 		return complain(ret_error, path,
 				"standby_timeout_ms is shorter than beat_timeout_ms");
@@ -226,7 +237,8 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 	if (config.witness_port == 0)
 		config.witness_port = config.listen.port;
 	if (config.lease_ns >= config.patience_ns)
-		return complain(ret_error, path, "lease_ms must be shorter than patience_ms: a host that "
+		return complain(ret_error, path,
+				"lease_ms must be shorter than patience_ms: a host that "
 				"was given up has to be silent by then");
 	if (config.release_ns > config.lease_ns)
 		return complain(ret_error, path, "release_ms is longer than lease_ms");
@@ -250,14 +262,15 @@ static int check_address(const char *path, const char *key, uint32_t ip_be32, co
 		return 0;
 	(void)inet_ntop(AF_INET, &(struct in_addr){ip_be32}, text, sizeof(text));
 	if (ip == us)
-		return complain(ret_error, path, "%s = %s is the gateway's own %s", key, text, own_key);
+		return complain(ret_error, path, "%s = %s is the gateway's own %s", key, text,
+				own_key);
 	if ((ip & mask) != (us & mask))
 		return complain(ret_error, path,
-				"%s = %s is outside of the network of %s; ARP does not reach it", key,
-				text, own_key);
+				"%s = %s is outside of the network of %s; ARP does not reach it",
+				key, text, own_key);
 	if (own->bits < 31 && ((ip & ~mask) == 0 || (ip & ~mask) == ~mask))
-		return complain(ret_error, path, "%s = %s is that network's own or broadcast address",
-				key, text);
+		return complain(ret_error, path,
+				"%s = %s is that network's own or broadcast address", key, text);
 	return 0;
 }
 
@@ -286,13 +299,15 @@ static int check_vm_probes(const struct gw_config *config, const char *path,
 					  &config->probe_address, ret_error);
 	}
 	if (r == 0 && backup[0] && backup[0] == backup[1])
-		return complain(ret_error, path, "primary_backup and standby_backup are the same address");
+		return complain(ret_error, path,
+				"primary_backup and standby_backup are the same address");
 	for (size_t i = 0; r == 0 && !is_kernel(config) && i < ARRAY_SIZE(backup); i++) {
 		if (backup[i] && gw_config_address(config, &own) < 0)
 			return complain(ret_error, path, "%s: the gateway's address = %.40s is no "
 					"IPv4/BITS", backup_keys[i], config->address);
 		if (backup[i])
-			r = check_address(path, backup_keys[i], backup[i], "address", &own, ret_error);
+			r = check_address(path, backup_keys[i], backup[i], "address", &own,
+					  ret_error);
 	}
 	return r;
 }
@@ -303,13 +318,17 @@ static int check_vm_witness(const struct gw_config *config, const char *path,
 	if (vm->witness_paths != GW_WITNESS_BOTH)
 		return 0;
 	if (!config->probe_port[0])
-		return complain(ret_error, path, "witness_paths = both, but the gateway has no probe_port "
+		return complain(ret_error, path,
+				"witness_paths = both, but the gateway has no probe_port "
 				"for what comes through the client network");
 	if (!vm->primary_address || !vm->standby_address)
-		return complain(ret_error, path, "witness_paths = both needs primary_address and "
-				"standby_address: nothing is taken from elsewhere in the client network");
+		return complain(
+			ret_error, path,
+			"witness_paths = both needs primary_address and "
+			"standby_address: nothing is taken from elsewhere in the client network");
 	if (!wire_is_host_address(ntohl(config->probe_address.ip_be32)))
-		return complain(ret_error, path, "witness_paths = both, but the gateway's probe_address is "
+		return complain(ret_error, path,
+				"witness_paths = both, but the gateway's probe_address is "
 				"none that a host can have");
 	return 0;
 }

@@ -201,8 +201,8 @@ bool control_has_room(struct control_conn *c, unsigned int role, const char *nam
 	unsigned int n = 0, n_viewers = 0, n_same = 0;
 
 	for (struct control_conn *o = c->control->connections; o; o = o->next) {
-		const struct wire_peer *who = o != c && o->tls && is_lasting(o) ? wire_tls_peer(o->tls)
-										 : NULL;
+		const struct wire_peer *who =
+			o != c && o->tls && is_lasting(o) ? wire_tls_peer(o->tls) : NULL;
 
 		if (!who)
 			continue;
@@ -212,13 +212,14 @@ bool control_has_room(struct control_conn *c, unsigned int role, const char *nam
 			  strcmp(who->name, name) == 0;
 	}
 	if (n >= CONTROL_CONNECTIONS_MAX)
-		control_put_error(c, "busy", "%d connections, no more; end one", CONTROL_CONNECTIONS_MAX);
+		control_put_error(c, "busy", "%d connections, no more; end one",
+				  CONTROL_CONNECTIONS_MAX);
 	else if (role == WIRE_PEER_VIEWER && n_viewers >= CONTROL_VIEWERS_MAX)
 		control_put_error(c, "busy", "%d connections of viewers, no more; end one",
 				  CONTROL_VIEWERS_MAX);
 	else if (follow && n_same >= CONTROL_FOLLOWERS_MAX)
-		control_put_error(c, "busy", "%s follows the events %d times already; end one", name,
-				  CONTROL_FOLLOWERS_MAX);
+		control_put_error(c, "busy", "%s follows the events %d times already; end one",
+				  name, CONTROL_FOLLOWERS_MAX);
 	else
 		return true;
 	return false;
@@ -240,7 +241,8 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 	if (c)
 		close_conn(c);
 	c = calloc(1, sizeof(*c));
-	if (!c || wire_tls_new(control->tls, WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER, 0, &c->tls) < 0) {
+	if (!c ||
+	    wire_tls_new(control->tls, WIRE_PEER_OPERATOR | WIRE_PEER_VIEWER, 0, &c->tls) < 0) {
 		log_limited(LOG_LEVEL_WARN, "operator refused: %u connections",
 			    control->n_connections);
 		free(c);

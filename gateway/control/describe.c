@@ -88,10 +88,11 @@ static json_t *describe_host(const struct fleet_vm *vm, uint8_t h, uint64_t now_
 	const struct fleet_report *report = &vm->report[h];
 	bool owner = h == vm->fsm.record.owner;
 
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:{s:o, s:o}}", "name",
-			 vm->config.host[h], "role", owner ? "owner" : "standby", "connected",
-			 (int)host->up, "beat_age_ms", age_ms(host->live.seen_ns, now_ns),
-			 "report_age_ms", age_ms(report->at_ns, now_ns), "agent_state",
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:s, s:s, s:o, s:o, s:s, s:o, s:{s:o, s:o}}",
+			 "name", vm->config.host[h], "role", owner ? "owner" : "standby",
+			 "connected", (int)host->up, "beat_age_ms",
+			 age_ms(host->live.seen_ns, now_ns), "report_age_ms",
+			 age_ms(report->at_ns, now_ns), "agent_state",
 			 report->at_ns ? wire_state_name(report->state) : "unknown", "verdict",
 			 report->at_ns ? wire_verdict_name(report->verdict) : "none", "term",
 			 number(report->term), "epoch", number(report->epoch), "text", report->text,
@@ -130,15 +131,15 @@ static json_t *describe_liveness(const struct vm_fsm *fsm)
 
 	if (fsm->record.state != VM_PROTECTED)
 		return json_null();
-	return json_pack("{s:s, s:s}", "state", detector_state_name(fsm->detector.state), "evidence",
-			 detector_describe(&fsm->detector, evidence, sizeof(evidence)));
+	return json_pack("{s:s, s:s}", "state", detector_state_name(fsm->detector.state),
+			 "evidence", detector_describe(&fsm->detector, evidence, sizeof(evidence)));
 }
 
 static json_t *describe_path(const struct witness_view *view, enum wire_witness_path path,
 			     uint64_t now_ns)
 {
-	return json_pack("{s:o, s:o}", "age_ms", age_ms(view->paths[path].made_at_ns, now_ns), "accepted",
-			 number(view->paths[path].n_accepted));
+	return json_pack("{s:o, s:o}", "age_ms", age_ms(view->paths[path].made_at_ns, now_ns),
+			 "accepted", number(view->paths[path].n_accepted));
 }
 
 /* What the owner's kernel says of the guest. */
@@ -148,16 +149,16 @@ static json_t *describe_witness(const struct fleet *fleet, const struct fleet_vm
 	const struct witness_view *view = fleet_witness_view(fleet, vm);
 	bool by_client = vm->witness_sources[vm->fsm.record.owner] != 0;
 
-	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "keyed",
-			 (int)(vm->witness.term != 0), "age_ms", age_ms(view->made_at_ns, now_ns),
-			 "arrived_age_ms", age_ms(view->arrived_at_ns, now_ns), "answered_age_ms",
-			 age_ms(view->answered_at_ns, now_ns), "unanswered",
-			 number(view->n_unanswered), "asked_age_ms",
-			 age_ms(view->asked_at_ns, now_ns), "to_guest", number(view->to_guest),
-			 "from_guest", number(view->from_guest), "accepted",
-			 number(view->n_accepted), "bad_mac", number(view->n_bad_mac), "paths", "backup",
-			 describe_path(view, WIRE_WITNESS_BACKUP, now_ns), "client",
-			 by_client ? describe_path(view, WIRE_WITNESS_CLIENT, now_ns) : json_null());
+	return json_pack(
+		"{s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "keyed",
+		(int)(vm->witness.term != 0), "age_ms", age_ms(view->made_at_ns, now_ns),
+		"arrived_age_ms", age_ms(view->arrived_at_ns, now_ns), "answered_age_ms",
+		age_ms(view->answered_at_ns, now_ns), "unanswered", number(view->n_unanswered),
+		"asked_age_ms", age_ms(view->asked_at_ns, now_ns), "to_guest",
+		number(view->to_guest), "from_guest", number(view->from_guest), "accepted",
+		number(view->n_accepted), "bad_mac", number(view->n_bad_mac), "paths", "backup",
+		describe_path(view, WIRE_WITNESS_BACKUP, now_ns), "client",
+		by_client ? describe_path(view, WIRE_WITNESS_CLIENT, now_ns) : json_null());
 }
 
 /* Does a promoted guest serve, and what was seen of it? null: none was promoted in this term. */
@@ -171,8 +172,9 @@ static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 
 	if (w->state == VM_PROMOTED_NONE)
 		return json_null();
-	return json_pack("{s:s, s:o, s:s}", "state", names[w->state], "age_ms", age_ms(w->since_ns, now_ns),
-			 "evidence", vm_promoted_describe(fsm, text, sizeof(text)));
+	return json_pack("{s:s, s:o, s:s}", "state", names[w->state], "age_ms",
+			 age_ms(w->since_ns, now_ns), "evidence",
+			 vm_promoted_describe(fsm, text, sizeof(text)));
 }
 
 /* The part that the list and the single view share. */
@@ -183,32 +185,32 @@ static json_t *describe_brief(const struct fleet_vm *vm, uint64_t now_ns)
 	uint64_t waits_ns = vm_standby_waits_ns(fsm, now_ns);
 	char fault[VM_TEXT_MAX];
 
-	return json_pack("{s:s, s:b, s:o, s:o, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
-			 vm->config.name, "conflict", (int)vm_fsm_in_conflict(fsm), "promoted",
-			 describe_promoted(fsm, now_ns), "standby_waits_ms",
-			 waits_ns ? number(waits_ns / CLOCK_NS_PER_MS) : json_null(), "standby_fault",
-			 waits_ns ? json_string(vm_standby_fault(fsm, fault, sizeof(fault)))
-				  : json_null(), "state", vm_state_name(fsm->record.state), "term",
-			 number(fsm->record.term), "owner", vm->config.host[owner], "standby",
-			 vm->config.host[1 - owner], "committed_epoch", number(fsm->protection.committed),
-			 "complete_epoch", number(fsm->protection.complete), "committed_age_ms",
-			 age_ms(fsm->protection.committed_ns, now_ns), "owner_connected",
-			 (int)fsm->host[owner].up, "standby_connected",
-			 (int)fsm->host[1 - owner].up);
+	return json_pack(
+		"{s:s, s:b, s:o, s:o, s:o, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:b, s:b}", "name",
+		vm->config.name, "conflict", (int)vm_fsm_in_conflict(fsm), "promoted",
+		describe_promoted(fsm, now_ns), "standby_waits_ms",
+		waits_ns ? number(waits_ns / CLOCK_NS_PER_MS) : json_null(), "standby_fault",
+		waits_ns ? json_string(vm_standby_fault(fsm, fault, sizeof(fault))) : json_null(),
+		"state", vm_state_name(fsm->record.state), "term", number(fsm->record.term),
+		"owner", vm->config.host[owner], "standby", vm->config.host[1 - owner],
+		"committed_epoch", number(fsm->protection.committed), "complete_epoch",
+		number(fsm->protection.complete), "committed_age_ms",
+		age_ms(fsm->protection.committed_ns, now_ns), "owner_connected",
+		(int)fsm->host[owner].up, "standby_connected", (int)fsm->host[1 - owner].up);
 }
 
 json_t *describe_vm(const struct fleet *fleet, const struct fleet_vm *vm, uint64_t now_ns)
 {
 	json_t *object = describe_brief(vm, now_ns);
 	json_t *more = json_pack(
-		"{s:s, s:s, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:o, s:b, s:o}", "initial_primary",
-		vm->config.host[0], "initial_standby", vm->config.host[1], "state_age_ms",
-		age_ms(vm->fsm.entered_ns, now_ns), "liveness", describe_liveness(&vm->fsm),
-		"hosts", describe_host(vm, 0, now_ns),
+		"{s:s, s:s, s:o, s:o, s:[o, o], s:{s:o, s:o}, s:o, s:o, s:o, s:b, s:o}",
+		"initial_primary", vm->config.host[0], "initial_standby", vm->config.host[1],
+		"state_age_ms", age_ms(vm->fsm.entered_ns, now_ns), "liveness",
+		describe_liveness(&vm->fsm), "hosts", describe_host(vm, 0, now_ns),
 		describe_host(vm, 1, now_ns), "streams", "primary", describe_stream(vm, 0, now_ns),
 		"standby", describe_stream(vm, 1, now_ns), "relay", describe_relay(&vm->relay),
-		"witness", describe_witness(fleet, vm, now_ns),
-		"stats", describe_stats(vm->report[vm->fsm.record.owner].stats), "probing",
+		"witness", describe_witness(fleet, vm, now_ns), "stats",
+		describe_stats(vm->report[vm->fsm.record.owner].stats), "probing",
 		(int)prober_is_active(vm->prober), "guest_probes",
 		describe_probes(vm, PROBER_GUEST, 0, now_ns));
 
@@ -225,8 +227,9 @@ json_t *describe_status(const struct fleet *fleet, const char *gateway, uint64_t
 	json_t *vms = json_array(), *hosts = json_array(), *faults = json_array();
 
 	for (size_t i = 0; i < fleet->n_faults; i++)
-		(void)json_array_append_new(faults, json_pack("{s:s, s:s}", "name", fleet->faults[i].name,
-							      "error", fleet->faults[i].text));
+		(void)json_array_append_new(faults,
+					    json_pack("{s:s, s:s}", "name", fleet->faults[i].name,
+						      "error", fleet->faults[i].text));
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		(void)json_array_append_new(vms, describe_brief(fleet->vms[i], now_ns));
 	for (size_t i = 0; i < fleet->n_hosts; i++) {

@@ -103,7 +103,8 @@ static const char *asker(const struct control_conn *c)
 	return c->tls ? wire_tls_peer(c->tls)->name : "-";
 }
 
-static void command(struct control_conn *c, const struct request *r, enum vm_command what, uint8_t host)
+static void command(struct control_conn *c, const struct request *r, enum vm_command what,
+		    uint8_t host)
 {
 	struct vm_input in = {.kind = VM_IN_COMMAND, .command = what, .no_wait = r->no_wait,
 			      .host = host};
@@ -112,10 +113,11 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 	in.op_id = c->op_id = ++c->control->next_op_id;
 	c->phase = CONTROL_WAITING;
 	log_info("vm=%s operator=%s verb=%s %s", r->vm->config.name, asker(c), r->verb, r->host);
-	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s", asker(c), r->verb, r->host[0] ? " " : "",
-		       r->host);
+	(void)snprintf(text, sizeof(text), "%s asks: %s%s%s", asker(c), r->verb,
+		       r->host[0] ? " " : "", r->host);
 	fleet_event(c->control->fleet, r->now_ns, r->vm->config.name, "operator", text);
-	(void)fleet_step(c->control->fleet, r->vm, &in, r->now_ns); /* the reply has reported a failure */
+	(void)fleet_step(c->control->fleet, r->vm, &in,
+			 r->now_ns); /* the reply has reported a failure */
 }
 
 static void verb_protect(struct control_conn *c, const struct request *r)
@@ -156,7 +158,8 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 	if (e == 0)
 		return; /* the reply follows once it is on disk */
 	if (e == -ENOENT)
-		control_put_error(c, "no-conflict", "no connected host has obeyed a younger gateway than this one");
+		control_put_error(c, "no-conflict",
+				  "no connected host has obeyed a younger gateway than this one");
 	else if (e == -EBUSY)
 		control_put_error(c, "busy", "the disk of state_dir has not yet answered to the "
 				  "last one; ask again");
@@ -171,14 +174,18 @@ static void verb_probe(struct control_conn *c, const struct request *r)
 	char text[WIRE_TEXT_MAX + 1];
 
 	if (!r->vm->prober) {
-		control_put_error(c, "not-possible", "%s has no address that may be probed; its file at "
-				  "the gateway can name guest_address and others", name);
+		control_put_error(c, "not-possible",
+				  "%s has no address that may be probed; its file at "
+				  "the gateway can name guest_address and others",
+				  name);
 		return;
 	}
 	log_info("vm=%s operator=%s verb=%s", name, asker(c), r->verb);
 	prober_try(r->vm->prober, r->now_ns + PROBE_NS, r->now_ns);
-	(void)snprintf(text, sizeof(text), "%s: its hosts and its guest are being probed for a second; "
-		       "holdfastctl vm show %s tells what they answer", name, name);
+	(void)snprintf(text, sizeof(text),
+		       "%s: its hosts and its guest are being probed for a second; "
+		       "holdfastctl vm show %s tells what they answer",
+		       name, name);
 	control_put_json(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "code", "done", "text", text));
 	c->phase = CONTROL_CLOSING;
 }
@@ -214,12 +221,15 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 		if (strcmp(verbs[i].name, r->verb) != 0)
 			continue;
 		if (!(verbs[i].roles & role)) {
-			log_limited(LOG_LEVEL_WARN, "%s %s asked for %s: refused, it is no operator",
+			log_limited(LOG_LEVEL_WARN,
+				    "%s %s asked for %s: refused, it is no operator",
 				    wire_peer_role_name(role), asker(c), r->verb);
-			counters_add(&c->control->fleet->counters.refused[FLEET_REFUSED_WRONG_ROLE], 1);
-			control_put_error(c, "not-allowed",
-					  "%s needs a certificate of role operator, this one is a %s",
-					  r->verb, wire_peer_role_name(role));
+			counters_add(&c->control->fleet->counters.refused[FLEET_REFUSED_WRONG_ROLE],
+				     1);
+			control_put_error(
+				c, "not-allowed",
+				"%s needs a certificate of role operator, this one is a %s",
+				r->verb, wire_peer_role_name(role));
 			return;
 		}
 		if (verbs[i].needs_vm) {
@@ -227,15 +237,17 @@ static void run_verb(struct control_conn *c, struct request *r, const char *vm, 
 
 			r->vm = fleet_find_vm(c->control->fleet, vm);
 			if (!r->vm && fault) {
-				control_put_error(c, "faulty-vm",
-						  "%s is not looked after: %s; correct it and restart "
-						  "the gateway", vm, fault);
+				control_put_error(
+					c, "faulty-vm",
+					"%s is not looked after: %s; correct it and restart "
+					"the gateway",
+					vm, fault);
 				return;
 			}
 			if (!r->vm) {
-				control_put_error(c, "unknown-vm",
-						  "no VM '%s' here; `holdfastctl status` lists them",
-						  vm);
+				control_put_error(
+					c, "unknown-vm",
+					"no VM '%s' here; `holdfastctl status` lists them", vm);
 				return;
 			}
 		}

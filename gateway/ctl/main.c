@@ -94,7 +94,9 @@ static const struct verb verbs[] = {
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: holdfastctl [OPTION...] VERB [NAME [HOST]]\n\nAsks a holdfast-gateway.\n\n");
+	fprintf(out,
+		"usage: holdfastctl [OPTION...] VERB [NAME [HOST]]\n\n"
+		"Asks a holdfast-gateway.\n\n");
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		fprintf(out, "  %-10s%-11s %s\n", verbs[i].words,
 			verbs[i].needs_host ? " NAME HOST" : verbs[i].needs_vm ? " NAME" : "",
@@ -102,7 +104,8 @@ static void usage(FILE *out)
 	fprintf(out,
 		"\n  --json             the gateway's answer as it is, one JSON object a line\n"
 		"  --follow           events: go on until interrupted\n"
-		"  --no-wait          protect, unprotect, failover, owner: return once it has begun\n"
+		"  --no-wait          protect, unprotect, failover, owner: return once it has "
+		"begun\n"
 		"  --timeout SECONDS  give up waiting after that long\n"
 		"  --config FILE      settings (" CONFIG_DEFAULT ")\n"
 		"  --gateway IP:PORT, --ca FILE, --crl FILE, --cert FILE, --key FILE\n"

@@ -38,7 +38,8 @@ static const char *age(const json_t *object, const char *key, char text[32])
 
 void show_status(FILE *out, const json_t *answer)
 {
-	const json_t *vms = json_object_get(answer, "vms"), *hosts = json_object_get(answer, "hosts");
+	const json_t *vms = json_object_get(answer, "vms"),
+		     *hosts = json_object_get(answer, "hosts");
 	const json_t *item;
 	char text[32];
 	size_t i;
@@ -211,8 +212,11 @@ void show_vm(FILE *out, const json_t *answer)
 											 : "down");
 	show_promoted(out, json_object_get(vm, "promoted"));
 	if (int_of(vm, "standby_waits_ms") >= WAITS_SHOWN_MS)
-		fprintf(out, "  %-20s nothing committed for %" JSON_INTEGER_FORMAT " ms, output is held: "
-			"%s\n", "standby", int_of(vm, "standby_waits_ms"), S(vm, "standby_fault"));
+		fprintf(out,
+			"  %-20s nothing committed for %" JSON_INTEGER_FORMAT
+			" ms, output is held: "
+			"%s\n",
+			"standby", int_of(vm, "standby_waits_ms"), S(vm, "standby_fault"));
 	if (json_is_object(json_object_get(vm, "liveness")))
 		fprintf(out, "  %-20s %s: %s\n", "liveness",
 			S(json_object_get(vm, "liveness"), "state"),
@@ -282,7 +286,8 @@ static void show_not_protected(FILE *out, const json_t *vm)
 		fprintf(out, "; holdfastctl events says why, holdfastctl failover %s tries again\n",
 			name);
 	else
-		fprintf(out, "; it goes on by itself, holdfastctl events says why if it does not\n");
+		fprintf(out,
+			"; it goes on by itself, holdfastctl events says why if it does not\n");
 }
 
 int show_check(FILE *out, const json_t *answer)
@@ -299,12 +304,17 @@ int show_check(FILE *out, const json_t *answer)
 			show_not_protected(out, item);
 			n_wrong++;
 			if (strcmp(S(json_object_get(item, "promoted"), "state"), "silent") == 0)
-				fprintf(out, "%s was promoted on %s, and nothing shows that it serves: %s\n", name,
-					S(item, "owner"), S(json_object_get(item, "promoted"), "evidence"));
+				fprintf(out,
+					"%s was promoted on %s, and nothing shows that it serves: "
+					"%s\n",
+					name, S(item, "owner"),
+					S(json_object_get(item, "promoted"), "evidence"));
 		} else if (int_of(item, "standby_waits_ms") >= WAITS_SHOWN_MS) {
-			fprintf(out, "%s: standby %s lets nothing be committed for %" JSON_INTEGER_FORMAT
-				" ms, output is held: %s\n", name, S(item, "standby"),
-				int_of(item, "standby_waits_ms"), S(item, "standby_fault"));
+			fprintf(out,
+				"%s: standby %s lets nothing be committed for %" JSON_INTEGER_FORMAT
+				" ms, output is held: %s\n",
+				name, S(item, "standby"), int_of(item, "standby_waits_ms"),
+				S(item, "standby_fault"));
 			n_wrong++;
 		}
 		if (json_is_true(json_object_get(item, "conflict"))) {

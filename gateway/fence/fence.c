@@ -89,7 +89,8 @@ static void reap(struct run *run)
 	else if (WIFEXITED(status))
 		(void)snprintf(run->text, sizeof(run->text), "exit status %d", WEXITSTATUS(status));
 	else
-		(void)snprintf(run->text, sizeof(run->text), "ended by signal %d", WTERMSIG(status));
+		(void)snprintf(run->text, sizeof(run->text), "ended by signal %d",
+			       WTERMSIG(status));
 }
 
 static void exit_ready(struct source *source, uint32_t events, uint64_t now_ns)
@@ -260,7 +261,8 @@ void fence_poll(struct fence *fence, uint64_t now_ns)
 		if (run->tell_ns == 0)
 			add_last_words(fence, run);
 		run->tell_ns = now_ns + RETRY_NS;
-		if (fence->ended(fence->arg, run->vm, run->host, run->term, run->ok, run->text) == 0)
+		if (fence->ended(fence->arg, run->vm, run->host, run->term, run->ok, run->text) ==
+		    0)
 			run->in_use = false;
 	}
 }

@@ -50,7 +50,9 @@ void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 	struct prober_figures guest;
 	const struct witness_view *view = fleet_witness_view(fleet, vm);
 	struct detector_evidence e = {
-		.witness = view->n_timely, .to_guest = view->to_guest, .from_guest = view->from_guest,
+		.witness = view->n_timely,
+		.to_guest = view->to_guest,
+		.from_guest = view->from_guest,
 	};
 
 	e.host_client = asked(vm->prober, PROBER_HOST, owner, &e.has_client_path);
@@ -67,8 +69,9 @@ void evidence_gather(const struct fleet *fleet, const struct fleet_vm *vm,
 
 void evidence_ask(struct fleet_vm *vm, uint64_t now_ns)
 {
-	prober_set_active(vm->prober,
-			  (vm->fsm.record.state == VM_PROTECTED && detector_asks(&vm->fsm.detector)) ||
-				  vm_promoted_asks(&vm->fsm, now_ns),
-			  now_ns);
+	prober_set_active(
+		vm->prober,
+		(vm->fsm.record.state == VM_PROTECTED && detector_asks(&vm->fsm.detector)) ||
+			vm_promoted_asks(&vm->fsm, now_ns),
+		now_ns);
 }

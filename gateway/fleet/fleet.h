@@ -14,8 +14,8 @@
  * on. So do this VM's leases, as long as the record changes neither term nor owner.
  *
  * Where: main makes it; session/ and control/ call it. It calls vm/, and connections and operators
- * only through tables of functions (link.h, struct fleet_sinks): nothing of these runs within a step.
- * Only this room calls the machines' functions that change them.
+ * only through tables of functions (link.h, struct fleet_sinks): nothing of these runs within a
+ * step. Only this room calls the machines' functions that change them.
  *
  * Time: @now_ns is the monotonic time of the loop's turn.
  * Threads: one, the gateway's loop. Nothing here blocks (except in tests without a journal_thread).
@@ -153,8 +153,8 @@ struct fleet_config {
 	void *fence_arg;
 	uint64_t witness_rekey_ns;
 	uint16_t witness_port; /* UDP; 0: witness datagrams are not taken, send no keys */
-	/* Our address in the client network, where datagrams are taken too, host byte order. 0: they
-	 * are not, and no VM has witness_sources. */
+	/* Our address in the client network, where datagrams are taken too, host byte order. 0:
+	 * they are not, and no VM has witness_sources. */
 	uint32_t client_address;
 };
 

@@ -4,8 +4,8 @@
 
 #include "fleet/fleet.h"
 
-/* fleet_act.c. Carry out one action of a step of @vm. 0: done; 1: a journal record is being written,
- * fleet_act_journaled() follows; -errno: it could not be written. */
+/* fleet_act.c. Carry out one action of a step of @vm. 0: done; 1: a journal record is being
+ * written, fleet_act_journaled() follows; -errno: it could not be written. */
 int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 

@@ -77,7 +77,8 @@ static bool cancels(const struct vm_input *in, const struct vm_input *old)
 		return false;
 	if (in->kind == VM_IN_CONTROL_DOWN)
 		return old->kind == VM_IN_CONTROL_UP;
-	return in->kind == VM_IN_STREAM_DOWN && old->kind == VM_IN_STREAM_UP && in->role == old->role;
+	return in->kind == VM_IN_STREAM_DOWN && old->kind == VM_IN_STREAM_UP &&
+	       in->role == old->role;
 }
 
 static void copy_text(char *to, size_t size, const char *from)

@@ -58,7 +58,8 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 		return;
 	}
 	fleet->config.incarnation = number;
-	if (fleet->younger < number) /* else a host has meanwhile reported one that is younger still */
+	if (fleet->younger <
+	    number) /* else a host has meanwhile reported one that is younger still */
 		fleet->younger = 0;
 	/* The younger gateway may have granted leases until just now. */
 	for (size_t i = 0; i < fleet->n_vms; i++)

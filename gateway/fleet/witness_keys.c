@@ -165,6 +165,7 @@ void witness_keys_count(struct fleet *fleet)
 {
 	for (unsigned int path = 0; path < WIRE_WITNESS_N_PATHS; path++) {
 		for (unsigned int v = 0; v < WITNESS_RX_N_VERDICTS; v++)
-			fleet->counters.witness[path][v] = witness_rx_count(fleet->witness, path, v);
+			fleet->counters.witness[path][v] =
+				witness_rx_count(fleet->witness, path, v);
 	}
 }

@@ -207,9 +207,9 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 
 /* The host answers on both networks, and witness datagrams came while all was well, but now the
  * guest's port sees none of the probes. So the guest's process is gone, and the port with it. A
- * witness may be lost on its way, so several answers must have come by the same path: even with half
- * of all frames lost, all witnesses would be missing only once in 100,000 times. While an agent
- * beats it is asked instead: it knows whether the process exists. */
+ * witness may be lost on its way, so several answers must have come by the same path: even with
+ * half of all frames lost, all witnesses would be missing only once in 100,000 times. While an
+ * agent beats it is asked instead: it knows whether the process exists. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;
@@ -228,7 +228,8 @@ static bool is_guest_gone(const struct detector *d, const struct detector_config
 static bool is_well_again(const struct detector *d, const struct detector_config *config)
 {
 	return what_is_late(d, config) == DETECTOR_WELL &&
-	       d->seen_ns[DETECTOR_BEAT] > d->doubt_ns && d->seen_ns[DETECTOR_PROGRESS] > d->doubt_ns;
+	       d->seen_ns[DETECTOR_BEAT] > d->doubt_ns &&
+	       d->seen_ns[DETECTOR_PROGRESS] > d->doubt_ns;
 }
 
 static void enter(struct detector *d, enum detector_state state, enum detector_reason reason)

@@ -74,14 +74,15 @@ static bool hears_rival(const struct claiming *c, struct port *port, uint8_t ret
 	bool rival = false;
 
 	for (size_t i = 0; i < n; i++) {
-		rival = rival || claiming_is_rival(frames[i].data, frames[i].size, c->ip_be32, c->mac,
-						   ret_mac);
+		rival = rival || claiming_is_rival(frames[i].data, frames[i].size, c->ip_be32,
+						   c->mac, ret_mac);
 		port_frame_free(frames[i].handle);
 	}
 	return rival;
 }
 
-int claiming_open(struct claiming *claiming, struct fleet *fleet, struct port *port, uint32_t ip_be32)
+int claiming_open(struct claiming *claiming, struct fleet *fleet, struct port *port,
+		  uint32_t ip_be32)
 {
 	char text[160];
 	uint8_t mac[6];

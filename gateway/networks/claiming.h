@@ -34,8 +34,8 @@ bool claiming_is_rival(const uint8_t *data, size_t size, uint32_t ip_be32, const
 
 /* Probe for 300 ms on @port, which nobody else reads yet. 0: nobody has the address; -EADDRINUSE:
  * logged; -errno. */
-int claiming_open(struct claiming *claiming, struct fleet *fleet, struct port *port, uint32_t ip_be32)
-	__attribute__((warn_unused_result));
+int claiming_open(struct claiming *claiming, struct fleet *fleet, struct port *port,
+		  uint32_t ip_be32) __attribute__((warn_unused_result));
 
 /* Call for each frame of the port. Reports a rival, at most once in ten seconds. */
 void claiming_look(struct claiming *claiming, const void *data, size_t size, uint64_t now_ns);

@@ -43,8 +43,8 @@ static int open_port(const struct gw_config *config, enum prober_net net, uint32
 }
 
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
-		  struct ports *ports, struct stack **stack, struct witnessing witnessing[PROBER_N_NETS],
-		  struct claiming *claiming)
+		  struct ports *ports, struct stack **stack,
+		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming)
 {
 	struct stack_config how = {
 		.address = config->address,
@@ -61,8 +61,8 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct se
 	if (r == 0)
 		r = open_port(config, PROBER_NET_BACKUP, own.ip_be32, fleet->probes, ports);
 	if (r == 0 && config->probe_port[0])
-		r = open_port(config, PROBER_NET_CLIENT, config->probe_address.ip_be32, fleet->probes,
-			      ports);
+		r = open_port(config, PROBER_NET_CLIENT, config->probe_address.ip_be32,
+			      fleet->probes, ports);
 	if (r < 0)
 		return r;
 	port = ports->slots[PROBER_NET_BACKUP].port;
@@ -72,8 +72,9 @@ int networks_open(const struct gw_config *config, struct fleet *fleet, struct se
 		return r;
 	witnessing_open(&witnessing[PROBER_NET_BACKUP], fleet, port, WIRE_WITNESS_BACKUP, &own);
 	if (fleet->config.client_address != 0)
-		witnessing_open(&witnessing[PROBER_NET_CLIENT], fleet, ports->slots[PROBER_NET_CLIENT].port,
-				WIRE_WITNESS_CLIENT, &config->probe_address);
+		witnessing_open(&witnessing[PROBER_NET_CLIENT], fleet,
+				ports->slots[PROBER_NET_CLIENT].port, WIRE_WITNESS_CLIENT,
+				&config->probe_address);
 	memcpy(how.mac, port_mac(port), sizeof(how.mac));
 	r = stack_open(&how, output_frame, port, stack);
 	if (r == 0)

@@ -17,16 +17,16 @@
 #include "session/session.h"
 #include "stack/stack.h"
 
-/* Open the ports of @config and add them to @ports in the order of enum prober_net. Let fleet->probes
- * use them. Bring the stack up as *stack and accept agents for @sessions. Open @witnessing in the
- * networks that datagrams come from. Check that nobody else has our address, and let @claiming
- * watch it.
+/* Open the ports of @config and add them to @ports in the order of enum prober_net. Let
+ * fleet->probes use them. Bring the stack up as *stack and accept agents for @sessions. Open
+ * @witnessing in the networks that datagrams come from. Check that nobody else has our address, and
+ * let @claiming watch it.
  *
  * @ports, *stack (NULL before) and @witnessing (zero before) are the caller's to close, also after
  * an error; ports last. 0; -errno, which was logged. Blocks as port_open() does, and for 300 ms. */
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
-		  struct ports *ports, struct stack **stack, struct witnessing witnessing[PROBER_N_NETS],
-		  struct claiming *claiming)
+		  struct ports *ports, struct stack **stack,
+		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming)
 	__attribute__((warn_unused_result));
 
 #endif

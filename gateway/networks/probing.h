@@ -11,7 +11,8 @@
 #include "fleet/fleet.h"
 
 /* Make probers, in fleet->vms[]->prober, for the VMs of @fleet that have addresses in @vms (the @n
- * configurations they were made from). fleet->probes is *ret_probes; the caller frees it after @gw. 0;
+ * configurations they were made from). fleet->probes is *ret_probes; the caller frees it after @gw.
+ * 0;
  * -ENOMEM; -errno of getrandom(). */
 int probing_open(const struct gw_config *config, const struct gw_vm_config *vms, size_t n,
 		 struct fleet *fleet, struct probes **ret_probes)

@@ -46,9 +46,10 @@ void witnessing_open(struct witnessing *w, struct fleet *fleet, struct port *por
 	if (r == 0)
 		r = shield_prog_open(own->ip_be32, fleet->config.witness_port, path, &w->prog);
 	if (r < 0)
-		log_warn("the kernel takes no program for the port in the %s network: %s%s; a flood of UDP will "
-			 "not be kept off, going on without", networks[path], strerror(-r),
-			 r == -EPERM ? " (it needs CAP_BPF)" : "");
+		log_warn(
+			"the kernel takes no program for the port in the %s network: %s%s; a flood "
+			"of UDP will not be kept off, going on without",
+			networks[path], strerror(-r), r == -EPERM ? " (it needs CAP_BPF)" : "");
 }
 
 void witnessing_close(struct witnessing *w)
@@ -166,13 +167,17 @@ static void tell(struct witnessing *w, uint64_t now_ns)
 	if (w->shield.is_up) {
 		w->is_told = w->told_ns == 0 || now_ns - w->told_ns >= TELL_NS;
 		w->dropped_before = w->n_dropped;
-		(void)snprintf(text, sizeof(text), "a flood of UDP that nobody wants in the %s network: the "
-			       "kernel drops all but true witness datagrams", networks[w->path]);
+		(void)snprintf(text, sizeof(text),
+			       "a flood of UDP that nobody wants in the %s network: the "
+			       "kernel drops all but true witness datagrams",
+			       networks[w->path]);
 		if (w->is_told)
 			w->told_ns = now_ns;
 	} else {
-		(void)snprintf(text, sizeof(text), "the flood is over in the %s network: the kernel dropped %"
-			       PRIu64 " datagrams", networks[w->path], w->n_dropped - w->dropped_before);
+		(void)snprintf(text, sizeof(text),
+			       "the flood is over in the %s network: the kernel dropped %" PRIu64
+			       " datagrams",
+			       networks[w->path], w->n_dropped - w->dropped_before);
 	}
 	if (!w->is_told)
 		return;
@@ -190,7 +195,8 @@ void witnessing_shield(struct witnessing *w, uint64_t now_ns)
 		return;
 	if (w->shield.is_up)
 		take_counts(w);
-	changed = shield_look(&w->shield, witness_rx_refused(fleet->witness, w->path) + w->n_unwanted, now_ns);
+	changed = shield_look(&w->shield,
+			      witness_rx_refused(fleet->witness, w->path) + w->n_unwanted, now_ns);
 	if (!changed && !w->shield.is_up)
 		return;
 	r = w->shield.is_up ? put_up(w) : take_down(w);

@@ -51,7 +51,8 @@ static bool output(struct prober *prober, enum prober_net net, const uint8_t fra
 /* Send a probe. One that could not be sent does not count: its missing answer would speak against
  * the peer. */
 static bool send_probe(struct prober *prober, struct prober_target *target,
-		       enum prober_method method, const uint8_t frame[FRAMES_BYTES], uint64_t now_ns)
+		       enum prober_method method, const uint8_t frame[FRAMES_BYTES],
+		       uint64_t now_ns)
 {
 	struct prober_count *count = &target->by[method];
 
@@ -124,7 +125,8 @@ static void send_syn(struct prober *prober, struct prober_target *target, size_t
 		uint64_t random = prober->all->random(prober->all->random_arg);
 
 		syn->tcp = (struct frames_tcp){
-			.source_port = (uint16_t)(PORT_FIRST + (random >> 32) % (65536 - PORT_FIRST)),
+			.source_port =
+				(uint16_t)(PORT_FIRST + (random >> 32) % (65536 - PORT_FIRST)),
 			.dest_port = prober->ports[i],
 			.seq = (uint32_t)random,
 		};
@@ -363,7 +365,8 @@ static void add_count(struct prober_count *all, const struct prober_count *count
 	all->answered += count->answered;
 	all->round_sent += count->round_sent;
 	all->round_answered += count->round_answered;
-	if (count->first_sent_ns && (!all->first_sent_ns || count->first_sent_ns < all->first_sent_ns))
+	if (count->first_sent_ns &&
+	    (!all->first_sent_ns || count->first_sent_ns < all->first_sent_ns))
 		all->first_sent_ns = count->first_sent_ns;
 	if (count->last_sent_ns > all->last_sent_ns)
 		all->last_sent_ns = count->last_sent_ns;

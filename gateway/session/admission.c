@@ -58,9 +58,11 @@ void admission_settle(struct sessions *sessions)
 	struct session_config *config = &sessions->config;
 
 	if (config->n_handshakes_max == 0) {
-		config->n_handshakes_max =
-			n_needed > ADMISSION_HANDSHAKES_LEAST ? n_needed : ADMISSION_HANDSHAKES_LEAST;
-		if (config->n_sessions_max != 0 && config->n_handshakes_max > config->n_sessions_max)
+		config->n_handshakes_max = n_needed > ADMISSION_HANDSHAKES_LEAST
+						   ? n_needed
+						   : ADMISSION_HANDSHAKES_LEAST;
+		if (config->n_sessions_max != 0 &&
+		    config->n_handshakes_max > config->n_sessions_max)
 			config->n_handshakes_max = config->n_sessions_max;
 	}
 	if (config->n_sessions_max == 0) {
@@ -123,7 +125,8 @@ int admission_make_room(struct sessions *sessions, const char *source, uint64_t 
 
 	if (n_taken >= sessions->config.n_sessions_max)
 		n_taken -= n_silent(sessions, source, now_ns);
-	if (n_taken < sessions->config.n_sessions_max && c->handshakes_now < sessions->config.n_handshakes_max)
+	if (n_taken < sessions->config.n_sessions_max &&
+	    c->handshakes_now < sessions->config.n_handshakes_max)
 		return 0;
 	victim = find_victim(sessions, source);
 	if (!victim)
@@ -145,7 +148,8 @@ bool admission_may_run(struct session *s, uint64_t now_ns)
 	struct admission *a = &s->sessions->admission;
 
 	earn(a, now_ns);
-	if (s->picked || (a->n_waiting == 0 && a->budget[is_known(s->sessions, s->source)].left_ns > 0)) {
+	if (s->picked ||
+	    (a->n_waiting == 0 && a->budget[is_known(s->sessions, s->source)].left_ns > 0)) {
 		s->picked = false;
 		return true;
 	}

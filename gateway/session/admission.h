@@ -14,7 +14,8 @@
  *
  * An address is known once a host said HELLO from it, or when a VM's file names it.
  *
- * Where: session.c and sessions.c ask; sessions_tick() runs the waiting ones. Threads: the gateway's loop.
+ * Where: session.c and sessions.c ask; sessions_tick() runs the waiting ones. Threads: the
+ * gateway's loop.
  */
 #ifndef SESSION_ADMISSION_H
 #define SESSION_ADMISSION_H

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions, const char *peer,
-	      uint64_t now_ns)
+int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions,
+	      const char *peer, uint64_t now_ns)
 {
 	c->ops = ops;
 	c->pending = NULL;

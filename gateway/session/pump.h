@@ -38,8 +38,8 @@ struct pump_conn {
 };
 
 /* Begin. 0; -EBUSY, -ENOMEM as session_new(): close the connection. */
-int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions, const char *peer,
-	      uint64_t now_ns) __attribute__((warn_unused_result));
+int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions,
+	      const char *peer, uint64_t now_ns) __attribute__((warn_unused_result));
 
 /* The connection broke: frees the session; the shell frees @c. */
 void pump_lost(struct pump_conn *c, uint64_t now_ns);

@@ -222,9 +222,11 @@ int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t
 	if (wire_hello_decode(frame, &hello, &error) < 0)
 		return session_bad_frame(s, now_ns, &error);
 	if (hello.kind == WIRE_KIND_PEER) {
-		session_refuse(s, now_ns, WIRE_REFUSED_PROTOCOL, FLEET_REFUSED_BAD_FRAME,
-			       "a peer connection is between two agents: `peer` in %s's file names a "
-			       "gateway", hello.vm);
+		session_refuse(
+			s, now_ns, WIRE_REFUSED_PROTOCOL, FLEET_REFUSED_BAD_FRAME,
+			"a peer connection is between two agents: `peer` in %s's file names a "
+			"gateway",
+			hello.vm);
 		return -EPROTO;
 	}
 	if (wire_hello_negotiate(&hello, &s->version, &features, &code, &why) < 0) {

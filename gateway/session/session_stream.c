@@ -22,7 +22,8 @@ static void tell_failure(struct session *s, enum vm_input_kind kind,
 	struct vm_input in = {.kind = kind, .host = s->host_index, .role = s->role,
 			      .text = failure->text};
 
-	/* If this is undone because it could not be journaled, the peer reports the failure again. */
+	/* If this is undone because it could not be journaled, the peer reports the failure
+	 * again. */
 	(void)fleet_step(s->sessions->fleet, s->vm, &in, now_ns);
 }
 
@@ -95,7 +96,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 	}
 	if (vm_relay_ack(&vm->relay, frame->h.epoch, now_ns) < 0) {
 		session_refuse(s, now_ns, WIRE_REFUSED_PROTOCOL, FLEET_REFUSED_BAD_FRAME,
-			       "EPOCH_ACK of epoch %" PRIu64 ", but %" PRIu64 " is the last one sent",
+			       "EPOCH_ACK of epoch %" PRIu64 ", but %" PRIu64
+			       " is the last one sent",
 			       frame->h.epoch, vm->relay.sent_epoch);
 		return -EPROTO;
 	}

@@ -112,7 +112,8 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 	struct shell_kernel *shell = (struct shell_kernel *)source;
 	struct sockaddr_in sa;
 	socklen_t sa_size = sizeof(sa);
-	int fd = accept4(source->fd, (struct sockaddr *)&sa, &sa_size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd =
+		accept4(source->fd, (struct sockaddr *)&sa, &sa_size, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct kernel_conn *c;
 	char peer[FLEET_LINK_PEER_SIZE], ip[INET_ADDRSTRLEN];
 	int one = 1;

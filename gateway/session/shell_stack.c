@@ -62,7 +62,8 @@ static void on_received(void *arg, const void *data, size_t size)
 
 	if (pump_receive(&c->pump, data, size, clock_mono_ns()) == 0)
 		return;
-	log_limited(LOG_LEVEL_WARN, "peer=%s sent more than its window", c->pump.session->link.peer);
+	log_limited(LOG_LEVEL_WARN, "peer=%s sent more than its window",
+		    c->pump.session->link.peer);
 	pump_lost(&c->pump, clock_mono_ns());
 	stack_conn_abort(c->conn);
 	free(c);

@@ -38,6 +38,7 @@ void neighbours_learn(struct neighbours *table, uint32_t address,
 
 /* The MAC of @address, valid until the next call; NULL: not known. *ret_ask: the entry is old and
  * was not asked about lately, so ask by ARP (this call notes that you did). */
-const uint8_t *neighbours_find(struct neighbours *table, uint32_t address, uint64_t now_ns, int *ret_ask);
+const uint8_t *neighbours_find(struct neighbours *table, uint32_t address, uint64_t now_ns,
+			       int *ret_ask);
 
 #endif

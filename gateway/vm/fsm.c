@@ -191,8 +191,8 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 	bool is_again = fsm->is_again;
 
 	if (vm_fsm_in_conflict(fsm)) {
-		vm_event(s, "conflict", "%s; nothing follows from it: who owns the guest is not clear",
-			 reason);
+		vm_event(s, "conflict",
+			 "%s; nothing follows from it: who owns the guest is not clear", reason);
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
@@ -272,7 +272,8 @@ static void describe_commits(const struct vm_fsm *fsm, uint64_t now_ns, char *te
 {
 	if (fsm->protection.committed_ns)
 		(void)snprintf(text, size, "last epoch %" PRIu64 " committed %" PRIu64 " ms ago",
-			       fsm->protection.committed, (now_ns - fsm->protection.committed_ns) / CLOCK_NS_PER_MS);
+			       fsm->protection.committed,
+			       (now_ns - fsm->protection.committed_ns) / CLOCK_NS_PER_MS);
 	else
 		(void)snprintf(text, size, "no epoch committed since start");
 }

@@ -71,7 +71,8 @@ static void on_protect(struct vm_step *s)
 	if (fsm->fence_due || fsm->release_due ||
 	    (fsm->host[other].reported && fsm->host[other].agent_state == WIRE_STATE_RUNNING &&
 	     fsm->record.term > 0)) {
-		reply(s, false, "busy", "%s has not yet confirmed the end of the last term; try again",
+		reply(s, false, "busy",
+		      "%s has not yet confirmed the end of the last term; try again",
 		      vm_host_name(fsm, fsm->release_due ? owner : other));
 		return;
 	}
@@ -102,9 +103,10 @@ static void unprotect_failed(struct vm_step *s)
 	if (refuse_absent(s, candidate))
 		return;
 	if (host->agent_state == WIRE_STATE_RUNNING || host->agent_state == WIRE_STATE_PROMOTING) {
-		reply(s, false, "running", "%s reports that it runs the guest; `holdfastctl failover "
-		      "%s` confirms it as the owner", vm_host_name(fsm, candidate),
-		      fsm->config->name);
+		reply(s, false, "running",
+		      "%s reports that it runs the guest; `holdfastctl failover "
+		      "%s` confirms it as the owner",
+		      vm_host_name(fsm, candidate), fsm->config->name);
 		return;
 	}
 	if (vm_settle_failed(s)) {
@@ -113,15 +115,16 @@ static void unprotect_failed(struct vm_step *s)
 		return;
 	}
 	if (fsm->give_back_due) {
-		reply(s, false, "busy", "%s is being asked to stop standing by; wait for its answer",
+		reply(s, false, "busy",
+		      "%s is being asked to stop standing by; wait for its answer",
 		      vm_host_name(fsm, candidate));
 		return;
 	}
 	if (!has_guest(&fsm->host[vm_fsm_other(fsm)])) {
 		reply(s, false, "no-guest",
 		      "%s does not say that it has the guest, so what %s holds may be all that is "
-		      "left of it, and would be given up: `holdfastctl failover %s` promotes it; else "
-		      "start the guest on %s first",
+		      "left of it, and would be given up: `holdfastctl failover %s` promotes it; "
+		      "else start the guest on %s first",
 		      vm_host_name(fsm, vm_fsm_other(fsm)), vm_host_name(fsm, candidate),
 		      fsm->config->name, vm_host_name(fsm, vm_fsm_other(fsm)));
 		return;
@@ -142,10 +145,11 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 	 * shows a promotion that went through after all. */
 	if (!ok || host->agent_state == WIRE_STATE_RUNNING ||
 	    host->agent_state == WIRE_STATE_PROMOTING) {
-		vm_finish_op(s, false, "running",
-			     "%s has not stopped standing by (%s, it reports %s); `holdfastctl failover "
-			     "%s` confirms it as the owner", candidate, text,
-			     wire_state_name(host->agent_state), fsm->config->name);
+		vm_finish_op(
+			s, false, "running",
+			"%s has not stopped standing by (%s, it reports %s); `holdfastctl failover "
+			"%s` confirms it as the owner",
+			candidate, text, wire_state_name(host->agent_state), fsm->config->name);
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, vm_fsm_other(fsm), true,
@@ -161,7 +165,8 @@ static void on_unprotect(struct vm_step *s)
 	case VM_UNPROTECTED:
 		if (!fsm->release_due) {
 			reply(s, true, "already", "%s is unprotected already%s", fsm->config->name,
-			      fsm->is_suspended ? "; it will not be protected again by itself" : "");
+			      fsm->is_suspended ? "; it will not be protected again by itself"
+						: "");
 			fsm->is_suspended = fsm->is_agreed = false;
 			return;
 		}
@@ -174,7 +179,8 @@ static void on_unprotect(struct vm_step *s)
 		fsm->release_due = fsm->stop_due = true;
 		break;
 	case VM_PROMOTING:
-		reply(s, false, "busy", "%s is being promoted; wait for its end", fsm->config->name);
+		reply(s, false, "busy", "%s is being promoted; wait for its end",
+		      fsm->config->name);
 		return;
 	case VM_FAILED:
 		unprotect_failed(s);
@@ -211,7 +217,8 @@ static void on_failover(struct vm_step *s)
 		if (refuse_absent(s, fsm->record.owner))
 			return;
 		vm_set_state(s, VM_PROMOTING, fsm->record.owner, true,
-			     "operator asked %s to try again", vm_host_name(fsm, fsm->record.owner));
+			     "operator asked %s to try again",
+			     vm_host_name(fsm, fsm->record.owner));
 		/* An operator who waits for the guest to be given back must hear that it is not. */
 		vm_finish_op(s, false, "aborted", "an operator asked for a failover of %s",
 			     fsm->config->name);
@@ -233,7 +240,8 @@ static void on_failover(struct vm_step *s)
 		      fsm->config->name, vm_host_name(fsm, fsm->record.owner));
 	else if (fsm->record.state == VM_UNPROTECTED)
 		reply(s, false, "not-protected",
-		      "%s is %s: there is no standby to fail over to; `holdfastctl protect %s` first",
+		      "%s is %s: there is no standby to fail over to; `holdfastctl protect %s` "
+		      "first",
 		      fsm->config->name, vm_state_name(fsm->record.state), fsm->config->name);
 	else
 		reply(s, false, "busy",
@@ -250,7 +258,8 @@ static void on_owner(struct vm_step *s)
 	const char *name = vm_host_name(fsm, h);
 
 	if (!vm_fsm_in_conflict(fsm)) {
-		reply(s, false, "no-conflict", "%s owns %s in term %" PRIu64 ", no host says otherwise; "
+		reply(s, false, "no-conflict",
+		      "%s owns %s in term %" PRIu64 ", no host says otherwise; "
 		      "`holdfastctl failover %s` moves a protected guest",
 		      vm_host_name(fsm, fsm->record.owner), fsm->config->name, fsm->record.term,
 		      fsm->config->name);
@@ -259,15 +268,16 @@ static void on_owner(struct vm_step *s)
 	if (refuse_absent(s, h))
 		return;
 	if (host->term > fsm->term_seen && host->term > fsm->record.term) {
-		reply(s, false, "not-possible", "%s reports term %" PRIu64 ", which is out of range; is "
-		      "the role file of %s in its run_dir damaged?", name, host->term,
-		      fsm->config->name);
+		reply(s, false, "not-possible",
+		      "%s reports term %" PRIu64 ", which is out of range; is "
+		      "the role file of %s in its run_dir damaged?",
+		      name, host->term, fsm->config->name);
 		return;
 	}
 	if (host->agent_state == WIRE_STATE_FENCED || host->agent_state == WIRE_STATE_FAILED ||
 	    vm_agent_stands_by(host->agent_state)) {
-		reply(s, false, "not-possible", "%s reports %s: it has no guest that could go on", name,
-		      wire_state_name(host->agent_state));
+		reply(s, false, "not-possible", "%s reports %s: it has no guest that could go on",
+		      name, wire_state_name(host->agent_state));
 		return;
 	}
 	vm_resolve_conflict(s, h);
@@ -278,12 +288,13 @@ static void refuse_in_conflict(struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
 
-	reply(s, false, "conflict", "a host reports a newer term of %s than this gateway's %" PRIu64
+	reply(s, false, "conflict",
+	      "a host reports a newer term of %s than this gateway's %" PRIu64
 	      ", and the other does not confirm it, or it obeys a younger gateway, or the journal "
 	      "is damaged (see the log); `holdfastctl vm show %s` has what both say, "
-	      "`holdfastctl owner %s HOST` names the one whose guest is the right one (one on the other "
-	      "host is then stopped)", fsm->config->name, fsm->record.term, fsm->config->name,
-	      fsm->config->name);
+	      "`holdfastctl owner %s HOST` names the one whose guest is the right one (one on the "
+	      "other host is then stopped)",
+	      fsm->config->name, fsm->record.term, fsm->config->name, fsm->config->name);
 }
 
 void vm_on_command(struct vm_step *s)

@@ -101,7 +101,8 @@ static void learn_committed(struct vm_step *s)
 	    fsm->protection.complete < fsm->protection.committed)
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 ", but %" PRIu64 " was committed",
-			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete, fsm->protection.committed);
+			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete,
+			     fsm->protection.committed);
 }
 
 /* The owner's agent seals no more, for example because a device was plugged that the standby lacks.
@@ -111,8 +112,8 @@ static void on_uncovered(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	char reason[VM_TEXT_MAX];
 
-	(void)snprintf(reason, sizeof(reason), "suspended: %s says: %s", vm_host_name(fsm, s->in->host),
-		       peer_text(s));
+	(void)snprintf(reason, sizeof(reason), "suspended: %s says: %s",
+		       vm_host_name(fsm, s->in->host), peer_text(s));
 	vm_end_protection(s, reason);
 	if (fsm->record.state != VM_UNPROTECTED)
 		return; /* a conflict: nothing follows */
@@ -129,8 +130,9 @@ static void protect_again(struct vm_step *s)
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
 	/* Wait until the last protection has ended completely. The report will be repeated. */
-	if (vm_fsm_in_conflict(fsm) || !fsm->is_suspended || s->now_ns < fsm->again_ns || fsm->op.id ||
-	    fsm->release_due || fsm->stop_due || fsm->fence_due || !other->up || !other->reported)
+	if (vm_fsm_in_conflict(fsm) || !fsm->is_suspended || s->now_ns < fsm->again_ns ||
+	    fsm->op.id || fsm->release_due || fsm->stop_due || fsm->fence_due || !other->up ||
+	    !other->reported)
 		return;
 	vm_set_state(s, VM_PREPARING, fsm->record.owner, true,
 		     fsm->is_agreed ? "%s kept the guest protected without this gateway: "
@@ -284,17 +286,20 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		fsm->stop_due = false;
 		fsm->fence_due = true;
 		if (fsm->op.command == VM_COMMAND_UNPROTECT) /* the guest was to be given back */
-			vm_finish_op(s, false, "running", "%s has promoted after all: it runs %s in term %"
-				     PRIu64, name, fsm->config->name, fsm->record.term);
+			vm_finish_op(s, false, "running",
+				     "%s has promoted after all: it runs %s in term %" PRIu64, name,
+				     fsm->config->name, fsm->record.term);
 		vm_promoted_begin(s);
 		return;
 	}
 	/* Put it in the event too: after a restart of this
 	 * gateway no operator waits for a reply. */
-	(void)snprintf(reason, sizeof(reason),
-		       "%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
-		       "unprotect %s` gives the guest back to %s", name, text, fsm->config->name,
-		       fsm->config->name, vm_host_name(fsm, vm_fsm_other(fsm)));
+	(void)snprintf(
+		reason, sizeof(reason),
+		"%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
+		"unprotect %s` gives the guest back to %s",
+		name, text, fsm->config->name, fsm->config->name,
+		vm_host_name(fsm, vm_fsm_other(fsm)));
 	vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
 	vm_finish_op(s, false, "promotion-failed", "%s", reason);
 }
@@ -455,7 +460,8 @@ void vm_resume_if_ready(struct vm_step *s)
 	 * guest there. */
 	if (fsm->record.state == VM_PREPARING && fsm->stream[1].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
-	    order->done && order->ok && fsm->host[other].effective && !vm_way_obstacle(fsm, other)) {
+	    order->done && order->ok && fsm->host[other].effective &&
+	    !vm_way_obstacle(fsm, other)) {
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "standby %s is ready",
 			     vm_host_name(fsm, other));
 		return; /* PROTECT is ordered next, and then the primary opens its stream */
@@ -466,11 +472,13 @@ void vm_resume_if_ready(struct vm_step *s)
 		return;
 	/* After our own restart `committed` may be unknown, but PROTECTED means that something was
 	 * committed. */
-	if ((fsm->protection.complete < fsm->protection.committed || fsm->protection.complete == 0) &&
+	if ((fsm->protection.complete < fsm->protection.committed ||
+	     fsm->protection.complete == 0) &&
 	    fsm->record.state == VM_PROTECTED)
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 ", but %" PRIu64 " was committed",
-			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete, fsm->protection.committed);
+			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete,
+			     fsm->protection.committed);
 	fsm->protection.progress_ns = s->now_ns;
 	fsm->protection.progress_bytes = 0;
 	vm_standby_resumed(fsm);

@@ -86,7 +86,8 @@ static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 	if (to == VM_PROTECTED && fsm->host[other].epoch == 0)
 		to = VM_SYNCING;
 	(void)snprintf(reason, sizeof(reason),
-		       "%s and %s agreed on term %" PRIu64 " without this gateway: adopted, %s goes on "
+		       "%s and %s agreed on term %" PRIu64
+		       " without this gateway: adopted, %s goes on "
 		       "%s %s",
 		       vm_host_name(fsm, owner), vm_host_name(fsm, other), s->in->term,
 		       vm_host_name(fsm, owner), agreements[row].text, vm_host_name(fsm, other));
@@ -195,21 +196,25 @@ void vm_on_newer_term(struct vm_step *s)
 
 	/* No term can have grown this far. Noting it would make every later term as large. */
 	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
-		begin_conflict(s, "%s reports term %" PRIu64 ", out of range above the journal's %" PRIu64
-			       ": refused; is the role file of %s in its run_dir damaged? Nothing is "
-			       "ordered meanwhile", name, s->in->term, fsm->record.term,
-			       fsm->config->name);
+		begin_conflict(
+			s,
+			"%s reports term %" PRIu64 ", out of range above the journal's %" PRIu64
+			": refused; is the role file of %s in its run_dir damaged? Nothing is "
+			"ordered meanwhile",
+			name, s->in->term, fsm->record.term, fsm->config->name);
 		return;
 	}
 	if (s->in->term > fsm->term_seen)
 		fsm->term_seen = s->in->term;
 	if (find_agreement(s))
 		return;
-	begin_conflict(s, "%s reports %s in term %" PRIu64 ", newer than the journal's %" PRIu64
-		       ", and %s does not confirm it: was state_dir lost or restored? Nothing is ordered "
-		       "until `holdfastctl owner %s HOST` names the host whose guest is the right one",
-		       name, wire_state_name(s->in->agent_state), s->in->term, fsm->record.term,
-		       vm_host_name(fsm, (uint8_t)(1 - s->in->host)), fsm->config->name);
+	begin_conflict(
+		s,
+		"%s reports %s in term %" PRIu64 ", newer than the journal's %" PRIu64
+		", and %s does not confirm it: was state_dir lost or restored? Nothing is ordered "
+		"until `holdfastctl owner %s HOST` names the host whose guest is the right one",
+		name, wire_state_name(s->in->agent_state), s->in->term, fsm->record.term,
+		vm_host_name(fsm, (uint8_t)(1 - s->in->host)), fsm->config->name);
 }
 
 void vm_on_obeys_another(struct vm_step *s)

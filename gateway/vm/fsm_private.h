@@ -76,7 +76,8 @@ void vm_standby_broke(struct vm_fsm *fsm, const char *why);
 /* At each tick in SYNCING and PROTECTED. Applies the policy when its time has come. */
 void vm_judge_standby(struct vm_step *s);
 /* Give an event of kind "stream". When there are too many, only count it. */
-void vm_stream_event(struct vm_step *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void vm_stream_event(struct vm_step *s, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* fsm_work.c. A REPORT of @host came. */
 void vm_on_work(struct vm_step *s, struct vm_host *host);

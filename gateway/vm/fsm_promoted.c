@@ -53,8 +53,8 @@ static const char *describe(const struct vm_fsm *fsm, char *text, size_t size)
 
 	text[0] = '\0';
 	if (w->n_asked > 0)
-		n = snprintf(text, size, "%" PRIu64 " of %" PRIu64 " probes answered", w->n_answered,
-			     w->n_asked);
+		n = snprintf(text, size, "%" PRIu64 " of %" PRIu64 " probes answered",
+			     w->n_answered, w->n_asked);
 	else
 		n = snprintf(text, size, "no address of it is probed");
 	if (!said->is_valid)
@@ -62,7 +62,8 @@ static const char *describe(const struct vm_fsm *fsm, char *text, size_t size)
 			       vm_host_name(fsm, fsm->record.owner));
 	else
 		(void)snprintf(text + n, size - (size_t)n,
-			       ", %s%" PRIu64 " frames from it, %" PRIu64 " ms of CPU time, QEMU says %s",
+			       ", %s%" PRIu64 " frames from it, %" PRIu64
+			       " ms of CPU time, QEMU says %s",
 			       said->knows_frames ? "" : "its tap is not known, ", said->frames,
 			       said->vcpu_us / 1000, said->was_running ? "running" : "not running");
 	return text;
@@ -86,8 +87,9 @@ static void serves(struct vm_step *s, const char *how)
 			 fsm->config->name, name, how, after_ms);
 	w->state = VM_PROMOTED_SERVES;
 	if (fsm->op.command == VM_COMMAND_FAILOVER)
-		vm_finish_op(s, true, "done", "%s runs %s in term %" PRIu64 ", %s %" PRIu64 " ms after",
-			     name, fsm->config->name, fsm->record.term, how, after_ms);
+		vm_finish_op(s, true, "done",
+			     "%s runs %s in term %" PRIu64 ", %s %" PRIu64 " ms after", name,
+			     fsm->config->name, fsm->record.term, how, after_ms);
 }
 
 static void is_silent(struct vm_step *s)
@@ -145,15 +147,19 @@ void vm_promoted_tick(struct vm_step *s)
 	if (w->state != VM_PROMOTED_WATCHED && w->state != VM_PROMOTED_SILENT)
 		return;
 	count(s);
-	late = w->state == VM_PROMOTED_SILENT || s->now_ns - w->since_ns >= fsm->config->answer_within_ns;
+	late = w->state == VM_PROMOTED_SILENT ||
+	       s->now_ns - w->since_ns >= fsm->config->answer_within_ns;
 	if (w->n_answered > 0)
 		serves(s, s->in->guest_answers ? s->in->guest_answers : "it answered");
 	else if (!s->in->asks_guest && said->is_valid && said->frames > 0)
 		serves(s, "it sent frames");
 	else if (!s->in->asks_guest && !said->is_valid)
-		serves(s, "nobody can see whether it serves (no guest_address is set): its host said that it runs");
+		serves(s,
+		       "nobody can see whether it serves (no guest_address is set): its host said "
+		       "that it runs");
 	else if (!s->in->asks_guest && late && said->was_running && said->vcpu_us > 0)
-		serves(s, "its vCPUs run; more cannot be seen without guest_address and guest_mac:");
+		serves(s,
+		       "its vCPUs run; more cannot be seen without guest_address and guest_mac:");
 	else if (w->state == VM_PROMOTED_WATCHED && late)
 		is_silent(s);
 }

@@ -72,7 +72,8 @@ void vm_standby_resumed(struct vm_fsm *fsm)
 void vm_standby_broke(struct vm_fsm *fsm, const char *why)
 {
 	if (why)
-		(void)snprintf(fsm->protection.standby.why, sizeof(fsm->protection.standby.why), "%s", why);
+		(void)snprintf(fsm->protection.standby.why, sizeof(fsm->protection.standby.why),
+			       "%s", why);
 	else
 		fsm->protection.standby.n_breaks++;
 }
@@ -173,7 +174,8 @@ uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns)
 	if ((fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED) ||
 	    !fsm->protection.standby.is_waited_for)
 		return 0;
-	return now_ns > fsm->protection.standby.since_ns ? now_ns - fsm->protection.standby.since_ns : 0;
+	return now_ns > fsm->protection.standby.since_ns ? now_ns - fsm->protection.standby.since_ns
+							 : 0;
 }
 
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
@@ -184,7 +186,8 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 	(void)snprintf(text, size, "%s%s%s%s%s",
 		       !stream->up ? "it has no stream" : "it acknowledges nothing it is sent",
 		       step[0] ? "; so far it " : "", step,
-		       fsm->protection.standby.why[0] ? "; the last thing said: " : "", fsm->protection.standby.why);
+		       fsm->protection.standby.why[0] ? "; the last thing said: " : "",
+		       fsm->protection.standby.why);
 	return text;
 }
 
@@ -237,9 +240,11 @@ void vm_judge_standby(struct vm_step *s)
 		return;
 	if (fsm->config->standby_lost_hold) {
 		if (!fsm->protection.standby.is_told)
-			vm_event(s, "supervision",
-				 "%.220s; standby_lost = hold: output is held until it takes epochs again or "
-				 "`holdfastctl unprotect %s`", lost.text, fsm->config->name);
+			vm_event(
+				s, "supervision",
+				"%.220s; standby_lost = hold: output is held until it takes epochs "
+				"again or `holdfastctl unprotect %s`",
+				lost.text, fsm->config->name);
 		fsm->protection.standby.is_told = true;
 		return;
 	}

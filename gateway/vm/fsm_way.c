@@ -33,14 +33,16 @@ static void way_lost(struct vm_step *s, const struct vm_host *host)
 	const char *name = vm_host_name(fsm, s->in->host);
 
 	if (is_owner(s) && fsm->record.state == VM_PROTECTED)
-		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "%s: %s", name, host->way_text);
+		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "%s: %s", name,
+			     host->way_text);
 	else
 		vm_event(s, "way", "%s: %s", name, host->way_text);
 }
 
 static void way_found(struct vm_step *s)
 {
-	vm_event(s, "way", "%s: nothing keeps clients from the guest any more", vm_host_name(s->fsm, s->in->host));
+	vm_event(s, "way", "%s: nothing keeps clients from the guest any more",
+		 vm_host_name(s->fsm, s->in->host));
 	/* Commit now what became complete meanwhile. */
 	if (is_owner(s) && s->fsm->record.state == VM_SYNCING && s->fsm->stream[1].up)
 		vm_epoch_complete(s, s->fsm->protection.complete);
@@ -56,8 +58,10 @@ void vm_on_way(struct vm_step *s, struct vm_host *host)
 		      fsm->record.state == VM_PROTECTED;
 
 	if (in_use && s->in->n_mended > host->n_mended)
-		vm_event(s, "way", "%s: the device by which held frames leave was taken away or broken, and "
-			 "made anew", vm_host_name(fsm, s->in->host));
+		vm_event(s, "way",
+			 "%s: the device by which held frames leave was taken away or broken, and "
+			 "made anew",
+			 vm_host_name(fsm, s->in->host));
 	host->n_mended = s->in->n_mended;
 	(void)snprintf(host->way, sizeof(host->way), "%s", word);
 	(void)snprintf(host->way_text, sizeof(host->way_text), "%s", is ? text : "");

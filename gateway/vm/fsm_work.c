@@ -7,10 +7,10 @@
  *	 order sent ──► moved ──► moved ──► ... ──► answer
  *	      └─ order_timeout ─┘└─ order_timeout ─┘
  *
- * The host counts its own progress (REPORT, keys `step` and `step_moves`; hostagent/supervision/progress.h) and
- * says in words what it did last. Those words are the evidence when it makes no progress. A host
- * that lies about its progress delays its orders, which it could also do by not carrying them out.
- * An operator ends a `protect` by `unprotect`. */
+ * The host counts its own progress (REPORT, keys `step` and `step_moves`;
+ * hostagent/supervision/progress.h) and says in words what it did last. Those words are the
+ * evidence when it makes no progress. A host that lies about its progress delays its orders, which
+ * it could also do by not carrying them out. An operator ends a `protect` by `unprotect`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

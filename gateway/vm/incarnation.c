@@ -20,8 +20,8 @@
 static size_t format(const struct incarnation *i, char text[TEXT_MAX])
 {
 	int n = snprintf(text, TEXT_MAX,
-			 "holdfast-incarnation 1\nnumber=%" PRIu64 " release_ms=%" PRIu32, i->number,
-			 i->release_ms);
+			 "holdfast-incarnation 1\nnumber=%" PRIu64 " release_ms=%" PRIu32,
+			 i->number, i->release_ms);
 
 	n += snprintf(text + n, TEXT_MAX - (size_t)n, " sum=%016" PRIx64 "\n",
 		      (uint64_t)XXH3_64bits(text, (size_t)n));
@@ -37,8 +37,8 @@ int incarnation_parse(const char *text, size_t size, struct incarnation *ret_inc
 		return -EINVAL;
 	memcpy(copy, text, size);
 	copy[size] = '\0';
-	if (sscanf(copy, "holdfast-incarnation 1\nnumber=%" SCNu64 " release_ms=%" SCNu32, &i.number,
-		   &i.release_ms) != 2 ||
+	if (sscanf(copy, "holdfast-incarnation 1\nnumber=%" SCNu64 " release_ms=%" SCNu32,
+		   &i.number, &i.release_ms) != 2 ||
 	    i.number == 0 || i.number > WIRE_INCARNATION_MAX || i.release_ms > WIRE_LEASE_MS_MAX)
 		return -EINVAL;
 	/* Accept exactly what we would write; anything else is damaged. */

@@ -146,8 +146,8 @@ static void queue(struct journal_thread *t, struct ticket *ticket)
 	(void)pthread_cond_signal(&t->queued);
 }
 
-int journal_thread_append(struct journal_thread *t, size_t ticket, const char *vm, const char *owner,
-			  uint64_t term, enum vm_state state)
+int journal_thread_append(struct journal_thread *t, size_t ticket, const char *vm,
+			  const char *owner, uint64_t term, enum vm_state state)
 {
 	struct ticket *to = ticket < JOURNAL_THREAD_INCARNATION ? &t->tickets[ticket] : NULL;
 	int r = -EBUSY;

@@ -90,7 +90,8 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 	struct wire_epoch_begin begin;
 	struct wire_error error;
 
-	if (relay->phase != VM_RELAY_WANT_BEGIN || (relay->n_machine > 0 && !relay->machine_is_over)) {
+	if (relay->phase != VM_RELAY_WANT_BEGIN ||
+	    (relay->n_machine > 0 && !relay->machine_is_over)) {
 		(void)error_set(ret_error, -EPROTO, "EPOCH_BEGIN %" PRIu64 " where %s was due",
 				h->epoch,
 				relay->phase == VM_RELAY_IN_EPOCH     ? "EPOCH_END"

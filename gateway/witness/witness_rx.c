@@ -108,7 +108,8 @@ static void count_shares(struct witness_rx *rx, struct vm *v)
 
 int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		       const uint8_t key[WIRE_WITNESS_KEY_SIZE],
-		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new, uint64_t now_ns)
+		       const uint32_t addresses[WIRE_WITNESS_N_PATHS], bool clock_new,
+		       uint64_t now_ns)
 {
 	struct wire_witness_mac *mac;
 	struct vm *v;

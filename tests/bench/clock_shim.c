@@ -64,8 +64,9 @@ static void __attribute__((constructor)) open_file(void)
 	if (file == MAP_FAILED)
 		give_up(path, strerror(errno));
 	(void)close(fd);
-	n_moved = strncmp(program_invocation_short_name, "holdfast-", 9) == 0 ? &file->n_moved_daemon
-									      : &file->n_moved_other;
+	n_moved = strncmp(program_invocation_short_name, "holdfast-", 9) == 0
+			  ? &file->n_moved_daemon
+			  : &file->n_moved_other;
 	shared = file;
 }
 

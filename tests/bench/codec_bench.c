@@ -37,7 +37,8 @@ static void die(const char *what, const char *why)
 
 static uint8_t *allocate(size_t size, bool is_thp)
 {
-	uint8_t *p = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *p =
+		mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
 		die("memory", strerror(errno));
@@ -73,7 +74,8 @@ static void load(const struct options *options, struct data *data)
 		die(options->pairs, strerror(errno));
 	rewind(file);
 	if (size == 0 || size % PAIR_BYTES || (uint64_t)size > FILE_BYTES_MAX)
-		die(options->pairs, "not a pair file: its size must be a multiple of 8192, up to 4 GiB");
+		die(options->pairs,
+		    "not a pair file: its size must be a multiple of 8192, up to 4 GiB");
 	data->n_pairs = (size_t)size / PAIR_BYTES;
 	data->pairs = allocate((size_t)size, false);
 	if (fread(data->pairs, PAIR_BYTES, data->n_pairs, file) != data->n_pairs)
@@ -228,8 +230,8 @@ static uint64_t pass_encode(struct data *data, size_t from, size_t to, const voi
 	size_t at = 0, bytes = 0;
 
 	for (size_t i = from; i < to; i++) {
-		size_t size = coder_encode(coder, &data->items[i], data->n_pages - i, data->ring + at,
-					   &class);
+		size_t size = coder_encode(coder, &data->items[i], data->n_pages - i,
+					   data->ring + at, &class);
 
 		bytes += size;
 		at = at + size < RING_BYTES ? at + size : 0;
@@ -414,12 +416,14 @@ static void measure_all(const struct options *options, struct data *data, struct
 		uint64_t in = 0, out = 0;
 		struct stage_pass stage = {results->best, &second_stages[i], &in, &out};
 
-		results->stages[i].encode_gbps = measure(data, n_slow, n_slow_runs, false, pass_stage, &stage);
-		results->stages[i].ratio = results->ours[results->best - coders_ours].ratio * (double)out /
-					   (double)(in ? in : 1);
+		results->stages[i].encode_gbps =
+			measure(data, n_slow, n_slow_runs, false, pass_stage, &stage);
+		results->stages[i].ratio = results->ours[results->best - coders_ours].ratio *
+					   (double)out / (double)(in ? in : 1);
 	}
 	for (size_t i = 0; coders_baselines[i].name; i++)
-		results->baselines[i] = measure_coder(data, n_slow, n_slow_runs, &coders_baselines[i]);
+		results->baselines[i] =
+			measure_coder(data, n_slow, n_slow_runs, &coders_baselines[i]);
 }
 
 static int write_json(const struct options *options, const struct data *data,
@@ -467,9 +471,11 @@ static int usage(void)
 {
 	fprintf(stderr,
 		"usage: codec --pairs FILE [--pages-random] [--json [FILE]] [--runs N]\n"
-		"             [--working-set MIB] [--form scalar|avx2|avx512] [--no-thp] [--seed N] [--best]\n"
+		"             [--working-set MIB] [--form scalar|avx2|avx512] [--no-thp] [--seed "
+		"N] [--best]\n"
 		"       codec --generate FILE [--count PAIRS] [--seed N]\n"
-		"FILE: 4096 bytes old page, 4096 bytes new page, repeated. --json without FILE: JSON\n"
+		"FILE: 4096 bytes old page, 4096 bytes new page, repeated. --json without FILE: "
+		"JSON\n"
 		"alone on stdout. --pages-random: pages in random order, as in a guest.\n"
 		"--best: each millisecond's best run instead of its median, on a busy machine.\n");
 	return 2;
@@ -487,14 +493,18 @@ static size_t number(const char *text, size_t min, size_t max)
 
 static int parse(int argc, char **argv, struct options *ret_options)
 {
-	static const struct option names[] = {
-		{"pairs", required_argument, NULL, 'p'},   {"pages-random", no_argument, NULL, 'r'},
-		{"json", no_argument, NULL, 'j'},	   {"runs", required_argument, NULL, 'n'},
-		{"working-set", required_argument, NULL, 'w'}, {"form", required_argument, NULL, 'f'},
-		{"no-thp", no_argument, NULL, 't'},	   {"seed", required_argument, NULL, 's'},
-		{"best", no_argument, NULL, 'b'},
-		{"generate", required_argument, NULL, 'g'}, {"count", required_argument, NULL, 'c'},
-		{NULL, 0, NULL, 0}};
+	static const struct option names[] = {{"pairs", required_argument, NULL, 'p'},
+					      {"pages-random", no_argument, NULL, 'r'},
+					      {"json", no_argument, NULL, 'j'},
+					      {"runs", required_argument, NULL, 'n'},
+					      {"working-set", required_argument, NULL, 'w'},
+					      {"form", required_argument, NULL, 'f'},
+					      {"no-thp", no_argument, NULL, 't'},
+					      {"seed", required_argument, NULL, 's'},
+					      {"best", no_argument, NULL, 'b'},
+					      {"generate", required_argument, NULL, 'g'},
+					      {"count", required_argument, NULL, 'c'},
+					      {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {

@@ -29,8 +29,8 @@ size_t coder_encode(const struct coder *coder, const struct page_item *items, si
 }
 
 const struct coder coders_ours[] = {
-	{"auto", "the shorter of both, as the agent encodes", PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP,
-	 NULL, NULL},
+	{"auto", "the shorter of both, as the agent encodes",
+	 PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP, NULL, NULL},
 	{"bitmap", "bitmaps of changed bytes (page class 4)", PAGE_FEATURE_BITMAP, NULL, NULL},
 	{"xrle", "XOR-RLE, overwrite form (page class 3)", PAGE_FEATURE_XRLE, NULL, NULL},
 	{NULL, NULL, 0, NULL, NULL},
@@ -124,7 +124,8 @@ static int lz4_decode(const uint8_t *data, size_t size, uint8_t *page)
 		memcpy(page, data, PAGE_BYTES);
 		return 0;
 	}
-	return LZ4_decompress_safe((const char *)data, (char *)page, (int)size, PAGE_BYTES) == PAGE_BYTES
+	return LZ4_decompress_safe((const char *)data, (char *)page, (int)size, PAGE_BYTES) ==
+			       PAGE_BYTES
 		       ? 0
 		       : -1;
 }
@@ -143,7 +144,8 @@ static size_t lz4_xor_encode(const uint8_t *old, const uint8_t *new, uint8_t *ou
 	if (memcmp(old, new, PAGE_BYTES) == 0)
 		return 0;
 	xor_page(old, new, difference);
-	size = LZ4_compress_default((const char *)difference, (char *)out, PAGE_BYTES, PAGE_BYTES - 1);
+	size = LZ4_compress_default((const char *)difference, (char *)out, PAGE_BYTES,
+				    PAGE_BYTES - 1);
 	return size > 0 ? (size_t)size : whole_page(new, out);
 }
 
@@ -191,12 +193,14 @@ static int zstd_decode(const uint8_t *data, size_t size, uint8_t *page)
 	}
 	if (!context)
 		context = ZSTD_createDCtx();
-	return context && ZSTD_decompressDCtx(context, page, PAGE_BYTES, data, size) == PAGE_BYTES ? 0
-												   : -1;
+	return context && ZSTD_decompressDCtx(context, page, PAGE_BYTES, data, size) == PAGE_BYTES
+		       ? 0
+		       : -1;
 }
 
 const struct coder coders_baselines[] = {
-	{"xrle_plain", "byte-wise XBZRLE after its published description", 0, plain_encode, plain_decode},
+	{"xrle_plain", "byte-wise XBZRLE after its published description", 0, plain_encode,
+	 plain_decode},
 	{"lz4_xor", "LZ4 of the XORed page", 0, lz4_xor_encode, lz4_xor_decode},
 	{"lz4_raw", "LZ4 of the page", 0, lz4_encode, lz4_decode},
 	{"zstd1_raw", "zstd -1 of the page", 0, zstd_encode, zstd_decode},
@@ -241,7 +245,8 @@ static inline __attribute__((always_inline)) uint64_t compare_vectors(const stru
 	for (size_t i = 0; i < PAGE_BYTES; i += 64) {
 		__builtin_prefetch(next->reference + i);
 		__builtin_prefetch(next->page + i);
-		any |= *(const vector *)(const void *)(old + i) ^ *(const vector *)(const void *)(new + i);
+		any |= *(const vector *)(const void *)(old + i) ^
+		       *(const vector *)(const void *)(new + i);
 		any2 |= *(const vector *)(const void *)(old + i + 32) ^
 			*(const vector *)(const void *)(new + i + 32);
 	}

@@ -159,7 +159,8 @@ static void encode(struct run_case *c, bool is_full, struct encoder_cursor curso
 		die("encoder", strerror(-r));
 }
 
-static void open_case(struct run_case *c, const struct data *data, uint32_t n_threads, bool is_packed)
+static void open_case(struct run_case *c, const struct data *data, uint32_t n_threads,
+		      bool is_packed)
 {
 	int r;
 
@@ -215,10 +216,12 @@ static void measure(struct run_case *c, const struct options *options, const str
 		uint32_t left = data->n_pages - i;
 		uint64_t start_ns = clock_mono_ns();
 
-		encode(c, false, (struct encoder_cursor){
-					 .ranges = data->order + i,
-					 .n_ranges = left < options->epoch_pages ? left : options->epoch_pages,
-					 .pages = data->new + (size_t)i * PAGE_BYTES});
+		encode(c, false,
+		       (struct encoder_cursor){.ranges = data->order + i,
+					       .n_ranges = left < options->epoch_pages
+								   ? left
+								   : options->epoch_pages,
+					       .pages = data->new + (size_t)i *PAGE_BYTES});
 		wall_ns += clock_mono_ns() - start_ns;
 		encoder_get_counts(c->encoder, &after);
 		n_records += after.n_epoch_pages;
@@ -293,10 +296,11 @@ static double quantile(const double *values, uint32_t n, double q)
 	return sorted[(size_t)(q * (n - 1) + 0.5)];
 }
 
-static void report_text(const struct options *o, const struct data *data, const struct run_case *cases,
-			uint32_t n_cases, double alone)
+static void report_text(const struct options *o, const struct data *data,
+			const struct run_case *cases, uint32_t n_cases, double alone)
 {
-	printf("%u pages in epochs of %u, median of %u runs (lowest - highest), busy processes: %u\n",
+	printf("%u pages in epochs of %u, median of %u runs (lowest - highest), busy processes: "
+	       "%u\n",
 	       data->n_pages, o->epoch_pages, o->runs, o->n_busy);
 	printf("threads stage     GB/s of pages           CPU us/page   ratio%s\n",
 	       o->n_busy ? "   guest's speed" : "");
@@ -326,14 +330,16 @@ static void report_json(FILE *out, const struct options *o, const struct data *d
 		const struct run_case *c = &cases[i];
 
 		fprintf(out,
-			"%s{\"threads\":%u,\"stage\":\"%s\",\"encode_gbps\":%.3f,\"lowest_gbps\":%.3f,"
+			"%s{\"threads\":%u,\"stage\":\"%s\",\"encode_gbps\":%.3f,"
+			"\"lowest_gbps\":%.3f,"
 			"\"highest_gbps\":%.3f,\"cpu_ns_per_page\":%.0f,\"ratio\":%.5f",
 			i ? "," : "", c->n_threads, c->is_packed ? "lz4" : "off",
 			quantile(c->gbps, o->runs, 0.5), quantile(c->gbps, o->runs, 0),
 			quantile(c->gbps, o->runs, 1), quantile(c->cpu_ns, o->runs, 0.5),
 			(double)c->sent_bytes / ((double)data->n_pages * PAGE_BYTES));
 		if (o->n_busy)
-			fprintf(out, ",\"guest_share\":%.3f", quantile(c->guest, o->runs, 0.5) / alone);
+			fprintf(out, ",\"guest_share\":%.3f",
+				quantile(c->guest, o->runs, 0.5) / alone);
 		fprintf(out, "}");
 	}
 	fprintf(out, "]}\n");
@@ -342,10 +348,13 @@ static void report_json(FILE *out, const struct options *o, const struct data *d
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: encode --pairs FILE [--threads N,N...] [--epoch-pages N] [--runs N] [--busy N]\n"
+		"usage: encode --pairs FILE [--threads N,N...] [--epoch-pages N] [--runs N] "
+		"[--busy N]\n"
 		"              [--working-set MIB] [--json [FILE]]\n"
-		"FILE: 4096 bytes old page, 4096 bytes new page, repeated (codec --generate, trace record).\n"
-		"--threads: at most %u numbers; default 1,2. --busy: so many processes compute meanwhile.\n"
+		"FILE: 4096 bytes old page, 4096 bytes new page, repeated (codec --generate, trace "
+		"record).\n"
+		"--threads: at most %u numbers; default 1,2. --busy: so many processes compute "
+		"meanwhile.\n"
 		"--json without FILE: JSON alone on stdout.\n",
 		CASES_MAX / 2);
 	return 2;
@@ -378,10 +387,14 @@ static void parse_threads(const char *text, struct options *o)
 static int parse(int argc, char **argv, struct options *o)
 {
 	static const struct option names[] = {
-		{"pairs", required_argument, NULL, 'p'},       {"threads", required_argument, NULL, 't'},
-		{"epoch-pages", required_argument, NULL, 'e'}, {"runs", required_argument, NULL, 'n'},
-		{"busy", required_argument, NULL, 'b'},	       {"working-set", required_argument, NULL, 'w'},
-		{"json", no_argument, NULL, 'j'},	       {0},
+		{"pairs", required_argument, NULL, 'p'},
+		{"threads", required_argument, NULL, 't'},
+		{"epoch-pages", required_argument, NULL, 'e'},
+		{"runs", required_argument, NULL, 'n'},
+		{"busy", required_argument, NULL, 'b'},
+		{"working-set", required_argument, NULL, 'w'},
+		{"json", no_argument, NULL, 'j'},
+		{0},
 	};
 	char *end = "";
 	int c;
@@ -393,7 +406,9 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'e': o->epoch_pages = number(optarg, &end, 1, 1u << 24); break;
 		case 'n': o->runs = number(optarg, &end, 1, RUNS_MAX); break;
 		case 'b': o->n_busy = number(optarg, &end, 0, BUSY_MAX); break;
-		case 'w': o->working_set_bytes = (size_t)number(optarg, &end, 16, 4096) << 20; break;
+		case 'w':
+			o->working_set_bytes = (size_t)number(optarg, &end, 16, 4096) << 20;
+			break;
 		case 'j':
 			/* The file is optional, and may stand alone: --json FILE. */
 			o->json = "-";

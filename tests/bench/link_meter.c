@@ -108,8 +108,10 @@ static void run_memory(size_t size, uint64_t n_bytes)
 	t = clock_cost_s();
 	printf("seal_ns_per_kib=%.1f\nencrypt_ns_per_kib=%.1f\ndecrypt_ns_per_kib=%.1f\n"
 	       "check_ns_per_kib=%.1f\n",
-	       ns_per_kib(seal_s, t, n_frames, n_bytes), ns_per_kib(encrypt_s, t, n_frames, n_bytes),
-	       ns_per_kib(decrypt_s, t, n_frames, n_bytes), ns_per_kib(check_s, t, n_frames, n_bytes));
+	       ns_per_kib(seal_s, t, n_frames, n_bytes),
+	       ns_per_kib(encrypt_s, t, n_frames, n_bytes),
+	       ns_per_kib(decrypt_s, t, n_frames, n_bytes),
+	       ns_per_kib(check_s, t, n_frames, n_bytes));
 	wire_tls_free(a);
 	wire_tls_free(g);
 }
@@ -138,7 +140,8 @@ static void pump_out(int fd, struct wire_tls *tls)
 
 static void say(int fd, struct wire_tls *tls, uint8_t type)
 {
-	const struct wire_welcome welcome = {.version = 1, .features = WIRE_FEATURES, .gateway = "gw"};
+	const struct wire_welcome welcome = {
+		.version = 1, .features = WIRE_FEATURES, .gateway = "gw"};
 	const struct wire_header h	  = {.type = type, .epoch = 1};
 	struct bytes_writer w;
 	uint8_t bytes[256];

@@ -85,7 +85,8 @@ static uint64_t next_random(struct load *load)
 
 static void random_text(struct load *load, char *out, unsigned size)
 {
-	static const char letters[64] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+	static const char letters[64] =
+		"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
 	uint64_t bits = 0;
 
 	for (unsigned i = 0; i < size; i++, bits >>= 6) {
@@ -127,7 +128,8 @@ static size_t put_command(struct load *load, bool is_get, char *out)
 
 	if (is_get)
 		return (size_t)sprintf(out, "*2\r\n$3\r\nGET\r\n$12\r\nkey:%08u\r\n", key);
-	size = (size_t)sprintf(out, "*3\r\n$3\r\nSET\r\n$12\r\nkey:%08u\r\n$%u\r\n", key, o->value_size);
+	size = (size_t)sprintf(out, "*3\r\n$3\r\nSET\r\n$12\r\nkey:%08u\r\n$%u\r\n", key,
+			       o->value_size);
 	random_text(load, out + size, o->value_size);
 	size += o->value_size;
 	memcpy(out + size, "\r\n", 2);
@@ -140,7 +142,8 @@ static void send_batch(struct load *load, struct connection *c)
 	const struct options *o = load->options;
 	size_t size = 0, sent = 0;
 
-	c->n_sent = o->is_fill && o->n_keys - load->next_key < o->depth ? o->n_keys - load->next_key : o->depth;
+	c->n_sent = o->is_fill && o->n_keys - load->next_key < o->depth ? o->n_keys - load->next_key
+									: o->depth;
 	c->n_replies = 0;
 	for (unsigned i = 0; i < c->n_sent; i++) {
 		c->is_get[i] = o->op == OP_GET || (o->op == OP_MIX && next_random(load) >> 63);
@@ -252,7 +255,8 @@ static unsigned number(const char *name, unsigned min, unsigned max)
 	unsigned long value = strtoul(optarg, &end, 10);
 
 	if (*end || end == optarg || value < min || value > max) {
-		fprintf(stderr, "redis_load: --%s %s: want a number from %u to %u\n", name, optarg, min, max);
+		fprintf(stderr, "redis_load: --%s %s: want a number from %u to %u\n", name, optarg,
+			min, max);
 		exit(2);
 	}
 	return (unsigned)value;
@@ -264,8 +268,8 @@ static void parse_address(struct options *options)
 
 	if (colon) {
 		*colon = '\0';
-		options->server = (struct sockaddr_in){.sin_family = AF_INET,
-						       .sin_port = htons((uint16_t)atoi(colon + 1))};
+		options->server = (struct sockaddr_in){
+			.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(colon + 1))};
 	}
 	if (!colon || inet_pton(AF_INET, optarg, &options->server.sin_addr) != 1) {
 		fprintf(stderr, "redis_load: --connect: want ADDRESS:PORT\n");
@@ -289,12 +293,15 @@ static void parse_op(struct options *options)
 
 static void parse(int argc, char **argv, struct options *options)
 {
-	static const struct option names[] = {
-		{"connect", required_argument, NULL, 'a'}, {"op", required_argument, NULL, 'o'},
-		{"connections", required_argument, NULL, 'n'}, {"depth", required_argument, NULL, 'd'},
-		{"seconds", required_argument, NULL, 's'}, {"keys", required_argument, NULL, 'k'},
-		{"bytes", required_argument, NULL, 'b'},   {"fill", no_argument, NULL, 'f'},
-		{NULL, 0, NULL, 0}};
+	static const struct option names[] = {{"connect", required_argument, NULL, 'a'},
+					      {"op", required_argument, NULL, 'o'},
+					      {"connections", required_argument, NULL, 'n'},
+					      {"depth", required_argument, NULL, 'd'},
+					      {"seconds", required_argument, NULL, 's'},
+					      {"keys", required_argument, NULL, 'k'},
+					      {"bytes", required_argument, NULL, 'b'},
+					      {"fill", no_argument, NULL, 'f'},
+					      {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -320,8 +327,12 @@ static void parse(int argc, char **argv, struct options *options)
 
 int main(int argc, char **argv)
 {
-	static struct options options = {
-		.op = OP_GET, .n_connections = 1, .depth = 1, .seconds = 3, .n_keys = 20000, .value_size = 64};
+	static struct options options = {.op = OP_GET,
+					 .n_connections = 1,
+					 .depth = 1,
+					 .seconds = 3,
+					 .n_keys = 20000,
+					 .value_size = 64};
 	static struct load load;
 	uint64_t start_ns, took_ns;
 
@@ -337,7 +348,8 @@ int main(int argc, char **argv)
 	took_ns = clock_mono_ns() - load.counted_from_ns;
 	printf("{\"replies\": %" PRIu64 ", \"seconds\": %.3f, \"per_s\": %.1f, \"p50_ms\": %.3f, "
 	       "\"p99_ms\": %.3f, \"max_ms\": %.3f}\n",
-	       load.n_replies, (double)took_ns / 1e9, (double)load.n_replies * 1e9 / (double)took_ns,
+	       load.n_replies, (double)took_ns / 1e9,
+	       (double)load.n_replies * 1e9 / (double)took_ns,
 	       (double)hist_quantile(&load.latency_ns, 0.5) / 1e6,
 	       (double)hist_quantile(&load.latency_ns, 0.99) / 1e6,
 	       (double)hist_max(&load.latency_ns) / 1e6);

@@ -77,8 +77,8 @@ static void run(const struct sequence *sequence, uint32_t n_slots)
 	reference_get_counts(reference, &counts);
 	/* A page that was zero has a known version without help of the store, so it is not
 	 * counted. */
-	printf("{\"slots\": %" PRIu32 ", \"hits\": %" PRIu64 ", \"misses\": %" PRIu64 "}\n", counts.n_slots,
-	       counts.n_hits - first.n_hits, counts.n_misses - first.n_misses);
+	printf("{\"slots\": %" PRIu32 ", \"hits\": %" PRIu64 ", \"misses\": %" PRIu64 "}\n",
+	       counts.n_slots, counts.n_hits - first.n_hits, counts.n_misses - first.n_misses);
 	reference_free(reference);
 }
 

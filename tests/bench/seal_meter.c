@@ -118,7 +118,8 @@ int main(int argc, char **argv)
 	int r;
 
 	if (!parse(argc, argv, &kind, &by_commands)) {
-		fprintf(stderr, "usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy] [commands]\n");
+		fprintf(stderr,
+			"usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy] [commands]\n");
 		return 2;
 	}
 	r = qmp_open(argv[1], 2 * CLOCK_NS_PER_S, &qmp);

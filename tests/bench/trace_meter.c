@@ -1,6 +1,7 @@
 /* trace_meter.c - what a guest writes, epoch by epoch: recorded as page pairs, counted, or both.
  *
- * usage: trace_meter [--seconds N] [--interval-ms M] [--out FILE [--max-mib M]] [--pages FILE] [--count]
+ * usage: trace_meter [--seconds N] [--interval-ms M] [--out FILE [--max-mib M]] [--pages FILE]
+ * [--count]
  *                    QMP_SOCKET
  *
  * It attaches as the agent does (inspect, inject, track), keeps a copy of the whole guest as the
@@ -198,7 +199,8 @@ static bool is_over(const struct trace *trace)
 static void run(struct trace *trace, struct seal *seal, uint32_t n_guest_pages)
 {
 	struct timespec interval = {.tv_sec = trace->options->interval_ms / 1000,
-				    .tv_nsec = (long)(trace->options->interval_ms % 1000) * 1000000};
+				    .tv_nsec =
+					    (long)(trace->options->interval_ms % 1000) * 1000000};
 	struct seal_result result;
 	uint32_t n_pages;
 	int r = 0;
@@ -226,17 +228,20 @@ static void run(struct trace *trace, struct seal *seal, uint32_t n_guest_pages)
 
 static void print_result(const struct trace *trace)
 {
-	printf("{\"seconds\": %.3f, \"interval_ms\": %u, \"epochs\": %" PRIu64 ", \"dirty_pages\": %" PRIu64
-	       ", \"pages_per_epoch_p50\": %" PRIu64 ", \"pause_ms_p50\": %.3f, \"device_bytes\": %" PRIu64
-	       ", \"pairs\": %" PRIu64,
+	printf("{\"seconds\": %.3f, \"interval_ms\": %u, \"epochs\": %" PRIu64
+	       ", \"dirty_pages\": %" PRIu64 ", \"pages_per_epoch_p50\": %" PRIu64
+	       ", \"pause_ms_p50\": %.3f, \"device_bytes\": %" PRIu64 ", \"pairs\": %" PRIu64,
 	       (double)(trace->ended_ns - trace->started_ns) / 1e9, trace->options->interval_ms,
 	       trace->n_epochs, trace->n_pages, hist_quantile(&trace->pages_per_epoch, 0.5),
-	       (double)hist_quantile(&trace->pause_ns, 0.5) / 1e6, trace->device_bytes, trace->n_pairs);
+	       (double)hist_quantile(&trace->pause_ns, 0.5) / 1e6, trace->device_bytes,
+	       trace->n_pairs);
 	if (trace->options->is_counting) {
-		printf(", \"unchanged\": %" PRIu64 ", \"zero\": %" PRIu64 ", \"bytes\": {\"raw\": %" PRIu64,
+		printf(", \"unchanged\": %" PRIu64 ", \"zero\": %" PRIu64
+		       ", \"bytes\": {\"raw\": %" PRIu64,
 		       trace->n_unchanged, trace->n_zero, trace->n_pages * VMM_PAGE_BYTES);
 		for (unsigned i = 0; coders_baselines[i].name; i++)
-			printf(", \"%s\": %" PRIu64, coders_baselines[i].name, trace->baseline_bytes[i]);
+			printf(", \"%s\": %" PRIu64, coders_baselines[i].name,
+			       trace->baseline_bytes[i]);
 		printf(", \"ours\": %" PRIu64 "}", trace->ours_bytes);
 	}
 	printf("}\n");
@@ -275,7 +280,8 @@ static uint64_t number(const char *name, uint64_t max)
 	unsigned long value = strtoul(optarg, &end, 10);
 
 	if (*end || end == optarg || value < 1 || value > max) {
-		fprintf(stderr, "trace_meter: --%s %s: want a number from 1 to %" PRIu64 "\n", name, optarg, max);
+		fprintf(stderr, "trace_meter: --%s %s: want a number from 1 to %" PRIu64 "\n", name,
+			optarg, max);
 		exit(2);
 	}
 	return value;
@@ -283,11 +289,13 @@ static uint64_t number(const char *name, uint64_t max)
 
 static void parse(int argc, char **argv, struct options *options)
 {
-	static const struct option names[] = {
-		{"seconds", required_argument, NULL, 's'}, {"interval-ms", required_argument, NULL, 'i'},
-		{"out", required_argument, NULL, 'o'},	   {"max-mib", required_argument, NULL, 'm'},
-		{"count", no_argument, NULL, 'c'},	   {"pages", required_argument, NULL, 'p'},
-		{NULL, 0, NULL, 0}};
+	static const struct option names[] = {{"seconds", required_argument, NULL, 's'},
+					      {"interval-ms", required_argument, NULL, 'i'},
+					      {"out", required_argument, NULL, 'o'},
+					      {"max-mib", required_argument, NULL, 'm'},
+					      {"count", no_argument, NULL, 'c'},
+					      {"pages", required_argument, NULL, 'p'},
+					      {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -296,14 +304,18 @@ static void parse(int argc, char **argv, struct options *options)
 		case 'i': options->interval_ms = (unsigned)number("interval-ms", 10000); break;
 		case 'o': options->out = optarg; break;
 		case 'p': options->pages = optarg; break;
-		case 'm': options->pairs_max = number("max-mib", 4096) * (1 << 20) / (2 * VMM_PAGE_BYTES); break;
+		case 'm':
+			options->pairs_max =
+				number("max-mib", 4096) * (1 << 20) / (2 * VMM_PAGE_BYTES);
+			break;
 		case 'c': options->is_counting = true; break;
 		default: exit(2);
 		}
 	}
 	if (optind + 1 != argc) {
-		fprintf(stderr, "usage: trace_meter [--seconds N] [--interval-ms M] [--out FILE [--max-mib M]] "
-				"[--pages FILE] [--count] QMP_SOCKET\n");
+		fprintf(stderr,
+			"usage: trace_meter [--seconds N] [--interval-ms M] [--out FILE [--max-mib "
+			"M]] [--pages FILE] [--count] QMP_SOCKET\n");
 		exit(2);
 	}
 	options->qmp = argv[optind];

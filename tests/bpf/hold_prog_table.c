@@ -179,7 +179,8 @@ static void run_release(const struct hold_skel *skel, const char *name, uint32_t
 		    .data_out = out, .data_size_out = sizeof(out), .ctx_in = &ctx,
 		    .ctx_size_in = sizeof(ctx), .ctx_out = &ctx, .ctx_size_out = sizeof(ctx),
 		    .repeat = 1);
-	uint64_t strays = counter(skel, HOLD_COUNTER_DROPPED_STRAY), returned = skel->bss->n_returned;
+	uint64_t strays = counter(skel, HOLD_COUNTER_DROPPED_STRAY),
+		 returned = skel->bss->n_returned;
 	bool is_ours = verdict == TC_ACT_REDIRECT;
 	int r;
 

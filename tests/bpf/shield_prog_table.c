@@ -225,7 +225,10 @@ static void run_sizes(void)
 		make_frame(&f, 0, 6);
 		f.size = size;
 		check(&f, "cut short",
-		      size < 24 ? NOT_LOOKED_AT : size < HEADERS ? SHIELD_OTHER : SHIELD_MALFORMED, 0);
+		      size < 24	       ? NOT_LOOKED_AT
+		      : size < HEADERS ? SHIELD_OTHER
+				       : SHIELD_MALFORMED,
+		      0);
 	}
 	make_frame(&f, 0, 6);
 	f.size = FRAME + 20;

@@ -35,7 +35,8 @@
 #define INTERVAL_NS UINT64_C(10000000)
 #define NOWHERE	    999999U /* an ifindex that does not exist */
 
-static const uint8_t keys[2][WIRE_WITNESS_KEY_SIZE] = {{1, 2, 3, 4, 5, 6, 7, 8, 9}, {0xff, 0xfe, 7}};
+static const uint8_t keys[2][WIRE_WITNESS_KEY_SIZE] = {{1, 2, 3, 4, 5, 6, 7, 8, 9},
+						       {0xff, 0xfe, 7}};
 static int n_failed, n_rows;
 static int tap_fd; /* datagrams of the client path come out here */
 static uint32_t tap_ifindex;
@@ -119,7 +120,8 @@ static struct witness_state get_state(const struct witness_skel *skel)
 /* The helper device does not exist, so that a sample fails: the frame must still pass. */
 static void run_sample(const struct witness_skel *skel, const struct sample_row *row)
 {
-	struct witness_control control = {.is_enabled = row->is_enabled, .interval_ns = INTERVAL_NS};
+	struct witness_control control = {.is_enabled = row->is_enabled,
+					  .interval_ns = INTERVAL_NS};
 	struct witness_state state = {.to_guest = 41}, after;
 	uint64_t now_ns = clock_mono_ns();
 	uint8_t in[90], out[90];
@@ -145,7 +147,8 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 	expect(r == 0 && opts.retval == (uint32_t)TC_ACT_UNSPEC, row->name, "verdict");
 	expect(opts.data_size_out == sizeof(in) && memcmp(in, out, sizeof(in)) == 0, row->name,
 	       "frame changed");
-	expect(ctx_out.mark == ctx.mark && ctx_out.priority == 3, row->name, "mark or priority changed");
+	expect(ctx_out.mark == ctx.mark && ctx_out.priority == 3, row->name,
+	       "mark or priority changed");
 	expect(after.to_guest == (row->is_ours ? 41 : 42), row->name, "counted or not");
 	expect(after.sampled == row->is_sampled && after.failed_clone == row->is_sampled, row->name,
 	       "sampled or not");
@@ -220,7 +223,9 @@ static void fill_control(struct witness_control *control, const struct emit_row 
 		.sequence = {row->sequence, CLIENT_SEQUENCE}, .key_id = row->key_id};
 	memcpy(control->keys[row->key_slot].key, keys[row->key_slot], WIRE_WITNESS_KEY_SIZE);
 	path->ifindex = row->ifindex;
-	client->ifindex = row->client == NO_CLIENT ? 0 : row->client == CLIENT_TAP ? tap_ifindex : NOWHERE;
+	client->ifindex = row->client == NO_CLIENT    ? 0
+			  : row->client == CLIENT_TAP ? tap_ifindex
+						      : NOWHERE;
 	for (uint8_t i = 0; i < WITNESS_HEADER_SIZE; i++) {
 		path->header[i] = (uint8_t)(200 + i);
 		client->header[i] = (uint8_t)(100 + i);
@@ -247,8 +252,8 @@ static void check_datagram(const struct emit_row *row, enum witness_path_number 
 		return;
 	expect(w.key_id == row->key_id, row->name, "key_id");
 	expect((int)w.path == (int)path, row->name, "path");
-	expect(w.sequence == (path == WITNESS_CLIENT ? CLIENT_SEQUENCE : row->sequence) + 1, row->name,
-	       "sequence");
+	expect(w.sequence == (path == WITNESS_CLIENT ? CLIENT_SEQUENCE : row->sequence) + 1,
+	       row->name, "sequence");
 	expect(w.mono_ns == time_ns, row->name, "time");
 	expect(w.to_guest == 1000 && w.from_guest == 33 && w.from_guest_ns == 44, row->name,
 	       "counters");
@@ -260,7 +265,8 @@ static void check_datagram(const struct emit_row *row, enum witness_path_number 
 
 static void run_emit(const struct witness_skel *skel, const struct emit_row *row)
 {
-	struct witness_state state = {.to_guest = 1000, .token_ns = row->has_token ? 123456 : 0}, after;
+	struct witness_state state = {.to_guest = 1000, .token_ns = row->has_token ? 123456 : 0},
+			     after;
 	struct hold_sent sent = {.frames = 33, .last_ns = 44};
 	struct witness_control control;
 	uint8_t in[4096], out[4096], client[4096];
@@ -289,7 +295,8 @@ static void run_emit(const struct witness_skel *skel, const struct emit_row *row
 	expect(after.failed_emit[WITNESS_CLIENT] == (is_emitted && row->client == CLIENT_GONE),
 	       row->name, "failed on the client path");
 	expect(after.stray == !(row->has_token && row->has_mark), row->name, "stray");
-	expect(after.failed_emit[WITNESS_BACKUP] == (row->has_token && row->has_mark && row->verdict == SHOT),
+	expect(after.failed_emit[WITNESS_BACKUP] ==
+		       (row->has_token && row->has_mark && row->verdict == SHOT),
 	       row->name, "failed");
 	if (by_client) {
 		expect(take(client) == WITNESS_FRAME_SIZE, row->name, "size on the client path");

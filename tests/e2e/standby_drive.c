@@ -267,7 +267,8 @@ static int order(const char *verb, char **args, int n_args)
 	else if (strcmp(verb, "fence") == 0)
 		r = standby_fence(sb, number, &error);
 	else if (strcmp(verb, "stop") == 0)
-		r = standby_stop(sb, UINT64_MAX, n_args > 3 && strcmp(args[3], "purge") == 0, &error);
+		r = standby_stop(sb, UINT64_MAX, n_args > 3 && strcmp(args[3], "purge") == 0,
+				 &error);
 	else
 		settle(sb);
 	printf("result=%d\n", r);

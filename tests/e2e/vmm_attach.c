@@ -79,17 +79,17 @@ static int run_inspect(void)
 	}
 	if (r < 0)
 		return fail("inspect", r);
-	printf("qemu=%s machine=%s pid=%d vcpus=%u ram=%" PRIu64 "\n", info.qemu_version, info.machine,
-	       info.pid, info.n_vcpus, info.ram_bytes);
+	printf("qemu=%s machine=%s pid=%d vcpus=%u ram=%" PRIu64 "\n", info.qemu_version,
+	       info.machine, info.pid, info.n_vcpus, info.ram_bytes);
 	for (uint32_t i = 0; i < info.n_blocks; i++)
 		printf("block=%s kind=%d gpa=%#" PRIx64 " hva=%#" PRIx64 " first=%u pages=%u\n",
 		       info.blocks[i].name, info.blocks[i].kind, info.blocks[i].guest_addr,
 		       info.blocks[i].hva, info.blocks[i].first_page, info.blocks[i].n_pages);
 	for (uint32_t i = 0; i < info.n_nics; i++)
-		printf("nic=%s type=%s netdev=%s mac=%02x:%02x:%02x:%02x:%02x:%02x\n", info.nics[i].name,
-		       info.nics[i].type, info.nics[i].netdev, info.nics[i].mac[0],
-		       info.nics[i].mac[1], info.nics[i].mac[2], info.nics[i].mac[3],
-		       info.nics[i].mac[4], info.nics[i].mac[5]);
+		printf("nic=%s type=%s netdev=%s mac=%02x:%02x:%02x:%02x:%02x:%02x\n",
+		       info.nics[i].name, info.nics[i].type, info.nics[i].netdev,
+		       info.nics[i].mac[0], info.nics[i].mac[1], info.nics[i].mac[2],
+		       info.nics[i].mac[3], info.nics[i].mac[4], info.nics[i].mac[5]);
 	if (vmm_compare(&info, &info, &error) < 0)
 		return fail("compare with itself", -EINVAL);
 	return 0;
@@ -169,7 +169,8 @@ static int compare_all(void)
 			if (memcmp(buffer + (size_t)p * VMM_PAGE_BYTES,
 				   image + (size_t)(all.first_page + p) * VMM_PAGE_BYTES,
 				   VMM_PAGE_BYTES) != 0) {
-				fprintf(stderr, "LOST WRITE: page %u of %s\n", p, info.blocks[i].name);
+				fprintf(stderr, "LOST WRITE: page %u of %s\n", p,
+					info.blocks[i].name);
 				return 1;
 			}
 	}

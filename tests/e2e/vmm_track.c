@@ -192,7 +192,8 @@ static void apply(uint32_t n_ranges)
 }
 
 /* Scan until done and copy. Returns the number of pages reported, or -errno. */
-static int64_t round_trip(struct track *t, enum track_scan_mode scan_mode, const struct guestmem *mem)
+static int64_t round_trip(struct track *t, enum track_scan_mode scan_mode,
+			  const struct guestmem *mem)
 {
 	int64_t n_pages = 0;
 	int r;
@@ -225,7 +226,8 @@ static int compare(pid_t pid, const struct vmm_block *blocks)
 		for (uint32_t p = 0; p < blocks[i].n_pages; p++)
 			if (memcmp(buffer + (size_t)p * VMM_PAGE_BYTES,
 				   expected + (size_t)p * VMM_PAGE_BYTES, VMM_PAGE_BYTES) != 0) {
-				fprintf(stderr, "LOST WRITE: mode %s block %d page %u\n", mode, i, p);
+				fprintf(stderr, "LOST WRITE: mode %s block %d page %u\n", mode, i,
+					p);
 				return 1;
 			}
 	}
@@ -257,12 +259,14 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 		return fail("guestmem_open", r);
 	first = round_trip(t, TRACK_PROTECT, mem);
 	if (first < (int64_t)N_PAGES)
-		return fail("the first scan did not report every page", (int)(first < 0 ? first : -1));
+		return fail("the first scan did not report every page",
+			    (int)(first < 0 ? first : -1));
 	end_ns = clock_mono_ns() + duration_ns;
 	while (n_rounds < ROUNDS_MIN || clock_mono_ns() < end_ns) {
 		for (int i = 0; i < 3; i++, n_reported += (uint64_t)n)
-			if ((n = round_trip(t, (n_rounds + (uint64_t)i) % 3 ? TRACK_KEEP : TRACK_PROTECT,
-					    mem)) < 0)
+			if ((n = round_trip(
+				     t, (n_rounds + (uint64_t)i) % 3 ? TRACK_KEEP : TRACK_PROTECT,
+				     mem)) < 0)
 				return fail("scan of a running process", (int)n);
 		set_parked(true);
 		n = round_trip(t, TRACK_KEEP, mem);
@@ -271,15 +275,17 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 		/* Nobody writes now. The protecting scan must report the kept pages once more,
 		 * and a scan after it must report nothing. */
 		if (round_trip(t, TRACK_PROTECT, mem) != n)
-			return fail("a scan that keeps and one that protects do not agree", -EINVAL);
+			return fail("a scan that keeps and one that protects do not agree",
+				    -EINVAL);
 		n_reported += (uint64_t)n;
 		if (round_trip(t, TRACK_PROTECT, mem) != 0)
 			return fail("a scan with nobody writing reports pages", -EINVAL);
 		set_parked(false);
 		n_rounds++;
 	}
-	printf("mode=%s mapped=%d rounds=%" PRIu64 " writes=%" PRIu64 " reported=%" PRIu64 "\n", mode,
-	       guestmem_is_mapped(mem, 0), n_rounds, atomic_load(&shared->n_writes), n_reported);
+	printf("mode=%s mapped=%d rounds=%" PRIu64 " writes=%" PRIu64 " reported=%" PRIu64 "\n",
+	       mode, guestmem_is_mapped(mem, 0), n_rounds, atomic_load(&shared->n_writes),
+	       n_reported);
 	track_close(t);
 	guestmem_close(mem);
 	return n_rounds == 0 || n_reported == 0 ? fail("nothing was tested", -EINVAL) : 0;
@@ -366,7 +372,8 @@ int main(int argc, char **argv)
 		printf("%s\n", error.text);
 		return r == -ENOTSUP || r == -EPERM ? 77 : 1;
 	}
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	image = calloc(1, size);
 	buffer = malloc(size);
 	if (shared == MAP_FAILED || !image || !buffer)

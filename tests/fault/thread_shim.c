@@ -25,7 +25,8 @@ static bool is_refused(void *(*routine)(void *))
 	       (uintptr_t)routine - (uintptr_t)info.dli_fbase == address;
 }
 
-int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*routine)(void *), void *arg)
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*routine)(void *),
+		   void *arg)
 {
 	static int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 

@@ -69,7 +69,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memset(&sample, 0x5a, sizeof(sample));
 	before = sample;
-	r = config_parse_buffer("f", (const char *)data, size, keys, ARRAY_SIZE(keys), &sample, &error);
+	r = config_parse_buffer("f", (const char *)data, size, keys, ARRAY_SIZE(keys), &sample,
+				&error);
 	if (r < 0) {
 		must(memcmp(&sample, &before, sizeof(sample)) == 0);
 		must(strncmp(error.text, "f:", 2) == 0 && !strchr(error.text, '\n'));
@@ -82,7 +83,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	config_print_values(out, keys, ARRAY_SIZE(keys), &sample);
 	fclose(out);
 	again = before;
-	must(config_parse_buffer("g", text, text_size, keys, ARRAY_SIZE(keys), &again, &error) == 0);
+	must(config_parse_buffer("g", text, text_size, keys, ARRAY_SIZE(keys), &again, &error) ==
+	     0);
 	must(memcmp(&sample, &again, sizeof(sample)) == 0);
 	free(text);
 	return 0;

@@ -257,7 +257,8 @@ static void set_stage(uint8_t stage)
 	sb->config.view = &view;
 	sb->config.gateway_lost = (stage & STAGE_POLICY) % 3;
 	sb->config.gateway_lost_ns = CLOCK_NS_PER_S;
-	atomic_store(&view.seen_ns, (stage & STAGE_HEARD) ? clock_mono_ns() + 1000 * CLOCK_NS_PER_S : 1);
+	atomic_store(&view.seen_ns,
+		     (stage & STAGE_HEARD) ? clock_mono_ns() + 1000 * CLOCK_NS_PER_S : 1);
 	sb->state = (stage & STAGE_IDLE) ? STANDBY_STATE_IDLE : STANDBY_STATE_READY;
 	if (stage & STAGE_VOTED)
 		meta->vote = RAMFILE_VOTE_DIRECT;
@@ -288,9 +289,12 @@ static void act(const struct wire_header *h)
 static size_t feed_one(const uint8_t *data, size_t left)
 {
 	static uint8_t frame[WIRE_FRAME_MAX];
-	struct wire_header h = {.type = data[0], .flags = data[1], .seq = bytes_get_be32(data + 24),
+	struct wire_header h = {.type = data[0],
+				.flags = data[1],
+				.seq = bytes_get_be32(data + 24),
 				.generation = bytes_get_be32(data + 28),
-				.term = bytes_get_be64(data + 8), .epoch = bytes_get_be64(data + 16)};
+				.term = bytes_get_be64(data + 8),
+				.epoch = bytes_get_be64(data + 16)};
 	struct iovec piece = {frame + WIRE_HEADER_SIZE, bytes_get_be32(data + 4)};
 
 	if (h.type == 0) {

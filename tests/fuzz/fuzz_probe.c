@@ -104,8 +104,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(probes_new(small_random, NULL, &probes) == 0);
 	must(probes_add(probes, &config, &prober) == 0);
 	for (int net = 0; net < PROBER_N_NETS; net++)
-		probes_open_net(probes, (enum prober_net)net, &us[net], net == PROBER_NET_CLIENT, take,
-				NULL);
+		probes_open_net(probes, (enum prober_net)net, &us[net], net == PROBER_NET_CLIENT,
+				take, NULL);
 	prober_set_active(prober, true, now_ns);
 	probes_tick(probes, now_ns);
 	while (size >= 2) {
@@ -125,8 +125,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		now_ns += (what & 0x1f) * CLOCK_NS_PER_MS;
 		n_ticks += now_ns >= probes_deadline_ns(probes);
 		probes_tick(probes, now_ns);
-		(void)probes_input(probes, what & 0x80 ? PROBER_NET_BACKUP : PROBER_NET_CLIENT, frame,
-				   n, now_ns);
+		(void)probes_input(probes, what & 0x80 ? PROBER_NET_BACKUP : PROBER_NET_CLIENT,
+				   frame, n, now_ns);
 		free(frame);
 		check(probes, prober, n_ticks);
 	}

@@ -28,7 +28,8 @@ static void parse_texts(const char *text)
 			(void)inspect_classify(blocks[i].name, "pc.ram", &hint);
 	/* Any result is right if nothing is read or written out of bounds. */
 	if (inspect_parse_hva(text, "pc.ram", &value) < 0 &&
-	    inspect_parse_guest_addr(text, "pc.ram", &value) < 0 && inspect_parse_mac(text, mac) < 0)
+	    inspect_parse_guest_addr(text, "pc.ram", &value) < 0 &&
+	    inspect_parse_mac(text, mac) < 0)
 		(void)inspect_foreign_netdev(text);
 }
 

@@ -63,7 +63,8 @@ static void note_taken(const uint8_t *data)
 	uint64_t sequence = bytes_get_be64(data + 8);
 
 	for (size_t i = 0; i < n_taken; i++)
-		must(taken[i].key_id != id || taken[i].path != path || taken[i].sequence != sequence);
+		must(taken[i].key_id != id || taken[i].path != path ||
+		     taken[i].sequence != sequence);
 	if (n_taken < N_TAKEN) {
 		taken[n_taken].key_id = id;
 		taken[n_taken].path = path;
@@ -141,7 +142,8 @@ static size_t run(const uint8_t *at, size_t size)
 		witness_rx_clock(rx, vm, bytes_get_be64(at + 1), now_ns);
 		break;
 	default:
-		input(vm, at[0] & 0x20 ? WIRE_WITNESS_CLIENT : WIRE_WITNESS_BACKUP, at + 1, what >= 2);
+		input(vm, at[0] & 0x20 ? WIRE_WITNESS_CLIENT : WIRE_WITNESS_BACKUP, at + 1,
+		      what >= 2);
 	}
 	check_views();
 	return 1 + wants[what];

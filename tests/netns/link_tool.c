@@ -43,7 +43,8 @@ static void report(const struct link *link, int result, uint64_t start_ns)
 /* The gateway's side: take the HELLO, send WELCOME, then read and discard everything. */
 static void *serve(void *arg)
 {
-	const struct wire_welcome welcome = {.version = 1, .features = WIRE_FEATURES, .gateway = "gw"};
+	const struct wire_welcome welcome = {
+		.version = 1, .features = WIRE_FEATURES, .gateway = "gw"};
 	const struct wire_header h	  = {.type = WIRE_WELCOME};
 	static uint8_t plain[WIRE_FRAME_MAX];
 	uint8_t bytes[256];
@@ -134,8 +135,10 @@ int main(int argc, char **argv)
 	cut	 = strcmp(argv[1], "cut") == 0;
 	limit_ms = strtoull(argv[4], NULL, 10);
 	mint_two(&agent, &gateway);
-	config = (struct link_config){.address = argv[2], .port = (uint16_t)strtoul(argv[3], NULL, 10),
-				      .tls = agent, .user_timeout_ms = cut ? (uint32_t)limit_ms : 0};
+	config = (struct link_config){.address = argv[2],
+				      .port = (uint16_t)strtoul(argv[3], NULL, 10),
+				      .tls = agent,
+				      .user_timeout_ms = cut ? (uint32_t)limit_ms : 0};
 	if (cut)
 		start_server(config.address, config.port);
 	start_ns = clock_mono_ns();

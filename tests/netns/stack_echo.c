@@ -4,9 +4,9 @@
  *	port 9   sink     reads and forgets; answers FIN with FIN
  *	port 19  source   sends until the peer closes
  *
- * usage: stack_echo DEVICE ADDRESS/PREFIX
- * Prints "ready MAC" once it serves. Ends on SIGTERM or SIGINT and prints its counters as name=value
- * lines. Used by test_stack_*; not part of the product.
+ * usage: stack_echo DEVICE ADDRESS/PREFIX Prints "ready MAC" once it serves. Ends on SIGTERM or
+ * SIGINT and prints its counters as name=value lines. Used by test_stack_*; not part of the
+ * product.
  */
 #include <errno.h>
 #include <signal.h>
@@ -174,7 +174,8 @@ static bool turn(struct port *port, struct stack *stack, uint64_t now_ns)
 }
 
 /* Wait for a frame, a signal or the next timer. Returns how many descriptors were ready. */
-static int wait_for_work(struct port *port, struct stack *stack, int epoll_fd, bool sleep, bool *ret_stop)
+static int wait_for_work(struct port *port, struct stack *stack, int epoll_fd, bool sleep,
+			 bool *ret_stop)
 {
 	uint64_t timeout_ns = sleep ? stack_next_timeout_ns(stack) : 0;
 	struct timespec timeout;

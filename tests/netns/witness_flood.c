@@ -1,6 +1,7 @@
 /* witness_flood.c - sends hostile witness datagrams as fast as an interface takes them.
  *
- * usage: witness_flood IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM...]
+ * usage: witness_flood IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...]
+ * [hex=DATAGRAM...]
  *	KIND	malformed: random bytes; unknown: well-formed, random key_id; forged: key_id=N,
  *		sequences from sequence=N on, each mac wrong; unknown and forged take path=N;
  *		replay: the 128 bytes of each hex=... in turn, at most 64 of them
@@ -79,9 +80,9 @@ static void read_option(const char *text)
 	static const struct {
 		const char *name;
 		uint64_t *value;
-	} rows[] = {{"key_id=", &options.key_id}, {"sequence=", &options.sequence}, {"path=", &options.path},
-		    {"count=", &options.count},	  {"ms=", &options.ms},
-		    {"pace=", &options.pace}};
+	} rows[] = {{"key_id=", &options.key_id}, {"sequence=", &options.sequence},
+		    {"path=", &options.path},	  {"count=", &options.count},
+		    {"ms=", &options.ms},	  {"pace=", &options.pace}};
 	char *end;
 
 	if (strncmp(text, "hex=", 4) == 0) {
@@ -133,7 +134,8 @@ static void make_frame(size_t i, char **argv, const uint8_t *source_mac)
 	bytes_put_be16(frame + 36, (uint16_t)strtoul(argv[5], NULL, 10));
 	bytes_put_be16(frame + 38, 8 + WIRE_WITNESS_SIZE);
 	if (options.n_datagrams > 0)
-		memcpy(frame + PAYLOAD_AT, options.datagrams[i % options.n_datagrams], WIRE_WITNESS_SIZE);
+		memcpy(frame + PAYLOAD_AT, options.datagrams[i % options.n_datagrams],
+		       WIRE_WITNESS_SIZE);
 	if (options.kind == UNKNOWN || options.kind == FORGED) {
 		memcpy(frame + PAYLOAD_AT, "HFW1", 4);
 		bytes_put_be16(frame + PAYLOAD_AT + 48, 60);
@@ -235,7 +237,8 @@ int main(int argc, char **argv)
 	uint8_t mac[6];
 	int fd;
 
-	NEED(argc >= 7, "IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM...]");
+	NEED(argc >= 7,
+	     "IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...] [hex=DATAGRAM...]");
 	while (options.kind < N_KINDS && strcmp(kind_names[options.kind], argv[6]) != 0)
 		options.kind++;
 	NEED(options.kind < N_KINDS, "no kind '%s'", argv[6]);

@@ -70,11 +70,11 @@ static void run_stats(const struct witness *w)
 
 	witness_stats(w, &s);
 	printf("key_id=%u is_enabled=%d to_guest=%" PRIu64 " sampled=%" PRIu64 " sent=%" PRIu64
-	       " failed=%" PRIu64 " sequence=%" PRIu64 " client_sent=%" PRIu64 " client_failed=%" PRIu64
-	       " client_sequence=%" PRIu64 "\n", s.key_id, s.is_enabled, s.to_guest, s.sampled,
-	       s.sent[WITNESS_BACKUP], s.failed_clone + s.failed[WITNESS_BACKUP],
-	       s.sequence[WITNESS_BACKUP], s.sent[WITNESS_CLIENT], s.failed[WITNESS_CLIENT],
-	       s.sequence[WITNESS_CLIENT]);
+	       " failed=%" PRIu64 " sequence=%" PRIu64 " client_sent=%" PRIu64
+	       " client_failed=%" PRIu64 " client_sequence=%" PRIu64 "\n",
+	       s.key_id, s.is_enabled, s.to_guest, s.sampled, s.sent[WITNESS_BACKUP],
+	       s.failed_clone + s.failed[WITNESS_BACKUP], s.sequence[WITNESS_BACKUP],
+	       s.sent[WITNESS_CLIENT], s.failed[WITNESS_CLIENT], s.sequence[WITNESS_CLIENT]);
 }
 
 /* Returns 1 to go on, 0 when done. */
@@ -115,8 +115,9 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (log_init() < 0 || argc < 7 || inet_pton(AF_INET, argv[5], &gateway) != 1) {
-		fprintf(stderr, "usage: witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US "
-				"[remove]\n");
+		fprintf(stderr,
+			"usage: witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US "
+			"[remove]\n");
 		return 2;
 	}
 	config = (struct witness_config){

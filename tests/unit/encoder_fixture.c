@@ -32,7 +32,8 @@ void fixture_make_encoder(struct fixture *f, size_t bytes_max)
 	encoder_free(f->encoder);
 	retain_free(f->retain);
 	assert_int_equal(retain_new(WIRE_PAYLOAD_MAX, bytes_max, &f->retain), 0);
-	assert_int_equal(encoder_new(N_PAGES, REFERENCE_PAGES, f->n_threads, f->retain, &f->encoder), 0);
+	assert_int_equal(
+		encoder_new(N_PAGES, REFERENCE_PAGES, f->n_threads, f->retain, &f->encoder), 0);
 	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP);
 }
 
@@ -75,7 +76,8 @@ static void apply_dup(struct standby *s, const struct wire_record *record)
 		assert_true(s->marks[record->source]);
 	else
 		s->marks[record->source] = true;
-	memcpy(s->pages + (size_t)record->index * 4096, s->pages + (size_t)record->source * 4096, 4096);
+	memcpy(s->pages + (size_t)record->index * 4096, s->pages + (size_t)record->source * 4096,
+	       4096);
 }
 
 static void apply_records(struct standby *s, struct wire_record_iter *iter, uint8_t *base,

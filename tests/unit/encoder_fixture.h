@@ -58,10 +58,12 @@ void fixture_make_encoder(struct fixture *f, size_t bytes_max); /* a new one, wi
 
 void fixture_change_page(uint8_t *page);
 void fixture_change_blob(struct fixture *f);
-void fixture_copy_page(struct fixture *f, struct copy *copy, uint32_t index); /* append it as it is now */
+void fixture_copy_page(struct fixture *f, struct copy *copy,
+		       uint32_t index); /* append it as it is now */
 
 void fixture_wait(struct fixture *f); /* after -EAGAIN */
-int fixture_offer(struct fixture *f, struct encoder_cursor cursor); /* all of it, unless there is no room */
+int fixture_offer(struct fixture *f,
+		  struct encoder_cursor cursor); /* all of it, unless there is no room */
 void fixture_offer_all(struct fixture *f); /* every page of the guest */
 void fixture_end(struct fixture *f); /* device state and the end */
 

@@ -73,9 +73,12 @@ static inline void lab_init(struct lab *lab)
 	strcpy(lab->config.host[0], "alpha");
 	strcpy(lab->config.host[1], "beta");
 	lab->config.liveness = (struct liveness_config){500 * MS, 3000 * MS};
-	lab->config.detector = (struct detector_config){
-		.suspect_min_ns = 80 * MS, .progress_min_ns = 300 * MS, .confirm_ns = 120 * MS,
-		.beat_timeout_ns = 500 * MS, .patience_ns = 3000 * MS, .restart_grace_ns = 3000 * MS};
+	lab->config.detector = (struct detector_config){.suspect_min_ns = 80 * MS,
+							.progress_min_ns = 300 * MS,
+							.confirm_ns = 120 * MS,
+							.beat_timeout_ns = 500 * MS,
+							.patience_ns = 3000 * MS,
+							.restart_grace_ns = 3000 * MS};
 	lab->config.standby_timeout_ns = 5000 * MS;
 	lab->config.order_timeout_ns = 30000 * MS;
 	lab->config.answer_within_ns = 5000 * MS;

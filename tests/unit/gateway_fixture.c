@@ -108,7 +108,8 @@ void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context
 
 	memset(a, 0, sizeof(*a));
 	a->f = f;
-	must(wire_tls_new(context, WIRE_PEER_GATEWAY, fixture_ring_bytes, &a->tls) == 0, "agent's TLS");
+	must(wire_tls_new(context, WIRE_PEER_GATEWAY, fixture_ring_bytes, &a->tls) == 0,
+	     "agent's TLS");
 	must(session_new(f->sessions, peer, a, f->now_ns, &a->session) == 0, "session");
 	(void)!wire_tls_handshake(a->tls); /* the pump continues it */
 	fixture_pump(one, 1);

@@ -1,8 +1,8 @@
 /* gateway_fixture.h - a gateway without any network: sessions driven over memory, agents scripted.
  *
  * Where: test_session.c, test_control.c, fuzz_session.c, fuzz_control.c. One VM, web1, on alpha and
- * beta; certificates and the journal in a temporary directory. Failures of the fixture itself abort.
- * Threads: one, one fixture at a time.
+ * beta; certificates and the journal in a temporary directory. Failures of the fixture itself
+ * abort. Threads: one, one fixture at a time.
  */
 #ifndef TESTS_GATEWAY_FIXTURE_H
 #define TESTS_GATEWAY_FIXTURE_H

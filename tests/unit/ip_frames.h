@@ -1,5 +1,5 @@
-/* ip_frames.h - checksums and headers of hand-made IPv4 frames between a peer and the stack under test.
- * For tests only; included by one file each.
+/* ip_frames.h - checksums and headers of hand-made IPv4 frames between a peer and the stack under
+ * test. For tests only; included by one file each.
  */
 #ifndef IP_FRAMES_H
 #define IP_FRAMES_H

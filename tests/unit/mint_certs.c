@@ -95,8 +95,8 @@ static X509 *new_cert(const char *name, long serial, EVP_PKEY *key, long from_s,
 	NEED(ASN1_INTEGER_set(X509_get_serialNumber(cert), serial) == 1);
 	NEED(X509_gmtime_adj(X509_getm_notBefore(cert), from_s ? from_s : -HOUR_S));
 	NEED(X509_gmtime_adj(X509_getm_notAfter(cert), until_s ? until_s : HOUR_S));
-	NEED(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1,
-					-1, 0) == 1);
+	NEED(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name,
+					-1, -1, 0) == 1);
 	NEED(X509_set_pubkey(cert, key) == 1);
 	return cert;
 }

@@ -49,8 +49,8 @@ void mint_text(const char *dir, const char *file, const char *text);
 struct wire_tls_context *mint_context(const char *dir, const char *ca_file, const char *file,
 				      enum wire_tls_side side);
 
-/* What most tests need: host a as a client and gateway gw as a server, of one CA. The caller's; no file
- * stays. */
+/* What most tests need: host a as a client and gateway gw as a server, of one CA. The caller's; no
+ * file stays. */
 void mint_two(struct wire_tls_context **ret_agent, struct wire_tls_context **ret_gateway);
 
 #endif

@@ -29,8 +29,8 @@ static inline void pattern_fill(uint64_t *state, uint8_t *page)
 #define PATTERN_N_KINDS 14
 
 static const char *const pattern_names[PATTERN_N_KINDS] = {
-	"equal", "to_zero", "from_zero", "all_new", "one_byte", "counters", "one_run", "rows", "byte_noise",
-	"half_noise", "every_2nd", "every_3rd", "every_4th", "edges"};
+	"equal", "to_zero",    "from_zero",  "all_new",	  "one_byte",  "counters",  "one_run",
+	"rows",	 "byte_noise", "half_noise", "every_2nd", "every_3rd", "every_4th", "edges"};
 
 /* Change @page at @at by something that is never 0. */
 static inline void pattern_touch(uint64_t *state, uint8_t *page, uint64_t at)
@@ -77,7 +77,7 @@ static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old
 		for (i = at; i < at + n; i++)
 			pattern_touch(state, new, i);
 		break;
-	case 7: /* rows of a table rewritten: runs of 20..300 bytes, some bytes the same by chance */
+	case 7: /* rows of a table: runs of 20..300 bytes, some bytes the same by chance */
 		n = 1 + pattern_random(state) % 6;
 		while (n--) {
 			uint64_t size = 20 + pattern_random(state) % 280;

@@ -206,11 +206,13 @@ void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *refe
 		MUST(wire_frame_begin(frame, sizeof(frame), &w));
 		MUST(wire_device_encode(size, &w));
 		for (; i < n && (size_t)(w.end - w.at) >= PAGE_RECORD_ROOM; i++) {
-			struct page_encoder e = {.features = delta ? PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP : 0};
+			struct page_encoder e = {
+				.features = delta ? PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP : 0};
 			uint8_t piece[WIRE_PAGE_SIZE] = {0};
 			size_t at = (size_t)i * WIRE_PAGE_SIZE;
 
-			memcpy(piece, blob + at, size - at < sizeof(piece) ? size - at : sizeof(piece));
+			memcpy(piece, blob + at,
+			       size - at < sizeof(piece) ? size - at : sizeof(piece));
 			w.at += page_encode(&e, i, piece, reference + at, w.at);
 		}
 		add_frame(f, frame, &w, &h);

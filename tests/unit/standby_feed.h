@@ -2,8 +2,8 @@
  *
  *	feed_init ─ feed_geometry ─ { feed_begin ─ feed_page* ─ feed_blob ─ feed_end }* ─ feed_done
  *
- * The bytes of all frames since the last feed_clear() are in feed->bytes. Failures of the encoder are
- * bugs of the test: abort.
+ * The bytes of all frames since the last feed_clear() are in feed->bytes. Failures of the encoder
+ * are bugs of the test: abort.
  */
 #ifndef TESTS_STANDBY_FEED_H
 #define TESTS_STANDBY_FEED_H
@@ -38,18 +38,20 @@ void feed_done(struct feed *f);
 void feed_clear(struct feed *f);
 
 void feed_geometry(struct feed *f);
-/* What the machine is made of: @value is its CPU; NULL: an empty list, which is what a standby without QEMU has. */
+/* What the machine is made of: @value is its CPU; NULL: an empty list, which is what a standby
+ * without QEMU has. */
 void feed_machine(struct feed *f, const char *value);
 /* The next epoch; FULL: stands alone. */
 void feed_begin(struct feed *f, bool full);
-/* The record that turns @reference into @page; also updates @reference. @delta: XRLE and BITMAP may be used.
- * Nothing is added when they are the same. */
+/* The record that turns @reference into @page; also updates @reference. @delta: XRLE and BITMAP may
+ * be used. Nothing is added when they are the same. */
 void feed_page(struct feed *f, uint32_t index, const uint8_t *page, uint8_t *reference, bool delta);
 /* A record as it is, right or wrong. */
 void feed_record(struct feed *f, uint8_t class, uint32_t index, const uint8_t *data, size_t size);
 /* Page @index becomes what @source is. */
 void feed_dup(struct feed *f, uint32_t index, uint32_t source);
-/* DEVICE frames turning @reference (@ref_size bytes, then zeros; room for whole pages) into @blob. */
+/* DEVICE frames turning @reference (@ref_size bytes, then zeros; room for whole pages) into
+ * @blob. */
 void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *reference, bool delta);
 void feed_end(struct feed *f);
 /* A frame as it is. */

@@ -165,7 +165,8 @@ void fixture_make_epoch(struct fixture *x, bool full)
 	for (unsigned i = 0; full && i < N_PAGES; i++)
 		feed_page(&x->feed, i, x->model.pages[i], reference.pages[i], fixture_roll(x, 2));
 	dirty_blob(x, &x->model);
-	feed_blob(&x->feed, x->model.blob, x->model.blob_size, blob_reference, !full || fixture_roll(x, 2));
+	feed_blob(&x->feed, x->model.blob, x->model.blob_size, blob_reference,
+		  !full || fixture_roll(x, 2));
 	feed_end(&x->feed);
 }
 

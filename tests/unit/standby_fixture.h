@@ -1,5 +1,5 @@
-/* standby_fixture.h - a standby's copy in a temporary directory, a model of the guest, and random epochs
- * that change the model. For the tests of the standby; a failure fails the running test.
+/* standby_fixture.h - a standby's copy in a temporary directory, a model of the guest, and random
+ * epochs that change the model. For the tests of the standby; a failure fails the running test.
  */
 #ifndef TESTS_STANDBY_FIXTURE_H
 #define TESTS_STANDBY_FIXTURE_H

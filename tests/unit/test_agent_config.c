@@ -19,7 +19,8 @@
 static char dir[] = "/tmp/holdfast-agent-XXXXXX";
 static char agent_path[64], vm_path[64], other_path[64], command_path[64];
 
-#define AGENT_INI "[agent]\ngateway = 198.18.1.3:7400\nca = /c\ncert = /d\nkey = /e\nvm_dir = %s/vms\n"
+#define AGENT_INI                                                                                  \
+	"[agent]\ngateway = 198.18.1.3:7400\nca = /c\ncert = /d\nkey = /e\nvm_dir = %s/vms\n"
 
 static void put(const char *path, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void put(const char *path, const char *format, ...)
@@ -71,7 +72,8 @@ static void a_plain_pair_of_files(void **state)
 
 	(void)state;
 	put(other_path,
-	    "[vm]\nname = web2\ntap = tap1\nepoch_max_ms = 25\ncodec = xrle\nwitness_ms = 0\n[standby]\nstate_dir = /s\n"
+	    "[vm]\nname = web2\ntap = tap1\nepoch_max_ms = 25\ncodec = xrle\nwitness_ms = "
+	    "0\n[standby]\nstate_dir = /s\n"
 	    "command_file = %s\n",
 	    command_path);
 	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
@@ -145,10 +147,13 @@ static void a_missing_command_hinders_only_the_standby(void **state)
 	struct config_error error;
 
 	(void)state;
-	put(vm_path, "[vm]\nname = web1\ntap = tap0\nqmp = /q\n[standby]\nstate_dir = /s\ncommand_file = /none\n");
+	put(vm_path,
+	    "[vm]\nname = web1\ntap = tap0\nqmp = /q\n[standby]\nstate_dir = /s\ncommand_file = "
+	    "/none\n");
 	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
 	assert_string_equal(config.vms[0].fault, "");
-	assert_non_null(strstr(config.vms[0].standby_fault, "web1.ini: command_file /none: No such file"));
+	assert_non_null(
+		strstr(config.vms[0].standby_fault, "web1.ini: command_file /none: No such file"));
 	assert_string_equal(config.vms[0].qmp, "/q");
 	assert_null(config.vms[0].command);
 	agent_config_done(&config);
@@ -196,9 +201,19 @@ static void a_missing_directory_is_named(void **state)
 static void the_other_host(void **state)
 {
 	static const char *const bad[] = {
-		"198.18.1.2:7402", "@198.18.1.2:7402", "beta@198.18.1.2", "beta@198.18.1.2:", "beta@:7402",
-		"beta@198.18.1.2:0", "beta@198.18.1.2:65536", "beta@198.18.1.2:7402x", "Beta@198.18.1.2:7402",
-		"beta@198.18.1:7402", "beta@198.18.1.256:7402", "beta@a.host.of.many.letters:1", "beta@::1:7402",
+		"198.18.1.2:7402",
+		"@198.18.1.2:7402",
+		"beta@198.18.1.2",
+		"beta@198.18.1.2:",
+		"beta@:7402",
+		"beta@198.18.1.2:0",
+		"beta@198.18.1.2:65536",
+		"beta@198.18.1.2:7402x",
+		"Beta@198.18.1.2:7402",
+		"beta@198.18.1:7402",
+		"beta@198.18.1.256:7402",
+		"beta@a.host.of.many.letters:1",
+		"beta@::1:7402",
 	};
 	struct agent_config config;
 	struct config_error error;
@@ -238,8 +253,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_plain_pair_of_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(faults_name_the_place, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_missing_command_hinders_only_the_standby, setup, teardown),
-		cmocka_unit_test_setup_teardown(of_two_files_with_one_name_neither_counts, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_missing_command_hinders_only_the_standby, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(of_two_files_with_one_name_neither_counts, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_missing_directory_is_named, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_other_host, setup, teardown),
 	};

@@ -65,7 +65,8 @@ static void test_vote(void **state)
 	NO("in term 4", , 6, WIRE_CLAIM_DIRECT, 12);
 	NO("in term 5", s.term = 5, 5, WIRE_CLAIM_DIRECT, 12); /* a gateway's order set it */
 	NO("a promotion was accepted", s.is_copy = false, 5, WIRE_CLAIM_DIRECT, 12);
-	NO("a promotion was accepted here in term 5", s.promised_term = 5, 5, WIRE_CLAIM_DIRECT, 12);
+	NO("a promotion was accepted here in term 5", s.promised_term = 5, 5, WIRE_CLAIM_DIRECT,
+	   12);
 	NO("gateway_lost is hold", s.policy = AGREE_HOLD, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("gateway_lost is direct", , 5, WIRE_CLAIM_UNPROTECTED, 12);
 	NO("complete epoch here is 12, 13 was", , 5, WIRE_CLAIM_DIRECT, 13);

@@ -100,7 +100,8 @@ static void check_update(int expected)
 	struct simd_scan scan;
 
 	memcpy(page, old_page, PAGE_BYTES);
-	assert_int_equal(simd_ops->bitmap_encode(page, new_page, &ahead, out, page, &scan), expected);
+	assert_int_equal(simd_ops->bitmap_encode(page, new_page, &ahead, out, page, &scan),
+			 expected);
 	assert_memory_equal(page, new_page, PAGE_BYTES);
 	for (unsigned int i = 0; i < 64; i++) {
 		uint64_t changed = 0;
@@ -147,7 +148,9 @@ static void check_all_patterns(void)
 			memcpy(page, old_page, PAGE_BYTES);
 			assert_int_equal(bitmap_check(out + PAGE_BYTES - size, (size_t)size), 0);
 			for (int twice = 0; twice < 2; twice++) {
-				assert_int_equal(bitmap_apply(out + PAGE_BYTES - size, (size_t)size, page), 0);
+				assert_int_equal(
+					bitmap_apply(out + PAGE_BYTES - size, (size_t)size, page),
+					0);
 				assert_memory_equal(page, new_page, PAGE_BYTES);
 			}
 		}

@@ -10,8 +10,8 @@
 static const uint8_t ours[6] = {2, 0, 0, 0, 0, 1}, theirs[6] = {2, 0, 0, 0, 0, 2};
 static const uint8_t address[4] = {198, 18, 51, 2}, other[4] = {198, 18, 51, 1}, none[4] = {0};
 
-static bool is_rival(const uint8_t *sender_mac, const uint8_t *sender, const uint8_t *target, uint8_t oper,
-		     size_t size)
+static bool is_rival(const uint8_t *sender_mac, const uint8_t *sender, const uint8_t *target,
+		     uint8_t oper, size_t size)
 {
 	uint8_t frame[60] = {0}, mac[6] = {0};
 	uint32_t ip_be32;

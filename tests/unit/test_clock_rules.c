@@ -56,7 +56,8 @@ static void vm_stop(struct world *w)
 static void vm_start(struct world *w)
 {
 	assert_false(w->words.is_running);
-	w->words = (struct clock_words){guest_ticks(w) - host_ticks(w), guest_ns(w) - w->now_ns, true};
+	w->words =
+		(struct clock_words){guest_ticks(w) - host_ticks(w), guest_ns(w) - w->now_ns, true};
 }
 
 /* The guest has run for 5 s; its host has been up for 1000 s. */
@@ -197,7 +198,8 @@ static void a_saved_state_that_differs_ends_it(void **state)
 		}
 		assert_int_equal(w.rules.state, CLOCK_OFF);
 		assert_string_equal(clock_rules_word(&w.rules), "no");
-		assert_string_equal(w.rules.why, "QEMU's saved state has another clock than its memory");
+		assert_string_equal(w.rules.why,
+				    "QEMU's saved state has another clock than its memory");
 		n_set = w.rules.n_set;
 		assert_int_equal(n_set, after ? 2 : 0);
 		pass(&w, 100 * MS);

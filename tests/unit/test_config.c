@@ -128,23 +128,28 @@ static void test_refusals(void **state)
 		const char *text;
 		const char *error;
 	} rows[] = {
-		{"[host]\nname=a\nnmae=b\n", "t.ini:3: unknown key 'nmae' in [host], expected one of name"},
-		{"[hots]\nname=a\n", "t.ini:1: unknown section [hots], expected a section of [host] [time]"},
+		{"[host]\nname=a\nnmae=b\n",
+		 "t.ini:3: unknown key 'nmae' in [host], expected one of name"},
+		{"[hots]\nname=a\n",
+		 "t.ini:1: unknown section [hots], expected a section of [host] [time]"},
 		{"[hots]\n", "t.ini:1: unknown section [hots]"},
 		{"name=a\n", "t.ini:1: key 'name' outside of a section"},
 		{"[host\nname=a\n", "t.ini:1: section has no ']'"},
 		{"[host] x\nname=a\n", "t.ini:1: text after ']'"},
 		{"[host]\nname=a\nname=b\n", "t.ini:3: duplicate key 'name' in [host]"},
-		{"[host]\nname=a\njunk\n", "t.ini:3: not a setting, expected [section] or key = value"},
+		{"[host]\nname=a\njunk\n",
+		 "t.ini:3: not a setting, expected [section] or key = value"},
 		{"[host]\njunk\nwrong=1\n", "t.ini:2: not a setting"},
 		{"[host]\nnote=x\n", "t.ini: 'name' is missing in [host], expected a name"},
 		{"[host]\nname=\n", "t.ini:2: name = '', expected a name"},
 		{"[host]\nname=-a\n", "t.ini:2: name = '-a'"},
 		{"[host]\nname=A\n", "t.ini:2: name = 'A'"},
-		{"[host]\nname=a\nnote=0123456789abcdef\n", "t.ini:3: note = '0123456789abcdef', expected text of up to 15"},
+		{"[host]\nname=a\nnote=0123456789abcdef\n",
+		 "t.ini:3: note = '0123456789abcdef', expected text of up to 15"},
 		{"[host]\nname=a\npath=x/y\n", "t.ini:3: path = 'x/y', expected an absolute path"},
 		{"[host]\nname=a\nsmall=0\n", "t.ini:3: small = '0', expected a number, 1..10"},
-		{"[host]\nname=a\n[net]\nip=0.0.0.0\n", "ip = '0.0.0.0', expected a numeric IPv4 address"},
+		{"[host]\nname=a\n[net]\nip=0.0.0.0\n",
+		 "ip = '0.0.0.0', expected a numeric IPv4 address"},
 		{"[host]\nname=a\n[net]\nip=1.2.3\n", "ip = '1.2.3'"},
 		{"[host]\nname=a\n[net]\nports=80,\n", "ports = '80,', expected up to 8 ports"},
 		{"[host]\nname=a\n[net]\nports=,80\n", "ports = ',80'"},
@@ -160,7 +165,8 @@ static void test_refusals(void **state)
 		{"[host]\nname=a\nlarge=18446744073709551616\n", "expected a number"},
 		{"[host]\nname=a\nlarge=0x\n", "expected a number"},
 		{"[host]\nname=a\nflag=maybe\n", "expected yes or no"},
-		{"[host]\nname=a\n[time]\nbeat_ms=10001\n", "t.ini:4: beat_ms = '10001', expected whole milliseconds, 1..10000"},
+		{"[host]\nname=a\n[time]\nbeat_ms=10001\n",
+		 "t.ini:4: beat_ms = '10001', expected whole milliseconds, 1..10000"},
 		{"[host]\nname=a\n[time]\nbeat_ms=2.5\n", "whole milliseconds"},
 		{"[host]\nname=a\n[time]\nlimit=17179869184G\n", "expected bytes"},
 		{"[host]\nname=a\n[time]\nlimit=G\n", "expected bytes"},
@@ -223,8 +229,8 @@ static void test_wrong_table(void **state)
 {
 	static const struct config_key narrow[] = {
 		CONFIG_KEY("a", "b", U64, struct sample, small, "1", 0, 0, "too small a member")};
-	static const struct config_key bad_default[] = {
-		CONFIG_KEY("a", "b", U32, struct sample, small, "11", 1, 10, "default out of range")};
+	static const struct config_key bad_default[] = {CONFIG_KEY(
+		"a", "b", U32, struct sample, small, "11", 1, 10, "default out of range")};
 	struct sample s = {0};
 	struct config_error error;
 

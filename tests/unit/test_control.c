@@ -84,7 +84,8 @@ static void test_reads(void **state)
 	assert_int_equal(conn.phase, CONTROL_CLOSING);
 	assert_int_equal(json_array_size(json_object_get(answer, "vms")), 1);
 	assert_int_equal(json_array_size(json_object_get(answer, "hosts")), 2);
-	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"vm-show\",\"vm\":\"web1\"}"));
+	assert_true(
+		ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"vm-show\",\"vm\":\"web1\"}"));
 	vm = json_object_get(answer, "vm");
 	assert_string_equal(json_string_value(json_object_get(vm, "state")), "UNPROTECTED");
 	assert_string_equal(json_string_value(json_object_get(vm, "owner")), "alpha");
@@ -164,7 +165,8 @@ static void test_events(void **state)
 		f.now_ns += 1000 * MS; /* slow enough to suppress none */
 		fleet_event(f.fleet, f.now_ns, "web1", "gateway", "text with \"quotes\"");
 	}
-	assert_true(ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"events\",\"follow\":true}"));
+	assert_true(
+		ask_as(WIRE_PEER_VIEWER, "{\"version\":1,\"verb\":\"events\",\"follow\":true}"));
 	assert_int_equal(conn.phase, CONTROL_FOLLOWING);
 	assert_int_equal(json_integer_value(json_object_get(answer, "events")), EVENTS_RING_MAX);
 	for (size_t i = 0; i < conn.out_end; i++)
@@ -213,7 +215,8 @@ static void test_a_flood_of_events(void **state)
 	fleet_event(f.fleet, f.now_ns, "db1", "state", "alarm");
 	for (int i = 0; i < 20000; i++) {
 		f.now_ns += MS / 2;
-		fleet_event(f.fleet, f.now_ns, "web1", i % 2 ? "stream" : "state", "again and again");
+		fleet_event(f.fleet, f.now_ns, "web1", i % 2 ? "stream" : "state",
+			    "again and again");
 		if (i == 10000)
 			fleet_event(f.fleet, f.now_ns, "db1", "stream", "of another VM");
 	}

@@ -133,7 +133,8 @@ static void copies_in_a_row(void **state)
 	size = expect(n);
 	assert_int_equal(copier_new(mem, N_PAGES, &c), 0);
 	for (int i = 0; i < 40; i++) {
-		uint8_t *to = copy + (size_t)(i % 2) * size, *other = copy + (size_t)(1 - i % 2) * size;
+		uint8_t *to = copy + (size_t)(i % 2) * size,
+			*other = copy + (size_t)(1 - i % 2) * size;
 
 		memset(copy, 0, 2 * size);
 		assert_int_equal(copier_run(c, ranges, n, wake_at_once, NULL, to), 0);

@@ -456,7 +456,8 @@ static void random_disturbances(void **state)
 	for (uint64_t seed = 0; seed < 20; seed++) {
 		world_init(&w, true, seed + 1000);
 		for (int i = 0; i < 100; i++) {
-			size_t which = random_below(&w, sizeof(disturbances) / sizeof(disturbances[0]));
+			size_t which =
+				random_below(&w, sizeof(disturbances) / sizeof(disturbances[0]));
 			uint64_t ms = disturbances[which].ms;
 
 			run(&w, 1 + random_below(&w, ms), disturbances[which].missing);

@@ -39,16 +39,19 @@ static void a_writable_disk_is_named(void **state)
 	struct error error;
 
 	(void)state;
-	assert_int_equal(judge("[{\"device\":\"cd\",\"inserted\":{\"ro\":true}},"
-			       "{\"device\":\"ide0-hd0\",\"inserted\":{\"ro\":false,\"file\":\"/d/web.img\"}}]",
-			       &error),
-			 -ENOTSUP);
+	assert_int_equal(
+		judge("[{\"device\":\"cd\",\"inserted\":{\"ro\":true}},"
+		      "{\"device\":\"ide0-hd0\","
+		      "\"inserted\":{\"ro\":false,\"file\":\"/d/web.img\"}}]",
+		      &error),
+		-ENOTSUP);
 	assert_non_null(strstr(error.text, "ide0-hd0"));
 	assert_non_null(strstr(error.text, "/d/web.img"));
 	/* A -blockdev disk has no legacy device name, and a missing `ro` does not mean
 	 * read-only. */
-	assert_int_equal(judge("[{\"device\":\"\",\"qdev\":\"/machine/disk0\",\"inserted\":{}}]", &error),
-			 -ENOTSUP);
+	assert_int_equal(
+		judge("[{\"device\":\"\",\"qdev\":\"/machine/disk0\",\"inserted\":{}}]", &error),
+		-ENOTSUP);
 	assert_non_null(strstr(error.text, "/machine/disk0"));
 }
 

@@ -251,9 +251,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_full_epoch_copies_what_it_sent, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_under_way_is_not_copied, setup, teardown),
-		cmocka_unit_test_setup_teardown(little_that_changed_is_not_looked_at, setup, teardown),
-		cmocka_unit_test_setup_teardown(it_is_looked_for_where_it_is_found, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_ordinary_epoch_copies_what_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(little_that_changed_is_not_looked_at, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(it_is_looked_for_where_it_is_found, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(an_ordinary_epoch_copies_what_stays, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(only_equal_bytes_are_found, setup, teardown),
 	};
 

@@ -174,7 +174,8 @@ static void check_in_step(uint64_t features)
 
 		/* Sometimes a new page, otherwise a change to the last one. */
 		if (i % 20 == 0)
-			pattern_pair((unsigned int)(i / 20) % PATTERN_N_KINDS, &random, ignored, page);
+			pattern_pair((unsigned int)(i / 20) % PATTERN_N_KINDS, &random, ignored,
+				     page);
 		else
 			for (uint64_t n = pattern_random(&random) % 30; n > 0; n--)
 				pattern_touch(&random, page, pattern_random(&random) % PAGE_BYTES);
@@ -208,7 +209,8 @@ static void check_batch(uint64_t features)
 		items[i] = (struct page_item){i * 7, pages[i], references[1][i]};
 	}
 	for (unsigned int i = 0; i < N; i++)
-		single_size += page_encode(&a, i * 7, pages[i], references[0][i], single + single_size);
+		single_size +=
+			page_encode(&a, i * 7, pages[i], references[0][i], single + single_size);
 	while (done < N) {
 		/* Room for only a few records at a time, as in a frame. */
 		size_t n = page_encode_batch(&b, items + done, N - done, batch + batch_size,
@@ -253,8 +255,8 @@ static void test_apply_batch(void **state)
 		size = page_encode(&encoder, i, pages[i], copies[0][i], out);
 		used += size;
 		if (size > 0)
-			records[n++] = (struct page_record){out[0], bytes_get_be16(out + 2), out + 8,
-							    copies[1][i]};
+			records[n++] = (struct page_record){out[0], bytes_get_be16(out + 2),
+							    out + 8, copies[1][i]};
 	}
 	assert_true(n > 40);
 	for (int twice = 0; twice < 2; twice++) {

@@ -140,7 +140,8 @@ static void features_change_between_epochs(void **state)
 		if (epoch == 1)
 			continue; /* few pages have a reference yet */
 		assert_int_equal(after.n_xrle > before.n_xrle, (allowed & PAGE_FEATURE_XRLE) != 0);
-		assert_int_equal(after.n_bitmap > before.n_bitmap, (allowed & PAGE_FEATURE_BITMAP) != 0);
+		assert_int_equal(after.n_bitmap > before.n_bitmap,
+				 (allowed & PAGE_FEATURE_BITMAP) != 0);
 	}
 }
 
@@ -268,7 +269,8 @@ static void a_page_not_announced_ends_the_epoch(void **state)
 	assert_int_equal(encoder_begin(f->encoder, 2, 1, 0), 0);
 	encoder_expect(f->encoder, &cursor);
 	memset(f->pages + 11 * 4096, 0x77, 4096);
-	cursor = (struct encoder_cursor){.ranges = &other, .n_ranges = 1, .pages = f->pages + 11 * 4096};
+	cursor = (struct encoder_cursor){
+		.ranges = &other, .n_ranges = 1, .pages = f->pages + 11 * 4096};
 	assert_int_equal(fixture_offer(f, cursor), -ENOMEM);
 	encoder_abandon(f->encoder);
 	retain_drop_all(f->retain);
@@ -460,7 +462,8 @@ static void a_small_reference_costs_bytes_only(void **state)
 }
 
 #define TEST(name, n_threads)                                                                      \
-	cmocka_unit_test_prestate_setup_teardown(name, fixture_setup, fixture_teardown, &(n_threads))
+	cmocka_unit_test_prestate_setup_teardown(name, fixture_setup, fixture_teardown,            \
+						 &(n_threads))
 
 int main(void)
 {

@@ -27,10 +27,19 @@ static void test_names_are_complete_and_distinct(void **state)
 
 static void test_malformed_is_refused_with_the_names(void **state)
 {
-	static const char *const texts[] = {
-		"", "nowhere", "mid_send:", "mid_send:0", "mid_send:-1", "mid_send:kil", "mid_send:1:kill:x",
-		"mid_send:kill:2", "mid_send:1:2", "mid_send:delay=", "mid_send:delay=x", "MID_SEND",
-		"mid_send:99999999999999999999"};
+	static const char *const texts[] = {"",
+					    "nowhere",
+					    "mid_send:",
+					    "mid_send:0",
+					    "mid_send:-1",
+					    "mid_send:kil",
+					    "mid_send:1:kill:x",
+					    "mid_send:kill:2",
+					    "mid_send:1:2",
+					    "mid_send:delay=",
+					    "mid_send:delay=x",
+					    "MID_SEND",
+					    "mid_send:99999999999999999999"};
 	struct error error;
 
 	(void)state;

@@ -84,7 +84,8 @@ static void wait_told(void)
 static void success_is_told(void **state)
 {
 	(void)state;
-	start("test \"$HOLDFAST_VM $HOLDFAST_HOST $HOLDFAST_TERM\" = 'web1 alpha 7' && echo plug 3 is off",
+	start("test \"$HOLDFAST_VM $HOLDFAST_HOST $HOLDFAST_TERM\" = 'web1 alpha 7' && echo plug 3 "
+	      "is off",
 	      10 * CLOCK_NS_PER_S);
 	wait_told();
 	assert_true(t.ok);
@@ -102,7 +103,8 @@ static void failures_are_told(void **state)
 	static const struct {
 		const char *command, *text;
 	} rows[] = {
-		{"echo first; printf 'no \\033such plug\\n' >&2; exit 3", "exit status 3: no ?such plug"},
+		{"echo first; printf 'no \\033such plug\\n' >&2; exit 3",
+		 "exit status 3: no ?such plug"},
 		{"kill -KILL $$", "ended by signal 9"},
 		{"/nonexistent/fence", "exit status 127"},
 		{"cat", "exit status 0"}, /* standard input is empty */
@@ -161,7 +163,8 @@ static void it_inherits_no_descriptor(void **state)
 
 	(void)state;
 	assert_true(leak > 2);
-	start("n=0; for f in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$f ] && n=$((n + 1)); done; echo $n",
+	start("n=0; for f in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$f ] && n=$((n + 1)); done; "
+	      "echo $n",
 	      10 * CLOCK_NS_PER_S);
 	wait_told();
 	close(leak);

@@ -12,8 +12,11 @@
 #include "exact.h"
 #include "wire/frame.h"
 
-static const struct wire_header beat_header = {
-	.type = WIRE_BEAT, .seq = 7, .generation = 0x01020304, .term = 1ULL << 40, .epoch = WIRE_EPOCH_MAX};
+static const struct wire_header beat_header = {.type = WIRE_BEAT,
+					       .seq = 7,
+					       .generation = 0x01020304,
+					       .term = 1ULL << 40,
+					       .epoch = WIRE_EPOCH_MAX};
 
 /* Write a sealed BEAT of 48 bytes to @buffer. */
 static size_t build_beat(uint8_t buffer[WIRE_FRAME_MAX])

@@ -66,7 +66,8 @@ static void test_a_claim_is_no_epoch(void **state)
 
 /* Start from an old copy of the journal (alpha, PROTECTED, term 3); @alpha and @beta are the hosts'
  * true states. */
-static void restore_old_journal(uint8_t alpha, uint64_t alpha_term, uint8_t beta, uint64_t beta_term)
+static void restore_old_journal(uint8_t alpha, uint64_t alpha_term, uint8_t beta,
+				uint64_t beta_term)
 {
 	lab_init(&lab);
 	lab.journal = (struct vm_record){.term = 3, .owner = 0, .state = VM_PROTECTED};

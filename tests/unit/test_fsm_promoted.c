@@ -26,10 +26,14 @@ static void run(uint64_t ms)
 	for (uint64_t at = 0; at < ms; at += 10) {
 		lab.now_ns += 10 * MS;
 		evidence.guest.sent += asks_guest;
-		(void)lab_feed(&lab, (struct vm_input){
-			.kind = VM_IN_TICK, .relayed_bytes = lab.relayed_bytes, .evidence = &evidence,
-			.asks_guest = asks_guest,
-			.guest_answers = evidence.guest.answered ? "it answered ICMP echo" : NULL});
+		(void)lab_feed(&lab,
+			       (struct vm_input){.kind = VM_IN_TICK,
+						 .relayed_bytes = lab.relayed_bytes,
+						 .evidence = &evidence,
+						 .asks_guest = asks_guest,
+						 .guest_answers = evidence.guest.answered
+									  ? "it answered ICMP echo"
+									  : NULL});
 		lab_beat(&lab, 0);
 		lab_beat(&lab, 1);
 	}
@@ -41,10 +45,17 @@ static void report(uint64_t vcpu_us, uint64_t frames)
 {
 	const struct lab_peer *p = &lab.peer[1];
 
-	(void)lab_feed(&lab, (struct vm_input){
-		.kind = VM_IN_REPORT, .host = 1, .agent_state = p->state, .role = WIRE_VM_ROLE_PRIMARY,
-		.term = p->term, .guest = {.is_valid = true, .was_running = true, .knows_frames = true,
-					   .term = p->term, .vcpu_us = vcpu_us, .frames = frames}});
+	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_REPORT,
+					       .host = 1,
+					       .agent_state = p->state,
+					       .role = WIRE_VM_ROLE_PRIMARY,
+					       .term = p->term,
+					       .guest = {.is_valid = true,
+							 .was_running = true,
+							 .knows_frames = true,
+							 .term = p->term,
+							 .vcpu_us = vcpu_us,
+							 .frames = frames}});
 }
 
 static void test_it_answers(void **state)
@@ -57,7 +68,8 @@ static void test_it_answers(void **state)
 	run(10);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_string_equal(lab.last_reply.code, "done");
-	assert_non_null(strstr(lab.last_reply.text, "beta runs web1 in term 2, it answered ICMP echo 50 ms after"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "beta runs web1 in term 2, it answered ICMP echo 50 ms after"));
 	assert_false(vm_promoted_asks(&lab.fsm, lab.now_ns));
 }
 
@@ -83,7 +95,8 @@ static void test_it_is_silent(void **state)
 	assert_true(lab.replied && !lab.last_reply.ok);
 	assert_string_equal(lab.last_reply.code, "no-answer");
 	assert_non_null(strstr(lab.last_reply.text, "0 of 499 probes answered"));
-	assert_non_null(strstr(lab.last_reply.text, "0 frames from it, 1000 ms of CPU time, QEMU says running"));
+	assert_non_null(strstr(lab.last_reply.text,
+			       "0 frames from it, 1000 ms of CPU time, QEMU says running"));
 	assert_non_null(strstr(lab.last_event, "alarm: beta was promoted in term 2, but"));
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
 	/* The gateway keeps asking the guest now and then, and tells when it answers. */

@@ -50,7 +50,9 @@ static void old_messages(uint8_t h)
 					       .status = WIRE_ORDER_FAILED, .term = term});
 	agent_state = (uint8_t)pick(7);
 	if (lab.peer[h].up)
-		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_REPORT, .host = h, .term = term,
+		(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_REPORT,
+						       .host = h,
+						       .term = term,
 						       .agent_state = agent_state,
 						       .verdict = (uint8_t)pick(4)});
 }
@@ -89,9 +91,12 @@ static void one_step(void)
 	case 41: /* a false report, or one that an old journal would meet */
 		if (p->up && pick(8) == 0) {
 			n_conflicts += !vm_fsm_in_conflict(&lab.fsm);
-			(void)lab_feed(&lab, (struct vm_input){
-				.kind = VM_IN_REPORT, .host = h, .term = lab.journal.term + 1 + pick(3),
-				.agent_state = WIRE_STATE_RUNNING, .role = WIRE_VM_ROLE_PRIMARY});
+			(void)lab_feed(&lab,
+				       (struct vm_input){.kind = VM_IN_REPORT,
+							 .host = h,
+							 .term = lab.journal.term + 1 + pick(3),
+							 .agent_state = WIRE_STATE_RUNNING,
+							 .role = WIRE_VM_ROLE_PRIMARY});
 		}
 		break;
 	case 40:
@@ -167,8 +172,8 @@ static void one_step(void)
 /* Name the owner as an operator would who looks at both hosts. */
 static void resolve_conflict(void)
 {
-	static const uint8_t right[] = {WIRE_STATE_RUNNING, WIRE_STATE_PROTECTED, WIRE_STATE_SYNCING,
-					WIRE_STATE_LOST};
+	static const uint8_t right[] = {WIRE_STATE_RUNNING, WIRE_STATE_PROTECTED,
+					WIRE_STATE_SYNCING, WIRE_STATE_LOST};
 
 	for (size_t i = 0; i < sizeof(right); i++) {
 		for (uint8_t h = 0; h < 2; h++) {
@@ -247,8 +252,8 @@ static void test_random(void **state)
 	print_message("%u of %zu rows of fsm_table.h taken\n", n_rows, LAB_N_ROWS);
 	/* The runs must have reached the cases where the rules matter. */
 	print_message("%u promotions, %u commits, %u failed writes, %u agreements, %u "
-		      "conflicts, %u owners named\n", promotions, commits, failed_writes, n_agreements,
-		      n_conflicts, n_named);
+		      "conflicts, %u owners named\n",
+		      promotions, commits, failed_writes, n_agreements, n_conflicts, n_named);
 	assert_true(promotions > N_RUNS / 50 && commits > N_RUNS && failed_writes > N_RUNS / 10 &&
 		    n_agreements > N_RUNS / 50 && n_conflicts > N_RUNS / 20);
 }

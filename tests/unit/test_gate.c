@@ -126,7 +126,8 @@ static int write_piece(int fd, size_t from, size_t size)
 
 static int save(const char *command)
 {
-	size_t size = atomic_load(&shared->blob_size), at = 0, flush_at = atomic_load(&shared->flush_at);
+	size_t size = atomic_load(&shared->blob_size), at = 0,
+	       flush_at = atomic_load(&shared->flush_at);
 	char path[64];
 	int fd, r = 0;
 
@@ -262,8 +263,9 @@ static void save_well(struct gate *g, size_t size)
 
 static void blobs_of_every_size(void **state)
 {
-	static const size_t sizes[] = {1,     4095,  4096,  4097,  28672, 28673,  32767, 32769, 40960,
-				       60000, 65535, 65537, 69632, 70000, 131071, 131073, 262145, 300001};
+	static const size_t sizes[] = {1,     4095,  4096,   4097,   28672,  28673,
+				       32767, 32769, 40960,  60000,  65535,  65537,
+				       69632, 70000, 131071, 131073, 262145, 300001};
 	struct gate *g;
 	struct fake f;
 
@@ -469,7 +471,8 @@ int main(void)
 		cmocka_unit_test(an_answer_that_does_not_come),
 	};
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	if (shared == MAP_FAILED)
 		return 1;
 	for (size_t i = 0; i < sizeof(blob); i++)

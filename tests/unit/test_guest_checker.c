@@ -24,7 +24,8 @@ static struct guest_reply answer(struct fake *f, const struct guest_request *q)
 	uint32_t i;
 
 	for (i = 0; i < q->n_pages; i++) {
-		f->checksum = guest_checksum_add(f->checksum, guest_page_read(f->pages[f->next], &f->torn));
+		f->checksum = guest_checksum_add(f->checksum,
+						 guest_page_read(f->pages[f->next], &f->torn));
 		guest_page_write(f->pages[f->next], guest_seed(q->seq, i), q->n_bytes);
 		f->next = (f->next + 1) % WINDOW;
 	}

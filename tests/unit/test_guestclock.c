@@ -131,7 +131,8 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	assert_int_equal(step_ns, 0);
 	read_child(pid, words);
 	assert_memory_equal(words, timers_state, sizeof(words));
-	wanted = (struct clock_words){.ticks = UINT64_C(1) << 60, .clock = UINT64_C(1) << 60}; /* too far */
+	wanted = (struct clock_words){.ticks = UINT64_C(1) << 60,
+				      .clock = UINT64_C(1) << 60}; /* too far */
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &saved, &wanted, 10000, 3000000000, &step_ns),
 		0);
@@ -159,7 +160,8 @@ static void what_is_not_there_is_said(void **state)
 
 /* ---- the saved state */
 
-static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks, uint64_t clock)
+static size_t add_section(uint8_t *at, const char *name, uint32_t version, uint64_t ticks,
+			  uint64_t clock)
 {
 	struct bytes_writer w = {at, at + 256, false};
 	uint8_t size = (uint8_t)strlen(name);

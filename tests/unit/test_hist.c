@@ -43,7 +43,8 @@ static void test_single_values_within_one_percent(void **state)
 			if (value < 128)
 				assert_true(got == value);
 			else
-				assert_true((got > value ? got - value : value - got) <= value / 100);
+				assert_true((got > value ? got - value : value - got) <=
+					    value / 100);
 		}
 	}
 }

@@ -128,7 +128,8 @@ static void test_it_is_bounded(void **state)
 static void test_texts_are_copied(void **state)
 {
 	char text[2000], why[500];
-	const struct vm_input in = {.kind = VM_IN_REPORT, .host = 1, .text = text, .throttle_why = why};
+	const struct vm_input in = {
+		.kind = VM_IN_REPORT, .host = 1, .text = text, .throttle_why = why};
 
 	(void)state;
 	put(VM_IN_COMMAND, 0, 0, 1);
@@ -153,9 +154,9 @@ static void test_texts_are_copied(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_order_is_kept), TEST(test_newer_ones_replace), TEST(test_strings_are_copied),
-		TEST(test_connections_that_come_and_go), TEST(test_it_is_bounded),
-		TEST(test_texts_are_copied),
+		TEST(test_order_is_kept),      TEST(test_newer_ones_replace),
+		TEST(test_strings_are_copied), TEST(test_connections_that_come_and_go),
+		TEST(test_it_is_bounded),      TEST(test_texts_are_copied),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,13 +14,20 @@
 #include "vmm/inspect_parse.h"
 
 static const char ramblocks[] =
-	"              Block Name    PSize              Offset               Used              Total\r\n"
-	"            holdfast-ram    4 KiB  0x0000000000000000 0x0000000140000000 0x0000000140000000\r\n"
-	"    /rom@etc/acpi/tables    4 KiB  0x00000001400c0000 0x0000000000020000 0x0000000000200000\r\n"
-	"                 pc.bios    4 KiB  0x0000000140000000 0x0000000000040000 0x0000000000040000\r\n"
-	"0000:00:01.0/virtio-net-pci.rom    4 KiB  0x0000000140080000 0x0000000000040000 0x40000\r\n"
-	"                  pc.rom    2 MiB  0x0000000140040000 0x0000000000020000 0x0000000000020000\r\n"
-	"   0000:00:02.0/vga.vram    4 KiB  0x0000000010080000 0x0000000001000000 0x0000000001000000\r\n";
+	"              Block Name    PSize              Offset               Used              "
+	"Total\r\n"
+	"            holdfast-ram    4 KiB  0x0000000000000000 0x0000000140000000 "
+	"0x0000000140000000\r\n"
+	"    /rom@etc/acpi/tables    4 KiB  0x00000001400c0000 0x0000000000020000 "
+	"0x0000000000200000\r\n"
+	"                 pc.bios    4 KiB  0x0000000140000000 0x0000000000040000 "
+	"0x0000000000040000\r\n"
+	"0000:00:01.0/virtio-net-pci.rom    4 KiB  0x0000000140080000 0x0000000000040000 "
+	"0x40000\r\n"
+	"                  pc.rom    2 MiB  0x0000000140040000 0x0000000000020000 "
+	"0x0000000000020000\r\n"
+	"   0000:00:02.0/vga.vram    4 KiB  0x0000000010080000 0x0000000001000000 "
+	"0x0000000001000000\r\n";
 
 static const char mtree[] =
 	"FlatView #0\r\n AS \"I/O\", root: io\r\n Root memory region: io\r\n"
@@ -47,7 +54,8 @@ static void test_ramblocks(void **state)
 	assert_string_equal(blocks[3].name, "0000:00:01.0/virtio-net-pci.rom");
 	assert_int_equal(blocks[5].used_bytes, 16 << 20);
 	/* A line that is not understood is an error, not skipped. */
-	assert_int_equal(inspect_parse_ramblocks("  pc.ram  lots\r\n", blocks, &n, &error), -EPROTO);
+	assert_int_equal(inspect_parse_ramblocks("  pc.ram  lots\r\n", blocks, &n, &error),
+			 -EPROTO);
 	assert_non_null(strstr(error.text, "pc.ram  lots"));
 }
 
@@ -72,13 +80,16 @@ static void test_hva(void **state)
 	assert_int_equal(inspect_parse_hva(
 		"Host virtual address for 0x0 (pc.ram) is 0x7f3c2fe00000\r\n", "pc.ram", &hva), 0);
 	assert_int_equal(hva, UINT64_C(0x7f3c2fe00000));
-	assert_int_equal(inspect_parse_hva(
-		"Host virtual address for 0x0 (vga) is 0x7f3c2fe00000\r\n", "pc.ram", &hva), -EPROTO);
+	assert_int_equal(
+		inspect_parse_hva("Host virtual address for 0x0 (vga) is 0x7f3c2fe00000\r\n",
+				  "pc.ram", &hva),
+		-EPROTO);
 	assert_int_equal(inspect_parse_hva(
 		"Host virtual address for 0x0 (pc.ram) is 0x7f3c2fe00001\r\n", "pc.ram", &hva),
 		-EPROTO);
-	assert_int_equal(inspect_parse_hva("No memory is mapped at address 0xf\r\n", "pc.ram", &hva),
-			 -ENOENT);
+	assert_int_equal(
+		inspect_parse_hva("No memory is mapped at address 0xf\r\n", "pc.ram", &hva),
+		-ENOENT);
 	assert_int_equal(inspect_parse_hva("Memory at address 0xfec00000 is not RAM\r\n", "pc.ram",
 					   &hva), -ENOENT);
 	assert_int_equal(inspect_parse_hva("", "pc.ram", &hva), -EPROTO);
@@ -119,7 +130,8 @@ static void test_classify(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		assert_int_equal(inspect_classify(cases[i].name, "holdfast-ram", &hint), cases[i].use);
+		assert_int_equal(inspect_classify(cases[i].name, "holdfast-ram", &hint),
+				 cases[i].use);
 		assert_int_equal(hint != NULL, cases[i].use == INSPECT_REFUSE);
 	}
 }

@@ -18,11 +18,15 @@ static const char network[] =
 	"virtio-net-pci.0: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:48:46:01\r\n"
 	" \\ n0: index=0,type=tap,ifname=tap0,script=no,downscript=no\r\n";
 static const char memory[] =
-	"              Block Name    PSize              Offset               Used              Total\r\n"
-	"                  pc.ram    4 KiB  0x0000000000000000 0x0000000010000000 0x0000000010000000\r\n"
-	"    0000:00:03.0/virtio-net-pci.rom    4 KiB  0x0000000010080000 0x0000000000040000 0x0000000000040000\r\n";
+	"              Block Name    PSize              Offset               Used              "
+	"Total\r\n"
+	"                  pc.ram    4 KiB  0x0000000000000000 0x0000000010000000 "
+	"0x0000000010000000\r\n"
+	"    0000:00:03.0/virtio-net-pci.rom    4 KiB  0x0000000010080000 0x0000000000040000 "
+	"0x0000000000040000\r\n";
 static const char devices[] =
-	"[{\"name\":\"type\",\"type\":\"string\"},{\"name\":\"net0\",\"type\":\"child<virtio-net-pci>\"}]";
+	"[{\"name\":\"type\",\"type\":\"string\"},"
+	"{\"name\":\"net0\",\"type\":\"child<virtio-net-pci>\"}]";
 
 static void add_devices(struct vmm_inventory *in, const char *text)
 {
@@ -77,7 +81,8 @@ static void a_device_is_named_and_needs_no_silence(void **state)
 static void what_can_send_frames_is_told_apart(void **state)
 {
 	static const char *const more[] = {
-		"net1: index=0,type=nic,model=e1000,macaddr=52:54:00:00:00:01\r\n \\ u1: index=0,type=user,net=10.0.2.0\r\n",
+		"net1: index=0,type=nic,model=e1000,macaddr=52:54:00:00:00:01\r\n \\ u1: "
+		"index=0,type=user,net=10.0.2.0\r\n",
 		"u1: index=0,type=user,net=10.0.2.0\r\n",
 		"filters:\r\n  - f0: type=filter-mirror,queue=all,outdev=c0\r\n",
 		"hub 0\r\n \\ hub0port1: #net1: index=0,type=user,net=10.0.2.0\r\n",
@@ -99,10 +104,12 @@ static void memory_without_a_device_is_seen(void **state)
 {
 	(void)state;
 	read_all(&now, network, memory, devices);
-	assert_int_equal(vmm_inventory_add_memory(
-				 &now, "                         "
-				       "    4 KiB  0x0000000010100000 0x0000000008000000 0x0000000008000000\r\n"),
-			 0);
+	assert_int_equal(
+		vmm_inventory_add_memory(
+			&now,
+			"                         "
+			"    4 KiB  0x0000000010100000 0x0000000008000000 0x0000000008000000\r\n"),
+		0);
 	assert_true(vmm_inventory_differs(&base, &now, &change));
 	assert_non_null(strstr(change.text, "memory"));
 }
@@ -111,7 +118,8 @@ static void queues_of_a_card_count_once(void **state)
 {
 	(void)state;
 	read_all(&now, network, memory, devices);
-	assert_int_equal(vmm_inventory_add_network(&now, " \\ n0: index=1,type=tap,ifname=tap0\r\n"), 0);
+	assert_int_equal(
+		vmm_inventory_add_network(&now, " \\ n0: index=1,type=tap,ifname=tap0\r\n"), 0);
 	assert_false(vmm_inventory_differs(&base, &now, &change));
 }
 
@@ -177,7 +185,8 @@ static void put_section(struct blob *b, uint32_t number, const char *name, uint3
 	put_be32(b, number);
 }
 
-static uint64_t mark_of(const char *data, size_t size, const char *last, uint32_t version, uint32_t number)
+static uint64_t mark_of(const char *data, size_t size, const char *last, uint32_t version,
+			uint32_t number)
 {
 	struct blob b;
 
@@ -229,10 +238,13 @@ static void taps_are_exactly_what_the_file_allows(void **state)
 		/* Lost queues are queues that are switched off. */
 		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1, .n_lost = 3}, {NULL, NULL}},
 		{{.taps = {{"tap1", VMM_TAP_HERE}}, .n = 1}, {"tap1", "tap0"}},
-		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap1", VMM_TAP_HERE}}, .n = 2}, {"tap1", "tap0"}},
+		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap1", VMM_TAP_HERE}}, .n = 2},
+		 {"tap1", "tap0"}},
 		{{.taps = {{"tap0", VMM_TAP_ELSEWHERE}}, .n = 1}, {"tap0", "namespace"}},
-		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap0", VMM_TAP_ELSEWHERE}}, .n = 2}, {"tap0", "namespace"}},
-		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap7", VMM_TAP_MACVTAP}}, .n = 2}, {"tap7", "macvtap"}},
+		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap0", VMM_TAP_ELSEWHERE}}, .n = 2},
+		 {"tap0", "namespace"}},
+		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap7", VMM_TAP_MACVTAP}}, .n = 2},
+		 {"tap7", "macvtap"}},
 		{{.n = 0, .n_lost = 1}, {"deleted", "tap0"}},
 		{{.n = 0}, {"no tap", "tap0"}},
 	};

@@ -194,7 +194,8 @@ static void test_whose_damage(void **state)
 	} rows[] = {
 		{"term=2", "term=9", true, false, false},
 		{"sum=", "svm=", true, false, false},
-		{"web1 term=2", "web2 term=2", true, false, false}, /* the sum says that it is web1's */
+		{"web1 term=2", "web2 term=2", true, false,
+		 false}, /* the sum says that it is web1's */
 		{"web1 term=2", "wEb1 term=2", true, true, true},
 		{"web1 term=2", "w\nb1 term=2", true, false, false},
 		{"web1 term=2", "web1\nterm=2", true, true, true},

@@ -49,7 +49,8 @@ static void be_agent(int pipe_read, int ready_fd)
 
 	if (letgo_init() < 0)
 		_exit(1);
-	memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (memory == MAP_FAILED || pthread_create(&thread, NULL, sit, fds) != 0)
 		_exit(1);
 	for (;;)
@@ -93,7 +94,8 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 	assert_int_equal(poll(&p, 1, 0), 0);
 	assert_int_equal(write(pipe_fds[1], bytes, sizeof(bytes)), PIPE_BYTES);
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
-	printf("writable after %.1f ms, gone after %.1f ms\n", (double)(writable_ns - killed_ns) / 1e6,
+	printf("writable after %.1f ms, gone after %.1f ms\n",
+	       (double)(writable_ns - killed_ns) / 1e6,
 	       (double)(clock_mono_ns() - killed_ns) / 1e6);
 	waitpid(pid, NULL, 0);
 	close(pidfd);

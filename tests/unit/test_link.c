@@ -256,7 +256,8 @@ static void handshake_and_frames(void **state)
 
 static void gateway_refuse(struct gateway *g, uint64_t term)
 {
-	struct wire_failure failure = {.code = WIRE_REFUSED_STALE_TERM, .text = "term 9 rules web1"};
+	struct wire_failure failure = {.code = WIRE_REFUSED_STALE_TERM,
+				       .text = "term 9 rules web1"};
 	struct wire_header h	    = {.type = WIRE_REFUSED, .term = term};
 	struct bytes_writer w;
 	uint8_t buffer[256];
@@ -485,7 +486,8 @@ static void queue_is_bounded_and_drains(void **state)
 	}
 	assert_int_equal(gate[1], -1); /* the limit was reached */
 	while ((r = link_flush(link)) == -EAGAIN)
-		assert_true(poll(&(struct pollfd){.fd = link_fd(link), .events = POLLOUT}, 1, -1) == 1);
+		assert_true(poll(&(struct pollfd){.fd = link_fd(link), .events = POLLOUT}, 1, -1) ==
+			    1);
 	assert_int_equal(r, 0);
 	link_get_stats(link, &stats);
 	assert_int_equal(stats.frames_sent, 61);
@@ -588,9 +590,12 @@ static void misuse_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(handshake_and_frames),	 cmocka_unit_test(refusal_is_readable),
-		cmocka_unit_test(wrong_role_is_readable), cmocka_unit_test(broken_gateways),
-		cmocka_unit_test(queue_is_bounded_and_drains), cmocka_unit_test(large_frames_arrive),
+		cmocka_unit_test(handshake_and_frames),
+		cmocka_unit_test(refusal_is_readable),
+		cmocka_unit_test(wrong_role_is_readable),
+		cmocka_unit_test(broken_gateways),
+		cmocka_unit_test(queue_is_bounded_and_drains),
+		cmocka_unit_test(large_frames_arrive),
 		cmocka_unit_test(misuse_is_refused),
 	};
 

@@ -141,7 +141,8 @@ static void test_nobody_reads(void **state)
 	(void)state;
 	assert_int_equal(log_spool_start(), 0);
 	for (int i = 0; i < 20000; i++)
-		log_warn("line %d of a flood that nobody reads, with some more text to fill it up", i);
+		log_warn("line %d of a flood that nobody reads, with some more text to fill it up",
+			 i);
 	read_until("lines were dropped, stderr did not take them\n");
 	log_warn("the last one");
 	read_until("<4>test_log: the last one\n");
@@ -155,10 +156,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_line_form, divert_stderr, restore_stderr),
 		cmocka_unit_test_setup_teardown(test_levels, divert_stderr, restore_stderr),
-		cmocka_unit_test_setup_teardown(test_long_line_is_cut, divert_stderr, restore_stderr),
-		cmocka_unit_test_setup_teardown(test_nobody_reads, divert_stderr, restore_stderr),
-		cmocka_unit_test_setup_teardown(test_limited_site_counts_what_it_drops, divert_stderr,
+		cmocka_unit_test_setup_teardown(test_long_line_is_cut, divert_stderr,
 						restore_stderr),
+		cmocka_unit_test_setup_teardown(test_nobody_reads, divert_stderr, restore_stderr),
+		cmocka_unit_test_setup_teardown(test_limited_site_counts_what_it_drops,
+						divert_stderr, restore_stderr),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,7 +39,8 @@ static const char tree[] =
 	"        vectors = " vectors "\r\n"                                                        \
 	"        addr = " addr "\r\n"                                                              \
 	"        romfile = \"/usr/" netdev "/efi-virtio.rom\"\r\n"                                 \
-	"        class Ethernet controller, addr 00:" addr ", pci id 1af4:1000 (sub 1af4:0001)\r\n" \
+	"        class Ethernet controller, addr 00:" addr                                         \
+	", pci id 1af4:1000 (sub 1af4:0001)\r\n"                                                   \
 	"        bar 0: i/o at " bar "\r\n"                                                        \
 	"        bus: virtio-bus\r\n"                                                              \
 	"          type virtio-pci-bus\r\n"                                                        \
@@ -81,7 +82,8 @@ static void test_places(void **state)
 	assert_string_equal(value_of(&m, "device pci.0/02.0 (virtio-net-pci) vectors"), "4 (0x4)");
 	assert_string_equal(value_of(&m, "device pci.0/02.0 (virtio-net-pci) PCI id"),
 			    "1af4:1000 (sub 1af4:0001)");
-	assert_string_equal(value_of(&m, "device pci.0/02.0 (virtio-net-pci) romfile"), "efi-virtio.rom");
+	assert_string_equal(value_of(&m, "device pci.0/02.0 (virtio-net-pci) romfile"),
+			    "efi-virtio.rom");
 	assert_string_equal(value_of(&m, "device pci.0/02.0/virtio-bus/virtio-net-device#0 "
 					 "(virtio-net-device) mac"), "\"" MAC "\"");
 	/* QEMU lists the newest device first. */
@@ -101,22 +103,28 @@ static void test_differences(void **state)
 	} rows[] = {
 		{GOOD_NIC, "", NULL, ""},
 		/* Names and paths on the host, and what the firmware sets, are no differences. */
-		{NIC("02.0", "net0", "4 (0x4)", MAC, "tap7", "0xffffffffffffffff [0x1e]"), "", NULL, ""},
+		{NIC("02.0", "net0", "4 (0x4)", MAC, "tap7", "0xffffffffffffffff [0x1e]"), "", NULL,
+		 ""},
 		{NIC("05.0", "", "4 (0x4)", MAC, "n0", ""), "",
 		 "device pci.0/02.0: virtio-net-pci on the primary, nothing on the standby; device "
-		 "pci.0/05.0: nothing on the primary, virtio-net-pci on the standby", "vectors"},
+		 "pci.0/05.0: nothing on the primary, virtio-net-pci on the standby",
+		 "vectors"},
 		{"      dev: e1000, id \"\"\r\n        addr = 02.0\r\n", "",
 		 "device pci.0/02.0: virtio-net-pci on the primary, e1000 on the standby", ";"},
 		{NIC("02.0", "", "3 (0x3)", MAC, "n0", ""), "",
-		 "device pci.0/02.0 (virtio-net-pci) vectors: 4 (0x4) on the primary, 3 (0x3) on the standby",
+		 "device pci.0/02.0 (virtio-net-pci) vectors: 4 (0x4) on the primary, 3 (0x3) on "
+		 "the standby",
 		 ";"},
-		{NIC("02.0", "", "4 (0x4)", "52:54:00:00:00:99", "n0", ""), "", "mac: \"" MAC "\" on the primary",
+		{NIC("02.0", "", "4 (0x4)", "52:54:00:00:00:99", "n0", ""), "",
+		 "mac: \"" MAC "\" on the primary", ";"},
+		{"", "", "device pci.0/02.0: virtio-net-pci on the primary, nothing on the standby",
 		 ";"},
-		{"", "", "device pci.0/02.0: virtio-net-pci on the primary, nothing on the standby", ";"},
 		{BALLOON GOOD_NIC, "",
-		 "device pci.0/03.0: nothing on the primary, virtio-balloon-pci on the standby", ";"},
+		 "device pci.0/03.0: nothing on the primary, virtio-balloon-pci on the standby",
+		 ";"},
 		{GOOD_NIC BALLOON, "", "virtio-balloon-pci", ";"}, /* only the order differs */
-		{GOOD_NIC, SERIAL, "isa-serial#1: nothing on the primary, isa-serial on the standby", ";"},
+		{GOOD_NIC, SERIAL,
+		 "isa-serial#1: nothing on the primary, isa-serial on the standby", ";"},
 		{BALLOON, SERIAL SERIAL, "; and 1 more", ""},
 	};
 	struct vmm_machine primary = machine_of(GOOD_NIC, "");
@@ -187,8 +195,8 @@ static void test_limits(void **state)
 	/* Any depth of nesting: the path is cut, and the stack does not overflow. */
 	used = (size_t)sprintf(text, "bus: x\n");
 	for (unsigned i = 0; i < 200; i++)
-		used += (size_t)sprintf(text + used, "%*sdev: d, id \"\"\n%*sbus: b\n", (int)(4 * i + 2), "",
-					(int)(4 * i + 4), "");
+		used += (size_t)sprintf(text + used, "%*sdev: d, id \"\"\n%*sbus: b\n",
+					(int)(4 * i + 2), "", (int)(4 * i + 4), "");
 	assert_int_equal(qtree_parse(text, &m, &error), 0);
 	vmm_machine_done(&m);
 }

@@ -18,8 +18,9 @@
  * its checks. */
 static struct wire_frame frame_of(uint8_t type, const uint8_t *payload, size_t size, uint64_t epoch)
 {
-	return (struct wire_frame){.h = {.type = type, .payload_size = (uint32_t)size, .epoch = epoch},
-				   .payload = exact_copy(payload, size)};
+	return (struct wire_frame){
+		.h = {.type = type, .payload_size = (uint32_t)size, .epoch = epoch},
+		.payload = exact_copy(payload, size)};
 }
 
 static void frame_done(struct wire_frame *frame)
@@ -127,7 +128,8 @@ static void trailing_bytes(void **state)
 		assert_int_equal(wire_frame_begin(again, sizeof(again), &w), 0);
 		r = wire_reencode(&longer, &w, NULL);
 		/* Only this message may get longer in a later version. */
-		assert_int_equal(r, strcmp(wire_samples[i].name, "hello-stream") == 0 ? 0 : -EPROTO);
+		assert_int_equal(r,
+				 strcmp(wire_samples[i].name, "hello-stream") == 0 ? 0 : -EPROTO);
 		frame_done(&longer);
 	}
 }
@@ -198,8 +200,11 @@ static struct bytes_writer writer(size_t size)
 
 static void hello_rules(void **state)
 {
-	const struct wire_hello good = {.version_min = 1, .version_max = 1, .kind = WIRE_KIND_STREAM,
-					.role = WIRE_VM_ROLE_PRIMARY, .vm = "a"};
+	const struct wire_hello good = {.version_min = 1,
+					.version_max = 1,
+					.kind = WIRE_KIND_STREAM,
+					.role = WIRE_VM_ROLE_PRIMARY,
+					.vm = "a"};
 	struct wire_hello h;
 	struct bytes_writer w = writer(256);
 
@@ -409,17 +414,20 @@ static void record_bounds(void **state)
 	assert_int_equal(one_record(HEAD(6, 0, 0, 0), 0, 10, "class"), -EPROTO);
 	/* DUP: the payload after the header is 0, that is page 0. */
 	assert_int_equal(one_record(HEAD(5, 0, 4, 1), 4, 10, NULL), 1);
-	assert_int_equal(one_record(HEAD(5, 0, 4, 0), 4, 10, "source at payload offset 8: the page"),
-			 -EPROTO);
+	assert_int_equal(
+		one_record(HEAD(5, 0, 4, 0), 4, 10, "source at payload offset 8: the page"),
+		-EPROTO);
 	assert_int_equal(one_record(HEAD(5, 0, 0, 1), 0, 10, "size"), -EPROTO);
 	assert_int_equal(one_record(HEAD(5, 0, 5, 1), 5, 10, "size"), -EPROTO);
-	assert_int_equal(one_record(HEAD(5, 0, 4, 1), 3, 10, "data at payload offset 8: trun"), -EPROTO);
+	assert_int_equal(one_record(HEAD(5, 0, 4, 1), 3, 10, "data at payload offset 8: trun"),
+			 -EPROTO);
 	assert_int_equal(one_record(HEAD(5, 0, 4, 10), 4, 10, "index"), -EPROTO);
 	assert_int_equal(one_record(HEAD(2, 0, 4096, 0), 4096, 10, NULL), 1);
 	assert_int_equal(one_record(HEAD(2, 0, 4095, 0), 4096, 10, "size"), -EPROTO);
 	assert_int_equal(one_record(HEAD(2, 0, 4097, 0), 4097, 10, "size"), -EPROTO);
-	assert_int_equal(one_record(HEAD(2, 0, 4096, 0), 4095, 10, "data at payload offset 8: trun"),
-			 -EPROTO);
+	assert_int_equal(
+		one_record(HEAD(2, 0, 4096, 0), 4095, 10, "data at payload offset 8: trun"),
+		-EPROTO);
 	assert_int_equal(one_record(HEAD(3, 0, 0, 0), 0, 10, "size"), -EPROTO);
 	assert_int_equal(one_record(HEAD(3, 0, 1, 0), 1, 10, NULL), 1);
 	assert_int_equal(one_record(HEAD(3, 0, 4096, 0), 4096, 10, NULL), 1);
@@ -561,7 +569,8 @@ static void small_rules(void **state)
 	frame_done(&frame);
 	assert_int_equal(wire_failure_encode(&(struct wire_failure){.code = 0}, &w), -EINVAL);
 	w = writer(64);
-	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = 7, .vm = "a"}, &w), -EINVAL);
+	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = 7, .vm = "a"}, &w),
+			 -EINVAL);
 	w = writer(64);
 	assert_int_equal(wire_order_encode(&(struct wire_order){.verb = 1}, &w), -EINVAL);
 	w = writer(64);

@@ -192,7 +192,8 @@ static void send_epoch(struct link *link, uint64_t term, uint32_t generation)
 	feed_blob(&x.feed, blob, 100, zero, false);
 	feed_end(&x.feed);
 	for (at = x.feed.bytes; at < x.feed.bytes + x.feed.size;) {
-		assert_int_equal(wire_frame_decode(&at, x.feed.bytes + x.feed.size, &frame, NULL), 0);
+		assert_int_equal(wire_frame_decode(&at, x.feed.bytes + x.feed.size, &frame, NULL),
+				 0);
 		assert_int_equal(link_send_frame(link, wire_frame_start(&frame),
 						 wire_frame_size(&frame)), 0);
 	}

@@ -257,7 +257,8 @@ static void test_settling_waits_for_the_disk(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
-static void report(struct agent *a, const char *vm, uint8_t role, uint8_t agent_state, uint64_t term)
+static void report(struct agent *a, const char *vm, uint8_t role, uint8_t agent_state,
+		   uint64_t term)
 {
 	struct wire_report msg = {.role = role, .state = agent_state};
 	const struct wire_header h = {.type = WIRE_REPORT, .term = term};

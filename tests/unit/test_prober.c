@@ -88,7 +88,8 @@ static struct probes *open_probes(void)
 	memset(&wire, 0, sizeof(wire));
 	random_state = 42;
 	assert_int_equal(probes_new(next_random, NULL, &probes), 0);
-	probes_open_net(probes, PROBER_NET_BACKUP, &us[PROBER_NET_BACKUP], false, take_backup, NULL);
+	probes_open_net(probes, PROBER_NET_BACKUP, &us[PROBER_NET_BACKUP], false, take_backup,
+			NULL);
 	probes_open_net(probes, PROBER_NET_CLIENT, &us[PROBER_NET_CLIENT], true, take_client, NULL);
 	return probes;
 }

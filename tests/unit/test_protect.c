@@ -77,9 +77,12 @@ static void never_twice_the_better_choice(void **state)
 	for (int f = 0; f < 3; f++) {
 		for (int h = 0; h < 4; h++) {
 			for (int n = 0; n < 4; n++) {
-				uint64_t ours = run_guest(BY_RULE, faults_ns[f], hot[h], fresh[n], 500).ns;
-				uint64_t always = run_guest(ALWAYS, faults_ns[f], hot[h], fresh[n], 500).ns;
-				uint64_t never = run_guest(NEVER, faults_ns[f], hot[h], fresh[n], 500).ns;
+				uint64_t ours =
+					run_guest(BY_RULE, faults_ns[f], hot[h], fresh[n], 500).ns;
+				uint64_t always =
+					run_guest(ALWAYS, faults_ns[f], hot[h], fresh[n], 500).ns;
+				uint64_t never =
+					run_guest(NEVER, faults_ns[f], hot[h], fresh[n], 500).ns;
 				uint64_t best = always < never ? always : never;
 
 				assert_true(ours <= 2 * best + 1000000);

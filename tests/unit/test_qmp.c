@@ -108,7 +108,8 @@ static void test_execute(void **state)
 		{"{\"execute\":\"query-x\"}", "{\"return\": {\"a\": 5}}\r\n"},
 		{"{\"execute\":\"bad\",\"arguments\":{\"k\":\"v\"}}",
 		 "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"no such\"}}\r\n"},
-		{"{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info x\"}}",
+		{"{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info "
+		 "x\"}}",
 		 "{\"return\": \"line\\r\\n\"}\r\n"},
 	};
 	struct monitor m;

@@ -56,9 +56,13 @@ static void a_vlan_is_named(void **state)
 	struct error error;
 
 	(void)state;
-	assert_int_equal(judge("[{\"name\":\"n0\",\"promiscuous\":false,\"vlan\":\"normal\",\"vlan-table\":[0]},"
-			       "{\"name\":\"n1\",\"promiscuous\":false,\"vlan\":\"normal\",\"vlan-table\":[0,5]}]",
-			       &error), -ENOTSUP);
+	assert_int_equal(
+		judge("[{\"name\":\"n0\",\"promiscuous\":false,\"vlan\":\"normal\","
+		      "\"vlan-table\":[0]},"
+		      "{\"name\":\"n1\",\"promiscuous\":false,\"vlan\":\"normal\","
+		      "\"vlan-table\":[0,5]}]",
+		      &error),
+		-ENOTSUP);
 	assert_non_null(strstr(error.text, "VLAN 5"));
 	assert_non_null(strstr(error.text, "n1"));
 	assert_non_null(strstr(error.text, "ctrl_vlan=off"));

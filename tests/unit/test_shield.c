@@ -18,7 +18,8 @@
 #define BETA  UINT32_C(0xc6120103)
 #define VM    3
 
-static const uint32_t at_alpha[WIRE_WITNESS_N_PATHS] = {ALPHA}, at_beta[WIRE_WITNESS_N_PATHS] = {BETA};
+static const uint32_t at_alpha[WIRE_WITNESS_N_PATHS] = {ALPHA},
+		      at_beta[WIRE_WITNESS_N_PATHS] = {BETA};
 
 static void it_goes_up_in_a_flood_only(void **state)
 {
@@ -90,8 +91,9 @@ static void send(struct witness_rx *rx, uint64_t sequence)
 	assert_int_equal(wire_witness_mac_new(keys[0], &mac), 0);
 	assert_int_equal(wire_witness_mac_sign(mac, data), 0);
 	wire_witness_mac_free(mac);
-	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), 2000 * MS),
-			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(
+		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), 2000 * MS),
+		WITNESS_RX_ACCEPTED);
 }
 
 static void it_is_given_keys_with_what_they_have_come_to(void **state)
@@ -103,7 +105,8 @@ static void it_is_given_keys_with_what_they_have_come_to(void **state)
 	assert_int_equal(witness_rx_new(&rx), 0);
 	assert_int_equal(witness_rx_set_key(rx, VM, 7, keys[0], at_alpha, true, 1000 * MS), 0);
 	for (size_t slot = 0; slot < WITNESS_RX_SLOTS; slot++)
-		assert_int_equal(witness_rx_get_key(rx, slot, WIRE_WITNESS_BACKUP, &got), slot == VM * 2);
+		assert_int_equal(witness_rx_get_key(rx, slot, WIRE_WITNESS_BACKUP, &got),
+				 slot == VM * 2);
 	send(rx, 12);
 	send(rx, 9);
 	assert_int_equal(witness_rx_set_key(rx, VM, 8, keys[1], at_beta, true, 1000 * MS), 0);
@@ -112,7 +115,8 @@ static void it_is_given_keys_with_what_they_have_come_to(void **state)
 	assert_memory_equal(got.key, keys[1], sizeof(got.key));
 	assert_true(witness_rx_get_key(rx, VM * 2 + 1, WIRE_WITNESS_BACKUP, &got));
 	assert_true(got.key_id == 7 && got.address == ALPHA && got.newest == 12);
-	assert_false(witness_rx_get_key(rx, VM * 2 + 1, WIRE_WITNESS_CLIENT, &got)); /* no address there */
+	assert_false(witness_rx_get_key(rx, VM * 2 + 1, WIRE_WITNESS_CLIENT,
+					&got)); /* no address there */
 	assert_memory_equal(got.key, keys[0], sizeof(got.key));
 	witness_rx_clear(rx, VM);
 	for (size_t slot = 0; slot < WITNESS_RX_SLOTS; slot++)

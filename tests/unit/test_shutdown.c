@@ -15,11 +15,16 @@ static void each_reason_has_its_owner(void **state)
 		bool is_guests;
 		const char *words;
 	} rows[] = {
-		{"guest-shutdown", true, "shut itself down"},  {"guest-reset", true, "-no-reboot"},
-		{"guest-panic", true, "panicked"},	       {"host-signal", false, "by a signal"},
-		{"host-qmp-quit", false, "`quit`"},	       {"host-ui", false, "window"},
-		{"host-qmp-system-reset", false, "monitor"},   {"subsystem-reset", false, "subsystem"},
-		{"snapshot-load", false, "snapshot"},	       {"host-error", false, "error"},
+		{"guest-shutdown", true, "shut itself down"},
+		{"guest-reset", true, "-no-reboot"},
+		{"guest-panic", true, "panicked"},
+		{"host-signal", false, "by a signal"},
+		{"host-qmp-quit", false, "`quit`"},
+		{"host-ui", false, "window"},
+		{"host-qmp-system-reset", false, "monitor"},
+		{"subsystem-reset", false, "subsystem"},
+		{"snapshot-load", false, "snapshot"},
+		{"host-error", false, "error"},
 	};
 
 	(void)state;

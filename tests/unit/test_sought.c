@@ -46,14 +46,18 @@ static uint64_t no_random(void *arg)
 
 static void open_probes(bool is_sought)
 {
-	const struct prober_config config = {.host = {HOST}, .host_backup = {BACKUP}, .guest = GUEST,
-					     .interval_ns = INTERVAL, .is_sought = is_sought};
+	const struct prober_config config = {.host = {HOST},
+					     .host_backup = {BACKUP},
+					     .guest = GUEST,
+					     .interval_ns = INTERVAL,
+					     .is_sought = is_sought};
 
 	n_sent = 0;
 	now_ns = 1000 * MS;
 	assert_int_equal(probes_new(no_random, NULL, &probes), 0);
 	for (int net = 0; net < PROBER_N_NETS; net++)
-		probes_open_net(probes, (enum prober_net)net, &us[net], net == PROBER_NET_CLIENT, output, NULL);
+		probes_open_net(probes, (enum prober_net)net, &us[net], net == PROBER_NET_CLIENT,
+				output, NULL);
 	assert_int_equal(probes_add(probes, &config, &prober), 0);
 }
 
@@ -92,7 +96,8 @@ static void only_hosts_of_the_client_network_are_answered(void **state)
 	ask(PROBER_NET_CLIENT, HOST);
 	assert_int_equal(n_sent, 1);
 	assert_memory_equal(last, mac, sizeof(mac));
-	assert_int_equal(frames_parse(&(struct frames_end){{2, 0, 0, 0, 1, 1}, HOST}, last, sizeof(last), &view),
+	assert_int_equal(frames_parse(&(struct frames_end){{2, 0, 0, 0, 1, 1}, HOST}, last,
+				      sizeof(last), &view),
 			 FRAMES_ARP_REPLY);
 	assert_int_equal(view.from.ip, us[PROBER_NET_CLIENT].ip);
 	assert_memory_equal(view.from.mac, us[PROBER_NET_CLIENT].mac, FRAMES_MAC_BYTES);
@@ -133,7 +138,8 @@ static void nothing_else_is_taken(void **state)
 
 	(void)state;
 	open_probes(true);
-	frames_arp_reply(frame, &(struct frames_end){{2, 0, 0, 0, 1, 1}, HOST}, &us[PROBER_NET_CLIENT]);
+	frames_arp_reply(frame, &(struct frames_end){{2, 0, 0, 0, 1, 1}, HOST},
+			 &us[PROBER_NET_CLIENT]);
 	assert_false(probes_input(probes, PROBER_NET_CLIENT, frame, sizeof(frame), now_ns));
 	assert_false(probes_input(probes, PROBER_NET_CLIENT, frame, 20, now_ns));
 	assert_int_equal(n_sent, 0);

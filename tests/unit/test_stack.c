@@ -202,8 +202,9 @@ static void test_open_refuses(void **state)
 	config.gateway = "198.18.77";
 	assert_int_equal(stack_open(&config, output, NULL, &second), -EINVAL);
 	config.gateway = NULL;
-	static const char *const bad[] = { "198.18.77.1", "198.18.77.1/", "198.18.77.1/0",
-					   "198.18.77.1/33", "198.18.77.1/2x", "/24", "x/24", NULL };
+	static const char *const bad[] = {
+		"198.18.77.1",	  "198.18.77.1/", "198.18.77.1/0", "198.18.77.1/33",
+		"198.18.77.1/2x", "/24",	  "x/24",	   NULL};
 	size_t i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -159,7 +159,8 @@ static void test_tap(void **state)
 		struct error error = {""};
 
 		assert_int_equal(cmdline_parse(rows[i].text, &c, &error), 0);
-		assert_int_equal(cmdline_check_tap(&c, "tap0", &error), rows[i].error ? -EINVAL : 0);
+		assert_int_equal(cmdline_check_tap(&c, "tap0", &error),
+				 rows[i].error ? -EINVAL : 0);
 		assert_non_null(strstr(error.text, rows[i].error ? rows[i].error : ""));
 		cmdline_done(&c);
 	}

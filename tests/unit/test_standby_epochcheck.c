@@ -79,7 +79,8 @@ static void dup_long(struct feed *f)
 
 static void dup_of_device(struct feed *f)
 {
-	static const uint8_t payload[] = {0, 0, 0x20, 0, WIRE_CLASS_DUP, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1};
+	static const uint8_t payload[] = {0, 0, 0x20, 0, WIRE_CLASS_DUP, 0, 0, 4, 0, 0, 0, 0,
+					  0, 0, 0,    1};
 
 	feed_begin(f, false);
 	feed_frame(f, &(struct wire_header){.type = WIRE_DEVICE, .term = f->term, .epoch = f->epoch,
@@ -463,7 +464,8 @@ static void test_hostile(void **state)
 			x->feed = kept;
 		}
 		if (error.code != hostile[i].code || !strstr(error.why.text, hostile[i].says))
-			fail_msg("%s: code %u text \"%s\"", hostile[i].name, error.code, error.why.text);
+			fail_msg("%s: code %u text \"%s\"", hostile[i].name, error.code,
+				 error.why.text);
 		assert_true(fixture_copy_is(x, &x->model));
 		assert_int_equal(epochlog_complete(&x->log), 1);
 		snprintf(part, sizeof(part), "%s/epoch-2.part", x->dir);

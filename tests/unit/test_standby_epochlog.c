@@ -241,7 +241,8 @@ static void test_foreign_files(void **state)
 	assert_int_equal(x->rf.meta.phase, RAMFILE_COPY);
 	/* An epoch file that looks complete but is garbage: the copy may be torn, so it is
 	 * refused. */
-	write_text(x, "epoch-2.complete", "garbage garbage garbage garbage garbage garbage garbage");
+	write_text(x, "epoch-2.complete",
+		   "garbage garbage garbage garbage garbage garbage garbage");
 	assert_int_equal(epochlog_open(&x->rf, BYTES_MAX, &x->log), -EBADMSG);
 	ramfile_close(&x->rf);
 	fixture_remove_dir(x->dir);
@@ -276,7 +277,8 @@ static uint64_t allocated(struct fixture *x)
 
 	assert_non_null(dir);
 	while ((entry = readdir(dir))) {
-		if (strcmp(entry->d_name, "spare") == 0 || strncmp(entry->d_name, "epoch-", 6) == 0) {
+		if (strcmp(entry->d_name, "spare") == 0 ||
+		    strncmp(entry->d_name, "epoch-", 6) == 0) {
 			assert_int_equal(fstatat(x->rf.dir_fd, entry->d_name, &st, 0), 0);
 			bytes += (uint64_t)st.st_blocks * 512;
 		}
@@ -321,11 +323,13 @@ static void test_reserve(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_random_epochs, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_random_epochs, fixture_setup,
+						fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_kill, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_terms, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_second_agent, fixture_setup, fixture_teardown),
-		cmocka_unit_test_setup_teardown(test_foreign_files, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_foreign_files, fixture_setup,
+						fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_purge, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_reserve, fixture_setup, fixture_teardown),
 	};

@@ -21,11 +21,14 @@ static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 
 	assert_int_equal(cmdline_parse(text, &warm, &error), 0);
 	if (is_standby)
-		assert_int_equal(cmdline_add_standby(&warm, "/s/ram", "/r/v.standby.qmp", "/r/v.standby.pid"), 0);
+		assert_int_equal(cmdline_add_standby(&warm, "/s/ram", "/r/v.standby.qmp",
+						     "/r/v.standby.pid"),
+				 0);
 	assert_int_equal(rehearse_words(&warm, "/r/v,1.qmp", "/r/v.pid", &own), 0);
 	assert_int_equal(own.ram_bytes, warm.ram_bytes);
 	for (size_t i = 0; i < own.n_words; i++)
-		used += (size_t)snprintf(ret + used, size - used, "%s%s", i ? " " : "", own.words[i]);
+		used += (size_t)snprintf(ret + used, size - used, "%s%s", i ? " " : "",
+					 own.words[i]);
 	cmdline_done(&own);
 	cmdline_done(&warm);
 }
@@ -42,13 +45,16 @@ static void test_options(void **state)
 		 "tap,ifname=hfr%d,script=no,downscript=no,id=b,vnet_hdr=off"},
 		{"-netdev user,id=u,hostfwd=tcp::22-:22", "-netdev user,restrict=on,id=u"},
 		{"-nic tap,model=virtio-net-pci,mac=52:54:00:00:00:01,ifname=tap0",
-		 "-nic tap,ifname=hfr%d,script=no,downscript=no,model=virtio-net-pci,mac=52:54:00:00:00:01"},
+		 "-nic tap,ifname=hfr%d,script=no,downscript=no,model=virtio-net-pci,"
+		 "mac=52:54:00:00:00:01"},
 		{"-nic none", "-nic none"},
 		{"-chardev socket,path=/a,,id=x,id=look,server=on -mon chardev=look,mode=control",
 		 "-chardev null,id=look"},
-		{"-serial file:/var/log/x -serial chardev:c -serial none", "-serial null -serial chardev:c -serial none"},
+		{"-serial file:/var/log/x -serial chardev:c -serial none",
+		 "-serial null -serial chardev:c -serial none"},
 		{"--vnc :1 -s -display gtk -monitor stdio -D /x -gdb tcp::1", "-display none"},
-		{"-audiodev pa,id=snd -smp 2 -drive file=/a,if=none", "-audiodev none,id=snd -smp 2 -drive file=/a,if=none"},
+		{"-audiodev pa,id=snd -smp 2 -drive file=/a,if=none",
+		 "-audiodev none,id=snd -smp 2 -drive file=/a,if=none"},
 		{"-overcommit mem-lock=on -name a", "-name a"},
 		{"-object rng-random,id=r -name a,b", "-object rng-random,id=r -name a,b"},
 	};

@@ -351,8 +351,9 @@ static void test_another_machine_is_refused(void **state)
 	assert_int_equal(vmm_machine_add(&x->sb.qemu.machine, "CPU 0", "qemu64"), 0);
 	expect_refused(x, true, "Nehalem", WIRE_STREAM_ERROR_GEOMETRY,
 		       "CPU 0: Nehalem on the primary, qemu64 on the standby");
-	expect_refused(x, true, "Nehalem", WIRE_STREAM_ERROR_GEOMETRY,
-		       "correct /etc/holdfast/vms/web1.command on beta: the guests are built differently");
+	expect_refused(
+		x, true, "Nehalem", WIRE_STREAM_ERROR_GEOMETRY,
+		"correct /etc/holdfast/vms/web1.command on beta: the guests are built differently");
 	expect_refused(x, true, NULL, WIRE_STREAM_ERROR_GEOMETRY,
 		       "CPU 0: nothing on the primary, qemu64 on the standby");
 	expect_refused(x, false, NULL, WIRE_STREAM_ERROR_GEOMETRY, "does not say what its machine");

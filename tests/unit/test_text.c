@@ -40,9 +40,18 @@ static void texts(void **state)
 {
 	static const char *const good[] = {"", "plain", "\xc3\xa4", "\xe2\x82\xac",
 					   "\xf0\x9f\x98\x80", "\xc2\xa0"};
-	static const char *const bad[] = {
-		"a\nb", "\x1b[2J", "\x7f", "\x80", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",
-		"\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xc2\x9b", "\xe2\x82"};
+	static const char *const bad[] = {"a\nb",
+					  "\x1b[2J",
+					  "\x7f",
+					  "\x80",
+					  "\xc3",
+					  "\xc0\xaf",
+					  "\xe0\x80\xaf",
+					  "\xed\xa0\x80",
+					  "\xf4\x90\x80\x80",
+					  "\xf8\x88\x80\x80\x80",
+					  "\xc2\x9b",
+					  "\xe2\x82"};
 	char longest[WIRE_TEXT_MAX + 2];
 
 	(void)state;

@@ -15,9 +15,11 @@
 #define MB_S 1e-3 /* bytes per ns */
 #define MB   1e6
 
-static const struct pacer_config pacer_config = {
-	.epoch_min_ns = 2 * MS, .epoch_max_ns = 100 * MS, .pause_share_max = 20, .wall_share_max = 90,
-	.in_flight_max = 4};
+static const struct pacer_config pacer_config = {.epoch_min_ns = 2 * MS,
+						 .epoch_max_ns = 100 * MS,
+						 .pause_share_max = 20,
+						 .wall_share_max = 90,
+						 .in_flight_max = 4};
 static const struct throttle_config config = {
 	.commit_max_ns = 500 * MS, .copy_max_ns = 100 * MS, .percent_max = 80};
 

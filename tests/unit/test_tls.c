@@ -35,8 +35,8 @@ static int set_up(void **state)
 					     .valid_until_s = -3600}, dir, "expired");
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/early", .valid_from_s = 3000},
 		  dir, "early");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/self", .self_signed = true}, dir,
-		  "self");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/self", .self_signed = true},
+		  dir, "self");
 	mint_leaf(other, &(struct mint_options){.uri = "holdfast://host/a"}, dir, "other");
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a",
 					     .second_uri = "holdfast://host/b"}, dir, "two");
@@ -116,8 +116,9 @@ static void wrong_role(void **state)
 				      &server), 0);
 	shake(client, server);
 	assert_int_equal(wire_tls_failure(server), WIRE_TLS_WRONG_ROLE);
-	assert_string_equal(wire_tls_error(server), "peer is viewer/v by its certificate, but only a "
-						    "host or operator may connect here");
+	assert_string_equal(wire_tls_error(server),
+			    "peer is viewer/v by its certificate, but only a "
+			    "host or operator may connect here");
 	assert_null(wire_tls_peer(server));
 	assert_int_equal(wire_tls_handshake(server), -EPROTO);
 	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EPROTO);
@@ -360,7 +361,8 @@ static void files_are_judged(void **state)
 		{"ca.pem", "garbage.pem", "host.key", "garbage.pem: no usable cert", -EINVAL},
 		{"ca.pem", "host.pem", "garbage.pem", "garbage.pem: no usable private", -EINVAL},
 		{"ca.pem", "host.pem", "viewer.key", "viewer.key: private key does not", -EINVAL},
-		{"ca.pem", "expired.pem", "expired.key", "expired.pem: certificate has exp", -EINVAL},
+		{"ca.pem", "expired.pem", "expired.key", "expired.pem: certificate has exp",
+		 -EINVAL},
 		{"ca.pem", "early.pem", "early.key", "early.pem: certificate is not val", -EINVAL},
 		{"ca.pem", "two.pem", "two.key", "two.pem: certificate has several", -EINVAL},
 		{"ca.pem", "host.pem", "open.key", "open.key: private key is open", -EPERM},

@@ -37,7 +37,8 @@ static void files_that_change(void **state)
 	mint_crl(ca, 0, own, "crl");
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/gw"}, own, "gw");
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/a", .serial = 77}, own, "a");
-	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/b", .valid_until_s = 2}, own, "b");
+	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://host/b", .valid_until_s = 2}, own,
+		  "b");
 	host = mint_context(own, "ca", "a", WIRE_TLS_CLIENT);
 	brief = mint_context(own, "ca", "b", WIRE_TLS_CLIENT);
 	assert_int_equal(wire_tls_context_new(&files, WIRE_TLS_SERVER, &gateway, &error), 0);

@@ -152,7 +152,8 @@ static struct scene begin(void)
 		UNTIL(scene.stage->tid[i] > 0);
 	/* Thread 2 is listed twice, as QEMU does when vCPUs share a thread. Thread 0 is not a
 	 * vCPU. */
-	snprintf(answer, sizeof(answer), "[{\"thread-id\": %d}, {\"thread-id\": %d}, {\"thread-id\": %d}]",
+	snprintf(answer, sizeof(answer),
+		 "[{\"thread-id\": %d}, {\"thread-id\": %d}, {\"thread-id\": %d}]",
 		 scene.stage->tid[1], scene.stage->tid[2], scene.stage->tid[2]);
 	assert_int_equal(open_vcpus(&scene, answer), 0);
 	return scene;

@@ -34,8 +34,8 @@ static pid_t start_listener(const char *path)
 
 		strcpy(address.sun_path, path);
 		(void)unlink(path);
-		if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0 ||
-		    write(ready[1], "", 1) != 1)
+		if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+		    listen(fd, 1) < 0 || write(ready[1], "", 1) != 1)
 			_exit(1);
 		for (;;)
 			pause();
@@ -92,9 +92,12 @@ static void test_frames(void **state)
 	static const char dev[] =
 		"Inter-|   Receive                                                |  Transmit\n"
 		" face |bytes    packets errs drop fifo frame compressed multicast|bytes\n"
-		"    lo:    1000      10    0    0    0     0          0         0     1000      10\n"
-		" xtap0:     111       1    0    0    0     0          0         0      222       2\n"
-		"  tap0:  123456    1234    0    0    0     0          0         0      333       3\n";
+		"    lo:    1000      10    0    0    0     0          0         0     1000      "
+		"10\n"
+		" xtap0:     111       1    0    0    0     0          0         0      222       "
+		"2\n"
+		"  tap0:  123456    1234    0    0    0     0          0         0      333       "
+		"3\n";
 	struct vm_guest_frames f;
 
 	(void)state;

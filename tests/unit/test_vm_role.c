@@ -48,7 +48,8 @@ static void every_role_comes_back(void **state)
 		uint64_t term;
 		bool is_booted = true;
 
-		assert_int_equal(vm_role_store(dir, kept, "web1", (enum vm_role)r, WIRE_TERM_MAX), 0);
+		assert_int_equal(vm_role_store(dir, kept, "web1", (enum vm_role)r, WIRE_TERM_MAX),
+				 0);
 		assert_int_equal(vm_role_load(dir, kept, "web1", &role, &term, &is_booted), 0);
 		assert_int_equal(role, r);
 		assert_true(term == WIRE_TERM_MAX);
@@ -97,7 +98,8 @@ static void damage_is_told(void **state)
 		bool is_booted;
 
 		put(damaged[i]);
-		assert_int_equal(vm_role_load(dir, kept, "web1", &role, &term, &is_booted), -EINVAL);
+		assert_int_equal(vm_role_load(dir, kept, "web1", &role, &term, &is_booted),
+				 -EINVAL);
 		assert_int_equal(role, VM_ROLE_STANDBY);
 		assert_int_equal(term, 9);
 	}

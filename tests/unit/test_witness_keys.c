@@ -127,7 +127,8 @@ static enum witness_rx_verdict send_witness(const struct wire_witness_key *with,
 	uint8_t data[WIRE_WITNESS_SIZE];
 
 	make_witness(with, WIRE_WITNESS_BACKUP, sequence, data);
-	return witness_rx_input(f.fleet->witness, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), f.now_ns);
+	return witness_rx_input(f.fleet->witness, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data),
+				f.now_ns);
 }
 
 static void a_key_when_the_owner_protects(void **state)
@@ -186,8 +187,8 @@ static void an_address_in_the_client_network(void **state)
 		assert_int_equal(key.client_address, rows[i].is_given ? 0xc6120003 : 0);
 		assert_int_equal(send_witness(&key, 1), WITNESS_RX_ACCEPTED);
 		make_witness(&key, WIRE_WITNESS_CLIENT, 1, data);
-		assert_int_equal(witness_rx_input(f.fleet->witness, WIRE_WITNESS_CLIENT, 0xc612000b, data,
-						  sizeof(data), f.now_ns),
+		assert_int_equal(witness_rx_input(f.fleet->witness, WIRE_WITNESS_CLIENT, 0xc612000b,
+						  data, sizeof(data), f.now_ns),
 				 rows[i].is_given ? WITNESS_RX_ACCEPTED : WITNESS_RX_WRONG_ADDRESS);
 	}
 }

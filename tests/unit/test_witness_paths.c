@@ -33,7 +33,8 @@ static void give(uint32_t key_id, uint32_t client_address)
 }
 
 /* A datagram for @path, with a sample made @age_ns ago. */
-static void make(uint8_t *data, uint32_t path, uint64_t sequence, uint64_t age_ns, uint64_t to_guest)
+static void make(uint8_t *data, uint32_t path, uint64_t sequence, uint64_t age_ns,
+		 uint64_t to_guest)
 {
 	memset(data, 0, WIRE_WITNESS_SIZE);
 	memcpy(data, "HFW1", 4);
@@ -53,7 +54,8 @@ static enum witness_rx_verdict come(enum wire_witness_path path, const uint8_t *
 				WIRE_WITNESS_SIZE, now_ns);
 }
 
-static enum witness_rx_verdict send_sample(enum wire_witness_path path, uint64_t sequence, uint64_t to_guest)
+static enum witness_rx_verdict send_sample(enum wire_witness_path path, uint64_t sequence,
+					   uint64_t to_guest)
 {
 	uint8_t data[WIRE_WITNESS_SIZE];
 
@@ -122,8 +124,9 @@ static void each_path_has_its_own_address(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		make(data, wrong[i].path, 1, 0, 1);
-		assert_int_equal(witness_rx_input(rx, wrong[i].path, wrong[i].source, data, sizeof(data),
-						  now_ns), WITNESS_RX_WRONG_ADDRESS);
+		assert_int_equal(witness_rx_input(rx, wrong[i].path, wrong[i].source, data,
+						  sizeof(data), now_ns),
+				 WITNESS_RX_WRONG_ADDRESS);
 	}
 	/* A key without an address on that path is useless there, also for datagrams from
 	 * 0.0.0.0. */

@@ -196,10 +196,12 @@ static void hostile_datagrams_change_nothing(void **state)
 	assert_int_equal(view()->n_bad_mac, n_bad_mac);
 	before.n_bad_mac = n_bad_mac;
 	assert_memory_equal(view(), &before, sizeof(before));
-	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
-			 WITNESS_RX_ACCEPTED);
-	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
-			 WITNESS_RX_REPLAYED);
+	assert_int_equal(
+		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
+		WITNESS_RX_ACCEPTED);
+	assert_int_equal(
+		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, WIRE_WITNESS_SIZE, now_ns),
+		WITNESS_RX_REPLAYED);
 }
 
 static void key_id_0_is_no_key(void **state)
@@ -212,8 +214,9 @@ static void key_id_0_is_no_key(void **state)
 	assert_int_equal(send_next(&a), WITNESS_RX_UNKNOWN_KEY);
 	assert_int_equal(witness_rx_set_key(rx, VM, 0, key, at_alpha, false, now_ns), -EINVAL);
 	assert_int_equal(witness_rx_set_key(rx, VM + 1, 7, key, at_alpha, false, now_ns), -EINVAL);
-	assert_int_equal(witness_rx_set_key(rx, WITNESS_RX_VMS_MAX, 8, key, at_alpha, false, now_ns),
-			 -EINVAL);
+	assert_int_equal(
+		witness_rx_set_key(rx, WITNESS_RX_VMS_MAX, 8, key, at_alpha, false, now_ns),
+		-EINVAL);
 }
 
 static void the_window(void **state)
@@ -281,8 +284,9 @@ static void late_ones_are_counted_and_no_news(void **state)
 	a.to_guest += 10;
 	assert_int_equal(send_as(&a, 3), WITNESS_RX_ACCEPTED);
 	now_ns += 10 * MS;
-	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, late, sizeof(late), now_ns),
-			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(
+		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, late, sizeof(late), now_ns),
+		WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->n_accepted, 3);
 	assert_int_equal(view()->n_timely, 2);
 	assert_int_equal(view()->arrived_at_ns, now_ns - 10 * MS);
@@ -381,16 +385,18 @@ static void what_was_held_back_is_old(void **state)
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	now_ns += 2000 * MS;
 	make(&a, 2, 1990 * MS, data);
-	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
-			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(
+		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
+		WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->arrived_at_ns, now_ns);
 	/* The clocks may have drifted by 2 ms. */
 	assert_in_range(view()->made_at_ns, first_ns + 10 * MS, first_ns + 12 * MS);
 	/* A beat that was slow too changes nothing. */
 	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns) - 1500 * MS, now_ns);
 	make(&a, 3, 1980 * MS, data);
-	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
-			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(
+		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
+		WITNESS_RX_ACCEPTED);
 	assert_in_range(view()->made_at_ns, first_ns + 20 * MS, first_ns + 24 * MS);
 	/* The sender's queue is empty again. */
 	now_ns += 10 * MS;
@@ -413,8 +419,9 @@ static void times_never_go_back(void **state)
 	now_ns += MS;
 	a.from_guest_ns -= 7 * MS;
 	make(&a, 2, 6 * MS, data); /* sent late by another core */
-	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
-			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(
+		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
+		WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->made_at_ns, made_at_ns);
 	assert_int_equal(view()->answered_at_ns, answered_at_ns);
 }
@@ -441,8 +448,9 @@ static void the_key_before_sets_no_clock(void **state)
 	now_ns += 60000 * MS;
 	give(&a, VM, 8, ALPHA, true);
 	a.clock_ns = 0;
-	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, held, sizeof(held), now_ns),
-			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(
+		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, held, sizeof(held), now_ns),
+		WITNESS_RX_ACCEPTED);
 	now_ns += 10 * MS;
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->made_at_ns, now_ns);
@@ -455,8 +463,9 @@ static void the_first_one_is_dated_by_the_beats(void **state)
 	(void)state;
 	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns), now_ns);
 	make(&a, 1, 300 * MS, data);
-	assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
-			 WITNESS_RX_ACCEPTED);
+	assert_int_equal(
+		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
+		WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->made_at_ns, now_ns - 300 * MS);
 }
 
@@ -472,7 +481,8 @@ static void absurd_times_do_no_harm(void **state)
 		bytes_put_be64(data + 16, i & 1 ? UINT64_MAX - i : i);
 		bytes_put_be64(data + 40, i & 2 ? UINT64_MAX : 1);
 		assert_int_equal(wire_witness_mac_sign(a.mac, data), 0);
-		assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
+		assert_int_equal(witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data,
+						  sizeof(data), now_ns),
 				 WITNESS_RX_ACCEPTED);
 		assert_true(view()->made_at_ns <= now_ns);
 		assert_true(view()->answered_at_ns <= now_ns);
@@ -482,7 +492,8 @@ static void absurd_times_do_no_harm(void **state)
 /* Send @n forgeries within @ns that pass all checks but the MAC. Returns how many were checked. */
 static uint64_t flood(struct sender *s, uint64_t n, uint64_t ns)
 {
-	uint64_t before = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC), start_ns = now_ns;
+	uint64_t before = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC),
+		 start_ns = now_ns;
 	uint8_t data[WIRE_WITNESS_SIZE];
 
 	make(s, s->sequence + 1, 0, data);
@@ -503,7 +514,8 @@ static void work_is_bounded(void **state)
 	n_checked = flood(&a, 1000000, 1000 * MS);
 	assert_in_range(n_checked, 1000 * WITNESS_RX_CHECKS_PER_MS * 9 / 10,
 			1001 * WITNESS_RX_CHECKS_PER_MS + 2 * WITNESS_RX_BURST);
-	assert_int_equal(n_checked + witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_OVER_LIMIT),
+	assert_int_equal(n_checked +
+				 witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_OVER_LIMIT),
 			 1000000);
 	/* True datagrams among twice as many forgeries as can be checked: some of the true ones are
 	 * found. */

@@ -151,7 +151,8 @@ static void dropped_units_are_left_alone(void **state)
 		if (round % 3 == 0 && !workers_is_idle(f->workers))
 			assert_true(workers_help(f->workers, &f->packer) != 0);
 		/* Wait until another thread has finished one unit and works on the next. */
-		while (round % 3 == 1 && !workers_is_idle(f->workers) && !workers_collect(f->workers))
+		while (round % 3 == 1 && !workers_is_idle(f->workers) &&
+		       !workers_collect(f->workers))
 			sched_yield();
 		workers_drop(f->workers);
 		assert_true(workers_is_idle(f->workers));

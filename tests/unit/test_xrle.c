@@ -104,15 +104,18 @@ static void check_all_patterns(void)
 			if (size <= 0)
 				continue;
 			assert_memory_equal(out, expected, (size_t)size);
-			assert_int_equal(xrle_encode(old_page, new_page, page, (size_t)size), -E2BIG);
-			assert_int_equal(xrle_encode(old_page, new_page, page, (size_t)size + 1), size);
+			assert_int_equal(xrle_encode(old_page, new_page, page, (size_t)size),
+					 -E2BIG);
+			assert_int_equal(xrle_encode(old_page, new_page, page, (size_t)size + 1),
+					 size);
 
 			/* Place the delta so that it ends where readable memory ends. */
 			memmove(out + PAGE_BYTES - size, out, (size_t)size);
 			memcpy(page, old_page, PAGE_BYTES);
 			assert_int_equal(xrle_check(out + PAGE_BYTES - size, (size_t)size), 0);
 			for (int twice = 0; twice < 2; twice++) {
-				assert_int_equal(xrle_apply(out + PAGE_BYTES - size, (size_t)size, page), 0);
+				assert_int_equal(
+					xrle_apply(out + PAGE_BYTES - size, (size_t)size, page), 0);
 				assert_memory_equal(page, new_page, PAGE_BYTES);
 			}
 		}

@@ -22,11 +22,14 @@ static int encode_hello_stream(struct bytes_writer *w)
 
 static int encode_hello_peer(struct bytes_writer *w)
 {
-	return wire_hello_encode(&(struct wire_hello){.version_min = 1, .version_max = 1,
-						      .features_required = 1, .features_optional = 14,
+	return wire_hello_encode(&(struct wire_hello){.version_min = 1,
+						      .version_max = 1,
+						      .features_required = 1,
+						      .features_optional = 14,
 						      .kind = WIRE_KIND_PEER,
 						      .role = WIRE_VM_ROLE_PRIMARY,
-						      .vm   = "web1"}, w);
+						      .vm = "web1"},
+				 w);
 }
 
 static int encode_claim(struct bytes_writer *w)
@@ -57,15 +60,17 @@ static int encode_welcome(struct bytes_writer *w)
 
 static int encode_refused(struct bytes_writer *w)
 {
-	return wire_failure_encode(&(struct wire_failure){.code = WIRE_REFUSED_STALE_TERM,
-							  .text = "term 9 rules web1 \xe2\x80\x93 stop"},
-				   w);
+	return wire_failure_encode(
+		&(struct wire_failure){.code = WIRE_REFUSED_STALE_TERM,
+				       .text = "term 9 rules web1 \xe2\x80\x93 stop"},
+		w);
 }
 
 static int encode_stream_error(struct bytes_writer *w)
 {
 	return wire_failure_encode(&(struct wire_failure){.code = WIRE_STREAM_ERROR_EPOCH,
-							  .text = "epoch 9 does not stand on 7"}, w);
+							  .text = "epoch 9 does not stand on 7"},
+				   w);
 }
 
 static int encode_beat(struct bytes_writer *w)
@@ -182,7 +187,8 @@ static int encode_pages(struct bytes_writer *w)
 	for (size_t i = 0; i < sizeof(page); i++)
 		page[i] = (uint8_t)(i * 7);
 	if (wire_record_encode(w, WIRE_CLASS_ZERO, 0, NULL, 0) < 0 ||
-	    wire_record_encode(w, WIRE_CLASS_XRLE, 65535, (const uint8_t *)"\x05\x02\xaa\xbb", 4) < 0 ||
+	    wire_record_encode(w, WIRE_CLASS_XRLE, 65535, (const uint8_t *)"\x05\x02\xaa\xbb", 4) <
+		    0 ||
 	    wire_record_encode(w, WIRE_CLASS_BITMAP, 4660, bitmap, sizeof(bitmap)) < 0)
 		return -EINVAL;
 	return wire_record_encode(w, WIRE_CLASS_RAW, 258, page, sizeof(page));

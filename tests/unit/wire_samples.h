@@ -1,7 +1,8 @@
 /* wire_samples.h - one example of every frame type, and "decode, then encode again" for any frame.
  *
- * Used by test_msg (bounds and truncations), test_vectors (golden bytes) and fuzz_msg (parse, print,
- * parse). Files are tests/vectors/NAME.hex; tests/vectors/generate.py makes them without this code.
+ * Used by test_msg (bounds and truncations), test_vectors (golden bytes) and fuzz_msg (parse,
+ * print, parse). Files are tests/vectors/NAME.hex; tests/vectors/generate.py makes them without
+ * this code.
  */
 #ifndef WIRE_SAMPLES_H
 #define WIRE_SAMPLES_H
@@ -27,7 +28,8 @@ extern const size_t n_wire_samples;
 /* Build @sample's frame in @buffer of WIRE_FRAME_MAX bytes; its size, or 0 when it cannot. */
 size_t wire_sample_build(const struct wire_sample *sample, uint8_t *buffer);
 
-/* Decode @frame's payload by its type and encode the result to @w. 0; -EPROTO: a decoder refused it,
+/* Decode @frame's payload by its type and encode the result to @w. 0; -EPROTO: a decoder refused
+ * it,
  * *@error is set; other: an encoder refused what its decoder accepted, which is a bug. */
 int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct wire_error *error);
 
