@@ -1,0 +1,34 @@
+/* msg_frames.h - frames around payloads, and a writer for payloads. For tests of the messages.
+ *
+ * Where: test_msg.c, test_page_records.c. Threads: one.
+ */
+#ifndef TESTS_MSG_FRAMES_H
+#define TESTS_MSG_FRAMES_H
+
+#include <stdlib.h>
+
+#include "exact.h"
+#include "wire/frame.h"
+
+/* A frame around @payload. wire_frame_decode() may not have accepted it: decoders must not rely on
+ * its checks. */
+static inline struct wire_frame frame_of(uint8_t type, const uint8_t *payload, size_t size, uint64_t epoch)
+{
+	return (struct wire_frame){
+		.h = {.type = type, .payload_size = (uint32_t)size, .epoch = epoch},
+		.payload = exact_copy(payload, size)};
+}
+
+static inline void frame_done(struct wire_frame *frame)
+{
+	free((void *)frame->payload);
+}
+
+static uint8_t scratch[WIRE_FRAME_MAX];
+/* A writer of @size bytes at `scratch`. */
+static inline struct bytes_writer writer(size_t size)
+{
+	return (struct bytes_writer){.at = scratch, .end = scratch + size};
+}
+
+#endif
