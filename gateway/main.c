@@ -20,7 +20,6 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/spool.h"
 #include "certificates.h"
 #include "networks/claiming.h"
 #include "config/config.h"
@@ -37,6 +36,7 @@
 #include "session/shell_stack.h"
 #include "loop/source.h"
 #include "stack/stack.h"
+#include "tally.h"
 #include "vms.h"
 #include "networks/witnessing.h"
 
@@ -393,53 +393,12 @@ static int turn(struct daemon *d)
 	return r;
 }
 
-/* Write the counters into @text. Returns the size. */
-static size_t format_counters(struct daemon *d, char *text, size_t size)
-{
-	struct bytes_writer w = {(uint8_t *)text, (uint8_t *)text + size, false};
-
-	fleet_print_counters(d->fleet, &w);
-	for (size_t net = 0; net < d->ports.n; net++) {
-		const char *name = net == PROBER_NET_CLIENT ? "probe_port" : "port";
-		size_t room = (size_t)(w.end - w.at);
-		struct port_counters p;
-		int n;
-
-		port_get_counters(d->ports.slots[net].port, &p);
-		n = snprintf(
-			(char *)w.at, room,
-			"%s_rx_frames=%llu\n%s_tx_frames=%llu\n%s_rx_missed=%llu\n%s_wakes=%llu\n",
-			name, (unsigned long long)p.rx_frames, name,
-			(unsigned long long)p.tx_frames, name, (unsigned long long)p.rx_missed,
-			name, (unsigned long long)p.wakes);
-		if (n > 0 && (size_t)n < room)
-			w.at += n;
-	}
-	return (size_t)((char *)w.at - text);
-}
-
-static void write_stdout(void *arg, const char *data, size_t size)
-{
-	(void)arg;
-	(void)!fd_write_all(STDOUT_FILENO, data, size); /* there is nobody left to tell */
-}
-
-/* Print the counters after all else is closed. A pipe that nobody reads must not delay the exit. */
-static void print_counters(const char *text, size_t size)
-{
-	struct spool *out;
-
-	if (size == 0 || spool_open(size, write_stdout, NULL, &out) < 0)
-		return;
-	(void)spool_put(out, text, size);
-	(void)spool_close(out, CLOCK_NS_PER_S);
-}
-
 /* @tells_counters: the daemon has served. If it has not, counters would only hide the error. */
 static void close_all(struct daemon *d, bool tells_counters)
 {
 	static char counters[16384];
-	size_t size = tells_counters ? format_counters(d, counters, sizeof(counters)) : 0;
+	size_t size =
+		tells_counters ? tally_format(d->fleet, &d->ports, counters, sizeof(counters)) : 0;
 
 	control_close(d->control);
 	shell_kernel_close(d->kernel);
@@ -459,7 +418,7 @@ static void close_all(struct daemon *d, bool tells_counters)
 	wire_tls_context_free(d->tls);
 	fd_close(d->signals.fd);
 	fd_close(d->epoll_fd);
-	print_counters(counters, size);
+	tally_print(counters, size);
 }
 
 static int run(struct daemon *d)

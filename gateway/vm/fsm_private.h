@@ -1,10 +1,5 @@
-/* fsm_private.h - what the files of the state machine share; nobody else includes it.
- *
- * fsm.c: the one function that changes state, dispatch, time.
- * fsm_input.c: what hosts say. fsm_newer.c: hosts in a newer term. fsm_command.c: what operators
- * say. fsm_order.c: which orders the state wants. fsm_standby.c: a standby that takes no more
- * epochs. fsm_promoted.c: does a promoted guest serve? fsm_way.c: what keeps clients from the
- * guest. fsm_work.c: how far orders have come.
+/* fsm_private.h - what the files of the state machine share; nobody else includes it. README.md
+ * says which file does what.
  *
  * Threads: as fsm.h.
  */
@@ -121,6 +116,12 @@ void vm_journal_record(struct vm_step *s);
 /* An operator names the owner: new term, unprotected. If
  * the other host runs the guest, it is fenced. */
 void vm_resolve_conflict(struct vm_step *s, uint8_t owner);
+
+/* fsm_input.c. What the host gave as a reason, or "no reason given". */
+const char *vm_peer_text(const struct vm_step *s);
+
+/* fsm_done.c. @host's part in a protection failed, or its standby can never take this guest. */
+void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text);
 
 /* An order was answered, or given up. */
 void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text);

@@ -1,7 +1,7 @@
 /* link_gateway.h - a scripted gateway for test_link.c: the other end of a socket pair, in a thread.
  *
- * set_up() and tear_down() make and free both ends' certificates. Threads: gateway_start() makes one,
- * in which the script runs and may wait for the socket; gateway_stop() joins it.
+ * set_up() and tear_down() make and free both ends' certificates. Threads: gateway_start() makes
+ * one, in which the script runs and may wait for the socket; gateway_stop() joins it.
  */
 #ifndef TESTS_LINK_GATEWAY_H
 #define TESTS_LINK_GATEWAY_H

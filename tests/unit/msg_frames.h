@@ -12,7 +12,8 @@
 
 /* A frame around @payload. wire_frame_decode() may not have accepted it: decoders must not rely on
  * its checks. */
-static inline struct wire_frame frame_of(uint8_t type, const uint8_t *payload, size_t size, uint64_t epoch)
+static inline struct wire_frame frame_of(uint8_t type, const uint8_t *payload, size_t size,
+					 uint64_t epoch)
 {
 	return (struct wire_frame){
 		.h = {.type = type, .payload_size = (uint32_t)size, .epoch = epoch},

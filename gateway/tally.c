@@ -1,0 +1,50 @@
+#include "tally.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/spool.h"
+#include "port/port.h"
+#include "probe/prober.h"
+
+size_t tally_format(struct fleet *fleet, const struct ports *ports, char *text, size_t size)
+{
+	struct bytes_writer w = {(uint8_t *)text, (uint8_t *)text + size, false};
+
+	fleet_print_counters(fleet, &w);
+	for (size_t net = 0; net < ports->n; net++) {
+		const char *name = net == PROBER_NET_CLIENT ? "probe_port" : "port";
+		size_t room = (size_t)(w.end - w.at);
+		struct port_counters p;
+		int n;
+
+		port_get_counters(ports->slots[net].port, &p);
+		n = snprintf(
+			(char *)w.at, room,
+			"%s_rx_frames=%llu\n%s_tx_frames=%llu\n%s_rx_missed=%llu\n%s_wakes=%llu\n",
+			name, (unsigned long long)p.rx_frames, name,
+			(unsigned long long)p.tx_frames, name, (unsigned long long)p.rx_missed,
+			name, (unsigned long long)p.wakes);
+		if (n > 0 && (size_t)n < room)
+			w.at += n;
+	}
+	return (size_t)((char *)w.at - text);
+}
+
+static void write_stdout(void *arg, const char *data, size_t size)
+{
+	(void)arg;
+	(void)!fd_write_all(STDOUT_FILENO, data, size); /* there is nobody left to tell */
+}
+
+void tally_print(const char *text, size_t size)
+{
+	struct spool *out;
+
+	if (size == 0 || spool_open(size, write_stdout, NULL, &out) < 0)
+		return;
+	(void)spool_put(out, text, size);
+	(void)spool_close(out, CLOCK_NS_PER_S);
+}

@@ -1,0 +1,155 @@
+/* fsm_done.c - how orders to hosts ended, and what follows from it. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "vm/fsm_private.h"
+
+static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, host);
+	char reason[2 * VM_TEXT_MAX]; /* may be cut */
+
+	if (fsm->record.state != VM_PROMOTING && !(ok && fsm->record.state == VM_FAILED))
+		return;
+	if (ok) {
+		vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, false,
+			     "%s runs the guest in term %" PRIu64, name, fsm->record.term);
+		fsm->release_due = false;
+		fsm->stop_due = false;
+		fsm->fence_due = true;
+		if (fsm->op.command == VM_COMMAND_UNPROTECT) /* the guest was to be given back */
+			vm_finish_op(s, false, "running",
+				     "%s has promoted after all: it runs %s in term %" PRIu64, name,
+				     fsm->config->name, fsm->record.term);
+		vm_promoted_begin(s);
+		return;
+	}
+	/* Put it in the event too: after a restart of this
+	 * gateway no operator waits for a reply. */
+	(void)snprintf(
+		reason, sizeof(reason),
+		"%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
+		"unprotect %s` gives the guest back to %s",
+		name, text, fsm->config->name, fsm->config->name,
+		vm_host_name(fsm, vm_fsm_other(fsm)));
+	vm_set_state(s, VM_FAILED, fsm->record.owner, false, "%s", reason);
+	vm_finish_op(s, false, "promotion-failed", "%s", reason);
+}
+
+void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char reason[VM_TEXT_MAX];
+	const char *why;
+
+	if (fsm->record.state == VM_SYNCING) {
+		(void)snprintf(reason, sizeof(reason), "%s cannot protect it: %s",
+			       vm_host_name(fsm, host), text);
+		vm_end_protection(s, reason);
+		vm_finish_op(s, false, "protect-failed", "%s", reason);
+	} else if (fsm->record.state == VM_PROTECTED) {
+		/* Its output stays held, so a promotion loses nothing that a client saw. */
+		(void)snprintf(reason, sizeof(reason), "%s cannot take the guest over again: %s",
+			       vm_host_name(fsm, host), text);
+		if (!vm_promote(s, reason, false, &why))
+			vm_event(s, "supervision", "%s, but no promotion: %s", reason, why);
+	}
+}
+
+static void standby_start_ended(struct vm_step *s, uint8_t host, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	char reason[VM_TEXT_MAX];
+
+	if (ok) {
+		vm_resume_if_ready(s);
+		return;
+	}
+	(void)snprintf(reason, sizeof(reason), "%s cannot stand by: %s", vm_host_name(fsm, host),
+		       text);
+	if (fsm->record.state == VM_PREPARING) {
+		vm_end_protection(s, reason);
+		vm_finish_op(s, false, "standby-failed", "%s", reason);
+	} else {
+		vm_event(s, "order", "%s", reason);
+	}
+}
+
+static void unprotect_ended(struct vm_step *s, uint8_t host, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+	const char *name = vm_host_name(fsm, host);
+
+	if (ok)
+		fsm->release_due = false;
+	else
+		vm_event(s, "order", "%s has not released the guest: %s; it is told again", name,
+			 text);
+	if (fsm->op.command != VM_COMMAND_UNPROTECT && fsm->op.command != VM_COMMAND_OWNER)
+		return;
+	if (ok)
+		vm_finish_op(s, true, "done", "%s is unprotected in term %" PRIu64 " on %s",
+			     fsm->config->name, fsm->record.term, name);
+	else
+		vm_finish_op(s, false, "release-failed", "%s has not released the guest: %s", name,
+			     text);
+}
+
+void vm_order_ended(struct vm_step *s, uint8_t host, uint8_t verb, bool ok, const char *text)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	if (!text || !text[0])
+		text = "no reason given";
+	switch (verb) {
+	case WIRE_VERB_STANDBY_START:
+		standby_start_ended(s, host, ok, text);
+		break;
+	case WIRE_VERB_STANDBY_STOP:
+		if (fsm->give_back_due)
+			vm_give_back(s, ok, text);
+		else
+			fsm->stop_due = false;
+		break;
+	case WIRE_VERB_PROTECT:
+		if (!ok)
+			vm_protect_failed(s, host, text);
+		break;
+	case WIRE_VERB_UNPROTECT:
+		unprotect_ended(s, host, ok, text);
+		break;
+	case WIRE_VERB_PROMOTE:
+		promote_ended(s, host, ok, text);
+		break;
+	case WIRE_VERB_FENCE:
+		if (ok)
+			fsm->fence_due = false;
+		vm_event(s, "order", ok ? "%s is fenced" : "%s is not fenced: %s; it is told again",
+			 vm_host_name(fsm, host), text);
+		break;
+	default:
+		break;
+	}
+}
+
+void vm_on_order_done(struct vm_step *s)
+{
+	struct vm_order *order = &s->fsm->host[s->in->host].order;
+
+	/* Not the last order, or one of another connection:
+	 * nobody waits for its answer any more. */
+	if (!order->id || order->id != s->in->order_id || order->done)
+		return;
+	order->done = true;
+	order->ok = s->in->status == WIRE_ORDER_OK;
+	if (order->term != s->fsm->record.term)
+		return;
+	vm_order_ended(s, s->in->host, order->verb, order->ok, s->in->text);
+}
+
+/* ---- streams ---- */

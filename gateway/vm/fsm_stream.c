@@ -1,0 +1,181 @@
+/* fsm_stream.c - streams of epochs: who may open one, where it goes on, what is committed. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "vm/fsm_private.h"
+
+uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
+			     struct error *ret_error)
+{
+	bool owner = host == fsm->record.owner;
+	bool primary = role == WIRE_VM_ROLE_PRIMARY;
+	enum vm_state state = fsm->record.state;
+
+	/* Tell only an outvoted host "stale term": an owner whose protection ended must go on. */
+	if (term < fsm->record.term && !owner && primary)
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_STALE_TERM,
+			      "term %" PRIu64 " is over: %s owns %s in term %" PRIu64, term,
+			      vm_host_name(fsm, fsm->record.owner), fsm->config->name,
+			      fsm->record.term);
+	if (owner != primary)
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_NOT_ASKED, "%s is the %s of %s",
+			      vm_host_name(fsm, host), owner ? "owner" : "standby",
+			      fsm->config->name);
+	if (state != VM_SYNCING && state != VM_PROTECTED && (primary || state != VM_PREPARING))
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_NOT_ASKED,
+				 "%s is %s, no %s stream is wanted", fsm->config->name,
+				 vm_state_name(state), wire_vm_role_name(role));
+	if (term < fsm->record.term)
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_STALE_TERM,
+			      "term %" PRIu64 " is over, %s is in term %" PRIu64, term,
+			      fsm->config->name, fsm->record.term);
+	if (term > fsm->record.term)
+		return (uint16_t)error_set(ret_error, WIRE_REFUSED_NOT_ASKED,
+			      "term %" PRIu64 " was never given; %s is in term %" PRIu64, term,
+			      fsm->config->name, fsm->record.term);
+	return 0;
+}
+
+void vm_resume_if_ready(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	uint8_t other = vm_fsm_other(fsm);
+	const struct vm_order *order = &fsm->host[other].order;
+	struct vm_action *a;
+
+	/* `effective`: the standby has reported since, including whether clients would reach the
+	 * guest there. */
+	if (fsm->record.state == VM_PREPARING && fsm->stream[1].up &&
+	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
+	    order->done && order->ok && fsm->host[other].effective &&
+	    !vm_way_obstacle(fsm, other)) {
+		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "standby %s is ready",
+			     vm_host_name(fsm, other));
+		return; /* PROTECT is ordered next, and then the primary opens its stream */
+	}
+	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
+		return;
+	if (!fsm->stream[0].up || !fsm->stream[1].up)
+		return;
+	/* After our own restart `committed` may be unknown, but PROTECTED means that something was
+	 * committed. */
+	if ((fsm->protection.complete < fsm->protection.committed ||
+	     fsm->protection.complete == 0) &&
+	    fsm->record.state == VM_PROTECTED)
+		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
+			     "%s holds epoch %" PRIu64 ", but %" PRIu64 " was committed",
+			     vm_host_name(fsm, vm_fsm_other(fsm)), fsm->protection.complete,
+			     fsm->protection.committed);
+	fsm->protection.progress_ns = s->now_ns;
+	fsm->protection.progress_bytes = 0;
+	vm_standby_resumed(fsm);
+	a = vm_act(s, VM_ACT_RESUME);
+	a->term = fsm->record.term;
+	a->epoch = fsm->protection.complete;
+	a->generation = ++fsm->generation;
+	/* Commit again in case an acknowledgement was lost on the way. This does not make a VM
+	 * PROTECTED: that needs an acknowledgement of an epoch that was sent, whatever a standby
+	 * says it holds. */
+	if (fsm->record.state == VM_PROTECTED)
+		vm_epoch_complete(s, fsm->protection.complete);
+}
+
+void vm_on_stream_up(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+	bool standby = s->in->role == WIRE_VM_ROLE_STANDBY;
+	struct vm_stream *stream = &fsm->stream[standby ? 1 : 0];
+
+	stream->up = true;
+	stream->changed_ns = s->now_ns;
+	if (standby)
+		fsm->protection.complete = s->in->epoch;
+	vm_stream_event(s, "%s stream of %s is up%s", wire_vm_role_name(s->in->role),
+		 vm_host_name(fsm, s->in->host), standby ? "" : ", waiting for its epochs");
+	vm_resume_if_ready(s);
+}
+
+void vm_on_stream_down(struct vm_step *s)
+{
+	struct vm_stream *stream =
+		&s->fsm->stream[s->in->role == WIRE_VM_ROLE_STANDBY ? 1 : 0];
+
+	if (!stream->up)
+		return;
+	stream->up = false;
+	stream->changed_ns = s->now_ns;
+	if (s->in->role == WIRE_VM_ROLE_STANDBY)
+		vm_standby_broke(s->fsm, NULL);
+	vm_stream_event(s, "%s stream of %s is down", wire_vm_role_name(s->in->role),
+			vm_host_name(s->fsm, s->in->host));
+}
+
+void vm_on_stream_failed(struct vm_step *s)
+{
+	if (s->in->role == WIRE_VM_ROLE_STANDBY)
+		vm_standby_broke(s->fsm, vm_peer_text(s));
+	vm_stream_event(s, "%s of %s: %s", wire_vm_role_name(s->in->role),
+			vm_host_name(s->fsm, s->in->host), vm_peer_text(s));
+}
+
+/* A retry would be refused again, so the operator must hear of it now. A VM that is already
+ * PROTECTED stays so; its standby then counts as gone after standby_timeout. */
+void vm_on_stream_refused(struct vm_step *s)
+{
+	vm_on_stream_failed(s);
+	if (s->fsm->record.state == VM_SYNCING)
+		vm_protect_failed(s, s->in->host, vm_peer_text(s));
+}
+
+void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
+{
+	struct vm_fsm *fsm = s->fsm;
+	struct vm_action *a;
+
+	if (epoch == 0 || epoch < fsm->protection.committed)
+		return;
+	/* A commit releases output, and here output cannot leave: the VM is not protected yet. */
+	if (fsm->record.state == VM_SYNCING && vm_way_obstacle(fsm, fsm->record.owner))
+		return;
+	/* While output leaves unheld the VM is not protected either: a takeover would lose what
+	 * clients have heard since the epoch. */
+	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from &&
+	    epoch >= fsm->protection.held_from) {
+		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
+			     "%s holds epoch %" PRIu64 " whole",
+			     vm_host_name(fsm, vm_fsm_other(fsm)), epoch);
+		if (fsm->op.command == VM_COMMAND_PROTECT)
+			vm_finish_op(s, true, "done", "%s is protected in term %" PRIu64
+				     ": %s, standby %s", fsm->config->name, fsm->record.term,
+				     vm_host_name(fsm, fsm->record.owner),
+				     vm_host_name(fsm, vm_fsm_other(fsm)));
+	}
+	if (epoch > fsm->protection.committed) {
+		fsm->protection.committed = epoch;
+		fsm->protection.committed_ns = s->now_ns;
+		vm_standby_committed(s);
+	}
+	a = vm_act(s, VM_ACT_COMMIT);
+	a->term = fsm->record.term;
+	a->epoch = epoch;
+}
+
+void vm_on_epoch_ack(struct vm_step *s)
+{
+	struct vm_fsm *fsm = s->fsm;
+
+	/* Never acknowledge an old term again, whatever still arrives. */
+	if (s->in->term != fsm->record.term || s->in->host != vm_fsm_other(fsm) ||
+	    (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED))
+		return;
+	if (s->in->epoch <= fsm->protection.complete)
+		return;
+	fsm->protection.complete = s->in->epoch;
+	if (!s->in->is_unheld && !fsm->protection.held_from)
+		fsm->protection.held_from = s->in->epoch;
+	vm_epoch_complete(s, s->in->epoch);
+}
