@@ -61,8 +61,8 @@ static int add_vm(const struct gw_config *config, struct fleet *fleet,
 
 	_Static_assert(sizeof(vm.name) == CONFIG_NAME_SIZE, "one kind of name");
 	memcpy(vm.name, of->name, sizeof(vm.name));
-	memcpy(vm.host[0], of->primary, sizeof(vm.host[0]));
-	memcpy(vm.host[1], of->standby, sizeof(vm.host[1]));
+	memcpy(vm.host[VM_HOST_FIRST], of->primary, sizeof(vm.host[VM_HOST_FIRST]));
+	memcpy(vm.host[VM_HOST_SECOND], of->standby, sizeof(vm.host[VM_HOST_SECOND]));
 	if (of->fault[0])
 		return error_set(ret_error, -EINVAL, "%s", of->fault);
 	(void)error_set(ret_error, 0, "%s", strerror(ENOMEM));

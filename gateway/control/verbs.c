@@ -144,7 +144,8 @@ static void verb_owner(struct control_conn *c, const struct request *r)
 		}
 	}
 	control_put_error(c, "bad-request", "'%s' is no host of %s: it has %s and %s", r->host,
-			  r->vm->config.name, r->vm->config.host[0], r->vm->config.host[1]);
+			  r->vm->config.name, r->vm->config.host[VM_HOST_FIRST],
+			  r->vm->config.host[VM_HOST_SECOND]);
 }
 
 static void verb_takeover(struct control_conn *c, const struct request *r)

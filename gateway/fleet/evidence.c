@@ -19,7 +19,7 @@ static bool standby_owes(const struct fleet_vm *vm)
 {
 	const struct vm_fsm *fsm = &vm->fsm;
 
-	if (vm->stream[FLEET_PRIMARY] && vm->stream[FLEET_PRIMARY]->is_blocked)
+	if (vm->stream[VM_STREAM_PRIMARY] && vm->stream[VM_STREAM_PRIMARY]->is_blocked)
 		return true;
 	return vm->relay.term == fsm->record.term &&
 	       vm->relay.sent_epoch > fsm->protection.complete;

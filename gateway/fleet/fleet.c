@@ -85,9 +85,9 @@ static struct fleet_host *add_host(struct fleet *fleet, const char *name)
 
 int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host)
 {
-	if (vm->host[0] == host)
-		return 0;
-	return vm->host[1] == host ? 1 : -ENOENT;
+	if (vm->host[VM_HOST_FIRST] == host)
+		return VM_HOST_FIRST;
+	return vm->host[VM_HOST_SECOND] == host ? VM_HOST_SECOND : -ENOENT;
 }
 
 /* The journal's record of a VM, with its owner's name turned into a host index. */
@@ -113,8 +113,8 @@ static int find_record(struct fleet *fleet, const struct vm_config *config,
 			ret_error, -EINVAL,
 			"%s: the journal's owner in term %" PRIu64
 			" is %s, but the VM's file names %s and %s; put %s back as one of them",
-			config->name, entry->term, entry->owner, config->host[0], config->host[1],
-			entry->owner);
+			config->name, entry->term, entry->owner, config->host[VM_HOST_FIRST],
+			config->host[VM_HOST_SECOND], entry->owner);
 	ret_record->term = entry->term;
 	ret_record->owner = (uint8_t)owner;
 	ret_record->state = entry->state;

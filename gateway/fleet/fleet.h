@@ -46,12 +46,6 @@
 struct probes;
 struct prober;
 
-/* Index of a VM's two streams. */
-enum fleet_slot {
-	FLEET_PRIMARY = 0,
-	FLEET_STANDBY = 1,
-};
-
 /* An agent's last report about a VM. */
 struct fleet_report {
 	uint64_t at_ns; /* 0: never */
@@ -109,7 +103,7 @@ struct fleet_vm {
 	struct fleet_pending pending;
 	struct vm_relay relay;
 	struct fleet_host *host[2];
-	struct fleet_link *stream[2];	  /* by enum fleet_slot; NULL: none */
+	struct fleet_link *stream[2];	  /* by enum vm_stream_index; NULL: none */
 	bool knows_standby;		  /* some standby's stream was open since the start */
 	uint64_t standby_features;	  /* what the last standby understands */
 	struct fleet_report report[2]; /* by host */

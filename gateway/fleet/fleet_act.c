@@ -54,22 +54,22 @@ static void act_event(struct fleet *fleet, struct fleet_vm *vm, const struct vm_
 
 static void act_resume(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
-	if (!vm->stream[FLEET_PRIMARY])
+	if (!vm->stream[VM_STREAM_PRIMARY])
 		return;
 	vm_relay_resume(&vm->relay, a->term, a->epoch, a->generation);
 	counters_add(&fleet->counters.resumes, 1);
 	log_info("vm=%s epoch=%" PRIu64 " resume generation=%" PRIu32, vm->config.name, a->epoch,
 		 a->generation);
-	fleet->links->resume(vm->stream[FLEET_PRIMARY], a);
+	fleet->links->resume(vm->stream[VM_STREAM_PRIMARY], a);
 }
 
 static void act_commit(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
 	FAULT_POINT(FAULT_GATEWAY_BEFORE_COMMIT);
-	if (!vm->stream[FLEET_PRIMARY])
+	if (!vm->stream[VM_STREAM_PRIMARY])
 		return;
 	counters_add(&fleet->counters.commits, 1);
-	fleet->links->commit(vm->stream[FLEET_PRIMARY], a);
+	fleet->links->commit(vm->stream[VM_STREAM_PRIMARY], a);
 }
 
 static void act_order(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)

@@ -42,16 +42,16 @@ void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const stru
 	(void)tell_all(fleet, host, VM_IN_CONTROL_DOWN, now_ns);
 }
 
-static enum fleet_slot slot_of(uint8_t role)
+static enum vm_stream_index slot_of(uint8_t role)
 {
-	return role == WIRE_VM_ROLE_STANDBY ? FLEET_STANDBY : FLEET_PRIMARY;
+	return role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY : VM_STREAM_PRIMARY;
 }
 
 int fleet_stream_up(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link *link,
 		    const struct vm_input *in, uint64_t now_ns)
 {
 	vm->stream[slot_of(in->role)] = link;
-	if (slot_of(in->role) == FLEET_STANDBY)
+	if (slot_of(in->role) == VM_STREAM_STANDBY)
 		vm_relay_standby_reset(&vm->relay, in->epoch);
 	return fleet_step(fleet, vm, in, now_ns);
 }

@@ -84,10 +84,11 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 		link = vm->host[in->host]->control;
 		break;
 	case VM_IN_STREAM_UP:
-		link = vm->stream[in->role == WIRE_VM_ROLE_STANDBY ? FLEET_STANDBY : FLEET_PRIMARY];
+		link = vm->stream[in->role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY
+								   : VM_STREAM_PRIMARY];
 		break;
 	case VM_IN_EPOCH_ACK:
-		link = vm->stream[FLEET_STANDBY];
+		link = vm->stream[VM_STREAM_STANDBY];
 		break;
 	case VM_IN_FENCED: /* nobody repeats this one */
 		inbox_copy(&vm->pending.retry, in);

@@ -192,7 +192,7 @@ bool session_is_done(const struct session *s)
 
 void session_unblock_primary(struct fleet_vm *vm)
 {
-	struct session *primary = session_of(vm->stream[FLEET_PRIMARY]);
+	struct session *primary = session_of(vm->stream[VM_STREAM_PRIMARY]);
 
 	if (!primary || !primary->link.is_blocked)
 		return;

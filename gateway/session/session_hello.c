@@ -135,7 +135,7 @@ static uint64_t primary_features(const struct session *s, const struct fleet_vm 
  * HELLO again. */
 static void remember_standby(struct session *s, uint64_t now_ns)
 {
-	struct session *primary = session_of(s->vm->stream[FLEET_PRIMARY]);
+	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
 
 	s->vm->knows_standby = true;
 	s->vm->standby_features = s->understands;
@@ -201,9 +201,10 @@ static int open_stream(struct session *s, const struct wire_frame *frame,
 	if (!take_slot(s, now_ns))
 		return -EPROTO;
 	s->understands = features;
-	s->link.features = session_slot(s) == FLEET_PRIMARY ? primary_features(s, s->vm) : features;
+	s->link.features =
+		session_slot(s) == VM_STREAM_PRIMARY ? primary_features(s, s->vm) : features;
 	welcome(s);
-	if (session_slot(s) == FLEET_STANDBY)
+	if (session_slot(s) == VM_STREAM_STANDBY)
 		remember_standby(s, now_ns);
 	if (fleet_stream_up(s->sessions->fleet, s->vm, &s->link, &in, now_ns) < 0)
 		session_end(s, now_ns);

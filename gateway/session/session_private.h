@@ -11,9 +11,9 @@ static inline bool session_is_over(const struct session *s)
 }
 
 /* Of a stream: which of its VM's two. */
-static inline enum fleet_slot session_slot(const struct session *s)
+static inline enum vm_stream_index session_slot(const struct session *s)
 {
-	return s->role == WIRE_VM_ROLE_STANDBY ? FLEET_STANDBY : FLEET_PRIMARY;
+	return s->role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY : VM_STREAM_PRIMARY;
 }
 
 /* Is @s the control connection of its host, or the stream of its VM? */

@@ -44,7 +44,7 @@ static int stream_broken(struct session *s, const struct wire_frame *frame,
 int session_on_relay(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	struct fleet_vm *vm = s->vm;
-	struct session *standby = session_of(vm->stream[FLEET_STANDBY]);
+	struct session *standby = session_of(vm->stream[VM_STREAM_STANDBY]);
 	size_t size = wire_frame_size(frame);
 	struct wire_failure failure;
 	enum vm_relay_verdict verdict;
@@ -123,7 +123,7 @@ int session_on_stream_error(struct session *s, const struct wire_frame *frame, u
 		    failure.text);
 	tell_failure(s, from_standby && failure.code == WIRE_STREAM_ERROR_GEOMETRY
 				? VM_IN_STREAM_REFUSED : VM_IN_STREAM_FAILED, &failure, now_ns);
-	primary = session_of(s->vm->stream[FLEET_PRIMARY]);
+	primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
 	if (from_standby && primary) {
 		send_stream_error(primary, frame->h.term, frame->h.epoch, &failure);
 		session_end(primary, now_ns); /* both start again with a RESUME */

@@ -224,7 +224,8 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
 		return "the standby's agent reports that it keeps no epoch";
-	if (fsm->stream[1].up && fsm->protection.complete < fsm->protection.committed)
+	if (fsm->stream[VM_STREAM_STANDBY].up &&
+	    fsm->protection.complete < fsm->protection.committed)
 		return "the standby has lost epochs that were committed";
 	return NULL;
 }
@@ -262,7 +263,7 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 		evidence = *s->in->evidence;
 	/* Without the standby no epoch can come, whatever the primary does: it soon reaches its
 	 * in-flight limit. */
-	evidence.expects_progress = fsm->stream[1].up && !s->in->standby_owes;
+	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	return evidence;
 }

@@ -91,6 +91,18 @@ enum vm_fencing {
 	VM_FENCING_RUNNING,
 };
 
+/* Index of a VM's two hosts, by its file. Their roles change, these numbers do not. */
+enum vm_host_index {
+	VM_HOST_FIRST  = 0, /* `primary` of the file */
+	VM_HOST_SECOND = 1, /* `standby` of the file */
+};
+
+/* Index of a VM's two streams: the primary's and the standby's, whichever hosts they come from. */
+enum vm_stream_index {
+	VM_STREAM_PRIMARY = 0,
+	VM_STREAM_STANDBY = 1,
+};
+
 /* Does not change after start. Hosts are numbered 0 and 1: initial primary and standby. */
 struct vm_config {
 	char name[WIRE_NAME_MAX + 1];
@@ -336,8 +348,8 @@ struct vm_fsm {
 	uint64_t stepped_ns;		/* last step; 0: none */
 	uint64_t ticked_ns;		/* last tick */
 	uint64_t term_seen;		/* largest term any agent reported */
-	struct vm_host host[2];
-	struct vm_stream stream[2];	/* [0] primary's, [1] standby's */
+	struct vm_host host[2]; /* by enum vm_host_index */
+	struct vm_stream stream[2];	/* by enum vm_stream_index */
 	uint32_t generation;		/* of the last RESUME */
 	struct vm_protection protection;
 	struct vm_stream_events stream_events;
@@ -426,7 +438,8 @@ uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
  * or the journal is damaged: no term begins by itself, and nothing is ordered. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
-	return fsm->host[0].conflict || fsm->host[1].conflict || fsm->record.in_doubt;
+	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||
+	       fsm->record.in_doubt;
 }
 
 /* The host that does not own the guest: the standby while there is one. */

@@ -98,7 +98,7 @@ static void learn_committed(struct vm_step *s)
 	if (s->in->epoch <= fsm->protection.committed)
 		return;
 	fsm->protection.committed = s->in->epoch;
-	if (fsm->record.state == VM_PROTECTED && fsm->stream[1].up &&
+	if (fsm->record.state == VM_PROTECTED && fsm->stream[VM_STREAM_STANDBY].up &&
 	    fsm->protection.complete < fsm->protection.committed)
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false,
 			     "%s holds epoch %" PRIu64 ", but %" PRIu64 " was committed",

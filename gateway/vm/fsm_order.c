@@ -44,7 +44,7 @@ static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 static uint8_t want_protected(const struct vm_fsm *fsm, uint8_t h)
 {
 	const struct vm_host *host = &fsm->host[h];
-	bool standby_there = fsm->stream[1].up || fsm->record.state == VM_PROTECTED;
+	bool standby_there = fsm->stream[VM_STREAM_STANDBY].up || fsm->record.state == VM_PROTECTED;
 
 	if (!host->reported)
 		return 0;

@@ -127,7 +127,7 @@ static bool has_progress(const struct vm_step *s)
 	}
 	standby->sent_bytes = s->in->relayed_bytes - standby->base_bytes;
 	/* Without the standby's stream the bytes were relayed to nobody. */
-	if (!s->fsm->stream[1].up || standby->sent_bytes <= standby->best_bytes)
+	if (!s->fsm->stream[VM_STREAM_STANDBY].up || standby->sent_bytes <= standby->best_bytes)
 		return false;
 	standby->best_bytes = standby->sent_bytes;
 	return standby->n_resumes <= ATTEMPTS_MAX;
@@ -147,8 +147,8 @@ static bool waits_for_standby(const struct vm_step *s)
 {
 	const struct vm_standby *standby = &s->fsm->protection.standby;
 
-	return !s->fsm->stream[1].up || s->in->standby_owes || standby->n_breaks > 0 ||
-	       standby->n_resumes >= ATTEMPTS_LOOP;
+	return !s->fsm->stream[VM_STREAM_STANDBY].up || s->in->standby_owes ||
+	       standby->n_breaks > 0 || standby->n_resumes >= ATTEMPTS_LOOP;
 }
 
 /* Advance the clock. */
@@ -180,7 +180,7 @@ uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns)
 
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 {
-	const struct vm_stream *stream = &fsm->stream[1];
+	const struct vm_stream *stream = &fsm->stream[VM_STREAM_STANDBY];
 	const char *step = fsm->host[vm_fsm_other(fsm)].work.step;
 
 	(void)snprintf(text, size, "%s%s%s%s%s",
@@ -196,7 +196,7 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 static uint64_t limit_ns(const struct vm_fsm *fsm)
 {
 	bool rehearses = fsm->protection.committed == 0 && fsm->protection.standby.n_breaks == 0 &&
-			 fsm->stream[1].up;
+			 fsm->stream[VM_STREAM_STANDBY].up;
 
 	return (rehearses ? FIRST_EPOCH_TIMES : 1) * fsm->config->standby_timeout_ns;
 }

@@ -49,7 +49,7 @@ void vm_resume_if_ready(struct vm_step *s)
 
 	/* `effective`: the standby has reported since, including whether clients would reach the
 	 * guest there. */
-	if (fsm->record.state == VM_PREPARING && fsm->stream[1].up &&
+	if (fsm->record.state == VM_PREPARING && fsm->stream[VM_STREAM_STANDBY].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
 	    order->done && order->ok && fsm->host[other].effective &&
 	    !vm_way_obstacle(fsm, other)) {
@@ -59,7 +59,7 @@ void vm_resume_if_ready(struct vm_step *s)
 	}
 	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
 		return;
-	if (!fsm->stream[0].up || !fsm->stream[1].up)
+	if (!fsm->stream[VM_STREAM_PRIMARY].up || !fsm->stream[VM_STREAM_STANDBY].up)
 		return;
 	/* After our own restart `committed` may be unknown, but PROTECTED means that something was
 	 * committed. */
@@ -88,7 +88,7 @@ void vm_on_stream_up(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	bool standby = s->in->role == WIRE_VM_ROLE_STANDBY;
-	struct vm_stream *stream = &fsm->stream[standby ? 1 : 0];
+	struct vm_stream *stream = &fsm->stream[standby ? VM_STREAM_STANDBY : VM_STREAM_PRIMARY];
 
 	stream->up = true;
 	stream->changed_ns = s->now_ns;
@@ -102,7 +102,8 @@ void vm_on_stream_up(struct vm_step *s)
 void vm_on_stream_down(struct vm_step *s)
 {
 	struct vm_stream *stream =
-		&s->fsm->stream[s->in->role == WIRE_VM_ROLE_STANDBY ? 1 : 0];
+		&s->fsm->stream[s->in->role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY
+								    : VM_STREAM_PRIMARY];
 
 	if (!stream->up)
 		return;

@@ -44,7 +44,8 @@ static void way_found(struct vm_step *s)
 	vm_event(s, "way", "%s: nothing keeps clients from the guest any more",
 		 vm_host_name(s->fsm, s->in->host));
 	/* Commit now what became complete meanwhile. */
-	if (is_owner(s) && s->fsm->record.state == VM_SYNCING && s->fsm->stream[1].up)
+	if (is_owner(s) && s->fsm->record.state == VM_SYNCING &&
+	    s->fsm->stream[VM_STREAM_STANDBY].up)
 		vm_epoch_complete(s, s->fsm->protection.complete);
 }
 

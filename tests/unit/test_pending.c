@@ -387,8 +387,8 @@ static void test_a_step_ends_no_session(void **state)
 	while (web1->pending.waiting)
 		await_record();
 	assert_int_equal(web1->fsm.record.state, VM_UNPROTECTED);
-	assert_null(web1->stream[FLEET_PRIMARY]);
-	assert_null(web1->stream[FLEET_STANDBY]);
+	assert_null(web1->stream[VM_STREAM_PRIMARY]);
+	assert_null(web1->stream[VM_STREAM_STANDBY]);
 	assert_int_equal(primary.session->phase, SESSION_OPEN);
 	assert_int_equal(standby.session->phase, SESSION_OPEN);
 	assert_int_equal(f.fleet->counters.closing_now, n_closing);
