@@ -198,7 +198,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 		wake_ns = e->epochs.retry_ns;
 	if (!may_seal(e))
 		return wake_ns;
-	due_ns = e->epochs.sync == SYNC_LOST ? now_ns : pacer_due_ns(&e->epochs.pacer, now_ns);
+	due_ns = e->epochs.sync == SYNC_LOST ? now_ns : pacer_due_ns(&e->epochs.pacer);
 	return due_ns < wake_ns ? due_ns : wake_ns;
 }
 
@@ -272,7 +272,7 @@ static void turn(struct engine *e)
 		return;
 	if (e->epochs.sync == SYNC_LOST)
 		epoch_ended(e, engine_full_epoch(e));
-	else if (pacer_due_ns(&e->epochs.pacer, now_ns) <= now_ns)
+	else if (pacer_due_ns(&e->epochs.pacer) <= now_ns)
 		epoch_ended(e, engine_epoch(e));
 }
 

@@ -124,11 +124,10 @@ static uint64_t wanted_ns(const struct pacer *pacer)
 	return budget_ns > due_ns ? budget_ns : due_ns;
 }
 
-uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns)
+uint64_t pacer_due_ns(const struct pacer *pacer)
 {
 	uint64_t due_ns = wanted_ns(pacer);
 
-	(void)now_ns;
 	if (pacer->is_backlog_full || pacer->in_flight >= pacer->config.in_flight_max)
 		return UINT64_MAX;
 	return pacer->link_free_ns > due_ns ? pacer->link_free_ns : due_ns;

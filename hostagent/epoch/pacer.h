@@ -106,9 +106,9 @@ void pacer_clock(struct pacer *pacer, bool is_corrected);
  * commit. */
 void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_full);
 
-/* When to seal the running epoch: <= @now_ns means now; UINT64_MAX means "not before a commit
+/* When to seal the running epoch. A time that is over means now, UINT64_MAX "not before a commit
  * arrives". While the link is busy, this is when to call pacer_link() again. */
-uint64_t pacer_due_ns(const struct pacer *pacer, uint64_t now_ns);
+uint64_t pacer_due_ns(const struct pacer *pacer);
 
 /* What pacer_due_ns() waits for, for people: "demand", "epoch_max", "pause budget", "clock budget"
  * (wall_share_max), "hold full", and while the epoch is stretched "backlog", "in flight" or "link". */

@@ -101,7 +101,7 @@ static void run(struct world *w, uint64_t ns)
 		if (w->is_asked)
 			pacer_demand(&w->pacer, w->now_ns, false);
 		pacer_link(&w->pacer, w->now_ns, (uint64_t)w->waiting, w->link);
-		if (pacer_due_ns(&w->pacer, w->now_ns) <= w->now_ns)
+		if (pacer_due_ns(&w->pacer) <= w->now_ns)
 			seal(w);
 	}
 }
