@@ -10,7 +10,7 @@
  * -> filter on the tap; detach undoes it in reverse. The tap's clsact qdisc is the hold's: a
  * witness lives only where a hold does, and reads the hold's pinned map hold_sent.
  *
- * Where: hostagent/net/witness.c calls it; it calls libbpf only.
+ * Where: hostagent/net/witness_mirror.c calls it; it calls libbpf only.
  * Threads: one owner per object; control and state are shared with the programs, read and written
  * atomically. Functions block for a netlink or bpf call, none for an event.
  */

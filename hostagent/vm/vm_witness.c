@@ -34,7 +34,7 @@ void vm_witness_done(struct vm_witness *w)
 {
 	if (access(w->hold_pin_dir, F_OK) < 0)
 		vm_witness_end(w);
-	witness_leave(w->witness);
+	witness_mirror_leave(w->witness);
 	w->witness = NULL;
 	explicit_bzero(&w->key, sizeof(w->key));
 	pthread_mutex_destroy(&w->lock);
@@ -60,7 +60,7 @@ uint64_t vm_witness_due_ns(struct vm_witness *w, uint64_t term)
 	return due_ns;
 }
 
-static void set_witness(struct vm_witness *w, struct witness *witness, bool is_failed)
+static void set_witness(struct vm_witness *w, struct witness_mirror *witness, bool is_failed)
 {
 	pthread_mutex_lock(&w->lock);
 	w->witness = witness;
@@ -70,7 +70,7 @@ static void set_witness(struct vm_witness *w, struct witness *witness, bool is_f
 
 static int open_witness(struct vm_witness *w)
 {
-	struct witness_config config = {
+	struct witness_mirror_config config = {
 		.vm = w->config->name,
 		.tap = w->config->tap,
 		.pin_dir = w->pin_dir,
@@ -79,8 +79,8 @@ static int open_witness(struct vm_witness *w)
 		.interval_ns = w->config->witness_ns,
 	};
 	struct error error;
-	struct witness *witness;
-	int r = witness_open(&config, &witness, &error);
+	struct witness_mirror *witness;
+	int r = witness_mirror_open(&config, &witness, &error);
 
 	if (r < 0) {
 		if (!w->is_failed) /* only this thread changes it */
@@ -90,7 +90,7 @@ static int open_witness(struct vm_witness *w)
 		return r;
 	}
 	log_info("vm=%s witness %s, at most one datagram in %" PRIu64 " ms", w->config->name,
-		 witness_is_taken_over(witness) ? "taken over" : "set up",
+		 witness_mirror_is_taken_over(witness) ? "taken over" : "set up",
 		 w->config->witness_ns / CLOCK_NS_PER_MS);
 	set_witness(w, witness, false);
 	memset(w->is_way_told, 0, sizeof(w->is_way_told));
@@ -118,7 +118,7 @@ static void refresh(struct vm_witness *w)
 	};
 	int ways[WITNESS_N_PATHS];
 
-	witness_refresh(w->witness, ways);
+	witness_mirror_refresh(w->witness, ways);
 	w->due_ns = clock_mono_ns() + REFRESH_NS;
 	for (size_t i = 0; i < WITNESS_N_PATHS; i++) {
 		if (ways[i] == -ENOENT)
@@ -151,8 +151,8 @@ static void take_key(struct vm_witness *w, const struct wire_witness_key *key)
 		put_back(w, key);
 		return;
 	}
-	if (witness_set_key(w->witness, key->key_id, key->port, key->key,
-			    htonl(key->client_address)) < 0)
+	if (witness_mirror_set_key(w->witness, key->key_id, key->port, key->key,
+				   htonl(key->client_address)) < 0)
 		log_debug("vm=%s a witness key without id or port, ignoring", w->config->name);
 	refresh(w);
 	log_debug("vm=%s witness key=%u to %s:%u", w->config->name, key->key_id, w->gateway_text,
@@ -183,13 +183,13 @@ void vm_witness_turn(struct vm_witness *w, bool is_primary, uint64_t term)
 
 void vm_witness_end(struct vm_witness *w)
 {
-	struct witness *witness = w->witness;
+	struct witness_mirror *witness = w->witness;
 	int r;
 
 	set_witness(w, NULL, false);
 	w->due_ns = UINT64_MAX;
-	r = witness ? witness_close(witness)
-		    : witness_remove_left(w->config->name, w->config->tap, w->pin_dir);
+	r = witness ? witness_mirror_close(witness)
+		    : witness_mirror_remove_left(w->config->name, w->config->tap, w->pin_dir);
 	if (r < 0)
 		log_warn("vm=%s the witness could not be removed whole (%s), ignoring",
 			 w->config->name, strerror(-r));
@@ -197,13 +197,13 @@ void vm_witness_end(struct vm_witness *w)
 
 void vm_witness_report(struct vm_witness *w, char stats[WIRE_STATS_MAX + 1])
 {
-	struct witness_stats s = {0};
+	struct witness_mirror_stats s = {0};
 	const char *state = w->config->witness_ns == 0 ? "off" : "no-key", *client = NULL;
 	int r;
 
 	pthread_mutex_lock(&w->lock);
 	if (w->witness) {
-		witness_stats(w->witness, &s);
+		witness_mirror_stats(w->witness, &s);
 		state = s.is_enabled && s.has_way[WITNESS_BACKUP] ? "on" : "no-way";
 		if (s.is_wanted[WITNESS_CLIENT])
 			client = s.is_enabled && s.has_way[WITNESS_CLIENT] ? "on" : "no-way";

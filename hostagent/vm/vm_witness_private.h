@@ -5,7 +5,7 @@
  * period, and a report may ask for figures at any time. So the VM's worker owns the witness and
  * serves it when work is due.
  *
- *	control thread: vm_witness_offer() ──► key ──► worker: vm_witness_turn() ──► witness_* (net/witness.h)
+ *	control thread: vm_witness_offer() ──► key ──► worker: vm_witness_turn() ──► net/witness_mirror.h
  *
  * The witness begins with the first key of a protection. It ends with UNPROTECT, FENCE, a new term
  * or when this host becomes the standby, but not with the agent. No order fails because of the
@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #include "config/agent_config.h"
-#include "net/witness.h"
+#include "net/witness_mirror.h"
 #include "wire/msg.h"
 
 struct vm_witness {
@@ -34,7 +34,7 @@ struct vm_witness {
 
 	/* under lock */
 	pthread_mutex_t lock;
-	struct witness *witness;     /* changed by the worker only */
+	struct witness_mirror *witness;     /* changed by the worker only */
 	struct wire_witness_key key; /* offered, not taken yet; key_id 0: none */
 	uint64_t key_term;
 	uint64_t key_due_ns;	     /* do not take the key before then; 0: take it now */

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "net/witness.h"
+#include "net/witness_mirror.h"
 
 static int answer(int r)
 {
@@ -29,13 +29,13 @@ static int answer(int r)
 }
 
 /* Print one result per path; the client network's only if that path is wanted. */
-static void run_refresh(struct witness *w)
+static void run_refresh(struct witness_mirror *w)
 {
-	struct witness_stats s;
+	struct witness_mirror_stats s;
 	int ways[WITNESS_N_PATHS];
 
-	witness_refresh(w, ways);
-	witness_stats(w, &s);
+	witness_mirror_refresh(w, ways);
+	witness_mirror_stats(w, &s);
 	for (int i = 0; i < WITNESS_N_PATHS; i++) {
 		if (i == WITNESS_BACKUP || s.is_wanted[i])
 			printf("%s%s%s", i ? " " : "", ways[i] < 0 ? "error " : "ok",
@@ -44,7 +44,7 @@ static void run_refresh(struct witness *w)
 	printf("\n");
 }
 
-static void run_key(struct witness *w, const char *id, const char *port, const char *hex,
+static void run_key(struct witness_mirror *w, const char *id, const char *port, const char *hex,
 		    const char *client)
 {
 	uint8_t key[WITNESS_KEY_SIZE];
@@ -56,19 +56,19 @@ static void run_key(struct witness *w, const char *id, const char *port, const c
 			r = -EINVAL;
 	}
 	if (r == 0)
-		r = witness_set_key(w, (uint32_t)strtoul(id, NULL, 10),
-				    (uint16_t)strtoul(port, NULL, 10), key, address.s_addr);
+		r = witness_mirror_set_key(w, (uint32_t)strtoul(id, NULL, 10),
+					   (uint16_t)strtoul(port, NULL, 10), key, address.s_addr);
 	if (r < 0)
 		(void)answer(r);
 	else
 		run_refresh(w);
 }
 
-static void run_stats(const struct witness *w)
+static void run_stats(const struct witness_mirror *w)
 {
-	struct witness_stats s;
+	struct witness_mirror_stats s;
 
-	witness_stats(w, &s);
+	witness_mirror_stats(w, &s);
 	printf("key_id=%u is_enabled=%d to_guest=%" PRIu64 " sampled=%" PRIu64 " sent=%" PRIu64
 	       " failed=%" PRIu64 " sequence=%" PRIu64 " client_sent=%" PRIu64
 	       " client_failed=%" PRIu64 " client_sequence=%" PRIu64 "\n",
@@ -78,7 +78,7 @@ static void run_stats(const struct witness *w)
 }
 
 /* Returns 1 to go on, 0 when done. */
-static int run_line(struct witness *w, char *line)
+static int run_line(struct witness_mirror *w, char *line)
 {
 	char *at = NULL, *name = strtok_r(line, " \n", &at), *id = strtok_r(NULL, " \n", &at);
 	char *port = strtok_r(NULL, " \n", &at), *hex = strtok_r(NULL, " \n", &at);
@@ -86,11 +86,11 @@ static int run_line(struct witness *w, char *line)
 	if (!name)
 		return 1;
 	if (strcmp(name, "close") == 0) {
-		(void)answer(witness_close(w));
+		(void)answer(witness_mirror_close(w));
 		return 0;
 	}
 	if (strcmp(name, "leave") == 0) {
-		witness_leave(w);
+		witness_mirror_leave(w);
 		return answer(0);
 	}
 	if (strcmp(name, "key") == 0 && hex)
@@ -106,9 +106,9 @@ static int run_line(struct witness *w, char *line)
 
 int main(int argc, char **argv)
 {
-	struct witness_config config;
+	struct witness_mirror_config config;
 	struct error error;
-	struct witness *w;
+	struct witness_mirror *w;
 	struct in_addr gateway;
 	char line[256];
 	int r;
@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 			"[remove]\n");
 		return 2;
 	}
-	config = (struct witness_config){
+	config = (struct witness_mirror_config){
 		.vm = argv[1],
 		.tap = argv[2],
 		.pin_dir = argv[3],
@@ -129,16 +129,17 @@ int main(int argc, char **argv)
 		.interval_ns = strtoull(argv[6], NULL, 10) * 1000,
 	};
 	if (argc > 7)
-		return answer(witness_remove_left(config.vm, config.tap, config.pin_dir)) < 0;
-	r = witness_open(&config, &w, &error);
+		return answer(witness_mirror_remove_left(config.vm, config.tap, config.pin_dir)) <
+		       0;
+	r = witness_mirror_open(&config, &w, &error);
 	if (r < 0) {
 		printf("error %s: %s\n", strerrorname_np(-r), error.text);
 		return 1;
 	}
-	printf("ok open taken_over=%d\n", witness_is_taken_over(w));
+	printf("ok open taken_over=%d\n", witness_mirror_is_taken_over(w));
 	do {
 		if (!fgets(line, sizeof(line), stdin)) {
-			witness_leave(w);
+			witness_mirror_leave(w);
 			return 0;
 		}
 	} while (run_line(w, line));

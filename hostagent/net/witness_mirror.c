@@ -1,4 +1,4 @@
-#include "net/witness.h"
+#include "net/witness_mirror.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -21,7 +21,7 @@
 #define HEADER_ADDRESS_AT 30 /* destination address */
 #define HEADER_PORT_AT	  36
 
-struct witness {
+struct witness_mirror {
 	struct nl nl;
 	struct witness_prog prog;
 	int helper;		/* ifindex of hfwN, 0: none */
@@ -71,7 +71,7 @@ static int remove_links(struct nl *nl, const char *alias, const char *keep_a, co
 	return r;
 }
 
-static int set_up_link(struct witness *w, const char *name, int *ret_ifindex)
+static int set_up_link(struct witness_mirror *w, const char *name, int *ret_ifindex)
 {
 	struct nl_link link;
 	int r = nl_link_get(&w->nl, name, 0, &link);
@@ -88,7 +88,7 @@ static int set_up_link(struct witness *w, const char *name, int *ret_ifindex)
 }
 
 /* Use an existing pair with our alias again: samples may be on their way through it. */
-static int open_helper(struct witness *w, const struct nl_link *tap, int *ret_in,
+static int open_helper(struct witness_mirror *w, const struct nl_link *tap, int *ret_in,
 		       struct error *ret_error)
 {
 	char out_name[IFNAMSIZ], in_name[IFNAMSIZ];
@@ -118,7 +118,7 @@ static int open_helper(struct witness *w, const struct nl_link *tap, int *ret_in
 				 in_name, strerror(-r)) : 0;
 }
 
-static int explain(const struct witness_config *config, enum witness_prog_step step, int r,
+static int explain(const struct witness_mirror_config *config, enum witness_prog_step step, int r,
 		   struct error *ret_error)
 {
 	switch (step) {
@@ -141,7 +141,7 @@ static int explain(const struct witness_config *config, enum witness_prog_step s
 			 "hold's", config->tap, strerror(-r));
 }
 
-static int open_all(struct witness *w, const struct witness_config *config,
+static int open_all(struct witness_mirror *w, const struct witness_mirror_config *config,
 		    struct error *ret_error)
 {
 	enum witness_prog_step step = WITNESS_PROG_PIN_DIR;
@@ -167,7 +167,8 @@ static int open_all(struct witness *w, const struct witness_config *config,
 	return 0;
 }
 
-static const struct witness_path *path_of(const struct witness *w, enum witness_path_number number)
+static const struct witness_path *path_of(const struct witness_mirror *w,
+					  enum witness_path_number number)
 {
 	const struct witness_control *control = w->prog.control;
 
@@ -176,7 +177,7 @@ static const struct witness_path *path_of(const struct witness *w, enum witness_
 
 /* Read the port and client address that the earlier agent left: they are valid until the next
  * set_key. */
-static void take_ways(struct witness *w)
+static void take_ways(struct witness_mirror *w)
 {
 	for (enum witness_path_number n = 0; n < WITNESS_N_PATHS; n++) {
 		const struct witness_path *path = path_of(w, n);
@@ -189,10 +190,10 @@ static void take_ways(struct witness *w)
 	}
 }
 
-int witness_open(const struct witness_config *config, struct witness **ret,
-		 struct error *ret_error)
+int witness_mirror_open(const struct witness_mirror_config *config, struct witness_mirror **ret,
+			struct error *ret_error)
 {
-	struct witness *w;
+	struct witness_mirror *w;
 	int r;
 
 	ret_error->text[0] = '\0';
@@ -256,7 +257,7 @@ static void make_header(uint32_t address_be32, uint16_t port, const struct nl_ro
 	bytes_put_be16(udp + 4, 8 + WITNESS_DATAGRAM_SIZE);
 }
 
-static void enable(struct witness *w)
+static void enable(struct witness_mirror *w)
 {
 	struct witness_control *control = w->prog.control;
 	bool is_ready = control->keys[control->key_slot & 1].key_id != 0 &&
@@ -266,7 +267,8 @@ static void enable(struct witness *w)
 	__atomic_store_n(&control->is_enabled, is_ready, __ATOMIC_RELEASE);
 }
 
-static void use_path(struct witness *w, enum witness_path_number n, const struct witness_path *path)
+static void use_path(struct witness_mirror *w, enum witness_path_number n,
+		     const struct witness_path *path)
 {
 	struct witness_control *control = w->prog.control;
 	uint32_t slot = control->path_slot[n] & 1;
@@ -282,15 +284,17 @@ static void use_path(struct witness *w, enum witness_path_number n, const struct
 
 /* Get the next hop's MAC address. In the client network perhaps nothing but witnesses goes to the
  * gateway. The kernel would then forget the address, or never ask for it, so we make it ask. */
-static int find_mac(struct witness *w, enum witness_path_number n, const struct nl_route *route,
-		    uint8_t ret_mac[6])
+static int find_mac(struct witness_mirror *w, enum witness_path_number n,
+		    const struct nl_route *route, uint8_t ret_mac[6])
 {
-	int r = n == WITNESS_CLIENT ? nl_neighbour_use(&w->nl, route->ifindex, route->next_be32) : 0;
+	int r = n == WITNESS_CLIENT ? nl_neighbour_use(&w->nl, route->ifindex, route->next_be32)
+				    : 0;
 
 	return r < 0 ? r : nl_neighbour_get(&w->nl, route->ifindex, route->next_be32, ret_mac);
 }
 
-static int find_way(struct witness *w, enum witness_path_number n, struct witness_path *ret_path)
+static int find_way(struct witness_mirror *w, enum witness_path_number n,
+		    struct witness_path *ret_path)
 {
 	struct nl_route route;
 	struct nl_link link;
@@ -312,7 +316,7 @@ static int find_way(struct witness *w, enum witness_path_number n, struct witnes
 	return 0;
 }
 
-void witness_refresh(struct witness *w, int ret_ways[WITNESS_N_PATHS])
+void witness_mirror_refresh(struct witness_mirror *w, int ret_ways[WITNESS_N_PATHS])
 {
 	for (enum witness_path_number n = 0; n < WITNESS_N_PATHS; n++) {
 		struct witness_path path = {0};
@@ -324,8 +328,8 @@ void witness_refresh(struct witness *w, int ret_ways[WITNESS_N_PATHS])
 	enable(w);
 }
 
-int witness_set_key(struct witness *w, uint32_t key_id, uint16_t port,
-		    const uint8_t key[WITNESS_KEY_SIZE], uint32_t client_be32)
+int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t port,
+			   const uint8_t key[WITNESS_KEY_SIZE], uint32_t client_be32)
 {
 	struct witness_control *control = w->prog.control;
 	struct witness_key *now = &control->keys[control->key_slot & 1];
@@ -350,14 +354,14 @@ int witness_set_key(struct witness *w, uint32_t key_id, uint16_t port,
 	return 0;
 }
 
-static void free_witness(struct witness *w)
+static void free_witness(struct witness_mirror *w)
 {
 	witness_prog_done(&w->prog);
 	nl_close(&w->nl);
 	free(w);
 }
 
-int witness_close(struct witness *w)
+int witness_mirror_close(struct witness_mirror *w)
 {
 	int r, q;
 
@@ -374,24 +378,24 @@ int witness_close(struct witness *w)
 	return r;
 }
 
-void witness_leave(struct witness *w)
+void witness_mirror_leave(struct witness_mirror *w)
 {
 	if (w)
 		free_witness(w);
 }
 
-bool witness_is_taken_over(const struct witness *w)
+bool witness_mirror_is_taken_over(const struct witness_mirror *w)
 {
 	return w->is_taken_over;
 }
 
-void witness_stats(const struct witness *w, struct witness_stats *ret)
+void witness_mirror_stats(const struct witness_mirror *w, struct witness_mirror_stats *ret)
 {
 	const volatile struct witness_control *control = w->prog.control;
 	const volatile struct witness_state *state = w->prog.state;
 	uint32_t slot = control->key_slot & 1;
 
-	*ret = (struct witness_stats){
+	*ret = (struct witness_mirror_stats){
 		.key_id = control->keys[slot].key_id,
 		.is_enabled = control->is_enabled != 0,
 		.to_guest = state->to_guest,
@@ -407,7 +411,7 @@ void witness_stats(const struct witness *w, struct witness_stats *ret)
 	}
 }
 
-int witness_remove_left(const char *vm, const char *tap, const char *pin_dir)
+int witness_mirror_remove_left(const char *vm, const char *tap, const char *pin_dir)
 {
 	struct nl_link link = {0};
 	char alias[NL_ALIAS_MAX];
