@@ -467,7 +467,7 @@ static void usage(FILE *out)
 static int check_config(const struct gw_config *config)
 {
 	static struct gw_vm_config vms[FLEET_VMS_MAX];
-	struct config_error error;
+	struct error error;
 	struct wire_tls_context *tls;
 	int status = 0;
 	size_t n;
@@ -503,7 +503,7 @@ int main(int argc, char **argv)
 	};
 	struct daemon *d = &daemon_state;
 	const char *path = CONFIG_DEFAULT;
-	struct config_error error;
+	struct error error;
 	struct error why;
 	bool check = false;
 	int c;

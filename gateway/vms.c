@@ -78,7 +78,7 @@ static int add_vm(const struct gw_config *config, struct fleet *fleet,
 int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarnating *incarnating,
 	     struct gw_vm_config *vms, struct probes **ret_probes)
 {
-	struct config_error error;
+	struct error error;
 	struct error why;
 	size_t n, n_good = 0;
 	int r = gw_config_load_vms(config, vms, FLEET_VMS_MAX, &n, &error);

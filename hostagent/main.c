@@ -92,7 +92,7 @@ int main(int argc, char **argv)
 {
 	struct options options;
 	struct agent_config config;
-	struct config_error error;
+	struct error error;
 	int r;
 
 	r = parse_options(argc, argv, &options);

@@ -159,20 +159,17 @@ const struct config_key gw_vm_config_keys[] = {
 };
 const size_t gw_n_vm_config_keys = ARRAY_SIZE(gw_vm_config_keys);
 
-static int complain(struct config_error *error, const char *file, const char *format, ...)
+static int complain(struct error *ret_error, const char *file, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-static int complain(struct config_error *error, const char *file, const char *format, ...)
+static int complain(struct error *ret_error, const char *file, const char *format, ...)
 {
+	char what[ERROR_TEXT_BYTES];
 	va_list args;
-	int n;
 
-	*error = (struct config_error){0};
-	(void)snprintf(error->file, sizeof(error->file), "%s", file);
-	n = snprintf(error->text, sizeof(error->text), "%.255s: ", file);
 	va_start(args, format);
-	(void)vsnprintf(error->text + n, sizeof(error->text) - (size_t)n, format, args);
+	(void)vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	return -EINVAL;
+	return error_set(ret_error, -EINVAL, "%.255s: %s", file, what);
 }
 
 int gw_config_address(const struct gw_config *config, struct config_prefix *ret_address)
@@ -189,7 +186,7 @@ static bool is_kernel(const struct gw_config *config)
 }
 
 static int check_probe_port(const struct gw_config *config, const char *path,
-			    struct config_error *ret_error)
+			    struct error *ret_error)
 {
 	size_t size = strcspn(config->probe_port, ",");
 
@@ -214,7 +211,7 @@ static int check_probe_port(const struct gw_config *config, const char *path,
 	return 0;
 }
 
-int gw_config_load(const char *path, struct gw_config *ret_config, struct config_error *ret_error)
+int gw_config_load(const char *path, struct gw_config *ret_config, struct error *ret_error)
 {
 	struct gw_config config = {0};
 	int r = config_load(path, gw_config_keys, gw_n_config_keys, &config, ret_error);
@@ -252,7 +249,7 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct config
 
 /* Can an ARP request from our address @own reach @ip? 0 (also if @ip is 0, "none") or -EINVAL. */
 static int check_address(const char *path, const char *key, uint32_t ip_be32, const char *own_key,
-			 const struct config_prefix *own, struct config_error *ret_error)
+			 const struct config_prefix *own, struct error *ret_error)
 {
 	uint32_t mask = own->bits ? UINT32_MAX << (32 - own->bits) : 0;
 	uint32_t ip = ntohl(ip_be32), us = ntohl(own->ip_be32);
@@ -275,7 +272,7 @@ static int check_address(const char *path, const char *key, uint32_t ip_be32, co
 }
 
 static int check_vm_probes(const struct gw_config *config, const char *path,
-			   const struct gw_vm_config *vm, struct config_error *ret_error)
+			   const struct gw_vm_config *vm, struct error *ret_error)
 {
 	const uint32_t client[] = {vm->guest_address, vm->primary_address, vm->standby_address};
 	const uint32_t backup[] = {vm->primary_backup, vm->standby_backup};
@@ -313,7 +310,7 @@ static int check_vm_probes(const struct gw_config *config, const char *path,
 }
 
 static int check_vm_witness(const struct gw_config *config, const char *path,
-			    const struct gw_vm_config *vm, struct config_error *ret_error)
+			    const struct gw_vm_config *vm, struct error *ret_error)
 {
 	if (vm->witness_paths != GW_WITNESS_BOTH)
 		return 0;
@@ -334,7 +331,7 @@ static int check_vm_witness(const struct gw_config *config, const char *path,
 }
 
 static int load_vm(const struct gw_config *config, const char *file, struct gw_vm_config *ret_vm,
-		   struct config_error *ret_error)
+		   struct error *ret_error)
 {
 	char path[PATH_MAX];
 	struct gw_vm_config vm = {0};
@@ -387,7 +384,7 @@ static void check_guests(const char *dir, struct gw_vm_config *vms, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		for (size_t j = i + 1; j < n; j++) {
-			struct config_error error;
+			struct error error;
 			char file[CONFIG_NAME_SIZE + 8];
 
 			if (!vms[i].guest_address || vms[i].guest_address != vms[j].guest_address)
@@ -401,10 +398,10 @@ static void check_guests(const char *dir, struct gw_vm_config *vms, size_t n)
 }
 
 int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
-		       size_t *ret_n, struct config_error *ret_error)
+		       size_t *ret_n, struct error *ret_error)
 {
 	const char *dir = config->vm_dir;
-	struct config_error error;
+	struct error error;
 	struct dirent **entries;
 	int n = scandir(dir, &entries, is_ini, alphasort), r = 0;
 	size_t n_read = 0;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/config.h"
+#include "base/error.h"
 
 #define GATEWAY_PATH_SIZE  256
 #define GATEWAY_PORT_KERNEL "kernel"
@@ -75,7 +76,7 @@ extern const struct config_key gw_vm_config_keys[];
 extern const size_t gw_n_vm_config_keys;
 
 /* Read @path and check what involves several keys. 0 or -errno with *ret_error. */
-int gw_config_load(const char *path, struct gw_config *ret_config, struct config_error *ret_error)
+int gw_config_load(const char *path, struct gw_config *ret_config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* @config's own address on the backup network. 0; -EINVAL: none, or malformed. */
@@ -87,7 +88,7 @@ int gw_config_address(const struct gw_config *config, struct config_prefix *ret_
  * other VM. 0: *ret_n were read; -errno with *ret_error: the directory could not be read, or has
  * more than @n_max. */
 int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
-		       size_t *ret_n, struct config_error *ret_error)
+		       size_t *ret_n, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 #endif

@@ -160,7 +160,7 @@ static int load(const struct options *o, struct ctl_config *ret_config)
 	const char *given[] = {o->gateway, o->ca, o->crl, o->cert, o->key};
 	bool all_given = o->gateway && o->ca && o->cert && o->key;
 	struct ctl_config config = {0};
-	struct config_error error;
+	struct error error;
 
 	if (o->config || !all_given) {
 		const char *path = o->config ? o->config : CONFIG_DEFAULT;

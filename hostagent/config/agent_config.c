@@ -147,14 +147,6 @@ static const struct config_key vm_keys[] = {
 		   "most bytes of one buffered epoch; 0: twice the RAM"),
 };
 
-static void set_error(struct config_error *error, const char *file, const char *what)
-{
-	*error = (struct config_error){0};
-	if (snprintf(error->file, sizeof(error->file), "%s", file) >= (int)sizeof(error->file))
-		error->file[0] = '\0'; /* the text already names the file */
-	snprintf(error->text, sizeof(error->text), "%s: %s", file, what);
-}
-
 /* "198.18.1.2:7402". 0 or -EINVAL. */
 static int parse_endpoint(const char *text, struct config_address *ret_address)
 {
@@ -191,31 +183,27 @@ static int parse_peer(struct agent_vm_config *vm)
 }
 
 /* Check the rules that the key tables cannot express. */
-static int check_vm(const char *path, struct agent_vm_config *vm, struct config_error *error)
+static int check_vm(const char *path, struct agent_vm_config *vm, struct error *error)
 {
-	if (*vm->peer && parse_peer(vm) < 0) {
-		set_error(error, path, "peer is no NAME@ADDRESS:PORT, as beta@198.18.1.2:7402");
-		return -EINVAL;
-	}
-	if (vm->gateway_lost != AGREE_HOLD && !*vm->peer) {
-		set_error(error, path, "gateway_lost other than hold needs peer = NAME@ADDRESS:PORT");
-		return -EINVAL;
-	}
-	if (vm->epoch_max_ns < vm->epoch_min_ns || vm->epoch_max_ns == 0) {
-		set_error(error, path, "epoch_max_ms must not be below epoch_min_ms");
-		return -EINVAL;
-	}
-	if (!*vm->state_dir != !*vm->command_file) {
-		set_error(error, path,
-			  "[standby] needs both state_dir and command_file, or neither");
-		return -EINVAL;
-	}
-	if (!*vm->qmp && !*vm->state_dir) {
-		set_error(error, path,
-			  "neither [vm] qmp nor [standby] state_dir is set: this host could do "
-			  "nothing with the VM");
-		return -EINVAL;
-	}
+	if (*vm->peer && parse_peer(vm) < 0)
+		return error_set(error, -EINVAL,
+				 "%s: peer is no NAME@ADDRESS:PORT, as beta@198.18.1.2:7402", path);
+	if (vm->gateway_lost != AGREE_HOLD && !*vm->peer)
+		return error_set(error, -EINVAL,
+				 "%s: gateway_lost other than hold needs peer = NAME@ADDRESS:PORT",
+				 path);
+	if (vm->epoch_max_ns < vm->epoch_min_ns || vm->epoch_max_ns == 0)
+		return error_set(error, -EINVAL, "%s: epoch_max_ms must not be below epoch_min_ms",
+				 path);
+	if (!*vm->state_dir != !*vm->command_file)
+		return error_set(error, -EINVAL,
+				 "%s: [standby] needs both state_dir and command_file, or neither",
+				 path);
+	if (!*vm->qmp && !*vm->state_dir)
+		return error_set(error, -EINVAL,
+				 "%s: neither [vm] qmp nor [standby] state_dir is set: this host "
+				 "could do nothing with the VM",
+				 path);
 	return 0;
 }
 
@@ -252,7 +240,7 @@ static void set_fault(struct agent_vm_config *vm, const char *path, const char *
 static void load_vm(const char *path, struct agent_vm_config *ret_vm)
 {
 	struct agent_vm_config vm = {0};
-	struct config_error error;
+	struct error error;
 
 	if (config_load(path, vm_keys, ARRAY_SIZE(vm_keys), &vm, &error) < 0 || check_vm(path, &vm, &error) < 0) {
 		set_fault(ret_vm, path, error.text);
@@ -287,7 +275,7 @@ static void forget_vm(struct agent_vm_config *vm, const char *fault)
  * an unusable file does not take the name away from a usable one. */
 static void settle_names(struct agent_config *config)
 {
-	char fault[AGENT_FAULT_MAX];
+	char fault[ERROR_TEXT_BYTES];
 
 	for (uint32_t i = 0; i < config->n_vms; i++) {
 		for (uint32_t k = 0; k < config->n_vms; k++) {
@@ -306,21 +294,19 @@ static void settle_names(struct agent_config *config)
 	}
 }
 
-static int load_vms(struct agent_config *config, struct config_error *error)
+static int load_vms(struct agent_config *config, struct error *error)
 {
 	struct dirent **entries;
 	char path[256];
 	int n = scandir(config->vm_dir, &entries, is_ini, alphasort), r = 0;
 
-	if (n < 0) {
-		r = -errno;
-		set_error(error, config->vm_dir,
-			  r == -ENOENT ? "no such vm_dir; make it, with one .ini file per VM"
-				       : strerror(errno));
-		return r;
-	}
+	if (n < 0)
+		return error_set(error, -errno, "%s: %s", config->vm_dir,
+				 errno == ENOENT
+					 ? "no such vm_dir; make it, with one .ini file per VM"
+					 : strerror(errno));
 	if ((unsigned)n > AGENT_VMS_MAX) {
-		set_error(error, config->vm_dir, "more than 64 VM files");
+		(void)error_set(error, -EINVAL, "%s: more than 64 VM files", config->vm_dir);
 		r = -E2BIG;
 	}
 	config->vms = calloc((size_t)n + 1, sizeof(*config->vms));
@@ -329,7 +315,8 @@ static int load_vms(struct agent_config *config, struct config_error *error)
 	for (int i = 0; i < n; i++) {
 		if (r == 0 && snprintf(path, sizeof(path), "%s/%s", config->vm_dir,
 				       entries[i]->d_name) >= (int)sizeof(path)) {
-			set_error(error, config->vm_dir, "a file's name in it is too long");
+			(void)error_set(error, -EINVAL, "%s: a file's name in it is too long",
+					config->vm_dir);
 			r = -ENAMETOOLONG;
 		}
 		if (r == 0)
@@ -343,7 +330,7 @@ static int load_vms(struct agent_config *config, struct config_error *error)
 }
 
 int agent_config_load(const char *path, struct agent_config *ret_config,
-		      struct config_error *ret_error)
+		      struct error *ret_error)
 {
 	struct agent_config config = {0};
 	struct in_addr address;
@@ -354,10 +341,9 @@ int agent_config_load(const char *path, struct agent_config *ret_config,
 		return r;
 	address.s_addr = config.gateway.ip_be32;
 	(void)inet_ntop(AF_INET, &address, config.gateway_text, sizeof(config.gateway_text));
-	if (*config.peer_listen && parse_endpoint(config.peer_listen, &config.peer_listen_at) < 0) {
-		set_error(ret_error, path, "peer_listen is no ADDRESS:PORT, as 198.18.1.2:7402");
-		return -EINVAL;
-	}
+	if (*config.peer_listen && parse_endpoint(config.peer_listen, &config.peer_listen_at) < 0)
+		return error_set(ret_error, -EINVAL,
+				 "%s: peer_listen is no ADDRESS:PORT, as 198.18.1.2:7402", path);
 	r = load_vms(&config, ret_error);
 	if (r < 0) {
 		agent_config_done(&config);

@@ -12,12 +12,12 @@
 #include <stdio.h>
 
 #include "base/config.h"
+#include "base/error.h"
 #include "wire/limits.h"
 
 #define AGENT_PATH_MAX 192
 #define AGENT_VMS_MAX  64u
 #define AGENT_COMMAND_MAX 16384u /* bytes of a standby's QEMU command file */
-#define AGENT_FAULT_MAX	  800u	 /* a fault's text, with its NUL */
 
 /* [vm] and [standby] of one VM's file. */
 struct agent_vm_config {
@@ -53,8 +53,8 @@ struct agent_vm_config {
 	char *command; /* content of command_file, or NULL; owned */
 
 	char file[AGENT_PATH_MAX + 64];	/* where it was read from */
-	char fault[AGENT_FAULT_MAX];	/* why the VM is unusable; only name and file are valid */
-	char standby_fault[AGENT_FAULT_MAX]; /* why this host cannot stand by; command is NULL then */
+	char fault[ERROR_TEXT_BYTES];	/* why the VM is unusable; only name and file are valid */
+	char standby_fault[ERROR_TEXT_BYTES]; /* why it cannot stand by; command is NULL then */
 };
 
 struct agent_config {
@@ -77,7 +77,7 @@ struct agent_config {
  * it includes the VMs whose files are wrong, each with its fault ("FILE:LINE: what, expected
  * what"). -errno: @path or the vm_dir is wrong; *ret_error has file, line and what was expected. */
 int agent_config_load(const char *path, struct agent_config *ret_config,
-		      struct config_error *ret_error) __attribute__((warn_unused_result));
+		      struct error *ret_error) __attribute__((warn_unused_result));
 void agent_config_done(struct agent_config *config); /* accepts a zeroed one */
 
 /* Print every key with type, default and meaning. */

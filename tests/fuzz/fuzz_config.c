@@ -61,7 +61,7 @@ static bool is_printable_value(const char *text)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct sample sample, before, again;
-	struct config_error error = {0};
+	struct error error = {0};
 	char *text = NULL;
 	size_t text_size = 0;
 	FILE *out;

@@ -68,7 +68,7 @@ static int teardown(void **state)
 static void a_plain_pair_of_files(void **state)
 {
 	struct agent_config config;
-	struct config_error error;
+	struct error error;
 
 	(void)state;
 	put(other_path,
@@ -95,7 +95,7 @@ static void a_plain_pair_of_files(void **state)
 static void expect_refused(int expected, const char *part)
 {
 	struct agent_config config;
-	struct config_error error;
+	struct error error;
 	int r = agent_config_load(agent_path, &config, &error);
 
 	assert_int_equal(r, expected);
@@ -107,7 +107,7 @@ static void expect_refused(int expected, const char *part)
 static void expect_fault(const char *name, const char *part)
 {
 	struct agent_config config;
-	struct config_error error;
+	struct error error;
 
 	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);
 	assert_int_equal(config.n_vms, 2);
@@ -144,7 +144,7 @@ static void faults_name_the_place(void **state)
 static void a_missing_command_hinders_only_the_standby(void **state)
 {
 	struct agent_config config;
-	struct config_error error;
+	struct error error;
 
 	(void)state;
 	put(vm_path,
@@ -162,7 +162,7 @@ static void a_missing_command_hinders_only_the_standby(void **state)
 static void of_two_files_with_one_name_neither_counts(void **state)
 {
 	struct agent_config config;
-	struct config_error error;
+	struct error error;
 
 	(void)state;
 	put(vm_path, "[vm]\nname = web3\ntap = tap0\nqmp = /q\n");
@@ -216,7 +216,7 @@ static void the_other_host(void **state)
 		"beta@::1:7402",
 	};
 	struct agent_config config;
-	struct config_error error;
+	struct error error;
 
 	(void)state;
 	put(agent_path, AGENT_INI "peer_listen = 198.18.1.1:7402\n", dir);

@@ -54,7 +54,7 @@ static const struct config_key keys[] = {
 	CONFIG_KEY("net", "ports", PORTS, struct sample, ports, "", 0, 0, "may be unset"),
 };
 
-static int parse(const char *text, size_t size, struct sample *sample, struct config_error *error)
+static int parse(const char *text, size_t size, struct sample *sample, struct error *error)
 {
 	return config_parse_buffer("t.ini", text, size, keys, ARRAY_SIZE(keys), sample, error);
 }
@@ -73,7 +73,7 @@ static void test_all_types(void **state)
 				   "ip = 198.18.0.2\nports = 80,443 , 65535  1\n"
 				   "[host]\n";
 	struct sample s = {0};
-	struct config_error error;
+	struct error error;
 	static const uint8_t ip[4] = {198, 18, 0, 2}, mac[6] = {0, 0x11, 0x22, 0xaa, 0xbb, 0xff};
 
 	(void)state;
@@ -102,7 +102,7 @@ static void test_defaults(void **state)
 {
 	static const char text[] = "[host]\nname=a\n";
 	struct sample s;
-	struct config_error error;
+	struct error error;
 
 	(void)state;
 	memset(&s, 0xee, sizeof(s));
@@ -188,7 +188,7 @@ static void test_refusals(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct sample s, before;
-		struct config_error error = {0};
+		struct error error = {0};
 
 		memset(&s, 0x5a, sizeof(s));
 		before = s;
@@ -204,7 +204,7 @@ static void test_nul_long_line_and_long_file(void **state)
 	char text[600] = "[host]\nname=a\n# ";
 	size_t used = strlen(text);
 	struct sample s = {0};
-	struct config_error error;
+	struct error error;
 	char *large;
 
 	(void)state;
@@ -217,7 +217,6 @@ static void test_nul_long_line_and_long_file(void **state)
 	text[used - 2] = '\t';
 	assert_int_equal(parse(text, sizeof(text), &s, &error), -EINVAL);
 	assert_non_null(strstr(error.text, "t.ini:3: line of 584 bytes, expected at most 196"));
-	assert_int_equal(error.line, 3);
 
 	large = calloc(1, CONFIG_FILE_BYTES_MAX + 1);
 	assert_non_null(large);
@@ -232,7 +231,7 @@ static void test_wrong_table(void **state)
 	static const struct config_key bad_default[] = {CONFIG_KEY(
 		"a", "b", U32, struct sample, small, "11", 1, 10, "default out of range")};
 	struct sample s = {0};
-	struct config_error error;
+	struct error error;
 
 	(void)state;
 	assert_int_equal(config_parse_buffer("t", "", 0, narrow, 1, &s, &error), -EFAULT);
@@ -244,7 +243,7 @@ static void test_values_round_trip(void **state)
 {
 	static const char text[] = "[host]\nname=a\nnote=x y\nlarge=123\n[net]\nnet=10.1.2.3/9\n";
 	struct sample s = {0}, again = {0};
-	struct config_error error;
+	struct error error;
 	char *printed = NULL;
 	size_t size = 0;
 	FILE *out = open_memstream(&printed, &size);
@@ -266,7 +265,7 @@ static void test_example_names_every_key(void **state)
 	size_t size = 0;
 	FILE *out = open_memstream(&example, &size);
 	struct sample s = {0};
-	struct config_error error;
+	struct error error;
 
 	(void)state;
 	config_print_example(out, keys, ARRAY_SIZE(keys));
@@ -296,7 +295,7 @@ static void test_load(void **state)
 	char path[] = "/tmp/holdfast-test-config-XXXXXX";
 	int fd = mkstemp(path);
 	struct sample s = {0};
-	struct config_error error;
+	struct error error;
 
 	(void)state;
 	assert_true(fd >= 0);
@@ -320,12 +319,12 @@ static void test_a_comment_does_not_cut_a_text(void **state)
 	};
 	static const char taken[] = "[host]\n; a comment\nname = a ; another\nnote = x; y;z\n";
 	struct sample sample;
-	struct config_error error;
+	struct error error;
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		assert_int_equal(parse(refused[i], strlen(refused[i]), &sample, &error), -EINVAL);
-		assert_int_equal(error.line, 3);
+		assert_non_null(strstr(error.text, ":3: "));
 		assert_non_null(strstr(error.text, "would cut the value"));
 	}
 	assert_int_equal(parse(taken, strlen(taken), &sample, &error), 0);

@@ -25,29 +25,28 @@ struct parse {
 	size_t n_keys;
 	char *values[CONFIG_KEYS_MAX];		 /* accepted text of each key, heap; NULL: not set */
 	unsigned int lines[CONFIG_KEYS_MAX]; /* where it was set */
-	struct config_error error;		 /* the first error; valid when failed */
+	struct error error;			 /* the first one; valid when failed */
+	unsigned int error_line;		 /* where it was; 0: the file as a whole */
 	int failed;				 /* 0, or the negative errno of `error` */
 };
 
 static void __attribute__((format(printf, 4, 5)))
 fail(struct parse *parse, int r, unsigned int line, const char *format, ...)
 {
-	struct config_error *error = &parse->error;
+	char what[ERROR_TEXT_BYTES];
 	va_list args;
-	int n;
 
 	if (parse->failed)
 		return; /* the first error is the one that helps */
 	parse->failed = r;
-	snprintf(error->file, sizeof(error->file), "%s", parse->name);
-	error->line = line;
-	if (line)
-		n = snprintf(error->text, sizeof(error->text), "%s:%u: ", error->file, line);
-	else
-		n = snprintf(error->text, sizeof(error->text), "%s: ", error->file);
+	parse->error_line = line;
 	va_start(args, format);
-	vsnprintf(error->text + n, sizeof(error->text) - (size_t)n, format, args);
+	(void)vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
+	if (line)
+		(void)error_set(&parse->error, r, "%.255s:%u: %s", parse->name, line, what);
+	else
+		(void)error_set(&parse->error, r, "%.255s: %s", parse->name, what);
 }
 
 static bool has_section(const struct parse *parse, const char *section, size_t size)
@@ -292,7 +291,7 @@ static void parse_text(struct parse *parse, void *ret_struct)
 	if (parse->failed)
 		return;
 	r = ini_parse_stream(next_line, parse, take_value, parse);
-	if (r > 0 && parse->failed && parse->error.line > (unsigned int)r)
+	if (r > 0 && parse->failed && parse->error_line > (unsigned int)r)
 		parse->failed = 0; /* libinih goes on after a malformed line: report the first one */
 	if (r > 0)
 		fail(parse, -EINVAL, (unsigned int)r, "not a setting, expected [section] or key = value");
@@ -311,15 +310,13 @@ static void parse_text(struct parse *parse, void *ret_struct)
 
 int config_parse_buffer(const char *name, const char *text, size_t size,
 			const struct config_key *keys, size_t n_keys, void *ret_struct,
-			struct config_error *ret_error)
+			struct error *ret_error)
 {
 	struct parse *parse = calloc(1, sizeof(*parse));
 	int r;
 
-	if (!parse) {
-		snprintf(ret_error->text, sizeof(ret_error->text), "out of memory");
-		return -ENOMEM;
-	}
+	if (!parse)
+		return error_set(ret_error, -ENOMEM, "out of memory");
 	parse->name = name;
 	parse->at = text;
 	parse->end = text + size;
@@ -339,19 +336,15 @@ int config_parse_buffer(const char *name, const char *text, size_t size,
 }
 
 int config_load(const char *path, const struct config_key *keys, size_t n_keys, void *ret_struct,
-		struct config_error *ret_error)
+		struct error *ret_error)
 {
 	AUTO_FREE char *text = NULL;
 	size_t size;
 	int r = fd_read_trusted_file(path, CONFIG_FILE_BYTES_MAX, &text, &size);
 
-	if (r < 0) {
-		memset(ret_error, 0, sizeof(*ret_error));
-		snprintf(ret_error->file, sizeof(ret_error->file), "%s", path);
-		snprintf(ret_error->text, sizeof(ret_error->text),
-			 "%s: cannot be read (%s), expected a file of at most %d bytes",
-			 ret_error->file, fd_trust_text(r), CONFIG_FILE_BYTES_MAX);
-		return r;
-	}
+	if (r < 0)
+		return error_set(ret_error, r,
+				 "%.255s: cannot be read (%s), expected a file of at most %d bytes",
+				 path, fd_trust_text(r), CONFIG_FILE_BYTES_MAX);
 	return config_parse_buffer(path, text, size, keys, n_keys, ret_struct, ret_error);
 }

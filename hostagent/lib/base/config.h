@@ -32,6 +32,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/error.h"
+
 #define CONFIG_FILE_BYTES_MAX 65536 /* a larger file is refused whole */
 #define CONFIG_LINE_MAX	      196   /* libinih's line buffer less terminators; not for comments */
 #define CONFIG_KEYS_MAX	      128   /* rows of one table */
@@ -108,25 +110,20 @@ struct config_key {
 		.default_text = default_, .help = help_, .names = names_                           \
 	}
 
-struct config_error {
-	char file[256];
-	unsigned int line; /* from 1; 0: the file as a whole */
-	char text[640];	   /* "FILE:LINE: what, expected what", ready to print; no newline */
-};
-
 /* Read @path into *ret_struct as the table @keys says. Keys that the file does not set get their
  * defaults; members that no key names are left alone.
  * 0: *ret_struct is set, *ret_error untouched. Otherwise *ret_struct is untouched and *ret_error
- * says why: -EINVAL: a line was refused (unknown section or key, duplicate, out of range, malformed,
- * too long, control bytes) or a required key is missing; -EFBIG: over CONFIG_FILE_BYTES_MAX;
- * -ENOMEM; -errno of opening or reading. -EFAULT: the table itself is wrong (our bug; says which). */
+ * says why, as "FILE:LINE: what, expected what": -EINVAL: a line was refused (unknown section or
+ * key, duplicate, out of range, malformed, too long, control bytes) or a required key is missing;
+ * -EFBIG: over CONFIG_FILE_BYTES_MAX; -ENOMEM; -errno of opening or reading. -EFAULT: the table
+ * itself is wrong (our bug; says which). */
 int config_load(const char *path, const struct config_key *keys, size_t n_keys, void *ret_struct,
-		struct config_error *ret_error) __attribute__((warn_unused_result));
+		struct error *ret_error) __attribute__((warn_unused_result));
 
 /* The same for text in memory; @name stands for the file in errors. */
 int config_parse_buffer(const char *name, const char *text, size_t size,
 			const struct config_key *keys, size_t n_keys, void *ret_struct,
-			struct config_error *ret_error) __attribute__((warn_unused_result));
+			struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Write the keys to @out for people to read: section, key, what it takes, default, help. */
 void config_print_help(FILE *out, const struct config_key *keys, size_t n_keys);
