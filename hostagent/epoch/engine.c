@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "epoch/engine_internal.h"
+#include "epoch/engine_private.h"
 #include "epoch/shutdown.h"
 
 /* Wait after a failed epoch; doubles each time. The cause may end at once or never, such as a

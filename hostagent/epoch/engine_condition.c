@@ -1,6 +1,6 @@
 /* The functions that change the engine's conditions, one for each; see condition.h and
- * engine_internal.h. */
-#include "epoch/engine_internal.h"
+ * engine_private.h. */
+#include "epoch/engine_private.h"
 
 #include <inttypes.h>
 

@@ -1,5 +1,5 @@
-/* FULL and ordinary epochs of the engine; see engine_internal.h. */
-#include "epoch/engine_internal.h"
+/* FULL and ordinary epochs of the engine; see engine_private.h. */
+#include "epoch/engine_private.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,6 +1,6 @@
 /* Without a lease the guest stands still and no frame leaves its host; see lease.h,
- * engine_internal.h. */
-#include "epoch/engine_internal.h"
+ * engine_private.h. */
+#include "epoch/engine_private.h"
 
 #include <errno.h>
 #include <inttypes.h>

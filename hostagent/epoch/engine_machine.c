@@ -1,6 +1,6 @@
-/* Describes the guest's machine to the standby; see engine_internal.h and docs/wire-format.md
+/* Describes the guest's machine to the standby; see engine_private.h and docs/wire-format.md
  * 5.7.1. */
-#include "epoch/engine_internal.h"
+#include "epoch/engine_private.h"
 
 #include <errno.h>
 #include <string.h>

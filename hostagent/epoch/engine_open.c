@@ -1,5 +1,5 @@
-/* Begin and end of the engine; see engine.h and engine_internal.h. */
-#include "epoch/engine_internal.h"
+/* Begin and end of the engine; see engine.h and engine_private.h. */
+#include "epoch/engine_private.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* Figures of the engine, as the gateway shows them; see engine_internal.h. */
-#include "epoch/engine_internal.h"
+/* Figures of the engine, as the gateway shows them; see engine_private.h. */
+#include "epoch/engine_private.h"
 
 #include <inttypes.h>
 #include <string.h>

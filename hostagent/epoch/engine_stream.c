@@ -1,5 +1,5 @@
-/* The engine's connection to the gateway; see engine_internal.h. */
-#include "epoch/engine_internal.h"
+/* The engine's connection to the gateway; see engine_private.h. */
+#include "epoch/engine_private.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* Stops and resumes the vCPUs by throttle.h's timetable, and reports why; see engine_internal.h. */
-#include "epoch/engine_internal.h"
+/* Stops and resumes the vCPUs by throttle.h's timetable, and reports why; see engine_private.h. */
+#include "epoch/engine_private.h"
 
 #include <errno.h>
 #include <inttypes.h>

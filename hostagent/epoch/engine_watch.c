@@ -1,11 +1,11 @@
 /* Did the guest's devices or taps change since it was attached to? Looks, and ends sealing if so;
- * see watch.h and engine_internal.h.
+ * see watch.h and engine_private.h.
  *
  * Why sealing ends: the standby could not load the state saved from then on. It can load the last
  * epoch sent, and a failover goes on from that until the gateway has ended the protection. If
  * frames could leave unheld, the guest stands still until then; else it runs on and its output is
  * held. */
-#include "epoch/engine_internal.h"
+#include "epoch/engine_private.h"
 
 #include <errno.h>
 #include <fcntl.h>

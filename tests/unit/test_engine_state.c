@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "epoch/engine_internal.h"
+#include "epoch/engine_private.h"
 
 #define VALUES_MAX 8u
 

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "encoder_fixture.h"
-#include "epoch/engine_internal.h"
+#include "epoch/engine_private.h"
 
 static struct engine_figures figures;
 

@@ -1,4 +1,4 @@
-/* engine_internal.h - the engine's state, shared by its files and by nobody else.
+/* engine_private.h - the engine's state, shared by its files and by nobody else.
  *
  *	engine.c         thread, loop, QEMU's events, status
  *	engine_open.c    begin, and the three ways to end
@@ -34,8 +34,8 @@
  * STREAM_DIRECT* never with DIRECT_OFF. engine_may_release() decides whether held frames may leave;
  * it asks the lease, too.
  */
-#ifndef EPOCH_ENGINE_INTERNAL_H
-#define EPOCH_ENGINE_INTERNAL_H
+#ifndef EPOCH_ENGINE_PRIVATE_H
+#define EPOCH_ENGINE_PRIVATE_H
 
 #include <pthread.h>
 #include <stdatomic.h>
