@@ -1,5 +1,6 @@
 #include "tally.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -23,10 +24,9 @@ size_t tally_format(struct fleet *fleet, const struct ports *ports, char *text, 
 		port_get_counters(ports->slots[net].port, &p);
 		n = snprintf(
 			(char *)w.at, room,
-			"%s_rx_frames=%llu\n%s_tx_frames=%llu\n%s_rx_missed=%llu\n%s_wakes=%llu\n",
-			name, (unsigned long long)p.rx_frames, name,
-			(unsigned long long)p.tx_frames, name, (unsigned long long)p.rx_missed,
-			name, (unsigned long long)p.wakes);
+			"%s_rx_frames=%" PRIu64 "\n%s_tx_frames=%" PRIu64 "\n%s_rx_missed=%" PRIu64
+			"\n%s_wakes=%" PRIu64 "\n",
+			name, p.rx_frames, name, p.tx_frames, name, p.rx_missed, name, p.wakes);
 		if (n > 0 && (size_t)n < room)
 			w.at += n;
 	}

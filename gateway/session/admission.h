@@ -24,15 +24,16 @@
 #include <stdint.h>
 
 #include "base/budget.h"
+#include "base/clock.h"
 
 struct sessions;
 struct session;
 
 /* Percent of the loop's time, and how much may be saved up. A handshake costs about 1.3 ms. */
 #define ADMISSION_STRANGERS_PERCENT 20
-#define ADMISSION_STRANGERS_MAX_NS  UINT64_C(20000000)
+#define ADMISSION_STRANGERS_MAX_NS  (20 * CLOCK_NS_PER_MS)
 #define ADMISSION_KNOWN_PERCENT	    50
-#define ADMISSION_KNOWN_MAX_NS	    UINT64_C(50000000)
+#define ADMISSION_KNOWN_MAX_NS	    (50 * CLOCK_NS_PER_MS)
 
 /* Lower bounds where sessions_max = 0 and handshakes_max = 0. */
 #define ADMISSION_SESSIONS_LEAST   128

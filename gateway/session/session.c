@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "session/session_private.h"
 
 #include <errno.h>
@@ -11,7 +12,7 @@
 
 /* Log lines that a host can cause at will: a burst, then one per interval. */
 #define LOG_BURST    50
-#define LOG_EVERY_NS UINT64_C(200000000)
+#define LOG_EVERY_NS (200 * CLOCK_NS_PER_MS)
 
 static struct fleet_counters *counters_of(const struct session *s)
 {

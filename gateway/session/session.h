@@ -30,6 +30,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
 #include "fleet/fleet.h"
 #include "session/admission.h"
 #include "wire/frame.h"
@@ -45,7 +46,7 @@ enum session_phase {
 
 #define SESSION_PLAIN_SIZE     (2 * WIRE_FRAME_MAX)
 #define SESSION_READ_MIN       16384 /* room kept for one TLS record */
-#define SESSION_CLOSING_NS     UINT64_C(2000000000) /* time to send the last output */
+#define SESSION_CLOSING_NS     (2 * CLOCK_NS_PER_S) /* time to send the last output */
 
 struct session_config {
 	struct wire_tls_context *tls;  /* server side; borrowed */
