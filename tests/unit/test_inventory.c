@@ -81,8 +81,8 @@ static void a_device_is_named_and_needs_no_silence(void **state)
 static void what_can_send_frames_is_told_apart(void **state)
 {
 	static const char *const more[] = {
-		"net1: index=0,type=nic,model=e1000,macaddr=52:54:00:00:00:01\r\n \\ u1: "
-		"index=0,type=user,net=10.0.2.0\r\n",
+		("net1: index=0,type=nic,model=e1000,macaddr=52:54:00:00:00:01\r\n \\ u1: "
+		 "index=0,type=user,net=10.0.2.0\r\n"),
 		"u1: index=0,type=user,net=10.0.2.0\r\n",
 		"filters:\r\n  - f0: type=filter-mirror,queue=all,outdev=c0\r\n",
 		"hub 0\r\n \\ hub0port1: #net1: index=0,type=user,net=10.0.2.0\r\n",
