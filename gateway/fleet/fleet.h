@@ -241,9 +241,9 @@ void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, u
 		       uint64_t epoch, const struct wire_report *msg, uint64_t now_ns);
 
 /* @host has obeyed a gateway of incarnation @obeyed, younger than this one: tell all of its VMs and
- * the operator. @ret_text (VM_TEXT_MAX bytes): the sentence for the host. */
+ * the operator. *ret_error: the sentence for the host. */
 void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t obeyed,
-			 uint64_t now_ns, char *ret_text);
+			 uint64_t now_ns, struct error *ret_error);
 
 /* Go on with the steps whose records are now on disk or failed. Call when journal_thread_fd() is
  * readable. */

@@ -101,18 +101,18 @@ bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_
 }
 
 void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t obeyed,
-			 uint64_t now_ns, char *ret_text)
+			 uint64_t now_ns, struct error *ret_error)
 {
-	(void)snprintf(ret_text, VM_TEXT_MAX,
-		       "%s has obeyed a gateway of incarnation %" PRIu64
-		       ", younger than this one (%" PRIu64
-		       "): this one orders nothing there. Stop the one that is too many; if this "
-		       "one is to stay, `holdfastctl takeover`",
-		       host->name, obeyed, fleet->config.incarnation);
+	(void)error_set(ret_error, 0,
+			"%s has obeyed a gateway of incarnation %" PRIu64
+			", younger than this one (%" PRIu64
+			"): this one orders nothing there. Stop the one that is too many; if this "
+			"one is to stay, `holdfastctl takeover`",
+			host->name, obeyed, fleet->config.incarnation);
 	if (obeyed > fleet->younger) {
 		fleet->younger = obeyed;
-		fleet_event(fleet, now_ns, "", "conflict", ret_text);
-		log_error("%s", ret_text);
+		fleet_event(fleet, now_ns, "", "conflict", ret_error->text);
+		log_error("%s", ret_error->text);
 	}
 	(void)tell_all(fleet, host, VM_IN_OBEYS_ANOTHER, now_ns); /* its next HELLO repeats this */
 }

@@ -104,12 +104,13 @@ static void welcome(struct session *s)
 static int open_control(struct session *s, uint64_t features, uint64_t obeyed, uint64_t now_ns)
 {
 	struct fleet *fleet = s->sessions->fleet;
-	char what[WIRE_NAME_MAX + 32], text[VM_TEXT_MAX];
+	char what[WIRE_NAME_MAX + 32];
+	struct error younger;
 
 	if ((features & WIRE_FEATURE_INCARNATION) && obeyed > fleet->config.incarnation) {
-		fleet_obeys_younger(fleet, s->host, obeyed, now_ns, text);
+		fleet_obeys_younger(fleet, s->host, obeyed, now_ns, &younger);
 		session_refuse(s, now_ns, WIRE_REFUSED_OLD_GATEWAY, FLEET_REFUSED_OLD_GATEWAY,
-			       "%s", text);
+			       "%s", younger.text);
 		return -EPROTO;
 	}
 	(void)snprintf(what, sizeof(what), "control of %s", s->host->name);
