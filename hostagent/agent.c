@@ -229,8 +229,9 @@ static void take_order(struct agent *a, const struct wire_frame *frame)
 	}
 	vm = find_vm(a, order.vm);
 	if (!vm)
-		refuse_order(a, &order, &frame->h, "this host has no file for that VM in its vm_dir; "
-						   "add one and restart the agent");
+		refuse_order(a, &order, &frame->h,
+			     "this host has no file for that VM in its vm_dir; "
+			     "add one and restart the agent");
 	else if (vm_order(vm, &order, frame->h.term, frame->h.epoch) < 0)
 		refuse_order(a, &order, &frame->h, "too many orders are waiting");
 }
@@ -250,8 +251,8 @@ static void take_witness_key(struct agent *a, const struct wire_frame *frame)
 	if (vm)
 		vm_witness_key(vm, &key, frame->h.term);
 	else
-		log_limited(LOG_LEVEL_WARN, "vm=%s a witness key for a VM without a file here, ignoring",
-			    key.vm);
+		log_limited(LOG_LEVEL_WARN,
+			    "vm=%s a witness key for a VM without a file here, ignoring", key.vm);
 	explicit_bzero(&key, sizeof(key));
 }
 
@@ -337,8 +338,10 @@ static void take_signal(struct agent *a)
 		a->must_stop = true;
 		break;
 	case SIGNALS_RELOAD:
-		log_info("SIG%s: going on; files are read at the start, so restart the agent for what has changed",
-			 name);
+		log_info(
+			"SIG%s: going on; files are read at the start, so restart the agent for "
+			"what has changed",
+			name);
 		break;
 	case SIGNALS_NONE:
 		if (*name)

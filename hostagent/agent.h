@@ -1,8 +1,8 @@
 /* agent.h - the agent's control loop: the connection to the gateway, beats, reports, orders.
  *
- * Why: the gateway judges this host by its beats, so this loop does nothing that can take long: orders
- * go to each VM's worker (vm.h). After a lost connection the loop retries for ever; VMs go on
- * meanwhile, each with its own stream.
+ * Why: the gateway judges this host by its beats, so this loop does nothing that can take long:
+ * orders go to each VM's worker (vm.h). After a lost connection the loop retries for ever; VMs go
+ * on meanwhile, each with its own stream.
  *
  *	connect ─► HELLO/WELCOME ─► { BEAT each beat_ms; REPORT on change and each 200 ms;
  *	                              ORDER ─► vm_order(); answers ─► ORDER_DONE }

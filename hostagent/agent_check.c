@@ -7,8 +7,8 @@
 #include "standby/qemu.h"
 #include "vm/vm.h"
 
-int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, struct wire_tls_context **ret_tls,
-		  struct error *ret_error)
+int agent_tls_new(const struct agent_config *config, enum wire_tls_side side,
+		  struct wire_tls_context **ret_tls, struct error *ret_error)
 {
 	struct wire_tls_config tls_config = {
 		.ca_path = config->ca,
@@ -83,8 +83,8 @@ static unsigned int check_vm(const struct agent_config *config, const struct age
 		return n;
 	r = vm_check_role(config, vm->name);
 	if (r < 0) {
-		fprintf(out, "%s/%s.role (or the one in %s): %s\n", config->run_dir, vm->name, config->role_dir,
-			r == -EINVAL ? "damaged" : strerror(-r));
+		fprintf(out, "%s/%s.role (or the one in %s): %s\n", config->run_dir, vm->name,
+			config->role_dir, r == -EINVAL ? "damaged" : strerror(-r));
 		n++;
 	}
 	return n + check_command(config, vm, out);

@@ -4,7 +4,8 @@
  * their limits; this module checks what needs other rooms: certificates, the standbys' command
  * lines, the roles that earlier agents left.
  *
- * Where: main.c for --check-config; agent.c opens its TLS contexts by the same function. Threads: any; blocks on files.
+ * Where: main.c for --check-config; agent.c opens its TLS contexts by the same function. Threads:
+ * any; blocks on files.
  */
 #ifndef AGENT_CHECK_H
 #define AGENT_CHECK_H
@@ -17,10 +18,12 @@
 
 /* Make a TLS context with the host's own identity; the caller frees *ret_tls. 0; -EINVAL: the
  * certificate is not a host's; errors of wire_tls_context_new(). *ret_error  names the file. */
-int agent_tls_new(const struct agent_config *config, enum wire_tls_side side, struct wire_tls_context **ret_tls,
-		  struct error *ret_error) __attribute__((warn_unused_result));
+int agent_tls_new(const struct agent_config *config, enum wire_tls_side side,
+		  struct wire_tls_context **ret_tls, struct error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Write each fault to @out, one line each. Returns the number of faults. */
-unsigned int agent_check(const struct agent_config *config, FILE *out) __attribute__((warn_unused_result));
+unsigned int agent_check(const struct agent_config *config, FILE *out)
+	__attribute__((warn_unused_result));
 
 #endif

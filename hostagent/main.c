@@ -118,7 +118,9 @@ int main(int argc, char **argv)
 		log_set_level((enum log_level)config.log_level);
 	r = check_machine();
 	if (r == 0 && letgo_init() < 0) /* now, while this process is small */
-		log_warn("no process can be made: should this agent die in a pause, its guest waits longer, ignoring");
+		log_warn(
+			"no process can be made: should this agent die in a pause, its guest waits "
+			"longer, ignoring");
 	if (r == 0)
 		r = agent_run(&config);
 	agent_config_done(&config);

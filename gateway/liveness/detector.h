@@ -9,8 +9,8 @@
  *	             connection closed                witness arrives
  *	 PROTECTED ─────────────────────► SUSPECT ──────────────────► DEGRADED ─────────► PROTECTED
  *	     ▲   beats and epochs again      │                            │
- *	     └───────────────────────────────┤ nobody answers             │ nobody answers any more; or the guest
- *	                                     ▼                            ▼ is gone; or `patience` is over
+ *	     └───────────────────────────────┤ nobody answers             │ nobody answers any more, or the
+ *	                                     ▼                            ▼ guest is gone, or `patience` is over
  *	                                   FAILED ◄───────────────────────┘
  *
  * Patience is for what may come back, so it begins again when something does come back: beats,

@@ -73,8 +73,10 @@ static const struct config_key agent_keys[] = {
 		   "directory on a bpffs for the holds"),
 	CONFIG_KEY("agent", "beat_ms", MS, AGENT, beat_ns, "50", 10, 1000,
 		   "interval between beats to the gateway"),
-	CONFIG_KEY("agent", "peer_listen", STRING, AGENT, peer_listen, "", 0, 0,
-		   "ADDRESS:PORT for other hosts' agents while there is no gateway; unset: none are served"),
+	CONFIG_KEY(
+		"agent", "peer_listen", STRING, AGENT, peer_listen, "", 0, 0,
+		"ADDRESS:PORT for other hosts' agents while there is no gateway; unset: none are "
+		"served"),
 	CONFIG_KEY_ENUM("agent", "log_level", log_levels, AGENT, log_level, "info",
 			"least severe line that is logged"),
 };
@@ -218,8 +220,8 @@ static void load_command(struct agent_vm_config *vm)
 		return;
 	r = fd_read_trusted_file(vm->command_file, AGENT_COMMAND_MAX, &vm->command, &size);
 	if (r < 0)
-		snprintf(vm->standby_fault, sizeof(vm->standby_fault), "%s: command_file %s: %s", vm->file,
-			 vm->command_file, fd_trust_text(r));
+		snprintf(vm->standby_fault, sizeof(vm->standby_fault), "%s: command_file %s: %s",
+			 vm->file, vm->command_file, fd_trust_text(r));
 }
 
 /* The VM's file cannot be used: name the VM after the file. */
@@ -242,7 +244,8 @@ static void load_vm(const char *path, struct agent_vm_config *ret_vm)
 	struct agent_vm_config vm = {0};
 	struct error error;
 
-	if (config_load(path, vm_keys, ARRAY_SIZE(vm_keys), &vm, &error) < 0 || check_vm(path, &vm, &error) < 0) {
+	if (config_load(path, vm_keys, ARRAY_SIZE(vm_keys), &vm, &error) < 0 ||
+	    check_vm(path, &vm, &error) < 0) {
 		set_fault(ret_vm, path, error.text);
 		return;
 	}
@@ -284,7 +287,8 @@ static void settle_names(struct agent_config *config)
 			if (i == k || !*vm->name || strcmp(vm->name, other->name) != 0)
 				continue;
 			if (!*vm->fault && !*other->fault) {
-				snprintf(fault, sizeof(fault), "%s: another file, %s, has a VM of the same name, %s",
+				snprintf(fault, sizeof(fault),
+					 "%s: another file, %s, has a VM of the same name, %s",
 					 other->file, vm->file, vm->name);
 				forget_vm(vm, fault);
 				forget_vm(other, fault);

@@ -66,7 +66,7 @@ struct agent_config {
 	char role_dir[AGENT_PATH_MAX]; /* outlives a boot */
 	char pin_dir[AGENT_PATH_MAX];
 	uint64_t beat_ns;
-	char peer_listen[24];		     /* as ADDRESS:PORT; "": primaries cannot reach this host */
+	char peer_listen[24]; /* as ADDRESS:PORT; "": primaries cannot reach this host */
 	struct config_address peer_listen_at; /* the same; port 0: none */
 	int log_level; /* enum log_level */
 	struct agent_vm_config *vms; /* sorted by file name; owned */

@@ -14,7 +14,8 @@
  * The owner never waits for a helper that has not begun: a helper that wakes up late finds nothing
  * to do. The owner does wait for a helper that has begun, for one step at most.
  *
- * Where: seal.c. Threads: one owner; the helper is this module's own and touches nothing but the pages.
+ * Where: seal.c. Threads: one owner; the helper is this module's own and touches nothing but the
+ * pages.
  */
 #ifndef EPOCH_COPIER_H
 #define EPOCH_COPIER_H
@@ -44,9 +45,9 @@ int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret
 /* Ends the helper. Accepts NULL; returns NULL. */
 struct copier *copier_free(struct copier *copier);
 
-/* Copy the pages of @ranges, in their order and without gaps, to @ret_pages. @between may be NULL: the owner
- * copies alone. 0; errors of guestmem_read() and of @between; -EINVAL: more pages than given to
- * copier_new(). */
+/* Copy the pages of @ranges, in their order and without gaps, to @ret_pages. @between may be NULL:
+ * the owner copies alone. 0; errors of guestmem_read() and of @between; -EINVAL: more pages than
+ * given to copier_new(). */
 int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t n_ranges,
 	       copier_between_fn between, void *arg, uint8_t *ret_pages)
 	__attribute__((warn_unused_result));

@@ -129,7 +129,8 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 	unsigned mark = marks_get(&d->marks, source);
 	const uint8_t *theirs;
 
-	if (mark == OFFERED ? reference_is_pinned(d->reference, source) : mark != FREE || d->is_full)
+	if (mark == OFFERED ? reference_is_pinned(d->reference, source)
+			    : mark != FREE || d->is_full)
 		return false;
 	theirs = reference_peek(d->reference, source);
 	return theirs && memcmp(theirs, page, PAGE_BYTES) == 0;
@@ -185,7 +186,8 @@ static bool is_chosen(struct dup *d, const uint8_t *page)
 		return true;
 	memcpy(words, page + FIRST_LINE + 16, sizeof(words));
 	words[0] = (words[0] ^ words[1] * 3 ^ words[2] * 5) * UINT64_C(0x9e3779b97f4a7c15) >> 32;
-	return words[0] % SPARSE_ONE_IN == 0 || words[0] % SPARSE_ONE_IN == d->choice % SPARSE_ONE_IN;
+	return words[0] % SPARSE_ONE_IN == 0 ||
+	       words[0] % SPARSE_ONE_IN == d->choice % SPARSE_ONE_IN;
 }
 
 /* Find another page with the content @page. Page @index takes its place in the table. */

@@ -27,7 +27,8 @@
  * A page that changed little is not looked up: its delta is short. Where almost no pages repeat,
  * only a few are looked up.
  *
- * Where: the encoder, in the order of its records. Threads: the engine's. Allocates in dup_new only.
+ * Where: the encoder, in the order of its records. Threads: the engine's. Allocates in dup_new
+ * only.
  */
 #ifndef EPOCH_DUP_H
 #define EPOCH_DUP_H

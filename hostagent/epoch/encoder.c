@@ -63,7 +63,8 @@ uint64_t encoder_features(const struct encoder *e)
 }
 
 _Static_assert(WIRE_FEATURE_XRLE == PAGE_FEATURE_XRLE &&
-		       WIRE_FEATURE_BITMAP == PAGE_FEATURE_BITMAP && WIRE_FEATURE_DUP == PAGE_FEATURE_DUP,
+		       WIRE_FEATURE_BITMAP == PAGE_FEATURE_BITMAP &&
+		       WIRE_FEATURE_DUP == PAGE_FEATURE_DUP,
 	       "the codec's feature bits are the wire's");
 
 bool encoder_can_resend(const struct encoder *e, uint64_t features)

@@ -33,7 +33,8 @@
 /* Where records of pages go. encoder_pages() calls @begin, then @room for up to ENCODER_BATCH
  * pages, each followed by either @wrote or @add_item, then @end. */
 struct page_sink {
-	/* A batch begins. 0; -ENOBUFS: the backlog is full, call again; -ENOMEM: the epoch is lost. */
+	/* A batch begins. 0; -ENOBUFS: the backlog is full, call again; -ENOMEM: the epoch is
+	 * lost. */
 	int (*begin)(struct encoder *e);
 	/* *ret_room: PAGE_RECORD_ROOM bytes for the record of page @index. 0; -EAGAIN: some unit
 	 * must be finished first, offer this page again; other -errno: the epoch is lost. */
@@ -44,8 +45,8 @@ struct page_sink {
 	 * delta is found; then it puts @reference back. */
 	void (*add_item)(struct encoder *e, uint32_t index, const uint8_t *page,
 			 uint8_t *reference);
-	/* @r: 0, or what went wrong at the last page; @is_last: the cursor is at its end. Returns as
-	 * encoder_pages(). */
+	/* @r: 0, or what went wrong at the last page; @is_last: the cursor is at its end. Returns
+	 * as encoder_pages(). */
 	int (*end)(struct encoder *e, int r, bool is_last);
 };
 

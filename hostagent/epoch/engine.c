@@ -285,8 +285,10 @@ void *engine_main(void *arg)
 		wait_for_work(e);
 	}
 	if (engine_throttle_end(e) < 0)
-		log_warn("vm=%s a vCPU waits in the kernel, ignoring: it is let go when this thread ends",
-			 e->config.vm);
+		log_warn(
+			"vm=%s a vCPU waits in the kernel, ignoring: it is let go when this thread "
+			"ends",
+			e->config.vm);
 	return NULL;
 }
 

@@ -89,7 +89,7 @@ struct engine_status {
 	uint64_t term;
 	uint64_t sealed_epoch;
 	uint64_t committed_epoch;
-	bool is_holding;	/* output is held until its commit: the guest is, or was, protected */
+	bool is_holding; /* output is held until its commit: the guest is, or was, protected */
 	bool is_outvoted;
 	bool is_direct;		/* streams to the other host, without a gateway */
 	bool is_stopped_here;	/* we stopped the guest: its lease is over, or we were outvoted */
@@ -100,15 +100,16 @@ struct engine_status {
 	char stats[WIRE_STATS_MAX + 1]; /* "key=value\n" */
 };
 
-/* What the guest was made of when it was attached to. Borrowed for the life of @engine; any thread. */
+/* What the guest was made of when it was attached to. Borrowed for the life of @engine; any
+ * thread. */
 const struct vmm_inventory *engine_inventory(const struct engine *engine);
 pid_t engine_guest_pid(const struct engine *engine); /* QEMU's process; any thread */
 
 /* Attach to the running guest in term @term: QMP, checks, tracking, hold (mode PASS, or as a killed
- * agent left it), then start the thread. The guest is not stopped. Blocks for some tens of ms.
- * 0; -ENOTSUP: this guest cannot be protected as it is now; -ESHUTDOWN: it has shut itself down (-no-shutdown);
- * other -errno. On error nothing was changed, and *ret_error has a text
- * for the operator. */
+ * agent left it), then start the thread. The guest is not stopped. Blocks for some tens of ms. 0;
+ * -ENOTSUP: this guest cannot be protected as it is now; -ESHUTDOWN: it has shut itself down
+ * (-no-shutdown); other -errno. On error nothing was changed, and *ret_error has a text for the
+ * operator. */
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
 		struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -1,4 +1,5 @@
-/* Without a gateway: the stream to the VM's other host. docs/wire-format.md 6.4; engine_private.h. */
+/* Without a gateway: the stream to the VM's other host. docs/wire-format.md 6.4;
+ * engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>

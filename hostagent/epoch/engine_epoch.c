@@ -157,7 +157,8 @@ static void end_epoch(void *arg, const struct seal_times *times)
 	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
 	 * pacer is told of the seal, or they would ask for another seal. */
 	if (hold_receive(e->output.hold) < 0)
-		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so", e->config.vm);
+		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",
+			  e->config.vm);
 	e->epochs.next++;
 	hold_set_epoch(e->output.hold, e->epochs.next);
 	if (e->output.condition == OUTPUT_BEGINS && hold_set_mode(e->output.hold, HOLD_HOLD) == 0) {
@@ -402,9 +403,12 @@ int engine_full_epoch(struct engine *e)
 	if (!e->capture.is_fresh) {
 		r = engine_restart_tracking(e, &error);
 		if (r < 0) {
-			log_limited(LOG_LEVEL_ERROR, "vm=%s tracking: %s", e->config.vm, error.text);
-			engine_set_state(e, e->status.state, "the guest's memory cannot be tracked, "
-					 "trying again: %s", error.text);
+			log_limited(LOG_LEVEL_ERROR, "vm=%s tracking: %s", e->config.vm,
+				    error.text);
+			engine_set_state(e, e->status.state,
+					 "the guest's memory cannot be tracked, "
+					 "trying again: %s",
+					 error.text);
 			return r;
 		}
 	}

@@ -66,7 +66,8 @@ static void silence(struct engine *e)
 			 "the lease is over: the guest is stopped and nothing leaves until the "
 			 "gateway renews it");
 	e->figures.n_lease_ended++;
-	engine_set_state(e, e->status.state, "no lease: guest stopped, output held until the gateway "
+	engine_set_state(e, e->status.state,
+			 "no lease: guest stopped, output held until the gateway "
 			 "renews it");
 }
 

@@ -9,7 +9,8 @@
 
 #define FRAME_MAX 65536u
 /* The list size that surely fits into the frames: each frame may have unused room at its end. */
-#define LIST_MAX  (WIRE_MACHINE_FRAMES_MAX * (FRAME_MAX - WIRE_HEADER_SIZE - 1 - 2 * (WIRE_LABEL_MAX + 1)))
+#define LIST_MAX                                                                                   \
+	(WIRE_MACHINE_FRAMES_MAX * (FRAME_MAX - WIRE_HEADER_SIZE - 1 - 2 * (WIRE_LABEL_MAX + 1)))
 
 _Static_assert(VMM_MACHINE_KEY_MAX <= WIRE_LABEL_MAX && VMM_MACHINE_VALUE_MAX <= WIRE_LABEL_MAX,
 	       "an item of a machine is one of MACHINE");
@@ -22,9 +23,11 @@ static int check_size(const struct vmm_machine *m, struct error *ret_error)
 		size += 2 + strlen(m->items[i].key) + strlen(m->items[i].value);
 	if (size <= LIST_MAX)
 		return 0;
-	snprintf(ret_error->text, sizeof(ret_error->text),
-		 "the guest has too many devices to compare them with the standby's (%zu bytes of %u)", size,
-		 (unsigned)LIST_MAX);
+	snprintf(
+		ret_error->text, sizeof(ret_error->text),
+		"the guest has too many devices to compare them with the standby's (%zu bytes of "
+		"%u)",
+		size, (unsigned)LIST_MAX);
 	return -E2BIG;
 }
 

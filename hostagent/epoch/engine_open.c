@@ -47,9 +47,10 @@ static int need_running(struct engine *e, struct error *error)
 	if (e->guest.info.running)
 		return 0;
 	if (strcmp(e->guest.info.runstate, "shutdown") == 0) {
-		snprintf(error->text, sizeof(error->text),
-			 "the guest has shut itself down and its QEMU stays (-no-shutdown); start it "
-			 "again (QMP `system_reset`, `cont`), then protect it");
+		snprintf(
+			error->text, sizeof(error->text),
+			"the guest has shut itself down and its QEMU stays (-no-shutdown); start "
+			"it again (QMP `system_reset`, `cont`), then protect it");
 		return -ESHUTDOWN;
 	}
 	if (strcmp(e->guest.info.runstate, "postmigrate") == 0) {

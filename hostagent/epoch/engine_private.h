@@ -281,12 +281,13 @@ void engine_stream_send(struct engine *e); /* send retained frames as far as the
  * 0: try again; errors of engine_service(); -EPIPE: there is no stream. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
 uint64_t engine_stream_waiting(const struct engine *e); /* bytes encoded, not acknowledged by TCP */
-/* Other threads encode: wait until encoder_pages() has something to do, serving everything meanwhile.
- * 0: try again; errors of engine_service(). */
+/* Other threads encode: wait until encoder_pages() has something to do, serving everything
+ * meanwhile. 0: try again; errors of engine_service(). */
 int engine_encoder_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Wait until something arrives, the link takes more, @fd (-1: none) is readable, or @wait_ns are
  * over; then serve everything. Returns as engine_service(). */
-int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns) __attribute__((warn_unused_result));
+int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
+	__attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
 void engine_stream_pace(struct engine *e); /* tell the pacer what is uncommitted */
 void engine_stream_watch(struct engine *e);   /* reconnect if only the stream's TCP is stuck */
@@ -300,7 +301,8 @@ int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_restart_tracking(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* engine_machine.c. At the start: describe the guest's machine. 0; -errno with the text for the operator. */
+/* engine_machine.c. At the start: describe the guest's machine. 0; -errno with the text for the
+ * operator. */
 int engine_machine_open(struct engine_machine *machine, struct qmp *qmp, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_machine_done(struct engine_machine *machine);
@@ -336,7 +338,8 @@ void engine_direct_connected(struct engine *e, bool is_peer, int result);
 uint64_t engine_direct_wake_ns(const struct engine *e);
 /* Handle a frame that only the other host sends, no gateway. 0; -ENOENT: it is no such frame;
  * -EPROTO. */
-int engine_direct_frame(struct engine *e, const struct wire_frame *frame) __attribute__((warn_unused_result));
+int engine_direct_frame(struct engine *e, const struct wire_frame *frame)
+	__attribute__((warn_unused_result));
 
 /* engine_epoch.c: between two epochs. If sealing through a pipe failed a while ago, try it
  * again. */
@@ -345,8 +348,8 @@ void engine_retry_pipe(struct engine *e);
 void engine_open_pipe(struct engine *e);
 
 /* engine_watch.c. Take the inventory of the guest and compare QEMU's taps with the VM's file,
- * before anything is changed.
- * 0; -ENOTSUP: other taps, or a writable disk; others as vmm_inventory_take(); all with *ret_error. */
+ * before anything is changed. 0; -ENOTSUP: other taps, or a writable disk; others as
+ * vmm_inventory_take(); all with *ret_error. */
 int engine_watch_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_watch_close(struct engine_watch *watch);
@@ -380,7 +383,8 @@ void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal
 /* A round of a FULL epoch began at @began_ns and found @n_pages; the round before it found
  * @n_before.
  * True: another round is worth it. */
-bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before, uint64_t began_ns);
+bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before,
+			   uint64_t began_ns);
 
 /* engine_stats.c */
 /* A FULL epoch was encoded or given up; @before: the encoder's counts before it. */

@@ -78,11 +78,16 @@ static int add_times(char *stats, const struct engine_figures *f)
 		const struct hist *hist;
 		double quantile;
 	} rows[] = {
-		{"pause_ms_p50", &f->pause_ns, 0.5},	   {"pause_ms_p99", &f->pause_ns, 0.99},
-		{"stop_ms_p50", &f->stop_ns, 0.5},	   {"scan_ms_p50", &f->scan_ns, 0.5},
-		{"copy_ms_p50", &f->copy_ns, 0.5},	   {"device_ms_p50", &f->device_ns, 0.5},
-		{"cont_ms_p50", &f->cont_ns, 0.5},	   {"commit_ms_p50", &f->commit_ns, 0.5},
-		{"commit_ms_p99", &f->commit_ns, 0.99},	   {"interval_ms_p50", &f->interval_ns, 0.5},
+		{"pause_ms_p50", &f->pause_ns, 0.5},
+		{"pause_ms_p99", &f->pause_ns, 0.99},
+		{"stop_ms_p50", &f->stop_ns, 0.5},
+		{"scan_ms_p50", &f->scan_ns, 0.5},
+		{"copy_ms_p50", &f->copy_ns, 0.5},
+		{"device_ms_p50", &f->device_ns, 0.5},
+		{"cont_ms_p50", &f->cont_ns, 0.5},
+		{"commit_ms_p50", &f->commit_ns, 0.5},
+		{"commit_ms_p99", &f->commit_ns, 0.99},
+		{"interval_ms_p50", &f->interval_ns, 0.5},
 		{"interval_ms_p99", &f->interval_ns, 0.99},
 	};
 	int r = 0;
@@ -100,7 +105,8 @@ static int add_counts(char *stats, struct engine *e)
 
 	engine_ordinary_counts(f, e->epochs.encoder, &counts);
 	if (hold_stats(e->output.hold, &held) < 0)
-		memset(&held, 0, sizeof(held)); /* zeros are shown when the kernel does not answer */
+		memset(&held, 0,
+		       sizeof(held)); /* zeros are shown when the kernel does not answer */
 	const struct {
 		const char *name;
 		uint64_t value;

@@ -35,8 +35,10 @@ void engine_stream_close(struct engine *e, const char *why)
 	e->stream.connect_at_ns = clock_mono_ns() + ENGINE_RECONNECT_NS;
 	pacer_link(&e->epochs.pacer, clock_mono_ns(), 0, 0);
 	if (engine_throttle_end(e) < 0)
-		log_limited(LOG_LEVEL_WARN, "vm=%s a vCPU waits in the kernel, ignoring: it is let go "
-			    "when it comes back", e->config.vm);
+		log_limited(LOG_LEVEL_WARN,
+			    "vm=%s a vCPU waits in the kernel, ignoring: it is let go "
+			    "when it comes back",
+			    e->config.vm);
 }
 
 /* @features are in use from now on. Connections are made only between two epochs, so this is

@@ -229,10 +229,13 @@ void engine_paused_by_other(struct engine *e)
 static void describe_runstate(const char *runstate, char *text, size_t size)
 {
 	if (strcmp(runstate, "paused") == 0)
-		(void)snprintf(text, size, "somebody else paused the guest; epochs go on when it runs");
+		(void)snprintf(text, size,
+			       "somebody else paused the guest; epochs go on when it runs");
 	else
-		(void)snprintf(text, size, "QEMU stopped the guest itself (runstate %.40s); epochs go on "
-			       "when it runs", runstate);
+		(void)snprintf(text, size,
+			       "QEMU stopped the guest itself (runstate %.40s); epochs go on "
+			       "when it runs",
+			       runstate);
 }
 
 void engine_watch_runstate(struct engine *e)

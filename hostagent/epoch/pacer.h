@@ -1,9 +1,9 @@
 /* pacer.h - when the next epoch is sealed.
  *
  * Why: sealing costs the guest a pause, not sealing costs its clients latency. Epochs are demand
- * driven: while nothing is held an epoch may last epoch_max; the first held frame asks for a seal as
- * soon as epoch_min and the pause budget allow. Two budgets bound two different shares. Each grows while the
- * guest runs and pays for pauses:
+ * driven: while nothing is held an epoch may last epoch_max; the first held frame asks for a seal
+ * as soon as epoch_min and the pause budget allow. Two budgets bound two different shares. Each
+ * grows while the guest runs and pays for pauses:
  *
  *	budget (ns of pause)  grows by share/(1-share) per ns of running, capped at PACER_BURST_NS
  *	  +20 ms ┤■■■■■■■■            ← idle guest: a burst of seals may follow at once
@@ -19,8 +19,8 @@
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
  *
- * wall_share_max: the share of all time, whatever the guest does. It counts only where the guest's clock is
- * not corrected (vmm/clock_rules.h): there the guest's clock loses the time of each pause.
+ * wall_share_max: the share of all time, whatever the guest does. It counts only where the guest's
+ * clock is not corrected (vmm/clock_rules.h): there the guest's clock loses the time of each pause.
  *
  * The debt of one pause is paid back within at most PACER_DEBT_RUN_NS of running. If the whole host
  * stood still for seconds in a pause, that is not the cost of sealing; it must not hold the guest's
@@ -48,9 +48,9 @@
 #define PACER_BURST_NS		  (20 * CLOCK_NS_PER_MS)
 #define PACER_IDLE_CHARGE_PERCENT 25u
 #define PACER_DEBT_RUN_NS	  CLOCK_NS_PER_S
-#define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS) /* more than a pause: the link does not run dry */
-#define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS) /* how long a forecast of the link is valid */
-#define PACER_STRETCH_MIN_NS	  (5 * CLOCK_NS_PER_MS) /* shorter delays do not count as stretched */
+#define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS) /* more than a pause */
+#define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS) /* a forecast is valid this long */
+#define PACER_STRETCH_MIN_NS	  (5 * CLOCK_NS_PER_MS) /* shorter delays do not count */
 
 struct pacer_config {
 	uint64_t epoch_min_ns;	  /* shortest run time between two seals */
@@ -95,8 +95,9 @@ void pacer_demand(struct pacer *pacer, uint64_t now_ns, bool full);
 /* The running epoch is about to be sealed: add to the stretch counters. */
 void pacer_sealing(struct pacer *pacer, uint64_t now_ns);
 
-/* An epoch was sealed: the guest was paused for [@paused_ns, @resumed_ns]. @busy_ns: CPU time that the
- * guest's busiest vCPU took while the epoch ran (more than the epoch's length counts as that). */
+/* An epoch was sealed: the guest was paused for [@paused_ns, @resumed_ns]. @busy_ns: CPU time that
+ * the guest's busiest vCPU took while the epoch ran (more than the epoch's length counts as
+ * that). */
 void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns);
 
 /* Whether the guest's clock is corrected for pauses from now on; false after pacer_init(). */
@@ -111,7 +112,8 @@ void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_
 uint64_t pacer_due_ns(const struct pacer *pacer);
 
 /* What pacer_due_ns() waits for, for people: "demand", "epoch_max", "pause budget", "clock budget"
- * (wall_share_max), "hold full", and while the epoch is stretched "backlog", "in flight" or "link". */
+ * (wall_share_max), "hold full", and while the epoch is stretched "backlog", "in flight" or
+ * "link". */
 const char *pacer_reason(const struct pacer *pacer, uint64_t now_ns);
 
 #endif

@@ -1,8 +1,8 @@
 /* protect.h - when written pages are write-protected again, and when they are left writable.
  *
- * Problem: protecting a page makes the guest's next write to it a fault: 1-2 us on bare metal, 20 us
- * where the host itself is a virtual machine. Most epochs write the same pages again - stacks, queues,
- * counters - and pay it for each of them, right after they resume, when clients wait.
+ * Problem: protecting a page makes the guest's next write to it a fault: 1-2 us on bare metal, 20
+ * us where the host itself is a virtual machine. Most epochs write the same pages again - stacks,
+ * queues, counters - and pay it for each of them, right after they resume, when clients wait.
  *
  * Assumption: pages that one epoch wrote are likely written by the next one too. A page left
  * writable costs nothing extra while each epoch writes it: the seal must copy it and the encoder

@@ -59,7 +59,8 @@ struct reference *reference_free(struct reference *reference)
 	if (!reference)
 		return NULL;
 	if (reference->pages)
-		(void)munmap(reference->pages, (size_t)reference->n_slots * PAGE_BYTES); /* our own */
+		(void)munmap(reference->pages,
+			     (size_t)reference->n_slots * PAGE_BYTES); /* our own */
 	free(reference->slots);
 	free(reference->slot_of);
 	free(reference);
@@ -99,7 +100,8 @@ static uint32_t find_slot(struct reference *reference)
 		}
 		/* A zero page is remembered without a slot. */
 		reference->slot_of[slot->page] =
-			zero_is_page(reference->pages + (size_t)i * PAGE_BYTES) ? SLOT_ZERO : SLOT_NONE;
+			zero_is_page(reference->pages + (size_t)i * PAGE_BYTES) ? SLOT_ZERO
+										: SLOT_NONE;
 		reference->counts.n_replaced++;
 		return i;
 	}

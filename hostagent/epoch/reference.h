@@ -52,7 +52,8 @@ bool reference_is_zero(const struct reference *reference, uint32_t index);
  * is pinned (not replaced) until reference_put(); at most half of the slots may be pinned. Never
  * NULL. */
 uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known);
-void reference_put(struct reference *reference, const uint8_t *page); /* what reference_take() gave */
+void reference_put(struct reference *reference,
+		   const uint8_t *page); /* what reference_take() gave */
 
 /* Returns the slot of page @index (< n_pages), to be read only if it is not pinned; borrowed until
  * the next call of reference_take(). NULL: the page has no slot (also if it is known to be

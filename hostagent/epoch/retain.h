@@ -32,7 +32,8 @@ struct retain_frame {
 	uint32_t seq;
 	uint8_t type;
 	uint8_t flags;
-	const uint8_t *payload; /* borrowed until the epoch is dropped (or the frame sent, if FULL) */
+	const uint8_t
+		*payload; /* borrowed until the epoch is dropped (or the frame sent, if FULL) */
 	size_t size;
 };
 
@@ -51,8 +52,8 @@ int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 /* Can retain_reserve() be called for @n_frames more frames without -ENOBUFS? */
 bool retain_has_room(const struct retain *retain, uint32_t n_frames);
 
-/* Room for the payload of the next frame (payload_max bytes) of the epoch begun last; borrowed until
- * retain_add(). 0; -ENOBUFS: bytes_max reached (send and commit first); -ENOMEM. */
+/* Room for the payload of the next frame (payload_max bytes) of the epoch begun last; borrowed
+ * until retain_add(). 0; -ENOBUFS: bytes_max reached (send and commit first); -ENOMEM. */
 int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 	__attribute__((warn_unused_result));
 
@@ -67,7 +68,8 @@ bool retain_let_go(struct retain *retain);
 /* The next frame to send, without taking it. 0; -EAGAIN: all that was added is sent. */
 int retain_next(struct retain *retain, struct retain_frame *ret_frame)
 	__attribute__((warn_unused_result));
-void retain_sent(struct retain *retain); /* the frame that retain_next() gave was taken by the link */
+void retain_sent(
+	struct retain *retain); /* the frame that retain_next() gave was taken by the link */
 
 /* Drop all epochs <= @epoch (committed). */
 void retain_drop(struct retain *retain, uint64_t epoch);
@@ -79,7 +81,8 @@ int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unu
 
 uint32_t retain_n_epochs(const struct retain *retain); /* begun, not dropped */
 size_t retain_bytes(const struct retain *retain);      /* memory in use by chunks of epochs */
-uint64_t retain_unsent_bytes(const struct retain *retain); /* payload that retain_next() will give */
+uint64_t
+retain_unsent_bytes(const struct retain *retain); /* payload that retain_next() will give */
 uint32_t retain_frames_in_epoch(const struct retain *retain); /* frames of the epoch begun last */
 
 #endif

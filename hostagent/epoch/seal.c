@@ -344,7 +344,8 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 		r = end_at_gate(seal, kind, gate, hook, arg, result);
 	if (r < 0) {
 		gate_abandon(gate, seal->timeout_ns);
-		log_warn("seal through a pipe failed, by three commands for a while: %s", strerror(-r));
+		log_warn("seal through a pipe failed, by three commands for a while: %s",
+			 strerror(-r));
 		devstate_drop_gate(seal->device);
 		return r;
 	}
@@ -432,7 +433,8 @@ int seal_copy_running(struct seal *seal, seal_batch_fn each, void *arg, uint32_t
 	int more, r;
 
 	do {
-		more = track_scan(seal->track, TRACK_PROTECT, seal->ranges, seal->max_ranges, &n_ranges);
+		more = track_scan(seal->track, TRACK_PROTECT, seal->ranges, seal->max_ranges,
+				  &n_ranges);
 		if (more < 0)
 			return more;
 		n_pages += count_pages(seal->ranges, n_ranges);

@@ -81,7 +81,7 @@ struct seal_pages {
 /* What one seal took; all pointers are borrowed until the next call on the same struct seal. */
 struct seal_result {
 	struct seal_pages precopied;	   /* copied while the guest ran; see superseded */
-	const uint64_t *superseded;	   /* a bit per page: copied again; valid if any was precopied */
+	const uint64_t *superseded; /* a bit per page: copied again; valid if any was precopied */
 	struct seal_pages stopped;	   /* copied in the pause; a later copy counts */
 	uint32_t n_dirty_pages; /* stopped + precopied - superseded; KEEP: maybe too high */
 	const uint8_t *device;
@@ -107,10 +107,11 @@ struct seal *seal_free(struct seal *seal);
 /* Do one whole seal. If the guest ran before, it runs again when this returns, also on error as
  * long as QEMU still answers. A `stop` that QEMU answers late is followed by `cont`, which also
  * ends an operator's pause that came before that `stop` was carried out. On error the tracker's
- * marks may be lost, so only a full copy is right then; @hook may have run nevertheless.
- * 0; -ECANCELED: QEMU let the guest run before its state was known to be whole; -ETIMEDOUT, -ECONNRESET,
- * -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of track_scan(), guestmem_read(),
- * devstate_finish(), gate.h. */
+ * marks may be lost, so only a full copy is right then; @hook may have run nevertheless. 0;
+ * -ECANCELED: QEMU let the guest run before its state was known to be whole; -ETIMEDOUT,
+ * -ECONNRESET,
+ * -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of track_scan(),
+ * guestmem_read(), devstate_finish(), gate.h. */
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *arg,
 	     struct seal_result *ret_result) __attribute__((warn_unused_result));
 

@@ -47,7 +47,8 @@ static bool pays(const struct stage *s, double margin)
 
 static void learn_rate(struct stage *s, const struct stage_sample *sample, uint64_t interval_ns)
 {
-	double speed = (double)(sample->drained_bytes - s->last.drained_bytes) / (double)interval_ns;
+	double speed =
+		(double)(sample->drained_bytes - s->last.drained_bytes) / (double)interval_ns;
 	double weight = (double)interval_ns / SMOOTH_NS;
 	bool is_full = s->last.waiting_bytes >= STAGE_WAITING_BYTES &&
 		       sample->waiting_bytes >= STAGE_WAITING_BYTES;

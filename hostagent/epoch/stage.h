@@ -30,12 +30,12 @@
 
 #include "base/clock.h"
 
-#define STAGE_INTERVAL_NS	 (2 * CLOCK_NS_PER_MS) /* samples closer together are not looked at */
+#define STAGE_INTERVAL_NS	 (2 * CLOCK_NS_PER_MS) /* closer samples are not looked at */
 #define STAGE_WAITING_BYTES	 UINT64_C(65536)      /* with more bytes waiting the link is full */
 #define STAGE_BUSY_NS		 (4 * CLOCK_NS_PER_MS)
 #define STAGE_WINDOW_NS		 CLOCK_NS_PER_S
 #define STAGE_FORGET_WINDOWS	 10u
-#define STAGE_LEARN_BYTES	 UINT64_C(262144)     /* packed, before ratio and cost are believed */
+#define STAGE_LEARN_BYTES	 UINT64_C(262144) /* packed, before ratio and cost are believed */
 
 enum stage_mode {
 	STAGE_AUTO = 0,

@@ -71,7 +71,8 @@ static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *e
 	if (epoch->copy_ns > t->config.copy_max_ns)
 		share = min_of(share, cut(100 - t->percent, epoch->copy_ns, t->config.copy_max_ns));
 	percent = 100 - share + THROTTLE_STEP_PERCENT - 1;
-	return max_of(percent - percent % THROTTLE_STEP_PERCENT, t->percent + THROTTLE_STEP_PERCENT);
+	return max_of(percent - percent % THROTTLE_STEP_PERCENT,
+		      t->percent + THROTTLE_STEP_PERCENT);
 }
 
 /* Would the load seen in the window fit if the guest were throttled by @percent only? */
@@ -91,7 +92,8 @@ static bool end_window(struct throttle *t, uint64_t now_ns)
 	uint32_t percent = t->percent;
 
 	for (uint32_t step = 0; step < THROTTLE_DOWN_STEPS && percent > 0; step++) {
-		uint32_t less = percent > THROTTLE_STEP_PERCENT ? percent - THROTTLE_STEP_PERCENT : 0;
+		uint32_t less =
+			percent > THROTTLE_STEP_PERCENT ? percent - THROTTLE_STEP_PERCENT : 0;
 
 		if (!would_fit(t, window_ns, less))
 			break;

@@ -79,7 +79,8 @@ struct throttle {
 void throttle_init(struct throttle *throttle, const struct throttle_config *config);
 
 /* An epoch was encoded. True: `percent` changed. */
-bool throttle_sealed(struct throttle *throttle, uint64_t now_ns, const struct throttle_epoch *epoch);
+bool throttle_sealed(struct throttle *throttle, uint64_t now_ns,
+		     const struct throttle_epoch *epoch);
 
 /* A round of a FULL epoch found @n_pages, the round before it @n_before; sending them takes
  * @round_ns.

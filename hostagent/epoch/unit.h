@@ -10,8 +10,8 @@
  *
  *	payloads, WIRE_PAYLOAD_MAX each:   [ frame 0 ][ frame 1 ] ... up to UNIT_FRAMES_MAX
  *
- * Records of whole pages come first, in the order they were written; the items follow. Within a unit no
- * page may be in two items.
+ * Records of whole pages come first, in the order they were written; the items follow. Within a
+ * unit no page may be in two items.
  *
  * Where: the encoder fills and empties units, workers.h passes them around. Threads: one at a time;
  * workers.h ensures that. Allocates in unit_init() only.

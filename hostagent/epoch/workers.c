@@ -167,7 +167,8 @@ uint32_t workers_default_threads(void)
 	cpu_set_t cpus;
 	int n = 1;
 
-	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0) /* more than 1024 CPUs: one thread will do */
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) ==
+	    0) /* more than 1024 CPUs: one thread will do */
 		n = CPU_COUNT(&cpus) / CPUS_PER_THREAD;
 	if (n < 1)
 		return 1;

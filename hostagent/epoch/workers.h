@@ -17,8 +17,8 @@
  * runs waiting units itself (workers_help): it is one of the threads, and a small epoch wakes no
  * other.
  *
- * Where: the encoder. Threads: every function is the owner's, the engine's thread. A mutex is taken once
- * or twice for each unit (some 100 us of work), and never held while one is run.
+ * Where: the encoder. Threads: every function is the owner's, the engine's thread. A mutex is taken
+ * once or twice for each unit (some 100 us of work), and never held while one is run.
  */
 #ifndef EPOCH_WORKERS_H
 #define EPOCH_WORKERS_H
@@ -41,14 +41,14 @@ int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 /* As workers_new(), but chooses the ring's size for a reference of @n_slots: the pages of all units
  * may be pinned there at once. @n_threads 0: workers_default_threads(). *ret_n_threads: the number
  * of threads now; 1: none was started, *ret is untouched. Returns as workers_new(). */
-int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads, struct workers **ret)
-	__attribute__((warn_unused_result));
+int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
+		  struct workers **ret) __attribute__((warn_unused_result));
 
 /* Ends the threads; waits until each has finished its current frame. Accepts NULL; returns NULL. */
 struct workers *workers_free(struct workers *workers);
 
-/* How many threads, the owner's included, suit this machine: a quarter of the CPUs that the process may
- * use, 1 to 4. The guest needs the others more. */
+/* How many threads, the owner's included, suit this machine: a quarter of the CPUs that the process
+ * may use, 1 to 4. The guest needs the others more. */
 uint32_t workers_default_threads(void);
 
 /* Returns the unit to fill next; the same one until it is submitted. NULL: all are under way. */
@@ -68,7 +68,8 @@ bool workers_is_idle(const struct workers *workers);
 /* Run a unit for one frame's work. Must not be called when idle. 1: did so, or the oldest unit is
  * finished; -EAGAIN: other threads have all units; workers_fd() becomes readable when the oldest is
  * finished. Never blocks. */
-int workers_help(struct workers *workers, struct packer *packer) __attribute__((warn_unused_result));
+int workers_help(struct workers *workers, struct packer *packer)
+	__attribute__((warn_unused_result));
 int workers_fd(const struct workers *workers);
 
 /* Forget all units under way. When this returns, no thread reads any of them; waits until each

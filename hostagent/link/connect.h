@@ -9,7 +9,8 @@
 
 /* Make a socket and begin to connect it. 0: *ret_fd is the caller's; -EINVAL, -errno as
  * link_open(). */
-int connect_start(const struct link_config *config, int *ret_fd) __attribute__((warn_unused_result));
+int connect_start(const struct link_config *config, int *ret_fd)
+	__attribute__((warn_unused_result));
 
 /* Set no delay, keep-alives, and a time limit for unacknowledged data (0: the default). 0 or
  * -errno. */

@@ -62,8 +62,8 @@ static int die(struct link *link, int code, const char *format, ...)
 /* ---- opening ---- */
 
 /* Takes @fd on success only. */
-static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles, size_t send_max_bytes,
-		    struct link **ret_link)
+static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles,
+		    size_t send_max_bytes, struct link **ret_link)
 {
 	/* With less room than two frames, the queue could not take a frame while another one
 	 * drains. */
@@ -536,7 +536,8 @@ void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)
 	int in_kernel = 0;
 
 	/* If the kernel does not tell how much waits, all counts as drained. */
-	if (ioctl(link->fd, SIOCOUTQ, &in_kernel) < 0 || in_kernel < 0 || (uint64_t)in_kernel > sent)
+	if (ioctl(link->fd, SIOCOUTQ, &in_kernel) < 0 || in_kernel < 0 ||
+	    (uint64_t)in_kernel > sent)
 		in_kernel = 0;
 	*ret_backlog = (struct link_backlog){
 		.drained_bytes = sent - (uint64_t)in_kernel,

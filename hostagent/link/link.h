@@ -1,4 +1,5 @@
-/* link.h - the agent's connection to the gateway, or to a VM's other host: kernel TCP socket, TLS 1.3, frames.
+/* link.h - the agent's connection to the gateway, or to a VM's other host: kernel TCP socket, TLS
+ * 1.3, frames.
  *
  * Why: control and stream connections differ in what they carry, not in how; both use a link.
  * Where: the agent's control loop and stream sender own one each; calls wire/.
@@ -96,8 +97,8 @@ int link_send_frame(struct link *link, const uint8_t *frame, size_t size)
 int link_flush(struct link *link) __attribute__((warn_unused_result));
 
 /* Next frame. 0: *ret_frame is set, its payload is valid until the next call on this link;
- * -EAGAIN: none is complete yet; -EPIPE: the gateway closed; -EACCES: it refused us, link_error() has
- * its reason and link_refused_code() the code; -EPROTO: TLS or a frame is broken;
+ * -EAGAIN: none is complete yet; -EPIPE: the gateway closed; -EACCES: it refused us, link_error()
+ * has its reason and link_refused_code() the code; -EPROTO: TLS or a frame is broken;
  * -EBADMSG: a checksum is wrong; other -errno of the socket. */
 int link_receive(struct link *link, struct wire_frame *ret_frame)
 	__attribute__((warn_unused_result));
@@ -127,8 +128,8 @@ void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)
 bool link_is_repeating(const struct link *link);
 
 int link_fd(const struct link *link);		   /* for epoll; the link's */
-uint32_t link_events(const struct link *link);	   /* EPOLLIN, and EPOLLOUT while bytes are queued */
-const char *link_error(const struct link *link);   /* why it is dead, for people; "" when it is not */
+uint32_t link_events(const struct link *link);	 /* EPOLLIN, and EPOLLOUT while bytes are queued */
+const char *link_error(const struct link *link); /* why it is dead, for people; "" when it is not */
 const struct wire_peer *link_peer(const struct link *link); /* the gateway; NULL before TLS is up */
 void link_get_stats(const struct link *link, struct link_stats *ret_stats);
 

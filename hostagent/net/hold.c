@@ -289,7 +289,8 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 	h->way.returned = hold_prog_n_returned(&h->prog);
 	h->way.handed = h->stats.released - h->ring.n_sending;
 	h->way.since_ns = 0;
-	log_warn("vm=%s the release device was gone or led nowhere (%s): made anew", h->vm, strerror(-why));
+	log_warn("vm=%s the release device was gone or led nowhere (%s): made anew", h->vm,
+		 strerror(-why));
 	return 0;
 }
 

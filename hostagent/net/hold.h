@@ -17,8 +17,8 @@
  *	    epoch:  7 7 8 8 8
  *	    release(7) sends the two sevens            N is the tap's ifindex
  *
- * Both sockets share one UMEM, so that a release moves a descriptor and copies nothing itself.
- * A released frame goes on as if the guest had just sent it: nothing of ours is in the user's bridge.
+ * Both sockets share one UMEM, so that a release moves a descriptor and copies nothing itself. A
+ * released frame goes on as if the guest had just sent it: nothing of ours is in the user's bridge.
  *
  * Life: open -> set_epoch, set_mode(HOLD) -> receive and release, many times -> detach (the guest
  * goes on unprotected) or close (the guest stays silent: fenced, or the agent restarts). The pins
@@ -112,7 +112,8 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
  * -EINVAL: config out of range; -ENODEV: no such device; -ENOTSUP: not a tap, multi-queue, kernel
  *  without AF_XDP or XDP; -ENOTCONN: tap is in no bridge; -EBUSY: foreign XDP program or another
  *  process owns this hold or the tap's queue; -EMSGSIZE: MTU larger than a UMEM frame takes;
- * -ENOENT: pin_dir is on no bpffs; -EPERM: not root; -ENOMEM; other -errno of the kernel. On error nothing of ours is
+ * -ENOENT: pin_dir is on no bpffs; -EPERM: not root; -ENOMEM; other -errno of the kernel. On error
+ * nothing of ours is
  *  left behind, except that a hold found pinned stays as it was, closed. */
 int hold_open(const struct hold_config *config, struct hold **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));

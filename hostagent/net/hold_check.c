@@ -97,9 +97,10 @@ int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step
 				 "tap %s (%s): the kernel needs CONFIG_BPF_SYSCALL and XDP links "
 				 "(Linux 5.9)", config->tap, text);
 	case HOLD_PROG_TC:
-		return error_set(ret_error, r, "cannot give tap %s a clsact qdisc (%s): another "
-				 "qdisc may have its place, see `tc qdisc show dev %s`", config->tap,
-				 text, config->tap);
+		return error_set(ret_error, r,
+				 "cannot give tap %s a clsact qdisc (%s): another "
+				 "qdisc may have its place, see `tc qdisc show dev %s`",
+				 config->tap, text, config->tap);
 	}
 	return error_set(ret_error, r, "%s", text);
 }

@@ -191,7 +191,8 @@ int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
 	from = *old->tx.consumer;
 	(void)xsk_ring_prod__reserve(&next->tx, n, &to); /* as large as the old one, and empty */
 	for (uint32_t i = 0; i < n; i++)
-		*xsk_ring_prod__tx_desc(&next->tx, to + i) = *xsk_ring_prod__tx_desc(&old->tx, from + i);
+		*xsk_ring_prod__tx_desc(&next->tx, to + i) =
+			*xsk_ring_prod__tx_desc(&old->tx, from + i);
 	xsk_ring_prod__submit(&next->tx, n);
 	ring->n_sending = n;
 	close_out(old);

@@ -273,8 +273,8 @@ int nl_link_each(struct nl *nl, void (*each)(const struct nl_link *link, void *a
 	char buf[NL_REQUEST_BYTES];
 	struct each_link e = {each, arg};
 
-	return nl_talk(nl, link_request(nl, buf, RTM_GETLINK, NLM_F_DUMP, AF_UNSPEC, 0), on_each_link,
-		    &e);
+	return nl_talk(nl, link_request(nl, buf, RTM_GETLINK, NLM_F_DUMP, AF_UNSPEC, 0),
+		       on_each_link, &e);
 }
 
 int nl_veth_create(struct nl *nl, const char *name, const char *peer, uint32_t mtu)

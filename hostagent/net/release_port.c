@@ -74,7 +74,8 @@ static void undo(struct release_port *port)
 	struct nl_link out;
 
 	if (nl_link_get(port->nl, port->out_name, 0, &out) == 0)
-		(void)!nl_link_delete(port->nl, out.ifindex); /* the first error is the one to report */
+		(void)!nl_link_delete(port->nl,
+				      out.ifindex); /* the first error is the one to report */
 }
 
 int release_port_open(struct release_port *port, struct nl *nl, const char *vm,

@@ -15,13 +15,18 @@ static const struct {
 	const char *means; /* what the state means and what to do about it */
 } states[] = {
 	[TAP_FORWARDING] = {"forwarding", ""},
-	[TAP_MISSING] = {"missing", "there is no tap of this name: see the -netdev of the VM's command file"},
+	[TAP_MISSING] = {"missing",
+			 "there is no tap of this name: see the -netdev of the VM's command file"},
 	[TAP_DOWN] = {"down", "it is down: `ip link set TAP up`, or see the script of its -netdev"},
-	[TAP_NO_BRIDGE] = {"no-bridge", "it is no port of a Linux bridge: `ip link set TAP master BRIDGE`"},
-	[TAP_DISABLED] = {"disabled", "its bridge port is disabled: is the bridge up, and QEMU on the tap?"},
+	[TAP_NO_BRIDGE] = {"no-bridge",
+			   "it is no port of a Linux bridge: `ip link set TAP master BRIDGE`"},
+	[TAP_DISABLED] = {"disabled",
+			  "its bridge port is disabled: is the bridge up, and QEMU on the tap?"},
 	[TAP_BLOCKING] = {"blocking", "spanning tree blocks its bridge port: see `bridge link`"},
-	[TAP_LISTENING] = {"listening", "spanning tree makes its bridge port wait; less with `ip link set BRIDGE "
-			   "type bridge stp_state 0`, or a shorter forward_delay at the root"},
+	[TAP_LISTENING] =
+		{"listening",
+		 "spanning tree makes its bridge port wait; less with `ip link set BRIDGE "
+		 "type bridge stp_state 0`, or a shorter forward_delay at the root"},
 	[TAP_LEARNING] = {"learning", "spanning tree makes its bridge port wait; it forwards soon"},
 };
 

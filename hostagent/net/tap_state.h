@@ -4,7 +4,8 @@
  * the standby can take over the guest, but no client would reach it. After QEMU opens the tap, the
  * port needs twice the bridge's forward delay (30 s by default) before it forwards.
  *
- * Where: vm.c asks while the host stands by. Needs no privilege. Threads: any; blocks for rtnetlink.
+ * Where: vm.c asks while the host stands by. Needs no privilege. Threads: any; blocks for
+ * rtnetlink.
  */
 #ifndef NET_TAP_STATE_H
 #define NET_TAP_STATE_H

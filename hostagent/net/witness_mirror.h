@@ -16,9 +16,9 @@
  * guest sent. Either of the two may be closed first. The guest's traffic does not depend on the
  * witness.
  *
- * Where: hostagent/vm/vm_witness.c calls it; it calls ebpf/witness_prog.h and net/nl.h. It needs root.
- * Threads: one owner thread per witness; witness_mirror_stats() from any thread while the object
- * lives.
+ * Where: hostagent/vm/vm_witness.c calls it; it calls ebpf/witness_prog.h and net/nl.h. It needs
+ * root. Threads: one owner thread per witness; witness_mirror_stats() from any thread while the
+ * object lives.
  */
 #ifndef NET_WITNESS_MIRROR_H
 #define NET_WITNESS_MIRROR_H

@@ -1,4 +1,5 @@
-/* agree.h - two of three without a gateway: when the primary may ask, and what the standby answers. Pure.
+/* agree.h - two of three without a gateway: when the primary may ask, and what the standby answers.
+ * Pure.
  *
  * Why: a primary that goes on by itself, or only with its standby, must be sure that the gateway
  * cannot promote that standby meanwhile. Only the standby can promise that: it records the next

@@ -185,7 +185,8 @@ static int clear_unwritten(struct pass *p)
 		clear_page(ramfile_page(p->rf, i));
 	}
 	for (uint32_t i = 0; i < WIRE_BLOB_MAX / WIRE_PAGE_SIZE; i++) {
-		if (p->seen_pieces[i] != FIRST_WHOLE && (uint64_t)i * WIRE_PAGE_SIZE < p->rf->blob_bytes)
+		if (p->seen_pieces[i] != FIRST_WHOLE &&
+		    (uint64_t)i * WIRE_PAGE_SIZE < p->rf->blob_bytes)
 			memset(p->rf->blob + (size_t)i * WIRE_PAGE_SIZE, 0, WIRE_PAGE_SIZE);
 	}
 	return 0;

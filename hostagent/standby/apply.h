@@ -1,6 +1,7 @@
 /* apply.h - put one complete epoch, mapped whole, into the copy.
  *
- * Where: epochlog.c alone; the fuzz target. Threads: one. See epochlog.h for why it may be repeated.
+ * Where: epochlog.c alone; the fuzz target. Threads: one. See epochlog.h for why it may be
+ * repeated.
  */
 #ifndef STANDBY_APPLY_H
 #define STANDBY_APPLY_H
@@ -18,8 +19,8 @@ struct apply_info {
 	struct wire_geometry geometry;
 };
 
-/* Read the stream in @data from its GEOMETRY frame to its EPOCH_END with every check of epochcheck.h.
- * 0; -ESTALE: another term; -EBADMSG: not a whole epoch; -ENOMEM. */
+/* Read the stream in @data from its GEOMETRY frame to its EPOCH_END with every check of
+ * epochcheck.h. 0; -ESTALE: another term; -EBADMSG: not a whole epoch; -ENOMEM. */
 int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_info *ret_info)
 	__attribute__((warn_unused_result));
 

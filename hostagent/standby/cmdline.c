@@ -93,8 +93,9 @@ static int split_double(struct splitter *s)
 			return split_error(s, "this \" is never closed");
 		}
 		if (*s->at == '$' || *s->at == '`')
-			return split_error(s, "there is no shell here to expand this; write \\ before it "
-					      "to pass it on as it is");
+			return split_error(
+				s, "there is no shell here to expand this; write \\ before it "
+				   "to pass it on as it is");
 		if (*s->at == '\\' && s->at[1] && strchr("\"\\$`\n", s->at[1]) && *++s->at == '\n')
 			continue;
 		s->word[s->size++] = *s->at;
@@ -108,8 +109,9 @@ static int split_plain(struct splitter *s)
 	char c = *s->at;
 
 	if (strchr("$`|&;<>()", c))
-		return split_error(s, "there is no shell here to act on this; quote it to pass it on "
-				      "as it is");
+		return split_error(s,
+				   "there is no shell here to act on this; quote it to pass it on "
+				   "as it is");
 	if (c == '\\') {
 		c = *++s->at;
 		if (!c)

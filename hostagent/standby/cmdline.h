@@ -26,12 +26,12 @@ struct cmdline {
 	uint64_t ram_bytes; /* from -m */
 };
 
-/* Split and check @text. Quoting as in a shell: '...' literal; "..." with \" \\ \$ \` inside; \ before
- * any other character; a \ at a line's end joins lines; # starts a comment where a word would start.
- * Nothing is expanded: a bare $ ` | & ; < > ( ) is refused.
- * Refused options: those that Holdfast sets itself (-S -incoming -qmp -pidfile -mem-path, a
- * memory backend), those that cannot work (-daemonize -loadvm -numa), a missing -m.
- * 0, *ret_cmdline owned by the caller (cmdline_done); -EINVAL with the reason in
+/* Split and check @text. Quoting as in a shell: '...' literal; "..." with \" \\ \$ \` inside; \
+ * before any other character; a \ at a line's end joins lines; # starts a comment where a word
+ * would start. Nothing is expanded: a bare $ ` | & ; < > ( ) is refused. Refused options: those
+ * that Holdfast sets itself (-S -incoming -qmp -pidfile -mem-path, a memory backend), those that
+ * cannot work (-daemonize -loadvm -numa), a missing -m. 0, *ret_cmdline owned by the caller
+ * (cmdline_done); -EINVAL with the reason in
  * *ret_error; -ENOMEM. */
 int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *ret_error)
 	__attribute__((warn_unused_result));

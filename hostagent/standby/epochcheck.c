@@ -136,7 +136,8 @@ static int on_geometry(struct epochcheck *c, const struct wire_frame *frame,
 
 /* ---- one epoch */
 
-static int on_begin(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
+static int on_begin(struct epochcheck *c, const struct wire_frame *frame,
+		    struct epochcheck_error *e)
 {
 	bool full = frame->h.flags & WIRE_FLAG_FULL;
 	struct wire_epoch_begin begin;
@@ -174,8 +175,8 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame, struct
 	return EPOCHCHECK_BEGIN;
 }
 
-int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch, struct wire_frame *ret_plain,
-		      struct wire_error *ret_error)
+int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
+		      struct wire_frame *ret_plain, struct wire_error *ret_error)
 {
 	struct wire_lz4 lz4;
 
@@ -232,7 +233,8 @@ static int check_records(struct epochcheck *c, struct wire_record_iter *it,
 		if (record.class != WIRE_CLASS_DUP &&
 		    page_check(record.class, record.data, record.size) < 0)
 			return refuse(c, e, WIRE_STREAM_ERROR_FORMAT,
-				      "record of index %" PRIu32 ": its data are no page of class %u",
+				      "record of index %" PRIu32
+				      ": its data are no page of class %u",
 				      record.index, record.class);
 		if (it->type == WIRE_PAGES)
 			wrong = check_dup(c, &record);
@@ -244,7 +246,8 @@ static int check_records(struct epochcheck *c, struct wire_record_iter *it,
 	return r < 0 ? refuse_format(c, e, &wire) : EPOCHCHECK_INSIDE;
 }
 
-static int on_pages(struct epochcheck *c, const struct wire_frame *frame, struct epochcheck_error *e)
+static int on_pages(struct epochcheck *c, const struct wire_frame *frame,
+		    struct epochcheck_error *e)
 {
 	struct wire_record_iter it;
 	struct wire_frame plain;

@@ -1,4 +1,5 @@
-/* epochcheck.h - is this sequence of frames a whole, well-formed epoch? Pure: frames in, verdict out.
+/* epochcheck.h - is this sequence of frames a whole, well-formed epoch? Pure: frames in, verdict
+ * out.
  *
  * Why: an epoch is acknowledged only if applying it later cannot fail because of its content. Every
  * fault in it is found here, frame by frame as it arrives, before it is stored.
@@ -72,15 +73,17 @@ struct epochcheck {
  * (WIRE_PAYLOAD_MAX bytes). Frames are stored as they came and unpacked each time they are read: so
  * the checksum stays valid, less is written, and applying again reads the same bytes.
  * 0; -EPROTO with *ret_error. */
-int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch, struct wire_frame *ret_plain,
-		      struct wire_error *ret_error) __attribute__((warn_unused_result));
+int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
+		      struct wire_frame *ret_plain, struct wire_error *ret_error)
+	__attribute__((warn_unused_result));
 
 /* Initialize @c, whatever its content. @last_epoch: last complete one of @term. End it with
  * epochcheck_done(). */
 void epochcheck_init(struct epochcheck *c, uint64_t term, uint64_t last_epoch, uint64_t bytes_max);
 void epochcheck_done(struct epochcheck *c); /* a zeroed one too */
 
-/* Forget the stream and the epoch begun; the next frame must be GEOMETRY. Any generation will do. */
+/* Forget the stream and the epoch begun; the next frame must be GEOMETRY. Any generation will
+ * do. */
 void epochcheck_reset(struct epochcheck *c);
 
 /* Look at the next frame (header accepted by wire_frame_decode()).

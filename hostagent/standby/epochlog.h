@@ -1,9 +1,9 @@
 /* epochlog.h - buffer an epoch whole, then apply it so that a kill at any instant tears nothing.
  *
- * Why: promise 2, atomic epochs. The copy in `ram` is changed in place (a second copy would double the
- * guest's memory). So while an epoch is being applied, the copy is a mixture that the guest never
- * was. The epoch itself can make it whole again: it is kept on tmpfs until meta says that the copy
- * has it.
+ * Why: promise 2, atomic epochs. The copy in `ram` is changed in place (a second copy would double
+ * the guest's memory). So while an epoch is being applied, the copy is a mixture that the guest
+ * never was. The epoch itself can make it whole again: it is kept on tmpfs until meta says that the
+ * copy has it.
  *
  * Where: standby.c feeds frames in and sends the acknowledgements. Uses epochcheck.h (is the epoch
  * right?) and ramfile.h (the copy). Threads: one.
@@ -13,9 +13,9 @@
  *	           they came                            epoch cannot be    rom,     phase=copy
  *	                                                lost               device
  *
- * A file is the stream as it came: the GEOMETRY frame, EPOCH_BEGIN, PAGES and DEVICE, EPOCH_END, each
- * with its header and checksum. Bytes after EPOCH_END are ignored (a file is used again for a later
- * epoch, since its tmpfs pages are there already).
+ * A file is the stream as it came: the GEOMETRY frame, EPOCH_BEGIN, PAGES and DEVICE, EPOCH_END,
+ * each with its header and checksum. Bytes after EPOCH_END are ignored (a file is used again for a
+ * later epoch, since its tmpfs pages are there already).
  *
  * The invariants below hold at every instant. A kill -9 leaves exactly the system calls and stores
  * done so far, in program order, since all of it is memory of one host. tmpfs needs no fsync: a
@@ -126,8 +126,8 @@ int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Apply the complete epoch, if there is one. Takes as long as copying its pages. 0: the copy is epoch
- * epochlog_complete(); -EBADMSG: the file does not pass the checks, the copy was not touched;
+/* Apply the complete epoch, if there is one. Takes as long as copying its pages. 0: the copy is
+ * epoch epochlog_complete(); -EBADMSG: the file does not pass the checks, the copy was not touched;
  * -errno: try again, the epoch stays. */
 int epochlog_apply(struct epochlog *log) __attribute__((warn_unused_result));
 

@@ -32,8 +32,8 @@ static int compare(struct standby *sb, struct epochcheck_error *e)
 		snprintf(differs, sizeof(differs), "the guests are built differently: %s", text);
 		return refuse(m, e, WIRE_STREAM_ERROR_GEOMETRY, differs);
 	}
-	log_info("vm=%s the primary's machine is as this host's: %u properties compared", sb->config.vm,
-		 m->theirs.n_items);
+	log_info("vm=%s the primary's machine is as this host's: %u properties compared",
+		 sb->config.vm, m->theirs.n_items);
 	vmm_machine_done(&m->theirs);
 	m->is_proved = true;
 	standby_rehearsal_begin(sb);
@@ -51,9 +51,11 @@ static int take_items(struct standby_machine *m, const struct wire_frame *frame,
 
 	while (r >= 0 && (r = wire_machine_next(&iter, &item, &wire)) > 0)
 		if (vmm_machine_add(&m->theirs, item.key, item.value) < 0)
-			return refuse(m, e, WIRE_STREAM_ERROR_LIMIT, "too many properties in MACHINE");
+			return refuse(m, e, WIRE_STREAM_ERROR_LIMIT,
+				      "too many properties in MACHINE");
 	if (r < 0)
-		return refuse(m, e, WIRE_STREAM_ERROR_FORMAT, wire_error_text(&wire, text, sizeof(text)));
+		return refuse(m, e, WIRE_STREAM_ERROR_FORMAT,
+			      wire_error_text(&wire, text, sizeof(text)));
 	*ret_is_last = iter.is_last;
 	return 0;
 }
@@ -72,7 +74,8 @@ int standby_machine_frame(struct standby *sb, const struct wire_frame *frame,
 	if (frame->h.term != check->term || !check->has_geometry ||
 	    frame->h.generation != check->generation || check->inside || m->is_proved ||
 	    m->n_frames == WIRE_MACHINE_FRAMES_MAX)
-		return refuse(m, ret_error, WIRE_STREAM_ERROR_ORDER, "MACHINE where it has no place");
+		return refuse(m, ret_error, WIRE_STREAM_ERROR_ORDER,
+			      "MACHINE where it has no place");
 	m->n_frames++;
 	r = take_items(m, frame, ret_error, &is_last);
 	return r < 0 || !is_last ? r : compare(sb, ret_error);
@@ -82,6 +85,7 @@ int standby_machine_need(struct standby *sb, struct epochcheck_error *ret_error)
 {
 	if (sb->machine.is_proved || !(sb->machine.features & WIRE_FEATURE_MACHINE))
 		return 0;
-	return refuse(&sb->machine, ret_error, WIRE_STREAM_ERROR_GEOMETRY,
-		      "the primary's agent does not say what its machine is made of; update that agent");
+	return refuse(
+		&sb->machine, ret_error, WIRE_STREAM_ERROR_GEOMETRY,
+		"the primary's agent does not say what its machine is made of; update that agent");
 }

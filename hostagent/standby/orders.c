@@ -21,7 +21,8 @@ void standby_set_warm(struct standby *sb)
  * -EINVAL. */
 static int check_ram(const struct standby *sb, struct error *ret_error)
 {
-	if (!epochlog_complete(&sb->log) || !sb->rf.ram || sb->rf.ram_bytes == sb->qemu.cmdline.ram_bytes)
+	if (!epochlog_complete(&sb->log) || !sb->rf.ram ||
+	    sb->rf.ram_bytes == sb->qemu.cmdline.ram_bytes)
 		return 0;
 	return error_set(ret_error, -EINVAL,
 			 "command_file %s says -m %" PRIu64

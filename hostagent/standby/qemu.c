@@ -36,13 +36,14 @@ AUTO_DEFINE(json_t *, json_decref)
 static int set_path(char path[QEMU_PATH_MAX], const char *run_dir, const char *vm, const char *role,
 		    const char *suffix)
 {
-	if (snprintf(path, QEMU_PATH_MAX, "%s/%s.%s.%s", run_dir, vm, role, suffix) >= QEMU_PATH_MAX)
+	if (snprintf(path, QEMU_PATH_MAX, "%s/%s.%s.%s", run_dir, vm, role, suffix) >=
+	    QEMU_PATH_MAX)
 		return -ENAMETOOLONG;
 	return 0;
 }
 
-int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir, const char *ram_path,
-	      struct error *ret_error)
+int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir,
+	      const char *ram_path, struct error *ret_error)
 {
 	int r;
 
@@ -337,7 +338,8 @@ static int prepare(struct qemu *q, struct error *ret_error)
 	if (r < 0)
 		return error_set(ret_error, r, "the [standby] command: %s", error.text);
 	describe(&q->info, &q->geometry);
-	q->is_other_machine |= q->machine.n_items > 0 && !vmm_machine_is_same(&q->machine, &machine);
+	q->is_other_machine |=
+		q->machine.n_items > 0 && !vmm_machine_is_same(&q->machine, &machine);
 	vmm_machine_done(&q->machine);
 	q->machine = machine;
 	return 0;

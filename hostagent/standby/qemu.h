@@ -58,9 +58,8 @@ struct qemu {
  * @ram_path: the RAM file, made before the start; borrowed for the life of *q.
  * 0: end *q with qemu_done(); -ENAMETOOLONG: run_dir is too long for a socket's path, *ret_error
  * says so. */
-int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir, const char *ram_path,
-	      struct error *ret_error)
-	__attribute__((warn_unused_result));
+int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir,
+	      const char *ram_path, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Set the command of the next QEMU: check @command, also against q->tap, and complete it. A warm
  * QEMU is not touched. 1: the command has changed; 0: it has not; -EINVAL with the reason in
@@ -75,8 +74,8 @@ void qemu_done(struct qemu *q);
  * started with the same words and still waits; else end that one and start a new one. Blocks until
  * its monitor answers and it was inspected, @timeout_ms at most.
  * 0: q->pid, qmp, info and geometry are valid; -EIO: it died, *ret_error has the end of its log;
- * -EINVAL: there is no command; -ETIMEDOUT; -ENOTSUP: such a VM cannot be protected (the text names why); -errno.
- * On error no process is left and *ret_error says why. */
+ * -EINVAL: there is no command; -ETIMEDOUT; -ENOTSUP: such a VM cannot be protected (the text names
+ * why); -errno. On error no process is left and *ret_error says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

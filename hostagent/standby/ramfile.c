@@ -92,8 +92,8 @@ static int load_meta(struct ramfile *rf)
 		meta.phase = (enum ramfile_phase)(i / ARRAY_SIZE(vote_names));
 		meta.vote = (enum ramfile_vote)(i % ARRAY_SIZE(vote_names));
 		/* Content that differs from what we would write is not ours. */
-		if (strcmp(phase, phase_names[meta.phase]) == 0 && format_meta(&meta, again) == size &&
-		    memcmp(again, text, size) == 0) {
+		if (strcmp(phase, phase_names[meta.phase]) == 0 &&
+		    format_meta(&meta, again) == size && memcmp(again, text, size) == 0) {
 			rf->meta = meta;
 			return 0;
 		}

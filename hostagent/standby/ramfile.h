@@ -46,7 +46,7 @@ enum ramfile_vote {
 /* The content of `meta`. */
 struct ramfile_meta {
 	uint64_t term;		/* newest term accepted */
-	uint64_t applied_epoch; /* last epoch applied whole, of `term` while phase is COPY; 0: none */
+	uint64_t applied_epoch; /* last one applied whole, of `term` while phase is COPY; 0: none */
 	enum ramfile_phase phase;
 	enum ramfile_vote vote;	/* of `term` */
 };

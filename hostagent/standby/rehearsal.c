@@ -78,8 +78,8 @@ static void drop_copy(struct standby *sb)
 	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);
 
 	if (r < 0)
-		log_error("vm=%s the epoch that cannot be loaded stays in %s: %s", sb->config.vm, sb->rf.dir,
-			  strerror(-r));
+		log_error("vm=%s the epoch that cannot be loaded stays in %s: %s", sb->config.vm,
+			  sb->rf.dir, strerror(-r));
 }
 
 /* Skip QEMU's warnings about back ends that lead nowhere: we made them so. */

@@ -41,7 +41,8 @@ static bool sets(const char *part, size_t size, const char *key)
 
 /* Add "HEAD" and those parts of @value that set one of @keys. A doubled comma does not end a
  * part. */
-static int add_parts(struct rehearse *r, const char *head, const char *value, const char *const *keys)
+static int add_parts(struct rehearse *r, const char *head, const char *value,
+		     const char *const *keys)
 {
 	AUTO_FREE char *word = malloc(strlen(head) + strlen(value) + 2);
 	const char *part = value;
@@ -147,7 +148,8 @@ static int object(struct rehearse *r, const char *value)
 
 static int qmp(struct rehearse *r, const char *value)
 {
-	AUTO_FREE char *word = malloc(strlen("unix:,server=on,wait=off") + 2 * strlen(r->qmp_path) + 1);
+	AUTO_FREE char *word =
+		malloc(strlen("unix:,server=on,wait=off") + 2 * strlen(r->qmp_path) + 1);
 	char *at;
 
 	(void)value;

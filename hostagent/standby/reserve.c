@@ -69,8 +69,10 @@ int standby_reserve(struct standby *sb, struct error *ret_error)
 {
 	int r = reserve(sb, ret_error);
 
-	if (r < 0 && sb->rf.ram && sb->rf.meta.phase == RAMFILE_COPY && epochlog_complete(&sb->log)) {
-		log_warn("vm=%s %s; going on with the copy that is held", sb->config.vm, ret_error->text);
+	if (r < 0 && sb->rf.ram && sb->rf.meta.phase == RAMFILE_COPY &&
+	    epochlog_complete(&sb->log)) {
+		log_warn("vm=%s %s; going on with the copy that is held", sb->config.vm,
+			 ret_error->text);
 		ret_error->text[0] = '\0';
 		return 0;
 	}

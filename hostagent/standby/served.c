@@ -32,5 +32,6 @@ void standby_served_look(struct standby *sb, uint64_t now_ns)
 		return;
 	sb->served.vcpu_ns += vcpus_busy_ns(sb->served.vcpus);
 	sb->dirty = true;
-	sb->served.look_ns = now_ns - sb->served.begun_ns < LOOK_FOR_NS ? now_ns + LOOK_NS : UINT64_MAX;
+	sb->served.look_ns =
+		now_ns - sb->served.begun_ns < LOOK_FOR_NS ? now_ns + LOOK_NS : UINT64_MAX;
 }

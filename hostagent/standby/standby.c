@@ -67,7 +67,8 @@ void standby_progress_off(struct standby *sb)
 
 static size_t add_stat(char *stats, size_t at, const char *key, uint64_t value)
 {
-	int n = snprintf(stats + at, STANDBY_STATS_MAX - at, "standby_%s=%" PRIu64 "\n", key, value);
+	int n = snprintf(stats + at, STANDBY_STATS_MAX - at, "standby_%s=%" PRIu64 "\n", key,
+			 value);
 
 	return n > 0 && at + (size_t)n < STANDBY_STATS_MAX ? at + (size_t)n : at;
 }
@@ -112,7 +113,8 @@ static void fill_stats(const struct standby *sb, char stats[STANDBY_STATS_MAX])
 	if (!sb->served.term)
 		return;
 	n = snprintf(stats + at, STANDBY_STATS_MAX - at,
-		     "promoted_term=%" PRIu64 "\npromoted_running=%d\npromoted_vcpu_us=%" PRIu64 "\n",
+		     "promoted_term=%" PRIu64 "\npromoted_running=%d\npromoted_vcpu_us=%" PRIu64
+		     "\n",
 		     sb->served.term, sb->times.is_running, sb->served.vcpu_ns / CLOCK_NS_PER_US);
 	if (n < 0 || at + (size_t)n >= STANDBY_STATS_MAX)
 		stats[at] = '\0';

@@ -1,7 +1,7 @@
 /* standby.h - the standby side of one VM: keep a copy of its guest, promote it on order.
  *
- * What: takes the primary's epochs from the gateway, buffers each whole, acknowledges it, applies it
- * to the guest RAM file, and keeps a warm QEMU on that file, so a promotion only loads 80 KB of
+ * What: takes the primary's epochs from the gateway, buffers each whole, acknowledges it, applies
+ * it to the guest RAM file, and keeps a warm QEMU on that file, so a promotion only loads 80 KB of
  * device state.
  *
  * Why one object with one thread: every change of the copy (apply, promote, purge) happens on the
@@ -58,7 +58,8 @@ struct standby_config {
 	const char *vm;	       /* name of the VM: [a-z0-9][a-z0-9-]{0,62} */
 	const char *state_dir; /* directory for this VM alone, on tmpfs; made if missing */
 	const char *run_dir;   /* for VM.standby.qmp, VM.standby.pid, VM.standby.log */
-	const char *command_file; /* has the whole QEMU command line, quoted as for a shell; read anew
+	const char
+		*command_file; /* has the whole QEMU command line, quoted as for a shell; read anew
 				   * each time before a QEMU is started */
 
 	const char *tap;	   /* the guest's tap, which the command must name; NULL: any */
@@ -68,8 +69,8 @@ struct standby_config {
 	unsigned promote_timeout_ms; /* for a promotion or rehearsal without progress; 0: 20000 */
 	uint64_t clock_step_max_ns;  /* largest clock jump at a promotion; 0: none */
 
-	/* Where the STREAM connection goes; NULL: none is opened (tests and drivers then feed frames
-	 * through standby/epochlog.h themselves). */
+	/* Where the STREAM connection goes; NULL: none is opened (tests and drivers then feed
+	 * frames through standby/epochlog.h themselves). */
 	const struct link_config *gateway;
 
 	/* Without a gateway (peer/agree.h). All zero: no primary is served. */
@@ -114,11 +115,10 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 
 /* Carry out STANDBY_START of @term: start QEMU warm (or adopt the one an earlier agent left), then
  * open the stream. A term newer than the held one drops the older term's epochs: they could only
- * rewind the guest. Idempotent. Waits up to start_timeout_ms + 20 s + the time it takes to reserve guest
- * RAM (0.3 s per GiB, the first time).
- * 0: warm, stream being opened (see status for when it is up); -ESTALE: @term is older than the
- * held one; -EBUSY: the guest runs here (promoted); -EINVAL: the command line cannot be used;
- * other -errno. On error *ret_error says why. */
+ * rewind the guest. Idempotent. Waits up to start_timeout_ms + 20 s + the time it takes to reserve
+ * guest RAM (0.3 s per GiB, the first time). 0: warm, stream being opened (see status for when it
+ * is up); -ESTALE: @term is older than the held one; -EBUSY: the guest runs here (promoted);
+ * -EINVAL: the command line cannot be used; other -errno. On error *ret_error says why. */
 int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -133,10 +133,10 @@ int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_erro
 int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Carry out STANDBY_STOP: close the stream, end the warm QEMU. @purge also removes the epochs and the
- * RAM file. A promoted guest is never touched: then nothing is done. Idempotent. Waits up to 5 s.
- * 0; -EBUSY: the guest runs here, nothing was done; -ESTALE: this host voted for the primary in @term or a newer
- * term, and the primary relies on that vote; other -errno with *ret_error. */
+/* Carry out STANDBY_STOP: close the stream, end the warm QEMU. @purge also removes the epochs and
+ * the RAM file. A promoted guest is never touched: then nothing is done. Idempotent. Waits up to 5
+ * s. 0; -EBUSY: the guest runs here, nothing was done; -ESTALE: this host voted for the primary in
+ * @term or a newer term, and the primary relies on that vote; other -errno with *ret_error. */
 int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

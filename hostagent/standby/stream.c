@@ -244,8 +244,8 @@ static int on_frame(struct standby *sb, const struct wire_frame *frame)
 		r = standby_machine_frame(sb, frame, &error);
 	else if (frame->h.type == WIRE_EPOCH_BEGIN && is_of_now(sb, frame) &&
 		 (r = standby_machine_need(sb, &error)) < 0)
-		log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " no MACHINE came", sb->config.vm,
-			    frame->h.epoch);
+		log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " no MACHINE came",
+			    sb->config.vm, frame->h.epoch);
 	else
 		r = take_epoch_frame(sb, frame, &error);
 	if (r < 0) {

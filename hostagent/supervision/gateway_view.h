@@ -43,7 +43,8 @@ static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t in
 /* How long nothing has come from the gateway. */
 static inline uint64_t gateway_view_silence_ns(const struct gateway_view *view, uint64_t now_ns)
 {
-	uint64_t seen_ns = view ? atomic_load_explicit(&view->seen_ns, memory_order_relaxed) : now_ns;
+	uint64_t seen_ns =
+		view ? atomic_load_explicit(&view->seen_ns, memory_order_relaxed) : now_ns;
 
 	return now_ns > seen_ns ? now_ns - seen_ns : 0;
 }

@@ -17,8 +17,8 @@
  *
  * All times are clock_boot_ns(), so a host that was suspended has no valid lease when it wakes.
  *
- * Where: hostagent/epoch asks it before each release and each turn; the control connection (vm.h) and,
- * without a gateway, the standby's votes renew it. Pure: the time is handed in.
+ * Where: hostagent/epoch asks it before each release and each turn; the control connection (vm.h)
+ * and, without a gateway, the standby's votes renew it. Pure: the time is handed in.
  *
  * Threads: any, except lease_init(). Needs no lock, so a check of the lease never waits for another
  * thread.
@@ -40,14 +40,15 @@ struct lease {
  * may run: if the agent was restarted, the gateway has just ordered it to protect the guest.) */
 void lease_init(struct lease *lease, uint64_t term, bool is_required);
 
-/* A LEASE of @term came, in answer to the beat of @beat_ns: the guest may run for @lease_ms from then, and its
- * output may leave for @release_ms (<= @lease_ms). @sent_ns: time of the newest beat that was sent.
- * A LEASE that ends before the one in force came late, and changes nothing.
- * 0; -ESTALE: another term; -EINVAL: the beat was never sent, or a length is wrong. */
+/* A LEASE of @term came, in answer to the beat of @beat_ns: the guest may run for @lease_ms from
+ * then, and its output may leave for @release_ms (<= @lease_ms). @sent_ns: time of the newest beat
+ * that was sent. A LEASE that ends before the one in force came late, and changes nothing. 0;
+ * -ESTALE: another term; -EINVAL: the beat was never sent, or a length is wrong. */
 int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		uint32_t release_ms, uint64_t sent_ns) __attribute__((warn_unused_result));
 
-/* A newer @term begins, which another party agreed to when it was asked at @asked_ns: the guest may run for
+/* A newer @term begins, which another party agreed to when it was asked at @asked_ns: the guest may
+ * run for
  * @lease_ms from then, but nothing may leave before the first LEASE of that term. If another thread
  * is taking a LEASE of the old term at this moment, it may still count: it is no longer than one
  * that came just before. */

@@ -304,8 +304,8 @@ static void take_voted_term(struct vm *vm)
 		return;
 	standby_status(vm->standby, &status);
 	if (status.term > vm->term && vm_set_role(vm, vm->role, status.term, &error) < 0)
-		log_warn("vm=%s %s, ignoring: the standby's own file has the term", vm->config->name,
-			 error.text);
+		log_warn("vm=%s %s, ignoring: the standby's own file has the term",
+			 vm->config->name, error.text);
 }
 
 static void carry_out(struct vm *vm, const struct queued_order *q)
@@ -461,7 +461,8 @@ void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint
 	pthread_mutex_unlock(&vm->lock);
 	/* -ESTALE is normal: the order that begins or ends that term is still on its way. */
 	if (r == -EINVAL)
-		log_limited(LOG_LEVEL_WARN, "vm=%s a lease for a beat that was never sent, ignoring",
+		log_limited(LOG_LEVEL_WARN,
+			    "vm=%s a lease for a beat that was never sent, ignoring",
 			    vm->config->name);
 }
 

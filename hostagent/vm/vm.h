@@ -1,9 +1,9 @@
 /* vm.h - one virtual machine on this host: this host's role for it, and the orders that change it.
  *
- * Why: this host has no role for a VM, or is its primary (an engine), standby (a copy is kept), promoted
- * (a standby whose guest runs), lost (the agent restarted under a closed hold) or fenced. Orders
- * take from milliseconds to seconds, and no beat may wait for them, so each VM has a worker thread
- * that carries them out one by one.
+ * Why: this host has no role for a VM, or is its primary (an engine), standby (a copy is kept),
+ * promoted (a standby whose guest runs), lost (the agent restarted under a closed hold) or fenced.
+ * Orders take from milliseconds to seconds, and no beat may wait for them, so each VM has a worker
+ * thread that carries them out one by one.
  *
  *	control thread: vm_order() ──► queue ──► worker ──► engine_*, standby_* ──► done queue ──► wake
  *
@@ -47,8 +47,8 @@ void vm_close(struct vm *vm);
 const char *vm_name(const struct vm *vm);
 
 /* Can the role that an earlier agent recorded for VM @name be read? For checking a configuration;
- * needs no struct vm. Blocks on the file system. 0, also if none is recorded; -EINVAL: the record is
- * damaged; other -errno. */
+ * needs no struct vm. Blocks on the file system. 0, also if none is recorded; -EINVAL: the record
+ * is damaged; other -errno. */
 int vm_check_role(const struct agent_config *config, const char *name)
 	__attribute__((warn_unused_result));
 
@@ -68,8 +68,8 @@ int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
 	       uint64_t *ret_epoch);
 
-/* A LEASE of @term came for this VM, in answer to the beat of @lease->beat_ns; @sent_ns: the newest beat
- * that was sent. Ignored if no guest is protected here. */
+/* A LEASE of @term came for this VM, in answer to the beat of @lease->beat_ns; @sent_ns: the newest
+ * beat that was sent. Ignored if no guest is protected here. */
 void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns);
 
 /* The VM's other host connected. Returns as peer_server_config.take. Any thread. */

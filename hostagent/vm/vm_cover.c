@@ -126,12 +126,15 @@ void vm_cover_report(const struct vm *vm, struct wire_report *report)
 		report->verdict = cover->verdict;
 		stat = cover->verdict == WIRE_VERDICT_NONE ? "uncovered" : NULL;
 	} else if (cover->is_suspended && cover->is_again) {
-		wire_text_format(report->text, "protection was suspended; what was not covered is gone: it can "
+		wire_text_format(report->text,
+				 "protection was suspended; what was not covered is gone: it can "
 				 "be protected again");
 		stat = "covered_again";
 	} else if (cover->is_suspended) {
-		wire_text_format(report->text, "protection is suspended: %s; it begins again by itself when "
-				 "that is gone", cover->text);
+		wire_text_format(report->text,
+				 "protection is suspended: %s; it begins again by itself when "
+				 "that is gone",
+				 cover->text);
 	}
 	if (stat && wire_stats_add(report->stats, stat, "1") < 0)
 		log_limited(LOG_LEVEL_WARN, "vm=%s no room for %s in the report, ignoring",

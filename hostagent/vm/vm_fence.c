@@ -90,8 +90,9 @@ static void close_hold(const struct vm *vm)
 	struct error error;
 
 	if (*vm->config->tap && vm_hold_close(vm->config, vm->pin_dir, &error) < 0)
-		log_warn("vm=%s its tap's hold cannot be closed, ignoring: the guest is stopped: %s",
-			 vm->config->name, error.text);
+		log_warn(
+			"vm=%s its tap's hold cannot be closed, ignoring: the guest is stopped: %s",
+			vm->config->name, error.text);
 }
 
 static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, struct error *ret_error)
@@ -101,7 +102,8 @@ static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, struct err
 
 	/* On a standby, leave the tap alone: the standby's own guest needs it, and the intruder
 	 * cannot have it. */
-	if (r == 0 && ret_found->is_there && ret_found->pid != vm->closed_pid && vm->role != VM_ROLE_STANDBY) {
+	if (r == 0 && ret_found->is_there && ret_found->pid != vm->closed_pid &&
+	    vm->role != VM_ROLE_STANDBY) {
 		close_hold(vm);
 		vm->closed_pid = ret_found->pid;
 	}
@@ -150,8 +152,10 @@ bool vm_fence_watches(const struct vm *vm)
 static void describe(struct vm *vm, int error, const struct vm_fence_found *found,
 		     struct error *text)
 {
-	const char *why = vm->is_unsure ? "this host was booted since it protected the guest, which another may own"
-					: "another host owns the guest";
+	const char *why =
+		vm->is_unsure
+			? "this host was booted since it protected the guest, which another may own"
+			: "another host owns the guest";
 
 	if (error < 0)
 		return; /* *text says why already */

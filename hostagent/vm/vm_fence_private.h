@@ -34,10 +34,10 @@ struct vm_fence_found {
 };
 
 /* Stop a guest of this VM that may run here, and check that it stands still. Asks the QEMU at [vm]
- * qmp, and if @has_standby is false also the one that an earlier agent promoted. Blocks for up to 15
- * s for each.
- * 0: no guest of this VM runs, *ret_found says what was found; -EBUSY: its monitor does not answer; other -errno of
- * `stop`; -ETIMEDOUT: it still runs. On error *ret_error says why. */
+ * qmp, and if @has_standby is false also the one that an earlier agent promoted. Blocks for up to
+ * 15 s for each. 0: no guest of this VM runs, *ret_found says what was found; -EBUSY: its monitor
+ * does not answer; other -errno of `stop`; -ETIMEDOUT: it still runs. On error *ret_error says
+ * why. */
 int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_dir, bool has_standby,
 			struct vm_fence_found *ret_found, struct error *ret_error)
 	__attribute__((warn_unused_result));

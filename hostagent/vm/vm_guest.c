@@ -163,7 +163,8 @@ void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term)
 	pthread_mutex_unlock(&guest->lock);
 }
 
-int vm_guest_frames(struct vm_guest *guest, const char *tap, uint64_t *ret_term, uint64_t *ret_frames)
+int vm_guest_frames(struct vm_guest *guest, const char *tap, uint64_t *ret_term,
+		    uint64_t *ret_frames)
 {
 	struct vm_guest_frames base, now;
 	bool knows;

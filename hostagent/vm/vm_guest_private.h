@@ -67,8 +67,8 @@ enum vm_guest_state vm_guest_get(struct vm_guest *guest, pid_t *ret_pid);
 /* A lower limit of the frames that the guest itself has sent through @tap since it was promoted;
  * QEMU's announcements are not counted. 0: *ret_term is the promotion's term; -ENOENT: nothing was
  * promoted, or the tap is not known. */
-int vm_guest_frames(struct vm_guest *guest, const char *tap, uint64_t *ret_term, uint64_t *ret_frames)
-	__attribute__((warn_unused_result));
+int vm_guest_frames(struct vm_guest *guest, const char *tap, uint64_t *ret_term,
+		    uint64_t *ret_frames) __attribute__((warn_unused_result));
 
 /* Find @tap in @dev, the text of /proc/net/dev. 0 or -ENOENT. For tests. */
 int vm_guest_parse_dev(const char *dev, const char *tap, struct vm_guest_frames *ret_frames)

@@ -46,7 +46,7 @@ struct vm {
 	char pin_dir[PATH_MAX];
 
 	struct link_config gateway; /* for the standby's connection; immutable */
-	char fault[WIRE_TEXT_MAX + 1];	       /* why no order can be carried out, or ""; immutable */
+	char fault[WIRE_TEXT_MAX + 1]; /* why no order can be carried out, or ""; immutable */
 	char standby_fault[WIRE_TEXT_MAX + 1]; /* why it cannot stand by, or ""; immutable */
 	struct vm_witness witness;  /* has its own thread rules, as the next three */
 	struct vm_guest guest;

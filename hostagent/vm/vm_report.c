@@ -17,7 +17,8 @@ static void report_engine(struct engine *engine, struct wire_report *report, uin
 	strcpy(report->stats, status.stats);
 	if (*status.uncovered) {
 		strcpy(report->text, status.uncovered);
-		(void)!wire_stats_add(report->stats, "uncovered", "1"); /* room: WIRE_STATS_MAX is twice our figures */
+		(void)!wire_stats_add(report->stats, "uncovered",
+				      "1"); /* room: WIRE_STATS_MAX is twice our figures */
 	}
 	*ret_epoch = status.committed_epoch;
 }
@@ -48,10 +49,13 @@ static void report_guest(struct vm *vm, struct wire_report *report)
 	report->state = WIRE_STATE_FAILED;
 	report->verdict = WIRE_VERDICT_EXITED;
 	if (pid > 0)
-		wire_text_format(report->text, "no QEMU runs it: pid %d has ended, and nobody is at its monitor %s",
-				 (int)pid, vm->config->qmp);
+		wire_text_format(
+			report->text,
+			"no QEMU runs it: pid %d has ended, and nobody is at its monitor %s",
+			(int)pid, vm->config->qmp);
 	else
-		wire_text_format(report->text, "no QEMU runs it: nobody is at its monitor %s", vm->config->qmp);
+		wire_text_format(report->text, "no QEMU runs it: nobody is at its monitor %s",
+				 vm->config->qmp);
 }
 
 /* Report the frames of a guest that was promoted here. */

@@ -34,7 +34,8 @@ static int parse(const char *text, enum vm_role *ret_role, uint64_t *ret_term)
 			continue;
 		errno = 0;
 		term = strtoull(text + size + 1, &end, 10);
-		if (errno || strcmp(end, "\n") != 0 || end == text + size + 1 || term > WIRE_TERM_MAX)
+		if (errno || strcmp(end, "\n") != 0 || end == text + size + 1 ||
+		    term > WIRE_TERM_MAX)
 			return -EINVAL;
 		*ret_role = (enum vm_role)i;
 		*ret_term = term;
@@ -72,7 +73,8 @@ int vm_role_load(const char *run_dir, const char *role_dir, const char *vm, enum
 	return 0;
 }
 
-int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enum vm_role role, uint64_t term)
+int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enum vm_role role,
+		  uint64_t term)
 {
 	char path[PATH_MAX], kept_path[PATH_MAX], text[64];
 	int r = role_path(run_dir, vm, path);

@@ -52,7 +52,8 @@ void vm_tap_report(struct vm_tap *t, const char *tap, struct wire_report *report
 
 	pthread_mutex_lock(&t->lock);
 	if (t->since_ns != 0 && t->state != TAP_FORWARDING) {
-		tap_state_describe(tap, t->state, clock_mono_ns() - t->since_ns, text, sizeof(text));
+		tap_state_describe(tap, t->state, clock_mono_ns() - t->since_ns, text,
+				   sizeof(text));
 		strcpy(rest, report->text);
 		wire_text_format(report->text, "%s%s%s", text, *rest ? "; " : "", rest);
 		/* If the statistics are full, the text still says it. */

@@ -103,7 +103,8 @@ static const char *explain_way(int r)
 	case -ENOENT:
 		return "its MAC address is not known";
 	case -ENOTSUP:
-		return "it is this host, not reached by Ethernet, or by the backup network's device";
+		return "it is this host, not reached by Ethernet, or by the backup network's "
+		       "device";
 	default:
 		return strerror(-r);
 	}
@@ -124,8 +125,11 @@ static void refresh(struct vm_witness *w)
 		if (ways[i] == -ENOENT)
 			w->due_ns = clock_mono_ns() + RETRY_NS;
 		if (ways[i] < 0 && !w->is_way_told[i])
-			log_warn("vm=%s the witness has no way to gateway %s by %s: %s; trying again",
-				 w->config->name, w->gateway_text, networks[i], explain_way(ways[i]));
+			log_warn(
+				"vm=%s the witness has no way to gateway %s by %s: %s; trying "
+				"again",
+				w->config->name, w->gateway_text, networks[i],
+				explain_way(ways[i]));
 		w->is_way_told[i] = ways[i] < 0;
 	}
 }

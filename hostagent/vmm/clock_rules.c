@@ -123,8 +123,9 @@ static bool set_forward(struct clock_rules *rules, uint64_t now_ns)
 	return true;
 }
 
-bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words, uint64_t sent_ns,
-			 uint64_t seen_ns, uint64_t now_ns, struct clock_words *ret_words)
+bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words,
+			 uint64_t sent_ns, uint64_t seen_ns, uint64_t now_ns,
+			 struct clock_words *ret_words)
 {
 	uint64_t host_ns;
 

@@ -117,8 +117,9 @@ void clock_rules_running(struct clock_rules *rules, const struct clock_words *wo
 /* Take the words of the stopped guest, read at @now_ns, just before it is started. QEMU was told to
  * stop at @sent_ns and had stopped by @seen_ns. True: the caller must write *ret_words (ticks and
  * clock). */
-bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words, uint64_t sent_ns,
-			 uint64_t seen_ns, uint64_t now_ns, struct clock_words *ret_words);
+bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words,
+			 uint64_t sent_ns, uint64_t seen_ns, uint64_t now_ns,
+			 struct clock_words *ret_words);
 
 /* Take the words of the running guest, read after the pause. */
 void clock_rules_resumed(struct clock_rules *rules, const struct clock_words *words);
@@ -128,7 +129,8 @@ void clock_rules_saved(struct clock_rules *rules, const struct clock_words *word
 
 /* Compute what the guest's clock and ticks should be when the host's clock says @at_ns. Works in
  * state CORRECTED, after clock_rules_saved() of a pause that passed the checks; else false. */
-bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns, struct clock_words *ret_words);
+bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns,
+			  struct clock_words *ret_words);
 
 /* Returns the words to write to a stopped guest that was loaded with @words and should go on with
  * @wanted: never backwards, and forward by at most @step_max_ns and the same time in ticks (a

@@ -34,8 +34,8 @@ static int query(struct description *d, const char *command, json_t *args, json_
 static int get(struct description *d, const char *path, const char *property, json_t **ret_value)
 {
 	int r = qmp_execute(d->qmp, "qom-get",
-			    json_pack("{s:s, s:s}", "path", path, "property", property), QUERY_TIMEOUT_NS,
-			    ret_value);
+			    json_pack("{s:s, s:s}", "path", path, "property", property),
+			    QUERY_TIMEOUT_NS, ret_value);
 
 	if (r == -EREMOTEIO)
 		return 0;
@@ -94,17 +94,36 @@ struct telling {
 /* Links and children are not values; of the structures only those named here are listed. */
 static bool is_told(const struct telling *t, const char *name, const char *type)
 {
-	static const char *const plain[] = {
-		"string", "str", "int", "int8", "int16", "int32", "int64", "uint8", "uint8_t", "uint16",
-		"uint16_t", "uint32", "uint32_t", "uint64", "uint64_t", "size", "OnOffAuto", "OnOffSplit",
-		"SMPConfiguration", "MemorySizeConfiguration", "BootConfiguration", NULL};
+	static const char *const plain[] = {"string",
+					    "str",
+					    "int",
+					    "int8",
+					    "int16",
+					    "int32",
+					    "int64",
+					    "uint8",
+					    "uint8_t",
+					    "uint16",
+					    "uint16_t",
+					    "uint32",
+					    "uint32_t",
+					    "uint64",
+					    "uint64_t",
+					    "size",
+					    "OnOffAuto",
+					    "OnOffSplit",
+					    "SMPConfiguration",
+					    "MemorySizeConfiguration",
+					    "BootConfiguration",
+					    NULL};
 
 	if (is_in(name, t->left_out))
 		return false;
 	return strcmp(type, "bool") == 0 ? t->has_flags : is_in(type, plain);
 }
 
-static int tell_property(struct description *d, const struct telling *t, const char *name, const json_t *value)
+static int tell_property(struct description *d, const struct telling *t, const char *name,
+			 const json_t *value)
 {
 	const char *text = json_string_value(value);
 	char key[192];
@@ -119,7 +138,8 @@ static int tell_property(struct description *d, const struct telling *t, const c
 
 static int ask(struct description *d, const char *path, const char *name)
 {
-	int r = qmp_send(d->qmp, "qom-get", json_pack("{s:s, s:s}", "path", path, "property", name));
+	int r = qmp_send(d->qmp, "qom-get",
+			 json_pack("{s:s, s:s}", "path", path, "property", name));
 
 	return r < 0 ? error_set(d->error, r, "QEMU: qom-get %s %s: %s", path, name,
 				 qmp_error(d->qmp))
@@ -142,7 +162,8 @@ static int take_answer(struct description *d, const struct telling *t, const cha
 /* Send as many commands at once as the monitor takes: on a busy host each round waits until QEMU is
  * scheduled. Wait for every answer in any case, or the next command would get the answer of an
  * earlier one. */
-static int tell_names(struct description *d, const struct telling *t, const char *const *names, size_t n_names)
+static int tell_names(struct description *d, const struct telling *t, const char *const *names,
+		      size_t n_names)
 {
 	size_t asked = 0, answered = 0;
 	int r = 0;
@@ -202,8 +223,9 @@ static int step_accelerator(struct description *d)
 
 static int step_machine(struct description *d)
 {
-	static const char *const left_out[] = {"rtc-time", "memory-backend", "suppress-vmdesc", "dump-guest-core",
-					       "mem-merge", "pcspk-audiodev", "dumpdtb", NULL};
+	static const char *const left_out[] = {
+		"rtc-time",  "memory-backend", "suppress-vmdesc", "dump-guest-core",
+		"mem-merge", "pcspk-audiodev", "dumpdtb",	  NULL};
 	static const char *const is_set[] = {"kernel", "initrd", "dtb", NULL};
 
 	return tell(d, &(struct telling){"/machine", "machine", left_out, is_set, true});
@@ -217,8 +239,8 @@ static int add_cpuid(struct description *d, const char *prefix, const json_t *wo
 	char key[128], value[32];
 	bool has_ecx = json_object_get(word, "cpuid-input-ecx") != NULL;
 
-	if (json_unpack((json_t *)word, "{s:I, s:s, s:I, s?I}", "cpuid-input-eax", &eax, "cpuid-register", &reg,
-			"features", &features, "cpuid-input-ecx", &ecx) < 0)
+	if (json_unpack((json_t *)word, "{s:I, s:s, s:I, s?I}", "cpuid-input-eax", &eax,
+			"cpuid-register", &reg, "features", &features, "cpuid-input-ecx", &ecx) < 0)
 		return error_set(d->error, -EPROTO,
 				 "QEMU's answer to qom-get feature-words is not understood");
 	snprintf(key, sizeof(key), "%s cpuid %08" PRIx64, prefix, (uint64_t)eax);
@@ -244,8 +266,14 @@ static int add_features(struct description *d, const char *path, const char *pre
  * KVM. */
 static int add_first_cpu(struct description *d, const char *path, const char *prefix)
 {
-	static const char *const left_out[] = {"type", "tsc-frequency", "ucode-rev", "host-phys-bits-limit",
-					       "unavailable-features", "realized", "hotplugged", NULL};
+	static const char *const left_out[] = {"type",
+					       "tsc-frequency",
+					       "ucode-rev",
+					       "host-phys-bits-limit",
+					       "unavailable-features",
+					       "realized",
+					       "hotplugged",
+					       NULL};
 	static const char *const is_set[] = {NULL};
 	int r = add_features(d, path, prefix);
 
@@ -292,7 +320,8 @@ static int step_roms(struct description *d)
 
 	if (r < 0)
 		return error_set(d->error, r, "QEMU: `info roms`: %s", qmp_error(d->qmp));
-	for (char *line = strtok_r(text, "\r\n", &save); line && r == 0; line = strtok_r(NULL, "\r\n", &save)) {
+	for (char *line = strtok_r(text, "\r\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\r\n", &save)) {
 		const char *name = strstr(line, "name=\""), *size = strstr(line, "size=");
 		char key[192], value[32];
 
@@ -318,8 +347,8 @@ static int step_devices(struct description *d)
 
 typedef int (*step_function)(struct description *d);
 
-static int run(struct qmp *q, const step_function *steps, size_t n_steps, struct vmm_machine *ret_machine,
-	       struct error *ret_error)
+static int run(struct qmp *q, const step_function *steps, size_t n_steps,
+	       struct vmm_machine *ret_machine, struct error *ret_error)
 {
 	struct vmm_machine machine = {0};
 	struct description d = {.qmp = q, .machine = &machine, .error = ret_error};

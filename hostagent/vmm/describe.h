@@ -16,9 +16,9 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* Fill *ret_machine, sorted; the caller ends it with vmm_machine_done().
- * 0; -EPROTO: QEMU answered something we do not understand; -E2BIG: more devices or properties than machine.h
- * takes; -ENOMEM; errors of qmp_wait(). On error *ret_error has the text for the operator. */
+/* Fill *ret_machine, sorted; the caller ends it with vmm_machine_done(). 0; -EPROTO: QEMU answered
+ * something we do not understand; -E2BIG: more devices or properties than machine.h takes; -ENOMEM;
+ * errors of qmp_wait(). On error *ret_error has the text for the operator. */
 int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -50,8 +50,8 @@ static int hand_over(struct devstate *d)
 {
 	json_t *answer = NULL, *id;
 	char path[64];
-	int r = qmp_send_with_fd(d->qmp, "add-fd", json_pack("{s:s}", "opaque", "holdfast-devstate"),
-				 d->shared);
+	int r = qmp_send_with_fd(d->qmp, "add-fd",
+				 json_pack("{s:s}", "opaque", "holdfast-devstate"), d->shared);
 
 	if (r == 0)
 		r = qmp_wait(d->qmp, COMMAND_TIMEOUT_NS, &answer);

@@ -32,8 +32,8 @@ struct devstate;
 int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Try to make a gate (gate.h) to the QEMU with process @pid: one short pause. Where that does not work
- * devstate_gate() stays NULL, and a line in the log says why. */
+/* Try to make a gate (gate.h) to the QEMU with process @pid: one short pause. Where that does not
+ * work devstate_gate() stays NULL, and a line in the log says why. */
 void devstate_open_gate(struct devstate *d, pid_t pid);
 
 /* The gate, borrowed until devstate_close() or devstate_drop_gate(); NULL: there is none. */
@@ -50,8 +50,9 @@ struct devstate *devstate_close(struct devstate *d);
  * devstate_finish()'s blob stays valid. Errors as qmp_send(). */
 int devstate_start(struct devstate *d, const char *next) __attribute__((warn_unused_result));
 
-/* Wait for QEMU's answer and return the blob, borrowed until the next devstate_finish().
- * 0; -EFBIG: over max_bytes; -ENODATA: QEMU wrote less than it said; -ENOMEM; errors of qmp_wait() (-EREMOTEIO: qmp_error() says why). */
+/* Wait for QEMU's answer and return the blob, borrowed until the next devstate_finish(). 0; -EFBIG:
+ * over max_bytes; -ENODATA: QEMU wrote less than it said; -ENOMEM; errors of qmp_wait()
+ * (-EREMOTEIO: qmp_error() says why). */
 int devstate_finish(struct devstate *d, uint64_t timeout_ns, const uint8_t **ret_blob,
 		    size_t *ret_size) __attribute__((warn_unused_result));
 

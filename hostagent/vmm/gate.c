@@ -223,7 +223,8 @@ void gate_guard(struct gate *g)
 	g->is_guarded = true;
 	r = letgo_open(g->pipe_read, &g->letgo);
 	if (r < 0)
-		log_debug("pid=%d an agent that dies in a pause lets it go later, ignoring: %s", g->pid, strerror(-r));
+		log_debug("pid=%d an agent that dies in a pause lets it go later, ignoring: %s",
+			  g->pid, strerror(-r));
 }
 
 struct gate *gate_close(struct gate *g)
@@ -318,7 +319,8 @@ static int64_t sleeping_write(const struct gate *g)
 	return number == SYS_write ? (int64_t)count : vector_size(g, address, count);
 }
 
-/* Is QEMU held in the next write, with none of it in the pipe? 1: yes, write_size is set; 0: not yet. */
+/* Is QEMU held in the next write, with none of it in the pipe? 1: yes, write_size is set; 0: not
+ * yet. */
 static int look(struct gate *g)
 {
 	int64_t size;

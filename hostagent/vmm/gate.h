@@ -46,9 +46,10 @@
 
 struct gate;
 
-/* Make the pipe, hand it to QEMU (process @pid, main thread of the same number) and try it: one pause of
- * about 1.5 ms. @q is borrowed until gate_close(). Blobs over @max_bytes are refused.
- * 0; -ENOTSUP: not with this QEMU or on this host, the text says why; -ENOMEM; errors of qmp_wait(). */
+/* Make the pipe, hand it to QEMU (process @pid, main thread of the same number) and try it: one
+ * pause of about 1.5 ms. @q is borrowed until gate_close(). Blobs over @max_bytes are refused. 0;
+ * -ENOTSUP: not with this QEMU or on this host, the text says why; -ENOMEM; errors of
+ * qmp_wait(). */
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
 	      struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -86,8 +87,9 @@ int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unuse
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* After an error between gate_stop() and gate_finish(): let everything through until QEMU has answered, or
- * take the pipe away from it after @timeout_ns; in both cases the guest runs as soon as QEMU can. */
+/* After an error between gate_stop() and gate_finish(): let everything through until QEMU has
+ * answered, or take the pipe away from it after @timeout_ns; in both cases the guest runs as soon
+ * as QEMU can. */
 void gate_abandon(struct gate *g, uint64_t timeout_ns);
 
 #endif

@@ -12,7 +12,8 @@
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 
-/* QEMU's struct TimersState (system/timers-state.h); its fields have kept their places since 5.1. */
+/* QEMU's struct TimersState (system/timers-state.h); its fields have kept their places since
+ * 5.1. */
 #define TIMERS_BYTES	96u
 #define TICKS_OFFSET	8u
 #define ENABLED_OFFSET	24u
@@ -168,7 +169,8 @@ static const uint8_t *find_section(const uint8_t *from, const uint8_t *end)
 	return NULL;
 }
 
-int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at, struct clock_words *ret_words)
+int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
+		     struct clock_words *ret_words)
 {
 	const uint8_t *end = blob + size, *at = blob + *inout_at, *fields;
 
@@ -201,10 +203,12 @@ void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size
 	if (r == 0)
 		clock_rules_saved(&clock->rules, &words);
 	else
-		clock_rules_off(&clock->rules, r == -ENOTSUP ? "-icount: time is a count of instructions"
-							     : "QEMU saves no clock");
+		clock_rules_off(&clock->rules, r == -ENOTSUP
+						       ? "-icount: time is a count of instructions"
+						       : "QEMU saves no clock");
 	if (clock->rules.state == CLOCK_OFF)
-		log_warn("pid=%d the guest's clock is not corrected: %s", clock->pid, clock->rules.why);
+		log_warn("pid=%d the guest's clock is not corrected: %s", clock->pid,
+			 clock->rules.why);
 	else if (clock->rules.state != before)
 		log_info("pid=%d the guest's clock is corrected at each pause", clock->pid);
 }

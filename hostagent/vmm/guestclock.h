@@ -47,8 +47,9 @@ void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size
 
 /* For a standby that resumes from the last saved state: the words in that state, and what the
  * guest's words should be when the host's clock says @at_ns. False: not known. */
-bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns, struct clock_words *ret_saved,
-			 struct clock_words *ret_wanted, uint64_t *ret_ticks_per_s);
+bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns,
+			 struct clock_words *ret_saved, struct clock_words *ret_wanted,
+			 uint64_t *ret_ticks_per_s);
 
 /* The state of the correction, and the lost time. Borrowed; valid until guestclock_close(). */
 const struct clock_rules *guestclock_rules(const struct guestclock *clock);
@@ -56,8 +57,8 @@ const struct clock_rules *guestclock_rules(const struct guestclock *clock);
 /* Find section `timer` in the device state @blob, first at *inout_at (where it was last time; 0:
  * unknown). 0: *ret_words has its words (is_running is false), *inout_at its place; -ENOENT: none;
  * -EEXIST: more than one; -ENOTSUP: its time is a count of instructions (-icount). */
-int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at, struct clock_words *ret_words)
-	__attribute__((warn_unused_result));
+int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
+		     struct clock_words *ret_words) __attribute__((warn_unused_result));
 
 /* Set the clock of a QEMU (process @pid) that has loaded @blob and not begun to run. Its words must
  * equal those in @saved and in the blob; they are then set to @wanted, as clock_step() says. 0:

@@ -243,7 +243,8 @@ static int flush(struct batch *b)
 	int r = 0;
 
 	if (b->n_pieces > 0)
-		r = transfer_pieces(b->mem->pid, b->transfer, b->at, b->pieces, b->n_pieces, b->size);
+		r = transfer_pieces(b->mem->pid, b->transfer, b->at, b->pieces, b->n_pieces,
+				    b->size);
 	b->n_pieces = 0;
 	b->at += b->size;
 	b->size = 0;

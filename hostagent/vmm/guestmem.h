@@ -32,10 +32,10 @@ struct guestmem *guestmem_close(struct guestmem *m);
 /* Whether block @index is read through a mapping (true) or by process_vm_readv (false). */
 bool guestmem_is_mapped(const struct guestmem *m, uint32_t index);
 
-/* Copy the pages of @ranges, in their order and without gaps, to @ret_pages (VMM_PAGE_BYTES for each
- * page). A range may not cross blocks. Does not allocate.
- * 0; -EINVAL: a range is outside of the blocks; -ESRCH: the process is gone; -EFAULT: the memory is no
- * longer mapped there. On error @ret_pages is undefined. */
+/* Copy the pages of @ranges, in their order and without gaps, to @ret_pages (VMM_PAGE_BYTES for
+ * each page). A range may not cross blocks. Does not allocate. 0; -EINVAL: a range is outside of
+ * the blocks; -ESRCH: the process is gone; -EFAULT: the memory is no longer mapped there. On error
+ * @ret_pages is undefined. */
 int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		  uint8_t *ret_pages) __attribute__((warn_unused_result));
 

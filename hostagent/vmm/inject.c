@@ -184,7 +184,8 @@ static int wait_stop(pid_t pid, int event, int request, uint64_t deadline_ns)
 }
 
 /* Run one system call in the stopped thread; afterwards the thread is at the call's exit. */
-static int remote_call(const struct injection *in, long number, uint64_t argument, int64_t *ret_value)
+static int remote_call(const struct injection *in, long number, uint64_t argument,
+		       int64_t *ret_value)
 {
 	struct user_regs_struct regs = in->saved_regs;
 	int r;

@@ -12,10 +12,10 @@
  * thread goes on with wrong registers. So this window holds only the two calls, and all signals are
  * blocked in it.
  *
- * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). Not needed: any right or setting in
- * QEMU's own process, because UFFD_USER_MODE_ONLY is always allowed, and in WP_ASYNC mode the kernel
- * resolves its own writes too.
- * Threads: any. The calling thread must not itself wait for children of this pid. x86-64 only.
+ * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). Not needed: any right or setting
+ * in QEMU's own process, because UFFD_USER_MODE_ONLY is always allowed, and in WP_ASYNC mode the
+ * kernel resolves its own writes too. Threads: any. The calling thread must not itself wait for
+ * children of this pid. x86-64 only.
  */
 #ifndef VMM_INJECT_H
 #define VMM_INJECT_H
@@ -28,10 +28,10 @@
 
 /* Make a userfaultfd in @pid; *ret_fd (CLOEXEC, non-blocking) is the caller's. Blocks up to
  * @timeout_ns. The process is left as it was, also on every error.
- * 0; -ESRCH: no such process; -EPERM: no right to trace it (the text says what lacks); -EBUSY: it is
- * traced already (the text names the tracer); -ETIMEDOUT: the thread did not stop (uninterruptible
- * sleep); -ENOSYS: the kernel has no userfaultfd; -ENOTSUP: 32-bit process, no vDSO;
- * other -errno of the steps. *ret_error has the text. */
+ * 0; -ESRCH: no such process; -EPERM: no right to trace it (the text says what lacks); -EBUSY: it
+ * is traced already (the text names the tracer); -ETIMEDOUT: the thread did not stop
+ * (uninterruptible sleep); -ENOSYS: the kernel has no userfaultfd; -ENOTSUP: 32-bit process, no
+ * vDSO; other -errno of the steps. *ret_error has the text. */
 int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -81,8 +81,8 @@ static int step_version(struct inspection *in)
 
 	if (r < 0)
 		return r;
-	if (json_unpack(answer, "{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", &major, "minor", &minor,
-			"micro", &micro, "package", &package) < 0)
+	if (json_unpack(answer, "{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", &major, "minor",
+			&minor, "micro", &micro, "package", &package) < 0)
 		return odd_answer(in, "query-version");
 	(void)snprintf(in->info.qemu_version, sizeof(in->info.qemu_version), "%d.%d.%d %s", major,
 		       minor, micro, package);

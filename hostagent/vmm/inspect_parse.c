@@ -61,7 +61,8 @@ int inspect_parse_hva(const char *text, const char *name, uint64_t *ret_hva)
 	char found[128];
 	uint64_t hva;
 
-	if (sscanf(text, "Host virtual address for 0x%*x (%127[^)]) is 0x%" SCNx64, found, &hva) != 2)
+	if (sscanf(text, "Host virtual address for 0x%*x (%127[^)]) is 0x%" SCNx64, found, &hva) !=
+	    2)
 		return strstr(text, "No memory") || strstr(text, "not RAM") ? -ENOENT : -EPROTO;
 	if (strcmp(found, name) != 0 || hva == 0 || hva % VMM_PAGE_BYTES != 0)
 		return -EPROTO;
@@ -85,7 +86,8 @@ int inspect_parse_guest_addr(const char *text, const char *name, uint64_t *ret_a
 			is_memory = true;
 		if (!is_memory)
 			continue;
-		n = sscanf(line, " %" SCNx64 "-%*x (prio %*d, %*[^)]): %127s %31s", &start, found, at);
+		n = sscanf(line, " %" SCNx64 "-%*x (prio %*d, %*[^)]): %127s %31s", &start, found,
+			   at);
 		/* "NAME @OFFSET" is a later part of the block. */
 		if (n < 2 || strcmp(found, name) != 0 || (n == 3 && at[0] == '@'))
 			continue;
@@ -101,25 +103,27 @@ static const struct {
 	enum inspect_use use;
 	const char *hint;
 } uses[] = {
-	/* Firmware image. At reset QEMU copies it into place once and then frees its copy; a machine
-	 * that starts with -incoming skips that and expects migration to fill it (rom_reset). So a
-	 * guest that reboots after a failover would find an empty BIOS. */
+	/* Firmware image. At reset QEMU copies it into place once and then frees its copy; a
+	 * machine that starts with -incoming skips that and expects migration to fill it
+	 * (rom_reset). So a guest that reboots after a failover would find an empty BIOS. */
 	{"pc.bios", INSPECT_REPLICATE_ROM, NULL},
 	/* Read-only to the guest and empty on a machine with fw_cfg: option ROMs reach the guest as
 	 * fw_cfg files or PCI ROM BARs, and SeaBIOS copies them to shadow RAM, which is pc.ram. */
 	{"pc.rom", INSPECT_SKIP, NULL},
 	/* fw_cfg files that may change size (ACPI tables): filled at start, not at reset, from the
-	 * machine's configuration, which is the same on the standby; built anew when a booting guest
-	 * reads them. */
+	 * machine's configuration, which is the same on the standby; built anew when a booting
+	 * guest reads them. */
 	{"/rom@etc/*", INSPECT_SKIP, NULL},
-	/* PCI option ROMs, "DDDD:BB:DD.F/NAME.rom": read-only to the guest, loaded when the device is
-	 * made. */
+	/* PCI option ROMs, "DDDD:BB:DD.F/NAME.rom": read-only to the guest, loaded when the device
+	 * is made. */
 	{"*:*.?/*.rom", INSPECT_SKIP, NULL},
 
 	/* A device plugged later would make this guest memory, without a check. */
-	{INSPECT_UNNAMED, INSPECT_REFUSE, "it belongs to a memory backend that no device uses: remove that"
-					  " (object-del)"},
-	{"*vga*", INSPECT_REFUSE, "start the VM with -vga none -display none, or -nographic -vga none"},
+	{INSPECT_UNNAMED, INSPECT_REFUSE,
+	 "it belongs to a memory backend that no device uses: remove that"
+	 " (object-del)"},
+	{"*vga*", INSPECT_REFUSE,
+	 "start the VM with -vga none -display none, or -nographic -vga none"},
 	{"*qxl*", INSPECT_REFUSE, "start the VM with -vga none -display none"},
 	{"*vram*", INSPECT_REFUSE, "start the VM with -vga none and without display devices"},
 	{"system.flash*", INSPECT_REFUSE, "UEFI flash is not replicated yet: start with SeaBIOS"},
@@ -147,8 +151,9 @@ enum inspect_use inspect_classify(const char *name, const char *main_memory, con
 		*ret_hint = uses[i].hint;
 		return uses[i].use;
 	}
-	*ret_hint = "remove the device or memory backend that it belongs to; guest memory must be one"
-		    " block (no NUMA memdevs, no hot-plugged memory)";
+	*ret_hint =
+		"remove the device or memory backend that it belongs to; guest memory must be one"
+		" block (no NUMA memdevs, no hot-plugged memory)";
 	return INSPECT_REFUSE;
 }
 

@@ -55,8 +55,8 @@ int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_
 	const char *line = info_network;
 	int r = 0;
 
-	/* "NAME: index=0,type=nic,...", " \ NAME: index=0,type=tap,...", "  - NAME: type=filter-dump,...". A
-	 * hub's head, "hub 0", has no type, but its ports have. */
+	/* "NAME: index=0,type=nic,...", " \ NAME: index=0,type=tap,...", "  - NAME:
+	 * type=filter-dump,...". A hub's head, "hub 0", has no type, but its ports have. */
 	while (*line && r == 0) {
 		char copy[256], name[64], type[48], text[VMM_ITEM_NAME_BYTES];
 		size_t size = strcspn(line, "\r\n");

@@ -1,9 +1,10 @@
 /* inventory.h - lists what a guest's machine is made of, to notice when it changes.
  *
- * Why: devices, memory and network back ends can be plugged and unplugged while a guest is protected.
- * The standby's QEMU was started without them, so its promotion would fail; and a new card's frames
- * are not held. QEMU has no event for an added device, so we compare its lists. inspect.h judges a
- * whole machine; this only says whether the machine has changed since then, and how.
+ * Why: devices, memory and network back ends can be plugged and unplugged while a guest is
+ * protected. The standby's QEMU was started without them, so its promotion would fail; and a new
+ * card's frames are not held. QEMU has no event for an added device, so we compare its lists.
+ * inspect.h judges a whole machine; this only says whether the machine has changed since then, and
+ * how.
  *
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them
  *	info network					cards, back ends, filters

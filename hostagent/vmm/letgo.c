@@ -71,7 +71,8 @@ static void start_waiter(const int fds[2])
 
 	if (w) {
 		w->pipe_read = fds[0];
-		w->page = mmap(NULL, sizeof(*w->page), PROT_READ | PROT_WRITE, MAP_SHARED, fds[1], 0);
+		w->page =
+			mmap(NULL, sizeof(*w->page), PROT_READ | PROT_WRITE, MAP_SHARED, fds[1], 0);
 	}
 	fd_close(fds[1]);
 	pthread_attr_init(&attr);

@@ -8,7 +8,7 @@
  *
  *	agent, engine's thread		the process, made at the agent's start, a thread for each pipe
  *	makes and locks a mutex ──────► waits for the mutex
- *	seals, seals, ... dies		has it: the owner is dead; reads the pipe empty: QEMU's write ends, the guest runs
+ *	seals, seals, ... dies		has it: the owner is dead; empties the pipe: the guest runs
  *
  * The process is forked while the agent is small, and has none of its descriptors. Without it the
  * guest still resumes, but later.

@@ -131,9 +131,9 @@ static void differ(struct comparison *c, const struct vmm_machine_item *p,
 	c->told = key;
 	if (++c->n_differences > TOLD_MAX || c->used >= c->size)
 		return;
-	n = snprintf(c->text + c->used, c->size - c->used, "%s%s: %.200s on the primary, %.200s on the standby",
-		     c->used ? "; " : "", key, p ? shown(p->value) : "nothing",
-		     s ? shown(s->value) : "nothing");
+	n = snprintf(c->text + c->used, c->size - c->used,
+		     "%s%s: %.200s on the primary, %.200s on the standby", c->used ? "; " : "", key,
+		     p ? shown(p->value) : "nothing", s ? shown(s->value) : "nothing");
 	c->used += n > 0 ? (size_t)n : 0;
 }
 
@@ -158,6 +158,7 @@ int vmm_machine_compare(const struct vmm_machine *primary, const struct vmm_mach
 		k += order >= 0;
 	}
 	if (c.n_differences > TOLD_MAX && c.used < size)
-		snprintf(ret_text + c.used, size - c.used, "; and %u more", c.n_differences - TOLD_MAX);
+		snprintf(ret_text + c.used, size - c.used, "; and %u more",
+			 c.n_differences - TOLD_MAX);
 	return c.n_differences ? -EINVAL : 0;
 }

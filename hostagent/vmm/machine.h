@@ -1,8 +1,8 @@
 /* machine.h - what a guest's machine is made of, as a list that two hosts can compare. Pure.
  *
- * Why: a standby whose QEMU has another device, PCI address or CPU refuses the state when it is needed, or
- * loads it and runs a guest that never answers. So each host makes this list from its own QEMU
- * (describe.h), and the standby acknowledges nothing before the two lists are the same.
+ * Why: a standby whose QEMU has another device, PCI address or CPU refuses the state when it is
+ * needed, or loads it and runs a guest that never answers. So each host makes this list from its
+ * own QEMU (describe.h), and the standby acknowledges nothing before the two lists are the same.
  *
  *	"CPU 0"                                           "qemu64-x86_64-cpu"
  *	"CPU 0 cpuid 00000001 ECX"                        "80002001"

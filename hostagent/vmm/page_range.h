@@ -35,7 +35,8 @@ enum vmm_block_kind {
 
 /* One replicated block of guest memory in a QEMU process. */
 struct vmm_block {
-	char name[VMM_BLOCK_NAME_MAX]; /* normalised: main memory is "pc.ram" whatever its backend */
+	char name
+		[VMM_BLOCK_NAME_MAX]; /* normalised: main memory is "pc.ram" whatever its backend */
 	enum vmm_block_kind kind;
 	uint64_t guest_addr; /* guest physical address of the block's first byte */
 	uint64_t hva;	     /* its address in the QEMU process: differs between hosts and runs */

@@ -50,8 +50,8 @@
 struct qmp;
 
 /* Handles an event (STOP, RESUME, SHUTDOWN, RESET, POWERDOWN, ...). Called from within qmp_wait(),
- * qmp_execute(), qmp_hmp() and qmp_pump(). @event and @data (or NULL) are borrowed for the call. The
- * handler must not call this client. */
+ * qmp_execute(), qmp_hmp() and qmp_pump(). @event and @data (or NULL) are borrowed for the call.
+ * The handler must not call this client. */
 typedef void (*qmp_event_fn)(void *arg, const char *event, const json_t *data);
 
 /* Connect to the monitor at @path, read the greeting, negotiate. Blocks up to @timeout_ns.

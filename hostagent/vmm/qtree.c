@@ -16,9 +16,12 @@
 /* Properties to leave out: names and back-end settings of the host, and what the guest or its
  * firmware sets. */
 static const char *const ignored[] = {
-	"netdev", "chardev", "drive", "audiodev", "memdev", "hostmem", "iothread", "iothread-vq-mapping",
-	"rng", "cryptodev", "tpmdev", "fsdev", "display", "fd", "vhostfd", "share-rw", "rerror", "werror",
-	"ioeventfd", "addr", "smb_io_base", "MCFG",
+	"netdev",      "chardev",   "drive",	 "audiodev",
+	"memdev",      "hostmem",   "iothread",	 "iothread-vq-mapping",
+	"rng",	       "cryptodev", "tpmdev",	 "fsdev",
+	"display",     "fd",	    "vhostfd",	 "share-rw",
+	"rerror",      "werror",    "ioeventfd", "addr",
+	"smb_io_base", "MCFG",
 };
 
 struct qtree_node {
@@ -168,13 +171,15 @@ static void path_of(const struct qtree *t, int node, char path[PATH_ROOM])
 		else if (x->addr && x->parent >= 0 && t->nodes[x->parent].is_pci)
 			snprintf(parts[n++], PATH_ROOM, "%.100s", x->addr);
 		else
-			snprintf(parts[n++], PATH_ROOM, "%.100s#%u", x->name, ordinal(t, (unsigned)node));
+			snprintf(parts[n++], PATH_ROOM, "%.100s#%u", x->name,
+				 ordinal(t, (unsigned)node));
 		if (!x->id && x->is_pci)
 			break;
 	}
 	path[0] = '\0';
 	while (n-- > 0 && used < PATH_ROOM)
-		used += (size_t)snprintf(path + used, PATH_ROOM - used, "%s%s", used ? "/" : "", parts[n]);
+		used += (size_t)snprintf(path + used, PATH_ROOM - used, "%s%s", used ? "/" : "",
+					 parts[n]);
 }
 
 static int add_items(const struct qtree *t, struct vmm_machine *m)
@@ -190,8 +195,8 @@ static int add_items(const struct qtree *t, struct vmm_machine *m)
 		snprintf(key, sizeof(key), "device %s", path);
 		r = vmm_machine_add(m, key, t->nodes[i].name);
 		for (; r == 0 && k < t->n_props && t->props[k].node == i; k++) {
-			snprintf(key, sizeof(key), "device %s (%.64s) %.100s", path, t->nodes[i].name,
-				 t->props[k].name);
+			snprintf(key, sizeof(key), "device %s (%.64s) %.100s", path,
+				 t->nodes[i].name, t->props[k].name);
 			r = vmm_machine_add(m, key, t->props[k].value);
 		}
 	}
@@ -208,7 +213,8 @@ int qtree_parse(char *text, struct vmm_machine *m, struct error *ret_error)
 
 	if (!nodes || !props)
 		return error_set(ret_error, -ENOMEM, "no memory for the list of devices");
-	for (char *line = strtok_r(text, "\r\n", &save); line && r == 0; line = strtok_r(NULL, "\r\n", &save))
+	for (char *line = strtok_r(text, "\r\n", &save); line && r == 0;
+	     line = strtok_r(NULL, "\r\n", &save))
 		r = parse_line(&t, line);
 	if (r == 0 && t.n_nodes == 0)
 		r = -EPROTO;

@@ -18,8 +18,8 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* 0: no VLAN would be lost; -ENOTSUP: one would, *ret_error names card, VLAN and the next step; errors of
- * qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
+/* 0: no VLAN would be lost; -ENOTSUP: one would, *ret_error names card, VLAN and the next step;
+ * errors of qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
 int vmm_check_rx_filter(struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -245,7 +245,8 @@ int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	return 0;
 }
 
-/* Append the kernel's regions of one block as page ranges; joins neighbours that two calls split. */
+/* Append the kernel's regions of one block as page ranges; joins neighbours that two calls
+ * split. */
 static void convert(const struct vmm_block *block, const struct page_region *regions, uint32_t n,
 		    struct page_range *ranges, uint32_t *n_ranges)
 {

@@ -65,7 +65,8 @@ int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *re
  * memory when the tracker was opened. Nanoseconds, >= 1. */
 uint64_t track_fault_ns(const struct track *t);
 
-/* Stop tracking: the kernel drops all protection, the process is untouched. Accepts NULL, returns NULL. */
+/* Stop tracking: the kernel drops all protection, the process is untouched. Accepts NULL, returns
+ * NULL. */
 struct track *track_close(struct track *t);
 
 #endif

@@ -5,8 +5,8 @@
  * time at a hundred epochs a second), and its main thread saves the device state. So we measure
  * each vCPU thread by itself; a guest with one of two vCPUs busy is a busy guest.
  *
- * Source: `query-cpus-fast` for the threads, first field of /proc/PID/task/TID/schedstat (ns on a CPU;
- * exact while the thread does not run, else as of its last tick).
+ * Source: `query-cpus-fast` for the threads, first field of /proc/PID/task/TID/schedstat (ns on a
+ * CPU; exact while the thread does not run, else as of its last tick).
  *
  * Stopping: a guest that writes faster than the link can carry is slowed down (epoch/throttle.h).
  * QEMU has no command for that outside of a migration, and `stop` would stop the guest's clock too.

@@ -1,6 +1,6 @@
 /* bare_standby.h - a VM's standby without QEMU and without its thread: its copy is in a temporary
- * directory, in BARE_STANDBY_TERM, ready for a stream. Also makes a primary's epochs for it. For unit
- * tests and fuzz targets; a failure here ends the program.
+ * directory, in BARE_STANDBY_TERM, ready for a stream. Also makes a primary's epochs for it. For
+ * unit tests and fuzz targets; a failure here ends the program.
  */
 #ifndef TESTS_BARE_STANDBY_H
 #define TESTS_BARE_STANDBY_H

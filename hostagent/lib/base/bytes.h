@@ -1,9 +1,8 @@
 /* bytes.h - big-endian integers at byte offsets, and a bounded reading cursor.
  *
- * Why: wire structures are never C structs; they are encoded and decoded by offset. The cursor makes
- * "read past the end" impossible: the first short read sets `bad`, every later read gives 0, and the
- * caller checks once at the end.
- * Threads: any (no state). Never allocates.
+ * Why: wire structures are never C structs; they are encoded and decoded by offset. The cursor
+ * makes "read past the end" impossible: the first short read sets `bad`, every later read gives 0,
+ * and the caller checks once at the end. Threads: any (no state). Never allocates.
  */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H

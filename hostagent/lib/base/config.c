@@ -23,7 +23,7 @@ struct parse {
 	bool has_comment;  /* that line has a comment after its value, as libinih sees it */
 	const struct config_key *keys;
 	size_t n_keys;
-	char *values[CONFIG_KEYS_MAX];		 /* accepted text of each key, heap; NULL: not set */
+	char *values[CONFIG_KEYS_MAX];	     /* accepted text of each key, heap; NULL: not set */
 	unsigned int lines[CONFIG_KEYS_MAX]; /* where it was set */
 	struct error error;			 /* the first one; valid when failed */
 	unsigned int error_line;		 /* where it was; 0: the file as a whole */
@@ -98,15 +98,16 @@ static void check_section_line(struct parse *parse, const char *line, size_t siz
 		if (close[1 + i] == ';' || close[1 + i] == '#')
 			break;
 		if (close[1 + i] != ' ' && close[1 + i] != '\t') {
-			fail(parse, -EINVAL, parse->line, "text after ']', expected [section] alone");
+			fail(parse, -EINVAL, parse->line,
+			     "text after ']', expected [section] alone");
 			return;
 		}
 	}
 	if (!has_section(parse, line + 1, (size_t)(close - line) - 1)) {
 		list_names(parse, NULL, names, sizeof(names));
 		fail(parse, -EINVAL, parse->line, "unknown section [%.*s], expected %s",
-		     (int)(close - line - 1 > INIH_NAME_MAX ? INIH_NAME_MAX : close - line - 1), line + 1,
-		     names);
+		     (int)(close - line - 1 > INIH_NAME_MAX ? INIH_NAME_MAX : close - line - 1),
+		     line + 1, names);
 	}
 }
 
@@ -182,8 +183,8 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 		return 0;
 	if (section[0] == '\0') {
 		list_names(parse, NULL, expected, sizeof(expected));
-		fail(parse, -EINVAL, parse->line, "key '%s' outside of a section, expected %s first",
-		     name, expected);
+		fail(parse, -EINVAL, parse->line,
+		     "key '%s' outside of a section, expected %s first", name, expected);
 		return 0;
 	}
 	for (i = 0; i < parse->n_keys; i++) {
@@ -193,8 +194,8 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 	}
 	if (i == parse->n_keys) {
 		list_names(parse, section, expected, sizeof(expected));
-		fail(parse, -EINVAL, parse->line, "unknown key '%s' in [%s], expected %s", name, section,
-		     expected);
+		fail(parse, -EINVAL, parse->line, "unknown key '%s' in [%s], expected %s", name,
+		     section, expected);
 		return 0;
 	}
 	if (parse->values[i]) {
@@ -207,8 +208,9 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 	if (parse->has_comment &&
 	    (parse->keys[i].type == CONFIG_STRING || parse->keys[i].type == CONFIG_PATH)) {
 		fail(parse, -EINVAL, parse->line,
-		     "%s has ' ;', which begins a comment and would cut the value; write ';' without a "
-		     "blank before it, or the comment on a line of its own", name);
+		     "%s has ' ;', which begins a comment and would cut the value; write ';' "
+		     "without a blank before it, or the comment on a line of its own",
+		     name);
 		return 0;
 	}
 	parse->values[i] = strdup(value);
@@ -250,8 +252,8 @@ static void check_table(struct parse *parse)
 
 		if (!fits || strlen(key->section) > INIH_NAME_MAX ||
 		    strlen(key->name) > INIH_NAME_MAX || (key->type == CONFIG_ENUM && !key->names))
-			fail(parse, -EFAULT, 0, "table row %zu ([%s] %s) is malformed", i, key->section,
-			     key->name);
+			fail(parse, -EFAULT, 0, "table row %zu ([%s] %s) is malformed", i,
+			     key->section, key->name);
 	}
 }
 
@@ -272,11 +274,11 @@ static void convert_all(struct parse *parse, char *scratch, uint8_t *ret_struct)
 		} else if (config_convert(key, text, target, expected, sizeof(expected)) == 0) {
 			continue;
 		} else if (parse->values[i]) {
-			fail(parse, -EINVAL, parse->lines[i], "%s = '%s', expected %s", key->name, text,
-			     expected);
+			fail(parse, -EINVAL, parse->lines[i], "%s = '%s', expected %s", key->name,
+			     text, expected);
 		} else {
-			fail(parse, -EFAULT, 0, "default '%s' of [%s] %s is wrong, expected %s", text,
-			     key->section, key->name, expected);
+			fail(parse, -EFAULT, 0, "default '%s' of [%s] %s is wrong, expected %s",
+			     text, key->section, key->name, expected);
 		}
 	}
 }
@@ -292,9 +294,11 @@ static void parse_text(struct parse *parse, void *ret_struct)
 		return;
 	r = ini_parse_stream(next_line, parse, take_value, parse);
 	if (r > 0 && parse->failed && parse->error_line > (unsigned int)r)
-		parse->failed = 0; /* libinih goes on after a malformed line: report the first one */
+		parse->failed =
+			0; /* libinih goes on after a malformed line: report the first one */
 	if (r > 0)
-		fail(parse, -EINVAL, (unsigned int)r, "not a setting, expected [section] or key = value");
+		fail(parse, -EINVAL, (unsigned int)r,
+		     "not a setting, expected [section] or key = value");
 	else if (r < 0)
 		fail(parse, -ENOMEM, 0, "out of memory");
 	for (size_t i = 0; i < parse->n_keys; i++) {
@@ -323,7 +327,8 @@ int config_parse_buffer(const char *name, const char *text, size_t size,
 	parse->keys = keys;
 	parse->n_keys = n_keys;
 	if (size > CONFIG_FILE_BYTES_MAX)
-		fail(parse, -EFBIG, 0, "%zu bytes, expected at most %d", size, CONFIG_FILE_BYTES_MAX);
+		fail(parse, -EFBIG, 0, "%zu bytes, expected at most %d", size,
+		     CONFIG_FILE_BYTES_MAX);
 	else
 		parse_text(parse, ret_struct);
 	r = parse->failed;

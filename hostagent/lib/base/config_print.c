@@ -44,7 +44,8 @@ void config_print_example(FILE *out, const struct config_key *keys, size_t n_key
 		if (starts_section(keys, i))
 			fprintf(out, "%s[%s]\n", i ? "\n" : "", key->section);
 		config_describe(key, expected, sizeof(expected));
-		fprintf(out, "# %s\n# %s%s\n", key->help, key->default_text ? "" : "required: ", expected);
+		fprintf(out, "# %s\n# %s%s\n", key->help,
+			key->default_text ? "" : "required: ", expected);
 		if (key->default_text)
 			fprintf(out, ";%s = %s\n", key->name, key->default_text);
 		else

@@ -248,7 +248,8 @@ static const struct {
 } types[] = {
 	[CONFIG_STRING] = {convert_text, "text"},
 	[CONFIG_PATH] = {convert_text, "an absolute path"},
-	[CONFIG_NAME] = {convert_text, "a name of a-z, 0-9 and -, not starting with -, up to 63 long"},
+	[CONFIG_NAME] = {convert_text,
+			 "a name of a-z, 0-9 and -, not starting with -, up to 63 long"},
 	[CONFIG_U32] = {convert_number, "a number"},
 	[CONFIG_U64] = {convert_number, "a number"},
 	[CONFIG_BOOL] = {convert_bool, "yes or no"},
@@ -293,14 +294,15 @@ void config_describe(const struct config_key *key, char *ret_text, size_t size)
 		if (key->min == 0 && key->max == 0)
 			snprintf(ret_text, size, "%s", expected);
 		else
-			snprintf(ret_text, size, "%s, %" PRIu64 "..%" PRIu64, expected, key->min, max);
+			snprintf(ret_text, size, "%s, %" PRIu64 "..%" PRIu64, expected, key->min,
+				 max);
 		break;
 	case CONFIG_ENUM:
 		snprintf(ret_text, size, "%s", expected);
 		for (const struct config_enum_name *row = key->names; row->name; row++) {
 			used = strlen(ret_text);
-			snprintf(ret_text + used, size - used, "%s %s", row == key->names ? "" : ",",
-				 row->name);
+			snprintf(ret_text + used, size - used, "%s %s",
+				 row == key->names ? "" : ",", row->name);
 		}
 		break;
 	default:

@@ -15,7 +15,8 @@ void counters_print(const struct counters_row *rows, size_t n_rows, const void *
 		for (size_t j = 0; j < n_structs; j++) {
 			const uint8_t *base = structs[j];
 
-			sum += counters_get((const uint64_t *)(const void *)(base + rows[i].offset));
+			sum += counters_get(
+				(const uint64_t *)(const void *)(base + rows[i].offset));
 		}
 		n = snprintf(line, sizeof(line), "%s=%" PRIu64 "\n", rows[i].name, sum);
 		if (n > 0 && (size_t)n < sizeof(line))

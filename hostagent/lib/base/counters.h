@@ -1,7 +1,7 @@
 /* counters.h - named counters: one struct per owner thread, summed and printed by a table.
  *
- * Why: counters are the first thing an operator looks at, so they are plain struct members that cost
- * one add, and a table beside the struct gives each its name, once.
+ * Why: counters are the first thing an operator looks at, so they are plain struct members that
+ * cost one add, and a table beside the struct gives each its name, once.
  *
  *	struct seal_counters { uint64_t epochs; uint64_t pages_sent; };
  *	static const struct counters_row rows[] = {

@@ -83,7 +83,8 @@ static void write_spooled(void *arg, const char *data, size_t size)
 	n_dropped = spool_dropped(atomic_load(&spool)); /* also those during the write */
 	if (n_dropped == n_told)
 		return;
-	n = snprintf(line, sizeof(line), "<%d>log: %" PRIu64 " lines were dropped, stderr did not take them\n",
+	n = snprintf(line, sizeof(line),
+		     "<%d>log: %" PRIu64 " lines were dropped, stderr did not take them\n",
 		     LOG_LEVEL_WARN, n_dropped - n_told);
 	n_told = n_dropped;
 	(void)!write(STDERR_FILENO, line, (size_t)n);

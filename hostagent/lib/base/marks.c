@@ -43,7 +43,8 @@ void marks_reset(struct marks *marks)
 {
 	for (size_t i = 0; i < n_blocks(marks->n_things); i++) {
 		if (marks->is_used[i])
-			memset(marks->words + i * BLOCK_WORDS, 0, BLOCK_WORDS * sizeof(*marks->words));
+			memset(marks->words + i * BLOCK_WORDS, 0,
+			       BLOCK_WORDS * sizeof(*marks->words));
 		marks->is_used[i] = 0;
 	}
 }

@@ -1,7 +1,8 @@
 /* spool.h - lines for a slow output (a pipe, a disk), written by a thread of their own.
  *
- * Why: a write(2) to a full pipe or a stalled disk blocks, and a loop that gives leases must not. Lines
- * go into a ring; a thread writes them. A line that does not fit is dropped whole and counted.
+ * Why: a write(2) to a full pipe or a stalled disk blocks, and a loop that gives leases must not.
+ * Lines go into a ring; a thread writes them. A line that does not fit is dropped whole and
+ * counted.
  *
  *	any thread: spool_put(line) ──► ring of `bytes` ──► thread: write_fn(chunk of whole lines)
  *

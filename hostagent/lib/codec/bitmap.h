@@ -4,8 +4,9 @@
  * page with many short changes (pointers, counters, floats) costs several times as much as reading
  * it. And where runs are one to three bytes long, two lengths per run are a large overhead.
  *
- * Assumptions: both sides hold the same reference. Changes cluster in cache lines and in 8-byte words,
- * and long runs cover whole lines. Code and time per line are constant, whatever changed in it.
+ * Assumptions: both sides hold the same reference. Changes cluster in cache lines and in 8-byte
+ * words, and long runs cover whole lines. Code and time per line are constant, whatever changed in
+ * it.
  *
  * Layout. A page is 64 lines of 8 words of 8 bytes. A line is changed if any of its bytes is; it is
  * sent whole if at least BITMAP_WHOLE_MIN are.
@@ -58,6 +59,7 @@ int bitmap_check(const uint8_t *data, size_t size) __attribute__((warn_unused_re
  * written. Whatever the input, nothing outside of @page is written.
  * 0; -EPROTO: not a delta as above (the maps do not add up to the size, an empty map, unused bits
  * set); @page is then untouched. A line sent whole with fewer changed bytes is accepted. */
-int bitmap_apply(const uint8_t *data, size_t size, uint8_t *page) __attribute__((warn_unused_result));
+int bitmap_apply(const uint8_t *data, size_t size, uint8_t *page)
+	__attribute__((warn_unused_result));
 
 #endif

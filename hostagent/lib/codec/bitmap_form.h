@@ -40,7 +40,8 @@ static inline int bitmap_finish(const struct bitmap_maps *maps, uint64_t lines, 
 {
 	size_t whole_size = (maps->n_lines + 7) / 8;
 
-	if (size + maps->masks_size + maps->n_words + whole_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
+	if (size + maps->masks_size + maps->n_words + whole_size + BITMAP_LINES_BYTES >
+	    BITMAP_SIZE_MAX)
 		return -E2BIG;
 	memcpy(out + size, maps->masks, maps->masks_size);
 	size += maps->masks_size;
@@ -85,8 +86,8 @@ bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed
 /* @reference NULL: only encode. Inlined with that constant, so that each use gets its own loop. */
 static inline __attribute__((always_inline)) int
 bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
-		  uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan, bitmap_compare *compare,
-		  bitmap_pack *pack)
+		  uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan,
+		  bitmap_compare *compare, bitmap_pack *pack)
 {
 	struct bitmap_maps maps;
 	uint64_t any_nonzero = 0, lines = 0, last = 0;
@@ -135,8 +136,9 @@ bitmap_form_encode(const uint8_t *old, const uint8_t *new, const struct simd_ahe
 		   uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan,
 		   bitmap_compare *compare, bitmap_pack *pack)
 {
-	return reference ? bitmap_form_lines(old, new, ahead, out, reference, ret_scan, compare, pack)
-			 : bitmap_form_lines(old, new, ahead, out, NULL, ret_scan, compare, pack);
+	return reference
+		       ? bitmap_form_lines(old, new, ahead, out, reference, ret_scan, compare, pack)
+		       : bitmap_form_lines(old, new, ahead, out, NULL, ret_scan, compare, pack);
 }
 
 /* simd_ops->bitmap_apply */

@@ -63,8 +63,8 @@ static size_t encode_with_bitmap(uint64_t features, const uint8_t *old, const ui
 }
 
 static size_t encode_without_bitmap(uint64_t features, const uint8_t *old, const uint8_t *new,
-				    const struct simd_ahead *ahead, uint8_t *out, uint8_t *reference,
-				    enum page_class *ret_class)
+				    const struct simd_ahead *ahead, uint8_t *out,
+				    uint8_t *reference, enum page_class *ret_class)
 {
 	struct simd_scan scan;
 	int size;
@@ -217,12 +217,13 @@ size_t page_apply_batch(const struct page_record *records, size_t n_records)
 
 		if (i + LATER < n_records)
 			__builtin_prefetch(record[LATER].page);
-		/* Beyond the last record these addresses may be anything: a prefetch cannot fault. */
+		/* Beyond the last record these addresses may be anything: a prefetch cannot
+		 * fault. */
 		for (size_t at = 0; at < record->size; at += 64)
 			__builtin_prefetch(record->data + AHEAD_BYTES + at);
 		if (record->class == PAGE_BITMAP) {
-			r = simd_ops->bitmap_apply(record->data, record->size, record->page, next_lines,
-						   next_page);
+			r = simd_ops->bitmap_apply(record->data, record->size, record->page,
+						   next_lines, next_page);
 		} else {
 			bitmap_prefetch(next_lines, next_page);
 			r = page_apply(record->class, record->data, record->size, record->page);

@@ -39,7 +39,8 @@ static void scan(const uint8_t *old, const uint8_t *new, const struct simd_ahead
 static int emit(const struct simd_scan *scan_of, const uint8_t *new, uint8_t *out,
 		uint8_t *reference)
 {
-	return form_xrle_emit(scan_of, new, out, reference, form_edges_by_bit, form_copy_overlapping);
+	return form_xrle_emit(scan_of, new, out, reference, form_edges_by_bit,
+			      form_copy_overlapping);
 }
 
 static int apply(const uint8_t *data, size_t size, uint8_t *page)
@@ -82,7 +83,8 @@ static void unpack_word(uint8_t *word, const uint8_t *data, unsigned int mask)
 static int encode_bitmap(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 			 uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan)
 {
-	return bitmap_form_encode(old, new, ahead, out, reference, ret_scan, compare_line, pack_word);
+	return bitmap_form_encode(old, new, ahead, out, reference, ret_scan, compare_line,
+				  pack_word);
 }
 
 static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,

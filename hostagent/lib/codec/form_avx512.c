@@ -29,10 +29,11 @@ static inline __m512i fill_gaps(__m512i previous, __m512i word, __m512i next)
  * bytes. */
 static inline size_t find_edges(const struct simd_scan *scan_of, uint16_t *edges)
 {
-	static const uint8_t positions[64] = {
-		0,  1,	2,  3,	4,  5,	6,  7,	8,  9,	10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-		22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
-		44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+	static const uint8_t positions[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
+					      13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25,
+					      26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38,
+					      39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51,
+					      52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
 	const __m512i all = _mm512_loadu_si512(positions);
 	__m512i before = _mm512_setzero_si512(), filled_before = before;
 	__m512i word = _mm512_loadu_si512(scan_of->changed);
@@ -136,7 +137,8 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 		lines |= (uint64_t)_mm512_test_epi64_mask(changed, changed) << 8 * i;
 		whole |= (uint64_t)is_whole << 8 * i;
 		words[i] = _mm512_test_epi8_mask(sparse, sparse);
-		_mm512_storeu_si512(masks + masks_size, _mm512_maskz_compress_epi8(words[i], sparse));
+		_mm512_storeu_si512(masks + masks_size,
+				    _mm512_maskz_compress_epi8(words[i], sparse));
 		masks_size += (size_t)__builtin_popcountll(words[i]);
 	}
 	ret_scan->lines = lines;
@@ -187,7 +189,9 @@ encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ah
 		ret_scan->changed[i] = changed;
 		if (reference)
 			_mm512_mask_storeu_epi8(reference + 64 * i, changed, line);
-		sent |= (uint64_t)((BITMAP_WHOLE_MIN - 1 - (int64_t)__builtin_popcountll(changed)) >> 63);
+		sent |= (uint64_t)((BITMAP_WHOLE_MIN - 1 -
+				    (int64_t)__builtin_popcountll(changed)) >>
+				   63);
 		_mm512_storeu_si512(out + size, _mm512_maskz_compress_epi8(sent, line));
 		size += (size_t)__builtin_popcountll(sent);
 	}
@@ -217,7 +221,8 @@ static inline int sum_bits(const uint8_t *map, size_t size)
 	uint64_t empty = 0;
 
 	for (size_t i = 0; i < size; i += 64) {
-		uint64_t valid = _bzhi_u64(UINT64_MAX, size - i < 64 ? (unsigned int)(size - i) : 64);
+		uint64_t valid =
+			_bzhi_u64(UINT64_MAX, size - i < 64 ? (unsigned int)(size - i) : 64);
 		__m512i bytes = _mm512_maskz_loadu_epi8(valid, map + i);
 
 		empty |= _mm512_mask_testn_epi8_mask(valid, bytes, bytes);
@@ -261,10 +266,10 @@ static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_
 static bool is_zero(const uint8_t *page)
 {
 	for (unsigned int i = 0; i < PAGE_BYTES; i += 256) {
-		__m512i any = _mm512_or_si512(
-			_mm512_or_si512(_mm512_loadu_si512(page + i), _mm512_loadu_si512(page + i + 64)),
-			_mm512_or_si512(_mm512_loadu_si512(page + i + 128),
-					_mm512_loadu_si512(page + i + 192)));
+		__m512i any = _mm512_or_si512(_mm512_or_si512(_mm512_loadu_si512(page + i),
+							      _mm512_loadu_si512(page + i + 64)),
+					      _mm512_or_si512(_mm512_loadu_si512(page + i + 128),
+							      _mm512_loadu_si512(page + i + 192)));
 
 		if (_mm512_test_epi64_mask(any, any))
 			return false;

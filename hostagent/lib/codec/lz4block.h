@@ -5,9 +5,9 @@
  * (docs/epoch-engine.md): 0.6-0.7 of their bytes at 0.5-1 GB/s, which pays only where the link is
  * the bottleneck.
  *
- * Where: the encoder packs finished frames; the standby unpacks before it checks, and again before it
- * applies. The only file of ours that includes lz4.h is lz4block.c.
- * Threads: one per state. Never allocates.
+ * Where: the encoder packs finished frames; the standby unpacks before it checks, and again before
+ * it applies. The only file of ours that includes lz4.h is lz4block.c. Threads: one per state.
+ * Never allocates.
  */
 #ifndef CODEC_LZ4BLOCK_H
 #define CODEC_LZ4BLOCK_H

@@ -14,14 +14,14 @@
 #define PAGE_RECORD_ROOM	 (PAGE_RECORD_HEADER_BYTES + PAGE_BYTES) /* the longest record */
 
 enum page_class {
-	PAGE_UNCHANGED = 0, /* never on the wire: the page equals its reference */
-	PAGE_ZERO   = WIRE_CLASS_ZERO, /* no data: all 4096 bytes are 0 */
-	PAGE_RAW    = WIRE_CLASS_RAW, /* 4096 bytes: the page itself */
-	PAGE_XRLE   = WIRE_CLASS_XRLE, /* runs of changed bytes over the reference, see xrle.h */
-	PAGE_BITMAP = WIRE_CLASS_BITMAP, /* bitmap of changed bytes over the reference, see bitmap.h */
+	PAGE_UNCHANGED = 0,	     /* never on the wire: the page equals its reference */
+	PAGE_ZERO = WIRE_CLASS_ZERO, /* no data: all 4096 bytes are 0 */
+	PAGE_RAW = WIRE_CLASS_RAW,   /* 4096 bytes: the page itself */
+	PAGE_XRLE = WIRE_CLASS_XRLE, /* runs of changed bytes over the reference, see xrle.h */
+	PAGE_BITMAP = WIRE_CLASS_BITMAP, /* bitmap of changed bytes over it, see bitmap.h */
 	/* u32 index of a page with the same content, guest pages only. Needs all pages, so
 	 * page_encode() makes none and page_apply() takes none. */
-	PAGE_DUP    = WIRE_CLASS_DUP,
+	PAGE_DUP = WIRE_CLASS_DUP,
 };
 #define PAGE_N_CLASSES 5 /* array size when indexed by a class that page_encode() makes */
 #define PAGE_DUP_BYTES WIRE_DUP_SIZE /* data of a DUP record */

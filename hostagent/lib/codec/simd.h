@@ -89,7 +89,8 @@ const char *simd_form_name(enum simd_form form);
 /* Shuffle orders, indexed by an 8-bit mask; position 0x80 gives a zero byte. Filled before
  * main(). */
 extern uint64_t simd_pack_table[256];	/* byte k: the position of the k-th set bit */
-extern uint64_t simd_unpack_table[256]; /* byte j: how many set bits lie below bit j, if it is set */
+/* Byte j: how many set bits lie below bit j, if it is set. */
+extern uint64_t simd_unpack_table[256];
 
 extern const struct simd_ops simd_ops_scalar;
 extern const struct simd_ops simd_ops_avx2;

@@ -46,7 +46,8 @@ typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
  * other way round. Ask for the line after a changed one too: a run may end at its very start. */
 static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {
-	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0, before = i > 0 ? scan->changed[i - 1] : 0;
+	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0,
+		 before = i > 0 ? scan->changed[i - 1] : 0;
 	uint64_t word = scan->changed[i], next = i < 63 ? scan->changed[i + 1] : 0;
 	uint64_t filled = form_fill_gaps(before, word, next);
 

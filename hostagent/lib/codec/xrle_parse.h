@@ -59,7 +59,8 @@ xrle_parse(const uint8_t *data, size_t size, struct xrle_run *runs)
 		    n_changed > size - at)
 			return -EPROTO;
 		if (runs)
-			runs[n] = (struct xrle_run){(uint16_t)to, (uint16_t)at, (uint16_t)n_changed};
+			runs[n] =
+				(struct xrle_run){(uint16_t)to, (uint16_t)at, (uint16_t)n_changed};
 		n++;
 		to += n_changed;
 		at += n_changed;

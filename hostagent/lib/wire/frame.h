@@ -73,7 +73,7 @@ struct wire_header {
 	uint8_t type;	       /* enum wire_type */
 	uint8_t flags;	       /* WIRE_FLAG_*, by type */
 	uint32_t payload_size; /* set by decode; ignored by encode, which knows it */
-	uint32_t seq;	       /* frame number within its epoch (EPOCH_BEGIN is 0), else a counter */
+	uint32_t seq; /* frame number within its epoch (EPOCH_BEGIN is 0), else a counter */
 	uint32_t generation;   /* of the stream, from RESUME; 0 outside of streams */
 	uint64_t term;
 	uint64_t epoch;

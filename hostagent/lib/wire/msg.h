@@ -222,7 +222,7 @@ int wire_order_done_decode(const struct wire_frame *frame, struct wire_order_don
 struct wire_witness_key {
 	char vm[WIRE_NAME_MAX + 1];
 	uint32_t key_id;			   /* > 0; every datagram carries it */
-	uint16_t port;				   /* > 0; UDP, at the address of this connection's gateway */
+	uint16_t port; /* > 0; UDP, at the address of this connection's gateway */
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
 	uint32_t client_address; /* send to this address of the gateway in the client network too;
 				  * host byte order, wire_is_host_address(). 0: do not; always 0
@@ -230,7 +230,8 @@ struct wire_witness_key {
 };
 /* Can @address (host byte order) belong to a host? Not in 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3. */
 bool wire_is_host_address(uint32_t address);
-int wire_witness_key_encode(const struct wire_witness_key *key, struct bytes_writer *w) WIRE_CHECKED;
+int wire_witness_key_encode(const struct wire_witness_key *key,
+			    struct bytes_writer *w) WIRE_CHECKED;
 int wire_witness_key_decode(const struct wire_frame *frame, struct wire_witness_key *ret_key,
 			    struct wire_error *error) WIRE_CHECKED;
 
@@ -330,7 +331,8 @@ int wire_machine_encode(bool is_last, struct bytes_writer *w) WIRE_CHECKED;
 
 /* Append one item. Returns what every encoder returns, but on -ENOBUFS @w is untouched and still
  * good. */
-int wire_machine_item_encode(struct bytes_writer *w, const char *key, const char *value) WIRE_CHECKED;
+int wire_machine_item_encode(struct bytes_writer *w, const char *key,
+			     const char *value) WIRE_CHECKED;
 
 /* Walk through the items. 0; -EPROTO: not a MACHINE frame, or `more` is out of bounds. */
 int wire_machine_begin(const struct wire_frame *frame, struct wire_machine_iter *ret_iter,

@@ -41,13 +41,15 @@ int wire_machine_begin(const struct wire_frame *frame, struct wire_machine_iter 
 int wire_machine_next(struct wire_machine_iter *iter, struct wire_machine_item *ret_item,
 		      struct wire_error *error)
 {
-	struct cursor c = {.r = iter->r, .start = iter->payload, .error = error, .type = WIRE_MACHINE};
+	struct cursor c = {
+		.r = iter->r, .start = iter->payload, .error = error, .type = WIRE_MACHINE};
 
 	if (bytes_left(&iter->r) == 0)
 		return 0;
 	cursor_string(&c, "item key", 1, wire_label_bytes_are_valid, ret_item->key,
 		      sizeof(ret_item->key));
-	cursor_string(&c, "item value", 1, value_is_valid, ret_item->value, sizeof(ret_item->value));
+	cursor_string(&c, "item value", 1, value_is_valid, ret_item->value,
+		      sizeof(ret_item->value));
 	if (c.failed)
 		return -EPROTO;
 	iter->r = c.r;

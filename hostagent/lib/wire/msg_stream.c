@@ -373,8 +373,8 @@ int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_reco
 	if (record.class == WIRE_CLASS_DUP) {
 		record.source = bytes_get_be32(record.data);
 		if (record.source >= iter->n_pages)
-			return refuse_record(iter, record.data, "record source", "past the last page",
-					     error);
+			return refuse_record(iter, record.data, "record source",
+					     "past the last page", error);
 		if (record.source == record.index)
 			return refuse_record(iter, record.data, "record source", "the page itself",
 					     error);

@@ -1,8 +1,8 @@
 /* page_record.h - the record around one page: its class numbers, and the one writer of its header.
  *
  * Where: msg_stream.c encodes and decodes records by it. The codec and the encoder write records
- * straight into a frame's payload, page by page, so the header is written inline. docs/wire-format.md
- * 5.9 has the format:
+ * straight into a frame's payload, page by page, so the header is written inline.
+ * docs/wire-format.md 5.9 has the format:
  *
  *	offset  0       1          2          4            8
  *	        class   0          data size  page index   data

@@ -286,7 +286,8 @@ int wire_tls_handshake(struct wire_tls *tls)
 	if (r != 1) {
 		r = judge(tls, r);
 		if (r == -EPIPE)
-			tls_fail(tls, WIRE_TLS_PEER_REFUSED, "peer closed during the TLS handshake");
+			tls_fail(tls, WIRE_TLS_PEER_REFUSED,
+				 "peer closed during the TLS handshake");
 		return r == -EPIPE ? -EPROTO : r;
 	}
 	/* Cannot happen: the handshake fails without a judged certificate. A second guard. */

@@ -9,7 +9,8 @@
  *	socket ◄─ wire_tls_output ◄[ring]◄─ OpenSSL ◄─ wire_tls_write ◄─ plaintext
  *
  * Policy, fixed: TLS 1.3 only; AES-GCM or ChaCha20-Poly1305; both certificates verified up to the
- * configured CA; exactly one URI SAN holdfast://ROLE/NAME; no tickets, no resumption, no early data.
+ * configured CA; exactly one URI SAN holdfast://ROLE/NAME; no tickets, no resumption, no early
+ * data.
  *
  * Threads: a context may be shared by all threads once made; a wire_tls belongs to one thread at a
  * time. Nothing blocks. Memory is taken in the two _new functions and by OpenSSL in a handshake;

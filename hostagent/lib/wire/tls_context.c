@@ -389,7 +389,8 @@ int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_
 	int r;
 
 	ERR_clear_error();
-	l.ssl_ctx = SSL_CTX_new(side == WIRE_TLS_CLIENT ? TLS_client_method() : TLS_server_method());
+	l.ssl_ctx =
+		SSL_CTX_new(side == WIRE_TLS_CLIENT ? TLS_client_method() : TLS_server_method());
 	r = l.ssl_ctx ? load_all(&l, config, ret_self) : fail(&l, -ENOMEM, "out of memory");
 	ERR_clear_error();
 	if (r < 0)

@@ -61,7 +61,8 @@ static void date_text(const ASN1_TIME *when, char *text, size_t size)
 	if (ASN1_TIME_to_tm(when, &tm) != 1)
 		snprintf(text, size, "?");
 	else
-		snprintf(text, size, "%04d-%02d-%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
+		snprintf(text, size, "%04d-%02d-%02d", tm.tm_year + 1900, tm.tm_mon + 1,
+			 tm.tm_mday);
 }
 
 /* Write the certificate's name ("host/web1"), or "no valid name". The certificate is not trusted
@@ -86,8 +87,9 @@ void tls_fail_from_verify(struct wire_tls *tls, int code, const X509 *cert)
 	case X509_V_ERR_CERT_HAS_EXPIRED:
 		if (cert)
 			date_text(X509_get0_notAfter(cert), date, sizeof(date));
-		tls_fail(tls, WIRE_TLS_EXPIRED, "peer's certificate expired on %s (%s), or our clock is ahead",
-			 date, name);
+		tls_fail(tls, WIRE_TLS_EXPIRED,
+			 "peer's certificate expired on %s (%s), or our clock is ahead", date,
+			 name);
 		break;
 	case X509_V_ERR_CERT_NOT_YET_VALID:
 		if (cert)
@@ -129,7 +131,8 @@ static void fail_from_alert(struct wire_tls *tls, int alert)
 
 	switch (alert) {
 	case SSL_AD_PROTOCOL_VERSION:
-		tls_fail(tls, WIRE_TLS_OLD_VERSION, "peer cannot do TLS 1.3 (it refused our hello)");
+		tls_fail(tls, WIRE_TLS_OLD_VERSION,
+			 "peer cannot do TLS 1.3 (it refused our hello)");
 		return;
 	case SSL_AD_CERTIFICATE_EXPIRED:
 		hint = ": our certificate expired, or one of the two clocks is wrong";

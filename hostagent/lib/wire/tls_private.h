@@ -1,7 +1,7 @@
 /* tls_private.h - shared by the tls*.c files of this room; nobody else includes it.
  *
- * tls.c runs connections, tls_context.c loads files and judges certificates, tls_error.c is the only
- * place that reads OpenSSL's error queue.
+ * tls.c runs connections, tls_context.c loads files and judges certificates, tls_error.c is the
+ * only place that reads OpenSSL's error queue.
  */
 #ifndef WIRE_TLS_PRIVATE_H
 #define WIRE_TLS_PRIVATE_H
@@ -61,7 +61,8 @@ struct wire_tls {
 /* tls_context.c: OpenSSL's verify callback; also judges the peer's identity. */
 int tls_verify_peer(int ok, X509_STORE_CTX *store);
 
-/* tls_context.c: read and check all files. 0: *ret_ctx is the caller's; as wire_tls_context_new(). */
+/* tls_context.c: read and check all files. 0: *ret_ctx is the caller's; as
+ * wire_tls_context_new(). */
 int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_CTX **ret_ctx,
 	     struct wire_peer *ret_self, struct error *ret_error)
 	__attribute__((warn_unused_result));

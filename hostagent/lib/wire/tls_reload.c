@@ -33,8 +33,8 @@ static void get_stamps(const struct wire_tls_context *context, struct tls_stamp 
 
 int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_config *config)
 {
-	const char *const paths[TLS_N_FILES] = {config->ca_path, config->crl_path, config->cert_path,
-						config->key_path};
+	const char *const paths[TLS_N_FILES] = {config->ca_path, config->crl_path,
+						config->cert_path, config->key_path};
 
 	for (size_t i = 0; i < TLS_N_FILES; i++) {
 		if (!paths[i])
@@ -59,7 +59,8 @@ static void read_anew(struct wire_tls_context *context)
 	SSL_CTX *fresh;
 	int r = tls_load(&files, context->side, &fresh, &self, &context->news_error);
 
-	if (r == 0 && (self.role != context->self.role || strcmp(self.name, context->self.name) != 0)) {
+	if (r == 0 &&
+	    (self.role != context->self.role || strcmp(self.name, context->self.name) != 0)) {
 		(void)error_set(
 			&context->news_error, -EINVAL,
 			"%s: is of %s/%s now, this process is %s/%s; restart it to change that",
@@ -135,7 +136,8 @@ static void judge_again(struct wire_tls *tls, SSL_CTX *ctx)
 	if (!cert || !store ||
 	    X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(ctx), cert,
 				SSL_get_peer_cert_chain(tls->ssl)) != 1) {
-		tls_fail(tls, WIRE_TLS_BAD_CERTIFICATE, "cannot look at the peer's certificate again");
+		tls_fail(tls, WIRE_TLS_BAD_CERTIFICATE,
+			 "cannot look at the peer's certificate again");
 	} else {
 		X509_STORE_CTX_set_verify_cb(store, forgive_old_lists);
 		if (X509_verify_cert(store) != 1)

@@ -65,7 +65,8 @@ int wire_witness_decode(const uint8_t *data, size_t size, struct wire_witness *r
 	return 0;
 }
 
-int wire_witness_mac_new(const uint8_t key[WIRE_WITNESS_KEY_SIZE], struct wire_witness_mac **ret_mac)
+int wire_witness_mac_new(const uint8_t key[WIRE_WITNESS_KEY_SIZE],
+			 struct wire_witness_mac **ret_mac)
 {
 	struct wire_witness_mac *mac = calloc(1, sizeof(*mac));
 

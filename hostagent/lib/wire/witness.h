@@ -4,8 +4,9 @@
  * connection is not (design: "Liveness"). ebpf/witness.bpf.c builds it; this module reads it.
  * docs/wire-format.md, chapter 9, is normative.
  *
- * Where: the gateway's receiver, tests. Calls OpenSSL for SipHash-2-4 (Aumasson and Bernstein 2012).
- * Threads: decode: any. A struct wire_witness_mac belongs to one thread. Only ..._new() allocates.
+ * Where: the gateway's receiver, tests. Calls OpenSSL for SipHash-2-4 (Aumasson and Bernstein
+ * 2012). Threads: decode: any. A struct wire_witness_mac belongs to one thread. Only ..._new()
+ * allocates.
  *
  *	0 magic  4 key_id  8 sequence  16 mono_ns  24 to_guest  32 from_guest  40 from_guest_ns
  *	48 frame_size  50 head_size  52 reserved, 0  56 head (64 bytes)  120 mac
@@ -52,19 +53,21 @@ int wire_witness_decode(const uint8_t *data, size_t size, struct wire_witness *r
 /* A key, ready for use. */
 struct wire_witness_mac;
 
-/* @key is copied. 0: *ret_mac is the caller's, see ..._free(); -ENOMEM: also when this OpenSSL has no
- * SipHash. */
-int wire_witness_mac_new(const uint8_t key[WIRE_WITNESS_KEY_SIZE], struct wire_witness_mac **ret_mac)
-	__attribute__((warn_unused_result));
+/* @key is copied. 0: *ret_mac is the caller's, see ..._free(); -ENOMEM: also when this OpenSSL has
+ * no SipHash. */
+int wire_witness_mac_new(const uint8_t key[WIRE_WITNESS_KEY_SIZE],
+			 struct wire_witness_mac **ret_mac) __attribute__((warn_unused_result));
 
 /* Wipes. Accepts NULL; returns NULL. */
 struct wire_witness_mac *wire_witness_mac_free(struct wire_witness_mac *mac);
 
-/* Is the datagram of WIRE_WITNESS_SIZE bytes signed with this key? 0; -EBADMSG: no. Constant time. */
+/* Is the datagram of WIRE_WITNESS_SIZE bytes signed with this key? 0; -EBADMSG: no. Constant
+ * time. */
 int wire_witness_mac_check(struct wire_witness_mac *mac, const uint8_t *data)
 	__attribute__((warn_unused_result));
 
-/* Sign the datagram's first WIRE_WITNESS_SIGNED bytes in place (tests, injectors). 0; -EIO: OpenSSL. */
+/* Sign the datagram's first WIRE_WITNESS_SIGNED bytes in place (tests, injectors). 0; -EIO:
+ * OpenSSL. */
 int wire_witness_mac_sign(struct wire_witness_mac *mac, uint8_t *data)
 	__attribute__((warn_unused_result));
 
