@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""docs.py - do the READMEs name all files, and do the documents name only files that exist?
+
+usage: tests/lint/docs.py [DIR]   DIR: the top of a tree; without it, of this one
+Each directory of tests/, deploy/, certs/ and docs/ that has a README.md names its files there: by name, with another
+ending or none, as `_tail` behind a longer name, or by a pattern (`fuzz_NAME.c`, `*.hex`). rooms.py does this for the daemons.
+Each path in backticks with a `/` and a known ending, in any .md file, must be there. Prints one line for each breach
+that says how to put it right. Exit 0: none, 1: some.
+"""
+import fnmatch
+import glob
+import os
+import re
+import sys
+
+TOP = os.path.abspath(sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(__file__), "../.."))
+ROOTS = ("", "hostagent", "gateway", "hostagent/lib", "tests", "tests/unit")
+SKIPPED = ("README.md", "meson.build", "__pycache__")
+PATH = re.compile(r"`((?:[\w.-]+/)+[\w.*-]+\.(?:c|h|py|sh|md|S|ini))`")
+
+
+def tokens(readme):
+    return set(re.findall(r"[\w.*-]+", readme))
+
+
+def is_named(name, words):
+    stem = name.rsplit(".", 1)[0]
+    if any(w == name or w == stem or w.rsplit(".", 1)[0] == stem for w in words):
+        return True
+    if any(w.startswith("_") and stem.endswith(w) for w in words):
+        return True
+    patterns = (w.replace("NAME", "*") for w in words if "*" in w or "NAME" in w)
+    return any(len(p) > 3 and fnmatch.fnmatch(name, p) for p in patterns)
+
+
+def unnamed():
+    for house in "tests", "deploy", "certs", "docs":
+        for where, dirs, names in os.walk(os.path.join(TOP, house)):
+            dirs[:] = [d for d in dirs if d not in ("corpus", "__pycache__")]
+            if "README.md" not in names:
+                continue
+            with open(os.path.join(where, "README.md")) as f:
+                words = tokens(f.read())
+            for name in sorted(names):
+                if name not in SKIPPED and not is_named(name, words):
+                    yield "%s/README.md: does not name %s; give it a line that says its job" % (
+                        os.path.relpath(where, TOP), name)
+
+
+def exists(path, document):
+    places = [os.path.dirname(document)] + [os.path.join(TOP, r) for r in ROOTS]
+    return any(glob.glob(os.path.join(p, path)) for p in places)
+
+
+def gone():
+    for document in sorted(glob.glob(TOP + "/**/*.md", recursive=True)):
+        if "/build" in document[len(TOP):]:
+            continue
+        with open(document) as f:
+            for number, line in enumerate(f, 1):
+                for path in PATH.findall(line):
+                    if "NAME" not in path and not exists(path, document):
+                        yield "%s:%d: names %s, which is not there; say where it is now" % (
+                            os.path.relpath(document, TOP), number, path)
+
+
+breaches = list(unnamed()) + list(gone())
+for breach in breaches:
+    print(breach)
+sys.exit(bool(breaches))
