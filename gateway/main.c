@@ -333,6 +333,8 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	uint64_t wait_ns = UINT64_MAX;
 	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
 
+	if (d->sessions->dirty)
+		return 0; /* a tick gave orders: send them before the loop sleeps */
 	for (size_t i = 0; i < ARRAY_SIZE(deadlines_ns); i++) {
 		uint64_t at_ns = deadlines_ns[i] > now_ns ? deadlines_ns[i] - now_ns : 0;
 
@@ -387,6 +389,7 @@ static int turn(struct daemon *d)
 		certificates_tick(d->tls, d->fleet, now_ns);
 	}
 	fence_poll(d->fence, now_ns);
+	now_ns = clock_mono_ns(); /* a fence command that ended stepped its VM just now */
 	pump_run(d->sessions, now_ns);
 	control_tick(d->control, now_ns);
 	incarnating_tick(&d->incarnating, &d->fleet->config, now_ns);

@@ -21,8 +21,8 @@
  * Threads: one, the gateway's loop. Nothing here blocks (except in tests without a journal_thread).
  * Memory is allocated at start.
  */
-#ifndef SESSION_GATEWAY_H
-#define SESSION_GATEWAY_H
+#ifndef FLEET_FLEET_H
+#define FLEET_FLEET_H
 
 #include <stdbool.h>
 #include <stddef.h>

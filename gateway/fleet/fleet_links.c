@@ -86,6 +86,13 @@ void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t
 		witness_rx_clock(fleet->witness, vm->index, mono_ns, now_ns);
 }
 
+void fleet_granted(struct fleet_vm *vm, uint64_t now_ns)
+{
+	vm_fsm_granted(&vm->fsm, now_ns);
+	if (vm->pending.waiting)
+		vm_fsm_granted(&vm->pending.before, now_ns);
+}
+
 bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t now_ns)
 {
 	const struct vm_record *record = &vm->fsm.record;
@@ -94,9 +101,7 @@ bool fleet_grant(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_
 	    (record->state != VM_SYNCING && record->state != VM_PROTECTED) || !fleet_is_durable(vm))
 		return false;
 	counters_add(&fleet->counters.leases, 1);
-	vm_fsm_granted(&vm->fsm, now_ns);
-	if (vm->pending.waiting)
-		vm_fsm_granted(&vm->pending.before, now_ns); /* this copy may be restored */
+	fleet_granted(vm, now_ns);
 	return true;
 }
 

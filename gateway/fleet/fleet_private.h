@@ -12,6 +12,10 @@ int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *
 /* The journal record of @a was written, or failed with @result: count it. */
 void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int result);
 
+/* fleet_links.c. Somebody grants a lease for @vm, or may have granted one until @now_ns: promote
+ * nobody before it has ended. Marks also the copy that a failed journal write would restore. */
+void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
+
 /* Answer the operator's request @op_id. */
 void fleet_reply(struct fleet *fleet, uint64_t op_id, bool ok, const char *code, const char *text);
 

@@ -205,10 +205,12 @@ uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns)
 	uint64_t deadline_ns = now_ns + CLOCK_NS_PER_S / 2;
 
 	for (size_t i = 0; i < fleet->n_vms; i++) {
+		const struct fleet_pending *p = &fleet->vms[i]->pending;
 		uint64_t at_ns = vm_fsm_deadline_ns(&fleet->vms[i]->fsm);
 
-		if (fleet->vms[i]->pending.waiting)
-			continue; /* the end of the write wakes the loop */
+		/* The end of the write wakes the loop; before, only a slow disk is reported. */
+		if (p->waiting)
+			at_ns = p->said ? UINT64_MAX : p->since_ns + JOURNAL_SLOW_NS;
 		if (at_ns < deadline_ns)
 			deadline_ns = at_ns;
 	}

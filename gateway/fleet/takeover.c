@@ -63,7 +63,7 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 		fleet->younger = 0;
 	/* The younger gateway may have granted leases until just now. */
 	for (size_t i = 0; i < fleet->n_vms; i++)
-		vm_fsm_granted(&fleet->vms[i]->fsm, now_ns);
+		fleet_granted(fleet->vms[i], now_ns);
 	end_all(fleet);
 	reply(fleet, true, "done", "this gateway is the youngest now; hosts connect anew");
 }

@@ -53,6 +53,11 @@ void session_end(struct session *s, uint64_t now_ns)
 {
 	if (s->phase == SESSION_CLOSING)
 		return;
+	if (s->must_end == SESSION_ENDS_SLOW) {
+		counters_add(&counters_of(s)->refused[FLEET_REFUSED_SLOW], 1);
+		log_limited(LOG_LEVEL_WARN, "peer=%s does not read what it is sent, closing",
+			    s->link.peer);
+	}
 	session_leave_handshake(s);
 	s->phase = SESSION_CLOSING;
 	counters_of(s)->closing_now++;
@@ -68,18 +73,6 @@ void session_mark_ended(struct session *s, enum session_end why)
 		return;
 	s->must_end = why;
 	session_mark_dirty(s);
-}
-
-static void end_marked(struct session *s, uint64_t now_ns)
-{
-	if (s->must_end == SESSION_GOES_ON || s->phase == SESSION_CLOSING)
-		return;
-	if (s->must_end == SESSION_ENDS_SLOW) {
-		counters_add(&counters_of(s)->refused[FLEET_REFUSED_SLOW], 1);
-		log_limited(LOG_LEVEL_WARN, "peer=%s does not read what it is sent, closing",
-			    s->link.peer);
-	}
-	session_end(s, now_ns);
 }
 
 bool session_may_log(struct session *s, uint64_t now_ns)
@@ -305,7 +298,8 @@ size_t session_input(struct session *s, const uint8_t *data, size_t size, uint64
 {
 	size_t taken = 0;
 
-	end_marked(s, now_ns);
+	if (s->must_end != SESSION_GOES_ON)
+		session_end(s, now_ns);
 	if (s->phase == SESSION_HANDSHAKE && size > 0 && !admission_may_run(s, now_ns))
 		return 0;
 	/* First take what waited in the ring while the session was blocked, to make room. */

@@ -194,8 +194,10 @@ static bool take(struct agent *a)
 
 void fixture_tick(struct fixture *f)
 {
-	sessions_tick(f->sessions, f->now_ns);
-	fleet_tick(f->fleet, f->now_ns);
+	if (f->now_ns >= sessions_deadline_ns(f->sessions))
+		sessions_tick(f->sessions, f->now_ns);
+	if (f->now_ns >= fleet_deadline_ns(f->fleet, f->now_ns))
+		fleet_tick(f->fleet, f->now_ns);
 }
 
 void fixture_pump(struct agent *const *agents, size_t n_agents)

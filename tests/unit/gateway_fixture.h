@@ -57,7 +57,7 @@ void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context
 		     const char *peer);
 void agent_close(struct agent *a);
 
-/* Serve the timeouts of all, at f->now_ns, as main does. */
+/* Serve the timeouts that are due at f->now_ns, as main does. */
 void fixture_tick(struct fixture *f);
 
 /* Move bytes both ways, and run every session that has work, until nothing moves. All given agents

@@ -177,7 +177,7 @@ static void test_handshakes_have_a_budget(void **state)
 
 	began_ns = f.now_ns;
 	while (f.sessions->admission.n_waiting > 0 && f.now_ns - began_ns < 4000 * MS) {
-		uint64_t at_ns = fleet_deadline_ns(f.fleet, f.now_ns);
+		uint64_t at_ns = sessions_deadline_ns(f.sessions);
 
 		assert_true(at_ns < f.now_ns + 500 * MS); /* the loop wakes up for them */
 		if (at_ns > f.now_ns)
@@ -212,6 +212,24 @@ static void test_waiting_ones_end(void **state)
 	assert_int_equal(f.sessions->admission.n_waiting, 0);
 	assert_int_equal(f.fleet->counters.handshakes_now, 0);
 	assert_int_equal(f.fleet->counters.closing_now, 0);
+}
+
+/* A gateway without VMs serves timeouts, too: the loop is woken for them. */
+static void test_timeouts_without_a_vm(void **state)
+{
+	(void)state;
+	f.fleet->n_vms = 0;
+	assert_true(sessions_deadline_ns(f.sessions) == UINT64_MAX);
+	agent_open_from(&silent[0], &f, f.beta, "198.18.0.9:5");
+	for (int i = 0; i < 20 && silent[0].session; i++) {
+		assert_true(sessions_deadline_ns(f.sessions) <= f.now_ns + 250 * MS);
+		f.now_ns = sessions_deadline_ns(f.sessions);
+		fixture_tick(&f);
+		pump();
+	}
+	assert_null(silent[0].session);
+	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_TIMEOUT], 1);
+	f.fleet->n_vms = 1;
 }
 
 /* 64 VMs on 128 hosts need 256 connections; the limits must grow to that. */
@@ -276,6 +294,7 @@ int main(void)
 		TEST(test_known_addresses_stay),
 		TEST(test_handshakes_have_a_budget),
 		TEST(test_waiting_ones_end),
+		TEST(test_timeouts_without_a_vm),
 		TEST(test_limits_follow_what_is_configured),
 		TEST(test_a_dead_session_keeps_no_slot_from_its_host),
 	};

@@ -397,6 +397,52 @@ static void test_a_step_ends_no_session(void **state)
 	assert_null(standby.session);
 }
 
+/* All VMs wait for the disk, so no machine has a deadline. The slow disk is still reported. */
+static void test_a_slow_disk_is_reported_when_all_wait(void **state)
+{
+	(void)state;
+	begin_idle();
+	set_disk(true, 0);
+	assert_int_equal(command(web1, VM_COMMAND_PROTECT), 0);
+	assert_true(web1->pending.waiting);
+	f.fleet->n_vms = 1;
+	for (int i = 0; i < 30; i++) {
+		f.now_ns += 50 * MS;
+		fixture_tick(&f);
+	}
+	assert_int_equal(n_slow_events, 1);
+	f.fleet->n_vms = 2;
+	set_disk(false, 0);
+	await_disk();
+}
+
+static uint64_t recorded_as_7(void *arg, int result)
+{
+	(void)arg;
+	return result == 0 ? 7 : 0;
+}
+
+/* The younger gateway may have granted leases until the takeover. That must survive a journal write
+ * that was under way then, and fails later. */
+static void test_a_takeover_mutes_what_may_be_restored(void **state)
+{
+	const uint64_t release_ns = 150 * MS;
+
+	(void)state;
+	begin_in(VM_PROTECTED);
+	web1->config.release_ns = release_ns;
+	web1->pending.waiting = true;
+	web1->pending.before = web1->fsm;
+	f.fleet->config.recorded = recorded_as_7;
+	f.fleet->takeover_op = 1;
+	f.now_ns += 60000 * MS;
+	fleet_recorded(f.fleet, 0, f.now_ns);
+	assert_true(web1->fsm.mute_ns >= f.now_ns + release_ns);
+	assert_true(web1->pending.before.mute_ns >= f.now_ns + release_ns);
+	web1->pending.waiting = false;
+	web1->config.release_ns = 0;
+}
+
 /* While a write waits that changes neither term nor owner, the owner still gets its lease. */
 static void test_lease_of_the_same_term(void **state)
 {
@@ -447,6 +493,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_nothing_follows_before_it_is_durable), TEST(test_another_vm_goes_on),
 		TEST(test_leases_go_on), TEST(test_a_step_ends_no_session),
+		TEST(test_a_takeover_mutes_what_may_be_restored),
+		TEST(test_a_slow_disk_is_reported_when_all_wait),
 		TEST(test_lease_of_the_same_term),
 		TEST(test_a_failed_write_leaves_no_trace),
 		TEST(test_takeover_waits_for_the_disk), TEST(test_settling_waits_for_the_disk),
