@@ -28,6 +28,7 @@ static const char *const guest_values[GUEST_N_CONDITIONS] = {
 	[GUEST_PAUSED_NEWLY] = "paused-newly",
 	[GUEST_PAUSED] = "paused",
 	[GUEST_STOPPING] = "stopping",
+	[GUEST_STOPPING_RESUMED] = "stopping-resumed",
 	[GUEST_STOPPED] = "stopped",
 	[GUEST_LOST] = "lost",
 };
@@ -52,12 +53,17 @@ static const struct change guest_changes[] = {
 	{GUEST_RUNS, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},
 	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused, or it was let run again */
+	/* Events that come with the answer, or while it is missing: the last one decides. */
+	{GUEST_STOPPING, GUEST_STOPPING_RESUMED, INFO},
+	{GUEST_STOPPING_RESUMED, GUEST_STOPPING, INFO},
+	{GUEST_STOPPING_RESUMED, GUEST_RUNS, INFO},
 	{GUEST_STOPPED, GUEST_RUNS, INFO},  /* it was let run, by us or by somebody else */
 	/* Noticed between two pauses of ours only. */
 	{GUEST_RUNS, GUEST_LOST, INFO},
 	{GUEST_PAUSED_NEWLY, GUEST_LOST, INFO},
 	{GUEST_PAUSED, GUEST_LOST, INFO},
 	{GUEST_STOPPING, GUEST_LOST, INFO},
+	{GUEST_STOPPING_RESUMED, GUEST_LOST, INFO},
 	{GUEST_STOPPED, GUEST_LOST, INFO},
 };
 
@@ -153,6 +159,7 @@ static const struct change cover_changes[] = {
 	{COVER_WHOLE, COVER_NET, DEBUG},
 	{COVER_DEVICES, COVER_WHOLE, DEBUG},
 	{COVER_NET, COVER_WHOLE, DEBUG},
+	{COVER_DEVICES, COVER_NET, DEBUG},
 };
 
 #define CONDITION(what)                                                                            \

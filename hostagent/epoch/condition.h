@@ -6,13 +6,14 @@
  *
  *	guest   RUNS ◄─► SEALING ◄─► SEALING_PAUSED ─► PAUSED_NEWLY ─► PAUSED ─► RUNS
  *	        RUNS ─► STOPPING ─► STOPPED ─► RUNS		all but SEALING* ─► LOST
+ *	        STOPPING ◄─► STOPPING_RESUMED ─► RUNS
  *	output  PASSES ◄─► BEGINS ─► HELD			all ─► CLOSED
  *	voice   SPEAKS ◄─► SILENCED				all ─► OUTVOTED
  *	stream  NONE ─► GATEWAY ◄─► GATEWAY_RESUMED ─► NONE
  *	        NONE ─► DIRECT  ◄─► DIRECT_RESUMED  ─► NONE
  *	direct  OFF ─► PEER_NEXT ◄─► GATEWAY_NEXT ─► OFF
  *	sync    LOST ◄─► FULL ─► KEPT ─► LOST
- *	cover   WHOLE ◄─► DEVICES    WHOLE ◄─► NET
+ *	cover   WHOLE ◄─► DEVICES    WHOLE ◄─► NET    DEVICES ─► NET
  *
  * The tables are in condition.c; these drawings leave out a few rows.
  *
@@ -35,6 +36,7 @@ enum guest_condition {
 	GUEST_PAUSED_NEWLY,   /* somebody else stopped it; QEMU is still to be asked why */
 	GUEST_PAUSED,	      /* the same; the reason was asked for */
 	GUEST_STOPPING,	      /* our `stop` has no answer: QEMU may yet obey it */
+	GUEST_STOPPING_RESUMED, /* the same, but QEMU's last event was RESUME */
 	GUEST_STOPPED,	      /* our `stop` stopped it: this host may not speak */
 	GUEST_LOST,	      /* QEMU or its monitor is gone */
 	GUEST_N_CONDITIONS,

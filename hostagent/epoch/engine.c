@@ -72,6 +72,8 @@ static void on_stop(struct engine *e)
 {
 	if (e->guest.condition == GUEST_SEALING)
 		engine_set_guest(e, GUEST_SEALING_PAUSED, "");
+	else if (e->guest.condition == GUEST_STOPPING_RESUMED)
+		engine_set_guest(e, GUEST_STOPPING, "");
 	else if (e->lease.voice == VOICE_SPEAKS)
 		engine_paused_by_other(e);
 }
@@ -86,6 +88,9 @@ static void on_resume(struct engine *e)
 	case GUEST_PAUSED:
 		engine_set_guest(e, GUEST_RUNS, "it was resumed");
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
+		break;
+	case GUEST_STOPPING: /* QEMU's answer to our `stop` decides what this means */
+		engine_set_guest(e, GUEST_STOPPING_RESUMED, "");
 		break;
 	case GUEST_STOPPED: /* if this host may still not speak, it stops the guest again */
 		engine_set_guest(e, GUEST_RUNS, "it was resumed");
@@ -187,7 +192,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
 	due_ns = engine_watch_wake_ns(&e->watch);
-	if (due_ns < wake_ns)
+	if (due_ns < wake_ns && e->guest.condition != GUEST_LOST) /* else nobody looks any more */
 		wake_ns = due_ns;
 	if (!e->stream.link && e->stream.connect_at_ns < wake_ns)
 		wake_ns = e->stream.connect_at_ns;
@@ -237,8 +242,11 @@ static void pump_qmp(struct engine *e)
 /* An epoch was tried and returned @r. */
 static void epoch_ended(struct engine *e, int r)
 {
-	if (r == -ECONNRESET || r == -EPROTO) {
-		guest_lost(e, r);
+	/* Only the monitor itself tells whether QEMU is gone: others give -EPROTO, too. */
+	int lost = r == -ECONNRESET || r == -EPROTO ? qmp_pump(e->guest.qmp) : 0;
+
+	if (lost < 0) {
+		guest_lost(e, lost);
 	} else if (r == 0 && e->epochs.wait_ns > 0) {
 		e->epochs.wait_ns = e->epochs.retry_ns = 0;
 		engine_set_state(e, e->status.state, "%s", "");

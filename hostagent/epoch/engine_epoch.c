@@ -155,8 +155,11 @@ static void end_epoch(void *arg, const struct seal_times *times)
 	struct engine *e = arg;
 
 	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
-	 * pacer is told of the seal, or they would ask for another seal. */
-	if (hold_receive(e->output.hold) < 0)
+	 * pacer is told of the seal, or they would ask for another seal.
+	 * Not while frames are being released and the time for releases has ended in the pause: the
+	 * call would go on with them. */
+	if ((!hold_is_sending(e->output.hold) || engine_may_release(e)) &&
+	    hold_receive(e->output.hold) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",
 			  e->config.vm);
 	e->epochs.next++;
@@ -240,7 +243,8 @@ static bool pause_ended(struct engine *e, enum guest_condition before)
 		return before == GUEST_RUNS;
 	}
 	engine_set_guest(e, GUEST_RUNS, "");
-	if (before != GUEST_RUNS) /* it was resumed meanwhile */
+	if (before != GUEST_RUNS &&
+	    e->status.verdict == WIRE_VERDICT_PAUSED) /* resumed meanwhile */
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
 	return false;
 }

@@ -71,12 +71,18 @@ static void silence(struct engine *e)
 			 "renews it");
 }
 
+static bool is_stopping(const struct engine *e)
+{
+	return e->guest.condition == GUEST_STOPPING ||
+	       e->guest.condition == GUEST_STOPPING_RESUMED;
+}
+
 int engine_lease_let_run(struct engine *e)
 {
 	uint64_t began_ns = e->lease.stop_sent_ns;
 	int r;
 
-	if (e->guest.condition != GUEST_STOPPED && e->guest.condition != GUEST_STOPPING)
+	if (e->guest.condition != GUEST_STOPPED && !is_stopping(e))
 		return 0;
 	/* We stopped the guest, so its clock is corrected for that time as for any pause of
 	 * ours. */
@@ -109,6 +115,7 @@ static void renewed(struct engine *e)
 
 static void stop(struct engine *e)
 {
+	bool is_first = e->guest.condition == GUEST_RUNS; /* no earlier `stop` is unanswered */
 	int r;
 
 	engine_set_guest(e, GUEST_STOPPING, "");
@@ -116,10 +123,13 @@ static void stop(struct engine *e)
 	e->lease.stop_sent_ns = clock_mono_ns();
 	e->lease.stop_seen_ns = 0;
 	r = order(e, "stop");
-	if (r == 0) {
+	if (r == 0 && e->guest.condition == GUEST_STOPPING_RESUMED) {
+		/* Somebody's `cont` came right behind our `stop`. The next tick stops it again. */
+		engine_set_guest(e, GUEST_RUNS, "it was resumed");
+	} else if (r == 0) {
 		e->lease.stop_seen_ns = clock_mono_ns();
 		engine_set_guest(e, GUEST_STOPPED, "");
-	} else if (r != -ETIMEDOUT) { /* else QEMU may yet obey it */
+	} else if (r != -ETIMEDOUT && is_first) { /* else QEMU may yet obey one */
 		engine_set_guest(e, GUEST_RUNS, "QEMU did not take `stop`");
 	}
 	e->publish_at_ns = 0;
@@ -140,7 +150,7 @@ void engine_lease_tick(struct engine *e)
 		return;
 	if (may_speak)
 		renewed(e);
-	else if (e->guest.condition == GUEST_RUNS || e->guest.condition == GUEST_STOPPING)
+	else if (e->guest.condition == GUEST_RUNS || is_stopping(e))
 		stop(e);
 }
 
@@ -165,8 +175,12 @@ uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns)
 
 uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns)
 {
-	uint64_t end_ns = e->lease.voice != VOICE_SPEAKS ? clock_mono_ns() + CONNECT_NS
-							 : engine_lease_wake_ns(e, clock_mono_ns());
+	uint64_t end_ns = UINT64_MAX;
+
+	if (e->lease.voice != VOICE_SPEAKS)
+		end_ns = clock_mono_ns() + CONNECT_NS;
+	else if (engine_is_holding(e))
+		end_ns = lease_end_mono_ns(e, clock_mono_ns());
 
 	return wanted_ns < end_ns ? wanted_ns : end_ns;
 }

@@ -29,7 +29,7 @@
  *	sync	are standby and reference in step	engine_epoch.c; engine_lose_sync()
  *	cover	is the guest still what it was		engine_watch.c
  *
- * The conditions are independent, but these rules hold at all times: GUEST_STOPPING and
+ * The conditions are independent, but these rules hold at all times: GUEST_STOPPING* and
  * GUEST_STOPPED only while this host may not speak; OUTPUT_CLOSED only with VOICE_OUTVOTED;
  * STREAM_DIRECT* never with DIRECT_OFF. engine_may_release() decides whether held frames may leave;
  * it asks the lease, too.

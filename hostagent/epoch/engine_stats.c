@@ -248,7 +248,11 @@ void engine_publish(struct engine *e)
 	if (r == 0)
 		strcpy(e->status.stats, stats);
 	if (e->guest.condition != GUEST_LOST) /* else what was true last */
-		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED;
+		/* Also while QEMU may yet obey: whoever asks must not take the pause for
+		 * another's. */
+		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED ||
+					    e->guest.condition == GUEST_STOPPING ||
+					    e->guest.condition == GUEST_STOPPING_RESUMED;
 	e->status.is_holding = engine_is_holding(e);
 	e->status.is_outvoted = e->lease.voice == VOICE_OUTVOTED;
 	e->status.is_direct = e->direct.condition != DIRECT_OFF;

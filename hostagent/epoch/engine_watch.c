@@ -80,7 +80,7 @@ static void say(struct engine *e, const char *text)
 
 static void uncovered(struct engine *e, bool is_net, const char *text)
 {
-	if (e->watch.cover != COVER_WHOLE)
+	if (e->watch.cover == COVER_NET || (e->watch.cover == COVER_DEVICES && !is_net))
 		return;
 	engine_set_cover(e, is_net ? COVER_NET : COVER_DEVICES, text);
 	e->watch.look_ns = clock_mono_ns() + AGAIN_NS;
@@ -182,7 +182,7 @@ void engine_watch_tick(struct engine *e)
 
 	if (linkwatch_changed(e->watch.link_fd))
 		watch_saw_link(&e->watch.plan);
-	if (e->watch.cover != COVER_WHOLE || e->guest.condition == GUEST_LOST ||
+	if (e->watch.cover == COVER_NET || e->guest.condition == GUEST_LOST ||
 	    !watch_taps_due(&e->watch.plan, clock_mono_ns()))
 		return;
 	/* Other errors (QEMU is ending, a descriptor was closed meanwhile) are ignored: the next
@@ -212,7 +212,10 @@ void engine_watch_again(struct engine *e)
 
 uint64_t engine_watch_wake_ns(const struct engine_watch *w)
 {
-	return w->cover != COVER_WHOLE ? w->look_ns : watch_wake_ns(&w->plan);
+	uint64_t taps_ns = w->cover == COVER_NET ? UINT64_MAX : watch_wake_ns(&w->plan);
+	uint64_t again_ns = w->cover == COVER_WHOLE ? UINT64_MAX : w->look_ns;
+
+	return taps_ns < again_ns ? taps_ns : again_ns;
 }
 
 /* --- a guest that somebody else stopped */

@@ -10,7 +10,7 @@
 
 #include "epoch/engine_private.h"
 
-#define VALUES_MAX 8u
+#define VALUES_MAX 9u
 
 /* A row per value that it is, a column per value that it becomes: 'x' allowed, '.' not. */
 struct drawing {
@@ -25,18 +25,19 @@ static const struct drawing drawings[] = {
 	{&condition_guest,
 	 "guest",
 	 GUEST_N_CONDITIONS,
-	 {"runs", "sealing", "sealing-paused", "paused-newly", "paused", "stopping", "stopped",
-	  "lost"},
-	 /* to: R S s n P g T L */
+	 {"runs", "sealing", "sealing-paused", "paused-newly", "paused", "stopping",
+	  "stopping-resumed", "stopped", "lost"},
+	 /* to: R S s n P g r T L */
 	 {
-		 ".x.x.x.x", /* runs */
-		 "x.x.....", /* sealing */
-		 "xx.xx...", /* sealing-paused */
-		 "x.x.x..x", /* paused-newly */
-		 "x.x....x", /* paused */
-		 "x.....xx", /* stopping */
-		 "x......x", /* stopped */
-		 "........", /* lost: for good */
+		 ".x.x.x..x", /* runs */
+		 "x.x......", /* sealing */
+		 "xx.xx....", /* sealing-paused */
+		 "x.x.x...x", /* paused-newly */
+		 "x.x.....x", /* paused */
+		 "x.....xxx", /* stopping */
+		 "x....x..x", /* stopping-resumed: never straight to stopped */
+		 "x.......x", /* stopped */
+		 ".........", /* lost: for good */
 	 }},
 	{&condition_output,
 	 "output",
@@ -90,7 +91,7 @@ static const struct drawing drawings[] = {
 	 {"whole", "devices", "net"},
 	 {
 		 ".xx",
-		 "x..",
+		 "x.x",
 		 "x..",
 	 }},
 };

@@ -1,0 +1,131 @@
+/* test_engine_stop.c - the engine's own `stop` while this host may not speak, against a scripted
+ * monitor: what QEMU says last decides whether the guest stands still. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "epoch/engine_private.h"
+#include "monitor_peer.h"
+
+#define EVENT(name) "{\"event\":\"" name "\",\"data\":{},\"timestamp\":{\"seconds\":0}}\r\n"
+#define REFUSED	    "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"}}\r\n"
+
+/* A clock whose process does not exist, so nothing of it can be read or written. */
+static uint64_t no_clock[512];
+static struct engine engine = {.config = {.vm = "web1"}};
+static const char *answers[4]; /* to the commands behind qmp_capabilities, each in one write */
+static pthread_t monitor;
+static char path[64];
+
+static void *play(void *arg)
+{
+	int listener = *(int *)arg, fd = accept(listener, NULL, NULL);
+	char command[256];
+	bool is_well = monitor_say(fd, MONITOR_GREETING) &&
+		       monitor_hear(fd, command, sizeof(command)) && monitor_say(fd, MONITOR_OK);
+
+	for (size_t i = 0; is_well && i < ARRAY_SIZE(answers) && answers[i]; i++)
+		is_well = monitor_hear(fd, command, sizeof(command)) &&
+			  monitor_say(fd, answers[i]);
+	while (is_well && monitor_hear(fd, command, sizeof(command)))
+		continue; /* no answer to more */
+	close(fd);
+	close(listener);
+	return NULL;
+}
+
+/* An engine that another host has outvoted, with its guest running. */
+static void begin(const char *first, const char *second)
+{
+	static int listener;
+
+	answers[0] = first;
+	answers[1] = second;
+	(void)snprintf(path, sizeof(path), "/tmp/holdfast-stop-%d", (int)getpid());
+	listener = monitor_listen(path);
+	assert_true(listener >= 0);
+	assert_int_equal(pthread_create(&monitor, NULL, play, &listener), 0);
+	assert_int_equal(qmp_open(path, 10 * CLOCK_NS_PER_S, &engine.guest.qmp), 0);
+	qmp_set_event_handler(engine.guest.qmp, engine_on_qmp_event, &engine);
+	engine.guest.clock = (struct guestclock *)no_clock;
+	engine.guest.condition = GUEST_RUNS;
+	engine.lease.voice = VOICE_OUTVOTED;
+	engine.lease.retry_ns = 0;
+}
+
+static void end(void)
+{
+	engine.guest.qmp = qmp_close(engine.guest.qmp);
+	pthread_join(monitor, NULL);
+	(void)unlink(path);
+}
+
+static void test_a_guest_that_is_stopped(void **state)
+{
+	(void)state;
+	begin(EVENT("STOP") MONITOR_OK, NULL);
+	engine_lease_tick(&engine);
+	assert_int_equal(engine.guest.condition, GUEST_STOPPED);
+	end();
+}
+
+/* Somebody sends `cont` right behind our `stop`: one read brings both. The guest runs, and must be
+ * stopped again. */
+static void test_a_resume_with_the_answer(void **state)
+{
+	(void)state;
+	begin(EVENT("STOP") MONITOR_OK EVENT("RESUME"), EVENT("STOP") MONITOR_OK);
+	engine_lease_tick(&engine);
+	assert_int_equal(engine.guest.condition, GUEST_RUNS);
+	engine_lease_tick(&engine);
+	assert_int_equal(engine.guest.condition, GUEST_STOPPED);
+	end();
+}
+
+/* A RESUME from before our `stop`: the guest stands still, and one `stop` was enough. */
+static void test_a_resume_before_the_stop(void **state)
+{
+	(void)state;
+	begin(EVENT("RESUME") EVENT("STOP") MONITOR_OK, NULL);
+	engine_lease_tick(&engine);
+	assert_int_equal(engine.guest.condition, GUEST_STOPPED);
+	end();
+}
+
+/* QEMU refuses a second `stop` while the first may still be obeyed: it is not forgotten. */
+static void test_an_unanswered_stop_is_remembered(void **state)
+{
+	(void)state;
+	begin(REFUSED, NULL);
+	engine.guest.condition = GUEST_STOPPING;
+	engine_lease_tick(&engine);
+	assert_int_equal(engine.guest.condition, GUEST_STOPPING);
+	end();
+	begin(REFUSED, NULL);
+	engine_lease_tick(&engine);
+	assert_int_equal(engine.guest.condition, GUEST_RUNS);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_guest_that_is_stopped),
+		cmocka_unit_test(test_a_resume_with_the_answer),
+		cmocka_unit_test(test_a_resume_before_the_stop),
+		cmocka_unit_test(test_an_unanswered_stop_is_remembered),
+	};
+
+	log_set_level(LOG_LEVEL_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
