@@ -1,5 +1,5 @@
-/* bare_standby.h - a VM's standby without QEMU and without its thread: its copy is in a temporary
- * directory, in BARE_STANDBY_TERM, ready for a stream. Also makes a primary's epochs for it. For
+/* bare_standby.h - a VM's standby without QEMU and without its thread, ready for a stream of term
+ * BARE_STANDBY_TERM. Its copy is in a temporary directory. Its feed makes a primary's epochs. For
  * unit tests and fuzz targets; a failure here ends the program.
  */
 #ifndef TESTS_BARE_STANDBY_H
@@ -13,17 +13,17 @@
 #define BARE_STANDBY_ROM_PAGES 1u
 
 struct bare_standby {
-	struct standby sb; /* of VM web1 */
+	struct standby sb; /* the standby of VM web1 */
 	struct feed feed;
 	char dir[64];
 };
 
 void bare_standby_open(struct bare_standby *x);
-/* Close the copy and open it from its files, as a restarted agent. */
+/* Close the copy and open it from its files again, as a restarted agent does. */
 void bare_standby_reopen(struct bare_standby *x);
-/* Set the state as if epoch @epoch of the held term had been applied. */
+/* Set the standby's state as if it had applied epoch @epoch of the term that it holds. */
 void bare_standby_hold(struct bare_standby *x, uint64_t epoch);
-/* Connections that are open are closed. */
+/* Close the copy and all open connections, and remove the directory. */
 void bare_standby_close(struct bare_standby *x);
 
 #endif

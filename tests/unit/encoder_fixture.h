@@ -13,7 +13,7 @@
 #include "epoch/retain.h"
 
 #define N_PAGES	  1600u
-#define REFERENCE_PAGES 1024u /* the store replaces */
+#define REFERENCE_PAGES 1024u /* fewer than N_PAGES, so the reference store must replace pages */
 #define BLOB_MAX  (40u * 4096u)
 #define COPY_MAX  2000u
 
@@ -24,11 +24,13 @@ struct standby {
 	uint32_t n_frames, n_records;
 	uint64_t payload_bytes, epoch;
 	bool is_ended;
-	bool is_full;	     /* the epoch */
-	bool marks[N_PAGES]; /* FULL: had a record; else: a DUP copied it */
+	bool is_full;	     /* the epoch being received is FULL */
+	/* in a FULL epoch: pages that had a record; in others: pages that a DUP copied */
+	bool marks[N_PAGES];
 };
 
-/* What a seal produces: copies of pages in the order of their ranges; a page may occur twice. */
+/* What a seal hands to the encoder: copies of pages, in the order of their ranges. A page may occur
+ * twice. */
 struct copy {
 	struct page_range *ranges;
 	uint8_t *pages;
@@ -39,7 +41,7 @@ struct fixture {
 	struct retain *retain;
 	struct encoder *encoder;
 	struct standby standby;
-	uint8_t *pages; /* the guest */
+	uint8_t *pages; /* the guest's memory */
 	uint8_t *blob;
 	size_t blob_size;
 	uint32_t n_threads;
@@ -50,26 +52,29 @@ struct copy copy_new(uint32_t n_max);
 void copy_free(struct copy *copy);
 struct encoder_cursor copy_cursor(const struct copy *copy);
 
-/* cmocka's set-up: *state is the number of encoding threads (const uint32_t *), and becomes a
- * struct fixture. */
+/* Set up for cmocka. On entry, *state points to the number of encoding threads (const uint32_t *);
+ * on return, *state is a struct fixture. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
-void fixture_make_encoder(struct fixture *f, size_t bytes_max); /* a new one, with this backlog */
+/* replaces the encoder; its backlog holds @bytes_max bytes */
+void fixture_make_encoder(struct fixture *f, size_t bytes_max);
 
 void fixture_change_page(uint8_t *page);
 void fixture_change_blob(struct fixture *f);
 void fixture_copy_page(struct fixture *f, struct copy *copy,
-		       uint32_t index); /* append it as it is now */
+		       uint32_t index); /* append page @index as it is now */
 
-void fixture_wait(struct fixture *f); /* after -EAGAIN */
+void fixture_wait(struct fixture *f); /* after -EAGAIN: wait until the encoder can continue */
 int fixture_offer(struct fixture *f,
-		  struct encoder_cursor cursor); /* all of it, unless there is no room */
-void fixture_offer_all(struct fixture *f); /* every page of the guest */
-void fixture_end(struct fixture *f); /* device state and the end */
+		  /* offer all of @cursor, unless the backlog has no room */
+		  struct encoder_cursor cursor);
+void fixture_offer_all(struct fixture *f); /* offer every page of the guest */
+void fixture_end(struct fixture *f); /* end the epoch, with changed device state */
 
-/* The next frame that was not sent. False: there is none. */
+/* Deliver the next unsent frame to the standby. False: there is none. */
 bool fixture_deliver_frame(struct fixture *f);
-/* All of them: an epoch, or several. The standby is the guest then. */
+/* Deliver all unsent frames, of one or several epochs. Checks that the standby then equals the
+ * guest. */
 void fixture_deliver(struct fixture *f);
 
 #endif

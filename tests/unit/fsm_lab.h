@@ -1,9 +1,10 @@
-/* fsm_lab.h - vm/fsm on a virtual clock with scripted peers, and the rules checked after each step.
+/* fsm_lab.h - runs vm/fsm on a virtual clock with scripted peers, and checks the rules after each
+ * step.
  *
- * Where: test_fsm.c (flows) and test_fsm_random.c. Every action list is checked against the rules
- * of vm/fsm.h by lab_feed(): the journal is written before any action that depends on it, terms
- * only grow, COMMIT only for epochs that the standby really holds, orders only to the host that may
- * get them.
+ * Where: test_fsm.c (flows) and test_fsm_random.c. lab_feed() checks every action list against the
+ * rules of vm/fsm.h: the journal is written before any action that depends on it; terms only grow;
+ * COMMIT is sent only for epochs that the standby really holds; and each order goes only to a host
+ * that may get it.
  */
 #ifndef TESTS_FSM_LAB_H
 #define TESTS_FSM_LAB_H
@@ -26,17 +27,17 @@
 
 /* The true state of one agent; the machine learns it only from messages. */
 struct lab_peer {
-	bool up;	  /* control connection */
+	bool up;	  /* the control connection is open */
 	bool streaming;
 	uint8_t state;
 	uint64_t term;
-	uint64_t complete; /* standby: last whole epoch of `term` */
-	uint64_t committed; /* primary: last COMMIT received in `term` */
+	uint64_t complete; /* on the standby: last whole epoch held of `term` */
+	uint64_t committed; /* on the primary: last COMMIT received in `term` */
 	struct {
 		bool due;
 		uint8_t verb;
 		uint64_t term, epoch, id;
-	} order; /* not yet carried out */
+	} order; /* the last order; `due` until it is carried out */
 };
 
 struct lab {
@@ -45,19 +46,24 @@ struct lab {
 	struct vm_record journal; /* what is on disk */
 	struct lab_peer peer[2];
 	uint64_t now_ns;
-	bool standby_owes;	/* said by every tick */
-	uint64_t relayed_bytes; /* epochs of the owner, while it lives */
-	uint64_t committed;	 /* largest COMMIT in committed_term, by any run of the gateway */
+	bool standby_owes;	/* passed with every tick */
+	/* bytes of the owner's epochs relayed so far; grows while the owner is alive */
+	uint64_t relayed_bytes;
+	/* largest epoch committed in committed_term, by any run of the gateway */
+	uint64_t committed;
 	uint64_t committed_term;
-	uint64_t unheld; /* no output is held for what is committed up to here */
-	uint64_t voted_term; /* last term that the standby gave without the gateway */
+	/* up to this epoch, COMMIT is allowed outside PROTECTED: output leaves unheld */
+	uint64_t unheld;
+	/* last term for which the standby voted while cut off from the gateway */
+	uint64_t voted_term;
 	uint64_t next_order_id;
 	bool journal_fails;
-	uint64_t release_until_ns; /* the previous owner's lease lets it release until then */
-	bool fence_runs; /* the fence command, in fence_term */
+	/* end of the previous owner's lease, until which it may release output */
+	uint64_t release_until_ns;
+	bool fence_runs; /* the fence command for fence_term is running */
 	uint64_t fence_term;
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
-	unsigned n_taken[32]; /* changes that fit a row of the table, by row */
+	unsigned n_taken[32]; /* per row of the table: journaled changes that match it */
 	uint64_t resume_epoch;
 	struct vm_action last_order[2];
 	struct vm_action last_reply;
@@ -87,7 +93,7 @@ static inline void lab_init(struct lab *lab)
 	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
 }
 
-/* The rows of fsm_table.h, read here independently of the machine. */
+/* The rows of fsm_table.h, interpreted here without the machine's own code. */
 enum { LAB_KEPT, LAB_OTHER, LAB_ANY, LAB_SAME, LAB_NEW, LAB_OWN, LAB_FOLLOW };
 
 static const struct lab_row {
@@ -102,15 +108,17 @@ static const struct lab_row {
 #define LAB_N_ROWS (sizeof(lab_rows) / sizeof(lab_rows[0]))
 _Static_assert(LAB_N_ROWS <= 32, "lab.n_taken");
 
-/* Check that the machine does what the model (docs/model) checks: each journaled change is in the
- * table, and in a conflict this gateway makes no new term of its own. */
+/* Check that the machine stays within what the model (docs/model) covers: each journaled change is
+ * in the table, and this gateway makes no new term of its own in a conflict. */
 static inline void lab_check_table(struct lab *lab, const struct vm_record *to, bool was_conflict)
 {
 	const struct vm_record *from = &lab->journal;
 	bool is_found = false, keeps = to->owner == from->owner, is_new = to->term > from->term;
 
 	if (from->in_doubt && !to->in_doubt && keeps && !is_new && to->state == from->state)
-		return; /* both hosts confirm a damaged journal: nothing changes */
+		/* both hosts confirmed a record that a damaged journal left in doubt: nothing else
+		 * changes */
+		return;
 	for (size_t i = 0; i < LAB_N_ROWS; i++) {
 		const struct lab_row *row = &lab_rows[i];
 
@@ -153,7 +161,7 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_true(owner);
 		assert_int_equal(lab->journal.state, VM_PROMOTING);
 		assert_false(lab->fence_runs && lab->fence_term == a->term);
-		/* The old owner may release nothing once the new one may speak. */
+		/* The old owner's lease must have expired before the new owner may send output. */
 		assert_true(lab->now_ns > lab->release_until_ns);
 		assert_true(a->epoch >= 1);
 		break;
@@ -166,7 +174,8 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
 		break;
 	case WIRE_VERB_STANDBY_STOP:
-		if (lab->journal.state == VM_FAILED) { /* before the guest is given back */
+		/* the owner stops its standby before the guest is given back to the other host */
+		if (lab->journal.state == VM_FAILED) {
 			assert_true(owner);
 			break;
 		}
@@ -210,8 +219,8 @@ static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
 	lab->n_commits++;
 }
 
-/* Feed one input to the machine and check its actions against the rules. False: the journal failed,
- * nothing happened. */
+/* Feed one input to the machine and check its actions against the rules. False: the journal write
+ * failed, and the machine's state did not change. */
 static inline bool lab_feed(struct lab *lab, struct vm_input in)
 {
 	struct vm_fsm before = lab->fsm;
@@ -270,7 +279,8 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 		}
 	}
 	if (vm_fsm_in_conflict(&lab->fsm)) {
-		/* On any input, no term begins by itself, and nobody gets an order. */
+		/* During a conflict, no input may start a new term, and no host may get an
+		 * order. */
 		assert_int_equal(lab->journal.term, journaled.term);
 		assert_int_equal(lab->journal.owner, journaled.owner);
 		for (size_t i = 0; i < actions.n; i++)
@@ -280,12 +290,12 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 	return true;
 }
 
-/* End the fence command. True: it was running, and the machine accepted its end. */
+/* End the fence command. True: the command was running, and the machine accepted its end. */
 static inline bool lab_fenced(struct lab *lab, uint8_t status)
 {
 	if (!lab->fence_runs)
 		return false;
-	lab->fence_runs = false; /* what follows may be PROMOTE */
+	lab->fence_runs = false; /* cleared first: the machine may answer with PROMOTE */
 	if (lab_feed(lab, (struct vm_input){.kind = VM_IN_FENCED, .term = lab->fence_term,
 					    .status = status, .text = "by the lab"}))
 		return true;
@@ -315,7 +325,8 @@ static inline void lab_beat(struct lab *lab, uint8_t h)
 	lab->release_until_ns = lab->now_ns + lab->config.release_ns;
 }
 
-/* Let time pass; the hosts in @alive (bits) send beats, and the owner sends epochs. */
+/* Let @ms pass. The hosts in @alive (one bit per host) send beats, and the owner, if alive, sends
+ * epochs. */
 static inline void lab_run(struct lab *lab, uint64_t ms, unsigned alive)
 {
 	for (uint64_t i = 0; i < ms; i += 10) {
@@ -375,7 +386,8 @@ static inline void lab_down(struct lab *lab, uint8_t h)
 	(void)lab_feed(lab, (struct vm_input){.kind = VM_IN_CONTROL_DOWN, .host = h});
 }
 
-/* Let the agent open its stream, if the machine accepts it. Returns the refusal; 0: accepted. */
+/* Let host @h's agent open its stream. Returns 0 if the machine accepts the stream, else the code
+ * of the refusal. */
 static inline uint16_t lab_stream_up(struct lab *lab, uint8_t h, uint8_t role)
 {
 	struct lab_peer *p = &lab->peer[h];
@@ -397,7 +409,7 @@ static inline void lab_done(struct lab *lab, uint8_t h, uint8_t status, const ch
 		.status = status, .term = lab->peer[h].term, .text = text});
 }
 
-/* Carry out the waiting order as an agent does. True: there was one. */
+/* Carry out host @h's pending order as an agent does. True: there was an order. */
 static inline bool lab_obey(struct lab *lab, uint8_t h)
 {
 	struct lab_peer *p = &lab->peer[h];
@@ -411,7 +423,8 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 		lab_done(lab, h, WIRE_ORDER_REFUSED, "stale term");
 		return true;
 	}
-	/* A vote is a promise; see lab_agree(). */
+	/* A standby that voted for the primary in this term must not promote in it; see
+	 * lab_agree(). */
 	if (verb == WIRE_VERB_PROMOTE && term == p->term && term == lab->voted_term &&
 	    p->state != WIRE_STATE_RUNNING) {
 		lab_done(lab, h, WIRE_ORDER_REFUSED, "voted for the primary in that term");
@@ -422,7 +435,8 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 		lab_done(lab, h, WIRE_ORDER_REFUSED, "no such epoch");
 		return true;
 	}
-	/* Output commit: the guest that goes on must know every reply that was released. */
+	/* Output commit: the guest that continues must have every epoch whose output was
+	 * released. */
 	if (verb == WIRE_VERB_PROMOTE && p->state != WIRE_STATE_RUNNING &&
 	    lab->committed_term == p->term)
 		assert_true(p->complete >= lab->committed);
@@ -455,7 +469,7 @@ static inline bool lab_obey(struct lab *lab, uint8_t h)
 	return true;
 }
 
-/* Let both agents carry out orders until none is left. */
+/* Let both agents carry out their orders until none is left. */
 static inline void lab_settle(struct lab *lab)
 {
 	for (int i = 0; i < 20; i++) {
@@ -467,7 +481,7 @@ static inline void lab_settle(struct lab *lab)
 	fail_msg("orders without end");
 }
 
-/* Let the standby hold the whole epoch @epoch and report it. */
+/* Let the standby hold epoch @epoch completely, and acknowledge it. */
 static inline void lab_ack(struct lab *lab, uint64_t epoch)
 {
 	uint8_t h = vm_fsm_other(&lab->fsm);
@@ -495,7 +509,7 @@ static inline void lab_name_owner(struct lab *lab, uint8_t h)
 					      .command = VM_COMMAND_OWNER});
 }
 
-/* Both agents are there and have reported. */
+/* Connect both agents and let both report. */
 static inline void lab_connect_both(struct lab *lab)
 {
 	lab_init(lab);
@@ -524,8 +538,9 @@ static inline void lab_start_protected(struct lab *lab)
 	lab_protect(lab);
 }
 
-/* Cut both hosts (@p is the primary) off from the gateway and let them go on without it
- * (docs/wire-format.md 6.4). @answered: the vote reaches the primary. False: they cannot agree. */
+/* Let the hosts, both cut off from the gateway, agree to continue without it (docs/wire-format.md
+ * 6.4). @h is the primary. @direct: they continue protected over the direct path; otherwise the
+ * primary runs alone. @answered: the vote reaches the primary. False: the hosts cannot agree. */
 static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answered)
 {
 	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[1 - h];
@@ -546,8 +561,8 @@ static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answe
 		p->state = WIRE_STATE_RUNNING;
 		return true;
 	}
-	/* All that the standby holds is committed, and later epochs too: all of this was
-	 * released. */
+	/* The hosts commit all that the standby holds, then five more epochs. The output of all
+	 * these epochs is released. */
 	p->committed = s->complete += 5;
 	lab->committed_term = s->term;
 	lab->committed = s->complete;

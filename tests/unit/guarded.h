@@ -1,5 +1,5 @@
 /* guarded.h - a buffer whose last byte is followed by an unmapped page, so that a read or a write
- * past its end ends the test. Freed with guarded_free(). */
+ * past its end ends the test. Free the buffer with guarded_free(). */
 #ifndef TESTS_GUARDED_H
 #define TESTS_GUARDED_H
 
@@ -9,7 +9,8 @@
 
 #define GUARDED_SPAN 65536u
 
-/* @size <= GUARDED_SPAN bytes, zero. Never NULL (ends the test instead). */
+/* Returns @size zero bytes; @size is at most GUARDED_SPAN. Never returns NULL: a failure ends the
+ * test. */
 static inline uint8_t *guarded_new(size_t size)
 {
 	uint8_t *p = mmap(NULL, GUARDED_SPAN + 4096, PROT_READ | PROT_WRITE,
@@ -23,7 +24,8 @@ static inline uint8_t *guarded_new(size_t size)
 
 static inline void guarded_free(uint8_t *p, size_t size)
 {
-	(void)munmap(p + size - GUARDED_SPAN, GUARDED_SPAN + 4096); /* test memory, may leak */
+	/* on failure the memory leaks, which a test can afford */
+	(void)munmap(p + size - GUARDED_SPAN, GUARDED_SPAN + 4096);
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* ip_frames.h - checksums and headers of hand-made IPv4 frames between a peer and the stack under
- * test. For tests only; included by one file each.
+/* ip_frames.h - makes checksums and headers for IPv4 frames that a peer sends to the stack under
+ * test. For tests only; a test program includes it in one file.
  */
 #ifndef IP_FRAMES_H
 #define IP_FRAMES_H
@@ -61,7 +61,8 @@ static inline void put_ip(uint8_t *frame, uint8_t protocol, size_t inner_size)
 	bytes_put_be16(ip + 10, csum(ip, 20, 0));
 }
 
-/* One segment without options, of peer_ip's @from to our_ip's @to. Returns the size of the frame.
+/* Make a frame with one TCP segment without options, from port @from of peer_ip to port @to of
+ * our_ip. Returns the size of the frame.
  */
 static inline size_t put_tcp(uint8_t *frame, uint16_t from, uint16_t to, uint32_t seq, uint32_t ack,
 			     uint8_t flags, const void *data, size_t size)
@@ -82,7 +83,7 @@ static inline size_t put_tcp(uint8_t *frame, uint16_t from, uint16_t to, uint32_
 	return 54 + size;
 }
 
-/* An ARP request of peer_ip, peer_mac for our_ip, ARP_BYTES long. */
+/* Make a frame of ARP_BYTES bytes: an ARP request for our_ip, sent by peer_ip with peer_mac. */
 #define ARP_BYTES 60
 static inline void put_arp_request(uint8_t *frame)
 {

@@ -1,7 +1,9 @@
-/* link_gateway.h - a scripted gateway for test_link.c: the other end of a socket pair, in a thread.
+/* link_gateway.h - a scripted gateway for test_link.c. It runs in a thread, at the other end of a
+ * socket pair.
  *
- * set_up() and tear_down() make and free both ends' certificates. Threads: gateway_start() makes
- * one, in which the script runs and may wait for the socket; gateway_stop() joins it.
+ * set_up() makes the certificates of both ends, and tear_down() frees them. Threads:
+ * gateway_start() starts a thread for the script, which may block on the socket; gateway_stop()
+ * joins that thread.
  */
 #ifndef TESTS_LINK_GATEWAY_H
 #define TESTS_LINK_GATEWAY_H
@@ -57,9 +59,9 @@ struct gateway {
 	uint8_t bytes[4 * WIRE_FRAME_MAX];
 	size_t n_bytes;
 	void (*script)(struct gateway *g);
-	struct wire_hello hello;     /* as received */
+	struct wire_hello hello;     /* the HELLO received */
 	struct wire_header hello_at; /* the HELLO's header */
-	uint64_t n_payload_bytes;    /* of PAGES frames received */
+	uint64_t n_payload_bytes;    /* sum over all PAGES frames received */
 	uint64_t n_frames;
 	int result;
 };
@@ -78,10 +80,10 @@ static void gateway_flush(struct gateway *g)
 	}
 }
 
-/* Receive one frame. 0; else what ended the connection. */
+/* Receive one frame. Returns 0, or the error that ended the connection. */
 static int gateway_frame(struct gateway *g, struct wire_frame *frame)
 {
-	static __thread size_t used; /* size of the frame returned before */
+	static __thread size_t used; /* size of the previous frame, which is still in g->bytes */
 
 	memmove(g->bytes, g->bytes + used, g->n_bytes - used);
 	g->n_bytes -= used;

@@ -1,7 +1,8 @@
-/* mint_certs.h - certificates for tests, made in the process and written to a temporary directory.
+/* mint_certs.h - makes certificates for tests, without other programs, and writes them to a
+ * temporary directory.
  *
- * Why: no key is kept in the tree, and tests need certificates that no PKI should issue.
- * Any failure here ends the test program: there is nothing to test without it. One thread.
+ * Why: the tree holds no keys, and tests need certificates that no PKI should issue. Any failure
+ * here ends the test program, which cannot test anything without certificates. Threads: one.
  *
  *	char *dir = mint_dir_new();
  *	struct mint_ca *ca = mint_ca_new("test CA");
@@ -25,12 +26,12 @@ struct mint_options {
 	const char *second_uri; /* second URI SAN, or NULL */
 	long valid_from_s;	/* relative to now; 0 = an hour ago */
 	long valid_until_s;	/* relative to now; 0 = in an hour */
-	bool self_signed;	/* by its own key instead of the CA's */
+	bool self_signed;	/* signed by its own key instead of the CA's */
 	long serial;		/* 0 = the next one */
 };
 
-char *mint_dir_new(void);	   /* a fresh directory; free with mint_dir_remove() */
-void mint_dir_remove(char *dir);   /* with every file in it; frees the string */
+char *mint_dir_new(void);	   /* a new directory; free with mint_dir_remove() */
+void mint_dir_remove(char *dir);   /* also removes all its files; frees the string */
 struct mint_ca *mint_ca_new(const char *name);
 void mint_ca_free(struct mint_ca *ca);
 void mint_ca_write(const struct mint_ca *ca, const char *dir, const char *file);
@@ -39,18 +40,19 @@ void mint_ca_write(const struct mint_ca *ca, const char *dir, const char *file);
 void mint_leaf(struct mint_ca *ca, const struct mint_options *options, const char *dir,
 	       const char *file);
 
-/* Write DIR/FILE.pem, a revocation list that names @serial (0: nobody). */
+/* Write DIR/FILE.pem, a revocation list that names @serial. If @serial is 0, the list is empty. */
 void mint_crl(const struct mint_ca *ca, long serial, const char *dir, const char *file);
 
 /* Write DIR/FILE with @text. */
 void mint_text(const char *dir, const char *file, const char *text);
 
-/* A context of DIR/CA_FILE.pem and DIR/FILE.pem, .key; ends the program when it is refused. */
+/* Make a context from DIR/CA_FILE.pem, DIR/FILE.pem and DIR/FILE.key. Ends the program if these
+ * files are refused. */
 struct wire_tls_context *mint_context(const char *dir, const char *ca_file, const char *file,
 				      enum wire_tls_side side);
 
-/* What most tests need: host a as a client and gateway gw as a server, of one CA. The caller's; no
- * file stays. */
+/* Make what most tests need: a client context for host a and a server context for gateway gw, with
+ * certificates of one CA. The caller frees both. All files are removed. */
 void mint_two(struct wire_tls_context **ret_agent, struct wire_tls_context **ret_gateway);
 
 #endif

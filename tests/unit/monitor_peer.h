@@ -1,5 +1,5 @@
-/* monitor_peer.h - the other end of a QMP connection, for tests that play QEMU's monitor: one
- * command at a time, whatever was sent along with it. */
+/* monitor_peer.h - the server's end of a QMP connection, for tests that play QEMU's monitor. It
+ * reads one command at a time, even if the client sent several at once. */
 #ifndef TESTS_MONITOR_PEER_H
 #define TESTS_MONITOR_PEER_H
 
@@ -13,7 +13,7 @@
 #define MONITOR_GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
 #define MONITOR_OK	 "{\"return\": {}}\r\n"
 
-/* A socket at @path that listens; -1: not. */
+/* Returns a socket that listens at @path, or -1 on failure. */
 static inline int monitor_listen(const char *path)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -33,7 +33,8 @@ static inline bool monitor_say(int fd, const char *text)
 	return write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
-/* One command, up to the brace that closes it. False: the client is gone. */
+/* Read one command into @text, up to its closing brace. False: the client is gone, or @text is too
+ * small. */
 static inline bool monitor_hear(int fd, char *text, size_t size)
 {
 	size_t n = 0;

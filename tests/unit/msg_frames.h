@@ -1,4 +1,4 @@
-/* msg_frames.h - frames around payloads, and a writer for payloads. For tests of the messages.
+/* msg_frames.h - puts payloads into frames, and gives a writer for payloads. For tests of messages.
  *
  * Where: test_msg.c, test_page_records.c. Threads: one.
  */
@@ -10,8 +10,8 @@
 #include "exact.h"
 #include "wire/frame.h"
 
-/* A frame around @payload. wire_frame_decode() may not have accepted it: decoders must not rely on
- * its checks. */
+/* Put a copy of @payload into a frame. wire_frame_decode() might refuse this frame, and the test is
+ * that decoders do not rely on its checks. */
 static inline struct wire_frame frame_of(uint8_t type, const uint8_t *payload, size_t size,
 					 uint64_t epoch)
 {
@@ -26,7 +26,7 @@ static inline void frame_done(struct wire_frame *frame)
 }
 
 static uint8_t scratch[WIRE_FRAME_MAX];
-/* A writer of @size bytes at `scratch`. */
+/* Returns a writer for the first @size bytes of `scratch`. */
 static inline struct bytes_writer writer(size_t size)
 {
 	return (struct bytes_writer){.at = scratch, .end = scratch + size};

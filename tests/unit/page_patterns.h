@@ -1,5 +1,5 @@
-/* page_patterns.h - pairs of pages (old, new) of every kind that a delta coder meets, from a seed.
- * Used by the codec's tests and, through tests/bench/make_pairs, by its benchmark. */
+/* page_patterns.h - makes pairs of pages (old, new) of every kind that a delta coder meets, from a
+ * seed. Used by the codec's tests and, through tests/bench/make_pairs, by the codec's benchmark. */
 #ifndef TESTS_PAGE_PATTERNS_H
 #define TESTS_PAGE_PATTERNS_H
 
@@ -8,7 +8,7 @@
 
 #include "codec/page.h"
 
-/* xorshift64*: the same sequence everywhere. */
+/* xorshift64*: a seed gives the same sequence on every machine. */
 static inline uint64_t pattern_random(uint64_t *state)
 {
 	*state ^= *state >> 12;
@@ -32,7 +32,7 @@ static const char *const pattern_names[PATTERN_N_KINDS] = {
 	"equal", "to_zero",    "from_zero",  "all_new",	  "one_byte",  "counters",  "one_run",
 	"rows",	 "byte_noise", "half_noise", "every_2nd", "every_3rd", "every_4th", "edges"};
 
-/* Change @page at @at by something that is never 0. */
+/* Change byte @at of @page; the new value always differs from the old one. */
 static inline void pattern_touch(uint64_t *state, uint8_t *page, uint64_t at)
 {
 	page[at] = (uint8_t)(page[at] ^ (1 + pattern_random(state) % 255));
@@ -51,7 +51,7 @@ static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old
 	case 1:
 		memset(new, 0, PAGE_BYTES);
 		break;
-	case 2: /* a page being filled: text-like bytes up to somewhere */
+	case 2: /* a zero page being filled: text-like bytes up to a random length */
 		n = 1 + pattern_random(state) % PAGE_BYTES;
 		for (i = 0; i < n; i++)
 			new[i] = (uint8_t)(1 + pattern_random(state) % 96);
@@ -92,7 +92,7 @@ static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old
 		for (i = 0; i < n; i++)
 			pattern_touch(state, new, pattern_random(state) % PAGE_BYTES);
 		break;
-	case 9: /* each byte changes or not: gaps of every small size */
+	case 9: /* every byte changes with probability 1/2: gaps of every small size */
 		for (i = 0; i < PAGE_BYTES; i++) {
 			if (pattern_random(state) & 0x100)
 				pattern_touch(state, new, i);
@@ -100,7 +100,9 @@ static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old
 		break;
 	case 10:
 	case 11:
-	case 12: /* regular gaps of 1, 2 and 3: where merging stops */
+	/* regular gaps of 1, 2 and 3 bytes, around the size from which the coder no longer merges
+	 * runs */
+	case 12:
 		for (i = pattern_random(state) % 3; i < PAGE_BYTES; i += kind - 8)
 			pattern_touch(state, new, i);
 		break;

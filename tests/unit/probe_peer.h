@@ -15,19 +15,19 @@ static inline bool peer_is_arp(const uint8_t *frame)
 	return bytes_get_be16(frame + 12) == 0x0806;
 }
 
-/* 1: ICMP, 6: TCP, 0: none of them. */
+/* Returns the frame's IP protocol (1: ICMP, 6: TCP), or 0 if the frame is not IPv4. */
 static inline uint8_t peer_protocol(const uint8_t *frame)
 {
 	return bytes_get_be16(frame + 12) == 0x0800 ? frame[23] : 0;
 }
 
-/* The destination of a frame, by the protocol in it. */
+/* Returns the frame's target address: from its ARP header if it is ARP, else from its IP header. */
 static inline uint32_t peer_target(const uint8_t *frame)
 {
 	return bytes_get_be32(frame + (peer_is_arp(frame) ? 38 : 30));
 }
 
-/* Put all checksums right. */
+/* Fill in all checksums of an IPv4 frame. */
 static inline void peer_seal(uint8_t *frame)
 {
 	uint8_t *ip = frame + 14, *inner = ip + 20;
@@ -44,8 +44,9 @@ static inline void peer_seal(uint8_t *frame)
 	}
 }
 
-/* Write to @ret_answer what a host with @mac answers to the probe @frame (both have
- * PEER_FRAME_BYTES). @tcp_flags: of its answer to a SYN, 0x12 SYN-ACK or 0x14 RST. */
+/* Write to @ret_answer what a host with @mac answers to the probe @frame. Both frames have
+ * PEER_FRAME_BYTES bytes. @tcp_flags are the flags of its answer to a SYN: 0x12 for SYN-ACK, 0x14
+ * for RST. */
 static inline void peer_answer(const uint8_t *frame, const uint8_t *mac, uint8_t tcp_flags,
 			       uint8_t *ret_answer)
 {

@@ -2,8 +2,8 @@
  *
  *	feed_init ─ feed_geometry ─ { feed_begin ─ feed_page* ─ feed_blob ─ feed_end }* ─ feed_done
  *
- * The bytes of all frames since the last feed_clear() are in feed->bytes. Failures of the encoder
- * are bugs of the test: abort.
+ * The bytes of all frames since the last feed_clear() are in feed->bytes. A failure of the encoder
+ * is a bug in the test and aborts the program.
  */
 #ifndef TESTS_STANDBY_FEED_H
 #define TESTS_STANDBY_FEED_H
@@ -17,20 +17,21 @@
 
 struct feed {
 	uint64_t term;
-	uint64_t epoch; /* of the epoch being built, or the last */
+	uint64_t epoch; /* number of the epoch being built, or of the last one built */
 	uint32_t generation;
 	struct wire_geometry geometry;
 
 	uint8_t *bytes; /* whole frames */
 	size_t size, room;
 
-	/* The epoch being built. */
+	/* Counts for the epoch being built. */
 	uint32_t n_frames, n_records;
 	uint64_t payload_bytes;
-	uint8_t frame[WIRE_FRAME_MAX]; /* PAGES being filled */
+	uint8_t frame[WIRE_FRAME_MAX]; /* the PAGES frame being filled */
 	struct bytes_writer w;
-	bool open; /* `frame` has records */
-	bool packs; /* LZ4 over PAGES and DEVICE, even if it makes them longer */
+	bool open; /* `frame` has records that are not in `bytes` yet */
+	/* compress PAGES and DEVICE payloads with LZ4, even where that makes them longer */
+	bool packs;
 };
 
 void feed_init(struct feed *f, uint64_t term, const struct wire_geometry *geometry);
@@ -38,26 +39,26 @@ void feed_done(struct feed *f);
 void feed_clear(struct feed *f);
 
 void feed_geometry(struct feed *f);
-/* What the machine is made of: @value is its CPU; NULL: an empty list, which is what a standby
- * without QEMU has. */
+/* Append the list of the machine's parts. @value names its CPU; NULL makes the list empty, as a
+ * standby without QEMU expects. */
 void feed_machine(struct feed *f, const char *value);
-/* The next epoch; FULL: stands alone. */
+/* Begin the next epoch. A FULL epoch does not depend on earlier epochs. */
 void feed_begin(struct feed *f, bool full);
-/* The record that turns @reference into @page; also updates @reference. @delta: XRLE and BITMAP may
- * be used. Nothing is added when they are the same. */
+/* Append the record that turns @reference into @page, and copy @page to @reference. @delta allows
+ * the XRLE and BITMAP classes. Appends nothing if the two pages are equal. */
 void feed_page(struct feed *f, uint32_t index, const uint8_t *page, uint8_t *reference, bool delta);
-/* A record as it is, right or wrong. */
+/* Append a record as given, valid or not. */
 void feed_record(struct feed *f, uint8_t class, uint32_t index, const uint8_t *data, size_t size);
-/* Page @index becomes what @source is. */
+/* Append a DUP record: page @index becomes a copy of page @source. */
 void feed_dup(struct feed *f, uint32_t index, uint32_t source);
-/* DEVICE frames turning @reference (@ref_size bytes, then zeros; room for whole pages) into
- * @blob. */
+/* Append the DEVICE frames that turn @reference into @blob, and update @reference, which holds
+ * whole pages with zeros after the state's last byte. @delta: see feed_page(). */
 void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *reference, bool delta);
 void feed_end(struct feed *f);
-/* A frame as it is. */
+/* Append a frame as given, valid or not. */
 void feed_frame(struct feed *f, const struct wire_header *h, const uint8_t *payload, size_t size);
 
-/* "pc.ram" of @ram_pages and "pc.bios" of @rom_pages. */
+/* Make a geometry of two blocks: "pc.ram" with @ram_pages and "pc.bios" with @rom_pages. */
 void feed_small_geometry(struct wire_geometry *ret_geometry, uint32_t ram_pages,
 			 uint32_t rom_pages);
 

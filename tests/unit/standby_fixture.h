@@ -18,10 +18,10 @@
 #define RAM_BYTES  ((uint64_t)RAM_PAGES * WIRE_PAGE_SIZE)
 #define BYTES_MAX  (UINT64_C(4) << 20)
 
-/* What the guest is. */
+/* The guest's memory and device state, which the standby's copy must match. */
 struct model {
 	uint8_t pages[N_PAGES][WIRE_PAGE_SIZE];
-	uint8_t blob[BLOB_ROOM]; /* zero behind blob_size */
+	uint8_t blob[BLOB_ROOM]; /* the device state; zero from blob_size on */
 	uint32_t blob_size;
 };
 
@@ -32,24 +32,27 @@ struct fixture {
 	struct feed feed;
 	struct model model;
 	uint32_t seed;
-	unsigned n_dups[2]; /* DUP records made, in ordinary and in FULL epochs */
+	unsigned n_dups[2]; /* DUP records made: [0] in ordinary epochs, [1] in FULL epochs */
 };
 
-uint32_t fixture_roll(struct fixture *x, uint32_t n); /* 0 .. n - 1, the same in each run */
-int fixture_setup(void **state);		      /* cmocka's; *state is a struct fixture */
+/* 0 .. n - 1; each run draws the same numbers */
+uint32_t fixture_roll(struct fixture *x, uint32_t n);
+/* for cmocka; *state becomes a struct fixture */
+int fixture_setup(void **state);
 int fixture_teardown(void **state);
 void fixture_remove_dir(const char *dir);
-void fixture_open(struct fixture *x); /* what an agent does at start */
+void fixture_open(struct fixture *x); /* open the copy as an agent does when it starts */
 void fixture_close(struct fixture *x);
 
-/* One epoch that turns @x->model into a random other one, appended to the feed. */
+/* Change @x->model at random, and append the epoch that makes the same change to the feed. */
 void fixture_make_epoch(struct fixture *x, bool full);
-/* Put all frames of the feed into the log, and apply complete epochs. Returns the number of those,
- * or an error. */
+/* Put all frames of the feed into the log, and apply complete epochs. Returns the number of epochs
+ * applied, or an error. */
 int fixture_take(struct fixture *x, struct epochcheck_error *error);
-/* Is the copy @m? */
+/* Returns whether the standby's copy equals @m. */
 bool fixture_copy_is(struct fixture *x, const struct model *m);
-/* Take one good epoch; @x->feed then starts a stream whose GEOMETRY is fed already. */
+/* Make and apply one good epoch. Then restart @x->feed as a new stream, with GEOMETRY already
+ * fed. */
 void fixture_hold_one(struct fixture *x);
 
 #endif

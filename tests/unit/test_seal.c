@@ -1,5 +1,5 @@
-/* test_seal.c - a seal by three commands, with a QEMU that answers late: the guest must not stay
- * stopped. */
+/* test_seal.c - tests a seal by three commands with a QEMU that answers late: the guest must not
+ * stay stopped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,13 +25,14 @@
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 #define ADDED_FD   "{\"return\": {\"fdset-id\": 1, \"fd\": 9}}\r\n"
 
-/* A monitor that does not read past `stop` before goes_on is posted. */
+/* A monitor that waits for goes_on before it carries out `stop`. */
 struct monitor {
 	char directory[64], path[96];
 	int listener;
 	pthread_t thread;
 	sem_t goes_on;
-	char stopped_by[64]; /* what it did then, in order: "stop cont " */
+	/* the `stop` and `cont` commands carried out, in order: "stop cont " */
+	char stopped_by[64];
 	bool runs;
 };
 
@@ -110,9 +111,9 @@ static void test_a_late_stop_is_undone(void **state)
 	seal_set_timeout(seal, 50 * CLOCK_NS_PER_MS);
 	assert_int_equal(seal_run(seal, SEAL_KEEP, hook, &is_hooked, &result), -ETIMEDOUT);
 	assert_false(is_hooked);
-	sem_post(&m.goes_on); /* now it reads `stop` */
+	sem_post(&m.goes_on); /* the monitor now carries out `stop` */
 	seal_free(seal);
-	devstate_close(device); /* waits for the answers to all earlier commands */
+	devstate_close(device); /* closing waits for the answers to all earlier commands */
 	qmp_close(qmp);
 	end(&m);
 	assert_string_equal(m.stopped_by, "stop cont ");

@@ -1,6 +1,6 @@
-/* Tests the shield: when it goes up and down, which keys it gets and what it answers.
- * tests/bpf/test_shield_prog tests its program, tests/netns/test_gateway_witness everything
- * together. */
+/* Tests the shield: when it goes up and down, which keys it gets, and what it answers.
+ * tests/bpf/test_shield_prog tests its BPF program; tests/netns/test_gateway_witness tests
+ * everything together. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,8 @@ static void it_goes_up_in_a_flood_only(void **state)
 
 	(void)state;
 	assert_true(shield_is_due(&s, now_ns));
-	assert_false(shield_look(&s, unwanted, now_ns)); /* earlier counts are no flood */
+	/* the first count includes all earlier datagrams and is no sign of a flood */
+	assert_false(shield_look(&s, unwanted, now_ns));
 	for (int i = 0; i < 50; i++) {
 		unwanted += 499;
 		assert_false(shield_look(&s, unwanted, now_ns += 100 * MS));
@@ -51,7 +52,7 @@ static void it_stays_up_while_the_flood_goes_on(void **state)
 	assert_true(shield_look(&s, unwanted += 20000, now_ns += 100 * MS));
 	for (int i = 0; i < 600; i++)
 		assert_false(shield_look(&s, unwanted += 500, now_ns += 100 * MS));
-	/* Pauses below five seconds do not end the flood. */
+	/* Pauses of less than five seconds do not end the flood. */
 	for (int i = 0; i < 49; i++)
 		assert_false(shield_look(&s, unwanted, now_ns += 100 * MS));
 	assert_false(shield_look(&s, unwanted += 500, now_ns += 100 * MS));
@@ -65,7 +66,7 @@ static void it_stays_up_while_the_flood_goes_on(void **state)
 	assert_true(s.is_up);
 }
 
-/* After a long time without a look, the count is judged by the time that it took. */
+/* After a long time without a look, the shield divides the count by the elapsed time. */
 static void the_rate_counts_and_not_the_number(void **state)
 {
 	struct shield s = {0};
@@ -116,7 +117,7 @@ static void it_is_given_keys_with_what_they_have_come_to(void **state)
 	assert_true(witness_rx_get_key(rx, VM * 2 + 1, WIRE_WITNESS_BACKUP, &got));
 	assert_true(got.key_id == 7 && got.address == ALPHA && got.newest == 12);
 	assert_false(witness_rx_get_key(rx, VM * 2 + 1, WIRE_WITNESS_CLIENT,
-					&got)); /* no address there */
+					&got)); /* the key has no address on that path */
 	assert_memory_equal(got.key, keys[0], sizeof(got.key));
 	witness_rx_clear(rx, VM);
 	for (size_t slot = 0; slot < WITNESS_RX_SLOTS; slot++)

@@ -1,4 +1,4 @@
-/* Tests whether an end of QEMU counts as the guest's own will. */
+/* Tests which shutdowns of QEMU count as the guest's own. */
 #include "epoch/shutdown.h"
 
 #include <setjmp.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-/* QEMU's ShutdownCause, all values from 7.2 to 10.0. */
+/* Tests all values of ShutdownCause from QEMU 7.2 to 10.0. */
 static void each_reason_has_its_owner(void **state)
 {
 	static const struct {

@@ -1,5 +1,6 @@
-/* test_sought.c - hosts that send witness datagrams through the client network can always find our
- * address there. Other hosts cannot, and replies are limited. */
+/* test_sought.c - tests answers to ARP requests: hosts that send witness datagrams through the
+ * client network can always find our address in that network. Other hosts cannot, and replies are
+ * limited. */
 #include "probe/probes.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
-/* test_spool.c - a spool in front of a slow place: writers of lines never wait, and lost lines are
- * counted. Also the rate limit. */
+/* test_spool.c - tests a spool whose output is slow: callers that add lines never wait, and lost
+ * lines are counted. Also tests the rate limit. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,7 +72,7 @@ static void test_a_stuck_place(void **state)
 	assert_int_equal(spool_open(64, slow_write, NULL, &s), 0);
 	while (spool_put(s, "12345678", 8))
 		n++;
-	assert_int_equal(n, 8); /* lines being written count too */
+	assert_int_equal(n, 8); /* a line that is being written still counts towards the limit */
 	assert_false(spool_put(s, "12345678", 8));
 	assert_int_equal(spool_dropped(s), 2);
 	assert_false(spool_flush(s, CLOCK_NS_PER_MS));
@@ -85,7 +85,8 @@ static void test_a_stuck_place(void **state)
 	set_stuck(true);
 	assert_int_equal(spool_open(64, slow_write, NULL, &s), 0);
 	assert_true(spool_put(s, "x", 1));
-	assert_false(spool_close(s, CLOCK_NS_PER_MS)); /* gives up, does not wait */
+	/* gives up after the timeout, although lines are left */
+	assert_false(spool_close(s, CLOCK_NS_PER_MS));
 	set_stuck(false);
 }
 
@@ -106,7 +107,7 @@ static void test_rate(void **state)
 	for (n = 0, now_ns += 10; now_ns < 1011; now_ns++)
 		n += rate_pass(&r, 10, 5, now_ns);
 	assert_in_range(n, 99, 101);
-	n = 0; /* after a long pause, only the burst */
+	n = 0; /* a long pause allows one burst, not more */
 	for (int i = 0; i < 100; i++)
 		n += rate_pass(&r, 10, 5, 1000000);
 	assert_int_equal(n, 5);

@@ -24,7 +24,7 @@ static struct {
 	uint8_t frames[64][1514];
 	size_t sizes[64];
 	size_t n_frames;
-	size_t n_freed; /* input frames that the stack gave back */
+	size_t n_freed; /* input frames that the stack has released */
 	size_t n_input;
 	struct stack_conn *conn;
 	char received[4096];
@@ -34,7 +34,7 @@ static struct {
 } seen;
 
 static struct stack *stack;
-static uint32_t peer_seq, our_seq; /* next sequence number of each side */
+static uint32_t peer_seq, our_seq; /* the next sequence number of each side */
 
 static int output(void *arg, const struct iovec *pieces, size_t n_pieces)
 {
@@ -88,7 +88,8 @@ static void closed(void *arg, int reason)
 	assert_ptr_equal(arg, &seen);
 	seen.n_closed++;
 	seen.reason = reason;
-	stack_conn_abort(seen.conn); /* must do no harm: the connection is dead already */
+	/* must do no harm, although the connection has already ended */
+	stack_conn_abort(seen.conn);
 }
 
 static const struct stack_events events = { accepted, received, writable, ended, closed };
@@ -164,7 +165,7 @@ static int setup(void **state)
 	if (stack_open(&config, output, NULL, &stack) || stack_listen(stack, 7, &events, &seen))
 		return -1;
 	put_arp_request(arp);
-	input(arp, sizeof(arp)); /* so that the stack knows the peer */
+	input(arp, sizeof(arp)); /* tells the stack the peer's MAC */
 	return 0;
 }
 
@@ -172,7 +173,8 @@ static int teardown(void **state)
 {
 	(void)state;
 	stack_close(stack);
-	return seen.n_freed == seen.n_input ? 0 : -1; /* every frame came back once */
+	/* 0 if every input frame was released exactly once */
+	return seen.n_freed == seen.n_input ? 0 : -1;
 }
 
 static void establish(void)
@@ -212,7 +214,7 @@ static void test_open_refuses(void **state)
 		assert_int_equal(stack_open(&config, output, NULL, &second), -EINVAL);
 	}
 	config.address = "198.18.77.1/24";
-	assert_int_equal(stack_open(&config, output, NULL, &stack), 0); /* for teardown */
+	assert_int_equal(stack_open(&config, output, NULL, &stack), 0); /* teardown() closes it */
 }
 
 static void test_arp_reply(void **state)
@@ -223,7 +225,7 @@ static void test_arp_reply(void **state)
 	};
 
 	(void)state;
-	/* setup() sent the request; the first frame is the announcement of our own address */
+	/* setup() fed the request. Frame 0 announces our own address; frame 1 is the reply. */
 	assert_int_equal(seen.n_frames, 2);
 	assert_true(seen.sizes[1] >= sizeof(reply));
 	assert_memory_equal(seen.frames[1], reply, sizeof(reply));
@@ -275,7 +277,7 @@ static void test_handshake_and_data(void **state)
 	assert_int_equal(bytes_get_be32(tcp + 8), peer_seq);
 	assert_int_equal(bytes_get_be16(tcp + 14), 65535 - 5); /* the SYN had no window scale */
 
-	stack_conn_consumed(seen.conn, 100); /* more than was received: cut */
+	stack_conn_consumed(seen.conn, 100); /* more than was received: counts as all of it */
 	assert_int_equal(stack_conn_write(seen.conn, "world", 5), 5);
 	stack_poll(stack, clock_mono_ns());
 	tcp = last_tcp();
@@ -291,7 +293,7 @@ static void test_handshake_and_data(void **state)
 	assert_int_equal(tcp[13] & (FIN | ACK | RST), FIN | ACK);
 	assert_int_equal(bytes_get_be32(tcp + 4), our_seq);
 	assert_int_equal(bytes_get_be32(tcp + 8), peer_seq);
-	assert_int_equal(seen.n_closed, 0); /* no event after the user's own close */
+	assert_int_equal(seen.n_closed, 0); /* no event follows the application's own close */
 }
 
 static void test_reordered_data(void **state)
@@ -300,14 +302,16 @@ static void test_reordered_data(void **state)
 	establish();
 	send_segment(peer_seq + 3, ACK, "def", 3);
 	assert_int_equal(seen.n_received, 0);
-	assert_int_equal(seen.n_input - seen.n_freed, 1); /* held in place */
+	/* the stack keeps the frame itself, without a copy */
+	assert_int_equal(seen.n_input - seen.n_freed, 1);
 	send_segment(peer_seq, ACK, "abc", 3);
 	assert_int_equal(seen.n_received, 6);
 	assert_memory_equal(seen.received, "abcdef", 6);
 	assert_int_equal(seen.n_input, seen.n_freed);
 }
 
-/* Out-of-order segments beyond the limit drop the whole queue, not the newest segment. */
+/* Out-of-order segments beyond the limit make the stack drop the whole queue, not only the newest
+ * segment. */
 static void test_out_of_order_flood(void **state)
 {
 	struct stack_counters counters;
@@ -363,7 +367,7 @@ static void test_abort_inside_event(void **state)
 	assert_int_equal(seen.n_closed, 0);
 }
 
-/* A close with unconsumed bytes sends FIN, not RST. */
+/* A close with unconsumed bytes must send FIN, not RST. */
 static void test_close_inside_event(void **state)
 {
 	(void)state;
@@ -385,7 +389,8 @@ static void test_window_closes(void **state)
 		send_segment(peer_seq, ACK, data, sizeof(data));
 		peer_seq += sizeof(data);
 	}
-	assert_int_equal(bytes_get_be16(last_tcp() + 14), 65535 - 4000); /* nothing consumed */
+	/* the application has consumed nothing */
+	assert_int_equal(bytes_get_be16(last_tcp() + 14), 65535 - 4000);
 	stack_conn_consumed(seen.conn, 4000);
 	send_segment(peer_seq, ACK, "x", 1);
 	assert_int_equal(bytes_get_be16(last_tcp() + 14), 65534);
@@ -408,7 +413,8 @@ static void test_syn_flood(void **state)
 	assert_int_equal(seen.n_received, 1);
 }
 
-/* A careless application for the random test; its argument is the connection. */
+/* The callbacks of a careless application for the random test. The argument of each is the
+ * connection. */
 static void *any_accepted(void *app, struct stack_conn *conn, const struct stack_peer *peer)
 {
 	(void)app;
@@ -472,8 +478,8 @@ static void send_random_segment(unsigned int *seed, uint16_t port, uint32_t base
 	input(frame, 34 + size);
 }
 
-/* lwIP's assertions abort, so survival is the test. Every frame must come back (teardown
- * checks). */
+/* Feed random segments. lwIP's failed assertions abort the program, so the test passes if it
+ * survives; teardown() also checks that every input frame was released. */
 static void test_random_segments(void **state)
 {
 	unsigned int seed = 1, n;
@@ -485,7 +491,8 @@ static void test_random_segments(void **state)
 	for (n = 0; n < 30000; n++) {
 		const uint8_t *tcp = seen.frames[0] + 34;
 
-		if (n % 32 == 0) { /* first a clean handshake, to have something to damage */
+		/* begin with a clean handshake, so that there is a connection to damage */
+		if (n % 32 == 0) {
 			if (seen.conn)
 				stack_conn_abort(seen.conn);
 			seen.conn = NULL;
@@ -527,7 +534,7 @@ static void test_land(void **state)
 	input(frame, sizeof(frame));
 	stack_get_counters(stack, &counters);
 	assert_int_equal(counters.drop_spoofed, 1);
-	assert_int_equal(seen.n_frames, 2); /* both from setup() */
+	assert_int_equal(seen.n_frames, 2); /* both frames were sent in setup(): no answer */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

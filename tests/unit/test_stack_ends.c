@@ -1,4 +1,4 @@
-/* test_stack_ends.c - what the stack keeps of connections that have ended. */
+/* test_stack_ends.c - tests what the stack keeps of connections that have ended. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,7 +71,8 @@ static void not_ours(void *handle)
 	(void)handle;
 }
 
-/* Feed one segment. Returns the flags of the answer; 0: there was none. */
+/* Feed one segment of connection @i. Returns the flags of the answer, or 0 if there was no
+ * answer. */
 static uint8_t say(unsigned int i, uint32_t seq, uint32_t ack, uint8_t flags)
 {
 	static uint8_t frame[54];
@@ -136,9 +137,9 @@ static void test_few_stay_in_time_wait(void **state)
 		end_in_time_wait(i);
 	establish(N_ENDED); /* each SYN enforces the limit */
 	for (unsigned int i = 1; i < N_ENDED; i++) {
-		/* The peer sends its FIN again, as if our acknowledgement was lost. A kept
-		 * connection acknowledges it again; the others are reset, which is harmless: none
-		 * of their data is still under way. */
+		/* The peer sends its FIN again, as if our acknowledgement was lost. A connection
+		 * that was kept acknowledges the FIN again. The others answer with a reset, which
+		 * is harmless because all their data has arrived. */
 		uint8_t answer = say(i, 1001, our_fin[i] + 1, FIN | ACK);
 
 		assert_true(answer == ACK || (answer & RST));

@@ -1,4 +1,4 @@
-/* test_stack_hosts.c - the stack next to more hosts than lwIP's own ARP table has places for. */
+/* test_stack_hosts.c - tests the stack with more neighbours than lwIP's own ARP table can hold. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -60,7 +60,7 @@ static int teardown(void **state)
 
 #define N_NEIGHBOURS 16
 
-/* Host 198.18.77.@n (MAC 2:0:0:0:0:@n) sends us an ARP request or an echo request. */
+/* Feed an ARP request or an echo request from host 198.18.77.@n (MAC 2:0:0:0:0:@n). */
 static void neighbour_says(uint8_t n, bool is_echo)
 {
 	uint8_t frame[60] = { 0 };
@@ -81,8 +81,8 @@ static void neighbour_says(uint8_t n, bool is_echo)
 	input(frame, is_echo ? 50 : sizeof(frame));
 }
 
-/* lwIP's table holds 10 MACs, and with more hosts each frame would push one out. The stack must
- * know them all. */
+/* lwIP's ARP table holds 10 MACs. With more hosts, each new MAC would replace an older one, but the
+ * stack must know all of them. */
 static void test_more_hosts_than_lwip_knows(void **state)
 {
 	(void)state;
@@ -96,14 +96,15 @@ static void test_more_hosts_than_lwip_knows(void **state)
 			neighbour_says((uint8_t)(10 + n), true);
 			assert_int_equal(seen.n_frames, 1);
 			answer = seen.frames[0];
-			assert_int_equal(bytes_get_be16(answer + 12), 0x0800); /* not "who has?" */
+			/* IPv4, not an ARP request for the host's MAC */
+			assert_int_equal(bytes_get_be16(answer + 12), 0x0800);
 			assert_int_equal(answer[5], 10 + n);
 			assert_int_equal(answer[33], 10 + n);
 		}
 	}
 }
 
-/* A host announces a new MAC by ARP: later frames go to the new one. */
+/* A host announces a new MAC by ARP: later frames go to the new MAC. */
 static void test_mac_changes(void **state)
 {
 	uint8_t frame[60] = { 0 };
@@ -111,7 +112,7 @@ static void test_mac_changes(void **state)
 	(void)state;
 	neighbour_says(10, false);
 	put_arp_request(frame);
-	memcpy(frame + 38, peer_ip, 4); /* gratuitous: it asks for its own address */
+	memcpy(frame + 38, peer_ip, 4); /* gratuitous ARP: the host asks for its own address */
 	frame[27] = frame[11] = 99;
 	frame[31] = frame[41] = 10;
 	input(frame, sizeof(frame));

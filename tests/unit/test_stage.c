@@ -1,4 +1,5 @@
-/* Tests the rule of the second stage, with links and pages of known speed on a virtual clock. */
+/* Tests the rule that turns the second stage (packing) on and off, with guests and links of known
+ * speed, on a virtual clock. */
 #include "epoch/stage.h"
 
 #include <setjmp.h>
@@ -15,8 +16,8 @@ struct world {
 	struct stage stage;
 	struct stage_sample total;
 	double link;   /* bytes per ns */
-	double guest;  /* bytes of records per ns, not packed */
-	double ratio;  /* of the second stage */
+	double guest;  /* bytes of unpacked records per ns */
+	double ratio;  /* packed size / unpacked size */
 	double cost;   /* ns to pack one byte */
 	double waiting;
 };
@@ -36,7 +37,7 @@ static void step(struct world *w, uint64_t ns)
 	sent = w->link * (double)ns < w->waiting ? w->link * (double)ns : w->waiting;
 	w->waiting -= sent;
 	if (w->waiting > 16e6)
-		w->waiting = 16e6; /* the backlog is limited, so the guest waits */
+		w->waiting = 16e6; /* the backlog is full, and the guest waits */
 	w->total.drained_bytes += (uint64_t)sent;
 	w->total.waiting_bytes = (uint64_t)w->waiting;
 	w->total.now_ns += ns;
@@ -69,8 +70,8 @@ static void a_slow_link_turns_it_on_at_once(void **state)
 	run(&w, 20 * MS);
 	assert_true(stage_is_on(&w.stage));
 	assert_true(w.stage.rate > 0.011 && w.stage.rate < 0.014);
-	/* Packed, the guest makes 0.02 * 0.6 per ns, as much as the link takes: the stage stays on,
-	 * even when nothing waits. */
+	/* Packed, the guest makes 0.02 * 0.6 bytes per ns, as many as the link takes. So the stage
+	 * stays on, even when nothing waits. */
 	run(&w, 5 * SEC);
 	assert_true(stage_is_on(&w.stage));
 	assert_int_equal(w.stage.n_switches, 1);
@@ -129,7 +130,8 @@ static void pages_that_do_not_pack_end_it(void **state)
 	assert_true(stage_is_on(&w.stage));
 }
 
-/* Same ratio and link, but a CPU so slow (or busy) that packing takes longer than it saves. */
+/* The ratio and the link are as before, but the CPU is so slow (or busy) that packing takes more
+ * time than it saves. */
 static void a_dear_cpu_ends_it(void **state)
 {
 	struct world w = world(STAGE_AUTO);
@@ -164,7 +166,7 @@ static void modes_and_negotiation(void **state)
 	assert_false(stage_is_on(&w.stage));
 }
 
-/* A new connection is measured from zero, whatever the last one was like. */
+/* Measuring starts from zero on a new connection, whatever the previous connection was like. */
 static void a_new_link_is_measured_anew(void **state)
 {
 	struct world w = world(STAGE_AUTO);
@@ -181,7 +183,8 @@ static void a_new_link_is_measured_anew(void **state)
 	assert_false(stage_is_on(&w.stage));
 }
 
-/* A link that takes nothing for a while (no standby) must not cause a division by zero. */
+/* A link that takes nothing for a while, because there is no standby, must not cause a division by
+ * zero. */
 static void a_link_that_stands_still(void **state)
 {
 	struct world w = world(STAGE_AUTO);

@@ -1,5 +1,5 @@
-/* Tests cmdline: splitting words like a shell without a shell, clashes, RAM size, and the words
- * that we add. */
+/* Tests cmdline: words split as a shell does it, without running a shell; options that clash with
+ * ours; the RAM size; and the words that we add. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,7 +42,7 @@ static void test_ram(void **state)
 	} rows[] = {
 		{"q -m 64", 64ULL << 20},	     {"q --m 1G", 1ULL << 30},
 		{"q -m size=2g,maxmem=4g", 2ULL << 30}, {"q -m 8192k", 8ULL << 20},
-		{"q -m 64 -m 128", 128ULL << 20}, /* QEMU: the last one wins */
+		{"q -m 64 -m 128", 128ULL << 20}, /* as in QEMU, the last -m counts */
 	};
 	struct cmdline c;
 	struct error error;

@@ -1,4 +1,4 @@
-/* Tests epochcheck: frames of a hostile or broken peer, streams that start again, guests that are
+/* Tests epochcheck: frames of a hostile or broken peer, streams that restart, and guests that are
  * built differently. */
 #include <errno.h>
 #include <setjmp.h>
@@ -89,8 +89,8 @@ static void dup_of_device(struct feed *f)
 	feed_end(f);
 }
 
-/* A first try at applying would change page 1, and a second try would then copy the changed
- * page. */
+/* A later record changes page 1, the DUP's source. If such an epoch were applied a second time
+ * after a crash, the DUP would copy the changed page. So it must be refused. */
 static void dup_source_changes_later(struct feed *f)
 {
 	feed_begin(f, false);
@@ -108,7 +108,7 @@ static void dup_source_is_dup_later(struct feed *f)
 	feed_end(f);
 }
 
-/* The same, with the two records in two packed frames. */
+/* As dup_source_changes_later(), with the DUP and the later record in two packed frames. */
 static void dup_source_in_a_later_frame(struct feed *f)
 {
 	uint8_t reference[WIRE_PAGE_SIZE] = {0};
@@ -143,7 +143,7 @@ static void packed_bad_index(struct feed *f)
 	bad_index(f);
 }
 
-/* A PAGES frame that claims to unpack to @plain_size bytes. */
+/* Append a packed frame of @type that claims to unpack to @plain_size bytes. */
 static void packed_frame(struct feed *f, uint8_t type, uint32_t plain_size, const uint8_t *block,
 			 size_t size)
 {
@@ -159,7 +159,7 @@ static void packed_frame(struct feed *f, uint8_t type, uint32_t plain_size, cons
 	feed_end(f);
 }
 
-/* Eight literals: a ZERO record for page 1. */
+/* An LZ4 block of eight literals: a ZERO record for page 1. */
 static const uint8_t good_block[] = {0x80, 1, 0, 0, 0, 0, 0, 0, 1};
 
 static void packed_short(struct feed *f)
@@ -316,7 +316,7 @@ static void epoch_again(struct feed *f)
 
 static void wrong_previous(struct feed *f)
 {
-	uint8_t payload[8] = {0}; /* builds on epoch 0 */
+	uint8_t payload[8] = {0}; /* says that this epoch builds on epoch 0 */
 
 	f->n_frames = 0;
 	feed_frame(f, &(struct wire_header){.type = WIRE_EPOCH_BEGIN, .term = f->term,
@@ -365,7 +365,7 @@ static void too_large(struct feed *f)
 	feed_end(f);
 }
 
-/* These frames have almost no payload, but their headers fill the buffer. */
+/* Frames with almost no payload, whose headers alone fill the buffer. */
 static void empty_frames(struct feed *f)
 {
 	feed_begin(f, false);
@@ -494,7 +494,7 @@ static void test_old_generation(void **state)
 	uint32_t generation;
 
 	fixture_hold_one(x);
-	/* Half an epoch, then the stream starts again: the half is discarded. */
+	/* The stream restarts after half an epoch: that half is discarded. */
 	feed_begin(&x->feed, false);
 	one_page(&x->feed);
 	one_blob(&x->feed);

@@ -1,5 +1,6 @@
-/* Tests epochlog, apply and ramfile: random epochs against a model; a kill before every change of a
- * file, after which the state must be exactly one whole epoch; terms, foreign files, purge. */
+/* Tests epochlog, apply and ramfile: random epochs, compared with a model; a kill before every
+ * change of a file, after which the state must be exactly one whole epoch; terms; foreign files;
+ * and purge. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -58,8 +59,8 @@ static void cut_here(void *arg)
 		_exit(42);
 }
 
-/* In a child, take the feed and die before change number @n. Returns true if the child died, false
- * if it took everything. */
+/* Take the feed in a child process that dies before change number @n of a file. Returns true if the
+ * child died, false if it took everything. */
 static bool run_cut(struct fixture *x, unsigned n)
 {
 	int status;
@@ -70,8 +71,8 @@ static bool run_cut(struct fixture *x, unsigned n)
 		struct epochcheck_error error;
 		struct cut cut = {n};
 
-		/* The child opens the directory itself: the lock was the parent's, which has closed
-		 * it. */
+		/* The child opens the directory itself and takes its lock, which the parent has
+		 * released. */
 		if (ramfile_open(x->dir, &x->rf) < 0 || ramfile_reserve(&x->rf, RAM_BYTES) < 0 ||
 		    epochlog_open(&x->rf, BYTES_MAX, &x->log) < 0)
 			_exit(1);
@@ -104,7 +105,7 @@ static void copy_dir(const char *from, const char *to)
 	DIR *dir = opendir(from);
 	struct dirent *entry;
 
-	fixture_remove_dir(to); /* it may not exist */
+	fixture_remove_dir(to); /* @to may not exist yet */
 	assert_int_equal(mkdir(to, 0700), 0);
 	to_fd = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(dir && from_fd >= 0 && to_fd >= 0);
@@ -115,8 +116,9 @@ static void copy_dir(const char *from, const char *to)
 	closedir(dir);
 }
 
-/* Take one epoch and die before its first, second, ... change of a file. Each time, after the steps
- * of an agent's restart, the copy must be the epoch before or the new one, and know which. */
+/* Take one epoch and die before its first, second, ... change of a file. After each death, take the
+ * steps of an agent's restart: the copy must then equal the previous epoch or the new one, and its
+ * recorded number must say which. */
 static void kill_at_every_change(struct fixture *x, bool full)
 {
 	static struct model before;
@@ -239,7 +241,7 @@ static void test_foreign_files(void **state)
 	assert_int_equal(x->rf.meta.term, meta.term);
 	assert_int_equal(x->rf.meta.applied_epoch, meta.applied_epoch);
 	assert_int_equal(x->rf.meta.phase, RAMFILE_COPY);
-	/* An epoch file that looks complete but is garbage: the copy may be torn, so it is
+	/* An epoch file is named as complete but holds garbage. The copy may be torn, so it is
 	 * refused. */
 	write_text(x, "epoch-2.complete",
 		   "garbage garbage garbage garbage garbage garbage garbage");
@@ -287,7 +289,7 @@ static uint64_t allocated(struct fixture *x)
 	return bytes;
 }
 
-/* Pages once reserved for epochs are never given back: not by a whole epoch, a half one or a
+/* Disk space once reserved for epochs is never freed: not after a whole epoch, half an epoch or a
  * restart of the agent. */
 static void test_reserve(void **state)
 {

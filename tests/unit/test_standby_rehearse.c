@@ -1,5 +1,5 @@
-/* Tests the command line of a rehearsal: a QEMU with the warm one's machine that shares nothing
- * with it. */
+/* Tests the command line of a rehearsal: a QEMU with the same machine as the warm QEMU, but without
+ * any shared resources. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "standby/rehearse.h"
 
-/* Build the words of @text for a rehearsal, joined by spaces. */
+/* Turn the command line @text into a rehearsal's, and join its words with spaces in @ret. */
 static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 {
 	struct cmdline warm, own;
@@ -36,7 +36,7 @@ static void rehearsed(const char *text, bool is_standby, char *ret, size_t size)
 static void test_options(void **state)
 {
 	static const struct {
-		const char *text, *want; /* without the last words, which never change */
+		const char *text, *want; /* @want lacks the last words, which are always the same */
 	} rows[] = {
 		{"-netdev tap,id=n0,ifname=tap0,script=no -device e1000,netdev=n0",
 		 "-netdev tap,ifname=hfr%d,script=no,downscript=no,id=n0 -device e1000,netdev=n0"},

@@ -24,7 +24,8 @@
 
 static struct wire_tls_context *agent_context, *gateway_context;
 
-/* A thread that accepts one stream, plays `play`, and records what comes back. */
+/* A thread that accepts one stream, sends the bytes of `play`, and records the frames that come
+ * back. */
 struct gateway {
 	int fd;
 	struct wire_tls *tls;
@@ -39,7 +40,7 @@ struct gateway {
 	unsigned n_got;
 	uint8_t bytes[2 * WIRE_FRAME_MAX];
 	size_t begin, end;
-	uint64_t incarnation; /* 0: sends none */
+	uint64_t incarnation; /* the gateway's number; 0: the gateway sends none */
 };
 
 static void flush(struct gateway *g)
@@ -71,7 +72,7 @@ static void put(struct gateway *g, const uint8_t *data, size_t size)
 	}
 }
 
-/* Receive one frame: 0. Otherwise the connection is over. */
+/* Receive one frame. Returns 0, or an error if the connection has ended. */
 static int next(struct gateway *g, struct wire_frame *frame)
 {
 	for (;;) {
@@ -176,8 +177,8 @@ static void epoch(struct bare_standby *x, bool full, uint8_t value)
 	feed_end(&x->feed);
 }
 
-/* Connect to a gateway that plays the feed and waits for @n_wanted answers. Run until these were
- * sent or the link is gone. */
+/* Connect the standby to a gateway that plays the feed and waits for @n_wanted answers. Run the
+ * standby until it has sent these answers or its link is gone. */
 static struct gateway *converse_with(struct bare_standby *x, unsigned n_wanted,
 				     uint64_t incarnation)
 {
@@ -205,7 +206,7 @@ static struct gateway *converse_with(struct bare_standby *x, unsigned n_wanted,
 		if (!x->sb.link)
 			break;
 		link_get_stats(x->sb.link, &stats);
-		if (stats.frames_sent >= n_wanted + 1u) /* the HELLO and the answers */
+		if (stats.frames_sent >= n_wanted + 1u) /* one more than the answers: the HELLO */
 			break;
 		(void)!link_wait(x->sb.link, POLLIN, deadline_ns);
 		assert_true(clock_mono_ns() < deadline_ns);
@@ -251,7 +252,8 @@ static void test_epochs_are_acknowledged(void **state)
 	assert_int_equal(ramfile_page(&x->sb.rf, 3)[0], 0x33);
 	standby_stream_close(&x->sb);
 	over(g);
-	/* The next HELLO says where to continue; the stream may restart with any generation. */
+	/* The next HELLO says after which epoch to continue. The restarted stream may use any
+	 * generation. */
 	feed_clear(&x->feed);
 	feed_geometry(&x->feed);
 	feed_machine(&x->feed, NULL);
@@ -320,7 +322,7 @@ static void test_stale_term_is_refused(void **state)
 }
 
 /* The primary announces the CPU @value, then sends its first epoch. The standby must refuse with
- * @code and the words @says. */
+ * @code and a message that contains @says. */
 static void expect_refused(struct bare_standby *x, bool sends, const char *value, uint16_t code,
 			   const char *says)
 {
@@ -388,15 +390,16 @@ static void test_another_gateway_is_refused(void **state)
 		assert_null(x->sb.link);
 		assert_int_equal(g->n_got, 0);
 		assert_int_equal(epochlog_complete(&x->sb.log), 0);
-		assert_int_equal(atomic_load(&view.seen_ns), 0); /* no sign of life of ours */
+		/* the stranger's frames are no sign of life of our gateway */
+		assert_int_equal(atomic_load(&view.seen_ns), 0);
 		over(g);
 	}
 	g = converse_with(x, 1, 1000);
 	assert_int_equal(g->n_got, 1);
 	assert_int_equal(epochlog_complete(&x->sb.log), 1);
 	over(g);
-	/* By now the control connection obeys a younger gateway: frames of the old one are not
-	 * accepted any more. */
+	/* The control connection has since obeyed a younger gateway: frames of the old gateway are
+	 * no longer accepted. */
 	gateway_view_obey(&view, 2000);
 	assert_non_null(x->sb.link);
 	while (standby_stream_run(&x->sb))

@@ -75,7 +75,7 @@ static void format_makes_valid_text(void **state)
 	(void)state;
 	wire_text_format(text, "vm %s: %d\n\x1b[2J\xff", "web1", 7);
 	assert_string_equal(text, "vm web1: 7??[2J?");
-	/* The text is cut between two characters, wherever a two-byte one lies. */
+	/* The text is cut between two characters, wherever a two-byte character lies. */
 	for (size_t lead = WIRE_TEXT_MAX - 8; lead < WIRE_TEXT_MAX + 8; lead++) {
 		memset(raw, 'x', lead);
 		memcpy(raw + lead, "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4", 9);

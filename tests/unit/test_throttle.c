@@ -1,5 +1,5 @@
-/* Tests the throttle with guests and links of known speed and the real pacer, on a virtual
- * clock. */
+/* Tests the throttle together with the real pacer, with guests and links of known speed, on a
+ * virtual clock. */
 #include "epoch/throttle.h"
 
 #include <setjmp.h>
@@ -23,20 +23,21 @@ static const struct pacer_config pacer_config = {.epoch_min_ns = 2 * MS,
 static const struct throttle_config config = {
 	.commit_max_ns = 500 * MS, .copy_max_ns = 100 * MS, .percent_max = 80};
 
-/* A guest that writes its working set again and again, and a link. Bytes are counted as sent. */
+/* A link, and a guest that keeps rewriting its working set. Sizes are in bytes as sent. */
 struct world {
 	struct throttle throttle;
 	struct pacer pacer;
-	double guest;	/* bytes per ns while it runs */
+	double guest;	/* bytes that the guest writes per ns while it runs */
 	double set;	/* working set, bytes */
 	double link;	/* bytes per ns */
-	double copy_ns; /* per byte, in the pause */
-	bool is_asked;	/* a client is always waiting for a reply */
-	bool is_timed;	/* the timetable stops the guest; else its share is taken evenly */
+	double copy_ns; /* ns to copy one byte in the pause */
+	bool is_asked;	/* a client waits for a reply at all times */
+	/* the timetable stops the guest; if false, the guest runs at an even, lower speed */
+	bool is_timed;
 
 	uint64_t now_ns, resumed_ns, run_ns;
 	double dirty, waiting;
-	uint64_t longest_ns, n_changes, n_turns; /* since forget() */
+	uint64_t longest_ns, n_changes, n_turns; /* counted since the last forget() */
 	int direction;
 };
 
@@ -118,8 +119,8 @@ static void a_guest_that_the_link_carries_is_left_alone(void **state)
 	assert_int_equal(w.n_changes, 0);
 }
 
-/* A guest whose working set crosses the link within the limit is left alone too, however fast it
- * writes. */
+/* A guest is not throttled either, however fast it writes, if its working set crosses the link
+ * within the limit. */
 static void a_small_working_set_is_left_alone(void **state)
 {
 	struct world w = world(5000 * MB_S, 40 * MB, 100 * MB_S);
@@ -131,7 +132,8 @@ static void a_small_working_set_is_left_alone(void **state)
 
 static void a_fast_guest_converges(void **state)
 {
-	/* 2, 3 and 4.5 times the link's speed; small and large working sets */
+	/* guests that write at 2, 3 and 4.5 times the link's speed, with small and large working
+	 * sets */
 	static const struct { double guest, set; uint32_t at_least; } rows[] = {
 		{200, 100, 50}, {200, 2000, 50}, {300, 500, 60}, {450, 500, 70}, {450, 4000, 70},
 	};
@@ -158,7 +160,7 @@ static void it_reacts_within_seconds(void **state)
 	assert_int_equal(w.throttle.n_begun, 1);
 }
 
-/* For a steady guest the throttle settles, and then changes rarely and by a step or two. */
+/* For a steady guest, the throttle settles; afterwards it changes rarely, by a step or two. */
 static void a_steady_guest_gets_a_steady_throttle(void **state)
 {
 	(void)state;
@@ -188,7 +190,7 @@ static void it_ends_when_the_link_has_room(void **state)
 	w.link = 1000 * MB_S;
 	run(&w, 6 * SEC);
 	assert_int_equal(w.throttle.percent, 0);
-	/* or when the guest is finished */
+	/* The throttle also ends when the guest writes little. */
 	w.link = 100 * MB_S;
 	run(&w, 60 * SEC);
 	assert_true(w.throttle.percent >= 60);
@@ -198,7 +200,7 @@ static void it_ends_when_the_link_has_room(void **state)
 	assert_int_equal(w.throttle.n_begun, 2);
 }
 
-/* One epoch that takes two seconds to send, as after a large copy in the guest. */
+/* A single epoch takes two seconds to send, as after a large copy in the guest. */
 static void a_burst_is_stretched_not_throttled(void **state)
 {
 	struct world w = world(10 * MB_S, 500 * MB, 100 * MB_S);
@@ -227,17 +229,18 @@ static void limits_hold(void **state)
 	/* A configured value above the timetable's maximum is cut to it. */
 	throttle_init(&w.throttle, &(struct throttle_config){.percent_max = 100});
 	assert_int_equal(w.throttle.config.percent_max, THROTTLE_PERCENT_LIMIT);
-	/* A limit that is no multiple of the step is reached, and from there the way down to 0. */
+	/* A maximum that is not a multiple of the step is reached, and the throttle can return from
+	 * it to 0. */
 	w = world(5000 * MB_S, 500 * MB, 50 * MB_S);
 	w.throttle.config.percent_max = 25;
 	run(&w, 60 * SEC);
 	assert_int_equal(w.throttle.percent, 25);
 	w.guest = 0.1 * MB_S;
-	run(&w, 25 * SEC); /* sending what it wrote takes 10 s */
+	run(&w, 25 * SEC); /* sending what the guest wrote takes 10 s of this */
 	assert_int_equal(w.throttle.percent, 0);
 }
 
-/* The link carries everything, but the copy in each pause takes too long. */
+/* The link is fast enough, but the copy in each pause takes too long. */
 static void long_pauses_throttle_too(void **state)
 {
 	struct world w = world(400 * MB_S, 4000 * MB, 10000 * MB_S);
@@ -252,8 +255,8 @@ static void long_pauses_throttle_too(void **state)
 	assert_int_equal(w.throttle.percent, 0);
 }
 
-/* Small epochs that come late (the gateway stood still) do not throttle; neither do epochs that are
- * long by choice. */
+/* Small epochs that are committed late, because the gateway stood still, do not cause throttling;
+ * neither do epochs that are long by choice. */
 static void what_is_no_reason(void **state)
 {
 	struct throttle throttle;
@@ -282,7 +285,7 @@ static void a_lost_stream_ends_it(void **state)
 	assert_true(throttle_slice_end_ns(&w.throttle) == UINT64_MAX);
 }
 
-/* The timetable stops the guest for its share of the time, and never for long at a time. */
+/* The timetable stops the guest for the given share of the time, and never for long at once. */
 static void the_timetable_keeps_the_share(void **state)
 {
 	(void)state;
@@ -323,7 +326,7 @@ static void rounds_of_a_full_copy(void **state)
 
 	(void)state;
 	throttle_init(&throttle, &config);
-	/* The rounds shrink: go on, however long they take. */
+	/* The rounds shrink: continue with rounds, however long they take. */
 	assert_true(throttle_full_round(&throttle, SEC, 7500, 10000, 10 * SEC, true));
 	/* The rounds do not shrink, but the rest is sent quickly. */
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, 400 * MS, false));
@@ -334,7 +337,7 @@ static void rounds_of_a_full_copy(void **state)
 		assert_int_equal(throttle.percent, percent);
 	}
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, false));
-	/* Clients wait: throttle, and seal now. */
+	/* The rounds do not shrink, and clients wait: throttle, and seal now. */
 	throttle_reset(&throttle, SEC);
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, SEC, true));
 	assert_int_equal(throttle.percent, 20);

@@ -1,5 +1,5 @@
-/* Tests tls.c: who is accepted, who is refused and with which words, and that bytes arrive as they
- * were sent. */
+/* Tests tls.c: which peers are accepted, which are refused and with which message, and that bytes
+ * arrive as they were sent. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -123,7 +123,7 @@ static void wrong_role(void **state)
 	assert_int_equal(wire_tls_handshake(server), -EPROTO);
 	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EPROTO);
 	assert_int_equal(wire_tls_write(server, data, 1), -EPROTO);
-	/* The alert tells the client. */
+	/* The TLS alert tells the client that it was refused. */
 	assert_int_equal(wire_tls_read(client, data, sizeof(data)), -EPROTO);
 	assert_int_equal(wire_tls_failure(client), WIRE_TLS_PEER_REFUSED);
 	assert_non_null(strstr(wire_tls_error(client), "our role or name has no business there"));
@@ -142,7 +142,7 @@ static void wrong_role(void **state)
 	assert_int_equal(wire_tls_new(client_context, 0, 0, &client), -EINVAL);
 }
 
-/* A peer made of OpenSSL alone, without our rules. */
+/* A peer that uses OpenSSL directly and does not follow our rules. */
 struct stranger {
 	SSL_CTX *ctx;
 	SSL *ssl;
@@ -252,7 +252,8 @@ static void strange_servers_are_refused(void **state)
 		const char *file;
 		int version;
 		enum wire_tls_failure failure;
-		const char *its_clock; /* our error when that clock refuses us */
+		/* our error if the peer's clock makes it refuse our certificate */
+		const char *its_clock;
 	} rows[] = {
 		{"expired", TLS1_3_VERSION, WIRE_TLS_EXPIRED, NULL},
 		{"self", TLS1_3_VERSION, WIRE_TLS_SELF_SIGNED, NULL},
@@ -281,8 +282,8 @@ static void strange_servers_are_refused(void **state)
 	}
 }
 
-/* An extra name of another scheme does no harm. A stranger with good papers is accepted, so the
- * refusals above have no other cause. */
+/* A second name of another scheme does no harm. This stranger has a valid certificate and is
+ * accepted, so the refusals above were not caused by something else about strangers. */
 static void good_stranger(void **state)
 {
 	struct stranger s;
@@ -299,8 +300,8 @@ static void good_stranger(void **state)
 	stranger_done(&s);
 }
 
-/* A KeyUpdate that asks for an answer, sent again and again, neither uses up memory nor breaks
- * anything. */
+/* A peer that keeps sending KeyUpdates that ask for an answer neither uses up memory nor breaks the
+ * connection. */
 static void key_updates(void **state)
 {
 	struct stranger s;
@@ -390,7 +391,7 @@ static void files_are_judged(void **state)
 	}
 }
 
-/* Deterministic, so that a failure can be repeated. */
+/* A deterministic sequence, so that a failure can be repeated. */
 static uint32_t next_random(uint32_t *seed)
 {
 	*seed = *seed * 1664525u + 1013904223u;
@@ -418,7 +419,7 @@ static void random_chunks_arrive_whole(void **state)
 		if (n > TOTAL - n_sent)
 			n = TOTAL - n_sent;
 		r = wire_tls_write(client, sent + n_sent, n);
-		/* wire_tls_write_room() promised this much. */
+		/* wire_tls_write_room() promised that @room bytes can be written at once. */
 		if (n <= room)
 			assert_int_equal(r, n);
 		assert_true(r >= 0 || r == -EAGAIN);
@@ -436,7 +437,7 @@ static void random_chunks_arrive_whole(void **state)
 	free(got);
 }
 
-/* One byte at a time, in both directions, from the start of the handshake. */
+/* Carry one byte at a time in both directions, from the start of the handshake. */
 static void single_bytes(void **state)
 {
 	struct wire_tls *client, *server;
@@ -480,7 +481,7 @@ static void output_is_bounded(void **state)
 	assert_true(taken > 100000 && taken < 131072);
 	assert_true(wire_tls_output_pending(client) <= 131072);
 	assert_int_equal(wire_tls_write_room(client), 0);
-	/* The input is limited too: the caller keeps the rest. */
+	/* The input buffer is limited too: the caller keeps the bytes that do not fit. */
 	while (carry(client, server, SIZE_MAX) > 0)
 		;
 	assert_true(wire_tls_output_pending(client) > 0);
@@ -501,7 +502,8 @@ static void garbage_is_refused(void **state)
 		assert_int_equal(wire_tls_new(server_context, WIRE_PEER_HOST, 0, &server), 0);
 		for (size_t k = 0; k < sizeof(noise); k++)
 			noise[k] = (uint8_t)next_random(&seed);
-		/* Every second time, look like a record, so that the body is parsed. */
+		/* Every second time, begin the noise like a TLS record, so that the body is
+		 * parsed. */
 		if (i % 2)
 			memcpy(noise, "\x16\x03\x01\x01\x00\x01\x00\x00\xfc\x03\x03", 11);
 		assert_int_equal(wire_tls_input(server, noise, sizeof(noise)), sizeof(noise));
@@ -549,7 +551,7 @@ static void peers_are_parsed(void **state)
 	assert_string_equal(peer.name, "x-1");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(wire_peer_parse(bad[i], strlen(bad[i]), &peer), -EINVAL);
-	/* A NUL hidden in the name, as in certificates that pose as another's. */
+	/* A NUL byte in the name, as in certificates that pretend to belong to another host. */
 	assert_int_equal(wire_peer_parse("holdfast://host/a\0b", 19, &peer), -EINVAL);
 	assert_string_equal(wire_peer_role_name(WIRE_PEER_VIEWER), "viewer");
 	assert_string_equal(wire_peer_role_name(3), "unknown");

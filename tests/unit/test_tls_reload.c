@@ -1,5 +1,5 @@
-/* test_tls_reload.c - certificates, keys and revocation lists that change while connections are
- * open. */
+/* test_tls_reload.c - tests certificates, keys and revocation lists that change while connections
+ * are open. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 #include "mint_certs.h"
 #include "tls_pair.h"
 
-/* Change files while connections are open, in a directory of this test's own. */
+/* Change files in this test's own directory while connections are open. */
 static void files_that_change(void **state)
 {
 	struct mint_ca *ca = mint_ca_new("changing CA");
@@ -55,7 +55,7 @@ static void files_that_change(void **state)
 	assert_non_null(strstr(error.text, "ca.pem"));
 	assert_int_equal(wire_tls_context_refresh(gateway, &error), 0);
 	assert_int_equal(wire_tls_recheck(server), 0);
-	/* Neither does a FIFO, and nobody waits for its writer. */
+	/* A FIFO in place of the file changes nothing either, and opening it does not block. */
 	assert_int_equal(unlink(paths[0]) | mkfifo(paths[0], 0600), 0);
 	alarm(10); /* ends the test if it hangs */
 	assert_int_equal(wire_tls_context_refresh(gateway, &error), -EINVAL);
@@ -66,7 +66,8 @@ static void files_that_change(void **state)
 	assert_int_equal(wire_tls_context_refresh(gateway, &error), 1);
 	assert_int_equal(wire_tls_recheck(server), 0);
 
-	/* A certificate with another name is refused: a process does not change its name. */
+	/* A certificate with another name is refused, because a process must not change its
+	 * name. */
 	mint_leaf(ca, &(struct mint_options){.uri = "holdfast://gateway/other"}, own, "gw");
 	assert_int_equal(wire_tls_context_refresh(gateway, &error), -EINVAL);
 	assert_non_null(strstr(error.text, "gateway/other"));
@@ -86,17 +87,18 @@ static void files_that_change(void **state)
 	wire_tls_free(client);
 	assert_int_equal(wire_tls_new(host, WIRE_PEER_GATEWAY, 0, &client), 0);
 	wire_tls_free(second);
-	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &second), 0); /* reloads it */
+	/* reloads the revocation list */
+	assert_int_equal(wire_tls_new(gateway, WIRE_PEER_HOST, 0, &second), 0);
 	shake(client, second);
 	assert_int_equal(wire_tls_failure(second), WIRE_TLS_REVOKED);
 	assert_int_equal(wire_tls_context_refresh(gateway, &error), 1);
 	assert_int_equal(wire_tls_read(server, data, sizeof(data)), -EPROTO);
 	assert_int_equal(wire_tls_failure(server), WIRE_TLS_REVOKED);
 	while (wire_tls_recheck(third) == 0)
-		continue; /* two seconds after it was made, at most */
+		continue; /* the certificate expires at most two seconds after it was made */
 	assert_int_equal(wire_tls_failure(third), WIRE_TLS_EXPIRED);
 
-	wire_tls_context_free(gateway); /* before its connections, which hold it */
+	wire_tls_context_free(gateway); /* before its connections, which keep it alive */
 	wire_tls_free(client);
 	wire_tls_free(server);
 	wire_tls_free(second);

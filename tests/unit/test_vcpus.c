@@ -79,7 +79,7 @@ static void play_guest(struct stage *stage)
 	count(NULL);
 }
 
-/* The monitor and its answer to the second command. */
+/* A thread that plays the monitor; `answer` goes to the second command. */
 struct monitor {
 	int listener;
 	char answer[512];
@@ -97,7 +97,7 @@ static void *play_monitor(void *arg)
 		if (write(fd, say[i], strlen(say[i])) < 0)
 			break;
 	}
-	(void)read(fd, heard, sizeof(heard)); /* until it is closed */
+	(void)read(fd, heard, sizeof(heard)); /* returns when the client closes the connection */
 	close(fd);
 	return NULL;
 }
@@ -126,7 +126,7 @@ static int open_vcpus(struct scene *scene, const char *answer)
 	return r;
 }
 
-/* Retry until @is_true, for five seconds at most. */
+/* Retry for at most five seconds until @is_true. */
 #define UNTIL(is_true)                                                                             \
 	do {                                                                                       \
 		uint64_t end_ns_ = clock_mono_ns() + TIMEOUT_NS;                                   \
@@ -213,7 +213,7 @@ static void they_stand_still_and_go_on(void **state)
 	end(&scene);
 }
 
-/* A resume that comes before a thread has stopped leaves no thread stopped. */
+/* A resume before all threads have stopped must leave no thread stopped. */
 static void they_go_on_at_once(void **state)
 {
 	struct scene scene = begin();
@@ -255,8 +255,8 @@ static void *stop_and_die(void *arg)
 	return NULL;
 }
 
-/* The kernel releases the threads when the tracing thread ends: an agent that dies leaves no guest
- * stopped. */
+/* The kernel resumes the traced threads when their tracer ends, so an agent that dies leaves no
+ * guest stopped. */
 static void they_outlive_who_stopped_them(void **state)
 {
 	struct scene scene = begin();
@@ -309,7 +309,8 @@ static void a_debugger_is_told(void **state)
 	expect_running(&scene);
 	scene.stage->n_signals = 2; /* the debugger ends */
 	pthread_join(debugger, NULL);
-	UNTIL(vcpus_stop(scene.vcpus) == 0); /* a joined thread may not be gone yet */
+	/* the joined debugger thread may still exist in the kernel */
+	UNTIL(vcpus_stop(scene.vcpus) == 0);
 	UNTIL(vcpus_resume(scene.vcpus) == 0);
 	end(&scene);
 }
@@ -322,7 +323,8 @@ static void nonsense_is_refused(void **state)
 	assert_int_equal(open_vcpus(&scene, "[]"), -EPROTO);
 	assert_int_equal(open_vcpus(&scene, "[{\"thread-id\": \"x\"}]"), -EPROTO);
 	assert_int_equal(open_vcpus(&scene, "{\"thread-id\": 5}"), -EPROTO);
-	scene.pid = getpid(); /* not this process's thread: never stop it */
+	/* thread 1 does not belong to this process, so it must never be stopped */
+	scene.pid = getpid();
 	assert_int_equal(open_vcpus(&scene, "[{\"thread-id\": 1}]"), -ENOENT);
 	assert_null(scene.vcpus);
 }

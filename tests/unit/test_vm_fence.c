@@ -1,5 +1,5 @@
-/* test_vm_fence.c - on a fenced host, a running QEMU is stopped, and so is one that takes its place
- * right away. */
+/* test_vm_fence.c - tests that a running QEMU on a fenced host is stopped, and that a QEMU started
+ * in its place is stopped at the next look. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@
 #include "vm/vm_fence_private.h"
 #include "vm/vm_private.h"
 
-/* Memory that the test and the "QEMU", a process, share. */
+/* Memory shared by the test and the process that plays QEMU. */
 struct shared {
 	_Atomic bool runs;
 	_Atomic int n_clients;
@@ -59,8 +59,9 @@ static pid_t start_qemu(void)
 		close(listener);
 		return pid;
 	}
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also if the test fails */
-	listener = monitor_listen(path); /* the socket's credentials name this pid */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* end this process even if the test fails */
+	/* made in this process, so that the socket's credentials name its pid */
+	listener = monitor_listen(path);
 	while ((fd = accept(listener, NULL, NULL)) >= 0) {
 		shared->n_clients++;
 		(void)monitor_say(fd, MONITOR_GREETING);
@@ -77,7 +78,7 @@ static void end_qemu(pid_t pid)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-/* Look whenever it is due, as the worker does, until the guest is stopped. */
+/* Look whenever a look is due, as the worker does, until the guest is stopped. */
 static void look_until_stopped(void)
 {
 	uint64_t until_ns = clock_mono_ns() + 10 * CLOCK_NS_PER_S;
@@ -133,12 +134,12 @@ static void test_its_successor_is_stopped_at_once(void **state)
 	look_until_stopped();
 	assert_int_equal(vm.stopped_pid, pid);
 	assert_non_null(strstr(vm.fenced_text, "was started here"));
-	/* A stopped QEMU is not asked again for a second. */
+	/* For one second, a stopped QEMU is not asked again. */
 	n_clients = shared->n_clients;
 	vm_fence_look(&vm);
 	assert_int_equal(shared->n_clients, n_clients);
 	assert_true(vm.look_at_ns - clock_mono_ns() <= 100 * CLOCK_NS_PER_MS);
-	/* A new process in its place is found at the next look. */
+	/* A new process in QEMU's place is found at the next look. */
 	end_qemu(pid);
 	pid = start_qemu();
 	look_until_stopped();

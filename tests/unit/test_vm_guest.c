@@ -1,5 +1,5 @@
-/* test_vm_guest.c - what the agent sees of a guest that it runs unprotected: whether its process
- * lives, and frames that are no announcements. */
+/* test_vm_guest.c - tests what the agent sees of a guest that runs unprotected: whether its process
+ * is alive, and how many of its frames are not announcements. */
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -63,7 +63,7 @@ static void test_alive(void **state)
 	(void)snprintf(path, sizeof(path), "%s/qmp", dir);
 	vm_guest_init(&guest);
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_UNKNOWN);
-	assert_false(vm_guest_look(&guest, "", 0)); /* nothing to look at */
+	assert_false(vm_guest_look(&guest, "", 0)); /* there is no path to look at */
 	assert_true(vm_guest_look(&guest, path, 0));
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_GONE);
 
@@ -77,7 +77,7 @@ static void test_alive(void **state)
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_GONE);
 	assert_int_equal(seen, pid);
 
-	pid = start_listener(path); /* its user started it again */
+	pid = start_listener(path); /* the user started the guest again */
 	assert_true(vm_guest_look(&guest, path, 0));
 	assert_int_equal(vm_guest_get(&guest, &seen), VM_GUEST_ALIVE);
 	assert_int_equal(seen, pid);
@@ -128,7 +128,8 @@ static void test_announcements(void **state)
 	assert_int_equal(own(1, 42), 1); /* an ARP answer */
 	assert_int_equal(own(6, 5 * 60 + 42), 1);
 	assert_int_equal(own(40, 40 * 60), 30);
-	assert_int_equal(vm_guest_own_frames(&more, &less), 0); /* the tap was made anew */
+	/* the counters fell because the tap was recreated */
+	assert_int_equal(vm_guest_own_frames(&more, &less), 0);
 }
 
 int main(void)

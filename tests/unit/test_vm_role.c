@@ -57,7 +57,8 @@ static void every_role_comes_back(void **state)
 	}
 }
 
-/* After a boot, run_dir is empty and the role on disk counts; a role written since counts again. */
+/* After a boot, run_dir is empty, so the role on disk counts, marked as older than the boot. A role
+ * written after the boot counts without that mark. */
 static void a_role_outlives_a_boot(void **state)
 {
 	enum vm_role role;
@@ -77,7 +78,8 @@ static void a_role_outlives_a_boot(void **state)
 	assert_int_equal(vm_role_load(dir, kept, "web1", &role, &term, &is_booted), 0);
 	assert_int_equal(role, VM_ROLE_STANDBY);
 	assert_false(is_booted);
-	/* A disk that cannot be written is an error, and what can be read does not change. */
+	/* A disk that cannot be written is an error, and the stored role stays readable and
+	 * unchanged. */
 	assert_int_equal(vm_role_store(dir, "/nowhere", "web1", VM_ROLE_PRIMARY, 7), -ENOENT);
 	assert_int_equal(vm_role_load(dir, kept, "web1", &role, &term, &is_booted), 0);
 	assert_int_equal(role, VM_ROLE_STANDBY);

@@ -1,4 +1,4 @@
-/* Tests when taps and lists are due to be looked at. */
+/* Tests when the agent must look at taps and lists again. */
 #include "epoch/watch.h"
 
 #include <setjmp.h>
@@ -34,12 +34,12 @@ static void each_sign_asks_once(void **state)
 	(void)state;
 	watch_saw_seal(&w, 7, 1000);
 	watch_looked_at_lists(&w, START);
-	watch_saw_seal(&w, 8, 1000); /* one section more */
+	watch_saw_seal(&w, 8, 1000); /* one more section in the device state */
 	assert_true(watch_lists_due(&w, START));
 	watch_looked_at_lists(&w, START);
 	watch_saw_seal(&w, 8, 1001); /* memory changed */
 	assert_true(watch_lists_due(&w, START));
-	watch_saw_seal(&w, 8, 1001); /* a sign stays until somebody looked */
+	watch_saw_seal(&w, 8, 1001); /* lists stay due until they were looked at */
 	assert_true(watch_lists_due(&w, START));
 	watch_looked_at_lists(&w, START);
 	assert_false(watch_lists_due(&w, START));

@@ -1,5 +1,5 @@
-/* Tests the witness datagram: what is accepted, what is refused, and that its MAC is SipHash as its
- * authors define it. */
+/* Tests the witness datagram: which ones are accepted, which are refused, and that the MAC is
+ * SipHash as its authors define it. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -61,10 +61,10 @@ static void what_breaks_the_format_is_refused(void **state)
 		{0, 'X'},	 /* magic */
 		{15, 0},	 /* sequence 0 */
 		{51, 13},	 /* a head shorter than Ethernet */
-		{51, 65},	 /* longer than its field */
+		{51, 65},	 /* a head longer than its field */
 		{48, 0},	 /* a frame shorter than its head: byte 49 is set below */
 		{55, 2},	 /* no such path */
-		{52, 1},	 /* the same */
+		{52, 1},	 /* no such path: the high byte is set */
 	};
 	uint8_t data[WIRE_WITNESS_SIZE + 1];
 	struct wire_witness w;
@@ -108,7 +108,7 @@ static void each_signed_bit_counts(void **state)
 	assert_null(wire_witness_mac_free(NULL));
 }
 
-/* SipHash-2-4 of 120 bytes as in its paper, to check OpenSSL's result. */
+/* SipHash-2-4 of 120 bytes, written from its paper to check OpenSSL's result. */
 static uint64_t rotate(uint64_t v, unsigned n)
 {
 	return v << n | v >> (64 - n);
@@ -162,7 +162,7 @@ static void the_mac_is_siphash_2_4(void **state)
 	wire_witness_mac_free(mac);
 }
 
-/* WITNESS_KEY: the second address that datagrams may go to. */
+/* Tests the client network's address in a WITNESS_KEY message. */
 static void a_client_address_is_one_that_a_host_can_have(void **state)
 {
 	static const struct {

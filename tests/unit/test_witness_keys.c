@@ -1,5 +1,5 @@
-/* test_witness_keys.c - which agent gets a witness key and when, and whose datagrams count; over
- * sessions in memory. */
+/* test_witness_keys.c - tests which agent gets a witness key and when, and whose datagrams count.
+ * The sessions are in memory. */
 #include "gateway_fixture.h"
 
 #include <setjmp.h>
@@ -164,7 +164,8 @@ static void protect(void)
 	assert_true(take_key(&alpha));
 }
 
-/* The second path is given for a VM that has one, to an agent with the feature. */
+/* The key message names the client network's address only if the VM has a second path and the agent
+ * has the feature. */
 static void an_address_in_the_client_network(void **state)
 {
 	static const struct {
@@ -245,7 +246,8 @@ static void the_key_outlives_the_connection(void **state)
 	agent_close(&alpha);
 	pass(200);
 	assert_int_equal(send_witness(&first, 1), WITNESS_RX_ACCEPTED);
-	/* The agent is back; its new connection may have the old one's address in memory. */
+	/* The agent reconnects. Its new connection may be at the same memory address as the old
+	 * one. */
 	open_control(&alpha, f.alpha, "198.18.1.2");
 	assert_false(take_key(&alpha));
 	report(&alpha, WIRE_VM_ROLE_PRIMARY, WIRE_STATE_PROTECTED, TERM);

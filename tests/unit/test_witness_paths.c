@@ -1,5 +1,5 @@
-/* test_witness_paths.c - one VM's witness over two networks: each path has its own address, window
- * and share of the work, and the sample that comes first is the evidence. */
+/* test_witness_paths.c - one VM's witness over two networks. Each path has its own address, window
+ * and share of the MAC checks; whichever path delivers a sample first provides the evidence. */
 #include "witness/witness_rx.h"
 
 #include <setjmp.h>
@@ -32,7 +32,7 @@ static void give(uint32_t key_id, uint32_t client_address)
 	assert_int_equal(witness_rx_set_key(rx, VM, key_id, key, addresses, true, now_ns), 0);
 }
 
-/* A datagram for @path, with a sample made @age_ns ago. */
+/* Make a datagram for @path, with a sample made @age_ns ago. */
 static void make(uint8_t *data, uint32_t path, uint64_t sequence, uint64_t age_ns,
 		 uint64_t to_guest)
 {
@@ -104,7 +104,8 @@ static void no_datagram_of_one_path_is_one_of_the_other(void **state)
 	assert_int_equal(come(BACKUP, data), WITNESS_RX_WRONG_PATH);
 	make(data, BACKUP, 1, 0, 1);
 	assert_int_equal(come(CLIENT, data), WITNESS_RX_WRONG_PATH);
-	bytes_put_be32(data + 52, CLIENT); /* correct, but not what was signed */
+	/* the right path, but the MAC was made for the other path */
+	bytes_put_be32(data + 52, CLIENT);
 	assert_int_equal(come(CLIENT, data), WITNESS_RX_BAD_MAC);
 	assert_int_equal(witness_rx_view(rx, VM)->n_accepted, 0);
 	assert_int_equal(witness_rx_refused(rx, BACKUP), 1);
@@ -128,7 +129,7 @@ static void each_path_has_its_own_address(void **state)
 						  sizeof(data), now_ns),
 				 WITNESS_RX_WRONG_ADDRESS);
 	}
-	/* A key without an address on that path is useless there, also for datagrams from
+	/* A key that has no address on a path accepts no datagram on that path, not even from
 	 * 0.0.0.0. */
 	witness_rx_clear(rx, VM);
 	give(KEY_ID, 0);
@@ -150,7 +151,8 @@ static void the_evidence_is_of_whatever_came_first(void **state)
 	now_ns += 10 * MS;
 	assert_int_equal(send_sample(BACKUP, 2, 15), WITNESS_RX_ACCEPTED);
 	assert_int_equal(send_sample(CLIENT, 2, 15), WITNESS_RX_ACCEPTED);
-	assert_int_equal(view->to_delta, 5); /* not 0: the second datagram was no news */
+	/* still 5: the second path's datagram carried the same sample */
+	assert_int_equal(view->to_delta, 5);
 	assert_int_equal(view->n_unanswered, 5);
 	assert_int_equal(view->interval_ns, 10 * MS);
 	/* The backup network fails: the client path continues alone. */
@@ -163,7 +165,7 @@ static void the_evidence_is_of_whatever_came_first(void **state)
 	assert_int_equal(view->paths[CLIENT].n_accepted, 3);
 	assert_int_equal(view->paths[BACKUP].n_accepted, 2);
 	assert_int_equal(view->n_accepted, 5);
-	/* A late datagram of one path takes nothing back. */
+	/* A late datagram on one path does not turn the counters back. */
 	make(by_client, CLIENT, 4, 200 * MS, 12);
 	assert_int_equal(come(CLIENT, by_client), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view->to_guest, 20);
@@ -178,7 +180,8 @@ static void one_path_alone_makes_a_key_the_current_one(void **state)
 	assert_int_equal(send_sample(CLIENT, 1, 1), WITNESS_RX_ACCEPTED);
 	make(old, CLIENT, 2, 0, 2);
 	give(KEY_ID + 1, ALPHA_HERE);
-	assert_int_equal(come(CLIENT, old), WITNESS_RX_ACCEPTED); /* it was used, so it is kept */
+	/* still accepted: the old key is kept because it was used */
+	assert_int_equal(come(CLIENT, old), WITNESS_RX_ACCEPTED);
 }
 
 static uint64_t forge(enum wire_witness_path path, unsigned int n)
@@ -198,7 +201,7 @@ static void a_flood_of_one_path_does_not_take_the_others_share(void **state)
 	uint64_t n_checked = 0;
 
 	(void)state;
-	now_ns += 10 * MS; /* the key is new: shares grow with time */
+	now_ns += 10 * MS; /* the key is new, and its share of checks grows with time */
 	for (uint64_t ms = 0; ms < 500; ms++) {
 		n_checked += forge(CLIENT, 1000);
 		if (ms % 10 == 0)
@@ -206,7 +209,8 @@ static void a_flood_of_one_path_does_not_take_the_others_share(void **state)
 		now_ns += MS;
 	}
 	assert_true(witness_rx_count(rx, CLIENT, WITNESS_RX_OVER_LIMIT) > 0);
-	/* The client path's own share, a quarter of all, and the common half: three quarters. */
+	/* The client path may use its own quarter of all checks and the common half: three
+	 * quarters. */
 	assert_in_range(n_checked, 500 * WITNESS_RX_CHECKS_PER_MS * 3 / 4 * 9 / 10,
 			500 * WITNESS_RX_CHECKS_PER_MS * 3 / 4 + 2 * WITNESS_RX_BURST);
 }

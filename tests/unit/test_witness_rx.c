@@ -1,5 +1,5 @@
-/* test_witness_rx.c - what counts as evidence and what does not: window, keys, work and time, on a
- * virtual clock. */
+/* test_witness_rx.c - tests which datagrams count as evidence: the sequence window, keys, the limit
+ * on MAC checks, and the dating of samples. On a virtual clock. */
 #include "witness/witness_rx.h"
 
 #include <errno.h>
@@ -20,12 +20,12 @@
 static struct witness_rx *rx;
 static uint64_t now_ns;
 
-/* The kernel of a primary. */
+/* A primary's kernel, which sends datagrams. */
 struct sender {
 	struct wire_witness_mac *mac;
 	uint32_t key_id;
 	uint64_t sequence, to_guest, from_guest, from_guest_ns;
-	int64_t clock_ns; /* its clock minus ours */
+	int64_t clock_ns; /* the sender's clock minus ours */
 };
 
 static struct sender a, b;
@@ -37,7 +37,7 @@ static void key_of(uint32_t key_id, uint8_t key[WIRE_WITNESS_KEY_SIZE])
 	bytes_put_be32(key, key_id * 2654435761u);
 }
 
-/* The gateway gives the VM a key, and the sender gets it too. */
+/* Give the key to both the gateway (for @vm) and the sender. */
 static void give(struct sender *s, size_t vm, uint32_t key_id, uint32_t address, bool clock_new)
 {
 	const uint32_t addresses[WIRE_WITNESS_N_PATHS] = {address};
@@ -53,7 +53,7 @@ static void give(struct sender *s, size_t vm, uint32_t key_id, uint32_t address,
 	s->sequence = 0;
 }
 
-/* Make a datagram with a sample of @age_ns ago. */
+/* Make a datagram whose sample is @age_ns old. */
 static void make(struct sender *s, uint64_t sequence, uint64_t age_ns, uint8_t *data)
 {
 	memset(data, 0, WIRE_WITNESS_SIZE);
@@ -209,7 +209,8 @@ static void key_id_0_is_no_key(void **state)
 	const uint8_t key[WIRE_WITNESS_KEY_SIZE] = {0};
 
 	(void)state;
-	give(&b, 0, 9, ALPHA, true); /* the search for 0 first meets an empty slot */
+	/* afterwards a search for key id 0 finds an empty slot first */
+	give(&b, 0, 9, ALPHA, true);
 	a.key_id = 0;
 	assert_int_equal(send_next(&a), WITNESS_RX_UNKNOWN_KEY);
 	assert_int_equal(witness_rx_set_key(rx, VM, 0, key, at_alpha, false, now_ns), -EINVAL);
@@ -246,7 +247,7 @@ static void the_window(void **state)
 	}
 }
 
-/* Random order, compared with a plain list. */
+/* Send sequence numbers in random order, and compare the window's verdicts with a plain list's. */
 static void the_window_against_a_list(void **state)
 {
 	static bool seen[4096];
@@ -302,7 +303,7 @@ static void rotation(void **state)
 	old = a;
 	a.mac = NULL;
 	give(&a, VM, 8, ALPHA, false);
-	/* The agent hangs, so its kernel uses the old key for as long as that lasts. */
+	/* The agent hangs. Until it recovers, its kernel uses the old key. */
 	for (int i = 0; i < 10; i++) {
 		now_ns += 1000 * MS;
 		witness_rx_tick(rx, now_ns);
@@ -320,11 +321,13 @@ static void rotation(void **state)
 	witness_rx_tick(rx, now_ns);
 	old.to_guest += 1000;
 	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED); /* a late datagram */
-	assert_int_equal(view()->to_guest, a.to_guest);		/* no news */
+	/* unchanged: the late sample is older */
+	assert_int_equal(view()->to_guest, a.to_guest);
 	now_ns += 500 * MS - 1;
 	assert_int_equal(send_next(&old), WITNESS_RX_ACCEPTED);
 	now_ns += 1;
-	assert_int_equal(send_next(&old), WITNESS_RX_UNKNOWN_KEY); /* without a tick, too */
+	/* the key expires even without a tick */
+	assert_int_equal(send_next(&old), WITNESS_RX_UNKNOWN_KEY);
 	witness_rx_tick(rx, now_ns);
 	assert_int_equal(send_next(&old), WITNESS_RX_UNKNOWN_KEY);
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
@@ -364,8 +367,8 @@ static void counters_that_begin_anew(void **state)
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->to_delta, 1);
 	assert_int_equal(view()->from_delta, 1);
-	/* Two cores made these samples, and the later one began earlier. No growth is lost or
-	 * counted twice. */
+	/* Two cores made these samples. The sample that was sent later was begun earlier, so its
+	 * from_guest is lower. No growth may be lost or counted twice. */
 	a.from_guest--;
 	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->from_delta, 0);
@@ -389,9 +392,9 @@ static void what_was_held_back_is_old(void **state)
 		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 		WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->arrived_at_ns, now_ns);
-	/* The clocks may have drifted by 2 ms. */
+	/* The result may be up to 2 ms late, because the clocks may have drifted by that much. */
 	assert_in_range(view()->made_at_ns, first_ns + 10 * MS, first_ns + 12 * MS);
-	/* A beat that was slow too changes nothing. */
+	/* A beat that was also delayed changes nothing. */
 	witness_rx_clock(rx, VM, (uint64_t)((int64_t)now_ns + a.clock_ns) - 1500 * MS, now_ns);
 	make(&a, 3, 1980 * MS, data);
 	assert_int_equal(
@@ -418,7 +421,7 @@ static void times_never_go_back(void **state)
 	answered_at_ns = view()->answered_at_ns;
 	now_ns += MS;
 	a.from_guest_ns -= 7 * MS;
-	make(&a, 2, 6 * MS, data); /* sent late by another core */
+	make(&a, 2, 6 * MS, data); /* sent late by another core, so its sample is older */
 	assert_int_equal(
 		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 		WITNESS_RX_ACCEPTED);
@@ -437,7 +440,8 @@ static void clocks_drift_apart(void **state)
 	}
 }
 
-/* A datagram that was held back while the host restarted: its time is that of the old clock. */
+/* A datagram under the old key is held back while the host restarts. Its time comes from the host's
+ * old clock, so it must not set the clock offset of the new key. */
 static void the_key_before_sets_no_clock(void **state)
 {
 	uint8_t held[WIRE_WITNESS_SIZE];
@@ -489,7 +493,8 @@ static void absurd_times_do_no_harm(void **state)
 	}
 }
 
-/* Send @n forgeries within @ns that pass all checks but the MAC. Returns how many were checked. */
+/* Send @n forgeries within @ns. They pass all checks except the MAC's. Returns how many MACs were
+ * checked. */
 static uint64_t flood(struct sender *s, uint64_t n, uint64_t ns)
 {
 	uint64_t before = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC),
@@ -517,15 +522,16 @@ static void work_is_bounded(void **state)
 	assert_int_equal(n_checked +
 				 witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_OVER_LIMIT),
 			 1000000);
-	/* True datagrams among twice as many forgeries as can be checked: some of the true ones are
-	 * found. */
+	/* Send genuine datagrams among twice as many forgeries as can be checked: some of the
+	 * genuine datagrams are accepted. */
 	for (int i = 0; i < 100; i++) {
 		(void)flood(&a, 10240 + (uint64_t)i * 13, 10 * MS);
 		n_found += send_next(&a) == WITNESS_RX_ACCEPTED;
 	}
 	assert_in_range(n_found, 10, 100);
 	now_ns += MS;
-	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED); /* after the flood, all are */
+	/* after the flood, every genuine datagram is accepted */
+	assert_int_equal(send_next(&a), WITNESS_RX_ACCEPTED);
 }
 
 static void a_flood_does_not_take_another_vms_share(void **state)
@@ -533,7 +539,8 @@ static void a_flood_does_not_take_another_vms_share(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 60; i++)
 		give(i == 1 ? &b : NULL, i == VM ? 63 : i, 100 + i, ALPHA, true);
-	for (int i = 0; i < 200; i++) { /* as often as a kernel sends */
+	/* one round per 10 ms, the interval at which a kernel sends */
+	for (int i = 0; i < 200; i++) {
 		(void)flood(&a, 20000, 10 * MS);
 		assert_int_equal(send_next(&b), WITNESS_RX_ACCEPTED);
 	}
@@ -557,7 +564,7 @@ static void many_vms_together_stay_within_the_bound(void **state)
 		now_ns += MS;
 	}
 	n_checked = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC) - n_checked;
-	/* The bound, plus what 31 shares had saved up before. */
+	/* The bound, plus the unused allowance that up to 32 shares had saved up. */
 	assert_true(n_checked <= 500 * WITNESS_RX_CHECKS_PER_MS + 32 * WITNESS_RX_BURST);
 	assert_true(n_checked >= 400 * WITNESS_RX_CHECKS_PER_MS);
 }

@@ -1,5 +1,5 @@
-/* Tests that every submitted unit comes back, in order, with the bytes that one thread would
- * make. */
+/* Tests that every submitted unit comes back in order, with the same bytes as if a single thread
+ * had encoded it. */
 #include "epoch/workers.h"
 
 #include <errno.h>
@@ -24,8 +24,8 @@
 struct fixture {
 	struct workers *workers;
 	struct packer packer;
-	uint8_t *old, *new; /* UNIT_PAGES each, of all kinds */
-	uint8_t *references; /* N_UNITS * UNIT_PAGES: of the units under way */
+	uint8_t *old, *new; /* UNIT_PAGES pages each, in pairs of all kinds of page_patterns.h */
+	uint8_t *references; /* N_UNITS * UNIT_PAGES pages: the references of the units in work */
 	uint8_t *expected;   /* all records of a unit, one after another */
 	size_t expected_size;
 };
@@ -67,7 +67,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Fill unit @n, with references of its own. */
+/* Fill @unit as the @n-th unit, with its own reference pages. */
 static void fill(struct fixture *f, struct unit *unit, uint32_t n)
 {
 	uint8_t *references = f->references + (size_t)(n % N_UNITS) * UNIT_PAGES * PAGE_BYTES;
@@ -135,7 +135,7 @@ static void units_come_back_in_order(void **state)
 	assert_null(workers_collect(f->workers));
 }
 
-/* After a drop, no thread reads or writes the units, whoever had begun them. */
+/* After a drop, no thread reads or writes the units, even those that a thread had begun. */
 static void dropped_units_are_left_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -157,16 +157,16 @@ static void dropped_units_are_left_alone(void **state)
 		workers_drop(f->workers);
 		assert_true(workers_is_idle(f->workers));
 		assert_null(workers_collect(f->workers));
-		/* A sanitizer would see a thread that still writes, and so would this check,
-		 * mostly. */
+		/* A sanitizer always sees a thread that still writes; this check sees it most of
+		 * the time. */
 		memset(f->references, 0x5a, (size_t)N_UNITS * UNIT_PAGES * PAGE_BYTES);
 		for (size_t i = 0; i < (size_t)N_UNITS * UNIT_PAGES * PAGE_BYTES; i += 64)
 			assert_int_equal(f->references[i], 0x5a);
 	}
 }
 
-/* A page that stops its first reader until the test lets it continue. The reader's fault handler
- * reports through one pipe and waits at the other. */
+/* A page that blocks its first reader until the test lets the reader continue. Reading the page
+ * faults; the fault handler reports through `reached` and waits for a byte from `go`. */
 static struct {
 	uint8_t *page;
 	int reached[2], go[2];
@@ -204,8 +204,8 @@ static void drop_barrier(void)
 	}
 }
 
-/* A thread that waits for a unit of another thread is woken when the unit is finished, not
- * before. */
+/* The owner waits for a unit that another thread is encoding: it is woken when that unit is
+ * finished, not earlier. */
 static void the_owner_is_woken(void **state)
 {
 	struct fixture *f = *state;
@@ -221,7 +221,8 @@ static void the_owner_is_woken(void **state)
 		unit->packs = false;
 		unit_add_item(unit, 0, barrier.page, f->references);
 		workers_submit(f->workers, true);
-		assert_int_equal(read(barrier.reached[0], &c, 1), 1); /* the other thread has it */
+		/* the other thread has begun the unit */
+		assert_int_equal(read(barrier.reached[0], &c, 1), 1);
 		assert_int_equal(workers_help(f->workers, &f->packer), -EAGAIN);
 		assert_int_equal(poll(&fd, 1, 0), 0);
 		assert_null(workers_collect(f->workers));
@@ -233,7 +234,7 @@ static void the_owner_is_woken(void **state)
 	drop_barrier();
 }
 
-/* The ring hands out all its units and not one more. */
+/* The ring hands out all its units, then no more. */
 static void the_ring_has_an_end(void **state)
 {
 	struct fixture *f = *state;

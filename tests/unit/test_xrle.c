@@ -35,7 +35,7 @@ static int free_buffers(void **state)
 	return 0;
 }
 
-/* Run @check with each SIMD form that this machine supports; scalar always is. */
+/* Run @check with each SIMD form that this machine supports. The scalar form always works. */
 static void for_each_form(void (*check)(void))
 {
 	enum simd_form form = simd_get_form();
@@ -58,7 +58,8 @@ static size_t put_length(uint8_t *to, size_t length)
 	return 2;
 }
 
-/* The format written from xrle.h's description, one byte at a time; -E2BIG above XRLE_SIZE_MAX. */
+/* A second encoder, written only from xrle.h's description, that works byte by byte. Returns -E2BIG
+ * if the delta exceeds XRLE_SIZE_MAX. */
 static int model_encode(const uint8_t *a, const uint8_t *b, uint8_t *to)
 {
 	size_t size = 0, at = 0, i = 0;
@@ -160,7 +161,7 @@ static void test_golden_bytes(void **state)
 	for_each_form(check_golden);
 }
 
-/* The largest delta that is kept, and one byte more. */
+/* Check the largest delta that the encoder accepts, and a delta that is one byte larger. */
 static void check_size_limit(void)
 {
 	memset(old_page, 0, PAGE_BYTES);
@@ -185,21 +186,23 @@ static void check_malformed(void)
 	} rows[] = {
 		{"", 0},
 		{"\x00", 1},			  /* a length without data */
-		{"\x80", 1},			  /* half a length */
-		{"\x00\x80", 2},		  /* the second length is cut */
-		{"\x00\x01", 2},		  /* the byte is missing */
-		{"\x00\x02\x01", 3},		  /* one of two is missing */
-		{"\x00\x00", 2},		  /* nothing changed */
+		{"\x80", 1},			  /* a two-byte length without its second byte */
+		{"\x00\x80", 2},		  /* the second length lacks its second byte */
+		{"\x00\x01", 2},		  /* a run of one byte, which is missing */
+		{"\x00\x02\x01", 3},		  /* a run of two bytes, of which one is missing */
+		{"\x00\x00", 2},		  /* a run of length 0 */
 		{"\x05\x00", 2},
 		{"\x00\x01\x01\x00\x01\x01", 6},  /* equal length 0 after a run */
 		{"\x00\x01\x01\x05", 4},	  /* trailing equal run */
-		{"\x80\x00\x01\x01", 4},	  /* 0 in two bytes */
-		{"\x81\x00\x01\x01", 4},	  /* 1 in two bytes */
+		/* length 0, encoded in two bytes instead of one */
+		{"\x80\x00\x01\x01", 4},
+		/* length 1, encoded in two bytes instead of one */
+		{"\x81\x00\x01\x01", 4},
 		{"\x00\x81\x00\x01", 4},
-		{"\x80\x20\x01\x01", 4},	  /* 4096 equal, then one more */
+		{"\x80\x20\x01\x01", 4},	  /* 4096 equal bytes, then one more byte */
 		{"\xff\x1f\x02\x01\x01", 5},	  /* one byte beyond the page */
-		{"\xff\xff\x01\x01", 4},	  /* a length above the page's */
-		{"\x80\x80\x01\x01\x01", 5},	  /* a third byte of length */
+		{"\xff\xff\x01\x01", 4},	  /* a length larger than a page */
+		{"\x80\x80\x01\x01\x01", 5},	  /* a length of three bytes */
 	};
 
 	memset(page, 0x5a, PAGE_BYTES);
@@ -223,8 +226,9 @@ static void test_malformed_is_refused_and_page_untouched(void **state)
 	for_each_form(check_malformed);
 }
 
-/* Flip bytes of good deltas, truncate them, and feed noise. check and apply must agree, a refusal
- * writes nothing, and nothing is ever written outside the page (guard pages catch that). */
+/* Flip bytes of good deltas, truncate good deltas, and feed noise. xrle_check() and the apply
+ * function must agree; a refused delta must write nothing; and no delta may write outside the page
+ * (guard pages catch that). */
 static void check_mutations(void)
 {
 	uint64_t random = 7;

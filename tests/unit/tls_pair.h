@@ -9,7 +9,7 @@
 
 #include "wire/tls.h"
 
-/* Move up to @most bytes of ciphertext from one to the other. Returns how many moved. */
+/* Move up to @most bytes of ciphertext from @from to @to. Returns how many bytes were moved. */
 static inline size_t carry(struct wire_tls *from, struct wire_tls *to, size_t most)
 {
 	size_t size, taken;

@@ -1,8 +1,9 @@
-/* wire_samples.h - one example of every frame type, and "decode, then encode again" for any frame.
+/* wire_samples.h - one example of every frame type, and a function that decodes and re-encodes any
+ * frame.
  *
  * Used by test_msg (bounds and truncations), test_vectors (golden bytes) and fuzz_msg (parse,
- * print, parse). Files are tests/vectors/NAME.hex; tests/vectors/generate.py makes them without
- * this code.
+ * print, parse). The golden bytes are in tests/vectors/NAME.hex; tests/vectors/generate.py makes
+ * those files without using this code.
  */
 #ifndef WIRE_SAMPLES_H
 #define WIRE_SAMPLES_H
@@ -14,23 +15,24 @@
 #include "wire/msg.h"
 
 struct wire_sample {
-	const char *name;	 /* of the vector's file */
+	const char *name;	 /* NAME of tests/vectors/NAME.hex */
 	struct wire_header header;
-	int (*encode)(struct bytes_writer *w); /* the payload; NULL: empty */
+	int (*encode)(struct bytes_writer *w); /* writes the payload; NULL: the payload is empty */
 };
 
 extern const struct wire_sample wire_samples[];
 extern const size_t n_wire_samples;
 
-/* Page limit that the samples' PAGES records obey. */
+/* Page indexes in the samples' PAGES records are below this number. */
 #define WIRE_SAMPLE_PAGES 65536
 
-/* Build @sample's frame in @buffer of WIRE_FRAME_MAX bytes; its size, or 0 when it cannot. */
+/* Build @sample's frame in @buffer, which has WIRE_FRAME_MAX bytes. Returns the frame's size, or 0
+ * on failure. */
 size_t wire_sample_build(const struct wire_sample *sample, uint8_t *buffer);
 
-/* Decode @frame's payload by its type and encode the result to @w. 0; -EPROTO: a decoder refused
- * it,
- * *@error is set; other: an encoder refused what its decoder accepted, which is a bug. */
+/* Decode @frame's payload by its type and encode the result to @w. Returns 0; -EPROTO if the
+ * decoder refused the payload (*@error says why); any other error means that an encoder refused
+ * what its decoder had accepted, which is a bug. */
 int wire_reencode(const struct wire_frame *frame, struct bytes_writer *w, struct wire_error *error);
 
 #endif
