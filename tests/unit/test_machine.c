@@ -1,4 +1,4 @@
-/* Tests machine and qtree: the list of a machine's parts, and how two lists are compared. */
+/* Tests machine.c and qtree.c: the list of a machine's parts, and how two lists are compared. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "vmm/qtree.h"
 
-/* From QEMU 7.2, shortened; @NIC and @ISA are replaced. */
+/* Output of QEMU 7.2, shortened. The test replaces @NIC and @ISA. */
 static const char tree[] =
 	"bus: main-system-bus\r\n"
 	"  type System\r\n"

@@ -1,5 +1,5 @@
-/* Tests that each thing keeps its own mark and that a reset forgets all, also at the borders of
- * words and blocks. */
+/* Tests that each thing keeps its own mark, and that a reset clears all marks, also at the borders
+ * of words and blocks. */
 #include "base/marks.h"
 
 #include <setjmp.h>
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-#define N_THINGS 40001u /* two blocks and a part of a third */
+#define N_THINGS 40001u /* two blocks and part of a third */
 
 static void set_get_reset(void **state)
 {
@@ -23,7 +23,8 @@ static void set_get_reset(void **state)
 			assert_int_equal(marks_get(&marks, i), 0);
 			expected[i] = 0;
 		}
-		/* The first round marks only the ends, the later ones mark many. */
+		/* The first round marks only the first and last things; later rounds also mark
+		 * random ones. */
 		for (unsigned n = 0; n < round * 9000; n++) {
 			unsigned i = (unsigned)rand() % N_THINGS, mark = (unsigned)rand() % 4;
 

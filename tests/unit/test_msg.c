@@ -1,5 +1,5 @@
-/* Tests msg_*.c: each message encoded and decoded, cut at every length, and each limit from both
- * sides. */
+/* Tests msg_*.c: each message is encoded and decoded, and decoded after a cut at every length. Each
+ * limit is tested with a value just inside it and a value just outside. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 #include "msg_frames.h"
 #include "wire_samples.h"
 
-/* Does an item of a MACHINE frame end at @size? */
+/* Returns whether an item of a MACHINE frame ends at byte @size of the payload. */
 static bool is_item_end(const struct wire_frame *frame, size_t size)
 {
 	struct wire_machine_iter iter;
@@ -29,15 +29,16 @@ static bool is_item_end(const struct wire_frame *frame, size_t size)
 	return false;
 }
 
-/* Is the payload also complete when it is cut to @size? */
+/* Returns whether the payload is still complete after a cut to @size bytes. */
 static bool is_whole_at(const struct wire_frame *frame, size_t size)
 {
 	struct wire_record_iter iter;
 	struct wire_record record;
 
-	if (frame->h.type == WIRE_WITNESS_KEY) /* without a client address */
+	if (frame->h.type == WIRE_WITNESS_KEY) /* complete without the client address at its end */
 		return size == sizeof("web1") + 4 + 2 + WIRE_WITNESS_KEY_SIZE;
-	if (frame->h.type == WIRE_WELCOME) /* without an incarnation, like the next two */
+	/* complete without the incarnation at its end, like the next two types */
+	if (frame->h.type == WIRE_WELCOME)
 		return size == 2 + 8 + sizeof("gw-1");
 	if (frame->h.type == WIRE_ORDER)
 		return size == 8 + 1 + sizeof("web1") + 2;
@@ -46,7 +47,7 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 	if (frame->h.type == WIRE_MACHINE)
 		return is_item_end(frame, size);
 	if (frame->h.type == WIRE_PAGES && (frame->h.flags & WIRE_FLAG_LZ4))
-		return size > 4; /* only unpacking shows that the block is cut */
+		return size > 4; /* the cut block is noticed only when it is unpacked */
 	if (frame->h.type == WIRE_PAGES)
 		assert_int_equal(wire_pages_begin(frame, WIRE_SAMPLE_PAGES, &iter, NULL), 0);
 	else if (frame->h.type == WIRE_DEVICE)
@@ -114,15 +115,15 @@ static void trailing_bytes(void **state)
 				  h->epoch);
 		assert_int_equal(wire_frame_begin(again, sizeof(again), &w), 0);
 		r = wire_reencode(&longer, &w, NULL);
-		/* Only this message may get longer in a later version. */
+		/* Only HELLO may get longer in a later version. */
 		assert_int_equal(r,
 				 strcmp(wire_samples[i].name, "hello-stream") == 0 ? 0 : -EPROTO);
 		frame_done(&longer);
 	}
 }
 
-/* In every sample, replace one byte of the payload by every value: at worst an error comes, and
- * what is accepted encodes to the same bytes. */
+/* In every sample, replace one byte of the payload by every value. The decoder must return an
+ * error, or accept a message that encodes to the same bytes. */
 static void any_byte_replaced(void **state)
 {
 	static uint8_t buffer[WIRE_FRAME_MAX], again[WIRE_FRAME_MAX];
@@ -314,14 +315,14 @@ static void largest_geometry(void **state)
 	assert_int_equal(wire_geometry_pages(&got), WIRE_BLOCKS_MAX);
 	assert_int_equal(wire_geometry_compare(&g, &got, &why), 0);
 
-	/* The last page index that fits into 32 bits, and one more. */
+	/* Page indexes up to the last that fits into 32 bits, then one more. */
 	g.blocks[0].size_bytes = (WIRE_PAGES_MAX - (WIRE_BLOCKS_MAX - 1)) * WIRE_PAGE_SIZE;
 	w		       = writer(sizeof(scratch));
 	assert_int_equal(wire_geometry_encode(&g, &w), 0);
 	g.blocks[0].size_bytes += WIRE_PAGE_SIZE;
 	w = writer(sizeof(scratch));
 	assert_int_equal(wire_geometry_encode(&g, &w), -EINVAL);
-	/* Sizes whose sum would wrap. */
+	/* Sizes whose sum would overflow. */
 	for (int i = 0; i < WIRE_BLOCKS_MAX; i++)
 		g.blocks[i].size_bytes = 1ULL << 63;
 	w = writer(sizeof(scratch));

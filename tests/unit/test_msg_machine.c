@@ -1,4 +1,4 @@
-/* Tests MACHINE: the limits of its items, and a full frame. */
+/* Tests the MACHINE message: the limits of its items, and a full frame. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,7 +30,7 @@ static void machine_items(void **state)
 	longest[sizeof(longest) - 1] = '\0';
 	assert_int_equal(wire_machine_encode(false, &w), 0);
 	assert_int_equal(wire_machine_item_encode(&w, "CPU 0", "qemu64"), 0);
-	/* An item that does not fit leaves the frame good. */
+	/* An item that does not fit is refused, and the frame stays valid. */
 	assert_int_equal(wire_machine_item_encode(&w, longest + 200, longest + 200), -ENOBUFS);
 	assert_int_equal(wire_machine_item_encode(&w, "ROM x", ""), 0);
 	struct wire_frame frame = frame_of(buffer, &w);

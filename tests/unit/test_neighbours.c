@@ -1,4 +1,5 @@
-/* test_neighbours.c - MACs by address: kept, renewed, forgotten. */
+/* test_neighbours.c - tests the table of MACs by IP address: when an entry is kept, renewed and
+ * forgotten. */
 #include "stack/neighbours.h"
 
 #include <setjmp.h>
@@ -33,7 +34,8 @@ static void test_a_whole_network(void **state)
 		assert_memory_equal(neighbours_find(&table, a, 2, &ask), mac, 6);
 		assert_false(ask);
 	}
-	/* An address with the same slot replaces the old one, and the two are never confused. */
+	/* A new address replaces an old address that has the same slot, and never gets the old
+	 * one's MAC. */
 	neighbours_learn(&table, 0xc6125001, mac, 3);
 	assert_null(neighbours_find(&table, 0xc6124c01, 3, &ask));
 	assert_memory_equal(neighbours_find(&table, 0xc6125001, 3, &ask), mac, 6);
@@ -51,7 +53,7 @@ static void test_age(void **state)
 	assert_non_null(neighbours_find(&table, 7, 100 + NEIGHBOURS_OLD_NS, &ask));
 	assert_true(ask);
 	assert_non_null(neighbours_find(&table, 7, 101 + NEIGHBOURS_OLD_NS, &ask));
-	assert_false(ask); /* asks once a second */
+	assert_false(ask); /* false: the table asks for a new ARP request only once a second */
 	assert_null(neighbours_find(&table, 7, 100 + NEIGHBOURS_MAX_NS, &ask));
 	neighbours_learn(&table, 7, second, 100 + NEIGHBOURS_MAX_NS);
 	assert_memory_equal(neighbours_find(&table, 7, 100 + NEIGHBOURS_MAX_NS, &ask), second, 6);

@@ -48,8 +48,8 @@ static void demand_ends_with_the_seal(void **state)
 	assert_int_equal(pacer_due_ns(&pacer), 191 * MS);
 }
 
-/* After a pause in which QEMU or the machine stood still for 3 s, output is not held for 12 s to
- * make up for it. */
+/* QEMU or the machine stood still for 3 s during a pause. Output must not be held for the 12 s that
+ * would make up for this pause. */
 static void a_stall_in_a_pause_is_paid_back_soon(void **state)
 {
 	struct pacer pacer;
@@ -62,7 +62,8 @@ static void a_stall_in_a_pause_is_paid_back_soon(void **state)
 	assert_string_equal(pacer_reason(&pacer, 3101 * MS), "pause budget");
 }
 
-/* Under constant demand the paused share converges to pause_share_max and does not exceed it. */
+/* Under constant demand, the share of time spent in pauses converges to pause_share_max and does
+ * not exceed it. */
 static void paused_share_is_bounded(void **state)
 {
 	struct pacer pacer;
@@ -83,7 +84,7 @@ static void paused_share_is_bounded(void **state)
 	assert_in_range(paused_ns * 1000 / now_ns, 195, 202);
 }
 
-/* While a guest only waits for its clients, up to half of the time may go to pauses. */
+/* While a guest only waits for its clients, pauses may take up to half of the time. */
 static void idle_guests_pauses_cost_less(void **state)
 {
 	struct pacer pacer;
@@ -103,8 +104,8 @@ static void idle_guests_pauses_cost_less(void **state)
 	assert_in_range(paused_ns * 1000 / now_ns, 490, 510);
 }
 
-/* The same guest, but its clock loses each pause: the second limit (wall_share_max) holds until the
- * clock is corrected. */
+/* The guest is as in the previous test, but its clock loses the time of each pause: the second
+ * limit (wall_share_max) holds until the clock is corrected. */
 static void pauses_that_the_clock_loses_are_bounded_by_all_time(void **state)
 {
 	struct pacer_config bounded = config;
@@ -219,7 +220,8 @@ static void stretching_is_counted(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	pacer_demand(&pacer, 60 * MS, false); /* only the guest's own silence until now */
+	/* until now the guest itself sent nothing, which is not a stretched epoch */
+	pacer_demand(&pacer, 60 * MS, false);
 	pacer_sealing(&pacer, 64 * MS);
 	assert_int_equal(pacer.n_stretched, 0);
 	pacer_sealing(&pacer, 90 * MS);
@@ -240,7 +242,7 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 {
 	struct {
 		uint64_t resumed_ns;
-		double end; /* of its bytes, counted over all bytes ever made */
+		double end; /* count of all bytes made up to this epoch's last byte */
 	} flight[4];
 	double made = 0, sent = 0, dirty = 0;
 	uint64_t worst_ns = 0;
@@ -275,8 +277,9 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 	return worst_ns;
 }
 
-/* Without the link's rule four epochs queue, each as large as the guest's working set, and a commit
- * takes the time of all four. With the rule it takes the time of one and little more. */
+/* Without the link's rule, four epochs queue, each as large as the guest's working set, and a
+ * commit takes as long as sending all four. With the rule, a commit takes little longer than
+ * sending one. */
 static void one_epoch_at_a_time_when_the_guest_outruns_the_link(void **state)
 {
 	uint64_t own_ns = 1000 * MS; /* 100 MB at 0.1 bytes per ns */

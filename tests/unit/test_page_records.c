@@ -1,5 +1,5 @@
-/* Tests msg_stream.c: the records of PAGES, DEVICE and the packed messages, each limit from both
- * sides. */
+/* Tests msg_stream.c: the records of PAGES and DEVICE, and the packed messages. Each limit is
+ * tested with a value just inside it and a value just outside. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 #include "msg_frames.h"
 #include "wire_samples.h"
 
-/* Decode one record with the given header in front of @n_data bytes. */
+/* Decode one record that has header @head and @n_data data bytes. @words: expected in the error. */
 static int one_record(const uint8_t head[8], size_t n_data, uint64_t n_pages, const char *words)
 {
 	static uint8_t payload[8 + 2 * WIRE_PAGE_SIZE];
@@ -49,7 +49,7 @@ static void record_bounds(void **state)
 	assert_int_equal(one_record(HEAD(1, 1, 0, 0), 0, 10, "reserved"), -EPROTO);
 	assert_int_equal(one_record(HEAD(0, 0, 0, 0), 0, 10, "class"), -EPROTO);
 	assert_int_equal(one_record(HEAD(6, 0, 0, 0), 0, 10, "class"), -EPROTO);
-	/* DUP: the payload after the header is 0, that is page 0. */
+	/* DUP: the data after the header is 0, so its source is page 0. */
 	assert_int_equal(one_record(HEAD(5, 0, 4, 1), 4, 10, NULL), 1);
 	assert_int_equal(
 		one_record(HEAD(5, 0, 4, 0), 4, 10, "source at payload offset 8: the page"),
@@ -93,7 +93,7 @@ static void device_bounds(void **state)
 	frame = frame_of(WIRE_DEVICE, (const uint8_t[]){1, 0, 0, 1}, 4, 1);
 	assert_int_equal(wire_device_begin(&frame, &iter, NULL), -EPROTO);
 	frame_done(&frame);
-	/* 4097 bytes are two pieces, with indices 0 and 1; 2 is too large. */
+	/* 4097 bytes are two pieces, with indices 0 and 1; index 2 is too large. */
 	for (uint32_t index = 1; index <= 2; index++) {
 		w = writer(64);
 		assert_int_equal(wire_device_encode(4097, &w), 0);
@@ -106,7 +106,8 @@ static void device_bounds(void **state)
 	}
 }
 
-/* Packed frames: limits of the unpacked size; records cannot be read without unpacking. */
+/* Tests packed frames: the limits of the unpacked size, and that records cannot be read without
+ * unpacking. */
 static void packed_bounds(void **state)
 {
 	uint8_t payload[6] = {0, 2, 0, 0, 0xaa, 0xbb};
@@ -162,14 +163,15 @@ static void records_written_in_place(void **state)
 	w = writer(WIRE_PAYLOAD_MAX);
 	while ((p = wire_record_reserve(&w))) {
 		memcpy(p, page, sizeof(page));
-		/* A size that does not fit the class changes nothing. */
+		/* Committing a size that the class does not allow changes nothing. */
 		assert_int_equal(wire_record_commit(&w, WIRE_CLASS_RAW, n, 17), -EINVAL);
 		assert_ptr_equal(wire_record_reserve(&w), p);
 		assert_int_equal(wire_record_commit(&w, n % 2 ? WIRE_CLASS_XRLE : WIRE_CLASS_RAW, n,
 						    n % 2 ? 3 : WIRE_PAGE_SIZE), 0);
 		n++;
 	}
-	/* A frame too full for a raw page may have room for a smaller record, and is not bad. */
+	/* A frame without room for a raw page may still have room for a smaller record, so it is
+	 * not marked bad. */
 	assert_false(w.bad);
 	assert_int_equal(wire_record_encode(&w, WIRE_CLASS_RAW, 0, page, sizeof(page)), -ENOBUFS);
 	assert_false(w.bad);

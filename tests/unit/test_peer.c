@@ -1,6 +1,6 @@
-/* Tests two agents without a gateway, over loopback: the server's first steps, a claim and its
- * vote, the stream. The standby has no QEMU and runs on a thread; the test plays the
- * primary. */
+/* Tests the connection of two agents without a gateway, over loopback: the server's first steps, a
+ * claim and its vote, and the stream. The standby (beta) has no QEMU and runs on a thread; the test
+ * plays the primary (alpha). */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -73,7 +73,7 @@ static void *keep(void *arg)
 	return NULL;
 }
 
-/* Accept what hostagent/vm/vm_peer.c accepts, and no more. */
+/* Accept exactly the offers that hostagent/vm/vm_peer.c accepts. */
 static uint16_t take(void *arg, const struct peer_offer *offer, struct error *ret_error)
 {
 	(void)arg;
@@ -104,7 +104,8 @@ static void stop(void)
 	pthread_join(thread, NULL);
 }
 
-/* Beta holds epoch 2 of TERM, has not heard of a gateway for long, and its VM file says direct. */
+/* Set up beta: it holds epoch 2 of TERM, has not heard from a gateway for a long time, and its VM
+ * file allows the direct path. */
 static int setup(void **state)
 {
 	(void)state;
@@ -155,7 +156,7 @@ static int connect_as(const struct link_config *config, uint64_t term, struct li
 	return link_handshake(*ret_link, &hello, term, 0, soon(), &welcome);
 }
 
-/* Receive the next frame. -errno: the connection ended. */
+/* Receive the next frame. Returns 0, or -errno if the connection has ended. */
 static int next(struct link *link, struct wire_frame *frame)
 {
 	int r = link_await(link, soon(), frame);
@@ -207,10 +208,12 @@ static void test_vote_direct(void **state)
 
 	(void)state;
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
-	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0); /* as if the answer was lost */
+	/* the claim is repeated, as if the answer had been lost */
+	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 	stop();
 	assert_int_equal(sb->n_votes, 1);
-	/* The vote is on disk with the copy, and no older promotion is allowed any more. */
+	/* The vote is on disk with the copy. Promotions with an older term are no longer
+	 * allowed. */
 	bare_standby_reopen(&x);
 	assert_int_equal(sb->rf.meta.term, TERM + 1);
 	assert_int_equal(sb->rf.meta.vote, RAMFILE_VOTE_DIRECT);
@@ -218,7 +221,7 @@ static void test_vote_direct(void **state)
 	assert_int_equal(promote_check(&sb->log, TERM, 1, &error), -ESTALE);
 	assert_int_equal(promote_check(&sb->log, TERM + 1, 1, &error), -ESTALE);
 	assert_int_equal(promote_check(&sb->log, TERM + 2, 2, &error), 0);
-	/* The primary relies on this host: a STANDBY_STOP of that term is refused. */
+	/* The primary relies on this host, so a STANDBY_STOP of the voted term is refused. */
 	stop_order.term = TERM + 1;
 	standby_carry_out(sb, &stop_order);
 	assert_int_equal(stop_order.result, -ESTALE);
@@ -239,7 +242,7 @@ static void test_vote_unprotected(void **state)
 	assert_int_equal(sb->rf.meta.vote, RAMFILE_VOTE_UNPROTECTED);
 	assert_int_equal(sb->rf.meta.applied_epoch, 0);
 	assert_false(sb->want_stream || sb->want_qemu);
-	/* The copy is out of date from now on: no term may run it. */
+	/* After this vote the copy is out of date: it must not be promoted in any term. */
 	assert_int_equal(promote_check(&sb->log, TERM + 2, 1, &error), -ENODATA);
 }
 
@@ -285,7 +288,7 @@ static void test_direct_stream(void **state)
 	assert_int_equal(frame.h.epoch, 3);
 	assert_int_equal(frame.h.term, TERM + 1);
 	link_free(link);
-	/* The primary connects again and is told where to continue; then it claims the next
+	/* The primary reconnects and learns after which epoch to continue; then it claims the next
 	 * term. */
 	assert_int_equal(connect_as(&config, TERM + 1, &link), 0);
 	send_beat(link, TERM + 1, 78);
@@ -294,7 +297,8 @@ static void test_direct_stream(void **state)
 	link_free(link);
 	assert_int_equal(claim(TERM + 1, WIRE_CLAIM_DIRECT, 3), 0);
 	stop();
-	/* Before beta may run the guest itself, everything that the lease lets out must be out. */
+	/* Before beta may run the guest, the time must be over in which its last grant lets the
+	 * primary release output. */
 	standby_await_mute(sb);
 	assert_true(clock_mono_ns() >= sb->granted_ns + AGREE_RELEASE_MS * CLOCK_NS_PER_MS);
 	assert_int_equal(sb->rf.meta.term, TERM + 2);
@@ -302,8 +306,8 @@ static void test_direct_stream(void **state)
 	assert_int_equal(ramfile_page(&sb->rf, 3)[0], 0x44);
 }
 
-/* No stream without a vote for it, none in another term, and none after a promotion was
- * accepted. */
+/* Beta must refuse a stream for which it did not vote, a stream of another term, and any stream
+ * after it has accepted a promotion. */
 static void test_no_stream(void **state)
 {
 	const struct link_config config = to_beta();
@@ -342,21 +346,21 @@ static void test_who(void **state)
 	struct link *link;
 
 	(void)state;
-	config.peer_name = "gamma"; /* another host answers at that port */
+	config.peer_name = "gamma"; /* alpha expects gamma, but beta answers */
 	assert_int_equal(connect_as(&config, TERM, &link), -EPERM);
 	link_free(link);
 	config.peer_name = NULL; /* an agent's certificate, but a gateway is expected */
 	assert_int_equal(connect_as(&config, TERM, &link), -EPROTO);
 	link_free(link);
 	config = to_beta();
-	config.tls = beta_client; /* not this VM's other host */
+	config.tls = beta_client; /* beta's own certificate: not this VM's other host */
 	assert_int_equal(connect_as(&config, TERM, &link), -EACCES);
 	assert_int_equal(link_refused_code(link), WIRE_REFUSED_IDENTITY);
 	link_free(link);
 	config.tls = gateway; /* not a host at all */
 	assert_true(connect_as(&config, TERM, &link) < 0);
 	link_free(link);
-	config.tls = alpha; /* a HELLO that is for a gateway */
+	config.tls = alpha; /* sends a HELLO that is meant for a gateway */
 	assert_int_equal(link_open(&config, &link), 0);
 	wire_hello_init(&hello, WIRE_KIND_CONTROL, WIRE_VM_ROLE_NONE, "");
 	assert_int_equal(link_handshake(link, &hello, 0, 0, soon(), &welcome), -EACCES);
@@ -365,8 +369,8 @@ static void test_who(void **state)
 	assert_int_equal(claim(TERM, WIRE_CLAIM_DIRECT, 2), 0);
 }
 
-/* Connections that send nothing do not block a claim: not while there is room, and not after their
- * time is over. */
+/* Silent connections do not block a claim, neither while there is room for more connections nor
+ * after the silent ones have timed out. */
 static void test_silent_connections(void **state)
 {
 	struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port),

@@ -28,7 +28,7 @@
 
 #define SENT_MAX 256
 
-/* Everything that the probers sent since the last check. */
+/* All frames that the probers sent since the last check. */
 struct wire {
 	uint8_t frames[SENT_MAX][FRAMES_BYTES];
 	enum prober_net net[SENT_MAX];
@@ -112,8 +112,8 @@ static const uint8_t *mac_of(uint32_t ip)
 	return ip == GUEST ? mac_guest : mac_host;
 }
 
-/* Answer everything sent since the last check, except frames to @dead. @tcp_flags: the answer to a
- * SYN; 0: none. */
+/* Answer every frame sent since the last check, except frames to @dead. @tcp_flags are the flags of
+ * the answer to a SYN; 0: do not answer SYNs. */
 static void answer_all(struct probes *probes, uint32_t dead, uint8_t tcp_flags, uint64_t now_ns)
 {
 	struct wire sent = wire;
@@ -130,7 +130,7 @@ static void answer_all(struct probes *probes, uint32_t dead, uint8_t tcp_flags, 
 	}
 }
 
-static size_t count_frames(uint32_t ip, int protocol) /* -1: ARP */
+static size_t count_frames(uint32_t ip, int protocol) /* @protocol -1 counts ARP frames */
 {
 	size_t n = 0;
 
@@ -171,7 +171,7 @@ static void test_silent_without_doubt(void **state)
 	}
 	assert_int_equal(wire.n, 0);
 
-	/* A VM without a prober can be asked too. */
+	/* The functions also accept NULL, for a VM without a prober. */
 	prober_set_active(NULL, true, START);
 	assert_false(prober_is_active(NULL));
 	assert_false(figures_of(NULL, PROBER_GUEST, 0).configured);
@@ -188,7 +188,8 @@ static void test_pace(void **state)
 	(void)state;
 	prober_set_active(prober, true, START);
 	assert_true(probes_deadline_ns(probes) == START);
-	/* Nobody answers: each address gets one ARP broadcast per interval, and nothing else. */
+	/* No target answers: each address gets one ARP broadcast per interval, and no other
+	 * frame. */
 	for (now_ns = START; now_ns <= START + 240 * MS; now_ns += MS)
 		probes_tick(probes, now_ns);
 	assert_int_equal(wire.n, 13 * 5);
@@ -208,14 +209,14 @@ static void test_pace(void **state)
 	assert_true(f.all.last_sent_ns == START + 240 * MS);
 	assert_true(f.all.last_answer_ns == 0);
 
-	/* After a stall there is one probe; missed ones are not made up for. */
+	/* After a stall, each address gets one probe; missed probes are not sent later. */
 	wire.n = 0;
 	probes_tick(probes, START + 900 * MS);
 	assert_int_equal(wire.n, 5);
 	assert_true(probes_deadline_ns(probes) == START + 920 * MS);
 
-	/* The round ends: nothing more is sent, and the figures stay. Ending it twice does no
-	 * harm. */
+	/* The round ends: no more frames are sent, and the figures stay. Ending the round twice
+	 * does no harm. */
 	prober_set_active(prober, false, START + 901 * MS);
 	prober_set_active(prober, false, START + 901 * MS);
 	wire.n = 0;
@@ -224,7 +225,7 @@ static void test_pace(void **state)
 	assert_int_equal(wire.n, 0);
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).by[PROBER_ARP].sent, 14);
 
-	/* A new round counts from zero; starting it twice does not start another. */
+	/* A new round counts from zero. Starting a round that is active does not start another. */
 	prober_set_active(prober, true, START + 2000 * MS);
 	probes_tick(probes, START + 2000 * MS);
 	prober_set_active(prober, true, START + 2010 * MS);
@@ -250,8 +251,8 @@ static void test_answers(void **state)
 	answer_all(probes, 0, 0x12, now_ns + MS); /* all MACs are known now */
 	now_ns += INTERVAL;
 	probes_tick(probes, now_ns);
-	/* Each host gets ARP and echo, the guest ARP, echo and a SYN to each port; nothing is
-	 * broadcast. */
+	/* Each host gets an ARP and an echo request; the guest also gets a SYN to each port. No
+	 * frame is broadcast. */
 	assert_int_equal(wire.n, 4 * 2 + 4);
 	assert_int_equal(count_frames(HOST1, 1), 1);
 	assert_int_equal(count_frames(BACKUP1, 1), 1);
@@ -269,7 +270,7 @@ static void test_answers(void **state)
 	assert_int_equal(f.by[PROBER_TCP].sent, 2);
 	assert_int_equal(f.by[PROBER_TCP].answered, 2);
 	assert_int_equal(f.refused, 0);
-	/* Each SYN-ACK was answered with a RST, so that the guest keeps no connection. */
+	/* Each SYN-ACK was answered with an RST, so that the guest keeps no connection. */
 	assert_int_equal(count_frames(GUEST, 6), 2);
 	for (size_t i = 0; i < wire.n; i++)
 		assert_int_equal(wire.frames[i][47], 0x04);
@@ -312,7 +313,8 @@ static void test_answers(void **state)
 	probes_free(probes);
 }
 
-/* A guest whose answers are held gets the same SYN again, not many half-open connections. */
+/* A guest whose answers are held gets the same SYN again, so that it does not collect half-open
+ * connections. */
 static void test_one_half_open(void **state)
 {
 	struct prober_config config = all_targets;
@@ -337,14 +339,14 @@ static void test_one_half_open(void **state)
 	}
 	assert_int_equal(n, 20);
 
-	/* At the end of the round, a RST ends that connection. */
+	/* At the end of the round, an RST ends the half-open connection. */
 	wire.n = 0;
 	prober_set_active(prober, false, START + 500 * MS);
 	assert_int_equal(wire.n, 1);
 	assert_int_equal(wire.frames[0][47], 0x04);
 	assert_int_equal(bytes_get_be32(wire.frames[0] + 38), bytes_get_be32(first + 38) + 1);
 
-	/* A new round uses new values. */
+	/* A new round uses a new port and sequence number. */
 	wire.n = 0;
 	prober_set_active(prober, true, START + 600 * MS);
 	probes_tick(probes, START + 600 * MS);
@@ -354,7 +356,7 @@ static void test_one_half_open(void **state)
 	probes_free(probes);
 }
 
-/* An operator's try ends by itself and is not part of a round that a doubt starts. */
+/* An operator's try ends by itself, and does not count in a round that a suspicion starts. */
 static void test_try(void **state)
 {
 	struct probes *probes = open_probes();
@@ -368,7 +370,8 @@ static void test_try(void **state)
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.sent, 3);
 	assert_false(probes_active(probes));
 
-	/* A doubt during a try starts its own count. The end of the one does not end the other. */
+	/* A suspicion during a try starts a round with its own count. The end of the try does not
+	 * end the round, and the reverse. */
 	prober_try(prober, START + 500 * MS, START + 300 * MS);
 	probes_tick(probes, START + 300 * MS);
 	prober_set_active(prober, true, START + 310 * MS);
@@ -387,7 +390,7 @@ static void test_try(void **state)
 	probes_free(probes);
 }
 
-/* Answers to questions that were never asked are counted and change nothing. */
+/* Answers that match no probe are counted as such and change nothing else. */
 static void test_hostile_answers(void **state)
 {
 	struct probes *probes = open_probes();
@@ -397,7 +400,7 @@ static void test_hostile_answers(void **state)
 	struct prober_figures guest, host;
 	static const struct {
 		size_t at;
-		int of; /* 0: echo, 1: SYN-ACK */
+		int of; /* the answer whose bit is flipped: 0 the echo reply, 1 the SYN-ACK */
 	} bits[] = {{29, 0}, {38, 0}, {41, 0}, {42, 0}, {49, 0},
 		    {29, 1}, {35, 1}, {37, 1}, {42, 1}, {45, 1}};
 	uint64_t now_ns = START;
@@ -426,8 +429,9 @@ static void test_hostile_answers(void **state)
 		peer_seal(frame);
 		give(probes, PROBER_NET_CLIENT, frame, now_ns + INTERVAL);
 	}
-	give(probes, PROBER_NET_BACKUP, echo, now_ns + INTERVAL); /* not our address */
-	echo[42] ^= 1;						   /* a broken sum */
+	/* not our address on that network */
+	give(probes, PROBER_NET_BACKUP, echo, now_ns + INTERVAL);
+	echo[42] ^= 1;						   /* wrong checksum */
 	give(probes, PROBER_NET_CLIENT, echo, now_ns + INTERVAL);
 	echo[42] ^= 1;
 	probes_get_counters(probes, &after);
@@ -436,7 +440,7 @@ static void test_hostile_answers(void **state)
 	assert_int_equal(after.malformed, before.malformed + 1);
 	assert_int_equal(wire.n, 0);
 
-	/* A good answer counts once, however often it comes. */
+	/* A good answer counts once, however often it arrives. */
 	for (int i = 0; i < 100; i++) {
 		give(probes, PROBER_NET_CLIENT, echo, now_ns + INTERVAL + MS);
 		give(probes, PROBER_NET_CLIENT, syn, now_ns + INTERVAL + MS);
@@ -444,9 +448,9 @@ static void test_hostile_answers(void **state)
 	}
 	assert_int_equal(figures_of(prober, PROBER_GUEST, 0).all.answered, guest.all.answered + 3);
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.answered, host.all.answered);
-	assert_int_equal(wire.n, PROBER_REPLIES_MAX); /* RSTs to the flood */
+	assert_int_equal(wire.n, PROBER_REPLIES_MAX); /* the RSTs sent for the flood of SYN-ACKs */
 
-	/* An answer to the last round does not count in this one. */
+	/* An answer to the previous round's probe does not count in this round. */
 	prober_set_active(prober, false, now_ns + INTERVAL + MS);
 	prober_set_active(prober, true, now_ns + INTERVAL + 2 * MS);
 	give(probes, PROBER_NET_CLIENT, arp, now_ns + INTERVAL + 2 * MS);

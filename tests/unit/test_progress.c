@@ -1,5 +1,5 @@
-/* test_progress.c - what a long step reports: each move is counted and tells how far the step is.
- * The standby's file operations report their moves too. */
+/* test_progress.c - tests the reports of a long step: each move is counted and says how far the
+ * step has come. The standby's file operations report their moves too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -49,7 +49,7 @@ static void test_moves(void **state)
 	progress_begin(&p, "copied", "of guest RAM", 5120 * MIB);
 	assert_string_equal(said(), "step=copied 0.0 of 5.0 GiB of guest RAM\nstep_moves=1\n");
 	progress_to(&p, 3174 * MIB);
-	progress_to(&p, 3174 * MIB); /* no further */
+	progress_to(&p, 3174 * MIB); /* not farther than the last report, so no move */
 	progress_to(&p, 1000 * MIB);
 	assert_string_equal(said(), "step=copied 3.1 of 5.0 GiB of guest RAM\nstep_moves=2\n");
 	progress_begin(&p, "copied again", "that was written meanwhile", 0);
@@ -58,7 +58,7 @@ static void test_moves(void **state)
 	progress_add(&p, 0);
 	assert_string_equal(said(),
 			    "step=copied again 3.0 MiB that was written meanwhile\nstep_moves=4\n");
-	progress_end(&p); /* the count stays */
+	progress_end(&p); /* the count of moves stays */
 	assert_string_equal(said(), "step_moves=4\n");
 }
 
@@ -75,7 +75,7 @@ static void test_nobody_wants_to_know(void **state)
 	assert_string_equal(stats, "");
 }
 
-/* A process that uses CPU time makes moves; a waiting one makes none. */
+/* A process that uses CPU time makes moves; a waiting process makes none. */
 static void test_a_process_works(void **state)
 {
 	volatile uint64_t sum = 0;
@@ -83,7 +83,7 @@ static void test_a_process_works(void **state)
 
 	(void)state;
 	progress_watch(&p, "started QEMU", getpid());
-	(void)said(); /* for the CPU time used before */
+	(void)said(); /* reports the CPU time used before this point */
 	before = p.n_moves;
 	(void)said();
 	assert_int_equal(p.n_moves, before);
@@ -97,7 +97,7 @@ static void test_a_process_works(void **state)
 	assert_non_null(strstr(stats, "s of CPU time"));
 }
 
-/* The standby's RAM is reserved piece by piece, and each piece is a move. */
+/* The standby's RAM is reserved piece by piece, and each piece counts as a move. */
 static void test_reserving_tells(void **state)
 {
 	char dir[] = "/dev/shm/holdfast-test-progress-XXXXXX";
@@ -109,7 +109,8 @@ static void test_reserving_tells(void **state)
 	rf.progress = &p;
 	assert_int_equal(ramfile_reserve(&rf, 160 * MIB), 0);
 	assert_int_equal(p.n_moves,
-			 2 * (1 + 3)); /* reserving and mapping: begin, 64, 128, 160 MiB */
+			 /* reserving and mapping each report at 0, 64, 128 and 160 MiB */
+			 2 * (1 + 3));
 	assert_non_null(strstr(said(), "step=mapped 160.0 of 160.0 MiB of guest RAM\n"));
 	assert_int_equal(ramfile_purge(&rf), 0);
 	ramfile_close(&rf);

@@ -1,4 +1,4 @@
-/* Tests on simulated guests when written pages are protected again. */
+/* Tests when written pages are protected again, with simulated guests. */
 #include "epoch/protect.h"
 
 #include <setjmp.h>
@@ -7,10 +7,10 @@
 #include <cmocka.h>
 
 #define FAULT_NS 20000u
-#define COPY_NS	 500u /* per page */
+#define COPY_NS	 500u /* cost of copying one page */
 
-/* What run_guest() costs in seals, encoding and faults over @n_epochs. Its guest changes the same
- * @n_hot pages in each epoch, and @n_new pages that it never changes again. */
+/* The cost of a guest that run_guest() simulates for @n_epochs: seals, encoding and faults. In each
+ * epoch the guest changes the same @n_hot pages, and @n_new pages that it never changes again. */
 struct cost {
 	uint64_t ns;
 	uint32_t n_protected;
@@ -24,7 +24,7 @@ static struct cost run_guest(enum how how, uint32_t fault_ns, uint32_t n_hot, ui
 {
 	struct protect protect;
 	struct cost cost = {0};
-	uint32_t n_written = 0; /* pages writable at the begin of the epoch */
+	uint32_t n_written = 0; /* pages that are writable when the epoch begins */
 
 	protect_init(&protect, fault_ns);
 	for (uint32_t i = 0; i < n_epochs; i++) {
@@ -67,7 +67,8 @@ static void dear_faults_protect_less_often(void **state)
 		    run_guest(BY_RULE, 1000, 80, 8, 1000).n_protected);
 }
 
-/* The bound of the ski rental problem, for many guests and costs. */
+/* The rule never costs more than twice the better of two fixed choices: always protect, or never.
+ * This is the bound of the ski rental problem, checked here for many guests and costs. */
 static void never_twice_the_better_choice(void **state)
 {
 	static const uint32_t faults_ns[] = {500, 2000, 20000}, hot[] = {0, 10, 300, 1500};
@@ -93,7 +94,8 @@ static void never_twice_the_better_choice(void **state)
 
 static void stale_copies_are_bounded_in_a_pause(void **state)
 {
-	/* A cost that the rent does not reach in time. */
+	/* Protecting costs so much that the cost of not protecting does not reach it within the
+	 * run. */
 	struct cost cost = run_guest(BY_RULE, 10000000, 80, 50, 1000);
 
 	(void)state;
@@ -123,8 +125,8 @@ static void nothing_written_is_nothing_to_protect(void **state)
 	assert_false(protect_is_due(&protect));
 }
 
-/* After a seal that kept its pages writable, the next one may copy stale pages, even if it protects
- * them. */
+/* After a seal that left pages writable, the next seal may copy pages that did not change, even if
+ * that seal protects them. */
 static void stale_behind_kept(void **state)
 {
 	(void)state;

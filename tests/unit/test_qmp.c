@@ -1,4 +1,4 @@
-/* test_qmp.c - the monitor client against a monitor that a thread plays from a script. */
+/* test_qmp.c - tests the monitor client against a thread that plays the monitor from a script. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -133,7 +133,8 @@ static void test_execute(void **state)
 	free(text);
 	/* The monitor is gone: the connection is lost and stays lost. */
 	r = qmp_execute(q, "query-x", NULL, TIMEOUT_NS, NULL);
-	assert_true(r == -ECONNRESET || r == -EPIPE); /* noticed when reading, or when writing */
+	/* depends on whether a read or a write notices the loss */
+	assert_true(r == -ECONNRESET || r == -EPIPE);
 	assert_int_equal(qmp_execute(q, "query-x", NULL, TIMEOUT_NS, NULL), r);
 	assert_int_equal(qmp_pump(q), r);
 	qmp_close(q);
@@ -157,7 +158,7 @@ static void test_armed_seal(void **state)
 		{"}", "{\"event\": \"STOP\"}\r\n" OK},
 		{"{\"execute\":\"save\"}{\"execute\":\"cont\"", OK},
 		{"}{\"execute\":\"stop\"", "{\"event\": \"RESUME\"}\r\n" OK},
-		/* Another command comes first: the armed one must not run. */
+		/* The client sends another command first: the armed command must not run. */
 		{",\"disarmed\":0}{\"execute\":\"query-x\"}",
 		 "{\"error\": {\"class\": \"GenericError\", \"desc\": \"unexpected\"}}\r\n"
 		 "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true}}\r\n"
@@ -212,7 +213,7 @@ static void test_wait_event(void **state)
 	assert_int_equal(qmp_send_rendered(q, "{\"execute\":\"save\"}", NULL), 0);
 	assert_int_equal(qmp_wait_event(q, "STOP", TIMEOUT_NS), 0);
 	assert_string_equal(events, "OTHER STOP ");
-	/* The event was already consumed, and no answer is there either. */
+	/* The event was already consumed, and no answer has arrived. */
 	assert_int_equal(qmp_wait_event(q, "STOP", CLOCK_NS_PER_MS), -ETIMEDOUT);
 	assert_int_equal(qmp_wait_event(q, NULL, 0), -ETIMEDOUT);
 	assert_int_equal(qmp_send(q, "query-x", NULL), 0);
@@ -285,7 +286,7 @@ static void test_open_errors(void **state)
 	START(&m, no_greeting);
 	assert_int_equal(qmp_open(m.path, TIMEOUT_NS, &q), -EPROTO);
 	stop(&m);
-	/* The monitor accepts, but sends no greeting. */
+	/* The monitor accepts the connection, but sends no greeting. */
 	start(&m, NULL, 0);
 	assert_int_equal(qmp_open(m.path, 20 * CLOCK_NS_PER_MS, &q), -EBUSY);
 	close(m.listener);

@@ -1,4 +1,4 @@
-/* test_qmp_parse.c - the monitor's lines: whole, in pieces, and malformed. */
+/* test_qmp_parse.c - tests the parser with the monitor's lines: whole, in pieces, and malformed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,7 +90,7 @@ static void test_bad_lines(void **state)
 		feed(&p, lines[i], strlen(lines[i]), 1000);
 		feed(&p, "{\"return\": 1}\n", 14, 1000);
 		assert_int_equal(qmp_parser_next(&p, &m), -EPROTO);
-		/* The bad line is consumed and the next one is read. */
+		/* The bad line is consumed, and the next line is read. */
 		assert_int_equal(qmp_parser_next(&p, &m), 0);
 		qmp_message_done(&m);
 		qmp_parser_done(&p);

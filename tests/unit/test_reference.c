@@ -19,7 +19,7 @@ static struct reference *make(void)
 	return reference;
 }
 
-/* Take page @index and write a version of it. */
+/* Take page @index's slot and write a version of the page to it. */
 static uint8_t *take(struct reference *reference, uint32_t index)
 {
 	bool is_known;
@@ -50,7 +50,7 @@ static void a_pinned_page_is_not_replaced(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < REFERENCE_SLOTS_MIN / 2; i++)
 		pinned[i] = take(reference, i);
-	/* Go through the store twice. */
+	/* Put in enough pages to replace every slot that is not pinned. */
 	for (uint32_t i = REFERENCE_SLOTS_MIN / 2; i < N_PAGES; i++)
 		reference_put(reference, take(reference, i));
 	for (uint32_t i = 0; i < REFERENCE_SLOTS_MIN / 2; i++) {
@@ -59,7 +59,7 @@ static void a_pinned_page_is_not_replaced(void **state)
 		reference_put(reference, pinned[i]);
 		assert_false(reference_is_pinned(reference, i));
 	}
-	/* Unpinned, they are replaced: other pages need every slot. */
+	/* Once unpinned, these pages are replaced, because other pages need every slot. */
 	for (uint32_t n = 0; n < 3; n++) {
 		for (uint32_t i = REFERENCE_SLOTS_MIN; i < N_PAGES; i++)
 			reference_put(reference, take(reference, i));

@@ -1,5 +1,5 @@
-/* test_relay.c - which frames of an epoch stream the relay passes, which it drops, and which end
- * the stream. */
+/* test_relay.c - tests which frames of an epoch stream the relay forwards, which it drops, and
+ * which end the stream. */
 #include "vm/relay.h"
 
 #include <errno.h>
@@ -105,9 +105,11 @@ static void test_ack_over_a_resume(void **state)
 	(void)state;
 	assert_int_equal(epoch(11, 10, 0), VM_RELAY_FORWARD);
 	vm_relay_resume(&relay, 7, 10, 4);
-	assert_int_equal(vm_relay_ack(&relay, 11, 0), 0); /* sent before the resume */
+	/* the acknowledged epoch was sent before the stream resumed */
+	assert_int_equal(vm_relay_ack(&relay, 11, 0), 0);
 	vm_relay_standby_reset(&relay, 10);
-	assert_int_equal(vm_relay_ack(&relay, 11, 0), -EPROTO); /* unknown to a new standby */
+	/* a new standby cannot know that epoch */
+	assert_int_equal(vm_relay_ack(&relay, 11, 0), -EPROTO);
 }
 
 static void test_unheld(void **state)
@@ -156,7 +158,8 @@ static void test_drops(void **state)
 		assert_int_equal(relay.phase, VM_RELAY_CLOSED);                                    \
 	} while (0)
 
-/* Evaluate the two in this order; the arguments of a call have none. */
+/* Evaluate @first, then @second. As arguments of a function they would be evaluated in any
+ * order. */
 #define WITH(first, second) ((first) == VM_RELAY_FORWARD ? (second) : 99)
 
 static int in_term(uint64_t term)
@@ -189,7 +192,8 @@ static void test_breaks(void **state)
 	BREAKS(WITH(machine(true), machine(true)), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(WITH(machine(false), begin(11, 10, 0)), WIRE_STREAM_ERROR_ORDER);
 	BREAKS(WITH(epoch(11, 10, 0), machine(true)), WIRE_STREAM_ERROR_ORDER);
-	BREAKS(feed(WIRE_MACHINE, 0, 0, 1, 0), WIRE_STREAM_ERROR_FORMAT); /* no label in it */
+	/* the item has no label */
+	BREAKS(feed(WIRE_MACHINE, 0, 0, 1, 0), WIRE_STREAM_ERROR_FORMAT);
 	BREAKS(many_machines(), WIRE_STREAM_ERROR_LIMIT);
 	BREAKS(in_term(8), WIRE_STREAM_ERROR_TERM);
 	BREAKS(in_generation(2), WIRE_STREAM_ERROR_ORDER);

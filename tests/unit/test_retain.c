@@ -1,4 +1,4 @@
-/* Tests retained epochs: order, resend, limits. */
+/* Tests retained epochs: their order, sending again, and limits. */
 #include "epoch/retain.h"
 
 #include <errno.h>
@@ -134,7 +134,8 @@ static void rewind_refuses_what_it_does_not_have(void **state)
 	struct retain *retain = make((size_t)64 << 20);
 
 	(void)state;
-	assert_int_equal(retain_rewind(retain, 3), -ESTALE); /* a new agent, a standby at epoch 3 */
+	/* the agent is new and holds no epochs, but the standby is at epoch 3 */
+	assert_int_equal(retain_rewind(retain, 3), -ESTALE);
 	add_epoch(retain, 1, false, 6);
 	expect_epochs(retain, 1, 1, 6);
 	assert_int_equal(retain_rewind(retain, 0), -ESTALE); /* FULL frames are not kept */
@@ -181,7 +182,8 @@ static void the_backlog_is_bounded(void **state)
 	retain_free(retain);
 }
 
-/* An epoch above the limit passes in pieces and cannot be sent again. */
+/* An epoch larger than the limit is sent in pieces that are not kept, so it cannot be sent
+ * again. */
 static void an_epoch_above_the_limit_is_let_go(void **state)
 {
 	struct retain *retain = make((size_t)2 << 20);
@@ -195,7 +197,7 @@ static void an_epoch_above_the_limit_is_let_go(void **state)
 	assert_int_equal(retain_begin(retain, 2, true), 0);
 	for (uint32_t seq = 0; seq < 200; seq++) {
 		while (retain_reserve(retain, &payload) < 0) {
-			/* While a commit can still make room, nothing is let go. */
+			/* While a commit can still make room, no frame is given up. */
 			if (retain_n_epochs(retain) == 2) {
 				assert_false(retain_let_go(retain));
 				retain_drop(retain, 1);
@@ -209,7 +211,8 @@ static void an_epoch_above_the_limit_is_let_go(void **state)
 		add_frame(retain, 2, seq, size_of(2, seq));
 		assert_true(retain_bytes(retain) <= (size_t)2 << 20);
 		if (seq < 5)
-			expect_frame(retain, 2, n_sent++); /* sent, and kept until it is let go */
+			/* sent, but kept until retain_let_go() */
+			expect_frame(retain, 2, n_sent++);
 	}
 	assert_int_equal(n_let_go, 1);
 	while (n_sent < 200)
@@ -218,7 +221,7 @@ static void an_epoch_above_the_limit_is_let_go(void **state)
 	assert_int_equal(retain_rewind(retain, 1), -ESTALE);
 	retain_drop(retain, 2);
 	assert_int_equal(retain_bytes(retain), 0);
-	add_epoch(retain, 3, true, 2); /* the next one is kept again */
+	add_epoch(retain, 3, true, 2); /* the next epoch is kept again */
 	expect_epochs(retain, 3, 3, 2);
 	assert_int_equal(retain_rewind(retain, 2), 0);
 	retain_free(retain);

@@ -1,5 +1,5 @@
-/* test_room.c - two standbys claim room in one file system. Other processes may write to it
- * meanwhile, so the figures are far apart. */
+/* test_room.c - two standbys claim room in one file system. The tested sizes are far apart, because
+ * other processes may write to that file system during the test. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,7 +26,7 @@ static void test_claims(void **state)
 	assert_int_equal(room_claim(&second, dir, all / 10 * 6, &left), -ENOSPC);
 	assert_true(left > all / 10 && left < all / 10 * 6);
 	assert_int_equal(room_claim(&second, dir, all / 10, &left), 0);
-	/* A claim replaces the old one; it does not add to it. */
+	/* A standby's second claim replaces its first; the two do not add up. */
 	assert_int_equal(room_claim(&first, dir, all / 10 * 6, &left), 0);
 	assert_int_equal(room_claim(&second, dir, all / 10 * 6, &left), -ENOSPC);
 	room_release(&first);
