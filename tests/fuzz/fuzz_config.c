@@ -1,5 +1,6 @@
-/* fuzz_config.c - any bytes as a configuration file: the result is an error with its place and an
- * unchanged struct, or values that print and parse back to the same. */
+/* fuzz_config.c - parses any bytes as a configuration file. The result must be either an error
+ * that names its place and an unchanged struct, or values that can be printed and parsed back
+ * unchanged. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,8 +52,8 @@ static void must(bool holds)
 		abort();
 }
 
-/* Can a printed line carry this text? Not if a part would read as a comment or the line would be
- * too long. */
+/* Returns whether a line of a configuration file can hold @text: no part of it may look like a
+ * comment, and the line must not become too long. */
 static bool is_printable_value(const char *text)
 {
 	return !strchr(text, ';') && strlen(text) < 100;

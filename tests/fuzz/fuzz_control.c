@@ -1,5 +1,5 @@
-/* fuzz_control.c - any line as a request of the management protocol: the result is exactly one
- * answer, a JSON object with `ok`, or a command that waits. */
+/* fuzz_control.c - handles any line as a request of the management protocol. The result must be
+ * either exactly one answer, a JSON object with `ok`, or a command that is waiting for its end. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
-/* Takes any bytes as the frames of an epoch stream. The check must stay within its bounds. An epoch
- * that it calls complete must be one that applying cannot refuse ("nothing is acknowledged that
- * apply could refuse"), and applying it twice must give the same copy. The copy is in memory, in a
- * directory that does not exist, so that every file step fails. */
+/* Takes any bytes as the frames of an epoch stream. The check must stay within its bounds. If the
+ * check calls an epoch complete, applying must not refuse that epoch, and applying it twice must
+ * give the same copy. The copy is in memory; its directory does not exist, so every file operation
+ * fails. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ static void geometry(struct wire_geometry *g)
 	g->blocks[1].size_bytes = ROM_PAGES * WIRE_PAGE_SIZE;
 }
 
-/* Correct the frame's checksum: a fuzzer will not guess it. */
+/* Correct the frame's checksum, which a fuzzer cannot guess. */
 static void mend(uint8_t *at, size_t left)
 {
 	struct iovec piece = {at + WIRE_HEADER_SIZE, bytes_get_be32(at + 4)};
@@ -41,7 +41,7 @@ static void mend(uint8_t *at, size_t left)
 				.term = bytes_get_be64(at + 8), .epoch = bytes_get_be64(at + 16)};
 
 	if (piece.iov_len <= left - WIRE_HEADER_SIZE)
-		(void)!wire_frame_seal(at, &h, &piece, 1); /* refuses what is not a frame */
+		(void)!wire_frame_seal(at, &h, &piece, 1); /* fails if the bytes are not a frame */
 }
 
 static uint8_t ram[RAM_PAGES * WIRE_PAGE_SIZE], rom[ROM_PAGES * WIRE_PAGE_SIZE];
@@ -56,12 +56,14 @@ static void apply_once(const uint8_t *data, size_t size, const struct wire_geome
 			     .rom_bytes = sizeof(rom), .blob = blob, .blob_bytes = WIRE_PAGE_SIZE};
 	uint64_t n_pages;
 
-	/* -ENOENT: all went well up to the device file. -EINVAL: another layout. */
+	/* Allowed: -ENOENT (everything succeeded up to the device file) and -EINVAL (another
+	 * layout). */
 	if (apply_epoch(&rf, data, size, &n_pages) == -EBADMSG)
 		abort();
 }
 
-/* Apply twice, as after a kill behind the last record: both must give the same copy. */
+/* Apply the epoch twice, as if the agent had been killed after the last record. Both times must
+ * give the same copy. */
 static void apply(const uint8_t *data, size_t size, const struct wire_geometry *g)
 {
 	static uint8_t ram_once[sizeof(ram)], rom_once[sizeof(rom)];
@@ -77,9 +79,9 @@ static void apply(const uint8_t *data, size_t size, const struct wire_geometry *
 		abort();
 }
 
-/* The content of a standby's file: the last GEOMETRY and the frames of one epoch. */
+/* The content of a standby's epoch file: the last GEOMETRY and the frames of one epoch. */
 struct file {
-	uint8_t *bytes; /* room for the whole input */
+	uint8_t *bytes; /* has room for the whole input */
 	size_t geometry_size, size;
 };
 

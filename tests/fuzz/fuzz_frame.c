@@ -1,5 +1,5 @@
-/* Takes any bytes as a stream of frames: the decoder consumes whole frames or nothing, never reads
- * past its bytes, and seals what it accepted to the same header. */
+/* Decodes any bytes as a stream of frames. The decoder must consume whole frames or nothing, and
+ * never read past the end. Sealing an accepted frame again must give the same header. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A fuzzer will not guess a checksum, so correct the first frame's. Before that, the bytes are
- * tried as they are. */
+/* Correct the first frame's checksum, which a fuzzer cannot guess. The bytes are tried both without
+ * and with this correction. */
 static void mend(uint8_t *bytes, size_t size)
 {
 	struct wire_header h;
@@ -31,7 +31,7 @@ static void mend(uint8_t *bytes, size_t size)
 		.epoch	    = bytes_get_be64(bytes + 16),
 	};
 	piece = (struct iovec){bytes + WIRE_HEADER_SIZE, payload};
-	(void)!wire_frame_seal(bytes, &h, &piece, 1); /* refuses what is not a frame */
+	(void)!wire_frame_seal(bytes, &h, &piece, 1); /* fails if the bytes are not a frame */
 }
 
 static void walk(const uint8_t *bytes, size_t size)

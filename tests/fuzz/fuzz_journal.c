@@ -1,5 +1,5 @@
-/* fuzz_journal.c - any bytes as the journal of terms: they are refused with a place, or give
- * entries that print and parse back to the same. */
+/* fuzz_journal.c - parses any bytes as the journal of terms. The result must be either an error
+ * that names its place, or entries that can be printed and parsed back unchanged. */
 #include <stdlib.h>
 #include <string.h>
 

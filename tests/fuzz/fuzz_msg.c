@@ -1,7 +1,8 @@
-/* Takes any bytes as the payload of any type: parse, print, parse. What a decoder accepts, its
- * encoder must write, and the decoder must read that back to the same.
- * Input: a whole frame. Its checksum and payload size are ignored, so that the seeds can be
- * frames. */
+/* Decodes any bytes as the payload of a message of any type. If the decoder accepts a message, the
+ * encoder must encode it, and decoding the result must give the same message.
+ *
+ * Input: a whole frame, so that the seeds can be frames. Its checksum and payload size are
+ * ignored. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -45,14 +46,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	frame.h.flags	     = data[1];
 	frame.h.epoch	     = bytes_get_be64(data + 16);
 	frame.h.payload_size = (uint32_t)(size - WIRE_HEADER_SIZE);
-	/* Exactly the size, so that a read past the end is noticed. */
+	/* Allocate exactly the payload's size, so that a read past its end is noticed. */
 	payload = malloc(frame.h.payload_size ? frame.h.payload_size : 1);
 	if (!payload)
 		return 0;
 	memcpy(payload, data + WIRE_HEADER_SIZE, frame.h.payload_size);
 	frame.payload = payload;
 	if (reencode(&frame, first, &first_size) == 0) {
-		/* Only the tail of a later version's HELLO is lost. */
+		/* The encoded payload equals the input, except that HELLO loses what a later
+		 * version appended. */
 		if (frame.h.type == WIRE_HELLO ? first_size > frame.h.payload_size
 					       : first_size != frame.h.payload_size ||
 							 memcmp(first, payload, first_size) != 0)

@@ -1,12 +1,16 @@
-/* fuzz_peer.c - any sequence of frames with good checksums from a host that claims to be the VM's
- * primary, on the standby's side of peer connections (docs/wire-format.md 6.4): CLAIMs, and a
- * stream without a gateway.
+/* fuzz_peer.c - sends a standby any sequence of frames with good checksums over peer connections
+ * (docs/wire-format.md 6.4). The sender claims to be the VM's primary; it sends CLAIMs and a stream
+ * without a gateway.
  *
- * The standby's own code runs on links over socket pairs, in this thread; TLS and checksums are
- * right, the frames' order and content are not. Input: one byte (enum stage), then frames as on the
- * wire, with sizes and checksums mended; a frame of type 0 does what its flags say (enum act).
- * Checked: no crash; a vote only when the rules allow it, for the term asked for, and stored; a
- * promoted copy never changes; every answer is one that a standby gives, and true at that moment.
+ * The standby's own code runs in this thread, on links over socket pairs. TLS and checksums are
+ * right; the frames' order and content are arbitrary.
+ *
+ * Input: one byte (enum stage), then frames as on the wire, whose sizes and checksums are corrected
+ * here. A frame of type 0 is not sent; its flags say what to do (enum act).
+ *
+ * Checked: there is no crash; the standby votes only when the rules allow it, only for the term
+ * asked for, and stores its vote; a promoted copy never changes; and every answer is one that a
+ * standby may send, with content that is true at that moment.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,9 +27,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Most of a run's time is memory of OpenSSL and the links. ASan's quarantine would make all of it
- * fresh, and recording stacks would double the time (ASAN_OPTIONS=malloc_context_size=30 shows them
- * whole). */
+/* A run spends most of its time on memory for OpenSSL and the links. With ASan's default quarantine
+ * every allocation would get fresh memory, and recording full stacks would double the time. To see
+ * full stacks, set ASAN_OPTIONS=malloc_context_size=30. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -35,30 +39,31 @@ const char *__asan_default_options(void)
 /* The standby's state before the first frame. */
 enum stage {
 	STAGE_POLICY   = 0x03, /* enum agree_policy */
-	STAGE_HEARD    = 0x04, /* it just heard of the gateway */
+	STAGE_HEARD    = 0x04, /* it heard from the gateway a moment ago */
 	STAGE_PROMOTED = 0x08,
 	STAGE_GATEWAY  = 0x10, /* it has a stream to the gateway */
-	STAGE_VOTED    = 0x20, /* it voted for direct before */
+	STAGE_VOTED    = 0x20, /* it has voted for the direct path */
 	STAGE_EMPTY    = 0x40, /* no epoch is complete */
 	STAGE_IDLE     = 0x80, /* it does not stand by */
 };
 
 enum act {
-	ACT_CONNECT = 1, /* a new connection: HELLO with the header's term; the older one stays */
-	ACT_OTHER   = 2, /* continue with the connection before this one */
+	/* open a new connection, with a HELLO of the header's term; the older one stays open */
+	ACT_CONNECT = 1,
+	ACT_OTHER   = 2, /* send on the other connection from now on */
 	ACT_CLOSE   = 3,
 };
 
 #define HELD	  2u /* the epoch that the standby holds */
 #define PRIMARIES 2
-#define SENT_MAX  49152u /* largest payload: fits a TLS ring */
-#define CONNECTIONS_MAX 5 /* per input: a handshake costs as much as 50 frames */
+#define SENT_MAX  49152u /* largest payload sent; fits into a TLS ring */
+#define CONNECTIONS_MAX 5 /* per input, because a handshake takes as long as 50 frames */
 
-/* The other end of a connection. */
+/* The primary's end of a connection. */
 struct primary {
 	int fd; /* -1: closed */
 	struct wire_tls *tls;
-	uint8_t bytes[WIRE_FRAME_MAX]; /* answers */
+	uint8_t bytes[WIRE_FRAME_MAX]; /* received answers */
 	size_t size;
 };
 
@@ -66,9 +71,9 @@ static struct wire_tls_context *agent, *server;
 static struct bare_standby x;
 static struct standby *const sb = &x.sb;
 static struct gateway_view view;
-static int gateway_fd; /* the other end of a stream to the gateway; -1: none */
+static int gateway_fd; /* the gateway's end of the standby's stream; -1: there is none */
 static struct primary primaries[PRIMARIES], *at;
-static struct ramfile_meta before; /* the last frame sent */
+static struct ramfile_meta before; /* the standby's state before the last frame was sent */
 static uint64_t complete_before;
 static unsigned n_connections;
 
@@ -88,7 +93,7 @@ static void hang_up(struct primary *p)
 	p->size = 0;
 }
 
-/* Carry what waits in both directions, as far as possible now. */
+/* Carry pending bytes in both directions, as far as possible without waiting. */
 static void carry(struct primary *p)
 {
 	const uint8_t *out;
@@ -131,7 +136,7 @@ static void connect_again(uint64_t term)
 		(void)!wire_tls_handshake(at->tls);
 		carry(at);
 	}
-	/* What peer/server.c does after a good HELLO. */
+	/* Do what peer/server.c does after a good HELLO. */
 	link_set_sender(link, WIRE_SENDER_PEER_PRIMARY);
 	standby_take_peer(sb, link, term, WIRE_VERSION, WIRE_FEATURES);
 }
@@ -146,7 +151,7 @@ static bool may_vote(const struct wire_header *sent)
 	       (sb->config.gateway_lost != AGREE_DIRECT || complete_before >= sent->epoch);
 }
 
-/* @sent: the frame that was sent; NULL: none. */
+/* Check the standby's state. @sent: the frame just sent; NULL: none. */
 static void check_state(const struct wire_header *sent)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;
@@ -195,7 +200,7 @@ static void check_answer(const struct wire_frame *f)
 	default:
 		must(f->h.type == WIRE_RESUME && f->h.epoch <= epochlog_complete(&sb->log));
 	}
-	/* The frames of a stream, which only a vote allows. */
+	/* Other answers belong to a stream, which only a vote allows. */
 	must(f->h.term == meta->term && meta->vote == RAMFILE_VOTE_DIRECT &&
 	     meta->phase == RAMFILE_COPY);
 }
@@ -221,7 +226,7 @@ static void take_answers(struct primary *p)
 		hang_up(p);
 }
 
-/* Run the standby's thread until it has nothing to do. */
+/* Do the work of the standby's thread until there is none left. */
 static void keep(const struct wire_header *sent)
 {
 	for (unsigned i = 0; i < 16; i++) {
@@ -268,7 +273,7 @@ static void set_stage(uint8_t stage)
 	if (stage & STAGE_GATEWAY) {
 		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
 		must(link_open_fd(fds[0], agent, 1, &sb->link) == 0);
-		gateway_fd = fds[1]; /* sends nothing */
+		gateway_fd = fds[1]; /* this end sends nothing */
 	}
 	before = *meta;
 	complete_before = epochlog_complete(&sb->log);
@@ -307,7 +312,7 @@ static size_t feed_one(const uint8_t *data, size_t left)
 		piece.iov_len = SENT_MAX;
 	memcpy(frame, data, WIRE_HEADER_SIZE + piece.iov_len);
 	bytes_put_be32(frame + 4, (uint32_t)piece.iov_len);
-	/* Bytes that are not a frame are sent as they are: refusing them is the link's job. */
+	/* Bytes that are not a frame are sent unchanged: the link must refuse them. */
 	(void)!wire_frame_seal(frame, &h, &piece, piece.iov_len ? 1 : 0);
 	if (at->fd >= 0)
 		(void)!wire_tls_write(at->tls, frame, WIRE_HEADER_SIZE + piece.iov_len);
@@ -340,7 +345,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	keep(NULL);
 	for (size_t i = 1; i + WIRE_HEADER_SIZE <= size;)
 		i += feed_one(data + i, size - i);
-	/* After a restart the standby knows everything that it said before. */
+	/* After a restart, the standby still knows its term, vote and epochs. */
 	bare_standby_reopen(&x);
 	must(sb->rf.meta.term == before.term && sb->rf.meta.vote == before.vote &&
 	     sb->rf.meta.phase == before.phase && epochlog_complete(&sb->log) == complete_before);

@@ -1,10 +1,11 @@
-/* fuzz_probe.c - any frames on the client network while a VM is probed.
+/* fuzz_probe.c - feeds any frames from the client and backup networks while a VM is probed.
  *
- * Input, repeated: one byte of flags (0x80: on the backup network; 0x40: correct the checksums;
- * 0x20: the last frame sent, turned round, instead of this one; rest: milliseconds that pass), one
- * byte size, the frame.
- * Checked: no crash; frames go to configured addresses only; no more answers are counted than
- * probes were sent; replies stay within their limit.
+ * Input, repeated: one byte of flags, one byte with the frame's size, the frame. Flags: 0x80: on
+ * the backup network; 0x40: correct the checksums; 0x20: instead of this frame, feed the prober's
+ * own last frame, turned round; the other bits: milliseconds that pass first.
+ *
+ * Checked: there is no crash; frames are sent only to configured addresses; no more answers are
+ * counted than probes were sent; and replies stay within their limit.
  */
 #include <stdbool.h>
 #include <stdlib.h>
@@ -45,7 +46,7 @@ static int take(void *arg, const void *frame, size_t size)
 	return 0;
 }
 
-/* Cookies that a fuzzer can guess. */
+/* Returns small random numbers, so that a fuzzer can guess the cookies made from them. */
 static uint64_t small_random(void *arg)
 {
 	(void)arg;
@@ -63,7 +64,7 @@ static void mend(uint8_t *frame, size_t size)
 		peer_seal(frame);
 }
 
-/* The last frame sent with its two ends swapped, which is nearly an answer. */
+/* Swap source and destination of the last frame sent, which makes it almost an answer. */
 static void turn_round(uint8_t *frame, size_t size)
 {
 	size_t at = peer_is_arp(last) ? 28 : 26, gap = at == 28 ? 10 : 4;

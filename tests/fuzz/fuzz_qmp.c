@@ -1,7 +1,8 @@
-/* fuzz_qmp.c - any bytes to the parser of QEMU's monitor (hostagent/vmm/qmp_parse.c) and to the
- * parsers of HMP texts (hostagent/vmm/inspect_parse.c).
+/* fuzz_qmp.c - feeds any bytes to the parser of QEMU's monitor (hostagent/vmm/qmp_parse.c) and to
+ * the parsers of HMP output (hostagent/vmm/inspect_parse.c).
  *
- * The first byte of the input says how the rest is cut into reads, so that lines arrive in pieces.
+ * The first byte of the input says into which reads the rest is cut, so that lines arrive in
+ * pieces.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -26,7 +27,7 @@ static void parse_texts(const char *text)
 	if (inspect_parse_ramblocks(text, blocks, &n, &error) == 0)
 		for (uint32_t i = 0; i < n; i++)
 			(void)inspect_classify(blocks[i].name, "pc.ram", &hint);
-	/* Any result is right if nothing is read or written out of bounds. */
+	/* Any result is correct, as long as nothing is read or written out of bounds. */
 	if (inspect_parse_hva(text, "pc.ram", &value) < 0 &&
 	    inspect_parse_guest_addr(text, "pc.ram", &value) < 0 &&
 	    inspect_parse_mac(text, mac) < 0)

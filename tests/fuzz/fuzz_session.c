@@ -1,9 +1,14 @@
-/* fuzz_session.c - any sequence of frames with good checksums from an authenticated agent.
+/* fuzz_session.c - sends the gateway any sequence of frames with good checksums from an
+ * authenticated agent.
  *
- * The wire decoders have targets of their own. Here TLS and checksums are right; the frames' order
- * and content are not. Input: one byte (which agent, which stream, state of the VM), then frames:
- * type, flags, term, epoch, seq, generation (a byte each), size (2 bytes), payload.
- * Checked: no crash, the journal's term never goes down, no COMMIT without an acknowledged epoch.
+ * The wire decoders have their own fuzz targets. Here TLS and checksums are right; the frames'
+ * order and content are arbitrary.
+ *
+ * Input: one byte (which agent, which stream, the VM's state), then frames: type, flags, term,
+ * epoch, seq, generation (a byte each), size (2 bytes), payload.
+ *
+ * Checked: there is no crash, the journal's term never falls, and no COMMIT is sent without an
+ * acknowledged epoch.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +18,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Each run takes a few buffers of 64..256 KB. ASan's default quarantine would make all of them
- * fresh memory, which would take most of a run's time. */
+/* Each run allocates a few buffers of 64..256 KB. With ASan's default quarantine all of them would
+ * be fresh memory, and making it available would take most of a run's time. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -84,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (vm_journal_find(f.journal, "web1")->term < TERM)
 		abort();
-	/* This standby acknowledges nothing. */
+	/* This standby acknowledges no epoch, so there must be no COMMIT. */
 	if (agent_take(&fuzzed, WIRE_COMMIT, &frame))
 		abort();
 	agent_close(&fuzzed);

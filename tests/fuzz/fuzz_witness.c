@@ -1,5 +1,5 @@
-/* Takes any bytes as a witness datagram: an accepted one is within its bounds, and no unsigned one
- * passes as signed. */
+/* Decodes any bytes as a witness datagram. The fields of an accepted datagram must be within their
+ * bounds, and the MAC check must refuse an unsigned datagram. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const uint8_t key[WIRE_WITNESS_KEY_SIZE] = {1};
 	static struct wire_witness_mac *mac;
 	struct wire_witness w;
-	uint8_t *copy = malloc(size ? size : 1); /* exactly the size: notices a read past it */
+	/* exactly @size bytes, so that a read past the end is noticed */
+	uint8_t *copy = malloc(size ? size : 1);
 
 	if (!copy || (!mac && wire_witness_mac_new(key, &mac) < 0))
 		abort();

@@ -1,9 +1,9 @@
-/* Gives the witness receiver any sequence of datagrams, keys, beats and time. Checked: it accepts
- * only what was signed with a key of its VM, and each sequence once for each key and path; nothing
- * else changes a view; no view is in the future.
+/* Gives the witness receiver any sequence of datagrams, keys, beats and passing time. Checked: the
+ * receiver accepts only datagrams signed with a key of their VM, and each sequence number once per
+ * key and path; a refused datagram changes no view; and no view is dated in the future.
  *
- * Input: operations. Each starts with a byte (low 3 bits: which operation; next 2: the VM; bit 5:
- * through the client network). Then, by operation:
+ * Input: operations. Each starts with a byte: the low 3 bits say which operation, the next 2 for
+ * which VM; bit 5 set means through the client network. What follows depends on the operation:
  *	0, 1 a datagram of 128 bytes, unsigned  2, 3 the same, key_id (the VM's newest) and mac put right
  *	4 new key (a byte: clock_new; bit 1: not by the client network)  5 clear
  *	6 time passes (4 bytes, us)  7 beat (8 bytes)
@@ -22,7 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ADDRESS	  UINT32_C(0xc6120102)
 
 static struct witness_rx *rx;
-static struct wire_witness_mac *macs[256]; /* by key_id; kept, since OpenSSL is slow to make one */
+/* by key_id; kept between runs, because OpenSSL makes them slowly */
+static struct wire_witness_mac *macs[256];
 static uint32_t n_keys;
 static uint32_t key_id[N_VMS];
 static uint64_t now_ns;
@@ -91,7 +92,8 @@ static void check_views(void)
 static void input(size_t vm, enum wire_witness_path path, const uint8_t *bytes, int sign)
 {
 	static struct witness_view before[N_VMS];
-	uint8_t *data = malloc(WIRE_WITNESS_SIZE); /* exactly the size: a read past it is noticed */
+	/* exactly the size, so that a read past the end is noticed */
+	uint8_t *data = malloc(WIRE_WITNESS_SIZE);
 	enum witness_rx_verdict verdict;
 	int genuine = 0;
 

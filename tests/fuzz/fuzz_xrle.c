@@ -1,5 +1,6 @@
-/* fuzz_xrle.c - any bytes as a page record's data give the exact error or the exact page. Any
- * change of a page gives the same delta with every SIMD form, and back.
+/* fuzz_xrle.c - decodes any bytes as a page record's data: the result must be exactly the error or
+ * the page that the format prescribes. Any change of a page must give the same delta with every
+ * SIMD form, and the delta must give the page back.
  *
  * Input: byte 0 is the page class, the rest is the record's data. The same rest is also read as
  * (offset, value) triples that change a page, which drives the encoder.

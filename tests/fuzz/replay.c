@@ -1,9 +1,8 @@
 /* replay.c - runs a fuzz target over its corpus in a build that has no libFuzzer.
  *
- * usage: replay_NAME FILE-OR-DIRECTORY...
- * Why: every build, gcc's included, tests in a second what fuzzing once found.
- * Exit: 0 all inputs were run (a target that finds a fault aborts), 1 an input could not be read,
- * or there was none.
+ * usage: replay_NAME FILE-OR-DIRECTORY... Why: every build, also one by gcc, tests within a second
+ * all inputs that ever failed. Exit: 0 all inputs were run (a target that finds a fault aborts), 1
+ * an input could not be read, or there was none.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -29,7 +28,8 @@ static int replay_file(const char *path)
 		fprintf(stderr, "replay: %s: %s\n", path, strerror(-r));
 		return r;
 	}
-	/* A copy of exactly that size: ASan and valgrind notice a read past its end. */
+	/* Copy the input to exactly its size, so that ASan and valgrind notice a read past its
+	 * end. */
 	exact = malloc(size ? size : 1);
 	if (!exact)
 		return -1;
@@ -77,7 +77,7 @@ int main(int argc, char **argv)
 			n_inputs++;
 		}
 	}
-	/* The empty input is always run too. */
+	/* Always run the empty input too. */
 	LLVMFuzzerTestOneInput((const uint8_t *)"", 0);
 	printf("%u inputs\n", n_inputs);
 	return bad || n_inputs == 0;
