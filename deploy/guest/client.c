@@ -1,15 +1,16 @@
-/* client.c - hf-client: sends requests to the guest's service without pause on one TCP connection,
- * and judges every reply.
+/* client.c - hf-client: sends requests to the guest's service over one TCP connection, without
+ * pause, and judges every reply.
  *
- * What: a closed loop of --depth requests. checker.h judges the replies; report.h keeps latencies
- * and the longest silence per phase. It never connects twice, because a broken connection is the
- * failure that it must detect.
- * Where: run by deploy/demo, tests/e2e and tests/bench in the client's network namespace.
- * Threads: one. It is driven by lines on stdin (--commands): `phase NAME`, `dirty PAGES BYTES`,
- * `depth N`, `rate PAGES_PER_S BYTES`, `stop`; SIGINT stops it too, SIGTERM without waiting.
+ * What: keeps --depth requests in flight. checker.h judges the replies; report.h keeps latencies
+ * and the longest silence per phase. The client never reconnects, because a broken connection is
+ * the failure that it must detect. Where: run by deploy/demo, tests/e2e and tests/bench in the
+ * client's network namespace. Threads: one. It is driven by lines on stdin (--commands): `phase
+ * NAME`, `dirty PAGES BYTES`, `depth N`, `rate PAGES_PER_S BYTES`, `stop`. SIGINT also stops the
+ * client; SIGTERM stops it without waiting for replies.
  *
- * Live on stdout, one event per line: connected, phase, progress, broken. Exit: 0 if the connection
- * lived and every reply was right, 1 if not (the JSON says what was wrong), 2 for wrong usage.
+ * The client prints each event on stdout as it happens, one per line: connected, phase, progress,
+ * broken. Exit: 0 if the connection survived and every reply was right, 1 if not (the JSON says
+ * what was wrong), 2 for wrong usage.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,7 +33,7 @@
 #include "guest/guest_proto.h"
 #include "guest/report.h"
 
-#define CONNECT_ATTEMPT_MS 1000 /* before the guest is up, nobody answers a SYN */
+#define CONNECT_ATTEMPT_MS 1000 /* a SYN is not answered before the guest is up */
 #define CONNECT_PAUSE_MS   100
 #define LINE_MAX_BYTES	   256
 
@@ -40,7 +41,7 @@ struct client {
 	/* from the options */
 	struct sockaddr_in address;
 	uint64_t connect_timeout_ns, reply_timeout_ns, progress_ns,
-		end_ns;	     /* 0 = none for the last two */
+		end_ns;	     /* progress_ns, end_ns: 0 = none */
 	uint64_t n_requests; /* stop after this many; 0 = no limit */
 	uint32_t window_pages, rate_pages_s;
 	struct report_load load;
@@ -49,9 +50,9 @@ struct client {
 
 	/* while running */
 	int fd, signal_fd;
-	bool stopping;		 /* send no more requests; wait for those under way */
+	bool stopping;		 /* send no more requests; wait for those in flight */
 	char error[128];	 /* if not empty, why the connection was lost */
-	uint64_t waiting_since_ns; /* start of the present silence with requests under way */
+	uint64_t waiting_since_ns; /* when the present silence with requests in flight began */
 	uint64_t next_progress_ns;
 	struct guest_request queued; /* a RATE to send next; type 0 = none */
 	uint8_t out[CHECKER_DEPTH_MAX * GUEST_REQUEST_SIZE];
@@ -96,8 +97,8 @@ static int try_connect(struct client *c)
 	return 0;
 }
 
-/* Connect, and retry until the guest answers; only this function connects. Returns 0, or -errno
- * of the last attempt. */
+/* Connect, and retry until the guest answers. No other function connects. Returns 0, or -errno of
+ * the last attempt. */
 static int connect_first(struct client *c)
 {
 	uint64_t deadline_ns = clock_mono_ns() + c->connect_timeout_ns;
@@ -113,8 +114,8 @@ static int connect_first(struct client *c)
 	}
 }
 
-/* Exchange HELLO and its reply before the measurement starts. Returns 0, -errno, or -EPROTO if
- * it is not our service. */
+/* Exchange HELLO and its reply before the measurement starts. Returns 0, -errno, or -EPROTO if the
+ * peer is not our service. */
 static int say_hello(struct client *c)
 {
 	struct guest_request hello = { .type = GUEST_HELLO, .arg = c->window_pages };
@@ -142,7 +143,7 @@ static int say_hello(struct client *c)
 	return 0;
 }
 
-/* Keep --depth requests under way. */
+/* Queue new requests until --depth are in flight. */
 static void ask(struct client *c, uint64_t now_ns)
 {
 	struct guest_request request;
@@ -233,7 +234,8 @@ static void do_command(struct client *c, const char *line)
 		fprintf(stderr, "hf-client: bad command '%s': %s\n", line, strerror(-r));
 }
 
-/* Carry out whole lines from stdin. At end of input the run continues without commands. */
+/* Carry out complete command lines from stdin. After the end of input, the run continues without
+ * commands. */
 static void take_commands(struct client *c)
 {
 	char *end;
@@ -252,7 +254,7 @@ static void take_commands(struct client *c)
 		memmove(c->line, end + 1, c->n_line + 1);
 	}
 	if (c->n_line == sizeof(c->line) - 1)
-		c->n_line = 0; /* no command is that long: discard it */
+		c->n_line = 0; /* the line is longer than any command: discard it */
 }
 
 /* Returns the time of the earliest timed event. */
@@ -282,8 +284,8 @@ static void do_timers(struct client *c, uint64_t now_ns)
 		broken(c, "no reply within the time limit", "");
 }
 
-/* SIGINT: finish the requests under way. SIGTERM: do not wait, because the network may be gone
- * already. */
+/* Handle a signal. SIGINT: wait for the requests in flight. SIGTERM: do not wait, because the
+ * network may no longer exist. */
 static void take_signal(struct client *c)
 {
 	struct signalfd_siginfo info;
@@ -463,7 +465,8 @@ static void parse_options(struct client *c, int argc, char **argv)
 	}
 }
 
-/* Connect, agree on the window, start the clocks. Returns 0, or -1 after printing the error. */
+/* Connect, agree on the window with the service, and start the clocks. Returns 0, or -1 after
+ * printing the error. */
 static int start(struct client *c)
 {
 	char address[INET_ADDRSTRLEN];

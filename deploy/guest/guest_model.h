@@ -1,4 +1,5 @@
-/* guest_model.h - what a request does to guest memory, so that the client can predict the checksum.
+/* guest_model.h - models what a request does to guest memory, so that the client can predict the
+ * checksum.
  *
  * What: a connection owns a window of pages, used as a ring. DIRTY with number `seq` and n pages
  * continues where the last request stopped. For each page it first adds the seed that an earlier
@@ -12,8 +13,8 @@
  * made it. A page whose pattern does not match its own seed is torn, which the service itself sees.
  *
  * Assumption: the two sides see the same requests in the same order. Worst case: a window of
- * GUEST_WINDOW_MAX_PAGES costs the client 8 bytes a page.
- * Threads: none of its own; one thread per object.
+ * GUEST_WINDOW_MAX_PAGES costs the client 8 bytes a page. Threads: none of its own; one thread per
+ * object.
  */
 #ifndef GUEST_MODEL_H
 #define GUEST_MODEL_H
@@ -26,7 +27,7 @@
 struct guest_model {
 	uint64_t *seeds;	/* seed of each page of the window; 0 = never written; owned */
 	uint32_t window_pages;	/* size of @seeds */
-	uint32_t next_page;	/* where the next request continues */
+	uint32_t next_page;	/* index of the page that the next request writes first */
 	uint64_t checksum;	/* running checksum over all requests */
 };
 
@@ -36,22 +37,23 @@ uint64_t guest_mix(uint64_t x);
 /* Returns the seed that request @seq writes into its @index-th page; never 0. */
 uint64_t guest_seed(uint64_t seq, uint32_t index);
 
-/* Returns the running checksum after a page with @old_seed. */
+/* Returns the running checksum after adding a page that held @old_seed. */
 uint64_t guest_checksum_add(uint64_t checksum, uint64_t old_seed);
 
 /* Write @seed and its pattern into the first @n_bytes (GUEST_BYTES_MIN..MAX) of @page. */
 void guest_page_write(uint8_t *page, uint64_t seed, uint32_t n_bytes);
 
-/* Returns the seed in @page, or 0 if it was never written. Sets *ret_torn to true if the page's
- * pattern does not match its seed, and leaves it alone otherwise. */
+/* Returns the seed in @page, or 0 if the page was never written. Sets *ret_torn to true if the
+ * page's pattern does not match its seed; otherwise leaves *ret_torn unchanged. */
 uint64_t guest_page_read(const uint8_t *page, bool *ret_torn);
 
-/* Make a model of a fresh window. Returns 0 or -ENOMEM. */
+/* Make a model of a window whose pages were never written. Returns 0 or -ENOMEM. */
 int guest_model_init(struct guest_model *model, uint32_t window_pages)
 	__attribute__((warn_unused_result));
 void guest_model_done(struct guest_model *model); /* accepts a zeroed model */
 
-/* Apply request @seq; returns the checksum that its reply must carry. @n_pages <= window. */
+/* Apply request @seq, which dirties @n_pages pages, at most the window. Returns the checksum that
+ * the reply must carry. */
 uint64_t guest_model_dirty(struct guest_model *model, uint64_t seq, uint32_t n_pages);
 
 #endif

@@ -26,9 +26,9 @@
 #define GUEST_REPLY_MAGIC	 0x48465250u /* "HFRP" */
 #define GUEST_REQUEST_SIZE	 40
 #define GUEST_REPLY_SIZE	 56
-#define GUEST_WINDOW_MAX_PAGES	 32768 /* 128 MiB, the most that one connection may use */
+#define GUEST_WINDOW_MAX_PAGES	 32768 /* 128 MiB, the upper limit for one connection */
 #define GUEST_WINDOW_MIN_PAGES	 1
-#define GUEST_BYTES_MIN		 16 /* seed and length */
+#define GUEST_BYTES_MIN		 16 /* room for a page's seed and length */
 #define GUEST_BYTES_MAX		 4096
 #define GUEST_RATE_MAX_PAGES	 1000000
 #define GUEST_CONNECTIONS_MAX	 16
@@ -36,15 +36,17 @@
 /* Request types, client to service. Numbers are never reused. */
 enum guest_type {
 	GUEST_HELLO = 1, /* first record, seq 0: arg = window in pages, touched before the reply */
-	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window: the first n_bytes of each */
+	GUEST_DIRTY = 2, /* dirty exactly n_pages pages of the window, the first n_bytes of each */
 	GUEST_RATE =
-		3, /* arg = background dirty rate, pages per second, n_bytes each; a request too */
+		/* arg = background dirty rate in pages per second, n_bytes in each page; counts as
+		 * a request */
+		3,
 };
 
-/* Reply flags: each is a failure that the service itself saw. */
+/* Reply flags. Each reports a failure that the service itself detected. */
 enum guest_flag {
 	GUEST_FLAG_TORN	      = 1 << 0, /* a page of this connection lost its content */
-	GUEST_FLAG_BACKGROUND = 1 << 1, /* the same for a page of the background writer */
+	GUEST_FLAG_BACKGROUND = 1 << 1, /* a page of the background writer lost its content */
 	GUEST_FLAG_SEQUENCE   = 1 << 2, /* the request's number was not the previous one plus 1 */
 };
 
@@ -64,7 +66,7 @@ struct guest_reply {
 	uint32_t flags;	   /* enum guest_flag */
 	uint32_t n_pages;  /* pages dirtied for this request */
 	uint64_t guest_ns; /* the guest's monotonic clock when it answered */
-	uint64_t total;	   /* requests answered since the service started, all connections */
+	uint64_t total;	   /* requests answered on all connections since the service started */
 };
 
 static inline void guest_request_encode(uint8_t p[GUEST_REQUEST_SIZE],
@@ -79,7 +81,8 @@ static inline void guest_request_encode(uint8_t p[GUEST_REQUEST_SIZE],
 	bytes_put_be64(p + 32, 0);
 }
 
-/* Returns 0, or -EPROTO if it is not a request. Values are as sent, unchecked. */
+/* Decode a request. Returns 0, or -EPROTO if @p does not hold a request. The values are not
+ * checked. */
 static inline int guest_request_decode(const uint8_t p[GUEST_REQUEST_SIZE],
 				       struct guest_request *ret_request)
 {
@@ -106,7 +109,7 @@ static inline void guest_reply_encode(uint8_t p[GUEST_REPLY_SIZE], const struct 
 	bytes_put_be64(p + 48, r->total);
 }
 
-/* Returns 0, or -EPROTO if it is not a reply. */
+/* Decode a reply. Returns 0, or -EPROTO if @p does not hold a reply. */
 static inline int guest_reply_decode(const uint8_t p[GUEST_REPLY_SIZE],
 				     struct guest_reply *ret_reply)
 {

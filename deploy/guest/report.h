@@ -1,8 +1,9 @@
-/* report.h - hf-client's measurements per phase, printed live and as one JSON object at the end.
+/* report.h - keeps hf-client's measurements per phase, and prints them live and as one JSON object
+ * at the end.
  *
  * A phase is a part of the run with its own figures (unprotected, protected, after the kill). A
- * reply and the silence before it belong to the phase in which the reply arrives.
- * Threads: none of its own.
+ * reply and the silence before it belong to the phase in which the reply arrives. Threads: none of
+ * its own.
  */
 #ifndef GUEST_REPORT_H
 #define GUEST_REPORT_H
@@ -21,7 +22,7 @@ struct report_phase {
 	char name[REPORT_NAME_MAX + 1];
 	uint64_t start_ns;	 /* all times: CLOCK_MONOTONIC */
 	uint64_t end_ns;	 /* 0 while the phase lasts */
-	uint64_t first_reply_ns; /* 0 = none yet */
+	uint64_t first_reply_ns; /* 0 = no reply yet */
 	uint64_t gap_start_ns;	 /* start of the longest silence that a reply of this phase ended */
 	uint64_t gap_end_ns;
 	struct hist latency_ns;
@@ -31,31 +32,31 @@ struct report {
 	struct report_phase phases[REPORT_PHASES_MAX];
 	unsigned int n_phases;	/* at least 1 after report_begin */
 	uint64_t start_ns;
-	uint64_t last_reply_ns; /* start_ns before the first reply */
+	uint64_t last_reply_ns; /* equals start_ns before the first reply */
 	struct hist recent;	/* latencies since the last progress line */
 	uint64_t recent_start_ns;
 };
 
 void report_begin(struct report *r, const char *first_phase, uint64_t now_ns);
 
-/* Begin phase @name (letters, digits, _ and -) and print that on @live. Returns 0, -EINVAL for a
- * bad name, or -ENOSPC for too many phases. */
+/* Begin phase @name (letters, digits, _ and -) and print a line on @live that says so. Returns 0,
+ * -EINVAL for a bad name, or -ENOSPC if there are too many phases. */
 int report_phase(struct report *r, const char *name, uint64_t now_ns, FILE *live)
 	__attribute__((warn_unused_result));
 
 void report_reply(struct report *r, uint64_t latency_ns, uint64_t now_ns);
 
-/* Print one line of name=value pairs about the time since the last such line. */
+/* Print one progress line of name=value pairs about the time since the previous progress line. */
 void report_progress(struct report *r, const struct checker *c, uint64_t now_ns, FILE *live);
 
-/* The load put on the guest, for the report. */
+/* The load that the client put on the guest, to be printed in the report. */
 struct report_load {
 	uint32_t depth;
 	uint32_t n_pages;
 	uint32_t n_bytes;
 };
 
-/* Print everything as one JSON object. @error is NULL if the connection survived. */
+/* Print all results as one JSON object. @error is NULL if the connection survived. */
 void report_json(const struct report *r, const struct checker *c, const struct report_load *load,
 		 const char *error, uint64_t end_ns, FILE *out);
 

@@ -30,8 +30,9 @@
 #include "guest/guest_proto.h"
 
 #define BATCH_RECORDS	    256 /* requests read or replies written per system call */
-#define BACKGROUND_PAGES    2048 /* the background writer's arena: 8 MiB */
-#define BACKGROUND_TICK_NS  10000000 /* wakes every 10 ms while its rate is not 0 */
+#define BACKGROUND_PAGES    2048 /* size of the background writer's arena: 8 MiB */
+/* the background writer wakes every 10 ms while its rate is not 0 */
+#define BACKGROUND_TICK_NS  10000000
 #define BACKGROUND_TICKS_S  100
 
 static _Atomic uint64_t total_requests;
@@ -47,7 +48,7 @@ struct connection {
 	int fd;
 	uint8_t *window;	/* mapped pages, NULL before HELLO */
 	uint32_t window_pages;	/* valid with @window */
-	uint32_t next_page;	/* valid with @window: where the next DIRTY continues */
+	uint32_t next_page;	/* valid with @window: the page that the next DIRTY writes first */
 	uint64_t count;		/* requests answered */
 	uint64_t last_seq;
 	uint64_t checksum;
@@ -61,8 +62,8 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Map @n_pages pages and touch them, so that later writes dirty exactly the named pages and no
- * page table. Returns NULL if there is no memory. */
+/* Map @n_pages pages and touch each of them, so that later writes dirty only the pages written and
+ * no page tables. Returns NULL if there is no memory. */
 static uint8_t *map_pages(uint32_t n_pages)
 {
 	uint8_t *p = mmap(NULL, (size_t)n_pages * GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -113,7 +114,7 @@ static int do_rate(const struct guest_request *request)
 	return 0;
 }
 
-/* Carry out one request. Returns 0 with *ret_reply filled, -EPROTO if it is no request of this
+/* Carry out one request. Returns 0 and fills *ret_reply, -EPROTO if @bytes is not a request of this
  * protocol, or -ENOMEM. */
 static int handle(struct connection *c, const uint8_t *bytes, struct guest_reply *ret_reply)
 {
@@ -166,7 +167,8 @@ static int send_all(int fd, const uint8_t *data, size_t size)
 	return 0;
 }
 
-/* Serve until the peer leaves. Returns 0 if it left between two requests, else -errno. */
+/* Serve the connection until the peer closes it. Returns 0 if the peer closed it between two
+ * requests, else -errno. */
 static int serve(struct connection *c)
 {
 	uint8_t in[BATCH_RECORDS * GUEST_REQUEST_SIZE], out[BATCH_RECORDS * GUEST_REPLY_SIZE];
@@ -212,7 +214,8 @@ static void *connection_main(void *arg)
 	return NULL;
 }
 
-/* Rewrite the arena again and again at the set rate, and check the old content first. */
+/* Run the background writer: rewrite the arena repeatedly at the set rate, and check each page's
+ * old content before that. */
 static void *background_main(void *arg)
 {
 	uint8_t *arena = arg;
@@ -270,7 +273,8 @@ static void accept_one(int listener)
 		close(fd);
 		return;
 	}
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* needed for speed only */
+	/* only makes it faster, so a failure is ignored */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	c->fd = fd;
 	atomic_fetch_add(&n_connections, 1);
 	if (start_thread(connection_main, c) < 0) {
@@ -292,7 +296,8 @@ static int listen_on(uint16_t port)
 	return fd;
 }
 
-/* Returns the number given for an option, or exits with a clear message. */
+/* Returns the number given as option @name, or exits with a message if it is not in @min ..
+ * @max. */
 static uint64_t number(const char *name, const char *text, uint64_t min, uint64_t max)
 {
 	char *end;

@@ -1,4 +1,4 @@
-# cluster.sh - Holdfast itself on the four hosts: certificates, configuration, daemons, holdfastctl.
+# cluster.sh - runs Holdfast on the four hosts: certificates, configuration, daemons, holdfastctl.
 # Source it after topology.sh and guest.sh.
 #
 #	cluster_configure BUILD_DIR LOG_DIR     PKI and all files under TOPO_DIR/etc
@@ -6,11 +6,13 @@
 #	cluster_ctl protect web1                holdfastctl as the operator, in the gateway's namespace
 #	cluster_wait 'EXPRESSION' SECONDS       wait until a python expression on web1's state (`vm`) is true
 #
-# Host primary runs agent alpha, host standby runs agent beta; the agents' names do not follow the roles.
-# Variables that a test may set before cluster_configure: CLUSTER_AGENT_INI, CLUSTER_GATEWAY_INI,
-# CLUSTER_VM_INI (more lines for [agent], [gateway], [vm]), CLUSTER_GATEWAY_VM_INI (for the gateway's [vm]),
-# CLUSTER_PORT, CLUSTER_PROBE_PORT (the gateway's DPDK devices), CLUSTER_BEAT_TIMEOUT_MS,
-# CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN (other builds).
+# Host primary runs agent alpha, and host standby runs agent beta. The agents keep these names when the
+# roles change. A test may set these variables before cluster_configure:
+#	CLUSTER_AGENT_INI, CLUSTER_GATEWAY_INI, CLUSTER_VM_INI   more lines for [agent], [gateway], [vm]
+#	CLUSTER_GATEWAY_VM_INI                                   more lines for the gateway's [vm]
+#	CLUSTER_PORT, CLUSTER_PROBE_PORT                         the gateway's DPDK devices
+#	CLUSTER_AGENT_BIN, CLUSTER_GATEWAY_BIN                   daemons of other builds
+#	CLUSTER_BEAT_TIMEOUT_MS
 
 CLUSTER_VM=web1
 CLUSTER_PORT=${CLUSTER_PORT:-net_af_packet0,iface=bk0}
@@ -26,7 +28,7 @@ cluster_pki() # ROLE NAME
 		topo_die "cannot issue a certificate for $1 $2"
 }
 
-# Print the three paths of its identity that every party needs.
+# Print the three configuration lines with the certificate paths of NAME.
 cluster_identity() # ROLE NAME
 {
 	printf 'ca = %s\ncert = %s\nkey = %s\n' "$CLUSTER_ETC/pki/ca.crt" \
@@ -57,7 +59,7 @@ cluster_agent_files() # HOST
 	printf '%q ' "${GUEST_COMMAND[@]}" >"$dir/$CLUSTER_VM.command"
 	{
 		printf '[vm]\nname = %s\ntap = tap0\n' "$CLUSTER_VM"
-		# The guest was started by its user on the primary; on the standby the agent starts it.
+		# On the primary, the user started the guest; on the standby, the agent starts QEMU.
 		[[ $1 != primary ]] || printf 'qmp = %s\n' "$TOPO_DIR/$1/qmp"
 		printf 'peer = %s@%s:7402\n' "$other" "$there"
 		printf '%s\n' "${CLUSTER_VM_INI:-}"
@@ -70,7 +72,7 @@ cluster_gateway_files()
 {
 	local dir=$CLUSTER_ETC/gateway
 
-	# The journal belongs on a disk that outlives a reboot; here it lives as long as the run.
+	# In production the journal must be on a disk that survives a reboot. Here TOPO_DIR is enough.
 	mkdir -p "$dir/vms" "$TOPO_DIR/gateway/state"
 	cat >"$dir/gateway.ini" <<-INI
 	[gateway]
@@ -121,7 +123,7 @@ cluster_configure() # BUILD_DIR LOG_DIR
 	cluster_agent_files primary; cluster_agent_files standby; cluster_gateway_files
 }
 
-# Start one daemon; cluster_stop ends it. A restarted daemon appends to the same log.
+# Start the agent of HOST; cluster_stop ends it. A restarted daemon appends to its old log.
 cluster_start_agent() # HOST
 {
 	local name=${CLUSTER_AGENT[$1]}
@@ -158,9 +160,9 @@ cluster_ctl() { cluster_ctl_as operator demo "$@"; }
 # Print the output of `vm show --json`.
 cluster_show() { cluster_ctl --json vm show "$CLUSTER_VM"; }
 
-# Wait until EXPRESSION is true: `vm` is the VM's object of `vm show`, `host` its hosts by name.
-# Returns 1 if it did not become true. No event says that a daemon has started, so this polls five
-# times a second.
+# Wait until the Python EXPRESSION is true: `vm` is the VM's object from `vm show`, `host` holds its
+# hosts by name. Returns 1 if it is not true within SECONDS. No event says that a daemon has started,
+# so this polls five times a second.
 cluster_wait() # EXPRESSION SECONDS
 {
 	local deadline=$((SECONDS + $2))
@@ -173,7 +175,7 @@ cluster_wait() # EXPRESSION SECONDS
 	return 1
 }
 
-# Succeeds, with a message, if one of our daemons has ended.
+# Succeed, and print a message, if one of our daemons has ended.
 cluster_died()
 {
 	local name

@@ -1,8 +1,8 @@
 """End processes and return when they are gone: end-pids.py SECONDS PID[:START]...
 
-Sends TERM to all, then KILL to those still running after SECONDS. Waits on pidfds: no polling, and a
-process that the kernel has given the same number meanwhile is not signalled. START is the start time,
-field 22 of /proc/PID/stat: a process with the number but another start time is left alone.
+Sends TERM to all, then KILL to those still running after SECONDS. Waits on pidfds, so that it need not
+poll and never signals another process to which the kernel has since given the same pid. START is the
+start time, field 22 of /proc/PID/stat: a process with pid PID but another start time is left alone.
 """
 import errno
 import os

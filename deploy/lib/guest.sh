@@ -1,7 +1,7 @@
 # guest.sh - the test guest's QEMU. Source it after topology.sh.
 #
-# QEMU is Debian's, not patched, started the way its users start it. virtio-net has its offloads off,
-# so that every frame the hold sees is whole (the agent refuses a guest with offloads on).
+# QEMU is Debian's, unpatched, and is started as its users start it. virtio-net's offloads are off, so
+# that the hold sees only complete frames (the agent refuses a guest with offloads on).
 
 GUEST_IMAGE=''		# directory with vmlinuz and initramfs, set by guest_image
 GUEST_MACHINE=${GUEST_MACHINE:-pc}
@@ -25,9 +25,9 @@ guest_workload_image() # BUILD_DIR
 	GUEST_IMAGE=$("$TOPO_LIB/../guest/build-workload-image" "$1") || topo_die "no guest image"
 }
 
-# Put the guest's QEMU command line, without -qmp, into GUEST_COMMAND; both hosts use it. Besides
-# the agent's monitor QEMU has a second one at LOOK_SOCKET, to watch what an agent does or to act as
-# an operator.
+# Put the guest's QEMU command line, without -qmp, into GUEST_COMMAND. Both hosts use this command line.
+# QEMU has a second monitor besides the agent's, at LOOK_SOCKET. Tests use it to watch what an agent
+# does, or to act as an operator.
 guest_command() # TAP SERIAL_LOG LOOK_SOCKET
 {
 	local off="csum=off,gso=off,host_tso4=off,host_tso6=off,host_ufo=off"

@@ -4,8 +4,8 @@ result.py one  --dir DIR --kill-ns N --kill-took-ns N --json FILE
     DIR holds client.json (hf-client), before.json and after.json (vm show), events.jsonl.
     Prints the story of the failover and the figures. Exit 1 when a promise broke.
 result.py runs --json FILE RUN.json...
-    Several runs as one object: counts summed, figures as medians, the worst beside them.
-    Exit 1 when a promise broke in any.
+    Combines several runs into one object: sums of counts, and the median and worst of other figures.
+    Exit 1 when a promise broke in any run.
 """
 import argparse
 import json

@@ -13,10 +13,10 @@
 #	              gateway  cl0, bk0 (no kernel addresses; its prober owns .3 on cl0, lwIP .3 on bk0)
 #	                       mgmt0 198.18.2.3 (kernel sockets, holdfastctl)
 #
-# Both switches live in a fifth namespace, `net`; their ports are edge ports, without spanning tree. Each
-# namespace is named PREFIX-HOST. Outside of the namespaces only these names, TOPO_DIR (on a tmpfs) and the
-# pins under TOPO_PINS are made. topo_down removes all of it, and may be called at any time, any number of
-# times. If the script is killed, a guard process removes it.
+# Both switches are in a fifth namespace, `net`. Their ports are edge ports, without spanning tree. Each
+# namespace is named PREFIX-HOST. Outside the namespaces, only these names, TOPO_DIR (on a tmpfs) and the
+# pins under TOPO_PINS are made. topo_down removes all of this; a script may call topo_down at any time
+# and more than once. If the script is killed, a guard process removes everything instead.
 #
 # Programs run with nsenter --net, never `ip netns exec`, which mounts its own /sys without the BPF file
 # system.
@@ -26,9 +26,9 @@
 #	topo_spawn primary LOG command...; pid=$TOPO_PID
 #	topo_end $pid
 #
-# A pid names a process only together with its start time: in long runs the kernel uses a number again, for
-# a process that is not ours.
-# Errors end the calling script (exit 1) after a message; its EXIT trap cleans up.
+# Each pid is kept with its process's start time, because in long runs the kernel may give the same pid
+# to a process that is not ours.
+# An error prints a message and ends the calling script (exit 1); the script's EXIT trap cleans up.
 
 TOPO_PREFIX=${TOPO_PREFIX:-hf-$$}
 TOPO_DIR=/dev/shm/$TOPO_PREFIX
@@ -66,15 +66,15 @@ topo_spawn() # HOST LOG COMMAND...
 	local host=$1 log=$2
 
 	shift 2
-	# exec, so that the recorded pid is the program's own and no shell stands between it and a
-	# signal.
+	# Use exec, so that the recorded pid is the program's own and signals reach the program, not a
+	# shell.
 	( (( ${#TOPO_ENV[@]} == 0 )) || export "${TOPO_ENV[@]//@HOST@/$host}"
 	  exec nsenter --net="/run/netns/$TOPO_PREFIX-$host" -- "$@" ) </dev/null >>"$log" 2>&1 &
 	TOPO_PID=$!
 	topo_remember "$TOPO_PID"
 }
 
-# Remember a child of this shell for topo_end.
+# Record the start time of a child of this shell, for topo_end.
 topo_remember() # PID
 {
 	local stat
@@ -84,8 +84,8 @@ topo_remember() # PID
 	TOPO_STARTED[$1]=${stat[19]}	# field 22, proc(5)
 }
 
-# End remembered children: TERM, then KILL after 5 s; returns when they are gone. Children that ended by
-# themselves are only forgotten.
+# End recorded children: TERM, then KILL after 5 s. Returns when they are gone. For children that have
+# ended by themselves, only their record is deleted.
 topo_end() # PID...
 {
 	local pid started=()
@@ -98,7 +98,7 @@ topo_end() # PID...
 	topo_forget "${started[@]%:*}"
 }
 
-# Forget children that are gone or about to go.
+# Delete the records of children that have ended or are about to end.
 topo_forget() # PID...
 {
 	local pid
@@ -121,9 +121,9 @@ topo_end_all() # HOST
 
 topo_pids() { ip netns pids "$TOPO_PREFIX-$1" 2>/dev/null; }
 
-# Make a host die at once: SIGKILL to every process in it, its links down at the switches. Sets
-# TOPO_KILL_NS to CLOCK_MONOTONIC just before, and TOPO_KILL_TOOK_NS to the time that the killing
-# took.
+# Make a host die at once: send SIGKILL to every process in it, and set its links down at the switches.
+# Sets TOPO_KILL_NS to CLOCK_MONOTONIC just before the kill, and TOPO_KILL_TOOK_NS to the time that the
+# kill took.
 topo_kill_host() # HOST
 {
 	local pids
@@ -160,10 +160,10 @@ topo_bridge() # HOST NAME [OPTION...]
 
 topo_hypervisor() # HOST BACKUP_IP CLIENT_IP
 {
-	# Spanning tree as on libvirt's networks and NetworkManager's bridges, but with the kernel's
-	# shortest forward delay, 2 s. After it gets a carrier a port stays silent for two delays. A
-	# tap gets its carrier when QEMU opens it; the uplink has had one for long. So each
-	# `protect` takes about 3 s more; a test with many of them sets TOPO_STP=0.
+	# Use spanning tree, as libvirt's networks and NetworkManager's bridges do, but with the kernel's
+	# shortest forward delay, 2 s. A port stays silent for two delays after it gets a carrier. The
+	# uplink got its carrier long before, but a tap gets one only when QEMU opens it. So each
+	# `protect` takes about 3 s longer; a test with many of them sets TOPO_STP=0.
 	topo_bridge "$1" br0 stp_state 0 forward_delay 0 &&
 		topo_cable "$1" eth0 brc "c-$1" &&
 		topo_in "$1" ip link set eth0 master br0 &&
@@ -238,8 +238,8 @@ topo_down()
 	TOPO_MADE=''
 }
 
-# Remove what an earlier run left behind when SIGKILL ended it: its prefix names a process that is
-# gone.
+# Remove what earlier runs left behind when SIGKILL ended them. Such a run's prefix names a process that
+# no longer exists.
 topo_sweep()
 {
 	local path pid
@@ -253,9 +253,9 @@ topo_sweep()
 	done
 }
 
-# Start a guard process that outlives this script. It cleans up if the script dies without doing so
-# (SIGKILL, a crash of the shell). It has its own session, so that Ctrl-C does not reach it. One per
-# script.
+# Start this script's only guard process. The guard outlives the script, and cleans up if the script dies
+# without doing so (SIGKILL, a crash of the shell). It has its own session, so that Ctrl-C does not
+# reach it.
 topo_guard()
 {
 	[[ -z ${TOPO_GUARD:-} ]] || return 0
@@ -264,7 +264,8 @@ topo_guard()
 	TOPO_GUARD=$!
 }
 
-# Clean up however the script ends. A script with a trap of its own must call topo_down there.
+# Set traps that clean up, however the script ends. A script that sets its own traps must call topo_down
+# in them.
 topo_trap()
 {
 	trap topo_down EXIT

@@ -1,6 +1,6 @@
 """Test the state of a VM: vm-is.py EXPRESSION < output of `holdfastctl --json vm show`
 
-EXPRESSION is Python on `vm` (the object) and `host` (its hosts by name). Exit 0: true; 1: false.
+EXPRESSION is a Python expression in which `vm` is the VM's object and `host` its hosts by name. Exit 0: true; 1: false.
 """
 import json
 import sys
