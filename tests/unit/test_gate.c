@@ -1,4 +1,4 @@
-/* test_gate.c - the gate against a process that behaves like QEMU, with blobs of many sizes.
+/* test_gate.c - tests the gate with a process that behaves like QEMU and saves blobs of many sizes.
  *
  * A child is monitor and main thread in one: it answers QMP, and on a save emits STOP, writes its
  * "devices" to the pipe in pieces, emits RESUME and answers. What it has done is in memory that
@@ -34,16 +34,17 @@
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 #define BLOB_MAX   ((size_t)1 << 20)
 
-/* Memory that the test and the child share. */
+/* Memory shared by the test and the child. */
 struct shared {
-	_Atomic size_t blob_size;     /* of the next save */
+	_Atomic size_t blob_size;     /* size of the next save's blob */
 	_Atomic size_t piece_size;    /* bytes of each write */
-	_Atomic size_t flush_at;      /* one write ends early, at this byte; 0: none */
+	_Atomic size_t flush_at;      /* one write ends early, at this byte; 0: no write does */
 	_Atomic bool refuses;	      /* the next save fails with an error */
-	_Atomic bool sleeps_elsewhere; /* sleeps before the first write, elsewhere */
+	/* the child sleeps in a write to another pipe before the first write of the blob */
+	_Atomic bool sleeps_elsewhere;
 	_Atomic bool is_saved;	      /* the whole blob was handed to write() */
 	_Atomic bool runs;	      /* the guest runs again, after the save */
-	_Atomic int write_errno;      /* of the save */
+	_Atomic int write_errno;      /* error of the save's write */
 };
 
 struct fake {
@@ -64,7 +65,7 @@ static void say(int fd, const char *text)
 		_exit(1);
 }
 
-/* Read one command up to its end: the text, and a descriptor sent with it. */
+/* Read one complete command, and the descriptor sent with it if there is one. */
 static void hear(int fd, char *text, size_t size, int *passed_fd)
 {
 	size_t n = 0;
@@ -80,7 +81,7 @@ static void hear(int fd, char *text, size_t size, int *passed_fd)
 				     .msg_controllen = sizeof(control)};
 
 		if (n + 1 >= size || recvmsg(fd, &msg, 0) != 1)
-			_exit(0); /* the test is over */
+			_exit(0); /* the test has ended */
 		if (msg.msg_controllen > 0)
 			memcpy(passed_fd, CMSG_DATA(&control.header), sizeof(int));
 		depth += text[n] == '{' ? 1 : text[n] == '}' ? -1 : 0;
@@ -97,7 +98,8 @@ static int write_piece(int fd, size_t from, size_t size)
 	if (atomic_load(&shared->sleeps_elsewhere) && from == 0) {
 		char filler[4096] = "";
 
-		/* Another pipe, as full as the gate's; a child reads it later. */
+		/* Block on another pipe, which is full like the gate's. A child process reads that
+		 * pipe later. */
 		if (pipe(sides) < 0 || fcntl(sides[1], F_SETPIPE_SZ, 4096) < 0)
 			_exit(1);
 		if (fork() == 0) {
@@ -182,7 +184,7 @@ static _Noreturn void child(int listener, bool ignores_sigpipe)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, ignores_sigpipe ? SIG_IGN : SIG_DFL);
-	signal(SIGCHLD, SIG_IGN); /* do not wait for children */
+	signal(SIGCHLD, SIG_IGN); /* children need no wait() */
 	say(fd, "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\r\n");
 	for (;;) {
 		hear(fd, text, sizeof(text), &passed_fd);
@@ -233,13 +235,13 @@ static struct gate *open_gate(struct fake *f)
 	return g;
 }
 
-/* The guest must be stopped, and stay stopped for a time that is long for a machine. */
+/* Check that the guest is stopped, and that it stays stopped for a while. */
 static void assert_held(void)
 {
 	const struct timespec ts = {.tv_nsec = 2000000};
 
 	assert_false(shared->runs);
-	nanosleep(&ts, NULL); /* this wait is what is tested */
+	nanosleep(&ts, NULL); /* the guest must not run during this time */
 	assert_false(shared->runs);
 }
 
@@ -278,8 +280,8 @@ static void blobs_of_every_size(void **state)
 	tear_down(&f);
 }
 
-/* A blob of a whole number of pieces looks unfinished: the gate can hold its end only if it knows
- * the size beforehand. */
+/* A blob that is a whole number of pieces looks unfinished, so the gate can hold its end only if it
+ * knows the size beforehand. */
 static void whole_pieces(void **state)
 {
 	const uint8_t *got;
@@ -289,16 +291,18 @@ static void whole_pieces(void **state)
 
 	(void)state;
 	set_up(&f, true);
-	shared->blob_size = 2 * GATE_PIECE_BYTES; /* from the trial save on */
+	/* the size of the trial save and of the next save */
+	shared->blob_size = 2 * GATE_PIECE_BYTES;
 	g = open_gate(&f);
 	save_well(g, 2 * GATE_PIECE_BYTES);
 	save_well(g, 100);
-	shared->blob_size = 3 * GATE_PIECE_BYTES; /* unexpected growth: no end is held */
+	/* the blob grew unexpectedly, so the gate does not hold its end */
+	shared->blob_size = 3 * GATE_PIECE_BYTES;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), -ECANCELED);
 	assert_true(shared->runs);
 	save_well(g, 3 * GATE_PIECE_BYTES);
-	/* The write that looks like the last one is not the last. */
+	/* A write looks like the last one, but more follows. */
 	shared->blob_size = 4 * GATE_PIECE_BYTES + 5;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);
@@ -315,9 +319,9 @@ static void whole_pieces(void **state)
 	tear_down(&f);
 }
 
-/* A device flushes in the middle. The short write is not the end, and what follows may slip through
- * the room that it left in the pipe. In both cases the gate must not give out the blob as one that
- * was held at its end. */
+/* A device flushes in the middle of the blob. The short write is not the end, and it leaves room in
+ * the pipe through which the rest of the blob may pass. In neither case may the gate return the
+ * blob as one that was held at its end. */
 static void a_flush_in_the_middle(void **state)
 {
 	const uint8_t *got;
@@ -347,7 +351,8 @@ static void a_flush_in_the_middle(void **state)
 	shared->flush_at = 40000;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);
-	/* The rest fits into that room, so the save ends before the gate can hold it. */
+	/* The rest of the blob fits into the room that the short write left, so the save ends
+	 * before the gate can hold it. */
 	assert_int_equal(gate_finish(g, TIMEOUT_NS, &got, &got_size), -ECANCELED);
 	gate_close(g);
 	tear_down(&f);
@@ -386,7 +391,7 @@ static void refusals(void **state)
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), -EREMOTEIO);
 	gate_abandon(g, TIMEOUT_NS);
 	g = gate_close(g);
-	/* Over the limit: the guest runs all the same. */
+	/* The blob exceeds the limit: gate_open() fails, and the guest keeps running. */
 	shared->refuses = false;
 	assert_int_equal(gate_open(f.qmp, f.pid, 40000, &g, &error), -EFBIG);
 	assert_true(shared->runs);
@@ -405,7 +410,7 @@ static void refusals(void **state)
 	tear_down(&f);
 }
 
-/* The gate is closed in the middle of a save: the save fails, and QEMU stays alive and lets the
+/* The gate is closed in the middle of a save: the save fails, but QEMU stays alive and lets the
  * guest run. */
 static void nobody_reads(void **state)
 {
@@ -424,7 +429,7 @@ static void nobody_reads(void **state)
 	tear_down(&f);
 }
 
-/* A main thread that sleeps in a write to something else is not held. */
+/* A main thread that sleeps in a write to another pipe does not count as held. */
 static void another_sleep_is_not_taken_for_it(void **state)
 {
 	struct gate *g;

@@ -1,5 +1,5 @@
-/* Tests the client's checker and its page functions: each kind of failure that it must notice is
- * made once, and a clean run is clean. The test plays the service with real pages. */
+/* Tests the client's checker and its page functions. The test plays the service with real pages; it
+ * makes each kind of failure that the checker must notice, and a run without failures. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #define WINDOW 8
 
-/* The service in miniature: the same page functions, one window of pages. */
+/* A miniature service, with one window of pages and the real service's page functions. */
 struct fake {
 	uint8_t pages[WINDOW][GUEST_PAGE_SIZE];
 	uint32_t next;
@@ -51,7 +51,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* One request and its reply; the checker does not see the reply yet. */
+/* Make one request and its reply. The checker does not see the reply yet. */
 static struct guest_reply step(uint32_t n_pages, uint32_t n_bytes, uint64_t now_ns)
 {
 	struct guest_request q = { .type = GUEST_DIRTY, .n_pages = n_pages, .n_bytes = n_bytes };
@@ -97,7 +97,7 @@ static void test_lost_and_late(void **state)
 	assert_false(checker_clean(&checker));
 	assert_int_equal(checker_unanswered(&checker), 1);
 	assert_int_equal(checker_in_flight(&checker), 0);
-	assert_int_equal(judge(&b), 0); /* it comes after all: not lost, but out of order */
+	assert_int_equal(judge(&b), 0); /* the missing reply arrives: not lost, but out of order */
 	assert_int_equal(checker_unanswered(&checker), 0);
 	assert_int_equal(checker.n_out_of_order, 1);
 	assert_false(checker_clean(&checker));
@@ -151,8 +151,8 @@ static void test_done_twice(void **state)
 	assert_int_equal(checker.n_recounted, 1);
 }
 
-/* One page is stale: the count goes on, but the checksum is wrong when the ring comes round to that
- * page. */
+/* One page is stale: the counts are right, but the checksum is wrong when the ring reaches that
+ * page again. */
 static void test_stale_page(void **state)
 {
 	uint8_t stale[GUEST_PAGE_SIZE];

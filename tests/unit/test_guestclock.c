@@ -1,5 +1,5 @@
-/* Tests reading and setting the guest's clock in another process's memory: a child plays QEMU,
- * symbols included. */
+/* Tests reading and setting the guest's clock in another process's memory. A child process plays
+ * QEMU and has QEMU's symbols. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,14 +19,15 @@
 #include "vmm/guestclock.h"
 #include "vmm/symbol.h"
 
-/* ASan would enlarge the variables by its red zones. */
+/* Without this, ASan would add red zones to the variables and change their size. */
 #ifdef __clang__
 #define AS_IT_IS __attribute__((no_sanitize("address")))
 #else
 #define AS_IT_IS
 #endif
 
-/* Exported to modules, as QEMU exports its own (meson.build links this program so). */
+/* These symbols are exported to modules, as QEMU's are (see this program's link options in
+ * meson.build). */
 extern uint64_t timers_state[12];
 extern uint32_t use_icount;
 AS_IT_IS uint64_t timers_state[12] = {1, 2, 3, 1, 5, 6, 7, 8};
@@ -102,7 +103,7 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	end_child(pid);
 	timers_state[3] = 0;
 	pid = start_child();
-	other.clock++; /* the primary told of another state */
+	other.clock++; /* the primary reported the clock of another state */
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &other, &wanted, 10000, 3000000000, &step_ns),
 		-ESTALE);
@@ -152,9 +153,11 @@ static void what_is_not_there_is_said(void **state)
 	assert_int_equal(symbol_find(pid, "timers_state", 88, &address), -EMSGSIZE);
 	assert_int_equal(symbol_find(pid, "timers_stat", 96, &address), -ENOENT);
 	assert_int_equal(symbol_find(pid, "main", 96, &address), -ENOENT);   /* a function */
-	assert_int_equal(symbol_find(pid, "memcpy", 96, &address), -ENOENT); /* in another file */
+	/* defined in another file */
+	assert_int_equal(symbol_find(pid, "memcpy", 96, &address), -ENOENT);
 	end_child(pid);
-	assert_int_equal(symbol_find(pid, "timers_state", 96, &address), -ENOENT); /* no process */
+	/* the process has ended */
+	assert_int_equal(symbol_find(pid, "timers_state", 96, &address), -ENOENT);
 	assert_int_equal(address, 12);
 }
 
@@ -192,7 +195,7 @@ static void the_saved_clock_is_found(void **state)
 	(void)state;
 	size += add_section(blob + size, "slirp", 4, 1, 2);
 	size += add_footer(blob + size);
-	/* The name alone is not a section. */
+	/* Data that contains only the name is not a section. */
 	memcpy(blob + size, "\x05timer", 6);
 	size += 6;
 	there = size;
@@ -202,7 +205,7 @@ static void the_saved_clock_is_found(void **state)
 	assert_int_equal(guestclock_parse(blob, size, &at, &words), 0);
 	assert_int_equal(at, there);
 	assert_true(words.ticks == UINT64_MAX - 5 && words.clock == 77 && !words.is_running);
-	/* It is found again at its place, also if the guess is wrong or past the end. */
+	/* The section is found at its place, even if the guess is wrong or past the end. */
 	for (size_t guess = 0; guess < sizeof(blob) + 3; guess++) {
 		at = guess;
 		words.clock = 0;

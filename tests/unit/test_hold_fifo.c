@@ -40,7 +40,8 @@ static void test_releases_epochs_in_order(void **state)
 	hold_fifo_done(&f);
 }
 
-/* An older epoch behind a younger one (a new term without hold_discard()) must not overtake it. */
+/* A lower epoch number that follows a higher one (a new term without hold_discard()) must not
+ * overtake it. */
 static void test_never_reorders(void **state)
 {
 	struct hold_fifo f;

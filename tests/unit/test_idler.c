@@ -1,4 +1,4 @@
-/* Tests on a simulated clock when the idler spins, checks and sleeps. */
+/* Tests when the idler spins, checks and sleeps, on a simulated clock. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,8 +17,8 @@ static const struct idler_limits limits = {
 	.check_ns = 100 * US,
 };
 
-/* Sleep once from @now for @slept; @by_frame: a frame ends the sleep. Returns the time of the
- * wake-up. */
+/* Sleep once, from @now for @slept. @by_frame: a frame ends the sleep. Returns the time at which
+ * the sleep ends. */
 static uint64_t sleep_once(struct idler *idler, uint64_t now, uint64_t slept, bool by_frame)
 {
 	assert_int_equal(idler_turn(idler, now, false), IDLER_SLEEP);
@@ -49,14 +49,14 @@ static void test_short_gaps_make_it_spin(void **state)
 	(void)state;
 	idler_init(&idler, &limits, now);
 	for (i = 0; i < sizeof(expected_us) / sizeof(expected_us[0]); i++) {
-		/* spin to the end, then sleep shortly until a frame comes */
+		/* spin until the idler sleeps, then sleep briefly until a frame arrives */
 		while (idler_turn(&idler, now, false) != IDLER_SLEEP)
 			now += US;
 		now += 30 * US;
 		idler_woke(&idler, now, true);
 		assert_int_equal(idler.spin_ns, expected_us[i] * US);
 	}
-	/* after work it now stays awake for 40 us, and no longer */
+	/* after work the idler now stays awake for 40 us, not longer */
 	assert_int_equal(idler_turn(&idler, now, true), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 39 * US, false), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 40 * US, false), IDLER_SLEEP);
@@ -83,7 +83,7 @@ static void test_long_gaps_end_the_spin(void **state)
 		idler_woke(&idler, now, true);
 	}
 	assert_int_equal(idler.spin_ns, 0);
-	assert_in_range(spins, 40, 80); /* 40 + 20 + 10 + 5 us, then none */
+	assert_in_range(spins, 40, 80); /* 40 + 20 + 10 + 5 us, then no more */
 }
 
 static void test_busy_loop_still_checks(void **state)
@@ -101,7 +101,7 @@ static void test_busy_loop_still_checks(void **state)
 		checks += verdict == IDLER_CHECK;
 		now += US;
 	}
-	assert_int_equal(checks, 9); /* 999 us of work, one per 100 us */
+	assert_int_equal(checks, 9); /* one check per 100 us in 999 us of work */
 }
 
 static void test_timer_wake_gives_no_new_spin(void **state)

@@ -1,5 +1,5 @@
-/* test_inbox.c - what waits for a VM's state machine stays in order and bounded, and nothing that
- * still counts is lost. */
+/* test_inbox.c - tests the queue of inputs for a VM's state machine: it keeps their order, its size
+ * is bounded, and no input that still matters is lost. */
 #include "fleet/inbox.h"
 
 #include <errno.h>
@@ -68,8 +68,8 @@ static void test_newer_ones_replace(void **state)
 	took(VM_IN_ORDER_DONE, 0, 7);
 }
 
-/* The fault: only two strings of a queued report were copied. The others pointed into the stack
- * frame of a function that had returned. */
+/* All strings of a queued report must be copied: the sender's strings are on its stack and are gone
+ * when it returns. */
 static void test_strings_are_copied(void **state)
 {
 	char text[] = "text", throttle[] = "throttle", clock[] = "clock", way[] = "way";
@@ -83,7 +83,7 @@ static void test_strings_are_copied(void **state)
 	assert_int_equal(inbox_put(&box, &in), 0);
 	for (size_t i = 0; i < 5; i++)
 		memset(all[i], '?', 1);
-	took(VM_IN_SEEN, 0, 1); /* the report moves up in the list */
+	took(VM_IN_SEEN, 0, 1); /* now the report moves up in the list */
 	took(VM_IN_REPORT, 0, 0);
 	assert_string_equal(entry.in.text, "text");
 	assert_string_equal(entry.in.throttle_why, "throttle");
@@ -92,8 +92,8 @@ static void test_strings_are_copied(void **state)
 	assert_string_equal(entry.in.step, "step");
 }
 
-/* Down, up, down, up...: one down (of the connection that the machine knows) and the last up
- * remain. */
+/* A connection goes down, up, down, up...: the queue keeps one "down", for the connection that the
+ * machine knows, and the last "up". */
 static void test_connections_that_come_and_go(void **state)
 {
 	(void)state;

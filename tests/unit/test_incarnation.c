@@ -1,5 +1,5 @@
-/* Tests vm/incarnation: each start gets a higher number than all before, and the longer release_ms
- * is kept for a while. */
+/* Tests vm/incarnation: each start gets a higher number than all starts before it, and the longer
+ * of two release_ms is kept until its time is over. */
 #include "vm/incarnation.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ static void numbers_grow(void **state)
 
 	(void)state;
 	assert_true(n == (UINT64_C(1764000000) << 16 | 7));
-	/* A jump of the clock back does not lower the number. */
+	/* The number rises even if the clock jumps back. */
 	assert_true(incarnation_next(n, 5, 0xffff) == (UINT64_C(1764000001) << 16 | 0xffff));
 	assert_true(incarnation_next(n, 0, 0) > n);
 	/* Two starts from the same copy of the state get different numbers. */
@@ -60,15 +60,15 @@ static void starts_are_recorded(void **state)
 	assert_int_equal(last.number, 0);
 	assert_int_equal(last.release_ms, 0);
 	assert_true(first >> 16 <= clock_wall_ns() / CLOCK_NS_PER_S);
-	/* A start with a shorter time follows: the first start's time still counts, also for the
-	 * start after that. */
+	/* A second start has a shorter time: the first start's time still counts, even for a third
+	 * start. */
 	assert_int_equal(incarnation_begin(dir, 50, &last, &second, &error), 0);
 	assert_true(last.number == first && second > first);
 	assert_int_equal(last.release_ms, 150);
 	assert_int_equal(incarnation_begin(dir, 50, &last, &third, &error), 0);
 	assert_true(third > second);
 	assert_int_equal(last.release_ms, 150);
-	/* The first start's time is over. */
+	/* The first start's time has expired. */
 	assert_int_equal(incarnation_store(dir, &(struct incarnation){third, 50}), 0);
 	assert_int_equal(incarnation_begin(dir, 60, &last, &second, &error), 0);
 	assert_true(last.number == third && last.release_ms == 50);

@@ -1,5 +1,5 @@
-/* test_inspect_parse.c - parsing QEMU's texts, as recorded from Debian's 7.2, and refusing
- * others. */
+/* test_inspect_parse.c - tests that output recorded from Debian's QEMU 7.2 is parsed, and that
+ * other output is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +53,7 @@ static void test_ramblocks(void **state)
 	assert_int_equal(blocks[0].used_bytes, UINT64_C(5) << 30);
 	assert_string_equal(blocks[3].name, "0000:00:01.0/virtio-net-pci.rom");
 	assert_int_equal(blocks[5].used_bytes, 16 << 20);
-	/* A line that is not understood is an error, not skipped. */
+	/* An unknown line is an error; it is not skipped. */
 	assert_int_equal(inspect_parse_ramblocks("  pc.ram  lots\r\n", blocks, &n, &error),
 			 -EPROTO);
 	assert_non_null(strstr(error.text, "pc.ram  lots"));
@@ -122,7 +122,7 @@ static void test_classify(void **state)
 		{"0000:00:01.0/virtio-net-pci.rom", INSPECT_SKIP},
 		{"0000:00:02.0/vga.vram", INSPECT_REFUSE},
 		{"system.flash0", INSPECT_REFUSE},
-		{"pc.ram", INSPECT_REFUSE}, /* not the main memory of this machine */
+		{"pc.ram", INSPECT_REFUSE}, /* not this machine's main memory */
 		{"ram-node1", INSPECT_REFUSE},
 		{"dimm1", INSPECT_REFUSE},
 	};
@@ -162,7 +162,7 @@ static void test_compare(void **state)
 	a.blocks[0].size_bytes = 1 << 20;
 	strcpy(a.nics[0].type, "virtio-net-pci");
 	b = a;
-	b.blocks[0].hva = 0x1000; /* differs between any two processes */
+	b.blocks[0].hva = 0x1000; /* a host address, which may differ between two processes */
 	assert_int_equal(vmm_compare(&a, &b, &error), 0);
 	strcpy(b.machine, "pc-q35-7.2");
 	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);

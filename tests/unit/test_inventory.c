@@ -1,5 +1,5 @@
-/* Tests the list of a guest's parts, made from QEMU's texts, and how two lists differ; the mark of
- * a saved state's sections; and taps. */
+/* Tests the list of a guest's parts, which is made from QEMU's output, and the comparison of two
+ * lists; the mark of a saved state's sections; and the check of taps. */
 #include "vmm/inventory.h"
 
 #include <errno.h>
@@ -58,7 +58,7 @@ static int set_up(void **state)
 static void the_same_is_no_change(void **state)
 {
 	(void)state;
-	assert_int_equal(base.n, 4); /* the card's ROM belongs to the card */
+	assert_int_equal(base.n, 4); /* the card's ROM is not counted as a separate part */
 	read_all(&now, network, memory, devices);
 	assert_false(vmm_inventory_differs(&base, &now, &change));
 }
@@ -71,8 +71,8 @@ static void a_device_is_named_and_needs_no_silence(void **state)
 	assert_true(vmm_inventory_differs(&base, &now, &change));
 	assert_string_equal(change.text, "added: device rng1 (virtio-rng-pci)");
 	assert_false(change.is_net);
-	/* A missing device is a change too: the standby would have one more than the guest
-	 * knows. */
+	/* A missing device is a change too: the standby would have a device that the guest does not
+	 * know. */
 	assert_true(vmm_inventory_differs(&now, &base, &change));
 	assert_string_equal(change.text, "gone: device rng1 (virtio-rng-pci)");
 	assert_false(change.is_net);
@@ -96,10 +96,10 @@ static void what_can_send_frames_is_told_apart(void **state)
 		assert_true(change.is_net);
 	}
 	assert_true(vmm_inventory_differs(&now, &base, &change));
-	assert_false(change.is_net); /* a missing part sends nothing */
+	assert_false(change.is_net); /* a missing part sends no frames */
 }
 
-/* A back end's memory has no name until a device takes it, but must be noticed before. */
+/* The memory of a back end has no name until a device uses it, but must be noticed before that. */
 static void memory_without_a_device_is_seen(void **state)
 {
 	(void)state;
@@ -199,7 +199,8 @@ static uint64_t mark_of(const char *data, size_t size, const char *last, uint32_
 
 static void a_mark_follows_names_not_data(void **state)
 {
-	/* A device's data may look like a footer; without a header behind it, it is none. */
+	/* A device's data may look like a footer, but a footer is real only if a section's header
+	 * follows. */
 	static const char trap[] = "ab\x7e\x00\x00\x00\x01xx\x7e\x7e";
 	uint64_t mark = mark_of("abcd", 4, "0000:00:03.0/virtio-net", 1, 2);
 
@@ -222,7 +223,8 @@ static void what_has_no_footers_is_marked_by_its_size(void **state)
 	begin(&b);
 	put_section(&b, 1, "timer", 2, "abcd", 4);
 	put_byte(&b, 0);
-	for (size_t size = 0; size < b.size; size++) /* cut anywhere: no read past the end */
+	/* cut at any place: there must be no read past the end */
+	for (size_t size = 0; size < b.size; size++)
 		assert_true(vmm_sections_mark(b.data, size) != vmm_sections_mark(b.data, b.size));
 }
 
@@ -232,10 +234,10 @@ static void taps_are_exactly_what_the_file_allows(void **state)
 {
 	static const struct {
 		struct vmm_taps taps;
-		const char *words[2]; /* NULL, NULL: allowed */
+		const char *words[2]; /* must be in the error; NULL, NULL: the taps are allowed */
 	} rows[] = {
 		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1}, {NULL, NULL}},
-		/* Lost queues are queues that are switched off. */
+		/* Lost queues are queues that are switched off, so they are allowed. */
 		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1, .n_lost = 3}, {NULL, NULL}},
 		{{.taps = {{"tap1", VMM_TAP_HERE}}, .n = 1}, {"tap1", "tap0"}},
 		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap1", VMM_TAP_HERE}}, .n = 2},
@@ -271,7 +273,8 @@ static void a_process_without_taps_has_none(void **state)
 	assert_int_equal(vmm_taps_read(0x3fffffff, &taps, &error), -ESRCH);
 }
 
-/* A changed medium is a change: the standby's drive still has the old one. */
+/* A changed medium is a change of the guest, because the standby's drive still holds the old
+ * medium. */
 static void a_medium_is_a_part(void **state)
 {
 	static const char *const texts[] = {
@@ -297,7 +300,7 @@ static void a_medium_is_a_part(void **state)
 		assert_int_equal(vmm_inventory_add_media(&in[i], list), 0);
 		json_decref(list);
 	}
-	assert_int_equal(in[0].n, 1); /* a disk's file is no part */
+	assert_int_equal(in[0].n, 1); /* the file of a disk is not listed as a part */
 	assert_int_equal(in[2].n, 0);
 	for (size_t i = 1; i < 3; i++) {
 		assert_true(vmm_inventory_differs(&in[0], &in[i], &change));

@@ -1,5 +1,5 @@
-/* test_journal.c - terms on disk: they are kept, they never go down, and damage affects only its
- * VM. */
+/* test_journal.c - tests the terms on disk: they are kept and never decrease, and a damaged line
+ * affects only its VM. */
 #include "vm/journal.h"
 
 #include <errno.h>
@@ -97,7 +97,7 @@ static void test_compacts(void **state)
 	vm_journal_close(journal);
 }
 
-/* Returns the journal's text after two appends; *size gets its size. */
+/* Returns the journal's text after two appends, and its size in *size. */
 static char *sample(size_t *size)
 {
 	struct vm_journal *journal = open_journal();
@@ -135,7 +135,7 @@ static void test_every_torn_tail(void **state)
 		assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
 		vm_journal_close(journal);
 	}
-	/* Blocks of zeros in the place of the last append. */
+	/* Zeros in place of the last append, as after a power loss. */
 	memset(text + first + 10, 0, size - first - 10);
 	put(text, size);
 	journal = open_journal();
@@ -143,9 +143,9 @@ static void test_every_torn_tail(void **state)
 	vm_journal_close(journal);
 }
 
-/* Damage any byte. In the newest line: its VM is in doubt, even after the file was rewritten, and
- * has the term of the line before, until a newer line follows. In an older line, a newer line of
- * the same VM makes up for it. */
+/* Damage any single byte. Damage in the newest line puts its VM in doubt, even after the file was
+ * rewritten: the VM has the previous line's term until a newer line follows. Damage in an older
+ * line has no effect if the same VM has a newer line. */
 static void test_every_damaged_byte(void **state)
 {
 	size_t size, header = strlen("holdfast-journal 1\n"), first;
@@ -184,18 +184,18 @@ static void test_every_damaged_byte(void **state)
 	vm_journal_close(journal);
 }
 
-/* A damaged line stops only its VM. If the name cannot be read, it stops every VM that has no newer
- * line. */
+/* A damaged line puts only its own VM in doubt. If the VM's name is unreadable, every VM that has
+ * no newer line is in doubt. */
 static void test_whose_damage(void **state)
 {
 	static const struct {
 		const char *from, *to;
-		bool web1, db, new1; /* in doubt? */
+		bool web1, db, new1; /* whether each VM is in doubt */
 	} rows[] = {
 		{"term=2", "term=9", true, false, false},
 		{"sum=", "svm=", true, false, false},
 		{"web1 term=2", "web2 term=2", true, false,
-		 false}, /* the sum says that it is web1's */
+		 false}, /* the checksum shows that the line is web1's */
 		{"web1 term=2", "wEb1 term=2", true, true, true},
 		{"web1 term=2", "w\nb1 term=2", true, false, false},
 		{"web1 term=2", "web1\nterm=2", true, true, true},
@@ -207,7 +207,7 @@ static void test_whose_damage(void **state)
 	bool torn;
 
 	(void)state;
-	for (uint64_t i = 0; i < 4; i++) { /* "mail" comes after all damage */
+	for (uint64_t i = 0; i < 4; i++) { /* VM "mail" has only lines after the damage */
 		struct vm_journal_entry e = {.owner = "a", .term = i, .state = VM_PROTECTED};
 
 		(void)snprintf(e.vm, sizeof(e.vm), "%s", i == 0 ? "db" : i == 3 ? "mail" : "web1");
@@ -244,7 +244,7 @@ static void test_damage_is_told(void **state)
 	vm_journal_close(journal);
 }
 
-/* More damaged lines than the table can keep: the file is refused as a whole. */
+/* If more lines are damaged than the table can hold, the whole file is refused. */
 static void test_too_much_damage(void **state)
 {
 	struct vm_journal_table table;
@@ -283,7 +283,8 @@ static void test_failed_append(void **state)
 
 	(void)state;
 	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED), 0);
-	/* Appending fails (write limit), and rewriting too (no directory). */
+	/* Appending fails because of the limit on the file's size, and rewriting because the
+	 * directory is gone. */
 	assert_int_equal(rename(dir, gone), 0);
 	for (unsigned int i = 0; i <= VM_JOURNAL_LINES_MAX; i++) {
 		if (vm_journal_append(journal, "web1", "beta", 2, VM_PROMOTING) == 0)

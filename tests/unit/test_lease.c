@@ -1,4 +1,4 @@
-/* Tests the lease on a virtual clock: what renews it, what does not, and when it ends. */
+/* Tests which answers renew the lease, which do not, and when it ends. On a virtual clock. */
 #include "supervision/lease.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ static void test_none_is_no_limit(void **state)
 static void test_counts_from_the_beat(void **state)
 {
 	(void)state;
-	/* The answer came 300 ms after its beat was sent: these are lost. */
+	/* A lease counts from the sending of the beat, so the 300 ms until the answer are lost. */
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1300 * MS), 0);
 	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
 	assert_int_equal(lease_left_ns(&lease, 1300 * MS), 1700 * MS);
@@ -51,13 +51,14 @@ static void test_releases_shorter_than_it_runs(void **state)
 	assert_false(lease_is_over(&lease, 1150 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 2000, 150, 1100 * MS), 0);
 	assert_true(lease_may_release(&lease, 1199 * MS));
-	assert_int_equal(lease_renew(&lease, TERM, 1010 * MS, 2000, 150, 1100 * MS), 0); /* late */
+	/* an answer that came late: the time counts from its beat */
+	assert_int_equal(lease_renew(&lease, TERM, 1010 * MS, 2000, 150, 1100 * MS), 0);
 	assert_true(lease_may_release(&lease, 1199 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 150, 1100 * MS), -EINVAL);
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 0, 1100 * MS), -EINVAL);
 	lease_void(&lease);
 	assert_true(lease_may_release(&lease, 9000 * MS));
-	/* Where leases are used, frames wait for the first one; the guest runs meanwhile. */
+	/* If leases are used, output is held until the first lease; the guest may run before it. */
 	lease_init(&lease, TERM, true);
 	assert_false(lease_may_release(&lease, 1000 * MS));
 	assert_false(lease_is_over(&lease, 1000 * MS));
@@ -91,7 +92,7 @@ static void test_renewed_after_its_end(void **state)
 	(void)state;
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
-	/* The answer to a beat of long ago is authentic, but gives no time. */
+	/* A late answer to a very old beat is authentic, but its time has already expired. */
 	assert_int_equal(lease_renew(&lease, TERM, 1100 * MS, 2000, 2000, 9000 * MS), 0);
 	assert_true(lease_is_over(&lease, 9000 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 9000 * MS, 2000, 2000, 9000 * MS), 0);
@@ -104,9 +105,11 @@ static void test_newer_term(void **state)
 	(void)state;
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 9000, 9000, 1000 * MS), 0);
 	lease_enter(&lease, TERM + 1, 5000 * MS, 2000);
-	assert_int_equal(lease_end_ns(&lease), 7000 * MS); /* the old lease's time is over */
+	/* the old lease has expired; this is the vote's time */
+	assert_int_equal(lease_end_ns(&lease), 7000 * MS);
 	assert_false(lease_is_over(&lease, 5001 * MS));
-	assert_false(lease_may_release(&lease, 5001 * MS)); /* a vote lets nothing leave */
+	/* a vote does not allow output to be released */
+	assert_false(lease_may_release(&lease, 5001 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 6000 * MS, 2000, 2000, 6000 * MS), -ESTALE);
 	assert_int_equal(lease_renew(&lease, TERM + 1, 6000 * MS, 2000, 300, 6000 * MS), 0);
 	assert_int_equal(lease_end_ns(&lease), 8000 * MS);

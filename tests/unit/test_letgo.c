@@ -1,5 +1,5 @@
-/* Tests that a full pipe's writer continues when a process with much memory that holds the pipe
- * dies, before that memory is freed. */
+/* Tests a full pipe that is held open by a process with much memory. When that process dies, the
+ * pipe's writer must continue before the kernel has freed the memory. */
 #include "vmm/letgo.h"
 
 #include <errno.h>
@@ -39,7 +39,7 @@ static void *sit(void *arg)
 		pause();
 }
 
-/* Like the agent in a pause: a thread holds the pipe against QEMU. */
+/* Act like the agent in a pause: hold the full pipe, so that QEMU's write blocks. */
 static void be_agent(int pipe_read, int ready_fd) __attribute__((noreturn));
 static void be_agent(int pipe_read, int ready_fd)
 {
@@ -82,13 +82,14 @@ static void a_writer_goes_on_before_the_memory_is_gone(void **state)
 	pidfd = pidfd_open(pid, 0);
 	assert_true(pidfd >= 0);
 	p = (struct pollfd){.fd = pipe_fds[1], .events = POLLOUT};
-	assert_int_equal(poll(&p, 1, 100), 0); /* nothing is read while it lives */
+	/* while the process lives, it reads nothing from the pipe */
+	assert_int_equal(poll(&p, 1, 100), 0);
 	killed_ns = clock_mono_ns();
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
 	writable_ns = clock_mono_ns();
-	/* The pipe was emptied, not closed: QEMU's write succeeds. And the process is not gone
-	 * yet. */
+	/* The pipe was emptied, not closed, so QEMU's write succeeds. The process has not yet ended
+	 * completely. */
 	assert_int_equal(p.revents, POLLOUT);
 	p = (struct pollfd){.fd = pidfd, .events = POLLIN};
 	assert_int_equal(poll(&p, 1, 0), 0);
@@ -113,12 +114,12 @@ static void closed_in_order_nothing_is_read(void **state)
 	assert_int_equal(letgo_init(), 0);
 	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK), 0);
 	assert_int_equal(write(pipe_fds[1], bytes, 1), 1);
-	for (int i = 0; i < 100; i++) { /* repeat it */
+	for (int i = 0; i < 100; i++) { /* open and close repeatedly */
 		assert_int_equal(letgo_open(pipe_fds[0], &letgo), 0);
 		assert_null(letgo_close(letgo));
 	}
 	close(pipe_fds[0]);
-	/* Only when letgo has closed all its ends does the writer see that there is no reader. */
+	/* The writer sees that the pipe has no reader only after letgo has closed all its ends. */
 	p = (struct pollfd){.fd = pipe_fds[1], .events = 0};
 	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
 	assert_int_equal(p.revents & POLLERR, POLLERR);

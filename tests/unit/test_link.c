@@ -103,7 +103,7 @@ static void script_refuse(struct gateway *g)
 		gateway_refuse(g, 9);
 }
 
-/* Refuse an open session, as when its certificate is revoked. */
+/* Refuse an open session, as a gateway does when the peer's certificate is revoked. */
 static void script_refuse_later(struct gateway *g)
 {
 	if (gateway_take_hello(g) == 0) {
@@ -141,7 +141,7 @@ static void script_listen(struct gateway *g)
 	g->result = gateway_frame(g, &frame);
 }
 
-/* A gateway that accepts no hosts: our log must show its TLS alert, not a bare EPIPE. */
+/* The gateway accepts no hosts: our error must show its TLS alert, not only EPIPE. */
 static void wrong_role_is_readable(void **state)
 {
 	const struct wire_hello hello = primary_hello();
@@ -166,7 +166,7 @@ static void script_bad_frames(struct gateway *g)
 {
 	if (gateway_take_hello(g) == 0) {
 		gateway_welcome(g, 1);
-		gateway_send_empty(g, WIRE_EPOCH_ACK, 1); /* never sent to a primary */
+		gateway_send_empty(g, WIRE_EPOCH_ACK, 1); /* a primary must never get this type */
 	}
 }
 
@@ -226,7 +226,7 @@ static void broken_gateways(void **state)
 
 		g = gateway_start(rows[i].script, WIRE_PEER_HOST, &link);
 		r = link_handshake(link, &hello, 1, 0, soon(), &welcome);
-		if (r == -ECONNRESET || r == -EPIPE) /* the kernel chooses */
+		if (r == -ECONNRESET || r == -EPIPE) /* which error comes depends on timing */
 			r = -EPIPE;
 		assert_int_equal(r, rows[i].handshake);
 		if (r == 0) {
@@ -296,7 +296,8 @@ static void queue_is_bounded_and_drains(void **state)
 		while ((r = link_send(link, &h, pieces, 3)) == -EAGAIN) {
 			struct wire_frame frame;
 
-			/* While nobody reads, the limit holds, and time alone does not lift it. */
+			/* While the other end does not read, the limit holds, however long that
+			 * takes. */
 			if (gate[1] >= 0) {
 				assert_true(link_events(link) & EPOLLOUT);
 				assert_int_equal(link_wait(link, POLLOUT, clock_mono_ns()),
@@ -401,7 +402,8 @@ static void misuse_is_refused(void **state)
 	assert_int_equal(link_send(link, &h, NULL, 0), -EINVAL);
 	assert_int_equal(link_send_frame(link, NULL, WIRE_FRAME_MAX + 1), -EINVAL);
 	h.flags = 0;
-	assert_int_equal(link_send(link, &h, NULL, 0), -EAGAIN); /* TLS is not up */
+	/* the TLS handshake is not complete */
+	assert_int_equal(link_send(link, &h, NULL, 0), -EAGAIN);
 	{
 		const struct wire_hello hello = primary_hello();
 

@@ -1,4 +1,4 @@
-/* test_liveness.c - silence, grace, and our own stalls, on a virtual clock. */
+/* test_liveness.c - tests silence, the grace period and our own stalls, on a virtual clock. */
 #include "liveness/liveness.h"
 
 #include <setjmp.h>
@@ -37,7 +37,8 @@ static void test_seen(void **state)
 	(void)state;
 	liveness_seen(&l, 1100 * MS);
 	assert_int_equal(at(1599), LIVENESS_ALIVE);
-	assert_int_equal(at(1600), LIVENESS_SILENT); /* seen once: no more grace */
+	/* the host was seen once, so the grace period no longer applies */
+	assert_int_equal(at(1600), LIVENESS_SILENT);
 	assert_false(liveness_silent_for(&l, 5000 * MS, 6099 * MS));
 	assert_true(liveness_silent_for(&l, 5000 * MS, 6100 * MS));
 	assert_int_equal(liveness_age_ns(&l, 1600 * MS), 500 * MS);
@@ -48,10 +49,12 @@ static void test_stall(void **state)
 	(void)state;
 	liveness_seen(&l, 1100 * MS);
 	liveness_stalled(&l, &config, 300 * MS, 1500 * MS);
-	assert_int_equal(at(1999), LIVENESS_UNKNOWN); /* at least the beat timeout */
+	/* after a stall the host gets at least the beat timeout */
+	assert_int_equal(at(1999), LIVENESS_UNKNOWN);
 	assert_int_equal(at(2000), LIVENESS_SILENT);
 	liveness_stalled(&l, &config, 60000 * MS, 70000 * MS);
-	assert_int_equal(at(72999), LIVENESS_UNKNOWN); /* at most the grace period of a start */
+	/* after a long stall the host gets at most the grace period of a start */
+	assert_int_equal(at(72999), LIVENESS_UNKNOWN);
 	assert_int_equal(at(73000), LIVENESS_SILENT);
 	liveness_seen(&l, 73100 * MS);
 	assert_int_equal(at(73100), LIVENESS_ALIVE);

@@ -34,7 +34,7 @@ static int restore_stderr(void **state)
 	return 0;
 }
 
-/* Returns what was logged since the last call, as one string. */
+/* Returns all text logged since the last call, as one string. */
 static const char *logged(void)
 {
 	static char text[8192];
@@ -113,7 +113,7 @@ static void test_limited_site_counts_what_it_drops(void **state)
 	assert_string_equal(logged(), "<4>test_log: n=0 (suppressed=0)\n");
 }
 
-/* Read until @words came; only the test's own time limit ends the wait. */
+/* Read until @words were read. If they never come, only the test's own time limit ends the wait. */
 static void read_until(const char *words)
 {
 	static char text[65536];
@@ -127,15 +127,15 @@ static void read_until(const char *words)
 		size += (size_t)n;
 		if (memmem(text, size, words, n_words))
 			return;
-		if (size > n_words) { /* keep a part of @words */
+		if (size > n_words) { /* keep the end, which may be the first part of @words */
 			memmove(text, text + size - n_words, n_words);
 			size = n_words;
 		}
 	}
 }
 
-/* With a full pipe, logging does not block. Later the pipe gets the lines that fitted into the
- * spool and the number of those that did not. */
+/* Logging to a full pipe does not block. Once the pipe is read, it gets the lines that fitted into
+ * the spool and the number of lines that did not. */
 static void test_nobody_reads(void **state)
 {
 	(void)state;
