@@ -1,5 +1,5 @@
-/* Tests agent.ini and the VM files: which are accepted, what refusals say, and that a fault in one
- * VM's file affects only that VM. */
+/* Tests agent.ini and the VM files: which are accepted, what the refusals say, and that an error in
+ * one VM's file affects only that VM. */
 #include "config/agent_config.h"
 
 #include <errno.h>
@@ -103,7 +103,8 @@ static void expect_refused(int expected, const char *part)
 		fail_msg("'%s' does not name '%s'", error.text, part);
 }
 
-/* The file is refused: the VM is listed with its fault, and the other VMs are untouched. */
+/* Check that the file is refused: its VM is listed with the error, and the other VMs are not
+ * affected. */
 static void expect_fault(const char *name, const char *part)
 {
 	struct agent_config config;

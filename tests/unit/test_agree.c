@@ -1,5 +1,5 @@
-/* Tests agreement between two hosts without a gateway: each condition of a claim and of a vote, one
- * at a time. */
+/* Tests agreement between two hosts without a gateway: each condition of a claim and of a vote is
+ * tested by itself. */
 #include "peer/agree.h"
 
 #include <setjmp.h>
@@ -57,7 +57,8 @@ static void test_vote(void **state)
 	assert_string_equal(error.text, "");
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 0, &error));
 	s.policy = AGREE_UNPROTECTED;
-	s.complete_epoch = 0; /* the policy gives this protection up anyway */
+	/* no complete epoch is needed, because this policy gives the protection up */
+	s.complete_epoch = 0;
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, &error));
 	NO("heard of the gateway 1999 ms ago", s.gateway_silence_ns--, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("does not stand by", s.stands_by = false, 5, WIRE_CLAIM_DIRECT, 12);
@@ -73,7 +74,7 @@ static void test_vote(void **state)
 	NO("complete epoch here is 0", s.complete_epoch = 0, 5, WIRE_CLAIM_DIRECT, 0);
 }
 
-/* The answer was lost, so the same claim comes again. */
+/* The answer to a claim was lost, so the same claim comes again. */
 static void test_vote_again(void **state)
 {
 	struct agree_standby s = good;
@@ -84,7 +85,7 @@ static void test_vote_again(void **state)
 	assert_true(agree_vote(&s, 5, WIRE_CLAIM_DIRECT, 12, &error));
 	assert_true(agree_vote(&s, 6, WIRE_CLAIM_DIRECT, 12, &error)); /* for the next term */
 	assert_false(agree_vote(&s, 7, WIRE_CLAIM_DIRECT, 12, &error));
-	s.policy = AGREE_UNPROTECTED; /* the standby's VM file was changed meanwhile */
+	s.policy = AGREE_UNPROTECTED; /* the standby's VM file has since been changed */
 	assert_false(agree_vote(&s, 5, WIRE_CLAIM_UNPROTECTED, 12, &error));
 	assert_non_null(strstr(error.text, "was for direct"));
 	s = good;

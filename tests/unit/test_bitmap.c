@@ -34,7 +34,7 @@ static int free_buffers(void **state)
 	return 0;
 }
 
-/* Run @check with each SIMD form that this machine supports; scalar always is. */
+/* Run @check with each SIMD form that this machine supports. The scalar form always works. */
 static void for_each_form(void (*check)(void))
 {
 	enum simd_form form = simd_get_form();
@@ -46,8 +46,8 @@ static void for_each_form(void (*check)(void))
 	assert_int_equal(simd_set_form(form), 0);
 }
 
-/* The format written from bitmap.h's description, one byte at a time; -E2BIG above
- * BITMAP_SIZE_MAX. */
+/* A second encoder, written only from bitmap.h's description, that works byte by byte. Returns
+ * -E2BIG if the delta exceeds BITMAP_SIZE_MAX. */
 static int model_encode(const uint8_t *a, const uint8_t *b, uint8_t *to)
 {
 	static uint8_t masks[512], words[64];
@@ -183,7 +183,7 @@ static void test_golden_bytes(void **state)
 	for_each_form(check_golden);
 }
 
-/* Sizes around the limit: a whole line costs 65 bytes, a single byte 3. */
+/* Check sizes around the limit. A whole line takes 65 bytes, a single byte takes 3. */
 static void check_size_limit(void)
 {
 	static uint8_t model[2 * PAGE_BYTES];
@@ -229,7 +229,8 @@ static void check_malformed(void)
 		{"\x09\x00\x01\x00" LINE0, 12},	  /* no byte in the word */
 		{"\x09\x01\x01\x02" LINE0, 12},	  /* a whole bit beyond the lines */
 		{"\x09\x01\x01\x01" LINE0, 12},	  /* a whole line needs 64 bytes */
-		{"\x09\x03\x01\x00" LINE0, 12},	  /* the mask has two bytes, one is there */
+		/* the mask names two bytes, but only one follows */
+		{"\x09\x03\x01\x00" LINE0, 12},
 		{"\x09\x01\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff", 12}, /* 64 lines */
 	};
 
@@ -256,8 +257,9 @@ static void test_malformed_is_refused_and_page_untouched(void **state)
 	for_each_form(check_malformed);
 }
 
-/* Flip bytes of good deltas, truncate them, and feed noise. check and apply must agree, a refusal
- * writes nothing, and nothing is ever written outside the page (guard pages catch that). */
+/* Flip bytes of good deltas, truncate good deltas, and feed noise. bitmap_check() and
+ * bitmap_apply() must agree; a refused delta must write nothing; and no delta may write outside the
+ * page (guard pages catch that). */
 static void check_mutations(void)
 {
 	uint64_t random = 7;

@@ -35,13 +35,15 @@ static void rivals(void **state)
 	(void)state;
 	assert_true(is_rival(theirs, address, other, 1, 60));	 /* uses our address */
 	assert_true(is_rival(theirs, address, address, 2, 60)); /* announces our address */
-	assert_true(is_rival(theirs, none, address, 1, 42));	 /* probes for ours, as we do */
+	/* probes for our address, as we do */
+	assert_true(is_rival(theirs, none, address, 1, 42));
 }
 
 static void others(void **state)
 {
 	(void)state;
-	assert_false(is_rival(theirs, other, address, 1, 60)); /* a host that looks for ours */
+	/* another host's ARP request for our address */
+	assert_false(is_rival(theirs, other, address, 1, 60));
 	assert_false(is_rival(theirs, none, other, 1, 60));
 	assert_false(is_rival(theirs, none, address, 2, 60));
 	assert_false(is_rival(ours, address, address, 1, 60)); /* our own frame, looped back */

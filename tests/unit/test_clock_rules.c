@@ -1,5 +1,5 @@
-/* Tests the rules for the guest's clock on a virtual host, against a model of QEMU that keeps time
- * as the real one does. */
+/* Tests the rules for the guest's clock on a virtual host, with a model of QEMU that keeps time as
+ * QEMU does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@
 struct world {
 	uint64_t now_ns;
 	struct clock_words words; /* QEMU's clock words */
-	struct clock_words saved; /* as the last seal saved them */
+	struct clock_words saved; /* the clock words that the last seal saved */
 	struct clock_rules rules;
 	uint64_t alive_ns;	  /* what the guest's clock should have counted */
 	uint64_t cost_ns;	  /* how long each start takes from now on */
@@ -91,7 +91,7 @@ static void set(struct world *w, uint64_t sent_ns, uint64_t seen_ns)
 	assert_true(guest_ticks(w) >= before_ticks);
 }
 
-/* One seal, with @length_ns between the stop and setting the clock. */
+/* Make one seal, with @length_ns between the stop and the setting of the clock. */
 static void seal(struct world *w, uint64_t length_ns)
 {
 	uint64_t sent_ns, seen_ns;
@@ -114,14 +114,15 @@ static void seal(struct world *w, uint64_t length_ns)
 
 static void prove(struct world *w)
 {
-	for (int i = 0; i < 6; i++) { /* the last seal gives back what the others took */
+	/* the last seal gives back the time that the earlier pauses took */
+	for (int i = 0; i < 6; i++) {
 		pass(w, 100 * MS);
 		seal(w, 4 * MS);
 	}
 	assert_int_equal(w->rules.state, CLOCK_CORRECTED);
 }
 
-/* How far the guest's clock is behind a clock that was never stopped, in ns. */
+/* Returns how many ns the guest's clock is behind a clock that was never stopped. */
 static int64_t lag_ns(const struct world *w)
 {
 	return (int64_t)(5 * S + (w->now_ns - 1000 * S)) - (int64_t)guest_ns(w);
@@ -137,7 +138,8 @@ static void assert_near(int64_t value, int64_t want, uint64_t tolerance)
 	assert_in_range((uint64_t)(value - want) + tolerance, 0, 2 * tolerance);
 }
 
-/* Pauses take 40 % of all time, yet the guest's clock loses nothing and no error builds up. */
+/* Pauses take 40 % of all time, but the guest's clock must lose no time, and no error may build
+ * up. */
 static void what_pauses_take_is_given_back(void **state)
 {
 	struct world w;
@@ -171,7 +173,7 @@ static void nothing_is_written_before_three_proofs(void **state)
 		pass(&w, 100 * MS);
 		seal(&w, 4 * MS);
 		assert_int_equal(w.rules.n_set, 0);
-		assert_true(w.words.clock < words.clock); /* it lost the pause */
+		assert_true(w.words.clock < words.clock); /* the clock lost the time of the pause */
 	}
 	prove(&w);
 	assert_string_equal(clock_rules_word(&w.rules), "yes");
@@ -208,7 +210,7 @@ static void a_saved_state_that_differs_ends_it(void **state)
 	}
 }
 
-/* A state that was saved after the clock was set is right as well. */
+/* A state that was saved after the clock was set does not contradict the clock either. */
 static void a_state_saved_late_is_no_contradiction(void **state)
 {
 	struct world w;
@@ -223,8 +225,8 @@ static void a_state_saved_late_is_no_contradiction(void **state)
 	assert_int_equal(w.rules.state, CLOCK_CORRECTED);
 }
 
-/* Memory that is not a clock: another offset, a counter that stands still, a counter of
- * instructions. */
+/* Memory that does not hold the clock must never be written: a wrong offset, a counter that stands
+ * still, a counter of instructions. */
 static void what_is_no_clock_is_never_written(void **state)
 {
 	struct world w;
@@ -259,8 +261,8 @@ static void what_is_no_clock_is_never_written(void **state)
 	}
 }
 
-/* Another party's pause stops the guest's clock as always; our own pauses next to it are given
- * back. */
+/* A pause by another party stops the guest's clock, as without us. The time of our own pauses just
+ * before and after it is given back. */
 static void a_pause_by_somebody_else_is_not_given_back(void **state)
 {
 	struct world w;
@@ -305,7 +307,7 @@ static void a_pause_that_was_there_before_ours_is_not_given_back(void **state)
 		seal(&w, 4 * MS);
 	}
 	assert_int_equal(w.rules.state, CLOCK_CORRECTED);
-	assert_near(lag_ns(&w), 3 * (int64_t)S, 5 * MS); /* it includes our 4 ms */
+	assert_near(lag_ns(&w), 3 * (int64_t)S, 5 * MS); /* includes the 4 ms of our own pause */
 }
 
 /* A start that takes longer than expected is made up for at the next pause, and the clock stays
@@ -330,7 +332,8 @@ static void a_slow_start_is_made_up_for(void **state)
 	assert_true(w.rules.lost_ns < MS);
 }
 
-/* After a long stop of ours, the guest's clock catches up in jumps of bounded size. */
+/* After we have stopped the guest for a long time, its clock catches up in jumps of bounded
+ * size. */
 static void a_jump_is_bounded(void **state)
 {
 	struct world w;
@@ -357,7 +360,8 @@ static void what_is_off_counts_its_pauses(void **state)
 
 	(void)state;
 	begin(&w);
-	clock_rules_paused(&w.rules, 4 * MS); /* not off: the rules measure pauses themselves */
+	/* the rules are not off, so they measure pauses themselves */
+	clock_rules_paused(&w.rules, 4 * MS);
 	assert_int_equal(w.rules.lost_ns, 0);
 	clock_rules_off(&w.rules, "a reason");
 	clock_rules_off(&w.rules, "another");
@@ -382,7 +386,7 @@ static void the_last_minute_is_what_counts(void **state)
 	for (uint64_t ms = 30000; ms <= 75000; ms += 10) /* 45 s at 0 */
 		clock_loss_note(&loss, 100 * S + ms * MS, lost_ns);
 	assert_in_range((uint64_t)(clock_loss_percent(&loss, 175 * S, lost_ns) * 100), 950, 1050);
-	/* The loss was made up for since. */
+	/* The loss has since been made up for. */
 	assert_true(clock_loss_percent(&loss, 175 * S, lost_ns / 4) == 0);
 	/* The alarm is raised at the limit and ends below half of it. */
 	assert_false(clock_loss_alarm(&loss, 4.9, 5));

@@ -1,5 +1,5 @@
-/* Tests which time the guest's clock gets at a promotion, with two hosts whose clocks differ and a
- * link that queues. */
+/* Tests to which time the guest's clock is set at a promotion. The two hosts' clocks differ, and
+ * their link delays epochs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,8 @@
 #define MS UINT64_C(1000000)
 #define S  UINT64_C(1000000000)
 
-/* The primary's clock shows @mono_ns; the guest's clock has counted since it showed 1000 s. */
+/* Returns the clocks that the primary reports when its own clock shows @mono_ns. The guest's clock
+ * has counted since the primary's showed 1000 s. */
 static struct wire_clock told(uint64_t mono_ns)
 {
 	return (struct wire_clock){.mono_ns = mono_ns, .ns = mono_ns - 1000 * S,
@@ -28,8 +29,8 @@ static void epoch(struct clockview *view, uint64_t mono_ns, uint64_t now_ns)
 	clockview_complete(view);
 }
 
-/* How far behind real time the guest would be, in us, if it continued at @at_ns of the primary's
- * clock. */
+/* Returns how many us the guest would be behind real time if it continued when the primary's clock
+ * shows @at_ns. */
 static int64_t behind_us(const struct clockview *view, uint64_t at_ns, int64_t difference_ns)
 {
 	struct clock_words wanted;
@@ -55,8 +56,8 @@ static void the_shortest_way_counts(void **state)
 	}
 }
 
-/* Epochs that arrive seconds late do not make the guest late; neither does an epoch that never
- * became complete. */
+/* Epochs that arrive seconds late must not put the guest's clock behind; neither must an epoch that
+ * never became complete. */
 static void what_queues_is_seen_through(void **state)
 {
 	struct wire_clock clock = told(2010 * S);
@@ -74,8 +75,8 @@ static void what_queues_is_seen_through(void **state)
 	assert_in_range(behind_us(&view, 2030 * S, 0), 3000, 9000);
 }
 
-/* The primary's clock runs 100 ppm slow for an hour: no old minimum of the delay makes the guest
- * run ahead. */
+/* The primary's clock runs 100 ppm slow for an hour. An old minimum of the delay must not put the
+ * guest's clock ahead. */
 static void clocks_that_drift_apart_are_followed(void **state)
 {
 	struct clockview view;

@@ -238,7 +238,7 @@ static void test_wrong_table(void **state)
 	assert_int_equal(config_parse_buffer("t", "", 0, bad_default, 1, &s, &error), -EFAULT);
 }
 
-/* What check-config prints reads back to the same values. */
+/* Reading the output of check-config gives the same values. */
 static void test_values_round_trip(void **state)
 {
 	static const char text[] = "[host]\nname=a\nnote=x y\nlarge=123\n[net]\nnet=10.1.2.3/9\n";
@@ -308,8 +308,8 @@ static void test_load(void **state)
 	assert_non_null(strstr(error.text, path));
 }
 
-/* Inside a text value a comment mark after a blank is refused: cutting the text there would leave
- * half of a shell command to be run. */
+/* A comment mark after a blank is refused inside a text value. If the text were cut at the mark,
+ * half of a shell command would be run. */
 static void test_a_comment_does_not_cut_a_text(void **state)
 {
 	static const char *const refused[] = {

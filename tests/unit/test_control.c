@@ -1,4 +1,5 @@
-/* test_control.c - requests and answers of the management protocol, and the events behind them. */
+/* test_control.c - tests requests and answers of the management protocol, and the events that it
+ * reports. */
 #include "gateway_fixture.h"
 
 #include <arpa/inet.h>
@@ -53,7 +54,7 @@ static int close_control(void **state)
 	return 0;
 }
 
-/* Send one request; the first line of its answer goes to `answer`. */
+/* Send one request, and store the first line of its answer in `answer`. */
 static bool ask_as(unsigned int role, const char *line)
 {
 	char *newline;
@@ -162,7 +163,7 @@ static void test_events(void **state)
 
 	(void)state;
 	for (int i = 0; i < 2000; i++) {
-		f.now_ns += 1000 * MS; /* slow enough to suppress none */
+		f.now_ns += 1000 * MS; /* slow enough that no event is suppressed */
 		fleet_event(f.fleet, f.now_ns, "web1", "gateway", "text with \"quotes\"");
 	}
 	assert_true(
@@ -228,8 +229,8 @@ static void test_a_flood_of_events(void **state)
 	assert_string_equal(events_from(control->events, e->seq + 1)->text, "alarm");
 	for (uint64_t seq = 0; (e = events_from(control->events, seq)) != NULL; seq = e->seq + 1)
 		n_web1 += strcmp(e->vm, "web1") == 0;
-	/* 10 s allow the burst of both kinds, one more event per second of each, and the notes of
-	 * how many were suppressed. */
+	/* In 10 s, each of the two kinds may write its burst, then one event per second, and the
+	 * notes that say how many events were suppressed. */
 	assert_true(n_web1 >= EVENTS_BURST_VITAL + EVENTS_BURST_OTHERS);
 	assert_true(n_web1 <= EVENTS_BURST_VITAL + EVENTS_BURST_OTHERS + 2 * 12 + 1);
 	events_close(control->events);
@@ -251,8 +252,8 @@ static unsigned int n_events(const char *kind)
 	return n;
 }
 
-/* When a verdict changes often, its last change must not be suppressed: readers of the events would
- * believe for good that the primary is SUSPECT. */
+/* If a verdict changes often, its last change must not be suppressed. Otherwise readers of the
+ * events would go on believing that the primary is SUSPECT. */
 static void test_the_last_change_is_told(void **state)
 {
 	static const char *const names[] = {"PROTECTED", "SUSPECT"};
@@ -265,7 +266,7 @@ static void test_the_last_change_is_told(void **state)
 	(void)events_add(control->events, f.now_ns, "web1", "stream", "", "",
 			 "no change of state");
 	events_tick(control->events, f.now_ns + 2000 * MS);
-	events_tick(control->events, f.now_ns + 4000 * MS); /* told once, not again */
+	events_tick(control->events, f.now_ns + 4000 * MS); /* reported once, not again */
 	for (uint64_t seq = 0; (e = events_from(control->events, seq)) != NULL; seq = e->seq + 1)
 		last = strcmp(e->kind, "liveness") == 0 ? e : last;
 	assert_non_null(last);
@@ -286,7 +287,7 @@ static void serve_all(void)
 		;
 }
 
-/* A connection from @ip that has sent @hello, if any. */
+/* Connect from @ip and send @hello, unless it is NULL. Returns the socket. */
 static int knock(const char *ip, const uint8_t *hello, size_t size)
 {
 	struct sockaddr_in own = {.sin_family = AF_INET}, to;
@@ -338,7 +339,8 @@ static void test_strangers_push_out_their_own(void **state)
 	assert_int_equal(control->n_connections, CONTROL_UNPROVEN_MAX);
 }
 
-/* Operators' handshakes get a limited share of the loop that also serves the agents. */
+/* Operators' handshakes get only a limited share of the event loop's time, because the loop also
+ * serves the agents. */
 static void test_handshakes_have_a_budget(void **state)
 {
 	uint64_t now_ns = clock_mono_ns(), began_ns;
@@ -360,7 +362,8 @@ static void test_handshakes_have_a_budget(void **state)
 	assert_in_range(n_answered, 1, 6); /* one, then one per 300 ms of this test's time */
 	operator_fd = knock("127.0.0.1", hello, size);
 	assert_false(is_answered(operator_fd));
-	/* The loop wakes up for the waiting handshakes; the one from another address is first. */
+	/* The loop wakes up for the waiting handshakes. The handshake from another address comes
+	 * first. */
 	began_ns = clock_mono_ns();
 	now_ns = control_deadline_ns(control);
 	assert_in_range(now_ns, 1, began_ns + 500 * MS);
@@ -372,7 +375,8 @@ static void test_handshakes_have_a_budget(void **state)
 	}
 	for (size_t i = 0; i < 12; i++)
 		assert_true(is_answered(strangers[i]));
-	assert_true(now_ns - began_ns > 1000 * MS); /* seven of 60 ms at a fifth of the time */
+	/* seven handshakes of 60 ms each, in a fifth of the time */
+	assert_true(now_ns - began_ns > 1000 * MS);
 	wire_tls_free(tls);
 }
 

@@ -1,5 +1,5 @@
-/* test_copier.c - two threads copy exactly what one would; the source is this process's own
- * memory. */
+/* test_copier.c - tests that two threads copy exactly the same bytes as one thread. The source is
+ * this process's own memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -52,8 +52,8 @@ static int tear_down(void **state)
 	return 0;
 }
 
-/* Fill `ranges` with ranges of 1 to @longest pages with gaps, @n_pages in all. Returns their
- * number. */
+/* Fill `ranges` with ranges of 1 to @longest pages, with gaps between them and @n_pages pages in
+ * all. Returns the number of ranges. */
 static uint32_t make_ranges(uint32_t n_pages, uint32_t longest)
 {
 	uint32_t n = 0, page = 0;
@@ -121,7 +121,8 @@ static void copies_what_one_thread_would(void **state)
 	copier_free(c);
 }
 
-/* A helper that wakes up late finds the next copy or none, and writes nothing of an old one. */
+/* A helper thread that wakes up late must find the next copy or no copy, and must not write pages
+ * of an old copy. */
 static void copies_in_a_row(void **state)
 {
 	size_t size;
@@ -159,7 +160,7 @@ static void errors_end_it(void **state)
 	assert_int_equal(copier_run(c, ranges, n, count, &n_between, copy), -EFBIG);
 	assert_int_equal(n_between, 2);
 	copier_free(c);
-	/* More pages than the copier was made for. */
+	/* The ranges have more pages than the copier was made for. */
 	assert_int_equal(copier_new(mem, 255, &c), 0);
 	assert_int_equal(copier_run(c, ranges, n, wake_at_once, NULL, copy), -EINVAL);
 	copier_free(c);

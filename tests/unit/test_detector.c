@@ -1,6 +1,6 @@
-/* Tests the detector on a virtual clock, in a small world: a host with a kernel, an agent and a
- * guest, two networks, clients. Faults take parts away for a time; the world derives the evidence
- * that is left. */
+/* Tests the detector on a virtual clock, in a small model world: a host with a kernel, an agent and
+ * a guest; two networks; and clients. A fault removes parts of the world for a time, and the world
+ * then gives the detector the evidence that is left. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@
 
 #define MS UINT64_C(1000000)
 
-/* Parts that may be missing. */
+/* Parts of the world that a fault may remove. */
 #define KERNEL	  0x001u /* the host is off */
 #define AGENT	  0x002u /* stopped: its connections stay open */
 #define GUEST	  0x004u /* QEMU does not run: hung, or paused */
@@ -23,9 +23,9 @@
 #define CLIENT	  0x020u /* the primary's link to the client network */
 #define SEAL	  0x040u /* no epochs: a long seal, a stuck encoder */
 #define CLOSED	  0x080u /* the kernel closed the control connection; the agent may be back */
-#define REFERENCE 0x100u /* the client network answers nobody: the gateway's own port is dead */
-#define STANDBY	  0x200u /* the standby's stream */
-#define CLIENTS	  0x400u /* nobody uses the guest */
+#define REFERENCE 0x100u /* no host on the client network answers: the gateway's own port is dead */
+#define STANDBY	  0x200u /* the standby's stream is down */
+#define CLIENTS	  0x400u /* no client uses the guest */
 #define DEAD_HOST (KERNEL | AGENT | GUEST | PORT)
 
 struct world {
@@ -34,7 +34,7 @@ struct world {
 	struct detector_evidence e;
 	uint64_t now_ns, beat_at_ns, epoch_at_ns, probe_at_ns, client_at_ns;
 	uint64_t random;
-	uint64_t jitter_ms; /* beats come up to this late */
+	uint64_t jitter_ms; /* beats may be late by up to this time */
 	bool has_probes;
 	uint64_t lost_percent; /* of frames on the backup network, except TCP */
 	unsigned n_suspect, n_degraded;
@@ -65,7 +65,7 @@ static bool due(struct world *w, uint64_t *at_ns, uint64_t every_ms)
 	return true;
 }
 
-/* A frame reaches the guest's port if the port exists and the way to it works. */
+/* Send a frame to the guest's port; it arrives if the port exists and the path to it works. */
 static void to_guest(struct world *w, unsigned missing)
 {
 	if (missing & (KERNEL | CLIENT | PORT))
@@ -121,12 +121,14 @@ static void run(struct world *w, uint64_t ms, unsigned missing)
 		step(w, missing);
 }
 
-/* Faults that pass: they must promote nobody, and all must be well afterwards. */
+/* Faults that pass: none may cause a promotion, and afterwards the detector must be back in its
+ * normal state. */
 static const struct {
 	const char *name;
 	unsigned missing;
 	uint64_t ms;
-	enum detector_state worst; /* it must be reached; SUSPECT: may or may not be */
+	/* this state must be reached, except SUSPECT, which need not be */
+	enum detector_state worst;
 } disturbances[] = {
 	{"agent stopped for 100 ms", AGENT, 100, DETECTOR_SUSPECT},
 	{"agent stopped for 300 ms", AGENT, 300, DETECTOR_DEGRADED},
@@ -168,7 +170,7 @@ static void disturbances_promote_nobody(void **state)
 	}
 }
 
-/* Faults that stay: FAILED must come between min_ms and max_ms. */
+/* Faults that stay: FAILED must be reached between min_ms and max_ms after them. */
 static const struct {
 	const char *name;
 	unsigned missing;
@@ -213,7 +215,7 @@ static void deaths_are_seen(void **state)
 	}
 }
 
-/* Without probes, the silence of beat_timeout alone decides. */
+/* Without probes, only a silence of beat_timeout decides. */
 static void without_probes_beats_decide(void **state)
 {
 	struct world w;
@@ -230,7 +232,7 @@ static void without_probes_beats_decide(void **state)
 	assert_in_range((w.failed_ns - died_ns) / MS, 440, 560);
 }
 
-/* Suspicion learns from late beats: a host with a long tail is rarely suspected. */
+/* Suspicion adapts to late beats: a host whose beats are often late is rarely suspected. */
 static void suspicion_learns(void **state)
 {
 	struct world calm, busy;
@@ -246,7 +248,7 @@ static void suspicion_learns(void **state)
 	busy.n_suspect = 0;
 	run(&busy, 60000, 0);
 	assert_true(busy.n_suspect <= 2);
-	/* It still notices death in bounded time. */
+	/* The death of such a host is still noticed in bounded time. */
 	calm.now_ns = busy.now_ns;
 	run(&busy, 3000, DEAD_HOST);
 	assert_true(busy.failed_ns && busy.failed_ns - calm.now_ns <= 650 * MS);
@@ -284,7 +286,8 @@ static void time_going_back_is_no_time(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* Patience is for a host that is alive; once it dies, the detector waits no longer. */
+/* Patience applies only to a host that is alive: once the host dies, the detector does not wait
+ * longer. */
 static void a_degraded_host_may_die(void **state)
 {
 	struct world w;
@@ -301,7 +304,7 @@ static void a_degraded_host_may_die(void **state)
 	assert_in_range((w.failed_ns - died_ns) / MS, 80, 200);
 }
 
-/* FAILED is taken back if nobody could act on it (the standby was away). */
+/* FAILED is revoked if no promotion was possible, because the standby was away. */
 static void failed_is_taken_back(void **state)
 {
 	struct world w;
@@ -336,7 +339,7 @@ static void a_lossy_network_loses_witnesses(void **state)
 	}
 }
 
-/* An operator who pauses a guest wants it paused: nobody is promoted. */
+/* An operator who pauses a guest wants it paused, so the standby is not promoted. */
 static void a_paused_guest_is_waited_for(void **state)
 {
 	struct world w;
@@ -352,8 +355,8 @@ static void a_paused_guest_is_waited_for(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* The link is back after 2 s, TCP only after 4 s: patience starts again when the host is heard
- * again. For a host that keeps coming and going, patience still runs out. */
+/* The link returns after 2 s, but TCP only after 4 s: patience starts anew when the host is heard
+ * again. If a host keeps coming and going, patience still runs out. */
 static void what_comes_back_is_waited_for(void **state)
 {
 	struct world w;
@@ -363,7 +366,7 @@ static void what_comes_back_is_waited_for(void **state)
 	world_init(&w, true, 9);
 	run(&w, 2000, 0);
 	run(&w, 2000, BACKUP);
-	run(&w, 2000, AGENT); /* witness and probes arrive, TCP does not */
+	run(&w, 2000, AGENT); /* witness datagrams and probe answers arrive, TCP does not */
 	assert_int_equal(w.d.state, DETECTOR_DEGRADED);
 	run(&w, 500, 0);
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
@@ -411,8 +414,9 @@ static void evidence_in_words(void **state)
 	assert_string_equal(detector_state_name(99), "UNKNOWN");
 }
 
-/* A path on which a living host was silent is broken. Silence on the other path too then proves
- * less: the verdict takes beat_timeout, until the broken path answers again. */
+/* A path on which a living host was silent counts as broken. While a path is broken, silence on the
+ * other path proves less, so the verdict takes beat_timeout. This ends when the broken path answers
+ * again. */
 static void a_broken_way_is_no_evidence(void **state)
 {
 	char text[DETECTOR_TEXT_MAX];
@@ -447,7 +451,8 @@ static void a_broken_way_is_no_evidence(void **state)
 	}
 }
 
-/* Random passing faults in any order, each shorter than the patience, with pauses for recovery. */
+/* Random faults that pass, in any order. Each is shorter than the patience, with pauses for
+ * recovery between them. */
 static void random_disturbances(void **state)
 {
 	struct world w;

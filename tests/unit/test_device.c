@@ -1,4 +1,4 @@
-/* Tests a port's device strings: which are accepted, which are refused, which defaults are
+/* Tests a port's device strings: which are accepted, which are refused, and which defaults are
  * added. */
 #include <setjmp.h>
 #include <stdarg.h>

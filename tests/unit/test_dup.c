@@ -1,4 +1,4 @@
-/* Tests which pages dup may copy, and when, and that it finds only pages with equal bytes. */
+/* Tests which pages a DUP may copy, and when, and that only pages with equal bytes are found. */
 #include "epoch/dup.h"
 
 #include <errno.h>
@@ -52,8 +52,8 @@ static const uint8_t *page_of(unsigned content)
 	return page;
 }
 
-/* Page @index becomes page_of(@content) and stays pinned. Returns the source of its DUP; -1: no DUP
- * was found; -2: none was allowed. */
+/* Change page @index to page_of(@content), and keep it pinned. Returns the source of its DUP, -1 if
+ * no source was found, or -2 if the page may not be a DUP. */
 static int begin_page(struct fixture *f, uint32_t index, unsigned content)
 {
 	int r = dup_offer(f->dup, index), result = r > 0 ? -1 : -2;
@@ -74,7 +74,7 @@ static int begin_page(struct fixture *f, uint32_t index, unsigned content)
 	return result;
 }
 
-/* Page @index's record is written; unpin the page. */
+/* Tell dup that page @index's record is written, and unpin the page. */
 static void end_page(struct fixture *f, uint32_t index)
 {
 	reference_put(f->reference, reference_peek(f->reference, index));
@@ -103,7 +103,8 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	expect(f, 0, 1); /* does nothing in a FULL epoch */
 	assert_int_equal(send_page(f, 1, 7), -1);
 	assert_int_equal(send_page(f, 2, 7), 1);
-	assert_int_equal(send_page(f, 3, 7), 2); /* the newest stays longest in the reference */
+	/* the newest source, because it stays in the reference longest */
+	assert_int_equal(send_page(f, 3, 7), 2);
 	assert_int_equal(send_page(f, 3, 8), -1); /* the next round of the same epoch */
 	assert_int_equal(send_page(f, 4, 8), 3);
 	assert_int_equal(send_page(f, 5, 7), -1); /* the entry points to 3, now changed */
@@ -114,7 +115,8 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	assert_int_equal(send_page(f, 8, 7), 7);
 }
 
-/* A page is no source before its record is written, and no DUP may come before that record. */
+/* A page cannot be a source before its record is written, and no DUP of it may come before that
+ * record. */
 static void what_is_under_way_is_not_copied(void **state)
 {
 	struct fixture *f = *state;
@@ -158,7 +160,7 @@ static void little_that_changed_is_not_looked_at(void **state)
 	}
 }
 
-/* When no content repeats, few pages are looked up; when a few contents repeat again, all are. */
+/* While no content repeats, few pages are looked up; once contents repeat again, all pages are. */
 static void it_is_looked_for_where_it_is_found(void **state)
 {
 	struct fixture *f = *state;
@@ -215,7 +217,7 @@ static void an_ordinary_epoch_copies_what_stays(void **state)
 	expect(f, 1, 3);
 	assert_int_equal(send_page(f, 1, 16), 12 + 1);
 	assert_int_equal(send_page(f, 2, 17), 14);
-	/* With DUP off, nothing is looked up and nothing is refused. */
+	/* With DUP off, no page is looked up, and no page is refused. */
 	dup_begin(f->dup, false, false);
 	expect(f, 1, 3);
 	assert_int_equal(send_page(f, 3, 17), -2);

@@ -35,8 +35,7 @@ static int free_buffers(void **state)
 	return 0;
 }
 
-/* Check the header against ARCH and the data against the class; then bring the standby's page up to
- * date. */
+/* Check the record's header and its data, and apply the record to the standby's page. */
 static void take_record(size_t size, uint32_t index, enum page_class class)
 {
 	assert_true(size >= PAGE_RECORD_HEADER_BYTES);
@@ -92,7 +91,8 @@ static void test_classes(void **state)
 	assert_int_equal(encoder.bytes[PAGE_XRLE], 11);
 }
 
-/* With both deltas negotiated the shorter one is used; with one, only that one. */
+/* If both delta classes were negotiated, the shorter delta is used; if only one was, only that
+ * class is used. */
 static void test_both_deltas(void **state)
 {
 	struct page_encoder encoder = {.features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP};
@@ -125,8 +125,9 @@ static void test_both_deltas(void **state)
 	assert_int_equal(encoder.n_records[PAGE_BITMAP], 2);
 }
 
-/* page_delta() gives the data of page_encode()'s record and does not change the reference. With
- * both deltas allowed it is never longer than the bitmap, and shorter when it is an XRLE delta. */
+/* page_delta() makes the same data as page_encode()'s record, and does not change the reference.
+ * With both delta classes allowed, the data is never longer than the bitmap, and shorter if it is
+ * an XRLE delta. */
 static void test_delta_alone(void **state)
 {
 	static uint8_t delta[PAGE_BYTES], bitmap[PAGE_BYTES];
@@ -172,7 +173,7 @@ static void check_in_step(uint64_t features)
 		static uint8_t ignored[PAGE_BYTES];
 		size_t size;
 
-		/* Sometimes a new page, otherwise a change to the last one. */
+		/* In some steps take a new page; otherwise change the previous page. */
 		if (i % 20 == 0)
 			pattern_pair((unsigned int)(i / 20) % PATTERN_N_KINDS, &random, ignored,
 				     page);

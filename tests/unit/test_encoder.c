@@ -18,7 +18,7 @@
 #define ALL_CLASSES (PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP | PAGE_FEATURE_DUP)
 #define ABANDONED 1500u /* pages of an epoch that is abandoned */
 
-/* Two runs: the pages copied ahead, and those copied in the pause. */
+/* Encode an epoch with two runs of pages: those copied ahead, and those copied in the pause. */
 static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_changes)
 {
 	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full ? WIRE_FLAG_FULL : 0),
@@ -65,7 +65,8 @@ static void retained_epochs_remember_their_features(void **state)
 	encode(f, 2, false, 100);
 	assert_true(encoder_can_resend(f->encoder, both));
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
-	/* Later epochs with fewer features do not change that; the epoch's commit does. */
+	/* Later epochs with fewer features do not make the old epochs decodable; only their commit
+	 * lifts the refusal. */
 	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE);
 	encode(f, 3, false, 100);
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
@@ -81,8 +82,8 @@ static void retained_epochs_remember_their_features(void **state)
 	fixture_deliver(f);
 }
 
-/* Whether frames are packed or not, and whenever that changes, the standby gets the same guest, in
- * fewer bytes if packed. */
+/* The standby gets the same guest whether frames are packed or not, and whenever packing is turned
+ * on or off. Packed frames take fewer bytes. */
 static void the_second_stage_changes_nothing_but_bytes(void **state)
 {
 	struct fixture *f = *state;
@@ -145,7 +146,7 @@ static void features_change_between_epochs(void **state)
 	}
 }
 
-/* Change a page for the tests below: to one of a few contents, or by a small change. */
+/* Change a page for the tests below: give it one of a few contents, or change it a little. */
 static void repeat_page(uint8_t *page)
 {
 	static uint8_t contents[20][4096];
@@ -179,7 +180,7 @@ static void copy_repeated_pages(struct fixture *f)
 	}
 }
 
-/* Encode an epoch as the engine does: a FULL one in two rounds. */
+/* Encode an epoch as the engine does; a FULL epoch takes two rounds. */
 static void encode_repeated(struct fixture *f, uint64_t epoch, bool is_full)
 {
 	struct encoder_cursor cursor;
@@ -227,8 +228,8 @@ static void equal_pages_are_sent_once(void **state)
 			deliver_again(f);
 		retain_drop(f->retain, epoch);
 		encoder_get_counts(f->encoder, &after);
-		/* Pages of unfinished units are no sources, and an epoch may have no more than
-		 * those. */
+		/* Expect only a few DUPs: pages of unfinished units cannot be sources, and all
+		 * units of an epoch may be unfinished. */
 		assert_true(after.n_dup > before.n_dup + 20);
 	}
 	assert_true(after.n_dup > after.n_raw);
@@ -256,7 +257,8 @@ static void no_duplicates_without_their_feature(void **state)
 	assert_true(encoder_can_resend(f->encoder, ALL_CLASSES));
 }
 
-/* A page that was not announced may already have been a source: the epoch must not go on. */
+/* A page that was not announced may already have been a DUP's source, so the epoch must be
+ * abandoned. */
 static void a_page_not_announced_ends_the_epoch(void **state)
 {
 	struct fixture *f = *state;
@@ -286,7 +288,7 @@ static void a_full_epoch_stands_alone(void **state)
 
 	encode(f, 1, true, 300);
 	fixture_deliver(f);
-	/* The standby lost everything; all pages are offered once more. */
+	/* The standby has lost its copy; all pages are offered again. */
 	memset(f->standby.pages, 0xee, (size_t)N_PAGES * 4096);
 	memset(f->standby.blob, 0xee, BLOB_MAX);
 	retain_drop_all(f->retain);
@@ -315,7 +317,7 @@ static void an_idle_epoch_is_small(void **state)
 	fixture_deliver(f);
 }
 
-/* Deliver as few frames as make some room in the backlog. */
+/* Deliver frames only until there is some room in the backlog. */
 static void make_room(struct fixture *f)
 {
 	do
@@ -323,8 +325,8 @@ static void make_room(struct fixture *f)
 	while (!retain_has_room(f->retain, 1));
 }
 
-/* The backlog holds less than one epoch and is full before every frame that needs room: the encoder
- * always continues where it stopped. */
+/* The backlog holds less than one epoch, and is full before every frame that needs room. The
+ * encoder must always continue where it stopped. */
 static void a_full_backlog_at_every_point_loses_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -370,8 +372,8 @@ static void a_full_backlog_at_every_point_loses_nothing(void **state)
 	assert_true(n_full > 20);
 }
 
-/* When an epoch is abandoned at any moment, no thread still reads its pages: their memory is freed
- * at once. */
+/* An epoch can be abandoned at any moment. Its pages are freed at once, so no thread may still read
+ * them. */
 static void an_epoch_can_be_abandoned_at_any_moment(void **state)
 {
 	struct fixture *f = *state;
@@ -435,8 +437,8 @@ static void the_encoder_can_end_at_any_moment(void **state)
 	}
 }
 
-/* A reference too small for the working set costs bytes (whole pages), but no page is ever
- * wrong. */
+/* If the reference is too small for the working set, more bytes are sent (whole pages), but no page
+ * is ever wrong. */
 static void a_small_reference_costs_bytes_only(void **state)
 {
 	struct fixture *f = *state;

@@ -45,7 +45,7 @@ static void test_close_keeps_errno(void **state)
 	assert_int_equal(fcntl(fd, F_GETFD), -1);
 }
 
-/* A FIFO in the place of a file must not make the reader wait for a writer. */
+/* If a FIFO is at the file's path, the reader must not wait for a writer. */
 static void test_a_pipe_in_the_place_of_a_file(void **state)
 {
 	char *data = NULL;
@@ -61,7 +61,7 @@ static void test_a_pipe_in_the_place_of_a_file(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
-/* Root accepts a file only if root alone may write it. */
+/* A process that runs as root accepts a file only if no other user may write it. */
 static void test_a_file_that_others_may_change(void **state)
 {
 	static const struct {
@@ -123,7 +123,7 @@ static void test_failed_replace_keeps_the_old_file(void **state)
 	(void)state;
 	assert_int_equal(fd_write_file_atomic(path, "old", 3), 0);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-	assert_int_equal(mkdir(tmp, 0700), 0); /* blocks the temporary file */
+	assert_int_equal(mkdir(tmp, 0700), 0); /* a directory at the temporary file's path */
 	assert_int_equal(fd_write_file_atomic(path, "new", 3), -EISDIR);
 	assert_int_equal(rmdir(tmp), 0);
 	assert_int_equal(fd_read_file(path, 10, &data, &size), 0);

@@ -1,4 +1,4 @@
-/* Tests fence commands: however a command ends, its end is told once. */
+/* Tests fence commands: the end of a command is reported exactly once, however the command ends. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,10 +64,10 @@ static int teardown(void **state)
 static void start(const char *command, uint64_t timeout_ns)
 {
 	fence_start(t.fence, command, "web1", "alpha", 7, timeout_ns, clock_mono_ns());
-	assert_int_equal(t.n_told, 0); /* start never calls back */
+	assert_int_equal(t.n_told, 0); /* starting a command never calls back */
 }
 
-/* Turn the loop as main does, until the callback was called. */
+/* Run the event loop as main() does, until the callback was called. */
 static void wait_told(void)
 {
 	uint64_t give_up_ns = clock_mono_ns() + 30 * CLOCK_NS_PER_S;
@@ -120,7 +120,7 @@ static void failures_are_told(void **state)
 	}
 }
 
-/* The timeout also kills the command's children, which would keep the log open. */
+/* The timeout also kills the command's children, which would otherwise keep the log open. */
 static void time_is_bounded(void **state)
 {
 	(void)state;
@@ -187,7 +187,8 @@ static void the_log_is_not_waited_for(void **state)
 	assert_memory_equal(t.text, "exit status 4", 13);
 	assert_int_equal(rmdir(log), 0);
 	t.n_told = 0;
-	start("umask", 10 * CLOCK_NS_PER_S); /* the log is private; the command gets our umask */
+	/* only the log gets a private mode; the command runs with our own umask */
+	start("umask", 10 * CLOCK_NS_PER_S);
 	wait_told();
 	assert_string_not_equal(t.text, "exit status 0: 0077");
 	assert_int_equal(stat(log, &st), 0);

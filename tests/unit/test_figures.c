@@ -1,5 +1,5 @@
-/* test_figures.c - the engine's page figures count ordinary epochs only: a FULL one would distort
- * them. */
+/* test_figures.c - tests that the engine's page figures count only ordinary epochs, because FULL
+ * epochs would distort them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +32,8 @@ static void full_epoch(struct fixture *f, uint64_t epoch, bool is_given_up)
 		fixture_deliver(f);
 }
 
-/* Page 0 changes a little, page 1 becomes zero, page 2 stays the same, page 3 is replaced. */
+/* Encode an epoch in which page 0 changes a little, page 1 becomes zero, page 2 stays the same, and
+ * page 3 gets new content. */
 static void ordinary_epoch(struct fixture *f, uint64_t epoch)
 {
 	f->pages[17]++;

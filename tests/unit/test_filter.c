@@ -1,4 +1,4 @@
-/* Tests what the filter in front of lwIP lets through: one row per rule, then every short
+/* Tests which frames the filter in front of lwIP accepts: one row per rule, then every shorter
  * length. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,7 +56,7 @@ static enum filter_verdict judge(const uint8_t *frame, size_t size, struct filte
 	return verdict;
 }
 
-/* One changed byte of a good frame. */
+/* A row changes one byte of a good frame. */
 struct row {
 	const char *name;
 	size_t at;
@@ -179,7 +179,7 @@ static void test_views(void **state)
 	assert_int_equal(view.payload_size, 5);
 	assert_int_equal(view.partial_csum, 0);
 
-	frame[23] = 17; /* the same bytes as UDP: length 8 + 3 */
+	frame[23] = 17; /* the same bytes as a UDP datagram of length 8 + 3 */
 	bytes_put_be16(frame + 38, 11);
 	assert_int_equal(judge(frame, SYN_BYTES + 6, &view), FILTER_UDP);
 	assert_int_equal(view.dest_port, 7);
@@ -194,7 +194,7 @@ static void test_views(void **state)
 	frame[34] = 8;
 	frame[35] = 0;
 	assert_int_equal(judge(frame, SYN_BYTES + 6, &view), FILTER_ICMP_ECHO);
-	frame[34] = 5; /* redirect */
+	frame[34] = 5; /* ICMP redirect */
 	assert_int_equal(judge(frame, SYN_BYTES + 6, &view), FILTER_PROTOCOL);
 }
 
@@ -212,7 +212,8 @@ static void test_partial_checksum(void **state)
 	assert_int_equal(view.partial_csum, 1);
 }
 
-/* Random bytes: nothing is read past the end (ASan), and whatever passes lies inside the frame. */
+/* Feed random bytes: no byte past the end is read (ASan checks that), and what an accepted frame's
+ * view names lies inside the frame. */
 static void test_random_frames(void **state)
 {
 	uint8_t frame[128];

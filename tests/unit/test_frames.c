@@ -43,7 +43,7 @@ static void test_arp_bytes(void **state)
 	frames_arp_request(frame, &us, &to);
 	assert_memory_equal(frame, expected, sizeof(frame));
 
-	/* The peer parses it as a request, and parses our reply as a reply. */
+	/* The peer parses our request as a request, and our reply as a reply. */
 	struct frames_view view;
 
 	assert_int_equal(frames_parse(&peer, frame, sizeof(frame), &view), FRAMES_ARP_REQUEST);
@@ -54,7 +54,7 @@ static void test_arp_bytes(void **state)
 	assert_memory_equal(frame + 32, peer.mac, 6);
 }
 
-/* Check the sums with the tests' own code. */
+/* Check the checksums with the tests' own code. */
 static void check_sums(const uint8_t *frame)
 {
 	uint8_t copy[FRAMES_BYTES];
@@ -123,7 +123,8 @@ static void test_answers(void **state)
 	assert_int_equal(parse(answer, sizeof(answer), &view), FRAMES_REFUSED);
 }
 
-/* One changed byte of a good answer. @sealed: the sums are corrected afterwards. */
+/* A row changes one byte of a good answer. @sealed: the checksums are corrected after the
+ * change. */
 struct row {
 	const char *name;
 	size_t at;
@@ -228,7 +229,7 @@ static void test_hostile_tcp(void **state)
 	CHECK_ROWS(answer, rows);
 }
 
-/* Nothing shorter than a whole answer is accepted, and nothing past its end is read. */
+/* No answer is accepted that is shorter than a whole one, and no byte past its end is read. */
 static void test_every_length(void **state)
 {
 	uint8_t frame[3][FRAMES_BYTES], answer[FRAMES_BYTES];

@@ -1,4 +1,4 @@
-/* test_fsm.c - each flow of vm/fsm alone; fsm_lab.h checks the rules. */
+/* test_fsm.c - tests each flow of vm/fsm by itself. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -45,7 +45,7 @@ static void test_standby_refuses(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_int_equal(lab.journal.term, 2);
 	assert_non_null(strstr(lab.last_reply.text, "no room for the RAM file"));
-	/* The primary got no order at all. */
+	/* The primary must not have got any order. */
 	assert_int_equal(lab.last_order[0].verb, 0);
 }
 
@@ -63,8 +63,8 @@ static void test_primary_refuses(void **state)
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 }
 
-/* A standby that cannot work is not retried for ever, and the operator is told why. Once the VM is
- * protected, though, a standby that no longer fits does not end the protection. */
+/* A standby that does not fit is not retried for ever, and the operator is told the reason. But
+ * once the VM is protected, a standby that no longer fits does not end the protection. */
 static void test_standby_does_not_fit(void **state)
 {
 	struct vm_input refused = {.kind = VM_IN_STREAM_REFUSED, .host = 1,
@@ -119,7 +119,8 @@ static void test_primary_lost(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
 	assert_int_equal(lab.last_order[1].epoch, 2);
-	/* The old term is over: its acknowledgements do not count and its streams are refused. */
+	/* The old term has ended: its acknowledgements do not count, and its streams are
+	 * refused. */
 	lab_ack(&lab, 3);
 	assert_int_equal(lab.n_commits, 2);
 	lab.peer[1].complete = 2;
@@ -127,7 +128,7 @@ static void test_primary_lost(void **state)
 	lab.peer[0].state = WIRE_STATE_LOST;
 	lab_obey(&lab, 1);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	/* The old primary is fenced, and again after each return. */
+	/* The old primary is ordered to fence itself, again each time it returns. */
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
 	lab_down(&lab, 0);
 	lab_up(&lab, 0);
@@ -163,8 +164,8 @@ static void report_throttle(uint8_t percent, const char *why)
 		.epoch = lab.peer[0].committed, .throttle_percent = percent, .throttle_why = why});
 }
 
-/* The begin and the end of throttling are events, changes in between are not. An agent that
- * restarts has stopped throttling. */
+/* The beginning and the end of throttling are reported as events; changes between them are not. An
+ * agent that has restarted no longer throttles. */
 static void test_throttle_is_told(void **state)
 {
 	(void)state;
@@ -211,7 +212,7 @@ static void test_unprotect(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_int_equal(lab.journal.term, 2);
 	assert_false(lab.replied);
-	assert_int_equal(lab.n_closes, 2); /* at the begin and the end of the term */
+	assert_int_equal(lab.n_closes, 2); /* once when the term began, once when it ended */
 	lab_settle(&lab);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
@@ -274,7 +275,8 @@ static void test_promotion_refused(void **state)
 	assert_int_equal(lab.journal.state, VM_FAILED);
 	assert_false(lab.last_reply.ok);
 	assert_non_null(strstr(lab.last_reply.text, "no such epoch"));
-	assert_string_equal(lab.last_event, lab.last_reply.text); /* tells those who did not ask */
+	/* the event informs operators who did not give the command */
+	assert_string_equal(lab.last_event, lab.last_reply.text);
 	lab_run(&lab, 2000, 3);
 	assert_int_equal(lab.journal.state, VM_FAILED); /* only the operator can decide */
 	lab_report(&lab, 1);
@@ -315,7 +317,7 @@ static void test_no_second_owner_after_failure(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.journal.term, 2);
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
-	/* A running guest in any other term than the ordered one proves nothing. */
+	/* A guest that runs in another term than the ordered one does not prove a promotion. */
 	start_protected(NULL);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_run(&lab, 31000, 3);
@@ -359,7 +361,7 @@ static void test_give_back_asks_first(void **state)
 			assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
 		}
 	}
-	/* Without an answer the guest does not go back. */
+	/* Without the standby's answer, the guest is not given back. */
 	start_protected(NULL);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_run(&lab, 31000, 3);
@@ -375,7 +377,7 @@ static void test_promoted_while_away(void **state)
 {
 	(void)state;
 	lab_command(&lab, VM_COMMAND_FAILOVER);
-	lab_obey(&lab, 1); /* now the same, but beta's answer is lost */
+	lab_obey(&lab, 1); /* from here: as above, but beta's answer is lost */
 	start_protected(NULL);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_down(&lab, 1);
@@ -421,7 +423,7 @@ static void test_primary_agent_restart(void **state)
 	assert_int_equal(lab.resume_epoch, 2);
 	lab_ack(&lab, 3);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	/* QEMU has no QMP socket any more, so the agent cannot take over its guest again. */
+	/* QEMU no longer has a QMP socket, so the restarted agent cannot take over its guest. */
 	lab_down(&lab, 0);
 	lab.peer[0].state = WIRE_STATE_LOST;
 	lab_up(&lab, 0);
@@ -440,7 +442,8 @@ static void test_standby_lost_its_epochs(void **state)
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
 	lab_settle(&lab);
-	assert_int_equal(lab.journal.state, VM_SYNCING); /* beta may not be promoted now */
+	/* in this state beta may not be promoted */
+	assert_int_equal(lab.journal.state, VM_SYNCING);
 	assert_int_equal(lab.resume_epoch, 0);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	assert_false(lab.last_reply.ok);
@@ -473,13 +476,13 @@ static void test_gateway_restart(void **state)
 	lab_settle(&lab);
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.journal.term, 2);
-	lab_up(&lab, 0); /* the fence does not depend on the gateway's memory */
+	lab_up(&lab, 0); /* the restarted gateway still fences alpha */
 	lab_report(&lab, 0);
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
 }
 
-/* The gateway's memory and the standby's data are both lost: nobody may be promoted before a new
- * first copy. */
+/* The gateway's memory and the standby's data are both lost: the standby may not be promoted before
+ * a new first copy. */
 static void test_restart_and_standby_lost_its_epochs(void **state)
 {
 	(void)state;

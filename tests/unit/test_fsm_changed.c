@@ -1,8 +1,8 @@
-/* Tests a guest that changes while it is protected, as its agent reports it; fsm_lab.h checks the
- * rules. */
+/* Tests what happens when an agent reports that its guest changed while it was protected. fsm_lab.h
+ * checks the rules. */
 #include "fsm_lab.h"
 
-#define AGAIN_MS 10000 /* between two tries */
+#define AGAIN_MS 10000 /* ms between two attempts to protect the VM again */
 
 static struct lab lab;
 
@@ -13,7 +13,7 @@ static int start(void **state)
 	return 0;
 }
 
-/* The owner's report about its guest. */
+/* Let the owner report about its guest. */
 static void report(bool is_uncovered, bool is_covered_again)
 {
 	(void)lab_feed(&lab, (struct vm_input){
@@ -38,7 +38,7 @@ static void test_suspended_and_again(void **state)
 	is_now(VM_UNPROTECTED, 2);
 	assert_non_null(strstr(lab.last_event, "suspended: alpha says: added: rng1"));
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
-	report(true, false); /* late reports of the old term */
+	report(true, false); /* these reports are late: they carry the old term */
 	report(false, true);
 	is_now(VM_UNPROTECTED, 2);
 	lab_settle(&lab);
@@ -49,7 +49,7 @@ static void test_suspended_and_again(void **state)
 	is_now(VM_PROTECTED, 3);
 }
 
-/* A standby that is not ready is asked again, but not at once. */
+/* If the standby is not ready, the gateway asks it again, but not at once. */
 static void test_again_is_tried_again(void **state)
 {
 	(void)state;
@@ -65,7 +65,7 @@ static void test_again_is_tried_again(void **state)
 	lab_run(&lab, AGAIN_MS, 3);
 	report(false, true);
 	is_now(VM_PREPARING, 5);
-	/* The same when it is the owner that refuses. */
+	/* The gateway also asks again later if the owner refuses. */
 	assert_true(lab_obey(&lab, 1));
 	lab_done(&lab, 0, WIRE_ORDER_FAILED, "not now");
 	is_now(VM_UNPROTECTED, 6);
@@ -75,7 +75,7 @@ static void test_again_is_tried_again(void **state)
 	is_now(VM_PREPARING, 7);
 }
 
-/* If the guest changes during the first copy, the waiting operator gets the answer. */
+/* If the guest changes during the first copy, the waiting operator is told so in the reply. */
 static void test_changed_before_it_is_protected(void **state)
 {
 	(void)state;
@@ -101,8 +101,8 @@ static void test_an_operators_word_counts_more(void **state)
 	is_now(VM_UNPROTECTED, 2);
 }
 
-/* No agent's report begins a protection that ended for another reason, or for a reason that the
- * gateway does not know. */
+/* An agent's report must not restart a protection that ended for another reason, or for a reason
+ * that the gateway does not know. */
 static void test_no_agent_begins_a_protection(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* Tests vm/fsm_newer.c: the gateway adopts what two hosts agreed on while it was away. fsm_lab.h
- * checks the rules. */
+/* Tests vm/fsm_newer.c: the gateway adopts what both hosts agreed on while they were cut off from
+ * it. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -30,8 +30,8 @@ static void cut_off(bool direct, bool answered, bool restarts)
 static void back(uint8_t h)
 {
 	lab_up(&lab, h);
-	/* The connection alone must cause nothing: a promotion now would use a term that beta voted
-	 * away. */
+	/* The connection alone must cause nothing: a promotion now would use a term that beta's
+	 * vote has ruled out. */
 	lab_run(&lab, 200, 1u << h);
 	assert_int_equal(lab.n_promotions, 0);
 	lab_report(&lab, h);
@@ -60,13 +60,13 @@ static void test_direct_is_adopted(void **state)
 	(void)state;
 	for (int i = 0; i < 4; i++) {
 		cut_off(true, true, i & 1);
-		back(i & 2 ? 1 : 0); /* either host may be first */
+		back(i & 2 ? 1 : 0); /* either host may return first */
 		if (!(i & 2))
-			is_now(VM_PROTECTED, 1); /* the owner's word alone is not enough */
+			is_now(VM_PROTECTED, 1); /* the owner's report alone is not enough */
 		back(i & 2 ? 0 : 1);
 		is_now(VM_PROTECTED, 2);
 		lab_settle(&lab);
-		assert_int_not_equal(lab.last_order[0].term, 2); /* nobody gets an order */
+		assert_int_not_equal(lab.last_order[0].term, 2); /* neither host gets an order */
 		assert_int_not_equal(lab.last_order[1].term, 2);
 		stream_again();
 		lab_run(&lab, 1000, 3);
@@ -84,7 +84,7 @@ static void test_direct_and_the_primary_died(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 	assert_int_equal(lab.journal.term, 3);
 	assert_int_equal(lab.journal.owner, 1);
-	lab_settle(&lab); /* lab_obey() checks that nothing released is lost */
+	lab_settle(&lab); /* lab_obey() checks that no released epoch is lost */
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_RUNNING);
 	/* The old primary comes back and is fenced. */
 	lab_up(&lab, 0);
@@ -129,8 +129,8 @@ static void test_unprotected_is_adopted(void **state)
 	}
 }
 
-/* The copy is gone and the guest's output is not held: the standby may never be promoted, whoever
- * asks and whatever dies. */
+/* The copy is gone, and the guest's output is not held. So the standby may never be promoted,
+ * whoever asks for it and whatever dies. */
 static void test_unprotected_and_the_primary_is_away(void **state)
 {
 	(void)state;
@@ -157,7 +157,7 @@ static void test_unprotected_vote_unheard(void **state)
 	is_now(VM_PROTECTED, 2);
 }
 
-/* Reports that fit no agreement change nothing, and one event tells of them. */
+/* Reports that fit no possible agreement change nothing; one event reports them. */
 static void test_nonsense(void **state)
 {
 	static const struct {

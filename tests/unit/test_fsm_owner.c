@@ -1,10 +1,11 @@
-/* Tests who owns a VM when the journal is old or a host reports something new, and that no term
- * affects the next one. fsm_lab.h checks the rules. */
+/* Tests which host owns a VM if the journal is old or a host reports a newer state, and that no
+ * term affects the next one. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
 
-/* What the standby owed when its protection ended does not count in the next one. */
+/* If the standby owed acknowledgements when a protection ended, they do not count in the next
+ * protection. */
 static void test_debts_end_with_their_term(void **state)
 {
 	(void)state;
@@ -23,7 +24,7 @@ static void test_debts_end_with_their_term(void **state)
 	assert_false(lab.replied);
 }
 
-/* The streams were closed with the term, so none is up in the next one. */
+/* The streams were closed when the term ended, so no stream is up in the next term. */
 static void test_streams_end_with_their_term(void **state)
 {
 	(void)state;
@@ -44,7 +45,7 @@ static void test_streams_end_with_their_term(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
-/* A standby's claim to hold an epoch that nobody sent protects nothing. */
+/* A VM does not become protected because a standby claims to hold an epoch that was never sent. */
 static void test_a_claim_is_no_epoch(void **state)
 {
 	(void)state;
@@ -103,12 +104,12 @@ static void is_untouched(void)
 static void test_old_journal_harms_nobody(void **state)
 {
 	(void)state;
-	/* beta was promoted in term 7; alpha rebooted and knows nothing of it. */
+	/* beta was promoted in term 7. alpha has rebooted and does not know of the promotion. */
 	restore_old_journal(WIRE_STATE_IDLE, 0, WIRE_STATE_RUNNING, 7);
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	live_on();
 	is_untouched();
-	/* Nothing changes when beta is away for a while, or by a verdict or another command. */
+	/* Nothing changes if beta is away for a while, or through a verdict or another command. */
 	lab_down(&lab, 1);
 	live_on();
 	lab_up(&lab, 1);
@@ -132,7 +133,7 @@ static void test_operator_names_the_owner(void **state)
 	lab_name_owner(&lab, 1);
 	assert_string_equal(lab.last_reply.code, "no-conflict");
 
-	/* Both hosts have a guest: alpha never heard of beta's promotion. */
+	/* Both hosts have a guest, because alpha never learned of beta's promotion. */
 	restore_old_journal(WIRE_STATE_LOST, 6, WIRE_STATE_RUNNING, 7);
 	live_on();
 	is_untouched();
@@ -156,7 +157,7 @@ static void test_operator_names_the_owner(void **state)
 	is_untouched();
 }
 
-/* One host claims the guest while the other one's guest runs: the claim alone changes nothing. */
+/* One host claims the guest while the other host's guest runs: the claim alone changes nothing. */
 static void test_one_voice_is_not_enough(void **state)
 {
 	(void)state;
@@ -171,7 +172,7 @@ static void test_one_voice_is_not_enough(void **state)
 	live_on();
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_RUNNING);
-	/* The claim is withdrawn: all is as before. */
+	/* The claim is withdrawn: the state is as before the claim. */
 	lab.peer[0].state = WIRE_STATE_FENCED;
 	lab.peer[0].term--;
 	lab_report(&lab, 0);
@@ -179,7 +180,7 @@ static void test_one_voice_is_not_enough(void **state)
 	lab_protect(&lab);
 }
 
-/* When both hosts agree, an old journal follows them, whatever it says. */
+/* If both hosts agree, their state replaces an old journal's, whatever the journal says. */
 static void test_two_voices_are(void **state)
 {
 	(void)state;
@@ -196,7 +197,8 @@ static void test_two_voices_are(void **state)
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
 }
 
-/* A term that is too far ahead is refused: it must not become the lower bound of the next ones. */
+/* A term that is too far ahead is refused: it must not become the lower bound of all later
+ * terms. */
 static void test_terms_do_not_jump(void **state)
 {
 	static const uint64_t far[] = {UINT64_MAX, WIRE_TERM_MAX, 3 + WIRE_TERM_JUMP_MAX + 1};
@@ -242,7 +244,8 @@ static void test_damaged_journal_acts_not_by_itself(void **state)
 	}
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	assert_int_equal(lab.journal.term, 3);
-	assert_true(lab.journal.in_doubt); /* no line was written that would hide the lost one */
+	/* no line was written that would hide that one was lost */
+	assert_true(lab.journal.in_doubt);
 	assert_int_equal(lab.last_order[1].verb, 0);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	assert_string_equal(lab.last_reply.code, "conflict");
@@ -256,7 +259,7 @@ static void test_both_hosts_confirm_a_damaged_journal(void **state)
 	lab.peer[1] = (struct lab_peer){.state = WIRE_STATE_STANDBY_READY, .term = 3};
 	lab_up(&lab, 0);
 	lab_report(&lab, 0);
-	assert_true(vm_fsm_in_conflict(&lab.fsm)); /* one host is not enough */
+	assert_true(vm_fsm_in_conflict(&lab.fsm)); /* the report of one host is not enough */
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
@@ -294,10 +297,11 @@ static void fail_after_agreement(bool is_direct)
 	lab_done(&lab, 1, WIRE_ORDER_REFUSED, "voted for the primary in that term");
 	assert_int_equal(lab.journal.state, VM_FAILED);
 	lab_report(&lab, 0);
-	assert_int_equal(lab.journal.state, VM_FAILED); /* one host is not enough */
+	assert_int_equal(lab.journal.state, VM_FAILED); /* the report of one host is not enough */
 }
 
-/* Both hosts report that the promotion did not and will not happen, so no operator is needed. */
+/* If both hosts report that the promotion did not and cannot happen, the VM leaves FAILED without
+ * an operator. */
 static void test_failed_heals_by_two_voices(void **state)
 {
 	(void)state;
@@ -314,8 +318,8 @@ static void test_failed_heals_by_two_voices(void **state)
 		assert_int_equal(lab.peer[0].state, WIRE_STATE_RUNNING);
 		assert_int_equal(lab.peer[1].state, WIRE_STATE_IDLE);
 		lab_report(&lab, 0);
-		/* A VM that was protected is protected again. Otherwise it waits for `protect`, as
-		 * after any vote for unprotected. */
+		/* If the hosts agreed to stay protected, the VM is protected again. If they agreed
+		 * to continue unprotected, it waits for `protect`. */
 		assert_int_equal(lab.journal.state, is_direct ? VM_PREPARING : VM_UNPROTECTED);
 		lab_settle(&lab);
 		lab_ack(&lab, 1);
@@ -324,7 +328,7 @@ static void test_failed_heals_by_two_voices(void **state)
 	}
 }
 
-/* An operator's command overrides this healing, and so does a conflict. */
+/* An operator's command or a conflict prevents the automatic return from FAILED. */
 static void test_failed_heals_as_told(void **state)
 {
 	(void)state;
@@ -354,7 +358,7 @@ static void test_failed_heals_as_told(void **state)
 	assert_int_equal(lab.journal.owner, 0);
 
 	fail_after_agreement(true);
-	lab.peer[1].state = WIRE_STATE_RUNNING; /* the two reports do not fit together */
+	lab.peer[1].state = WIRE_STATE_RUNNING; /* the two hosts' reports contradict each other */
 	lab.peer[1].term = 3;
 	lab_report(&lab, 1);
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
@@ -389,8 +393,8 @@ static void test_the_only_copy_is_kept(void **state)
 	assert_true(lab.peer[1].order.due && lab.last_order[1].verb == WIRE_VERB_STANDBY_STOP);
 }
 
-/* Another gateway is in service too, and beta obeys that one and may be promoted by it. So this
- * gateway and alpha must not agree on any term, however long beta is silent here. */
+/* A second gateway is in service. beta obeys that gateway, which may promote it. So this gateway
+ * and alpha must not agree on any new term, however long beta is silent here. */
 static void test_a_younger_gateway_bars_terms(void **state)
 {
 	const struct vm_input another = {.kind = VM_IN_OBEYS_ANOTHER, .host = 1};
@@ -402,18 +406,19 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	assert_non_null(strstr(lab.last_event, "`holdfastctl takeover`"));
 	lab.last_event[0] = '\0';
-	for (int i = 0; i < 300; i++) { /* alpha is alive; beta's HELLOs come again and again */
+	for (int i = 0; i < 300; i++) { /* alpha is alive; beta sends HELLOs repeatedly */
 		lab_run(&lab, 200, 1);
 		lab_report(&lab, 0);
 		assert_true(lab_feed(&lab, another));
 	}
-	assert_string_equal(lab.last_event, ""); /* told once */
+	assert_string_equal(lab.last_event, ""); /* the refusal is reported only once */
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	assert_int_equal(lab.journal.term, 1);
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_PROTECTED);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_string_equal(lab.last_reply.code, "conflict");
-	/* beta reports here again: after `takeover`, or because it was a mistake. */
+	/* beta reports to this gateway again, after `takeover` or because obeying the other one was
+	 * a mistake. */
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
@@ -422,9 +427,9 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* A fenced host that comes back without its files is not fenced any more. FENCE is ordered again
- * until the host stands by or is in the owner's term, even if this gateway remembers the first
- * FENCE as done. */
+/* A fenced host that returns without its files is no longer fenced. The gateway orders FENCE again
+ * until the host stands by or is in the owner's term, even if it remembers that the first FENCE was
+ * carried out. */
 static void test_fenced_host_lost_its_files(void **state)
 {
 	static const uint8_t states[] = {WIRE_STATE_IDLE, WIRE_STATE_FAILED, WIRE_STATE_RUNNING,
@@ -459,7 +464,7 @@ static void test_fenced_host_lost_its_files(void **state)
 			assert_int_equal(lab.journal.owner, 1);
 		}
 	}
-	/* A host that stands by, or did, is told to stop that; it is not fenced. */
+	/* A host that stands by, or did so before, gets STANDBY_STOP instead of FENCE. */
 	lab_start_protected(&lab);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	lab_settle(&lab);
@@ -467,15 +472,16 @@ static void test_fenced_host_lost_its_files(void **state)
 	lab_report(&lab, 1);
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_STANDBY_STOP);
 	assert_false(lab.peer[1].order.due);
-	/* For a VM that was never protected, the gateway gives no orders, whatever runs where. */
+	/* For a VM that was never protected, the gateway gives no orders, whichever host runs a
+	 * guest. */
 	lab_connect_both(&lab);
 	lab_run(&lab, 1000, 3);
 	assert_int_equal(lab.last_order[0].verb, 0);
 	assert_int_equal(lab.last_order[1].verb, 0);
 }
 
-/* A guest is about to be given back after a failed promotion when another operator asks for
- * failover: the first operator is answered at once. */
+/* After a failed promotion, one operator's `unprotect` is giving the guest back when another
+ * operator asks for failover: the first operator gets a reply at once. */
 static void test_failover_ends_giving_back(void **state)
 {
 	uint64_t op_id;
@@ -483,7 +489,7 @@ static void test_failover_ends_giving_back(void **state)
 	(void)state;
 	lab_start_protected(&lab);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
-	lab.peer[1].complete = 0; /* it lost its copy */
+	lab.peer[1].complete = 0; /* beta has lost its copy */
 	lab_settle(&lab);
 	assert_int_equal(lab.journal.state, VM_FAILED);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);

@@ -1,5 +1,5 @@
-/* test_fsm_promote.c - when vm/fsm promotes, when not, and what must happen before. test_detector.c
- * tests the detector itself; fsm_lab.h checks the rules. */
+/* test_fsm_promote.c - tests when vm/fsm promotes, when it does not, and what must happen before a
+ * promotion. test_detector.c tests the detector itself; fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -14,8 +14,8 @@ static int start_protected(void **state)
 static void test_no_promotion_when_cut_off(void **state)
 {
 	(void)state;
-	/* Both hosts fall silent, so it is our own link. When they are back, nothing has
-	 * changed. */
+	/* Both hosts fall silent, so the cause is our own link. When both hosts are back, nothing
+	 * has changed. */
 	lab_run(&lab, 4000, 0);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	lab_run(&lab, 100, 3);
@@ -33,13 +33,13 @@ static void test_own_stall_is_forgiven(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	lab_run(&lab, 100, 3);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	/* Silence after the stall counts. */
+	/* Silence that begins after the stall counts. */
 	lab_run(&lab, 520, 2);
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* PROMOTE waits for the fence command if the host fell silent, but not if an operator asks for
- * failover. */
+/* If a host fell silent, PROMOTE waits for the fence command; if an operator asks for failover, it
+ * does not wait. */
 static void test_fence_command(void **state)
 {
 	(void)state;
@@ -76,7 +76,8 @@ static void test_fence_command(void **state)
 	assert_false(lab.fence_runs);
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
 
-	/* The gateway dies while the command runs: the command is run again. */
+	/* The gateway dies while the fence command runs: the restarted gateway runs the command
+	 * again. */
 	start_protected(NULL);
 	lab.config.has_fence_command = lab.config.fence_required = true;
 	lab_run(&lab, 600, 2);
@@ -117,8 +118,8 @@ static void test_restart_and_primary_never_seen(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* Other evidence than beats reaches the detector: a host that answers probes gets time, a silent
- * one does not. */
+/* Evidence other than beats also reaches the detector: a host that answers probes gets more time
+ * than a host that does not. */
 static void test_evidence_sets_the_patience(void **state)
 {
 	struct detector_evidence e = {.has_client_path = true};
@@ -147,8 +148,8 @@ static void test_evidence_sets_the_patience(void **state)
 	}
 }
 
-/* Whatever the cause of a promotion, PROMOTE is sent only when no lease lets the old owner release
- * any more (docs/model, BUG_FAILOVER_AT_ONCE, BUG_RESTART_WITHOUT_PATIENCE). */
+/* Whatever caused a promotion, PROMOTE is sent only after every lease that lets the old owner
+ * release output has expired (docs/model, BUG_FAILOVER_AT_ONCE, BUG_RESTART_WITHOUT_PATIENCE). */
 static void test_promote_waits_for_the_lease(void **state)
 {
 	(void)state;
@@ -162,7 +163,7 @@ static void test_promote_waits_for_the_lease(void **state)
 			lab_report_verdict(&lab, 0, WIRE_VERDICT_EXITED);
 		assert_int_equal(lab.journal.state, VM_PROMOTING);
 		assert_false(lab.peer[1].order.due);
-		if (how == 2) { /* a restart forgets what was granted */
+		if (how == 2) { /* the restarted gateway does not know which leases were granted */
 			lab_restart(&lab);
 			lab_up(&lab, 1);
 			lab_report(&lab, 1);
@@ -176,7 +177,7 @@ static void test_promote_waits_for_the_lease(void **state)
 	}
 }
 
-/* Shadow mode tells what beats alone would have done, but does not do it. */
+/* Shadow mode reports what a detector with beats alone would have done, but does not do it. */
 static void test_shadow(void **state)
 {
 	(void)state;
@@ -188,16 +189,18 @@ static void test_shadow(void **state)
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	lab.last_event[0] = '\0';
 	lab_run(&lab, 50, 2);
-	assert_null(strstr(lab.last_event, "beats alone")); /* once */
+	assert_null(strstr(lab.last_event, "beats alone")); /* reported only once */
 	lab_run(&lab, 10, 3);
 	lab_tick(&lab, 10);
-	assert_non_null(strstr(lab.last_event, "beats from alpha again after 2")); /* how long */
+	/* the report says how long the silence was */
+	assert_non_null(strstr(lab.last_event, "beats from alpha again after 2"));
 	lab.last_event[0] = '\0';
 	lab_run(&lab, 300, 3);
-	assert_null(strstr(lab.last_event, "again")); /* once, too */
+	assert_null(strstr(lab.last_event, "again")); /* this too is reported only once */
 	lab.last_event[0] = '\0';
 	lab_run(&lab, 210, 2);
-	assert_non_null(strstr(lab.last_event, "beats alone")); /* and again */
+	/* a new silence is reported again */
+	assert_non_null(strstr(lab.last_event, "beats alone"));
 }
 
 int main(void)

@@ -1,13 +1,13 @@
-/* test_fsm_promoted.c - a promotion is done when the guest answers: who can see that, when, and
- * what is told if nobody does. In each test the promoted host stays the owner. fsm_lab.h checks the
- * rules. */
+/* test_fsm_promoted.c - tests that a promotion is complete when the guest answers: which evidence
+ * of an answer counts, when, and what is reported if there is none. In each test the promoted host
+ * stays the owner. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
 static struct detector_evidence evidence;
 static bool asks_guest;
 
-/* `failover` was asked, and the standby has reported that it runs the guest. */
+/* Start after the command `failover`; the standby has already reported that it runs the guest. */
 static int start_promoted(void **state)
 {
 	(void)state;
@@ -73,7 +73,7 @@ static void test_it_answers(void **state)
 	assert_false(vm_promoted_asks(&lab.fsm, lab.now_ns));
 }
 
-/* Answers from before the promotion came from the guest on the other host. */
+/* Answers from before the promotion do not count, because the guest on the other host sent them. */
 static void test_answers_of_before(void **state)
 {
 	(void)state;
@@ -82,7 +82,7 @@ static void test_answers_of_before(void **state)
 	assert_false(lab.replied);
 }
 
-/* The guest got a CPU that it cannot run on: its vCPU spins and nothing comes from it. */
+/* The guest cannot run on the new host's CPU: its vCPU spins, and the guest sends nothing. */
 static void test_it_is_silent(void **state)
 {
 	unsigned int n_asked = 0;
@@ -99,7 +99,8 @@ static void test_it_is_silent(void **state)
 			       "0 frames from it, 1000 ms of CPU time, QEMU says running"));
 	assert_non_null(strstr(lab.last_event, "alarm: beta was promoted in term 2, but"));
 	assert_int_equal(lab.fsm.protection.promoted.state, VM_PROMOTED_SILENT);
-	/* The gateway keeps asking the guest now and then, and tells when it answers. */
+	/* The gateway still probes the guest from time to time, and reports when the guest
+	 * answers. */
 	for (int i = 0; i < 100; i++) {
 		run(100);
 		n_asked += vm_promoted_asks(&lab.fsm, lab.now_ns);
@@ -112,7 +113,7 @@ static void test_it_is_silent(void **state)
 	assert_non_null(strstr(lab.last_event, "serves: it answered ICMP echo"));
 }
 
-/* The guest runs, but no client reaches it: its tap is in no bridge. */
+/* The guest runs, but no client can reach it, because its tap is in no bridge. */
 static void test_frames_but_no_answer(void **state)
 {
 	(void)state;
@@ -131,24 +132,24 @@ static void test_without_probes(void **state)
 	report(1000, 0);
 	run(1000);
 	assert_false(lab.replied);
-	report(2000, 1); /* this alone is an answer */
+	report(2000, 1); /* this report alone counts as an answer */
 	run(10);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_non_null(strstr(lab.last_reply.text, "it sent frames"));
-	/* An idle guest whose vCPUs run; the reply says that more cannot be seen. */
+	/* The guest is idle, but its vCPUs run. The reply says that no more can be seen. */
 	start_promoted(NULL);
 	asks_guest = false;
 	report(1000, 0);
 	run(5100);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_non_null(strstr(lab.last_reply.text, "more cannot be seen"));
-	/* Its vCPUs do not run. */
+	/* The guest's vCPUs do not run. */
 	start_promoted(NULL);
 	asks_guest = false;
 	report(0, 0);
 	run(5100);
 	assert_string_equal(lab.last_reply.code, "no-answer");
-	/* No report and no probe. */
+	/* There is neither a report nor a probe. */
 	start_promoted(NULL);
 	asks_guest = false;
 	run(10);
@@ -156,8 +157,8 @@ static void test_without_probes(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "nobody can see"));
 }
 
-/* A report of an earlier promotion does not count for this one, and a new protection ends the
- * watch. */
+/* A report about an earlier promotion does not count for this one, and a new protection ends the
+ * wait for an answer. */
 static void test_terms(void **state)
 {
 	(void)state;

@@ -1,7 +1,7 @@
-/* test_fsm_random.c - long random runs of vm/fsm: hosts die, agents restart and lose data, messages
- * come late, twice or from an old term, the gateway restarts, its journal fails. fsm_lab.h checks
- * the rules after every step. At the end of each run all faults are repaired, and the VM must come
- * to rest with one owner. Seeds are fixed, so a failure can be repeated. */
+/* test_fsm_random.c - makes long random runs of vm/fsm: hosts die; agents restart and lose data;
+ * messages come late, twice or from an old term; the gateway restarts; its journal fails. fsm_lab.h
+ * checks the rules after every step. At the end of each run all faults are repaired, and the VM
+ * must come to rest with one owner. Seeds are fixed, so a failure can be repeated. */
 #include <stdlib.h>
 
 #include "fsm_lab.h"
@@ -31,7 +31,8 @@ static void lose_data(uint8_t h)
 
 	lab_down(&lab, h);
 	p->complete = 0;
-	/* A guest that no agent held keeps running; everything else is lost with the agent. */
+	/* A guest whose output was not held keeps running. Any other state is lost with the
+	 * agent. */
 	if (p->state != WIRE_STATE_RUNNING)
 		p->state = vm_fsm_other(&lab.fsm) == h ? WIRE_STATE_IDLE : WIRE_STATE_LOST;
 }
@@ -57,7 +58,7 @@ static void old_messages(uint8_t h)
 						       .verdict = (uint8_t)pick(4)});
 }
 
-/* Both hosts lose the gateway for a while, and act as their policy lets them. */
+/* Cut both hosts off from the gateway for a while. They act as their policy allows. */
 static void cut_off(void)
 {
 	bool direct = pick(2), answered = pick(4) > 0;
@@ -67,12 +68,12 @@ static void cut_off(void)
 	n_agreements += lab_agree(&lab, lab.fsm.record.owner, direct, answered);
 }
 
-/* With both streams up, the standby takes the next whole epoch. */
+/* If both streams are up, let the standby take the next whole epoch. */
 static void replicate(void)
 {
 	uint8_t other = vm_fsm_other(&lab.fsm);
 	struct lab_peer *p = &lab.peer[other];
-	uint64_t sent = lab.peer[1 - other].committed; /* an agent's epoch numbers never go down */
+	uint64_t sent = lab.peer[1 - other].committed; /* an agent's epoch numbers never decrease */
 
 	if (!lab.peer[0].streaming || !lab.peer[1].streaming || p->term != lab.fsm.record.term)
 		return;
@@ -85,10 +86,11 @@ static void one_step(void)
 						   VM_COMMAND_UNPROTECT, VM_COMMAND_FAILOVER};
 	uint8_t h = (uint8_t)pick(2);
 	struct lab_peer *p = &lab.peer[h];
-	uint64_t ms; /* drawn first: C leaves the order of evaluating arguments open */
+	/* drawn before use, because C does not define the order in which arguments are evaluated */
+	uint64_t ms;
 
 	switch (pick(42)) {
-	case 41: /* a false report, or one that an old journal would meet */
+	case 41: /* a false report, or a true one that contradicts an old journal */
 		if (p->up && pick(8) == 0) {
 			n_conflicts += !vm_fsm_in_conflict(&lab.fsm);
 			(void)lab_feed(&lab,
@@ -169,7 +171,7 @@ static void one_step(void)
 	}
 }
 
-/* Name the owner as an operator would who looks at both hosts. */
+/* Name the owner, as an operator would after looking at both hosts. */
 static void resolve_conflict(void)
 {
 	static const uint8_t right[] = {WIRE_STATE_RUNNING, WIRE_STATE_PROTECTED,

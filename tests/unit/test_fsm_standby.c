@@ -1,5 +1,6 @@
-/* test_fsm_standby.c - a standby that accepts no more epochs: whatever reconnects meanwhile, the
- * policy applies when its time is over, not before. fsm_lab.h checks the rules. */
+/* test_fsm_standby.c - tests a standby that accepts no more epochs: the policy applies when
+ * standby_timeout has expired, not earlier, whatever reconnects before that. fsm_lab.h checks the
+ * rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -13,7 +14,7 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* The standby ends its stream; both streams come back at once, as agents reconnect. */
+/* The standby ends its stream, and both streams return at once, because agents reconnect. */
 static void break_and_return(const char *why)
 {
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_STREAM_FAILED, .host = 1,
@@ -24,7 +25,8 @@ static void break_and_return(const char *why)
 	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
 }
 
-/* A full tmpfs: all agents are alive, and each attempt fails after the same number of bytes. */
+/* The standby's tmpfs is full: both agents are alive, but each attempt fails after the same number
+ * of bytes. */
 static void test_each_attempt_is_refused(void **state)
 {
 	uint64_t begun_ns = lab.now_ns;
@@ -40,10 +42,11 @@ static void test_each_attempt_is_refused(void **state)
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
 	assert_non_null(strstr(lab.last_state, "No space left on device"));
 	assert_non_null(strstr(lab.last_state, "standby_lost = unprotected"));
-	assert_in_range(lab.n_stream_events, 1, 12); /* of 130 failures */
+	assert_in_range(lab.n_stream_events, 1, 12); /* few events for 130 failures */
 }
 
-/* During the first copy nobody commits, and the operator waits for the answer to `protect`. */
+/* During the first copy no epoch is committed, and the operator waits for the reply to
+ * `protect`. */
 static void test_each_first_copy_is_refused(void **state)
 {
 	uint64_t begun_ns;
@@ -64,8 +67,8 @@ static void test_each_first_copy_is_refused(void **state)
 	assert_non_null(strstr(lab.last_reply.text, "log_bytes_max"));
 }
 
-/* The standby's stream is gone but its agent is alive: the limit is standby_timeout, not an order's
- * timeout. */
+/* The standby's stream is down, but its agent is alive: the limit is standby_timeout, not an
+ * order's timeout. */
 static void test_no_stream(void **state)
 {
 	(void)state;
@@ -121,7 +124,7 @@ static void test_the_first_epoch_is_rehearsed(void **state)
 	assert_string_equal(lab.last_reply.code, "standby-lost");
 }
 
-/* A large copy takes time; here the primary's agent has restarted and copies everything again. */
+/* A large copy takes time: the primary's agent has restarted and copies all memory again. */
 static void test_a_copy_on_its_way(void **state)
 {
 	(void)state;
@@ -142,8 +145,8 @@ static void test_a_copy_on_its_way(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* Time in which nobody could have committed does not count: a paused guest, a gateway that stood
- * still. */
+/* Time in which no epoch could be committed does not count: the guest was paused, or the gateway
+ * stood still. */
 static void test_the_clock_stands_still(void **state)
 {
 	(void)state;
@@ -155,7 +158,7 @@ static void test_the_clock_stands_still(void **state)
 	lab_report_verdict(&lab, 0, WIRE_VERDICT_NONE);
 	lab_run(&lab, 1900, 3);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
-	lab.now_ns += 20000 * MS; /* this process stood still */
+	lab.now_ns += 20000 * MS; /* the gateway's process stood still */
 	lab_run(&lab, 10, 3);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	lab_run(&lab, 200, 3);
@@ -179,13 +182,13 @@ static void test_hold_is_told_once(void **state)
 	}
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	assert_int_equal(n, 1);
-	/* The standby commits again: its waiting time is back at zero. */
+	/* An epoch is committed again: the time without a commit starts at zero. */
 	lab_ack(&lab, 3);
 	assert_non_null(strstr(lab.last_event, "committed again"));
 	assert_int_equal(vm_standby_waits_ns(&lab.fsm, lab.now_ns), 0);
 }
 
-/* The age of the last commit in `vm show`. */
+/* Tests the age of the last commit, as `vm show` prints it. */
 static void test_the_age_of_a_commit(void **state)
 {
 	uint64_t committed_ns = lab.fsm.protection.committed_ns;
@@ -199,7 +202,8 @@ static void test_the_age_of_a_commit(void **state)
 	assert_int_equal(lab.fsm.protection.committed_ns, lab.now_ns);
 }
 
-/* Streams that the gateway closed itself are down, so the next protection waits for new ones. */
+/* Streams that the gateway itself closed count as down, so the next protection waits for new
+ * streams. */
 static void test_closed_streams_are_down(void **state)
 {
 	unsigned int n_resumes;

@@ -1,6 +1,6 @@
-/* test_fsm_way.c - obstacles between clients and the guest: a VM is not PROTECTED before clients
- * could reach the guest on the standby, nor while held frames cannot leave. fsm_lab.h checks the
- * rules. */
+/* test_fsm_way.c - tests obstacles between clients and the guest. A VM must not become PROTECTED
+ * before clients could reach the guest on the standby's host, and must not stay PROTECTED while
+ * held frames cannot leave. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -17,8 +17,8 @@ static void report_way(uint8_t h, const char *way, const char *text, uint64_t n_
 	assert_true(lab_feed(&lab, in));
 }
 
-/* The standby has started its QEMU, but the tap's bridge port does not forward yet; its first
- * report says so. */
+/* Start a protection in which the standby has started its QEMU, but its first report says that the
+ * tap's bridge port does not forward yet. */
 static int start_preparing(void **state)
 {
 	(void)state;
@@ -40,8 +40,8 @@ static int start_protected(void **state)
 	return 0;
 }
 
-/* Spanning tree takes time. Until the port forwards, the guest is not touched and nobody says that
- * it is protected. */
+/* Spanning tree takes time. Until the port forwards, the primary gets no order for its guest, and
+ * the VM is not reported as protected. */
 static void test_standby_waits_for_its_port(void **state)
 {
 	(void)state;
@@ -63,7 +63,8 @@ static void test_standby_without_an_obstacle(void **state)
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 }
 
-/* A tap that is in no bridge: the operator who waits gets the host's own reason. */
+/* The standby's tap is in no bridge: the waiting operator gets the reason that the host
+ * reported. */
 static void test_standby_never_gets_ready(void **state)
 {
 	(void)state;
@@ -89,7 +90,8 @@ static void test_held_frames_cannot_leave(void **state)
 	assert_int_equal(lab.committed, 5);
 }
 
-/* Unprotected is better than silent. */
+/* If held frames can never leave, the protection ends: an unprotected guest is better than a silent
+ * one. */
 static void test_held_frames_never_leave(void **state)
 {
 	(void)state;
@@ -102,8 +104,8 @@ static void test_held_frames_never_leave(void **state)
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_UNPROTECT);
 }
 
-/* The guest dies while its output cannot leave: it is promoted, because the standby has all that
- * was committed. */
+/* The guest dies while its output cannot leave. The standby is promoted, because it has every
+ * committed epoch. */
 static void test_a_guest_that_ends_then_is_promoted(void **state)
 {
 	struct vm_input in = {.kind = VM_IN_REPORT,
@@ -133,7 +135,7 @@ static void test_a_host_that_dies_then_is_failed_over(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* A host that was silent only for a while is not failed over. */
+/* If the silent host speaks again, there is no failover. */
 static void test_a_host_that_speaks_again_is_not(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* test_fsm_work.c - vm/fsm: an order may take as long as it makes progress; when progress stops,
- * the reply names the step that stopped. */
+/* test_fsm_work.c - tests that an order may take as long as it makes progress, and that the reply
+ * names the step that stopped if progress stops. */
 #include "fsm_lab.h"
 
 static struct lab lab;
@@ -37,8 +37,8 @@ static void say(uint8_t h, const char *step, uint64_t n_new)
 				     .n_moves = n_moves[h]});
 }
 
-/* Both hosts are alive for @s seconds and no byte of an epoch is relayed; @h reports @step each
- * second. */
+/* Let @s seconds pass in which both hosts are alive and no byte of an epoch is relayed. Host @h
+ * reports @step each second. */
 static void work(uint8_t h, unsigned int s, const char *step, uint64_t n_new)
 {
 	for (unsigned int i = 0; i < s; i++) {
@@ -68,7 +68,7 @@ static void test_standby_gets_ready_slowly(void **state)
 			       "RAM, and nothing more for 30 s"));
 }
 
-/* The standby answered its order, but its stream does not come. */
+/* The standby answered its order, but does not open its stream. */
 static void test_standby_stream_comes_late(void **state)
 {
 	(void)state;
@@ -86,8 +86,8 @@ static void test_standby_stream_comes_late(void **state)
 			       "nothing more for 30 s"));
 }
 
-/* Three slow parts: attaching, which sends nothing; the copy; then the standby writes and
- * rehearses, which sends nothing. */
+/* Three parts of a first copy are slow: attaching, the copy itself, and the standby's writing and
+ * rehearsal. No bytes are relayed during the first and the last part. */
 static void test_first_copy_is_slow(void **state)
 {
 	(void)state;
@@ -98,7 +98,8 @@ static void test_first_copy_is_slow(void **state)
 	work(0, 100, "asked QEMU", 1); /* the order is not answered yet */
 	assert_int_equal(lab.journal.state, VM_SYNCING);
 	assert_true(lab_obey(&lab, 0));
-	work(0, 100, "copied 4.0 of 5.0 GiB of guest RAM", 1); /* zero pages send hardly a byte */
+	/* a copy of zero pages sends almost no bytes */
+	work(0, 100, "copied 4.0 of 5.0 GiB of guest RAM", 1);
 	say(0, NULL, 1);
 	lab.standby_owes = true;
 	work(1, 100, "wrote 1.2 of 5.0 GiB of an epoch", 1);
@@ -134,7 +135,7 @@ static void test_first_copy_stands_still(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_non_null(strstr(lab.last_reply.text,
 			       "alpha sent 0.2 MiB of the first copy, and nothing more"));
-	/* The standby is what stopped: the reply does not blame the link. */
+	/* The standby stopped making progress, so the reply must not blame the link. */
 	start_copy();
 	lab.config.standby_timeout_ns = 60000 * MS;
 	say(1, "wrote 1.2 of 5.0 GiB of an epoch", 1);
@@ -145,7 +146,7 @@ static void test_first_copy_stands_still(void **state)
 			       "30 s; see"));
 }
 
-/* Whatever ends the protection, the reply says where the standby stopped. */
+/* The reply says at which step the standby stopped, whatever ends the protection. */
 static void test_standby_lost_in_its_first_epoch(void **state)
 {
 	(void)state;
@@ -198,8 +199,8 @@ static void test_release_is_slow(void **state)
 			       "and nothing more for 30 s"));
 }
 
-/* A move counted before, or on another connection, is no progress; a falling count is none
- * either. */
+/* Moves that were counted before the order, or on another connection, are not progress; nor is a
+ * count that falls. */
 static void test_only_moves_count(void **state)
 {
 	(void)state;
@@ -219,7 +220,7 @@ static void test_only_moves_count(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* The reply names what keeps the host from answering, not a step. */
+/* If a host cannot answer, the reply names the cause of that, not a step. */
 static void test_no_host_that_works(void **state)
 {
 	(void)state;
@@ -230,7 +231,7 @@ static void test_no_host_that_works(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* A standby that makes progress but fails its first epoch again and again is given up as well. */
+/* A standby that makes progress but fails its first epoch repeatedly is given up too. */
 static void test_moves_do_not_hide_a_loop(void **state)
 {
 	(void)state;

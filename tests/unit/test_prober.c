@@ -188,8 +188,7 @@ static void test_pace(void **state)
 	(void)state;
 	prober_set_active(prober, true, START);
 	assert_true(probes_deadline_ns(probes) == START);
-	/* No target answers: each address gets one ARP broadcast per interval, and no other
-	 * frame. */
+	/* No target answers: each address gets one ARP broadcast per interval, no other frames. */
 	for (now_ns = START; now_ns <= START + 240 * MS; now_ns += MS)
 		probes_tick(probes, now_ns);
 	assert_int_equal(wire.n, 13 * 5);
@@ -370,8 +369,7 @@ static void test_try(void **state)
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.sent, 3);
 	assert_false(probes_active(probes));
 
-	/* A suspicion during a try starts a round with its own count. The end of the try does not
-	 * end the round, and the reverse. */
+	/* A suspicion during a try starts a round with its own count. Neither ends the other. */
 	prober_try(prober, START + 500 * MS, START + 300 * MS);
 	probes_tick(probes, START + 300 * MS);
 	prober_set_active(prober, true, START + 310 * MS);

@@ -177,7 +177,8 @@ static int encode_full_begin(struct bytes_writer *w)
 
 static int encode_pages(struct bytes_writer *w)
 {
-	/* codec/bitmap.h's example: over zeros, byte 5 is 7 and bytes 64..127 are 1. */
+	/* The example of codec/bitmap.h: in a page of zeros, byte 5 becomes 7 and bytes 64..127
+	 * become 1. */
 	static const uint8_t maps[] = {0x20, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0};
 	uint8_t page[WIRE_PAGE_SIZE], bitmap[1 + 64 + sizeof(maps)] = {7};
 
@@ -201,7 +202,7 @@ static int encode_pages_dup(struct bytes_writer *w)
 	return wire_record_encode(w, WIRE_CLASS_ZERO, 258, NULL, 0);
 }
 
-/* PAGES with a ZERO record for page 258, packed as 8 literals. */
+/* Encode a PAGES payload with a ZERO record for page 258, packed as 8 LZ4 literals. */
 static int encode_pages_lz4(struct bytes_writer *w)
 {
 	static const uint8_t block[] = {0x80, 1, 0, 0, 0, 0, 0, 1, 2};
