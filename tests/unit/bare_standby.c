@@ -85,5 +85,6 @@ void bare_standby_close(struct bare_standby *x)
 	feed_done(&x->feed);
 	fd_close(sb->wake_fd);
 	pthread_mutex_destroy(&sb->lock);
-	(void)nftw(x->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS); /* may be left behind */
+	/* a failure leaves the directory behind */
+	(void)nftw(x->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }

@@ -69,7 +69,7 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
-/* Check the source by the standby's rule, then copy the page. */
+/* Check that the DUP's source obeys the standby's rule, then copy the page. */
 static void apply_dup(struct standby *s, const struct wire_record *record)
 {
 	if (s->is_full)
@@ -254,8 +254,8 @@ struct encoder_cursor copy_cursor(const struct copy *copy)
 				       .pages = copy->pages};
 }
 
-/* Other threads are encoding all there is. encoder_fd() becomes readable when the caller can
- * continue. */
+/* The encoder's threads have begun all units that are left. Wait until encoder_fd() is readable,
+ * which means that the caller can continue. */
 void fixture_wait(struct fixture *f)
 {
 	struct pollfd fd = {.fd = encoder_fd(f->encoder), .events = POLLIN};
@@ -274,7 +274,7 @@ int fixture_offer(struct fixture *f, struct encoder_cursor cursor)
 	return r;
 }
 
-/* Offer all pages, in one run. */
+/* Offer all pages of the guest in one call. */
 void fixture_offer_all(struct fixture *f)
 {
 	struct page_range ranges[3] = {{0, 5}, {5, 1}, {6, N_PAGES - 6}};

@@ -44,7 +44,7 @@ static void add_bytes(struct feed *f, const uint8_t *bytes, size_t size)
 	f->size += size;
 }
 
-/* Turn the frame into its form after the second compression stage. */
+/* Replace the frame's payload by its packed form (LZ4). */
 static void pack(uint8_t *frame, struct bytes_writer *w, struct wire_header *h)
 {
 	static uint8_t block[2 * WIRE_PAYLOAD_MAX];

@@ -101,11 +101,11 @@ static void dirty_blob(struct fixture *x, struct model *m)
 	memset(m->blob + m->blob_size, 0, BLOB_ROOM - m->blob_size);
 }
 
-/* Page marks of the current epoch: in a FULL epoch, pages that have a record; otherwise, pages that
- * a DUP copied. */
+/* Marks of the current epoch's pages. In a FULL epoch, a marked page has a record, so a DUP may
+ * copy it. In other epochs, a DUP copied a marked page, so no record of that page may follow. */
 static bool marks[N_PAGES];
 
-/* Make page @i a copy of another, if that is allowed. */
+/* Make page @i a copy of another page, if the format allows that. */
 static bool make_dup(struct fixture *x, struct model *reference, unsigned i, bool full)
 {
 	unsigned source = fixture_roll(x, N_PAGES);
@@ -125,7 +125,7 @@ static void make_page(struct fixture *x, struct model *reference, unsigned i, bo
 	uint32_t n_records = x->feed.n_records;
 
 	if (!full && marks[i])
-		return; /* no record may follow a DUP's copy */
+		return; /* a DUP copied this page, so no record of it may follow */
 	if (fixture_roll(x, 2) && make_dup(x, reference, i, full))
 		return;
 	dirty_page(x, x->model.pages[i]);
