@@ -12,7 +12,7 @@ struct change {
 
 struct condition {
 	const char *name;
-	const char *const *values; /* their names */
+	const char *const *values; /* names of the values */
 	size_t n_values;
 	const struct change *changes;
 	size_t n_changes;
@@ -34,31 +34,34 @@ static const char *const guest_values[GUEST_N_CONDITIONS] = {
 };
 
 static const struct change guest_changes[] = {
-	/* Our own pauses. A guest that was paused while a FULL epoch was copied is sealed, too. */
+	/* Our own pauses. If somebody paused the guest while a FULL epoch was being copied, that
+	 * epoch is sealed all the same. */
 	{GUEST_RUNS, GUEST_SEALING, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_SEALING_PAUSED, DEBUG},
 	{GUEST_PAUSED, GUEST_SEALING_PAUSED, DEBUG},
 	{GUEST_SEALING, GUEST_SEALING_PAUSED, DEBUG},
 	{GUEST_SEALING_PAUSED, GUEST_SEALING, DEBUG},
 	{GUEST_SEALING, GUEST_RUNS, DEBUG},
-	{GUEST_SEALING_PAUSED, GUEST_RUNS, DEBUG}, /* engine_paused_by_other() may follow */
+	{GUEST_SEALING_PAUSED, GUEST_RUNS, DEBUG}, /* the seal is over; engine_paused_by_other() may
+						    * be called next */
 	{GUEST_SEALING_PAUSED, GUEST_PAUSED_NEWLY, DEBUG},
 	{GUEST_SEALING_PAUSED, GUEST_PAUSED, DEBUG},
-	/* Somebody else's pauses; what QEMU says of the reason is logged as a verdict. */
+	/* Somebody else's pauses. QEMU's reason for the pause is logged as a verdict. */
 	{GUEST_RUNS, GUEST_PAUSED_NEWLY, INFO},
 	{GUEST_PAUSED_NEWLY, GUEST_PAUSED, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_RUNS, INFO},
 	{GUEST_PAUSED, GUEST_RUNS, INFO},
-	/* This host may not speak. */
+	/* Stops because this host may not speak. */
 	{GUEST_RUNS, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},
-	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused, or it was let run again */
-	/* Events that come with the answer, or while it is missing: the last one decides. */
+	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused `stop`, or the guest was resumed */
+	/* STOP and RESUME events that arrive with QEMU's answer to `stop`, or before it: the last
+	 * event decides. */
 	{GUEST_STOPPING, GUEST_STOPPING_RESUMED, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_RUNS, INFO},
-	{GUEST_STOPPED, GUEST_RUNS, INFO},  /* it was let run, by us or by somebody else */
-	/* Noticed between two pauses of ours only. */
+	{GUEST_STOPPED, GUEST_RUNS, INFO},  /* resumed by us or by somebody else */
+	/* QEMU's end. It is noticed only between two pauses of ours. */
 	{GUEST_RUNS, GUEST_LOST, INFO},
 	{GUEST_PAUSED_NEWLY, GUEST_LOST, INFO},
 	{GUEST_PAUSED, GUEST_LOST, INFO},
@@ -105,13 +108,14 @@ static const char *const stream_values[STREAM_N_CONDITIONS] = {
 	[STREAM_DIRECT_RESUMED] = "direct-resumed",
 };
 
-/* DEBUG: each has a line that says more, with the peer's name or text. */
+/* All at DEBUG, because each change has another log line that says more, with the peer's name
+ * or text. */
 static const struct change stream_changes[] = {
 	{STREAM_NONE, STREAM_GATEWAY, DEBUG},
 	{STREAM_NONE, STREAM_DIRECT, DEBUG},
 	{STREAM_GATEWAY, STREAM_GATEWAY_RESUMED, DEBUG},
 	{STREAM_DIRECT, STREAM_DIRECT_RESUMED, DEBUG},
-	/* The standby refused an epoch. */
+	/* The standby has refused an epoch. */
 	{STREAM_GATEWAY_RESUMED, STREAM_GATEWAY, DEBUG},
 	{STREAM_DIRECT_RESUMED, STREAM_DIRECT, DEBUG},
 	{STREAM_GATEWAY, STREAM_NONE, DEBUG},
@@ -126,7 +130,8 @@ static const char *const direct_values[DIRECT_N_CONDITIONS] = {
 	[DIRECT_GATEWAY_NEXT] = "gateway-next",
 };
 
-/* DEBUG: the first and the last have a line of their own, the others belong to every connection. */
+/* All at DEBUG: the first and the last change have another log line, and the others are part of
+ * every connection. */
 static const struct change direct_changes[] = {
 	{DIRECT_OFF, DIRECT_PEER_NEXT, DEBUG},
 	{DIRECT_PEER_NEXT, DIRECT_GATEWAY_NEXT, DEBUG},
@@ -153,7 +158,7 @@ static const char *const cover_values[COVER_N_CONDITIONS] = {
 	[COVER_NET] = "net",
 };
 
-/* DEBUG: each has a line that says what changed. */
+/* All at DEBUG, because each change has another log line that says what changed. */
 static const struct change cover_changes[] = {
 	{COVER_WHOLE, COVER_DEVICES, DEBUG},
 	{COVER_WHOLE, COVER_NET, DEBUG},

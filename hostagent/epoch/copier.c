@@ -9,8 +9,8 @@
 
 /* Where a step begins. */
 struct step {
-	uint32_t range;	 /* index of its first range */
-	uint32_t offset; /* page in that range */
+	uint32_t range;	 /* index of the step's first range */
+	uint32_t offset; /* index of the step's first page in that range */
 };
 
 struct copier {
@@ -18,18 +18,19 @@ struct copier {
 	struct step *steps;
 	uint32_t max_steps;
 
-	/* of the current copy; the owner writes these only while is_open is false and n_inside is
-	 * 0 */
+	/* The current copy. The owner writes these members only while is_open is false and n_inside
+	 * is 0. */
 	const struct page_range *ranges;
 	uint32_t n_ranges;
 	uint32_t n_steps;
 	uint8_t *to;
 	_Atomic uint32_t next_step;
-	_Atomic int error; /* the first one */
+	_Atomic int error; /* the first error; 0: none */
 
-	/* between the two threads */
-	_Atomic bool is_open;	   /* a helper may take steps */
-	_Atomic uint32_t n_inside; /* helpers that read the fields above, or is_open next */
+	/* shared by the two threads */
+	_Atomic bool is_open;	   /* the helper may take steps */
+	_Atomic uint32_t n_inside; /* helpers that use the members above, or will read
+				    * is_open next */
 	_Atomic bool must_end;
 	sem_t wake;
 	pthread_t thread;
@@ -50,14 +51,14 @@ static int copy_step(const struct copier *c, uint32_t index)
 			left = COPIER_STEP_PAGES - n_pages;
 		part[n++] = (struct page_range){c->ranges[i].first_page + offset, left};
 		n_pages += left;
-		offset = 0; /* a range longer than the step ends the loop */
+		offset = 0; /* if the range was longer than the step, the step is full now */
 		i++;
 	}
 	return guestmem_read(c->mem, part, n,
 			     c->to + (size_t)index * COPIER_STEP_PAGES * VMM_PAGE_BYTES);
 }
 
-/* Take the next step and copy it. False: there is none, or an error has ended the copy. */
+/* Take the next step and copy it. False: no step is left, or an error has ended the copy. */
 static bool take_step(struct copier *c)
 {
 	uint32_t index;
@@ -70,7 +71,8 @@ static bool take_step(struct copier *c)
 		return false;
 	r = copy_step(c, index);
 	if (r < 0)
-		(void)atomic_compare_exchange_strong(&c->error, &none, r); /* the first counts */
+		/* keep only the first error */
+		(void)atomic_compare_exchange_strong(&c->error, &none, r);
 	return r == 0;
 }
 
@@ -80,9 +82,10 @@ static void *help(void *arg)
 
 	while (!atomic_load(&c->must_end)) {
 		if (sem_wait(&c->wake) != 0)
-			continue; /* EINTR */
-		/* This order, and the reverse one in copier_run(), ensure that the owner waits for
-		 * every helper that sees is_open. */
+			continue; /* sem_wait() was interrupted (EINTR) */
+		/* The helper increments n_inside before it reads is_open; copier_run() clears
+		 * is_open before it reads n_inside. So the owner waits for every helper that has
+		 * seen is_open. */
 		atomic_fetch_add(&c->n_inside, 1);
 		if (atomic_load(&c->is_open))
 			while (take_step(c))
@@ -112,7 +115,7 @@ int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret
 		free(c);
 		return -ENOMEM;
 	}
-	(void)sem_init(&c->wake, 0, 0); /* cannot fail for 0 */
+	(void)sem_init(&c->wake, 0, 0); /* cannot fail with a value of 0 */
 	c->has_thread = has_two_cores() && pthread_create(&c->thread, NULL, help, c) == 0;
 	*ret = c;
 	return 0;
@@ -124,10 +127,10 @@ struct copier *copier_free(struct copier *copier)
 		return NULL;
 	if (copier->has_thread) {
 		atomic_store(&copier->must_end, true);
-		(void)sem_post(&copier->wake); /* overflows at INT_MAX only */
+		(void)sem_post(&copier->wake); /* fails only at a count of INT_MAX */
 		pthread_join(copier->thread, NULL);
 	}
-	(void)sem_destroy(&copier->wake); /* nobody waits any more */
+	(void)sem_destroy(&copier->wake); /* cannot fail: no thread waits any more */
 	free(copier->steps);
 	free(copier);
 	return NULL;
@@ -136,7 +139,7 @@ struct copier *copier_free(struct copier *copier)
 /* Note where each step begins. 0; -EINVAL: too many pages. */
 static int divide(struct copier *c, const struct page_range *ranges, uint32_t n_ranges)
 {
-	uint64_t n_pages = 0, next = 0; /* next: page at which a step begins */
+	uint64_t n_pages = 0, next = 0; /* next: page at which the next step begins */
 
 	c->n_steps = 0;
 	for (uint32_t i = 0; i < n_ranges; i++) {
@@ -159,7 +162,7 @@ static void wake_helper(struct copier *c)
 	    next + COPIER_BOTH_PAGES / COPIER_STEP_PAGES > c->n_steps)
 		return;
 	atomic_store(&c->is_open, true);
-	(void)sem_post(&c->wake); /* as in copier_free() */
+	(void)sem_post(&c->wake); /* fails only at a count of INT_MAX */
 }
 
 int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t n_ranges,

@@ -4,8 +4,8 @@
  * is stopped its core is free, so a second thread helps with copies of some thousands of pages.
  * Measured for 64 MiB: private memory (read by process_vm_readv) takes 4.4 ms instead of 6.4,
  * scattered pages 5.7 instead of 10, shared memory 3.1 instead of 3.8. (For shared memory,
- * streaming stores and prefetch were tried: they save 10 to 18 %, the second thread 20 to 30 %,
- * so they are not worth code per instruction set.)
+ * streaming stores and prefetch were tried. They save 10 to 18 %, while the second thread saves 20
+ * to 30 %, so they are not worth separate code for each instruction set.)
  *
  *	pages    │ step 0 │ step 1 │ step 2 │ ... │        COPIER_STEP_PAGES each, across ranges
  *	owner      takes a step, checks whether QEMU has saved its devices, takes the next ...
@@ -14,8 +14,8 @@
  * The owner never waits for a helper that has not begun: a helper that wakes up late finds nothing
  * to do. The owner does wait for a helper that has begun, for one step at most.
  *
- * Where: seal.c. Threads: one owner; the helper is this module's own and touches nothing but the
- * pages.
+ * Where: seal.c. Threads: one owner calls all functions; the helper is started by this module and
+ * touches nothing but the pages.
  */
 #ifndef EPOCH_COPIER_H
 #define EPOCH_COPIER_H
@@ -25,27 +25,28 @@
 
 #include "vmm/guestmem.h"
 
-/* 1 MiB: some 0.15 ms; small enough for the owner to serve a gate between two steps. */
+/* One step copies 1 MiB, which takes some 0.15 ms. This is short enough for the owner to serve a
+ * gate (vmm/gate.h) between two steps. */
 #define COPIER_STEP_PAGES 256u
 /* The helper is woken only if at least this many pages are left: a wake-up takes 0.05 to 0.1 ms. */
 #define COPIER_BOTH_PAGES 2048u
 
 struct copier;
 
-/* The owner calls this between two steps. Returns 0: the other core is in use; 1: it is free, the
- * helper may be woken; -errno: the copy ends with this error. */
+/* The owner calls this between two steps. Returns 0: QEMU still uses the other core; 1: the other
+ * core is free, so the helper may be woken; -errno: end the copy with this error. */
 typedef int (*copier_between_fn)(void *arg);
 
-/* @mem is borrowed until copier_free(); @n_pages: the most pages that one copy may have. Starts the
- * helper, unless the machine has one core only. If the helper cannot be started, the owner copies
- * alone. 0; -ENOMEM. */
+/* Make a copier, and start its helper unless the machine has only one core. If the helper cannot be
+ * started, the owner copies alone. @mem is borrowed until copier_free(); @n_pages is the largest
+ * number of pages in one copy. 0; -ENOMEM. */
 int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret)
 	__attribute__((warn_unused_result));
 
-/* Ends the helper. Accepts NULL; returns NULL. */
+/* End the helper and free @copier. Accepts NULL; returns NULL. */
 struct copier *copier_free(struct copier *copier);
 
-/* Copy the pages of @ranges, in their order and without gaps, to @ret_pages. @between may be NULL:
+/* Copy the pages of @ranges, in their order and without gaps, to @ret_pages. If @between is NULL,
  * the owner copies alone. 0; errors of guestmem_read() and of @between; -EINVAL: more pages than
  * given to copier_new(). */
 int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t n_ranges,

@@ -23,23 +23,24 @@ enum mark {
 struct dup {
 	const struct reference *reference;
 	struct marks marks;
-	uint64_t *table; /* high half: tag; low half: page; unused entries: page 0 */
+	uint64_t *table; /* high half: tag, low half: page; an unused entry is 0 */
 	size_t mask;	 /* entries - 1 */
 	uint64_t n_dups;
-	bool is_allowed, is_full; /* as dup_begin() was told */
+	bool is_allowed, is_full; /* the arguments of dup_begin() */
 	bool is_on;		  /* DUP records may be used now */
 
-	/* is looking pages up worth it? */
-	bool is_sparse;	 /* of SPARSE_ONE_IN contents look up only two */
-	uint32_t choice; /* the one of these two that changes with each window */
-	uint32_t n_asked, n_looked, n_repeated; /* pages of the current window */
+	/* Is it worth looking pages up? */
+	bool is_sparse;	 /* look up only two of SPARSE_ONE_IN contents */
+	uint32_t choice; /* says which is the second of these two; it changes with each window */
+	uint32_t n_asked, n_looked, n_repeated; /* pages offered, looked up and found in the
+						 * current window */
 };
 
-/* Where almost no pages repeat, hashing each new page is wasted time: then only some are looked up.
- * They are chosen by content, so of equal pages either all or none are looked up, and the share of
- * repeats that is seen is about the true share. Half of the choice never changes, so repeats far
- * apart are found too. The other half changes with each window: else the few contents that repeat
- * might always be left out. */
+/* While almost no pages repeat, hashing each new page is wasted time, so only some pages are looked
+ * up. They are chosen by content: of equal pages either all or none are looked up, so the share of
+ * repeats among these pages is about the true share. Two of SPARSE_ONE_IN contents are chosen. The
+ * first is always the same, so a page that repeats much later is found, too. The second changes
+ * with each window; otherwise the few contents that repeat might never be chosen. */
 #define WINDOW_LOOKED 128u
 #define WINDOW_ASKED  4096u
 #define WORTH_ONE_IN  64u
@@ -47,7 +48,8 @@ struct dup {
 
 #define TAG_MASK UINT64_C(0xffffffff00000000)
 
-/* With two entries per page of the reference, four of five pages keep their entry. */
+/* With two entries for each page of the reference, four of five pages keep their entry; the others
+ * lose it to a page with the same slot. */
 #define ENTRIES_PER_PAGE 2u
 
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
@@ -118,12 +120,13 @@ int dup_offer(struct dup *d, uint32_t index)
 	if (!d->is_full && mark != EXPECTED)
 		return mark == REPEATED ? 0 : -EINVAL;
 	marks_set(&d->marks, index, OFFERED);
-	/* A pinned page still waits for an earlier record, which must not come after this one. */
+	/* The earlier record of a pinned page is not written yet. A DUP would be written at once,
+	 * and so come before that record. */
 	return !reference_is_pinned(d->reference, index);
 }
 
-/* Will the standby's page @source equal @page when the next record is applied, even if applied
- * repeatedly? */
+/* Will the standby's page @source equal @page when the next record is applied, even if the epoch is
+ * applied more than once? */
 static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 {
 	unsigned mark = marks_get(&d->marks, source);
@@ -136,11 +139,12 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 	return theirs && memcmp(theirs, page, PAGE_BYTES) == 0;
 }
 
-/* The line that is compared first: most deltas are short, and then it is unchanged. */
+/* A page is looked up only if it has changed in this cache line. Most pages with a short delta have
+ * not, and comparing one line is cheap. */
 #define FIRST_LINE	 256u
 #define FIRST_LINE_BYTES 64u
-/* Places to probe how long a page's delta would be: it is long if at least LONG_PROBES of them
- * changed. */
+/* Offsets in a page that are compared to estimate its delta: if at least LONG_PROBES of them have
+ * changed, the delta counts as long. */
 static const uint16_t probes[] = {1800, 3344, 792, 2336, 3880, 1328, 2872};
 #define LONG_PROBES 2u
 
@@ -173,8 +177,8 @@ static bool is_chosen(struct dup *d, const uint8_t *page)
 {
 	uint64_t words[3];
 
-	/* Look up all pages of a FULL epoch: the link is slower than that, and there is no later
-	 * chance. */
+	/* Look up all pages of a FULL epoch. The link is slower than the lookups, and a page that
+	 * repeats gets no later chance. */
 	if (d->is_full)
 		return true;
 	if (++d->n_asked > WINDOW_ASKED || d->n_looked > WINDOW_LOOKED) {
@@ -190,7 +194,7 @@ static bool is_chosen(struct dup *d, const uint8_t *page)
 	       words[0] % SPARSE_ONE_IN == d->choice % SPARSE_ONE_IN;
 }
 
-/* Find another page with the content @page. Page @index takes its place in the table. */
+/* Find another page with the content @page, and store page @index in its entry of the table. */
 static bool find(struct dup *d, uint32_t index, const uint8_t *page, uint32_t *ret_source)
 {
 	uint64_t hash = XXH3_64bits(page, PAGE_BYTES);
@@ -218,7 +222,8 @@ size_t dup_encode(struct dup *d, uint32_t index, const uint8_t *page, uint8_t *r
 		return 0;
 	if (!find(d, index, page, &source))
 		return 0;
-	/* Copy what the standby will have, not @page: the guest may be writing to that. */
+	/* Copy the bytes that the standby will have. Do not copy @page: the guest may be writing
+	 * to it. */
 	memcpy(reference, reference_peek(d->reference, source), PAGE_BYTES);
 	wire_record_put_header(out, PAGE_DUP, index, PAGE_DUP_BYTES);
 	bytes_put_be32(out + PAGE_RECORD_HEADER_BYTES, source);

@@ -43,7 +43,7 @@ struct encoder *encoder_free(struct encoder *e)
 {
 	if (!e)
 		return NULL;
-	workers_free(e->workers); /* first: they write into the reference */
+	workers_free(e->workers); /* free the workers first: they write into the reference */
 	dup_free(e->dup);
 	reference_free(e->reference);
 	if (e->device)
@@ -83,7 +83,7 @@ int encoder_begin(struct encoder *e, uint64_t epoch, uint64_t previous, uint8_t 
 	struct wire_epoch_begin begin = {.previous_epoch = previous};
 	int r;
 
-	encoder_abandon(e); /* drop the rest of an epoch that was given up */
+	encoder_abandon(e); /* drop units that remain of an abandoned epoch */
 	e->payload = NULL;
 	e->device_next = 0;
 	e->n_records = 0;
@@ -130,7 +130,8 @@ int encoder_fd(const struct encoder *e)
 	return e->workers ? workers_fd(e->workers) : -1;
 }
 
-/* Open a DEVICE frame and write its first bytes. */
+/* Make sure that a DEVICE frame with room for a record is open; write the first bytes of a
+ * new one. */
 static int need_device_frame(struct encoder *e, size_t blob_size)
 {
 	bool is_new;
@@ -152,8 +153,8 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 
 	if (size > WIRE_BLOB_MAX || size == 0)
 		return -EFBIG;
-	/* PAGES and DEVICE never share a frame, and there is at least one DEVICE frame: the standby
-	 * learns the blob's size also when no piece changed. */
+	/* Pages and device state never share a frame. There is at least one DEVICE frame, so that
+	 * the standby learns the blob's size even if no piece has changed. */
 	for (; e->device_next < n_pieces; e->device_next++) {
 		size_t offset = (size_t)e->device_next * PAGE_BYTES;
 		const uint8_t *piece = blob + offset;
@@ -169,7 +170,7 @@ int encoder_device(struct encoder *e, const uint8_t *blob, size_t size)
 		e->w.at += page_encode(&e->pieces, e->device_next, piece, e->device + offset,
 				       e->w.at);
 	}
-	/* If the blob shrank, the bytes after its end count as zero on both sides. */
+	/* If the blob has shrunk, the bytes after its end count as zero here and at the standby. */
 	if (e->device_size > (size_t)n_pieces * PAGE_BYTES)
 		memset(e->device + (size_t)n_pieces * PAGE_BYTES, 0,
 		       e->device_size - (size_t)n_pieces * PAGE_BYTES);

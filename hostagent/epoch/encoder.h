@@ -1,4 +1,4 @@
-/* encoder.h - pages and device state in, frames of an epoch out.
+/* encoder.h - turn pages and device state into the frames of an epoch.
  *
  * Why: one place knows the order of an epoch's frames and keeps the reference in step with their
  * content: a page is compared with what the standby will have after all frames before it.
@@ -10,10 +10,11 @@
  *
  * Pages may be encoded by several threads (workers.h): encoder_pages() hands them out in units of
  * UNIT_PAGES pages, and puts finished units into the backlog while others are being encoded. The
- * reference stays in step as with one thread: frames are sent in the order in which their units
- * were filled, and no page is in two units at a time (its slot in the reference is pinned
- * meanwhile). So if a page is offered twice, its later copy is compared with its earlier one, and
- * has the later record. Pages of two runs never mix: a run ends only when all its units are back.
+ * reference stays in step just as with one thread: frames are sent in the order in which their
+ * units were filled, and no page is in two units at a time (its slot in the reference is pinned
+ * while it is in a unit). So if a page is offered twice, its later copy is compared with its
+ * earlier one and gets the later record. Pages of two runs (of encoder_pages() over a cursor) never
+ * mix: a run ends only when all its units have been collected.
  *
  * Where: the epoch engine. Threads: the engine's. Allocates in encoder_new only.
  */
@@ -32,29 +33,31 @@
 struct encoder;
 struct wire_clock;
 
-/* What became of the pages since encoder_new(); device state not counted. */
+/* How the pages since encoder_new() were encoded; device state is not counted unless said. */
 struct encoder_counts {
 	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw, n_dup; /* pages by class */
 	struct reference_counts reference;
-	uint64_t n_epoch_pages;			      /* records in the epoch begun last */
-	uint64_t epoch_bytes; /* frames of the epoch begun last, headers counted */
+	uint64_t n_epoch_pages;			      /* page records in the latest epoch */
+	uint64_t epoch_bytes; /* size of the latest epoch's frames, headers included */
 	struct packer_counts packing; /* of all PAGES and DEVICE frames */
-	uint32_t n_threads;	      /* that encode pages */
+	uint32_t n_threads;	      /* threads that encode pages */
 };
 
-/* A position in a run over the pages of @ranges, which are stored one after another at @pages. */
+/* A position in a run over the pages of @ranges. The pages' bytes are one after another
+ * at @pages. */
 struct encoder_cursor {
 	const struct page_range *ranges;
 	uint32_t n_ranges;
 	const uint8_t *pages;
 	const uint64_t *skip; /* a bit per page: pages to leave out; NULL: none */
-	uint32_t range;	 /* position: the next range ... */
-	uint32_t offset; /* ... and the next page in it */
+	uint32_t range;	 /* position: index of the current range ... */
+	uint32_t offset; /* ... and of the next page in that range */
 };
 
-/* For a guest of @n_pages, with a reference of at most @reference_pages; writes into @retain, which
- * stays the caller's. @n_threads encode pages, the caller's included, up to WORKERS_THREADS_MAX;
- * 0: workers_default_threads(). 0; -ENOMEM; other errors of workers_new(). */
+/* Make an encoder for a guest of @n_pages, with a reference of at most @reference_pages. It writes
+ * into @retain, which stays the caller's. @n_threads is the number of threads that encode pages,
+ * the caller's included, up to WORKERS_THREADS_MAX; 0: workers_default_threads(). 0; -ENOMEM; other
+ * errors of workers_new(). */
 int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
@@ -68,33 +71,33 @@ uint64_t encoder_features(const struct encoder *encoder);
  * connection with these features must start with a FULL epoch. */
 bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
 
-/* Pack frames that are finished from now on (WIRE_FLAG_LZ4), where it makes them shorter. May be
- * called at any time. */
+/* Switch packing with LZ4 (WIRE_FLAG_LZ4) on or off for frames finished after this call. A frame is
+ * packed only if that makes it shorter. May be called at any time. */
 void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 
-/* Start epoch @epoch on top of @previous. @flags: WIRE_FLAG_* of EPOCH_BEGIN. A FULL epoch stands
- * alone: the reference is forgotten, and its frames are not retained once sent. 0; -ENOBUFS;
- * -ENOMEM (then only a FULL epoch may follow). */
+/* Start epoch @epoch, which builds on epoch @previous. @flags: WIRE_FLAG_* of EPOCH_BEGIN. A FULL
+ * epoch builds on nothing: the reference is emptied, and its frames are not retained once sent. 0;
+ * -ENOBUFS; -ENOMEM (after which only a FULL epoch may follow). */
 int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, uint8_t flags)
 	__attribute__((warn_unused_result));
 
-/* Announce, before the first encoder_pages() of an epoch, that it will be called for the pages at
- * @cursor. All pages of the epoch must be announced, in one or more calls. An ordinary epoch has
- * DUP records only if this was called; a FULL one needs no call. */
+/* Announce, before the first encoder_pages() of an epoch, that encoder_pages() will be called for
+ * the pages at @cursor. Announce all pages of the epoch, in one or more calls. An ordinary epoch
+ * has DUP records only if this was called; a FULL epoch needs no call. */
 void encoder_expect(struct encoder *encoder, const struct encoder_cursor *cursor);
 
-/* Encode the pages at @cursor. One call encodes or hands out a batch (at most ENCODER_BATCH pages)
- * and moves the cursor on, or collects units handed out before. Call again with the same cursor,
- * and no other function of the epoch in between, until it returns 0. Until then, or until
- * encoder_abandon(), this thread and others read the pages. Never blocks.
- * 1: there is more to do; 0: all pages of @cursor are in frames; -ENOBUFS: the backlog is full;
- * -EAGAIN: other threads are encoding, nothing can be done before encoder_fd() is readable;
- * -ENOMEM: the epoch is lost and only a FULL one may follow (also returned for a page that was not
- * announced). */
+/* Encode the pages at @cursor. One call either encodes or hands out a batch (at most ENCODER_BATCH
+ * pages) and advances the cursor, or collects units that earlier calls handed out. Repeat the call
+ * with the same cursor until it returns 0, and call no other function of the epoch in between.
+ * Until it returns 0, or until encoder_abandon(), this thread and others read the pages. Never
+ * blocks. 1: there is more to do; 0: all pages of @cursor are in frames; -ENOBUFS: the backlog is
+ * full; -EAGAIN: other threads are encoding, and this thread has nothing to do until encoder_fd()
+ * is readable; -ENOMEM: the epoch is lost and only a FULL one may follow (also returned for a page
+ * that was not announced). */
 #define ENCODER_BATCH 32u
 int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));
-int encoder_fd(const struct encoder *encoder); /* -1: encoder_pages() never says -EAGAIN */
+int encoder_fd(const struct encoder *encoder); /* -1: encoder_pages() never returns -EAGAIN */
 
 /* Give up the epoch. When this returns, no thread reads its pages any more. Waits until each thread
  * has finished the frame it is encoding. Only a FULL epoch may follow. */
@@ -105,9 +108,9 @@ void encoder_abandon(struct encoder *encoder);
 int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Add the time that the guest's clock should show, after the device state of that clock. Only where
- * WIRE_FEATURE_CLOCK is in use.
- * 0; -ENOBUFS: call it again; -ENOMEM; -EINVAL: @clock is out of its bounds. */
+/* Add the time that the guest's clock should show. Call this after encoder_device(), and only if
+ * WIRE_FEATURE_CLOCK is in use. 0; -ENOBUFS: call it again; -ENOMEM; -EINVAL: @clock is out of
+ * its bounds. */
 int encoder_clock(struct encoder *encoder, const struct wire_clock *clock)
 	__attribute__((warn_unused_result));
 

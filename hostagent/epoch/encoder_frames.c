@@ -1,4 +1,5 @@
-/* Frames in the backlog, and the sink of the engine's own thread; see encoder_private.h. */
+/* Puts frames into the backlog, and has the sink of the engine's own thread; see
+ * encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>
@@ -50,8 +51,9 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 
 /* --- the sink */
 
-/* A batch fills two frames at most. With room for these, either the whole batch is encoded or the
- * epoch is lost, so no page counts as known to the standby that was not sent. */
+/* Begin a batch only if the backlog has room for two frames, the most that a batch fills. Then
+ * either the whole batch is encoded or the epoch is lost, so the reference never has a version of a
+ * page that was not sent. */
 static int begin(struct encoder *e)
 {
 	e->n_batch = 0;

@@ -1,4 +1,4 @@
-/* A page's way through the encoder; see encoder_private.h. */
+/* Decides how each page is encoded, before a sink takes it; see encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>
@@ -6,15 +6,16 @@
 
 #include "codec/zero.h"
 
-/* Encode a page whose version at the standby is not known: write its whole content as a record at
- * @out (PAGE_RECORD_ROOM bytes). Returns the record's size. */
+/* Encode a page whose version at the standby is not known: write a record with its whole content at
+ * @out (PAGE_RECORD_ROOM bytes). Return the record's size. */
 static size_t encode_whole(struct encoder *e, uint32_t index, const uint8_t *page,
 			   uint8_t *reference, uint8_t *out)
 {
 	bool is_zero;
 	size_t size;
 
-	memcpy(reference, page, PAGE_BYTES); /* send this copy: the guest may write to @page */
+	memcpy(reference, page, PAGE_BYTES); /* the record is made from this copy: the guest may
+					      * write to @page */
 	is_zero = zero_is_page(reference);
 	size = is_zero ? 0 : PAGE_BYTES;
 	wire_record_put_header(out, is_zero ? PAGE_ZERO : PAGE_RAW, index, size);
@@ -43,7 +44,8 @@ static void advance(struct encoder_cursor *cursor)
 	}
 }
 
-/* How far to prefetch; not across ranges, where finding the page is not worth it. */
+/* How many pages ahead to prefetch. Pages of the next range are not prefetched: finding them costs
+ * too much. */
 #define AHEAD_PAGES 3u
 
 static void prefetch_ahead(const struct encoder *e, const struct encoder_cursor *cursor)
@@ -66,9 +68,8 @@ static bool is_left_out(struct encoder *e, const struct encoder_cursor *cursor)
 	return true;
 }
 
-/* Write the record of a page that needs no delta at @out (PAGE_RECORD_ROOM bytes). Returns the
- * record's size;
- * 0: the page needs a delta. */
+/* If the page needs no delta, write its record at @out (PAGE_RECORD_ROOM bytes) and return the
+ * record's size. Return 0 if the page needs a delta. */
 static size_t encode_at_once(struct encoder *e, uint32_t index, const uint8_t *page,
 			     uint8_t *reference, bool is_known, bool may_be_dup, uint8_t *out)
 {
@@ -109,7 +110,7 @@ static int offer_batch(struct encoder *e, struct encoder_cursor *cursor)
 			int r = offer_page(e, page_at(cursor), cursor->pages);
 
 			if (r < 0)
-				return r; /* the cursor stays at this page */
+				return r; /* do not advance: the next call starts with this page */
 		}
 		advance(cursor);
 	}

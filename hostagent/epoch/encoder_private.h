@@ -1,12 +1,12 @@
 /* encoder_private.h - the encoder's state, shared by its files and by nobody else.
  *
  *	encoder.c         begin and end of an epoch, device state, the guest's clock, counts
- *	encoder_pages.c   a page's way: left out, a record at once, or a delta later
+ *	encoder_pages.c   decides for each page: left out, a record at once, or a delta later
  *	encoder_frames.c  frames in the backlog; the sink of the engine's own thread
  *	encoder_units.c   the sink of several threads
  *
- * Every page goes the same way, up to the place where its record is written. Two sinks have such
- * places. They differ in who finds the deltas and when the frames get into the backlog:
+ * Every page is handled the same way, until its record is written. A sink decides where that is.
+ * The two sinks differ in which thread finds the deltas and when the frames get into the backlog:
  *
  *	                       ┌─► frames: in the frame being filled; deltas at the end of a batch
  *	encoder_pages ─► page ─┤
@@ -30,23 +30,24 @@
 #include "epoch/unit.h"
 #include "epoch/workers.h"
 
-/* Where records of pages go. encoder_pages() calls @begin, then @room for up to ENCODER_BATCH
- * pages, each followed by either @wrote or @add_item, then @end. */
+/* Where page records are written. encoder_pages() calls @begin, then @room for each of up to
+ * ENCODER_BATCH pages, each time followed by either @wrote or @add_item, and then @end. */
 struct page_sink {
-	/* A batch begins. 0; -ENOBUFS: the backlog is full, call again; -ENOMEM: the epoch is
-	 * lost. */
+	/* Begins a batch. 0; -ENOBUFS: the backlog is full, call again later; -ENOMEM: the epoch
+	 * is lost. */
 	int (*begin)(struct encoder *e);
-	/* *ret_room: PAGE_RECORD_ROOM bytes for the record of page @index. 0; -EAGAIN: some unit
-	 * must be finished first, offer this page again; other -errno: the epoch is lost. */
+	/* Sets *ret_room to PAGE_RECORD_ROOM bytes for the record of page @index. 0; -EAGAIN:
+	 * some unit must be finished first, so offer this page again later; other -errno: the
+	 * epoch is lost. */
 	int (*room)(struct encoder *e, uint32_t index, uint8_t **ret_room);
-	/* The record was written there; it has @size bytes. */
+	/* Takes the record of @size bytes that the caller has written to *ret_room. */
 	void (*wrote)(struct encoder *e, size_t size);
-	/* The page needs a delta. The sink keeps @page and @reference, which is pinned, until the
-	 * delta is found; then it puts @reference back. */
+	/* Takes a page that needs a delta. The sink keeps @page and the pinned @reference until the
+	 * delta is found, and then puts @reference back. */
 	void (*add_item)(struct encoder *e, uint32_t index, const uint8_t *page,
 			 uint8_t *reference);
-	/* @r: 0, or what went wrong at the last page; @is_last: the cursor is at its end. Returns
-	 * as encoder_pages(). */
+	/* Ends a batch. @r: 0, or the error of the last page; @is_last: the cursor is at its end.
+	 * Returns as encoder_pages(). */
 	int (*end)(struct encoder *e, int r, bool is_last);
 };
 
@@ -57,20 +58,21 @@ struct encoder {
 	struct page_encoder pieces; /* figures of device state */
 	struct reference *reference;
 	struct dup *dup;
-	uint8_t *device; /* the last blob, zeros after its end; WIRE_BLOB_MAX bytes reserved */
+	uint8_t *device; /* the last blob, followed by zeros; has WIRE_BLOB_MAX bytes */
 	size_t device_size;
-	uint32_t device_next; /* next piece; != 0: encoder_device() was interrupted */
+	uint32_t device_next; /* next piece to encode; != 0: encoder_device() returned early */
 	struct retain *retain;
 	const struct page_sink *sink;
-	uint8_t *payload;      /* of the frame being filled; NULL: none */
+	uint8_t *payload;      /* of the frame being filled; NULL: no frame is open */
 	struct bytes_writer w; /* into payload */
-	uint8_t frame_type;    /* its type */
+	uint8_t frame_type;    /* type of the frame being filled */
 	uint64_t n_records;    /* page records in the epoch */
-	uint64_t n_still_zero; /* pages that were zero and still are */
-	uint64_t n_whole_zero, n_whole_raw; /* pages whose version at the standby is not known */
-	uint64_t payload_bytes; /* in the epoch's finished frames */
+	uint64_t n_still_zero; /* zero pages whose version at the standby is zero, too */
+	uint64_t n_whole_zero, n_whole_raw; /* ZERO and RAW records of pages that the reference does
+					     * not have */
+	uint64_t payload_bytes; /* payloads of the epoch's finished frames */
 
-	/* pages of a batch that need a delta; encoder_frames.c */
+	/* pages of the batch that need a delta (encoder_frames.c) */
 	struct page_item batch[ENCODER_BATCH];
 	size_t n_batch;
 
@@ -85,18 +87,18 @@ struct encoder {
 	struct workers *workers; /* NULL: there is only one thread */
 	uint32_t n_threads;
 	struct unit *unit;    /* being filled; NULL: none */
-	uint32_t n_submitted; /* units of the run */
+	uint32_t n_submitted; /* units submitted in this run */
 	uint32_t n_collected; /* frames of the oldest finished unit that are in retain already */
 };
 
-/* encoder_frames.c. Open a frame of @type, unless one with room for @room more bytes is open. 0;
- * -ENOBUFS, -ENOMEM: no frame is open. */
+/* encoder_frames.c. Open a frame of @type, unless a frame with room for @room more bytes is open
+ * already. 0; on -ENOBUFS or -ENOMEM no frame is open. */
 int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 	__attribute__((warn_unused_result));
 /* Finish the frame being filled. A frame without content (all pages unchanged) is not sent. */
 void encoder_close_frame(struct encoder *e, uint8_t flags);
-/* Add the payload, which was written to the room of retain_reserve(), as the next frame. Before the
- * second stage it had @plain_size bytes. */
+/* Add the payload, which was written to what retain_reserve() gave, as the next frame. It has @size
+ * bytes now, and had @plain_size bytes before the second stage. */
 void encoder_add_frame(struct encoder *e, uint8_t type, uint8_t flags, size_t size,
 		       size_t plain_size);
 

@@ -1,4 +1,5 @@
-/* The sink of several threads: units, which any of them encodes; see encoder_private.h. */
+/* The sink for several threads: it fills units, which any of the threads encodes; see
+ * encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>
@@ -7,8 +8,8 @@
 #include "epoch/retain.h"
 #include "wire/msg.h"
 
-/* A run wakes other threads once it has submitted this many units. With fewer, waking a thread and
- * waiting for it at the end takes longer than finding the deltas. */
+/* A run wakes other threads once it has submitted this many units. For fewer units, it takes longer
+ * to wake a thread and to wait for it at the end than to find the deltas. */
 #define WAKE_UNITS 4u
 
 /* Move a finished unit's frames into the backlog. 0; -ENOBUFS: call again to continue; -ENOMEM. */
@@ -73,7 +74,7 @@ static void submit(struct encoder *e)
 
 static int room(struct encoder *e, uint32_t index, uint8_t **ret_room)
 {
-	/* A page's slot is pinned while the page is in a unit, so no page is in two. */
+	/* A page's slot is pinned while the page is in a unit, so no page is in two units. */
 	if (reference_is_pinned(e->reference, index))
 		return -EAGAIN;
 	if (!e->unit) {
@@ -111,14 +112,15 @@ static int end(struct encoder *e, int r, bool is_last)
 	if (r == 0 && !is_last)
 		return 1;
 	submit(e);
-	/* When this returns 0, no thread may read the cursor's pages any more. */
+	/* Return 0 only when no thread reads the cursor's pages any more. Until then, help. */
 	if (!workers_is_idle(e->workers))
 		return workers_help(e->workers, &e->packer);
 	e->n_submitted = 0;
 	return 0;
 }
 
-/* Only collect() needs room in the backlog: without room, finished frames wait in their units. */
+/* Only collect() needs room in the backlog. While there is no room, finished frames stay in
+ * their units. */
 const struct page_sink encoder_units_sink = {
 	.begin = collect,
 	.room = room,

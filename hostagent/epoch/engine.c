@@ -13,8 +13,8 @@
 #include "epoch/engine_private.h"
 #include "epoch/shutdown.h"
 
-/* Wait after a failed epoch; doubles each time. The cause may end at once or never, such as a
- * debugger on QEMU. */
+/* The wait after a failed epoch, which doubles with each failure in a row. The cause (such as a
+ * debugger attached to QEMU) may disappear at once or never. */
 #define EPOCH_RETRY_MIN_NS (20 * CLOCK_NS_PER_MS)
 #define EPOCH_RETRY_MAX_NS (2 * CLOCK_NS_PER_S)
 
@@ -25,7 +25,7 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args); /* a long text is cut */
+	(void)vsnprintf(text, sizeof(text), format, args); /* a long text is truncated */
 	va_end(args);
 	pthread_mutex_lock(&e->status_lock);
 	old = e->status.state;
@@ -55,8 +55,9 @@ void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text)
 	e->config.changed(e->config.changed_arg);
 }
 
-/* If the guest wanted the shutdown, that is the verdict. If somebody else did, it ends this QEMU
- * but not the guest: that is reported once QEMU has ended. */
+/* Handle QEMU's SHUTDOWN event. If the guest wanted the shutdown, report that verdict now. If
+ * somebody else wanted it, only this QEMU ends, and the standby takes the guest over: report that
+ * once QEMU has ended. */
 static void note_shutdown(struct engine *e, const json_t *data)
 {
 	const char *reason = json_string_value(json_object_get(data, "reason"));
@@ -67,7 +68,8 @@ static void note_shutdown(struct engine *e, const json_t *data)
 		e->guest.end_text = shutdown_text(reason);
 }
 
-/* While this host may not speak, it stops the guest itself, so it does not matter who else did. */
+/* Handle QEMU's STOP event. While this host may not speak, it stops the guest itself, so a stop by
+ * somebody else is of no interest. */
 static void on_stop(struct engine *e)
 {
 	if (e->guest.condition == GUEST_SEALING)
@@ -89,10 +91,11 @@ static void on_resume(struct engine *e)
 		engine_set_guest(e, GUEST_RUNS, "it was resumed");
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
 		break;
-	case GUEST_STOPPING: /* QEMU's answer to our `stop` decides what this means */
+	case GUEST_STOPPING: /* QEMU's answer to our `stop` will show whether the guest runs */
 		engine_set_guest(e, GUEST_STOPPING_RESUMED, "");
 		break;
-	case GUEST_STOPPED: /* if this host may still not speak, it stops the guest again */
+	case GUEST_STOPPED: /* if this host still may not speak, engine_lease_tick() stops the
+			     * guest again */
 		engine_set_guest(e, GUEST_RUNS, "it was resumed");
 		break;
 	default:
@@ -122,11 +125,12 @@ static void guest_lost(struct engine *e, int error)
 				   : error == -ECONNRESET
 					   ? "QEMU closed its monitor: the process ended"
 					   : "QEMU's monitor is lost");
-	engine_set_guest(e, GUEST_LOST, ""); /* free_engine() closes qmp: others hold it, too */
+	engine_set_guest(e, GUEST_LOST, ""); /* qmp stays open until free_engine(): other objects
+					      * use it, too */
 }
 
-/* If committed frames cannot leave, clients get no answers: do not call that PROTECTED. The hold
- * retries by itself. */
+/* If committed frames cannot leave, clients get no answers, so do not report the guest as
+ * PROTECTED. The hold retries by itself. */
 static void watch_release(struct engine *e)
 {
 	const char *trouble = hold_trouble(e->output.hold);
@@ -143,7 +147,7 @@ static void serve(struct engine *e)
 	engine_watch_tick(e);
 	engine_direct_tick(e);
 	engine_stream_receive(e);
-	/* hold_receive() also goes on with a release that the kernel interrupted. */
+	/* hold_receive() also continues a release that the kernel interrupted. */
 	if (e->lease.voice == VOICE_SPEAKS &&
 	    (!hold_is_sending(e->output.hold) || engine_may_release(e)))
 		r = hold_receive(e->output.hold);
@@ -224,7 +228,7 @@ static void wait_for_work(struct engine *e)
 	struct timespec timeout = {.tv_sec = (time_t)(left_ns / CLOCK_NS_PER_S),
 				   .tv_nsec = (long)(left_ns % CLOCK_NS_PER_S)};
 
-	/* Errors are ignored: the next turn meets the same one and reports it. */
+	/* An error is ignored here: the next turn gets the same error and reports it. */
 	(void)ppoll(fds, ARRAY_SIZE(fds), &timeout, NULL);
 }
 
@@ -239,10 +243,11 @@ static void pump_qmp(struct engine *e)
 		guest_lost(e, r);
 }
 
-/* An epoch was tried and returned @r. */
+/* Handle the result @r of engine_epoch() or engine_full_epoch(). */
 static void epoch_ended(struct engine *e, int r)
 {
-	/* Only the monitor itself tells whether QEMU is gone: others give -EPROTO, too. */
+	/* Ask the monitor itself whether QEMU is gone, because other functions return
+	 * -EPROTO, too. */
 	int lost = r == -ECONNRESET || r == -EPROTO ? qmp_pump(e->guest.qmp) : 0;
 
 	if (lost < 0) {
@@ -255,13 +260,14 @@ static void epoch_ended(struct engine *e, int r)
 		if (e->epochs.wait_ns > EPOCH_RETRY_MAX_NS)
 			e->epochs.wait_ns = EPOCH_RETRY_MAX_NS;
 		e->epochs.retry_ns = clock_mono_ns() + e->epochs.wait_ns;
-		if (e->capture.seal) /* else the lost tracking was reported already */
+		if (e->capture.seal) /* without a seal object, the loss of tracking was
+				      * already reported */
 			engine_set_state(e, e->status.state, "an epoch failed, trying again: %s",
 					 strerror(-r));
 	}
 }
 
-/* One turn of the loop: seal when it is time. */
+/* Do one turn of the loop: serve everything, and seal when it is time. */
 static void turn(struct engine *e)
 {
 	uint64_t now_ns;

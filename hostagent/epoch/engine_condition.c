@@ -1,12 +1,13 @@
-/* The functions that change the engine's conditions, one for each; see condition.h and
- * engine_private.h. */
+/* Has the functions that change the engine's conditions, one function for each condition; see
+ * condition.h and engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <inttypes.h>
 
 #include "base/log.h"
 
-/* Is the change allowed? Logs it, or that it is not. @why: "" if the change says it all. */
+/* Is @condition allowed to change? Log the change, or the error that it is not allowed. @why: the
+ * reason for the log, or "" if none is needed. Also false if @to is @from. */
 static bool may_change(const struct engine *e, const struct condition *condition, unsigned int from,
 		       unsigned int to, const char *why)
 {

@@ -1,5 +1,5 @@
-/* Without a gateway: the stream to the VM's other host. docs/wire-format.md 6.4;
- * engine_private.h. */
+/* Streams to the VM's other host when there is no gateway; see docs/wire-format.md 6.4
+ * and engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -13,12 +13,14 @@
 #include "peer/agree.h"
 
 #define BEAT_NS	     (100 * CLOCK_NS_PER_MS)
-#define GATEWAY_NS   CLOCK_NS_PER_S /* try the gateway first if it was heard within this time */
+#define GATEWAY_NS   CLOCK_NS_PER_S /* do not try the gateway if it has been silent for longer
+				     * than this */
 
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns)
 {
 	atomic_store(&engine->direct.claimed_ns, claimed_ns);
-	/* Seen within ENGINE_PUBLISH_NS, or 10 ms while silenced. */
+	/* The engine's thread sees this within ENGINE_PUBLISH_NS, or within 10 ms while it may
+	 * not speak. */
 	atomic_store(&engine->direct.term, term);
 }
 
@@ -50,8 +52,8 @@ static void beat(struct engine *e, uint64_t now_ns)
 		return;
 	e->direct.beat_boot_ns = clock_boot_ns();
 	bytes_put_be64(payload, e->direct.beat_boot_ns);
-	/* Errors are ignored: if the queue is full, the next BEAT will do; engine_stream_receive()
-	 * notices a dead link. */
+	/* Errors are ignored: if the queue is full, a later BEAT is sent instead, and
+	 * engine_stream_receive() notices a dead link. */
 	if (link_send(e->stream.link, &header, &piece, 1) == 0)
 		e->direct.beat_ns = now_ns;
 }
@@ -78,8 +80,9 @@ void engine_direct_connected(struct engine *e, bool is_peer, int result)
 {
 	if (e->direct.condition == DIRECT_OFF)
 		return;
-	e->direct.beat_ns = 0; /* send a BEAT at once: it asks for the stream */
-	/* Try gateway and other host in turns, until one of them takes the stream. */
+	e->direct.beat_ns = 0; /* send a BEAT at once, because it asks the other host to take
+				* the stream */
+	/* Try the gateway and the other host alternately, until one of them takes the stream. */
 	if (is_peer) {
 		engine_set_direct(e, DIRECT_GATEWAY_NEXT, "");
 	} else if (result < 0) {
@@ -114,7 +117,8 @@ int engine_direct_frame(struct engine *e, const struct wire_frame *frame)
 	switch (frame->h.type) {
 	case WIRE_LEASE:
 		return on_lease(e, frame);
-	case WIRE_EPOCH_ACK: /* the other host has the epoch: without a gateway it is committed */
+	case WIRE_EPOCH_ACK: /* without a gateway, an epoch is committed as soon as the other host
+			      * has it */
 		if (wire_empty_decode(frame, NULL) < 0)
 			return -EPROTO;
 		engine_committed(e, frame->h.epoch);

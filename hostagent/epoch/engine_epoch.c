@@ -1,4 +1,4 @@
-/* FULL and ordinary epochs of the engine; see engine_private.h. */
+/* Makes FULL and ordinary epochs; see engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -11,21 +11,23 @@
 #include "base/log.h"
 #include "supervision/progress.h"
 
-/* The rounds of a FULL epoch end, and it is sealed, when a round finds at most
- * FULL_LAST_ROUND_PAGES, or when rounds do not get shorter although the guest is throttled as far
- * as allowed (throttle.h), or after FULL_ROUNDS_MAX rounds. Pages written by then are copied ahead
- * of the pause. */
+/* The rounds of a FULL epoch end, and the epoch is sealed,
+ * - when a round finds at most FULL_LAST_ROUND_PAGES pages,
+ * - when rounds do not get shorter although the guest is throttled as far as allowed
+ *   (throttle.h), or
+ * - after FULL_ROUNDS_MAX rounds.
+ * If many pages are still dirty then, the seal copies them before the pause. */
 #define FULL_LAST_ROUND_PAGES 1024u
 #define FULL_ROUNDS_MAX	      8u
 
-/* From this many expected dirty pages on, copy them ahead of the pause. With fewer, the extra scan
- * and copying some pages twice cost more than the shorter pause gains. */
+/* If at least this many dirty pages are expected, copy them before the pause. With fewer, the extra
+ * scan and the pages copied twice cost more than the shorter pause saves. */
 #define PRECOPY_MIN_PAGES 512u
 
-/* While encoding, serve commits and frames after every this many batches. */
+/* While encoding, serve commits and frames each time this many batches are encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
-/* The hold begins after at most this many long epochs in a row. */
+/* The hold begins at the latest after this many epochs that were too long for it to begin. */
 #define UNHELD_MAX 16u
 
 #define PIPE_RETRY_MIN_NS (5 * CLOCK_NS_PER_S)
@@ -40,7 +42,8 @@ int engine_restart_tracking(struct engine *e, struct error *ret_error)
 
 	c->is_fresh = false;
 	c->seal = seal_free(c->seal);
-	c->track = track_close(c->track); /* first: two trackers cannot watch the same memory */
+	c->track = track_close(c->track); /* close the old tracker first: two trackers cannot watch
+					   * the same memory */
 	r = track_open(info->pid, info->blocks, info->n_blocks, &c->track, ret_error);
 	if (r < 0)
 		return r;
@@ -67,7 +70,8 @@ static int encode_and_serve(struct engine *e, struct encoder_cursor *cursor)
 			r = engine_encoder_wait(e);
 		else if (r > 0)
 			r = ++n_batches % SERVICE_EVERY_BATCHES == 0 ? engine_service(e) : 0;
-		/* Not one batch more: serving may have dropped the frames of this epoch. */
+		/* On error, encode no further batch: serving may have dropped the frames of
+		 * this epoch. */
 		if (r < 0)
 			return r;
 	}
@@ -79,7 +83,7 @@ static int encode_pages(struct engine *e, struct encoder_cursor cursor)
 {
 	int r = encode_and_serve(e, &cursor);
 
-	/* No thread may read the pages any more: the caller may free their buffer. */
+	/* Make sure that no thread reads the pages any more: the caller may reuse their buffer. */
 	if (r < 0)
 		encoder_abandon(e->epochs.encoder);
 	return r;
@@ -91,7 +95,7 @@ static struct encoder_cursor cursor_over(const struct seal_pages *p, const uint6
 		.ranges = p->ranges, .n_ranges = p->n_ranges, .pages = p->pages, .skip = skip};
 }
 
-/* Encode the time that the guest's clock should show at a standby that goes on from this epoch. */
+/* Encode the time that the guest's clock should show if the standby is promoted with this epoch. */
 static int encode_clock(struct engine *e)
 {
 	struct clock_words saved, wanted;
@@ -103,7 +107,7 @@ static int encode_clock(struct engine *e)
 				 &clock.ticks_per_s))
 		return 0;
 	if (clock.ticks_per_s < 1 || clock.ticks_per_s > WIRE_TICKS_PER_S_MAX)
-		return 0; /* no processor's counter has such a rate */
+		return 0; /* no processor's time stamp counter has such a rate */
 	clock.saved_ticks = saved.ticks;
 	clock.saved_ns = saved.clock;
 	clock.ticks = wanted.ticks;
@@ -116,7 +120,7 @@ static int encode_clock(struct engine *e)
 	return r;
 }
 
-/* Encode everything that a seal took, and end the epoch. */
+/* Encode everything that a seal captured, and end the epoch. */
 static int encode_sealed(struct engine *e, const struct seal_result *result)
 {
 	struct encoder_cursor precopied = cursor_over(&result->precopied, result->superseded);
@@ -148,16 +152,17 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 	return r;
 }
 
-/* The seal's hook: the guest is stopped and its state is taken, so frames it sends from here on
- * belong to the next epoch. The guest's clock is set last, just before the guest runs. */
+/* The seal's hook, called when the guest is stopped and its state is taken: frames that the guest
+ * sends from here on belong to the next epoch. The guest's clock is set last, just before the
+ * guest resumes. */
 static void end_epoch(void *arg, const struct seal_times *times)
 {
 	struct engine *e = arg;
 
 	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
-	 * pacer is told of the seal, or they would ask for another seal.
-	 * Not while frames are being released and the time for releases has ended in the pause: the
-	 * call would go on with them. */
+	 * seal is reported to the pacer; afterwards they would ask for another seal. But do not
+	 * call hold_receive() if a release is unfinished and the time to release has ended during
+	 * the pause: the call would continue that release. */
 	if ((!hold_is_sending(e->output.hold) || engine_may_release(e)) &&
 	    hold_receive(e->output.hold) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",
@@ -171,10 +176,11 @@ static void end_epoch(void *arg, const struct seal_times *times)
 	guestclock_stopped(e->guest.clock, times->paused_ns, times->paused_ns + times->stop_ns);
 }
 
-/* Does the seal of the epoch that begins now begin the hold? Frames that leave before that seal are
- * part of the epoch's state, so a takeover with this epoch or a later one is right. The hold begins
- * only after the first copy is committed, since a standby may write and rehearse that for long. The
- * epoch must also be short, since output is held from its seal until its commit. */
+/* Should the hold begin with the seal of the epoch that is now being made? That seal captures the
+ * state of a guest that has sent all the unheld frames, so a promotion with this epoch or a later
+ * one is correct. The hold begins only after the first copy is committed, since the standby may
+ * take long to write and rehearse that copy. The epoch must also be short, since output is held
+ * from its seal until its commit. */
 static bool begins_hold(struct engine *e, bool is_full)
 {
 	uint64_t ran_ns = clock_mono_ns() - e->epochs.pacer.resumed_ns;
@@ -197,14 +203,16 @@ static void choose_output(struct engine *e, bool is_full)
 		engine_set_output(e, begins_hold(e, is_full) ? OUTPUT_BEGINS : OUTPUT_PASSES, "");
 }
 
-/* For an ordinary epoch call this after its seal: the hold may have failed to begin there. */
+/* Return WIRE_FLAG_UNHELD if the epoch's frames were not held. For an ordinary epoch, call this
+ * after its seal, where the hold should begin but may have failed to. */
 static uint8_t unheld_flag(const struct engine *e)
 {
 	return e->stream.features & WIRE_FEATURE_UNHELD && !engine_is_holding(e) ? WIRE_FLAG_UNHELD
 										 : 0;
 }
 
-/* The seal of a FULL epoch always protects, as the rounds before it did. */
+/* Choose the kind of the next seal. The seal of a FULL epoch always protects pages again, as the
+ * rounds before it did. */
 static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 {
 	if (!is_full && !protect_is_due(&e->epochs.protect))
@@ -212,8 +220,9 @@ static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 	return e->epochs.dirty_expected >= PRECOPY_MIN_PAGES ? SEAL_AHEAD : SEAL_PROTECT;
 }
 
-/* Whatever made a seal through the pipe fail (for example QEMU was stopped during it) is usually
- * temporary, so it is tried again. The wait grows, since each failure costs a full copy. */
+/* Schedule another try of the pipe after a seal through it failed, because the cause is usually
+ * temporary (for example, the QEMU process was stopped). The wait grows with each failure, since
+ * each costs a full copy. */
 static void pipe_failed(struct engine *e)
 {
 	e->capture.pipe_wait_ns = e->capture.pipe_wait_ns
@@ -224,8 +233,8 @@ static void pipe_failed(struct engine *e)
 	e->capture.pipe_retry_ns = clock_mono_ns() + e->capture.pipe_wait_ns;
 }
 
-/* A pause of ours begins: it causes the next STOP and RESUME. Returns the guest's condition before
- * it. */
+/* Note that a pause of ours begins, so that QEMU's next STOP and RESUME are attributed to it.
+ * Return the guest's condition before the pause. */
 static enum guest_condition pause_begins(struct engine *e)
 {
 	enum guest_condition before = e->guest.condition;
@@ -234,8 +243,9 @@ static enum guest_condition pause_begins(struct engine *e)
 	return before;
 }
 
-/* The pause is over. It leaves the guest as it was, so if the last event was STOP, somebody else
- * paused the guest just before or meanwhile. Returns whether that happened since pause_begins(). */
+/* Note that our pause has ended. The pause leaves the guest as it was before, so if QEMU's last
+ * event was STOP, somebody else paused the guest right before or during our pause. Return whether
+ * that happened since pause_begins(). */
 static bool pause_ended(struct engine *e, enum guest_condition before)
 {
 	if (e->guest.condition == GUEST_SEALING_PAUSED) {
@@ -244,7 +254,7 @@ static bool pause_ended(struct engine *e, enum guest_condition before)
 	}
 	engine_set_guest(e, GUEST_RUNS, "");
 	if (before != GUEST_RUNS &&
-	    e->status.verdict == WIRE_VERDICT_PAUSED) /* resumed meanwhile */
+	    e->status.verdict == WIRE_VERDICT_PAUSED) /* somebody resumed it */
 		engine_set_verdict(e, WIRE_VERDICT_NONE, "");
 	return false;
 }
@@ -256,7 +266,7 @@ void engine_retry_pipe(struct engine *e)
 	if (e->capture.pipe_retry_ns == 0 || clock_mono_ns() < e->capture.pipe_retry_ns ||
 	    engine_throttle_release(e) < 0)
 		return;
-	before = pause_begins(e); /* trying the pipe out pauses the guest briefly */
+	before = pause_begins(e); /* testing the pipe pauses the guest briefly */
 	engine_open_pipe(e);
 	if (pause_ended(e, before))
 		engine_paused_by_other(e);
@@ -278,7 +288,7 @@ void engine_open_pipe(struct engine *e)
 	guestclock_resumed(e->guest.clock, clock_mono_ns() - start_ns);
 }
 
-/* After a seal: account for what the pause did to the guest's clock. */
+/* After a seal, account for the effect of the pause on the guest's clock. */
 static void see_to_clock(struct engine *e, const struct seal_result *result)
 {
 	const struct clock_rules *rules = guestclock_rules(e->guest.clock);
@@ -319,11 +329,11 @@ static int run_seal(struct engine *e, enum seal_kind kind, struct seal_result *r
 	see_to_clock(e, ret_result);
 	if (is_paused)
 		engine_paused_by_other(e);
-	/* The epoch just sealed is next_epoch - 1 now. */
+	/* The epoch just sealed is number epochs.next - 1 now. */
 	e->epochs.sealed_at_ns[(e->epochs.next - 1) % ENGINE_SEALED_AT_SLOTS] =
 		ret_result->times.resumed_ns;
-	/* The vCPUs' time belongs to the epoch that ended: they did not run in the pause, and
-	 * hardly since. */
+	/* The vCPUs' CPU time up to now belongs to the epoch that ended: they did not run during
+	 * the pause, and have hardly run since. */
 	pacer_sealed(&e->epochs.pacer, ret_result->times.paused_ns, ret_result->times.resumed_ns,
 		     vcpus_busy_ns(e->guest.vcpus));
 	return engine_watch_sealed(e, ret_result);
@@ -375,7 +385,7 @@ static int send_full(struct engine *e)
 	struct seal_result result;
 	int r;
 
-	e->figures.last_kind = SEAL_PROTECT; /* a FULL epoch's seal protects everything */
+	e->figures.last_kind = SEAL_PROTECT; /* the seal of a FULL epoch protects all pages */
 	choose_output(e, true);
 	r = encoder_begin(e->epochs.encoder, e->epochs.next, e->stream.complete_at_peer,
 			  WIRE_FLAG_FULL | unheld_flag(e));
@@ -384,7 +394,7 @@ static int send_full(struct engine *e)
 	progress_begin(e->config.progress, "copied all of the guest's RAM and began to take",
 		       "its state", 0);
 	if (r == 0)
-		r = engine_lease_wait(e); /* a seal would let the guest run */
+		r = engine_lease_wait(e); /* wait for a lease, since the guest runs after a seal */
 	if (r == 0)
 		r = run_seal(e, choose_kind(e, true), &result);
 	if (r < 0)
@@ -425,13 +435,14 @@ int engine_full_epoch(struct engine *e)
 	e->epochs.full_generation = e->stream.generation;
 	encoder_get_counts(e->epochs.encoder, &before);
 	r = send_full(e);
-	progress_end(e->config.progress); /* the rest is shown as the link's progress */
+	progress_end(e->config.progress); /* the progress of sending is visible at the link */
 	engine_figures_full(&e->figures, e->epochs.encoder, &before);
 	engine_set_sync(e, r < 0 ? SYNC_LOST : SYNC_KEPT, "");
 	if (r < 0)
 		return r;
 	protect_init(&e->epochs.protect, track_fault_ns(e->capture.track));
-	e->figures.last_resumed_ns = 0; /* the time since the last seal is not an interval */
+	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
+					 * an interval */
 	encoder_get_counts(e->epochs.encoder, &counts);
 	e->figures.bytes_full += counts.epoch_bytes;
 	e->figures.n_full++;
@@ -456,8 +467,8 @@ int engine_epoch(struct engine *e)
 	if (r < 0)
 		return r;
 	encoder_get_counts(e->epochs.encoder, &before);
-	/* From here on the reference changes: if the epoch does not end whole, everything is sent
-	 * anew. */
+	/* From here on the reference changes. If the epoch is not encoded completely, a FULL epoch
+	 * must follow. */
 	r = encoder_begin(e->epochs.encoder, epoch, epoch - 1, unheld_flag(e));
 	if (r == 0)
 		r = encode_sealed(e, &result);
@@ -466,7 +477,7 @@ int engine_epoch(struct engine *e)
 		return r;
 	}
 	encoder_get_counts(e->epochs.encoder, &counts);
-	/* Without KEEP every page was written, if only with the same bytes. */
+	/* Unless the seal was a KEEP, each copied page was written, if only with the same bytes. */
 	n_unchanged = (uint32_t)(counts.n_unchanged - before.n_unchanged);
 	n_stale = kind == SEAL_KEEP ? n_unchanged : 0;
 	protect_sealed(&e->epochs.protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,

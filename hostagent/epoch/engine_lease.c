@@ -1,4 +1,4 @@
-/* Without a lease the guest stands still and no frame leaves its host; see lease.h,
+/* Stops the guest and releases nothing while there is no valid lease; see lease.h and
  * engine_private.h. */
 #include "epoch/engine_private.h"
 
@@ -11,13 +11,16 @@
 #include "base/log.h"
 
 #define QMP_NS	   (2 * CLOCK_NS_PER_S)
-#define RETRY_NS   (500 * CLOCK_NS_PER_MS) /* wait after QEMU did not obey */
-#define LOOK_NS	   (10 * CLOCK_NS_PER_MS) /* how often to check for a renewal: nobody wakes us */
-#define RELEASE_LOOK_NS (2 * CLOCK_NS_PER_MS) /* the same, while only a release waits for it */
+#define RETRY_NS   (500 * CLOCK_NS_PER_MS) /* how long to wait before a retry if QEMU did
+					    * not obey */
+#define LOOK_NS	   (10 * CLOCK_NS_PER_MS) /* how often to check for a renewed lease, which does not
+					   * wake this thread */
+#define RELEASE_LOOK_NS (2 * CLOCK_NS_PER_MS) /* how often to check while only a release waits for a
+					       * renewed lease */
 #define CONNECT_NS (500 * CLOCK_NS_PER_MS)
 
-/* Before the hold begins nothing is held and no standby can be promoted, so the guest may run like
- * an unprotected one. */
+/* The lease matters only once the hold has begun: before, no standby can be promoted, so the guest
+ * may run as if it were not protected. */
 bool engine_may_speak(const struct engine *e)
 {
 	return e->lease.voice != VOICE_OUTVOTED &&
@@ -25,7 +28,7 @@ bool engine_may_speak(const struct engine *e)
 		(!lease_is_over(&e->lease.lease, clock_boot_ns()) && e->watch.cover != COVER_NET));
 }
 
-/* May committed frames leave? */
+/* May frames of committed epochs leave? */
 bool engine_may_release(const struct engine *e)
 {
 	return engine_may_speak(e) &&
@@ -84,11 +87,11 @@ int engine_lease_let_run(struct engine *e)
 
 	if (e->guest.condition != GUEST_STOPPED && !is_stopping(e))
 		return 0;
-	/* We stopped the guest, so its clock is corrected for that time as for any pause of
-	 * ours. */
+	/* Because we stopped the guest, its clock is corrected for that time, as for any pause
+	 * of ours. */
 	if (e->lease.stop_seen_ns)
 		guestclock_stopped(e->guest.clock, e->lease.stop_sent_ns, e->lease.stop_seen_ns);
-	r = order(e, "cont"); /* QEMU carries out a `stop` that is still waiting first */
+	r = order(e, "cont"); /* if a `stop` still waits in QEMU, QEMU carries that out first */
 	if (r < 0)
 		return r;
 	if (e->lease.stop_seen_ns)
@@ -102,10 +105,11 @@ static void renewed(struct engine *e)
 	if (engine_lease_let_run(e) < 0)
 		return;
 	engine_set_voice(e, VOICE_SPEAKS, "it may speak again: the guest goes on");
-	e->figures.last_resumed_ns = 0; /* the time since the last seal is not an interval */
-	/* By now TCP waits long between its retransmissions, in both directions: if a packet is
-	 * lost now, it could take seconds to repeat, which would look as if we did not replicate.
-	 * So connect anew. */
+	e->figures.last_resumed_ns = 0; /* do not count the time since the last seal as
+					 * an interval */
+	/* By now, TCP waits long between retransmissions in both directions. If a packet is lost
+	 * now, it could take seconds until TCP repeats it, and meanwhile we would seem not to
+	 * replicate. So make a new connection. */
 	engine_stream_close(e, "unheard while the guest stood still; beginning anew");
 	e->stream.connect_at_ns = 0;
 	e->stream.backoff = 0;
@@ -124,12 +128,13 @@ static void stop(struct engine *e)
 	e->lease.stop_seen_ns = 0;
 	r = order(e, "stop");
 	if (r == 0 && e->guest.condition == GUEST_STOPPING_RESUMED) {
-		/* Somebody's `cont` came right behind our `stop`. The next tick stops it again. */
+		/* Somebody sent `cont` right after our `stop`. The next tick stops the
+		 * guest again. */
 		engine_set_guest(e, GUEST_RUNS, "it was resumed");
 	} else if (r == 0) {
 		e->lease.stop_seen_ns = clock_mono_ns();
 		engine_set_guest(e, GUEST_STOPPED, "");
-	} else if (r != -ETIMEDOUT && is_first) { /* else QEMU may yet obey one */
+	} else if (r != -ETIMEDOUT && is_first) { /* otherwise QEMU may still obey a `stop` */
 		engine_set_guest(e, GUEST_RUNS, "QEMU did not take `stop`");
 	}
 	e->publish_at_ns = 0;
@@ -154,7 +159,7 @@ void engine_lease_tick(struct engine *e)
 		stop(e);
 }
 
-/* The end of the lease on the monotonic clock, which waits use. */
+/* Return the end of the lease as a time of the monotonic clock, which the engine's waits use. */
 static uint64_t lease_end_mono_ns(const struct engine *e, uint64_t now_ns)
 {
 	uint64_t end_ns = lease_end_ns(&e->lease.lease), boot_ns = clock_boot_ns();
@@ -201,11 +206,12 @@ void engine_outvoted(struct engine *e, const char *why)
 	if (e->lease.voice == VOICE_OUTVOTED)
 		return;
 	(void)snprintf(text, sizeof(text), "%s; the guest is stopped, nothing leaves any more",
-		       why); /* a long text is cut */
+		       why); /* a long text is truncated */
 	engine_set_voice(e, VOICE_OUTVOTED, text);
 	e->lease.retry_ns = 0;
 	if (hold_set_mode(e->output.hold, HOLD_DROP) == 0)
-		engine_set_output(e, OUTPUT_CLOSED, ""); /* only an order may open it */
+		/* only an order of the gateway may open it again */
+		engine_set_output(e, OUTPUT_CLOSED, "");
 	engine_lease_tick(e);
 }
 

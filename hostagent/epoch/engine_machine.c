@@ -8,7 +8,8 @@
 #include "base/log.h"
 
 #define FRAME_MAX 65536u
-/* The list size that surely fits into the frames: each frame may have unused room at its end. */
+/* The size of an item list that always fits into the allowed number of frames, although each frame
+ * may have unused room at its end. */
 #define LIST_MAX                                                                                   \
 	(WIRE_MACHINE_FRAMES_MAX * (FRAME_MAX - WIRE_HEADER_SIZE - 1 - 2 * (WIRE_LABEL_MAX + 1)))
 
@@ -78,7 +79,8 @@ int engine_machine_check(struct engine *e)
 	return -ESTALE;
 }
 
-/* Make one frame with the items from machine_at on; *ret_next: the first item that did not fit. */
+/* Send one frame with the items from machine.at on. *ret_next: index of the first item that did
+ * not fit. */
 static int send_frame(struct engine *e, uint32_t *ret_next)
 {
 	uint8_t buffer[FRAME_MAX];
@@ -101,8 +103,8 @@ static int send_frame(struct engine *e, uint32_t *ret_next)
 		struct bytes_writer first;
 
 		r = wire_frame_begin(buffer, sizeof(buffer), &first);
-		if (r == 0)
-			r = wire_machine_encode(false, &first); /* replaces the first byte */
+		if (r == 0) /* overwrite the first byte: this is not the last frame */
+			r = wire_machine_encode(false, &first);
 	}
 	if (r == 0)
 		r = wire_frame_finish(buffer, &w, &header, &size);

@@ -1,4 +1,4 @@
-/* Begin and end of the engine; see engine.h and engine_private.h. */
+/* Begins and ends an engine; see engine.h and engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -88,7 +88,7 @@ static int open_guest(struct engine *e, struct error *error)
 	}
 	r = vmm_inspect(e->guest.qmp, &e->guest.info, error);
 	if (r == 0)
-		r = engine_watch_open(e, error); /* checks disks, too */
+		r = engine_watch_open(e, error); /* checks the disks, too */
 	if (r == 0)
 		r = vmm_check_rx_filter(e->guest.qmp, error);
 	if (r < 0)
@@ -119,8 +119,8 @@ static int open_guest(struct engine *e, struct error *error)
 	progress_begin(e->config.progress, "began to track", "guest RAM", 0);
 	if (r == 0)
 		r = engine_restart_tracking(e, error);
-	/* QEMU may number its threads by another pid namespace: then the guest counts as always
-	 * busy. */
+	/* QEMU may report its threads' ids in another pid namespace. Then the threads are not
+	 * found, and the guest counts as always busy. */
 	if (r == 0 && vcpus_open(e->guest.qmp, e->guest.info.pid, &e->guest.vcpus, error) < 0)
 		log_warn("vm=%s %s; every pause counts in full, and it cannot be throttled",
 			 e->config.vm, error->text);
@@ -143,8 +143,9 @@ static int open_hold(struct engine *e, struct error *ret_error)
 		return r;
 	e->epochs.next = 1;
 	if (hold_is_taken_over(e->output.hold) && hold_mode(e->output.hold) != HOLD_PASS) {
-		/* Frames of the guest may have been dropped meanwhile: nothing leaves until a FULL
-		 * epoch that contains the state after them is committed. */
+		/* Without an agent, the hold dropped the guest's frames. So no frame may
+		 * leave until a FULL epoch is committed that contains the guest's state after
+		 * those frames. */
 		engine_set_output(e, OUTPUT_HELD, "an earlier agent left its hold");
 		e->epochs.next = hold_epoch(e->output.hold) + 1;
 		hold_set_epoch(e->output.hold, e->epochs.next);
@@ -153,8 +154,8 @@ static int open_hold(struct engine *e, struct error *ret_error)
 	return r;
 }
 
-/* Attaching failed late: a guest that was not protected goes on as before, one that was stays
- * silent. */
+/* Undo open_hold(): remove the hold of a guest that was not protected, so its frames pass as
+ * before; leave that of a protected guest closed. */
 static void abandon_hold(struct engine *e)
 {
 	if (engine_is_holding(e))
@@ -214,15 +215,15 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		return r;
 	}
 	progress_begin(config->progress, "began to put the hold on", "its tap", 0);
-	/* Last, since from here on the hold is in the path of the guest's frames. */
+	/* The hold is opened last, since it is in the path of the guest's frames from then on. */
 	r = open_hold(e, ret_error);
-	/* Check the taps again: the hold found its tap by name, and the name may belong to another
-	 * tap by now. */
+	/* Check the taps again: the hold found its tap by name, and since the first check that name
+	 * may have been given to another tap. */
 	if (r == 0 && engine_watch_check_taps(e, ret_error) < 0) {
 		abandon_hold(e);
 		r = -ENOTSUP;
 	}
-	progress_end(config->progress); /* the thread uses it from here on */
+	progress_end(config->progress); /* the engine's thread uses it from here on */
 	if (r == 0) {
 		r = start_thread(e);
 		if (r < 0) {

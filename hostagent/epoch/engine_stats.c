@@ -1,4 +1,4 @@
-/* Figures of the engine, as the gateway shows them; see engine_private.h. */
+/* Collects the engine's figures and formats them for the gateway; see engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <inttypes.h>
@@ -60,7 +60,7 @@ void engine_ordinary_counts(const struct engine_figures *f, const struct encoder
 	ret_counts->n_dup -= full->n_dup;
 }
 
-/* "name=1.234": nanoseconds as milliseconds. */
+/* Add "name=1.234": @ns nanoseconds as milliseconds. */
 static int add_ms(char *stats, const char *name, uint64_t ns)
 {
 	return wire_stats_add(stats, name, "%.3f", (double)ns / 1e6);
@@ -106,7 +106,7 @@ static int add_counts(char *stats, struct engine *e)
 	engine_ordinary_counts(f, e->epochs.encoder, &counts);
 	if (hold_stats(e->output.hold, &held) < 0)
 		memset(&held, 0,
-		       sizeof(held)); /* zeros are shown when the kernel does not answer */
+		       sizeof(held)); /* show zeros if the kernel does not answer */
 	const struct {
 		const char *name;
 		uint64_t value;
@@ -201,7 +201,7 @@ static int add_clock(char *stats, struct engine *e, uint64_t now_ns)
 		r = add_ms(stats, "clock_lost_ms", rules->lost_ns);
 	if (r == 0)
 		r = wire_stats_add(stats, "clock_lost_percent", "%.2f", percent);
-	if (r == 0) /* whole percent; at least 1 while the loss is too high */
+	if (r == 0) /* in whole percent; at least 1 while the loss is too high, otherwise 0 */
 		r = add_u64(stats, "clock_alarm_percent",
 			    clock_loss_alarm(&e->guest.clock_loss, percent,
 					     e->config.clock_alarm_percent)
@@ -247,9 +247,9 @@ void engine_publish(struct engine *e)
 	pthread_mutex_lock(&e->status_lock);
 	if (r == 0)
 		strcpy(e->status.stats, stats);
-	if (e->guest.condition != GUEST_LOST) /* else what was true last */
-		/* Also while QEMU may yet obey: whoever asks must not take the pause for
-		 * another's. */
+	if (e->guest.condition != GUEST_LOST) /* once QEMU is gone, keep the last known value */
+		/* True also while QEMU may still obey our `stop`: a reader of the status must not
+		 * attribute the pause to somebody else. */
 		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED ||
 					    e->guest.condition == GUEST_STOPPING ||
 					    e->guest.condition == GUEST_STOPPING_RESUMED;

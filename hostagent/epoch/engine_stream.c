@@ -1,4 +1,4 @@
-/* The engine's connection to the gateway; see engine_private.h. */
+/* The engine's stream to the gateway or to the other host; see engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -15,8 +15,9 @@
 #include "supervision/gateway_view.h"
 
 #define STALL_NS	   CLOCK_NS_PER_S
-#define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* longest single wait below */
-#define GEOMETRY_FRAME_MAX 32768 /* wire/limits.h: a GEOMETRY is below 20 KiB */
+#define WAIT_NS		   (100 * CLOCK_NS_PER_MS) /* longest single wait for the link or for
+						    * other threads */
+#define GEOMETRY_FRAME_MAX 32768 /* a GEOMETRY is smaller than 20 KiB: wire/limits.h */
 
 void engine_stream_close(struct engine *e, const char *why)
 {
@@ -24,7 +25,7 @@ void engine_stream_close(struct engine *e, const char *why)
 
 	if (e->stream.condition == STREAM_NONE)
 		return;
-	/* Before link_free(): @why may be the link's own text. */
+	/* Use @why before link_free(): it may be the link's own text. */
 	engine_set_state(e, engine_is_holding(e) ? WIRE_STATE_SYNCING : WIRE_STATE_ATTACHING,
 			 "stream to the %s lost: %s", peer, why);
 	log_limited(LOG_LEVEL_WARN, "vm=%s epoch=%" PRIu64 " stream to the %s lost: %s",
@@ -41,8 +42,8 @@ void engine_stream_close(struct engine *e, const char *why)
 			    e->config.vm);
 }
 
-/* @features are in use from now on. Connections are made only between two epochs, so this is
- * too. */
+/* Use @features from now on. Called only between two epochs, because connections are made
+ * only then. */
 static void use_features(struct engine *e, uint64_t features)
 {
 	uint64_t deltas = features & e->config.codec;
@@ -66,9 +67,10 @@ uint64_t engine_stream_waiting(const struct engine *e)
 	return backlog.waiting_bytes + retain_unsent_bytes(e->epochs.retain);
 }
 
-/* The network may lose the stream's packets alone, or this kernel may wait long between its
- * retransmissions. The control connection shows this: its leases still come in time. A new
- * connection is then cheaper than waiting (docs/decisions/0041-stream-tcp.md). */
+/* Reconnect if the stream's TCP is stuck although the gateway can be reached. The network may lose
+ * only the stream's packets, or this kernel may wait long between retransmissions. In both cases
+ * leases still arrive in time on the control connection, and a new connection costs less than
+ * waiting (docs/decisions/0041-stream-tcp.md). */
 void engine_stream_watch(struct engine *e)
 {
 	struct link_backlog backlog = {0};
@@ -109,8 +111,8 @@ void engine_stream_measure(struct engine *e)
 	encoder_set_second_stage(e->epochs.encoder, stage_is_on(&e->stream.stage));
 }
 
-/* Is the gateway that welcomed the stream the one that this host obeys? 0; -EAGAIN: the control
- * connection has not obeyed it yet, or it is an older one. */
+/* Check that this host obeys the gateway that welcomed the stream. 0: it does; -EAGAIN: the control
+ * connection does not obey that gateway yet, or that gateway is an older one. */
 static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -126,7 +128,7 @@ static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 	return -EAGAIN;
 }
 
-/* The other end did not welcome the stream; @r as link_handshake(). */
+/* Report that the other end refused the stream. @r: the error of link_handshake(). */
 static void refused(struct engine *e, const struct link *link, int r)
 {
 	const char *why = *link_error(link) ? link_error(link) : strerror(-r);
@@ -137,7 +139,7 @@ static void refused(struct engine *e, const struct link *link, int r)
 	engine_set_state(e, e->status.state, "stream: %s", why);
 }
 
-/* Try to connect once. The caller retries later, after growing waits. */
+/* Try to connect once. After a failure the caller retries, with growing waits. */
 static int connect_once(struct engine *e)
 {
 	bool is_peer = engine_direct_is_next(e);
@@ -233,7 +235,7 @@ void engine_committed(struct engine *e, uint64_t epoch)
 	e->epochs.committed = epoch;
 	retain_drop(e->epochs.retain, epoch);
 	engine_stream_pace(e);
-	/* The next seal may begin the hold. */
+	/* Ask for a seal soon, because it may begin the hold. */
 	if (!engine_is_holding(e) && epoch + 1 == e->epochs.next)
 		pacer_demand(&e->epochs.pacer, now_ns, false);
 	if (engine_is_holding(e) && epoch >= e->output.held_from && e->epochs.sync == SYNC_KEPT &&
@@ -241,12 +243,13 @@ void engine_committed(struct engine *e, uint64_t epoch)
 		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
 }
 
-/* RESUME: the standby has everything up to the header's epoch. */
+/* Handle RESUME: the standby has all epochs up to that of the header. */
 static void resumed(struct engine *e, const struct wire_header *h)
 {
 	const bool is_direct = engine_stream_is_direct(&e->stream);
 
-	/* An epoch that the standby has complete is committed, whether or not COMMIT arrived. */
+	/* An epoch that the standby has completely is committed, even if its COMMIT did
+	 * not arrive. */
 	engine_committed(e, h->epoch);
 	e->stream.generation = h->generation;
 	engine_set_stream(e, is_direct ? STREAM_DIRECT_RESUMED : STREAM_GATEWAY_RESUMED, "");
@@ -255,8 +258,9 @@ static void resumed(struct engine *e, const struct wire_header *h)
 	if (e->epochs.sync == SYNC_KEPT && retain_rewind(e->epochs.retain, h->epoch) < 0)
 		engine_lose_sync(e, "the standby is behind what is retained");
 	if (e->epochs.sync != SYNC_KEPT) {
-		/* Drop retained frames, or they would be sent before the FULL epoch; a running FULL
-		 * epoch ends here. */
+		/* Drop the retained frames, which would otherwise be sent before the FULL
+		 * epoch. A FULL epoch that is being made is abandoned, since its generation no
+		 * longer matches. */
 		retain_drop_all(e->epochs.retain);
 		e->epochs.full_generation = ~h->generation;
 	}
@@ -280,8 +284,8 @@ static int handle_frame(struct engine *e, const struct wire_frame *frame)
 		log_error("vm=%s epoch=%" PRIu64 " the standby refused: %s", e->config.vm,
 			  frame->h.epoch, failure.text);
 		engine_set_state(e, e->status.state, "the standby refused: %s", failure.text);
-		/* The gateway sends RESUME when the standby can go on; until then its state is
-		 * unknown. */
+		/* RESUME arrives when the standby can continue. Until then, the standby's state
+		 * is unknown. */
 		engine_set_stream(e, is_direct ? STREAM_DIRECT : STREAM_GATEWAY, "");
 		return 0;
 	}

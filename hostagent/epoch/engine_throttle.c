@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define RELEASE_NAP_NS 20000 /* one wait for a vCPU to reach the stop that it was asked for */
+#define RELEASE_NAP_NS 20000 /* length of one wait for a vCPU to reach the requested stop */
 #define RETRY_NS       CLOCK_NS_PER_MS
 
 #define MB_PER_S(bytes, ns) ((double)(bytes) * 1e3 / (double)((ns) ? (ns) : 1))
@@ -32,14 +32,15 @@ static void hold_still(struct engine *e, uint64_t now_ns)
 {
 	int r = vcpus_stop(e->guest.vcpus);
 
-	e->throttle.is_held = true; /* on error some vCPUs may be stopped: let_go() finds out */
+	e->throttle.is_held = true; /* on error some vCPUs may be stopped, so let_go() must
+				     * resume them */
 	e->throttle.held_at_ns = now_ns;
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN,
 			    "vm=%s epoch=%" PRIu64 " the guest cannot be throttled: %s "
 			    "(a debugger at QEMU?)",
 			    e->config.vm, e->epochs.next, strerror(-r));
-		(void)let_go(e); /* the next turn tries again */
+		(void)let_go(e); /* the next turn tries to stop them again */
 	}
 }
 
@@ -52,7 +53,8 @@ void engine_throttle_tick(struct engine *e)
 	if (is_wanted && !e->throttle.is_held)
 		hold_still(e, now_ns);
 	else if (!is_wanted)
-		(void)let_go(e); /* engine_throttle_wake_ns() brings us back */
+		(void)let_go(e); /* if it fails, engine_throttle_wake_ns() makes the next tick
+				  * try again */
 }
 
 uint64_t engine_throttle_wake_ns(const struct engine_throttle *t, uint64_t now_ns)

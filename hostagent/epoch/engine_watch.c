@@ -1,10 +1,10 @@
-/* Did the guest's devices or taps change since it was attached to? Looks, and ends sealing if so;
- * see watch.h and engine_private.h.
+/* Checks whether the guest's devices or taps have changed since the engine attached to it, and ends
+ * sealing if they have; see watch.h and engine_private.h.
  *
- * Why sealing ends: the standby could not load the state saved from then on. It can load the last
- * epoch sent, and a failover goes on from that until the gateway has ended the protection. If
- * frames could leave unheld, the guest stands still until then; else it runs on and its output is
- * held. */
+ * Why sealing ends: the standby could not load a state that is saved after such a change. It can
+ * load the last epoch that was sent, and a failover uses that epoch until the gateway has ended the
+ * protection. If frames could bypass the hold, the guest is stopped until the protection has ended;
+ * otherwise the guest keeps running and its output is held. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>
@@ -24,8 +24,8 @@
 #define AGAIN_NS (500 * CLOCK_NS_PER_MS) /* how often to check whether the change was undone */
 #define QMP_NS	 (2 * CLOCK_NS_PER_S)
 
-/* 0; -ENOTSUP: QEMU's taps are not what the VM's file allows; -EAGAIN: that could not be found out
- * now. */
+/* Compare QEMU's taps with the VM's file. 0; -ENOTSUP: QEMU has taps that the file does not allow;
+ * -EAGAIN: the taps cannot be read at the moment. */
 static int look_at_taps(struct engine *e, struct error *ret_error)
 {
 	struct vmm_taps taps;
@@ -54,7 +54,8 @@ int engine_watch_open(struct engine *e, struct error *ret_error)
 		return e->watch.link_fd;
 	}
 	(void)snprintf(path, sizeof(path), "/proc/%d/statm", e->guest.info.pid);
-	e->watch.statm_fd = open(path, O_RDONLY | O_CLOEXEC); /* on failure: one sign less */
+	/* if this fails, there is one sign less of a change */
+	e->watch.statm_fd = open(path, O_RDONLY | O_CLOEXEC);
 	watch_init(&e->watch.plan, clock_mono_ns());
 	return 0;
 }
@@ -84,7 +85,7 @@ static void uncovered(struct engine *e, bool is_net, const char *text)
 		return;
 	engine_set_cover(e, is_net ? COVER_NET : COVER_DEVICES, text);
 	e->watch.look_ns = clock_mono_ns() + AGAIN_NS;
-	/* This also ends the epoch that is being encoded. */
+	/* Losing sync also ends the epoch that is being encoded. */
 	engine_lose_sync(e, "the guest has changed");
 	log_error("vm=%s term=%" PRIu64 " epoch=%" PRIu64 " not covered: %s; no more epochs%s",
 		  e->config.vm, e->term, e->epochs.next, text,
@@ -94,7 +95,8 @@ static void uncovered(struct engine *e, bool is_net, const char *text)
 	say(e, text);
 }
 
-/* 0; -ENOTSUP with *ret_change: the guest has changed; other errors: QEMU did not answer. */
+/* Compare QEMU's lists of devices with the inventory. 0; -ENOTSUP with *ret_change: the guest has
+ * changed; other errors: QEMU did not answer. */
 static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 {
 	struct vmm_inventory now;
@@ -115,7 +117,7 @@ static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 	return vmm_inventory_differs(&e->watch.inventory, &now, ret_change) ? -ENOTSUP : 0;
 }
 
-/* The size of QEMU's address space, in pages; 0: not known. */
+/* Return the size of QEMU's address space, in pages; 0: not known. */
 static uint64_t address_space(const struct engine_watch *w)
 {
 	char text[64];
@@ -124,12 +126,13 @@ static uint64_t address_space(const struct engine_watch *w)
 
 	if (n > 0) {
 		text[n] = '\0';
-		(void)sscanf(text, "%" SCNu64, &pages); /* on failure it stays 0 */
+		(void)sscanf(text, "%" SCNu64, &pages); /* if this fails, pages stays 0 */
 	}
 	return pages;
 }
 
-/* Describe the change, and the taps if they differ too: operators know taps by their names. */
+/* Describe the change. If the taps differ too, add that, because operators know taps by
+ * their names. */
 static void describe(struct engine *e, const struct vmm_change *change, struct error *ret_error)
 {
 	struct error error = {""};
@@ -150,10 +153,11 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	if (!watch_lists_due(&e->watch.plan, clock_mono_ns()))
 		return 0;
 	r = look_at_lists(e, &change);
-	seal_arm(e->capture.seal); /* the questions to QEMU disarmed it */
+	seal_arm(e->capture.seal); /* the requests to QEMU have disarmed the monitor */
 	if (r == 0)
 		return 0;
-	if (r != -ENOTSUP) { /* it may have changed: the standby may be unable to load the epoch */
+	if (r != -ENOTSUP) { /* the guest may have changed, so the standby may be unable to load
+			      * the epoch */
 		engine_lose_sync(e, "QEMU does not tell of the guest's devices");
 		watch_saw_device(&e->watch.plan);
 		return r;
@@ -163,15 +167,15 @@ int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	return -ESTALE;
 }
 
-/* Does QEMU go on? A QEMU that is ending closes its taps before its monitor, so different taps
- * count only if QEMU still answers. */
+/* Is QEMU still working, and not ending? A QEMU that is ending closes its taps before its monitor,
+ * so different taps mean a change only if QEMU still answers. */
 static bool goes_on(struct engine *e)
 {
 	int r = engine_throttle_release(e);
 
 	if (r == 0)
 		r = qmp_execute(e->guest.qmp, "query-status", NULL, QMP_NS, NULL);
-	if (r == -ETIMEDOUT) /* QEMU hangs, or takes long to end */
+	if (r == -ETIMEDOUT) /* QEMU hangs, or it is ending and takes long */
 		return !e->guest.end_text && e->status.verdict != WIRE_VERDICT_SHUTDOWN;
 	return r != -ECONNRESET && r != -EPIPE && r != -EPROTO && r != -EMSGSIZE;
 }
@@ -185,8 +189,8 @@ void engine_watch_tick(struct engine *e)
 	if (e->watch.cover == COVER_NET || e->guest.condition == GUEST_LOST ||
 	    !watch_taps_due(&e->watch.plan, clock_mono_ns()))
 		return;
-	/* Other errors (QEMU is ending, a descriptor was closed meanwhile) are ignored: the next
-	 * look or the monitor meets them again. */
+	/* Other errors (QEMU is ending, or has just closed a descriptor) are ignored: if they
+	 * persist, the next check or the monitor reports them. */
 	if (look_at_taps(e, &error) == -ENOTSUP && goes_on(e))
 		uncovered(e, true, error.text);
 }
@@ -224,11 +228,11 @@ void engine_paused_by_other(struct engine *e)
 {
 	if (e->guest.condition != GUEST_RUNS || e->status.verdict == WIRE_VERDICT_SHUTDOWN)
 		return;
-	/* QEMU is asked for the reason once its monitor is free. */
+	/* engine_watch_runstate() asks QEMU for the reason, once the monitor is free. */
 	engine_set_guest(e, GUEST_PAUSED_NEWLY, "somebody else stopped it, or QEMU itself");
 }
 
-/* Turn QEMU's name of the reason into a text for people. */
+/* Turn QEMU's name of the reason into a human-readable text. */
 static void describe_runstate(const char *runstate, char *text, size_t size)
 {
 	if (strcmp(runstate, "paused") == 0)
@@ -256,15 +260,17 @@ void engine_watch_runstate(struct engine *e)
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
 				   "the guest shut itself down; its QEMU stays (-no-shutdown)");
 	} else if (runstate && strcmp(runstate, "postmigrate") == 0) {
-		/* The guest may run elsewhere by now, and the standby's copy is older than that. */
+		/* The guest may be running elsewhere by now, with a state newer than the
+		 * standby's copy. */
 		engine_set_verdict(e, WIRE_VERDICT_SHUTDOWN,
 				   "somebody migrated it away, or saved it (runstate postmigrate)");
-	} else if (e->guest.condition == GUEST_PAUSED_NEWLY) { /* else it runs again */
+	/* the guest has not been resumed meanwhile */
+	} else if (e->guest.condition == GUEST_PAUSED_NEWLY) {
 		describe_runstate(runstate ? runstate : "paused", text, sizeof(text));
 		if (e->status.verdict != WIRE_VERDICT_PAUSED)
 			engine_set_verdict(e, WIRE_VERDICT_PAUSED, text);
 	}
-	/* After finish-migrate another state follows: ask again. */
+	/* The state finish-migrate is followed by another one, so ask again then. */
 	if (e->guest.condition == GUEST_PAUSED_NEWLY &&
 	    !(runstate && strcmp(runstate, "finish-migrate") == 0))
 		engine_set_guest(e, GUEST_PAUSED, "");

@@ -8,15 +8,15 @@ static int64_t budget_at(const struct pacer_budget *budget, uint64_t at_ns)
 	uint64_t run_ns = at_ns > budget->at_ns ? at_ns - budget->at_ns : 0;
 	int64_t budget_ns;
 
-	/* After a minute of running the budget is full, whatever the share: avoid an overflow
-	 * below. */
+	/* After a minute of running, the budget is full at any share. Returning here avoids an
+	 * overflow below. */
 	if (run_ns > 60 * CLOCK_NS_PER_S)
 		return (int64_t)PACER_BURST_NS;
 	budget_ns = budget->ns + (int64_t)(run_ns * share / (100 - share));
 	return budget_ns > (int64_t)PACER_BURST_NS ? (int64_t)PACER_BURST_NS : budget_ns;
 }
 
-/* When the budget reaches zero. */
+/* Return when the budget reaches zero. */
 static uint64_t budget_due_ns(const struct pacer_budget *budget)
 {
 	uint32_t share = budget->share;
@@ -26,7 +26,7 @@ static uint64_t budget_due_ns(const struct pacer_budget *budget)
 	return budget->at_ns + ((uint64_t)-budget->ns * (100 - share) + share - 1) / share;
 }
 
-/* The guest was paused for [@paused_ns, @resumed_ns), for which it is charged @charge_ns. */
+/* Charge @charge_ns to the budget, for a pause of the guest from @paused_ns to @resumed_ns. */
 static void budget_pay(struct pacer_budget *budget, uint64_t paused_ns, uint64_t resumed_ns,
 		       int64_t charge_ns)
 {
@@ -38,7 +38,8 @@ static void budget_pay(struct pacer_budget *budget, uint64_t paused_ns, uint64_t
 	budget->at_ns = resumed_ns;
 }
 
-/* When the wall budget reaches zero; it does not count while the guest's clock is corrected. */
+/* Return when the wall budget reaches zero. The wall budget does not apply while the guest's clock
+ * is corrected; then return 0. */
 static uint64_t wall_due_ns(const struct pacer *pacer)
 {
 	return pacer->is_clock_corrected ? 0 : budget_due_ns(&pacer->wall);
@@ -62,7 +63,7 @@ void pacer_demand(struct pacer *pacer, uint64_t now_ns, bool full)
 	pacer->full = pacer->full || full;
 }
 
-/* The cost of a pause to the guest, by how busy it was in the epoch that ends. */
+/* Return what a pause costs the guest, given how busy it was in the epoch that ends. */
 static int64_t charge_ns(const struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns,
 			 uint64_t busy_ns)
 {
@@ -109,7 +110,7 @@ void pacer_link(struct pacer *pacer, uint64_t now_ns, uint64_t waiting_bytes, do
 	pacer->link_free_ns = now_ns + (uint64_t)busy_ns;
 }
 
-/* When the running epoch would be sealed if the link were infinitely fast. */
+/* Return when the running epoch would be sealed if the link were infinitely fast. */
 static uint64_t wanted_ns(const struct pacer *pacer)
 {
 	uint64_t due_ns, budget_ns, wall_ns = wall_due_ns(pacer);

@@ -1,10 +1,9 @@
 /* packer.h - the second stage: pack the payload of one finished frame with LZ4 if that makes it
  * shorter.
  *
- * Why a file of its own: the engine's thread and the encoder's workers do the same to their frames.
- * Where: the encoder; hostagent/lib/codec/lz4block.h has the coder. stage.h decides whether to pack
- * at all.
- * Threads: one per struct packer. Never allocates.
+ * Why a file of its own: the engine's thread and the encoder's workers pack their frames in the
+ * same way. Where: the encoder; hostagent/lib/codec/lz4block.h has the coder. stage.h decides
+ * whether to pack at all. Threads: one per struct packer. Never allocates.
  */
 #ifndef EPOCH_PACKER_H
 #define EPOCH_PACKER_H
@@ -23,15 +22,15 @@ struct packer {
 };
 
 struct packer_counts {
-	uint64_t plain_bytes; /* payloads given */
-	uint64_t in_bytes;    /* of plain_bytes: LZ4 was tried */
-	uint64_t out_bytes;   /* size of in_bytes afterwards, also where nothing was gained */
+	uint64_t plain_bytes; /* size of all payloads passed to packer_pack() */
+	uint64_t in_bytes;    /* of plain_bytes: size of the payloads for which LZ4 was tried */
+	uint64_t out_bytes;   /* size of the in_bytes payloads afterwards, packed or not */
 	uint64_t spent_ns;    /* time spent in LZ4, over all threads */
 };
 
-/* Pack the @size bytes at @payload in place, if @is_on and it pays; adds to @counts.
- * Returns the payload's new size: less than @size if it was packed (WIRE_FLAG_LZ4), @size if it
- * stays as it was. */
+/* Pack the @size bytes at @payload in place if @is_on and if that makes them shorter; update
+ * @counts. Returns the payload's new size: less than @size if it was packed (WIRE_FLAG_LZ4), @size
+ * if it is unchanged. */
 size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t size,
 		   struct packer_counts *counts);
 

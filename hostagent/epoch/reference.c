@@ -12,15 +12,16 @@
 #define SLOT_NONE  (UINT32_MAX - 1)
 
 struct slot {
-	uint32_t page; /* the page whose version it holds; valid below counts.n_used */
+	uint32_t page; /* the page whose version the slot holds; valid for the first
+			* counts.n_used slots */
 	bool is_pinned;
-	bool is_used; /* used since the hand last passed */
+	bool is_used; /* the slot was used since the hand last passed it */
 };
 
 struct reference {
 	uint8_t *pages; /* (size_t)n_slots * PAGE_BYTES */
 	struct slot *slots;
-	uint32_t *slot_of; /* by page */
+	uint32_t *slot_of; /* index: page */
 	uint32_t n_pages, n_slots;
 	uint32_t hand;
 	struct reference_counts counts;
@@ -60,7 +61,8 @@ struct reference *reference_free(struct reference *reference)
 		return NULL;
 	if (reference->pages)
 		(void)munmap(reference->pages,
-			     (size_t)reference->n_slots * PAGE_BYTES); /* our own */
+			     /* cannot fail: we made this mapping */
+			     (size_t)reference->n_slots * PAGE_BYTES);
 	free(reference->slots);
 	free(reference->slot_of);
 	free(reference);
@@ -69,7 +71,7 @@ struct reference *reference_free(struct reference *reference)
 
 void reference_reset(struct reference *reference)
 {
-	/* Every byte 0xff: SLOT_ZERO. */
+	/* With every byte 0xff, each entry is SLOT_ZERO. */
 	memset(reference->slot_of, 0xff, (size_t)reference->n_pages * sizeof(*reference->slot_of));
 	memset(reference->slots, 0, (size_t)reference->n_slots * sizeof(*reference->slots));
 	reference->counts.n_used = 0;
@@ -81,8 +83,8 @@ bool reference_is_zero(const struct reference *reference, uint32_t index)
 	return reference->slot_of[index] == SLOT_ZERO;
 }
 
-/* Find a slot for a page: one never used, or the first that the hand finds not recently used and
- * not pinned. */
+/* Find a slot for a page: a slot that was never used, or else the first slot after the hand that is
+ * neither recently used nor pinned. */
 static uint32_t find_slot(struct reference *reference)
 {
 	if (reference->counts.n_used < reference->n_slots)
@@ -98,7 +100,7 @@ static uint32_t find_slot(struct reference *reference)
 			slot->is_used = false;
 			continue;
 		}
-		/* A zero page is remembered without a slot. */
+		/* If the slot's old page is zero, remember that without a slot. */
 		reference->slot_of[slot->page] =
 			zero_is_page(reference->pages + (size_t)i * PAGE_BYTES) ? SLOT_ZERO
 										: SLOT_NONE;
@@ -118,8 +120,8 @@ uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_i
 		reference->slot_of[index] = at;
 		reference->slots[at].page = index;
 	}
-	/* A page that comes only once gets no second chance, so a scan of memory does not flush the
-	 * store. */
+	/* A page that is taken only once gets no second chance, so a guest that scans its memory
+	 * does not push all other pages out of the store. */
 	reference->slots[at].is_used = is_known;
 	reference->slots[at].is_pinned = true;
 	page = reference->pages + (size_t)at * PAGE_BYTES;

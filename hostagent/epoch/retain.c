@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Lies in front of each payload. */
+/* Precedes each payload in its chunk. */
 struct meta {
 	size_t size;
 	uint32_t seq;
@@ -13,7 +13,7 @@ struct meta {
 
 struct chunk {
 	struct chunk *next;
-	size_t used; /* bytes of data[] that hold whole frames */
+	size_t used; /* bytes of data[] filled with complete frames */
 	_Alignas(16) uint8_t data[RETAIN_CHUNK_BYTES];
 };
 
@@ -21,22 +21,25 @@ struct record {
 	struct record *next;
 	uint64_t epoch;
 	bool is_kept;
-	bool is_partly_gone; /* frames were sent and freed: cannot be sent again */
+	bool is_partly_gone; /* some frames were sent and freed, so the epoch cannot be
+			      * sent again */
 	uint32_t n_frames;
-	uint64_t added_bytes, unsent_bytes; /* payload only */
+	uint64_t added_bytes, unsent_bytes; /* payload bytes of all frames, and of those not
+					     * sent yet */
 	struct chunk *first, *last;
-	struct chunk *send_chunk; /* NULL: nothing added yet */
+	struct chunk *send_chunk; /* chunk of the next frame to send; NULL: no frame was
+				   * added yet */
 	size_t send_offset;
 };
 
 struct retain {
 	size_t payload_max, bytes_max;
-	size_t bytes; /* of chunks in records */
-	uint64_t unsent_bytes; /* payload in all records */
+	size_t bytes; /* size of the chunks in all records */
+	uint64_t unsent_bytes; /* payload bytes not sent yet, in all records */
 	struct record *first, *last;
 	struct record *sending; /* first record that may have frames to send; NULL: none */
 	struct chunk *free_chunks;
-	uint64_t newest_epoch; /* ever begun since the last drop_all */
+	uint64_t newest_epoch; /* newest epoch begun since the last retain_drop_all() */
 };
 
 static size_t meta_bytes(void)
@@ -179,7 +182,8 @@ void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size)
 	retain->unsent_bytes += size;
 }
 
-/* Move the send position past a chunk's end; free the chunk if the epoch is not kept. */
+/* If the send position is at a chunk's end, move it to the next chunk; free the old chunk if the
+ * epoch is not kept. */
 static void settle(struct retain *retain, struct record *record)
 {
 	while (record->send_chunk && record->send_offset == record->send_chunk->used &&
@@ -273,7 +277,8 @@ int retain_rewind(struct retain *retain, uint64_t epoch)
 {
 	retain_drop(retain, epoch);
 	if (!retain->first) {
-		/* Nothing is kept: fine only if no epoch newer than @epoch was ever begun. */
+		/* Nothing is kept. That is right only if no epoch newer than @epoch was
+		 * ever begun. */
 		return retain->newest_epoch == epoch ? 0 : -ESTALE;
 	}
 	if (retain->first->epoch != epoch + 1)

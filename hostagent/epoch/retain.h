@@ -1,10 +1,11 @@
-/* retain.h - encoded epochs, from their first frame until their commit.
+/* retain.h - keeps encoded epochs from their first frame until their commit.
  *
- * Why: encoding makes frames faster than a link takes them, and after a broken connection the
- * stream must go on from the standby's last complete epoch. So encoded epochs are kept until they
- * are committed. A FULL epoch is too large for that: its frames are dropped as they are sent, and
- * if the stream breaks it starts anew. An epoch that fills the backlog limit by itself is treated
- * the same way: it could never be committed.
+ * Why: encoding can make frames faster than the link carries them, and after a lost connection the
+ * stream must continue after the standby's last complete epoch. So encoded epochs are kept until
+ * they are committed. A FULL epoch is too large for that: each of its frames is dropped once sent,
+ * and if the stream breaks, the FULL epoch starts again from its beginning. An ordinary epoch that
+ * reaches the backlog limit by itself is treated in the same way, since otherwise it could never
+ * be completed.
  *
  *	chunks of one epoch (256 KiB each, taken from a free list)
  *	+--------------------------------+   +-----------------------------+
@@ -25,8 +26,8 @@
 
 struct retain;
 
-/* One frame as it is kept. Its header is made when the frame is sent, since it carries the
- * generation. */
+/* One frame as it is kept. The frame's header is made when the frame is sent, since the header
+ * contains the generation of the stream. */
 struct retain_frame {
 	uint64_t epoch;
 	uint32_t seq;
@@ -37,52 +38,59 @@ struct retain_frame {
 	size_t size;
 };
 
-/* @payload_max: largest payload of a frame, well below RETAIN_CHUNK_BYTES. @bytes_max: most bytes
- * to hold (backlog limit), at least RETAIN_BYTES_MIN. 0; -ENOMEM; -EINVAL. */
+/* Make an empty store. @payload_max: largest payload of a frame, well below
+ * RETAIN_CHUNK_BYTES. @bytes_max: most bytes to keep (the backlog limit), at least
+ * RETAIN_BYTES_MIN. 0; -ENOMEM; -EINVAL. */
 #define RETAIN_BYTES_MIN ((size_t)1 << 20)
 int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 	__attribute__((warn_unused_result));
 struct retain *retain_free(struct retain *retain); /* accepts NULL, returns NULL */
 
-/* Start epoch @epoch (greater than all before). @is_kept: keep its frames until the epoch is
- * dropped; else keep each frame only until it is sent. 0; -ENOMEM. */
+/* Begin epoch @epoch, whose number is greater than that of all epochs before. @is_kept: keep
+ * the epoch's frames until the epoch is dropped; otherwise keep each frame only until it is
+ * sent. 0; -ENOMEM. */
 int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 	__attribute__((warn_unused_result));
 
 /* Can retain_reserve() be called for @n_frames more frames without -ENOBUFS? */
 bool retain_has_room(const struct retain *retain, uint32_t n_frames);
 
-/* Room for the payload of the next frame (payload_max bytes) of the epoch begun last; borrowed
- * until retain_add(). 0; -ENOBUFS: bytes_max reached (send and commit first); -ENOMEM. */
+/* Get room for the payload (payload_max bytes) of the latest epoch's next frame; borrowed until
+ * retain_add(). 0; -ENOBUFS: bytes_max is reached, so frames must be sent or epochs committed
+ * first; -ENOMEM. */
 int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 	__attribute__((warn_unused_result));
 
-/* @size bytes were written to what retain_reserve() gave: they are the next frame. */
+/* Add the next frame: its payload is the @size bytes that were written to what
+ * retain_reserve() gave. */
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
-/* For when retain_reserve() has no room, and the epoch begun last is the only one (a commit could
- * drop nothing): from now on keep its frames only until they are sent. True: done, sending makes
- * room; false: it is not the only epoch, or was not kept anyway. */
+/* Keep the latest epoch's frames only until they are sent, from now on. Call this if
+ * retain_reserve() has no room: if the latest epoch is the only one, no commit can make room. True:
+ * done, so sending makes room; false: nothing was changed, since the latest epoch is not the only
+ * one or was not kept anyway. */
 bool retain_let_go(struct retain *retain);
 
-/* The next frame to send, without taking it. 0; -EAGAIN: all that was added is sent. */
+/* Get the next frame to send; it stays the next one until retain_sent(). 0; -EAGAIN: all frames
+ * that were added are sent. */
 int retain_next(struct retain *retain, struct retain_frame *ret_frame)
 	__attribute__((warn_unused_result));
 void retain_sent(
-	struct retain *retain); /* the frame that retain_next() gave was taken by the link */
+	struct retain *retain); /* report that the link took the frame that retain_next() gave */
 
-/* Drop all epochs <= @epoch (committed). */
+/* Drop all epochs <= @epoch, because they are committed. */
 void retain_drop(struct retain *retain, uint64_t epoch);
 void retain_drop_all(struct retain *retain);
 
-/* Send again, starting with the epoch after @epoch. 0; -ESTALE: some of what was begun after @epoch
- * is no longer kept (only a FULL epoch helps). */
+/* Start sending again with the epoch after @epoch. 0; -ESTALE: some frames of epochs after @epoch
+ * are no longer kept, so the stream must continue with a FULL epoch. */
 int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unused_result));
 
-uint32_t retain_n_epochs(const struct retain *retain); /* begun, not dropped */
+uint32_t retain_n_epochs(const struct retain *retain); /* epochs begun and not dropped */
 size_t retain_bytes(const struct retain *retain);      /* memory in use by chunks of epochs */
 uint64_t
-retain_unsent_bytes(const struct retain *retain); /* payload that retain_next() will give */
-uint32_t retain_frames_in_epoch(const struct retain *retain); /* frames of the epoch begun last */
+retain_unsent_bytes(const struct retain *retain); /* payload bytes of the frames that are still to
+						   * be sent */
+uint32_t retain_frames_in_epoch(const struct retain *retain); /* frames of the latest epoch */
 
 #endif

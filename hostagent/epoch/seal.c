@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "epoch/copier.h"
 
-/* At least this much of the copy buffer is kept resident. */
+/* Least part of the copy buffer that is kept resident. */
 #define COPY_READY_MIN_BYTES ((size_t)8 << 20)
-#define READY_STEP_BYTES     ((size_t)2 << 20) /* a huge page */
+#define READY_STEP_BYTES     ((size_t)2 << 20) /* the size of a huge page */
 #define SCANS_MAX	     3u
 
 struct seal {
@@ -22,19 +22,21 @@ struct seal {
 	struct guestmem *mem;
 	struct devstate *device;
 	struct copier *copier;
-	struct gate *gate; /* lets QEMU go on saving during the current copy; or NULL */
+	struct gate *gate; /* during a copy in the pause: lets QEMU continue to save; or NULL */
 	bool is_stopped;   /* we stopped the guest */
-	bool was_paused;   /* our `stop` found it stopped */
-	uint64_t timeout_ns; /* for each answer of QEMU */
+	bool was_paused;   /* the guest was stopped already when we sent `stop` */
+	uint64_t timeout_ns; /* longest wait for each answer of QEMU */
 	uint32_t n_pages;
 	uint32_t max_ranges;
-	size_t copy_bytes;	   /* size of the mapping below: room for every page in each scan */
+	size_t copy_bytes;	   /* size of the mapping `copy`: room for every page in
+				    * each scan */
 	uint8_t *copy;
-	size_t copy_used_bytes;	   /* by the last seal */
-	size_t copy_ready_bytes;   /* made resident, from the start */
-	struct page_range *ranges; /* room for every page alone in each scan; backed as used */
-	uint32_t used_ranges;	   /* by the last seal */
-	uint64_t *superseded;	   /* a bit per page, see struct seal_result */
+	size_t copy_used_bytes;	   /* bytes that the last seal used */
+	size_t copy_ready_bytes;   /* bytes from the start that were made resident */
+	struct page_range *ranges; /* room for a range per page in each scan; memory is used only
+				    * as needed */
+	uint32_t used_ranges;	   /* ranges that the last seal used */
+	uint64_t *superseded;	   /* a bit per page; see struct seal_result */
 };
 
 static void *reserve(size_t size)
@@ -69,8 +71,9 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 		seal_free(seal);
 		return -ENOMEM;
 	}
-	/* Huge pages: else the buffer's first use would fault page by page, inside a pause. */
-	(void)madvise(seal->copy, seal->copy_bytes, MADV_HUGEPAGE); /* a hint */
+	/* With small pages, the first use of the buffer would cause a fault for each page during
+	 * a pause. */
+	(void)madvise(seal->copy, seal->copy_bytes, MADV_HUGEPAGE); /* only a hint */
 	*ret = seal;
 	return 0;
 }
@@ -103,9 +106,9 @@ static uint32_t count_pages(const struct page_range *ranges, uint32_t n_ranges)
 	return n_pages;
 }
 
-/* Between two steps of a copy in the pause: let QEMU go on saving. The guest's core is free when
- * QEMU has saved everything. Without a gate this is not checked: QEMU has most likely saved before
- * the helper is awake. */
+/* Called between two steps of a copy in the pause: let QEMU continue to save, and return 1 once it
+ * has saved everything, since the guest's core is free then. Without a gate this is not checked:
+ * QEMU has most likely saved everything before the helper is awake. */
 static int look_at_gate(void *arg)
 {
 	struct seal *seal = arg;
@@ -150,7 +153,7 @@ static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct se
 	return 0;
 }
 
-/* An empty list at the end of the used part of the buffers. */
+/* Return an empty list at the end of the used part of the buffers. */
 static struct seal_pages begin_pages(const struct seal *seal)
 {
 	return (struct seal_pages){.ranges = seal->ranges + seal->used_ranges,
@@ -162,7 +165,8 @@ static bool is_superseded(const struct seal *seal, uint32_t page)
 	return seal->superseded[page / 64] >> page % 64 & 1;
 }
 
-/* Mark the pages that were copied again with the guest stopped; count the others. */
+/* Mark the pages of @late, which were copied with the guest stopped. Return how many pages of
+ * @early were not copied again. */
 static uint32_t supersede(struct seal *seal, const struct seal_pages *early,
 			  const struct seal_pages *late)
 {
@@ -188,7 +192,8 @@ static enum track_scan_mode scan_mode(enum seal_kind kind)
 	return kind == SEAL_KEEP ? TRACK_KEEP : TRACK_PROTECT;
 }
 
-/* The guest is stopped. QEMU reads the command and saves while we scan and copy. */
+/* Take the state of the stopped guest. QEMU reads the save command and saves while we scan
+ * and copy. */
 static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result *result)
 {
 	uint64_t start_ns;
@@ -199,7 +204,7 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 	if (kind != SEAL_KEEP)
 		copied = scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 	start_ns = clock_mono_ns();
-	/* Take the answer even if the copy failed: the answer to `cont` comes after it. */
+	/* Read the answer even if the copy failed, because the answer to `cont` follows it. */
 	r = devstate_finish(seal->device, seal->timeout_ns, &result->device, &result->device_size);
 	result->times.device_ns = clock_mono_ns() - start_ns;
 	if (copied < 0)
@@ -209,22 +214,23 @@ static int take_state(struct seal *seal, enum seal_kind kind, struct seal_result
 	return scan_and_copy(seal, scan_mode(kind), &result->stopped, &result->times);
 }
 
-/* QEMU did not answer `stop` in time, but may carry it out later, when nobody would let the guest
- * run again. So queue `cont` behind it. */
+/* Send `cont` after a `stop` that QEMU did not answer in time. QEMU may carry out the `stop` later,
+ * when nobody would resume the guest. */
 static void undo_late_stop(struct seal *seal)
 {
 	if (qmp_send_rendered(seal->qmp, QMP_CONT, NULL) == 0)
-		(void)!qmp_wait(seal->qmp, 0, NULL); /* its answer is of no use */
+		/* do not wait for the answer, which is not needed */
+		(void)!qmp_wait(seal->qmp, 0, NULL);
 }
 
 static int stop_guest(struct seal *seal, struct seal_times *times)
 {
-	int came, r = qmp_pump(seal->qmp); /* drop earlier events: not of our `stop` */
+	int came, r = qmp_pump(seal->qmp); /* drop earlier events, which our `stop` did not cause */
 
 	if (r < 0)
 		return r;
 	times->paused_ns = clock_mono_ns();
-	/* If the last seal armed the monitor, this sends one byte only. */
+	/* If the last seal armed the monitor, this sends only one byte. */
 	r = qmp_send_rendered(seal->qmp, QMP_STOP, NULL);
 	if (r < 0)
 		return r;
@@ -254,8 +260,9 @@ static int continue_guest(struct seal *seal, struct seal_times *times)
 	return r;
 }
 
-/* Before the pause: make a bit more of the copy buffer resident than the last seal used, since a
- * page fault inside a pause is expensive. Give back memory that an unusually large epoch needed. */
+/* Prepare the copy buffer before the pause. Make a bit more of it resident than the last seal
+ * used, since a page fault during a pause is expensive. Give back memory that an unusually large
+ * epoch needed. */
 static void make_ready(struct seal *seal)
 {
 	size_t want = seal->copy_used_bytes + seal->copy_used_bytes / 8 + COPY_READY_MIN_BYTES;
@@ -276,7 +283,7 @@ static void make_ready(struct seal *seal)
 	seal->used_ranges = 0;
 }
 
-/* Three commands: the way that works with every QEMU. */
+/* Do the pause by three commands, which works with every QEMU. */
 static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_fn hook,
 			     void *arg, struct seal_result *result)
 {
@@ -292,8 +299,8 @@ static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_f
 	return taken < 0 ? taken : r;
 }
 
-/* The guest is stopped, and QEMU is held in what looks like the last write of its device state.
- * Copy pages written since the first scan and let QEMU go. Repeat this if that write was not the
+/* End a pause when QEMU is blocked in what looks like the last write of its device state: copy the
+ * pages written since the first scan, then let QEMU continue. Repeat both if that write was not the
  * last one. */
 static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate, seal_hook_fn hook,
 		       void *arg, struct seal_result *result)
@@ -320,7 +327,7 @@ static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate
 	return r;
 }
 
-/* One command does it all: see gate.h. */
+/* Do the pause by one command; see gate.h. */
 static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *gate,
 			 seal_hook_fn hook, void *arg, struct seal_result *result)
 {
@@ -349,8 +356,8 @@ static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *ga
 		devstate_drop_gate(seal->device);
 		return r;
 	}
-	/* The guest runs: QEMU may read the next command now. If this fails, the next seal reports
-	 * it. */
+	/* The guest runs again, so send QEMU the next command ahead of time. If this fails, the
+	 * next seal reports it. */
 	(void)!gate_arm(gate);
 	return 0;
 }
@@ -395,7 +402,7 @@ int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *ar
 	return 0;
 }
 
-/* Copy the pages of @ranges in batches and hand each to @each. */
+/* Copy the pages of the first @n_ranges ranges in batches, and pass each batch to @each. */
 static int copy_batches(struct seal *seal, uint32_t n_ranges, seal_batch_fn each, void *arg)
 {
 	struct page_range batch[SEAL_BATCH_PAGES];

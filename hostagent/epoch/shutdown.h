@@ -1,8 +1,9 @@
 /* shutdown.h - who wanted the shutdown that QEMU's SHUTDOWN event announces. Pure.
  *
- * Why: a guest that shut itself down must not go on at the standby. But if the host ends QEMU (at a
- * host's shutdown each QEMU gets SIGTERM), the standby must take over. The event's `guest` says
- * whether the guest wanted it. All QEMU versions that we support also give a reason:
+ * Why: a guest that shut itself down must not be resumed at the standby. But if the host ends QEMU
+ * (when a host shuts down, each QEMU gets SIGTERM), the standby must take over. The event's member
+ * `guest` says whether the guest wanted the shutdown. All QEMU versions that we support also give
+ * a reason:
  *
  *	reason			wanted by	then
  *	guest-shutdown		the guest	verdict shutdown, no failover
@@ -20,10 +21,11 @@
 
 #include <stdbool.h>
 
-/* Did the guest want it? @reason and @guest: of the event; @reason may be NULL. */
+/* Did the guest want the shutdown? @reason and @guest are the event's members; @reason may
+ * be NULL. */
 bool shutdown_is_guests(const char *reason, bool guest);
 
-/* Returns a sentence for people; constant. */
+/* Return a human-readable sentence; constant. */
 const char *shutdown_text(const char *reason);
 
 #endif

@@ -1,9 +1,11 @@
 #include "epoch/stage.h"
 
-#define SMOOTH_NS	40e6 /* an interval this long replaces the old rate completely */
+#define SMOOTH_NS	40e6 /* the rate of an interval this long replaces the old rate
+			      * completely */
 #define GUESSED_RATIO	0.70
 #define GUESSED_COST_NS 1.5
-#define LOAD_MAX	0.70 /* part of the rate; up to it a link does not need the stage */
+#define LOAD_MAX	0.70 /* a link with a load up to this part of its rate does not need the
+			      * second stage */
 #define MARGIN_ON	1.25
 
 static void guess(struct stage *s)
@@ -39,7 +41,8 @@ bool stage_wants(const struct stage *stage, uint64_t now_ns)
 	return !stage->has_last || now_ns - stage->last.now_ns >= STAGE_INTERVAL_NS;
 }
 
-/* Is the gain larger than the cost? If the link takes nothing at all (rate 0), always. */
+/* Is the gain larger than @margin times the cost? Always true if the link takes nothing at all
+ * (rate 0). */
 static bool pays(const struct stage *s, double margin)
 {
 	return (1 - s->ratio) > s->cost * s->rate * margin;
@@ -56,7 +59,7 @@ static void learn_rate(struct stage *s, const struct stage_sample *sample, uint6
 	if (!is_full) {
 		s->full_ns = 0;
 		if (s->rate > 0 && speed > s->rate)
-			s->rate = speed; /* at least */
+			s->rate = speed; /* the link carries at least this */
 		return;
 	}
 	if (s->full_ns == 0)

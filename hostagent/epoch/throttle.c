@@ -44,10 +44,10 @@ void throttle_init(struct throttle *throttle, const struct throttle_config *conf
 void throttle_reset(struct throttle *throttle, uint64_t now_ns)
 {
 	throttle->n_slow = 0;
-	(void)turn(throttle, now_ns, 0); /* whether it changed does not matter here */
+	(void)turn(throttle, now_ns, 0); /* the caller need not know whether it changed */
 }
 
-/* Does the transfer to the standby take too long, and will not get shorter by itself? */
+/* Does the transfer to the standby take too long, and is it unlikely to get shorter by itself? */
 static bool is_late(const struct throttle *t, const struct throttle_epoch *epoch)
 {
 	return epoch->commit_ns > t->config.commit_max_ns &&
@@ -60,8 +60,8 @@ static uint64_t cut(uint64_t share, uint64_t took_ns, uint64_t may_ns)
 	return share * (may_ns / 1000) / (took_ns / 1000 + 1) * THROTTLE_LOAD_PERCENT / 100;
 }
 
-/* The percentage at which @epoch would not have been slow: its transfer would end while the next
- * epoch runs, and its pages would be copied in time. */
+/* Return the percentage at which @epoch would not have been slow: its transfer would end while the
+ * next epoch runs, and its pages would be copied within copy_max. */
 static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *epoch)
 {
 	uint64_t share = 100 - t->percent, percent;
@@ -75,7 +75,8 @@ static uint64_t fitting(const struct throttle *t, const struct throttle_epoch *e
 		      t->percent + THROTTLE_STEP_PERCENT);
 }
 
-/* Would the load seen in the window fit if the guest were throttled by @percent only? */
+/* Would the load measured in the window stay within the limits if the guest were throttled by
+ * only @percent? */
 static bool would_fit(const struct throttle *t, uint64_t window_ns, uint32_t percent)
 {
 	double growth = (double)(100 - percent) / (double)(100 - t->percent);

@@ -1,5 +1,5 @@
-/* throttle.h - what share of its time a guest that outruns the link must stand still. Pure: the
- * cost of epochs goes in, a percentage and a timetable come out.
+/* throttle.h - decides for what share of its time a guest that outruns the link must stand still.
+ * Pure: it turns the costs of epochs into a percentage and a timetable.
  *
  * Why: if a guest makes bytes faster than the link carries them, each epoch gets longer than the
  * one before (pacer.h stretches it), until an epoch contains every page that the guest ever writes.
@@ -9,17 +9,18 @@
  *	up	after a slow epoch. An epoch is slow if copying in the pause took longer than
  *		copy_max; or if its transfer to the standby takes longer than commit_max and nearly
  *		as long as the guest ran for it. (If the transfer is shorter than the run, the next
- *		epoch is shorter: that gets better by itself.) The first of several slow epochs is
- *		taken for a burst and changes nothing. Small epochs never count as slow: they are
- *		late only when the link stands still. One step up, or as many as the two times call
- *		for.
- *	down	after THROTTLE_WINDOW_NS without a change, as far as the load seen would still fit
- *		if the guest ran more: the link at most at THROTTLE_LOAD_MAX_PERCENT, each epoch
- *		within its bounds. At most THROTTLE_DOWN_STEPS.
+ *		epoch is shorter, so the epochs get faster by themselves.) The first slow epoch
+ *		counts as a burst and changes nothing; each further slow epoch in a row raises the
+ *		throttle. Small epochs never count as slow: they are late only when the link stands
+ *		still. The throttle goes up by one step, or by as many as the two times require.
+ *	down	after THROTTLE_WINDOW_NS without a change, as far as the load measured in that time
+ *		allows: with more running time for the guest, the link would still be used at most
+ *		to THROTTLE_LOAD_MAX_PERCENT, and each epoch would stay within its limits. It goes
+ *		down by at most THROTTLE_DOWN_STEPS steps.
  *
- * It assumes that a guest writes in proportion to its running time. A guest that writes the same
- * pages over and over writes less than that, so its throttle is eased later than possible, never
- * too early.
+ * The rules assume that a guest writes in proportion to its running time. A guest that writes the
+ * same pages over and over writes less than that, so its throttle is eased later than possible,
+ * never too early.
  *
  * The timetable: 5 ms run, then stand still for 5 ms x percent / (100 - percent):
  *
@@ -27,7 +28,7 @@
  *	50 %   run ─── run ─── run ─── run ─── run     ─── 5 ms each
  *	80 %   run ─────────── ─────────── run ───     20 ms without a break
  *
- * Where: the epoch engine; engine_throttle.c does what it says. Threads: the engine's.
+ * Where: the epoch engine; engine_throttle.c stops and resumes the vCPUs. Threads: the engine's.
  */
 #ifndef EPOCH_THROTTLE_H
 #define EPOCH_THROTTLE_H
@@ -38,65 +39,67 @@
 #include "base/clock.h"
 
 #define THROTTLE_STEP_PERCENT	  10u
-#define THROTTLE_DOWN_STEPS	  4u /* at a time */
+#define THROTTLE_DOWN_STEPS	  4u /* most steps down at a time */
 #define THROTTLE_PERCENT_LIMIT	  90u
 #define THROTTLE_LOAD_MAX_PERCENT 90u
-#define THROTTLE_LOAD_PERCENT	  80u /* the target */
+#define THROTTLE_LOAD_PERCENT	  80u /* the load to aim at when the throttle is raised */
 #define THROTTLE_WINDOW_NS	  CLOCK_NS_PER_S
 #define THROTTLE_BYTES_MIN	  UINT64_C(262144) /* smaller epochs never count as slow */
 #define THROTTLE_RUN_NS		  (5 * CLOCK_NS_PER_MS)
 
 struct throttle_config {
-	uint64_t commit_max_ns; /* longest transfer of an epoch to the standby */
-	uint64_t copy_max_ns;	/* longest copying of pages in its pause */
-	uint32_t percent_max;	/* largest throttle, 0..THROTTLE_PERCENT_LIMIT; 0: never */
+	uint64_t commit_max_ns; /* limit of an epoch's transfer to the standby */
+	uint64_t copy_max_ns;	/* limit of the copying of pages in an epoch's pause */
+	uint32_t percent_max;	/* largest throttle, 0..THROTTLE_PERCENT_LIMIT; 0: never throttle */
 };
 
 /* What an epoch cost. */
 struct throttle_epoch {
-	uint64_t run_ns;      /* how long the guest ran for it (throttled time included) */
-	uint64_t copy_ns;     /* copying its pages with the guest stopped */
-	uint64_t commit_ns;   /* from the end of its pause to its commit, estimated */
-	uint64_t transfer_ns; /* its bytes at the link's rate; 0: the rate is not known */
+	uint64_t run_ns;      /* how long the guest ran in it (throttled time included) */
+	uint64_t copy_ns;     /* time to copy its pages with the guest stopped */
+	uint64_t commit_ns;   /* estimated time from the end of its pause to its commit */
+	uint64_t transfer_ns; /* time for its bytes at the link's rate; 0: the rate is not known */
 	uint64_t bytes;	      /* size of its frames */
 };
 
 struct throttle {
 	struct throttle_config config;
-	uint32_t percent; /* share of time taken from the guest now */
+	uint32_t percent; /* current throttle: share of time taken from the guest */
 	uint32_t n_slow;  /* slow epochs in a row */
-	struct {	  /* since the last change, or the last check for one */
+	struct {	  /* figures since percent was last changed, or last checked for a
+			   * step down */
 		uint64_t start_ns;
-		uint64_t transfer_ns; /* total of its epochs */
-		uint64_t commit_ns;   /* longest */
-		uint64_t copy_ns;     /* longest */
+		uint64_t transfer_ns; /* total of the window's epochs */
+		uint64_t commit_ns;   /* longest of the window's epochs */
+		uint64_t copy_ns;     /* longest of the window's epochs */
 	} window;
 	bool is_stop;	       /* timetable: the current slice is a stop ... */
 	uint64_t slice_end_ns; /* ... and ends at this time */
-	uint64_t n_begun; /* times that percent left 0 */
+	uint64_t n_begun; /* how often percent rose from 0 */
 };
 
 void throttle_init(struct throttle *throttle, const struct throttle_config *config);
 
-/* An epoch was encoded. True: `percent` changed. */
+/* Report an epoch that was encoded. True: `percent` changed. */
 bool throttle_sealed(struct throttle *throttle, uint64_t now_ns,
 		     const struct throttle_epoch *epoch);
 
-/* A round of a FULL epoch found @n_pages, the round before it @n_before; sending them takes
- * @round_ns.
- * True: another round is worth it. Rounds that take long and do not get shorter raise `percent`. If
- * clients wait for the end of this epoch (@is_awaited), that helps the epochs after it, else the
+/* Report a round of a FULL epoch: it found @n_pages pages, the round before it found @n_before, and
+ * sending the @n_pages takes @round_ns. True: another round is worth it. Rounds that take long and
+ * do not get shorter raise `percent`. If clients wait for the end of this epoch (@is_awaited), such
+ * a round is the last one, and the throttle helps the epochs after this one; otherwise it helps the
  * next round. */
 bool throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
 			 uint32_t n_before, uint64_t round_ns, bool is_awaited);
 
-/* The stream is gone: nothing needs to be sent, so the throttle ends. */
+/* End the throttle because the stream is gone, so nothing needs to be sent. */
 void throttle_reset(struct throttle *throttle, uint64_t now_ns);
 
 /* Should the guest stand still at @now_ns? */
 bool throttle_wants_stop(struct throttle *throttle, uint64_t now_ns);
 
-/* When the answer of the last throttle_wants_stop() changes; UINT64_MAX: not by time. */
+/* Return when the answer of the last throttle_wants_stop() changes; UINT64_MAX: it does not change
+ * with time. */
 uint64_t throttle_slice_end_ns(const struct throttle *throttle);
 
 #endif

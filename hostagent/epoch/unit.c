@@ -75,7 +75,7 @@ static void encode_items(struct unit *unit)
 		WIRE_PAYLOAD_MAX - frame->plain_size, &size);
 	frame->plain_size += size;
 	if (unit->n_encoded < unit->n_items)
-		(void)next_frame(unit); /* the next step fills it */
+		(void)next_frame(unit); /* the next unit_run() fills it */
 }
 
 bool unit_run(struct unit *unit, struct packer *packer)

@@ -1,8 +1,8 @@
 /* unit.h - a batch of pages being encoded into frames: what one thread works on at a time.
  *
  * Why: pages whose reference is known can be encoded in any order and by any thread, as long as no
- * other thread has the same page. A unit contains all that encoding needs, so threads that run
- * units share nothing.
+ * other thread has the same page. A unit contains everything needed to encode its pages, so threads
+ * that run units share nothing.
  *
  *	filled by the engine's thread		run, a frame at a time, by any one thread
  *	items    [ page 17 | page 18 | ... ]	items ─► records ─► payloads ─► second stage
@@ -10,8 +10,8 @@
  *
  *	payloads, WIRE_PAYLOAD_MAX each:   [ frame 0 ][ frame 1 ] ... up to UNIT_FRAMES_MAX
  *
- * Records of whole pages come first, in the order they were written; the items follow. Within a
- * unit no page may be in two items.
+ * Records of whole pages come first, in the order in which they were written; the records of the
+ * items follow. No page may be in two items of a unit.
  *
  * Where: the encoder fills and empties units, workers.h passes them around. Threads: one at a time;
  * workers.h ensures that. Allocates in unit_init() only.
@@ -27,7 +27,7 @@
 #include "epoch/packer.h"
 #include "wire/limits.h"
 
-#define UNIT_PAGES	124u /* this many whole pages fill four frames */
+#define UNIT_PAGES	124u /* records of this many whole pages fill four frames */
 #define UNIT_FRAMES_MAX 5u
 
 /* A frame is closed when it has no room for another record. */
@@ -43,45 +43,47 @@ struct unit_frame {
 struct unit {
 	uint8_t *payloads;
 
-	/* filling */
+	/* set while the unit is filled */
 	struct page_item items[UNIT_PAGES];
 	uint32_t n_items;
-	uint32_t n_whole; /* records written by the filler */
+	uint32_t n_whole; /* records of whole pages */
 	bool packs;	  /* use the second stage */
 
-	/* filling, then running */
+	/* set while the unit is filled, and then while it runs */
 	struct unit_frame frames[UNIT_FRAMES_MAX];
 	uint32_t n_frames; /* the last one is open */
 
-	/* running */
-	uint32_t n_encoded;  /* of the items */
-	uint32_t n_finished; /* of the frames */
+	/* set while the unit runs */
+	uint32_t n_encoded;  /* items that are encoded */
+	uint32_t n_finished; /* frames that are finished */
 	struct page_encoder pages;
 	struct packer_counts packing;
 };
 
-/* 0; -ENOMEM. */
+/* Allocate the unit's payloads. 0; -ENOMEM. */
 int unit_init(struct unit *unit) __attribute__((warn_unused_result));
 void unit_done(struct unit *unit); /* accepts a zeroed one */
 
-/* Empty the unit for filling it anew, with delta classes @features (PAGE_FEATURE_*). */
+/* Empty the unit, so that it can be filled again. @features: delta classes to use
+ * (PAGE_FEATURE_*). */
 void unit_begin(struct unit *unit, uint64_t features);
 
 /* Does the unit hold UNIT_PAGES pages? Then no page may be added. */
 bool unit_is_full(const struct unit *unit);
 
-/* Add a page with a known reference; both belong to the thread that runs the unit, until it is
- * finished. */
+/* Add a page with a known reference. @page and @reference belong to the thread that runs the unit,
+ * until the unit is finished. */
 void unit_add_item(struct unit *unit, uint32_t index, const uint8_t *page, uint8_t *reference);
 
-/* Returns PAGE_RECORD_ROOM bytes, where the caller writes the record of a whole page at once ... */
+/* Return PAGE_RECORD_ROOM bytes, into which the caller immediately writes the record of a whole
+ * page ... */
 uint8_t *unit_room(struct unit *unit);
 void unit_wrote(struct unit *unit, size_t size); /* ... and then reports its @size */
 
 /* Encode one frame. True: there is more to do; false: all frames are finished. */
 bool unit_run(struct unit *unit, struct packer *packer);
 
-/* The payload of frame @i. */
+/* Return the payload of frame @i. */
 uint8_t *unit_payload(const struct unit *unit, uint32_t i);
 
 #endif

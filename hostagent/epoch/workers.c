@@ -10,7 +10,8 @@
 
 #include "base/fd.h"
 
-/* Per thread: one unit being encoded and one waiting. Plus one being filled. */
+/* For each thread, one unit being encoded and one waiting. (workers_start() adds one
+ * being filled.) */
 #define UNITS_PER_THREAD 2u
 
 #define CPUS_PER_THREAD	    4
@@ -26,18 +27,21 @@ struct workers {
 	struct worker *worker; /* array of n_worker */
 	uint32_t n_worker;     /* threads started */
 	struct unit *units;
-	bool *is_done; /* per unit; valid between head and begun; under lock */
+	bool *is_done; /* is the unit finished? index: unit; valid between head and begun;
+			* under lock */
 	uint32_t n_units;
-	struct unit *mine; /* begun by the owner; NULL: none */
+	struct unit *mine; /* the unit that the owner runs; NULL: none */
 	int done_fd;
-	_Atomic bool must_stop_units; /* units are dropped: stop after the current frame */
+	_Atomic bool must_stop_units; /* the units are being dropped: stop running them after the
+				       * current frame */
 
 	pthread_mutex_t lock;
-	pthread_cond_t work; /* a unit waits, or must_end is set */
-	pthread_cond_t idle; /* n_running became 0 */
+	pthread_cond_t work; /* signalled when a unit waits, or must_end is set */
+	pthread_cond_t idle; /* signalled when n_running becomes 0 */
 
-	/* Counters that only grow; the place in the ring is the counter % n_units. Under lock. Only
-	 * the owner writes head and tail, so it may read them without the lock. */
+	/* Counters of units that only grow; a unit's place in the ring is the counter %
+	 * n_units. Under lock; but only the owner writes head and tail, so it may read them
+	 * without the lock. */
 	uint64_t head, begun, tail;
 	uint32_t n_running;
 	bool is_awaited; /* write to done_fd when the oldest unit is finished */
@@ -49,7 +53,7 @@ static struct unit *at(const struct workers *w, uint64_t n)
 	return &w->units[n % w->n_units];
 }
 
-/* Under lock: give the next waiting unit to the caller, who runs it; NULL: none waits. */
+/* Give the next waiting unit to the caller, who must run it; NULL: no unit waits. Under lock. */
 static struct unit *begin(struct workers *w)
 {
 	if (w->begun == w->tail)
@@ -58,7 +62,7 @@ static struct unit *begin(struct workers *w)
 	return at(w, w->begun++);
 }
 
-/* Under lock: the caller has run @unit, or given it up. */
+/* Note that the caller has finished or abandoned @unit. Under lock. */
 static void finish(struct workers *w, const struct unit *unit)
 {
 	const uint64_t one = 1;
@@ -168,7 +172,7 @@ uint32_t workers_default_threads(void)
 	int n = 1;
 
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) ==
-	    0) /* more than 1024 CPUs: one thread will do */
+	    0) /* it fails with more than 1024 CPUs: then use one thread */
 		n = CPU_COUNT(&cpus) / CPUS_PER_THREAD;
 	if (n < 1)
 		return 1;
@@ -206,7 +210,7 @@ void workers_submit(struct workers *w, bool wakes)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* Under lock. */
+/* Is the oldest submitted unit finished? Under lock. */
 static bool is_oldest_done(const struct workers *w)
 {
 	return w->head < w->begun && w->is_done[w->head % w->n_units];
@@ -236,7 +240,8 @@ bool workers_is_idle(const struct workers *w)
 	return w->head == w->tail;
 }
 
-/* Get a unit for the owner to run, unless it has one. 0; 1, -EAGAIN: as workers_help(). */
+/* Get a unit for the owner to run, unless it has one already. 0: it has one; 1, -EAGAIN:
+ * as workers_help(). */
 static int need_mine(struct workers *w)
 {
 	uint64_t n;
@@ -249,7 +254,7 @@ static int need_mine(struct workers *w)
 	if (!w->mine && is_oldest_done(w)) {
 		r = 1;
 	} else if (!w->mine) {
-		(void)!read(w->done_fd, &n, sizeof(n)); /* clear what an earlier wait left */
+		(void)!read(w->done_fd, &n, sizeof(n)); /* clear a signal left by an earlier wait */
 		w->is_awaited = true;
 		r = -EAGAIN;
 	}

@@ -1,11 +1,11 @@
 /* workers.h - threads that encode units beside the engine's thread.
  *
- * Why: one core needs as long to find the deltas of a large epoch as the link needs to carry them,
- * and even longer for LZ4. The pages of an epoch can be encoded in any order, so other cores may
- * help.
+ * Why: to find the deltas of a large epoch takes one core as long as the link takes to carry
+ * them, and LZ4 takes even longer. The pages of an epoch can be encoded in any order, so other
+ * cores may help.
  *
- * Units go round in a ring; each step takes them in the same order: filled, submitted, begun,
- * collected.
+ * The units form a ring. Each goes through the steps filled, submitted, begun and collected, and
+ * each step handles the units in the same order.
  *
  *	        head           begun            tail
  *	         ▼               ▼                ▼
@@ -13,12 +13,12 @@
  *	         └ collected next └ begun next, by whichever thread is idle
  *
  * The owner collects units in the order in which it submitted them, so the result does not depend
- * on which thread ran them. When no unit is free for filling, or nothing is left to fill, the owner
- * runs waiting units itself (workers_help): it is one of the threads, and a small epoch wakes no
- * other.
+ * on which thread ran them. When no unit is free for filling, or no pages are left to fill in, the
+ * owner runs waiting units itself (workers_help()). So the owner counts as one of the threads, and
+ * a small epoch wakes no other thread.
  *
  * Where: the encoder. Threads: every function is the owner's, the engine's thread. A mutex is taken
- * once or twice for each unit (some 100 us of work), and never held while one is run.
+ * once or twice for each unit (some 100 us of work), and never held while a unit is run.
  */
 #ifndef EPOCH_WORKERS_H
 #define EPOCH_WORKERS_H
@@ -32,48 +32,51 @@
 
 struct workers;
 
-/* Start @n_threads - 1 threads (2 <= @n_threads <= WORKERS_THREADS_MAX: the owner is one of them),
+/* Start @n_threads - 1 threads (2 <= @n_threads <= WORKERS_THREADS_MAX; the owner is the last one),
  * with a ring of @n_units (>= 2). 0: *ret is the caller's, see workers_free(); -ENOMEM; -EAGAIN: no
  * more threads; -EMFILE, -ENFILE. */
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 
-/* As workers_new(), but chooses the ring's size for a reference of @n_slots: the pages of all units
- * may be pinned there at once. @n_threads 0: workers_default_threads(). *ret_n_threads: the number
- * of threads now; 1: none was started, *ret is untouched. Returns as workers_new(). */
+/* Do the same as workers_new(), but choose the ring's size to suit a reference of @n_slots, since
+ * the pages of all units may be pinned in it at once. @n_threads 0: workers_default_threads().
+ * *ret_n_threads: the number of threads, the owner's included; 1: none was started, and *ret is
+ * unchanged. Returns as workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 		  struct workers **ret) __attribute__((warn_unused_result));
 
-/* Ends the threads; waits until each has finished its current frame. Accepts NULL; returns NULL. */
+/* End the threads, after each has finished its current frame. Accepts NULL; returns NULL. */
 struct workers *workers_free(struct workers *workers);
 
-/* How many threads, the owner's included, suit this machine: a quarter of the CPUs that the process
- * may use, 1 to 4. The guest needs the others more. */
+/* Return how many threads, the owner's included, suit this machine: a quarter of the CPUs that the
+ * process may use, but 1 to 4. The guest needs the other CPUs more. */
 uint32_t workers_default_threads(void);
 
-/* Returns the unit to fill next; the same one until it is submitted. NULL: all are under way. */
+/* Return the unit to fill next; repeated calls return the same unit until it is submitted. NULL: no
+ * unit is free. */
 struct unit *workers_get(struct workers *workers);
 
-/* The unit that workers_get() gave is filled. @wakes: wake an idle thread to run it. */
+/* Submit the unit that workers_get() gave, which the caller has filled. @wakes: wake an idle thread
+ * to run it. */
 void workers_submit(struct workers *workers, bool wakes);
 
-/* Returns the oldest unit under way, if it is finished; the owner's until workers_put(). NULL: it
- * is not finished, or there is none. */
+/* Return the oldest submitted unit if it is finished; it belongs to the owner until workers_put().
+ * NULL: the oldest unit is not finished, or there is none. */
 struct unit *workers_collect(struct workers *workers);
-void workers_put(struct workers *workers); /* the unit that workers_collect() gave is free again */
+void workers_put(struct workers *workers); /* free the unit that workers_collect() gave */
 
-/* Is no unit under way? (All that were submitted were put back.) */
+/* Have all submitted units been collected and put back? */
 bool workers_is_idle(const struct workers *workers);
 
-/* Run a unit for one frame's work. Must not be called when idle. 1: did so, or the oldest unit is
- * finished; -EAGAIN: other threads have all units; workers_fd() becomes readable when the oldest is
- * finished. Never blocks. */
+/* Encode one frame of a waiting unit. Must not be called when idle. Never blocks. 1: a frame was
+ * encoded, or the oldest unit is finished; -EAGAIN: other threads are running all units, and
+ * workers_fd() becomes readable when the oldest unit is finished. */
 int workers_help(struct workers *workers, struct packer *packer)
 	__attribute__((warn_unused_result));
 int workers_fd(const struct workers *workers);
 
-/* Forget all units under way. When this returns, no thread reads any of them; waits until each
- * thread has finished its current frame. */
+/* Drop all submitted units. Waits until each thread has finished its current frame, so that no
+ * thread reads any of the units when this returns. */
 void workers_drop(struct workers *workers);
 
 #endif
