@@ -63,7 +63,8 @@ struct engine *vm_take_engine(struct vm *vm)
 	return engine;
 }
 
-/* Does the guest run here after a promotion? If so, @ret_qmp is its QMP socket. */
+/* Does the guest run here after a promotion? If so, copy the path of its QMP socket to @ret_qmp
+ * (STANDBY_PATH_MAX bytes). */
 static bool is_promoted_here(struct vm *vm, char *ret_qmp)
 {
 	struct standby_status status;
@@ -77,8 +78,8 @@ static bool is_promoted_here(struct vm *vm, char *ret_qmp)
 	return true;
 }
 
-/* Returns the QMP socket of the guest on this host; "": none is known. @buffer: STANDBY_PATH_MAX
- * bytes. */
+/* Return the path of the QMP socket of the guest on this host; "": none is known. @buffer:
+ * STANDBY_PATH_MAX bytes. */
 static const char *guest_monitor(struct vm *vm, char *buffer)
 {
 	return is_promoted_here(vm, buffer) ? buffer : vm->config->qmp;
@@ -138,7 +139,7 @@ static int order_protect(struct vm *vm, const struct queued_order *q, uint64_t *
 	(void)ret_epoch;
 	if (vm->engine && q->term == vm->term)
 		return 0;
-	if (vm->engine) { /* the same guest is protected anew, in a newer term */
+	if (vm->engine) { /* protect the same guest again, in a newer term */
 		vm_witness_end(&vm->witness);
 		engine_config.is_restart |= is_stopped_here(vm->engine);
 		engine_close(vm_take_engine(vm));
@@ -178,8 +179,7 @@ static int order_unprotect(struct vm *vm, const struct queued_order *q, uint64_t
 		r = vm_hold_settle(vm->config, guest_monitor(vm, promoted), vm->pin_dir, ret_error);
 	if (r < 0)
 		return r;
-	/* If the guest runs here unprotected already, the host still takes the order's newer
-	 * term. */
+	/* Even if the guest already runs here unprotected, record the order's newer term. */
 	return vm->role == VM_ROLE_PRIMARY || vm->role == VM_ROLE_RUNNING
 		       ? vm_set_role(vm, VM_ROLE_RUNNING, q->term, ret_error)
 		       : 0;
@@ -189,7 +189,8 @@ static int order_fence(struct vm *vm, const struct queued_order *q, uint64_t *re
 		       struct error *ret_error)
 {
 	(void)ret_epoch;
-	/* Carry it out again if it is repeated: it is done only when the guest stands still. */
+	/* Carry out a repeated order again, because FENCE is done only when the guest
+	 * is stopped. */
 	if (q->term > vm->term || (vm->role == VM_ROLE_FENCED && q->term == vm->term))
 		return vm_fence(vm, q->term, ret_error);
 	return error_set(ret_error, -ESTALE,
@@ -223,7 +224,7 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 		return r;
 	if (vm->engine && q->term > vm->term) {
 		/* A primary that is ordered to stand by in a newer term was outvoted, even if it
-		 * has not heard so. */
+		 * was not told so before. */
 		r = vm_fence(vm, q->term, ret_error);
 		if (r < 0)
 			return r;
@@ -237,11 +238,12 @@ static int order_standby_start(struct vm *vm, const struct queued_order *q, uint
 			return r;
 	}
 	r = standby_start_qemu(vm->standby, q->term, ret_error);
-	if (r == 0) /* the tap is the standby's now: an old hold would silence its guest */
+	if (r == 0) /* the standby uses the tap now, and an old hold would silence its guest */
 		r = vm_hold_remove_left(vm->config, vm->pin_dir, ret_error);
 	if (r == 0)
 		r = vm_set_role(vm, VM_ROLE_STANDBY, q->term, ret_error);
-	if (r == 0 && watches_tap(vm)) { /* so that the first report has the tap's state */
+	if (r == 0 && watches_tap(vm)) { /* check now, so that the first report has the
+					  * tap's state */
 		vm_tap_forget(&vm->tap);
 		(void)vm_tap_look(&vm->tap, vm->config->name, vm->config->tap);
 	}
@@ -254,8 +256,8 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	int r;
 
 	(void)ret_epoch;
-	/* Record the term even if this host never stood by in it: the gateway would take an older
-	 * term to mean that the host has not heard of the new one. */
+	/* Record the term even if this host was never the standby in it. From an older term in a
+	 * report the gateway would conclude that this host does not know the new term. */
 	if (vm->role == VM_ROLE_NONE)
 		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
@@ -293,8 +295,8 @@ static uint8_t status_of(int error)
 									: WIRE_ORDER_FAILED;
 }
 
-/* The standby may have voted for a newer term than the role file has; its own file records that.
- * Take over that term. */
+/* Copy the term of the standby's last vote into the role file. The standby may have voted for a
+ * newer term than the role file has, and recorded it only in its own file. */
 static void take_voted_term(struct vm *vm)
 {
 	struct standby_status status;
@@ -330,7 +332,7 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 			      q->term, vm->term);
 	} else if (q->order.verb < ARRAY_SIZE(order_table) && order_table[q->order.verb])
 		r = order_table[q->order.verb](vm, q, &d.epoch, &error);
-	if (vm->role != VM_ROLE_PRIMARY) /* end one that an earlier agent or term left */
+	if (vm->role != VM_ROLE_PRIMARY) /* end a witness of an earlier agent or term */
 		vm_witness_end(&vm->witness);
 	if (vm->role != VM_ROLE_PRIMARY && vm->role != VM_ROLE_RUNNING)
 		vm_cover_forget(vm); /* this host no longer owns the guest */
@@ -344,13 +346,14 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 			  q->term, wire_verb_name(q->order.verb), d.done.text);
 	pthread_mutex_lock(&vm->lock);
 	if (vm->n_done < VM_ORDERS_MAX)
-		vm->done[vm->n_done++] = d; /* else no answer is sent, and the gateway asks again */
+		vm->done[vm->n_done++] = d; /* if there is no room, no answer is sent, and the
+					     * gateway repeats the order */
 	pthread_mutex_unlock(&vm->lock);
 	vm_wake_owner(vm);
 }
 
-/* Look for changes that nobody reports to us: a lost gateway, the standby's tap, a guest that may
- * not run here. */
+/* Check for changes that nobody reports to us: a lost gateway, a change of the standby's tap, a
+ * guest that may not run here. */
 static void look(struct vm *vm)
 {
 	if (vm_peer_watches(vm))
@@ -358,11 +361,12 @@ static void look(struct vm *vm)
 	if (watches_tap(vm) && vm_tap_look(&vm->tap, vm->config->name, vm->config->tap))
 		vm_wake_owner(vm);
 	vm->look_at_ns = clock_mono_ns() + (watches_tap(vm) ? TAP_LOOK_NS : PEER_LOOK_NS);
-	if (vm_fence_watches(vm)) /* last, since it sets look_at_ns to an earlier time */
+	if (vm_fence_watches(vm)) /* comes last, since it sets look_at_ns to an earlier time */
 		vm_fence_look(vm);
 }
 
-/* There is no order: serve the witness and other checks that are due, or wait. Under lock. */
+/* Called when no order is queued: serve the witness and do other checks if they are due, or else
+ * wait. Under lock. */
 static void idle(struct vm *vm)
 {
 	bool looks = vm_fence_watches(vm) || vm_peer_watches(vm) || watches_tap(vm);
@@ -459,7 +463,8 @@ void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint
 		r = engine_renew_lease(vm->engine, term, lease->beat_ns, lease->lease_ms,
 				       lease->release_ms, sent_ns);
 	pthread_mutex_unlock(&vm->lock);
-	/* -ESTALE is normal: the order that begins or ends that term is still on its way. */
+	/* -ESTALE is normal: the order that begins or ends that term may not have been carried
+	 * out yet. */
 	if (r == -EINVAL)
 		log_limited(LOG_LEVEL_WARN,
 			    "vm=%s a lease for a beat that was never sent, ignoring",

@@ -1,17 +1,23 @@
 /* vm.h - one virtual machine on this host: this host's role for it, and the orders that change it.
  *
- * Why: this host has no role for a VM, or is its primary (an engine), standby (a copy is kept),
- * promoted (a standby whose guest runs), lost (the agent restarted under a closed hold) or fenced.
- * Orders take from milliseconds to seconds, and no beat may wait for them, so each VM has a worker
- * thread that carries them out one by one.
+ * Why: this host has one of these roles for a VM:
+ * - none;
+ * - primary: an engine protects the guest;
+ * - standby: this host keeps a copy;
+ * - promoted: it was the standby, and the guest runs here now;
+ * - lost: the agent has restarted and found the hold of its primary closed;
+ * - fenced.
+ *
+ * Orders take from milliseconds to seconds, and no beat may wait for an order, so each VM has a
+ * worker thread that carries out its orders one by one.
  *
  *	control thread: vm_order() ──► queue ──► worker ──► engine_*, standby_* ──► done queue ──► wake
  *
- * The state that must outlive the agent is in RUN_DIR/NAME.role: "primary 3" (role and term),
- * written before an order takes effect. A reboot loses run_dir, and also everything that its files
- * describe.
+ * The state that must outlive the agent is in RUN_DIR/NAME.role, for example "primary 3" (role and
+ * term). The file is written before an order takes effect. A reboot loses run_dir, but also
+ * everything that the files in run_dir describe.
  *
- * Threads: the control thread calls all functions, except where said.
+ * Threads: the control thread calls all functions, unless a function says otherwise.
  */
 #ifndef VM_H
 #define VM_H
@@ -29,54 +35,59 @@ struct vm_environment {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
 	struct gateway_view *view;   /* shared with the control connection */
-	void (*wake)(void *arg); /* from any thread: something to report or to answer */
+	void (*wake)(void *arg); /* wakes the control thread, to report something or to answer an
+				  * order; any thread calls it */
 	void *wake_arg;
 };
 
-/* Load the role that an earlier agent left, and go on with it as far as that needs no order (a
- * standby keeps its copy and its stream; a primary is LOST: its hold stays closed). A VM whose file
- * or role is wrong takes no orders; if its standby is wrong, this host cannot stand by. Both say
- * why in each report. @config must have a name. 0; -ENOMEM or another -errno of making a thread.
- * Both arguments are borrowed. */
+/* Load the role that an earlier agent recorded, and continue in it as far as no order is needed
+ * for that: a standby keeps its copy and its stream; a primary becomes LOST, and its hold stays
+ * closed. If the VM's file or recorded role is wrong, the VM takes no orders; if only its
+ * [standby] part is wrong, this host cannot stand by. In both cases each report says why. @config
+ * must have a name. 0; -ENOMEM or another error of creating a thread. @environment (its pointers)
+ * and @config are borrowed. */
 int vm_open(const struct vm_environment *environment, const struct agent_vm_config *config,
 	    struct vm **ret_vm) __attribute__((warn_unused_result));
 
-/* The agent ends: guests run on, holds stay closed, standbys keep their copy. Accepts NULL. */
+/* Free @vm because the agent ends: a guest keeps running, a hold stays closed, a standby keeps its
+ * copy. Accepts NULL. */
 void vm_close(struct vm *vm);
 
 const char *vm_name(const struct vm *vm);
 
-/* Can the role that an earlier agent recorded for VM @name be read? For checking a configuration;
- * needs no struct vm. Blocks on the file system. 0, also if none is recorded; -EINVAL: the record
- * is damaged; other -errno. */
+/* Check that the role that an earlier agent recorded for VM @name can be read. Used to check a
+ * configuration; needs no struct vm. Blocks on the file system. 0, also if no role is recorded;
+ * -EINVAL: the record is damaged; other -errno. */
 int vm_check_role(const struct agent_config *config, const char *name)
 	__attribute__((warn_unused_result));
 
-/* Queue an order; its answer comes by vm_take_done(). 0; -EBUSY: the queue is full. */
+/* Queue an order; vm_take_done() returns its answer later. 0; -EBUSY: the queue is full. */
 int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint64_t epoch)
 	__attribute__((warn_unused_result));
 
-/* A key for the VM's witness came from the gateway. The worker takes it, or drops it if it is not
- * for the protection in @term. Copied; never blocks. */
+/* Pass on a key for the VM's witness that the gateway sent in @term. The worker uses the key,
+ * or drops it if @term is not the term in which this host protects the guest. @key is copied.
+ * Never blocks. */
 void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t term);
 
-/* Take an answer to an order, with the header's term and epoch. 0; -EAGAIN: there is none. */
+/* Get the next answer to an order, with the term and epoch for its frame's header. 0; -EAGAIN:
+ * there is no answer. */
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
 		 uint64_t *ret_epoch) __attribute__((warn_unused_result));
 
-/* Make a report of the VM; never waits for an order being carried out. */
+/* Make a report of the VM. Never waits for an order that is being carried out. */
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
 	       uint64_t *ret_epoch);
 
-/* A LEASE of @term came for this VM, in answer to the beat of @lease->beat_ns; @sent_ns: the newest
- * beat that was sent. Ignored if no guest is protected here. */
+/* Pass on a LEASE of @term for this VM, which answers the beat sent at @lease->beat_ns. @sent_ns:
+ * when the newest beat was sent. The LEASE is ignored if no guest is protected here. */
 void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns);
 
-/* The VM's other host connected. Returns as peer_server_config.take. Any thread. */
+/* Take a connection from the VM's other host. Returns as peer_server_config.take. Any thread. */
 uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, struct error *ret_error);
 
-/* The control connection is made; does this gateway give leases? If not, the last lease no longer
- * counts. */
+/* Report, after the control connection is made, whether this gateway gives leases. If it does not,
+ * the last lease no longer counts. */
 void vm_leases(struct vm *vm, bool are_given);
 
 #endif

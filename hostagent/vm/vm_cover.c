@@ -34,8 +34,8 @@ void vm_cover_keep(struct vm *vm, struct engine *engine, const char *qmp)
 	struct engine_status status;
 
 	engine_status(engine, &status);
-	/* A new protection that ended before its first commit: the guest must still be protected
-	 * again. */
+	/* A new protection has ended before its first commit. Keep the older change, so that the
+	 * guest is protected again later. */
 	if (!*status.uncovered && status.committed_epoch == 0)
 		return;
 	vm_cover_forget(vm);
@@ -67,14 +67,15 @@ uint64_t vm_cover_due_ns(const struct vm *vm)
 	return vm->cover.is_suspended && !vm->engine ? vm->cover.look_at_ns : UINT64_MAX;
 }
 
-/* Is the guest as it was before? 0: it is; -ENOTSUP with *ret_error: it is not; other -errno: not
- * known. */
+/* Compare the guest with how it was before the change. 0: it is the same; -ENOTSUP with *ret_error:
+ * it differs; other -errno: not known. */
 static int compare(struct vm *vm, struct qmp *q, struct error *ret_error)
 {
 	struct vmm_inventory now;
 	struct vmm_change change;
 	struct vmm_taps taps;
-	int r = vmm_taps_read(vm->cover.pid, &taps, ret_error); /* fails if QEMU was started anew */
+	/* fails if QEMU was restarted, since its pid differs */
+	int r = vmm_taps_read(vm->cover.pid, &taps, ret_error);
 
 	if (r == 0)
 		r = vmm_taps_judge(&taps, vm->config->tap, ret_error);
@@ -121,7 +122,7 @@ void vm_cover_report(const struct vm *vm, struct wire_report *report)
 
 	if (!*cover->text)
 		return;
-	if (vm->role == VM_ROLE_PRIMARY) { /* set by vm_cover_refused() */
+	if (vm->role == VM_ROLE_PRIMARY) { /* the text was set by vm_cover_refused() */
 		wire_text_format(report->text, "%s", cover->text);
 		report->verdict = cover->verdict;
 		stat = cover->verdict == WIRE_VERDICT_NONE ? "uncovered" : NULL;

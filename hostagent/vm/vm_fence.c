@@ -16,10 +16,12 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS	 (5 * CLOCK_NS_PER_S)
-#define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* without a QEMU: connecting costs some us */
-#define AGAIN_NS CLOCK_NS_PER_S		 /* if QEMU stands still or does not answer */
+#define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* interval of checks while no QEMU is found: connecting
+					  * takes some us */
+#define AGAIN_NS CLOCK_NS_PER_S		 /* interval of checks while QEMU's guest is stopped, or
+					  * QEMU does not answer */
 
-/* Ask QEMU whether the guest runs. 1, 0 or -errno. */
+/* Ask QEMU whether the guest runs. 1: it runs; 0: it does not; -errno. */
 static int is_running(struct qmp *qmp)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -83,8 +85,7 @@ int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_di
 	return r < 0 ? r : second;
 }
 
-/* Close the hold on the tap. Errors are only logged: the guest stands still even without the
- * hold. */
+/* Close the hold on the tap. An error is only logged, because the guest is stopped anyway. */
 static void close_hold(const struct vm *vm)
 {
 	struct error error;
@@ -100,8 +101,8 @@ static int stop_here(struct vm *vm, struct vm_fence_found *ret_found, struct err
 	int r = vm_fence_stop_guest(vm->config, vm->environment.config->run_dir, vm->standby,
 				    ret_found, ret_error);
 
-	/* On a standby, leave the tap alone: the standby's own guest needs it, and the intruder
-	 * cannot have it. */
+	/* On a standby, leave the tap alone: the warm QEMU has it, so the guest found here cannot
+	 * have it. */
 	if (r == 0 && ret_found->is_there && ret_found->pid != vm->closed_pid &&
 	    vm->role != VM_ROLE_STANDBY) {
 		close_hold(vm);
@@ -120,19 +121,19 @@ int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	struct engine *engine;
 	int r = 0, stopped = 0;
 
-	/* Record the role first: then, whatever fails below, no later agent lets this guest run
-	 * again. */
+	/* Record the role first: then no later agent resumes this guest, whatever fails below. */
 	if (vm->role != VM_ROLE_FENCED || vm->term != term)
 		r = vm_set_role(vm, VM_ROLE_FENCED, term, ret_error);
 	engine = vm_take_engine(vm);
-	/* Go on after an error: its `stop` may time out and work nevertheless. QEMU is asked
-	 * below. */
+	/* Continue after an error: `stop` may have worked although it timed out. stop_here()
+	 * asks QEMU. */
 	if (engine && engine_fence(engine, &error) < 0)
 		log_warn("vm=%s term=%" PRIu64 " %s; looking", vm->config->name, term,
 			 error.text);
 	if (vm->standby)
 		standby_status(vm->standby, &status);
-	/* The guest was promoted here, or an agent died while promoting it: it may run. */
+	/* The guest may be running because it was promoted here, or because an agent died while
+	 * promoting it. */
 	if (status.state == STANDBY_STATE_RUNNING || status.state == STANDBY_STATE_PROMOTING)
 		stopped = standby_fence(vm->standby, term, ret_error);
 	if (stopped == 0)
@@ -148,7 +149,7 @@ bool vm_fence_watches(const struct vm *vm)
 			       (vm->role == VM_ROLE_STANDBY && *vm->config->qmp));
 }
 
-/* Write the text of the report about the guest that was found. */
+/* Write the report's text about the guest that was found to *text. */
 static void describe(struct vm *vm, int error, const struct vm_fence_found *found,
 		     struct error *text)
 {
@@ -158,7 +159,7 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 			: "another host owns the guest";
 
 	if (error < 0)
-		return; /* *text says why already */
+		return; /* *text already has the error's text */
 	if (!found->is_there) {
 		vm->intruder_pid = 0;
 		return;
@@ -186,7 +187,7 @@ static void describe(struct vm *vm, int error, const struct vm_fence_found *foun
 				vm->config->qmp);
 }
 
-/* Is the QEMU that was stopped still there? A new one in its place would run. */
+/* Does the QEMU that was found stopped still exist? If not, a new QEMU may run in its place. */
 static bool is_still_there(const struct vm *vm)
 {
 	return vm->stopped_pid > 0 && (kill(vm->stopped_pid, 0) == 0 || errno == EPERM);
@@ -216,8 +217,8 @@ void vm_fence_look(struct vm *vm)
 	now_ns = clock_mono_ns();
 	vm->asked_ns = now_ns;
 	vm->stopped_pid = r == 0 && found.is_there ? found.pid : 0;
-	/* A process in a pid namespace that we cannot see has no pid here, so only its monitor
-	 * shows whether it is there. */
+	/* If QEMU runs in a pid namespace that we cannot see, we get no pid, and only its monitor
+	 * shows whether it still exists. So ask the monitor less often. */
 	vm->look_at_ns =
 		now_ns + (r < 0 || (found.is_there && found.pid <= 0) ? AGAIN_NS : LOOK_NS);
 }

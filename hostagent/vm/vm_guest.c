@@ -17,8 +17,8 @@
 
 #define DEV_BYTES_MAX (1u << 20)
 
-/* announce-self sends one RARP frame per round, padded to 60 bytes. There are five rounds at the
- * end of the incoming migration, and five that we ask for (standby/promote.c). */
+/* QEMU announces the guest by one RARP frame per round, padded to 60 bytes. It makes five rounds at
+ * the end of the incoming migration, and five more for our `announce-self` (standby/promote.c). */
 #define ANNOUNCE_BYTES	60u
 #define ANNOUNCE_FRAMES 10u
 
@@ -37,8 +37,8 @@ void vm_guest_done(struct vm_guest *guest)
 
 /* ---- alive */
 
-/* Find the process that listens at @path. 0; -ECONNREFUSED, -ENOENT: there is none; -EAGAIN: it is
- * busy; other -errno. */
+/* Find the process that listens at the socket @path. 0; -ECONNREFUSED, -ENOENT: no process listens;
+ * -EAGAIN: the process is busy; other -errno. */
 static int find_listener(const char *path, pid_t *ret_pid)
 {
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -79,7 +79,7 @@ static enum vm_guest_state look(struct vm_guest *guest, const char *qmp, pid_t *
 	if (r < 0)
 		return VM_GUEST_UNKNOWN;
 	guest->pidfd = pidfd_open(*ret_pid, 0);
-	if (guest->pidfd < 0) /* it may have just ended: the next look tells */
+	if (guest->pidfd < 0) /* the process may have just ended: the next check will tell */
 		return VM_GUEST_UNKNOWN;
 	return has_exited(guest->pidfd) ? VM_GUEST_GONE : VM_GUEST_ALIVE;
 }
@@ -141,10 +141,11 @@ uint64_t vm_guest_own_frames(const struct vm_guest_frames *base, const struct vm
 	uint64_t packets = now->packets - base->packets, bytes = now->bytes - base->bytes;
 
 	if (now->packets < base->packets || now->bytes < base->bytes)
-		return 0; /* it is another tap with that name */
+		return 0; /* a different tap has that name now */
 	if (packets > ANNOUNCE_FRAMES)
 		return packets - ANNOUNCE_FRAMES;
-	return bytes != packets * ANNOUNCE_BYTES; /* at least one frame was no announcement */
+	return bytes != packets * ANNOUNCE_BYTES; /* 1 if at least one frame was not an
+						   * announcement */
 }
 
 void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term)
@@ -153,7 +154,7 @@ void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term)
 	bool knows = read_frames(tap, &base) == 0;
 
 	pthread_mutex_lock(&guest->lock);
-	/* If the same order is repeated after it succeeded, keep the old base. */
+	/* If the order is repeated after it succeeded, keep the counters of the first time. */
 	if (guest->promoted_term != term) {
 		guest->promoted_term = term;
 		guest->promoted_ns = clock_mono_ns();

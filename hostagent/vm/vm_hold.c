@@ -15,7 +15,7 @@ AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS (5 * CLOCK_NS_PER_S)
 
-/* Take the hold over and close it again. */
+/* Take the hold over, or make one, and close it. */
 static int shut(const struct agent_vm_config *vm, const char *pin_dir, struct error *ret_error)
 {
 	struct hold_config config = {
@@ -38,9 +38,9 @@ static bool is_gone(int error)
 	return error == -ENOENT || error == -ECONNREFUSED;
 }
 
-/* Let the guest run if an agent left it stopped: it died in a pause or without a lease, or it kept
- * the guest stopped. engine_open() does the same. A guest that stands still for a reason of its own
- * (it shut down, it was migrated away) is left alone. */
+/* Resume the guest if an agent left it stopped: that agent died during a pause or while it had no
+ * lease, or it kept the guest stopped. engine_open() does the same. Do nothing if the guest is
+ * stopped for another reason (it shut down, or was migrated away). */
 static int let_run(struct qmp *qmp)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -64,7 +64,7 @@ int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, co
 	int r;
 
 	r = *monitor ? qmp_open(monitor, QMP_NS, &qmp) : -ENOENT;
-	if (is_gone(r)) /* there is no guest: just remove the hold */
+	if (is_gone(r)) /* there is no guest, so only remove the hold */
 		return vm_hold_remove_left(config, pin_dir, ret_error);
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", monitor, qmp_open_error(r));

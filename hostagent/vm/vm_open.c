@@ -1,4 +1,4 @@
-/* One VM on this host begins and ends; see vm.h. */
+/* Begins and ends one VM on this host; see vm.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,8 +8,8 @@
 #include "base/log.h"
 #include "vm/vm_private.h"
 
-/* Open the standby. It goes on with the copy of an earlier agent by itself: that may be the only
- * copy. */
+/* Open the standby. It continues with the copy of an earlier agent without an order, because that
+ * copy may be the only one. */
 static void open_standby(struct vm *vm)
 {
 	struct error error;
@@ -35,8 +35,8 @@ static void open_standby(struct vm *vm)
 
 	if (!*vm->config->state_dir)
 		return;
-	/* Do not fail for the command file: it is read again when it is needed, and may be
-	 * corrected by then. */
+	/* A wrong command file is no error here: the file is read again when it is needed, and may
+	 * be corrected by then. */
 	if (standby_open(&config, &vm->standby, &error) == 0)
 		return;
 	wire_text_format(vm->standby_fault, "this host cannot stand by: %s", error.text);
@@ -44,12 +44,13 @@ static void open_standby(struct vm *vm)
 		  vm->standby_fault);
 }
 
-/* The host was booted since the role was recorded: no process, copy or hold is left from before,
- * and another host may own the guest by now. */
+/* Adjust the role after a boot: no process, copy or hold from before the boot is left, and another
+ * host may own the guest by now. */
 static void after_boot(struct vm *vm)
 {
 	if (vm->role == VM_ROLE_RUNNING)
-		vm->role = VM_ROLE_NONE; /* its guest has ended; no other host has it */
+		vm->role = VM_ROLE_NONE; /* the guest ended with the boot, and no other host
+					  * has it */
 	vm->is_unsure = vm->role == VM_ROLE_PRIMARY;
 	if (vm->is_unsure)
 		log_warn("vm=%s term=%" PRIu64
@@ -59,7 +60,7 @@ static void after_boot(struct vm *vm)
 			 vm->config->name, vm->term);
 }
 
-/* Keep and log why this VM cannot be used; the other VMs go on. */
+/* Store and log why this VM cannot be used; other VMs are not affected. */
 static void set_fault(struct vm *vm, const char *text)
 {
 	wire_text_format(vm->fault, "no use can be made of this VM here: %s", text);

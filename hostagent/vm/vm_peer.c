@@ -1,5 +1,5 @@
-/* A protected guest whose gateway is gone: ask the VM's other host, then go on as both agreed. See
- * peer/agree.h and vm_private.h. */
+/* When the gateway of a protected guest is lost, asks the VM's other host for its vote, then
+ * continues as both hosts agreed. See peer/agree.h and vm_private.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "peer/claim.h"
 #include "vm/vm_private.h"
 
-#define CLAIM_NS       (2 * CLOCK_NS_PER_S) /* one try, until the answer */
+#define CLAIM_NS       (2 * CLOCK_NS_PER_S) /* longest wait for the other host's answer */
 #define CLAIM_AGAIN_NS (500 * CLOCK_NS_PER_MS)
 
 bool vm_peer_watches(const struct vm *vm)
@@ -19,8 +19,8 @@ bool vm_peer_watches(const struct vm *vm)
 	return vm->engine && vm->config->gateway_lost != AGREE_HOLD;
 }
 
-/* Go on in the term that the other host voted for. Record the role first: a restarted agent must
- * know that term. @asked_ns: boot time. */
+/* Continue in @term, for which the other host voted. The role is recorded first, because a
+ * restarted agent must know that term. @asked_ns: when we asked for the vote (boot time). */
 static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 {
 	bool is_direct = vm->config->gateway_lost == AGREE_DIRECT;
@@ -34,7 +34,7 @@ static void go_on(struct vm *vm, uint64_t term, uint64_t asked_ns)
 		r = engine_detach(vm_take_engine(vm), &error);
 	if (vm->role != VM_ROLE_PRIMARY)
 		vm_witness_end(&vm->witness);
-	if (r < 0) /* the other host is asked again later, and says yes again */
+	if (r < 0) /* we ask again later, and the other host says yes again */
 		log_error("vm=%s term=%" PRIu64 " cannot go on without a gateway: %s",
 			  vm->config->name, term, error.text);
 }
@@ -62,8 +62,8 @@ void vm_peer_look(struct vm *vm)
 	engine_status(vm->engine, &status);
 	primary.is_holding = status.is_holding;
 	primary.is_outvoted = status.is_outvoted;
-	/* If the stream is direct already, no new agreement is needed, even if the stream
-	 * breaks. */
+	/* If the stream already leads to the other host, no new agreement is needed, even if the
+	 * stream breaks. */
 	if (status.is_direct || now_ns < vm->claim_at_ns || !agree_may_claim(&primary))
 		return;
 	claim.epoch = status.committed_epoch;

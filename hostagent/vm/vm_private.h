@@ -1,9 +1,9 @@
 /* vm_private.h - the state of one VM on this host, shared by vm*.c and by nobody else.
  *
- *	vm.c         orders and the worker that carries them out, leases
- *	vm_open.c    begin and end; the check of a recorded role
+ *	vm.c         orders, the worker that carries them out, leases
+ *	vm_open.c    begins and ends a VM; checks a recorded role
  *	vm_report.c  reports to the gateway, and answers to orders
- *	vm_peer.c    going on without a gateway
+ *	vm_peer.c    continues without a gateway
  *	vm_fence.c   keeps a guest stopped that may not run here
  *
  * Threads: see vm.h; members say which lock guards them.
@@ -45,57 +45,63 @@ struct vm {
 	const struct agent_vm_config *config;
 	char pin_dir[PATH_MAX];
 
-	struct link_config gateway; /* for the standby's connection; immutable */
-	char fault[WIRE_TEXT_MAX + 1]; /* why no order can be carried out, or ""; immutable */
-	char standby_fault[WIRE_TEXT_MAX + 1]; /* why it cannot stand by, or ""; immutable */
-	struct vm_witness witness;  /* has its own thread rules, as the next three */
+	struct link_config gateway; /* the gateway that the standby connects to; immutable */
+	char fault[WIRE_TEXT_MAX + 1]; /* why no order can be carried out; "": they
+					* can; immutable */
+	char standby_fault[WIRE_TEXT_MAX + 1]; /* why this host cannot stand by; "": it
+						* can; immutable */
+	struct vm_witness witness;  /* this and the next three members have their own rules
+				     * for threads */
 	struct vm_guest guest;
 	struct vm_tap tap;
-	struct progress progress;   /* of the VM's orders */
+	struct progress progress;   /* progress of the VM's orders */
 
-	/* all under lock */
+	/* guarded by lock */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	struct engine *engine;	 /* changed by the worker only; read by vm_report */
-	struct standby *standby; /* the same; set once in vm_open */
+	struct engine *engine;	 /* changed by the worker only; vm_report() reads it */
+	struct standby *standby; /* as engine, but set only once, in vm_open() */
 	enum vm_role role;
 	uint64_t term;
-	bool needs_lease; /* the last gateway that we were connected to gives leases */
+	bool needs_lease; /* the gateway that we were last connected to gives leases */
 	struct queued_order orders[VM_ORDERS_MAX];
 	uint32_t n_orders;
 	struct queued_done done[VM_ORDERS_MAX];
 	uint32_t n_done;
 	struct vm_cover cover;
-	char fenced_text[WIRE_TEXT_MAX + 1]; /* about a guest that may not run here; "": none */
-	bool is_unsure; /* PRIMARY, but booted since: the guest may not run (vm_fence_private.h) */
+	char fenced_text[WIRE_TEXT_MAX + 1]; /* text about a guest that may not run here; "": there
+					      * is no such guest */
+	bool is_unsure; /* role is PRIMARY, but the host was booted since: the guest may not
+			 * run (vm_fence_private.h) */
 	bool must_stop;
 	pthread_t thread;
 
-	/* the worker's */
-	uint64_t look_at_ns;  /* when to look for what nobody tells us: look() in vm.c */
-	uint64_t claim_at_ns; /* do not ask the other host again before then */
-	pid_t closed_pid;     /* the QEMU whose tap's hold was closed; 0: none */
-	pid_t stopped_pid;    /* the QEMU that was found and stands still; 0: none */
-	uint64_t asked_ns;    /* when QEMU was last asked whether it stands still */
+	/* used by the worker only */
+	uint64_t look_at_ns;  /* when to check for changes that nobody reports: look() in vm.c */
+	uint64_t claim_at_ns; /* when the other host may be asked again */
+	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
+	pid_t stopped_pid;    /* the QEMU that was found and whose guest is stopped; 0: none */
+	uint64_t asked_ns;    /* when QEMU was last asked whether its guest is stopped */
 	pid_t intruder_pid;   /* the QEMU that was started although it may not run; 0: none */
 };
 
-/* The worker's thread, runs until must_stop. @arg: struct vm. */
+/* The main function of the worker's thread; runs until must_stop is set. @arg: struct vm. */
 void *vm_work(void *arg);
-/* There is something new to report. Any thread; @arg: struct vm. */
+/* Wake the control thread because there is something new to report. Any thread; @arg: struct vm. */
 void vm_wake_owner(void *arg);
 
-/* Set and record the role. On the worker. 0; -errno with *ret_error: the role could not be
- * recorded. */
+/* Set the role and record it on file. Call it on the worker. 0; -errno with *ret_error: the role
+ * could not be recorded. */
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
-/* Take the engine out of @vm, so vm_report() no longer uses it; the caller ends it. On the
- * worker. */
+/* Take the engine out of @vm, so that vm_report() no longer uses it; the caller must end it. Call
+ * this on the worker. */
 struct engine *vm_take_engine(struct vm *vm);
 
-/* vm_peer.c, on the worker. Must the worker call vm_peer_look() now and then? */
+/* vm_peer.c; both functions run on the worker. Must vm_peer_look() be called periodically? */
 bool vm_peer_watches(const struct vm *vm);
-/* Ask the other host to go on without a gateway, if it is time. Blocks for two seconds at most. */
+/* If it is time, ask the other host whether this host may continue without a gateway. Blocks for
+ * two seconds at most. */
 void vm_peer_look(struct vm *vm);
 
 #endif

@@ -18,7 +18,8 @@ static void report_engine(struct engine *engine, struct wire_report *report, uin
 	if (*status.uncovered) {
 		strcpy(report->text, status.uncovered);
 		(void)!wire_stats_add(report->stats, "uncovered",
-				      "1"); /* room: WIRE_STATS_MAX is twice our figures */
+				      "1"); /* fits: WIRE_STATS_MAX is twice the size of
+					     * our figures */
 	}
 	*ret_epoch = status.committed_epoch;
 }
@@ -39,7 +40,7 @@ static void report_standby(struct standby *standby, struct wire_report *report,
 	*ret_epoch = status.complete_epoch;
 }
 
-/* Report a guest that runs here unprotected: is its QEMU alive? */
+/* Report a failure if no QEMU runs the guest that should run here unprotected. */
 static void report_guest(struct vm *vm, struct wire_report *report)
 {
 	pid_t pid;
@@ -58,7 +59,7 @@ static void report_guest(struct vm *vm, struct wire_report *report)
 				 vm->config->qmp);
 }
 
-/* Report the frames of a guest that was promoted here. */
+/* Report how many frames a guest has sent since it was promoted here. */
 static void report_frames(struct vm *vm, struct wire_report *report)
 {
 	uint64_t term, frames;
@@ -67,8 +68,8 @@ static void report_frames(struct vm *vm, struct wire_report *report)
 		(void)!wire_stats_add(report->stats, "promoted_frames", "%" PRIu64, frames);
 }
 
-/* Without engine and standby: report the recorded role, and whether a guest that should run does
- * run. */
+/* Report a VM without an active engine or standby: its recorded role, and whether a guest that
+ * should run does run. */
 static void report_role(struct vm *vm, struct wire_report *report)
 {
 	static const struct {
@@ -105,11 +106,12 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 	if (vm->standby)
 		standby_status(vm->standby, &status);
 	if (vm->standby && status.term > vm->term)
-		*ret_term = status.term; /* the standby voted for that term, without an order */
+		*ret_term = status.term; /* the standby voted for that term without an order */
 	if (vm->engine) {
 		report_engine(vm->engine, ret_report, ret_epoch);
 	} else {
-		/* The user may have restarted a promoted guest that had ended. */
+		/* The guest was promoted here and then ended; an operator may have started it
+		 * again since. */
 		bool is_back = vm->standby && status.guest_ended && vm->role == VM_ROLE_RUNNING &&
 			       vm_guest_get(&vm->guest, &pid) == VM_GUEST_ALIVE;
 
@@ -121,12 +123,13 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		if (vm->role == VM_ROLE_STANDBY)
 			vm_tap_report(&vm->tap, vm->config->tap, ret_report);
 		vm_cover_report(vm, ret_report);
-		if (vm->standby && !*ret_report->text) /* why the standby could not start */
+		/* the reason why the standby could not start */
+		if (vm->standby && !*ret_report->text)
 			wire_text_format(ret_report->text, "%s", status.text);
 		if (vm->role == VM_ROLE_RUNNING)
 			report_frames(vm, ret_report);
 	}
-	if (*vm->fenced_text) /* the most urgent text replaces others */
+	if (*vm->fenced_text) /* this text is the most urgent, so it replaces others */
 		strcpy(ret_report->text, vm->fenced_text);
 	progress_report(&vm->progress, ret_report->stats);
 	if (ret_report->role == WIRE_VM_ROLE_PRIMARY)

@@ -56,7 +56,7 @@ void vm_tap_report(struct vm_tap *t, const char *tap, struct wire_report *report
 				   sizeof(text));
 		strcpy(rest, report->text);
 		wire_text_format(report->text, "%s%s%s", text, *rest ? "; " : "", rest);
-		/* If the statistics are full, the text still says it. */
+		/* If the statistics are full, the text still gives the state. */
 		(void)!wire_stats_add(report->stats, "way", "%s", tap_state_name(t->state));
 	}
 	pthread_mutex_unlock(&t->lock);

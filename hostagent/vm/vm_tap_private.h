@@ -1,8 +1,8 @@
-/* vm_tap_private.h - watch the tap while this host stands by: a standby is not ready if its tap
- * reaches nobody.
+/* vm_tap_private.h - watch the tap while this host stands by: a standby is not ready if clients
+ * could not reach the guest through its tap.
  *
- * Where: vm.c's worker looks, vm_report.c reports it to the gateway, which does not call the VM
- * PROTECTED before clients could reach the guest here (gateway/vm/fsm_way.c).
+ * Where: vm.c's worker checks the tap and vm_report.c reports its state. The gateway does not call
+ * the VM PROTECTED until clients could reach the guest here (gateway/vm/fsm_way.c).
  *
  * Threads: vm_tap_look() on the VM's worker; vm_tap_report() from any thread.
  */
@@ -17,22 +17,22 @@
 #include "wire/msg.h"
 
 struct vm_tap {
-	pthread_mutex_t lock; /* of all members */
+	pthread_mutex_t lock; /* guards the members below */
 	enum tap_state state;
-	uint64_t since_ns; /* when @state was first found; 0: not looked at in this role */
+	uint64_t since_ns; /* since when the tap has this state; 0: not checked in this role */
 };
 
 void vm_tap_init(struct vm_tap *t);
 void vm_tap_done(struct vm_tap *t);
 
-/* Look at @tap now. True: there is something new to report. */
+/* Check the state of @tap now. True: it has changed, so there is something new to report. */
 bool vm_tap_look(struct vm_tap *t, const char *vm, const char *tap);
 
-/* Another QEMU will be on the tap: forget how long the tap has been in its state. */
+/* Forget how long the tap has been in its state, because another QEMU will use the tap. */
 void vm_tap_forget(struct vm_tap *t);
 
-/* While the tap does not forward, add its state as `way` to the statistics, and put an explanation
- * before the report's text. */
+/* If the tap does not forward, add its state to the report's statistics as `way`, and put an
+ * explanation in front of the report's text. */
 void vm_tap_report(struct vm_tap *t, const char *tap, struct wire_report *report);
 
 #endif

@@ -12,8 +12,9 @@
 #include "base/error.h"
 #include "base/log.h"
 
-/* How often to look at the route to the gateway, which may change; and how soon to retry if the
- * gateway's MAC address is not known: our connection or the witness has asked for it. */
+/* REFRESH_NS: how often to check the route to the gateway, which may change. RETRY_NS: how soon to
+ * check again if the gateway's MAC address is not known. The kernel has sent an ARP request by
+ * then, because of our connection or the witness. */
 #define REFRESH_NS (2 * CLOCK_NS_PER_S)
 #define RETRY_NS   (200 * CLOCK_NS_PER_MS)
 
@@ -24,7 +25,8 @@ void vm_witness_init(struct vm_witness *w, const struct agent_config *agent,
 				 .hold_pin_dir = hold_pin_dir, .due_ns = UINT64_MAX};
 	memcpy(w->gateway_text, agent->gateway_text, sizeof(w->gateway_text));
 	pthread_mutex_init(&w->lock, NULL);
-	/* bpffs allows no dot in a name, and no VM has a plus in its name. */
+	/* The suffix has a plus, which no VM's name has. A dot would not do, since bpffs allows no
+	 * dot in a name. */
 	if (snprintf(w->pin_dir, sizeof(w->pin_dir), "%s+witness", hold_pin_dir) >=
 	    (int)sizeof(w->pin_dir))
 		w->pin_dir[0] = '\0';
@@ -83,7 +85,7 @@ static int open_witness(struct vm_witness *w)
 	int r = witness_mirror_open(&config, &witness, &error);
 
 	if (r < 0) {
-		if (!w->is_failed) /* only this thread changes it */
+		if (!w->is_failed) /* read without the lock: only this thread changes it */
 			log_warn("vm=%s no witness: %s; it is protected all the same; trying again",
 				 w->config->name, error.text);
 		set_witness(w, NULL, true);
@@ -110,7 +112,7 @@ static const char *explain_way(int r)
 	}
 }
 
-/* Look at the routes to the gateway, and set when to look again. */
+/* Check the routes to the gateway, and set when to check them again. */
 static void refresh(struct vm_witness *w)
 {
 	static const char *const networks[WITNESS_N_PATHS] = {
@@ -134,7 +136,7 @@ static void refresh(struct vm_witness *w)
 	}
 }
 
-/* Keep the key for a later try, unless a newer key has come. */
+/* Put the key back for a later try, unless a newer key was offered meanwhile. */
 static void put_back(struct vm_witness *w, const struct wire_witness_key *key)
 {
 	pthread_mutex_lock(&w->lock);
@@ -147,7 +149,8 @@ static void put_back(struct vm_witness *w, const struct wire_witness_key *key)
 
 static void take_key(struct vm_witness *w, const struct wire_witness_key *key)
 {
-	if (w->config->witness_ns == 0) { /* an earlier agent may have had a witness */
+	if (w->config->witness_ns == 0) { /* no witness is wanted, but an earlier agent may have
+					   * left one */
 		vm_witness_end(w);
 		return;
 	}

@@ -1,17 +1,18 @@
-/* vm_witness_private.h - one VM's witness in the agent: keys arrive on one thread, another does all
- * the work.
+/* vm_witness_private.h - one VM's witness in the agent: keys arrive on the control thread, and the
+ * VM's worker does all the work.
  *
- * Why: WITNESS_KEY arrives on the control thread, which must not wait for netlink or a grace
+ * Why: WITNESS_KEY arrives on the control thread, which must not wait for netlink or an RCU grace
  * period, and a report may ask for figures at any time. So the VM's worker owns the witness and
  * serves it when work is due.
  *
  *	control thread: vm_witness_offer() ──► key ──► worker: vm_witness_turn() ──► net/witness_mirror.h
  *
- * The witness begins with the first key of a protection. It ends with UNPROTECT, FENCE, a new term
- * or when this host becomes the standby, but not with the agent. No order fails because of the
- * witness.
+ * The witness begins with the first key of a protection. It ends with UNPROTECT or FENCE, with a
+ * new term, or when this host becomes the standby. It does not end with the agent. No order fails
+ * because of the witness.
  *
- * Where: vm.c. Threads: as said at each function; one lock inside, held for a copy at most.
+ * Where: vm.c. Threads: each function says which thread calls it. A lock inside is held at most
+ * while something is copied.
  */
 #ifndef VM_WITNESS_PRIVATE_H
 #define VM_WITNESS_PRIVATE_H
@@ -32,44 +33,46 @@ struct vm_witness {
 	char pin_dir[PATH_MAX];
 	const char *hold_pin_dir; /* borrowed */
 
-	/* under lock */
+	/* guarded by lock */
 	pthread_mutex_t lock;
 	struct witness_mirror *witness;     /* changed by the worker only */
-	struct wire_witness_key key; /* offered, not taken yet; key_id 0: none */
+	struct wire_witness_key key; /* key offered and not taken yet; key_id 0: none */
 	uint64_t key_term;
-	uint64_t key_due_ns;	     /* do not take the key before then; 0: take it now */
+	uint64_t key_due_ns;	     /* when the key may be taken; 0: now */
 	bool is_failed;		     /* the last attempt to open a witness failed */
 
-	/* the worker's */
-	uint64_t due_ns;    /* when to look next; UINT64_MAX: never */
-	bool is_way_told[WITNESS_N_PATHS]; /* it was logged that this path has no route */
+	/* used by the worker only */
+	uint64_t due_ns;    /* when to check the routes next; UINT64_MAX: never */
+	bool is_way_told[WITNESS_N_PATHS]; /* it was logged that the path has no route */
 };
 
 /* All pointers are borrowed. */
 void vm_witness_init(struct vm_witness *w, const struct agent_config *agent,
 		     const struct agent_vm_config *config, const char *hold_pin_dir);
 
-/* The agent ends: the witness stays in the kernel, unless the hold is gone. No other thread may use
- * @w. */
+/* Called when the agent ends, while no other thread uses @w. Frees @w's contents; the witness stays
+ * in the kernel, unless the hold is gone. */
 void vm_witness_done(struct vm_witness *w);
 
-/* Any thread. @key is copied; only the newest key counts. */
+/* Called on any thread. Offers a key of @term to the worker. @key is copied, and replaces a key
+ * that the worker has not taken yet. */
 void vm_witness_offer(struct vm_witness *w, const struct wire_witness_key *key, uint64_t term);
 
-/* Worker. When vm_witness_turn() has something to do for a VM in @term; UINT64_MAX: not before a
- * key is offered. */
+/* Called on the worker thread. Returns when vm_witness_turn() has something to do for a VM in
+ * @term; UINT64_MAX: not before a key is offered. */
 uint64_t vm_witness_due_ns(struct vm_witness *w, uint64_t term);
 
-/* Worker. Take an offered key if it is for @term and this host is the primary. A key of a lower
- * term is dropped; one of a higher term is kept until the VM reaches that term. Also keep the route
- * to the gateway up to date. Blocks for some tens of ms. Failures are logged. */
+/* Called on the worker thread. Takes an offered key if the key is of @term and this host is the
+ * primary. Drops a key of a lower term; keeps a key of a higher term until the VM reaches that
+ * term. Also keeps the route to the gateway up to date. Blocks for some tens of ms. Failures
+ * are logged. */
 void vm_witness_turn(struct vm_witness *w, bool is_primary, uint64_t term);
 
-/* Worker. End the witness, or remove the one that an earlier agent left. Blocks for some tens of
- * ms. Failures are logged. */
+/* Called on the worker thread. Ends the witness, or removes a witness that an earlier agent left in
+ * the kernel. Blocks for some tens of ms. Failures are logged. */
 void vm_witness_end(struct vm_witness *w);
 
-/* Any thread. Add witness_* to a report's statistics. */
+/* Called on any thread. Adds the keys witness_* to a report's statistics. */
 void vm_witness_report(struct vm_witness *w, char stats[WIRE_STATS_MAX + 1]);
 
 #endif
