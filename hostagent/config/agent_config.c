@@ -149,7 +149,7 @@ static const struct config_key vm_keys[] = {
 		   "most bytes of one buffered epoch; 0: twice the RAM"),
 };
 
-/* "198.18.1.2:7402". 0 or -EINVAL. */
+/* Parse an address with port, such as "198.18.1.2:7402". 0 or -EINVAL. */
 static int parse_endpoint(const char *text, struct config_address *ret_address)
 {
 	const char *colon = strchr(text, ':');
@@ -209,8 +209,8 @@ static int check_vm(const char *path, struct agent_vm_config *vm, struct error *
 	return 0;
 }
 
-/* Read the command file. Only the standby needs it: if it is wrong, this host can still be the
- * primary. */
+/* Read the command file. If it is wrong, this host can still be the primary, because only the
+ * standby needs the command. */
 static void load_command(struct agent_vm_config *vm)
 {
 	size_t size;
@@ -224,7 +224,7 @@ static void load_command(struct agent_vm_config *vm)
 			 vm->file, vm->command_file, fd_trust_text(r));
 }
 
-/* The VM's file cannot be used: name the VM after the file. */
+/* Store the fault of a file that cannot be used. The VM is named after the file. */
 static void set_fault(struct agent_vm_config *vm, const char *path, const char *fault)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
@@ -274,8 +274,8 @@ static void forget_vm(struct agent_vm_config *vm, const char *fault)
 	snprintf(vm->fault, sizeof(vm->fault), "%s", fault);
 }
 
-/* If two files have the same VM name, neither is used, since nobody knows which one is meant. But
- * an unusable file does not take the name away from a usable one. */
+/* Make the names unique. If two usable files name the same VM, neither is used, since we cannot
+ * know which one is meant. If one of the two files is unusable, the other one keeps the name. */
 static void settle_names(struct agent_config *config)
 {
 	char fault[ERROR_TEXT_BYTES];

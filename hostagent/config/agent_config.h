@@ -1,9 +1,11 @@
 /* agent_config.h - the agent's two kinds of files: agent.ini, and one VM.ini per VM.
  *
- * Why faults are kept: a wrong file of one VM must not leave the other VMs of the host without an
- * agent. A VM whose file is wrong is listed with its fault, for people to see, and takes no orders.
+ * Why faults are kept: a wrong file of one VM must not leave the host's other VMs without an agent.
+ * So a VM whose file is wrong takes no orders, but is listed with its fault, which its reports show
+ * to the operator.
  *
- * Where: read once at start by main.c; immutable after that, so any thread may read it.
+ * Where: main.c loads the files once, at the start. The result does not change after that, so any
+ * thread may read it.
  */
 #ifndef AGENT_CONFIG_H
 #define AGENT_CONFIG_H
@@ -17,65 +19,73 @@
 
 #define AGENT_PATH_MAX 192
 #define AGENT_VMS_MAX  64u
-#define AGENT_COMMAND_MAX 16384u /* bytes of a standby's QEMU command file */
+#define AGENT_COMMAND_MAX 16384u /* largest size of a standby's QEMU command file */
 
 /* [vm] and [standby] of one VM's file. */
 struct agent_vm_config {
-	char name[CONFIG_NAME_SIZE]; /* if the file is wrong: its file name without .ini; "" if
-				      * that is not a valid name, or another VM's */
-	char qmp[104];	/* QMP socket of the running QEMU, fits sockaddr_un; "" on a host that is
-			 * only ever the standby */
-	char tap[16];	/* IFNAMSIZ */
+	char name[CONFIG_NAME_SIZE]; /* the VM's name. If the file is wrong: the file's name
+				      * without .ini, or "" if that is not a valid name, or is
+				      * another VM's name */
+	char qmp[104];	/* QMP socket of the running QEMU, as long as sockaddr_un allows; "" on a
+			 * host that is only ever the standby */
+	char tap[16];	/* the guest's tap; 16 is IFNAMSIZ */
 	uint64_t epoch_min_ns, epoch_max_ns;
 	uint32_t pause_share_max, wall_share_max; /* percent */
 	int clock;		   /* enum engine_clock */
 	uint64_t clock_step_max_ns;
 	uint32_t clock_alarm_percent;
 	uint32_t epochs_in_flight;
-	uint64_t stretch_max_ns, copy_max_ns; /* longer transfers or copies throttle the guest */
+	uint64_t stretch_max_ns, copy_max_ns; /* an epoch with a longer transfer or copy throttles
+					       * the guest */
 	uint32_t throttle_max;		      /* percent */
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
 	uint64_t backlog_bytes_max;
-	uint64_t witness_ns; /* least time between two datagrams of the witness; 0: no witness */
+	uint64_t witness_ns; /* shortest time between two datagrams of the witness; 0: no witness */
 	uint64_t reference_bytes; /* 0: a quarter of guest RAM */
-	uint32_t encode_threads;  /* 0: as many as suit the machine */
+	uint32_t encode_threads;  /* 0: workers_default_threads() */
 	int codec;		  /* PAGE_FEATURE_* bits: delta classes that may be used */
 	int second_stage;	  /* enum stage_mode */
 	int gateway_lost;	  /* enum agree_policy */
-	uint64_t gateway_lost_ns; /* after this silence the gateway counts as lost */
-	char peer[CONFIG_NAME_SIZE + 24]; /* the VM's other host, as NAME@ADDRESS:PORT; "" none */
-	char peer_name[CONFIG_NAME_SIZE], peer_address[16]; /* its parts; "" none */
+	uint64_t gateway_lost_ns; /* the gateway counts as lost after being silent for this long */
+	char peer[CONFIG_NAME_SIZE + 24]; /* the VM's other host, as NAME@ADDRESS:PORT; "": none */
+	char peer_name[CONFIG_NAME_SIZE], peer_address[16]; /* the parts of peer; "": none */
 	uint16_t peer_port;
-	char state_dir[AGENT_PATH_MAX];	   /* standby: tmpfs; "" : this host is never the standby */
-	char command_file[AGENT_PATH_MAX]; /* standby: file with the whole QEMU command line */
-	uint64_t log_bytes_max;		   /* standby: one buffered epoch; 0: the room's default */
-	char *command; /* content of command_file, or NULL; owned */
+	char state_dir[AGENT_PATH_MAX];	   /* standby: directory on tmpfs; "": this host is never
+					    * the standby */
+	char command_file[AGENT_PATH_MAX]; /* standby: file with the complete QEMU command line */
+	uint64_t log_bytes_max;		   /* standby: limit of one buffered epoch; 0: the default
+					    * of standby/ */
+	char *command; /* content of command_file, owned; NULL: there is none */
 
-	char file[AGENT_PATH_MAX + 64];	/* where it was read from */
-	char fault[ERROR_TEXT_BYTES];	/* why the VM is unusable; only name and file are valid */
-	char standby_fault[ERROR_TEXT_BYTES]; /* why it cannot stand by; command is NULL then */
+	char file[AGENT_PATH_MAX + 64];	/* path of the VM's file */
+	char fault[ERROR_TEXT_BYTES];	/* why the VM cannot be used, "": it can; with a fault only
+					 * name and file are valid */
+	char standby_fault[ERROR_TEXT_BYTES]; /* why this host cannot stand by, "": it can; with a
+					       * fault command is NULL */
 };
 
 struct agent_config {
 	struct config_address gateway;
-	char gateway_text[16]; /* the address, numeric, as text */
+	char gateway_text[16]; /* the gateway's address as numeric text */
 	char ca[AGENT_PATH_MAX], crl[AGENT_PATH_MAX], cert[AGENT_PATH_MAX], key[AGENT_PATH_MAX];
 	char vm_dir[AGENT_PATH_MAX];
 	char run_dir[AGENT_PATH_MAX];
-	char role_dir[AGENT_PATH_MAX]; /* outlives a boot */
+	char role_dir[AGENT_PATH_MAX]; /* its files outlive a boot */
 	char pin_dir[AGENT_PATH_MAX];
 	uint64_t beat_ns;
-	char peer_listen[24]; /* as ADDRESS:PORT; "": primaries cannot reach this host */
-	struct config_address peer_listen_at; /* the same; port 0: none */
+	char peer_listen[24]; /* ADDRESS:PORT at which other hosts reach this one; "":
+			       * they cannot */
+	struct config_address peer_listen_at; /* peer_listen, parsed; port 0: it is not set */
 	int log_level; /* enum log_level */
 	struct agent_vm_config *vms; /* sorted by file name; owned */
 	uint32_t n_vms;
 };
 
-/* Read @path and every *.ini of its vm_dir. 0: *ret_config is the caller's (agent_config_done());
- * it includes the VMs whose files are wrong, each with its fault ("FILE:LINE: what, expected
- * what"). -errno: @path or the vm_dir is wrong; *ret_error has file, line and what was expected. */
+/* Read @path and every *.ini file in its vm_dir. 0: *ret_config is the caller's, to be freed with
+ * agent_config_done(). It includes the VMs whose files are wrong, each with its fault ("FILE:LINE:
+ * what, expected what"). -errno: @path or the vm_dir is wrong; *ret_error has file, line and what
+ * was expected. */
 int agent_config_load(const char *path, struct agent_config *ret_config,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 void agent_config_done(struct agent_config *config); /* accepts a zeroed one */
