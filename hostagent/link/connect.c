@@ -11,9 +11,9 @@
 #include "base/fd.h"
 
 #define USER_TIMEOUT_DEFAULT_MS 5000
-#define RTO_MAX_MS		1000 /* the smallest value that the kernel takes */
-#define OPTION_RTO_MAX_MS	44   /* TCP_RTO_MAX_MS; Debian 12's headers lack it */
-#define CONGESTION		"cubic" /* in every distribution's kernel */
+#define RTO_MAX_MS		1000 /* the smallest value that the kernel accepts */
+#define OPTION_RTO_MAX_MS	44   /* TCP_RTO_MAX_MS, which Debian 12's headers lack */
+#define CONGESTION		"cubic" /* available in every distribution's kernel */
 #define KEEPALIVE_IDLE_S	2
 #define KEEPALIVE_INTERVAL_S	1
 #define KEEPALIVE_PROBES	3
@@ -23,20 +23,20 @@ static int set_int(int fd, int level, int option, int value)
 	return setsockopt(fd, level, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-/* TCP doubles its wait after each retransmission, so a cut link is back long before TCP tries
- * again. Few bytes are under way while nothing is acknowledged, so retransmitting at equal
- * intervals costs little. The options need Linux 2.6.34 and 6.15; an older kernel only recovers
- * later. */
+/* Make TCP retransmit at equal intervals. By default TCP doubles its wait after each
+ * retransmission, so after a cut the link works again long before TCP tries again. Equal intervals
+ * cost little, since few bytes are in flight while nothing is acknowledged. The options need Linux
+ * 2.6.34 and 6.15. With an older kernel, a stream recovers later. */
 static void recover_soon(int fd)
 {
 	(void)set_int(fd, IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1);
 	(void)set_int(fd, IPPROTO_TCP, OPTION_RTO_MAX_MS, RTO_MAX_MS);
 }
 
-/* Do not use the host's default congestion control, which may be BBR: that paces by the rate it has
- * measured. If a full link loses its queue, the rate of the last rounds is one segment per timeout.
- * BBR then sends one segment each second, though the link is empty: for seconds no epoch
- * arrives. */
+/* Do not use the host's default congestion control, which may be BBR. BBR sends at the rate that it
+ * has measured. If a full link loses all packets in its queue, the last rounds give a rate of one
+ * segment per timeout. BBR then sends one segment each second although the link is empty, so that
+ * no epoch arrives for seconds. */
 static void choose_congestion_control(int fd)
 {
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, CONGESTION, sizeof(CONGESTION) - 1);

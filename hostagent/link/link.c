@@ -18,10 +18,10 @@
 #include "base/fd.h"
 #include "link/connect.h"
 
-/* Room for two frames: one may be in use by the caller while the next one arrives after it, without
- * moving. */
+/* The receive buffer has room for two frames: while the caller uses one frame, the next one arrives
+ * behind it, and no bytes need to be moved. */
 #define RECEIVE_SIZE		(2 * WIRE_FRAME_MAX)
-/* Read from TLS into at least this much room: one whole record. */
+/* Least room in the buffer when reading from TLS: one whole record. */
 #define RECEIVE_ROOM_MIN	16384
 #define WHERE_SIZE		80
 #define ERROR_SIZE		(WHERE_SIZE + WIRE_TLS_ERROR_SIZE + WIRE_TEXT_MAX)
@@ -29,19 +29,22 @@
 struct link {
 	int fd;
 	struct wire_tls *tls;
-	int dead;	       /* negative errno of what ended it, or 0 */
-	uint16_t refused_code; /* from REFUSED */
-	unsigned peer_sender;  /* WIRE_SENDER_ bit of the peer; 0 before the handshake is done */
+	int dead;	       /* negative errno of the error that ended the link; 0: none */
+	uint16_t refused_code; /* code of a REFUSED frame; 0: none */
+	unsigned peer_sender;  /* WIRE_SENDER_ bit of the peer; 0 until the handshake is done */
 	struct link_stats stats;
-	char where[WHERE_SIZE]; /* "gateway 198.18.0.1 port 7400" */
-	char peer_name[WIRE_NAME_MAX + 1]; /* the host that must answer; "": not checked */
+	char where[WHERE_SIZE]; /* names the peer in texts, such as "gateway 198.18.0.1
+				 * port 7400" */
+	char peer_name[WIRE_NAME_MAX + 1]; /* name of the host that must answer; "": not checked */
 	char error[ERROR_SIZE];
-	size_t receive_start, receive_end; /* decrypted bytes not yet handed out */
+	size_t receive_start, receive_end; /* bounds of the decrypted bytes not yet passed to
+					    * the caller */
 	uint8_t receive[RECEIVE_SIZE];
-	uint8_t scratch[WIRE_FRAME_MAX]; /* where link_send() puts a frame together */
+	uint8_t scratch[WIRE_FRAME_MAX]; /* where link_send() assembles a frame */
 };
 
-/* Record the error that ends the link, unless there is one already. Returns the recorded one. */
+/* Record the error that ends the link, unless an error was recorded before. Return the
+ * recorded error. */
 static int die(struct link *link, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 static int die(struct link *link, int code, const char *format, ...)
@@ -61,12 +64,12 @@ static int die(struct link *link, int code, const char *format, ...)
 
 /* ---- opening ---- */
 
-/* Takes @fd on success only. */
+/* Make a link over @fd. On success the link owns @fd. */
 static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles,
 		    size_t send_max_bytes, struct link **ret_link)
 {
-	/* With less room than two frames, the queue could not take a frame while another one
-	 * drains. */
+	/* With room for less than two frames, the queue could not take a frame while it still sends
+	 * the one before. */
 	const size_t least = 2 * WIRE_FRAME_MAX;
 	struct link *link  = calloc(1, sizeof(*link));
 	int r;
@@ -83,8 +86,8 @@ static int new_link(int fd, struct wire_tls_context *tls, unsigned peer_roles,
 	}
 	snprintf(link->where, sizeof(link->where), "gateway");
 	link->fd = fd;
-	/* The client's first bytes become pending output, which link_events() then shows. An error
-	 * is ignored: the next call returns it again. */
+	/* Create the client's first bytes as pending output, so that link_events() asks for
+	 * EPOLLOUT. An error is ignored: the next call returns it again. */
 	(void)!wire_tls_handshake(link->tls);
 	*ret_link = link;
 	return 0;
@@ -152,9 +155,9 @@ struct link *link_free(struct link *link)
 
 /* ---- bytes ---- */
 
-/* Move received bytes from the socket into TLS. 0: something came; -EAGAIN: there is nothing, or no
- * room; -EPIPE: the peer closed; -errno. Does not end the link: the caller decides, knowing what
- * came before. */
+/* Move received bytes from the socket into TLS. Does not end the link on an error: the caller does
+ * that, and knows which text fits. 0: bytes were moved; -EAGAIN: nothing has arrived, or TLS has no
+ * room; -EPIPE: the peer closed the connection; other -errno. */
 static int pull(struct link *link)
 {
 	size_t room;
@@ -175,8 +178,8 @@ static int pull(struct link *link)
 	return 0;
 }
 
-/* Make room for at least one record's plaintext after the bytes in the buffer. An unfinished frame
- * takes at most half of the buffer, so there is always room after moving it to the front. */
+/* Make room for at least one record's plaintext after the bytes in the buffer. An incomplete frame
+ * takes at most half of the buffer, so there is enough room once it is moved to the front. */
 static void make_receive_room(struct link *link)
 {
 	const size_t used = link->receive_end - link->receive_start;
@@ -190,7 +193,8 @@ static void make_receive_room(struct link *link)
 	}
 }
 
-/* Returns > 0, -EAGAIN, or the error of the dead link. */
+/* Decrypt received bytes into the buffer. Return their number (> 0), -EAGAIN, or the error of the
+ * dead link. */
 static int decrypt(struct link *link)
 {
 	int r;
@@ -207,8 +211,8 @@ static int decrypt(struct link *link)
 	return r;
 }
 
-/* Sending failed with @code. If the gateway sent a reason before it closed, report that instead of
- * EPIPE. */
+/* End the link because sending failed with @code. If the peer sent a reason before it closed the
+ * connection, that reason is recorded instead of @code. */
 static int send_failed(struct link *link, int code)
 {
 	if (link->receive_end - link->receive_start < RECEIVE_SIZE - RECEIVE_ROOM_MIN) {
@@ -244,7 +248,7 @@ int link_flush(struct link *link)
 	}
 }
 
-/* End the link after TLS failed; the alert tells the gateway why. */
+/* After a failure of TLS, send the alert that tells the peer the reason. Return @code. */
 static int flush_alert(struct link *link, int code)
 {
 	size_t size;
@@ -300,8 +304,8 @@ int link_send(struct link *link, const struct wire_header *header, const struct 
 	return link_send_frame(link, link->scratch, size);
 }
 
-/* Take a whole frame that was decrypted already. 0, -EAGAIN, or the error of the dead link. */
-/* REFUSED, as the answer to HELLO or later: the connection is over, and its text says why. */
+/* Handle REFUSED, which answers HELLO or comes later: end the link with the frame's text
+ * as reason. */
 static int take_refusal(struct link *link, const struct wire_frame *frame)
 {
 	char text[WIRE_ERROR_TEXT_SIZE];
@@ -314,6 +318,8 @@ static int take_refusal(struct link *link, const struct wire_frame *frame)
 	return die(link, -EACCES, "refused: %s", failure.text);
 }
 
+/* Take the next complete frame out of the decrypted bytes. 0; -EAGAIN: no frame is complete; or the
+ * error of the dead link. */
 static int take_frame(struct link *link, struct wire_frame *ret_frame)
 {
 	const uint8_t *at  = link->receive + link->receive_start;
@@ -362,7 +368,7 @@ int link_receive(struct link *link, struct wire_frame *ret_frame)
 			return die(link, r, "closed the connection without notice");
 		if (r != -EAGAIN)
 			return die(link, r, "%s", strerror(-r));
-		/* The handshake may have left output to send. */
+		/* The TLS handshake may have left bytes to send. */
 		r = link_flush(link);
 		return r == 0 ? -EAGAIN : r;
 	}
@@ -382,8 +388,8 @@ int link_wait(struct link *link, short events, uint64_t deadline_ns)
 		if ((events & POLLOUT) && wire_tls_write_room(link->tls) >= WIRE_FRAME_MAX)
 			return POLLOUT;
 		p.events = (short)((events & POLLIN) | (r == -EAGAIN ? POLLOUT : 0));
-		/* Before the handshake is done, frames can be queued only after the gateway's
-		 * answer, so wait for input too. */
+		/* Until the TLS handshake is done, no frame can be queued before the peer's answer,
+		 * so wait for input, too. */
 		if (!wire_tls_is_established(link->tls))
 			p.events |= POLLIN;
 		r = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns));
@@ -406,7 +412,7 @@ static unsigned sender_of(const struct wire_hello *hello)
 						   : WIRE_SENDER_GATEWAY_STANDBY;
 }
 
-/* Wait until TLS is up. 0, -ETIMEDOUT, or the error of the dead link. */
+/* Wait until the TLS handshake is done. 0; -ETIMEDOUT; or the error of the dead link. */
 static int handshake_tls(struct link *link, uint64_t deadline_ns)
 {
 	int r;
@@ -442,7 +448,7 @@ int link_await(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_f
 	return r;
 }
 
-/* Handle the gateway's first frame, which is WELCOME if it is not REFUSED. */
+/* Handle the peer's first frame, which must be WELCOME (REFUSED was handled before). */
 static int take_answer(struct link *link, const struct wire_frame *frame,
 		       const struct wire_hello *hello, struct wire_welcome *ret_welcome)
 {
@@ -535,7 +541,7 @@ void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)
 	uint64_t sent = link->stats.bytes_sent;
 	int in_kernel = 0;
 
-	/* If the kernel does not tell how much waits, all counts as drained. */
+	/* If the kernel does not say how many bytes wait in it, count them all as drained. */
 	if (ioctl(link->fd, SIOCOUTQ, &in_kernel) < 0 || in_kernel < 0 ||
 	    (uint64_t)in_kernel > sent)
 		in_kernel = 0;
