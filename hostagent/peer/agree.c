@@ -32,7 +32,7 @@ bool agree_may_claim(const struct agree_primary *p)
 		return false;                                                                      \
 	} while (0)
 
-/* The conditions of every yes, whether it is the first one or a repeated one. */
+/* Check the conditions that apply to every yes, both the first and a repeated one. */
 static bool is_possible(const struct agree_standby *s, uint64_t term, uint8_t mode,
 			struct error *ret_error)
 {
@@ -55,7 +55,7 @@ bool agree_vote(const struct agree_standby *s, uint64_t term, uint8_t mode, uint
 	if (!is_possible(s, term, mode, ret_error))
 		return false;
 	if (s->voted_mode && s->term == term) {
-		/* The first answer was lost, so the primary asks again. */
+		/* This is a repeated question: the primary did not get the first answer. */
 		if (s->voted_mode != mode)
 			NO("this host's vote in term %" PRIu64 " was for %s", term,
 			   agree_policy_name(s->voted_mode));

@@ -19,11 +19,11 @@
 #include "base/log.h"
 
 #define BACKLOG	   16
-#define REST_NS	   (100 * CLOCK_NS_PER_MS) /* pause after a failed accept(2) */
+#define REST_NS	   (100 * CLOCK_NS_PER_MS) /* how long to stop accepting after a failed accept(2) */
 #define WHERE_SIZE 32
 
 struct pending {
-	struct link *link; /* NULL: free */
+	struct link *link; /* NULL: this slot is free */
 	char where[WHERE_SIZE];
 	uint64_t deadline_ns;
 };
@@ -31,9 +31,9 @@ struct pending {
 struct peer_server {
 	struct peer_server_config config;
 	int listen_fd;
-	int wake_fd; /* eventfd: must_stop was set */
+	int wake_fd; /* eventfd, written when must_stop is set */
 	_Atomic bool must_stop;
-	uint64_t listen_at_ns; /* do not accept before then */
+	uint64_t listen_at_ns; /* when to accept again */
 	struct pending pending[PEER_CONNECTIONS_MAX];
 	pthread_t thread;
 };
@@ -55,7 +55,8 @@ static void refuse(struct pending *p, uint16_t code, const char *text)
 	wire_text_format(failure.text, "%s", text);
 	if (wire_failure_encode(&failure, &w) == 0) {
 		piece.iov_len = (size_t)(w.at - payload);
-		(void)!link_send(p->link, &header, &piece, 1); /* the link is closed anyway */
+		/* an error is ignored: the link is closed next */
+		(void)!link_send(p->link, &header, &piece, 1);
 	}
 	drop(p, text);
 }
@@ -135,8 +136,8 @@ static void accept_one(struct peer_server *s, uint64_t now_ns)
 	}
 }
 
-/* Fills @fds: [0] wake, [1] listen, then one for each slot; returns the time at which to wake
- * up. */
+/* Fill @fds: [0] wake_fd, [1] listen_fd, then one entry for each slot. Return the time at which to
+ * wake up. */
 static uint64_t prepare(const struct peer_server *s, struct pollfd *fds, uint64_t now_ns)
 {
 	uint64_t at_ns = UINT64_MAX;
@@ -165,7 +166,7 @@ static void *run(void *arg)
 	while (!atomic_load(&s->must_stop)) {
 		uint64_t now_ns = clock_mono_ns(), at_ns = prepare(s, fds, now_ns);
 
-		/* An error is ignored: the calls below meet it again. */
+		/* An error is ignored: the calls below get it again. */
 		(void)poll(fds, 2 + PEER_CONNECTIONS_MAX, clock_poll_ms(now_ns, at_ns));
 		now_ns = clock_mono_ns();
 		for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {
@@ -190,7 +191,8 @@ static int listen_at(uint32_t ip_be32, uint16_t port)
 
 	if (fd < 0)
 		return -errno;
-	/* A restarted agent must not wait for its predecessor's connections. */
+	/* SO_REUSEADDR lets a restarted agent bind although old connections are still
+	 * in TIME_WAIT. */
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, BACKLOG) < 0)
 		r = -errno;

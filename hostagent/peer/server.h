@@ -1,16 +1,16 @@
-/* server.h - takes connections of other hosts: accept, TLS, HELLO; then hands the connection on.
+/* server.h - accepts connections of other hosts, does TLS and HELLO, then hands each connection on.
  *
- * Why: a primary without a gateway asks its VM's standby (agree.h) and may stream to it. This
- * host's standbys serve those connections. Only the first steps are done here, before the VM is
- * known.
+ * Why: a primary without a gateway asks its VM's standby for a vote (agree.h) and may stream to it.
+ * This host's standbys serve such connections. This server does only the first steps, as long as
+ * the VM is not known.
  *
  *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a standby's
  *	   └── too many, too slow, broken, refused by take() ──► REFUSED, closed, counted
  *
- * Where: hostagent/agent.c makes one if `peer_listen` is set. All input counts as hostile until TLS
- * has authenticated the host, and that host may do only what take() allows.
+ * Where: hostagent/agent.c makes one if `peer_listen` is set. All input is treated as hostile until
+ * TLS has authenticated the host, and then take() decides whether to accept that host's connection.
  *
- * Threads: one of its own, which never waits for a peer. take() is called on it.
+ * Threads: the server has its own thread, which never waits for a peer and calls take().
  */
 #ifndef PEER_SERVER_H
 #define PEER_SERVER_H
@@ -21,15 +21,16 @@
 #include "base/error.h"
 #include "link/link.h"
 
-#define PEER_CONNECTIONS_MAX 16u		       /* between accept and HELLO at one time */
-#define PEER_HELLO_NS	     (2 * CLOCK_NS_PER_S) /* default of hello_ns */
+/* connections between accept and HELLO at one time */
+#define PEER_CONNECTIONS_MAX 16u
+#define PEER_HELLO_NS	     (2 * CLOCK_NS_PER_S) /* default of peer_server_config.hello_ns */
 
 struct peer_server;
 
 /* A connection with a valid HELLO. */
 struct peer_offer {
 	struct link *link;
-	char host[WIRE_NAME_MAX + 1]; /* by its certificate */
+	char host[WIRE_NAME_MAX + 1]; /* the name in its certificate */
 	char vm[WIRE_NAME_MAX + 1];
 	uint64_t term;
 	uint16_t version;
@@ -39,12 +40,11 @@ struct peer_offer {
 struct peer_server_config {
 	uint32_t ip_be32;
 	uint16_t port;
-	struct wire_tls_context *tls; /* server side; borrowed */
+	struct wire_tls_context *tls; /* for the server side; borrowed */
 	uint64_t hello_ns;	      /* longest time from accept to HELLO; 0: PEER_HELLO_NS */
 
-	/* Take a connection. 0: offer->link now belongs to the taker; else an enum
-	 * wire_refused_code, with *ret_error for the peer. Must not
-	 * wait. */
+	/* Takes a connection. Returns 0: offer->link now belongs to the taker; else an enum
+	 * wire_refused_code, with a text for the peer in *ret_error. Must not wait. */
 	uint16_t (*take)(void *arg, const struct peer_offer *offer, struct error *ret_error);
 	void *arg;
 };
@@ -53,7 +53,7 @@ struct peer_server_config {
 int peer_server_open(const struct peer_server_config *config, struct peer_server **ret_server)
 	__attribute__((warn_unused_result));
 
-/* Ends the thread; connections that were handed on are not touched. NULL is fine. Returns NULL. */
+/* End the thread and close the connections that were not handed on. Accepts NULL; returns NULL. */
 struct peer_server *peer_server_close(struct peer_server *server);
 
 #endif
