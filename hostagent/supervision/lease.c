@@ -8,10 +8,11 @@ void lease_init(struct lease *lease, uint64_t term, bool is_required)
 {
 	atomic_init(&lease->term, term);
 	atomic_init(&lease->until_ns, 0);
-	atomic_init(&lease->release_ns, is_required); /* 1 ns: over long ago */
+	/* if required, 1 ns: a time that is long past */
+	atomic_init(&lease->release_ns, is_required);
 }
 
-/* Move the end to @to_ns, unless it is later already. */
+/* Move *end_ns to @to_ns, unless it is already later. */
 static void extend(_Atomic uint64_t *end_ns, uint64_t to_ns)
 {
 	uint64_t old_ns = atomic_load(end_ns);

@@ -1,24 +1,27 @@
-/* lease.h - how long the guest of one protected VM may run here, as the gateway last said.
+/* lease.h - how long the guest of one protected VM may run here, according to the gateway's
+ * last LEASE.
  *
- * Why: a primary that is cut off cannot be told that it was outvoted. So it must be told, again and
- * again, that it was not. Each LEASE lets its guest run until a time of our own clock, counted from
- * when we sent the beat that the LEASE answers. When the lease is over, the guest stands still and
- * nothing is released. The gateway may rely on this without hearing from us.
+ * Why: a primary that is cut off cannot be told that it was outvoted. So the gateway tells each
+ * primary, again and again, that it was not. Each LEASE lets the guest run until a time of our own
+ * clock, counted from when we sent the beat that the LEASE answers. When the lease has expired, the
+ * guest is stopped and nothing is released. The gateway can rely on this without hearing from us.
  *
  *	       renewed in time                  renewed, same term
  *	 NONE ────────────────► VALID ◄──────────────────────────── ENDED
  *	 (a gateway without       └──────── until_ns passes ──────────▲
  *	  leases: no limit)
  *
- * A lease has two lengths. The standby may be promoted as soon as no more frames can leave here,
- * which must be soon after this host fell silent. But stopping the guest for each late beat would
- * cost too much. So the time to release is short (a few beats), and epochs committed after it wait
- * for the next LEASE; the time to run is long.
+ * A lease has two lengths. The standby may be promoted only when no more frames can leave here, so
+ * releases must end soon after this host has become silent. But to stop the guest for each late
+ * beat would cost too much. So the time to release is short (a few beats), and the time to run is
+ * long. After the time to release has ended, committed epochs wait for the next LEASE.
  *
- * All times are clock_boot_ns(), so a host that was suspended has no valid lease when it wakes.
+ * All times are clock_boot_ns(), which also counts suspended time, so a host that was suspended has
+ * no valid lease when it wakes up.
  *
- * Where: hostagent/epoch asks it before each release and each turn; the control connection (vm.h)
- * and, without a gateway, the standby's votes renew it. Pure: the time is handed in.
+ * Where: hostagent/epoch checks the lease before each release and in each turn of its loop. The
+ * control connection (vm.h) renews it; without a gateway, the standby's vote and its LEASE messages
+ * do. Pure: the time is passed in.
  *
  * Threads: any, except lease_init(). Needs no lock, so a check of the lease never waits for another
  * thread.
@@ -31,42 +34,43 @@
 #include <stdint.h>
 
 struct lease {
-	_Atomic uint64_t term;	   /* of the protection */
+	_Atomic uint64_t term;	   /* term of the protection */
 	_Atomic uint64_t until_ns; /* end of the time to run; 0: no lease was ever given */
-	_Atomic uint64_t release_ns; /* end of the time to release; 0: same as until_ns */
+	_Atomic uint64_t release_ns; /* end of the time to release; 0: no limit */
 };
 
-/* @is_required: this gateway gives leases, so no frame leaves before the first one came. (The guest
- * may run: if the agent was restarted, the gateway has just ordered it to protect the guest.) */
+/* Start without a lease. @is_required: this gateway gives leases, so no frame may leave before the
+ * first one has arrived. (The guest may run all the same: the gateway has just ordered this host to
+ * protect it.) */
 void lease_init(struct lease *lease, uint64_t term, bool is_required);
 
-/* A LEASE of @term came, in answer to the beat of @beat_ns: the guest may run for @lease_ms from
- * then, and its output may leave for @release_ms (<= @lease_ms). @sent_ns: time of the newest beat
- * that was sent. A LEASE that ends before the one in force came late, and changes nothing. 0;
- * -ESTALE: another term; -EINVAL: the beat was never sent, or a length is wrong. */
+/* Renew the lease after a LEASE of @term, which answers the beat sent at @beat_ns: from @beat_ns
+ * on, the guest may run for @lease_ms, and its output may leave for @release_ms (<= @lease_ms).
+ * @sent_ns: when the newest beat was sent. A LEASE that ends before the current lease is a delayed
+ * one, and changes nothing. 0; -ESTALE: @term is not the lease's term; -EINVAL: the beat was never
+ * sent, or a length is wrong. */
 int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		uint32_t release_ms, uint64_t sent_ns) __attribute__((warn_unused_result));
 
-/* A newer @term begins, which another party agreed to when it was asked at @asked_ns: the guest may
- * run for
- * @lease_ms from then, but nothing may leave before the first LEASE of that term. If another thread
- * is taking a LEASE of the old term at this moment, it may still count: it is no longer than one
- * that came just before. */
+/* Begin a newer @term, to which another party has agreed after it was asked at @asked_ns: the guest
+ * may run for @lease_ms from @asked_ns on, but no frame may leave before the first LEASE of @term.
+ * If another thread calls lease_renew() for the old term at the same time, that LEASE may still
+ * take effect; this is harmless, because it is not longer than if it had arrived just before. */
 void lease_enter(struct lease *lease, uint64_t term, uint64_t asked_ns, uint32_t lease_ms);
 
-/* The gateway gives no leases, or stopped giving them: there is no limit. */
+/* Remove all limits, because the gateway gives no leases, or no longer gives them. */
 void lease_void(struct lease *lease);
 
-/* True: a lease was given and is over. */
+/* Has a lease been given, and has it expired? */
 bool lease_is_over(const struct lease *lease, uint64_t now_ns);
 
-/* May committed frames leave now? Ask right before each release. */
+/* May frames of committed epochs leave now? Call this right before each release. */
 bool lease_may_release(const struct lease *lease, uint64_t now_ns);
 
-/* When the lease ends; UINT64_MAX: no limit. */
+/* Return when the lease ends; UINT64_MAX: no limit. */
 uint64_t lease_end_ns(const struct lease *lease);
 
-/* Time left of the lease; 0: it is over, or there is no limit. */
+/* Return the time left of the lease; 0: it has expired, or there is no limit. */
 uint64_t lease_left_ns(const struct lease *lease, uint64_t now_ns);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
-/* Less CPU time than this does not count as a move: a process that only waits uses some too. */
+/* Least CPU time that counts as a move: a process that only waits uses a little, too. */
 #define CPU_MOVE_NS (10 * CLOCK_NS_PER_MS)
 
 void progress_init(struct progress *p)
@@ -78,7 +78,7 @@ void progress_add(struct progress *p, uint64_t bytes)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Under lock. */
+/* Count a move if the step's process has used CPU time. Under lock. */
 static void look_at_process(struct progress *p)
 {
 	struct timespec t;
@@ -94,7 +94,7 @@ static void look_at_process(struct progress *p)
 	p->n_moves++;
 }
 
-/* "copied 3.1 of 5.0 GiB of guest RAM". Under lock. */
+/* Write a text such as "copied 3.1 of 5.0 GiB of guest RAM". Under lock. */
 static void describe(const struct progress *p, char *text, size_t size)
 {
 	uint64_t most = p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes;

@@ -1,11 +1,11 @@
-/* progress.h - the progress of a long step of an order on this host.
+/* progress.h - tracks the progress of a long step of an order on this host.
  *
- * Why: the gateway does not give up an order while it makes progress (gateway/vm/fsm_work.c). If an
- * order stands still, the report names host, step and amount. The thread that does the work is
- * busy, so another thread reports.
+ * Why: the gateway does not give up an order while the order makes progress
+ * (gateway/vm/fsm_work.c). If an order makes no more progress, the gateway's report names host,
+ * step and amount. The thread that does the work is busy, so another thread sends the reports.
  *
- * Where: one in each struct vm. The engine and the standby write it, vm_report.c reads it.
- * Threads: any. The lock is held for a few instructions.
+ * Where: each struct vm has one. The engine and the standby write it, vm_report.c reads it.
+ * Threads: any; the lock is held for a few instructions only.
  *
  *	begin("copied", "of guest RAM", 5 GiB) ─► to(..) ─► to(..) ─► ... ─► end
  *	      a move                              a move     a move
@@ -21,13 +21,15 @@
 #include <sys/types.h>
 
 struct progress {
-	pthread_mutex_t lock; /* of all members below */
-	const char *did;      /* constant; NULL: no step is under way */
-	const char *what;     /* constant */
-	uint64_t done_bytes, total_bytes; /* total 0: the step has no amount, or it is not known */
-	pid_t pid;	      /* process whose CPU time counts as moves; 0: none */
-	uint64_t cpu_ns;      /* its CPU time as last seen */
-	uint64_t n_moves;     /* since progress_init() */
+	pthread_mutex_t lock; /* guards the members below */
+	const char *did;      /* verb of the step, such as "copied"; constant; NULL: no step is
+			       * under way */
+	const char *what;     /* object of the step, such as "of guest RAM"; constant */
+	uint64_t done_bytes, total_bytes; /* total_bytes 0: the step has no amount, or the amount is
+					   * not known */
+	pid_t pid;	      /* process whose use of CPU time counts as moves; 0: none */
+	uint64_t cpu_ns;      /* that process's CPU time when the last move was counted */
+	uint64_t n_moves;     /* moves since progress_init() */
 };
 
 void progress_init(struct progress *p);
@@ -35,23 +37,24 @@ void progress_done(struct progress *p);
 
 /* The functions below do nothing when @p is NULL. */
 
-/* A step begins, which counts as a move; the step before it ends. @did and @what are constants,
+/* Begin a step, which counts as a move, and end the step before it. @did and @what are constants,
  * such as "copied" and "of guest RAM". @total_bytes 0: not known. */
 void progress_begin(struct progress *p, const char *did, const char *what, uint64_t total_bytes);
 
-/* A step begins whose work process @pid does. It is our child, or known to live until
- * progress_end(). */
+/* Begin a step whose work is done by process @pid. The process must be our child, or be known to
+ * exist until progress_end(). */
 void progress_watch(struct progress *p, const char *did, pid_t pid);
 
-/* Report the bytes done so far. It counts as a move if there are more than before. */
+/* progress_to() reports the total of bytes done so far, progress_add() the bytes done since the
+ * last call. It counts as a move if the total has grown. */
 void progress_to(struct progress *p, uint64_t done_bytes);
 void progress_add(struct progress *p, uint64_t bytes);
 
-/* No step is under way. */
+/* End the step. */
 void progress_end(struct progress *p);
 
-/* Add keys `step` (while there is one) and `step_moves` to @stats, of WIRE_STATS_MAX + 1 bytes.
- * A key for which there is no room is left out. */
+/* Add the keys `step` (while there is one) and `step_moves` to @stats, which has WIRE_STATS_MAX + 1
+ * bytes. A key for which there is no room is left out. */
 void progress_report(struct progress *p, char *stats);
 
 #endif
