@@ -26,25 +26,27 @@
 #define HANDSHAKE_NS (2 * CLOCK_NS_PER_S)
 #define RETRY_MIN_NS (100 * CLOCK_NS_PER_MS)
 #define RETRY_MAX_NS (1600 * CLOCK_NS_PER_MS)
-#define FRAME_BUFFER (WIRE_HEADER_SIZE + 16384) /* a REPORT is the longest we send */
+#define FRAME_BUFFER (WIRE_HEADER_SIZE + 16384) /* fits a REPORT, the longest frame that we send */
 
 struct agent {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
 	uint64_t tls_looked_ns; /* when the certificates' files were last checked */
-	struct wire_tls_context *peer_tls; /* server side; NULL: no peer_listen */
-	struct peer_server *peers;	   /* NULL: no peer_listen */
+	struct wire_tls_context *peer_tls; /* for the server side; NULL: peer_listen is not set */
+	struct peer_server *peers;	   /* NULL: peer_listen is not set */
 	struct gateway_view view;
 	struct vm *vms[AGENT_VMS_MAX];
 	uint32_t n_vms;
 	struct link *link; /* NULL: not connected */
 	uint64_t connect_at_ns, retry_ns;
 	uint64_t beat_at_ns, report_at_ns;
-	uint64_t beat_sent_ns; /* boot time of the newest BEAT, on any connection; 0: none */
-	uint64_t obeyed; /* highest incarnation of a gateway; written to file before it is obeyed */
-	uint32_t seq;  /* of control frames */
-	int wake_fd;   /* eventfd: a VM has something to say */
-	int signal_fd; /* from signals_open() */
+	uint64_t beat_sent_ns; /* boot time at which the newest BEAT was sent, on any connection; 0:
+				* none yet */
+	uint64_t obeyed; /* highest incarnation of a gateway that was obeyed; recorded on file
+			  * before that gateway is obeyed */
+	uint32_t seq;  /* sequence number of the next control frame */
+	int wake_fd;   /* eventfd, written when a VM has a report or an answer to send */
+	int signal_fd; /* made by signals_open() */
 	bool must_stop;
 	uint8_t buffer[FRAME_BUFFER];
 };
@@ -54,7 +56,7 @@ static void wake(void *arg)
 	const struct agent *a = arg;
 	uint64_t one = 1;
 
-	/* Errors are ignored: if the counter is full, the thread is awake already. */
+	/* EAGAIN is ignored: the counter is full, so the thread is about to wake up anyway. */
 	if (write(a->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_debug("wake: %s, ignoring", strerror(errno));
 }
@@ -68,8 +70,8 @@ static void disconnect(struct agent *a, const char *why)
 	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
 }
 
-/* May this gateway be obeyed? Yes if none younger was obeyed before. Records its incarnation on
- * file if it is new. */
+/* May the gateway that sent @welcome be obeyed? Yes, unless this host has obeyed a younger one. A
+ * new incarnation is recorded on file. If the answer is no, this disconnects. */
 static bool obey(struct agent *a, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -133,8 +135,8 @@ static void connect_gateway(struct agent *a)
 	a->seq = 0;
 }
 
-/* Encode with @encode into the buffer and send it; if the link cannot take it, the link is given
- * up. */
+/* Finish the frame that @w has written into the buffer, and send it. Disconnect if the link cannot
+ * take it. */
 static void send_built(struct agent *a, struct wire_header *header, struct bytes_writer *w)
 {
 	size_t size;
@@ -315,8 +317,8 @@ static void say(struct agent *a, uint64_t now_ns, bool is_woken)
 	}
 	for (uint32_t i = 0; i < a->n_vms && a->link; i++) {
 		while (a->link && vm_take_done(a->vms[i], &done, &term, &epoch) == 0) {
-			/* Report first, so that the state already agrees when the answer is
-			 * read. */
+			/* Send the report first, so that the gateway knows the new state when it
+			 * reads the answer. */
 			send_report(a, a->vms[i]);
 			if (a->link)
 				send_done(a, &done, term, epoch);
@@ -370,8 +372,8 @@ static bool wait_for_events(struct agent *a)
 	return fds[0].revents != 0 && read(a->wake_fd, &count, sizeof(count)) > 0;
 }
 
-/* Log it when the certificates' files were changed. This is only for people: each handshake reads
- * new files by itself, and each connection checks its peer again. */
+/* Log when the certificates' files were changed. This only informs the operator: each handshake
+ * reads new files by itself, and each connection checks its peer again. */
 static void look_at_certificates(struct agent *a, uint64_t now_ns)
 {
 	struct error error;
@@ -386,7 +388,8 @@ static void look_at_certificates(struct agent *a, uint64_t now_ns)
 	else if (r < 0)
 		log_error("the certificate files of before stay in use: %s", error.text);
 	if (a->peer_tls)
-		(void)!wire_tls_context_refresh(a->peer_tls, &error); /* logged above */
+		/* the same files: the result is logged above */
+		(void)!wire_tls_context_refresh(a->peer_tls, &error);
 }
 
 static void loop(struct agent *a)
@@ -412,7 +415,7 @@ static void loop(struct agent *a)
 	}
 }
 
-/* A fault of one VM must not keep the agent from serving the host's other VMs. */
+/* Open all VMs. A fault of one VM must not keep the agent from serving the others. */
 static int open_vms(struct agent *a)
 {
 	struct vm_environment environment = {
@@ -422,7 +425,7 @@ static int open_vms(struct agent *a)
 		const struct agent_vm_config *config = &a->config->vms[i];
 		int r;
 
-		if (!*config->name) { /* without a name no order can reach it */
+		if (!*config->name) { /* without a name, no order can reach the VM */
 			log_error("%s; no VM is served by this file", config->fault);
 			continue;
 		}
@@ -438,7 +441,7 @@ static int open_vms(struct agent *a)
 
 static int open_signals(struct agent *a)
 {
-	a->signal_fd = signals_open(); /* before any thread starts */
+	a->signal_fd = signals_open(); /* must be called before any thread starts */
 	if (a->signal_fd < 0)
 		return a->signal_fd;
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -455,7 +458,8 @@ static int new_tls(struct agent *a, enum wire_tls_side side, struct wire_tls_con
 	return r;
 }
 
-/* Runs on the peer server's thread; the list of VMs no longer changes then. */
+/* Hand a connection of another host to its VM. Runs on the peer server's thread, which starts when
+ * the list of VMs is complete. */
 static uint16_t take_peer(void *arg, const struct peer_offer *offer, struct error *ret_error)
 {
 	struct vm *vm = find_vm(arg, offer->vm);
@@ -521,7 +525,7 @@ static int start(struct agent *a)
 	return r < 0 ? r : open_peers(a);
 }
 
-/* Print the figures of this run, one name=value per line. */
+/* Print the figures of each VM, one VM.name=value per line. */
 static void print_figures(const struct agent *a)
 {
 	struct wire_report report;
@@ -535,7 +539,7 @@ static void print_figures(const struct agent *a)
 		while (wire_stats_next(&at, key, value))
 			printf("%s.%s=%s\n", vm_name(a->vms[i]), key, value);
 	}
-	(void)fflush(stdout); /* the reader may be gone */
+	(void)fflush(stdout); /* an error is ignored: the reader may be gone */
 }
 
 int agent_run(const struct agent_config *config)
@@ -557,7 +561,8 @@ int agent_run(const struct agent_config *config)
 		print_figures(a);
 	}
 	link_free(a->link);
-	peer_server_close(a->peers); /* before the VMs, since it hands connections to them */
+	peer_server_close(a->peers); /* close the server before the VMs, since it hands connections
+				      * to them */
 	for (uint32_t i = 0; i < a->n_vms; i++)
 		vm_close(a->vms[i]);
 	wire_tls_context_free(a->tls);

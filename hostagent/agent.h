@@ -1,20 +1,21 @@
-/* agent.h - the agent's control loop: the connection to the gateway, beats, reports, orders.
+/* agent.h - the agent's control loop: connection to the gateway, beats, reports, orders.
  *
- * Why: the gateway judges this host by its beats, so this loop does nothing that can take long:
- * orders go to each VM's worker (vm.h). After a lost connection the loop retries for ever; VMs go
- * on meanwhile, each with its own stream.
+ * Why: the gateway judges this host by its beats, so this loop does nothing that can take long;
+ * each VM has a worker that carries out its orders (vm.h). After the connection is lost, the loop
+ * tries to reconnect for ever. The VMs continue meanwhile, each with its own stream.
  *
  *	connect ─► HELLO/WELCOME ─► { BEAT each beat_ms; REPORT on change and each 200 ms;
  *	                              ORDER ─► vm_order(); answers ─► ORDER_DONE }
  *
- * Threads: one. Ends on SIGTERM or SIGINT.
+ * Threads: one, which runs until SIGTERM or SIGINT.
  */
 #ifndef AGENT_H
 #define AGENT_H
 
 #include "config/agent_config.h"
 
-/* Run until a signal ends it. 0; -errno if it could not start (logged). @config is borrowed. */
+/* Run the agent until a signal ends it. @config is borrowed. 0; -errno: the agent could not
+ * start (logged). */
 int agent_run(const struct agent_config *config) __attribute__((warn_unused_result));
 
 #endif

@@ -1,11 +1,11 @@
 /* agent_check.h - find faults in this host's files without changing anything.
  *
  * Why: --check-config must find every fault that a start would find. agent_config checks keys and
- * their limits; this module checks what needs other rooms: certificates, the standbys' command
- * lines, the roles that earlier agents left.
+ * their limits; this module makes the checks that need other rooms: certificates, the standbys'
+ * command lines, the roles that earlier agents recorded.
  *
- * Where: main.c for --check-config; agent.c opens its TLS contexts by the same function. Threads:
- * any; blocks on files.
+ * Where: main.c for --check-config; agent.c also opens its TLS contexts with agent_tls_new().
+ * Threads: any; blocks on files.
  */
 #ifndef AGENT_CHECK_H
 #define AGENT_CHECK_H
@@ -17,7 +17,8 @@
 #include "wire/tls.h"
 
 /* Make a TLS context with the host's own identity; the caller frees *ret_tls. 0; -EINVAL: the
- * certificate is not a host's; errors of wire_tls_context_new(). *ret_error  names the file. */
+ * certificate does not belong to a host; errors of wire_tls_context_new(). On error *ret_error
+ * names the file. */
 int agent_tls_new(const struct agent_config *config, enum wire_tls_side side,
 		  struct wire_tls_context **ret_tls, struct error *ret_error)
 	__attribute__((warn_unused_result));

@@ -1,4 +1,4 @@
-/* holdfast-agent: one per hypervisor. Options, configuration, then agent_run(). */
+/* holdfast-agent, one per hypervisor: reads options and configuration, then calls agent_run(). */
 #include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
@@ -33,7 +33,7 @@ static void print_help(void)
 	agent_config_print_help(stdout);
 }
 
-/* 0: go on; 1: done, exit 0; -EINVAL: usage. */
+/* 0: start the agent; 1: nothing else to do, exit with 0; -EINVAL: wrong usage. */
 static int parse_options(int argc, char **argv, struct options *ret_options)
 {
 	static const struct option table[] = {
@@ -82,7 +82,7 @@ static int check_machine(void)
 		return -EINVAL;
 	}
 	if (track_probe(&error) < 0) {
-		/* Go on: a host that is only ever a standby works without this. */
+		/* Not an error: a host that is only ever a standby does not need tracking. */
 		log_warn("this host cannot be a primary: %s", error.text);
 	}
 	return 0;
@@ -117,7 +117,7 @@ int main(int argc, char **argv)
 	if (!getenv("HOLDFAST_LOG"))
 		log_set_level((enum log_level)config.log_level);
 	r = check_machine();
-	if (r == 0 && letgo_init() < 0) /* now, while this process is small */
+	if (r == 0 && letgo_init() < 0) /* forks, so it is called while this process is small */
 		log_warn(
 			"no process can be made: should this agent die in a pause, its guest waits "
 			"longer, ignoring");
