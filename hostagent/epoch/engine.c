@@ -196,7 +196,7 @@ static uint64_t next_wake_ns(struct engine *e, uint64_t now_ns)
 	if (due_ns < wake_ns)
 		wake_ns = due_ns;
 	due_ns = engine_watch_wake_ns(&e->watch);
-	if (due_ns < wake_ns && e->guest.condition != GUEST_LOST) /* else nobody looks any more */
+	if (due_ns < wake_ns && e->guest.condition != GUEST_LOST) /* a lost guest is not watched */
 		wake_ns = due_ns;
 	if (!e->stream.link && e->stream.connect_at_ns < wake_ns)
 		wake_ns = e->stream.connect_at_ns;
