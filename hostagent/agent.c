@@ -56,7 +56,7 @@ static void wake(void *arg)
 	const struct agent *a = arg;
 	uint64_t one = 1;
 
-	/* EAGAIN is ignored: the counter is full, so the thread is about to wake up anyway. */
+	/* EAGAIN is not logged: the counter is full, so the thread is about to wake up anyway. */
 	if (write(a->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		log_debug("wake: %s, ignoring", strerror(errno));
 }

@@ -33,7 +33,8 @@ static void print_help(void)
 	agent_config_print_help(stdout);
 }
 
-/* 0: start the agent; 1: nothing else to do, exit with 0; -EINVAL: wrong usage. */
+/* Parse the options. 0: start the agent; 1: nothing else to do, exit with 0; -EINVAL:
+ * wrong usage. */
 static int parse_options(int argc, char **argv, struct options *ret_options)
 {
 	static const struct option table[] = {

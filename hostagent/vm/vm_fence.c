@@ -16,10 +16,10 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS	 (5 * CLOCK_NS_PER_S)
-#define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* interval of checks while no QEMU is found: connecting
-					  * takes some us */
-#define AGAIN_NS CLOCK_NS_PER_S		 /* interval of checks while QEMU's guest is stopped, or
-					  * QEMU does not answer */
+#define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* interval of checks; if there is no QEMU, a check takes
+					  * some us */
+#define AGAIN_NS CLOCK_NS_PER_S		 /* how often to ask a QEMU whose guest is stopped, or that
+					  * does not answer */
 
 /* Ask QEMU whether the guest runs. 1: it runs; 0: it does not; -errno. */
 static int is_running(struct qmp *qmp)

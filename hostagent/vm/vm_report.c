@@ -123,7 +123,7 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
 		if (vm->role == VM_ROLE_STANDBY)
 			vm_tap_report(&vm->tap, vm->config->tap, ret_report);
 		vm_cover_report(vm, ret_report);
-		/* the reason why the standby could not start */
+		/* add the reason why the standby could not start */
 		if (vm->standby && !*ret_report->text)
 			wire_text_format(ret_report->text, "%s", status.text);
 		if (vm->role == VM_ROLE_RUNNING)
