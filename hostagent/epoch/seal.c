@@ -22,7 +22,8 @@ struct seal {
 	struct guestmem *mem;
 	struct devstate *device;
 	struct copier *copier;
-	struct gate *gate; /* during a copy in the pause: lets QEMU continue to save; or NULL */
+	struct gate *gate; /* gate through which QEMU may continue to save during the current copy;
+			    * NULL: none */
 	bool is_stopped;   /* we stopped the guest */
 	bool was_paused;   /* the guest was stopped already when we sent `stop` */
 	uint64_t timeout_ns; /* longest wait for each answer of QEMU */
@@ -71,8 +72,8 @@ int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct 
 		seal_free(seal);
 		return -ENOMEM;
 	}
-	/* With small pages, the first use of the buffer would cause a fault for each page during
-	 * a pause. */
+	/* Ask for huge pages: with small ones, the first use of the buffer would cause a fault for
+	 * each page during a pause. */
 	(void)madvise(seal->copy, seal->copy_bytes, MADV_HUGEPAGE); /* only a hint */
 	*ret = seal;
 	return 0;
