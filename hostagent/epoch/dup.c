@@ -30,17 +30,18 @@ struct dup {
 	bool is_on;		  /* DUP records may be used now */
 
 	/* Is it worth looking pages up? */
-	bool is_sparse;	 /* look up only two of SPARSE_ONE_IN contents */
-	uint32_t choice; /* says which is the second of these two; it changes with each window */
+	bool is_sparse;	 /* look up only the pages of two groups; see below */
+	uint32_t choice; /* says which is the second group; it changes with each window */
 	uint32_t n_asked, n_looked, n_repeated; /* pages offered, looked up and found in the
 						 * current window */
 };
 
 /* While almost no pages repeat, hashing each new page is wasted time, so only some pages are looked
- * up. They are chosen by content: of equal pages either all or none are looked up, so the share of
- * repeats among these pages is about the true share. Two of SPARSE_ONE_IN contents are chosen. The
- * first is always the same, so a page that repeats much later is found, too. The second changes
- * with each window; otherwise the few contents that repeat might never be chosen. */
+ * up. A cheap hash of a few of its bytes puts each page into one of SPARSE_ONE_IN groups, and only
+ * the pages of two groups are looked up. So of equal pages either all or none are looked up, and
+ * the share of repeats among the pages looked up is about the true share. The first group is always
+ * the same, so a page that repeats much later is found, too. The second group changes with each
+ * window; otherwise the few pages that repeat might never be looked up. */
 #define WINDOW_LOOKED 128u
 #define WINDOW_ASKED  4096u
 #define WORTH_ONE_IN  64u
@@ -49,7 +50,7 @@ struct dup {
 #define TAG_MASK UINT64_C(0xffffffff00000000)
 
 /* With two entries for each page of the reference, four of five pages keep their entry; the others
- * lose it to a page with the same slot. */
+ * lose it to a page that hashes to the same entry. */
 #define ENTRIES_PER_PAGE 2u
 
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
