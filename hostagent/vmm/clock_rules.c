@@ -4,10 +4,10 @@
 
 #include "base/clock.h"
 
-/* The least time between two stops from which to compute a rate. */
+/* The shortest time between two stops from which a rate may be computed. */
 #define RATE_MIN_NS	 (20 * CLOCK_NS_PER_MS)
 #define RATE_TOLERANCE	 0.01
-#define COST_WEIGHT	 4u  /* the last start counts for a quarter */
+#define COST_WEIGHT	 4u  /* the cost of the last start counts for a quarter in the average */
 #define FIRST_COST_NS	 (150 * CLOCK_NS_PER_US)
 
 void clock_rules_init(struct clock_rules *rules, uint64_t step_max_ns)
@@ -25,7 +25,7 @@ void clock_rules_off(struct clock_rules *rules, const char *why)
 	rules->is_ours = false;
 }
 
-/* Reset the target. Time lost before this will not be given back. */
+/* Reset the target. Time that was lost before will not be given back. */
 static void anchor(struct clock_rules *rules, const struct clock_words *words)
 {
 	rules->forgotten_ns = rules->lost_ns;
@@ -45,8 +45,8 @@ void clock_rules_running(struct clock_rules *rules, const struct clock_words *wo
 	if (!rules->has_running) {
 		anchor(rules, words);
 	} else {
-		/* If somebody else paused the guest, the offsets moved: move the target with
-		 * them. */
+		/* If somebody else paused the guest, its offsets have changed: change the target by
+		 * as much. */
 		rules->is_steady = words->clock == rules->running.clock &&
 				   words->ticks == rules->running.ticks;
 		rules->target.clock += words->clock - rules->running.clock;
@@ -61,8 +61,8 @@ static bool is_near(double a, double b)
 	return a > b * (1 - RATE_TOLERANCE) && a < b * (1 + RATE_TOLERANCE);
 }
 
-/* Learn the tick rate from a stop at @host_ns and @host_ticks of the host. False: it contradicts
- * the rate so far. */
+/* Learn the tick rate from a stop, at which the host's clock was @host_ns and its tick counter
+ * @host_ticks. False: the new rate contradicts the rate so far. */
 static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t host_ticks)
 {
 	double rate;
@@ -93,12 +93,13 @@ static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t hos
 
 static void miss(struct clock_rules *rules)
 {
-	rules->has_running = false; /* the next pause starts from new words */
+	rules->has_running = false; /* the next pause starts with newly read words */
 	if (++rules->n_misses >= CLOCK_MISSES_MAX)
 		clock_rules_off(rules, "QEMU's clock does not follow the host's");
 }
 
-/* The words that the guest would have at @at_ns of the host's clock if it had never stopped. */
+/* Returns the words that the guest would have when the host's clock is @at_ns, if it had never
+ * stopped. */
 static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at_ns)
 {
 	double ticks = rules->rate * (double)(int64_t)(at_ns - rules->stop_ns);
@@ -109,8 +110,8 @@ static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at
 	};
 }
 
-/* Set rules->written to the words that the guest should start with. False: they are not later than
- * the stopped ones, so nothing is to be written. */
+/* Set rules->written to the words with which the guest should start. False: they are not later than
+ * the stopped words, so nothing need be written. */
 static bool set_forward(struct clock_rules *rules, uint64_t now_ns)
 {
 	struct clock_words wanted = wanted_at(rules, now_ns + rules->cost_ns);
@@ -180,7 +181,7 @@ void clock_rules_saved(struct clock_rules *rules, const struct clock_words *word
 {
 	if (rules->state == CLOCK_OFF || !rules->is_ours)
 		return;
-	/* The state may hold the words from before or after we set them. */
+	/* The saved state may hold the words as they were before or after we set them. */
 	if (!same(words, &rules->stopped) && !same(words, &rules->written)) {
 		clock_rules_off(rules, "QEMU's saved state has another clock than its memory");
 		return;

@@ -30,7 +30,8 @@ static int query(struct description *d, const char *command, json_t *args, json_
 	return r < 0 ? error_set(d->error, r, "QEMU: %s: %s", command, qmp_error(d->qmp)) : 0;
 }
 
-/* Read a property; *ret_value is the caller's. 1; 0: there is no readable one; -errno. */
+/* Read a property. 1: the caller owns *ret_value; 0: there is no such property, or it cannot be
+ * read; -errno. */
 static int get(struct description *d, const char *path, const char *property, json_t **ret_value)
 {
 	int r = qmp_execute(d->qmp, "qom-get",
@@ -84,14 +85,18 @@ static bool is_in(const char *name, const char *const *names)
 
 /* Which properties of an object to list, and how. */
 struct telling {
-	const char *path;	      /* of the object */
-	const char *prefix;	      /* of the key */
-	const char *const *left_out;  /* not listed: the host's, ours, or changing at run time */
-	const char *const *is_set;    /* paths of the host: list only whether they are set */
+	const char *path;	      /* the object's path */
+	const char *prefix;	      /* how the keys of the properties begin */
+	/* properties that are not listed: they belong to the host, are set by us, or change at run
+	 * time */
+	const char *const *left_out;
+	/* properties that hold a path on the host: list only whether they are set */
+	const char *const *is_set;
 	bool has_flags;		      /* list booleans too */
 };
 
-/* Links and children are not values; of the structures only those named here are listed. */
+/* Should the property be listed? Links and children are not listed, since they are not values. Of
+ * the structures, only those named here are. */
 static bool is_told(const struct telling *t, const char *name, const char *type)
 {
 	static const char *const plain[] = {"string",
@@ -152,16 +157,16 @@ static int take_answer(struct description *d, const struct telling *t, const cha
 	int r = qmp_wait(d->qmp, QUERY_TIMEOUT_NS, &value);
 
 	if (r == -EREMOTEIO)
-		return 0; /* it cannot be read */
+		return 0; /* the property cannot be read */
 	if (r < 0)
 		return error_set(d->error, r, "QEMU: qom-get %s %s: %s", t->path, name,
 				 qmp_error(d->qmp));
 	return tell_property(d, t, name, value);
 }
 
-/* Send as many commands at once as the monitor takes: on a busy host each round waits until QEMU is
- * scheduled. Wait for every answer in any case, or the next command would get the answer of an
- * earlier one. */
+/* List the properties @names of an object. Send as many commands at once as the monitor takes,
+ * since on a busy host each round trip must wait until QEMU is scheduled. Even after an error, wait
+ * for every answer: otherwise the next command would get the answer to an earlier one. */
 static int tell_names(struct description *d, const struct telling *t, const char *const *names,
 		      size_t n_names)
 {
@@ -231,7 +236,7 @@ static int step_machine(struct description *d)
 	return tell(d, &(struct telling){"/machine", "machine", left_out, is_set, true});
 }
 
-/* List one CPUID register as the guest sees it. */
+/* Add one CPUID register, as the guest sees it, to the list. */
 static int add_cpuid(struct description *d, const char *prefix, const json_t *word)
 {
 	json_int_t eax, ecx = 0, features;
@@ -261,9 +266,9 @@ static int add_features(struct description *d, const char *path, const char *pre
 	return r < 0 ? r : 0;
 }
 
-/* All vCPUs of a guest have one model, so only the first is listed in full. Its booleans are CPUID
- * bits and are listed as CPUID registers; the other booleans (VMX, Hyper-V) matter only with
- * KVM. */
+/* Add all properties of the first vCPU. All vCPUs of a guest have the same model, so the others
+ * need not be listed in full. Most booleans are CPUID bits, which are listed as CPUID registers.
+ * The other booleans (VMX, Hyper-V) matter only with KVM, and are listed only then. */
 static int add_first_cpu(struct description *d, const char *path, const char *prefix)
 {
 	static const char *const left_out[] = {"type",

@@ -17,17 +17,18 @@
 #include "base/error.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-/* More than the 80 KB of a small PC, so that the buffer need not grow in the first epochs'
- * pauses. */
+/* Larger than a small PC's blob (80 KB), so that the buffer need not grow in the pauses of the
+ * first epochs. */
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
 
 struct devstate {
 	struct qmp *qmp;  /* borrowed */
-	struct gate *gate; /* NULL: none */
-	int memfd;	  /* ours, for reading */
-	int shared;	  /* the same file, write-only; QEMU's copy shares its file offset */
-	int64_t fdset_id; /* QEMU's name for it, -1 before */
-	char *command;	  /* rendered */
+	struct gate *gate; /* the gate; NULL: none */
+	int memfd;	  /* our descriptor of the file, for reading */
+	/* a write-only descriptor of the same file; QEMU's copy shares its file offset */
+	int shared;
+	int64_t fdset_id; /* QEMU's name for its copy; -1: not passed to QEMU yet */
+	char *command;	  /* the save command, rendered */
 	uint8_t *data;
 	size_t capacity;
 	size_t max_bytes;
@@ -40,7 +41,8 @@ static int make_memfd(struct devstate *d)
 	d->memfd = memfd_create("holdfast-devstate", MFD_CLOEXEC);
 	if (d->memfd < 0)
 		return -errno;
-	/* QEMU opens the file O_WRONLY and accepts only a descriptor of exactly that mode. */
+	/* QEMU asks for O_WRONLY when it opens the file, and accepts only a descriptor with exactly
+	 * this mode. */
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", d->memfd);
 	d->shared = open(path, O_WRONLY | O_CLOEXEC);
 	return d->shared < 0 ? -errno : 0;
@@ -118,7 +120,7 @@ struct devstate *devstate_close(struct devstate *d)
 	if (!d)
 		return NULL;
 	devstate_drop_gate(d);
-	/* If this fails QEMU keeps one descriptor to an empty file until the monitor closes. */
+	/* If this fails, QEMU keeps a descriptor of the file until the monitor is closed. */
 	if (d->fdset_id >= 0 &&
 	    qmp_execute(d->qmp, "remove-fd",
 			json_pack("{s:I}", "fdset-id", (json_int_t)d->fdset_id), COMMAND_TIMEOUT_NS,
@@ -139,7 +141,7 @@ int devstate_start(struct devstate *d, const char *next)
 	return qmp_send_rendered(d->qmp, d->command, next);
 }
 
-/* Make room for @size bytes, with headroom: a VM's blob hardly grows. */
+/* Make room for @size bytes, and some headroom, so that this is rarely needed. */
 static int grow(struct devstate *d, size_t size)
 {
 	size_t capacity = size + size / 2;

@@ -1,14 +1,15 @@
-/* devstate.h - the state of all devices and vCPUs of a stopped guest, as one blob.
+/* devstate.h - saves the state of all devices and vCPUs of a stopped guest as one blob.
  *
  * Why: this is the second half of a checkpoint. QEMU's `xen-save-devices-state` writes what a
- * migration sends after the RAM. It writes to a memfd of ours, handed over once (`add-fd`; QEMU
- * knows it as /dev/fdset/N). So QEMU's user or confinement needs no path that it may write to, and
- * a crash leaves nothing to clean up. The blob is read into a buffer that rarely grows.
+ * migration sends after the RAM. We pass QEMU a memfd once (`add-fd`; QEMU knows it as
+ * /dev/fdset/N), and QEMU writes to it. So a QEMU with few rights or in a sandbox needs no path
+ * that it may write to, and a crash leaves nothing to clean up. The blob is read into a buffer that
+ * rarely grows.
  *
- * The gate (gate.h) makes the pause shorter; devstate owns it where it works. The memfd works
- * everywhere.
+ * The gate (gate.h) makes the pause shorter, but does not work with every QEMU; devstate owns it.
+ * The memfd always works.
  *
- * Where: epoch engine. Threads: as the qmp client it was opened with.
+ * Where: epoch engine. Threads: only the thread that uses the qmp client.
  *
  *	stop ─ devstate_start ─ [scan and copy pages meanwhile] ─ devstate_finish ─ scan again ─ cont
  */
@@ -27,27 +28,29 @@
 
 struct devstate;
 
-/* Make the memfd and hand it to QEMU. @q is borrowed until devstate_close(). Blobs over @max_bytes
+/* Make the memfd and pass it to QEMU. @q is borrowed until devstate_close(). Blobs over @max_bytes
  * are refused. 0; errors of qmp_execute(); -ENOMEM; other -errno. *ret_error has the text. */
 int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Try to make a gate (gate.h) to the QEMU with process @pid: one short pause. Where that does not
- * work devstate_gate() stays NULL, and a line in the log says why. */
+/* Try to make a gate (gate.h) to the QEMU with process @pid. The guest is paused briefly. If the
+ * gate does not work, devstate_gate() stays NULL, and the log says why. */
 void devstate_open_gate(struct devstate *d, pid_t pid);
 
-/* The gate, borrowed until devstate_close() or devstate_drop_gate(); NULL: there is none. */
+/* Returns the gate, borrowed until devstate_close() or devstate_drop_gate(). NULL: there is
+ * none. */
 struct gate *devstate_gate(struct devstate *d);
 
-/* Close the gate after it failed; devstate_open_gate() can make another. */
+/* Close a gate that has failed; devstate_open_gate() can make another. */
 void devstate_drop_gate(struct devstate *d);
 
-/* Tell QEMU to drop the memfd (if the monitor still lives) and free. Accepts NULL, returns NULL. */
+/* Tell QEMU to close its copy of the memfd (if the monitor still works), and free @d. Accepts NULL,
+ * returns NULL. */
 struct devstate *devstate_close(struct devstate *d);
 
 /* Send the save command, and arm @next after it (QMP_CONT, or NULL: see qmp_arm()). The guest
- * should be stopped; if it runs, QEMU stops it during the save. Does not wait. The last
- * devstate_finish()'s blob stays valid. Errors as qmp_send(). */
+ * should be stopped; if it runs, QEMU stops it during the save. Does not wait. The blob of the last
+ * devstate_finish() stays valid. Errors as qmp_send(). */
 int devstate_start(struct devstate *d, const char *next) __attribute__((warn_unused_result));
 
 /* Wait for QEMU's answer and return the blob, borrowed until the next devstate_finish(). 0; -EFBIG:

@@ -8,7 +8,7 @@
 
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
 
-/* The name by which people know the disk. */
+/* Returns the disk's name as the operator knows it. */
 static const char *disk_name(const json_t *block)
 {
 	const char *name = json_string_value(json_object_get(block, "device"));

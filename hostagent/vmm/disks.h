@@ -1,10 +1,11 @@
-/* disks.h - does the guest have a disk that it can write to?
+/* disks.h - refuses a guest that has a disk to which it can write.
  *
- * Why: disks are not replicated yet. After a failover such a guest would have memory from one
- * moment and a disk from another, or no disk: data would be lost silently. So it is refused before
- * anything is touched. The operator must provide read-only media on both hosts.
+ * Why: disks are not replicated yet. After a failover the guest's memory and its disk would have
+ * states of different moments, or the disk would be missing: data would be lost silently. So such a
+ * guest is refused before anything is touched. The operator must provide read-only media on both
+ * hosts.
  *
- * Where: the epoch engine, at attach. Threads: as the qmp client.
+ * Where: the epoch engine, at attach. Threads: only the thread that uses the qmp client.
  */
 #ifndef VMM_DISKS_H
 #define VMM_DISKS_H
@@ -15,11 +16,11 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* 0: no writable disk; -ENOTSUP: there is one, *ret_error names it and the next step; errors of
- * qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
+/* Check all disks. 0: none is writable; -ENOTSUP: one is, and *ret_error names it and the next
+ * step; errors of qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
 int vmm_check_disks(struct qmp *q, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Judge only an answer to `query-block`. 0, -ENOTSUP, -EPROTO as above. */
+/* The same check on a given answer to `query-block`. 0, -ENOTSUP, -EPROTO as above. */
 int vmm_judge_disks(const json_t *query_block, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -23,45 +23,51 @@
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
-/* There is no event for "QEMU sleeps in its write". The guest is stopped and a wake-up may take 0.1
- * ms, so we poll for this long, yielding the core to others; after that we sleep between polls. */
+/* No event tells us that QEMU sleeps in its write. The guest is stopped meanwhile, and a sleep of
+ * ours may end 0.1 ms late. So we poll for SPIN_NS without sleeping, and only yield the core to
+ * others; after that we sleep for NAP_NS between polls. */
 #define SPIN_NS		   CLOCK_NS_PER_MS
 #define NAP_NS		   (50 * CLOCK_NS_PER_US)
-/* Time between two checks whether QEMU sleeps in one more write than expected. */
+/* How often to check, while we wait for QEMU's event or answer, whether QEMU sleeps in an
+ * unexpected write. */
 #define DOUBT_NS	   CLOCK_NS_PER_MS
-#define PIECES_MAX	   64u /* of an iovec of QEMU's (MAX_IOV_SIZE) */
+#define PIECES_MAX	   64u /* the most elements that QEMU puts into an iovec (MAX_IOV_SIZE) */
 
 struct gate {
 	struct qmp *qmp; /* borrowed */
-	pid_t pid;	 /* QEMU's */
-	int pipe_read, pipe_write; /* QEMU has pipe_write too, and opens it again for each save */
-	ino_t inode;		   /* of the pipe */
+	pid_t pid;	 /* QEMU's process */
+	/* QEMU has a copy of pipe_write, and opens the pipe again for each save */
+	int pipe_read, pipe_write;
+	ino_t inode;		   /* inode number of the pipe */
 	int syscall_fd;		   /* /proc/PID/syscall */
-	int64_t fdset_id;	   /* QEMU's name for its descriptor, -1 before */
-	char *command;		   /* rendered */
+	/* QEMU's name for its copy of pipe_write; -1: not passed to QEMU yet */
+	int64_t fdset_id;
+	char *command;		   /* the save command, rendered */
 	size_t max_bytes;
-	size_t last_size; /* of the last blob; 0: none yet */
-	struct letgo *letgo; /* its process has the reading end too; NULL: no such process */
-	bool is_guarded;  /* letgo was tried */
+	size_t last_size; /* size of the last blob; 0: none yet */
+	struct letgo *letgo; /* the releasing process, which has a copy of pipe_read; NULL: none */
+	bool is_guarded;  /* gate_guard() was called */
 	bool is_filled;	  /* the pipe holds filler and nothing else, no save runs */
 
-	/* of the current save */
+	/* State of the current save. */
 	bool is_running;
 	bool has_filler;   /* the pipe still holds the filler */
 	size_t in_pipe;	   /* how many bytes the pipe holds when QEMU is held */
-	size_t passed;	   /* blob bytes let through, also into the pipe; the next write's start */
-	size_t write_size; /* of the write that holds QEMU; 0: QEMU is not known to be held */
+	/* blob bytes that were let through (some may still be in the pipe); so the next write
+	 * starts at this byte */
+	size_t passed;
+	size_t write_size; /* size of the write that holds QEMU; 0: QEMU is not known to be held */
 
-	uint8_t *data; /* the blob... */
-	size_t size;   /* ...as far as it was read */
+	uint8_t *data; /* the part of the blob that was read so far */
+	size_t size;   /* size of that part */
 	size_t capacity;
-	uint8_t scratch[GATE_PIECE_BYTES]; /* filler, out and in */
+	uint8_t scratch[GATE_PIECE_BYTES]; /* for writing and reading the filler */
 };
 
 /* --- set-up */
 
-/* Read the @field-th number (from 0) after "NAME:" in the text of /proc/PID/status; @base as for
- * strtoull(). */
+/* Read a number from @status, the text of /proc/PID/status: the one at index @field (from 0) after
+ * @name. @base as for strtoull(). */
 static bool status_value(const char *status, const char *name, int base, int field,
 			 unsigned long long *ret)
 {
@@ -80,8 +86,8 @@ static bool status_value(const char *status, const char *name, int base, int fie
 	return true;
 }
 
-/* Find QEMU's user, who must own the pipe. Refuse a QEMU that does not ignore SIGPIPE (all do): it
- * would die with us. */
+/* Find QEMU's user, who must own the pipe. Refuse a QEMU that does not ignore SIGPIPE, since it
+ * would die if we die. (All versions ignore it.) */
 static int look_at_process(pid_t pid, uid_t *ret_uid, struct error *ret_error)
 {
 	AUTO_FREE char *status = NULL;
@@ -94,7 +100,8 @@ static int look_at_process(pid_t pid, uid_t *ret_uid, struct error *ret_error)
 	r = fd_read_file(path, 16384, &status, &size);
 	if (r < 0)
 		return error_set(ret_error, r, "%s: %s", path, strerror(-r));
-	/* The fields are: real, effective, saved, file system; the last counts. */
+	/* The fields are the real, effective, saved and file-system user ids; we need the last
+	 * one. */
 	if (!status_value(status, "\nUid:", 10, 3, &uid) ||
 	    !status_value(status, "\nSigIgn:", 16, 0, &ignored))
 		return error_set(ret_error, -ENOTSUP, "%s is not understood", path);
@@ -113,7 +120,8 @@ static int make_pipe(struct gate *g, uid_t uid, struct error *ret_error)
 		return error_set(ret_error, -errno, "pipe: %m");
 	g->pipe_read = fds[0];
 	g->pipe_write = fds[1];
-	/* QEMU opens the pipe through /proc/self/fd, which checks the right to write. */
+	/* QEMU opens the pipe by its name in /proc/self/fd. The kernel then checks QEMU's right to
+	 * write, so QEMU's user must own the pipe. */
 	if (fcntl(g->pipe_write, F_SETPIPE_SZ, (int)GATE_PIECE_BYTES) != (int)GATE_PIECE_BYTES ||
 	    fstat(g->pipe_write, &st) < 0 || fchown(g->pipe_write, uid, (gid_t)-1) < 0)
 		return error_set(ret_error, -ENOTSUP, "a pipe of %u bytes for user %u: %m",
@@ -150,14 +158,15 @@ static int hand_over(struct gate *g, struct error *ret_error)
 	json_decref(answer);
 	if (g->fdset_id < 0 || fd < 0)
 		return error_set(ret_error, -EPROTO, "add-fd: an answer without fdset-id and fd");
-	/* Not /dev/fdset: QEMU truncates a file that it opens there, and a pipe refuses that. */
+	/* Do not use /dev/fdset: QEMU truncates a file that it opens by such a name, and a pipe
+	 * cannot be truncated. */
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%" PRId64, (int64_t)fd);
 	g->command = qmp_render("xen-save-devices-state",
 				json_pack("{s:s, s:b}", "filename", path, "live", 0));
 	return g->command ? 0 : error_set(ret_error, -ENOMEM, "out of memory");
 }
 
-/* Try one save with nothing at stake. */
+/* Try one save before anything depends on the gate. */
 static int try_it(struct gate *g, struct error *ret_error)
 {
 	const uint8_t *blob;
@@ -172,7 +181,8 @@ static int try_it(struct gate *g, struct error *ret_error)
 		do
 			r = gate_finish(g, COMMAND_TIMEOUT_NS, &blob, &size);
 		while (r == 1);
-	if (r == 0 || r == -ECANCELED) /* -ECANCELED: a blob of whole pieces, its size now known */
+	/* -ECANCELED: the blob consists of full writes only; its size is known now */
+	if (r == 0 || r == -ECANCELED)
 		return 0;
 	(void)error_set(ret_error, r, "a save through a pipe: %s",
 			r == -EREMOTEIO ? qmp_error(g->qmp) : strerror(-r));
@@ -238,7 +248,7 @@ struct gate *gate_close(struct gate *g)
 	fd_close(g->pipe_write);
 	if (g->is_running)
 		(void)!qmp_wait(g->qmp, COMMAND_TIMEOUT_NS, NULL); /* the save fails as intended */
-	/* If this fails QEMU keeps a descriptor to a dead pipe until the monitor closes. */
+	/* If this fails, QEMU keeps a descriptor of a dead pipe until the monitor is closed. */
 	if (g->fdset_id >= 0 &&
 	    qmp_execute(g->qmp, "remove-fd",
 			json_pack("{s:I}", "fdset-id", (json_int_t)g->fdset_id), COMMAND_TIMEOUT_NS,
@@ -300,8 +310,8 @@ static int64_t vector_size(const struct gate *g, unsigned long address, unsigned
 	return size;
 }
 
-/* Returns the size of the write to our pipe in which QEMU's main thread sleeps; 0: it sleeps in
- * none. */
+/* Returns the size of the write to our pipe in which QEMU's main thread sleeps; 0: it does not
+ * sleep in such a write. */
 static int64_t sleeping_write(const struct gate *g)
 {
 	unsigned long fd, address, count;
@@ -312,21 +322,23 @@ static int64_t sleeping_write(const struct gate *g)
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
-	/* The text is "running", or number and arguments of the system call in which it sleeps. */
+	/* The text is "running", or the number and arguments of the system call in which the thread
+	 * sleeps. */
 	if (sscanf(text, "%ld %lx %lx %lx", &number, &fd, &address, &count) != 4 ||
 	    (number != SYS_writev && number != SYS_write) || !is_our_pipe(g, fd))
 		return 0;
 	return number == SYS_write ? (int64_t)count : vector_size(g, address, count);
 }
 
-/* Is QEMU held in the next write, with none of it in the pipe? 1: yes, write_size is set; 0: not
- * yet. */
+/* Is QEMU held in its next write, of which the pipe has no byte yet? 1: yes, and write_size is set;
+ * 0: not yet. */
 static int look(struct gate *g)
 {
 	int64_t size;
 	int n = bytes_in_pipe(g);
 
-	/* Until all of the last write is in the pipe, QEMU may still sleep in that one. */
+	/* Until all of the previous write is in the pipe, QEMU may still sleep in the previous
+	 * write. */
 	if (n < 0 || (size_t)n < g->in_pipe)
 		return n < 0 ? n : 0;
 	size = sleeping_write(g);
@@ -335,14 +347,15 @@ static int look(struct gate *g)
 	n = bytes_in_pipe(g);
 	if (n < 0)
 		return n;
-	/* Otherwise we would not know where the write starts. */
+	/* If the pipe had other bytes, we would not know at which byte of the blob the write
+	 * starts. */
 	if ((size_t)n != g->in_pipe || size > (int64_t)GATE_PIECE_BYTES)
 		return -EPROTO;
 	g->write_size = (size_t)size;
 	return 1;
 }
 
-/* Make room for @more bytes of the blob, with headroom: it hardly grows. */
+/* Make room for @more bytes of the blob, and some headroom, so that this is rarely needed. */
 static int make_room(struct gate *g, size_t more)
 {
 	size_t capacity = g->size + more;
@@ -361,7 +374,8 @@ static int make_room(struct gate *g, size_t more)
 	return 0;
 }
 
-/* Empty the pipe, when QEMU is held or has answered: drop filler, append the blob's bytes. */
+/* Empty the pipe: drop filler, and append bytes of the blob to g->data. QEMU must be held or have
+ * answered. */
 static int take(struct gate *g)
 {
 	uint8_t *to = g->scratch;
@@ -386,7 +400,7 @@ static int take(struct gate *g)
 	return 0;
 }
 
-/* Let the write through that holds QEMU: an empty pipe has room for all of it. */
+/* Empty the pipe, so that it has room for the whole write that holds QEMU. */
 static int pass(struct gate *g)
 {
 	int r = take(g);
@@ -414,7 +428,8 @@ int gate_advance(struct gate *g)
 	return pass(g);
 }
 
-/* QEMU has answered: take the answer and the rest of the blob. 0, or the error in the answer. */
+/* Take QEMU's answer, which has arrived, and the rest of the blob. 0, or the error in the
+ * answer. */
 static int conclude(struct gate *g)
 {
 	int n, r = qmp_wait(g->qmp, 0, NULL);
@@ -450,8 +465,8 @@ int gate_stop(struct gate *g, uint64_t timeout_ns)
 			r = conclude(g);
 			return r < 0 ? r : -EPROTO;
 		}
-		/* A guest that somebody else has stopped causes no event: look for the first
-		 * write. */
+		/* If somebody else has stopped the guest, there is no STOP event, so look for
+		 * QEMU's first write. */
 		if (r == -ETIMEDOUT)
 			r = look(g);
 		else
@@ -524,7 +539,8 @@ void gate_abandon(struct gate *g, uint64_t timeout_ns)
 			break;
 		}
 	}
-	if (g->is_running) { /* without a reader QEMU's write fails, and it resumes the guest */
+	/* close the reading end: QEMU's write then fails, and QEMU resumes the guest */
+	if (g->is_running) {
 		g->letgo = letgo_close(g->letgo);
 		g->pipe_read = fd_close(g->pipe_read);
 	}

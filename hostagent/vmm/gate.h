@@ -1,33 +1,37 @@
 /* gate.h - one command stops the guest, saves its devices and resumes it; in between a full pipe
  * holds QEMU while we read the guest's memory.
  *
- * Why: as three commands, `stop`, the save and `cont` lengthen the pause by three wake-ups of
- * QEMU's main thread and by the reading of the save's 88 bytes (qmp.h). But given a running guest,
- * `xen-save-devices-state` by itself stops it, saves, and resumes it. We give it a pipe as its
- * file, exactly as large as QEMU's buffer and filled beforehand. So QEMU sleeps in its first write,
- * with the guest stopped, until we read. One byte begins the pause, one read ends it. If we die in
- * between, the guest resumes by itself: the pipe has no reader, so the save fails, and then QEMU
- * resumes the guest.
+ * Why: with three separate commands (`stop`, the save, `cont`) QEMU's main thread must wake up
+ * three times during the pause, and QEMU must read the 88 bytes of the save command (qmp.h). But if
+ * the guest is running, `xen-save-devices-state` stops it, saves its devices, and resumes it, all
+ * by itself. We make it save into a pipe of ours, which is exactly as large as QEMU's write buffer
+ * and already full. So QEMU sleeps in its first write, with the guest stopped, until we read from
+ * the pipe. We begin the pause by sending one byte and end it with one read. If we die during the
+ * pause, the pipe has no reader any more: the save fails, and QEMU resumes the guest.
  *
  *	agent  arm            }         scan, copy        read    scan      read         collect
  *	pipe   [filler 32K]   [filler ------------------] [piece 1       ] [last piece]
  *	QEMU   runs           stop, save 32K, write sleeps│ save, write sleeps│ close, guest runs
  *
- * When has QEMU saved the last device? A scan after that moment and before the guest runs sees
- * every write to memory, so we must know the moment for certain. While QEMU's main thread sleeps,
- * /proc/PID/syscall shows its system call. We let each write through alone and whole. While a write
- * is held, the pipe holds all earlier bytes (FIONREAD) and none of its own, so we know at which
- * byte of the blob it starts; its iovec gives its size. A write looks like the last one if it is
- * shorter than QEMU's buffer or ends where the previous blob ended; then the caller scans. Once the
- * blob is whole we know whether it was the last one: the blob ends where that write ended. If not,
- * gate_finish() says so, and the caller scans and copies again.
+ * When has QEMU saved the last device? Saving may write to guest memory. Only a scan after the last
+ * device was saved, and before the guest runs, is sure to see all writes. So we must recognise this
+ * moment for certain:
+ *  - While QEMU's main thread sleeps, /proc/PID/syscall shows in which system call it sleeps.
+ *  - We let QEMU's writes through one at a time, each as a whole. While a write is held, the pipe
+ *    holds exactly what was written before it (FIONREAD), and no byte of this write. So we know at
+ *    which byte of the blob the write starts. The write's iovec tells its size.
+ *  - A write looks like the last one if it is shorter than QEMU's buffer or ends where the previous
+ *    save's blob ended. Then the caller scans.
+ *  - When QEMU has answered, we know how long the blob is. If it ends where the held write ended,
+ *    that write was the last one. If not, gate_finish() says so, and the caller scans and copies
+ *    again.
  *
- * gate_open() tries the gate once with nothing at stake. This finds a QEMU or a host where it does
- * not work (no right to open the pipe, another buffer size).
+ * gate_open() tries the gate once, before anything depends on it. So it finds out if the gate does
+ * not work with this QEMU or on this host (no right to open the pipe, another buffer size).
  *
- * Where: devstate.h owns one. Threads: as the qmp client it was opened with. While QEMU is held,
- * only its monitor's reader thread runs: if the agent hangs, QEMU hangs; if the agent is killed, it
- * does not.
+ * Where: devstate.h owns one. Threads: only the thread that uses the qmp client. While QEMU is
+ * held, only its monitor thread runs: if the agent hangs, QEMU hangs too; if the agent is killed,
+ * QEMU continues.
  */
 #ifndef VMM_GATE_H
 #define VMM_GATE_H
@@ -46,50 +50,54 @@
 
 struct gate;
 
-/* Make the pipe, hand it to QEMU (process @pid, main thread of the same number) and try it: one
- * pause of about 1.5 ms. @q is borrowed until gate_close(). Blobs over @max_bytes are refused. 0;
- * -ENOTSUP: not with this QEMU or on this host, the text says why; -ENOMEM; errors of
- * qmp_wait(). */
+/* Make the pipe, pass it to QEMU (process @pid, whose main thread has the same number) and try it,
+ * which pauses the guest for about 1.5 ms. @q is borrowed until gate_close(). Blobs over @max_bytes
+ * are refused.
+ * 0; -ENOTSUP: the gate does not work with this QEMU or on this host, *ret_error says why; -ENOMEM;
+ * errors of qmp_wait(). */
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
 	      struct error *ret_error) __attribute__((warn_unused_result));
 
-/* From now on, if the calling thread ends, QEMU is let go at once (letgo.h), until gate_abandon()
- * or gate_close(). A second call does nothing, nor does one without letgo_init(). Call it from the
- * thread that seals, outside of a pause. */
+/* Ensure that QEMU is released at once (letgo.h) if the calling thread ends. This lasts until
+ * gate_close(), or until gate_abandon() has to close the pipe. Does nothing if it was called
+ * before, or without letgo_init(). Call it from the thread that seals, outside of a pause. */
 void gate_guard(struct gate *g);
 
-/* Let QEMU go, even if it sleeps in a write, and free. Accepts NULL, returns NULL. */
+/* Release QEMU, even if it sleeps in a write, and free @g. Accepts NULL, returns NULL. */
 struct gate *gate_close(struct gate *g);
 
-/* Get ready while the guest runs: fill the pipe, arm the command. Does nothing if both are done
- * already. 0; -EIO: the pipe is not as we left it; errors of qmp_arm(). */
+/* Prepare the next pause while the guest runs: fill the pipe and arm the command. Does nothing if
+ * both are done already. 0; -EIO: the pipe is not as we left it; errors of qmp_arm(). */
 int gate_arm(struct gate *g) __attribute__((warn_unused_result));
 
-/* Begin the pause. Returns when the guest is stopped; QEMU then drains its disks and saves.
+/* Begin the pause. Returns when the guest is stopped. QEMU then completes pending disk I/O and
+ * saves the devices.
  * 0; -EREMOTEIO: QEMU refused (qmp_error()), the guest runs; -ETIMEDOUT; errors of qmp_send(). */
 int gate_stop(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
-/* Let QEMU's held write through, unless it looks like the last one. Never sleeps. Call it now and
- * then during other work. 1: QEMU is held in what looks like its last write; 0: it is still saving;
- * -EFBIG, -EPROTO, -ESRCH, other -errno: call gate_abandon(). */
+/* Let the write that holds QEMU through, unless it looks like the last one. Never sleeps. Call this
+ * now and then while you copy pages. 1: QEMU is held in what looks like its last write; 0: it is
+ * still saving; -EFBIG, -EPROTO, -ESRCH, other -errno: call gate_abandon(). */
 int gate_advance(struct gate *g) __attribute__((warn_unused_result));
 
-/* Call gate_advance() until it returns 1. 0: QEMU has written everything to guest memory: scan now.
- * -ECANCELED: QEMU passed its last write without being held; -ETIMEDOUT; errors of
- * gate_advance(). */
+/* Call gate_advance() until it returns 1. 0: QEMU has saved what looks like the last device: scan
+ * now.
+ * -ECANCELED: QEMU finished its last write without being held in it, and the guest runs;
+ * -ETIMEDOUT; errors of gate_advance(). */
 int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 /* Let the last write through, so that the guest runs. Waits for the answer and returns the blob,
  * borrowed until the next gate_stop().
- * 0; 1: it was not the last write, QEMU is held in another one: scan again and call this again;
+ * 0; 1: it was not the last write, and QEMU is now held in another one: scan again, then call
+ * gate_finish() again;
  * -ECANCELED: it was not the last write, and the guest runs; -EREMOTEIO, -ETIMEDOUT and others as
  * above. */
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* After an error between gate_stop() and gate_finish(): let everything through until QEMU has
- * answered, or take the pipe away from it after @timeout_ns; in both cases the guest runs as soon
- * as QEMU can. */
+/* Call this after an error between gate_stop() and gate_finish(). Lets all writes through until
+ * QEMU has answered; after @timeout_ns, closes the pipe instead, so that QEMU's write fails. In
+ * both cases QEMU resumes the guest as soon as it can. */
 void gate_abandon(struct gate *g, uint64_t timeout_ns);
 
 #endif

@@ -12,27 +12,27 @@
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
 
-/* QEMU's struct TimersState (system/timers-state.h); its fields have kept their places since
+/* QEMU's struct TimersState (system/timers-state.h), whose fields have had these offsets since QEMU
  * 5.1. */
 #define TIMERS_BYTES	96u
 #define TICKS_OFFSET	8u
 #define ENABLED_OFFSET	24u
 #define CLOCK_OFFSET	56u
 
-/* A section of the device state: u8 type, u32 id, str8 name, u32 instance, u32 version, its fields;
- * a footer, the next section, or a subsection follows. */
+/* A section of the device state consists of u8 type, u32 id, str8 name, u32 instance, u32 version,
+ * and its fields. A footer, the next section, or a subsection follows. */
 #define SECTION_FULL	   4u
 #define SECTION_SUBSECTION 5u
 #define SECTION_HEAD	   5u
-#define SECTION_FIELDS	   24u /* u64 ticks, 8 unused bytes, u64 clock */
+#define SECTION_FIELDS	   24u /* size of the fields: u64 ticks, 8 unused bytes, u64 clock */
 static const uint8_t timer_name[] = {5, 't', 'i', 'm', 'e', 'r', 0, 0, 0, 0, 0, 0, 0, 2};
 
 struct guestclock {
 	struct clock_rules rules;
 	pid_t pid;
-	uint64_t address; /* of timers_state */
-	struct clock_words saved; /* in the last device state */
-	size_t saved_at;  /* where its section was in the last device state; 0: not known */
+	uint64_t address; /* address of timers_state */
+	struct clock_words saved; /* the words in the last device state */
+	size_t saved_at;  /* offset of section `timer` in the last device state; 0: not known */
 };
 
 /* --- QEMU's memory */
@@ -53,9 +53,9 @@ static int read_words(const struct guestclock *clock, struct clock_words *ret_wo
 	return 0;
 }
 
-/* Write both words in one call. QEMU's main thread sleeps and no vCPU runs. If another thread of
- * QEMU reads the stopped guest's time meanwhile, it sees each word either old or new, since each is
- * 8 aligned bytes. */
+/* Write both words in one call, while QEMU's main thread sleeps and no vCPU runs. If another thread
+ * of QEMU reads the guest's time at the same moment, it sees either the old or the new value of
+ * each word, since a word is 8 aligned bytes. */
 static int write_words(const struct guestclock *clock, const struct clock_words *words)
 {
 	struct iovec local[2] = {{(void *)&words->ticks, 8}, {(void *)&words->clock, 8}};
@@ -70,7 +70,8 @@ static int write_words(const struct guestclock *clock, const struct clock_words 
 static bool is_kvm(struct qmp *q)
 {
 	json_t *answer = NULL;
-	bool is_on = true; /* if QEMU does not answer, assume on: then nothing is done */
+	/* if QEMU does not answer, assume KVM, so that the clock is left alone */
+	bool is_on = true;
 
 	if (qmp_execute(q, "query-kvm", NULL, COMMAND_TIMEOUT_NS, &answer) == 0)
 		is_on = json_is_true(json_object_get(answer, "enabled"));

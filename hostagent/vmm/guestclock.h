@@ -7,10 +7,10 @@
  *	timers_state (96 bytes, QEMU 7.2 to 10)   0     8              24         56
  *	                                          │ ... │ ticks' offset │ enabled │ ... │ clock's offset │ ...
  *
- * Where it does not work it is off and says why: KVM (its guests take their time from the processor
- * and from QEMU's kvmclock, which is in no exported symbol), -icount and record/replay (time is a
- * count of instructions), a QEMU without exported symbols, and clocks that fail the checks of
- * clock_rules.h.
+ * The correction turns itself off, and says why, in these cases: KVM (its guests take their time
+ * from the processor and from QEMU's kvmclock, which is in no exported symbol), -icount and
+ * record/replay (time is a count of instructions), a QEMU without exported symbols, and a clock
+ * that fails the checks of clock_rules.h.
  *
  * Where: the epoch engine. Threads: one at a time. Only guestclock_open() may block.
  */
@@ -27,8 +27,9 @@
 
 struct guestclock;
 
-/* Open the clock of the QEMU behind @q, process @pid. @is_wanted false: only count the lost time.
- * @step_max_ns: the longest jump. Sends QEMU one command. NULL: out of memory. */
+/* Open the clock of the QEMU behind @q, process @pid. If @is_wanted is false, the clock is never
+ * set and only the lost time is counted. @step_max_ns: the largest step forward. Sends QEMU one
+ * command. NULL: out of memory. */
 struct guestclock *guestclock_open(struct qmp *q, pid_t pid, bool is_wanted, uint64_t step_max_ns);
 struct guestclock *guestclock_close(struct guestclock *clock); /* accepts NULL, returns NULL */
 
@@ -42,28 +43,32 @@ void guestclock_stopped(struct guestclock *clock, uint64_t sent_ns, uint64_t see
 /* Call after the pause, which took @paused_ns. */
 void guestclock_resumed(struct guestclock *clock, uint64_t paused_ns);
 
-/* Call with the device state that was saved in that pause. */
+/* Call after that with the device state that was saved in the pause. */
 void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size);
 
-/* For a standby that resumes from the last saved state: the words in that state, and what the
- * guest's words should be when the host's clock says @at_ns. False: not known. */
+/* Compute what a standby needs that resumes the guest from the last saved state: the words in that
+ * state (*ret_saved), and what the guest's words should be when this host's clock says @at_ns
+ * (*ret_wanted). False: not known. */
 bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns,
 			 struct clock_words *ret_saved, struct clock_words *ret_wanted,
 			 uint64_t *ret_ticks_per_s);
 
-/* The state of the correction, and the lost time. Borrowed; valid until guestclock_close(). */
+/* Returns the state of the correction and the lost time. Borrowed; valid until
+ * guestclock_close(). */
 const struct clock_rules *guestclock_rules(const struct guestclock *clock);
 
-/* Find section `timer` in the device state @blob, first at *inout_at (where it was last time; 0:
- * unknown). 0: *ret_words has its words (is_running is false), *inout_at its place; -ENOENT: none;
- * -EEXIST: more than one; -ENOTSUP: its time is a count of instructions (-icount). */
+/* Find section `timer` in the device state @blob. Looks first at *inout_at, its offset in the
+ * previous blob (0: unknown).
+ * 0: *ret_words has its words (is_running is false), *inout_at its offset; -ENOENT: none;
+ * -EEXIST: more than one; -ENOTSUP: the guest's time is a count of instructions (-icount). */
 int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
 		     struct clock_words *ret_words) __attribute__((warn_unused_result));
 
-/* Set the clock of a QEMU (process @pid) that has loaded @blob and not begun to run. Its words must
- * equal those in @saved and in the blob; they are then set to @wanted, as clock_step() says. 0:
- * *ret_step_ns is the size of the step; -ENOENT, -EMSGSIZE: QEMU's words were not found; -ESTALE:
- * they differ; -EBUSY: the guest runs; -EFAULT: they cannot be read or written. */
+/* Set the clock of a QEMU (process @pid) that has loaded @blob and has not yet started the guest.
+ * QEMU's words must equal both @saved and the words in @blob. They are then set to @wanted, limited
+ * as by clock_step(). 0: *ret_step_ns is the size of the step; -ENOENT, -EMSGSIZE: QEMU's words
+ * were not found; -ESTALE: they differ; -EBUSY: the guest runs; -EFAULT: they cannot be read or
+ * written. */
 int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,
 		       const struct clock_words *wanted, uint64_t step_max_ns, uint64_t ticks_per_s,
 		       uint64_t *ret_step_ns) __attribute__((warn_unused_result));

@@ -16,7 +16,8 @@
 #include "base/fd.h"
 #include "base/error.h"
 
-/* Limits on pieces per call and bytes per piece: the total stays far under the kernel's 2 GiB. */
+/* Limits on the pieces per call and the bytes per piece, so that a call stays far below the
+ * kernel's limit of 2 GiB. */
 #define PIECES_MAX	512u
 #define PIECE_BYTES_MAX ((size_t)1 << 20)
 static_assert(PIECES_MAX <= IOV_MAX, "the kernel takes no more");
@@ -24,7 +25,7 @@ static_assert(PIECES_MAX <= IOV_MAX, "the kernel takes no more");
 struct guestmem {
 	pid_t pid;
 	struct vmm_block blocks[VMM_BLOCKS_MAX];
-	const uint8_t *mapped[VMM_BLOCKS_MAX]; /* our mapping of the block, or NULL */
+	const uint8_t *mapped[VMM_BLOCKS_MAX]; /* our mapping of each block, or NULL */
 	uint32_t n_blocks;
 };
 
@@ -35,7 +36,7 @@ struct mapping {
 	bool is_shared;
 };
 
-/* The direction of a transfer: process_vm_readv or process_vm_writev, which have the same
+/* A function that transfers memory: process_vm_readv or process_vm_writev, which have the same
  * signature. */
 typedef ssize_t (*transfer_fn)(pid_t pid, const struct iovec *local, unsigned long n_local,
 			       const struct iovec *remote, unsigned long n_remote,
@@ -53,8 +54,8 @@ static bool parse_mapping(const char *line, struct mapping *ret)
 	return true;
 }
 
-/* Do the mappings that cover @block show one shared file without gaps? 1: yes, and *ret_first is
- * the first mapping; 0: no; -EINVAL: part of the block is not mapped at all. */
+/* Do all mappings that cover @block map the same shared file, contiguously? 1: yes, and *ret_first
+ * is the first of these mappings; 0: no; -EINVAL: part of the block is not mapped at all. */
 static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *ret_first)
 {
 	AUTO_FREE char *line = NULL;
@@ -83,7 +84,8 @@ static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *
 	return is_one_file;
 }
 
-/* Map the file behind @block in this process; NULL: impossible (process_vm_readv is then used). */
+/* Map the file behind @block into this process. NULL: this is not possible, and process_vm_readv
+ * will be used. */
 static const uint8_t *map_file(pid_t pid, const struct vmm_block *block, const struct mapping *m)
 {
 	uint64_t offset = m->offset + (block->hva - m->start);
@@ -94,7 +96,7 @@ static const uint8_t *map_file(pid_t pid, const struct vmm_block *block, const s
 	(void)snprintf(path, sizeof(path), "/proc/%d/map_files/%" PRIx64 "-%" PRIx64, pid, m->start,
 		       m->end);
 	AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-	/* Reading past the end of a file is a SIGBUS, not an error. */
+	/* Check the file's size: reading a mapping past the end of its file causes a SIGBUS. */
 	if (fd < 0 || fstat(fd, &st) < 0 || (uint64_t)st.st_size < offset + block->size_bytes)
 		return NULL;
 	at = mmap(NULL, block->size_bytes, PROT_READ, MAP_SHARED, fd, (off_t)offset);
@@ -128,7 +130,8 @@ static int map_blocks(struct guestmem *m, struct error *ret_error)
 	return r < 0 ? r : 0;
 }
 
-/* May we read the process's memory at all? Find out now, not at the first epoch. */
+/* Test whether we may read the process's memory, so that an error shows now and not at the first
+ * epoch. */
 static int try_read(const struct guestmem *m, struct error *ret_error)
 {
 	struct page_range first = {m->blocks[0].first_page, 1};
@@ -201,7 +204,8 @@ static int find_block(const struct guestmem *m, const struct page_range *range)
 	return -EINVAL;
 }
 
-/* Transfer all pieces; the kernel may stop half-way at a page that it cannot reach. */
+/* Transfer all pieces. The kernel may transfer only some of them in one call, so call it until all
+ * are transferred or it makes no progress. */
 static int transfer_pieces(pid_t pid, transfer_fn transfer, uint8_t *local_at, struct iovec *pieces,
 			   unsigned long n_pieces, size_t size)
 {
@@ -228,14 +232,14 @@ static int transfer_pieces(pid_t pid, transfer_fn transfer, uint8_t *local_at, s
 	return 0;
 }
 
-/* Collects pieces until there are enough for one call. */
+/* Pieces that are collected until there are enough for one call. */
 struct batch {
 	const struct guestmem *mem;
 	transfer_fn transfer;
 	struct iovec pieces[PIECES_MAX];
 	unsigned long n_pieces;
-	uint8_t *at; /* local memory of the first piece */
-	size_t size; /* of all pieces */
+	uint8_t *at; /* local memory for the first piece */
+	size_t size; /* bytes in all pieces together */
 };
 
 static int flush(struct batch *b)
@@ -267,8 +271,8 @@ static int add(struct batch *b, uint64_t address, size_t size)
 	return 0;
 }
 
-/* A read (@is_read) copies mapped blocks from our mapping; a write always goes through the
- * process. */
+/* Read or write (as @is_read says) the pages of @ranges. A read copies mapped blocks from our
+ * mapping; a write always uses process_vm_writev(). */
 static int transfer_ranges(const struct guestmem *m, const struct page_range *ranges,
 			   uint32_t n_ranges, uint8_t *pages, bool is_read)
 {

@@ -1,11 +1,11 @@
-/* guestmem.h - read and write the pages of a QEMU process.
+/* guestmem.h - reads and writes the pages of a QEMU process.
  *
- * Why: copying the dirty pages out of the stopped guest is most of a pause. A block that is a
- * shared file (memory-backend-memfd, -file with share=on, hugetlbfs) is mapped here and read by
- * memcpy; any other is read by process_vm_readv in batches.
+ * Why: most of a pause is spent on copying the dirty pages out of the stopped guest. A block that
+ * is a shared file (memory-backend-memfd, -file with share=on, hugetlbfs) is mapped into the agent
+ * and read by memcpy. Any other block is read by process_vm_readv in batches.
  *
- * Where: epoch engine (read), standby (write of ROM blocks at promotion).
- * Threads: after open, reads and writes may run in several threads at once (no state changes).
+ * Where: epoch engine (read), standby (write of ROM blocks at promotion). Threads: after open,
+ * reads and writes may run in several threads at once (they do not change struct guestmem).
  */
 #ifndef VMM_GUESTMEM_H
 #define VMM_GUESTMEM_H
@@ -26,20 +26,21 @@ int guestmem_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 		  struct guestmem **ret_mem, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Accepts NULL, returns NULL. */
+/* Unmap the blocks and free @m. Accepts NULL, returns NULL. */
 struct guestmem *guestmem_close(struct guestmem *m);
 
-/* Whether block @index is read through a mapping (true) or by process_vm_readv (false). */
+/* Returns whether block @index is read through a mapping (true) or by process_vm_readv (false). */
 bool guestmem_is_mapped(const struct guestmem *m, uint32_t index);
 
 /* Copy the pages of @ranges, in their order and without gaps, to @ret_pages (VMM_PAGE_BYTES for
  * each page). A range may not cross blocks. Does not allocate. 0; -EINVAL: a range is outside of
- * the blocks; -ESRCH: the process is gone; -EFAULT: the memory is no longer mapped there. On error
- * @ret_pages is undefined. */
+ * the blocks; -ESRCH: the process is gone; -EFAULT: QEMU no longer has memory mapped at a block's
+ * address. On error @ret_pages is undefined. */
 int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		  uint8_t *ret_pages) __attribute__((warn_unused_result));
 
-/* The reverse: write @pages, in the same layout, to the process. Errors as guestmem_read(). */
+/* Write @pages to the process: the reverse of guestmem_read(), with the same layout. Errors as
+ * guestmem_read(). */
 int guestmem_write(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		   const uint8_t *pages) __attribute__((warn_unused_result));
 

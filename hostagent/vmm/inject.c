@@ -28,17 +28,22 @@
 #define VDSO_BYTES_MAX	 ((size_t)256 << 10)
 #define USER_CS_64	 0x33
 #define KERNEL_SIGSET_SIZE 8u
-#define SYSCALL_STOP	 (SIGTRAP | 0x80) /* PTRACE_O_TRACESYSGOOD */
-/* How often the tracer polls before it sleeps: a stop usually arrives within some microseconds. */
+#define SYSCALL_STOP	 (SIGTRAP | 0x80) /* stop signal of a system call with
+					   * PTRACE_O_TRACESYSGOOD */
+/* How often the tracer polls without sleeping. A stop usually arrives within some microseconds. */
 #define YIELDS_BEFORE_NAP 64
 
-/* One injection; lives on the stack of inject_userfaultfd(), used by the tracer thread. */
+/* The state of one injection. It lives on the stack of inject_userfaultfd(); the tracer thread uses
+ * it. */
 struct injection {
 	pid_t pid;
-	uint64_t deadline_ns; /* for the process to stop; once our call runs we always finish it */
+	/* time by which the process must have stopped; once our system call runs, we wait for its
+	 * end without limit */
+	uint64_t deadline_ns;
 	int pidfd;
-	bool has_seccomp;     /* the process has a seccomp filter that may kill it for our call */
-	uint64_t syscall_at;  /* address of a `syscall` instruction in its vDSO */
+	/* the process has a seccomp filter, which may kill it because of our call */
+	bool has_seccomp;
+	uint64_t syscall_at;  /* address of a `syscall` instruction in the process's vDSO */
 	struct user_regs_struct saved_regs;
 	uint64_t saved_sigmask;
 	int result; /* 0 or -errno */
@@ -136,8 +141,9 @@ static int find_syscall(struct injection *in)
 	return 0;
 }
 
-/* Wait for a trace stop. The kernel has no timed wait for it, and SIGCHLD belongs to the daemon, so
- * poll: first without a sleep, then with sleeps between. @deadline_ns UINT64_MAX: for ever. */
+/* Wait for a trace stop. The kernel has no wait with a timeout for this, and SIGCHLD belongs to the
+ * daemon. So poll: first without sleeping, then with short sleeps. @deadline_ns UINT64_MAX: wait
+ * without limit. */
 static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 {
 	const struct timespec nap = {.tv_nsec = 20000};
@@ -158,8 +164,8 @@ static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 	}
 }
 
-/* Wait for the stop we asked for: @event is PTRACE_EVENT_STOP, or 0 for a system call's entry or
- * exit. If a signal stops the thread first, pass the signal on and continue the thread with
+/* Wait for the stop that we asked for: @event is PTRACE_EVENT_STOP, or 0 for a system call's entry
+ * or exit. If a signal stops the thread first, pass the signal on and continue the thread with
  * @request. */
 static int wait_stop(pid_t pid, int event, int request, uint64_t deadline_ns)
 {
@@ -174,7 +180,8 @@ static int wait_stop(pid_t pid, int event, int request, uint64_t deadline_ns)
 		signal = WSTOPSIG(status);
 		if (status >> 16 == event && (event != 0 || signal == SYSCALL_STOP))
 			return 0;
-		/* Only a signal-delivery stop has a signal to pass on. */
+		/* Pass on a signal only if this is a signal-delivery stop; other stops have
+		 * none. */
 		if (status >> 16 != 0 || signal == SYSCALL_STOP)
 			signal = 0;
 		r = (int)trace(request, pid, 0, (uintptr_t)signal);
@@ -192,10 +199,11 @@ static int remote_call(const struct injection *in, long number, uint64_t argumen
 
 	regs.rip = in->syscall_at;
 	regs.rax = (uint64_t)number;
-	regs.orig_rax = UINT64_MAX; /* "not in a call", so that the kernel restarts nothing */
+	/* means "not in a system call", so that the kernel does not restart one */
+	regs.orig_rax = UINT64_MAX;
 	regs.rdi = argument;
 	r = (int)trace(PTRACE_SETREGS, in->pid, 0, (uintptr_t)&regs);
-	for (int i = 0; r == 0 && i < 2; i++) { /* entry, exit */
+	for (int i = 0; r == 0 && i < 2; i++) { /* run to the call's entry, then to its exit */
 		r = (int)trace(PTRACE_SYSCALL, in->pid, 0, 0);
 		if (r == 0)
 			r = wait_stop(in->pid, 0, PTRACE_SYSCALL, UINT64_MAX);
@@ -223,7 +231,8 @@ static int fetch_fd(struct injection *in)
 						      : "");
 	in->fd = (int)syscall(SYS_pidfd_getfd, in->pidfd, (int)remote_fd, 0);
 	r = in->fd < 0 ? -errno : 0;
-	/* If it stayed open in QEMU, the memory would stay protected after our death. */
+	/* Close QEMU's descriptor. If it stayed open, QEMU's memory would stay protected after our
+	 * death. */
 	close_r = remote_call(in, SYS_close, (uint64_t)remote_fd, &closed);
 	if (r == 0 && close_r < 0)
 		r = close_r;
@@ -236,8 +245,9 @@ static int fetch_fd(struct injection *in)
 	return 0;
 }
 
-/* Restore the registers. Do it in a stop from which the kernel still restarts an interrupted system
- * call: that is the trap of PTRACE_INTERRUPT, not a system call's exit. */
+/* Restore the registers. If our stop interrupted a system call, the kernel must restart that call.
+ * It does so after the stop of PTRACE_INTERRUPT, but not after a system call's exit, so enter such
+ * a stop first. */
 static int restore(struct injection *in)
 {
 	int r = (int)trace(PTRACE_INTERRUPT, in->pid, 0, 0);
@@ -256,7 +266,7 @@ static int restore(struct injection *in)
 	return 0;
 }
 
-/* With the thread stopped: do the work, then restore it. */
+/* Make the userfaultfd while the thread is stopped, then restore the thread. */
 static int run_stopped(struct injection *in)
 {
 	uint64_t all_signals = UINT64_MAX;
@@ -320,8 +330,8 @@ static int seize(struct injection *in)
 	return 0;
 }
 
-/* Runs in a thread of its own: when the tracing thread ends, the kernel ends the trace, even if the
- * tracee never stopped and so could not be detached. */
+/* Runs the injection in a thread of its own. When the tracing thread ends, the kernel ends the
+ * trace, even if the traced thread never stopped and so could not be detached. */
 static void *tracer_thread(void *arg)
 {
 	struct injection *in = arg;
@@ -330,7 +340,7 @@ static void *tracer_thread(void *arg)
 	if (in->result < 0)
 		return NULL;
 	in->result = run_stopped(in);
-	(void)trace(PTRACE_DETACH, in->pid, 0, 0); /* fails only for a process that is gone */
+	(void)trace(PTRACE_DETACH, in->pid, 0, 0); /* fails only if the process is gone */
 	return NULL;
 }
 
@@ -357,7 +367,7 @@ int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct error
 	r = pthread_create(&thread, NULL, tracer_thread, &in);
 	if (r != 0)
 		return error_set(ret_error, -r, "cannot start a thread: %s", strerror(r));
-	(void)pthread_join(thread, NULL); /* fails only for a thread that is not ours */
+	(void)pthread_join(thread, NULL); /* cannot fail for a thread that we created */
 	if (in.result == 0)
 		*ret_fd = in.fd;
 	return in.result;

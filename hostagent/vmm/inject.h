@@ -1,21 +1,21 @@
-/* inject.h - makes a userfaultfd inside another process and takes it over.
+/* inject.h - creates a userfaultfd inside another process and gets a copy of the descriptor.
  *
  * Why: only a process itself can make a userfaultfd for its memory, and we may not change QEMU. So
- * we stop one of its threads with ptrace for well under a millisecond, make it run one
- * userfaultfd(2), and let it go on as if nothing had happened. pidfd_getfd(2) copies the descriptor
- * to us.
+ * we stop one of QEMU's threads with ptrace for well under a millisecond, make it run one
+ * userfaultfd(2), and resume it as if nothing had happened. pidfd_getfd(2) copies the descriptor to
+ * us.
  *
  *	SEIZE ─ INTERRUPT ─ save registers ─ userfaultfd ─ pidfd_getfd ─ close ─ restore ─ DETACH
  *
  * We use the main thread (tid == pid). If it was blocked in a system call, the kernel restarts that
  * call, as after a signal without handler. If we die in the middle, the kernel detaches, and the
- * thread goes on with wrong registers. So this window holds only the two calls, and all signals are
- * blocked in it.
+ * thread continues with wrong registers. So we do as little as possible in that time (two system
+ * calls), and block all signals during it.
  *
- * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). Not needed: any right or setting
- * in QEMU's own process, because UFFD_USER_MODE_ONLY is always allowed, and in WP_ASYNC mode the
- * kernel resolves its own writes too. Threads: any. The calling thread must not itself wait for
- * children of this pid. x86-64 only.
+ * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). QEMU's own process needs no
+ * right or setting: UFFD_USER_MODE_ONLY is always allowed, and in WP_ASYNC mode the kernel resolves
+ * faults by its own writes too.
+ * Threads: any. The calling thread must not itself wait for children of this pid. x86-64 only.
  */
 #ifndef VMM_INJECT_H
 #define VMM_INJECT_H
@@ -26,10 +26,10 @@
 #include "base/error.h"
 #include "vmm/page_range.h"
 
-/* Make a userfaultfd in @pid; *ret_fd (CLOEXEC, non-blocking) is the caller's. Blocks up to
- * @timeout_ns. The process is left as it was, also on every error.
- * 0; -ESRCH: no such process; -EPERM: no right to trace it (the text says what lacks); -EBUSY: it
- * is traced already (the text names the tracer); -ETIMEDOUT: the thread did not stop
+/* Create a userfaultfd in @pid. *ret_fd (CLOEXEC, non-blocking) then belongs to the caller. Blocks
+ * up to @timeout_ns. The process is left as it was, even on error.
+ * 0; -ESRCH: no such process; -EPERM: no right to trace it (*ret_error says what is missing);
+ * -EBUSY: it is traced already (*ret_error names the tracer); -ETIMEDOUT: the thread did not stop
  * (uninterruptible sleep); -ENOSYS: the kernel has no userfaultfd; -ENOTSUP: 32-bit process, no
  * vDSO; other -errno of the steps. *ret_error has the text. */
 int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct error *ret_error)

@@ -46,7 +46,7 @@ static int odd_answer(struct inspection *in, const char *command)
 	return error_set(in->error, -EPROTO, "QEMU's answer to %s is not understood", command);
 }
 
-/* Read a QOM property; *ret_value is the caller's. 1; 0: there is no such property; -errno. */
+/* Read a QOM property. 1: the caller owns *ret_value; 0: there is no such property; -errno. */
 static int get_property(struct inspection *in, const char *path, const char *property,
 			json_t **ret_value)
 {
@@ -62,7 +62,7 @@ static int get_property(struct inspection *in, const char *path, const char *pro
 	return 1;
 }
 
-/* Copy a text, cut at @size; NULL counts as "". */
+/* Copy the text @from, cut to @size bytes with its NUL. NULL counts as "". */
 static void copy_text(char *to, size_t size, const char *from)
 {
 	size_t n = from ? strnlen(from, size - 1) : 0;
@@ -89,7 +89,7 @@ static int step_version(struct inspection *in)
 	return 0;
 }
 
-/* "pc-i440fx-7.2-machine" -> "pc-i440fx-7.2" */
+/* Get the machine's versioned name: "pc-i440fx-7.2" from "pc-i440fx-7.2-machine". */
 static int step_machine(struct inspection *in)
 {
 	AUTO(json_decref) json_t *type = NULL;
@@ -118,8 +118,8 @@ static int step_status(struct inspection *in)
 	return 0;
 }
 
-/* Find QEMU's process by one of its threads. The socket's peer may be another process: a manager
- * (libvirt) that made the socket and passed it to QEMU. */
+/* Find QEMU's process from one of its threads. The monitor socket's peer may be another process: a
+ * manager (libvirt) that made the socket and passed it to QEMU. */
 static pid_t process_of_thread(long long tid)
 {
 	AUTO_FREE char *status = NULL;
@@ -152,8 +152,8 @@ static int step_cpus(struct inspection *in)
 	return 0;
 }
 
-/* Check QEMU's reasons why "this VM cannot be migrated": then its device state cannot be saved
- * either. */
+/* Check whether QEMU has reasons why this VM cannot be migrated. If it has, the device state cannot
+ * be saved either. */
 static int step_blockers(struct inspection *in)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -170,7 +170,7 @@ static int step_blockers(struct inspection *in)
 	return 0;
 }
 
-/* Get the id of the machine's memory backend: "/objects/pc.ram" -> "pc.ram". */
+/* Get the id of the machine's memory backend: "pc.ram" from "/objects/pc.ram". */
 static int main_memory_id(struct inspection *in, char *ret_id, size_t size)
 {
 	AUTO(json_decref) json_t *backend = NULL;
@@ -273,7 +273,8 @@ static int step_blocks(struct inspection *in)
 		r = check_blocks(in, rams, n_rams, main_memory);
 	if (r == 0)
 		r = query_text(in, "info mtree -f", &mtree);
-	/* RAM first: QEMU lists blocks by size, but our protocol fixes the order of the table. */
+	/* Add RAM first: our protocol fixes the order of the table, while QEMU lists blocks by
+	 * size. */
 	if (r == 0)
 		r = add_blocks(in, mtree, rams, n_rams, main_memory, INSPECT_REPLICATE_RAM,
 			       VMM_BLOCK_RAM);
@@ -304,9 +305,10 @@ static int step_netdevs(struct inspection *in)
 	return 0;
 }
 
-/* With offloads, only the host's stack can finish a frame that leaves the guest: we could not hold,
- * mirror and send it whole. Properties that a QEMU version or a NIC model lacks are skipped;
- * host_ecn and guest_ecn mean nothing without tso. */
+/* Refuse a NIC with offloads: frames then leave the guest unfinished (without checksum, or too
+ * long), and only the host's network stack can complete them. We must hold, mirror and send
+ * complete frames. Properties that a QEMU version or a NIC model does not have are skipped;
+ * host_ecn and guest_ecn have no effect without tso. */
 static int check_offloads(struct inspection *in, const struct vmm_nic *nic)
 {
 	static const char *const properties[] = {
@@ -359,7 +361,8 @@ static int add_nic(struct inspection *in, const char *path, const char *type, co
 	return r;
 }
 
-/* Devices that write guest memory without QEMU's page tables, or keep state outside of QEMU. */
+/* Refuse devices that write guest memory without using QEMU's page tables, or keep state outside of
+ * QEMU. */
 static int check_device_type(struct inspection *in, const char *path, const char *type)
 {
 	static const char *const foreign[] = {"vfio-", "vhost-user-", "vhost-vdpa-", "vhost-vsock",
@@ -375,7 +378,7 @@ static int check_device_type(struct inspection *in, const char *path, const char
 	return 0;
 }
 
-/* Check @child, an entry of qom-list: a device or something else. */
+/* Check @child, an entry of qom-list, which may be a device or something else. */
 static int look_at_child(struct inspection *in, const char *parent, const json_t *child)
 {
 	AUTO(json_decref) json_t *netdev = NULL;
@@ -386,7 +389,8 @@ static int look_at_child(struct inspection *in, const char *parent, const json_t
 
 	if (!name || !type || sscanf(type, "child<%63[^>]>", device) != 1)
 		return 0;
-	/* Of the objects that the machine made by itself, only "device[N]" are devices. */
+	/* /machine/unattached has the objects that the machine made by itself. Only those named
+	 * "device[N]" are devices. */
 	if (strcmp(parent, "/machine/unattached") == 0 && strncmp(name, "device[", 7) != 0)
 		return 0;
 	(void)snprintf(path, sizeof(path), "%s/%s", parent, name);
@@ -417,7 +421,8 @@ static int step_devices(struct inspection *in)
 	return 0;
 }
 
-/* Read the current MAC addresses: a guest may change the one from the command line. */
+/* Read the current MAC addresses, since a guest may change the address given on the command
+ * line. */
 static int step_macs(struct inspection *in)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -425,7 +430,7 @@ static int step_macs(struct inspection *in)
 	int r = qmp_execute(in->qmp, "query-rx-filter", NULL, QUERY_TIMEOUT_NS, &answer);
 
 	if (r == -EREMOTEIO)
-		return 0; /* no NIC that keeps a filter */
+		return 0; /* no NIC has a receive filter */
 	if (r < 0)
 		return error_set(in->error, r, "QEMU: query-rx-filter: %s", qmp_error(in->qmp));
 	n = json_array_size(answer);
@@ -436,7 +441,8 @@ static int step_macs(struct inspection *in)
 				&mac) < 0)
 			return odd_answer(in, "query-rx-filter");
 		for (uint32_t k = 0; k < in->info.n_nics; k++)
-			/* A device without id has a name of its own here. */
+			/* For a device without id, query-rx-filter has another name than ours. So
+			 * if both lists have one NIC only, it is this NIC. */
 			if ((strcmp(in->info.nics[k].name, name) == 0 ||
 			     (n == 1 && in->info.n_nics == 1)) &&
 			    inspect_parse_mac(mac, in->info.nics[k].mac) < 0)

@@ -11,8 +11,8 @@
 
 #define LINE_MAX_BYTES 512u
 
-/* Copy the line at @text to @ret_line (cut). Returns the start of the next one, or NULL at the
- * end. */
+/* Copy the line at @text to @ret_line; a long line is cut. Returns the start of the next line, or
+ * NULL at the end of the text. */
 static const char *next_line(const char *text, char ret_line[LINE_MAX_BYTES])
 {
 	size_t size;
@@ -38,7 +38,7 @@ int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_block
 
 		if (strstr(line, "Block Name") || line[strspn(line, " ")] == '\0')
 			continue;
-		/* A block without a name: memory of an -object that no device uses yet. */
+		/* A block without a name is the memory of an -object that no device uses yet. */
 		if (sscanf(line, " %u %7s 0x%*x 0x%" SCNx64, &page_size, unit, &b.used_bytes) == 3)
 			strcpy(b.name, INSPECT_UNNAMED);
 		else if (sscanf(line, "%127s %u %7s 0x%*x 0x%" SCNx64, b.name, &page_size, unit,
@@ -88,7 +88,7 @@ int inspect_parse_guest_addr(const char *text, const char *name, uint64_t *ret_a
 			continue;
 		n = sscanf(line, " %" SCNx64 "-%*x (prio %*d, %*[^)]): %127s %31s", &start, found,
 			   at);
-		/* "NAME @OFFSET" is a later part of the block. */
+		/* A line with "NAME @OFFSET" maps a later part of the block. */
 		if (n < 2 || strcmp(found, name) != 0 || (n == 3 && at[0] == '@'))
 			continue;
 		*ret_addr = start;
@@ -97,28 +97,31 @@ int inspect_parse_guest_addr(const char *text, const char *name, uint64_t *ret_a
 	return -ENOENT;
 }
 
-/* What we know of QEMU's RAM blocks; patterns as in fnmatch(3), first match wins. */
+/* What to do with QEMU's RAM blocks. Patterns are as in fnmatch(3); the first match counts. */
 static const struct {
 	const char *pattern;
 	enum inspect_use use;
 	const char *hint;
 } uses[] = {
-	/* Firmware image. At reset QEMU copies it into place once and then frees its copy; a
-	 * machine that starts with -incoming skips that and expects migration to fill it
-	 * (rom_reset). So a guest that reboots after a failover would find an empty BIOS. */
+	/* The firmware image. At the first reset QEMU copies the image into this block and frees
+	 * its own copy. A machine that starts with -incoming does not do this and expects the
+	 * migration to fill the block (rom_reset). If we did not replicate it, a guest that reboots
+	 * after a failover would find an empty BIOS. */
 	{"pc.bios", INSPECT_REPLICATE_ROM, NULL},
-	/* Read-only to the guest and empty on a machine with fw_cfg: option ROMs reach the guest as
-	 * fw_cfg files or PCI ROM BARs, and SeaBIOS copies them to shadow RAM, which is pc.ram. */
+	/* Read-only to the guest, and empty on a machine with fw_cfg: option ROMs then reach the
+	 * guest as fw_cfg files or PCI ROM BARs, and SeaBIOS copies them to shadow RAM, which is
+	 * part of pc.ram. */
 	{"pc.rom", INSPECT_SKIP, NULL},
-	/* fw_cfg files that may change size (ACPI tables): filled at start, not at reset, from the
-	 * machine's configuration, which is the same on the standby; built anew when a booting
-	 * guest reads them. */
+	/* fw_cfg files that may change size (ACPI tables). QEMU fills them at its start (not at a
+	 * reset) from the machine's configuration, which is the same on the standby, and builds
+	 * them anew when a booting guest reads them. */
 	{"/rom@etc/*", INSPECT_SKIP, NULL},
-	/* PCI option ROMs, "DDDD:BB:DD.F/NAME.rom": read-only to the guest, loaded when the device
-	 * is made. */
+	/* PCI option ROMs, "DDDD:BB:DD.F/NAME.rom". They are read-only to the guest, and QEMU loads
+	 * them when it makes the device. */
 	{"*:*.?/*.rom", INSPECT_SKIP, NULL},
 
-	/* A device plugged later would make this guest memory, without a check. */
+	/* Refused, because a device that is plugged later would turn this block into guest memory,
+	 * and we would not check it then. */
 	{INSPECT_UNNAMED, INSPECT_REFUSE,
 	 "it belongs to a memory backend that no device uses: remove that"
 	 " (object-del)"},
@@ -139,7 +142,7 @@ enum inspect_use inspect_classify(const char *name, const char *main_memory, con
 	const char *objects = "/objects/";
 
 	*ret_hint = NULL;
-	/* Machines before 4.0 name the block by the backend's whole path. */
+	/* Machine types before 4.0 use the backend's whole path as the block's name. */
 	if (strncmp(name, objects, strlen(objects)) == 0 &&
 	    strcmp(name + strlen(objects), main_memory) == 0)
 		return INSPECT_REPLICATE_RAM;

@@ -1,8 +1,9 @@
 /* inspect_parse.h - parses texts of QEMU's human monitor, and classifies RAM blocks.
  *
- * Why: only HMP tells what inspect.c must know, and its texts are made for people. Each has a
- * strict parser that refuses what it does not know instead of skipping it. Pure: text in, structs
- * out. Where: inspect.c and its tests only. Threads: any.
+ * Why: inspect.c needs facts that only the human monitor (HMP) shows, as text for human readers.
+ * Each kind of text has a strict parser that refuses a line that it does not know instead of
+ * skipping it. Pure: text in, structs out.
+ * Where: inspect.c and its tests only. Threads: any.
  */
 #ifndef VMM_INSPECT_PARSE_H
 #define VMM_INSPECT_PARSE_H
@@ -24,7 +25,9 @@ struct inspect_ramblock {
 
 enum inspect_use {
 	INSPECT_REPLICATE_RAM = 1, /* main memory */
-	INSPECT_REPLICATE_ROM, /* exists only in the running machine; an incoming one lacks it */
+	/* firmware that only the running machine has; QEMU started with -incoming leaves it
+	 * empty */
+	INSPECT_REPLICATE_ROM,
 	INSPECT_SKIP,	       /* the standby's QEMU loads the same content by itself */
 	INSPECT_REFUSE,	       /* guest state that this release does not replicate */
 };
@@ -35,8 +38,9 @@ int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_block
 			    uint32_t *ret_n_blocks, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Parse `gpa2hva`: "Host virtual address for 0x0 (pc.ram) is 0x7f...": @name must be the block's.
- * 0; -ENOENT: no RAM there; -EPROTO: not understood, or another block is there. */
+/* Parse the answer to `gpa2hva`, such as "Host virtual address for 0x0 (pc.ram) is 0x7f...". The
+ * block that it names must be @name. 0; -ENOENT: there is no RAM at that guest address; -EPROTO:
+ * not understood, or another block is at that address. */
 int inspect_parse_hva(const char *text, const char *name, uint64_t *ret_hva)
 	__attribute__((warn_unused_result));
 
@@ -52,8 +56,8 @@ enum inspect_use inspect_classify(const char *name, const char *main_memory, con
 /* Parse "52:54:00:12:34:56". 0 or -EINVAL. */
 int inspect_parse_mac(const char *text, uint8_t ret_mac[6]) __attribute__((warn_unused_result));
 
-/* Find a back end in `info network` that writes guest RAM from another process: "vhost-user",
- * "vhost-vdpa", or NULL. Static text. */
+/* Find a back end in `info network` that lets another process write to guest RAM. Returns
+ * "vhost-user" or "vhost-vdpa" (static text), or NULL if there is none. */
 const char *inspect_foreign_netdev(const char *text);
 
 #endif

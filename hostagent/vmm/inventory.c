@@ -18,7 +18,7 @@ static int add(struct vmm_inventory *inventory, enum vmm_item_kind kind, const c
 
 	(void)snprintf(item.name, sizeof(item.name), "%.*s", (int)sizeof(item.name) - 1,
 		       name); /* a long name is cut */
-	/* All queues of one card have the same name. */
+	/* All queues of one card have the same name: add the card only once. */
 	for (uint32_t i = 0; kind == VMM_ITEM_NET && i < inventory->n; i++)
 		if (inventory->items[i].kind == kind &&
 		    strcmp(inventory->items[i].name, item.name) == 0)
@@ -43,7 +43,7 @@ int vmm_inventory_add_devices(struct vmm_inventory *inventory, const json_t *qom
 		if (!name || !type)
 			return -EPROTO;
 		if (sscanf(type, "child<%63[^>]>", device) != 1)
-			continue; /* the list's own "type" */
+			continue; /* skip the list's own property "type" */
 		(void)snprintf(text, sizeof(text), "%s (%s)", name, device);
 		r = add(inventory, VMM_ITEM_DEVICE, text);
 	}
@@ -55,8 +55,12 @@ int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_
 	const char *line = info_network;
 	int r = 0;
 
-	/* "NAME: index=0,type=nic,...", " \ NAME: index=0,type=tap,...", "  - NAME:
-	 * type=filter-dump,...". A hub's head, "hub 0", has no type, but its ports have. */
+	/* Lines look like this:
+	 *	NAME: index=0,type=nic,...
+	 *	 \ NAME: index=0,type=tap,...
+	 *	  - NAME: type=filter-dump,...
+	 * The line "hub 0" above a hub's ports has no type and is skipped, but its ports are
+	 * not. */
 	while (*line && r == 0) {
 		char copy[256], name[64], type[48], text[VMM_ITEM_NAME_BYTES];
 		size_t size = strcspn(line, "\r\n");
@@ -83,14 +87,14 @@ int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_r
 	int r = inspect_parse_ramblocks(info_ramblock, blocks, &n, &error);
 
 	for (uint32_t i = 0; r == 0 && i < n; i++)
-		/* A device's ROM comes and goes with the device. */
+		/* Skip a device's ROM, which comes and goes with the device. */
 		if (inspect_classify(blocks[i].name, "pc.ram", &hint) != INSPECT_SKIP)
 			r = add(inventory, VMM_ITEM_MEMORY, blocks[i].name);
 	return r;
 }
 
-/* A changed medium matters: the standby's drive still has the medium that its command file
- * names. */
+/* Media are listed because the standby's drive has the medium that its command file names, even if
+ * the guest's medium has changed. */
 int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
 {
 	size_t i;
@@ -138,7 +142,8 @@ static uint32_t count(const struct vmm_inventory *in, const struct vmm_item *ite
 	return n;
 }
 
-/* Append to the text what @with has and @without lacks. True: there is something. */
+/* Append to the text what @with has and @without does not have. Returns whether there was anything
+ * to append. */
 static bool tell(const struct vmm_inventory *with, const struct vmm_inventory *without,
 		 const char *what, struct vmm_change *change)
 {
@@ -185,7 +190,8 @@ static json_t *human(const char *command_line)
 	return json_pack("{s:s}", "command-line", command_line);
 }
 
-/* Fetch the answers, in the order of the commands; a missing one is NULL. */
+/* Send all commands and get their answers, in the order of the commands. A missing answer is
+ * NULL. */
 static int ask(struct qmp *q, json_t *answers[5])
 {
 	struct {
@@ -207,7 +213,7 @@ static int ask(struct qmp *q, json_t *answers[5])
 			json_decref(commands[i].args);
 		sent += r == 0;
 	}
-	/* Go on after an error: every command's answer must be taken. */
+	/* Continue after an error, because every command's answer must be taken. */
 	for (int i = 0; i < sent; i++) {
 		int waited = qmp_wait(q, TIMEOUT_NS, &answers[i]);
 

@@ -1,18 +1,18 @@
 /* inventory.h - lists what a guest's machine is made of, to notice when it changes.
  *
  * Why: devices, memory and network back ends can be plugged and unplugged while a guest is
- * protected. The standby's QEMU was started without them, so its promotion would fail; and a new
- * card's frames are not held. QEMU has no event for an added device, so we compare its lists.
- * inspect.h judges a whole machine; this only says whether the machine has changed since then, and
- * how.
+ * protected. The standby's QEMU was started without such a change, so its promotion would fail.
+ * Also, a new card's frames would not be held. QEMU sends no event when a device is added, so we
+ * compare the lists that it gives us. inspect.h decides whether a machine can be protected; this
+ * module only tells whether the machine has changed since that decision, and how.
  *
  *	qom-list /machine/peripheral, peripheral-anon	devices with and without an id, vCPUs among them
  *	info network					cards, back ends, filters
  *	info ramblock					memory, even if no device uses it yet
  *	query-block					writable disks (disks.h), media in drives
  *
- * Where: epoch engine (engine_watch.c), vm_cover.c. The parts that read texts are pure.
- * Threads: any, each with its own qmp client.
+ * Where: epoch engine (engine_watch.c), vm_cover.c. The functions that parse QEMU's answers are
+ * pure. Threads: any, each with its own qmp client.
  */
 #ifndef VMM_INVENTORY_H
 #define VMM_INVENTORY_H
@@ -33,7 +33,7 @@ enum vmm_item_kind {
 	VMM_ITEM_DEVICE = 1, /* "rng0 (virtio-rng-pci)" */
 	VMM_ITEM_NET,	     /* "n0 (tap)", "virtio-net-pci.0 (nic)", "f0 (filter-mirror)" */
 	VMM_ITEM_MEMORY,     /* "pc.ram" */
-	VMM_ITEM_MEDIUM,     /* "cdrom0 (/iso/one.iso)"; only the end of a long path */
+	VMM_ITEM_MEDIUM,     /* "cdrom0 (/iso/one.iso)"; a long path is cut at its beginning */
 };
 
 struct vmm_item {
@@ -41,14 +41,14 @@ struct vmm_item {
 	char name[VMM_ITEM_NAME_BYTES];
 };
 
-/* A set; the order has no meaning. */
+/* A set of items; their order has no meaning. */
 struct vmm_inventory {
 	uint32_t n;
 	struct vmm_item items[VMM_ITEMS_MAX];
 };
 
-/* Each adds the items of one answer to @inventory. 0; -EPROTO: not understood; -E2BIG: over
- * VMM_ITEMS_MAX. Pure. */
+/* Each of these functions adds the items of one answer of QEMU's to @inventory. 0; -EPROTO: not
+ * understood; -E2BIG: over VMM_ITEMS_MAX. Pure. */
 int vmm_inventory_add_devices(struct vmm_inventory *inventory, const json_t *qom_list)
 	__attribute__((warn_unused_result));
 int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_network)
@@ -58,20 +58,20 @@ int vmm_inventory_add_memory(struct vmm_inventory *inventory, const char *info_r
 int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query_block)
 	__attribute__((warn_unused_result));
 
-/* What differs between two inventories. */
+/* The difference between two inventories. */
 struct vmm_change {
-	bool is_net;	/* it affects frames: a card, a back end or a filter was added */
-	char text[320]; /* "added: device rng1 (virtio-rng-pci); gone: ..." , cut if need be */
+	bool is_net;	/* the change affects frames: a card, a back end or a filter was added */
+	char text[320]; /* "added: device rng1 (virtio-rng-pci); gone: ...", cut if too long */
 };
 
-/* True: @now differs from @base, and *ret_change says how. Pure. */
+/* Returns whether @now differs from @base; if so, *ret_change says how. Pure. */
 bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_inventory *now,
 			   struct vmm_change *ret_change);
 
-/* Ask QEMU for all lists at once; some 3 ms, the guest runs. Last it checks whether a disk is
- * writable now. No command may be in flight on @q.
- * 0; -ENOTSUP: a disk is writable, *ret_error names it, and *ret_inventory is valid; others as
- * qmp_execute(), -EPROTO and -E2BIG, with *ret_error. */
+/* Ask QEMU for all lists at once, and then check whether a disk is writable now. Takes some 3 ms,
+ * while the guest runs. No command may be in flight on @q.
+ * 0; -ENOTSUP: a disk is writable, *ret_error names it, and *ret_inventory is valid; -EPROTO,
+ * -E2BIG and errors of qmp_execute(), with *ret_error. */
 int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,
 		       struct error *ret_error) __attribute__((warn_unused_result));
 

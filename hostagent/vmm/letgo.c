@@ -14,11 +14,12 @@
 
 #include "base/fd.h"
 
-#define DRAIN_MS    10000 /* QEMU closes its end when the agent's monitor connection is gone */
+#define DRAIN_MS    10000 /* how long to wait for more bytes; usually QEMU closes its end earlier,
+			   * when the agent's monitor connection is gone */
 #define DRAIN_BYTES 32768
 #define STACK_BYTES 65536
 
-/* A page of memory that both processes share. */
+/* A page of memory that the agent and the releasing process share. */
 struct page {
 	pthread_mutex_t mutex;
 };
@@ -40,7 +41,7 @@ struct waiter {
 static void drain(int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
-	static char nowhere[DRAIN_BYTES]; /* all threads write it, nobody reads it */
+	static char nowhere[DRAIN_BYTES]; /* all threads write to it, and no thread reads it */
 
 	while (poll(&p, 1, DRAIN_MS) > 0) {
 		ssize_t n = read(fd, nowhere, sizeof(nowhere));
@@ -62,7 +63,8 @@ static void *waiter_main(void *arg)
 	return NULL;
 }
 
-/* Receive from the agent: the pipe and the page. */
+/* Start a thread that waits for the agent's death. @fds were received from the agent: the pipe's
+ * reading end and the shared page. */
 static void start_waiter(const int fds[2])
 {
 	struct waiter *w = malloc(sizeof(*w));
@@ -96,7 +98,8 @@ static void server_main(int fd)
 {
 	sigset_t all;
 
-	sigfillset(&all); /* only the agent's closed socket ends it, no signal to its group */
+	/* a signal to the process group must not end this process, only the closed socket */
+	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, NULL);
 	(void)prctl(PR_SET_NAME, "holdfast-letgo");
 	for (;;) {
@@ -117,7 +120,7 @@ static void server_main(int fd)
 		memcpy(fds, CMSG_DATA(&control.header), sizeof(fds));
 		start_waiter(fds);
 	}
-	pthread_exit(NULL); /* the last waiter ends the process */
+	pthread_exit(NULL); /* the process ends when its last waiter has ended */
 }
 
 /* ---- the agent's side */
@@ -181,7 +184,7 @@ static int new_page(struct letgo *l, int *ret_fd)
 	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
 	pthread_mutex_init(&l->page->mutex, &attr);
 	pthread_mutexattr_destroy(&attr);
-	pthread_mutex_lock(&l->page->mutex); /* nobody else has it yet */
+	pthread_mutex_lock(&l->page->mutex); /* cannot block: no other thread knows the mutex yet */
 	l->owner = pthread_self();
 	*ret_fd = fd;
 	return 0;
@@ -216,8 +219,9 @@ struct letgo *letgo_close(struct letgo *letgo)
 {
 	if (!letgo)
 		return NULL;
-	/* An ended thread's mutex is marked already; ours must be taken off our list of robust
-	 * mutexes. */
+	/* If the calling thread locked the mutex, unlock it, to remove it from the thread's list of
+	 * robust mutexes. If another thread did, that thread has ended, and its mutex is marked
+	 * already. */
 	if (pthread_equal(letgo->owner, pthread_self()))
 		pthread_mutex_unlock(&letgo->page->mutex);
 	munmap(letgo->page, sizeof(*letgo->page));

@@ -1,36 +1,38 @@
-/* letgo.h - a tiny process that lets QEMU go at once when the agent dies inside a pause.
+/* letgo.h - a tiny process that releases QEMU at once when the agent dies inside a pause.
  *
  * Why: in a pause QEMU sleeps in a write to our full pipe (gate.h). When the agent is killed, the
- * kernel first frees its memory, 200 ms per GiB, and only then closes the pipe; until then the
- * guest stands still. Most signs of a death come even later (pidfd, PDEATHSIG, closed sockets). But
- * before the kernel frees the memory, it marks the robust mutexes of an ending thread and wakes
- * their waiters.
+ * kernel first frees the agent's memory, which takes 200 ms per GiB, and only then closes the pipe;
+ * until then the guest stands still. Most signs of the agent's death come even later (pidfd,
+ * PDEATHSIG, closed sockets). But robust mutexes come earlier: before the kernel frees the memory,
+ * it marks those that the ending thread holds and wakes their waiters.
  *
  *	agent, engine's thread		the process, made at the agent's start, a thread for each pipe
  *	makes and locks a mutex ──────► waits for the mutex
  *	seals, seals, ... dies		has it: the owner is dead; empties the pipe: the guest runs
  *
- * The process is forked while the agent is small, and has none of its descriptors. Without it the
- * guest still resumes, but later.
+ * The process is forked while the agent has little memory, and keeps none of the agent's
+ * descriptors. Without this process the guest still resumes, but later.
  *
- * Where: main.c makes it, the engine's thread registers a pipe. Threads: letgo_init() before any
- * other thread is made; letgo_open() from any: the end of its calling thread counts.
+ * Where: main.c makes the process, the engine's thread registers a pipe.
+ * Threads: call letgo_init() before any other thread is made. Call letgo_open() from the thread
+ * whose end must release QEMU.
  */
 #ifndef VMM_LETGO_H
 #define VMM_LETGO_H
 
 struct letgo;
 
-/* Fork the process. It ends with this one, once none of its threads waits any more. 0; -errno:
- * letgo_open() will refuse. */
+/* Fork the process. After the agent has ended, the process ends too, as soon as all its pipes are
+ * emptied. 0; -errno: letgo_open() will refuse. */
 int letgo_init(void) __attribute__((warn_unused_result));
 
-/* From now on the process empties the pipe when the calling thread ends. @pipe_read: the reading
- * end, borrowed for the call. 0; -ENOTCONN: no letgo_init(); -errno. */
+/* Make the process empty the pipe when the calling thread ends. @pipe_read: the pipe's reading end,
+ * borrowed for the call. 0; -ENOTCONN: letgo_init() was not called or failed; -errno. */
 int letgo_open(int pipe_read, struct letgo **ret_letgo) __attribute__((warn_unused_result));
 
-/* Stop watching and free. The process closes its copy of the pipe soon after. Call it from the
- * thread that opened it, or from any once that thread has ended. Accepts NULL, returns NULL. */
+/* Stop watching the thread, and free @letgo. The process closes its copy of the pipe soon after.
+ * Call it from the thread that called letgo_open(), or from any thread once that one has ended.
+ * Accepts NULL, returns NULL. */
 struct letgo *letgo_close(struct letgo *letgo);
 
 #endif

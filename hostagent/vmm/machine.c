@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_CHARS   18u /* " #" and 16 digits */
-#define TOLD_MAX     3u	 /* differences that are named */
+#define HASH_CHARS   18u /* length of " #" and 16 digits */
+#define TOLD_MAX     3u	 /* how many differences the text names */
 #define ROOM_AT_FIRST 256u
 
 void vmm_machine_done(struct vmm_machine *m)
@@ -18,7 +18,7 @@ void vmm_machine_done(struct vmm_machine *m)
 	*m = (struct vmm_machine){0};
 }
 
-/* FNV-1a: enough to tell two long texts apart, since nobody gains from a collision. */
+/* FNV-1a. Good enough to distinguish two long texts, since no one gains from a collision. */
 static uint64_t hash(const char *text)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
@@ -28,7 +28,8 @@ static uint64_t hash(const char *text)
 	return h;
 }
 
-/* Copy at most @max bytes of @from to @to, made printable. */
+/* Copy @from to @to, with '?' for unprintable characters. If the text is longer than @max bytes,
+ * cut it and end it with a hash. */
 static void copy_printable(char *to, const char *from, size_t max)
 {
 	size_t n = strlen(from);
@@ -100,7 +101,8 @@ bool vmm_machine_is_same(const struct vmm_machine *a, const struct vmm_machine *
 /* ---- compare */
 
 struct comparison {
-	const char *told; /* key of the last difference; differences below it are not counted */
+	/* key of the last difference; differences in properties of that part are not counted */
+	const char *told;
 	uint32_t n_differences;
 	char *text;
 	size_t size, used;
@@ -113,13 +115,14 @@ static bool is_of(const char *key, const char *thing)
 	return strncmp(key, thing, n) == 0 && (key[n] == ' ' || key[n] == '/');
 }
 
-/* Words an empty value so that it reads well in a sentence. */
+/* Returns @value in a form that reads well in a sentence, even if it is empty. */
 static const char *shown(const char *value)
 {
 	return *value ? value : "an empty text";
 }
 
-/* @p or @s is NULL where that side has no such thing. */
+/* Note a difference between the primary's item @p and the standby's item @s. One of them is NULL if
+ * that side has no such item. */
 static void differ(struct comparison *c, const struct vmm_machine_item *p,
 		   const struct vmm_machine_item *s)
 {

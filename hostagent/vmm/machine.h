@@ -1,8 +1,9 @@
-/* machine.h - what a guest's machine is made of, as a list that two hosts can compare. Pure.
+/* machine.h - a list of all parts of a guest's machine, which two hosts can compare. Pure.
  *
- * Why: a standby whose QEMU has another device, PCI address or CPU refuses the state when it is
- * needed, or loads it and runs a guest that never answers. So each host makes this list from its
- * own QEMU (describe.h), and the standby acknowledges nothing before the two lists are the same.
+ * Why: if the standby's QEMU has another device, PCI address or CPU than the primary's, it refuses
+ * the guest's state at the failover, or loads it and runs a guest that never answers. So each host
+ * makes this list from its own QEMU (describe.h), and the standby acknowledges nothing before the
+ * two lists are the same.
  *
  *	"CPU 0"                                           "qemu64-x86_64-cpu"
  *	"CPU 0 cpuid 00000001 ECX"                        "80002001"
@@ -10,12 +11,13 @@
  *	"device pci.0/02.0 (virtio-net-pci) vectors"      "4 (0x4)"
  *	"machine type"                                    "pc-i440fx-7.2-machine"
  *
- * A key names a place, in words for people. The key of a thing's property starts with the thing's
- * own key and a blank or a slash. Names that belong to the host (tap, socket, file, backend) are
- * not in the list.
+ * An item's key is a human-readable name for a place in the machine, and its value says what is in
+ * that place. The key of a property, and of a part inside another part, begins with the key of the
+ * part to which it belongs, followed by a blank or a slash. Names that belong to the host (tap,
+ * socket, file, backend) are not in the list.
  *
- * Where: describe.c fills it; epoch/engine_machine.c sends it, standby/machine.c compares.
- * Threads: plain data.
+ * Where: describe.c fills the list; epoch/engine_machine.c sends it; standby/machine.c compares two
+ * lists. Threads: plain data.
  */
 #ifndef VMM_MACHINE_H
 #define VMM_MACHINE_H
@@ -29,21 +31,21 @@
 #define VMM_MACHINE_ITEMS_MAX 16384u
 
 struct vmm_machine_item {
-	char *key;   /* printable ASCII, not empty; the allocation */
-	char *value; /* printable ASCII; in the same allocation */
+	char *key;   /* printable ASCII, not empty; start of the allocation */
+	char *value; /* printable ASCII; in the key's allocation */
 };
 
-/* All zero is an empty list. */
+/* An all-zero struct is an empty list. */
 struct vmm_machine {
 	struct vmm_machine_item *items; /* ordered by key after vmm_machine_sort() */
 	uint32_t n_items;
 	uint32_t room;
 };
 
-void vmm_machine_done(struct vmm_machine *m); /* free; the list is empty then */
+void vmm_machine_done(struct vmm_machine *m); /* free the items; *m is an empty list afterwards */
 
-/* Add a copy. Unprintable characters become '?'; a text that is too long is cut and ends with a
- * hash of the whole text. 0; -ENOMEM; -E2BIG: over VMM_MACHINE_ITEMS_MAX. */
+/* Add a copy of @key and @value. Unprintable characters become '?'; a text that is too long is cut
+ * and ends with a hash of the whole text. 0; -ENOMEM; -E2BIG: over VMM_MACHINE_ITEMS_MAX. */
 int vmm_machine_add(struct vmm_machine *m, const char *key, const char *value)
 	__attribute__((warn_unused_result));
 
@@ -52,8 +54,8 @@ void vmm_machine_sort(struct vmm_machine *m);
 /* Are the lists equal? Both must be sorted. */
 bool vmm_machine_is_same(const struct vmm_machine *a, const struct vmm_machine *b);
 
-/* Can a standby with machine @standby continue @primary's guest? Both must be sorted. If only one
- * has a thing, or the other has another thing in its place, its properties are not compared.
+/* Can a standby with machine @standby continue @primary's guest? Both lists must be sorted. If a
+ * part is missing on one side, or is another part there, its properties are not compared.
  * 0; -EINVAL: no, @ret_text (@size bytes) names the first differences and how many more there
  * are. */
 int vmm_machine_compare(const struct vmm_machine *primary, const struct vmm_machine *standby,

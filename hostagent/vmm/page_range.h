@@ -1,7 +1,8 @@
-/* page_range.h - the types of guest memory that other rooms need without vmm's functions.
+/* page_range.h - types that describe guest memory, for rooms that do not use vmm's functions.
  *
- * Why: the epoch engine, the codec and the standby all speak of "page 4711". A page index is
- * global: the replicated blocks, concatenated in block-table order, 4096 bytes a page.
+ * Why: the epoch engine, the codec and the standby all use global page indexes, such as "page
+ * 4711". The replicated blocks, concatenated in block-table order, are counted in pages of 4096
+ * bytes.
  *
  *	blocks[0] pc.ram   first_page 0      n_pages 65536   (256 MiB; one block, also when the machine
  *	                                                       maps it below and above 4 GiB)
@@ -29,17 +30,21 @@ struct page_range {
 static_assert(sizeof(struct page_range) == 8, "arrays of it are sized by this");
 
 enum vmm_block_kind {
-	VMM_BLOCK_RAM = 1, /* the guest writes it: tracked, copied every epoch */
-	VMM_BLOCK_ROM = 2, /* only firmware load writes it: tracked too, so it is sent once */
+	/* written by the guest: tracked, and dirty pages are copied every epoch */
+	VMM_BLOCK_RAM = 1,
+	/* written only when firmware is loaded: tracked too, and so sent only once */
+	VMM_BLOCK_ROM = 2,
 };
 
 /* One replicated block of guest memory in a QEMU process. */
 struct vmm_block {
+	/* normalised: main memory is called "pc.ram", whatever its backend's name */
 	char name
-		[VMM_BLOCK_NAME_MAX]; /* normalised: main memory is "pc.ram" whatever its backend */
+		[VMM_BLOCK_NAME_MAX];
 	enum vmm_block_kind kind;
 	uint64_t guest_addr; /* guest physical address of the block's first byte */
-	uint64_t hva;	     /* its address in the QEMU process: differs between hosts and runs */
+	/* its address in the QEMU process, which differs from host to host and from run to run */
+	uint64_t hva;
 	uint64_t size_bytes; /* a multiple of VMM_PAGE_BYTES */
 	uint32_t first_page; /* global index of its first page */
 	uint32_t n_pages;    /* size_bytes / VMM_PAGE_BYTES */

@@ -20,14 +20,15 @@
 #define WRITE_TIMEOUT_NS CLOCK_NS_PER_S
 #define ERROR_MAX	 512
 
-/* Ends an armed command that must not run: QMP refuses the unknown member. */
+/* Ends an armed command that must not run: QEMU refuses a command with an unknown member. */
 #define DISARM ",\"disarmed\":0}"
 
 /* A command that was sent to QEMU and not yet waited for. */
 struct pending {
-	bool is_abandoned;	   /* nobody will wait for it: its answer is dropped */
+	/* nobody waits for the answer any more: drop it when it arrives */
+	bool is_abandoned;
 	bool is_answered;	   /* `answer` is valid; never together with is_abandoned */
-	struct qmp_message answer; /* RETURN or ERROR */
+	struct qmp_message answer; /* a RETURN or an ERROR */
 };
 
 struct qmp {
@@ -35,15 +36,16 @@ struct qmp {
 	pid_t pid;
 	uid_t uid;
 	int broken;	  /* 0, or the negative errno that every later call returns */
-	const char *armed; /* borrowed: sent to QEMU but for its last brace; NULL: none */
+	const char *armed; /* the command sent except for its last brace, borrowed; NULL: none */
 	struct pending pending[QMP_IN_FLIGHT_MAX]; /* oldest first */
 	unsigned int n_pending;
 	struct qmp_parser parser;
 	qmp_event_fn handler;
 	void *handler_arg;
-	const char *awaited; /* borrowed: the event that qmp_wait_event() waits for, or NULL */
-	bool is_greeted;  /* the greeting has come */
-	bool offers_oob;  /* the greeting says that QEMU can read while a command runs */
+	const char *awaited; /* the event that qmp_wait_event() waits for, borrowed; or NULL */
+	bool is_greeted;  /* the greeting has arrived */
+	/* the greeting says that QEMU can read the monitor while a command runs */
+	bool offers_oob;
 	char error[ERROR_MAX];
 };
 
@@ -84,7 +86,7 @@ static void drop_pending(struct qmp *q, unsigned int i)
 	memmove(&q->pending[i], &q->pending[i + 1], (q->n_pending - i) * sizeof(q->pending[0]));
 }
 
-/* Keep an answer: it belongs to the oldest command that has none. */
+/* Keep an answer, which belongs to the oldest command without one. */
 static void keep_answer(struct qmp *q, struct qmp_message *m)
 {
 	unsigned int i = 0;
@@ -128,7 +130,7 @@ static void take_message(struct qmp *q, struct qmp_message *m)
 		take_greeting(q, m);
 		break;
 	default:
-		keep_answer(q, m); /* consumed */
+		keep_answer(q, m); /* takes over *m */
 		return;
 	}
 	qmp_message_done(m);
@@ -149,7 +151,7 @@ static int take_messages(struct qmp *q)
 	}
 }
 
-/* Read once. 0: something came and was handled; -EAGAIN: nothing was there. */
+/* Read once. 0: data came and was handled; -EAGAIN: there was no data. */
 static int read_some(struct qmp *q)
 {
 	char *at;
@@ -170,7 +172,8 @@ static int read_some(struct qmp *q)
 	return take_messages(q);
 }
 
-/* Sleep until @events or @deadline_ns. 0 or -ETIMEDOUT. */
+/* Sleep until one of @events or until @deadline_ns. 0: perhaps an event; -ETIMEDOUT: the deadline
+ * had passed before the call. */
 static int wait_fd(int fd, short events, uint64_t deadline_ns)
 {
 	struct pollfd p = {.fd = fd, .events = events};
@@ -229,7 +232,7 @@ static int write_all(struct qmp *q, const char *text, size_t size, int fd)
 	return 0;
 }
 
-/* Collects the text of one write. */
+/* The text of one write, put together piece by piece. */
 struct outgoing {
 	char text[QMP_SEND_MAX];
 	size_t size;
@@ -244,8 +247,9 @@ static int put(struct outgoing *out, const char *text, size_t size)
 	return 0;
 }
 
-/* In one write: finish the armed command (with @finish), send @command (or NULL), arm @next (or
- * NULL). Of the commands that this completes, nobody waits for the first @n_abandoned. */
+/* In one write: finish the armed command (with @finish; "": none), send @command (or NULL), and arm
+ * @next (or NULL). The answers to the first @n_abandoned of the commands that this completes will
+ * be dropped. */
 static int send_text(struct qmp *q, const char *finish, const char *command, const char *next,
 		     unsigned int n_abandoned, int fd)
 {
@@ -354,7 +358,8 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 	uint64_t deadline_ns = deadline_after(timeout_ns);
 	int i, r;
 
-	/* The index may shrink while we wait: answered abandoned commands before it are removed. */
+	/* The index may become smaller while we wait, because abandoned commands are removed when
+	 * their answers arrive. */
 	while ((i = oldest(q)) >= 0 && !q->pending[i].is_answered) {
 		if (q->broken) {
 			drop_pending(q, (unsigned int)i);
@@ -368,7 +373,7 @@ int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 			q->pending[i].is_abandoned = true;
 			return r;
 		}
-		(void)read_some(q); /* an error is kept in q->broken; -EAGAIN is no failure */
+		(void)read_some(q); /* an error is kept in q->broken; -EAGAIN is not an error */
 	}
 	if (i < 0)
 		return q->broken ? q->broken : -EINVAL;
@@ -434,7 +439,7 @@ int qmp_hmp(struct qmp *q, const char *command_line, uint64_t timeout_ns, char *
 	return r;
 }
 
-/* Wait for the greeting, which a monitor sends first. */
+/* Wait for the greeting, the first message that a monitor sends. */
 static int wait_greeting(struct qmp *q, uint64_t deadline_ns)
 {
 	while (!q->is_greeted) {
@@ -442,7 +447,7 @@ static int wait_greeting(struct qmp *q, uint64_t deadline_ns)
 			return q->broken;
 		if (wait_fd(q->fd, POLLIN, deadline_ns) < 0)
 			return -EBUSY;
-		(void)read_some(q); /* as in qmp_wait() */
+		(void)read_some(q); /* ignore the result, as in qmp_wait() */
 	}
 	return 0;
 }
@@ -458,7 +463,8 @@ static int connect_to(const char *path, int *ret_fd, struct ucred *ret_peer)
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	/* EAGAIN: the queue of clients that wait for the one being served is full. */
+	/* EAGAIN means that another client is being served, and that the queue of waiting clients
+	 * is full. */
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return errno == EAGAIN ? -EBUSY : -errno;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &peer_size) < 0)

@@ -18,7 +18,7 @@ void qmp_parser_done(struct qmp_parser *p)
 	qmp_parser_init(p);
 }
 
-/* Move [begin, end) to offset 0, so that the free space is in one piece. */
+/* Move the bytes in [begin, end) to offset 0, so that the free space is in one piece. */
 static void compact(struct qmp_parser *p)
 {
 	if (p->begin == 0)
@@ -57,7 +57,8 @@ void qmp_parser_filled(struct qmp_parser *p, size_t size)
 	p->end += size;
 }
 
-/* Classify a JSON object as a message; takes over the reference on success. 0 or -EPROTO. */
+/* Find out what kind of message a JSON object is. Takes over the reference to @root on success. 0
+ * or -EPROTO. */
 static int classify(json_t *root, struct qmp_message *ret_message)
 {
 	static const struct {
@@ -95,7 +96,8 @@ static int parse_line(const char *line, size_t size, struct qmp_message *ret_mes
 	json_t *root = json_loadb(line, size, 0, &error);
 	int r;
 
-	/* Some properties are unsigned numbers too large for jansson's integers. */
+	/* Some properties are unsigned numbers that are too large for jansson's integers: read them
+	 * as reals. */
 	if (!root && json_error_code(&error) == json_error_numeric_overflow)
 		root = json_loadb(line, size, JSON_DECODE_INT_AS_REAL, &error);
 	if (!root)

@@ -1,8 +1,9 @@
 /* qmp_parse.h - parser of the QEMU monitor protocol: bytes in, messages out (sans-I/O).
  *
- * Why: the monitor sends a stream of JSON lines, and a guest may have taken over the process that
- * sends it. Splitting and checking the lines must not depend on a socket, so that tests and fuzzers
- * reach it. Where: used by qmp.c only. Threads: one thread per parser.
+ * Why: the monitor sends a stream of JSON lines, and a malicious guest may have taken over the QEMU
+ * process that sends them. The code that splits and checks the lines does not depend on a socket,
+ * so that tests and fuzzers can reach it.
+ * Where: used by qmp.c only. Threads: one thread per parser.
  *
  *	bytes ──► qmp_parser_space / _filled ──► [ buffer ≤ QMP_LINE_MAX ] ──► qmp_parser_next ──► message
  */
@@ -14,8 +15,8 @@
 
 #include <jansson.h>
 
-/* Longest line accepted. The longest real lines seen: query-rx-filter's vlan table (24 KB per NIC),
- * and `info mtree` of a machine with hundreds of devices (under 1 MB). */
+/* The longest line accepted. The longest lines seen in practice are query-rx-filter's vlan table
+ * (24 KB per NIC), and `info mtree` of a machine with hundreds of devices (under 1 MB). */
 #define QMP_LINE_MAX ((size_t)4 << 20)
 
 enum qmp_message_kind {
@@ -27,39 +28,40 @@ enum qmp_message_kind {
 
 struct qmp_message {
 	enum qmp_message_kind kind;
-	json_t *root; /* the whole message; owned by the message */
-	json_t *body; /* borrowed from root: greeting's QMP, return's value, error's object,
-		       * event's data (NULL when it has none) */
-	const char *event; /* EVENT: its name, borrowed from root */
+	json_t *root; /* the whole message; freed by qmp_message_done() */
+	/* borrowed from root: the greeting's "QMP", the returned value, the error object, or the
+	 * event's data (NULL if it has none) */
+	json_t *body;
+	const char *event; /* an EVENT's name, borrowed from root */
 };
 
 struct qmp_parser {
-	char *data;	   /* bytes not consumed: [begin, end) */
+	char *data;	   /* the bytes in [begin, end) are not consumed yet */
 	size_t begin;	   /* first byte of the first unconsumed line */
-	size_t end;	   /* end of what was filled */
-	size_t searched;   /* no newline in [begin, searched) */
+	size_t end;	   /* end of the bytes received */
+	size_t searched;   /* [begin, searched) has no newline */
 	size_t capacity;   /* bytes allocated */
 };
 
 void qmp_parser_init(struct qmp_parser *p);
-/* Free the buffer; the parser is as after init. */
+/* Free the buffer; the parser is as after qmp_parser_init(). */
 void qmp_parser_done(struct qmp_parser *p);
 
-/* Get room for more input: *ret_at (borrowed until the next call) and *ret_room > 0. May allocate.
- * 0; -EMSGSIZE: the line in the buffer is longer than QMP_LINE_MAX; -ENOMEM. */
+/* Get space for more input: *ret_room bytes (at least 1) at *ret_at, borrowed until the next call.
+ * May allocate. 0; -EMSGSIZE: the line in the buffer is longer than QMP_LINE_MAX; -ENOMEM. */
 int qmp_parser_space(struct qmp_parser *p, char **ret_at, size_t *ret_room)
 	__attribute__((warn_unused_result));
 
 /* Note that @size bytes were written where qmp_parser_space() said. */
 void qmp_parser_filled(struct qmp_parser *p, size_t size);
 
-/* Take the next whole message. Allocates. The caller ends it with qmp_message_done().
- * 0; -EAGAIN: no whole line yet, nothing consumed; -EPROTO: the line is not a QMP message; it was
- * consumed, and the monitor should be closed; -ENOMEM. */
+/* Take the next whole message. Allocates. The caller frees it with qmp_message_done().
+ * 0; -EAGAIN: there is no whole line yet, and nothing was consumed; -EPROTO: the line is not a QMP
+ * message. It was consumed, and the monitor should be closed; -ENOMEM. */
 int qmp_parser_next(struct qmp_parser *p, struct qmp_message *ret_message)
 	__attribute__((warn_unused_result));
 
-/* Drop the message's JSON. Accepts a zeroed message. */
+/* Free the message's JSON. Accepts a zeroed message. */
 void qmp_message_done(struct qmp_message *m);
 
 #endif

@@ -8,13 +8,13 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 
-#define NODES_MAX  (4 * QTREE_DEVICES_MAX) /* devices and buses */
+#define NODES_MAX  (4 * QTREE_DEVICES_MAX) /* most devices and buses together */
 #define PROPS_MAX  VMM_MACHINE_ITEMS_MAX
 #define DEPTH_MAX  32u
 #define PATH_ROOM  256u
 
-/* Properties to leave out: names and back-end settings of the host, and what the guest or its
- * firmware sets. */
+/* Properties to leave out: names and back-end settings that belong to the host, and properties that
+ * the guest or its firmware sets. */
 static const char *const ignored[] = {
 	"netdev",      "chardev",   "drive",	 "audiodev",
 	"memdev",      "hostmem",   "iothread",	 "iothread-vq-mapping",
@@ -25,12 +25,13 @@ static const char *const ignored[] = {
 };
 
 struct qtree_node {
-	int parent;	  /* index; -1: none */
+	int parent;	  /* index of the parent node; -1: none */
 	unsigned indent;
 	const char *name; /* a bus's name, or a device's type */
 	const char *id;	  /* a device's id; NULL: this is a bus */
-	const char *addr; /* of a PCI device, or NULL */
-	bool is_pci;	  /* a PCI bus: its name is unique, its devices have addresses */
+	const char *addr; /* address of a PCI device, or NULL */
+	/* this is a PCI bus, whose name is unique and whose devices have addresses */
+	bool is_pci;
 };
 
 struct qtree_prop {
@@ -42,7 +43,7 @@ struct qtree {
 	struct qtree_node *nodes;
 	struct qtree_prop *props;
 	unsigned n_nodes, n_props;
-	int at; /* node to which the next line belongs; -1: none yet */
+	int at; /* index of the node to which the next line belongs; -1: none yet */
 };
 
 /* ---- text to nodes */
@@ -73,7 +74,8 @@ static bool is_ignored(const char *name)
 	return false;
 }
 
-/* "\"/usr/share/x.rom\"" -> "x.rom": hosts may keep the file in different directories. */
+/* Get x.rom from "/usr/share/x.rom" (with the quotes): hosts may keep the file in different
+ * directories. Modifies @value. */
 static const char *base_name(char *value)
 {
 	size_t n = strlen(value);
@@ -100,8 +102,8 @@ static int add_prop(struct qtree *t, const char *name, char *value)
 	return 0;
 }
 
-/* Parse "class Ethernet controller, addr 00:02.0, pci id 1af4:1000 (sub 1af4:0001)". The guest's
- * firmware assigns the bus number in the addr. */
+/* Add the PCI id from a line like "class Ethernet controller, addr 00:02.0, pci id 1af4:1000 (sub
+ * 1af4:0001)". The rest is not listed: the guest's firmware assigns the bus number in the addr. */
 static int add_pci_id(struct qtree *t, char *line)
 {
 	char *id = strstr(line, ", pci id ");
@@ -123,7 +125,8 @@ static int parse_line(struct qtree *t, char *line)
 		*mark = '\0';
 		return add_node(t, indent, text + 5, mark + 6);
 	}
-	/* A line after a child bus never belongs to the parent: QEMU prints buses last. */
+	/* A line that follows a child bus never belongs to the parent, since QEMU prints a device's
+	 * buses last. */
 	if (t->at < 0)
 		return *text ? -EPROTO : 0;
 	if (!t->nodes[t->at].id) {
@@ -135,15 +138,17 @@ static int parse_line(struct qtree *t, char *line)
 		return add_pci_id(t, text);
 	mark = strstr(text, " = ");
 	if (!mark)
-		return 0; /* bars, interrupt lines, addresses: fixed by type, or set by the guest */
+		/* BARs, interrupt lines and addresses: the device's type fixes them, or the guest
+		 * sets them */
+		return 0;
 	*mark = '\0';
 	return add_prop(t, text, mark + 3);
 }
 
 /* ---- nodes to items */
 
-/* Count the devices of the same type made on the bus before this one: QEMU lists the newest
- * first. */
+/* Count the devices of the same type that were made on the same bus before this one. QEMU lists the
+ * newest device first. */
 static unsigned ordinal(const struct qtree *t, unsigned node)
 {
 	unsigned n = 0;
@@ -154,7 +159,7 @@ static unsigned ordinal(const struct qtree *t, unsigned node)
 	return n;
 }
 
-/* Write the place of a node, starting at the nearest PCI bus above it. */
+/* Write the place of a node to @path, starting with the nearest PCI bus above the node. */
 static void path_of(const struct qtree *t, int node, char path[PATH_ROOM])
 {
 	char parts[DEPTH_MAX][PATH_ROOM];
@@ -165,7 +170,7 @@ static void path_of(const struct qtree *t, int node, char path[PATH_ROOM])
 		const struct qtree_node *x = &t->nodes[node];
 
 		if (!x->id && x->parent < 0)
-			break; /* the system bus: everything is on it */
+			break; /* leave out the system bus: every device is below it */
 		if (!x->id)
 			snprintf(parts[n++], PATH_ROOM, "%.100s", x->name);
 		else if (x->addr && x->parent >= 0 && t->nodes[x->parent].is_pci)

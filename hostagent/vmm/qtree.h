@@ -1,8 +1,8 @@
 /* qtree.h - reads the devices of a machine from the text of QEMU's `info qtree`. Pure.
  *
- * Why: one command gives every device with its place and all its properties, in the same form for a
- * running machine and for one that waits for its state. This parser leaves out what differs between
- * the two, and what names a thing of the host.
+ * Why: `info qtree` lists every device with its place and all its properties, in the same form for
+ * a running machine and for a machine that waits for its state. This parser leaves out properties
+ * that differ between these two machines, and properties that name something on the host.
  *
  *	bus: main-system-bus
  *	  dev: i440FX-pcihost, id ""
@@ -14,9 +14,10 @@
  *	        bus: virtio-bus
  *	          dev: virtio-net-device, id ""  "device pci.0/02.0/virtio-bus/virtio-net-device#0"
  *
- * A PCI device's place is its bus and address. Any other's place is its type and how many of that
- * type were made on the bus before it. So the order of options may differ where nothing depends on
- * it. Ids are not compared, since no state is named by them.
+ * A PCI device's place is its bus and address. The place of any other device is its type and how
+ * many devices of that type were made before it on its bus. So the order of QEMU's options may
+ * differ between the two hosts where it has no effect. Ids are not compared, since QEMU does not
+ * use them to name saved state.
  * Where: describe.c and its tests. Threads: any. Allocates.
  */
 #ifndef VMM_QTREE_H
@@ -28,9 +29,9 @@
 
 #define QTREE_DEVICES_MAX 1024u
 
-/* Add the devices in @text, which is modified, to @m.
+/* Add the devices in @text to @m. Modifies @text.
  * 0; -ENOMEM; -E2BIG: more devices or properties than the limits; -EPROTO: not an `info qtree`
- * text. On error *ret_error says why, for people. */
+ * text. On error *ret_error has a human-readable reason. */
 int qtree_parse(char *text, struct vmm_machine *m, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

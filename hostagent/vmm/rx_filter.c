@@ -7,7 +7,7 @@
 #include "base/error.h"
 
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
-#define ALL_VLANS  4094 /* 1 to 4094 */
+#define ALL_VLANS  4094 /* the number of VLAN ids, 1 to 4094 */
 
 static int judge_card(const json_t *card, struct error *ret_error)
 {
@@ -17,16 +17,18 @@ static int judge_card(const json_t *card, struct error *ret_error)
 	size_t i;
 	json_t *id;
 
-	/* "all" means no filter, and a promiscuous card ignores its filter. */
+	/* Only "normal" means that the card filters VLANs ("all" means no filter). A promiscuous
+	 * card ignores its filter. */
 	if (!vlan || strcmp(vlan, "normal") != 0 ||
 	    json_is_true(json_object_get(card, "promiscuous")))
 		return 0;
-	/* Windows' driver asks for all VLANs, whether or not the guest uses any. */
+	/* Windows' driver always names all VLANs, whether or not the guest uses any: do not refuse
+	 * it. */
 	if (json_array_size(table) >= ALL_VLANS)
 		return 0;
 	json_array_foreach(table, i, id) {
-		/* 0 means frames with a priority but no VLAN. Linux's 8021q asks for them on every
-		 * card. */
+		/* VLAN 0 stands for frames with a priority but no VLAN. Linux's 8021q module names
+		 * it for every card. */
 		if (json_integer_value(id) > 0)
 			return error_set(ret_error, -ENOTSUP,
 					 "the guest uses VLAN %d on network device %.60s, and QEMU "

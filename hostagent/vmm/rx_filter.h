@@ -1,13 +1,16 @@
-/* rx_filter.h - does the guest use its card's VLAN filter, which QEMU forgets?
+/* rx_filter.h - refuses a guest that uses its network card's VLAN filter, which QEMU loses at a
+ * failover.
  *
  * Why: a virtio-net card with ctrl_vlan=on (the default) passes a tagged frame to the guest only if
- * the driver has named its VLAN. QEMU saves that table, but empties it again when it loads a state
- * (7.2: virtio_load() sets the features after the device's own part, and virtio_net_set_features()
- * clears the table). So after a failover the guest would silently receive no tagged frames. With
- * ctrl_vlan=off there is no filter to lose. A driver that asks for all VLANs (Windows) is not
- * refused, since it would be refused always.
+ * the driver has named its VLAN. QEMU saves this table of VLANs, but empties it when it loads a
+ * state (7.2: virtio_load() sets the features after the device's own part, and
+ * virtio_net_set_features() clears the table). So after a failover the guest would silently receive
+ * no tagged frames. With ctrl_vlan=off there is no filter to lose.
+ * Windows' driver always names all VLANs, whether or not the guest uses any. Such a guest is not
+ * refused: otherwise no Windows guest with ctrl_vlan=on could be protected. If it does use VLANs,
+ * it receives no tagged frames after a failover.
  *
- * Where: the epoch engine, at attach. Threads: as the qmp client.
+ * Where: the epoch engine, at attach. Threads: only the thread that uses the qmp client.
  */
 #ifndef VMM_RX_FILTER_H
 #define VMM_RX_FILTER_H
@@ -18,12 +21,13 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* 0: no VLAN would be lost; -ENOTSUP: one would, *ret_error names card, VLAN and the next step;
- * errors of qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
+/* Check all network cards. 0: no VLAN would be lost at a failover; -ENOTSUP: one would be, and
+ * *ret_error names the card, the VLAN and what to do; errors of qmp_execute(); -EPROTO: QEMU
+ * answered something we do not understand. */
 int vmm_check_rx_filter(struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Judge only an answer to `query-rx-filter`. 0, -ENOTSUP, -EPROTO as above. */
+/* The same check on a given answer to `query-rx-filter`. 0, -ENOTSUP, -EPROTO as above. */
 int vmm_judge_rx_filter(const json_t *query_rx_filter, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -5,15 +5,16 @@
 
 #include "base/bytes.h"
 
-/* QEMU's migration/savevm.h and migration/savevm.c; the same in all versions. */
+/* Constants of QEMU's migration/savevm.h and migration/savevm.c; the same in all versions. */
 #define FILE_MAGIC     UINT32_C(0x5145564d) /* "QEVM" */
-#define FILE_HEAD      8u		    /* magic, version */
+#define FILE_HEAD      8u		    /* size of the file's head: magic, version */
 #define SECTION_EOF    0x00u
 #define SECTION_FULL   0x04u
 #define SECTION_FOOTER 0x7eu
-#define FOOTER_BYTES   5u  /* its byte, the section's number */
-#define NAME_AT	       6u  /* type, number, length of the name */
-#define HEAD_BYTES     14u /* the same, instance, version; without the name */
+#define FOOTER_BYTES   5u  /* size of a footer: the byte SECTION_FOOTER, the section's number */
+#define NAME_AT	       6u  /* offset of the name, after type, number and length of the name */
+#define HEAD_BYTES     14u /* size of a section's header without the name: type, number, length
+			    * of the name, instance, version */
 
 /* Returns the size of the section header at @at; 0: there is none. */
 static size_t header_size(const uint8_t *at, const uint8_t *end)
@@ -31,7 +32,7 @@ static size_t header_size(const uint8_t *at, const uint8_t *end)
 	return HEAD_BYTES + name_size;
 }
 
-/* Find the footer of section @number at or after @at; NULL: none. */
+/* Find the footer of section @number at or after @at. NULL: there is none. */
 static const uint8_t *find_footer(const uint8_t *at, const uint8_t *end, uint32_t number)
 {
 	for (; (at = memchr(at, SECTION_FOOTER, (size_t)(end - at))); at++) {
@@ -46,7 +47,7 @@ static const uint8_t *find_footer(const uint8_t *at, const uint8_t *end, uint32_
 	return NULL;
 }
 
-/* FNV-1a */
+/* Returns @mark, extended by @data (FNV-1a). */
 static uint64_t mix(uint64_t mark, const uint8_t *data, size_t size)
 {
 	for (size_t i = 0; i < size; i++)
@@ -64,7 +65,9 @@ uint64_t vmm_sections_mark(const uint8_t *blob, size_t size)
 		size_t head = header_size(at, end);
 		uint32_t number = head > 0 ? bytes_get_be32(at + 1) : 0;
 
-		if (head > 0) /* skip the section's number: it counts all sections ever made */
+		/* leave out the section's number, which depends on how many sections were ever
+		 * made */
+		if (head > 0)
 			mark = mix(mark, at + NAME_AT - 1, head - NAME_AT + 1);
 		at = head > 0 ? find_footer(at + head, end, number) : NULL;
 		is_whole = at && at + FOOTER_BYTES < end;

@@ -13,7 +13,7 @@
 #define MAPS_BYTES_MAX ((size_t)16 << 20)
 #define PATH_BYTES_MAX 4096u
 
-/* Look for the symbol in the table of dynamic symbols @scn. */
+/* Look for the symbol @name in @scn, a table of dynamic symbols. */
 static int find_in_table(Elf *elf, Elf_Scn *scn, const GElf_Shdr *header, const char *name,
 			 uint64_t size_bytes, uint64_t *ret_value)
 {
@@ -51,7 +51,7 @@ static int find_symbol(Elf *elf, const char *name, uint64_t size_bytes, uint64_t
 	return -ENOENT;
 }
 
-/* Get the address that the ELF file assigns to its first byte in memory. */
+/* Get the address in memory that the ELF file gives to its first byte. */
 static int first_address(Elf *elf, uint64_t *ret_address)
 {
 	size_t n = 0;
@@ -85,7 +85,7 @@ static int look_in_file(int fd, const char *name, uint64_t size_bytes, uint64_t 
 	r = elf_kind(elf) == ELF_K_ELF ? first_address(elf, &first) : -EINVAL;
 	if (r == 0)
 		r = find_symbol(elf, name, size_bytes, &value);
-	(void)elf_end(elf); /* returns a reference count */
+	(void)elf_end(elf); /* its result is a reference count, not an error */
 	if (r == 0)
 		*ret_offset = value - first;
 	return r;
@@ -127,7 +127,9 @@ static int load_start(pid_t pid, uint64_t *ret_start)
 	n = readlink(link, path, sizeof(path) - 1);
 	if (n < 0)
 		return -errno;
-	path[n] = '\0'; /* for a replaced file "... (deleted)", as in maps too */
+	/* if the file was replaced, the path ends with " (deleted)", as it does in
+	 * /proc/PID/maps */
+	path[n] = '\0';
 	(void)snprintf(link, sizeof(link), "/proc/%d/maps", pid);
 	r = fd_read_file(link, MAPS_BYTES_MAX, &maps, &size);
 	return r < 0 ? r : find_start(maps, path, ret_start);

@@ -1,7 +1,8 @@
 /* symbol.h - finds an exported variable in a running program.
  *
- * Why: QEMU's clock is a global variable that no monitor command shows. Distributions' QEMU exports
- * its symbols to its modules, so its program file gives the address; we need not guess.
+ * Why: QEMU's clock is a global variable that no monitor command shows. The QEMU that distributions
+ * build exports its symbols to its modules, so we can look up the variable's address in the program
+ * file and need not guess.
  *
  * libelf parses /proc/PID/exe, which is the right file even if it was replaced or lies in another
  * mount namespace. /proc/PID/maps gives the load address.
@@ -14,9 +15,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The address in process @pid of its exported variable @name, which must have @size_bytes bytes. 0;
- * -ENOENT: the program does not export it; -EMSGSIZE: it has another size; -EINVAL: its file is not
- * understood; -errno of open(). */
+/* Find the address in process @pid of its exported variable @name, which must have @size_bytes
+ * bytes. 0; -ENOENT: the program does not export the variable; -EMSGSIZE: the variable has another
+ * size; -EINVAL: the program's file is not understood; -errno of open(). */
 int symbol_find(pid_t pid, const char *name, uint64_t size_bytes, uint64_t *ret_address)
 	__attribute__((warn_unused_result));
 

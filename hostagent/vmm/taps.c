@@ -25,7 +25,8 @@
 
 AUTO_DEFINE(DIR *, closedir)
 
-/* Get the name of the device of @pid's descriptor @fd; "" when it leads to none. 0 or -errno. */
+/* Get the name of the device to which @pid's descriptor @fd belongs; "" if it belongs to none. 0 or
+ * -errno. */
 static int read_iff(pid_t pid, int fd, char ret_name[VMM_TAP_NAME_BYTES])
 {
 	AUTO_FREE char *text = NULL;
@@ -71,7 +72,8 @@ static int add(struct vmm_taps *taps, const char *name, int place)
 	return 0;
 }
 
-/* Is this one more queue of a known tap? The same name in two namespaces means two taps. */
+/* Is a tap with this name and place in @taps already? (Then it is one more queue of that tap. The
+ * same name in two namespaces means two taps.) */
 static bool is_known(const struct vmm_taps *taps, const char *name, int place)
 {
 	for (uint32_t i = 0; i < taps->n; i++)
@@ -106,16 +108,17 @@ static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps 
 	ssize_t n = readlinkat(dir_fd, entry, link, sizeof(link) - 1);
 
 	if (n < 0)
-		return errno == ENOENT ? 0 : -errno; /* ENOENT: closed meanwhile */
+		return errno == ENOENT ? 0 : -errno; /* ENOENT: closed in the meantime */
 	link[n] = '\0';
 	if (link[0] != '/')
 		return 0; /* "socket:[N]" and the like */
 	if (fstatat(dir_fd, entry, &st, 0) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	/* Compare device numbers: in another mount namespace the path may differ. */
+	/* Compare the device number and not the path, which may differ in another mount
+	 * namespace. */
 	if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(TUN_MAJOR, TUN_MINOR))
 		return look_at_tun(pid, (int)strtol(entry, NULL, 10), taps);
-	/* macvtap and ipvtap are /dev/tapN, where N is the interface's index. */
+	/* The device of a macvtap or ipvtap is /dev/tapN, where N is the interface's index. */
 	base = strrchr(link, '/') + 1;
 	if (S_ISCHR(st.st_mode) && strncmp(base, "tap", 3) == 0 &&
 	    !is_known(taps, base, VMM_TAP_MACVTAP))
@@ -138,7 +141,7 @@ int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	while (r == 0 && (entry = readdir(dir)))
 		if (entry->d_name[0] != '.')
 			r = look_at_fd(pid, dirfd(dir), entry->d_name, &taps);
-	/* The descriptor was closed between two steps: ignore it. */
+	/* A descriptor was closed between two of our steps: the caller should try again. */
 	if (r == -ENOENT || r == -EBADF || r == -EBADFD)
 		r = -EAGAIN;
 	if (r < 0)

@@ -1,13 +1,14 @@
 /* taps.h - asks the kernel which taps a running QEMU has open.
  *
- * Why: the hold lies on the tap that the VM's file names. If the guest's card uses another tap, or
- * one more, its frames leave unheld and nobody notices. A command line or a monitor proves nothing:
- * taps are renamed, deleted and made again, and managers pass them as descriptors. For each
- * descriptor of /dev/net/tun the kernel says which device it leads to now (/proc/PID/fdinfo,
- * "iff:"), and in which network namespace that device is.
+ * Why: frames are held on the tap that the VM's file names. If the guest's card uses another tap,
+ * or an additional one, its frames leave without being held, and nobody notices. QEMU's command
+ * line and monitor do not prove which tap is in use: taps are renamed, deleted and made again, and
+ * managers pass them as descriptors. But for each descriptor of /dev/net/tun the kernel says which
+ * device it belongs to now (/proc/PID/fdinfo, "iff:"), and in which network namespace that device
+ * is.
  *
- * Several descriptors with one name are the queues of one tap. A queue that is switched off leads
- * to no device, so descriptors without a device only matter when there is no other.
+ * Several descriptors with one name are the queues of one tap. A queue that is switched off belongs
+ * to no device, so descriptors without a device matter only if no descriptor has one.
  *
  * Where: epoch engine, at each attach and while protected; vm_cover.c. Threads: any.
  */
@@ -27,25 +28,26 @@ struct vmm_tap {
 	char name[VMM_TAP_NAME_BYTES]; /* "tap0"; for a macvtap "tap7", as in /dev */
 	enum {
 		VMM_TAP_HERE = 0, /* in the network namespace of this process */
-		VMM_TAP_ELSEWHERE, /* in another one */
-		VMM_TAP_MACVTAP,   /* a macvtap: its frames pass no tap */
+		VMM_TAP_ELSEWHERE, /* in another network namespace */
+		VMM_TAP_MACVTAP,   /* a macvtap: its frames do not pass through a tap */
 	} place;
 };
 
 struct vmm_taps {
-	struct vmm_tap taps[VMM_TAPS_MAX]; /* each once */
+	struct vmm_tap taps[VMM_TAPS_MAX]; /* each tap once */
 	uint32_t n;
-	uint32_t n_lost; /* descriptors that lead to no device (any more) */
+	uint32_t n_lost; /* descriptors that belong to no device (any more) */
 };
 
-/* Find all taps of process @pid. Costs some 2 us per descriptor of the process, and touches nothing
- * in it. 0; -ESRCH: there is no such process; -E2BIG: over VMM_TAPS_MAX; -EPERM and other -errno,
- * with *ret_error. */
+/* Find all taps that process @pid has open. Takes some 2 us per open descriptor of the process, and
+ * does not change anything in it. 0; -ESRCH: there is no such process; -E2BIG: over VMM_TAPS_MAX;
+ * -EAGAIN: a descriptor was closed meanwhile, call again; -EPERM and other -errno, with
+ * *ret_error. */
 int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Is @taps exactly one tap, @allowed, in this network namespace? Pure.
- * 0; -ENOTSUP: no, *ret_error names what is open, what is allowed and the next step. */
+/* Does @taps have exactly one tap, named @allowed, in this network namespace? Pure.
+ * 0; -ENOTSUP: no, *ret_error names the open taps, the allowed tap and the next step. */
 int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -19,8 +19,8 @@
 #include "vmm/uapi.h"
 
 #define STOP_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-/* How many ranges to ask of the kernel at once: 96 KB; few calls even for a badly scattered
- * epoch. */
+/* How many ranges to get from the kernel in one call (96 KB). Large, so that even an epoch whose
+ * pages are badly scattered needs only few calls. */
 #define REGIONS_MAX	4096u
 #define PROBE_PAGES	64u
 #define FEATURES                                                                                   \
@@ -33,14 +33,14 @@ struct track {
 	int pidfd;   /* readable once the process has ended */
 	struct vmm_block blocks[VMM_BLOCKS_MAX];
 	uint32_t n_blocks;
-	uint32_t block;	 /* the next scan goes on in this block (index in blocks)... */
-	uint64_t offset; /* ...at this byte of it */
+	uint32_t block;	 /* index of the block in which the next scan continues */
+	uint64_t offset; /* the byte of that block at which the next scan continues */
 	uint64_t fault_ns;
 	struct page_region regions[REGIONS_MAX];
 };
 
-/* Ask the kernel for all features that we use. Asking for each separately would need one descriptor
- * each, and all of them came with or before WP_ASYNC. */
+/* Ask the kernel for all features that we use, in one call: to ask for each one separately we would
+ * need a descriptor for each. It is enough, since a kernel with WP_ASYNC has the others too. */
 static int enable(int uffd, struct error *ret_error)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};
@@ -52,7 +52,8 @@ static int enable(int uffd, struct error *ret_error)
 			 " >= 6.7 with CONFIG_USERFAULTFD and CONFIG_PTE_MARKER_UFFD_WP): %m");
 }
 
-/* Scan [start, end) into @regions. Returns the number of regions, or -errno. */
+/* Scan the addresses [@start, @end) and write the regions found to @regions. Returns their number,
+ * or -errno. */
 static int scan(int pagemap, enum track_scan_mode mode, uint64_t start, uint64_t end,
 		struct page_region *regions, uint32_t n_regions, uint64_t *ret_walk_end)
 {
@@ -77,7 +78,7 @@ static int scan(int pagemap, enum track_scan_mode mode, uint64_t start, uint64_t
 	return n;
 }
 
-/* Write to each of @n_pages pages. Returns the time in ns. */
+/* Write to each of @n_pages pages. Returns the time that this took, in ns. */
 static uint64_t time_writes(volatile uint8_t *pages, uint32_t n_pages)
 {
 	uint64_t start_ns = clock_mono_ns();
@@ -87,8 +88,8 @@ static uint64_t time_writes(volatile uint8_t *pages, uint32_t n_pages)
 	return clock_mono_ns() - start_ns;
 }
 
-/* The features exist. Now check on our own pages that a scan sees each write and nothing else, and
- * measure what a write costs. */
+/* Check on our own pages that a scan sees each write and nothing else, and measure what a write
+ * costs. The features are known to exist. */
 static int probe_scan(int uffd, int pagemap, uint8_t *pages, uint64_t *ret_fault_ns,
 		      struct error *ret_error)
 {
@@ -145,7 +146,7 @@ static int probe(uint64_t *ret_fault_ns, struct error *ret_error)
 	if (pages == MAP_FAILED)
 		return error_set(ret_error, -ENOMEM, "out of memory");
 	r = probe_scan(uffd, pagemap, pages, ret_fault_ns, ret_error);
-	(void)munmap(pages, PROBE_PAGES * VMM_PAGE_BYTES); /* cannot fail for what mmap gave */
+	(void)munmap(pages, PROBE_PAGES * VMM_PAGE_BYTES); /* cannot fail for memory from mmap() */
 	return r;
 }
 
@@ -156,7 +157,7 @@ int track_probe(struct error *ret_error)
 	return probe(&fault_ns, ret_error);
 }
 
-/* UFFDIO_REGISTER's errors, in words. */
+/* Turn an error of UFFDIO_REGISTER into a text for the operator. */
 static int register_failed(const struct vmm_block *block, int error, struct error *ret_error)
 {
 	switch (error) {
@@ -245,8 +246,8 @@ int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	return 0;
 }
 
-/* Append the kernel's regions of one block as page ranges; joins neighbours that two calls
- * split. */
+/* Append the kernel's regions, which lie in one block, to @ranges. If two calls have split a range,
+ * join its parts. */
 static void convert(const struct vmm_block *block, const struct page_region *regions, uint32_t n,
 		    struct page_range *ranges, uint32_t *n_ranges)
 {
@@ -256,7 +257,8 @@ static void convert(const struct vmm_block *block, const struct page_region *reg
 		uint32_t n_pages = (uint32_t)((regions[i].end - regions[i].start) / VMM_PAGE_BYTES);
 		struct page_range *last = *n_ranges > 0 ? &ranges[*n_ranges - 1] : NULL;
 
-		/* Never join across blocks: the first page of a block starts a new range. */
+		/* The first page of a block always starts a new range, so that no range crosses
+		 * blocks. */
 		if (last && first != block->first_page && last->first_page + last->n_pages == first)
 			last->n_pages += n_pages;
 		else
@@ -298,7 +300,7 @@ int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *re
 		convert(block, t->regions, (uint32_t)n, ret_ranges, &n_ranges);
 		t->offset = walk_end - block->hva;
 	}
-	/* The memory of an ended process reads as empty, not as an error. */
+	/* If the process has ended, its memory looks empty, and the scan gives no error. */
 	if (has_ended(t))
 		return -ESRCH;
 	t->block = 0;

@@ -1,4 +1,5 @@
-/* uapi.h - kernel interfaces newer than Debian 12's headers, from the kernel's UAPI.
+/* uapi.h - declares kernel interfaces that are newer than Debian 12's headers, as in the kernel's
+ * UAPI.
  *
  * Why: dirty tracking needs PAGEMAP_SCAN (Linux 6.7, include/uapi/linux/fs.h) and asynchronous
  * write protection (6.7, include/uapi/linux/userfaultfd.h). track_probe() finds out whether the
@@ -28,7 +29,8 @@
 #ifndef PAGEMAP_SCAN
 #define PAGEMAP_SCAN		_IOWR('f', 16, struct pm_scan_arg)
 #define PAGE_IS_WRITTEN		(UINT64_C(1) << 1)
-#define PM_SCAN_WP_MATCHING	(UINT64_C(1) << 0) /* write-protect what matches, atomically */
+#define PM_SCAN_WP_MATCHING	(UINT64_C(1) << 0) /* also write-protect the pages that match,
+						    * atomically */
 #define PM_SCAN_CHECK_WPASYNC	(UINT64_C(1) << 1) /* -EPERM if a VMA is not under WP_ASYNC */
 
 struct page_region {
@@ -38,13 +40,13 @@ struct page_region {
 };
 
 struct pm_scan_arg {
-	uint64_t size;	/* of this struct: its version */
+	uint64_t size;	/* size of this struct, which tells the kernel its version */
 	uint64_t flags; /* PM_SCAN_* */
-	uint64_t start; /* [start, end) in the process */
+	uint64_t start; /* scan the addresses [start, end) of the process */
 	uint64_t end;
 	uint64_t walk_end; /* out: where the kernel stopped looking */
-	uint64_t vec;	   /* array of struct page_region */
-	uint64_t vec_len;  /* its entries */
+	uint64_t vec;	   /* address of an array of struct page_region */
+	uint64_t vec_len;  /* number of entries in that array */
 	uint64_t max_pages;
 	uint64_t category_inverted;
 	uint64_t category_mask;

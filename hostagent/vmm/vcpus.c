@@ -18,14 +18,14 @@
 #include "base/error.h"
 
 #define TIMEOUT_NS (5 * CLOCK_NS_PER_S)
-/* More than QEMU's largest machines have. */
+/* More vCPUs than QEMU's largest machines have. */
 #define VCPUS_MAX  1024u
 
 struct vcpu {
-	pid_t tid; /* 0: an earlier vCPU has the same thread */
-	bool is_traced; /* asked to stop, or stopped */
+	pid_t tid; /* 0: an earlier vCPU in the array has the same thread */
+	bool is_traced; /* the thread was asked to stop, or has stopped */
 	int schedstat;
-	uint64_t run_ns; /* when last read */
+	uint64_t run_ns; /* CPU time when it was last read */
 };
 
 struct vcpus {
@@ -62,7 +62,8 @@ static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct erro
 	return 0;
 }
 
-/* TCG without multi-threading runs all vCPUs in one thread, which can be traced only once. */
+/* Clear the thread of the vCPU at index @at if an earlier vCPU has the same thread. TCG without
+ * multi-threading runs all vCPUs in one thread, which can be traced only once. */
 static void forget_repeated(struct vcpus *vcpus, uint32_t at)
 {
 	for (uint32_t i = 0; i < at; i++)
@@ -141,7 +142,7 @@ int vcpus_stop(struct vcpus *vcpus)
 	return 0;
 }
 
-/* One that is traced. True: it goes on, or is gone. */
+/* Resume a vCPU that is traced. True: it runs again, or its thread is gone. */
 static bool resume(const struct vcpu *vcpu)
 {
 	int status;
@@ -155,9 +156,10 @@ static bool resume(const struct vcpu *vcpu)
 		return false;
 	if (r < 0 || !WIFSTOPPED(status))
 		return true;
-	/* A signal may have come before our request; it is delivered now. */
+	/* If the thread stopped for a signal that came before our request, deliver the signal
+	 * now. */
 	signal = status >> 16 == 0 ? WSTOPSIG(status) : 0;
-	/* Fails only for a thread that was killed in its stop. */
+	/* Fails only if the thread was killed while it was stopped. */
 	(void)ptrace(PTRACE_DETACH, vcpu->tid, NULL, (void *)signal);
 	return true;
 }

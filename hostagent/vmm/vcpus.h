@@ -1,19 +1,20 @@
 /* vcpus.h - measures how busy the guest's vCPUs are, and stops them from outside.
  *
- * Why: a pause costs an idle guest little. The CPU time of QEMU's whole process does not show how
- * busy the guest is: its monitor thread reads our commands byte by byte (a third of all its CPU
- * time at a hundred epochs a second), and its main thread saves the device state. So we measure
- * each vCPU thread by itself; a guest with one of two vCPUs busy is a busy guest.
+ * Why: a pause costs an idle guest little, so we need to know how busy the guest is. The CPU time
+ * of QEMU's whole process does not show that: its monitor thread reads our commands byte by byte (a
+ * third of all its CPU time at a hundred epochs a second), and its main thread saves the device
+ * state. So we measure each vCPU thread by itself. A guest is busy if any of its vCPUs is busy.
  *
- * Source: `query-cpus-fast` for the threads, first field of /proc/PID/task/TID/schedstat (ns on a
- * CPU; exact while the thread does not run, else as of its last tick).
+ * Source: `query-cpus-fast` names the threads. The first field of /proc/PID/task/TID/schedstat is a
+ * thread's time on a CPU in ns (exact while the thread does not run, otherwise as of its last timer
+ * tick).
  *
  * Stopping: a guest that writes faster than the link can carry is slowed down (epoch/throttle.h).
- * QEMU has no command for that outside of a migration, and `stop` would stop the guest's clock too.
- * So we stop its vCPU threads with ptrace (SEIZE, INTERRUPT) and resume them (DETACH); we read and
- * change nothing in them. To the guest this looks like a busy host. If the tracing thread ends, the
- * kernel resumes them. A vCPU may be stopped while it holds QEMU's big lock, and then QEMU's
- * monitor may not answer: resume all of them before asking QEMU anything.
+ * QEMU can slow a guest down only during a migration, and `stop` would stop the guest's clock too.
+ * So we stop its vCPU threads with ptrace (SEIZE, INTERRUPT) and resume them (DETACH); we neither
+ * read nor change anything in them. To the guest this looks like a busy host. If the tracing thread
+ * ends, the kernel resumes the vCPUs. A vCPU may be stopped while it holds QEMU's big lock, and
+ * then QEMU's monitor may not answer: resume all of them before asking QEMU anything.
  * docs/decisions/0020-throttle.md lists the alternatives.
  *
  *	RUNS ──vcpus_stop──► ASKED ──(kernel, some 10 us later)──► STOPPED
@@ -41,20 +42,20 @@ struct vcpus;
 int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* The CPU time that the busiest vCPU has used since the last call (the first time: since
- * vcpus_open()). 0 when the threads are gone. UINT64_MAX (unknown) if @vcpus is NULL. */
+/* Returns the CPU time that the busiest vCPU has used since the last call (at the first call: since
+ * vcpus_open()). Returns 0 if the threads are gone, and UINT64_MAX (unknown) if @vcpus is NULL. */
 uint64_t vcpus_busy_ns(struct vcpus *vcpus);
 
-/* Stop all vCPUs; they stand some microseconds after this returns. Never blocks. 0, also when some
- * have ended or are stopped already; -EPERM: a debugger holds one, or we may not trace; other
- * -errno. After an error some may be stopped: call vcpus_resume(). */
+/* Ask all vCPUs to stop; they do so some microseconds after this returns. Never blocks. 0, also if
+ * some vCPUs have ended or are stopped already; -EPERM: a debugger traces one of them, or we may
+ * not trace; other -errno. After an error some vCPUs may be stopped: call vcpus_resume(). */
 int vcpus_stop(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
-/* Resume all vCPUs. Never blocks. 0: they run, or have ended; -EAGAIN: one has not reached its stop
- * yet (it waits in the kernel) and will stop then, so call again soon. */
+/* Resume all vCPUs. Never blocks. 0: all run or have ended; -EAGAIN: one that was asked to stop has
+ * not stopped yet, because it waits in the kernel. It will still stop, so call this again soon. */
 int vcpus_resume(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
-/* Free. No vCPU may be stopped. Accepts NULL, returns NULL. */
+/* Free @vcpus. No vCPU may be stopped at this time. Accepts NULL, returns NULL. */
 struct vcpus *vcpus_close(struct vcpus *vcpus);
 
 #endif
