@@ -29,7 +29,8 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_in
 			break;
 		}
 		if (frame.h.type == WIRE_EPOCH_BEGIN && !c.inside) {
-			/* The caller checks whether the epoch follows on the copy. */
+			/* The caller checks whether the epoch continues the copy, so accept any
+			 * epoch number here. */
 			c.last_epoch = frame.h.epoch - 1;
 			if (frame.h.epoch == 0 || wire_epoch_begin_decode(&frame, &begin, NULL) < 0)
 				break;
@@ -54,30 +55,33 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_in
 
 /* ---- applying */
 
-/* The first record that a FULL epoch has for a page. */
+/* What kind of record a FULL epoch has first for a page or a piece of the blob. */
 enum first_record {
-	FIRST_NONE  = 0, /* no record: the page is zero */
-	FIRST_WHOLE = 1, /* ZERO, RAW or DUP: the old content does not matter */
-	FIRST_DELTA = 2, /* a delta, against zero */
+	FIRST_NONE  = 0, /* no record: the page must be cleared to zero */
+	/* ZERO, RAW or DUP: replaces the whole page, so the old content does not matter */
+	FIRST_WHOLE = 1,
+	FIRST_DELTA = 2, /* a delta against a zero page: the page must be cleared first */
 };
 
 struct pass {
 	struct ramfile *rf;
-	uint64_t n_pages;	 /* page records applied */
-	uint32_t blob_bytes;	 /* 0: no DEVICE frame yet */
+	uint64_t n_pages;	 /* number of page records applied */
+	uint32_t blob_bytes;	 /* size of the device blob; 0: no DEVICE frame yet */
 	bool full;
-	uint8_t *seen;	      /* FULL: a byte per page, enum first_record; NULL otherwise */
-	uint8_t *seen_pieces; /* FULL: the same for the pieces of the blob */
+	/* in a FULL epoch: an enum first_record for each page; otherwise NULL */
+	uint8_t *seen;
+	uint8_t *seen_pieces; /* in a FULL epoch: an enum first_record for each piece of the blob */
 	uint8_t *scratch;     /* WIRE_PAYLOAD_MAX bytes, for packed frames */
 };
 
 typedef int (*frame_handler)(struct pass *p, const struct wire_frame *frame);
 
-/* Progress is reported each time a pass has read this much more. */
+/* Progress is reported each time that a pass has read this many more bytes (or cleared this many
+ * pages). */
 #define TOLD_EVERY_BYTES ((size_t)1 << 20)
 #define TOLD_EVERY_PAGES (TOLD_EVERY_BYTES / WIRE_PAGE_SIZE)
 
-/* Run @handle over each frame up to EPOCH_END. */
+/* Call @handle for each frame before EPOCH_END. */
 static int walk(struct pass *p, const uint8_t *data, size_t size, frame_handler handle)
 {
 	const uint8_t *at = data, *end = data + size, *told = data;
@@ -147,7 +151,7 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 	return r < 0 ? -EBADMSG : 0;
 }
 
-/* FULL: note the first record of each page and piece. */
+/* Note the first record of each page and each piece, for a FULL epoch. */
 static int note(struct pass *p, const struct wire_frame *frame)
 {
 	struct wire_record_iter it;
@@ -165,7 +169,7 @@ static int note(struct pass *p, const struct wire_frame *frame)
 	return 0;
 }
 
-/* Zero @page unless it is zero already: pages of `ram` that were never written then stay out of the
+/* Zero @page unless it is zero already. A page that is only read does not become dirty in the CPU's
  * caches. */
 static void clear_page(uint8_t *page)
 {
@@ -192,9 +196,9 @@ static int clear_unwritten(struct pass *p)
 	return 0;
 }
 
-/* This many records are applied together: one record's page is fetched while another's is written,
- * which is twice as fast on cold pages. Small, so that a death at a fault point finds part of a
- * small epoch written. */
+/* How many records are applied together. The page of one record is fetched while another's is
+ * written, which is twice as fast if the pages are not cached. The number is small so that a test
+ * that kills the agent at a fault point finds even a small epoch partly written. */
 #define BATCH_RECORDS 16u
 
 struct batch {
@@ -213,8 +217,9 @@ static int put_batch(struct pass *p, struct batch *batch)
 	return 0;
 }
 
-/* Treat a DUP as its source page sent raw, with the content the source has at that moment.
- * epochcheck.c ensures that this content is the same each time the epoch is applied. */
+/* Turn a record into the form that page_apply_batch() takes. A DUP record becomes a RAW record with
+ * the current content of its source page. epochcheck.c ensures that this content is the same each
+ * time the epoch is applied. */
 static struct page_record from_wire(struct ramfile *rf, const struct wire_record *record)
 {
 	uint8_t *page = ramfile_page(rf, record->index);
@@ -226,7 +231,7 @@ static struct page_record from_wire(struct ramfile *rf, const struct wire_record
 
 static int put_pages(struct pass *p, const struct wire_frame *frame)
 {
-	/* A test that watches each step must see each record separately. */
+	/* A test that watches each step needs each record to be a step of its own. */
 	size_t n_max = p->rf->step ? 1 : BATCH_RECORDS;
 	struct batch batch = {.n_records = 0};
 	struct wire_record_iter it;

@@ -1,7 +1,7 @@
-/* apply.h - put one complete epoch, mapped whole, into the copy.
+/* apply.h - writes one complete epoch, which is mapped into memory as a whole, into the copy.
  *
- * Where: epochlog.c alone; the fuzz target. Threads: one. See epochlog.h for why it may be
- * repeated.
+ * Where: epochlog.c and the fuzz target. Threads: one. epochlog.h (L4) says why an epoch may be
+ * applied again.
  */
 #ifndef STANDBY_APPLY_H
 #define STANDBY_APPLY_H
@@ -19,14 +19,16 @@ struct apply_info {
 	struct wire_geometry geometry;
 };
 
-/* Read the stream in @data from its GEOMETRY frame to its EPOCH_END with every check of
- * epochcheck.h. 0; -ESTALE: another term; -EBADMSG: not a whole epoch; -ENOMEM. */
+/* Read the stream in @data from its GEOMETRY frame to its EPOCH_END, and make every check of
+ * epochcheck.h. 0; -ESTALE: the epoch is not of @term; -EBADMSG: not a whole, valid epoch;
+ * -ENOMEM. */
 int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_info *ret_info)
 	__attribute__((warn_unused_result));
 
-/* Apply the epoch: layout, pages, device, in this order; not meta. @data passed apply_check() or
- * was checked as it came; broken data is still memory-safe. 0 with *ret_n_pages page records
- * applied; -EBADMSG: broken; -errno of the files. */
+/* Apply the epoch: its layout, then its pages, then its device state. Does not change `meta`. @data
+ * must have passed apply_check(), or epochcheck.h as it arrived; invalid data is refused without
+ * access to memory outside the copy. 0, with *ret_n_pages page records applied; -EBADMSG: broken;
+ * -errno of the files. */
 int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *ret_n_pages)
 	__attribute__((warn_unused_result));
 

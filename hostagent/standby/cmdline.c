@@ -53,10 +53,10 @@ bool cmdline_is_same(const struct cmdline *a, const struct cmdline *b)
 /* ---- words */
 
 struct splitter {
-	const char *text; /* whole */
-	const char *at;	  /* next character */
-	char *word;	  /* room for the longest possible word */
-	size_t size;	  /* of the word so far */
+	const char *text; /* the whole command */
+	const char *at;	  /* the next character */
+	char *word;	  /* the word so far; has room for the longest possible word */
+	size_t size;	  /* length of the word so far */
 	struct error *ret_error;
 };
 
@@ -126,7 +126,7 @@ static int split_plain(struct splitter *s)
 	return 0;
 }
 
-/* Read one word into s->word. 1: there is one; 0: the text has ended; -EINVAL. */
+/* Read one word into s->word. 1: a word was read; 0: the text has ended; -EINVAL. */
 static int split_word(struct splitter *s)
 {
 	bool any = false;
@@ -192,7 +192,7 @@ static const struct {
 	{"loadvm", "the standby gets its state from the primary"},
 };
 
-/* "-m", "--m" -> "m"; NULL if it is not an option. */
+/* Returns "m" for "-m" and "--m"; NULL if @word is not an option. */
 static const char *option_name(const char *word)
 {
 	if (word[0] != '-' || !word[1])
@@ -200,7 +200,8 @@ static const char *option_name(const char *word)
 	return word[1] == '-' ? word + 2 : word + 1;
 }
 
-/* QEMU's size: decimal with an optional suffix, MiB without one. */
+/* Parse a size as QEMU does: a decimal number with an optional suffix; without a suffix it counts
+ * MiB. */
 static int parse_ram(const char *text, uint64_t *ret_bytes)
 {
 	unsigned shift = 20;
@@ -227,7 +228,8 @@ static int parse_ram(const char *text, uint64_t *ret_bytes)
 	if (*end && *end != ',')
 		return -EINVAL;
 	if (value == 0 || value > UINT64_MAX >> shift || (value << shift) % (8 * KIB) != 0)
-		return -EINVAL; /* QEMU rounds up to 8 KiB; the file must have the exact size */
+		/* QEMU rounds up to 8 KiB, but the RAM file must have exactly the given size */
+		return -EINVAL;
 	*ret_bytes = value << shift;
 	return 0;
 }
@@ -278,8 +280,8 @@ static int check(struct cmdline *c, struct error *ret_error)
 			 "QEMU command: no -m; write the size of guest RAM, as the primary has it");
 }
 
-/* Find "tap0" in "tap,id=n0,ifname=tap0,script=no", with its size in *ret_size; "": there is no
- * ifname. */
+/* Find "tap0" in "tap,id=n0,ifname=tap0,script=no", and return its length in *ret_size. Returns ""
+ * if there is no ifname. */
 static const char *find_ifname(const char *value, size_t *ret_size)
 {
 	static const char key[] = ",ifname=";
@@ -338,7 +340,7 @@ int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *r
 	return 0;
 }
 
-/* Append "PREFIX<path with , doubled>SUFFIX" as one word. */
+/* Append @prefix, @path with each comma doubled, and @suffix as one word. */
 static int add_path(struct cmdline *c, const char *prefix, const char *path, const char *suffix)
 {
 	AUTO_FREE char *word = malloc(strlen(prefix) + 2 * strlen(path) + strlen(suffix) + 1);

@@ -1,5 +1,5 @@
-/* The file with the command that starts the standby's QEMU. It is read each time, since it may have
- * been corrected. */
+/* Reads the file with the command that starts the standby's QEMU. The file is read before each
+ * start of a QEMU, since it may have been corrected. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 #define LOG_EXTRA_BYTES (UINT64_C(64) << 20)
 
-/* One epoch may be as large as twice the guest. */
+/* Set the limit of one epoch: log_bytes_max, or twice the guest's RAM and some more. */
 static void set_log_limit(struct standby *sb)
 {
 	sb->log_bytes_max = sb->config.log_bytes_max
@@ -45,7 +45,8 @@ void standby_say_way_out(const struct standby *sb, struct error *error)
 {
 	const struct error why = *error;
 
-	/* Put the advice first: the end of a long text may be cut on its way. */
+	/* Put the advice first, because the end of a long text may be cut off on its way to the
+	 * operator. */
 	(void)error_set(error, 0,
 			"the copy is kept; correct %.160s on %.64s and give `failover` again, "
 			"which reads it anew: %.700s",

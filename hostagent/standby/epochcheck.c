@@ -63,8 +63,8 @@ static int refuse_format(struct epochcheck *c, struct epochcheck_error *e,
 
 /* ---- geometry */
 
-/* Take "7.2" from "7.2.22 Debian ...": devices' migration formats change only between such
- * versions. */
+/* Returns the length of "7.2" in "7.2.22 Debian ...". The formats in which devices are migrated
+ * change only from one such series to the next. */
 static size_t series_size(const char *version)
 {
 	size_t major = strspn(version, "0123456789");
@@ -99,7 +99,7 @@ int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_g
 	return 0;
 }
 
-/* Marks for a guest of @n_pages. 0; -ENOMEM. */
+/* Ensure that the marks are large enough for a guest of @n_pages pages. 0; -ENOMEM. */
 static int have_marks(struct epochcheck *c, uint64_t n_pages)
 {
 	if (c->marks.words && c->marks.n_things == n_pages)
@@ -149,7 +149,8 @@ static int on_begin(struct epochcheck *c, const struct wire_frame *frame,
 			      frame->h.epoch);
 	if (wire_epoch_begin_decode(frame, &begin, &wire) < 0)
 		return refuse_format(c, e, &wire);
-	/* A FULL epoch may skip numbers: the primary had sealed epochs that never arrived here. */
+	/* A FULL epoch may skip numbers, since the primary may have sealed epochs that never
+	 * arrived here. */
 	if (full ? frame->h.epoch <= c->last_epoch : frame->h.epoch != c->last_epoch + 1)
 		return refuse(c, e, WIRE_STREAM_ERROR_EPOCH,
 			      "epoch %" PRIu64 " begins, the standby's last is %" PRIu64,
@@ -197,14 +198,16 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 	return 0;
 }
 
-/* A DUP record copies a page of our own copy. So that source page must hold the same bytes each
- * time the epoch is applied, however far an earlier try came (epochlog.h, L4). This is true
- *  - in an epoch that is not FULL: after all of the source page's records in this epoch. So no
- *    record of a page may follow a DUP that copied the page: copied pages are marked. A page
- *    without any record may be copied as well.
- *  - in a FULL epoch, which first clears each page that does not begin with a whole-page record:
- *    from the source page's first record on, whatever follows. Here pages with a record are marked.
- * Returns NULL if the record is right, else what is wrong. */
+/* A DUP record fills a page from another page of our copy, its source. The source must hold the
+ * same bytes each time that the epoch is applied, however far an earlier try came (epochlog.h, L4).
+ * This is so
+ *  - in an epoch that is not FULL, if no record of the source follows the DUP record. So we mark
+ *    each source, and refuse later records of a marked page. The source may also be a page that has
+ *    no record in this epoch.
+ *  - in a FULL epoch, if the source has a record before the DUP record, whatever follows. (A FULL
+ *    epoch first clears each page whose first record is not a whole page. So after its first record
+ *    a page's content does not depend on earlier tries.) So we mark each page that has a record.
+ * Returns NULL if the record is valid, otherwise what is wrong. */
 static const char *check_dup(struct epochcheck *c, const struct wire_record *record)
 {
 	if (c->full) {
@@ -318,7 +321,7 @@ static int on_end(struct epochcheck *c, const struct wire_frame *frame, struct e
 
 static const struct {
 	uint8_t type;
-	bool inside; /* allowed only within an epoch */
+	bool inside; /* the frame is allowed only within an epoch */
 	int (*handle)(struct epochcheck *c, const struct wire_frame *frame,
 		      struct epochcheck_error *e);
 } handlers[] = {
@@ -329,7 +332,8 @@ static const struct {
 	{WIRE_EPOCH_END, true, on_end},
 };
 
-/* Check what does not depend on the type: term, generation, place within the epoch. 0: go on. */
+/* Check the header's fields that do not depend on the frame's type: term and generation. 0: they
+ * are right. */
 static int check_header(struct epochcheck *c, const struct wire_header *h,
 			struct epochcheck_error *e)
 {
@@ -360,8 +364,8 @@ static int check_place(struct epochcheck *c, const struct wire_header *h,
 		return refuse(c, e, WIRE_STREAM_ERROR_ORDER,
 			      "%s has number %" PRIu32 ", %" PRIu32 " was due",
 			      wire_type_name(h->type), h->seq, c->n_frames);
-	/* Count whole frames, since empty ones fill the buffer too. frame_bytes is never above
-	 * bytes_max. */
+	/* Count whole frames, since frames without payload fill the buffer too. frame_bytes never
+	 * exceeds bytes_max, so the subtraction cannot wrap. */
 	if (WIRE_HEADER_SIZE + (uint64_t)h->payload_size > c->bytes_max - c->frame_bytes)
 		return refuse(c, e, WIRE_STREAM_ERROR_LIMIT,
 			      "larger than the %" PRIu64

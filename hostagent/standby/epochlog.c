@@ -19,7 +19,8 @@
 #include "standby/apply.h"
 
 #define NAME_ROOM	48
-#define SPARE_BYTES_MAX (UINT64_C(16) << 20) /* a larger file becomes no `spare`, unless reserved */
+#define SPARE_BYTES_MAX (UINT64_C(16) << 20) /* without a reserve, a larger file is removed and not
+					      * kept as `spare` */
 
 static const char *file_name(uint64_t epoch, const char *suffix, char name[NAME_ROOM])
 {
@@ -42,7 +43,8 @@ static void drop_part(struct epochlog *log)
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	log->fd = fd_close(log->fd);
 	if (r < 0)
-		(void)unlinkat(log->rf->dir_fd, name, 0); /* a file that stays is removed at open */
+		/* if this fails, the file is removed at the next open */
+		(void)unlinkat(log->rf->dir_fd, name, 0);
 	log->stats.epochs_discarded++;
 }
 
@@ -60,7 +62,7 @@ static int begin_part(struct epochlog *log, uint64_t epoch)
 	char name[NAME_ROOM];
 
 	file_name(epoch, "part", name);
-	/* Reuse the file of an applied epoch, which has tmpfs pages already. */
+	/* Reuse the file of an applied epoch, since its tmpfs pages are allocated already. */
 	if (renameat(log->rf->dir_fd, "spare", log->rf->dir_fd, name) < 0 && errno != ENOENT)
 		return -errno;
 	log->fd = openat(log->rf->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -118,8 +120,8 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 	return r;
 }
 
-/* Say where the epoch could not be stored, how large it is, how much is missing, and what to do.
- * Called while the .part is still there. */
+/* Say where the epoch could not be stored, how much of it is written, how much is free, and what to
+ * do. Must be called before the .part is removed. */
 static void describe_failure(const struct epochlog *log, uint64_t epoch, int error,
 			     struct error *ret_error)
 {
@@ -177,12 +179,14 @@ static void remove_complete(struct epochlog *log)
 
 	file_name(log->pending, "complete", name);
 	ramfile_step(log->rf);
-	/* Cut the file before the rename: so `spare` is never larger than the reserve, and never
-	 * missing. */
+	/* Cut the file to the reserve's size before the rename. So `spare` is never larger than the
+	 * reserve, and never missing. */
 	if (log->bytes <= keep || (log->reserve_bytes && ftruncate(log->fd, (off_t)keep) == 0))
 		r = renameat(log->rf->dir_fd, name, log->rf->dir_fd, "spare");
 	if (r < 0)
-		(void)unlinkat(log->rf->dir_fd, name, 0); /* not newer than meta: ignored at open */
+		/* if this fails, the next open removes the file, since its epoch is not newer than
+		 * meta's */
+		(void)unlinkat(log->rf->dir_fd, name, 0);
 }
 
 static int apply_mapped(struct epochlog *log, const uint8_t *data, size_t size)
@@ -218,7 +222,8 @@ int epochlog_apply(struct epochlog *log)
 
 	if (!log->pending)
 		return 0;
-	/* The whole file is read, most of it twice: map all pages now, to avoid page faults. */
+	/* The whole file will be read, most of it twice. Map all its pages now, to avoid page
+	 * faults. */
 	data = mmap(NULL, log->bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, log->fd, 0);
 	if (data == MAP_FAILED)
 		return -errno;
@@ -235,7 +240,7 @@ int epochlog_apply(struct epochlog *log)
 
 /* ---- open */
 
-/* Is @name "epoch-N.SUFFIX" as we write it? */
+/* Is @name "epoch-N.SUFFIX", exactly as file_name() writes it? */
 static bool parse_name(const char *name, const char *suffix, uint64_t *ret_epoch)
 {
 	char again[NAME_ROOM];
@@ -249,7 +254,8 @@ static bool parse_name(const char *name, const char *suffix, uint64_t *ret_epoch
 	return true;
 }
 
-/* Does the complete epoch in @fd follow on the copy? 1: yes; 0: it is older; -errno. */
+/* Does the complete epoch in @fd continue the copy? 1: yes; 0: no, it is of an older epoch or term,
+ * or does not build on the copy; -errno. */
 static int inspect_complete(struct epochlog *log, int fd, uint64_t size)
 {
 	const struct ramfile_meta *meta = &log->rf->meta;
@@ -317,8 +323,8 @@ static bool is_complete(const char *name, uint64_t *ret_epoch)
 	return parse_name(name, "complete", ret_epoch);
 }
 
-/* Is @name left over from a killed agent? Not `spare`, which stays: the file system may have no
- * other free pages. */
+/* Is @name a .part that a killed agent left? `spare` is not: it must stay, since the file system
+ * may have no other free pages. */
 static bool is_leftover(const char *name, uint64_t *ret_epoch)
 {
 	return parse_name(name, "part", ret_epoch);
@@ -335,7 +341,8 @@ static int remove_file(struct epochlog *log, const char *name, uint64_t epoch)
 	return unlinkat(log->rf->dir_fd, name, 0) < 0 ? -errno : 0;
 }
 
-/* A .part may have the pages of the reserve: make it the `spare` again. */
+/* Make the .part @name the `spare` again, since it may have the reserved pages. If there is a
+ * `spare` already, remove the .part. */
 static int make_spare(struct epochlog *log, const char *name, uint64_t epoch)
 {
 	if (renameat2(log->rf->dir_fd, name, log->rf->dir_fd, "spare", RENAME_NOREPLACE) == 0)
@@ -386,7 +393,7 @@ int epochlog_reserve(struct epochlog *log, uint64_t bytes)
 void epochlog_give_back(struct epochlog *log)
 {
 	log->reserve_bytes = 0;
-	(void)unlinkat(log->rf->dir_fd, "spare", 0); /* it may not exist */
+	(void)unlinkat(log->rf->dir_fd, "spare", 0); /* ignore an error: the file may not exist */
 }
 
 void epochlog_reset(struct epochlog *log)
@@ -405,7 +412,7 @@ void epochlog_close(struct epochlog *log)
 	log->rf = NULL;
 }
 
-/* Drop buffered epochs, and store @meta, which says what is applied. */
+/* Store @meta, which has the new term and the epoch applied in it, and drop the buffered epochs. */
 static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 {
 	int r = ramfile_store_meta(log->rf, meta);
@@ -417,7 +424,8 @@ static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 	log->pending = 0;
 	epochcheck_done(&log->check);
 	init_check(log);
-	/* Errors are ignored: files of the old term are not used, since they name that term. */
+	/* Errors are ignored: a file that stays is never used, since its frames name the old
+	 * term. */
 	(void)scan(log, is_epoch_file, remove_file);
 	return 0;
 }

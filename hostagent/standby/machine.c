@@ -1,4 +1,4 @@
-/* Compares the primary's machine with the warm QEMU's. docs/wire-format.md 5.7.1. */
+/* Compares the primary's machine with the warm QEMU's. See docs/wire-format.md 5.7.1. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -21,7 +21,7 @@ static int refuse(struct standby_machine *m, struct epochcheck_error *e, uint16_
 	return error_set(&e->why, -EPROTO, "%s", text);
 }
 
-/* The whole list has arrived: compare. */
+/* Compare the machines, once the primary's whole list has arrived. */
 static int compare(struct standby *sb, struct epochcheck_error *e)
 {
 	struct standby_machine *m = &sb->machine;
@@ -70,7 +70,7 @@ int standby_machine_frame(struct standby *sb, const struct wire_frame *frame,
 
 	if (frame->h.term == check->term && check->has_geometry &&
 	    frame->h.generation < check->generation)
-		return 0; /* an old frame from the gateway's buffer */
+		return 0; /* a frame of an older generation from the gateway's buffer: ignore it */
 	if (frame->h.term != check->term || !check->has_geometry ||
 	    frame->h.generation != check->generation || check->inside || m->is_proved ||
 	    m->n_frames == WIRE_MACHINE_FRAMES_MAX)

@@ -17,8 +17,8 @@ void standby_set_warm(struct standby *sb)
 
 /* ---- QEMU */
 
-/* The command may have changed since the copy was made: another RAM size must not drop the copy. 0;
- * -EINVAL. */
+/* Check that the command has the copy's RAM size: it may have changed since the copy was made, and
+ * another size must not make us drop the copy. 0; -EINVAL. */
 static int check_ram(const struct standby *sb, struct error *ret_error)
 {
 	if (!epochlog_complete(&sb->log) || !sb->rf.ram ||
@@ -38,8 +38,8 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 	r = check_ram(sb, ret_error);
 	if (r < 0)
 		return r;
-	/* START has reserved RAM already. After a purge it is reserved here, but no buffer: a
-	 * promotion must not fail for lack of one. */
+	/* START has reserved RAM already. After a purge, reserve RAM again, but not a buffer for
+	 * epochs: a promotion needs none and must not fail because there is no room for it. */
 	r = ramfile_reserve(&sb->rf, sb->qemu.cmdline.ram_bytes);
 	if (r < 0)
 		return error_set(ret_error, r, "cannot reserve guest RAM in %s: %s", sb->rf.dir,
@@ -50,7 +50,8 @@ static int start_qemu(struct standby *sb, struct error *ret_error)
 		return r;
 	sb->must_rehearse |= sb->qemu.is_other_machine;
 	if (sb->qemu.is_other_machine)
-		standby_stream_close(sb); /* the next stream begins with MACHINE: compared */
+		/* the next stream begins with MACHINE frames, so the machines are compared again */
+		standby_stream_close(sb);
 	sb->qemu.is_other_machine = false;
 	if (!sb->qemu.adopted)
 		sb->n_qemu_starts++;
@@ -108,7 +109,8 @@ void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 
 /* ---- START */
 
-/* May a copy be kept here? 0; -EBUSY: the guest itself runs here. */
+/* Check that the guest itself does not run here, so that this host may keep a copy. 0; -EBUSY: it
+ * runs here. */
 static int check_no_guest(struct standby *sb, struct error *ret_error)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
@@ -119,7 +121,7 @@ static int check_no_guest(struct standby *sb, struct error *ret_error)
 			 (int)sb->qemu.pid, sb->rf.meta.term);
 }
 
-/* Enter @term, and drop a copy of an older term: it could only rewind the guest. */
+/* Enter @term, and drop a copy of an older term, which could only rewind the guest. */
 static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error)
 {
 	bool resized = sb->rf.ram && sb->rf.ram_bytes != sb->qemu.cmdline.ram_bytes;
@@ -128,7 +130,7 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
 	if (term == sb->rf.meta.term && sb->rf.meta.phase == RAMFILE_COPY && !resized)
 		return 0;
 	standby_stream_close(sb);
-	clockview_reset(&sb->clock); /* another primary has another clock */
+	clockview_reset(&sb->clock); /* the primary may be another host, with another clock */
 	r = epochlog_set_term(&sb->log, term);
 	if (r < 0)
 		return error_set(ret_error, r, "cannot enter term %" PRIu64 ": %s", term,
@@ -136,8 +138,8 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
 	return r;
 }
 
-/* Read the command file; if the command has changed, end the warm QEMU. 0; -errno: the state is
- * FAILED. */
+/* Read the command file, and end the warm QEMU if the command has changed. 0; -errno: the state is
+ * FAILED now. */
 static int load_for_start(struct standby *sb, struct error *ret_error)
 {
 	int r = standby_load_command(sb, ret_error);
@@ -204,8 +206,8 @@ static int already_promoted(struct standby *sb, struct standby_command *c)
 			 sb->rf.meta.term);
 }
 
-/* Read the command file again, which may have been corrected after a failed try. If it cannot be
- * used, start with the command that was read last. */
+/* Start a QEMU for a promotion. Read the command file again, since it may have been corrected after
+ * a failed try. If the file cannot be used, start QEMU with the command that was read last. */
 static int start_for_promotion(struct standby *sb, struct error *ret_error)
 {
 	struct error fault = {""}, first;
@@ -220,8 +222,8 @@ static int start_for_promotion(struct standby *sb, struct error *ret_error)
 	return error_set(ret_error, r, "%.500s; %.500s", first.text, fault.text);
 }
 
-/* Try to promote once. If that fails with the copy intact, QEMU is ended, so that the next try has
- * a fresh one. */
+/* Try to promote once. If this fails and the copy is still intact, end QEMU, so that the next try
+ * starts a new one. */
 static int try_promote(struct standby *sb, struct standby_command *c)
 {
 	int r = 0;
@@ -252,12 +254,13 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 	} else if (r < 0) {
 		return r;
 	}
-	/* The order is accepted: the old term ends here, even if the promotion fails. */
+	/* The order is accepted. From now on the old term has ended on this host, even if the
+	 * promotion fails. */
 	sb->promise_term = c->term;
 	sb->want_stream = false;
 	standby_stream_close(sb);
 	standby_await_mute(sb);
-	(void)qemu_exited(&sb->qemu, &died); /* if so, try_promote() starts another */
+	(void)qemu_exited(&sb->qemu, &died); /* if QEMU has exited, try_promote() starts another */
 	r = try_promote(sb, c);
 	if (r == -EIO) {
 		log_warn("vm=%s promotion failed, trying once more: %s", sb->config.vm,
@@ -271,7 +274,7 @@ static int do_promote(struct standby *sb, struct standby_command *c)
 			  c->error.text);
 		standby_set_text(sb, "promotion failed: %s", c->error.text);
 		standby_set_state(sb, STANDBY_STATE_FAILED);
-		sb->want_qemu = false; /* only the next order starts a QEMU */
+		sb->want_qemu = false; /* no QEMU is started again until the next order */
 		return r;
 	}
 	sb->want_qemu = false;

@@ -1,5 +1,5 @@
-/* Serves the VM's primary without a gateway: its claim of a term, its direct stream.
- * docs/wire-format.md 6.4. */
+/* Serves the VM's primary without a gateway: answers its claim of a term, and takes its direct
+ * stream. See docs/wire-format.md 6.4. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -47,13 +47,13 @@ static void refuse(const struct standby *sb, struct standby_peer *peer, uint16_t
 	wire_text_format(failure.text, "%s", text);
 	log_limited(LOG_LEVEL_WARN, "vm=%s primary refused: %s", sb->config.vm, text);
 	if (wire_failure_encode(&failure, &w) == 0)
-		/* An error is ignored: the connection is closed anyway. */
+		/* Ignore an error: the connection is closed anyway. */
 		(void)!standby_send(peer->link, &h, payload, (size_t)(w.at - payload));
 	peer->link = link_free(peer->link);
 }
 
-/* The primary's first BEAT came: if it has this host's vote, take its stream. 0; -errno: it may not
- * stream here. */
+/* Handle the primary's first BEAT: if the primary has this host's vote, take its stream. 0; -errno:
+ * the primary may not stream to this host. */
 static int start_direct(struct standby *sb, const struct wire_frame *beat)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;
@@ -66,7 +66,8 @@ static int start_direct(struct standby *sb, const struct wire_frame *beat)
 	    meta->phase != RAMFILE_COPY || sb->promise_term > meta->term || !sb->want_stream)
 		return -EPROTO;
 	if (sb->link && !sb->is_direct)
-		return -EBUSY; /* a gateway takes this term's stream: the primary must use it */
+		/* a gateway passes on this term's stream: the primary must use the gateway */
+		return -EBUSY;
 	r = standby_send(sb->peer.link, &resume, NULL, 0);
 	if (r < 0)
 		return r;
@@ -115,7 +116,7 @@ static bool stands_by(const struct standby *sb)
 				   sb->state == STANDBY_STATE_READY);
 }
 
-/* Record the vote on file, before it is sent. */
+/* Record the vote on file. Called before the vote is sent. */
 static int record(struct standby *sb, uint64_t term, uint8_t mode, struct error *ret_error)
 {
 	int r;
@@ -135,7 +136,7 @@ static int record(struct standby *sb, uint64_t term, uint8_t mode, struct error 
 	return 0;
 }
 
-/* The primary goes on unprotected: stop standing by. */
+/* Stop standing by, after a vote that lets the primary continue unprotected. */
 static void stand_down(struct standby *sb)
 {
 	struct error error;
@@ -197,7 +198,7 @@ void standby_peer_run(struct standby *sb)
 	r = link_receive(sb->peer.link, &frame);
 	if (r == -EAGAIN)
 		return;
-	if (r == -EPIPE) { /* the primary has its answer and closed */
+	if (r == -EPIPE) { /* the primary has its answer and has closed the connection */
 		sb->peer.link = link_free(sb->peer.link);
 		return;
 	}
@@ -230,7 +231,8 @@ int standby_peer_frame(struct standby *sb, const struct wire_frame *frame)
 		return r;
 	lease.beat_ns = beat.mono_ns;
 	memcpy(lease.vm, sb->config.vm, strnlen(sb->config.vm, WIRE_NAME_MAX));
-	sb->granted_ns = clock_mono_ns(); /* before sending: the LEASE may be used at once */
+	/* note the time before sending, since the primary may use the LEASE at once */
+	sb->granted_ns = clock_mono_ns();
 	r = wire_lease_encode(&lease, &w);
 	return r < 0 ? r : standby_send(sb->link, &h, payload, (size_t)(w.at - payload));
 }
@@ -240,7 +242,8 @@ void standby_await_mute(const struct standby *sb)
 	uint64_t mute_ns = agree_mute_ns(sb->granted_ns), now_ns;
 
 	while ((now_ns = clock_mono_ns()) < mute_ns) {
-		const struct timespec nap = {.tv_nsec = (long)(mute_ns - now_ns)}; /* < 1 s */
+		/* always less than 1 s */
+		const struct timespec nap = {.tv_nsec = (long)(mute_ns - now_ns)};
 
 		(void)nanosleep(&nap, NULL);
 	}

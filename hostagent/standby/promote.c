@@ -26,8 +26,10 @@ struct promotion {
 	struct ramfile *rf;
 	struct qemu *q;
 	uint64_t term;
-	uint64_t timeout_ns;  /* longest time without progress */
-	uint64_t deadline_ns; /* moves on with each progress */
+	uint64_t timeout_ns;  /* how long a step may make no progress */
+	/* when the current step fails, unless there is progress before; each progress sets it
+	 * anew */
+	uint64_t deadline_ns;
 	const struct clockview *view;
 	struct promote_clock *clock;
 	struct promote_times times;
@@ -39,7 +41,7 @@ static int fail(struct promotion *p, int error, const char *what, const char *wh
 	return error_set(p->error, error, "%s: %.800s", what, why);
 }
 
-/* There was progress: the next step has the whole timeout again. */
+/* Note that there was progress: the whole timeout begins again. */
 static void moved(struct promotion *p)
 {
 	p->deadline_ns = clock_mono_ns() + p->timeout_ns;
@@ -91,8 +93,8 @@ static int step_apply(struct promotion *p)
 	return 0;
 }
 
-/* Write the ROMs: with -incoming QEMU leaves them empty, since a migration would fill them. Without
- * this the guest would go on but could never boot again. */
+/* Write the ROM blocks. A QEMU with -incoming leaves them empty, since a migration would fill them.
+ * Without them the guest would continue but could never boot again. */
 static int step_rom(struct promotion *p)
 {
 	struct guestmem *mem = NULL;
@@ -116,13 +118,14 @@ static int step_rom(struct promotion *p)
 	return 0;
 }
 
-/* How often to check how far QEMU has read. QEMU's events wake us earlier. */
+/* How often to check how much of the state QEMU has read. QEMU's events wake us earlier. */
 #define LOAD_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
-/* Events of the incoming migration. */
+/* How far the incoming migration is. */
 struct load_state {
-	int fd;		     /* QEMU reads it, and shares the file offset with us */
-	uint64_t read_bytes; /* QEMU's offset as last seen */
+	/* file with the device state; QEMU reads it, and its file offset is shared with us */
+	int fd;
+	uint64_t read_bytes; /* how much of the file QEMU had read when last checked */
 	bool completed;
 	bool failed;
 };
@@ -138,7 +141,7 @@ static void on_event(void *arg, const char *event, const json_t *data)
 	load->failed |= strcmp(status, "failed") == 0;
 }
 
-/* Check how far QEMU has read. */
+/* If QEMU has read more of the state, note this as progress. */
 static void look_at_load(struct promotion *p, struct load_state *load)
 {
 	off_t at = lseek(load->fd, 0, SEEK_CUR);
@@ -181,7 +184,7 @@ static int wait_loaded(struct promotion *p, struct load_state *load)
 	}
 	if (load->completed)
 		return 0;
-	/* A QEMU that cannot load the state exits; its log says why. */
+	/* If QEMU could not load the state, it exits, and its log says why. Wait for that. */
 	(void)poll(&fds[1], 1, 500);
 	if (qemu_exited(p->q, &died))
 		return fail(p, -EIO, "QEMU did not take the device state", died.text);
@@ -231,7 +234,7 @@ static int step_record(struct promotion *p)
 	return 0;
 }
 
-/* Measured time from setting the clock until QEMU starts the guest after `cont`. */
+/* Time from setting the clock until QEMU starts the guest after `cont`, as measured. */
 #define CONT_NS (1 * CLOCK_NS_PER_MS)
 
 static const char *clock_obstacle(int error)
@@ -247,8 +250,8 @@ static const char *clock_obstacle(int error)
 	}
 }
 
-/* The loaded state has the clock as it stood at the seal: set it to the time it would show by now.
- * On failure go on: a clock that is late is no reason not to promote. */
+/* Set the guest's clock forward. The loaded state has the clock as it was at the seal; set it to
+ * what it would show now. If this fails, promote the guest with a late clock. */
 static int step_clock(struct promotion *p)
 {
 	const struct wire_clock *told = &p->view->complete;
@@ -300,8 +303,8 @@ static int timed(struct promotion *p, step_function step, uint64_t *ret_ns)
 	return r;
 }
 
-/* Phase PROMOTED: an earlier agent died around `cont`. Only a QEMU that still waits may be
- * continued. */
+/* In phase PROMOTED an earlier agent died around `cont`. Check that QEMU still exists, and that it
+ * waits or runs the guest: no other QEMU may be continued. */
 static int check_waits(struct promotion *p)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -321,7 +324,7 @@ static int check_waits(struct promotion *p)
 	return 0;
 }
 
-/* `cont` was answered: ask QEMU whether the guest runs. */
+/* Ask QEMU whether the guest runs, after `cont` was answered. */
 static bool is_running(struct promotion *p)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -330,7 +333,8 @@ static bool is_running(struct promotion *p)
 	       json_is_true(json_object_get(answer, "running"));
 }
 
-/* The guest runs: from here on errors must not make the promotion fail. */
+/* Complete the promotion of a guest that runs already, so errors must not make the promotion
+ * fail. */
 static void finish(struct promotion *p)
 {
 	struct ramfile_meta meta = p->rf->meta;
@@ -342,8 +346,8 @@ static void finish(struct promotion *p)
 		log_error("term=%" PRIu64 " cannot record that the guest runs: %s, ignoring",
 			  p->term, strerror(-r));
 	p->times.is_running = is_running(p);
-	/* This tells switches the new place of the guest's MACs; if one round is lost, the next one
-	 * does. */
+	/* Frames from the guest's MACs tell the switches where the guest is now. QEMU sends them in
+	 * several rounds, in case some are lost. */
 	r = qmp_execute(p->q->qmp, "announce-self",
 			json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds", 5,
 				  "step", 100),

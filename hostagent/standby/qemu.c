@@ -21,14 +21,18 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define KILL_TIMEOUT_NS	 (5 * CLOCK_NS_PER_S)
-/* Long, for a busy host. A QEMU that has ended closes its monitor, which is noticed at once. */
+/* Long enough for a busy host. If QEMU has ended, we do not wait for this long: its monitor is
+ * closed then, which we notice at once. */
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-#define FIND_GREETING_NS CLOCK_NS_PER_S	       /* others may use it, which is no error */
-#define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* nobody else should use it */
-#define SOCKET_POLL_MS	 5	     /* how often to look for the monitor's socket */
-#define DYING_MS	 500 /* longest time from closing its monitor to its exit */
+#define FIND_GREETING_NS CLOCK_NS_PER_S	       /* another client may use the monitor, which is not
+					        * an error */
+#define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* no other client should use the monitor */
+#define SOCKET_POLL_MS	 5	     /* interval between two attempts to connect to the monitor's
+				      * socket */
+#define DYING_MS	 500 /* longest time from the moment that QEMU closes its monitor until it
+			      * exits */
 #define LOG_TAIL_BYTES	 600
-#define LOG_BYTES_MAX	 (64 << 20) /* a log larger than this is not read for its tail */
+#define LOG_BYTES_MAX	 (64 << 20) /* the end of a log larger than this is not shown */
 #define CMDLINE_PROC_MAX (CMDLINE_BYTES_MAX * 2)
 
 /* ---- init */
@@ -109,7 +113,7 @@ void qemu_release_monitor(struct qemu *q)
 
 /* ---- the process */
 
-/* Get the end of QEMU's log in one line, or "". */
+/* Get the end of QEMU's log as one line; "" if it cannot be read. */
 static void log_tail(const struct qemu *q, char *ret_text, size_t size)
 {
 	AUTO_FREE char *data = NULL;
@@ -156,7 +160,7 @@ bool qemu_exited(struct qemu *q, struct error *ret_error)
 
 	if (q->pid <= 0 || !wait_exit(q, 0))
 		return false;
-	/* Reap it if it is our child; init reaps an adopted one. */
+	/* Reap the process if it is our child; init reaps an adopted one. */
 	(void)waitid(P_PIDFD, (id_t)q->pidfd, &info, WEXITED | WNOHANG);
 	say_end(q, &info, ret_error);
 	forget(q);
@@ -174,13 +178,14 @@ int qemu_kill(struct qemu *q)
 		return -errno;
 	if (!wait_exit(q, clock_poll_ms(clock_mono_ns(), deadline_ns)))
 		return -ETIMEDOUT;
-	(void)qemu_exited(q, &ended); /* it has */
-	/* A killed QEMU cannot remove its pid file itself. */
+	(void)qemu_exited(q, &ended); /* true: QEMU has exited */
+	/* Remove the pid file, which a killed QEMU cannot remove itself. */
 	(void)unlink(q->pid_path);
 	return 0;
 }
 
-/* In the child, after fork in a process with threads: async-signal-safe calls only. */
+/* Runs in the child after fork(). The agent has threads, so only async-signal-safe calls are
+ * allowed here. */
 static void run_child(const struct qemu *q, int log_fd, int error_fd) __attribute__((noreturn));
 
 static void run_child(const struct qemu *q, int log_fd, int error_fd)
@@ -194,11 +199,12 @@ static void run_child(const struct qemu *q, int log_fd, int error_fd)
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)signal(SIGXFSZ, SIG_DFL);
 	(void)setsid();
-	/* stdout: with -nographic this is the guest's console, and unbounded. */
+	/* Do not log stdout: with -nographic it is the guest's console, whose output is
+	 * unlimited. */
 	if (null_fd >= 0 && dup2(null_fd, 0) >= 0 && dup2(null_fd, 1) >= 0 && dup2(log_fd, 2) >= 0)
 		execvp(q->cmdline.words[0], q->cmdline.words);
 	error = errno;
-	(void)!write(error_fd, &error, sizeof(error)); /* if even that fails we just exit */
+	(void)!write(error_fd, &error, sizeof(error)); /* if even this fails, just exit */
 	_exit(127);
 }
 
@@ -212,7 +218,7 @@ static int spawn(struct qemu *q, struct error *ret_error)
 
 	if (log_fd < 0)
 		return error_set(ret_error, -errno, "cannot write %s: %m", q->log_path);
-	(void)unlink(q->qmp_path); /* an old socket would only refuse us */
+	(void)unlink(q->qmp_path); /* an old socket would only refuse our connection */
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
 	pid = fork();
@@ -241,8 +247,8 @@ static int spawn(struct qemu *q, struct error *ret_error)
 
 /* ---- the monitor */
 
-/* Wait for the monitor's socket and connect. The process is our child or adopted; nobody else uses
- * its monitor. */
+/* Wait for the monitor's socket and connect. The process is our child or adopted, so no other
+ * client uses its monitor. */
 static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 {
 	uint64_t deadline_ns = clock_mono_ns() + timeout_ms * CLOCK_NS_PER_MS, now_ns;
@@ -252,18 +258,19 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_e
 		now_ns = clock_mono_ns();
 		r = now_ns < deadline_ns ? qmp_open(q->qmp_path, deadline_ns - now_ns, &q->qmp)
 					 : -ETIMEDOUT;
-		if (r == -EBUSY) /* no greeting in time */
+		if (r == -EBUSY) /* QEMU sent no greeting in time */
 			r = -ETIMEDOUT;
 		if (r != -ENOENT && r != -ECONNREFUSED)
 			break;
 		if (wait_exit(q, SOCKET_POLL_MS)) {
-			(void)qemu_exited(q, ret_error); /* it has */
+			(void)qemu_exited(q, ret_error); /* true: QEMU has exited */
 			return -EIO;
 		}
 	}
-	/* A QEMU that refuses its command line exits, which closes the monitor. */
+	/* If QEMU does not accept its command line, it exits, which closes the monitor. Wait for
+	 * that. */
 	if (r < 0 && r != -ETIMEDOUT && wait_exit(q, DYING_MS)) {
-		(void)qemu_exited(q, ret_error); /* it has */
+		(void)qemu_exited(q, ret_error); /* true: QEMU has exited */
 		return -EIO;
 	}
 	if (r == -ETIMEDOUT)
@@ -277,7 +284,7 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_e
 	return r;
 }
 
-/* *ret_status: "inmigrate", "running", "paused", ... */
+/* Get QEMU's run state: "inmigrate", "running", "paused", ... */
 static int run_status(struct qemu *q, char *ret_status, size_t size)
 {
 	AUTO(json_decref) json_t *answer = NULL;
@@ -293,7 +300,7 @@ static int run_status(struct qemu *q, char *ret_status, size_t size)
 	return 0;
 }
 
-/* Make the GEOMETRY of a guest from what its monitor reports. */
+/* Make the GEOMETRY of a guest from @info, which its monitor has reported. */
 static void describe(const struct vmm_info *info, struct wire_geometry *ret_geometry)
 {
 	struct wire_geometry *g = ret_geometry;
@@ -317,8 +324,8 @@ static void describe(const struct vmm_info *info, struct wire_geometry *ret_geom
 }
 _Static_assert(VMM_NICS_MAX <= WIRE_NICS_MAX && VMM_BLOCKS_MAX <= WIRE_BLOCKS_MAX, "describe()");
 
-/* Ask for everything that a promotion will need, and enable the events that report the end of the
- * migration. */
+/* Ask QEMU for everything that a promotion will need, and enable the events that report the end of
+ * the migration. */
 static int prepare(struct qemu *q, struct error *ret_error)
 {
 	struct vmm_machine machine = {0};
@@ -392,7 +399,7 @@ static bool has_our_monitor(const struct qemu *q, pid_t pid)
 	return memmem(data, size, want, strlen(want)) != NULL;
 }
 
-/* Find the process that the pid file names, if it is ours. 0 or -ESRCH. */
+/* Find the process that the pid file names, if it is a standby's QEMU of this VM. 0 or -ESRCH. */
 static int grab(struct qemu *q)
 {
 	pid_t pid = read_pidfile(q);
@@ -400,8 +407,8 @@ static int grab(struct qemu *q)
 
 	if (pidfd < 0)
 		return -ESRCH;
-	/* The pidfd was opened first: so it refers to the process checked here, or that process is
-	 * dead. */
+	/* The pidfd was opened before this check, so either it refers to the process that is
+	 * checked here, or its process is dead. */
 	if (!has_our_monitor(q, pid)) {
 		fd_close(pidfd);
 		return -ESRCH;
@@ -426,7 +433,8 @@ int qemu_find(struct qemu *q)
 	if (r < 0)
 		return r;
 	r = qmp_open(q->qmp_path, FIND_GREETING_NS, &q->qmp);
-	/* -EBUSY is fine: the epoch engine may use the monitor, and only the process matters. */
+	/* -EBUSY is not an error: the epoch engine may use the monitor, and we need only the
+	 * process. */
 	return r == -EBUSY ? 0 : r;
 }
 
@@ -440,9 +448,9 @@ bool qemu_is_left(struct qemu *q)
 	return true;
 }
 
-/* Adopt a QEMU that waits in the state in which we leave a warm one (only if @wanted). End any
- * other, unless a guest runs in it. 1: it is warm; 0: there is no QEMU any more; -EBUSY: a guest
- * runs in it. */
+/* Adopt the QEMU that an earlier agent left, if it is @wanted and waits as a warm QEMU does.
+ * Otherwise end it, unless a guest runs in it. 1: it is adopted and warm; 0: there is no QEMU any
+ * more; -EBUSY: a guest runs in it. */
 static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 {
 	char status[32] = "";
@@ -465,7 +473,8 @@ static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 	    prepare(q, ret_error) == 0)
 		return 1;
 	if (qemu_kill(q) < 0)
-		forget(q); /* starting another will fail on the locked pid file and say so */
+		/* starting another QEMU will then fail, and say that the pid file is locked */
+		forget(q);
 	return 0;
 }
 
@@ -494,7 +503,7 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 		r = prepare(q, ret_error);
 	progress_begin(q->progress, "has", r == 0 ? "QEMU ready" : "a QEMU that did not start", 0);
 	if (r < 0 && q->pid > 0 && qemu_kill(q) < 0)
-		forget(q); /* the error being returned matters more */
+		forget(q); /* ignore this error: the one being returned matters more */
 	return r;
 }
 

@@ -1,16 +1,17 @@
-/* qemu.h - the standby's QEMU process: start it warm, adopt it after an agent's restart, watch it.
+/* qemu.h - starts the standby's QEMU process warm, adopts it after an agent's restart, and watches
+ * it.
  *
  * Why: a QEMU that has built its devices and mapped its guest memory needs only the device state to
- * take over. It must outlive the agent (a promoted guest does not die with its agent), so it runs
- * in its own session, and only files connect it with us:
+ * take over. It must outlive the agent (a promoted guest must not die with the agent), so it runs
+ * in its own session, and a new agent finds it by these files:
  *
  *	RUN_DIR/VM.standby.qmp   its monitor            RUN_DIR/VM.standby.log  its stderr
  *	RUN_DIR/VM.standby.pid   written and locked by QEMU itself, removed when it exits
  *
- * The agent's service must not kill it either: systemd needs KillMode=process.
+ * The agent's service manager must not kill QEMU either: systemd needs KillMode=process.
  *
- * Where: standby.c and promote.c. Uses cmdline.h, vmm/qmp.h, vmm/inspect.h.
- * Threads: one. Blocks as said per function.
+ * Where: orders.c, promote.c and rehearsal.c. Uses cmdline.h, vmm/qmp.h, vmm/inspect.h. Threads:
+ * one. Blocks as said per function.
  */
 #ifndef STANDBY_QEMU_H
 #define STANDBY_QEMU_H
@@ -31,75 +32,81 @@ struct progress;
 #define QEMU_PATH_MAX 108 /* sockaddr_un.sun_path */
 
 struct qemu {
-	struct cmdline cmdline; /* the whole argv; no words before qemu_set_command() */
-	const char *ram_path;	/* borrowed */
-	const char *tap;	/* the only one allowed; NULL: any. Set it after qemu_init() */
+	struct cmdline cmdline; /* the whole argv; empty until qemu_set_command() */
+	const char *ram_path;	/* path of the file with guest RAM; borrowed */
+	const char *tap;	/* the only tap allowed; NULL: any. Set this after qemu_init() */
 	char qmp_path[QEMU_PATH_MAX];
 	char pid_path[QEMU_PATH_MAX];
 	char log_path[QEMU_PATH_MAX];
 
 	/* Valid while pid > 0. */
 	pid_t pid;
-	int pidfd;	 /* readable when it has exited */
-	struct qmp *qmp; /* NULL: released (a promoted guest's monitor is for others) */
-	bool adopted;	 /* an earlier agent started it */
-	struct progress *progress; /* reports its start; NULL: not wanted. Borrowed */
-	bool is_rehearsal; /* ask it only what loading needs; it is not compared */
+	int pidfd;	 /* readable when the process has exited */
+	struct qmp *qmp; /* NULL: released, so that others can use a promoted guest's monitor */
+	bool adopted;	 /* an earlier agent started this process */
+	struct progress *progress; /* reports how far the start is; NULL: not wanted. Borrowed */
+	/* a rehearsal's QEMU: ask it only for what loading needs, and do not compare it */
+	bool is_rehearsal;
 
 	/* Valid while warm. */
-	struct vmm_info info;	       /* of this QEMU; block addresses for writing ROMs */
-	struct wire_geometry geometry; /* info as a GEOMETRY */
+	/* facts about this QEMU; has the block addresses for writing ROMs */
+	struct vmm_info info;
+	struct wire_geometry geometry; /* `info` in the form of a GEOMETRY */
 
-	struct vmm_machine machine; /* of this QEMU, or of the last warm one */
-	bool is_other_machine;	    /* machine has changed; the reader clears this */
+	struct vmm_machine machine; /* the machine of this QEMU, or of the last warm one */
+	/* `machine` has changed; whoever handles the change clears this */
+	bool is_other_machine;
 };
 
-/* Initialize *q; starts nothing. @role: "standby" or "rehearsal", part of the files' names.
- * @ram_path: the RAM file, made before the start; borrowed for the life of *q.
- * 0: end *q with qemu_done(); -ENAMETOOLONG: run_dir is too long for a socket's path, *ret_error
+/* Initialize *q, without starting a process. @role: "standby" or "rehearsal", part of the files'
+ * names. @ram_path: the RAM file, which must exist before qemu_start(); borrowed for the life of
+ * *q.
+ * 0: free *q with qemu_done(); -ENAMETOOLONG: run_dir is too long for a socket's path, *ret_error
  * says so. */
 int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir,
 	      const char *ram_path, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Set the command of the next QEMU: check @command, also against q->tap, and complete it. A warm
- * QEMU is not touched. 1: the command has changed; 0: it has not; -EINVAL with the reason in
- * *ret_error, -ENOMEM: the old command stays. */
+/* Set the command with which the next QEMU is started: check @command, also against q->tap, and
+ * complete it. A QEMU that is already warm is not affected. 1: the command has changed; 0: it has
+ * not; -EINVAL with the reason in *ret_error, -ENOMEM: the old command stays. */
 int qemu_set_command(struct qemu *q, const char *command, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Free *q; the process goes on. */
+/* Free *q; the process continues. */
 void qemu_done(struct qemu *q);
 
-/* Get a warm QEMU: keep the one that *q has; or adopt the one that an earlier agent left, if it was
- * started with the same words and still waits; else end that one and start a new one. Blocks until
- * its monitor answers and it was inspected, @timeout_ms at most.
- * 0: q->pid, qmp, info and geometry are valid; -EIO: it died, *ret_error has the end of its log;
- * -EINVAL: there is no command; -ETIMEDOUT; -ENOTSUP: such a VM cannot be protected (the text names
- * why); -errno. On error no process is left and *ret_error says why. */
+/* Get a warm QEMU. If *q has one, keep it. If an earlier agent left one that was started with the
+ * same words and still waits, adopt it. Otherwise end a QEMU that was left, and start a new one.
+ * Blocks until QEMU's monitor has answered and the machine was inspected, @timeout_ms at most.
+ * 0: q->pid, qmp, info and geometry are valid; -EIO: QEMU died, *ret_error has the end of its log;
+ * -EINVAL: no command was set; -ETIMEDOUT; -ENOTSUP: this VM cannot be protected; -errno. On error
+ * no process is left and *ret_error says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Find the QEMU of an earlier agent, whatever state it is in, such as a promoted guest. Blocks up
- * to 1 s.
- * 0: pid, pidfd and qmp are valid; -ESRCH: it is gone; -errno. */
+/* Find the QEMU that an earlier agent started, whether it is warm or runs a promoted guest. Blocks
+ * up to 1 s.
+ * 0: pid and pidfd are valid, and so is qmp, unless another client uses the monitor (NULL); -ESRCH:
+ * the process is gone; -errno. */
 int qemu_find(struct qemu *q) __attribute__((warn_unused_result));
 
-/* Is there a live process, in *q or left by an earlier agent? Changes nothing. */
+/* Is a QEMU process alive, in *q or left by an earlier agent? Changes nothing. */
 bool qemu_is_left(struct qemu *q);
 
-/* Has it exited? If so, forget it; *ret_error says how, with the end of its
- * log. */
+/* Has the process exited? If so, forget the process; *ret_error says how it exited, with the end of
+ * its log. */
 bool qemu_exited(struct qemu *q, struct error *ret_error);
 
 /* Close the monitor connection, so that another client can have it. */
 void qemu_release_monitor(struct qemu *q);
 
-/* Kill it and wait for its end (5 s at most). No-op without a process. 0; -ETIMEDOUT; -errno. */
+/* Kill the process and wait until it has ended (5 s at most). Does nothing if there is no process.
+ * 0; -ETIMEDOUT; -errno. */
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
-/* End the warm process, in *q or left by an earlier agent. A process in which an unknown guest runs
- * is left alone. 0: there is no process any more; -EBUSY: such a guest, named in *ret_error;
- * -ETIMEDOUT; -errno. */
+/* End the warm process, in *q or left by an earlier agent. If an unknown guest runs in it, the
+ * process is not ended. 0: there is no process any more; -EBUSY: an unknown guest runs, *ret_error
+ * names it; -ETIMEDOUT; -errno. */
 int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

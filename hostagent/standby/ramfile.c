@@ -19,8 +19,8 @@
 #include "wire/frame.h"
 
 #define META_ROOM 128
-#define ROOM_BYTES (1 << 20) /* `device` is 80 KB, seldom more than ten times that */
-#define PATH_ROOM 192 /* dir + "/" + the longest of our names */
+#define ROOM_BYTES (1 << 20) /* `device` has 80 KB, seldom more than ten times as much */
+#define PATH_ROOM 192 /* directory, "/", and the longest of our file names */
 
 static const char *path_of(const struct ramfile *rf, const char *name, char path[PATH_ROOM])
 {
@@ -28,8 +28,9 @@ static const char *path_of(const struct ramfile *rf, const char *name, char path
 	return path;
 }
 
-/* While a file is replaced, it exists twice for a moment. On a full file system the pages for this
- * come from `room`; the old file then gives as many back. */
+/* Replace the file @name. For a moment both the old and the new file exist. If the file system is
+ * full, remove `room`, which gives its pages to the new file. Removing the old file then frees
+ * enough pages to make `room` again. */
 static int replace(struct ramfile *rf, const char *name, const void *data, size_t size)
 {
 	char path[PATH_ROOM];
@@ -40,7 +41,8 @@ static int replace(struct ramfile *rf, const char *name, const void *data, size_
 	if (r != -ENOSPC || unlinkat(rf->dir_fd, "room", 0) < 0)
 		return r;
 	r = fd_write_file_atomic(path, data, size);
-	(void)!ramfile_reserve_room(rf); /* fails if somebody took the space in between */
+	/* fails if another program has taken the space in between */
+	(void)!ramfile_reserve_room(rf);
 	return r;
 }
 
@@ -91,7 +93,7 @@ static int load_meta(struct ramfile *rf)
 	for (size_t i = 0; i < ARRAY_SIZE(phase_names) * ARRAY_SIZE(vote_names); i++) {
 		meta.phase = (enum ramfile_phase)(i / ARRAY_SIZE(vote_names));
 		meta.vote = (enum ramfile_vote)(i % ARRAY_SIZE(vote_names));
-		/* Content that differs from what we would write is not ours. */
+		/* If the content differs from what we would write, the file is not ours. */
 		if (strcmp(phase, phase_names[meta.phase]) == 0 &&
 		    format_meta(&meta, again) == size && memcmp(again, text, size) == 0) {
 			rf->meta = meta;
@@ -137,7 +139,7 @@ static uint64_t piece(uint64_t size, uint64_t done)
 	return size - done < PIECE_BYTES ? size - done : PIECE_BYTES;
 }
 
-/* Make @name @size bytes long with every page reserved, and map it. */
+/* Make the file @name @size bytes long, reserve all its pages, and map it. */
 static int map_reserved(struct ramfile *rf, const char *name, uint64_t size, uint8_t **ret_at)
 {
 	AUTO_CLOSE int fd = openat(rf->dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -157,8 +159,8 @@ static int map_reserved(struct ramfile *rf, const char *name, uint64_t size, uin
 	at = map(fd, size);
 	if (!at)
 		return -errno;
-	/* Take the page faults now, not during the first epochs. On failure the epochs are only
-	 * slower. */
+	/* Take the page faults now instead of during the first epochs. If this fails, the first
+	 * epochs are only slower. */
 	progress_begin(rf->progress, "mapped", "of guest RAM", size);
 	for (uint64_t done = 0; done < size; done += PIECE_BYTES) {
 		(void)madvise(at + done, piece(size, done), MADV_POPULATE_WRITE);
@@ -209,7 +211,7 @@ static bool same_layout(const struct wire_geometry *a, const struct wire_geometr
 	return true;
 }
 
-/* Use @g from now on; `rom` gets its size. */
+/* Make @g the current layout, and resize `rom` to fit. */
 static int use_layout(struct ramfile *rf, const struct wire_geometry *g)
 {
 	uint64_t rom_bytes = 0;
@@ -309,7 +311,7 @@ int ramfile_store_blob(struct ramfile *rf, uint32_t size)
 
 	if (r < 0)
 		return r;
-	/* The next epoch's deltas are against this blob, with zeros after its end. */
+	/* The next epoch's deltas refer to this blob with zeros after its end. */
 	if (size < rf->blob_bytes)
 		memset(rf->blob + size, 0, rf->blob_bytes - size);
 	if (size % WIRE_PAGE_SIZE)
@@ -385,7 +387,8 @@ int ramfile_open(const char *dir, struct ramfile *rf)
 	rf->dir_fd = rf->lock_fd = -1;
 	if (snprintf(rf->dir, sizeof(rf->dir), "%s", dir) >= (int)sizeof(rf->dir))
 		return -ENAMETOOLONG;
-	/* One page more: for the last piece of the blob, and for reading one byte too many. */
+	/* Map one page more than the largest blob: its last piece is a whole page, and load_blob()
+	 * may read one byte too many. */
 	blob = mmap(NULL, WIRE_BLOB_MAX + WIRE_PAGE_SIZE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (blob == MAP_FAILED)
@@ -427,7 +430,7 @@ int ramfile_purge(struct ramfile *rf)
 
 	if (rf->meta.phase != RAMFILE_COPY)
 		return -EBUSY;
-	/* First record that there is no copy: then files that are left after a crash are
+	/* First record that there is no copy, so that files which a crash leaves behind are
 	 * ignored. */
 	r = ramfile_store_meta(rf, &meta);
 	if (r < 0)
@@ -437,7 +440,8 @@ int ramfile_purge(struct ramfile *rf)
 		return -errno;
 	while ((entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "epoch-", 6) == 0)
-			(void)unlinkat(rf->dir_fd, entry->d_name, 0); /* stale ones are ignored */
+			/* a file that stays is stale and ignored */
+			(void)unlinkat(rf->dir_fd, entry->d_name, 0);
 	}
 	closedir(dir);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

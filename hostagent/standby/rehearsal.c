@@ -1,4 +1,4 @@
-/* Rehearses a takeover: a second QEMU loads the first epoch, before that is acknowledged.
+/* Rehearses a takeover: a second QEMU loads the first epoch before this epoch is acknowledged.
  * rehearse.h says why. */
 #include <errno.h>
 #include <inttypes.h>
@@ -40,8 +40,8 @@ void standby_rehearsal_begin(struct standby *sb)
 	standby_progress_off(sb);
 	if (r == 0)
 		return;
-	/* It lacks some resource of the host, which the warm QEMU has: that does not mean that the
-	 * machine is wrong. */
+	/* The second QEMU probably lacks some resource of the host that the warm QEMU has. This
+	 * does not mean that the machine is wrong. */
 	log_warn("vm=%s the takeover cannot be rehearsed, ignoring: %s", sb->config.vm, error.text);
 	standby_rehearsal_end(sb);
 	sb->must_rehearse = false;
@@ -53,7 +53,7 @@ void standby_rehearsal_end(struct standby *sb)
 		log_error("vm=%s QEMU pid %d, of a rehearsal, cannot be killed", sb->config.vm,
 			  (int)sb->rehearsal.pid);
 	if (sb->rehearsal.ram_path) {
-		(void)unlink(sb->rehearsal.qmp_path); /* each rehearsal makes it anew */
+		(void)unlink(sb->rehearsal.qmp_path); /* each rehearsal makes its own socket */
 		qemu_done(&sb->rehearsal);
 	}
 	memset(&sb->rehearsal, 0, sizeof(sb->rehearsal));
@@ -72,7 +72,7 @@ void standby_rehearsal_sweep(struct standby *sb)
 	standby_rehearsal_end(sb);
 }
 
-/* Drop the copy: an epoch that cannot be loaded must not be reported as held. */
+/* Drop the copy, so that an epoch that cannot be loaded is not reported as held. */
 static void drop_copy(struct standby *sb)
 {
 	int r = epochlog_set_term(&sb->log, sb->rf.meta.term);
@@ -82,7 +82,7 @@ static void drop_copy(struct standby *sb)
 			  sb->rf.dir, strerror(-r));
 }
 
-/* Skip QEMU's warnings about back ends that lead nowhere: we made them so. */
+/* Skip QEMU's warnings that back ends are not connected: we have disconnected them on purpose. */
 static const char *without_hubs(const char *text)
 {
 	static const char noise[] = "is not connected to host network|";

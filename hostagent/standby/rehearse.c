@@ -8,19 +8,20 @@
 
 #include "base/cleanup.h"
 
-#define HUB_FIRST 100u /* hubs below may be the command's own */
+#define HUB_FIRST 100u /* hubs with lower numbers may be used by the command itself */
 
-/* The state of the rewriting: the words so far, and how many hubs were made. */
+/* The state of the rewriting: the words so far, how many hubs were made, and the new paths. */
 struct rehearse {
 	struct cmdline *to;
 	unsigned n_hubs;
 	const char *qmp_path, *pid_path;
 };
 
-/* Writes a new value for an option. 0; errors of cmdline_add(). */
+/* Adds the new value of an option whose value in the warm QEMU's command is @value. 0; errors of
+ * cmdline_add(). */
 typedef int (*rewrite_fn)(struct rehearse *r, const char *value);
 
-/* Length of the value's first part: "tap" of "tap,id=n0". */
+/* Returns the length of the value's first part: of "tap" in "tap,id=n0". */
 static size_t first_part(const char *value)
 {
 	return strcspn(value, ",");
@@ -39,8 +40,8 @@ static bool sets(const char *part, size_t size, const char *key)
 	return size > n && strncmp(part, key, n) == 0 && part[n] == '=';
 }
 
-/* Add "HEAD" and those parts of @value that set one of @keys. A doubled comma does not end a
- * part. */
+/* Add a word that consists of @head and those parts of @value that set one of @keys. A doubled
+ * comma does not end a part. */
 static int add_parts(struct rehearse *r, const char *head, const char *value,
 		     const char *const *keys)
 {
@@ -68,10 +69,10 @@ static int add_parts(struct rehearse *r, const char *head, const char *value,
 	return cmdline_add(r->to, word);
 }
 
-/* Replace a network back end by one that leads nowhere. QEMU's own network stack stays, since its
- * state is loaded too. A card on a tap needs a back end that takes offload headers, which only a
- * tap does: so it gets a tap of its own, which is down, in no bridge, and gone when this QEMU
- * ends. */
+/* Write the first parts of a network back end that replaces @value's and is not connected to
+ * anything. QEMU's own network stack ("user") stays, since its state is loaded too. A card on a tap
+ * needs a back end that takes offload headers, and only a tap does. So such a card gets a new tap,
+ * which is down, is in no bridge, and disappears when this QEMU ends. */
 static void make_head(struct rehearse *r, const char *value, char head[48])
 {
 	if (is_of(value, "user"))
@@ -129,7 +130,8 @@ static int display(struct rehearse *r, const char *value)
 	return cmdline_add(r->to, "none");
 }
 
-/* Rewrites -object. Only our own ends with share=on,prealloc=off: cmdline_add_standby(). */
+/* Rewrite -object. Only the object that cmdline_add_standby() adds ends with
+ * share=on,prealloc=off. */
 static int object(struct rehearse *r, const char *value)
 {
 	static const char shared[] = "share=on,prealloc=off", own[] = "share=off,prealloc=off";
@@ -140,7 +142,7 @@ static int object(struct rehearse *r, const char *value)
 	    strcmp(value + size - n, shared) != 0)
 		return cmdline_add(r->to, value);
 	if (asprintf(&word, "%.*s%s", (int)(size - n), value, own) < 0) {
-		word = NULL; /* it is undefined then */
+		word = NULL; /* asprintf() has left it undefined */
 		return -ENOMEM;
 	}
 	return cmdline_add(r->to, word);
@@ -182,12 +184,12 @@ static const struct {
 	{"qmp", true, qmp},	      {"pidfile", true, pidfile}, {"monitor", true, NULL},
 	{"mon", true, NULL},	      {"vnc", true, NULL},	{"spice", true, NULL},
 	{"gdb", true, NULL},	      {"D", true, NULL},	{"s", false, NULL},
-	/* Left out, since locking memory would read each page of the private view at once, and
-	 * pages that the epoch changes later would not be in that view. */
+	/* Left out, because locking memory would copy each page of the private view at once.
+	 * Changes that the epoch makes later would then not be visible in this view. */
 	{"overcommit", true, NULL},
 };
 
-/* Returns @word's row in options[], or -1. */
+/* Returns the index of @word's row in options[], or -1. */
 static int find(const char *word)
 {
 	if (word[0] != '-')

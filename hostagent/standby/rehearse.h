@@ -1,13 +1,14 @@
-/* rehearse.h - the command line of a QEMU that rehearses a takeover beside the warm one. Pure text,
- * no I/O.
+/* rehearse.h - makes the command line of a second QEMU, which rehearses a takeover beside the warm
+ * QEMU. Pure text, no I/O.
  *
  * Why: loading the state finds differences that a comparison of two machines cannot find. But the
- * warm QEMU can load a state only once, and has the guest's tap. So a second QEMU with the same
- * command loads the first epoch and is ended. It must not touch anything of the warm QEMU or the
- * host: its guest RAM is a private view of the copy, and its back ends lead nowhere.
+ * warm QEMU can load a state only once, and uses the guest's tap. So a second QEMU with almost the
+ * same command loads the first epoch and is then ended. It must not affect the warm QEMU or the
+ * host: its guest RAM is a private view of the copy, and its back ends are not connected to
+ * anything.
  *
  *	-object memory-backend-file,...,share=on   ─► ...,share=off
- *	-netdev tap,id=n0,ifname=tap0              ─► -netdev tap,ifname=hfr%d,...,id=n0: one of its own, down
+ *	-netdev tap,id=n0,ifname=tap0              ─► -netdev tap,ifname=hfr%d,...,id=n0 (a new tap)
  *	-netdev socket,id=n1,...                   ─► -netdev hubport,hubid=100,id=n1
  *	-chardev socket,id=look,path=...           ─► -chardev null,id=look
  *	-serial file:...                           ─► -serial null
@@ -21,8 +22,9 @@
 
 #include "standby/cmdline.h"
 
-/* Make the words from those of @warm (after cmdline_add_standby()), with its own @qmp_path and
- * @pid_path. 0, *ret_cmdline owned by the caller (cmdline_done()); -ENOMEM; -E2BIG. */
+/* Make the second QEMU's words from @warm (after cmdline_add_standby()), with @qmp_path and
+ * @pid_path instead of the warm QEMU's. 0: the caller frees *ret_cmdline with cmdline_done();
+ * -ENOMEM; -E2BIG. */
 int rehearse_words(const struct cmdline *warm, const char *qmp_path, const char *pid_path,
 		   struct cmdline *ret_cmdline) __attribute__((warn_unused_result));
 

@@ -1,4 +1,4 @@
-/* Room for what a standby may have to write; see room.h. */
+/* Reserves and claims room for what a standby may have to write; see room.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "standby/standby_private.h"
 
 #define MIB (UINT64_C(1) << 20)
-/* Limits of the pages kept for ordinary epochs: a sixteenth of RAM. */
+/* Limits of the reserve for ordinary epochs, which is a sixteenth of RAM. */
 #define LOG_RESERVE_MIN (16 * MIB)
 #define LOG_RESERVE_MAX (256 * MIB)
 
@@ -17,8 +17,8 @@ static uint64_t at_most(uint64_t value, uint64_t limit)
 	return value < limit ? value : limit;
 }
 
-/* The size of a FULL epoch: every page raw, headers of records and frames (at most 2 %), device
- * state, ROMs. */
+/* Returns the largest size of a FULL epoch: every page raw, headers of records and frames (at most
+ * 2 %), device state, ROMs. */
 static uint64_t full_epoch_bytes(const struct standby *sb)
 {
 	uint64_t ram_bytes = sb->qemu.cmdline.ram_bytes;
@@ -51,7 +51,9 @@ static int reserve(struct standby *sb, struct error *ret_error)
 		r = epochlog_reserve(&sb->log, everyday);
 	if (r == 0)
 		r = room_claim(&sb->room, sb->rf.dir, full > everyday ? full - everyday : 0, &left);
-	if (r == -ENOSPC && left == 0) /* find out how much is free */
+	/* If nothing was claimed because an earlier step failed, try to claim far too much, which
+	 * tells how much is free. */
+	if (r == -ENOSPC && left == 0)
 		(void)!room_claim(&sb->room, sb->rf.dir, UINT64_MAX, &left);
 	if (r < 0)
 		return error_set(ret_error, r,
@@ -79,7 +81,8 @@ int standby_reserve(struct standby *sb, struct error *ret_error)
 	if (r < 0) {
 		standby_give_back(sb);
 		if (sb->qemu.pid <= 0 && !qemu_is_left(&sb->qemu))
-			(void)!ramfile_purge(&sb->rf); /* the error being returned matters more */
+			/* ignore this error: the one being returned matters more */
+			(void)!ramfile_purge(&sb->rf);
 	}
 	return r;
 }

@@ -1,10 +1,10 @@
-/* room.h - is there enough free space for what this host's standbys may have to write?
+/* room.h - checks that there is enough free space for what this host's standbys may have to write.
  *
- * Why: pages are reserved for guest RAM (ramfile.h) but not for the buffer of a FULL epoch: that
- * would keep the same amount of memory again for a short use. So a standby only claims that space:
- * it starts only if its file system has room for it beside the claims of this agent's other
+ * Why: pages are reserved for guest RAM (ramfile.h) but not for the buffer of a FULL epoch, which
+ * would take the same amount of memory again for a short use. So a standby only claims this space:
+ * it starts only if its file system has enough free space besides the claims of this agent's other
  * standbys. Other programs may still fill the file system. For that case a small reserve of pages
- * is kept (epochlog_reserve(), ramfile_reserve_room()), and a full file system ends in a clear
+ * is kept (epochlog_reserve(), ramfile_reserve_room()), and a full file system leads to a clear
  * error.
  *
  * Threads: any; a lock inside.
@@ -18,19 +18,19 @@
 /* One standby's claim. All zero: no claim. The struct is linked into the list of claims until
  * room_release(). */
 struct room {
-	dev_t device;	/* of the directory's file system */
-	uint64_t bytes; /* 0: not in the list */
+	dev_t device;	/* the directory's file system */
+	uint64_t bytes; /* bytes claimed; 0: the struct is not in the list */
 	struct room *next;
 };
 
-/* Claim @bytes, beyond what is allocated already, in @dir's file system; replaces an earlier claim
- * of @room.
- * 0; -ENOSPC: only *ret_free bytes are free beside the others' claims, nothing is claimed;
+/* Claim @bytes of space in @dir's file system, in addition to what is allocated already. Replaces
+ * an earlier claim of @room.
+ * 0; -ENOSPC: only *ret_free bytes are free besides the other claims, and nothing is claimed;
  * -errno. */
 int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret_free)
 	__attribute__((warn_unused_result));
 
-/* Give the claim up. A second time has no effect. */
+/* Give the claim up. Calling this again has no effect. */
 void room_release(struct room *room);
 
 #endif

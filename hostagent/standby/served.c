@@ -1,12 +1,13 @@
-/* Do the vCPUs of a promoted guest run? QEMU is asked for their threads while it still waits, since
- * its monitor is released once the guest runs; later the kernel is asked for their CPU time. */
+/* Finds out whether the vCPUs of a promoted guest run. QEMU's monitor is released once the guest
+ * runs, so we ask QEMU for the vCPU threads before that. Later we ask the kernel for their CPU
+ * time. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "standby/standby_private.h"
 #include "vmm/vcpus.h"
 
 #define LOOK_NS	   (200 * CLOCK_NS_PER_MS)
-#define LOOK_FOR_NS (60 * CLOCK_NS_PER_S) /* after this time stop looking */
+#define LOOK_FOR_NS (60 * CLOCK_NS_PER_S) /* stop looking this long after the promotion */
 
 void standby_served_prepare(struct standby *sb)
 {
@@ -15,7 +16,7 @@ void standby_served_prepare(struct standby *sb)
 	sb->served.vcpus = vcpus_close(sb->served.vcpus);
 	sb->served.look_ns = UINT64_MAX;
 	if (!sb->qemu.qmp || vcpus_open(sb->qemu.qmp, sb->qemu.pid, &sb->served.vcpus, &error) < 0)
-		sb->served.vcpus = NULL; /* their CPU time is then not known */
+		sb->served.vcpus = NULL; /* the CPU time will be unknown */
 }
 
 void standby_served_begin(struct standby *sb)

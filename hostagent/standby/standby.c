@@ -174,7 +174,8 @@ void standby_backoff_failed(struct standby_backoff *b, uint64_t now_ns)
 
 /* ---- the thread */
 
-/* Take the oldest command from the list; NULL: none. *ret_closing: the object must end. */
+/* Take the oldest command from the list; NULL: there is none. *ret_closing says whether the thread
+ * must end. */
 static struct standby_command *next_command(struct standby *sb, bool *ret_closing)
 {
 	struct standby_command *command;
@@ -194,7 +195,7 @@ static void carry_out_commands(struct standby *sb, bool *ret_closing)
 
 	while ((command = next_command(sb, ret_closing))) {
 		standby_carry_out(sb, command);
-		publish(sb); /* before the caller goes on, so it finds the new state */
+		publish(sb); /* before the caller continues, so that it sees the new state */
 		pthread_mutex_lock(&sb->lock);
 		command->done = true;
 		pthread_cond_broadcast(&sb->command_done);
@@ -224,7 +225,8 @@ static void wait_for_work(struct standby *sb, bool more)
 	uint64_t now_ns = clock_mono_ns(), count;
 
 	if (sb->link) {
-		/* link_events() speaks epoll's bits, which are poll's for these two. */
+		/* link_events() returns epoll's bits; IN and OUT have the same values for
+		 * poll(). */
 		fds[2].fd = link_fd(sb->link);
 		fds[2].events = (short)link_events(sb->link);
 	}
@@ -234,7 +236,8 @@ static void wait_for_work(struct standby *sb, bool more)
 	}
 	if (poll(fds, 4, more ? 0 : clock_poll_ms(now_ns, next_deadline_ns(sb))) > 0 &&
 	    (fds[0].revents & POLLIN))
-		(void)!read(sb->wake_fd, &count, sizeof(count)); /* non-blocking; only a wake-up */
+		/* does not block; its only purpose is to wake us */
+		(void)!read(sb->wake_fd, &count, sizeof(count));
 }
 
 static void *run(void *arg)
@@ -267,10 +270,11 @@ static void wake(struct standby *sb)
 {
 	uint64_t one = 1;
 
-	(void)!write(sb->wake_fd, &one, sizeof(one)); /* if it is full, the thread is awake */
+	/* if the eventfd is full, the thread is awake already */
+	(void)!write(sb->wake_fd, &one, sizeof(one));
 }
 
-/* Hand @command to the thread and wait until it is carried out. */
+/* Pass @command to the thread and wait until it is carried out. */
 static int submit(struct standby *sb, struct standby_command *command, struct error *ret_error)
 {
 	struct standby_command **at;
@@ -292,7 +296,8 @@ void standby_take_peer(struct standby *sb, struct link *link, uint64_t term, uin
 		       uint64_t features)
 {
 	pthread_mutex_lock(&sb->lock);
-	link_free(sb->offer.link); /* a primary that connects again has given up the older one */
+	/* a primary that connects again has given up its older connection */
+	link_free(sb->offer.link);
 	sb->offer = (struct standby_peer){link, term, version, features};
 	wake(sb);
 	pthread_mutex_unlock(&sb->lock);
@@ -419,7 +424,8 @@ static int start_thread(struct standby *sb, struct error *ret_error)
 	sb->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	r = sb->wake_fd < 0 ? -errno : 0;
 	if (r == 0) {
-		/* Before the thread starts: the first order must already find a guest that runs. */
+		/* Do this before the thread starts, so that the first order already sees a guest
+		 * that runs. */
 		standby_resume_promoted(sb);
 		sb->dirty = true;
 		publish(sb);
@@ -452,7 +458,8 @@ int standby_open(const struct standby_config *config, struct standby **ret_stand
 	if (r < 0)
 		goto done_qemu;
 	warn_when_on_disk(sb);
-	/* An earlier agent may have given the primary a LEASE just before it ended. */
+	/* An earlier agent may have given the primary a LEASE just before that agent ended, so
+	 * assume that a LEASE was given now. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT)
 		sb->granted_ns = clock_mono_ns();
 	r = start_thread(sb, ret_error);

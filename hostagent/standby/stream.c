@@ -1,4 +1,4 @@
-/* The STREAM connection: epochs in, acknowledgements out. */
+/* Handles the STREAM connection: epochs arrive on it, acknowledgements are sent. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -12,8 +12,9 @@
 
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
 #define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
-#define FRAMES_PER_RUN	     64 /* check for orders after this many */
-#define GATEWAY_BACK_NS	     CLOCK_NS_PER_S /* heard within this time: try it even after a vote */
+#define FRAMES_PER_RUN	     64 /* check for orders after this many frames */
+#define GATEWAY_BACK_NS	     CLOCK_NS_PER_S /* after a vote, connect to the gateway only if it was
+					     * heard within this time */
 #define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 
 void standby_stream_close(struct standby *sb)
@@ -37,7 +38,7 @@ static void lost(struct standby *sb, const char *what, const char *why)
 	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* The gateway did not take the stream. A direct stream, if there is one, goes on. */
+/* Note that the gateway did not take the stream. A direct stream, if there is one, continues. */
 static void not_connected(struct standby *sb, const char *why)
 {
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: cannot connect: %s", sb->config.vm, why);
@@ -46,7 +47,8 @@ static void not_connected(struct standby *sb, const char *why)
 	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* The gateway is an older one, or the control connection has not obeyed it yet: try again soon. */
+/* Try again soon, because this host does not obey the gateway: it is an older one, or the control
+ * connection has not accepted it yet. */
 static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 {
 	struct error why;
@@ -67,7 +69,8 @@ void standby_stream_connect(struct standby *sb, uint64_t now_ns)
 	if ((sb->link && !sb->is_direct) || !sb->want_stream || !sb->config.gateway ||
 	    now_ns < sb->link_backoff.next_ns)
 		return;
-	/* An attempt may take a second, during which a direct primary would get no answer. */
+	/* An attempt may take a second, and during this time a primary that streams directly would
+	 * get no answer. So try only if the gateway was heard lately. */
 	if (sb->rf.meta.vote == RAMFILE_VOTE_DIRECT &&
 	    gateway_view_silence_ns(sb->config.view, now_ns) > GATEWAY_BACK_NS) {
 		sb->link_backoff.next_ns = now_ns + GATEWAY_LOOK_NS;
@@ -101,14 +104,14 @@ void standby_stream_use(struct standby *sb, struct link *link)
 	}
 	gateway_view_seen(sb->config.view, clock_mono_ns());
 	sb->incarnation = welcome.incarnation;
-	standby_stream_close(sb); /* the gateway's stream replaces a direct one */
+	standby_stream_close(sb); /* the gateway's stream replaces a direct stream */
 	sb->link = link;
 	sb->machine.features = welcome.features;
 	log_info("epoch=%" PRIu64 " vm=%s stream: connected to gateway %s, term %" PRIu64,
 		 epochlog_complete(&sb->log), sb->config.vm, welcome.gateway, sb->rf.meta.term);
 	sb->n_connects++;
 	if (sb->is_refusing)
-		return; /* keep the back-off: it grows until an epoch is taken */
+		return; /* keep the back-off, so that it grows until an epoch is accepted */
 	standby_backoff_reset(&sb->link_backoff);
 	standby_set_text(sb, "%s", "");
 }
@@ -127,7 +130,7 @@ int standby_send(struct link *link, const struct wire_header *h, const void *pay
 	return r;
 }
 
-/* Can the error be corrected in the command file? */
+/* Can the operator correct the error in the command file? */
 static bool is_of_file(const struct epochcheck_error *error)
 {
 	return error->code == WIRE_STREAM_ERROR_GEOMETRY &&
@@ -145,7 +148,8 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 	uint8_t payload[WIRE_TEXT_MAX + 16];
 	struct bytes_writer w = {payload, payload + sizeof(payload), false};
 
-	/* Name the file first: the end of a long text may be cut on its way. */
+	/* Name the file first, because the end of a long text may be cut off on its way to the
+	 * operator. */
 	if (is_of_file(error) && sb->config.command_file)
 		wire_text_format(failure.text, "correct %s on %s: %s", sb->config.command_file,
 				 sb->config.host ? sb->config.host : "the standby",
@@ -154,7 +158,8 @@ static void refuse(struct standby *sb, const struct wire_frame *frame,
 		wire_text_format(failure.text, "%s", error->why.text);
 	if (wire_failure_encode(&failure, &w) == 0 &&
 	    standby_send(sb->link, &h, payload, (size_t)(w.at - payload)) == 0)
-		/* Wait until the text is sent; if that fails, the stream is closed anyway. */
+		/* Wait until the text is sent. Ignore an error, since the stream is closed
+		 * anyway. */
 		(void)!link_wait(sb->link, POLLOUT, clock_mono_ns() + SEND_TIMEOUT_NS);
 	sb->is_refusing = true;
 	lost(sb, "refused", failure.text);
@@ -169,7 +174,7 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 	return standby_send(sb->link, &h, NULL, 0);
 }
 
-/* Note what an epoch says about the guest's clock; the frame has passed epochlog_frame(). */
+/* Note what a frame says about the guest's clock. The frame has passed epochlog_frame(). */
 static void note_clock(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_clock clock;
@@ -180,7 +185,8 @@ static void note_clock(struct standby *sb, const struct wire_frame *frame)
 		clockview_take(&sb->clock, &clock, clock_mono_ns());
 }
 
-/* The epoch is safe: acknowledge it, then apply it to the copy. */
+/* Handle the end of an epoch, which is safe now: rehearse a takeover if needed, acknowledge the
+ * epoch, and apply it to the copy. */
 static int on_complete(struct standby *sb, const struct wire_frame *frame)
 {
 	struct epochcheck_error error;
@@ -208,7 +214,7 @@ static int on_complete(struct standby *sb, const struct wire_frame *frame)
 	return sent;
 }
 
-/* Is it of the current generation? A frame of an older one is dropped. */
+/* Is @frame of the current generation? (A frame of an older generation is dropped later.) */
 static bool is_of_now(const struct standby *sb, const struct wire_frame *frame)
 {
 	return frame->h.generation == sb->log.check.generation;
