@@ -10,7 +10,8 @@
 #include "vm/fsm_private.h"
 #include "vm/fsm_table.h"
 
-#define AGAIN_NS (10 * CLOCK_NS_PER_S) /* between two tries to protect by itself */
+#define AGAIN_NS (10 * CLOCK_NS_PER_S) /* time between two tries to protect a VM
+					* again without an operator's request */
 
 static const char *const state_names[VM_N_STATES] = {
 	[VM_UNPROTECTED] = "UNPROTECTED", [VM_PREPARING] = "PREPARING", [VM_SYNCING] = "SYNCING",
@@ -70,7 +71,7 @@ void vm_event(struct vm_step *s, const char *event, const char *format, ...)
 
 	a->event = event;
 	va_start(args, format);
-	(void)vsnprintf(a->text, sizeof(a->text), format, args); /* cut is fine */
+	(void)vsnprintf(a->text, sizeof(a->text), format, args); /* a longer text is cut */
 	va_end(args);
 }
 
@@ -79,7 +80,8 @@ void vm_journal_record(struct vm_step *s)
 	vm_act(s, VM_ACT_JOURNAL)->record = s->fsm->record;
 }
 
-/* Forget one term of protection. Its streams are closed and nobody reports that: mark them down. */
+/* Forget one term of protection. Its streams will be closed without a VM_IN_STREAM_DOWN, so mark
+ * them down here. */
 static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 {
 	memset(&fsm->protection, 0, sizeof(fsm->protection));
@@ -90,7 +92,7 @@ static void forget_protection(struct vm_fsm *fsm, uint64_t now_ns)
 	}
 }
 
-/* Does the table list this change, and may it be made now? */
+/* Does the table list this change, and may the change be made now? */
 static bool is_transition(const struct vm_step *s, enum vm_state to, uint8_t owner, bool new_term)
 {
 	const struct vm_record *record = &s->fsm->record;
@@ -116,7 +118,8 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 	struct vm_action *a;
 	va_list args;
 
-	/* A new line would hide the lost one: find out first who owns the guest. */
+	/* A new journal line would hide the damaged one. First it must be known who
+	 * owns the guest. */
 	if (fsm->record.in_doubt && !s->may_resolve)
 		return;
 	if (!is_transition(s, to, owner, new_term)) {
@@ -124,7 +127,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 			 vm_state_name(to));
 		return;
 	}
-	/* A new term is above every term seen, and nothing of the old protection is left. */
+	/* Begin a new term: take a number above every term seen, and forget the old protection. */
 	if (new_term) {
 		uint64_t last = fsm->record.term > fsm->term_seen ? fsm->record.term
 								  : fsm->term_seen;
@@ -139,7 +142,7 @@ void vm_set_state(struct vm_step *s, enum vm_state to, uint8_t owner, bool new_t
 			fsm->host[h].conflict &= fsm->host[h].term > fsm->record.term;
 		forget_protection(fsm, s->now_ns);
 	}
-	/* Enter the state. What belonged to the old one is over. */
+	/* Enter the state, and reset what belonged to the old one. */
 	fsm->record.owner = owner;
 	fsm->record.state = to;
 	fsm->give_back_due = false;
@@ -196,14 +199,15 @@ void vm_end_protection(struct vm_step *s, const char *reason)
 		return;
 	}
 	vm_set_state(s, VM_UNPROTECTED, fsm->record.owner, true, "%s", reason);
-	/* No operator waits to try again, so do it here: a busy standby may be ready later. */
+	/* The gateway itself began this protection, so it also tries again: a busy standby may
+	 * be ready later. */
 	fsm->is_suspended = is_again;
 	fsm->again_ns = s->now_ns + AGAIN_NS;
 	fsm->release_due = in_use;
 	fsm->stop_due = true;
 }
 
-/* What is missing for a promotion. NULL: nothing. */
+/* Returns what is missing for a promotion; NULL: nothing. */
 static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_max_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -215,11 +219,12 @@ static const char *promotion_obstacle(const struct vm_step *s, uint64_t silence_
 		return "who owns the guest is not clear (a conflict)";
 	if (!other->up)
 		return "the standby's agent is not connected";
-	/* Both hosts silent: our own link or the standby's is down. Gateway and standby are two of
-	 * three; the gateway alone decides nothing. */
+	/* If both hosts are silent, our own link or the standby's is down. A promotion takes two of
+	 * the three parties, gateway and standby; the gateway alone may decide nothing. */
 	if (liveness_silent_for(&other->live, silence_max_ns, s->now_ns))
 		return "the standby is silent too (is this gateway cut off?)";
-	/* The standby may have voted for a newer term while this gateway was away (fsm_newer.c). */
+	/* Wait for the standby's report: it may have voted for a newer term while this gateway
+	 * was away (fsm_newer.c). */
 	if (!other->reported)
 		return "the standby's agent has not reported yet";
 	if (!vm_agent_stands_by(other->agent_state) && other->agent_state != WIRE_STATE_PROMOTING)
@@ -235,8 +240,8 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	struct vm_fsm *fsm = s->fsm;
 	uint64_t lowest = fsm->protection.committed ? fsm->protection.committed : 1;
 	uint64_t timeout_ns = fsm->config->liveness.beat_timeout_ns;
-	/* When the primary is silent, the standby must have
-	 * spoken well after the primary fell silent. */
+	/* If the promotion is for the primary's silence, the standby must have spoken well after
+	 * that silence began. */
 	const char *why = promotion_obstacle(s, silent ? timeout_ns / 2 : 2 * timeout_ns);
 
 	if (why) {
@@ -245,14 +250,14 @@ bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char *
 	}
 	vm_set_state(s, VM_PROMOTING, vm_fsm_other(fsm), true, "%s", reason);
 	fsm->promote_epoch = lowest;
-	/* An owner that speaks is told to stop. The fence
-	 * command is for one that may not hear it. */
+	/* An owner that is not silent is ordered to stop. The fence command is for an owner that
+	 * may not get this order. */
 	if (silent && fsm->config->has_fence_command)
 		fsm->fencing = VM_FENCING_DUE;
 	return true;
 }
 
-/* The evidence of this tick: what the input brought and what the machine knows itself. */
+/* Returns the evidence of this tick: what the input brought, and what the machine knows itself. */
 static struct detector_evidence gather_evidence(const struct vm_step *s)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -261,14 +266,14 @@ static struct detector_evidence gather_evidence(const struct vm_step *s)
 
 	if (s->in->evidence)
 		evidence = *s->in->evidence;
-	/* Without the standby no epoch can come, whatever the primary does: it soon reaches its
-	 * in-flight limit. */
+	/* Without the standby no epochs can be expected from the primary, because it soon reaches
+	 * its limit of epochs in flight. */
 	evidence.expects_progress = fsm->stream[VM_STREAM_STANDBY].up && !s->in->standby_owes;
 	evidence.is_paused = owner->up && owner->verdict == WIRE_VERDICT_PAUSED;
 	return evidence;
 }
 
-/* Text for the promotion's event: up to which epoch nothing is lost. */
+/* Writes the part of the promotion event's text that says up to which epoch nothing is lost. */
 static void describe_commits(const struct vm_fsm *fsm, uint64_t now_ns, char *text, size_t size)
 {
 	if (fsm->protection.committed_ns)
@@ -322,7 +327,7 @@ static void judge_primary(struct vm_step *s)
 }
 
 /* Report what a detector of beats alone would have done. This shows the operator and the benchmark
- * what the other evidence is worth here. It decides nothing. */
+ * how useful the other evidence is. It decides nothing. */
 static void judge_shadow(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -331,8 +336,8 @@ static void judge_shadow(struct vm_step *s)
 
 	if (timeout_ns == 0)
 		return;
-	/* The length of the silence tells what a shadow with any longer timeout would have done, to
-	 * within a tick. */
+	/* Report how long the silence was: this tells, to within a tick, what a shadow with any
+	 * longer timeout would have done. */
 	if (fsm->shadow_told_ns && live->seen_ns != fsm->shadow_told_ns) {
 		vm_event(s, "shadow", "beats from %s again after %" PRIu64 " ms",
 			 vm_host_name(fsm, fsm->shadow_host),
@@ -363,7 +368,8 @@ static void tick_preparing(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t other = vm_fsm_other(fsm);
 	const char *obstacle = vm_way_obstacle(fsm, other);
-	/* Spanning tree needs its own time to open a port. */
+	/* While something keeps clients from the standby's guest, allow another order_timeout:
+	 * spanning tree may need it to open a port. */
 	uint64_t since_ns = fsm->entered_ns + (obstacle ? fsm->config->order_timeout_ns : 0);
 	char reason[VM_TEXT_MAX], stuck[VM_TEXT_MAX];
 
@@ -385,7 +391,8 @@ static void tick_syncing(struct vm_step *s)
 		fsm->protection.progress_bytes = s->in->relayed_bytes;
 		fsm->protection.progress_ns = s->now_ns;
 	}
-	/* Either host may be doing work that sends nothing: attaching, writing, rehearsing. */
+	/* Even without relayed bytes, either host may be working:
+	 * attaching, writing, rehearsing. */
 	if (vm_is_stuck(s, fsm->record.owner, fsm->protection.progress_ns) &&
 	    vm_is_stuck(s, vm_fsm_other(fsm), fsm->protection.progress_ns)) {
 		(void)vm_describe_copy(fsm, reason, sizeof(reason));
@@ -405,8 +412,8 @@ static void tick_protected(struct vm_step *s)
 		vm_judge_standby(s);
 }
 
-/* While the new owner is away the old one is outvoted and holds: stay in PROMOTING, and order again
- * once the new owner is back. */
+/* While the new owner is not connected, stay in PROMOTING: the old owner is outvoted and releases
+ * nothing. The new owner gets the order again when it is back. */
 static void tick_promoting(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -475,8 +482,8 @@ static void on_tick(struct vm_step *s)
 
 	s->fsm->ticked_ns = s->now_ns;
 	expire_orders(s);
-	/* In a conflict only the primary is judged, so that the operator sees its state. Nothing
-	 * else has a deadline. */
+	/* In a conflict judge only the primary, so that the operator sees its state. No
+	 * other deadline applies. */
 	if (vm_fsm_in_conflict(s->fsm) && s->fsm->record.state != VM_PROTECTED)
 		return;
 	if (by_state[s->fsm->record.state])
@@ -486,7 +493,7 @@ static void on_tick(struct vm_step *s)
 
 static void on_seen(struct vm_step *s)
 {
-	(void)s; /* vm_fsm_step() noted it */
+	(void)s; /* vm_fsm_step() has noted the sign of life */
 }
 
 static const struct {

@@ -1,12 +1,13 @@
-/* fsm.h - one VM's ownership: who may speak for it, in which term. Pure: inputs and time in, a list
- * of actions out; no I/O, no clock, no allocation.
+/* fsm.h - the state machine of one VM's ownership: which host may run the guest, in which term.
+ * Pure: inputs and time in, a list of actions out; no I/O, no clock, no allocation.
  *
- * Why: every rule that keeps a VM from having two owners, or from losing a released reply, is in
- * this room and can be replayed on a virtual clock with scripted peers.
+ * Why: this room holds every rule that keeps a VM from having two owners, or from losing a reply
+ * that was released. Tests can replay the rules on a virtual clock with scripted peers.
  *
- * Where: session/ and control/ turn frames and operator requests into inputs; fleet/fleet.c
- * carries the actions out, in order, and stops at a journal record that cannot be made durable (it
- * then puts the machine back with the copy it kept). Calls liveness/ (pure) and wire's constants.
+ * Where: session/ and control/ turn frames and operator requests into inputs; fleet/ carries the
+ * actions out in order. If a journal record cannot be made durable, fleet/ drops the rest of the
+ * step's actions and restores the machine from a copy made before the step. This room calls
+ * liveness/ (pure) and uses constants of wire/.
  *
  *	                 protect                both streams          first held epoch acked
  *	 UNPROTECTED ──────────────► PREPARING ─────────────► SYNCING ────────────────────► PROTECTED
@@ -23,21 +24,24 @@
  *	    └────────────────────────────────── FAILED        promotion refused or failed
  *
  * Rules (tests/unit/test_fsm.c checks them after every step of random runs):
- *  1. The term is new (larger than any seen) whenever the owner changes, or protection begins or
+ *  1. A new term (larger than any seen) begins whenever the owner changes, or protection begins or
  *     ends.
  *  2. A change of term, owner or state is journaled before any action that follows from it.
  *  3. COMMIT(n) is given only in the current term, and only for an epoch that the standby holds
- *     whole. Outside PROTECTED it is given only for epochs behind which no output is held yet.
- *  4. PROMOTE is ordered only out of PROTECTED (the standby held a complete epoch that covers every
- *     commit), or again after a failed try. With a fence command, PROMOTE waits until the command
- *     succeeds (or fails, when it is not required). In each case PROMOTE waits until no lease ever
- *     granted lets the old owner release (docs/model).
- *  5. A report of a term newer than the journal's is followed only with two voices: both hosts', or
- *     one host's and a vote for the owner that the journal names. Otherwise it is a conflict: no
- *     term begins and nothing is ordered until an operator names the owner. A host that obeys a
- *     younger gateway is a conflict too, for that gateway may be giving terms.
+ *     whole. Outside PROTECTED, COMMIT is given only for epochs of the time before the hold began.
+ *  4. PROMOTE is first ordered only from PROTECTED (the standby held a complete epoch that covers
+ *     every commit). It is ordered again only after a failed try. With a fence command, PROMOTE
+ *     waits until the command succeeds (or fails, if success is not required). In each case PROMOTE
+ *     waits until every lease of the old owner has expired, so that it can release nothing
+ *     (docs/model).
+ *  5. A host may report a term newer than the journal's. The gateway follows that report only with
+ *     two voices: both hosts', or one host's and the gateway's own vote for the owner in the
+ *     journal. Otherwise it is a conflict: no term begins and nothing is ordered until an operator
+ *     names the owner. It is a conflict too if a host obeys a younger gateway, because that gateway
+ *     may begin terms.
  *  6. Orders follow from the state, not from events: after a lost order or a restart of an agent or
- *     gateway, a host gets what the state wants as soon as it is connected and has reported.
+ *     gateway, a host gets the orders that the state requires as soon as it is connected and has
+ *     reported.
  *
  * Threads: the gateway's loop only.
  */
@@ -55,72 +59,79 @@
 #include "wire/msg.h"
 
 #define VM_TEXT_MAX    320 /* bytes of an event's or reply's text, with NUL */
-#define VM_ACTIONS_MAX 16  /* more than any one step makes */
+#define VM_ACTIONS_MAX 16  /* no step makes more actions than this */
 
 enum vm_state {
 	VM_UNPROTECTED = 0,
-	VM_PREPARING   = 1, /* the standby gets ready */
-	VM_SYNCING     = 2, /* the first (or a full) epoch is on its way */
+	VM_PREPARING   = 1, /* the standby is getting ready */
+	VM_SYNCING     = 2, /* the first epoch, or a FULL one, is on its way to the standby */
 	VM_PROTECTED   = 3, /* the standby holds every committed epoch */
-	VM_PROMOTING   = 4, /* the owner was ordered to run the
-			     * guest and has not confirmed it yet */
-	VM_FAILED      = 5, /* the host refused or did not answer; the operator decides */
+	VM_PROMOTING   = 4, /* the new owner was ordered to run the guest
+			     * and has not confirmed that it does */
+	VM_FAILED      = 5, /* the promotion failed: the new owner refused or did not
+			     * answer, or the fence command failed; the operator decides */
 	VM_N_STATES    = 6,
 };
 
-const char *vm_state_name(enum vm_state state); /* "UNPROTECTED"...; constant */
+const char *vm_state_name(enum vm_state state); /* returns a constant such as "UNPROTECTED" */
 
-/* "UNPROTECTED"... -> state. 0 or -EINVAL. */
+/* Convert a name such as "UNPROTECTED" to its state. Returns 0 or -EINVAL. */
 int vm_state_parse(const char *name, enum vm_state *ret_state) __attribute__((warn_unused_result));
 
-/* What the journal keeps of a VM. */
+/* What the journal records about a VM. */
 struct vm_record {
-	uint64_t term; /* 0: never protected */
-	uint8_t owner; /* index of the host that may speak for the guest */
+	uint64_t term; /* the VM's last term; 0: it was never protected */
+	uint8_t owner; /* index of the host that may run the guest and speak for it */
 	enum vm_state state;
-	bool in_doubt; /* a newer record may be lost: a conflict
-			* until two voices or an operator end it */
+	bool in_doubt; /* a newer record may be lost; this is a conflict
+			* until two voices or an operator name the owner */
 };
 
-/* The fence command of a promotion. */
+/* State of the fence command during a promotion. */
 enum vm_fencing {
-	VM_FENCING_NONE,    /* none is needed, or the command has finished */
-	VM_FENCING_UNSURE,  /* the gateway restarted since; DUE if the
-			     * old owner stays silent until mute_ns */
-	VM_FENCING_DUE,	    /* must run before PROMOTE is ordered */
+	VM_FENCING_NONE,    /* no command is needed, or it has finished */
+	VM_FENCING_UNSURE,  /* the gateway restarted, and the command may have run before;
+			     * becomes DUE if the old owner stays silent until mute_ns */
+	VM_FENCING_DUE,	    /* the command must run before PROMOTE is ordered */
 	VM_FENCING_RUNNING,
 };
 
-/* Index of a VM's two hosts, by its file. Their roles change, these numbers do not. */
+/* Index of each of a VM's two hosts, by its place in the VM's file. A host keeps its index when
+ * the roles change. */
 enum vm_host_index {
-	VM_HOST_FIRST  = 0, /* `primary` of the file */
-	VM_HOST_SECOND = 1, /* `standby` of the file */
+	VM_HOST_FIRST  = 0, /* `primary` in the VM's file */
+	VM_HOST_SECOND = 1, /* `standby` in the VM's file */
 };
 
-/* Index of a VM's two streams: the primary's and the standby's, whichever hosts they come from. */
+/* Index of a VM's two streams: the primary's and the standby's, whichever hosts have
+ * these roles now. */
 enum vm_stream_index {
 	VM_STREAM_PRIMARY = 0,
 	VM_STREAM_STANDBY = 1,
 };
 
-/* Does not change after start. Hosts are numbered 0 and 1: initial primary and standby. */
+/* Configuration of one VM. It does not change after start. Arrays of hosts are indexed
+ * by enum vm_host_index. */
 struct vm_config {
 	char name[WIRE_NAME_MAX + 1];
 	char host[2][WIRE_NAME_MAX + 1];
-	struct detector_config detector; /* of the primary */
-	struct liveness_config liveness; /* of the standby, and of the shadow */
-	uint64_t shadow_timeout_ns;	 /* report when a detector of beats
-					  * alone would promote; 0: no */
-	uint64_t release_ns;	     /* how long a lease lets output leave; 0: give no leases */
-	uint64_t standby_timeout_ns; /* the standby_lost policy applies once the
-				      * standby has blocked commits this long */
-	uint64_t answer_within_ns;   /* alarm if a promoted guest has
-				      * not answered within this time */
-	uint64_t order_timeout_ns;   /* an order fails when it makes no progress for this time */
-	bool has_fence_command;	     /* run it before a promotion that follows from silence */
-	bool fence_required;	     /* if it fails, promote nobody: the operator decides */
-	bool standby_lost_hold;	     /* policy: true: hold output until the standby is
-				      * back; false: go on unprotected in a new term */
+	struct detector_config detector; /* limits for judging the primary */
+	struct liveness_config liveness; /* limits for judging the standby's
+					  * host, and for the shadow */
+	uint64_t shadow_timeout_ns; /* silence after which the shadow, a detector that knows
+				     * only beats, would promote: report that; 0: no shadow */
+	uint64_t release_ns;	     /* how long after a LEASE the owner may
+				      * release output; 0: give no leases */
+	uint64_t standby_timeout_ns; /* the policy for a lost standby applies once
+				      * the standby has blocked commits this long */
+	uint64_t answer_within_ns; /* alarm if a promoted guest has not answered within this time */
+	uint64_t order_timeout_ns;   /* an order fails after this time without progress */
+	bool has_fence_command;	     /* run the fence command before a
+				      * promotion that follows from silence */
+	bool fence_required; /* if the fence command fails, do not promote: the operator decides */
+	bool standby_lost_hold;	     /* policy for a lost standby. true: hold
+				      * output until the standby is back; false:
+				      * continue unprotected in a new term */
 };
 
 enum vm_command {
@@ -128,39 +139,39 @@ enum vm_command {
 	VM_COMMAND_PROTECT,
 	VM_COMMAND_UNPROTECT,
 	VM_COMMAND_FAILOVER,
-	VM_COMMAND_OWNER, /* in a conflict: `host` owns the guest */
+	VM_COMMAND_OWNER, /* ends a conflict: `host` owns the guest */
 };
 
 enum vm_input_kind {
-	VM_IN_TICK,	    /* relayed_bytes, evidence; at vm_fsm_deadline_ns() */
-	VM_IN_CONTROL_UP,   /* host: its control connection said HELLO */
-	VM_IN_CONTROL_DOWN, /* host */
-	VM_IN_SEEN,	    /* host: BEAT or another authentic frame */
-	VM_IN_REPORT,	    /* host, role, agent_state, verdict, term, epoch, text, throttle_*,
-			     * clock_*, step, n_moves */
-	VM_IN_ORDER_DONE,   /* host, order_id, status, text */
-	VM_IN_STREAM_UP,    /* host, role, term, epoch (standby: its last complete one) */
-	VM_IN_STREAM_DOWN,  /* host, role */
-	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take
-			       * this guest, as the guest is started now */
+	VM_IN_TICK,	    /* relayed_bytes, evidence; give it at vm_fsm_deadline_ns() */
+	VM_IN_CONTROL_UP,   /* host: its HELLO was accepted on a control connection */
+	VM_IN_CONTROL_DOWN, /* host: its control connection ended */
+	VM_IN_SEEN,	    /* host: a BEAT or another authentic frame came */
+	VM_IN_REPORT,	    /* host, and the members of struct vm_input that come from a REPORT */
+	VM_IN_ORDER_DONE,   /* host, order_id, status, text: how the order ended */
+	VM_IN_STREAM_UP,    /* host, role, term, epoch: a stream opened; a
+			     * standby's epoch is the last that it holds whole */
+	VM_IN_STREAM_DOWN,  /* host, role: the stream ended */
+	VM_IN_STREAM_REFUSED, /* host, text: the standby can never take over this
+			       * guest, because of how the guest was started */
 	VM_IN_STREAM_FAILED, /* host, role, text: why its stream is about to end */
-	VM_IN_EPOCH_ACK,    /* host, term, epoch, is_unheld; relay.h
-			     * has checked that this epoch was sent */
-	VM_IN_COMMAND,	    /* command, op_id, no_wait; OWNER: host */
-	VM_IN_OBEYS_ANOTHER, /* host: it has obeyed a younger gateway
+	VM_IN_EPOCH_ACK,    /* host, term, epoch, is_unheld; relay.h has checked
+			     * that this epoch was sent to the standby */
+	VM_IN_COMMAND,	    /* command, op_id, no_wait; for OWNER also host */
+	VM_IN_OBEYS_ANOTHER, /* host: the host has obeyed a younger gateway
 			      * and accepts nothing from this one */
 	VM_IN_FENCED,	    /* host, term, status, text: how the fence command ended */
 	VM_IN_N,
 };
 
-/* What a promoted guest's host says of the guest since it runs there. */
+/* What the host of a promoted guest reports about the guest since the promotion. */
 struct vm_guest_report {
 	bool is_valid;
-	bool was_running;  /* QEMU's answer after `cont` */
-	bool knows_frames; /* the host knows the guest's tap */
-	uint64_t term;	   /* of its promotion */
-	uint64_t vcpu_us;  /* CPU time of its busiest vCPU */
-	uint64_t frames;   /* from the guest, without QEMU's own announcements */
+	bool was_running;  /* QEMU said after `cont` that the guest runs */
+	bool knows_frames; /* `frames` is valid: the host knows the guest's tap */
+	uint64_t term;	   /* term of the promotion */
+	uint64_t vcpu_us;  /* CPU time of the guest's busiest vCPU */
+	uint64_t frames;   /* frames sent by the guest, without QEMU's own announcements */
 };
 
 struct vm_input {
@@ -174,44 +185,46 @@ struct vm_input {
 	bool no_wait;	     /* answer the command when it is accepted, not when it is done */
 	enum vm_command command;
 	uint64_t term, epoch, order_id, op_id;
-	uint64_t relayed_bytes; /* of all streams since the gateway's start: progress */
-	bool standby_owes;	/* the standby has not acknowledged an
-				 * epoch sent whole, or takes no more */
-	const struct detector_evidence *evidence; /* without what the machine
-						   * knows itself; NULL: none */
-	bool asks_guest;	/* TICK: probes of the guest can be sent */
-	const char *guest_answers; /* TICK: "it answered ARP", for the
-				    * last answer; constant, NULL: none */
-	struct vm_guest_report guest; /* REPORT */
-	const char *text;	/* of the peer, may be NULL; borrowed */
-	uint8_t throttle_percent;  /* share of the guest's time that the agent takes from it */
-	const char *throttle_why; /* in the agent's words, may be NULL; borrowed */
-	bool is_uncovered;     /* the owner's guest is no longer the
-				* one that is protected, see text */
-	bool is_unheld;	       /* output behind this epoch is not
-				* held: nobody is promoted with it */
-	bool is_covered_again; /* the owner's guest had changed and is
-				* again the one that was protected */
-	const char *way;	  /* what keeps clients from the guest there: a
-				   * word, `text` says more; NULL: nothing */
-	uint64_t n_mended;	  /* how often the path of held frames
-				   * broke there and was rebuilt */
-	uint8_t clock_alarm_percent; /* clock time lost to pauses while that is too much; else 0 */
-	const char *clock_why;	     /* why the clock is not corrected, as throttle_why */
-	const char *step;   /* how far the host's order has come,
-			     * "reserved 1.0 of 5.0 GiB"; or NULL */
-	uint64_t n_moves;   /* how often that progressed, counted by the host */
+	uint64_t relayed_bytes; /* bytes relayed in all of this VM's streams since
+				 * the gateway's start; their growth is progress */
+	bool standby_owes;	/* the standby got an epoch whole but has not
+				 * acknowledged it, or it accepts no more data */
+	const struct detector_evidence *evidence; /* all evidence but what the machine knows
+						   * itself, such as beats; NULL: none */
+	bool asks_guest;	/* TICK: the gateway can send probes to the guest */
+	const char *guest_answers; /* TICK: the guest's last answer to a probe, such
+				    * as "it answered ARP"; a constant; NULL: none */
+	struct vm_guest_report guest; /* in a REPORT: what the host says about a promoted guest */
+	const char *text;	/* the peer's explanation; may be NULL; borrowed */
+	uint8_t throttle_percent;  /* by how much the agent slows the guest down */
+	const char *throttle_why; /* the agent's reason for that; may be NULL; borrowed */
+	bool is_uncovered; /* the owner's guest changed, so the standby's
+			    * copy no longer fits it; `text` says how */
+	bool is_unheld; /* the owner does not yet hold output sent after
+			 * this epoch, so nobody may be promoted from it */
+	bool is_covered_again; /* the owner's guest had changed, and is
+				* now as it was when it was protected */
+	const char *way;	  /* what keeps clients from reaching the guest on this
+				   * host: one word, `text` says more; NULL: nothing */
+	uint64_t n_mended; /* how often the path by which held frames
+			    * leave broke on this host and was rebuilt */
+	uint8_t clock_alarm_percent; /* share of the guest's clock time lost to
+				      * pauses, if that is too much; else 0 */
+	const char *clock_why;	     /* why the clock is not corrected; may be NULL; borrowed */
+	const char *step;   /* how far the host has come with its order,
+			     * such as "reserved 1.0 of 5.0 GiB"; or NULL */
+	uint64_t n_moves;   /* how many steps of progress the host has counted */
 };
 
 enum vm_action_kind {
-	VM_ACT_JOURNAL, /* record: make durable before what follows */
-	VM_ACT_ORDER,	/* host, verb, term, epoch, order_id */
-	VM_ACT_RESUME,	/* term, epoch k, generation: to the primary's stream */
-	VM_ACT_COMMIT,	/* term, epoch: to the primary's stream */
-	VM_ACT_EVENT,	/* event, from, to, text */
-	VM_ACT_REPLY,	/* op_id, ok, code, text */
-	VM_ACT_CLOSE,	/* close both streams: their term is over */
-	VM_ACT_FENCE,	/* host, term: run the fence command; VM_IN_FENCED reports its end */
+	VM_ACT_JOURNAL, /* record: make it durable before carrying out the actions after it */
+	VM_ACT_ORDER,	/* host, verb, term, epoch, order_id: send ORDER to the host */
+	VM_ACT_RESUME,	/* term, epoch, generation: send RESUME on the primary's stream */
+	VM_ACT_COMMIT,	/* term, epoch: send COMMIT on the primary's stream */
+	VM_ACT_EVENT,	/* event, from, to, text: give operators an event */
+	VM_ACT_REPLY,	/* op_id, ok, code, text: answer the operator's request */
+	VM_ACT_CLOSE,	/* close both streams: their term has ended */
+	VM_ACT_FENCE,	/* host, term: run the fence command; VM_IN_FENCED reports how it ended */
 };
 
 struct vm_action {
@@ -230,219 +243,222 @@ struct vm_action {
 
 struct vm_actions {
 	size_t n;
-	bool overflow; /* our bug; the shell logs it */
+	bool overflow; /* the step made more actions than fit: a bug, which fleet/ logs */
 	struct vm_action list[VM_ACTIONS_MAX];
 };
 
-/* How far a host has come with its orders, by its own report. fsm_work.c. */
+/* How far a host has come with its orders, as it reports itself. See fsm_work.c. */
 struct vm_work {
-	bool is_known;	   /* the host reported on this connection */
-	uint64_t n_moves;  /* as last reported */
+	bool is_known;	   /* the host has reported on this connection */
+	uint64_t n_moves;  /* the host's count of steps of progress, as last reported */
 	uint64_t moved_ns; /* when n_moves last grew */
-	char step[128];	   /* its last step, "copied 3.1 of 5.0 GiB of guest RAM", or "" */
+	char step[128];	   /* the host's last step, such as "copied
+			    * 3.1 of 5.0 GiB of guest RAM"; or "" */
 };
 
 /* The last order to a host. */
 struct vm_order {
-	uint64_t id; /* 0: none on this connection */
+	uint64_t id; /* 0: no order was sent on this connection */
 	uint64_t term;
 	uint64_t sent_ns;
 	uint8_t verb;
-	bool done; /* answered, or given up */
-	bool ok;   /* valid when done */
+	bool done; /* the host has answered, or we have given up waiting */
+	bool ok;   /* the order succeeded; valid when done */
 };
 
 struct vm_host {
 	struct liveness live;
 	struct vm_order order;
-	bool up;       /* control connection */
+	bool up;       /* the host's control connection is up */
 	uint64_t up_ns; /* when the connection last went up; 0: never */
-	bool reported; /* a REPORT came on it, so the members
-			* below are current; else they are old */
-	bool effective; /* a report showed the order's effect;
-			 * when the effect is gone, order again */
-	bool conflict; /* it reported a term newer than ours that nobody
-			* confirmed, or it obeys a younger gateway */
+	bool reported; /* a REPORT came on this connection, so agent_state
+			* and the other reported members are current */
+	bool effective; /* a report showed that the last order took effect;
+			 * if the effect disappears, order again */
+	bool conflict; /* the host reported a newer term than ours that
+			* nobody confirmed, or it obeys a younger gateway */
 	uint8_t agent_state;
 	uint8_t verdict;
-	uint8_t throttle_percent;  /* share of the guest's time that it
-				    * takes, as last reported ... */
-	uint8_t throttle_peak;	   /* ... its peak ... */
-	uint64_t throttled_at_ns;  /* ... since this time, when it rose above 0 */
-	char way[24];		   /* what keeps clients from the guest
-				    * there; "": nothing. fsm_way.c */
-	char way_text[VM_TEXT_MAX]; /* the same for people */
-	uint64_t way_lost_ns;	   /* when `way` last began or stopped being "" */
-	uint64_t n_mended;	   /* as last reported */
+	uint8_t throttle_percent; /* by how much the agent slows the guest down, as last reported */
+	uint8_t throttle_peak;	   /* largest throttle_percent since throttled_at_ns */
+	uint64_t throttled_at_ns;  /* when throttle_percent last rose above 0 */
+	char way[24]; /* what keeps clients from reaching the guest
+		       * on this host; "": nothing. See fsm_way.c */
+	char way_text[VM_TEXT_MAX]; /* the same, human-readable */
+	uint64_t way_lost_ns;	   /* when `way` last changed between "" and anything else */
+	uint64_t n_mended;	   /* the host's n_mended (struct vm_input), as last reported */
 	struct vm_work work;
-	bool is_clock_alarm;	   /* the host said that pauses take too
-				    * much from the guest's clock */
+	bool is_clock_alarm; /* the host reported that the guest's
+			      * clock loses too much time to pauses */
 	uint64_t term, epoch;
 };
 
 struct vm_stream {
 	bool up;
-	uint64_t changed_ns; /* when it went up or down */
+	uint64_t changed_ns; /* when the stream last went up or down */
 };
 
-/* How long the standby has kept epochs from being committed; valid in SYNCING and PROTECTED.
- * fsm_standby.c. */
+/* How long the standby has kept epochs from being committed. Valid in SYNCING and
+ * PROTECTED. See fsm_standby.c. */
 struct vm_standby {
-	uint64_t since_ns;   /* when the wait for the standby began; may
-			      * lie ahead: time to apply an epoch */
-	uint64_t ticked_ns;  /* when the clock was last advanced */
-	uint64_t base_bytes; /* relayed_bytes when the present attempt began ... */
-	uint64_t sent_bytes; /* ... and what was relayed in it */
+	uint64_t since_ns;   /* when the wait for the standby began; may be in the
+			      * future, to give the standby time to apply an epoch */
+	uint64_t ticked_ns;  /* when the clock of standby_lost was last advanced */
+	uint64_t base_bytes; /* relayed_bytes when the present attempt (since a RESUME) began */
+	uint64_t sent_bytes; /* bytes relayed in the present attempt */
 	uint64_t best_bytes; /* the most that any attempt relayed since the last commit */
-	unsigned int n_resumes; /* attempts since the last commit */
-	unsigned int n_breaks;  /* how many of these the standby ended */
-	bool is_waited_for;	/* something waited for the standby at the last look */
-	bool is_new_stream;	/* base_bytes still belongs to the attempt before */
-	bool is_told;		/* the event about the policy `hold` was given */
-	char why[VM_TEXT_MAX / 2]; /* why the standby broke its stream,
-				    * in its words; "": not said */
+	unsigned int n_resumes; /* RESUMEs since the last commit; each begins an attempt */
+	unsigned int n_breaks;  /* how often the standby ended its stream since the last commit */
+	bool is_waited_for;	/* at the last tick something waited for the standby */
+	bool is_new_stream;	/* a new attempt has begun, but base_bytes
+				 * is still the previous attempt's */
+	bool is_told;		/* the event "standby_lost = hold" was given */
+	char why[VM_TEXT_MAX / 2]; /* why the standby ended its stream,
+				    * in its words; "": it did not say */
 };
 
 /* Limits the events about streams. */
 struct vm_stream_events {
-	uint64_t window_ns; /* when it began */
+	uint64_t window_ns; /* when the present window began */
 	unsigned int n;	    /* events given in the window */
 	uint64_t n_untold;  /* events suppressed since the last one given */
 };
 
-/* Does a promoted guest serve? fsm_promoted.c. */
+/* Does a promoted guest serve its clients? See fsm_promoted.c. */
 enum vm_promoted_state {
 	VM_PROMOTED_NONE,    /* nothing was promoted in this term */
 	VM_PROMOTED_WATCHED, /* waiting for signs that the guest serves */
 	VM_PROMOTED_SERVES,
-	VM_PROMOTED_SILENT,  /* no such sign within answer_within: the alarm was given */
+	VM_PROMOTED_SILENT,  /* no sign came within answer_within: the alarm was given */
 };
 
 struct vm_promoted {
 	enum vm_promoted_state state;
 	uint64_t since_ns;	    /* when the host said that it runs the guest */
 	bool has_base;
-	struct detector_probe base; /* counts of probes of the guest at the first look ... */
-	uint64_t n_asked, n_answered; /* ... and probes sent and answered since */
-	struct vm_guest_report said; /* the host's last report */
+	struct detector_probe base; /* counts of probes of the guest at the first tick */
+	uint64_t n_asked, n_answered; /* probes of the guest sent and answered since `base` */
+	struct vm_guest_report said; /* what the host last reported about the guest */
 };
 
-/* What is known of one term of protection. All of it is forgotten when a new term begins. */
+/* What the gateway knows about one term of protection. A new term resets all of it. */
 struct vm_protection {
 	uint64_t committed;	 /* last epoch committed in this term; 0: none known */
 	uint64_t committed_ns;
 	uint64_t complete;	 /* last epoch that the standby holds whole; 0: none known */
-	uint64_t held_from;	 /* first acknowledged epoch behind which output is held; 0: none */
+	uint64_t held_from; /* first acknowledged epoch without WIRE_FLAG_UNHELD:
+			     * output after its seal is held; 0: none */
 	struct vm_standby standby;
 	struct vm_promoted promoted;
-	uint64_t progress_bytes; /* relayed_bytes when progress was last seen */
+	uint64_t progress_bytes; /* relayed_bytes when progress was last seen, at progress_ns */
 	uint64_t progress_ns;
-	bool waiting_said;	 /* the event about an impossible promotion was given */
+	bool waiting_said;	 /* the event was given that a promotion is needed but impossible */
 };
 
-/* All state of one VM's ownership. Plain data: may be copied to keep and restore it. */
+/* All state of one VM's ownership. Plain data: a copy can be kept and restored. */
 struct vm_fsm {
 	const struct vm_config *config;
 	struct vm_record record;	/* as last journaled (or about to be, in this step) */
 	uint64_t entered_ns;		/* when record.state was entered */
-	uint64_t stepped_ns;		/* last step; 0: none */
-	uint64_t ticked_ns;		/* last tick */
+	uint64_t stepped_ns;		/* time of the last step */
+	uint64_t ticked_ns;		/* time of the last tick */
 	uint64_t term_seen;		/* largest term any agent reported */
-	struct vm_host host[2]; /* by enum vm_host_index */
-	struct vm_stream stream[2];	/* by enum vm_stream_index */
-	uint32_t generation;		/* of the last RESUME */
+	struct vm_host host[2]; /* indexed by enum vm_host_index */
+	struct vm_stream stream[2];	/* indexed by enum vm_stream_index */
+	uint32_t generation;		/* generation of the last RESUME */
 	struct vm_protection protection;
 	struct vm_stream_events stream_events;
-	uint64_t promote_epoch;		/* PROMOTING: lowest acceptable epoch */
+	uint64_t promote_epoch; /* PROMOTING: the lowest epoch with which the standby may promote */
 	struct detector detector;	/* of the owner's host; valid in PROTECTED */
-	uint64_t mute_ns;		/* from this time on no lease lets the
-					 * previous owner release: it is mute */
-	enum vm_fencing fencing;	/* in PROMOTING; else NONE */
-	bool shadow_fired;		/* the shadow judged shadow_host
-					 * dead, and its event was given */
-	uint64_t shadow_told_ns;	/* when that host had last been
-					 * seen; 0 once it is seen again */
+	uint64_t mute_ns; /* after this time no lease lets the previous owner release output */
+	enum vm_fencing fencing;	/* state of the fence command; NONE outside of PROMOTING */
+	bool shadow_fired; /* the shadow judged shadow_host dead, and the event was given */
+	uint64_t shadow_told_ns; /* when shadow_host had last been seen before
+				  * that event; 0 once it is seen again */
 	uint8_t shadow_host;		/* the owner when it was last PROTECTED */
 	uint64_t next_order_id;
-	bool release_due;		/* UNPROTECTED: the owner has not yet released */
-	bool give_back_due;		/* FAILED: the operator gives the guest back
-					 * to the last owner, as soon as the host that
-					 * did not promote has stopped standing by */
-	bool stop_due;			/* UNPROTECTED: the other host has
-					 * not yet stopped its standby */
-	bool fence_due;			/* the other host was outvoted and has
-					 * not yet confirmed that it is fenced */
-	bool close_due;			/* this step ends the streams' term */
-	bool is_suspended;		/* UNPROTECTED because the owner's guest changed:
-					 * protect it again once it is as before, but not before
-					 * again_ns. Not journaled, nor are the next two */
-	bool is_agreed;			/* do not wait for the owner's word: the hosts kept
-					 * the guest protected without this gateway. Until
-					 * it is PROTECTED, or an operator says otherwise */
-	bool is_again;			/* PREPARING or SYNCING by itself,
-					 * not at an operator's request */
+	bool release_due; /* UNPROTECTED: the owner must still release the guest's output */
+	bool give_back_due;		/* FAILED: an operator wants the guest to go back
+					 * to the previous owner. This waits until the host
+					 * that did not promote has stopped standing by */
+	bool stop_due; /* UNPROTECTED: the other host must still stop its standby */
+	bool fence_due; /* the other host was outvoted and must still confirm that it is fenced */
+	bool close_due;			/* this step began a new term: close the streams */
+	bool is_suspended;		/* UNPROTECTED not by an operator's wish, but for example
+					 * because the guest changed: protect it again when the
+					 * owner reports that this is possible, but not before
+					 * again_ns. Not journaled, like is_agreed and is_again */
+	bool is_agreed;			/* the hosts kept the guest protected without this
+					 * gateway: protect it again without waiting for the
+					 * owner to report that this is possible. Ends in
+					 * PROTECTED, or when an operator decides otherwise */
+	bool is_again; /* PREPARING or SYNCING was begun by the
+			* gateway itself, not by an operator */
 	uint64_t again_ns;
 	struct {
-		uint64_t id; /* 0: none */
+		uint64_t id; /* 0: no request waits */
 		enum vm_command command;
 		uint64_t started_ns;
 	} op; /* the operator's request that waits for its result */
 };
 
-/* Start from what the journal holds (@record, or term 0 for a new VM). @config is borrowed.
+/* Initialise @fsm from the journal's record (@record; term 0 for a new VM). @config is borrowed.
  * @first_order_id must be larger than any order id of an earlier run (use wall-clock ns). */
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
 		 uint64_t first_order_id, uint64_t now_ns);
 
-/* Take one input. Empties @ret_actions first. Carry the actions out in order. */
+/* Handle one input. Returns the resulting actions in @ret_actions; the caller carries them
+ * out in order. */
 void vm_fsm_step(struct vm_fsm *fsm, const struct vm_input *in, struct vm_actions *ret_actions);
 
-/* Call before a LEASE is sent to the owner. */
+/* Note that a lease is granted. Call before a LEASE is sent to the owner. */
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns);
 
-/* Somebody granted a lease of @release_ns at @now_ns at the
- * latest: order no PROMOTE until it is over. */
+/* Order no PROMOTE until a lease of @release_ns has expired that was granted at @now_ns at the
+ * latest, by this gateway or by somebody else. */
 void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns);
 
-/* Bytes came from @host: it lives. Gives no actions, so it may come between two steps. */
+/* Note that @host lives, because bytes came from it. Causes no actions, so it may be called
+ * between two steps. */
 void vm_fsm_seen(struct vm_fsm *fsm, uint8_t host, uint64_t now_ns);
 
-/* A step could not be journaled: restore the copy @before, made ahead of that step, and go on at
- * @now_ns. */
+/* Undo a step that could not be journaled: restore the copy @before, made before that step, and
+ * continue at @now_ns. */
 void vm_fsm_put_back(struct vm_fsm *fsm, const struct vm_fsm *before, uint64_t now_ns);
 
-/* May @host open a stream with @role in @term now? 0, or an enum wire_refused_code with a sentence
- * in *ret_error. */
+/* Check whether @host may open a stream with @role in @term now. Returns 0 if so; else an enum
+ * wire_refused_code, with an explanation in *ret_error. */
 uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t role, uint64_t term,
 			     struct error *ret_error) __attribute__((warn_unused_result));
 
-/* How long the standby has kept epochs from being committed, by the clock of the policy
- * standby_lost. 0: nothing waits for it, or there is no standby. */
+/* Returns how long the standby has kept epochs from being committed, by the clock of the policy
+ * standby_lost. 0: nothing waits for the standby, or there is none. */
 uint64_t vm_standby_waits_ns(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* What the standby does wrong. Valid while vm_standby_waits_ns()
- * is not 0. Returns @text, of @size bytes. */
+/* Describe what the standby does wrong. Valid while vm_standby_waits_ns() is not 0. Returns @text,
+ * of @size bytes. */
 const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size);
 
 /* Should a promoted guest be probed now? */
 bool vm_promoted_asks(const struct vm_fsm *fsm, uint64_t now_ns);
 
-/* What was seen of the promoted guest since, in words. Not valid in VM_PROMOTED_NONE. Returns
- * @text, of @size bytes. */
+/* Describe, human-readable, what was seen of the guest since its promotion. Not valid in
+ * VM_PROMOTED_NONE. Returns @text, of @size bytes. */
 const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t size);
 
-/* The latest time (monotonic ns) at which a tick has something to do. */
+/* Returns when the next VM_IN_TICK is due (monotonic ns). */
 uint64_t vm_fsm_deadline_ns(const struct vm_fsm *fsm);
 
-/* A host is in a newer term than the journal and nobody confirms it, or it obeys a younger gateway,
- * or the journal is damaged: no term begins by itself, and nothing is ordered. */
+/* Is the VM in conflict? A host is in a newer term than the journal and nobody confirms that term,
+ * or a host obeys a younger gateway, or the journal is damaged. In a conflict the gateway begins no
+ * term by itself and orders nothing. */
 static inline bool vm_fsm_in_conflict(const struct vm_fsm *fsm)
 {
 	return fsm->host[VM_HOST_FIRST].conflict || fsm->host[VM_HOST_SECOND].conflict ||
 	       fsm->record.in_doubt;
 }
 
-/* The host that does not own the guest: the standby while there is one. */
+/* Returns the host that does not own the guest. It is the standby, if there is one. */
 static inline uint8_t vm_fsm_other(const struct vm_fsm *fsm)
 {
 	return (uint8_t)(1 - fsm->record.owner);

@@ -20,7 +20,7 @@ static void reply(struct vm_step *s, bool ok, const char *code, const char *form
 	va_end(args);
 }
 
-/* Accept the command. Its sender waits for its end, unless it asked not to. */
+/* Accept the command. Its sender then waits for the result, unless it asked not to (no_wait). */
 static void begin(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -82,7 +82,7 @@ static void on_protect(struct vm_step *s)
 	begin(s);
 }
 
-/* Is the host connected, and does it say that it has the guest? The guest may be paused. */
+/* Is the host connected, and does it report that it has the guest, running or paused? */
 static bool has_guest(const struct vm_host *host)
 {
 	return host->up && host->reported && host->agent_state != WIRE_STATE_LOST &&
@@ -90,10 +90,11 @@ static bool has_guest(const struct vm_host *host)
 	       (host->verdict == WIRE_VERDICT_NONE || host->verdict == WIRE_VERDICT_PAUSED);
 }
 
-/* After a failed promotion the guest may go back to its last owner: again two of three. The last
- * report of the host that did not promote is no proof, because its PROMOTE may still be on its way
- * or queued there. Hosts carry out orders one by one, so an answer to STANDBY_STOP proves that no
- * older order is left. */
+/* After a failed promotion, give the guest back to its previous owner; gateway and that owner are
+ * two of three. First order STANDBY_STOP to the host that did not promote. Its last report does
+ * not prove that it will not promote any more, because PROMOTE may still be on its way or queued
+ * there. Hosts carry out orders one by one, so an answer to STANDBY_STOP proves that no older
+ * order is left. */
 static void unprotect_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -141,8 +142,8 @@ void vm_give_back(struct vm_step *s, bool ok, const char *text)
 	const char *to = vm_host_name(fsm, vm_fsm_other(fsm));
 
 	fsm->give_back_due = false;
-	/* A host reports before it answers, so its report
-	 * shows a promotion that went through after all. */
+	/* A host reports before it answers an order. So if the promotion succeeded after all, its
+	 * report shows that. */
 	if (!ok || host->agent_state == WIRE_STATE_RUNNING ||
 	    host->agent_state == WIRE_STATE_PROMOTING) {
 		vm_finish_op(
@@ -194,7 +195,8 @@ static void on_unprotect(struct vm_step *s)
 		vm_end_protection(s, "operator asked to unprotect");
 		break;
 	}
-	/* Answer at once if there is nothing to release now, else when the owner has released. */
+	/* Answer at once if the owner has nothing to release or is not connected, else when it has
+	 * released the output. */
 	if (!fsm->release_due) {
 		reply(s, true, "done", "%s is unprotected in term %" PRIu64, fsm->config->name,
 		      fsm->record.term);
@@ -219,7 +221,8 @@ static void on_failover(struct vm_step *s)
 		vm_set_state(s, VM_PROMOTING, fsm->record.owner, true,
 			     "operator asked %s to try again",
 			     vm_host_name(fsm, fsm->record.owner));
-		/* An operator who waits for the guest to be given back must hear that it is not. */
+		/* Another operator may wait for the guest to be given back, and must hear that this
+		 * is not done. */
 		vm_finish_op(s, false, "aborted", "an operator asked for a failover of %s",
 			     fsm->config->name);
 		begin(s);
@@ -249,7 +252,7 @@ static void on_failover(struct vm_step *s)
 		      fsm->config->name, vm_state_name(fsm->record.state));
 }
 
-/* Only in a conflict: an operator says whose guest is the right one. */
+/* Handle `owner`: in a conflict, an operator says which host has the right guest. */
 static void on_owner(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;

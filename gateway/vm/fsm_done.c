@@ -1,4 +1,4 @@
-/* fsm_done.c - how orders to hosts ended, and what follows from it. */
+/* fsm_done.c - handles the end of orders to hosts: answered or given up. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 {
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, host);
-	char reason[2 * VM_TEXT_MAX]; /* may be cut */
+	char reason[2 * VM_TEXT_MAX]; /* a longer text is cut */
 
 	if (fsm->record.state != VM_PROMOTING && !(ok && fsm->record.state == VM_FAILED))
 		return;
@@ -22,15 +22,16 @@ static void promote_ended(struct vm_step *s, uint8_t host, bool ok, const char *
 		fsm->release_due = false;
 		fsm->stop_due = false;
 		fsm->fence_due = true;
-		if (fsm->op.command == VM_COMMAND_UNPROTECT) /* the guest was to be given back */
+		if (fsm->op.command == VM_COMMAND_UNPROTECT) /* an operator wanted to
+							      * give the guest back */
 			vm_finish_op(s, false, "running",
 				     "%s has promoted after all: it runs %s in term %" PRIu64, name,
 				     fsm->config->name, fsm->record.term);
 		vm_promoted_begin(s);
 		return;
 	}
-	/* Put it in the event too: after a restart of this
-	 * gateway no operator waits for a reply. */
+	/* Put the advice into the event too: after a restart of this gateway no operator waits
+	 * for a reply. */
 	(void)snprintf(
 		reason, sizeof(reason),
 		"%s did not promote: %s; `holdfastctl failover %s` tries again, `holdfastctl "
@@ -53,7 +54,7 @@ void vm_protect_failed(struct vm_step *s, uint8_t host, const char *text)
 		vm_end_protection(s, reason);
 		vm_finish_op(s, false, "protect-failed", "%s", reason);
 	} else if (fsm->record.state == VM_PROTECTED) {
-		/* Its output stays held, so a promotion loses nothing that a client saw. */
+		/* The guest's output stays held, so a promotion loses nothing that a client saw. */
 		(void)snprintf(reason, sizeof(reason), "%s cannot take the guest over again: %s",
 			       vm_host_name(fsm, host), text);
 		if (!vm_promote(s, reason, false, &why))
@@ -141,8 +142,8 @@ void vm_on_order_done(struct vm_step *s)
 {
 	struct vm_order *order = &s->fsm->host[s->in->host].order;
 
-	/* Not the last order, or one of another connection:
-	 * nobody waits for its answer any more. */
+	/* Ignore the answer unless it is to the last order on this connection: nothing waits for
+	 * the answer to an older order. */
 	if (!order->id || order->id != s->in->order_id || order->done)
 		return;
 	order->done = true;

@@ -1,4 +1,4 @@
-/* fsm_input.c - what hosts say on their control connections. */
+/* fsm_input.c - handles what hosts say on their control connections. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,8 +35,8 @@ void vm_on_control_up(struct vm_step *s)
 		detector_connection(&s->fsm->detector, true, s->now_ns);
 	host->reported = false;
 	host->work.is_known = false;
-	memset(&host->order, 0, sizeof(host->order)); /* an order that was lost on
-						       * the way is given again */
+	memset(&host->order, 0, sizeof(host->order)); /* forget the last order: it may have
+						       * been lost, so it is given again */
 	vm_event(s, "connection", "%s connected", vm_host_name(s->fsm, s->in->host));
 }
 
@@ -57,7 +57,8 @@ void vm_on_control_down(struct vm_step *s)
 
 /* ---- reports ---- */
 
-/* The owner's agent says the guest ended. True when that changed the state. */
+/* Handle the verdict of the owner's agent about its guest: exited, shut down, or paused. @before:
+ * the verdict in its previous report. */
 static void on_verdict(struct vm_step *s, uint8_t before)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -75,7 +76,8 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		       s->in->verdict == WIRE_VERDICT_EXITED ? "guest process exited"
 							     : "guest shut itself down",
 		       vm_peer_text(s));
-	/* The next report repeats the verdict, which then counts. */
+	/* If the VM becomes PROTECTED here, the next report repeats the verdict, and then leads
+	 * to a promotion. */
 	if (s->in->verdict == WIRE_VERDICT_EXITED &&
 	    vm_way_is_no_matter(s, "says that its guest ended"))
 		return;
@@ -85,12 +87,12 @@ static void on_verdict(struct vm_step *s, uint8_t before)
 		return;
 	}
 	if (before == s->in->verdict && vm_fsm_in_conflict(fsm))
-		return; /* already reported, and nothing follows */
+		return; /* the event was given already, and a conflict lets nothing follow */
 	vm_end_protection(s, reason);
 	vm_finish_op(s, false, "guest-ended", "%s", reason);
 }
 
-/* After a gateway's restart the primary's report says what was committed. */
+/* Learn from the primary's report what was committed, which a restarted gateway does not know. */
 static void learn_committed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -106,8 +108,9 @@ static void learn_committed(struct vm_step *s)
 			     fsm->protection.committed);
 }
 
-/* The owner's agent seals no more, for example because a device was plugged that the standby lacks.
- * The standby's copy is right up to here. From the new term on the guest runs unprotected. */
+/* Handle that the owner's agent seals no more epochs, for example because a device was plugged in
+ * that the standby lacks. The standby's copy is right up to the last epoch. A new term begins, in
+ * which the guest runs unprotected. */
 static void on_uncovered(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -117,20 +120,21 @@ static void on_uncovered(struct vm_step *s)
 		       vm_host_name(fsm, s->in->host), vm_peer_text(s));
 	vm_end_protection(s, reason);
 	if (fsm->record.state != VM_UNPROTECTED)
-		return; /* a conflict: nothing follows */
+		return; /* because of a conflict, protection has not ended */
 	fsm->is_suspended = true;
 	fsm->is_agreed = false;
 	fsm->again_ns = s->now_ns;
 	vm_finish_op(s, false, "guest-changed", "%s", reason);
 }
 
-/* Protect the guest again by itself. For the new term gateway and owner are two of three. */
+/* Protect the guest again without an operator's request. Gateway and owner are two of three, so
+ * they may begin the new term. */
 static void protect_again(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	const struct vm_host *other = &fsm->host[vm_fsm_other(fsm)];
 
-	/* Wait until the last protection has ended completely. The report will be repeated. */
+	/* Wait until the last protection has ended completely. A later report tries again. */
 	if (vm_fsm_in_conflict(fsm) || !fsm->is_suspended || s->now_ns < fsm->again_ns ||
 	    fsm->op.id || fsm->release_due || fsm->stop_due || fsm->fence_due || !other->up ||
 	    !other->reported)
@@ -149,13 +153,15 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 	struct vm_fsm *fsm = s->fsm;
 	enum vm_state state = fsm->record.state;
 
-	/* The owner's term may be older: it did not hear of a protection that has ended since. */
+	/* The owner may still report an older term: it never heard of a protection that has ended
+	 * since. So check this before the term. */
 	if (state == VM_UNPROTECTED && (s->in->is_covered_again || fsm->is_agreed))
 		protect_again(s);
 	if (s->in->term != fsm->record.term)
 		return;
 	vm_promoted_report(s);
-	/* In FAILED the host was slow, or its answer was lost. It now does what was ordered. */
+	/* The new owner runs the guest, so the promotion succeeded. In FAILED, the host had only
+	 * been slow, or its answer was lost. */
 	if ((state == VM_PROMOTING || state == VM_FAILED) &&
 	    s->in->agent_state == WIRE_STATE_RUNNING) {
 		vm_order_ended(s, s->in->host, WIRE_VERB_PROMOTE, true, s->in->text);
@@ -173,8 +179,9 @@ static void on_owner_report(struct vm_step *s, uint8_t verdict_before)
 		on_verdict(s, verdict_before);
 }
 
-/* Note whether the last order took effect. If the agent has fallen out of that state since (it
- * restarted inside one connection, or gave up), the order is given again. */
+/* Note whether the last order took effect. If the agent has since left the ordered state (its
+ * part restarted while the connection stayed up, or it gave up), forget the order, so that it
+ * is given again. */
 static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 {
 	bool in_effect;
@@ -196,7 +203,8 @@ static void track_effect(struct vm_fsm *fsm, struct vm_host *host)
 	}
 }
 
-/* The agent began or stopped slowing the guest down. Its figures have the steps in between. */
+/* Give an event when the agent begins or stops slowing the guest down. Only the agent's figures
+ * show the changes in between. */
 static void on_throttle(struct vm_step *s, struct vm_host *host)
 {
 	const char *name = vm_host_name(s->fsm, s->in->host);
@@ -221,7 +229,7 @@ static void on_throttle(struct vm_step *s, struct vm_host *host)
 		 name, ms / 1000, ms % 1000 / 100, host->throttle_peak);
 }
 
-/* Pauses began or stopped taking time from the guest's clock that it does not get back. */
+/* Give an event when the guest's clock begins or stops losing time to pauses for good. */
 static void on_clock(struct vm_step *s, struct vm_host *host)
 {
 	const char *name = vm_host_name(s->fsm, s->in->host);

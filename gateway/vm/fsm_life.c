@@ -1,4 +1,5 @@
-/* fsm_life.c - a machine's start, and what changes it besides a step: leases, signs of life. */
+/* fsm_life.c - a machine's start, and what changes the machine outside of a step: leases, signs of
+ * life, undoing a step. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -9,7 +10,8 @@
 #define TICK_PROTECTED_NS (20 * CLOCK_NS_PER_MS)
 #define TICK_DOUBT_NS	  (5 * CLOCK_NS_PER_MS)
 
-/* Covers the time from an agent's look at its lease until its frames leave, and clock drift. */
+/* Margin for the time between an agent's check of its lease and the leaving of its frames, and
+ * for clock drift. */
 #define MUTE_MARGIN_NS (20 * CLOCK_NS_PER_MS)
 
 void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struct vm_record *record,
@@ -20,15 +22,15 @@ void vm_fsm_init(struct vm_fsm *fsm, const struct vm_config *config, const struc
 	fsm->record = *record;
 	fsm->next_order_id = first_order_id;
 	fsm->entered_ns = fsm->stepped_ns = fsm->ticked_ns = fsm->protection.progress_ns = now_ns;
-	fsm->promote_epoch = 1; /* any complete one: what the last run committed is not known */
+	fsm->promote_epoch = 1; /* accept any complete epoch: what the
+				 * previous run committed is not known */
 	for (int i = 0; i < 2; i++) {
 		liveness_init(&fsm->host[i].live, &config->liveness, now_ns);
 		fsm->stream[i].changed_ns = now_ns;
 	}
 	vm_standby_begin(fsm, now_ns);
-	vm_fsm_granted(fsm, now_ns); /* the run before this one may have
-				      * granted a lease until now */
-	/* Perhaps the command ran before the restart. It may run twice. */
+	vm_fsm_granted(fsm, now_ns); /* the previous run may have granted a lease until just now */
+	/* The fence command may have run before the restart. Running it twice is allowed. */
 	if (record->state == VM_PROMOTING && config->has_fence_command)
 		fsm->fencing = VM_FENCING_UNSURE;
 	detector_init(&fsm->detector, false, now_ns);
@@ -43,7 +45,8 @@ void vm_fsm_mute_after(struct vm_fsm *fsm, uint64_t now_ns, uint64_t release_ns)
 
 void vm_fsm_granted(struct vm_fsm *fsm, uint64_t now_ns)
 {
-	/* The owner counts its lease from when it sent the beat, which was earlier. */
+	/* This is on the safe side: the owner counts its lease from when it sent the beat,
+	 * which was earlier. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, now_ns, fsm->config->release_ns);
 }

@@ -1,9 +1,10 @@
-/* Reports of a term above the journal's. Either two hosts agreed on it without this gateway, or the
- * journal was lost or is an old copy. docs/wire-format.md 6.4.
+/* Handles reports of a term above the journal's. Either the two hosts agreed on that term without
+ * this gateway, or the journal was lost or is an old copy. docs/wire-format.md 6.4.
  *
- * One host's word changes nothing: it is a conflict (vm_fsm_in_conflict), in which this gateway
- * begins no term and orders nothing. The conflict ends when the other host confirms the term, the
- * host takes it back, or an operator names the owner. */
+ * The report of one host alone is not enough. It begins a conflict (vm_fsm_in_conflict), in
+ * which this gateway begins no term and orders nothing. The conflict ends when the other host
+ * confirms the term, when the reporting host reports an older term again, or when an operator
+ * names the owner. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,16 +12,16 @@
 #include "base/clock.h"
 #include "vm/fsm_private.h"
 
-/* What a host says of itself in the reported term. */
+/* What a host says about itself in the reported term. */
 enum word {
-	WORD_NONE, /* it has not spoken */
+	WORD_NONE, /* it has not reported */
 	WORD_OLDER, /* it is still in an older term */
 	WORD_HOLDS,
 	WORD_RUNS,
 	WORD_STANDS_BY,
 	WORD_IDLE,
 	WORD_FENCED,
-	WORD_OTHER, /* does not fit any agreement */
+	WORD_OTHER, /* anything else; fits no agreement */
 };
 
 static enum word word_of(const struct vm_host *host, uint64_t term)
@@ -42,28 +43,30 @@ static enum word word_of(const struct vm_host *host, uint64_t term)
 	return host->agent_state == WIRE_STATE_IDLE ? WORD_IDLE : WORD_OTHER;
 }
 
-/* Two voices that agree on an owner. The first is the owner's own. The second is the other host's,
- * or this gateway's for the owner it knows (`votes`). The gateway has a vote only if the journal
- * has the VM SYNCING or PROTECTED and the term is the very next one, which only the standby's vote
- * can have made. A host does not become an owner by its word alone. */
+/* All ways in which two voices can agree on an owner. Usually they are the owner's and the other
+ * host's. If `votes`, they are the other host's and this gateway's, which votes for the owner in
+ * its journal. The gateway has a vote only if the VM is SYNCING or PROTECTED in the journal, and
+ * the reported term is the next one: only the standby's vote can have begun that term. No host
+ * becomes the owner by its own word alone. */
 static const struct {
 	enum word owner, other;
 	bool votes;
-	enum vm_state to; /* PROTECTED and SYNCING: only if the VM is in one of them */
+	enum vm_state to; /* rows with PROTECTED or SYNCING apply only
+			   * if the VM is in one of these states */
 	const char *text;
 } agreements[] = {
 	{WORD_HOLDS, WORD_STANDS_BY, false, VM_PROTECTED, "protected by"},
 	{WORD_RUNS, WORD_IDLE, false, VM_UNPROTECTED, "unprotected, without"},
 	{WORD_RUNS, WORD_FENCED, false, VM_UNPROTECTED, "unprotected, without"},
-	/* The vote was the standby's, so the standby knows the result. With the gateway that is two
-	 * of three. The owner may be gone by now, or never have heard the answer. */
+	/* The standby itself voted for the new term, so it knows the result. With the gateway that
+	 * is two of three. The owner may be gone by now, or may never have received the vote. */
 	{WORD_NONE, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
 	{WORD_OLDER, WORD_STANDS_BY, true, VM_PROTECTED, "protected by"},
-	/* The standby gave up its copy, and the owner never heard that it might go on alone. */
+	/* The standby gave up its copy, and the owner never heard that it may continue alone. */
 	{WORD_OLDER, WORD_IDLE, true, VM_SYNCING, "protected anew by"},
 };
 
-/* Enter exactly the reported term. */
+/* Enter state @to, in exactly the reported term. */
 static void enter(struct vm_step *s, enum vm_state to, uint8_t owner, const char *reason)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -96,8 +99,8 @@ static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 	fsm->release_due = fsm->stop_due = fsm->fence_due = false;
 	if (to == VM_UNPROTECTED)
 		return;
-	/* The standby may have just given the owner a
-	 * lease: promote nobody while that lease lasts. */
+	/* The standby may just have given the owner a lease: promote nobody until that
+	 * lease has expired. */
 	if (fsm->config->release_ns)
 		vm_fsm_mute_after(fsm, s->now_ns, WIRE_DIRECT_LEASE_MS * CLOCK_NS_PER_MS);
 	fsm->protection.complete = fsm->host[other].epoch;
@@ -105,7 +108,7 @@ static void adopt_agreement(struct vm_step *s, size_t row, uint8_t owner)
 		fsm->protection.committed = fsm->host[owner].epoch;
 }
 
-/* Does row @row say that @owner owns the VM, and does it apply? */
+/* Does row @row of `agreements` apply, with @owner as the owner? */
 static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -113,7 +116,7 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 
 	if (agreements[row].to != VM_UNPROTECTED && !protects)
 		return false;
-	if (agreements[row].votes && /* this gateway's own vote, if it has one */
+	if (agreements[row].votes && /* the row needs this gateway's vote; has it none? */
 	    (fsm->record.in_doubt || owner != fsm->record.owner ||
 	     s->in->term != fsm->record.term + 1))
 		return false;
@@ -121,8 +124,8 @@ static bool fits(const struct vm_step *s, size_t row, uint8_t owner)
 	       agreements[row].other == word_of(&fsm->host[1 - owner], s->in->term);
 }
 
-/* In the journal's own term, do both hosts say that @owner goes on (by a vote that this gateway did
- * not hear of)? */
+/* Do both hosts say, in the journal's own term, that @owner keeps the guest, by a vote of which
+ * this gateway did not hear? */
 static bool hosts_agree_on(const struct vm_fsm *fsm, uint8_t owner)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -138,7 +141,8 @@ bool vm_settle_failed(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 	uint8_t to = vm_fsm_other(fsm);
-	/* Not while an operator waits for the VM to be unprotected. */
+	/* If the old owner still holds output, protect the guest again, unless an operator waits
+	 * for it to be unprotected. */
 	bool holds = vm_agent_holds(fsm->host[to].agent_state) && !fsm->give_back_due;
 
 	if (fsm->record.state != VM_FAILED || vm_fsm_in_conflict(fsm) || !hosts_agree_on(fsm, to))
@@ -149,13 +153,14 @@ bool vm_settle_failed(struct vm_step *s)
 		     vm_host_name(fsm, fsm->record.owner), vm_host_name(fsm, to),
 		     holds ? ", and is protected again" : "");
 	fsm->release_due = fsm->stop_due = true;
-	/* The hosts agreed on "unprotected" only if nothing is held. */
+	/* If the old owner holds no output, the hosts had agreed on "unprotected": leave
+	 * the VM unprotected. */
 	fsm->is_suspended = fsm->is_agreed = holds;
 	fsm->again_ns = s->now_ns;
 	return true;
 }
 
-/* True: the hosts agreed, and the journal now follows them. */
+/* Look for an agreement of the hosts. Returns true if there is one; the machine then follows it. */
 static bool find_agreement(struct vm_step *s)
 {
 	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++) {
@@ -194,7 +199,8 @@ void vm_on_newer_term(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 	const char *name = vm_host_name(fsm, s->in->host);
 
-	/* No term can have grown this far. Noting it would make every later term as large. */
+	/* No term can have grown this far. If it were noted in term_seen, every later term would
+	 * be as large. */
 	if (s->in->term - fsm->record.term > WIRE_TERM_JUMP_MAX) {
 		begin_conflict(
 			s,
@@ -256,5 +262,5 @@ void vm_resolve_conflict(struct vm_step *s, uint8_t owner)
 		     vm_host_name(fsm, owner));
 	fsm->release_due = true;
 	fsm->stop_due = true;
-	fsm->fence_due = false; /* the host's report shows what runs there */
+	fsm->fence_due = false; /* not needed: the other host's report will show what runs there */
 }

@@ -3,19 +3,21 @@
 
 #include "vm/fsm_private.h"
 
-/* Which order does the state want of a host? 0: none. Orders are
- * idempotent: repeating one is harmless, forgetting one is not. So
- * this is computed from the state at every step (rule 6 of fsm.h). */
+/* The want_..() functions and wanted_verb() return the order that the state requires of a host; 0:
+ * none. Orders are idempotent: repeating an order is harmless, forgetting one is not. So the order
+ * is computed from the state at every step (rule 6 of fsm.h). */
 
-/* The host is not the owner and has not heard that: it reports an older term, and neither stands by
- * nor is fenced. This includes an idle host: it may have lost its files together with what FENCE
- * did there, and a QEMU started there later would run. */
+/* Must a host that is not the owner be fenced again? Yes if it has not heard that it is not the
+ * owner: it reports an older term, and neither stands by nor is fenced. This includes an idle host:
+ * it may have lost its files, and the effect of an earlier FENCE with them, so a QEMU that is
+ * started there later would run. */
 static bool must_be_fenced_anew(const struct vm_fsm *fsm, const struct vm_host *host)
 {
 	const struct vm_order *order = &host->order;
 	bool has_obeyed = order->id && order->term == fsm->record.term && order->done && order->ok;
 
-	/* An answer to an order of this term is newer than the report. */
+	/* If the host has carried out an order of this term, its report of an older term is
+	 * out of date. */
 	return host->reported && !has_obeyed && host->term < fsm->record.term &&
 	       host->agent_state != WIRE_STATE_FENCED &&
 	       host->agent_state != WIRE_STATE_PROMOTING && !vm_agent_stands_by(host->agent_state);
@@ -29,7 +31,7 @@ static uint8_t want_unprotected(const struct vm_fsm *fsm, uint8_t h)
 			 host->agent_state == WIRE_STATE_RUNNING);
 
 	if (fsm->record.term == 0)
-		return 0; /* never protected: not ours to judge what runs where */
+		return 0; /* never protected: we have no say in what runs where */
 	if (h == fsm->record.owner)
 		return fsm->release_due || (host->reported && vm_agent_holds(host->agent_state))
 			       ? WIRE_VERB_UNPROTECT
@@ -59,8 +61,8 @@ static uint8_t want_protected(const struct vm_fsm *fsm, uint8_t h)
 	return WIRE_VERB_STANDBY_START;
 }
 
-/* May PROMOTE be ordered? The fence command must be done,
- * and the old owner must be unable to release. */
+/* May PROMOTE be ordered? The fence command must have finished, and the old owner must be unable
+ * to release output. */
 static bool may_promote(const struct vm_fsm *fsm)
 {
 	return fsm->fencing == VM_FENCING_NONE && fsm->stepped_ns >= fsm->mute_ns;
@@ -107,9 +109,9 @@ static void send_order(struct vm_step *s, uint8_t h, uint8_t verb)
 	a->order_id = order->id;
 }
 
-/* After a restart: is the fence command needed? It is for an old owner
- * that may not hear the order to stop. One that speaks is told to
- * stop: an operator's failover must not switch a healthy host off. */
+/* Decide, after a restart of the gateway in PROMOTING, whether the fence command is needed. It is
+ * for an old owner that may not get the order to stop. An old owner that reports is ordered to stop
+ * instead: an operator's failover must not switch off a healthy host. */
 static void judge_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -121,7 +123,7 @@ static void judge_fencing(struct vm_step *s)
 		fsm->fencing = VM_FENCING_DUE;
 }
 
-/* PROMOTING: run the fence command before PROMOTE is ordered. */
+/* Start the fence command, in PROMOTING, before PROMOTE is ordered. */
 static void start_fencing(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -141,7 +143,7 @@ void vm_on_fenced(struct vm_step *s)
 	const char *name = vm_host_name(fsm, vm_fsm_other(fsm));
 	const char *text = s->in->text && s->in->text[0] ? s->in->text : "no reason given";
 	bool ok = s->in->status == WIRE_ORDER_OK;
-	char reason[2 * VM_TEXT_MAX]; /* may be cut */
+	char reason[2 * VM_TEXT_MAX]; /* a longer text is cut */
 
 	if (fsm->fencing != VM_FENCING_RUNNING || s->in->term != fsm->record.term)
 		return;
@@ -152,8 +154,8 @@ void vm_on_fenced(struct vm_step *s)
 			 name, text);
 		return;
 	}
-	/* Put it in the event too: an operator rarely asks for such a promotion, so nobody waits
-	 * for a reply. */
+	/* Put the advice into the event too: an operator rarely asks for a promotion with a fence
+	 * command, so usually nobody waits for a reply. */
 	(void)snprintf(reason, sizeof(reason),
 		       "the fence command against %s failed: %s; when %s is known to be off, "
 		       "`holdfastctl failover %s` promotes without it", name, text, name,
@@ -167,7 +169,7 @@ void vm_reconcile(struct vm_step *s)
 	struct vm_fsm *fsm = s->fsm;
 
 	if (vm_fsm_in_conflict(fsm))
-		return; /* any order could hit the right guest */
+		return; /* any order could stop the right guest */
 	if (fsm->fencing == VM_FENCING_UNSURE)
 		judge_fencing(s);
 	if (fsm->record.state == VM_PROMOTING && fsm->fencing == VM_FENCING_DUE)
@@ -176,14 +178,15 @@ void vm_reconcile(struct vm_step *s)
 	for (uint8_t h = 0; h < 2; h++) {
 		const struct vm_host *host = &fsm->host[h];
 		const struct vm_order *order = &host->order;
-		/* A host in a newer term takes no order of ours. */
+		/* A host in a newer term accepts no order of ours. */
 		bool is_ahead = host->reported && host->term > fsm->record.term;
 		uint8_t verb = host->up && !is_ahead ? wanted_verb(fsm, h) : 0;
 
 		if (!verb)
 			continue;
 		if (order->id && order->verb == verb && order->term == fsm->record.term) {
-			/* Already ordered. After a refusal, order again slowly. */
+			/* The order was sent already. If it was refused, send it again, but
+			 * only after order_timeout. */
 			if (!order->done || order->ok || !vm_is_stuck(s, h, order->sent_ns))
 				continue;
 		}

@@ -1,9 +1,8 @@
-/* A promotion is done only when the guest answers. The host said that it lets the guest run; does
- * the guest serve?
+/* Finds out whether a promoted guest serves. The host has only said that it lets the guest run; the
+ * promotion is complete when the guest answers.
  *
- * The promoted host stays the owner whatever the answer is: nothing here gives orders, least of all
- * a way back. The result is told to the operator who waits for `failover`, by an event, and in `vm
- * show` until the guest serves.
+ * The promoted host stays the owner in any case: nothing here gives orders or undoes the promotion.
+ * The result goes to the operator who waits for `failover`, into an event, and into `vm show`.
  *
  *	                  an answer to a probe; without probes: a frame of the guest
  *	 ORDER_DONE ──► WATCHED ─────────────────────────────────────────────────────► SERVES
@@ -11,11 +10,11 @@
  *	                   ├──────────────────────────────────────────────────────────────┤
  *	                   └──► SILENT: alarm, asked for a second in five ──── the same ─────────┘
  *
- * What each sign can show. A probe's answer has passed guest, host and network. Where probes can be
- * sent only an answer counts, since a guest with an IPv4 address answers ARP. A frame of the guest
- * (counted by the host's tap, without QEMU's own announcements) shows that its network driver
- * works. CPU time of a vCPU shows only that it executes something: a guest that spins in a fault
- * takes all of it. */
+ * What each sign shows. An answer to a probe shows that guest, host and network work. If probes can
+ * be sent, only an answer counts, because a guest with an IPv4 address answers ARP. A frame of the
+ * guest (counted at the host's tap, without QEMU's own announcements) shows that the guest's
+ * network driver works. CPU time of a vCPU shows only that the guest executes something: a guest
+ * that loops in a fault uses all of it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +22,7 @@
 #include "base/clock.h"
 #include "vm/fsm_private.h"
 
-/* SILENT: probe for one second in this interval. */
+/* In SILENT, probe for one second in every ASK_EVERY_S. */
 #define ASK_EVERY_S 5
 
 static struct vm_promoted *watch_of(struct vm_fsm *fsm)
@@ -38,13 +37,13 @@ void vm_promoted_report(struct vm_step *s)
 	if (!said->is_valid || said->term != s->fsm->record.term)
 		return;
 	watch_of(s->fsm)->said = *said;
-	/* The guest was promoted before this gateway started,
-	 * so nobody here knows whether it served. */
+	/* The guest was promoted before this gateway started, so the gateway does not know yet
+	 * whether it serves. */
 	if (s->fsm->record.state == VM_UNPROTECTED && watch_of(s->fsm)->state == VM_PROMOTED_NONE)
 		vm_promoted_begin(s);
 }
 
-/* What was seen, for people. */
+/* Describe, human-readable, what was seen of the guest. */
 static const char *describe(const struct vm_fsm *fsm, char *text, size_t size)
 {
 	const struct vm_promoted *w = &fsm->protection.promoted;
@@ -74,7 +73,7 @@ const char *vm_promoted_describe(const struct vm_fsm *fsm, char *text, size_t si
 	return describe(fsm, text, size);
 }
 
-/* The guest serves. @how: "it answered ARP". */
+/* Note that the guest serves. @how: the sign of it, such as "it answered ARP". */
 static void serves(struct vm_step *s, const char *how)
 {
 	struct vm_fsm *fsm = s->fsm;
@@ -121,7 +120,7 @@ void vm_promoted_begin(struct vm_step *s)
 	w->has_base = false;
 }
 
-/* Count what the tick's evidence says of the guest. */
+/* Count the probes sent to the guest and answered by it, from the tick's evidence. */
 static void count(struct vm_step *s)
 {
 	struct vm_promoted *w = watch_of(s->fsm);

@@ -1,20 +1,22 @@
-/* A standby that takes no more epochs: when does the policy (standby_lost) apply?
+/* Decides when a standby that takes no more epochs counts as lost, so that the policy
+ * (standby_lost) applies.
  *
- * A protected guest's output waits for commits. So the policy applies to anything that keeps epochs
- * from being committed for longer than standby_timeout. The clock:
+ * A protected guest's output waits for commits. So the policy applies whenever anything at the
+ * standby keeps epochs from being committed for longer than standby_timeout. A clock measures this:
  *
  *	 commit, or nothing waits for the standby      the clock stands at zero
  *	 ───────────────────────────────────────►  0
  *	 something waits for the standby               the clock runs
- *	 bytes beyond any earlier attempt              back to zero, for the first ATTEMPTS_MAX attempts
- *	 progress with the first epoch (fsm_work.c)    the same
- *	 reconnect, RESUME, refusal                    the clock goes on
+ *	 more bytes than in any earlier attempt        back to zero; not after ATTEMPTS_MAX attempts
+ *	 progress with the first epoch (fsm_work.c)    back to zero, likewise
+ *	 reconnect, RESUME, refusal                    the clock continues
  *	 owner not alive, guest paused, own stall      the clock stops: nobody could have committed
  *	 the clock reaches standby_timeout             the policy applies
  *
- * "Something waits for the standby": its stream is down; it owes an acknowledgement; it broke its
- * stream since the last commit; or several attempts were made since. If the primary sends nothing
- * to a standby that owes nothing, the detector judges the primary (fsm.c, judge_primary). */
+ * "Something waits for the standby" means that its stream is down, that it owes an
+ * acknowledgement, that it ended its stream since the last commit, or that there were several
+ * attempts since. If the standby owes nothing and the primary sends nothing, the detector judges
+ * the primary (fsm.c, judge_primary). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,20 +26,21 @@
 #include "base/error.h"
 #include "vm/fsm_private.h"
 
-/* RESUMEs since the last commit that count as a loop. A reconnect of the primary alone makes one,
- * and its FULL copy takes time. */
+/* From this many RESUMEs since the last commit, the standby counts as failing in a loop. Fewer are
+ * normal: a reconnect of the primary alone causes one, and its FULL copy takes time. */
 #define ATTEMPTS_LOOP 3
-/* After this many failed attempts at a copy, what the next one sends no longer counts as progress.
- */
+/* After this many failed attempts at a copy, the bytes of further attempts no longer
+ * count as progress. */
 #define ATTEMPTS_MAX 3
-/* A standby applies what it acknowledged before it takes more. Assume 200 MB/s, a quarter of what
- * was measured. */
+/* Time that a standby needs to apply an acknowledged epoch, before it takes more. This assumes 200
+ * MB/s, a quarter of what was measured. */
 #define APPLY_NS_PER_BYTE 5
-/* The first epoch may take this multiple of standby_timeout, unless the standby has broken its
- * stream. */
+/* The first epoch may take this many times standby_timeout, unless the standby has
+ * ended its stream. */
 #define FIRST_EPOCH_TIMES 3
 
-/* Events about streams: a burst of this many, then one per window, with a count. */
+/* Limit of the events about streams: a burst of this many, then one per window, with the number
+ * of suppressed ones. */
 #define EVENTS_BURST	 8
 #define EVENTS_WINDOW_NS (10 * CLOCK_NS_PER_S)
 
@@ -86,7 +89,8 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 
 	if (told->n == 0 || s->now_ns - told->window_ns >= EVENTS_WINDOW_NS) {
 		told->window_ns = s->now_ns;
-		told->n = told->n_untold ? EVENTS_BURST - 1 : 0; /* the storm goes on */
+		told->n = told->n_untold ? EVENTS_BURST - 1 : 0; /* events are still too many:
+								  * only one in this window */
 	}
 	if (told->n >= EVENTS_BURST) {
 		told->n_untold++;
@@ -94,7 +98,7 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 	}
 	told->n++;
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args); /* cut is fine */
+	(void)vsnprintf(text, sizeof(text), format, args); /* a longer text is cut */
 	va_end(args);
 	if (told->n_untold)
 		vm_event(s, "stream", "%.240s (and %" PRIu64 " more since the last one told)", text,
@@ -104,7 +108,7 @@ void vm_stream_event(struct vm_step *s, const char *format, ...)
 	told->n_untold = 0;
 }
 
-/* Since the last look nobody could have committed. */
+/* Was a commit impossible since the last tick, whatever the standby did? */
 static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -116,7 +120,7 @@ static bool stands_still(const struct vm_step *s, uint64_t step_ns)
 	       liveness_judge(&owner->live, config, s->now_ns) != LIVENESS_ALIVE;
 }
 
-/* More bytes arrived than in any attempt since the last commit. */
+/* Were more bytes relayed in this attempt than in any earlier one since the last commit? */
 static bool has_progress(const struct vm_step *s)
 {
 	struct vm_standby *standby = &s->fsm->protection.standby;
@@ -126,15 +130,15 @@ static bool has_progress(const struct vm_step *s)
 		standby->base_bytes = s->in->relayed_bytes;
 	}
 	standby->sent_bytes = s->in->relayed_bytes - standby->base_bytes;
-	/* Without the standby's stream the bytes were relayed to nobody. */
+	/* While the standby's stream is down, the bytes did not reach it. */
 	if (!s->fsm->stream[VM_STREAM_STANDBY].up || standby->sent_bytes <= standby->best_bytes)
 		return false;
 	standby->best_bytes = standby->sent_bytes;
 	return standby->n_resumes <= ATTEMPTS_MAX;
 }
 
-/* Since the last look the standby progressed with the first epoch. It acknowledges that one only
- * after rehearsing a takeover with it. */
+/* Has the standby made progress with the first epoch since the last tick? It acknowledges the first
+ * epoch only after rehearsing a takeover with it. */
 static bool has_moved(const struct vm_fsm *fsm)
 {
 	const struct vm_standby *standby = &fsm->protection.standby;
@@ -151,7 +155,7 @@ static bool waits_for_standby(const struct vm_step *s)
 	       standby->n_breaks > 0 || standby->n_resumes >= ATTEMPTS_LOOP;
 }
 
-/* Advance the clock. */
+/* Advance the clock of standby_lost: let it run, stop it or set it to zero. */
 static void look(struct vm_step *s)
 {
 	struct vm_standby *standby = &s->fsm->protection.standby;
@@ -165,7 +169,8 @@ static void look(struct vm_step *s)
 	if (stands_still(s, step_ns))
 		standby->since_ns += step_ns;
 	else if (progress || !standby->is_waited_for)
-		/* since_ns may lie ahead: time to apply what was last committed. */
+		/* since_ns may be in the future, to give the standby time to apply the
+		 * last committed epoch. */
 		standby->since_ns = standby->since_ns > s->now_ns ? standby->since_ns : s->now_ns;
 }
 
@@ -191,8 +196,8 @@ const char *vm_standby_fault(const struct vm_fsm *fsm, char *text, size_t size)
 	return text;
 }
 
-/* The first epoch of a protection takes longer: the standby acknowledges it only after it has
- * rehearsed a takeover in a second QEMU. */
+/* Returns after how long a wait the standby counts as lost. The first epoch of a protection may
+ * take longer: the standby acknowledges it only after rehearsing a takeover in a second QEMU. */
 static uint64_t limit_ns(const struct vm_fsm *fsm)
 {
 	bool rehearses = fsm->protection.committed == 0 && fsm->protection.standby.n_breaks == 0 &&
@@ -201,7 +206,7 @@ static uint64_t limit_ns(const struct vm_fsm *fsm)
 	return (rehearses ? FIRST_EPOCH_TIMES : 1) * fsm->config->standby_timeout_ns;
 }
 
-/* Is the standby silent altogether, or has its clock run out? */
+/* Has the standby's host been silent, or the clock run, for too long? */
 static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 {
 	const struct vm_fsm *fsm = s->fsm;
@@ -220,7 +225,7 @@ static bool is_lost(const struct vm_step *s, struct error *ret_reason)
 	}
 	if (!liveness_silent_for(&fsm->host[other].live, config->standby_timeout_ns, s->now_ns))
 		return false;
-	/* If the owner was not heard either, our own link was down. */
+	/* If the owner is silent too, our own link is down, and the standby is not to blame. */
 	if (!owner->up || s->now_ns - owner->up_ns < config->standby_timeout_ns ||
 	    liveness_judge(&owner->live, &config->liveness, s->now_ns) != LIVENESS_ALIVE)
 		return false;

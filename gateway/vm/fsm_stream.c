@@ -1,4 +1,5 @@
-/* fsm_stream.c - streams of epochs: who may open one, where it goes on, what is committed. */
+/* fsm_stream.c - streams of epochs: who may open a stream, from which epoch it continues,
+ * what is committed. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,7 +16,8 @@ uint16_t vm_fsm_check_stream(const struct vm_fsm *fsm, uint8_t host, uint8_t rol
 	bool primary = role == WIRE_VM_ROLE_PRIMARY;
 	enum vm_state state = fsm->record.state;
 
-	/* Tell only an outvoted host "stale term": an owner whose protection ended must go on. */
+	/* Refuse only an outvoted host with "stale term" here. An owner whose protection ended must
+	 * continue to run the guest, so it gets another refusal. */
 	if (term < fsm->record.term && !owner && primary)
 		return (uint16_t)error_set(ret_error, WIRE_REFUSED_STALE_TERM,
 			      "term %" PRIu64 " is over: %s owns %s in term %" PRIu64, term,
@@ -47,22 +49,23 @@ void vm_resume_if_ready(struct vm_step *s)
 	const struct vm_order *order = &fsm->host[other].order;
 	struct vm_action *a;
 
-	/* `effective`: the standby has reported since, including whether clients would reach the
-	 * guest there. */
+	/* `effective` shows that the standby has reported since the order, also whether clients
+	 * would reach the guest there. */
 	if (fsm->record.state == VM_PREPARING && fsm->stream[VM_STREAM_STANDBY].up &&
 	    order->verb == WIRE_VERB_STANDBY_START && order->term == fsm->record.term &&
 	    order->done && order->ok && fsm->host[other].effective &&
 	    !vm_way_obstacle(fsm, other)) {
 		vm_set_state(s, VM_SYNCING, fsm->record.owner, false, "standby %s is ready",
 			     vm_host_name(fsm, other));
-		return; /* PROTECT is ordered next, and then the primary opens its stream */
+		return; /* PROTECT is ordered at the end of this
+			 * step; then the primary opens its stream */
 	}
 	if (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED)
 		return;
 	if (!fsm->stream[VM_STREAM_PRIMARY].up || !fsm->stream[VM_STREAM_STANDBY].up)
 		return;
-	/* After our own restart `committed` may be unknown, but PROTECTED means that something was
-	 * committed. */
+	/* After a restart of this gateway `committed` may be unknown (0), but PROTECTED means that
+	 * something was committed. */
 	if ((fsm->protection.complete < fsm->protection.committed ||
 	     fsm->protection.complete == 0) &&
 	    fsm->record.state == VM_PROTECTED)
@@ -77,8 +80,8 @@ void vm_resume_if_ready(struct vm_step *s)
 	a->term = fsm->record.term;
 	a->epoch = fsm->protection.complete;
 	a->generation = ++fsm->generation;
-	/* Commit again in case an acknowledgement was lost on the way. This does not make a VM
-	 * PROTECTED: that needs an acknowledgement of an epoch that was sent, whatever a standby
+	/* Commit again, in case a COMMIT was lost. Only in PROTECTED: to become PROTECTED,
+	 * the VM needs an acknowledgement of an epoch that was sent, whatever the standby
 	 * says it holds. */
 	if (fsm->record.state == VM_PROTECTED)
 		vm_epoch_complete(s, fsm->protection.complete);
@@ -123,8 +126,8 @@ void vm_on_stream_failed(struct vm_step *s)
 			vm_host_name(s->fsm, s->in->host), vm_peer_text(s));
 }
 
-/* A retry would be refused again, so the operator must hear of it now. A VM that is already
- * PROTECTED stays so; its standby then counts as gone after standby_timeout. */
+/* The standby would refuse the stream again, so end the attempt now and tell the operator. A VM
+ * that is already PROTECTED stays PROTECTED; its standby counts as lost after standby_timeout. */
 void vm_on_stream_refused(struct vm_step *s)
 {
 	vm_on_stream_failed(s);
@@ -139,11 +142,12 @@ void vm_epoch_complete(struct vm_step *s, uint64_t epoch)
 
 	if (epoch == 0 || epoch < fsm->protection.committed)
 		return;
-	/* A commit releases output, and here output cannot leave: the VM is not protected yet. */
+	/* A commit releases output, but output cannot leave the owner's host, so the VM is
+	 * not protected yet. */
 	if (fsm->record.state == VM_SYNCING && vm_way_obstacle(fsm, fsm->record.owner))
 		return;
-	/* While output leaves unheld the VM is not protected either: a takeover would lose what
-	 * clients have heard since the epoch. */
+	/* While output leaves unheld, the VM is not protected either: a takeover would lose what
+	 * clients have received since the epoch. */
 	if (fsm->record.state == VM_SYNCING && fsm->protection.held_from &&
 	    epoch >= fsm->protection.held_from) {
 		vm_set_state(s, VM_PROTECTED, fsm->record.owner, false,
@@ -169,7 +173,7 @@ void vm_on_epoch_ack(struct vm_step *s)
 {
 	struct vm_fsm *fsm = s->fsm;
 
-	/* Never acknowledge an old term again, whatever still arrives. */
+	/* Ignore acknowledgements of an old term, which may still arrive. */
 	if (s->in->term != fsm->record.term || s->in->host != vm_fsm_other(fsm) ||
 	    (fsm->record.state != VM_SYNCING && fsm->record.state != VM_PROTECTED))
 		return;

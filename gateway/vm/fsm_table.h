@@ -1,14 +1,15 @@
-/* fsm_table.h - every allowed change of a VM's state, with its owner and term, defined once.
+/* fsm_table.h - the one table of all allowed changes of a VM's state, each with what happens to
+ * owner and term.
  *
  * Why: the protocol's model (docs/model/holdfast.pml) checks what these changes lead to, so the
  * state machine must make no others. fsm.c refuses a change that is not listed here. The model
- * includes this file and checks its properties.
+ * includes this file too, and checks its properties over these changes.
  *
  *	X(from, to, owner, term, by)
  *	  owner  KEPT, OTHER, ANY
  *	  term   SAME, NEW
  *	  by     OWN     this gateway decides; with term NEW never in a conflict
- *		 FOLLOW  two voices of the hosts, or an operator, say who owns the guest
+ *		 FOLLOW  two voices (rule 5 of fsm.h), or an operator, say who owns the guest
  *
  * Put nothing but this macro here: spin reads this file too. PREPARING and SYNCING are not in the
  * model.

@@ -1,10 +1,11 @@
-/* The path between the guest and its clients, as each host reports it.
+/* Handles what each host reports about the path between the guest and its clients.
  *
- * A standby whose tap no client reaches protects nobody: after a failover no client could reach the
- * guest. And a primary whose held frames cannot leave serves nobody. Each host says in its REPORT
- * (key `way`) what blocks the path; it says nothing when all is well.
+ * If no client can reach the standby's tap, the standby is useless: after a failover no client
+ * could reach the guest. If held frames cannot leave the primary, the guest serves nobody. Each
+ * host says in its REPORT (key `way`) what blocks the path on that host; the key is missing when
+ * nothing does.
  *
- *	 PREPARING   at the standby   the standby is not ready yet, and PROTECT waits for it, for at
+ *	 PREPARING   at the standby   the standby does not count as ready, and PROTECT waits, for at
  *	                              most twice order_timeout (spanning tree keeps a port silent
  *	                              for twice its forward delay)
  *	 SYNCING     at the owner     nothing is committed. After standby_timeout protection ends,
@@ -43,7 +44,7 @@ static void way_found(struct vm_step *s)
 {
 	vm_event(s, "way", "%s: nothing keeps clients from the guest any more",
 		 vm_host_name(s->fsm, s->in->host));
-	/* Commit now what became complete meanwhile. */
+	/* Commit now the epochs that became complete while the path was blocked. */
 	if (is_owner(s) && s->fsm->record.state == VM_SYNCING &&
 	    s->fsm->stream[VM_STREAM_STANDBY].up)
 		vm_epoch_complete(s, s->fsm->protection.complete);

@@ -1,16 +1,17 @@
-/* How far each host has come with its orders, by its own report.
+/* Tracks how far each host has come with its orders, as the host reports.
  *
- * An order takes as long as it takes: a guest of many GiB, a full backup link or a busy host can
- * make any order slow. So an order is not given up because of its age, but when it has made no
- * progress for order_timeout:
+ * An order may take any time: a guest of many GiB, a full backup link or a busy host can make any
+ * order slow. So an order is given up not because of its age, but after order_timeout without
+ * progress:
  *
  *	 order sent ──► moved ──► moved ──► ... ──► answer
  *	      └─ order_timeout ─┘└─ order_timeout ─┘
  *
  * The host counts its own progress (REPORT, keys `step` and `step_moves`;
- * hostagent/supervision/progress.h) and says in words what it did last. Those words are the
- * evidence when it makes no progress. A host that lies about its progress delays its orders, which
- * it could also do by not carrying them out. An operator ends a `protect` by `unprotect`. */
+ * hostagent/supervision/progress.h) and says, human-readable, what it did last. When
+ * progress stops, that text goes into the error. A host that reports false progress can
+ * delay its orders, but it could also do that by not carrying them out. An operator can end
+ * a `protect` with `unprotect`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +23,8 @@ void vm_on_work(struct vm_step *s, struct vm_host *host)
 {
 	struct vm_work *work = &host->work;
 
-	/* A count from an earlier connection is no progress on this one. */
+	/* The first report on a connection shows no progress, because n_moves still holds the count
+	 * of an earlier connection. */
 	if (work->is_known && s->in->n_moves > work->n_moves)
 		work->moved_ns = s->now_ns;
 	work->is_known = true;
@@ -57,7 +59,7 @@ const char *vm_describe_stuck(const struct vm_fsm *fsm, uint8_t h, char *text, s
 	return text;
 }
 
-/* "3.1 GiB" */
+/* Format a size, such as "3.1 GiB". */
 static const char *format_bytes(uint64_t bytes, char text[32])
 {
 	if (bytes >= UINT64_C(1) << 30)
@@ -80,8 +82,8 @@ const char *vm_describe_copy(const struct vm_fsm *fsm, char *text, size_t size)
 	else
 		(void)snprintf(own, sizeof(own), "%s sent %s of the first copy",
 			       vm_host_name(fsm, owner), sent);
-	/* The standby has a step of its own: the stream
-	 * waited for that, so do not suspect the link. */
+	/* If the standby reports a step of its own, the stream waited for that step: do not
+	 * suspect the link. */
 	if (theirs[0])
 		(void)snprintf(copy, sizeof(copy), ", %s %s", vm_host_name(fsm, other), theirs);
 	(void)snprintf(text, size, "%s%s, and nothing more for %g s%s", own, copy, s,

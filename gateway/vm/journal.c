@@ -24,7 +24,8 @@
 struct vm_journal {
 	char path[PATH_MAX];
 	int lock_fd;
-	int fd;		 /* the journal, O_APPEND; -1: the last write failed, rewrite first */
+	int fd;		 /* the journal, opened with O_APPEND; -1: the last
+			  * write failed, so rewrite the file first */
 	unsigned n_lines; /* lines appended since the last rewrite */
 	struct vm_journal_table table;
 };
@@ -73,7 +74,8 @@ static struct vm_journal_entry *find(struct vm_journal_table *table, const char 
 	return NULL;
 }
 
-/* Parse one line, without its newline, terminated. NULL: it is good. Else what is wrong with it. */
+/* Parse one line, terminated, without its newline. Returns NULL if the line is good, else what is
+ * wrong with it. */
 static const char *parse_line(char *line, struct vm_journal_entry *ret_entry)
 {
 	char *sum_at = strstr(line, " sum=");
@@ -126,7 +128,8 @@ static bool is_twice_in(const char *text, const char *word)
 	return first && strstr(first + 1, word);
 }
 
-/* The name that @text begins with. False: there is none, or @text is made of two lines. */
+/* Read the VM's name at the beginning of @text. Returns false if there is no valid name, or if
+ * @text looks like two lines run together. */
 static bool read_name(const char *text, char ret_name[WIRE_NAME_MAX + 1])
 {
 	size_t size = strcspn(text, " ");
@@ -140,7 +143,7 @@ static bool read_name(const char *text, char ret_name[WIRE_NAME_MAX + 1])
 	return wire_name_is_valid(ret_name);
 }
 
-/* Is only the name in @text wrong, and @vm the right one? */
+/* Does the checksum of @text become right if its name is replaced by @vm? */
 static bool fits_name(const char *text, const char *vm)
 {
 	char line[LINE_BYTES_MAX + WIRE_NAME_MAX + 1];
@@ -184,7 +187,7 @@ bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm
 	return false;
 }
 
-/* Keep the unreadable line of @size bytes at @at. False: there are too many. */
+/* Keep the unreadable line of @size bytes at @at. Returns false if there are too many of them. */
 static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t size,
 			 const char *wrong)
 {
@@ -203,7 +206,8 @@ static bool keep_damaged(struct vm_journal_table *table, const char *at, size_t 
 	}
 	if (d->text[0] != '?' && (n < size || !read_name(d->text, name))) {
 		memmove(d->text + 1, d->text, n < LINE_BYTES_MAX - 1 ? n + 1 : n);
-		d->text[0] = '?'; /* so that the line names no VM */
+		d->text[0] = '?'; /* make the name unreadable, so that
+				   * the line may belong to any VM */
 		d->text[LINE_BYTES_MAX - 1] = '\0';
 	}
 	d->wrong = wrong;
@@ -233,12 +237,12 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 		char line[LINE_BYTES_MAX + 1];
 		const char *wrong;
 
-		/* A cut last line: its append never returned. */
+		/* An incomplete last line: the append that wrote it never returned. */
 		if (last && (!newline || memchr(text + at, '\0', length))) {
 			*ret_torn = true;
 			break;
 		}
-		/* Keep a line that cannot be read, rather than guess its content. */
+		/* Keep an unreadable line as it is, rather than guess its content. */
 		entry.line = ++table->n_lines;
 		wrong = "damaged";
 		if (length <= LINE_BYTES_MAX && !memchr(text + at, '\0', length)) {
@@ -257,7 +261,7 @@ int vm_journal_parse(const char *name, const char *text, size_t size,
 	return 0;
 }
 
-/* Forget each unreadable line if a newer line of its VM can be read. */
+/* Forget each unreadable line after which there is a readable line of its VM. */
 static void forget_damaged(struct vm_journal_table *table)
 {
 	size_t n = 0;
@@ -274,7 +278,8 @@ static void forget_damaged(struct vm_journal_table *table)
 	table->n_damaged = n;
 }
 
-/* Write line @line as text, with newline. Returns its size; 0: a later line replaced it. */
+/* Write line number @line as text, with newline. Returns its size; 0: a later line has
+ * replaced this one. */
 static size_t format_line(const struct vm_journal_table *table, uint32_t line, char *text,
 			  size_t size)
 {
@@ -289,8 +294,8 @@ static size_t format_line(const struct vm_journal_table *table, uint32_t line, c
 	return 0;
 }
 
-/* Replace the file by the header, the last entries and the unreadable lines. Leaves it open for
- * appending. */
+/* Replace the file by a new one with the header, the last entry of each VM and the unreadable
+ * lines. Leaves the new file open for appending. */
 static int rewrite(struct vm_journal *journal)
 {
 	size_t capacity = sizeof(HEADER) +
@@ -449,7 +454,8 @@ int vm_journal_append(struct vm_journal *journal, const char *vm, const char *ow
 	if (journal->fd >= 0 && journal->n_lines < VM_JOURNAL_LINES_MAX)
 		r = append_line(journal, slot);
 	if (r < 0) {
-		/* After a failed write or fsync nobody knows what is in the file: write it anew. */
+		/* After a failed write or fsync, the file's content is unknown: rewrite
+		 * the whole file. */
 		journal->fd = fd_close(journal->fd);
 		r = rewrite(journal);
 	}

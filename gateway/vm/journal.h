@@ -1,24 +1,25 @@
 /* journal.h - the terms and roles of all VMs on disk: STATE_DIR/journal.
  *
  * Why: a restarted gateway must never hand out an old term, and must know who owns each guest.
- * Every change is durable before its effect (fsm.h, rule 2), so losing power loses at most a
- * decision that nobody was told of.
+ * Every change is durable before its effect (fsm.h, rule 2), so a power loss can lose only a
+ * decision that had no effect yet.
  *
  *	holdfast-journal 1
  *	web1 term=7 owner=alpha state=PROTECTED wall=1764000000000000000 sum=90f0c3a5d2e1b4f7
- *	      `- the last line of a VM counts; terms never go down ---'   XXH3-64 of what is before " sum="
+ *	      `- the last line of a VM counts; terms never go down ---'  XXH3-64 of the text before
  *
- * Damage: a cut last line is dropped with a warning (no newline, or NUL bytes: what power loss
- * leaves of an append whose fsync never returned). Any other unreadable line is kept as it is, in
- * its place: it may be the newest line of its VM, so that VM is in doubt (vm_journal_doubt()) until
- * a newer line of it follows. A line belongs to the VM it names, unless its checksum fits with
- * another VM's name; a line without a readable name may belong to any VM. A file that is no
- * journal, or has more than VM_JOURNAL_DAMAGED_MAX such lines, is refused with FILE:LINE: guessing
- * here could give a guest two owners.
+ * Damage: an incomplete last line (no newline, or NUL bytes) is dropped with a warning. A power
+ * loss leaves such a line of an append whose fsync never returned. Any other unreadable line is
+ * kept unchanged in its place. It may be the newest line of its VM, so that VM is in doubt
+ * (vm_journal_doubt()) until a newer line about the VM follows. An unreadable line belongs to the
+ * VM it names, unless its checksum is right with another VM's name; a line without a readable name
+ * may belong to any VM. A file that is no journal, or has more than VM_JOURNAL_DAMAGED_MAX
+ * unreadable lines, is refused with an error that names FILE:LINE: a guess could give a guest two
+ * owners.
  *
- * Where: fleet/fleet.c appends; main opens. STATE_DIR/lock is held while the journal is open,
- * so two gateways cannot share one directory. Threads: one at a time: main's, then
- * journal_thread.h's. append() blocks for at most two fsyncs.
+ * Where: main opens the journal; journal_thread.c appends for fleet/. STATE_DIR/lock is held while
+ * the journal is open, so two gateways cannot share one directory. Threads: main's until the loop
+ * runs, then only the thread of journal_thread.h. append() blocks for at most two fsyncs.
  */
 #ifndef VM_JOURNAL_H
 #define VM_JOURNAL_H
@@ -30,9 +31,9 @@
 #include "base/error.h"
 #include "vm/fsm.h"
 
-#define VM_JOURNAL_BYTES_MAX   (1u << 20) /* a larger file is not ours */
+#define VM_JOURNAL_BYTES_MAX   (1u << 20) /* a larger file cannot be our journal */
 #define VM_JOURNAL_VMS_MAX     256
-#define VM_JOURNAL_LINES_MAX   512 /* appended lines after which the file is rewritten */
+#define VM_JOURNAL_LINES_MAX   512 /* rewrite the file after this many appended lines */
 #define VM_JOURNAL_LINE_MAX    320
 #define VM_JOURNAL_DAMAGED_MAX 16
 
@@ -42,18 +43,18 @@ struct vm_journal_entry {
 	uint64_t term;
 	uint64_t wall_ns;
 	enum vm_state state;
-	uint32_t line; /* its position among all lines */
+	uint32_t line; /* the line's number in the file, without the header */
 };
 
-/* A line that cannot be read. */
+/* An unreadable line. */
 struct vm_journal_damage {
 	char text[VM_JOURNAL_LINE_MAX + 1];
-	const char *wrong; /* constant */
+	const char *wrong; /* what is wrong with the line; a constant string */
 	uint32_t line;
 };
 
 struct vm_journal_table {
-	uint32_t n_lines; /* all lines, numbered as in struct vm_journal_entry */
+	uint32_t n_lines; /* number of all lines, the unreadable ones too */
 	size_t n_damaged;
 	struct vm_journal_damage damaged[VM_JOURNAL_DAMAGED_MAX];
 	size_t n;
@@ -62,15 +63,15 @@ struct vm_journal_table {
 
 struct vm_journal; /* opaque */
 
-/* Parse a whole journal in memory. @name stands for the file in errors.
- * 0: *ret_table holds the last entry of each VM, *ret_torn says whether a cut last line was
- * dropped; -EINVAL: damage, *ret_error says where and what to do. */
+/* Parse a whole journal in memory. @name: the file's name, for errors. Returns 0: *ret_table holds
+ * the last entry of each VM, *ret_torn says whether an incomplete last line was dropped; -EINVAL:
+ * damage, *ret_error says where and what to do. */
 int vm_journal_parse(const char *name, const char *text, size_t size,
 		     struct vm_journal_table *ret_table, bool *ret_torn, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* May the newest line of @vm be an unreadable one? True: *ret_error says
- * which, and what to do. vm_journal_doubt() asks the same of an open journal. */
+/* May an unreadable line be the newest of @vm? If so, *ret_error says which line, and what to do.
+ * vm_journal_doubt() does the same for an open journal. */
 bool vm_journal_table_doubt(const struct vm_journal_table *table, const char *vm,
 			    struct error *ret_error);
 bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct error *ret_error);
@@ -78,22 +79,23 @@ bool vm_journal_doubt(const struct vm_journal *journal, const char *vm, struct e
 /* Write one line (with newline) for @entry. Returns its size; 0: @size is too small. */
 size_t vm_journal_format(const struct vm_journal_entry *entry, char *text, size_t size);
 
-/* Lock @dir (made if missing), read the journal, rewrite it compactly. Blocks,
- * allocates, logs a dropped line. 0: *ret_journal is the caller's; -EBUSY:
- * another gateway holds the lock; -EINVAL: damage; other -errno. On error
- * *ret_error says what is wrong and what to do. */
+/* Lock @dir (created if missing), read the journal, and rewrite it with one line for each VM.
+ * Blocks, allocates, and logs a dropped line. 0: *ret_journal is the caller's; -EBUSY: another
+ * gateway holds the lock; -EINVAL: damage; other -errno. On error *ret_error says what is wrong and
+ * what to do. */
 int vm_journal_open(const char *dir, struct vm_journal **ret_journal, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* NULL is fine. Returns NULL. */
+/* Close the journal and release its lock. NULL is fine. Returns NULL. */
 struct vm_journal *vm_journal_close(struct vm_journal *journal);
 
-/* The last entry of @vm, or NULL. Valid until the next append. */
+/* Returns the last entry of @vm, or NULL. Valid until the next append. */
 const struct vm_journal_entry *vm_journal_find(const struct vm_journal *journal, const char *vm);
 
-/* Make a new entry durable. 0: it is on disk; -ESTALE: the term is older than the last one (our
- * bug; nothing was written); -ENOSPC: VM_JOURNAL_VMS_MAX; -errno of writing: the old entry stands,
- * and a later append rewrites the whole file. */
+/* Add an entry and make it durable. Returns 0: it is on disk; -ESTALE: @term is older than the
+ * VM's last term (a bug in the caller; nothing was written); -ENOSPC: there are
+ * VM_JOURNAL_VMS_MAX VMs; another -errno: writing failed, the old entry remains, and the next
+ * append rewrites the whole file. */
 int vm_journal_append(struct vm_journal *journal, const char *vm, const char *owner, uint64_t term,
 		      enum vm_state state) __attribute__((warn_unused_result));
 

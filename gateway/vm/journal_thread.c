@@ -12,33 +12,34 @@
 
 enum ticket_state {
 	TICKET_FREE,
-	TICKET_QUEUED, /* also while it is being written */
+	TICKET_QUEUED, /* queued, or being written */
 	TICKET_DONE,
 };
 
 struct ticket {
 	enum ticket_state state;
-	int result; /* in DONE */
-	uint64_t order; /* lower goes first */
+	int result; /* valid in DONE */
+	uint64_t order; /* the ticket with the lowest number is written first */
 	struct vm_journal_entry entry;
-	const char *dir; /* NULL: a journal record; else the incarnation's directory */
+	const char *dir; /* NULL: the ticket is for a journal record; else
+			  * the directory to store the incarnation in */
 	struct incarnation incarnation;
 };
 
 #define N_TICKETS (VM_JOURNAL_VMS_MAX + 1)
 
 struct journal_thread {
-	struct vm_journal *journal; /* the thread's alone */
+	struct vm_journal *journal; /* used only by the thread */
 	pthread_t thread;
 	int fd;
-	pthread_mutex_t lock; /* protects all below; never held during I/O */
+	pthread_mutex_t lock; /* protects all members below; never held during I/O */
 	pthread_cond_t queued;
 	bool stop;
 	uint64_t next_order;
 	struct ticket tickets[N_TICKETS];
 };
 
-/* The oldest ticket in @state, or NULL. */
+/* Returns the oldest ticket in @state, or NULL. */
 static struct ticket *oldest(struct journal_thread *t, enum ticket_state state)
 {
 	struct ticket *found = NULL;
@@ -50,7 +51,7 @@ static struct ticket *oldest(struct journal_thread *t, enum ticket_state state)
 	return found;
 }
 
-/* Runs without the lock: nobody else touches a queued ticket. */
+/* Call without the lock: only the thread touches a queued ticket. */
 static int write_ticket(struct journal_thread *t, const struct ticket *ticket)
 {
 	const struct vm_journal_entry *e = &ticket->entry;
@@ -80,8 +81,8 @@ static void *run(void *arg)
 		(void)pthread_mutex_lock(&t->lock);
 		ticket->result = r;
 		ticket->state = TICKET_DONE;
-		(void)!write(t->fd, &one, sizeof(one)); /* fails only when the descriptor
-							 * is already readable */
+		/* Fails only if the counter is full, and then the descriptor is readable. */
+		(void)!write(t->fd, &one, sizeof(one));
 	}
 	(void)pthread_mutex_unlock(&t->lock);
 	return NULL;
@@ -104,7 +105,7 @@ int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_
 	}
 	(void)pthread_mutex_init(&t->lock, NULL);
 	(void)pthread_cond_init(&t->queued, NULL);
-	sigfillset(&all); /* only the loop takes signals */
+	sigfillset(&all); /* block all signals in the new thread: only the loop takes them */
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&t->thread, NULL, run, t);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -138,7 +139,7 @@ int journal_thread_fd(const struct journal_thread *t)
 	return t->fd;
 }
 
-/* Call with the lock held. */
+/* Queue @ticket. Call with the lock held. */
 static void queue(struct journal_thread *t, struct ticket *ticket)
 {
 	ticket->order = t->next_order++;
@@ -195,7 +196,7 @@ bool journal_thread_take(struct journal_thread *t, size_t *ret_ticket, int *ret_
 		*ret_result = ticket->result;
 		ticket->state = TICKET_FREE;
 	} else {
-		(void)!read(t->fd, &count, sizeof(count)); /* none is left: make the
+		(void)!read(t->fd, &count, sizeof(count)); /* no result is left: make the
 							    * descriptor unreadable */
 	}
 	(void)pthread_mutex_unlock(&t->lock);

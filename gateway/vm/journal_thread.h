@@ -1,15 +1,15 @@
 /* journal_thread.h - writes the journal and the incarnation on a thread of its own.
  *
- * Why: a disk may stall for seconds. The loop must go on giving leases, so it must not wait in
- * fsync.
+ * Why: a disk may stall for seconds. The loop must continue to give leases meanwhile, so it must
+ * not wait in fsync.
  *
  *	loop:   append(ticket) ───► queue ───► thread: vm_journal_append() (write, fdatasync)
  *	loop:   take(ticket, result) ◄── eventfd ◄── done
  *
- * Where: main opens it between vm_journal_open() and the loop; fleet/fleet.c appends and takes.
- * From then on nobody else may touch the journal. A ticket is a VM's number, or
- * JOURNAL_THREAD_INCARNATION. Each ticket can have one record under way.
- * Threads: all functions from one thread, the loop's. Only open and close block.
+ * Where: main opens it between vm_journal_open() and the loop; fleet/ appends records and takes
+ * their results. While the thread runs, nothing else may touch the journal. A ticket is a VM's
+ * index, or JOURNAL_THREAD_INCARNATION. Each ticket can have one unfinished record.
+ * Threads: call all functions from the loop's thread. Only open and close block.
  */
 #ifndef VM_JOURNAL_THREAD_H
 #define VM_JOURNAL_THREAD_H
@@ -21,34 +21,36 @@
 #include "vm/incarnation.h"
 #include "vm/journal.h"
 
-#define JOURNAL_THREAD_INCARNATION VM_JOURNAL_VMS_MAX /* a ticket */
+#define JOURNAL_THREAD_INCARNATION VM_JOURNAL_VMS_MAX /* the ticket of the incarnation */
 
 struct journal_thread; /* opaque */
 
-/* Start it over @journal (borrowed). 0: *ret_thread is the caller's; -errno; -ENOMEM. */
+/* Start the thread, which writes @journal (borrowed). Returns 0: *ret_thread is the
+ * caller's; -errno; -ENOMEM. */
 int journal_thread_open(struct vm_journal *journal, struct journal_thread **ret_thread)
 	__attribute__((warn_unused_result));
 
-/* Write what is queued, then end the thread. Blocks as long
- * as the disk does. NULL is fine. Returns NULL. */
+/* Write the queued records, then end the thread. Blocks until the disk has taken them. NULL is
+ * fine. Returns NULL. */
 struct journal_thread *journal_thread_close(struct journal_thread *thread);
 
-/* Readable while there is something to take. */
+/* Returns a descriptor that is readable while a finished record can be taken. */
 int journal_thread_fd(const struct journal_thread *thread);
 
-/* Queue one record (copied). take() gives the result. 0; -EBUSY: @ticket already has one under way,
- * or is not below VM_JOURNAL_VMS_MAX (our bug). */
+/* Queue one record (copied). journal_thread_take() later returns its result. Returns 0; -EBUSY:
+ * the last record of @ticket is unfinished, or @ticket is not below VM_JOURNAL_VMS_MAX (a bug
+ * in the caller). */
 int journal_thread_append(struct journal_thread *thread, size_t ticket, const char *vm,
 			  const char *owner, uint64_t term, enum vm_state state)
 	__attribute__((warn_unused_result));
 
 /* Queue incarnation_store() of @incarnation (copied) in @dir (borrowed until the result is taken),
- * with the ticket JOURNAL_THREAD_INCARNATION. 0; -EBUSY: one is under way. */
+ * with the ticket JOURNAL_THREAD_INCARNATION. Returns 0; -EBUSY: the last one is unfinished. */
 int journal_thread_store(struct journal_thread *thread, const char *dir,
 			 const struct incarnation *incarnation) __attribute__((warn_unused_result));
 
-/* Take the next finished record. True: *ret_ticket, and *ret_result as from vm_journal_append() or
- * incarnation_store(). False: none. */
+/* Take the next finished record. Returns true: *ret_ticket is the record's ticket, and *ret_result
+ * is what vm_journal_append() or incarnation_store() returned. False: no record has finished. */
 bool journal_thread_take(struct journal_thread *thread, size_t *ret_ticket, int *ret_result);
 
 #endif

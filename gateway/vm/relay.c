@@ -15,7 +15,8 @@ void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint
 	relay->payload_bytes = 0;
 	relay->n_machine = 0;
 	relay->machine_is_over = false;
-	/* Acknowledgements of the last generation's epochs may still be on their way. */
+	/* Keep a larger sent_epoch: acknowledgements of the last generation's epochs may still be
+	 * on their way. */
 	if (relay->sent_epoch < epoch)
 		relay->sent_epoch = epoch;
 }
@@ -42,7 +43,8 @@ static int on_geometry(struct vm_relay *relay, const struct wire_frame *frame, u
 		       struct error *ret_error)
 {
 	struct wire_error error;
-	static struct wire_geometry scratch; /* 25 KB, one thread */
+	static struct wire_geometry scratch; /* static because of its 25 KB;
+					      * only one thread runs here */
 
 	if (relay->phase != VM_RELAY_WANT_GEOMETRY) {
 		(void)error_set(ret_error, -EPROTO, "GEOMETRY in the middle of generation %" PRIu32,
@@ -57,7 +59,7 @@ static int on_geometry(struct vm_relay *relay, const struct wire_frame *frame, u
 	return 0;
 }
 
-/* The standby judges what MACHINE says. This checks only its size and its place in the stream. */
+/* Check only the size of MACHINE and its place in the stream. The standby judges its content. */
 static int on_machine(struct vm_relay *relay, const struct wire_frame *frame, uint16_t *ret_code,
 		      struct error *ret_error)
 {
@@ -103,7 +105,8 @@ static int on_begin(struct vm_relay *relay, const struct wire_frame *frame, uint
 		(void)wire_error_text(&error, ret_error->text, sizeof(ret_error->text));
 		return broken(relay, ret_code, WIRE_STREAM_ERROR_FORMAT);
 	}
-	/* A full epoch stands alone and may skip numbers. Any other must follow the one before. */
+	/* A FULL epoch needs no earlier epoch and may skip numbers. Any other epoch must follow
+	 * the previous one. */
 	if (h->epoch <= relay->epoch ||
 	    (!full && (h->epoch != relay->epoch + 1 || begin.previous_epoch != relay->epoch))) {
 		(void)error_set(ret_error, -EPROTO,
@@ -188,7 +191,7 @@ int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint6
 	const struct wire_header *h = &frame->h;
 	int r;
 
-	/* Sent before our RESUME arrived. */
+	/* Drop frames that the primary sent before our RESUME arrived. */
 	if (relay->phase == VM_RELAY_CLOSED || h->generation < relay->generation) {
 		relay->dropped_total++;
 		*ret_verdict = VM_RELAY_DROP;
@@ -245,8 +248,8 @@ int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 		return -EPROTO;
 	relay->acks_total++;
 	if (relay->in_flight[slot].epoch != epoch)
-		return 0; /* of an earlier generation, or its slot
-			   * was reused: count it, without figures */
+		return 0; /* the epoch is of an earlier generation, or its slot was
+			   * reused: count the acknowledgement, but take no figures */
 	relay->last_epoch_bytes = relay->in_flight[slot].bytes;
 	relay->last_ack_ns = now_ns - relay->in_flight[slot].end_ns;
 	hist_record(&relay->ack_ns, relay->last_ack_ns);

@@ -1,18 +1,18 @@
 /* relay.h - checks one VM's epoch stream on its way from primary to standby. Pure.
  *
- * Why: the gateway commits what the standby acknowledges, so it must know that it passed on one
- * unbroken run of epochs of the current term. It checks headers, EPOCH_BEGIN and EPOCH_END only. It
- * never decodes pages: wire checks their checksum, the standby their content.
+ * Why: the gateway commits what the standby acknowledges, so it must know that it relayed one
+ * unbroken run of epochs of the current term. The relay checks only headers, EPOCH_BEGIN and
+ * EPOCH_END. It never decodes pages: wire/ checks their checksum, the standby their content.
  *
- * Where: session/session_stream.c asks before it forwards a frame. The bytes go straight into the
- * standby's TLS ring, bounded by relay_bytes_max. When the ring is full the gateway stops reading
- * the primary's connection.
+ * Where: session/session_stream.c asks before it forwards a frame. Forwarded bytes go straight into
+ * the standby's TLS ring, whose size is at most relay_bytes_max. While the ring is full, the
+ * gateway does not read from the primary's connection.
  *
  *	  resume(k, g)
  *	 ──────────────► WANT_GEOMETRY ──GEOMETRY──► WANT_BEGIN ──EPOCH_BEGIN──► IN_EPOCH
- *	  frames of older g are dropped                  ▲      PAGES, DEVICE: seq + 1 │
+ *	  frames with an older g are dropped                  ▲      PAGES, DEVICE: seq + 1 │
  *	                                                 └────────EPOCH_END────────────┘
- *	  MACHINE: behind GEOMETRY, ahead of the generation's first epoch
+ *	  MACHINE comes after GEOMETRY and before the generation's first epoch
  *
  * Threads: the gateway's loop.
  */
@@ -28,11 +28,11 @@
 #include "wire/frame.h"
 #include "wire/msg.h"
 
-#define VM_RELAY_IN_FLIGHT_MAX 64 /* epochs sent and not yet acknowledged;
-				   * agents stop at far fewer */
+#define VM_RELAY_IN_FLIGHT_MAX 64 /* epochs sent and not yet acknowledged, of which
+				   * we keep figures; agents allow far fewer */
 
 enum vm_relay_phase {
-	VM_RELAY_CLOSED, /* no RESUME yet: the primary's frames are dropped */
+	VM_RELAY_CLOSED, /* no RESUME yet, or the stream broke: drop the primary's frames */
 	VM_RELAY_WANT_GEOMETRY,
 	VM_RELAY_WANT_BEGIN,
 	VM_RELAY_IN_EPOCH,
@@ -40,53 +40,59 @@ enum vm_relay_phase {
 
 enum vm_relay_verdict {
 	VM_RELAY_FORWARD = 0,
-	VM_RELAY_DROP	 = 1, /* of an older generation (sent before our
-			       * RESUME arrived), or the relay is closed */
+	VM_RELAY_DROP	 = 1, /* the frame is of an older generation (sent before
+			       * our RESUME arrived), or the relay is closed */
 };
 
 struct vm_relay {
 	enum vm_relay_phase phase;
 	uint64_t term;
 	uint32_t generation;
-	uint64_t epoch;		 /* being relayed, or the last one that ended (k after RESUME) */
-	uint64_t unheld_epoch;	 /* last with WIRE_FLAG_UNHELD; output
-				  * behind later epochs is held */
-	uint64_t sent_epoch;	 /* last whose EPOCH_END was forwarded on this standby stream */
-	uint32_t n_frames;	 /* of the epoch being relayed */
-	uint64_t payload_bytes;	 /* of the epoch being relayed */
+	uint64_t epoch;		 /* the epoch being relayed, else the last
+				  * one that ended (after RESUME: its k) */
+	uint64_t unheld_epoch; /* last epoch with WIRE_FLAG_UNHELD; the
+				* owner's hold begins with a later epoch */
+	uint64_t sent_epoch; /* last epoch whose EPOCH_END was forwarded on this standby's stream */
+	uint32_t n_frames;	 /* frames of the epoch being relayed */
+	uint64_t payload_bytes;	 /* payload bytes of the epoch being relayed */
 	uint64_t begin_ns;	 /* when the epoch being relayed began */
-	uint32_t n_machine;	 /* MACHINE frames of this generation */
-	bool machine_is_over;	 /* the last of them came, or an epoch began */
+	uint32_t n_machine;	 /* number of MACHINE frames in this generation */
+	bool machine_is_over;	 /* no more MACHINE frames may come: the
+				  * last one came, or an epoch began */
 	struct {
 		uint64_t epoch, bytes, begin_ns, end_ns;
-	} in_flight[VM_RELAY_IN_FLIGHT_MAX]; /* indexed by epoch modulo the size */
-	/* figures since start */
+	} in_flight[VM_RELAY_IN_FLIGHT_MAX]; /* figures of unacknowledged epochs, indexed
+					      * by epoch modulo the array's size */
+	/* Figures since the gateway's start. */
 	uint64_t bytes_total, frames_total, epochs_total, dropped_total, errors_total, acks_total;
-	uint64_t full_total;	    /* epochs that stand alone */
-	uint64_t last_epoch_bytes;  /* of the last acknowledged epoch */
-	uint64_t last_ack_ns;	    /* from forwarding its EPOCH_END to its EPOCH_ACK */
+	uint64_t full_total;	    /* FULL epochs, which need no earlier epoch */
+	uint64_t last_epoch_bytes;  /* size of the last acknowledged epoch */
+	uint64_t last_ack_ns;	    /* time from forwarding its EPOCH_END to its EPOCH_ACK */
 	struct hist ack_ns, epoch_bytes;
 };
 
-/* All zero is a closed relay. */
+/* A zeroed struct vm_relay is a closed relay. */
 
-/* RESUME(@epoch, @generation) of @term goes to the primary: begin a new run of frames. */
+/* Begin a new run of frames, because RESUME(@epoch, @generation) of @term is sent
+ * to the primary. */
 void vm_relay_resume(struct vm_relay *relay, uint64_t term, uint64_t epoch, uint32_t generation);
 
-/* The standby opened a new stream and holds @epoch: older acknowledgements cannot come any more. */
+/* Note that the standby opened a new stream and holds @epoch whole. Acknowledgements of epochs sent
+ * on its old stream cannot come any more. */
 void vm_relay_standby_reset(struct vm_relay *relay, uint64_t epoch);
 
-/* No more frames until the next RESUME. */
+/* Drop all frames until the next RESUME. */
 void vm_relay_close(struct vm_relay *relay);
 
-/* Check a frame of the primary (any WIRE_GEOMETRY..WIRE_CLOCK). 0: *ret_verdict says what to do
- * with it. -EPROTO: it breaks the stream: *ret_code is a WIRE_STREAM_ERROR_ number and *ret_error
- * (WIRE_TEXT_MAX + 1) a sentence; the relay is closed, the connection should be. */
+/* Check a frame of the primary (any type from WIRE_GEOMETRY to WIRE_CLOCK). Returns 0: *ret_verdict
+ * says what to do with the frame. -EPROTO: the frame breaks the stream; *ret_code is a
+ * WIRE_STREAM_ERROR_ number and *ret_error explains it. The relay is then closed, and the caller
+ * should end the connection. */
 int vm_relay_frame(struct vm_relay *relay, const struct wire_frame *frame, uint64_t now_ns,
 		   enum vm_relay_verdict *ret_verdict, uint16_t *ret_code, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Check an EPOCH_ACK. 0: that epoch was forwarded whole; -EPROTO: it was not. */
+/* Check an EPOCH_ACK of @epoch. Returns 0: the epoch was forwarded whole; -EPROTO: it was not. */
 int vm_relay_ack(struct vm_relay *relay, uint64_t epoch, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
