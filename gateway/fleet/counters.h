@@ -1,4 +1,4 @@
-/* counters.h - what the gateway counts, and the names under which it tells operators.
+/* counters.h - the gateway's counters, and the names under which operators see them.
  *
  * Where: every room above fleet/ counts with counters_add(); fleet_print_counters() prints all.
  * Threads: the gateway's loop.
@@ -14,7 +14,7 @@
 #include "wire/tls.h"
 #include "witness/witness_rx.h"
 
-/* Why a connection was refused. In the order in which the counters are printed. */
+/* Reasons for refusing a connection, in the order in which their counters are printed. */
 enum fleet_refusal {
 	FLEET_REFUSED_VERSION,
 	FLEET_REFUSED_FEATURE,
@@ -53,26 +53,28 @@ struct fleet_counters {
 	uint64_t relay_frames, relay_bytes, relay_dropped, relay_blocked, relay_errors;
 	uint64_t journal_writes, journal_errors;
 	uint64_t events, events_suppressed, promotions;
-	/* Copied from probes_get_counters() when printed. */
+	/* Copied from probes_get_counters() when the counters are printed. */
 	uint64_t probes_sent, probes_answered, probe_replies, probes_lost, probes_malformed,
 		probes_stray;
 	uint64_t witness_keys;
-	/* Copied from witness_rx_count() when printed. */
+	/* Copied from witness_rx_count() when the counters are printed. */
 	uint64_t witness[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS];
-	uint64_t udp_unwanted;	 /* UDP for no service here, on ports that take witness datagrams */
-	uint64_t shield_dropped; /* the part of these that the kernel dropped (witnessing.h) */
+	uint64_t udp_unwanted;	 /* UDP datagrams that no service here wants, received
+				  * on ports that accept witness datagrams */
+	uint64_t shield_dropped; /* those of udp_unwanted that the kernel dropped (witnessing.h) */
 	uint64_t refused[FLEET_N_REFUSALS];
 };
 
 extern const struct counters_row fleet_counter_rows[];
 extern const size_t fleet_n_counter_rows;
 
-/* Why a TLS connection (an agent's or an operator's) that ended with @failure was refused. */
+/* Returns the reason to count for a TLS connection (an agent's or an operator's) that
+ * ended with @failure. */
 enum fleet_refusal fleet_tls_refusal(enum wire_tls_failure failure);
 
 struct fleet;
 
-/* Print all counters, with the sums over all relays, as name=value lines. */
+/* Print all counters as name=value lines. Those of the relays are summed over all VMs. */
 void fleet_print_counters(struct fleet *fleet, struct bytes_writer *w);
 
 #endif

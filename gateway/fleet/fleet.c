@@ -90,7 +90,7 @@ int fleet_vm_host(const struct fleet_vm *vm, const struct fleet_host *host)
 	return vm->host[VM_HOST_SECOND] == host ? VM_HOST_SECOND : -ENOENT;
 }
 
-/* The journal's record of a VM, with its owner's name turned into a host index. */
+/* Read a VM's record from the journal, and convert the owner's name to a host index. */
 static int find_record(struct fleet *fleet, const struct vm_config *config,
 		       struct vm_record *ret_record, struct error *ret_error)
 {

@@ -1,12 +1,13 @@
-/* fleet_act.c - carries out what a machine orders. Nothing here feeds a machine. */
+/* fleet_act.c - carries out the actions of a machine's step. Nothing here gives an input
+ * to a machine. */
 #include <inttypes.h>
 
 #include "base/fault.h"
 #include "base/log.h"
 #include "fleet/fleet_private.h"
 
-/* Begin to write a record. 0: it is on disk; 1: it is being written; -errno: it could not be
- * written. */
+/* Begin to write a record. Returns 0: it is on disk; 1: it is being written; -errno: it could
+ * not be written. */
 static int act_journal(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a)
 {
 	const char *owner = vm->config.host[a->record.owner];
@@ -85,7 +86,7 @@ static void act_order(struct fleet *fleet, struct fleet_vm *vm, const struct vm_
 	fleet->links->order(host->control, vm->config.name, a);
 }
 
-/* The streams are detached at once: their term is over, so their end is no news for the machine. */
+/* Detach the streams at once. Their term has ended, so the machine need not hear of their end. */
 static void act_close(struct fleet *fleet, struct fleet_vm *vm)
 {
 	vm_relay_close(&vm->relay);

@@ -1,4 +1,4 @@
-/* fleet_links.c - agents' connections come, go and give signs of life. */
+/* fleet_links.c - handles agents' connections that open or close, and their signs of life. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "fleet/fleet_private.h"
 
-/* Give @kind to all VMs of @host, until one fails. 0 or -errno of fleet_step(). */
+/* Give an input of @kind to all VMs of @host. For VM_IN_CONTROL_UP stop at the first that fails.
+ * Returns 0 or -errno of fleet_step(). */
 static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_input_kind kind,
 		    uint64_t now_ns)
 {
@@ -21,7 +22,8 @@ static int tell_all(struct fleet *fleet, const struct fleet_host *host, enum vm_
 		in.host = (uint8_t)h;
 		r = fleet_step(fleet, fleet->vms[i], &in, now_ns);
 		if (kind != VM_IN_CONTROL_UP)
-			r = 0; /* what cannot be undone is told to the others too */
+			r = 0; /* the other kinds cannot be undone, so
+				* the other VMs must hear of them too */
 	}
 	return r;
 }
@@ -65,7 +67,7 @@ bool fleet_stream_down(struct fleet *fleet, struct fleet_vm *vm, const struct fl
 		return false;
 	vm->stream[slot_of(role)] = NULL;
 	vm_relay_close(&vm->relay);
-	(void)fleet_step(fleet, vm, &in, now_ns); /* it is gone: there is nothing to undo */
+	(void)fleet_step(fleet, vm, &in, now_ns); /* the stream is gone, so nothing can be undone */
 	return true;
 }
 
@@ -73,7 +75,8 @@ void fleet_seen(struct fleet_vm *vm, uint8_t host, uint64_t now_ns)
 {
 	vm_fsm_seen(&vm->fsm, host, now_ns);
 	if (vm->pending.waiting)
-		vm_fsm_seen(&vm->pending.before, host, now_ns); /* this copy may be restored */
+		vm_fsm_seen(&vm->pending.before, host, now_ns); /* the machine may be
+								 * restored from this copy */
 }
 
 void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t mono_ns,
@@ -81,7 +84,7 @@ void fleet_beat(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, uint64_t
 {
 	const struct vm_input in = {.kind = VM_IN_SEEN, .host = host};
 
-	(void)fleet_step(fleet, vm, &in, now_ns); /* a beat causes nothing that can fail */
+	(void)fleet_step(fleet, vm, &in, now_ns); /* a beat causes no actions that can fail */
 	if (host == vm->fsm.record.owner)
 		witness_rx_clock(fleet->witness, vm->index, mono_ns, now_ns);
 }
@@ -119,5 +122,6 @@ void fleet_obeys_younger(struct fleet *fleet, struct fleet_host *host, uint64_t 
 		fleet_event(fleet, now_ns, "", "conflict", ret_error->text);
 		log_error("%s", ret_error->text);
 	}
-	(void)tell_all(fleet, host, VM_IN_OBEYS_ANOTHER, now_ns); /* its next HELLO repeats this */
+	(void)tell_all(fleet, host, VM_IN_OBEYS_ANOTHER, now_ns); /* if this fails, the host's
+								   * next HELLO repeats it */
 }

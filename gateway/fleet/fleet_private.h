@@ -4,12 +4,12 @@
 
 #include "fleet/fleet.h"
 
-/* fleet_act.c. Carry out one action of a step of @vm. 0: done; 1: a journal record is being
- * written, fleet_act_journaled() follows; -errno: it could not be written. */
+/* fleet_act.c. Carry out one action of a step of @vm. Returns 0: done; 1: a journal record is being
+ * written, call fleet_act_journaled() when it is done; -errno: the record could not be written. */
 int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *a, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* The journal record of @a was written, or failed with @result: count it. */
+/* Count that the journal record of @a was written, or that writing it failed with @result. */
 void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int result);
 
 /* fleet_links.c. Somebody grants a lease for @vm, or may have granted one until @now_ns: promote

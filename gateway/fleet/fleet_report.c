@@ -1,4 +1,4 @@
-/* fleet_report.c - what an agent's report says, for the machine and for operators. */
+/* fleet_report.c - passes what an agent reports to the machine and to operators. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +8,11 @@
 #include "fleet/witness_keys.h"
 #include "wire/text.h"
 
-#define HINDRANCE_NS CLOCK_NS_PER_S /* at most one event in this time reports a host's hindrance */
+#define HINDRANCE_NS CLOCK_NS_PER_S /* report why a host cannot take
+				     * part at most once in this time */
 
-/* A promoted guest's host reports on the guest. A missing key: the host does not know. */
+/* Take from the agent's figures what a promoted guest's host says about the guest. If a key is
+ * missing, the host does not know its value. */
 static void find_guest(const char *key, const char *value, struct vm_guest_report *guest)
 {
 	uint64_t number = strtoull(value, NULL, 10);
@@ -43,7 +45,7 @@ struct report_words {
 	char step[WIRE_STATS_VALUE_MAX + 1];
 };
 
-/* Pick from the agent's figures what the machine must know. Strings go into @words. */
+/* Take from the agent's figures what the machine must know. Strings are stored in @words. */
 static void find_signs(const char *stats, struct vm_input *in, struct report_words *words)
 {
 	char key[WIRE_STATS_KEY_MAX + 1], value[WIRE_STATS_VALUE_MAX + 1];
@@ -79,8 +81,8 @@ static void find_signs(const char *stats, struct vm_input *in, struct report_wor
 	}
 }
 
-/* A host that cannot take part says why, for example a wrong file. Give an event once, and again
- * when the reason changes. */
+/* Give an event with the reason why a host cannot take part, for example a wrong file: once, and
+ * again when the reason changes. */
 static void tell_hindrance(struct fleet *fleet, const struct fleet_vm *vm, uint8_t host,
 			   struct fleet_report *report, uint64_t now_ns)
 {
@@ -120,7 +122,7 @@ void fleet_take_report(struct fleet *fleet, struct fleet_vm *vm, uint8_t host, u
 	memcpy(report->stats, msg->stats, sizeof(report->stats));
 	find_signs(msg->stats, &in, &words);
 	tell_hindrance(fleet, vm, host, report, now_ns);
-	/* If the step has no effect, the next report repeats it. */
+	/* If the step fails, the next report repeats its input. */
 	(void)fleet_step(fleet, vm, &in, now_ns);
 	witness_keys_offer(fleet, vm, now_ns);
 }

@@ -1,4 +1,5 @@
-/* fleet_step.c - gives inputs to the machines, and waits for the disk where a step must. */
+/* fleet_step.c - gives inputs to the machines, and lets steps wait until their journal
+ * records are durable. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include "fleet/fleet_private.h"
 #include "fleet/witness_keys.h"
 
-#define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* report a disk that takes longer */
+#define JOURNAL_SLOW_NS CLOCK_NS_PER_S /* report the disk if it takes longer */
 
 static void journal_failed(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *in,
 			   int r)
@@ -24,15 +25,16 @@ static void journal_failed(struct fleet *fleet, struct fleet_vm *vm, const struc
 		fleet_reply(fleet, in->op_id, false, "journal", text);
 }
 
-/* The step of vm->pending could not be journaled: restore the machine as if it never happened. */
+/* Restore the machine to what it was before the step of vm->pending, which could
+ * not be journaled. */
 static void put_back(struct fleet *fleet, struct fleet_vm *vm, int r, uint64_t now_ns)
 {
 	vm_fsm_put_back(&vm->fsm, &vm->pending.before, now_ns);
 	journal_failed(fleet, vm, &vm->pending.in.in, r);
 }
 
-/* Carry out the remaining actions of the step in vm->pending. 0: all are done, or wait for the
- * disk; -errno: the journal failed and the machine was restored. */
+/* Carry out the remaining actions of the step in vm->pending. Returns 0: all are done, or the rest
+ * waits for the disk; -errno: the journal could not be written, and the machine was restored. */
 static int carry_out(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_pending *p = &vm->pending;
@@ -64,14 +66,15 @@ static int step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input 
 	p->in.in.now_ns = now_ns;
 	p->in.in.evidence = in->evidence;
 	vm_fsm_step(&vm->fsm, &p->in.in, &p->actions);
-	p->in.in.evidence = NULL; /* it is the caller's */
+	p->in.in.evidence = NULL; /* the evidence is the caller's */
 	if (p->actions.overflow)
 		log_error("vm=%s more actions than fit a step: a bug", vm->config.name);
 	p->at = 0;
 	return carry_out(fleet, vm, now_ns);
 }
 
-/* The step of @e was undone because the disk failed: make sure that the input is given again. */
+/* Make sure that the input @e is given again, because its step was undone when the disk failed.
+ * Ends the connection that gave it, or keeps the input itself. */
 static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_entry *e,
 		 uint64_t now_ns)
 {
@@ -90,19 +93,20 @@ static void undo(struct fleet *fleet, struct fleet_vm *vm, const struct inbox_en
 	case VM_IN_EPOCH_ACK:
 		link = vm->stream[VM_STREAM_STANDBY];
 		break;
-	case VM_IN_FENCED: /* nobody repeats this one */
+	case VM_IN_FENCED: /* nobody sends this input again, so keep it */
 		inbox_copy(&vm->pending.retry, in);
 		vm->pending.retry_ns = now_ns + CLOCK_NS_PER_S;
 		break;
 	default:
-		break; /* repeated by itself, or answered */
+		break; /* the peer repeats it anyway, or the operator got an answer */
 	}
 	if (link)
 		fleet->links->end(link);
 }
 
-/* Take the inputs that came meanwhile, until one of their steps waits for the disk in turn. Their
- * time is now: for a machine time never goes back; it stood still. */
+/* Handle the inputs that came while the VM waited, until one of their steps waits for the disk
+ * in turn. They are handled as if they came now: the machine's time stood still meanwhile, and
+ * never goes back. */
 static void drain(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct inbox_entry e;
@@ -161,7 +165,8 @@ void fleet_journal_done(struct fleet *fleet, uint64_t now_ns)
 	}
 }
 
-/* Deadlines of a VM whose step waits for the disk, or that has an input to give again. */
+/* Handle the deadlines of a VM whose step waits for the disk, or that has an input
+ * to give again. */
 static void tick_pending(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	struct fleet_pending *p = &vm->pending;
@@ -194,7 +199,8 @@ void fleet_tick(struct fleet *fleet, uint64_t now_ns)
 		if (vm->pending.waiting || now_ns < vm_fsm_deadline_ns(&vm->fsm))
 			continue;
 		evidence_gather(fleet, vm, &evidence, &tick);
-		(void)fleet_step(fleet, vm, &tick, now_ns); /* the next tick tries again */
+		(void)fleet_step(fleet, vm, &tick, now_ns); /* if this fails, the next
+							     * tick tries again */
 		evidence_ask(vm, now_ns);
 	}
 	witness_keys_tick(fleet, now_ns);
@@ -208,7 +214,8 @@ uint64_t fleet_deadline_ns(const struct fleet *fleet, uint64_t now_ns)
 		const struct fleet_pending *p = &fleet->vms[i]->pending;
 		uint64_t at_ns = vm_fsm_deadline_ns(&fleet->vms[i]->fsm);
 
-		/* The end of the write wakes the loop; before, only a slow disk is reported. */
+		/* The journal's thread wakes the loop when it is done. Until then the only thing
+		 * to do is to report a slow disk. */
 		if (p->waiting)
 			at_ns = p->said ? UINT64_MAX : p->since_ns + JOURNAL_SLOW_NS;
 		if (at_ns < deadline_ns)

@@ -6,9 +6,9 @@
 
 #include "base/cleanup.h"
 
-/* The strings of an input that a peer sent: each must be copied. */
+/* The strings that a peer sent with an input. inbox_copy() copies each of them. */
 static const struct {
-	size_t member; /* const char *, in struct inbox_entry */
+	size_t member; /* offset in struct inbox_entry of the pointer (const char *) */
 	size_t copy, size;
 } strings[] = {
 #define STRING(name)                                                                               \
@@ -45,7 +45,7 @@ static void drop(struct inbox *box, size_t i)
 	}
 }
 
-/* Does the newer @in make @old pointless? */
+/* Does the newer input @in make @old pointless? */
 static bool replaces(const struct vm_input *in, const struct vm_input *old)
 {
 	if (in->kind != old->kind || in->host != old->host)
@@ -70,7 +70,7 @@ static bool replaces(const struct vm_input *in, const struct vm_input *old)
 	}
 }
 
-/* Does @in end what @old began? */
+/* Does @in, a "down", cancel @old, the "up" of the same connection or stream? */
 static bool cancels(const struct vm_input *in, const struct vm_input *old)
 {
 	if (in->host != old->host)

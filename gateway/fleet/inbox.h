@@ -1,14 +1,15 @@
-/* inbox.h - a VM's inputs that came while its last step waits for the disk.
+/* inbox.h - the queue of a VM's inputs that come while its last step waits for the disk.
  *
- * Why: a step whose journal record is not yet durable has had no effect, so the next one must wait.
- * Only this VM waits; the loop goes on. Inputs keep their order. An input that a newer one makes
- * pointless is dropped, so the inbox is bounded whatever the hosts do meanwhile:
+ * Why: while a step's journal record is not durable, the VM can make no further step, so its inputs
+ * must wait. Only this VM waits; the loop continues. Inputs keep their order. An input that a newer
+ * one makes pointless is dropped, so the inbox is bounded whatever the hosts do meanwhile. What is
+ * kept of each kind:
  *
  *	SEEN, REPORT, EPOCH_ACK   the last one of each host
- *	CONTROL, STREAM up        cancelled by a later down; of downs one remains
- *	ORDER_DONE                the last one of each order
- *	TICK                      not kept: the next tick has the time
- *	COMMAND and others        all, as far as there is room
+ *	CONTROL, STREAM up        a later "down" cancels an "up"; only the last "down" is kept
+ *	ORDER_DONE                the last one for each order
+ *	TICK                      not kept: the next tick brings the time
+ *	COMMAND and others        all, while there is room
  *
  * Where: fleet_step.c. Pure: no clock, no I/O, no allocation. Threads: the gateway's loop.
  */
@@ -24,7 +25,8 @@
 #define INBOX_MAX 48
 
 struct inbox_entry {
-	/* Its strings of a peer point into this entry, or are NULL. Evidence is NULL. */
+	/* The input. Its strings from a peer point to the copies below, or are NULL. Its
+	 * evidence is NULL. */
 	struct vm_input in;
 	char text[WIRE_TEXT_MAX + 1];
 	char throttle_why[WIRE_STATS_VALUE_MAX + 1];
@@ -33,19 +35,19 @@ struct inbox_entry {
 	char step[WIRE_STATS_VALUE_MAX + 1];
 };
 
-/* Zero-initialised. */
+/* A zeroed object is an empty inbox. */
 struct inbox {
 	size_t n;
 	struct inbox_entry list[INBOX_MAX];
 };
 
-/* Copy @in with its strings. They may be @ret_entry's own. */
+/* Copy @in with its strings. @in may be *@ret_entry's own input. */
 void inbox_copy(struct inbox_entry *ret_entry, const struct vm_input *in);
 
-/* Keep a copy of @in. 0; -EBUSY: no room, nothing was kept. */
+/* Add a copy of @in. Returns 0; -EBUSY: there is no room, and @in was not added. */
 int inbox_put(struct inbox *box, const struct vm_input *in) __attribute__((warn_unused_result));
 
-/* Take the oldest. False: there is none. */
+/* Remove the oldest input into *@ret_entry. Returns false if the inbox is empty. */
 bool inbox_take(struct inbox *box, struct inbox_entry *ret_entry);
 
 #endif

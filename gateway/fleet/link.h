@@ -1,8 +1,9 @@
-/* link.h - an agent's connection as the fleet sees it, and all that the fleet may ask of one.
+/* link.h - an agent's connection as the fleet sees it, and the operations that the fleet may use on
+ * it.
  *
- * Why: the fleet decides, connections carry. So the fleet knows no TLS, no frames and no list of
- * connections, and nothing that it asks for can call it back: sending only queues bytes, and
- * ending only marks the connection, which the loop ends later (session.h).
+ * Why: the fleet decides; connections only transport. So the fleet knows nothing about TLS, frames
+ * or the list of connections. None of the operations calls the fleet back: sending only queues
+ * bytes, and ending only marks the connection, which the loop ends later (session.h).
  *
  * Where: session/ embeds a link in each session and provides the operations. It attaches links with
  * fleet_control_up() and fleet_stream_up(), and detaches them before it frees them. control/ shows
@@ -19,27 +20,28 @@
 
 #define FLEET_LINK_PEER_SIZE 64
 
-/* Written by session/ alone. */
+/* An agent's connection. Only session/ writes to the members. */
 struct fleet_link {
-	uint64_t number;		 /* from 1, never reused */
+	uint64_t number; /* number of the connection, counted from 1, never reused */
 	char peer[FLEET_LINK_PEER_SIZE]; /* "ADDRESS:PORT" */
-	uint64_t features;		 /* what WELCOME allowed */
+	uint64_t features;		 /* the features that WELCOME allowed */
 	uint64_t seen_ns;		 /* when the peer's last bytes came */
-	bool is_blocked;		 /* a stream: a frame waits for room at the standby */
+	bool is_blocked; /* for a primary's stream: a frame waits for room in the standby's ring */
 };
 
-/* None of these calls the fleet. A link that is about to end drops what is sent on it. */
+/* None of these functions calls the fleet. What is sent on a link that is about to
+ * end is dropped. */
 struct fleet_link_ops {
-	/* On a host's control connection: ORDER for @vm, as @a says. */
+	/* Send an ORDER for @vm, as @a says, on a host's control connection. */
 	void (*order)(struct fleet_link *control, const char *vm, const struct vm_action *a);
-	/* On the control connection of a VM's owner: WITNESS_KEY of @term. Wipes its own copies of
-	 * @key. */
+	/* Send WITNESS_KEY of @term on the control connection of a VM's owner. Wipes its own
+	 * copies of @key. */
 	void (*witness_key)(struct fleet_link *control, uint64_t term,
 			    const struct wire_witness_key *key);
-	/* On a primary's stream. */
+	/* Send RESUME or COMMIT on a primary's stream. */
 	void (*resume)(struct fleet_link *stream, const struct vm_action *a);
 	void (*commit)(struct fleet_link *stream, const struct vm_action *a);
-	/* Let the loop end the connection, once what is queued on it was sent. */
+	/* Let the loop end the connection, after sending all that is queued on it. */
 	void (*end)(struct fleet_link *link);
 };
 

@@ -1,4 +1,5 @@
-/* takeover.c - an operator says that the younger gateways, which hosts have obeyed, are gone. */
+/* takeover.c - carries out an operator's `takeover`: the younger gateways, which hosts have
+ * obeyed, are gone. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +28,8 @@ static void reply(struct fleet *fleet, bool ok, const char *code, const char *te
 	fleet_reply(fleet, op_id, ok, code, text);
 }
 
-/* Every WELCOME named the old incarnation: let all agents connect again. */
+/* End all connections, so that the agents connect again. The WELCOME of each present connection
+ * named the old incarnation. */
 static void end_all(struct fleet *fleet)
 {
 	for (size_t i = 0; i < fleet->n_hosts; i++) {
@@ -59,9 +61,10 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 	}
 	fleet->config.incarnation = number;
 	if (fleet->younger <
-	    number) /* else a host has meanwhile reported one that is younger still */
+	    number) /* otherwise a host has meanwhile reported an even younger gateway */
 		fleet->younger = 0;
-	/* The younger gateway may have granted leases until just now. */
+	/* The younger gateway may have granted leases until just now, so wait for them as
+	 * for our own. */
 	for (size_t i = 0; i < fleet->n_vms; i++)
 		fleet_granted(fleet->vms[i], now_ns);
 	end_all(fleet);

@@ -10,15 +10,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define RETRY_NS CLOCK_NS_PER_S      /* retry after a key could not be made */
-#define TELL_NS	 (10 * CLOCK_NS_PER_S) /* at most one event per VM about forgeries in this time */
+#define RETRY_NS CLOCK_NS_PER_S      /* wait before another try if a key could not be made */
+#define TELL_NS	 (10 * CLOCK_NS_PER_S) /* give at most one event per VM
+					* about forgeries in this time */
 
 static bool fill_random(void *data, size_t size)
 {
 	return getrandom(data, size, GRND_NONBLOCK) == (ssize_t)size;
 }
 
-/* Returns 0 if there is no randomness. */
+/* Returns the next key id; 0: no random bytes are available yet. */
 static uint32_t next_key_id(struct fleet *fleet)
 {
 	if (fleet->key_id_step == 0) {
@@ -33,7 +34,8 @@ static uint32_t next_key_id(struct fleet *fleet)
 	return fleet->next_key_id;
 }
 
-/* "198.18.1.2:40000" -> host byte order. False: not of this form. */
+/* Read the address in a text such as "198.18.1.2:40000", in host byte order. Returns false if @peer
+ * has another form. */
 static bool parse_peer(const char *peer, uint32_t *ret_address)
 {
 	char text[INET_ADDRSTRLEN];
@@ -50,7 +52,7 @@ static bool parse_peer(const char *peer, uint32_t *ret_address)
 	return true;
 }
 
-/* Give @vm's owner, at the other end of @link, a new key. */
+/* Make a new key and send it to @vm's owner on @link. */
 static int give_key(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link *link,
 		    uint64_t now_ns)
 {
@@ -81,7 +83,8 @@ static int give_key(struct fleet *fleet, struct fleet_vm *vm, struct fleet_link 
 	return r;
 }
 
-/* The connection to send a key on: the owner's, if its agent says that it protects. */
+/* Returns the connection on which to send a key: the owner's, if its agent reports that it protects
+ * the VM. NULL: send none. */
 static struct fleet_link *key_taker(struct fleet_vm *vm)
 {
 	uint8_t owner = vm->fsm.record.owner;
@@ -133,7 +136,7 @@ void witness_keys_follow(struct fleet *fleet, struct fleet_vm *vm)
 	vm->witness = (struct fleet_witness){0};
 }
 
-/* Tell the operator of forgeries early. */
+/* Give an event if forged witness datagrams arrived. */
 static void tell_forgeries(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns)
 {
 	const struct witness_view *view = fleet_witness_view(fleet, vm);

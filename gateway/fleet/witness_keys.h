@@ -1,29 +1,29 @@
-/* witness_keys.h - keys that owners sign witness datagrams with (docs/wire-format.md 9).
+/* witness_keys.h - the keys with which owners sign witness datagrams (docs/wire-format.md 9).
  *
- * A key is for one owner in one term. It is due when the owner's control connection understands
- * WITNESS_KEY and its agent has reported, on that connection, that it protects the VM in this term.
- * Then it is sent on the first such report, on each new connection, and every witness_rekey_s. A
- * key stays valid while its owner cannot be reached, which is its purpose. It is wiped as soon as
- * term or owner change.
+ * A key is valid for one owner in one term. The owner gets a key if its control connection
+ * understands WITNESS_KEY and its agent has reported, on that connection, that it protects the VM
+ * in this term. The gateway sends a key after the first such report on each connection, and a new
+ * one every witness_rekey_s. A key stays valid while its owner cannot be reached, which is when
+ * witness datagrams are needed most. The key is wiped as soon as the VM's term or owner changes.
  *
- * Ids start at random and go on by a random odd step. So none comes back before 2^32 were given, a
- * restarted gateway does not repeat earlier ones, and an outsider who does not see the datagrams
- * cannot guess one.
+ * Key ids start at a random number and grow by a random odd step. So no id repeats before 2^32 were
+ * given, a restarted gateway does not repeat earlier ids, and an outsider who does not see the
+ * datagrams cannot guess an id.
  *
- * Where: fleet_step.c and fleet_report.c. Threads: the gateway's loop.
+ * Where: fleet_step.c and fleet_report.c call it. Threads: the gateway's loop.
  */
 #ifndef FLEET_WITNESS_KEYS_H
 #define FLEET_WITNESS_KEYS_H
 
 #include "fleet/fleet.h"
 
-/* @vm's owner has just reported: send it a key if one is due. */
+/* Send @vm's owner a key if one is due. Call after each report of the owner. */
 void witness_keys_offer(struct fleet *fleet, struct fleet_vm *vm, uint64_t now_ns);
 
-/* After a step of @vm: wipe its key if its term or owner changed. */
+/* Wipe @vm's key if the VM's term or owner changed. Call after each step of @vm. */
 void witness_keys_follow(struct fleet *fleet, struct fleet_vm *vm);
 
-/* Send keys that are due, wipe ended ones, report forgeries. */
+/* Send keys that are due, wipe replaced keys that are no longer valid, report forgeries. */
 void witness_keys_tick(struct fleet *fleet, uint64_t now_ns);
 
 /* Copy the receiver's counters into the fleet's. */
