@@ -21,7 +21,7 @@ void admission_init(struct admission *a, uint64_t now_ns)
 	}
 }
 
-/* Addresses come and go with their hosts, so look this up each time. */
+/* Is @source a known address? Looked up each time, because hosts may change their addresses. */
 static bool is_known(const struct sessions *sessions, const char *source)
 {
 	const struct fleet *fleet = sessions->fleet;
@@ -39,7 +39,7 @@ static bool is_unproven(const struct session *s)
 	return s->phase == SESSION_HANDSHAKE || s->phase == SESSION_HELLO;
 }
 
-/* The number of unproven connections from @source. */
+/* Returns the number of connections from @source that have not said HELLO. */
 static unsigned int n_unproven(const struct sessions *sessions, const char *source)
 {
 	unsigned int n = 0;
@@ -53,7 +53,7 @@ static unsigned int n_unproven(const struct sessions *sessions, const char *sour
 
 void admission_settle(struct sessions *sessions)
 {
-	/* A control connection of each host, both streams of each VM. */
+	/* Each host needs a control connection, each VM two streams. */
 	uint32_t n_needed = (uint32_t)(sessions->fleet->n_hosts + 2 * sessions->fleet->n_vms);
 	struct session_config *config = &sessions->config;
 
@@ -72,8 +72,8 @@ void admission_settle(struct sessions *sessions)
 	}
 }
 
-/* Open sessions of @source that may be dead. They must not keep out the host that connects again to
- * replace one of them. */
+/* Returns the number of open sessions of @source that were silent for so long that they may be
+ * dead. They must not keep out a host that connects again to replace one of them. */
 static unsigned int n_silent(const struct sessions *sessions, const char *source, uint64_t now_ns)
 {
 	unsigned int n = 0;
@@ -84,7 +84,8 @@ static unsigned int n_silent(const struct sessions *sessions, const char *source
 	return n;
 }
 
-/* How far @source exceeds its share of connections, counting @newcomer's. */
+/* Returns by how much @source exceeds its share of unproven connections. The new connection of
+ * @newcomer counts too. */
 static int excess(const struct sessions *sessions, const char *source, const char *newcomer)
 {
 	unsigned int reserve = sessions->config.n_handshakes_max / 4;
@@ -95,8 +96,8 @@ static int excess(const struct sessions *sessions, const char *source, const cha
 	return n - (reserve > 0 ? (int)reserve : 1);
 }
 
-/* The session to end; NULL: none may be ended. sessions->all has the newest first, so among equals
- * the oldest is chosen. */
+/* Returns the session to end; NULL: none may be ended. sessions->all has the newest first, so the
+ * oldest of several equal ones is chosen. */
 static struct session *find_victim(const struct sessions *sessions, const char *newcomer)
 {
 	struct session *victim = NULL;
@@ -120,7 +121,8 @@ int admission_make_room(struct sessions *sessions, const char *source, uint64_t 
 {
 	const struct fleet_counters *c = &sessions->fleet->counters;
 	struct session *victim;
-	/* A closing session keeps its memory until its last output is sent, but not its slot. */
+	/* A closing session has no slot any more, although it exists until its last
+	 * output is sent. */
 	uint64_t n_taken = c->sessions_now - c->closing_now;
 
 	if (n_taken >= sessions->config.n_sessions_max)
@@ -172,7 +174,8 @@ void admission_forget(struct session *s)
 	s->waiting = s->picked = false;
 }
 
-/* Known addresses before strangers, then sources with few connections, then the oldest. */
+/* Returns the waiting session to continue next: those of known addresses first, then those of the
+ * source with the fewest unproven connections, then the oldest. */
 static struct session *next_waiting(const struct sessions *sessions)
 {
 	struct session *best = NULL;

@@ -1,11 +1,14 @@
 /* pump.h - moves bytes between a session and its shell's connection.
  *
- * Why: lwIP and kernel sockets differ in a handful of calls. The rest is the same: offer bytes,
- * keep those not taken, write the output, close at the end.
+ * Why: a session over lwIP and one over kernel sockets differ only in a handful of calls (struct
+ * pump_ops). The pump does the rest: it offers received bytes to the session, keeps those that the
+ * session does not take, writes the output, and closes the connection at the end.
  *
- * Where: shell_stack.c and shell_kernel.c embed struct pump_conn first in their connection.
+ * Where: shell_stack.c and shell_kernel.c embed struct pump_conn as the first member of their
+ * connection.
  * Threads: the gateway's loop. Memory: a buffer for bytes not taken, allocated when first needed,
- * at most PUMP_PENDING_MAX (a receive window: the peer cannot send more until some were consumed).
+ * at most PUMP_PENDING_MAX. That is a receive window, so the peer cannot send more until the
+ * session has consumed some bytes.
  */
 #ifndef SESSION_PUMP_H
 #define SESSION_PUMP_H
@@ -21,43 +24,47 @@
 struct pump_conn;
 
 struct pump_ops {
-	/* Queue bytes to send; returns how many were taken. Fewer: the shell pumps again when there
-	 * is room. */
+	/* Queue bytes to send. Returns how many were taken; if not all were, the shell pumps again
+	 * when there is room. */
 	size_t (*write)(struct pump_conn *c, const uint8_t *data, size_t size);
-	/* The session is done with @size bytes of pump_receive(): open the window. */
+	/* Open the receive window by @size bytes: the session has consumed these
+	 * bytes of pump_receive(). */
 	void (*consumed)(struct pump_conn *c, size_t size);
-	/* Send what was written, close in order, free @c. The session is gone already. */
+	/* Send the remaining output, close the connection in the regular way, and free @c. Its
+	 * session is freed already. */
 	void (*close)(struct pump_conn *c);
 };
 
 struct pump_conn {
 	const struct pump_ops *ops;
 	struct session *session;
-	uint8_t *pending; /* received, not yet taken by the session */
+	uint8_t *pending; /* bytes received but not yet taken by the session */
 	size_t pending_at, pending_end, pending_size;
 };
 
-/* Begin. 0; -EBUSY, -ENOMEM as session_new(): close the connection. */
+/* Initialise @c and make its session. Returns 0; on -EBUSY or -ENOMEM (see session_new())
+ * close the connection. */
 int pump_open(struct pump_conn *c, const struct pump_ops *ops, struct sessions *sessions,
 	      const char *peer, uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* The connection broke: frees the session; the shell frees @c. */
+/* Free the session of @c, because the connection broke. The shell then frees @c. */
 void pump_lost(struct pump_conn *c, uint64_t now_ns);
 
-/* Bytes arrived. Takes all of them, and calls consumed() for those that the session is done with.
- * Call pump_run() afterwards. 0; -ENOBUFS: more than PUMP_PENDING_MAX outstanding, drop the
- * connection. */
+/* Take all of the @size bytes that arrived, and call consumed() for those that the session has
+ * consumed. Call pump_run() afterwards. Returns 0; -ENOBUFS: more than PUMP_PENDING_MAX bytes wait
+ * for the session, so drop the connection. */
 int pump_receive(struct pump_conn *c, const void *data, size_t size, uint64_t now_ns)
 	__attribute__((warn_unused_result));
 
-/* There is room to write, or something else may have changed. Call pump_run() afterwards. */
+/* Mark the session of @c to be served, because there is room to write again.
+ * Call pump_run() afterwards. */
 void pump_kick(struct pump_conn *c);
 
-/* Serve all sessions on the dirty list. Call after each batch of events. May close any
- * connection. */
+/* Serve all sessions on the dirty list. Call after each batch of events. May
+ * close any connection. */
 void pump_run(struct sessions *sessions, uint64_t now_ns);
 
-/* Does output wait for room? For shells that must ask for room. */
+/* Does output of @c's session wait to be written? */
 bool pump_has_output(struct pump_conn *c);
 
 #endif

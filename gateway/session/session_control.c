@@ -1,4 +1,4 @@
-/* session_control.c - messages of a host's control connection. */
+/* session_control.c - handles the messages of a host's control connection. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "session/session_private.h"
 
-/* Let the owner's guest run for a while longer; see docs/wire-format.md 5.6.2. */
+/* Send the owner a lease, which lets it release output for a while longer;
+ * see docs/wire-format.md 5.6.2. */
 static void send_lease(struct session *s, struct fleet_vm *vm, uint64_t beat_ns)
 {
 	const struct fleet_config *config = &s->sessions->fleet->config;
@@ -45,7 +46,8 @@ int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t 
 	return 0;
 }
 
-/* The VM that a control message names, and the index of this host in it. */
+/* Find the VM that a control message names, and the index of this host in it. Returns NULL if
+ * there is none. */
 static struct fleet_vm *named_vm(struct session *s, const char *name, uint8_t *ret_host)
 {
 	struct fleet_vm *vm = fleet_find_vm(s->sessions->fleet, name);
@@ -63,7 +65,7 @@ static struct fleet_vm *named_vm(struct session *s, const char *name, uint8_t *r
 
 int session_on_report(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
-	static struct wire_report msg; /* 9 KB; one thread */
+	static struct wire_report msg; /* static because of its 9 KB; only one thread runs here */
 	struct fleet *fleet = s->sessions->fleet;
 	struct wire_error error;
 	struct fleet_vm *vm;
@@ -102,6 +104,6 @@ int session_on_order_done(struct session *s, const struct wire_frame *frame, uin
 		.status = done.status, .term = frame->h.term, .text = done.text,
 	};
 	if (fleet_step(fleet, vm, &in, now_ns) < 0)
-		session_end(s, now_ns); /* the host connects again, and the order is given again */
+		session_end(s, now_ns); /* the host connects again, and then gets the order again */
 	return 0;
 }

@@ -1,4 +1,5 @@
-/* session_hello.c - who may say what, and the first frame of a connection. */
+/* session_hello.c - says which peer may send which message, and handles HELLO, the first frame
+ * of a connection. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include "base/log.h"
 #include "session/session_private.h"
 
-/* One handler per message. */
+/* Which sender may send a message, and which function handles it. */
 static const struct {
 	uint8_t type;
 	unsigned int from; /* enum wire_sender */
@@ -67,7 +68,8 @@ static enum fleet_refusal refusal_of(uint16_t code)
 	}
 }
 
-/* @link occupies the place that @s needs: refuse @s, unless the other was silent for too long. */
+/* Handle that the connection @link has the place that @s needs. If @link was silent for too long,
+ * end it and return true; else refuse @s. */
 static bool replace_silent(struct session *s, struct fleet_link *link, const char *what,
 			   uint64_t now_ns)
 {
@@ -123,17 +125,17 @@ static int open_control(struct session *s, uint64_t features, uint64_t obeyed, u
 	return 0;
 }
 
-/* The features that @s may use on @vm's primary stream. For relayed frames the standby must
- * understand them too. */
+/* Returns the features that @s may use as @vm's primary stream. The standby must understand them
+ * too, because it gets the relayed frames. */
 static uint64_t primary_features(const struct session *s, const struct fleet_vm *vm)
 {
 	return s->understands & ((vm->knows_standby ? vm->standby_features : WIRE_FEATURES) |
 				 WIRE_FEATURE_INCARNATION);
 }
 
-/* @s becomes the standby's stream. The primary may have been told features that are now wrong, and
- * a stream's features cannot change. So end the primary's stream before its RESUME, so that it says
- * HELLO again. */
+/* Remember which features the standby on @s understands. The primary's stream may have been opened
+ * with other features, and a stream's features cannot change. In that case end the primary's stream
+ * before its RESUME, so that the primary says HELLO again. */
 static void remember_standby(struct session *s, uint64_t now_ns)
 {
 	struct session *primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
@@ -148,7 +150,8 @@ static void remember_standby(struct session *s, uint64_t now_ns)
 	session_end(primary, now_ns);
 }
 
-/* Find the VM that a stream's HELLO names, and this host's part in it. 0; -EPROTO: refused. */
+/* Find the VM that a stream's HELLO names, and this host's part in it. Returns
+ * 0; -EPROTO: refused. */
 static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t now_ns)
 {
 	int h;
@@ -170,7 +173,8 @@ static int find_vm(struct session *s, const struct wire_hello *hello, uint64_t n
 	return 0;
 }
 
-/* An older stream of the same role gives way only if it is silent. */
+/* Make @s the only stream of its role. Returns false, and refuses @s, if there is an older stream
+ * that is not silent. */
 static bool take_slot(struct session *s, uint64_t now_ns)
 {
 	struct fleet_link *old = s->vm->stream[session_slot(s)];

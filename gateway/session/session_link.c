@@ -1,4 +1,5 @@
-/* session_link.c - what the fleet asks of a session: messages of its own, and an end. */
+/* session_link.c - the operations of fleet/link.h: the fleet's own messages on a session,
+ * and its end. */
 #include <string.h>
 
 #include "session/session_private.h"
@@ -22,7 +23,7 @@ static void send_witness_key(struct fleet_link *control, uint64_t term,
 	struct wire_header h = {.type = WIRE_WITNESS_KEY, .term = term, .seq = s->tx_seq++};
 
 	session_send(s, &h, wire_witness_key_encode(key, session_begin(s)));
-	/* The frame, with the key, was built in scratch. */
+	/* The frame with the key was built in `scratch`, so wipe it there. */
 	explicit_bzero(s->sessions->scratch, WIRE_HEADER_SIZE + sizeof(*key));
 }
 

@@ -4,19 +4,19 @@
 
 #include "session/session.h"
 
-/* No more frames are taken from @s, and none are sent. */
+/* Is @s closing or marked to end, so that it handles no more frames and sends none? */
 static inline bool session_is_over(const struct session *s)
 {
 	return s->phase == SESSION_CLOSING || s->must_end != SESSION_GOES_ON;
 }
 
-/* Of a stream: which of its VM's two. */
+/* Returns which of its VM's two streams the stream @s is. */
 static inline enum vm_stream_index session_slot(const struct session *s)
 {
 	return s->role == WIRE_VM_ROLE_STANDBY ? VM_STREAM_STANDBY : VM_STREAM_PRIMARY;
 }
 
-/* Is @s the control connection of its host, or the stream of its VM? */
+/* Is @s still attached: the control connection of its host, or a stream of its VM? */
 bool session_is_attached(const struct session *s);
 
 /* Send one frame, as in
@@ -24,37 +24,40 @@ bool session_is_attached(const struct session *s);
  *	session_send(s, &header, wire_beat_encode(&beat, session_begin(s)));
  *
  * session_begin() returns the writer for the payload, valid until the next call for any session.
- * @encoded: what the encoder returned; 0 for an empty payload. A peer that does not read (no room
- * for a small frame) is ended. */
+ * @encoded: what the encoder returned; 0 for an empty payload. If there is not even room for a
+ * small frame, the peer does not read, and @s is ended. */
 struct bytes_writer *session_begin(struct session *s);
 void session_send(struct session *s, const struct wire_header *header, int encoded);
 
-/* Refuse: REFUSED frame when TLS is up, log (limited), then CLOSING. Counted. */
+/* Refuse @s: send a REFUSED frame if TLS is up, log it (limited), count it, and begin CLOSING. */
 void session_refuse(struct session *s, uint64_t now_ns, uint16_t code, enum fleet_refusal reason,
 		    const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* May a log line that @s's host can cause at will be written? False: too many, counted. */
+/* May we write a log line that @s's host can cause at will? If false, there were too many; the line
+ * is counted instead. */
 bool session_may_log(struct session *s, uint64_t now_ns);
 
-/* End without a message: detach, send what is queued, close. */
+/* End @s without a message: detach it, send its queued output, close. */
 void session_end(struct session *s, uint64_t now_ns);
 
 /* Detach @s from its host or VM, and tell the fleet. */
 void session_detach(struct session *s, uint64_t now_ns);
 
-/* @s said HELLO, or ends: it does not count as a handshake any more. */
+/* Stop counting @s as a handshake, because it said HELLO or ends. */
 void session_leave_handshake(struct session *s);
 
-/* TLS has failed: log, count, end. */
+/* Log and count that the TLS of @s failed, and end @s. */
 void session_tls_failed(struct session *s, uint64_t now_ns);
 
-/* For admission.c: end @s, which has not said HELLO, to make room. Counted. */
+/* For admission.c: end @s, which has not said HELLO, to make room for a newer connection.
+ * This is counted. */
 void session_evict(struct session *s, uint64_t now_ns);
 
-/* Let the loop end @s; see "Ends" in session.h. */
+/* Mark @s so that the loop ends it; see "Ends" in session.h. */
 void session_mark_ended(struct session *s, enum session_end why);
 
-/* Handle one frame. 0: done; -EAGAIN: keep it, the session is blocked; other: it is CLOSING. */
+/* Handle one frame. Returns 0: done; -EAGAIN: the session is blocked, so offer the frame again
+ * later; other -errno: the session is CLOSING. */
 int session_dispatch(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_hello(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_on_beat(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
@@ -65,19 +68,20 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 int session_on_stream_error(struct session *s, const struct wire_frame *frame, uint64_t now_ns);
 int session_bad_frame(struct session *s, uint64_t now_ns, const struct wire_error *error);
 
-/* session_link.c: what the fleet may ask of a session. */
+/* session_link.c: the operations that the fleet may use on a session. */
 extern const struct fleet_link_ops session_link_ops;
 
-/* The session of a link; NULL: no link. */
+/* Returns the session that embeds @link; NULL if @link is NULL. */
 static inline struct session *session_of(struct fleet_link *link)
 {
 	return (struct session *)link;
 }
 
-/* The standby's ring has room again. */
+/* Let @vm's primary continue, because the standby's ring has room again. */
 void session_unblock_primary(struct fleet_vm *vm);
 
-/* The incarnation to put into messages to @s; 0: the agent does not know that feature. */
+/* Returns the incarnation to put into messages to @s; 0: the agent does not know
+ * the feature INCARNATION. */
 static inline uint64_t session_incarnation(const struct session *s)
 {
 	return s->link.features & WIRE_FEATURE_INCARNATION ?

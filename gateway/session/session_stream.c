@@ -1,4 +1,4 @@
-/* session_stream.c - messages of the stream connections: the relay, acknowledgements, errors. */
+/* session_stream.c - handles the messages of streams: relayed frames, acknowledgements, errors. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -15,20 +15,20 @@ static void send_stream_error(struct session *to, uint64_t term, uint64_t epoch,
 	session_send(to, &h, wire_failure_encode(failure, session_begin(to)));
 }
 
-/* Report the failure to the machine, which tells the operator and remembers what a standby said. */
+/* Report the failure to the machine, which gives an event and remembers the reason that
+ * a standby gave. */
 static void tell_failure(struct session *s, enum vm_input_kind kind,
 			 const struct wire_failure *failure, uint64_t now_ns)
 {
 	struct vm_input in = {.kind = kind, .host = s->host_index, .role = s->role,
 			      .text = failure->text};
 
-	/* If this is undone because it could not be journaled, the peer reports the failure
-	 * again. */
+	/* If the step cannot be journaled and is undone, the peer reports the failure again. */
 	(void)fleet_step(s->sessions->fleet, s->vm, &in, now_ns);
 }
 
-/* The primary broke its own stream: say why and close. The primary connects again and is told where
- * to go on. */
+/* Handle a primary's frame that breaks its stream: tell the primary why, and close. The primary
+ * connects again, and RESUME tells it where to continue. */
 static int stream_broken(struct session *s, const struct wire_frame *frame,
 			 const struct wire_failure *failure, uint64_t now_ns)
 {
@@ -50,7 +50,7 @@ int session_on_relay(struct session *s, const struct wire_frame *frame, uint64_t
 	enum vm_relay_verdict verdict;
 	struct error why;
 
-	/* Check for room first, because a frame can be checked only once. */
+	/* Check for room before vm_relay_frame(), which may see each frame only once. */
 	if (standby && !session_is_over(standby) &&
 	    wire_tls_write_room(standby->tls) < size) {
 		s->link.is_blocked = true;
@@ -85,8 +85,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 
 	if (wire_empty_decode(frame, &error) < 0)
 		return session_bad_frame(s, now_ns, &error);
-	/* While the end of this term waits for the disk, the machine does not take the
-	 * acknowledgement. This is no fault. */
+	/* While the journal record that ends this term waits for the disk, the machine ignores the
+	 * acknowledgement. The standby is not to blame for that. */
 	if (frame->h.term != vm->fsm.record.term && fleet_is_durable(vm)) {
 		counters_add(&s->sessions->fleet->counters.epoch_acks_stale, 1);
 		session_refuse(s, now_ns, WIRE_REFUSED_STALE_TERM, FLEET_REFUSED_STALE_TERM,
@@ -107,7 +107,8 @@ int session_on_epoch_ack(struct session *s, const struct wire_frame *frame, uint
 	return 0;
 }
 
-/* One side gives the stream up. Tell the other side why it stops. */
+/* Handle a STREAM_ERROR, with which one side gives its stream up. If that side is the standby, tell
+ * the primary why. */
 int session_on_stream_error(struct session *s, const struct wire_frame *frame, uint64_t now_ns)
 {
 	bool from_standby = s->role == WIRE_VM_ROLE_STANDBY;
@@ -126,7 +127,7 @@ int session_on_stream_error(struct session *s, const struct wire_frame *frame, u
 	primary = session_of(s->vm->stream[VM_STREAM_PRIMARY]);
 	if (from_standby && primary) {
 		send_stream_error(primary, frame->h.term, frame->h.epoch, &failure);
-		session_end(primary, now_ns); /* both start again with a RESUME */
+		session_end(primary, now_ns); /* both connect again, and start with a RESUME */
 	}
 	session_end(s, now_ns);
 	return -EPROTO;

@@ -1,4 +1,4 @@
-/* sessions.c - the list of agents' connections: they are made, ticked and freed here. */
+/* sessions.c - makes, ticks and frees the sessions, and keeps the list of them. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,8 +9,9 @@
 #include "base/log.h"
 #include "session/session_private.h"
 
-#define TICK_NS	       (250 * CLOCK_NS_PER_MS) /* between two looks at all sessions */
-#define JUDGE_EVERY_NS (500 * CLOCK_NS_PER_MS) /* between two looks at one's certificate */
+#define TICK_NS	       (250 * CLOCK_NS_PER_MS) /* interval of checking all sessions for timeouts */
+#define JUDGE_EVERY_NS (500 * CLOCK_NS_PER_MS) /* interval of checking one
+						* session's certificate again */
 
 int sessions_new(const struct session_config *config, struct fleet *fleet, uint64_t now_ns,
 		 struct sessions **ret_sessions)
@@ -39,7 +40,7 @@ struct sessions *sessions_free(struct sessions *sessions)
 
 /* ---- one session's life ---- */
 
-/* The address of "ADDRESS:PORT". */
+/* Copy the address out of "ADDRESS:PORT". */
 static void copy_source(char source[FLEET_LINK_PEER_SIZE], const char *peer)
 {
 	size_t size = strcspn(peer, ":");
@@ -160,7 +161,7 @@ struct session *session_take_dirty(struct sessions *sessions)
 
 /* ---- timeouts ---- */
 
-/* A certificate can expire or be revoked while its connection is open. */
+/* Check the peer's certificate again: it can expire or be revoked while the connection is open. */
 static void look_at_certificate(struct session *s, uint64_t now_ns)
 {
 	char text[WIRE_TLS_ERROR_SIZE + 96];
@@ -196,7 +197,7 @@ static void tick(struct session *s, uint64_t now_ns)
 			       silent_ns / CLOCK_NS_PER_MS);
 	} else if (s->phase == SESSION_CLOSING && !s->ended &&
 		   now_ns - s->closing_ns >= SESSION_CLOSING_NS) {
-		s->ended = true; /* the peer does not take the last output */
+		s->ended = true; /* the peer has not taken the last output in time */
 		session_mark_dirty(s);
 	}
 }

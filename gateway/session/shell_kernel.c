@@ -16,8 +16,8 @@
 #include "loop/source.h"
 
 #define READ_SIZE   65536
-#define UNREAD_HIGH 262144 /* received but not consumed: stop reading
-			    * here, so that TCP's window closes */
+#define UNREAD_HIGH 262144 /* with this many bytes received but not consumed,
+			    * stop reading, so that TCP's window closes */
 
 struct shell_kernel {
 	struct source listener; /* must be first */
@@ -29,7 +29,7 @@ struct kernel_conn {
 	struct pump_conn pump; /* must be first */
 	struct source source;
 	struct shell_kernel *shell;
-	size_t n_unread; /* given to pump_receive() and not yet consumed */
+	size_t n_unread; /* bytes given to pump_receive() and not yet consumed */
 };
 
 static struct kernel_conn *of_source(struct source *source)
@@ -41,13 +41,13 @@ static void update_events(struct kernel_conn *c, bool want_write)
 {
 	uint32_t events = (c->n_unread < UNREAD_HIGH ? EPOLLIN : 0u) | (want_write ? EPOLLOUT : 0u);
 
-	/* Fails only when the kernel has no memory. The next event sets it again. */
+	/* This fails only if the kernel has no memory. The next event sets the events again. */
 	(void)!source_change(c->shell->epoll_fd, &c->source, events);
 }
 
 static void drop(struct kernel_conn *c)
 {
-	fd_close(c->source.fd); /* closing its last descriptor removes it from the epoll */
+	fd_close(c->source.fd); /* closing the socket's last descriptor removes it from the epoll */
 	free(c);
 }
 
@@ -57,7 +57,8 @@ static size_t conn_write(struct pump_conn *p, const uint8_t *data, size_t size)
 	ssize_t n = send(c->source.fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
-		return size; /* broken: the read side reports it; discard what cannot be sent */
+		return size; /* the connection is broken, which reading
+			      * will report; discard the output */
 	update_events(c, n < (ssize_t)size);
 	return n < 0 ? 0 : (size_t)n;
 }
@@ -129,9 +130,8 @@ static void listener_ready(struct source *source, uint32_t events, uint64_t now_
 	c->shell = shell;
 	c->source.fd = fd;
 	c->source.ready = conn_ready;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* without it the
-									    * connection is only
-									    * slower */
+	/* If this fails, the connection is only slower. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	(void)inet_ntop(AF_INET, &sa.sin_addr, ip, sizeof(ip));
 	(void)snprintf(peer, sizeof(peer), "%s:%u", ip, ntohs(sa.sin_port));
 	if (source_add(shell->epoll_fd, &c->source, EPOLLIN) < 0 ||

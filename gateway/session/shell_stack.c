@@ -7,7 +7,8 @@
 #include "base/log.h"
 #include "session/pump.h"
 
-/* A peer that answers no probe for this long is gone. Beats detect failures; TCP does not. */
+/* TCP ends a connection whose peer answers nothing for this long. These times may be long: beats
+ * detect a host's failure, not TCP. */
 #define USER_TIMEOUT_MS	   10000
 #define KEEPALIVE_IDLE_MS  5000
 #define KEEPALIVE_EVERY_MS 2000
@@ -74,7 +75,8 @@ static void on_writable(void *arg)
 	pump_kick(&((struct stack_shell_conn *)arg)->pump);
 }
 
-/* Agents never close only one half: when they stop sending, the connection is over. */
+/* The peer has closed its sending side. Agents never close only one half, so end
+ * the whole connection. */
 static void on_ended(void *arg)
 {
 	struct stack_shell_conn *c = arg;
