@@ -32,7 +32,8 @@ void control_put_line(struct control_conn *c, const char *line)
 			want *= 2;
 		larger = want <= CONTROL_OUTPUT_MAX ? realloc(c->out, want) : NULL;
 		if (!larger) {
-			c->broken = true; /* the peer does not read, or memory is short */
+			c->broken = true; /* the peer does not read its
+					   * output, or memory is short */
 			return;
 		}
 		c->out = larger;
@@ -57,7 +58,8 @@ static void close_conn(struct control_conn *c)
 	free(c);
 }
 
-/* Move plaintext into TLS and ciphertext into the socket. True: all of it is sent. */
+/* Move plaintext into TLS and ciphertext into the socket. Returns true if all of it is sent, or the
+ * connection is broken. */
 static bool flush(struct control_conn *c)
 {
 	for (;;) {
@@ -87,14 +89,15 @@ static bool flush(struct control_conn *c)
 	}
 }
 
-/* Call after anything happened to a connection. May free it. */
+/* Send output, and then close @c or register for the events it waits for. Call after anything
+ * happened to @c. May free @c. */
 static void settle(struct control_conn *c)
 {
 	bool sent = flush(c);
 
 	if (c->phase == CONTROL_CLOSING && sent && !c->broken) {
 		wire_tls_close(c->tls);
-		(void)flush(c); /* the closing alert; it does not matter if it does not fit */
+		(void)flush(c); /* send the closing alert; it may be lost */
 	}
 	if (c->broken || (c->phase == CONTROL_CLOSING && sent)) {
 		close_conn(c);
@@ -141,8 +144,8 @@ static void on_input(struct control_conn *c, uint64_t now_ns)
 					  "bytes", CONTROL_REQUEST_MAX);
 		}
 	}
-	/* No more requests are expected. Read on only to notice when the peer of a waiting
-	 * connection goes. */
+	/* No more requests are expected. Continue to read only to notice when the peer
+	 * closes the connection. */
 	do {
 		uint8_t scrap[256];
 
@@ -180,8 +183,8 @@ static void conn_ready(struct source *source, uint32_t events, uint64_t now_ns)
 	struct control_conn *c = (struct control_conn *)source;
 
 	if (events & (EPOLLHUP | EPOLLERR) && !wire_tls_is_established(c->tls))
-		c->broken = true; /* a waiting connection is not read, so
-				   * this event would come again and again */
+		c->broken = true; /* nothing is read from a waiting connection,
+				   * so this event would come again and again */
 	else if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		;
 	else if (wire_tls_is_established(c->tls))
@@ -271,8 +274,8 @@ static bool on_event(void *arg, uint64_t now_ns, const char *vm, const char *kin
 	return events_add(control->events, now_ns, vm, kind, from, to, text);
 }
 
-/* Only queue the reply, because it may come from inside
- * control_request(). control_tick() sends it. */
+/* Only queue the reply, because this may be called inside control_request(). control_tick()
+ * sends the reply. */
 static void on_reply(void *arg, uint64_t op_id, bool ok, const char *code, const char *text)
 {
 	struct control *control = arg;

@@ -23,7 +23,8 @@ static json_t *milliseconds(uint64_t ns)
 	return json_real((double)ns / (double)CLOCK_NS_PER_MS);
 }
 
-/* An agent's statistics. Numeric values become numbers. wire has checked keys and values. */
+/* Describe an agent's statistics. Numeric values become JSON numbers. Keys and values were
+ * checked by wire/. */
 static json_t *describe_stats(const char *stats)
 {
 	json_t *object = json_object();
@@ -43,13 +44,13 @@ static json_t *describe_stats(const char *stats)
 			if (!item) /* not a number, or one that JSON cannot express */
 				item = json_string(value);
 		}
-		(void)json_object_set_new(object, key, item); /* without memory this
-							       * key is missing */
+		(void)json_object_set_new(object, key, item); /* if memory is short,
+							       * this key is missing */
 	}
 	return object;
 }
 
-/* The probes of one target; null when it is not probed. */
+/* Describe the probes of one target; JSON null if it is not probed. */
 static json_t *describe_probes(const struct fleet_vm *vm, enum prober_kind kind, uint8_t h,
 			       uint64_t now_ns)
 {
@@ -124,7 +125,7 @@ static json_t *describe_relay(const struct vm_relay *relay)
 			 milliseconds(relay->last_ack_ns));
 }
 
-/* How the primary's host is judged, and on what evidence. */
+/* Describe how the primary's host is judged, and on what evidence. */
 static json_t *describe_liveness(const struct vm_fsm *fsm)
 {
 	char evidence[DETECTOR_TEXT_MAX];
@@ -142,7 +143,7 @@ static json_t *describe_path(const struct witness_view *view, enum wire_witness_
 			 "accepted", number(view->paths[path].n_accepted));
 }
 
-/* What the owner's kernel says of the guest. */
+/* Describe what the owner's kernel says about the guest in its witness datagrams. */
 static json_t *describe_witness(const struct fleet *fleet, const struct fleet_vm *vm,
 				uint64_t now_ns)
 {
@@ -161,7 +162,8 @@ static json_t *describe_witness(const struct fleet *fleet, const struct fleet_vm
 		by_client ? describe_path(view, WIRE_WITNESS_CLIENT, now_ns) : json_null());
 }
 
-/* Does a promoted guest serve, and what was seen of it? null: none was promoted in this term. */
+/* Describe whether a promoted guest serves, and what was seen of it. JSON null if nothing was
+ * promoted in this term. */
 static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 {
 	static const char *const names[] = {
@@ -177,7 +179,7 @@ static json_t *describe_promoted(const struct vm_fsm *fsm, uint64_t now_ns)
 			 vm_promoted_describe(fsm, text, sizeof(text)));
 }
 
-/* The part that the list and the single view share. */
+/* Describe the part of a VM that both `status` and `vm show` have. */
 static json_t *describe_brief(const struct fleet_vm *vm, uint64_t now_ns)
 {
 	const struct vm_fsm *fsm = &vm->fsm;

@@ -18,32 +18,37 @@
 #include "base/rate.h"
 #include "base/spool.h"
 
-#define TAIL_BYTES   4096 /* longer than any line */
+#define TAIL_BYTES   4096 /* how much of a file's end to search; longer than any line */
 #define SPOOL_BYTES  (256u << 10)
 #define CLOSE_NS     (2 * CLOCK_NS_PER_S)
 #define TELL_NS      CLOCK_NS_PER_S
-#define SOURCES_MAX  96 /* VMs with limits of their own; more of them share the last */
+#define SOURCES_MAX  96 /* this many VMs have limits of their own;
+			 * any further VMs share those of the last */
 
 enum { VITAL, OTHERS };
 
-/* One file and its spool. After open only the thread uses it. */
+/* One file and its spool. After events_open() only the spool's thread uses
+ * it, except n_unwritten. */
 struct events_file {
 	char path[PATH_MAX];
 	int fd;
 	uint64_t bytes, bytes_max;
-	uint64_t n_unwritten; /* used by the loop: lines that did not fit the spool */
+	uint64_t n_unwritten; /* used by the loop only: number of lines
+			       * that did not fit into the spool */
 	struct spool *spool;
 };
 
 struct ring {
-	uint64_t n_added; /* the next one goes to n_added % EVENTS_RING_MAX */
+	uint64_t n_added; /* number of events ever added; the next one
+			   * goes to index n_added % EVENTS_RING_MAX */
 	struct event list[EVENTS_RING_MAX];
 };
 
 struct event_source {
 	char vm[WIRE_NAME_MAX + 1];
 	struct rate rate[EVENTS_CLASSES];
-	struct event untold[EVENTS_CLASSES]; /* the newest suppressed change; `to` is "": none */
+	struct event untold[EVENTS_CLASSES]; /* the newest suppressed change of state;
+					      * its `to` is "" if there is none */
 };
 
 struct events {
@@ -52,11 +57,12 @@ struct events {
 	struct ring rings[EVENTS_CLASSES];
 	struct event_source sources[SOURCES_MAX];
 	size_t n_sources;
-	struct events_file *files[EVENTS_CLASSES]; /* audit.jsonl, events.jsonl; each
-						    * allocated alone: see close */
+	struct events_file *files[EVENTS_CLASSES]; /* audit.jsonl, events.jsonl; each is
+						    * allocated separately, because close_file()
+						    * may have to leave one to its thread */
 };
 
-/* The sequence number in the file's last whole line. 0: none. */
+/* Returns the highest sequence number near the file's end; 0: none. */
 static uint64_t last_seq(int fd, uint64_t size)
 {
 	char tail[TAIL_BYTES + 1];
@@ -87,7 +93,7 @@ static int reopen(struct events_file *f)
 	return 0;
 }
 
-/* Limit the file's growth: two files of bytes_max at most. */
+/* If @size more bytes would exceed bytes_max, rename the file to .1 and begin a new one. */
 static void make_room(struct events_file *f, size_t size)
 {
 	char old[PATH_MAX + 2];
@@ -99,10 +105,11 @@ static void make_room(struct events_file *f, size_t size)
 	if (rename(f->path, old) < 0)
 		log_limited(LOG_LEVEL_WARN, "cannot rename %s: %s, ignoring", f->path,
 			    strerror(errno));
-	(void)!reopen(f); /* without a file the ring still serves; each write reports it */
+	(void)!reopen(f); /* if this fails, the events in memory still
+			   * serve; each write reports the missing file */
 }
 
-/* Runs on the spool's thread. @data is whole lines. */
+/* Write @data, which is whole lines, to the file. Called on the spool's thread. */
 static void write_file(void *arg, const char *data, size_t size)
 {
 	struct events_file *f = arg;
@@ -121,7 +128,7 @@ static void write_file(void *arg, const char *data, size_t size)
 static void close_file(struct events_file *f)
 {
 	if (!f || !spool_close(f->spool, CLOSE_NS))
-		return; /* the disk does not answer: the thread still uses this, so keep it */
+		return; /* the disk does not answer, so the thread still uses @f: do not free it */
 	fd_close(f->fd);
 	free(f);
 }
@@ -202,7 +209,7 @@ static void append(struct events *events, unsigned int class, const struct event
 	size_t size = line ? strlen(line) : 0;
 
 	if (line)
-		line[size++] = '\n'; /* in place of the terminator */
+		line[size++] = '\n'; /* replaces the terminator */
 	for (unsigned int i = class; i < EVENTS_CLASSES; i++) {
 		struct events_file *f = events->files[i];
 
@@ -215,7 +222,8 @@ static void append(struct events *events, unsigned int class, const struct event
 	}
 }
 
-/* Audit lines are few and important. Peers can cause the others at will. */
+/* Returns the class of an event. Vital events are few and important; peers can cause the
+ * others at will. */
 static unsigned int class_of(const char *kind)
 {
 	static const char *const vital[] = {"state",   "operator",    "gateway",   "fence",
@@ -259,7 +267,7 @@ static void keep(struct events *events, unsigned int class, const char *vm, cons
 	struct event *e = &ring->list[ring->n_added % EVENTS_RING_MAX];
 	char clean[WIRE_TEXT_MAX + 1];
 
-	wire_text_format(clean, "%s", text); /* cut text may end within a character */
+	wire_text_format(clean, "%s", text); /* the text may have been cut within a character */
 	*e = (struct event){
 		.seq = events->next_seq,
 		.wall_ns = clock_wall_ns(),
@@ -316,7 +324,8 @@ bool events_add(struct events *events, uint64_t now_ns, const char *vm, const ch
 		return false;
 	}
 	if (to[0])
-		s->untold[class].to[0] = '\0'; /* this one is newer */
+		s->untold[class].to[0] = '\0'; /* the event that is now kept is
+						* newer than the suppressed one */
 	keep(events, class, vm, kind, from, to, text);
 	return true;
 }
@@ -345,7 +354,8 @@ uint64_t events_next_seq(const struct events *events)
 	return events->next_seq;
 }
 
-/* Binary search, for sequence numbers grow in a ring. NULL: none. */
+/* Returns the oldest event in @ring whose sequence number is at least @seq; NULL: none. Sequence
+ * numbers grow in a ring, so this is a binary search. */
 static const struct event *first_from(const struct ring *ring, uint64_t seq)
 {
 	uint64_t low = ring->n_added - n_in(ring), high = ring->n_added;

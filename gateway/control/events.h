@@ -1,20 +1,21 @@
-/* events.h - the last events in memory, and all of them in files.
+/* events.h - keeps the last events in memory, and writes all events to files.
  *
- * Why: `holdfastctl events` must show past events, and a file must outlive the process. Sequence
- * numbers of events continue over restarts.
+ * Why: `holdfastctl events` must show past events, and the files keep events beyond the process's
+ * end. Sequence numbers of events continue over restarts.
  *
  *	                     ┌─ limit of its VM ─ passed ─► ring of its class ─► spool ─► events.jsonl
- *	events_add(vm, kind) ┤                                                └► audit.jsonl (the first class)
- *	                     └─ too many: counted, reported by an event "suppressed"; the newest change
- *	                        (`to` is set) is told behind it, so that the last one told is true
+ *	events_add(vm, kind) ┤                                                └► audit.jsonl
+ *	                     └─ too many: only counted. events_tick() reports the count by an event
+ *	                        "suppressed", and then the newest suppressed change (with `to` set)
  *
- * Events a peer can cause at will must not push out important ones, so there are two classes.
- * "state", "operator", "gateway", "fence", "journal", "certificate" and "suppressed" have their own
- * ring and file. Both classes have limits for each VM.
+ * Events that a peer can cause at will must not push out important ones, so there are two classes
+ * of events, each with its own ring. The important class has the kinds "state", "operator",
+ * "gateway", "fence", "journal", "certificate" and "suppressed"; they are also written to
+ * audit.jsonl. Each VM has a limit for each class.
  *
  * Where: control/control.c. Threads: the gateway's loop. A thread writes the files (base/spool.h),
- * so nothing here blocks except open and close. On a full disk lines of the files are lost (and
- * counted), but the service goes on.
+ * so nothing here blocks except open and close. If a disk is full or slow, lines are missing in the
+ * files, but the service continues.
  */
 #ifndef CONTROL_EVENTS_H
 #define CONTROL_EVENTS_H
@@ -26,10 +27,10 @@
 #include "vm/fsm.h"
 #include "wire/limits.h"
 
-#define EVENTS_RING_MAX 1024 /* of each class */
+#define EVENTS_RING_MAX 1024 /* number of events kept in memory, for each class */
 #define EVENTS_CLASSES	2
 
-/* Per VM and class: a burst of this many, then one per interval. */
+/* Limits per VM and class: a burst of this many events, then one per interval. */
 #define EVENTS_BURST_VITAL  100
 #define EVENTS_BURST_OTHERS 50
 #define EVENTS_EVERY_NS	    CLOCK_NS_PER_S
@@ -45,29 +46,32 @@ struct event {
 
 struct events; /* opaque */
 
-/* Open DIR/events.jsonl and DIR/audit.jsonl for appending. Each has at most @bytes_max, and one
- * older file beside it. Their last lines give the next sequence number. 0: *ret_events is the
- * caller's; -errno; -ENOMEM. */
+/* Open DIR/events.jsonl and DIR/audit.jsonl for appending. Each file holds at most @bytes_max
+ * bytes, and one older file is kept beside it. The files' last lines give the next sequence number.
+ * 0: *ret_events is the caller's; -errno; -ENOMEM. */
 int events_open(const char *dir, uint64_t bytes_max, struct events **ret_events)
 	__attribute__((warn_unused_result));
-struct events *events_close(struct events *events); /* NULL is fine; returns NULL */
+struct events *events_close(struct events *events); /* close the files and free @events;
+						     * NULL is fine; returns NULL */
 
-/* Add an event. False: too many of this VM ("" counts as a VM) at @now_ns; the event is counted,
- * not kept. */
+/* Add an event. Returns false if there are too many of @vm ("" counts as a VM) at @now_ns; the
+ * event is then counted, but not kept. */
 bool events_add(struct events *events, uint64_t now_ns, const char *vm, const char *kind,
 		const char *from, const char *to, const char *text);
 
-/* Report what was suppressed, one VM at a time. Once a second is enough. */
+/* Report how many events of each VM were suppressed, by an event for each VM. Calling this once a
+ * second is enough. */
 void events_tick(struct events *events, uint64_t now_ns);
 
-/* The number of events in memory, and the sequence number of the next one. */
+/* Return the number of events in memory; the sequence number of the next event. */
 uint64_t events_count(const struct events *events);
 uint64_t events_next_seq(const struct events *events);
 
-/* The oldest event in memory numbered @seq or higher, or NULL. Valid until the next add. */
+/* Returns the oldest event in memory whose sequence number is at least @seq, or NULL. Valid until
+ * the next add. */
 const struct event *events_from(const struct events *events, uint64_t seq);
 
-/* One JSON line without newline, malloc'ed; NULL: out of memory. */
+/* Returns @event as one JSON line without newline, malloc'ed; NULL: out of memory. */
 char *events_format(const struct event *event);
 
 #endif

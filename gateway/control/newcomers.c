@@ -31,7 +31,8 @@ struct control_conn *newcomers_victim(const struct control *control, uint32_t ad
 		if (n < most)
 			continue;
 		most = n;
-		victim = c; /* the list is newest first, so this ends at the oldest */
+		victim = c; /* the list has the newest first, so the
+			     * oldest of several equal ones remains */
 	}
 	return n_all >= CONTROL_UNPROVEN_MAX ? victim : NULL;
 }

@@ -1,15 +1,18 @@
-/* newcomers.h - connections to the management port that have not asked for anything yet: which one
- * is ended when there are too many, and whose handshake goes on next.
+/* newcomers.h - limits slots and time for connections to the management port that have not sent a
+ * request yet: chooses which one is ended when there are too many, and whose handshake continues
+ * next.
  *
- * Why: anyone there can open connections, and make the gateway compute signatures in the loop that
- * serves the agents. A small version of session/admission.h, which does this for the agents' port.
- * It knows no addresses.
+ * Why: anyone who reaches the management port can open connections, and make the gateway compute
+ * signatures in the loop that also serves the agents. session/admission.h does the same for the
+ * agents' port; this is a smaller version, without budgets for known addresses.
  *
- *  slots   CONTROL_UNPROVEN_MAX; beyond it the oldest of the address with most of them is ended
- *  time    handshakes get NEWCOMERS_PERCENT of the loop's time, as measured. When it is spent they
- *          wait unread. The address with fewest of them goes on first, its oldest first.
+ *  slots   there are CONTROL_UNPROVEN_MAX. When all are taken, a newcomer ends the oldest such
+ *          connection of the address that has the most
+ *  time    handshakes get NEWCOMERS_PERCENT of the loop's time, as measured. When that is spent,
+ *          handshakes wait, and nothing is read from their connections. The next to continue is of
+ *          the address with the fewest such connections, and of these the oldest.
  *
- * Where: control.c. Threads: the gateway's loop.
+ * Where: control.c calls it. Threads: the gateway's loop.
  */
 #ifndef CONTROL_NEWCOMERS_H
 #define CONTROL_NEWCOMERS_H
@@ -25,20 +28,21 @@
 struct control;
 struct control_conn;
 
-/* The connection to end before one from @address_be32 is accepted; NULL: none. */
+/* Returns the connection to end before a connection from @address_be32 is accepted; NULL: there is
+ * a free slot. */
 struct control_conn *newcomers_victim(const struct control *control, uint32_t address_be32);
 
-/* May @c be read now? False: it waits, and newcomers_next() returns it later. Always true once its
- * handshake is over. */
+/* May bytes of @c be read now? If false, @c waits, and newcomers_next() returns it later. Always
+ * true after the handshake. */
 bool newcomers_may_run(struct control_conn *c, uint64_t now_ns);
 
-/* Charge @c for @ns of the loop's time, spent in its handshake. */
+/* Charge the @ns that the loop spent on @c's handshake to the handshakes' share of time. */
 void newcomers_charge(struct control_conn *c, uint64_t ns);
 
-/* A connection that waited and may be read now; it is not waiting any more. NULL: none. */
+/* Take a waiting connection that may be read now. NULL: there is none. */
 struct control_conn *newcomers_next(struct control *control, uint64_t now_ns);
 
-/* When newcomers_next() will return one; UINT64_MAX: none waits. */
+/* Returns when newcomers_next() will return a connection; UINT64_MAX: none waits. */
 uint64_t newcomers_deadline_ns(const struct control *control);
 
 #endif

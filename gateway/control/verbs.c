@@ -80,7 +80,7 @@ void control_put_events(struct control_conn *c)
 		AUTO_FREE char *line = events_format(e);
 
 		if (!line)
-			return; /* out of memory: tried again at the next event */
+			return; /* out of memory: the next event tries again */
 		control_put_line(c, line);
 		c->follow_seq = e->seq + 1;
 	}
@@ -97,7 +97,7 @@ static void verb_events(struct control_conn *c, const struct request *r)
 	c->phase = r->follow ? CONTROL_FOLLOWING : CONTROL_CLOSING;
 }
 
-/* The operator's name. Tests call without a connection. */
+/* Returns the peer's name. Tests have no TLS connection. */
 static const char *asker(const struct control_conn *c)
 {
 	return c->tls ? wire_tls_peer(c->tls)->name : "-";
@@ -117,7 +117,7 @@ static void command(struct control_conn *c, const struct request *r, enum vm_com
 		       r->host[0] ? " " : "", r->host);
 	fleet_event(c->control->fleet, r->now_ns, r->vm->config.name, "operator", text);
 	(void)fleet_step(c->control->fleet, r->vm, &in,
-			 r->now_ns); /* the reply has reported a failure */
+			 r->now_ns); /* if this fails, the operator has got a reply already */
 }
 
 static void verb_protect(struct control_conn *c, const struct request *r)
@@ -157,7 +157,7 @@ static void verb_takeover(struct control_conn *c, const struct request *r)
 	c->phase = CONTROL_WAITING;
 	e = fleet_take_over(c->control->fleet, c->op_id);
 	if (e == 0)
-		return; /* the reply follows once it is on disk */
+		return; /* the reply follows once the incarnation is on disk */
 	if (e == -ENOENT)
 		control_put_error(c, "no-conflict",
 				  "no connected host has obeyed a younger gateway than this one");
@@ -209,7 +209,7 @@ static const struct {
 	{"takeover", WIRE_PEER_OPERATOR, false, verb_takeover},
 };
 
-/* Can this request keep its connection open? */
+/* May this request keep its connection open, to wait for a result or for events? */
 static bool may_last(const struct request *r)
 {
 	return r->follow || strcmp(r->verb, "takeover") == 0 ||
