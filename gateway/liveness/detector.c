@@ -29,7 +29,7 @@ static void advance(struct detector *d, uint64_t now_ns)
 	d->looked_ns = now_ns;
 }
 
-/* Time since @source was last seen, or since the start if it never was. */
+/* Returns the time since @source was last seen, or since the start if it never was. */
 static uint64_t age_ns(const struct detector *d, enum detector_source source)
 {
 	return d->clock_ns - d->seen_ns[source];
@@ -42,7 +42,8 @@ static struct jitter *jitter_of(struct detector *d, enum detector_source source)
 	return source == DETECTOR_PROGRESS ? &d->progress : NULL;
 }
 
-/* Has something that replication needs come back after a silence? */
+/* In DEGRADED, has @source come back after a silence, and is it one that shows that
+ * replication may recover? */
 static bool is_return(const struct detector *d, enum detector_source source)
 {
 	return d->state == DETECTOR_DEGRADED && age_ns(d, source) >= DETECTOR_RETURN_NS &&
@@ -56,7 +57,7 @@ static void saw(struct detector *d, enum detector_source source)
 
 	if (is_return(d, source))
 		d->patience_ns = d->clock_ns;
-	/* Do not learn from a gap that is itself a fault: it says nothing about the usual gaps. */
+	/* Learn only in PROTECTED: the gaps of a fault say nothing about the usual gaps. */
 	if (jitter && d->seen_ns[source] && d->state == DETECTOR_PROTECTED)
 		jitter_learn(jitter, age_ns(d, source));
 	d->seen_ns[source] = d->clock_ns;
@@ -74,7 +75,7 @@ void detector_connection(struct detector *d, bool is_open, uint64_t now_ns)
 	d->is_open = is_open;
 }
 
-/* Forget earlier probes through the client network. */
+/* Count unanswered probes through the client network from here on. */
 static void ask_client_anew(struct detector *d, const struct detector_evidence *e)
 {
 	d->sent_at_answer = e->host_client.sent;
@@ -86,8 +87,8 @@ static bool is_client_silent(const struct detector *d)
 	return d->last.host_client.sent >= d->sent_at_answer + DETECTOR_UNANSWERED;
 }
 
-/* Mark the client path broken when the primary was heard elsewhere but owes answers here. A host
- * that answers here just after it beat was only slow: the answer removes the mark. */
+/* Mark the client path broken if the primary does not answer probes on the client network but was
+ * heard elsewhere. If the host was only slow, its answer removes the mark. */
 static void look_at_client_path(struct detector *d)
 {
 	if (!is_client_silent(d))
@@ -99,8 +100,8 @@ static void look_at_client_path(struct detector *d)
 		d->is_client_broken = true;
 }
 
-/* Counts that grew since the last tick are signs seen now.
- * Counts at the first tick are from before. */
+/* Note a sign for each count that grew since the last tick. At the first tick none is noted,
+ * because the counts are from the time before. */
 static void take(struct detector *d, const struct detector_evidence *e)
 {
 	if (!d->has_last)
@@ -123,10 +124,11 @@ static void take(struct detector *d, const struct detector_evidence *e)
 			saw(d, rows[i].source);
 	}
 	if (e->is_paused)
-		d->degraded_ns = d->patience_ns = d->clock_ns; /* patience begins when the
-								* guest may run again */
+		d->degraded_ns = d->patience_ns = d->clock_ns; /* the wait of `patience` begins
+								* when the guest may run again */
 	if (!e->expects_progress)
-		d->seen_ns[DETECTOR_PROGRESS] = d->clock_ns; /* this host is not the late one */
+		d->seen_ns[DETECTOR_PROGRESS] = d->clock_ns; /* missing epochs are not
+							      * this host's fault */
 	if (e->host_client.answered > d->last.host_client.answered) {
 		ask_client_anew(d, e);
 		d->is_client_broken = false;
@@ -151,14 +153,14 @@ static uint64_t progress_limit_ns(const struct detector *d, const struct detecto
 	return jitter_limit_ns(&d->progress, config->progress_min_ns, config->patience_ns / 2);
 }
 
-/* DETECTOR_WELL, or what is late. */
+/* Returns what is late; DETECTOR_WELL: nothing. */
 static enum detector_reason what_is_late(const struct detector *d,
 					 const struct detector_config *config)
 {
 	if (age_ns(d, DETECTOR_BEAT) >= beat_limit_ns(d, config))
 		return DETECTOR_NO_BEAT;
-	/* After a start the agent gets its grace to come
-	 * back; a connection not yet open is no reason. */
+	/* After a start the agent has a grace to come back, so a connection that is not open yet is
+	 * no reason for doubt. */
 	if (!d->is_open && d->seen_ns[DETECTOR_BEAT])
 		return DETECTOR_CLOSED;
 	if (age_ns(d, DETECTOR_PROGRESS) >= progress_limit_ns(d, config))
@@ -166,7 +168,7 @@ static enum detector_reason what_is_late(const struct detector *d,
 	return DETECTOR_WELL;
 }
 
-/* The latest sign, in watched time, that the primary's host lives. */
+/* Returns when, in watched time, the latest sign of life came from the primary's host. */
 static uint64_t life_ns(const struct detector *d)
 {
 	static const enum detector_source signs[] = {
@@ -192,7 +194,7 @@ static bool path_sees(const struct detector *d)
 	       d->seen_ns[DETECTOR_REFERENCE] > d->doubt_ns;
 }
 
-/* Does nobody answer on any path? */
+/* Has the primary's host been silent on every path for too long? */
 static bool is_silent(const struct detector *d, const struct detector_config *config)
 {
 	uint64_t since_ns = life_ns(d);
@@ -201,15 +203,16 @@ static bool is_silent(const struct detector *d, const struct detector_config *co
 	if (d->last.has_client_path && path_sees(d) && !d->is_client_broken)
 		return d->clock_ns - asked_ns >=
 		       (is_client_silent(d) ? config->confirm_ns : config->beat_timeout_ns);
-	/* A host that was never seen counts as silent since the start. */
+	/* A host that was never seen counts as silent since the gateway's start. */
 	return d->clock_ns - since_ns >= config->beat_timeout_ns;
 }
 
-/* The host answers on both networks, and witness datagrams came while all was well, but now the
- * guest's port sees none of the probes. So the guest's process is gone, and the port with it. A
- * witness may be lost on its way, so several answers must have come by the same path: even with
- * half of all frames lost, all witnesses would be missing only once in 100,000 times. While an
- * agent beats it is asked instead: it knows whether the process exists. */
+/* Is the guest's process gone, and its port with it? Yes if the host answers on both networks, and
+ * witness datagrams came before the doubt, but now none comes, although the guest was probed. A
+ * witness datagram may be lost on its way, so several answers must have come through the same
+ * network: even with half of all frames lost, all witness datagrams would be missing only once in
+ * 100,000 times. While the agent beats, this does not apply: the agent knows whether the process
+ * exists, and reports it. */
 static bool is_guest_gone(const struct detector *d, const struct detector_config *config)
 {
 	const struct detector_evidence *from = &d->at_witness;
@@ -224,7 +227,7 @@ static bool is_guest_gone(const struct detector *d, const struct detector_config
 	       d->last.host_backup.answered >= from->host_backup.answered + DETECTOR_PATH_ANSWERS;
 }
 
-/* Both beats and progress came again since the doubt began, and neither is late. */
+/* Have both beats and progress come again since the doubt began, and is neither late? */
 static bool is_well_again(const struct detector *d, const struct detector_config *config)
 {
 	return what_is_late(d, config) == DETECTOR_WELL &&
@@ -283,8 +286,8 @@ static void judge_failed(struct detector *d, const struct detector_config *confi
 	if (is_well_again(d, config))
 		enter(d, DETECTOR_PROTECTED, DETECTOR_WELL);
 	else if (d->reason == DETECTOR_ALL_SILENT && !is_silent(d, config))
-		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE); /* not promoted yet, and
-							      * the host lives */
+		enter(d, DETECTOR_DEGRADED, DETECTOR_ALIVE); /* nobody was promoted yet,
+							      * and the host lives */
 }
 
 bool detector_tick(struct detector *d, const struct detector_config *config,
