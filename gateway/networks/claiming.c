@@ -14,7 +14,7 @@
 #define PROBE_NS  (100 * CLOCK_NS_PER_MS)
 #define TELL_NS	  (10 * CLOCK_NS_PER_S)
 #define N_FRAMES  32
-#define ARP_BYTES 42 /* with the Ethernet header */
+#define ARP_BYTES 42 /* size of an ARP frame, with the Ethernet header */
 #define ETHERTYPE 12
 #define ARP_TYPE  0x0806
 #define AT_OPER	  20
@@ -32,7 +32,8 @@ bool claiming_is_rival(const uint8_t *data, size_t size, uint32_t ip_be32, const
 		return false;
 	memcpy(&sender, data + AT_SPA, 4);
 	memcpy(&target, data + AT_TPA, 4);
-	/* A sender that has the address, or a probe (as ours) that asks for it. */
+	/* A rival's frame either has our address as its sender, or is a probe, like ours, that
+	 * asks for it. */
 	if (sender != ip_be32 &&
 	    !(sender == 0 && target == ip_be32 && bytes_get_be16(data + AT_OPER) == 1))
 		return false;
@@ -62,11 +63,12 @@ static void send_probe(const struct claiming *c, struct port *port)
 	memcpy(frame + ETHERTYPE, head, sizeof(head));
 	memcpy(frame + AT_SHA, c->mac, 6);
 	memcpy(frame + AT_TPA, &c->ip_be32, 4);
-	(void)!port_transmit(port, &piece, 1); /* if this is lost, the next probe asks again */
+	(void)!port_transmit(port, &piece, 1); /* if the probe is lost, the next one asks again */
 	port_flush(port);
 }
 
-/* True: somebody answered. Other hosts' frames are lost here, but nobody is served yet. */
+/* Receive frames, and return true if one shows that another host has our address. All received
+ * frames are discarded, which does no harm because nobody is served yet. */
 static bool hears_rival(const struct claiming *c, struct port *port, uint8_t ret_mac[6])
 {
 	struct port_frame frames[N_FRAMES];
@@ -99,7 +101,8 @@ int claiming_open(struct claiming *claiming, struct fleet *fleet, struct port *p
 				log_error("%s", text);
 				return -EADDRINUSE;
 			}
-			(void)poll(NULL, 0, 1); /* a port may have no descriptor to wait on */
+			(void)poll(NULL, 0, 1); /* sleep 1 ms: a port may have
+						 * no descriptor to wait on */
 		}
 	}
 	return 0;

@@ -1,12 +1,13 @@
-/* claiming.h - is the gateway's address on the backup network ours alone? RFC 5227, shortened.
+/* claiming.h - checks that no other host uses the gateway's address on the backup network (RFC
+ * 5227, shortened).
  *
  * Why: a second gateway with the same address (a clone, or a restored backup) would alternate with
- * this one in the hosts' ARP caches. So before the stack answers to the address, three ARP probes
- * ask for it; if another host has it, this start ends. Later, every ARP frame of another sender
- * with this address is an event.
+ * this one in the hosts' ARP caches. So before the stack answers for the address, three ARP probes
+ * ask for it. If another host has the address, the gateway does not start. Later, an ARP frame in
+ * which another sender uses the address causes an event.
  *
  *	probe ─100 ms─ probe ─100 ms─ probe ─100 ms─► ours
- *	(the RFC waits for seconds, but here output waits for us)
+ *	(the RFC waits for seconds; we cannot, because guests' output waits for the gateway)
  *
  * Threads: the gateway's loop.
  */
@@ -21,23 +22,24 @@
 #include "fleet/fleet.h"
 
 struct claiming {
-	struct fleet *fleet;   /* NULL: there is no port */
+	struct fleet *fleet;   /* NULL: claiming_open() was not called, because there is no port */
 	uint32_t ip_be32;
 	uint8_t mac[6];
-	uint64_t told_at_ns; /* give the next event no sooner */
+	uint64_t told_at_ns; /* give the next event not before this time */
 };
 
-/* Does the Ethernet frame show that another host than @mac has, or is about to take, @ip_be32?
- * @ret_mac: that host. Pure. */
+/* Does the Ethernet frame show that a host other than @mac has @ip_be32, or is about to take it?
+ * @ret_mac: that host's MAC. Pure. */
 bool claiming_is_rival(const uint8_t *data, size_t size, uint32_t ip_be32, const uint8_t mac[6],
 		       uint8_t ret_mac[6]);
 
-/* Probe for 300 ms on @port, which nobody else reads yet. 0: nobody has the address; -EADDRINUSE:
- * logged; -errno. */
+/* Probe for @ip_be32 during 300 ms on @port, from which nothing else may read yet. Returns 0:
+ * nobody has the address; -EADDRINUSE: another host has it, which is logged. */
 int claiming_open(struct claiming *claiming, struct fleet *fleet, struct port *port,
 		  uint32_t ip_be32) __attribute__((warn_unused_result));
 
-/* Call for each frame of the port. Reports a rival, at most once in ten seconds. */
+/* Check a received frame, and report a host that uses our address, at most once in ten seconds.
+ * Call for each frame of the port. */
 void claiming_look(struct claiming *claiming, const void *data, size_t size, uint64_t now_ns);
 
 #endif

@@ -1,9 +1,9 @@
-/* networks.h - opens the gateway's ports as configured, and what uses them.
+/* networks.h - opens the gateway's ports as configured, and the services on them.
  *
- *	backup network  port ── lwIP ── agents' sessions; the prober, witness datagrams beside it
- *	client network  probe_port ── the prober; witness datagrams, if a VM's may come there
+ *	backup network  port ── lwIP ── agents' sessions; also the prober and witness datagrams
+ *	client network  probe_port ── the prober; also witness datagrams, if a VM's may come there
  *
- * Where: main.c, when `port` names a device. Threads: start-up only.
+ * Where: main.c calls it if `port` names a device. Threads: start-up only.
  */
 #ifndef NETWORKS_NETWORKS_H
 #define NETWORKS_NETWORKS_H
@@ -18,12 +18,13 @@
 #include "stack/stack.h"
 
 /* Open the ports of @config and add them to @ports in the order of enum prober_net. Let
- * fleet->probes use them. Bring the stack up as *stack and accept agents for @sessions. Open
- * @witnessing in the networks that datagrams come from. Check that nobody else has our address, and
- * let @claiming watch it.
+ * fleet->probes use the ports. Bring up the TCP stack as *stack and accept agents for @sessions.
+ * Open @witnessing for each network from which witness datagrams are accepted. Check that no other
+ * host has our address, and let @claiming watch for one later.
  *
  * @ports, *stack (NULL before) and @witnessing (zero before) are the caller's to close, also after
- * an error; ports last. 0; -errno, which was logged. Blocks as port_open() does, and for 300 ms. */
+ * an error; the ports last. Returns 0; -errno, which was logged. Blocks as port_open() does, and
+ * for another 300 ms. */
 int networks_open(const struct gw_config *config, struct fleet *fleet, struct sessions *sessions,
 		  struct ports *ports, struct stack **stack,
 		  struct witnessing witnessing[PROBER_N_NETS], struct claiming *claiming)

@@ -10,7 +10,8 @@ static uint64_t random_64(void *arg)
 	uint64_t value = 0;
 
 	(void)arg;
-	/* probing_open() saw this work, and a request this short is never cut or interrupted. */
+	/* This cannot fail: it worked in probing_open(), and such a short request is never
+	 * cut or interrupted. */
 	(void)!getrandom(&value, sizeof(value), 0);
 	return value;
 }
@@ -57,7 +58,7 @@ int probing_open(const struct gw_config *config, const struct gw_vm_config *vms,
 			r = probes_add(probes, &prober, &vm->prober);
 	}
 	if (r < 0)
-		return r; /* the daemon ends */
+		return r; /* no cleanup: the daemon ends */
 	fleet->probes = probes;
 	*ret_probes = probes;
 	return 0;
@@ -77,6 +78,7 @@ void probing_use_port(struct probes *probes, enum prober_net net, struct port *p
 
 	_Static_assert(PORT_MAC_BYTES == FRAMES_MAC_BYTES, "one kind of MAC");
 	memcpy(us.mac, port_mac(port), sizeof(us.mac));
-	/* In the backup network lwIP answers for our address. */
+	/* Only in the client network the prober must answer ARP for our address; in the backup
+	 * network lwIP does. */
 	probes_open_net(probes, net, &us, net == PROBER_NET_CLIENT, send_probe, port);
 }

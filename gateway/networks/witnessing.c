@@ -13,15 +13,16 @@
 #include "port/port.h"
 #include "stack/filter.h"
 
-/* Offsets in an IPv4 frame without options that tell a witness datagram from other frames. */
+/* Offsets and values, in an IPv4 frame without options, that tell a witness datagram
+ * from other frames. */
 #define ETHERTYPE_AT   12
 #define ETHERTYPE_IPV4 0x0800
 #define PROTOCOL_AT    23
 #define PROTOCOL_UDP   17
 #define UDP_PORT_AT    36
-#define FRAME_MIN      42 /* to the end of UDP's header */
+#define FRAME_MIN      42 /* up to the end of the UDP header */
 
-#define TELL_NS (60 * CLOCK_NS_PER_S) /* at most one flood is reported in this time */
+#define TELL_NS (60 * CLOCK_NS_PER_S) /* report at most one flood in this time */
 
 _Static_assert(SHIELD_SLOTS == WITNESS_RX_SLOTS, "a slot for each key");
 _Static_assert(sizeof(((struct shield_key *)0)->key) == WIRE_WITNESS_KEY_SIZE, "one kind of key");
@@ -68,7 +69,7 @@ bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, ui
 	struct fleet *fleet = w->fleet;
 	struct filter_view view;
 
-	/* Nearly all frames are TCP: two fields show that before anything is parsed. */
+	/* Nearly all frames are TCP. Check two fields to sort them out before parsing anything. */
 	if (!fleet || size < FRAME_MIN || data[PROTOCOL_AT] != PROTOCOL_UDP ||
 	    bytes_get_be16(data + ETHERTYPE_AT) != ETHERTYPE_IPV4)
 		return false;
@@ -78,13 +79,14 @@ bool witnessing_input(struct witnessing *w, const uint8_t *data, size_t size, ui
 		return false;
 	}
 	(void)witness_rx_input(fleet->witness, w->path, view.source, data + view.payload_at,
-			       view.payload_size, now_ns); /* counts the datagram itself */
+			       view.payload_size, now_ns); /* witness_rx_input()
+							    * counts the datagram */
 	return true;
 }
 
 /* ---- the shield ---- */
 
-/* Count what the kernel dropped as if it had arrived here. */
+/* Count the datagrams that the kernel dropped as if they had arrived here. */
 static void take_counts(struct witnessing *w)
 {
 	static const struct {
@@ -115,8 +117,8 @@ static void take_counts(struct witnessing *w)
 	counters_add(&w->fleet->counters.shield_dropped, sum);
 }
 
-/* Give the kernel the present keys while the shield is up,
- * else none. 0 or the last -errno; all are tried. */
+/* Give the kernel the present keys if the shield is up, else remove all keys. Tries every slot.
+ * Returns 0 or the last -errno. */
 static int follow_keys(struct witnessing *w)
 {
 	int r = 0;
@@ -142,11 +144,12 @@ static int follow_keys(struct witnessing *w)
 	return r;
 }
 
-/* Put the shield up. Repeated while it is up: keys may have
- * changed, and failed steps are tried again. */
+/* Put the shield up. Called again while it is up, because keys may have changed, and to repeat
+ * steps that failed. */
 static int put_up(struct witnessing *w)
 {
-	int r = follow_keys(w); /* first: the program passes no datagram whose key it lacks */
+	int r = follow_keys(w); /* set the keys first: the program passes
+				 * no datagram whose key it lacks */
 
 	return r < 0 ? r : port_filter(w->port, shield_prog_fd(w->prog));
 }
