@@ -6,7 +6,8 @@ static void port_ready(struct source *source, uint32_t events, uint64_t now_ns)
 {
 	(void)events;
 	(void)now_ns;
-	*((struct ports_slot *)source)->by_frame = true; /* the next turn receives */
+	*((struct ports_slot *)source)->by_frame = true; /* the loop's next turn
+							  * receives the frame */
 }
 
 _Static_assert(offsetof(struct ports_slot, source) == 0, "port_ready() finds its slot by this");
@@ -25,14 +26,15 @@ int ports_add(struct ports *ports, struct port *port)
 		.port = port,
 		.by_frame = &ports->by_frame,
 	};
-	/* Registered without events: epoll reports it only while the loop sleeps. */
+	/* Add it without events. ports_before_sleep() sets them, so epoll reports the port only
+	 * while the loop sleeps. */
 	return slot->source.fd >= 0 ? source_add(ports->epoll_fd, &slot->source, 0) : 0;
 }
 
 void ports_close(struct ports *ports)
 {
 	for (size_t i = 0; i < ports->n; i++) {
-		port_flush(ports->slots[i].port); /* sends the resets */
+		port_flush(ports->slots[i].port); /* send the last frames, such as TCP resets */
 		port_close(ports->slots[i].port);
 	}
 	ports->n = 0;

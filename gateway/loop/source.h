@@ -1,7 +1,8 @@
 /* source.h - a descriptor in the gateway's epoll, and the function that serves it.
  *
- * Where: main's loop waits; shell_kernel.c and control/ register. Threads: the gateway's loop. The
- * loop takes one event at a time, so a handler may free any source, including its own.
+ * Where: main's loop waits for the sources; session/, control/, fence/, ports.c and main add them.
+ * Threads: the gateway's loop. The loop takes one event at a time, so a handler may free any
+ * source, including its own.
  */
 #ifndef LOOP_SOURCE_H
 #define LOOP_SOURCE_H
@@ -10,20 +11,20 @@
 
 struct source {
 	int fd;		 /* owned by the structure that embeds this */
-	uint32_t events; /* as registered */
+	uint32_t events; /* the events with which it is registered */
 	void (*ready)(struct source *source, uint32_t events, uint64_t now_ns);
 };
 
-/* Register @source->fd for @events (level triggered). 0 or -errno. */
+/* Add @source->fd to the epoll for @events (level triggered). Returns 0 or -errno. */
 int source_add(int epoll_fd, struct source *source, uint32_t events)
 	__attribute__((warn_unused_result));
 
-/* Change the events; does nothing if they are the same. 0 or -errno. */
+/* Change the events of @source; does nothing if they are the same. Returns 0 or -errno. */
 int source_change(int epoll_fd, struct source *source, uint32_t events)
 	__attribute__((warn_unused_result));
 
-/* Serve one ready source, waiting at most @timeout_ns (UINT64_MAX: for ever).
- * 1: one was served; 0: none was ready in time; -errno of epoll_pwait2. */
+/* Serve one ready source. Waits for one at most @timeout_ns (UINT64_MAX: without limit). Returns 1:
+ * a source was served; 0: none was ready in time; -errno of epoll_pwait2. */
 int source_wait(int epoll_fd, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 #endif
