@@ -21,22 +21,23 @@
 #include "loop/source.h"
 #include "wire/limits.h"
 
-#define RETRY_NS CLOCK_NS_PER_S /* a result that could not be taken is reported again */
+#define RETRY_NS CLOCK_NS_PER_S /* wait before reporting a result again that could not be handled */
 
-/* $0: the log, $1: the command. The shell opens the log, not this process before it starts the
- * shell: the loop waits for that start, and a stalled disk must not stop it. A log that cannot be
- * opened is no reason not to fence.
+/* The script that /bin/sh runs. $0: the log file, $1: the command. The shell opens the log, because
+ * this process would do that in the loop, which must not wait for a stalled disk. If the log cannot
+ * be opened, the command runs without it.
  */
 #define SHELL "if (umask 077; true >\"$0\"); then exec >\"$0\" 2>&1; fi; exec /bin/sh -c \"$1\""
 
 struct run {
-	struct source exit; /* its pidfd; first member; -1: ended, or never began */
+	struct source exit; /* the process's pidfd; must be the first member;
+			     * -1: the process has ended, or was not started */
 	bool in_use;
-	bool killed; /* by us, because its time was over */
+	bool killed; /* we killed it because its time had expired */
 	bool has_ended, ok;
 	pid_t pid;
 	uint64_t term, timeout_ns, deadline_ns;
-	uint64_t tell_ns; /* has_ended: report no sooner */
+	uint64_t tell_ns; /* if has_ended: do not report the result before this time */
 	char vm[WIRE_NAME_MAX + 1], host[WIRE_NAME_MAX + 1];
 	char text[FENCE_TEXT_MAX];
 };
@@ -77,7 +78,7 @@ static void reap(struct run *run)
 {
 	int status;
 
-	fd_close(run->exit.fd); /* also removes it from the epoll */
+	fd_close(run->exit.fd); /* this also removes it from the epoll */
 	run->exit.fd = -1;
 	if (waitpid(run->pid, &status, 0) != run->pid)
 		status = -1;
@@ -109,13 +110,13 @@ void fence_close(struct fence *fence)
 
 		if (!run->in_use || run->has_ended)
 			continue;
-		(void)kill(-run->pid, SIGKILL); /* it may be gone already */
+		(void)kill(-run->pid, SIGKILL); /* it may have ended already */
 		reap(run);
 	}
 	free(fence);
 }
 
-/* Start the process. 0: run->pid runs; -errno. */
+/* Start the process. Returns 0: it runs as run->pid; -errno. */
 static int spawn(struct fence *fence, const char *command, struct run *run)
 {
 	char vm[WIRE_NAME_MAX + 16], host[WIRE_NAME_MAX + 16], term[40], path_var[PATH_MAX],
@@ -136,7 +137,7 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 	log_path(fence, run->vm, log);
 	sigemptyset(&none);
 	sigemptyset(&usual);
-	sigaddset(&usual, SIGPIPE); /* this process ignores it */
+	sigaddset(&usual, SIGPIPE); /* this process ignores SIGPIPE; the command should not */
 	posix_spawn_file_actions_init(&files);
 	posix_spawnattr_init(&attr);
 	r = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
@@ -144,7 +145,7 @@ static int spawn(struct fence *fence, const char *command, struct run *run)
 		r = posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
 	if (r == 0)
 		r = posix_spawn_file_actions_adddup2(&files, 1, 2);
-	if (r == 0) /* also closes what a library opened without O_CLOEXEC */
+	if (r == 0) /* also close what a library opened without O_CLOEXEC */
 		r = posix_spawn_file_actions_addclosefrom_np(&files, 3);
 	if (r == 0)
 		r = posix_spawnattr_setsigmask(&attr, &none);
@@ -191,8 +192,8 @@ void fence_start(struct fence *fence, const char *command, const char *vm, const
 	struct run *run = free_run(fence);
 	int r;
 
-	if (!run) { /* there are as many runs as VMs, so this
-		     * cannot happen; but it must not be silent */
+	if (!run) { /* cannot happen, because there are as many
+		     * runs as VMs; but if it does, report it */
 		log_error("vm=%s host=%s no room for another fence command", vm, host);
 		return;
 	}
@@ -214,7 +215,7 @@ void fence_start(struct fence *fence, const char *command, const char *vm, const
 	}
 }
 
-/* Add the last line of the command's log to the text about its end. */
+/* Append the last line of the command's log to the text of its result. */
 static void add_last_words(const struct fence *fence, struct run *run)
 {
 	char path[PATH_MAX], tail[512];
@@ -237,7 +238,8 @@ static void add_last_words(const struct fence *fence, struct run *run)
 		return;
 	tail[n] = '\0';
 	line = strrchr(tail, '\n') ? strrchr(tail, '\n') + 1 : tail;
-	for (char *c = line; *c; c++) { /* events are plain text */
+	for (char *c = line; *c; c++) { /* replace control characters: the line goes
+					 * into an event, which is plain text */
 		if (*c < ' ' || *c > '~')
 			*c = '?';
 	}
@@ -252,7 +254,7 @@ void fence_poll(struct fence *fence, uint64_t now_ns)
 		if (!run->in_use)
 			continue;
 		if (!run->has_ended && !run->killed && now_ns >= run->deadline_ns) {
-			run->killed = true; /* its end will come through the descriptor */
+			run->killed = true; /* the pidfd will report its end */
 			run->deadline_ns = UINT64_MAX;
 			(void)kill(-run->pid, SIGKILL);
 		}
