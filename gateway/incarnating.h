@@ -1,9 +1,10 @@
-/* incarnating.h - the number of this start (vm/incarnation.h) in the daemon: taken at the start,
- * raised on an operator's request. Also remembers what the previous start may have granted.
+/* incarnating.h - the daemon's use of vm/incarnation.h: takes a number at the start, and a higher
+ * one when an operator asks for a takeover. Also remembers how long leases may last that the
+ * previous start gave.
  *
- * Where: main. Threads: the gateway's loop. Only incarnating_begin() blocks, before the loop. Later
- * records are written by the journal's thread (vm/journal_thread.h), one at a time, and take effect
- * once they are durable.
+ * Where: main calls it. Threads: the gateway's loop. Only incarnating_begin() blocks, before the
+ * loop runs. Later records are written by the journal's thread (vm/journal_thread.h), one at a
+ * time, and take effect once they are durable.
  */
 #ifndef INCARNATING_H
 #define INCARNATING_H
@@ -17,21 +18,23 @@
 struct incarnating {
 	const char *state_dir; /* borrowed */
 	struct journal_thread *thread; /* borrowed; set before the loop runs */
-	uint64_t recording;    /* the number being written; 0: none */
-	uint32_t release_ms;   /* the longer release_ms of this start and the
-				* previous one, while the latter matters */
-	uint64_t settle_at_ns; /* when the previous start stops mattering; 0: it does not matter */
+	uint64_t recording;    /* the number that is being written to the file; 0: none */
+	uint32_t release_ms;   /* the release_ms of this start; or the previous start's
+				* while its leases may last, if that is longer */
+	uint64_t settle_at_ns; /* when all leases of the previous start have expired, so that its
+				* release_ms can be removed from the file; 0: nothing to remove */
 };
 
-/* Take this start's number into @config, with the functions that raise it. 0; -errno: logged.
- * Blocks for two fsyncs. */
+/* Take a number for this start, and store it in @config together with the functions that can raise
+ * it. Returns 0; -errno, which was logged. Blocks for two fsyncs. */
 int incarnating_begin(struct incarnating *i, const char *state_dir, struct fleet_config *config,
 		      uint64_t now_ns) __attribute__((warn_unused_result));
 
-/* Let nobody be promoted to own @vm while grants of the previous start may last. */
+/* Promote nobody for @vm while leases of the previous start may last. */
 void incarnating_mute(const struct incarnating *i, struct fleet_vm *vm, uint64_t now_ns);
 
-/* Remove the previous start's release_ms from the file once it is over. */
+/* Replace the previous start's release_ms in the file by this start's, once all leases of the
+ * previous start have expired. */
 void incarnating_tick(struct incarnating *i, const struct fleet_config *config, uint64_t now_ns);
 
 #endif

@@ -1,8 +1,9 @@
 /* main.c - holdfast-gateway: reads the configuration, opens ports and services, runs the loop.
  *
- * One thread does everything (design: run to completion): frames in, TCP, TLS, state machines,
- * frames out. It serves operators' sockets between bursts. Whatever may block has its own thread
- * and shares only a queue with the loop (vm/journal_thread.h).
+ * One thread, the loop, does everything (design: run to completion): it receives frames,
+ * runs TCP, TLS and the state machines, and sends frames. Between bursts it serves
+ * operators' sockets. Work that may block has its own thread, which shares only a queue with
+ * the loop (vm/journal_thread.h).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -42,24 +43,26 @@
 
 #define CONFIG_DEFAULT	"/etc/holdfast/gateway.ini"
 #define BURST		32
-#define BURSTS_MAX	8    /* most bursts of the backup network per
-			      * turn, while lwIP gets none of it */
-#define SOURCES_PER_TURN 16 /* other descriptors served per turn, so that none starves the port */
+#define BURSTS_MAX	8    /* receive at most this many bursts per turn from
+			      * one port, if lwIP gets none of their frames */
+#define SOURCES_PER_TURN 16 /* serve at most this many other descriptors per
+			     * turn, so that they do not starve the port */
 
 struct daemon {
 	struct gw_config config;
-	struct wire_tls_context *tls; /* for agents and operators */
-	uint64_t tls_looked_ns; /* when the files were last checked */
+	struct wire_tls_context *tls; /* TLS context for agents and operators */
+	uint64_t tls_looked_ns; /* when the certificates' files were last checked */
 	struct vm_journal *journal;
 	struct journal_thread *journal_thread;
 	struct source journal_done; /* journal_thread's descriptor, not owned */
-	struct gw_vm_config vms[FLEET_VMS_MAX]; /* in the order of fleet->vms */
+	struct gw_vm_config vms[FLEET_VMS_MAX]; /* configurations of the VMs, in
+						 * the order of fleet->vms */
 	struct fence *fence;
 	struct fleet *fleet;
 	struct sessions *sessions;
 	struct control *control;
 	struct shell_kernel *kernel;
-	struct ports ports; /* by enum prober_net; none with port = kernel */
+	struct ports ports; /* indexed by enum prober_net; empty with port = kernel */
 	struct probes *probes;
 	struct stack *stack;
 	struct witnessing witnessing[PROBER_N_NETS];
@@ -71,7 +74,8 @@ struct daemon {
 	bool stop;
 };
 
-static struct daemon daemon_state; /* the signal source needs a pointer to it */
+static struct daemon daemon_state; /* static because signal_ready() and
+				    * journal_ready() get no pointer to it */
 
 /* ---- start ---- */
 
@@ -83,7 +87,8 @@ static void signal_ready(struct source *source, uint32_t events, uint64_t now_ns
 	(void)now_ns;
 	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGHUP) { /* the configuration never changes, certificates do */
+	if (info.ssi_signo == SIGHUP) { /* only the certificates are read
+					 * again; the configuration is not */
 		daemon_state.tls_looked_ns = 0;
 		return;
 	}
@@ -95,7 +100,7 @@ static int open_loop(struct daemon *d)
 {
 	sigset_t set;
 
-	(void)signal(SIGPIPE, SIG_IGN); /* if the reader of our log goes away, go on */
+	(void)signal(SIGPIPE, SIG_IGN); /* if the reader of our log goes away, continue */
 	d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -133,7 +138,7 @@ static int fence_ended(void *arg, const char *name, const char *host, uint64_t t
 	struct fleet_vm *vm = fleet_find_vm(d->fleet, name);
 
 	(void)host;
-	/* If it cannot be journaled, the fence room repeats it until it can. */
+	/* If the step cannot be journaled, fence/ reports the result again later. */
 	return vm ? fleet_step(d->fleet, vm, &in, clock_mono_ns()) : 0;
 }
 
@@ -144,7 +149,7 @@ static void journal_ready(struct source *source, uint32_t events, uint64_t now_n
 	fleet_journal_done(daemon_state.fleet, now_ns);
 }
 
-/* From here on only the journal's thread uses the journal. */
+/* Start the journal's thread. Afterwards only that thread uses the journal. */
 static int open_journal_thread(struct daemon *d)
 {
 	int r = journal_thread_open(d->journal, &d->journal_thread);
@@ -187,7 +192,7 @@ static int open_gateway(struct daemon *d)
 		.witness_rekey_ns = d->config.witness_rekey_s * CLOCK_NS_PER_S,
 	};
 	struct error error;
-	/* The journal's lock comes first: it keeps a second gateway from going on. */
+	/* Open the journal first: its lock stops a second gateway that uses the same state_dir. */
 	int r = vm_journal_open(d->config.state_dir, &d->journal, &error);
 
 	if (r < 0) {
@@ -253,14 +258,14 @@ static int open_services(struct daemon *d)
 
 /* ---- the loop ---- */
 
-/* How many ports may wake the loop. Strangers' frames on
- * the second one matter only while there is doubt. */
+/* Returns how many ports may wake the loop. Frames on the client network's port matter only while
+ * probes are active. */
 static size_t n_watched(const struct daemon *d)
 {
 	return probes_active(d->probes) ? PROBER_N_NETS : PROBER_NET_CLIENT;
 }
 
-/* Give the frame to whoever takes it. True: lwIP did. */
+/* Pass the frame to the part that handles it. Returns true if that is lwIP. */
 static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint64_t now_ns)
 {
 	if (witnessing_input(&d->witnessing[net], f->data, f->size, now_ns) ||
@@ -274,9 +279,9 @@ static bool input_frame(struct daemon *d, size_t net, struct port_frame *f, uint
 	return true;
 }
 
-/* Receive a burst from one port. Where witness datagrams come, go on while bursts are full and
- * nothing in them is for lwIP: a flood of datagrams must not fill the ring and keep later frames
- * out. Returns whether there were frames. */
+/* Receive a burst of frames from one port. If witness datagrams are accepted there, receive more
+ * bursts while they are full and hold nothing for lwIP: otherwise a flood of datagrams could fill
+ * the port's ring and keep later frames out. Returns whether there were frames. */
 static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 {
 	struct port_frame frames[BURST];
@@ -292,7 +297,8 @@ static bool receive_port(struct daemon *d, size_t net, uint64_t now_ns)
 	return worked;
 }
 
-/* Receive, serve and send on all ports. Returns whether there was work. */
+/* Receive and send frames on all ports, and serve the sessions. Returns whether frames came that
+ * the loop should stay awake for. */
 static bool turn_ports(struct daemon *d)
 {
 	uint64_t now_ns = clock_mono_ns();
@@ -311,7 +317,8 @@ static bool turn_ports(struct daemon *d)
 	return worked;
 }
 
-/* Serve other descriptors; wait up to @timeout_ns for the first. 0 or -errno. */
+/* Serve descriptors other than the ports'. Waits up to @timeout_ns for the first. Returns
+ * 0 or -errno. */
 static int serve_sources(struct daemon *d, uint64_t timeout_ns)
 {
 	for (int i = 0; i < SOURCES_PER_TURN && !d->ports.by_frame; i++) {
@@ -341,13 +348,14 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 		wait_ns = at_ns < wait_ns ? at_ns : wait_ns;
 	}
 	if (!ports_can_wake(&d->ports, n_watched(d)) && wait_ns > CLOCK_NS_PER_MS)
-		wait_ns = CLOCK_NS_PER_MS; /* poll a device without a descriptor each millisecond */
+		wait_ns = CLOCK_NS_PER_MS; /* poll a port without a descriptor each millisecond */
 	return wait_ns < stack_ns ? wait_ns : stack_ns;
 }
 
 static int sleep_on_ports(struct daemon *d, uint64_t now_ns)
 {
-	size_t n = n_watched(d); /* while we sleep an operator's request may change it */
+	size_t n = n_watched(d); /* keep the number: an operator's request
+				  * may change it while we sleep */
 	int r = ports_before_sleep(&d->ports, n);
 
 	if (r == 0)
@@ -396,7 +404,8 @@ static int turn(struct daemon *d)
 	return r;
 }
 
-/* @tells_counters: the daemon has served. If it has not, counters would only hide the error. */
+/* Close everything. @tells_counters: print the counters at the end; not if the daemon never became
+ * ready, because they would only hide the error. */
 static void close_all(struct daemon *d, bool tells_counters)
 {
 	static char counters[16384];

@@ -1,6 +1,7 @@
 /* tally.h - prints all counters when the daemon ends.
  *
- * Why: after an end, a log shows what the gateway did. Where: main.c, at the clean end only.
+ * Why: after the exit, the output shows what the gateway did. Where: main.c calls it at the exit,
+ * but only if the daemon had become ready.
  * Threads: the gateway's loop, and a short-lived one for the output.
  */
 #ifndef GATEWAY_TALLY_H
@@ -12,11 +13,11 @@
 #include "loop/ports.h"
 
 /* Write the counters of @fleet and of the open @ports into @text, as name=value lines. Returns the
- * size; what does not fit is left out. */
+ * text's size; counters that do not fit are left out. */
 size_t tally_format(struct fleet *fleet, const struct ports *ports, char *text, size_t size);
 
-/* Print @text after all else is closed. Waits a second at most: a pipe that nobody reads must not
- * delay the exit. */
+/* Print @text to standard output. Call after all else is closed. Waits at most a second, so that a
+ * pipe that nobody reads does not delay the exit. */
 void tally_print(const char *text, size_t size);
 
 #endif

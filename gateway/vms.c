@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "networks/probing.h"
 
-/* Let the VM's witness datagrams come through the client network too. */
+/* Accept the VM's witness datagrams through the client network too. */
 static void take_client_path(const struct gw_config *config, struct fleet *fleet,
 			     const struct gw_vm_config *of)
 {
@@ -21,7 +21,7 @@ static void take_client_path(const struct gw_config *config, struct fleet *fleet
 	fleet->config.client_address = ntohl(config->probe_address.ip_be32);
 }
 
-/* Make known the addresses that the VM's hosts will connect from. */
+/* Make the backup addresses of the VM's hosts known, because the hosts will connect from them. */
 static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config *of)
 {
 	const struct fleet_vm *vm = fleet_find_vm(fleet, of->name);
@@ -34,7 +34,7 @@ static void take_backup_addresses(struct fleet *fleet, const struct gw_vm_config
 	}
 }
 
-/* Add one VM. 0; -EINVAL: @of cannot be protected, *ret_error
+/* Add one VM to @fleet. Returns 0; -EINVAL: @of cannot be protected, *ret_error
  * says why; -ENOMEM. */
 static int add_vm(const struct gw_config *config, struct fleet *fleet,
 		  const struct gw_vm_config *of, struct error *ret_error)
@@ -91,7 +91,7 @@ int vms_open(const struct gw_config *config, struct fleet *fleet, struct incarna
 		r = add_vm(config, fleet, &vms[i], &why);
 		if (r == 0) {
 			incarnating_mute(incarnating, fleet->vms[n_good], clock_mono_ns());
-			vms[n_good++] = vms[i]; /* in the order of fleet's VMs */
+			vms[n_good++] = vms[i]; /* keep @vms in the order of the fleet's VMs */
 			continue;
 		}
 		log_error("vm=%s is not looked after: %s", vms[i].name, why.text);
