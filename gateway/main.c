@@ -341,7 +341,8 @@ static uint64_t until_next_timer(const struct daemon *d, uint64_t now_ns)
 	uint64_t stack_ns = d->stack ? stack_next_timeout_ns(d->stack) : UINT64_MAX;
 
 	if (d->sessions->dirty)
-		return 0; /* a tick gave orders: send them before the loop sleeps */
+		return 0; /* a tick queued messages to agents, such as
+			   * orders: send them before the loop sleeps */
 	for (size_t i = 0; i < ARRAY_SIZE(deadlines_ns); i++) {
 		uint64_t at_ns = deadlines_ns[i] > now_ns ? deadlines_ns[i] - now_ns : 0;
 
@@ -397,7 +398,8 @@ static int turn(struct daemon *d)
 		certificates_tick(d->tls, d->fleet, now_ns);
 	}
 	fence_poll(d->fence, now_ns);
-	now_ns = clock_mono_ns(); /* a fence command that ended stepped its VM just now */
+	now_ns = clock_mono_ns(); /* read the clock again: fence_poll() may have stepped
+				   * a VM at a later time than the old now_ns */
 	pump_run(d->sessions, now_ns);
 	control_tick(d->control, now_ns);
 	incarnating_tick(&d->incarnating, &d->fleet->config, now_ns);

@@ -12,8 +12,9 @@ int fleet_act(struct fleet *fleet, struct fleet_vm *vm, const struct vm_action *
 /* Count that the journal record of @a was written, or that writing it failed with @result. */
 void fleet_act_journaled(struct fleet *fleet, const struct vm_action *a, int result);
 
-/* fleet_links.c. Somebody grants a lease for @vm, or may have granted one until @now_ns: promote
- * nobody before it has ended. Marks also the copy that a failed journal write would restore. */
+/* fleet_links.c. Promote nobody for @vm until a lease has expired that was granted at @now_ns at
+ * the latest, by this gateway or by another one. Also tells the copy of the machine that a failed
+ * journal write would restore. */
 void fleet_granted(struct fleet_vm *vm, uint64_t now_ns);
 
 /* Answer the operator's request @op_id. */
