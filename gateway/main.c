@@ -100,7 +100,7 @@ static int open_loop(struct daemon *d)
 {
 	sigset_t set;
 
-	(void)signal(SIGPIPE, SIG_IGN); /* if the reader of our log goes away, continue */
+	(void)signal(SIGPIPE, SIG_IGN); /* continue if the reader of our log has exited */
 	d->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);

@@ -11,8 +11,8 @@
  *	 PROTECTED ─────────────────────► SUSPECT ──────────────────► DEGRADED ─────────► PROTECTED
  *	     ▲   beats and epochs again      │                            │
  *	     └───────────────────────────────┤ nobody answers             │ nobody answers any more, or the
- *	                                     ▼                            ▼ guest is gone, or `patience` is over
- *	                                   FAILED ◄───────────────────────┘
+ *	                                     ▼                            ▼ guest is gone, or
+ *	                                   FAILED ◄───────────────────────┘ `patience` expired
  *
  * In DEGRADED the detector waits `patience` for beats and epochs to return. This wait begins again
  * whenever beats, epochs, witness datagrams or answers on the backup network come after at least

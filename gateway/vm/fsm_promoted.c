@@ -5,10 +5,10 @@
  * The result goes to the operator who waits for `failover`, into an event, and into `vm show`.
  *
  *	                  an answer to a probe; without probes: a frame of the guest
- *	 ORDER_DONE ──► WATCHED ─────────────────────────────────────────────────────► SERVES
- *	                   │ answer_within is over: nobody probes, and its vCPUs run             ▲
- *	                   ├──────────────────────────────────────────────────────────────┤
- *	                   └──► SILENT: alarm, asked for a second in five ──── the same ─────────┘
+ *	 ORDER_DONE ──► WATCHED ──────────────────────────────────────────────────────────► SERVES
+ *	                   │ answer_within expired, nobody can probe, but its vCPUs run    ▲
+ *	                   ├───────────────────────────────────────────────────────────────┤
+ *	                   └──► SILENT: alarm; probed one second in five ─ the same signs ─┘
  *
  * What each sign shows. An answer to a probe shows that guest, host and network work. If probes can
  * be sent, only an answer counts, because a guest with an IPv4 address answers ARP. A frame of the
