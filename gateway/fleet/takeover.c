@@ -60,8 +60,8 @@ void fleet_recorded(struct fleet *fleet, int result, uint64_t now_ns)
 		return;
 	}
 	fleet->config.incarnation = number;
-	if (fleet->younger <
-	    number) /* otherwise a host has meanwhile reported an even younger gateway */
+	/* If not, a host has meanwhile reported an even younger gateway. */
+	if (fleet->younger < number)
 		fleet->younger = 0;
 	/* The younger gateway may have granted leases until just now, so wait for them as
 	 * for our own. */
