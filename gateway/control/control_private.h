@@ -1,4 +1,5 @@
-/* control_private.h - what control.c (connections) and verbs.c (requests) share. */
+/* control_private.h - what control.c (connections), newcomers.c (their limits) and
+ * verbs.c (requests) share. */
 #ifndef CONTROL_CONTROL_PRIVATE_H
 #define CONTROL_CONTROL_PRIVATE_H
 
