@@ -1,7 +1,8 @@
-/* bitmap_form.h - the bitmap coder for forms that have no instruction to pack bytes by a mask.
+/* bitmap_form.h - the bitmap encoder and decoder for SIMD forms without an instruction that packs
+ * bytes by a mask.
  *
- * Each form supplies three functions, which are inlined here: they compare a line, pack a word's
- * bytes, and unpack them. Internal to lib/codec. Threads: any.
+ * Each form supplies three functions, which are inlined here: one compares a line, one packs a
+ * word's changed bytes, one unpacks them. Internal to lib/codec. Threads: any.
  */
 #ifndef CODEC_BITMAP_FORM_H
 #define CODEC_BITMAP_FORM_H
@@ -10,8 +11,8 @@
 #include "codec/bitmap_parse.h"
 #include "codec/simd.h"
 
-/* Copy the 64 bytes at @new to @copy, reading them once. Returns the map of bytes that differ from
- * @old. */
+/* Copy the 64 bytes at @new to @copy, reading each byte once. Returns a map with a bit set for each
+ * byte that differs from @old. */
 typedef uint64_t bitmap_compare(const uint8_t *old, const uint8_t *new, uint8_t *copy);
 
 /* Write those bytes of @word whose bits are set in @mask to @out, in order; may write 8 bytes. */
@@ -21,13 +22,14 @@ typedef void bitmap_pack(uint8_t *out, const uint8_t *word, unsigned int mask);
  * bytes. */
 typedef void bitmap_unpack(uint8_t *word, const uint8_t *data, unsigned int mask);
 
-/* If more bytes than this lie before a changed line, the delta will exceed BITMAP_SIZE_MAX: at
- * least one more byte, its maps and the fixed part still follow. */
+/* When more bytes than this have been written before a changed line, the delta will exceed
+ * BITMAP_SIZE_MAX: at least one byte of that line, its maps and the 8 bytes of `lines` still
+ * follow. */
 #define BITMAP_FORM_ROOM (PAGE_BYTES - 64 - 8)
 
-/* Maps collected during the pass over the page; appended at the end. */
+/* The maps, collected during the pass over the page and appended to the delta at its end. */
 struct bitmap_maps {
-	uint8_t masks[PAGE_BYTES / 8 + 8]; /* room for storing 8 at a time */
+	uint8_t masks[PAGE_BYTES / 8 + 8]; /* 8 more than needed: masks are stored 8 at a time */
 	uint8_t words[64];
 	size_t masks_size;
 	unsigned int n_words, n_lines;
@@ -47,14 +49,15 @@ static inline int bitmap_finish(const struct bitmap_maps *maps, uint64_t lines, 
 	size += maps->masks_size;
 	memcpy(out + size, maps->words, maps->n_words);
 	size += maps->n_words;
-	bitmap_store64(out + size, maps->whole); /* the next store overwrites the surplus bytes */
+	/* stores 8 bytes; the next store overwrites those beyond whole_size */
+	bitmap_store64(out + size, maps->whole);
 	size += whole_size;
 	bitmap_store64(out + size, lines);
 	return (int)(size + BITMAP_LINES_BYTES);
 }
 
-/* Encode one changed line: its bytes to @out, its maps to @maps. Returns how many bytes at @out
- * count; up to 64 + 7 are written. */
+/* Encode one changed line: write its bytes to @out and add its maps to @maps. Returns how many
+ * bytes at @out are valid; up to 64 + 7 are written. */
 static inline __attribute__((always_inline)) size_t
 bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed, uint8_t *out,
 		 bitmap_pack *pack)
@@ -83,7 +86,8 @@ bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed
 	return size;
 }
 
-/* @reference NULL: only encode. Inlined with that constant, so that each use gets its own loop. */
+/* Encode a page, and copy its changed lines to @reference unless that is NULL. Inlined: a caller
+ * that passes a constant NULL gets a loop without the copying. */
 static inline __attribute__((always_inline)) int
 bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 		  uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan,
@@ -114,8 +118,8 @@ bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahea
 			continue;
 		n_bytes += (unsigned int)__builtin_popcountll(changed);
 		lines |= UINT64_C(1) << i;
-		/* Beyond this no line is written: it might not fit, and the delta is too big
-		 * anyway. */
+		/* Above this limit write no more lines: a line might not fit, and the delta is too
+		 * large anyway. */
 		if (size <= BITMAP_FORM_ROOM)
 			size += bitmap_form_line(&maps, copy, changed, out + size, pack);
 		if (reference)
@@ -130,7 +134,7 @@ bitmap_form_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahea
 	return size <= BITMAP_FORM_ROOM ? bitmap_finish(&maps, lines, out, size) : -E2BIG;
 }
 
-/* simd_ops->bitmap_encode */
+/* The body of simd_ops->bitmap_encode. */
 static inline __attribute__((always_inline)) int
 bitmap_form_encode(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 		   uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan,
@@ -141,7 +145,7 @@ bitmap_form_encode(const uint8_t *old, const uint8_t *new, const struct simd_ahe
 		       : bitmap_form_lines(old, new, ahead, out, NULL, ret_scan, compare, pack);
 }
 
-/* simd_ops->bitmap_apply */
+/* The body of simd_ops->bitmap_apply. */
 static inline __attribute__((always_inline)) int
 bitmap_form_apply(const uint8_t *data, size_t size, uint8_t *page, uint64_t next_lines,
 		  const uint8_t *next_page, bitmap_unpack *unpack)

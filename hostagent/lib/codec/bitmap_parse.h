@@ -1,4 +1,5 @@
-/* bitmap_parse.h - the one reader of bitmap deltas, for the check and for each form's apply.
+/* bitmap_parse.h - the only parser of bitmap deltas, used by bitmap_check() and by each form's
+ * apply.
  * Internal to lib/codec. Threads: any.
  */
 #ifndef CODEC_BITMAP_PARSE_H
@@ -14,7 +15,7 @@
 #define BITMAP_LINES_BYTES 8
 #define BITMAP_EACH_BYTE   UINT64_C(0x0101010101010101)
 
-/* Where the parts of a delta are. */
+/* Where each part of a delta begins, and its two fixed-size maps; see bitmap.h. */
 struct bitmap_parts {
 	const uint8_t *bytes;
 	const uint8_t *masks;
@@ -23,7 +24,7 @@ struct bitmap_parts {
 	uint64_t lines;
 };
 
-/* Bitmaps are strings of bytes. Loaded as an integer, bit i stands for thing i. */
+/* Load 8 bytes of a bitmap as an integer whose bit i stands for item i, on any machine. */
 static inline uint64_t bitmap_load64(const uint8_t *p)
 {
 	uint64_t v;
@@ -39,19 +40,19 @@ static inline void bitmap_store64(uint8_t *p, uint64_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
-/* The low @n bytes (0..8). */
+/* Returns a mask with the low @n bytes (0..8) set. */
 static inline uint64_t bitmap_low_bytes(size_t n)
 {
 	return n < 8 ? (UINT64_C(1) << 8 * n) - 1 : UINT64_MAX;
 }
 
-/* Is one of the bytes 0? */
+/* Returns nonzero if one of the 8 bytes is 0. */
 static inline uint64_t bitmap_has_zero_byte(uint64_t v)
 {
 	return (v - BITMAP_EACH_BYTE) & ~v & (BITMAP_EACH_BYTE << 7);
 }
 
-/* Returns a map: bit j is set if byte j is not 0. */
+/* Returns an 8-bit map: bit j is set if byte j of @v is not 0. */
 static inline uint64_t bitmap_nonzero_bytes(uint64_t v)
 {
 	const uint64_t low7 = UINT64_C(0x7f7f7f7f7f7f7f7f);
@@ -60,26 +61,27 @@ static inline uint64_t bitmap_nonzero_bytes(uint64_t v)
 	return (high >> 7) * UINT64_C(0x0102040810204080) >> 56;
 }
 
-/* Prefetch the lines of @page that @lines names. */
+/* Prefetch the lines of @page whose bits are set in @lines. */
 static inline void bitmap_prefetch(uint64_t lines, const uint8_t *page)
 {
 	for (; lines; lines &= lines - 1)
 		__builtin_prefetch(page + 64 * (unsigned int)__builtin_ctzll(lines));
 }
 
-/* Prefetch the first of @lines and return the map without it. A few prefetches at a time between
- * other work arrive sooner: many at once fill the CPU's miss buffers and stall it. */
+/* Prefetch the first line whose bit is set in @lines, and return the map without that bit.
+ * Prefetches spread over other work complete sooner: many at once fill the CPU's miss buffers and
+ * stall it. */
 static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
 {
 	bitmap_prefetch(lines & -lines, page);
 	return lines & (lines - 1);
 }
 
-/* Returns how many bits are set in the @size bytes at @map; -EPROTO: a byte is 0. May read 7 bytes
- * more. */
+/* Returns how many bits are set in the @size bytes at @map; -EPROTO: a byte is 0. May read up to 7
+ * bytes beyond them. */
 typedef int bitmap_sum(const uint8_t *map, size_t size);
 
-/* For forms without a faster way: eight bytes at a time. */
+/* The bitmap_sum for forms without a faster way: counts eight bytes at a time. */
 static inline int bitmap_sum_words(const uint8_t *map, size_t size)
 {
 	uint64_t bad = 0;
@@ -94,10 +96,11 @@ static inline int bitmap_sum_words(const uint8_t *map, size_t size)
 	return bad ? -EPROTO : n;
 }
 
-/* Check a whole delta. 0 with *ret_parts set, or -EPROTO. Every word and every mask must have a bit
- * set. The number of bits in the words is the number of masks; the number of bits in the masks is
- * the number of bytes. At least 10 more bytes of the delta follow every mask (words, whole, lines)
- * and 9 follow every word, so an 8-byte read that starts at one of them stays inside. */
+/* Check a whole delta. 0: *ret_parts is set; -EPROTO. Every byte of `words` and `masks` must have a
+ * bit set. The number of bits set in `words` is the number of masks, and the number of bits set in
+ * `masks` is the number of changed bytes. At least 10 more bytes of the delta (words, whole, lines)
+ * follow every mask, and 9 follow every byte of `words`, so an 8-byte read that starts at any of
+ * them stays inside the delta. */
 static inline __attribute__((always_inline)) int
 bitmap_parse(const uint8_t *data, size_t size, struct bitmap_parts *ret_parts, bitmap_sum *sum)
 {

@@ -10,17 +10,20 @@
 #include "codec/simd.h"
 #include "codec/xrle.h"
 
-/* How many pages ahead simd_ahead's later pair is. */
+/* How many pages ahead of the current page the `later` pair of struct simd_ahead is. */
 #define LATER 3
 
-/* Above this many runs, use XRLE only where it saves a sixteenth, because each run costs time. With
- * 16 instead of 12 the pages of a redis server get 0.6 % shorter and take 2 % longer. */
+/* Above this many runs, use XRLE only if it saves a sixteenth of the bytes, because each run costs
+ * time. With 16 instead of 12, the pages of a redis server take 0.6 % fewer bytes but 2 % more
+ * time. */
 #define FEW_RUNS 12
 
-/* Is XRLE the better code for this page, given the bitmap's size or -E2BIG? If so it is also
- * shorter, because the estimate is never too low. It counts two bytes of lengths per run, and a
- * third only where the equal bytes cover a whole line or the run is that long. Filling gaps never
- * adds bytes. */
+/* Returns true if XRLE should be used for this page instead of a bitmap of @bitmap_size bytes
+ * (-E2BIG: the bitmap delta is too large). Estimates the size of the XRLE delta and never too low,
+ * so XRLE is really shorter whenever this returns true. The estimate counts two bytes of lengths
+ * per run, and adds bytes for lengths above 127: one for each group of changed lines, because only
+ * a gap that covers a whole line is that long, and one for each 128 bytes of delta. Filling gaps
+ * never adds bytes. */
 static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 {
 	uint32_t size = scan->n_bytes + 2 * scan->n_runs;
@@ -30,14 +33,15 @@ static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 	return size < (scan->n_runs <= FEW_RUNS ? others : others - others / 16);
 }
 
-/* Both encode_with_bitmap() and encode_without_bitmap() write the data of the shortest class at
- * @out, and update @reference if it is not NULL. They return the data's size; 0 with
- * PAGE_UNCHANGED: there is nothing to send. */
+/* Both encode_with_bitmap() and encode_without_bitmap() choose a class, write the record's data to
+ * @out, and update @reference if it is not NULL. They return the data's size, which is 0 for
+ * PAGE_UNCHANGED (nothing to send) and PAGE_ZERO. */
 static size_t encode_with_bitmap(uint64_t features, const uint8_t *old, const uint8_t *new,
 				 const struct simd_ahead *ahead, uint8_t *out, uint8_t *reference,
 				 enum page_class *ret_class)
 {
-	/* bitmap_encode() updates the reference first: it then holds the page as it was read. */
+	/* bitmap_encode() has already updated the reference, so the reference holds the page as it
+	 * was read. */
 	const uint8_t *page = reference ? reference : new;
 	struct simd_scan scan;
 	int size = simd_ops->bitmap_encode(old, new, ahead, out, reference, &scan);
@@ -88,7 +92,8 @@ static size_t encode_without_bitmap(uint64_t features, const uint8_t *old, const
 	}
 	memcpy(out, new, PAGE_BYTES);
 	if (reference)
-		memcpy(reference, out, PAGE_BYTES); /* not from the page: see encode.h */
+		/* copy from @out, not from the page, which may have changed: see encode.h */
+		memcpy(reference, out, PAGE_BYTES);
 	*ret_class = PAGE_RAW;
 	return PAGE_BYTES;
 }
@@ -102,8 +107,8 @@ static size_t encode_data(uint64_t features, const uint8_t *old, const uint8_t *
 	return encode_without_bitmap(features, old, new, ahead, out, reference, ret_class);
 }
 
-/* What to prefetch while item @i of @n_items is encoded. Near the end this is item @i itself, which
- * is in the cache already. */
+/* Returns what to prefetch while item @i of @n_items is encoded. Near the end of the list, where no
+ * later item exists, this is item @i itself, which is already in the cache. */
 static struct simd_ahead look_ahead(const struct page_item *items, size_t n_items, size_t i)
 {
 	const struct page_item *next = &items[i + 1 < n_items ? i + 1 : i];
@@ -194,12 +199,13 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 	return 0;
 }
 
-/* How far ahead of the current record to prefetch data. The maps at a delta's end are read first,
- * so the CPU's own prefetcher sees no pattern. Tried: 1, 2, 4, 8 KiB; 2 and 4 are best. */
+/* How far ahead of the current record's data to prefetch. The CPU's own prefetcher finds no
+ * pattern, because the maps at a delta's end are read before the bytes at its start. Of 1, 2, 4 and
+ * 8 KiB, 2 and 4 were fastest. */
 #define AHEAD_BYTES 4096
 
-/* Returns which lines of its page a record will change; all of them where that is not cheap to
- * know. */
+/* Returns a map of the lines that a record will change in its page; all lines if finding out would
+ * be expensive. */
 static uint64_t lines_to_fetch(const struct page_record *record)
 {
 	if (record->class == PAGE_BITMAP && record->size >= BITMAP_LINES_BYTES)
@@ -217,7 +223,7 @@ size_t page_apply_batch(const struct page_record *records, size_t n_records)
 
 		if (i + LATER < n_records)
 			__builtin_prefetch(record[LATER].page);
-		/* Beyond the last record these addresses may be anything: a prefetch cannot
+		/* Near the last record these addresses may be invalid, but a prefetch cannot
 		 * fault. */
 		for (size_t at = 0; at < record->size; at += 64)
 			__builtin_prefetch(record->data + AHEAD_BYTES + at);

@@ -1,4 +1,5 @@
-/* The AVX2 form: 32 bytes at a time. Compiled with -mavx2; called only where the CPU has it. */
+/* The AVX2 form: works on 32 bytes at a time. Compiled with -mavx2; called only if the CPU has
+ * AVX2. */
 #include "codec/simd.h"
 
 #include <immintrin.h>
@@ -60,7 +61,8 @@ static uint64_t compare_line(const uint8_t *old, const uint8_t *new, uint8_t *co
 		 (uint64_t)(uint32_t)_mm256_movemask_epi8(equal1) << 32);
 }
 
-/* Uses a table and a shuffle: BMI2's pext takes hundreds of cycles on some CPUs that have AVX2. */
+/* Uses a table and a shuffle, because BMI2's pext takes hundreds of cycles on some CPUs with
+ * AVX2. */
 static void pack_word(uint8_t *out, const uint8_t *word, unsigned int mask)
 {
 	__m128i order = _mm_loadl_epi64((const __m128i *)(const void *)&simd_pack_table[mask]);
@@ -75,7 +77,7 @@ static void unpack_word(uint8_t *word, const uint8_t *data, unsigned int mask)
 	__m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)data);
 	__m128i kept = _mm_loadl_epi64((const __m128i *)(const void *)word);
 
-	/* Where the order is 0x80, keep the old byte. */
+	/* Keep the old byte wherever the order is 0x80. */
 	bytes = _mm_blendv_epi8(_mm_shuffle_epi8(bytes, order), kept, order);
 	_mm_storel_epi64((__m128i *)(void *)word, bytes);
 }

@@ -1,6 +1,6 @@
-/* The AVX-512 form (F, BW, VL, VBMI, VBMI2, VPOPCNTDQ): 64 bytes at a time, with masked moves. It
- * finds the positions of edges with compress instead of a loop over bits. Compiled with these
- * flags; called only where the CPU has them. */
+/* The AVX-512 form (F, BW, VL, VBMI, VBMI2, VPOPCNTDQ): works on 64 bytes at a time, with masked
+ * moves. It finds the positions of edges with the compress instruction instead of a loop over bits.
+ * Compiled with the flags for these extensions; called only if the CPU has all of them. */
 #include "codec/simd.h"
 
 #include <immintrin.h>
@@ -8,7 +8,7 @@
 #include "codec/bitmap_form.h"
 #include "codec/xrle_form.h"
 
-/* form_fill_gaps() for eight lines. */
+/* Does what form_fill_gaps() does, for eight lines at once. */
 static inline __m512i fill_gaps(__m512i previous, __m512i word, __m512i next)
 {
 	__m512i left = _mm512_or_si512(_mm512_slli_epi64(word, 1), _mm512_srli_epi64(previous, 63));
@@ -24,9 +24,9 @@ static inline __m512i fill_gaps(__m512i previous, __m512i word, __m512i next)
 	return _mm512_or_si512(_mm512_or_si512(word, left), from_previous);
 }
 
-/* Does what form_edges_by_bit() does. First it computes the edges of all lines, eight at a time;
- * then the positions of their bits. A line has at most 32, since a run and a gap take four
- * bytes. */
+/* Does what form_edges_by_bit() does. First it computes the edges of all lines as bits, eight lines
+ * at a time, then the position of each bit. A line has at most 32 edges, because a run and the gap
+ * after it take at least four bytes. */
 static inline size_t find_edges(const struct simd_scan *scan_of, uint16_t *edges)
 {
 	static const uint8_t positions[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
@@ -111,12 +111,14 @@ static int apply(const uint8_t *data, size_t size, uint8_t *page)
 	return form_xrle_apply(data, size, page, copy_masked);
 }
 
-/* Append the maps for the lines in @ret_scan->changed after the @size bytes at @out, eight lines at
- * a time. Sets the other members of @ret_scan. Returns as simd_ops->bitmap_encode. */
+/* Append the maps of the lines in @ret_scan->changed after the @size bytes at @out, working on
+ * eight lines at a time. Sets the other members of @ret_scan except any_nonzero. Returns what
+ * simd_ops->bitmap_encode returns. */
 static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_scan, uint8_t *out,
 							  size_t size)
 {
-	uint8_t masks[PAGE_BYTES / 8]; /* the last store ends where the page's last mask does */
+	/* needs no spare bytes: no store goes beyond the mask of the page's last word */
+	uint8_t masks[PAGE_BYTES / 8];
 	uint64_t words[8], lines = 0, whole = 0;
 	__m512i before = _mm512_setzero_si512(), n_bytes = before, n_runs = before;
 	size_t masks_size = 0, n_lines, n_words, whole_size;
@@ -151,8 +153,8 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 	whole_size = (n_lines + 7) / 8;
 	if (size + masks_size + n_words + whole_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
 		return -E2BIG;
-	/* Whole vectors are stored past the end of each map; the next map overwrites the surplus,
-	 * and BITMAP_SIZE_MAX leaves room for the last one. */
+	/* Storing whole vectors writes beyond the end of each map. The next map overwrites the
+	 * surplus bytes, and BITMAP_SIZE_MAX leaves room for those of the last map. */
 	for (size_t at = 0; at < masks_size; at += 64)
 		_mm512_storeu_si512(out + size + at, _mm512_loadu_si512(masks + at));
 	size += masks_size;
@@ -165,8 +167,9 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 	return (int)(size + whole_size + BITMAP_LINES_BYTES);
 }
 
-/* No branch depends on which bytes changed. Each line stores at most 64 bytes, so @out is not
- * overrun before the total size is known. */
+/* Write the bytes of all changed lines, then the maps. No branch depends on which bytes changed.
+ * Each line adds at most 64 bytes, so @out (PAGE_BYTES) cannot be overrun before the total size is
+ * known. */
 static inline __attribute__((always_inline)) int
 encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead, uint8_t *out,
 	     uint8_t *reference, struct simd_scan *ret_scan)
@@ -181,7 +184,8 @@ encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ah
 	for (unsigned int i = 0; i < 64; i++) {
 		__m512i line = _mm512_loadu_si512(new + 64 * i);
 		uint64_t changed = _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(old + 64 * i));
-		uint64_t sent = changed; /* or all bytes, chosen below without a branch */
+		/* the bytes to send: the changed ones, or all, chosen below without a branch */
+		uint64_t sent = changed;
 
 		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);
 		_mm_prefetch((const char *)next_new + 64 * i, _MM_HINT_T0);
@@ -206,7 +210,7 @@ static int encode_bitmap(const uint8_t *old, const uint8_t *new, const struct si
 			 : encode_lines(old, new, ahead, out, NULL, ret_scan);
 }
 
-/* Turns each bit of @words into 8 bits, one per byte of that word. */
+/* Expands each of the 8 bits of @words to 8 equal bits, one for each byte of that word. */
 static inline uint64_t spread(uint64_t words)
 {
 	uint64_t low = _pdep_u64(words, BITMAP_EACH_BYTE);
@@ -214,7 +218,7 @@ static inline uint64_t spread(uint64_t words)
 	return (low << 8) - low;
 }
 
-/* The same as bitmap_sum_words(), but it reads nothing beyond the map. */
+/* Does what bitmap_sum_words() does, but reads nothing beyond the map. */
 static inline int sum_bits(const uint8_t *map, size_t size)
 {
 	__m512i n = _mm512_setzero_si512();
@@ -246,14 +250,14 @@ static int apply_bitmap(const uint8_t *data, size_t size, uint8_t *page, uint64_
 		__m512i bytes;
 
 		next_lines = bitmap_prefetch_one(next_lines, next_page);
-		/* A line sent whole has no word and no masks: what was read as such belongs to
-		 * others. */
+		/* A line sent whole has no byte in `words` and no masks: what was read above
+		 * belongs to another line and is ignored. */
 		changed = is_whole ? UINT64_MAX : changed;
 		parts.masks += is_whole ? 0 : __builtin_popcountll(words);
 		parts.words += !is_whole;
 		n_bytes = (unsigned int)__builtin_popcountll(changed);
-		/* Masked: where few maps follow, a read of 64 bytes would go past the delta's
-		 * end. */
+		/* Use a masked load: if few maps follow, a load of 64 bytes would read past the
+		 * delta's end. */
 		bytes = _mm512_maskz_loadu_epi8(_bzhi_u64(UINT64_MAX, n_bytes), parts.bytes);
 		parts.bytes += n_bytes;
 		_mm512_storeu_si512(line, _mm512_mask_expand_epi8(_mm512_loadu_si512(line), changed,

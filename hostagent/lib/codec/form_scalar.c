@@ -1,4 +1,4 @@
-/* The form for any machine: eight bytes at a time in general registers. */
+/* The scalar form, for any CPU: works on eight bytes at a time in general registers. */
 #include "codec/simd.h"
 
 #include "codec/bitmap_form.h"

@@ -1,13 +1,13 @@
-/* lz4block.h - the second stage: LZ4 over all records of one frame.
+/* lz4block.h - the second stage of compression: LZ4 over all records of one frame.
  *
- * Why: deltas of pages that the same code changed resemble each other. One record is too short to
- * gain from that; a frame of up to 128 KiB is not. Measured on deltas of real guests
- * (docs/epoch-engine.md): 0.6-0.7 of their bytes at 0.5-1 GB/s, which pays only where the link is
- * the bottleneck.
+ * Why: the deltas of pages that were changed by the same code resemble each other. A single record
+ * is too short for LZ4 to gain from that, but a frame of up to 128 KiB is long enough. Measured on
+ * deltas of real guests (docs/epoch-engine.md), LZ4 leaves 0.6-0.7 of the bytes and runs at 0.5-1
+ * GB/s, so it pays only where the link is the bottleneck.
  *
- * Where: the encoder packs finished frames; the standby unpacks before it checks, and again before
- * it applies. The only file of ours that includes lz4.h is lz4block.c. Threads: one per state.
- * Never allocates.
+ * Where: the encoder packs finished frames; the standby unpacks a frame before it checks the
+ * records, and again before it applies them. lz4block.c is the only file of this project that
+ * includes lz4.h. Threads: one per struct lz4block_state. Never allocates.
  */
 #ifndef CODEC_LZ4BLOCK_H
 #define CODEC_LZ4BLOCK_H
@@ -15,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LZ4BLOCK_STATE_BYTES 16416 /* what LZ4 needs; need not be cleared between uses */
+/* the memory that LZ4 needs; it need not be cleared between uses */
+#define LZ4BLOCK_STATE_BYTES 16416
 #define LZ4BLOCK_PLAIN_MAX   ((size_t)1 << 20)
 
 struct lz4block_state {
@@ -23,13 +24,14 @@ struct lz4block_state {
 };
 
 /* Pack @size bytes at @plain into at most @room bytes at @out (not overlapping).
- * Returns the block's size; 0: it does not fit into @room, @out is undefined. */
+ * Returns the block's size; 0: the block does not fit into @room, and the content of @out is
+ * undefined. */
 size_t lz4block_pack(struct lz4block_state *state, const uint8_t *plain, size_t size, uint8_t *out,
 		     size_t room);
 
-/* Unpack a block that need not be trusted: writes only the @plain_size bytes at @plain, reads only
- * the block. 0: it unpacked to exactly @plain_size bytes; -EPROTO: it is broken or unpacks to
- * another size; @plain is then undefined. */
+/* Unpack a block, which may come from an untrusted peer: writes only the @plain_size bytes at
+ * @plain and reads only the block. 0: the block unpacked to exactly @plain_size bytes; -EPROTO: the
+ * block is broken or unpacks to another size, and the content of @plain is undefined. */
 int lz4block_unpack(const uint8_t *block, size_t size, uint8_t *plain, size_t plain_size)
 	__attribute__((warn_unused_result));
 

@@ -1,7 +1,7 @@
-/* page.h - the words of the codec: a page, and its classes on the wire.
+/* page.h - the codec's constants: the page size, and the classes of page records.
  *
- * wire/page_record.h has the record around a page, and the numbers. An encoder uses only classes
- * whose feature bit both sides named; ZERO and RAW need none.
+ * wire/page_record.h defines the record's header and the numbers of the classes. An encoder uses
+ * only classes whose feature bit was negotiated; ZERO and RAW need no feature bit.
  * Threads: constants only.
  */
 #ifndef CODEC_PAGE_H
@@ -18,9 +18,9 @@ enum page_class {
 	PAGE_ZERO = WIRE_CLASS_ZERO, /* no data: all 4096 bytes are 0 */
 	PAGE_RAW = WIRE_CLASS_RAW,   /* 4096 bytes: the page itself */
 	PAGE_XRLE = WIRE_CLASS_XRLE, /* runs of changed bytes over the reference, see xrle.h */
-	PAGE_BITMAP = WIRE_CLASS_BITMAP, /* bitmap of changed bytes over it, see bitmap.h */
-	/* u32 index of a page with the same content, guest pages only. Needs all pages, so
-	 * page_encode() makes none and page_apply() takes none. */
+	PAGE_BITMAP = WIRE_CLASS_BITMAP, /* changed bytes and their bitmaps, see bitmap.h */
+	/* u32 index of another guest page with the same content. page_encode() does not make this
+	 * class and page_apply() does not accept it, because both see one page only. */
 	PAGE_DUP = WIRE_CLASS_DUP,
 };
 #define PAGE_N_CLASSES 5 /* array size when indexed by a class that page_encode() makes */

@@ -17,7 +17,8 @@ static void fill_tables(void)
 		for (unsigned int j = 0; j < 8; j++) {
 			if (!(mask >> j & 1))
 				continue;
-			/* 0x80 ^ (0x80 | j) is j: this replaces the n-th byte, lowest first. */
+			/* 0x80 ^ (0x80 | j) is j, so this XOR changes the n-th byte (from the
+			 * lowest) from 0x80 to j. */
 			pack ^= (UINT64_C(0x80) | j) << 8 * n;
 			unpack ^= (UINT64_C(0x80) | n) << 8 * j;
 			n++;
@@ -27,8 +28,8 @@ static void fill_tables(void)
 	}
 }
 
-/* Returns NULL if the build, the CPU or the kernel does not have the form. (The builtins also check
- * that the kernel saves the registers.) */
+/* Returns NULL if the build, the CPU or the kernel does not support the form. (The builtins also
+ * check that the kernel saves the wide registers.) */
 static const struct simd_ops *find(enum simd_form form)
 {
 	switch (form) {
@@ -79,7 +80,7 @@ const char *simd_form_name(enum simd_form form)
 	return names[form];
 }
 
-/* Before main(), so that no caller can forget it. */
+/* Runs before main(), so that no caller can forget to choose a form. */
 static void __attribute__((constructor)) pick_best_form(void)
 {
 #ifdef CODEC_X86_FORMS

@@ -1,11 +1,12 @@
-/* simd.h - the scalar, AVX2 and AVX-512 forms of the codec, and which of them is in use.
+/* simd.h - the scalar, AVX2 and AVX-512 forms of the codec, and the choice of the one in use.
  *
- * Why: comparing pages is most of the work of an epoch; wide registers do it at the speed of
- * memory. All forms give the same bytes for the same input (tests/unit/test_xrle compares them), so
- * primary and standby may be different kinds of machine.
+ * Why: comparing pages is most of the work of an epoch, and wide registers compare them as fast as
+ * memory can be read. All forms give the same bytes for the same input (tests/unit/test_xrle
+ * compares them), so the primary and the standby may have different CPUs.
  *
- * The best form that CPU and kernel offer is picked before main(). Only tests and benchmarks pick
- * another. Threads: simd_set_form() only while nothing else uses the codec.
+ * The best form that the CPU and the kernel support is chosen before main(). Only tests and
+ * benchmarks choose another. Threads: call simd_set_form() only while no other thread uses the
+ * codec.
  */
 #ifndef CODEC_SIMD_H
 #define CODEC_SIMD_H
@@ -17,19 +18,20 @@
 enum simd_form {
 	SIMD_SCALAR = 0,
 	SIMD_AVX2   = 1, /* AVX2, BMI1, BMI2 */
-	SIMD_AVX512 = 2, /* AVX-512 F, BW, VL, VBMI, VBMI2, VPOPCNTDQ as well */
+	SIMD_AVX512 = 2, /* also AVX-512 F, BW, VL, VBMI, VBMI2, VPOPCNTDQ */
 };
 #define SIMD_N_FORMS 3
 
-/* Pages that will be encoded soon, to prefetch while another one is encoded. Any addresses will do:
- * a prefetch cannot fault. */
+/* Pages that will be encoded soon; they are prefetched while another page is encoded. The addresses
+ * need not be valid: a prefetch cannot fault. */
 struct simd_ahead {
-	const uint8_t *old, *new; /* the next pair: all lines */
+	const uint8_t *old, *new; /* the next pair of pages; all their lines are prefetched */
 
-	/* A pair two or three pages later: one line of each, so that its address is translated
-	 * early. With pages in random order, translation is the longest wait. If it only begins
-	 * with the prefetch of the next pair, those prefetches wait for it, and the CPU stalls: it
-	 * can do only a third of a page's work behind a waiting prefetch. See "What was tried" in
+	/* A later pair, two or three pages on. One line of each page is prefetched, only so that
+	 * the page's address is translated early. When pages come in random order, address
+	 * translation is the longest wait. Without this early touch, translation would begin with
+	 * the prefetches of the next pair, which would wait for it. Behind a waiting prefetch the
+	 * CPU can do only a third of a page's work before it stalls. See "What was tried" in
 	 * docs/epoch-engine.md. */
 	const uint8_t *later_old, *later_new;
 };
@@ -40,12 +42,13 @@ struct simd_scan {
 	uint64_t lines;	      /* bit l: line l differs; 0: the pages are equal */
 	uint64_t any_nonzero; /* != 0: the new page is not all zero */
 
-	/* set by bitmap_encode() only, and not for equal pages */
+	/* set only by simd_ops->bitmap_encode, and only if the pages differ */
 	uint32_t n_bytes; /* bytes that differ */
 	uint32_t n_runs;  /* runs of bytes that differ, over the whole page */
 };
 
-/* One form. Internal to lib/codec; others use xrle.h, bitmap.h, zero.h and encode.h. */
+/* The functions of one form. Internal to lib/codec; other rooms use xrle.h, bitmap.h, zero.h and
+ * encode.h. */
 struct simd_ops {
 	const char *name;
 
@@ -54,16 +57,18 @@ struct simd_ops {
 		     struct simd_scan *ret_scan);
 
 	/* Write the XRLE delta to @out (PAGE_BYTES of room). Returns its size, or -E2BIG. The pages
-	 * must differ. If @reference (the old page) is not NULL, the new bytes written to @out are
-	 * also written there; after -E2BIG its content is undefined. */
+	 * must differ. If @reference (the old page) is not NULL, its changed bytes are overwritten
+	 * with the new bytes as they were written to @out; after -E2BIG the content of @reference
+	 * is undefined. */
 	int (*xrle_emit)(const struct simd_scan *scan, const uint8_t *new, uint8_t *out,
 			 uint8_t *reference);
 
 	int (*xrle_apply)(const uint8_t *data, size_t size, uint8_t *page);
 
-	/* Scan and encode in one pass, see bitmap.h. Returns the delta's size; 0: equal; -E2BIG. If
-	 * @reference (@old itself) is not NULL, it becomes @new as it was read, whatever is
-	 * returned: every byte of @new is read once, for both. */
+	/* Compare the pages and write the bitmap delta in one pass, see bitmap.h. Returns the
+	 * delta's size; 0: the pages are equal; -E2BIG. If @reference is not NULL, it is the same
+	 * page as @old and becomes a copy of @new, whatever is returned. Each byte of @new is read
+	 * once, for both the delta and the copy. */
 	int (*bitmap_encode)(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 			     uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan);
 
@@ -77,19 +82,19 @@ struct simd_ops {
 
 extern const struct simd_ops *simd_ops; /* the form in use; never NULL once main() runs */
 
-/* The form in use. */
+/* Returns the form in use. */
 enum simd_form simd_get_form(void);
 
-/* Use @form. 0; -ENOTSUP: this CPU, kernel or build does not have it. */
+/* Use @form from now on. 0; -ENOTSUP: this CPU, kernel or build does not support it. */
 int simd_set_form(enum simd_form form) __attribute__((warn_unused_result));
 
-/* "scalar", "avx2", "avx512". */
+/* Returns "scalar", "avx2" or "avx512". */
 const char *simd_form_name(enum simd_form form);
 
-/* Shuffle orders, indexed by an 8-bit mask; position 0x80 gives a zero byte. Filled before
- * main(). */
-extern uint64_t simd_pack_table[256];	/* byte k: the position of the k-th set bit */
-/* Byte j: how many set bits lie below bit j, if it is set. */
+/* Orders for a byte shuffle, indexed by an 8-bit mask. In an order, 0x80 in place of a position
+ * gives a zero byte. Filled before main(). */
+extern uint64_t simd_pack_table[256];	/* byte k of an entry: the position of the k-th set bit */
+/* Byte j of an entry: the number of set bits below bit j, if bit j is set. */
 extern uint64_t simd_unpack_table[256];
 
 extern const struct simd_ops simd_ops_scalar;

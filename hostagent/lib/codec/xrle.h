@@ -1,15 +1,16 @@
 /* xrle.h - XOR run-length coding of a page against its reference, in overwrite form.
  *
- * Problem: an epoch's dirty pages differ in only a few bytes from what the standby has - counters,
- * list links, stack frames, the lines of one database row. Sent whole, each costs 4 KiB. General
- * compressors (LZ4, zstd) do not know the old content, so they still send most of a page, at a
- * tenth of the speed of reading it.
+ * Problem: an epoch's dirty pages differ in only a few bytes from what the standby has: counters,
+ * list links, stack frames, the lines of one database row. A page sent whole costs 4 KiB. General
+ * compressors (LZ4, zstd) do not know the old content, so their output is still most of a page, and
+ * they run at a tenth of the speed at which memory can be read.
  *
- * Assumptions: both sides hold the same reference. Changes come in runs, mostly at least 3 equal
- * bytes apart. A zero in XOR(old, new) means "equal". The code is that of XBZRLE as published: in
- * turn, a length of equal bytes, a length of changed bytes, and the changed bytes. A delta holds
- * the NEW bytes, never XOR values: applying it twice gives the same page. So if a crash interrupts
- * an apply, applying the epoch again from its start repairs the pages.
+ * Assumptions: both sides hold the same reference. Changed bytes come in runs, and mostly at least
+ * 3 equal bytes lie between two runs. A byte is "equal" if XOR(old, new) is zero there. The code is
+ * the published one of XBZRLE, which repeats three fields: the number of equal bytes, the number of
+ * changed bytes, and the changed bytes. A delta holds the NEW bytes, never XOR values, so applying
+ * it twice gives the same page. If a crash interrupts an apply, applying the epoch again from its
+ * start therefore repairs the pages.
  *
  * Code table. A delta is one or more of
  *
@@ -21,21 +22,24 @@
  *	length 128..4096   1vvvvvvv 000vvvvv   low 7 bits first; shorter lengths must use one byte
  *
  * All bytes after the last run are equal; their length is not sent. The sum of all lengths is <=
- * 4096. Each pair of pages has exactly one delta, so all SIMD forms give the same bytes. For this,
- * gaps of 1 or 2 equal bytes between changed ones are always sent as changed. A gap costs 2 bytes
- * of lengths, so this never makes a delta longer, and there are fewer runs to code and to apply.
+ * 4096. Each pair of pages has exactly one delta, so all SIMD forms give the same bytes. To make
+ * the delta unique, a gap of 1 or 2 equal bytes between changed bytes is always sent as changed
+ * bytes. A gap sent as such would cost at least 2 bytes of lengths, so this rule never makes a
+ * delta longer, and it leaves fewer runs to encode and to apply.
  *
  * Example: reference all 0, new byte 5 is 7, 8 is 9, 20 is 1
- *	05 01 07 | 02 .. -> the gap 6..7 is two bytes: merged
+ *	05 01 07 | 02 .. -> the gap 6..7 has two bytes, so it is merged:
  *	05 04 07 00 00 09 | 0b 01 01                                           9 bytes
  *
  * Worst case: one byte in four changes: (1 + 1 + 1) / 4 = 0.75 of a page for 1024 runs. A page that
- * changes throughout would take 4096 + 3 bytes. Above XRLE_SIZE_MAX xrle_encode() gives up and the
- * page goes RAW, so a vain try costs at most one comparison of two pages. Least: 3 bytes.
+ * changes throughout would take 4096 + 3 bytes. xrle_encode() gives up as soon as a delta would
+ * exceed XRLE_SIZE_MAX, and the page is then sent RAW. The shortest delta has 3 bytes.
  *
- * Curve: see docs/epoch-engine.md and `tests/bench/run codec`.
+ * Measured size and speed: docs/epoch-engine.md, section "Codes". `tests/bench/run codec` measures
+ * them again.
  *
- * Threads: any (no state but the form picked at start, see simd.h). Never allocates.
+ * Threads: any (the only state is the SIMD form, which is chosen before main(), see simd.h). Never
+ * allocates.
  */
 #ifndef CODEC_XRLE_H
 #define CODEC_XRLE_H
@@ -45,24 +49,27 @@
 
 #include "codec/page.h"
 
-/* A longer delta is not worth its decoding. The distance to PAGE_BYTES lets the coder store whole
- * vectors without asking for more room than a RAW page needs. */
+/* The longest delta that is sent: a longer one saves too little to be worth decoding. The 64 bytes
+ * between this limit and PAGE_BYTES let the encoder store whole vectors without needing more room
+ * than a RAW page. */
 #define XRLE_SIZE_MAX (PAGE_BYTES - 64)
 
-/* Delta of @new over @old (PAGE_BYTES each, any alignment, not overlapping @out).
+/* Write the delta that turns @old into @new to @out. @old and @new: PAGE_BYTES each, any alignment,
+ * not overlapping @out.
  * @out: PAGE_BYTES of room, all of which may be written.
- * Returns its size (>= 3); 0: the pages are equal; -E2BIG: the delta would not be below @max, or
- * would be above XRLE_SIZE_MAX. @max is at most PAGE_BYTES. If @new changes meanwhile, the delta is
- * still well formed and holds the bytes that were read. */
+ * Returns the delta's size (>= 3); 0: the pages are equal; -E2BIG: the delta would have @max bytes
+ * or more, or more than XRLE_SIZE_MAX. @max is at most PAGE_BYTES. If the guest changes @new during
+ * the call, the delta is still well formed and holds the bytes that were read. */
 int xrle_encode(const uint8_t *old, const uint8_t *new, uint8_t *out, size_t max);
 
-/* Would xrle_apply() take these bytes? Reads only. 0; -EPROTO: no. */
+/* Check whether xrle_apply() would accept these bytes. Writes nothing. 0: yes; -EPROTO: no. */
 int xrle_check(const uint8_t *data, size_t size) __attribute__((warn_unused_result));
 
-/* Write the changed bytes of a delta over @page (PAGE_BYTES). The whole input is checked before
- * anything is written, and at most PAGE_BYTES are written whatever the input is.
- * 0; -EPROTO: not a delta as above (empty, cut, over-long length, length 0, past the page's end,
- * size above PAGE_BYTES); @page is then untouched. */
+/* Apply a delta: write its changed bytes to @page (PAGE_BYTES). The whole delta is checked before
+ * anything is written, and no input can make it write outside of @page.
+ * 0; -EPROTO: the bytes are not a delta as defined above (empty, truncated, a length with more
+ * bytes than it needs, a length of 0, a run past the page's end, @size above PAGE_BYTES); @page is
+ * then untouched. */
 int xrle_apply(const uint8_t *data, size_t size, uint8_t *page) __attribute__((warn_unused_result));
 
 #endif

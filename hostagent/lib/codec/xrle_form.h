@@ -1,8 +1,9 @@
-/* xrle_form.h - the run coder that every form compiles for itself, with its own instructions.
+/* xrle_form.h - the XRLE encoder and decoder, which every SIMD form compiles for its own
+ * instruction set.
  *
- * Each form supplies a function that finds edges and one that copies a few bytes. The functions
- * here are always inlined, so these calls disappear, and copies of constant size become the widest
- * moves that the file is compiled for. Internal to lib/codec. Threads: any.
+ * Each form supplies a function that finds edges and one that copies a few bytes. Everything is
+ * inlined, so calls of these two functions disappear, and copies of constant size become the widest
+ * moves of the form's instruction set. Internal to lib/codec. Threads: any.
  */
 #ifndef CODEC_XRLE_FORM_H
 #define CODEC_XRLE_FORM_H
@@ -19,31 +20,32 @@
 #include "codec/xrle_parse.h"
 
 /* Edges are the offsets where runs of changed bytes begin and end, alternately. A run and the gap
- * after it take at least 4 bytes of the page; the + 64 is room for storing a whole vector of
- * edges. */
+ * after it take at least 4 bytes of the page, which bounds their number; the + 64 is room for
+ * storing a whole vector of edges. */
 #define FORM_EDGES_MAX (2 * (PAGE_BYTES / 4) + 2 + 64)
 
-/* Returns one word of the map of changed bytes, with gaps of 1 and 2 filled. @previous and @next
- * are the words beside it; words beyond the page are 0. */
+/* Returns @word of the map of changed bytes with gaps of 1 and 2 bytes filled. @previous and @next
+ * are the neighbouring words of the map; a word beyond the page is 0. */
 static inline uint64_t form_fill_gaps(uint64_t previous, uint64_t word, uint64_t next)
 {
 	uint64_t left = word << 1 | previous >> 63; /* bit i: byte i - 1 changed */
 	uint64_t gap1 = left & (word >> 1 | next << 63);
-	uint64_t gap2 = left & (word >> 2 | next << 62); /* bit i: i and i + 1 are filled */
+	uint64_t gap2 = left & (word >> 2 | next << 62); /* bit i: fill bytes i and i + 1 */
 	uint64_t from_previous = (previous >> 62) & (word >> 1) & 1;
 
 	return word | gap1 | gap2 | gap2 << 1 | from_previous;
 }
 
-/* Copies exactly @size bytes; the two do not overlap. */
+/* Copies exactly @size bytes. Source and destination do not overlap. */
 typedef void form_copy(uint8_t *to, const uint8_t *from, size_t size);
 
-/* Writes the edges of the changed bytes in @scan, with gaps filled, to @edges (FORM_EDGES_MAX).
- * Returns how many. */
+/* Finds the edges of the changed bytes in @scan after filling gaps, and writes them to @edges (room
+ * for FORM_EDGES_MAX). Returns how many edges there are. */
 typedef size_t form_find_edges(const struct simd_scan *scan, uint16_t *edges);
 
-/* Returns one line's edges as bits: set where a byte is filled and the one before is not, or the
- * other way round. Ask for the line after a changed one too: a run may end at its very start. */
+/* Returns the edges in line @i as bits. A bit is set where a byte is changed (after filling gaps)
+ * and the byte before it is not, or the other way round. Call it also for the line after a changed
+ * one: a run that ends with the changed line has its edge at the start of that next line. */
 static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned int i)
 {
 	uint64_t before2 = i > 1 ? scan->changed[i - 2] : 0,
@@ -54,14 +56,14 @@ static inline uint64_t form_line_edges(const struct simd_scan *scan, unsigned in
 	return filled ^ (filled << 1 | form_fill_gaps(before2, before, word) >> 63);
 }
 
-/* The lines that may have edges: each changed line and the one after it. */
+/* Returns a map of the lines that may have edges: each changed line and the line after it. */
 static inline uint64_t form_edge_lines(const struct simd_scan *scan)
 {
 	return scan->lines | scan->lines << 1;
 }
 
-/* A run up to the page's end has its last edge beyond all lines. Returns 1 if there is such a
- * run. */
+/* Store the edge at the page's end, which belongs to no line. Returns 1 if a run ends there, so
+ * that the edge counts, else 0. */
 static inline size_t form_last_edge(const struct simd_scan *scan, uint16_t *edge)
 {
 	*edge = PAGE_BYTES;
@@ -82,7 +84,8 @@ static inline size_t form_edges_by_bit(const struct simd_scan *scan, uint16_t *e
 	return n + form_last_edge(scan, edges + n);
 }
 
-/* The form_copy of forms without masked stores: two overlapping moves per size class. */
+/* The form_copy of forms without masked stores: copies 4 to 32 bytes with two moves that may
+ * overlap. */
 static inline void form_copy_overlapping(uint8_t *to, const uint8_t *from, size_t size)
 {
 	uint64_t first8, last8;
@@ -114,7 +117,8 @@ static inline void form_copy_overlapping(uint8_t *to, const uint8_t *from, size_
 	}
 }
 
-/* Write a length (<= PAGE_BYTES) in one or two bytes; always stores two. Returns how many count. */
+/* Write a length (<= PAGE_BYTES) as one or two bytes. Always stores two bytes; returns how many of
+ * them belong to the length. */
 static inline size_t form_put_length(uint8_t *out, size_t length)
 {
 	size_t is_long = length > 127;
@@ -124,8 +128,8 @@ static inline size_t form_put_length(uint8_t *out, size_t length)
 	return 1 + is_long;
 }
 
-/* Copy a run of the page to @out, in whole vectors where they stay inside the page. Writes at most
- * 63 bytes more than @size. */
+/* Copy a run of the page to @out, in whole vectors unless they would read beyond the page. Writes
+ * up to 63 bytes more than @size. */
 static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start, size_t size)
 {
 	if (start + ((size + 63) & ~(size_t)63) > PAGE_BYTES) {
@@ -136,7 +140,8 @@ static inline void form_copy_run(uint8_t *out, const uint8_t *new, size_t start,
 		memcpy(out + i, new + start + i, 64);
 }
 
-/* @reference NULL: only encode. Inlined with that constant, so that each use gets its own loop. */
+/* Write the runs between the edges to @out, and their new bytes to @reference unless that is NULL.
+ * Inlined: a caller that passes a constant NULL gets a loop without the second copy. */
 static inline __attribute__((always_inline)) int
 form_xrle_runs(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_t *out,
 	       uint8_t *reference, form_copy *copy_exact)
@@ -159,7 +164,7 @@ form_xrle_runs(const uint16_t *edges, size_t n_edges, const uint8_t *new, uint8_
 	return (int)size;
 }
 
-/* simd_ops->xrle_emit */
+/* The body of simd_ops->xrle_emit. */
 static inline __attribute__((always_inline)) int
 form_xrle_emit(const struct simd_scan *scan, const uint8_t *new, uint8_t *out, uint8_t *reference,
 	       form_find_edges *find_edges, form_copy *copy_exact)

@@ -1,6 +1,7 @@
-/* xrle_parse.h - the one reader of XRLE deltas, for the check and for each form's apply.
+/* xrle_parse.h - the only parser of XRLE deltas, used by xrle_check() and by each form's apply.
  *
- * Internal to lib/codec: inlined, so that the check drops the list of runs. Threads: any.
+ * Internal to lib/codec. Inlined, so that xrle_check() does not store the list of runs. Threads:
+ * any.
  */
 #ifndef CODEC_XRLE_PARSE_H
 #define CODEC_XRLE_PARSE_H
@@ -12,7 +13,7 @@
 
 #include "codec/page.h"
 
-/* A delta of PAGE_BYTES has at most this many runs: each takes at least 3 bytes. */
+/* The most runs in a delta of PAGE_BYTES: each run takes at least 3 bytes. */
 #define XRLE_RUNS_MAX (PAGE_BYTES / 3 + 1)
 
 struct xrle_run {
@@ -21,7 +22,8 @@ struct xrle_run {
 	uint16_t size;
 };
 
-/* Read a length at *at. false: cut, over-long or above PAGE_BYTES. */
+/* Read a length at *at and move *at past it. Returns false if the length is truncated, has two
+ * bytes where one would do, or is above PAGE_BYTES. */
 static inline bool xrle_get_length(const uint8_t *data, size_t size, size_t *at, size_t *ret_length)
 {
 	size_t low, high;
@@ -41,7 +43,7 @@ static inline bool xrle_get_length(const uint8_t *data, size_t size, size_t *at,
 }
 
 /* Check a whole delta and list its runs in @runs (room for XRLE_RUNS_MAX; NULL: only check).
- * Returns how many, or -EPROTO. */
+ * Returns the number of runs, or -EPROTO. */
 static inline __attribute__((always_inline)) int
 xrle_parse(const uint8_t *data, size_t size, struct xrle_run *runs)
 {

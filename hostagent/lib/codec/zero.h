@@ -1,7 +1,7 @@
-/* zero.h - is a page all zero?
+/* zero.h - tells whether a page is all zero.
  *
- * Where: for callers other than page_encode(), which finds it out while it compares. simd.h picks
- * its form. Threads: any.
+ * Where: callers other than page_encode(), which notices zero pages while it compares. Uses the
+ * form that simd.h has chosen. Threads: any.
  */
 #ifndef CODEC_ZERO_H
 #define CODEC_ZERO_H
@@ -11,7 +11,7 @@
 
 #include "codec/page.h"
 
-/* @page: PAGE_BYTES bytes, any alignment. */
+/* Returns true if all PAGE_BYTES bytes at @page are 0. @page: any alignment. */
 bool zero_is_page(const uint8_t *page);
 
 #endif
