@@ -1,7 +1,9 @@
-/* budget.h - limits some work to a share of the time: earned as time passes, spent as measured.
+/* budget.h - limits some work to a share of the time: the budget grows as time passes and shrinks
+ * by the measured duration of the work.
  *
- * Why: strangers can make a loop compute (handshakes); the loop must still have time for those it
- * serves. rate.h counts things of equal cost; here the cost is known only afterwards.
+ * Why: strangers can make a loop compute (handshakes), and the loop must still have time for the
+ * peers it serves. rate.h counts events of equal cost; here the cost of an event is known only
+ * after it.
  *
  * Where: gateway/session/admission.c, gateway/control/newcomers.c. Pure; one thread.
  */
@@ -12,11 +14,13 @@
 
 #include "base/clock.h"
 
-#define BUDGET_GAP_MAX_NS (10 * CLOCK_NS_PER_S) /* longest time that earns; no overflow below */
+/* the longest time credited at once, so that the product below cannot overflow */
+#define BUDGET_GAP_MAX_NS (10 * CLOCK_NS_PER_S)
 
 struct budget {
-	int64_t left_ns;       /* 0 or less: overspent; the work waits until it is above 0 */
-	uint64_t earned_at_ns; /* when it was last credited */
+	/* time that the work may still take; while it is 0 or less, the work must wait */
+	int64_t left_ns;
+	uint64_t earned_at_ns; /* when left_ns was last credited */
 };
 
 /* Credit @percent of the time since the last call; the balance never goes above @max_ns. */
@@ -32,7 +36,8 @@ static inline void budget_earn(struct budget *b, uint64_t percent, uint64_t max_
 	b->left_ns = left_ns < (int64_t)max_ns ? left_ns : (int64_t)max_ns;
 }
 
-/* When the balance will be above 0, if nothing more is spent. */
+/* Returns when the balance will be above 0 if nothing more is spent; a past time if it is already
+ * above 0. */
 static inline uint64_t budget_ready_ns(const struct budget *b, uint64_t percent)
 {
 	if (b->left_ns > 0)

@@ -1,8 +1,9 @@
-/* bytes.h - big-endian integers at byte offsets, and a bounded reading cursor.
+/* bytes.h - big-endian integers at byte offsets, and bounded cursors for reading and writing.
  *
- * Why: wire structures are never C structs; they are encoded and decoded by offset. The cursor
- * makes "read past the end" impossible: the first short read sets `bad`, every later read gives 0,
- * and the caller checks once at the end. Threads: any (no state). Never allocates.
+ * Why: wire structures are never C structs; they are encoded and decoded by offset. A cursor cannot
+ * move past its end: the first read or write that does not fit sets `bad`, later reads give 0,
+ * later writes do nothing, and the caller checks `bad` once at the end. Threads: any (no state).
+ * Never allocates.
  */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
@@ -54,18 +55,18 @@ static inline uint64_t bytes_get_be64(const uint8_t *p)
 	return __builtin_bswap64(v);
 }
 
-/* Reads from [at, end). */
+/* A reading cursor over [at, end). */
 struct bytes_reader {
 	const uint8_t *at;
 	const uint8_t *end;
-	bool bad; /* a read went past the end; all values since are 0 */
+	bool bad; /* a read went past the end; that read and all later ones gave 0 */
 };
 
-/* Writes into [at, end). */
+/* A writing cursor over [at, end). */
 struct bytes_writer {
 	uint8_t *at;
 	uint8_t *end;
-	bool bad; /* a write did not fit; neither it nor any later one was written */
+	bool bad; /* a write did not fit; that write and all later ones were dropped */
 };
 
 static inline size_t bytes_left(const struct bytes_reader *r)
@@ -73,7 +74,8 @@ static inline size_t bytes_left(const struct bytes_reader *r)
 	return (size_t)(r->end - r->at);
 }
 
-/* Returns the next @size bytes in place; NULL (and sets `bad`) when fewer are left. */
+/* Returns a pointer to the next @size bytes and moves past them. If fewer are left, sets `bad` and
+ * returns NULL. */
 static inline const uint8_t *bytes_take(struct bytes_reader *r, size_t size)
 {
 	const uint8_t *p = r->at;
@@ -114,7 +116,8 @@ static inline uint64_t bytes_read_be64(struct bytes_reader *r)
 	return p ? bytes_get_be64(p) : 0;
 }
 
-/* Returns room for @size bytes; NULL (and sets `bad`) when there is less. */
+/* Returns a pointer to room for @size bytes and moves past it. If there is less room, sets `bad`
+ * and returns NULL. */
 static inline uint8_t *bytes_reserve(struct bytes_writer *w, size_t size)
 {
 	uint8_t *p = w->at;

@@ -3,9 +3,10 @@
  *	AUTO_FREE char *text = strdup(s);      freed when it goes out of scope
  *	AUTO_CLOSE int fd = open(...);         closed when >= 0
  *	AUTO(json_decref) json_t *root = ...;  needs AUTO_DEFINE(json_t *, json_decref) once
- *	return TAKE(text);                     hand over: the variable becomes NULL
+ *	return TAKE(text);                     gives the value away: the variable becomes NULL
  *
- * Never mix with `goto` in one function: gcc lets a goto jump past a cleanup variable silently.
+ * Never use these together with `goto` in one function: gcc gives no warning when a goto jumps past
+ * the initialisation of a cleanup variable.
  */
 #ifndef BASE_CLEANUP_H
 #define BASE_CLEANUP_H

@@ -9,24 +9,26 @@
 
 #include "base/cleanup.h"
 
-/* libinih cuts section and key names to 49 characters. All names in our tables are shorter, so a
- * cut name never matches one of them. */
+/* The longest section or key name in a table. libinih cuts longer names in a file to 49 characters,
+ * so a cut name never matches a name in a table. */
 #define INIH_NAME_MAX 48
-#define NAMES_BYTES   480 /* leaves room for the rest of an error */
+/* size of a list of names in an error; leaves room for the rest of the text */
+#define NAMES_BYTES   480
 
-/* One run of the parser. */
+/* The state of one run of the parser. */
 struct parse {
 	const char *name; /* the file's name in errors */
-	const char *at;	  /* next line to hand to libinih */
+	const char *at;	  /* next line to give to libinih */
 	const char *end;
-	unsigned int line; /* the line handed out last, from 1 */
-	bool has_comment;  /* that line has a comment after its value, as libinih sees it */
+	unsigned int line; /* number of the line given last, counted from 1 */
+	bool has_comment;  /* libinih takes a part of that line as a comment after the value */
 	const struct config_key *keys;
 	size_t n_keys;
 	char *values[CONFIG_KEYS_MAX];	     /* accepted text of each key, heap; NULL: not set */
-	unsigned int lines[CONFIG_KEYS_MAX]; /* where it was set */
-	struct error error;			 /* the first one; valid when failed */
-	unsigned int error_line;		 /* where it was; 0: the file as a whole */
+	unsigned int lines[CONFIG_KEYS_MAX]; /* line in which each key was set */
+	struct error error;			 /* the first error; valid if `failed` is not 0 */
+	/* line of the error; 0: the error concerns the whole file */
+	unsigned int error_line;
 	int failed;				 /* 0, or the negative errno of `error` */
 };
 
@@ -59,8 +61,8 @@ static bool has_section(const struct parse *parse, const char *section, size_t s
 	return false;
 }
 
-/* Write "one of a b" for the keys of @section, or for the sections. Where they do not all fit,
- * whole names, then "...". */
+/* Write "one of a b" for the keys of @section, or "a section of [a] [b]" if @section is NULL. If
+ * not all names fit, writes as many whole names as fit and then "...". */
 static void list_names(const struct parse *parse, const char *section, char *ret_text, size_t size)
 {
 	size_t used = (size_t)snprintf(ret_text, size, "%s", section ? "one of" : "a section of");
@@ -82,7 +84,8 @@ static void list_names(const struct parse *parse, const char *section, char *ret
 	}
 }
 
-/* Check a section header's name and what follows it; libinih ignores both until a key comes. */
+/* Check a section header's name and the text after it. libinih checks neither: it only reports the
+ * section together with its first key. */
 static void check_section_line(struct parse *parse, const char *line, size_t size)
 {
 	const char *close = memchr(line, ']', size);
@@ -116,7 +119,8 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-/* libinih ends a value at a ';' that follows a blank. */
+/* Returns true if libinih would find a comment after the value: it ends a value at a ';' that
+ * follows a blank. */
 static bool find_comment(const char *line, size_t size)
 {
 	const char *value = memchr(line, '=', size);
@@ -128,8 +132,8 @@ static bool find_comment(const char *line, size_t size)
 	return false;
 }
 
-/* The reader that libinih calls: one stripped line per call. Comments become empty lines, so their
- * length does not matter; a refused line ends the reading. */
+/* The reader that libinih calls: returns one line per call, without blanks around it. Comment lines
+ * become empty lines, so their length does not matter. A line that is refused ends the reading. */
 static char *next_line(char *out, int out_size, void *arg)
 {
 	struct parse *parse = arg;
@@ -172,7 +176,8 @@ static char *next_line(char *out, int out_size, void *arg)
 	return out;
 }
 
-/* The handler that libinih calls for each key. Returns nonzero for "accepted", as libinih wants. */
+/* The handler that libinih calls for each key. Returns nonzero if the key was accepted, 0 if not,
+ * as libinih expects. */
 static int take_value(void *arg, const char *section, const char *name, const char *value)
 {
 	struct parse *parse = arg;
@@ -204,7 +209,8 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 		     parse->lines[i]);
 		return 0;
 	}
-	/* A number cannot contain ';', so there it surely begins a comment; a shell command can. */
+	/* In a number, ';' can only begin a comment. A text may contain ';', for example in a shell
+	 * command, so it is refused here. */
 	if (parse->has_comment &&
 	    (parse->keys[i].type == CONFIG_STRING || parse->keys[i].type == CONFIG_PATH)) {
 		fail(parse, -EINVAL, parse->line,
@@ -257,7 +263,8 @@ static void check_table(struct parse *parse)
 	}
 }
 
-/* Convert every key into @ret_struct; with NULL, only check that all of them convert. */
+/* Convert every key's text and store the value in @ret_struct; if @ret_struct is NULL, only check
+ * that all texts convert. */
 static void convert_all(struct parse *parse, char *scratch, uint8_t *ret_struct)
 {
 	char expected[256];
@@ -295,7 +302,9 @@ static void parse_text(struct parse *parse, void *ret_struct)
 	r = ini_parse_stream(next_line, parse, take_value, parse);
 	if (r > 0 && parse->failed && parse->error_line > (unsigned int)r)
 		parse->failed =
-			0; /* libinih goes on after a malformed line: report the first one */
+			/* libinih continued after the malformed line: report that line, not the
+			 * later error */
+			0;
 	if (r > 0)
 		fail(parse, -EINVAL, (unsigned int)r,
 		     "not a setting, expected [section] or key = value");
@@ -309,7 +318,7 @@ static void parse_text(struct parse *parse, void *ret_struct)
 	if (!scratch)
 		fail(parse, -ENOMEM, 0, "out of memory");
 	convert_all(parse, scratch, NULL);
-	convert_all(parse, scratch, ret_struct); /* cannot fail: it passed once */
+	convert_all(parse, scratch, ret_struct); /* cannot fail: the check above succeeded */
 }
 
 int config_parse_buffer(const char *name, const char *text, size_t size,

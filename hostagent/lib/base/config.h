@@ -1,16 +1,17 @@
-/* config.h - one table of keys drives an INI file's parser, --help, the example file, the manual
- * and check-config.
+/* config.h - one table of configuration keys, used to parse an INI file and to print --help, the
+ * example file, the manual and check-config's output.
  *
- * Why: a daemon that guesses what a misspelt key meant fails over by surprise. Everything about a
- * key (type, default, limits, help) is said once, in a table. Anything not in the table is refused;
- * the error names the place and what was expected.
+ * Why: a daemon that ignores a misspelt key may later fail over by surprise. Everything about a key
+ * (type, default, limits, help) is stated once, in a table. Anything that is not in the table is
+ * refused with an error that names the line and says what was expected there.
  *
- * Where: daemons and tools call config_load() once at start; the result struct is immutable after.
+ * Where: daemons and tools call config_load() once at start; the result struct does not change
+ * after that.
  *
- * Syntax is libinih's: `[section]`, `key = value`, comments with ; or # at the start of a line, and
- * " ;" after a value. A " ;" after a text or path is refused, because it could be part of the
- * value. Lines are stripped, so an indented line is a line of its own, never a continuation. A
- * section may be named more than once; a key may not.
+ * The syntax is libinih's: `[section]`, `key = value`, and comments that begin with ; or # at the
+ * start of a line or with " ;" after a value. A " ;" after a text or a path is refused, because it
+ * could be part of the value. Blanks at the start of a line are ignored, so an indented line never
+ * continues the line before it. A section may occur more than once; a key may not.
  *
  *	struct host_config { char name[64]; struct config_address gateway; uint64_t beat_ns; };
  *	static const struct config_key keys[] = {
@@ -23,7 +24,7 @@
  *	if (r < 0)
  *		log_error("%s", error.text);
  *
- * Threads: any, nothing is shared. May block on the file and allocates; start-up only.
+ * Threads: any (nothing is shared). Allocates and may block on the file: for use at start only.
  */
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H
@@ -35,17 +36,19 @@
 #include "base/error.h"
 
 #define CONFIG_FILE_BYTES_MAX 65536 /* a larger file is refused whole */
-#define CONFIG_LINE_MAX	      196   /* libinih's line buffer less terminators; not for comments */
+/* libinih's line buffer without terminators; comment lines may be longer */
+#define CONFIG_LINE_MAX	      196
 #define CONFIG_KEYS_MAX	      128   /* rows of one table */
-#define CONFIG_NAME_SIZE      64    /* room for a NAME: 63 characters and the NUL */
+/* room for the value of a NAME key: 63 characters and the NUL */
+#define CONFIG_NAME_SIZE      64
 
-/* type: accepted text -> member of the result struct */
+/* The type of a key: which text it accepts -> the member of the result struct. */
 enum config_type {
 	CONFIG_STRING  = 1,  /* text -> char[size] (NUL-terminated, rest zero) */
 	CONFIG_PATH    = 2,  /* absolute path -> char[size] */
 	CONFIG_NAME    = 3,  /* [a-z0-9][a-z0-9-]{0,62} -> char[>= CONFIG_NAME_SIZE] */
 	CONFIG_U32     = 4,  /* decimal or 0x hexadecimal -> uint32_t */
-	CONFIG_U64     = 5,  /* the same -> uint64_t */
+	CONFIG_U64     = 5,  /* decimal or 0x hexadecimal -> uint64_t */
 	CONFIG_BOOL    = 6,  /* yes|no|true|false|on|off|1|0 -> bool */
 	CONFIG_MS      = 7,  /* whole milliseconds -> uint64_t nanoseconds; min, max in ms */
 	CONFIG_SIZE    = 8,  /* bytes with optional K, M or G (powers of 1024) -> uint64_t bytes */
@@ -63,7 +66,8 @@ struct config_address {
 };
 
 struct config_prefix {
-	uint32_t ip_be32; /* the address as written, host bits kept: an interface's own address */
+	/* the address as written, with its host bits: it may be an interface's own address */
+	uint32_t ip_be32;
 	uint8_t bits;	  /* 0..32 */
 };
 
@@ -74,35 +78,37 @@ struct config_ports {
 	uint16_t n;
 };
 
-/* Ends with a row whose name is NULL. */
+/* One row of an ENUM key's table, which ends with a row whose name is NULL. */
 struct config_enum_name {
 	const char *name;
 	int value;
 };
 
-/* All strings are static. */
+/* One row of a table of keys. All strings are static. */
 struct config_key {
 	const char *section;
 	const char *name; /* < 48 characters */
 	enum config_type type;
-	size_t offset;	     /* of the member in the result struct */
-	size_t size;	     /* of the member; must fit the type */
-	const char *default_text; /* as in a file; NULL: required; "": unset (member all zero), and
-				     the file may also set the key to an empty value */
+	size_t offset;	     /* offset of the member in the result struct */
+	size_t size;	     /* size of the member; must fit the type */
+	/* the default, as text like in a file. NULL: the key is required. "": the member is all
+	 * zero by default, and the file may set the key to an empty value */
+	const char *default_text;
 	uint64_t min;	     /* least value of U32, U64, MS (ms), SIZE (bytes); others ignore it */
-	uint64_t max;	     /* greatest value of these; min == max == 0: all that the type holds */
+	/* greatest value of the same types; min == max == 0: any value that the type can hold */
+	uint64_t max;
 	const char *help;    /* one line, lower-case, no full stop */
 	const struct config_enum_name *names; /* ENUM only */
 };
 
-/* One row. @type_ is the enum's name without its prefix. */
+/* Initialises a row. @type_: a name of enum config_type without its CONFIG_ prefix. */
 #define CONFIG_KEY(section_, name_, type_, struct_, member_, default_, min_, max_, help_)          \
 	{                                                                                          \
 		.section = section_, .name = name_, .type = CONFIG_##type_,                        \
 		.offset = offsetof(struct_, member_), .size = sizeof(((struct_ *)0)->member_),     \
 		.default_text = default_, .min = min_, .max = max_, .help = help_                  \
 	}
-/* One row of type ENUM. */
+/* Initialises a row of type ENUM. */
 #define CONFIG_KEY_ENUM(section_, name_, names_, struct_, member_, default_, help_)                \
 	{                                                                                          \
 		.section = section_, .name = name_, .type = CONFIG_ENUM,                           \
@@ -110,42 +116,45 @@ struct config_key {
 		.default_text = default_, .help = help_, .names = names_                           \
 	}
 
-/* Read @path into *ret_struct as the table @keys says. Keys that the file does not set get their
- * defaults; members that no key names are left alone.
- * 0: *ret_struct is set, *ret_error untouched. Otherwise *ret_struct is untouched and *ret_error
- * says why, as "FILE:LINE: what, expected what": -EINVAL: a line was refused (unknown section or
- * key, duplicate, out of range, malformed, too long, control bytes) or a required key is missing;
- * -EFBIG: over CONFIG_FILE_BYTES_MAX; -ENOMEM; -errno of opening or reading. -EFAULT: the table
- * itself is wrong (our bug; says which). */
+/* Read the file @path into *ret_struct as the table @keys describes. Keys that are not in the file
+ * get their defaults; members that no key names are not changed.
+ * 0: *ret_struct is set and *ret_error untouched. On error *ret_struct is untouched, and *ret_error
+ * says what is wrong and what was expected, with file and line: -EINVAL: a line was refused
+ * (unknown section or key, duplicate, out of range, malformed, too long, control bytes) or a
+ * required key is missing; -EFBIG: the file is larger than CONFIG_FILE_BYTES_MAX; -ENOMEM; -errno
+ * from opening or reading the file; -EFAULT: the table itself is wrong (a bug of ours; *ret_error
+ * names the row). */
 int config_load(const char *path, const struct config_key *keys, size_t n_keys, void *ret_struct,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
-/* The same for text in memory; @name stands for the file in errors. */
+/* Does what config_load() does with text in memory; errors name @name instead of a file. */
 int config_parse_buffer(const char *name, const char *text, size_t size,
 			const struct config_key *keys, size_t n_keys, void *ret_struct,
 			struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Write the keys to @out for people to read: section, key, what it takes, default, help. */
+/* Print the keys for --help: each key's section, name, accepted values, default and help text. */
 void config_print_help(FILE *out, const struct config_key *keys, size_t n_keys);
 
-/* Write a complete example file: every key with its help, defaults commented out, required keys
- * with a placeholder. The text parses once the placeholders are filled in. */
+/* Print a complete example file: every key with its help text, keys with a default as comments,
+ * required keys with a placeholder. The file is valid once the placeholders are filled in. */
 void config_print_example(FILE *out, const struct config_key *keys, size_t n_keys);
 
-/* Write the keys as the body of a manual page's list (man(7) .TP entries). */
+/* Print the keys as the list of a manual page (man(7) .TP entries). */
 void config_print_man(FILE *out, const struct config_key *keys, size_t n_keys);
 
-/* Write @config (a struct that config_load() set) as a file that config_load() reads back to the
- * same values; check-config shows this. Unset members are written as empty values. */
+/* Print @config (a struct set by config_load()) as a file from which config_load() would read the
+ * same values; this is what check-config shows. Unset members are printed as empty values. */
 void config_print_values(FILE *out, const struct config_key *keys, size_t n_keys,
 			 const void *config);
 
-/* Used only by the config*.c files: convert one text. Writes key->size bytes at @ret_value on
- * success only. 0; -EINVAL, and @ret_expected says what the key takes. */
+/* Convert one key's text; used only by the config*.c files. On success writes key->size bytes to
+ * @ret_value. 0; -EINVAL: the text was refused, and @ret_expected describes what the key
+ * accepts. */
 int config_convert(const struct config_key *key, const char *text, void *ret_value,
 		   char *ret_expected, size_t expected_size) __attribute__((warn_unused_result));
 
-/* Write what the key takes to @ret_text (cut to @size), like "whole milliseconds, 1..10000". */
+/* Write a description of the values that the key accepts to @ret_text (cut to @size), for example
+ * "whole milliseconds, 1..10000". */
 void config_describe(const struct config_key *key, char *ret_text, size_t size);
 
 #endif

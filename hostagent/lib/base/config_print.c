@@ -1,4 +1,4 @@
-/* Prints the table of keys: for --help, as an example file, for the manual, and for
+/* Prints the table of keys for --help, as an example file and for the manual, and prints values for
  * check-config. */
 #include "base/config.h"
 
@@ -53,8 +53,8 @@ void config_print_example(FILE *out, const struct config_key *keys, size_t n_key
 	}
 }
 
-/* Escape text for a manual page: troff takes a leading dot or quote as a request, '-' as a
- * hyphen. */
+/* Print @text escaped for a manual page: troff would read a leading dot or quote as a request, and
+ * '-' as a hyphen. */
 static void print_roff(FILE *out, const char *text)
 {
 	if (*text == '.' || *text == '\'')

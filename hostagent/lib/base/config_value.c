@@ -1,4 +1,4 @@
-/* Converts the text of one value to its member, and describes which texts a key takes. */
+/* Converts one value from text to the member's type, and describes which texts a key accepts. */
 #include "base/config.h"
 
 #include <arpa/inet.h>
@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 
-/* The value of a hexadecimal digit, or -1. */
+/* Returns the value of a hexadecimal digit, or -1 if @c is not one. */
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -21,7 +21,8 @@ static int hex_digit(char c)
 	return -1;
 }
 
-/* Parse @text: digits in base 10 (or 16 after 0x), and nothing else. */
+/* Parse @text, which must consist of decimal digits, or of hexadecimal digits after 0x. 0 or
+ * -EINVAL. */
 static int parse_number(const char *text, size_t size, uint64_t *ret_value)
 {
 	uint64_t value = 0;
@@ -94,7 +95,7 @@ static int convert_number(const struct config_key *key, const char *text, void *
 	if (value < key->min || value > limit_max(key))
 		return -EINVAL;
 	if (key->type == CONFIG_MS)
-		value *= CLOCK_NS_PER_MS; /* cannot overflow: limit_max() */
+		value *= CLOCK_NS_PER_MS; /* cannot overflow: limit_max() was checked */
 	if (key->type == CONFIG_U32) {
 		value32 = (uint32_t)value;
 		memcpy(ret_value, &value32, sizeof(value32));
@@ -129,7 +130,7 @@ static int convert_bool(const struct config_key *key, const char *text, void *re
 	static const char *const words[][2] = {
 		{"no", "yes"}, {"false", "true"}, {"off", "on"}, {"0", "1"}};
 
-	(void)key; /* a bool has no limits; the signature is the table's */
+	(void)key; /* unused: a bool has no limits; the table `types` requires this signature */
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		for (int j = 0; j < 2; j++) {
 			bool value = j == 1;
@@ -160,7 +161,7 @@ static int convert_address(const struct config_key *key, const char *text, void 
 	const char *colon = strrchr(text, ':');
 	uint64_t port;
 
-	(void)key; /* no limits */
+	(void)key; /* unused: this type has no limits */
 	if (!colon || parse_ipv4(text, (size_t)(colon - text), &address.ip_be32) < 0 ||
 	    parse_number(colon + 1, strlen(colon + 1), &port) < 0 || port == 0 || port > UINT16_MAX)
 		return -EINVAL;
@@ -175,7 +176,7 @@ static int convert_prefix(const struct config_key *key, const char *text, void *
 	const char *slash = strchr(text, '/');
 	uint64_t bits;
 
-	(void)key; /* no limits */
+	(void)key; /* unused: this type has no limits */
 	if (!slash || parse_ipv4(text, (size_t)(slash - text), &prefix.ip_be32) < 0 ||
 	    parse_number(slash + 1, strlen(slash + 1), &bits) < 0 || bits > 32)
 		return -EINVAL;
@@ -188,7 +189,7 @@ static int convert_mac(const struct config_key *key, const char *text, void *ret
 {
 	uint8_t mac[6];
 
-	(void)key; /* no limits */
+	(void)key; /* unused: this type has no limits */
 	if (strlen(text) != 17)
 		return -EINVAL;
 	for (size_t i = 0; i < 6; i++) {
@@ -206,7 +207,7 @@ static int convert_ipv4(const struct config_key *key, const char *text, void *re
 {
 	uint32_t ip_be32;
 
-	(void)key; /* no limits */
+	(void)key; /* unused: this type has no limits */
 	if (parse_ipv4(text, strlen(text), &ip_be32) < 0 || ip_be32 == 0)
 		return -EINVAL;
 	memcpy(ret_value, &ip_be32, sizeof(ip_be32));
@@ -218,7 +219,7 @@ static int convert_ports(const struct config_key *key, const char *text, void *r
 	struct config_ports ports = {0};
 	const char *at = text;
 
-	(void)key; /* no limits */
+	(void)key; /* unused: this type has no limits */
 	for (;;) {
 		size_t size = strcspn(at, " \t,");
 		uint64_t port;
@@ -244,7 +245,7 @@ static int convert_ports(const struct config_key *key, const char *text, void *r
 
 static const struct {
 	int (*convert)(const struct config_key *key, const char *text, void *ret_value);
-	const char *expected; /* NULL: limits are printed by config_describe() */
+	const char *expected; /* what the type accepts; config_describe() adds the limits */
 } types[] = {
 	[CONFIG_STRING] = {convert_text, "text"},
 	[CONFIG_PATH] = {convert_text, "an absolute path"},

@@ -1,7 +1,9 @@
-/* counters.h - named counters: one struct per owner thread, summed and printed by a table.
+/* counters.h - named counters: each thread has its own struct of counters, and a table of names
+ * drives summing and printing them.
  *
- * Why: counters are the first thing an operator looks at, so they are plain struct members that
- * cost one add, and a table beside the struct gives each its name, once.
+ * Why: counters are the first thing an operator looks at, so there are many and each must be cheap.
+ * A counter is a plain struct member that costs one addition, and one row of a table gives it its
+ * name.
  *
  *	struct seal_counters { uint64_t epochs; uint64_t pages_sent; };
  *	static const struct counters_row rows[] = {
@@ -12,7 +14,8 @@
  *	counters_print(rows, ARRAY_SIZE(rows), &all, n_all, &w); "epochs=812\npages_sent=40960\n"
  *
  * Threads: a struct has one writing thread; any thread may read. Loads and stores are relaxed
- * atomics: a reader never sees a half-written value, but its values may be of different moments.
+ * atomics: a reader never sees a half-written value, but the counters it reads may be from
+ * different moments.
  */
 #ifndef BASE_COUNTERS_H
 #define BASE_COUNTERS_H
@@ -24,31 +27,32 @@
 
 struct counters_row {
 	const char *name; /* [a-z0-9_]+, as REPORT and `holdfastctl stats` show it */
-	size_t offset;	  /* of a uint64_t in the struct */
+	size_t offset;	  /* offset of the uint64_t in the struct */
 };
 
 #define COUNTERS_ROW(struct_, member_) {#member_, offsetof(struct_, member_)}
 
-/* Add @n. Only from the struct's own thread: a plain load and store, no locked instruction. */
+/* Add @n to a counter. Call it only from the struct's writing thread, because it uses a plain load
+ * and store, not a locked instruction. */
 static inline void counters_add(uint64_t *counter, uint64_t n)
 {
 	__atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
-/* Set to @value (a gauge). Only from the struct's own thread. */
+/* Set a counter to @value, for gauges. Call it only from the struct's writing thread. */
 static inline void counters_set(uint64_t *counter, uint64_t value)
 {
 	__atomic_store_n(counter, value, __ATOMIC_RELAXED);
 }
 
-/* Read from any thread. */
+/* Read a counter, from any thread. */
 static inline uint64_t counters_get(const uint64_t *counter)
 {
 	return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
-/* Write one line "name=sum\n" per row to @w, each summed over the @n_structs structs at @structs.
- * A row that does not fit is left out whole and sets w->bad. Never allocates. */
+/* Write one line "name=sum\n" per row to @w, where the sum is over the @n_structs structs at
+ * @structs. A line that does not fit is left out and sets w->bad. Never allocates. */
 void counters_print(const struct counters_row *rows, size_t n_rows, const void *const *structs,
 		    size_t n_structs, struct bytes_writer *w);
 

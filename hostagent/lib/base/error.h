@@ -1,24 +1,25 @@
-/* error.h - why something failed, as a line of text for people.
+/* error.h - the reason of a failure, as one human-readable line.
  *
- * Why: an errno alone does not tell the operator what was wrong, where, and what to do next. A text
- * travels in this struct, so its size is the type's and needs no comment.
+ * Why: an errno alone does not tell the operator what was wrong, where, and what to do next. The
+ * text is wrapped in a struct so that every function knows the size of the buffer.
  *
- * Where: every function with a `struct error *ret_error`. It fills the text when it fails, and
- * leaves the struct alone when it does not. The caller that gives up prints the text.
+ * Where: every function with a `struct error *ret_error`. The function sets the text when it fails,
+ * and does not touch the struct when it succeeds. The caller that gives up prints the text.
  *
  * Threads: any (no state).
  */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
-#define ERROR_TEXT_BYTES 1025 /* with the NUL: what a text of a message may hold (wire/text.h) */
+/* with the NUL; as long as a text in a message may be (wire/text.h) */
+#define ERROR_TEXT_BYTES 1025
 
 struct error {
 	char text[ERROR_TEXT_BYTES]; /* one line without a newline; "": nothing was wrong */
 };
 
-/* Format the text, cut to ERROR_TEXT_BYTES, and return @r: `return error_set(ret_error, -EPERM,
- * "...")`. No argument may point into @error. */
+/* Set the text (cut to ERROR_TEXT_BYTES) and return @r, so that a function can end with `return
+ * error_set(ret_error, -EPERM, "...")`. No argument may point into @error. */
 int error_set(struct error *error, int r, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 

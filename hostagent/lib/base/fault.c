@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 
-#define EXIT_STATUS 70 /* EX_SOFTWARE; distinct from the daemons' own 0, 1 and 2 */
+#define EXIT_STATUS 70 /* EX_SOFTWARE; differs from the daemons' own exit codes 0, 1 and 2 */
 
 enum action { ACTION_KILL, ACTION_STOP, ACTION_EXIT, ACTION_DELAY };
 
@@ -34,18 +34,19 @@ static const char *const names[FAULT_N_POINTS] = {
 	[FAULT_GATEWAY_JOURNAL] = "gateway_journal",
 };
 
-/* fault_init() writes it before threads start; after that only `passes` changes. */
+/* The armed fault. fault_init() sets it before threads start; after that only `passes` changes. */
 static struct {
 	bool armed;
 	enum fault_point point;
 	enum action action;
 	unsigned long nth;
 	unsigned long delay_ms; /* valid for ACTION_DELAY */
-	const char *gate;	/* NULL: none; else passes count only while this file exists */
-	atomic_ulong passes;	/* of the armed point */
+	/* path of a file: passes are counted only while it exists; NULL: always */
+	const char *gate;
+	atomic_ulong passes;	/* passes of the armed point so far */
 } armed;
 
-/* Parse digits only, 1..UINT_MAX. */
+/* Parse a number of digits only, 1..UINT_MAX. 0 or -EINVAL. */
 static int parse_count(const char *text, unsigned long *ret_value)
 {
 	char *end;
@@ -181,6 +182,6 @@ void fault_pass(enum fault_point point)
 		return;
 	if (armed.action == ACTION_EXIT)
 		_exit(EXIT_STATUS);
-	/* raise() would signal only this thread; stop and kill must hit the whole process. */
+	/* Not raise(), which signals only this thread: the signal must go to the process. */
 	(void)kill(getpid(), armed.action == ACTION_STOP ? SIGSTOP : SIGKILL);
 }

@@ -1,22 +1,23 @@
 /* fault.h - named points of an epoch at which a test may kill, stop, end or delay the process.
  *
- * Why: "never a torn epoch" is only worth something if it was tried at every step. A test picks
- * one point through the environment:
+ * Why: the promise "never a torn epoch" is worth something only if a failure was tried at every
+ * step. A test chooses one point by an environment variable:
  *
  *	HOLDFAST_FAULT=NAME[:NTH][:ACTION]
- *		NTH      the pass at which it happens, from 1; default 1
+ *		NTH      the pass at which the action happens, from 1; default 1
  *		ACTION   kill        SIGKILL to ourselves (default): no handler, no clean-up runs
- *		         stop        SIGSTOP to ourselves: hung, but the descriptors stay open
+ *		         stop        SIGSTOP to ourselves: hung, with open descriptors
  *		         exit        _exit(70)
  *		         delay=MS    sleep MS milliseconds, at the NTH pass and every later one
  *
- * kill, stop and exit happen at the NTH pass only. With HOLDFAST_FAULT_GATE=PATH, passes count only
- * while a file exists at PATH: a test arms the daemon at its start and opens the gate later.
+ * kill, stop and exit happen at the NTH pass only. With HOLDFAST_FAULT_GATE=PATH, passes are
+ * counted only while a file exists at PATH: a test can set HOLDFAST_FAULT when it starts the
+ * daemon, and create the file later.
  *
- * Where: daemons call fault_init() first and write FAULT_POINT(FAULT_X) at the point. Only builds
- * with -Dfault_points=true (HOLDFAST_FAULT_POINTS) contain the points; other builds compile them to
- * nothing, and their fault_init() refuses a HOLDFAST_FAULT that they could not carry out.
- * Threads: fault_init() before any thread is made; FAULT_POINT from any thread.
+ * Where: daemons call fault_init() first and have FAULT_POINT(FAULT_X) in the code at each point.
+ * Only builds with -Dfault_points=true (HOLDFAST_FAULT_POINTS) contain the points. Other builds
+ * compile them to nothing, and their fault_init() fails if HOLDFAST_FAULT is set.
+ * Threads: call fault_init() before any thread is created; FAULT_POINT works in any thread.
  */
 #ifndef BASE_FAULT_H
 #define BASE_FAULT_H
@@ -42,16 +43,17 @@ enum fault_point {
 	FAULT_N_POINTS
 };
 
-/* Read HOLDFAST_FAULT. 0: unset, or understood and armed. -EINVAL: unknown point, unknown action,
- * or malformed; -ENOTSUP: this build has no fault points. On error *ret_error says
- * what is wrong and lists the names. The process should then end: its test would prove nothing. */
+/* Read HOLDFAST_FAULT. 0: it is unset, or it is valid and the point is armed; -EINVAL: unknown
+ * point, unknown action, or malformed, and *ret_error lists the valid names; -ENOTSUP: it is set,
+ * but this build has no fault points. On error the process should end: the test that set the
+ * variable would prove nothing. */
 int fault_init(struct error *ret_error) __attribute__((warn_unused_result));
 
-/* The name of @point, as written in HOLDFAST_FAULT. */
+/* Returns the name of @point as used in HOLDFAST_FAULT. */
 const char *fault_name(enum fault_point point);
 
-/* Count a pass of @point; carry out the armed action if it is this pass's turn. Use
- * FAULT_POINT(). */
+/* Count a pass of @point, and carry out the armed action if it is due at this pass. Do not call it
+ * directly: use FAULT_POINT(). */
 void fault_pass(enum fault_point point);
 
 #ifdef HOLDFAST_FAULT_POINTS

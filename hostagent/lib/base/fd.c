@@ -57,7 +57,8 @@ static int read_all(int fd, size_t max_bytes, char **ret_data, size_t *ret_size)
 		ssize_t n;
 
 		if (size == capacity) {
-			/* Read one byte over the limit, to tell "full" from "too large". */
+			/* Allow for one byte more than the limit, to tell a file of exactly
+			 * @max_bytes from one that is too large. */
 			size_t want = capacity ? capacity * 2 : 4096;
 			char *larger;
 
@@ -153,7 +154,7 @@ int fd_write_file_atomic(const char *path, const void *data, size_t size)
 	if (r == 0 && rename(tmp, path) < 0)
 		r = -errno;
 	if (r < 0) {
-		(void)unlink(tmp); /* the error in r matters more than one of unlink */
+		(void)unlink(tmp); /* report the error in r, not one of unlink() */
 		return r;
 	}
 	return sync_directory_of(path);

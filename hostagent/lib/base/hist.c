@@ -9,12 +9,12 @@ static size_t bucket_of(uint64_t value)
 
 	if (value < 2 * HIST_SUB)
 		return (size_t)value;
-	/* Keep the top HIST_SUB_BITS + 1 bits; the first of them is always set. */
+	/* Keep the top HIST_SUB_BITS + 1 bits of the value; the first of these is always set. */
 	shift = 63u - (unsigned int)__builtin_clzll(value) - HIST_SUB_BITS;
 	return (size_t)shift * HIST_SUB + (size_t)(value >> shift);
 }
 
-/* The middle of a bucket. */
+/* Returns the middle value of a bucket. */
 static uint64_t value_of(size_t bucket)
 {
 	unsigned int shift;
@@ -48,7 +48,7 @@ uint64_t hist_quantile(const struct hist *hist, double q)
 		return hist->max;
 	rank = (uint64_t)(q * (double)hist->count);
 	if ((double)rank < q * (double)hist->count)
-		rank++; /* the rank-th smallest value, from 1 */
+		rank++; /* round up: look for the rank-th smallest value, counted from 1 */
 	for (size_t i = 0; i < HIST_N_BUCKETS; i++) {
 		seen += hist->buckets[i];
 		if (seen < rank)

@@ -64,7 +64,7 @@ int log_init(void)
 /* Runs on the spool's thread. */
 static void write_spooled(void *arg, const char *data, size_t size)
 {
-	static uint64_t n_told; /* drops reported so far; only this thread uses it */
+	static uint64_t n_told; /* drops reported so far; used only by this thread */
 	uint64_t n_dropped;
 	char line[128];
 	int n;
@@ -74,13 +74,14 @@ static void write_spooled(void *arg, const char *data, size_t size)
 		ssize_t written = write(STDERR_FILENO, data, size);
 
 		if (written < 0 && errno != EINTR)
-			return; /* nowhere to report it */
+			return; /* a failed write to stderr cannot be reported anywhere */
 		if (written > 0) {
 			data += written;
 			size -= (size_t)written;
 		}
 	}
-	n_dropped = spool_dropped(atomic_load(&spool)); /* also those during the write */
+	/* includes lines dropped during the write */
+	n_dropped = spool_dropped(atomic_load(&spool));
 	if (n_dropped == n_told)
 		return;
 	n = snprintf(line, sizeof(line),
@@ -105,7 +106,7 @@ void log_spool_stop(void)
 	struct spool *old = atomic_load(&spool);
 
 	if (!old || !spool_flush(old, SPOOL_CLOSE_NS))
-		return; /* stderr is stuck: its thread ends with the process */
+		return; /* stderr is stuck: leave the thread alone; it ends with the process */
 	atomic_store(&spool, NULL);
 	(void)spool_close(old, SPOOL_CLOSE_NS);
 }
@@ -137,11 +138,12 @@ void log_writev(enum log_level level, const char *file, const char *format, va_l
 	}
 	line[n] = '\n';
 	if (atomic_load(&spool)) {
-		(void)spool_put(atomic_load(&spool), line, (size_t)n + 1); /* it counts drops */
+		/* spool_put() counts dropped lines */
+		(void)spool_put(atomic_load(&spool), line, (size_t)n + 1);
 		errno = saved_errno;
 		return;
 	}
-	/* A log line that cannot be written has nowhere to be reported. */
+	/* If the write fails, there is nowhere to report the failure. */
 	if (write(STDERR_FILENO, line, (size_t)n + 1) < 0)
 		errno = 0;
 	errno = saved_errno;

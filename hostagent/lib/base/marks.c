@@ -21,7 +21,7 @@ int marks_init(uint64_t n_things, struct marks *marks)
 {
 	struct marks m = {.n_things = n_things};
 
-	/* Whole blocks, so that each is reset in one step. */
+	/* Allocate whole blocks, so that marks_reset() can clear a block with one memset(). */
 	m.words = calloc(n_blocks(n_things) * BLOCK_WORDS, sizeof(*m.words));
 	m.is_used = calloc(n_blocks(n_things), 1);
 	if (!m.words || !m.is_used) {

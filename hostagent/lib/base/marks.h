@@ -1,13 +1,13 @@
-/* marks.h - two-bit marks for very many things, of which few are marked at a time.
+/* marks.h - two-bit marks for a very large number of items, of which few are marked at a time.
  *
- * Why: each epoch marks some of a guest's pages, and the next one starts with none. So the cost of
- * a reset must depend on how many were marked, not on the size of the guest.
+ * Why: each epoch marks some of a guest's pages, and the next epoch starts without marks. So the
+ * cost of a reset must depend on how many pages were marked, not on the size of the guest.
  *
  *	words     [ 32 marks ][ 32 marks ] ...     1/16384 of the guest's memory
- *	is_used   one byte per 512 words (16384 marks): not 0 if any of these may be set
+ *	is_used   one byte per 512 words (16384 marks): nonzero if any of these marks may be set
  *
  * Where: the standby's check of an epoch, the primary's search for duplicate pages.
- * Threads: one for each struct. Allocates in marks_init() only.
+ * Threads: a struct is used by one thread. Only marks_init() allocates.
  */
 #ifndef BASE_MARKS_H
 #define BASE_MARKS_H
@@ -20,15 +20,15 @@ struct marks {
 	uint64_t n_things;
 };
 
-/* Make @n_things marks, all 0. 0: the caller frees them with marks_done(); -ENOMEM: *marks is
- * untouched. */
+/* Create marks for @n_things items, all 0. 0: the caller frees them with marks_done(); -ENOMEM:
+ * *marks is untouched. */
 int marks_init(uint64_t n_things, struct marks *marks) __attribute__((warn_unused_result));
-void marks_done(struct marks *marks); /* accepts a zeroed struct; leaves it zeroed */
+void marks_done(struct marks *marks); /* accepts a zeroed struct; leaves the struct zeroed */
 
 /* Set all marks to 0. */
 void marks_reset(struct marks *marks);
 
-/* Get or set the mark (0..3) of thing @i (< n_things). */
+/* marks_get() and marks_set() get and set the mark (0..3) of item @i (< n_things). */
 static inline unsigned marks_get(const struct marks *marks, uint64_t i)
 {
 	return (unsigned)(marks->words[i / 32] >> 2 * (i % 32)) & 3;

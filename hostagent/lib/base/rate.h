@@ -1,6 +1,6 @@
-/* rate.h - a rate limit: a token bucket, and a count of what was refused.
+/* rate.h - a rate limit: a token bucket, and a count of refused passes.
  *
- * Where: for what a peer can cause and the user reads (events, log lines). Pure; one thread.
+ * Where: output that a peer can cause and a user reads (events, log lines). Pure; one thread.
  */
 #ifndef BASE_RATE_H
 #define BASE_RATE_H
@@ -8,17 +8,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Zero-initialised, the bucket is full at its first use. */
+/* A zero-initialised struct is ready for use: all @burst passes are available at once. */
 struct rate {
-	uint64_t paid_ns;      /* when the passes granted so far are paid off; past: no debt */
-	uint64_t n_suppressed; /* passes refused since the caller last took the count */
+	/* when the passes granted so far will be paid off; a past time means no debt */
+	uint64_t paid_ns;
+	uint64_t n_suppressed; /* passes refused since the last rate_take_suppressed() */
 };
 
-/* May one more pass at @now_ns? In the long run one per @per_ns, and up to @burst of them at once.
- * False: too many; the refusal was counted. */
+/* Returns true if one more event may pass at @now_ns. In the long run one passes per @per_ns, and
+ * up to @burst pass at once. Returns false if there were too many, and counts the refusal. */
 static inline bool rate_pass(struct rate *r, uint64_t per_ns, uint64_t burst, uint64_t now_ns)
 {
-	/* Each pass costs @per_ns of time. The debt may not exceed @burst passes. */
+	/* Each pass adds @per_ns to the debt, which time pays off. The debt may not exceed @burst
+	 * passes. */
 	if (r->paid_ns < now_ns)
 		r->paid_ns = now_ns;
 	if (r->paid_ns - now_ns > (burst - 1) * per_ns) {

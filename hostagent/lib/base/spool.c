@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 
-#define CHUNK_MAX 65536 /* most bytes per write, so that room is freed in steps */
+#define CHUNK_MAX 65536 /* the most bytes per write: room in the ring is freed after each write */
 
 struct spool {
 	spool_write_fn write_fn;
@@ -18,9 +18,11 @@ struct spool {
 	pthread_mutex_t lock; /* guards all members below; never held in write_fn */
 	pthread_cond_t change;
 	bool stop, ended;
-	bool is_given_up; /* nobody waits for the thread any more: it frees the spool */
+	/* spool_close() no longer waits for the thread, so the thread frees the spool */
+	bool is_given_up;
 	uint64_t n_dropped;
-	size_t size, at, used; /* the ring's; bytes at..at+used are queued or being written */
+	/* the ring's size; the `used` bytes from offset `at` are queued or being written */
+	size_t size, at, used;
 	char *ring;
 };
 
@@ -51,7 +53,9 @@ static void *run(void *arg)
 		if (n > CHUNK_MAX)
 			n = CHUNK_MAX;
 		(void)pthread_mutex_unlock(&s->lock);
-		s->write_fn(s->arg, data, n); /* safe without the lock: still counted as used */
+		/* safe without the lock: these bytes still count as used, so spool_put() does not
+		 * overwrite them */
+		s->write_fn(s->arg, data, n);
 		(void)pthread_mutex_lock(&s->lock);
 		s->at = (s->at + n) % s->size;
 		s->used -= n;
@@ -88,7 +92,7 @@ int spool_open(size_t bytes, spool_write_fn write_fn, void *arg, struct spool **
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	(void)pthread_cond_init(&s->change, &attr);
 	(void)pthread_condattr_destroy(&attr);
-	sigfillset(&all); /* the new thread must take no signals */
+	sigfillset(&all); /* block all signals in the new thread, which inherits the mask */
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&s->thread, NULL, run, s);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -131,8 +135,8 @@ uint64_t spool_dropped(struct spool *s)
 	return n;
 }
 
-/* With the lock held: wait until the thread has ended (@for_end) or the ring is empty, or the time
- * is over. True: it happened. */
+/* Wait until the ring is empty or, if @for_end, until the thread has ended, but at most
+ * @timeout_ns. Returns true if that happened in time. The caller holds the lock. */
 static bool wait_until(struct spool *s, bool for_end, uint64_t timeout_ns)
 {
 	uint64_t end_ns = clock_mono_ns() + timeout_ns;

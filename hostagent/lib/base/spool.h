@@ -1,13 +1,13 @@
-/* spool.h - lines for a slow output (a pipe, a disk), written by a thread of their own.
+/* spool.h - a queue of lines for a slow output (a pipe, a disk), written by a thread of its own.
  *
- * Why: a write(2) to a full pipe or a stalled disk blocks, and a loop that gives leases must not.
- * Lines go into a ring; a thread writes them. A line that does not fit is dropped whole and
- * counted.
+ * Why: write(2) to a full pipe or a stalled disk blocks, and a loop that gives leases must not
+ * block. The loop puts lines into a ring, and a thread writes them. A line that does not fit is
+ * dropped as a whole and counted.
  *
  *	any thread: spool_put(line) ──► ring of `bytes` ──► thread: write_fn(chunk of whole lines)
  *
- * Where: log.c, and the gateway's events. Threads: spool_put and spool_dropped from any thread;
- * open and close from one.
+ * Where: log.c, and the gateway's events. Threads: spool_put() and spool_dropped() may be called
+ * from any thread, the other functions from one.
  */
 #ifndef BASE_SPOOL_H
 #define BASE_SPOOL_H
@@ -18,27 +18,28 @@
 
 struct spool; /* opaque */
 
-/* Runs on the spool's thread, and may block there. */
+/* Writes @size bytes at @data to the output. Called on the spool's thread, so it may block. */
 typedef void (*spool_write_fn)(void *arg, const char *data, size_t size);
 
-/* Make a ring of @bytes and start its thread. 0: the caller owns *ret_spool; -ENOMEM; -errno of
- * making the thread. */
+/* Create a ring of @bytes and start its thread. 0: the caller owns *ret_spool; -ENOMEM; -errno from
+ * creating the thread. */
 int spool_open(size_t bytes, spool_write_fn write_fn, void *arg, struct spool **ret_spool)
 	__attribute__((warn_unused_result));
 
-/* Queue a copy of @data. Never waits for the output, allocates nothing. False: no room; @data was
- * dropped and counted. */
+/* Queue a copy of @data. Never waits for the output and never allocates. Returns false if there was
+ * no room: @data was dropped and counted. */
 bool spool_put(struct spool *spool, const void *data, size_t size);
 
-/* How many lines were dropped so far. */
+/* Returns how many lines were dropped so far. */
 uint64_t spool_dropped(struct spool *spool);
 
-/* Wait up to @timeout_ns until everything queued is written. True: all of it was. */
+/* Wait up to @timeout_ns until everything queued is written. Returns true if all of it was
+ * written. */
 bool spool_flush(struct spool *spool, uint64_t timeout_ns);
 
-/* Write what is queued, for at most @timeout_ns, and end. True: the thread has ended and the spool
- * is freed. False: the thread is stuck in write_fn; it still uses the spool and what @arg points
- * to, so the caller must never free @arg. */
+/* Tell the thread to write what is queued and end, and wait for it for at most @timeout_ns. Returns
+ * true if the thread has ended and the spool is freed. Returns false if the thread has not ended:
+ * it still uses the spool and what @arg points to, so the caller must never free @arg. */
 bool spool_close(struct spool *spool, uint64_t timeout_ns);
 
 #endif
