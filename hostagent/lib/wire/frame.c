@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-/* The state of a streaming hash lives on the stack here, so its size must be known. */
+/* Makes xxhash.h define XXH3_state_t, which checksum() needs because it has one on its stack. */
 #define XXH_STATIC_LINKING_ONLY
 #include <xxhash.h>
 
@@ -24,23 +24,23 @@ enum header_offset {
 #define AGENT_ANY                                                                                  \
 	(WIRE_SENDER_AGENT_CONTROL | WIRE_SENDER_PRIMARY | WIRE_SENDER_STANDBY |                   \
 	 WIRE_SENDER_PEER_PRIMARY)
-/* Whoever answers a HELLO: the gateway, or the standby on a peer connection. */
+/* Senders that answer a HELLO: the gateway, or the standby on a peer connection. */
 #define GATEWAY_ANY                                                                                \
 	(WIRE_SENDER_GATEWAY_CONTROL | WIRE_SENDER_GATEWAY_PRIMARY |                               \
 	 WIRE_SENDER_GATEWAY_STANDBY | WIRE_SENDER_PEER_STANDBY)
-/* Senders of the primary's stream: it reaches the standby through the gateway, or directly. */
+/* Senders of the primary's stream, which reaches the standby through the gateway or directly. */
 #define STREAMED    (WIRE_SENDER_PRIMARY | WIRE_SENDER_GATEWAY_STANDBY | WIRE_SENDER_PEER_PRIMARY)
 
 struct type_row {
 	const char *name;      /* NULL: no such type */
 	uint32_t payload_min;  /* bytes */
 	uint32_t payload_max;
-	uint8_t flags;	       /* the known flags */
+	uint8_t flags;	       /* mask of the flags that the type may have */
 	uint8_t senders;       /* mask of enum wire_sender */
 };
 
-/* The payload bounds follow from the message's fields; its decoder checks the rest. HELLO may be
- * longer than this version's, because later versions may append to it. */
+/* The payload bounds follow from the fields of each message; the message's decoder checks the rest.
+ * A HELLO may be longer than this version's HELLO, because later versions may append fields. */
 static const struct type_row types[WIRE_STREAM_ERROR + 1] = {
 	[WIRE_HELLO] = {"HELLO", 31, 1024, 0, AGENT_ANY},
 	[WIRE_WELCOME] = {"WELCOME", 12, 19 + WIRE_NAME_MAX, 0, GATEWAY_ANY},
@@ -122,7 +122,7 @@ static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size
 	XXH3_state_t state;
 
 	XXH3_INITSTATE(&state);
-	/* These fail only when given NULL. */
+	/* These functions fail only if their argument is NULL. */
 	(void)XXH3_64bits_reset(&state);
 	(void)XXH3_64bits_update(&state, header, WIRE_HASHED_SIZE);
 	for (size_t i = 0; i < n_pieces; i++) {
@@ -132,7 +132,7 @@ static uint64_t checksum(const uint8_t *header, const struct iovec *pieces, size
 	return XXH3_64bits_digest(&state);
 }
 
-/* Check term and epoch of every header, even if its type does not use them: a larger number can
+/* Check a header's term and epoch, even if its type does not use them: a number out of range can
  * only come from damage or malice. */
 static int check_numbers(const uint8_t *p, struct wire_error *error)
 {
@@ -143,7 +143,7 @@ static int check_numbers(const uint8_t *p, struct wire_error *error)
 	return 0;
 }
 
-/* 0; -EPROTO, with *error set. */
+/* Check a header whose payload has @size bytes. 0; -EPROTO, and *error is set. */
 static int check_header(const uint8_t *p, uint32_t size, struct wire_error *error)
 {
 	const uint8_t type	   = p[AT_TYPE];

@@ -1,7 +1,8 @@
 /* frame.h - the frame: a 40-byte header, a checksum, a payload.
  *
- * Why: everything between an agent and a gateway travels as frames inside TLS 1.3. TLS ends at the
- * gateway; the checksum does not: the standby checks each page against the primary's hash.
+ * Why: everything between an agent and a gateway travels as frames inside TLS 1.3. TLS protects a
+ * frame only as far as the gateway. The checksum also covers the rest of the way: the standby
+ * checks each frame of pages against the hash in it.
  *
  * Where: called by hostagent/link, the gateway's sessions and the standby; calls libxxhash.
  * Threads: any (no state). Nothing here allocates, blocks or copies a payload.
@@ -24,7 +25,10 @@
 #include "base/bytes.h"
 #include "wire/limits.h"
 
-/* A = agent, P = primary's agent, S = standby's agent, G = gateway. Never reuse a number. */
+/* Frame types, with sender and receiver: A = agent, P = primary's agent, S = standby's agent, G =
+ * gateway. On a peer connection, P sends what A or P sends here, and S sends WELCOME, REFUSED,
+ * RESUME, EPOCH_ACK and STREAM_ERROR to P; wire_type_allowed() has the exact rules. Never reuse a
+ * number. */
 enum wire_type {
 	WIRE_HELLO	  = 0x01, /* A>G: first frame of a connection */
 	WIRE_WELCOME	  = 0x02, /* G>A: the only good answer to HELLO */
@@ -51,12 +55,15 @@ enum wire_type {
 	WIRE_STREAM_ERROR = 0x2a, /* S>G>P, P>G */
 };
 
-/* Flags, by type; docs/wire-format.md. */
-#define WIRE_FLAG_FULL 0x01 /* EPOCH_BEGIN: the epoch stands alone; pages not mentioned are zero */
-#define WIRE_FLAG_UNHELD 0x02 /* EPOCH_BEGIN: output left unheld after this seal: never take over */
+/* Flags of the header; their meaning depends on the type. See docs/wire-format.md. */
+/* EPOCH_BEGIN: the epoch is based on no earlier one; a page without a record is zero */
+#define WIRE_FLAG_FULL 0x01
+/* EPOCH_BEGIN: after this seal the guest's output was not held, so the standby must never take
+ * over */
+#define WIRE_FLAG_UNHELD 0x02
 #define WIRE_FLAG_LZ4  0x01 /* PAGES, DEVICE: the payload is a struct wire_lz4 */
 
-/* The senders, each with its connection; bits, for wire_type_allowed(). */
+/* Who sends a frame, and on which kind of connection. Each is a bit, for wire_type_allowed(). */
 enum wire_sender {
 	WIRE_SENDER_AGENT_CONTROL   = 0x01,
 	WIRE_SENDER_PRIMARY	    = 0x02, /* agent, stream connection with role primary */
@@ -68,13 +75,16 @@ enum wire_sender {
 	WIRE_SENDER_PEER_STANDBY    = 0x80, /* standby's agent, on a peer connection */
 };
 
-/* The header's fields in host order. Senders leave fields that a type does not use at 0. */
+/* The header's fields in host byte order. A sender sets the fields that a type does not use to
+ * 0. */
 struct wire_header {
 	uint8_t type;	       /* enum wire_type */
 	uint8_t flags;	       /* WIRE_FLAG_*, by type */
-	uint32_t payload_size; /* set by decode; ignored by encode, which knows it */
+	/* set by wire_frame_decode(); ignored by the functions that encode, which count the payload
+	 * themselves */
+	uint32_t payload_size;
 	uint32_t seq; /* frame number within its epoch (EPOCH_BEGIN is 0), else a counter */
-	uint32_t generation;   /* of the stream, from RESUME; 0 outside of streams */
+	uint32_t generation;   /* the stream's generation, from RESUME; 0 on other connections */
 	uint64_t term;
 	uint64_t epoch;
 };
@@ -85,41 +95,45 @@ struct wire_frame {
 	const uint8_t *payload; /* h.payload_size bytes inside the caller's buffer */
 };
 
-/* Where a peer broke the format. All strings are constant, so filling it is cheap on the hot
- * path. */
+/* Describes where and how a peer broke the format. All strings are constant, so filling the struct
+ * is cheap on the hot path. */
 struct wire_error {
-	uint8_t type;	    /* of the frame, 0 when not yet known */
+	uint8_t type;	    /* the frame's type; 0 if unknown */
 	const char *field;  /* name of the field */
 	const char *reason; /* what is wrong with it */
-	size_t offset;	    /* of the field, from the start of the payload or of the header */
-	bool in_header;	    /* the offset is from the start of the header */
+	size_t offset;	    /* the field's offset in the payload or header, see in_header */
+	/* true: `offset` counts from the start of the header; false: of the payload */
+	bool in_header;
 };
 
 /* Room for the text of any wire_error. */
 #define WIRE_ERROR_TEXT_SIZE 192
 
-/* Write "PAGES: record size at payload offset 12: larger than a page" to @text (cut to @size,
- * always terminated). Returns @text. */
+/* Write the error as text to @text (cut to @size, always terminated), for example "PAGES frame:
+ * record size at payload offset 12: does not fit its class". Returns @text. */
 char *wire_error_text(const struct wire_error *error, char *text, size_t size);
 
-/* "PAGES", or "UNKNOWN" for a number that is no type. A constant string. */
+/* Returns a type's name as a constant string, for example "PAGES"; "UNKNOWN" if the number is no
+ * type. */
 const char *wire_type_name(uint8_t type);
 
-/* True when @sender (one WIRE_SENDER_ bit) may send @type. When it may send it is for the session
- * to check (docs/wire-format.md, "Who may send what"). */
+/* Returns true if @sender (one WIRE_SENDER_ bit) may ever send @type. The session must check that
+ * it may send it now (docs/wire-format.md, "Who may send what"). */
 bool wire_type_allowed(uint8_t type, unsigned sender);
 
 /* Decode one frame from [*at, end).
  * @ret_frame: set on success; its payload points into the caller's bytes.
  * @error: may be NULL; set on -EPROTO and -EBADMSG.
  * 0: *at was moved past the frame; -EAGAIN: more bytes are needed; -EPROTO: unknown type or flag,
- * reserved bytes not 0, payload size outside of the type's bounds; -EBADMSG: wrong checksum.
- * On any error nothing was consumed; after -EPROTO or -EBADMSG close the connection.
- * A bad header is reported as soon as the header has arrived, even without its payload. */
+ * reserved bytes not 0, payload size outside of the type's bounds, term or epoch out of range;
+ * -EBADMSG: wrong checksum. On any error *at is not moved; after -EPROTO or -EBADMSG the caller
+ * should close the connection. A bad header is reported as soon as the whole header has arrived,
+ * even if its payload has not. */
 int wire_frame_decode(const uint8_t **at, const uint8_t *end, struct wire_frame *ret_frame,
 		      struct wire_error *error) __attribute__((warn_unused_result));
 
-/* The whole frame as it was received, for relaying it: header and payload are contiguous. */
+/* wire_frame_start() and wire_frame_size() return a decoded frame as it was received, header and
+ * payload, so that it can be relayed. */
 static inline const uint8_t *wire_frame_start(const struct wire_frame *frame)
 {
 	return frame->payload - WIRE_HEADER_SIZE;
@@ -130,22 +144,24 @@ static inline size_t wire_frame_size(const struct wire_frame *frame)
 	return WIRE_HEADER_SIZE + (size_t)frame->h.payload_size;
 }
 
-/* Start building a frame in @buffer. *ret_payload is a writer for the payload, placed after the
- * header and bounded by @size and WIRE_PAYLOAD_MAX. 0; -ENOBUFS: @size has no room for a header. */
+/* Start building a frame in @buffer. *ret_payload is set to a writer for the payload, which begins
+ * after the room for the header and is bounded by @size and WIRE_PAYLOAD_MAX. 0; -ENOBUFS: @size
+ * has no room for a header. */
 int wire_frame_begin(uint8_t *buffer, size_t size, struct bytes_writer *ret_payload)
 	__attribute__((warn_unused_result));
 
-/* Finish a frame begun in @buffer: write header and checksum before the payload that @payload
- * wrote. @header: its payload_size is ignored.
- * 0: *ret_size bytes of @buffer are the frame; -EINVAL: type, flags or payload size are not allowed
- * by the format; -ENOBUFS: the payload did not fit (payload->bad). */
+/* Finish a frame begun in @buffer: write header and checksum in front of the payload that was
+ * written with @payload. @header->payload_size is ignored.
+ * 0: the frame is in the first *ret_size bytes of @buffer; -EINVAL: the format does not allow this
+ * type, these flags, this payload size, or a term or epoch this large; -ENOBUFS: the payload did
+ * not fit (payload->bad). */
 int wire_frame_finish(uint8_t *buffer, const struct bytes_writer *payload,
 		      const struct wire_header *header, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* Encode only the header of a frame whose payload lies elsewhere, in the @n_pieces @pieces (for
- * scatter-gather senders and for relays that change only the header).
- * 0; -EINVAL as above. */
+/* Encode only the header of a frame, with the checksum over the payload in the @n_pieces @pieces.
+ * For senders that use writev(), and for relays that change only the header. 0; -EINVAL as
+ * wire_frame_finish(). */
 int wire_frame_seal(uint8_t ret_bytes[WIRE_HEADER_SIZE], const struct wire_header *header,
 		    const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));

@@ -1,4 +1,4 @@
-/* limits.h - every bound that the wire format sets, and related numbers.
+/* limits.h - every limit that the wire format sets, and related sizes.
  *
  * Why: each size, count and index that a peer controls is compared with one of these before use.
  * docs/wire-format.md is normative; change both in the same commit.
@@ -14,16 +14,20 @@
 #define WIRE_PAYLOAD_MAX     131072   /* bytes after the header */
 #define WIRE_FRAME_MAX	     (WIRE_HEADER_SIZE + WIRE_PAYLOAD_MAX)
 
-/* Terms and epochs count events of one VM. This limit lasts millions of years at a hundred a
- * second, so a larger number means damage; and after one near 2^64 there would be no next. */
+/* The largest term, epoch and incarnation. Terms and epochs count events of one VM: at a hundred a
+ * second it takes millions of years to reach this limit, so a larger number can only come from
+ * damage or malice. It must be refused also because no number would be left after one near
+ * 2^64. */
 #define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
 #define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
 #define WIRE_INCARNATION_MAX WIRE_TERM_MAX
-#define WIRE_TERM_JUMP_MAX   (UINT64_C(1) << 20) /* terms that one party may have missed */
+/* how many terms one party may have missed at once */
+#define WIRE_TERM_JUMP_MAX   (UINT64_C(1) << 20)
 
 #define WIRE_NAME_MAX	     63	      /* bytes in a VM, host, gateway or operator name */
 #define WIRE_LABEL_MAX	     255      /* bytes in a machine type, QEMU version, RAM block name */
-#define WIRE_TEXT_MAX	     1024     /* bytes in a text for people, and in an order's argument */
+/* bytes in a human-readable text, and in an order's argument */
+#define WIRE_TEXT_MAX	     1024
 #define WIRE_STATS_MAX	     8192     /* bytes in a report's statistics */
 #define WIRE_STATS_KEY_MAX   63	      /* bytes in one key */
 #define WIRE_STATS_VALUE_MAX 127      /* bytes in one value */
@@ -33,19 +37,22 @@
 #define WIRE_BLOCKS_MAX	     64	      /* RAM and ROM blocks of one guest */
 #define WIRE_PAGE_SIZE	     4096
 #define WIRE_MACHINE_FRAMES_MAX 16     /* MACHINE frames of one list */
-#define WIRE_PAGES_MAX	     0xffffffffULL /* in all blocks together: an index is 32 bits */
+#define WIRE_PAGES_MAX	     0xffffffffULL /* pages of all blocks: an index has 32 bits */
 #define WIRE_BLOB_MAX	     (16u << 20)   /* bytes of device state in one epoch */
 
 #define WIRE_RECORD_HEADER_SIZE 8     /* bytes before a page record's data */
 #define WIRE_RECORD_SIZE_MAX	(WIRE_RECORD_HEADER_SIZE + WIRE_PAGE_SIZE)
-#define WIRE_BITMAP_SIZE_MIN	12    /* data of a BITMAP record: with one changed byte */
-#define WIRE_BITMAP_SIZE_MAX	4032  /* the same: a longer one goes RAW */
+#define WIRE_BITMAP_SIZE_MIN	12    /* least data of a BITMAP record: one changed byte */
+/* most data of a BITMAP record: a page with a longer delta is sent RAW */
+#define WIRE_BITMAP_SIZE_MAX	4032
 #define WIRE_DUP_SIZE		4     /* data of a DUP record: a page index */
 
-#define WIRE_TICKS_PER_S_MAX	100000000000ULL /* of a processor's counter */
+/* highest frequency of a processor's time-stamp counter */
+#define WIRE_TICKS_PER_S_MAX	100000000000ULL
 #define WIRE_WITNESS_KEY_SIZE 16      /* a SipHash key */
 #define WIRE_LEASE_MS_MAX     600000  /* the longest lease, ms */
-#define WIRE_DIRECT_LEASE_MS  2000    /* a lease that a standby gives; release_ms is shorter */
+/* length of a lease that a standby gives; its release_ms is shorter */
+#define WIRE_DIRECT_LEASE_MS  2000
 
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_STATS_MAX + WIRE_TEXT_MAX + 256, "a REPORT fits a frame");
 _Static_assert(WIRE_PAYLOAD_MAX >= WIRE_BLOCKS_MAX * (WIRE_LABEL_MAX + 10) + 1024,

@@ -1,5 +1,5 @@
-/* The control connection: BEAT, REPORT, ORDER, ORDER_DONE, WITNESS_KEY, LEASE; also the names of
- * their numbers. */
+/* Encodes and decodes the frames of the control connection: BEAT, REPORT, ORDER, ORDER_DONE,
+ * WITNESS_KEY, LEASE. Also has the names of states, verdicts, verbs and roles. */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"

@@ -1,8 +1,9 @@
-/* msg_cursor.h - reads a payload field by field, and says which one was wrong.
+/* msg_cursor.h - reads a payload field by field, and records which field was wrong.
  *
- * Private to the msg_*.c files. Why: every decoder has the same three ways to fail (short, out of
- * bounds, trailing bytes) and must name field and offset. The first failure is kept and later reads
- * give 0, so a decoder reads straight through and checks once, with cursor_end().
+ * Private to the msg_*.c files. Why: every decoder can fail in the same three ways (payload too
+ * short, field out of bounds, trailing bytes) and must then name the field and its offset. The
+ * first failure is kept, and all later reads give 0. So a decoder reads all fields without checks,
+ * and calls cursor_end() once at the end.
  * Threads: any; a cursor lives on its decoder's stack.
  */
 #ifndef WIRE_MSG_CURSOR_H
@@ -14,15 +15,16 @@
 
 struct cursor {
 	struct bytes_reader r;
-	const uint8_t *start;	  /* of the payload */
+	const uint8_t *start;	  /* the payload's first byte */
 	struct wire_error *error; /* may be NULL */
-	uint8_t type;		  /* of the frame */
+	uint8_t type;		  /* the frame's type */
 	bool failed;
 };
 
 typedef bool (*cursor_check)(const char *bytes, size_t size);
 
-/* Record the first failure: @field at @offset is wrong because of @reason. */
+/* Record that @field at @offset is wrong because of @reason, unless an earlier failure was
+ * recorded. */
 static inline void cursor_fail(struct cursor *c, const char *field, size_t offset,
 			       const char *reason)
 {
@@ -37,7 +39,7 @@ static inline void cursor_fail(struct cursor *c, const char *field, size_t offse
 						.offset = offset};
 }
 
-/* Start reading a frame, which must be of @type: otherwise the cursor has failed. */
+/* Start reading a frame. If the frame is not of @type, the returned cursor has already failed. */
 static inline struct cursor cursor_begin(const struct wire_frame *frame, uint8_t type,
 					 struct wire_error *error)
 {
@@ -58,7 +60,7 @@ static inline size_t cursor_offset(const struct cursor *c)
 	return (size_t)(c->r.at - c->start);
 }
 
-/* Take the next @size bytes in place; NULL on failure. */
+/* Return a pointer to the next @size bytes and move past them; NULL on failure. */
 static inline const uint8_t *cursor_take(struct cursor *c, const char *field, size_t size)
 {
 	const size_t offset = cursor_offset(c);
@@ -108,7 +110,8 @@ static inline uint64_t cursor_u64(struct cursor *c, const char *field)
 	return cursor_uint(c, field, 8, 0, UINT64_MAX);
 }
 
-/* Read the u64 that ends a payload where incarnations are in use. 0: the payload has none. */
+/* Read the incarnation, a u64 at the end of a payload that is there only if
+ * WIRE_FEATURE_INCARNATION is in use. Returns 0 if the payload has none. */
 static inline uint64_t cursor_incarnation(struct cursor *c)
 {
 	if (c->failed || bytes_left(&c->r) == 0)
@@ -122,8 +125,8 @@ static inline void write_incarnation(struct bytes_writer *w, uint64_t incarnatio
 		bytes_write_be64(w, incarnation);
 }
 
-/* Read a string whose length field has @size_bytes (1: str8, 2: str16). @check judges the string
- * and its length. Copied to @out, which has @out_size bytes. */
+/* Read a string whose length field has @size_bytes (1: str8, 2: str16) and copy it to @out, which
+ * has @out_size bytes. @check returns true if the string is valid. */
 static inline void cursor_string(struct cursor *c, const char *field, size_t size_bytes,
 				 cursor_check check, char *out, size_t out_size)
 {
@@ -141,7 +144,7 @@ static inline void cursor_string(struct cursor *c, const char *field, size_t siz
 	out[size] = '\0';
 }
 
-/* 0 when every field was valid and no bytes are left; -EPROTO otherwise. */
+/* Finish reading. 0: every field was valid and no bytes are left; -EPROTO otherwise. */
 static inline int cursor_end(struct cursor *c)
 {
 	if (!c->failed && bytes_left(&c->r) > 0)
@@ -151,7 +154,8 @@ static inline int cursor_end(struct cursor *c)
 
 /* ---- writing ---- */
 
-/* Write a str8 or str16; marks @w bad when @check refuses it. 0 or -EINVAL. */
+/* Write a string with a length field of @size_bytes (1: str8, 2: str16). 0; -EINVAL: the string is
+ * longer than @text_max or @check refuses it, and @w is marked as bad. */
 static inline int write_string(struct bytes_writer *w, size_t size_bytes, cursor_check check,
 			       const char *text, size_t text_max)
 {
@@ -169,13 +173,14 @@ static inline int write_string(struct bytes_writer *w, size_t size_bytes, cursor
 	return 0;
 }
 
-/* The result that an encoder returns at its end. */
+/* Returns an encoder's result after it has written all fields: 0, or -ENOBUFS if @w was too
+ * small. */
 static inline int write_result(const struct bytes_writer *w)
 {
 	return w->bad ? -ENOBUFS : 0;
 }
 
-/* The result for a field that breaks the format; marks @w bad. */
+/* Marks @w as bad and returns -EINVAL, for a field that breaks the format. */
 static inline int write_invalid(struct bytes_writer *w)
 {
 	w->bad = true;

@@ -1,4 +1,4 @@
-/* MACHINE: what the primary's machine is made of. */
+/* Encodes and decodes MACHINE, the list of the devices and properties of the primary's machine. */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"

@@ -1,5 +1,5 @@
-/* Opening and ending a connection: HELLO, WELCOME, REFUSED (and STREAM_ERROR, which looks the
- * same). */
+/* Encodes and decodes the frames that open and end a connection: HELLO, WELCOME, REFUSED (and
+ * STREAM_ERROR, which has the same payload as REFUSED). */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"
@@ -14,7 +14,7 @@ static bool name_or_empty(const char *name, size_t size)
 	return size == 0 || wire_name_bytes_are_valid(name, size);
 }
 
-/* Returns which fields contradict each other; NULL: none. */
+/* Returns a text that says which fields of @hello contradict each other; NULL: none do. */
 static const char *hello_conflict(const struct wire_hello *hello)
 {
 	if (hello->version_min > hello->version_max)
@@ -66,8 +66,8 @@ int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hel
 	conflict = c.failed ? NULL : hello_conflict(&hello);
 	if (conflict)
 		cursor_fail(&c, "version_min, kind, role, vm", 8, conflict);
-	/* A sender that knows a later version may append to HELLO; one that only knows ours may
-	 * not. */
+	/* A sender that supports a later version may append fields to HELLO; a sender that supports
+	 * only our version may not. */
 	if (!c.failed && hello.version_max > WIRE_VERSION)
 		c.r.at = c.r.end;
 	if (cursor_end(&c) < 0)
@@ -93,8 +93,8 @@ void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, c
 		.kind		   = kind,
 		.role		   = role,
 	};
-	/* A name that is too long must not be cut to a valid one: '-' makes the encoder refuse
-	 * it. */
+	/* Do not cut a name that is too long, because the rest could be a valid name. Store "-"
+	 * instead, which the encoder refuses. */
 	if (strnlen(vm, WIRE_NAME_MAX + 1) > WIRE_NAME_MAX)
 		ret_hello->vm[0] = '-';
 	else

@@ -1,4 +1,5 @@
-/* CLAIM, VOTE: the peer connection, between the two hosts of a VM. */
+/* Encodes and decodes CLAIM and VOTE, which only the peer connection between the two hosts of a VM
+ * carries. */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"

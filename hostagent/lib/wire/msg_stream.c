@@ -1,4 +1,5 @@
-/* GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE, CLOCK, EPOCH_END: the stream connection. */
+/* Encodes and decodes the frames of the stream connection: GEOMETRY, EPOCH_BEGIN, PAGES, DEVICE,
+ * CLOCK, EPOCH_END. */
 #include "wire/msg.h"
 
 #include "wire/msg_cursor.h"
@@ -312,7 +313,8 @@ int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *r
 	return 0;
 }
 
-/* Does a record of @class allow @size bytes of data? The only table of these sizes. */
+/* Returns true if a record of @class may have @size bytes of data. No other code has a table of
+ * these sizes. */
 static bool class_takes(uint8_t class, size_t size)
 {
 	switch (class) {

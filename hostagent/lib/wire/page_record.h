@@ -1,8 +1,9 @@
-/* page_record.h - the record around one page: its class numbers, and the one writer of its header.
+/* page_record.h - the record of one page: the numbers of its classes, and the only function that
+ * writes its header.
  *
- * Where: msg_stream.c encodes and decodes records by it. The codec and the encoder write records
- * straight into a frame's payload, page by page, so the header is written inline.
- * docs/wire-format.md 5.9 has the format:
+ * Where: msg_stream.c uses it to encode and decode records. The codec also writes records directly
+ * into a frame's payload, page by page, so the function is inline. The format, from
+ * docs/wire-format.md 5.9:
  *
  *	offset  0       1          2          4            8
  *	        class   0          data size  page index   data
@@ -18,13 +19,14 @@
 #include "base/bytes.h"
 #include "wire/limits.h"
 
-/* The numbers are never reused. */
+/* The classes of records. Their numbers are never reused. */
 enum wire_class {
 	WIRE_CLASS_ZERO	  = 1, /* no data */
 	WIRE_CLASS_RAW	  = 2, /* WIRE_PAGE_SIZE bytes */
 	WIRE_CLASS_XRLE	  = 3, /* 1..WIRE_PAGE_SIZE bytes; see codec/xrle.h */
 	WIRE_CLASS_BITMAP = 4, /* WIRE_BITMAP_SIZE_MIN..MAX bytes; see codec/bitmap.h */
-	WIRE_CLASS_DUP	  = 5, /* WIRE_DUP_SIZE bytes: the source's index; in PAGES only */
+	/* WIRE_DUP_SIZE bytes: the index of the page to copy; only in PAGES */
+	WIRE_CLASS_DUP	  = 5,
 };
 
 /* Write the header of a record with @size bytes of data (<= WIRE_PAGE_SIZE) at @out, which has

@@ -38,8 +38,8 @@ bool wire_label_bytes_are_valid(const char *label, size_t size)
 	return true;
 }
 
-/* Returns the size of the UTF-8 character at @p (@left > 0 bytes there); 0 when it is not valid or
- * is a control character (C0, DEL, C1: a terminal would act on them). */
+/* Returns the size of the UTF-8 character at @p (where @left > 0 bytes are); 0 if it is not valid,
+ * or is a control character, which a terminal would execute (C0, DEL, C1). */
 static size_t character_size(const uint8_t *p, size_t left)
 {
 	static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
@@ -87,7 +87,7 @@ bool wire_text_is_valid(const char *text)
 
 void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 {
-	/* Longer than the result, so that the last character to be kept is seen whole. */
+	/* Longer than @text, so that the last character that fits into @text is complete here. */
 	char raw[WIRE_TEXT_MAX + 8];
 	size_t size, n, out = 0;
 	va_list args;
@@ -112,8 +112,8 @@ void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	text[out] = '\0';
 }
 
-/* Returns the size of the line at @p with its newline, and sets *ret_key_size; 0 when the line
- * breaks the rule. */
+/* Returns the size of the line at @p with its newline, and sets *ret_key_size; 0 if the line is not
+ * valid. */
 static size_t stats_line(const char *p, size_t left, size_t *ret_key_size)
 {
 	size_t key = 0, value = 0;

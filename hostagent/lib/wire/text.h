@@ -1,7 +1,7 @@
-/* text.h - names, texts for people and statistics: what a string on the wire may hold.
+/* text.h - which strings are allowed on the wire: names, human-readable texts, statistics.
  *
  * Why: a peer's string ends up in logs, JSON, file names and on terminals. It is checked once,
- * here. Where: the message decoders, configuration parsers, everything that fills a message.
+ * here. Where: the message decoders, configuration parsers, and all code that fills in a message.
  * Threads: any (no state). Nothing here allocates or blocks.
  */
 #ifndef WIRE_TEXT_H
@@ -12,38 +12,43 @@
 
 #include "wire/limits.h"
 
-/* [a-z0-9][a-z0-9-]{0,62}: VMs, hosts, gateways, operators; also for configuration files. */
+/* Returns true if @name matches [a-z0-9][a-z0-9-]{0,62}, the rule for names of VMs, hosts, gateways
+ * and operators on the wire and in configuration files. */
 bool wire_name_is_valid(const char *name);
 
-/* At most WIRE_TEXT_MAX bytes of UTF-8 without control characters (a peer's text goes to logs). */
+/* Returns true if @text is at most WIRE_TEXT_MAX bytes of UTF-8 without control characters, so that
+ * a peer's text can be logged. */
 bool wire_text_is_valid(const char *text);
 
-/* Format into @text so that wire_text_is_valid() holds: control characters and broken UTF-8 become
- * '?'; a text that is too long is cut between two characters. Never fails. */
+/* Format a text that wire_text_is_valid() accepts into @text: control characters and broken UTF-8
+ * become '?', and a text that is too long is cut between two characters. Never fails. */
 void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Lines "key=value\n": key [a-z0-9_]{1,63}, value 0..127 printable ASCII characters, at most
- * WIRE_STATS_MAX bytes in all. An empty text is valid. */
+/* Returns true if @stats consists of lines "key=value\n" and has at most WIRE_STATS_MAX bytes. A
+ * key matches [a-z0-9_]{1,63}; a value has 0..127 printable ASCII characters. An empty text is
+ * valid. */
 bool wire_stats_is_valid(const char *stats);
 
-/* Append "key=value\n" to @stats. 0; -ENOBUFS: would be larger than WIRE_STATS_MAX; -EINVAL: key or
- * value break the rule above. @stats is unchanged on error. */
+/* Append "key=value\n" to @stats. 0; -ENOBUFS: @stats would be larger than WIRE_STATS_MAX; -EINVAL:
+ * key or value is not allowed, see wire_stats_is_valid(). @stats is unchanged on error. */
 int wire_stats_add(char stats[WIRE_STATS_MAX + 1], const char *key, const char *format, ...)
 	__attribute__((format(printf, 3, 4)))
 	__attribute__((warn_unused_result));
 
-/* Read the next line of valid statistics. @at: points into the text, is moved past the line.
- * True: the outputs are set (terminated); false: no more lines, or the next one breaks the rule. */
+/* Read the next line of statistics. *at points into the text and is moved past the line. Returns
+ * true if *ret_key and *ret_value were set (NUL-terminated); false if there are no more lines, or
+ * if the next line is not valid. */
 bool wire_stats_next(const char **at, char ret_key[WIRE_STATS_KEY_MAX + 1],
 		     char ret_value[WIRE_STATS_VALUE_MAX + 1]);
 
-/* The same checks for @size bytes that need no NUL at their end (for decoders). */
+/* The same checks for a string of @size bytes without a NUL at its end, for decoders. */
 bool wire_name_bytes_are_valid(const char *name, size_t size);
 bool wire_text_bytes_are_valid(const char *text, size_t size);
 bool wire_stats_bytes_are_valid(const char *stats, size_t size);
 
-/* 1..WIRE_LABEL_MAX printable ASCII characters: machine types, versions, block names. */
+/* Returns true if @label has 1..WIRE_LABEL_MAX printable ASCII characters, the rule for machine
+ * types, versions and block names. */
 bool wire_label_bytes_are_valid(const char *label, size_t size);
 
 #endif

@@ -12,7 +12,8 @@
 
 #define RECORD_PLAIN_MAX 16384 /* RFC 8446, 5.1 */
 #define RECORD_OVERHEAD	 22    /* header 5, content type 1, tag 16 */
-/* Room kept free for what OpenSSL sends by itself: alerts and the answer to a KeyUpdate. */
+/* Room kept free in the output ring for what OpenSSL sends by itself: alerts and answers to a
+ * KeyUpdate. */
 #define OUTPUT_RESERVE	 1024
 
 /* ---- rings ---- */
@@ -27,7 +28,7 @@ static size_t ring_free(const struct ring *ring)
 	return ring->size - ring_used(ring);
 }
 
-/* The contiguous bytes that can be taken out next. */
+/* Returns the contiguous bytes that can be taken out next; *ret_size may be 0. */
 static const uint8_t *ring_peek(const struct ring *ring, size_t *ret_size)
 {
 	const size_t at	 = ring->head & (ring->size - 1);
@@ -37,7 +38,7 @@ static const uint8_t *ring_peek(const struct ring *ring, size_t *ret_size)
 	return ring->data + at;
 }
 
-/* The contiguous room for the next bytes. */
+/* Returns the contiguous room for the next bytes; *ret_size may be 0. */
 static uint8_t *ring_room(const struct ring *ring, size_t *ret_size)
 {
 	const size_t at	 = ring->tail & (ring->size - 1);
@@ -50,7 +51,8 @@ static uint8_t *ring_room(const struct ring *ring, size_t *ret_size)
 static void ring_consume(struct ring *ring, size_t size)
 {
 	ring->head += size;
-	/* An empty ring starts over: the next recv() or send() finds one long piece. */
+	/* Let an empty ring start at offset 0 again, so that the next recv() or send() gets one
+	 * long piece. */
 	if (ring->head == ring->tail)
 		ring->head = ring->tail = 0;
 }
@@ -98,8 +100,9 @@ static int bio_write(BIO *bio, const char *data, int size)
 	struct wire_tls *tls = BIO_get_data(bio);
 
 	BIO_clear_retry_flags(bio);
-	/* Take a record whole or not at all. After a partial write OpenSSL would correctly go on
-	 * from the middle, but we could no longer know what its write buffer holds. */
+	/* Accept a TLS record as a whole or not at all. After a partial write OpenSSL would
+	 * correctly continue from the middle of the record, but we could not know how much of it is
+	 * still in OpenSSL's write buffer. */
 	if (size < 0 || ring_free(&tls->output) < (size_t)size) {
 		BIO_set_retry_write(bio);
 		return -1;
@@ -126,10 +129,11 @@ static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
 	(void)bio;
 	(void)num;
 	(void)ptr;
-	return cmd == BIO_CTRL_FLUSH; /* the shell flushes; nothing else is supported */
+	/* OpenSSL asks for a flush, which needs no work; no other command is supported */
+	return cmd == BIO_CTRL_FLUSH;
 }
 
-static BIO_METHOD *bio_method; /* made once, for the life of the process */
+static BIO_METHOD *bio_method; /* created once and never freed */
 
 static void make_bio_method(void)
 {
@@ -187,7 +191,7 @@ int wire_tls_new(struct wire_tls_context *context, unsigned peer_roles, size_t o
 	atomic_fetch_add(&context->references, 1);
 	tls->context = context;
 	ctx	     = tls_take_ssl_ctx(context, &tls->generation);
-	tls->ssl     = SSL_new(ctx); /* takes its own reference to ctx */
+	tls->ssl     = SSL_new(ctx); /* SSL_new() takes its own reference to ctx */
 	SSL_CTX_free(ctx);
 	if (tls->ssl)
 		bio = ring_bio_new(tls);
@@ -199,7 +203,8 @@ int wire_tls_new(struct wire_tls_context *context, unsigned peer_roles, size_t o
 		wire_tls_free(tls);
 		return -ENOMEM;
 	}
-	SSL_set_bio(tls->ssl, bio, bio); /* takes over our one reference for both */
+	/* takes over our one reference to the BIO, which serves both directions */
+	SSL_set_bio(tls->ssl, bio, bio);
 	SSL_set_app_data(tls->ssl, tls);
 	if (context->side == WIRE_TLS_CLIENT)
 		SSL_set_connect_state(tls->ssl);
@@ -290,7 +295,8 @@ int wire_tls_handshake(struct wire_tls *tls)
 				 "peer closed during the TLS handshake");
 		return r == -EPIPE ? -EPROTO : r;
 	}
-	/* Cannot happen: the handshake fails without a judged certificate. A second guard. */
+	/* A second check that cannot fail: the handshake itself fails if no certificate was
+	 * accepted. */
 	if (!tls->peer_judged) {
 		tls_fail(tls, WIRE_TLS_NO_CERTIFICATE, "peer was not identified");
 		return -EPROTO;

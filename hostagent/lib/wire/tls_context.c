@@ -1,4 +1,5 @@
-/* Certificates and keys from files, the fixed policy, and the judgement of a peer's certificate. */
+/* Loads certificates and keys from files, sets the fixed policy, and checks the certificates and
+ * identities of peers. */
 #include "wire/tls_private.h"
 
 #include <errno.h>
@@ -18,9 +19,11 @@
 #include "wire/text.h"
 
 #define FILE_SIZE_MAX	1048576 /* a CA bundle is a few KiB, a revocation list may be larger */
-#define CERT_LIST_MAX	32768	/* bytes of certificates a peer may send; a chain here is < 4 KiB */
+/* the most bytes of certificates from a peer; our chains have < 4 KiB */
+#define CERT_LIST_MAX	32768
 #define VERIFY_DEPTH	4
-/* AES-128-GCM first: the fastest with AES instructions, and as strong as P-256. */
+/* AES-128-GCM is first: it is the fastest on CPUs with AES instructions, and as strong as
+ * P-256. */
 #define CIPHERSUITES                                                                               \
 	"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 #define URI_SCHEME "holdfast://"
@@ -80,7 +83,7 @@ int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_
 	struct wire_peer peer;
 	int n_found = 0, n_valid = 0;
 
-	/* Ignore names of other schemes and kinds. */
+	/* Ignore names that are no URIs, and URIs of other schemes. */
 	for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
 		const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
 		const ASN1_IA5STRING *uri;
@@ -154,7 +157,7 @@ int tls_verify_peer(int ok, X509_STORE_CTX *store)
 
 /* ---- loading ---- */
 
-/* What the loading functions share. */
+/* The state that the loading functions share. */
 struct loader {
 	SSL_CTX *ssl_ctx;
 	const char *path; /* of the file being loaded */
@@ -169,7 +172,7 @@ static int fail(struct loader *l, int code, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(reason, sizeof(reason), format, args); /* cut is fine */
+	(void)vsnprintf(reason, sizeof(reason), format, args); /* may cut the text */
 	va_end(args);
 	return error_set(l->error, code, "%s: %s", l->path, reason);
 }
@@ -182,8 +185,8 @@ static int fail_openssl(struct loader *l, const char *what)
 	return fail(l, -EINVAL, "%s (%s)", what, reason);
 }
 
-/* Read the file into *ret_data, which the caller wipes and frees. Not through OpenSSL's file BIO:
- * stdio would leave a copy of the key in a buffer that nobody wipes. */
+/* Read the file into *ret_data, which the caller wipes and frees. OpenSSL's file BIO is not used,
+ * because its stdio buffer would keep a copy of the key that is never wiped. */
 static int read_pem(struct loader *l, const char *path, bool is_key, uint8_t **ret_data,
 		    size_t *ret_size)
 {
@@ -242,7 +245,8 @@ static int load_file(struct loader *l, const char *path, bool is_key, load_func 
 	return r;
 }
 
-/* True when the queue only says that the PEM file has no further entry; drains it. */
+/* Returns true if OpenSSL's error queue only says that the PEM file has no further entry, and then
+ * clears the queue. */
 static bool at_end_of_pem(void)
 {
 	const unsigned long last = ERR_peek_last_error();
@@ -306,7 +310,7 @@ static int load_cert(struct loader *l, BIO *bio)
 	return 0;
 }
 
-/* Never ask for a password: by default OpenSSL would ask at the terminal. */
+/* The password callback; it gives no password. Without it, OpenSSL would ask at the terminal. */
 static int no_password(char *buffer, int size, int writing, void *arg)
 {
 	(void)buffer;

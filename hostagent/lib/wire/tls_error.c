@@ -1,5 +1,5 @@
-/* Translates OpenSSL's errors to ours. Every failed call into OpenSSL ends here, so that a stale
- * entry in the thread's queue is never blamed on a later call. */
+/* Translates OpenSSL's errors to ours. A failed call leaves entries in the thread's error queue.
+ * They are removed at once, so that they are never blamed on a later call. */
 #include "wire/tls_private.h"
 
 #include <errno.h>
@@ -40,7 +40,7 @@ void tls_fail(struct wire_tls *tls, enum wire_tls_failure failure, const char *f
 		return;
 	tls->failure = failure;
 	va_start(args, format);
-	(void)vsnprintf(tls->error, sizeof(tls->error), format, args); /* cut is fine */
+	(void)vsnprintf(tls->error, sizeof(tls->error), format, args); /* may cut the text */
 	va_end(args);
 }
 
@@ -124,7 +124,7 @@ void tls_fail_from_verify(struct wire_tls *tls, int code, const X509 *cert)
 	}
 }
 
-/* Record what the peer's alert means, for the reader of our log. */
+/* Record the meaning of the alert that the peer sent, for the reader of our log. */
 static void fail_from_alert(struct wire_tls *tls, int alert)
 {
 	const char *hint = "";

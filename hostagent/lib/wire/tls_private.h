@@ -1,7 +1,7 @@
-/* tls_private.h - shared by the tls*.c files of this room; nobody else includes it.
+/* tls_private.h - declarations shared by the tls*.c files of this room; no other file includes it.
  *
- * tls.c runs connections, tls_context.c loads files and judges certificates, tls_error.c is the
- * only place that reads OpenSSL's error queue.
+ * tls.c handles connections, tls_context.c loads files and judges certificates, tls_reload.c
+ * reloads changed files, and tls_error.c translates OpenSSL's errors.
  */
 #ifndef WIRE_TLS_PRIVATE_H
 #define WIRE_TLS_PRIVATE_H
@@ -25,13 +25,15 @@ struct tls_stamp {
 struct wire_tls_context {
 	enum wire_tls_side side;
 	struct wire_peer self;
-	char *paths[TLS_N_FILES]; /* NULL: there is none */
-	atomic_uint references;	  /* one of the owner, and one of each connection */
-	atomic_uint generation;	  /* grows at each reload of the files */
+	char *paths[TLS_N_FILES]; /* the file's path; NULL: no such file is configured */
+	atomic_uint references;	  /* one for the owner, and one for each connection */
+	atomic_uint generation;	  /* incremented at each reload of the files */
 	pthread_mutex_t lock;	  /* guards all members below */
 	SSL_CTX *ssl_ctx;
 	struct tls_stamp stamps[TLS_N_FILES];
-	int news; /* to report: 1: reloaded; -errno: unusable, see news_error; 0: nothing */
+	/* what the next wire_tls_context_refresh() reports: 1: reloaded; -errno: the new files are
+	 * unusable, see news_error; 0: nothing */
+	int news;
 	struct error news_error;
 };
 
@@ -46,28 +48,29 @@ struct ring {
 struct wire_tls {
 	SSL *ssl;
 	struct wire_tls_context *context; /* a reference */
-	unsigned int generation;   /* of the files by which the peer was judged */
-	int64_t peer_ends;	   /* valid when established: its certificate's end, s since 1970 */
+	unsigned int generation;   /* the context's generation when the peer was last judged */
+	/* when the peer's certificate ends, s since 1970; valid once established */
+	int64_t peer_ends;
 	struct ring input, output; /* ciphertext */
 	unsigned peer_roles;	   /* mask of the roles that may connect */
 	bool established;
 	bool peer_judged;	   /* the peer's certificate was accepted; `peer` is set */
-	bool peer_closed;	   /* its close_notify was read */
+	bool peer_closed;	   /* the peer's close_notify was read */
 	struct wire_peer peer;
 	enum wire_tls_failure failure;
 	char error[WIRE_TLS_ERROR_SIZE];
 };
 
-/* tls_context.c: OpenSSL's verify callback; also judges the peer's identity. */
+/* tls_context.c: the verify callback that OpenSSL calls; it also checks the peer's identity. */
 int tls_verify_peer(int ok, X509_STORE_CTX *store);
 
-/* tls_context.c: read and check all files. 0: *ret_ctx is the caller's; as
+/* tls_context.c: read and check all files. 0: the caller owns *ret_ctx; errors as
  * wire_tls_context_new(). */
 int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_CTX **ret_ctx,
 	     struct wire_peer *ret_self, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* tls_reload.c: keep the paths and times of @config's files. 0 or -ENOMEM. */
+/* tls_reload.c: store the paths and stamps of @config's files in @context. 0 or -ENOMEM. */
 int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_config *config)
 	__attribute__((warn_unused_result));
 
@@ -80,22 +83,24 @@ SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_ge
 /* tls_reload.c: remember when the peer's certificate ends. */
 void tls_note_end(struct wire_tls *tls);
 
-/* tls_error.c: record why @tls failed; the first reason stands. */
+/* tls_error.c: record why @tls failed, unless a reason was already recorded. */
 void tls_fail(struct wire_tls *tls, enum wire_tls_failure failure, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* tls_error.c: drain OpenSSL's queue after a failed call on @tls and record its reason, unless the
- * verify callback has recorded a better one. */
+/* tls_error.c: drain OpenSSL's error queue after a failed call on @tls and record the reason,
+ * unless the verify callback has recorded a better one. */
 void tls_fail_from_queue(struct wire_tls *tls);
 
-/* tls_error.c: drain the queue into @text: the first (deepest) reason, for people. */
+/* tls_error.c: drain the error queue, and write its first (deepest) reason to @text,
+ * human-readable. */
 void tls_drain_queue(char *text, size_t size);
 
-/* tls_error.c: judge @code of X509_verify_cert() on @cert and record it. */
+/* tls_error.c: translate @code, an error of X509_verify_cert() on @cert, and record it as the
+ * reason. */
 void tls_fail_from_verify(struct wire_tls *tls, int code, const X509 *cert);
 
-/* tls_context.c: the identity in @cert. 0; -EINVAL: none, several, malformed; *ret_reason says
- * which. */
+/* tls_context.c: get the identity in @cert. 0; -EINVAL: it has none, several or a malformed one,
+ * and *ret_reason says which. */
 int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_reason)
 	__attribute__((warn_unused_result));
 

@@ -1,4 +1,5 @@
-/* Certificates, keys and revocation lists that change while the process runs. */
+/* Reloads certificates, keys and revocation lists that change while the process runs, and checks
+ * the peers of open connections against them. */
 #include "base/clock.h"
 #include "wire/tls_private.h"
 
@@ -43,12 +44,13 @@ int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_c
 		if (!context->paths[i])
 			return -ENOMEM;
 	}
-	/* Note the times before reading: a file that changes meanwhile is then read again. */
+	/* Get the stamps before the files are read: a file that changes during the reading is then
+	 * found changed and read again. */
 	get_stamps(context, context->stamps);
 	return 0;
 }
 
-/* Reload the files. With the lock held. */
+/* Reload the files. The caller holds the lock. */
 static void read_anew(struct wire_tls_context *context)
 {
 	const struct wire_tls_config files = {
@@ -84,7 +86,7 @@ void tls_look_at_files(struct wire_tls_context *context)
 	get_stamps(context, stamps);
 	(void)pthread_mutex_lock(&context->lock);
 	if (memcmp(stamps, context->stamps, sizeof(stamps)) != 0) {
-		/* If a file is still being copied, its times change again and it is read again. */
+		/* A file that is still being copied will change again, and is then read again. */
 		memcpy(context->stamps, stamps, sizeof(stamps));
 		read_anew(context);
 	}
@@ -117,8 +119,9 @@ SSL_CTX *tls_take_ssl_ctx(struct wire_tls_context *context, unsigned int *ret_ge
 	return ctx;
 }
 
-/* An outdated revocation list lets no new peer in, but it ends no open connection: otherwise one
- * forgotten list would stop every guest at once. */
+/* The verify callback for open connections: accepts an outdated or missing revocation list. Such a
+ * list keeps new peers out, but it must not end open connections: otherwise a list that somebody
+ * forgot to renew would stop every guest at once. */
 static int forgive_old_lists(int ok, X509_STORE_CTX *store)
 {
 	int code = X509_STORE_CTX_get_error(store);
@@ -127,7 +130,8 @@ static int forgive_old_lists(int ok, X509_STORE_CTX *store)
 	       code == X509_V_ERR_UNABLE_TO_GET_CRL;
 }
 
-/* Do the current files still accept the peer's certificate? If not, @tls fails. */
+/* Check whether the current files still accept the peer's certificate. If not, record the failure
+ * in @tls. */
 static void judge_again(struct wire_tls *tls, SSL_CTX *ctx)
 {
 	X509 *cert = SSL_get1_peer_certificate(tls->ssl);

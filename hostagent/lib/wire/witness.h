@@ -1,15 +1,15 @@
 /* witness.h - the witness datagram: a sample of a client's frame, signed in the primary's kernel.
  *
- * Why: it shows that the primary's kernel, client network and guest are alive when the agent or its
- * connection is not (design: "Liveness"). ebpf/witness.bpf.c builds it; this module reads it.
- * docs/wire-format.md, chapter 9, is normative.
+ * Why: it shows that the primary's kernel, client network and guest are alive even if the agent or
+ * its connection is dead (design: "Liveness"). ebpf/witness.bpf.c builds the datagram; this module
+ * reads it. docs/wire-format.md, chapter 9, is normative.
  *
  * Where: the gateway's receiver, tests. Calls OpenSSL for SipHash-2-4 (Aumasson and Bernstein
- * 2012). Threads: decode: any. A struct wire_witness_mac belongs to one thread. Only ..._new()
- * allocates.
+ * 2012). Threads: any thread may decode; a struct wire_witness_mac belongs to one thread. Only
+ * wire_witness_mac_new() allocates.
  *
  *	0 magic  4 key_id  8 sequence  16 mono_ns  24 to_guest  32 from_guest  40 from_guest_ns
- *	48 frame_size  50 head_size  52 reserved, 0  56 head (64 bytes)  120 mac
+ *	48 frame_size  50 head_size  52 path  56 head (64 bytes)  120 mac
  */
 #ifndef WIRE_WITNESS_H
 #define WIRE_WITNESS_H
@@ -19,13 +19,14 @@
 
 #include "wire/limits.h"
 
-#define WIRE_WITNESS_SIZE     128 /* bytes of a datagram's payload, always */
-#define WIRE_WITNESS_SIGNED   120 /* the first of them, which the mac covers */
+#define WIRE_WITNESS_SIZE     128 /* size of every datagram's payload in bytes */
+#define WIRE_WITNESS_SIGNED   120 /* how many of these bytes, from the first, the mac covers */
 #define WIRE_WITNESS_HEAD_MIN 14
 #define WIRE_WITNESS_HEAD_MAX 64
-#define WIRE_WITNESS_WINDOW   64  /* how far behind the newest a sequence is still accepted */
+/* how far below the newest sequence number an accepted one may be */
+#define WIRE_WITNESS_WINDOW   64
 
-/* The network over which a datagram was sent. Each has its own sequence numbers. */
+/* The network by which a datagram was sent. Each network has its own sequence numbers. */
 enum wire_witness_path {
 	WIRE_WITNESS_BACKUP = 0,
 	WIRE_WITNESS_CLIENT = 1,
@@ -35,39 +36,39 @@ enum wire_witness_path {
 struct wire_witness {
 	uint32_t key_id;
 	uint64_t sequence;	/* >= 1 */
-	uint64_t mono_ns;	/* the primary's CLOCK_BOOTTIME at the sample */
+	uint64_t mono_ns;	/* the primary's CLOCK_BOOTTIME when the frame was sampled */
 	uint64_t to_guest;	/* frames that reached the guest's port, including this one */
-	uint64_t from_guest;	/* frames that the guest sent, held ones too */
-	uint64_t from_guest_ns; /* the same clock at the last frame from the guest; 0: none */
-	uint16_t frame_size;	/* of the sampled frame, bytes */
-	uint16_t head_size;	/* WIRE_WITNESS_HEAD_MIN..MAX, <= frame_size */
+	uint64_t from_guest;	/* frames that the guest sent, including held ones */
+	uint64_t from_guest_ns; /* CLOCK_BOOTTIME of the last frame from the guest; 0: none */
+	uint16_t frame_size;	/* bytes of the sampled frame */
+	uint16_t head_size;	/* bytes at `head`: WIRE_WITNESS_HEAD_MIN..MAX, <= frame_size */
 	enum wire_witness_path path;
-	const uint8_t *head;	/* in place in the datagram */
+	const uint8_t *head;	/* the frame's first head_size bytes, in place in the datagram */
 };
 
-/* Decode @size bytes of a UDP payload. Does not check the mac: trust nothing before
- * wire_witness_mac_check(). 0; -EPROTO: the format is broken; *ret_witness is untouched then. */
+/* Decode @size bytes of a UDP payload. Does not check the mac: trust no field before
+ * wire_witness_mac_check(). 0; -EPROTO: the format is broken, and *ret_witness is untouched. */
 int wire_witness_decode(const uint8_t *data, size_t size, struct wire_witness *ret_witness)
 	__attribute__((warn_unused_result));
 
-/* A key, ready for use. */
+/* A key, prepared for computing macs. */
 struct wire_witness_mac;
 
-/* @key is copied. 0: *ret_mac is the caller's, see ..._free(); -ENOMEM: also when this OpenSSL has
- * no SipHash. */
+/* Prepare @key, which is copied. 0: the caller frees *ret_mac with wire_witness_mac_free();
+ * -ENOMEM: out of memory, or this OpenSSL has no SipHash. */
 int wire_witness_mac_new(const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 			 struct wire_witness_mac **ret_mac) __attribute__((warn_unused_result));
 
-/* Wipes. Accepts NULL; returns NULL. */
+/* Wipe and free @mac. NULL is allowed. Returns NULL. */
 struct wire_witness_mac *wire_witness_mac_free(struct wire_witness_mac *mac);
 
-/* Is the datagram of WIRE_WITNESS_SIZE bytes signed with this key? 0; -EBADMSG: no. Constant
- * time. */
+/* Check in constant time whether the datagram (WIRE_WITNESS_SIZE bytes) is signed with this key. 0:
+ * it is; -EBADMSG: it is not. */
 int wire_witness_mac_check(struct wire_witness_mac *mac, const uint8_t *data)
 	__attribute__((warn_unused_result));
 
-/* Sign the datagram's first WIRE_WITNESS_SIGNED bytes in place (tests, injectors). 0; -EIO:
- * OpenSSL. */
+/* Sign a datagram: write the mac of its first WIRE_WITNESS_SIGNED bytes after them. For tests and
+ * injectors. 0; -EIO: OpenSSL failed. */
 int wire_witness_mac_sign(struct wire_witness_mac *mac, uint8_t *data)
 	__attribute__((warn_unused_result));
 
