@@ -17,8 +17,8 @@
 #include "net/release_port.h"
 
 #if HOLDFAST_RELEASE_EARLY
-/* TEST ONLY (meson option release_early): breaks output commit on purpose, to show that its test
- * can fail. */
+/* TEST ONLY (meson option release_early): breaks output commit on purpose, to show that the test of
+ * output commit can fail. */
 static const bool is_release_early = true;
 #else
 static const bool is_release_early = false;
@@ -26,15 +26,16 @@ static const bool is_release_early = false;
 
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
 #define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
-/* When nothing we sent has reached the tap for this long, the way is lost: normally the kernel
- * hands a frame to the tap within the call that sends it, or a moment later. */
+/* If none of the frames that we send reaches the tap for this long, the release device no longer
+ * leads there. Normally the kernel passes a frame to the tap within the call that sends it, or a
+ * moment later. */
 #define UNRETURNED_NS  (200 * CLOCK_NS_PER_MS)
 
 _Static_assert(HOLD_DROP == HOLD_MODE_DROP && HOLD_HOLD == HOLD_MODE_HOLD &&
 	       HOLD_PASS == HOLD_MODE_PASS, "the program's modes are the interface's");
 
 struct hold {
-	/* valid from open to close */
+	/* set by hold_open() */
 	struct nl nl;
 	struct hold_prog prog;
 	struct release_port port;
@@ -43,15 +44,19 @@ struct hold {
 	char vm[HOLD_VM_NAME_MAX + 1];
 	int tap; /* ifindex */
 	bool is_taken_over;
-	/* running */
-	uint64_t released_epoch; /* frames up to this one may go */
-	uint32_t n_untold;	 /* held since the last hold_receive() */
-	struct hold_stats stats; /* only the numbers of the user side */
-	uint64_t mend_at_ns;	 /* not before this time is the release device made again */
-	struct error trouble; /* why released frames cannot leave; "": they can */
-	struct {		 /* do sent frames return to the tap? counts when they last did */
+	/* changes while running */
+	uint64_t released_epoch; /* frames up to this epoch may be sent */
+	/* frames held since the last hold_receive(), not yet reported by it */
+	uint32_t n_untold;
+	struct hold_stats stats; /* only the members counted by the agent */
+	/* earliest time of the next attempt to create the release device again */
+	uint64_t mend_at_ns;
+	struct error trouble; /* see hold_trouble() */
+	/* counters when a sent frame last reached the tap: shows whether frames still do */
+	struct {
 		uint64_t handed, returned;
-		uint64_t since_ns; /* since then frames were sent, none returned; 0: all is well */
+		/* since when frames were sent but none reached the tap; 0: frames do reach it */
+		uint64_t since_ns;
 	} way;
 	struct hold_ring_frame batch[HOLD_RING_BATCH];
 };
@@ -87,7 +92,7 @@ static int open_prog(struct hold *h, const struct hold_config *config, const str
 	return 0;
 }
 
-/* Undo what a failed open made. A hold that was found pinned keeps dropping. */
+/* Undo what a failed hold_open() created, but leave a hold that was found pinned in the kernel. */
 static void abandon(struct hold *h, bool has_prog)
 {
 	hold_ring_close(&h->ring);
@@ -146,8 +151,9 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
 
 void hold_set_epoch(struct hold *h, uint64_t epoch)
 {
-	/* Release order, so that no CPU sees the guest resumed but the old epoch. A frame stamped
-	 * with a later epoch than it was sent in is only held longer; the reverse cannot happen. */
+	/* Store with release order, so that no CPU sees the guest resumed but still the old epoch.
+	 * A frame could at worst be stamped with a later epoch than it was sent in, and then it is
+	 * only held longer. */
 	__atomic_store_n(&h->prog.control->epoch, epoch, __ATOMIC_RELEASE);
 }
 
@@ -184,7 +190,8 @@ int hold_fd(const struct hold *h)
 	return xsk_socket__fd(h->ring.in);
 }
 
-/* Put one arrived frame into the FIFO, or give it back to the kernel. True: it is held. */
+/* Put one arrived frame into the FIFO, or drop it and give its chunk back to the kernel. Returns
+ * true if the frame is held. */
 static bool take(struct hold *h, const struct hold_ring_frame *in)
 {
 	struct hold_frame frame;
@@ -227,8 +234,8 @@ static void receive(struct hold *h)
 	h->n_untold += n_held;
 }
 
-/* The fault point between the first frame of a release and the rest. It first makes sure that the
- * first frame has left. */
+/* Pass the fault point between the first frame of a release and the rest, if there is a rest. Makes
+ * sure before that the first frame has left. */
 static void mid_release(struct hold *h, uint64_t epoch)
 {
 #ifdef HOLDFAST_FAULT_POINTS
@@ -240,8 +247,8 @@ static void mid_release(struct hold *h, uint64_t epoch)
 #endif
 }
 
-/* Do our frames no longer reach the tap? Only this check notices a veth end that is down, or a lost
- * filter. */
+/* Returns true if frames that we send no longer reach the tap. No other check notices a veth end
+ * that is down or a missing tc filter. */
 static bool is_way_lost(struct hold *h, uint64_t now_ns)
 {
 	uint64_t returned = hold_prog_n_returned(&h->prog);
@@ -258,8 +265,9 @@ static bool is_way_lost(struct hold *h, uint64_t now_ns)
 	return now_ns - h->way.since_ns >= UNRETURNED_NS;
 }
 
-/* Make the release device again after somebody removed it, set it down, or broke it. 0: queued
- * frames have left; -errno, with h->trouble set. */
+/* Create the release device again after somebody removed it, set it down, or broke it. @why is the
+ * error that led here. 0: the device works again and queued frames were sent; -errno: it does not,
+ * and released frames still wait. */
 static int mend(struct hold *h, uint64_t now_ns, int why)
 {
 	struct nl_link tap;
@@ -294,7 +302,8 @@ static int mend(struct hold *h, uint64_t now_ns, int why)
 	return 0;
 }
 
-/* Send all frames that may go. Returns the number handed over, or -errno. */
+/* Send all frames that may be released. Returns the number of frames given to the release device,
+ * or -errno. */
 static int pump(struct hold *h)
 {
 	uint64_t epoch = is_release_early ? UINT64_MAX : h->released_epoch;
@@ -303,7 +312,7 @@ static int pump(struct hold *h)
 	int n = 0, r;
 
 	while ((frame = hold_fifo_peek(&h->fifo, epoch))) {
-		/* The ring is never full: it has a slot for every frame of the UMEM. */
+		/* Cannot fail: the ring has a slot for every frame of the UMEM. */
 		if (!hold_ring_send(&h->ring, frame->addr, frame->size_bytes))
 			break;
 		held_ns = now_ns > frame->time_ns ? now_ns - frame->time_ns : 0;
@@ -372,7 +381,7 @@ void hold_discard(struct hold *h)
 {
 	const struct hold_frame *frame;
 
-	receive(h); /* frames that wait in the ring belong to the old term too */
+	receive(h); /* frames that still wait in the ring belong to the old term too */
 	while ((frame = hold_fifo_peek(&h->fifo, UINT64_MAX))) {
 		hold_ring_recycle(&h->ring, frame->addr);
 		hold_fifo_pop(&h->fifo);
@@ -438,8 +447,8 @@ int hold_stats(struct hold *h, struct hold_stats *ret)
 	return 0;
 }
 
-/* Send all held frames and wait until they have left: a frame still in the veth when it is deleted
- * is lost. */
+/* Send all held frames and wait until they have left, because deleting the veth pair loses the
+ * frames in it. */
 static int drain(struct hold *h)
 {
 	uint64_t deadline_ns = clock_mono_ns() + DETACH_WAIT_NS;
@@ -452,7 +461,8 @@ static int drain(struct hold *h)
 			return r < 0 ? r : 0;
 		if (clock_mono_ns() >= deadline_ns)
 			return -ETIMEDOUT;
-		(void)poll(NULL, 0, 1); /* completions have no event; this is not the hot path */
+		/* wait 1 ms: completions cause no event, and this is not the hot path */
+		(void)poll(NULL, 0, 1);
 	}
 }
 
@@ -462,14 +472,14 @@ int hold_detach(struct hold *h)
 
 	if (!h)
 		return 0;
-	h->mend_at_ns = 0; /* allow a last attempt */
+	h->mend_at_ns = 0; /* let drain() try to create the release device once more */
 	r = drain(h);
 	store_mode(h, HOLD_PASS);
-	/* A program that read the old mode may still be putting a frame into our ring. */
+	/* Wait: a program that read the old mode may still be putting a frame into our ring. */
 	hold_prog_quiesce();
 	q = drain(h);
-	/* Frames that could not leave are lost, as on any network; the guest goes on all the
-	 * same. */
+	/* Frames that could not leave are lost, as can happen on any network; the guest
+	 * continues. */
 	if (r < 0 || q < 0)
 		log_warn("vm=%s %u held frames were lost: %s", h->vm,
 			 hold_count(h) + h->ring.n_sending,

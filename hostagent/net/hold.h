@@ -1,8 +1,8 @@
-/* hold.h - keep every frame a guest sends until the epoch it was sent in is committed.
+/* hold.h - holds every frame that a guest sends until the epoch in which it was sent is committed.
  *
- * Why: a client must never see a reply that a failover would forget (output commit). The hold sits
- * where frames leave the guest, in the kernel, and fails closed: with the agent dead, the socket
- * gone or a limit reached, frames are dropped, never passed.
+ * Why: a client must never see a reply that a failover would undo (output commit). The hold sits in
+ * the kernel where frames leave the guest, and it fails closed: if the agent is dead, the socket is
+ * gone or a limit is reached, frames are dropped, never passed.
  *
  * Where: the epoch engine (epoch/) calls it; it calls ebpf/hold_prog.h (programs, maps, pins),
  * net/release_port.h (the veth pair) and libxdp (sockets). It needs root.
@@ -17,14 +17,17 @@
  *	    epoch:  7 7 8 8 8
  *	    release(7) sends the two sevens            N is the tap's ifindex
  *
- * Both sockets share one UMEM, so that a release moves a descriptor and copies nothing itself. A
- * released frame goes on as if the guest had just sent it: nothing of ours is in the user's bridge.
+ * Both sockets share one UMEM, so a release moves a descriptor and copies no frame in user space. A
+ * released frame continues from the tap as if the guest had just sent it, so nothing of ours needs
+ * to be in the user's bridge.
  *
  * Life: open -> set_epoch, set_mode(HOLD) -> receive and release, many times -> detach (the guest
- * goes on unprotected) or close (the guest stays silent: fenced, or the agent restarts). The pins
- * in pin_dir outlive the process: after a kill the next hold_open() of the same VM takes over.
+ * continues unprotected) or close (the guest stays silent: it is fenced, or the agent restarts).
+ * The pins in pin_dir outlive the process: if the agent is killed, the next hold_open() of the same
+ * VM takes the hold over.
  *
- * Threads: one owner thread per hold; no function locks. Different holds are independent.
+ * Threads: one owner thread per hold, because no function takes a lock. Different holds are
+ * independent.
  */
 #ifndef NET_HOLD_H
 #define NET_HOLD_H
@@ -36,60 +39,68 @@
 
 struct hold;
 
-#define HOLD_FRAMES_MAX_LIMIT 65536U /* highest frames_max that hold_open() takes */
-#define HOLD_VM_NAME_MAX      63U    /* longest VM name in bytes; letters, digits, _ - only */
+#define HOLD_FRAMES_MAX_LIMIT 65536U /* highest frames_max that hold_open() accepts */
+/* longest VM name in bytes; only letters, digits, _ and - are allowed */
+#define HOLD_VM_NAME_MAX      63U
 
 enum hold_mode {
-	HOLD_DROP = 0, /* every frame is dropped; zero, so that an empty map is closed */
-	HOLD_HOLD = 1, /* every frame is stamped and held; dropped when it cannot be */
+	/* every frame is dropped; 0, so that a new map, which is all zero, passes nothing */
+	HOLD_DROP = 0,
+	HOLD_HOLD = 1, /* every frame is stamped and held, or dropped if it cannot be held */
 	HOLD_PASS = 2, /* frames pass as if there were no hold; the guest is not protected */
 };
 
-/* What to hold and how much. Only hold_open() reads it; nothing is kept by reference. */
+/* What to hold, and the limits. Only read by hold_open(), which copies what it needs. */
 struct hold_config {
 	const char *vm;	     /* the VM's name, as in its file; 1..HOLD_VM_NAME_MAX bytes */
 	const char *tap;     /* the guest's tap, a port of a bridge in this network namespace */
-	const char *pin_dir; /* directory on a bpffs for this VM alone; made when missing */
+	const char *pin_dir; /* directory on a bpffs, used only for this VM; created if missing */
 	uint32_t frames_max; /* most frames held; 1..HOLD_FRAMES_MAX_LIMIT */
 	uint64_t bytes_max;  /* most bytes held, > 0 */
 };
 
-/* Counts since this process opened the hold, except where said. */
+/* The hold's state and counters. Counters start when this process opens the hold, except where
+ * noted. */
 struct hold_stats {
-	/* state now */
-	uint64_t epoch;	      /* epoch that new frames are stamped with */
+	/* the current state */
+	uint64_t epoch;	      /* epoch with which new frames are stamped */
 	uint32_t mode;	      /* enum hold_mode */
-	uint32_t frames;      /* held now: received, not yet handed to the release device */
+	uint32_t frames;      /* frames held: received, but not yet given to the release device */
 	uint64_t bytes;	      /* bytes of the held frames */
-	uint32_t frames_sent_pending; /* handed to the release device, not yet reported sent */
-	/* user side */
+	/* frames given to the release device, but not yet reported as sent */
+	uint32_t frames_sent_pending;
+	/* counted by the agent */
 	uint64_t received;    /* frames taken into the FIFO */
-	uint64_t released;    /* frames handed to the release device */
+	uint64_t released;    /* frames given to the release device */
 	uint64_t dropped_limit_frames; /* newest frames dropped at frames_max */
 	uint64_t dropped_limit_bytes;  /* newest frames dropped at bytes_max */
 	uint64_t dropped_bad_stamp;    /* frames without a valid stamp: a bug, must stay 0 */
 	uint64_t hold_ns_sum; /* sum over released frames of release time - stamp time */
-	uint64_t hold_ns_max; /* longest of them */
+	uint64_t hold_ns_max; /* the longest such time */
 	uint64_t frames_peak; /* most frames held at one time */
-	uint64_t n_mended;    /* how often the release device was made again */
-	/* program's counters, since the hold was first made (they survive the agent) */
-	uint64_t prog_held;	      /* stamped and redirected */
-	uint64_t prog_passed;	      /* in mode PASS */
-	uint64_t prog_dropped_mode;   /* in mode DROP, or an unknown mode */
-	uint64_t prog_dropped_no_socket; /* no agent listened */
-	uint64_t prog_dropped_long;   /* longer than a UMEM frame takes */
-	uint64_t prog_dropped_stamp;  /* no headroom for the stamp */
-	uint64_t prog_dropped_stray;  /* came through our veth pair, but not from us */
-	/* kernel's socket counters (XDP_STATISTICS) of this process's sockets */
-	uint64_t kernel_rx_dropped;	  /* no room or no memory on the receiving socket */
-	uint64_t kernel_rx_ring_full;	  /* hold_receive() was not called for too long */
-	uint64_t kernel_rx_no_buffer;	  /* no UMEM frame was free; rx_dropped counts these too */
+	uint64_t n_mended;    /* how often the release device had to be created again */
+	/* counted by the BPF programs since the hold was first created; a new agent continues
+	 * them */
+	uint64_t prog_held;	      /* frames stamped and redirected to the socket */
+	uint64_t prog_passed;	      /* frames passed in mode PASS */
+	uint64_t prog_dropped_mode;   /* frames dropped in mode DROP or an unknown mode */
+	uint64_t prog_dropped_no_socket; /* frames dropped because no agent's socket was there */
+	uint64_t prog_dropped_long;   /* frames too long for a UMEM frame */
+	uint64_t prog_dropped_stamp;  /* frames without headroom for the stamp */
+	uint64_t prog_dropped_stray;  /* frames from our veth pair that we did not send */
+	/* counted by the kernel (XDP_STATISTICS) for this process's sockets */
+	/* frames dropped: no room or no memory on the receiving socket */
+	uint64_t kernel_rx_dropped;
+	/* frames dropped: hold_receive() was not called for too long */
+	uint64_t kernel_rx_ring_full;
+	/* frames dropped: no UMEM frame was free; kernel_rx_dropped also counts these */
+	uint64_t kernel_rx_no_buffer;
 	uint64_t kernel_tx_invalid;	  /* release descriptors refused: a bug, must stay 0 */
 };
 
-/* How many frames of the guest were dropped, each counted once: the kernel counts a frame without a
- * UMEM frame in two counters (net/xdp/xsk.c, xsk_rcv()), so kernel_rx_no_buffer is left out. Stray
- * frames do not count: they are not the guest's. */
+/* Returns how many frames of the guest were dropped, each counted once. kernel_rx_no_buffer is left
+ * out because the kernel counts such a frame in kernel_rx_dropped too (net/xdp/xsk.c, xsk_rcv()).
+ * Stray frames are left out because they are not the guest's. */
 static inline uint64_t hold_dropped(const struct hold_stats *s)
 {
 	return s->dropped_limit_frames + s->dropped_limit_bytes + s->dropped_bad_stamp +
@@ -97,105 +108,110 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
 	       s->prog_dropped_no_socket + s->prog_dropped_long + s->prog_dropped_stamp;
 }
 
-/* Make the hold of one VM, or take over the pinned one that a killed agent left.
+/* Create the hold of one VM, or take over the pinned hold that an earlier agent left.
  *
- * New: mode is HOLD_PASS, epoch 0; the guest's traffic is not disturbed. Taken over: mode and epoch
- * stay as they were. Frames that the dead process held are lost (they were never committed to
- * anyone), and its veth pair is made again.
- * Blocks: rtnetlink and program load, tens of ms; up to 1 s for the dead agent's socket to go.
- * Allocates all memory that the hold will ever need.
+ * A new hold has mode HOLD_PASS and epoch 0, and the guest's traffic is not disturbed. A hold that
+ * is taken over keeps its mode and epoch. Frames that the dead process held are lost (no client has
+ * seen them), and the veth pair is created again.
+ * Blocks for tens of ms (rtnetlink, loading the program), and for up to 1 s until the kernel has
+ * removed a dead agent's socket. Allocates all memory that the hold will ever need.
  *
- * @config   read during the call only
- * @ret      the hold, owned by the caller: hold_detach() or hold_close()
- * @ret_error  always set: "" or the reason with the next step
+ * @config     only read during the call
+ * @ret        the hold, owned by the caller, who ends it with hold_detach() or hold_close()
+ * @ret_error  always set: "" on success, else the reason and what to do about it
  * 0;
- * -EINVAL: config out of range; -ENODEV: no such device; -ENOTSUP: not a tap, multi-queue, kernel
- *  without AF_XDP or XDP; -ENOTCONN: tap is in no bridge; -EBUSY: foreign XDP program or another
- *  process owns this hold or the tap's queue; -EMSGSIZE: MTU larger than a UMEM frame takes;
- * -ENOENT: pin_dir is on no bpffs; -EPERM: not root; -ENOMEM; other -errno of the kernel. On error
- * nothing of ours is
- *  left behind, except that a hold found pinned stays as it was, closed. */
+ * -EINVAL: config out of range; -ENODEV: no such device; -ENOTSUP: not a tap, several queues, or a
+ * kernel without AF_XDP or XDP; -ENOTCONN: the tap is in no bridge; -EBUSY: the tap has a foreign
+ * XDP program, or another process owns this hold or the tap's queue; -EMSGSIZE: the MTU is larger
+ * than fits into a UMEM frame; -ENOENT: pin_dir is not on a bpffs; -EPERM: not root; -ENOMEM; other
+ * -errno of the kernel.
+ * On error nothing of ours is left behind, except that an existing hold stays as it was; without an
+ * agent it drops frames unless its mode is HOLD_PASS. */
 int hold_open(const struct hold_config *config, struct hold **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Let the guest go on without protection: release all held frames in order, whatever their epoch
- * (call it only when that is allowed), set HOLD_PASS, remove program, sockets, veth pair and
- * pin_dir. Frames sent during the change may be reordered a little. None is lost, unless the tap is
- * gone or the release device cannot be made again (then the log says how many). @h is freed in
- * every case; NULL is allowed. Blocks: tens of ms. 0; -errno of the first removal that failed (the
- * others were still tried). */
+/* Let the guest continue without protection: release all held frames in order, whatever their
+ * epoch, set HOLD_PASS, and remove program, sockets, veth pair and pin_dir. Call it only when
+ * uncommitted frames may be released. Frames that the guest sends during the change may be
+ * reordered slightly. No frame is lost, unless the tap is gone or the release device cannot be
+ * created again; the log then says how many were lost. @h is freed in every case; NULL is allowed.
+ * Blocks for tens of ms. 0; -errno of the first removal that failed (the others were still
+ * tried). */
 int hold_detach(struct hold *h);
 
-/* Remove what an earlier process left of the hold of VM @vm in @pin_dir; a running guest goes on
- * without a hold. The tap may be gone, renamed or in no bridge. Held frames are lost. Blocks: tens
- * of ms.
+/* Remove what an earlier process left of the hold of VM @vm in @pin_dir; a running guest continues
+ * without a hold. The tap may be gone, renamed or in no bridge. Held frames are lost. Blocks for
+ * tens of ms.
  * 0: nothing is left; -EBUSY: another process has this hold; other -errno. */
 int hold_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_unused_result));
 
-/* Leave the guest silent: set HOLD_DROP, discard held frames, close the sockets, keep program, veth
- * pair and pins for the next hold_open(). For a fenced host. @h is freed; NULL is allowed.
- * Does not block for long. */
+/* Close the hold and leave the guest silent: set HOLD_DROP, discard held frames, close the sockets,
+ * but keep program, veth pair and pins for the next hold_open(). For a fenced host. @h is freed;
+ * NULL is allowed. Does not block for long. */
 void hold_close(struct hold *h);
 
-/* Stamp frames from now on with @epoch (not 0). Call it while the guest is stopped: tun runs XDP
- * inside QEMU's writev(), so every frame sent before `stop` returned already has the old stamp.
- * A plain store to a mapped page: no system call, never blocks. */
+/* Stamp frames with @epoch (not 0) from now on. Call it while the guest is stopped: tun runs XDP
+ * inside QEMU's writev(), so every frame sent before QMP `stop` returned already has the old stamp.
+ * This is a plain store to a mapped page: it makes no system call and never blocks. */
 void hold_set_epoch(struct hold *h, uint64_t epoch);
 uint64_t hold_epoch(const struct hold *h);
 
-/* Change the mode; it applies from the next frame on. Set the epoch before HOLD_HOLD. Held frames
- * stay held. Touches only the mapped page, no other kernel state.
+/* Change the mode, from the next frame on. Set the epoch before setting HOLD_HOLD. Held frames stay
+ * held. Writes only to the mapped page and changes no other kernel state.
  * 0; -EINVAL: unknown @mode, or HOLD_HOLD with epoch 0. */
 int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unused_result));
 enum hold_mode hold_mode(const struct hold *h);
 
-/* True when hold_open() found a pinned hold. Its mode and epoch are then the dead agent's, and
- * frames that the guest sent since then were dropped. */
+/* Returns true if hold_open() took over a pinned hold. Its mode and epoch are then those that the
+ * earlier agent set, and frames that the guest has sent since that agent ended were dropped. */
 bool hold_is_taken_over(const struct hold *h);
 
-/* Descriptor that polls readable (POLLIN) when frames arrived. Owned by @h. */
+/* Returns a descriptor that becomes readable (POLLIN) when frames have arrived. Owned by @h. */
 int hold_fd(const struct hold *h);
 
-/* Take arrived frames into the FIFO, and go on with a release that the kernel interrupted. Never
- * allocates; blocks (tens of ms) only to make the release device again.
- * Returns the number of frames newly held since the last call, including those that hold_release()
- * took (0 is normal): a caller that seals on demand must hear of each. -errno: the release device
- * is broken and could not be made again; frames stay held, and it is tried again each second. */
+/* Take arrived frames into the FIFO, and continue a release if the kernel did not accept all of its
+ * frames. Never allocates; blocks (tens of ms) only if the release device must be created again.
+ * Returns the number of frames newly held since the last call (0 is normal). It includes frames
+ * that hold_release() received, because a caller that seals on demand must know of every frame.
+ * -errno: the release device is broken and could not be created again. Frames stay held, and later
+ * calls try to create the device again, once a second. */
 int hold_receive(struct hold *h) __attribute__((warn_unused_result));
 
-/* Send all frames stamped <= @epoch in the order they came, keep the rest. Receives first, so that
- * no frame of the epoch is left in the ring. Never allocates; one sendto() per batch that the
- * kernel takes. If the kernel takes no more now, the next hold_receive() or hold_release() sends
- * the rest; see hold_is_sending(). A lower @epoch than before releases nothing new. The current
- * epoch cannot be committed, so it is refused: call hold_set_epoch() at the seal, release after the
- * commit. Returns the number of frames handed to the device by this call; -EINVAL: @epoch >=
- * hold_epoch(), nothing changed; -errno as for hold_receive(). */
+/* Send all frames stamped with @epoch or less, in the order in which they came; keep the rest.
+ * Receives first, so that no frame of the epoch is left in the ring. Never allocates; makes one
+ * sendto() per batch that the kernel accepts. If the kernel accepts no more frames now, the next
+ * hold_receive() or hold_release() sends the rest; see hold_is_sending(). An @epoch lower than an
+ * earlier one releases nothing new. The current epoch is refused, because it cannot be committed
+ * yet: call hold_set_epoch() at the seal, and hold_release() after the commit. Returns the number
+ * of frames given to the device by this call; -EINVAL: @epoch >= hold_epoch(), and nothing has
+ * changed; -errno as for hold_receive(). */
 int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_result));
 
-/* Why released frames cannot leave now, for people; "": they can. */
+/* Returns why released frames cannot leave at present, human-readable; "" if they can. */
 const char *hold_trouble(const struct hold *h);
 
-/* How often the release device was made again because it was removed, set down or led nowhere. */
+/* Returns how often the release device was created again because it was removed, set down or no
+ * longer led to the tap. */
 uint64_t hold_n_mended(const struct hold *h);
 
-/* True while released frames still wait for the kernel to take them: call hold_receive() again
- * within a millisecond. */
+/* Returns true while released frames still wait for the kernel to accept them: then call
+ * hold_receive() again within a millisecond. */
 bool hold_is_sending(const struct hold *h);
 
-/* True from 3/4 of frames_max or bytes_max on: seal at once. At the limit, new frames are dropped
- * and counted until a release makes room. */
+/* Returns true if the held frames have reached 3/4 of frames_max or bytes_max: the caller should
+ * seal at once. At the limit, new frames are dropped and counted until a release makes room. */
 bool hold_needs_seal(const struct hold *h);
 
-/* Discard all held frames (a new term begins, they will never be committed), and forget the highest
- * released epoch. */
+/* Discard all held frames, and forget the highest released epoch. For the start of a new term, in
+ * which these frames can never be committed. */
 void hold_discard(struct hold *h);
 
-/* Epoch of the oldest held frame, or UINT64_MAX when nothing is held. */
+/* Returns the epoch of the oldest held frame, or UINT64_MAX if no frame is held. */
 uint64_t hold_oldest_epoch(const struct hold *h);
-uint32_t hold_count(const struct hold *h); /* frames held */
-uint64_t hold_bytes(const struct hold *h); /* their bytes */
+uint32_t hold_count(const struct hold *h); /* number of held frames */
+uint64_t hold_bytes(const struct hold *h); /* bytes of the held frames */
 
-/* Read all counters (a few system calls). 0, or -errno with *ret untouched. */
+/* Read all counters, with a few system calls. 0; -errno: *ret is untouched. */
 int hold_stats(struct hold *h, struct hold_stats *ret) __attribute__((warn_unused_result));
 
 #endif

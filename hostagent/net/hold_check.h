@@ -1,7 +1,8 @@
-/* hold_check.h - refuse early, and say what is wrong and what to do next.
+/* hold_check.h - checks early whether a hold can work, and says what is wrong and what to do about
+ * it.
  *
  * Why: the operator's most likely mistakes (no such tap, not in a bridge, several queues, a large
- * MTU, bpffs not mounted) would otherwise surface as a bare errno from deep inside libbpf.
+ * MTU, bpffs not mounted) would otherwise be reported as a bare errno from inside libbpf.
  * Where: hold_open() only. Threads: any (no state). Only hold_check_tap() does I/O (rtnetlink).
  */
 #ifndef NET_HOLD_CHECK_H
@@ -13,16 +14,18 @@
 #include "net/hold_ring.h"
 #include "net/nl.h"
 
-/* Check ranges and names. 0; -EINVAL with text. */
+/* Check the ranges and names in @config. 0; -EINVAL, and *ret_error says why. */
 int hold_check_config(const struct hold_config *config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Read the tap's state and check that a hold can work there. 0; codes of hold_open() with text. */
+/* Read the tap's state, and check that a hold can work on this tap. 0; an error of hold_open(), and
+ * *ret_error says why. */
 int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_link *ret_tap,
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Write what a failed step means to *ret_error; returns @r, or a clearer code. */
+/* Write to *ret_error what the failure @r of a step means and what to do about it. Return @r, or an
+ * error code that says more. */
 int hold_explain_prog(const struct hold_config *config, enum hold_prog_step step, int r,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 int hold_explain_ring(const struct hold_config *config, enum hold_ring_step step, int r,

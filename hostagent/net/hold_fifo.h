@@ -1,13 +1,15 @@
-/* hold_fifo.h - the held frames in the order they came, with their epochs and the limits.
+/* hold_fifo.h - the queue of held frames in the order in which they came, with their epochs, and
+ * the limits.
  *
- * Why: the hold promises order, "exactly the epochs <= n", and limits. Here these are plain data
- * without sockets, so that a unit test can try them all.
- * Where: hold.c pushes what it receives and pops what it releases.
+ * Why: the hold promises to keep the order of frames, to release exactly the epochs <= n, and to
+ * keep its limits. This part works on plain data, without sockets, so that a unit test can check
+ * all of it.
+ * Where: hold.c pushes the frames that it receives and pops those that it releases.
  *
  *	       head = 5        tail = 9          (free-running counters, index = counter & mask)
  *	 ring: ... | e7 | e7 | e8 | e8 | ...     count = tail - head = 4
  *
- * Threads: one owner. Allocates in init only.
+ * Threads: one owner. Only hold_fifo_init() allocates.
  */
 #ifndef NET_HOLD_FIFO_H
 #define NET_HOLD_FIFO_H
@@ -17,40 +19,42 @@
 
 /* One held frame. */
 struct hold_frame {
-	uint64_t addr;	  /* of the guest's frame in the UMEM, after the stamp */
-	uint64_t epoch;	  /* in which it was sent */
-	uint64_t time_ns; /* monotonic, when it left the guest */
+	uint64_t addr;	  /* address in the UMEM of the guest's frame, which follows the stamp */
+	uint64_t epoch;	  /* the epoch in which it was sent */
+	uint64_t time_ns; /* when it left the guest, CLOCK_MONOTONIC */
 	uint32_t size_bytes; /* without the stamp */
 };
 
 struct hold_fifo {
 	struct hold_frame *ring; /* owned */
 	uint32_t mask;		 /* ring slots - 1, slots are a power of two */
-	uint32_t head, tail;	 /* oldest; next free */
+	uint32_t head, tail;	 /* the oldest frame; the next free slot */
 	uint32_t frames_max;
 	uint64_t bytes_max;
-	uint64_t bytes;		 /* of the frames held */
-	uint32_t frames_peak;	 /* most at one time */
+	uint64_t bytes;		 /* bytes of the held frames */
+	uint32_t frames_peak;	 /* the most frames held at one time */
 };
 
-/* Room for @frames_max frames (1..2^31). 0; -EINVAL: a limit is 0 or too large; -ENOMEM. */
+/* Initialise @f with room for @frames_max frames (1..2^31). 0; -EINVAL: a limit is 0 or too large;
+ * -ENOMEM. */
 int hold_fifo_init(struct hold_fifo *f, uint32_t frames_max, uint64_t bytes_max)
 	__attribute__((warn_unused_result));
-void hold_fifo_done(struct hold_fifo *f); /* a zeroed one is fine */
+void hold_fifo_done(struct hold_fifo *f); /* accepts a zeroed struct */
 
-/* Append a copy of @frame. 0; -ENOBUFS: frames_max reached; -EDQUOT: bytes_max would be passed.
- * On error nothing changed. */
+/* Append a copy of @frame. 0; -ENOBUFS: frames_max is reached; -EDQUOT: bytes_max would be
+ * exceeded. On error nothing is changed. */
 int hold_fifo_push(struct hold_fifo *f, const struct hold_frame *frame)
 	__attribute__((warn_unused_result));
 
-/* The oldest frame if its epoch is <= @epoch, else NULL. Borrowed until the next call on @f.
- * A frame queued after a frame of a newer epoch waits for that one: order always holds. */
+/* Returns the oldest frame if its epoch is <= @epoch, else NULL. The pointer is valid until the
+ * next call on @f. A frame behind a frame of a newer epoch waits for that frame, so that the order
+ * is always kept. */
 const struct hold_frame *hold_fifo_peek(const struct hold_fifo *f, uint64_t epoch);
 
-/* Forget the oldest frame; there must be one. */
+/* Remove the oldest frame; the FIFO must not be empty. */
 void hold_fifo_pop(struct hold_fifo *f);
 
-/* True from 3/4 of a limit on. */
+/* Returns true if the FIFO has reached 3/4 of one of its limits. */
 bool hold_fifo_needs_seal(const struct hold_fifo *f);
 
 static inline uint32_t hold_fifo_count(const struct hold_fifo *f)

@@ -14,7 +14,8 @@
 #define QUEUE 0U
 #define BUSY_WAIT_NS	(1 * CLOCK_NS_PER_S)
 #define BUSY_PAUSE_MS	5
-/* Since Linux 6.17 one sendto() may take more than 32 frames; older kernels refuse the option. */
+/* A socket option since Linux 6.17: lets one sendto() send more than 32 frames. Older kernels
+ * refuse it. */
 #define XDP_MAX_TX_SKB_BUDGET_OPTION 9
 #define TX_BUDGET		     512
 
@@ -25,7 +26,7 @@ uint32_t hold_ring_frame_max(uint32_t chunk_bytes)
 
 uint32_t hold_ring_chunk_bytes(uint32_t mtu)
 {
-	/* The kernel accepts only these two sizes: nothing larger than a page. */
+	/* The kernel accepts no size below 2048 and none above a page. */
 	static const uint32_t sizes[] = {2048, 4096};
 
 	for (size_t i = 0; i < 2; i++) {
@@ -65,16 +66,18 @@ static int make_umem(struct hold_ring *ring, enum hold_ring_step *ret_step)
 				&ring->in_done, &config);
 }
 
-/* libxdp opens its sockets without CLOEXEC, so set it: a child that inherits one would keep the
- * tap's queue busy after the agent's death. Another thread may still fork before this runs; then
- * the next agent gets -EBUSY until that child ends. */
+/* Set CLOEXEC, because libxdp opens its sockets without it: a child process that inherits a socket
+ * would keep the tap's queue busy after the agent's death. If another thread forks before this
+ * call, its child does inherit the socket, and the next agent gets -EBUSY until that child
+ * ends. */
 static int close_on_exec(const struct xsk_socket *socket)
 {
 	return fcntl(xsk_socket__fd(socket), F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
-/* A killed agent's socket leaves the queue some ms after the process is gone. There is no event for
- * that, so try again until it has. */
+/* Create the receiving socket. The kernel removes a killed agent's socket from the queue some ms
+ * after the process has ended, without an event, so this repeats the attempt while the queue is
+ * busy. */
 static int make_in(struct hold_ring *ring, const char *tap)
 {
 	const struct xsk_socket_config config = {
@@ -89,7 +92,7 @@ static int make_in(struct hold_ring *ring, const char *tap)
 		r = xsk_socket__create(&ring->in, tap, QUEUE, ring->umem, &ring->rx, NULL, &config);
 		if (r != -EBUSY || clock_mono_ns() >= deadline_ns)
 			return r < 0 ? r : close_on_exec(ring->in);
-		(void)poll(NULL, 0, BUSY_PAUSE_MS); /* only a pause */
+		(void)poll(NULL, 0, BUSY_PAUSE_MS); /* pause */
 	}
 }
 
@@ -112,7 +115,8 @@ static int make_out(struct hold_ring *ring, struct hold_ring_out *o, const char 
 	if (r < 0)
 		return r;
 	fd = xsk_socket__fd(o->socket);
-	/* Make room for all frames at once: with the default a release of many stops half way. */
+	/* Make the send buffer large enough for all frames: with the default, a release of many
+	 * frames stops half way. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof(buffer_bytes)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)) < 0)
 		return -errno;
@@ -131,7 +135,7 @@ static void fill_all(struct hold_ring *ring)
 {
 	uint32_t at = 0;
 
-	/* The ring has a slot for every frame, so this and hold_ring_recycle() always find room. */
+	/* Cannot fail, nor can hold_ring_recycle(): the ring has a slot for every frame. */
 	(void)xsk_ring_prod__reserve(&ring->fill, ring->n_frames, &at);
 	for (uint32_t i = 0; i < ring->n_frames; i++)
 		*xsk_ring_prod__fill_addr(&ring->fill, at + i) = (uint64_t)i * ring->chunk_bytes;
@@ -170,9 +174,10 @@ void hold_ring_close(struct hold_ring *ring)
 	if (ring->in)
 		xsk_socket__delete(ring->in);
 	if (ring->umem)
-		(void)xsk_umem__delete(ring->umem); /* -EBUSY only with sockets on it */
+		/* fails only while sockets use the UMEM, and they are closed */
+		(void)xsk_umem__delete(ring->umem);
 	if (ring->area)
-		(void)munmap(ring->area, ring->area_bytes); /* cannot fail on our mapping */
+		(void)munmap(ring->area, ring->area_bytes); /* cannot fail: this is our mapping */
 	*ring = (struct hold_ring){0};
 }
 
@@ -189,7 +194,8 @@ int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
 	hold_ring_reap(ring);
 	n = hold_ring_n_queued(ring);
 	from = *old->tx.consumer;
-	(void)xsk_ring_prod__reserve(&next->tx, n, &to); /* as large as the old one, and empty */
+	/* cannot fail: the new ring is empty and as large as the old one */
+	(void)xsk_ring_prod__reserve(&next->tx, n, &to);
 	for (uint32_t i = 0; i < n; i++)
 		*xsk_ring_prod__tx_desc(&next->tx, to + i) =
 			*xsk_ring_prod__tx_desc(&old->tx, from + i);
@@ -219,7 +225,8 @@ void hold_ring_recycle(struct hold_ring *ring, uint64_t addr)
 	uint32_t at;
 
 	if (xsk_ring_prod__reserve(&ring->fill, 1, &at) != 1)
-		return; /* cannot happen: every frame has a slot; losing one is still safe */
+		/* cannot happen, because every frame has a slot; losing a frame would be safe */
+		return;
 	*xsk_ring_prod__fill_addr(&ring->fill, at) = addr - addr % ring->chunk_bytes;
 	xsk_ring_prod__submit(&ring->fill, 1);
 }
@@ -253,8 +260,8 @@ int hold_ring_flush(struct hold_ring *ring)
 		if (sendto(hold_ring_out_fd(ring), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 &&
 		    errno != EAGAIN && errno != EBUSY && errno != ENOBUFS && errno != EINTR)
 			return -errno;
-		/* The kernel also returns EAGAIN for "batch done, more left", so check whether it
-		 * took any. */
+		/* The kernel returns EAGAIN also if it has sent a batch and more frames are left,
+		 * so check whether it has accepted any. */
 		n_left = hold_ring_n_queued(ring);
 		if (n_left == n_before)
 			break;

@@ -1,9 +1,11 @@
-/* hold_ring.h - two AF_XDP sockets over one UMEM: frames come in at the tap, go out at the veth.
+/* hold_ring.h - two AF_XDP sockets over one UMEM: one receives frames on the tap, one sends them on
+ * the veth.
  *
- * Why: keeps libxdp's rings and the kernel's behaviour in copy mode (kicks, batches, errors) in one
- * place. Where: hold.c calls it; it calls libxdp and turns its results into negative errno.
+ * Why: keeps the handling of libxdp's rings and of the kernel's copy mode (kicks, batches, errors)
+ * in one place. Where: hold.c calls it; it calls libxdp and turns libxdp's results into negative
+ * errno.
  *
- *	 UMEM: n_frames x chunk_bytes, each always in exactly one place
+ *	 UMEM: n_frames chunks of chunk_bytes, each always in exactly one of these places
  *
  *	   fill ring --kernel--> rx ring --hold_ring_receive--> caller (the FIFO)
  *	      ^                                                    | hold_ring_send
@@ -11,7 +13,7 @@
  *
  *	 one chunk:  | 256 XDP headroom | 16 stamp | the guest's frame ... |
  *
- * Threads: one owner. Allocates and blocks in open only.
+ * Threads: one owner. Only hold_ring_open() allocates and blocks.
  */
 #ifndef NET_HOLD_RING_H
 #define NET_HOLD_RING_H
@@ -26,72 +28,77 @@
 
 #define HOLD_RING_HEADROOM_BYTES 256U /* XDP_PACKET_HEADROOM, kept free by the kernel */
 #define HOLD_RING_BATCH		 64U  /* most frames that one receive call returns */
-/* UMEM frames beyond frames_max: for those on their way out through the release device. */
+/* UMEM frames in addition to frames_max, for frames on their way out through the release
+ * device. */
 #define HOLD_RING_SPARE_FRAMES	 512U
-/* A frame is its MTU plus Ethernet header and two VLAN tags. */
+/* The longest frame is this much longer than the MTU: an Ethernet header and two VLAN tags. */
 #define HOLD_RING_LINK_BYTES	 22U
 
 /* Returns the chunk size for frames of @mtu: 2048 or 4096; 0: no chunk is large enough. */
 uint32_t hold_ring_chunk_bytes(uint32_t mtu);
 
-/* The longest guest frame that fits in a chunk. */
+/* Returns the size of the longest guest frame that fits into a chunk. */
 uint32_t hold_ring_frame_max(uint32_t chunk_bytes);
 
 struct hold_ring_out {
-	struct xsk_socket *socket; /* NULL: none */
+	struct xsk_socket *socket; /* NULL: not open */
 	struct xsk_ring_prod tx;
 	struct xsk_ring_cons done; /* completions */
-	struct xsk_ring_prod fill; /* never used, libxdp wants it */
+	struct xsk_ring_prod fill; /* not used, but libxdp requires it */
 };
 
 struct hold_ring {
-	/* made by open */
+	/* set by hold_ring_open() */
 	void *area;		  /* the UMEM, owned */
 	size_t area_bytes;
 	uint32_t chunk_bytes;
 	uint32_t n_frames;
 	struct xsk_umem *umem;
-	struct xsk_socket *in;	  /* on the tap, queue 0: receives only */
-	struct hold_ring_out outs[2]; /* on the release device, send only; 2 while one takes over */
-	uint32_t out_at;	  /* index of the one that sends */
-	struct xsk_ring_prod fill;     /* of `in` */
-	struct xsk_ring_cons in_done;  /* of `in`; never used, libxdp wants it */
+	struct xsk_socket *in;	  /* on the tap, queue 0; only receives */
+	/* on the release device; only send; both are open while a new one takes over */
+	struct hold_ring_out outs[2];
+	uint32_t out_at;	  /* index of the socket that sends */
+	struct xsk_ring_prod fill;     /* the fill ring of `in` */
+	struct xsk_ring_cons in_done;  /* completions of `in`; not used, but libxdp requires it */
 	struct xsk_ring_cons rx;
-	/* running */
-	uint32_t n_sending;	  /* given to the release device and not yet completed */
+	/* changes while running */
+	uint32_t n_sending;	  /* frames given to the release device and not yet completed */
 };
 
 struct hold_ring_frame {
-	uint64_t addr; /* of the stamp in the UMEM */
-	uint32_t size_bytes; /* stamp and frame */
+	uint64_t addr; /* address of the stamp in the UMEM */
+	uint32_t size_bytes; /* bytes of stamp and frame */
 };
 
 enum hold_ring_step { /* where hold_ring_open() failed */
 	HOLD_RING_MEMORY = 0,
-	HOLD_RING_UMEM = 1, /* the kernel knows no AF_XDP (-EAFNOSUPPORT) or locks no memory */
-	HOLD_RING_IN = 2,   /* -EBUSY: the tap's queue has a socket already */
+	HOLD_RING_UMEM = 1, /* the kernel has no AF_XDP (-EAFNOSUPPORT) or cannot lock the memory */
+	HOLD_RING_IN = 2,   /* -EBUSY: the tap's queue already has a socket */
 	HOLD_RING_OUT = 3,
 };
 
-/* Make memory, rings and sockets, and put the receiving one into slot 0 of map @xsks_fd. @ring is
- * the caller's storage; on error it holds nothing. Waits up to 1 s for a dead agent's socket to
- * leave the queue. 0 or -errno with *ret_step. */
+/* Create memory, rings and sockets, and put the receiving socket into slot 0 of the map @xsks_fd.
+ * @ring is the caller's storage; on error it owns nothing. Waits up to 1 s until the kernel has
+ * removed a dead agent's socket from the queue. 0; -errno, and *ret_step is the step that
+ * failed. */
 int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uint32_t n_frames,
 		   uint32_t chunk_bytes, int xsks_fd, enum hold_ring_step *ret_step)
 	__attribute__((warn_unused_result));
-void hold_ring_close(struct hold_ring *ring); /* a zeroed one is fine */
+void hold_ring_close(struct hold_ring *ring); /* accepts a zeroed struct */
 
-/* Send through @out from now on: the release device was made again under this name. Frames that the
- * old device has not taken move there, in order. Frames that it took and did not report sent are
- * given up, at most HOLD_RING_SPARE_FRAMES in a ring's life. 0; -errno: nothing changed. */
+/* Send through the device @out from now on, after the release device was created again under this
+ * name. Frames that the old device has not accepted move to the new one, in order. Frames that the
+ * old device accepted but did not report as sent are lost together with their chunks, at most
+ * HOLD_RING_SPARE_FRAMES in the life of a ring. 0; -errno: nothing has changed. */
 int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
 	__attribute__((warn_unused_result));
 
-/* Take up to @n_max (<= HOLD_RING_BATCH) arrived frames; each is the caller's until it goes to
- * hold_ring_send() or hold_ring_recycle(). Returns the number taken; 0: none. */
+/* Take up to @n_max (<= HOLD_RING_BATCH) arrived frames. The caller owns each frame until it passes
+ * it to hold_ring_send() or hold_ring_recycle(). Returns the number of frames taken; 0: none had
+ * arrived. */
 uint32_t hold_ring_receive(struct hold_ring *ring, struct hold_ring_frame *ret, uint32_t n_max);
 
-/* Bytes at @addr. Borrowed while the frame is the caller's. */
+/* Returns a pointer to the UMEM address @addr, valid while the caller owns the frame. */
 static inline void *hold_ring_data(const struct hold_ring *ring, uint64_t addr)
 {
 	return (char *)ring->area + addr;
@@ -100,24 +107,24 @@ static inline void *hold_ring_data(const struct hold_ring *ring, uint64_t addr)
 /* Give one frame back to the kernel for receiving. */
 void hold_ring_recycle(struct hold_ring *ring, uint64_t addr);
 
-/* Queue the frame of @size_bytes at @addr for sending. False: the ring is full, the frame stays the
- * caller's; flush and try again. */
+/* Queue the frame of @size_bytes at @addr for sending. Returns false if the ring is full: the
+ * caller still owns the frame, and can flush and try again. */
 bool hold_ring_send(struct hold_ring *ring, uint64_t addr, uint32_t size_bytes);
 
-/* Let the kernel send the queued frames until none is left or it takes no more for now. 0;
- * -ENETDOWN, -ENXIO, ...: the release device is broken; queued frames stay queued. */
+/* Let the kernel send the queued frames until none is left or it accepts no more at present. 0;
+ * -ENETDOWN, -ENXIO, ...: the release device is broken, and queued frames stay queued. */
 int hold_ring_flush(struct hold_ring *ring) __attribute__((warn_unused_result));
 
-/* Descriptor of the socket that sends; borrowed. */
+/* Returns the descriptor of the socket that sends, owned by @ring. */
 static inline int hold_ring_out_fd(const struct hold_ring *ring)
 {
 	return xsk_socket__fd(ring->outs[ring->out_at].socket);
 }
 
-/* How many queued frames the kernel has not taken yet. */
+/* Returns how many queued frames the kernel has not accepted yet. */
 uint32_t hold_ring_n_queued(const struct hold_ring *ring);
 
-/* Move completed frames back to the fill ring. */
+/* Give completed frames back to the kernel for receiving. */
 void hold_ring_reap(struct hold_ring *ring);
 
 #endif

@@ -24,7 +24,7 @@ int linkwatch_open(void)
 
 bool linkwatch_changed(int fd)
 {
-	uint8_t head[16]; /* the rest of each message is discarded */
+	uint8_t head[16]; /* recv() discards the rest of each message */
 	bool is_changed = false;
 
 	for (;;) {
@@ -32,7 +32,8 @@ bool linkwatch_changed(int fd)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno != ENOBUFS) /* ENOBUFS: messages were lost, more may be there */
+		/* ENOBUFS: messages were lost, but more may be waiting */
+		if (n < 0 && errno != ENOBUFS)
 			return is_changed;
 		is_changed = true;
 	}

@@ -1,13 +1,13 @@
-/* linkwatch.h - notices when a network device appears, goes, or changes.
+/* linkwatch.h - notices when a network device appears, disappears or changes.
  *
- * Why: when a card is plugged, its tap comes up at the moment QEMU opens it. With this notice the
- * agent checks QEMU's taps at once, long before the guest has found its new card, instead of up to
- * a second later.
+ * Why: when a network card is hot-plugged, its tap comes up at the moment when QEMU opens it. The
+ * agent then checks QEMU's taps at once, long before the guest has found its new card; without this
+ * notice it would check them up to a second later.
  *
- * The messages are not parsed: any of them leads to a full check (vmm/taps.h), and so do lost ones.
- * Only this process's network namespace is seen.
+ * The kernel's messages are not parsed: any message leads to a full check (vmm/taps.h), and so does
+ * a lost one. Only devices of this process's network namespace are noticed.
  *
- * Where: epoch engine. Threads: one at a time. Never blocks.
+ * Where: the epoch engine calls it. Threads: one at a time. Never blocks.
  */
 #ifndef NET_LINKWATCH_H
 #define NET_LINKWATCH_H
@@ -18,7 +18,7 @@
  * closes; -errno. */
 int linkwatch_open(void) __attribute__((warn_unused_result));
 
-/* Was there a change since the last call? Reads all messages from @fd. */
+/* Returns true if there was a change since the last call. Reads all messages from @fd. */
 bool linkwatch_changed(int fd);
 
 #endif

@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "net/nl_private.h"
 
-/* The kernel's dumps come in pieces of up to 32 KiB. */
+/* The kernel sends the answer to a dump request in pieces of up to 32 KiB. */
 #define ANSWER_BYTES 32768U
 
 int nl_open(struct nl *nl)
@@ -41,7 +41,7 @@ int nl_open(struct nl *nl)
 void nl_close(struct nl *nl)
 {
 	if (nl->socket)
-		(void)mnl_socket_close(nl->socket); /* close(2) of a socket */
+		(void)mnl_socket_close(nl->socket); /* cannot fail on a socket */
 	nl->socket = NULL;
 }
 
@@ -97,7 +97,7 @@ static void copy_text(const struct nlattr *a, char *ret, size_t size)
 	ret[n] = '\0';
 }
 
-/* Ignore attributes that are too short for the type we read. */
+/* Returns an attribute's value, or 0 if its size is not that of an integer. */
 static uint32_t get_uint(const struct nlattr *a)
 {
 	switch (mnl_attr_get_payload_len(a)) {
@@ -145,7 +145,7 @@ static void parse_bridge(struct nl_link *link, const struct nlattr *data)
 		case IFLA_BR_STP_STATE:
 			link->is_stp = get_uint(a) != 0;
 			break;
-		case IFLA_BR_FORWARD_DELAY: /* in clock ticks for user space, 1/100 s */
+		case IFLA_BR_FORWARD_DELAY: /* in units of 1/100 s (USER_HZ) */
 			link->forward_delay_ms = get_uint(a) * 10;
 			break;
 		}
@@ -327,7 +327,7 @@ int nl_link_configure(struct nl *nl, int ifindex, const char *alias, uint32_t mt
 	mnl_attr_nest_end(m, inet6);
 	mnl_attr_nest_end(m, spec);
 	r = nl_talk(nl, m, NULL, NULL);
-	/* A host without IPv6 sends no IPv6. */
+	/* On a host without IPv6 there is nothing to turn off. */
 	return r == -EAFNOSUPPORT ? 0 : r;
 }
 

@@ -1,9 +1,9 @@
-/* nl.h - the few rtnetlink requests that the hold needs, over libmnl.
+/* nl.h - the few rtnetlink requests that the hold and the witness need, made with libmnl.
  *
- * Why not call ip(8) and bridge(8): see docs/decisions/0030-hold.md. All names and numbers belong
- * to the network namespace in which nl_open() ran; sysfs is not used, because it may show another
- * one. Threads: one owner per struct nl. Each function blocks for one request and its answer.
- * Errors are negative errno, the kernel's own where it gave one.
+ * docs/decisions/0030-hold.md says why ip(8) and bridge(8) are not called instead. All names and
+ * numbers belong to the network namespace in which nl_open() ran; sysfs is not used, because it may
+ * show another namespace. Threads: one owner per struct nl. Each function blocks for a request and
+ * its answer. Errors are negative errno: the kernel's own, if it gave one.
  */
 #ifndef NET_NL_H
 #define NET_NL_H
@@ -20,59 +20,62 @@ struct nl {
 	uint32_t seq;
 };
 
-#define NL_ALIAS_MAX 96 /* with the NUL; the kernel takes up to 255 */
+#define NL_ALIAS_MAX 96 /* with the NUL; the kernel accepts up to 255 bytes */
 
-/* What the kernel says about one link. */
+/* The properties of one link, as the kernel reports them. */
 struct nl_link {
 	int ifindex;
 	uint32_t mtu;
 	uint32_t flags;	     /* IFF_* */
-	int master;	     /* ifindex of the bridge (or bond, ...), 0: none */
+	int master;	     /* ifindex of the bridge (or bond, ...) it belongs to; 0: none */
 	char name[IFNAMSIZ];
 	char kind[16];	     /* "tun", "veth", "bridge"; "" for hardware */
 	char slave_kind[16]; /* "bridge" for a bridge port */
 	char alias[NL_ALIAS_MAX];
-	uint32_t xdp_prog_id; /* 0: none */
+	uint32_t xdp_prog_id; /* 0: no XDP program */
 	bool is_ether;	      /* frames have an Ethernet header; `mac` is set */
 	uint8_t mac[6];
-	/* kind "tun" */
-	bool is_tap;	      /* frames with Ethernet header */
-	uint32_t n_queues;    /* attached and detached; 1 for a single-queue device */
-	/* kind "bridge" */
+	/* valid for kind "tun" */
+	bool is_tap;	      /* a tap: its frames have an Ethernet header */
+	uint32_t n_queues;    /* attached and detached queues; 1 for a single-queue device */
+	/* valid for kind "bridge" */
 	bool is_stp;
 	uint32_t forward_delay_ms;
-	/* slave_kind "bridge" */
+	/* valid for slave_kind "bridge" */
 	uint8_t port_state;   /* BR_STATE_*; 3 is forwarding */
 };
 
-/* 0; -ENOMEM; other -errno. */
+/* Open a rtnetlink socket. 0; -ENOMEM; other -errno. */
 int nl_open(struct nl *nl) __attribute__((warn_unused_result));
 void nl_close(struct nl *nl); /* accepts a zeroed struct */
 
-/* Read one link by name, or by ifindex when @name is NULL. 0; -ENODEV: none. */
+/* Read one link, by name, or by ifindex if @name is NULL. 0; -ENODEV: there is no such link; other
+ * -errno. */
 int nl_link_get(struct nl *nl, const char *name, int ifindex, struct nl_link *ret)
 	__attribute__((warn_unused_result));
 
-/* Call @each for every link of the namespace; it must not use @nl. 0 or -errno. */
+/* Call @each for every link of the namespace; @each must not use @nl. 0 or -errno. */
 int nl_link_each(struct nl *nl, void (*each)(const struct nl_link *link, void *arg), void *arg)
 	__attribute__((warn_unused_result));
 
-/* Make the veth pair @name and @peer, both down, with @mtu. 0; -EEXIST: a name is taken. */
+/* Create the veth pair @name and @peer, both down, with @mtu. 0; -EEXIST: one of the names is
+ * taken; other -errno. */
 int nl_veth_create(struct nl *nl, const char *name, const char *peer, uint32_t mtu)
 	__attribute__((warn_unused_result));
 
-/* Remove a link; a veth takes its peer along. 0; -ENODEV. */
+/* Remove a link, and with a veth also its peer. 0; -ENODEV: there is no such link; other
+ * -errno. */
 int nl_link_delete(struct nl *nl, int ifindex) __attribute__((warn_unused_result));
 
-/* Set alias and MTU, and keep IPv6 from giving the link an address of its own. 0 or -errno. */
+/* Set a link's alias and MTU, and stop IPv6 from giving the link an address. 0 or -errno. */
 int nl_link_configure(struct nl *nl, int ifindex, const char *alias, uint32_t mtu)
 	__attribute__((warn_unused_result));
 
-/* Set the link up; with @no_arp, without ARP. 0 or -errno. */
+/* Set the link up, without ARP if @no_arp. 0 or -errno. */
 int nl_link_up(struct nl *nl, int ifindex, bool no_arp) __attribute__((warn_unused_result));
 
-/* Turn off the link's transmit offloads: the kernel then completes checksums and segments before a
- * frame leaves the link. 0 or -errno. */
+/* Turn off the link's transmit offloads, so that the kernel finishes checksums and segmentation
+ * before a frame leaves the link. 0 or -errno. */
 int nl_link_checksum_off(struct nl *nl, const char *name) __attribute__((warn_unused_result));
 
 /* How this host sends to an IPv4 address. */
@@ -83,17 +86,18 @@ struct nl_route {
 	bool is_local;	     /* the address is this host's own */
 };
 
-/* 0; -ENETUNREACH, -EHOSTUNREACH: there is no route; other -errno. */
+/* Look up the route to an address. 0; -ENETUNREACH, -EHOSTUNREACH: there is no route; other
+ * -errno. */
 int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 	__attribute__((warn_unused_result));
 
-/* Get the MAC address that the kernel knows for a neighbour; sends no request. 0; -ENOENT: none
- * now. */
+/* Get the MAC address that the kernel knows for a neighbour; sends no ARP request. 0; -ENOENT: the
+ * kernel knows none at present; other -errno. */
 int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t ret_mac[6])
 	__attribute__((warn_unused_result));
 
-/* Make the kernel find or confirm a neighbour's MAC address, unless it is sure of it. Does not wait
- * for the result. 0 or -errno. */
+/* Make the kernel ask for a neighbour's MAC address, unless the address that it knows is confirmed.
+ * Does not wait for the answer. 0 or -errno. */
 int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 	__attribute__((warn_unused_result));
 

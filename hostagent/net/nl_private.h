@@ -1,4 +1,5 @@
-/* nl_private.h - one rtnetlink request and its answer; for nl.c and nl_route.c. See nl.h. */
+/* nl_private.h - sends a rtnetlink request and receives its answer. Only for nl.c and nl_route.c;
+ * see nl.h. */
 #ifndef NET_NL_PRIVATE_H
 #define NET_NL_PRIVATE_H
 
@@ -8,10 +9,11 @@
 
 #define NL_REQUEST_BYTES 4096U
 
-/* Begin a request in @buf (NL_REQUEST_BYTES). Returns its header, in @buf. */
+/* Begin a request in @buf (NL_REQUEST_BYTES). Returns a pointer to the request's header in
+ * @buf. */
 struct nlmsghdr *nl_request(struct nl *nl, char *buf, uint16_t type, uint16_t flags);
 
-/* Send @m and hand every answer to @answer until the kernel says that it is done. 0 or -errno. */
+/* Send the request @m, and pass every message of the answer to @answer. 0 or -errno. */
 int nl_talk(struct nl *nl, const struct nlmsghdr *m, mnl_cb_t answer, void *arg)
 	__attribute__((warn_unused_result));
 

@@ -1,4 +1,5 @@
-/* Routes, neighbours, and a setting for which rtnetlink has no request. See nl.h. */
+/* Requests about routes and neighbours, and nl_link_checksum_off(), for which rtnetlink has no
+ * request. See nl.h. */
 #include <errno.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@ int nl_link_checksum_off(struct nl *nl, const char *name)
 	struct ifreq request = {.ifr_data = (void *)&off};
 
 	memcpy(request.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
-	/* Any socket of the namespace will do. */
+	/* This ioctl works on any socket of the namespace. */
 	return ioctl(mnl_socket_get_fd(nl->socket), SIOCETHTOOL, &request) < 0 ? -errno : 0;
 }
 
@@ -38,7 +39,7 @@ static int on_route(const struct nlmsghdr *m, void *arg)
 	mnl_attr_for_each(a, m, sizeof(*rt)) {
 		switch (mnl_attr_get_type(a)) {
 		case RTA_OIF:
-			route->ifindex = (int)get_be32(a); /* a plain number, in host order */
+			route->ifindex = (int)get_be32(a); /* an ifindex, in host byte order */
 			break;
 		case RTA_PREFSRC:
 			route->source_be32 = get_be32(a);
@@ -72,7 +73,7 @@ int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 
 struct neighbour {
 	bool is_found;
-	bool is_sure; /* the kernel is sure of the address, or is asking for it */
+	bool is_sure; /* the kernel has confirmed the address, or is asking for it now */
 	uint8_t mac[6];
 };
 
@@ -136,7 +137,8 @@ int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	if (r == 0 && n.is_sure) /* leave it: an administrator's fixed entry would begin to age */
+	/* leave the entry alone: NTF_USE would make an administrator's permanent entry age */
+	if (r == 0 && n.is_sure)
 		return 0;
 	m = nl_request(nl, buf, RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE);
 	nd = mnl_nlmsg_put_extra_header(m, sizeof(*nd));

@@ -6,10 +6,11 @@
 
 #include "net/hold_check.h"
 
-/* Links with our alias: left by an earlier agent, of earlier taps, or half broken. */
+/* Existing links with our alias: an earlier agent left them, perhaps for another tap or without
+ * their peer. */
 struct leftovers {
 	const char *alias;
-	int ifindex[8]; /* there cannot be more: an agent removes what it finds at each start */
+	int ifindex[8]; /* room enough, because an agent removes all such links at each start */
 	int n;
 };
 
@@ -37,7 +38,7 @@ int release_port_remove_left(struct nl *nl, const char *vm)
 	r = nl_link_each(nl, note_leftover, &l);
 	for (int i = 0; r == 0 && i < l.n; i++) {
 		r = nl_link_delete(nl, l.ifindex[i]);
-		if (r == -ENODEV) /* it was removed with its peer */
+		if (r == -ENODEV) /* this link was removed together with its peer */
 			r = 0;
 	}
 	return r;
@@ -55,8 +56,8 @@ static int set_up(struct release_port *port, const char *in_name, uint32_t mtu,
 		r = nl_link_get(port->nl, in_name, 0, &in);
 	if (r == 0)
 		r = nl_link_configure(port->nl, in.ifindex, port->alias, mtu);
-	/* Attach the filter before the link is up, so that no frame gets from there into this
-	 * host. */
+	/* Attach the filter before the link is up, so that no frame from the link enters this
+	 * host's network stack. */
 	if (r == 0)
 		r = hold_prog_attach_release(prog, in.ifindex);
 	if (r == 0)
@@ -68,14 +69,15 @@ static int set_up(struct release_port *port, const char *in_name, uint32_t mtu,
 	return r;
 }
 
-/* Remove a new pair, by its name, since its ifindex may not be known yet. */
+/* Remove a newly created pair. Uses its name, because its ifindex may not be known yet. */
 static void undo(struct release_port *port)
 {
 	struct nl_link out;
 
 	if (nl_link_get(port->nl, port->out_name, 0, &out) == 0)
 		(void)!nl_link_delete(port->nl,
-				      out.ifindex); /* the first error is the one to report */
+				      /* ignore this error: the caller reports the first one */
+				      out.ifindex);
 }
 
 int release_port_open(struct release_port *port, struct nl *nl, const char *vm,

@@ -12,7 +12,7 @@
 
 static const struct {
 	const char *name;
-	const char *means; /* what the state means and what to do about it */
+	const char *means; /* human-readable: what the state means and what to do about it */
 } states[] = {
 	[TAP_FORWARDING] = {"forwarding", ""},
 	[TAP_MISSING] = {"missing",

@@ -14,19 +14,20 @@
 #include "net/hold_check.h"
 #include "net/nl.h"
 
-/* Every frame that a tap can carry must fit. */
+/* MTU of the helper pair: every frame that a tap can carry must fit. */
 #define HELPER_MTU 65535
 
-/* Offsets in the 42 bytes of header. */
+/* Offsets in struct witness_path's header of 42 bytes. */
 #define HEADER_ADDRESS_AT 30 /* destination address */
 #define HEADER_PORT_AT	  36
 
 struct witness_mirror {
 	struct nl nl;
 	struct witness_prog prog;
-	int helper;		/* ifindex of hfwN, 0: none */
-	uint32_t address_be32[WITNESS_N_PATHS]; /* the gateway's; 0: send nothing by this path */
-	uint16_t port;		/* of the gateway; 0: not known yet */
+	int helper;		/* ifindex of hfwN; 0: there is none */
+	/* the gateway's addresses; 0: send nothing by this path */
+	uint32_t address_be32[WITNESS_N_PATHS];
+	uint16_t port;		/* the gateway's UDP port; 0: not known yet */
 	bool is_taken_over;
 	char vm[HOLD_VM_NAME_MAX + 1];
 	char alias[NL_ALIAS_MAX];
@@ -37,11 +38,12 @@ static void make_alias(const char *vm, char ret[NL_ALIAS_MAX])
 	snprintf(ret, NL_ALIAS_MAX, "holdfast-witness:%s", vm);
 }
 
-/* Collects our links of this VM: those of earlier taps, or all. */
+/* Collects the links of this VM's witness, except those named in `keep`. */
 struct leftovers {
 	const char *alias;
-	const char *keep[2]; /* names, or NULL */
-	int ifindex[8];	     /* never more: an agent removes what it finds at each start */
+	const char *keep[2]; /* names of links to keep; NULL: none */
+	/* room enough, because an agent removes all such links at each start */
+	int ifindex[8];
 	int n;
 };
 
@@ -65,7 +67,7 @@ static int remove_links(struct nl *nl, const char *alias, const char *keep_a, co
 
 	for (int i = 0; r == 0 && i < l.n; i++) {
 		r = nl_link_delete(nl, l.ifindex[i]);
-		if (r == -ENODEV) /* it was removed with its peer */
+		if (r == -ENODEV) /* this link was removed together with its peer */
 			r = 0;
 	}
 	return r;
@@ -87,7 +89,8 @@ static int set_up_link(struct witness_mirror *w, const char *name, int *ret_ifin
 	return r;
 }
 
-/* Use an existing pair with our alias again: samples may be on their way through it. */
+/* Create the helper pair, or use an existing pair with our alias: samples may be on their way
+ * through it. */
 static int open_helper(struct witness_mirror *w, const struct nl_link *tap, int *ret_in,
 		       struct error *ret_error)
 {
@@ -175,8 +178,8 @@ static const struct witness_path *path_of(const struct witness_mirror *w,
 	return &control->paths[number][control->path_slot[number] & 1];
 }
 
-/* Read the port and client address that the earlier agent left: they are valid until the next
- * set_key. */
+/* Read the gateway's port and client address from the routes that an earlier agent left. They are
+ * used until the next witness_mirror_set_key(). */
 static void take_ways(struct witness_mirror *w)
 {
 	for (enum witness_path_number n = 0; n < WITNESS_N_PATHS; n++) {
@@ -207,7 +210,8 @@ int witness_mirror_open(const struct witness_mirror_config *config, struct witne
 	w->address_be32[WITNESS_BACKUP] = config->gateway_be32;
 	r = open_all(w, config, ret_error);
 	if (r < 0) {
-		/* A witness that was found pinned goes on, through the existing pair. */
+		/* Remove the helper pair, unless there is a pinned witness: that one continues to
+		 * send through the pair. */
 		if (w->helper && access(config->pin_dir, F_OK) < 0 &&
 		    nl_link_delete(&w->nl, w->helper) < 0)
 			log_debug("vm=%s the veth pair stays, ignoring", w->vm);
@@ -232,8 +236,8 @@ static uint16_t ip_checksum(const uint8_t *header)
 	return (uint16_t)~sum;
 }
 
-/* Make the Ethernet, IPv4 and UDP headers of a datagram. UDP's checksum is 0 (none): the mac is
- * better. */
+/* Write the Ethernet, IPv4 and UDP headers of a datagram. The UDP checksum is 0 (none), because the
+ * mac detects errors better. */
 static void make_header(uint32_t address_be32, uint16_t port, const struct nl_route *route,
 			const uint8_t source_mac[6], const uint8_t next_mac[6],
 			uint8_t ret[WITNESS_HEADER_SIZE])
@@ -246,7 +250,8 @@ static void make_header(uint32_t address_be32, uint16_t port, const struct nl_ro
 	bytes_put_be16(ret + 12, 0x0800);
 	ip[0] = 0x45;
 	bytes_put_be16(ip + 2, WITNESS_FRAME_SIZE - 14);
-	bytes_put_be16(ip + 6, 0x4000); /* do not fragment; so the identification may be 0 */
+	/* flag DF: do not fragment, so the identification may be 0 */
+	bytes_put_be16(ip + 6, 0x4000);
 	ip[8] = 64;
 	ip[9] = IPPROTO_UDP;
 	memcpy(ip + 12, &route->source_be32, 4);
@@ -275,15 +280,16 @@ static void use_path(struct witness_mirror *w, enum witness_path_number n,
 
 	if (memcmp(&control->paths[n][slot], path, sizeof(*path)) == 0)
 		return;
-	/* Wait until no program still uses the other slot: one may have read its index before the
+	/* Wait until no program uses the other slot: one may have read that slot's index before the
 	 * last change. */
 	hold_prog_quiesce();
 	control->paths[n][!slot] = *path;
 	__atomic_store_n(&control->path_slot[n], !slot, __ATOMIC_RELEASE);
 }
 
-/* Get the next hop's MAC address. In the client network perhaps nothing but witnesses goes to the
- * gateway. The kernel would then forget the address, or never ask for it, so we make it ask. */
+/* Get the next hop's MAC address. In the client network this host may send nothing but witness
+ * datagrams to the gateway, and these do not make the kernel ask for the address. So this function
+ * makes it ask. */
 static int find_mac(struct witness_mirror *w, enum witness_path_number n,
 		    const struct nl_route *route, uint8_t ret_mac[6])
 {
@@ -338,11 +344,12 @@ int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t p
 	if (key_id == 0 || port == 0)
 		return -EINVAL;
 	w->port = port;
-	if (client_be32 != w->address_be32[WITNESS_CLIENT]) /* stop sending to the old address */
+	/* the address has changed: stop sending to the old one */
+	if (client_be32 != w->address_be32[WITNESS_CLIENT])
 		use_path(w, WITNESS_CLIENT, &(struct witness_path){0});
 	__atomic_store_n(&w->address_be32[WITNESS_CLIENT], client_be32, __ATOMIC_RELAXED);
-	/* A sequence number is used only once per key, so the same key goes on with its
-	 * sequence. */
+	/* If the key is already in use, do not start its sequence again: a sequence number must be
+	 * used only once per key. */
 	if (now->key_id != key_id || memcmp(now->key, key, WITNESS_KEY_SIZE) != 0) {
 		hold_prog_quiesce();
 		*next = (struct witness_key){.key_id = key_id};

@@ -1,24 +1,24 @@
-/* witness_mirror.h - the sending end of one VM's witness: lets this host's kernel tell the gateway
- * that clients still reach the guest.
+/* witness_mirror.h - the sending side of one VM's witness: makes this host's kernel report to the
+ * gateway that clients still reach the guest.
  *
- * Why: a missing beat only shows that the agent is late; a witness that arrives shows that the
- * host, its client network and its guest are alive. It must not need the agent: datagrams go on
- * when the agent is stopped or dead.
+ * Why: a missing beat only shows that the agent is late; a witness datagram shows that the host,
+ * its client network and its guest are alive. It must not depend on the agent: the kernel continues
+ * to send datagrams when the agent is stopped or dead.
  *
  *	guest's tap, tc egress ──clone──► [hfwN]==veth==[hfvN] tc ingress ──signed datagram──► backup device
  *	                                  N is the tap's ifindex            └─another one────► client device,
  *	                                                                    if the gateway gave an address there
  *
  * Life: open -> set_key -> refresh every few seconds, set_key when the gateway changes the key ->
- * close (remove everything), or leave (the agent ends; datagrams go on). A killed agent is like
- * leave: the next witness_mirror_open() takes over what it finds, without an interruption. It needs
- * the VM's hold (net/hold.h), opened before: the hold's qdisc on the tap and its count of what the
- * guest sent. Either of the two may be closed first. The guest's traffic does not depend on the
- * witness.
+ * close (removes everything) or leave (the agent ends, but datagrams are still sent). A killed
+ * agent has the same effect as leave: the next witness_mirror_open() takes over what it finds,
+ * without interrupting the datagrams. Open the VM's hold (net/hold.h) before the witness, which
+ * uses the hold's qdisc on the tap and its count of frames from the guest. Either of the two may be
+ * closed first. The guest's traffic does not depend on the witness.
  *
  * Where: hostagent/vm/vm_witness.c calls it; it calls ebpf/witness_prog.h and net/nl.h. It needs
- * root. Threads: one owner thread per witness; witness_mirror_stats() from any thread while the
- * object lives.
+ * root. Threads: one owner thread per witness; witness_mirror_stats() may be called from any thread
+ * while the object exists.
  */
 #ifndef NET_WITNESS_MIRROR_H
 #define NET_WITNESS_MIRROR_H
@@ -34,73 +34,78 @@
 
 struct witness_mirror;
 
-/* Only witness_mirror_open() reads it; nothing is kept by reference. */
+/* What to open. Only read by witness_mirror_open(), which copies what it needs. */
 struct witness_mirror_config {
 	const char *vm;	  /* the VM's name; 1..HOLD_VM_NAME_MAX bytes */
 	const char *tap;  /* the guest's tap */
-	const char *pin_dir; /* directory on a bpffs for this witness alone; made when missing */
+	/* directory on a bpffs, used only for this witness; created if missing */
+	const char *pin_dir;
 	const char *hold_pin_dir; /* the pin_dir of the VM's hold */
 	uint32_t gateway_be32;	  /* the gateway's IPv4 address in the backup network */
 	uint64_t interval_ns;	  /* least time between two datagrams, > 0 */
 };
 
-/* Counts since the witness was first made (it survives the agent), except where said. */
+/* The witness's state and counters. Counters start when the witness is first created and survive
+ * the agent, except where noted. */
 struct witness_mirror_stats {
-	uint32_t key_id;     /* of the key in use; 0: none yet */
-	bool is_enabled;     /* a key and a route are known, samples are sent */
-	bool is_wanted[WITNESS_N_PATHS]; /* the path has an address to send to ... */
-	bool has_way[WITNESS_N_PATHS];	 /* ... and a route to it */
+	uint32_t key_id;     /* number of the key in use; 0: no key yet */
+	bool is_enabled;     /* a key and a route are known, so samples are sent */
+	bool is_wanted[WITNESS_N_PATHS]; /* there is an address for this path */
+	bool has_way[WITNESS_N_PATHS];	 /* there is a route to that address */
 	uint64_t to_guest;   /* frames that reached the guest's port */
-	uint64_t sampled;    /* of to_guest: sampled frames */
-	uint64_t failed_clone; /* of sampled: lost before they could be signed */
-	uint64_t sent[WITNESS_N_PATHS];	    /* datagrams handed to the path's device */
+	uint64_t sampled;    /* of to_guest: frames that were sampled */
+	uint64_t failed_clone; /* of sampled: frames lost before they could be signed */
+	uint64_t sent[WITNESS_N_PATHS];	    /* datagrams given to the path's device */
 	uint64_t failed[WITNESS_N_PATHS];   /* samples that gave no datagram for this path */
-	uint64_t sequence[WITNESS_N_PATHS]; /* last sequence number of the key in use */
+	uint64_t sequence[WITNESS_N_PATHS]; /* last sequence number used with the current key */
 };
 
-/* Make the witness of one VM, or take over the one that an earlier agent left. New: frames are
- * counted, nothing is sent before witness_mirror_set_key(). Blocks: rtnetlink and program load,
- * tens of ms. @ret is the caller's: witness_mirror_close() or witness_mirror_leave(). On error
- * *ret_error says why.
- * 0; -EINVAL: config out of range; -ENODEV: no such tap; -ENOENT: no hold there, or pin_dir on no
- * bpffs; -EBUSY: another process has this witness; -EEXIST: a device of another owner has our name;
- * -EPERM; other -errno. On error nothing of ours is left behind, except that a witness that was
- * found goes on. */
+/* Create the witness of one VM, or take over the witness that an earlier agent left. A new witness
+ * counts frames, but sends nothing before witness_mirror_set_key(). Blocks for tens of ms
+ * (rtnetlink, loading the programs). The caller owns *ret and ends it with witness_mirror_close()
+ * or witness_mirror_leave(). On error *ret_error says why.
+ * 0; -EINVAL: config out of range; -ENODEV: no such tap; -ENOENT: there is no hold in hold_pin_dir,
+ * or pin_dir is not on a bpffs; -EBUSY: another process has this witness; -EEXIST: another owner's
+ * device has one of our names; -EPERM; other -errno. On error nothing of ours is left behind,
+ * except that an existing witness continues to send. */
 int witness_mirror_open(const struct witness_mirror_config *config, struct witness_mirror **ret,
 			struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Use a key from the next datagrams on; their sequence numbers start at 1. Send to UDP @port, and
- * in the client network to @client_be32, the gateway's address there (0: do not send there). If the
- * key is already in use, only port and address change. @key is copied. Blocks for a grace period
- * (ms). Call witness_mirror_refresh() next: it finds the routes.
+/* Sign the next datagrams with @key, with sequence numbers from 1. Send them to UDP @port of the
+ * gateway's address in the backup network, and also to @client_be32, its address in the client
+ * network (0: do not send in the client network). If the key is already in use, only port and
+ * address change. @key is copied. Blocks for an RCU grace period (ms). Call
+ * witness_mirror_refresh() afterwards to find the routes.
  * 0; -EINVAL: @key_id or @port is 0. */
 int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t port,
 			   const uint8_t key[WITNESS_KEY_SIZE], uint32_t client_be32)
 	__attribute__((warn_unused_result));
 
-/* Look up the routes to the gateway again, and use them. Blocks for rtnetlink (ms). For each path
- * *ret_ways is 0: datagrams can flow, or none are wanted; -ENOENT: the kernel has no MAC address
- * for the next hop now (in the backup network the agent's connection makes it find one; in the
- * client network we have asked it to); -ENOTSUP: the gateway is this host, or the device has no
- * Ethernet, or both networks use the same device; -ENETUNREACH: no route; other -errno. After an
- * error the known route stays in use. */
+/* Look up the routes to the gateway again, and use them. Blocks for rtnetlink (ms). Sets each
+ * element of @ret_ways to 0: datagrams of this path can be sent, or none are wanted; -ENOENT: the
+ * kernel has no MAC address for the next hop at present (in the backup network the agent's own
+ * connection makes the kernel ask for it; in the client network this function does); -ENOTSUP: the
+ * gateway is this host, the device is not Ethernet, or both networks use the same device;
+ * -ENETUNREACH: there is no route; other -errno. After an error the earlier route stays in use. */
 void witness_mirror_refresh(struct witness_mirror *w, int ret_ways[WITNESS_N_PATHS]);
 
-/* End the witness and remove everything. @w is freed in every case; NULL is allowed.
- * Blocks: tens of ms. 0; -errno of the first step that failed (the others were still tried). */
+/* Stop sending and remove everything. @w is freed in every case; NULL is allowed. Blocks for tens
+ * of ms. 0; -errno of the first step that failed (the others were still tried). */
 int witness_mirror_close(struct witness_mirror *w);
 
-/* Free @w, but let datagrams go on after the agent's end. NULL is allowed. */
+/* Free @w, but let the kernel continue to send datagrams after the agent's end. NULL is
+ * allowed. */
 void witness_mirror_leave(struct witness_mirror *w);
 
-/* True when witness_mirror_open() found a witness of this tap. */
+/* Returns true if witness_mirror_open() took over an existing witness of this tap. */
 bool witness_mirror_is_taken_over(const struct witness_mirror *w);
 
-/* Read the counters, from mapped memory only. */
+/* Read state and counters. Only reads mapped memory. */
 void witness_mirror_stats(const struct witness_mirror *w, struct witness_mirror_stats *ret);
 
-/* Remove what an earlier agent left of this VM's witness, whatever its tap. 0: done, or there was
- * none; -EBUSY: another process has this witness; other -errno. Blocks: tens of ms. */
+/* Remove what an earlier agent left of this VM's witness, also if it used another tap. 0: done, or
+ * there was none; -EBUSY: another process has this witness; other -errno. Blocks for tens of
+ * ms. */
 int witness_mirror_remove_left(const char *vm, const char *tap, const char *pin_dir)
 	__attribute__((warn_unused_result));
 
