@@ -1,7 +1,7 @@
-/* datagram.bpf.h - the witness datagram and its mac, for programs that sign or check it.
+/* datagram.bpf.h - the witness datagram and its mac, for BPF programs that sign or check it.
  *
- * docs/wire-format.md, chapter 9, is normative; lib/wire/witness.h does the same for user space.
- * For *.bpf.c only: no map, no state.
+ * docs/wire-format.md, chapter 9, is normative; lib/wire/witness.h is the counterpart in user
+ * space. Only for *.bpf.c files; has no map and no state.
  */
 #ifndef DATAGRAM_BPF_H
 #define DATAGRAM_BPF_H
@@ -15,7 +15,7 @@
 #define DATAGRAM_MAGIC	      0x48465731U /* "HFW1" */
 #define DATAGRAM_SIGNED_WORDS 15
 
-/* The datagram; big-endian. */
+/* The datagram; all numbers are big-endian. */
 struct datagram {
 	__be32 magic;
 	__be32 key_id;
@@ -62,7 +62,7 @@ static __always_inline void sip_word(struct sip *s, __u64 word)
 	s->v0 ^= word;
 }
 
-/* SipHash-2-4 (Aumasson and Bernstein 2012) of the datagram's first 120 bytes. */
+/* Returns the mac: SipHash-2-4 (Aumasson and Bernstein 2012) of the datagram's first 120 bytes. */
 static __always_inline __u64 datagram_mac(const __u64 key[2], const struct datagram *d)
 {
 	struct sip s = {
@@ -73,12 +73,13 @@ static __always_inline __u64 datagram_mac(const __u64 key[2], const struct datag
 	};
 	const __u64 *word = (const void *)d;
 
-	/* Must be unrolled: without CAP_PERFMON the verifier (6.18) refuses variable stack
+	/* Unroll the loop: without CAP_PERFMON the verifier (Linux 6.18) refuses variable stack
 	 * offsets. */
 #pragma unroll
 	for (int i = 0; i < DATAGRAM_SIGNED_WORDS; i++)
 		sip_word(&s, word[i]);
-	sip_word(&s, (__u64)(DATAGRAM_SIGNED_WORDS * 8) << 56); /* last word: only the length */
+	/* the last word holds only the length */
+	sip_word(&s, (__u64)(DATAGRAM_SIGNED_WORDS * 8) << 56);
 	s.v2 ^= 0xff;
 	for (int i = 0; i < 4; i++)
 		sip_round(&s);

@@ -1,8 +1,8 @@
-/* hold.bpf.c - the hold in the kernel: stamps and redirects the guest's frames, or drops them.
+/* hold.bpf.c - the kernel side of the hold: stamps and redirects the guest's frames, or drops them.
  *
- * hold_xdp runs on the guest's tap for each frame that the guest sends. It parses nothing, so it
- * holds every ethertype. It passes a frame only in mode PASS; otherwise it redirects the frame into
- * the agent's socket or drops it:
+ * hold_xdp runs on the guest's tap for each frame that the guest sends. It does not parse frames,
+ * so it holds frames of every ethertype. It passes a frame only in mode PASS; otherwise it
+ * redirects the frame to the agent's socket or drops it:
  *
  *	mode            | condition                  | verdict
  *	PASS            |                            | XDP_PASS, frame untouched
@@ -11,13 +11,14 @@
  *	                | longer than max_frame_bytes, no headroom | XDP_DROP
  *	all else        |                            | XDP_DROP
  *
- * The stamp is in front of the frame (bpf_xdp_adjust_head), not in the XDP metadata area: tun's
- * native path has always had headroom, but takes metadata only from Linux 6.15 on.
+ * The stamp is put in front of the frame (bpf_xdp_adjust_head), not into the XDP metadata area:
+ * tun's native path has always had headroom, but supports metadata only since Linux 6.15.
  *
- * hold_release runs where released frames leave our veth pair (hfbN, tc ingress). It hands them to
- * the tap as if received there. So they go the same way as without a hold: through the tap's own tc
- * ingress filters, its bridge port with all its settings, and every rule that names the tap. The
- * tap's XDP program does not see them again: in native mode it runs only on QEMU's writes.
+ * hold_release runs at the end of our veth pair where released frames come out (hfbN, tc ingress).
+ * It passes each frame to the tap as if the tap had received it. So the frame is handled as it
+ * would be without a hold: by the tap's own tc ingress filters, by its bridge port with all
+ * settings, and by every rule that names the tap. hold_xdp does not see the frame again, because
+ * native XDP runs only when QEMU writes to the tap.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -26,7 +27,7 @@
 
 #include "hold_shared.h"
 
-/* key: 0. value: struct hold_control. Written by: the agent (mmap). Pinned. */
+/* Map with key: 0, value: struct hold_control. Written by the agent (mmap). Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -35,8 +36,9 @@ struct {
 	__type(value, struct hold_control);
 } hold_control SEC(".maps");
 
-/* key: rx queue of the tap; only 0 is used. value: AF_XDP socket. Written by: the agent. The kernel
- * empties the slot when the socket closes, so a dead agent's frames are dropped. Pinned. */
+/* Map with key: receive queue of the tap (only 0 is used), value: AF_XDP socket. Written by the
+ * agent. The kernel empties the slot when the socket closes, so frames are dropped if the agent is
+ * dead. Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);
@@ -44,7 +46,7 @@ struct {
 	__type(value, __u32);
 } hold_xsks SEC(".maps");
 
-/* key: enum hold_counter. value: frames, per CPU. Written by: both programs. Pinned. */
+/* Map with key: enum hold_counter, value: frames, per CPU. Written by both programs. Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, HOLD_COUNTER_SLOTS);
@@ -52,7 +54,7 @@ struct {
 	__type(value, __u64);
 } hold_counters SEC(".maps");
 
-/* key: 0. value: struct hold_sent. Written by: hold_xdp. Read by: the witness. Pinned. */
+/* Map with key: 0, value: struct hold_sent. Written by hold_xdp, read by the witness. Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -60,12 +62,12 @@ struct {
 	__type(value, struct hold_sent);
 } hold_sent SEC(".maps");
 
-/* Set by the loader before load. */
-const volatile __u32 max_frame_bytes = 0; /* longest frame that a UMEM frame takes */
+/* Constants that the loader sets before it loads the programs. */
+const volatile __u32 max_frame_bytes = 0; /* the longest frame that fits into a UMEM frame */
 const volatile __u32 tap_ifindex = 0;
 
-/* Frames that hold_release gave back to the tap since this agent loaded it. The agent reads it to
- * check that the frames it sends arrive. */
+/* Number of frames that hold_release gave to the tap since this agent loaded the program. The agent
+ * reads it to check that the frames that it sends reach the tap. */
 __u64 n_returned = 0;
 
 static __always_inline void count(__u32 which)
@@ -76,7 +78,8 @@ static __always_inline void count(__u32 which)
 		(*n)++;
 }
 
-/* Count every frame of the guest, even a dropped one: it shows that the guest is sending. */
+/* Count a frame of the guest. Also called for frames that will be dropped, because they too show
+ * that the guest is alive. */
 static __always_inline void note_sent(__u64 now_ns)
 {
 	__u32 zero = 0;
@@ -104,7 +107,7 @@ int hold_xdp(struct xdp_md *ctx)
 	__u32 mode;
 	long verdict;
 
-	note_sent(bpf_ktime_get_boot_ns()); /* the clock of the witness's own times */
+	note_sent(bpf_ktime_get_boot_ns()); /* boot time, because the witness uses that clock */
 	if (!control)
 		return XDP_DROP;
 	mode = control->mode;
@@ -112,7 +115,8 @@ int hold_xdp(struct xdp_md *ctx)
 		count(HOLD_COUNTER_PASSED);
 		return XDP_PASS;
 	}
-	/* The guest is stopped while the epoch changes, so no frame meets the change. */
+	/* The epoch changes only while the guest is stopped, so no frame is sent during a
+	 * change. */
 	epoch = control->epoch;
 	if (mode != HOLD_MODE_HOLD || epoch == 0)
 		return drop(HOLD_COUNTER_DROPPED_MODE);
@@ -125,7 +129,8 @@ int hold_xdp(struct xdp_md *ctx)
 		return drop(HOLD_COUNTER_DROPPED_STAMP);
 	stamp->epoch = epoch;
 	stamp->time_ns = now_ns;
-	/* The last argument is the verdict if the slot is empty, as it is for a second queue. */
+	/* The last argument is the verdict if the slot is empty or does not exist, as for a second
+	 * queue. */
 	verdict = bpf_redirect_map(&hold_xsks, ctx->rx_queue_index, XDP_DROP);
 	if (verdict != XDP_REDIRECT)
 		return drop(HOLD_COUNTER_DROPPED_NO_SOCKET);
@@ -136,12 +141,13 @@ int hold_xdp(struct xdp_md *ctx)
 SEC("tc")
 int hold_release(struct __sk_buff *skb)
 {
-	/* Drop frames from programs that send on all devices of a host (LLDP, DHCP). */
+	/* Drop frames without our mark: some programs send on all devices of a host (LLDP,
+	 * DHCP). */
 	if (skb->mark != HOLD_MARK) {
 		count(HOLD_COUNTER_DROPPED_STRAY);
 		return TC_ACT_SHOT;
 	}
-	skb->mark = 0; /* as on a frame from the guest */
+	skb->mark = 0; /* a frame from the guest has no mark */
 	__sync_fetch_and_add(&n_returned, 1);
 	return (int)bpf_redirect(tap_ifindex, BPF_F_INGRESS);
 }

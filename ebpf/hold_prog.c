@@ -19,13 +19,14 @@
 #include "ebpf/pin_dir.h"
 #include "hold.skel.h"
 
-/* Priority of our filter at hfbN's ingress, where nobody else has one. */
+/* Priority of our filter at hfbN's ingress, where there is no other filter. */
 #define TC_PRIORITY 1U
 #define TC_HANDLE   0x686f6c64U
 
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
-	(void)level; /* one level down: the caller reports what matters */
+	/* log all messages at debug level, because the caller reports the errors that matter */
+	(void)level;
 	log_writev(LOG_LEVEL_DEBUG, "libbpf", format, args);
 	return 0;
 }
@@ -43,8 +44,8 @@ static int remove_pins(const struct hold_prog *prog)
 	return pin_dir_empty(prog->pin_dir, pin_names, ARRAY_SIZE(pin_names));
 }
 
-/* Open the pinned link if it is still on our device. A link whose device is gone reports ifindex 0.
- * Its pins are useless and would only pass an old mode on to a new guest. */
+/* Open the pinned link if it is on our device; else remove all pins. A link whose device is gone
+ * reports ifindex 0. Such pins are useless, and would give a new guest the mode of an old one. */
 static int find_pinned_link(struct hold_prog *prog)
 {
 	struct bpf_link_info info = {0};
@@ -89,7 +90,7 @@ static int load(struct hold_prog *prog, const struct hold_prog_config *config)
 	pinned[0] = skel->maps.hold_control;
 	pinned[1] = skel->maps.hold_xsks;
 	pinned[2] = skel->maps.hold_counters;
-	pinned[3] = skel->maps.hold_sent; /* an older agent did not pin it: then it is created */
+	pinned[3] = skel->maps.hold_sent; /* created if missing: an older agent did not pin it */
 	for (size_t i = 0; i < ARRAY_SIZE(pinned); i++) {
 		r = pin_path(prog, bpf_map__name(pinned[i]), path, sizeof(path));
 		if (r == 0)
@@ -116,7 +117,8 @@ static int attach_xdp(struct hold_prog *prog)
 	char path[512];
 	int fd, r;
 
-	/* Set PASS before attaching: an unprotected guest must not lose a frame. */
+	/* Set mode PASS before attaching, because a guest without protection must not lose a
+	 * frame. */
 	__atomic_store_n(&prog->control->mode, HOLD_MODE_PASS, __ATOMIC_RELEASE);
 	fd = bpf_link_create(bpf_program__fd(prog->skel->progs.hold_xdp), prog->ifindex, BPF_XDP,
 			     &opts);
@@ -137,7 +139,7 @@ static int query_xdp(int ifindex, bool *ret_attached)
 	return r;
 }
 
-/* Make the clsact qdisc, which the witness's filters need. */
+/* Create the tap's clsact qdisc, which the witness's filter needs. */
 static int make_clsact(struct hold_prog *prog)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex, .attach_point = BPF_TC_EGRESS);
@@ -151,7 +153,8 @@ static int make_clsact(struct hold_prog *prog)
 static int remove_clsact(const struct hold_prog *prog)
 {
 	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = prog->ifindex,
-		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS); /* both: the qdisc itself */
+		    /* both: this removes the qdisc itself */
+		    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS);
 
 	return bpf_tc_hook_destroy(&hook);
 }
@@ -181,7 +184,8 @@ static int attach(struct hold_prog *prog, enum hold_prog_step *ret_step)
 	if (r < 0)
 		return r;
 	if (prog->is_taken_over) {
-		/* The pinned program may be an older agent's; this replaces it without a gap. */
+		/* Replace the pinned program, which may be an older agent's, by ours. No frame
+		 * passes between the two. */
 		r = bpf_link_update(prog->link_fd, bpf_program__fd(prog->skel->progs.hold_xdp),
 				    NULL);
 	} else if (attached) {
@@ -221,7 +225,8 @@ int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config
 	if (r == 0)
 		return 0;
 	*ret_step = step;
-	/* Remove what we made, but not what was pinned before. Without the lock touch nothing. */
+	/* Remove what we created, but not what was pinned before. Without the lock remove
+	 * nothing. */
 	if (step != HOLD_PROG_PIN_DIR && step != HOLD_PROG_LOCK && !prog->is_taken_over &&
 	    hold_prog_detach(prog) < 0)
 		log_debug("pin_dir=%s a failed open is not all undone, ignoring", prog->pin_dir);
@@ -244,11 +249,11 @@ int hold_prog_detach(struct hold_prog *prog)
 	prog->link_fd = fd_close(prog->link_fd);
 	if (rmdir(prog->pin_dir) < 0 && errno != ENOENT && r == 0)
 		r = -errno;
-	/* If the tap is gone, so are program and filter: that counts as detached. */
+	/* If the tap is gone, program and filter are gone too: that is success. */
 	return r == -ENODEV || r == -ENOLINK ? 0 : r;
 }
 
-/* Open the pinned link and control map, if they exist. */
+/* Open the pinned link and the pinned control map, if they exist. */
 static int open_pinned(struct hold_prog *prog)
 {
 	struct bpf_link_info info = {0};
@@ -261,7 +266,7 @@ static int open_pinned(struct hold_prog *prog)
 		return r;
 	prog->link_fd = bpf_obj_get(path);
 	if (prog->link_fd >= 0 && bpf_obj_get_info_by_fd(prog->link_fd, &info, &size) == 0)
-		prog->ifindex = (int)info.xdp.ifindex; /* 0: the device is gone */
+		prog->ifindex = (int)info.xdp.ifindex; /* 0 if the device is gone */
 	r = pin_path(prog, "hold_control", path, sizeof(path));
 	if (r < 0)
 		return r;
@@ -271,7 +276,8 @@ static int open_pinned(struct hold_prog *prog)
 	prog->control = mmap(NULL, (size_t)getpagesize(), PROT_READ | PROT_WRITE, MAP_SHARED,
 			     control_fd, 0);
 	if (prog->control == MAP_FAILED)
-		prog->control = NULL; /* then a clsact qdisc may stay, which does nothing */
+		/* then our clsact qdisc may stay on the tap; it does no harm */
+		prog->control = NULL;
 	return 0;
 }
 
@@ -297,9 +303,9 @@ int hold_prog_remove_left(const char *pin_dir)
 
 void hold_prog_quiesce(void)
 {
-	/* MEMBARRIER_CMD_GLOBAL is synchronize_rcu(), and XDP runs in an RCU read section. Where
-	 * the kernel does not offer it (nohz_full), the caller's next netlink calls must do: each
-	 * of them waits for a grace period as well. */
+	/* MEMBARRIER_CMD_GLOBAL calls synchronize_rcu(), and XDP programs run in an RCU read-side
+	 * critical section. If the kernel does not offer this command (nohz_full), the caller's
+	 * next netlink calls have the same effect: each of them waits for a grace period too. */
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
@@ -308,7 +314,8 @@ void hold_prog_done(struct hold_prog *prog)
 	if (!prog)
 		return;
 	if (prog->control)
-		(void)munmap(prog->control, (size_t)getpagesize()); /* cannot fail on a mapping */
+		/* cannot fail: this is our mapping */
+		(void)munmap(prog->control, (size_t)getpagesize());
 	prog->control = NULL;
 	if (prog->link_fd > 0)
 		prog->link_fd = fd_close(prog->link_fd);

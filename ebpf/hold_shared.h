@@ -1,19 +1,20 @@
-/* hold_shared.h - what the hold's BPF programs and their loader agree on.
+/* hold_shared.h - types and constants shared by the hold's BPF programs and their loader.
  *
- * The only header that both sides include. Fixed-width types, host byte order (both run on one
- * machine), sizes asserted. If a map's size changes, libbpf refuses the pinned map of an older
- * agent.
+ * No other header is included by both. Types have fixed width and host byte order (both sides run
+ * on the same machine), and sizes are asserted. If a map's size changes, libbpf refuses the pinned
+ * map of an older agent.
  */
 #ifndef HOLD_SHARED_H
 #define HOLD_SHARED_H
 
 #include <linux/types.h>
 
-/* Value of the control map. Written by the agent through mmap, read by the program per frame.
- * All zero means: drop everything. */
+/* Value of the map hold_control. The agent writes it through mmap; the program reads it for each
+ * frame. If it is all zero, every frame is dropped. */
 struct hold_control {
 	__u32 mode;  /* HOLD_MODE_* */
-	__u32 flags; /* HOLD_FLAG_*: the agent's notes to its successor; the program ignores them */
+	/* HOLD_FLAG_*: the agent's notes for the next agent; the program ignores them */
+	__u32 flags;
 	__u64 epoch; /* stamp for the next frame; 0 is never valid */
 };
 
@@ -21,38 +22,40 @@ struct hold_control {
 #define HOLD_MODE_HOLD 1
 #define HOLD_MODE_PASS 2
 
-#define HOLD_FLAG_CLSACT_OURS 1U /* we made the tap's clsact qdisc, so we remove it */
-/* 2U is retired; it meant: the MAC was pinned in the bridge before us */
+#define HOLD_FLAG_CLSACT_OURS 1U /* we created the tap's clsact qdisc, so we must remove it */
+/* 2U is no longer used; it meant that the guest's MAC was already pinned in the bridge */
 
-/* Mark of released frames on their way through the veth pair; "hold". */
+/* Mark of released frames on their way through the veth pair: "hold" in ASCII. */
 #define HOLD_MARK 0x686f6c64U
 
-/* Put in front of every held frame, and removed when the frame is released.
+/* The stamp in front of every held frame, removed when the frame is released.
  *
  *	| 0..7 epoch | 8..15 time_ns | 16.. the guest's frame, destination MAC first |
  */
 struct hold_stamp {
-	__u64 epoch;   /* epoch the frame was sent in */
-	__u64 time_ns; /* CLOCK_MONOTONIC when it left the guest */
+	__u64 epoch;   /* epoch in which the frame was sent */
+	__u64 time_ns; /* CLOCK_MONOTONIC when the frame left the guest */
 };
 
-/* Value of the map hold_sent: counts all frames that the guest has sent, also dropped ones. The
- * witness reads it too. A map of its own, so that the pinned maps of an older agent keep their
- * sizes. */
+/* Value of the map hold_sent, which counts all frames that the guest has sent, including dropped
+ * ones. The witness reads it too. It is a separate map, so that the other maps keep the sizes that
+ * an older agent pinned. */
 struct hold_sent {
 	__u64 frames;
 	__u64 last_ns; /* CLOCK_BOOTTIME of the last frame; 0: none */
 };
 
-/* Index into the counters map. Append only: pinned maps outlive the agent. */
+/* Index into the map hold_counters. Only append, because pinned maps outlive the agent. */
 enum hold_counter {
 	HOLD_COUNTER_HELD = 0,
 	HOLD_COUNTER_PASSED = 1,
-	HOLD_COUNTER_DROPPED_MODE = 2,	    /* mode DROP or unknown, or HOLD with epoch 0 */
-	HOLD_COUNTER_DROPPED_NO_SOCKET = 3, /* nobody listens on the frame's queue */
-	HOLD_COUNTER_DROPPED_LONG = 4,	    /* longer than a UMEM frame takes */
+	/* in mode DROP or an unknown mode, or in mode HOLD with epoch 0 */
+	HOLD_COUNTER_DROPPED_MODE = 2,
+	HOLD_COUNTER_DROPPED_NO_SOCKET = 3, /* no socket on the frame's queue */
+	HOLD_COUNTER_DROPPED_LONG = 4,	    /* too long for a UMEM frame */
 	HOLD_COUNTER_DROPPED_STAMP = 5,	    /* the driver left no room for the stamp */
-	/* 6 is retired; it meant: the guest's own frame flooded back to it */
+	/* 6 is no longer used; it meant that the bridge flooded the guest's own frame back to
+	 * it */
 	HOLD_COUNTER_DROPPED_STRAY = 7, /* came through the veth pair and was not released by us */
 	HOLD_COUNTER_SLOTS = 16,
 };

@@ -13,7 +13,8 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 
-/* Check the nearest existing parent before mkdir, so that nothing is created outside of a bpffs. */
+/* Check that @dir, or its nearest parent that exists, is on a bpffs. Called before mkdir, so that
+ * nothing is created outside of a bpffs. 0; -ENOENT: it is not. */
 static int check_bpffs(const char *dir)
 {
 	char parent[PATH_MAX];

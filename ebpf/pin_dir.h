@@ -1,22 +1,25 @@
-/* pin_dir.h - a directory on a bpffs for one owner's pins: make, lock, name, empty.
+/* pin_dir.h - a directory on a bpffs for the pins of one hold or witness: creates, locks and
+ * empties it.
  *
- * Where: the loaders of this room. Threads: any (no state). Each blocks for file-system calls only.
+ * Where: the loaders of this room. Threads: any (no state). Functions block only for file-system
+ * calls.
  */
 #ifndef PIN_DIR_H
 #define PIN_DIR_H
 
 #include <stddef.h>
 
-/* Make the directory if it is missing, check that it is on a bpffs, lock it (flock).
- * 0: the caller owns *ret_fd, and closing it ends the lock; -ENOENT: not on a bpffs, nothing was
- * made; -EBUSY: another process has the lock; other -errno. */
+/* Check that the directory is on a bpffs, create it if it is missing, and lock it (flock). 0: the
+ * caller owns *ret_fd; closing it releases the lock; -ENOENT: @dir is not on a bpffs, and nothing
+ * was created; -EBUSY: another process has the lock; other -errno. */
 int pin_dir_open(const char *dir, int *ret_fd) __attribute__((warn_unused_result));
 
-/* Write the path "@dir/@name". 0; -ENAMETOOLONG. */
+/* Write the path "@dir/@name" to @ret. 0; -ENAMETOOLONG. */
 int pin_dir_path(const char *dir, const char *name, char *ret, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Remove the pins @names; a missing one is fine. 0 or the first -errno; all are tried. */
+/* Remove the pins @names; a missing pin is no error. 0; -errno of the first failure; all are
+ * tried. */
 int pin_dir_empty(const char *dir, const char *const *names, size_t n_names);
 
 #endif

@@ -1,15 +1,16 @@
-/* shield.bpf.c - in a flood of UDP, lets only genuine, new witness datagrams into the gateway's
+/* shield.bpf.c - during a flood of UDP, passes only genuine, new witness datagrams to the gateway's
  * packet socket.
  *
- * A socket filter: it runs in the softirq of each frame, before the kernel copies the frame into
- * the socket's ring, and returns how many bytes to copy. Everything but UDP over IPv4 passes
- * untouched. A witness datagram passes if user space would accept it too
- * (gateway/witness/witness_rx.h), but one check is stricter: its sequence must be above all that
- * passed, not only unseen. So forged and repeated datagrams cost user space nothing. The checks are
- * in the same order, cheap ones first.
+ * This is a socket filter. It runs in softirq context for each frame, before the kernel copies the
+ * frame into the socket's ring, and returns how many bytes to copy. All frames except UDP over IPv4
+ * pass unchanged. A witness datagram passes if user space would accept it too
+ * (gateway/witness/witness_rx.h), but one check is stricter: its sequence must be above all
+ * sequences that have passed, while user space only requires that it was not seen before. So forged
+ * and repeated datagrams cost user space nothing. The checks are in the same order as in user
+ * space, cheap ones first.
  *
- * bpf_skb_load_bytes() reads the frames, since it also finds bytes that a driver left in pages.
- * Needs only CAP_BPF.
+ * Frames are read with bpf_skb_load_bytes(), which also reads bytes that a driver left in pages.
+ * The program needs only CAP_BPF.
  */
 #include <stdbool.h>
 
@@ -25,24 +26,25 @@
 #include "datagram.bpf.h"
 #include "shield_shared.h"
 
-#define PASS_WHOLE	0x40000 /* bytes of the frame that pass; 0: dropped */
-#define NO_OPTIONS	0x45	/* IPv4's first byte */
-#define MORE_OR_OFFSET	0x3fff	/* set in any fragment */
+/* return value for "pass": the most bytes to copy; 0 drops the frame */
+#define PASS_WHOLE	0x40000
+#define NO_OPTIONS	0x45	/* first byte of an IPv4 header without options */
+#define MORE_OR_OFFSET	0x3fff	/* one of these bits is set in any fragment */
 
 struct headers {
-	__u8 unused[2]; /* so that addresses are aligned */
+	__u8 unused[2]; /* aligns the addresses in `ip` */
 	struct ethhdr eth;
 	struct iphdr ip;
 	struct udphdr udp;
 };
 _Static_assert(sizeof(struct headers) == 2 + WITNESS_HEADER_SIZE, "as on the wire");
 
-/* Sizes of two parts of the headers, from eth on: the part that shows whether it is UDP, and the
- * rest. */
+/* The headers from `eth` on are read in two parts. The first part, which shows whether the frame is
+ * UDP, has KIND_SIZE bytes; the rest has REST_SIZE bytes. */
 #define KIND_SIZE (sizeof(struct ethhdr) + __builtin_offsetof(struct iphdr, check))
 #define REST_SIZE (WITNESS_HEADER_SIZE - KIND_SIZE)
 
-/* key: key_id. value: its slot in shield_keys. Written by: the gateway. */
+/* Map with key: key_id, value: the slot of that key in shield_keys. Written by the gateway. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, SHIELD_SLOTS);
@@ -50,8 +52,9 @@ struct {
 	__type(value, __u32);
 } shield_slots SEC(".maps");
 
-/* key: slot. value: struct shield_key. Written by: the gateway (mmap, so that it can wipe a key in
- * place; an element deleted from a hash keeps its bytes); newest and bad_macs by the program. */
+/* Map with key: slot, value: struct shield_key. Written by the gateway, but `newest` and `bad_macs`
+ * by the program. The gateway writes through mmap, so that it can wipe a key in place; an element
+ * deleted from a hash map would keep its bytes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SHIELD_SLOTS);
@@ -60,7 +63,8 @@ struct {
 	__type(value, struct shield_key);
 } shield_keys SEC(".maps");
 
-/* key: 0. value: struct shield_counts. Added to by: the program; taken by: the gateway (mmap). */
+/* Map with key: 0, value: struct shield_counts. The program counts; the gateway reads and clears
+ * (mmap). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -69,10 +73,10 @@ struct {
 	__type(value, struct shield_counts);
 } shield_counts SEC(".maps");
 
-/* Set by the loader before load. */
+/* Constants that the loader sets before it loads the program. */
 const volatile __be32 our_address = 0;
 const volatile __be16 witness_port = 0;
-const volatile __be32 witness_path = 0; /* the path field of datagrams in this network */
+const volatile __be32 witness_path = 0; /* the path that datagrams in this network must have */
 
 static __always_inline bool is_for_us(struct __sk_buff *skb, const struct headers *h)
 {
@@ -111,7 +115,7 @@ static __always_inline enum shield_verdict judge(struct __sk_buff *skb, struct h
 		__sync_fetch_and_add(&key->bad_macs, 1);
 		return SHIELD_BAD_MAC;
 	}
-	/* If several CPUs get here at once, only one datagram passes. */
+	/* If several CPUs get here at the same time, only one datagram passes. */
 	return __sync_val_compare_and_swap(&key->newest, newest, sequence) == newest
 		       ? SHIELD_PASSED
 		       : SHIELD_REPLAYED;

@@ -14,13 +14,14 @@
 
 struct shield_prog {
 	struct shield_skel *skel;
-	struct shield_key *keys;      /* SHIELD_SLOTS; mapped */
-	struct shield_counts *counts; /* mapped */
+	struct shield_key *keys;      /* SHIELD_SLOTS keys; mapped from the map shield_keys */
+	struct shield_counts *counts; /* mapped from the map shield_counts */
 };
 
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
-	(void)level; /* one level down: the caller reports what matters */
+	/* log all messages at debug level, because the caller reports the errors that matter */
+	(void)level;
 	log_writev(LOG_LEVEL_DEBUG, "libbpf", format, args);
 	return 0;
 }
@@ -79,7 +80,8 @@ struct shield_prog *shield_prog_close(struct shield_prog *prog)
 	if (prog->keys) {
 		explicit_bzero(prog->keys, sizeof(struct shield_key) * SHIELD_SLOTS);
 		(void)munmap(prog->keys,
-			     sizeof(struct shield_key) * SHIELD_SLOTS); /* a mapping of ours */
+			     /* cannot fail: this is our mapping */
+			     sizeof(struct shield_key) * SHIELD_SLOTS);
 	}
 	if (prog->counts)
 		(void)munmap(prog->counts, sizeof(struct shield_counts));
@@ -100,7 +102,8 @@ int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct sh
 
 	if (mine->key_id == (key ? key->key_id : 0))
 		return 0;
-	/* The id leads to the key: remove it before the old key, add it after the new one. */
+	/* The program finds a key by its id. So remove the old id before the old key, and add the
+	 * new id after the new key. */
 	if (mine->key_id != 0)
 		r = bpf_map_delete_elem(slots, &mine->key_id);
 	explicit_bzero(mine, sizeof(*mine));

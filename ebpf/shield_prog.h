@@ -1,10 +1,11 @@
-/* shield_prog.h - load the shield's BPF program, keep its keys, read what it dropped.
+/* shield_prog.h - loads the shield's BPF program, sets its keys, and reads how many datagrams it
+ * dropped.
  *
- * Why: in a flood the gateway's packet socket gets this program (docs/threat-model.md, "A flood").
- * It is loaded once, before any flood, since the verifier takes milliseconds; the caller attaches
- * it. Nothing is pinned: socket, program and keys end with the process.
+ * Why: in a flood the gateway attaches this program to its packet socket (docs/threat-model.md, "A
+ * flood"). The program is loaded once, before any flood, because the verifier takes milliseconds;
+ * the caller attaches it. Nothing is pinned: socket, program and keys end with the process.
  *
- * Where: gateway/networks/witnessing.c calls it; it calls libbpf only. libbpf's messages go to the
+ * Where: gateway/networks/witnessing.c calls it; it calls only libbpf. libbpf's messages go to the
  * log at debug level. Threads: one owner per object; keys and counts are shared with the program
  * and accessed atomically.
  */
@@ -17,31 +18,33 @@
 
 struct shield_prog; /* opaque */
 
-/* Load the program. @ip_be32 and @port (host byte order) are our address for witness datagrams of
+/* Load the program. @ip_be32 and @port (host byte order): our address for the witness datagrams of
  * @path. Allocates; blocks for the kernel's verifier.
- * 0: *ret_prog is the caller's, end it with shield_prog_close(); -EPERM: no CAP_BPF; -ENOMEM; other
- * -errno of bpf(2): the kernel refuses the program. */
+ * 0: the caller owns *ret_prog and ends it with shield_prog_close(); -EPERM: no CAP_BPF; -ENOMEM;
+ * other -errno of bpf(2): the kernel refuses the program. */
 int shield_prog_open(uint32_t ip_be32, uint16_t port, uint32_t path, struct shield_prog **ret_prog)
 	__attribute__((warn_unused_result));
 
-/* Wipe all keys and free. NULL is fine. Returns NULL. A socket that has the program keeps it,
- * without keys. */
+/* Wipe all keys and free @prog. NULL is allowed. Returns NULL. A socket to which the program is
+ * attached keeps the program, but without keys. */
 struct shield_prog *shield_prog_close(struct shield_prog *prog);
 
-/* The program, for SO_ATTACH_BPF. Borrowed. */
+/* Returns the program's descriptor, for SO_ATTACH_BPF. Owned by @prog. */
 int shield_prog_fd(const struct shield_prog *prog);
 
-/* Put a copy of @key into @slot (0..SHIELD_SLOTS-1); NULL empties the slot. If the slot already
- * holds this key, nothing changes and its sequence goes on; another key is wiped. Sequences above
- * @key->newest pass. key_id and address are in the byte order of struct shield_key. Makes a system
- * call only if something changes. 0; -errno of bpf(2): the slot then has no key. */
+/* Put a copy of @key into @slot (0..SHIELD_SLOTS-1); if @key is NULL, empty the slot. If the slot
+ * already holds a key with this key_id, nothing changes, and the key's `newest` is kept; any other
+ * key in the slot is wiped. Datagrams with a sequence above @key->newest pass. key_id and address
+ * are in the byte order of struct shield_key. Makes a system call only if something changes. 0;
+ * -errno of bpf(2), and the slot then has no key. */
 int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct shield_key *key)
 	__attribute__((warn_unused_result));
 
-/* How many datagrams were dropped with @verdict since the last call. Not for SHIELD_BAD_MAC. */
+/* Returns how many datagrams were dropped with @verdict since the last call. Not for
+ * SHIELD_BAD_MAC. */
 uint64_t shield_prog_take_count(struct shield_prog *prog, enum shield_verdict verdict);
 
-/* How many datagrams named @slot's key but had a wrong mac, since the last call. */
+/* Returns how many datagrams named the key in @slot but had a wrong mac, since the last call. */
 uint64_t shield_prog_take_bad_macs(struct shield_prog *prog, uint32_t slot);
 
 #endif

@@ -1,40 +1,44 @@
-/* shield_shared.h - what the shield's BPF program and its loader agree on.
+/* shield_shared.h - types and constants shared by the shield's BPF program and its loader.
  *
- * The only header both sides include. Fixed-width types, host byte order where not said otherwise,
- * sizes asserted.
+ * No other header is included by both. Types have fixed width and host byte order unless noted, and
+ * sizes are asserted.
  */
 #ifndef SHIELD_SHARED_H
 #define SHIELD_SHARED_H
 
 #include <linux/types.h>
 
-#define SHIELD_SLOTS 128 /* keys at most */
+#define SHIELD_SLOTS 128 /* the most keys */
 
-/* A key, and the state of its datagrams. All zero: no key. */
+/* A key, and the state of its datagrams. A slot that is all zero has no key. */
 struct shield_key {
-	__u64 key[2];	/* the 16 bytes, little-endian words */
-	__u64 newest;	/* highest sequence passed; written by the program */
-	__u64 bad_macs; /* dropped for a wrong mac; added to by the program, taken by the gateway */
+	__u64 key[2];	/* the key's 16 bytes as two little-endian words */
+	__u64 newest;	/* highest sequence that has passed; written by the program */
+	/* datagrams dropped for a wrong mac; the program counts, the gateway reads and clears */
+	__u64 bad_macs;
 	__u32 key_id;
-	__be32 address; /* source address of its datagrams */
+	__be32 address; /* source address that the key's datagrams must have */
 };
 
 /* The verdict on a UDP datagram. */
 enum shield_verdict {
-	SHIELD_PASSED = 0,	  /* the only one that is not dropped */
+	SHIELD_PASSED = 0,	  /* the datagram passes; with any other verdict it is dropped */
 	SHIELD_OTHER = 1,	  /* not for the witness port at our address */
 	SHIELD_MALFORMED = 2,	  /* for the witness port, but of wrong size or magic */
 	SHIELD_UNKNOWN_KEY = 3,
-	SHIELD_WRONG_ADDRESS = 4, /* not from the host that has its key */
-	SHIELD_REPLAYED = 5,	  /* its sequence is not above all that passed */
+	SHIELD_WRONG_ADDRESS = 4, /* not from the host to which the key was given */
+	SHIELD_REPLAYED = 5,	  /* its sequence is not above the newest that has passed */
 	SHIELD_BAD_MAC = 6,
-	SHIELD_WRONG_PATH = 7,	  /* its path is the other network's; checked after MALFORMED */
+	/* its path is not that of this network; checked after MALFORMED */
+	SHIELD_WRONG_PATH = 7,
 	SHIELD_N_VERDICTS = 8,
 };
 
 /* Value of the map shield_counts. */
 struct shield_counts {
-	__u64 n[SHIELD_N_VERDICTS]; /* dropped, by enum shield_verdict; bad macs are in the keys */
+	/* dropped datagrams, indexed by enum shield_verdict; those with a bad mac are counted in
+	 * the keys */
+	__u64 n[SHIELD_N_VERDICTS];
 };
 
 _Static_assert(sizeof(struct shield_key) == 40, "mapped by both sides");

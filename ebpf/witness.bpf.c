@@ -1,5 +1,5 @@
-/* witness.bpf.c - samples frames that reach the guest, and sends signed samples to the gateway, all
- * in the kernel.
+/* witness.bpf.c - samples frames that reach the guest, and sends signed samples to the gateway,
+ * entirely in the kernel.
  *
  *	to the guest
  *	  |  witness_sample (tap, tc egress): count; one frame per interval is cloned
@@ -10,13 +10,14 @@
  *	                        Ethernet, IPv4, UDP, the datagram signed with SipHash-2-4 --> [backup device]
  *	                        where there is a second path, a clone of it, signed anew --> [client device]
  *
- * Nothing here changes a frame on its way to the guest or decides about it: witness_sample always
- * returns TC_ACT_UNSPEC. Nothing needs the agent: filters hold programs, programs hold maps.
- * witness_emit lets no frame into the host; it drops what it cannot send.
+ * The programs neither change nor drop a frame on its way to the guest: witness_sample always
+ * returns TC_ACT_UNSPEC. They do not need the agent: the filters keep the programs alive, and the
+ * programs keep the maps alive. witness_emit lets no frame into the host's network stack: it drops
+ * what it cannot send.
  *
- * witness_emit does not build on the clone's bytes: it resizes the clone and overwrites all of it,
- * which needs no room in front. hfwN has transmit checksums off, so the kernel completes checksums
- * before; otherwise it would later write them into our datagram.
+ * witness_emit resizes the clone and overwrites all of its bytes, so it needs no headroom. Transmit
+ * checksum offload is off on hfwN, so the kernel finishes the clone's checksums before witness_emit
+ * runs; otherwise it would write them into our datagram later.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -29,12 +30,14 @@
 #include "hold_shared.h"
 #include "witness_shared.h"
 
-#define MARK 0x77697431U /* on clones and on the datagrams made of them */
+#define MARK 0x77697431U /* mark of clones and of the datagrams made from them */
 #define VLAN_TAG 4
-#define PRIORITY_CONTROL 7 /* TC_PRIO_CONTROL: ahead of the replication in a priority queue */
+/* TC_PRIO_CONTROL: sent before replication traffic in a priority queue */
+#define PRIORITY_CONTROL 7
 
-/* key: 0. value: struct witness_control. Written by: the agent (mmap); sequences by witness_emit.
- * Holds keys: whoever can read the pin can sign. Pinned; only root may read it. */
+/* Map with key: 0, value: struct witness_control. Written by the agent (mmap), but the sequences by
+ * witness_emit. Pinned. The map holds keys, and a process that can read the pin can sign datagrams,
+ * so only root may read it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -43,7 +46,7 @@ struct {
 	__type(value, struct witness_control);
 } witness_control SEC(".maps");
 
-/* key: 0. value: struct witness_state. Written by: both programs. Pinned. */
+/* Map with key: 0, value: struct witness_state. Written by both programs. Pinned. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -52,7 +55,7 @@ struct {
 	__type(value, struct witness_state);
 } witness_state SEC(".maps");
 
-/* The same VM's map of the hold. Written by: hold_xdp. */
+/* A map of the same VM's hold. Written by hold_xdp. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -60,8 +63,8 @@ struct {
 	__type(value, struct hold_sent);
 } hold_sent SEC(".maps");
 
-/* Set by the loader before load. */
-const volatile __u32 helper_ifindex = 0; /* of hfwN */
+/* A constant that the loader sets before it loads the programs. */
+const volatile __u32 helper_ifindex = 0; /* ifindex of hfwN */
 
 static __always_inline void count(__u64 *what)
 {
@@ -76,8 +79,8 @@ int witness_sample(struct __sk_buff *skb)
 	struct witness_state *state = bpf_map_lookup_elem(&witness_state, &zero);
 	__u64 now_ns, last_ns;
 
-	/* If this host's bridge floods one of our datagrams to the guest, it must not cause
-	 * another. */
+	/* This host's bridge may flood one of our datagrams to the guest: it must not cause another
+	 * sample. */
 	if (!state || skb->mark == MARK)
 		return TC_ACT_UNSPEC;
 	count(&state->to_guest);
@@ -86,24 +89,25 @@ int witness_sample(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	now_ns = bpf_ktime_get_boot_ns();
 	last_ns = *(volatile __u64 *)&state->sampled_ns;
-	/* Another CPU may have taken a sample after now_ns was read: last_ns is then later. */
+	/* If another CPU has taken a sample after now_ns was read, last_ns is later than
+	 * now_ns. */
 	if (last_ns != 0 && (now_ns < last_ns || now_ns - last_ns < control->interval_ns))
 		return TC_ACT_UNSPEC;
-	/* If several CPUs get here at once, one of them takes the sample. */
+	/* If several CPUs get here at the same time, only one of them takes the sample. */
 	if (__sync_val_compare_and_swap(&state->sampled_ns, last_ns, now_ns) != last_ns)
 		return TC_ACT_UNSPEC;
 	count(&state->sampled);
 	__sync_lock_test_and_set(&state->token_ns, now_ns);
 	mark = skb->mark;
-	skb->mark = MARK; /* for the clone: other frames on the helper do not have it */
+	skb->mark = MARK; /* marks the clone, because other frames may be sent on the helper too */
 	if (bpf_clone_redirect(skb, helper_ifindex, 0) != 0)
 		count(&state->failed_clone);
 	skb->mark = mark;
 	return TC_ACT_UNSPEC;
 }
 
-/* Fill in the sampled frame's size and head. A VLAN tag that the kernel keeps outside of the frame
- * is put back into it. 0 or less than 0. */
+/* Fill in the sampled frame's size and head. If the kernel keeps the frame's VLAN tag outside of
+ * the frame, the head includes it at its place. Returns 0, or less than 0 on failure. */
 static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 {
 	__u32 size = skb->len, n;
@@ -130,8 +134,9 @@ static __always_inline int fill(struct __sk_buff *skb, struct datagram *d)
 	return (int)bpf_skb_load_bytes(skb, 0, d->head, 2 * ETH_ALEN);
 }
 
-/* Remove VLAN tags kept outside of the frame: the kernel would put them into our datagram. After
- * each removal a tag from inside the frame takes its place. */
+/* Remove the VLAN tag that the kernel keeps outside of the frame, because the kernel would put it
+ * into our datagram. After each removal, a tag inside the frame may take its place, so repeat this.
+ * Returns 0, or less than 0 on failure. */
 static __always_inline int remove_tags(struct __sk_buff *skb)
 {
 	for (int i = 0; i < 3 && skb->vlan_present; i++) {
@@ -141,8 +146,8 @@ static __always_inline int remove_tags(struct __sk_buff *skb)
 	return skb->vlan_present ? -1 : 0;
 }
 
-/* Fill in what both datagrams of a sample have in common, and resize the frame for them. 0 or less
- * than 0. */
+/* Fill in the fields that are the same in both datagrams of a sample, and resize the frame to the
+ * size of a datagram. Returns 0, or less than 0 on failure. */
 static __always_inline int prepare(struct __sk_buff *skb, const struct witness_state *state,
 				   __u64 time_ns, struct datagram *d)
 {
@@ -162,15 +167,16 @@ static __always_inline int prepare(struct __sk_buff *skb, const struct witness_s
 	return 0;
 }
 
-/* The route in use for path @number. */
+/* Returns the route in use for path @number. */
 static __always_inline const struct witness_path *path_of(const struct witness_control *control,
 							  enum witness_path_number number)
 {
 	return &control->paths[number][*(const volatile __u32 *)&control->path_slot[number] & 1];
 }
 
-/* Turn the frame into the datagram of one path. Writes every byte, since a clone shares its bytes
- * until they are written. 0 or less than 0. */
+/* Turn the frame into the datagram of one path. Writes every byte of the frame, because a clone
+ * shares its bytes with the original frame until they are written. Returns 0, or less than 0 on
+ * failure. */
 static __always_inline int write_frame(struct __sk_buff *skb, const struct witness_path *path,
 				       enum witness_path_number number, struct witness_key *key,
 				       struct datagram *d)
@@ -185,8 +191,8 @@ static __always_inline int write_frame(struct __sk_buff *skb, const struct witne
 	return 0;
 }
 
-/* Send one sample by all paths that have a route: a clone in the client network, then the frame
- * itself in the backup network. Neither waits for the other or needs it. */
+/* Send one sample by each path that has a route: a clone in the client network, and then the frame
+ * itself in the backup network. If one of them fails, the other is still sent. */
 static __always_inline int emit(struct __sk_buff *skb, struct witness_control *control,
 				struct witness_state *state, __u64 time_ns)
 {
@@ -225,8 +231,8 @@ int witness_emit(struct __sk_buff *skb)
 
 	if (!control || !state)
 		return TC_ACT_SHOT;
-	/* Send only once per sample: a large clone arrives in segments, and the host's own stack
-	 * may send on the helper. */
+	/* Send only once per sample. A large clone arrives as several segments, and the host's own
+	 * network stack may send frames on the helper. */
 	time_ns = skb->mark == MARK ? __sync_lock_test_and_set(&state->token_ns, 0) : 0;
 	if (time_ns == 0) {
 		count(&state->stray);

@@ -23,12 +23,14 @@ static const char *const pin_names[] = {"witness_control", "witness_state"};
 
 static int print_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
-	(void)level; /* one level down: the caller reports what matters */
+	/* log all messages at debug level, because the caller reports the errors that matter */
+	(void)level;
 	log_writev(LOG_LEVEL_DEBUG, "libbpf", format, args);
 	return 0;
 }
 
-/* Does the pinned map exist, with the same size as ours? Then *ret_fd is the caller's. */
+/* Open a pinned map if it exists and its values have @value_size bytes. 0: the caller owns *ret_fd;
+ * -EINVAL: it is another kind of map; other -errno. */
 static int get_pinned(const char *dir, const char *name, uint32_t value_size, int *ret_fd)
 {
 	struct bpf_map_info info = {0};
@@ -52,7 +54,8 @@ static int get_pinned(const char *dir, const char *name, uint32_t value_size, in
 	return 0;
 }
 
-/* Remove pins that we cannot take over: they hold nothing worth keeping. */
+/* Check whether the pinned maps can be taken over. If not, remove the pins: they hold nothing that
+ * is worth keeping. */
 static int find_pinned(struct witness_prog *prog)
 {
 	AUTO_CLOSE int control_fd = -1, state_fd = -1;
@@ -93,7 +96,8 @@ static int load(struct witness_prog *prog, const struct witness_prog_config *con
 	skel->rodata->helper_ifindex = (uint32_t)config->helper_out;
 	maps[0] = skel->maps.witness_control;
 	maps[1] = skel->maps.witness_state;
-	r = bpf_map__reuse_fd(skel->maps.hold_sent, sent_fd); /* duplicates the descriptor */
+	/* duplicates the descriptor sent_fd */
+	r = bpf_map__reuse_fd(skel->maps.hold_sent, sent_fd);
 	for (size_t i = 0; i < ARRAY_SIZE(maps) && r == 0; i++) {
 		r = pin_dir_path(prog->pin_dir, pin_names[i], path, sizeof(path));
 		if (r == 0)
@@ -110,7 +114,8 @@ static int load(struct witness_prog *prog, const struct witness_prog_config *con
 	return r;
 }
 
-/* Attach to the helper first: from then on no frame cloned into it gets into the host. */
+/* Attach both programs. The helper's comes first: without it, frames cloned into the helper would
+ * enter the host's network stack. */
 static int attach(struct witness_prog *prog, const struct witness_prog_config *config)
 {
 	LIBBPF_OPTS(bpf_tc_hook, in, .ifindex = config->helper_in, .attach_point = BPF_TC_INGRESS);
@@ -173,7 +178,7 @@ static int detach(const char *pin_dir, int tap)
 	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = TC_HANDLE, .priority = TC_PRIORITY);
 	int r = tap > 0 ? bpf_tc_detach(&hook, &opts) : 0, q;
 
-	/* The kernel's errors for: no such filter, no qdisc, no device. */
+	/* Ignore the kernel's errors for a missing filter, qdisc or device. */
 	if (r == -ENOENT || r == -EINVAL || r == -ENODEV)
 		r = 0;
 	q = pin_dir_empty(pin_dir, pin_names, ARRAY_SIZE(pin_names));
@@ -205,7 +210,8 @@ void witness_prog_done(struct witness_prog *prog)
 	if (!prog)
 		return;
 	if (prog->control)
-		(void)munmap(prog->control, (size_t)getpagesize()); /* cannot fail on a mapping */
+		/* cannot fail: this is our mapping */
+		(void)munmap(prog->control, (size_t)getpagesize());
 	if (prog->state)
 		(void)munmap(prog->state, (size_t)getpagesize());
 	prog->control = NULL;
