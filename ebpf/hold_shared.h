@@ -56,7 +56,7 @@ enum hold_counter {
 	HOLD_COUNTER_DROPPED_STAMP = 5,	    /* the driver left no room for the stamp */
 	/* 6 is no longer used; it meant that the bridge flooded the guest's own frame back to
 	 * it */
-	HOLD_COUNTER_DROPPED_STRAY = 7, /* came through the veth pair and was not released by us */
+	HOLD_COUNTER_DROPPED_STRAY = 7, /* a frame from the veth pair that we did not send */
 	HOLD_COUNTER_SLOTS = 16,
 };
 

@@ -23,7 +23,7 @@ struct shield_key {
 /* The verdict on a UDP datagram. */
 enum shield_verdict {
 	SHIELD_PASSED = 0,	  /* the datagram passes; with any other verdict it is dropped */
-	SHIELD_OTHER = 1,	  /* not for the witness port at our address */
+	SHIELD_OTHER = 1,	  /* not addressed to the witness port of our address */
 	SHIELD_MALFORMED = 2,	  /* for the witness port, but of wrong size or magic */
 	SHIELD_UNKNOWN_KEY = 3,
 	SHIELD_WRONG_ADDRESS = 4, /* not from the host to which the key was given */
