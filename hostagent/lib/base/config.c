@@ -39,7 +39,7 @@ fail(struct parse *parse, int r, unsigned int line, const char *format, ...)
 	va_list args;
 
 	if (parse->failed)
-		return; /* the first error is the one that helps */
+		return; /* keep the first error, which is the most useful one */
 	parse->failed = r;
 	parse->error_line = line;
 	va_start(args, format);

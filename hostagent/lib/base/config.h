@@ -35,10 +35,11 @@
 
 #include "base/error.h"
 
-#define CONFIG_FILE_BYTES_MAX 65536 /* a larger file is refused whole */
+/* size of the largest file that is read; a larger one is refused */
+#define CONFIG_FILE_BYTES_MAX 65536
 /* libinih's line buffer without terminators; comment lines may be longer */
 #define CONFIG_LINE_MAX	      196
-#define CONFIG_KEYS_MAX	      128   /* rows of one table */
+#define CONFIG_KEYS_MAX	      128   /* the most rows in one table */
 /* room for the value of a NAME key: 63 characters and the NUL */
 #define CONFIG_NAME_SIZE      64
 
