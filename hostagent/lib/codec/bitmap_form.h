@@ -15,11 +15,12 @@
  * byte that differs from @old. */
 typedef uint64_t bitmap_compare(const uint8_t *old, const uint8_t *new, uint8_t *copy);
 
-/* Write those bytes of @word whose bits are set in @mask to @out, in order; may write 8 bytes. */
+/* Write to @out, in order, the bytes of @word whose bits are set in @mask. May write 8 bytes, even
+ * if fewer are valid. */
 typedef void bitmap_pack(uint8_t *out, const uint8_t *word, unsigned int mask);
 
-/* Write the bytes at @data to those bytes of @word whose bits are set in @mask (not 0); may read 8
- * bytes. */
+/* Write the bytes at @data, in order, to the bytes of @word whose bits are set in @mask (not 0).
+ * May read 8 bytes, even if fewer are needed. */
 typedef void bitmap_unpack(uint8_t *word, const uint8_t *data, unsigned int mask);
 
 /* When more bytes than this have been written before a changed line, the delta will exceed
@@ -71,7 +72,8 @@ bitmap_form_line(struct bitmap_maps *maps, const uint8_t *copy, uint64_t changed
 		maps->whole |= UINT64_C(1) << maps->n_lines++;
 		return 64;
 	}
-	/* Pack empty masks too: that is cheaper than a branch that cannot be predicted. */
+	/* Pack words without changed bytes too: that is cheaper than a branch that the CPU cannot
+	 * predict. */
 	for (unsigned int j = 0; j < 8; j++) {
 		unsigned int mask = changed >> 8 * j & 0xff;
 

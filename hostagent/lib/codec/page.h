@@ -23,8 +23,8 @@ enum page_class {
 	 * class and page_apply() does not accept it, because both see one page only. */
 	PAGE_DUP = WIRE_CLASS_DUP,
 };
-#define PAGE_N_CLASSES 5 /* array size when indexed by a class that page_encode() makes */
-#define PAGE_DUP_BYTES WIRE_DUP_SIZE /* data of a DUP record */
+#define PAGE_N_CLASSES 5 /* size of an array indexed by the classes that page_encode() makes */
+#define PAGE_DUP_BYTES WIRE_DUP_SIZE /* size of the data of a DUP record */
 
 /* HELLO's feature bits. */
 #define PAGE_FEATURE_XRLE   (1u << 0)
