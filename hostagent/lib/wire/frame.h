@@ -31,7 +31,7 @@
  * number. */
 enum wire_type {
 	WIRE_HELLO	  = 0x01, /* A>G: first frame of a connection */
-	WIRE_WELCOME	  = 0x02, /* G>A: the only good answer to HELLO */
+	WIRE_WELCOME	  = 0x02, /* G>A: accepts the connection that HELLO opened */
 	WIRE_REFUSED	  = 0x03, /* G>A: last frame of a connection */
 	WIRE_BEAT	  = 0x10, /* A>G */
 	WIRE_BEAT_ACK	  = 0x11, /* G>A */
@@ -83,7 +83,8 @@ struct wire_header {
 	/* set by wire_frame_decode(); ignored by the functions that encode, which count the payload
 	 * themselves */
 	uint32_t payload_size;
-	uint32_t seq; /* frame number within its epoch (EPOCH_BEGIN is 0), else a counter */
+	/* number of the frame within its epoch (EPOCH_BEGIN has 0); for other frames a counter */
+	uint32_t seq;
 	uint32_t generation;   /* the stream's generation, from RESUME; 0 on other connections */
 	uint64_t term;
 	uint64_t epoch;
@@ -100,7 +101,7 @@ struct wire_frame {
 struct wire_error {
 	uint8_t type;	    /* the frame's type; 0 if unknown */
 	const char *field;  /* name of the field */
-	const char *reason; /* what is wrong with it */
+	const char *reason; /* what is wrong with the field */
 	size_t offset;	    /* the field's offset in the payload or header, see in_header */
 	/* true: `offset` counts from the start of the header; false: of the payload */
 	bool in_header;

@@ -29,8 +29,8 @@
 /* bytes in a human-readable text, and in an order's argument */
 #define WIRE_TEXT_MAX	     1024
 #define WIRE_STATS_MAX	     8192     /* bytes in a report's statistics */
-#define WIRE_STATS_KEY_MAX   63	      /* bytes in one key */
-#define WIRE_STATS_VALUE_MAX 127      /* bytes in one value */
+#define WIRE_STATS_KEY_MAX   63	      /* bytes in one key of the statistics */
+#define WIRE_STATS_VALUE_MAX 127      /* bytes in one value of the statistics */
 
 #define WIRE_VCPUS_MAX	     4096
 #define WIRE_NICS_MAX	     16

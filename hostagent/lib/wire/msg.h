@@ -111,12 +111,12 @@ int wire_welcome_decode(const struct wire_frame *frame, struct wire_welcome *ret
 enum wire_refused_code {
 	WIRE_REFUSED_VERSION	= 1, /* no common version */
 	WIRE_REFUSED_FEATURE	= 2, /* an unknown required feature */
-	WIRE_REFUSED_DUPLICATE	= 3, /* the same host or stream is connected already */
+	WIRE_REFUSED_DUPLICATE	= 3, /* this host or stream is already connected */
 	WIRE_REFUSED_STALE_TERM = 4, /* the agent's term is older than the VM's current term */
 	WIRE_REFUSED_UNKNOWN_VM = 5, /* the gateway has no such VM */
 	WIRE_REFUSED_IDENTITY	= 6, /* this host is not one of that VM's hosts */
 	WIRE_REFUSED_PROTOCOL	= 7, /* broken or unexpected frame */
-	WIRE_REFUSED_NOT_ASKED	= 8, /* a stream that no order opened */
+	WIRE_REFUSED_NOT_ASKED	= 8, /* no order asked the agent to open this stream */
 	WIRE_REFUSED_BUSY	= 9, /* a limit is reached or the gateway is closing; try later */
 	WIRE_REFUSED_OLD_GATEWAY = 10, /* the host has obeyed a newer gateway than this one */
 };
@@ -134,7 +134,7 @@ int wire_failure_decode(const struct wire_frame *frame, struct wire_failure *ret
 
 /* ---- control connection ---- */
 
-/* BEAT; BEAT_ACK returns the same number. */
+/* BEAT, and BEAT_ACK, which returns the number of the BEAT. */
 struct wire_beat {
 	uint64_t mono_ns; /* the agent's CLOCK_BOOTTIME; only the agent can interpret it */
 };
@@ -342,7 +342,7 @@ struct wire_machine_item {
 
 struct wire_machine_iter {
 	struct bytes_reader r;	/* the rest of the payload */
-	const uint8_t *payload; /* its start, for offsets in errors */
+	const uint8_t *payload; /* the payload's first byte, for offsets in errors */
 	bool is_last;		/* this is the last frame of the list */
 };
 
@@ -393,7 +393,7 @@ struct wire_record {
 
 struct wire_record_iter {
 	struct bytes_reader r;	 /* the rest of the payload */
-	const uint8_t *payload;	 /* its start, for offsets in errors */
+	const uint8_t *payload;	 /* the payload's first byte, for offsets in errors */
 	uint64_t n_pages;	 /* every index must be below this */
 	uint8_t type;		 /* the frame's type */
 	uint32_t blob_size;	 /* DEVICE: bytes of the whole blob; else 0 */
@@ -452,8 +452,8 @@ int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index,
  * (vmm/clock_rules.h). */
 struct wire_clock {
 	uint64_t saved_ticks, saved_ns; /* the guest's clocks as saved in the device state */
-	uint64_t mono_ns;	   /* when the primary's monotonic clock says this... */
-	uint64_t ticks, ns;	   /* ...the guest's clocks must say this */
+	uint64_t mono_ns;	   /* a time of the primary's monotonic clock */
+	uint64_t ticks, ns;	   /* what the guest's clocks must show at mono_ns */
 	uint64_t ticks_per_s;	   /* 1..WIRE_TICKS_PER_S_MAX */
 };
 int wire_clock_encode(const struct wire_clock *clock, struct bytes_writer *w) WIRE_CHECKED;
@@ -474,7 +474,7 @@ enum wire_stream_error_code {
 	WIRE_STREAM_ERROR_ORDER	   = 1, /* a frame out of sequence */
 	WIRE_STREAM_ERROR_FORMAT   = 2, /* a frame or record broke the format */
 	WIRE_STREAM_ERROR_GEOMETRY = 3, /* the standby's guest is built differently */
-	WIRE_STREAM_ERROR_EPOCH	   = 4, /* the epoch is not based on the standby's last one */
+	WIRE_STREAM_ERROR_EPOCH	   = 4, /* the epoch is not based on the standby's last epoch */
 	WIRE_STREAM_ERROR_LIMIT	   = 5, /* the epoch is larger than the receiver may buffer */
 	WIRE_STREAM_ERROR_TERM	   = 6, /* the frame's term is no longer the VM's current term */
 	WIRE_STREAM_ERROR_APPLY	   = 7, /* the standby could not apply or store the epoch */

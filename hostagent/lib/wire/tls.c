@@ -339,7 +339,8 @@ int wire_tls_read(struct wire_tls *tls, uint8_t *data, size_t size)
 		}
 		done += (size_t)r;
 	}
-	/* Return the bytes read before an error first; the next call reports the error. */
+	/* If an error came after some bytes, return these bytes; the next call reports the
+	 * error. */
 	return done > 0 ? (int)done : r;
 }
 
@@ -375,7 +376,7 @@ int wire_tls_write(struct wire_tls *tls, const uint8_t *data, size_t size)
 			break;
 		r = SSL_write(tls->ssl, data + done, (int)n);
 		if (r <= 0) {
-			/* There was room, so anything but success is final. */
+			/* wire_tls_write_room() promised room, so any failure is final. */
 			if (judge(tls, r) == -EAGAIN)
 				tls_fail(tls, WIRE_TLS_PROTOCOL, "TLS output overran its bound");
 			return -EPROTO;

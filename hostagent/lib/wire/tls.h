@@ -60,7 +60,7 @@ enum wire_tls_failure {
 	WIRE_TLS_OK = 0,
 	WIRE_TLS_EXPIRED,	 /* peer's certificate (or its CA, or the CRL) is no longer valid */
 	WIRE_TLS_NOT_YET_VALID,	 /* peer's certificate is not valid yet: check the clocks */
-	WIRE_TLS_SELF_SIGNED,	 /* peer's certificate is signed by itself */
+	WIRE_TLS_SELF_SIGNED,	 /* peer's certificate is self-signed */
 	WIRE_TLS_UNKNOWN_CA,	 /* peer's certificate is signed by a CA that is not ours */
 	WIRE_TLS_REVOKED,	 /* peer's certificate is on the revocation list */
 	/* peer's certificate has no holdfast:// name, several, or a malformed one */

@@ -160,7 +160,7 @@ int tls_verify_peer(int ok, X509_STORE_CTX *store)
 /* The state that the loading functions share. */
 struct loader {
 	SSL_CTX *ssl_ctx;
-	const char *path; /* of the file being loaded */
+	const char *path; /* path of the file that is being loaded */
 	struct error *error;
 };
 
@@ -328,7 +328,7 @@ static int load_key(struct loader *l, BIO *bio)
 	if (!key)
 		return fail_openssl(l, "no usable private key in it; it must not be encrypted");
 	ok = SSL_CTX_use_PrivateKey(l->ssl_ctx, key);
-	EVP_PKEY_free(key); /* wipes it when the last reference goes */
+	EVP_PKEY_free(key); /* wipes the key when its last reference is released */
 	if (ok != 1 || SSL_CTX_check_private_key(l->ssl_ctx) != 1)
 		return fail_openssl(l, "private key does not belong to the certificate");
 	return 0;

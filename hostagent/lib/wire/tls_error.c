@@ -65,8 +65,8 @@ static void date_text(const ASN1_TIME *when, char *text, size_t size)
 			 tm.tm_mday);
 }
 
-/* Write the certificate's name ("host/web1"), or "no valid name". The certificate is not trusted
- * here, but the form of its name was checked, so it is safe to log. */
+/* Write the certificate's name ("host/web1"), or "no valid name". The certificate may not be
+ * trusted, but the form of the name was checked, so the name is safe to log. */
 static void name_text(const X509 *cert, char *text, size_t size)
 {
 	struct wire_peer peer;

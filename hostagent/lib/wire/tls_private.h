@@ -37,21 +37,22 @@ struct wire_tls_context {
 	struct error news_error;
 };
 
-/* A bounded byte queue. head and tail only grow; modulo `size` they are offsets in `data`. */
+/* A bounded byte queue. `head` and `tail` count bytes, and both return to 0 when the ring is empty;
+ * modulo `size` they are offsets in `data`. */
 struct ring {
 	uint8_t *data;
 	size_t size; /* a power of two */
-	size_t head; /* next byte to take out */
-	size_t tail; /* next byte to put in */
+	size_t head; /* position of the next byte to take out */
+	size_t tail; /* position of the next byte to put in */
 };
 
 struct wire_tls {
 	SSL *ssl;
-	struct wire_tls_context *context; /* a reference */
+	struct wire_tls_context *context; /* the connection holds a reference */
 	unsigned int generation;   /* the context's generation when the peer was last judged */
 	/* when the peer's certificate ends, s since 1970; valid once established */
 	int64_t peer_ends;
-	struct ring input, output; /* ciphertext */
+	struct ring input, output; /* both hold ciphertext */
 	unsigned peer_roles;	   /* mask of the roles that may connect */
 	bool established;
 	bool peer_judged;	   /* the peer's certificate was accepted; `peer` is set */
