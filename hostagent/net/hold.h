@@ -52,7 +52,7 @@ enum hold_mode {
 
 /* What to hold, and the limits. Only read by hold_open(), which copies what it needs. */
 struct hold_config {
-	const char *vm;	     /* the VM's name, as in its file; 1..HOLD_VM_NAME_MAX bytes */
+	const char *vm;	     /* the VM's name; 1..HOLD_VM_NAME_MAX bytes */
 	const char *tap;     /* the guest's tap, a port of a bridge in this network namespace */
 	const char *pin_dir; /* directory on a bpffs, used only for this VM; created if missing */
 	uint32_t frames_max; /* most frames held; 1..HOLD_FRAMES_MAX_LIMIT */
@@ -75,7 +75,7 @@ struct hold_stats {
 	uint64_t dropped_limit_frames; /* newest frames dropped at frames_max */
 	uint64_t dropped_limit_bytes;  /* newest frames dropped at bytes_max */
 	uint64_t dropped_bad_stamp;    /* frames without a valid stamp: a bug, must stay 0 */
-	uint64_t hold_ns_sum; /* sum over released frames of release time - stamp time */
+	uint64_t hold_ns_sum; /* sum of the times for which released frames were held */
 	uint64_t hold_ns_max; /* the longest such time */
 	uint64_t frames_peak; /* most frames held at one time */
 	uint64_t n_mended;    /* how often the release device had to be created again */

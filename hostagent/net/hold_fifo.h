@@ -22,12 +22,12 @@ struct hold_frame {
 	uint64_t addr;	  /* address in the UMEM of the guest's frame, which follows the stamp */
 	uint64_t epoch;	  /* the epoch in which it was sent */
 	uint64_t time_ns; /* when it left the guest, CLOCK_MONOTONIC */
-	uint32_t size_bytes; /* without the stamp */
+	uint32_t size_bytes; /* size without the stamp */
 };
 
 struct hold_fifo {
 	struct hold_frame *ring; /* owned */
-	uint32_t mask;		 /* ring slots - 1, slots are a power of two */
+	uint32_t mask;		 /* number of slots - 1; the number is a power of two */
 	uint32_t head, tail;	 /* the oldest frame; the next free slot */
 	uint32_t frames_max;
 	uint64_t bytes_max;

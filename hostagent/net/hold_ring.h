@@ -70,7 +70,7 @@ struct hold_ring_frame {
 	uint32_t size_bytes; /* bytes of stamp and frame */
 };
 
-enum hold_ring_step { /* where hold_ring_open() failed */
+enum hold_ring_step { /* the step at which hold_ring_open() failed */
 	HOLD_RING_MEMORY = 0,
 	HOLD_RING_UMEM = 1, /* the kernel has no AF_XDP (-EAFNOSUPPORT) or cannot lock the memory */
 	HOLD_RING_IN = 2,   /* -EBUSY: the tap's queue already has a socket */

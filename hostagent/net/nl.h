@@ -78,7 +78,7 @@ int nl_link_up(struct nl *nl, int ifindex, bool no_arp) __attribute__((warn_unus
  * before a frame leaves the link. 0 or -errno. */
 int nl_link_checksum_off(struct nl *nl, const char *name) __attribute__((warn_unused_result));
 
-/* How this host sends to an IPv4 address. */
+/* The route by which this host sends to an IPv4 address. */
 struct nl_route {
 	int ifindex;
 	uint32_t source_be32;

@@ -56,7 +56,7 @@ struct witness_mirror_stats {
 	uint64_t sampled;    /* of to_guest: frames that were sampled */
 	uint64_t failed_clone; /* of sampled: frames lost before they could be signed */
 	uint64_t sent[WITNESS_N_PATHS];	    /* datagrams given to the path's device */
-	uint64_t failed[WITNESS_N_PATHS];   /* samples that gave no datagram for this path */
+	uint64_t failed[WITNESS_N_PATHS];   /* samples of which no datagram was sent by the path */
 	uint64_t sequence[WITNESS_N_PATHS]; /* last sequence number used with the current key */
 };
 
