@@ -1,8 +1,8 @@
 /* hold_shared.h - types and constants shared by the hold's BPF programs and their loader.
  *
- * No other header is included by both. Types have fixed width and host byte order (both sides run
- * on the same machine), and sizes are asserted. If a map's size changes, libbpf refuses the pinned
- * map of an older agent.
+ * The programs and the loader share no other header of ours. Types have fixed width and host byte
+ * order (both sides run on the same machine), and sizes are asserted. If a map's size changes,
+ * libbpf refuses the pinned map of an older agent.
  */
 #ifndef HOLD_SHARED_H
 #define HOLD_SHARED_H

@@ -1,7 +1,7 @@
 /* shield_shared.h - types and constants shared by the shield's BPF program and its loader.
  *
- * No other header is included by both. Types have fixed width and host byte order unless noted, and
- * sizes are asserted.
+ * The programs and the loader share no other header of ours. Types have fixed width and host byte
+ * order unless noted, and sizes are asserted.
  */
 #ifndef SHIELD_SHARED_H
 #define SHIELD_SHARED_H

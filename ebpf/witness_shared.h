@@ -1,7 +1,8 @@
 /* witness_shared.h - types and constants shared by the witness's BPF programs and their loader.
  *
- * No other header is included by both. Types have fixed width and host byte order unless noted, and
- * sizes are asserted. In a new witness all maps are zero, which means that nothing is sent.
+ * The programs and the loader share no other header of ours. Types have fixed width and host byte
+ * order unless noted, and sizes are asserted. In a new witness all maps are zero, which means that
+ * nothing is sent.
  */
 #ifndef WITNESS_SHARED_H
 #define WITNESS_SHARED_H
