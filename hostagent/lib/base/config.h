@@ -92,8 +92,8 @@ struct config_key {
 	enum config_type type;
 	size_t offset;	     /* offset of the member in the result struct */
 	size_t size;	     /* size of the member; must fit the type */
-	/* the default, as text like in a file. NULL: the key is required. "": the member is all
-	 * zero by default, and the file may set the key to an empty value */
+	/* the default, written as in a file. NULL: the key is required. "": the member is all zero
+	 * by default, and the file may set the key to an empty value */
 	const char *default_text;
 	uint64_t min;	     /* least value of U32, U64, MS (ms), SIZE (bytes); others ignore it */
 	/* greatest value of the same types; min == max == 0: any value that the type can hold */
@@ -120,11 +120,11 @@ struct config_key {
 /* Read the file @path into *ret_struct as the table @keys describes. Keys that are not in the file
  * get their defaults; members that no key names are not changed.
  * 0: *ret_struct is set and *ret_error untouched. On error *ret_struct is untouched, and *ret_error
- * says what is wrong and what was expected, with file and line: -EINVAL: a line was refused
- * (unknown section or key, duplicate, out of range, malformed, too long, control bytes) or a
- * required key is missing; -EFBIG: the file is larger than CONFIG_FILE_BYTES_MAX; -ENOMEM; -errno
- * from opening or reading the file; -EFAULT: the table itself is wrong (a bug of ours; *ret_error
- * names the row). */
+ * says what is wrong and what was expected, with file and line.
+ * -EINVAL: a line was refused (unknown section or key, duplicate, out of range, malformed, too
+ * long, control bytes) or a required key is missing; -EFBIG: the file is larger than
+ * CONFIG_FILE_BYTES_MAX; -ENOMEM; -errno from opening or reading the file; -EFAULT: the table
+ * itself is wrong (a bug of ours; *ret_error names the row). */
 int config_load(const char *path, const struct config_key *keys, size_t n_keys, void *ret_struct,
 		struct error *ret_error) __attribute__((warn_unused_result));
 

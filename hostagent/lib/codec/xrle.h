@@ -24,8 +24,8 @@
  * All bytes after the last run are equal; their length is not sent. The sum of all lengths is <=
  * 4096. Each pair of pages has exactly one delta, so all SIMD forms give the same bytes. To make
  * the delta unique, a gap of 1 or 2 equal bytes between changed bytes is always sent as changed
- * bytes. A gap sent as such would cost at least 2 bytes of lengths, so this rule never makes a
- * delta longer, and it leaves fewer runs to encode and to apply.
+ * bytes. A gap that is sent as equal bytes costs at least 2 bytes of lengths, so this rule never
+ * makes a delta longer, and it leaves fewer runs to encode and to apply.
  *
  * Example: reference all 0, new byte 5 is 7, 8 is 9, 20 is 1
  *	05 01 07 | 02 .. -> the gap 6..7 has two bytes, so it is merged:

@@ -26,9 +26,9 @@
 #include "wire/limits.h"
 
 /* Frame types, with sender and receiver: A = agent, P = primary's agent, S = standby's agent, G =
- * gateway. On a peer connection, P sends what A or P sends here, and S sends WELCOME, REFUSED,
- * RESUME, EPOCH_ACK and STREAM_ERROR to P; wire_type_allowed() has the exact rules. Never reuse a
- * number. */
+ * gateway. On a peer connection there is no G: P also sends HELLO, BEAT and its stream directly to
+ * S, and S also sends WELCOME, REFUSED, RESUME, EPOCH_ACK and STREAM_ERROR directly to P. Never
+ * reuse a number. */
 enum wire_type {
 	WIRE_HELLO	  = 0x01, /* A>G: first frame of a connection */
 	WIRE_WELCOME	  = 0x02, /* G>A: accepts the connection that HELLO opened */
@@ -55,13 +55,13 @@ enum wire_type {
 	WIRE_STREAM_ERROR = 0x2a, /* S>G>P, P>G */
 };
 
-/* Flags of the header; their meaning depends on the type. See docs/wire-format.md. */
-/* EPOCH_BEGIN: the epoch is based on no earlier one; a page without a record is zero */
+/* Flags of the header. The meaning of a bit depends on the frame type; see docs/wire-format.md.
+ * EPOCH_BEGIN: FULL: the epoch is based on no earlier epoch, and a page without a record is zero;
+ * UNHELD: after this seal the guest's output was not held, so the standby must never take over.
+ * PAGES, DEVICE: LZ4: the payload is a struct wire_lz4. */
 #define WIRE_FLAG_FULL 0x01
-/* EPOCH_BEGIN: after this seal the guest's output was not held, so the standby must never take
- * over */
 #define WIRE_FLAG_UNHELD 0x02
-#define WIRE_FLAG_LZ4  0x01 /* PAGES, DEVICE: the payload is a struct wire_lz4 */
+#define WIRE_FLAG_LZ4  0x01
 
 /* Who sends a frame, and on which kind of connection. Each is a bit, for wire_type_allowed(). */
 enum wire_sender {

@@ -104,9 +104,10 @@ int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_sid
 /* Reload all files if one of them has changed. If the new files do not fit together or name another
  * identity, the old ones stay in use. wire_tls_new() does this too. A daemon calls this function
  * once a second, so that it can log the result and check its open connections with
- * wire_tls_recheck(). Blocks on the file system. 1: the files were reloaded since the last call; 0:
- * nothing has changed; -errno as wire_tls_context_new(): the files have changed but the old ones
- * stay in use, and *ret_error says why. Each change is reported once. */
+ * wire_tls_recheck(). Blocks on the file system.
+ * 1: the files were reloaded since the last call; 0: nothing has changed; -errno as
+ * wire_tls_context_new(): the files have changed but the old ones stay in use, and *ret_error says
+ * why. Each change is reported once. */
 int wire_tls_context_refresh(struct wire_tls_context *context, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
