@@ -69,6 +69,7 @@ struct hold_stats {
 	uint64_t bytes;	      /* bytes of the held frames */
 	/* frames given to the release device, but not yet reported as sent */
 	uint32_t frames_sent_pending;
+
 	/* counted by the agent */
 	uint64_t received;    /* frames taken into the FIFO */
 	uint64_t released;    /* frames given to the release device */
@@ -79,6 +80,7 @@ struct hold_stats {
 	uint64_t hold_ns_max; /* the longest such time */
 	uint64_t frames_peak; /* most frames held at one time */
 	uint64_t n_mended;    /* how often the release device had to be created again */
+
 	/* counted by the BPF programs since the hold was first created; a new agent continues
 	 * them */
 	uint64_t prog_held;	      /* frames stamped and redirected to the socket */
@@ -88,14 +90,12 @@ struct hold_stats {
 	uint64_t prog_dropped_long;   /* frames too long for a UMEM frame */
 	uint64_t prog_dropped_stamp;  /* frames without headroom for the stamp */
 	uint64_t prog_dropped_stray;  /* frames from our veth pair that we did not send */
+
 	/* counted by the kernel (XDP_STATISTICS) for this process's sockets */
-	/* frames dropped: no room or no memory on the receiving socket */
-	uint64_t kernel_rx_dropped;
-	/* frames dropped: hold_receive() was not called for too long */
-	uint64_t kernel_rx_ring_full;
-	/* frames dropped: no UMEM frame was free; kernel_rx_dropped also counts these */
-	uint64_t kernel_rx_no_buffer;
-	uint64_t kernel_tx_invalid;	  /* release descriptors refused: a bug, must stay 0 */
+	uint64_t kernel_rx_dropped;   /* frames dropped: no room or memory on the socket */
+	uint64_t kernel_rx_ring_full; /* frames dropped: hold_receive() was called too late */
+	uint64_t kernel_rx_no_buffer; /* frames dropped: no free UMEM frame; also in rx_dropped */
+	uint64_t kernel_tx_invalid;   /* release descriptors refused: a bug, must stay 0 */
 };
 
 /* Returns how many frames of the guest were dropped, each counted once. kernel_rx_no_buffer is left
