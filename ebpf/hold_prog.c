@@ -184,8 +184,8 @@ static int attach(struct hold_prog *prog, enum hold_prog_step *ret_step)
 	if (r < 0)
 		return r;
 	if (prog->is_taken_over) {
-		/* Replace the pinned program, which may be an older agent's, by ours. No frame
-		 * passes between the two. */
+		/* Replace the pinned program, which may be an older agent's, by ours. This is
+		 * atomic: each frame meets one of the two programs. */
 		r = bpf_link_update(prog->link_fd, bpf_program__fd(prog->skel->progs.hold_xdp),
 				    NULL);
 	} else if (attached) {

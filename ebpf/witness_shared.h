@@ -61,7 +61,7 @@ struct witness_state {
 	__u64 sampled;	  /* samples taken */
 	__u64 sent[WITNESS_N_PATHS]; /* datagrams given to the path's device */
 	__u64 failed_clone; /* samples that could not be cloned into the helper device */
-	__u64 failed_emit[WITNESS_N_PATHS]; /* samples of which no datagram was sent by the path */
+	__u64 failed_emit[WITNESS_N_PATHS]; /* samples for which the path sent no datagram */
 	__u64 stray;	  /* frames on the helper that are no sample, or further segments of one */
 };
 
