@@ -210,7 +210,7 @@ static int take_value(void *arg, const char *section, const char *name, const ch
 		return 0;
 	}
 	/* In a number, ';' can only begin a comment. A text may contain ';', for example in a shell
-	 * command, so it is refused here. */
+	 * command, so a comment after a text is refused. */
 	if (parse->has_comment &&
 	    (parse->keys[i].type == CONFIG_STRING || parse->keys[i].type == CONFIG_PATH)) {
 		fail(parse, -EINVAL, parse->line,

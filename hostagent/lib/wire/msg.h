@@ -373,7 +373,8 @@ int wire_machine_check(const struct wire_frame *frame, bool *ret_is_last,
 /* EPOCH_BEGIN. Header: epoch is at least 1, flags may contain WIRE_FLAG_FULL and WIRE_FLAG_UNHELD,
  * seq is 0. */
 struct wire_epoch_begin {
-	/* < the header's epoch; the epoch's deltas are based on this one, unless it is FULL */
+	/* below the header's epoch, whose deltas are based on this one unless the flag FULL is
+	 * set */
 	uint64_t previous_epoch;
 };
 int wire_epoch_begin_encode(const struct wire_epoch_begin *begin,
@@ -384,7 +385,7 @@ int wire_epoch_begin_decode(const struct wire_frame *frame, struct wire_epoch_be
 /* A record: one page (in PAGES) or one 4096-byte piece of the device-state blob (in DEVICE). */
 struct wire_record {
 	uint8_t class;	     /* enum wire_class */
-	uint16_t size;	     /* bytes of data; allowed for the class */
+	uint16_t size;	     /* bytes of data; a size that the class allows */
 	uint32_t index;	     /* < the limit given to the iterator */
 	/* DUP: index of the page to copy, < the limit and different from `index`; else 0 */
 	uint32_t source;
