@@ -92,7 +92,7 @@ static int open_prog(struct hold *h, const struct hold_config *config, const str
 	return 0;
 }
 
-/* Undo what a failed hold_open() created, but leave a hold that was found pinned in the kernel. */
+/* Undo what a failed hold_open() created, but do not touch a hold that was pinned before. */
 static void abandon(struct hold *h, bool has_prog)
 {
 	hold_ring_close(&h->ring);

@@ -163,7 +163,8 @@ int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unuse
 enum hold_mode hold_mode(const struct hold *h);
 
 /* Returns true if hold_open() took over a pinned hold. Its mode and epoch are then those that the
- * earlier agent set, and frames that the guest has sent since that agent ended were dropped. */
+ * earlier agent set, and frames that the guest has sent since that agent ended were dropped, unless
+ * the mode is HOLD_PASS. */
 bool hold_is_taken_over(const struct hold *h);
 
 /* Returns a descriptor that becomes readable (POLLIN) when frames have arrived. Owned by @h. */

@@ -174,7 +174,7 @@ void hold_ring_close(struct hold_ring *ring)
 	if (ring->in)
 		xsk_socket__delete(ring->in);
 	if (ring->umem)
-		/* fails only while sockets use the UMEM, and they are closed */
+		/* cannot fail: no socket uses the UMEM any more */
 		(void)xsk_umem__delete(ring->umem);
 	if (ring->area)
 		(void)munmap(ring->area, ring->area_bytes); /* cannot fail: this is our mapping */
@@ -225,7 +225,8 @@ void hold_ring_recycle(struct hold_ring *ring, uint64_t addr)
 	uint32_t at;
 
 	if (xsk_ring_prod__reserve(&ring->fill, 1, &at) != 1)
-		/* cannot happen, because every frame has a slot; losing a frame would be safe */
+		/* cannot happen, because every frame has a slot; losing a chunk would be
+		 * harmless */
 		return;
 	*xsk_ring_prod__fill_addr(&ring->fill, at) = addr - addr % ring->chunk_bytes;
 	xsk_ring_prod__submit(&ring->fill, 1);

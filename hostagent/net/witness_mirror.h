@@ -56,7 +56,7 @@ struct witness_mirror_stats {
 	uint64_t sampled;    /* of to_guest: frames that were sampled */
 	uint64_t failed_clone; /* of sampled: frames lost before they could be signed */
 	uint64_t sent[WITNESS_N_PATHS];	    /* datagrams given to the path's device */
-	uint64_t failed[WITNESS_N_PATHS];   /* samples of which no datagram was sent by the path */
+	uint64_t failed[WITNESS_N_PATHS];   /* samples for which the path sent no datagram */
 	uint64_t sequence[WITNESS_N_PATHS]; /* last sequence number used with the current key */
 };
 
@@ -82,11 +82,14 @@ int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t p
 	__attribute__((warn_unused_result));
 
 /* Look up the routes to the gateway again, and use them. Blocks for rtnetlink (ms). Sets each
- * element of @ret_ways to 0: datagrams of this path can be sent, or none are wanted; -ENOENT: the
- * kernel has no MAC address for the next hop at present (in the backup network the agent's own
- * connection makes the kernel ask for it; in the client network this function does); -ENOTSUP: the
- * gateway is this host, the device is not Ethernet, or both networks use the same device;
- * -ENETUNREACH: there is no route; other -errno. After an error the earlier route stays in use. */
+ * path's element of @ret_ways to
+ * - 0: datagrams can be sent by the path, or none are wanted;
+ * - -ENOENT: the kernel has no MAC address for the next hop at present. In the backup network the
+ *   agent's own connection makes the kernel ask for it, in the client network this function does;
+ * - -ENOTSUP: the gateway is this host, the device is not Ethernet, or both networks use the same
+ *   device;
+ * - -ENETUNREACH: there is no route; other -errno.
+ * After an error the earlier route stays in use. */
 void witness_mirror_refresh(struct witness_mirror *w, int ret_ways[WITNESS_N_PATHS]);
 
 /* Stop sending and remove everything. @w is freed in every case; NULL is allowed. Blocks for tens
