@@ -6,7 +6,7 @@
  *
  *	mode            | condition                  | verdict
  *	PASS            |                            | XDP_PASS, frame untouched
- *	HOLD, epoch > 0 | socket there               | XDP_REDIRECT, stamp in front
+ *	HOLD, epoch > 0 | the agent's socket is open | XDP_REDIRECT, stamp in front
  *	                | no socket (agent dead)     | XDP_DROP
  *	                | longer than max_frame_bytes, no headroom | XDP_DROP
  *	all else        |                            | XDP_DROP
