@@ -45,7 +45,8 @@ static uint32_t sum16(const uint8_t *data, size_t size, uint32_t sum)
 	return sum;
 }
 
-/* The Internet checksum. Returns 0 over bytes that contain a good one. */
+/* Computes the Internet checksum, starting from @sum. Over bytes that include a correct checksum it
+ * is 0. */
 static uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum)
 {
 	sum = sum16(data, size, sum);
@@ -54,7 +55,8 @@ static uint16_t checksum(const uint8_t *data, size_t size, uint32_t sum)
 	return (uint16_t)~sum;
 }
 
-/* The sum over TCP's pseudo-header: both addresses of @ip, protocol and length. */
+/* Returns the sum over TCP's pseudo-header: both addresses of the IPv4 header @ip, the protocol and
+ * the length. */
 static uint32_t pseudo_sum(const uint8_t *ip, size_t tcp_size)
 {
 	return sum16(ip + 12, 8, PROTOCOL_TCP + (uint32_t)tcp_size);
@@ -91,8 +93,8 @@ static uint8_t *put_arp(uint8_t *frame, const struct frames_end *from,
 void frames_arp_request(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 			const struct frames_end *to)
 {
-	(void)put_arp(ret_frame, from, to, ARP_REQUEST); /* the request asks for the
-							  * target's MAC, so that stays 0 */
+	(void)put_arp(ret_frame, from, to, ARP_REQUEST); /* the target's MAC stays 0:
+							  * the request asks for it */
 }
 
 void frames_arp_reply(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
@@ -103,7 +105,8 @@ void frames_arp_reply(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *
 	memcpy(arp + 18, to->mac, FRAMES_MAC_BYTES);
 }
 
-/* Write the headers up to IPv4. Returns where its payload of @size bytes starts. */
+/* Write the Ethernet and IPv4 headers. Returns the address at which the IPv4 payload of @size bytes
+ * starts. */
 static uint8_t *put_ipv4(uint8_t *frame, const struct frames_end *from,
 			 const struct frames_end *to, uint8_t protocol, size_t size)
 {
@@ -145,7 +148,7 @@ static void put_tcp(uint8_t *frame, const struct frames_end *from, const struct 
 	at[13] = flags;
 	if (flags & TCP_SYN) {
 		bytes_put_be16(at + 14, TCP_WINDOW);
-		at[TCP_BYTES] = 2; /* MSS: some firewalls take a SYN without it for a scan */
+		at[TCP_BYTES] = 2; /* option MSS: some firewalls treat a SYN without it as a scan */
 		at[TCP_BYTES + 1] = TCP_MSS_BYTES;
 		bytes_put_be16(at + TCP_BYTES + 2, TCP_MSS);
 	}
@@ -177,7 +180,7 @@ static enum frames_kind parse_arp(const struct frames_end *us, const uint8_t *ar
 	if (bytes_get_be32(arp + 24) != us->ip)
 		return FRAMES_OTHER;
 	if (arp[8] & 1)
-		return FRAMES_MALFORMED; /* a multicast address is no host's */
+		return FRAMES_MALFORMED; /* no host has a multicast address */
 	operation = bytes_get_be16(arp + 6);
 	memcpy(view->from.mac, arp + 8, FRAMES_MAC_BYTES);
 	view->from.ip = bytes_get_be32(arp + 14);
@@ -185,7 +188,8 @@ static enum frames_kind parse_arp(const struct frames_end *us, const uint8_t *ar
 		return FRAMES_ARP_REQUEST;
 	if (operation != ARP_REPLY)
 		return FRAMES_MALFORMED;
-	/* A broadcast reply is an announcement, not the answer to our request. */
+	/* A reply sent to the broadcast address is an announcement and not an
+	 * answer to our request. */
 	return to_us ? FRAMES_ARP_REPLY : FRAMES_OTHER;
 }
 
@@ -194,8 +198,8 @@ static enum frames_kind parse_icmp(const uint8_t *icmp, size_t size, struct fram
 	if (size < ICMP_BYTES)
 		return FRAMES_MALFORMED;
 	if (icmp[0] != ICMP_ECHO_REPLY || icmp[1] != 0 || size != ICMP_BYTES + COOKIE_BYTES)
-		return FRAMES_OTHER; /* an error, a request, or the reply
-				      * to somebody else's request */
+		return FRAMES_OTHER; /* an error, a request, or a reply to
+				      * somebody else's request */
 	if (checksum(icmp, size, 0) != 0)
 		return FRAMES_MALFORMED;
 	view->echo.id = bytes_get_be16(icmp + 4);
@@ -214,7 +218,7 @@ static enum frames_kind parse_tcp(const uint8_t *ip, const uint8_t *tcp, size_t 
 		return FRAMES_MALFORMED;
 	flags = tcp[13] & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK);
 	if (flags != (TCP_SYN | TCP_ACK) && flags != (TCP_RST | TCP_ACK))
-		return FRAMES_OTHER; /* most segments end here, without the cost of a checksum */
+		return FRAMES_OTHER; /* most segments end here, which saves their checksum */
 	head = (size_t)(tcp[12] >> 4) * 4;
 	if (head < TCP_BYTES || head > size || checksum(tcp, size, pseudo_sum(ip, size)) != 0)
 		return FRAMES_MALFORMED;

@@ -1,20 +1,22 @@
-/* frames.h - the few Ethernet frames that a prober sends, and the few it accepts as an answer.
+/* frames.h - builds the Ethernet frames that a prober sends, and parses those that it accepts.
  * Pure.
  *
- * Why: a probe must depend neither on the gateway's TCP (lwIP has one interface, on the backup
- * network) nor on a kernel, which has no address in the client network. ARP, ICMP echo and a lone
- * SYN are small enough to be made by hand.
+ * Why: probes can use neither the gateway's TCP nor the kernel of its host: lwIP has a single
+ * interface, in the backup network, and the kernel has no address in the client network. ARP, ICMP
+ * echo and a single SYN are small enough to be built by hand.
  *
- * Where: prober.c builds, probes.c parses. Nothing here decides what is sent where.
+ * Where: prober.c builds frames, probes.c parses them. This file does not decide which frames are
+ * sent, or where to.
  *
  *	                 0          14              34                42         50
  *	ARP              | Ethernet | ARP, 28 bytes            | padding to 60
  *	echo             | Ethernet | IPv4          | ICMP head | cookie | padding to 60
  *	SYN, RST         | Ethernet | IPv4          | TCP (SYN: with MSS) | padding to 60
  *
- * The parser takes any bytes. A frame that it accepts is whole, has no IPv4 options, is no fragment
- * and has good checksums. A sender that leaves checksums to hardware that is not there is not
- * understood; on virtual links use `ethtool -K IF tx off`.
+ * The parser may be given any bytes. A frame that it accepts is complete, has no IPv4 options, is
+ * not a fragment and has good checksums. It therefore rejects the frames of a peer that leaves
+ * checksums to hardware which does not exist; on virtual links run `ethtool -K IF tx off` at the
+ * peer.
  * Threads: any (no state). Never allocates.
  */
 #ifndef PROBE_FRAMES_H
@@ -35,7 +37,7 @@ struct frames_end {
 /* An echo request, and what its reply must repeat. */
 struct frames_echo {
 	uint16_t id, seq;
-	uint64_t cookie; /* in the payload: only somebody who saw the request can know it */
+	uint64_t cookie; /* in the payload: only who saw the request can know it */
 };
 
 /* A TCP segment without payload. */
@@ -44,7 +46,7 @@ struct frames_tcp {
 	uint32_t seq;
 };
 
-/* Each fills all of @ret_frame. @to->mac may be the broadcast address in a request. */
+/* Each function fills all of @ret_frame. In a request @to->mac may be the broadcast address. */
 void frames_arp_request(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 			const struct frames_end *to);
 void frames_arp_reply(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
@@ -53,30 +55,31 @@ void frames_echo_request(uint8_t ret_frame[FRAMES_BYTES], const struct frames_en
 			 const struct frames_end *to, const struct frames_echo *echo);
 void frames_syn(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 		const struct frames_end *to, const struct frames_tcp *tcp);
-/* @tcp->seq is what the SYN-ACK acknowledged. */
+/* @tcp->seq is the acknowledgement number of the SYN-ACK that is being reset. */
 void frames_rst(uint8_t ret_frame[FRAMES_BYTES], const struct frames_end *from,
 		const struct frames_end *to, const struct frames_tcp *tcp);
 
 enum frames_kind {
 	FRAMES_OTHER,	    /* not for us, or not an answer to a probe */
 	FRAMES_MALFORMED,   /* claims to be one of the kinds below but is broken */
-	FRAMES_ARP_REQUEST, /* for our address */
-	FRAMES_ARP_REPLY,   /* to us */
+	FRAMES_ARP_REQUEST, /* asks for our address */
+	FRAMES_ARP_REPLY,   /* sent to us */
 	FRAMES_ECHO_REPLY,
 	FRAMES_SYN_ACK,
-	FRAMES_REFUSED, /* RST with an acknowledgement: the answer to a SYN to a closed port */
+	FRAMES_REFUSED, /* RST with ACK: answers a SYN to a closed port */
 };
 
-/* Which members are valid depends on the kind. */
+/* What frames_parse() found in a frame. Which members are valid depends on the frame's kind. */
 struct frames_view {
-	struct frames_end from; /* ARP: as the ARP payload says; else: the headers' sources */
+	struct frames_end from; /* ARP: the sender in the ARP payload; else: the sources in the
+				 * headers */
 	struct frames_echo echo;
-	struct frames_tcp tcp; /* as sent by the peer: its port is source_port */
+	struct frames_tcp tcp; /* as the peer sent it: source_port is the peer's */
 	uint32_t tcp_ack;
 };
 
-/* What is the frame of @size bytes at @data to @us? Sets *ret_view except for FRAMES_OTHER and
- * FRAMES_MALFORMED. */
+/* Classifies the frame of @size bytes at @data from the point of view of @us. Sets *ret_view except
+ * for FRAMES_OTHER and FRAMES_MALFORMED. */
 enum frames_kind frames_parse(const struct frames_end *us, const uint8_t *data, size_t size,
 			      struct frames_view *ret_view) __attribute__((warn_unused_result));
 

@@ -6,7 +6,8 @@
 #include "probe/prober_private.h"
 
 #define GUEST	    (PROBER_TARGETS - 1)
-#define ECHO_WINDOW 64	  /* the latest echoes that may still be answered; bits of echo_answered */
+#define ECHO_WINDOW 64	  /* number of latest echoes whose reply we accept: the
+			   * bits of echo_answered */
 #define PORT_FIRST  49152 /* our source ports: IANA's dynamic range */
 
 static const uint8_t broadcast[FRAMES_MAC_BYTES] = {255, 255, 255, 255, 255, 255};
@@ -48,8 +49,8 @@ static bool output(struct prober *prober, enum prober_net net, const uint8_t fra
 	return false;
 }
 
-/* Send a probe. One that could not be sent does not count: its missing answer would speak against
- * the peer. */
+/* Send a probe. A probe that could not be sent is not counted: it would look like one that the peer
+ * left unanswered. */
 static bool send_probe(struct prober *prober, struct prober_target *target,
 		       enum prober_method method, const uint8_t frame[FRAMES_BYTES],
 		       uint64_t now_ns)
@@ -82,7 +83,7 @@ static void count_answer(struct prober *prober, struct prober_target *target,
 	counters_add(&prober->all->counters.answered, 1);
 }
 
-/* The end to send to. */
+/* Returns @target as the destination of a frame, with @mac as its MAC. */
 static struct frames_end end_of(const struct prober_target *target, const uint8_t *mac)
 {
 	struct frames_end end = {.ip = target->ip};
@@ -146,10 +147,11 @@ static void send_rst(struct prober *prober, const struct prober_syn *syn)
 	tcp.seq++;
 	frames_rst(frame, &prober->all->ports[guest->net].us, &to, &tcp);
 	counters_add(&prober->all->counters.replies, 1);
-	(void)output(prober, guest->net, frame); /* if it is lost the guest gives up by itself */
+	(void)output(prober, guest->net, frame); /* if this RST is lost, the guest's own timer
+						  * closes the connection */
 }
 
-/* Reset the SYNs that were not answered. */
+/* Reset all SYNs that are still unanswered, and forget all SYNs. */
 static void drop_syns(struct prober *prober)
 {
 	for (size_t i = 0; i < prober->n_ports; i++) {
@@ -315,8 +317,8 @@ static bool take_tcp(struct prober *prober, struct prober_target *target, enum f
 	if (!syn)
 		return false;
 	if (kind == FRAMES_SYN_ACK && may_reply(prober, now_ns))
-		send_rst(prober, syn); /* also for a repeated SYN-ACK: the guest
-					* still has the connection open */
+		send_rst(prober, syn); /* also after a repeated SYN-ACK: the guest's connection is
+				        * still open */
 	if (!syn->waiting)
 		return false;
 	syn->waiting = false;
@@ -335,7 +337,8 @@ bool prober_take(struct prober *prober, enum prober_net net, enum frames_kind ki
 		if (prober->targets[t].ip == view->from.ip && prober->targets[t].net == net)
 			target = &prober->targets[t];
 	}
-	/* Did a host in the client network ask? Those are the first targets. */
+	/* Is this an ARP request from a host in the client network? The first PROBER_HOSTS targets
+	 * are these hosts. */
 	is_sought = prober->is_sought && kind == FRAMES_ARP_REQUEST && target &&
 		    target < &prober->targets[PROBER_HOSTS];
 	if (!(prober->active || is_sought) || !target || view->from.ip == 0)

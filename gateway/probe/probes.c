@@ -98,11 +98,11 @@ bool probes_input(struct probes *probes, enum prober_net net, const void *data, 
 		counters_add(&probes->counters.malformed, 1);
 	if (kind == FRAMES_OTHER || kind == FRAMES_MALFORMED)
 		return false;
-	/* VMs share hosts, so an ARP reply counts for every prober that asked. Any other answer
-	 * belongs to one prober, and a request for our address is answered once. */
+	/* Several VMs may share a host, so an ARP reply counts for every prober that asked. Any
+	 * other answer belongs to one prober, and an ARP request must be answered only once. */
 	for (size_t i = 0; i < probes->n && (!taken || kind == FRAMES_ARP_REPLY); i++)
 		taken |= prober_take(probes->list[i], net, kind, &view, now_ns);
-	if (!taken && kind != FRAMES_ARP_REQUEST) /* anybody may look for us */
+	if (!taken && kind != FRAMES_ARP_REQUEST) /* any host may ask for our address */
 		counters_add(&probes->counters.stray, 1);
 	return taken && kind != FRAMES_ARP_REPLY && kind != FRAMES_ARP_REQUEST;
 }
