@@ -1,4 +1,4 @@
-/* conn.c - TCP connections: lwIP's raw callbacks on one side, stack.h's events on the other. */
+/* conn.c - TCP connections: translates lwIP's raw callbacks into the events of stack.h. */
 #include "stack/stack_private.h"
 
 #include <errno.h>
@@ -11,10 +11,10 @@
 
 #include "base/clock.h"
 
-#define WRITE_CHUNK_BYTES 16384	 /* one tcp_write() takes all or nothing,
-				  * so do not offer too much at once */
+#define WRITE_CHUNK_BYTES 16384	 /* tcp_write() takes all or nothing, so offer it small pieces */
 #define WRITABLE_AT_BYTES (STACK_SEND_BUFFER_BYTES / 4)
-#define POLL_INTERVAL	  1	 /* x 500 ms: user timeout, owed writable() */
+#define POLL_INTERVAL	  1	 /* x 500 ms: how often on_poll() checks timeouts and
+				  * owed writable() events */
 #define LINGER_INTERVAL	  2
 #define RTO_MAX_TICKS	  2	 /* x 500 ms */
 
@@ -35,13 +35,14 @@ static void free_slot(struct stack_conn *conn)
 static void detach(struct stack_conn *conn)
 {
 	tcp_arg(conn->pcb, NULL);
-	tcp_recv(conn->pcb, NULL); /* lwIP then discards data and keeps the window open */
+	tcp_recv(conn->pcb, NULL); /* without this callback lwIP discards data and
+				    * keeps the window open */
 	tcp_sent(conn->pcb, NULL);
 	tcp_err(conn->pcb, NULL);
 	tcp_poll(conn->pcb, NULL, 0);
 }
 
-/* Ends a closed connection whose peer neither acknowledges nor resets. */
+/* Ends a closed connection whose peer neither acknowledges our FIN nor resets the connection. */
 static err_t linger(void *arg, struct tcp_pcb *pcb)
 {
 	uint32_t deadline_ms = (uint32_t)(uintptr_t)arg;
@@ -49,7 +50,7 @@ static err_t linger(void *arg, struct tcp_pcb *pcb)
 	if ((int32_t)(sys_now() - deadline_ms) < 0)
 		return ERR_OK;
 	tcp_abort(pcb);
-	return ERR_ABRT; /* the pcb is gone: lwIP must know that */
+	return ERR_ABRT; /* tells lwIP that the pcb is gone */
 }
 
 static void close_pcb(struct stack_conn *conn)
@@ -60,8 +61,8 @@ static void close_pcb(struct stack_conn *conn)
 	detach(conn);
 	tcp_arg(pcb, (void *)(uintptr_t)deadline_ms);
 	tcp_poll(pcb, linger, LINGER_INTERVAL);
-	/* With any window but the library's full one tcp_close() would assume unread bytes and send
-	 * a reset instead of a FIN. */
+	/* Unless the receive window has the library's full size, tcp_close() assumes that bytes are
+	 * unread and sends a reset instead of a FIN. */
 	pcb->rcv_wnd = TCP_WND_MAX(pcb);
 	if (tcp_close(pcb) != ERR_OK)
 		tcp_abort(pcb);
@@ -85,13 +86,13 @@ void conn_finish_doomed(struct stack *stack)
 
 		stack->doomed = conn->next;
 		if (conn->is_touched)
-			conn_flush_touched(stack); /* takes it off that list,
-						    * and sends what is due */
+			conn_flush_touched(stack); /* takes @conn off the touched list and
+						    * sends its queued bytes */
 		finish(conn);
 	}
 }
 
-/* End @conn without a further event. The pcb is freed at once, or when lwIP is done with it. */
+/* End @conn without a further event. Its pcb is freed at once, or when lwIP no longer uses it. */
 static void doom(struct stack_conn *conn, enum conn_state state)
 {
 	struct stack *stack = conn->stack;
@@ -123,16 +124,16 @@ void conn_flush_touched(struct stack *stack)
 		conn->is_touched = false;
 		if (!conn->pcb)
 			continue;
-		/* lwIP would hold a lone segment's acknowledgement for up to 250 ms, and a peer
-		 * that waits for it would measure a false round-trip time. */
+		/* lwIP would delay the acknowledgement of a single segment by up to 250 ms, and the
+		 * waiting peer would measure a false round-trip time. */
 		if (conn->pcb->flags & TF_ACK_DELAY)
 			tcp_ack_now(conn->pcb);
 		(void)tcp_output(conn->pcb); /* no memory or no route: lwIP's timer tries again */
 	}
 }
 
-/* lwIP doubles its waits up to a minute and more; a link
- * that was cut usually returns long before. */
+/* Without this bound lwIP doubles its retransmission timeout up to more than a minute. A link that
+ * was cut usually works again long before. */
 void conn_bound_backoff(struct stack *stack)
 {
 	for (unsigned int i = 0; i < stack->n_connections_max; i++) {
@@ -143,8 +144,8 @@ void conn_bound_backoff(struct stack *stack)
 	}
 }
 
-/* tcp_recved() for a window larger than the library's TCP_WND. tcp_recved() would cut it to 65535,
- * which at 200 us round trip is 2.6 Gbit/s. */
+/* Replaces tcp_recved(), which would cut the window to 65535 (TCP_WND). At a round trip of 200 us
+ * that would limit a connection to 2.6 Gbit/s. */
 static void open_window(struct tcp_pcb *pcb, size_t size)
 {
 	tcpwnd_size_t max = pcb->flags & TF_WND_SCALE ? STACK_WINDOW_BYTES : TCP_WND_MAX(pcb);
@@ -153,8 +154,9 @@ static void open_window(struct tcp_pcb *pcb, size_t size)
 	uint32_t gained;
 
 	pcb->rcv_wnd = window > max || window < pcb->rcv_wnd ? max : window;
-	gained = tcp_update_rcv_ann_wnd(pcb); /* 0 while it is less than a segment */
-	/* The second condition: the peer is stalled by a window that is almost closed. */
+	gained = tcp_update_rcv_ann_wnd(pcb); /* 0 while the gain is less than one segment */
+	/* The second condition holds when the peer is stalled because its
+	 * window is almost closed. */
 	if (gained >= TCP_WND_UPDATE_THRESHOLD || (gained > 0 && announced < 2u * pcb->mss))
 		tcp_ack_now(pcb);
 }
@@ -212,9 +214,10 @@ static void on_error(void *arg, err_t err)
 
 	conn->pcb = NULL;
 	if (conn->state != CONN_OPEN)
-		return; /* doomed already: its slot is freed from that list */
+		return; /* already in the doomed list, which frees its slot */
 	if (err == ERR_ABRT)
-		reason = -ETIMEDOUT; /* lwIP's timers report this when retries or probes ran out */
+		reason = -ETIMEDOUT; /* lwIP's timers report ERR_ABRT when retransmissions or
+				      * keepalive probes run out */
 	if (reason == -ECONNRESET)
 		conn->stack->counters.closed_reset++;
 	else
@@ -251,7 +254,8 @@ static err_t on_poll(void *arg, struct tcp_pcb *pcb)
 		doom(conn, CONN_ABORT);
 		return ERR_OK;
 	}
-	tell_writable(conn); /* after a write failed for lack of memory no on_sent() comes */
+	tell_writable(conn); /* needed after a write failed for lack of
+			      * memory: no on_sent() follows */
 	return ERR_OK;
 }
 
@@ -304,7 +308,7 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 	conn = take_slot(stack, pcb);
 	if (!conn) {
 		stack->counters.refused++;
-		return ERR_CONN; /* lwIP resets and frees it */
+		return ERR_CONN; /* makes lwIP reset the connection and free the pcb */
 	}
 	fill_peer(pcb, &peer);
 	conn->events = listener->events;
@@ -321,26 +325,27 @@ static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 /* ---- limits that Debian's lwIP lacks (its pools are malloc) ---- */
 
-/* Limit the connections in TIME_WAIT. lwIP keeps them for 120 s, and searches all of them for each
- * segment that belongs to no connection, such as a SYN. Here both ends have acknowledged
- * everything. So only the last acknowledgement can be missed, if it was lost: the peer's FIN is
- * then answered by a reset. */
+/* Limit the number of connections in TIME_WAIT. lwIP keeps them for 120 s, and for each segment
+ * that belongs to no connection, such as a SYN, it searches all of them. In this state both ends
+ * have acknowledged all bytes, so dropping one early is harmless: at worst our last acknowledgement
+ * was lost, and then the repeated FIN of the peer is answered by a reset. */
 static void bound_time_wait(void)
 {
 	struct tcp_pcb *pcb = tcp_tw_pcbs, *next;
 	unsigned int n = 0;
 
-	for (; pcb; pcb = next) { /* the youngest is in front */
+	for (; pcb; pcb = next) { /* the youngest is first */
 		next = pcb->next;
 		if (++n > STACK_TIME_WAIT_MAX)
 			tcp_abandon(pcb, 0);
 	}
 }
 
-/* Active connections are listed with the one heard last first. End the oldest, never the newcomer:
- * an honest handshake or ending takes a round trip or two, so it is over before a flood pushes it
- * out. Refusing new ones would let anyone block the port with a few SYNs every 20 s. Active ones
- * are half-open, accepted (both bounded) or closed and lingering, so all lists are bounded. */
+/* lwIP's list of active connections begins with the one heard from last. At a limit we end the
+ * oldest connection, never the newest: an honest handshake or close takes a round trip or two, so
+ * it is complete before a flood can push it out. If we refused new connections instead, anyone
+ * could block the port with a few SYNs every 20 s. An active connection is half-open, accepted, or
+ * closed and lingering. All three are bounded, and so is lwIP's list. */
 void conn_make_room(struct stack *stack)
 {
 	struct tcp_pcb *pcb, *half_open = NULL, *lingering = NULL;
@@ -451,7 +456,7 @@ size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 		more = chunk < left ? TCP_WRITE_FLAG_MORE : 0;
 		if (chunk == 0 ||
 		    tcp_write(pcb, at, (u16_t)chunk, TCP_WRITE_FLAG_COPY | more) != ERR_OK)
-			break; /* full, by bytes or by segments */
+			break; /* the queue is full, in bytes or in segments */
 		at += chunk;
 		left -= chunk;
 	}
@@ -477,7 +482,8 @@ void stack_conn_flush(struct stack_conn *conn)
 
 void stack_conn_close(struct stack_conn *conn)
 {
-	if (conn->state == CONN_OPEN) /* else it is called from inside closed(), or a second time */
+	if (conn->state == CONN_OPEN) /* else the caller is inside closed(),
+				       * or calls a second time */
 		doom(conn, CONN_CLOSE);
 }
 

@@ -24,7 +24,7 @@
 #define TCP_STATE_FLAGS	 (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)
 #define IPV4_MORE_OR_OFFSET 0x3fff
 
-/* May one host have this address? */
+/* Can a single host have this address? */
 static bool is_unicast(const struct filter_rules *rules, uint32_t address)
 {
 	uint32_t host = address & ~rules->mask;
@@ -32,8 +32,8 @@ static bool is_unicast(const struct filter_rules *rules, uint32_t address)
 	if (address >> 24 == 0 || address >> 24 == 127 || address >> 28 >= 14)
 		return false;
 	if ((address & rules->mask) != (rules->address & rules->mask))
-		return true; /* another network: its prefix is not known */
-	/* The net's own and its broadcast address; /31 and /32 have neither. */
+		return true; /* another network, whose prefix we do not know */
+	/* Refuse the network's own address and its broadcast address; /31 and /32 have neither. */
 	return ~rules->mask <= 1 || (host != 0 && host != ~rules->mask);
 }
 
@@ -53,15 +53,15 @@ static enum filter_verdict judge_arp(const struct filter_rules *rules, const uin
 	target = bytes_get_be32(arp + 24);
 	if (arp[8] & 1 || sender == rules->address)
 		return FILTER_SPOOFED;
-	if (sender == 0) /* a probe: some host asks whether the target is in use */
+	if (sender == 0) /* an ARP probe: a host asks whether the target address is in use */
 		return target == rules->address ? FILTER_ARP : FILTER_NOT_OURS;
 	if ((sender & rules->mask) != (rules->address & rules->mask))
 		return FILTER_NOT_OURS;
 	return is_unicast(rules, sender) ? FILTER_ARP : FILTER_SPOOFED;
 }
 
-/* Ones' complement sum of the TCP pseudo-header, folded. A sender with checksum offload leaves this
- * in the field for its hardware. */
+/* Returns the folded ones' complement sum of the TCP pseudo-header. A sender with checksum offload
+ * leaves this sum in the checksum field, to be completed by its hardware. */
 static uint16_t pseudo_sum(uint32_t source, uint32_t dest, size_t tcp_size)
 {
 	uint32_t sum = (source >> 16) + (source & 0xffff) + (dest >> 16) + (dest & 0xffff) +
@@ -85,8 +85,8 @@ static enum filter_verdict judge_tcp(const struct filter_rules *rules, const uin
 	view->dest_port = bytes_get_be16(tcp + 2);
 	if (header < TCP_BYTES || header > size || !view->source_port || !view->dest_port)
 		return FILTER_MALFORMED;
-	/* Every segment has at least one of SYN, RST, ACK, and a FIN never comes alone. SYN goes
-	 * with neither FIN nor RST. */
+	/* Every valid segment has at least one of SYN, RST and ACK, a FIN never comes without one
+	 * of these, and SYN is never combined with FIN or RST. */
 	if (flags == 0 || flags == TCP_FIN ||
 	    (flags & TCP_SYN && flags & (TCP_FIN | TCP_RST)))
 		return FILTER_MALFORMED;
@@ -124,7 +124,7 @@ static enum filter_verdict judge_ipv4(const struct filter_rules *rules, const ui
 	if (size < IPV4_BYTES)
 		return FILTER_RUNT;
 	total = bytes_get_be16(ip + 2);
-	/* No IP options: no host sends TCP with them, and source routing is one of them. */
+	/* Refuse IP options: no host sends TCP with them, and source routing is one of them. */
 	if (ip[0] != 0x45 || total < IPV4_BYTES)
 		return FILTER_MALFORMED;
 	if (total > size)
@@ -132,8 +132,8 @@ static enum filter_verdict judge_ipv4(const struct filter_rules *rules, const ui
 	if (bytes_get_be32(ip + 16) != rules->address)
 		return FILTER_NOT_OURS;
 	view->source = bytes_get_be32(ip + 12);
-	/* With our own address as source lwIP would answer
-	 * itself, through a thread we do not run. */
+	/* If the source were our own address, lwIP would send its answer to itself, through a
+	 * thread that we do not run. */
 	if (view->source == rules->address || !is_unicast(rules, view->source))
 		return FILTER_SPOOFED;
 	if (bytes_get_be16(ip + 6) & IPV4_MORE_OR_OFFSET)

@@ -1,12 +1,12 @@
 /* filter.h - decides which received frames lwIP may see. Pure: bytes in, verdict out.
  *
- * Why: lwIP is built with assertions that abort, forwards by default, reassembles fragments and
- * speaks protocols nobody here needs. A strict filter in front of it limits what strangers on the
- * backup network can reach to ARP for us, ICMP echo and well-formed TCP. It also makes sure that
- * every field lwIP reads is inside the frame.
+ * Why: Debian's lwIP has assertions that abort, forwards by default, reassembles fragments and
+ * supports protocols that we do not need. With this strict filter in front of it, strangers on the
+ * backup network can reach only ARP for our address, ICMP echo and well-formed TCP. The filter also
+ * makes sure that every field that lwIP reads is inside the frame.
  *
  * Where: stack_input() calls it on every frame. It may also be called alone, before stack_input():
- * FILTER_UDP and its view serve datagrams that are not for lwIP.
+ * users of UDP datagrams, which do not go to lwIP, find them by FILTER_UDP and its view.
  *
  * Not checked here, because lwIP does: IPv4, ICMP and TCP checksums.
  * Threads: any (no state). Never allocates.
@@ -26,12 +26,13 @@ struct filter_rules {
 };
 
 enum filter_verdict {
-	FILTER_ARP, /* these five are well-formed and for us */
+	FILTER_ARP, /* this and the next four are well-formed and for us */
 	FILTER_ICMP_ECHO,
 	FILTER_TCP_SYN, /* SYN without ACK: may make lwIP allocate a connection */
 	FILTER_TCP,
 	FILTER_UDP,
-	FILTER_RUNT, /* from here on: reasons to drop, see struct stack_counters */
+	FILTER_RUNT, /* this and all following: why the frame is dropped, see
+		      * struct stack_counters */
 	FILTER_ETHERTYPE,
 	FILTER_NOT_OURS,
 	FILTER_MALFORMED,
@@ -41,7 +42,7 @@ enum filter_verdict {
 	FILTER_N_VERDICTS,
 };
 
-/* Set for FILTER_TCP*, FILTER_UDP. */
+/* What the filter found in the frame. Valid for FILTER_TCP, FILTER_TCP_SYN and FILTER_UDP. */
 struct filter_view {
 	uint32_t source; /* host byte order */
 	uint16_t source_port;
@@ -51,7 +52,7 @@ struct filter_view {
 	int partial_csum;    /* TCP: the checksum field has only the pseudo-header's sum */
 };
 
-/* Judge the frame of @size bytes at @data. */
+/* Classify the frame of @size bytes at @data. */
 enum filter_verdict filter_frame(const struct filter_rules *rules, const uint8_t *data, size_t size,
 				 struct filter_view *ret_view) __attribute__((warn_unused_result));
 

@@ -1,14 +1,14 @@
-/* neighbours.h - the MAC of each IPv4 address of our network. Pure.
+/* neighbours.h - stores the MAC of each IPv4 address in our network. Pure.
  *
- * Why: Debian builds lwIP with 10 places for this (ARP_TABLE_SIZE). With 12 hosts each frame would
- * push another host out, be held back, and ask again by ARP. So lwIP's own table is used only for
- * the first frame to an address whose MAC we do not know.
+ * Why: in Debian's build lwIP's own table has only 10 entries (ARP_TABLE_SIZE). With 12 hosts, each
+ * frame to a host without an entry would wait for an ARP request and then push another host out. So
+ * we use lwIP's table only for a frame to an address whose MAC we do not know.
  *
  *	slot = the address's low bits: in a /22 or smaller each host has its own; in a larger
  *	network two may share a slot, which then holds the one that spoke by ARP last
  *
- * Where: stack.c. Learns from ARP alone, as lwIP does. Threads: any, one table at a time. Never
- * allocates.
+ * Where: stack.c. The table learns only from ARP, as lwIP's does.
+ * Threads: any, but each table is used by one thread at a time. Never allocates.
  */
 #ifndef STACK_NEIGHBOURS_H
 #define STACK_NEIGHBOURS_H
@@ -19,11 +19,13 @@
 
 #define NEIGHBOURS_MAC_BYTES 6
 #define NEIGHBOURS_MAX	     1024		      /* a power of two */
-#define NEIGHBOURS_OLD_NS    (60 * CLOCK_NS_PER_S)  /* then ask whether it is still valid ... */
-#define NEIGHBOURS_MAX_NS    (300 * CLOCK_NS_PER_S) /* ... and without an answer forget it */
-#define NEIGHBOURS_ASK_NS    CLOCK_NS_PER_S   /* ask at most once in this time */
+#define NEIGHBOURS_OLD_NS    (60 * CLOCK_NS_PER_S)  /* an entry of this age is
+						     * checked by an ARP request */
+#define NEIGHBOURS_MAX_NS    (300 * CLOCK_NS_PER_S) /* an entry of this age is no longer used */
+#define NEIGHBOURS_ASK_NS    CLOCK_NS_PER_S   /* the shortest time between two
+					       * requests for one entry */
 
-/* All 0: empty. */
+/* A table of all zeros is empty. */
 struct neighbours {
 	struct neighbour {
 		uint32_t address; /* host byte order; 0: none */
@@ -32,12 +34,13 @@ struct neighbours {
 	} list[NEIGHBOURS_MAX];
 };
 
-/* @address told us by ARP that its MAC is @mac. */
+/* Store @mac as the MAC of @address, which we learned by ARP. */
 void neighbours_learn(struct neighbours *table, uint32_t address,
 		      const uint8_t mac[NEIGHBOURS_MAC_BYTES], uint64_t now_ns);
 
-/* The MAC of @address, valid until the next call; NULL: not known. *ret_ask: the entry is old and
- * was not asked about lately, so ask by ARP (this call notes that you did). */
+/* Returns the MAC of @address, valid until the next call, or NULL if it is not known. Sets *ret_ask
+ * to 1 if the caller should send an ARP request, because the entry is old and the last request was
+ * not recent; the table then assumes that the caller has sent it. */
 const uint8_t *neighbours_find(struct neighbours *table, uint32_t address, uint64_t now_ns,
 			       int *ret_ask);
 

@@ -1,4 +1,4 @@
-/* stack.c - lwIP's interface: frames in and out, timers. Connections are in conn.c. */
+/* stack.c - lwIP's network interface: frames in and out, and timers. Connections are in conn.c. */
 #include "stack/stack_private.h"
 
 #include <arpa/inet.h>
@@ -96,10 +96,10 @@ static err_t output_ipv4(struct netif *netif, struct pbuf *p, const ip4_addr_t *
 
 	mac = neighbours_find(&stack->neighbours, ntohl(hop->addr), stack->now_ns, &ask);
 	if (!mac)
-		return etharp_output(netif, p, dest); /* asks by ARP, and holds the
+		return etharp_output(netif, p, dest); /* sends an ARP request and holds the
 						       * frame until the answer */
 	if (ask)
-		(void)etharp_request(netif, hop); /* asked again in a second */
+		(void)etharp_request(netif, hop); /* on failure we ask again in a second */
 	memcpy(from.addr, netif->hwaddr, sizeof(from.addr));
 	memcpy(to.addr, mac, sizeof(to.addr));
 	return ethernet_output(netif, p, &from, &to, ETHTYPE_IP);
@@ -115,13 +115,13 @@ static err_t init_netif(struct netif *netif)
 	memcpy(netif->hwaddr, stack->rules.mac, ETH_HWADDR_LEN);
 	netif->output = output_ipv4;
 	netif->linkoutput = output;
-	/* Neither IGMP nor IPv6: joins no group, makes no IPv6 address. */
+	/* No IGMP and no IPv6 flags: lwIP joins no groups and makes no IPv6 address. */
 	netif->flags = NETIF_FLAG_BROADCAST | NETIF_FLAG_ETHARP | NETIF_FLAG_ETHERNET |
 		       NETIF_FLAG_LINK_UP;
 	return ERR_OK;
 }
 
-/* "a.b.c.d/n" into host byte order. 0 or -EINVAL. */
+/* Parses "a.b.c.d/n" into an address and a mask in host byte order. Returns 0 or -EINVAL. */
 static int parse_address(const char *text, uint32_t *ret_address, uint32_t *ret_mask)
 {
 	char address[INET_ADDRSTRLEN];
@@ -159,8 +159,8 @@ static int check_config(const struct stack_config *config, struct filter_rules *
 	return 0;
 }
 
-/* Call lwip_init() once per process, and never tcpip_init():
- * so there is no thread and no core lock to hold. */
+/* Calls lwip_init() once per process. We never call tcpip_init(), so lwIP has no thread
+ * and needs no core lock. */
 static void init_lwip_once(void)
 {
 	static bool done;
@@ -171,8 +171,9 @@ static void init_lwip_once(void)
 	lwip_init();
 	done = true;
 	/* lwIP adds tcp_ticks to each initial sequence number and starts it at 0. A random start is
-	 * harmless (only differences count) and makes the first number unknown. The series stays
-	 * predictable: TLS guards the bytes, but nothing guards against resets. */
+	 * harmless, since lwIP uses only differences of tcp_ticks, and hides the first sequence
+	 * number. The numbers after it are still predictable: TLS protects the bytes of a
+	 * connection, but nothing protects it against forged resets. */
 	if (getrandom(&ticks, sizeof(ticks), GRND_NONBLOCK) == sizeof(ticks))
 		tcp_ticks = ticks;
 }
@@ -272,7 +273,7 @@ void stack_close(struct stack *stack)
 
 static void release_holder(struct pbuf *p)
 {
-	struct holder *holder = (struct holder *)p; /* @p is the first member of
+	struct holder *holder = (struct holder *)p; /* @p is the first member of the
 						     * holder's first member */
 	struct stack *stack = holder->stack;
 
@@ -296,7 +297,7 @@ static struct holder *take_holder(struct stack *stack)
 	return holder;
 }
 
-/* The counter for a frame that lwIP must not get; NULL: lwIP gets it. */
+/* Returns the counter for dropping a frame with @verdict, or NULL if lwIP may have the frame. */
 static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 {
 	struct stack_counters *counters = &stack->counters;
@@ -327,9 +328,9 @@ static uint64_t *drop_counter(struct stack *stack, enum filter_verdict verdict)
 	return &counters->drop_malformed;
 }
 
-/* Learn from an ARP frame. The filter has checked that @arp is whole and its sender a host of our
- * network (or 0: a probe). As in lwIP, a sender that asks for us or answers us is added; from other
- * senders only changes of known entries are taken. */
+/* Learn a MAC from an ARP frame. The filter has checked that @arp is complete and that its sender
+ * is a host of our network (or 0, in an ARP probe). As in lwIP, a sender is added if it asks for
+ * our address or answers us. Other senders can only change an entry that exists. */
 static void learn(struct stack *stack, const uint8_t *arp)
 {
 	uint32_t sender = bytes_get_be32(arp + 14);
@@ -368,7 +369,8 @@ void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn fre
 	holder->free_frame = free_frame;
 	holder->handle = handle;
 	holder->pbuf.custom_free_function = release_holder;
-	/* Cannot fail: PBUF_RAW needs no room for headers, so @size is all it compares. */
+	/* Cannot fail: PBUF_RAW needs no room for headers, so lwIP only
+	 * compares @size with itself. */
 	p = pbuf_alloced_custom(PBUF_RAW, (u16_t)size, PBUF_REF, &holder->pbuf, data,
 				(u16_t)size);
 	stack->depth++;

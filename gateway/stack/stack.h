@@ -1,21 +1,23 @@
-/* stack.h - the gateway's TCP: one lwIP interface, listening ports and connections, by callbacks.
+/* stack.h - the gateway's TCP: one lwIP interface with listening ports and connections. Users
+ * receive events by callbacks.
  *
- * Why: a user-space TCP beside the DPDK port, without the kernel's sockets. The rest of the gateway
- * sees bytes and events; lwIP's types, its err_t and its rules end in this room.
+ * Why: frames that come through DPDK never reach the kernel's TCP, so the gateway needs a TCP in
+ * user space. The rest of the gateway sees bytes and events. lwIP's types, its err_t and its rules
+ * are not visible outside this directory.
  *
  * Where: main loop -> stack_input()/stack_poll() -> events of session/ -> stack_conn_*() -> output
- * callback -> port/. This room includes only lwIP, never DPDK.
+ * callback -> port/. This directory includes lwIP, but never DPDK.
  *
- * Threads: ONE. lwIP is initialised without its tcpip thread (lwip_init() and our own timer calls;
- * Debian's build checks the core lock only once tcpip_init() ran). So there is no lock, and no
- * second thread that could run a callback. Call everything here on the thread that called
- * stack_open().
+ * Threads: ONE. lwIP runs without its tcpip thread: we call lwip_init() instead of tcpip_init() and
+ * run its timers ourselves. (Debian's build checks the core lock only after tcpip_init().) So there
+ * is no lock, and no second thread could run a callback. All functions must be called on the thread
+ * that called stack_open().
  *
  * Rules inside events: every function here may be called from inside any event, except
  * stack_input(), stack_poll() and stack_close(). stack_conn_close() and stack_conn_abort() take
- * effect at once for the caller: no event for that connection follows, and the pointer is dead.
- * lwIP learns of it only after its own callback has returned, so it never loses a pcb that it still
- * uses, and callers need not follow the ERR_ABRT rule of its raw API.
+ * effect at once for the caller: no event for that connection follows, and the pointer is dead. But
+ * lwIP's pcb is closed or aborted only after lwIP's callback has returned. So lwIP never loses a
+ * pcb that it still uses, and callers need not follow the ERR_ABRT rule of its raw API.
  *
  * Life of a connection:
  *
@@ -28,7 +30,8 @@
  *
  * Never logs. Memory: connection slots and frame holders are allocated at open. lwIP itself
  * (Debian: MEMP_MEM_MALLOC) takes segments and connections from malloc, within the limits of struct
- * stack_config. At each limit the oldest is ended, so strangers cannot lock others out.
+ * stack_config. When a limit is reached, the oldest entry is dropped, so strangers cannot lock
+ * others out.
  */
 #ifndef STACK_STACK_H
 #define STACK_STACK_H
@@ -41,9 +44,10 @@
 #define STACK_MAC_BYTES		     6
 #define STACK_CONNECTIONS_DEFAULT    256
 #define STACK_BACKLOG_DEFAULT	     64	  /* half-open connections */
-#define STACK_FRAMES_HELD_DEFAULT    2048 /* must stay below the port's buffers */
+#define STACK_FRAMES_HELD_DEFAULT    2048 /* must be less than the number of the port's buffers */
 #define STACK_LISTENERS_MAX	     8
-#define STACK_TIME_WAIT_MAX	     32	  /* ended connections in TIME_WAIT; the oldest go first */
+#define STACK_TIME_WAIT_MAX	     32	  /* connections in TIME_WAIT; above this limit
+					   * the oldest are dropped */
 #define STACK_OUTPUT_PIECES_MAX	     16
 
 struct stack;	   /* opaque; one per process at a time (lwIP's state is global) */
@@ -59,11 +63,11 @@ struct stack_config {
 	unsigned int n_frames_held_max; /* frames lwIP may keep (out of order); 0: default */
 };
 
-/* Send one frame, the concatenation of @n_pieces pieces, valid only during the call. 0, or
- * negative errno: the frame is lost and counted. */
+/* Sends one frame, which is the concatenation of @n_pieces pieces; they are valid only during the
+ * call. Returns 0 or -errno; on error the frame is lost and counted. */
 typedef int (*stack_output_fn)(void *output_arg, const struct iovec *pieces, size_t n_pieces);
 
-/* Give back a frame that stack_input() took. */
+/* Releases a frame that was given to stack_input(). */
 typedef void (*stack_free_fn)(void *handle);
 
 struct stack_peer {
@@ -72,21 +76,25 @@ struct stack_peer {
 	char text[24]; /* "198.18.1.2:40000" */
 };
 
-/* All run on the stack's thread, inside stack_input() or stack_poll(). All must be set. */
+/* The user's callbacks. All of them must be set. They run on the stack's thread, inside
+ * stack_input() or stack_poll(). */
 struct stack_events {
-	/* A connection is established. Returns the argument of the other events, or NULL to
-	 * reset it. @peer is valid during the call. */
+	/* A connection has been established. Returns the @arg of its later events, or NULL to reset
+	 * the connection. @peer is valid only during the call. */
 	void *(*accepted)(void *app, struct stack_conn *conn, const struct stack_peer *peer);
-	/* @size >= 1 bytes in order, in place, valid only during the call. They stay charged to
-	 * the receive window until stack_conn_consumed(). */
+	/* The next @size (>= 1) bytes of the stream have arrived. @data points into the frame and
+	 * is valid only during the call. The bytes count against the receive window until
+	 * stack_conn_consumed() is called for them. */
 	void (*received)(void *arg, const void *data, size_t size);
-	/* There is room again, after stack_conn_write() took less than offered. */
+	/* There is room again in the send buffer, after stack_conn_write() took
+	 * less than was offered. */
 	void (*writable)(void *arg);
-	/* The peer will send no more (FIN), and all its bytes were delivered. Writing still works.
-	 * To end the connection call stack_conn_close(). */
+	/* The peer has sent its FIN, and all its bytes have been delivered. Writing still works;
+	 * call stack_conn_close() to end the connection. */
 	void (*ended)(void *arg);
-	/* The connection is gone: -ECONNRESET peer's reset, -ETIMEDOUT user timeout, keepalive or
-	 * retransmissions ran out, -ECONNABORTED lwIP gave up (no memory). */
+	/* The connection is gone. @reason is -ECONNRESET: the peer reset it; -ETIMEDOUT: the user
+	 * timeout expired, or keepalive probes or retransmissions ran out; -ECONNABORTED: lwIP gave
+	 * up (no memory). */
 	void (*closed)(void *arg, int reason);
 };
 
@@ -98,75 +106,84 @@ struct stack_counters {
 	uint64_t drop_ethertype;      /* not IPv4 and not ARP */
 	uint64_t drop_not_ours;	      /* other MAC or IP address */
 	uint64_t drop_malformed;      /* lengths or flags that no real host sends */
-	uint64_t drop_fragment;	      /* IPv4 fragments: TCP with path MTU never needs them */
+	uint64_t drop_fragment;	      /* IPv4 fragments: TCP never needs them, since
+				       * it knows the path MTU */
 	uint64_t drop_spoofed;	      /* own, loopback, multicast or broadcast source address */
-	uint64_t drop_protocol;	      /* UDP and others that nobody here serves */
-	uint64_t hint_partial_csum;   /* TCP frames whose checksum looks unfinished (1
-				       * of 65536 does by chance). Many mean that the
-				       * peer leaves checksums to hardware that is not
-				       * there and needs `ethtool -K IF tx off` */
-	uint64_t half_open_evicted;   /* ended: the oldest half-open one, at n_backlog_max */
-	uint64_t lingering_evicted;   /* ended: the oldest closed one,
-				       * when n_connections_max linger */
-	uint64_t drop_no_holder;      /* n_frames_held_max reached, even after pruning */
+	uint64_t drop_protocol;	      /* UDP and other protocols that are not for lwIP */
+	/* TCP frames whose checksum looks unfinished, as 1 of 65536 does by chance. If
+	 * there are many, the peer leaves checksums to hardware that does not exist: run
+	 * `ethtool -K IF tx off` there. */
+	uint64_t hint_partial_csum;
+	uint64_t half_open_evicted;   /* oldest half-open connections dropped because
+				       * n_backlog_max was reached */
+	uint64_t lingering_evicted;   /* oldest closed connections dropped because
+				       * n_connections_max were lingering */
+	uint64_t drop_no_holder;      /* frames dropped: n_frames_held_max was
+				       * reached, even after pruning */
 	uint64_t out_of_order_pruned; /* times the out-of-order queues were discarded */
 	uint64_t accepted;
-	uint64_t refused; /* over n_connections_max, or accepted() returned NULL */
+	uint64_t refused; /* connections reset: there were n_connections_max, or
+			   * accepted() returned NULL */
 	uint64_t closed_reset;
 	uint64_t closed_timeout;
 	uint64_t n_connections; /* now */
 	uint64_t n_frames_held; /* now */
 };
 
-/* Initialise lwIP (the first time) and bring the interface up. Allocates.
- * 0: *ret_stack is the caller's. -EINVAL: address, gateway, mac or mtu; -EBUSY: one is open
+/* Initialise lwIP (the first time) and bring the interface up. Allocates. Returns 0: *ret_stack
+ * belongs to the caller; -EINVAL: address, gateway, mac or mtu is invalid; -EBUSY: a stack is open
  * already; -ENOMEM. @output is called with @output_arg until stack_close(). */
 int stack_open(const struct stack_config *config, stack_output_fn output, void *output_arg,
 	       struct stack **ret_stack) __attribute__((warn_unused_result));
 
-/* Reset all connections without events, take the interface down, give back all held frames. NULL is
- * allowed. Not from inside an event. */
+/* Reset all connections without events, take the interface down and release all held frames. NULL
+ * is allowed. Must not be called from inside an event. */
 void stack_close(struct stack *stack);
 
-/* Give lwIP one frame; it may change the bytes. Takes the frame in every case: @free_frame(@handle)
- * is called once, now or when lwIP is done with it. Drops and counts bad frames. Runs events. */
+/* Pass one received frame to lwIP, which may change its bytes. The frame is taken in every case:
+ * @free_frame(@handle) is called exactly once, during this call or when lwIP no longer needs the
+ * frame. Bad frames are dropped and counted. Runs events. */
 void stack_input(struct stack *stack, void *data, size_t size, stack_free_fn free_frame,
 		 void *handle);
 
-/* Run due timers, send what is due, acknowledge what arrived since the last call. Call once per
- * turn of the loop, after the frames of a burst. @now_ns: monotonic. Runs events. */
+/* Run lwIP's timers, send queued bytes, and acknowledge what arrived since the last call. Call it
+ * once per turn of the loop, after the frames of a burst. @now_ns is monotonic time. Runs
+ * events. */
 void stack_poll(struct stack *stack, uint64_t now_ns);
 
-/* Nanoseconds until stack_poll() must run again even if no frame arrives; UINT64_MAX: no timer. */
+/* Returns the nanoseconds after which stack_poll() must run even if no frame arrives;
+ * UINT64_MAX: no timer runs. */
 uint64_t stack_next_timeout_ns(const struct stack *stack);
 
-/* Accept connections to TCP @port. @events must outlive the stack; @app goes to accepted().
- * 0; -EADDRINUSE; -ENOSPC: STACK_LISTENERS_MAX reached; -ENOMEM. */
+/* Accept connections to TCP @port. @events must outlive the stack; @app is passed to accepted().
+ * Returns 0; -EADDRINUSE; -ENOSPC: STACK_LISTENERS_MAX reached; -ENOMEM. */
 int stack_listen(struct stack *stack, uint16_t port, const struct stack_events *events, void *app)
 	__attribute__((warn_unused_result));
 
 void stack_get_counters(const struct stack *stack, struct stack_counters *ret_counters);
 
-/* The caller is done with @size more bytes given to received(), so the peer may send as many again.
- * At most the outstanding bytes count. Bytes not consumed keep the window closed: that is the
- * back-pressure. */
+/* Report that the caller no longer needs @size more of the bytes that received() delivered, so the
+ * peer may send as many new ones. If @size is more than the outstanding bytes, all of these are
+ * meant. A caller that consumes nothing closes the window and so stops the peer (back-pressure). */
 void stack_conn_consumed(struct stack_conn *conn, size_t size);
 
-/* Queue bytes to send, copied. Returns how many were taken, 0..@size.
- * Less than @size: writable() will come. They are sent at the next
- * stack_poll() or stack_conn_flush(), or when a segment is full. */
+/* Copy bytes into the send queue. Returns how many were taken, 0..@size. If that is less than
+ * @size, the event writable() will follow. Queued bytes are sent at the next stack_poll() or
+ * stack_conn_flush(), or when they fill a segment. */
 size_t stack_conn_write(struct stack_conn *conn, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* How many bytes stack_conn_write() would take now; 0: none (and writable() will come). */
+/* Returns how many bytes stack_conn_write() would take now. If that is 0, the event
+ * writable() will follow. */
 size_t stack_conn_writable_bytes(struct stack_conn *conn);
 
 /* Send the queued bytes now instead of at stack_poll(). */
 void stack_conn_flush(struct stack_conn *conn);
 
-/* Orderly end: written bytes and a FIN are sent. lwIP goes on by itself for at most
- * STACK_LINGER_MS, then resets. If the peer sends more bytes it is reset at once, and may lose what
- * it has not read yet. Where that matters, let the peer end first (ended()). Bytes received but not
+/* Close the connection in an orderly way: written bytes and then a FIN are sent. lwIP continues
+ * with this in the background for at most STACK_LINGER_MS and then resets the connection. If the
+ * peer sends more bytes, the connection is reset at once, and the peer may lose bytes that it has
+ * not read yet. Where that matters, let the peer end first (ended()). Bytes received but not
  * consumed cause no reset. @conn is dead at return. */
 #define STACK_LINGER_MS 10000
 void stack_conn_close(struct stack_conn *conn);
@@ -174,13 +191,15 @@ void stack_conn_close(struct stack_conn *conn);
 /* Reset the connection. @conn is dead at return. */
 void stack_conn_abort(struct stack_conn *conn);
 
-/* Probe a silent peer after @idle_ms, then every @interval_ms, and give up (closed(-ETIMEDOUT))
- * after @n_probes without an answer. @idle_ms 0: off (default). Resolution 500 ms. */
+/* Probe a peer that has been silent for @idle_ms, then again every @interval_ms, and give up
+ * (closed(-ETIMEDOUT)) after @n_probes probes without an answer. @idle_ms 0 turns keepalive off
+ * (default). Resolution 500 ms. */
 void stack_conn_set_keepalive(struct stack_conn *conn, uint32_t idle_ms, uint32_t interval_ms,
 			      uint32_t n_probes);
 
-/* Give up (reset, closed(-ETIMEDOUT)) when written bytes stay unacknowledged for @timeout_ms.
- * 0: off (default: lwIP's 12 retransmissions, minutes). Resolution 500 ms. */
+/* Give up (reset the connection, closed(-ETIMEDOUT)) when written bytes stay unacknowledged for
+ * @timeout_ms. 0 turns this off (default); then lwIP gives up after 12 retransmissions, which takes
+ * minutes. Resolution 500 ms. */
 void stack_conn_set_user_timeout(struct stack_conn *conn, uint32_t timeout_ms);
 
 #endif

@@ -1,8 +1,10 @@
-/* stack_private.h - what stack.c (interface, frames, time) and conn.c (connections) share. The only
- * header of this room that shows lwIP; nobody outside includes it.
+/* stack_private.h - shared by stack.c (interface, frames, time) and conn.c (connections). This is
+ * the only header of the directory that includes lwIP's headers; no file outside the directory
+ * includes it.
  *
- * `depth` counts how far we are inside lwIP. While it is not 0 no pcb may be closed or aborted, for
- * lwIP may still use it when our callback returns. Connections to be ended wait in `doomed`.
+ * `depth` counts the nested calls into lwIP. While it is not 0, no pcb may be closed or aborted,
+ * because lwIP may still use the pcb when our callback returns. Until then, connections that must
+ * end wait in the list `doomed`.
  */
 #ifndef STACK_PRIVATE_H
 #define STACK_PRIVATE_H
@@ -15,16 +17,18 @@
 #include "stack/neighbours.h"
 #include "stack/stack.h"
 
-/* How much the peer may have under way to us. Debian builds lwIP with TCP_WND 65535 and a window
- * scale of 1, so the field can express up to 131070; the library itself would stop at 65535. See
- * open_window() in conn.c. */
+/* How many bytes the peer may send ahead of our acknowledgement. Debian builds lwIP with TCP_WND
+ * 65535 and a window scale of 1. So the header's window field can express up to 131070, but the
+ * library by itself opens the window only to 65535. See open_window() in conn.c. */
 #define STACK_WINDOW_BYTES 131070u
 
-/* How much we may have under way. lwIP's own default is 65535. Beyond this, its fixed queue of
- * TCP_SND_QUEUELEN segments is the limit. */
+/* How many bytes we may have queued and unacknowledged on one connection. lwIP's default is 65535.
+ * A larger value would not help, because lwIP's queue of TCP_SND_QUEUELEN segments would then be
+ * the limit. */
 #define STACK_SEND_BUFFER_BYTES (160u * 1024)
 
-/* Keeps a frame while lwIP refers to it. @pbuf must be first: lwIP passes that pointer back. */
+/* Holds a frame while lwIP refers to it. `pbuf` must be the first member, because lwIP passes its
+ * address to release_holder(). */
 struct holder {
 	struct pbuf_custom pbuf;
 	struct stack *stack;
@@ -36,7 +40,7 @@ struct holder {
 enum conn_state {
 	CONN_FREE,  /* in the free list */
 	CONN_OPEN,  /* events flow */
-	CONN_CLOSE, /* the user closed it: FIN when depth is 0 */
+	CONN_CLOSE, /* the user closed it: send FIN when depth is 0 */
 	CONN_ABORT, /* reset when depth is 0 */
 	CONN_GONE,  /* lwIP has freed the pcb */
 };
@@ -49,9 +53,10 @@ struct stack_conn {
 	enum conn_state state;
 	bool is_blocked;	   /* a write took less than offered: writable() must follow */
 	bool is_touched;	   /* in the touched list */
-	size_t unconsumed_bytes;   /* given to received(), not to stack_conn_consumed() */
+	size_t unconsumed_bytes;   /* delivered by received(), but not consumed yet */
 	uint64_t user_timeout_ns;  /* 0: off */
-	uint64_t progress_ns;	   /* when bytes were last acknowledged, or none were outstanding */
+	uint64_t progress_ns;	   /* last time that bytes were acknowledged or
+				    * none were outstanding */
 	uint32_t progress_ack;	   /* pcb->lastack at that time */
 	struct stack_conn *next;	 /* free list or doomed list */
 	struct stack_conn *next_touched; /* touched list */
@@ -80,29 +85,34 @@ struct stack {
 	struct stack_conn *conns; /* the array */
 	struct stack_conn *free_conns;
 	struct stack_conn *doomed;
-	struct stack_conn *touched; /* to acknowledge and flush at stack_poll() */
+	struct stack_conn *touched; /* connections to acknowledge and flush at stack_poll() */
 	struct listener listeners[STACK_LISTENERS_MAX];
 	unsigned int n_listeners;
 	struct stack_counters counters;
 };
 
-/* lwIP's error as negative errno (its ERR_MEM -1 would read as -EPERM). 0 for ERR_OK. */
+/* Converts lwIP's error to a negative errno, and ERR_OK to 0. lwIP's own numbers differ: ERR_MEM is
+ * -1, which would be -EPERM. */
 int stack_errno(err_t err);
 
 /* End the connections in `doomed`; only with depth 0. */
 void conn_finish_doomed(struct stack *stack);
 
-/* Acknowledge and send for every connection used since the last call; only with depth 0. */
+/* Send acknowledgements and queued bytes of every connection used since the last
+ * call; only with depth 0. */
 void conn_flush_touched(struct stack *stack);
 
-/* Limit retransmission waits to a second. Calling it once a slow tick (500 ms) is enough. */
+/* Limit the retransmission timeout of all connections to one second. It is enough to call this once
+ * per slow tick of lwIP (500 ms). */
 void conn_bound_backoff(struct stack *stack);
 
-/* Call before a SYN makes lwIP allocate one more half-open connection. Ends the oldest half-open
- * and lingering ones at their limits, and those in TIME_WAIT above theirs. Only with depth 0. */
+/* Make room before a SYN makes lwIP allocate one more half-open connection. If the limit of
+ * half-open or of lingering connections is reached, ends the oldest of them. Ends connections in
+ * TIME_WAIT above their limit. Only with depth 0. */
 void conn_make_room(struct stack *stack);
 
-/* Discard all out-of-order segments to get holders back. The peers send them again. */
+/* Discard all segments that arrived out of order, to get their holders back. The peers
+ * will send them again. */
 void conn_prune_out_of_order(struct stack *stack);
 
 /* Reset every connection, without events. */
