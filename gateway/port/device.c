@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Defaults that the user can override by naming the key.
- * net_af_packet: 512 frames of 2 KiB are 3 ms of a 10 Gbit/s burst at best; 4096 (8 MiB) last
- * through a scheduling gap. Blocks of 64 KiB instead of single pages: there are fewer of them, and
- * order-4 pages can be had.
- * net_af_xdp: no busy polling; the loop sleeps on the socket instead (port_wait_fd). */
+/* Defaults of ours; a user overrides one by giving its key in the device string. net_af_packet:
+ * DPDK's own 512 frames of 2 KiB hold less than 3 ms of a 10 Gbit/s burst; 4096 frames (8 MiB) are
+ * enough even if the loop is not scheduled for a while. Blocks of 64 KiB, since single pages would
+ * be too many and the kernel can usually allocate order-4 pages. net_af_xdp: no busy polling,
+ * because the loop sleeps on the socket instead (port_wait_fd). */
 struct default_arg {
 	enum device_kind kind;
 	const char *key;
@@ -22,7 +22,7 @@ static const struct default_arg defaults[] = {
 	{ DEVICE_AF_XDP, "busy_budget", "0" },
 };
 
-/* "dddd:bb:ss.f" in hexadecimal digits. */
+/* Is @text a PCI address "dddd:bb:ss.f" of hexadecimal digits? */
 static bool is_pci_address(const char *text)
 {
 	static const char shape[] = "hhhh:hh:hh.h";
@@ -38,7 +38,8 @@ static bool is_pci_address(const char *text)
 	return true;
 }
 
-/* The value of @key in "k=v,k=v", its length in *ret_size; NULL when absent. */
+/* Finds the value of @key in "k=v,k=v" and sets *ret_size to its length. Returns NULL
+ * if the key is absent. */
 static const char *find_arg(const char *args, const char *key, size_t *ret_size)
 {
 	size_t key_size = strlen(key);

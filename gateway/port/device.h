@@ -1,4 +1,4 @@
-/* device.h - parses a port's device string. Pure text work, no DPDK.
+/* device.h - parses a port's device string. Pure: works on text only, without DPDK.
  *
  *	net_af_packet0,iface=bk0,blocksz=65536     driver net_af_packet, kernel interface bk0
  *	net_af_xdp0,iface=bk0
@@ -18,7 +18,7 @@
 enum device_kind {
 	DEVICE_AF_PACKET,
 	DEVICE_AF_XDP,
-	DEVICE_VDEV_OTHER, /* a driver we give no defaults to */
+	DEVICE_VDEV_OTHER, /* any other driver: it gets no defaults from us */
 	DEVICE_PCI,
 };
 
@@ -26,12 +26,13 @@ struct device {
 	enum device_kind kind;
 	char name[DEVICE_NAME_MAX];  /* "net_af_packet0", or the PCI address */
 	char args[DEVICE_ARGS_MAX];  /* "iface=bk0,..." with our defaults added; "" for PCI */
-	char interface[IF_NAMESIZE]; /* kernel interface, "" when there is none */
+	char interface[IF_NAMESIZE]; /* kernel interface; "" if there is none */
 };
 
-/* Parse @text. 0; -EINVAL: neither NAME[,key=value...] with a net_ driver nor a PCI address, or
- * net_af_packet / net_af_xdp without iface=, or an interface name too long; -E2BIG: too long.
- * *ret_device is written on success only. */
+/* Parse @text. Returns 0; -EINVAL: @text is neither NAME[,key=value...] with a net_ driver nor a
+ * PCI address, or net_af_packet or net_af_xdp has no iface=, or the interface's name is too long;
+ * -E2BIG: the device's name or its arguments are too long. *ret_device is written only on
+ * success. */
 int device_parse(const char *text, struct device *ret_device)
 	__attribute__((warn_unused_result));
 

@@ -18,7 +18,8 @@
 #include "base/log.h"
 
 #define ARGS_MAX	   16
-#define BUFFER_BYTES	   2560 /* one frame buffer with its headers and the pool's overhead */
+#define BUFFER_BYTES	   2560 /* one frame buffer, including its headers
+				 * and the pool's overhead */
 #define MEMORY_BASE_MB	   24	/* rings, device state, the driver's own buffers */
 #define HUGEPAGE_MB	   2
 #define HUGEPAGES_FREE	   "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
@@ -29,7 +30,8 @@ static struct {
 	bool with_pci;
 } eal;
 
-/* DPDK's levels, each lowered by one: we judge what is an error. */
+/* Maps DPDK's log levels to ours, one step less severe: an error for DPDK
+ * need not be one for us. */
 static enum log_level demote(int level)
 {
 	if (level <= (int)RTE_LOG_ERR)
@@ -58,7 +60,8 @@ static ssize_t log_line(void *arg, const char *text, size_t size)
 	return (ssize_t)size;
 }
 
-/* net_af_xdp uses these two libraries, which would print to stderr by themselves. */
+/* The next two functions take the log lines of libbpf and libxdp. net_af_xdp uses these libraries,
+ * and by default they print to stderr. */
 static int log_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
 	enum log_level ours = level == LIBBPF_WARN ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
@@ -89,10 +92,11 @@ static int route_log(void)
 	libxdp_set_print(log_libxdp);
 	rte_log_set_global_level(log_get_level() >= LOG_LEVEL_DEBUG ? RTE_LOG_INFO :
 								      RTE_LOG_WARNING);
-	return rte_openlog_stream(stream) ? -EIO : 0; /* DPDK keeps the stream for good */
+	return rte_openlog_stream(stream) ? -EIO : 0; /* DPDK uses the stream
+						       * until the process ends */
 }
 
-/* "0,2,3" from the caller's affinity, for --lcores. */
+/* Writes the set @cpus as "0,2,3", the form that --lcores needs. */
 static int list_cpus(const cpu_set_t *cpus, char *ret_text, size_t size)
 {
 	size_t used = 0;
@@ -117,13 +121,13 @@ static size_t free_hugepages_mb(void)
 	size_t size, n_pages;
 
 	if (fd_read_file(HUGEPAGES_FREE, 64, &text, &size))
-		return 0; /* a kernel without 2 MiB pages */
+		return 0; /* the kernel has no 2 MiB pages */
 	n_pages = strtoul(text, NULL, 10);
 	free(text);
 	return n_pages * HUGEPAGE_MB;
 }
 
-/* *ret_huge: should @memory_mb come from hugepages? */
+/* Decide whether DPDK's memory of @memory_mb should come from hugepages (*ret_huge). */
 static int choose_hugepages(enum port_hugepages wish, size_t memory_mb, bool *ret_huge,
 			    struct error *ret_error)
 {
@@ -138,8 +142,8 @@ static int choose_hugepages(enum port_hugepages wish, size_t memory_mb, bool *re
 	return 0;
 }
 
-/* Run rte_eal_init() with all signals blocked, so that its threads never take our signals, and
- * restore the affinity afterwards. @n_args and @args as for main(). */
+/* Run rte_eal_init() with all signals blocked, so that its threads never receive our signals, and
+ * restore the affinity afterwards. @n_args and @args are like argc and argv of main(). */
 static int init_quietly(int n_args, char **args)
 {
 	sigset_t all, old;
@@ -158,7 +162,7 @@ static int init_quietly(int n_args, char **args)
 
 int eal_start(const struct port_config *config, const char *pci, struct error *ret_error)
 {
-	/* EAL keeps pointers into its arguments: they live as long as the process. */
+	/* EAL keeps pointers to its arguments, so they must live as long as the process. */
 	static char lcores[CPU_LIST_MAX_BYTES + 16], memory[24], pci_text[32];
 	char *args[ARGS_MAX], cpu_text[CPU_LIST_MAX_BYTES];
 	unsigned int n_buffers = config->n_buffers ? config->n_buffers : PORT_BUFFERS_DEFAULT;

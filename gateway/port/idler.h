@@ -1,20 +1,21 @@
-/* idler.h - when a polling loop spins and when it sleeps. Pure: the caller brings the clock.
+/* idler.h - decides when a polling loop spins and when it sleeps. Pure: the caller passes the time.
  *
- * Why: a DPDK loop that never sleeps burns a core while nobody talks. One that sleeps after every
- * frame pays a wake-up (tens of microseconds here) for each. Spinning pays only when the next frame
- * comes sooner than a wake-up would take, and only the recent past can tell.
+ * Why: a DPDK loop that never sleeps burns a core even when no frames arrive. A loop that sleeps
+ * after every frame pays a wake-up for each frame (tens of microseconds). Spinning is worth it only
+ * if the next frame comes sooner than a wake-up would take, which we predict from the recent past.
  *
  * How (the rule KVM uses for halt polling): spin for `spin_ns` after the last work, then sleep. If
- * a frame ends the sleep within spin_max_ns, spinning would have caught it: double spin_ns. A spin
- * that found nothing, or a long sleep, was waste: halve spin_ns, and below spin_floor_ns make it 0.
- * So a stream keeps the loop spinning, and beats of 20/s cost one wake-up each and no spin.
+ * a frame ends the sleep within spin_max_ns, a longer spin would have caught this frame: double
+ * spin_ns. If the sleep was longer, or a timer ended it, the spin was wasted: halve spin_ns, and
+ * set it to 0 if it falls below spin_floor_ns. So the loop keeps spinning during a stream, while 20
+ * beats per second cost one wake-up each and no spinning.
  *
  *	work  work   spin_ns       sleep                          work
  *	 |     |-------------|·······························|     ...
  *	             AGAIN    SLEEP            (epoll)        woke
  *
- * While frames keep coming the loop never sleeps, so CHECK tells it every check_ns to look at its
- * other descriptors without waiting.
+ * While frames keep coming, the loop never sleeps. So IDLER_CHECK tells it every check_ns to look
+ * at its other descriptors without waiting.
  *
  * Threads: one idler per loop. Never blocks, never allocates.
  */
@@ -26,11 +27,12 @@
 
 struct idler_limits {
 	uint64_t spin_max_ns;	/* longest spin; 0: never spin */
-	uint64_t spin_floor_ns; /* the first step when spinning starts to pay */
-	uint64_t check_ns;	/* look at other descriptors at least this often */
+	uint64_t spin_floor_ns; /* the shortest spin above 0 */
+	uint64_t check_ns;	/* longest time between two looks at the other descriptors */
 };
 
-/* 50 us, 5 us, 100 us: a wake-up from epoll costs 10-60 us on the machines we tried. */
+/* The defaults are 50 us, 5 us and 100 us. A wake-up from epoll costs 10-60 us on the
+ * machines that we tried. */
 extern const struct idler_limits IDLER_LIMITS_DEFAULT;
 
 enum idler_verdict {
@@ -41,19 +43,20 @@ enum idler_verdict {
 
 struct idler {
 	struct idler_limits limits;
-	uint64_t spin_ns;	/* the present spin length */
-	uint64_t last_work_ns;	/* when work was last seen; 0: never */
+	uint64_t spin_ns;	/* how long to spin after the last work */
+	uint64_t last_work_ns;	/* when the loop last moved a frame or byte, or was woken by one */
 	uint64_t last_check_ns; /* when other descriptors were last looked at */
-	uint64_t slept_at_ns;	/* when the last IDLER_SLEEP was given */
+	uint64_t slept_at_ns;	/* when IDLER_SLEEP was last returned */
 };
 
 void idler_init(struct idler *idler, const struct idler_limits *limits, uint64_t now_ns);
 
-/* After one turn of the loop. @worked: it moved at least one frame or byte. */
+/* Call this after each turn of the loop. @worked: the turn moved at least one frame or byte. */
 enum idler_verdict idler_turn(struct idler *idler, uint64_t now_ns, bool worked)
 	__attribute__((warn_unused_result));
 
-/* After the sleep. @by_frame: a frame (or any descriptor) ended it, not a timer. */
+/* Call this after the sleep. @by_frame: a frame or another descriptor ended
+ * the sleep, not a timer. */
 void idler_woke(struct idler *idler, uint64_t now_ns, bool by_frame);
 
 #endif

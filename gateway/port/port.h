@@ -1,12 +1,13 @@
-/* port.h - one network port of the gateway: whole Ethernet frames in and out, in user space.
+/* port.h - one network port of the gateway: receives and sends whole Ethernet frames in user space.
  *
- * Why: the gateway takes epochs from many hosts on few cores, so frames must not pass the kernel's
- * TCP, and must not be copied on the way in. DPDK makes that possible for PCI cards and, through
- * its net_af_packet and net_af_xdp drivers, for any kernel interface.
+ * Why: the gateway receives epochs from many hosts on few cores. So received frames must bypass the
+ * kernel's TCP and must not be copied. DPDK makes this possible for PCI cards and, with its drivers
+ * net_af_packet and net_af_xdp, for any kernel interface.
  *
- * Where: the gateway's main loop calls this and hands frames to stack/ (see stack/stack.h). DPDK's
- * headers and lwIP's clash, so this room includes only DPDK, and nothing of DPDK shows here.
- * Two files implement it: port_dpdk.c (the daemon), port_memory.c (tests, see port/port_memory.h).
+ * Where: the gateway's main loop calls these functions and passes the frames to stack/ (see
+ * stack/stack.h). The headers of DPDK and lwIP cannot be included together. So only this directory
+ * includes DPDK's headers, and this file does not include them. Two files implement it: port_dpdk.c
+ * (for the daemon) and port_memory.c (for tests, see port/port_memory.h).
  *
  * One turn of the loop, with the idler of port/idler.h:
  *
@@ -16,8 +17,8 @@
  *	port_flush(port);                            one system call when there is something to send
  *	idle long enough?  if (!port_arm(port)) epoll_pwait2(.. port_wait_fd(port) ..); port_disarm(port);
  *
- * Threads: all functions of one port from one thread (the one that opened it); ports of one process
- * may live on different threads, but port_open() and port_close() must not run at the same time.
+ * Threads: call all functions of a port on the thread that opened it. Different ports may be used
+ * on different threads, but calls of port_open() and port_close() must not overlap.
  */
 #ifndef PORT_PORT_H
 #define PORT_PORT_H
@@ -39,96 +40,103 @@
 struct port; /* opaque */
 
 enum port_hugepages {
-	PORT_HUGEPAGES_AUTO, /* use 2 MiB pages when enough are free, else plain memory */
-	PORT_HUGEPAGES_YES,  /* fail without them */
+	PORT_HUGEPAGES_AUTO, /* use 2 MiB pages if enough are free, else plain memory */
+	PORT_HUGEPAGES_YES,  /* fail unless enough 2 MiB pages are free */
 	PORT_HUGEPAGES_NO,
 };
 
 struct port_config {
 	/* "net_af_packet0,iface=bk0", "net_af_xdp0,iface=bk0", or a PCI address "0000:3b:00.0" */
 	const char *device;
-	/* Except n_buffers and mtu, the rest counts only at the first port_open() of a process. */
-	const char *cores;	       /* cores for DPDK's helper threads,
-					* "0-3"; NULL: the caller's */
-	size_t memory_mb;	       /* DPDK's memory; 0: what n_buffers needs */
+	/* Of the following, only n_buffers and mtu are used by every port_open(); the others
+	 * configure DPDK and are used only by the first port_open() of a process. */
+	const char *cores;	       /* cores for DPDK's helper threads, such as "0-3";
+				        * NULL: the caller's cores */
+	size_t memory_mb;	       /* memory for DPDK; 0: as much as the buffers need */
 	enum port_hugepages hugepages;
 	unsigned int n_buffers;	       /* frame buffers; 0: PORT_BUFFERS_DEFAULT */
-	unsigned int n_more_buffers;   /* for ports opened later: memory_mb
-					* 0 provides for these too */
+	unsigned int n_more_buffers;   /* buffers of ports opened later;
+				        * memory_mb 0 includes them */
 	unsigned int mtu;	       /* 0: PORT_MTU_MAX */
 };
 
-/* A received frame. @data is the caller's to read and change until port_frame_free(handle). */
+/* A received frame. The caller may read and change the bytes until it calls
+ * port_frame_free(handle). */
 struct port_frame {
 	void *data;
 	size_t size;
 	void *handle;
 };
 
-/* All counted since port_open(). */
+/* All counters begin at port_open(). */
 struct port_counters {
-	uint64_t rx_frames;    /* handed to the caller */
+	uint64_t rx_frames;    /* frames passed to the caller */
 	uint64_t rx_bytes;
-	uint64_t rx_dropped;   /* received and discarded: VLAN tag, longer than one buffer */
-	uint64_t rx_missed;    /* the driver or the kernel had no room
-				* (0 if the driver cannot tell) */
-	uint64_t rx_no_buffer; /* receiving stopped because no buffer was free */
-	uint64_t tx_frames;    /* given to the driver */
+	uint64_t rx_dropped;   /* frames received but discarded, since they had a VLAN tag or were
+			        * longer than one buffer */
+	uint64_t rx_missed;    /* frames for which the driver or the kernel had no room (0 if the
+			        * driver does not count them) */
+	uint64_t rx_no_buffer; /* frames not received because no buffer was free */
+	uint64_t tx_frames;    /* frames passed to the driver */
 	uint64_t tx_bytes;
-	uint64_t tx_dropped;   /* the driver's ring stayed full, or the frame was too long */
-	uint64_t tx_no_buffer; /* port_transmit() had no free buffer */
+	uint64_t tx_dropped;   /* frames dropped: the driver's ring stayed full, or
+			        * the frame was too long */
+	uint64_t tx_no_buffer; /* frames dropped by port_transmit() because no buffer was free */
 	uint64_t wakes;	       /* port_disarm() calls: how often the loop slept */
 };
 
 /* Open the port named in @config and start it. The first call of a process starts DPDK (once per
  * process; it cannot be restarted with other memory or cores). Signals and the caller's CPU
- * affinity are left as they were. Blocks (up to a second), allocates.
- * *ret_error: a sentence for people on failure.
- * 0: *ret_port is the caller's, end with port_close(). -EINVAL: a field of @config; -ENODEV: the
- * device or its driver does not exist or is refused by the kernel; -ENOMEM: no memory or hugepages;
- * other -errno from DPDK. On failure *ret_port is untouched. */
+ * affinity are left as they were. Blocks (up to a second), allocates. Returns 0: *ret_port belongs
+ * to the caller, who ends it with port_close(); -EINVAL: a field of @config is invalid; -ENODEV:
+ * the device or its driver does not exist, or the kernel refuses it; -ENOMEM: not enough memory or
+ * hugepages; other -errno from DPDK. On failure *ret_port is unchanged and *ret_error has a
+ * human-readable sentence. */
 int port_open(const struct port_config *config, struct port **ret_port, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Stop and free. NULL is allowed. All frames must have been freed before. Blocks. */
+/* Stop and free the port. NULL is allowed. All its frames must have been freed before. Blocks. */
 void port_close(struct port *port);
 
-/* Take up to @max (<= PORT_BURST_MAX) waiting frames, in order. Never blocks.
- * Returns how many were written to @ret_frames; each is the caller's until port_frame_free(). */
+/* Take up to @max (<= PORT_BURST_MAX) of the frames that have arrived, in order. Never blocks.
+ * Returns how many were written to @ret_frames; each belongs to the caller until
+ * port_frame_free(). */
 size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max)
 	__attribute__((warn_unused_result));
 
-/* Give a frame's buffer back. Same thread as its port. NULL is allowed. */
+/* Release a frame's buffer. Must run on the port's thread. NULL is allowed. */
 void port_frame_free(void *handle);
 
-/* Queue one frame, the concatenation of @n_pieces pieces (1..PORT_PIECES_MAX),
- * copied. port_flush() sends it at the latest, unless the driver's ring is full
- * then. Never blocks for the wire (net_af_packet may wait for its ring). 0;
- * -ENOBUFS: no free buffer, the frame is lost (TCP repeats it); -EMSGSIZE:
- * longer than PORT_FRAME_MAX, or empty, or too many pieces. All are counted. */
+/* Copy one frame, the concatenation of @n_pieces pieces (1..PORT_PIECES_MAX), into the transmit
+ * queue. The frame is sent by the next port_flush() or earlier, unless the driver's ring is full.
+ * Never waits for the network, though net_af_packet may wait for room in its ring. Returns 0;
+ * -ENOBUFS: no buffer is free and the frame is lost (TCP repeats it); -EMSGSIZE: the frame is empty
+ * or longer than PORT_FRAME_MAX, or there are too many pieces. All errors are counted. */
 int port_transmit(struct port *port, const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));
 
-/* Send the frames that port_transmit() queued. Those that do not fit the driver's ring stay queued
- * for the next call. Once the queue is full port_transmit() drops and counts. */
+/* Send the frames that port_transmit() queued. Frames that do not fit into the driver's ring stay
+ * queued for the next call. Once the queue is full, port_transmit() drops and counts new frames. */
 void port_flush(struct port *port);
 
-/* A descriptor that epoll may watch (EPOLLIN, level-triggered) for arriving frames, or -1 when the
- * device has none: then wake by timer. Owned by the port; never read from it. */
+/* Returns a descriptor that epoll can watch (EPOLLIN, level-triggered) for arriving frames, or -1
+ * if the device has none; then the caller must wake by a timer. The descriptor belongs to the port;
+ * never read from it. */
 int port_wait_fd(const struct port *port);
 
-/* Call before sleeping on port_wait_fd(). True: frames are already waiting, do not sleep. After the
- * sleep (or after true) call port_disarm(). */
+/* Call port_arm() before sleeping on port_wait_fd(). It returns true if there is work already; then
+ * do not sleep. In both cases call port_disarm() afterwards. */
 bool port_arm(struct port *port);
 void port_disarm(struct port *port);
 
-/* Make the kernel drop frames, before it copies them, for which this BPF program returns 0. The
- * program is of type socket filter and sees the frame from the Ethernet header on. @program_fd is
- * the caller's; -1: no program any more. Replaces the previous program. 0; -ENOTSUP: this device's
- * frames do not come through the kernel; -errno of setsockopt(2). */
+/* Attach a BPF program to the kernel's socket: the kernel drops every frame for which the program
+ * returns 0, before it copies the frame. The program is of type socket filter; the frame that it
+ * sees begins with the Ethernet header. It replaces the previous program. @program_fd stays the
+ * caller's; -1 only removes the previous program. Returns 0; -ENOTSUP: the device is not a
+ * net_af_packet device whose socket we know; -errno of setsockopt(2). */
 int port_filter(struct port *port, int program_fd) __attribute__((warn_unused_result));
 
-/* PORT_MAC_BYTES bytes, valid as long as the port. */
+/* Returns the port's MAC: PORT_MAC_BYTES bytes, valid as long as the port. */
 const uint8_t *port_mac(const struct port *port);
 
 void port_get_counters(struct port *port, struct port_counters *ret_counters);

@@ -1,4 +1,5 @@
-/* port_dpdk.c - port.h over one DPDK ethdev with one receive and one transmit queue. */
+/* port_dpdk.c - implements port.h with one DPDK ethdev that has one receive queue
+ * and one transmit queue. */
 #include "port/port.h"
 
 #include <errno.h>
@@ -21,29 +22,30 @@
 #include "port/eal.h"
 #include "port/wakefd.h"
 
-#define DESCRIPTORS    1024 /* per ring, where the driver lets us choose */
+#define DESCRIPTORS    1024 /* per ring, if the driver lets us choose */
 #define POOL_CACHE     256
-#define TX_QUEUE_MAX   256 /* frames waiting for the driver's ring */
-#define TX_FLUSH_AT    32  /* transmit at once when this many wait */
+#define TX_QUEUE_MAX   256 /* most frames that wait for room in the driver's ring */
+#define TX_FLUSH_AT    32  /* when this many frames wait, flush at once */
 #define BUFFERS_MIN    (2 * DESCRIPTORS + 2 * POOL_CACHE + TX_QUEUE_MAX)
 #define BUFFERS_MAX    (1u << 20)
 
 _Static_assert(RTE_MBUF_DEFAULT_DATAROOM >= PORT_FRAME_MAX + 4, "a frame must fit one buffer");
 
 struct port {
-	uint16_t id; /* DPDK's */
+	uint16_t id; /* DPDK's port number */
 	struct device device;
 	uint8_t mac[PORT_MAC_BYTES];
 	struct rte_mempool *pool;
-	int wait_fd;	    /* the driver's socket or interrupt eventfd; -1: none */
+	int wait_fd;	    /* the driver's socket, or the card's interrupt eventfd; -1: none */
 	bool has_interrupt; /* wait_fd is an eventfd that must be armed and drained */
-	bool added;	    /* the vdev exists */
+	bool added;	    /* we added the vdev to DPDK */
 	bool started;
 	struct rte_mbuf *tx[TX_QUEUE_MAX];
 	unsigned int n_tx;
-	bool tx_stuck; /* the last flush sent nothing: do not stay awake for it */
+	bool tx_stuck; /* the last flush sent nothing: queued frames do not keep the loop awake */
 	struct port_counters counters;
-	uint64_t kernel_drops; /* net_af_packet: the kernel's count, cleared by each read */
+	uint64_t kernel_drops; /* net_af_packet: frames dropped by the kernel, whose own count
+			        * is cleared by each read */
 };
 
 static int fail(struct error *ret_error, int rc, const struct device *device,
@@ -60,7 +62,7 @@ static int check_interface(const struct device *device, struct error *ret_error)
 			 device->name, device->interface);
 }
 
-/* Make the device known to DPDK and learn its port id. */
+/* Add the device to DPDK and get its port id. */
 static int add_device(struct port *port, struct error *ret_error)
 {
 	const struct device *device = &port->device;
@@ -74,8 +76,8 @@ static int add_device(struct port *port, struct error *ret_error)
 				    "interface up, are you root?)");
 		port->added = true;
 	} else if (rte_eth_dev_get_port_by_name(device->name, &port->id)) {
-		(void)rte_dev_probe(device->name); /* for a second card; EAL's
-						    * start probed the first */
+		(void)rte_dev_probe(device->name); /* needed for a second card; EAL's
+						    * start probed the first one */
 	}
 	if (rte_eth_dev_get_port_by_name(device->name, &port->id))
 		return fail(ret_error, -ENODEV, device,
@@ -94,7 +96,8 @@ static int make_pool(struct port *port, const struct port_config *config)
 	return port->pool ? 0 : -rte_errno;
 }
 
-/* Configure, set up both queues and start. Uses receive interrupts where a card has them. */
+/* Configure the device, set up both queues and start it. @interrupt: with receive interrupts. On
+ * failure *ret_step names the step that failed. */
 static int start(struct port *port, bool interrupt, const char **ret_step)
 {
 	struct rte_eth_conf conf = { .intr_conf = { .rxq = interrupt } };
@@ -164,7 +167,7 @@ static int bring_up(struct port *port, const struct port_config *config, struct 
 			    "make the frame buffers (raise memory, or leave it out)");
 	rc = start(port, port->device.kind == DEVICE_PCI, &step);
 	if (rc == -ENOTSUP && port->device.kind == DEVICE_PCI)
-		rc = start(port, false, &step); /* a card without receive interrupts */
+		rc = start(port, false, &step); /* the card has no receive interrupts */
 	if (rc)
 		return fail(ret_error, rc, &port->device, step);
 	rc = rte_eth_macaddr_get(port->id, &mac);
@@ -227,7 +230,7 @@ void port_close(struct port *port)
 		return;
 	rte_pktmbuf_free_bulk(port->tx, port->n_tx);
 	if (port->started)
-		(void)rte_eth_dev_stop(port->id); /* close follows in any case */
+		(void)rte_eth_dev_stop(port->id); /* on failure it is closed below anyway */
 	if (port->added)
 		(void)rte_eal_hotplug_remove("vdev", port->device.name); /* closes the ethdev too */
 	else if (port->id < RTE_MAX_ETHPORTS)
@@ -248,8 +251,8 @@ size_t port_receive(struct port *port, struct port_frame *ret_frames, size_t max
 	for (i = 0; i < n; i++) {
 		struct rte_mbuf *mbuf = burst[i];
 
-		/* The card removed a VLAN tag, so the frame is
-		 * of another VLAN and only looks like ours. */
+		/* If the card removed a VLAN tag, the frame belongs to another VLAN and only
+		 * looks like one of ours. */
 		if (mbuf->nb_segs != 1 || mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
 			port->counters.rx_dropped++;
 			rte_pktmbuf_free(mbuf);
@@ -332,11 +335,12 @@ bool port_arm(struct port *port)
 	if (port->n_tx > 0 && !port->tx_stuck)
 		return true;
 	if (!port->has_interrupt)
-		return false; /* the socket is level-triggered: epoll
-			       * sees frames that already wait */
+		return false; /* the socket is level-triggered: epoll also sees frames
+			       * that are already waiting */
 	if (rte_eth_dev_rx_intr_enable(port->id, 0))
-		return true; /* cannot be woken: keep polling */
-	/* A frame between the last empty poll and the line above raises no interrupt. */
+		return true; /* no interrupt would wake us: keep polling */
+	/* A frame that came after the last empty poll and before the line
+	 * above raises no interrupt. */
 	return rte_eth_rx_queue_count(port->id, 0) > 0 || poll(&wait, 1, 0) > 0;
 }
 
@@ -348,7 +352,8 @@ void port_disarm(struct port *port)
 	port->tx_stuck = false;
 	if (!port->has_interrupt)
 		return;
-	(void)rte_eth_dev_rx_intr_disable(port->id, 0); /* at worst one wake-up too many */
+	(void)rte_eth_dev_rx_intr_disable(port->id, 0); /* if this fails, there is
+							 * one needless wake-up */
 	while (read(port->wait_fd, &count, sizeof(count)) < 0 && errno == EINTR)
 		;
 }
@@ -361,8 +366,8 @@ int port_filter(struct port *port, int program_fd)
 		return -ENOTSUP;
 	r = setsockopt(port->wait_fd, SOL_SOCKET, program_fd < 0 ? SO_DETACH_FILTER : SO_ATTACH_BPF,
 		       &program_fd, sizeof(program_fd));
-	return r < 0 && (program_fd >= 0 || errno != ENOENT) ? -errno : 0; /* ENOENT: there was
-									    * no program */
+	/* ENOENT on detaching: there was no program */
+	return r < 0 && (program_fd >= 0 || errno != ENOENT) ? -errno : 0;
 }
 
 const uint8_t *port_mac(const struct port *port)

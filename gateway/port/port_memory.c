@@ -13,7 +13,7 @@ struct frame {
 	uint8_t data[PORT_FRAME_MAX];
 };
 
-/* First in, first out. Only the first n_flushed frames may be collected. */
+/* A first-in, first-out queue. Only the first n_flushed frames may be collected. */
 struct queue {
 	struct frame *frames[PORT_MEMORY_FRAMES];
 	size_t n_frames;
@@ -181,7 +181,7 @@ void port_disarm(struct port *port)
 
 	port->counters.wakes++;
 	if (port->rx.n_frames == 0 && read(port->wait_fd, &count, sizeof(count)) < 0)
-		return; /* was not signalled: nothing to clear */
+		return; /* wait_fd was not signalled: there is nothing to clear */
 }
 
 int port_filter(struct port *port, int program_fd)

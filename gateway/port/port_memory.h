@@ -1,4 +1,5 @@
-/* port_memory.h - a port without a NIC, for tests: frames are put in and taken out by hand.
+/* port_memory.h - a port without a network card, for tests: the test itself
+ * injects and collects frames.
  *
  * port_memory.c implements all of port.h; port_open() ignores the configuration except the device
  * string, which must not be empty. Link port_memory_dep instead of port_dep.
@@ -11,15 +12,16 @@
 
 #define PORT_MEMORY_FRAMES 256 /* per direction */
 
-/* Let @size bytes (copied) arrive. 0; -ENOBUFS: PORT_MEMORY_FRAMES wait already; -EMSGSIZE. */
+/* Make a frame of @size bytes (copied) arrive at the port. Returns 0; -ENOBUFS: PORT_MEMORY_FRAMES
+ * are waiting already, or there is no memory; -EMSGSIZE. */
 int port_memory_inject(struct port *port, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Take the oldest flushed frame into @ret_data (PORT_FRAME_MAX bytes).
- * Its size, or -EAGAIN: none. */
+/* Take the oldest flushed frame into @ret_data (PORT_FRAME_MAX bytes). Returns its size, or
+ * -EAGAIN if there is none. */
 int port_memory_collect(struct port *port, void *ret_data) __attribute__((warn_unused_result));
 
-/* Frames handed out by port_receive() and not freed yet. */
+/* Returns the number of frames that port_receive() returned and that are not freed yet. */
 size_t port_memory_outstanding(const struct port *port);
 
 #endif
