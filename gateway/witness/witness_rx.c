@@ -7,13 +7,13 @@
 #include "base/clock.h"
 #include "base/counters.h"
 
-#define KEYS_PER_VM 2 /* [0] current, [1] the previous one */
+#define KEYS_PER_VM 2 /* key[0] is the current one, key[1] the previous one */
 #define DRIFT	    1000 /* clocks drift apart by less than one part in 1000 */
 
-/* The sequence numbers seen of one key and path. */
+/* The sequence numbers seen with one key on one path. */
 struct window {
 	uint64_t newest; /* the highest one accepted; 0: none */
-	uint64_t seen;	 /* bit i: newest - 1 - i was accepted */
+	uint64_t seen;	 /* bit i: number newest - 1 - i was accepted */
 };
 
 struct key {
@@ -21,11 +21,11 @@ struct key {
 	uint8_t bytes[WIRE_WITNESS_KEY_SIZE]; /* for witness_rx_get_key() */
 	uint32_t addresses[WIRE_WITNESS_N_PATHS]; /* 0: accept nothing by that path */
 	struct window windows[WIRE_WITNESS_N_PATHS];
-	uint64_t good_until_ns; /* UINT64_MAX: no end set */
+	uint64_t good_until_ns; /* UINT64_MAX: valid without end */
 };
 
-/* The remaining allowance of work, as time. It grows as
- * time passes, and each mac costs some of it. */
+/* How much work is still allowed, expressed as time. The credit grows as time passes, and each mac
+ * check costs some of it. */
 struct bucket {
 	uint64_t credit_ns;
 	uint64_t at_ns;
@@ -33,23 +33,23 @@ struct bucket {
 
 struct vm {
 	struct key key[KEYS_PER_VM];
-	uint32_t newest_key_id; /* key of the view's sample; 0: none */
+	uint32_t newest_key_id; /* id of the key that signed the view's sample; 0: none */
 	struct bucket buckets[WIRE_WITNESS_N_PATHS];
-	size_t n_shares; /* shares of the first half of all work:
-			  * one for each path that its keys allow */
+	size_t n_shares; /* the VM's shares of the divided half of the work: one for each
+			  * path that its keys allow */
 	bool clock_known;
-	uint64_t clock_ahead_ns; /* gateway's clock minus the primary's,
-				  * signed: the least seen ... */
-	uint64_t clock_at_ns;	/* ... and when */
+	uint64_t clock_ahead_ns; /* gateway's clock minus the primary's (signed); the
+				  * least difference seen */
+	uint64_t clock_at_ns;	/* when clock_ahead_ns was last updated */
 	struct witness_view view;
 };
 
 struct witness_rx {
-	/* Ids by slot: vm * KEYS_PER_VM + which; 0: no key. Kept apart from the rest, so that a
-	 * search reads only 512 bytes. */
+	/* Key ids, by slot: vm * KEYS_PER_VM + which; 0: no key. They are separate from the other
+	 * data, so that a search reads only 512 bytes. */
 	uint32_t key_ids[WITNESS_RX_SLOTS];
-	size_t n_slots; /* slots in use so far, from the first */
-	size_t n_shares; /* of all VMs */
+	size_t n_slots; /* slots that were ever in use are below this number */
+	size_t n_shares; /* shares of all VMs together */
 	struct bucket common;
 	uint64_t counters[WIRE_WITNESS_N_PATHS][WITNESS_RX_N_VERDICTS];
 	struct vm vms[WITNESS_RX_VMS_MAX];
@@ -89,7 +89,7 @@ static void drop_key(struct witness_rx *rx, size_t vm, size_t which)
 	rx->key_ids[vm * KEYS_PER_VM + which] = 0;
 }
 
-/* Was a datagram with this key accepted? */
+/* Was any datagram with this key accepted? */
 static bool is_used(const struct key *key)
 {
 	return key->windows[WIRE_WITNESS_BACKUP].newest > 0 ||
@@ -133,7 +133,7 @@ int witness_rx_set_key(struct witness_rx *rx, size_t vm, uint32_t key_id,
 		ids[1] = ids[0];
 		explicit_bzero(&v->key[0], sizeof(v->key[0])); /* the key has moved to key[1] */
 	}
-	drop_key(rx, vm, 0); /* if [0] was never used it is replaced */
+	drop_key(rx, vm, 0); /* frees the current key if it was never used */
 	v->key[0] = (struct key){.mac = mac, .good_until_ns = UINT64_MAX};
 	memcpy(v->key[0].addresses, addresses, sizeof(v->key[0].addresses));
 	memcpy(v->key[0].bytes, key, sizeof(v->key[0].bytes));
@@ -167,7 +167,7 @@ void witness_rx_tick(struct witness_rx *rx, uint64_t now_ns)
 	}
 }
 
-/* Find a key that is valid now. True: *ret_vm and *ret_which say where. */
+/* Find the key with @key_id, if it is valid now. Returns true and sets *ret_vm and *ret_which. */
 static bool find_key(const struct witness_rx *rx, uint32_t key_id, uint64_t now_ns, size_t *ret_vm,
 		     size_t *ret_which)
 {
@@ -196,7 +196,7 @@ static bool is_seen(const struct window *window, uint64_t sequence)
 	return window->seen >> (behind - 1) & 1;
 }
 
-/* Note @sequence, which was not seen before. True: it is now the newest. */
+/* Record @sequence, which was not seen before. Returns true if it is now the newest. */
 static bool move_window(struct window *window, uint64_t sequence)
 {
 	uint64_t ahead;
@@ -240,7 +240,8 @@ static bool may_check(struct witness_rx *rx, struct vm *v, enum wire_witness_pat
 
 /* ---- the evidence ---- */
 
-/* Clocks may start anywhere and either may be ahead, so differences are taken modulo 2^64. */
+/* Returns by how much @ahead_ns is later than @than_ns. The two clocks start at unrelated values
+ * and either may be ahead, so the difference is taken modulo 2^64. */
 static int64_t later_by_ns(uint64_t ahead_ns, uint64_t than_ns)
 {
 	return (int64_t)(ahead_ns - than_ns);
@@ -263,8 +264,8 @@ void witness_rx_clock(struct witness_rx *rx, size_t vm, uint64_t mono_ns, uint64
 	learn_clock(&rx->vms[vm], mono_ns, now_ns);
 }
 
-/* The sample's delay beyond the least delay seen. A sample made before the gateway's clock began
- * counts as made at 1, since 0 means never. */
+/* Returns by how much the sample's delay exceeds the least delay seen. A sample made before the
+ * gateway's clock began is treated as made at time 1, since 0 means never. */
 static uint64_t delay_ns(const struct vm *v, uint64_t mono_ns, uint64_t now_ns)
 {
 	int64_t late_ns = later_by_ns(now_ns - mono_ns, v->clock_ahead_ns);
@@ -279,8 +280,9 @@ static uint64_t grown(uint64_t before, uint64_t now)
 	return now > before ? now - before : 0;
 }
 
-/* Samples of one key may be slightly out of order if two cores made them: the larger counts win.
- * The same sample can come by both paths: the first copy counts. */
+/* Take the frame counts of @w into the view. Samples of one key may arrive slightly out of order if
+ * two cores made them, so only larger counts are taken. A sample that comes by both paths is
+ * counted only once. */
 static void count_frames(struct witness_view *view, const struct wire_witness *w, bool same_key)
 {
 	bool anew = !same_key && (w->to_guest < view->to_guest ||
@@ -310,14 +312,14 @@ static void count_frames(struct witness_view *view, const struct wire_witness *w
 	}
 }
 
-/* Take @w, which is authentic and the newest, into the view. */
+/* Update the view with @w, which is authentic and has the newest sequence number. */
 static void take_sample(struct vm *v, const struct wire_witness *w, bool by_current_key,
 			uint64_t now_ns)
 {
 	struct witness_view *view = &v->view;
 	uint64_t made_at_ns, silent_ns;
 
-	if (by_current_key) /* one by the previous key may be from before the host's restart */
+	if (by_current_key) /* the previous key may have signed it before the host restarted */
 		learn_clock(v, w->mono_ns, now_ns);
 	made_at_ns = now_ns - delay_ns(v, w->mono_ns, now_ns);
 	view->n_timely += now_ns - made_at_ns < WITNESS_RX_LATE_NS;
@@ -334,7 +336,8 @@ static void take_sample(struct vm *v, const struct wire_witness *w, bool by_curr
 	v->newest_key_id = w->key_id;
 }
 
-/* Take an authentic datagram: move the window, and put the newest sample into the view. */
+/* Accept an authentic datagram: move the window, and update the view if the
+ * sample is the newest. */
 static void accept(struct vm *v, size_t which, const struct wire_witness *w, uint64_t now_ns)
 {
 	struct key *key = &v->key[which];
