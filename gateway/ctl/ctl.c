@@ -35,7 +35,7 @@ struct ctl {
 	struct wire_tls_context *context;
 	struct wire_tls *tls;
 	char where[64];
-	bool ended; /* the gateway closed; buffered lines are still good */
+	bool ended; /* the gateway closed the connection; buffered lines are still valid */
 	size_t at, end, size;
 	char *in;
 };
@@ -103,13 +103,14 @@ static int send_output(struct ctl *ctl, uint64_t deadline_ns, struct error *ret_
 		else if (errno == EAGAIN)
 			r = wait_fd(ctl, POLLOUT, deadline_ns, ret_error);
 		else if (errno != EINTR)
-			return 0; /* the read side finds the reason */
+			return 0; /* the next read returns the reason */
 		if (r < 0)
 			return r;
 	}
 }
 
-/* Wait for ciphertext and take it. 1: some came; 0: the connection ended; -errno. */
+/* Wait for ciphertext and pass it to TLS. Returns 1: try again, some may have come; 0: the
+ * connection ended; or -errno. */
 static int take_input(struct ctl *ctl, uint64_t deadline_ns, struct error *ret_error)
 {
 	size_t room;
@@ -204,7 +205,7 @@ int ctl_open(const struct ctl_config *config, const char *request, uint64_t dead
 	return 0;
 }
 
-/* Make room for more plaintext. */
+/* Make room in the buffer for more plaintext. */
 static int make_room(struct ctl *ctl, struct error *ret_error)
 {
 	char *larger;

@@ -1,6 +1,7 @@
-/* ctl.h - holdfastctl's connection to a gateway: one request line out, lines in.
+/* ctl.h - holdfastctl's connection to a gateway: sends one request line and receives lines.
  *
- * Where: ctl/main.c; calls wire/tls. Threads: one. Blocks up to its deadline.
+ * Where: ctl/main.c; calls wire/tls.
+ * Threads: one. Every call may block until its deadline.
  */
 #ifndef CTL_CTL_H
 #define CTL_CTL_H
@@ -25,16 +26,18 @@ extern const size_t ctl_n_config_keys;
 
 struct ctl; /* opaque */
 
-/* Connect, check the gateway's certificate, send @request (one line, without newline).
- * 0: *ret_ctl is the caller's; else -errno and *ret_error with the next step. */
+/* Connect to the gateway, check its certificate and send @request (one line, without newline).
+ * Returns 0: *ret_ctl belongs to the caller; or -errno, and *ret_error says what the user can do
+ * next. */
 int ctl_open(const struct ctl_config *config, const char *request, uint64_t deadline_ns,
 	     struct ctl **ret_ctl, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Next line of the answer, terminated, without newline; valid until the next call.
- * 1: *ret_line is set; 0: the gateway closed, no more lines; -errno and *ret_error. */
+/* Read the next line of the answer. Returns 1: *ret_line is the line, NUL-terminated and without
+ * newline, valid until the next call; 0: the gateway closed the connection and there are no more
+ * lines; or -errno with *ret_error. */
 int ctl_line(struct ctl *ctl, uint64_t deadline_ns, const char **ret_line, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-struct ctl *ctl_close(struct ctl *ctl); /* NULL is fine; returns NULL */
+struct ctl *ctl_close(struct ctl *ctl); /* NULL is allowed; returns NULL */
 
 #endif

@@ -1,4 +1,4 @@
-/* main.c - holdfastctl: one verb, one request, one answer. */
+/* main.c - holdfastctl: sends the request of one verb to the gateway and prints the answer. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -28,8 +28,8 @@ struct verb {
 	const char *request;
 	bool needs_vm;
 	bool needs_host;
-	bool waits; /* waits for hosts: the gateway ends the wait when no host makes progress */
-	bool (*show)(const json_t *answer); /* false: exit status 1 */
+	bool waits; /* the gateway answers when its hosts have finished, or make no progress */
+	bool (*show)(const json_t *answer); /* prints the answer; false: exit status 1 */
 	const char *help;
 };
 
@@ -59,7 +59,7 @@ static bool print_done(const json_t *answer)
 
 static bool print_nothing(const json_t *answer)
 {
-	(void)answer; /* the lines after it say everything */
+	(void)answer; /* the events follow on lines of their own */
 	return true;
 }
 
@@ -122,7 +122,8 @@ static int misuse(const char *what, const char *which)
 	return 2;
 }
 
-/* Find the verb that @argv begins with. NULL: none. *ret_n_words words of argv belong to it. */
+/* Find the verb with which @argv begins, and set *ret_n_words to its number of words. Returns
+ * NULL if there is none. */
 static const struct verb *find_verb(int argc, char **argv, int *ret_n_words)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
@@ -140,7 +141,7 @@ static const struct verb *find_verb(int argc, char **argv, int *ret_n_words)
 	return NULL;
 }
 
-/* Apply one setting from the command line, by the rules of the file. */
+/* Apply one setting from the command line, with the same checks as in the configuration file. */
 static int override(struct ctl_config *config, size_t i, const char *text)
 {
 	char expected[160];
@@ -182,7 +183,8 @@ static int load(const struct options *o, struct ctl_config *ret_config)
 	return 0;
 }
 
-/* Handle the first line of the answer. 0: success; 1: the gateway refused. */
+/* Print the first line of the answer. Returns the exit status: 0: success; 1: the gateway refused,
+ * or `check` found a problem. */
 static int first_line(const struct verb *verb, const struct options *o, const char *line)
 {
 	json_t *answer = json_loads(line, 0, NULL);
@@ -242,7 +244,8 @@ static char *make_request(const struct verb *verb, const struct options *o, char
 	return line;
 }
 
-/* Does the gateway answer at all? 1: yes; else an error with its text. */
+/* Does the gateway answer at all? Returns 1 if it does, 0 if it closed without an answer, or
+ * -errno with *ret_error. */
 static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 		      struct error *ret_error)
 {
@@ -257,7 +260,8 @@ static int ask_status(const struct ctl_config *config, uint64_t deadline_ns,
 	return r;
 }
 
-/* As ctl_line(), but a verb that waits may take as long as the gateway answers. */
+/* Like ctl_line(), but for a verb that waits, the deadline is extended as long as the gateway still
+ * answers another request. An explicit --timeout is not extended. */
 static int answer_line(const struct verb *verb, const struct options *o,
 		       const struct ctl_config *config, struct ctl *ctl, uint64_t deadline_ns,
 		       const char **ret_line, struct error *ret_error)
@@ -334,7 +338,7 @@ static const struct option options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-/* Handle one option. -1: go on; else the exit status. */
+/* Handle one option. Returns -1 to continue, or the exit status. */
 static int parse_option(int c, struct options *o)
 {
 	switch (c) {
@@ -386,7 +390,8 @@ int main(int argc, char **argv)
 	const struct verb *verb;
 	int c, n_words = 0, n_names;
 
-	(void)signal(SIGPIPE, SIG_IGN); /* a failed write ends `events --follow | head` */
+	(void)signal(SIGPIPE, SIG_IGN); /* so that `events --follow | head`
+					 * ends with a failed write */
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int status = parse_option(c, &o);
 

@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-#define WAITS_SHOWN_MS 1000 /* do not show a standby that is slow for a moment */
+#define WAITS_SHOWN_MS 1000 /* a standby that is slow for less than this is not shown */
 #define S(object, key) text_of(object, key)
 
 static const char *text_of(const json_t *object, const char *key)
@@ -21,7 +21,7 @@ static json_int_t int_of(const json_t *object, const char *key)
 	return json_integer_value(json_object_get(object, key));
 }
 
-/* "12 ms ago", "3.4 s ago", "never". */
+/* Formats the age in member @key: "12 ms ago", "34 s ago" or "never". */
 static const char *age(const json_t *object, const char *key, char text[32])
 {
 	const json_t *value = json_object_get(object, key);
@@ -64,8 +64,8 @@ void show_status(FILE *out, const json_t *answer)
 	}
 }
 
-/* "arp 12/12, icmp 12/12, 4 ms ago": answered of sent.
- * Prints nothing if the target is not probed. */
+/* Prints a line such as "arp 12/12, icmp 11/12, last answer 4 ms ago": for each method the answered
+ * and the sent probes. Prints nothing if the target is not probed. */
 static void show_probes(FILE *out, const char *title, const json_t *probes)
 {
 	static const char *const methods[] = {"arp", "icmp", "tcp"};
@@ -104,7 +104,7 @@ static void show_host(FILE *out, const json_t *host)
 	show_probes(out, "probes, backup side", json_object_get(probes, "backup"));
 }
 
-/* What the owner's next seal waits for, and how much of its time the guest loses. */
+/* Prints what the owner's next seal waits for, and how much the guest is throttled. */
 static void show_pace(FILE *out, const json_t *stats)
 {
 	json_int_t percent = int_of(stats, "throttle_percent");
@@ -118,7 +118,8 @@ static void show_pace(FILE *out, const json_t *stats)
 	fprintf(out, "\n");
 }
 
-/* How much the owner's pauses took from the guest's clock. */
+/* Prints whether the guest's clock is corrected, and how much time it lost
+ * to the owner's pauses. */
 static void show_clock(FILE *out, const json_t *stats)
 {
 	const char *corrected = S(stats, "clock_corrected"), *why = S(stats, "clock_why");
@@ -137,7 +138,7 @@ static void show_clock(FILE *out, const json_t *stats)
 		json_number_value(json_object_get(stats, "clock_lost_percent")));
 }
 
-/* What the owner's kernel says of the guest. */
+/* Prints what the owner's kernel (the witness) reports about the guest. */
 static void show_witness(FILE *out, const json_t *witness)
 {
 	json_int_t n = int_of(witness, "unanswered");
@@ -174,7 +175,8 @@ static void show_stats(FILE *out, json_t *stats)
 	}
 }
 
-/* Whether a promoted guest serves, until it is protected again. */
+/* Prints whether a promoted guest serves its clients. The answer has this member only until the
+ * guest is protected again. */
 static void show_promoted(FILE *out, const json_t *promoted)
 {
 	char text[32];
@@ -264,7 +266,7 @@ void show_event(FILE *out, const json_t *event)
 	else
 		fprintf(out, "%s: ", S(event, "kind"));
 	fprintf(out, "%s\n", S(event, "text"));
-	fflush(out); /* for --follow through a pipe */
+	fflush(out); /* stdout may be a pipe, and `events --follow` must show each event at once */
 }
 
 void show_done(FILE *out, const json_t *answer)
@@ -272,14 +274,15 @@ void show_done(FILE *out, const json_t *answer)
 	fprintf(out, "%s\n", S(answer, "text"));
 }
 
-/* What an operator can do in a state that does not end by itself. */
+/* Prints that the VM is not protected, and what the operator can do about it. */
 static void show_not_protected(FILE *out, const json_t *vm)
 {
 	const char *name = S(vm, "name"), *state = S(vm, "state");
 
 	fprintf(out, "%s is %s", name, state);
 	if (json_is_true(json_object_get(vm, "conflict")))
-		fprintf(out, "\n"); /* the conflict comes first and has its own line */
+		fprintf(out, "\n"); /* the conflict must be solved first, and show_check()
+				     * prints a line about it */
 	else if (strcmp(state, "UNPROTECTED") == 0)
 		fprintf(out, "; holdfastctl protect %s\n", name);
 	else if (strcmp(state, "FAILED") == 0)
@@ -296,7 +299,7 @@ int show_check(FILE *out, const json_t *answer)
 	int n_wrong = 0;
 	size_t i;
 
-	/* Is each VM protected, and in no conflict? */
+	/* Check that each VM is protected and not in conflict. */
 	json_array_foreach(json_object_get(answer, "vms"), i, item) {
 		const char *name = S(item, "name");
 

@@ -1,6 +1,7 @@
-/* show.h - the gateway's answers as text for people. Pure: JSON in, lines to a FILE out. Where:
- * ctl/main.c. Threads: one. Unknown or missing members are left out and are never an error: a newer
- * gateway may send more.
+/* show.h - prints the gateway's answers as human-readable text. Pure: reads JSON, writes to a FILE.
+ * An unknown or missing member is skipped and is never an error, because a newer gateway may send
+ * other members.
+ * Where: ctl/main.c. Threads: one.
  */
 #ifndef CTL_SHOW_H
 #define CTL_SHOW_H
@@ -14,7 +15,7 @@ void show_counters(FILE *out, const json_t *answer);
 void show_event(FILE *out, const json_t *event);
 void show_done(FILE *out, const json_t *answer);
 
-/* Print what `check` finds wrong, one line each. Returns the number of lines. */
+/* Print each problem that `check` finds, one per line. Returns the number of problems. */
 int show_check(FILE *out, const json_t *answer);
 
 #endif
