@@ -247,7 +247,8 @@ int gw_config_load(const char *path, struct gw_config *ret_config, struct error 
 	return r;
 }
 
-/* Can an ARP request from our address @own reach @ip? 0 (also if @ip is 0, "none") or -EINVAL. */
+/* Check that an ARP request from our address @own can reach @ip_be32. Returns 0 (also if the
+ * address is 0, that is, not given) or -EINVAL. */
 static int check_address(const char *path, const char *key, uint32_t ip_be32, const char *own_key,
 			 const struct config_prefix *own, struct error *ret_error)
 {
@@ -363,7 +364,8 @@ static int is_ini(const struct dirent *entry)
 	return entry->d_name[0] != '.' && size > 4 && strcmp(entry->d_name + size - 4, ".ini") == 0;
 }
 
-/* NAME.ini is unusable: all that is known of the VM is its name, from the file's name. */
+/* Mark @vm as unusable because of its file NAME.ini. Only the VM's name remains, taken from
+ * the name of the file. */
 static void set_fault(struct gw_vm_config *vm, const char *file, const char *text)
 {
 	size_t size = strlen(file) - strlen(".ini");
@@ -372,14 +374,14 @@ static void set_fault(struct gw_vm_config *vm, const char *file, const char *tex
 		size = sizeof(vm->name) - 1;
 	*vm = (struct gw_vm_config){0};
 	memcpy(vm->name, file, size);
-	for (char *c = vm->name; *c; c++) { /* the name will be shown */
+	for (char *c = vm->name; *c; c++) { /* the name will be printed */
 		if (*c <= ' ' || *c > '~')
 			*c = '?';
 	}
 	(void)snprintf(vm->fault, sizeof(vm->fault), "%s", text);
 }
 
-/* One address cannot answer for two guests: the later file is at fault. */
+/* Two guests cannot have the same address: the later of the two files gets a fault. */
 static void check_guests(const char *dir, struct gw_vm_config *vms, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {

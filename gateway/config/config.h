@@ -1,7 +1,8 @@
-/* config.h - the gateway's configuration: one file, and a file per VM in vm_dir.
+/* config.h - reads the gateway's configuration: one file for the gateway, and one per VM in vm_dir.
  *
- * Where: main.c. Threads: start-up only; the result does not change afterwards. A VM's file is
- * vm_dir/NAME.ini, with NAME equal to its `name`, so two files cannot describe one VM.
+ * Where: main.c. A VM's file is vm_dir/NAME.ini, and NAME must equal the `name` in it. So two files
+ * cannot describe the same VM.
+ * Threads: called only at start-up; the configuration does not change afterwards.
  */
 #ifndef GATEWAY_CONFIG_H
 #define GATEWAY_CONFIG_H
@@ -18,18 +19,18 @@
 #define GATEWAY_PORT_KERNEL "kernel"
 
 struct gw_config {
-	char port[GATEWAY_PATH_SIZE];	   /* DPDK device, or "kernel" (test shell) */
-	char address[64];		   /* own IPv4/prefix on the backup network */
+	char port[GATEWAY_PATH_SIZE];	   /* DPDK device, or "kernel" (for tests only) */
+	char address[64];		   /* our IPv4 address/prefix on the backup network */
 	char next_hop[64];		   /* "" none */
 	char probe_port[GATEWAY_PATH_SIZE]; /* DPDK device in the client network; "" none */
-	struct config_prefix probe_address; /* our address there */
+	struct config_prefix probe_address; /* our address in the client network */
 	uint64_t probe_interval_ns;
-	struct config_address listen;	   /* only its port counts with a DPDK port */
+	struct config_address listen;	   /* with a DPDK port only the TCP port is used */
 	struct config_address management;
 	char ca[GATEWAY_PATH_SIZE], crl[GATEWAY_PATH_SIZE], cert[GATEWAY_PATH_SIZE],
 		key[GATEWAY_PATH_SIZE];
 	char state_dir[GATEWAY_PATH_SIZE], vm_dir[GATEWAY_PATH_SIZE];
-	char cores[64];		   /* for DPDK's helper threads; "" the caller's */
+	char cores[64];		   /* for DPDK's helper threads; "": the caller's */
 	uint32_t mtu;
 	int hugepages;		   /* enum port_hugepages */
 	uint64_t memory_bytes;	   /* for DPDK; 0: what the port needs */
@@ -39,7 +40,7 @@ struct gw_config {
 	int standby_lost;	   /* enum gw_standby_lost */
 	uint64_t relay_bytes_max, events_bytes_max;
 	uint32_t n_sessions_max, n_handshakes_max;
-	uint32_t witness_port;	   /* UDP; 0: as listen's port */
+	uint32_t witness_port;	   /* UDP port; gw_config_load() replaces 0 by listen's port */
 	uint32_t witness_rekey_s;
 	int log_level;		   /* enum log_level */
 };
@@ -51,23 +52,23 @@ enum gw_standby_lost {
 
 enum gw_witness_paths {
 	GW_WITNESS_BACKUP = 0,
-	GW_WITNESS_BOTH	  = 1, /* through the client network too */
+	GW_WITNESS_BOTH	  = 1, /* through the backup and the client network */
 };
 
 struct gw_vm_config {
 	char name[CONFIG_NAME_SIZE], primary[CONFIG_NAME_SIZE], standby[CONFIG_NAME_SIZE];
-	char fence_command[GATEWAY_PATH_SIZE]; /* for /bin/sh; "" none */
+	char fence_command[GATEWAY_PATH_SIZE]; /* run by /bin/sh; "": none */
 	uint64_t fence_timeout_ns;
 	bool fence_required;
-	/* Addresses to probe, in network order; 0: do not. */
+	/* Addresses to probe, in network byte order; 0: not probed. */
 	uint32_t guest_address;
-	uint8_t guest_mac[6]; /* all 0: learned */
+	uint8_t guest_mac[6]; /* all 0: learned from ARP replies */
 	struct config_ports guest_ports;
 	uint32_t primary_address, standby_address; /* of the hosts, in the client network */
 	uint32_t primary_backup, standby_backup;   /* of the hosts, in the backup network */
 	int witness_paths; /* enum gw_witness_paths */
-	char fault[640];   /* "": usable; else why the file is not
-			    * usable, and then only name is valid */
+	char fault[640];   /* "" if the file is usable; else the reason why not, and
+			    * then only name is valid */
 };
 
 extern const struct config_key gw_config_keys[];
@@ -75,18 +76,20 @@ extern const size_t gw_n_config_keys;
 extern const struct config_key gw_vm_config_keys[];
 extern const size_t gw_n_vm_config_keys;
 
-/* Read @path and check what involves several keys. 0 or -errno with *ret_error. */
+/* Read @path, including the checks that involve several keys. Returns 0, or
+ * -errno with *ret_error. */
 int gw_config_load(const char *path, struct gw_config *ret_config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* @config's own address on the backup network. 0; -EINVAL: none, or malformed. */
+/* Get the gateway's own address on the backup network. Returns 0, or -EINVAL if it is
+ * missing or malformed. */
 int gw_config_address(const struct gw_config *config, struct config_prefix *ret_address)
 	__attribute__((warn_unused_result));
 
-/* Read all *.ini of @config's vm_dir in the order of their names, at most @n_max, and check their
- * addresses against its networks. An unusable file gives an element with a fault and affects no
- * other VM. 0: *ret_n were read; -errno with *ret_error: the directory could not be read, or has
- * more than @n_max. */
+/* Read all *.ini files in @config's vm_dir, in the order of their names, and check their addresses
+ * against the gateway's networks. An unusable file becomes an element with a fault and does not
+ * affect other VMs. Returns 0: *ret_n files were read; or -errno with *ret_error: the directory
+ * could not be read, or has more than @n_max files. */
 int gw_config_load_vms(const struct gw_config *config, struct gw_vm_config *ret_vms, size_t n_max,
 		       size_t *ret_n, struct error *ret_error)
 	__attribute__((warn_unused_result));
