@@ -51,12 +51,12 @@ struct port_config {
 	/* Of the following, only n_buffers and mtu are used by every port_open(); the others
 	 * configure DPDK and are used only by the first port_open() of a process. */
 	const char *cores;	       /* cores for DPDK's helper threads, such as "0-3";
-				        * NULL: the caller's cores */
+					* NULL: the caller's cores */
 	size_t memory_mb;	       /* memory for DPDK; 0: as much as the buffers need */
 	enum port_hugepages hugepages;
 	unsigned int n_buffers;	       /* frame buffers; 0: PORT_BUFFERS_DEFAULT */
 	unsigned int n_more_buffers;   /* buffers of ports opened later;
-				        * memory_mb 0 includes them */
+					* memory_mb 0 includes them */
 	unsigned int mtu;	       /* 0: PORT_MTU_MAX */
 };
 
@@ -73,14 +73,14 @@ struct port_counters {
 	uint64_t rx_frames;    /* frames passed to the caller */
 	uint64_t rx_bytes;
 	uint64_t rx_dropped;   /* frames received but discarded, since they had a VLAN tag or were
-			        * longer than one buffer */
+				* longer than one buffer */
 	uint64_t rx_missed;    /* frames for which the driver or the kernel had no room (0 if the
-			        * driver does not count them) */
+				* driver does not count them) */
 	uint64_t rx_no_buffer; /* frames not received because no buffer was free */
 	uint64_t tx_frames;    /* frames passed to the driver */
 	uint64_t tx_bytes;
 	uint64_t tx_dropped;   /* frames dropped: the driver's ring stayed full, or
-			        * the frame was too long */
+				* the frame was too long */
 	uint64_t tx_no_buffer; /* frames dropped by port_transmit() because no buffer was free */
 	uint64_t wakes;	       /* port_disarm() calls: how often the loop slept */
 };

@@ -45,7 +45,7 @@ struct port {
 	bool tx_stuck; /* the last flush sent nothing: queued frames do not keep the loop awake */
 	struct port_counters counters;
 	uint64_t kernel_drops; /* net_af_packet: frames dropped by the kernel, whose own count
-			        * is cleared by each read */
+				* is cleared by each read */
 };
 
 static int fail(struct error *ret_error, int rc, const struct device *device,
