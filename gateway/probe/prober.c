@@ -318,7 +318,7 @@ static bool take_tcp(struct prober *prober, struct prober_target *target, enum f
 		return false;
 	if (kind == FRAMES_SYN_ACK && may_reply(prober, now_ns))
 		send_rst(prober, syn); /* also after a repeated SYN-ACK: the guest's connection is
-				        * still open */
+					* still open */
 	if (!syn->waiting)
 		return false;
 	syn->waiting = false;

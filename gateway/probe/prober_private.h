@@ -11,7 +11,7 @@
 struct prober_syn {
 	struct frames_tcp tcp; /* dest_port is 0 until the first SYN is made */
 	bool waiting;	       /* sent and still unanswered: repeat it
-			        * instead of making a new SYN */
+				* instead of making a new SYN */
 };
 
 struct prober_target {
