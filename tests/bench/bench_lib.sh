@@ -1,5 +1,5 @@
-# bench_lib.sh - the networks, a guest with real programs and Holdfast, for bench_* scripts. Source it
-# (bash) with SRC, BUILD and TEST_TMP as tests/bench/run sets them.
+# bench_lib.sh - starts the networks, a guest with real programs and Holdfast, for the bench_*
+# scripts. To be sourced by bash, with SRC, BUILD and TEST_TMP set as tests/bench/run sets them.
 #
 #	bench_start WORKLOAD          networks, guest with the workload at work, daemons; not protected
 #	bench_set_epochs 'KEY = V...' the VM's file of host alpha; its agent starts again with it
@@ -8,7 +8,7 @@
 set -uo pipefail
 : "${SRC:?run this with tests/bench/run}" "${BUILD:?}" "${TEST_TMP:?}"
 
-TOPO_STP=${TOPO_STP:-0} # older figures, taken without spanning tree, must stay comparable
+TOPO_STP=${TOPO_STP:-0} # no spanning tree, so that results stay comparable with earlier ones
 # shellcheck source=deploy/lib/topology.sh
 . "$SRC/deploy/lib/topology.sh"
 GUEST_MEM_MIB=${GUEST_MEM_MIB:-384} GUEST_RATE=0
@@ -22,7 +22,7 @@ readonly BENCH_REDIS=$TOPO_GUEST_IP:6379
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 note() { echo "${0##*/}: $*" >&2; }
 
-# Start the networks and the guest only, without Holdfast.
+# Starts only the networks and the guest, without Holdfast.
 bench_start_guest() # WORKLOAD
 {
 	GUEST_WORK=$1
@@ -32,7 +32,7 @@ bench_start_guest() # WORKLOAD
 	guest_start primary "$TEST_TMP"
 }
 
-# Wait until the guest's console, the only sign there is, says that the workload is ready.
+# Waits until the guest's console says that the workload is ready. There is no other sign.
 bench_wait_workload() # WORKLOAD
 {
 	local deadline=$((SECONDS + 120))
@@ -58,7 +58,8 @@ bench_start() # WORKLOAD
 	bench_wait_workload "$1"
 }
 
-# The agent reads VM files at its start, so it is restarted. No guest may be protected.
+# Writes LINES into the VM file of host alpha and restarts its agent, which reads VM files only at
+# its start. No guest may be protected.
 bench_set_epochs() # LINES
 {
 	{ printf '[vm]\n%s\n' "$1"; tail -n +2 "$TEST_TMP/vm.ini"; } >"$CLUSTER_ETC/alpha/vms/$CLUSTER_VM.ini"
@@ -68,7 +69,8 @@ bench_set_epochs() # LINES
 		die "agent alpha does not come back: $(tail -n 3 "$TEST_TMP/agent-alpha.log")"
 }
 
-# Retries up to twice: on a busy machine the standby's QEMU may not be up within its 10 s.
+# Protects the guest, with up to two retries: on a busy machine the standby's QEMU may need more
+# than its 10 s.
 bench_protect()
 {
 	local try
@@ -91,7 +93,7 @@ bench_unprotect()
 
 bench_redis() { topo_in client "$BUILD/tests/bench/redis_load" --connect "$BENCH_REDIS" "$@"; }
 
-# The same in the background; end it by its pid, TOPO_PID.
+# Like bench_redis, but in the background; the caller ends it by its pid, TOPO_PID.
 bench_redis_start() # LOG OPTION...
 {
 	topo_spawn client "$1" "$BUILD/tests/bench/redis_load" --connect "$BENCH_REDIS" "${@:2}"

@@ -1,4 +1,5 @@
-"""bench_report - medians, spread, table and JSON from the rows that a benchmark wrote.
+"""bench_report - computes medians and spread from the rows that a benchmark wrote; prints a table
+and JSON.
 
 usage: bench_report.py latency|bandwidth ROWS [--json FILE]
 ROWS: one JSON object per line, written by bench_latency or bench_bandwidth. Figures are medians over the
@@ -45,7 +46,8 @@ def summarize_load(rows, mode, load):
 
 
 def summarize_mode(rows, mode):
-    """The agent's figures. Its histograms cover a whole protection, so each run's last row counts."""
+    """Returns the agent's figures. Its histograms begin with the protection, so each run's last row
+    has them all."""
     last = {r["run"]: r["vm"]["vm"]["stats"] for r in rows if r["mode"] == mode}.values()
     result = {}
     for key in ("interval_ms_p50", "pause_ms_p50", "dirty_pages_p50", "commit_ms_p50"):
@@ -113,7 +115,8 @@ CODERS = ["lz4_raw", "zstd1_raw", "xrle_plain", "lz4_xor", "ours"]
 
 
 def between(snapshots):
-    """The agent's counts between the two snapshots; "raw" is 4096 bytes for each dirty page."""
+    """Returns what the agent counted between the two snapshots; "raw" is 4096 bytes for each dirty
+    page."""
     before, after = (snapshots[k]["vm"]["vm"]["stats"] for k in ("before", "after"))
     counts = {k: after[k] - before[k] for k in ("epochs", "dirty_pages", "bytes_sent", "full_epochs")}
     counts["raw"] = counts["dirty_pages"] * 4096
@@ -123,7 +126,7 @@ def between(snapshots):
 
 
 def one_workload(row):
-    """Figures per epoch from one run of one workload."""
+    """Returns the figures per epoch of one run of one workload."""
     auto, packed, traced = between(row), between(row["packed"]), row["traced"]
     epochs, seconds = auto["epochs"], auto["seconds"]
     return {

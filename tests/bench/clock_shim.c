@@ -1,19 +1,19 @@
-/* clock_shim.c - preloaded into a program, moves the program's wall clock by what a mapped file
- * says.
+/* clock_shim.c - a preloaded library that moves a program's wall clock by the
+ * offset in a mapped file.
  *
- * Why: CLOCK_REALTIME cannot be set for some processes only. bench_detector preloads this into the
- * daemons and QEMU from their start, and moves a host's clock by writing to the host's file.
- * libfaketime cannot be used: with it (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1)
- * pthread_cond_timedwait() on CLOCK_MONOTONIC returns at once, also with an offset of 0, so that
- * the agent would spin; a read of CLOCK_REALTIME costs 1 to 8 us; and a killed program leaves files
- * in /dev/shm.
+ * Why: the kernel cannot set CLOCK_REALTIME for only some processes. bench_detector preloads this
+ * into the daemons and QEMU from their start, and moves a host's clock by writing to the host's
+ * file. libfaketime (0.9.10, FAKETIME_DONT_FAKE_MONOTONIC=1) cannot be used:
+ * pthread_cond_timedwait() on CLOCK_MONOTONIC returns at once, even with an offset of 0, so the
+ * agent would spin; a read of CLOCK_REALTIME costs 1 to 8 us; and a killed program leaves files in
+ * /dev/shm.
  *
  *   LD_PRELOAD=.../libclock_shim.so CLOCK_SHIM_FILE=/dev/shm/x/clock-primary holdfast-agent ...
  *
- * It moves reads of the time: clock_gettime() of CLOCK_REALTIME and its coarse form,
- * gettimeofday(), time(). It does not move waits for a wall time, nor the time stamps of files and
- * frames: Holdfast waits for none of these (its one timed wait on a condition is on
- * CLOCK_MONOTONIC). It does not work with a sanitizer, whose runtime must be the first library.
+ * It changes what clock_gettime() of CLOCK_REALTIME (and its coarse form), gettimeofday() and
+ * time() return. It does not change waits until a wall-clock time or the time stamps of files and
+ * frames. Holdfast has no such waits (its one timed wait on a condition uses CLOCK_MONOTONIC). The
+ * library does not work with a sanitizer, whose runtime must be the first library.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -31,10 +31,10 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
-/* The file's layout; detector_world.py has it too. */
+/* The layout of the mapped file; detector_world.py has a copy of this layout. */
 struct clock_file {
 	_Atomic int64_t offset_ns;
-	_Atomic uint64_t n_moved_daemon; /* reads of a moved clock by programs holdfast-* */
+	_Atomic uint64_t n_moved_daemon; /* reads of a moved clock by programs named holdfast-* */
 	_Atomic uint64_t n_moved_other;
 };
 
@@ -73,7 +73,7 @@ static void __attribute__((constructor)) open_file(void)
 int clock_gettime(clockid_t id, struct timespec *ts)
 {
 	int64_t offset_ns, ns;
-	/* Another library's constructor may ask before ours has run. */
+	/* The constructor of another library may read the time before our constructor has run. */
 	int r = real_clock_gettime ? real_clock_gettime(id, ts)
 				   : (int)syscall(SYS_clock_gettime, id, ts);
 
@@ -93,7 +93,7 @@ int gettimeofday(struct timeval *restrict tv, void *restrict zone)
 {
 	struct timespec ts;
 
-	(void)zone; /* obsolete, not touched */
+	(void)zone; /* obsolete: left unchanged */
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
 	tv->tv_sec = ts.tv_sec;
 	tv->tv_usec = ts.tv_nsec / 1000;

@@ -1,11 +1,13 @@
-/* codec_bench.c - how small and how fast page deltas are, on recorded or generated pairs of pages.
+/* codec_bench.c - measures the size and speed of page deltas, on recorded or
+ * generated pairs of pages.
  *
  * What invalidates a result: other load on the machine (memory bandwidth is shared; see the spread
- * between runs), pairs that fit in a cache (--working-set), frequency changes between coders, and
- * generated pairs taken for real ones. It runs in one thread. measure_together() says how a figure
- * is taken.
+ * between runs), pairs that fit in a cache (--working-set), and frequency changes between coders.
+ * Results on generated pairs say nothing about real ones. The program has one thread.
+ * measure_together() says how speeds are measured.
  *
- * A pair file is 4096 bytes old, 4096 bytes new, repeated, no header.
+ * A pair file has no header. For each pair it has the 4096 bytes of the old page, then the
+ * 4096 bytes of the new one.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -24,10 +26,11 @@
 #include "page_patterns.h"
 
 #define FILE_BYTES_MAX (UINT64_C(4) << 30)
-#define RING_BYTES     (1u << 20) /* encoded pages go here in turn, as into frames; stays in L2 */
+#define RING_BYTES     (1u << 20) /* encoded pages go into this ring in turn, as into frames; it
+				   * stays in the L2 cache */
 #define RUNS_MAX       99
 #define CHUNK_PAGES    1024
-#define BASELINE_PAGES 32768 /* slow coders see at most this many pages per pass */
+#define BASELINE_PAGES 32768 /* slow coders process at most this many pages per pass */
 
 static void die(const char *what, const char *why)
 {
@@ -42,7 +45,8 @@ static uint8_t *allocate(size_t size, bool is_thp)
 
 	if (p == MAP_FAILED)
 		die("memory", strerror(errno));
-	/* Only advice: if it is refused, the pass is slower. --json says what was asked for. */
+	/* If the kernel refuses this advice, the pass is only slower. --json says
+	 * which advice was given. */
 	(void)madvise(p, size, is_thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return p;
 }
@@ -118,15 +122,16 @@ static int by_value(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* A pass over the pages [from, to) of the order. */
+/* Processes the pages [from, to) in the order of data->items. */
 typedef uint64_t pass_function(struct data *data, size_t from, size_t to, const void *what);
 
 static bool takes_best; /* options.takes_best, for measure_together() */
-static volatile uint64_t sink; /* keeps results that nobody reads from being optimized away */
+static volatile uint64_t sink; /* keeps the compiler from optimizing away
+				* results that are not used */
 
-/* This thread's processor time. The loops never wait, so on an idle machine it equals the wall
- * time. On a busy machine it leaves out other processes' time slices, but not their cache and
- * memory traffic. */
+/* Returns this thread's processor time. The measured loops never wait, so on an idle machine it
+ * equals the wall time. On a busy machine it excludes the time slices of other processes, but
+ * includes the effect of their cache and memory traffic. */
 static uint64_t thread_ns(void)
 {
 	struct timespec ts;
@@ -139,14 +144,14 @@ static uint64_t thread_ns(void)
 struct job {
 	pass_function *pass;
 	const void *what;
-	bool restores; /* put the old pages back before each run */
+	bool restores; /* restore the old pages before each run */
 	double gbps;   /* the result */
 };
 
 /* Measure the speed of each job, in 10^9 bytes of page data per second of processor time. Jobs are
- * timed in chunks of a fraction of a millisecond; each chunk counts with its median over @n_runs
- * passes (with --best, its best). The jobs take turns, so that all of them are measured under the
- * same conditions. */
+ * timed in chunks of a fraction of a millisecond, and the result of a chunk is its median over
+ * @n_runs passes (with --best, the fastest). The jobs take turns, so that all of them are measured
+ * under the same conditions. */
 static void measure_together(struct data *data, size_t n_pages, unsigned int n_runs,
 			     struct job *jobs, size_t n_jobs)
 {
@@ -201,8 +206,8 @@ static uint64_t pass_memcpy(struct data *data, size_t from, size_t to, const voi
 	return data->ring[0];
 }
 
-/* Compares each page with an equal copy, so that memcmp() does not stop early. Both are as cold as
- * the pairs. */
+/* Compares each page with an equal copy, so that memcmp() does not stop early. Both pages are as
+ * cold in the caches as the pairs. */
 static uint64_t pass_memcmp(struct data *data, size_t from, size_t to, const void *what)
 {
 	uint64_t n_different = 0;
@@ -255,7 +260,7 @@ static uint64_t pass_decode(struct data *data, size_t from, size_t to, const voi
 	return n_bad;
 }
 
-/* The same with our coder, as the standby does it. */
+/* Decode with our coder, as the standby does it. Returns the number of pages that failed. */
 static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void *what)
 {
 	enum { BATCH = 32 };
@@ -263,7 +268,7 @@ static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void
 	uint64_t n_bad = 0;
 	size_t n = 0;
 
-	(void)what; /* the records say it */
+	(void)what; /* not used: the records say how to decode them */
 	for (size_t i = from; i < to; i++) {
 		size_t size = data->offsets[i + 1] - data->offsets[i];
 		uint8_t class = data->classes[i];
@@ -280,7 +285,7 @@ static uint64_t pass_apply(struct data *data, size_t from, size_t to, const void
 	return n_bad;
 }
 
-/* What the agent does: page_encode_batch(), which also updates the reference. */
+/* Does what the agent does: calls page_encode_batch(), which also updates the reference. */
 static uint64_t pass_update(struct data *data, size_t from, size_t to, const void *what)
 {
 	enum { BATCH = 32 };
@@ -350,8 +355,8 @@ static bool check_round_trip(struct data *data, size_t n_pages, const struct cod
 	return true;
 }
 
-/* The ratio over the file's pairs, each counted once: the same pages for every coder, however many
- * it was timed with. */
+/* Returns the ratio over all pairs of the file, each counted once. So every coder is judged on the
+ * same pages, even if it was timed on fewer. */
 static double ratio_of(const struct data *data, const struct coder *coder)
 {
 	static uint8_t out[CODER_ROOM];
@@ -388,7 +393,8 @@ static void measure_all(const struct options *options, struct data *data, struct
 	unsigned int n_runs = options->runs, n_slow_runs = n_runs < 3 ? n_runs : 3;
 	uint64_t features = PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP;
 	struct job together[] = {
-		{pass_compare, NULL, true, 0}, /* all restore: only the last changes any */
+		{pass_compare, NULL, true, 0}, /* all of them restore, though only the last
+						* one changes old pages */
 		{pass_encode, &coders_ours[0], false, 0},
 		{pass_update, &features, false, 0},
 	};
@@ -404,8 +410,7 @@ static void measure_all(const struct options *options, struct data *data, struct
 	results->compare_gbps = together[0].gbps;
 	results->ours[0].encode_gbps = together[1].gbps;
 	results->update_gbps = together[2].gbps;
-	/* The update made every reference equal to its page, so memcmp() reads both to their
-	 * ends. */
+	/* The update must have made every old page equal to its new one. */
 	for (size_t i = 0; i < data->n_pages; i++) {
 		if (memcmp(data->old + i * PAGE_BYTES, data->new + i * PAGE_BYTES, PAGE_BYTES) != 0)
 			results->is_exact = false;
@@ -520,7 +525,8 @@ static int parse(int argc, char **argv, struct options *ret_options)
 		case 'c': ret_options->count = number(optarg, 1, 1u << 20); break;
 		case 'w': ret_options->working_set_bytes = number(optarg, 1, 16384) << 20; break;
 		case 'j':
-			/* The file is optional and may be a separate word: --json FILE. */
+			/* The option's value is optional and may be a
+			 * separate word: --json FILE. */
 			ret_options->json = "-";
 			if (optind < argc && argv[optind][0] != '-')
 				ret_options->json = argv[optind++];

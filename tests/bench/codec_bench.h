@@ -1,4 +1,5 @@
-/* codec_bench.h - the codec benchmark's options, data and results; printing the results. */
+/* codec_bench.h - the codec benchmark's options, data and results, and functions
+ * that print the results. */
 #ifndef BENCH_CODEC_BENCH_H
 #define BENCH_CODEC_BENCH_H
 
@@ -26,8 +27,8 @@ struct options {
 	const char *form;
 };
 
-/* Page i of the working set is pair i % n_pairs of the file. Each page is a copy of its own, so
- * that even a small file is read from memory and not from a cache. */
+/* The working set. Page i is a copy of pair i % n_pairs of the file. Even a small file is copied
+ * many times, so that pages are read from memory and not from a cache. */
 struct data {
 	uint8_t *pairs; /* the file */
 	size_t n_pairs;
@@ -36,8 +37,8 @@ struct data {
 	uint8_t *new;	 /* n_pages pages */
 	struct page_item *items; /* n_pages: pairs of pages in the order of every pass */
 	uint8_t *encoded;
-	size_t *offsets;  /* n_pages + 1: offset in @encoded of the i-th page of the order */
-	uint8_t *classes; /* n_pages: the class of each page's record, with a coder of ours */
+	size_t *offsets;  /* n_pages + 1: offset in `encoded` of the page of items[i] */
+	uint8_t *classes; /* n_pages: the class of each page's record; only for our coders */
 	size_t encoded_room;
 	uint8_t *ring;
 };
@@ -49,7 +50,7 @@ struct figures {
 	bool is_exact; /* every page decoded to the same bytes */
 };
 
-/* Everything that is printed. */
+/* All results that are printed. */
 struct results {
 	double memcpy_gbps, memcmp_gbps, compare_gbps;
 	const struct coder *best; /* the coder that page_encode() uses */
@@ -59,10 +60,10 @@ struct results {
 	struct {
 		double ratio, encode_gbps;
 	} stages[8];
-	bool is_exact; /* every page of every coder of ours */
+	bool is_exact; /* every page decoded correctly with every coder of ours */
 };
 
-/* Print a table for people to stdout. */
+/* Print a human-readable table to stdout. */
 void report_text(const struct options *options, const struct data *data,
 		 const struct results *results);
 

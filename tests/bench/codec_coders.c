@@ -163,7 +163,8 @@ static int lz4_xor_decode(const uint8_t *data, size_t size, uint8_t *page)
 	return 0;
 }
 
-/* One context for the whole process, which has one thread. It is never freed. */
+/* Returns the one compression context of the process, which has a single
+ * thread. It is never freed. */
 static ZSTD_CCtx *zstd_compressor(void)
 {
 	static ZSTD_CCtx *context;
@@ -231,7 +232,7 @@ const struct second_stage second_stages[] = {
 
 /* ---- anchor ---- */
 
-/* Vectors as wide as AVX2's: GCC splits wider ones through memory there. */
+/* As wide as a register of AVX2: with AVX2, GCC splits wider vectors through memory. */
 typedef uint64_t vector __attribute__((vector_size(32), aligned(1), may_alias));
 
 static inline __attribute__((always_inline)) uint64_t compare_vectors(const struct page_item *items,
