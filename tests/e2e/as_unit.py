@@ -1,4 +1,5 @@
-"""Run a daemon as its systemd unit would, where there is no systemd: as_unit.py UNIT [--rw DIRECTORY]... PROGRAM ARGUMENT...
+"""Runs a daemon with the restrictions of its systemd unit, on a machine without systemd: as_unit.py
+UNIT [--rw DIRECTORY]... PROGRAM ARGUMENT...
 
 Applies those keys of the unit's [Service] that restrict the process itself: LimitX=, CapabilityBoundingSet=, NoNewPrivileges=,
 ProtectSystem=, ProtectHome=, ProtectKernelTunables=, ProtectControlGroups=, and the seccomp filters of
@@ -78,7 +79,7 @@ class Filter:
 
     def add(self, action, call, *compares):
         number = self.lib.seccomp_syscall_resolve_name(call.encode())
-        if number < 0:  # this machine has no such call
+        if number < 0:  # this machine does not have the system call
             return
         array = (Compare * max(1, len(compares)))(*compares)
         r = self.lib.seccomp_rule_add_array(self.ctx, ctypes.c_uint32(action), number, len(compares), array)
@@ -108,8 +109,9 @@ def errno(number):
 
 
 def filters(unit):
-    """Yield one filter per key, as systemd builds them. Each allows all calls but those that the
-    key refuses; SystemCallFilter= refuses all calls but those that it lists."""
+    """Yield one seccomp filter per key, as systemd builds them. Each allows all calls except those
+    that the key refuses; the filter of SystemCallFilter= refuses all calls except those that it
+    lists."""
     for key, calls in REFUSED.items():
         if unit.get(key) == "yes":
             f = Filter(ALLOW)
@@ -208,7 +210,7 @@ def main():
     unknown = [key for key in unit if key not in known and not key.startswith("Limit")]
     if unknown:
         sys.exit("as_unit.py: what does %s mean for a process?" % " ".join(unknown))
-    ready = list(filters(unit))  # before the restrictions: systemd-analyze needs more than the daemon
+    ready = list(filters(unit))  # before any restriction applies, because systemd-analyze needs more than the daemon
     if "UMask" in unit:
         os.umask(int(unit["UMask"], 8))
     mounts(unit, writable)

@@ -1,4 +1,4 @@
-"""capture.py - which frames of one sender passed a network device, and when. Not a test itself.
+"""capture.py - records which frames of one sender passed a network device, and when. Not a test itself.
 
 capture.py record DEVICE MAC FILE [in]     until a signal; one line per frame: wall_ns size ethertype;
                                            in: only what DEVICE received, not what was sent through it
@@ -7,9 +7,9 @@ capture.py quiet DEVICE MAC QUIET_MS LIMIT_MS
                                            wait until no frame has come for QUIET_MS; print the time at
                                            which that silence began; exit 1 if there is none in LIMIT_MS
 
-The kernel takes the time when the frame passes, so it does not matter how late this process runs. The
-clock is CLOCK_REALTIME, which bash reads without a process. FILE's first line is "ready", written once
-no frame can be missed any more.
+The kernel stamps each frame when it passes, so it does not matter how late this process runs. The
+clock is CLOCK_REALTIME, which bash can read without starting a process. FILE's first line is
+"ready"; it is written when no later frame can be missed.
 """
 import os
 import select
@@ -66,7 +66,7 @@ def record(device, mac, path, direction=""):
             ended = wake in ready
             while frame := receive(s, mac, direction == "in"):
                 out.write("%d %d %04x\n" % frame)
-        # If the kernel dropped a frame, the capture is not whole.
+        # If the kernel dropped a frame, the capture is incomplete.
         dropped = struct.unpack("=II", s.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
         if dropped:
             out.write(f"dropped {dropped}\n")

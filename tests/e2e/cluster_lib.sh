@@ -1,5 +1,5 @@
-# cluster_lib.sh - starts a whole Holdfast with a real guest and a running client, for the tests of tests/e2e
-# and tests/fault. To be sourced (bash) instead of lib.sh; needs SRC, BUILD and TEST_TMP.
+# cluster_lib.sh - starts a whole Holdfast with a real guest and a running client, for the tests of
+# tests/e2e and tests/fault. To be sourced (bash) instead of lib.sh; needs SRC, BUILD and TEST_TMP.
 #
 #	scene_start [hf-client option...]   start networks, guest, daemons, one client connection; not protected
 #	scene_protect                       protect web1; returns when it is PROTECTED
@@ -13,7 +13,7 @@
 SCENE_TOOLS=$SRC/tests/e2e
 CAPTURE_PID=''
 
-# Build this tree with other options, once. Prints the build directory.
+# Builds this tree with other options, unless that was done before. Prints the build directory.
 scene_build() # NAME MESON_OPTION... -- TARGET...
 {
 	local dir=${BUILD%/}-$1 options=()
@@ -40,8 +40,8 @@ scene_start()
 		fail "no connection to the guest: $client_line"
 }
 
-# Protect the VM and set SCENE_TERM to its term. Does not check that it is still protected on
-# return.
+# Protect the VM and set SCENE_TERM to its term. Does not check that the VM is still protected when
+# the function returns.
 scene_protect()
 {
 	cluster_ctl protect "$CLUSTER_VM" >"$TEST_TMP/protect.log" 2>&1 ||
@@ -61,7 +61,7 @@ host = {h["name"]: h for h in vm["hosts"]}
 print(eval(sys.argv[1]))' "$1"
 }
 
-# Print CLOCK_REALTIME in ns, the clock of capture.py, without a process.
+# Print CLOCK_REALTIME in ns, the clock of capture.py, without starting a process.
 scene_now_ns() { echo $((${EPOCHREALTIME/./} * 1000)); }
 
 # Print a gateway counter of `holdfastctl stats`.
@@ -72,16 +72,16 @@ import json, sys
 print(json.load(sys.stdin)["counters"][sys.argv[1]])' "$1"
 }
 
-# Discard what the client has printed so far: old lines are no news.
+# Discard the lines that the client has printed so far, so that only new ones are read.
 scene_drain()
 {
-	while read -r -t 0 -u "$CLIENT_OUT"; do # only tests for input; reading the line may take its time
+	while read -r -t 0 -u "$CLIENT_OUT"; do # read -t 0 only tests for input; reading the line may take longer
 		read -r -t 5 -u "$CLIENT_OUT" client_line || break
 		[[ $client_line != broken* ]] || fail "the client: $client_line"
 	done
 }
 
-# Wait for N more replies; fail the test without them.
+# Wait for N more replies; fail the test if they do not come in time.
 scene_served() # N SECONDS WHEN
 {
 	scene_drain
@@ -90,7 +90,7 @@ scene_served() # N SECONDS WHEN
 
 scene_end()
 {
-	scene_drain # the client blocks while nobody reads its lines
+	scene_drain # the client blocks until its lines are read
 	client_finish
 	head -n 12 "$TEST_TMP/client.json"
 	[[ $CLIENT_STATUS == 0 ]] || fail "the client saw wrong or missing replies"
@@ -99,7 +99,8 @@ scene_end()
 		== "(True, 0, 0, 0, 0, 0)" ]] || fail "the client's report is not clean"
 }
 
-# Wait until COMMAND succeeds, without a sleep process. Returns 1 if it does not in time.
+# Wait until COMMAND succeeds, without starting `sleep` processes. Returns 1 if COMMAND does not
+# succeed in time.
 scene_until() # SECONDS COMMAND...
 {
 	local deadline=$((SECONDS + $1)) nothing
@@ -128,8 +129,8 @@ capture_count() # FILE FROM_NS [TO_NS]
 	python3 "$SCENE_TOOLS/capture.py" count "$@" || fail "the capture is not whole"
 }
 
-# Wait until the guest has sent nothing for QUIET_MS; print when that silence began. Returns 1 if
-# there is none within LIMIT_MS.
+# Wait until the guest has sent nothing for QUIET_MS, and print when this silence began. Returns 1
+# if the guest is not silent for so long within LIMIT_MS.
 capture_quiet() # QUIET_MS LIMIT_MS
 {
 	topo_in net python3 "$SCENE_TOOLS/capture.py" quiet c-client "$GUEST_MAC" "$1" "$2"

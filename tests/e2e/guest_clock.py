@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""The guest's wall clock as its client sees it: ICMP timestamps (RFC 792).
+"""Measures the guest's wall clock from its client, by ICMP timestamps (RFC 792).
 
 usage: guest_clock.py GUEST_IP [SAMPLES]
 
-Prints one line: the guest's clock minus this host's, in ms (median of the samples), and this host's monotonic time
-in ms when that was measured. The kernel of a Linux guest answers by itself. Requests to the guest are not held, so
-the guest's `receive` time is only one network delay after the request, however late the held answer comes.
-Resolution: 1 ms.
-Exit: 0; 1: no answers.
+Prints one line: the guest's clock minus this host's in ms (median of the samples), and this host's
+monotonic time of the measurement in ms. A Linux guest's kernel answers by itself. Only the answer
+is held, not the request. So the guest's `receive` time is just one network delay after the request,
+even if the answer comes late. Resolution: 1 ms. Exit: 0; 1: no answers.
 """
 import os
 import select
@@ -34,7 +33,8 @@ def request(ident, seq):
 
 
 def answer(packet, ident, seq):
-    """Return the guest's time minus the request's in ms, or None if @packet is no answer to this request."""
+    """Return the guest's time minus the request's time in ms, or None if @packet does not answer
+    this request."""
     icmp = packet[(packet[0] & 15) * 4:]
     if len(icmp) < 20 or icmp[0] != REPLY:
         return None

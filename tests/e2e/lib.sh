@@ -1,5 +1,6 @@
 # lib.sh - shared code of the end-to-end and fault tests: the networks, the guest, its client. To be
-# sourced (bash); needs SRC, BUILD and TEST_TMP as tests/run sets them. Cleans up on its own.
+# sourced by bash; needs SRC, BUILD and TEST_TMP as tests/run sets them. Cleans up when the script
+# exits.
 set -uo pipefail
 : "${SRC:?run this with tests/run}" "${BUILD:?}" "${TEST_TMP:?}"
 

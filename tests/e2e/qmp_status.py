@@ -1,4 +1,4 @@
-"""Print QEMU's status of its guest ("running", "paused", ...), or "gone" without a QEMU:
+"""Print QEMU's status of its guest ("running", "paused", ...), or "gone" if there is no QEMU:
 qmp_status.py SOCKET
 """
 import json

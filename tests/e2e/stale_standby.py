@@ -2,8 +2,8 @@
 TERM EPOCH
 
 Opens beta's stream in TERM as the real standby would, then acknowledges EPOCH + 1 in term 0. Exits
-0 if the gateway refuses that with "stale-term". Run it in the standby's namespace while beta's
-agent is away.
+with 0 if the gateway refuses the acknowledgement with "stale-term". Must run in the standby's
+namespace while beta's agent does not run.
 """
 import os
 import sys
@@ -18,7 +18,8 @@ world = a.World((host, int(port)), f"{pki}/ca.crt")
 
 
 def open_stream():
-    """Open one stream. For a moment the gateway may still count the dead agent's connection as alive."""
+    """Open one stream. The attempt may fail: for a moment the gateway may still count the dead
+    agent's connection as alive."""
     conn = a.Conn(world, "beta", f"{pki}/host/beta")
     conn.send(a.HELLO, a.hello(2, 2, "web1"), term=term, epoch=epoch)
     world.run(lambda: conn.last(a.WELCOME) or conn.closed, "an answer to HELLO")

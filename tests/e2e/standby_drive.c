@@ -1,4 +1,4 @@
-/* standby_drive - the parts of test_standby_promote that need the standby's own code.
+/* standby_drive - does the steps of test_standby_promote that need the standby's own code.
  *
  *	standby_drive ship QMP STATE_DIR TERM full|delta
  *		stop the guest behind QMP and put its state into STATE_DIR as the next epoch, as
@@ -110,8 +110,8 @@ static void feed_pages(struct shipment *s, bool full)
 	}
 }
 
-/* `ship` leaves the blob here for `compare`. A blob saved again would differ, even from a
- * stopped guest. */
+/* Returns the path at which `ship` leaves the device state for `compare`. If the state were saved
+ * again, it would differ even though the guest is stopped. */
 static const char *blob_path(const char *state_dir, char path[256])
 {
 	snprintf(path, 256, "%s.blob", state_dir);
@@ -242,8 +242,8 @@ static void print_status(struct standby *sb)
 	       (int)s.guest_ended, s.qmp, s.text, s.stats);
 }
 
-/* The standby's thread examines what an earlier process left before it takes an order. This
- * order changes nothing, so it only waits for that. */
+/* Wait until the standby's thread has examined what an earlier process left behind, which it does
+ * before it takes an order. The order given here changes nothing. */
 static void settle(struct standby *sb)
 {
 	struct error error;

@@ -1,7 +1,8 @@
-"""standby_lib.py - shared code of the standby tests: a guest that counts aloud, the driver, QMP.
+"""standby_lib.py - shared code of the standby tests: a guest that prints a counter, the driver,
+QMP.
 
-Importing this module makes a directory on tmpfs. run(main) runs the test and cleans up, however it
-ends. Needs BUILD and SRC as tests/run sets them.
+Importing this module makes a directory on tmpfs. run(main) runs the test and always cleans up.
+Needs BUILD and SRC as tests/run sets them.
 """
 import json
 import os
@@ -86,7 +87,8 @@ def wait_for(what, test, seconds=20):
 
 
 def numbers(path):
-    """Return the counters on a serial log, whole lines only. Fail if the guest saw wrong memory."""
+    """Return the counters in a serial log, from complete lines only. Fail if the guest found wrong
+    memory."""
     text = open(path, "rb").read()
     if b"X" in text:
         fail(f"the guest found wrong memory: {text[-200:]}")

@@ -1,4 +1,4 @@
-/* vmm_attach.c - drive hostagent/vmm against a running QEMU, for tests/e2e/test_vmm_attach.
+/* vmm_attach.c - runs hostagent/vmm against a running QEMU, for tests/e2e/test_vmm_attach.
  *
  * usage: vmm_attach inspect SOCKET          print vmm_inspect()'s result; 3: refused, see stderr
  *        vmm_attach describe SOCKET         print the list that two hosts compare, "KEY<tab>VALUE" a line
@@ -8,7 +8,7 @@
  *                                           memory with the image that scans and copies built
  *        vmm_attach gate SOCKET N CHECK     the same through a gate (one command, a pipe)
  *        vmm_attach held SOCKET             hold the guest at the gate, print "held", wait to be killed
- * A difference is a lost write: exit 1 and print the page.
+ * A difference means that a write was lost: the program prints the page and exits with 1.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -45,7 +45,7 @@ static struct qmp *qmp;
 static struct guestmem *mem;
 static struct track *tracker;
 static struct devstate *device;
-static struct gate *gate; /* NULL if seals go by three commands */
+static struct gate *gate; /* NULL if each seal uses three commands */
 static uint8_t *image;	/* the copy that a standby would have */
 static uint8_t *buffer; /* pages of one seal or of one comparison */
 static struct page_range ranges[RANGES_MAX];
@@ -177,8 +177,8 @@ static int compare_all(void)
 	return 0;
 }
 
-/* Scan until done and copy everything. Adds the times to @scan_ns and @copy_ns, the pages to
- * @n_pages. */
+/* Scan until no dirty page is left, and copy all pages found. Adds the times to @scan_ns and
+ * @copy_ns and the number of pages to @n_pages. */
 static int scan_copy(uint64_t *scan_ns, uint64_t *copy_ns, uint64_t *n_pages)
 {
 	int r;
@@ -201,7 +201,7 @@ static int scan_copy(uint64_t *scan_ns, uint64_t *copy_ns, uint64_t *n_pages)
 	return 0;
 }
 
-/* One seal through the gate. */
+/* Make one seal through the gate. */
 static int one_gated_seal(uint32_t index, bool do_check)
 {
 	uint64_t part[N_PARTS] = {0}, t0 = clock_mono_ns(), t1, ignored_ns = 0;
@@ -299,8 +299,8 @@ static void count_event(void *arg, const char *event, const json_t *data)
 		n_stop_events++;
 }
 
-/* The guest counts without pause, so its vCPU must be busy while it runs and idle while it is
- * stopped. */
+/* Check the vCPU's time: the guest computes without pause, so its vCPU must be busy while the guest
+ * runs and idle while it is stopped. */
 static int check_vcpus(void)
 {
 	struct timespec while_ns = {.tv_nsec = 100000000};
@@ -379,7 +379,8 @@ static int run_seals(uint32_t n, uint32_t check_every, bool is_gated)
 	if (r < 0)
 		return fail("arm", r);
 	for (uint32_t i = 0; i < n && r == 0; i++) {
-		(void)nanosleep(&epoch, NULL); /* an epoch's length, not a wait for something */
+		(void)nanosleep(&epoch, NULL); /* the length of an epoch; this does
+						* not wait for an event */
 		r = (gate ? one_gated_seal : one_seal)(i, i % check_every == check_every - 1);
 	}
 	if (r == 0)
@@ -387,7 +388,7 @@ static int run_seals(uint32_t n, uint32_t check_every, bool is_gated)
 	if (r != 0)
 		return r;
 	report(n);
-	n_stop_events--; /* check_vcpus() made one more */
+	n_stop_events--; /* check_vcpus() stopped the guest once more */
 	if (n_stop_events != n) {
 		fprintf(stderr, "%u STOP events in %u seals\n", n_stop_events, n);
 		return 1;

@@ -2,11 +2,11 @@
  *
  * usage: vmm_track MODE MILLISECONDS     MODE: private thp memfd memfd-thp file-private unpopulated
  *
- * tests/e2e/test_vmm_track runs it. A child maps memory of the given kind as two blocks. Its
- * threads write random pages and are parked at times, as vCPUs are at `stop`. The parent injects a
- * userfaultfd and builds an image by scan and copy: some rounds while the writers run, then one
- * while they are parked. Then it compares the image with the whole memory. A page that differs was
- * written but not reported: exit 1.
+ * tests/e2e/test_vmm_track runs this program. A child maps two blocks of memory of the given kind.
+ * Its threads write random pages; now and then they are parked, as vCPUs are by `stop`. The parent
+ * injects a userfaultfd and builds an image by scanning and copying: some rounds while the writers
+ * run, then one while they are parked. Then it compares the image with the whole memory. A page
+ * that differs was written but not reported, and the program exits with 1.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +45,8 @@ struct shared {
 	_Atomic bool should_park;
 	_Atomic uint32_t n_parked;
 	_Atomic uint64_t n_writes;
-	_Atomic uint32_t n_eintr; /* interrupted calls that the child saw: must stay 0 */
+	_Atomic uint32_t n_eintr; /* system calls of the child that failed
+				   * with EINTR: must stay 0 */
 	_Atomic uint64_t n_waits;
 };
 
@@ -80,7 +81,8 @@ static void *map_memory(size_t size, bool is_huge)
 		exit(1);
 	at += HUGE_BYTES - (uintptr_t)at % HUGE_BYTES;
 	if (is_huge)
-		(void)madvise(at, size, MADV_HUGEPAGE); /* else the test is weaker */
+		(void)madvise(at, size, MADV_HUGEPAGE); /* if the kernel refuses, the
+							 * test is only weaker */
 	return at;
 }
 
@@ -125,9 +127,9 @@ static void *writer(void *arg)
 	return NULL;
 }
 
-/* The injection interrupts the main thread, which sits in system calls that must be restarted
- * correctly: a read that gets no data for a while, and a sleep that must last its full time.
- * This thread writes that data. */
+/* Writes the data for which the main thread waits, after a delay. The main thread waits in system
+ * calls that the injection interrupts and that must be restarted correctly: a read that gets no
+ * data for a while, and a sleep that must last its full time. */
 static void *kick(void *arg)
 {
 	int fd = *(int *)arg;
@@ -191,7 +193,8 @@ static void apply(uint32_t n_ranges)
 	}
 }
 
-/* Scan until done and copy. Returns the number of pages reported, or -errno. */
+/* Scan until no dirty page is left, and copy all pages found. Returns the number of
+ * pages reported, or -errno. */
 static int64_t round_trip(struct track *t, enum track_scan_mode scan_mode,
 			  const struct guestmem *mem)
 {
@@ -213,7 +216,8 @@ static int64_t round_trip(struct track *t, enum track_scan_mode scan_mode,
 	return n_pages;
 }
 
-/* Compare by an independent path: process_vm_readv of everything. */
+/* Compare the image with the whole memory, which is read by an independent
+ * path (process_vm_readv). */
 static int compare(pid_t pid, const struct vmm_block *blocks)
 {
 	for (int i = 0; i < 2; i++) {
@@ -272,8 +276,8 @@ static int run(pid_t pid, const struct vmm_block *blocks, uint64_t duration_ns)
 		n = round_trip(t, TRACK_KEEP, mem);
 		if (n < 0 || compare(pid, blocks) != 0)
 			return n < 0 ? fail("scan", (int)n) : 1;
-		/* Nobody writes now. The protecting scan must report the kept pages once more,
-		 * and a scan after it must report nothing. */
+		/* No thread writes now. The scan that protects must report once more the pages that
+		 * the previous scan kept, and a scan after it must report none. */
 		if (round_trip(t, TRACK_PROTECT, mem) != n)
 			return fail("a scan that keeps and one that protects do not agree",
 				    -EINVAL);
@@ -352,7 +356,7 @@ static int run_parent(pid_t pid, uint64_t duration_ns)
 	r = run_injections(pid, 60);
 	if (r == 0)
 		r = run(pid, blocks, duration_ns);
-	/* A tracker opened again reports every page as written once more. */
+	/* A tracker that is opened again reports every page as written once more. */
 	return r != 0 ? r : run(pid, blocks, duration_ns / 4);
 }
 
