@@ -1,10 +1,12 @@
-"""detector_report - judges the rows of a run of bench_detector and prints them as a table and as JSON.
+"""detector_report - judges the rows of a run of bench_detector and prints the result as a table and
+as JSON.
 
 usage: detector_report.py ROWS [--json FILE]
-The rival is a detector that knows beats only: it promotes when no frame of the primary came for a time T. It
-is judged from the silences that the same gateway reported in the same trials, for any T from the shadow's
-timeout on. Its T is chosen so that its mean detection time over the deaths marked `sets_rival` equals ours.
-Exit: 0; 1 when two owners spoke, a capture lost frames, a client's connection broke or a reply was wrong.
+The rival is a detector that knows only beats: it promotes when no frame of the primary has come for
+a time T. It is judged from the silences that the gateway reported in the same trials, which is
+possible for any T not below the shadow's timeout. T is chosen so that the rival's mean detection
+time over the deaths marked `sets_rival` equals ours. Exit: 0; 1 when two owners spoke, a capture
+lost frames, a client's connection broke or a reply was wrong.
 """
 import argparse
 import json
@@ -13,12 +15,12 @@ import statistics
 import sys
 
 OTHER_T_MS = (100, 250, 500, 1000, 2000)
-TICK_MS = 10	# the gateway looks every 20 ms, so on average it is half of that late
+TICK_MS = 10	# the gateway looks every 20 ms, so on average it is 10 ms late
 DETECT_LIMIT_MS = 10000
-# Deaths after which nobody serves. After the other deaths the host is alive but does not replicate; these are
-# decided when patience runs out, by design.
+# Deaths after which no host serves the guest's clients. After the other deaths the host still lives
+# but does not replicate; by design the gateway promotes only when its patience has run out.
 CRASHES = {"host-off", "agent+qemu-killed", "qemu-killed"}
-NOT_THE_RIVALS = {"gateway-cut-off"} # a rival that also asked the standby would not promote here
+NOT_THE_RIVALS = {"gateway-cut-off"} # a rival that also asked the standby would not promote in this case
 
 
 def percentile(values, share):
@@ -27,20 +29,22 @@ def percentile(values, share):
 
 
 def silence_begin_ms(row):
-    """Time from the death to the last beat (mostly negative). None: beats continued."""
+    """Returns the time from the death to the last beat, mostly negative. None if beats
+    continued."""
     lasting = [begin for begin, ms in row["silences"] if ms is None]
     return (lasting[-1] - row["start_ns"]) / 1e6 if lasting else None
 
 
 def rival_detect_ms(row, t_ms):
-    """Time after which beats alone would have promoted in this death; None: never."""
+    """Returns the time after the death at which beats alone would have promoted; None if never."""
     times = [(begin - row["start_ns"]) / 1e6 + t_ms + TICK_MS for begin, ms in row["silences"]
              if ms is None or ms >= t_ms]
     return min(times) if times and min(times) <= DETECT_LIMIT_MS else None
 
 
 def longest_silence_ms(row):
-    """The longest silence. One that lasts at the trial's end (the other host was promoted) counts up to then."""
+    """Returns the longest silence. A silence that lasts at the trial's end (the other host was
+    promoted) counts up to the end."""
     return max(((row["close_ns"] - begin) / 1e6 if ms is None else ms for begin, ms in row["silences"]),
                default=0)
 
@@ -50,7 +54,8 @@ def rival_promotes(row, t_ms):
 
 
 def choose_t_ms(deaths):
-    """Returns (T, our mean detection time over the same deaths); None, None without such deaths."""
+    """Returns (T, our mean detection time over the deaths that set T); (None, None) if there are no
+    such deaths."""
     pairs = [(d["detect_ms"], silence_begin_ms(d)) for d in deaths if d["sets_rival"]]
     pairs = [(ours, begin) for ours, begin in pairs if ours is not None and begin is not None]
     if not pairs:
@@ -85,7 +90,8 @@ def by_kind(rows):
 
 
 def of_crashes(disturbances, deaths):
-    """The verdicts for crashes only; the rival's mean over those that beats can show equals ours."""
+    """Returns the verdicts for crashes only, with a T chosen over the crashes that end the
+    beats."""
     crashes = [d for d in deaths if d["kind"] in CRASHES]
     t_ms, mean = choose_t_ms(crashes)
     return {"kinds": sorted({d["kind"] for d in crashes}), "ours": of_ours(disturbances, crashes),
@@ -116,7 +122,7 @@ def judge(rows):
     margins = [r["margin_ms"] for r in trials if r["margin_ms"] is not None]
     result = {
         "ours": of_ours(disturbances, deaths) | {"two_owners": two_owners},
-        # The rival decides nothing, so two owners are not its fault: the hold is the same.
+        # The rival decides nothing, so it cannot cause two owners.
         "heartbeat": (of_beats(disturbances, deaths, t_ms) if t_ms else {}) | {"two_owners": None},
         "heartbeat_timeout_ms": t_ms and round(t_ms, 1), "mean_ms_that_sets_it": mean and round(mean, 1),
         "heartbeat_by_timeout": {t: of_beats(disturbances, deaths, t) for t in OTHER_T_MS

@@ -1,10 +1,11 @@
-"""detector_run - the trials of bench_detector, one after the other, on as few clusters as possible.
+"""detector_run - runs the trials of bench_detector one after the other, on as few clusters as
+possible.
 
 usage: detector_run.py --trials N --deaths N --partitions N --seed N --minutes N --shadow-ms N --rows FILE
                        --only NAME,...
-It prints orders to the shell that started it, which has the libraries of deploy/lib and tests/fault:
-`fresh`, `reboot HOST`, `protect`. The shell answers on stdin with a line of JSON. One JSON object per trial
-goes to FILE. Exit: 0 all trials were made, 1 some were not.
+It prints orders (`fresh`, `reboot HOST`, `protect`) for the shell that started it, which has the
+libraries of deploy/lib and tests/fault. The shell answers each order on stdin with a line of JSON.
+One JSON object per trial goes to FILE. Exit: 0 all trials were made, 1 some were not.
 """
 import argparse
 import json
@@ -17,8 +18,8 @@ import detector_trials as trials
 from detector_world import World, wall_offset_ns
 
 DETECT_LIMIT_S = 10.0	# a death not noticed within this time is missed
-AFTER_S = 30.0		# if all is not well this long after a disturbance, the cluster is given up
-OLD_OWNER_MS = 400	# how long a healed old owner gets to speak, if it wanted to
+AFTER_S = 30.0		# a cluster that has not recovered this long after a disturbance is given up
+OLD_OWNER_MS = 400	# how long we listen for frames of an old owner after its links are repaired
 RECENT_REPLIES = 3	# new replies that show that the client is served again
 LONG_SEAL_MS = (300, 2500)
 
@@ -43,7 +44,8 @@ class Control:
 
 
 def silences(events):
-    """Silences of beats from the shadow's events, each [begin_ns, length_ms]; length_ms is None while it lasts."""
+    """Returns the silences of beats in the shadow's events, each as [begin_ns, length_ms];
+    length_ms is None if the silence lasts."""
     found = []
     for e in (e for e in events if e["kind"] == "shadow"):
         begun = re.search(r"none from (\w+) for (\d+) ms", e["text"])
@@ -58,9 +60,10 @@ def silences(events):
 
 
 def split_brain(world, old, new, promoting_wall_ns):
-    """Judges who spoke in this trial. Returns (faults, the first wrong frames, number of frames of the old owner,
-    of the new one, ms between the old one's last and the new one's first frame). There is no tolerance: the stamps
-    tell when a frame left its host, even if a switch held it up later."""
+    """Judges which owners sent frames in this trial. Returns (faults, the first wrong frames, the
+    old owner's number of frames, the new owner's, ms between the old owner's last and the new
+    owner's first frame). There is no tolerance: the stamps say when a frame left its host, even if
+    a switch delayed it later."""
     spoke, before = {}, {}
     for host in (old, new):
         spoke[host], before[host] = world.capture["c-" + host].take()
@@ -85,7 +88,7 @@ def split_brain(world, old, new, promoting_wall_ns):
 
 
 def unseen(world):
-    """Hosts whose daemons did not notice their clock's jump."""
+    """Returns the hosts whose daemons did not notice the jump of their clock."""
     stamped_s = [(e["wall"] - e["mono_ns"] - wall_offset_ns()) / 1e9 for e in world.events]
     return [host for host, by_s, n_daemon, _ in world.jumps if n_daemon == 0 or (
         host == "gateway" and not any(abs(s - by_s) < 0.5 for s in stamped_s))]
@@ -189,7 +192,8 @@ class Bench:
         return [row for row in table if not self.args.only or row.name in self.args.only]
 
     def draw(self, table):
-        """Returns a kind's name and the rows to run at the same time, each with its length in ms."""
+        """Draws a disturbance. Returns its name and the rows to run at the same time, each with its
+        length in ms."""
         table = self.of(table)
         row = self.rng.choices(table, [r.weight for r in table])[0]
         rows = [row]
@@ -200,7 +204,7 @@ class Bench:
         return row.name, [(r, self.rng.uniform(r.low_ms, r.high_ms)) for r in rows]
 
     def play(self, drawn):
-        """Run the rows side by side, each in steps and not longer than its time."""
+        """Run the rows side by side, each in steps and for at most its length."""
         world = self.world
         begun = time.monotonic()
         running = []
@@ -279,8 +283,8 @@ class Bench:
         self.make_whole()
 
     def plan(self):
-        """Returns (what, death or None) of each trial. Deaths and partitions are spread evenly between the
-        disturbances; each kind of death comes as often as the others."""
+        """Returns a list of (what, death or None), one per trial. Deaths and partitions are spread
+        evenly among the disturbances, and each kind of death occurs equally often."""
         deaths = self.of(trials.DEATHS)
         order = [deaths[i % len(deaths)] for i in range(self.args.deaths)] if deaths else []
         self.rng.shuffle(order)

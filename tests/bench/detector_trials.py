@@ -1,10 +1,12 @@
-"""detector_trials - the tables of what bench_detector does to a protected guest.
+"""detector_trials - the tables of disturbances, partitions and deaths that bench_detector inflicts
+on a protected guest.
 
-A protected guest must survive a disturbance on its host: a promotion is then false. After a death, nobody
-serves the guest's clients any more.
+During a disturbance the guest must stay on its host, and any promotion is false. After a death the
+guest's clients are no longer served.
 
-A disturbance is a generator: it begins, yields how many milliseconds it wants to wait, and cleans up when it
-is closed. It may be closed at any yield, when its time is over.
+A disturbance is a generator: it begins, yields the number of milliseconds until its next step, and
+cleans up when it is closed. When its time has expired, it is closed at whichever yield it has
+reached.
 """
 import collections
 import contextlib
@@ -23,8 +25,8 @@ DAY_S = 86400
 # --- disturbances ---
 
 def named_cuts(world, cuts):
-    """The cuts with the hosts' names for "on" and "off", without cuts at a port that does not exist (a gateway
-    may have no port on the client network)."""
+    """Replaces "on" and "off" in the cuts by the hosts' names, and leaves out cuts at a port that
+    does not exist (a gateway may have no port on the client network)."""
     host = {"on": world.on, "off": world.off}
     named = [(n, host.get(a, a), host.get(b, b)) for n, a, b in cuts]
     return [(n, a, b) for n, a, b in named if {f"{n}-{a}", f"{n}-{b}"} <= world.switch.ports.keys()]
@@ -55,7 +57,8 @@ def loss(world, rng, _ms):
 
 
 def burst_loss(world, rng, _ms):
-    """In turn, all frames pass and all are lost, in both directions."""
+    """Periods in which all frames pass alternate with periods in which all are lost, in both
+    directions."""
     both = (("b", world.on, "gateway"), ("b", "gateway", world.on))
     try:
         while True:
@@ -75,13 +78,14 @@ def shape(world, host, *tbf):
 
 
 def unshape(world, host):
-    """Count the frames that the queue held back, as lost frames are counted: a link that was never full shows."""
+    """Remove the shaper and count the frames that it held back, so that a disturbance whose link
+    was never full is noticed."""
     world.n_shaped += world.overlimits(host)
     world.run_on(host, "tc", "qdisc", "del", "dev", "bk0", "root")
 
 
 def jitter(world, rng, _ms):
-    """Frames of the primary wait for a moment and then come all at once; none is lost."""
+    """Frames of the primary wait for a moment and then all come at once; none is lost."""
     host = world.on
     try:
         while True:
@@ -138,8 +142,8 @@ def reset(world, _rng, _ms):
 
 
 def clock_jump(least_s, most_s):
-    """The wall clock of one host or of all three jumps forward or back, and returns at the end. Clocks are read
-    when a connection is made, so connections are reset meanwhile."""
+    """The wall clock of one host or of all three jumps forward or back, and is put back at the end.
+    Connections are reset after the jump, because clocks are read when a connection is made."""
     def run(world, rng, _ms):
         moved = rng.choice(((world.on,), ("gateway",), (world.off,), (world.on, "gateway", world.off)))
         by_s = rng.choice((-1, 1)) * math.exp(rng.uniform(math.log(least_s), math.log(most_s)))
@@ -157,22 +161,23 @@ def clock_jump(least_s, most_s):
 
 
 def paused(world, _rng, _ms):
-    """An operator pauses the guest through a second monitor and resumes it later. The guest must stay paused until
-    then. As docs/operations.md says, the operator checks once whether the guest was resumed."""
+    """An operator pauses the guest through a second monitor and resumes it later. In between, the
+    guest must stay paused. As docs/operations.md requires, the operator checks once whether a seal
+    resumed the guest."""
     monitor = world.monitor()
     again = False
     try:
         monitor.do("stop")
         monitor.events.clear()
-        yield 50 # until a seal under way is over
+        yield 50 # a seal may be running: let it finish
         monitor.do("query-status") # reads the events so far
-        if "RESUME" in monitor.events: # the status alone may come from the next seal's pause
+        if "RESUME" in monitor.events: # the status alone could be the pause of the next seal
             again = True
             monitor.do("stop")
             monitor.events.clear()
         yield FOREVER_MS
     finally:
-        with contextlib.suppress(OSError): # QEMU is gone; other checks judge that
+        with contextlib.suppress(OSError): # QEMU is gone; other checks report this
             status = monitor.do("query-status")["status"]
             kept = status == "paused" and "RESUME" not in monitor.events
             world.pauses.append("again" if kept and again else kept)
@@ -181,7 +186,8 @@ def paused(world, _rng, _ms):
 
 
 def long_seal(world, _rng, _ms):
-    """One seal takes as long as the agent was told at its start; the guest is stopped meanwhile."""
+    """One seal takes as long as the agent's start-up settings say, and the guest is stopped during
+    it."""
     gate = world.strike[world.on]
     try:
         with open(gate, "wb"):
@@ -216,7 +222,7 @@ def spin(end):
 
 
 def cpu(world, rng, ms):
-    """Other work on the machine: as many busy loops as cores, or twice as many."""
+    """Other processes load the machine: as many busy loops as cores, or twice as many."""
     children = []
     try:
         for _ in range(rng.randint(1, 2) * os.cpu_count()):
@@ -245,7 +251,8 @@ DISTURBANCES = [
     Row("qemu-stopped",         6, 100, 2500, {"qemu"}, stopping(lambda w: w.qemu())),
     Row("long-seal",            6, FOREVER_MS, FOREVER_MS, {"qemu", "agent"}, long_seal),
     Row("tls-reset",            6, 50, 50, {"reset"}, reset),
-    # Certificates begin an hour in the past, so peers tolerate clock-jump. In clock-far they refuse each other.
+    # Certificates become valid an hour before they are made, so peers tolerate the jumps of
+    # clock-jump. In clock-far they refuse each other.
     Row("clock-jump",           6, 500, 2000, {"reset", "clock"}, clock_jump(1, 3500)),
     Row("clock-far",            3, 300, 1500, {"reset", "clock"}, clock_jump(DAY_S, 400 * DAY_S)),
     Row("paused",               6, 100, 2500, {"qemu", "agent"}, paused),
@@ -265,16 +272,18 @@ DISTURBANCES = [
         ("b", "on", "gateway"), ("b", "gateway", "on"), ("b", "off", "gateway"), ("b", "gateway", "off"))),
     Row("primary>client",       3, 100, 2000, {"client"}, cutting(("c", "on", "client"))),
     Row("client>primary",       3, 100, 2000, {"client"}, cutting(("c", "client", "on"))),
-    # It also counts as touching the backup network: with that gone too, the primary would be cut off from
-    # everybody, which is a partition (below) and not two disturbances.
+    # This row also counts as touching the backup network, so that it is not combined with a cut
+    # there. Both together would cut the primary off from everybody, which is a partition (see
+    # below) and not a disturbance.
     Row("primary=client-net",   3, 100, 2000, {"client", "backup"}, cutting(
         ("c", "on", "client"), ("c", "client", "on"), ("c", "on", "gateway"), ("c", "gateway", "on"),
         ("c", "on", "off"), ("c", "off", "on"))),
     Row("two-at-once",         12, 0, 0, set(), None),
 ]
 
-# While these last, the gateway cannot tell them from a death: it and the standby are two of three and may
-# promote. Two owners must never speak, neither before nor after the networks heal.
+# Partitions. While one lasts, the gateway cannot tell it from a death: the gateway and the standby
+# are two of the three parties, so they may promote. Two owners must never speak, neither before nor
+# after the networks are repaired.
 def both(*pairs):
     return cutting(*[(n, a, b) for n in "bc" for a, b in pairs])
 

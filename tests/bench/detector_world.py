@@ -8,8 +8,8 @@ Clock      the wall clock of a host
 Monitor    a monitor of a guest's QEMU besides the agent's
 World      all of that, the gateway's events, and one loop that waits for any of it
 
-Everything that takes time (a name, a socket, a descriptor) is made before it is needed. Needs root and a
-topology of deploy/lib/topology.sh.
+Names, sockets and descriptors that take time to get are prepared before they are needed. Needs root
+and a topology of deploy/lib/topology.sh.
 """
 import contextlib
 import ctypes
@@ -85,7 +85,7 @@ class Switch:
         return struct.unpack("=QQ", value.raw)[1]
 
     def lose(self, network, source, to, share=1.0):
-        """Lose the share @share of the frames from host @source to host @to; 0: lose none any more."""
+        """Lose the share @share of the frames from host @source to host @to; 0 stops the loss."""
         key = (network, source, to)
         if key in self.cuts:
             self.n_lost += self._element(BPF_MAP_LOOKUP_ELEM, *key)
@@ -144,7 +144,7 @@ class Capture:
                 data, ancillary, _, _ = self.socket.recvmsg(64, 64)
             except BlockingIOError:
                 return
-            except OSError as error: # comes once when the cable is pulled; capturing continues when the cable is back
+            except OSError as error: # reported once when the cable is pulled; the capture continues when the cable is back
                 if error.errno != errno.ENETDOWN:
                     raise
                 continue
@@ -208,7 +208,8 @@ class Lines:
 
 class Client:
     def __init__(self, command):
-        # A client that is stopped within a line must not stop us; closing our end ends it.
+        # Non-blocking, so that a client that is stopped in the middle of a line does not block us.
+        # Closing our end of its stdin ends the client.
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.lines = Lines(self.child)
         self.connected = self.broken = False
@@ -244,7 +245,8 @@ class Clock:
         self.shared[0] = round(seconds * 1e9)
 
     def put_back(self):
-        """Returns (by how much the clock was moved, how often daemons read it so, how often others did)."""
+        """Puts the clock right. Returns (by how many seconds it was moved, how often daemons read
+        the moved clock, how often others did)."""
         was_ns, self.shared[0] = self.shared[0], 0
         return was_ns / 1e9, self.shared[1], self.shared[2]
 
@@ -255,7 +257,8 @@ def wall_offset_ns():
 
 
 class Monitor:
-    """A second monitor of a guest's QEMU, as an operator or libvirt has one besides the agent's."""
+    """A second monitor of a guest's QEMU, besides the agent's, as an operator or libvirt would use
+    it."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
@@ -303,7 +306,7 @@ class World:
         self.n_shaped = 0 # frames that had to wait for a shaper
         self.clock = {h: Clock(f"{facts['dir']}/clock-{h}") for h in ("primary", "gateway", "standby")}
         self.jumps = [] # finished clock jumps: [host, seconds, reads by daemons, reads by others]
-        self.pauses = [] # pauses of the guest by an operator: did each last until we ended it
+        self.pauses = [] # for each pause of the guest by an operator: did it last until we ended it?
         self.client = Client(facts["client"])
 
     # --- waiting ---
@@ -320,7 +323,7 @@ class World:
             self.detector = event["to"]
 
     def pump(self, timeout_s):
-        """Wait at most @timeout_s, take what came, and return."""
+        """Wait at most @timeout_s for events or the client's output, and take what came."""
         select.select([self.event_lines.fd, self.client.lines.fd], [], [], max(0, timeout_s))
         for line in self.event_lines.take():
             self._take_event(line)
@@ -346,7 +349,7 @@ class World:
             self.pump(min(left, 0.1))
 
     def is_served(self, replies):
-        """The VM is PROTECTED and not suspected, and the client has got @replies replies."""
+        """Is the VM PROTECTED and not suspected, and has the client got @replies replies?"""
         return (self.state == "PROTECTED" and self.detector == "PROTECTED" and
                 self.client.replies >= replies)
 
@@ -370,7 +373,7 @@ class World:
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def overlimits(self, host):
-        """How often the shaper of the host's backup interface made a frame wait."""
+        """Returns how often the shaper of the host's backup interface made a frame wait."""
         said = subprocess.run(["nsenter", "--net=" + self.net_path[host], "tc", "-s", "qdisc", "show", "dev",
                                "bk0"], check=False, capture_output=True, text=True).stdout
         return sum(int(n) for n in re.findall(r"overlimits (\d+)", said))
@@ -379,7 +382,8 @@ class World:
         self.on, self.off = self.off, self.on
 
     def kill_host(self, host):
-        """Kill all processes at once, then pull the cables. Returns CLOCK_MONOTONIC just before."""
+        """Kill all processes of the host at once, then pull its cables. Returns CLOCK_MONOTONIC
+        just before the kill."""
         fds = []
         for pid in self.host[host].pids():
             with contextlib.suppress(ProcessLookupError):
@@ -395,7 +399,8 @@ class World:
         return start
 
     def close(self):
-        """Returns the client's report, or None. The topology's end ends the rest."""
+        """Ends the client and returns its report, or None. The end of the topology ends everything
+        else."""
         report = None
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self.client.stop(signal.SIGCONT)

@@ -1,14 +1,16 @@
-/* encode_meter.c - the speed of the whole encoder by number of threads, and what it costs a guest.
+/* encode_meter.c - measures the speed of the whole encoder by number of threads, and
+ * how much it slows a guest.
  *
- * It measures encoder_begin() to encoder_end() of epochs whose pages are a pair file's new ones,
- * with a reference that holds the old ones, as the engine does it. Frames go into a backlog that
- * always has room, and are dropped after the epoch. Time is wall time, since threads are the
- * question.
+ * It measures the time from encoder_begin() to encoder_end(), called as the engine does. The pages
+ * of an epoch are the new pages of a pair file, and the reference holds the old ones. Frames go
+ * into a backlog that always has room, and are dropped after the epoch. The times are wall time,
+ * because the question is what threads gain.
  *
  * What invalidates a result: other load (run it with chrt -f 10 where possible; only the spread in
  * --json shows such load), pairs that fit in a cache (--working-set), more threads than free cores,
- * generated pairs taken for real ones. With --busy there is load on purpose: processes that compute
- * without pause in place of a guest's vCPUs. They are not real-time, so do not use chrt then.
+ * and generated pairs in place of recorded ones. --busy adds load on purpose: processes that
+ * compute without pause, in place of a guest's vCPUs. They are not real-time processes, so do not
+ * use chrt with --busy.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -56,8 +58,8 @@ struct options {
 /* Page i of the guest holds the pair i % n_pairs; epochs take pages in the order of @order. */
 struct data {
 	uint32_t n_pages;
-	uint8_t *old; /* by page */
-	uint8_t *new; /* in the order of the epochs, as a seal copies them */
+	uint8_t *old; /* indexed by page */
+	uint8_t *new; /* in the order in which epochs take the pages, as a seal copies them */
 	struct page_range *all;	  /* one range: every page */
 	struct page_range *order; /* one page per range */
 };
@@ -70,10 +72,10 @@ struct run_case {
 	struct encoder *encoder;
 	uint64_t epoch;
 	double gbps[RUNS_MAX], cpu_ns[RUNS_MAX], guest[RUNS_MAX]; /* by run */
-	uint64_t n_records, plain_bytes, sent_bytes;		  /* of a run */
+	uint64_t n_records, plain_bytes, sent_bytes;		  /* of one run */
 };
 
-/* Processes in place of vCPUs; each counts in shared memory how far it came. */
+/* Processes in place of vCPUs. Each counts its work in shared memory. */
 static _Atomic uint64_t *busy_work;
 static pid_t busy_pids[BUSY_MAX];
 
@@ -147,7 +149,8 @@ static void encode(struct run_case *c, bool is_full, struct encoder_cursor curso
 	r = encoder_begin(c->encoder, c->epoch, c->epoch - 1, is_full ? WIRE_FLAG_FULL : 0);
 	while (r == 0 && (r = encoder_pages(c->encoder, &cursor)) != 0) {
 		if (r == -EAGAIN)
-			(void)poll(&fd, 1, 1000); /* why it returned does not matter here */
+			(void)poll(&fd, 1, 1000); /* the loop looks at the
+						   * encoder again in any case */
 		if (r == 1 || r == -EAGAIN)
 			r = 0;
 	}
@@ -268,7 +271,7 @@ static void stop_busy(const struct options *options)
 	}
 }
 
-/* The speed of the busy processes while nothing is encoded. */
+/* Returns the speed of the busy processes while nothing is encoded. */
 static double busy_alone(const struct options *options)
 {
 	const struct timespec ts = {.tv_nsec = BUSY_SAMPLE_NS};
@@ -276,7 +279,7 @@ static double busy_alone(const struct options *options)
 
 	if (options->n_busy == 0)
 		return 0;
-	(void)nanosleep(&ts, NULL); /* the time it takes is measured */
+	(void)nanosleep(&ts, NULL); /* the time really slept is measured */
 	return (double)(busy_sum(options) - work) / (double)(clock_mono_ns() - start_ns);
 }
 
@@ -410,7 +413,8 @@ static int parse(int argc, char **argv, struct options *o)
 			o->working_set_bytes = (size_t)number(optarg, &end, 16, 4096) << 20;
 			break;
 		case 'j':
-			/* The file is optional, and may stand alone: --json FILE. */
+			/* The option's value is optional and may be a
+			 * separate word: --json FILE. */
 			o->json = "-";
 			if (optind < argc && argv[optind][0] != '-')
 				o->json = argv[optind++];
@@ -423,7 +427,7 @@ static int parse(int argc, char **argv, struct options *o)
 	return optind == argc && o->pairs ? 0 : -EINVAL;
 }
 
-/* Did all cases make the same records? Only then did they do the same work. */
+/* Did all cases make the same records? If not, they did different work and cannot be compared. */
 static bool is_same_work(const struct run_case *cases, uint32_t n_cases)
 {
 	for (uint32_t i = 1; i < n_cases; i++) {

@@ -1,4 +1,4 @@
-"""flood_report - table and JSON of bench_flood.
+"""flood_report - prints the table and JSON of bench_flood.
 
 usage: flood_report.py ROWS CLIENT.JSON EVENTS.JSONL SECONDS [--json FILE]
 Figures are medians over the runs. Exit: 0; 1 when a datagram of a flood was accepted or somebody was promoted.

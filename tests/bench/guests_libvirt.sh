@@ -28,7 +28,7 @@ libvirt_daemon()
 	LIBVIRT_PID=$TOPO_PID
 	local deadline=$((SECONDS + 30))
 
-	until libvirt_virsh uri >/dev/null 2>&1; do # no event tells that the socket is there
+	until libvirt_virsh uri >/dev/null 2>&1; do # no event reports that the socket exists
 		(( SECONDS < deadline )) && kill -0 "$LIBVIRT_PID" 2>/dev/null ||
 			result FAILED "libvirtd does not start: $(tail -n 2 "$TEST_TMP/libvirtd.log")"
 		sleep 0.2
@@ -86,7 +86,7 @@ libvirt_start() # MACHINE
 {
 	local dir=$TOPO_DIR/primary
 
-	chmod 711 "$TOPO_DIR" # its keys and state have their own modes
+	chmod 711 "$TOPO_DIR" # the keys and state in it are protected by their own modes
 	cp "$GUEST_IMAGE"/{vmlinuz,initramfs} "$dir"
 	chown "$LIBVIRT_USER" "$dir"
 	topo_in primary ip link del tap0 # libvirt makes its own
@@ -97,8 +97,8 @@ libvirt_start() # MACHINE
 	GUEST_PID=$(<"/proc/$LIBVIRT_PID/root/run/libvirt/qemu/$CLUSTER_VM.pid")
 }
 
-# What an operator does by hand with the output of `ps`: libvirt's descriptors become names of the standby's
-# host, and libvirt's monitor, secret and memory back end are removed.
+# Does what an operator would do by hand with the output of `ps`: replaces libvirt's descriptors by
+# names that exist on the standby's host, and removes libvirt's monitor, secret and memory back end.
 libvirt_command()
 {
 	python3 - "$GUEST_PID" "$TOPO_DIR/standby" "$TEST_TMP/standby-console.log" <<-'PY' >"$CLUSTER_ETC/beta/$CLUSTER_VM.command"
@@ -128,7 +128,7 @@ libvirt_command()
 	PY
 }
 
-# Processor time of libvirtd in clock ticks.
+# Prints the processor time of libvirtd in clock ticks.
 libvirt_ticks()
 {
 	local stat

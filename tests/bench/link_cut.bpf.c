@@ -1,9 +1,9 @@
 /* link_cut.bpf.c - loses frames between two ports of a switch, for bench_detector.
  *
  * It is attached to the tc egress of every port of the switches. The port through which a frame
- * entered the switch (ingress_ifindex) tells where it came from. So each direction between two
- * hosts can be cut alone, or lose a share of its frames. (Not every kernel has netem and the tc
- * actions.)
+ * entered the switch (ingress_ifindex) says which host sent it. So each direction between two hosts
+ * can be cut separately, or lose a share of its frames. (netem and tc actions could do this too,
+ * but not every kernel has them.)
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -15,12 +15,12 @@ struct link_pair {
 };
 
 struct link_loss {
-	__u64 of_2_32; /* frames lost of every 2^32 */
+	__u64 of_2_32; /* how many of 2^32 frames are lost */
 	__u64 n_lost;
 };
 
-/* Key: a pair. Value: its loss; a pair that is not in the map loses nothing. bench_detector writes
- * it; the program writes n_lost. */
+/* Maps a pair of ports to its loss; a pair that is not in the map loses nothing. bench_detector
+ * writes the entries; this program only counts in n_lost. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);

@@ -1,8 +1,9 @@
-/* link_meter.c - the cost of a byte of an epoch between the agent's buffer and the gateway's.
+/* link_meter.c - measures the cost of a byte of an epoch between the agent's
+ * buffer and the gateway's.
  *
  * usage: link_meter memory FRAME_BYTES MIB                no socket: seal, encrypt, decrypt, check
  *        link_meter socket ADDRESS PORT FRAME_BYTES MIB   hostagent/link over TCP to a thread here
- * Prints name=value lines. It makes its certificates itself. Exit: 0; 1 something failed.
+ * Prints name=value lines. The program makes its own certificates. Exit: 0; 1 something failed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +40,8 @@ static double thread_cpu_s(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* The cost of reading that clock, a system call; it is subtracted from the results. */
+/* Returns the cost of thread_cpu_s(), which makes a system call; it is
+ * subtracted from the results. */
 static double clock_cost_s(void)
 {
 	const double start = thread_cpu_s();
@@ -54,7 +56,8 @@ static double ns_per_kib(double cpu_s, double clock_s, uint64_t n_frames, uint64
 	return (cpu_s - clock_s * (double)n_frames) * 1e9 * 1024 / (double)n_bytes;
 }
 
-/* Hash and cipher do not depend on the payload's bytes; these differ in each frame all the same. */
+/* The speed of hash and cipher does not depend on the payload, but the payload still
+ * differs from frame to frame. */
 static size_t seal_frame(uint32_t seq, size_t size)
 {
 	const struct wire_header h = {.type = WIRE_PAGES, .seq = seq, .epoch = 1, .term = 1};
@@ -154,8 +157,8 @@ static void say(int fd, struct wire_tls *tls, uint8_t type)
 	pump_out(fd, tls);
 }
 
-/* The simplest gateway: it checks every frame, answers HELLO, and answers the last frame with
- * COMMIT. */
+/* Plays the simplest possible gateway: answers HELLO, checks every frame, and answers the
+ * last one with COMMIT. */
 static void *receive(void *arg)
 {
 	static uint8_t bytes[4 * WIRE_FRAME_MAX];

@@ -1,12 +1,12 @@
-"""plot - SVG pictures of what the benchmarks measured.
+"""plot - draws results of the benchmarks as SVG pictures.
 
 usage: plot.py seal JSON               pause by dirty pages, copied in the pause and ahead of it
        plot.py latency JSON            a client's p50 and p99 by kind of epochs, load by load
        plot.py bandwidth JSON          how many times fewer bytes than raw pages, by workload and coder
        plot.py codec NAME=JSON...      bytes against speed of each coder, mean of all traces named
        plot.py codec-traces NAME=JSON...   encode, update and decode as fractions of compare, by trace
-JSON: a file of `tests/bench/run NAME --json FILE`. The SVG goes to stdout. It uses no libraries, so that the
-plots in docs/ can be made again anywhere.
+JSON: a file of `tests/bench/run NAME --json FILE`. The SVG goes to stdout. It uses no libraries, so
+that the plots in docs/ can be made anywhere.
 """
 import json
 import math
@@ -23,7 +23,7 @@ def escape(text):
 
 
 class Axis:
-    """Maps values to pixels, linearly or logarithmically, and knows the places of its marks."""
+    """Maps values to pixels, linearly or logarithmically, and has the positions of its marks."""
 
     def __init__(self, values, low_px, high_px, log=False, zero=True):
         self.log, self.low_px, self.high_px = log, low_px, high_px
@@ -101,7 +101,8 @@ class Picture:
 
 
 def lines(title, x_label, y_label, series, points=()):
-    """@series: name -> [(x, y)], with x on a logarithmic axis; @points: [(name, x, y)] of others."""
+    """Draw lines. @series: name -> [(x, y)], with x on a logarithmic axis; @points: [(name, x, y)]
+    of single points."""
     picture = Picture(title, x_label, y_label)
     xs = sorted({x for line in series.values() for x, _ in line})
     x_axis = Axis(xs, LEFT + 10, WIDTH - RIGHT - 10, log=True)
@@ -122,7 +123,8 @@ def lines(title, x_label, y_label, series, points=()):
 
 
 def bars(title, y_label, groups, log=False, rule=None):
-    """@groups: group -> {name: value}; @rule: (value, text) of a horizontal line, or None."""
+    """Draw bars. @groups: group -> {name: value}; @rule: (value, text) of a horizontal line, or
+    None."""
     picture = Picture(title, "", y_label)
     names = list(dict.fromkeys(n for g in groups.values() for n in g))
     values = [v for g in groups.values() for v in g.values()] + ([rule[0]] if rule else [])
@@ -147,7 +149,7 @@ def bars(title, y_label, groups, log=False, rule=None):
 
 
 def scatter(title, x_label, y_label, points):
-    """@points: [(name, x, y, is_ours)]."""
+    """Draw points. @points: [(name, x, y, is_ours)]."""
     picture = Picture(title, x_label, y_label)
     x_axis = Axis([p[1] for p in points], LEFT + 10, WIDTH - RIGHT - 10)
     y_axis = Axis([p[2] for p in points], HEIGHT - BOTTOM, TOP)

@@ -1,17 +1,17 @@
-/* redis_load.c - closed-loop load on a redis server, with latencies.
+/* redis_load.c - puts a closed-loop load on a redis server and measures latencies.
  *
  * usage: redis_load --connect ADDRESS:PORT [--op get|set|mix] [--connections N] [--depth D]
  *                   [--seconds N] [--keys K] [--bytes B] [--fill]
  *
  * Each of N connections sends a batch of D commands at once, waits for all D replies, and sends the
- * next batch. With D = 1 the client waits for every answer; with more it pipelines. Latency is the
- * time from before the batch is sent until its last reply is there. Keys are chosen evenly from K.
- * Values are B random letters and digits, new with each SET, like ids and tokens: a general
- * compressor saves 25 % of them. `mix` is half GET, half SET. --fill sets every key once instead,
- * and ends.
+ * next batch. With D = 1 the client waits for every answer; with a larger D it pipelines. Latency
+ * is the time from just before a batch is sent until its last reply has arrived. Keys are chosen
+ * evenly from K. Values are B random letters and digits, like ids and tokens, and new with each
+ * SET; a general compressor saves 25 % of their bytes. `mix` is half GET, half SET. With --fill the
+ * program only sets every key once and then ends.
  *
- * A wrong kind of reply, or no reply for 20 s, ends the program with exit status 1: figures of a
- * server that answers nonsense are worthless. The first WARM_NS are not counted. It runs in one
+ * A reply of the wrong kind, or no reply for 20 s, ends the program with exit status 1, because the
+ * figures of such a server are worthless. The first WARM_NS are not counted. The program has one
  * thread.
  */
 #include <arpa/inet.h>
@@ -51,8 +51,8 @@ struct options {
 
 struct connection {
 	int fd;
-	uint64_t sent_ns;		/* when the batch under way was sent */
-	unsigned n_sent, n_replies;	/* commands in the batch, answers to it so far */
+	uint64_t sent_ns;		/* when the present batch was sent */
+	unsigned n_sent, n_replies;	/* commands in the batch, replies to it so far */
 	bool is_get[DEPTH_MAX];		/* the kind of each command */
 	size_t n_in;			/* bytes in @in */
 	char in[DEPTH_MAX * COMMAND_MAX];
@@ -62,7 +62,7 @@ struct load {
 	const struct options *options;
 	struct connection connections[CONNECTIONS_MAX];
 	struct hist latency_ns;
-	uint64_t n_replies; /* counted ones */
+	uint64_t n_replies; /* replies counted so far */
 	uint64_t counted_from_ns;
 	uint64_t random;
 	unsigned next_key; /* for --fill */
@@ -74,7 +74,7 @@ static _Noreturn void die(const char *what, const char *why)
 	exit(1);
 }
 
-/* xorshift64* */
+/* Returns the next random number (xorshift64*). */
 static uint64_t next_random(struct load *load)
 {
 	load->random ^= load->random >> 12;
@@ -96,7 +96,7 @@ static void random_text(struct load *load, char *out, unsigned size)
 	}
 }
 
-/* The server may still be starting, so connecting is retried. */
+/* Connect to the server; retries, because the server may still be starting. */
 static int connect_to(const struct sockaddr_in *server)
 {
 	uint64_t deadline_ns = clock_mono_ns() + CONNECT_NS;
@@ -200,7 +200,7 @@ static void receive(struct load *load, struct connection *c)
 	c->n_in -= at;
 }
 
-/* A batch is complete: count it. */
+/* Count a batch that is complete. */
 static void finish(struct load *load, const struct connection *c, uint64_t now_ns)
 {
 	if (c->sent_ns < load->counted_from_ns)

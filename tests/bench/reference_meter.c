@@ -1,9 +1,9 @@
-/* reference_meter.c - hits of the reference store on a recorded sequence of pages.
+/* reference_meter.c - counts the hits of the reference store on a recorded sequence of pages.
  *
- * usage: reference_meter PAGES SLOTS...
- * PAGES is a file that trace_meter --pages wrote. For each number of slots, the real store
- * (hostagent/epoch/reference.c) takes every page of every epoch. It prints one JSON object per
- * line. Pages of the first epoch, a FULL one, are taken but not counted.
+ * usage: reference_meter PAGES SLOTS... PAGES is a file that trace_meter --pages wrote. For each
+ * number of slots the program puts every page of every epoch into the real store
+ * (hostagent/epoch/reference.c) and prints one line with a JSON object. Pages of the first epoch, a
+ * FULL one, are put but not counted.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -57,7 +57,7 @@ static void take(struct reference *reference, const uint32_t *pages, uint32_t n_
 		bool is_known;
 		uint8_t *page = reference_take(reference, pages[i], &is_known);
 
-		page[0] = 1; /* not zero: a zero page needs no slot */
+		page[0] = 1; /* make it not zero, because a zero page needs no slot */
 		reference_put(reference, page);
 	}
 }
@@ -75,8 +75,7 @@ static void run(const struct sequence *sequence, uint32_t n_slots)
 			reference_get_counts(reference, &first);
 	}
 	reference_get_counts(reference, &counts);
-	/* A page that was zero has a known version without help of the store, so it is not
-	 * counted. */
+	/* A page that was zero has a known version even without the store, so it is not counted. */
 	printf("{\"slots\": %" PRIu32 ", \"hits\": %" PRIu64 ", \"misses\": %" PRIu64 "}\n",
 	       counts.n_slots, counts.n_hits - first.n_hits, counts.n_misses - first.n_misses);
 	reference_free(reference);

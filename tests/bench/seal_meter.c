@@ -1,12 +1,12 @@
-/* seal_meter.c - the guest's pause, seal by seal, on a running QEMU.
+/* seal_meter.c - measures the guest's pause in each seal of a running QEMU.
  *
- * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy] [commands]
- * It attaches as the agent does (inspect, inject, track) and seals N_SEALS times, with INTERVAL_MS
- * of running in between. With "precopy" it also copies ahead of the pause. With "commands" it seals
- * by stop, save and cont instead of one command (seal.h). It prints one JSON object with medians of
- * the pause and its parts. The first tenth of the seals is not counted: caches and QEMU's own
- * memory settle. The copy is the agent's; encoding and sending come after the pause and are not
- * part of it.
+ * usage: seal_meter QMP_SOCKET N_SEALS INTERVAL_MS [precopy] [commands] It attaches as the agent
+ * does (inspect, inject, track) and seals N_SEALS times, with INTERVAL_MS of running in between.
+ * With "precopy" it also copies ahead of the pause. With "commands" it seals by stop, save and cont
+ * instead of one command (seal.h). It prints one JSON object with medians of the pause and its
+ * parts. The first tenth of the seals is not counted, so that caches and QEMU's own memory can
+ * settle. Pages are copied as in the agent; encoding and sending come after the pause and are not
+ * part of the program.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -90,7 +90,7 @@ static void run(struct seal *seal, unsigned n_seals, unsigned interval_ms, enum 
 	}
 }
 
-/* Parse the words after the numbers. False: a word is unknown. */
+/* Parse the words after the numbers. Returns false if a word is unknown. */
 static bool parse(int argc, char **argv, enum seal_kind *kind, bool *by_commands)
 {
 	for (int i = 4; i < argc; i++) {

@@ -1,23 +1,22 @@
-/* trace_meter.c - what a guest writes, epoch by epoch: recorded as page pairs, counted, or both.
+/* trace_meter.c - records or counts what a guest writes, epoch by epoch.
  *
  * usage: trace_meter [--seconds N] [--interval-ms M] [--out FILE [--max-mib M]] [--pages FILE]
- * [--count]
- *                    QMP_SOCKET
+ *                    [--count] QMP_SOCKET
  *
  * It attaches as the agent does (inspect, inject, track), keeps a copy of the whole guest as the
  * standby would, and seals every --interval-ms. Each dirty page of each epoch becomes one pair in
- * FILE: 4096 bytes as of the epoch before, 4096 bytes as of now, no header. Pages that were written
- * with the bytes they already had are included: an encoder must look at them too. A page that the
- * guest had not touched before tracking began is paired with zeros. With --count each page also
- * goes through the baseline coders; their sums are part of the JSON object that is printed at the
- * end.
+ * FILE: its 4096 bytes at the end of the previous epoch, then its 4096 bytes now, without a header.
+ * Pages that were written with the bytes that they already had are included, because an encoder
+ * must look at them too. A page that the guest had not touched before tracking began is paired with
+ * zeros. With --count each page also goes through the baseline coders; their sums are part of the
+ * JSON object that is printed at the end.
  *
  * --pages FILE records which pages were dirty, in 32-bit words of this machine: the guest's size in
- * pages, then for each epoch a count and that number of page indices. The first epoch holds the
- * pages that the first copy found not zero.
+ * pages, then for each epoch a count and that number of page indices. The first epoch lists the
+ * pages that were not zero in the first copy.
  *
- * The first copy and the seal after it are not recorded. Recording ends when the time is over, at
- * --max-mib, or with SIGINT or SIGTERM; the guest keeps running.
+ * The first copy and the seal after it are not recorded. Recording ends after --seconds, at
+ * --max-mib, or on SIGINT or SIGTERM; the guest keeps running.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -57,7 +56,7 @@ struct trace {
 	uint8_t *shadow;      /* the guest as of the last epoch */
 	uint64_t n_epochs, n_pages, n_unchanged, n_zero, n_pairs;
 	uint64_t baseline_bytes[N_BASELINES]; /* in the order of coders_baselines */
-	uint64_t ours_bytes; /* before any second stage */
+	uint64_t ours_bytes; /* size of our records before any second stage */
 	uint64_t device_bytes, started_ns, ended_ns;
 	struct hist pause_ns, pages_per_epoch;
 };
@@ -82,7 +81,7 @@ static void nothing(void *arg, const struct seal_times *times)
 	(void)times;
 }
 
-/* One round of the first copy: fill the shadow, record nothing. */
+/* Take one round of the first copy into the shadow, without recording it. */
 static int fill(void *arg, const struct page_range *ranges, uint32_t n_ranges, uint32_t n_pages,
 		const uint8_t *pages)
 {
@@ -98,8 +97,8 @@ static int fill(void *arg, const struct page_range *ranges, uint32_t n_ranges, u
 	return 0;
 }
 
-/* Count what every coder makes of the page. Each record sent is charged RECORD_BYTES for naming its
- * page. Only coders that use the old page can leave out an unchanged one. */
+/* Add the size of the page's record to the sum of each coder. Each record is charged RECORD_BYTES,
+ * which name the page. Only coders that use the old page can skip an unchanged page. */
 static void count(struct trace *trace, uint8_t *old, const uint8_t *new)
 {
 	static uint8_t out[CODER_ROOM];
@@ -111,7 +110,7 @@ static void count(struct trace *trace, uint8_t *old, const uint8_t *new)
 
 	trace->n_unchanged += is_unchanged;
 	if (memcmp(new, zero, VMM_PAGE_BYTES) == 0) {
-		/* Everyone sends these as a flag, QEMU too. */
+		/* Every coder sends a zero page as a flag, and so does QEMU. */
 		trace->n_zero++;
 		for (unsigned i = 0; coders_baselines[i].name; i++)
 			trace->baseline_bytes[i] += RECORD_BYTES;
@@ -205,7 +204,7 @@ static void run(struct trace *trace, struct seal *seal, uint32_t n_guest_pages)
 	uint32_t n_pages;
 	int r = 0;
 
-	/* Two rounds while the guest runs, then a seal: after that the shadow equals the guest. */
+	/* After two rounds while the guest runs and one seal, the shadow equals the guest. */
 	for (int i = 0; i < 2 && r == 0; i++)
 		r = seal_copy_running(seal, fill, trace, &n_pages);
 	if (r == 0)
@@ -247,8 +246,8 @@ static void print_result(const struct trace *trace)
 	printf("}\n");
 }
 
-/* Everything attached lives until the process ends. Then the tracker's userfaultfd and the
- * monitor's socket are closed, which leaves the guest as it was. */
+/* Attach to the guest. Everything attached stays until the process ends. Its end closes the
+ * tracker's userfaultfd and the monitor's socket, which leaves the guest as it was. */
 static struct seal *attach(const char *path, uint32_t *ret_n_pages)
 {
 	static struct vmm_info info;

@@ -1,8 +1,8 @@
-"""gateway_lib.py - a gateway with PKI, configuration and network around it, for test_gateway_*.
+"""gateway_lib.py - sets up a gateway with its PKI, configuration and network, for test_gateway_*.
 Not a test itself.
 
 The script enters a network namespace of its own. With a DPDK port, a veth there has the agents' end
-ag0 and the gateway's end bk0. Everything is removed at exit, also after an interrupt.
+ag0 and the gateway's end bk0. Everything is removed at exit, even after an interrupt.
 """
 import atexit
 import fcntl
@@ -104,7 +104,7 @@ class Lab:
             ca=f"{self.pki}/ca.crt", crl=f"{self.pki}/ca.crl", cert=self.cert("gateway", "gw1") + ".crt",
             key=self.cert("gateway", "gw1") + ".key", state_dir=f"{self.dir}/state", vm_dir=vms,
             hugepages="no", handshake_timeout_ms="1000",
-            patience_ms="60000")  # scripted agents send an epoch only when the test says so
+            patience_ms="60000")  # high, because scripted agents send an epoch only when the test says so
         if self.kind != "kernel":
             settings["address"] = NET_GATEWAY + "/24"
         settings.update(self.settings)
@@ -132,8 +132,8 @@ class Lab:
         return self.world()
 
     def start_unread(self):
-        """Like start(), but the log goes to a pipe of one page that nobody reads once the gateway
-        is ready."""
+        """Like start(), but the log goes to a pipe of one page, which is read only until the
+        gateway is ready."""
         read_fd, write_fd = os.pipe()
         fcntl.fcntl(write_fd, 1031, 4096)  # F_SETPIPE_SZ
         self.gateway = subprocess.Popen([GATEWAY, "--config", self.config], stdout=write_fd,
@@ -165,7 +165,7 @@ class Lab:
         return status
 
     def ctl(self, *args, check=True, config="ctl.ini"):
-        """Run holdfastctl to its end; the agents keep sending beats meanwhile."""
+        """Run holdfastctl to its end, while the agents keep sending beats."""
         p = self.ctl_begin(*args, config=config)
         self.current.run(lambda: p.poll() is not None, f"holdfastctl {args}", timeout=60)
         r = subprocess.CompletedProcess(args, p.returncode, *p.communicate())
@@ -179,7 +179,7 @@ class Lab:
         err = open(os.path.join(self.dir, f"err{self.n_out}"), "w+")
         p = subprocess.Popen([CTL, "--config", os.path.join(self.dir, config), *args],
                              stdout=out, stderr=err, text=True)
-        p.communicate = lambda: tuple(self.slurp(f) for f in (out, err))  # output files never block the process
+        p.communicate = lambda: tuple(self.slurp(f) for f in (out, err))  # output goes to files: a pipe could block the process
         return p
 
     @staticmethod
@@ -206,7 +206,7 @@ class Lab:
 
 
 def protect(lab, world, alpha, beta):
-    """Run the whole protect flow with one full epoch; ends in PROTECTED."""
+    """Protect the VM with one full epoch, until its state is PROTECTED."""
     before = len(alpha.commits)
     p = lab.ctl_begin("protect", "web1")
     world.run(lambda: alpha.resume_epoch is not None and alpha.state == hfagent.SYNCING

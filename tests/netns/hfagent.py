@@ -1,8 +1,9 @@
-"""hfagent.py - scripted agents for tests of the gateway. Frames are as in docs/wire-format.md, over
-Python's own TLS and with the system's libxxhash. Not a test itself.
+"""hfagent.py - scripted agents for tests of the gateway. They send the frames of
+docs/wire-format.md over Python's own TLS, with the system's libxxhash. Not a test itself.
 
-One World drives any number of connections from one thread. run(until) pumps them, sends beats for
-the hosts that are alive, and returns when the condition holds; it raises when the time is up.
+One World drives any number of connections on one thread. run(until) handles their frames, sends
+beats for the hosts that are alive, and returns when the condition @until holds. It raises if the
+condition does not hold in time.
 """
 import ctypes
 import ctypes.util
@@ -93,7 +94,7 @@ class Witness:
         self.sequence, self.to_guest, self.from_guest, self.from_guest_ns = [0, 0], 0, 0, 0
 
     def datagram(self, sequence=None, path=0):
-        """Return the next datagram by a path, or one with the given sequence."""
+        """Return the next datagram for a path, or one with the given sequence."""
         if sequence is None:
             self.sequence[path] += 1
             self.to_guest += 1
@@ -214,7 +215,8 @@ class World:
         self.hosts, self.zombies, self.contexts = [], [], {}
 
     def tls(self, cert, minimum, maximum):
-        """Return the context for connections as @cert; make it anew only if its file has changed."""
+        """Return the TLS context for connections with certificate @cert; read the files again only
+        if they have changed."""
         key = cert, minimum, maximum, os.stat(cert + ".crt").st_mtime_ns if cert else 0
         if key not in self.contexts:
             context = self.contexts[key] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -230,7 +232,8 @@ class World:
         return socket.create_connection(self.address, timeout=5)
 
     def run(self, until, what, timeout=10.0):
-        """Pump until the condition holds; raise AssertionError with @what after @timeout."""
+        """Handle frames and send beats until the condition holds; raise AssertionError with @what
+        after @timeout."""
         end = time.monotonic() + timeout
         while True:
             for host in self.hosts:

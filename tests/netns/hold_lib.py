@@ -1,11 +1,13 @@
-"""Shared code of the hold's netns tests: namespaces, a bridge, taps with a scripted guest, captures.
+"""Shared code of the hold's netns tests: namespaces, a bridge, taps with a scripted guest,
+captures.
 
     client netns [c0] ==veth== [p0] bridge br0 [tap0, tap1, ...]   host netns
                                [m0] ==veth== [m1] marker sender    (host netns)
 
-This process is the guest: it writes and reads whole frames on the tap's descriptor, so a test knows
-exactly which frames were sent. To check that nothing came, a test does not wait: it sends a marker
-frame into the bridge through a port without a hold, and reads everything up to the marker.
+This process plays the guest: it writes and reads whole frames on the tap's descriptor, so a test
+knows exactly which frames were sent. To check that no frame has arrived, a test does not wait. It
+sends a marker frame into the bridge through a port without a hold and reads all frames up to the
+marker.
 """
 import atexit
 import contextlib
@@ -28,7 +30,7 @@ GUEST_MAC = "52:54:00:00:00:01"
 GUEST2_MAC = "52:54:00:00:00:02"
 MARKER_TYPE = 0x88b6
 ETH_P_ALL = 3
-LIMIT_S = 10  # limit for an event that must come; a test that reaches it fails
+LIMIT_S = 10 # how long to wait for an event that must come; then the test fails
 
 libc = ctypes.CDLL(None, use_errno=True)
 cleanups = []
@@ -83,7 +85,8 @@ def checksum(data):
 
 
 def ipv4(dst, src, n_bytes, to="198.18.0.2"):
-    """Return a frame with a valid UDP packet; br_netfilter, if enabled, drops malformed ones."""
+    """Return a frame with a UDP packet. The packet is valid, because br_netfilter, if enabled,
+    drops malformed ones."""
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28 + n_bytes, 0, 0, 64, 17, 0,
                        bytes([198, 18, 0, 1]), socket.inet_aton(to))
     head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
@@ -91,7 +94,7 @@ def ipv4(dst, src, n_bytes, to="198.18.0.2"):
 
 
 def ipv6_solicitation(src):
-    """Return a frame of duplicate address detection for fe80::1, as the guest sends it."""
+    """Return the frame with which a guest begins duplicate address detection for fe80::1."""
     target = bytes.fromhex("fe80" + "00" * 13 + "01")
     group = bytes.fromhex("ff02" + "00" * 9 + "01ff000001")
     body = struct.pack("!BBHI", 135, 0, 0, 0) + target
@@ -114,7 +117,7 @@ def igmp_join(group, src):
 
 
 def mld_join(group, src):
-    """Return an MLDv1 report, as a guest sends it for its solicited-node group."""
+    """Return an MLDv1 report, as a guest sends one for its solicited-node group."""
     address = socket.inet_pton(socket.AF_INET6, group)
     source = socket.inet_pton(socket.AF_INET6, "fe80::1")
     body = struct.pack("!BBHHH", 131, 0, 0, 0, 0) + address
@@ -245,7 +248,7 @@ class Tap:
 
 
 class Commands:
-    """A tool's process; takes one command at a time."""
+    """The process of a tool that takes one command at a time."""
 
     def start(self, net, *argv):
         """Start the tool; return the first line that it prints."""
@@ -281,7 +284,7 @@ class Commands:
 
 
 class Tool(Commands):
-    """hold_tool."""
+    """A running hold_tool."""
 
     def __init__(self, net, tap, vm="vm1", frames=4096, size=64 << 20, must_open=True):
         self.hello = self.start(net, TOOL, vm, tap, os.path.join(net.bpffs, vm), str(frames),
@@ -335,10 +338,10 @@ class Net:
         self.host = Netns("h", ipv6_on_host)
         self.client = Netns("c")
         h = self.host
-        # Settings as distributions have them, but with the shortest times that the kernel accepts.
-        # A bridge floods unknown groups for one response interval after it became the querier. It
-        # uses the interval of that moment, so set the interval first: the default of 10 s equals
-        # LIMIT_S.
+        # The usual settings of distributions, but with the shortest times that the kernel accepts.
+        # After a bridge has become the querier, it floods unknown groups for one response interval.
+        # It reads the interval when it becomes the querier, so set the interval first: the default
+        # of 10 s equals LIMIT_S.
         h.ip("link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping %d "
              "mcast_query_response_interval 100" % snooping)
         h.ip("link set br0 type bridge mcast_querier %d" % snooping)
@@ -360,7 +363,7 @@ class Net:
         run("ip", "netns", "exec", self.host.name, "nft", line)
 
     def marker(self, dst="ff:ff:ff:ff:ff:ff"):
-        """Send one marker into the bridge past all holds; return its bytes."""
+        """Send one marker into the bridge through the port without a hold; return its bytes."""
         self.n_markers += 1
         data = frame(dst, "02:00:00:00:00:ee", MARKER_TYPE,
                      struct.pack("!I", self.n_markers)).ljust(60, b"\0")
@@ -392,5 +395,5 @@ class Net:
             if mac in line and "static" in line:
                 left.append("fdb: " + line)
         left += ["bpffs: " + x for x in os.listdir(self.bpffs)
-                 if not x.endswith(".debug")]  # the kernel creates those
+                 if not x.endswith(".debug")]  # the kernel creates the .debug files
         return left

@@ -1,4 +1,4 @@
-/* hold_tool - drive one hold from standard input, for tests and measurements.
+/* hold_tool - drives one hold by commands on standard input, for tests and measurements.
  *
  *	hold_tool VM TAP PIN_DIR [FRAMES_MAX [BYTES_MAX]]
  *	hold_tool VM TAP PIN_DIR remove
@@ -7,8 +7,8 @@
  *	epoch N | mode drop|hold|pass | wait N MS | release N | discard | stats | serve MS | arrive MS | receive
  *	trouble | mend_now
  *	detach | close
- * `serve` releases every frame at once, as if each epoch were sealed and committed in no time.
- * End of input acts like `close`. Exit 0; 1 if the hold cannot be opened or a command failed.
+ * `serve` releases every frame at once, as if epochs were sealed and committed without delay. End
+ * of input acts like `close`. Exit 0; 1 if the hold cannot be opened or a command failed.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -34,7 +34,7 @@ static int index_of(const char *text, const char *const *names, int n)
 	return -1;
 }
 
-/* Every command gets its number arguments (0 if left out) and the rest of the line. */
+/* A command's function gets up to two numbers (0 if left out) and the rest of the line. */
 struct command {
 	const char *name;
 	int (*run)(struct hold *h, uint64_t a, uint64_t b, const char *text);
@@ -68,8 +68,8 @@ static int run_mode(struct hold *h, uint64_t a, uint64_t b, const char *text)
 	return answer(h, mode < 0 ? -EINVAL : hold_set_mode(h, (enum hold_mode)mode));
 }
 
-/* Wait until @n frames are held or @ms have passed. With an early-release build it always times
- * out. */
+/* Wait until @n frames are held or @ms have passed. In a build with -Drelease_early it always times
+ * out, since no frame is held. */
 static int run_wait(struct hold *h, uint64_t n, uint64_t ms, const char *text)
 {
 	uint64_t deadline_ns = clock_mono_ns() + ms * CLOCK_NS_PER_MS, now_ns;
@@ -86,7 +86,7 @@ static int run_wait(struct hold *h, uint64_t n, uint64_t ms, const char *text)
 	}
 }
 
-/* Wait until a frame waits in the ring; do not take it. */
+/* Wait until a frame has arrived in the ring, but do not take the frame. */
 static int run_arrive(struct hold *h, uint64_t ms, uint64_t b, const char *text)
 {
 	struct pollfd p = {.fd = hold_fd(h), .events = POLLIN};
@@ -147,7 +147,7 @@ static int run_serve(struct hold *h, uint64_t ms, uint64_t b, const char *text)
 	return answer(h, r < 0 ? r : total);
 }
 
-/* Wait until the hold may make a release device again: it does so at most once a second. */
+/* Wait until the hold may make another release device, which it does at most once a second. */
 static int run_mend_now(struct hold *h, uint64_t a, uint64_t b, const char *text)
 {
 	(void)a;
@@ -215,7 +215,7 @@ static const struct command commands[] = {
 	{"arrive", run_arrive},	  {"receive", run_receive},
 };
 
-/* Returns 1 to go on, 0 if the hold is closed, -1 if the command failed. */
+/* Run one command. Returns 1 to continue, 0 if the hold is closed, -1 if the command failed. */
 static int run_line(struct hold *h, char *line)
 {
 	char *at = NULL, *name = strtok_r(line, " \n", &at), *a = strtok_r(NULL, " \n", &at);

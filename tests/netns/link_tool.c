@@ -40,7 +40,7 @@ static void report(const struct link *link, int result, uint64_t start_ns)
 	fflush(stdout);
 }
 
-/* The gateway's side: take the HELLO, send WELCOME, then read and discard everything. */
+/* Plays the gateway: reads the HELLO, sends WELCOME, then reads and discards everything. */
 static void *serve(void *arg)
 {
 	const struct wire_welcome welcome = {

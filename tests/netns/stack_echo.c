@@ -1,12 +1,12 @@
 /* stack_echo.c - runs port, stack and idler as the gateway's loop does, with three TCP services:
  *
  *	port 7   echo     sends back what it gets, with back-pressure
- *	port 9   sink     reads and forgets; answers FIN with FIN
+ *	port 9   sink     reads and discards; answers FIN with FIN
  *	port 19  source   sends until the peer closes
  *
- * usage: stack_echo DEVICE ADDRESS/PREFIX Prints "ready MAC" once it serves. Ends on SIGTERM or
- * SIGINT and prints its counters as name=value lines. Used by test_stack_*; not part of the
- * product.
+ * usage: stack_echo DEVICE ADDRESS/PREFIX
+ * Prints "ready MAC" once it serves. On SIGTERM or SIGINT it prints its counters as name=value
+ * lines and ends. Used by test_stack_*; not part of the product.
  */
 #include <errno.h>
 #include <signal.h>
@@ -27,7 +27,7 @@
 #define PENDING_BYTES (256 * 1024) /* at least the receive window */
 #define SOURCE_BYTES  16384
 
-/* One echo connection. A ring would be better, but this is a test. */
+/* One echo connection. A ring buffer would be faster, but this is only a test. */
 struct echo {
 	struct stack_conn *conn;
 	size_t n_pending;
@@ -173,7 +173,7 @@ static bool turn(struct port *port, struct stack *stack, uint64_t now_ns)
 	return n > 0;
 }
 
-/* Wait for a frame, a signal or the next timer. Returns how many descriptors were ready. */
+/* Wait for a frame, a signal or the next timer. Returns the number of ready descriptors. */
 static int wait_for_work(struct port *port, struct stack *stack, int epoll_fd, bool sleep,
 			 bool *ret_stop)
 {
@@ -303,7 +303,7 @@ int main(int argc, char **argv)
 	port_config.device = argv[1];
 	if (port_open(&port_config, &port, &error)) {
 		fprintf(stderr, "stack_echo: %s\n", error.text);
-		return 77; /* without the driver the tests skip */
+		return 77; /* 77 skips the test, because the driver is missing */
 	}
 	stack_config.address = argv[2];
 	memcpy(stack_config.mac, port_mac(port), sizeof(stack_config.mac));

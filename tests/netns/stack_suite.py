@@ -1,7 +1,8 @@
 """Tests port and stack against a kernel TCP peer; test_stack_af_packet and test_stack_af_xdp run
-this suite with one driver each. Not executable by itself.
+this suite, each with one driver. Not executable by itself.
 
-A veth connects two namespaces: one has stack_echo (DPDK driver, lwIP), the other this process.
+A veth connects two namespaces: stack_echo (DPDK driver, lwIP) runs in one, this process in the
+other.
 """
 import atexit
 import ctypes
@@ -106,7 +107,8 @@ def cpu_ticks():
 
 
 def echo_all(data, sizes, read_size=65536):
-    """Send @data in pieces of @sizes, half-close, read until EOF. Return what came back."""
+    """Send @data in pieces of @sizes, half-close the connection and read until EOF. Return the
+    received bytes."""
     s = connect()
     got = bytearray()
 
@@ -165,7 +167,8 @@ def test_reset_by_peer():
 
 
 def test_slow_reader():
-    """A peer sends and never reads: the window must stop it, and the server's memory must not grow."""
+    """A peer sends but never reads: the window must stop it, and the server's memory must not
+    grow."""
     before = rss_kib()
     s = connect(rcvbuf=4096)
     s.setblocking(False)
@@ -193,7 +196,7 @@ def test_slow_reader():
 
 
 def test_hostile_frames(mac):
-    """Send randomly damaged frames and a SYN flood; an open connection must not notice."""
+    """Send randomly damaged frames and a SYN flood; an open connection must not be affected."""
     rng = random.Random(4)
     held = connect()
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -243,7 +246,7 @@ def csum(data):
 
 def test_idle_cpu():
     held = connect()  # an open, silent connection
-    time.sleep(0.3)   # until the busy loop after the last frame is over
+    time.sleep(0.3)   # until the server stops spinning after the last frame
     before = cpu_ticks()
     time.sleep(2)     # the measured interval
     share = (cpu_ticks() - before) / os.sysconf("SC_CLK_TCK") / 2 * 100
@@ -256,14 +259,14 @@ def test_wake_latency():
     s = connect()
     took = []
     for _ in range(200):
-        time.sleep(0.005)  # lets the loop fall asleep, because the wake-up is measured
+        time.sleep(0.005)  # lets the server's loop fall asleep, so that each round trip includes a wake-up
         start = time.perf_counter()
         s.sendall(b"p")
         s.recv(1)
         took.append((time.perf_counter() - start) * 1e6)
     s.close()
     took.sort()
-    check(took[100] < 5000, f"p50 {took[100]:.0f} us")  # 5 ms allow for a busy machine; without a wake-up it takes 100 ms
+    check(took[100] < 5000, f"p50 {took[100]:.0f} us")  # 5 ms allow for a busy machine; if frames did not wake the loop, it would take 100 ms
     return f"p50 {took[100]:.0f} us, p99 {took[197]:.0f} us"
 
 
@@ -297,7 +300,8 @@ def counters():
 
 
 def test_counters_at_the_end(driver):
-    """Check that everything opened is closed, every frame given back, every attack counted."""
+    """Check that all connections are closed, all frames were released and all attacks were
+    counted."""
     check(echo_all(b"last", lambda: 4) == b"last", "the server is gone")
     c = counters()
     check(c["n_connections"] == 0, f"{c['n_connections']} connections left")

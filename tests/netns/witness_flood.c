@@ -1,16 +1,19 @@
-/* witness_flood.c - sends hostile witness datagrams as fast as an interface takes them.
+/* witness_flood.c - sends hostile witness datagrams as fast as an interface accepts them.
  *
  * usage: witness_flood IFACE SOURCE-IP DEST-MAC DEST-IP PORT KIND [NAME=NUMBER...]
- * [hex=DATAGRAM...]
- *	KIND	malformed: random bytes; unknown: well-formed, random key_id; forged: key_id=N,
- *		sequences from sequence=N on, each mac wrong; unknown and forged take path=N;
- *		replay: the 128 bytes of each hex=... in turn, at most 64 of them
- *	count=N	 frames at most (0: no limit)	ms=N  time at most (default 1000)
- *	pace=N	 frames per millisecond at most (default 0: no limit)
+ *                      [hex=DATAGRAM...]
+ *	KIND	malformed: random bytes
+ *		unknown: well-formed, with a random key_id; path=N sets the path
+ *		forged: with key_id=N and sequences from sequence=N on, each with a wrong mac;
+ *		path=N sets the path
+ *		replay: the 128 bytes of each hex=... in turn, at most 64 different ones
+ *	count=N	 most frames to send (0: no limit)	ms=N  longest time (default 1000)
+ *	pace=N	 most frames per millisecond (default 0: no limit)
  *
- * Sends Ethernet frames from IFACE's own MAC address through a packet socket, past the queueing
- * discipline, 64 per system call. At the end prints "frames=N refused=N ms=N per_second=N"; refused
- * counts the frames that the interface had no room for. For tests/netns and benchmarks; needs root.
+ * Sends Ethernet frames with IFACE's own MAC address through a packet socket, bypassing the
+ * queueing discipline, 64 per system call. At the end prints "frames=N refused=N ms=N
+ * per_second=N"; refused counts the frames that the interface had no room for. For tests/netns and
+ * benchmarks; needs root.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -56,7 +59,7 @@ static struct {
 static uint8_t frames[BATCH][FRAME_SIZE];
 static uint64_t random_state;
 
-/* A fast, poor generator: its numbers only have to differ. */
+/* Returns the next number of a fast but weak generator; the numbers only have to differ. */
 static uint64_t next_random(void)
 {
 	random_state ^= random_state << 13;
@@ -111,7 +114,7 @@ static uint16_t ip_checksum(const uint8_t *ip)
 	return (uint16_t)~(sum + (sum >> 16));
 }
 
-/* Fill in the Ethernet, IPv4 and UDP headers and the constant part of the datagram. */
+/* Fill in frame @i's Ethernet, IPv4 and UDP headers and the constant part of its datagram. */
 static void make_frame(size_t i, char **argv, const uint8_t *source_mac)
 {
 	unsigned int mac[6];
@@ -143,7 +146,7 @@ static void make_frame(size_t i, char **argv, const uint8_t *source_mac)
 	}
 }
 
-/* Set the part that differs from frame to frame. */
+/* Set the part of the datagram that differs from frame to frame. */
 static void change(uint8_t *datagram)
 {
 	switch (options.kind) {
@@ -179,8 +182,8 @@ static int open_socket(const char *iface, uint8_t *ret_mac)
 	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", iface);
 	NEED(to.sll_ifindex != 0 && ioctl(fd, SIOCGIFHWADDR, &request) == 0 &&
 	     bind(fd, (struct sockaddr *)&to, sizeof(to)) == 0, "%s: %s", iface, strerror(errno));
-	/* Without this the queueing discipline limits the rate. Some kernels lack it; then send
-	 * at that rate. */
+	/* Without this option the queueing discipline limits the rate. Some kernels lack the
+	 * option; then we send at the limited rate. */
 	(void)setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
 	memcpy(ret_mac, request.ifr_hwaddr.sa_data, 6);
 	return fd;
@@ -215,7 +218,8 @@ static void flood(int fd)
 		unsigned int n = (unsigned int)allowance(n_sent, start_ns);
 		int r;
 
-		if (n == 0) { /* paced: sleep until some frames are due */
+		if (n == 0) { /* the limit of pace=N is reached: sleep until
+			       * more frames may be sent */
 			(void)nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
 			continue;
 		}

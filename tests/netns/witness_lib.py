@@ -1,8 +1,10 @@
-"""Shared code of the witness tests: a gateway's UDP socket, datagrams read and checked, frames to the guest.
+"""Shared code of the witness tests: plays the gateway's UDP socket, reads and checks datagrams,
+sends frames to the guest.
 
     gateway netns [g0 198.18.9.2] ==veth== [b0 198.18.9.1] host netns, see hold_lib.py
 
-This process is the guest, so a test knows exactly which frames reached it. Not a test itself.
+This process plays the guest, so a test knows exactly which frames reached the guest. Not a test
+itself.
 """
 import array
 import os
@@ -92,7 +94,7 @@ class Gateway:
         self.ns.ip("addr add %s/24 dev g0" % GATEWAY)
         net.host.ip("link set b0 up")
         self.ns.ip("link set g0 up")
-        with net.host.entered(), socket.socket() as s:  # like a card without checksum offload
+        with net.host.entered(), socket.socket() as s:  # switches checksum offload off, like a card that has none
             off = array.array("I", [0x17, 0])  # ETHTOOL_STXCSUM
             fcntl.ioctl(s, 0x8946, struct.pack("16sP", b"b0", off.buffer_info()[0]))
         with self.ns.entered():
@@ -118,8 +120,9 @@ class Gateway:
         return got
 
     def come(self):
-        """Return everything that has come so far. The stack below is synchronous except for one
-        softirq, so a datagram sent the same way afterwards ends the list."""
+        """Return all datagrams that have come so far. The path through the kernel is synchronous
+        except for one softirq, which keeps the order. So the function sends a datagram of its own
+        along the same path; when it arrives, the list is complete."""
         with self.net.host.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.sendto(b"end", (GATEWAY, PORT))
         got = []
@@ -132,7 +135,8 @@ class Gateway:
 
 
 class ClientEnd:
-    """The gateway's socket in the client network. The host there is br0, and c0 shows the wire."""
+    """The gateway's socket in the client network. In this network br0 is the host, and c0 shows all
+    frames."""
     HOST, ADDRESS = "198.18.8.1", "198.18.8.2"
 
     def __init__(self, net):
@@ -149,8 +153,8 @@ class ClientEnd:
         return Datagram(*self.sock.recvfrom(2048), path=1, host=self.HOST)
 
     def udp(self):
-        """Return the addresses that got UDP in the client network since the last call. (It sends
-        its own marker, which the bridge does not flood to the guest.)"""
+        """Return the addresses that got UDP in the client network since the last call. The function
+        sends a marker of its own, which the bridge does not flood to the guest."""
         end, got = self.net.marker(CLIENT_MAC), []
         while (x := self.net.capture.next() or fail("the marker did not reach the client")) != end:
             if x[12:14] == b"\x08\0" and x[23] == 17:
@@ -160,7 +164,7 @@ class ClientEnd:
 
 class Scene:
     def __init__(self):
-        self.net = Net(snooping=0)  # no snooping: frames to the guest are counted, so the bridge must send none itself
+        self.net = Net(snooping=0)  # without snooping the bridge sends no frames itself: frames to the guest are counted
         self.tap = Tap(self.net.host, "tap0")
         self.gw = Gateway(self.net)
         self.hold = Tool(self.net, "tap0")
@@ -172,7 +176,8 @@ class Scene:
         self.drain()
 
     def drain(self):
-        """Return what has reached the guest so far. A marker ends the list and counts as one frame."""
+        """Return the frames that have reached the guest so far. A marker ends the list; it also
+        counts as a frame to the guest."""
         return self.tap.take_until(self.net.marker())
 
     def to_guest(self, data):

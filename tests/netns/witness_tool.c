@@ -1,13 +1,13 @@
-/* witness_tool - drive one witness from standard input, for tests.
+/* witness_tool - drives one witness by commands on standard input, for tests.
  *
  *	witness_tool VM TAP PIN_DIR HOLD_PIN_DIR GATEWAY INTERVAL_US
  *
  * Opens (or takes over) the witness, prints one line, then answers each command with one line:
  *	key ID PORT HEX32 [CLIENT_ADDRESS] | refresh | stats | close | leave
  * key and refresh print one result for the backup network's path, and one for the client network's
- * path if CLIENT_ADDRESS was given. With `remove` as 7th argument the tool does not open a witness
- * but removes one that another process left.
- * End of input acts like `leave`. Exit 0; 1 if the witness cannot be opened or a command failed.
+ * path if CLIENT_ADDRESS was given. With `remove` as 7th argument the tool does not open a witness,
+ * but removes one that another process left behind. End of input acts like `leave`. Exit 0; 1 if
+ * the witness cannot be opened or a command failed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,7 +28,7 @@ static int answer(int r)
 	return r;
 }
 
-/* Print one result per path; the client network's only if that path is wanted. */
+/* Print one result per path; for the client network only if CLIENT_ADDRESS was given. */
 static void run_refresh(struct witness_mirror *w)
 {
 	struct witness_mirror_stats s;
@@ -77,7 +77,7 @@ static void run_stats(const struct witness_mirror *w)
 	       s.sent[WITNESS_CLIENT], s.failed[WITNESS_CLIENT], s.sequence[WITNESS_CLIENT]);
 }
 
-/* Returns 1 to go on, 0 when done. */
+/* Run one command. Returns 1 to continue, 0 when done. */
 static int run_line(struct witness_mirror *w, char *line)
 {
 	char *at = NULL, *name = strtok_r(line, " \n", &at), *id = strtok_r(NULL, " \n", &at);
