@@ -1,7 +1,7 @@
 """Send the guest 250 ARP requests a second: arp_asker.py DEVICE OWN_IP GUEST_IP
 
-Each reply is one more frame for the hold, and its ethertype is not IPv4. With these replies an
-epoch has many frames to release.
+Each reply is one more frame for the hold, and one that is not IPv4. With these replies every epoch
+has many frames to release.
 """
 import socket
 import struct

@@ -2,7 +2,7 @@
 
 Runs in the switches' namespace. Waits on the agent's pidfd until the agent ends at a fault point.
 Then does what deploy/lib/kill-host.py does: sends SIGKILL to the PIDs, sets the host's switch ports
-down, and prints the same lines. Everything slow, above all the start of an interpreter, is done
+down, and prints the same lines. Everything that is slow, such as starting the interpreter, is done
 before the wait.
 """
 import os

@@ -1,9 +1,10 @@
-# fault_lib.sh - kills daemons at named points (hostagent/lib/base/fault.h) while a client sends requests,
-# and kills and revives whole hosts. To be sourced (bash); needs SRC, BUILD and TEST_TMP.
+# fault_lib.sh - kills daemons at named points (hostagent/lib/base/fault.h) while a client sends
+# requests, and kills and revives whole hosts. To be sourced (bash); needs SRC, BUILD and TEST_TMP.
 #
-# One guest serves many scenarios. After a failover the dead host comes back as after a reboot and becomes
-# the next standby, so protection moves back and forth between the two hosts. An agent is armed when it is
-# started. The points of a primary do nothing while its host is the standby.
+# One guest is used for many scenarios. After a failover the dead host comes back as after a reboot
+# and becomes the next standby, so the guest moves back and forth between the two hosts. An agent
+# gets its fault point when it is started. A primary's fault points have no effect while the agent's
+# host is the standby.
 #
 #	fault_start                            like scene_start, with the fault_points build
 #	fault_arm primary before_stop:3        arm this point at the next start of the agent
@@ -73,8 +74,8 @@ fault_spawn() # HOST|gateway COMMAND...
 
 fault_pid_of() { echo "${CLUSTER_PID[${CLUSTER_AGENT[$1]:-$1}]}"; } # HOST|gateway
 
-# Wait until the armed daemon, a child of this shell, has died at its point. Sets FAULT_NS to that
-# time or slightly later.
+# Wait until the armed daemon, a child of this shell, has died at its point. Sets FAULT_NS to the
+# time of its death, or slightly later.
 fault_await() # HOST|gateway SECONDS
 {
 	local name=${CLUSTER_AGENT[$1]:-$1} pid limit ended status
@@ -96,7 +97,7 @@ fault_strike() # HOST|gateway SECONDS
 	fault_await "$1" "$2"
 }
 
-# Let the host that runs the guest die together with its agent. Call this before fault_strike.
+# Make the host that runs the guest die together with its agent. Call this before fault_strike.
 fault_watch()
 {
 	local pid
@@ -114,19 +115,19 @@ fault_watch()
 
 fault_is_empty() { [[ -z $(topo_pids "$1") ]]; } # HOST
 
-# Call this after fault_strike: waits until every other process of the host is gone too.
+# Wait until every other process of the host is gone too. Call this after fault_strike.
 fault_host_gone()
 {
 	wait "$FAULT_WATCH" || fail "the host was not killed: $(cat "$TEST_TMP/watch.log")"
 	rm "$TEST_TMP/watch.log"
 	{ for pid in $FAULT_PIDS; do wait "$pid"; done; } 2>/dev/null
-	# If the agent started the guest, it is no child of this shell, and freeing its memory takes
+	# A guest that the agent started is not a child of this shell, and freeing its memory takes
 	# a while.
 	scene_until 10 fault_is_empty "$FAULT_ON" || fail "processes survived the death of $FAULT_ON"
 }
 
-# Bring the dead host back as after a reboot: links up, an empty tap, nothing kept in memory or on
-# tmpfs.
+# Bring the dead host back as after a reboot: its links are up, its tap is unused, and nothing is
+# left in memory or on tmpfs.
 fault_reboot() # HOST
 {
 	local device

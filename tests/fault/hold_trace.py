@@ -1,7 +1,7 @@
 """Trace a process with ptrace, as a debugger does, until this process is ended: hold_trace.py PID
 
-The traced process keeps running. No other process can trace it meanwhile, so the agent cannot
-inject its tracker.
+The traced process keeps running. No other process can trace it at the same time, so the agent
+cannot inject its tracker.
 """
 import ctypes
 import os

@@ -1,9 +1,9 @@
 """Act as an operator at a monitor of a guest's QEMU: monitor.py SOCKET LINE...
 
 Runs the LINEs one after the other. Each LINE is a QMP command with its arguments as one JSON
-object, '{"execute": ..., "arguments": {...}}', or "hmp TEXT", or "until-gone ID". The last one
-waits for the event that says that device ID is gone. The first error answer ends the script with
-that error.
+object, '{"execute": ..., "arguments": {...}}', or "hmp TEXT", or "until-gone ID". "until-gone ID"
+waits for the event that says that device ID is gone. The script ends at the first error answer and
+prints the error.
 """
 import json
 import socket
