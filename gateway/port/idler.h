@@ -37,8 +37,8 @@ extern const struct idler_limits IDLER_LIMITS_DEFAULT;
 
 enum idler_verdict {
 	IDLER_AGAIN, /* look for frames again at once */
-	IDLER_CHECK, /* epoll with timeout 0, then look for frames again */
-	IDLER_SLEEP, /* port_arm(), epoll with the next timer's timeout, idler_woke() */
+	IDLER_CHECK, /* call epoll with timeout 0, then look for frames again */
+	IDLER_SLEEP, /* call port_arm(), epoll with the next timer's timeout, and idler_woke() */
 };
 
 struct idler {

@@ -90,7 +90,8 @@ struct prober_config {
 			 * when active */
 };
 
-/* Counts of one target and method. A round begins when the prober becomes active. */
+/* Counts of one target and method. A round begins with a doubt, or with prober_try() if the
+ * prober is not active. */
 struct prober_count {
 	uint64_t sent, answered;	     /* since the prober was made */
 	uint64_t round_sent, round_answered; /* each answered probe counts once */

@@ -5,8 +5,9 @@ usage: detector_report.py ROWS [--json FILE]
 The rival is a detector that knows only beats: it promotes when no frame of the primary has come for
 a time T. It is judged from the silences that the gateway reported in the same trials, which is
 possible for any T not below the shadow's timeout. T is chosen so that the rival's mean detection
-time over the deaths marked `sets_rival` equals ours. Exit: 0; 1 when two owners spoke, a capture
-lost frames, a client's connection broke or a reply was wrong.
+time over the deaths marked `sets_rival` equals ours.
+Exit: 0; 1 when two owners spoke, a capture lost frames, a client's connection broke or a reply was
+wrong.
 """
 import argparse
 import json

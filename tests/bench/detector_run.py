@@ -5,7 +5,8 @@ usage: detector_run.py --trials N --deaths N --partitions N --seed N --minutes N
                        --only NAME,...
 It prints orders (`fresh`, `reboot HOST`, `protect`) for the shell that started it, which has the
 libraries of deploy/lib and tests/fault. The shell answers each order on stdin with a line of JSON.
-One JSON object per trial goes to FILE. Exit: 0 all trials were made, 1 some were not.
+One JSON object per trial goes to FILE.
+Exit: 0 all trials were made, 1 some were not.
 """
 import argparse
 import json

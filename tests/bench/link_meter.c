@@ -3,7 +3,8 @@
  *
  * usage: link_meter memory FRAME_BYTES MIB                no socket: seal, encrypt, decrypt, check
  *        link_meter socket ADDRESS PORT FRAME_BYTES MIB   hostagent/link over TCP to a thread here
- * Prints name=value lines. The program makes its own certificates. Exit: 0; 1 something failed.
+ * Prints name=value lines. The program makes its own certificates.
+ * Exit: 0; 1 something failed.
  */
 #include <arpa/inet.h>
 #include <errno.h>

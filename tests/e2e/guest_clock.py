@@ -6,7 +6,9 @@ usage: guest_clock.py GUEST_IP [SAMPLES]
 Prints one line: the guest's clock minus this host's in ms (median of the samples), and this host's
 monotonic time of the measurement in ms. A Linux guest's kernel answers by itself. Only the answer
 is held, not the request. So the guest's `receive` time is just one network delay after the request,
-even if the answer comes late. Resolution: 1 ms. Exit: 0; 1: no answers.
+even if the answer comes late.
+Resolution: 1 ms.
+Exit: 0; 1: no answers.
 """
 import os
 import select
