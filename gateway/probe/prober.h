@@ -25,7 +25,7 @@
  *
  *	target        ARP                    ICMP echo, SYN
  *	MAC unknown   broadcast              -
- *	MAC known     to it; broadcast       to it
+ *	MAC known     to the MAC; broadcast  to the MAC
  *	              while it does not answer
  * An unanswered SYN is repeated unchanged. So a guest whose answers are held has at most one
  * half-open connection for each declared port, instead of one more with every probe.

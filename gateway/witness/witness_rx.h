@@ -7,7 +7,7 @@
  * number of times per millisecond. Only a datagram with a good mac changes the state.
  *
  *	size, magic, fields ─► came by its path ─► key_id known ─► from the key's address ─► sequence not seen
- *	   malformed             wrong_path          unknown_key      wrong_address there      replayed
+ *	   malformed             wrong_path          unknown_key      wrong_address       replayed
  *	                                                                                        │
  *	                                                                  over_limit  within the bound on work
  *	                                           accepted ◄─ the window moves ◄─ mac ─────────────┘

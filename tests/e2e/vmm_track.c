@@ -35,7 +35,7 @@
 #define ROM_PAGES  64u
 #define N_PAGES	   (RAM_PAGES + ROM_PAGES)
 #define HUGE_BYTES ((size_t)2 << 20)
-#define ROUNDS_MIN 3	     /* a busy machine may not finish one round in the given time */
+#define ROUNDS_MIN 3	     /* at least, since a busy machine may exceed the given time */
 #define RANGES_MAX 200u /* small, so that the array fills and the scan must continue */
 
 /* Shared by both processes; this memory is not tracked. */
