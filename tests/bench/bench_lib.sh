@@ -1,10 +1,10 @@
 # bench_lib.sh - starts the networks, a guest with real programs and Holdfast, for the bench_*
 # scripts. To be sourced by bash, with SRC, BUILD and TEST_TMP set as tests/bench/run sets them.
 #
-#	bench_start WORKLOAD          networks, guest with the workload at work, daemons; not protected
-#	bench_set_epochs 'KEY = V...' the VM's file of host alpha; its agent starts again with it
+#	bench_start WORKLOAD          starts networks, guest with its workload, and daemons; does not protect
+#	bench_set_epochs 'KEY = V...' puts settings into the VM's file of host alpha and restarts its agent
 #	bench_protect; bench_unprotect
-#	bench_redis OPTION...         redis_load in the client's namespace; its JSON object
+#	bench_redis OPTION...         runs redis_load in the client's namespace; prints its JSON object
 set -uo pipefail
 : "${SRC:?run this with tests/bench/run}" "${BUILD:?}" "${TEST_TMP:?}"
 

@@ -5,9 +5,9 @@
 # libvirt's own user, in its seccomp filter, on a tap that libvirt makes in the bridge. For Holdfast a user adds
 # only two things: offloads are off (<driver>), and there is a second monitor (<qemu:commandline>).
 #
-#	libvirt_start MACHINE    the guest on the primary; GUEST_PID is its QEMU, LIBVIRT_PID libvirtd
-#	libvirt_virsh WORD...
-#	libvirt_command          writes the standby's command file: the words of that QEMU, without libvirt's own
+#	libvirt_start MACHINE    starts the guest on the primary; sets GUEST_PID to its QEMU, LIBVIRT_PID to libvirtd
+#	libvirt_virsh WORD...    runs virsh
+#	libvirt_command          writes the standby's command file: the QEMU's words except those of libvirt itself
 #	libvirt_watched          asks virsh for the guest's state many times; prints the answers and the cost
 
 LIBVIRT_PID=''

@@ -130,7 +130,7 @@ capture_count() # FILE FROM_NS [TO_NS]
 }
 
 # Wait until the guest has sent nothing for QUIET_MS, and print when this silence began. Returns 1
-# if the guest is not silent for so long within LIMIT_MS.
+# if there is no such silence within LIMIT_MS.
 capture_quiet() # QUIET_MS LIMIT_MS
 {
 	topo_in net python3 "$SCENE_TOOLS/capture.py" quiet c-client "$GUEST_MAC" "$1" "$2"
