@@ -62,7 +62,7 @@ struct load {
 	const struct options *options;
 	struct connection connections[CONNECTIONS_MAX];
 	struct hist latency_ns;
-	uint64_t n_replies; /* replies counted so far */
+	uint64_t n_replies; /* replies so far, without those in the first WARM_NS */
 	uint64_t counted_from_ns;
 	uint64_t random;
 	unsigned next_key; /* for --fill */
