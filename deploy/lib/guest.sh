@@ -1,6 +1,6 @@
 # guest.sh - the test guest's QEMU. Source it after topology.sh.
 #
-# QEMU is Debian's, unpatched, and is started as its users start it. virtio-net's offloads are off, so
+# QEMU is Debian's unpatched package, started with an ordinary command line. virtio-net's offloads are off, so
 # that the hold sees only complete frames (the agent refuses a guest with offloads on).
 
 GUEST_IMAGE=''		# directory with vmlinuz and initramfs, set by guest_image

@@ -146,8 +146,8 @@ struct detector {
 					      * or when the doubt began if that was later */
 	uint64_t sent_at_answer; /* host_client.sent when the host last answered through
 				  * the client network, or when the doubt began */
-	uint64_t unanswered_ns;	 /* since when there have been DETECTOR_UNANSWERED unanswered
-				  * probes in a row on the client network; 0: there are fewer */
+	uint64_t unanswered_ns;	 /* when the number of consecutive unanswered probes on the client
+				  * network reached DETECTOR_UNANSWERED; 0: it is lower */
 	bool is_client_broken;	 /* the primary was heard by a beat or on the backup network
 				  * after unanswered_ns, so its client path is broken */
 	bool is_open;		 /* the agent's control connection is up */

@@ -46,8 +46,8 @@ struct witnessing {
 void witnessing_open(struct witnessing *w, struct fleet *fleet, struct port *port,
 		     enum wire_witness_path path, const struct config_prefix *own);
 
-/* Unload the shield's program, which wipes the kernel's copy of the keys. @w may be
- * a zeroed object. */
+/* Unload the shield's program. This also wipes the kernel's copy of the keys. @w may be a zeroed
+ * object. */
 void witnessing_close(struct witnessing *w);
 
 /* Is the frame a UDP datagram to us at the witness port? If true, it was handled, valid or not, and

@@ -187,8 +187,8 @@ struct vm_input {
 	uint64_t term, epoch, order_id, op_id;
 	uint64_t relayed_bytes; /* bytes relayed in all of this VM's streams since
 				 * the gateway's start; their growth is progress */
-	bool standby_owes;	/* the standby got an epoch whole but has not
-				 * acknowledged it, or it accepts no more data */
+	bool standby_owes;	/* the standby has received a complete epoch but not
+				 * acknowledged it, or the standby accepts no more data */
 	const struct detector_evidence *evidence; /* all evidence but what the machine knows
 						   * itself, such as beats; NULL: none */
 	bool asks_guest;	/* TICK: the gateway can send probes to the guest */

@@ -152,5 +152,3 @@ void vm_on_order_done(struct vm_step *s)
 		return;
 	vm_order_ended(s, s->in->host, order->verb, order->ok, s->in->text);
 }
-
-/* ---- streams ---- */

@@ -277,5 +277,3 @@ void vm_on_report(struct vm_step *s)
 	else if (fsm->record.state == VM_PREPARING)
 		vm_resume_if_ready(s);
 }
-
-/* ---- orders ---- */

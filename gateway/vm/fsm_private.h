@@ -60,8 +60,8 @@ const char *vm_way_obstacle(const struct vm_fsm *fsm, uint8_t host);
  * output cannot leave: become PROTECTED again if the standby holds all that was committed. Returns
  * false if this does not apply. @why: for the event. */
 bool vm_way_is_no_matter(struct vm_step *s, const char *why);
-/* Called at each tick in SYNCING: ends a protection whose output has not been able to leave
- * for too long. */
+/* Called at each tick in SYNCING: ends the protection if the guest's output has been blocked for
+ * too long. */
 void vm_judge_way(struct vm_step *s);
 
 /* In PREPARING, become SYNCING if the standby is ready. Later, send RESUME if both

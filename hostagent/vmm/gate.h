@@ -88,10 +88,9 @@ int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unuse
 
 /* Let the last write through, so that the guest runs. Waits for the answer and returns the blob,
  * borrowed until the next gate_stop().
- * 0; 1: it was not the last write, and QEMU is now held in another one: scan again, then call
- * gate_finish() again;
- * -ECANCELED: it was not the last write, and the guest runs; -EREMOTEIO, -ETIMEDOUT and others as
- * above. */
+ * Returns 0: done; 1: the write was not the last, and QEMU is now held in another one: scan again,
+ * then call gate_finish() again; -ECANCELED: more writes followed, but QEMU made them without being
+ * held, and the guest runs; -EREMOTEIO, -ETIMEDOUT and others as gate_stop() and gate_advance(). */
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 

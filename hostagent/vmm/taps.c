@@ -72,8 +72,8 @@ static int add(struct vmm_taps *taps, const char *name, int place)
 	return 0;
 }
 
-/* Is a tap with this name and place in @taps already? (Then it is one more queue of that tap. The
- * same name in two namespaces means two taps.) */
+/* Does @taps already contain a tap with this name in this namespace (@place)? If so, the new one is
+ * a further queue of the same tap. The same name in another namespace is a different tap. */
 static bool is_known(const struct vmm_taps *taps, const char *name, int place)
 {
 	for (uint32_t i = 0; i < taps->n; i++)

@@ -3,8 +3,8 @@
 #
 # One guest is used for many scenarios. After a failover the dead host comes back as after a reboot
 # and becomes the next standby, so the guest moves back and forth between the two hosts. An agent
-# gets its fault point when it is started. A primary's fault points have no effect while the agent's
-# host is the standby.
+# gets its fault point when it is started. Fault points in code that only a primary runs have no effect
+# while this agent's host is the standby.
 #
 #	fault_start                            like scene_start, with the fault_points build
 #	fault_arm primary before_stop:3        arm this point at the next start of the agent

@@ -1,5 +1,5 @@
-/* Tests to which time the guest's clock is set at a promotion. The two hosts' clocks differ, and
- * their link delays epochs. */
+/* Tests what time the guest's clock is set to when the guest is promoted. The two hosts' clocks
+ * differ, and the link between the hosts delays epochs. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

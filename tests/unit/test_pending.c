@@ -1,5 +1,5 @@
-/* test_pending.c - a disk that stalls or fails under the journal: only that VM's step waits, and
- * nothing follows from a step before it is durable. */
+/* Tests a journal whose disk stalls or fails. Only the VM whose record is being written waits, and
+ * none of a step's actions is carried out before its record is durable. */
 #include "base/error.h"
 #include "gateway_fixture.h"
 #include "base/clock.h"
