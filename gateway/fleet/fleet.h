@@ -224,7 +224,8 @@ int fleet_step(struct fleet *fleet, struct fleet_vm *vm, const struct vm_input *
  * fleet_step(): end the connection. */
 int fleet_control_up(struct fleet *fleet, struct fleet_host *host, struct fleet_link *link,
 		     uint64_t now_ns) __attribute__((warn_unused_result));
-/* Detach @link from @host, and tell all VMs of the host. Does nothing if @link is not attached. */
+/* Detach @link from @host, and tell every VM on @host that the host's control connection is gone.
+ * Does nothing if @link is not attached. */
 void fleet_control_down(struct fleet *fleet, struct fleet_host *host, const struct fleet_link *link,
 			uint64_t now_ns);
 

@@ -38,14 +38,14 @@ extern const struct idler_limits IDLER_LIMITS_DEFAULT;
 enum idler_verdict {
 	IDLER_AGAIN, /* look for frames again at once */
 	IDLER_CHECK, /* call epoll with timeout 0, then look for frames again */
-	IDLER_SLEEP, /* call port_arm(), epoll with the next timer's timeout, and idler_woke() */
+	IDLER_SLEEP, /* port_arm(), sleep in epoll until the next timer is due, idler_woke() */
 };
 
 struct idler {
 	struct idler_limits limits;
 	uint64_t spin_ns;	/* how long to spin after the last work */
-	uint64_t last_work_ns;	/* when the loop last moved a frame or byte, or was woken by one */
-	uint64_t last_check_ns; /* when other descriptors were last looked at */
+	uint64_t last_work_ns;	/* when a frame or byte last moved, or woke the loop */
+	uint64_t last_check_ns; /* when the descriptors besides the port were last polled */
 	uint64_t slept_at_ns;	/* when IDLER_SLEEP was last returned */
 };
 

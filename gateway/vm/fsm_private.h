@@ -46,8 +46,8 @@ void vm_end_protection(struct vm_step *s, const char *reason);
  * *ret_why (a constant) says what is missing. */
 bool vm_promote(struct vm_step *s, const char *reason, bool silent, const char **ret_why);
 
-/* Note that the standby holds epoch @epoch whole: commit the epoch if it is new, and become
- * PROTECTED if it was sealed with the hold in place. */
+/* The standby now has all of epoch @epoch. Commit the epoch if it is new. Become PROTECTED if the
+ * epoch was sealed with the hold in place. */
 void vm_epoch_complete(struct vm_step *s, uint64_t epoch);
 
 /* fsm_way.c. Handle the part of a REPORT in which @host says what keeps clients from reaching the

@@ -23,9 +23,9 @@
 
 /* [vm] and [standby] of one VM's file. */
 struct agent_vm_config {
-	char name[CONFIG_NAME_SIZE]; /* the VM's name. If the file is wrong: the file's name
-				      * without .ini, or "" if that is not a valid name, or is
-				      * another VM's name */
+	/* The VM's name. If the file has errors, this is its file name without .ini, or "" when
+	 * that is not a valid name or already belongs to another VM. */
+	char name[CONFIG_NAME_SIZE];
 	char qmp[104];	/* QMP socket of the running QEMU, as long as sockaddr_un allows; "" on a
 			 * host that is only ever the standby */
 	char tap[16];	/* the guest's tap; 16 is IFNAMSIZ */
@@ -54,8 +54,8 @@ struct agent_vm_config {
 	char state_dir[AGENT_PATH_MAX];	   /* standby: directory on tmpfs; "": this host is never
 					    * the standby */
 	char command_file[AGENT_PATH_MAX]; /* standby: file with the complete QEMU command line */
-	uint64_t log_bytes_max;		   /* standby: limit of one buffered epoch; 0: the default
-					    * of standby/ */
+	uint64_t log_bytes_max; /* on the standby: maximum bytes of one buffered epoch; 0: the
+				 * default, which standby/ defines */
 	char *command; /* content of command_file, owned; NULL: there is none */
 
 	char file[AGENT_PATH_MAX + 64];	/* path of the VM's file */

@@ -32,9 +32,10 @@
 
 struct workers;
 
-/* Start @n_threads - 1 threads (2 <= @n_threads <= WORKERS_THREADS_MAX; the owner is the last one),
- * with a ring of @n_units (>= 2). 0: *ret is the caller's, see workers_free(); -ENOMEM; -EAGAIN: no
- * more threads; -EMFILE, -ENFILE. */
+/* Start a pool of @n_threads workers (2 <= @n_threads <= WORKERS_THREADS_MAX). The calling thread
+ * is one of them, so @n_threads - 1 threads are created. The pool's ring has @n_units (>= 2)
+ * entries. Returns 0: the caller owns *ret and frees it with workers_free(); -ENOMEM; -EAGAIN: no
+ * more threads can be created; -EMFILE, -ENFILE. */
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 

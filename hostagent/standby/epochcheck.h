@@ -89,10 +89,11 @@ void epochcheck_done(struct epochcheck *c); /* accepts a zeroed struct */
 void epochcheck_reset(struct epochcheck *c);
 
 /* Check the next frame, whose header wire_frame_decode() has accepted.
- * @ours: the warm QEMU's geometry; a GEOMETRY that differs from it is refused. NULL: do not
- * compare.
- * >= 0: an enum epochcheck_verdict; COMPLETE also advances last_epoch.
- * -EPROTO: the frame is refused; -ENOMEM: no memory for the marks. On both, *ret_error says why,
+ * @ours: the warm QEMU's geometry; a GEOMETRY that differs from it is refused. If @ours is NULL,
+ * geometry is not compared.
+ * Returns an enum epochcheck_verdict (>= 0; on COMPLETE last_epoch has advanced, too), -EPROTO if
+ * the frame is refused, or -ENOMEM if there is no memory for the marks. On both errors *ret_error
+ * says why,
  * and the stream is reset as by epochcheck_reset(). */
 int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)

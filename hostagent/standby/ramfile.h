@@ -47,7 +47,7 @@ enum ramfile_vote {
 /* The content of `meta`. */
 struct ramfile_meta {
 	uint64_t term;		/* the newest term accepted */
-	/* last epoch fully applied (of `term`, while phase is COPY); 0: none */
+	/* last epoch fully applied; 0: none. While phase is COPY, it belongs to `term` */
 	uint64_t applied_epoch;
 	enum ramfile_phase phase;
 	enum ramfile_vote vote;	/* whether `term` comes from a vote, and from which */

@@ -67,7 +67,7 @@ bool lease_is_over(const struct lease *lease, uint64_t now_ns);
 /* May frames of committed epochs leave now? Call this right before each release. */
 bool lease_may_release(const struct lease *lease, uint64_t now_ns);
 
-/* Return when the lease ends; UINT64_MAX: no limit. */
+/* Returns the time at which the lease ends, or UINT64_MAX if it has no limit. */
 uint64_t lease_end_ns(const struct lease *lease);
 
 /* Return the time left of the lease; 0: it has expired, or there is no limit. */

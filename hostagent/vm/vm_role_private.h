@@ -1,12 +1,12 @@
 /* vm_role_private.h - records this host's role for a VM in RUN_DIR/NAME.role and
  * ROLE_DIR/NAME.role, for the next agent.
  *
- * Why: a restarted agent that finds a closed hold must know in which term this host was the primary
- * (then the agent takes the hold over) or was fenced; otherwise a stale order could undo the fence.
- * A boot loses run_dir, and with it the processes, copies and holds that belong to the role. It
- * does not lose role_dir, since after a boot the host must still know that another host owns the
- * guest. Each file has one line, for example "primary 3\n", and is replaced atomically. Threads:
- * any (no state). Blocks on the file system.
+ * Why: a restarted agent that finds a closed hold must know the term in which this host was the
+ * primary or was fenced. If it was the primary, the agent takes the hold over. Without the record,
+ * a stale order could undo a fence. A boot loses run_dir, and with it the processes, copies and
+ * holds that belong to the role. It does not lose role_dir, since after a boot the host must still
+ * know that another host owns the guest. Each file has one line, for example "primary 3\n", and is
+ * replaced atomically. Threads: any (no state). Blocks on the file system.
  */
 #ifndef VM_ROLE_PRIVATE_H
 #define VM_ROLE_PRIVATE_H

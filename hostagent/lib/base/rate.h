@@ -19,8 +19,8 @@ struct rate {
  * up to @burst pass at once. Returns false if there were too many, and counts the refusal. */
 static inline bool rate_pass(struct rate *r, uint64_t per_ns, uint64_t burst, uint64_t now_ns)
 {
-	/* Each pass adds @per_ns to the debt, which time pays off. The debt may not exceed @burst
-	 * passes. */
+	/* Each pass adds @per_ns to the debt, and the debt shrinks as time goes by. It may be at
+	 * most @burst * @per_ns. */
 	if (r->paid_ns < now_ns)
 		r->paid_ns = now_ns;
 	if (r->paid_ns - now_ns > (burst - 1) * per_ns) {

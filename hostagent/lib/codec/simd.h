@@ -57,9 +57,9 @@ struct simd_ops {
 		     struct simd_scan *ret_scan);
 
 	/* Write the XRLE delta to @out (PAGE_BYTES of room). Returns its size, or -E2BIG. The pages
-	 * must differ. If @reference (the old page) is not NULL, its changed bytes are overwritten
-	 * with the new bytes as they were written to @out; after -E2BIG the content of @reference
-	 * is undefined. */
+	 * must differ. If @reference (the old page) is not NULL, it is updated, too: each changed
+	 * byte gets the new value that went to @out. After -E2BIG the content of @reference is
+	 * undefined. */
 	int (*xrle_emit)(const struct simd_scan *scan, const uint8_t *new, uint8_t *out,
 			 uint8_t *reference);
 
@@ -91,10 +91,11 @@ int simd_set_form(enum simd_form form) __attribute__((warn_unused_result));
 /* Returns "scalar", "avx2" or "avx512". */
 const char *simd_form_name(enum simd_form form);
 
-/* Orders for a byte shuffle, indexed by an 8-bit mask. In an order, 0x80 in place of a position
- * gives a zero byte. Filled before main(). */
-extern uint64_t simd_pack_table[256];	/* byte k of an entry: the position of the k-th set bit */
-/* Byte j of an entry: the number of set bits below bit j, if bit j is set. */
+/* Control vectors for a byte shuffle, indexed by an 8-bit mask and filled before main(). Each byte
+ * of an entry is a source position; 0x80 yields a zero byte instead. simd_pack_table: byte k is the
+ * position of the mask's k-th set bit. simd_unpack_table: byte j, if bit j of the mask is set, is
+ * the number of set bits below bit j. */
+extern uint64_t simd_pack_table[256];
 extern uint64_t simd_unpack_table[256];
 
 extern const struct simd_ops simd_ops_scalar;

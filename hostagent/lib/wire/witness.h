@@ -20,7 +20,7 @@
 #include "wire/limits.h"
 
 #define WIRE_WITNESS_SIZE     128 /* size of every datagram's payload in bytes */
-#define WIRE_WITNESS_SIGNED   120 /* how many of these bytes, from the first, the mac covers */
+#define WIRE_WITNESS_SIGNED   120 /* the mac covers this many bytes from the start */
 #define WIRE_WITNESS_HEAD_MIN 14
 #define WIRE_WITNESS_HEAD_MAX 64
 /* how far below the newest sequence number an accepted one may be */
