@@ -42,11 +42,11 @@ struct hold_prog_config {
 
 struct hold_prog {
 	struct hold_skel *skel;		/* owned */
-	struct hold_control *control;	/* the control map's mapped page, shared with the program */
+	struct hold_control *control;   /* the control map's mapped page, shared with the program */
 	int lock_fd;			/* descriptor of pin_dir, which holds the lock */
 	int link_fd;			/* descriptor of the XDP link, or -1 */
 	int ifindex;
-	int xsks_fd;			/* descriptor of the map hold_xsks, borrowed from skel */
+	int xsks_fd;                    /* descriptor of the map hold_xsks, borrowed from skel */
 	bool is_taken_over;		/* a link on this device was found pinned */
 	char pin_dir[256];
 };

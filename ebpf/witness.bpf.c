@@ -8,7 +8,7 @@
  *	                                                                 |  witness_emit (tc ingress)
  *	                                                                 v
  *	                        Ethernet, IPv4, UDP, the datagram signed with SipHash-2-4 --> [backup device]
- *	                        if there is a second path: a clone, signed again --> [client device]
+ *                              if there is a second path: a clone, signed again --> [client device]
  *
  * The programs neither change nor drop a frame on its way to the guest: witness_sample always
  * returns TC_ACT_UNSPEC. They do not need the agent: the filters keep the programs alive, and the

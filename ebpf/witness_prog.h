@@ -32,7 +32,7 @@ enum witness_prog_step { /* the step at which witness_prog_open() failed */
 };
 
 struct witness_prog_config {
-	const char *pin_dir;	  /* on a bpffs, used only for this witness; created if missing */
+	const char *pin_dir;      /* on a bpffs, used only for this witness; created if missing */
 	const char *hold_pin_dir; /* the pin_dir of the same VM's hold, which must be open */
 	int tap;		  /* ifindex of the tap */
 	int helper_out;		  /* ifindex of the device into which samples are cloned */

@@ -33,7 +33,7 @@ struct witness_key {
 /* The route of one path: the device, and the headers in front of the datagram, which the agent
  * writes. */
 struct witness_path {
-	__u32 ifindex;			  /* the backup or client device; 0: there is no route */
+	__u32 ifindex;                    /* the backup or client device; 0: there is no route */
 	__u8 header[WITNESS_HEADER_SIZE]; /* as on the wire, including the IPv4 checksum */
 	__u8 reserved[2];
 };
@@ -62,7 +62,7 @@ struct witness_state {
 	__u64 sent[WITNESS_N_PATHS]; /* datagrams given to the path's device */
 	__u64 failed_clone; /* samples that could not be cloned into the helper device */
 	__u64 failed_emit[WITNESS_N_PATHS]; /* samples for which the path sent no datagram */
-	__u64 stray;	  /* frames on the helper that are no sample, or further segments of one */
+	__u64 stray;      /* frames on the helper that are no sample, or further segments of one */
 };
 
 _Static_assert(sizeof(struct witness_key) == 40, "mapped by both sides");

@@ -8,7 +8,7 @@
  *
  *	seq     1 2 3 4 5 6 7 8
  *	        a a a . a . . .      a = answered, . = not yet
- *	              ^   ^ highest answered: 4 is lost unless its reply still comes (out of order)
+ *                    ^   ^ highest answered: 4 is lost unless its reply still comes (out of order)
  */
 #ifndef GUEST_CHECKER_H
 #define GUEST_CHECKER_H
@@ -42,7 +42,7 @@ struct checker {
 	uint64_t n_unasked;	/* replies to no request of ours */
 	/* replies with too low a count: the guest forgot answered requests */
 	uint64_t n_forgotten;
-	uint64_t n_recounted;	/* replies with too high a count: a request was carried out twice */
+	uint64_t n_recounted;   /* replies with too high a count: a request was carried out twice */
 	uint64_t n_corrupt;	/* replies with a wrong checksum over guest memory */
 	uint32_t guest_flags;	/* the flags of all replies, ORed */
 };

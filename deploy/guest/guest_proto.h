@@ -66,7 +66,7 @@ struct guest_reply {
 	uint32_t flags;	   /* enum guest_flag */
 	uint32_t n_pages;  /* pages dirtied for this request */
 	uint64_t guest_ns; /* the guest's monotonic clock when it answered */
-	uint64_t total;	   /* requests answered on all connections since the service started */
+	uint64_t total;    /* requests answered on all connections since the service started */
 };
 
 static inline void guest_request_encode(uint8_t p[GUEST_REQUEST_SIZE],

@@ -23,7 +23,7 @@ struct report_phase {
 	uint64_t start_ns;	 /* all times: CLOCK_MONOTONIC */
 	uint64_t end_ns;	 /* 0 while the phase lasts */
 	uint64_t first_reply_ns; /* 0 = no reply yet */
-	uint64_t gap_start_ns;	 /* start of the longest silence that a reply of this phase ended */
+	uint64_t gap_start_ns;   /* start of the longest silence that a reply of this phase ended */
 	uint64_t gap_end_ns;
 	struct hist latency_ns;
 };

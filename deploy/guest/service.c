@@ -48,7 +48,7 @@ struct connection {
 	int fd;
 	uint8_t *window;	/* mapped pages, NULL before HELLO */
 	uint32_t window_pages;	/* valid with @window */
-	uint32_t next_page;	/* valid with @window: the page that the next DIRTY writes first */
+	uint32_t next_page;     /* valid with @window: the page that the next DIRTY writes first */
 	uint64_t count;		/* requests answered */
 	uint64_t last_seq;
 	uint64_t checksum;

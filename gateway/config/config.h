@@ -40,7 +40,7 @@ struct gw_config {
 	int standby_lost;	   /* enum gw_standby_lost */
 	uint64_t relay_bytes_max, events_bytes_max;
 	uint32_t n_sessions_max, n_handshakes_max;
-	uint32_t witness_port;	   /* UDP port; gw_config_load() replaces 0 by listen's port */
+	uint32_t witness_port;     /* UDP port; gw_config_load() replaces 0 by listen's port */
 	uint32_t witness_rekey_s;
 	int log_level;		   /* enum log_level */
 };

@@ -5,8 +5,8 @@
  *
  *	                     ┌─ limit of its VM ─ passed ─► ring of its class ─► spool ─► events.jsonl
  *	events_add(vm, kind) ┤                                                └► audit.jsonl
- *	                     └─ too many: only counted. events_tick() reports the count by an event
- *	                        "suppressed", and then the newest suppressed change (with `to` set)
+ *                           └─ too many: only counted. events_tick() reports the count by an event
+ *                              "suppressed", and then the newest suppressed change (with `to` set)
  *
  * Events that a peer can cause at will must not push out important ones, so there are two classes
  * of events, each with its own ring. The important class has the kinds "state", "operator",

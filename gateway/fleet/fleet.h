@@ -3,11 +3,11 @@
  * Why: connections (frames) and control (operators) feed the same machines. The machines' actions
  * are carried out here, in order.
  *
- *	session ─ frame ──► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄┄ durable ┄► links, sinks
- *	control ─ verb ───►     │                                      │
- *	main ─ tick ──────►     │                                      └┄ failed: the machine is put back,
- *	                        │                                         nothing follows
- *	                        '── a step waits for the disk: the input goes to this VM's inbox
+ *      session ─ frame ─► fleet_step ─► vm_fsm_step ─► actions ─► journal ┄ durable ┄► links, sinks
+ *	control ─ verb ──►     │                                      │
+ *	main ─ tick ─────►     │                                      └┄ failed: the machine is
+ *	                       │                                         put back, nothing follows
+ *	                       '── a step waits for the disk: the input goes to this VM's inbox
  *
  * journal_thread.h writes the record. Until the record is durable, this VM waits: its inputs queue
  * in order (inbox.h), and the step's remaining actions wait too. Other VMs continue. This VM's
@@ -73,14 +73,14 @@ struct fleet_witness {
 	uint8_t owner;		      /* the key's owner */
 	uint64_t sent_on; /* number of the control connection on which the key was sent; 0: none */
 	uint64_t sent_ns;	      /* when the key was sent */
-	uint64_t failed_ns;	      /* when a key could not be made; 0: the last try succeeded */
+	uint64_t failed_ns;           /* when a key could not be made; 0: the last try succeeded */
 	uint64_t n_bad_mac_said; /* number of forgeries when the last event reported them */
 	uint64_t said_ns;	      /* when that event was given */
 };
 
 /* The last step, which may have to wait until its journal record is durable. See fleet_step.c. */
 struct fleet_pending {
-	bool waiting;		    /* the step waits; if not, only inbox and retry are valid */
+	bool waiting;               /* the step waits; if not, only inbox and retry are valid */
 	bool said;		    /* the event was given that the disk does not answer */
 	uint64_t since_ns;
 	struct vm_fsm before;	    /* the machine before the step, with the record that is

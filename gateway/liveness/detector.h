@@ -10,8 +10,8 @@
  *	             connection closed                witness arrives
  *	 PROTECTED ─────────────────────► SUSPECT ──────────────────► DEGRADED ─────────► PROTECTED
  *	     ▲   beats and epochs again      │                            │
- *	     └───────────────────────────────┤ nobody answers             │ nobody answers any more, or the
- *	                                     ▼                            ▼ guest is gone, or
+ *	     └───────────────────────────────┤ nobody answers             │ nobody answers any more,
+ *	                                     ▼                            ▼ or the guest is gone, or
  *	                                   FAILED ◄───────────────────────┘ `patience` expired
  *
  * In DEGRADED the detector waits `patience` for beats and epochs to return. This wait begins again
@@ -133,7 +133,7 @@ struct detector {
 	enum detector_reason reason; /* reason of the last change of state */
 	uint64_t clock_ns;	/* the watched time; begins at 1, so that 0 can mean "never" */
 	uint64_t looked_ns;	/* @now_ns of the last call that advanced the watched time */
-	uint64_t doubt_ns;	/* when the doubt began, in watched time; valid unless PROTECTED */
+	uint64_t doubt_ns;      /* when the doubt began, in watched time; valid unless PROTECTED */
 	uint64_t degraded_ns;	/* when DEGRADED began, or the guest's last pause ended */
 	uint64_t patience_ns;	/* when the present wait of `patience` began */
 	uint64_t seen_ns[DETECTOR_N_SOURCES]; /* when each source was last seen,
@@ -146,7 +146,7 @@ struct detector {
 					      * or when the doubt began if that was later */
 	uint64_t sent_at_answer; /* host_client.sent when the host last answered through
 				  * the client network, or when the doubt began */
-	uint64_t unanswered_ns;	 /* when the number of consecutive unanswered probes on the client
+	uint64_t unanswered_ns;  /* when the number of consecutive unanswered probes on the client
 				  * network reached DETECTOR_UNANSWERED; 0: it is lower */
 	bool is_client_broken;	 /* the primary was heard by a beat or on the backup network
 				  * after unanswered_ns, so its client path is broken */

@@ -20,7 +20,7 @@
 #define ARGS_MAX	   16
 #define BUFFER_BYTES	   2560 /* one frame buffer, including its headers
 				 * and the pool's overhead */
-#define MEMORY_BASE_MB	   24	/* for rings, device state and the driver's own buffers */
+#define MEMORY_BASE_MB     24   /* for rings, device state and the driver's own buffers */
 #define HUGEPAGE_MB	   2
 #define HUGEPAGES_FREE	   "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
 #define CPU_LIST_MAX_BYTES 1024

@@ -95,7 +95,7 @@ struct prober_config {
 struct prober_count {
 	uint64_t sent, answered;	     /* since the prober was made */
 	uint64_t round_sent, round_answered; /* each answered probe counts once */
-	uint64_t unanswered;		     /* probes of this round sent since the last answer */
+	uint64_t unanswered;                 /* probes of this round sent since the last answer */
 	uint64_t first_sent_ns;		     /* in this round; 0: none yet */
 	uint64_t last_sent_ns, last_answer_ns; /* in any round; 0: never */
 };

@@ -35,7 +35,7 @@ struct probes_counters {
 	uint64_t replies;   /* ARP replies and RSTs sent */
 	uint64_t lost;	    /* frames that the output function refused */
 	uint64_t malformed; /* broken frames that claim to be answers */
-	uint64_t stray;	    /* well-formed answers to no probe of ours, or repeated answers */
+	uint64_t stray;     /* well-formed answers to no probe of ours, or repeated answers */
 };
 
 /* Make an empty set of probers. Returns 0 or -ENOMEM. */

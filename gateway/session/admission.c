@@ -72,8 +72,8 @@ void admission_settle(struct sessions *sessions)
 	}
 }
 
-/* Returns the number of open sessions of @source that were silent for so long that they may be
- * dead. They must not keep out a host that connects again to replace one of them. */
+/* Returns the number of open sessions of @source that may be dead: they were silent for at least
+ * beat_timeout. They must not keep out a host that connects again to replace one of them. */
 static unsigned int n_silent(const struct sessions *sessions, const char *source, uint64_t now_ns)
 {
 	unsigned int n = 0;

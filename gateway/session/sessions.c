@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "session/session_private.h"
 
-#define TICK_NS	       (250 * CLOCK_NS_PER_MS) /* interval of checking all sessions for timeouts */
+#define TICK_NS        (250 * CLOCK_NS_PER_MS) /* interval of checking all sessions for timeouts */
 #define JUDGE_EVERY_NS (500 * CLOCK_NS_PER_MS) /* interval of checking one
 						* session's certificate again */
 

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 
-#define WRITE_CHUNK_BYTES 16384	 /* tcp_write() takes all or nothing, so offer it small pieces */
+#define WRITE_CHUNK_BYTES 16384  /* tcp_write() takes all or nothing, so offer it small pieces */
 #define WRITABLE_AT_BYTES (STACK_SEND_BUFFER_BYTES / 4)
 #define POLL_INTERVAL	  1	 /* x 500 ms: how often on_poll() checks timeouts and
 				  * owed writable() events */

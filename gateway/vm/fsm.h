@@ -147,7 +147,7 @@ enum vm_input_kind {
 	VM_IN_CONTROL_UP,   /* host: its HELLO was accepted on a control connection */
 	VM_IN_CONTROL_DOWN, /* host: its control connection ended */
 	VM_IN_SEEN,	    /* host: a BEAT or another authentic frame came */
-	VM_IN_REPORT,	    /* host, and the members of struct vm_input that come from a REPORT */
+	VM_IN_REPORT,       /* host, and the members of struct vm_input that come from a REPORT */
 	VM_IN_ORDER_DONE,   /* host, order_id, status, text: how the order ended */
 	VM_IN_STREAM_UP,    /* host, role, term, epoch: a stream opened; a
 			     * standby's epoch is the last that it holds whole */
@@ -210,7 +210,7 @@ struct vm_input {
 			    * leave broke on this host and was rebuilt */
 	uint8_t clock_alarm_percent; /* share of the guest's clock time lost to
 				      * pauses, if that is too much; else 0 */
-	const char *clock_why;	     /* why the clock is not corrected; may be NULL; borrowed */
+	const char *clock_why;       /* why the clock is not corrected; may be NULL; borrowed */
 	const char *step;   /* how far the host has come with its order,
 			     * such as "reserved 1.0 of 5.0 GiB"; or NULL */
 	uint64_t n_moves;   /* how many steps of progress the host has counted */
@@ -224,7 +224,7 @@ enum vm_action_kind {
 	VM_ACT_EVENT,	/* event, from, to, text: give operators an event */
 	VM_ACT_REPLY,	/* op_id, ok, code, text: answer the operator's request */
 	VM_ACT_CLOSE,	/* close both streams: their term has ended */
-	VM_ACT_FENCE,	/* host, term: run the fence command; VM_IN_FENCED reports how it ended */
+	VM_ACT_FENCE,   /* host, term: run the fence command; VM_IN_FENCED reports how it ended */
 };
 
 struct vm_action {
@@ -352,7 +352,7 @@ struct vm_protection {
 	struct vm_promoted promoted;
 	uint64_t progress_bytes; /* relayed_bytes when progress was last seen, at progress_ns */
 	uint64_t progress_ns;
-	bool waiting_said;	 /* the event was given that a promotion is needed but impossible */
+	bool waiting_said;       /* the event was given that a promotion is needed but impossible */
 };
 
 /* All state of one VM's ownership. Plain data: a copy can be kept and restored. */

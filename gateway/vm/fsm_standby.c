@@ -7,7 +7,7 @@
  *	 commit, or nothing waits for the standby      the clock stands at zero
  *	 ───────────────────────────────────────►  0
  *	 something waits for the standby               the clock runs
- *	 more bytes than in any earlier attempt        back to zero; not after ATTEMPTS_MAX attempts
+ *       more bytes than in any earlier attempt        back to zero; not after ATTEMPTS_MAX attempts
  *	 progress with the first epoch (fsm_work.c)    back to zero, likewise
  *	 reconnect, RESUME, refusal                    the clock continues
  *	 owner not alive, guest paused, own stall      the clock stops: nobody could have committed

@@ -5,7 +5,7 @@
  * host says in its REPORT (key `way`) what blocks the path on that host; the key is missing when
  * nothing does.
  *
- *	 PREPARING   at the standby   the standby does not count as ready, and PROTECT waits, for at
+ *       PREPARING   at the standby   the standby does not count as ready, and PROTECT waits, for at
  *	                              most twice order_timeout (spanning tree keeps a port silent
  *	                              for twice its forward delay)
  *	 SYNCING     at the owner     nothing is committed. After standby_timeout protection ends,

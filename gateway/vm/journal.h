@@ -6,7 +6,7 @@
  *
  *	holdfast-journal 1
  *	web1 term=7 owner=alpha state=PROTECTED wall=1764000000000000000 sum=90f0c3a5d2e1b4f7
- *	      `- the last line of a VM counts; terms never go down ---'  XXH3-64 of the text before
+ *            `- the last line of a VM counts; terms never go down ---'  XXH3-64 of the text before
  *
  * Damage: an incomplete last line (no newline, or NUL bytes) is dropped with a warning. A power
  * loss leaves such a line of an append whose fsync never returned. Any other unreadable line is

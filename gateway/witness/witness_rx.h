@@ -69,7 +69,7 @@
 enum witness_rx_verdict {
 	WITNESS_RX_ACCEPTED,
 	WITNESS_RX_MALFORMED,	  /* not a witness datagram */
-	WITNESS_RX_WRONG_PATH,	  /* came through another network than the one it was signed for */
+	WITNESS_RX_WRONG_PATH,    /* came through another network than the one it was signed for */
 	WITNESS_RX_UNKNOWN_KEY,	  /* its key_id is unknown, or that key was replaced */
 	WITNESS_RX_WRONG_ADDRESS, /* not from the host's address in that network, or the
 				   * key is not for that path */

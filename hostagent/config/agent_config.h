@@ -26,7 +26,7 @@ struct agent_vm_config {
 	/* The VM's name. If the file has errors, this is its file name without .ini, or "" when
 	 * that is not a valid name or already belongs to another VM. */
 	char name[CONFIG_NAME_SIZE];
-	char qmp[104];	/* QMP socket of the running QEMU, as long as sockaddr_un allows; "" on a
+	char qmp[104];  /* QMP socket of the running QEMU, as long as sockaddr_un allows; "" on a
 			 * host that is only ever the standby */
 	char tap[16];	/* the guest's tap; 16 is IFNAMSIZ */
 	uint64_t epoch_min_ns, epoch_max_ns;
@@ -51,7 +51,7 @@ struct agent_vm_config {
 	char peer[CONFIG_NAME_SIZE + 24]; /* the VM's other host, as NAME@ADDRESS:PORT; "": none */
 	char peer_name[CONFIG_NAME_SIZE], peer_address[16]; /* the parts of peer; "": none */
 	uint16_t peer_port;
-	char state_dir[AGENT_PATH_MAX];	   /* standby: directory on tmpfs; "": this host is never
+	char state_dir[AGENT_PATH_MAX];    /* standby: directory on tmpfs; "": this host is never
 					    * the standby */
 	char command_file[AGENT_PATH_MAX]; /* standby: file with the complete QEMU command line */
 	uint64_t log_bytes_max; /* on the standby: maximum bytes of one buffered epoch; 0: the
@@ -59,7 +59,7 @@ struct agent_vm_config {
 	char *command; /* content of command_file, owned; NULL: there is none */
 
 	char file[AGENT_PATH_MAX + 64];	/* path of the VM's file */
-	char fault[ERROR_TEXT_BYTES];	/* why the VM cannot be used, "": it can; with a fault only
+	char fault[ERROR_TEXT_BYTES];   /* why the VM cannot be used, "": it can; with a fault only
 					 * name and file are valid */
 	char standby_fault[ERROR_TEXT_BYTES]; /* why this host cannot stand by, "": it can; with a
 					       * fault command is NULL */

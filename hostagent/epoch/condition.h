@@ -31,7 +31,7 @@
  * throttle is not included: it stops vCPU threads without QEMU's knowledge, in any condition of
  * the guest. */
 enum guest_condition {
-	GUEST_RUNS,	      /* the guest runs, unless only our throttle has stopped its vCPUs */
+	GUEST_RUNS,           /* the guest runs, unless only our throttle has stopped its vCPUs */
 	GUEST_SEALING,	      /* we have paused the guest for a seal; it resumes afterwards */
 	GUEST_SEALING_PAUSED, /* as GUEST_SEALING, but QEMU's last event was STOP */
 	GUEST_PAUSED_NEWLY,   /* somebody else paused the guest; we have not asked QEMU why */

@@ -8,9 +8,9 @@
  * Every page is handled the same way, until its record is written. A sink decides where that is.
  * The two sinks differ in which thread finds the deltas and when the frames get into the backlog:
  *
- *	                       ┌─► frames: in the frame being filled; deltas at the end of a batch
- *	encoder_pages ─► page ─┤
- *	                       └─► units: in a unit; deltas by any thread; frames once it is finished
+ *	                      ┌► frames: in the frame being filled; deltas at the end of a batch
+ *	encoder_pages ─► page ┤
+ *                            └► units: in a unit; deltas by any thread; frames once it is finished
  *
  * Threads: the engine's, except for a unit that was submitted (workers.h).
  */

@@ -13,7 +13,7 @@
 #define QMP_NS	   (2 * CLOCK_NS_PER_S)
 #define RETRY_NS   (500 * CLOCK_NS_PER_MS) /* how long to wait before a retry if QEMU did
 					    * not obey */
-#define LOOK_NS	   (10 * CLOCK_NS_PER_MS) /* how often to check for a renewed lease, which does not
+#define LOOK_NS    (10 * CLOCK_NS_PER_MS) /* how often to check for a renewed lease, which does not
 					   * wake this thread */
 #define RELEASE_LOOK_NS (2 * CLOCK_NS_PER_MS) /* how often to check while only a release waits for a
 					       * renewed lease */

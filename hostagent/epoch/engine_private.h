@@ -79,12 +79,12 @@ struct engine_figures {
 	uint64_t n_epochs;	  /* sealed epochs, FULL ones not counted */
 	uint64_t n_full;
 	uint64_t full_pause_ns;	  /* of the last FULL epoch */
-	uint32_t full_rounds;	  /* of the last FULL epoch: rounds of copying before its pause */
+	uint32_t full_rounds;     /* of the last FULL epoch: rounds of copying before its pause */
 	uint64_t n_kept;	  /* of n_epochs: seals that left the pages writable */
 	enum seal_kind last_kind; /* kind of the last seal */
 	struct encoder_counts full; /* page records of all FULL epochs, completely sent or not */
 	uint64_t n_dirty_pages;	  /* dirty pages of the n_epochs, stale pages not counted */
-	uint64_t n_stale_pages;	  /* pages copied because they were left writable, although they had
+	uint64_t n_stale_pages;   /* pages copied because they were left writable, although they had
 				   * not changed */
 	uint64_t n_precopied_pages; /* of n_dirty_pages: copied before the pause, and not
 				     * written again */
@@ -128,7 +128,7 @@ struct engine_capture {
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
-	bool is_fresh;		/* track has not been scanned since track_open(); implies that track
+	bool is_fresh;          /* track has not been scanned since track_open(); implies that track
 				 * and seal are set */
 	uint64_t pipe_retry_ns; /* when to try the pipe again; 0: it is in use, or was never made */
 	uint64_t pipe_wait_ns;	/* length of the wait that ends at pipe_retry_ns */
@@ -186,8 +186,8 @@ struct engine_epochs {
 /* See engine_throttle.c. */
 struct engine_throttle {
 	struct throttle plan;		    /* timetable: when the guest must stand still */
-	bool is_held;			    /* the vCPUs are stopped, or not all have resumed yet */
-	uint64_t held_at_ns;		    /* when the vCPUs were stopped; valid while is_held */
+	bool is_held;                       /* the vCPUs are stopped, or not all have resumed yet */
+	uint64_t held_at_ns;                /* when the vCPUs were stopped; valid while is_held */
 	char why[WIRE_STATS_VALUE_MAX + 1]; /* why the throttle was last raised */
 };
 
@@ -212,7 +212,7 @@ struct engine_stream {
 	uint32_t backoff;	   /* failed connection attempts in a row */
 	uint64_t connect_at_ns;
 	uint64_t drained_bytes;	   /* acknowledged by the other end's TCP */
-	uint64_t drained_at_ns;	   /* when drained_bytes last grew, or when nothing waited last */
+	uint64_t drained_at_ns;    /* when drained_bytes last grew, or when nothing waited last */
 };
 
 /* State that is used without a gateway; see engine_direct.c. */

@@ -25,10 +25,10 @@
  *
  * Three kinds of seal:
  *
- *	PROTECT	 as above; every page that the scan reported is protected again, so the guest's next
+ *      PROTECT  as above; every page that the scan reported is protected again, so the guest's next
  *		 write to it causes a fault
- *	AHEAD	 pages that are already dirty are scanned and copied while the guest still runs; the
- *		 pause copies only pages written after that. A page copied twice is superseded: its
+ *      AHEAD    pages that are already dirty are scanned and copied while the guest still runs; the
+ *               pause copies only pages written after that. A page copied twice is superseded: its
  *		 early copy is not used
  *	KEEP	 pages stay writable, so they cause no faults in the next epoch. But each seal
  *		 copies all pages written since the last PROTECT, even if they have not changed
@@ -82,7 +82,7 @@ struct seal_pages {
 
 /* What one seal took; all pointers are borrowed until the next call on the same struct seal. */
 struct seal_result {
-	struct seal_pages precopied;	   /* copied while the guest ran; superseded says which do
+	struct seal_pages precopied;       /* copied while the guest ran; superseded says which do
 					    * not count */
 	const uint64_t *superseded; /* a bit per page: copied again in the pause; valid if any page
 				     * was precopied */

@@ -11,9 +11,9 @@
  *		as long as the guest ran for it. (If the transfer is shorter than the run, the next
  *		epoch is shorter, so the epochs get faster by themselves.) The first slow epoch
  *		counts as a burst and changes nothing; each further slow epoch in a row raises the
- *		throttle. Small epochs never count as slow: they are late only when the link stands
+ *              throttle. Small epochs never count as slow: they are late only when the link stands
  *		still. The throttle goes up by one step, or by as many as the two times require.
- *	down	after THROTTLE_WINDOW_NS without a change, as far as the load measured in that time
+ *      down    after THROTTLE_WINDOW_NS without a change, as far as the load measured in that time
  *		allows: with more running time for the guest, the link would still be used at most
  *		to THROTTLE_LOAD_MAX_PERCENT, and each epoch would stay within its limits. It goes
  *		down by at most THROTTLE_DOWN_STEPS steps.
@@ -50,7 +50,7 @@
 struct throttle_config {
 	uint64_t commit_max_ns; /* limit of an epoch's transfer to the standby */
 	uint64_t copy_max_ns;	/* limit of the copying of pages in an epoch's pause */
-	uint32_t percent_max;	/* largest throttle, 0..THROTTLE_PERCENT_LIMIT; 0: never throttle */
+	uint32_t percent_max;   /* largest throttle, 0..THROTTLE_PERCENT_LIMIT; 0: never throttle */
 };
 
 /* What an epoch cost. */

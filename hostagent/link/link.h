@@ -31,11 +31,11 @@ struct link_config {
 	const char *address;	      /* numeric IPv4 or IPv6 */
 	uint16_t port;		      /* > 0 */
 	const char *device;	      /* network device to use (SO_BINDTODEVICE); NULL: any */
-	const char *peer_name;	      /* name of the host that must answer; NULL: a gateway of any
+	const char *peer_name;        /* name of the host that must answer; NULL: a gateway of any
 				       * name must answer */
 	struct wire_tls_context *tls; /* for the client side; used by link_open() only */
 	uint32_t user_timeout_ms;     /* data unacknowledged for this long ends the link; 0: 5000 */
-	size_t send_max_bytes;	      /* limit of queued ciphertext; 0: WIRE_TLS_OUTPUT_DEFAULT */
+	size_t send_max_bytes;        /* limit of queued ciphertext; 0: WIRE_TLS_OUTPUT_DEFAULT */
 };
 
 /* Counters since link_open(). */
@@ -133,7 +133,7 @@ void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog)
 bool link_is_repeating(const struct link *link);
 
 int link_fd(const struct link *link);		   /* for poll or epoll; owned by the link */
-uint32_t link_events(const struct link *link);	 /* EPOLLIN, plus EPOLLOUT while bytes are queued */
+uint32_t link_events(const struct link *link);   /* EPOLLIN, plus EPOLLOUT while bytes are queued */
 const char *link_error(const struct link *link); /* human-readable: why the link is dead; "": it
 						  * is not */
 /* the other end; NULL before the TLS handshake is done */

@@ -5,9 +5,9 @@
  * its client network and its guest are alive. It must not depend on the agent: the kernel continues
  * to send datagrams when the agent is stopped or dead.
  *
- *	guest's tap, tc egress ──clone──► [hfwN]==veth==[hfvN] tc ingress ──signed datagram──► backup device
- *	                                  N is the tap's ifindex            └─another one────► client device,
- *	                                                                    if the gateway gave an address there
+ *	guest's tap, tc egress ─clone─► [hfwN]==veth==[hfvN], tc ingress ─signed─► backup device
+ *                                      N is the tap's ifindex           └─another─► client device,
+ *	                                                    if the gateway gave an address there
  *
  * Life: open -> set_key -> refresh every few seconds, set_key when the gateway changes the key ->
  * close (removes everything) or leave (the agent ends, but datagrams are still sent). A killed

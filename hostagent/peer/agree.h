@@ -61,11 +61,11 @@ bool agree_may_claim(const struct agree_primary *primary);
 
 /* What the standby knows when it is asked. */
 struct agree_standby {
-	uint8_t policy;		 /* enum agree_policy, from this host's own file for the VM */
+	uint8_t policy;          /* enum agree_policy, from this host's own file for the VM */
 	bool stands_by;		 /* the standby is starting, warm or ready */
 	bool is_copy;		 /* the standby still has a copy, which was not promoted */
 	uint64_t term;		 /* the standby's term */
-	uint64_t promised_term;	 /* newest term for which a promotion was accepted; 0: none */
+	uint64_t promised_term;  /* newest term for which a promotion was accepted; 0: none */
 	uint8_t voted_mode;	 /* mode of the vote that led to `term`; 0: no vote led to it */
 	uint64_t complete_epoch;
 	uint64_t gateway_silence_ns;

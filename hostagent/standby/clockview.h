@@ -32,7 +32,7 @@ struct clockview {
 	int64_t offset_ns;  /* our clock minus the primary's: the smallest seen */
 	uint64_t offset_at_ns; /* our clock's time when offset_ns was last updated */
 	bool has_next, has_complete;
-	struct wire_clock next;	    /* CLOCK of the epoch that is arriving; valid if has_next */
+	struct wire_clock next;     /* CLOCK of the epoch that is arriving; valid if has_next */
 	struct wire_clock complete; /* CLOCK of the last complete epoch; valid if has_complete */
 };
 

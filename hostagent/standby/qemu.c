@@ -24,10 +24,10 @@ AUTO_DEFINE(json_t *, json_decref)
 /* Long enough for a busy host. If QEMU has ended, we do not wait for this long: its monitor is
  * closed then, which we notice at once. */
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
-#define FIND_GREETING_NS CLOCK_NS_PER_S	       /* another client may use the monitor, which is not
+#define FIND_GREETING_NS CLOCK_NS_PER_S        /* another client may use the monitor, which is not
 					        * an error */
 #define GREETING_NS	 (10 * CLOCK_NS_PER_S) /* no other client should use the monitor */
-#define SOCKET_POLL_MS	 5	     /* interval between two attempts to connect to the monitor's
+#define SOCKET_POLL_MS   5           /* interval between two attempts to connect to the monitor's
 				      * socket */
 #define DYING_MS	 500 /* longest time from the moment that QEMU closes its monitor until it
 			      * exits */

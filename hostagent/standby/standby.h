@@ -116,7 +116,7 @@ struct standby_status {
  * what the earlier agent left:
  *	a warm QEMU		QEMU is adopted and the stream is opened, in the copy's term
  *	a promoted guest	the state is RUNNING, or FAILED if the guest's QEMU has ended
- *	anything else		the state is IDLE until standby_start_qemu() or standby_promote()
+ *      anything else           the state is IDLE until standby_start_qemu() or standby_promote()
  * A command file that cannot be used is not an error here: orders that need it report what is wrong
  * with it. @config is copied, its pointers are borrowed.
  * 0; -EBUSY: another agent holds state_dir; -EINVAL: bad configuration; -ENOMEM; other -errno.

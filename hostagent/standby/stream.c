@@ -13,7 +13,7 @@
 #define HANDSHAKE_TIMEOUT_NS CLOCK_NS_PER_S
 #define SEND_TIMEOUT_NS	     CLOCK_NS_PER_S
 #define FRAMES_PER_RUN	     64 /* check for orders after this many frames */
-#define GATEWAY_BACK_NS	     CLOCK_NS_PER_S /* after a vote, connect to the gateway only if it was
+#define GATEWAY_BACK_NS      CLOCK_NS_PER_S /* after a vote, connect to the gateway only if it was
 					     * heard within this time */
 #define GATEWAY_LOOK_NS	     (100 * CLOCK_NS_PER_MS)
 

@@ -16,9 +16,9 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define QMP_NS	 (5 * CLOCK_NS_PER_S)
-#define LOOK_NS	 (100 * CLOCK_NS_PER_MS) /* interval of checks; if there is no QEMU, a check takes
+#define LOOK_NS  (100 * CLOCK_NS_PER_MS) /* interval of checks; if there is no QEMU, a check takes
 					  * some us */
-#define AGAIN_NS CLOCK_NS_PER_S		 /* how often to ask a QEMU whose guest is stopped, or that
+#define AGAIN_NS CLOCK_NS_PER_S          /* how often to ask a QEMU whose guest is stopped, or that
 					  * does not answer */
 
 /* Ask QEMU whether the guest runs. 1: it runs; 0: it does not; -errno. */

@@ -7,7 +7,7 @@
  * the connections of all clients.
  *
  *	role		a QEMU of this VM at [vm] qmp
- *	fenced		is looked for ten times a second; if found, it is stopped and reported,
+ *      fenced          is looked for ten times a second; if found, it is stopped and reported,
  *			and the hold on its tap is closed
  *	standby		as fenced, but the tap is left to the standby's own guest
  *	primary, and this host was booted since the role was recorded:

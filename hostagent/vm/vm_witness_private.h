@@ -5,7 +5,7 @@
  * period, and a report may ask for figures at any time. So the VM's worker owns the witness and
  * serves it when work is due.
  *
- *	control thread: vm_witness_offer() ──► key ──► worker: vm_witness_turn() ──► net/witness_mirror.h
+ *	control thread: vm_witness_offer() ─► key ─► worker: vm_witness_turn() ─► witness_mirror.h
  *
  * The witness begins with the first key of a protection. It ends with UNPROTECT or FENCE, with a
  * new term, or when this host becomes the standby. It does not end with the agent. No order fails

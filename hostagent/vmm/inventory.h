@@ -60,7 +60,7 @@ int vmm_inventory_add_media(struct vmm_inventory *inventory, const json_t *query
 
 /* The difference between two inventories. */
 struct vmm_change {
-	bool is_net;	/* the change affects frames: a card, a back end or a filter was added */
+	bool is_net;    /* the change affects frames: a card, a back end or a filter was added */
 	char text[320]; /* "added: device rng1 (virtio-rng-pci); gone: ...", cut if too long */
 };
 

@@ -12,7 +12,7 @@
 #define SECTION_FULL   0x04u
 #define SECTION_FOOTER 0x7eu
 #define FOOTER_BYTES   5u  /* size of a footer: the byte SECTION_FOOTER, the section's number */
-#define NAME_AT	       6u  /* offset of the name, after type, number and length of the name */
+#define NAME_AT        6u  /* offset of the name, after type, number and length of the name */
 #define HEAD_BYTES     14u /* size of a section's header without the name: type, number, length
 			    * of the name, instance, version */
 

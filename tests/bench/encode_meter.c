@@ -356,7 +356,7 @@ static int usage(void)
 		"              [--working-set MIB] [--json [FILE]]\n"
 		"FILE: 4096 bytes old page, 4096 bytes new page, repeated (codec --generate, trace "
 		"record).\n"
-		"--threads: at most %u numbers; default 1,2. --busy: so many processes compute "
+		"--threads: at most %u numbers; default 1,2. --busy: this many processes compute "
 		"meanwhile.\n"
 		"--json without FILE: JSON alone on stdout.\n",
 		CASES_MAX / 2);

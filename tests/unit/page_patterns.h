@@ -29,7 +29,7 @@ static inline void pattern_fill(uint64_t *state, uint8_t *page)
 #define PATTERN_N_KINDS 14
 
 static const char *const pattern_names[PATTERN_N_KINDS] = {
-	"equal", "to_zero",    "from_zero",  "all_new",	  "one_byte",  "counters",  "one_run",
+	"equal", "to_zero",    "from_zero",  "all_new",   "one_byte",  "counters",  "one_run",
 	"rows",	 "byte_noise", "half_noise", "every_2nd", "every_3rd", "every_4th", "edges"};
 
 /* Change byte @at of @page; the new value always differs from the old one. */

@@ -186,10 +186,10 @@ static void check_malformed(void)
 	} rows[] = {
 		{"", 0},
 		{"\x00", 1},			  /* a length without data */
-		{"\x80", 1},			  /* a two-byte length without its second byte */
+		{"\x80", 1},                      /* a two-byte length without its second byte */
 		{"\x00\x80", 2},		  /* the second length lacks its second byte */
 		{"\x00\x01", 2},		  /* a run of one byte, which is missing */
-		{"\x00\x02\x01", 3},		  /* a run of two bytes, of which one is missing */
+		{"\x00\x02\x01", 3},              /* a run of two bytes, of which one is missing */
 		{"\x00\x00", 2},		  /* a run of length 0 */
 		{"\x05\x00", 2},
 		{"\x00\x01\x01\x00\x01\x01", 6},  /* equal length 0 after a run */

@@ -10,8 +10,8 @@
  *	SIGUSR1 SIGUSR2 SIGALRM SIGVTALRM
  *	SIGPROF SIGIO SIGPWR SIGSTKFLT
  *	SIGXCPU, real-time ones			only logged
- *	SIGPIPE SIGXFSZ				ignored: the system call that raised it fails
- *	others					the default action: they report a broken process,
+ *      SIGPIPE SIGXFSZ                         ignored: the system call that raised it fails
+ *      others                                  the default action: they report a broken process,
  *						or stop and continue it
  *
  * Where: both daemons' main threads. Threads: call signals_open() before any other thread is

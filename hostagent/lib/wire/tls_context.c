@@ -18,7 +18,7 @@
 #include "base/fd.h"
 #include "wire/text.h"
 
-#define FILE_SIZE_MAX	1048576 /* the largest file that is read; a revocation list may be large */
+#define FILE_SIZE_MAX   1048576 /* the largest file that is read; a revocation list may be large */
 /* the most bytes of certificates from a peer; our chains have < 4 KiB */
 #define CERT_LIST_MAX	32768
 #define VERIFY_DEPTH	4

@@ -43,7 +43,7 @@ struct wire_witness {
 	uint16_t frame_size;	/* bytes of the sampled frame */
 	uint16_t head_size;	/* bytes at `head`: WIRE_WITNESS_HEAD_MIN..MAX, <= frame_size */
 	enum wire_witness_path path;
-	const uint8_t *head;	/* the frame's first head_size bytes, in place in the datagram */
+	const uint8_t *head;    /* the frame's first head_size bytes, in place in the datagram */
 };
 
 /* Decode @size bytes of a UDP payload. Does not check the mac: trust no field before
