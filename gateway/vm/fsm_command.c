@@ -1,3 +1,4 @@
+/* fsm_command.c - what operators ask of a VM: protect, unprotect, failover, owner. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* fsm_order.c - which order the state wants of each host, and when it is given again. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,3 +1,4 @@
+/* codec_report.c - prints the tables and the JSON of codec_bench. */
 #include "codec_bench.h"
 
 #include "codec/simd.h"

@@ -1,3 +1,4 @@
+/* Tests bitmap.h, the bitmap form of a changed page. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

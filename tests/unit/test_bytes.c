@@ -1,3 +1,4 @@
+/* Tests bytes.h, the cursors that read and write bounded buffers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

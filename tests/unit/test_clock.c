@@ -1,3 +1,4 @@
+/* Tests clock.h. */
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,3 +1,4 @@
+/* Tests config.h: files with right and wrong lines. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

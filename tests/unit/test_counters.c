@@ -1,3 +1,4 @@
+/* Tests counters.h. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* Tests encode.h: pages are encoded, checked and applied, in every form of SIMD code. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

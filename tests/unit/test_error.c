@@ -1,3 +1,4 @@
+/* Tests error.h: texts are formatted, cut at the limit, and the error number is returned. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

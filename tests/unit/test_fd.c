@@ -1,3 +1,4 @@
+/* Tests fd.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,3 +1,4 @@
+/* Tests hist.h, the histograms of figures. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

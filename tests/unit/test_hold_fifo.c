@@ -1,3 +1,4 @@
+/* Tests hold_fifo.h, the order of held frames. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

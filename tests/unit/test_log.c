@@ -1,3 +1,4 @@
+/* Tests log.h: lines, limits and the thread that writes them. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

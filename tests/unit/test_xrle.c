@@ -1,3 +1,4 @@
+/* Tests xrle.h, the run-length form of a changed page. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
