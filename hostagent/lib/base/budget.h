@@ -1,9 +1,9 @@
 /* budget.h - limits some work to a share of the time: the budget grows as time passes and shrinks
  * by the measured duration of the work.
  *
- * Why: strangers can make a loop compute (handshakes), and the loop must still have time for the
- * peers it serves. rate.h counts events of equal cost; here the cost of an event is known only
- * after it.
+ * Why: strangers can make an event loop spend its time on handshakes, and the loop must still have
+ * time for the peers that it serves. rate.h counts events of equal cost; here the cost of an event
+ * is known only after the event.
  *
  * Where: gateway/session/admission.c, gateway/control/newcomers.c. Pure; one thread.
  */

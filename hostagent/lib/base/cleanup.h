@@ -1,4 +1,5 @@
-/* cleanup.h - scope-bound cleanup for control code (gcc and clang `cleanup` attribute).
+/* cleanup.h - frees or closes a variable when it goes out of scope. For control code. Uses the
+ * `cleanup` attribute of gcc and clang.
  *
  *	AUTO_FREE char *text = strdup(s);      freed when it goes out of scope
  *	AUTO_CLOSE int fd = open(...);         closed when >= 0

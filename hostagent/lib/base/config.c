@@ -21,7 +21,8 @@ struct parse {
 	const char *at;	  /* next line to give to libinih */
 	const char *end;
 	unsigned int line; /* number of the line given last, counted from 1 */
-	bool has_comment;  /* libinih takes a part of that line as a comment after the value */
+	/* libinih takes a part of the line given last as a comment after the value */
+	bool has_comment;
 	const struct config_key *keys;
 	size_t n_keys;
 	char *values[CONFIG_KEYS_MAX];       /* accepted text of each key, heap; NULL: not set */

@@ -1,9 +1,9 @@
 /* config.h - one table of configuration keys, used to parse an INI file and to print --help, the
  * example file, the manual and check-config's output.
  *
- * Why: a daemon that ignores a misspelt key may later fail over by surprise. Everything about a key
- * (type, default, limits, help) is stated once, in a table. Anything that is not in the table is
- * refused with an error that names the line and says what was expected there.
+ * Why: a daemon that ignores a misspelt key may later fail over unexpectedly. Everything about a
+ * key (type, default, limits, help) is stated once, in a table. Anything that is not in the table
+ * is refused with an error that names the line and says what was expected there.
  *
  * Where: daemons and tools call config_load() once at start; the result struct does not change
  * after that.
@@ -37,13 +37,15 @@
 
 /* size of the largest file that is read; a larger one is refused */
 #define CONFIG_FILE_BYTES_MAX 65536
-/* libinih's line buffer without terminators; comment lines may be longer */
+/* the longest line that fits into libinih's buffer, without its terminators; comment lines may be
+ * longer */
 #define CONFIG_LINE_MAX	      196
 #define CONFIG_KEYS_MAX	      128   /* the most rows in one table */
 /* room for the value of a NAME key: 63 characters and the NUL */
 #define CONFIG_NAME_SIZE      64
 
-/* The type of a key: which text it accepts -> the member of the result struct. */
+/* The type of a key. Each comment says: the text that such a key accepts -> the type of its member
+ * in the result struct. */
 enum config_type {
 	CONFIG_STRING  = 1,  /* text -> char[size] (NUL-terminated, rest zero) */
 	CONFIG_PATH    = 2,  /* absolute path -> char[size] */
@@ -67,7 +69,8 @@ struct config_address {
 };
 
 struct config_prefix {
-	/* the address as written, with its host bits: it may be an interface's own address */
+	/* the address as written. Its host bits are kept, because it may be an interface's own
+	 * address */
 	uint32_t ip_be32;
 	uint8_t bits;	  /* 0..32 */
 };
@@ -92,11 +95,13 @@ struct config_key {
 	enum config_type type;
 	size_t offset;	     /* offset of the member in the result struct */
 	size_t size;	     /* size of the member; must fit the type */
-	/* the default, written as in a file. NULL: the key is required. "": the member is all zero
-	 * by default, and the file may set the key to an empty value */
+	/* the default, written as in a file. If this is NULL, the key is required. If it is "", the
+	 * member is all zero by default, and the file may set the key to an empty value */
 	const char *default_text;
-	uint64_t min;	     /* least value of U32, U64, MS (ms), SIZE (bytes); others ignore it */
-	/* greatest value of the same types; min == max == 0: any value that the type can hold */
+	/* least value of U32, U64, MS (ms), SIZE (bytes); other types ignore it */
+	uint64_t min;
+	/* greatest value of the same types. If min and max are both 0, any value that the type can
+	 * hold is accepted */
 	uint64_t max;
 	const char *help;    /* one line, lower-case, no full stop */
 	const struct config_enum_name *names; /* ENUM only */
@@ -119,16 +124,17 @@ struct config_key {
 
 /* Read the file @path into *ret_struct as the table @keys describes. Keys that are not in the file
  * get their defaults; members that no key names are not changed.
- * 0: *ret_struct is set and *ret_error untouched. On error *ret_struct is untouched, and *ret_error
- * says what is wrong and what was expected, with file and line.
- * -EINVAL: a line was refused (unknown section or key, duplicate, out of range, malformed, too
- * long, control bytes) or a required key is missing; -EFBIG: the file is larger than
- * CONFIG_FILE_BYTES_MAX; -ENOMEM; -errno from opening or reading the file; -EFAULT: the table
- * itself is wrong (a bug of ours; *ret_error names the row). */
+ * On success returns 0, sets *ret_struct and does not touch *ret_error. On error *ret_struct is
+ * untouched, and *ret_error says what is wrong and what was expected, with file and line.
+ * Returns -EINVAL if a line was refused (unknown section or key, duplicate, out of range,
+ * malformed, too long, control bytes) or a required key is missing; -EFBIG if the file is larger
+ * than CONFIG_FILE_BYTES_MAX; -ENOMEM; -errno from opening or reading the file; or -EFAULT if the
+ * table itself is wrong (a bug of ours; *ret_error names the row). */
 int config_load(const char *path, const struct config_key *keys, size_t n_keys, void *ret_struct,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Does what config_load() does with text in memory; errors name @name instead of a file. */
+/* Does what config_load() does, but with @size bytes of text in memory. Errors name @name instead
+ * of a file. */
 int config_parse_buffer(const char *name, const char *text, size_t size,
 			const struct config_key *keys, size_t n_keys, void *ret_struct,
 			struct error *ret_error) __attribute__((warn_unused_result));
@@ -149,8 +155,8 @@ void config_print_values(FILE *out, const struct config_key *keys, size_t n_keys
 			 const void *config);
 
 /* Convert one key's text; used only by the config*.c files. On success writes key->size bytes to
- * @ret_value. 0; -EINVAL: the text was refused, and @ret_expected describes what the key
- * accepts. */
+ * @ret_value. Returns 0, or -EINVAL if the text was refused; @ret_expected then describes what the
+ * key accepts. */
 int config_convert(const struct config_key *key, const char *text, void *ret_value,
 		   char *ret_expected, size_t expected_size) __attribute__((warn_unused_result));
 

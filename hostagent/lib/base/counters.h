@@ -1,5 +1,5 @@
-/* counters.h - named counters: each thread has its own struct of counters, and a table of names
- * drives summing and printing them.
+/* counters.h - counters with names. Each thread counts in a struct of its own; a table with one row
+ * per counter says how to sum and print these structs.
  *
  * Why: counters are the first thing an operator looks at, so there are many and each must be cheap.
  * A counter is a plain struct member that costs one addition, and one row of a table gives it its

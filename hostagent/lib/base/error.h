@@ -1,17 +1,18 @@
-/* error.h - the reason of a failure, as one human-readable line.
+/* error.h - the reason for a failure, as one human-readable line.
  *
  * Why: an errno alone does not tell the operator what was wrong, where, and what to do next. The
  * text is wrapped in a struct so that every function knows the size of the buffer.
  *
- * Where: every function with a `struct error *ret_error`. The function sets the text when it fails,
- * and does not touch the struct when it succeeds. The caller that gives up prints the text.
+ * Where: every function that takes a `struct error *ret_error`. Such a function sets the text when
+ * it fails, and does not touch the struct when it succeeds. The caller that gives up prints the
+ * text.
  *
  * Threads: any (no state).
  */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
 
-/* with the NUL; as long as a text in a message may be (wire/text.h) */
+/* the size of an error text with its NUL: as long as a text in a message may be (wire/text.h) */
 #define ERROR_TEXT_BYTES 1025
 
 struct error {

@@ -14,9 +14,9 @@
  * counted only while a file exists at PATH: a test can set HOLDFAST_FAULT when it starts the
  * daemon, and create the file later.
  *
- * Where: daemons call fault_init() first and have FAULT_POINT(FAULT_X) in the code at each point.
- * Only builds with -Dfault_points=true (HOLDFAST_FAULT_POINTS) contain the points. Other builds
- * compile them to nothing, and their fault_init() fails if HOLDFAST_FAULT is set.
+ * Where: daemons call fault_init() first. A line FAULT_POINT(FAULT_X) marks each point in their
+ * code. Only builds with -Dfault_points=true (HOLDFAST_FAULT_POINTS) contain the points. Other
+ * builds compile them to nothing, and their fault_init() fails if HOLDFAST_FAULT is set.
  * Threads: call fault_init() before any thread is created; FAULT_POINT works in any thread.
  */
 #ifndef BASE_FAULT_H
@@ -43,10 +43,10 @@ enum fault_point {
 	FAULT_N_POINTS
 };
 
-/* Read HOLDFAST_FAULT. 0: it is unset, or it is valid and the point is armed; -EINVAL: unknown
- * point, unknown action, or malformed, and *ret_error lists the valid names; -ENOTSUP: it is set,
- * but this build has no fault points. On error the process should end: the test that set the
- * variable would prove nothing. */
+/* Read HOLDFAST_FAULT. Returns 0 if it is unset, or if it is valid and its point is now armed;
+ * -EINVAL if it is malformed or names an unknown point or action (*ret_error lists the valid
+ * names); or -ENOTSUP if it is set, but this build has no fault points. On error the process should
+ * end: the test that set the variable would prove nothing. */
 int fault_init(struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Returns the name of @point as used in HOLDFAST_FAULT. */

@@ -1,4 +1,4 @@
-/* fd.h - helpers for file descriptors and small files that replace many lines of libc calls.
+/* fd.h - helpers for file descriptors and small files, each in place of several libc calls.
  *
  * All descriptors opened here are close-on-exec. Threads: any (no state). Every function may block
  * on the file system. Errors are returned as negative errno.
@@ -14,23 +14,22 @@
  * marks the variable as closed. */
 int fd_close(int fd);
 
-/* Set O_NONBLOCK on @fd. 0 or -errno. */
+/* Set O_NONBLOCK on @fd. Returns 0 or -errno. */
 int fd_set_nonblock(int fd) __attribute__((warn_unused_result));
 
-/* Write all @size bytes, retrying on EINTR and short writes. 0 or -errno. */
+/* Write all @size bytes, retrying on EINTR and short writes. Returns 0 or -errno. */
 int fd_write_all(int fd, const void *data, size_t size) __attribute__((warn_unused_result));
 
-/* Read a whole file of at most @max_bytes. If @path is a pipe, does not wait for its writer
- * (O_NONBLOCK).
- * *ret_data is NUL-terminated (the NUL is not counted in *ret_size) and owned by the caller. 0;
- * -EFBIG: larger than @max_bytes; -ENOMEM; other -errno. */
+/* Read a whole file of at most @max_bytes. Never waits for the writer of a pipe (O_NONBLOCK). The
+ * caller owns *ret_data, which is NUL-terminated (*ret_size does not count the NUL). Returns 0;
+ * -EFBIG if the file is larger than @max_bytes; -ENOMEM; or another -errno. */
 int fd_read_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
-/* Read a file whose content controls this process, which often runs as root: does what
- * fd_read_file() does, but refuses a file that another user could have written. -EPERM: the file's
- * owner is neither root nor this process's user, or its mode lets group or others write it. Does
- * not check who may write the directories above the file. */
+/* Read a file whose content controls this process, which often runs as root. Does what
+ * fd_read_file() does, but refuses a file that another user could have written. Returns -EPERM if
+ * the file's owner is neither root nor this process's user, or its mode lets group or others write
+ * it. Does not check who may write the directories above the file. */
 int fd_read_trusted_file(const char *path, size_t max_bytes, char **ret_data, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
@@ -39,11 +38,11 @@ int fd_read_trusted_file(const char *path, size_t max_bytes, char **ret_data, si
 const char *fd_trust_text(int error);
 
 /* Replace the file @path atomically: write @path.tmp, fsync it, rename it to @path, fsync the
- * directory. 0 or -errno; @path always has either the old or the new content, in full. */
+ * directory. Returns 0 or -errno; @path always has either the old or the new content, in full. */
 int fd_write_file_atomic(const char *path, const void *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Create the directory @path and any missing parents, each with @mode, like mkdir -p. 0 or
+/* Create the directory @path and any missing parents, each with @mode, like mkdir -p. Returns 0 or
  * -errno. */
 int fd_mkdir_p(const char *path, mode_t mode) __attribute__((warn_unused_result));
 

@@ -36,13 +36,14 @@ struct hist {
 /* Record @value. Cannot fail; counts wrap after 2^64 values. */
 void hist_record(struct hist *hist, uint64_t value);
 
-/* Returns the value at quantile @q: at least the fraction @q of the recorded values is not larger,
- * within the error above. @q is limited to 0..1; NaN counts as 0. @q = 0 gives exactly the least
- * and @q = 1 exactly the largest value. Returns 0 if the histogram is empty. */
+/* Returns the value at quantile @q: at least the fraction @q of the recorded values is equal or
+ * smaller, within the error described at the top of this file. @q is limited to 0..1; NaN counts as
+ * 0. @q = 0 gives exactly the least and @q = 1 exactly the largest value. Returns 0 if the
+ * histogram is empty. */
 uint64_t hist_quantile(const struct hist *hist, double q);
 
-/* These return exact figures; 0 if the histogram is empty. The mean is wrong once the sum has
- * passed 2^64. */
+/* These four functions return exact figures, or 0 if the histogram is empty. The mean is wrong once
+ * the sum has passed 2^64. */
 uint64_t hist_max(const struct hist *hist);
 uint64_t hist_min(const struct hist *hist);
 uint64_t hist_count(const struct hist *hist);

@@ -35,22 +35,22 @@ struct log_limit {
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
-/* Set the level from HOLDFAST_LOG. 0; -EINVAL: the variable does not name a level, and the level is
- * unchanged. */
+/* Set the level from HOLDFAST_LOG. Returns 0, or -EINVAL if the variable does not name a level; the
+ * level is then unchanged. */
 int log_init(void);
 
-/* Start a thread that writes the lines from now on (spool.h), so that logging never blocks its
+/* Start a thread that will write all further lines (spool.h), so that logging never blocks its
  * caller. For daemons whose loop must not stall. While stderr is stuck, lines that do not fit into
- * the spool are dropped, and a later line says how many. 0; -ENOMEM; -errno from creating the
- * thread. */
+ * the spool are dropped, and a later line says how many. Returns 0; -ENOMEM; or -errno from
+ * creating the thread. */
 int log_spool_start(void) __attribute__((warn_unused_result));
 
 /* Write the queued lines, waiting a second at most, then return to writing each line directly. Call
  * it at the end of main(), when no other thread logs any more. */
 void log_spool_stop(void);
 
-/* Parse "error", "warn", "info" or "debug". 0; -EINVAL: @text is none of these, and *ret_level is
- * untouched. */
+/* Parse "error", "warn", "info" or "debug". Returns 0, or -EINVAL if @text is none of these;
+ * *ret_level is then untouched. */
 int log_level_parse(const char *text, enum log_level *ret_level);
 
 /* Write one line. @file is shortened to the module name ("a/b/seal.c" -> "seal"). A line is cut to

@@ -1,4 +1,4 @@
-/* rate.h - a rate limit: a token bucket, and a count of refused passes.
+/* rate.h - limits the rate of events with a token bucket, and counts the events that it refuses.
  *
  * Where: output that a peer can cause and a user reads (events, log lines). Pure; one thread.
  */
@@ -10,7 +10,7 @@
 
 /* A zero-initialised struct is ready for use: all @burst passes are available at once. */
 struct rate {
-	/* when the passes granted so far will be paid off; a past time means no debt */
+	/* when the debt of all passes granted so far will be paid off; a past time means no debt */
 	uint64_t paid_ns;
 	uint64_t n_suppressed; /* passes refused since the last rate_take_suppressed() */
 };
@@ -19,8 +19,8 @@ struct rate {
  * up to @burst pass at once. Returns false if there were too many, and counts the refusal. */
 static inline bool rate_pass(struct rate *r, uint64_t per_ns, uint64_t burst, uint64_t now_ns)
 {
-	/* Each pass adds @per_ns to the debt, and the debt shrinks as time goes by. It may be at
-	 * most @burst * @per_ns. */
+	/* Each pass adds @per_ns to the debt, which shrinks as time goes by and may be at most
+	 * @burst * @per_ns. */
 	if (r->paid_ns < now_ns)
 		r->paid_ns = now_ns;
 	if (r->paid_ns - now_ns > (burst - 1) * per_ns) {

@@ -32,8 +32,8 @@ enum signals_wish {
  * SIGPIPE's action may already be changed, so the process should end. */
 int signals_open(void) __attribute__((warn_unused_result));
 
-/* Take one signal and return what it asks for. *ret_name is set to the signal's name for the log, a
- * constant string; it is "" if no signal was waiting, and SIGNALS_NONE is then returned. Never
+/* Take one signal and return what it asks for. Sets *ret_name to the signal's name for the log, a
+ * constant string. If no signal was waiting, returns SIGNALS_NONE and sets *ret_name to "". Never
  * blocks. */
 enum signals_wish signals_take(int fd, const char **ret_name);
 

@@ -9,7 +9,8 @@
 
 #include "base/clock.h"
 
-#define CHUNK_MAX 65536 /* the most bytes per write: room in the ring is freed after each write */
+/* the most bytes per write; it is limited because the ring gets room again only after each write */
+#define CHUNK_MAX 65536
 
 struct spool {
 	spool_write_fn write_fn;
@@ -135,8 +136,8 @@ uint64_t spool_dropped(struct spool *s)
 	return n;
 }
 
-/* Wait until the ring is empty or, if @for_end, until the thread has ended, but at most
- * @timeout_ns. Returns true if that happened in time. The caller holds the lock. */
+/* Wait for at most @timeout_ns until the ring is empty (or, if @for_end, until the thread has
+ * ended). Returns true if that happened in time. The caller holds the lock. */
 static bool wait_until(struct spool *s, bool for_end, uint64_t timeout_ns)
 {
 	uint64_t end_ns = clock_mono_ns() + timeout_ns;

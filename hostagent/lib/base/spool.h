@@ -21,8 +21,8 @@ struct spool; /* opaque */
 /* Writes @size bytes at @data to the output. Called on the spool's thread, so it may block. */
 typedef void (*spool_write_fn)(void *arg, const char *data, size_t size);
 
-/* Create a ring of @bytes and start its thread. 0: the caller owns *ret_spool; -ENOMEM; -errno from
- * creating the thread. */
+/* Create a ring of @bytes and start its thread. Returns 0 (the caller owns *ret_spool); -ENOMEM; or
+ * -errno from creating the thread. */
 int spool_open(size_t bytes, spool_write_fn write_fn, void *arg, struct spool **ret_spool)
 	__attribute__((warn_unused_result));
 

@@ -1,10 +1,10 @@
-/* bitmap.h - a delta made of bitmaps that mark the changed bytes, plus these bytes: the faster
- * alternative to xrle.h.
+/* bitmap.h - encodes a changed page as a delta: the changed bytes, and bitmaps that say where they
+ * are. This is the faster alternative to xrle.h.
  *
  * Problem: run-length coding has a branch for each run, and the CPU cannot predict it because run
  * lengths vary. So encoding a page with many short changes (pointers, counters, floats) takes
- * several times as long as reading it. For runs of one to three bytes, two lengths per run are also
- * a large overhead.
+ * several times as long as reading it. For runs of one to three bytes, the two lengths of each run
+ * are also a large overhead.
  *
  * Assumptions: both sides hold the same reference. Changes cluster in cache lines and in 8-byte
  * words, and long runs cover whole lines. The encoder does the same work for each changed line,
@@ -21,19 +21,20 @@
  *	whole	1 bit per changed line, in ceil(n_lines / 8) bytes: set if sent whole; unused bits 0
  *	lines	8 bytes: which lines are changed
  *
- * The maps come last because the encoder knows them only after it has read the whole page: this
- * order lets it write the delta in one pass. For each line, the pass keeps a map of 8 bytes, one
- * per word. The masks are these bytes without the zero ones, so AVX-512 packs the maps of eight
- * lines at a time, without a branch. Every mask, every byte of `words` and the map `lines` has at
- * least one bit set. A delta holds the new bytes (overwrite form, see xrle.h); a line sent whole
- * includes its unchanged bytes. Each pair of pages has exactly one delta.
+ * The maps come last because the encoder knows them only after it has read the whole page; so it
+ * can write the delta in one pass. For each line, the pass keeps a map of 8 bytes, one per word.
+ * The masks are the nonzero bytes of these maps, so AVX-512 packs the maps of eight lines at a
+ * time, without a branch. Every mask, every byte of `words` and the map `lines` has at least one
+ * bit set. A delta holds the new bytes (overwrite form, see xrle.h); a line sent whole includes its
+ * unchanged bytes. Each pair of pages has exactly one delta.
  *
  * Example: reference all 0, new byte 5 is 7, bytes 64..127 are 1
  *	07 01 x 64 | 20 | 01 | 02 | 03 00 00 00 00 00 00 00                          76 bytes
  *
  * Worst case: a line with 55 changed bytes takes 64 bytes with its maps; a line sent whole takes 64
  * bytes and one bit of `whole`. A page whose delta would exceed BITMAP_SIZE_MAX is sent RAW. The
- * shortest delta has 12 bytes, where XRLE needs 3; page_encode() uses XRLE for pages with few runs.
+ * shortest delta has 12 bytes (with XRLE it has 3), so page_encode() uses XRLE for pages with few
+ * runs.
  *
  * Measured size and speed, and which other layouts were tried: docs/epoch-engine.md, section
  * "Codes".
@@ -55,18 +56,19 @@
 /* Write the delta that turns @old into @new to @out. @old and @new: PAGE_BYTES each, any alignment,
  * not overlapping @out.
  * @out: PAGE_BYTES of room, all of which may be written.
- * Returns the delta's size (>= 12); 0: the pages are equal; -E2BIG: the delta would exceed
+ * Returns the delta's size (>= 12); 0 if the pages are equal; or -E2BIG if the delta would exceed
  * BITMAP_SIZE_MAX. */
 int bitmap_encode(const uint8_t *old, const uint8_t *new, uint8_t *out);
 
-/* Check whether bitmap_apply() would accept these bytes. Writes nothing. 0: yes; -EPROTO: no. */
+/* Check whether bitmap_apply() would accept these bytes. Writes nothing. Returns 0 if it would,
+ * else -EPROTO. */
 int bitmap_check(const uint8_t *data, size_t size) __attribute__((warn_unused_result));
 
 /* Apply a delta: write its bytes to @page (PAGE_BYTES). The whole delta is checked before anything
  * is written, and no input can make it write outside of @page.
- * 0; -EPROTO: the bytes are not a delta as defined above (the sizes that the maps imply do not add
- * up to @size, a map is empty, or unused bits are set); @page is then untouched. It also accepts a
- * line sent whole that has fewer than BITMAP_WHOLE_MIN changed bytes. */
+ * Returns 0; -EPROTO if the bytes are not a delta as defined above (the sizes that the maps imply
+ * do not add up to @size, a map is empty, or unused bits are set); @page is then untouched. It also
+ * accepts a line sent whole that has fewer than BITMAP_WHOLE_MIN changed bytes. */
 int bitmap_apply(const uint8_t *data, size_t size, uint8_t *page)
 	__attribute__((warn_unused_result));
 

@@ -77,8 +77,8 @@ static inline uint64_t bitmap_prefetch_one(uint64_t lines, const uint8_t *page)
 	return lines & (lines - 1);
 }
 
-/* Returns how many bits are set in the @size bytes at @map; -EPROTO: a byte is 0. May read up to 7
- * bytes beyond them. */
+/* Returns how many bits are set in the @size bytes at @map, or -EPROTO if a byte is 0. May read up
+ * to 7 bytes beyond them. */
 typedef int bitmap_sum(const uint8_t *map, size_t size);
 
 /* The bitmap_sum for forms without a faster way: counts eight bytes at a time. */
@@ -96,11 +96,11 @@ static inline int bitmap_sum_words(const uint8_t *map, size_t size)
 	return bad ? -EPROTO : n;
 }
 
-/* Check a whole delta. 0: *ret_parts is set; -EPROTO. Every byte of `words` and `masks` must have a
- * bit set. The number of bits set in `words` is the number of masks, and the number of bits set in
- * `masks` is the number of changed bytes. At least 10 more bytes of the delta (words, whole, lines)
- * follow every mask, and 9 follow every byte of `words`, so an 8-byte read that starts at any of
- * them stays inside the delta. */
+/* Check a whole delta. Returns 0 and sets *ret_parts, or returns -EPROTO. A delta is refused unless
+ * every byte of `words` and `masks` has a bit set, `words` has as many bits set as there are masks,
+ * and `masks` has as many bits set as there are changed bytes. At least 10 more bytes of the delta
+ * (words, whole, lines) follow every mask, and 9 follow every byte of `words`, so an 8-byte read
+ * that starts at any of them stays inside the delta. */
 static inline __attribute__((always_inline)) int
 bitmap_parse(const uint8_t *data, size_t size, struct bitmap_parts *ret_parts, bitmap_sum *sum)
 {

@@ -18,12 +18,12 @@
  * time. */
 #define FEW_RUNS 12
 
-/* Returns true if XRLE should be used for this page instead of a bitmap of @bitmap_size bytes
- * (-E2BIG: the bitmap delta is too large). Estimates the size of the XRLE delta and never too low,
- * so XRLE is really shorter whenever this returns true. The estimate counts two bytes of lengths
- * per run, and adds bytes for lengths above 127: one for each group of changed lines, because only
- * a gap that covers a whole line is that long, and one for each 128 bytes of delta. Filling gaps
- * never adds bytes. */
+/* Returns true if XRLE should be used for this page instead of a bitmap delta of @bitmap_size bytes
+ * (-E2BIG if the bitmap delta is too large). The estimate of the XRLE delta's size is never too
+ * low, so XRLE is really shorter whenever this returns true. The estimate counts two bytes of
+ * lengths per run, and adds bytes for lengths above 127: one for each group of changed lines,
+ * because only a gap that covers a whole line is that long, and one for each 128 bytes of delta.
+ * Filling gaps never adds bytes. */
 static bool xrle_pays(const struct simd_scan *scan, int bitmap_size)
 {
 	uint32_t size = scan->n_bytes + 2 * scan->n_runs;
@@ -199,13 +199,13 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 	return 0;
 }
 
-/* How far ahead of the current record's data to prefetch. The CPU's own prefetcher finds no
- * pattern, because the maps at a delta's end are read before the bytes at its start. Of 1, 2, 4 and
- * 8 KiB, 2 and 4 were fastest. */
+/* How far ahead of the current record's data to prefetch. The CPU's own prefetcher cannot do this:
+ * it finds no pattern, because the maps at a delta's end are read before the bytes at its start. Of
+ * 1, 2, 4 and 8 KiB, 2 and 4 were fastest. */
 #define AHEAD_BYTES 4096
 
-/* Returns a map of the lines that a record will change in its page; all lines if finding out would
- * be expensive. */
+/* Returns a map of the lines that a record will change in its page. If finding out would be
+ * expensive, the map has all lines. */
 static uint64_t lines_to_fetch(const struct page_record *record)
 {
 	if (record->class == PAGE_BITMAP && record->size >= BITMAP_LINES_BYTES)

@@ -43,15 +43,15 @@ struct page_item {
 };
 
 /* Write the record that turns @reference into @page to @out, and update @reference. @out: room for
- * PAGE_RECORD_ROOM bytes, all of which may be written. Returns the record's size, header included;
- * 0: the page is unchanged and needs no record. Cannot fail. */
+ * PAGE_RECORD_ROOM bytes, all of which may be written. Returns the record's size, header included,
+ * or 0 if the page is unchanged and needs no record. Cannot fail. */
 size_t page_encode(struct page_encoder *encoder, uint32_t index, const uint8_t *page,
 		   uint8_t *reference, uint8_t *out);
 
 /* Encode @n_items pages in turn as page_encode() does, until less than PAGE_RECORD_ROOM is left of
- * the @room bytes at @out. Pass many items at once: while it encodes a page it prefetches the next
- * one, and it touches a later one so that its address is translated early. This doubles the speed
- * on cold pages.
+ * the @room bytes at @out. Pass many items at once: while the function encodes one page, it
+ * prefetches the next page and touches a later one, so that the address of the later page is
+ * translated early. This doubles the speed on cold pages.
  * Returns the number of items encoded (0 when @room is too small for one item); *ret_size is set to
  * the number of bytes written. */
 size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *items,
@@ -63,14 +63,14 @@ size_t page_encode_batch(struct page_encoder *encoder, const struct page_item *i
 size_t page_delta(uint64_t features, const struct page_item *items, size_t n_items, uint8_t *out,
 		  enum page_class *ret_class);
 
-/* Check whether page_apply() would accept this record. 0: yes; -EPROTO: the class is unknown or
- * does not allow this data. Writes nothing: the standby checks a whole epoch with it before it
- * acknowledges the epoch. The caller must check that the class was negotiated. */
+/* Check whether page_apply() would accept this record. Returns 0 if it would, or -EPROTO if the
+ * class is unknown or does not allow this data. Writes nothing, so the standby can check a whole
+ * epoch before it acknowledges the epoch. The caller must check that the class was negotiated. */
 int page_check(uint8_t class, const uint8_t *data, size_t size) __attribute__((warn_unused_result));
 
 /* Apply a record to @page (PAGE_BYTES), which holds the reference before the call and the new page
- * after it. Applying the record again changes nothing. 0; -EPROTO as page_check(), and @page is
- * then untouched. */
+ * after it. Applying the record again changes nothing. Returns 0, or -EPROTO where page_check()
+ * does; @page is then untouched. */
 int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 	__attribute__((warn_unused_result));
 
@@ -83,10 +83,10 @@ struct page_record {
 	uint8_t *page;	     /* PAGE_BYTES; several records may have the same page */
 };
 
-/* Apply @n_records records in turn, as page_apply() does. While it applies a record it prefetches
- * the lines that the next record will change and the data of later records, which doubles the speed
- * on cold pages. Returns the number of records applied: @n_records, or the index of the first
- * record that page_check() would refuse. */
+/* Apply @n_records records in turn, as page_apply() does. While the function applies one record, it
+ * prefetches the lines that the next record will change and the data of later records. This doubles
+ * the speed on cold pages. Returns the number of records applied: @n_records, or the index of the
+ * first record that page_check() would refuse. */
 size_t page_apply_batch(const struct page_record *records, size_t n_records);
 
 #endif

@@ -117,7 +117,8 @@ static int apply(const uint8_t *data, size_t size, uint8_t *page)
 static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_scan, uint8_t *out,
 							  size_t size)
 {
-	/* needs no spare bytes: no store goes beyond the mask of the page's last word */
+	/* the masks; no spare bytes are needed, because no store goes beyond the mask of the page's
+	 * last word */
 	uint8_t masks[PAGE_BYTES / 8];
 	uint64_t words[8], lines = 0, whole = 0;
 	__m512i before = _mm512_setzero_si512(), n_bytes = before, n_runs = before;
@@ -153,8 +154,9 @@ static inline __attribute__((always_inline)) int put_maps(struct simd_scan *ret_
 	whole_size = (n_lines + 7) / 8;
 	if (size + masks_size + n_words + whole_size + BITMAP_LINES_BYTES > BITMAP_SIZE_MAX)
 		return -E2BIG;
-	/* Storing whole vectors writes beyond the end of each map. The next map overwrites the
-	 * surplus bytes, and BITMAP_SIZE_MAX leaves room for those of the last map. */
+	/* Whole vectors are stored, which writes beyond the end of each map. The next map
+	 * overwrites these surplus bytes, and BITMAP_SIZE_MAX leaves room for those after the last
+	 * map. */
 	for (size_t at = 0; at < masks_size; at += 64)
 		_mm512_storeu_si512(out + size + at, _mm512_loadu_si512(masks + at));
 	size += masks_size;
@@ -184,7 +186,8 @@ encode_lines(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ah
 	for (unsigned int i = 0; i < 64; i++) {
 		__m512i line = _mm512_loadu_si512(new + 64 * i);
 		uint64_t changed = _mm512_cmpneq_epi8_mask(line, _mm512_loadu_si512(old + 64 * i));
-		/* the bytes to send: the changed ones, or all, chosen below without a branch */
+		/* the bytes to send: either the changed ones or all, which is chosen below without
+		 * a branch */
 		uint64_t sent = changed;
 
 		_mm_prefetch((const char *)next_old + 64 * i, _MM_HINT_T0);

@@ -24,14 +24,14 @@ struct lz4block_state {
 };
 
 /* Pack @size bytes at @plain into at most @room bytes at @out (not overlapping).
- * Returns the block's size; 0: the block does not fit into @room, and the content of @out is
+ * Returns the block's size, or 0 if the block does not fit into @room; the content of @out is then
  * undefined. */
 size_t lz4block_pack(struct lz4block_state *state, const uint8_t *plain, size_t size, uint8_t *out,
 		     size_t room);
 
 /* Unpack a block, which may come from an untrusted peer: writes only the @plain_size bytes at
- * @plain and reads only the block. 0: the block unpacked to exactly @plain_size bytes; -EPROTO: the
- * block is broken or unpacks to another size, and the content of @plain is undefined. */
+ * @plain and reads only the block. Returns 0 if the block unpacked to exactly @plain_size bytes, or
+ * -EPROTO if it is broken or unpacks to another size; the content of @plain is then undefined. */
 int lz4block_unpack(const uint8_t *block, size_t size, uint8_t *plain, size_t plain_size)
 	__attribute__((warn_unused_result));
 

@@ -22,17 +22,16 @@ enum simd_form {
 };
 #define SIMD_N_FORMS 3
 
-/* Pages that will be encoded soon; they are prefetched while another page is encoded. The addresses
+/* Pages that will be encoded soon, and are prefetched while another page is encoded. The addresses
  * need not be valid: a prefetch cannot fault. */
 struct simd_ahead {
 	const uint8_t *old, *new; /* the next pair of pages; all their lines are prefetched */
 
 	/* A later pair, two or three pages on. One line of each page is prefetched, only so that
 	 * the page's address is translated early. When pages come in random order, address
-	 * translation is the longest wait. Without this early touch, translation would begin with
-	 * the prefetches of the next pair, which would wait for it. Behind a waiting prefetch the
-	 * CPU can do only a third of a page's work before it stalls. See "What was tried" in
-	 * docs/epoch-engine.md. */
+	 * translation is the longest wait. Without this early touch, the prefetches of the next
+	 * pair would have to wait for it, and behind a waiting prefetch the CPU can do only a third
+	 * of a page's work before it stalls. See "What was tried" in docs/epoch-engine.md. */
 	const uint8_t *later_old, *later_new;
 };
 
@@ -85,7 +84,8 @@ extern const struct simd_ops *simd_ops; /* the form in use; never NULL once main
 /* Returns the form in use. */
 enum simd_form simd_get_form(void);
 
-/* Use @form from now on. 0; -ENOTSUP: this CPU, kernel or build does not support it. */
+/* Use @form from now on. Returns 0, or -ENOTSUP if this CPU, kernel or build does not support
+ * it. */
 int simd_set_form(enum simd_form form) __attribute__((warn_unused_result));
 
 /* Returns "scalar", "avx2" or "avx512". */

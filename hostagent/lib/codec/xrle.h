@@ -1,4 +1,5 @@
-/* xrle.h - XOR run-length coding of a page against its reference, in overwrite form.
+/* xrle.h - encodes a changed page as a delta: runs of changed bytes, found by an XOR with the
+ * reference.
  *
  * Problem: an epoch's dirty pages differ in only a few bytes from what the standby has: counters,
  * list links, stack frames, the lines of one database row. A page sent whole costs 4 KiB. General
@@ -7,10 +8,10 @@
  *
  * Assumptions: both sides hold the same reference. Changed bytes come in runs, and mostly at least
  * 3 equal bytes lie between two runs. A byte is "equal" if XOR(old, new) is zero there. The code is
- * the published one of XBZRLE, which repeats three fields: the number of equal bytes, the number of
- * changed bytes, and the changed bytes. A delta holds the NEW bytes, never XOR values, so applying
- * it twice gives the same page. If a crash interrupts an apply, applying the epoch again from its
- * start therefore repairs the pages.
+ * that of XBZRLE, as published. It repeats three fields: the number of equal bytes, the number of
+ * changed bytes, and the changed bytes. A delta holds the NEW bytes, never XOR values ("overwrite
+ * form"), so applying it twice gives the same page. If a crash interrupts an apply, applying the
+ * epoch again from its start therefore repairs the pages.
  *
  * Code table. A delta is one or more of
  *
@@ -57,19 +58,20 @@
 /* Write the delta that turns @old into @new to @out. @old and @new: PAGE_BYTES each, any alignment,
  * not overlapping @out.
  * @out: PAGE_BYTES of room, all of which may be written.
- * Returns the delta's size (>= 3); 0: the pages are equal; -E2BIG: the delta would have @max bytes
- * or more, or more than XRLE_SIZE_MAX. @max is at most PAGE_BYTES. If the guest changes @new during
- * the call, the delta is still well formed and holds the bytes that were read. */
+ * Returns the delta's size (>= 3); 0 if the pages are equal; or -E2BIG if the delta would have @max
+ * bytes or more, or more than XRLE_SIZE_MAX. @max is at most PAGE_BYTES. If the guest changes @new
+ * during the call, the delta is still well formed and holds the bytes that were read. */
 int xrle_encode(const uint8_t *old, const uint8_t *new, uint8_t *out, size_t max);
 
-/* Check whether xrle_apply() would accept these bytes. Writes nothing. 0: yes; -EPROTO: no. */
+/* Check whether xrle_apply() would accept these bytes. Writes nothing. Returns 0 if it would, else
+ * -EPROTO. */
 int xrle_check(const uint8_t *data, size_t size) __attribute__((warn_unused_result));
 
 /* Apply a delta: write its changed bytes to @page (PAGE_BYTES). The whole delta is checked before
  * anything is written, and no input can make it write outside of @page.
- * 0; -EPROTO: the bytes are not a delta as defined above (empty, truncated, a length with more
- * bytes than it needs, a length of 0, a run past the page's end, @size above PAGE_BYTES); @page is
- * then untouched. */
+ * Returns 0; -EPROTO if the bytes are not a delta as defined above (empty, truncated, a length with
+ * more bytes than it needs, a length of 0, a run past the page's end, @size above PAGE_BYTES);
+ * @page is then untouched. */
 int xrle_apply(const uint8_t *data, size_t size, uint8_t *page) __attribute__((warn_unused_result));
 
 #endif

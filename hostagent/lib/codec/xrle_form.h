@@ -20,8 +20,8 @@
 #include "codec/xrle_parse.h"
 
 /* Edges are the offsets where runs of changed bytes begin and end, alternately. A run and the gap
- * after it take at least 4 bytes of the page, which bounds their number; the + 64 is room for
- * storing a whole vector of edges. */
+ * after it take at least 4 bytes of the page, which bounds the number of edges. The last 64 entries
+ * are room for storing a whole vector of edges. */
 #define FORM_EDGES_MAX (2 * (PAGE_BYTES / 4) + 2 + 64)
 
 /* Returns @word of the map of changed bytes with gaps of 1 and 2 bytes filled. @previous and @next

@@ -143,7 +143,7 @@ static int check_numbers(const uint8_t *p, struct wire_error *error)
 	return 0;
 }
 
-/* Check a header whose payload has @size bytes. 0; -EPROTO, and *error is set. */
+/* Check a header whose payload has @size bytes. Returns 0, or returns -EPROTO and sets *error. */
 static int check_header(const uint8_t *p, uint32_t size, struct wire_error *error)
 {
 	const uint8_t type	   = p[AT_TYPE];

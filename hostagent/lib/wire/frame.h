@@ -1,4 +1,5 @@
-/* frame.h - the frame: a 40-byte header, a checksum, a payload.
+/* frame.h - encodes and decodes frames. A frame has a 40-byte header, which includes a checksum,
+ * and a payload.
  *
  * Why: everything between an agent and a gateway travels as frames inside TLS 1.3. TLS protects a
  * frame only as far as the gateway. The checksum also covers the rest of the way: the standby
@@ -56,9 +57,10 @@ enum wire_type {
 };
 
 /* Flags of the header. The meaning of a bit depends on the frame type; see docs/wire-format.md.
- * EPOCH_BEGIN: FULL: the epoch is based on no earlier epoch, and a page without a record is zero;
- * UNHELD: after this seal the guest's output was not held, so the standby must never take over.
- * PAGES, DEVICE: LZ4: the payload is a struct wire_lz4. */
+ * FULL in EPOCH_BEGIN: the epoch is based on no earlier epoch, and a page without a record is zero.
+ * UNHELD in EPOCH_BEGIN: after this seal the guest's output was not held, so the standby must never
+ * take over.
+ * LZ4 in PAGES and DEVICE: the payload is a struct wire_lz4. */
 #define WIRE_FLAG_FULL 0x01
 #define WIRE_FLAG_UNHELD 0x02
 #define WIRE_FLAG_LZ4  0x01
@@ -118,18 +120,18 @@ char *wire_error_text(const struct wire_error *error, char *text, size_t size);
  * type. */
 const char *wire_type_name(uint8_t type);
 
-/* Returns true if @sender (one WIRE_SENDER_ bit) may ever send @type. The session must check that
- * it may send it now (docs/wire-format.md, "Who may send what"). */
+/* Returns true if @sender (one WIRE_SENDER_ bit) may ever send @type. Whether the peer may send it
+ * at this moment is for the session to check (docs/wire-format.md, "Who may send what"). */
 bool wire_type_allowed(uint8_t type, unsigned sender);
 
 /* Decode one frame from [*at, end).
  * @ret_frame: set on success; its payload points into the caller's bytes.
  * @error: may be NULL; set on -EPROTO and -EBADMSG.
- * 0: *at was moved past the frame; -EAGAIN: more bytes are needed; -EPROTO: unknown type or flag,
- * reserved bytes not 0, payload size outside of the type's bounds, term or epoch out of range;
- * -EBADMSG: wrong checksum. On any error *at is not moved; after -EPROTO or -EBADMSG the caller
- * should close the connection. A bad header is reported as soon as the whole header has arrived,
- * even if its payload has not. */
+ * Returns 0 and moves *at past the frame; -EAGAIN if more bytes are needed; -EPROTO if the type or
+ * a flag is unknown, reserved bytes are not 0, the payload's size is outside of the type's bounds,
+ * or the term or epoch is out of range; or -EBADMSG if the checksum is wrong. On any error *at is
+ * not moved; after -EPROTO or -EBADMSG the caller should close the connection. A bad header is
+ * reported as soon as the whole header has arrived, even if its payload has not. */
 int wire_frame_decode(const uint8_t **at, const uint8_t *end, struct wire_frame *ret_frame,
 		      struct wire_error *error) __attribute__((warn_unused_result));
 
@@ -146,23 +148,23 @@ static inline size_t wire_frame_size(const struct wire_frame *frame)
 }
 
 /* Start building a frame in @buffer. *ret_payload is set to a writer for the payload, which begins
- * after the room for the header and is bounded by @size and WIRE_PAYLOAD_MAX. 0; -ENOBUFS: @size
- * has no room for a header. */
+ * after the room for the header and is bounded by @size and WIRE_PAYLOAD_MAX. Returns 0, or
+ * -ENOBUFS if @size has no room for a header. */
 int wire_frame_begin(uint8_t *buffer, size_t size, struct bytes_writer *ret_payload)
 	__attribute__((warn_unused_result));
 
 /* Finish a frame begun in @buffer: write header and checksum in front of the payload that was
  * written with @payload. @header->payload_size is ignored.
- * 0: the frame is in the first *ret_size bytes of @buffer; -EINVAL: the format does not allow this
- * type, these flags, this payload size, or a term or epoch this large; -ENOBUFS: the payload did
- * not fit (payload->bad). */
+ * Returns 0 (the frame is then in the first *ret_size bytes of @buffer); -EINVAL if the format does
+ * not allow this type, these flags, this payload size, or a term or epoch this large; or -ENOBUFS
+ * if the payload did not fit (payload->bad). */
 int wire_frame_finish(uint8_t *buffer, const struct bytes_writer *payload,
 		      const struct wire_header *header, size_t *ret_size)
 	__attribute__((warn_unused_result));
 
 /* Encode only the header of a frame, with the checksum over the payload in the @n_pieces @pieces.
- * For senders that use writev(), and for relays that change only the header. 0; -EINVAL as
- * wire_frame_finish(). */
+ * For senders that use writev(), and for relays that change only the header. Returns 0, or -EINVAL
+ * where wire_frame_finish() does. */
 int wire_frame_seal(uint8_t ret_bytes[WIRE_HEADER_SIZE], const struct wire_header *header,
 		    const struct iovec *pieces, size_t n_pieces)
 	__attribute__((warn_unused_result));

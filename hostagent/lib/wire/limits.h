@@ -16,12 +16,12 @@
 
 /* The largest term, epoch and incarnation. Terms and epochs count events of one VM: at a hundred a
  * second it takes millions of years to reach this limit, so a larger number can only come from
- * damage or malice. It must be refused also because no number would be left after one near
- * 2^64. */
+ * damage or malice. A number near 2^64 must be refused for another reason, too: no larger number
+ * would be left for the next term or epoch. */
 #define WIRE_TERM_MAX	     ((UINT64_C(1) << 56) - 1)
 #define WIRE_EPOCH_MAX	     WIRE_TERM_MAX
 #define WIRE_INCARNATION_MAX WIRE_TERM_MAX
-/* how many terms one party may have missed at once */
+/* the most terms that a party may have missed; a larger jump is refused */
 #define WIRE_TERM_JUMP_MAX   (UINT64_C(1) << 20)
 
 #define WIRE_NAME_MAX	     63	      /* bytes in a VM, host, gateway or operator name */

@@ -1,4 +1,5 @@
-/* msg.h - the payloads of all frame types: for each a struct, an encoder and a decoder.
+/* msg.h - encodes and decodes the payloads of all frame types. Each type has a struct, an encoder
+ * and a decoder.
  *
  * Why: daemons work with structs in host byte order; only this room knows byte offsets.
  * Where: called by link, sessions, vm, epoch and standby; calls nothing but base/bytes.h.
@@ -89,9 +90,9 @@ int wire_hello_decode(const struct wire_frame *frame, struct wire_hello *ret_hel
  * CONTROL. */
 void wire_hello_init(struct wire_hello *ret_hello, uint8_t kind, uint8_t role, const char *vm);
 
-/* Choose the version and features that both sides support. 0: *ret_version and *ret_features are
- * set; -EPROTONOSUPPORT: there is no common version, or @hello requires an unknown feature, and
- * *ret_code (for REFUSED) and *ret_error are set instead. */
+/* Choose the version and features that both sides support. Returns 0 and sets *ret_version and
+ * *ret_features. If there is no common version, or @hello requires an unknown feature, returns
+ * -EPROTONOSUPPORT and sets *ret_code (for REFUSED) and *ret_error. */
 int wire_hello_negotiate(const struct wire_hello *hello, uint16_t *ret_version,
 			 uint64_t *ret_features, uint16_t *ret_code,
 			 struct error *ret_error) WIRE_CHECKED;
@@ -121,7 +122,7 @@ enum wire_refused_code {
 	WIRE_REFUSED_OLD_GATEWAY = 10, /* the host has obeyed a newer gateway than this one */
 };
 
-/* REFUSED and STREAM_ERROR: a number for programs and a human-readable text. */
+/* REFUSED and STREAM_ERROR: a code for programs and a human-readable text. */
 struct wire_failure {
 	/* enum wire_refused_code or enum wire_stream_error_code; receivers accept other numbers
 	 * too */
@@ -134,7 +135,7 @@ int wire_failure_decode(const struct wire_frame *frame, struct wire_failure *ret
 
 /* ---- control connection ---- */
 
-/* BEAT, and BEAT_ACK, which returns the number of the BEAT. */
+/* BEAT, and BEAT_ACK, which sends the BEAT's number back. */
 struct wire_beat {
 	uint64_t mono_ns; /* the agent's CLOCK_BOOTTIME; only the agent can interpret it */
 };
@@ -236,8 +237,8 @@ struct wire_witness_key {
 	uint32_t key_id;			   /* > 0; every datagram carries it */
 	uint16_t port; /* > 0; the UDP port at the gateway's address of this connection */
 	uint8_t key[WIRE_WITNESS_KEY_SIZE];
-	/* the gateway's address in the client network, in host byte order: the agent sends the
-	 * datagrams to this address too. 0: it does not; always 0 unless WIRE_FEATURE_WITNESS_PATHS
+	/* the gateway's address in the client network, in host byte order. The agent sends the
+	 * datagrams to this address too, unless it is 0. Always 0 unless WIRE_FEATURE_WITNESS_PATHS
 	 * is in use */
 	uint32_t client_address;
 };
@@ -291,7 +292,7 @@ int wire_vote_decode(const struct wire_frame *frame, struct wire_vote *ret_vote,
 
 /* ---- stream connection ---- */
 
-/* Check a RESUME, EPOCH_ACK or COMMIT. 0: its payload is empty; -EPROTO. */
+/* Check a RESUME, EPOCH_ACK or COMMIT. Returns 0 if its payload is empty, else -EPROTO. */
 int wire_empty_decode(const struct wire_frame *frame, struct wire_error *error) WIRE_CHECKED;
 
 enum wire_block_kind {
@@ -325,10 +326,9 @@ int wire_geometry_decode(const struct wire_frame *frame, struct wire_geometry *r
  * geometry. */
 uint64_t wire_geometry_pages(const struct wire_geometry *geometry);
 
-/* Compare the primary's geometry @theirs with the standby's geometry @ours. 0: the standby can run
- * the primary's guest; -ESTALE: it cannot, and *ret_error says what differs ("machine: primary has
- * pc-i440fx-7.2, standby has pc-q35-7.2"). QEMU versions may
- * differ. */
+/* Compare the primary's geometry @theirs with the standby's geometry @ours. Returns 0 if the
+ * standby can run the primary's guest, or -ESTALE if it cannot; *ret_error then says what differs
+ * ("machine: primary has pc-i440fx-7.2, standby has pc-q35-7.2"). QEMU versions may differ. */
 int wire_geometry_compare(const struct wire_geometry *theirs, const struct wire_geometry *ours,
 			  struct error *ret_error) WIRE_CHECKED;
 
@@ -355,26 +355,26 @@ int wire_machine_encode(bool is_last, struct bytes_writer *w) WIRE_CHECKED;
 int wire_machine_item_encode(struct bytes_writer *w, const char *key,
 			     const char *value) WIRE_CHECKED;
 
-/* Start reading the items of a MACHINE frame. 0; -EPROTO: it is another type of frame, or its field
- * `more` is out of bounds. */
+/* Start reading the items of a MACHINE frame. Returns 0, or -EPROTO if it is another type of frame,
+ * or its field `more` is out of bounds. */
 int wire_machine_begin(const struct wire_frame *frame, struct wire_machine_iter *ret_iter,
 		       struct wire_error *error) WIRE_CHECKED;
 
-/* Read the next item. 1: *ret_item is set; 0: the payload has no more items; -EPROTO: the item is
- * truncated, or its key or value is not a valid text. */
+/* Read the next item. Returns 1 and sets *ret_item; 0 if the payload has no more items; or -EPROTO
+ * if the item is truncated, or its key or value is not a valid text. */
 int wire_machine_next(struct wire_machine_iter *iter, struct wire_machine_item *ret_item,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* Check a whole MACHINE frame, for a relay that does not use its items. 0: *ret_is_last is set;
- * -EPROTO. */
+/* Check a whole MACHINE frame, for a relay that does not use its items. Returns 0 and sets
+ * *ret_is_last, or returns -EPROTO. */
 int wire_machine_check(const struct wire_frame *frame, bool *ret_is_last,
 		       struct wire_error *error) WIRE_CHECKED;
 
 /* EPOCH_BEGIN. Header: epoch is at least 1, flags may contain WIRE_FLAG_FULL and WIRE_FLAG_UNHELD,
  * seq is 0. */
 struct wire_epoch_begin {
-	/* below the header's epoch, whose deltas are based on this one unless the flag FULL is
-	 * set */
+	/* the epoch on which the deltas of this epoch are based, unless the flag FULL is set;
+	 * always less than the header's epoch */
 	uint64_t previous_epoch;
 };
 int wire_epoch_begin_encode(const struct wire_epoch_begin *begin,
@@ -414,19 +414,20 @@ int wire_lz4_decode(const struct wire_frame *frame, struct wire_lz4 *ret_lz4,
 		    struct wire_error *error) WIRE_CHECKED;
 
 /* Start reading the records of a PAGES frame. @n_pages: from wire_geometry_pages(); every index
- * must be below it. 0; -EPROTO: the frame is of another type, or is packed. */
+ * must be below it. Returns 0, or -EPROTO if the frame is of another type, or is packed. */
 int wire_pages_begin(const struct wire_frame *frame, uint64_t n_pages,
 		     struct wire_record_iter *ret_iter, struct wire_error *error) WIRE_CHECKED;
 
 /* Start reading the records of a DEVICE frame; also checks the blob's size and stores it in
- * ret_iter->blob_size. 0; -EPROTO: the frame is of another type, packed or truncated, or the blob's
- * size is 0 or above WIRE_BLOB_MAX. */
+ * ret_iter->blob_size. Returns 0, or -EPROTO if the frame is of another type, packed or truncated,
+ * or the blob's size is 0 or above WIRE_BLOB_MAX. */
 int wire_device_begin(const struct wire_frame *frame, struct wire_record_iter *ret_iter,
 		      struct wire_error *error) WIRE_CHECKED;
 
-/* Read the next record. 1: *ret_record is set; 0: the payload has no more records; -EPROTO: the
- * record is truncated, or its class, size, index or source is out of bounds. Does not check whether
- * a DUP may copy its source, because that depends on all other records of the epoch. */
+/* Read the next record. Returns 1 and sets *ret_record; 0 if the payload has no more records; or
+ * -EPROTO if the record is truncated, or its class, size, index or source is out of bounds. Does
+ * not check whether a DUP may copy its source, because that depends on all other records of the
+ * epoch. */
 int wire_record_next(struct wire_record_iter *iter, struct wire_record *ret_record,
 		     struct wire_error *error) WIRE_CHECKED;
 
@@ -444,8 +445,8 @@ int wire_record_encode(struct bytes_writer *w, uint8_t class, uint32_t index, co
  * appends the record. */
 uint8_t *wire_record_reserve(const struct bytes_writer *w);
 
-/* Append the record whose data were written where wire_record_reserve() said. 0; -EINVAL: the class
- * does not allow this size, and nothing is appended. */
+/* Append the record whose data were written where wire_record_reserve() said. Returns 0, or -EINVAL
+ * if the class does not allow this size; nothing is then appended. */
 int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index,
 		       size_t size) WIRE_CHECKED;
 

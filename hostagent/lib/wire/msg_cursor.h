@@ -1,9 +1,9 @@
 /* msg_cursor.h - reads a payload field by field, and records which field was wrong.
  *
  * Private to the msg_*.c files. Why: every decoder can fail in the same three ways (payload too
- * short, field out of bounds, trailing bytes) and must then name the field and its offset. The
- * first failure is kept, and all later reads give 0. So a decoder reads all fields without checks,
- * and calls cursor_end() once at the end.
+ * short, field out of bounds, trailing bytes) and must then name the field and its offset. A cursor
+ * keeps the first failure, and all later reads give 0. So a decoder can read all fields without
+ * checks and call cursor_end() once at the end.
  * Threads: any; a cursor lives on its decoder's stack.
  */
 #ifndef WIRE_MSG_CURSOR_H
@@ -144,7 +144,7 @@ static inline void cursor_string(struct cursor *c, const char *field, size_t siz
 	out[size] = '\0';
 }
 
-/* Finish reading. 0: every field was valid and no bytes are left; -EPROTO otherwise. */
+/* Finish reading. Returns 0 if every field was valid and no bytes are left, else -EPROTO. */
 static inline int cursor_end(struct cursor *c)
 {
 	if (!c->failed && bytes_left(&c->r) > 0)
@@ -154,8 +154,8 @@ static inline int cursor_end(struct cursor *c)
 
 /* ---- writing ---- */
 
-/* Write a string with a length field of @size_bytes (1: str8, 2: str16). 0; -EINVAL: the string is
- * longer than @text_max or @check refuses it, and @w is marked as bad. */
+/* Write a string with a length field of @size_bytes (1: str8, 2: str16). Returns 0, or -EINVAL if
+ * the string is longer than @text_max or @check refuses it; @w is then marked as bad. */
 static inline int write_string(struct bytes_writer *w, size_t size_bytes, cursor_check check,
 			       const char *text, size_t text_max)
 {

@@ -30,8 +30,9 @@ void wire_text_format(char text[WIRE_TEXT_MAX + 1], const char *format, ...)
  * valid. */
 bool wire_stats_is_valid(const char *stats);
 
-/* Append "key=value\n" to @stats. 0; -ENOBUFS: @stats would be larger than WIRE_STATS_MAX; -EINVAL:
- * key or value is not allowed, see wire_stats_is_valid(). @stats is unchanged on error. */
+/* Append "key=value\n" to @stats. Returns 0; -ENOBUFS if @stats would be larger than
+ * WIRE_STATS_MAX; or -EINVAL if the key or value is not allowed (see wire_stats_is_valid()). @stats
+ * is unchanged on error. */
 int wire_stats_add(char stats[WIRE_STATS_MAX + 1], const char *key, const char *format, ...)
 	__attribute__((format(printf, 3, 4)))
 	__attribute__((warn_unused_result));

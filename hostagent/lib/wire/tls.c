@@ -93,7 +93,7 @@ static size_t ring_take(struct ring *ring, uint8_t *data, size_t size)
 	return done;
 }
 
-/* ---- a BIO over the two rings: OpenSSL's own memory BIO grows without a bound ---- */
+/* ---- a BIO over the two rings (OpenSSL's own memory BIO grows without a bound) ---- */
 
 static int bio_write(BIO *bio, const char *data, int size)
 {
@@ -203,7 +203,7 @@ int wire_tls_new(struct wire_tls_context *context, unsigned peer_roles, size_t o
 		wire_tls_free(tls);
 		return -ENOMEM;
 	}
-	/* takes over our one reference to the BIO, which serves both directions */
+	/* SSL_set_bio() takes over our only reference to the BIO, which serves both directions */
 	SSL_set_bio(tls->ssl, bio, bio);
 	SSL_set_app_data(tls->ssl, tls);
 	if (context->side == WIRE_TLS_CLIENT)
@@ -339,8 +339,8 @@ int wire_tls_read(struct wire_tls *tls, uint8_t *data, size_t size)
 		}
 		done += (size_t)r;
 	}
-	/* If an error came after some bytes, return these bytes; the next call reports the
-	 * error. */
+	/* If an error came after some bytes, return the number of these bytes. The next call
+	 * reports the error. */
 	return done > 0 ? (int)done : r;
 }
 

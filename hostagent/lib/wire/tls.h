@@ -50,8 +50,8 @@ struct wire_peer {
 /* Returns "host", "gateway", "operator" or "viewer"; "unknown" for any other number. */
 const char *wire_peer_role_name(unsigned role);
 
-/* Parse a URI like "holdfast://host/web1". 0; -EINVAL: not of this form, unknown role, or invalid
- * name. */
+/* Parse a URI like "holdfast://host/web1". Returns 0, or -EINVAL if @uri is not of this form, or
+ * its role is unknown or its name invalid. */
 int wire_peer_parse(const char *uri, size_t size, struct wire_peer *ret_peer)
 	__attribute__((warn_unused_result));
 
@@ -93,21 +93,21 @@ struct wire_tls_config {
 
 /* Create a context: read and check all files. Blocks on the file system. On error *ret_error names
  * the file and the reason.
- * 0: the caller owns *ret_context and frees it with wire_tls_context_free(); -ENOENT, -EACCES,
- * other -errno: a file cannot be read; -EINVAL: a file's content is unusable (no certificate, key
- * does not match, own certificate expired, no valid holdfast:// name); -EPERM: the key file is open
- * to others; -ENOMEM. */
+ * Returns 0 (the caller frees *ret_context with wire_tls_context_free()); -ENOENT, -EACCES or
+ * another -errno if a file cannot be read; -EINVAL if a file's content is unusable (no certificate,
+ * key does not match, own certificate expired, no valid holdfast:// name); -EPERM if the key file
+ * is open to others; or -ENOMEM. */
 int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_side side,
 			 struct wire_tls_context **ret_context, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Reload all files if one of them has changed. If the new files do not fit together or name another
- * identity, the old ones stay in use. wire_tls_new() does this too. A daemon calls this function
- * once a second, so that it can log the result and check its open connections with
+ * identity, the old ones stay in use. wire_tls_new() also reloads changed files. A daemon calls
+ * this function once a second, so that it can log the result and check its open connections with
  * wire_tls_recheck(). Blocks on the file system.
- * 1: the files were reloaded since the last call; 0: nothing has changed; -errno as
- * wire_tls_context_new(): the files have changed but the old ones stay in use, and *ret_error says
- * why. Each change is reported once. */
+ * Returns 1 if the files were reloaded since the last call; 0 if nothing has changed; or -errno as
+ * wire_tls_context_new() if the files have changed but the old ones stay in use (*ret_error says
+ * why). Each change is reported once. */
 int wire_tls_context_refresh(struct wire_tls_context *context, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -123,7 +123,7 @@ const struct wire_peer *wire_tls_context_self(const struct wire_tls_context *con
  * @peer_roles: mask of enum wire_peer_role; a peer with another role is refused in the handshake.
  * @output_max_bytes: the most ciphertext kept for wire_tls_output(), rounded up to a power of two,
  * at least WIRE_TLS_OUTPUT_MIN; 0: WIRE_TLS_OUTPUT_DEFAULT.
- * 0: the caller owns *ret_tls; -EINVAL: the mask has no role; -ENOMEM. */
+ * Returns 0 (the caller owns *ret_tls); -EINVAL if the mask has no role; or -ENOMEM. */
 #define WIRE_TLS_INPUT_SIZE	65536
 #define WIRE_TLS_OUTPUT_MIN	65536
 #define WIRE_TLS_OUTPUT_DEFAULT 524288
@@ -133,9 +133,9 @@ int wire_tls_new(struct wire_tls_context *context, unsigned peer_roles, size_t o
 /* Wipe and free a connection. NULL is allowed. Returns NULL. */
 struct wire_tls *wire_tls_free(struct wire_tls *tls);
 
-/* Accept ciphertext received from the peer. Returns how many of the @size bytes were accepted,
- * which are fewer if the input ring is full: then call wire_tls_handshake() or wire_tls_read(), and
- * offer the rest again. */
+/* Accept ciphertext received from the peer. Returns how many of the @size bytes were accepted. If
+ * these are fewer than @size, the input ring is full: call wire_tls_handshake() or wire_tls_read(),
+ * and then offer the rest again. */
 size_t wire_tls_input(struct wire_tls *tls, const uint8_t *data, size_t size)
 	__attribute__((warn_unused_result));
 
@@ -155,18 +155,18 @@ void wire_tls_output_consume(struct wire_tls *tls, size_t size);
 size_t wire_tls_output_pending(const struct wire_tls *tls);
 
 /* Continue the handshake as far as the input allows. (A client's first call produces its
- * ClientHello.) 0: the connection is established and the peer verified; -EAGAIN: more input is
- * needed, or the output must be sent; -EPROTO: the handshake has failed, see wire_tls_error(); send
- * the output (an alert) before closing. In TLS 1.3 the client's side is established before the
- * server has checked the client's certificate. If the server refuses the certificate, a later
- * wire_tls_read() returns -EPROTO with WIRE_TLS_PEER_REFUSED. */
+ * ClientHello.) Returns 0 if the connection is established and the peer verified; -EAGAIN if more
+ * input is needed or the output must be sent; or -EPROTO if the handshake has failed (see
+ * wire_tls_error(); send the output, which is an alert, before closing). In TLS 1.3 the client's
+ * side is established before the server has checked the client's certificate. If the server refuses
+ * the certificate, a later wire_tls_read() returns -EPROTO with WIRE_TLS_PEER_REFUSED. */
 int wire_tls_handshake(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 /* Check the peer's certificate on an established connection again: that it has not expired and, if
  * the files were reloaded, that they still accept it. Each wire_tls_read() does this too, so call
  * this function for connections that are not read. An outdated revocation list does not make the
- * check fail. 0: the connection may stay open, or is not established; -EPROTO: it has failed, see
- * wire_tls_error(). */
+ * check fail. Returns 0 if the connection may stay open or is not established yet; -EPROTO if the
+ * connection has failed (see wire_tls_error()). */
 int wire_tls_recheck(struct wire_tls *tls) __attribute__((warn_unused_result));
 
 bool wire_tls_is_established(const struct wire_tls *tls);
@@ -175,19 +175,19 @@ bool wire_tls_is_established(const struct wire_tls *tls);
 const struct wire_peer *wire_tls_peer(const struct wire_tls *tls);
 
 /* Read plaintext from the peer; continues the handshake if it is not finished. Returns the number
- * of bytes written to @data, > 0; -EAGAIN: more input is needed; -EPIPE: the peer has closed the
- * connection properly; -EPROTO: the connection has failed. Repeat the call until the result is not
- * positive: only then is the input ring empty. */
+ * of bytes written to @data, > 0; -EAGAIN if more input is needed; -EPIPE if the peer has closed
+ * the connection properly; or -EPROTO if the connection has failed. Repeat the call until the
+ * result is not positive: only then is the input ring empty. */
 int wire_tls_read(struct wire_tls *tls, uint8_t *data, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Returns how many bytes wire_tls_write() is sure to accept now; 0 before the connection is
+/* Returns how many bytes wire_tls_write() is sure to accept now. This is 0 before the connection is
  * established. */
 size_t wire_tls_write_room(const struct wire_tls *tls);
 
 /* Encrypt @data into the output ring, in records of up to 16 KiB. Returns the number of bytes
- * accepted: all, if @size <= wire_tls_write_room(); 0, if @size is 0. -EAGAIN: there is no room, or
- * the connection is not established; -EPROTO: the connection has failed. */
+ * accepted, which is @size if @size <= wire_tls_write_room(). Returns -EAGAIN if there is no room
+ * or the connection is not established, and -EPROTO if the connection has failed. */
 int wire_tls_write(struct wire_tls *tls, const uint8_t *data, size_t size)
 	__attribute__((warn_unused_result));
 

@@ -31,8 +31,8 @@ struct wire_tls_context {
 	pthread_mutex_t lock;	  /* guards all members below */
 	SSL_CTX *ssl_ctx;
 	struct tls_stamp stamps[TLS_N_FILES];
-	/* what the next wire_tls_context_refresh() reports: 1: reloaded; -errno: the new files are
-	 * unusable, see news_error; 0: nothing */
+	/* what the next wire_tls_context_refresh() will return: 1 if the files were reloaded,
+	 * -errno if the new files are unusable (see news_error), 0 if nothing changed */
 	int news;
 	struct error news_error;
 };
@@ -65,7 +65,7 @@ struct wire_tls {
 /* tls_context.c: the verify callback that OpenSSL calls; it also checks the peer's identity. */
 int tls_verify_peer(int ok, X509_STORE_CTX *store);
 
-/* tls_context.c: read and check all files. 0: the caller owns *ret_ctx; errors as
+/* tls_context.c: read and check all files. Returns 0 (the caller owns *ret_ctx), or an error of
  * wire_tls_context_new(). */
 int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_CTX **ret_ctx,
 	     struct wire_peer *ret_self, struct error *ret_error)
@@ -92,16 +92,16 @@ void tls_fail(struct wire_tls *tls, enum wire_tls_failure failure, const char *f
  * unless the verify callback has recorded a better one. */
 void tls_fail_from_queue(struct wire_tls *tls);
 
-/* tls_error.c: drain the error queue, and write its first (deepest) reason to @text,
- * human-readable. */
+/* tls_error.c: drain the error queue, and write its first (deepest) reason to @text in
+ * human-readable form. */
 void tls_drain_queue(char *text, size_t size);
 
 /* tls_error.c: translate @code, an error of X509_verify_cert() on @cert, and record it as the
  * reason. */
 void tls_fail_from_verify(struct wire_tls *tls, int code, const X509 *cert);
 
-/* tls_context.c: get the identity in @cert. 0; -EINVAL: it has none, several or a malformed one,
- * and *ret_reason says which. */
+/* tls_context.c: get the identity in @cert. Returns 0, or -EINVAL if the certificate has no
+ * identity, several, or a malformed one; *ret_reason then says which. */
 int tls_identity(const X509 *cert, struct wire_peer *ret_peer, const char **ret_reason)
 	__attribute__((warn_unused_result));
 

@@ -44,8 +44,8 @@ int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_c
 		if (!context->paths[i])
 			return -ENOMEM;
 	}
-	/* Get the stamps before the files are read: a file that changes during the reading is then
-	 * found changed and read again. */
+	/* Get the stamps before the files are read, so that a file that changes during the reading
+	 * is later found to have changed, and is read again. */
 	get_stamps(context, context->stamps);
 	return 0;
 }

@@ -23,7 +23,7 @@
 #define WIRE_WITNESS_SIGNED   120 /* the mac covers this many bytes from the start */
 #define WIRE_WITNESS_HEAD_MIN 14
 #define WIRE_WITNESS_HEAD_MAX 64
-/* how far below the newest sequence number an accepted one may be */
+/* a datagram is accepted if its sequence number is at most this far below the newest one */
 #define WIRE_WITNESS_WINDOW   64
 
 /* The network by which a datagram was sent. Each network has its own sequence numbers. */
@@ -47,28 +47,29 @@ struct wire_witness {
 };
 
 /* Decode @size bytes of a UDP payload. Does not check the mac: trust no field before
- * wire_witness_mac_check(). 0; -EPROTO: the format is broken, and *ret_witness is untouched. */
+ * wire_witness_mac_check(). Returns 0, or -EPROTO if the format is broken; *ret_witness is then
+ * untouched. */
 int wire_witness_decode(const uint8_t *data, size_t size, struct wire_witness *ret_witness)
 	__attribute__((warn_unused_result));
 
 /* A key, prepared for computing macs. */
 struct wire_witness_mac;
 
-/* Prepare @key, which is copied. 0: the caller frees *ret_mac with wire_witness_mac_free();
- * -ENOMEM: out of memory, or this OpenSSL has no SipHash. */
+/* Prepare @key, which is copied. Returns 0 (the caller frees *ret_mac with
+ * wire_witness_mac_free()), or -ENOMEM if there is no memory or this OpenSSL has no SipHash. */
 int wire_witness_mac_new(const uint8_t key[WIRE_WITNESS_KEY_SIZE],
 			 struct wire_witness_mac **ret_mac) __attribute__((warn_unused_result));
 
 /* Wipe and free @mac. NULL is allowed. Returns NULL. */
 struct wire_witness_mac *wire_witness_mac_free(struct wire_witness_mac *mac);
 
-/* Check in constant time whether the datagram (WIRE_WITNESS_SIZE bytes) is signed with this key. 0:
- * it is; -EBADMSG: it is not. */
+/* Check in constant time whether the datagram (WIRE_WITNESS_SIZE bytes) is signed with this key.
+ * Returns 0 if it is, else -EBADMSG. */
 int wire_witness_mac_check(struct wire_witness_mac *mac, const uint8_t *data)
 	__attribute__((warn_unused_result));
 
 /* Sign a datagram: write the mac of its first WIRE_WITNESS_SIGNED bytes after them. For tests and
- * injectors. 0; -EIO: OpenSSL failed. */
+ * injectors. Returns 0, or -EIO if OpenSSL failed. */
 int wire_witness_mac_sign(struct wire_witness_mac *mac, uint8_t *data)
 	__attribute__((warn_unused_result));
 
