@@ -7,13 +7,13 @@
 
 #include "link/link.h"
 
-/* Make a socket and begin to connect it. 0: *ret_fd is the caller's; errors of link_open(),
- * except -ENOMEM. */
+/* Make a socket and begin to connect it. Returns 0 (*ret_fd is then the caller's), or an error of
+ * link_open() other than -ENOMEM. */
 int connect_start(const struct link_config *config, int *ret_fd)
 	__attribute__((warn_unused_result));
 
-/* Set the socket's options: no delay, keep-alives, and @user_timeout_ms as time limit for
- * unacknowledged data (0: the default). 0 or -errno. */
+/* Set the socket's options: no delay, keep-alives, and @user_timeout_ms (0: the default) as the
+ * time limit for unacknowledged data. Returns 0 or -errno. */
 int connect_set_options(int fd, uint32_t user_timeout_ms) __attribute__((warn_unused_result));
 
 #endif

@@ -21,7 +21,8 @@
 /* The receive buffer has room for two frames: while the caller uses one frame, the next one arrives
  * behind it, and no bytes need to be moved. */
 #define RECEIVE_SIZE		(2 * WIRE_FRAME_MAX)
-/* Least room in the buffer when reading from TLS: one whole record. */
+/* The least room in the receive buffer that a read from TLS may use: enough for one whole
+ * record. */
 #define RECEIVE_ROOM_MIN	16384
 #define WHERE_SIZE		80
 #define ERROR_SIZE		(WHERE_SIZE + WIRE_TLS_ERROR_SIZE + WIRE_TEXT_MAX)
@@ -43,8 +44,8 @@ struct link {
 	uint8_t scratch[WIRE_FRAME_MAX]; /* where link_send() assembles a frame */
 };
 
-/* Record the error that ends the link, unless an error was recorded before. Return the
- * recorded error. */
+/* Record the error that ends the link, unless an error was recorded before. Returns the recorded
+ * error. */
 static int die(struct link *link, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 static int die(struct link *link, int code, const char *format, ...)
@@ -155,9 +156,9 @@ struct link *link_free(struct link *link)
 
 /* ---- bytes ---- */
 
-/* Move received bytes from the socket into TLS. Does not end the link on an error: the caller does
- * that, and knows which text fits. 0: bytes were moved; -EAGAIN: nothing has arrived, or TLS has no
- * room; -EPIPE: the peer closed the connection; other -errno. */
+/* Move received bytes from the socket into TLS. On an error the caller ends the link, since it
+ * knows which text fits. Returns 0 if bytes were moved; -EAGAIN if nothing has arrived, or TLS has
+ * no room; -EPIPE if the peer closed the connection; or another -errno. */
 static int pull(struct link *link)
 {
 	size_t room;
@@ -193,8 +194,8 @@ static void make_receive_room(struct link *link)
 	}
 }
 
-/* Decrypt received bytes into the buffer. Return their number (> 0), -EAGAIN, or the error of the
- * dead link. */
+/* Decrypt received bytes into the buffer. Returns the number of decrypted bytes (> 0), -EAGAIN, or
+ * the error of the dead link. */
 static int decrypt(struct link *link)
 {
 	int r;
@@ -304,8 +305,8 @@ int link_send(struct link *link, const struct wire_header *header, const struct 
 	return link_send_frame(link, link->scratch, size);
 }
 
-/* Handle REFUSED, which answers HELLO or comes later: end the link with the frame's text
- * as reason. */
+/* Handle REFUSED, which may answer HELLO or come later: end the link, and record the frame's text
+ * as the reason. */
 static int take_refusal(struct link *link, const struct wire_frame *frame)
 {
 	char text[WIRE_ERROR_TEXT_SIZE];
@@ -318,8 +319,8 @@ static int take_refusal(struct link *link, const struct wire_frame *frame)
 	return die(link, -EACCES, "refused: %s", failure.text);
 }
 
-/* Take the next complete frame out of the decrypted bytes. 0; -EAGAIN: no frame is complete; or the
- * error of the dead link. */
+/* Take the next complete frame out of the decrypted bytes. Returns 0; -EAGAIN if no frame is
+ * complete; or the error of the dead link. */
 static int take_frame(struct link *link, struct wire_frame *ret_frame)
 {
 	const uint8_t *at  = link->receive + link->receive_start;
@@ -388,8 +389,8 @@ int link_wait(struct link *link, short events, uint64_t deadline_ns)
 		if ((events & POLLOUT) && wire_tls_write_room(link->tls) >= WIRE_FRAME_MAX)
 			return POLLOUT;
 		p.events = (short)((events & POLLIN) | (r == -EAGAIN ? POLLOUT : 0));
-		/* Until the TLS handshake is done, no frame can be queued before the peer's answer,
-		 * so wait for input, too. */
+		/* Until the TLS handshake is done, no frame can be queued before the peer has
+		 * answered. So wait for input, too. */
 		if (!wire_tls_is_established(link->tls))
 			p.events |= POLLIN;
 		r = poll(&p, 1, clock_poll_ms(clock_mono_ns(), deadline_ns));
@@ -412,7 +413,7 @@ static unsigned sender_of(const struct wire_hello *hello)
 						   : WIRE_SENDER_GATEWAY_STANDBY;
 }
 
-/* Wait until the TLS handshake is done. 0; -ETIMEDOUT; or the error of the dead link. */
+/* Wait until the TLS handshake is done. Returns 0; -ETIMEDOUT; or the error of the dead link. */
 static int handshake_tls(struct link *link, uint64_t deadline_ns)
 {
 	int r;

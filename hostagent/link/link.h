@@ -1,10 +1,10 @@
-/* link.h - the agent's connection to the gateway, or to a VM's other host: kernel TCP socket, TLS
- * 1.3, frames.
+/* link.h - a connection that carries frames from the agent to the gateway, or to a VM's other host,
+ * and back. It uses TLS 1.3 over a TCP socket of the kernel.
  *
  * Why: control and stream connections carry different frames in the same way, so both use a link.
  * Where: the agent's control loop, each engine, each standby and each claim own a link; calls
  * wire/. Threads: one thread owns a link. Only link_wait(), link_await() and link_handshake()
- * block; they take a deadline (CLOCK_MONOTONIC ns; UINT64_MAX: never).
+ * block; they take a deadline (CLOCK_MONOTONIC, in ns; UINT64_MAX means no deadline).
  *
  *	link_open ─► link_handshake ─► { link_send, link_receive, link_flush, link_wait }* ─► link_free
  *
@@ -45,9 +45,9 @@ struct link_stats {
 	uint64_t send_full;		     /* how often a send returned -EAGAIN */
 };
 
-/* Begin to connect, without waiting. @config and its strings are not kept. 0: *ret_link is the
- * caller's; -EINVAL: the address is not numeric or the port is 0; -ENOMEM; -errno of socket(2),
- * setsockopt(2), connect(2). */
+/* Begin to connect, without waiting. @config and its strings are not kept. Returns 0 (*ret_link is
+ * then the caller's); -EINVAL if the address is not numeric or the port is 0; -ENOMEM; or -errno of
+ * socket(2), setsockopt(2), connect(2). */
 int link_open(const struct link_config *config, struct link **ret_link)
 	__attribute__((warn_unused_result));
 
@@ -59,7 +59,7 @@ int link_open_fd(int fd, struct wire_tls_context *tls, size_t send_max_bytes,
 /* Make a link for the accepting end, over the accepted socket @fd. The peer must be a host;
  * link_peer() says which host, once a frame has arrived. After link_set_sender(), the link checks
  * which frames the peer may send. @where: the peer's address, for error texts. On success the link
- * owns @fd. Returns as link_open_fd(). */
+ * owns @fd. Returns what link_open_fd() returns. */
 int link_accept_fd(int fd, struct wire_tls_context *tls, const char *where, struct link **ret_link)
 	__attribute__((warn_unused_result));
 
@@ -71,53 +71,54 @@ void link_set_sender(struct link *link, unsigned sender);
 struct link *link_free(struct link *link);
 
 /* Wait for the connection, do the TLS handshake, send HELLO with @term and @epoch in its header,
- * and read the answer. Blocks until @deadline_ns at most. 0: *ret_welcome is set; -EPERM: the peer
- * is not the host peer_name; -EACCES: the peer refused, link_error() has its text and
- * link_refused_code() the code; -ETIMEDOUT; -EPIPE: the peer closed the connection; -EPROTO: TLS
- * failed, or the answer breaks the protocol; -EINVAL: @hello breaks the format; other -errno of the
- * socket (-ECONNREFUSED...). */
+ * and read the answer. Blocks until @deadline_ns at most. Returns 0 and sets *ret_welcome; -EPERM
+ * if the peer is not the host peer_name; -EACCES if the peer refused (link_error() has its text,
+ * link_refused_code() its code); -ETIMEDOUT; -EPIPE if the peer closed the connection; -EPROTO if
+ * TLS failed, or the answer breaks the protocol; -EINVAL if @hello breaks the format; or another
+ * -errno of the socket (-ECONNREFUSED...). */
 int link_handshake(struct link *link, const struct wire_hello *hello, uint64_t term, uint64_t epoch,
 		   uint64_t deadline_ns, struct wire_welcome *ret_welcome)
 	__attribute__((warn_unused_result));
 
-/* Return the code of the REFUSED frame (enum wire_refused_code); 0: none was received. */
+/* Return the code of the REFUSED frame (enum wire_refused_code); 0 if none was received. */
 uint16_t link_refused_code(const struct link *link);
 
 /* Send one frame with @header's fields (payload_size is ignored) and a payload made of @pieces. The
  * pieces are copied, so they may be reused at once. The frame is encrypted, written as far as the
- * socket takes it, and the rest is queued. 0: the whole frame is taken; -EAGAIN: the queue is full
- * and no part is taken: call link_wait(link, POLLOUT, ...), or watch the events, and repeat;
- * -EINVAL: the frame breaks the format; else the link's error. */
+ * socket takes it, and the rest is queued. Returns 0 if the whole frame is taken; -EAGAIN if the
+ * queue is full and no part of the frame is taken (call link_wait(link, POLLOUT, ...) or watch the
+ * events, and then try again); -EINVAL if the frame breaks the format; or the link's error. */
 int link_send(struct link *link, const struct wire_header *header, const struct iovec *pieces,
 	      size_t n_pieces) __attribute__((warn_unused_result));
 
-/* Send a frame that wire_frame_begin() and wire_frame_finish() have built. It is only encrypted,
- * not copied. Returns as link_send(), and -EINVAL if @size is over WIRE_FRAME_MAX. */
+/* Send a frame that wire_frame_begin() and wire_frame_finish() have built. The frame is encrypted
+ * without being copied first. Returns what link_send() returns, and -EINVAL if @size is over
+ * WIRE_FRAME_MAX. */
 int link_send_frame(struct link *link, const uint8_t *frame, size_t size)
 	__attribute__((warn_unused_result));
 
-/* Write queued bytes as far as the socket takes them. 0: the queue is empty; -EAGAIN: some bytes
- * are left; else the link's error. */
+/* Write queued bytes as far as the socket takes them. Returns 0 if the queue is empty; -EAGAIN if
+ * some bytes are left; or the link's error. */
 int link_flush(struct link *link) __attribute__((warn_unused_result));
 
-/* Get the next frame, without waiting. 0: *ret_frame is set, and its payload is valid until the
- * next call on this link; -EAGAIN: no frame is complete yet; -EPIPE: the peer closed the
- * connection; -EACCES: the peer refused us, link_error() has its reason and link_refused_code() the
- * code; -EPROTO: TLS failed, or a frame breaks the protocol; -EBADMSG: a frame's checksum is wrong;
- * other -errno of the socket. */
+/* Get the next frame, without waiting. Returns 0 and sets *ret_frame, whose payload is valid until
+ * the next call on this link; -EAGAIN if no frame is complete yet; -EPIPE if the peer closed the
+ * connection; -EACCES if the peer refused us (link_error() has its reason, link_refused_code() its
+ * code); -EPROTO if TLS failed, or a frame breaks the protocol; -EBADMSG if a frame's checksum is
+ * wrong; or another -errno of the socket. */
 int link_receive(struct link *link, struct wire_frame *ret_frame)
 	__attribute__((warn_unused_result));
 
 /* Wait until the link is ready for any of @events (POLLIN: a frame may be received; POLLOUT: the
- * queue has room for a frame of any size), and write queued bytes meanwhile. > 0: POLLIN or POLLOUT
- * (POLLIN also if the socket failed, so that link_receive() reports the error); -ETIMEDOUT; else
- * the link's error. POLLIN means only the socket, not frames that are already decrypted, so call
- * link_receive() until it returns -EAGAIN first. */
+ * queue has room for a frame of any size), and write queued bytes meanwhile. Returns POLLIN or
+ * POLLOUT, which are above 0 (POLLIN also if the socket failed, so that link_receive() reports the
+ * error); -ETIMEDOUT; or the link's error. POLLIN says nothing about frames that are already
+ * decrypted, so first call link_receive() until it returns -EAGAIN. */
 int link_wait(struct link *link, short events, uint64_t deadline_ns)
 	__attribute__((warn_unused_result));
 
-/* Wait for the next frame. Blocks until @deadline_ns at most. Returns as link_receive(), but
- * -ETIMEDOUT in place of -EAGAIN; the link can still be used after -ETIMEDOUT. */
+/* Wait for the next frame. Blocks until @deadline_ns at most. Returns what link_receive() returns,
+ * but -ETIMEDOUT in place of -EAGAIN. After -ETIMEDOUT the link can still be used. */
 int link_await(struct link *link, uint64_t deadline_ns, struct wire_frame *ret_frame)
 	__attribute__((warn_unused_result));
 
@@ -128,14 +129,14 @@ struct link_backlog {
 };
 void link_get_backlog(const struct link *link, struct link_backlog *ret_backlog);
 
-/* Is TCP retransmitting without an answer? False if the other end answers but takes no
- * more data. */
+/* Returns true if TCP is retransmitting without an answer. Returns false if the other end answers
+ * but takes no more data. */
 bool link_is_repeating(const struct link *link);
 
 int link_fd(const struct link *link);		   /* for poll or epoll; owned by the link */
 uint32_t link_events(const struct link *link);   /* EPOLLIN, plus EPOLLOUT while bytes are queued */
-const char *link_error(const struct link *link); /* human-readable: why the link is dead; "": it
-						  * is not */
+/* human-readable: why the link is dead; "" as long as it is not */
+const char *link_error(const struct link *link);
 /* the other end; NULL before the TLS handshake is done */
 const struct wire_peer *link_peer(const struct link *link);
 void link_get_stats(const struct link *link, struct link_stats *ret_stats);
