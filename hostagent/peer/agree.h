@@ -1,17 +1,16 @@
-/* agree.h - the agreement of a VM's two hosts without a gateway (two of three parties): when the
- * primary may ask, and what the standby answers. Pure.
+/* agree.h - the rules by which a VM's two hosts, two of three parties, agree to continue without
+ * the gateway: when the primary may ask for the standby's vote, and what the standby answers. Pure.
  *
  * Why: a primary that continues without a gateway, alone or with its standby, must be sure that no
- * gateway can promote that standby meanwhile. Only the standby can promise this: it records the
- * next term on file before it says yes. So everything depends on the standby's answer, and this
- * module has the rules for it.
+ * gateway can promote that standby meanwhile. Only the standby can promise this: before it says
+ * yes, it stores the next term in a file. So everything depends on the standby's answer.
  *
  *	 P: silence of the gateway >= gateway_lost_ms, policy is not hold ──► CLAIM(t + 1, mode)
  *	 S: agree_vote() ──► yes: its file says t + 1 ──► VOTE yes
  *	                └──► no, with the reason
  *
- * docs/wire-format.md 6.4 has the rules. Where: standby/peer.c votes, hostagent/vm/vm_peer.c asks.
- * Threads: any; no state.
+ * The rules come from docs/wire-format.md 6.4. Where: hostagent/vm/vm_peer.c asks, standby/peer.c
+ * answers. Threads: any; no state.
  */
 #ifndef PEER_AGREE_H
 #define PEER_AGREE_H
@@ -56,14 +55,15 @@ struct agree_primary {
 	uint64_t gateway_lost_ns;    /* limit of that silence, from the VM's file */
 };
 
-/* May the primary ask the standby for its vote? */
+/* Returns true if the primary may ask the standby for its vote. */
 bool agree_may_claim(const struct agree_primary *primary);
 
 /* What the standby knows when it is asked. */
 struct agree_standby {
 	uint8_t policy;          /* enum agree_policy, from this host's own file for the VM */
 	bool stands_by;		 /* the standby is starting, warm or ready */
-	bool is_copy;		 /* the standby still has a copy, which was not promoted */
+	/* the standby still has a copy of the guest, and has not promoted it */
+	bool is_copy;
 	uint64_t term;		 /* the standby's term */
 	uint64_t promised_term;  /* newest term for which a promotion was accepted; 0: none */
 	uint8_t voted_mode;	 /* mode of the vote that led to `term`; 0: no vote led to it */
@@ -72,8 +72,8 @@ struct agree_standby {
 	uint64_t gateway_lost_ns;
 };
 
-/* Should the standby say yes to a CLAIM of @term and @mode? @epoch: the last epoch that the primary
- * knows to be committed. If false, *ret_error says why. */
+/* Returns true if the standby should say yes to a CLAIM of @term and @mode. @epoch is the last
+ * epoch that the primary knows to be committed. If it returns false, *ret_error says why. */
 bool agree_vote(const struct agree_standby *standby, uint64_t term, uint8_t mode, uint64_t epoch,
 		struct error *ret_error);
 

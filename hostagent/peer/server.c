@@ -33,7 +33,7 @@ struct peer_server {
 	int listen_fd;
 	int wake_fd; /* eventfd, written when must_stop is set */
 	_Atomic bool must_stop;
-	uint64_t listen_at_ns; /* when to accept again */
+	uint64_t listen_at_ns; /* do not accept connections before this time */
 	struct pending pending[PEER_CONNECTIONS_MAX];
 	pthread_t thread;
 };
@@ -166,7 +166,7 @@ static void *run(void *arg)
 	while (!atomic_load(&s->must_stop)) {
 		uint64_t now_ns = clock_mono_ns(), at_ns = prepare(s, fds, now_ns);
 
-		/* An error is ignored: the calls below get it again. */
+		/* An error is ignored, because the calls below will get it again. */
 		(void)poll(fds, 2 + PEER_CONNECTIONS_MAX, clock_poll_ms(now_ns, at_ns));
 		now_ns = clock_mono_ns();
 		for (size_t i = 0; i < PEER_CONNECTIONS_MAX; i++) {

@@ -1,14 +1,16 @@
-/* server.h - accepts connections of other hosts, does TLS and HELLO, then hands each connection on.
+/* server.h - accepts connections from other hosts, does TLS and HELLO, then hands each connection
+ * on.
  *
  * Why: a primary without a gateway asks its VM's standby for a vote (agree.h) and may stream to it.
- * This host's standbys serve such connections. This server does only the first steps, as long as
- * the VM is not known.
+ * This host's standbys serve such connections. This server does only the first steps, up to the
+ * HELLO, which names the VM.
  *
  *	accept ─► TLS (role host) ─► HELLO kind PEER ─► take() ─► a standby's
  *	   └── too many, too slow, broken, refused by take() ──► REFUSED, closed, counted
  *
- * Where: hostagent/agent.c makes one if `peer_listen` is set. All input is treated as hostile until
- * TLS has authenticated the host, and then take() decides whether to accept that host's connection.
+ * Where: hostagent/agent.c starts this server if `peer_listen` is set. All input is treated as
+ * hostile until TLS has authenticated the host, and then take() decides whether to accept that
+ * host's connection.
  *
  * Threads: the server has its own thread, which never waits for a peer and calls take().
  */
@@ -21,7 +23,7 @@
 #include "base/error.h"
 #include "link/link.h"
 
-/* connections between accept and HELLO at one time */
+/* the most connections that may be between accept and HELLO at one time */
 #define PEER_CONNECTIONS_MAX 16u
 #define PEER_HELLO_NS	     (2 * CLOCK_NS_PER_S) /* default of peer_server_config.hello_ns */
 
@@ -30,7 +32,7 @@ struct peer_server;
 /* A connection with a valid HELLO. */
 struct peer_offer {
 	struct link *link;
-	char host[WIRE_NAME_MAX + 1]; /* the name in its certificate */
+	char host[WIRE_NAME_MAX + 1]; /* the name in the peer's certificate */
 	char vm[WIRE_NAME_MAX + 1];
 	uint64_t term;
 	uint16_t version;
@@ -43,13 +45,13 @@ struct peer_server_config {
 	struct wire_tls_context *tls; /* for the server side; borrowed */
 	uint64_t hello_ns;	      /* longest time from accept to HELLO; 0: PEER_HELLO_NS */
 
-	/* Takes a connection. Returns 0: offer->link now belongs to the taker; else an enum
-	 * wire_refused_code, with a text for the peer in *ret_error. Must not wait. */
+	/* Takes a connection. Must not wait. Returns 0 if offer->link now belongs to the taker.
+	 * Otherwise returns an enum wire_refused_code, with a text for the peer in *ret_error. */
 	uint16_t (*take)(void *arg, const struct peer_offer *offer, struct error *ret_error);
 	void *arg;
 };
 
-/* Listen and start the thread. 0; -errno of socket(2), bind(2), listen(2); -ENOMEM. */
+/* Listen and start the thread. Returns 0; -errno of socket(2), bind(2), listen(2); or -ENOMEM. */
 int peer_server_open(const struct peer_server_config *config, struct peer_server **ret_server)
 	__attribute__((warn_unused_result));
 
