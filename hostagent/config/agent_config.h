@@ -1,4 +1,5 @@
-/* agent_config.h - the agent's two kinds of files: agent.ini, and one VM.ini per VM.
+/* agent_config.h - reads the agent's two kinds of configuration files: agent.ini, and one VM.ini
+ * per VM.
  *
  * Why faults are kept: a wrong file of one VM must not leave the host's other VMs without an agent.
  * So a VM whose file is wrong takes no orders, but is listed with its fault, which its reports show
@@ -59,10 +60,10 @@ struct agent_vm_config {
 	char *command; /* content of command_file, owned; NULL: there is none */
 
 	char file[AGENT_PATH_MAX + 64];	/* path of the VM's file */
-	char fault[ERROR_TEXT_BYTES];   /* why the VM cannot be used, "": it can; with a fault only
-					 * name and file are valid */
-	char standby_fault[ERROR_TEXT_BYTES]; /* why this host cannot stand by, "": it can; with a
-					       * fault command is NULL */
+	/* why the VM cannot be used; "" if it can. With a fault, only name and file are valid */
+	char fault[ERROR_TEXT_BYTES];
+	/* why this host cannot be the standby; "" if it can. With a fault, command is NULL */
+	char standby_fault[ERROR_TEXT_BYTES];
 };
 
 struct agent_config {
@@ -71,10 +72,10 @@ struct agent_config {
 	char ca[AGENT_PATH_MAX], crl[AGENT_PATH_MAX], cert[AGENT_PATH_MAX], key[AGENT_PATH_MAX];
 	char vm_dir[AGENT_PATH_MAX];
 	char run_dir[AGENT_PATH_MAX];
-	char role_dir[AGENT_PATH_MAX]; /* its files outlive a boot */
+	char role_dir[AGENT_PATH_MAX]; /* directory whose files must survive a reboot */
 	char pin_dir[AGENT_PATH_MAX];
 	uint64_t beat_ns;
-	char peer_listen[24]; /* ADDRESS:PORT at which other hosts reach this one; "":
+	char peer_listen[24]; /* ADDRESS:PORT at which other hosts reach this one; "" if
 			       * they cannot */
 	struct config_address peer_listen_at; /* peer_listen, parsed; port 0: it is not set */
 	int log_level; /* enum log_level */
@@ -82,13 +83,13 @@ struct agent_config {
 	uint32_t n_vms;
 };
 
-/* Read @path and every *.ini file in its vm_dir. 0: *ret_config is the caller's, to be freed with
- * agent_config_done(). It includes the VMs whose files are wrong, each with its fault ("FILE:LINE:
- * what, expected what"). -errno: @path or the vm_dir is wrong; *ret_error has file, line and what
- * was expected. */
+/* Read @path and every *.ini file in its vm_dir. Returns 0, or -errno if @path or the vm_dir is
+ * wrong (*ret_error says in which file and line, and what was expected). The caller frees
+ * *ret_config with agent_config_done(). It includes the VMs whose files are wrong, each with its
+ * fault ("FILE:LINE: what, expected what"). */
 int agent_config_load(const char *path, struct agent_config *ret_config,
 		      struct error *ret_error) __attribute__((warn_unused_result));
-void agent_config_done(struct agent_config *config); /* accepts a zeroed one */
+void agent_config_done(struct agent_config *config); /* accepts a zeroed struct */
 
 /* Print every key with type, default and meaning. */
 void agent_config_print_help(FILE *out);
