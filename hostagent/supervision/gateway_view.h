@@ -34,9 +34,9 @@ static inline void gateway_view_obey(struct gateway_view *view, uint64_t incarna
 	atomic_store_explicit(&view->obeyed, incarnation, memory_order_relaxed);
 }
 
-/* May frames be taken from a stream whose WELCOME had @incarnation (0: none)? Not if that gateway
- * is older than the obeyed one, nor if it is younger and the control connection does not obey it
- * yet. True if @view is NULL (in tests). */
+/* Returns true if frames may be taken from a stream whose WELCOME had @incarnation (0: none): the
+ * stream must lead to the gateway that the control connection obeys, not to an older one, nor to a
+ * younger one that is not obeyed yet. Always true if @view is NULL (in tests). */
 static inline bool gateway_view_is_obeyed(struct gateway_view *view, uint64_t incarnation)
 {
 	return !view || atomic_load_explicit(&view->obeyed, memory_order_relaxed) == incarnation;

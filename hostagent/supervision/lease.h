@@ -47,30 +47,31 @@ void lease_init(struct lease *lease, uint64_t term, bool is_required);
 /* Renew the lease after a LEASE of @term, which answers the beat sent at @beat_ns: from @beat_ns
  * on, the guest may run for @lease_ms, and its output may leave for @release_ms (<= @lease_ms).
  * @sent_ns: when the newest beat was sent. A LEASE that ends before the current lease is a delayed
- * one, and changes nothing. 0; -ESTALE: @term is not the lease's term; -EINVAL: the beat was never
- * sent, or a length is wrong. */
+ * one, and changes nothing. Returns 0; -ESTALE if @term is not the lease's term; or -EINVAL if the
+ * beat was never sent, or a length is wrong. */
 int lease_renew(struct lease *lease, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		uint32_t release_ms, uint64_t sent_ns) __attribute__((warn_unused_result));
 
 /* Begin a newer @term, to which another party has agreed after it was asked at @asked_ns: the guest
  * may run for @lease_ms from @asked_ns on, but no frame may leave before the first LEASE of @term.
  * If another thread calls lease_renew() for the old term at the same time, that LEASE may still
- * take effect; this is harmless, because it is not longer than if it had arrived just before. */
+ * take effect; this is harmless, because the guest may then run no longer than if that LEASE had
+ * arrived just before. */
 void lease_enter(struct lease *lease, uint64_t term, uint64_t asked_ns, uint32_t lease_ms);
 
 /* Remove all limits, because the gateway gives no leases, or no longer gives them. */
 void lease_void(struct lease *lease);
 
-/* Has a lease been given, and has it expired? */
+/* Returns true if a lease was given and has expired. */
 bool lease_is_over(const struct lease *lease, uint64_t now_ns);
 
-/* May frames of committed epochs leave now? Call this right before each release. */
+/* Returns true if frames of committed epochs may leave now. Call it right before each release. */
 bool lease_may_release(const struct lease *lease, uint64_t now_ns);
 
 /* Returns the time at which the lease ends, or UINT64_MAX if it has no limit. */
 uint64_t lease_end_ns(const struct lease *lease);
 
-/* Return the time left of the lease; 0: it has expired, or there is no limit. */
+/* Returns how much time of the lease is left; 0 if it has expired, or if it has no limit. */
 uint64_t lease_left_ns(const struct lease *lease, uint64_t now_ns);
 
 #endif

@@ -1,18 +1,17 @@
-/* obeyed.h - records in ROLE_DIR/gateway.incarnation, for the next agent, the youngest gateway that
- * this host has obeyed.
+/* obeyed.h - records the youngest gateway that this host has obeyed. The record is the file
+ * ROLE_DIR/gateway.incarnation, so a restarted agent still knows it.
  *
  * Why: if somebody starts a second gateway from an old copy of the gateway's state_dir, that
  * gateway acts on outdated knowledge. But its incarnation is lower than that of the true gateway.
  * So this host records the highest incarnation that it has obeyed, and takes no orders or leases
- * from a gateway with a lower one. The number is in role_dir, not in run_dir, because a boot must
- * not lose it.
+ * from a gateway with a lower one. The number is in role_dir, not in run_dir, because it must
+ * survive a reboot.
  *
  *	holdfast-obeyed 1
  *	number=115472943812609 sum=90f0c3a5d2e1b4f7
  *
- * The file is replaced atomically. A file with any other content counts as damaged. It must not
- * be mistaken for a lower number, or for a missing one. Threads: any (no state). Blocks on
- * role_dir's disk.
+ * The file is replaced atomically. A file with any other content counts as damaged, never as a
+ * lower number or as a missing file. Threads: any (no state). Blocks on role_dir's disk.
  */
 #ifndef OBEYED_H
 #define OBEYED_H
@@ -22,13 +21,13 @@
 #include "base/error.h"
 
 
-/* Read the recorded incarnation. 0 (without a file, *ret_incarnation is 0); -EINVAL: the content is
- * damaged; other -errno: the file cannot be read. On error *ret_error says what is wrong and what
- * to do. */
+/* Read the recorded incarnation into *ret_incarnation, which is 0 if there is no file. Returns 0;
+ * -EINVAL if the content is damaged; or another -errno if the file cannot be read. On error
+ * *ret_error says what is wrong and what to do. */
 int obeyed_load(const char *role_dir, uint64_t *ret_incarnation, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Record @incarnation. 0 or -errno; on error the file keeps its old content. */
+/* Record @incarnation. Returns 0 or -errno; on error the file keeps its old content. */
 int obeyed_store(const char *role_dir, uint64_t incarnation) __attribute__((warn_unused_result));
 
 #endif

@@ -8,7 +8,8 @@
 #include "base/clock.h"
 #include "wire/msg.h"
 
-/* Least CPU time that counts as a move: a process that only waits uses a little, too. */
+/* The least CPU time that counts as a move. It is not 0, because a process that only waits uses a
+ * little CPU time, too. */
 #define CPU_MOVE_NS (10 * CLOCK_NS_PER_MS)
 
 void progress_init(struct progress *p)
@@ -78,7 +79,7 @@ void progress_add(struct progress *p, uint64_t bytes)
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* Count a move if the step's process has used CPU time. Under lock. */
+/* Count a move if the step's process has used CPU time. The caller holds the lock. */
 static void look_at_process(struct progress *p)
 {
 	struct timespec t;
@@ -94,7 +95,7 @@ static void look_at_process(struct progress *p)
 	p->n_moves++;
 }
 
-/* Write a text such as "copied 3.1 of 5.0 GiB of guest RAM". Under lock. */
+/* Write a text such as "copied 3.1 of 5.0 GiB of guest RAM". The caller holds the lock. */
 static void describe(const struct progress *p, char *text, size_t size)
 {
 	uint64_t most = p->total_bytes > p->done_bytes ? p->total_bytes : p->done_bytes;

@@ -46,7 +46,7 @@ void progress_begin(struct progress *p, const char *did, const char *what, uint6
 void progress_watch(struct progress *p, const char *did, pid_t pid);
 
 /* progress_to() reports the total of bytes done so far, progress_add() the bytes done since the
- * last call. It counts as a move if the total has grown. */
+ * last call. Each call after which the total is larger counts as a move. */
 void progress_to(struct progress *p, uint64_t done_bytes);
 void progress_add(struct progress *p, uint64_t bytes);
 
