@@ -61,8 +61,8 @@ static bool is_near(double a, double b)
 	return a > b * (1 - RATE_TOLERANCE) && a < b * (1 + RATE_TOLERANCE);
 }
 
-/* Learn the tick rate from a stop, at which the host's clock was @host_ns and its tick counter
- * @host_ticks. False: the new rate contradicts the rate so far. */
+/* Learn the tick rate from a stop at which the host's clock was @host_ns and its tick counter
+ * @host_ticks. Returns false if the new rate contradicts the rate so far. */
 static bool learn_rate(struct clock_rules *rules, uint64_t host_ns, uint64_t host_ticks)
 {
 	double rate;
@@ -98,8 +98,8 @@ static void miss(struct clock_rules *rules)
 		clock_rules_off(rules, "QEMU's clock does not follow the host's");
 }
 
-/* Returns the words that the guest would have when the host's clock is @at_ns, if it had never
- * stopped. */
+/* Returns the words that a guest that was never stopped would have when the host's clock is
+ * @at_ns. */
 static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at_ns)
 {
 	double ticks = rules->rate * (double)(int64_t)(at_ns - rules->stop_ns);
@@ -110,8 +110,8 @@ static struct clock_words wanted_at(const struct clock_rules *rules, uint64_t at
 	};
 }
 
-/* Set rules->written to the words with which the guest should start. False: they are not later than
- * the stopped words, so nothing need be written. */
+/* Set rules->written to the words with which the guest should start. Returns false if they are not
+ * later than the stopped words, so nothing need be written. */
 static bool set_forward(struct clock_rules *rules, uint64_t now_ns)
 {
 	struct clock_words wanted = wanted_at(rules, now_ns + rules->cost_ns);

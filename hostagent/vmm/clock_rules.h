@@ -55,7 +55,8 @@
 
 #define CLOCK_PROOFS	  3u
 #define CLOCK_MISSES_MAX  20u /* this many failed pauses in a row turn correction off */
-#define CLOCK_COST_MAX_NS (100 * CLOCK_NS_PER_MS) /* do not learn from a start that takes longer */
+/* a start that takes longer than this changes no learnt cost */
+#define CLOCK_COST_MAX_NS (100 * CLOCK_NS_PER_MS)
 #define CLOCK_LOSS_SLOTS  64u
 #define CLOCK_LOSS_SPAN_S 60u
 
@@ -125,8 +126,8 @@ void clock_rules_off(struct clock_rules *rules, const char *why);
 void clock_rules_running(struct clock_rules *rules, const struct clock_words *words);
 
 /* Pass in the words of the stopped guest, read at @now_ns, just before QEMU starts it. QEMU was
- * told to stop at @sent_ns and had stopped by @seen_ns. True: the caller must write *ret_words
- * (ticks and clock). */
+ * told to stop at @sent_ns and had stopped by @seen_ns. Returns true if the caller must write
+ * *ret_words (ticks and clock). */
 bool clock_rules_stopped(struct clock_rules *rules, const struct clock_words *words,
 			 uint64_t sent_ns, uint64_t seen_ns, uint64_t now_ns,
 			 struct clock_words *ret_words);
@@ -149,11 +150,11 @@ bool clock_rules_forecast(const struct clock_rules *rules, uint64_t at_ns,
 struct clock_words clock_step(const struct clock_words *words, const struct clock_words *wanted,
 			      uint64_t step_max_ns, uint64_t ticks_per_s);
 
-/* Note that a pause of ours took @paused_ns. Counted in state OFF only, where the lost time cannot
- * be computed from QEMU's words. */
+/* Note that a pause of ours took @paused_ns. This is counted only in state OFF, in which the lost
+ * time cannot be computed from QEMU's words. */
 void clock_rules_paused(struct clock_rules *rules, uint64_t paused_ns);
 
-/* Is the time of pauses given back? "yes", "no" or "not yet". */
+/* Returns "yes", "no" or "not yet": whether the guest gets the time of pauses back. */
 const char *clock_rules_word(const struct clock_rules *rules);
 
 /* Note that at @now_ns the total loss is @lost_ns. */
@@ -163,8 +164,8 @@ void clock_loss_note(struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns)
  * first note if that is later. */
 double clock_loss_percent(const struct clock_loss *loss, uint64_t now_ns, uint64_t lost_ns);
 
-/* Is the loss of @percent too high? The alarm starts at @limit and ends when @percent falls below
- * half of @limit. */
+/* Returns true if the loss of @percent is too high. The alarm starts at @limit and ends when
+ * @percent falls below half of @limit. */
 bool clock_loss_alarm(struct clock_loss *loss, double percent, uint32_t limit);
 
 #endif

@@ -30,8 +30,8 @@ static int query(struct description *d, const char *command, json_t *args, json_
 	return r < 0 ? error_set(d->error, r, "QEMU: %s: %s", command, qmp_error(d->qmp)) : 0;
 }
 
-/* Read a property. 1: the caller owns *ret_value; 0: there is no such property, or it cannot be
- * read; -errno. */
+/* Read a property. Returns 1 (the caller owns *ret_value); 0 if there is no such property, or it
+ * cannot be read; or -errno. */
 static int get(struct description *d, const char *path, const char *property, json_t **ret_value)
 {
 	int r = qmp_execute(d->qmp, "qom-get",
@@ -95,8 +95,8 @@ struct telling {
 	bool has_flags;		      /* list booleans too */
 };
 
-/* Should the property be listed? Links and children are not listed, since they are not values. Of
- * the structures, only those named here are. */
+/* Returns true if the property is to be listed. Links and children are not, since they are not
+ * values. Of the structures, only those named in this function are. */
 static bool is_told(const struct telling *t, const char *name, const char *type)
 {
 	static const char *const plain[] = {"string",
@@ -266,9 +266,9 @@ static int add_features(struct description *d, const char *path, const char *pre
 	return r < 0 ? r : 0;
 }
 
-/* Add all properties of the first vCPU. All vCPUs of a guest have the same model, so the others
- * need not be listed in full. Most booleans are CPUID bits, which are listed as CPUID registers.
- * The other booleans (VMX, Hyper-V) matter only with KVM, and are listed only then. */
+/* Add all properties of the first vCPU. All vCPUs of a guest have the same model, so only the first
+ * is listed in full. Most booleans are CPUID bits, which are listed as CPUID registers. The other
+ * booleans (VMX, Hyper-V) matter only with KVM, and are listed only then. */
 static int add_first_cpu(struct description *d, const char *path, const char *prefix)
 {
 	static const char *const left_out[] = {"type",
@@ -315,8 +315,9 @@ static int step_cpus(struct description *d)
 	return r < 0 ? r : 0;
 }
 
-/* Parse `info roms`: "addr=00000000fffc0000 size=0x040000 mem=rom name=\"bios-256k.bin\"", or
- * "fw=..." for a ROM that fw_cfg provides. "/rom@..." are tables that QEMU makes itself. */
+/* Parse `info roms`. A line looks like "addr=00000000fffc0000 size=0x040000 mem=rom
+ * name=\"bios-256k.bin\"", with "fw=..." for a ROM that fw_cfg provides. The names "/rom@..."
+ * belong to tables that QEMU makes itself. */
 static int step_roms(struct description *d)
 {
 	AUTO_FREE char *text = NULL;

@@ -1,4 +1,4 @@
-/* describe.h - asks a QEMU's monitor what its machine is made of.
+/* describe.h - asks QEMU's monitor which parts its machine has.
  *
  * Why: before the standby says that it can take over the guest, it compares its list (machine.h)
  * with the primary's. A list has the machine's properties, the CPUs with their features, the
@@ -17,15 +17,15 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* List the machine in *ret_machine, sorted. The caller frees it with vmm_machine_done(). 0;
- * -EPROTO: QEMU answered something we do not understand; -E2BIG: more devices or properties than
- * machine.h takes; -ENOMEM; errors of qmp_wait(). On error *ret_error has the text for the
- * operator. */
+/* List the machine in *ret_machine, sorted. The caller frees it with vmm_machine_done(). Returns 0;
+ * -EPROTO if QEMU answered something we do not understand; -E2BIG if there are more devices or
+ * properties than machine.h allows; -ENOMEM; or an error of qmp_wait(). On error *ret_error has the
+ * text for the operator. */
 int vmm_describe(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Like vmm_describe(), but list only the parts that may change while the guest runs: devices and
- * their ROMs. Sends two monitor commands. */
+/* Does what vmm_describe() does, but lists only the parts that may change while the guest runs:
+ * devices and their ROMs. Sends two monitor commands. */
 int vmm_describe_devices(struct qmp *q, struct vmm_machine *ret_machine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

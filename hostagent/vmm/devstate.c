@@ -17,8 +17,8 @@
 #include "base/error.h"
 
 #define COMMAND_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-/* Larger than a small PC's blob (80 KB), so that the buffer need not grow in the pauses of the
- * first epochs. */
+/* The first size of the buffer. It is larger than a small PC's blob (80 KB), so that the buffer
+ * need not grow in the pauses of the first epochs. */
 #define FIRST_CAPACITY	   ((size_t)256 << 10)
 
 struct devstate {
@@ -141,7 +141,7 @@ int devstate_start(struct devstate *d, const char *next)
 	return qmp_send_rendered(d->qmp, d->command, next);
 }
 
-/* Make room for @size bytes, and some headroom, so that this is rarely needed. */
+/* Make room for @size bytes, and for some further bytes, so that the buffer rarely has to grow. */
 static int grow(struct devstate *d, size_t size)
 {
 	size_t capacity = size + size / 2;

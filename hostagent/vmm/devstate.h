@@ -29,7 +29,8 @@
 struct devstate;
 
 /* Make the memfd and pass it to QEMU. @q is borrowed until devstate_close(). Blobs over @max_bytes
- * are refused. 0; errors of qmp_execute(); -ENOMEM; other -errno. *ret_error has the text. */
+ * are refused. Returns 0; an error of qmp_execute(); -ENOMEM; or another -errno. *ret_error has the
+ * text. */
 int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -37,8 +38,8 @@ int devstate_open(struct qmp *q, size_t max_bytes, struct devstate **ret_state,
  * gate does not work, devstate_gate() stays NULL, and the log says why. */
 void devstate_open_gate(struct devstate *d, pid_t pid);
 
-/* Returns the gate, borrowed until devstate_close() or devstate_drop_gate(). NULL: there is
- * none. */
+/* Returns the gate, borrowed until devstate_close() or devstate_drop_gate(). Returns NULL if there
+ * is none. */
 struct gate *devstate_gate(struct devstate *d);
 
 /* Close a gate that has failed; devstate_open_gate() can make another. */
@@ -53,9 +54,9 @@ struct devstate *devstate_close(struct devstate *d);
  * devstate_finish() stays valid. Errors as qmp_send(). */
 int devstate_start(struct devstate *d, const char *next) __attribute__((warn_unused_result));
 
-/* Wait for QEMU's answer and return the blob, borrowed until the next devstate_finish(). 0; -EFBIG:
- * over max_bytes; -ENODATA: QEMU wrote less than it said; -ENOMEM; errors of qmp_wait()
- * (-EREMOTEIO: qmp_error() says why). */
+/* Wait for QEMU's answer and return the blob, borrowed until the next devstate_finish(). Returns 0;
+ * -EFBIG if the blob is larger than @max_bytes of devstate_open(); -ENODATA if QEMU wrote less than
+ * it said; -ENOMEM; or an error of qmp_wait() (after -EREMOTEIO, qmp_error() says why). */
 int devstate_finish(struct devstate *d, uint64_t timeout_ns, const uint8_t **ret_blob,
 		    size_t *ret_size) __attribute__((warn_unused_result));
 

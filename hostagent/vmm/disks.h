@@ -16,11 +16,13 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* Check all disks. 0: none is writable; -ENOTSUP: one is, and *ret_error names it and the next
- * step; errors of qmp_execute(); -EPROTO: QEMU answered something we do not understand. */
+/* Check all disks. Returns 0 if none is writable; -ENOTSUP if one is (*ret_error names it and the
+ * next step); an error of qmp_execute(); or -EPROTO if QEMU answered something we do not
+ * understand. */
 int vmm_check_disks(struct qmp *q, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* The same check on a given answer to `query-block`. 0, -ENOTSUP, -EPROTO as above. */
+/* Do the check of vmm_check_disks() on a given answer to `query-block`. Returns 0, -ENOTSUP or
+ * -EPROTO as that function does. */
 int vmm_judge_disks(const json_t *query_block, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

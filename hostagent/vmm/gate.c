@@ -47,14 +47,14 @@ struct gate {
 	size_t last_size; /* size of the last blob; 0: none yet */
 	struct letgo *letgo; /* the releasing process, which has a copy of pipe_read; NULL: none */
 	bool is_guarded;  /* gate_guard() was called */
-	bool is_filled;	  /* the pipe holds filler and nothing else, no save runs */
+	bool is_filled;	  /* the pipe holds nothing but filler, and no save runs */
 
 	/* State of the current save. */
 	bool is_running;
 	bool has_filler;   /* the pipe still holds the filler */
 	size_t in_pipe;	   /* how many bytes the pipe holds when QEMU is held */
-	/* blob bytes that were let through (some may still be in the pipe); so the next write
-	 * starts at this byte */
+	/* number of blob bytes that were let through (some may still be in the pipe). The next
+	 * write starts at this byte of the blob */
 	size_t passed;
 	size_t write_size; /* size of the write that holds QEMU; 0: QEMU is not known to be held */
 
@@ -66,8 +66,8 @@ struct gate {
 
 /* --- set-up */
 
-/* Read a number from @status, the text of /proc/PID/status: the one at index @field (from 0) after
- * @name. @base as for strtoull(). */
+/* Read the number at index @field (from 0) after @name in @status, the text of /proc/PID/status.
+ * @base has the same meaning as for strtoull(). */
 static bool status_value(const char *status, const char *name, int base, int field,
 			 unsigned long long *ret)
 {
@@ -181,7 +181,8 @@ static int try_it(struct gate *g, struct error *ret_error)
 		do
 			r = gate_finish(g, COMMAND_TIMEOUT_NS, &blob, &size);
 		while (r == 1);
-	/* -ECANCELED: the blob consists of full writes only; its size is known now */
+	/* -ECANCELED is no failure here: it means that the blob consists of full writes only, and
+	 * its size is known now */
 	if (r == 0 || r == -ECANCELED)
 		return 0;
 	(void)error_set(ret_error, r, "a save through a pipe: %s",
@@ -275,7 +276,7 @@ int gate_arm(struct gate *g)
 	return qmp_arm(g->qmp, g->command);
 }
 
-/* Returns the number of bytes in the pipe; -errno. */
+/* Returns the number of bytes in the pipe, or -errno. */
 static int bytes_in_pipe(const struct gate *g)
 {
 	int n;
@@ -283,7 +284,7 @@ static int bytes_in_pipe(const struct gate *g)
 	return ioctl(g->pipe_read, FIONREAD, &n) < 0 ? -errno : n;
 }
 
-/* Is QEMU's descriptor @fd our pipe? */
+/* Returns true if QEMU's descriptor @fd is our pipe. */
 static bool is_our_pipe(const struct gate *g, unsigned long fd)
 {
 	char path[64];
@@ -293,7 +294,7 @@ static bool is_our_pipe(const struct gate *g, unsigned long fd)
 	return stat(path, &st) == 0 && S_ISFIFO(st.st_mode) && st.st_ino == g->inode;
 }
 
-/* Returns the total size of the iovec at @address in QEMU's memory; -errno. */
+/* Returns the total size of the iovec at @address in QEMU's memory, or -errno. */
 static int64_t vector_size(const struct gate *g, unsigned long address, unsigned long n_pieces)
 {
 	struct iovec pieces[PIECES_MAX];
@@ -310,7 +311,7 @@ static int64_t vector_size(const struct gate *g, unsigned long address, unsigned
 	return size;
 }
 
-/* Returns the size of the write to our pipe in which QEMU's main thread sleeps; 0: it does not
+/* Returns the size of the write to our pipe in which QEMU's main thread sleeps, or 0 if it does not
  * sleep in such a write. */
 static int64_t sleeping_write(const struct gate *g)
 {
@@ -330,8 +331,8 @@ static int64_t sleeping_write(const struct gate *g)
 	return number == SYS_write ? (int64_t)count : vector_size(g, address, count);
 }
 
-/* Is QEMU held in its next write, of which the pipe has no byte yet? 1: yes, and write_size is set;
- * 0: not yet. */
+/* Check whether QEMU is held in its next write, of which the pipe has no byte yet. Returns 1 if it
+ * is, and sets write_size; 0 if it is not held yet; or -errno. */
 static int look(struct gate *g)
 {
 	int64_t size;
@@ -355,7 +356,8 @@ static int look(struct gate *g)
 	return 1;
 }
 
-/* Make room for @more bytes of the blob, and some headroom, so that this is rarely needed. */
+/* Make room for @more bytes of the blob, and for some further bytes, so that the buffer rarely has
+ * to grow. */
 static int make_room(struct gate *g, size_t more)
 {
 	size_t capacity = g->size + more;
@@ -428,7 +430,7 @@ int gate_advance(struct gate *g)
 	return pass(g);
 }
 
-/* Take QEMU's answer, which has arrived, and the rest of the blob. 0, or the error in the
+/* Take QEMU's answer, which has arrived, and the rest of the blob. Returns 0 or the error in the
  * answer. */
 static int conclude(struct gate *g)
 {

@@ -53,8 +53,8 @@ struct gate;
 /* Make the pipe, pass it to QEMU (process @pid, whose main thread has the same number) and try it,
  * which pauses the guest for about 1.5 ms. @q is borrowed until gate_close(). Blobs over @max_bytes
  * are refused.
- * 0; -ENOTSUP: the gate does not work with this QEMU or on this host, *ret_error says why; -ENOMEM;
- * errors of qmp_wait(). */
+ * Returns 0; -ENOTSUP if the gate does not work with this QEMU or on this host (*ret_error says
+ * why); -ENOMEM; or an error of qmp_wait(). */
 int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate,
 	      struct error *ret_error) __attribute__((warn_unused_result));
 
@@ -67,30 +67,33 @@ void gate_guard(struct gate *g);
 struct gate *gate_close(struct gate *g);
 
 /* Prepare the next pause while the guest runs: fill the pipe and arm the command. Does nothing if
- * both are done already. 0; -EIO: the pipe is not as we left it; errors of qmp_arm(). */
+ * both are done already. Returns 0; -EIO if the pipe is not as we left it; or an error of
+ * qmp_arm(). */
 int gate_arm(struct gate *g) __attribute__((warn_unused_result));
 
 /* Begin the pause. Returns when the guest is stopped. QEMU then completes pending disk I/O and
  * saves the devices.
- * 0; -EREMOTEIO: QEMU refused (qmp_error()), the guest runs; -ETIMEDOUT; errors of qmp_send(). */
+ * Returns 0; -EREMOTEIO if QEMU refused (see qmp_error(); the guest runs); -ETIMEDOUT; or an error
+ * of qmp_send(). */
 int gate_stop(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 /* Let the write that holds QEMU through, unless it looks like the last one. Never sleeps. Call this
- * now and then while you copy pages. 1: QEMU is held in what looks like its last write; 0: it is
- * still saving; -EFBIG, -EPROTO, -ESRCH, other -errno: call gate_abandon(). */
+ * now and then while you copy pages. Returns 1 if QEMU is held in what looks like its last write; 0
+ * if it is still saving; or -EFBIG, -EPROTO, -ESRCH or another -errno, after which you must call
+ * gate_abandon(). */
 int gate_advance(struct gate *g) __attribute__((warn_unused_result));
 
-/* Call gate_advance() until it returns 1. 0: QEMU has saved what looks like the last device: scan
- * now.
- * -ECANCELED: QEMU finished its last write without being held in it, and the guest runs;
- * -ETIMEDOUT; errors of gate_advance(). */
+/* Call gate_advance() until it returns 1. Returns 0 if QEMU has saved what looks like the last
+ * device, so that it is time to scan; -ECANCELED if QEMU finished its last write without being held
+ * in it, so that the guest runs; -ETIMEDOUT; or an error of gate_advance(). */
 int gate_wait_end(struct gate *g, uint64_t timeout_ns) __attribute__((warn_unused_result));
 
 /* Let the last write through, so that the guest runs. Waits for the answer and returns the blob,
  * borrowed until the next gate_stop().
- * Returns 0: done; 1: the write was not the last, and QEMU is now held in another one: scan again,
- * then call gate_finish() again; -ECANCELED: more writes followed, but QEMU made them without being
- * held, and the guest runs; -EREMOTEIO, -ETIMEDOUT and others as gate_stop() and gate_advance(). */
+ * Returns 0 when done; 1 if the write was not the last and QEMU is now held in another one (scan
+ * again, then call gate_finish() again); -ECANCELED if more writes followed, but QEMU was not held
+ * in them and the guest runs; or an error of gate_stop() or gate_advance(), such as -EREMOTEIO or
+ * -ETIMEDOUT. */
 int gate_finish(struct gate *g, uint64_t timeout_ns, const uint8_t **ret_blob, size_t *ret_size)
 	__attribute__((warn_unused_result));
 

@@ -1,8 +1,8 @@
 /* guestclock.h - reads the clock of QEMU's guest, and sets it forward while the guest is stopped.
  *
- * Why and by which rules: clock_rules.h. This module carries them out: it finds `timers_state` in
- * QEMU's exported symbols, reads its words with process_vm_readv (2 us) and writes two with
- * process_vm_writev.
+ * clock_rules.h says why the clock is set, and by which rules. This module carries the rules out:
+ * it finds `timers_state` in QEMU's exported symbols, reads its words with process_vm_readv (2 us)
+ * and writes two with process_vm_writev.
  *
  *	timers_state (96 bytes, QEMU 7.2 to 10)   0     8              24         56
  *	                                          │ ... │ ticks' offset │ enabled │ ... │ clock's offset │ ...
@@ -29,7 +29,7 @@ struct guestclock;
 
 /* Open the clock of the QEMU behind @q, process @pid. If @is_wanted is false, the clock is never
  * set and only the lost time is counted. @step_max_ns: the largest step forward. Sends QEMU one
- * command. NULL: out of memory. */
+ * command. Returns NULL if there is no memory. */
 struct guestclock *guestclock_open(struct qmp *q, pid_t pid, bool is_wanted, uint64_t step_max_ns);
 struct guestclock *guestclock_close(struct guestclock *clock); /* accepts NULL, returns NULL */
 
@@ -43,12 +43,12 @@ void guestclock_stopped(struct guestclock *clock, uint64_t sent_ns, uint64_t see
 /* Call after the pause, which took @paused_ns. */
 void guestclock_resumed(struct guestclock *clock, uint64_t paused_ns);
 
-/* Call after that with the device state that was saved in the pause. */
+/* Call after guestclock_resumed(), with the device state that was saved in the pause. */
 void guestclock_saved(struct guestclock *clock, const uint8_t *blob, size_t size);
 
-/* Compute what a standby needs that resumes the guest from the last saved state: the words in that
- * state (*ret_saved), and what the guest's words should be when this host's clock says @at_ns
- * (*ret_wanted). False: not known. */
+/* Compute what a standby needs to know when it resumes the guest from the last saved state: the
+ * words in that state (*ret_saved), and what the guest's words should be when this host's clock
+ * says @at_ns (*ret_wanted). Returns false if this is not known. */
 bool guestclock_forecast(const struct guestclock *clock, uint64_t at_ns,
 			 struct clock_words *ret_saved, struct clock_words *ret_wanted,
 			 uint64_t *ret_ticks_per_s);
@@ -59,16 +59,17 @@ const struct clock_rules *guestclock_rules(const struct guestclock *clock);
 
 /* Find section `timer` in the device state @blob. Looks first at *inout_at, its offset in the
  * previous blob (0: unknown).
- * 0: *ret_words has its words (is_running is false), *inout_at its offset; -ENOENT: none;
- * -EEXIST: more than one; -ENOTSUP: the guest's time is a count of instructions (-icount). */
+ * Returns 0 and sets *ret_words to its words (is_running is false) and *inout_at to its offset;
+ * -ENOENT if there is no such section; -EEXIST if there are several; or -ENOTSUP if the guest's
+ * time is a count of instructions (-icount). */
 int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
 		     struct clock_words *ret_words) __attribute__((warn_unused_result));
 
 /* Set the clock of a QEMU (process @pid) that has loaded @blob and has not yet started the guest.
  * QEMU's words must equal both @saved and the words in @blob. They are then set to @wanted, limited
- * as by clock_step(). 0: *ret_step_ns is the size of the step; -ENOENT, -EMSGSIZE: QEMU's words
- * were not found; -ESTALE: they differ; -EBUSY: the guest runs; -EFAULT: they cannot be read or
- * written. */
+ * as by clock_step(). Returns 0 and sets *ret_step_ns to the size of the step; -ENOENT or -EMSGSIZE
+ * if QEMU's words were not found; -ESTALE if they differ; -EBUSY if the guest runs; or -EFAULT if
+ * they cannot be read or written. */
 int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,
 		       const struct clock_words *wanted, uint64_t step_max_ns, uint64_t ticks_per_s,
 		       uint64_t *ret_step_ns) __attribute__((warn_unused_result));

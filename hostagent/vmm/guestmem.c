@@ -54,8 +54,9 @@ static bool parse_mapping(const char *line, struct mapping *ret)
 	return true;
 }
 
-/* Do all mappings that cover @block map the same shared file, contiguously? 1: yes, and *ret_first
- * is the first of these mappings; 0: no; -EINVAL: part of the block is not mapped at all. */
+/* Check whether all mappings that cover @block map the same shared file contiguously. Returns 1 if
+ * so, and sets *ret_first to the first of these mappings; 0 if not; or -EINVAL if part of the block
+ * is not mapped at all. */
 static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *ret_first)
 {
 	AUTO_FREE char *line = NULL;
@@ -84,8 +85,8 @@ static int find_file(FILE *maps, const struct vmm_block *block, struct mapping *
 	return is_one_file;
 }
 
-/* Map the file behind @block into this process. NULL: this is not possible, and process_vm_readv
- * will be used. */
+/* Map the file behind @block into this process. Returns NULL if this is not possible; the block is
+ * then read by process_vm_readv. */
 static const uint8_t *map_file(pid_t pid, const struct vmm_block *block, const struct mapping *m)
 {
 	uint64_t offset = m->offset + (block->hva - m->start);

@@ -19,9 +19,10 @@
 
 struct guestmem;
 
-/* Open the memory of process @pid; the table @blocks is copied. 0: the caller closes *ret_mem;
- * -ESRCH, -EPERM, -ENOMEM, -EINVAL (a block is not mapped in @pid); *ret_error has the text. A
- * shared file that cannot be opened is not an error: its block is read by process_vm_readv. */
+/* Open the memory of process @pid; the table @blocks is copied. Returns 0 (the caller closes
+ * *ret_mem); -ESRCH; -EPERM; -ENOMEM; or -EINVAL if a block is not mapped in @pid. On error
+ * *ret_error has the text. A shared file that cannot be opened is not an error: its block is read
+ * by process_vm_readv. */
 int guestmem_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 		  struct guestmem **ret_mem, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -33,14 +34,14 @@ struct guestmem *guestmem_close(struct guestmem *m);
 bool guestmem_is_mapped(const struct guestmem *m, uint32_t index);
 
 /* Copy the pages of @ranges, in their order and without gaps, to @ret_pages (VMM_PAGE_BYTES for
- * each page). A range may not cross blocks. Does not allocate. 0; -EINVAL: a range is outside of
- * the blocks; -ESRCH: the process is gone; -EFAULT: QEMU no longer has memory mapped at a block's
- * address. On error @ret_pages is undefined. */
+ * each page). A range may not cross blocks. Does not allocate. Returns 0; -EINVAL if a range is
+ * outside of the blocks; -ESRCH if the process is gone; or -EFAULT if QEMU no longer has memory
+ * mapped at a block's address. On error @ret_pages is undefined. */
 int guestmem_read(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		  uint8_t *ret_pages) __attribute__((warn_unused_result));
 
-/* Write @pages to the process: the reverse of guestmem_read(), with the same layout. Errors as
- * guestmem_read(). */
+/* Write @pages to the process. This is the reverse of guestmem_read(), with the same layout and the
+ * same errors. */
 int guestmem_write(const struct guestmem *m, const struct page_range *ranges, uint32_t n_ranges,
 		   const uint8_t *pages) __attribute__((warn_unused_result));
 

@@ -30,7 +30,8 @@
 #define KERNEL_SIGSET_SIZE 8u
 #define SYSCALL_STOP	 (SIGTRAP | 0x80) /* stop signal of a system call with
 					   * PTRACE_O_TRACESYSGOOD */
-/* How often the tracer polls without sleeping. A stop usually arrives within some microseconds. */
+/* How many times the tracer polls without sleeping in between. A stop usually arrives within some
+ * microseconds. */
 #define YIELDS_BEFORE_NAP 64
 
 /* The state of one injection. It lives on the stack of inject_userfaultfd(); the tracer thread uses
@@ -142,8 +143,8 @@ static int find_syscall(struct injection *in)
 }
 
 /* Wait for a trace stop. The kernel has no wait with a timeout for this, and SIGCHLD belongs to the
- * daemon. So poll: first without sleeping, then with short sleeps. @deadline_ns UINT64_MAX: wait
- * without limit. */
+ * daemon. So poll: first without sleeping, then with short sleeps. If @deadline_ns is UINT64_MAX,
+ * there is no limit. */
 static int wait_status(pid_t pid, uint64_t deadline_ns, int *ret_status)
 {
 	const struct timespec nap = {.tv_nsec = 20000};
@@ -199,7 +200,7 @@ static int remote_call(const struct injection *in, long number, uint64_t argumen
 
 	regs.rip = in->syscall_at;
 	regs.rax = (uint64_t)number;
-	/* means "not in a system call", so that the kernel does not restart one */
+	/* this value means "not in a system call", so that the kernel does not restart one */
 	regs.orig_rax = UINT64_MAX;
 	regs.rdi = argument;
 	r = (int)trace(PTRACE_SETREGS, in->pid, 0, (uintptr_t)&regs);
@@ -246,8 +247,9 @@ static int fetch_fd(struct injection *in)
 }
 
 /* Restore the registers. If our stop interrupted a system call, the kernel must restart that call.
- * It does so after the stop of PTRACE_INTERRUPT, but not after a system call's exit, so enter such
- * a stop first. */
+ * It does so when the thread leaves a stop caused by PTRACE_INTERRUPT, but not when it leaves a
+ * stop at a system call's exit. So first bring the thread from its system call's exit into a stop
+ * caused by PTRACE_INTERRUPT. */
 static int restore(struct injection *in)
 {
 	int r = (int)trace(PTRACE_INTERRUPT, in->pid, 0, 0);

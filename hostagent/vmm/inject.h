@@ -8,9 +8,9 @@
  *	SEIZE ─ INTERRUPT ─ save registers ─ userfaultfd ─ pidfd_getfd ─ close ─ restore ─ DETACH
  *
  * We use the main thread (tid == pid). If it was blocked in a system call, the kernel restarts that
- * call, as after a signal without handler. If we die in the middle, the kernel detaches, and the
- * thread continues with wrong registers. So we do as little as possible in that time (two system
- * calls), and block all signals during it.
+ * call, as it does after a signal that has no handler. If we die in the middle, the kernel
+ * detaches, and the thread continues with wrong registers. So we do as little as possible in that
+ * time (two system calls), and block all signals during it.
  *
  * Needs: ptrace rights over the process (root, or CAP_SYS_PTRACE). QEMU's own process needs no
  * right or setting: UFFD_USER_MODE_ONLY is always allowed, and in WP_ASYNC mode the kernel resolves
@@ -28,10 +28,11 @@
 
 /* Create a userfaultfd in @pid. *ret_fd (CLOEXEC, non-blocking) then belongs to the caller. Blocks
  * up to @timeout_ns. The process is left as it was, even on error.
- * 0; -ESRCH: no such process; -EPERM: no right to trace it (*ret_error says what is missing);
- * -EBUSY: it is traced already (*ret_error names the tracer); -ETIMEDOUT: the thread did not stop
- * (uninterruptible sleep); -ENOSYS: the kernel has no userfaultfd; -ENOTSUP: 32-bit process, no
- * vDSO; other -errno of the steps. *ret_error has the text. */
+ * Returns 0; -ESRCH if there is no such process; -EPERM if we have no right to trace it (*ret_error
+ * says what is missing); -EBUSY if it is traced already (*ret_error names the tracer); -ETIMEDOUT
+ * if the thread did not stop (uninterruptible sleep); -ENOSYS if the kernel has no userfaultfd;
+ * -ENOTSUP if it is a 32-bit process or has no vDSO; or another -errno of one of the steps.
+ * *ret_error has the text. */
 int inject_userfaultfd(pid_t pid, uint64_t timeout_ns, int *ret_fd, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

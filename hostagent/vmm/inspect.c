@@ -46,7 +46,8 @@ static int odd_answer(struct inspection *in, const char *command)
 	return error_set(in->error, -EPROTO, "QEMU's answer to %s is not understood", command);
 }
 
-/* Read a QOM property. 1: the caller owns *ret_value; 0: there is no such property; -errno. */
+/* Read a QOM property. Returns 1 (the caller owns *ret_value); 0 if there is no such property; or
+ * -errno. */
 static int get_property(struct inspection *in, const char *path, const char *property,
 			json_t **ret_value)
 {

@@ -47,13 +47,14 @@ struct vmm_info {
 };
 
 /* Inspect the QEMU behind @q. On error *ret_error holds the text for the operator.
- * 0; -ENOTSUP: this VM cannot be protected as it was started (*ret_error names what to change);
- * -EPROTO: QEMU answered something we do not understand; errors of qmp_wait(). */
+ * Returns 0; -ENOTSUP if this VM cannot be protected as it was started (*ret_error names what to
+ * change); -EPROTO if QEMU answered something we do not understand; or an error of qmp_wait(). */
 int vmm_inspect(struct qmp *q, struct vmm_info *ret_info, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Can @standby continue @primary's guest? Compares QEMU version, machine, vCPUs, block table, NICs.
- * 0; -EINVAL: no, *ret_error names the difference. */
+/* Check whether @standby can continue @primary's guest. Compares QEMU version, machine, vCPUs,
+ * block table and NICs. Returns 0 if it can, or -EINVAL if it cannot (*ret_error names the
+ * difference). */
 int vmm_compare(const struct vmm_info *primary, const struct vmm_info *standby,
 		struct error *ret_error) __attribute__((warn_unused_result));
 

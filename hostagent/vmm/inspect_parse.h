@@ -33,19 +33,20 @@ enum inspect_use {
 };
 
 /* Parse `info ramblock`.
- * 0; -EPROTO: a line is not understood, *ret_error names it; -E2BIG: over INSPECT_RAMBLOCKS_MAX. */
+ * Returns 0; -EPROTO if a line is not understood (*ret_error names it); or -E2BIG if there are more
+ * than INSPECT_RAMBLOCKS_MAX blocks. */
 int inspect_parse_ramblocks(const char *text, struct inspect_ramblock *ret_blocks,
 			    uint32_t *ret_n_blocks, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Parse the answer to `gpa2hva`, such as "Host virtual address for 0x0 (pc.ram) is 0x7f...". The
- * block that it names must be @name. 0; -ENOENT: there is no RAM at that guest address; -EPROTO:
- * not understood, or another block is at that address. */
+ * block that it names must be @name. Returns 0; -ENOENT if there is no RAM at that guest address;
+ * or -EPROTO if the answer is not understood or another block is at that address. */
 int inspect_parse_hva(const char *text, const char *name, uint64_t *ret_hva)
 	__attribute__((warn_unused_result));
 
 /* Find where `info mtree -f`, address space "memory", maps the first byte of block @name.
- * 0; -ENOENT: it is not mapped. */
+ * Returns 0, or -ENOENT if it is not mapped. */
 int inspect_parse_guest_addr(const char *text, const char *name, uint64_t *ret_addr)
 	__attribute__((warn_unused_result));
 

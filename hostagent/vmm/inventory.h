@@ -1,4 +1,4 @@
-/* inventory.h - lists what a guest's machine is made of, to notice when it changes.
+/* inventory.h - lists the parts of a guest's machine, to notice when the machine changes.
  *
  * Why: devices, memory and network back ends can be plugged and unplugged while a guest is
  * protected. The standby's QEMU was started without such a change, so its promotion would fail.
@@ -47,8 +47,8 @@ struct vmm_inventory {
 	struct vmm_item items[VMM_ITEMS_MAX];
 };
 
-/* Each of these functions adds the items of one answer of QEMU's to @inventory. 0; -EPROTO: not
- * understood; -E2BIG: over VMM_ITEMS_MAX. Pure. */
+/* Each of these functions adds the items in one of QEMU's answers to @inventory. Returns 0; -EPROTO
+ * if the answer is not understood; or -E2BIG if there are more than VMM_ITEMS_MAX items. Pure. */
 int vmm_inventory_add_devices(struct vmm_inventory *inventory, const json_t *qom_list)
 	__attribute__((warn_unused_result));
 int vmm_inventory_add_network(struct vmm_inventory *inventory, const char *info_network)
@@ -70,8 +70,8 @@ bool vmm_inventory_differs(const struct vmm_inventory *base, const struct vmm_in
 
 /* Ask QEMU for all lists at once, and then check whether a disk is writable now. Takes some 3 ms,
  * while the guest runs. No command may be in flight on @q.
- * 0; -ENOTSUP: a disk is writable, *ret_error names it, and *ret_inventory is valid; -EPROTO,
- * -E2BIG and errors of qmp_execute(), with *ret_error. */
+ * Returns 0; -ENOTSUP if a disk is writable (*ret_error names it, and *ret_inventory is valid); or
+ * -EPROTO, -E2BIG or an error of qmp_execute() (*ret_error has the text). */
 int vmm_inventory_take(struct qmp *q, struct vmm_inventory *ret_inventory,
 		       struct error *ret_error) __attribute__((warn_unused_result));
 

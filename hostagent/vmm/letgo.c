@@ -98,7 +98,7 @@ static void server_main(int fd)
 {
 	sigset_t all;
 
-	/* a signal to the process group must not end this process, only the closed socket */
+	/* block all signals: a signal to the agent's process group must not end this process */
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, NULL);
 	(void)prctl(PR_SET_NAME, "holdfast-letgo");
@@ -220,8 +220,8 @@ struct letgo *letgo_close(struct letgo *letgo)
 	if (!letgo)
 		return NULL;
 	/* If the calling thread locked the mutex, unlock it, to remove it from the thread's list of
-	 * robust mutexes. If another thread did, that thread has ended, and its mutex is marked
-	 * already. */
+	 * robust mutexes. If another thread locked it, that thread has ended, and the mutex is
+	 * marked already. */
 	if (pthread_equal(letgo->owner, pthread_self()))
 		pthread_mutex_unlock(&letgo->page->mutex);
 	munmap(letgo->page, sizeof(*letgo->page));

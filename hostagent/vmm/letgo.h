@@ -22,17 +22,18 @@
 
 struct letgo;
 
-/* Fork the process. After the agent has ended, the process ends too, as soon as all its pipes are
- * emptied. 0; -errno: letgo_open() will refuse. */
+/* Fork the process that releases QEMU. After the agent has ended, this process ends too, as soon as
+ * all its pipes are emptied. Returns 0, or -errno; in this case letgo_open() will refuse. */
 int letgo_init(void) __attribute__((warn_unused_result));
 
 /* Make the process empty the pipe when the calling thread ends. @pipe_read: the pipe's reading end,
- * borrowed for the call. 0; -ENOTCONN: letgo_init() was not called or failed; -errno. */
+ * borrowed for the call. Returns 0; -ENOTCONN if letgo_init() was not called or failed; or
+ * -errno. */
 int letgo_open(int pipe_read, struct letgo **ret_letgo) __attribute__((warn_unused_result));
 
 /* Stop watching the thread, and free @letgo. The process closes its copy of the pipe soon after.
- * Call it from the thread that called letgo_open(), or from any thread once that one has ended.
- * Accepts NULL, returns NULL. */
+ * Call it from the thread that called letgo_open(), or, once that thread has ended, from any
+ * thread. Accepts NULL, returns NULL. */
 struct letgo *letgo_close(struct letgo *letgo);
 
 #endif

@@ -45,19 +45,20 @@ struct vmm_machine {
 void vmm_machine_done(struct vmm_machine *m); /* free the items; *m is an empty list afterwards */
 
 /* Add a copy of @key and @value. Unprintable characters become '?'; a text that is too long is cut
- * and ends with a hash of the whole text. 0; -ENOMEM; -E2BIG: over VMM_MACHINE_ITEMS_MAX. */
+ * and ends with a hash of the whole text. Returns 0; -ENOMEM; or -E2BIG if there are already
+ * VMM_MACHINE_ITEMS_MAX items. */
 int vmm_machine_add(struct vmm_machine *m, const char *key, const char *value)
 	__attribute__((warn_unused_result));
 
 void vmm_machine_sort(struct vmm_machine *m);
 
-/* Are the lists equal? Both must be sorted. */
+/* Returns true if the lists are equal. Both must be sorted. */
 bool vmm_machine_is_same(const struct vmm_machine *a, const struct vmm_machine *b);
 
-/* Can a standby with machine @standby continue @primary's guest? Both lists must be sorted. If a
- * part is missing on one side, or is another part there, its properties are not compared.
- * 0; -EINVAL: no, @ret_text (@size bytes) names the first differences and how many more there
- * are. */
+/* Check whether a standby with machine @standby can continue @primary's guest. Both lists must be
+ * sorted. The properties of a part are not compared if the part is missing on one side or the two
+ * sides have different parts in its place. Returns 0 if it can, or -EINVAL if it cannot; @ret_text
+ * (@size bytes) then names the first differences and how many more there are. */
 int vmm_machine_compare(const struct vmm_machine *primary, const struct vmm_machine *standby,
 			char *ret_text, size_t size) __attribute__((warn_unused_result));
 

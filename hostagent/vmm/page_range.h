@@ -1,8 +1,8 @@
 /* page_range.h - types that describe guest memory, for rooms that do not use vmm's functions.
  *
  * Why: the epoch engine, the codec and the standby all use global page indexes, such as "page
- * 4711". The replicated blocks, concatenated in block-table order, are counted in pages of 4096
- * bytes.
+ * 4711". Such an index counts pages of 4096 bytes through all replicated blocks, in the order of
+ * the block table.
  *
  *	blocks[0] pc.ram   first_page 0      n_pages 65536   (256 MiB; one block, also when the machine
  *	                                                       maps it below and above 4 GiB)

@@ -151,7 +151,8 @@ static int take_messages(struct qmp *q)
 	}
 }
 
-/* Read once. 0: data came and was handled; -EAGAIN: there was no data. */
+/* Read once. Returns 0 if data came and was handled; -EAGAIN if there was no data; or the error by
+ * which the monitor was lost. */
 static int read_some(struct qmp *q)
 {
 	char *at;
@@ -172,8 +173,8 @@ static int read_some(struct qmp *q)
 	return take_messages(q);
 }
 
-/* Sleep until one of @events or until @deadline_ns. 0: perhaps an event; -ETIMEDOUT: the deadline
- * had passed before the call. */
+/* Sleep until one of @events or until @deadline_ns. Returns 0 even if no event came, or -ETIMEDOUT
+ * if the deadline had passed before the call. */
 static int wait_fd(int fd, short events, uint64_t deadline_ns)
 {
 	struct pollfd p = {.fd = fd, .events = events};
@@ -247,9 +248,9 @@ static int put(struct outgoing *out, const char *text, size_t size)
 	return 0;
 }
 
-/* In one write: finish the armed command (with @finish; "": none), send @command (or NULL), and arm
- * @next (or NULL). The answers to the first @n_abandoned of the commands that this completes will
- * be dropped. */
+/* In one write, finish the armed command with @finish ("" if none is armed), send @command unless
+ * it is NULL, and arm @next unless it is NULL. The answers to the first @n_abandoned of the
+ * commands that this completes will be dropped. */
 static int send_text(struct qmp *q, const char *finish, const char *command, const char *next,
 		     unsigned int n_abandoned, int fd)
 {
@@ -463,8 +464,8 @@ static int connect_to(const char *path, int *ret_fd, struct ucred *ret_peer)
 	if (strlen(path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(address.sun_path, path, strlen(path) + 1);
-	/* EAGAIN means that another client is being served, and that the queue of waiting clients
-	 * is full. */
+	/* EAGAIN means that QEMU serves another client, and that the queue of waiting clients is
+	 * full. */
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return errno == EAGAIN ? -EBUSY : -errno;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_peer, &peer_size) < 0)

@@ -1,4 +1,5 @@
-/* qmp.h - QEMU monitor client over a unix socket.
+/* qmp.h - sends commands to QEMU's monitor (QMP) over a unix socket, and reads its answers and
+ * events.
  *
  * Why: we control an unmodified QEMU through its monitor, and must send some commands (stop, save
  * the device state, cont) while the guest is paused. QEMU reads its monitor one byte at a time,
@@ -23,8 +24,8 @@
  * is slower: QEMU's monitor thread, which reads the save, and the vCPUs, which still run, compete
  * for CPU time with the main thread, which must stop the vCPUs.
  *
- * Where: the epoch engine, the standby and vmm's own files. Uses qmp_parse. Threads: one
- * thread at a time per client. Blocks: as said per function, never longer than its timeout.
+ * Where: the epoch engine, the standby and vmm's own files. Uses qmp_parse. Threads: one thread at
+ * a time per client. Blocks: as said per function, never longer than its timeout.
  */
 #ifndef VMM_QMP_H
 #define VMM_QMP_H
@@ -55,14 +56,14 @@ struct qmp;
 typedef void (*qmp_event_fn)(void *arg, const char *event, const json_t *data);
 
 /* Connect to the monitor at @path, read the greeting, negotiate. Blocks up to @timeout_ns.
- * 0: the caller closes *ret_q with qmp_close(); otherwise
+ * Returns 0 (the caller closes *ret_q with qmp_close()), or one of these errors:
  * -ENOENT:       no such socket (is QEMU started with -qmp unix:PATH,server=on,wait=off?)
  * -ECONNREFUSED: the socket exists but nobody listens: its QEMU is gone
  * -EBUSY:        connected, but no greeting came: another client holds the monitor (QEMU serves one
  *                client per socket), or QEMU hangs
  * -EPROTO:       the other end does not speak QMP
  * -ENAMETOOLONG: @path does not fit into a socket address
- * other -errno. qmp_open_error() gives a text for each. */
+ * Other -errno are possible, too. qmp_open_error() gives a text for each. */
 int qmp_open(const char *path, uint64_t timeout_ns, struct qmp **ret_q)
 	__attribute__((warn_unused_result));
 
@@ -77,7 +78,7 @@ void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *arg);
 int qmp_fd(const struct qmp *q);    /* for epoll: call qmp_pump() when it is readable. Borrowed. */
 /* the process that made the socket (SO_PEERCRED): usually QEMU */
 pid_t qmp_pid(const struct qmp *q);
-uid_t qmp_uid(const struct qmp *q); /* the user that this process ran as */
+uid_t qmp_uid(const struct qmp *q); /* the user as which that process ran */
 
 /* Returns "Class: description" of the last error that QEMU answered, or what broke the connection;
  * "" if there was no error yet. Borrowed until the next call on @q. */
@@ -86,48 +87,50 @@ const char *qmp_error(const struct qmp *q);
 /* Send all but the last byte of @command (rendered; borrowed until it is sent or the client is
  * closed). QEMU runs the command when qmp_send_rendered() is called with the same text. If you send
  * another command first, the client first completes the armed command in a way that QEMU refuses.
- * An armed command does not count as in flight. Does not allocate. 0, also if @command is armed
- * already; -EBUSY: another command is armed; -EMSGSIZE; -EPIPE and other -errno: the monitor is
- * lost. */
+ * An armed command does not count as in flight. Does not allocate. Returns 0, also if @command is
+ * armed already; -EBUSY if another command is armed; -EMSGSIZE; or -EPIPE or another -errno if the
+ * monitor is lost. */
 int qmp_arm(struct qmp *q, const char *command) __attribute__((warn_unused_result));
 
 /* Send one command without waiting. @args (NULL: none) is consumed, even on error. Call qmp_wait()
  * once for each command sent; it returns the answers in order. Allocates.
- * 0; -EBUSY: QMP_IN_FLIGHT_MAX commands are unanswered; -EMSGSIZE; -ENOMEM; -EPIPE and other
- * -errno: the monitor is lost. */
+ * Returns 0; -EBUSY if QMP_IN_FLIGHT_MAX commands are unanswered; -EMSGSIZE; -ENOMEM; or -EPIPE or
+ * another -errno if the monitor is lost. */
 int qmp_send(struct qmp *q, const char *command, json_t *args)
 	__attribute__((warn_unused_result));
 
-/* Like qmp_send(), for a rendered @command: if it is armed, only its last byte is sent. Arms @next
- * (NULL: none) in the same write. Does not allocate. */
+/* Does what qmp_send() does with a rendered @command. If @command is armed, sends only its last
+ * byte. Arms @next (NULL: none) in the same write. Does not allocate. */
 int qmp_send_rendered(struct qmp *q, const char *command, const char *next)
 	__attribute__((warn_unused_result));
 
-/* Like qmp_send(), but also pass @fd to QEMU (for `add-fd`, `getfd`). The caller still owns @fd. */
+/* Does what qmp_send() does, and also passes @fd to QEMU (for `add-fd`, `getfd`). The caller still
+ * owns @fd. */
 int qmp_send_with_fd(struct qmp *q, const char *command, json_t *args, int fd)
 	__attribute__((warn_unused_result));
 
-/* Returns the text of a command. @args is consumed. The caller frees it. NULL: out of memory. */
+/* Returns the text of a command, which the caller frees, or NULL if there is no memory. @args is
+ * consumed. */
 char *qmp_render(const char *command, json_t *args) __attribute__((warn_unused_result));
 
 /* Wait for the answer to the oldest command not yet waited for. The caller owns *ret_return and
  * frees it with json_decref(); @ret_return may be NULL.
- * 0; -EREMOTEIO: QEMU answered with an error, see qmp_error(); -ETIMEDOUT: no answer within
- * @timeout_ns; the command counts as waited for, but may still run; -EPROTO, -EMSGSIZE, -ECONNRESET
- * (QEMU closed the connection): the monitor is lost, call qmp_close(); -EINVAL: no command is left
- * to wait for. */
+ * Returns 0; -EREMOTEIO if QEMU answered with an error (see qmp_error()); -ETIMEDOUT if no answer
+ * came within @timeout_ns (the command counts as waited for, but may still run); -EPROTO, -EMSGSIZE
+ * or -ECONNRESET (QEMU closed the connection) if the monitor is lost and you must call qmp_close();
+ * or -EINVAL if no command is left to wait for. */
 int qmp_wait(struct qmp *q, uint64_t timeout_ns, json_t **ret_return)
 	__attribute__((warn_unused_result));
 
 /* Wait for the next @event (NULL: for no event) or for the answer to the oldest command not yet
  * waited for, whichever comes first. Take the answer with qmp_wait(). @event is borrowed for the
  * call.
- * 0: the event came; 1: the answer came; -ETIMEDOUT; -EINVAL: no command is in flight; others as
- * qmp_wait(). */
+ * Returns 0 if the event came, 1 if the answer came; -ETIMEDOUT; -EINVAL if no command is in
+ * flight; or another error of qmp_wait(). */
 int qmp_wait_event(struct qmp *q, const char *event, uint64_t timeout_ns)
 	__attribute__((warn_unused_result));
 
-/* Call qmp_send() and qmp_wait(). -EBUSY: another command is in flight. */
+/* Call qmp_send() and qmp_wait(). Returns -EBUSY if another command is in flight. */
 int qmp_execute(struct qmp *q, const char *command, json_t *args, uint64_t timeout_ns,
 		json_t **ret_return) __attribute__((warn_unused_result));
 
@@ -135,8 +138,8 @@ int qmp_execute(struct qmp *q, const char *command, json_t *args, uint64_t timeo
 int qmp_hmp(struct qmp *q, const char *command_line, uint64_t timeout_ns, char **ret_text)
 	__attribute__((warn_unused_result));
 
-/* Read what QEMU has sent, without blocking, and call the event handler for each event.
- * 0; -ECONNRESET, -EPROTO, -EMSGSIZE and other -errno: the monitor is lost. */
+/* Read what QEMU has sent, without blocking, and call the event handler for each event. Returns 0,
+ * or -ECONNRESET, -EPROTO, -EMSGSIZE or another -errno if the monitor is lost. */
 int qmp_pump(struct qmp *q) __attribute__((warn_unused_result));
 
 #endif

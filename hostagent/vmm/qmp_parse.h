@@ -1,4 +1,4 @@
-/* qmp_parse.h - parser of the QEMU monitor protocol: bytes in, messages out (sans-I/O).
+/* qmp_parse.h - parses QEMU's monitor protocol: turns received bytes into messages. Does no I/O.
  *
  * Why: the monitor sends a stream of JSON lines, and a malicious guest may have taken over the QEMU
  * process that sends them. The code that splits and checks the lines does not depend on a socket,
@@ -44,20 +44,21 @@ struct qmp_parser {
 };
 
 void qmp_parser_init(struct qmp_parser *p);
-/* Free the buffer; the parser is as after qmp_parser_init(). */
+/* Free the buffer, and leave the parser as it was after qmp_parser_init(). */
 void qmp_parser_done(struct qmp_parser *p);
 
 /* Get space for more input: *ret_room bytes (at least 1) at *ret_at, borrowed until the next call.
- * May allocate. 0; -EMSGSIZE: the line in the buffer is longer than QMP_LINE_MAX; -ENOMEM. */
+ * May allocate. Returns 0; -EMSGSIZE if the line in the buffer is longer than QMP_LINE_MAX; or
+ * -ENOMEM. */
 int qmp_parser_space(struct qmp_parser *p, char **ret_at, size_t *ret_room)
 	__attribute__((warn_unused_result));
 
 /* Note that @size bytes were written where qmp_parser_space() said. */
 void qmp_parser_filled(struct qmp_parser *p, size_t size);
 
-/* Take the next whole message. Allocates. The caller frees it with qmp_message_done().
- * 0; -EAGAIN: there is no whole line yet, and nothing was consumed; -EPROTO: the line is not a QMP
- * message. It was consumed, and the monitor should be closed; -ENOMEM. */
+/* Take the next whole message. Allocates. The caller frees it with qmp_message_done(). Returns 0;
+ * -EAGAIN if there is no whole line yet, and nothing was consumed; -EPROTO if the line is not a QMP
+ * message (it was consumed, and the monitor should be closed); or -ENOMEM. */
 int qmp_parser_next(struct qmp_parser *p, struct qmp_message *ret_message)
 	__attribute__((warn_unused_result));
 

@@ -30,8 +30,9 @@
 #define QTREE_DEVICES_MAX 1024u
 
 /* Add the devices in @text to @m. Modifies @text.
- * 0; -ENOMEM; -E2BIG: more devices or properties than the limits; -EPROTO: not an `info qtree`
- * text. On error *ret_error has a human-readable reason. */
+ * Returns 0; -ENOMEM; -E2BIG if there are more devices or properties than the limits allow; or
+ * -EPROTO if this is not the text of `info qtree`. On error *ret_error has a human-readable
+ * reason. */
 int qtree_parse(char *text, struct vmm_machine *m, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -21,13 +21,14 @@
 #include "vmm/page_range.h"
 #include "vmm/qmp.h"
 
-/* Check all network cards. 0: no VLAN would be lost at a failover; -ENOTSUP: one would be, and
- * *ret_error names the card, the VLAN and what to do; errors of qmp_execute(); -EPROTO: QEMU
- * answered something we do not understand. */
+/* Check all network cards. Returns 0 if no VLAN would be lost at a failover; -ENOTSUP if one would
+ * be (*ret_error names the card, the VLAN and what to do); an error of qmp_execute(); or -EPROTO if
+ * QEMU answered something we do not understand. */
 int vmm_check_rx_filter(struct qmp *q, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* The same check on a given answer to `query-rx-filter`. 0, -ENOTSUP, -EPROTO as above. */
+/* Do the check of vmm_check_rx_filter() on a given answer to `query-rx-filter`. Returns 0, -ENOTSUP
+ * or -EPROTO as that function does. */
 int vmm_judge_rx_filter(const json_t *query_rx_filter, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -16,7 +16,7 @@
 #define HEAD_BYTES     14u /* size of a section's header without the name: type, number, length
 			    * of the name, instance, version */
 
-/* Returns the size of the section header at @at; 0: there is none. */
+/* Returns the size of the section header at @at, or 0 if there is none. */
 static size_t header_size(const uint8_t *at, const uint8_t *end)
 {
 	size_t left = (size_t)(end - at), name_size;
@@ -32,7 +32,7 @@ static size_t header_size(const uint8_t *at, const uint8_t *end)
 	return HEAD_BYTES + name_size;
 }
 
-/* Find the footer of section @number at or after @at. NULL: there is none. */
+/* Find the footer of section @number at or after @at. Returns NULL if there is none. */
 static const uint8_t *find_footer(const uint8_t *at, const uint8_t *end, uint32_t number)
 {
 	for (; (at = memchr(at, SECTION_FOOTER, (size_t)(end - at))); at++) {
@@ -47,7 +47,7 @@ static const uint8_t *find_footer(const uint8_t *at, const uint8_t *end, uint32_
 	return NULL;
 }
 
-/* Returns @mark, extended by @data (FNV-1a). */
+/* Returns the hash @mark with @data added to it (FNV-1a). */
 static uint64_t mix(uint64_t mark, const uint8_t *data, size_t size)
 {
 	for (size_t i = 0; i < size; i++)

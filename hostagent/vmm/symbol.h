@@ -16,8 +16,8 @@
 #include <sys/types.h>
 
 /* Find the address in process @pid of its exported variable @name, which must have @size_bytes
- * bytes. 0; -ENOENT: the program does not export the variable; -EMSGSIZE: the variable has another
- * size; -EINVAL: the program's file is not understood; -errno of open(). */
+ * bytes. Returns 0; -ENOENT if the program does not export the variable; -EMSGSIZE if the variable
+ * has another size; -EINVAL if the program's file is not understood; or -errno of open(). */
 int symbol_find(pid_t pid, const char *name, uint64_t size_bytes, uint64_t *ret_address)
 	__attribute__((warn_unused_result));
 

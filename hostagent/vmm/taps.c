@@ -25,8 +25,8 @@
 
 AUTO_DEFINE(DIR *, closedir)
 
-/* Get the name of the device to which @pid's descriptor @fd belongs; "" if it belongs to none. 0 or
- * -errno. */
+/* Get the name of the device to which @pid's descriptor @fd belongs; "" if it belongs to none.
+ * Returns 0 or -errno. */
 static int read_iff(pid_t pid, int fd, char ret_name[VMM_TAP_NAME_BYTES])
 {
 	AUTO_FREE char *text = NULL;
@@ -47,7 +47,8 @@ static int read_iff(pid_t pid, int fd, char ret_name[VMM_TAP_NAME_BYTES])
 	return 0;
 }
 
-/* Is the device of descriptor @fd of @pid in our network namespace? 1, 0 or -errno. */
+/* Returns 1 if the device of @pid's descriptor @fd is in our network namespace, 0 if it is not, or
+ * -errno. */
 static int is_here(pid_t pid, int fd)
 {
 	AUTO_CLOSE int process = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -72,8 +73,9 @@ static int add(struct vmm_taps *taps, const char *name, int place)
 	return 0;
 }
 
-/* Does @taps already contain a tap with this name in this namespace (@place)? If so, the new one is
- * a further queue of the same tap. The same name in another namespace is a different tap. */
+/* Returns true if @taps already contains a tap with this name in this namespace (@place). A
+ * descriptor of such a tap is a further queue of it. The same name in another namespace is a
+ * different tap. */
 static bool is_known(const struct vmm_taps *taps, const char *name, int place)
 {
 	for (uint32_t i = 0; i < taps->n; i++)
@@ -108,7 +110,8 @@ static int look_at_fd(pid_t pid, int dir_fd, const char *entry, struct vmm_taps 
 	ssize_t n = readlinkat(dir_fd, entry, link, sizeof(link) - 1);
 
 	if (n < 0)
-		return errno == ENOENT ? 0 : -errno; /* ENOENT: closed in the meantime */
+		/* ENOENT: the descriptor was closed in the meantime */
+		return errno == ENOENT ? 0 : -errno;
 	link[n] = '\0';
 	if (link[0] != '/')
 		return 0; /* "socket:[N]" and the like */

@@ -40,14 +40,16 @@ struct vmm_taps {
 };
 
 /* Find all taps that process @pid has open. Takes some 2 us per open descriptor of the process, and
- * does not change anything in it. 0; -ESRCH: there is no such process; -E2BIG: over VMM_TAPS_MAX;
- * -EAGAIN: a descriptor was closed meanwhile, call again; -EPERM and other -errno, with
- * *ret_error. */
+ * does not change anything in it. Returns 0; -ESRCH if there is no such process; -E2BIG if there
+ * are more than VMM_TAPS_MAX; -EAGAIN if a descriptor was closed meanwhile (call again); or -EPERM
+ * or another -errno (*ret_error has the text). */
 int vmm_taps_read(pid_t pid, struct vmm_taps *ret_taps, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Does @taps have exactly one tap, named @allowed, in this network namespace? Pure.
- * 0; -ENOTSUP: no, *ret_error names the open taps, the allowed tap and the next step. */
+/* Check that @taps has exactly one tap, that it is named @allowed, and that it is in this network
+ * namespace. Pure.
+ * Returns 0, or -ENOTSUP if this is not so; *ret_error then names the open taps, the allowed tap
+ * and the next step. */
 int vmm_taps_judge(const struct vmm_taps *taps, const char *allowed, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -19,8 +19,8 @@
 #include "vmm/uapi.h"
 
 #define STOP_TIMEOUT_NS (2 * CLOCK_NS_PER_S)
-/* How many ranges to get from the kernel in one call (96 KB). Large, so that even an epoch whose
- * pages are badly scattered needs only few calls. */
+/* How many ranges to get from the kernel in one call (96 KB). The number is large, so that even an
+ * epoch whose pages are badly scattered needs only a few calls. */
 #define REGIONS_MAX	4096u
 #define PROBE_PAGES	64u
 #define FEATURES                                                                                   \
@@ -39,8 +39,9 @@ struct track {
 	struct page_region regions[REGIONS_MAX];
 };
 
-/* Ask the kernel for all features that we use, in one call: to ask for each one separately we would
- * need a descriptor for each. It is enough, since a kernel with WP_ASYNC has the others too. */
+/* Ask the kernel for all features that we use, in one call, because separate calls would need a
+ * descriptor for each. One call is enough, since a kernel with WP_ASYNC has the other features,
+ * too. */
 static int enable(int uffd, struct error *ret_error)
 {
 	struct uffdio_api api = {.api = UFFD_API, .features = FEATURES};

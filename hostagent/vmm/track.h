@@ -36,14 +36,14 @@
 
 struct track;
 
-/* Test on a page of our own whether this kernel can track. 0; -ENOTSUP: *ret_error names what is
- * missing; -EPERM: the agent lacks the right. */
+/* Test on a page of our own whether this kernel can track. Returns 0; -ENOTSUP if it cannot
+ * (*ret_error names what is missing); or -EPERM if the agent lacks the right. */
 int track_probe(struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Start to track the @n_blocks @blocks (copied) of @pid. Stops the process for well under a
- * millisecond. 0: the caller closes *ret_track; -EBUSY: the process's memory is already watched by
- * a userfaultfd (another agent, post-copy migration), or the process is traced; -ENOTSUP as
- * track_probe(); errors of inject_userfaultfd(). *ret_error has the text. */
+ * millisecond. Returns 0 (the caller closes *ret_track); -EBUSY if the process's memory is already
+ * watched by a userfaultfd (another agent, post-copy migration), or the process is traced; -ENOTSUP
+ * as for track_probe(); or an error of inject_userfaultfd(). *ret_error has the text. */
 int track_open(pid_t pid, const struct vmm_block *blocks, uint32_t n_blocks,
 	       struct track **ret_track, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -57,9 +57,10 @@ enum track_scan_mode {
 /* Report written pages, in ascending order, neighbours joined within a block. Use one mode for a
  * whole pass from the first page to the last. Writes at most @max_ranges (>= 1) ranges to
  * @ret_ranges and their number to *ret_n_ranges.
- * 0: the pass is complete; the next call starts from the first page again.
- * 1: the array is full; the next call continues where this call ended.
- * -ESRCH: the process is gone; other -errno: tracking is broken, call track_close(). */
+ * Returns 0 if the pass is complete; the next call starts from the first page again.
+ * Returns 1 if the array is full; the next call continues where this call ended.
+ * Returns -ESRCH if the process is gone, or another -errno if tracking is broken: then call
+ * track_close(). */
 int track_scan(struct track *t, enum track_scan_mode mode, struct page_range *ret_ranges,
 	       uint32_t max_ranges, uint32_t *ret_n_ranges) __attribute__((warn_unused_result));
 

@@ -142,7 +142,7 @@ int vcpus_stop(struct vcpus *vcpus)
 	return 0;
 }
 
-/* Resume a vCPU that is traced. True: it runs again, or its thread is gone. */
+/* Resume a vCPU that is traced. Returns true if it runs again, or its thread is gone. */
 static bool resume(const struct vcpu *vcpu)
 {
 	int status;

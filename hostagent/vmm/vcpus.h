@@ -36,9 +36,9 @@
 
 struct vcpus;
 
-/* Find QEMU's vCPU threads. 0: the caller closes *ret; -EPROTO: QEMU answered something we do not
- * understand; errors of qmp_execute(), and of open() on a thread's file. *ret_error has the
- * text. */
+/* Find QEMU's vCPU threads. Returns 0 (the caller closes *ret); -EPROTO if QEMU answered something
+ * we do not understand; or an error of qmp_execute(), or of open() on a thread's file. *ret_error
+ * has the text. */
 int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -46,13 +46,15 @@ int vcpus_open(struct qmp *q, pid_t pid, struct vcpus **ret, struct error *ret_e
  * vcpus_open()). Returns 0 if the threads are gone, and UINT64_MAX (unknown) if @vcpus is NULL. */
 uint64_t vcpus_busy_ns(struct vcpus *vcpus);
 
-/* Ask all vCPUs to stop; they do so some microseconds after this returns. Never blocks. 0, also if
- * some vCPUs have ended or are stopped already; -EPERM: a debugger traces one of them, or we may
- * not trace; other -errno. After an error some vCPUs may be stopped: call vcpus_resume(). */
+/* Ask all vCPUs to stop; they do so some microseconds after this returns. Never blocks. Returns 0,
+ * also if some vCPUs have ended or are stopped already; -EPERM if a debugger traces one of them or
+ * we may not trace; or another -errno. After an error some vCPUs may be stopped: call
+ * vcpus_resume(). */
 int vcpus_stop(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
-/* Resume all vCPUs. Never blocks. 0: all run or have ended; -EAGAIN: one that was asked to stop has
- * not stopped yet, because it waits in the kernel. It will still stop, so call this again soon. */
+/* Resume all vCPUs. Never blocks. Returns 0 if all run or have ended, or -EAGAIN if a vCPU that was
+ * asked to stop has not stopped yet, because it waits in the kernel. It will still stop, so call
+ * this again soon. */
 int vcpus_resume(struct vcpus *vcpus) __attribute__((warn_unused_result));
 
 /* Free @vcpus. No vCPU may be stopped at this time. Accepts NULL, returns NULL. */
