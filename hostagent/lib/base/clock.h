@@ -19,8 +19,8 @@ uint64_t clock_mono_ns(void); /* CLOCK_MONOTONIC; the same for all processes of 
 uint64_t clock_boot_ns(void); /* CLOCK_BOOTTIME; also the same for all processes of one host */
 uint64_t clock_wall_ns(void); /* CLOCK_REALTIME, ns since 1970 */
 
-/* Returns the timeout for poll(2): the milliseconds from @now_ns until @deadline_ns, rounded up. 0
- * if the deadline has passed; -1 (wait for ever) if @deadline_ns is UINT64_MAX. */
+/* Returns the timeout for poll(2): the milliseconds from @now_ns until @deadline_ns, rounded up.
+ * This is 0 if the deadline has passed, and -1 (wait for ever) if @deadline_ns is UINT64_MAX. */
 int clock_poll_ms(uint64_t now_ns, uint64_t deadline_ns);
 
 #endif

@@ -25,10 +25,11 @@ struct parse {
 	bool has_comment;
 	const struct config_key *keys;
 	size_t n_keys;
-	char *values[CONFIG_KEYS_MAX];       /* accepted text of each key, heap; NULL: not set */
+	/* accepted text of each key, on the heap; NULL if not set */
+	char *values[CONFIG_KEYS_MAX];
 	unsigned int lines[CONFIG_KEYS_MAX]; /* line in which each key was set */
 	struct error error;                      /* the first error; valid if `failed` is not 0 */
-	/* line of the error; 0: the error concerns the whole file */
+	/* line of the error; 0 if the error concerns the whole file */
 	unsigned int error_line;
 	int failed;				 /* 0, or the negative errno of `error` */
 };

@@ -21,8 +21,8 @@ static int hex_digit(char c)
 	return -1;
 }
 
-/* Parse @text, which must consist of decimal digits, or of hexadecimal digits after 0x. 0 or
- * -EINVAL. */
+/* Parse @text, which must consist of decimal digits, or of hexadecimal digits after 0x. Returns 0
+ * or -EINVAL. */
 static int parse_number(const char *text, size_t size, uint64_t *ret_value)
 {
 	uint64_t value = 0;

@@ -41,12 +41,13 @@ static struct {
 	enum action action;
 	unsigned long nth;
 	unsigned long delay_ms; /* valid for ACTION_DELAY */
-	/* path of a file: passes are counted only while it exists; NULL: always */
+	/* path of a file: passes are counted only while it exists. If NULL, they are always
+	 * counted */
 	const char *gate;
 	atomic_ulong passes;	/* passes of the armed point so far */
 } armed;
 
-/* Parse a number of digits only, 1..UINT_MAX. 0 or -EINVAL. */
+/* Parse a number from 1 to UINT_MAX that consists of digits only. Returns 0 or -EINVAL. */
 static int parse_count(const char *text, unsigned long *ret_value)
 {
 	char *end;

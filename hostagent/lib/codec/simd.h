@@ -38,7 +38,7 @@ struct simd_ahead {
 /* The result of comparing two pages. */
 struct simd_scan {
 	uint64_t changed[64]; /* bit i of word l: byte 64 * l + i differs */
-	uint64_t lines;	      /* bit l: line l differs; 0: the pages are equal */
+	uint64_t lines;	      /* bit l: line l differs; all bits are 0 if the pages are equal */
 	uint64_t any_nonzero; /* != 0: the new page is not all zero */
 
 	/* set only by simd_ops->bitmap_encode, and only if the pages differ */
@@ -65,9 +65,9 @@ struct simd_ops {
 	int (*xrle_apply)(const uint8_t *data, size_t size, uint8_t *page);
 
 	/* Compare the pages and write the bitmap delta in one pass, see bitmap.h. Returns the
-	 * delta's size; 0: the pages are equal; -E2BIG. If @reference is not NULL, it is the same
-	 * page as @old and becomes a copy of @new, whatever is returned. Each byte of @new is read
-	 * once, for both the delta and the copy. */
+	 * delta's size, 0 if the pages are equal, or -E2BIG. If @reference is not NULL, it is the
+	 * same page as @old and becomes a copy of @new, whatever is returned. Each byte of @new is
+	 * read once, for both the delta and the copy. */
 	int (*bitmap_encode)(const uint8_t *old, const uint8_t *new, const struct simd_ahead *ahead,
 			     uint8_t *out, uint8_t *reference, struct simd_scan *ret_scan);
 

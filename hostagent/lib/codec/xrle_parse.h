@@ -42,8 +42,8 @@ static inline bool xrle_get_length(const uint8_t *data, size_t size, size_t *at,
 	return high != 0 && *ret_length <= PAGE_BYTES;
 }
 
-/* Check a whole delta and list its runs in @runs (room for XRLE_RUNS_MAX; NULL: only check).
- * Returns the number of runs, or -EPROTO. */
+/* Check a whole delta and list its runs in @runs (room for XRLE_RUNS_MAX). If @runs is NULL, only
+ * check. Returns the number of runs, or -EPROTO. */
 static inline __attribute__((always_inline)) int
 xrle_parse(const uint8_t *data, size_t size, struct xrle_run *runs)
 {

@@ -85,7 +85,8 @@ struct wire_header {
 	/* set by wire_frame_decode(); ignored by the functions that encode, which count the payload
 	 * themselves */
 	uint32_t payload_size;
-	/* number of the frame within its epoch (EPOCH_BEGIN has 0); for other frames a counter */
+	/* the frame's number within its epoch (EPOCH_BEGIN has 0). In frames that belong to no
+	 * epoch, a counter */
 	uint32_t seq;
 	uint32_t generation;   /* the stream's generation, from RESUME; 0 on other connections */
 	uint64_t term;

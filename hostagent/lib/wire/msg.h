@@ -102,7 +102,7 @@ struct wire_welcome {
 	uint64_t features;		 /* features in use on this connection */
 	/* the gateway's name; on a peer connection the standby host's name */
 	char gateway[WIRE_NAME_MAX + 1];
-	/* the gateway's incarnation; 0: WIRE_FEATURE_INCARNATION is not in use */
+	/* the gateway's incarnation; 0 if WIRE_FEATURE_INCARNATION is not in use */
 	uint64_t incarnation;
 };
 int wire_welcome_encode(const struct wire_welcome *welcome, struct bytes_writer *w) WIRE_CHECKED;
@@ -387,7 +387,8 @@ struct wire_record {
 	uint8_t class;	     /* enum wire_class */
 	uint16_t size;	     /* bytes of data; a size that the class allows */
 	uint32_t index;	     /* < the limit given to the iterator */
-	/* DUP: index of the page to copy, < the limit and different from `index`; else 0 */
+	/* in a DUP, the index of the page to copy (< the limit and different from `index`); else
+	 * 0 */
 	uint32_t source;
 	const uint8_t *data; /* the data, in place in the frame */
 };
@@ -397,7 +398,8 @@ struct wire_record_iter {
 	const uint8_t *payload;	 /* the payload's first byte, for offsets in errors */
 	uint64_t n_pages;	 /* every index must be below this */
 	uint8_t type;		 /* the frame's type */
-	uint32_t blob_size;	 /* DEVICE: bytes of the whole blob; else 0 */
+	/* in a DEVICE frame, the size of the whole blob in bytes; else 0 */
+	uint32_t blob_size;
 };
 
 /* The payload of a PAGES or DEVICE frame with WIRE_FLAG_LZ4: the plain payload, packed as an LZ4
@@ -450,8 +452,8 @@ uint8_t *wire_record_reserve(const struct bytes_writer *w);
 int wire_record_commit(struct bytes_writer *w, uint8_t class, uint32_t index,
 		       size_t size) WIRE_CHECKED;
 
-/* CLOCK: how to set the guest's clocks, which the epoch's device state contains as stopped clocks
- * (vmm/clock_rules.h). */
+/* CLOCK: how to set the guest's clocks forward at a promotion. The epoch's device state has them as
+ * they stood while the guest was stopped (vmm/clock_rules.h). */
 struct wire_clock {
 	uint64_t saved_ticks, saved_ns; /* the guest's clocks as saved in the device state */
 	uint64_t mono_ns;	   /* a time of the primary's monotonic clock */

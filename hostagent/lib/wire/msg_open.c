@@ -14,7 +14,7 @@ static bool name_or_empty(const char *name, size_t size)
 	return size == 0 || wire_name_bytes_are_valid(name, size);
 }
 
-/* Returns a text that says which fields of @hello contradict each other; NULL: none do. */
+/* Returns a text that says which fields of @hello contradict each other, or NULL if none do. */
 static const char *hello_conflict(const struct wire_hello *hello)
 {
 	if (hello->version_min > hello->version_max)

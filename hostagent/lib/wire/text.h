@@ -43,7 +43,8 @@ int wire_stats_add(char stats[WIRE_STATS_MAX + 1], const char *key, const char *
 bool wire_stats_next(const char **at, char ret_key[WIRE_STATS_KEY_MAX + 1],
 		     char ret_value[WIRE_STATS_VALUE_MAX + 1]);
 
-/* The same checks for a string of @size bytes without a NUL at its end, for decoders. */
+/* These three functions do the checks of wire_name_is_valid(), wire_text_is_valid() and
+ * wire_stats_is_valid() on a string of @size bytes without a NUL at its end. For decoders. */
 bool wire_name_bytes_are_valid(const char *name, size_t size);
 bool wire_text_bytes_are_valid(const char *text, size_t size);
 bool wire_stats_bytes_are_valid(const char *stats, size_t size);

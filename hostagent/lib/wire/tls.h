@@ -84,7 +84,7 @@ struct wire_tls;	 /* one connection */
 
 struct wire_tls_config {
 	const char *ca_path;   /* PEM, one or more CA certificates */
-	/* PEM, one or more revocation lists; NULL: revocation is not checked */
+	/* PEM, one or more revocation lists. If NULL, revocation is not checked */
 	const char *crl_path;
 	const char *cert_path; /* PEM, own certificate first, then any intermediate ones */
 	/* PEM, own private key; its mode must give others no access (no bit of 07) */

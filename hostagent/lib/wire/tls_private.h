@@ -25,7 +25,7 @@ struct tls_stamp {
 struct wire_tls_context {
 	enum wire_tls_side side;
 	struct wire_peer self;
-	char *paths[TLS_N_FILES]; /* the file's path; NULL: no such file is configured */
+	char *paths[TLS_N_FILES]; /* the file's path; NULL if no such file is configured */
 	atomic_uint references;	  /* one for the owner, and one for each connection */
 	atomic_uint generation;	  /* incremented at each reload of the files */
 	pthread_mutex_t lock;	  /* guards all members below */
@@ -71,7 +71,7 @@ int tls_load(const struct wire_tls_config *config, enum wire_tls_side side, SSL_
 	     struct wire_peer *ret_self, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* tls_reload.c: store the paths and stamps of @config's files in @context. 0 or -ENOMEM. */
+/* tls_reload.c: store the paths and stamps of @config's files in @context. Returns 0 or -ENOMEM. */
 int tls_remember_files(struct wire_tls_context *context, const struct wire_tls_config *config)
 	__attribute__((warn_unused_result));
 

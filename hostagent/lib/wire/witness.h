@@ -39,7 +39,7 @@ struct wire_witness {
 	uint64_t mono_ns;	/* the primary's CLOCK_BOOTTIME when the frame was sampled */
 	uint64_t to_guest;	/* frames that reached the guest's port, including this one */
 	uint64_t from_guest;	/* frames that the guest sent, including held ones */
-	uint64_t from_guest_ns; /* CLOCK_BOOTTIME of the last frame from the guest; 0: none */
+	uint64_t from_guest_ns; /* CLOCK_BOOTTIME of the last frame from the guest; 0 if none */
 	uint16_t frame_size;	/* bytes of the sampled frame */
 	uint16_t head_size;	/* bytes at `head`: WIRE_WITNESS_HEAD_MIN..MAX, <= frame_size */
 	enum wire_witness_path path;
