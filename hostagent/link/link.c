@@ -30,8 +30,8 @@
 struct link {
 	int fd;
 	struct wire_tls *tls;
-	int dead;	       /* negative errno of the error that ended the link; 0: none */
-	uint16_t refused_code; /* code of a REFUSED frame; 0: none */
+	int dead;	       /* negative errno of the error that ended the link; 0 if none did */
+	uint16_t refused_code; /* code of a REFUSED frame; 0 if none came */
 	unsigned peer_sender;  /* WIRE_SENDER_ bit of the peer; 0 until the handshake is done */
 	struct link_stats stats;
 	char where[WHERE_SIZE]; /* names the peer in texts, such as "gateway 198.18.0.1

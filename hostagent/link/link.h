@@ -30,12 +30,14 @@ struct link;
 struct link_config {
 	const char *address;	      /* numeric IPv4 or IPv6 */
 	uint16_t port;		      /* > 0 */
-	const char *device;	      /* network device to use (SO_BINDTODEVICE); NULL: any */
-	const char *peer_name;        /* name of the host that must answer; NULL: a gateway of any
-				       * name must answer */
+	const char *device;	      /* network device to use (SO_BINDTODEVICE); NULL for any */
+	/* name of the host that must answer. If NULL, a gateway of any name must answer */
+	const char *peer_name;
 	struct wire_tls_context *tls; /* for the client side; used by link_open() only */
-	uint32_t user_timeout_ms;     /* data unacknowledged for this long ends the link; 0: 5000 */
-	size_t send_max_bytes;        /* limit of queued ciphertext; 0: WIRE_TLS_OUTPUT_DEFAULT */
+	/* data unacknowledged for this long ends the link; 0 means 5000 */
+	uint32_t user_timeout_ms;
+	/* limit of queued ciphertext; 0 means WIRE_TLS_OUTPUT_DEFAULT */
+	size_t send_max_bytes;
 };
 
 /* Counters since link_open(). */
