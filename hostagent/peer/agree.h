@@ -65,8 +65,8 @@ struct agree_standby {
 	/* the standby still has a copy of the guest, and has not promoted it */
 	bool is_copy;
 	uint64_t term;		 /* the standby's term */
-	uint64_t promised_term;  /* newest term for which a promotion was accepted; 0: none */
-	uint8_t voted_mode;	 /* mode of the vote that led to `term`; 0: no vote led to it */
+	uint64_t promised_term;  /* newest term for which a promotion was accepted; 0 if none was */
+	uint8_t voted_mode;	 /* mode of the vote that led to `term`; 0 if no vote led to it */
 	uint64_t complete_epoch;
 	uint64_t gateway_silence_ns;
 	uint64_t gateway_lost_ns;

@@ -23,7 +23,7 @@
 #define WHERE_SIZE 32
 
 struct pending {
-	struct link *link; /* NULL: this slot is free */
+	struct link *link; /* NULL if this slot is free */
 	char where[WHERE_SIZE];
 	uint64_t deadline_ns;
 };
