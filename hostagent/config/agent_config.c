@@ -149,7 +149,7 @@ static const struct config_key vm_keys[] = {
 		   "most bytes of one buffered epoch; 0: twice the RAM"),
 };
 
-/* Parse an address with port, such as "198.18.1.2:7402". 0 or -EINVAL. */
+/* Parse an address with port, such as "198.18.1.2:7402". Returns 0 or -EINVAL. */
 static int parse_endpoint(const char *text, struct config_address *ret_address)
 {
 	const char *colon = strchr(text, ':');

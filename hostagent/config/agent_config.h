@@ -27,8 +27,9 @@ struct agent_vm_config {
 	/* The VM's name. If the file has errors, this is its file name without .ini, or "" when
 	 * that is not a valid name or already belongs to another VM. */
 	char name[CONFIG_NAME_SIZE];
-	char qmp[104];  /* QMP socket of the running QEMU, as long as sockaddr_un allows; "" on a
-			 * host that is only ever the standby */
+	/* path of the running QEMU's QMP socket, as long as sockaddr_un allows; "" on a host that
+	 * is only ever the standby */
+	char qmp[104];
 	char tap[16];	/* the guest's tap; 16 is IFNAMSIZ */
 	uint64_t epoch_min_ns, epoch_max_ns;
 	uint32_t pause_share_max, wall_share_max; /* percent */
@@ -42,22 +43,28 @@ struct agent_vm_config {
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
 	uint64_t backlog_bytes_max;
-	uint64_t witness_ns; /* shortest time between two datagrams of the witness; 0: no witness */
-	uint64_t reference_bytes; /* 0: a quarter of guest RAM */
-	uint32_t encode_threads;  /* 0: workers_default_threads() */
+	/* shortest time between two witness datagrams; 0 if there is to be no witness */
+	uint64_t witness_ns;
+	/* bytes for the references of pages; 0 means a quarter of guest RAM */
+	uint64_t reference_bytes;
+	uint32_t encode_threads;  /* number of threads; 0 means workers_default_threads() */
 	int codec;		  /* PAGE_FEATURE_* bits: delta classes that may be used */
 	int second_stage;	  /* enum stage_mode */
 	int gateway_lost;	  /* enum agree_policy */
 	uint64_t gateway_lost_ns; /* the gateway counts as lost after being silent for this long */
-	char peer[CONFIG_NAME_SIZE + 24]; /* the VM's other host, as NAME@ADDRESS:PORT; "": none */
-	char peer_name[CONFIG_NAME_SIZE], peer_address[16]; /* the parts of peer; "": none */
+	/* the VM's other host, as NAME@ADDRESS:PORT; "" if none is given */
+	char peer[CONFIG_NAME_SIZE + 24];
+	/* the parts of peer; "" if peer is "" */
+	char peer_name[CONFIG_NAME_SIZE], peer_address[16];
 	uint16_t peer_port;
-	char state_dir[AGENT_PATH_MAX];    /* standby: directory on tmpfs; "": this host is never
-					    * the standby */
-	char command_file[AGENT_PATH_MAX]; /* standby: file with the complete QEMU command line */
-	uint64_t log_bytes_max; /* on the standby: maximum bytes of one buffered epoch; 0: the
-				 * default, which standby/ defines */
-	char *command; /* content of command_file, owned; NULL: there is none */
+	/* on the standby, a directory on tmpfs; "" if this host is never the standby */
+	char state_dir[AGENT_PATH_MAX];
+	/* on the standby, the file with the complete QEMU command line */
+	char command_file[AGENT_PATH_MAX];
+	/* on the standby, the most bytes of one buffered epoch; 0 means the default, which standby/
+	 * defines */
+	uint64_t log_bytes_max;
+	char *command; /* content of command_file, owned; NULL if there is none */
 
 	char file[AGENT_PATH_MAX + 64];	/* path of the VM's file */
 	/* why the VM cannot be used; "" if it can. With a fault, only name and file are valid */
@@ -77,7 +84,8 @@ struct agent_config {
 	uint64_t beat_ns;
 	char peer_listen[24]; /* ADDRESS:PORT at which other hosts reach this one; "" if
 			       * they cannot */
-	struct config_address peer_listen_at; /* peer_listen, parsed; port 0: it is not set */
+	/* peer_listen, parsed; the port is 0 if it is not set */
+	struct config_address peer_listen_at;
 	int log_level; /* enum log_level */
 	struct agent_vm_config *vms; /* sorted by file name; owned */
 	uint32_t n_vms;
