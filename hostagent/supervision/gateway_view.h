@@ -17,8 +17,8 @@
 struct gateway_view {
 	_Atomic uint64_t seen_ns; /* when the gateway was last heard; first set when the
 				   * agent starts */
-	_Atomic uint64_t obeyed;  /* incarnation of the gateway that the control connection obeys;
-				   * 0: none */
+	/* incarnation of the gateway that the control connection obeys; 0 if it obeys none */
+	_Atomic uint64_t obeyed;
 };
 
 /* Record that a frame of the gateway has arrived. Accepts NULL (in tests). */

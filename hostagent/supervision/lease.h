@@ -35,8 +35,8 @@
 
 struct lease {
 	_Atomic uint64_t term;	   /* term of the protection */
-	_Atomic uint64_t until_ns; /* end of the time to run; 0: no lease was ever given */
-	_Atomic uint64_t release_ns; /* end of the time to release; 0: no limit */
+	_Atomic uint64_t until_ns; /* end of the time to run; 0 if no lease was ever given */
+	_Atomic uint64_t release_ns; /* end of the time to release; 0 if there is no limit */
 };
 
 /* Start without a lease. @is_required: this gateway gives leases, so no frame may leave before the

@@ -22,12 +22,13 @@
 
 struct progress {
 	pthread_mutex_t lock; /* guards the members below */
-	const char *did;      /* verb of the step, such as "copied"; constant; NULL: no step is
-			       * under way */
-	const char *what;     /* object of the step, such as "of guest RAM"; constant */
-	uint64_t done_bytes, total_bytes; /* total_bytes 0: the step has no amount, or the amount is
-					   * not known */
-	pid_t pid;	      /* process whose use of CPU time counts as moves; 0: none */
+	/* verb of the step, such as "copied" (a constant); NULL if no step is under way */
+	const char *did;
+	const char *what;     /* object of the step, such as "of guest RAM" (a constant) */
+	/* total_bytes is 0 if the step has no amount, or the amount is not known */
+	uint64_t done_bytes, total_bytes;
+	/* process whose use of CPU time counts as moves; 0 if there is none */
+	pid_t pid;
 	uint64_t cpu_ns;      /* that process's CPU time when the last move was counted */
 	uint64_t n_moves;     /* moves since progress_init() */
 };
