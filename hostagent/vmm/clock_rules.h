@@ -64,7 +64,8 @@
 struct clock_words {
 	uint64_t ticks;
 	uint64_t clock;	 /* in ns */
-	bool is_running; /* QEMU's flag: the offsets have the running guest's meaning (see above) */
+	/* QEMU's flag: true if the offsets have the meaning that they have while the guest runs */
+	bool is_running;
 };
 
 enum clock_state {
@@ -75,14 +76,15 @@ enum clock_state {
 
 /* The guest time lost in total, noted once per second. */
 struct clock_loss {
-	bool is_alarm; /* the loss was found too high, see clock_loss_alarm() */
-	uint64_t second[CLOCK_LOSS_SLOTS];  /* which second the slot holds; 0: the slot is empty */
+	bool is_alarm; /* true while the loss counts as too high (see clock_loss_alarm()) */
+	/* which second the slot holds; 0 if the slot is empty */
+	uint64_t second[CLOCK_LOSS_SLOTS];
 	uint64_t lost_ns[CLOCK_LOSS_SLOTS]; /* total loss when that second began */
 };
 
 struct clock_rules {
 	enum clock_state state;
-	const char *why; /* OFF: the reason, static text; else "" */
+	const char *why; /* in state OFF, the reason (static text); else "" */
 	uint64_t step_max_ns;
 
 	/* What is known between pauses. */
@@ -101,7 +103,8 @@ struct clock_rules {
 	uint64_t stop_ns, stop_ticks; /* the host's clock and tick counter when QEMU stopped */
 
 	/* What was learnt from earlier pauses. */
-	uint32_t n_stops;	      /* 0: no stop seen; 1: first stop known; 2: rate known */
+	/* 0 before the first stop, 1 once a first stop is known, 2 once the rate is known */
+	uint32_t n_stops;
 	uint64_t first_ns, first_ticks; /* the host's clock and tick counter at the first stop */
 	double rate;		      /* ticks per nanosecond */
 	bool is_rate_same;	      /* the last two rates agree */

@@ -23,11 +23,11 @@
 
 struct devstate {
 	struct qmp *qmp;  /* borrowed */
-	struct gate *gate; /* the gate; NULL: none */
+	struct gate *gate; /* NULL if there is no gate */
 	int memfd;	  /* our descriptor of the file, for reading */
 	/* a write-only descriptor of the same file; QEMU's copy shares its file offset */
 	int shared;
-	int64_t fdset_id; /* QEMU's name for its copy; -1: not passed to QEMU yet */
+	int64_t fdset_id; /* QEMU's name for its copy; -1 before QEMU has one */
 	char *command;	  /* the save command, rendered */
 	uint8_t *data;
 	size_t capacity;

@@ -51,7 +51,7 @@ struct devstate *devstate_close(struct devstate *d);
 
 /* Send the save command, and arm @next after it (QMP_CONT, or NULL: see qmp_arm()). The guest
  * should be stopped; if it runs, QEMU stops it during the save. Does not wait. The blob of the last
- * devstate_finish() stays valid. Errors as qmp_send(). */
+ * devstate_finish() stays valid. Returns what qmp_send() returns. */
 int devstate_start(struct devstate *d, const char *next) __attribute__((warn_unused_result));
 
 /* Wait for QEMU's answer and return the blob, borrowed until the next devstate_finish(). Returns 0;

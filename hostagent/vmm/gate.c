@@ -40,12 +40,13 @@ struct gate {
 	int pipe_read, pipe_write;
 	ino_t inode;		   /* inode number of the pipe */
 	int syscall_fd;		   /* /proc/PID/syscall */
-	/* QEMU's name for its copy of pipe_write; -1: not passed to QEMU yet */
+	/* QEMU's name for its copy of pipe_write; -1 before QEMU has one */
 	int64_t fdset_id;
 	char *command;		   /* the save command, rendered */
 	size_t max_bytes;
-	size_t last_size; /* size of the last blob; 0: none yet */
-	struct letgo *letgo; /* the releasing process, which has a copy of pipe_read; NULL: none */
+	size_t last_size; /* size of the last blob; 0 if there was none yet */
+	/* the process that releases QEMU and has a copy of pipe_read, or NULL */
+	struct letgo *letgo;
 	bool is_guarded;  /* gate_guard() was called */
 	bool is_filled;	  /* the pipe holds nothing but filler, and no save runs */
 
@@ -56,7 +57,8 @@ struct gate {
 	/* number of blob bytes that were let through (some may still be in the pipe). The next
 	 * write starts at this byte of the blob */
 	size_t passed;
-	size_t write_size; /* size of the write that holds QEMU; 0: QEMU is not known to be held */
+	/* size of the write that holds QEMU; 0 if QEMU is not known to be held */
+	size_t write_size;
 
 	uint8_t *data; /* the part of the blob that was read so far */
 	size_t size;   /* size of that part */

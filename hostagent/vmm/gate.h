@@ -26,12 +26,12 @@
  *    that write was the last one. If not, gate_finish() says so, and the caller scans and copies
  *    again.
  *
- * gate_open() tries the gate once, before anything depends on it. So it finds out if the gate does
- * not work with this QEMU or on this host (no right to open the pipe, another buffer size).
+ * gate_open() tries the gate once, before anything depends on it. So a gate that does not work with
+ * this QEMU or on this host (no right to open the pipe, another buffer size) is found out early.
  *
- * Where: devstate.h owns one. Threads: only the thread that uses the qmp client. While QEMU is
- * held, only its monitor thread runs: if the agent hangs, QEMU hangs too; if the agent is killed,
- * QEMU continues.
+ * Where: a struct devstate owns one. Threads: only the thread that uses the qmp client. While QEMU
+ * is held, only its monitor thread runs: if the agent hangs, QEMU hangs too; if the agent is
+ * killed, QEMU continues.
  */
 #ifndef VMM_GATE_H
 #define VMM_GATE_H

@@ -32,7 +32,7 @@ struct guestclock {
 	pid_t pid;
 	uint64_t address; /* address of timers_state */
 	struct clock_words saved; /* the words in the last device state */
-	size_t saved_at;  /* offset of section `timer` in the last device state; 0: not known */
+	size_t saved_at;  /* offset of section `timer` in the last device state; 0 if not known */
 };
 
 /* --- QEMU's memory */

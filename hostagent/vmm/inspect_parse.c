@@ -97,7 +97,8 @@ int inspect_parse_guest_addr(const char *text, const char *name, uint64_t *ret_a
 	return -ENOENT;
 }
 
-/* What to do with QEMU's RAM blocks. Patterns are as in fnmatch(3); the first match counts. */
+/* Says what to do with each of QEMU's RAM blocks. The patterns are those of fnmatch(3); the first
+ * match counts. */
 static const struct {
 	const char *pattern;
 	enum inspect_use use;

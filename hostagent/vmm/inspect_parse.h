@@ -54,7 +54,7 @@ int inspect_parse_guest_addr(const char *text, const char *name, uint64_t *ret_a
  * if the user named none). With INSPECT_REFUSE, *ret_hint (static text) says what to change. */
 enum inspect_use inspect_classify(const char *name, const char *main_memory, const char **ret_hint);
 
-/* Parse "52:54:00:12:34:56". 0 or -EINVAL. */
+/* Parse a text such as "52:54:00:12:34:56". Returns 0 or -EINVAL. */
 int inspect_parse_mac(const char *text, uint8_t ret_mac[6]) __attribute__((warn_unused_result));
 
 /* Find a back end in `info network` that lets another process write to guest RAM. Returns

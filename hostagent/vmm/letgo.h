@@ -3,8 +3,8 @@
  * Why: in a pause QEMU sleeps in a write to our full pipe (gate.h). When the agent is killed, the
  * kernel first frees the agent's memory, which takes 200 ms per GiB, and only then closes the pipe;
  * until then the guest stands still. Most signs of the agent's death come even later (pidfd,
- * PDEATHSIG, closed sockets). But robust mutexes come earlier: before the kernel frees the memory,
- * it marks those that the ending thread holds and wakes their waiters.
+ * PDEATHSIG, closed sockets). Only robust mutexes tell of it earlier: before the kernel frees the
+ * memory, it marks the mutexes that the ending thread holds, and wakes their waiters.
  *
  *	agent, engine's thread		the process, made at the agent's start, a thread for each pipe
  *	makes and locks a mutex ──────► waits for the mutex
@@ -26,9 +26,9 @@ struct letgo;
  * all its pipes are emptied. Returns 0, or -errno; in this case letgo_open() will refuse. */
 int letgo_init(void) __attribute__((warn_unused_result));
 
-/* Make the process empty the pipe when the calling thread ends. @pipe_read: the pipe's reading end,
- * borrowed for the call. Returns 0; -ENOTCONN if letgo_init() was not called or failed; or
- * -errno. */
+/* Make the releasing process empty the pipe when the calling thread ends. @pipe_read: the pipe's
+ * reading end, borrowed for the call. Returns 0; -ENOTCONN if letgo_init() was not called or
+ * failed; or -errno. */
 int letgo_open(int pipe_read, struct letgo **ret_letgo) __attribute__((warn_unused_result));
 
 /* Stop watching the thread, and free @letgo. The process closes its copy of the pipe soon after.

@@ -36,7 +36,8 @@ struct qmp {
 	pid_t pid;
 	uid_t uid;
 	int broken;	  /* 0, or the negative errno that every later call returns */
-	const char *armed; /* the command sent except for its last brace, borrowed; NULL: none */
+	/* the command sent except for its last brace, borrowed; NULL if none is armed */
+	const char *armed;
 	struct pending pending[QMP_IN_FLIGHT_MAX]; /* oldest first */
 	unsigned int n_pending;
 	struct qmp_parser parser;

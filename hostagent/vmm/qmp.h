@@ -75,7 +75,8 @@ struct qmp *qmp_close(struct qmp *q);
 
 void qmp_set_event_handler(struct qmp *q, qmp_event_fn handler, void *arg);
 
-int qmp_fd(const struct qmp *q);    /* for epoll: call qmp_pump() when it is readable. Borrowed. */
+/* the socket, borrowed. Call qmp_pump() when it becomes readable */
+int qmp_fd(const struct qmp *q);
 /* the process that made the socket (SO_PEERCRED): usually QEMU */
 pid_t qmp_pid(const struct qmp *q);
 uid_t qmp_uid(const struct qmp *q); /* the user as which that process ran */
@@ -134,7 +135,7 @@ int qmp_wait_event(struct qmp *q, const char *event, uint64_t timeout_ns)
 int qmp_execute(struct qmp *q, const char *command, json_t *args, uint64_t timeout_ns,
 		json_t **ret_return) __attribute__((warn_unused_result));
 
-/* Run a human monitor command. The caller frees *ret_text. Errors as qmp_execute(). */
+/* Run a human monitor command. The caller frees *ret_text. Returns what qmp_execute() returns. */
 int qmp_hmp(struct qmp *q, const char *command_line, uint64_t timeout_ns, char **ret_text)
 	__attribute__((warn_unused_result));
 

@@ -25,10 +25,10 @@ static const char *const ignored[] = {
 };
 
 struct qtree_node {
-	int parent;	  /* index of the parent node; -1: none */
+	int parent;	  /* index of the parent node; -1 if there is none */
 	unsigned indent;
 	const char *name; /* a bus's name, or a device's type */
-	const char *id;	  /* a device's id; NULL: this is a bus */
+	const char *id;	  /* a device's id; NULL if this is a bus */
 	const char *addr; /* address of a PCI device, or NULL */
 	/* this is a PCI bus, whose name is unique and whose devices have addresses */
 	bool is_pci;
@@ -43,7 +43,7 @@ struct qtree {
 	struct qtree_node *nodes;
 	struct qtree_prop *props;
 	unsigned n_nodes, n_props;
-	int at; /* index of the node to which the next line belongs; -1: none yet */
+	int at; /* index of the node to which the next line belongs; -1 before the first node */
 };
 
 /* ---- text to nodes */

@@ -15,9 +15,9 @@
  *	          dev: virtio-net-device, id ""  "device pci.0/02.0/virtio-bus/virtio-net-device#0"
  *
  * A PCI device's place is its bus and address. The place of any other device is its type and how
- * many devices of that type were made before it on its bus. So the order of QEMU's options may
- * differ between the two hosts where it has no effect. Ids are not compared, since QEMU does not
- * use them to name saved state.
+ * many devices of that type were made before it on its bus. So the two hosts may give QEMU's
+ * options in different orders, as long as the order has no effect. Ids are not compared, since QEMU
+ * does not use them to name saved state.
  * Where: describe.c and its tests. Threads: any. Allocates.
  */
 #ifndef VMM_QTREE_H

@@ -2,8 +2,7 @@
  *
  * Why: each device saves itself in a section that begins with its name, instance and version. When
  * a device is plugged or unplugged, the next epoch has other sections and another mark. So we
- * notice the first epoch that the standby could not load before we send it, and the pause does not
- * get longer.
+ * notice an epoch that the standby could not load before we send it, and without a longer pause.
  *
  * Sections have no length. Each ends with a footer that repeats the section's number, followed by
  * the next section's header or by the end of the state. The parser searches for this sequence. Some

@@ -22,7 +22,7 @@
 #define VCPUS_MAX  1024u
 
 struct vcpu {
-	pid_t tid; /* 0: an earlier vCPU in the array has the same thread */
+	pid_t tid; /* 0 if an earlier vCPU in the array has the same thread */
 	bool is_traced; /* the thread was asked to stop, or has stopped */
 	int schedstat;
 	uint64_t run_ns; /* CPU time when it was last read */
@@ -62,7 +62,7 @@ static int open_one(struct vcpu *vcpu, pid_t pid, const json_t *cpu, struct erro
 	return 0;
 }
 
-/* Clear the thread of the vCPU at index @at if an earlier vCPU has the same thread. TCG without
+/* Set the tid of the vCPU at index @at to 0 if an earlier vCPU has the same thread. TCG without
  * multi-threading runs all vCPUs in one thread, which can be traced only once. */
 static void forget_repeated(struct vcpus *vcpus, uint32_t at)
 {
