@@ -35,7 +35,7 @@
 
 #include "base/error.h"
 
-/* size of the largest file that is read; a larger one is refused */
+/* size of the largest file that is accepted */
 #define CONFIG_FILE_BYTES_MAX 65536
 /* the longest line that fits into libinih's buffer, without its terminators; comment lines may be
  * longer */

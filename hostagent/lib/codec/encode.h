@@ -30,8 +30,9 @@
 struct page_encoder {
 	uint64_t features;		    /* PAGE_FEATURE_*: delta classes that may be used */
 	uint64_t n_pages;		    /* pages given to the encoder */
-	uint64_t n_unchanged;		    /* of n_pages: equal to the reference, nothing sent */
-	uint64_t n_records[PAGE_N_CLASSES]; /* of n_pages: records by class */
+	/* how many of n_pages equalled their reference, so that nothing was sent */
+	uint64_t n_unchanged;
+	uint64_t n_records[PAGE_N_CLASSES]; /* how many of n_pages became records, by class */
 	uint64_t bytes[PAGE_N_CLASSES];	    /* record bytes by class, headers included */
 };
 
@@ -39,7 +40,7 @@ struct page_encoder {
 struct page_item {
 	uint32_t index;	     /* page index, as in the record */
 	const uint8_t *page; /* PAGE_BYTES, any alignment */
-	uint8_t *reference;  /* PAGE_BYTES: the standby's version of the page; updated */
+	uint8_t *reference;  /* the standby's version of the page (PAGE_BYTES), which is updated */
 };
 
 /* Write the record that turns @reference into @page to @out, and update @reference. @out: room for
@@ -78,7 +79,8 @@ int page_apply(uint8_t class, const uint8_t *data, size_t size, uint8_t *page)
 struct page_record {
 	uint8_t class;	     /* enum page_class; other numbers are refused */
 	uint16_t size;	     /* bytes at @data */
-	/* applying is faster when the data of the records follow each other in memory */
+	/* the record's data. Applying is faster when the data of all records follow each other in
+	 * memory */
 	const uint8_t *data;
 	uint8_t *page;	     /* PAGE_BYTES; several records may have the same page */
 };

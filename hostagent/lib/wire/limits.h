@@ -37,7 +37,8 @@
 #define WIRE_BLOCKS_MAX	     64	      /* RAM and ROM blocks of one guest */
 #define WIRE_PAGE_SIZE	     4096
 #define WIRE_MACHINE_FRAMES_MAX 16     /* MACHINE frames of one list */
-#define WIRE_PAGES_MAX          0xffffffffULL /* in all blocks together: an index has 32 bits */
+/* pages in all blocks together: an index has 32 bits */
+#define WIRE_PAGES_MAX          0xffffffffULL
 #define WIRE_BLOB_MAX	     (16u << 20)   /* bytes of device state in one epoch */
 
 #define WIRE_RECORD_HEADER_SIZE 8     /* bytes before a page record's data */

@@ -5,13 +5,15 @@
  * Where: called by link, sessions, vm, epoch and standby; calls nothing but base/bytes.h.
  * Threads: any (no state). Nothing here allocates or blocks.
  *
- * Encoders write the payload to @w, a writer set by wire_frame_begin(). They return
- *	0; -EINVAL: a field of the struct breaks the format (name, text, bound); -ENOBUFS: no room.
- *	After an error @w is unusable (w->bad is set).
- * Decoders take a frame whose header was accepted by wire_frame_decode(). They return
- *	0; -EPROTO: wrong type, truncated, trailing bytes, or a field out of its bounds; *@error
- *	(may be NULL) says which. The struct is written on success only. Strings are copied and
- *	NUL-terminated: the struct outlives the frame's buffer. Record data is not copied.
+ * Encoders write the payload to @w, a writer set by wire_frame_begin(). They return 0; -EINVAL if a
+ * field of the struct breaks the format (name, text, bound); or -ENOBUFS if there is no room. After
+ * an error @w is unusable (w->bad is set).
+ *
+ * Decoders take a frame whose header was accepted by wire_frame_decode(). They return 0, or -EPROTO
+ * if the frame has the wrong type, is truncated, has trailing bytes, or has a field that is out of
+ * bounds; *@error (may be NULL) then says which. The struct is written on success only. Strings are
+ * copied and NUL-terminated, so the struct outlives the frame's buffer. Record data is not copied.
+ *
  * Types that are missing here (EPOCH_ACK, COMMIT, RESUME) have an empty payload: all they say is in
  * the header's term, epoch and generation. wire_empty_decode() checks that the payload is empty.
  */
@@ -148,7 +150,7 @@ enum wire_state {
 	WIRE_STATE_ATTACHING	    = 1,
 	WIRE_STATE_SYNCING	    = 2,
 	WIRE_STATE_PROTECTED	    = 3,
-	/* the agent was restarted; the hold is closed, the agent waits for orders */
+	/* the agent was restarted: the hold is closed, and the agent waits for orders */
 	WIRE_STATE_LOST		    = 4,
 	WIRE_STATE_FENCED	    = 5,
 	WIRE_STATE_RUNNING	    = 6, /* the guest runs unprotected */

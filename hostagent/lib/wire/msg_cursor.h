@@ -60,7 +60,7 @@ static inline size_t cursor_offset(const struct cursor *c)
 	return (size_t)(c->r.at - c->start);
 }
 
-/* Return a pointer to the next @size bytes and move past them; NULL on failure. */
+/* Return a pointer to the next @size bytes and move past them. Return NULL on failure. */
 static inline const uint8_t *cursor_take(struct cursor *c, const char *field, size_t size)
 {
 	const size_t offset = cursor_offset(c);
@@ -71,7 +71,7 @@ static inline const uint8_t *cursor_take(struct cursor *c, const char *field, si
 	return p;
 }
 
-/* Read an integer, which must be in [min, max]; 0 after a failure. */
+/* Read an integer, which must be in [min, max]. Return 0 after a failure. */
 static inline uint64_t cursor_uint(struct cursor *c, const char *field, size_t size, uint64_t min,
 				   uint64_t max)
 {

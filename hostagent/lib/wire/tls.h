@@ -74,7 +74,8 @@ enum wire_tls_failure {
 	WIRE_TLS_FAILURE_COUNT,
 };
 
-/* Returns "expired", "wrong_role", ...: can be used as the last part of a counter's name. */
+/* Returns "expired", "wrong_role" and so on, which can be used as the last part of a counter's
+ * name. */
 const char *wire_tls_failure_name(enum wire_tls_failure failure);
 
 #define WIRE_TLS_ERROR_SIZE 384 /* room for any text of wire_tls_error() */
@@ -105,8 +106,8 @@ int wire_tls_context_new(const struct wire_tls_config *config, enum wire_tls_sid
  * identity, the old ones stay in use. wire_tls_new() also reloads changed files. A daemon calls
  * this function once a second, so that it can log the result and check its open connections with
  * wire_tls_recheck(). Blocks on the file system.
- * Returns 1 if the files were reloaded since the last call; 0 if nothing has changed; or -errno as
- * wire_tls_context_new() if the files have changed but the old ones stay in use (*ret_error says
+ * Returns 1 if the files were reloaded since the last call; 0 if nothing has changed; or the -errno
+ * of wire_tls_context_new() if the files have changed but the old ones stay in use (*ret_error says
  * why). Each change is reported once. */
 int wire_tls_context_refresh(struct wire_tls_context *context, struct error *ret_error)
 	__attribute__((warn_unused_result));
