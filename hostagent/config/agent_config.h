@@ -101,7 +101,7 @@ void agent_config_done(struct agent_config *config); /* accepts a zeroed struct 
 
 /* Print every key with type, default and meaning. */
 void agent_config_print_help(FILE *out);
-/* Print every value in force, file by file; nothing for VMs with a fault. */
+/* Print every value in force, file by file. VMs with a fault are left out. */
 void agent_config_print(FILE *out, const struct agent_config *config);
 
 #endif
