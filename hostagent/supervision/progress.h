@@ -39,7 +39,7 @@ void progress_done(struct progress *p);
 /* The functions below do nothing when @p is NULL. */
 
 /* Begin a step, which counts as a move, and end the step before it. @did and @what are constants,
- * such as "copied" and "of guest RAM". @total_bytes 0: not known. */
+ * such as "copied" and "of guest RAM". @total_bytes is 0 if it is not known. */
 void progress_begin(struct progress *p, const char *did, const char *what, uint64_t total_bytes);
 
 /* Begin a step whose work is done by process @pid. The process must be our child, or be known to
