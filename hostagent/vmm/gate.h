@@ -60,7 +60,7 @@ int gate_open(struct qmp *q, pid_t pid, size_t max_bytes, struct gate **ret_gate
 
 /* Ensure that QEMU is released at once (letgo.h) if the calling thread ends. This lasts until
  * gate_close(), or until gate_abandon() has to close the pipe. Does nothing if it was called
- * before, or without letgo_init(). Call it from the thread that seals, outside of a pause. */
+ * before, or if letgo_init() was not. Call it from the thread that seals, outside of a pause. */
 void gate_guard(struct gate *g);
 
 /* Release QEMU, even if it sleeps in a write, and free @g. Accepts NULL, returns NULL. */

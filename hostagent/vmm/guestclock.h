@@ -66,10 +66,10 @@ int guestclock_parse(const uint8_t *blob, size_t size, size_t *inout_at,
 		     struct clock_words *ret_words) __attribute__((warn_unused_result));
 
 /* Set the clock of a QEMU (process @pid) that has loaded @blob and has not yet started the guest.
- * QEMU's words must equal both @saved and the words in @blob. They are then set to @wanted, limited
- * as by clock_step(). Returns 0 and sets *ret_step_ns to the size of the step; -ENOENT or -EMSGSIZE
- * if QEMU's words were not found; -ESTALE if they differ; -EBUSY if the guest runs; or -EFAULT if
- * they cannot be read or written. */
+ * QEMU's words must equal both @saved and the words in @blob. They are then set to @wanted, within
+ * the limits of clock_step(). Returns 0 and sets *ret_step_ns to the size of the step; -ENOENT or
+ * -EMSGSIZE if QEMU's words were not found; -ESTALE if they differ; -EBUSY if the guest runs; or
+ * -EFAULT if they cannot be read or written. */
 int guestclock_promote(pid_t pid, const uint8_t *blob, size_t size, const struct clock_words *saved,
 		       const struct clock_words *wanted, uint64_t step_max_ns, uint64_t ticks_per_s,
 		       uint64_t *ret_step_ns) __attribute__((warn_unused_result));

@@ -30,23 +30,27 @@ struct page_range {
 static_assert(sizeof(struct page_range) == 8, "arrays of it are sized by this");
 
 enum vmm_block_kind {
-	/* written by the guest: tracked, and dirty pages are copied every epoch */
+	/* memory that the guest writes. It is tracked, and its dirty pages are copied in every
+	 * epoch */
 	VMM_BLOCK_RAM = 1,
-	/* written only when firmware is loaded: tracked too, and so sent only once */
+	/* memory that is written only when firmware is loaded. It is tracked, too, so it is sent
+	 * only once */
 	VMM_BLOCK_ROM = 2,
 };
 
 /* One replicated block of guest memory in a QEMU process. */
 struct vmm_block {
-	/* normalised: main memory is called "pc.ram", whatever its backend's name */
+	/* the block's name, normalised: main memory is called "pc.ram", whatever its backend's
+	 * name */
 	char name
 		[VMM_BLOCK_NAME_MAX];
 	enum vmm_block_kind kind;
 	uint64_t guest_addr; /* guest physical address of the block's first byte */
-	/* its address in the QEMU process, which differs from host to host and from run to run */
+	/* the block's address in the QEMU process, which differs from host to host and from run to
+	 * run */
 	uint64_t hva;
 	uint64_t size_bytes; /* a multiple of VMM_PAGE_BYTES */
-	uint32_t first_page; /* global index of its first page */
+	uint32_t first_page; /* global index of the block's first page */
 	uint32_t n_pages;    /* size_bytes / VMM_PAGE_BYTES */
 };
 

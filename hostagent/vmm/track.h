@@ -54,9 +54,9 @@ enum track_scan_mode {
 	TRACK_KEEP,
 };
 
-/* Report written pages, in ascending order, neighbours joined within a block. Use one mode for a
- * whole pass from the first page to the last. Writes at most @max_ranges (>= 1) ranges to
- * @ret_ranges and their number to *ret_n_ranges.
+/* Report the written pages as ranges in ascending order. Neighbouring pages of one block are joined
+ * into one range. Use the same mode for a whole pass, from the first page to the last. Writes at
+ * most @max_ranges (>= 1) ranges to @ret_ranges and their number to *ret_n_ranges.
  * Returns 0 if the pass is complete; the next call starts from the first page again.
  * Returns 1 if the array is full; the next call continues where this call ended.
  * Returns -ESRCH if the process is gone, or another -errno if tracking is broken: then call
