@@ -80,7 +80,7 @@ static void write_spooled(void *arg, const char *data, size_t size)
 			size -= (size_t)written;
 		}
 	}
-	/* ask again only now, to count also lines that were dropped during the write */
+	/* read the count only now, so that it includes the lines dropped during the write */
 	n_dropped = spool_dropped(atomic_load(&spool));
 	if (n_dropped == n_told)
 		return;
