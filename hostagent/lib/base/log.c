@@ -15,7 +15,7 @@
 #define SPOOL_CLOSE_NS	CLOCK_NS_PER_S
 
 static _Atomic int current_level = LOG_LEVEL_INFO;
-static struct spool *_Atomic spool; /* NULL: each caller writes its own lines */
+static struct spool *_Atomic spool; /* NULL while each caller writes its own lines */
 
 void log_set_level(enum log_level level)
 {
