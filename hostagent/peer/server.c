@@ -19,7 +19,7 @@
 #include "base/log.h"
 
 #define BACKLOG	   16
-#define REST_NS    (100 * CLOCK_NS_PER_MS) /* how long to stop accepting after a failed accept(2) */
+#define REST_NS    (100 * CLOCK_NS_PER_MS) /* how long to accept nothing after a failed accept(2) */
 #define WHERE_SIZE 32
 
 struct pending {
