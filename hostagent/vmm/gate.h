@@ -1,5 +1,5 @@
-/* gate.h - one command stops the guest, saves its devices and resumes it; in between a full pipe
- * holds QEMU while we read the guest's memory.
+/* gate.h - pauses the guest with a single command, which stops the guest, saves its devices and
+ * resumes it. In between, a full pipe holds QEMU while we read the guest's memory.
  *
  * Why: with three separate commands (`stop`, the save, `cont`) QEMU's main thread must wake up
  * three times during the pause, and QEMU must read the 88 bytes of the save command (qmp.h). But if

@@ -1,5 +1,5 @@
-/* uapi.h - declares kernel interfaces that are newer than Debian 12's headers, as in the kernel's
- * UAPI.
+/* uapi.h - declares kernel interfaces that Debian 12's headers do not have yet, as the kernel's
+ * UAPI declares them.
  *
  * Why: dirty tracking needs PAGEMAP_SCAN (Linux 6.7, include/uapi/linux/fs.h) and asynchronous
  * write protection (6.7, include/uapi/linux/userfaultfd.h). track_probe() finds out whether the
