@@ -34,24 +34,24 @@ static const char *const guest_values[GUEST_N_CONDITIONS] = {
 };
 
 static const struct change guest_changes[] = {
-	/* Our own pauses. If somebody paused the guest while a FULL epoch was being copied, that
-	 * epoch is sealed all the same. */
+	/* Changes by our own pauses. A FULL epoch is sealed even if somebody paused the guest while
+	 * its pages were being copied. */
 	{GUEST_RUNS, GUEST_SEALING, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_SEALING_PAUSED, DEBUG},
 	{GUEST_PAUSED, GUEST_SEALING_PAUSED, DEBUG},
 	{GUEST_SEALING, GUEST_SEALING_PAUSED, DEBUG},
 	{GUEST_SEALING_PAUSED, GUEST_SEALING, DEBUG},
 	{GUEST_SEALING, GUEST_RUNS, DEBUG},
-	{GUEST_SEALING_PAUSED, GUEST_RUNS, DEBUG}, /* the seal is over; engine_paused_by_other() may
-						    * be called next */
+	{GUEST_SEALING_PAUSED, GUEST_RUNS, DEBUG}, /* the seal has ended; engine_paused_by_other()
+						    * may be called next */
 	{GUEST_SEALING_PAUSED, GUEST_PAUSED_NEWLY, DEBUG},
 	{GUEST_SEALING_PAUSED, GUEST_PAUSED, DEBUG},
-	/* Somebody else's pauses. QEMU's reason for the pause is logged as a verdict. */
+	/* Changes by somebody else's pauses. QEMU's reason for the pause is logged as a verdict. */
 	{GUEST_RUNS, GUEST_PAUSED_NEWLY, INFO},
 	{GUEST_PAUSED_NEWLY, GUEST_PAUSED, DEBUG},
 	{GUEST_PAUSED_NEWLY, GUEST_RUNS, INFO},
 	{GUEST_PAUSED, GUEST_RUNS, INFO},
-	/* Stops because this host may not speak. */
+	/* Changes when we stop the guest, because this host may not speak for it. */
 	{GUEST_RUNS, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING, GUEST_STOPPED, INFO},
 	{GUEST_STOPPING, GUEST_RUNS, INFO}, /* QEMU refused `stop`, or the guest was resumed */
@@ -61,7 +61,7 @@ static const struct change guest_changes[] = {
 	{GUEST_STOPPING_RESUMED, GUEST_STOPPING, INFO},
 	{GUEST_STOPPING_RESUMED, GUEST_RUNS, INFO},
 	{GUEST_STOPPED, GUEST_RUNS, INFO},  /* resumed by us or by somebody else */
-	/* QEMU's end. It is noticed only between two pauses of ours. */
+	/* Changes when QEMU has ended, which is noticed only between two pauses of ours. */
 	{GUEST_RUNS, GUEST_LOST, INFO},
 	{GUEST_PAUSED_NEWLY, GUEST_LOST, INFO},
 	{GUEST_PAUSED, GUEST_LOST, INFO},
@@ -81,7 +81,8 @@ static const struct change output_changes[] = {
 	{OUTPUT_PASSES, OUTPUT_BEGINS, DEBUG},
 	{OUTPUT_BEGINS, OUTPUT_PASSES, DEBUG},
 	{OUTPUT_BEGINS, OUTPUT_HELD, INFO},
-	{OUTPUT_PASSES, OUTPUT_HELD, INFO}, /* at the start: an earlier agent left its hold */
+	{OUTPUT_PASSES, OUTPUT_HELD, INFO}, /* when the engine starts and an earlier agent left its
+					     * hold */
 	{OUTPUT_PASSES, OUTPUT_CLOSED, INFO},
 	{OUTPUT_BEGINS, OUTPUT_CLOSED, INFO},
 	{OUTPUT_HELD, OUTPUT_CLOSED, INFO},
@@ -108,7 +109,7 @@ static const char *const stream_values[STREAM_N_CONDITIONS] = {
 	[STREAM_DIRECT_RESUMED] = "direct-resumed",
 };
 
-/* All at DEBUG, because each change has another log line that says more, with the peer's name
+/* All are logged at DEBUG, because each change has another log line, which also has the peer's name
  * or text. */
 static const struct change stream_changes[] = {
 	{STREAM_NONE, STREAM_GATEWAY, DEBUG},
@@ -130,8 +131,8 @@ static const char *const direct_values[DIRECT_N_CONDITIONS] = {
 	[DIRECT_GATEWAY_NEXT] = "gateway-next",
 };
 
-/* All at DEBUG: the first and the last change have another log line, and the others are part of
- * every connection. */
+/* All are logged at DEBUG: the first and the last change have another log line, and the others are
+ * part of every connection. */
 static const struct change direct_changes[] = {
 	{DIRECT_OFF, DIRECT_PEER_NEXT, DEBUG},
 	{DIRECT_PEER_NEXT, DIRECT_GATEWAY_NEXT, DEBUG},
@@ -158,7 +159,7 @@ static const char *const cover_values[COVER_N_CONDITIONS] = {
 	[COVER_NET] = "net",
 };
 
-/* All at DEBUG, because each change has another log line that says what changed. */
+/* All are logged at DEBUG, because each change has another log line, which says what changed. */
 static const struct change cover_changes[] = {
 	{COVER_WHOLE, COVER_DEVICES, DEBUG},
 	{COVER_WHOLE, COVER_NET, DEBUG},

@@ -27,18 +27,17 @@
 
 #include "base/log.h"
 
-/* Whether the guest runs, as seen on QEMU's monitor, and who stopped it if it does not. The
- * throttle is not included: it stops vCPU threads without QEMU's knowledge, in any condition of
- * the guest. */
+/* Does the guest run, as far as QEMU's monitor tells? If not, who stopped it? The throttle does not
+ * count here: it stops vCPU threads without QEMU's knowledge, whatever the guest's condition. */
 enum guest_condition {
-	GUEST_RUNS,           /* the guest runs, unless only our throttle has stopped its vCPUs */
+	GUEST_RUNS,           /* the guest runs (but our throttle may have stopped its vCPUs) */
 	GUEST_SEALING,	      /* we have paused the guest for a seal; it resumes afterwards */
 	GUEST_SEALING_PAUSED, /* as GUEST_SEALING, but QEMU's last event was STOP */
 	GUEST_PAUSED_NEWLY,   /* somebody else paused the guest; we have not asked QEMU why */
 	GUEST_PAUSED,	      /* somebody else paused the guest; we have asked QEMU why */
 	GUEST_STOPPING,	      /* QEMU has not answered our `stop`, but may still obey it */
 	GUEST_STOPPING_RESUMED, /* as GUEST_STOPPING, but QEMU's last event was RESUME */
-	GUEST_STOPPED,	      /* our `stop` stopped the guest: this host may not speak */
+	GUEST_STOPPED,	      /* we stopped the guest, because this host may not speak for it */
 	GUEST_LOST,	      /* QEMU or its monitor is gone */
 	GUEST_N_CONDITIONS,
 };
@@ -95,14 +94,14 @@ enum cover_condition {
 	COVER_N_CONDITIONS,
 };
 
-/* The table of one condition. */
+/* The table of one condition: its values, and the changes that are allowed. */
 struct condition;
 extern const struct condition condition_guest, condition_output, condition_voice, condition_stream,
 	condition_direct, condition_sync, condition_cover;
 
-/* Is @condition allowed to change from @from to another value, @to? If so, *ret_level is the level
- * at which to log the change: DEBUG if every seal makes this change, or if another log line reports
- * it. Also false if @from or @to is not a value of this condition. */
+/* Return true if @condition may change from @from to a different value, @to. If so, *ret_level is
+ * the level at which to log the change: DEBUG if every seal makes this change, or if another log
+ * line reports it. Also return false if @from or @to is not a value of this condition. */
 bool condition_allows(const struct condition *condition, unsigned int from, unsigned int to,
 		      enum log_level *ret_level);
 

@@ -29,7 +29,7 @@ struct copier {
 
 	/* shared by the two threads */
 	_Atomic bool is_open;	   /* the helper may take steps */
-	_Atomic uint32_t n_inside; /* helpers that use the members above, or will read
+	_Atomic uint32_t n_inside; /* number of helpers that use the members above, or will read
 				    * is_open next */
 	_Atomic bool must_end;
 	sem_t wake;
@@ -58,7 +58,8 @@ static int copy_step(const struct copier *c, uint32_t index)
 			     c->to + (size_t)index * COPIER_STEP_PAGES * VMM_PAGE_BYTES);
 }
 
-/* Take the next step and copy it. False: no step is left, or an error has ended the copy. */
+/* Take the next step and copy it. Returns false if no step is left, or if an error has ended the
+ * copy. */
 static bool take_step(struct copier *c)
 {
 	uint32_t index;
@@ -136,7 +137,7 @@ struct copier *copier_free(struct copier *copier)
 	return NULL;
 }
 
-/* Note where each step begins. 0; -EINVAL: too many pages. */
+/* Record where each step begins. Returns 0, or -EINVAL if there are too many pages. */
 static int divide(struct copier *c, const struct page_range *ranges, uint32_t n_ranges)
 {
 	uint64_t n_pages = 0, next = 0; /* next: page at which the next step begins */

@@ -33,13 +33,14 @@
 
 struct copier;
 
-/* The owner calls this between two steps. Returns 0: QEMU still uses the other core; 1: the other
- * core is free, so the helper may be woken; -errno: end the copy with this error. */
+/* Called by copier_run(), on the owner's thread, between two steps. Returns 0 while QEMU still uses
+ * the other core; 1 once that core is free, so that the helper may be woken; -errno to end the copy
+ * with this error. */
 typedef int (*copier_between_fn)(void *arg);
 
 /* Make a copier, and start its helper unless the machine has only one core. If the helper cannot be
  * started, the owner copies alone. @mem is borrowed until copier_free(); @n_pages is the largest
- * number of pages in one copy. 0; -ENOMEM. */
+ * number of pages in one copy. Returns 0 or -ENOMEM. */
 int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret)
 	__attribute__((warn_unused_result));
 
@@ -47,8 +48,8 @@ int copier_new(const struct guestmem *mem, uint32_t n_pages, struct copier **ret
 struct copier *copier_free(struct copier *copier);
 
 /* Copy the pages of @ranges, in their order and without gaps, to @ret_pages. If @between is NULL,
- * the owner copies alone. 0; errors of guestmem_read() and of @between; -EINVAL: more pages than
- * given to copier_new(). */
+ * the owner copies alone. Returns 0; errors of guestmem_read() and of @between; -EINVAL if there
+ * are more pages than copier_new() was told. */
 int copier_run(struct copier *copier, const struct page_range *ranges, uint32_t n_ranges,
 	       copier_between_fn between, void *arg, uint8_t *ret_pages)
 	__attribute__((warn_unused_result));

@@ -29,9 +29,9 @@ struct dup {
 	bool is_allowed, is_full; /* the arguments of dup_begin() */
 	bool is_on;		  /* DUP records may be used now */
 
-	/* Is it worth looking pages up? */
+	/* these members decide whether to look a page up */
 	bool is_sparse;	 /* look up only the pages of two groups; see below */
-	uint32_t choice; /* says which is the second group; it changes with each window */
+	uint32_t choice; /* the second group, which changes with each window */
 	uint32_t n_asked, n_looked, n_repeated; /* pages offered, looked up and found in the
 						 * current window */
 };
@@ -141,7 +141,7 @@ static bool is_same(const struct dup *d, uint32_t source, const uint8_t *page)
 }
 
 /* A page whose reference is known is looked up only if it has changed in this cache line. Most
- * pages with a short delta have not, and comparing one line is cheap. */
+ * pages with a short delta have not changed there, and comparing one line is cheap. */
 #define FIRST_LINE	 256u
 #define FIRST_LINE_BYTES 64u
 /* Offsets in a page that are compared to estimate its delta: if at least LONG_PROBES of them have
@@ -195,7 +195,7 @@ static bool is_chosen(struct dup *d, const uint8_t *page)
 	       words[0] % SPARSE_ONE_IN == d->choice % SPARSE_ONE_IN;
 }
 
-/* Find another page with the content @page, and store page @index in its entry of the table. */
+/* Find another page with the content @page, and enter page @index into the table. */
 static bool find(struct dup *d, uint32_t index, const uint8_t *page, uint32_t *ret_source)
 {
 	uint64_t hash = XXH3_64bits(page, PAGE_BYTES);

@@ -13,11 +13,11 @@
  * An entry is a hint. It may be stale, or its hash may collide; only the comparison of the bytes
  * decides. So entries are never removed: a wrong entry costs time, but cannot cause an error.
  *
- * docs/wire-format.md 5.9 says which pages a DUP may copy: in an ordinary epoch, a page that has no
- * record after the DUP; in a FULL epoch, a page that had a record before it. Also, the reference
- * must have the bytes that the standby will have when it handles the DUP. A page that is pinned in
- * the reference may not be copied, since its record is not written yet. So each page has one of
- * these states in each epoch:
+ * docs/wire-format.md 5.9 says which pages a DUP record may copy: in an ordinary epoch, a page that
+ * has no record after the DUP; in a FULL epoch, a page that has a record before the DUP. Also, the
+ * reference must have the bytes that the standby will have when it handles the DUP. So a page that
+ * is pinned in the reference may not be copied: its record is not written yet. To follow these
+ * rules, each page has one of these states in each epoch:
  *
  *	FREE ── expect ──► EXPECTED ── offer ──► OFFERED     A DUP may copy a FREE page (in an
  *	  │                   │ expect once more             ordinary epoch), and an OFFERED page
@@ -25,8 +25,8 @@
  *	  │                        never sent as a copy
  *	  └─ offer (FULL) ─► OFFERED
  *
- * A page that changed little is not looked up, because its delta is short anyway. While lookups
- * almost never find a page, only a few pages are looked up.
+ * A page that changed little is not looked up, because its delta is short anyway. As long as
+ * lookups almost never find a page, only a few pages are looked up.
  *
  * Where: the encoder, in the order of its records. Threads: the engine's. Allocates in dup_new
  * only.
@@ -44,26 +44,26 @@
 struct dup;
 
 /* Make a table for a guest of @n_pages. It finds pages that are in @reference, which is borrowed
- * until dup_free(). 0; -ENOMEM. */
+ * until dup_free(). Returns 0 or -ENOMEM. */
 int dup_new(uint32_t n_pages, const struct reference *reference, struct dup **ret)
 	__attribute__((warn_unused_result));
 struct dup *dup_free(struct dup *dup); /* accepts NULL, returns NULL */
 
-/* Begin an epoch. @is_allowed: DUP records may be used; if not, dup_offer() returns 0 and
+/* Begin an epoch. If @is_allowed is false, the epoch has no DUP records: dup_offer() returns 0 and
  * dup_expect() does nothing. In an ordinary epoch, dup_offer() also returns 0 until dup_expect()
  * has been called. */
 void dup_begin(struct dup *dup, bool is_full, bool is_allowed);
 
-/* Announce pages of the ordinary epoch just begun: those of the @n_ranges at @ranges, except those
- * whose bit in @skip is set (NULL: no exceptions). Announce every page of the epoch, in one or
- * more calls, before offering the first page. Does nothing in a FULL epoch, whose pages are not
- * known beforehand. */
+/* Announce the pages of @ranges for the ordinary epoch just begun, except pages whose bit in @skip
+ * is set (NULL: no exceptions). Announce every page of the epoch, in one or more calls, before
+ * offering the first page. Does nothing in a FULL epoch, whose pages are not known beforehand. */
 void dup_expect(struct dup *dup, const struct page_range *ranges, uint32_t n_ranges,
 		const uint64_t *skip);
 
-/* Announce that page @index gets the next record, or that it gets a later one and stays pinned in
- * the reference until that is written. Call this before reference_take() of the page. 1: the page's
- * record may be a DUP; 0: it may not; -EINVAL: dup_expect() did not announce the page. */
+/* Announce that page @index gets the next record; or that it gets a later record and stays pinned
+ * in the reference until that record is written. Call this before reference_take() of the page.
+ * Returns 1 if the page's record may be a DUP, 0 if it may not, -EINVAL if dup_expect() did not
+ * announce the page. */
 int dup_offer(struct dup *dup, uint32_t index) __attribute__((warn_unused_result));
 
 /* Look for another page with the content @page, which page @index now has. Call this only if
@@ -79,6 +79,6 @@ size_t dup_encode(struct dup *dup, uint32_t index, const uint8_t *page, uint8_t 
  * this shortly before the page is offered. */
 void dup_prefetch(const struct dup *dup, uint32_t index, const uint8_t *page);
 
-uint64_t dup_count(const struct dup *dup); /* DUP records since dup_new() */
+uint64_t dup_count(const struct dup *dup); /* number of DUP records since dup_new() */
 
 #endif

@@ -47,7 +47,7 @@ struct encoder *encoder_free(struct encoder *e)
 	dup_free(e->dup);
 	reference_free(e->reference);
 	if (e->device)
-		(void)munmap(e->device, WIRE_BLOB_MAX); /* our own mapping */
+		(void)munmap(e->device, WIRE_BLOB_MAX); /* cannot fail: this is our own mapping */
 	free(e);
 	return NULL;
 }
@@ -130,8 +130,8 @@ int encoder_fd(const struct encoder *e)
 	return e->workers ? workers_fd(e->workers) : -1;
 }
 
-/* Make sure that a DEVICE frame with room for a record is open; write the first bytes of a
- * new one. */
+/* Ensure that a DEVICE frame with room for a record is open. If this opens a new frame, write its
+ * first bytes. */
 static int need_device_frame(struct encoder *e, size_t blob_size)
 {
 	bool is_new;

@@ -1,7 +1,8 @@
 /* encoder.h - turn pages and device state into the frames of an epoch.
  *
- * Why: one place knows the order of an epoch's frames and keeps the reference in step with their
- * content: a page is compared with what the standby will have after all frames before it.
+ * Why: the order of an epoch's frames is decided in one place, which also keeps the reference in
+ * step with their content: each page is compared with the version that the standby will have once
+ * it has handled all earlier frames.
  *
  *	encoder_begin ─ encoder_expect* ─ encoder_pages* ─ encoder_device ─ encoder_end
  *	EPOCH_BEGIN                       PAGES...         DEVICE...        EPOCH_END     (into struct retain)
@@ -13,8 +14,8 @@
  * reference stays in step just as with one thread: frames are sent in the order in which their
  * units were filled, and no page is in two units at a time (its slot in the reference is pinned
  * while it is in a unit). So if a page is offered twice, its later copy is compared with its
- * earlier one and gets the later record. Pages of two runs (of encoder_pages() over a cursor) never
- * mix: a run ends only when all its units have been collected.
+ * earlier one and gets the later record. A run is all calls of encoder_pages() for one cursor. It
+ * ends only when all its units have been collected, so the pages of two runs never mix.
  *
  * Where: the epoch engine. Threads: the engine's. Allocates in encoder_new only.
  */
@@ -33,7 +34,7 @@
 struct encoder;
 struct wire_clock;
 
-/* How the pages since encoder_new() were encoded; device state is not counted unless said. */
+/* Counts of the pages encoded since encoder_new(). Device state is counted only where noted. */
 struct encoder_counts {
 	uint64_t n_unchanged, n_zero, n_xrle, n_bitmap, n_raw, n_dup; /* pages by class */
 	struct reference_counts reference;
@@ -43,8 +44,8 @@ struct encoder_counts {
 	uint32_t n_threads;	      /* threads that encode pages */
 };
 
-/* A position in a run over the pages of @ranges. The pages' bytes are one after another
- * at @pages. */
+/* A position in a run over the pages of @ranges. @pages has the bytes of these pages, one page
+ * after another. */
 struct encoder_cursor {
 	const struct page_range *ranges;
 	uint32_t n_ranges;
@@ -56,18 +57,19 @@ struct encoder_cursor {
 
 /* Make an encoder for a guest of @n_pages, with a reference of at most @reference_pages. It writes
  * into @retain, which stays the caller's. @n_threads is the number of threads that encode pages,
- * the caller's included, up to WORKERS_THREADS_MAX; 0: workers_default_threads(). 0; -ENOMEM; other
- * errors of workers_new(). */
+ * the caller's included, up to WORKERS_THREADS_MAX; 0: workers_default_threads(). Returns 0;
+ * -ENOMEM; other errors of workers_new(). */
 int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
 
-/* Set the page classes that may be used from the next epoch on: PAGE_FEATURE_* bits; none after
- * encoder_new(). Call between epochs only. What was encoded before stays as it is. */
+/* Set the page classes (PAGE_FEATURE_* bits) that may be used from the next epoch on. A new encoder
+ * may use none of them. Call this between epochs only. Epochs that are already encoded do not
+ * change. */
 void encoder_set_features(struct encoder *encoder, uint64_t features);
 uint64_t encoder_features(const struct encoder *encoder);
 
-/* Can a receiver that has only @features (WIRE_FEATURE_*) read all that is retained? If not, a
+/* Can a receiver that has only @features (WIRE_FEATURE_*) read all retained frames? If not, a
  * connection with these features must start with a FULL epoch. */
 bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
 
@@ -76,24 +78,24 @@ bool encoder_can_resend(const struct encoder *encoder, uint64_t features);
 void encoder_set_second_stage(struct encoder *encoder, bool is_on);
 
 /* Start epoch @epoch, which builds on epoch @previous. @flags: WIRE_FLAG_* of EPOCH_BEGIN. A FULL
- * epoch builds on nothing: the reference is emptied, and its frames are not retained once sent. 0;
- * -ENOBUFS; -ENOMEM (after which only a FULL epoch may follow). */
+ * epoch builds on no other epoch: the reference is emptied, and each of the epoch's frames is
+ * dropped once sent. Returns 0, -ENOBUFS, or -ENOMEM (after which only a FULL epoch may follow). */
 int encoder_begin(struct encoder *encoder, uint64_t epoch, uint64_t previous, uint8_t flags)
 	__attribute__((warn_unused_result));
 
-/* Announce, before the first encoder_pages() of an epoch, that encoder_pages() will be called for
- * the pages at @cursor. Announce all pages of the epoch, in one or more calls. An ordinary epoch
- * has DUP records only if this was called; a FULL epoch needs no call. */
+/* Announce that encoder_pages() will be called for the pages at @cursor. Announce all pages of the
+ * epoch, in one or more calls, before the first encoder_pages(). An ordinary epoch has DUP records
+ * only if its pages were announced; a FULL epoch needs no announcement. */
 void encoder_expect(struct encoder *encoder, const struct encoder_cursor *cursor);
 
 /* Encode the pages at @cursor. One call either encodes or hands out a batch (at most ENCODER_BATCH
  * pages) and advances the cursor, or collects units that earlier calls handed out. Repeat the call
- * with the same cursor until it returns 0, and call no other function of the epoch in between.
- * Until it returns 0, or until encoder_abandon(), this thread and others read the pages. Never
- * blocks. 1: there is more to do; 0: all pages of @cursor are in frames; -ENOBUFS: the backlog is
- * full; -EAGAIN: other threads are encoding, and this thread has nothing to do until encoder_fd()
- * is readable; -ENOMEM: the epoch is lost and only a FULL one may follow (also returned for a page
- * that was not announced). */
+ * with the same cursor until it returns 0, and call no other function of the epoch in between. This
+ * thread and others read the pages until this function returns 0, or until encoder_abandon(). Never
+ * blocks. Returns 1 if there is more to do; 0 once all pages of @cursor are in frames; -ENOBUFS if
+ * the backlog is full; -EAGAIN if other threads are encoding, and this thread has nothing to do
+ * until encoder_fd() is readable; -ENOMEM if the epoch is lost and only a FULL one may follow (also
+ * for a page that was not announced). */
 #define ENCODER_BATCH 32u
 int encoder_pages(struct encoder *encoder, struct encoder_cursor *cursor)
 	__attribute__((warn_unused_result));
@@ -104,17 +106,17 @@ int encoder_fd(const struct encoder *encoder); /* -1: encoder_pages() never retu
 void encoder_abandon(struct encoder *encoder);
 
 /* Encode the device state @blob. Call it once per epoch; on -ENOBUFS call again with the same blob
- * to continue. 0; -ENOBUFS; -ENOMEM; -EFBIG: larger than WIRE_BLOB_MAX. */
+ * to continue. Returns 0; -ENOBUFS; -ENOMEM; -EFBIG if @blob is larger than WIRE_BLOB_MAX. */
 int encoder_device(struct encoder *encoder, const uint8_t *blob, size_t size)
 	__attribute__((warn_unused_result));
 
 /* Add the time that the guest's clock should show. Call this after encoder_device(), and only if
- * WIRE_FEATURE_CLOCK is in use. 0; -ENOBUFS: call it again; -ENOMEM; -EINVAL: @clock is out of
- * its bounds. */
+ * WIRE_FEATURE_CLOCK is in use. Returns 0; -ENOBUFS (then call it again); -ENOMEM; -EINVAL if
+ * @clock is out of its bounds. */
 int encoder_clock(struct encoder *encoder, const struct wire_clock *clock)
 	__attribute__((warn_unused_result));
 
-/* Finish the epoch. 0; -ENOBUFS; -ENOMEM. */
+/* Finish the epoch. Returns 0, -ENOBUFS or -ENOMEM. */
 int encoder_end(struct encoder *encoder) __attribute__((warn_unused_result));
 
 void encoder_get_counts(const struct encoder *encoder, struct encoder_counts *ret_counts);

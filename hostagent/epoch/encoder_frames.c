@@ -1,5 +1,5 @@
-/* Puts frames into the backlog, and has the sink of the engine's own thread; see
- * encoder_private.h. */
+/* Puts frames into the backlog. Also implements the sink that finds the deltas on the engine's own
+ * thread; see encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>

@@ -5,8 +5,9 @@
  *	encoder_frames.c  frames in the backlog; the sink of the engine's own thread
  *	encoder_units.c   the sink of several threads
  *
- * Every page is handled the same way, until its record is written. A sink decides where that is.
- * The two sinks differ in which thread finds the deltas and when the frames get into the backlog:
+ * Every page is handled the same way until its record is written. A sink decides where the record
+ * is written. The two sinks differ in which thread finds the deltas and when the frames get into
+ * the backlog:
  *
  *	                      ┌► frames: in the frame being filled; deltas at the end of a batch
  *	encoder_pages ─► page ┤
@@ -30,15 +31,16 @@
 #include "epoch/unit.h"
 #include "epoch/workers.h"
 
-/* Where page records are written. encoder_pages() calls @begin, then @room for each of up to
- * ENCODER_BATCH pages, each time followed by either @wrote or @add_item, and then @end. */
+/* A sink decides where page records are written. For each batch, encoder_pages() calls @begin; then
+ * @room for each page (at most ENCODER_BATCH), each time followed by @wrote or @add_item; then
+ * @end. */
 struct page_sink {
-	/* Begins a batch. 0; -ENOBUFS: the backlog is full, call again later; -ENOMEM: the epoch
-	 * is lost. */
+	/* Begins a batch. Returns 0; -ENOBUFS if the backlog is full (then call again later);
+	 * -ENOMEM if the epoch is lost. */
 	int (*begin)(struct encoder *e);
-	/* Sets *ret_room to PAGE_RECORD_ROOM bytes for the record of page @index. 0; -EAGAIN:
-	 * some unit must be finished first, so offer this page again later; other -errno: the
-	 * epoch is lost. */
+	/* Sets *ret_room to PAGE_RECORD_ROOM bytes for the record of page @index. Returns 0;
+	 * -EAGAIN if some unit must be finished first, so that the page must be offered again
+	 * later; other -errno if the epoch is lost. */
 	int (*room)(struct encoder *e, uint32_t index, uint8_t **ret_room);
 	/* Takes the record of @size bytes that the caller has written to *ret_room. */
 	void (*wrote)(struct encoder *e, size_t size);
@@ -58,16 +60,16 @@ struct encoder {
 	struct page_encoder pieces; /* figures of device state */
 	struct reference *reference;
 	struct dup *dup;
-	uint8_t *device; /* the last blob, followed by zeros; has WIRE_BLOB_MAX bytes */
+	uint8_t *device; /* the last blob, padded with zeros to WIRE_BLOB_MAX bytes */
 	size_t device_size;
-	uint32_t device_next; /* next piece to encode; != 0: encoder_device() returned early */
+	uint32_t device_next; /* next piece to encode; not 0 if encoder_device() returned early */
 	struct retain *retain;
 	const struct page_sink *sink;
 	uint8_t *payload;      /* of the frame being filled; NULL: no frame is open */
 	struct bytes_writer w; /* into payload */
 	uint8_t frame_type;    /* type of the frame being filled */
 	uint64_t n_records;    /* page records in the epoch */
-	uint64_t n_still_zero; /* zero pages whose version at the standby is zero, too */
+	uint64_t n_still_zero; /* zero pages that are already zero at the standby */
 	uint64_t n_whole_zero, n_whole_raw; /* ZERO and RAW records of pages that the reference does
 					     * not have */
 	uint64_t payload_bytes; /* payloads of the epoch's finished frames */
@@ -97,7 +99,7 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 	__attribute__((warn_unused_result));
 /* Finish the frame being filled. A frame without content (all pages unchanged) is not sent. */
 void encoder_close_frame(struct encoder *e, uint8_t flags);
-/* Add the payload, which was written to what retain_reserve() gave, as the next frame. It has @size
+/* Add the payload that was written to the room of retain_reserve() as the next frame. It has @size
  * bytes now, and had @plain_size bytes before the second stage. */
 void encoder_add_frame(struct encoder *e, uint8_t type, uint8_t flags, size_t size,
 		       size_t plain_size);

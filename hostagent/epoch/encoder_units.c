@@ -1,5 +1,5 @@
-/* The sink for several threads: it fills units, which any of the threads encodes; see
- * encoder_private.h. */
+/* Implements the sink for several threads: it fills units, each of which is encoded by any of the
+ * threads; see encoder_private.h. */
 #include "epoch/encoder_private.h"
 
 #include <errno.h>
@@ -12,7 +12,8 @@
  * to wake a thread and to wait for it at the end than to find the deltas. */
 #define WAKE_UNITS 4u
 
-/* Move a finished unit's frames into the backlog. 0; -ENOBUFS: call again to continue; -ENOMEM. */
+/* Move a finished unit's frames into the backlog. Returns 0; -ENOBUFS (then call again to
+ * continue); -ENOMEM. */
 static int collect_frames(struct encoder *e, const struct unit *unit)
 {
 	for (; e->n_collected < unit->n_frames; e->n_collected++) {

@@ -4,11 +4,11 @@
  * What: attaches to a running QEMU, copies the whole guest while it runs (a FULL epoch), then seals
  * epoch after epoch as the pacer says, and releases the guest's frames as epochs are committed.
  *
- * Why one object with one thread: seal, encode, send, commit and release of one VM share state
- * (reference, retained epochs, hold) and follow each other; one thread needs no lock between them.
- * A COMMIT waits only briefly, since the thread also handles it between two frames of an epoch
- * being encoded. Threads that help to encode (workers.h) see nothing of the shared state but their
- * own pages.
+ * Why one object with one thread: sealing, encoding, sending, committing and releasing share state
+ * (reference, retained epochs, hold) and follow each other, so one thread does them all without
+ * locks. A COMMIT still waits only briefly: while an epoch is being encoded, the thread also
+ * handles COMMITs between two frames. Threads that help to encode (workers.h) see only their own
+ * pages of the shared state.
  *
  *	 engine_open ──► ATTACHING ──RESUME──► SYNCING ──commit of the first held epoch──► PROTECTED
  *	                     ▲                    ▲                                     │
@@ -51,7 +51,7 @@ enum engine_clock { ENGINE_CLOCK_OFF, ENGINE_CLOCK_CORRECT };
 
 /* Pointers are borrowed for the life of the engine. */
 struct engine_config {
-	const char *vm;	     /* name, as in its file */
+	const char *vm;	     /* the VM's name, as in its file */
 	const char *qmp;     /* QMP socket of the running QEMU */
 	const char *tap;     /* the guest's tap */
 	const char *pin_dir; /* bpffs directory of this VM's hold */
@@ -59,8 +59,8 @@ struct engine_config {
 	struct throttle_config throttle;
 	uint32_t held_frames_max;
 	uint64_t held_bytes_max;
-	enum engine_clock clock;    /* whether to correct the guest's clock for pauses:
-				     * vmm/guestclock.h */
+	enum engine_clock clock;    /* whether to correct the guest's clock for pauses (see
+				     * vmm/guestclock.h) */
 	uint64_t clock_step_max_ns; /* largest correction in one jump */
 	uint32_t clock_alarm_percent; /* warn if the guest's clock lost more than this share of the
 				       * last minute */
@@ -70,11 +70,11 @@ struct engine_config {
 				  * workers_default_threads() */
 	enum stage_mode second_stage;
 	uint64_t codec;		    /* PAGE_FEATURE_*: delta classes to use where negotiated */
-	bool is_restart; /* an earlier agent protected this guest in the same term. If the guest
-			  * is stopped, that agent died during a pause, and the engine resumes
-			  * the guest */
+	bool is_restart; /* true if an earlier agent protected this guest in the same term. If the
+			  * guest is then found stopped, that agent died during a pause, so the
+			  * engine resumes the guest */
 
-	bool needs_lease; /* the gateway gives leases: no frame leaves before the first
+	bool needs_lease; /* true if the gateway gives leases: no frame leaves before the first
 			   * lease arrives */
 	const char *gateway_address; /* numeric */
 	uint16_t gateway_port;
@@ -106,10 +106,11 @@ struct engine_status {
 	bool is_direct;		/* the stream leads to the other host, without a gateway */
 	bool is_stopped_here;	/* we stopped the guest: its lease has expired, or we
 				 * were outvoted */
-	/* How the guest has changed since the engine attached to it (a device was plugged, QEMU has
-	 * another tap); no epochs are made after such a change. "": it has not changed. */
+	/* How the guest has changed since the engine attached to it (for example, a device was
+	 * plugged in, or QEMU has another tap); "" if it has not changed. No epochs are made after
+	 * such a change. */
 	char uncovered[WIRE_TEXT_MAX + 1];
-	char text[WIRE_TEXT_MAX + 1];	/* human-readable; "" when all is well */
+	char text[WIRE_TEXT_MAX + 1];	/* human-readable problem; "" when all is well */
 	char stats[WIRE_STATS_MAX + 1]; /* "key=value\n" */
 };
 
@@ -120,21 +121,21 @@ pid_t engine_guest_pid(const struct engine *engine); /* pid of QEMU's process; a
 
 /* Attach to the running guest in term @term: connect to QMP, check the guest, start tracking, open
  * the hold (in mode PASS, or as a killed agent left it), then start the thread. The guest is not
- * stopped. Blocks for some tens of ms. 0; -ENOTSUP: this guest cannot be protected as it is now;
- * -ESHUTDOWN: the guest has shut itself down (QEMU runs with -no-shutdown); other -errno. On error
- * nothing has changed, and *ret_error has a text for the operator. */
+ * stopped. Blocks for some tens of ms. Returns 0; -ENOTSUP if this guest cannot be protected as it
+ * is now; -ESHUTDOWN if the guest has shut itself down (QEMU runs with -no-shutdown); other -errno.
+ * On error nothing has changed, and *ret_error has a text for the operator. */
 int engine_open(const struct engine_config *config, uint64_t term, struct engine **ret_engine,
 		struct error *ret_error) __attribute__((warn_unused_result));
 
 /* End the protection and let the guest run unprotected: release all held frames, remove the hold,
- * end tracking, free @engine. Call this only when the gateway has agreed. 0; -errno with
- * *ret_error: what could not be removed. */
+ * end tracking, free @engine. Call this only when the gateway has agreed. Returns 0, or -errno if
+ * something could not be removed (*ret_error says what). */
 int engine_detach(struct engine *engine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* End the engine of a host that was outvoted: drop all held frames, keep the hold closed, stop
- * the guest, free @engine. 0; -errno with *ret_error: the guest could not be stopped (but the
- * hold is closed). */
+/* End the engine of a host that was outvoted: drop all held frames, keep the hold closed, stop the
+ * guest, free @engine. Returns 0, or -errno with *ret_error if the guest could not be stopped (the
+ * hold is closed anyway). */
 int engine_fence(struct engine *engine, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -142,9 +143,9 @@ int engine_fence(struct engine *engine, struct error *ret_error)
  * agent, and the guest keeps running. Frees @engine. Accepts NULL. */
 void engine_close(struct engine *engine);
 
-/* Renew the lease after a LEASE message, as lease_renew() does, and return the result of that. If
- * the guest was stopped for want of a lease, it resumes within 10 ms. Any thread, but only one at
- * a time. */
+/* Renew the lease after a LEASE message, and return the result of lease_renew(). If the guest was
+ * stopped for want of a lease, it resumes within 10 ms. May be called on any thread, but by only
+ * one thread at a time. */
 int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, uint32_t lease_ms,
 		       uint32_t release_ms,
 		       uint64_t sent_ns) __attribute__((warn_unused_result));
@@ -152,11 +153,11 @@ int engine_renew_lease(struct engine *engine, uint64_t term, uint64_t beat_ns, u
 /* Continue in the newer @term, for which the VM's other host has voted: stream to that host until
  * the gateway takes the stream again. Held frames stay held until the other host has their epoch.
  * The other host's vote is also a lease, which begins at @claimed_ns (boot time), when we asked for
- * the vote. Any thread; the engine's thread carries it out soon after. */
+ * the vote. May be called on any thread; the engine's thread carries it out soon after. */
 void engine_go_direct(struct engine *engine, uint64_t term, uint64_t claimed_ns);
 
-/* Let the guest run without a lease, because the gateway gives none. Same thread as
- * engine_renew_lease(). */
+/* Let the guest run without a lease, because the gateway gives none. Call this on the same thread
+ * as engine_renew_lease(). */
 void engine_void_lease(struct engine *engine);
 
 void engine_status(struct engine *engine, struct engine_status *ret_status);

@@ -1,13 +1,14 @@
-/* Has the functions that change the engine's conditions, one function for each condition; see
- * condition.h and engine_private.h. */
+/* Implements the functions that change the engine's conditions, one function for each condition;
+ * see condition.h and engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <inttypes.h>
 
 #include "base/log.h"
 
-/* Is @condition allowed to change? Log the change, or the error that it is not allowed. @why: the
- * reason for the log, or "" if none is needed. Also false if @to is @from. */
+/* Return true if @condition may change from @from to @to, and log the change with the reason @why
+ * ("": none is needed). Return false if it may not, and log that as an error. Also return false,
+ * without a log line, if @to is @from. */
 static bool may_change(const struct engine *e, const struct condition *condition, unsigned int from,
 		       unsigned int to, const char *why)
 {

@@ -152,8 +152,8 @@ static int encode_sealed(struct engine *e, const struct seal_result *result)
 	return r;
 }
 
-/* The seal's hook, called when the guest is stopped and its state is taken: frames that the guest
- * sends from here on belong to the next epoch. The guest's clock is set last, just before the
+/* The seal's hook, called when the guest is stopped and its state has been taken: frames that the
+ * guest sends from here on belong to the next epoch. The guest's clock is set last, just before the
  * guest resumes. */
 static void end_epoch(void *arg, const struct seal_times *times)
 {
@@ -204,7 +204,7 @@ static void choose_output(struct engine *e, bool is_full)
 }
 
 /* Return WIRE_FLAG_UNHELD if the epoch's frames were not held. For an ordinary epoch, call this
- * after its seal, where the hold should begin but may have failed to. */
+ * after the seal, because the hold may have failed to begin at the seal. */
 static uint8_t unheld_flag(const struct engine *e)
 {
 	return e->stream.features & WIRE_FEATURE_UNHELD && !engine_is_holding(e) ? WIRE_FLAG_UNHELD
@@ -233,7 +233,7 @@ static void pipe_failed(struct engine *e)
 	e->capture.pipe_retry_ns = clock_mono_ns() + e->capture.pipe_wait_ns;
 }
 
-/* Note that a pause of ours begins, so that QEMU's next STOP and RESUME are attributed to it.
+/* Record that a pause of ours begins, so that QEMU's next STOP and RESUME are attributed to it.
  * Return the guest's condition before the pause. */
 static enum guest_condition pause_begins(struct engine *e)
 {
@@ -243,7 +243,7 @@ static enum guest_condition pause_begins(struct engine *e)
 	return before;
 }
 
-/* Note that our pause has ended. The pause leaves the guest as it was before, so if QEMU's last
+/* Record that our pause has ended. The pause leaves the guest as it was before, so if QEMU's last
  * event was STOP, somebody else paused the guest right before or during our pause. Return whether
  * that happened since pause_begins(). */
 static bool pause_ended(struct engine *e, enum guest_condition before)
@@ -477,7 +477,8 @@ int engine_epoch(struct engine *e)
 		return r;
 	}
 	encoder_get_counts(e->epochs.encoder, &counts);
-	/* Unless the seal was a KEEP, each copied page was written, if only with the same bytes. */
+	/* Unless the seal was a KEEP, the guest has written each copied page (but maybe the same
+	 * bytes as before). */
 	n_unchanged = (uint32_t)(counts.n_unchanged - before.n_unchanged);
 	n_stale = kind == SEAL_KEEP ? n_unchanged : 0;
 	protect_sealed(&e->epochs.protect, kind != SEAL_KEEP, result.n_dirty_pages, n_stale,

@@ -19,8 +19,8 @@
 					       * renewed lease */
 #define CONNECT_NS (500 * CLOCK_NS_PER_MS)
 
-/* The lease matters only once the hold has begun: before, no standby can be promoted, so the guest
- * may run as if it were not protected. */
+/* The lease matters only once the hold has begun: before that, no standby can be promoted, so the
+ * guest may run as if it were not protected. */
 bool engine_may_speak(const struct engine *e)
 {
 	return e->lease.voice != VOICE_OUTVOTED &&
@@ -119,7 +119,8 @@ static void renewed(struct engine *e)
 
 static void stop(struct engine *e)
 {
-	bool is_first = e->guest.condition == GUEST_RUNS; /* no earlier `stop` is unanswered */
+	bool is_first = e->guest.condition == GUEST_RUNS; /* QEMU has answered all earlier `stop`
+							   * commands */
 	int r;
 
 	engine_set_guest(e, GUEST_STOPPING, "");
@@ -210,7 +211,7 @@ void engine_outvoted(struct engine *e, const char *why)
 	engine_set_voice(e, VOICE_OUTVOTED, text);
 	e->lease.retry_ns = 0;
 	if (hold_set_mode(e->output.hold, HOLD_DROP) == 0)
-		/* only an order of the gateway may open it again */
+		/* only an order of the gateway may open the hold again */
 		engine_set_output(e, OUTPUT_CLOSED, "");
 	engine_lease_tick(e);
 }

@@ -155,7 +155,7 @@ static int open_hold(struct engine *e, struct error *ret_error)
 }
 
 /* Undo open_hold(): remove the hold of a guest that was not protected, so its frames pass as
- * before; leave that of a protected guest closed. */
+ * before; leave the hold of a protected guest closed. */
 static void abandon_hold(struct engine *e)
 {
 	if (engine_is_holding(e))
@@ -223,7 +223,7 @@ int engine_open(const struct engine_config *config, uint64_t term, struct engine
 		abandon_hold(e);
 		r = -ENOTSUP;
 	}
-	progress_end(config->progress); /* the engine's thread uses it from here on */
+	progress_end(config->progress); /* from here on, the engine's thread reports progress */
 	if (r == 0) {
 		r = start_thread(e);
 		if (r < 0) {

@@ -109,8 +109,8 @@ struct engine_guest {
 	struct vcpus *vcpus; /* NULL: QEMU's vCPU threads are not known */
 	struct guestclock *clock;
 	struct clock_loss clock_loss;
-	const char *end_text; /* constant: who ended QEMU, according to its SHUTDOWN event;
-			       * or NULL */
+	const char *end_text; /* who ended QEMU, according to its SHUTDOWN event (a constant); NULL:
+			       * no such event */
 	enum guest_condition condition;
 };
 
@@ -123,8 +123,8 @@ struct engine_machine {
 
 /* The objects that capture the guest's state in a pause. */
 struct engine_capture {
-	struct track *track; /* NULL (and seal is NULL too): tracking is lost, and sync
-			      * is SYNC_LOST */
+	struct track *track; /* NULL if tracking is lost; then seal is NULL, too, and sync is
+			      * SYNC_LOST */
 	struct guestmem *mem;
 	struct devstate *device;
 	struct seal *seal;
@@ -149,8 +149,8 @@ struct engine_watch {
 struct engine_output {
 	struct hold *hold;
 	enum output_condition condition;
-	uint32_t n_unheld;  /* epochs since the first commit that took too long for the hold
-			     * to begin */
+	uint32_t n_unheld;  /* counts epochs that were too long for the hold to begin, since
+			     * the last FULL epoch */
 	uint64_t held_from; /* the epoch whose seal began the hold; 0: an earlier agent began
 			     * the hold */
 };
@@ -176,7 +176,8 @@ struct engine_epochs {
 				  * last epochs */
 	struct protect protect;	 /* decides whether to write-protect written pages again */
 	enum sync_condition sync;
-	uint32_t full_generation; /* generation in which the FULL epoch of SYNC_FULL is sent */
+	uint32_t full_generation; /* the stream's generation in which a FULL epoch is sent; valid in
+				   * SYNC_FULL */
 	/* when the epoch's pause ended; index: epoch % slots */
 	uint64_t sealed_at_ns[ENGINE_SEALED_AT_SLOTS];
 	uint64_t retry_ns; /* when to try an epoch again; 0: the last epoch did not fail */
@@ -191,7 +192,7 @@ struct engine_throttle {
 	char why[WIRE_STATS_VALUE_MAX + 1]; /* why the throttle was last raised */
 };
 
-/* Frames that begin a generation of the stream: what is still to be sent of them. */
+/* Which of the frames that begin a generation of the stream are still to be sent. */
 enum stream_opening {
 	OPENING_GEOMETRY, /* GEOMETRY and all of MACHINE */
 	OPENING_MACHINE,  /* the items of MACHINE from engine_machine.at on */
@@ -207,12 +208,13 @@ struct engine_stream {
 	uint64_t features;	     /* WIRE_FEATURE_* in use, from the last WELCOME */
 	uint64_t incarnation;	     /* incarnation of the gateway at the link's other end */
 	uint32_t generation;
-	uint64_t complete_at_peer; /* epoch of the last RESUME, which the next frames build on */
+	uint64_t complete_at_peer; /* the epoch in the last RESUME; the next frames build on it */
 	struct stage stage;	   /* decides whether the second stage is worth its time */
 	uint32_t backoff;	   /* failed connection attempts in a row */
 	uint64_t connect_at_ns;
-	uint64_t drained_bytes;	   /* acknowledged by the other end's TCP */
-	uint64_t drained_at_ns;    /* when drained_bytes last grew, or when nothing waited last */
+	uint64_t drained_bytes;	   /* bytes acknowledged by the other end's TCP */
+	uint64_t drained_at_ns;    /* when drained_bytes last grew, or when the link was last seen
+				    * with nothing to send */
 };
 
 /* State that is used without a gateway; see engine_direct.c. */
@@ -229,8 +231,8 @@ struct engine {
 	struct engine_config config;
 	uint64_t term;
 
-	/* used by the engine's thread once it runs; other threads use some members of lease.lease
-	 * and direct */
+	/* Once the engine's thread runs, only this thread uses the following members, except that
+	 * other threads use some members of lease.lease and direct. */
 	struct engine_guest guest;
 	struct engine_machine machine;
 	struct engine_capture capture;
@@ -257,8 +259,8 @@ void engine_set_state(struct engine *e, uint8_t state, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 void engine_set_verdict(struct engine *e, uint8_t verdict, const char *text);
 /* Serve everything: handle what has arrived (frames to hold, commits, QEMU's events) and send
- * waiting frames. 0; -EINTR: the engine must stop; -ESTALE: the epoch being encoded is no longer
- * of use. */
+ * waiting frames. Returns 0; -EINTR if the engine must stop; -ESTALE if the epoch being encoded has
+ * become useless. */
 int engine_service(struct engine *e) __attribute__((warn_unused_result));
 
 /* The thread's main function; @arg: struct engine. */
@@ -285,8 +287,8 @@ bool engine_is_holding(const struct engine *e);
  * engine_stream_is_direct(): is the stream connected to the other host, not to a gateway? */
 bool engine_stream_is_resumed(const struct engine_stream *stream);
 bool engine_stream_is_direct(const struct engine_stream *stream);
-/* Note that only a FULL epoch may follow. A FULL epoch that is being made stays valid; if it fails,
- * another one follows. */
+/* Record that only a FULL epoch may follow. A FULL epoch that is being made stays valid; if it
+ * fails, another one follows. */
 void engine_lose_sync(struct engine *e, const char *why);
 
 /* engine_stream.c */
@@ -294,15 +296,15 @@ void engine_stream_connect(struct engine *e);
 void engine_stream_close(struct engine *e, const char *why);
 void engine_stream_receive(struct engine *e); /* handle frames that arrived; may close the stream */
 void engine_stream_send(struct engine *e); /* send retained frames until the link takes no more */
-/* Wait, when the backlog is full, until the link takes more, and serve everything meanwhile. If
- * one epoch fills the backlog alone, no commit can make room; from then on keep that epoch's
- * frames only until they are sent. 0: try again; errors of engine_service(); -EPIPE: there is
- * no stream. */
+/* Called when the backlog is full: wait until the link takes more, and serve everything meanwhile.
+ * If one epoch fills the backlog alone, no commit can make room, so from now on keep that epoch's
+ * frames only until they are sent. Returns 0 if the caller may try again; errors of
+ * engine_service(); -EPIPE if there is no stream. */
 int engine_stream_wait(struct engine *e) __attribute__((warn_unused_result));
-/* bytes that are encoded but not yet acknowledged by the other end's TCP */
+/* Return how many bytes are encoded but not yet acknowledged by the other end's TCP. */
 uint64_t engine_stream_waiting(const struct engine *e);
-/* Wait, while other threads encode, until encoder_pages() has something to do, and serve everything
- * meanwhile. 0: try again; errors of engine_service(). */
+/* Called while other threads encode: wait until encoder_pages() has something to do, and serve
+ * everything meanwhile. Returns 0 if the caller may try again; errors of engine_service(). */
 int engine_encoder_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Wait until something arrives, the link takes more, @fd (-1: none) is readable, or @wait_ns have
  * passed; then serve everything. Returns as engine_service(). */
@@ -313,8 +315,8 @@ void engine_stream_pace(struct engine *e); /* tell the pacer how many epochs are
 void engine_stream_watch(struct engine *e);   /* reconnect if only the stream's TCP is stuck */
 void engine_stream_measure(struct engine *e); /* measure the link, for pacer and second stage */
 
-/* engine_epoch.c. Make and send one epoch. 0; -errno: the epoch was not sent whole (if that
- * matters, sync is SYNC_LOST). */
+/* engine_epoch.c. Make and send one epoch. Returns 0, or -errno if the epoch was not sent whole (if
+ * a FULL epoch must follow, sync is SYNC_LOST). */
 int engine_full_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
 /* Start tracking again from scratch: it is not known which pages were written before. On error,
@@ -322,17 +324,17 @@ int engine_epoch(struct engine *e) __attribute__((warn_unused_result));
 int engine_restart_tracking(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* engine_machine.c. Describe the guest's machine, when the engine attaches. 0; -errno with
- * *ret_error, a text for the operator. */
+/* engine_machine.c. Called when the engine attaches: describe the guest's machine. Returns 0, or
+ * -errno with *ret_error, a text for the operator. */
 int engine_machine_open(struct engine_machine *machine, struct qmp *qmp, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_machine_done(struct engine_machine *machine);
-/* Check, before a FULL epoch, that the machine is still as described. 0: it is; -ESTALE: it is not,
- * so this closed the stream, and the next stream begins with a new description; other -errno: QEMU
- * did not answer. */
+/* Called before a FULL epoch: check that the machine is still as described. Returns 0 if it is.
+ * Returns -ESTALE if it is not: then the stream was closed, and the next stream begins with a new
+ * description. Returns another -errno if QEMU did not answer. */
 int engine_machine_check(struct engine *e) __attribute__((warn_unused_result));
-/* Send the rest of MACHINE. Call this in OPENING_MACHINE. 0; errors of link_send_frame(),
- * -EAGAIN included. */
+/* Send the rest of MACHINE. Call this in OPENING_MACHINE. Returns 0, or an error of
+ * link_send_frame() (also -EAGAIN). */
 int engine_machine_send(struct engine *e) __attribute__((warn_unused_result));
 
 /* engine_lease.c */
@@ -342,17 +344,17 @@ bool engine_may_speak(const struct engine *e);
 bool engine_may_release(const struct engine *e); /* May held frames be released? Must become false
 						  * before the guest must stop. */
 void engine_lease_tick(struct engine *e);      /* stop or resume the guest when it is time */
-/* when the next tick is due */
+/* Return when the next tick is due. */
 uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns);
 /* Return @wanted_ns, or an earlier time if the thread must check the lease earlier. */
 uint64_t engine_lease_bound_ns(const struct engine *e, uint64_t wanted_ns);
-/* Serve everything until the engine may speak. 0; errors of engine_service(). */
+/* Serve everything until the engine may speak. Returns 0 or an error of engine_service(). */
 int engine_lease_wait(struct engine *e) __attribute__((warn_unused_result));
-/* Handle that the gateway refused our term: no frame leaves and the guest stays stopped until the
- * gateway gives an order. */
+/* Called when the gateway has refused our term: no frame leaves and the guest stays stopped until
+ * the gateway gives an order. */
 void engine_outvoted(struct engine *e, const char *why);
-/* Resume the guest if we stopped it. Call this only while the engine's thread does not run. 0;
- * -errno: the guest does not run. */
+/* Resume the guest if we stopped it. Call this only while the engine's thread does not run. Returns
+ * 0, or -errno if the guest does not run. */
 int engine_lease_let_run(struct engine *e) __attribute__((warn_unused_result));
 
 /* engine_direct.c */
@@ -363,33 +365,33 @@ bool engine_direct_is_next(struct engine *e); /* must the next connection go to 
  * or -errno. */
 void engine_direct_connected(struct engine *e, bool is_peer, int result);
 uint64_t engine_direct_wake_ns(const struct engine *e);
-/* Handle a frame of a type that only the other host sends, never a gateway. 0; -ENOENT: @frame is
- * of another type; -EPROTO. */
+/* Handle a frame of a type that only the other host sends, never a gateway. Returns 0; -ENOENT if
+ * @frame is of another type; -EPROTO. */
 int engine_direct_frame(struct engine *e, const struct wire_frame *frame)
 	__attribute__((warn_unused_result));
 
-/* engine_epoch.c. Try to seal through a pipe again, if that failed a while ago. Called between
- * two epochs. */
+/* engine_epoch.c. Called between two epochs: if sealing through a pipe failed a while ago, try it
+ * again. */
 void engine_retry_pipe(struct engine *e);
 /* Make the pipe (gate.h). The test of the new pipe pauses the guest briefly. */
 void engine_open_pipe(struct engine *e);
 
 /* engine_watch.c. Take the guest's inventory and compare QEMU's taps with the VM's file, before the
- * engine changes anything. 0; -ENOTSUP: QEMU has other taps, or a writable disk; errors of
- * vmm_inventory_take(). All errors come with *ret_error. */
+ * engine changes anything. Returns 0; -ENOTSUP if QEMU has other taps, or a writable disk; errors
+ * of vmm_inventory_take(). All errors come with *ret_error. */
 int engine_watch_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_watch_close(struct engine_watch *watch);
 /* Compare the taps once more. Returns as engine_watch_open(). */
 int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
-/* Look at the guest's devices if there is a reason. Call this after each seal, before its epoch is
- * encoded. 0; -ESTALE: the devices have changed; errors of QEMU's monitor. On error the epoch must
- * not be sent. */
+/* Check the guest's devices if some sign calls for it (watch.h). Call this after each seal, before
+ * its epoch is encoded. Returns 0; -ESTALE if the devices have changed; errors of QEMU's monitor.
+ * On error the epoch must not be sent. */
 int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	__attribute__((warn_unused_result));
 void engine_watch_tick(struct engine *e);  /* look at the taps when it is time */
-void engine_watch_again(struct engine *e); /* check if a change was undone */
+void engine_watch_again(struct engine *e); /* check whether a change was undone */
 uint64_t engine_watch_wake_ns(const struct engine_watch *watch);
 /* engine_paused_by_other(): make no epochs until the guest runs again. engine_watch_runstate() then
  * asks QEMU why the guest is paused, and reports the answer. */
@@ -401,8 +403,8 @@ void engine_throttle_tick(struct engine *e); /* stop or resume the vCPUs when it
 /* Return when the next tick is due. */
 uint64_t engine_throttle_wake_ns(const struct engine_throttle *throttle, uint64_t now_ns);
 /* Resume the vCPUs until the next tick. Call this before any request to QEMU, and before any long
- * wait. Usually blocks for some 10 us. 0; -ETIMEDOUT: a vCPU was stuck in the kernel for longer
- * than SEAL_TIMEOUT_NS. */
+ * wait. Usually blocks for some 10 us. Returns 0, or -ETIMEDOUT if a vCPU was stuck in the kernel
+ * for longer than SEAL_TIMEOUT_NS. */
 int engine_throttle_release(struct engine *e) __attribute__((warn_unused_result));
 /* End throttling, until later epochs make it necessary again. Returns as
  * engine_throttle_release(). */
@@ -411,7 +413,7 @@ int engine_throttle_end(struct engine *e) __attribute__((warn_unused_result));
 void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal_result *result,
 			    uint64_t bytes);
 /* Report a round of a FULL epoch, which began at @began_ns and found @n_pages pages; the round
- * before it found @n_before. True: another round is worth it. */
+ * before it found @n_before. Returns true if another round is worth it. */
 bool engine_throttle_round(struct engine *e, uint32_t n_pages, uint32_t n_before,
 			   uint64_t began_ns);
 

@@ -111,8 +111,8 @@ void engine_stream_measure(struct engine *e)
 	encoder_set_second_stage(e->epochs.encoder, stage_is_on(&e->stream.stage));
 }
 
-/* Check that this host obeys the gateway that welcomed the stream. 0: it does; -EAGAIN: the control
- * connection does not obey that gateway yet, or that gateway is an older one. */
+/* Check that this host obeys the gateway that welcomed the stream. Returns 0 if it does, or -EAGAIN
+ * if the control connection does not obey that gateway yet, or that gateway is an older one. */
 static int check_gateway(struct engine *e, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -243,13 +243,13 @@ void engine_committed(struct engine *e, uint64_t epoch)
 		engine_set_state(e, WIRE_STATE_PROTECTED, "%s", "");
 }
 
-/* Handle RESUME: the standby has all epochs up to that of the header. */
+/* Handle RESUME: the standby has all epochs up to the one in the frame's header. */
 static void resumed(struct engine *e, const struct wire_header *h)
 {
 	const bool is_direct = engine_stream_is_direct(&e->stream);
 
-	/* An epoch that the standby has completely is committed, even if its COMMIT did
-	 * not arrive. */
+	/* An epoch that is complete at the standby is committed, even if its COMMIT did not
+	 * arrive. */
 	engine_committed(e, h->epoch);
 	e->stream.generation = h->generation;
 	engine_set_stream(e, is_direct ? STREAM_DIRECT_RESUMED : STREAM_GATEWAY_RESUMED, "");

@@ -90,7 +90,7 @@ static void say(struct engine *e)
 	e->figures.throttle_peak = e->throttle.plan.percent > e->figures.throttle_peak
 					   ? e->throttle.plan.percent
 					   : e->figures.throttle_peak;
-	e->publish_at_ns = 0; /* show it to the operator at once */
+	e->publish_at_ns = 0; /* show the new throttle to the operator at once */
 }
 
 void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal_result *result,

@@ -24,8 +24,8 @@
 #define AGAIN_NS (500 * CLOCK_NS_PER_MS) /* how often to check whether the change was undone */
 #define QMP_NS	 (2 * CLOCK_NS_PER_S)
 
-/* Compare QEMU's taps with the VM's file. 0; -ENOTSUP: QEMU has taps that the file does not allow;
- * -EAGAIN: the taps cannot be read at the moment. */
+/* Compare QEMU's taps with the VM's file. Returns 0; -ENOTSUP if QEMU has taps that the file does
+ * not allow; -EAGAIN if the taps cannot be read at the moment. */
 static int look_at_taps(struct engine *e, struct error *ret_error)
 {
 	struct vmm_taps taps;
@@ -54,7 +54,7 @@ int engine_watch_open(struct engine *e, struct error *ret_error)
 		return e->watch.link_fd;
 	}
 	(void)snprintf(path, sizeof(path), "/proc/%d/statm", e->guest.info.pid);
-	/* if this fails, there is one sign less of a change */
+	/* if this fails, the size of the address space cannot reveal a change */
 	e->watch.statm_fd = open(path, O_RDONLY | O_CLOEXEC);
 	watch_init(&e->watch.plan, clock_mono_ns());
 	return 0;
@@ -95,8 +95,8 @@ static void uncovered(struct engine *e, bool is_net, const char *text)
 	say(e, text);
 }
 
-/* Compare QEMU's lists of devices with the inventory. 0; -ENOTSUP with *ret_change: the guest has
- * changed; other errors: QEMU did not answer. */
+/* Compare QEMU's lists of devices with the inventory. Returns 0; -ENOTSUP with *ret_change if the
+ * guest has changed; other errors if QEMU did not answer. */
 static int look_at_lists(struct engine *e, struct vmm_change *ret_change)
 {
 	struct vmm_inventory now;
@@ -270,7 +270,8 @@ void engine_watch_runstate(struct engine *e)
 		if (e->status.verdict != WIRE_VERDICT_PAUSED)
 			engine_set_verdict(e, WIRE_VERDICT_PAUSED, text);
 	}
-	/* The state finish-migrate is followed by another one, so ask again then. */
+	/* In the state finish-migrate, stay in GUEST_PAUSED_NEWLY, so that QEMU is asked again:
+	 * another state follows. */
 	if (e->guest.condition == GUEST_PAUSED_NEWLY &&
 	    !(runstate && strcmp(runstate, "finish-migrate") == 0))
 		engine_set_guest(e, GUEST_PAUSED, "");

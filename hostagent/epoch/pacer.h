@@ -28,8 +28,8 @@
  * held for many times as long.
  *
  * A guest that makes bytes faster than the link carries them gets longer epochs: the longer the
- * epoch, the more pages are written twice and sent once. Three rules stretch an epoch, even if a
- * seal is wanted:
+ * epoch, the more pages are written several times but sent once. Three rules stretch an epoch, even
+ * if a seal is wanted:
  *
  *	backlog	   no seal while there is no room to encode an epoch; a commit makes room
  *	in flight  at most epochs_in_flight epochs are uncommitted; then the pacer waits for a commit
@@ -50,7 +50,7 @@
 #define PACER_BURST_NS		  (20 * CLOCK_NS_PER_MS)
 #define PACER_IDLE_CHARGE_PERCENT 25u
 #define PACER_DEBT_RUN_NS	  CLOCK_NS_PER_S
-/* longer than a usual pause, so that the link has work during it */
+/* longer than a usual pause, so that the link has work throughout the pause */
 #define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS)
 /* how long a forecast of the link is valid */
 #define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS)
@@ -77,13 +77,13 @@ struct pacer {
 	uint64_t resumed_ns; /* when the guest last resumed (start of the running epoch) */
 	struct pacer_budget computed, wall;
 	bool is_clock_corrected; /* the wall budget does not apply */
-	uint32_t in_flight;    /* sealed, not committed */
-	bool is_backlog_full;  /* no more can be encoded before a commit */
+	uint32_t in_flight;    /* epochs sealed but not committed */
+	bool is_backlog_full;  /* nothing more can be encoded before a commit */
 	bool demand;	       /* a frame is held in the running epoch */
 	bool full;	       /* the hold is at its limit: seal regardless of the budget */
 	uint64_t demand_ns;    /* when demand became true */
-	uint64_t link_free_ns; /* until when the link is busy, so that no seal is made; 0: it is
-				* not busy */
+	uint64_t link_free_ns; /* no seal is made before this time, because the link is busy; 0: the
+				* link is not busy */
 	uint64_t n_stretched;  /* epochs that the link, commits or encoding made longer
 				* than wanted */
 	uint64_t stretched_ns; /* total time by which those epochs were too long */

@@ -38,8 +38,8 @@ struct reference_counts {
 };
 
 /* Make a reference for @n_pages pages, all known to be zero. @n_slots is reduced to @n_pages if it
- * is more, and then raised to REFERENCE_SLOTS_MIN if it is less. 0; -ENOMEM. The caller owns *ret
- * and frees it with reference_free(). */
+ * is more, and then raised to REFERENCE_SLOTS_MIN if it is less. Returns 0 or -ENOMEM. The caller
+ * owns *ret and frees it with reference_free(). */
 int reference_new(uint32_t n_pages, uint32_t n_slots, struct reference **ret)
 	__attribute__((warn_unused_result));
 
@@ -58,7 +58,8 @@ void reference_put(struct reference *reference,
 		   const uint8_t *page); /* @page: what reference_take() returned */
 
 /* Return the slot of page @index (< n_pages), borrowed until the next call of reference_take().
- * Read it only if it is not pinned. NULL: the page has no slot (also if it is known to be zero). */
+ * Read it only if it is not pinned. Returns NULL if the page has no slot (also if it is known to be
+ * zero). */
 const uint8_t *reference_peek(const struct reference *reference, uint32_t index);
 
 /* Is the slot of page @index pinned (taken and not put back)? Then another thread may be

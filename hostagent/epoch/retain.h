@@ -38,17 +38,17 @@ struct retain_frame {
 	size_t size;
 };
 
-/* Make an empty store. @payload_max: largest payload of a frame, well below
- * RETAIN_CHUNK_BYTES. @bytes_max: most bytes to keep (the backlog limit), at least
- * RETAIN_BYTES_MIN. 0; -ENOMEM; -EINVAL. */
+/* Make an empty store. @payload_max: largest payload of a frame, well below RETAIN_CHUNK_BYTES.
+ * @bytes_max: most bytes to keep (the backlog limit), at least RETAIN_BYTES_MIN. Returns 0, -ENOMEM
+ * or -EINVAL. */
 #define RETAIN_BYTES_MIN ((size_t)1 << 20)
 int retain_new(size_t payload_max, size_t bytes_max, struct retain **ret)
 	__attribute__((warn_unused_result));
 struct retain *retain_free(struct retain *retain); /* accepts NULL, returns NULL */
 
-/* Begin epoch @epoch, whose number is greater than that of all epochs before. @is_kept: keep
- * the epoch's frames until the epoch is dropped; otherwise keep each frame only until it is
- * sent. 0; -ENOMEM. */
+/* Begin epoch @epoch, whose number is greater than that of all epochs before. @is_kept: keep the
+ * epoch's frames until the epoch is dropped; otherwise keep each frame only until it is sent.
+ * Returns 0 or -ENOMEM. */
 int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 	__attribute__((warn_unused_result));
 
@@ -56,8 +56,8 @@ int retain_begin(struct retain *retain, uint64_t epoch, bool is_kept)
 bool retain_has_room(const struct retain *retain, uint32_t n_frames);
 
 /* Get room for the payload (payload_max bytes) of the latest epoch's next frame; borrowed until
- * retain_add(). 0; -ENOBUFS: bytes_max is reached, so frames must be sent or epochs committed
- * first; -ENOMEM. */
+ * retain_add(). Returns 0; -ENOBUFS if bytes_max is reached, so frames must be sent or epochs
+ * committed first; -ENOMEM. */
 int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 	__attribute__((warn_unused_result));
 
@@ -65,14 +65,14 @@ int retain_reserve(struct retain *retain, uint8_t **ret_payload)
  * retain_reserve() gave. */
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
-/* Keep the latest epoch's frames only until they are sent, from now on. Call this if
- * retain_reserve() has no room: if the latest epoch is the only one, no commit can make room. True:
- * done, so sending makes room; false: nothing was changed, since the latest epoch is not the only
- * one or was not kept anyway. */
+/* Call this if retain_reserve() has no room. If the latest epoch is the only one, no commit can
+ * make room, so from now on its frames are kept only until they are sent. Returns true if that was
+ * done, so sending makes room. Returns false, without any change, if there are other epochs or if
+ * the latest epoch was not kept anyway. */
 bool retain_let_go(struct retain *retain);
 
-/* Get the next frame to send; it stays the next one until retain_sent(). 0; -EAGAIN: all frames
- * that were added are sent. */
+/* Get the next frame to send; it stays the next one until retain_sent(). Returns 0, or -EAGAIN if
+ * all frames that were added are sent. */
 int retain_next(struct retain *retain, struct retain_frame *ret_frame)
 	__attribute__((warn_unused_result));
 void retain_sent(
@@ -82,8 +82,8 @@ void retain_sent(
 void retain_drop(struct retain *retain, uint64_t epoch);
 void retain_drop_all(struct retain *retain);
 
-/* Start sending again with the epoch after @epoch. 0; -ESTALE: some frames of epochs after @epoch
- * are no longer kept, so the stream must continue with a FULL epoch. */
+/* Start sending again with the epoch after @epoch. Returns 0, or -ESTALE if some frames of epochs
+ * after @epoch are no longer kept, so the stream must continue with a FULL epoch. */
 int retain_rewind(struct retain *retain, uint64_t epoch) __attribute__((warn_unused_result));
 
 uint32_t retain_n_epochs(const struct retain *retain); /* epochs begun and not dropped */

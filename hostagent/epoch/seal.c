@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "epoch/copier.h"
 
-/* Least part of the copy buffer that is kept resident. */
+/* At least this much of the copy buffer is kept resident. */
 #define COPY_READY_MIN_BYTES ((size_t)8 << 20)
 #define READY_STEP_BYTES     ((size_t)2 << 20) /* the size of a huge page */
 #define SCANS_MAX	     3u
@@ -89,7 +89,7 @@ struct seal *seal_free(struct seal *seal)
 	if (!seal)
 		return NULL;
 	if (seal->copy)
-		(void)munmap(seal->copy, seal->copy_bytes); /* our own mapping */
+		(void)munmap(seal->copy, seal->copy_bytes); /* cannot fail: our mapping */
 	if (seal->ranges)
 		(void)munmap(seal->ranges, seal->max_ranges * sizeof(*seal->ranges)); /* as above */
 	copier_free(seal->copier);
@@ -139,7 +139,7 @@ static int scan_and_copy(struct seal *seal, enum track_scan_mode mode, struct se
 	} while (r == 1);
 	n_pages = count_pages(ranges, n_ranges);
 	if (seal->copy_used_bytes + (size_t)n_pages * VMM_PAGE_BYTES > seal->copy_bytes)
-		return -EOVERFLOW; /* as above */
+		return -EOVERFLOW; /* cannot happen, either */
 	scanned_ns = clock_mono_ns();
 	times->scan_ns += scanned_ns - start_ns;
 	r = copier_run(seal->copier, ranges, n_ranges, seal->is_stopped ? look_at_gate : NULL, seal,

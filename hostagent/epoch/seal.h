@@ -10,8 +10,8 @@
  * QEMU saves its state while we scan and copy, then sleeps in a write to our full pipe until we
  * make room in it. The second scan finds pages of guest RAM that QEMU wrote while it finished the
  * stop or saved the device state. (None were ever seen, but the scan costs only 0.1 ms and makes
- * the copy provably whole.) At * the caller's hook runs, with the guest stopped and all the frames
- * it sent in the hold's queue: the hook advances the hold's epoch counter.
+ * the copy provably whole.) At * the caller's hook runs, and advances the hold's epoch counter: the
+ * guest is stopped, and all frames it sent are in the hold's queue.
  *
  * Without a gate: send `stop`, then the save command; scan and copy while QEMU saves; scan again
  * after its answer; then *, and `cont`. After a failure of the gate, seals do without it; the
@@ -80,7 +80,7 @@ struct seal_pages {
 	const uint8_t *pages; /* n_pages * VMM_PAGE_BYTES */
 };
 
-/* What one seal took; all pointers are borrowed until the next call on the same struct seal. */
+/* The result of one seal; all pointers are borrowed until the next call on the same struct seal. */
 struct seal_result {
 	struct seal_pages precopied;       /* copied while the guest ran; superseded says which do
 					    * not count */
@@ -88,19 +88,19 @@ struct seal_result {
 				     * was precopied */
 	struct seal_pages stopped;	   /* copied in the pause; if a page is there twice, the
 					    * later copy counts */
-	uint32_t n_dirty_pages; /* stopped + precopied - superseded; KEEP: maybe too high */
+	uint32_t n_dirty_pages; /* stopped + precopied - superseded; may be too high after KEEP */
 	const uint8_t *device;
 	size_t device_size;
 	struct seal_times times;
 };
 
-/* The hook is called as the last thing before the guest resumes: the guest is stopped and its state
- * taken. In @times only paused_ns and stop_ns are set. It must be quick and cannot fail. */
+/* A hook, called last before the guest resumes: the guest is stopped, and its state was taken. In
+ * @times only paused_ns and stop_ns are set. The hook must be quick and cannot fail. */
 typedef void (*seal_hook_fn)(void *arg, const struct seal_times *times);
 
 /* Make a seal object; all pointers are borrowed until seal_free(). @n_pages: total of all RAM
  * blocks. Address space for copies of all pages is reserved, but memory is used only for pages that
- * are copied. 0; -ENOMEM. */
+ * are copied. Returns 0 or -ENOMEM. */
 int seal_new(struct qmp *qmp, struct track *track, struct guestmem *mem, struct devstate *device,
 	     uint32_t n_pages, struct seal **ret) __attribute__((warn_unused_result));
 
@@ -113,15 +113,15 @@ struct seal *seal_free(struct seal *seal);
 /* Do one whole seal. If the guest ran before, it runs again when this returns, even on error, as
  * long as QEMU still answers. If QEMU answers `stop` too late, `cont` is sent; if an operator
  * paused the guest before QEMU carried out our `stop`, this `cont` ends that pause, too. On error
- * the tracker's marks may be lost, so only a full copy may follow; @hook may have been called. 0;
- * -ECANCELED: QEMU let the guest run before its state was known to be whole; -ETIMEDOUT,
- * -ECONNRESET, -EREMOTEIO, ...: as qmp_wait() (qmp_error() has the text); errors of track_scan(),
- * guestmem_read(), devstate_finish(), gate.h. */
+ * the tracker's marks may be lost, so only a full copy may follow; @hook may have been called.
+ * Returns 0; -ECANCELED if QEMU let the guest run before its state was known to be whole;
+ * -ETIMEDOUT, -ECONNRESET, -EREMOTEIO, ... as from qmp_wait() (qmp_error() has the text); errors of
+ * track_scan(), guestmem_read(), devstate_finish(), gate.h. */
 int seal_run(struct seal *seal, enum seal_kind kind, seal_hook_fn hook, void *arg,
 	     struct seal_result *ret_result) __attribute__((warn_unused_result));
 
 /* Prepare (arm) the monitor for the next seal again, after it was used for something else. This
- * only saves time in the next pause, where an unarmed monitor would be armed. */
+ * only saves time: if the monitor is not armed, the next pause begins with arming it. */
 void seal_arm(struct seal *seal);
 
 /* Scan and copy without stopping the guest, as one round of a full copy. Each page is copied as it

@@ -25,7 +25,7 @@
  * be NULL. */
 bool shutdown_is_guests(const char *reason, bool guest);
 
-/* Return a human-readable sentence; constant. */
+/* Return a human-readable sentence that says who wanted the shutdown; constant. */
 const char *shutdown_text(const char *reason);
 
 #endif

@@ -23,7 +23,7 @@ static void begin_window(struct throttle *t, uint64_t now_ns)
 	t->window.copy_ns = 0;
 }
 
-/* Set the throttle to @percent, within limits. True: it changed. */
+/* Set the throttle to @percent, within limits. Returns true if it changed. */
 static bool turn(struct throttle *t, uint64_t now_ns, uint64_t percent)
 {
 	uint32_t old = t->percent;

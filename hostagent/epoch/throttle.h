@@ -3,8 +3,8 @@
  *
  * Why: if a guest makes bytes faster than the link carries them, each epoch gets longer than the
  * one before (pacer.h stretches it), until an epoch contains every page that the guest ever writes.
- * Memory use is bounded then, but clients wait for seconds. So its vCPUs are given less time, in
- * steps, as QEMU's auto-converge does for a migration.
+ * Memory use is bounded then, but clients wait for seconds. So the throttle gives the guest's vCPUs
+ * less time, in steps, as QEMU's auto-converge does for a migration.
  *
  *	up	after a slow epoch. An epoch is slow if copying in the pause took longer than
  *		copy_max; or if its transfer to the standby takes longer than commit_max and nearly
@@ -80,15 +80,15 @@ struct throttle {
 
 void throttle_init(struct throttle *throttle, const struct throttle_config *config);
 
-/* Report an epoch that was encoded. True: `percent` changed. */
+/* Report an epoch that was encoded. Returns true if `percent` changed. */
 bool throttle_sealed(struct throttle *throttle, uint64_t now_ns,
 		     const struct throttle_epoch *epoch);
 
 /* Report a round of a FULL epoch: it found @n_pages pages, the round before it found @n_before, and
- * sending the @n_pages takes @round_ns. True: another round is worth it. Rounds that take long and
- * do not get shorter raise `percent`. If clients wait for the end of this epoch (@is_awaited), such
- * a round is the last one, and the throttle helps the epochs after this one; otherwise it helps the
- * next round. */
+ * sending the @n_pages takes @round_ns. Returns true if another round is worth it. Rounds that take
+ * long and do not get shorter raise `percent`. If clients wait for the end of this epoch
+ * (@is_awaited), such a round is the last one, so the higher `percent` helps only later epochs;
+ * otherwise it helps the next round. */
 bool throttle_full_round(struct throttle *throttle, uint64_t now_ns, uint32_t n_pages,
 			 uint32_t n_before, uint64_t round_ns, bool is_awaited);
 

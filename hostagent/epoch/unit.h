@@ -51,7 +51,7 @@ struct unit {
 
 	/* set while the unit is filled, and then while it runs */
 	struct unit_frame frames[UNIT_FRAMES_MAX];
-	uint32_t n_frames; /* the last one is open */
+	uint32_t n_frames; /* the last one is still being filled */
 
 	/* set while the unit runs */
 	uint32_t n_encoded;  /* items that are encoded */
@@ -60,7 +60,7 @@ struct unit {
 	struct packer_counts packing;
 };
 
-/* Allocate the unit's payloads. 0; -ENOMEM. */
+/* Allocate the unit's payloads. Returns 0 or -ENOMEM. */
 int unit_init(struct unit *unit) __attribute__((warn_unused_result));
 void unit_done(struct unit *unit); /* accepts a zeroed one */
 
@@ -75,12 +75,12 @@ bool unit_is_full(const struct unit *unit);
  * until the unit is finished. */
 void unit_add_item(struct unit *unit, uint32_t index, const uint8_t *page, uint8_t *reference);
 
-/* Return PAGE_RECORD_ROOM bytes, into which the caller immediately writes the record of a whole
- * page ... */
+/* Return room of PAGE_RECORD_ROOM bytes for the record of a whole page. The caller writes the
+ * record immediately ... */
 uint8_t *unit_room(struct unit *unit);
 void unit_wrote(struct unit *unit, size_t size); /* ... and then reports its @size */
 
-/* Encode one frame. True: there is more to do; false: all frames are finished. */
+/* Encode one frame. Returns true if there is more to do, or false if all frames are finished. */
 bool unit_run(struct unit *unit, struct packer *packer);
 
 /* Return the payload of frame @i. */

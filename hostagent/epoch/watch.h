@@ -2,7 +2,8 @@
  * to. Pure: it turns times and signs of a change into what must be checked.
  *
  * Why: a check of QEMU's taps costs 0.1 ms, a check of its lists of devices occupies its monitor
- * for some milliseconds, and neither may happen in a pause. So free signs say when to check:
+ * for some milliseconds, and neither may happen in a pause. So signs that cost nothing say when to
+ * check:
  * - each seal gives the mark of the saved sections (vmm/sections.h);
  * - each seal also gives the size of QEMU's address space, which grows when memory is added to
  *   the guest;

@@ -10,8 +10,8 @@
 
 #include "base/fd.h"
 
-/* For each thread, one unit being encoded and one waiting. (workers_start() adds one
- * being filled.) */
+/* Each thread needs one unit that it encodes and one that waits. (workers_start() adds one being
+ * filled.) */
 #define UNITS_PER_THREAD 2u
 
 #define CPUS_PER_THREAD	    4
@@ -27,8 +27,8 @@ struct workers {
 	struct worker *worker; /* array of n_worker */
 	uint32_t n_worker;     /* threads started */
 	struct unit *units;
-	bool *is_done; /* is the unit finished? index: unit; valid between head and begun;
-			* under lock */
+	bool *is_done; /* is the unit finished? index: unit; valid between head and begun; guarded
+			* by lock */
 	uint32_t n_units;
 	struct unit *mine; /* the unit that the owner runs; NULL: none */
 	int done_fd;
@@ -39,8 +39,8 @@ struct workers {
 	pthread_cond_t work; /* signalled when a unit waits, or must_end is set */
 	pthread_cond_t idle; /* signalled when n_running becomes 0 */
 
-	/* Counters of units that only grow; a unit's place in the ring is the counter %
-	 * n_units. Under lock; but only the owner writes head and tail, so it may read them
+	/* Counters of units, which only grow; a unit's place in the ring is the counter % n_units.
+	 * Guarded by lock, but only the owner writes head and tail, so the owner may read these
 	 * without the lock. */
 	uint64_t head, begun, tail;
 	uint32_t n_running;
@@ -53,7 +53,8 @@ static struct unit *at(const struct workers *w, uint64_t n)
 	return &w->units[n % w->n_units];
 }
 
-/* Give the next waiting unit to the caller, who must run it; NULL: no unit waits. Under lock. */
+/* Give the next waiting unit to the caller, who must run it; NULL: no unit waits. Called with the
+ * lock held. */
 static struct unit *begin(struct workers *w)
 {
 	if (w->begun == w->tail)
@@ -62,7 +63,7 @@ static struct unit *begin(struct workers *w)
 	return at(w, w->begun++);
 }
 
-/* Note that the caller has finished or abandoned @unit. Under lock. */
+/* Record that the caller has finished or abandoned @unit. Called with the lock held. */
 static void finish(struct workers *w, const struct unit *unit)
 {
 	const uint64_t one = 1;
@@ -210,7 +211,7 @@ void workers_submit(struct workers *w, bool wakes)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* Is the oldest submitted unit finished? Under lock. */
+/* Is the oldest submitted unit finished? Called with the lock held. */
 static bool is_oldest_done(const struct workers *w)
 {
 	return w->head < w->begun && w->is_done[w->head % w->n_units];
@@ -240,8 +241,8 @@ bool workers_is_idle(const struct workers *w)
 	return w->head == w->tail;
 }
 
-/* Get a unit for the owner to run, unless it has one already. 0: it has one; 1, -EAGAIN:
- * as workers_help(). */
+/* Get a unit for the owner to run, unless it has one already. Returns 0 once it has one. Otherwise
+ * returns 1 or -EAGAIN with the meaning of workers_help(). */
 static int need_mine(struct workers *w)
 {
 	uint64_t n;

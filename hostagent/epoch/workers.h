@@ -1,8 +1,8 @@
 /* workers.h - threads that encode units beside the engine's thread.
  *
- * Why: to find the deltas of a large epoch takes one core as long as the link takes to carry
- * them, and LZ4 takes even longer. The pages of an epoch can be encoded in any order, so other
- * cores may help.
+ * Why: finding the deltas of a large epoch takes one core as long as the link takes to carry them,
+ * and LZ4 takes even longer. The pages of an epoch can be encoded in any order, so other cores may
+ * help.
  *
  * The units form a ring. Each goes through the steps filled, submitted, begun and collected, and
  * each step handles the units in the same order.
@@ -53,8 +53,8 @@ struct workers *workers_free(struct workers *workers);
  * process may use, but 1 to 4. The guest needs the other CPUs more. */
 uint32_t workers_default_threads(void);
 
-/* Return the unit to fill next; repeated calls return the same unit until it is submitted. NULL: no
- * unit is free. */
+/* Return the unit to fill next; repeated calls return the same unit until it is submitted. Returns
+ * NULL if no unit is free. */
 struct unit *workers_get(struct workers *workers);
 
 /* Submit the unit that workers_get() gave, which the caller has filled. @wakes: wake an idle thread
@@ -62,16 +62,16 @@ struct unit *workers_get(struct workers *workers);
 void workers_submit(struct workers *workers, bool wakes);
 
 /* Return the oldest submitted unit if it is finished; it belongs to the owner until workers_put().
- * NULL: the oldest unit is not finished, or there is none. */
+ * Returns NULL if the oldest unit is not finished, or there is none. */
 struct unit *workers_collect(struct workers *workers);
 void workers_put(struct workers *workers); /* free the unit that workers_collect() gave */
 
 /* Have all submitted units been collected and put back? */
 bool workers_is_idle(const struct workers *workers);
 
-/* Encode one frame of a waiting unit. Must not be called when idle. Never blocks. 1: a frame was
- * encoded, or the oldest unit is finished; -EAGAIN: other threads are running all units, and
- * workers_fd() becomes readable when the oldest unit is finished. */
+/* Encode one frame of a waiting unit. Must not be called when idle. Never blocks. Returns 1 if a
+ * frame was encoded or the oldest unit is finished. Returns -EAGAIN if other threads are running
+ * all units; then workers_fd() becomes readable when the oldest unit is finished. */
 int workers_help(struct workers *workers, struct packer *packer)
 	__attribute__((warn_unused_result));
 int workers_fd(const struct workers *workers);
