@@ -27,7 +27,7 @@ static const bool is_release_early = false;
 #define DETACH_WAIT_NS (200 * CLOCK_NS_PER_MS)
 #define MEND_AGAIN_NS  (1 * CLOCK_NS_PER_S)
 /* If none of the frames that we send reaches the tap for this long, the release device no longer
- * leads there. Normally the kernel passes a frame to the tap within the call that sends it, or a
+ * leads to it. Normally the kernel passes a frame to the tap within the call that sends it, or a
  * moment later. */
 #define UNRETURNED_NS  (200 * CLOCK_NS_PER_MS)
 
@@ -52,7 +52,7 @@ struct hold {
 	/* earliest time of the next attempt to create the release device again */
 	uint64_t mend_at_ns;
 	struct error trouble; /* see hold_trouble() */
-	/* counters when a sent frame last reached the tap: shows whether frames still do */
+	/* the counters when a sent frame last reached the tap; they show whether frames still do */
 	struct {
 		uint64_t handed, returned;
 		/* since when frames were sent but none reached the tap; 0: frames do reach it */
@@ -234,8 +234,8 @@ static void receive(struct hold *h)
 	h->n_untold += n_held;
 }
 
-/* Pass the fault point between the first frame of a release and the rest, if there is a rest. Makes
- * sure before that the first frame has left. */
+/* Pass the fault point between the first frame of a release and the rest, if there is a rest.
+ * Before that, ensure that the first frame has left. */
 static void mid_release(struct hold *h, uint64_t epoch)
 {
 #ifdef HOLDFAST_FAULT_POINTS
@@ -266,8 +266,8 @@ static bool is_way_lost(struct hold *h, uint64_t now_ns)
 }
 
 /* Create the release device again after somebody removed it, set it down, or broke it. @why is the
- * error that led here. 0: the device works again and queued frames were sent; -errno: it does not,
- * and released frames still wait. */
+ * error that led here. Returns 0 once the device works again and queued frames were sent. Returns
+ * -errno if it does not work; then released frames still wait. */
 static int mend(struct hold *h, uint64_t now_ns, int why)
 {
 	struct nl_link tap;

@@ -44,7 +44,8 @@ struct hold;
 #define HOLD_VM_NAME_MAX      63U
 
 enum hold_mode {
-	/* every frame is dropped; 0, so that a new map, which is all zero, passes nothing */
+	/* every frame is dropped. The value is 0, so that a new map, which is all zero, passes
+	 * nothing */
 	HOLD_DROP = 0,
 	HOLD_HOLD = 1, /* every frame is stamped and held, or dropped if it cannot be held */
 	HOLD_PASS = 2, /* frames pass as if there were no hold; the guest is not protected */
@@ -73,8 +74,8 @@ struct hold_stats {
 	/* counted by the agent */
 	uint64_t received;    /* frames taken into the FIFO */
 	uint64_t released;    /* frames given to the release device */
-	uint64_t dropped_limit_frames; /* newest frames dropped at frames_max */
-	uint64_t dropped_limit_bytes;  /* newest frames dropped at bytes_max */
+	uint64_t dropped_limit_frames; /* new frames dropped at frames_max */
+	uint64_t dropped_limit_bytes;  /* new frames dropped at bytes_max */
 	uint64_t dropped_bad_stamp;    /* frames without a valid stamp: a bug, must stay 0 */
 	uint64_t hold_ns_sum; /* sum of the times for which released frames were held */
 	uint64_t hold_ns_max; /* the longest such time */
@@ -116,17 +117,15 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
  * Blocks for tens of ms (rtnetlink, loading the program), and for up to 1 s until the kernel has
  * removed a dead agent's socket. Allocates all memory that the hold will ever need.
  *
- * @config     only read during the call
- * @ret        the hold, owned by the caller, who ends it with hold_detach() or hold_close()
- * @ret_error  always set: "" on success, else the reason and what to do about it
- * 0;
- * -EINVAL: config out of range; -ENODEV: no such device; -ENOTSUP: not a tap, several queues, or a
- * kernel without AF_XDP or XDP; -ENOTCONN: the tap is in no bridge; -EBUSY: the tap has a foreign
- * XDP program, or another process owns this hold or the tap's queue; -EMSGSIZE: the MTU is larger
- * than fits into a UMEM frame; -ENOENT: pin_dir is not on a bpffs; -EPERM: not root; -ENOMEM; other
- * -errno of the kernel.
- * On error nothing of ours is left behind, except that an existing hold stays as it was; without an
- * agent it drops frames unless its mode is HOLD_PASS. */
+ * @config     only read during the call @ret        the hold, owned by the caller, who ends it with
+ * hold_detach() or hold_close() @ret_error  always set: "" on success, else the reason and what to
+ * do about it 0; -EINVAL if a value of @config is out of range; -ENODEV if there is no such device;
+ * -ENOTSUP if it is not a tap or has several queues, or if the kernel has no AF_XDP or XDP;
+ * -ENOTCONN if the tap is in no bridge; -EBUSY if the tap has a foreign XDP program, or another
+ * process owns this hold or the tap's queue; -EMSGSIZE if a frame of the tap's MTU does not fit
+ * into a UMEM frame; -ENOENT if pin_dir is not on a bpffs; -EPERM if we are not root; -ENOMEM;
+ * other -errno of the kernel. On error nothing of ours is left behind, except that an existing hold
+ * stays as it was; without an agent it drops frames unless its mode is HOLD_PASS. */
 int hold_open(const struct hold_config *config, struct hold **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -135,19 +134,19 @@ int hold_open(const struct hold_config *config, struct hold **ret, struct error 
  * uncommitted frames may be released. Frames that the guest sends during the change may be
  * reordered slightly. No frame is lost, unless the tap is gone or the release device cannot be
  * created again; the log then says how many were lost. @h is freed in every case; NULL is allowed.
- * Blocks for tens of ms. 0; -errno of the first removal that failed (the others were still
- * tried). */
+ * Blocks for tens of ms. Returns 0, or the -errno of the first removal that failed (the others were
+ * still tried). */
 int hold_detach(struct hold *h);
 
 /* Remove what an earlier process left of the hold of VM @vm in @pin_dir; a running guest continues
  * without a hold. The tap may be gone, renamed or in no bridge. Held frames are lost. Blocks for
  * tens of ms.
- * 0: nothing is left; -EBUSY: another process has this hold; other -errno. */
+ * Returns 0 if nothing is left; -EBUSY if another process has this hold; other -errno. */
 int hold_remove_left(const char *vm, const char *pin_dir) __attribute__((warn_unused_result));
 
 /* Close the hold and leave the guest silent: set HOLD_DROP, discard held frames, close the sockets,
- * but keep program, veth pair and pins for the next hold_open(). For a fenced host. @h is freed;
- * NULL is allowed. Does not block for long. */
+ * but keep program, veth pair and pins for the next hold_open(). Used when the host is fenced or
+ * the agent ends. @h is freed; NULL is allowed. Does not block for long. */
 void hold_close(struct hold *h);
 
 /* Stamp frames with @epoch (not 0) from now on. Call it while the guest is stopped: tun runs XDP
@@ -157,8 +156,8 @@ void hold_set_epoch(struct hold *h, uint64_t epoch);
 uint64_t hold_epoch(const struct hold *h);
 
 /* Change the mode, from the next frame on. Set the epoch before setting HOLD_HOLD. Held frames stay
- * held. Writes only to the mapped page and changes no other kernel state.
- * 0; -EINVAL: unknown @mode, or HOLD_HOLD with epoch 0. */
+ * held. Writes only to the mapped page and changes no other kernel state. Returns 0; -EINVAL if
+ * @mode is unknown, or is HOLD_HOLD while the epoch is 0. */
 int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unused_result));
 enum hold_mode hold_mode(const struct hold *h);
 
@@ -172,10 +171,10 @@ int hold_fd(const struct hold *h);
 
 /* Take arrived frames into the FIFO, and continue a release if the kernel did not accept all of its
  * frames. Never allocates; blocks (tens of ms) only if the release device must be created again.
- * Returns the number of frames newly held since the last call (0 is normal). It includes frames
- * that hold_release() received, because a caller that seals on demand must know of every frame.
- * -errno: the release device is broken and could not be created again. Frames stay held, and later
- * calls try to create the device again, once a second. */
+ * Returns the number of frames newly held since the last call (0 is normal). This number includes
+ * frames that hold_release() received, because a caller that seals on demand must know of every
+ * frame. Returns -errno if the release device is broken and could not be created again. Frames stay
+ * held, and later calls try to create the device again, once a second. */
 int hold_receive(struct hold *h) __attribute__((warn_unused_result));
 
 /* Send all frames stamped with @epoch or less, in the order in which they came; keep the rest.
@@ -203,8 +202,8 @@ bool hold_is_sending(const struct hold *h);
  * seal at once. At the limit, new frames are dropped and counted until a release makes room. */
 bool hold_needs_seal(const struct hold *h);
 
-/* Discard all held frames, and forget the highest released epoch. For the start of a new term, in
- * which these frames can never be committed. */
+/* Discard all held frames, and forget the highest released epoch. Call this at the start of a new
+ * term, in which these frames can never be committed. */
 void hold_discard(struct hold *h);
 
 /* Returns the epoch of the oldest held frame, or UINT64_MAX if no frame is held. */
@@ -212,7 +211,7 @@ uint64_t hold_oldest_epoch(const struct hold *h);
 uint32_t hold_count(const struct hold *h); /* number of held frames */
 uint64_t hold_bytes(const struct hold *h); /* bytes of the held frames */
 
-/* Read all counters, with a few system calls. 0; -errno: *ret is untouched. */
+/* Read all counters, with a few system calls. Returns 0 or -errno. On error *ret is unchanged. */
 int hold_stats(struct hold *h, struct hold_stats *ret) __attribute__((warn_unused_result));
 
 #endif

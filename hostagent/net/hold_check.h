@@ -14,12 +14,12 @@
 #include "net/hold_ring.h"
 #include "net/nl.h"
 
-/* Check the ranges and names in @config. 0; -EINVAL, and *ret_error says why. */
+/* Check the ranges and names in @config. Returns 0, or -EINVAL with the reason in *ret_error. */
 int hold_check_config(const struct hold_config *config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Read the tap's state, and check that a hold can work on this tap. 0; an error of hold_open(), and
- * *ret_error says why. */
+/* Read the tap's state, and check that a hold can work on this tap. Returns 0, or an error of
+ * hold_open() with the reason in *ret_error. */
 int hold_check_tap(struct nl *nl, const struct hold_config *config, struct nl_link *ret_tap,
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));

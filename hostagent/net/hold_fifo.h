@@ -1,5 +1,5 @@
-/* hold_fifo.h - the queue of held frames in the order in which they came, with their epochs, and
- * the limits.
+/* hold_fifo.h - a queue that keeps held frames in the order in which they came, with their epochs,
+ * and enforces the limits of the hold.
  *
  * Why: the hold promises to keep the order of frames, to release exactly the epochs <= n, and to
  * keep its limits. This part works on plain data, without sockets, so that a unit test can check
@@ -35,14 +35,14 @@ struct hold_fifo {
 	uint32_t frames_peak;	 /* the most frames held at one time */
 };
 
-/* Initialise @f with room for @frames_max frames (1..2^31). 0; -EINVAL: a limit is 0 or too large;
- * -ENOMEM. */
+/* Initialise @f with room for @frames_max frames (1..2^31). Returns 0; -EINVAL if a limit is 0 or
+ * too large; -ENOMEM. */
 int hold_fifo_init(struct hold_fifo *f, uint32_t frames_max, uint64_t bytes_max)
 	__attribute__((warn_unused_result));
 void hold_fifo_done(struct hold_fifo *f); /* accepts a zeroed struct */
 
-/* Append a copy of @frame. 0; -ENOBUFS: frames_max is reached; -EDQUOT: bytes_max would be
- * exceeded. On error nothing is changed. */
+/* Append a copy of @frame. Returns 0; -ENOBUFS if frames_max is reached; -EDQUOT if bytes_max would
+ * be exceeded. On error nothing is changed. */
 int hold_fifo_push(struct hold_fifo *f, const struct hold_frame *frame)
 	__attribute__((warn_unused_result));
 

@@ -14,8 +14,8 @@
 #define QUEUE 0U
 #define BUSY_WAIT_NS	(1 * CLOCK_NS_PER_S)
 #define BUSY_PAUSE_MS	5
-/* A socket option since Linux 6.17: lets one sendto() send more than 32 frames. Older kernels
- * refuse it. */
+/* A socket option, new in Linux 6.17, that lets one sendto() send more than 32 frames. Older
+ * kernels refuse it. */
 #define XDP_MAX_TX_SKB_BUDGET_OPTION 9
 #define TX_BUDGET		     512
 

@@ -1,9 +1,9 @@
 /* hold_ring.h - two AF_XDP sockets over one UMEM: one receives frames on the tap, one sends them on
  * the veth.
  *
- * Why: keeps the handling of libxdp's rings and of the kernel's copy mode (kicks, batches, errors)
- * in one place. Where: hold.c calls it; it calls libxdp and turns libxdp's results into negative
- * errno.
+ * Why: the handling of libxdp's rings and of the kernel's copy mode (kicks, batches, errors)
+ * belongs in one place. Where: hold.c calls it; it calls libxdp and turns libxdp's results into
+ * negative errno.
  *
  *	 UMEM: n_frames chunks of chunk_bytes, each always in exactly one of these places
  *
@@ -55,7 +55,7 @@ struct hold_ring {
 	uint32_t n_frames;
 	struct xsk_umem *umem;
 	struct xsk_socket *in;	  /* on the tap, queue 0; only receives */
-	/* on the release device; only send; both are open while a new one takes over */
+	/* on the release device; they only send. Both are open only while a new one takes over */
 	struct hold_ring_out outs[2];
 	uint32_t out_at;	  /* index of the socket that sends */
 	struct xsk_ring_prod fill;     /* the fill ring of `in` */
@@ -79,8 +79,8 @@ enum hold_ring_step { /* the step at which hold_ring_open() failed */
 
 /* Create memory, rings and sockets, and put the receiving socket into slot 0 of the map @xsks_fd.
  * @ring is the caller's storage; on error it owns nothing. Waits up to 1 s until the kernel has
- * removed a dead agent's socket from the queue. 0; -errno, and *ret_step is the step that
- * failed. */
+ * removed a dead agent's socket from the queue. Returns 0, or -errno with the failed step in
+ * *ret_step. */
 int hold_ring_open(struct hold_ring *ring, const char *tap, const char *out, uint32_t n_frames,
 		   uint32_t chunk_bytes, int xsks_fd, enum hold_ring_step *ret_step)
 	__attribute__((warn_unused_result));
@@ -89,7 +89,8 @@ void hold_ring_close(struct hold_ring *ring); /* accepts a zeroed struct */
 /* Send through the device @out from now on, after the release device was created again under this
  * name. Frames that the old device has not accepted move to the new one, in order. Frames that the
  * old device accepted but did not report as sent are lost together with their chunks, at most
- * HOLD_RING_SPARE_FRAMES in the life of a ring. 0; -errno: nothing has changed. */
+ * HOLD_RING_SPARE_FRAMES in the life of a ring. Returns 0 or -errno. On error nothing has
+ * changed. */
 int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
 	__attribute__((warn_unused_result));
 
@@ -111,8 +112,9 @@ void hold_ring_recycle(struct hold_ring *ring, uint64_t addr);
  * caller still owns the frame, and can flush and try again. */
 bool hold_ring_send(struct hold_ring *ring, uint64_t addr, uint32_t size_bytes);
 
-/* Let the kernel send the queued frames until none is left or it accepts no more at present. 0;
- * -ENETDOWN, -ENXIO, ...: the release device is broken, and queued frames stay queued. */
+/* Let the kernel send the queued frames until none is left or it accepts no more at present.
+ * Returns 0, or -ENETDOWN, -ENXIO, ... if the release device is broken; then queued frames stay
+ * queued. */
 int hold_ring_flush(struct hold_ring *ring) __attribute__((warn_unused_result));
 
 /* Returns the descriptor of the socket that sends, owned by @ring. */

@@ -45,37 +45,38 @@ struct nl_link {
 	uint8_t port_state;   /* BR_STATE_*; 3 is forwarding */
 };
 
-/* Open a rtnetlink socket. 0; -ENOMEM; other -errno. */
+/* Open a rtnetlink socket. Returns 0, -ENOMEM or other -errno. */
 int nl_open(struct nl *nl) __attribute__((warn_unused_result));
 void nl_close(struct nl *nl); /* accepts a zeroed struct */
 
-/* Read one link, by name, or by ifindex if @name is NULL. 0; -ENODEV: there is no such link; other
- * -errno. */
+/* Read one link, by name, or by ifindex if @name is NULL. Returns 0; -ENODEV if there is no such
+ * link; other -errno. */
 int nl_link_get(struct nl *nl, const char *name, int ifindex, struct nl_link *ret)
 	__attribute__((warn_unused_result));
 
-/* Call @each for every link of the namespace; @each must not use @nl. 0 or -errno. */
+/* Call @each for every link of the namespace; @each must not use @nl. Returns 0 or -errno. */
 int nl_link_each(struct nl *nl, void (*each)(const struct nl_link *link, void *arg), void *arg)
 	__attribute__((warn_unused_result));
 
-/* Create the veth pair @name and @peer, both down, with @mtu. 0; -EEXIST: one of the names is
- * taken; other -errno. */
+/* Create the veth pair @name and @peer, both down, with @mtu. Returns 0; -EEXIST if one of the
+ * names is taken; other -errno. */
 int nl_veth_create(struct nl *nl, const char *name, const char *peer, uint32_t mtu)
 	__attribute__((warn_unused_result));
 
-/* Remove a link, and with a veth also its peer. 0; -ENODEV: there is no such link; other
+/* Remove a link, and with a veth also its peer. Returns 0; -ENODEV if there is no such link; other
  * -errno. */
 int nl_link_delete(struct nl *nl, int ifindex) __attribute__((warn_unused_result));
 
-/* Set a link's alias and MTU, and stop IPv6 from giving the link an address. 0 or -errno. */
+/* Set a link's alias and MTU, and stop IPv6 from giving the link an address. Returns 0 or
+ * -errno. */
 int nl_link_configure(struct nl *nl, int ifindex, const char *alias, uint32_t mtu)
 	__attribute__((warn_unused_result));
 
-/* Set the link up, without ARP if @no_arp. 0 or -errno. */
+/* Set the link up, without ARP if @no_arp. Returns 0 or -errno. */
 int nl_link_up(struct nl *nl, int ifindex, bool no_arp) __attribute__((warn_unused_result));
 
 /* Turn off the link's transmit offloads, so that the kernel finishes checksums and segmentation
- * before a frame leaves the link. 0 or -errno. */
+ * before a frame leaves the link. Returns 0 or -errno. */
 int nl_link_checksum_off(struct nl *nl, const char *name) __attribute__((warn_unused_result));
 
 /* The route by which this host sends to an IPv4 address. */
@@ -86,18 +87,18 @@ struct nl_route {
 	bool is_local;	     /* the address is this host's own */
 };
 
-/* Look up the route to an address. 0; -ENETUNREACH, -EHOSTUNREACH: there is no route; other
- * -errno. */
+/* Look up the route to an address. Returns 0; -ENETUNREACH, -EHOSTUNREACH if there is no route;
+ * other -errno. */
 int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 	__attribute__((warn_unused_result));
 
-/* Get the MAC address that the kernel knows for a neighbour; sends no ARP request. 0; -ENOENT: the
- * kernel knows none at present; other -errno. */
+/* Get the MAC address that the kernel knows for a neighbour; sends no ARP request. Returns 0;
+ * -ENOENT if the kernel knows none at present; other -errno. */
 int nl_neighbour_get(struct nl *nl, int ifindex, uint32_t address_be32, uint8_t ret_mac[6])
 	__attribute__((warn_unused_result));
 
 /* Make the kernel ask for a neighbour's MAC address, unless the address that it knows is confirmed.
- * Does not wait for the answer. 0 or -errno. */
+ * Does not wait for the answer. Returns 0 or -errno. */
 int nl_neighbour_use(struct nl *nl, int ifindex, uint32_t address_be32)
 	__attribute__((warn_unused_result));
 

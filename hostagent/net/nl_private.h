@@ -13,7 +13,7 @@
  * @buf. */
 struct nlmsghdr *nl_request(struct nl *nl, char *buf, uint16_t type, uint16_t flags);
 
-/* Send the request @m, and pass every message of the answer to @answer. 0 or -errno. */
+/* Send the request @m, and pass every message of the answer to @answer. Returns 0 or -errno. */
 int nl_talk(struct nl *nl, const struct nlmsghdr *m, mnl_cb_t answer, void *arg)
 	__attribute__((warn_unused_result));
 

@@ -7,7 +7,7 @@
  * is a bridge port or has an address.
  *
  *	hfoN (we send here) ==veth== hfbN, tc ingress: hold_release --> [received on the tap]
- *	N = ifindex of the tap; both links' alias is "holdfast:VM": a later agent finds them
+ *	N = ifindex of the tap; a later agent finds both links by their alias, "holdfast:VM"
  *
  * Where: hold.c calls it. Threads: one owner. Blocks for rtnetlink.
  */
@@ -28,16 +28,17 @@ struct release_port {
 
 /* Remove earlier veth pairs of the VM @vm, and create a new one that leads to @tap. @prog must be
  * loaded. @port is the caller's storage.
- * 0; -EEXIST: another owner's device has one of our names; other -errno. On error *ret_error says
- * why, and nothing of ours is left. */
+ * Returns 0; -EEXIST if another owner's device has one of our names; other -errno. On error
+ * *ret_error says why, and nothing of ours is left. */
 int release_port_open(struct release_port *port, struct nl *nl, const char *vm,
 		      const struct nl_link *tap, struct hold_prog *prog,
 		      struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Remove all veth pairs of the VM @vm, also those that an earlier agent created. 0 or -errno. */
+/* Remove all veth pairs of the VM @vm, also those that an earlier agent created. Returns 0 or
+ * -errno. */
 int release_port_remove_left(struct nl *nl, const char *vm) __attribute__((warn_unused_result));
 
-/* Remove the pair, if it still exists. 0 or -errno. */
+/* Remove the pair, if it still exists. Returns 0 or -errno. */
 int release_port_remove(struct release_port *port) __attribute__((warn_unused_result));
 
 #endif

@@ -30,8 +30,8 @@ enum tap_state {
 /* Returns the name of @state: "forwarding", "missing", ... */
 const char *tap_state_name(enum tap_state state);
 
-/* Read the state of the tap named @tap in this network namespace. 0; -errno: the kernel did not
- * answer. */
+/* Read the state of the tap named @tap in this network namespace. Returns 0, or -errno if the
+ * kernel did not answer. */
 int tap_state_read(const char *tap, enum tap_state *ret_state) __attribute__((warn_unused_result));
 
 /* Write a message to @ret_text: how long @tap has been in @state (@since_ns), what that means and

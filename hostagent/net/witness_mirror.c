@@ -17,7 +17,7 @@
 /* MTU of the helper pair: every frame that a tap can carry must fit. */
 #define HELPER_MTU 65535
 
-/* Offsets in struct witness_path's header of 42 bytes. */
+/* Offsets in the 42-byte header of struct witness_path. */
 #define HEADER_ADDRESS_AT 30 /* destination address */
 #define HEADER_PORT_AT	  36
 
@@ -237,7 +237,7 @@ static uint16_t ip_checksum(const uint8_t *header)
 }
 
 /* Write the Ethernet, IPv4 and UDP headers of a datagram. The UDP checksum is 0 (none), because the
- * mac detects errors better. */
+ * datagram's authentication code detects errors better. */
 static void make_header(uint32_t address_be32, uint16_t port, const struct nl_route *route,
 			const uint8_t source_mac[6], const uint8_t next_mac[6],
 			uint8_t ret[WITNESS_HEADER_SIZE])
@@ -280,8 +280,8 @@ static void use_path(struct witness_mirror *w, enum witness_path_number n,
 
 	if (memcmp(&control->paths[n][slot], path, sizeof(*path)) == 0)
 		return;
-	/* Wait until no program uses the other slot: one may have read that slot's index before the
-	 * last change. */
+	/* Wait until no program uses the other slot: a program may have read that slot's index
+	 * before the last change. */
 	hold_prog_quiesce();
 	control->paths[n][!slot] = *path;
 	__atomic_store_n(&control->path_slot[n], !slot, __ATOMIC_RELEASE);

@@ -63,9 +63,9 @@ struct witness_mirror_stats {
 /* Create the witness of one VM, or take over the witness that an earlier agent left. A new witness
  * counts frames, but sends nothing before witness_mirror_set_key(). Blocks for tens of ms
  * (rtnetlink, loading the programs). The caller owns *ret and ends it with witness_mirror_close()
- * or witness_mirror_leave(). On error *ret_error says why.
- * 0; -EINVAL: config out of range; -ENODEV: no such tap; -ENOENT: there is no hold in hold_pin_dir,
- * or pin_dir is not on a bpffs; -EBUSY: another process has this witness; -EEXIST: another owner's
+ * or witness_mirror_leave(). On error *ret_error says why. Returns 0; -EINVAL if a value of @config
+ * is out of range; -ENODEV if there is no such tap; -ENOENT if there is no hold in hold_pin_dir, or
+ * pin_dir is not on a bpffs; -EBUSY if another process has this witness; -EEXIST if another owner's
  * device has one of our names; -EPERM; other -errno. On error nothing of ours is left behind,
  * except that an existing witness continues to send. */
 int witness_mirror_open(const struct witness_mirror_config *config, struct witness_mirror **ret,
@@ -76,7 +76,7 @@ int witness_mirror_open(const struct witness_mirror_config *config, struct witne
  * network (0: do not send in the client network). If the key is already in use, only port and
  * address change. @key is copied. Blocks for an RCU grace period (ms). Call
  * witness_mirror_refresh() afterwards to find the routes.
- * 0; -EINVAL: @key_id or @port is 0. */
+ * Returns 0, or -EINVAL if @key_id or @port is 0. */
 int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t port,
 			   const uint8_t key[WITNESS_KEY_SIZE], uint32_t client_be32)
 	__attribute__((warn_unused_result));
@@ -93,7 +93,7 @@ int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t p
 void witness_mirror_refresh(struct witness_mirror *w, int ret_ways[WITNESS_N_PATHS]);
 
 /* Stop sending and remove everything. @w is freed in every case; NULL is allowed. Blocks for tens
- * of ms. 0; -errno of the first step that failed (the others were still tried). */
+ * of ms. Returns 0, or the -errno of the first step that failed (the others were still tried). */
 int witness_mirror_close(struct witness_mirror *w);
 
 /* Free @w, but let the kernel continue to send datagrams after the agent's end. NULL is
@@ -106,9 +106,9 @@ bool witness_mirror_is_taken_over(const struct witness_mirror *w);
 /* Read state and counters. Only reads mapped memory. */
 void witness_mirror_stats(const struct witness_mirror *w, struct witness_mirror_stats *ret);
 
-/* Remove what an earlier agent left of this VM's witness, also if it used another tap. 0: done, or
- * there was none; -EBUSY: another process has this witness; other -errno. Blocks for tens of
- * ms. */
+/* Remove what an earlier agent left of this VM's witness, also if it used another tap. Returns 0,
+ * also if nothing was left; -EBUSY if another process has this witness; other -errno. Blocks for
+ * tens of ms. */
 int witness_mirror_remove_left(const char *vm, const char *tap, const char *pin_dir)
 	__attribute__((warn_unused_result));
 
