@@ -256,8 +256,9 @@ static int order_standby_stop(struct vm *vm, const struct queued_order *q, uint6
 	int r;
 
 	(void)ret_epoch;
-	/* Record the term even if this host was never the standby in it. From an older term in a
-	 * report the gateway would conclude that this host does not know the new term. */
+	/* Record the term even if this host was never the standby in it. Otherwise the gateway
+	 * would conclude from an older term in a report that this host does not know the new
+	 * term. */
 	if (vm->role == VM_ROLE_NONE)
 		return vm_set_role(vm, VM_ROLE_NONE, q->term, ret_error);
 	if (!vm->standby || vm->role != VM_ROLE_STANDBY)
@@ -366,7 +367,7 @@ static void look(struct vm *vm)
 }
 
 /* Called when no order is queued: serve the witness and do other checks if they are due, or else
- * wait. Under lock. */
+ * wait. Called with the lock held. */
 static void idle(struct vm *vm)
 {
 	bool looks = vm_fence_watches(vm) || vm_peer_watches(vm) || watches_tap(vm);

@@ -40,12 +40,12 @@ struct vm_environment {
 	void *wake_arg;
 };
 
-/* Load the role that an earlier agent recorded, and continue in it as far as no order is needed
- * for that: a standby keeps its copy and its stream; a primary becomes LOST, and its hold stays
- * closed. If the VM's file or recorded role is wrong, the VM takes no orders; if only its
- * [standby] part is wrong, this host cannot stand by. In both cases each report says why. @config
- * must have a name. 0; -ENOMEM or another error of creating a thread. @environment (its pointers)
- * and @config are borrowed. */
+/* Load the role that an earlier agent recorded, and continue in it as far as that needs no order: a
+ * standby keeps its copy and its stream; a primary becomes LOST, and its hold stays closed. If the
+ * VM's file or recorded role is wrong, the VM takes no orders; if only the file's [standby] part is
+ * wrong, this host cannot stand by. In both cases each report says why. @config must have a name.
+ * Returns 0, -ENOMEM or another error of creating a thread. @environment (its pointers) and @config
+ * are borrowed. */
 int vm_open(const struct vm_environment *environment, const struct agent_vm_config *config,
 	    struct vm **ret_vm) __attribute__((warn_unused_result));
 
@@ -61,7 +61,8 @@ const char *vm_name(const struct vm *vm);
 int vm_check_role(const struct agent_config *config, const char *name)
 	__attribute__((warn_unused_result));
 
-/* Queue an order; vm_take_done() returns its answer later. 0; -EBUSY: the queue is full. */
+/* Queue an order; vm_take_done() returns its answer later. Returns 0, or -EBUSY if the queue is
+ * full. */
 int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint64_t epoch)
 	__attribute__((warn_unused_result));
 
@@ -70,8 +71,8 @@ int vm_order(struct vm *vm, const struct wire_order *order, uint64_t term, uint6
  * Never blocks. */
 void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t term);
 
-/* Get the next answer to an order, with the term and epoch for its frame's header. 0; -EAGAIN:
- * there is no answer. */
+/* Get the next answer to an order, with the term and epoch for its frame's header. Returns 0, or
+ * -EAGAIN if there is no answer. */
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
 		 uint64_t *ret_epoch) __attribute__((warn_unused_result));
 
@@ -83,7 +84,8 @@ void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term
  * when the newest beat was sent. The LEASE is ignored if no guest is protected here. */
 void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns);
 
-/* Take a connection from the VM's other host. Returns as peer_server_config.take. Any thread. */
+/* Take over a connection that the VM's other host has made. Returns the same as
+ * peer_server_config.take. May be called on any thread. */
 uint16_t vm_take_peer(struct vm *vm, const struct peer_offer *offer, struct error *ret_error);
 
 /* Report, after the control connection is made, whether this gateway gives leases. If it does not,

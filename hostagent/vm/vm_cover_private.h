@@ -43,15 +43,16 @@ struct vm_cover {
 	uint64_t look_at_ns;	      /* when the next check is due; used by the worker only */
 };
 
-/* Note that PROTECT failed with @error and @text. Kept only if this host is the primary, so that
- * the order was to continue the protection after a restart of the agent. Takes the lock. */
+/* Record that PROTECT failed with @error and @text. Does so only if this host is the primary, which
+ * means that the order was to continue the protection after a restart of the agent. Takes the
+ * lock. */
 void vm_cover_refused(struct vm *vm, int error, const char *text);
 
-/* Keep the change that @engine reports, before UNPROTECT ends the engine. If @engine reports none,
+/* Called before UNPROTECT ends @engine: keep the change that @engine reports. If it reports none,
  * forget an older change, unless @engine ends before its first commit. Takes the lock. */
 void vm_cover_keep(struct vm *vm, struct engine *engine, const char *qmp);
 
-/* Forget that protection was suspended, and the change. Takes the lock. */
+/* Forget the change, and that protection was suspended because of it. Takes the lock. */
 void vm_cover_forget(struct vm *vm);
 
 /* Return when vm_cover_look() is due (monotonic ns); UINT64_MAX: never. Call it with the

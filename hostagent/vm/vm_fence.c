@@ -21,7 +21,7 @@ AUTO_DEFINE(json_t *, json_decref)
 #define AGAIN_NS CLOCK_NS_PER_S          /* how often to ask a QEMU whose guest is stopped, or that
 					  * does not answer */
 
-/* Ask QEMU whether the guest runs. 1: it runs; 0: it does not; -errno. */
+/* Ask QEMU whether the guest runs. Returns 1 if it runs; 0 if it does not; -errno. */
 static int is_running(struct qmp *qmp)
 {
 	AUTO(json_decref) json_t *answer = NULL;

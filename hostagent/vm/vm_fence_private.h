@@ -37,16 +37,16 @@ struct vm_fence_found {
 
 /* Stop a guest of this VM that may be running here, and check that it is stopped. Asks the QEMU at
  * [vm] qmp, and if @has_standby is false also the QEMU that an earlier agent promoted. Blocks for
- * up to 15 s for each QEMU. 0: no guest of this VM runs, and *ret_found says what was found;
- * -EBUSY: QEMU's monitor does not answer; -ETIMEDOUT: the guest still runs; other errors of `stop`.
- * On error *ret_error says why. */
+ * up to 15 s for each QEMU. Returns 0 if no guest of this VM runs any more (*ret_found says what
+ * was found); -EBUSY if QEMU's monitor does not answer; -ETIMEDOUT if the guest still runs; other
+ * errors of `stop`. On error *ret_error says why. */
 int vm_fence_stop_guest(const struct agent_vm_config *config, const char *run_dir, bool has_standby,
 			struct vm_fence_found *ret_found, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Record that another host owns the guest in @term, which is not lower than the VM's own term, and
- * stop the guest here. 0: the guest is stopped; -errno with *ret_error: it may still run, or the
- * role could not be recorded. */
+ * stop the guest here. Returns 0 if the guest is stopped; -errno with *ret_error if it may still
+ * run, or if the role could not be recorded. */
 int vm_fence(struct vm *vm, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -37,8 +37,8 @@ void vm_guest_done(struct vm_guest *guest)
 
 /* ---- alive */
 
-/* Find the process that listens at the socket @path. 0; -ECONNREFUSED, -ENOENT: no process listens;
- * -EAGAIN: the process is busy; other -errno. */
+/* Find the process that listens at the socket @path. Returns 0; -ECONNREFUSED or -ENOENT if no
+ * process listens; -EAGAIN if the process is busy; other -errno. */
 static int find_listener(const char *path, pid_t *ret_pid)
 {
 	AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

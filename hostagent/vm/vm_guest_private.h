@@ -55,19 +55,19 @@ void vm_guest_init(struct vm_guest *guest);
 void vm_guest_done(struct vm_guest *guest);
 
 /* Check whether the QEMU with monitor @qmp ("": none) is alive. Never waits. The next check is due
- * VM_GUEST_LOOK_NS after @now_ns. True: the state has changed. */
+ * VM_GUEST_LOOK_NS after @now_ns. Returns true if the state has changed. */
 bool vm_guest_look(struct vm_guest *guest, const char *qmp, uint64_t now_ns);
 
 /* Begin a promotion in @term: record the counters of @tap ("": not known), since the promoted guest
  * did not send the frames counted so far. */
 void vm_guest_promoting(struct vm_guest *guest, const char *tap, uint64_t term);
 
-/* Return the state; *ret_pid: the pid in struct vm_guest. */
+/* Return the state, and set *ret_pid to the pid in struct vm_guest. */
 enum vm_guest_state vm_guest_get(struct vm_guest *guest, pid_t *ret_pid);
 
 /* Get a lower limit of the number of frames that the guest itself has sent through @tap since it
- * was promoted; QEMU's announcements are not counted. 0: *ret_term is the promotion's term;
- * -ENOENT: no guest was promoted here, or the tap is not known. */
+ * was promoted; QEMU's announcements are not counted. Returns 0, and *ret_term is the promotion's
+ * term; or -ENOENT if no guest was promoted here, or the tap is not known. */
 int vm_guest_frames(struct vm_guest *guest, const char *tap, uint64_t *ret_term,
 		    uint64_t *ret_frames) __attribute__((warn_unused_result));
 

@@ -78,7 +78,7 @@ struct vm {
 
 	/* used by the worker only */
 	uint64_t look_at_ns;  /* when to check for changes that nobody reports: look() in vm.c */
-	uint64_t claim_at_ns; /* when the other host may be asked again */
+	uint64_t claim_at_ns; /* when the other host may be asked for its vote again */
 	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
 	pid_t stopped_pid;    /* the QEMU that was found and whose guest is stopped; 0: none */
 	uint64_t asked_ns;    /* when QEMU was last asked whether its guest is stopped */
@@ -90,8 +90,8 @@ void *vm_work(void *arg);
 /* Wake the control thread because there is something new to report. Any thread; @arg: struct vm. */
 void vm_wake_owner(void *arg);
 
-/* Set the role and record it on file. Call it on the worker. 0; -errno with *ret_error: the role
- * could not be recorded. */
+/* Set the role and record it on file. Call it on the worker. Returns 0; -errno with *ret_error if
+ * the role could not be recorded. */
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Take the engine out of @vm, so that vm_report() no longer uses it; the caller must end it. Call

@@ -22,9 +22,9 @@ enum vm_role {
 	VM_ROLE_FENCED	= 4, /* outvoted: the guest may never run here again in its term */
 };
 
-/* Read the recorded role. 0 (without a file: NONE and term 0); -EINVAL: the content is damaged;
- * other -errno. *ret_is_booted: only @role_dir has a file, so the host was booted, or run_dir was
- * emptied, after the file was written. */
+/* Read the recorded role. Without a file, the role is NONE and the term 0. *ret_is_booted: only
+ * @role_dir has a file, so the host was booted, or run_dir was emptied, after the file was written.
+ * Returns 0; -EINVAL if the content is damaged; other -errno. */
 int vm_role_load(const char *run_dir, const char *role_dir, const char *vm, enum vm_role *ret_role,
 		 uint64_t *ret_term, bool *ret_is_booted) __attribute__((warn_unused_result));
 

@@ -25,7 +25,8 @@ struct vm_tap {
 void vm_tap_init(struct vm_tap *t);
 void vm_tap_done(struct vm_tap *t);
 
-/* Check the state of @tap now. True: it has changed, so there is something new to report. */
+/* Check the state of @tap now. Returns true if it has changed, so there is something new to
+ * report. */
 bool vm_tap_look(struct vm_tap *t, const char *vm, const char *tap);
 
 /* Forget how long the tap has been in its state, because another QEMU will use the tap. */
