@@ -55,7 +55,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_in
 
 /* ---- applying */
 
-/* What kind of record a FULL epoch has first for a page or a piece of the blob. */
+/* The kind of the first record that a FULL epoch has for a page or for a piece of the blob. */
 enum first_record {
 	FIRST_NONE  = 0, /* no record: the page must be cleared to zero */
 	/* ZERO, RAW or DUP: replaces the whole page, so the old content does not matter */
@@ -151,7 +151,7 @@ static int note_records(struct wire_record_iter *it, uint8_t *seen)
 	return r < 0 ? -EBADMSG : 0;
 }
 
-/* Note the first record of each page and each piece, for a FULL epoch. */
+/* In a FULL epoch, remember the kind of the first record of each page and each piece. */
 static int note(struct pass *p, const struct wire_frame *frame)
 {
 	struct wire_record_iter it;

@@ -1,4 +1,5 @@
-/* apply.h - writes one complete epoch, which is mapped into memory as a whole, into the copy.
+/* apply.h - writes one complete epoch into the copy of the guest. The whole epoch is mapped into
+ * memory.
  *
  * Where: epochlog.c and the fuzz target. Threads: one. epochlog.h (L4) says why an epoch may be
  * applied again.
@@ -20,15 +21,15 @@ struct apply_info {
 };
 
 /* Read the stream in @data from its GEOMETRY frame to its EPOCH_END, and make every check of
- * epochcheck.h. 0; -ESTALE: the epoch is not of @term; -EBADMSG: not a whole, valid epoch;
- * -ENOMEM. */
+ * epochcheck.h. Returns 0; -ESTALE if the epoch is not of @term; -EBADMSG if it is not a whole,
+ * valid epoch; -ENOMEM. */
 int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_info *ret_info)
 	__attribute__((warn_unused_result));
 
 /* Apply the epoch: its layout, then its pages, then its device state. Does not change `meta`. @data
- * must have passed apply_check(), or epochcheck.h as it arrived; invalid data is refused without
- * access to memory outside the copy. 0, with *ret_n_pages page records applied; -EBADMSG: broken;
- * -errno of the files. */
+ * must have passed apply_check(), or epochcheck.h when it arrived. Even so, invalid data is refused
+ * without access to memory outside the copy. Returns 0, with *ret_n_pages page records applied;
+ * -EBADMSG if the data is broken; -errno of the files. */
 int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *ret_n_pages)
 	__attribute__((warn_unused_result));
 

@@ -39,17 +39,17 @@ struct clockview {
 /* Forget everything. Call this when there is another primary, or none. */
 void clockview_reset(struct clockview *view);
 
-/* Note that an epoch began to arrive. */
+/* Record that an epoch began to arrive. */
 void clockview_begin(struct clockview *view);
 
-/* Note that the epoch's CLOCK arrived at @now_ns. */
+/* Record that the epoch's CLOCK arrived at @now_ns. */
 void clockview_take(struct clockview *view, const struct wire_clock *clock, uint64_t now_ns);
 
-/* Note that the epoch is complete. */
+/* Record that the epoch is complete. */
 void clockview_complete(struct clockview *view);
 
-/* Compute what the guest's clock words should be when our clock shows @at_ns. False: not known,
- * since the last complete epoch had no CLOCK. */
+/* Compute what the guest's clock words should be when our clock shows @at_ns. Returns false if that
+ * is not known, because the last complete epoch had no CLOCK. */
 bool clockview_wanted(const struct clockview *view, uint64_t at_ns, struct clock_words *ret_wanted);
 
 #endif

@@ -126,7 +126,7 @@ static int split_plain(struct splitter *s)
 	return 0;
 }
 
-/* Read one word into s->word. 1: a word was read; 0: the text has ended; -EINVAL. */
+/* Read one word into s->word. Returns 1 if a word was read; 0 if the text has ended; -EINVAL. */
 static int split_word(struct splitter *s)
 {
 	bool any = false;

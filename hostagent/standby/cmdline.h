@@ -31,23 +31,24 @@ struct cmdline {
  * the start of a word starts a comment. Nothing is expanded: an unquoted $ ` | & ; < > ( ) is
  * refused. Also refused: options that Holdfast sets itself (-S -incoming -qmp -pidfile -mem-path, a
  * memory backend), options that cannot work (-daemonize -loadvm -numa), and a command without -m.
- * 0: the caller frees *ret_cmdline with cmdline_done(); -EINVAL with the reason in *ret_error;
- * -ENOMEM. */
+ * Returns 0 (the caller frees *ret_cmdline with cmdline_done()); -EINVAL with the reason in
+ * *ret_error; -ENOMEM. */
 int cmdline_parse(const char *text, struct cmdline *ret_cmdline, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Check that every tap in @c's network back ends (-netdev, -nic, -net tap,...) is @tap, the tap
- * named in the VM's configuration file. Options in JSON form are not checked. 0; -EINVAL with the
- * reason in *ret_error. */
+ * named in the VM's configuration file. Options in JSON form are not checked. Returns 0; -EINVAL
+ * with the reason in *ret_error. */
 int cmdline_check_tap(const struct cmdline *c, const char *tap, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Append a copy of @word. 0; -ENOMEM; -E2BIG: over CMDLINE_WORDS_MAX. */
+/* Append a copy of @word. Returns 0; -ENOMEM; -E2BIG if there are CMDLINE_WORDS_MAX words
+ * already. */
 int cmdline_add(struct cmdline *c, const char *word) __attribute__((warn_unused_result));
 
 /* Append the options that make QEMU a standby: incoming migration, guest RAM in the file @ram_path,
  * a monitor at @qmp_path, a pid file at @pid_path. A comma in a path is doubled, as QEMU requires.
- * 0; errors of cmdline_add(). */
+ * Returns 0 or an error of cmdline_add(). */
 int cmdline_add_standby(struct cmdline *c, const char *ram_path, const char *qmp_path,
 			const char *pid_path) __attribute__((warn_unused_result));
 

@@ -99,7 +99,7 @@ int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_g
 	return 0;
 }
 
-/* Ensure that the marks are large enough for a guest of @n_pages pages. 0; -ENOMEM. */
+/* Ensure that the marks are large enough for a guest of @n_pages pages. Returns 0 or -ENOMEM. */
 static int have_marks(struct epochcheck *c, uint64_t n_pages)
 {
 	if (c->marks.words && c->marks.n_things == n_pages)
@@ -332,8 +332,8 @@ static const struct {
 	{WIRE_EPOCH_END, true, on_end},
 };
 
-/* Check the header's fields that do not depend on the frame's type: term and generation. 0: they
- * are right. */
+/* Check the header's fields that do not depend on the frame's type: term and generation. Returns 0
+ * if they are right. */
 static int check_header(struct epochcheck *c, const struct wire_header *h,
 			struct epochcheck_error *e)
 {

@@ -72,9 +72,8 @@ struct epochcheck {
 
 /* Unpack @frame if it has WIRE_FLAG_LZ4. *ret_plain borrows @frame's payload or @scratch
  * (WIRE_PAYLOAD_MAX bytes). Frames are stored packed, as they arrived, and unpacked each time they
- * are read. So their checksums stay valid, less is written, and applying an epoch again reads the
- * same bytes.
- * 0; -EPROTO with *ret_error. */
+ * are read. So the frames' checksums stay valid, less is written, and applying an epoch again reads
+ * the same bytes. Returns 0, or -EPROTO with *ret_error. */
 int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 		      struct wire_frame *ret_plain, struct wire_error *ret_error)
 	__attribute__((warn_unused_result));
@@ -88,19 +87,17 @@ void epochcheck_done(struct epochcheck *c); /* accepts a zeroed struct */
  * generation. */
 void epochcheck_reset(struct epochcheck *c);
 
-/* Check the next frame, whose header wire_frame_decode() has accepted.
- * @ours: the warm QEMU's geometry; a GEOMETRY that differs from it is refused. If @ours is NULL,
- * geometry is not compared.
- * Returns an enum epochcheck_verdict (>= 0; on COMPLETE last_epoch has advanced, too), -EPROTO if
- * the frame is refused, or -ENOMEM if there is no memory for the marks. On both errors *ret_error
- * says why,
- * and the stream is reset as by epochcheck_reset(). */
+/* Check the next frame, whose header wire_frame_decode() has accepted. @ours is the warm QEMU's
+ * geometry; a GEOMETRY frame that differs from it is refused. If @ours is NULL, the geometry is not
+ * compared. Returns an enum epochcheck_verdict (>= 0; on COMPLETE, last_epoch has advanced, too);
+ * -EPROTO if the frame is refused; -ENOMEM if there is no memory for the marks. On both errors
+ * *ret_error says why, and the stream is reset as by epochcheck_reset(). */
 int epochcheck_frame(struct epochcheck *c, const struct wire_frame *frame,
 		     const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Can a standby with geometry @ours take over from @primary? 0: yes; -ESTALE: no, @ret_error names
- * both values. */
+/* Can a standby with geometry @ours take over from @primary? Returns 0 if it can. Returns -ESTALE
+ * if it cannot; then @ret_error names both values. */
 int epochcheck_geometry(const struct wire_geometry *primary, const struct wire_geometry *ours,
 			struct error *ret_error) __attribute__((warn_unused_result));
 

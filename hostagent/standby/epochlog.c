@@ -120,8 +120,8 @@ static int store(struct epochlog *log, const struct wire_frame *frame, int verdi
 	return r;
 }
 
-/* Say where the epoch could not be stored, how much of it is written, how much is free, and what to
- * do. Must be called before the .part is removed. */
+/* Tell the operator where the epoch could not be stored, how much of it is written, how much is
+ * free, and what to do. Must be called before the .part is removed. */
 static void describe_failure(const struct epochlog *log, uint64_t epoch, int error,
 			     struct error *ret_error)
 {
@@ -254,8 +254,8 @@ static bool parse_name(const char *name, const char *suffix, uint64_t *ret_epoch
 	return true;
 }
 
-/* Does the complete epoch in @fd continue the copy? 1: yes; 0: no, it is of an older epoch or term,
- * or does not build on the copy; -errno. */
+/* Does the complete epoch in @fd continue the copy? Returns 1 if it does; 0 if it is of an older
+ * epoch or term, or does not build on the copy; -errno. */
 static int inspect_complete(struct epochlog *log, int fd, uint64_t size)
 {
 	const struct ramfile_meta *meta = &log->rf->meta;
@@ -412,7 +412,7 @@ void epochlog_close(struct epochlog *log)
 	log->rf = NULL;
 }
 
-/* Store @meta, which has the new term and the epoch applied in it, and drop the buffered epochs. */
+/* Store @meta, which has the new term and the applied epoch, and drop the buffered epochs. */
 static int change_term(struct epochlog *log, const struct ramfile_meta *meta)
 {
 	int r = ramfile_store_meta(log->rf, meta);

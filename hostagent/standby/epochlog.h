@@ -89,14 +89,14 @@ struct epochlog {
 /* Start with the copy @rf: remove unfinished and stale epochs, and apply a complete epoch of term
  * rf->meta.term that an earlier process left. @bytes_max: limit of one epoch's file, counted in
  * whole frames. A promoted copy (phase not COPY) is not changed.
- * 0; -EBADMSG: a .complete file does not pass the checks (something has changed it); -ENOMEM;
- * -errno. */
+ * Returns 0; -EBADMSG if a .complete file does not pass the checks (something has changed it);
+ * -ENOMEM; -errno. */
 int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
 	__attribute__((warn_unused_result));
 
 /* Reserve pages for epochs of up to @bytes, so that these can be stored even when the file system
- * is full. The pages belong to `spare`, the file that each epoch reuses. Idempotent. 0; -ENOSPC;
- * other -errno. On error the reserve is as before. */
+ * is full. The pages belong to `spare`, the file that each epoch reuses. Idempotent. Returns 0,
+ * -ENOSPC or other -errno. On error the reserve is as before. */
 int epochlog_reserve(struct epochlog *log, uint64_t bytes) __attribute__((warn_unused_result));
 
 /* Give the reserved pages back. Call this when no more epochs will arrive. */
@@ -111,33 +111,32 @@ void epochlog_close(struct epochlog *log);
 void epochlog_reset(struct epochlog *log);
 
 /* Enter @term, and drop the buffered epochs and the copy; the phase becomes COPY. The caller must
- * ensure that no guest runs on the copy. 0; -errno: nothing changed. */
+ * ensure that no guest runs on the copy. Returns 0 or -errno. On error nothing has changed. */
 int epochlog_set_term(struct epochlog *log, uint64_t term) __attribute__((warn_unused_result));
 
 /* Enter a newer @term because this host votes for it; the vote is on file when this returns. A
  * DIRECT vote keeps the copy: a complete epoch is applied, and epoch numbers continue in the new
- * term. An UNPROTECTED vote drops the copy.
- * 0; -errno: the term and the copy are as they were. */
+ * term. An UNPROTECTED vote drops the copy. Returns 0 or -errno. On error the term and the copy are
+ * as they were. */
 int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)
 	__attribute__((warn_unused_result));
 
 /* Returns the last complete epoch of the term, which is applied or waits to be applied; 0: none. */
 uint64_t epochlog_complete(const struct epochlog *log);
 
-/* Take the next frame of the stream.
- * @ours: the warm QEMU's geometry, with which a GEOMETRY must agree; NULL: do not compare (tests).
- * 1: this frame completed an epoch, which is safe now: acknowledge epochlog_complete(), then call
- * epochlog_apply(). 0: the frame was taken.
- * -EPROTO: the frame is refused, and nothing of its epoch is kept; send *ret_error as STREAM_ERROR
- * and close the connection. Other -errno: the frame could not be stored; also send *ret_error and
- * close. On error the copy and earlier epochs are as they were. */
+/* Take the next frame of the stream. @ours: the warm QEMU's geometry, with which a GEOMETRY must
+ * agree; NULL: do not compare (tests). Returns 1 if this frame completed an epoch, which is safe
+ * now: acknowledge epochlog_complete(), then call epochlog_apply(). Returns 0 if the frame was
+ * taken. Returns -EPROTO if the frame is refused: nothing of its epoch is kept; send *ret_error as
+ * STREAM_ERROR and close the connection. Returns another -errno if the frame could not be stored:
+ * also send *ret_error and close. On error the copy and earlier epochs are as they were. */
 int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Apply the complete epoch, if there is one. Takes as long as copying its pages. 0: the copy is
- * epoch epochlog_complete(); -EBADMSG: the epoch's file is not valid; -errno: the epoch is kept, so
- * try again. */
+/* Apply the complete epoch, if there is one. Takes as long as copying its pages. Returns 0 once the
+ * copy is epoch epochlog_complete(); -EBADMSG if the epoch's file is not valid; other -errno, after
+ * which the epoch is kept, so try again. */
 int epochlog_apply(struct epochlog *log) __attribute__((warn_unused_result));
 
 #endif

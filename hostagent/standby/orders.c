@@ -18,7 +18,7 @@ void standby_set_warm(struct standby *sb)
 /* ---- QEMU */
 
 /* Check that the command has the copy's RAM size: it may have changed since the copy was made, and
- * another size must not make us drop the copy. 0; -EINVAL. */
+ * another size must not make us drop the copy. Returns 0 or -EINVAL. */
 static int check_ram(const struct standby *sb, struct error *ret_error)
 {
 	if (!epochlog_complete(&sb->log) || !sb->rf.ram ||
@@ -109,8 +109,8 @@ void standby_check_qemu(struct standby *sb, uint64_t now_ns)
 
 /* ---- START */
 
-/* Check that the guest itself does not run here, so that this host may keep a copy. 0; -EBUSY: it
- * runs here. */
+/* Check that the guest itself does not run here, so that this host may keep a copy. Returns 0, or
+ * -EBUSY if it runs here. */
 static int check_no_guest(struct standby *sb, struct error *ret_error)
 {
 	if (sb->rf.meta.phase == RAMFILE_COPY || qemu_find(&sb->qemu) == -ESRCH)
@@ -138,8 +138,8 @@ static int enter_term(struct standby *sb, uint64_t term, struct error *ret_error
 	return r;
 }
 
-/* Read the command file, and end the warm QEMU if the command has changed. 0; -errno: the state is
- * FAILED now. */
+/* Read the command file, and end the warm QEMU if the command has changed. Returns 0 or -errno. On
+ * error the state is FAILED. */
 static int load_for_start(struct standby *sb, struct error *ret_error)
 {
 	int r = standby_load_command(sb, ret_error);

@@ -52,8 +52,8 @@ static void refuse(const struct standby *sb, struct standby_peer *peer, uint16_t
 	peer->link = link_free(peer->link);
 }
 
-/* Handle the primary's first BEAT: if the primary has this host's vote, take its stream. 0; -errno:
- * the primary may not stream to this host. */
+/* Handle the primary's first BEAT: if the primary has this host's vote, take its stream. Returns 0,
+ * or -errno if the primary may not stream to this host. */
 static int start_direct(struct standby *sb, const struct wire_frame *beat)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;

@@ -27,7 +27,7 @@ struct promotion {
 	struct qemu *q;
 	uint64_t term;
 	uint64_t timeout_ns;  /* how long a step may make no progress */
-	/* when the current step fails, unless there is progress before; each progress sets it
+	/* when the current step fails, if it makes no progress before; any progress sets this
 	 * anew */
 	uint64_t deadline_ns;
 	const struct clockview *view;
@@ -41,7 +41,7 @@ static int fail(struct promotion *p, int error, const char *what, const char *wh
 	return error_set(p->error, error, "%s: %.800s", what, why);
 }
 
-/* Note that there was progress: the whole timeout begins again. */
+/* Record that there was progress: the whole timeout begins again. */
 static void moved(struct promotion *p)
 {
 	p->deadline_ns = clock_mono_ns() + p->timeout_ns;
@@ -121,7 +121,7 @@ static int step_rom(struct promotion *p)
 /* How often to check how much of the state QEMU has read. QEMU's events wake us earlier. */
 #define LOAD_LOOK_NS (100 * CLOCK_NS_PER_MS)
 
-/* How far the incoming migration is. */
+/* How far the incoming migration has got. */
 struct load_state {
 	/* file with the device state; QEMU reads it, and its file offset is shared with us */
 	int fd;
@@ -141,7 +141,7 @@ static void on_event(void *arg, const char *event, const json_t *data)
 	load->failed |= strcmp(status, "failed") == 0;
 }
 
-/* If QEMU has read more of the state, note this as progress. */
+/* If QEMU has read more of the state, count this as progress. */
 static void look_at_load(struct promotion *p, struct load_state *load)
 {
 	off_t at = lseek(load->fd, 0, SEEK_CUR);
@@ -333,7 +333,7 @@ static bool is_running(struct promotion *p)
 	       json_is_true(json_object_get(answer, "running"));
 }
 
-/* Complete the promotion of a guest that runs already, so errors must not make the promotion
+/* Complete the promotion. The guest runs already, so errors here must not make the promotion
  * fail. */
 static void finish(struct promotion *p)
 {

@@ -17,7 +17,7 @@
  *     its guest may have run, and then the RAM file no longer fits the device blob.
  *
  * Where: orders.c and rehearsal.c, on the standby's thread. Blocks as long as there is progress.
- * Fails when, for the given timeout, a step makes no progress or QEMU does not answer.
+ * Fails when a step makes no progress, or QEMU does not answer, for the given timeout.
  */
 #ifndef STANDBY_PROMOTE_H
 #define STANDBY_PROMOTE_H
@@ -44,29 +44,30 @@ struct promote_clock {
 };
 
 /* Check whether an order to promote the guest in @term, from an epoch of at least @min_epoch, may
- * be obeyed. Changes nothing.
- * 0: yes; -EALREADY: the guest runs here in @term, or was about to when an earlier agent died (then
- * promote_guest() finishes the promotion); -ESTALE: @term is not newer than the copy's; -ENODATA:
- * no complete epoch, or one older than @min_epoch. On error *ret_error says why. */
+ * be obeyed. Changes nothing. Returns 0 if it may; -EALREADY if the guest runs here in @term, or
+ * was about to run when an earlier agent died (then promote_guest() finishes the promotion);
+ * -ESTALE if @term is not newer than the copy's; -ENODATA if there is no complete epoch, or only
+ * one older than @min_epoch. On error *ret_error says why. */
 int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Promote the guest, and set its clock forward as @view says, but only if the checks of
  * guestclock_promote() pass. promote_check() must have returned 0 or -EALREADY. @q is warm (phase
- * COPY) or was found by qemu_find() (phase PROMOTED).
- * 0: the guest runs, phase is RUNNING, the monitor is released; -EIO: QEMU refused the state or
- * died, phase is COPY: start a new QEMU and try again; -ETIMEDOUT: no progress for @timeout_ns;
- * also start a new QEMU and try again; -ESRCH: phase PROMOTED, but QEMU is gone, or neither waits
- * nor runs the guest: only the operator can decide; -errno of the files. On error *ret_error says
- * why. */
+ * COPY) or was found by qemu_find() (phase PROMOTED). On error *ret_error says why. Returns
+ * - 0: the guest runs, phase is RUNNING, and the monitor is released;
+ * - -EIO: QEMU refused the state or died. Phase is COPY: start a new QEMU and try again;
+ * - -ETIMEDOUT: no progress for @timeout_ns. Also start a new QEMU and try again;
+ * - -ESRCH: phase is PROMOTED, but QEMU is gone, or neither waits nor runs the guest. Only the
+ *   operator can decide;
+ * - -errno of the files. */
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
 		  struct promote_times *ret_times, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Apply a complete epoch, and load the copy into @q, a QEMU that waits for its state like the warm
- * one. The guest is not started, and @q cannot be used again. 0; -EIO: QEMU refused the state or
- * died; -ETIMEDOUT; -errno of the files. On error *ret_error says why. */
+ * one. The guest is not started, and @q cannot be used again. Returns 0; -EIO if QEMU refused the
+ * state or died; -ETIMEDOUT; -errno of the files. On error *ret_error says why. */
 int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns,
 		     struct error *ret_error) __attribute__((warn_unused_result));
 

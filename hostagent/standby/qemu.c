@@ -178,7 +178,7 @@ int qemu_kill(struct qemu *q)
 		return -errno;
 	if (!wait_exit(q, clock_poll_ms(clock_mono_ns(), deadline_ns)))
 		return -ETIMEDOUT;
-	(void)qemu_exited(q, &ended); /* true: QEMU has exited */
+	(void)qemu_exited(q, &ended); /* returns true: QEMU has exited */
 	/* Remove the pid file, which a killed QEMU cannot remove itself. */
 	(void)unlink(q->pid_path);
 	return 0;
@@ -263,14 +263,14 @@ static int wait_monitor(struct qemu *q, unsigned timeout_ms, struct error *ret_e
 		if (r != -ENOENT && r != -ECONNREFUSED)
 			break;
 		if (wait_exit(q, SOCKET_POLL_MS)) {
-			(void)qemu_exited(q, ret_error); /* true: QEMU has exited */
+			(void)qemu_exited(q, ret_error); /* returns true: QEMU has exited */
 			return -EIO;
 		}
 	}
 	/* If QEMU does not accept its command line, it exits, which closes the monitor. Wait for
 	 * that. */
 	if (r < 0 && r != -ETIMEDOUT && wait_exit(q, DYING_MS)) {
-		(void)qemu_exited(q, ret_error); /* true: QEMU has exited */
+		(void)qemu_exited(q, ret_error); /* returns true: QEMU has exited */
 		return -EIO;
 	}
 	if (r == -ETIMEDOUT)
@@ -399,7 +399,8 @@ static bool has_our_monitor(const struct qemu *q, pid_t pid)
 	return memmem(data, size, want, strlen(want)) != NULL;
 }
 
-/* Find the process that the pid file names, if it is a standby's QEMU of this VM. 0 or -ESRCH. */
+/* Find the process that the pid file names, if it is a standby's QEMU of this VM. Returns 0 or
+ * -ESRCH. */
 static int grab(struct qemu *q)
 {
 	pid_t pid = read_pidfile(q);
@@ -449,8 +450,8 @@ bool qemu_is_left(struct qemu *q)
 }
 
 /* Adopt the QEMU that an earlier agent left, if it is @wanted and waits as a warm QEMU does.
- * Otherwise end it, unless a guest runs in it. 1: it is adopted and warm; 0: there is no QEMU any
- * more; -EBUSY: a guest runs in it. */
+ * Otherwise end it, unless a guest runs in it. Returns 1 if it is adopted and warm; 0 if there is
+ * no QEMU any more; -EBUSY if a guest runs in it. */
 static int adopt(struct qemu *q, bool wanted, struct error *ret_error)
 {
 	char status[32] = "";

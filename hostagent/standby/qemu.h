@@ -60,15 +60,14 @@ struct qemu {
 
 /* Initialize *q, without starting a process. @role: "standby" or "rehearsal", part of the files'
  * names. @ram_path: the RAM file, which must exist before qemu_start(); borrowed for the life of
- * *q.
- * 0: free *q with qemu_done(); -ENAMETOOLONG: run_dir is too long for a socket's path, *ret_error
- * says so. */
+ * *q. Returns 0 (free *q with qemu_done()), or -ENAMETOOLONG with *ret_error if run_dir is too long
+ * for a socket's path. */
 int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir,
 	      const char *ram_path, struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Set the command with which the next QEMU is started: check @command, also against q->tap, and
- * complete it. A QEMU that is already warm is not affected. 1: the command has changed; 0: it has
- * not; -EINVAL with the reason in *ret_error, -ENOMEM: the old command stays. */
+ * complete it. A QEMU that is already warm is not affected. Returns 1 if the command has changed; 0
+ * if it has not; -EINVAL with the reason in *ret_error; -ENOMEM. On error the old command stays. */
 int qemu_set_command(struct qemu *q, const char *command, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -78,16 +77,15 @@ void qemu_done(struct qemu *q);
 /* Get a warm QEMU. If *q has one, keep it. If an earlier agent left one that was started with the
  * same words and still waits, adopt it. Otherwise end a QEMU that was left, and start a new one.
  * Blocks until QEMU's monitor has answered and the machine was inspected, @timeout_ms at most.
- * 0: q->pid, qmp, info and geometry are valid; -EIO: QEMU died, *ret_error has the end of its log;
- * -EINVAL: no command was set; -ETIMEDOUT; -ENOTSUP: this VM cannot be protected; -errno. On error
- * no process is left and *ret_error says why. */
+ * Returns 0, and q->pid, qmp, info and geometry are valid; -EIO if QEMU died (*ret_error has the
+ * end of its log); -EINVAL if no command was set; -ETIMEDOUT; -ENOTSUP if this VM cannot be
+ * protected; other -errno. On error no process is left and *ret_error says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Find the QEMU that an earlier agent started, whether it is warm or runs a promoted guest. Blocks
- * up to 1 s.
- * 0: pid and pidfd are valid, and so is qmp, unless another client uses the monitor (NULL); -ESRCH:
- * the process is gone; -errno. */
+ * up to 1 s. Returns 0, and pid and pidfd are valid (so is qmp, but it is NULL if another client
+ * uses the monitor); -ESRCH if the process is gone; -errno. */
 int qemu_find(struct qemu *q) __attribute__((warn_unused_result));
 
 /* Is a QEMU process alive, in *q or left by an earlier agent? Changes nothing. */
@@ -101,12 +99,12 @@ bool qemu_exited(struct qemu *q, struct error *ret_error);
 void qemu_release_monitor(struct qemu *q);
 
 /* Kill the process and wait until it has ended (5 s at most). Does nothing if there is no process.
- * 0; -ETIMEDOUT; -errno. */
+ * Returns 0, -ETIMEDOUT or -errno. */
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
 /* End the warm process, in *q or left by an earlier agent. If an unknown guest runs in it, the
- * process is not ended. 0: there is no process any more; -EBUSY: an unknown guest runs, *ret_error
- * names it; -ETIMEDOUT; -errno. */
+ * process is not ended. Returns 0 if there is no process any more; -EBUSY if an unknown guest runs
+ * (*ret_error names it); -ETIMEDOUT; -errno. */
 int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

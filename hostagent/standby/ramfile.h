@@ -87,7 +87,7 @@ struct ramfile {
 
 /* Open or make the directory, take the lock, and read `meta`, `geometry` and `device`. A directory
  * in which no epoch was ever applied counts as empty.
- * 0: free *rf with ramfile_close(); -EBUSY: another agent holds the lock; -EBADMSG: `meta`,
+ * Returns 0: free *rf with ramfile_close(); -EBUSY: another agent holds the lock; -EBADMSG: `meta`,
  * `geometry` or `device` is not in our format; -ENAMETOOLONG; -ENOMEM; other -errno. */
 int ramfile_open(const char *dir, struct ramfile *rf) __attribute__((warn_unused_result));
 
@@ -96,33 +96,36 @@ void ramfile_close(struct ramfile *rf);
 
 /* Make, reserve and map `ram` of @ram_bytes. If `ram` exists with another size, it is replaced and
  * the copy dropped (only in phase COPY). Idempotent.
- * 0; -ENOSPC: tmpfs or memory is full; -EBUSY: a guest runs on a file of another size; -errno. */
+ * Returns 0; -ENOSPC if tmpfs or memory is full; -EBUSY if a guest runs on a file of another size;
+ * -errno. */
 int ramfile_reserve(struct ramfile *rf, uint64_t ram_bytes) __attribute__((warn_unused_result));
 
-/* Make `room`. Idempotent. 0; -ENOSPC; -errno. */
+/* Make `room`. Idempotent. Returns 0, -ENOSPC or -errno. */
 int ramfile_reserve_room(struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Make @g the copy's layout: write `geometry`, resize `rom`. Does nothing if @g is the layout
  * already.
- * 0; -EINVAL: @g does not have exactly one RAM block, or this block does not have the size
- * reserved; -errno. */
+ * Returns 0; -EINVAL if @g does not have exactly one RAM block, or this block does not have the
+ * size reserved; -errno. */
 int ramfile_layout(struct ramfile *rf, const struct wire_geometry *g)
 	__attribute__((warn_unused_result));
 
-/* Returns the memory of page @index, WIRE_PAGE_SIZE bytes. NULL: @index is outside the layout. */
+/* Returns the memory of page @index, WIRE_PAGE_SIZE bytes. Returns NULL if @index is outside the
+ * layout. */
 uint8_t *ramfile_page(struct ramfile *rf, uint64_t index);
 
-/* Replace `device` by the first @size bytes of rf->blob, and zero the rest of the blob. 0 or
- * -errno. */
+/* Replace `device` by the first @size bytes of rf->blob, and zero the rest of the blob. Returns 0
+ * or -errno. */
 int ramfile_store_blob(struct ramfile *rf, uint32_t size) __attribute__((warn_unused_result));
 
-/* Replace `meta`. 0: rf->meta equals @meta; -errno: rf->meta and the file are as before. */
+/* Replace `meta`. Returns 0, and rf->meta equals @meta; or -errno, and rf->meta and the file are as
+ * before. */
 int ramfile_store_meta(struct ramfile *rf, const struct ramfile_meta *meta)
 	__attribute__((warn_unused_result));
 
 /* Remove the copy's files and the stored epochs. `meta` stays and keeps the term, so that an older
  * term is still refused.
- * 0; -EBUSY: a guest runs on the copy, and nothing was removed; -errno. */
+ * Returns 0; -EBUSY if a guest runs on the copy, and nothing was removed; -errno. */
 int ramfile_purge(struct ramfile *rf) __attribute__((warn_unused_result));
 
 static inline void ramfile_step(struct ramfile *rf)

@@ -17,8 +17,8 @@ struct rehearse {
 	const char *qmp_path, *pid_path;
 };
 
-/* Adds the new value of an option whose value in the warm QEMU's command is @value. 0; errors of
- * cmdline_add(). */
+/* Adds the new value of an option whose value in the warm QEMU's command is @value. Returns 0 or an
+ * error of cmdline_add(). */
 typedef int (*rewrite_fn)(struct rehearse *r, const char *value);
 
 /* Returns the length of the value's first part: of "tap" in "tap,id=n0". */
@@ -69,10 +69,11 @@ static int add_parts(struct rehearse *r, const char *head, const char *value,
 	return cmdline_add(r->to, word);
 }
 
-/* Write the first parts of a network back end that replaces @value's and is not connected to
- * anything. QEMU's own network stack ("user") stays, since its state is loaded too. A card on a tap
- * needs a back end that takes offload headers, and only a tap does. So such a card gets a new tap,
- * which is down, is in no bridge, and disappears when this QEMU ends. */
+/* Write to @head the first parts of the network back end that replaces the one in @value. The new
+ * back end is not connected to anything. QEMU's own network stack ("user") stays, since its state
+ * is loaded too. A card on a tap needs a back end that takes offload headers, and only a tap does.
+ * So such a card gets a new tap, which is down, is in no bridge, and disappears when this QEMU
+ * ends. */
 static void make_head(struct rehearse *r, const char *value, char head[48])
 {
 	if (is_of(value, "user"))

@@ -7,7 +7,7 @@
  * is kept (epochlog_reserve(), ramfile_reserve_room()), and a full file system leads to a clear
  * error.
  *
- * Threads: any; a lock inside.
+ * Threads: any; the module has its own lock.
  */
 #ifndef STANDBY_ROOM_H
 #define STANDBY_ROOM_H
@@ -25,8 +25,8 @@ struct room {
 
 /* Claim @bytes of space in @dir's file system, in addition to what is allocated already. Replaces
  * an earlier claim of @room.
- * 0; -ENOSPC: only *ret_free bytes are free besides the other claims, and nothing is claimed;
- * -errno. */
+ * Returns 0; -ENOSPC if only *ret_free bytes are free besides the other claims, and nothing is
+ * claimed; -errno. */
 int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret_free)
 	__attribute__((warn_unused_result));
 

@@ -43,7 +43,7 @@ struct link;
 struct standby;
 struct link_config;
 
-/* The values are those of the agent-side VM states in a REPORT, so they can be copied into a
+/* The agent-side VM states in a REPORT have the same values, so a state can be copied into a
  * REPORT. */
 enum standby_state {
 	STANDBY_STATE_IDLE	= 0,  /* opened but not started, or stopped */
@@ -88,8 +88,8 @@ struct standby_config {
 
 	struct progress *progress; /* reports how far orders and rehearsals are; NULL: not wanted */
 
-	/* Called on the standby's thread after each change of state. The function must do no more
-	 * than wake the owner. NULL: not wanted. */
+	/* Called on the standby's thread after each change of state. It must do no more than wake
+	 * the owner. NULL: not wanted. */
 	void (*changed)(void *arg);
 	void *changed_arg;
 };
@@ -116,21 +116,21 @@ struct standby_status {
  * what the earlier agent left:
  *	a warm QEMU		QEMU is adopted and the stream is opened, in the copy's term
  *	a promoted guest	the state is RUNNING, or FAILED if the guest's QEMU has ended
- *      anything else           the state is IDLE until standby_start_qemu() or standby_promote()
- * A command file that cannot be used is not an error here: orders that need it report what is wrong
- * with it. @config is copied, its pointers are borrowed.
- * 0; -EBUSY: another agent holds state_dir; -EINVAL: bad configuration; -ENOMEM; other -errno.
- * On error *ret_error says what is wrong and what to do. */
+ * anything else           the state is IDLE until standby_start_qemu() or standby_promote() A
+ * command file that cannot be used is not an error here: orders that need it report what is wrong
+ * with it. @config is copied, its pointers are borrowed. Returns 0; -EBUSY if another agent holds
+ * state_dir; -EINVAL if the configuration is bad; -ENOMEM; other -errno. On error *ret_error says
+ * what is wrong and what to do. */
 int standby_open(const struct standby_config *config, struct standby **ret_standby,
 		 struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Carry out STANDBY_START in @term: start a warm QEMU (or adopt the one that an earlier agent
  * left), then open the stream. If @term is newer than the copy's term, the copy and its epochs are
  * dropped: they could only rewind the guest. Idempotent. Waits up to start_timeout_ms + 20 s + the
- * time that it takes to reserve guest RAM (0.3 s per GiB, the first time).
- * 0: QEMU is warm and the stream is being opened (standby_status() says when it is up); -ESTALE:
- * @term is older than the copy's term or than a promotion that was accepted here; -EBUSY: the guest
- * runs here (promoted); -EINVAL: the command line cannot be used; other -errno. On error *ret_error
+ * time that it takes to reserve guest RAM (0.3 s per GiB, the first time). Returns 0 once QEMU is
+ * warm and the stream is being opened (standby_status() says when it is up); -ESTALE if @term is
+ * older than the copy's term or than a promotion that was accepted here; -EBUSY if the guest runs
+ * here (promoted); -EINVAL if the command line cannot be used; other -errno. On error *ret_error
  * says why. */
 int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
@@ -138,26 +138,25 @@ int standby_start_qemu(struct standby *sb, uint64_t term, struct error *ret_erro
 /* Carry out PROMOTE: apply the complete epoch, load the copy into QEMU, record @term, and start the
  * guest. Idempotent: if the guest was promoted in @term already, returns 0 again. Waits as long as
  * there is progress, and promote_timeout_ms longer. @min_epoch: the oldest epoch of the copy's term
- * that is acceptable.
- * 0: *ret_epoch is the epoch from which the guest continues; -ENODATA: there is no complete epoch,
- * or only one older than @min_epoch; -ESTALE: @term is not newer than the copy's term. After
- * -ENODATA and -ESTALE the standby is as it was.
- * -EIO: QEMU refused the state or died; other -errno. After these errors no epoch of the old term
+ * that is acceptable. Returns 0, and *ret_epoch is the epoch from which the guest continues;
+ * -ENODATA if there is no complete epoch, or only one older than @min_epoch; -ESTALE if @term is
+ * not newer than the copy's term. After -ENODATA and -ESTALE the standby is as it was. Returns -EIO
+ * if QEMU refused the state or died, or another -errno. After these errors no epoch of the old term
  * is taken any more, the copy stays, and the order may be repeated. On error *ret_error says
  * why. */
 int standby_promote(struct standby *sb, uint64_t term, uint64_t min_epoch, uint64_t *ret_epoch,
 		    struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Carry out STANDBY_STOP: close the stream, end the warm QEMU. @purge also removes the epochs and
- * the RAM file. A promoted guest is never stopped. Idempotent. Waits up to 5 s.
- * 0; -EBUSY: the guest runs here, and nothing was done; -ESTALE: this host voted for the primary in
- * @term or a newer term, and the primary relies on that vote; other -errno with *ret_error. */
+ * the RAM file. A promoted guest is never stopped. Idempotent. Waits up to 5 s. Returns 0; -EBUSY
+ * if the guest runs here, and nothing was done; -ESTALE if this host voted for the primary in @term
+ * or a newer term, and the primary relies on that vote; other -errno with *ret_error. */
 int standby_stop(struct standby *sb, uint64_t term, bool purge, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Carry out FENCE: end a guest that was promoted here and has since lost ownership of the VM to
  * another host in the newer @term. Kills its QEMU; the state becomes IDLE, and @term is recorded.
- * 0; -ESTALE: @term is not newer than the term the guest runs in. */
+ * Returns 0, or -ESTALE if @term is not newer than the term the guest runs in. */
 int standby_fence(struct standby *sb, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

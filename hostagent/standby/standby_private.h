@@ -144,8 +144,9 @@ void standby_set_text(struct standby *sb, const char *format, ...)
 void standby_backoff_reset(struct standby_backoff *b);
 void standby_backoff_failed(struct standby_backoff *b, uint64_t now_ns);
 
-/* command.c: read the command file and use it for the next QEMU. 1: the command has changed; 0: it
- * has not; -errno: the old command stays, and *ret_error names the file and the fault. */
+/* command.c: read the command file and use it for the next QEMU. Returns 1 if the command has
+ * changed; 0 if it has not; -errno with *ret_error, which names the file and the fault. On error
+ * the old command stays. */
 int standby_load_command(struct standby *sb, struct error *ret_error);
 /* Put advice for the operator before the text of *error, which says why a promotion failed. */
 void standby_say_way_out(const struct standby *sb, struct error *error);
@@ -154,15 +155,14 @@ void standby_say_way_out(const struct standby *sb, struct error *error);
 void standby_carry_out(struct standby *sb, struct standby_command *command);
 /* reserve.c: reserve room for RAM, ROMs, device state, meta and the buffer of a FULL epoch, before
  * START answers. If this host already holds a copy, missing room is only logged, since the copy is
- * worth more than a reserve.
- * 0; -ENOSPC, other -errno: *ret_error says why, and nothing is reserved beyond an earlier copy's
- * files. */
+ * worth more than a reserve. Returns 0, -ENOSPC or other -errno. On error *ret_error says why, and
+ * nothing is reserved beyond an earlier copy's files. */
 int standby_reserve(struct standby *sb, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Give back all room that is not part of the copy. Call this when no more epochs will arrive. */
 void standby_give_back(struct standby *sb);
-/* served.c: find out whether a promoted guest's vCPUs run. First, note the vCPUs of the warm
- * QEMU. */
+/* served.c finds out whether a promoted guest's vCPUs run. This function must be called first,
+ * before the guest is started: it records the vCPUs of the warm QEMU. */
 void standby_served_prepare(struct standby *sb);
 /* Call this when the guest has been started, in the term of `meta`. */
 void standby_served_begin(struct standby *sb);
@@ -186,12 +186,13 @@ void standby_stream_connect(struct standby *sb, uint64_t now_ns);
 void standby_stream_use(struct standby *sb, struct link *link);
 /* peer.c: take a connection that a primary has offered (standby_take_peer()). */
 void standby_peer_take(struct standby *sb);
-/* Handle the next frame on that connection, on which the primary may claim a term. */
+/* Handle the next frame on the connection taken by standby_peer_take(). The primary may claim a
+ * term on this connection. */
 void standby_peer_run(struct standby *sb);
-/* Handle a frame of the primary's direct stream if it is a BEAT, not part of an epoch. 0: done;
- * -ENOENT: it is not a BEAT; otherwise the link's error. */
+/* Handle a frame of the primary's direct stream if it is a BEAT, not part of an epoch. Returns 0;
+ * -ENOENT if it is not a BEAT; otherwise the link's error. */
 int standby_peer_frame(struct standby *sb, const struct wire_frame *frame);
-/* Wait until no LEASE that we gave lets the primary release frames any more: less than a second.
+/* Wait, less than a second, until no LEASE that we gave lets the primary release frames any more.
  * The stream must be closed. */
 void standby_await_mute(const struct standby *sb);
 /* Queue a frame on @link. Waits for room in the queue for a second at most. 0 or the link's
@@ -202,12 +203,13 @@ int standby_send(struct link *link, const struct wire_header *header, const void
 /* machine.c: forget the primary's machine. Called when another generation begins or the stream
  * ends. */
 void standby_machine_reset(struct standby_machine *m);
-/* Handle a MACHINE frame. 0; -EPROTO: *ret_error says why the stream is refused, or how the
- * machines differ. */
+/* Handle a MACHINE frame. Returns 0, or -EPROTO if the stream is refused (*ret_error says why, or
+ * how the machines differ). */
 int standby_machine_frame(struct standby *sb, const struct wire_frame *frame,
 			  struct epochcheck_error *ret_error);
 /* Check, when an epoch begins, that the machines have been compared, if the stream's features
- * require it. 0; -EPROTO: it is not proved that this host could take over the guest. */
+ * require it. Returns 0, or -EPROTO if it is not proved that this host could take over the
+ * guest. */
 int standby_machine_need(struct standby *sb, struct epochcheck_error *ret_error);
 
 /* rehearsal.c: if a rehearsal is needed, start the QEMU that will load the first epoch. Called when
@@ -222,8 +224,8 @@ void standby_rehearsal_end(struct standby *sb); /* end the rehearsal's QEMU, if 
 /* end a rehearsal's QEMU that a killed agent left */
 void standby_rehearsal_sweep(struct standby *sb);
 
-/* Handle frames that have arrived on the stream, up to a fixed number. True: more frames may have
- * arrived already. */
+/* Handle frames that have arrived on the stream, up to a fixed number. Returns true if more frames
+ * may have arrived already. */
 bool standby_stream_run(struct standby *sb);
 void standby_stream_close(struct standby *sb);
 

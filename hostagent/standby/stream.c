@@ -1,4 +1,4 @@
-/* Handles the STREAM connection: epochs arrive on it, acknowledgements are sent. */
+/* Handles the STREAM connection, on which epochs arrive and acknowledgements are sent. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -38,7 +38,7 @@ static void lost(struct standby *sb, const char *what, const char *why)
 	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* Note that the gateway did not take the stream. A direct stream, if there is one, continues. */
+/* Record that the gateway did not take the stream. A direct stream, if there is one, continues. */
 static void not_connected(struct standby *sb, const char *why)
 {
 	log_limited(LOG_LEVEL_WARN, "vm=%s stream: cannot connect: %s", sb->config.vm, why);
@@ -47,8 +47,8 @@ static void not_connected(struct standby *sb, const char *why)
 	standby_backoff_failed(&sb->link_backoff, clock_mono_ns());
 }
 
-/* Try again soon, because this host does not obey the gateway: it is an older one, or the control
- * connection has not accepted it yet. */
+/* Called when this host does not obey the gateway, because that gateway is an older one or the
+ * control connection has not accepted it yet. Try again soon. */
 static void not_obeyed(struct standby *sb, const struct wire_welcome *welcome)
 {
 	struct error why;
@@ -174,7 +174,7 @@ static int acknowledge(struct standby *sb, const struct wire_frame *frame)
 	return standby_send(sb->link, &h, NULL, 0);
 }
 
-/* Note what a frame says about the guest's clock. The frame has passed epochlog_frame(). */
+/* Record what a frame says about the guest's clock. The frame has passed epochlog_frame(). */
 static void note_clock(struct standby *sb, const struct wire_frame *frame)
 {
 	struct wire_clock clock;
