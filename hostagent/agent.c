@@ -71,7 +71,7 @@ static void disconnect(struct agent *a, const char *why)
 }
 
 /* May the gateway that sent @welcome be obeyed? Yes, unless this host has obeyed a younger one. A
- * new incarnation is recorded on file. If the answer is no, this disconnects. */
+ * new incarnation is recorded on file. If it may not be obeyed, this function disconnects. */
 static bool obey(struct agent *a, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
@@ -388,7 +388,7 @@ static void look_at_certificates(struct agent *a, uint64_t now_ns)
 	else if (r < 0)
 		log_error("the certificate files of before stay in use: %s", error.text);
 	if (a->peer_tls)
-		/* the same files: the result is logged above */
+		/* the files are the same, so the result is logged above */
 		(void)!wire_tls_context_refresh(a->peer_tls, &error);
 }
 

@@ -14,8 +14,8 @@
 
 #include "config/agent_config.h"
 
-/* Run the agent until a signal ends it. @config is borrowed. 0; -errno: the agent could not
- * start (logged). */
+/* Run the agent until a signal ends it. @config is borrowed. Returns 0, or -errno if the agent
+ * could not start (the reason was logged). */
 int agent_run(const struct agent_config *config) __attribute__((warn_unused_result));
 
 #endif

@@ -33,8 +33,8 @@ static void print_help(void)
 	agent_config_print_help(stdout);
 }
 
-/* Parse the options. 0: start the agent; 1: nothing else to do, exit with 0; -EINVAL:
- * wrong usage. */
+/* Parse the options. Returns 0 if the agent is to be started; 1 if nothing is left to do (exit with
+ * 0); -EINVAL if the usage is wrong. */
 static int parse_options(int argc, char **argv, struct options *ret_options)
 {
 	static const struct option table[] = {
@@ -83,7 +83,8 @@ static int check_machine(void)
 		return -EINVAL;
 	}
 	if (track_probe(&error) < 0) {
-		/* Not an error: a host that is only ever a standby does not need tracking. */
+		/* This is not an error: a host that is only ever a standby does not need
+		 * tracking. */
 		log_warn("this host cannot be a primary: %s", error.text);
 	}
 	return 0;
