@@ -30,7 +30,7 @@ struct dup {
 	bool is_on;		  /* DUP records may be used now */
 
 	/* these members decide whether to look a page up */
-	bool is_sparse;	 /* look up only the pages of two groups; see below */
+	bool is_sparse;	 /* look up only the pages of two groups; see WINDOW_LOOKED */
 	uint32_t choice; /* the second group, which changes with each window */
 	uint32_t n_asked, n_looked, n_repeated; /* pages offered, looked up and found in the
 						 * current window */

@@ -40,7 +40,7 @@ struct encoder_counts {
 	struct reference_counts reference;
 	uint64_t n_epoch_pages;			      /* page records in the latest epoch */
 	uint64_t epoch_bytes; /* size of the latest epoch's frames, headers included */
-	struct packer_counts packing; /* of all PAGES and DEVICE frames */
+	struct packer_counts packing; /* counts of all PAGES and DEVICE frames */
 	uint32_t n_threads;	      /* threads that encode pages */
 };
 
@@ -57,8 +57,8 @@ struct encoder_cursor {
 
 /* Make an encoder for a guest of @n_pages, with a reference of at most @reference_pages. It writes
  * into @retain, which stays the caller's. @n_threads is the number of threads that encode pages,
- * the caller's included, up to WORKERS_THREADS_MAX; 0: workers_default_threads(). Returns 0;
- * -ENOMEM; other errors of workers_new(). */
+ * the caller's included, up to WORKERS_THREADS_MAX; if it is 0, workers_default_threads() decides.
+ * Returns 0; -ENOMEM; other errors of workers_new(). */
 int encoder_new(uint32_t n_pages, uint32_t reference_pages, uint32_t n_threads,
 		struct retain *retain, struct encoder **ret) __attribute__((warn_unused_result));
 struct encoder *encoder_free(struct encoder *encoder); /* accepts NULL, returns NULL */
@@ -93,7 +93,7 @@ void encoder_expect(struct encoder *encoder, const struct encoder_cursor *cursor
  * with the same cursor until it returns 0, and call no other function of the epoch in between. This
  * thread and others read the pages until this function returns 0, or until encoder_abandon(). Never
  * blocks. Returns 1 if there is more to do; 0 once all pages of @cursor are in frames; -ENOBUFS if
- * the backlog is full; -EAGAIN if other threads are encoding, and this thread has nothing to do
+ * the backlog is full; -EAGAIN if other threads are encoding and this thread has nothing to do
  * until encoder_fd() is readable; -ENOMEM if the epoch is lost and only a FULL one may follow (also
  * for a page that was not announced). */
 #define ENCODER_BATCH 32u

@@ -1,4 +1,4 @@
-/* encoder_private.h - the encoder's state, shared by its files and by nobody else.
+/* encoder_private.h - the encoder's state, private to the encoder's own files:
  *
  *	encoder.c         begin and end of an epoch, device state, the guest's clock, counts
  *	encoder_pages.c   decides for each page: left out, a record at once, or a delta later
@@ -48,8 +48,8 @@ struct page_sink {
 	 * delta is found, and then puts @reference back. */
 	void (*add_item)(struct encoder *e, uint32_t index, const uint8_t *page,
 			 uint8_t *reference);
-	/* Ends a batch. @r: 0, or the error of the last page; @is_last: the cursor is at its end.
-	 * Returns as encoder_pages(). */
+	/* Ends a batch. @r is 0 or the error of the last page. @is_last is true if the cursor is at
+	 * its end. Returns the value that encoder_pages() is to return. */
 	int (*end)(struct encoder *e, int r, bool is_last);
 };
 
@@ -65,8 +65,8 @@ struct encoder {
 	uint32_t device_next; /* next piece to encode; not 0 if encoder_device() returned early */
 	struct retain *retain;
 	const struct page_sink *sink;
-	uint8_t *payload;      /* of the frame being filled; NULL: no frame is open */
-	struct bytes_writer w; /* into payload */
+	uint8_t *payload;      /* payload of the frame being filled; NULL: no frame is open */
+	struct bytes_writer w; /* writes into payload */
 	uint8_t frame_type;    /* type of the frame being filled */
 	uint64_t n_records;    /* page records in the epoch */
 	uint64_t n_still_zero; /* zero pages that are already zero at the standby */
@@ -85,7 +85,7 @@ struct encoder {
 	struct packer_counts packing;
 	struct packer packer;
 
-	/* several threads; encoder_units.c */
+	/* for several threads (encoder_units.c) */
 	struct workers *workers; /* NULL: there is only one thread */
 	uint32_t n_threads;
 	struct unit *unit;    /* being filled; NULL: none */
@@ -94,7 +94,7 @@ struct encoder {
 };
 
 /* encoder_frames.c. Open a frame of @type, unless a frame with room for @room more bytes is open
- * already. 0; on -ENOBUFS or -ENOMEM no frame is open. */
+ * already. Returns 0, -ENOBUFS or -ENOMEM. On error no frame is open. */
 int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 	__attribute__((warn_unused_result));
 /* Finish the frame being filled. A frame without content (all pages unchanged) is not sent. */

@@ -115,9 +115,10 @@ struct engine_status {
 };
 
 /* Return the guest's devices and taps as they were when the engine attached to it. Borrowed for the
- * life of @engine; any thread. */
+ * life of @engine. May be called on any thread. */
 const struct vmm_inventory *engine_inventory(const struct engine *engine);
-pid_t engine_guest_pid(const struct engine *engine); /* pid of QEMU's process; any thread */
+pid_t engine_guest_pid(const struct engine *engine); /* pid of QEMU's process; may be called on any
+						      * thread */
 
 /* Attach to the running guest in term @term: connect to QMP, check the guest, start tracking, open
  * the hold (in mode PASS, or as a killed agent left it), then start the thread. The guest is not

@@ -1,4 +1,4 @@
-/* engine_private.h - the engine's state, shared by its files and by nobody else.
+/* engine_private.h - the engine's state, private to the engine's own files:
  *
  *	engine.c         thread, loop, QEMU's events, status
  *	engine_open.c    attaches to a guest; the three ways to end
@@ -79,15 +79,15 @@ struct engine_figures {
 	uint64_t n_epochs;	  /* sealed epochs, FULL ones not counted */
 	uint64_t n_full;
 	uint64_t full_pause_ns;	  /* of the last FULL epoch */
-	uint32_t full_rounds;     /* of the last FULL epoch: rounds of copying before its pause */
-	uint64_t n_kept;	  /* of n_epochs: seals that left the pages writable */
+	uint32_t full_rounds;     /* rounds of copying before the pause of the last FULL epoch */
+	uint64_t n_kept;	  /* how many of the n_epochs seals left the pages writable */
 	enum seal_kind last_kind; /* kind of the last seal */
 	struct encoder_counts full; /* page records of all FULL epochs, completely sent or not */
 	uint64_t n_dirty_pages;	  /* dirty pages of the n_epochs, stale pages not counted */
 	uint64_t n_stale_pages;   /* pages copied because they were left writable, although they had
 				   * not changed */
-	uint64_t n_precopied_pages; /* of n_dirty_pages: copied before the pause, and not
-				     * written again */
+	uint64_t n_precopied_pages; /* how many of the n_dirty_pages were copied before the pause,
+				     * and not written again */
 	uint64_t n_let_go;   /* epochs not kept until their commit, since each filled the
 			      * backlog alone */
 	uint64_t bytes_sent; /* frames of the n_epochs, headers included */
@@ -141,8 +141,8 @@ struct engine_watch {
 	int link_fd;			/* netlink; -1: none */
 	int statm_fd;			/* /proc/PID/statm; -1: none */
 	enum cover_condition cover;
-	uint64_t look_ns;		/* if cover is not COVER_WHOLE: when to check the
-					 * guest again */
+	uint64_t look_ns;		/* when to check the guest again; valid unless cover is
+					 * COVER_WHOLE */
 };
 
 /* The guest's frames. */
@@ -180,7 +180,7 @@ struct engine_epochs {
 				   * SYNC_FULL */
 	/* when the epoch's pause ended; index: epoch % slots */
 	uint64_t sealed_at_ns[ENGINE_SEALED_AT_SLOTS];
-	uint64_t retry_ns; /* when to try an epoch again; 0: the last epoch did not fail */
+	uint64_t retry_ns; /* when to try again to make an epoch; 0: the last epoch did not fail */
 	uint64_t wait_ns;  /* length of the wait that ends at retry_ns */
 };
 
@@ -307,7 +307,7 @@ uint64_t engine_stream_waiting(const struct engine *e);
  * everything meanwhile. Returns 0 if the caller may try again; errors of engine_service(). */
 int engine_encoder_wait(struct engine *e) __attribute__((warn_unused_result));
 /* Wait until something arrives, the link takes more, @fd (-1: none) is readable, or @wait_ns have
- * passed; then serve everything. Returns as engine_service(). */
+ * passed; then serve everything. Returns the same as engine_service(). */
 int engine_wait_and_serve(struct engine *e, int fd, uint64_t wait_ns)
 	__attribute__((warn_unused_result));
 void engine_committed(struct engine *e, uint64_t epoch);
@@ -382,7 +382,7 @@ void engine_open_pipe(struct engine *e);
 int engine_watch_open(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 void engine_watch_close(struct engine_watch *watch);
-/* Compare the taps once more. Returns as engine_watch_open(). */
+/* Compare the taps once more. Returns the same as engine_watch_open(). */
 int engine_watch_check_taps(struct engine *e, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Check the guest's devices if some sign calls for it (watch.h). Call this after each seal, before
@@ -406,7 +406,7 @@ uint64_t engine_throttle_wake_ns(const struct engine_throttle *throttle, uint64_
  * wait. Usually blocks for some 10 us. Returns 0, or -ETIMEDOUT if a vCPU was stuck in the kernel
  * for longer than SEAL_TIMEOUT_NS. */
 int engine_throttle_release(struct engine *e) __attribute__((warn_unused_result));
-/* End throttling, until later epochs make it necessary again. Returns as
+/* End throttling, until later epochs make it necessary again. Returns the same as
  * engine_throttle_release(). */
 int engine_throttle_end(struct engine *e) __attribute__((warn_unused_result));
 /* Report an ordinary epoch: it was encoded to @bytes, and the guest ran for @run_ns in it. */

@@ -12,9 +12,9 @@
  *
  * pause_share_max limits the share of its computing time that the guest loses. A guest that waits
  * for its clients loses little by a pause (and most guests do wait while their replies are held).
- * So a pause is charged in proportion to how busy the guest was in the epoch before it. At least
- * PACER_IDLE_CHARGE_PERCENT of the pause is charged, which bounds what sealing costs the host. So a
- * guest that mostly waits may be paused for up to half of all time:
+ * So a pause is charged in proportion to how busy the guest was in the epoch before the pause. At
+ * least PACER_IDLE_CHARGE_PERCENT of the pause is charged, which bounds what sealing costs the
+ * host. With this limit, a guest that mostly waits may be paused for up to half of all time:
  *
  *	busy 100 %   a pause of 2.5 ms needs 10 ms of running (share 20 %)
  *	busy   0 %   a pause of 2.5 ms needs 2.5 ms of running
@@ -52,7 +52,7 @@
 #define PACER_DEBT_RUN_NS	  CLOCK_NS_PER_S
 /* longer than a usual pause, so that the link has work throughout the pause */
 #define PACER_BACKLOG_NS	  (25 * CLOCK_NS_PER_MS)
-/* how long a forecast of the link is valid */
+/* a forecast of the link is valid for this long */
 #define PACER_LOOK_NS		  (5 * CLOCK_NS_PER_MS)
 /* shorter delays are not counted as stretched */
 #define PACER_STRETCH_MIN_NS	  (5 * CLOCK_NS_PER_MS)
@@ -108,8 +108,8 @@ void pacer_sealing(struct pacer *pacer, uint64_t now_ns);
  * guest's busiest vCPU used while the epoch ran; at most the epoch's length is counted. */
 void pacer_sealed(struct pacer *pacer, uint64_t paused_ns, uint64_t resumed_ns, uint64_t busy_ns);
 
-/* Report whether the guest's clock is corrected for pauses from now on; false after
- * pacer_init(). */
+/* Report whether the guest's clock is corrected for pauses from now on; after pacer_init(), it is
+ * not. */
 void pacer_clock(struct pacer *pacer, bool is_corrected);
 
 /* Report that @n_in_flight epochs are uncommitted. @is_backlog_full: no more can be encoded before

@@ -15,7 +15,7 @@
 #include "codec/lz4block.h"
 #include "wire/limits.h"
 
-/* Working memory for packing; need not be initialized. */
+/* Working memory for packing; it need not be initialized. */
 struct packer {
 	struct lz4block_state lz4;
 	uint8_t packed[WIRE_PAYLOAD_MAX];
@@ -23,14 +23,14 @@ struct packer {
 
 struct packer_counts {
 	uint64_t plain_bytes; /* size of all payloads passed to packer_pack() */
-	uint64_t in_bytes;    /* of plain_bytes: size of the payloads for which LZ4 was tried */
-	uint64_t out_bytes;   /* size of the in_bytes payloads afterwards, packed or not */
+	uint64_t in_bytes;    /* the part of plain_bytes for which LZ4 was tried */
+	uint64_t out_bytes;   /* size of that part afterwards, packed or not */
 	uint64_t spent_ns;    /* time spent in LZ4, over all threads */
 };
 
 /* Pack the @size bytes at @payload in place if @is_on and if that makes them shorter; update
- * @counts. Returns the payload's new size: less than @size if it was packed (WIRE_FLAG_LZ4), @size
- * if it is unchanged. */
+ * @counts. Returns the payload's new size, which is less than @size if the payload was packed
+ * (WIRE_FLAG_LZ4), and @size if it is unchanged. */
 size_t packer_pack(struct packer *packer, bool is_on, uint8_t *payload, size_t size,
 		   struct packer_counts *counts);
 

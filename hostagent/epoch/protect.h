@@ -9,9 +9,9 @@
  * Assumption: pages that one epoch wrote are likely written by the next one too. A page left
  * writable costs nothing extra while each epoch writes it: the seal must copy it and the encoder
  * must compare it anyway. Once the page is no longer written (stale), copying and comparing it is
- * wasted work. This waste grows with each page that is written once and then no more.
+ * wasted work. This waste grows with each page that is written once and then never again.
  *
- * Rule: as in the ski rental problem. The rent is the time that stale pages have cost since
+ * Rule: the one of the ski rental problem. The rent is the time that stale pages have cost since
  * everything was last protected. The price is the time of the faults that protecting will cause,
  * one for each page that an epoch changes. Protect when the rent reaches the price: then the total
  * cost is never more than twice that of the best choice in hindsight.
@@ -54,10 +54,10 @@ void protect_init(struct protect *protect, uint64_t fault_ns);
 void protect_sealed(struct protect *protect, bool did_protect, uint32_t n_copied, uint32_t n_stale,
 		    uint64_t copy_ns);
 
-/* Return how many of @n_unchanged pages, which a seal copied although they had not changed, were
- * copied only because an earlier seal had left them writable. @keeps: this seal leaves its pages
- * writable; @kept_before: the seal before it did. If both are false, the result is 0: each copied
- * page was written, if only with the same bytes. */
+/* A seal has copied @n_unchanged pages that had not changed. Return how many of them were copied
+ * only because an earlier seal had left them writable. @keeps: this seal leaves its pages writable;
+ * @kept_before: the seal before it did. If both are false, the result is 0: then the guest has
+ * written each copied page, even if with the same bytes. */
 static inline uint32_t protect_stale(bool keeps, bool kept_before, uint32_t n_unchanged)
 {
 	return keeps || kept_before ? n_unchanged : 0;

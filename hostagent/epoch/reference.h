@@ -1,10 +1,10 @@
-/* reference.h - the standby's version of each page: deltas are taken against it.
+/* reference.h - keeps the standby's version of pages; deltas are taken against these versions.
  *
  * Why bounded: a complete copy of guest RAM would double the memory that a protected guest costs
  * its host, although epochs write to a small part of RAM only. So the store has n_slots slots for
  * pages, which it reuses by the CLOCK (second chance) algorithm. A page that is not in the store is
- * sent whole, so a delta is never wrong. The standby applies deltas to its copy of all RAM, so it
- * needs no such store.
+ * sent whole, so no delta is ever taken against a wrong version. The standby applies deltas to its
+ * copy of all RAM, so it needs no such store.
  *
  *	slot_of[page]:  ZERO  the standby has a zero page (no slot needed)
  *	                NONE  the standby has a version that we no longer know  → send whole
@@ -50,9 +50,9 @@ struct reference *reference_free(struct reference *reference);
 bool reference_is_zero(const struct reference *reference, uint32_t index);
 
 /* Return the slot of page @index (< n_pages), never NULL. The caller must store in it the version
- * that it sends. *ret_is_known: the slot holds the standby's version now; otherwise its content is
- * undefined. The slot is pinned (not reused for another page) until reference_put(); at most half
- * of the slots may be pinned at a time. */
+ * that it sends. *ret_is_known is true if the slot holds the standby's version; otherwise the
+ * slot's content is undefined. The slot is pinned (not reused for another page) until
+ * reference_put(); at most half of the slots may be pinned at a time. */
 uint8_t *reference_take(struct reference *reference, uint32_t index, bool *ret_is_known);
 void reference_put(struct reference *reference,
 		   const uint8_t *page); /* @page: what reference_take() returned */

@@ -61,8 +61,8 @@ bool retain_has_room(const struct retain *retain, uint32_t n_frames);
 int retain_reserve(struct retain *retain, uint8_t **ret_payload)
 	__attribute__((warn_unused_result));
 
-/* Add the next frame: its payload is the @size bytes that were written to what
- * retain_reserve() gave. */
+/* Add the next frame. Its payload is the first @size bytes of the room that retain_reserve()
+ * gave. */
 void retain_add(struct retain *retain, uint8_t type, uint8_t flags, size_t size);
 
 /* Call this if retain_reserve() has no room. If the latest epoch is the only one, no commit can

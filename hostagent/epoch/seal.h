@@ -1,7 +1,7 @@
 /* seal.h - end an epoch: stop the guest, take its dirty pages and device state, resume it.
  *
  * Why: the guest is paused during a seal, so the pause contains only what cannot be done before or
- * after it. One command to QEMU does all its part (vmm/gate.h):
+ * after it. QEMU does its part of all this on one command (vmm/gate.h):
  *
  *	          0 ms                                                              pause ends
  *	QEMU      │ stop ├── save ─┤held├ save ─┤  held in its last write  │ go on │
@@ -94,8 +94,8 @@ struct seal_result {
 	struct seal_times times;
 };
 
-/* A hook, called last before the guest resumes: the guest is stopped, and its state was taken. In
- * @times only paused_ns and stop_ns are set. The hook must be quick and cannot fail. */
+/* A hook, called last before the guest resumes, when the guest is stopped and its state has been
+ * taken. In @times only paused_ns and stop_ns are set. The hook must be quick and cannot fail. */
 typedef void (*seal_hook_fn)(void *arg, const struct seal_times *times);
 
 /* Make a seal object; all pointers are borrowed until seal_free(). @n_pages: total of all RAM
@@ -127,7 +127,8 @@ void seal_arm(struct seal *seal);
 /* Scan and copy without stopping the guest, as one round of a full copy. Each page is copied as it
  * was at some time during the call; the next scan reports pages written after they were copied.
  * Calls @each for batches of at most SEAL_BATCH_PAGES pages; a negative return of @each ends the
- * call with that value. *ret_n_pages: pages copied. Errors as seal_run(). */
+ * call with that value. *ret_n_pages is the number of pages copied. Returns 0 or the same errors as
+ * seal_run(). */
 #define SEAL_BATCH_PAGES 1024u /* enough for several threads to encode */
 typedef int (*seal_batch_fn)(void *arg, const struct page_range *ranges, uint32_t n_ranges,
 			     uint32_t n_pages, const uint8_t *pages);

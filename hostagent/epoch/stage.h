@@ -13,7 +13,7 @@
  *	on -> off	at the end of a window: gain < cost; or the link was never full in it and
  *			would carry the unpacked records at 70 % of its known rate
  * Ratio and cost are those measured last. After STAGE_FORGET_WINDOWS windows in state off they are
- * set to a guess again, since the guest may write other data by then.
+ * set to a guess again, since the guest may write data of another kind by then.
  *
  *	waiting bytes  ▲	     full      full       full
  *	STAGE_WAITING  ┼──────╱‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾╲────────────
@@ -52,8 +52,8 @@ struct stage_sample {
 	uint64_t waiting_bytes; /* encoded, and not yet acknowledged by the other end's TCP */
 	uint64_t drained_bytes; /* acknowledged by the other end's TCP */
 	uint64_t plain_bytes;	/* records encoded, before the second stage */
-	uint64_t in_bytes;	/* of plain_bytes: passed to LZ4 */
-	uint64_t out_bytes;	/* size of the in_bytes after LZ4 */
+	uint64_t in_bytes;	/* the part of plain_bytes that was passed to LZ4 */
+	uint64_t out_bytes;	/* size of that part after LZ4 */
 	uint64_t spent_ns;	/* time spent in LZ4 */
 };
 
@@ -70,7 +70,7 @@ struct stage {
 				      * not full */
 	uint32_t n_windows_off;
 	uint64_t n_switches;
-	double rate;  /* of the link, bytes per ns; 0: not known */
+	double rate;  /* the link's rate in bytes per ns; 0: not known */
 	double ratio; /* bytes out / in */
 	double cost;  /* ns per byte in */
 };

@@ -55,11 +55,12 @@ struct throttle_config {
 
 /* What an epoch cost. */
 struct throttle_epoch {
-	uint64_t run_ns;      /* how long the guest ran in it (throttled time included) */
-	uint64_t copy_ns;     /* time to copy its pages with the guest stopped */
-	uint64_t commit_ns;   /* estimated time from the end of its pause to its commit */
-	uint64_t transfer_ns; /* time for its bytes at the link's rate; 0: the rate is not known */
-	uint64_t bytes;	      /* size of its frames */
+	uint64_t run_ns;      /* how long the guest ran in the epoch (throttled time included) */
+	uint64_t copy_ns;     /* time to copy the epoch's pages while the guest was stopped */
+	uint64_t commit_ns;   /* estimated time from the end of the epoch's pause to its commit */
+	uint64_t transfer_ns; /* time to send the epoch's bytes at the link's rate; 0: the rate is
+			       * not known */
+	uint64_t bytes;	      /* size of the epoch's frames */
 };
 
 struct throttle {
@@ -75,7 +76,7 @@ struct throttle {
 	} window;
 	bool is_stop;	       /* timetable: the current slice is a stop ... */
 	uint64_t slice_end_ns; /* ... and ends at this time */
-	uint64_t n_begun; /* how often percent rose from 0 */
+	uint64_t n_begun; /* how many times percent rose from 0 */
 };
 
 void throttle_init(struct throttle *throttle, const struct throttle_config *config);

@@ -10,8 +10,8 @@
  *
  *	payloads, WIRE_PAYLOAD_MAX each:   [ frame 0 ][ frame 1 ] ... up to UNIT_FRAMES_MAX
  *
- * Records of whole pages come first, in the order in which they were written; the records of the
- * items follow. No page may be in two items of a unit.
+ * In the frames, records of whole pages come first, in the order in which they were written; the
+ * records of the items follow. No page may be in two items of a unit.
  *
  * Where: the encoder fills and empties units, workers.h passes them around. Threads: one at a time;
  * workers.h ensures that. Allocates in unit_init() only.
@@ -68,11 +68,11 @@ void unit_done(struct unit *unit); /* accepts a zeroed one */
  * (PAGE_FEATURE_*). */
 void unit_begin(struct unit *unit, uint64_t features);
 
-/* Does the unit hold UNIT_PAGES pages? Then no page may be added. */
+/* Does the unit hold UNIT_PAGES pages, so that no page may be added? */
 bool unit_is_full(const struct unit *unit);
 
-/* Add a page with a known reference. @page and @reference belong to the thread that runs the unit,
- * until the unit is finished. */
+/* Add a page with a known reference. Until the unit is finished, only the thread that runs the unit
+ * may use @page and @reference. */
 void unit_add_item(struct unit *unit, uint32_t index, const uint8_t *page, uint8_t *reference);
 
 /* Return room of PAGE_RECORD_ROOM bytes for the record of a whole page. The caller writes the

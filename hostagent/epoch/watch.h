@@ -1,5 +1,5 @@
-/* watch.h - when to check whether the guest's taps and devices have changed since it was attached
- * to. Pure: it turns times and signs of a change into what must be checked.
+/* watch.h - says when to check whether the guest's taps and devices have changed since the engine
+ * attached to it. Pure: from times and signs of a change it computes what must be checked now.
  *
  * Why: a check of QEMU's taps costs 0.1 ms, a check of its lists of devices occupies its monitor
  * for some milliseconds, and neither may happen in a pause. So signs that cost nothing say when to

@@ -34,15 +34,15 @@ struct workers;
 
 /* Start a pool of @n_threads workers (2 <= @n_threads <= WORKERS_THREADS_MAX). The calling thread
  * is one of them, so @n_threads - 1 threads are created. The pool's ring has @n_units (>= 2)
- * entries. Returns 0: the caller owns *ret and frees it with workers_free(); -ENOMEM; -EAGAIN: no
- * more threads can be created; -EMFILE, -ENFILE. */
+ * entries. Returns 0 (the caller owns *ret and frees it with workers_free()); -ENOMEM; -EAGAIN if
+ * no more threads can be created; -EMFILE; -ENFILE. */
 int workers_new(uint32_t n_threads, uint32_t n_units, struct workers **ret)
 	__attribute__((warn_unused_result));
 
 /* Do the same as workers_new(), but choose the ring's size to suit a reference of @n_slots, since
- * the pages of all units may be pinned in it at once. @n_threads 0: workers_default_threads().
- * *ret_n_threads: the number of threads, the owner's included; 1: none was started, and *ret is
- * unchanged. Returns as workers_new(). */
+ * the pages of all units may be pinned in it at once. If @n_threads is 0, workers_default_threads()
+ * decides. *ret_n_threads is the number of threads, the owner's included; if it is 1, no thread was
+ * started and *ret is unchanged. Returns the same as workers_new(). */
 int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 		  struct workers **ret) __attribute__((warn_unused_result));
 
@@ -50,7 +50,7 @@ int workers_start(uint32_t n_threads, uint32_t n_slots, uint32_t *ret_n_threads,
 struct workers *workers_free(struct workers *workers);
 
 /* Return how many threads, the owner's included, suit this machine: a quarter of the CPUs that the
- * process may use, but 1 to 4. The guest needs the other CPUs more. */
+ * process may use, but at least 1 and at most 4. The guest needs the other CPUs more. */
 uint32_t workers_default_threads(void);
 
 /* Return the unit to fill next; repeated calls return the same unit until it is submitted. Returns
