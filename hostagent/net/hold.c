@@ -55,7 +55,8 @@ struct hold {
 	/* the counters when a sent frame last reached the tap; they show whether frames still do */
 	struct {
 		uint64_t handed, returned;
-		/* since when frames were sent but none reached the tap; 0: frames do reach it */
+		/* start of the time in which frames were sent but none reached the tap; 0: frames
+		 * do reach it */
 		uint64_t since_ns;
 	} way;
 	struct hold_ring_frame batch[HOLD_RING_BATCH];

@@ -51,7 +51,7 @@ enum hold_mode {
 	HOLD_PASS = 2, /* frames pass as if there were no hold; the guest is not protected */
 };
 
-/* What to hold, and the limits. Only read by hold_open(), which copies what it needs. */
+/* Says what to hold, and the limits. Used only during hold_open(), which copies what it needs. */
 struct hold_config {
 	const char *vm;	     /* the VM's name; 1..HOLD_VM_NAME_MAX bytes */
 	const char *tap;     /* the guest's tap, a port of a bridge in this network namespace */
@@ -80,7 +80,7 @@ struct hold_stats {
 	uint64_t hold_ns_sum; /* sum of the times for which released frames were held */
 	uint64_t hold_ns_max; /* the longest such time */
 	uint64_t frames_peak; /* most frames held at one time */
-	uint64_t n_mended;    /* how often the release device had to be created again */
+	uint64_t n_mended;    /* how many times the release device had to be created again */
 
 	/* counted by the BPF programs since the hold was first created; a new agent continues
 	 * them */
@@ -114,18 +114,23 @@ static inline uint64_t hold_dropped(const struct hold_stats *s)
  * A new hold has mode HOLD_PASS and epoch 0, and the guest's traffic is not disturbed. A hold that
  * is taken over keeps its mode and epoch. Frames that the dead process held are lost (no client has
  * seen them), and the veth pair is created again.
+ *
  * Blocks for tens of ms (rtnetlink, loading the program), and for up to 1 s until the kernel has
  * removed a dead agent's socket. Allocates all memory that the hold will ever need.
  *
- * @config     only read during the call @ret        the hold, owned by the caller, who ends it with
- * hold_detach() or hold_close() @ret_error  always set: "" on success, else the reason and what to
- * do about it 0; -EINVAL if a value of @config is out of range; -ENODEV if there is no such device;
+ * @config     only read during the call
+ * @ret        the hold, owned by the caller, who ends it with hold_detach() or hold_close()
+ * @ret_error  always set: "" on success, else the reason and what to do about it
+ *
+ * Returns 0; -EINVAL if a value of @config is out of range; -ENODEV if there is no such device;
  * -ENOTSUP if it is not a tap or has several queues, or if the kernel has no AF_XDP or XDP;
  * -ENOTCONN if the tap is in no bridge; -EBUSY if the tap has a foreign XDP program, or another
  * process owns this hold or the tap's queue; -EMSGSIZE if a frame of the tap's MTU does not fit
  * into a UMEM frame; -ENOENT if pin_dir is not on a bpffs; -EPERM if we are not root; -ENOMEM;
- * other -errno of the kernel. On error nothing of ours is left behind, except that an existing hold
- * stays as it was; without an agent it drops frames unless its mode is HOLD_PASS. */
+ * other -errno of the kernel.
+ *
+ * On error nothing of ours is left behind, except that an existing hold stays as it was; without an
+ * agent it drops frames unless its mode is HOLD_PASS. */
 int hold_open(const struct hold_config *config, struct hold **ret, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -155,9 +160,9 @@ void hold_close(struct hold *h);
 void hold_set_epoch(struct hold *h, uint64_t epoch);
 uint64_t hold_epoch(const struct hold *h);
 
-/* Change the mode, from the next frame on. Set the epoch before setting HOLD_HOLD. Held frames stay
- * held. Writes only to the mapped page and changes no other kernel state. Returns 0; -EINVAL if
- * @mode is unknown, or is HOLD_HOLD while the epoch is 0. */
+/* Change the mode; it applies from the next frame on. Set the epoch before setting HOLD_HOLD. Held
+ * frames stay held. This only writes to the mapped page and changes no other kernel state. Returns
+ * 0; -EINVAL if @mode is unknown, or is HOLD_HOLD while the epoch is 0. */
 int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unused_result));
 enum hold_mode hold_mode(const struct hold *h);
 
@@ -183,18 +188,19 @@ int hold_receive(struct hold *h) __attribute__((warn_unused_result));
  * hold_receive() or hold_release() sends the rest; see hold_is_sending(). An @epoch lower than an
  * earlier one releases nothing new. The current epoch is refused, because it cannot be committed
  * yet: call hold_set_epoch() at the seal, and hold_release() after the commit. Returns the number
- * of frames given to the device by this call; -EINVAL: @epoch >= hold_epoch(), and nothing has
- * changed; -errno as for hold_receive(). */
+ * of frames given to the device by this call; -EINVAL if @epoch >= hold_epoch(), and nothing has
+ * changed; or the same -errno as hold_receive(). */
 int hold_release(struct hold *h, uint64_t epoch) __attribute__((warn_unused_result));
 
-/* Returns why released frames cannot leave at present, human-readable; "" if they can. */
+/* Returns a human-readable text that says why released frames cannot leave at present; "" if they
+ * can. */
 const char *hold_trouble(const struct hold *h);
 
-/* Returns how often the release device was created again because it was removed, set down or no
- * longer led to the tap. */
+/* Returns how many times the release device was created again because it was removed, set down or
+ * no longer led to the tap. */
 uint64_t hold_n_mended(const struct hold *h);
 
-/* Returns true while released frames still wait for the kernel to accept them: then call
+/* Returns true while released frames still wait for the kernel to accept them. In that case, call
  * hold_receive() again within a millisecond. */
 bool hold_is_sending(const struct hold *h);
 

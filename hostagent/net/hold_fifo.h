@@ -2,9 +2,8 @@
  * and enforces the limits of the hold.
  *
  * Why: the hold promises to keep the order of frames, to release exactly the epochs <= n, and to
- * keep its limits. This part works on plain data, without sockets, so that a unit test can check
- * all of it.
- * Where: hold.c pushes the frames that it receives and pops those that it releases.
+ * keep its limits. This queue works on plain data, without sockets, so that a unit test can check
+ * all of it. Where: hold.c pushes the frames that it receives and pops those that it releases.
  *
  *	       head = 5        tail = 9          (free-running counters, index = counter & mask)
  *	 ring: ... | e7 | e7 | e8 | e8 | ...     count = tail - head = 4
@@ -20,8 +19,8 @@
 /* One held frame. */
 struct hold_frame {
 	uint64_t addr;    /* address in the UMEM of the guest's frame, which follows the stamp */
-	uint64_t epoch;	  /* the epoch in which it was sent */
-	uint64_t time_ns; /* when it left the guest, CLOCK_MONOTONIC */
+	uint64_t epoch;	  /* the epoch in which the frame was sent */
+	uint64_t time_ns; /* when the frame left the guest (CLOCK_MONOTONIC) */
 	uint32_t size_bytes; /* size without the stamp */
 };
 

@@ -28,13 +28,13 @@
 
 #define HOLD_RING_HEADROOM_BYTES 256U /* XDP_PACKET_HEADROOM, kept free by the kernel */
 #define HOLD_RING_BATCH		 64U  /* most frames that one receive call returns */
-/* UMEM frames in addition to frames_max, for frames on their way out through the release
- * device. */
+/* The UMEM has this many frames more than frames_max, for frames that are on their way out through
+ * the release device. */
 #define HOLD_RING_SPARE_FRAMES	 512U
 /* The longest frame is this much longer than the MTU: an Ethernet header and two VLAN tags. */
 #define HOLD_RING_LINK_BYTES	 22U
 
-/* Returns the chunk size for frames of @mtu: 2048 or 4096; 0: no chunk is large enough. */
+/* Returns the chunk size for frames of @mtu (2048 or 4096), or 0 if no chunk is large enough. */
 uint32_t hold_ring_chunk_bytes(uint32_t mtu);
 
 /* Returns the size of the longest guest frame that fits into a chunk. */
@@ -54,8 +54,9 @@ struct hold_ring {
 	uint32_t chunk_bytes;
 	uint32_t n_frames;
 	struct xsk_umem *umem;
-	struct xsk_socket *in;	  /* on the tap, queue 0; only receives */
-	/* on the release device; they only send. Both are open only while a new one takes over */
+	struct xsk_socket *in;	  /* socket on the tap, queue 0; only receives */
+	/* sockets on the release device; they only send. Both are open only while a new one takes
+	 * over */
 	struct hold_ring_out outs[2];
 	uint32_t out_at;	  /* index of the socket that sends */
 	struct xsk_ring_prod fill;     /* the fill ring of `in` */
@@ -95,8 +96,8 @@ int hold_ring_reopen_out(struct hold_ring *ring, const char *out)
 	__attribute__((warn_unused_result));
 
 /* Take up to @n_max (<= HOLD_RING_BATCH) arrived frames. The caller owns each frame until it passes
- * it to hold_ring_send() or hold_ring_recycle(). Returns the number of frames taken; 0: none had
- * arrived. */
+ * it to hold_ring_send() or hold_ring_recycle(). Returns the number of frames taken, which is 0 if
+ * none had arrived. */
 uint32_t hold_ring_receive(struct hold_ring *ring, struct hold_ring_frame *ret, uint32_t n_max);
 
 /* Returns a pointer to the UMEM address @addr, valid while the caller owns the frame. */
@@ -108,7 +109,7 @@ static inline void *hold_ring_data(const struct hold_ring *ring, uint64_t addr)
 /* Give one frame back to the kernel for receiving. */
 void hold_ring_recycle(struct hold_ring *ring, uint64_t addr);
 
-/* Queue the frame of @size_bytes at @addr for sending. Returns false if the ring is full: the
+/* Queue the frame of @size_bytes at @addr for sending. Returns false if the ring is full. Then the
  * caller still owns the frame, and can flush and try again. */
 bool hold_ring_send(struct hold_ring *ring, uint64_t addr, uint32_t size_bytes);
 

@@ -5,7 +5,7 @@
  * notice it would check them up to a second later.
  *
  * The kernel's messages are not parsed: any message leads to a full check (vmm/taps.h), and so does
- * a lost one. Only devices of this process's network namespace are noticed.
+ * the loss of a message. Only devices of this process's network namespace are noticed.
  *
  * Where: the epoch engine calls it. Threads: one at a time. Never blocks.
  */
@@ -15,7 +15,7 @@
 #include <stdbool.h>
 
 /* Open a socket that becomes readable after a change. Returns a descriptor, which the caller
- * closes; -errno. */
+ * closes, or -errno. */
 int linkwatch_open(void) __attribute__((warn_unused_result));
 
 /* Returns true if there was a change since the last call. Reads all messages from @fd. */

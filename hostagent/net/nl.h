@@ -3,7 +3,7 @@
  * docs/decisions/0030-hold.md says why ip(8) and bridge(8) are not called instead. All names and
  * numbers belong to the network namespace in which nl_open() ran; sysfs is not used, because it may
  * show another namespace. Threads: one owner per struct nl. Each function blocks for a request and
- * its answer. Errors are negative errno: the kernel's own, if it gave one.
+ * its answer. Errors are negative errno values, taken from the kernel where it gave one.
  */
 #ifndef NET_NL_H
 #define NET_NL_H
@@ -20,7 +20,7 @@ struct nl {
 	uint32_t seq;
 };
 
-#define NL_ALIAS_MAX 96 /* with the NUL; the kernel accepts up to 255 bytes */
+#define NL_ALIAS_MAX 96 /* size with the NUL; the kernel accepts up to 255 bytes */
 
 /* The properties of one link, as the kernel reports them. */
 struct nl_link {
@@ -63,8 +63,8 @@ int nl_link_each(struct nl *nl, void (*each)(const struct nl_link *link, void *a
 int nl_veth_create(struct nl *nl, const char *name, const char *peer, uint32_t mtu)
 	__attribute__((warn_unused_result));
 
-/* Remove a link, and with a veth also its peer. Returns 0; -ENODEV if there is no such link; other
- * -errno. */
+/* Remove a link. If it is a veth, its peer is removed, too. Returns 0; -ENODEV if there is no such
+ * link; other -errno. */
 int nl_link_delete(struct nl *nl, int ifindex) __attribute__((warn_unused_result));
 
 /* Set a link's alias and MTU, and stop IPv6 from giving the link an address. Returns 0 or
@@ -83,11 +83,11 @@ int nl_link_checksum_off(struct nl *nl, const char *name) __attribute__((warn_un
 struct nl_route {
 	int ifindex;
 	uint32_t source_be32;
-	uint32_t next_be32;  /* the next hop: a router, or the address itself */
+	uint32_t next_be32;  /* address of the next hop: a router, or the destination itself */
 	bool is_local;	     /* the address is this host's own */
 };
 
-/* Look up the route to an address. Returns 0; -ENETUNREACH, -EHOSTUNREACH if there is no route;
+/* Look up the route to an address. Returns 0; -ENETUNREACH or -EHOSTUNREACH if there is no route;
  * other -errno. */
 int nl_route_get(struct nl *nl, uint32_t address_be32, struct nl_route *ret)
 	__attribute__((warn_unused_result));

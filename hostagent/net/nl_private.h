@@ -1,5 +1,5 @@
-/* nl_private.h - sends a rtnetlink request and receives its answer. Only for nl.c and nl_route.c;
- * see nl.h. */
+/* nl_private.h - sends a rtnetlink request and receives its answer. Used only by nl.c and
+ * nl_route.c; see nl.h. */
 #ifndef NET_NL_PRIVATE_H
 #define NET_NL_PRIVATE_H
 

@@ -34,8 +34,8 @@ const char *tap_state_name(enum tap_state state);
  * kernel did not answer. */
 int tap_state_read(const char *tap, enum tap_state *ret_state) __attribute__((warn_unused_result));
 
-/* Write a message to @ret_text: how long @tap has been in @state (@since_ns), what that means and
- * what to do about it. For TAP_FORWARDING, write "". */
+/* Write to @ret_text how long @tap has been in @state (since @since_ns), what that means and what
+ * to do about it. For TAP_FORWARDING, write "". */
 void tap_state_describe(const char *tap, enum tap_state state, uint64_t since_ns, char *ret_text,
 			size_t size);
 

@@ -42,7 +42,7 @@ static void make_alias(const char *vm, char ret[NL_ALIAS_MAX])
 struct leftovers {
 	const char *alias;
 	const char *keep[2]; /* names of links to keep; NULL: none */
-	/* room enough, because an agent removes all such links at each start */
+	/* large enough, because an agent removes all such links at each start */
 	int ifindex[8];
 	int n;
 };

@@ -1,9 +1,9 @@
-/* witness_mirror.h - the sending side of one VM's witness: makes this host's kernel report to the
- * gateway that clients still reach the guest.
+/* witness_mirror.h - the sending side of one VM's witness. It makes this host's kernel report to
+ * the gateway that clients still reach the guest.
  *
  * Why: a missing beat only shows that the agent is late; a witness datagram shows that the host,
- * its client network and its guest are alive. It must not depend on the agent: the kernel continues
- * to send datagrams when the agent is stopped or dead.
+ * its client network and its guest are alive. The witness must not depend on the agent, so the
+ * kernel continues to send datagrams when the agent is stopped or dead.
  *
  *	guest's tap, tc egress ─clone─► [hfwN]==veth==[hfvN], tc ingress ─signed─► backup device
  *                                      N is the tap's ifindex           └─another─► client device,
@@ -13,8 +13,8 @@
  * close (removes everything) or leave (the agent ends, but datagrams are still sent). A killed
  * agent has the same effect as leave: the next witness_mirror_open() takes over what it finds,
  * without interrupting the datagrams. Open the VM's hold (net/hold.h) before the witness, which
- * uses the hold's qdisc on the tap and its count of frames from the guest. Either of the two may be
- * closed first. The guest's traffic does not depend on the witness.
+ * uses the hold's qdisc on the tap and the hold's count of frames from the guest. Either of the two
+ * may be closed first. The guest's traffic does not depend on the witness.
  *
  * Where: hostagent/vm/vm_witness.c calls it; it calls ebpf/witness_prog.h and net/nl.h. It needs
  * root. Threads: one owner thread per witness; witness_mirror_stats() may be called from any thread
@@ -34,7 +34,7 @@
 
 struct witness_mirror;
 
-/* What to open. Only read by witness_mirror_open(), which copies what it needs. */
+/* Says what to open. Used only during witness_mirror_open(), which copies what it needs. */
 struct witness_mirror_config {
 	const char *vm;	  /* the VM's name; 1..HOLD_VM_NAME_MAX bytes */
 	const char *tap;  /* the guest's tap */
@@ -53,8 +53,9 @@ struct witness_mirror_stats {
 	bool is_wanted[WITNESS_N_PATHS]; /* there is an address for this path */
 	bool has_way[WITNESS_N_PATHS];	 /* there is a route to that address */
 	uint64_t to_guest;   /* frames that reached the guest's port */
-	uint64_t sampled;    /* of to_guest: frames that were sampled */
-	uint64_t failed_clone; /* of sampled: frames lost before they could be signed */
+	uint64_t sampled;    /* how many of the to_guest frames were sampled */
+	uint64_t failed_clone; /* how many of the sampled frames were lost before they could be
+				* signed */
 	uint64_t sent[WITNESS_N_PATHS];	    /* datagrams given to the path's device */
 	uint64_t failed[WITNESS_N_PATHS];   /* samples for which the path sent no datagram */
 	uint64_t sequence[WITNESS_N_PATHS]; /* last sequence number used with the current key */
@@ -71,12 +72,12 @@ struct witness_mirror_stats {
 int witness_mirror_open(const struct witness_mirror_config *config, struct witness_mirror **ret,
 			struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Sign the next datagrams with @key, with sequence numbers from 1. Send them to UDP @port of the
+/* Sign the following datagrams with @key, and number them from 1. Send them to UDP @port of the
  * gateway's address in the backup network, and also to @client_be32, its address in the client
  * network (0: do not send in the client network). If the key is already in use, only port and
  * address change. @key is copied. Blocks for an RCU grace period (ms). Call
- * witness_mirror_refresh() afterwards to find the routes.
- * Returns 0, or -EINVAL if @key_id or @port is 0. */
+ * witness_mirror_refresh() afterwards to find the routes. Returns 0, or -EINVAL if @key_id or @port
+ * is 0. */
 int witness_mirror_set_key(struct witness_mirror *w, uint32_t key_id, uint16_t port,
 			   const uint8_t key[WITNESS_KEY_SIZE], uint32_t client_be32)
 	__attribute__((warn_unused_result));
