@@ -1,4 +1,5 @@
-/* vm.h - one virtual machine on this host: this host's role for it, and the orders that change it.
+/* vm.h - one virtual machine on this host: keeps this host's role for the VM, and carries out the
+ * orders that change the role.
  *
  * Why: this host has one of these roles for a VM:
  * - none;
@@ -15,7 +16,8 @@
  *
  * The state that must outlive the agent is in RUN_DIR/NAME.role, for example "primary 3" (role and
  * term). The file is written before an order takes effect. A reboot loses run_dir, but also
- * everything that the files in run_dir describe.
+ * everything that the files in run_dir describe. A copy of the role in ROLE_DIR outlives the reboot
+ * (vm_role_private.h).
  *
  * Threads: the control thread calls all functions, unless a function says otherwise.
  */
@@ -56,8 +58,8 @@ void vm_close(struct vm *vm);
 const char *vm_name(const struct vm *vm);
 
 /* Check that the role that an earlier agent recorded for VM @name can be read. Used to check a
- * configuration; needs no struct vm. Blocks on the file system. 0, also if no role is recorded;
- * -EINVAL: the record is damaged; other -errno. */
+ * configuration; needs no struct vm. Blocks on the file system. Returns 0, also if no role is
+ * recorded; -EINVAL if the record is damaged; other -errno. */
 int vm_check_role(const struct agent_config *config, const char *name)
 	__attribute__((warn_unused_result));
 
@@ -76,12 +78,13 @@ void vm_witness_key(struct vm *vm, const struct wire_witness_key *key, uint64_t 
 int vm_take_done(struct vm *vm, struct wire_order_done *ret_done, uint64_t *ret_term,
 		 uint64_t *ret_epoch) __attribute__((warn_unused_result));
 
-/* Make a report of the VM. Never waits for an order that is being carried out. */
+/* Fill in a report about the VM. Never waits for an order that is being carried out. */
 void vm_report(struct vm *vm, struct wire_report *ret_report, uint64_t *ret_term,
 	       uint64_t *ret_epoch);
 
-/* Pass on a LEASE of @term for this VM, which answers the beat sent at @lease->beat_ns. @sent_ns:
- * when the newest beat was sent. The LEASE is ignored if no guest is protected here. */
+/* Pass on a LEASE of @term for this VM, which answers the beat sent at @lease->beat_ns. @sent_ns is
+ * the time at which the newest beat was sent. The LEASE is ignored if no guest is protected
+ * here. */
 void vm_lease(struct vm *vm, const struct wire_lease *lease, uint64_t term, uint64_t sent_ns);
 
 /* Take over a connection that the VM's other host has made. Returns the same as

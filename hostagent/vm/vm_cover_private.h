@@ -1,5 +1,5 @@
-/* vm_cover_private.h - after protection has ended because the guest's devices changed, check
- * whether the change was undone.
+/* vm_cover_private.h - checks whether a change of the guest's devices, because of which protection
+ * has ended, was undone.
  *
  * Why: when a device is plugged that the standby lacks, or QEMU opens another tap, the engine stops
  * sealing (epoch/engine_watch.c) and the gateway ends the protection. If the change is undone

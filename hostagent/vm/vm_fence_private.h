@@ -1,5 +1,5 @@
-/* vm_fence_private.h - stop a guest that another host owns, verify with its QEMU that it stands
- * still, and keep it stopped.
+/* vm_fence_private.h - stops a guest that another host owns, verifies with the guest's QEMU that it
+ * is stopped, and keeps it stopped.
  *
  * Why: FENCE is done only when QEMU confirms that the guest is stopped: `stop` may time out, and
  * the order may be repeated. Also, a QEMU of this VM may be started later on a host that does not

@@ -1,5 +1,5 @@
-/* vm_guest_private.h - watch a guest that runs here unprotected: whether its QEMU is alive, and
- * whether the guest has sent frames since it was promoted here.
+/* vm_guest_private.h - watches a guest that runs here unprotected: is its QEMU alive, and has the
+ * guest sent frames since it was promoted here?
  *
  * Why: without an engine nothing else watches QEMU, and the reports would always say "running", as
  * the role file does. Also, a promotion is complete only when the guest serves its clients, and the
@@ -71,7 +71,7 @@ enum vm_guest_state vm_guest_get(struct vm_guest *guest, pid_t *ret_pid);
 int vm_guest_frames(struct vm_guest *guest, const char *tap, uint64_t *ret_term,
 		    uint64_t *ret_frames) __attribute__((warn_unused_result));
 
-/* Find the counters of @tap in @dev, the text of /proc/net/dev. 0 or -ENOENT. Public for
+/* Find the counters of @tap in @dev, the text of /proc/net/dev. Returns 0 or -ENOENT. Public for
  * tests only. */
 int vm_guest_parse_dev(const char *dev, const char *tap, struct vm_guest_frames *ret_frames)
 	__attribute__((warn_unused_result));

@@ -1,8 +1,9 @@
-/* vm_hold_private.h - the hold that an earlier agent, or an earlier term, left on this host's tap.
+/* vm_hold_private.h - handles the hold that an earlier agent, or an earlier term, left on this
+ * host's tap.
  *
  * Why: a hold deliberately outlives its agent, and stays closed until somebody deals with it. A
- * restarted agent removes the hold when it is ordered to unprotect, and closes it for good when it
- * is ordered to fence. A fenced host removes the hold when it becomes the standby again. A
+ * restarted agent removes the hold when it is ordered to unprotect, and keeps it closed for good
+ * when it is ordered to fence. A fenced host removes the hold when it becomes the standby again. A
  * forgotten hold would silence the guest that is later promoted on that tap.
  *
  * Where: vm.c's orders; calls net/hold.h and vmm/. Used only while the VM has no engine. Threads:
@@ -16,16 +17,16 @@
 #include "base/error.h"
 #include "config/agent_config.h"
 
-/* Let the guest run unprotected, and remove the hold in @pin_dir. @monitor: the monitor's socket of
- * the guest's QEMU, which for a promoted guest is not [vm] qmp; "": there is no guest, so only the
- * hold is removed. Returns 0; -errno with *ret_error if the guest does not resume, or the hold
- * could not be removed. */
+/* Let the guest run unprotected, and remove the hold in @pin_dir. @monitor is the monitor's socket
+ * of the guest's QEMU (not [vm] qmp if the guest was promoted). If @monitor is "", there is no
+ * guest, so only the hold is removed. Returns 0; -errno with *ret_error if the guest does not
+ * resume, or the hold could not be removed. */
 int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, const char *pin_dir,
 		   struct error *ret_error)
 	__attribute__((warn_unused_result));
 
-/* Remove the hold in @pin_dir, without regard to the guest it was made for. Call this only if that
- * guest is no longer on the tap. Returns 0, also if there is no hold; -errno with *ret_error. */
+/* Remove the hold in @pin_dir, whatever guest it was made for. Call this only if that guest is no
+ * longer on the tap. Returns 0, also if there is no hold; -errno with *ret_error. */
 int vm_hold_remove_left(const struct agent_vm_config *config, const char *pin_dir,
 			struct error *ret_error) __attribute__((warn_unused_result));
 

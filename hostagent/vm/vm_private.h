@@ -1,4 +1,4 @@
-/* vm_private.h - the state of one VM on this host, shared by vm*.c and by nobody else.
+/* vm_private.h - the state of one VM on this host, private to the files vm*.c:
  *
  *	vm.c         orders, the worker that carries them out, leases
  *	vm_open.c    begins and ends a VM; checks a recorded role
@@ -46,12 +46,12 @@ struct vm {
 	char pin_dir[PATH_MAX];
 
 	struct link_config gateway; /* the gateway that the standby connects to; immutable */
-	char fault[WIRE_TEXT_MAX + 1]; /* why no order can be carried out; "": they
-					* can; immutable */
-	char standby_fault[WIRE_TEXT_MAX + 1]; /* why this host cannot stand by; "": it
-						* can; immutable */
-	struct vm_witness witness;  /* this and the next three members have their own rules
-				     * for threads */
+	char fault[WIRE_TEXT_MAX + 1]; /* why no order can be carried out; "": orders can be carried
+					* out; immutable */
+	char standby_fault[WIRE_TEXT_MAX + 1]; /* why this host cannot stand by; "": this host can
+						* stand by; immutable */
+	struct vm_witness witness;  /* this member and the next three have their own rules for
+				     * threads */
 	struct vm_guest guest;
 	struct vm_tap tap;
 	struct progress progress;   /* progress of the VM's orders */
@@ -60,7 +60,7 @@ struct vm {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct engine *engine;	 /* changed by the worker only; vm_report() reads it */
-	struct standby *standby; /* as engine, but set only once, in vm_open() */
+	struct standby *standby; /* guarded like engine, but set only once, in vm_open() */
 	enum vm_role role;
 	uint64_t term;
 	bool needs_lease; /* the gateway that we were last connected to gives leases */
@@ -87,7 +87,8 @@ struct vm {
 
 /* The main function of the worker's thread; runs until must_stop is set. @arg: struct vm. */
 void *vm_work(void *arg);
-/* Wake the control thread because there is something new to report. Any thread; @arg: struct vm. */
+/* Wake the control thread because there is something new to report. May be called on any thread.
+ * @arg: struct vm. */
 void vm_wake_owner(void *arg);
 
 /* Set the role and record it on file. Call it on the worker. Returns 0; -errno with *ret_error if
@@ -98,7 +99,8 @@ int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *r
  * this on the worker. */
 struct engine *vm_take_engine(struct vm *vm);
 
-/* vm_peer.c; both functions run on the worker. Must vm_peer_look() be called periodically? */
+/* vm_peer.c; both functions are called on the worker. Must vm_peer_look() be called
+ * periodically? */
 bool vm_peer_watches(const struct vm *vm);
 /* If it is time, ask the other host whether this host may continue without a gateway. Blocks for
  * two seconds at most. */

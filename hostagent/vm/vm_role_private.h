@@ -22,13 +22,13 @@ enum vm_role {
 	VM_ROLE_FENCED	= 4, /* outvoted: the guest may never run here again in its term */
 };
 
-/* Read the recorded role. Without a file, the role is NONE and the term 0. *ret_is_booted: only
- * @role_dir has a file, so the host was booted, or run_dir was emptied, after the file was written.
- * Returns 0; -EINVAL if the content is damaged; other -errno. */
+/* Read the recorded role. Without a file, the role is NONE and the term 0. *ret_is_booted is true
+ * if only @role_dir has a file: then the host was booted, or run_dir was emptied, after the file
+ * was written. Returns 0; -EINVAL if the content is damaged; other -errno. */
 int vm_role_load(const char *run_dir, const char *role_dir, const char *vm, enum vm_role *ret_role,
 		 uint64_t *ret_term, bool *ret_is_booted) __attribute__((warn_unused_result));
 
-/* Record the role in both directories, first in @role_dir. 0 or -errno; on error, a file in
+/* Record the role in both directories, first in @role_dir. Returns 0 or -errno. On error, a file in
  * @run_dir, which vm_role_load() prefers, keeps its old content. Blocks on @role_dir's disk. */
 int vm_role_store(const char *run_dir, const char *role_dir, const char *vm, enum vm_role role,
 		  uint64_t term) __attribute__((warn_unused_result));

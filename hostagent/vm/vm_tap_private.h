@@ -1,4 +1,4 @@
-/* vm_tap_private.h - watch the tap while this host stands by: a standby is not ready if clients
+/* vm_tap_private.h - watches the tap while this host stands by. A standby is not ready if clients
  * could not reach the guest through its tap.
  *
  * Where: vm.c's worker checks the tap and vm_report.c reports its state. The gateway does not call
@@ -19,7 +19,7 @@
 struct vm_tap {
 	pthread_mutex_t lock; /* guards the members below */
 	enum tap_state state;
-	uint64_t since_ns; /* since when the tap has this state; 0: not checked in this role */
+	uint64_t since_ns; /* when the tap entered this state; 0: it was not checked in this role */
 };
 
 void vm_tap_init(struct vm_tap *t);

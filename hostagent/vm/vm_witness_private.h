@@ -1,4 +1,4 @@
-/* vm_witness_private.h - one VM's witness in the agent: keys arrive on the control thread, and the
+/* vm_witness_private.h - one VM's witness in the agent. Keys arrive on the control thread, and the
  * VM's worker does all the work.
  *
  * Why: WITNESS_KEY arrives on the control thread, which must not wait for netlink or an RCU grace
@@ -59,7 +59,7 @@ void vm_witness_done(struct vm_witness *w);
 void vm_witness_offer(struct vm_witness *w, const struct wire_witness_key *key, uint64_t term);
 
 /* Called on the worker thread. Returns when vm_witness_turn() has something to do for a VM in
- * @term; UINT64_MAX: not before a key is offered. */
+ * @term; returns UINT64_MAX if there is nothing to do before a key is offered. */
 uint64_t vm_witness_due_ns(struct vm_witness *w, uint64_t term);
 
 /* Called on the worker thread. Takes an offered key if the key is of @term and this host is the
