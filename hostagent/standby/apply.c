@@ -68,9 +68,9 @@ struct pass {
 	uint64_t n_pages;	 /* number of page records applied */
 	uint32_t blob_bytes;	 /* size of the device blob; 0: no DEVICE frame yet */
 	bool full;
-	/* in a FULL epoch: an enum first_record for each page; otherwise NULL */
+	/* an enum first_record for each page in a FULL epoch; otherwise NULL */
 	uint8_t *seen;
-	uint8_t *seen_pieces; /* in a FULL epoch: an enum first_record for each piece of the blob */
+	uint8_t *seen_pieces; /* an enum first_record for each piece of the blob, in a FULL epoch */
 	uint8_t *scratch;     /* WIRE_PAYLOAD_MAX bytes, for packed frames */
 };
 

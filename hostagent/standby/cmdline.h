@@ -1,8 +1,9 @@
 /* cmdline.h - splits, checks and completes the standby's QEMU command line. Pure text, no I/O.
  *
- * Why: the operator writes the command once, as for a shell. It is split here without a shell, so
- * that it can never run another program. It is checked here, so that a mistake leads to an error
- * that names the option, and not to a QEMU that dies or, worse, starts with the wrong memory.
+ * Why: the operator writes the command once, as for a shell. This module splits the command without
+ * a shell, so that it can never run another program. The module also checks the command, so that a
+ * mistake leads to an error that names the option, and not to a QEMU that dies or, worse, starts
+ * with the wrong memory.
  *
  * Where: qemu.c. Threads: any (no state). Allocates.
  *

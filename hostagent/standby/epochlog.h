@@ -1,10 +1,10 @@
-/* epochlog.h - buffers a whole epoch and then applies it. A kill at any instant leaves no torn
- * copy.
+/* epochlog.h - buffers a whole epoch and then applies it to the copy. A kill at any instant leaves
+ * no torn copy.
  *
  * Why: promise 2, atomic epochs. The copy in `ram` is changed in place, since a second copy would
- * need as much memory again. So while an epoch is being applied, the copy mixes two epochs, a state
- * that the guest never had. Applying the epoch again makes the copy whole. Therefore the epoch is
- * kept on tmpfs until `meta` says that it was applied.
+ * need as much memory again. So while an epoch is being applied, the copy is a mixture of two
+ * epochs, a state that the guest never had. If the agent is killed then, applying the epoch again
+ * makes the copy whole. Therefore the epoch is kept on tmpfs until `meta` says that it was applied.
  *
  * Where: stream.c passes in the frames and sends the acknowledgements. Uses epochcheck.h (to check
  * the epoch) and ramfile.h (the copy). Threads: one.
@@ -37,7 +37,8 @@
  *     - In a FULL epoch, pages and pieces that have no record, or whose first record is a delta,
  *       are cleared before anything is written (such deltas are against zero). So no old content
  *       is left.
- *     - `device` is replaced as a whole. Bytes after its end count as zero, both before and after.
+ *     - `device` is replaced as a whole. Bytes after the end of `device` count as zero, both before
+ *        and after the replacement.
  *  L5 A .part is never applied. At open it is removed or becomes `spare`.
  *  L6 A FULL epoch leaves the old state as it is until its own .complete exists (L3).
  *  L7 All files are of one term: an epoch file of another term than meta's is removed at open.
@@ -53,10 +54,10 @@
 #include "standby/ramfile.h"
 #include "wire/frame.h"
 
-/* Counters since open; for statistics. */
+/* Counters for statistics, since epochlog_open(). */
 struct epochlog_stats {
 	uint64_t epochs_complete;
-	uint64_t epochs_full;	   /* those of them that were FULL */
+	uint64_t epochs_full;	   /* how many of the complete epochs were FULL */
 	uint64_t epochs_discarded; /* epochs begun but never completed */
 	uint64_t epochs_refused;   /* epochs for which a STREAM_ERROR was sent */
 	uint64_t frames_dropped;   /* frames of an older generation */
@@ -69,8 +70,8 @@ struct epochlog_stats {
 struct epochlog {
 	struct ramfile *rf; /* the directory and the copy; borrowed */
 	struct epochcheck check;
-	uint64_t bytes_max;	     /* of one epoch's file */
-	/* how many bytes of `spare` keep their pages reserved; 0: none */
+	uint64_t bytes_max;	     /* limit of one epoch's file */
+	/* size of the part of `spare` whose pages stay reserved; 0: none */
 	uint64_t reserve_bytes;
 	struct epochlog_stats stats;
 
@@ -94,9 +95,9 @@ struct epochlog {
 int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
 	__attribute__((warn_unused_result));
 
-/* Reserve pages for epochs of up to @bytes, so that these can be stored even when the file system
- * is full. The pages belong to `spare`, the file that each epoch reuses. Idempotent. Returns 0,
- * -ENOSPC or other -errno. On error the reserve is as before. */
+/* Reserve pages for epochs of up to @bytes, so that such epochs can be stored even when the file
+ * system is full. The pages belong to `spare`, the file that each epoch reuses. Idempotent. Returns
+ * 0, -ENOSPC or other -errno. On error the reserve is as before. */
 int epochlog_reserve(struct epochlog *log, uint64_t bytes) __attribute__((warn_unused_result));
 
 /* Give the reserved pages back. Call this when no more epochs will arrive. */

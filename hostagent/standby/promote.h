@@ -30,7 +30,7 @@
 #include "standby/qemu.h"
 #include "standby/ramfile.h"
 
-/* How long each step took; all 0 until a promotion succeeded. */
+/* How long each step took. All members are 0 until a promotion has succeeded. */
 struct promote_times {
 	uint64_t apply_ns, rom_ns, load_ns, record_ns, clock_ns, cont_ns, total_ns;
 	bool is_running; /* QEMU said after `cont` that the guest runs */

@@ -42,10 +42,12 @@ struct qemu {
 	/* Valid while pid > 0. */
 	pid_t pid;
 	int pidfd;	 /* readable when the process has exited */
-	struct qmp *qmp; /* NULL: released, so that others can use a promoted guest's monitor */
+	struct qmp *qmp; /* NULL: the monitor is released, so that others can use it for a promoted
+			  * guest */
 	bool adopted;	 /* an earlier agent started this process */
 	struct progress *progress; /* reports how far the start is; NULL: not wanted. Borrowed */
-	/* a rehearsal's QEMU: ask it only for what loading needs, and do not compare it */
+	/* this QEMU is a rehearsal's: ask it only for what loading needs, and do not compare its
+	 * machine */
 	bool is_rehearsal;
 
 	/* Valid while warm. */
@@ -65,21 +67,22 @@ struct qemu {
 int qemu_init(struct qemu *q, const char *vm, const char *role, const char *run_dir,
 	      const char *ram_path, struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Set the command with which the next QEMU is started: check @command, also against q->tap, and
- * complete it. A QEMU that is already warm is not affected. Returns 1 if the command has changed; 0
- * if it has not; -EINVAL with the reason in *ret_error; -ENOMEM. On error the old command stays. */
+/* Set the command with which the next QEMU is started. Checks @command, also against q->tap, and
+ * completes it. A QEMU that is already warm is not affected. Returns 1 if the command has changed;
+ * 0 if it has not; -EINVAL with the reason in *ret_error; -ENOMEM. On error the old command
+ * stays. */
 int qemu_set_command(struct qemu *q, const char *command, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
 /* Free *q; the process continues. */
 void qemu_done(struct qemu *q);
 
-/* Get a warm QEMU. If *q has one, keep it. If an earlier agent left one that was started with the
- * same words and still waits, adopt it. Otherwise end a QEMU that was left, and start a new one.
- * Blocks until QEMU's monitor has answered and the machine was inspected, @timeout_ms at most.
- * Returns 0, and q->pid, qmp, info and geometry are valid; -EIO if QEMU died (*ret_error has the
- * end of its log); -EINVAL if no command was set; -ETIMEDOUT; -ENOTSUP if this VM cannot be
- * protected; other -errno. On error no process is left and *ret_error says why. */
+/* Get a warm QEMU. If *q has a warm QEMU, keep it. If an earlier agent left one that was started
+ * with the same words and still waits, adopt that one. Otherwise end any QEMU that was left, and
+ * start a new one. Blocks until QEMU's monitor has answered and the machine was inspected,
+ * @timeout_ms at most. Returns 0, and q->pid, qmp, info and geometry are valid; -EIO if QEMU died
+ * (*ret_error has the end of its log); -EINVAL if no command was set; -ETIMEDOUT; -ENOTSUP if this
+ * VM cannot be protected; other -errno. On error no process is left and *ret_error says why. */
 int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 	__attribute__((warn_unused_result));
 
@@ -88,7 +91,8 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
  * uses the monitor); -ESRCH if the process is gone; -errno. */
 int qemu_find(struct qemu *q) __attribute__((warn_unused_result));
 
-/* Is a QEMU process alive, in *q or left by an earlier agent? Changes nothing. */
+/* Is a QEMU process alive, either the one in *q or one that an earlier agent left? Changes
+ * nothing. */
 bool qemu_is_left(struct qemu *q);
 
 /* Has the process exited? If so, forget the process; *ret_error says how it exited, with the end of
@@ -102,9 +106,9 @@ void qemu_release_monitor(struct qemu *q);
  * Returns 0, -ETIMEDOUT or -errno. */
 int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
-/* End the warm process, in *q or left by an earlier agent. If an unknown guest runs in it, the
- * process is not ended. Returns 0 if there is no process any more; -EBUSY if an unknown guest runs
- * (*ret_error names it); -ETIMEDOUT; -errno. */
+/* End the warm process, either the one in *q or one that an earlier agent left. If an unknown guest
+ * runs in it, the process is not ended. Returns 0 if there is no process any more; -EBUSY if an
+ * unknown guest runs (*ret_error names it); -ETIMEDOUT; -errno. */
 int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

@@ -17,7 +17,7 @@
  *	  epoch-N.part / epoch-N.complete / spare      see epochlog.h
  *
  * All pages of `ram` are reserved when the file is made (fallocate). So a full tmpfs causes an
- * error at that moment, and not a SIGBUS in the guest later.
+ * error at that moment rather than a SIGBUS in the guest later.
  */
 #ifndef STANDBY_RAMFILE_H
 #define STANDBY_RAMFILE_H
@@ -37,7 +37,7 @@ enum ramfile_phase {
 	RAMFILE_RUNNING	 = 2,
 };
 
-/* Whether a copy got its term by a vote of this host (peer/agree.h), not from the gateway. */
+/* Did the copy get its term from the gateway (NONE), or by a vote of this host (peer/agree.h)? */
 enum ramfile_vote {
 	RAMFILE_VOTE_NONE	 = 0,
 	RAMFILE_VOTE_UNPROTECTED = 1, /* same numbers as enum wire_claim_mode */
@@ -50,7 +50,7 @@ struct ramfile_meta {
 	/* last epoch fully applied; 0: none. While phase is COPY, it belongs to `term` */
 	uint64_t applied_epoch;
 	enum ramfile_phase phase;
-	enum ramfile_vote vote;	/* whether `term` comes from a vote, and from which */
+	enum ramfile_vote vote;	/* the vote from which `term` comes, if it comes from a vote */
 };
 
 struct ramfile {
@@ -91,7 +91,8 @@ struct ramfile {
  * `geometry` or `device` is not in our format; -ENAMETOOLONG; -ENOMEM; other -errno. */
 int ramfile_open(const char *dir, struct ramfile *rf) __attribute__((warn_unused_result));
 
-/* Unmap, unlock, close. The files stay. Accepts a struct that ramfile_open() failed on. */
+/* Unmap, unlock, close. The files stay. Also accepts a struct for which ramfile_open() has
+ * failed. */
 void ramfile_close(struct ramfile *rf);
 
 /* Make, reserve and map `ram` of @ram_bytes. If `ram` exists with another size, it is replaced and

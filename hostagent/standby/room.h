@@ -1,11 +1,11 @@
 /* room.h - checks that there is enough free space for what this host's standbys may have to write.
  *
  * Why: pages are reserved for guest RAM (ramfile.h) but not for the buffer of a FULL epoch, which
- * would take the same amount of memory again for a short use. So a standby only claims this space:
- * it starts only if its file system has enough free space besides the claims of this agent's other
- * standbys. Other programs may still fill the file system. For that case a small reserve of pages
- * is kept (epochlog_reserve(), ramfile_reserve_room()), and a full file system leads to a clear
- * error.
+ * would take the same amount of memory again, only for a short time. So a standby only claims this
+ * space: it starts only if its file system has enough free space besides the claims of this agent's
+ * other standbys. Other programs may still fill the file system. For this event a small reserve of
+ * pages is kept (epochlog_reserve(), ramfile_reserve_room()), and a full file system leads to a
+ * clear error.
  *
  * Threads: any; the module has its own lock.
  */

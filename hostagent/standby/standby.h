@@ -15,7 +15,7 @@
  *
  * Threads: the owner calls standby_open and standby_close. Any thread may call standby_start_qemu,
  * standby_promote, standby_stop and standby_fence, even at the same time. The standby's thread
- * carries these orders out one after the other, and each caller waits for at most the time that the
+ * carries out these orders one after the other. Each caller waits for at most the time that the
  * function's comment names. So do not call them from a thread that must send beats. Any thread may
  * call standby_status, which never waits for an order.
  *
@@ -69,7 +69,8 @@ struct standby_config {
 	const char *tap;	   /* the only tap that the command may name; NULL: any */
 
 	uint64_t log_bytes_max;	    /* limit of one buffered epoch; 0: 2 x RAM + 64 MiB */
-	unsigned start_timeout_ms;  /* from the start of QEMU until QMP answers; 0: 60000 */
+	unsigned start_timeout_ms;  /* longest time from the start of QEMU until QMP answers; 0:
+				     * 60000 */
 	/* how long a promotion or rehearsal may make no progress; 0: 20000 */
 	unsigned promote_timeout_ms;
 	uint64_t clock_step_max_ns;  /* largest clock jump at a promotion; 0: none */
@@ -78,12 +79,12 @@ struct standby_config {
 	 * then pass frames to standby/epochlog.h themselves). */
 	const struct link_config *gateway;
 
-	/* For serving the primary without a gateway (peer/agree.h). All zero: no primary is
-	 * served. */
+	/* These members are for serving the primary without a gateway (peer/agree.h). If all are
+	 * zero, no primary is served. */
 	const char *host;	   /* this host's name, for WELCOME */
 	uint8_t gateway_lost;	   /* enum agree_policy of the VM's file */
 	uint64_t gateway_lost_ns;
-	/* notes when this host last heard the gateway; NULL: not noted */
+	/* records when this host last heard from the gateway; NULL: not wanted */
 	struct gateway_view *view;
 
 	struct progress *progress; /* reports how far orders and rehearsals are; NULL: not wanted */
@@ -114,10 +115,12 @@ struct standby_status {
 /* Make the object, load what an earlier agent left in state_dir (discard unfinished epochs, apply
  * complete ones) and start the object's thread. What happens next, without any order, depends on
  * what the earlier agent left:
+ *
  *	a warm QEMU		QEMU is adopted and the stream is opened, in the copy's term
  *	a promoted guest	the state is RUNNING, or FAILED if the guest's QEMU has ended
- * anything else           the state is IDLE until standby_start_qemu() or standby_promote() A
- * command file that cannot be used is not an error here: orders that need it report what is wrong
+ *	anything else		the state is IDLE until standby_start_qemu() or standby_promote()
+ *
+ * A command file that cannot be used is not an error here: orders that need it report what is wrong
  * with it. @config is copied, its pointers are borrowed. Returns 0; -EBUSY if another agent holds
  * state_dir; -EINVAL if the configuration is bad; -ENOMEM; other -errno. On error *ret_error says
  * what is wrong and what to do. */

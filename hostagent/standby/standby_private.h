@@ -41,7 +41,7 @@ enum standby_order {
 /* The VM's primary, connected without a gateway. */
 struct standby_peer {
 	struct link *link; /* the connection; NULL: none */
-	uint64_t term;	   /* the term in its HELLO */
+	uint64_t term;	   /* the term in the primary's HELLO */
 	uint16_t version;
 	uint64_t features;
 };
