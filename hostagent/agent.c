@@ -31,8 +31,9 @@
 struct agent {
 	const struct agent_config *config;
 	struct wire_tls_context *tls;
-	uint64_t tls_looked_ns; /* when the certificates' files were last checked */
-	struct wire_tls_context *peer_tls; /* for the server side; NULL: peer_listen is not set */
+	uint64_t tls_looked_ns; /* time of the last check of the certificates' files */
+	struct wire_tls_context *peer_tls; /* TLS context of the server side; NULL: peer_listen is
+					    * not set */
 	struct peer_server *peers;	   /* NULL: peer_listen is not set */
 	struct gateway_view view;
 	struct vm *vms[AGENT_VMS_MAX];
