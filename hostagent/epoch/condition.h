@@ -89,7 +89,7 @@ enum sync_condition {
 enum cover_condition {
 	COVER_WHOLE,
 	COVER_DEVICES, /* no: its devices have changed. We make no seals */
-	COVER_NET,     /* no: its frames could bypass the hold. We make no seals, and the guest may
+	COVER_NET,     /* no: its frames could bypass the hold. We make no seals, and the guest must
 			* not run */
 	COVER_N_CONDITIONS,
 };

@@ -37,11 +37,11 @@ struct dup {
 };
 
 /* While almost no pages repeat, hashing each new page is wasted time, so only some pages are looked
- * up. A cheap hash of a few of its bytes puts each page into one of SPARSE_ONE_IN groups, and only
- * the pages of two groups are looked up. So of equal pages either all or none are looked up, and
- * the share of repeats among the pages looked up is about the true share. The first group is always
- * the same, so a page that repeats much later is found, too. The second group changes with each
- * window; otherwise the few pages that repeat might never be looked up. */
+ * up. A cheap hash of a few of a page's bytes puts the page into one of SPARSE_ONE_IN groups, and
+ * only the pages of two groups are looked up. So of equal pages either all or none are looked up,
+ * and the share of repeats among the pages looked up is about the true share. The first group is
+ * always the same, so a page that repeats much later is found, too. The second group changes with
+ * each window; otherwise the few pages that repeat might never be looked up. */
 #define WINDOW_LOOKED 128u
 #define WINDOW_ASKED  4096u
 #define WORTH_ONE_IN  64u

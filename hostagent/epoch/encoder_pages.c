@@ -55,7 +55,7 @@ static void prefetch_ahead(const struct encoder *e, const struct encoder_cursor 
 			     cursor->pages + AHEAD_PAGES * PAGE_BYTES);
 }
 
-/* Does the page at @cursor need no record? */
+/* Can the page at @cursor be left out of the epoch, because it needs no record? */
 static bool is_left_out(struct encoder *e, const struct encoder_cursor *cursor)
 {
 	uint32_t index = page_at(cursor);

@@ -78,7 +78,7 @@ struct encoder {
 	struct page_item batch[ENCODER_BATCH];
 	size_t n_batch;
 
-	uint64_t used_features; /* WIRE_FEATURE_*: retained epochs may use these */
+	uint64_t used_features; /* features (WIRE_FEATURE_*) that retained epochs may use */
 
 	/* second stage */
 	bool packs;
@@ -88,7 +88,7 @@ struct encoder {
 	/* for several threads (encoder_units.c) */
 	struct workers *workers; /* NULL: there is only one thread */
 	uint32_t n_threads;
-	struct unit *unit;    /* being filled; NULL: none */
+	struct unit *unit;    /* the unit being filled; NULL: none */
 	uint32_t n_submitted; /* units submitted in this run */
 	uint32_t n_collected; /* frames of the oldest finished unit that are in retain already */
 };
@@ -99,8 +99,8 @@ int encoder_need_frame(struct encoder *e, uint8_t type, size_t room)
 	__attribute__((warn_unused_result));
 /* Finish the frame being filled. A frame without content (all pages unchanged) is not sent. */
 void encoder_close_frame(struct encoder *e, uint8_t flags);
-/* Add the payload that was written to the room of retain_reserve() as the next frame. It has @size
- * bytes now, and had @plain_size bytes before the second stage. */
+/* Add the next frame. Its payload was written to the room that retain_reserve() gave. The payload
+ * has @size bytes now, and had @plain_size bytes before the second stage. */
 void encoder_add_frame(struct encoder *e, uint8_t type, uint8_t flags, size_t size,
 		       size_t plain_size);
 

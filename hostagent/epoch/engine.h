@@ -76,7 +76,7 @@ struct engine_config {
 
 	bool needs_lease; /* true if the gateway gives leases: no frame leaves before the first
 			   * lease arrives */
-	const char *gateway_address; /* numeric */
+	const char *gateway_address; /* numeric IP address */
 	uint16_t gateway_port;
 	struct wire_tls_context *tls;
 	struct gateway_view *view; /* records when this host last heard from the gateway */

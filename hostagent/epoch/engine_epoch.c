@@ -27,7 +27,8 @@
 /* While encoding, serve commits and frames each time this many batches are encoded. */
 #define SERVICE_EVERY_BATCHES 2u
 
-/* The hold begins at the latest after this many epochs that were too long for it to begin. */
+/* After this many epochs that were too long for the hold to begin, it begins with the next epoch,
+ * however long that is. */
 #define UNHELD_MAX 16u
 
 #define PIPE_RETRY_MIN_NS (5 * CLOCK_NS_PER_S)
@@ -220,9 +221,9 @@ static enum seal_kind choose_kind(const struct engine *e, bool is_full)
 	return e->epochs.dirty_expected >= PRECOPY_MIN_PAGES ? SEAL_AHEAD : SEAL_PROTECT;
 }
 
-/* Schedule another try of the pipe after a seal through it failed, because the cause is usually
- * temporary (for example, the QEMU process was stopped). The wait grows with each failure, since
- * each costs a full copy. */
+/* Called after a seal through the pipe has failed: schedule another try, because the cause is
+ * usually temporary (for example, the QEMU process was stopped). The wait grows with each failure,
+ * since each failure costs a full copy. */
 static void pipe_failed(struct engine *e)
 {
 	e->capture.pipe_wait_ns = e->capture.pipe_wait_ns

@@ -99,7 +99,7 @@ struct engine_figures {
 	uint64_t throttled_ns;	  /* how long the throttle kept the vCPUs stopped */
 	uint32_t throttle_peak;	  /* percent */
 	uint64_t n_lease_ended;
-	uint64_t n_looks; /* checks of QEMU's lists of devices: watch.h */
+	uint64_t n_looks; /* checks of QEMU's lists of devices (watch.h) */
 };
 
 /* QEMU and the guest in it. */
@@ -117,7 +117,8 @@ struct engine_guest {
 /* The guest's machine, as it is described to the standby; see engine_machine.c. */
 struct engine_machine {
 	struct vmm_machine described;
-	struct vmm_machine devices; /* the part of it that may change while the guest runs */
+	struct vmm_machine devices; /* the part of `described` that may change while the guest
+				     * runs */
 	uint32_t at;		    /* index of the next item of MACHINE to send */
 };
 
@@ -138,7 +139,7 @@ struct engine_capture {
 struct engine_watch {
 	struct watch plan;		/* says when to check the guest */
 	struct vmm_inventory inventory; /* the guest when the engine attached to it */
-	int link_fd;			/* netlink; -1: none */
+	int link_fd;			/* netlink socket (net/linkwatch.h); -1: none */
 	int statm_fd;			/* /proc/PID/statm; -1: none */
 	enum cover_condition cover;
 	uint64_t look_ns;		/* when to check the guest again; valid unless cover is
@@ -265,8 +266,8 @@ int engine_service(struct engine *e) __attribute__((warn_unused_result));
 
 /* The thread's main function; @arg: struct engine. */
 void *engine_main(void *arg);
-/* Notes an event of QEMU. Does nothing else, because it runs inside qmp calls. @arg:
- * struct engine. */
+/* Records an event of QEMU, and does nothing else, because it runs inside qmp calls. @arg: struct
+ * engine. */
 void engine_on_qmp_event(void *arg, const char *event, const json_t *data);
 
 /* engine_condition.c. Change a condition to @to, and log the change with the reason @why ("": none
@@ -341,8 +342,8 @@ int engine_machine_send(struct engine *e) __attribute__((warn_unused_result));
 /* May the guest run? Not if we were outvoted or the lease has expired; yes if no lease was
  * ever given. */
 bool engine_may_speak(const struct engine *e);
-bool engine_may_release(const struct engine *e); /* May held frames be released? Must become false
-						  * before the guest must stop. */
+bool engine_may_release(const struct engine *e); /* May held frames be released? This must become
+						  * false before the guest must stop. */
 void engine_lease_tick(struct engine *e);      /* stop or resume the guest when it is time */
 /* Return when the next tick is due. */
 uint64_t engine_lease_wake_ns(const struct engine *e, uint64_t now_ns);
@@ -390,7 +391,7 @@ int engine_watch_check_taps(struct engine *e, struct error *ret_error)
  * On error the epoch must not be sent. */
 int engine_watch_sealed(struct engine *e, const struct seal_result *result)
 	__attribute__((warn_unused_result));
-void engine_watch_tick(struct engine *e);  /* look at the taps when it is time */
+void engine_watch_tick(struct engine *e);  /* check the taps when it is time */
 void engine_watch_again(struct engine *e); /* check whether a change was undone */
 uint64_t engine_watch_wake_ns(const struct engine_watch *watch);
 /* engine_paused_by_other(): make no epochs until the guest runs again. engine_watch_runstate() then

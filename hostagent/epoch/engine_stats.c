@@ -60,7 +60,7 @@ void engine_ordinary_counts(const struct engine_figures *f, const struct encoder
 	ret_counts->n_dup -= full->n_dup;
 }
 
-/* Add "name=1.234": @ns nanoseconds as milliseconds. */
+/* Add @ns in the form "name=1.234", in milliseconds. */
 static int add_ms(char *stats, const char *name, uint64_t ns)
 {
 	return wire_stats_add(stats, name, "%.3f", (double)ns / 1e6);

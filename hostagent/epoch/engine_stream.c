@@ -1,4 +1,4 @@
-/* The engine's stream to the gateway or to the other host; see engine_private.h. */
+/* Runs the engine's stream to the gateway or to the other host; see engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>

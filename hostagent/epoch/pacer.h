@@ -60,15 +60,16 @@
 struct pacer_config {
 	uint64_t epoch_min_ns;	  /* shortest run time between two seals */
 	uint64_t epoch_max_ns;	  /* longest epoch while nothing is held; >= epoch_min_ns */
-	uint32_t pause_share_max; /* percent of what the guest would have computed, 1..90 */
-	uint32_t wall_share_max;  /* percent of all time, if the guest's clock is not
-				   * corrected, 1..90 */
+	uint32_t pause_share_max; /* percent of the guest's computing time that pauses may take,
+				   * 1..90 */
+	uint32_t wall_share_max;  /* percent of all time that pauses may take, if the guest's clock
+				   * is not corrected, 1..90 */
 	uint32_t in_flight_max;	  /* uncommitted epochs, >= 1 */
 };
 
 struct pacer_budget {
 	uint32_t share; /* percent */
-	uint64_t at_ns; /* time up to which running has been credited */
+	uint64_t at_ns; /* running has been credited to the budget up to this time */
 	int64_t ns;	/* pause time in hand; negative after an overdraft */
 };
 
@@ -117,7 +118,8 @@ void pacer_clock(struct pacer *pacer, bool is_corrected);
 void pacer_in_flight(struct pacer *pacer, uint32_t n_in_flight, bool is_backlog_full);
 
 /* Return when to seal the running epoch. A time in the past means now; UINT64_MAX means "not before
- * a commit arrives". While the link is busy, it is the time to call pacer_link() again. */
+ * a commit arrives". While the link is busy, the returned time is when to call pacer_link()
+ * again. */
 uint64_t pacer_due_ns(const struct pacer *pacer);
 
 /* Return a human-readable name of what pacer_due_ns() waits for: "demand", "epoch_max", "pause

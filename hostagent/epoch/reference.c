@@ -100,7 +100,7 @@ static uint32_t find_slot(struct reference *reference)
 			slot->is_used = false;
 			continue;
 		}
-		/* If the slot's old page is zero, remember that without a slot. */
+		/* If the slot's old page is zero, we can remember that without a slot. */
 		reference->slot_of[slot->page] =
 			zero_is_page(reference->pages + (size_t)i * PAGE_BYTES) ? SLOT_ZERO
 										: SLOT_NONE;

@@ -91,7 +91,8 @@ struct seal *seal_free(struct seal *seal)
 	if (seal->copy)
 		(void)munmap(seal->copy, seal->copy_bytes); /* cannot fail: our mapping */
 	if (seal->ranges)
-		(void)munmap(seal->ranges, seal->max_ranges * sizeof(*seal->ranges)); /* as above */
+		/* cannot fail: our mapping */
+		(void)munmap(seal->ranges, seal->max_ranges * sizeof(*seal->ranges));
 	copier_free(seal->copier);
 	free(seal->superseded);
 	free(seal);
@@ -284,7 +285,7 @@ static void make_ready(struct seal *seal)
 	seal->used_ranges = 0;
 }
 
-/* Do the pause by three commands, which works with every QEMU. */
+/* Pause the guest with three commands, which works with every QEMU. */
 static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_fn hook,
 			     void *arg, struct seal_result *result)
 {
@@ -328,7 +329,7 @@ static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate
 	return r;
 }
 
-/* Do the pause by one command; see gate.h. */
+/* Pause the guest with one command; see gate.h. */
 static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *gate,
 			 seal_hook_fn hook, void *arg, struct seal_result *result)
 {

@@ -65,11 +65,11 @@ struct seal_times {
 	uint64_t paused_ns;  /* monotonic time at which the first command was sent */
 	uint64_t resumed_ns; /* monotonic time at which the last command was answered */
 	uint64_t stop_ns;
-	uint64_t scan_ns; /* both scans */
+	uint64_t scan_ns; /* time of both scans */
 	uint64_t copy_ns;
-	uint64_t device_ns; /* waiting for the device state after the copy was done */
+	uint64_t device_ns; /* time of waiting for the device state after the copy was done */
 	uint64_t cont_ns;
-	uint64_t precopy_ns; /* scanning and copying before the pause */
+	uint64_t precopy_ns; /* time of scanning and copying before the pause */
 };
 
 /* Copied pages, one after another in the order of @ranges. */

@@ -37,19 +37,20 @@
 #define STAGE_BUSY_NS		 (4 * CLOCK_NS_PER_MS)
 #define STAGE_WINDOW_NS		 CLOCK_NS_PER_S
 #define STAGE_FORGET_WINDOWS	 10u
-#define STAGE_LEARN_BYTES	 UINT64_C(262144) /* least bytes packed for a new measurement of
-						   * ratio and cost */
+#define STAGE_LEARN_BYTES	 UINT64_C(262144) /* ratio and cost are measured again once this
+						   * many bytes were packed */
 
 enum stage_mode {
 	STAGE_AUTO = 0,
-	STAGE_LZ4  = 1, /* always, where negotiated */
+	STAGE_LZ4  = 1, /* always use LZ4 where it was negotiated */
 	STAGE_OFF  = 2,
 };
 
-/* Totals: the link's since the connection was made, the encoder's since encoder_new(). */
+/* The link's figures are totals since the connection was made, the encoder's are totals since
+ * encoder_new(). */
 struct stage_sample {
 	uint64_t now_ns;
-	uint64_t waiting_bytes; /* encoded, and not yet acknowledged by the other end's TCP */
+	uint64_t waiting_bytes; /* bytes encoded, but not yet acknowledged by the other end's TCP */
 	uint64_t drained_bytes; /* acknowledged by the other end's TCP */
 	uint64_t plain_bytes;	/* records encoded, before the second stage */
 	uint64_t in_bytes;	/* the part of plain_bytes that was passed to LZ4 */
@@ -71,8 +72,8 @@ struct stage {
 	uint32_t n_windows_off;
 	uint64_t n_switches;
 	double rate;  /* the link's rate in bytes per ns; 0: not known */
-	double ratio; /* bytes out / in */
-	double cost;  /* ns per byte in */
+	double ratio; /* size after LZ4 divided by the size before */
+	double cost;  /* ns that LZ4 takes per byte passed to it */
 };
 
 void stage_init(struct stage *stage, enum stage_mode mode);

@@ -48,8 +48,8 @@
 #define THROTTLE_RUN_NS		  (5 * CLOCK_NS_PER_MS)
 
 struct throttle_config {
-	uint64_t commit_max_ns; /* limit of an epoch's transfer to the standby */
-	uint64_t copy_max_ns;	/* limit of the copying of pages in an epoch's pause */
+	uint64_t commit_max_ns; /* limit of the time to transfer an epoch to the standby */
+	uint64_t copy_max_ns;	/* limit of the time to copy pages in an epoch's pause */
 	uint32_t percent_max;   /* largest throttle, 0..THROTTLE_PERCENT_LIMIT; 0: never throttle */
 };
 

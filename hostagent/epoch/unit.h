@@ -36,7 +36,7 @@ _Static_assert(UNIT_PAGES * PAGE_RECORD_ROOM / (WIRE_PAYLOAD_MAX - PAGE_RECORD_R
 	       "the longest records of all pages fit");
 
 struct unit_frame {
-	size_t plain_size; /* size of its records; 0: an empty frame, not to be sent */
+	size_t plain_size; /* size of the frame's records; 0: the frame is empty and is not sent */
 	size_t size;	   /* size after the second stage; valid once the frame is finished */
 };
 
@@ -62,7 +62,7 @@ struct unit {
 
 /* Allocate the unit's payloads. Returns 0 or -ENOMEM. */
 int unit_init(struct unit *unit) __attribute__((warn_unused_result));
-void unit_done(struct unit *unit); /* accepts a zeroed one */
+void unit_done(struct unit *unit); /* accepts a zeroed unit */
 
 /* Empty the unit, so that it can be filled again. @features: delta classes to use
  * (PAGE_FEATURE_*). */
