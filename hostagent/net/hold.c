@@ -46,7 +46,7 @@ struct hold {
 	bool is_taken_over;
 	/* changes while running */
 	uint64_t released_epoch; /* frames up to this epoch may be sent */
-	/* frames held since the last hold_receive(), not yet reported by it */
+	/* frames held since the last hold_receive(); the next one will report them */
 	uint32_t n_untold;
 	struct hold_stats stats; /* only the members counted by the agent */
 	/* earliest time of the next attempt to create the release device again */

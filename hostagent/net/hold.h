@@ -82,8 +82,8 @@ struct hold_stats {
 	uint64_t frames_peak; /* most frames held at one time */
 	uint64_t n_mended;    /* how many times the release device had to be created again */
 
-	/* counted by the BPF programs since the hold was first created; a new agent continues
-	 * them */
+	/* counted by the BPF programs since the hold was first created; a new agent continues the
+	 * counts */
 	uint64_t prog_held;	      /* frames stamped and redirected to the socket */
 	uint64_t prog_passed;	      /* frames passed in mode PASS */
 	uint64_t prog_dropped_mode;   /* frames dropped in mode DROP or an unknown mode */

@@ -18,7 +18,7 @@
 
 /* One held frame. */
 struct hold_frame {
-	uint64_t addr;    /* address in the UMEM of the guest's frame, which follows the stamp */
+	uint64_t addr;    /* UMEM address of the guest's frame, which follows the stamp */
 	uint64_t epoch;	  /* the epoch in which the frame was sent */
 	uint64_t time_ns; /* when the frame left the guest (CLOCK_MONOTONIC) */
 	uint32_t size_bytes; /* size without the stamp */

@@ -1,5 +1,5 @@
-/* Requests about routes and neighbours, and nl_link_checksum_off(), for which rtnetlink has no
- * request. See nl.h. */
+/* Makes rtnetlink requests about routes and neighbours. Also has nl_link_checksum_off(), which uses
+ * an ioctl because rtnetlink has no such request. See nl.h. */
 #include <errno.h>
 #include <string.h>
 
