@@ -354,7 +354,7 @@ static void carry_out(struct vm *vm, const struct queued_order *q)
 }
 
 /* Check for changes that nobody reports to us: a lost gateway, a change of the standby's tap, a
- * guest that may not run here. */
+ * guest that must not run here. */
 static void look(struct vm *vm)
 {
 	if (vm_peer_watches(vm))

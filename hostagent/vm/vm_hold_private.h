@@ -30,8 +30,8 @@ int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, co
 int vm_hold_remove_left(const struct agent_vm_config *config, const char *pin_dir,
 			struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Close the hold on the tap of a stopped guest that may not run; if there is no hold, make a closed
- * one. Returns 0; -errno with *ret_error. */
+/* Close the hold on the tap of a stopped guest that must not run. If there is no hold, make a
+ * closed one. Returns 0; -errno with *ret_error. */
 int vm_hold_close(const struct agent_vm_config *config, const char *pin_dir,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 

@@ -4,7 +4,7 @@
  *	vm_open.c    begins and ends a VM; checks a recorded role
  *	vm_report.c  reports to the gateway, and answers to orders
  *	vm_peer.c    continues without a gateway
- *	vm_fence.c   keeps a guest stopped that may not run here
+ *	vm_fence.c   keeps a guest stopped that must not run here
  *
  * Threads: see vm.h; members say which lock guards them.
  */
@@ -69,10 +69,10 @@ struct vm {
 	struct queued_done done[VM_ORDERS_MAX];
 	uint32_t n_done;
 	struct vm_cover cover;
-	char fenced_text[WIRE_TEXT_MAX + 1]; /* text about a guest that may not run here; "": there
+	char fenced_text[WIRE_TEXT_MAX + 1]; /* text about a guest that must not run here; "": there
 					      * is no such guest */
-	bool is_unsure; /* role is PRIMARY, but the host was booted since: the guest may not
-			 * run (vm_fence_private.h) */
+	bool is_unsure; /* role is PRIMARY, but the host was booted since: the guest must not run
+			 * (vm_fence_private.h) */
 	bool must_stop;
 	pthread_t thread;
 
@@ -82,7 +82,7 @@ struct vm {
 	pid_t closed_pid;     /* the QEMU on whose tap the hold was closed; 0: none */
 	pid_t stopped_pid;    /* the QEMU that was found and whose guest is stopped; 0: none */
 	uint64_t asked_ns;    /* when QEMU was last asked whether its guest is stopped */
-	pid_t intruder_pid;   /* the QEMU that was started although it may not run; 0: none */
+	pid_t intruder_pid;   /* the QEMU that was started although it must not run; 0: none */
 };
 
 /* The main function of the worker's thread; runs until must_stop is set. @arg: struct vm. */
