@@ -200,7 +200,7 @@ int epochcheck_unpack(const struct wire_frame *frame, uint8_t *scratch,
 
 /* A DUP record fills a page from another page of our copy, its source. The source must hold the
  * same bytes each time that the epoch is applied, however far an earlier try came (epochlog.h, L4).
- * This is so
+ * This holds
  *  - in an epoch that is not FULL, if no record of the source follows the DUP record. So we mark
  *    each source, and refuse later records of a marked page. The source may also be a page that has
  *    no record in this epoch.

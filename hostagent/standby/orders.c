@@ -17,8 +17,8 @@ void standby_set_warm(struct standby *sb)
 
 /* ---- QEMU */
 
-/* Check that the command has the copy's RAM size: it may have changed since the copy was made, and
- * another size must not make us drop the copy. Returns 0 or -EINVAL. */
+/* Check that the command has the same RAM size as the copy. The command may have changed since the
+ * copy was made, and another size must not make us drop the copy. Returns 0 or -EINVAL. */
 static int check_ram(const struct standby *sb, struct error *ret_error)
 {
 	if (!epochlog_complete(&sb->log) || !sb->rf.ram ||

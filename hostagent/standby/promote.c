@@ -26,9 +26,9 @@ struct promotion {
 	struct ramfile *rf;
 	struct qemu *q;
 	uint64_t term;
-	uint64_t timeout_ns;  /* how long a step may make no progress */
-	/* when the current step fails, if it makes no progress before; any progress sets this
-	 * anew */
+	uint64_t timeout_ns;  /* longest time that a step may go without progress */
+	/* when the current step fails if it makes no progress until then; any progress sets a new
+	 * deadline */
 	uint64_t deadline_ns;
 	const struct clockview *view;
 	struct promote_clock *clock;
@@ -123,7 +123,8 @@ static int step_rom(struct promotion *p)
 
 /* How far the incoming migration has got. */
 struct load_state {
-	/* file with the device state; QEMU reads it, and its file offset is shared with us */
+	/* file with the device state; QEMU reads it, and its file offset (shared with us) shows how
+	 * far */
 	int fd;
 	uint64_t read_bytes; /* how much of the file QEMU had read when last checked */
 	bool completed;

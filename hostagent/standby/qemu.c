@@ -21,8 +21,8 @@
 AUTO_DEFINE(json_t *, json_decref)
 
 #define KILL_TIMEOUT_NS	 (5 * CLOCK_NS_PER_S)
-/* Long enough for a busy host. If QEMU has ended, we do not wait for this long: its monitor is
- * closed then, which we notice at once. */
+/* The longest wait for an answer, long enough for a busy host. If QEMU has ended, we do not wait
+ * for this long: its monitor is closed then, which we notice at once. */
 #define QUERY_TIMEOUT_NS (10 * CLOCK_NS_PER_S)
 #define FIND_GREETING_NS CLOCK_NS_PER_S        /* another client may use the monitor, which is not
 					        * an error */

@@ -45,7 +45,8 @@ struct qemu {
 	struct qmp *qmp; /* NULL: the monitor is released, so that others can use it for a promoted
 			  * guest */
 	bool adopted;	 /* an earlier agent started this process */
-	struct progress *progress; /* reports how far the start is; NULL: not wanted. Borrowed */
+	struct progress *progress; /* reports the progress of the start; NULL: not wanted.
+				    * Borrowed */
 	/* this QEMU is a rehearsal's: ask it only for what loading needs, and do not compare its
 	 * machine */
 	bool is_rehearsal;

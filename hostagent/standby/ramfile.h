@@ -59,7 +59,7 @@ struct ramfile {
 	int lock_fd;		/* descriptor of `lock`, which holds the flock */
 	struct ramfile_meta meta; /* content of the file `meta` */
 
-	/* the file `ram`, ram_bytes, mapped shared; NULL: there is no such file yet */
+	/* shared mapping of the file `ram`, ram_bytes long; NULL: there is no such file yet */
 	uint8_t *ram;
 	uint64_t ram_bytes;
 	/* this process has reserved all pages of `ram` (an earlier process may have died before it
@@ -70,7 +70,7 @@ struct ramfile {
 	bool has_geometry;
 	struct wire_geometry geometry; /* content of the file `geometry` */
 	uint64_t n_pages;	       /* pages of all blocks together */
-	/* the file `rom`, rom_bytes, mapped shared; NULL if rom_bytes is 0 */
+	/* shared mapping of the file `rom`, rom_bytes long; NULL if rom_bytes is 0 */
 	uint8_t *rom;
 	uint64_t rom_bytes;
 
@@ -86,9 +86,9 @@ struct ramfile {
 };
 
 /* Open or make the directory, take the lock, and read `meta`, `geometry` and `device`. A directory
- * in which no epoch was ever applied counts as empty.
- * Returns 0: free *rf with ramfile_close(); -EBUSY: another agent holds the lock; -EBADMSG: `meta`,
- * `geometry` or `device` is not in our format; -ENAMETOOLONG; -ENOMEM; other -errno. */
+ * in which no epoch was ever applied counts as empty. Returns 0 (free *rf with ramfile_close());
+ * -EBUSY if another agent holds the lock; -EBADMSG if `meta`, `geometry` or `device` is not in our
+ * format; -ENAMETOOLONG; -ENOMEM; other -errno. */
 int ramfile_open(const char *dir, struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Unmap, unlock, close. The files stay. Also accepts a struct for which ramfile_open() has

@@ -53,7 +53,8 @@ void standby_rehearsal_end(struct standby *sb)
 		log_error("vm=%s QEMU pid %d, of a rehearsal, cannot be killed", sb->config.vm,
 			  (int)sb->rehearsal.pid);
 	if (sb->rehearsal.ram_path) {
-		(void)unlink(sb->rehearsal.qmp_path); /* each rehearsal makes its own socket */
+		(void)unlink(sb->rehearsal.qmp_path); /* no longer needed: each rehearsal makes its
+						       * own socket */
 		qemu_done(&sb->rehearsal);
 	}
 	memset(&sb->rehearsal, 0, sizeof(sb->rehearsal));

@@ -21,7 +21,7 @@ struct rehearse {
  * error of cmdline_add(). */
 typedef int (*rewrite_fn)(struct rehearse *r, const char *value);
 
-/* Returns the length of the value's first part: of "tap" in "tap,id=n0". */
+/* Returns the length of the first part of @value, for example of "tap" in "tap,id=n0". */
 static size_t first_part(const char *value)
 {
 	return strcspn(value, ",");

@@ -71,7 +71,7 @@ struct standby_config {
 	uint64_t log_bytes_max;	    /* limit of one buffered epoch; 0: 2 x RAM + 64 MiB */
 	unsigned start_timeout_ms;  /* longest time from the start of QEMU until QMP answers; 0:
 				     * 60000 */
-	/* how long a promotion or rehearsal may make no progress; 0: 20000 */
+	/* longest time that a promotion or rehearsal may go without progress; 0: 20000 */
 	unsigned promote_timeout_ms;
 	uint64_t clock_step_max_ns;  /* largest clock jump at a promotion; 0: none */
 
@@ -105,7 +105,7 @@ struct standby_status {
 	/* a gateway has sent WELCOME and is connected, or is_direct */
 	bool stream_up;
 	bool is_direct;		      /* the primary streams to this host without a gateway */
-	/* QMP socket of the warm QEMU, or in state RUNNING of the guest's */
+	/* QMP socket of the warm QEMU; in state RUNNING, of the guest's QEMU */
 	char qmp[STANDBY_PATH_MAX];
 	/* human-readable: what is wrong, or what the operator should know; "" if all is well */
 	char text[ERROR_TEXT_BYTES];

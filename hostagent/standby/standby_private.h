@@ -216,9 +216,9 @@ int standby_machine_need(struct standby *sb, struct epochcheck_error *ret_error)
  * the machines were found to be the same. Blocks as qemu_start(). If QEMU does not start, this is
  * logged and there is no rehearsal. */
 void standby_rehearsal_begin(struct standby *sb);
-/* Apply the complete epoch, load it into the rehearsal's QEMU, and end that QEMU. 0, also if there
- * is no rehearsal; -EPROTO: the epoch cannot be loaded, *ret_error says why, and the copy was
- * dropped. */
+/* Apply the complete epoch, load it into the rehearsal's QEMU, and end that QEMU. Returns 0, also
+ * if there is no rehearsal; -EPROTO if the epoch cannot be loaded (*ret_error says why, and the
+ * copy was dropped). */
 int standby_rehearse(struct standby *sb, struct epochcheck_error *ret_error);
 void standby_rehearsal_end(struct standby *sb); /* end the rehearsal's QEMU, if there is one */
 /* end a rehearsal's QEMU that a killed agent left */
