@@ -1,4 +1,4 @@
-/* copier.h - copy a stopped guest's pages with two threads.
+/* copier.h - copies a stopped guest's pages with two threads.
  *
  * Why: the copy is the part of a pause that grows with the number of dirty pages. While the guest
  * is stopped, its core is free, so a second thread can help; this pays for copies of some thousands
@@ -14,8 +14,8 @@
  * The owner never waits for a helper that has not begun: a helper that wakes up late finds nothing
  * to do. The owner does wait for a helper that has begun, for one step at most.
  *
- * Where: seal.c. Threads: one owner calls all functions; the helper is started by this module and
- * touches nothing but the pages.
+ * Where: used by seal.c. Threads: one owner calls all functions; the helper is started by this
+ * module and touches nothing but the pages.
  */
 #ifndef EPOCH_COPIER_H
 #define EPOCH_COPIER_H

@@ -1,4 +1,4 @@
-/* dup.h - find out whether the standby already has the bytes of a page in another page.
+/* dup.h - finds out whether the standby already has the bytes of a page in another page.
  *
  * Why: many pages have the same content as another page, because a file was copied, a program runs
  * twice or memory was freed. If the standby has a page's bytes in another page, the record only
@@ -28,8 +28,8 @@
  * A page that changed little is not looked up, because its delta is short anyway. As long as
  * lookups almost never find a page, only a few pages are looked up.
  *
- * Where: the encoder, in the order of its records. Threads: the engine's. Allocates in dup_new
- * only.
+ * Where: used by the encoder, in the order of its records. Threads: the engine's. Allocates in
+ * dup_new only.
  */
 #ifndef EPOCH_DUP_H
 #define EPOCH_DUP_H

@@ -1,4 +1,4 @@
-/* encoder.h - turn pages and device state into the frames of an epoch.
+/* encoder.h - turns pages and device state into the frames of an epoch.
  *
  * Why: the order of an epoch's frames is decided in one place, which also keeps the reference in
  * step with their content: each page is compared with the version that the standby will have once
@@ -17,7 +17,7 @@
  * earlier one and gets the later record. A run is all calls of encoder_pages() for one cursor. It
  * ends only when all its units have been collected, so the pages of two runs never mix.
  *
- * Where: the epoch engine. Threads: the engine's. Allocates in encoder_new only.
+ * Where: used by the epoch engine. Threads: the engine's. Allocates in encoder_new only.
  */
 #ifndef EPOCH_ENCODER_H
 #define EPOCH_ENCODER_H

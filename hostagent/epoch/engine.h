@@ -1,4 +1,4 @@
-/* engine.h - the primary side of one VM: seal epochs, send them, release the frames of
+/* engine.h - the primary side of one VM: seals epochs, sends them, and releases the frames of
  * committed epochs.
  *
  * What: attaches to a running QEMU, copies the whole guest while it runs (a FULL epoch), then seals

@@ -1,4 +1,4 @@
-/* Begins and ends an engine; see engine.h and engine_private.h. */
+/* Opens an engine, and ends it in three ways; see engine.h and engine_private.h. */
 #include "epoch/engine_private.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
-/* packer.h - the second stage: pack the payload of one finished frame with LZ4 if that makes it
+/* packer.h - the second stage: packs the payload of one finished frame with LZ4 if that makes it
  * shorter.
  *
  * Why a file of its own: the engine's thread and the encoder's workers pack their frames in the
- * same way. Where: the encoder; hostagent/lib/codec/lz4block.h has the coder. stage.h decides
- * whether to pack at all. Threads: one per struct packer. Never allocates.
+ * same way. Where: used by the encoder; hostagent/lib/codec/lz4block.h has the coder. stage.h
+ * decides whether to pack at all. Threads: one per struct packer. Never allocates.
  */
 #ifndef EPOCH_PACKER_H
 #define EPOCH_PACKER_H

@@ -24,7 +24,7 @@
  * pause, and all copying by PROTECT_COPY_NS_MAX. Above these limits it is better to copy pages
  * before the pause, and that needs protection to see which pages are written again meanwhile.
  *
- * Where: the epoch engine's. Pure: figures are passed in. Threads: one.
+ * Where: owned by the epoch engine. Pure: figures are passed in. Threads: one.
  */
 #ifndef EPOCH_PROTECT_H
 #define EPOCH_PROTECT_H

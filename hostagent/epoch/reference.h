@@ -13,9 +13,9 @@
  *	                 hand ▼
  *	slots  [ A·1 ][ B·0 ][ C·1 ][ free ]   ·1: used since the hand last passed; B goes next
  *
- * Where: the encoder. Threads: the engine's; while a slot is pinned, its content may be used by one
- * other thread. Allocates in reference_new only; the kernel provides the memory of a slot when it
- * is first used.
+ * Where: used by the encoder. Threads: the engine's; while a slot is pinned, its content may be
+ * used by one other thread. Allocates in reference_new only; the kernel provides the memory of a
+ * slot when it is first used.
  */
 #ifndef EPOCH_REFERENCE_H
 #define EPOCH_REFERENCE_H

@@ -13,7 +13,8 @@
  *	+--------------------------------+   +-----------------------------+
  *	      ▲ retain_next(): next frame to send        ▲ retain_reserve(): room for the next frame
  *
- * Where: encoder (writes), stream (sends, resends, drops on commit). Threads: the engine's.
+ * Where: the encoder writes to it; the stream sends and resends from it, and drops epochs when they
+ * are committed. Threads: the engine's.
  */
 #ifndef EPOCH_RETAIN_H
 #define EPOCH_RETAIN_H

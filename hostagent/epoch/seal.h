@@ -1,4 +1,4 @@
-/* seal.h - end an epoch: stop the guest, take its dirty pages and device state, resume it.
+/* seal.h - ends an epoch: stops the guest, takes its dirty pages and device state, resumes it.
  *
  * Why: the guest is paused during a seal, so the pause contains only what cannot be done before or
  * after it. QEMU does its part of all this on one command (vmm/gate.h):
@@ -36,8 +36,9 @@
  *		 KEEP makes only one scan, after the device state is saved. protect.h says when to
  *		 use KEEP
  *
- * Where: the epoch engine and the seal benchmark. Threads: one, which also uses the qmp client
- * passed to seal_new(). Blocks for the pause, at most SEAL_TIMEOUT_NS for each answer of QEMU.
+ * Where: used by the epoch engine and the seal benchmark. Threads: one, which also uses the qmp
+ * client passed to seal_new(). Blocks for the pause, at most SEAL_TIMEOUT_NS for each answer of
+ * QEMU.
  */
 #ifndef EPOCH_SEAL_H
 #define EPOCH_SEAL_H

@@ -1,4 +1,4 @@
-/* shutdown.h - who wanted the shutdown that QEMU's SHUTDOWN event announces. Pure.
+/* shutdown.h - says who wanted the shutdown that QEMU's SHUTDOWN event announces. Pure.
  *
  * Why: a guest that shut itself down must not be resumed at the standby. But if the host ends QEMU
  * (when a host shuts down, each QEMU gets SIGTERM), the standby must take over. The event's member

@@ -8,12 +8,12 @@
  * The rule. Per byte of records:
  *	gain = (1 - ratio) / rate of the link	cost = time to pack it
  * The link's rate can be measured only while the link is full, which means that bytes waited both
- * at the start and at the end of an interval. So
+ * at the start and at the end of an interval. So the rules are:
  *	off -> on	the link was full for STAGE_BUSY_NS without a break, and gain > 1.25 cost
  *	on -> off	at the end of a window: gain < cost; or the link was never full in it and
  *			would carry the unpacked records at 70 % of its known rate
- * Ratio and cost are those measured last. After STAGE_FORGET_WINDOWS windows in state off they are
- * set to a guess again, since the guest may write data of another kind by then.
+ * The rules use the last measured ratio and cost. After STAGE_FORGET_WINDOWS windows in state off
+ * they are set to a guess again, since the guest may write data of another kind by then.
  *
  *	waiting bytes  ▲	     full      full       full
  *	STAGE_WAITING  ┼──────╱‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾‾╲────────────

@@ -28,7 +28,8 @@
  *	50 %   run ─── run ─── run ─── run ─── run     ─── 5 ms each
  *	80 %   run ─────────── ─────────── run ───     20 ms without a break
  *
- * Where: the epoch engine; engine_throttle.c stops and resumes the vCPUs. Threads: the engine's.
+ * Where: used by the epoch engine; engine_throttle.c stops and resumes the vCPUs. Threads: the
+ * engine's.
  */
 #ifndef EPOCH_THROTTLE_H
 #define EPOCH_THROTTLE_H

@@ -18,7 +18,7 @@
  *	QEMU reports that a device is gone      lists    the same, at the next seal
  *	none                                    lists    the same, each WATCH_LISTS_NS
  *
- * Where: engine_watch.c. Threads: the engine's.
+ * Where: used by engine_watch.c. Threads: the engine's.
  */
 #ifndef EPOCH_WATCH_H
 #define EPOCH_WATCH_H

@@ -17,8 +17,9 @@
  * owner runs waiting units itself (workers_help()). So the owner counts as one of the threads, and
  * a small epoch wakes no other thread.
  *
- * Where: the encoder. Threads: every function is the owner's, the engine's thread. A mutex is taken
- * once or twice for each unit (some 100 us of work), and never held while a unit is run.
+ * Where: used by the encoder. Threads: only the owner, which is the engine's thread, calls the
+ * functions. A mutex is taken once or twice for each unit (some 100 us of work), and never held
+ * while a unit is run.
  */
 #ifndef EPOCH_WORKERS_H
 #define EPOCH_WORKERS_H
