@@ -5,8 +5,8 @@
  * the tap, a port with spanning tree forwards only after twice the bridge's forward delay (30 s by
  * default).
  *
- * Where: vm.c calls it while the host is the VM's standby. Needs no privilege. Threads: any; blocks
- * for rtnetlink.
+ * Where: vm/vm_tap.c calls it while the host is the VM's standby. Needs no privilege. Threads: any;
+ * blocks for rtnetlink.
  */
 #ifndef NET_TAP_STATE_H
 #define NET_TAP_STATE_H
