@@ -13,8 +13,8 @@
  * uncovered=1, too. That agent does not know how the guest was before, so protection does not begin
  * again by itself.
  *
- * Where: vm.c (orders), vm_report.c. Threads: the worker; vm_cover_report() on any thread. Each
- * function says whether vm->lock must be held.
+ * Where: used by vm.c (orders) and vm_report.c. Threads: the worker; vm_cover_report() on any
+ * thread. Each function says whether vm->lock must be held.
  */
 #ifndef VM_COVER_PRIVATE_H
 #define VM_COVER_PRIVATE_H

@@ -6,8 +6,8 @@
  * when it is ordered to fence. A fenced host removes the hold when it becomes the standby again. A
  * forgotten hold would silence the guest that is later promoted on that tap.
  *
- * Where: vm.c's orders; calls net/hold.h and vmm/. Used only while the VM has no engine. Threads:
- * the VM's worker. All functions block for tens of ms.
+ * Where: used by vm.c's orders and by vm_fence.c, only while the VM has no engine; calls net/hold.h
+ * and vmm/. Threads: the VM's worker. All functions block for tens of ms.
  */
 #ifndef VM_HOLD_PRIVATE_H
 #define VM_HOLD_PRIVATE_H

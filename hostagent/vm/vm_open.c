@@ -1,4 +1,4 @@
-/* Begins and ends one VM on this host; see vm.h. */
+/* Opens and closes one VM on this host; see vm.h. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

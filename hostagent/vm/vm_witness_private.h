@@ -11,8 +11,8 @@
  * new term, or when this host becomes the standby. It does not end with the agent. No order fails
  * because of the witness.
  *
- * Where: vm.c. Threads: each function says which thread calls it. An internal lock is held only
- * while something is copied.
+ * Where: used by vm.c. Threads: each function says which thread calls it. An internal lock is held
+ * only while something is copied.
  */
 #ifndef VM_WITNESS_PRIVATE_H
 #define VM_WITNESS_PRIVATE_H
