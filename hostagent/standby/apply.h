@@ -1,8 +1,8 @@
 /* apply.h - writes one complete epoch into the copy of the guest. The whole epoch is mapped into
  * memory.
  *
- * Where: epochlog.c and the fuzz target. Threads: one. epochlog.h (L4) says why an epoch may be
- * applied again.
+ * Where: used by epochlog.c and the fuzz target. Threads: one. epochlog.h (L4) says why an epoch
+ * may be applied again.
  */
 #ifndef STANDBY_APPLY_H
 #define STANDBY_APPLY_H

@@ -5,7 +5,7 @@
  * mistake leads to an error that names the option, and not to a QEMU that dies or, worse, starts
  * with the wrong memory.
  *
- * Where: qemu.c. Threads: any (no state). Allocates.
+ * Where: used by qemu.c. Threads: any (no state). Allocates.
  *
  *	"qemu-system-x86_64 -m 256 -append 'a b'" ─► { qemu-system-x86_64, -m, 256, -append, a b } ─► + ours
  */

@@ -4,9 +4,10 @@
  * Why: an epoch is acknowledged only if applying it later cannot fail because of its content. So
  * every fault is found here, in each frame as it arrives, before the frame is stored.
  *
- * Where: epochlog.c (for frames from the network), apply.c (for a stored epoch that is read again
- * after a restart), and the fuzz target. Calls wire/msg.h, codec. Threads: one. Allocates memory
- * only when a GEOMETRY arrives: 1/16384 of the guest's size, for the marks that DUP records need.
+ * Where: used by epochlog.c (for frames from the network), apply.c (for a stored epoch that is read
+ * again after a restart), and the fuzz target. Calls wire/msg.h, codec. Threads: one. Allocates
+ * memory only when a GEOMETRY arrives: 1/16384 of the guest's size, for the marks that DUP records
+ * need.
  *
  *	             GEOMETRY(new generation)              EPOCH_BEGIN(last+1)
  *	  [no stream] ───────────────────────► [between] ────────────────────► [inside] ─┐ PAGES, DEVICE

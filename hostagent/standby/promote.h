@@ -16,8 +16,8 @@
  *     it continues the same QEMU, if that QEMU still exists. A QEMU that is gone is never replaced:
  *     its guest may have run, and then the RAM file no longer fits the device blob.
  *
- * Where: orders.c and rehearsal.c, on the standby's thread. Blocks as long as there is progress.
- * Fails when a step makes no progress, or QEMU does not answer, for the given timeout.
+ * Where: used by orders.c and rehearsal.c, on the standby's thread. Blocks as long as there is
+ * progress. Fails when a step makes no progress, or QEMU does not answer, for the given timeout.
  */
 #ifndef STANDBY_PROMOTE_H
 #define STANDBY_PROMOTE_H

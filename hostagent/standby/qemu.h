@@ -10,8 +10,8 @@
  *
  * The agent's service manager must not kill QEMU either: systemd needs KillMode=process.
  *
- * Where: orders.c, promote.c and rehearsal.c. Uses cmdline.h, vmm/qmp.h, vmm/inspect.h. Threads:
- * one. Blocks as said per function.
+ * Where: used by orders.c, promote.c and rehearsal.c. Uses cmdline.h, vmm/qmp.h, vmm/inspect.h.
+ * Threads: one. The comment of each function says how long it blocks.
  */
 #ifndef STANDBY_QEMU_H
 #define STANDBY_QEMU_H

@@ -19,7 +19,8 @@
 #include "wire/frame.h"
 
 #define META_ROOM 128
-#define ROOM_BYTES (1 << 20) /* `device` has 80 KB, seldom more than ten times as much */
+#define ROOM_BYTES (1 << 20) /* enough for `device`, which has 80 KB, and seldom more than ten times
+			      * as much */
 #define PATH_ROOM 192 /* directory, "/", and the longest of our file names */
 
 static const char *path_of(const struct ramfile *rf, const char *name, char path[PATH_ROOM])

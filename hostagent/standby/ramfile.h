@@ -77,7 +77,8 @@ struct ramfile {
 	uint8_t *blob;	    /* WIRE_BLOB_MAX bytes of address space; zeros after blob_bytes */
 	uint32_t blob_bytes; /* size of the blob in `device`; 0: none */
 
-	struct progress *progress; /* reports how far long work is; NULL: not wanted. Borrowed */
+	struct progress *progress; /* reports the progress of long work; NULL: not wanted.
+				    * Borrowed */
 
 	/* Called before each change of a file, so that a test can stop at that moment. NULL in
 	 * production. */

@@ -15,7 +15,7 @@
  *	-monitor, -mon, -vnc, -spice, -gdb, -s, -D, -overcommit ─► left out
  *	-display gtk                               ─► -display none
  *
- * Where: rehearsal.c. Threads: any (no state). Allocates.
+ * Where: used by rehearsal.c. Threads: any (no state). Allocates.
  */
 #ifndef STANDBY_REHEARSE_H
 #define STANDBY_REHEARSE_H

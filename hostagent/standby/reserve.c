@@ -17,8 +17,8 @@ static uint64_t at_most(uint64_t value, uint64_t limit)
 	return value < limit ? value : limit;
 }
 
-/* Returns the largest size of a FULL epoch: every page raw, headers of records and frames (at most
- * 2 %), device state, ROMs. */
+/* Returns the largest size of a FULL epoch: all pages as RAW records, the headers of records and
+ * frames (at most 2 %), the device state and the ROMs. */
 static uint64_t full_epoch_bytes(const struct standby *sb)
 {
 	uint64_t ram_bytes = sb->qemu.cmdline.ram_bytes;

@@ -15,8 +15,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* One standby's claim. All zero: no claim. The struct is linked into the list of claims until
- * room_release(). */
+/* One standby's claim. If the struct is all zero, there is no claim. The struct is linked into the
+ * list of claims until room_release(). */
 struct room {
 	dev_t device;	/* the directory's file system */
 	uint64_t bytes; /* bytes claimed; 0: the struct is not in the list */

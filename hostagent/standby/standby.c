@@ -195,7 +195,8 @@ static void carry_out_commands(struct standby *sb, bool *ret_closing)
 
 	while ((command = next_command(sb, ret_closing))) {
 		standby_carry_out(sb, command);
-		publish(sb); /* before the caller continues, so that it sees the new state */
+		publish(sb); /* publish before the caller continues, so that the caller sees the new
+			      * state */
 		pthread_mutex_lock(&sb->lock);
 		command->done = true;
 		pthread_cond_broadcast(&sb->command_done);

@@ -9,9 +9,9 @@
  * standby's own thread. So once a promotion is accepted, no epoch of the old term can be taken, and
  * no lock is needed to ensure this.
  *
- * Where: hostagent/agent.c owns one per standby VM and passes ORDERs to it. A standby uses
- * standby/epochlog.h (buffer and check), standby/ramfile.h (the copy), standby/qemu.h (the warm
- * process), standby/promote.h, link/link.h (the STREAM connection).
+ * Where: hostagent/vm/vm_open.c opens one per standby VM, and vm/vm.c passes ORDERs to it. A
+ * standby uses standby/epochlog.h (buffer and check), standby/ramfile.h (the copy), standby/qemu.h
+ * (the warm process), standby/promote.h, link/link.h (the STREAM connection).
  *
  * Threads: the owner calls standby_open and standby_close. Any thread may call standby_start_qemu,
  * standby_promote, standby_stop and standby_fence, even at the same time. The standby's thread
@@ -87,7 +87,8 @@ struct standby_config {
 	/* records when this host last heard from the gateway; NULL: not wanted */
 	struct gateway_view *view;
 
-	struct progress *progress; /* reports how far orders and rehearsals are; NULL: not wanted */
+	struct progress *progress; /* reports the progress of orders and rehearsals; NULL: not
+				    * wanted */
 
 	/* Called on the standby's thread after each change of state. It must do no more than wake
 	 * the owner. NULL: not wanted. */

@@ -1,5 +1,5 @@
-/* standby_private.h - the private state of struct standby, for the .c files that keep a copy:
- * standby, orders, reserve, served, stream, peer, machine, command, rehearsal.
+/* standby_private.h - struct standby and the functions that are private to the .c files that keep a
+ * copy: standby, orders, reserve, served, stream, peer, machine, command, rehearsal.
  *
  * Threads: only the standby's thread uses struct standby, except for the members that `lock`
  * guards.
@@ -91,7 +91,7 @@ struct standby {
 		/* term of the promotion; 0: this agent has not promoted the guest */
 		uint64_t term;
 		uint64_t begun_ns, look_ns;
-		uint64_t vcpu_ns; /* CPU time of the busiest vCPU, summed over all looks */
+		uint64_t vcpu_ns; /* CPU time of the busiest vCPU, summed over all checks */
 	} served;
 	struct promote_times times;
 	struct clockview clock;	     /* clock of the primary's guest */
@@ -169,7 +169,7 @@ void standby_served_begin(struct standby *sb);
 /* Read the CPU time of the guest's vCPUs, if the time for this has come. */
 void standby_served_look(struct standby *sb, uint64_t now_ns);
 /* Find a promoted guest that an earlier agent left. Called before the thread starts. Blocks at most
- * until the QEMU's monitor sends its greeting. */
+ * until QEMU's monitor sends its greeting. */
 void standby_resume_promoted(struct standby *sb);
 /* Continue with a warm standby that an earlier agent left. Called on the thread, when it starts. */
 void standby_resume(struct standby *sb);
@@ -195,7 +195,7 @@ int standby_peer_frame(struct standby *sb, const struct wire_frame *frame);
 /* Wait, less than a second, until no LEASE that we gave lets the primary release frames any more.
  * The stream must be closed. */
 void standby_await_mute(const struct standby *sb);
-/* Queue a frame on @link. Waits for room in the queue for a second at most. 0 or the link's
+/* Queue a frame on @link. Waits for room in the queue for a second at most. Returns 0 or the link's
  * error. */
 int standby_send(struct link *link, const struct wire_header *header, const void *payload,
 		 size_t size);
@@ -207,14 +207,14 @@ void standby_machine_reset(struct standby_machine *m);
  * how the machines differ). */
 int standby_machine_frame(struct standby *sb, const struct wire_frame *frame,
 			  struct epochcheck_error *ret_error);
-/* Check, when an epoch begins, that the machines have been compared, if the stream's features
- * require it. Returns 0, or -EPROTO if it is not proved that this host could take over the
+/* Called when an epoch begins: check that the machines have been compared, if the stream's features
+ * require that. Returns 0, or -EPROTO if it is not proved that this host could take over the
  * guest. */
 int standby_machine_need(struct standby *sb, struct epochcheck_error *ret_error);
 
 /* rehearsal.c: if a rehearsal is needed, start the QEMU that will load the first epoch. Called when
- * the machines were found to be the same. Blocks as qemu_start(). If QEMU does not start, this is
- * logged and there is no rehearsal. */
+ * the machines were found to be the same. Blocks for as long as qemu_start() does. If QEMU does not
+ * start, this is logged and there is no rehearsal. */
 void standby_rehearsal_begin(struct standby *sb);
 /* Apply the complete epoch, load it into the rehearsal's QEMU, and end that QEMU. Returns 0, also
  * if there is no rehearsal; -EPROTO if the epoch cannot be loaded (*ret_error says why, and the

@@ -130,7 +130,7 @@ int standby_send(struct link *link, const struct wire_header *h, const void *pay
 	return r;
 }
 
-/* Can the operator correct the error in the command file? */
+/* Can the operator correct this error by changing the command file? */
 static bool is_of_file(const struct epochcheck_error *error)
 {
 	return error->code == WIRE_STREAM_ERROR_GEOMETRY &&
