@@ -1,11 +1,11 @@
-/* agent_check.h - find faults in this host's files without changing anything.
+/* agent_check.h - finds faults in this host's files without changing anything.
  *
  * Why: --check-config must find every fault that a start would find. agent_config checks keys and
  * their limits; this module makes the checks that need other rooms: certificates, the standbys'
  * command lines, the roles that earlier agents recorded.
  *
- * Where: main.c for --check-config; agent.c also opens its TLS contexts with agent_tls_new().
- * Threads: any; blocks on files.
+ * Where: used by main.c for --check-config; agent.c also opens its TLS contexts with
+ * agent_tls_new(). Threads: any; blocks on files.
  */
 #ifndef AGENT_CHECK_H
 #define AGENT_CHECK_H

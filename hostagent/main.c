@@ -1,4 +1,5 @@
-/* holdfast-agent, one per hypervisor: reads options and configuration, then calls agent_run(). */
+/* The program holdfast-agent, of which each hypervisor runs one: reads options and configuration,
+ * then calls agent_run(). */
 #include <errno.h>
 #include <getopt.h>
 #include <stdbool.h>
