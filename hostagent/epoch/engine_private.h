@@ -97,7 +97,7 @@ struct engine_figures {
 	uint64_t last_resumed_ns;
 	uint64_t last_commit_ns;  /* commit_ns of the last epoch */
 	uint64_t throttled_ns;	  /* how long the throttle kept the vCPUs stopped */
-	uint32_t throttle_peak;	  /* percent */
+	uint32_t throttle_peak;	  /* highest throttle so far, in percent */
 	uint64_t n_lease_ended;
 	uint64_t n_looks; /* checks of QEMU's lists of devices (watch.h) */
 };
@@ -410,7 +410,7 @@ int engine_throttle_release(struct engine *e) __attribute__((warn_unused_result)
 /* End throttling, until later epochs make it necessary again. Returns the same as
  * engine_throttle_release(). */
 int engine_throttle_end(struct engine *e) __attribute__((warn_unused_result));
-/* Report an ordinary epoch: it was encoded to @bytes, and the guest ran for @run_ns in it. */
+/* Report an ordinary epoch, which was encoded to @bytes, and in which the guest ran for @run_ns. */
 void engine_throttle_sealed(struct engine *e, uint64_t run_ns, const struct seal_result *result,
 			    uint64_t bytes);
 /* Report a round of a FULL epoch, which began at @began_ns and found @n_pages pages; the round

@@ -2,8 +2,10 @@
  * shorter.
  *
  * Why a file of its own: the engine's thread and the encoder's workers pack their frames in the
- * same way. Where: used by the encoder; hostagent/lib/codec/lz4block.h has the coder. stage.h
- * decides whether to pack at all. Threads: one per struct packer. Never allocates.
+ * same way.
+ *
+ * Where: used by the encoder; hostagent/lib/codec/lz4block.h has the coder. stage.h decides whether
+ * to pack at all. Threads: one per struct packer. Never allocates.
  */
 #ifndef EPOCH_PACKER_H
 #define EPOCH_PACKER_H

@@ -5,7 +5,7 @@
  * fast link it delays the commit; on a slow link the shorter transfer saves many times the time
  * that LZ4 takes. Whether CPU time or the link is scarce is measured, not configured.
  *
- * The rule. Per byte of records:
+ * The rule compares, per byte of records:
  *	gain = (1 - ratio) / rate of the link	cost = time to pack it
  * The link's rate can be measured only while the link is full, which means that bytes waited both
  * at the start and at the end of an interval. So the rules are:

@@ -27,8 +27,8 @@ struct workers {
 	struct worker *worker; /* array of n_worker */
 	uint32_t n_worker;     /* threads started */
 	struct unit *units;
-	bool *is_done; /* is the unit finished? index: unit; valid between head and begun; guarded
-			* by lock */
+	bool *is_done; /* for each unit: is it finished? Valid between head and begun; guarded by
+			* lock */
 	uint32_t n_units;
 	struct unit *mine; /* the unit that the owner runs; NULL: none */
 	int done_fd;
