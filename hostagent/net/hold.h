@@ -162,7 +162,7 @@ uint64_t hold_epoch(const struct hold *h);
 
 /* Change the mode; it applies from the next frame on. Set the epoch before setting HOLD_HOLD. Held
  * frames stay held. This only writes to the mapped page and changes no other kernel state. Returns
- * 0; -EINVAL if @mode is unknown, or is HOLD_HOLD while the epoch is 0. */
+ * 0, or -EINVAL if @mode is unknown, or is HOLD_HOLD while the epoch is 0. */
 int hold_set_mode(struct hold *h, enum hold_mode mode) __attribute__((warn_unused_result));
 enum hold_mode hold_mode(const struct hold *h);
 

@@ -2,8 +2,10 @@
  * it.
  *
  * Why: the operator's most likely mistakes (no such tap, not in a bridge, several queues, a large
- * MTU, bpffs not mounted) would otherwise be reported as a bare errno from inside libbpf. Where:
- * used by hold_open() only. Threads: any (no state). Only hold_check_tap() does I/O (rtnetlink).
+ * MTU, bpffs not mounted) would otherwise be reported as a bare errno from inside libbpf.
+ *
+ * Where: used by hold_open() only. Threads: any (no state). Only hold_check_tap() does I/O
+ * (rtnetlink).
  */
 #ifndef NET_HOLD_CHECK_H
 #define NET_HOLD_CHECK_H

@@ -3,7 +3,9 @@
  *
  * Why: the hold promises to keep the order of frames, to release exactly the epochs <= n, and to
  * keep its limits. This queue works on plain data, without sockets, so that a unit test can check
- * all of it. Where: hold.c pushes the frames that it receives and pops those that it releases.
+ * all of it.
+ *
+ * Where: hold.c pushes the frames that it receives and pops those that it releases.
  *
  *	       head = 5        tail = 9          (free-running counters, index = counter & mask)
  *	 ring: ... | e7 | e7 | e8 | e8 | ...     count = tail - head = 4
@@ -26,7 +28,7 @@ struct hold_frame {
 
 struct hold_fifo {
 	struct hold_frame *ring; /* owned */
-	uint32_t mask;		 /* number of slots - 1; the number is a power of two */
+	uint32_t mask;		 /* the number of slots, which is a power of two, minus 1 */
 	uint32_t head, tail;	 /* the oldest frame; the next free slot */
 	uint32_t frames_max;
 	uint64_t bytes_max;

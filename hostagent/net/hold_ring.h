@@ -2,8 +2,9 @@
  * the veth.
  *
  * Why: the handling of libxdp's rings and of the kernel's copy mode (kicks, batches, errors)
- * belongs in one place. Where: hold.c calls it; it calls libxdp and turns libxdp's results into
- * negative errno.
+ * belongs in one place.
+ *
+ * Where: hold.c calls it; it calls libxdp and turns libxdp's results into negative errno.
  *
  *	 UMEM: n_frames chunks of chunk_bytes, each always in exactly one of these places
  *
