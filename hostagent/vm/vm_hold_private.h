@@ -19,7 +19,7 @@
 
 /* Let the guest run unprotected, and remove the hold in @pin_dir. @monitor is the monitor's socket
  * of the guest's QEMU (not [vm] qmp if the guest was promoted). If @monitor is "", there is no
- * guest, so only the hold is removed. Returns 0; -errno with *ret_error if the guest does not
+ * guest, so only the hold is removed. Returns 0, or -errno with *ret_error if the guest does not
  * resume, or the hold could not be removed. */
 int vm_hold_settle(const struct agent_vm_config *config, const char *monitor, const char *pin_dir,
 		   struct error *ret_error)
@@ -31,12 +31,12 @@ int vm_hold_remove_left(const struct agent_vm_config *config, const char *pin_di
 			struct error *ret_error) __attribute__((warn_unused_result));
 
 /* Close the hold on the tap of a stopped guest that must not run. If there is no hold, make a
- * closed one. Returns 0; -errno with *ret_error. */
+ * closed one. Returns 0, or -errno with *ret_error. */
 int vm_hold_close(const struct agent_vm_config *config, const char *pin_dir,
 		  struct error *ret_error) __attribute__((warn_unused_result));
 
-/* Check, on a host that was fenced, that its old guest is gone. Returns 0; -EBUSY with *ret_error
- * if the QEMU of that guest still exists. */
+/* Check, on a host that was fenced, that its old guest is gone. Returns 0, or -EBUSY with
+ * *ret_error if the QEMU of that guest still exists. */
 int vm_hold_need_no_guest(const struct agent_vm_config *config, struct error *ret_error)
 	__attribute__((warn_unused_result));
 

@@ -91,8 +91,8 @@ void *vm_work(void *arg);
  * @arg: struct vm. */
 void vm_wake_owner(void *arg);
 
-/* Set the role and record it on file. Call it on the worker. Returns 0; -errno with *ret_error if
- * the role could not be recorded. */
+/* Set the role and record it on file. Call it on the worker. Returns 0, or -errno with *ret_error
+ * if the role could not be recorded. */
 int vm_set_role(struct vm *vm, enum vm_role role, uint64_t term, struct error *ret_error)
 	__attribute__((warn_unused_result));
 /* Take the engine out of @vm, so that vm_report() no longer uses it; the caller must end it. Call

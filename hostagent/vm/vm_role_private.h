@@ -19,7 +19,7 @@ enum vm_role {
 	VM_ROLE_PRIMARY = 1, /* the guest is protected; while no agent runs, its hold is closed */
 	VM_ROLE_STANDBY = 2, /* keeps a copy of the guest */
 	VM_ROLE_RUNNING = 3, /* owns the guest, which runs unprotected */
-	VM_ROLE_FENCED	= 4, /* outvoted: the guest may never run here again in its term */
+	VM_ROLE_FENCED	= 4, /* outvoted: the guest must never run here again in its term */
 };
 
 /* Read the recorded role. Without a file, the role is NONE and the term 0. *ret_is_booted is true
