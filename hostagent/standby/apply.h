@@ -29,7 +29,7 @@ int apply_check(const uint8_t *data, size_t size, uint64_t term, struct apply_in
 /* Apply the epoch: its layout, then its pages, then its device state. Does not change `meta`. @data
  * must have passed apply_check(), or epochcheck.h when it arrived. Even so, invalid data is refused
  * without access to memory outside the copy. Returns 0, with *ret_n_pages page records applied;
- * -EBADMSG if the data is broken; -errno of the files. */
+ * -EBADMSG if the data is broken; other -errno from file operations. */
 int apply_epoch(struct ramfile *rf, const uint8_t *data, size_t size, uint64_t *ret_n_pages)
 	__attribute__((warn_unused_result));
 

@@ -89,9 +89,8 @@ struct epochlog {
 
 /* Start with the copy @rf: remove unfinished and stale epochs, and apply a complete epoch of term
  * rf->meta.term that an earlier process left. @bytes_max: limit of one epoch's file, counted in
- * whole frames. A promoted copy (phase not COPY) is not changed.
- * Returns 0; -EBADMSG if a .complete file does not pass the checks (something has changed it);
- * -ENOMEM; -errno. */
+ * whole frames. A promoted copy (phase not COPY) is not changed. Returns 0; -EBADMSG if a .complete
+ * file does not pass the checks (something has changed it); -ENOMEM; other -errno. */
 int epochlog_open(struct ramfile *rf, uint64_t bytes_max, struct epochlog *log)
 	__attribute__((warn_unused_result));
 

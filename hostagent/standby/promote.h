@@ -59,7 +59,7 @@ int promote_check(const struct epochlog *log, uint64_t term, uint64_t min_epoch,
  * - -ETIMEDOUT: no progress for @timeout_ns. Also start a new QEMU and try again;
  * - -ESRCH: phase is PROMOTED, but QEMU is gone, or neither waits nor runs the guest. Only the
  *   operator can decide;
- * - -errno of the files. */
+ * - other -errno from file operations. */
 int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t timeout_ns,
 		  const struct clockview *view, struct promote_clock *clock,
 		  struct promote_times *ret_times, struct error *ret_error)
@@ -67,7 +67,7 @@ int promote_guest(struct epochlog *log, struct qemu *q, uint64_t term, uint64_t 
 
 /* Apply a complete epoch, and load the copy into @q, a QEMU that waits for its state like the warm
  * one. The guest is not started, and @q cannot be used again. Returns 0; -EIO if QEMU refused the
- * state or died; -ETIMEDOUT; -errno of the files. On error *ret_error says why. */
+ * state or died; -ETIMEDOUT; other -errno from file operations. On error *ret_error says why. */
 int promote_rehearse(struct epochlog *log, struct qemu *q, uint64_t timeout_ns,
 		     struct error *ret_error) __attribute__((warn_unused_result));
 

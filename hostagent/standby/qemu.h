@@ -89,7 +89,7 @@ int qemu_start(struct qemu *q, unsigned timeout_ms, struct error *ret_error)
 
 /* Find the QEMU that an earlier agent started, whether it is warm or runs a promoted guest. Blocks
  * up to 1 s. Returns 0, and pid and pidfd are valid (so is qmp, but it is NULL if another client
- * uses the monitor); -ESRCH if the process is gone; -errno. */
+ * uses the monitor); -ESRCH if the process is gone; other -errno. */
 int qemu_find(struct qemu *q) __attribute__((warn_unused_result));
 
 /* Is a QEMU process alive, either the one in *q or one that an earlier agent left? Changes
@@ -109,7 +109,7 @@ int qemu_kill(struct qemu *q) __attribute__((warn_unused_result));
 
 /* End the warm process, either the one in *q or one that an earlier agent left. If an unknown guest
  * runs in it, the process is not ended. Returns 0 if there is no process any more; -EBUSY if an
- * unknown guest runs (*ret_error names it); -ETIMEDOUT; -errno. */
+ * unknown guest runs (*ret_error names it); -ETIMEDOUT; other -errno. */
 int qemu_end(struct qemu *q, struct error *ret_error) __attribute__((warn_unused_result));
 
 #endif

@@ -97,18 +97,16 @@ int ramfile_open(const char *dir, struct ramfile *rf) __attribute__((warn_unused
 void ramfile_close(struct ramfile *rf);
 
 /* Make, reserve and map `ram` of @ram_bytes. If `ram` exists with another size, it is replaced and
- * the copy dropped (only in phase COPY). Idempotent.
- * Returns 0; -ENOSPC if tmpfs or memory is full; -EBUSY if a guest runs on a file of another size;
- * -errno. */
+ * the copy dropped (only in phase COPY). Idempotent. Returns 0; -ENOSPC if tmpfs or memory is full;
+ * -EBUSY if a guest runs on a file of another size; other -errno. */
 int ramfile_reserve(struct ramfile *rf, uint64_t ram_bytes) __attribute__((warn_unused_result));
 
 /* Make `room`. Idempotent. Returns 0, -ENOSPC or -errno. */
 int ramfile_reserve_room(struct ramfile *rf) __attribute__((warn_unused_result));
 
 /* Make @g the copy's layout: write `geometry`, resize `rom`. Does nothing if @g is the layout
- * already.
- * Returns 0; -EINVAL if @g does not have exactly one RAM block, or this block does not have the
- * size reserved; -errno. */
+ * already. Returns 0; -EINVAL if @g does not have exactly one RAM block, or this block does not
+ * have the size reserved; other -errno. */
 int ramfile_layout(struct ramfile *rf, const struct wire_geometry *g)
 	__attribute__((warn_unused_result));
 
@@ -126,8 +124,8 @@ int ramfile_store_meta(struct ramfile *rf, const struct ramfile_meta *meta)
 	__attribute__((warn_unused_result));
 
 /* Remove the copy's files and the stored epochs. `meta` stays and keeps the term, so that an older
- * term is still refused.
- * Returns 0; -EBUSY if a guest runs on the copy, and nothing was removed; -errno. */
+ * term is still refused. Returns 0; -EBUSY if a guest runs on the copy, and nothing was removed;
+ * other -errno. */
 int ramfile_purge(struct ramfile *rf) __attribute__((warn_unused_result));
 
 static inline void ramfile_step(struct ramfile *rf)

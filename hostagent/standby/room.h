@@ -24,9 +24,8 @@ struct room {
 };
 
 /* Claim @bytes of space in @dir's file system, in addition to what is allocated already. Replaces
- * an earlier claim of @room.
- * Returns 0; -ENOSPC if only *ret_free bytes are free besides the other claims, and nothing is
- * claimed; -errno. */
+ * an earlier claim of @room. Returns 0; -ENOSPC if only *ret_free bytes are free besides the other
+ * claims, and nothing is claimed; other -errno. */
 int room_claim(struct room *room, const char *dir, uint64_t bytes, uint64_t *ret_free)
 	__attribute__((warn_unused_result));
 

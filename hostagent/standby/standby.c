@@ -237,7 +237,7 @@ static void wait_for_work(struct standby *sb, bool more)
 	}
 	if (poll(fds, 4, more ? 0 : clock_poll_ms(now_ns, next_deadline_ns(sb))) > 0 &&
 	    (fds[0].revents & POLLIN))
-		/* does not block; its only purpose is to wake us */
+		/* does not block; the count is not needed, since it only had to wake us */
 		(void)!read(sb->wake_fd, &count, sizeof(count));
 }
 
