@@ -113,7 +113,8 @@ static int end(struct encoder *e, int r, bool is_last)
 	if (r == 0 && !is_last)
 		return 1;
 	submit(e);
-	/* Return 0 only when no thread reads the cursor's pages any more. Until then, help. */
+	/* Return 0 only when no thread reads the cursor's pages any more. Until then, help the
+	 * other threads. */
 	if (!workers_is_idle(e->workers))
 		return workers_help(e->workers, &e->packer);
 	e->n_submitted = 0;

@@ -162,8 +162,8 @@ static void end_epoch(void *arg, const struct seal_times *times)
 
 	/* Frames that wait in the ring belong to the epoch that ends here. Take them before the
 	 * seal is reported to the pacer; afterwards they would ask for another seal. But do not
-	 * call hold_receive() if a release is unfinished and the time to release has ended during
-	 * the pause: the call would continue that release. */
+	 * call hold_receive() if a release is unfinished and the time in which frames may be
+	 * released has ended during the pause: the call would continue that release. */
 	if ((!hold_is_sending(e->output.hold) || engine_may_release(e)) &&
 	    hold_receive(e->output.hold) < 0)
 		log_debug("vm=%s held frames cannot leave, ignoring: serve() says so",

@@ -248,8 +248,8 @@ void engine_publish(struct engine *e)
 	if (r == 0)
 		strcpy(e->status.stats, stats);
 	if (e->guest.condition != GUEST_LOST) /* once QEMU is gone, keep the last known value */
-		/* True also while QEMU may still obey our `stop`: a reader of the status must not
-		 * attribute the pause to somebody else. */
+		/* This is also true while QEMU may still obey our `stop`: a reader of the status
+		 * must not attribute the pause to somebody else. */
 		e->status.is_stopped_here = e->guest.condition == GUEST_STOPPED ||
 					    e->guest.condition == GUEST_STOPPING ||
 					    e->guest.condition == GUEST_STOPPING_RESUMED;

@@ -285,7 +285,7 @@ static void make_ready(struct seal *seal)
 	seal->used_ranges = 0;
 }
 
-/* Pause the guest with three commands, which works with every QEMU. */
+/* Carry out the whole pause with three commands, which works with every QEMU. */
 static int pause_by_commands(struct seal *seal, enum seal_kind kind, seal_hook_fn hook,
 			     void *arg, struct seal_result *result)
 {
@@ -329,7 +329,7 @@ static int end_at_gate(struct seal *seal, enum seal_kind kind, struct gate *gate
 	return r;
 }
 
-/* Pause the guest with one command; see gate.h. */
+/* Carry out the whole pause with one command; see gate.h. */
 static int pause_by_gate(struct seal *seal, enum seal_kind kind, struct gate *gate,
 			 seal_hook_fn hook, void *arg, struct seal_result *result)
 {
