@@ -200,8 +200,8 @@ static const char *option_name(const char *word)
 	return word[1] == '-' ? word + 2 : word + 1;
 }
 
-/* Parse a size as QEMU does: a decimal number with an optional suffix; without a suffix it counts
- * MiB. */
+/* Parse a size as QEMU does: a decimal number with an optional suffix. Without a suffix, the number
+ * counts MiB. */
 static int parse_ram(const char *text, uint64_t *ret_bytes)
 {
 	unsigned shift = 20;

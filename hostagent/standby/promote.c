@@ -235,7 +235,7 @@ static int step_record(struct promotion *p)
 	return 0;
 }
 
-/* Time from setting the clock until QEMU starts the guest after `cont`, as measured. */
+/* The measured time from setting the clock until QEMU starts the guest after `cont`. */
 #define CONT_NS (1 * CLOCK_NS_PER_MS)
 
 static const char *clock_obstacle(int error)
