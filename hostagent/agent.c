@@ -71,8 +71,9 @@ static void disconnect(struct agent *a, const char *why)
 	a->retry_ns = a->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : a->retry_ns * 2;
 }
 
-/* May the gateway that sent @welcome be obeyed? Yes, unless this host has obeyed a younger one. A
- * new incarnation is recorded on file. If it may not be obeyed, this function disconnects. */
+/* May the gateway that sent @welcome be obeyed? Yes, unless this host has obeyed a younger gateway,
+ * or the gateway's new incarnation cannot be recorded on file. In these two cases this function
+ * disconnects. */
 static bool obey(struct agent *a, const struct wire_welcome *welcome)
 {
 	char text[WIRE_TEXT_MAX + 1];
