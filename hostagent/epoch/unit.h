@@ -51,7 +51,7 @@ struct unit {
 
 	/* set while the unit is filled, and then while it runs */
 	struct unit_frame frames[UNIT_FRAMES_MAX];
-	uint32_t n_frames; /* the last one is still being filled */
+	uint32_t n_frames; /* number of frames so far; the last one is still being filled */
 
 	/* set while the unit runs */
 	uint32_t n_encoded;  /* items that are encoded */
