@@ -36,7 +36,7 @@ struct hold_fifo {
 	uint32_t frames_peak;	 /* the most frames held at one time */
 };
 
-/* Initialise @f with room for @frames_max frames (1..2^31). Returns 0; -EINVAL if a limit is 0 or
+/* Initialize @f with room for @frames_max frames (1..2^31). Returns 0; -EINVAL if a limit is 0 or
  * too large; -ENOMEM. */
 int hold_fifo_init(struct hold_fifo *f, uint32_t frames_max, uint64_t bytes_max)
 	__attribute__((warn_unused_result));
