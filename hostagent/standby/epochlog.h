@@ -124,12 +124,15 @@ int epochlog_vote(struct epochlog *log, uint64_t term, enum ramfile_vote vote)
 /* Returns the last complete epoch of the term, which is applied or waits to be applied; 0: none. */
 uint64_t epochlog_complete(const struct epochlog *log);
 
-/* Take the next frame of the stream. @ours: the warm QEMU's geometry, with which a GEOMETRY must
- * agree; NULL: do not compare (tests). Returns 1 if this frame completed an epoch, which is safe
- * now: acknowledge epochlog_complete(), then call epochlog_apply(). Returns 0 if the frame was
- * taken. Returns -EPROTO if the frame is refused: nothing of its epoch is kept; send *ret_error as
- * STREAM_ERROR and close the connection. Returns another -errno if the frame could not be stored:
- * also send *ret_error and close. On error the copy and earlier epochs are as they were. */
+/* Take the next frame of the stream. @ours is the warm QEMU's geometry, with which a GEOMETRY must
+ * agree; if it is NULL, they are not compared (tests). On error the copy and earlier epochs are as
+ * they were. Returns
+ * - 0: the frame was taken;
+ * - 1: this frame completed an epoch, which is safe now. Acknowledge epochlog_complete(), then call
+ *   epochlog_apply();
+ * - -EPROTO: the frame is refused, and nothing of its epoch is kept. Send *ret_error as
+ *   STREAM_ERROR and close the connection;
+ * - other -errno: the frame could not be stored. Also send *ret_error and close the connection. */
 int epochlog_frame(struct epochlog *log, const struct wire_frame *frame,
 		   const struct wire_geometry *ours, struct epochcheck_error *ret_error)
 	__attribute__((warn_unused_result));
