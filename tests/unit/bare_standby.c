@@ -36,7 +36,8 @@ void bare_standby_open(struct bare_standby *x)
 	struct standby *sb = &x->sb;
 
 	memset(x, 0, sizeof(*x));
-	/* Use tmpfs, as in production: on a disk each atomic replace would wait. */
+	/* Use tmpfs, as in production: on a disk, each atomic replacement of a file would wait for
+	 * the disk. */
 	strcpy(x->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
 						     : "/tmp/holdfast-test-XXXXXX");
 	NEED(mkdtemp(x->dir));
@@ -85,6 +86,6 @@ void bare_standby_close(struct bare_standby *x)
 	feed_done(&x->feed);
 	fd_close(sb->wake_fd);
 	pthread_mutex_destroy(&sb->lock);
-	/* a failure leaves the directory behind */
+	/* If this fails, the directory stays behind. */
 	(void)nftw(x->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }

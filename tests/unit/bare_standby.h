@@ -1,6 +1,9 @@
-/* bare_standby.h - a VM's standby without QEMU and without its thread, ready for a stream of term
- * BARE_STANDBY_TERM. Its copy is in a temporary directory. Its feed makes a primary's epochs. For
- * unit tests and fuzz targets; a failure here ends the program.
+/* bare_standby.h - sets up a VM's standby without QEMU and without its thread, for unit tests and
+ * fuzz targets.
+ *
+ * The standby is ready for a stream of term BARE_STANDBY_TERM, and keeps its copy in a temporary
+ * directory. Its feed builds the epochs that a primary would send. Any failure here ends the
+ * program.
  */
 #ifndef TESTS_BARE_STANDBY_H
 #define TESTS_BARE_STANDBY_H

@@ -37,7 +37,7 @@ void fixture_make_encoder(struct fixture *f, size_t bytes_max)
 	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP);
 }
 
-/* *state points to the number of encoding threads. */
+/* On entry, *state points to the number of encoding threads. */
 int fixture_setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -69,7 +69,7 @@ int fixture_teardown(void **state)
 	return 0;
 }
 
-/* Check that the DUP's source obeys the standby's rule, then copy the page. */
+/* Check that the standby's rule allows the DUP's source, then copy the page. */
 static void apply_dup(struct standby *s, const struct wire_record *record)
 {
 	if (s->is_full)
@@ -173,8 +173,8 @@ static void take_frame(struct standby *s, const struct wire_frame *frame)
 	s->payload_bytes += frame->h.payload_size;
 }
 
-/* Send one frame through wire framing, so that the wire's limits are checked too. False: no frame
- * was ready. */
+/* Send one frame through wire framing, so that the wire's limits are checked too. Returns false if
+ * no frame was ready. */
 bool fixture_deliver_frame(struct fixture *f)
 {
 	static uint8_t buffer[WIRE_FRAME_MAX];
@@ -254,8 +254,8 @@ struct encoder_cursor copy_cursor(const struct copy *copy)
 				       .pages = copy->pages};
 }
 
-/* The encoder's threads have begun all units that are left. Wait until encoder_fd() is readable,
- * which means that the caller can continue. */
+/* Wait until encoder_fd() is readable, which means that the caller can continue. Call this only
+ * when the encoder's threads have already begun all remaining units. */
 void fixture_wait(struct fixture *f)
 {
 	struct pollfd fd = {.fd = encoder_fd(f->encoder), .events = POLLIN};

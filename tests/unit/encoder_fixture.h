@@ -1,6 +1,8 @@
-/* encoder_fixture.h - an encoder, a guest that changes at random, and a standby that applies the
- * encoder's frames and must become equal to the guest. For the tests of the encoder; a failure
- * fails the running test.
+/* encoder_fixture.h - sets up the world for the encoder's tests: an encoder, a guest that changes
+ * at random, and a standby.
+ *
+ * The standby applies the encoder's frames, and must then be equal to the guest. A failure fails
+ * the running test.
  */
 #ifndef TESTS_ENCODER_FIXTURE_H
 #define TESTS_ENCODER_FIXTURE_H
@@ -25,11 +27,12 @@ struct standby {
 	uint64_t payload_bytes, epoch;
 	bool is_ended;
 	bool is_full;	     /* the epoch being received is FULL */
-	/* in a FULL epoch: pages that had a record; in others: pages that a DUP copied */
+	/* In a FULL epoch: true if the page had a record. In other epochs: true if a DUP copied
+	 * it. */
 	bool marks[N_PAGES];
 };
 
-/* What a seal hands to the encoder: copies of pages, in the order of their ranges. A page may occur
+/* The page copies that a seal hands to the encoder, in the order of their ranges. A page may occur
  * twice. */
 struct copy {
 	struct page_range *ranges;
@@ -56,7 +59,7 @@ struct encoder_cursor copy_cursor(const struct copy *copy);
  * on return, *state is a struct fixture. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
-/* replaces the encoder; its backlog holds @bytes_max bytes */
+/* Replace the encoder by a new one whose backlog holds @bytes_max bytes. */
 void fixture_make_encoder(struct fixture *f, size_t bytes_max);
 
 void fixture_change_page(uint8_t *page);
@@ -66,14 +69,14 @@ void fixture_copy_page(struct fixture *f, struct copy *copy,
 
 void fixture_wait(struct fixture *f); /* after -EAGAIN: wait until the encoder can continue */
 int fixture_offer(struct fixture *f,
-		  /* offer all of @cursor, unless the backlog has no room */
+		  /* offer all pages of @cursor; returns -ENOBUFS if the backlog is full */
 		  struct encoder_cursor cursor);
 void fixture_offer_all(struct fixture *f); /* offer every page of the guest */
 void fixture_end(struct fixture *f); /* end the epoch, with changed device state */
 
-/* Deliver the next unsent frame to the standby. False: there is none. */
+/* Deliver the next unsent frame to the standby. Returns false if there is none. */
 bool fixture_deliver_frame(struct fixture *f);
-/* Deliver all unsent frames, of one or several epochs. Checks that the standby then equals the
+/* Deliver all unsent frames, of one or several epochs. Then check that the standby equals the
  * guest. */
 void fixture_deliver(struct fixture *f);
 

@@ -1,10 +1,9 @@
-/* fsm_lab.h - runs vm/fsm on a virtual clock with scripted peers, and checks the rules after each
- * step.
+/* fsm_lab.h - runs the state machine of one VM (vm/fsm) on a virtual clock with scripted peers, and
+ * checks the machine's rules after each step.
  *
- * Where: test_fsm.c (flows) and test_fsm_random.c. lab_feed() checks every action list against the
- * rules of vm/fsm.h: the journal is written before any action that depends on it; terms only grow;
- * COMMIT is sent only for epochs that the standby really holds; and each order goes only to a host
- * that may get it.
+ * All test_fsm*.c files use it. lab_feed() checks every action list against the rules of vm/fsm.h:
+ * the journal is written before any action that depends on it; terms only grow; COMMIT is sent only
+ * for epochs that the standby really holds; and each order goes only to a host that may get it.
  */
 #ifndef TESTS_FSM_LAB_H
 #define TESTS_FSM_LAB_H
@@ -25,19 +24,19 @@
 
 #define MS CLOCK_NS_PER_MS
 
-/* The true state of one agent; the machine learns it only from messages. */
+/* The true state of one agent. The state machine learns it only from messages. */
 struct lab_peer {
 	bool up;	  /* the control connection is open */
 	bool streaming;
 	uint8_t state;
 	uint64_t term;
-	uint64_t complete; /* on the standby: last whole epoch held of `term` */
+	uint64_t complete; /* on the standby: last epoch of `term` that it holds whole */
 	uint64_t committed; /* on the primary: last COMMIT received in `term` */
 	struct {
 		bool due;
 		uint8_t verb;
 		uint64_t term, epoch, id;
-	} order; /* the last order; `due` until it is carried out */
+	} order; /* the last order; `due` is true until the agent carries it out */
 };
 
 struct lab {
@@ -46,24 +45,24 @@ struct lab {
 	struct vm_record journal; /* what is on disk */
 	struct lab_peer peer[2];
 	uint64_t now_ns;
-	bool standby_owes;	/* passed with every tick */
+	bool standby_owes;	/* given to the machine with every tick */
 	/* bytes of the owner's epochs relayed so far; grows while the owner is alive */
 	uint64_t relayed_bytes;
-	/* largest epoch committed in committed_term, by any run of the gateway */
+	/* largest epoch of committed_term that any run of the gateway has committed */
 	uint64_t committed;
 	uint64_t committed_term;
-	/* up to this epoch, COMMIT is allowed outside PROTECTED: output leaves unheld */
+	/* epochs up to this one may be committed outside PROTECTED, because output leaves unheld */
 	uint64_t unheld;
 	/* last term for which the standby voted while cut off from the gateway */
 	uint64_t voted_term;
 	uint64_t next_order_id;
 	bool journal_fails;
-	/* end of the previous owner's lease, until which it may release output */
+	/* time until which the previous owner's lease lets that owner release output */
 	uint64_t release_until_ns;
 	bool fence_runs; /* the fence command for fence_term is running */
 	uint64_t fence_term;
 	unsigned n_promotions, n_commits, n_closes, n_resumes, n_failed_writes;
-	unsigned n_taken[32]; /* per row of the table: journaled changes that match it */
+	unsigned n_taken[32]; /* for each row of the table, how many journaled changes matched it */
 	uint64_t resume_epoch;
 	struct vm_action last_order[2];
 	struct vm_action last_reply;
@@ -93,7 +92,7 @@ static inline void lab_init(struct lab *lab)
 	vm_fsm_init(&lab->fsm, &lab->config, &lab->journal, lab->next_order_id, lab->now_ns);
 }
 
-/* The rows of fsm_table.h, interpreted here without the machine's own code. */
+/* The values in the rows of fsm_table.h, interpreted here without the machine's own code. */
 enum { LAB_KEPT, LAB_OTHER, LAB_ANY, LAB_SAME, LAB_NEW, LAB_OWN, LAB_FOLLOW };
 
 static const struct lab_row {
@@ -108,16 +107,16 @@ static const struct lab_row {
 #define LAB_N_ROWS (sizeof(lab_rows) / sizeof(lab_rows[0]))
 _Static_assert(LAB_N_ROWS <= 32, "lab.n_taken");
 
-/* Check that the machine stays within what the model (docs/model) covers: each journaled change is
- * in the table, and this gateway makes no new term of its own in a conflict. */
+/* Check that the machine does only what the model (docs/model) covers: each journaled change is in
+ * the table, and during a conflict this gateway makes no new term of its own. */
 static inline void lab_check_table(struct lab *lab, const struct vm_record *to, bool was_conflict)
 {
 	const struct vm_record *from = &lab->journal;
 	bool is_found = false, keeps = to->owner == from->owner, is_new = to->term > from->term;
 
 	if (from->in_doubt && !to->in_doubt && keeps && !is_new && to->state == from->state)
-		/* both hosts confirmed a record that a damaged journal left in doubt: nothing else
-		 * changes */
+		/* Both hosts have confirmed the record that damage to the journal had put in doubt.
+		 * Nothing but the doubt changes. */
 		return;
 	for (size_t i = 0; i < LAB_N_ROWS; i++) {
 		const struct lab_row *row = &lab_rows[i];
@@ -152,7 +151,7 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 	bool owner = a->host == lab->journal.owner;
 	struct lab_peer *peer = &lab->peer[a->host];
 
-	/* Journal first: an order never carries a term that is not on disk. */
+	/* The journal comes first: an order never carries a term that is not on disk. */
 	assert_int_equal(a->term, lab->journal.term);
 	assert_true(a->order_id >= lab->next_order_id);
 	lab->next_order_id = a->order_id + 1;
@@ -174,7 +173,8 @@ static inline void lab_check_order(struct lab *lab, const struct vm_action *a)
 		assert_int_equal(lab->journal.state, VM_UNPROTECTED);
 		break;
 	case WIRE_VERB_STANDBY_STOP:
-		/* the owner stops its standby before the guest is given back to the other host */
+		/* In FAILED, the standby that was to promote is the owner. It stops standing by
+		 * before the other host gets the guest back. */
 		if (lab->journal.state == VM_FAILED) {
 			assert_true(owner);
 			break;
@@ -219,8 +219,8 @@ static inline void lab_check_commit(struct lab *lab, const struct vm_action *a)
 	lab->n_commits++;
 }
 
-/* Feed one input to the machine and check its actions against the rules. False: the journal write
- * failed, and the machine's state did not change. */
+/* Feed one input to the machine and check its actions against the rules. Returns false if the
+ * journal write failed; the machine's state has then not changed. */
 static inline bool lab_feed(struct lab *lab, struct vm_input in)
 {
 	struct vm_fsm before = lab->fsm;
@@ -290,12 +290,13 @@ static inline bool lab_feed(struct lab *lab, struct vm_input in)
 	return true;
 }
 
-/* End the fence command. True: the command was running, and the machine accepted its end. */
+/* End the fence command. Returns true if the command was running and the machine accepted its
+ * end. */
 static inline bool lab_fenced(struct lab *lab, uint8_t status)
 {
 	if (!lab->fence_runs)
 		return false;
-	lab->fence_runs = false; /* cleared first: the machine may answer with PROMOTE */
+	lab->fence_runs = false; /* cleared first, because the machine may answer with PROMOTE */
 	if (lab_feed(lab, (struct vm_input){.kind = VM_IN_FENCED, .term = lab->fence_term,
 					    .status = status, .text = "by the lab"}))
 		return true;
@@ -409,7 +410,7 @@ static inline void lab_done(struct lab *lab, uint8_t h, uint8_t status, const ch
 		.status = status, .term = lab->peer[h].term, .text = text});
 }
 
-/* Carry out host @h's pending order as an agent does. True: there was an order. */
+/* Carry out host @h's pending order as an agent does. Returns true if there was an order. */
 static inline bool lab_obey(struct lab *lab, uint8_t h)
 {
 	struct lab_peer *p = &lab->peer[h];
@@ -539,8 +540,9 @@ static inline void lab_start_protected(struct lab *lab)
 }
 
 /* Let the hosts, both cut off from the gateway, agree to continue without it (docs/wire-format.md
- * 6.4). @h is the primary. @direct: they continue protected over the direct path; otherwise the
- * primary runs alone. @answered: the vote reaches the primary. False: the hosts cannot agree. */
+ * 6.4). @h is the primary. If @direct is true, they continue protected over the direct path;
+ * otherwise the primary runs alone. @answered says whether the vote reaches the primary. Returns
+ * false if the hosts cannot agree. */
 static inline bool lab_agree(struct lab *lab, uint8_t h, bool direct, bool answered)
 {
 	struct lab_peer *p = &lab->peer[h], *s = &lab->peer[1 - h];

@@ -13,7 +13,8 @@ static struct wire_tls_context *contexts[3];
 size_t fixture_ring_bytes = 4 << 20;
 uint64_t fixture_handshake_ns;
 
-/* A fixed cost per handshake keeps the tests independent of the machine. */
+/* Each call advances the clock by a fixed cost, so that the tests do not depend on the machine's
+ * speed. */
 uint64_t fixture_clock_ns(void)
 {
 	static uint64_t now_ns;
@@ -111,7 +112,7 @@ void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context
 	must(wire_tls_new(context, WIRE_PEER_GATEWAY, fixture_ring_bytes, &a->tls) == 0,
 	     "agent's TLS");
 	must(session_new(f->sessions, peer, a, f->now_ns, &a->session) == 0, "session");
-	(void)!wire_tls_handshake(a->tls); /* the pump continues it */
+	(void)!wire_tls_handshake(a->tls); /* fixture_pump() continues the handshake */
 	fixture_pump(one, 1);
 }
 
@@ -125,8 +126,8 @@ void agent_close(struct agent *a)
 	a->in = a->untaken = NULL;
 }
 
-/* Pass the agent's ciphertext to the session. Bytes that the session does not take are kept, as a
- * shell does. */
+/* Pass the agent's ciphertext to the session. Keep the bytes that the session does not take, as the
+ * caller of a session does. */
 static bool give(struct agent *a)
 {
 	size_t size, n;
@@ -237,7 +238,7 @@ void agent_send(struct agent *a, const struct wire_header *h, const uint8_t *pay
 
 	with_size.payload_size = (uint32_t)size;
 	if (wire_frame_seal(head, &with_size, &piece, size ? 1 : 0) < 0)
-		return; /* the format forbids this header; fuzz_frame covers it */
+		return; /* the format forbids this header; fuzz_frame covers such headers */
 	(void)!wire_tls_write(a->tls, head, sizeof(head));
 	(void)!wire_tls_write(a->tls, payload, size);
 }

@@ -1,8 +1,10 @@
-/* gateway_fixture.h - a gateway without any network: sessions driven over memory, agents scripted.
+/* gateway_fixture.h - sets up a gateway without any network: its sessions run over memory, and the
+ * agents are scripted.
  *
- * Where: test_session.c, test_control.c, fuzz_session.c, fuzz_control.c. One VM, web1, on alpha and
- * beta; certificates and the journal in a temporary directory. Failures of the fixture itself
- * abort. Threads: one, one fixture at a time.
+ * Tests of sessions, admission, control, pending writes and witness keys use it, and so do
+ * fuzz_session and fuzz_control. There is one VM, web1, on the hosts alpha and beta. Certificates
+ * and the journal are in a temporary directory. A failure of the fixture itself aborts the program.
+ * Only one thread may use it, for one fixture at a time.
  */
 #ifndef TESTS_GATEWAY_FIXTURE_H
 #define TESTS_GATEWAY_FIXTURE_H
@@ -18,41 +20,45 @@ struct fixture {
 	struct fleet *fleet;
 	struct sessions *sessions;
 	uint64_t now_ns;
-	uint64_t lacks[3]; /* by role: features that the HELLO of its stream leaves out */
+	/* for each role: the features that the HELLO of that role's stream leaves out */
+	uint64_t lacks[3];
 };
 
 /* The agent's end of one session. */
 struct agent {
 	struct fixture *f;
-	struct session *session; /* NULL: ended */
+	struct session *session; /* NULL: the session has ended */
 	struct wire_tls *tls;
-	bool deaf;		 /* does not read what the gateway sends */
-	size_t piece;		 /* bytes moved at a time; 0: all there are */
-	uint8_t *in;		 /* plaintext received, whole and cut frames */
+	bool deaf;		 /* true if the agent does not read what the gateway sends */
+	size_t piece;		 /* bytes moved at a time; 0: as many as there are */
+	uint8_t *in;		 /* received plaintext: whole frames and parts of frames */
 	size_t n_in, in_size;
-	size_t n_untaken;	 /* ciphertext that the session would not take */
+	size_t n_untaken;	 /* bytes of ciphertext that the session did not take */
 	uint8_t *untaken;
 };
 
-/* How many bytes an agent can have written but not sent: 4 MiB unless set (fuzzing sets less). */
+/* The most bytes that an agent can have written but not sent. It is 4 MiB unless it is set; fuzz
+ * targets set less. */
 extern size_t fixture_ring_bytes;
 
-/* The pretended cost of each handshake step: 0 unless set. */
+/* The simulated cost of each handshake step. It is 0 unless it is set. */
 extern uint64_t fixture_handshake_ns;
-/* The clock by which handshakes are charged: it moves by that much with each call. */
+/* Returns the time by which handshakes are charged. Each call advances it by
+ * fixture_handshake_ns. */
 uint64_t fixture_clock_ns(void);
 
-/* Process-wide: certificates. */
+/* Make the certificates, once per process. */
 void fixture_start(void);
 void fixture_end(void);
 
-/* A gateway with a fresh journal. */
+/* Set up a gateway with a fresh journal. */
 void fixture_open(struct fixture *f);
 void fixture_close(struct fixture *f);
 
-/* Connect. @context: f->alpha or f->beta. TLS is done on return when the gateway accepts. */
+/* Connect @a to the gateway. @context is f->alpha or f->beta. If the gateway accepts the
+ * connection, the TLS handshake is complete on return. */
 void agent_open(struct agent *a, struct fixture *f, struct wire_tls_context *context);
-/* The same from "ADDRESS:PORT". */
+/* Connect like agent_open(), but from @peer ("ADDRESS:PORT"). */
 void agent_open_from(struct agent *a, struct fixture *f, struct wire_tls_context *context,
 		     const char *peer);
 void agent_close(struct agent *a);
@@ -68,8 +74,8 @@ void fixture_pump(struct agent *const *agents, size_t n_agents);
 void agent_send(struct agent *a, const struct wire_header *h, const uint8_t *payload, size_t size);
 void agent_hello(struct agent *a, uint8_t kind, uint8_t role, uint64_t term, uint64_t epoch);
 
-/* Take the next received frame of @type, dropping those before it. True: there was one. Its payload
- * is valid until the next call. */
+/* Take the next received frame of @type, and drop the frames before it. Returns true if there was
+ * one. Its payload is valid until the next call. */
 bool agent_take(struct agent *a, uint8_t type, struct wire_frame *ret_frame);
 
 #endif

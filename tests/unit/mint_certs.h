@@ -40,7 +40,7 @@ void mint_ca_write(const struct mint_ca *ca, const char *dir, const char *file);
 void mint_leaf(struct mint_ca *ca, const struct mint_options *options, const char *dir,
 	       const char *file);
 
-/* Write DIR/FILE.pem, a revocation list that names @serial. If @serial is 0, the list is empty. */
+/* Write DIR/FILE.pem: a revocation list that revokes @serial, or an empty one if @serial is 0. */
 void mint_crl(const struct mint_ca *ca, long serial, const char *dir, const char *file);
 
 /* Write DIR/FILE with @text. */

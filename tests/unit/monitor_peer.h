@@ -33,8 +33,8 @@ static inline bool monitor_say(int fd, const char *text)
 	return write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
-/* Read one command into @text, up to its closing brace. False: the client is gone, or @text is too
- * small. */
+/* Read one command into @text, up to its closing brace. Returns false if the client is gone or
+ * @text is too small. */
 static inline bool monitor_hear(int fd, char *text, size_t size)
 {
 	size_t n = 0;

@@ -1,6 +1,5 @@
-/* msg_frames.h - puts payloads into frames, and gives a writer for payloads. For tests of messages.
- *
- * Where: test_msg.c, test_page_records.c. Threads: one.
+/* msg_frames.h - helps tests of messages (test_msg.c, test_page_records.c): it puts a payload into
+ * a frame, and makes a writer for a payload. Only one thread may use it.
  */
 #ifndef TESTS_MSG_FRAMES_H
 #define TESTS_MSG_FRAMES_H
@@ -10,8 +9,8 @@
 #include "exact.h"
 #include "wire/frame.h"
 
-/* Put a copy of @payload into a frame. wire_frame_decode() might refuse this frame, and the test is
- * that decoders do not rely on its checks. */
+/* Put a copy of @payload into a frame. wire_frame_decode() might refuse such a frame. The tests use
+ * it to show that the decoders of payloads do not rely on wire_frame_decode()'s checks. */
 static inline struct wire_frame frame_of(uint8_t type, const uint8_t *payload, size_t size,
 					 uint64_t epoch)
 {

@@ -100,13 +100,13 @@ static inline void pattern_pair(unsigned int kind, uint64_t *state, uint8_t *old
 		break;
 	case 10:
 	case 11:
-	/* regular gaps of 1, 2 and 3 bytes, around the size from which the coder no longer merges
-	 * runs */
+	/* regular gaps of 1, 2 and 3 bytes: the XRLE coder merges runs across a gap of 1 or 2
+	 * bytes, but not across 3 */
 	case 12:
 		for (i = pattern_random(state) % 3; i < PAGE_BYTES; i += kind - 8)
 			pattern_touch(state, new, i);
 		break;
-	case 13: /* around line and page edges, and the 127/128 limits of lengths */
+	case 13: /* changes at the edges of lines and of the page, and lengths around 127 */
 		for (i = 0; i < 64; i++) {
 			uint64_t choice = pattern_random(state) % 8;
 

@@ -1,4 +1,4 @@
-/* standby_feed.h - build an epoch stream as a primary would, for tests of the standby.
+/* standby_feed.h - builds an epoch stream as a primary would, for tests of the standby.
  *
  *	feed_init ─ feed_geometry ─ { feed_begin ─ feed_page* ─ feed_blob ─ feed_end }* ─ feed_done
  *
@@ -21,7 +21,7 @@ struct feed {
 	uint32_t generation;
 	struct wire_geometry geometry;
 
-	uint8_t *bytes; /* whole frames */
+	uint8_t *bytes; /* all frames since feed_clear() */
 	size_t size, room;
 
 	/* Counts for the epoch being built. */
@@ -29,8 +29,8 @@ struct feed {
 	uint64_t payload_bytes;
 	uint8_t frame[WIRE_FRAME_MAX]; /* the PAGES frame being filled */
 	struct bytes_writer w;
-	bool open; /* `frame` has records that are not in `bytes` yet */
-	/* compress PAGES and DEVICE payloads with LZ4, even where that makes them longer */
+	bool open; /* true if `frame` has records that are not in `bytes` yet */
+	/* true: compress PAGES and DEVICE payloads with LZ4, even where that makes them longer */
 	bool packs;
 };
 
@@ -51,8 +51,9 @@ void feed_page(struct feed *f, uint32_t index, const uint8_t *page, uint8_t *ref
 void feed_record(struct feed *f, uint8_t class, uint32_t index, const uint8_t *data, size_t size);
 /* Append a DUP record: page @index becomes a copy of page @source. */
 void feed_dup(struct feed *f, uint32_t index, uint32_t source);
-/* Append the DEVICE frames that turn @reference into @blob, and update @reference, which holds
- * whole pages with zeros after the state's last byte. @delta: see feed_page(). */
+/* Append the DEVICE frames that turn @reference into @blob, and copy @blob to @reference.
+ * @reference holds whole pages; the bytes after the state's last byte are zero. @delta: see
+ * feed_page(). */
 void feed_blob(struct feed *f, const uint8_t *blob, uint32_t size, uint8_t *reference, bool delta);
 void feed_end(struct feed *f);
 /* Append a frame as given, valid or not. */

@@ -51,7 +51,8 @@ int fixture_setup(void **state)
 	struct fixture *x = calloc(1, sizeof(*x));
 	struct wire_geometry g;
 
-	/* Use tmpfs, as in production: on a disk each atomic replace would wait. */
+	/* Use tmpfs, as in production: on a disk, each atomic replacement of a file would wait for
+	 * the disk. */
 	strcpy(x->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/holdfast-test-XXXXXX"
 						     : "/tmp/holdfast-test-XXXXXX");
 	assert_non_null(mkdtemp(x->dir));
@@ -101,8 +102,9 @@ static void dirty_blob(struct fixture *x, struct model *m)
 	memset(m->blob + m->blob_size, 0, BLOB_ROOM - m->blob_size);
 }
 
-/* Marks of the current epoch's pages. In a FULL epoch, a marked page has a record, so a DUP may
- * copy it. In other epochs, a DUP copied a marked page, so no record of that page may follow. */
+/* One mark per page, for the current epoch. In a FULL epoch, a marked page has a record, so a DUP
+ * may copy it. In other epochs, a DUP has copied the marked page, so no record of that page may
+ * follow. */
 static bool marks[N_PAGES];
 
 /* Make page @i a copy of another page, if the format allows that. */
@@ -147,8 +149,8 @@ void fixture_make_epoch(struct fixture *x, bool full)
 		reference = x->model;
 	else
 		x->feed.epoch += fixture_roll(x, 3); /* FULL epochs may skip numbers */
-	/* Zero some pages, so that the deltas of a FULL epoch land on pages whose old copy has
-	 * other contents. */
+	/* Zero some pages of the guest. A FULL epoch may encode a page as a delta against zero, and
+	 * the standby must not apply that delta to its old copy of the page. */
 	for (unsigned i = 0; full && i < N_PAGES; i++) {
 		if (fixture_roll(x, 2))
 			memset(x->model.pages[i], 0, WIRE_PAGE_SIZE);

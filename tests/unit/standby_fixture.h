@@ -1,5 +1,6 @@
-/* standby_fixture.h - a standby's copy in a temporary directory, a model of the guest, and random
- * epochs that change the model. For the tests of the standby; a failure fails the running test.
+/* standby_fixture.h - sets up what the standby's tests need: a standby's copy in a temporary
+ * directory, a model of the guest, and random epochs that change the model. A failure fails the
+ * running test.
  */
 #ifndef TESTS_STANDBY_FIXTURE_H
 #define TESTS_STANDBY_FIXTURE_H
@@ -35,9 +36,9 @@ struct fixture {
 	unsigned n_dups[2]; /* DUP records made: [0] in ordinary epochs, [1] in FULL epochs */
 };
 
-/* 0 .. n - 1; each run draws the same numbers */
+/* Return a pseudo-random number from 0 to @n - 1. Each run of the test draws the same ones. */
 uint32_t fixture_roll(struct fixture *x, uint32_t n);
-/* for cmocka; *state becomes a struct fixture */
+/* Set up for cmocka. On return, *state is a struct fixture. */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 void fixture_remove_dir(const char *dir);

@@ -1,5 +1,5 @@
-/* test_admission.c - new connections of strangers push out only each other, never an agent, and
- * handshakes get a limited share of the loop's time. */
+/* test_admission.c - tests that a stranger's new connection can push out only other strangers'
+ * connections, never an agent's, and that handshakes get a limited share of the loop's time. */
 #include "base/error.h"
 #include "gateway_fixture.h"
 
@@ -104,8 +104,8 @@ static void test_open_sessions_are_never_touched(void **state)
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_BUSY], 1);
 }
 
-/* The source with the most waiting connections loses one first, even if another source's is
- * older. */
+/* The source with the most waiting connections is the first to lose one, even if another source's
+ * connection is older. */
 static void test_the_greediest_source_pays(void **state)
 {
 	(void)state;
@@ -117,8 +117,8 @@ static void test_the_greediest_source_pays(void **state)
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
 }
 
-/* With one connection per address, the addresses that a host said HELLO from, or that a VM's file
- * names, stay. */
+/* When each address has only one connection, two kinds of address keep theirs: an address from
+ * which a host has said HELLO before, and an address that a VM's file names. */
 static void test_known_addresses_stay(void **state)
 {
 	(void)state;
@@ -135,8 +135,8 @@ static void test_known_addresses_stay(void **state)
 	pump();
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 	assert_true(agent_take(&beta, WIRE_WELCOME, &frame));
-	/* A stranger does not push out a known address even when no other stranger is left to push
-	 * out. */
+	/* A known address keeps its connection even when there is no other stranger whose
+	 * connection could be closed. */
 	for (size_t i = 0; i < N_SILENT; i++)
 		silent[i].session = session_free(silent[i].session, f.now_ns);
 	f.sessions->config.n_handshakes_max = 2;
@@ -148,8 +148,8 @@ static void test_known_addresses_stay(void **state)
 	assert_null(silent[1].session);
 }
 
-/* Each handshake step costs 5 ms. Strangers' handshakes stop when the budget is used up, a known
- * host's continues, and each stranger's continues in turn. */
+/* Each handshake step costs 5 ms. When the budget is used up, strangers' handshakes stop, but a
+ * known host's handshake continues. Later, each stranger's handshake continues in turn. */
 static void test_handshakes_have_a_budget(void **state)
 {
 	unsigned int n_up = 0;
@@ -179,7 +179,8 @@ static void test_handshakes_have_a_budget(void **state)
 	while (f.sessions->admission.n_waiting > 0 && f.now_ns - began_ns < 4000 * MS) {
 		uint64_t at_ns = sessions_deadline_ns(f.sessions);
 
-		assert_true(at_ns < f.now_ns + 500 * MS); /* the loop wakes up for them */
+		/* the loop must wake up for the waiting handshakes */
+		assert_true(at_ns < f.now_ns + 500 * MS);
 		if (at_ns > f.now_ns)
 			f.now_ns = at_ns;
 		f.sessions->config.handshake_timeout_ns = 10000 * MS;
@@ -189,11 +190,12 @@ static void test_handshakes_have_a_budget(void **state)
 	assert_int_equal(f.sessions->admission.n_waiting, 0);
 	for (size_t i = 0; i < 12; i++)
 		assert_true(wire_tls_is_established(silent[i].tls));
-	/* About 20 steps of at least 5 ms each, in a fifth of the loop's time. */
+	/* The handshakes take about 20 steps of at least 5 ms each, and get a fifth of the loop's
+	 * time. */
 	assert_true(f.now_ns - began_ns > 300 * MS);
 }
 
-/* A waiting session ends properly when its peer closes it and when its time is over. */
+/* A waiting session ends properly both when its peer closes it and when it times out. */
 static void test_waiting_ones_end(void **state)
 {
 	(void)state;
@@ -214,7 +216,7 @@ static void test_waiting_ones_end(void **state)
 	assert_int_equal(f.fleet->counters.closing_now, 0);
 }
 
-/* A gateway without VMs serves timeouts, too: the loop is woken for them. */
+/* A gateway without VMs serves timeouts too: the loop must wake up for them. */
 static void test_timeouts_without_a_vm(void **state)
 {
 	(void)state;
@@ -261,8 +263,8 @@ static void test_limits_follow_what_is_configured(void **state)
 	assert_int_equal(f.sessions->config.n_handshakes_max, 40);
 }
 
-/* Open sessions fill all slots and one of them is dead: its own host gets in at once, nobody else
- * does. */
+/* Open sessions fill all slots, and one of them is dead. The host of the dead session may connect
+ * again at once; all others are refused. */
 static void test_a_dead_session_keeps_no_slot_from_its_host(void **state)
 {
 	(void)state;

@@ -179,7 +179,7 @@ static void of_two_files_with_one_name_neither_counts(void **state)
 	}
 	agent_config_done(&config);
 
-	/* web1.ini is invalid and web2.ini is for a VM named web1: web2.ini counts. */
+	/* web1.ini is invalid, and web2.ini describes a VM named web1: web2.ini is used. */
 	put(vm_path, "[vm]\nname = web1\n");
 	put(other_path, "[vm]\nname = web1\ntap = tap1\nqmp = /q\n");
 	assert_int_equal(agent_config_load(agent_path, &config, &error), 0);

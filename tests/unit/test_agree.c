@@ -64,7 +64,7 @@ static void test_vote(void **state)
 	NO("does not stand by", s.stands_by = false, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("in term 4", , 4, WIRE_CLAIM_DIRECT, 12);
 	NO("in term 4", , 6, WIRE_CLAIM_DIRECT, 12);
-	NO("in term 5", s.term = 5, 5, WIRE_CLAIM_DIRECT, 12); /* a gateway's order set it */
+	NO("in term 5", s.term = 5, 5, WIRE_CLAIM_DIRECT, 12); /* a gateway's order set this term */
 	NO("a promotion was accepted", s.is_copy = false, 5, WIRE_CLAIM_DIRECT, 12);
 	NO("a promotion was accepted here in term 5", s.promised_term = 5, 5, WIRE_CLAIM_DIRECT,
 	   12);

@@ -22,7 +22,7 @@ struct world {
 	struct clock_words words; /* QEMU's clock words */
 	struct clock_words saved; /* the clock words that the last seal saved */
 	struct clock_rules rules;
-	uint64_t alive_ns;	  /* what the guest's clock should have counted */
+	uint64_t alive_ns;	  /* ns that the guest's clock should have counted */
 	uint64_t cost_ns;	  /* how long each start takes from now on */
 	uint64_t random;
 };
@@ -114,7 +114,7 @@ static void seal(struct world *w, uint64_t length_ns)
 
 static void prove(struct world *w)
 {
-	/* the last seal gives back the time that the earlier pauses took */
+	/* the last of these seals gives back the time that the earlier pauses took */
 	for (int i = 0; i < 6; i++) {
 		pass(w, 100 * MS);
 		seal(w, 4 * MS);
@@ -158,7 +158,8 @@ static void what_pauses_take_is_given_back(void **state)
 	assert_int_equal(w.rules.n_set, 20001);
 }
 
-/* The pauses before the proof are given back too. */
+/* Nothing is written before the clock is proved. After that, the time of the pauses before the
+ * proof is given back too. */
 static void nothing_is_written_before_three_proofs(void **state)
 {
 	struct clock_words words;
@@ -210,7 +211,8 @@ static void a_saved_state_that_differs_ends_it(void **state)
 	}
 }
 
-/* A state that was saved after the clock was set does not contradict the clock either. */
+/* QEMU may save the device state after the rules have set the clock. Such a state holds the new
+ * clock, which is no contradiction either. */
 static void a_state_saved_late_is_no_contradiction(void **state)
 {
 	struct world w;
@@ -225,8 +227,8 @@ static void a_state_saved_late_is_no_contradiction(void **state)
 	assert_int_equal(w.rules.state, CLOCK_CORRECTED);
 }
 
-/* Memory that does not hold the clock must never be written: a wrong offset, a counter that stands
- * still, a counter of instructions. */
+/* Memory that does not hold the clock must never be written. The test tries a wrong offset, a
+ * counter that stands still, and a counter of instructions. */
 static void what_is_no_clock_is_never_written(void **state)
 {
 	struct world w;
@@ -261,8 +263,8 @@ static void what_is_no_clock_is_never_written(void **state)
 	}
 }
 
-/* A pause by another party stops the guest's clock, as without us. The time of our own pauses just
- * before and after it is given back. */
+/* When another party pauses the guest, its clock loses that time, as it would without us. Only the
+ * time of our own pauses just before and after is given back. */
 static void a_pause_by_somebody_else_is_not_given_back(void **state)
 {
 	struct world w;
@@ -284,7 +286,8 @@ static void a_pause_by_somebody_else_is_not_given_back(void **state)
 	assert_true(w.rules.lost_ns < MS);
 }
 
-/* Another party had already stopped the guest when our order came: the time window shows it. */
+/* Another party has already stopped the guest when we order our pause. The rules see this, because
+ * the guest's clock stopped before the order was sent. */
 static void a_pause_that_was_there_before_ours_is_not_given_back(void **state)
 {
 	uint64_t sent_ns;
@@ -310,8 +313,8 @@ static void a_pause_that_was_there_before_ours_is_not_given_back(void **state)
 	assert_near(lag_ns(&w), 3 * (int64_t)S, 5 * MS); /* includes the 4 ms of our own pause */
 }
 
-/* A start that takes longer than expected is made up for at the next pause, and the clock stays
- * correct afterwards. */
+/* If the guest takes longer to start than expected, the next pause makes up for it, and the clock
+ * stays correct afterwards. */
 static void a_slow_start_is_made_up_for(void **state)
 {
 	struct world w;
@@ -360,7 +363,7 @@ static void what_is_off_counts_its_pauses(void **state)
 
 	(void)state;
 	begin(&w);
-	/* the rules are not off, so they measure pauses themselves */
+	/* The rules are not off yet: they measure the pauses themselves and ignore this one. */
 	clock_rules_paused(&w.rules, 4 * MS);
 	assert_int_equal(w.rules.lost_ns, 0);
 	clock_rules_off(&w.rules, "a reason");
@@ -386,7 +389,7 @@ static void the_last_minute_is_what_counts(void **state)
 	for (uint64_t ms = 30000; ms <= 75000; ms += 10) /* 45 s at 0 */
 		clock_loss_note(&loss, 100 * S + ms * MS, lost_ns);
 	assert_in_range((uint64_t)(clock_loss_percent(&loss, 175 * S, lost_ns) * 100), 950, 1050);
-	/* The loss has since been made up for. */
+	/* The clock has since been given back most of the loss. */
 	assert_true(clock_loss_percent(&loss, 175 * S, lost_ns / 4) == 0);
 	/* The alarm is raised at the limit and ends below half of it. */
 	assert_false(clock_loss_alarm(&loss, 4.9, 5));

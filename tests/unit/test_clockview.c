@@ -103,7 +103,7 @@ static void an_epoch_that_tells_nothing_has_no_clock(void **state)
 	epoch(&view, 2000 * S, 2000 * S + 3 * MS);
 	assert_true(clockview_wanted(&view, 2001 * S, &wanted));
 	clockview_begin(&view);
-	clockview_complete(&view); /* no CLOCK came: the earlier one belongs to another state */
+	clockview_complete(&view); /* no CLOCK came; the earlier CLOCK belongs to another state */
 	assert_false(clockview_wanted(&view, 2001 * S, &wanted));
 	clockview_reset(&view);
 	assert_false(view.has_offset);

@@ -283,7 +283,8 @@ static void test_example_names_every_key(void **state)
 		assert_non_null(strstr(help, keys[i].help));
 		assert_non_null(strstr(man, keys[i].name));
 	}
-	/* The placeholder of the required key is refused, so an unedited example cannot start. */
+	/* A required key still has its placeholder, so the file is refused: nobody can start with
+	 * an unedited example. */
 	assert_int_equal(parse(example, strlen(example), &s, &error), -EINVAL);
 	assert_non_null(strstr(error.text, "name = 'CHANGE-ME'"));
 	free(example);

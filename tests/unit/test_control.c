@@ -229,8 +229,8 @@ static void test_a_flood_of_events(void **state)
 	assert_string_equal(events_from(control->events, e->seq + 1)->text, "alarm");
 	for (uint64_t seq = 0; (e = events_from(control->events, seq)) != NULL; seq = e->seq + 1)
 		n_web1 += strcmp(e->vm, "web1") == 0;
-	/* In 10 s, each of the two kinds may write its burst, then one event per second, and the
-	 * notes that say how many events were suppressed. */
+	/* In 10 s, each of the two kinds may write its burst, then one event per second. The notes
+	 * that say how many events were suppressed come on top. */
 	assert_true(n_web1 >= EVENTS_BURST_VITAL + EVENTS_BURST_OTHERS);
 	assert_true(n_web1 <= EVENTS_BURST_VITAL + EVENTS_BURST_OTHERS + 2 * 12 + 1);
 	events_close(control->events);
@@ -359,11 +359,12 @@ static void test_handshakes_have_a_budget(void **state)
 		strangers[i] = knock("127.0.0.9", hello, size);
 		n_answered += is_answered(strangers[i]);
 	}
-	assert_in_range(n_answered, 1, 6); /* one, then one per 300 ms of this test's time */
+	/* one at once, then one per 300 ms that the test takes */
+	assert_in_range(n_answered, 1, 6);
 	operator_fd = knock("127.0.0.1", hello, size);
 	assert_false(is_answered(operator_fd));
-	/* The loop wakes up for the waiting handshakes. The handshake from another address comes
-	 * first. */
+	/* The loop wakes up for the waiting handshakes. The operator's handshake comes first,
+	 * because it is from another address than the others. */
 	began_ns = clock_mono_ns();
 	now_ns = control_deadline_ns(control);
 	assert_in_range(now_ns, 1, began_ns + 500 * MS);
@@ -375,7 +376,7 @@ static void test_handshakes_have_a_budget(void **state)
 	}
 	for (size_t i = 0; i < 12; i++)
 		assert_true(is_answered(strangers[i]));
-	/* seven handshakes of 60 ms each, in a fifth of the time */
+	/* seven handshakes took 60 ms each, and may use a fifth of the time */
 	assert_true(now_ns - began_ns > 1000 * MS);
 	wire_tls_free(tls);
 }

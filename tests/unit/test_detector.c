@@ -127,7 +127,7 @@ static const struct {
 	const char *name;
 	unsigned missing;
 	uint64_t ms;
-	/* this state must be reached, except SUSPECT, which need not be */
+	/* DEGRADED: that state must be reached; PROTECTED: it must not be; SUSPECT: it may be */
 	enum detector_state worst;
 } disturbances[] = {
 	{"agent stopped for 100 ms", AGENT, 100, DETECTOR_SUSPECT},
@@ -254,7 +254,7 @@ static void suspicion_learns(void **state)
 	assert_true(busy.failed_ns && busy.failed_ns - calm.now_ns <= 650 * MS);
 }
 
-/* The detector concludes nothing about a time in which its own process did not run. */
+/* The detector concludes nothing from a time in which its own process did not run. */
 static void own_stall_is_forgiven(void **state)
 {
 	struct world w;
@@ -286,8 +286,8 @@ static void time_going_back_is_no_time(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* Patience applies only to a host that is alive: once the host dies, the detector does not wait
- * longer. */
+/* Patience applies only to a host that is alive. Once the host dies, the detector waits no longer
+ * than for any other host. */
 static void a_degraded_host_may_die(void **state)
 {
 	struct world w;
@@ -304,7 +304,8 @@ static void a_degraded_host_may_die(void **state)
 	assert_in_range((w.failed_ns - died_ns) / MS, 80, 200);
 }
 
-/* FAILED is revoked if no promotion was possible, because the standby was away. */
+/* A host is FAILED but is not replaced, for example because there is no standby. When the host is
+ * heard again, the detector takes FAILED back. */
 static void failed_is_taken_back(void **state)
 {
 	struct world w;
@@ -355,8 +356,8 @@ static void a_paused_guest_is_waited_for(void **state)
 	assert_int_equal(w.d.state, DETECTOR_PROTECTED);
 }
 
-/* The link returns after 2 s, but TCP only after 4 s: patience starts anew when the host is heard
- * again. If a host keeps coming and going, patience still runs out. */
+/* When a silent host is heard again, patience starts anew: here the link returns after 2 s, but TCP
+ * only after 4 s. If a host keeps coming and going, patience still runs out. */
 static void what_comes_back_is_waited_for(void **state)
 {
 	struct world w;

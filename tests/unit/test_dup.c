@@ -1,4 +1,5 @@
-/* Tests which pages a DUP may copy, and when, and that only pages with equal bytes are found. */
+/* Tests dup.h: which pages a DUP may copy and when, and that a DUP is used only for pages with
+ * equal bytes. */
 #include "epoch/dup.h"
 
 #include <errno.h>
@@ -103,11 +104,12 @@ static void a_full_epoch_copies_what_it_sent(void **state)
 	expect(f, 0, 1); /* does nothing in a FULL epoch */
 	assert_int_equal(send_page(f, 1, 7), -1);
 	assert_int_equal(send_page(f, 2, 7), 1);
-	/* the newest source, because it stays in the reference longest */
+	/* the newest page with these bytes, because it stays in the reference longest */
 	assert_int_equal(send_page(f, 3, 7), 2);
 	assert_int_equal(send_page(f, 3, 8), -1); /* the next round of the same epoch */
 	assert_int_equal(send_page(f, 4, 8), 3);
-	assert_int_equal(send_page(f, 5, 7), -1); /* the entry points to 3, now changed */
+	/* the table's entry points to page 3, which has changed */
+	assert_int_equal(send_page(f, 5, 7), -1);
 	assert_int_equal(send_page(f, 6, 7), 5);
 	/* Another FULL epoch starts with no sources, whatever the reference holds. */
 	dup_begin(f->dup, true, true);
@@ -185,7 +187,7 @@ static void it_is_looked_for_where_it_is_found(void **state)
 	expect(f, 0, N_PAGES);
 	for (uint32_t i = 0; i < 100; i++)
 		n_found += send_page(f, i, 2000 + i % 10) >= 0;
-	assert_in_range(n_found, 70, 100); /* some pages had that content before */
+	assert_in_range(n_found, 70, 100); /* some pages had the same content before this epoch */
 }
 
 static void an_ordinary_epoch_copies_what_stays(void **state)
@@ -201,18 +203,19 @@ static void an_ordinary_epoch_copies_what_stays(void **state)
 	assert_int_equal(send_page(f, 12, 13), -2); /* dup_expect() was not called */
 	dup_begin(f->dup, false, true);
 	expect(f, 10, 3);
-	dup_expect(f->dup, &again, 1, skip); /* 12 is skipped, 13 comes again */
+	dup_expect(f->dup, &again, 1, skip); /* page 12 is skipped, page 13 comes again */
 	expect(f, 14, 2);
 	expect(f, 15, 1);
 	assert_int_equal(send_page(f, 10, 1), 0);   /* source: an older page */
 	assert_int_equal(send_page(f, 11, 1), 10);  /* source: a page of this epoch */
-	assert_int_equal(send_page(f, 12, 16), -1); /* 15 is equal now, but will change */
+	/* page 15 has these bytes too, but will change */
+	assert_int_equal(send_page(f, 12, 16), -1);
 	assert_int_equal(send_page(f, 13, 16), 12);
-	assert_int_equal(send_page(f, 15, 17), -2); /* the first of its two records */
+	assert_int_equal(send_page(f, 15, 17), -2); /* the first of page 15's two records */
 	assert_int_equal(send_page(f, 14, 17), 16);
 	assert_int_equal(dup_offer(f->dup, 16), -EINVAL);
-	/* In the next epoch, every page that is not written again may be a source, also the page
-	 * written twice. */
+	/* In the next epoch, any page that is not written again may be a source. This includes page
+	 * 15, which the last epoch wrote twice. */
 	dup_begin(f->dup, false, true);
 	expect(f, 1, 3);
 	assert_int_equal(send_page(f, 1, 16), 12 + 1);

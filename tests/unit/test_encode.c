@@ -174,7 +174,7 @@ static void check_in_step(uint64_t features)
 		static uint8_t ignored[PAGE_BYTES];
 		size_t size;
 
-		/* In some steps take a new page; otherwise change the previous page. */
+		/* In every 20th step take a new page; otherwise change the previous page. */
 		if (i % 20 == 0)
 			pattern_pair((unsigned int)(i / 20) % PATTERN_N_KINDS, &random, ignored,
 				     page);
@@ -214,7 +214,7 @@ static void check_batch(uint64_t features)
 		single_size +=
 			page_encode(&a, i * 7, pages[i], references[0][i], single + single_size);
 	while (done < N) {
-		/* Room for only a few records at a time, as in a frame. */
+		/* Give it room for only a few records at a time, as a frame has. */
 		size_t n = page_encode_batch(&b, items + done, N - done, batch + batch_size,
 					     3 * PAGE_RECORD_ROOM, &part);
 
@@ -237,7 +237,8 @@ static void test_batch_is_the_same_bytes_as_one_by_one(void **state)
 		check_batch(features);
 }
 
-/* A batch leaves the same pages as single records would, and stops at a bad record. */
+/* Applying a batch gives the same pages as applying its records one by one, and stops at a bad
+ * record. */
 static void test_apply_batch(void **state)
 {
 	enum { N = 60 };

@@ -1,5 +1,5 @@
-/* Tests that the encoder's output, decoded and applied as a standby does it, gives back the
- * encoder's input. */
+/* Tests that the encoder's output gives back the encoder's input when it is decoded and applied as
+ * a standby does it. */
 #include "encoder_fixture.h"
 
 #include <errno.h>
@@ -18,7 +18,8 @@
 #define ALL_CLASSES (PAGE_FEATURE_XRLE | PAGE_FEATURE_BITMAP | PAGE_FEATURE_DUP)
 #define ABANDONED 1500u /* pages of an epoch that is abandoned */
 
-/* Encode an epoch with two runs of pages: those copied ahead, and those copied in the pause. */
+/* Encode an epoch with two runs of pages: first the pages copied ahead, then the pages copied in
+ * the pause. */
 static void encode(struct fixture *f, uint64_t epoch, bool is_full, unsigned n_changes)
 {
 	assert_int_equal(encoder_begin(f->encoder, epoch, epoch - 1, is_full ? WIRE_FLAG_FULL : 0),
@@ -65,8 +66,8 @@ static void retained_epochs_remember_their_features(void **state)
 	encode(f, 2, false, 100);
 	assert_true(encoder_can_resend(f->encoder, both));
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
-	/* Later epochs with fewer features do not make the old epochs decodable; only their commit
-	 * lifts the refusal. */
+	/* Later epochs use fewer features, but the old epochs still need theirs. This ends only
+	 * with their commit, after which they are no longer retained. */
 	encoder_set_features(f->encoder, PAGE_FEATURE_XRLE);
 	encode(f, 3, false, 100);
 	assert_false(encoder_can_resend(f->encoder, WIRE_FEATURE_XRLE));
@@ -325,7 +326,7 @@ static void make_room(struct fixture *f)
 	while (!retain_has_room(f->retain, 1));
 }
 
-/* The backlog holds less than one epoch, and is full before every frame that needs room. The
+/* The backlog holds less than one epoch. It is full before every frame that needs room, and the
  * encoder must always continue where it stopped. */
 static void a_full_backlog_at_every_point_loses_nothing(void **state)
 {
@@ -401,7 +402,8 @@ static void an_epoch_can_be_abandoned_at_any_moment(void **state)
 		encoder_get_counts(f->encoder, &before);
 		assert_int_equal(encoder_pages(f->encoder, &(struct encoder_cursor){0}), 0);
 		encoder_get_counts(f->encoder, &after);
-		assert_int_equal(before.n_epoch_pages, after.n_epoch_pages); /* no page came back */
+		/* no page of the abandoned epoch was encoded */
+		assert_int_equal(before.n_epoch_pages, after.n_epoch_pages);
 		memset(copy.pages, 0xee, (size_t)ABANDONED * 4096);
 		copy_free(&copy);
 		retain_drop_all(f->retain);
@@ -437,8 +439,8 @@ static void the_encoder_can_end_at_any_moment(void **state)
 	}
 }
 
-/* If the reference is too small for the working set, more bytes are sent (whole pages), but no page
- * is ever wrong. */
+/* If the reference is too small for the working set, the encoder sends more bytes (whole pages),
+ * but no page is ever wrong. */
 static void a_small_reference_costs_bytes_only(void **state)
 {
 	struct fixture *f = *state;

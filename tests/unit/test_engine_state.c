@@ -1,5 +1,7 @@
-/* test_engine_state.c - the tables of epoch/condition.h: every pair of values of every condition,
- * allowed or not, against a drawing kept by hand here; and the functions that change them. */
+/* test_engine_state.c - tests the tables of epoch/condition.h, which say how each condition of the
+ * engine may change, and the functions that make the changes.
+ *
+ * Every pair of values of every condition is compared with a drawing that is kept by hand here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +14,8 @@
 
 #define VALUES_MAX 9u
 
-/* A row per value that it is, a column per value that it becomes: 'x' allowed, '.' not. */
+/* The drawing of one condition. Each row is a value before the change, each column a value after
+ * it: 'x' is allowed, '.' is not. */
 struct drawing {
 	const struct condition *condition;
 	const char *name;
@@ -27,7 +30,7 @@ static const struct drawing drawings[] = {
 	 GUEST_N_CONDITIONS,
 	 {"runs", "sealing", "sealing-paused", "paused-newly", "paused", "stopping",
 	  "stopping-resumed", "stopped", "lost"},
-	 /* to: R S s n P g r T L */
+	 /* columns: R S s n P g r T L, the values in the same order */
 	 {
 		 ".x.x.x..x", /* runs */
 		 "x.x......", /* sealing */
@@ -35,9 +38,9 @@ static const struct drawing drawings[] = {
 		 "x.x.x...x", /* paused-newly */
 		 "x.x.....x", /* paused */
 		 "x.....xxx", /* stopping */
-		 "x....x..x", /* stopping-resumed: never straight to stopped */
+		 "x....x..x", /* stopping-resumed: may not become stopped directly */
 		 "x.......x", /* stopped */
-		 ".........", /* lost: for good */
+		 ".........", /* lost: never changes again */
 	 }},
 	{&condition_output,
 	 "output",
@@ -46,7 +49,7 @@ static const struct drawing drawings[] = {
 	 {
 		 ".xxx",
 		 "x.xx",
-		 "...x", /* a hold that has begun never opens */
+		 "...x", /* once output is held, it never passes again */
 		 "....",
 	 }},
 	{&condition_voice,
@@ -54,7 +57,7 @@ static const struct drawing drawings[] = {
 	 VOICE_N_CONDITIONS,
 	 {"speaks", "silenced", "outvoted"},
 	 {
-		 ".xx", "x.x", "...", /* outvoted for good */
+		 ".xx", "x.x", "...", /* outvoted never changes again */
 	 }},
 	{&condition_stream,
 	 "stream",
@@ -156,7 +159,7 @@ static void test_an_allowed_change_is_made(void **state)
 	assert_int_equal(engine.guest.condition, GUEST_STOPPING);
 	engine_set_guest(&engine, GUEST_STOPPED, "");
 	assert_int_equal(engine.guest.condition, GUEST_STOPPED);
-	engine_set_guest(&engine, GUEST_STOPPED, ""); /* nothing */
+	engine_set_guest(&engine, GUEST_STOPPED, ""); /* no change, so nothing happens */
 	assert_int_equal(engine.guest.condition, GUEST_STOPPED);
 
 	engine.lease.voice = VOICE_SPEAKS;
@@ -228,7 +231,8 @@ static void test_of_the_stream(void **state)
 	assert_int_equal(engine.direct.condition, DIRECT_PEER_NEXT);
 }
 
-/* A FULL epoch that is being made is not given up by what another one would be needed for. */
+/* A FULL epoch is under way when a second reason for one appears. The engine keeps the FULL epoch
+ * that it is making. */
 static void test_sync_is_lost_once(void **state)
 {
 	(void)state;

@@ -1,5 +1,6 @@
-/* test_engine_stop.c - the engine's own `stop` while this host may not speak, against a scripted
- * monitor: what QEMU says last decides whether the guest stands still. */
+/* test_engine_stop.c - tests how the engine stops the guest when this host may no longer speak. The
+ * monitor is scripted: the last event that QEMU sends decides whether the guest counts as
+ * stopped. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,10 +21,11 @@
 #define EVENT(name) "{\"event\":\"" name "\",\"data\":{},\"timestamp\":{\"seconds\":0}}\r\n"
 #define REFUSED	    "{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"}}\r\n"
 
-/* A clock whose process does not exist, so nothing of it can be read or written. */
+/* Stands for a clock whose process does not exist, so that nothing of it can be read or written. */
 static uint64_t no_clock[512];
 static struct engine engine = {.config = {.vm = "web1"}};
-static const char *answers[4]; /* to the commands behind qmp_capabilities, each in one write */
+/* Answers to the commands after qmp_capabilities, in order. Each is sent in one write. */
+static const char *answers[4];
 static pthread_t monitor;
 static char path[64];
 
@@ -38,13 +40,13 @@ static void *play(void *arg)
 		is_well = monitor_hear(fd, command, sizeof(command)) &&
 			  monitor_say(fd, answers[i]);
 	while (is_well && monitor_hear(fd, command, sizeof(command)))
-		continue; /* no answer to more */
+		continue; /* later commands get no answer */
 	close(fd);
 	close(listener);
 	return NULL;
 }
 
-/* An engine that another host has outvoted, with its guest running. */
+/* Set up an engine that another host has outvoted. Its guest runs. */
 static void begin(const char *first, const char *second)
 {
 	static int listener;
@@ -79,8 +81,8 @@ static void test_a_guest_that_is_stopped(void **state)
 	end();
 }
 
-/* Somebody sends `cont` right behind our `stop`: one read brings both. The guest runs, and must be
- * stopped again. */
+/* Somebody sends `cont` right after our `stop`, and a single read brings both results. The guest
+ * runs again, so the engine must stop it again. */
 static void test_a_resume_with_the_answer(void **state)
 {
 	(void)state;
@@ -92,7 +94,7 @@ static void test_a_resume_with_the_answer(void **state)
 	end();
 }
 
-/* A RESUME from before our `stop`: the guest stands still, and one `stop` was enough. */
+/* The RESUME is from before our `stop`. The guest stands still, so one `stop` is enough. */
 static void test_a_resume_before_the_stop(void **state)
 {
 	(void)state;
@@ -102,7 +104,8 @@ static void test_a_resume_before_the_stop(void **state)
 	end();
 }
 
-/* QEMU refuses a second `stop` while the first may still be obeyed: it is not forgotten. */
+/* If QEMU refuses a second `stop`, it may still obey the first, which was not answered. So the
+ * guest stays "stopping" and does not go back to "runs". */
 static void test_an_unanswered_stop_is_remembered(void **state)
 {
 	(void)state;

@@ -172,8 +172,8 @@ static void it_inherits_no_descriptor(void **state)
 	assert_string_equal(t.text, "exit status 0: 0");
 }
 
-/* A log that cannot be opened must not keep the command from running, and a log on a disk that
- * hangs must not stop the loop. */
+/* A log that cannot be opened must not keep the command from running. A log on a disk that hangs
+ * must not stop the loop. */
 static void the_log_is_not_waited_for(void **state)
 {
 	struct stat st;

@@ -198,8 +198,9 @@ static void test_views(void **state)
 	assert_int_equal(judge(frame, SYN_BYTES + 6, &view), FILTER_PROTOCOL);
 }
 
-/* Linux puts this into the field on a veth with tx-checksumming on: the folded sum of 198.18.77.2 +
- * 198.18.77.1 + 6 + 20 = c612+4d02 + c612+4d01 + 1a -> 0x2643 with the carries. */
+/* On a veth with tx-checksumming on, Linux puts only the pseudo-header's sum into the field: the
+ * folded sum of 198.18.77.2 + 198.18.77.1 + 6 + 20 = c612+4d02 + c612+4d01 + 1a -> 0x2643 with the
+ * carries. */
 static void test_partial_checksum(void **state)
 {
 	uint8_t frame[128];
@@ -212,8 +213,8 @@ static void test_partial_checksum(void **state)
 	assert_int_equal(view.partial_csum, 1);
 }
 
-/* Feed random bytes: no byte past the end is read (ASan checks that), and what an accepted frame's
- * view names lies inside the frame. */
+/* Feed random bytes. No byte past the end may be read (ASan checks that), and the payload of an
+ * accepted frame must lie inside the frame. */
 static void test_random_frames(void **state)
 {
 	uint8_t frame[128];

@@ -1,4 +1,5 @@
-/* Tests frame.c: headers, checksum, bounds, and that no error consumes anything. */
+/* Tests frame.c: headers, checksums and bounds, and that a decoder that returns an error consumes
+ * no bytes. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -43,7 +43,7 @@ static void test_arp_bytes(void **state)
 	frames_arp_request(frame, &us, &to);
 	assert_memory_equal(frame, expected, sizeof(frame));
 
-	/* The peer parses our request as a request, and our reply as a reply. */
+	/* Our request is valid as a request to a peer, and our reply is valid as a reply. */
 	struct frames_view view;
 
 	assert_int_equal(frames_parse(&peer, frame, sizeof(frame), &view), FRAMES_ARP_REQUEST);

@@ -119,7 +119,7 @@ static void test_primary_lost(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_PROMOTE);
 	assert_int_equal(lab.last_order[1].epoch, 2);
-	/* The old term has ended: its acknowledgements do not count, and its streams are
+	/* The old term has ended: its acknowledgements no longer count, and its streams are
 	 * refused. */
 	lab_ack(&lab, 3);
 	assert_int_equal(lab.n_commits, 2);
@@ -246,7 +246,8 @@ static void test_failover_and_back(void **state)
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
-	lab_command(&lab, VM_COMMAND_PROTECT); /* roles swapped: the journal's owner decides */
+	/* alpha and beta have swapped roles: the owner in the journal is the primary */
+	lab_command(&lab, VM_COMMAND_PROTECT);
 	lab_settle(&lab);
 	lab_ack(&lab, 1);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
@@ -329,9 +330,9 @@ static void test_no_second_owner_after_failure(void **state)
 	assert_string_equal(lab.last_reply.code, "not-connected");
 }
 
-/* A PROMOTE that timed out may still be carried out. So the guest goes back only after the
- * standby's own answer to STANDBY_STOP; a report is no such answer (found by docs/model,
- * BUG_GIVE_BACK_UNASKED). */
+/* The standby may still carry out a PROMOTE that timed out. So the guest goes back to the other
+ * host only after the standby has answered STANDBY_STOP. A report does not count as this answer
+ * (found by docs/model, BUG_GIVE_BACK_UNASKED). */
 static void test_give_back_asks_first(void **state)
 {
 	(void)state;
@@ -377,14 +378,15 @@ static void test_promoted_while_away(void **state)
 {
 	(void)state;
 	lab_command(&lab, VM_COMMAND_FAILOVER);
-	lab_obey(&lab, 1); /* from here: as above, but beta's answer is lost */
+	lab_obey(&lab, 1);
+	/* The same once more, but beta promotes while it is disconnected, so its answer is lost. */
 	start_protected(NULL);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_down(&lab, 1);
 	lab.peer[1].state = WIRE_STATE_RUNNING;
 	lab.peer[1].term = 2;
 	lab_up(&lab, 1);
-	assert_true(lab.peer[1].order.due); /* asked again at once */
+	assert_true(lab.peer[1].order.due); /* the gateway repeats its order at once */
 	lab_report(&lab, 1);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 	assert_int_equal(lab.journal.owner, 1);
@@ -457,7 +459,8 @@ static void test_gateway_restart(void **state)
 	lab_ack(&lab, 2);
 	lab_restart(&lab);
 	lab_run(&lab, 2900, 0);
-	assert_int_equal(lab.journal.state, VM_PROTECTED); /* the grace period after a start */
+	/* still in the grace period after a start */
+	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	for (uint8_t h = 0; h < 2; h++) {
 		lab_up(&lab, h);
 		lab_report(&lab, h);
@@ -468,7 +471,7 @@ static void test_gateway_restart(void **state)
 	lab_ack(&lab, 3);
 	lab_run(&lab, 1000, 3);
 	assert_int_equal(lab.journal.term, 1);
-	/* A restart in the middle of a promotion. */
+	/* The gateway restarts in the middle of a promotion. */
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_restart(&lab);
 	lab_up(&lab, 1);

@@ -1,10 +1,10 @@
-/* Tests which host owns a VM if the journal is old or a host reports a newer state, and that no
- * term affects the next one. fsm_lab.h checks the rules. */
+/* Tests which host owns a VM if the journal is old or a host reports a newer state, and that what
+ * belongs to one term has no effect in the next. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
 static struct lab lab;
 
-/* If the standby owed acknowledgements when a protection ended, they do not count in the next
+/* Acknowledgements that the standby owed when one protection ended do not count in the next
  * protection. */
 static void test_debts_end_with_their_term(void **state)
 {
@@ -109,7 +109,7 @@ static void test_old_journal_harms_nobody(void **state)
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	live_on();
 	is_untouched();
-	/* Nothing changes if beta is away for a while, or through a verdict or another command. */
+	/* Nothing changes while beta is away, nor when a verdict or another command comes. */
 	lab_down(&lab, 1);
 	live_on();
 	lab_up(&lab, 1);
@@ -282,8 +282,8 @@ static void test_operator_ends_the_doubt(void **state)
 	assert_int_equal(lab.journal.owner, 1);
 }
 
-/* Reach FAILED because both hosts had already agreed on alpha in the term that the gateway gave to
- * beta. */
+/* Bring the VM to FAILED: the gateway orders beta to promote in a new term, but both hosts have
+ * already agreed in that term that alpha stays the primary. */
 static void fail_after_agreement(bool is_direct)
 {
 	lab_start_protected(&lab);
@@ -417,8 +417,8 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_int_equal(lab.peer[0].state, WIRE_STATE_PROTECTED);
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_string_equal(lab.last_reply.code, "conflict");
-	/* beta reports to this gateway again, after `takeover` or because obeying the other one was
-	 * a mistake. */
+	/* beta reports to this gateway again, either after `takeover` or because it had obeyed the
+	 * other gateway by mistake. */
 	lab_up(&lab, 1);
 	lab_report(&lab, 1);
 	assert_false(vm_fsm_in_conflict(&lab.fsm));
@@ -427,9 +427,9 @@ static void test_a_younger_gateway_bars_terms(void **state)
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
 }
 
-/* A fenced host that returns without its files is no longer fenced. The gateway orders FENCE again
- * until the host stands by or is in the owner's term, even if it remembers that the first FENCE was
- * carried out. */
+/* A fenced host may return without its files, and is then no longer fenced. The gateway orders
+ * FENCE again, even if it remembers that the first FENCE was carried out, until the host stands by
+ * or is in the owner's term. */
 static void test_fenced_host_lost_its_files(void **state)
 {
 	static const uint8_t states[] = {WIRE_STATE_IDLE, WIRE_STATE_FAILED, WIRE_STATE_RUNNING,
@@ -460,7 +460,7 @@ static void test_fenced_host_lost_its_files(void **state)
 			lab_settle(&lab);
 			assert_int_equal(lab.peer[0].state, WIRE_STATE_FENCED);
 			lab_report(&lab, 0);
-			assert_false(lab.peer[0].order.due); /* once */
+			assert_false(lab.peer[0].order.due); /* FENCE is not ordered again */
 			assert_int_equal(lab.journal.owner, 1);
 		}
 	}
@@ -472,7 +472,7 @@ static void test_fenced_host_lost_its_files(void **state)
 	lab_report(&lab, 1);
 	assert_int_equal(lab.last_order[1].verb, WIRE_VERB_STANDBY_STOP);
 	assert_false(lab.peer[1].order.due);
-	/* For a VM that was never protected, the gateway gives no orders, whichever host runs a
+	/* The gateway gives no orders for a VM that was never protected, whichever host runs a
 	 * guest. */
 	lab_connect_both(&lab);
 	lab_run(&lab, 1000, 3);
@@ -480,8 +480,8 @@ static void test_fenced_host_lost_its_files(void **state)
 	assert_int_equal(lab.last_order[1].verb, 0);
 }
 
-/* After a failed promotion, one operator's `unprotect` is giving the guest back when another
- * operator asks for failover: the first operator gets a reply at once. */
+/* After a failed promotion, one operator's `unprotect` is giving the guest back. Then another
+ * operator asks for failover: the first operator must get a reply at once. */
 static void test_failover_ends_giving_back(void **state)
 {
 	uint64_t op_id;

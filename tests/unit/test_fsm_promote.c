@@ -14,8 +14,8 @@ static int start_protected(void **state)
 static void test_no_promotion_when_cut_off(void **state)
 {
 	(void)state;
-	/* Both hosts fall silent, so the cause is our own link. When both hosts are back, nothing
-	 * has changed. */
+	/* If both hosts fall silent, the gateway's own link is the cause. When both hosts are back,
+	 * nothing has changed. */
 	lab_run(&lab, 4000, 0);
 	assert_int_equal(lab.journal.state, VM_PROTECTED);
 	lab_run(&lab, 100, 3);
@@ -26,7 +26,7 @@ static void test_no_promotion_when_cut_off(void **state)
 static void test_own_stall_is_forgiven(void **state)
 {
 	(void)state;
-	lab.now_ns += 20000 * MS; /* SIGSTOP, SIGCONT */
+	lab.now_ns += 20000 * MS; /* as if SIGSTOP had stopped the gateway for 20 s */
 	(void)lab_feed(&lab, (struct vm_input){.kind = VM_IN_TICK});
 	lab_beat(&lab, 1);
 	lab_run(&lab, 400, 2);
@@ -38,8 +38,8 @@ static void test_own_stall_is_forgiven(void **state)
 	assert_int_equal(lab.journal.state, VM_PROMOTING);
 }
 
-/* If a host fell silent, PROMOTE waits for the fence command; if an operator asks for failover, it
- * does not wait. */
+/* If a host fell silent, PROMOTE waits for the fence command. If an operator asked for the
+ * failover, PROMOTE does not wait. */
 static void test_fence_command(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* test_fsm_promoted.c - tests that a promotion is complete when the guest answers: which evidence
- * of an answer counts, when, and what is reported if there is none. In each test the promoted host
+/* test_fsm_promoted.c - tests that a promotion is complete once the guest answers: what counts as
+ * an answer, when it counts, and what is reported if there is none. In each test the promoted host
  * stays the owner. fsm_lab.h checks the rules. */
 #include "fsm_lab.h"
 
@@ -136,7 +136,7 @@ static void test_without_probes(void **state)
 	run(10);
 	assert_true(lab.replied && lab.last_reply.ok);
 	assert_non_null(strstr(lab.last_reply.text, "it sent frames"));
-	/* The guest is idle, but its vCPUs run. The reply says that no more can be seen. */
+	/* The guest sends no frames, but its vCPUs run. The reply says that more cannot be seen. */
 	start_promoted(NULL);
 	asks_guest = false;
 	report(1000, 0);
@@ -149,7 +149,7 @@ static void test_without_probes(void **state)
 	report(0, 0);
 	run(5100);
 	assert_string_equal(lab.last_reply.code, "no-answer");
-	/* There is neither a report nor a probe. */
+	/* There is neither a report from the host nor an answer to a probe to wait for. */
 	start_promoted(NULL);
 	asks_guest = false;
 	run(10);

@@ -1,5 +1,5 @@
-/* test_fsm_standby.c - tests a standby that accepts no more epochs: the policy applies when
- * standby_timeout has expired, not earlier, whatever reconnects before that. fsm_lab.h checks the
+/* test_fsm_standby.c - tests a standby that accepts no more epochs: the policy applies exactly when
+ * standby_timeout has expired, even if streams reconnect in the meantime. fsm_lab.h checks the
  * rules. */
 #include "fsm_lab.h"
 

@@ -1,5 +1,5 @@
-/* test_fsm_unheld.c - tests that epochs are committed while output leaves unheld, but that the VM
- * is then not PROTECTED. */
+/* test_fsm_unheld.c - tests that epochs are committed even while output leaves unheld, but that the
+ * VM is not PROTECTED as long as that lasts. */
 #include "fsm_lab.h"
 
 static struct lab lab;

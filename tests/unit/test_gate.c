@@ -1,8 +1,9 @@
 /* test_gate.c - tests the gate with a process that behaves like QEMU and saves blobs of many sizes.
  *
- * A child is monitor and main thread in one: it answers QMP, and on a save emits STOP, writes its
- * "devices" to the pipe in pieces, emits RESUME and answers. What it has done is in memory that
- * both share, so a test sees whether the guest "ran" while it had to be held.
+ * A child process plays both QEMU's monitor and its main thread. It answers QMP commands. When it
+ * is told to save, it emits STOP, writes its "devices" to the pipe in pieces, emits RESUME and
+ * answers. It records what it has done in memory that it shares with the test. So the test sees
+ * whether the guest "ran" at a time when the gate had to hold it.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,11 +39,12 @@
 struct shared {
 	_Atomic size_t blob_size;     /* size of the next save's blob */
 	_Atomic size_t piece_size;    /* bytes of each write */
-	_Atomic size_t flush_at;      /* one write ends early, at this byte; 0: no write does */
+	/* a write ends early, at this byte of the blob; 0: none does */
+	_Atomic size_t flush_at;
 	_Atomic bool refuses;	      /* the next save fails with an error */
-	/* the child sleeps in a write to another pipe before the first write of the blob */
+	/* true: before its first write of the blob, the child sleeps in a write to another pipe */
 	_Atomic bool sleeps_elsewhere;
-	_Atomic bool is_saved;	      /* the whole blob was handed to write() */
+	_Atomic bool is_saved;	      /* the child has handed the whole blob to write() */
 	_Atomic bool runs;	      /* the guest runs again, after the save */
 	_Atomic int write_errno;      /* error of the save's write */
 };
@@ -280,8 +282,8 @@ static void blobs_of_every_size(void **state)
 	tear_down(&f);
 }
 
-/* A blob that is a whole number of pieces looks unfinished, so the gate can hold its end only if it
- * knows the size beforehand. */
+/* If a blob consists of whole pieces, its last piece looks as if more followed. So the gate can
+ * hold the blob's end only if it knows the size beforehand. */
 static void whole_pieces(void **state)
 {
 	const uint8_t *got;
@@ -302,7 +304,7 @@ static void whole_pieces(void **state)
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), -ECANCELED);
 	assert_true(shared->runs);
 	save_well(g, 3 * GATE_PIECE_BYTES);
-	/* A write looks like the last one, but more follows. */
+	/* One piece of the blob looks like the last one, but more follows. */
 	shared->blob_size = 4 * GATE_PIECE_BYTES + 5;
 	assert_int_equal(gate_stop(g, TIMEOUT_NS), 0);
 	assert_int_equal(gate_wait_end(g, TIMEOUT_NS), 0);
@@ -319,9 +321,9 @@ static void whole_pieces(void **state)
 	tear_down(&f);
 }
 
-/* A device flushes in the middle of the blob. The short write is not the end, and it leaves room in
- * the pipe through which the rest of the blob may pass. In neither case may the gate return the
- * blob as one that was held at its end. */
+/* A device flushes in the middle of the blob. The gate could mistake the short write for the end of
+ * the blob. The short write also leaves room in the pipe, through which the rest of the blob may
+ * pass. In neither case may the gate return the blob as one that was held at its end. */
 static void a_flush_in_the_middle(void **state)
 {
 	const uint8_t *got;

@@ -103,7 +103,7 @@ static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 	end_child(pid);
 	timers_state[3] = 0;
 	pid = start_child();
-	other.clock++; /* the primary reported the clock of another state */
+	other.clock++; /* the primary's clock does not match this state */
 	assert_int_equal(
 		guestclock_promote(pid, blob, size, &other, &wanted, 10000, 3000000000, &step_ns),
 		-ESTALE);

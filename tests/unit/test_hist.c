@@ -35,7 +35,8 @@ static void test_single_values_within_one_percent(void **state)
 			uint64_t low = UINT64_C(1) << bits;
 			uint64_t value = low + (low / 7) * part, got;
 
-			/* With these outer values, clamping to min and max cannot hide an error. */
+			/* Record far smaller and far larger values too. Otherwise the result would
+			 * be clamped to min or max, which could hide an error. */
 			hist_reset(&hist);
 			hist_record(&hist, 0);
 			hist_record(&hist, value);

@@ -63,12 +63,13 @@ static void test_limits(void **state)
 	(void)state;
 	assert_int_equal(hold_fifo_init(&f, 0, 1), -EINVAL);
 	assert_int_equal(hold_fifo_init(&f, 1, 0), -EINVAL);
-	assert_int_equal(hold_fifo_init(&f, 5, 100), 0); /* no power of two, yet the limit is 5 */
+	/* 5 is no power of two, but must be the exact limit */
+	assert_int_equal(hold_fifo_init(&f, 5, 100), 0);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(push(&f, 0, 1, 10), 0);
 	assert_false(hold_fifo_needs_seal(&f));
 	assert_int_equal(push(&f, 0, 1, 10), 0);
-	assert_true(hold_fifo_needs_seal(&f)); /* 4 of 5 */
+	assert_true(hold_fifo_needs_seal(&f)); /* 4 of 5 frames are held */
 	assert_int_equal(push(&f, 0, 1, 61), -EDQUOT);
 	assert_int_equal(push(&f, 0, 1, 60), 0);
 	assert_int_equal(f.bytes, 100);

@@ -1,5 +1,5 @@
-/* Tests vm/incarnation: each start gets a higher number than all starts before it, and the longer
- * of two release_ms is kept until its time is over. */
+/* Tests vm/incarnation: each start gets a higher number than all starts before it, and if two
+ * starts have different release_ms, the longer one is kept until it has expired. */
 #include "vm/incarnation.h"
 
 #include <errno.h>
@@ -60,15 +60,15 @@ static void starts_are_recorded(void **state)
 	assert_int_equal(last.number, 0);
 	assert_int_equal(last.release_ms, 0);
 	assert_true(first >> 16 <= clock_wall_ns() / CLOCK_NS_PER_S);
-	/* A second start has a shorter time: the first start's time still counts, even for a third
-	 * start. */
+	/* The second start has a shorter release_ms. The first start's longer one still counts,
+	 * even for a third start. */
 	assert_int_equal(incarnation_begin(dir, 50, &last, &second, &error), 0);
 	assert_true(last.number == first && second > first);
 	assert_int_equal(last.release_ms, 150);
 	assert_int_equal(incarnation_begin(dir, 50, &last, &third, &error), 0);
 	assert_true(third > second);
 	assert_int_equal(last.release_ms, 150);
-	/* The first start's time has expired. */
+	/* The first start's release_ms has expired. */
 	assert_int_equal(incarnation_store(dir, &(struct incarnation){third, 50}), 0);
 	assert_int_equal(incarnation_begin(dir, 60, &last, &second, &error), 0);
 	assert_true(last.number == third && last.release_ms == 50);

@@ -162,7 +162,7 @@ static void test_compare(void **state)
 	a.blocks[0].size_bytes = 1 << 20;
 	strcpy(a.nics[0].type, "virtio-net-pci");
 	b = a;
-	b.blocks[0].hva = 0x1000; /* a host address, which may differ between two processes */
+	b.blocks[0].hva = 0x1000; /* a host address may differ between two processes */
 	assert_int_equal(vmm_compare(&a, &b, &error), 0);
 	strcpy(b.machine, "pc-q35-7.2");
 	assert_int_equal(vmm_compare(&a, &b, &error), -EINVAL);

@@ -1,5 +1,8 @@
-/* Tests the list of a guest's parts, which is made from QEMU's output, and the comparison of two
- * lists; the mark of a saved state's sections; and the check of taps. */
+/* Tests inventory.h:
+ *	- the list of a guest's parts, which is made from QEMU's output;
+ *	- the comparison of two such lists;
+ *	- the mark that is made from the sections of a saved state;
+ *	- the check of taps. */
 #include "vmm/inventory.h"
 
 #include <errno.h>
@@ -71,8 +74,8 @@ static void a_device_is_named_and_needs_no_silence(void **state)
 	assert_true(vmm_inventory_differs(&base, &now, &change));
 	assert_string_equal(change.text, "added: device rng1 (virtio-rng-pci)");
 	assert_false(change.is_net);
-	/* A missing device is a change too: the standby would have a device that the guest does not
-	 * know. */
+	/* A device that is missing now is a change too: the standby would have a device that the
+	 * guest does not know. */
 	assert_true(vmm_inventory_differs(&now, &base, &change));
 	assert_string_equal(change.text, "gone: device rng1 (virtio-rng-pci)");
 	assert_false(change.is_net);
@@ -99,7 +102,8 @@ static void what_can_send_frames_is_told_apart(void **state)
 	assert_false(change.is_net); /* a missing part sends no frames */
 }
 
-/* The memory of a back end has no name until a device uses it, but must be noticed before that. */
+/* The memory of a back end has no name until a device uses it, but the inventory must include it
+ * before that. */
 static void memory_without_a_device_is_seen(void **state)
 {
 	(void)state;
@@ -223,7 +227,7 @@ static void what_has_no_footers_is_marked_by_its_size(void **state)
 	begin(&b);
 	put_section(&b, 1, "timer", 2, "abcd", 4);
 	put_byte(&b, 0);
-	/* cut at any place: there must be no read past the end */
+	/* The blob may be cut at any place, but nothing past its end may be read. */
 	for (size_t size = 0; size < b.size; size++)
 		assert_true(vmm_sections_mark(b.data, size) != vmm_sections_mark(b.data, b.size));
 }
@@ -237,7 +241,7 @@ static void taps_are_exactly_what_the_file_allows(void **state)
 		const char *words[2]; /* must be in the error; NULL, NULL: the taps are allowed */
 	} rows[] = {
 		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1}, {NULL, NULL}},
-		/* Lost queues are queues that are switched off, so they are allowed. */
+		/* A lost queue is a queue that is switched off, so it is allowed. */
 		{{.taps = {{"tap0", VMM_TAP_HERE}}, .n = 1, .n_lost = 3}, {NULL, NULL}},
 		{{.taps = {{"tap1", VMM_TAP_HERE}}, .n = 1}, {"tap1", "tap0"}},
 		{{.taps = {{"tap0", VMM_TAP_HERE}, {"tap1", VMM_TAP_HERE}}, .n = 2},

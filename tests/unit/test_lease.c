@@ -1,4 +1,5 @@
-/* Tests which answers renew the lease, which do not, and when it ends. On a virtual clock. */
+/* Tests, on a virtual clock, which answers renew the lease, which do not, and when the lease
+ * ends. */
 #include "supervision/lease.h"
 
 #include <errno.h>
@@ -44,7 +45,8 @@ static void test_counts_from_the_beat(void **state)
 static void test_releases_shorter_than_it_runs(void **state)
 {
 	(void)state;
-	assert_true(lease_may_release(&lease, UINT64_MAX - 1)); /* no lease was given yet */
+	/* there was no lease yet, so none has expired */
+	assert_true(lease_may_release(&lease, UINT64_MAX - 1));
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 150, 1000 * MS), 0);
 	assert_true(lease_may_release(&lease, 1150 * MS - 1));
 	assert_false(lease_may_release(&lease, 1150 * MS));
@@ -105,7 +107,7 @@ static void test_newer_term(void **state)
 	(void)state;
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 9000, 9000, 1000 * MS), 0);
 	lease_enter(&lease, TERM + 1, 5000 * MS, 2000);
-	/* the old lease has expired; this is the vote's time */
+	/* the old lease has expired; the vote's own time counts */
 	assert_int_equal(lease_end_ns(&lease), 7000 * MS);
 	assert_false(lease_is_over(&lease, 5001 * MS));
 	/* a vote does not allow output to be released */

@@ -1,4 +1,5 @@
-/* test_liveness.c - tests silence, the grace period and our own stalls, on a virtual clock. */
+/* test_liveness.c - tests, on a virtual clock, when a host counts as silent: after a silence, in
+ * the grace period of a start, and after a stall of our own process. */
 #include "liveness/liveness.h"
 
 #include <setjmp.h>

@@ -122,7 +122,8 @@ static void test_differences(void **state)
 		{BALLOON GOOD_NIC, "",
 		 "device pci.0/03.0: nothing on the primary, virtio-balloon-pci on the standby",
 		 ";"},
-		{GOOD_NIC BALLOON, "", "virtio-balloon-pci", ";"}, /* only the order differs */
+		/* this list has another order, so only the balloon differs */
+		{GOOD_NIC BALLOON, "", "virtio-balloon-pci", ";"},
 		{GOOD_NIC, SERIAL,
 		 "isa-serial#1: nothing on the primary, isa-serial on the standby", ";"},
 		{BALLOON, SERIAL SERIAL, "; and 1 more", ""},
@@ -160,7 +161,8 @@ static void test_texts(void **state)
 	assert_int_equal(vmm_machine_add(&b, "key\t", long_b), 0);
 	assert_string_equal(a.items[0].key, "key?");
 	assert_int_equal(strlen(a.items[0].value), VMM_MACHINE_VALUE_MAX);
-	/* The values are cut, but still differ; and the text does not overflow. */
+	/* Both values are too long and are cut, but they still count as different. The text does
+	 * not overflow. */
 	assert_int_equal(vmm_machine_compare(&a, &b, text, sizeof(text)), -EINVAL);
 	assert_int_equal(strlen(text), sizeof(text) - 1);
 	vmm_machine_done(&a);
@@ -192,7 +194,7 @@ static void test_limits(void **state)
 	assert_int_equal(qtree_parse(text, &m, &error), -E2BIG);
 	assert_true(strstr(error.text, "too many"));
 	vmm_machine_done(&m);
-	/* Any depth of nesting: the path is cut, and the stack does not overflow. */
+	/* Devices may be nested to any depth: the path is cut, and the stack does not overflow. */
 	used = (size_t)sprintf(text, "bus: x\n");
 	for (unsigned i = 0; i < 200; i++)
 		used += (size_t)sprintf(text + used, "%*sdev: d, id \"\"\n%*sbus: b\n",

@@ -35,9 +35,9 @@ static bool is_whole_at(const struct wire_frame *frame, size_t size)
 	struct wire_record_iter iter;
 	struct wire_record record;
 
-	if (frame->h.type == WIRE_WITNESS_KEY) /* complete without the client address at its end */
+	if (frame->h.type == WIRE_WITNESS_KEY) /* the client address at its end is optional */
 		return size == sizeof("web1") + 4 + 2 + WIRE_WITNESS_KEY_SIZE;
-	/* complete without the incarnation at its end, like the next two types */
+	/* the incarnation at the end is optional, also in the next two types */
 	if (frame->h.type == WIRE_WELCOME)
 		return size == 2 + 8 + sizeof("gw-1");
 	if (frame->h.type == WIRE_ORDER)
@@ -135,7 +135,7 @@ static void any_byte_replaced(void **state)
 		size_t n		    = size - WIRE_HEADER_SIZE;
 		struct wire_frame frame;
 
-		/* The 4 KiB of a raw page are plain data: skip them. */
+		/* Only the first 300 bytes are replaced: the 4 KiB of a raw page are plain data. */
 		frame = frame_of(h->type, buffer + WIRE_HEADER_SIZE, n, h->epoch);
 		for (size_t at = 0; at < n && at < 300; at++) {
 			uint8_t *p = (uint8_t *)frame.payload + at, old = *p;

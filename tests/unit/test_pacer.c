@@ -104,8 +104,8 @@ static void idle_guests_pauses_cost_less(void **state)
 	assert_in_range(paused_ns * 1000 / now_ns, 490, 510);
 }
 
-/* The guest is as in the previous test, but its clock loses the time of each pause: the second
- * limit (wall_share_max) holds until the clock is corrected. */
+/* The guest is as in the previous test, but its clock loses the time of each pause. Until the clock
+ * is corrected, a second limit applies, wall_share_max. */
 static void pauses_that_the_clock_loses_are_bounded_by_all_time(void **state)
 {
 	struct pacer_config bounded = config;
@@ -205,8 +205,8 @@ static void a_busy_link_stretches_the_epoch(void **state)
 	pacer_link(&pacer, 8 * MS, 2500000, 0.1);
 	assert_int_equal(pacer_due_ns(&pacer), 2 * MS);
 	assert_string_equal(pacer_reason(&pacer, 8 * MS), "demand");
-	/* With an unknown rate the link sets no limit. A full hold does not override the link's
-	 * limit. */
+	/* If the link's rate is unknown, the link sets no limit. If the hold is full, the link's
+	 * limit still applies. */
 	pacer_link(&pacer, 8 * MS, 10000000, 0);
 	assert_int_equal(pacer_due_ns(&pacer), 2 * MS);
 	pacer_demand(&pacer, 8 * MS, true);
@@ -220,7 +220,7 @@ static void stretching_is_counted(void **state)
 
 	(void)state;
 	pacer_init(&pacer, &config, 0);
-	/* until now the guest itself sent nothing, which is not a stretched epoch */
+	/* The guest sent nothing for 60 ms, so the epoch was not stretched until then. */
 	pacer_demand(&pacer, 60 * MS, false);
 	pacer_sealing(&pacer, 64 * MS);
 	assert_int_equal(pacer.n_stretched, 0);
@@ -228,7 +228,7 @@ static void stretching_is_counted(void **state)
 	assert_int_equal(pacer.n_stretched, 1);
 	assert_int_equal(pacer.stretched_ns, 30 * MS);
 	pacer_sealed(&pacer, 90 * MS, 91 * MS, 0);
-	pacer_sealing(&pacer, 192 * MS); /* epoch_max plus the clock's resolution */
+	pacer_sealing(&pacer, 192 * MS); /* as late as epoch_max and the clock's resolution allow */
 	assert_int_equal(pacer.n_stretched, 1);
 	pacer_sealing(&pacer, 291 * MS);
 	assert_int_equal(pacer.n_stretched, 2);
@@ -242,7 +242,7 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 {
 	struct {
 		uint64_t resumed_ns;
-		double end; /* count of all bytes made up to this epoch's last byte */
+		double end; /* sum of all bytes made, up to this epoch's last byte */
 	} flight[4];
 	double made = 0, sent = 0, dirty = 0;
 	uint64_t worst_ns = 0;
@@ -277,12 +277,12 @@ static uint64_t longest_commit_ns(double set, bool is_link_told)
 	return worst_ns;
 }
 
-/* Without the link's rule, four epochs queue, each as large as the guest's working set, and a
- * commit takes as long as sending all four. With the rule, a commit takes little longer than
- * sending one. */
+/* Without the link's rule, four epochs queue, each as large as the guest's working set. A commit
+ * then takes as long as sending all four. With the rule, it takes little longer than sending
+ * one. */
 static void one_epoch_at_a_time_when_the_guest_outruns_the_link(void **state)
 {
-	uint64_t own_ns = 1000 * MS; /* 100 MB at 0.1 bytes per ns */
+	uint64_t own_ns = 1000 * MS; /* time to send one working set: 100 MB at 0.1 bytes per ns */
 
 	(void)state;
 	assert_in_range(longest_commit_ns(100e6, false), 3 * own_ns, 4 * own_ns + 10 * MS);

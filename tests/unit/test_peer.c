@@ -297,8 +297,8 @@ static void test_direct_stream(void **state)
 	link_free(link);
 	assert_int_equal(claim(TERM + 1, WIRE_CLAIM_DIRECT, 3), 0);
 	stop();
-	/* Before beta may run the guest, the time must be over in which its last grant lets the
-	 * primary release output. */
+	/* Beta may run the guest only when its last grant no longer lets the primary release
+	 * output. */
 	standby_await_mute(sb);
 	assert_true(clock_mono_ns() >= sb->granted_ns + AGREE_RELEASE_MS * CLOCK_NS_PER_MS);
 	assert_int_equal(sb->rf.meta.term, TERM + 2);

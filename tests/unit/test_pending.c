@@ -176,8 +176,8 @@ static void beat(struct agent *a)
 
 /* ---- the number of this start ---- */
 
-/* After an operator's takeover, hosts hear the old number and beats are answered until the new
- * number is on disk. */
+/* After an operator's takeover, until the new number is on disk, hosts are still told the old
+ * number and their beats are answered. */
 static void test_takeover_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
@@ -210,7 +210,8 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_int_equal(n_replies, 1);
 	assert_string_equal(reply_code, "done");
 	assert_true(f.fleet->config.incarnation > before + (5 << 16));
-	assert_null(web1->host[0]->control); /* alpha connects again and hears the new number */
+	/* alpha must connect again, and is then told the new number */
+	assert_null(web1->host[0]->control);
 	/* Nobody is promoted before the leases of the younger gateway have ended. */
 	assert_true(web1->fsm.mute_ns >= f.now_ns + web1->config.release_ns);
 	web1->config.release_ns = 0;
@@ -227,7 +228,8 @@ static void test_takeover_waits_for_the_disk(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
-/* When the previous start's release_ms is over, writing that to the file does not block either. */
+/* Once the previous start's release_ms has expired, the gateway writes that to the file. This write
+ * does not block either. */
 static void test_settling_waits_for_the_disk(void **state)
 {
 	char dir[] = "/tmp/holdfast-pending-XXXXXX", path[64];
@@ -271,7 +273,7 @@ static void report(struct agent *a, const char *vm, uint8_t role, uint8_t agent_
 	pump();
 }
 
-/* Both hosts are connected and idle. */
+/* Connect both hosts, which are idle. */
 static void begin_idle(void)
 {
 	say_hello(&alpha, f.alpha);
@@ -280,7 +282,7 @@ static void begin_idle(void)
 	report(&beta, "web1", WIRE_VM_ROLE_PRIMARY, WIRE_STATE_IDLE, 0);
 }
 
-/* The record on disk: @state, term 5, owner alpha. */
+/* Start with a record on disk: @state, term 5, owner alpha. */
 static void begin_in(enum vm_state state)
 {
 	web1->fsm.record = (struct vm_record){.term = 5, .owner = 0, .state = state};
@@ -353,8 +355,8 @@ static void test_leases_go_on(void **state)
 	alpha.session->link.features |= WIRE_FEATURE_LEASE;
 	assert_true(has_lease(&alpha));
 	set_disk(true, 0);
-	/* web1's protection ends. Its record on disk has another term, so web1 gets no lease any
-	 * more. */
+	/* web1's protection ends. The record that is being written has another term than the record
+	 * on disk, so web1 gets no more leases. */
 	assert_int_equal(command(web1, VM_COMMAND_UNPROTECT), 0);
 	assert_true(web1->pending.waiting);
 	for (int i = 0; i < 50; i++) {
@@ -367,8 +369,8 @@ static void test_leases_go_on(void **state)
 	assert_int_equal(web1->fsm.record.state, VM_UNPROTECTED);
 }
 
-/* A step that closes the streams only marks their sessions: nothing calls back into the step. The
- * loop ends them later, and the machine hears nothing of it. */
+/* A step that closes the streams only marks their sessions, so no session calls back into the step.
+ * The loop ends the sessions later, and the machine gets no input from that. */
 static void test_a_step_ends_no_session(void **state)
 {
 	uint64_t n_closing;
@@ -422,8 +424,9 @@ static uint64_t recorded_as_7(void *arg, int result)
 	return result == 0 ? 7 : 0;
 }
 
-/* The younger gateway may have granted leases until the takeover. That must survive a journal write
- * that was under way then, and fails later. */
+/* The younger gateway may have granted leases until the takeover. This gateway must remember that,
+ * even if a journal write that was under way at the takeover fails later and the state before it is
+ * restored. */
 static void test_a_takeover_mutes_what_may_be_restored(void **state)
 {
 	const uint64_t release_ns = 150 * MS;
@@ -443,7 +446,7 @@ static void test_a_takeover_mutes_what_may_be_restored(void **state)
 	web1->config.release_ns = 0;
 }
 
-/* While a write waits that changes neither term nor owner, the owner still gets its lease. */
+/* While a write is waiting that changes neither term nor owner, the owner still gets its lease. */
 static void test_lease_of_the_same_term(void **state)
 {
 	(void)state;

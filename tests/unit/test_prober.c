@@ -369,7 +369,8 @@ static void test_try(void **state)
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.sent, 3);
 	assert_false(probes_active(probes));
 
-	/* A suspicion during a try starts a round with its own count. Neither ends the other. */
+	/* A suspicion during a try starts a round with its own count. Ending the round does not end
+	 * the try, and the end of the try does not end the round. */
 	prober_try(prober, START + 500 * MS, START + 300 * MS);
 	probes_tick(probes, START + 300 * MS);
 	prober_set_active(prober, true, START + 310 * MS);
@@ -541,7 +542,7 @@ static void test_shared_hosts(void **state)
 	probes_free(probes);
 }
 
-/* A probe that cannot be sent does not count: a full queue here must not make anybody look dead. */
+/* A probe that cannot be sent does not count: a full queue here must not make a host look dead. */
 static void test_no_room(void **state)
 {
 	struct probes *probes = open_probes();

@@ -9,8 +9,9 @@
 #define FAULT_NS 20000u
 #define COPY_NS	 500u /* cost of copying one page */
 
-/* The cost of a guest that run_guest() simulates for @n_epochs: seals, encoding and faults. In each
- * epoch the guest changes the same @n_hot pages, and @n_new pages that it never changes again. */
+/* What a guest costs that run_guest() simulates for @n_epochs: the sum of its seals, encoding and
+ * faults. In each epoch the guest changes the same @n_hot pages, and @n_new pages that it never
+ * changes again. */
 struct cost {
 	uint64_t ns;
 	uint32_t n_protected;
@@ -67,8 +68,9 @@ static void dear_faults_protect_less_often(void **state)
 		    run_guest(BY_RULE, 1000, 80, 8, 1000).n_protected);
 }
 
-/* The rule never costs more than twice the better of two fixed choices: always protect, or never.
- * This is the bound of the ski rental problem, checked here for many guests and costs. */
+/* Apart from a constant, the rule costs at most twice as much as the better of two fixed choices:
+ * always protect, or never. This is the bound of the ski rental problem, checked here for many
+ * guests and costs. */
 static void never_twice_the_better_choice(void **state)
 {
 	static const uint32_t faults_ns[] = {500, 2000, 20000}, hot[] = {0, 10, 300, 1500};
@@ -94,8 +96,7 @@ static void never_twice_the_better_choice(void **state)
 
 static void stale_copies_are_bounded_in_a_pause(void **state)
 {
-	/* Protecting costs so much that the cost of not protecting does not reach it within the
-	 * run. */
+	/* A fault costs so much that, by cost alone, the rule would not protect within the run. */
 	struct cost cost = run_guest(BY_RULE, 10000000, 80, 50, 1000);
 
 	(void)state;
@@ -125,8 +126,8 @@ static void nothing_written_is_nothing_to_protect(void **state)
 	assert_false(protect_is_due(&protect));
 }
 
-/* After a seal that left pages writable, the next seal may copy pages that did not change, even if
- * that seal protects them. */
+/* After a seal that left pages writable, the next seal may copy pages that did not change. This
+ * holds even if that next seal protects them. */
 static void stale_behind_kept(void **state)
 {
 	(void)state;

@@ -1,4 +1,4 @@
-/* test_qmp.c - tests the monitor client against a thread that plays the monitor from a script. */
+/* test_qmp.c - tests the QMP client against a thread that plays QEMU's monitor from a script. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -133,7 +133,7 @@ static void test_execute(void **state)
 	free(text);
 	/* The monitor is gone: the connection is lost and stays lost. */
 	r = qmp_execute(q, "query-x", NULL, TIMEOUT_NS, NULL);
-	/* depends on whether a read or a write notices the loss */
+	/* which error it is depends on whether a read or a write notices the loss */
 	assert_true(r == -ECONNRESET || r == -EPIPE);
 	assert_int_equal(qmp_execute(q, "query-x", NULL, TIMEOUT_NS, NULL), r);
 	assert_int_equal(qmp_pump(q), r);

@@ -105,7 +105,8 @@ static void test_ack_over_a_resume(void **state)
 	(void)state;
 	assert_int_equal(epoch(11, 10, 0), VM_RELAY_FORWARD);
 	vm_relay_resume(&relay, 7, 10, 4);
-	/* the acknowledged epoch was sent before the stream resumed */
+	/* the acknowledged epoch was sent before the stream resumed, so the acknowledgement is
+	 * valid */
 	assert_int_equal(vm_relay_ack(&relay, 11, 0), 0);
 	vm_relay_standby_reset(&relay, 10);
 	/* a new standby cannot know that epoch */
@@ -158,8 +159,8 @@ static void test_drops(void **state)
 		assert_int_equal(relay.phase, VM_RELAY_CLOSED);                                    \
 	} while (0)
 
-/* Evaluate @first, then @second. As arguments of a function they would be evaluated in any
- * order. */
+/* Evaluate @first before @second. C does not define the order in which a function's arguments are
+ * evaluated. */
 #define WITH(first, second) ((first) == VM_RELAY_FORWARD ? (second) : 99)
 
 static int in_term(uint64_t term)

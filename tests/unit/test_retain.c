@@ -197,7 +197,8 @@ static void an_epoch_above_the_limit_is_let_go(void **state)
 	assert_int_equal(retain_begin(retain, 2, true), 0);
 	for (uint32_t seq = 0; seq < 200; seq++) {
 		while (retain_reserve(retain, &payload) < 0) {
-			/* While a commit can still make room, no frame is given up. */
+			/* While the commit of an older epoch can still make room, retain_let_go()
+			 * refuses. */
 			if (retain_n_epochs(retain) == 2) {
 				assert_false(retain_let_go(retain));
 				retain_drop(retain, 1);

@@ -1,5 +1,5 @@
-/* test_seal.c - tests a seal by three commands with a QEMU that answers late: the guest must not
- * stay stopped. */
+/* test_seal.c - tests a seal that uses three QMP commands, with a QEMU that answers late. The guest
+ * must not stay stopped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* test_session.c - sessions in memory: limits, timeouts, back-pressure, and bytes cut anywhere. */
+/* test_session.c - tests sessions in memory: limits, timeouts, back-pressure, and input that is cut
+ * at any byte. */
 #include "gateway_fixture.h"
 
 #include <errno.h>
@@ -47,8 +48,8 @@ static void pass(uint64_t ms)
 	pump();
 }
 
-/* The host has already obeyed a gateway that was started later. This gateway says so and gives that
- * host no orders. */
+/* If a host has already obeyed a gateway that was started later, this gateway says so and gives
+ * that host no orders. */
 static void test_older_gateway(void **state)
 {
 	const uint64_t ours = UINT64_C(100) << 16;
@@ -70,7 +71,7 @@ static void test_older_gateway(void **state)
 	assert_int_equal(f.fleet->younger, ours + 1);
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_OLD_GATEWAY], 1);
 	assert_false(vm->fsm.host[0].up);
-	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* the other gateway may give terms */
+	assert_true(vm_fsm_in_conflict(&vm->fsm)); /* the other gateway may hand out terms */
 
 	/* This gateway's own number is in all that it sends. */
 	agent_open(&beta, &f, f.beta);
@@ -135,7 +136,8 @@ static void test_takeover(void **state)
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
 }
 
-/* The state after the orders of a new protection: VM in SYNCING, both streams up. */
+/* Reach the state that follows the orders of a new protection: the VM is SYNCING, and both streams
+ * are up. */
 static void open_streams(void)
 {
 	struct fleet_vm *vm = fleet_find_vm(f.fleet, "web1");
@@ -205,8 +207,8 @@ static void test_control(void **state)
 	assert_ptr_equal(fleet_find_host(f.fleet, "alpha")->control, &alpha.session->link);
 }
 
-/* A lease follows the answer to a beat, if the host owns a protected VM and its HELLO had the lease
- * feature. */
+/* The answer to a beat is followed by a lease if the host owns a protected VM and its HELLO had the
+ * lease feature. */
 static void test_leases(void **state)
 {
 	static const struct {
@@ -252,7 +254,7 @@ static void test_leases(void **state)
 	assert_int_equal(f.fleet->counters.leases, 2);
 }
 
-/* A kind of session that exists between agents only, never with a gateway. */
+/* The gateway refuses a PEER session: such sessions exist only between agents. */
 static void test_peer_is_refused(void **state)
 {
 	(void)state;
@@ -318,7 +320,7 @@ static void test_duplicate_and_silent(void **state)
 	assert_null(primary.session);
 	assert_non_null(alpha.session);
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_DUPLICATE], 1);
-	f.now_ns += 600 * MS; /* the first one is silent, so the second replaces it */
+	f.now_ns += 600 * MS; /* the first one is silent for so long that the second replaces it */
 	agent_close(&primary);
 	agent_open(&primary, &f, f.alpha);
 	agent_hello(&primary, WIRE_KIND_CONTROL, 0, 0, 0);
@@ -381,8 +383,8 @@ static void test_features(void **state)
 	/* The same standby connects again: nothing changes for the primary. */
 	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
 	assert_non_null(primary.session);
-	/* A standby with more features: the primary must connect again, and got no RESUME
-	 * before. */
+	/* The standby now has more features, so the primary must connect again. It must not get a
+	 * RESUME before that. */
 	while (agent_take(&primary, WIRE_RESUME, &frame))
 		;
 	f.lacks[WIRE_VM_ROLE_STANDBY] = 0;
@@ -392,7 +394,7 @@ static void test_features(void **state)
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
 	assert_true(welcome_features(&primary) == WIRE_STREAM_FEATURES);
 	assert_true(agent_take(&primary, WIRE_RESUME, &frame));
-	/* A standby with fewer features. */
+	/* The standby now has fewer features. */
 	f.lacks[WIRE_VM_ROLE_STANDBY] = WIRE_FEATURES;
 	open_stream(&standby, f.beta, WIRE_VM_ROLE_STANDBY, 0);
 	assert_null(primary.session);
@@ -400,7 +402,8 @@ static void test_features(void **state)
 	/* The features are remembered while no standby is connected. */
 	agent_close(&standby);
 	open_stream(&primary, f.alpha, WIRE_VM_ROLE_PRIMARY, 0);
-	/* The gateway's number (INCARNATION) does not concern the standby. */
+	/* INCARNATION is a feature between the gateway and the primary, whatever the standby
+	 * has. */
 	assert_true(welcome_features(&primary) == (WIRE_FEATURE_XRLE | WIRE_FEATURE_INCARNATION));
 	/* A primary with fewer features gets fewer, and keeps its connection. */
 	f.lacks[WIRE_VM_ROLE_STANDBY] = 0;

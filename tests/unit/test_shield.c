@@ -1,5 +1,7 @@
-/* Tests the shield: when it goes up and down, which keys it gets, and what it answers.
- * tests/bpf/test_shield_prog tests its BPF program; tests/netns/test_gateway_witness tests
+/* Tests the shield: when it goes up and down, which keys its program gets, and that datagrams that
+ * it dropped count as refused.
+ *
+ * tests/bpf/test_shield_prog tests that BPF program; tests/netns/test_gateway_witness tests
  * everything together. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,7 +54,7 @@ static void it_stays_up_while_the_flood_goes_on(void **state)
 	assert_true(shield_look(&s, unwanted += 20000, now_ns += 100 * MS));
 	for (int i = 0; i < 600; i++)
 		assert_false(shield_look(&s, unwanted += 500, now_ns += 100 * MS));
-	/* Pauses of less than five seconds do not end the flood. */
+	/* Pauses of less than five seconds do not count as the end of the flood. */
 	for (int i = 0; i < 49; i++)
 		assert_false(shield_look(&s, unwanted, now_ns += 100 * MS));
 	assert_false(shield_look(&s, unwanted += 500, now_ns += 100 * MS));

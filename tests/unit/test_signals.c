@@ -39,7 +39,7 @@ static void each_signal_asks_for_one_thing(void **state)
 	assert_int_equal(raise(SIGRTMIN + 3), 0);
 	assert_int_equal(signals_take(fd, &name), SIGNALS_NONE);
 	assert_string_equal(name, "RT");
-	/* These two are ignored and never become pending. */
+	/* SIGPIPE and SIGXFSZ are ignored and never become pending. */
 	assert_int_equal(raise(SIGPIPE), 0);
 	assert_int_equal(raise(SIGXFSZ), 0);
 	assert_int_equal(signals_take(fd, &name), SIGNALS_NONE);

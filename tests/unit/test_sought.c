@@ -1,6 +1,6 @@
-/* test_sought.c - tests answers to ARP requests: hosts that send witness datagrams through the
- * client network can always find our address in that network. Other hosts cannot, and replies are
- * limited. */
+/* test_sought.c - tests the gateway's answers to ARP requests. Hosts that send witness datagrams
+ * through the client network can always find our address in that network. Other hosts cannot, and
+ * the number of replies is limited. */
 #include "probe/probes.h"
 
 #include <setjmp.h>
@@ -132,7 +132,8 @@ static void replies_are_bounded(void **state)
 	probes_free(probes);
 }
 
-/* Outside a suspicion, answers to old probes and broken frames are ignored. */
+/* As long as no suspicion makes the gateway probe, it ignores answers to old probes and broken
+ * frames. */
 static void nothing_else_is_taken(void **state)
 {
 	uint8_t frame[FRAMES_BYTES];

@@ -1,4 +1,4 @@
-/* test_stack_ends.c - tests what the stack keeps of connections that have ended. */
+/* test_stack_ends.c - tests how long the stack keeps connections that have ended. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -70,8 +70,8 @@ static void a_slow_link_turns_it_on_at_once(void **state)
 	run(&w, 20 * MS);
 	assert_true(stage_is_on(&w.stage));
 	assert_true(w.stage.rate > 0.011 && w.stage.rate < 0.014);
-	/* Packed, the guest makes 0.02 * 0.6 bytes per ns, as many as the link takes. So the stage
-	 * stays on, even when nothing waits. */
+	/* Packed, the guest's records take 0.02 * 0.6 bytes per ns, which is all that the link
+	 * takes. So the stage stays on, even when nothing waits. */
 	run(&w, 5 * SEC);
 	assert_true(stage_is_on(&w.stage));
 	assert_int_equal(w.stage.n_switches, 1);
@@ -105,7 +105,7 @@ static void it_ends_when_the_link_has_room(void **state)
 	w.waiting = 0;
 	run(&w, 3 * SEC);
 	assert_false(stage_is_on(&w.stage));
-	/* With the link at 80 %, the stage stays on. */
+	/* At 80 % of what the link takes, the stage stays on. */
 	w.guest = 0.02;
 	run(&w, SEC);
 	assert_true(stage_is_on(&w.stage));
@@ -183,8 +183,8 @@ static void a_new_link_is_measured_anew(void **state)
 	assert_false(stage_is_on(&w.stage));
 }
 
-/* A link that takes nothing for a while, because there is no standby, must not cause a division by
- * zero. */
+/* A link may take nothing for a while, because there is no standby. That must not cause a division
+ * by zero. */
 static void a_link_that_stands_still(void **state)
 {
 	struct world w = world(STAGE_AUTO);

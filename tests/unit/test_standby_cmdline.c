@@ -1,5 +1,6 @@
-/* Tests cmdline: words split as a shell does it, without running a shell; options that clash with
- * ours; the RAM size; and the words that we add. */
+/* Tests cmdline, which makes a standby's command line. Words are split as a shell does it, but
+ * without a shell; options that clash with ours are refused; the RAM size is found; and our own
+ * words are added. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

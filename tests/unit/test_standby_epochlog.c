@@ -1,6 +1,7 @@
-/* Tests epochlog, apply and ramfile: random epochs, compared with a model; a kill before every
- * change of a file, after which the state must be exactly one whole epoch; terms; foreign files;
- * and purge. */
+/* Tests epochlog, apply and ramfile:
+ *	- random epochs, compared with a model;
+ *	- a kill before every change of a file: the state must then be exactly one whole epoch;
+ *	- terms, foreign files, and purge. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -59,8 +60,8 @@ static void cut_here(void *arg)
 		_exit(42);
 }
 
-/* Take the feed in a child process that dies before change number @n of a file. Returns true if the
- * child died, false if it took everything. */
+/* Take the feed in a child process that dies before it changes a file for the @n-th time. Returns
+ * true if the child died, false if it took everything. */
 static bool run_cut(struct fixture *x, unsigned n)
 {
 	int status;
@@ -161,7 +162,7 @@ static void test_kill(void **state)
 {
 	struct fixture *x = *state;
 
-	kill_at_every_change(x, true); /* the first epoch, without an old state */
+	kill_at_every_change(x, true); /* the first epoch: there is no old state */
 	kill_at_every_change(x, false);
 	kill_at_every_change(x, true); /* a FULL epoch over an old state */
 	for (unsigned i = 0; i < 4; i++)

@@ -32,11 +32,11 @@ struct gateway {
 	pthread_t thread;
 	const uint8_t *play;
 	size_t play_size;
-	unsigned n_wanted; /* frames to wait for after playing */
+	unsigned n_wanted; /* number of frames to wait for after playing */
 
 	struct wire_header hello;
 	struct wire_header got[8];
-	struct wire_failure failure; /* from a STREAM_ERROR */
+	struct wire_failure failure; /* content of a received STREAM_ERROR */
 	unsigned n_got;
 	uint8_t bytes[2 * WIRE_FRAME_MAX];
 	size_t begin, end;

@@ -32,7 +32,7 @@ struct world {
 	double link;	/* bytes per ns */
 	double copy_ns; /* ns to copy one byte in the pause */
 	bool is_asked;	/* a client waits for a reply at all times */
-	/* the timetable stops the guest; if false, the guest runs at an even, lower speed */
+	/* true: the timetable stops the guest; false: the guest runs at an even, lower speed */
 	bool is_timed;
 
 	uint64_t now_ns, resumed_ns, run_ns;
@@ -119,8 +119,8 @@ static void a_guest_that_the_link_carries_is_left_alone(void **state)
 	assert_int_equal(w.n_changes, 0);
 }
 
-/* A guest is not throttled either, however fast it writes, if its working set crosses the link
- * within the limit. */
+/* If a guest's working set crosses the link within the limit, the guest is not throttled, however
+ * fast it writes. */
 static void a_small_working_set_is_left_alone(void **state)
 {
 	struct world w = world(5000 * MB_S, 40 * MB, 100 * MB_S);
@@ -236,7 +236,7 @@ static void limits_hold(void **state)
 	run(&w, 60 * SEC);
 	assert_int_equal(w.throttle.percent, 25);
 	w.guest = 0.1 * MB_S;
-	run(&w, 25 * SEC); /* sending what the guest wrote takes 10 s of this */
+	run(&w, 25 * SEC); /* for 10 s of these, the link still sends what the guest wrote */
 	assert_int_equal(w.throttle.percent, 0);
 }
 
@@ -255,8 +255,8 @@ static void long_pauses_throttle_too(void **state)
 	assert_int_equal(w.throttle.percent, 0);
 }
 
-/* Small epochs that are committed late, because the gateway stood still, do not cause throttling;
- * neither do epochs that are long by choice. */
+/* Two kinds of epoch do not cause throttling: a small epoch that is committed late because the
+ * gateway stood still, and an epoch that is long by choice. */
 static void what_is_no_reason(void **state)
 {
 	struct throttle throttle;

@@ -252,7 +252,7 @@ static void strange_servers_are_refused(void **state)
 		const char *file;
 		int version;
 		enum wire_tls_failure failure;
-		/* our error if the peer's clock makes it refuse our certificate */
+		/* what our error says if the peer, by its own clock, refuses our certificate */
 		const char *its_clock;
 	} rows[] = {
 		{"expired", TLS1_3_VERSION, WIRE_TLS_EXPIRED, NULL},
@@ -282,8 +282,8 @@ static void strange_servers_are_refused(void **state)
 	}
 }
 
-/* A second name of another scheme does no harm. This stranger has a valid certificate and is
- * accepted, so the refusals above were not caused by something else about strangers. */
+/* A second name with another scheme does no harm. The certificate of this stranger is valid and is
+ * accepted: the refusals above had no other cause. */
 static void good_stranger(void **state)
 {
 	struct stranger s;
@@ -481,7 +481,7 @@ static void output_is_bounded(void **state)
 	assert_true(taken > 100000 && taken < 131072);
 	assert_true(wire_tls_output_pending(client) <= 131072);
 	assert_int_equal(wire_tls_write_room(client), 0);
-	/* The input buffer is limited too: the caller keeps the bytes that do not fit. */
+	/* The input buffer is limited too: the caller must keep the bytes that do not fit. */
 	while (carry(client, server, SIZE_MAX) > 0)
 		;
 	assert_true(wire_tls_output_pending(client) > 0);

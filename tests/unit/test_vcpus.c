@@ -1,5 +1,5 @@
-/* test_vcpus.c - stopping and resuming vCPU threads: a child process plays QEMU's threads, a thread
- * plays its monitor. */
+/* test_vcpus.c - tests stopping and resuming vCPU threads. A child process plays QEMU's threads,
+ * and a thread of the test plays its monitor. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -150,8 +150,8 @@ static struct scene begin(void)
 		play_guest(scene.stage);
 	for (size_t i = 0; i < N_THREADS; i++)
 		UNTIL(scene.stage->tid[i] > 0);
-	/* Thread 2 is listed twice, as QEMU does when vCPUs share a thread. Thread 0 is not a
-	 * vCPU. */
+	/* Thread 2 is listed twice, because QEMU lists a thread once for each vCPU that it runs.
+	 * Thread 0 is not a vCPU. */
 	snprintf(answer, sizeof(answer),
 		 "[{\"thread-id\": %d}, {\"thread-id\": %d}, {\"thread-id\": %d}]",
 		 scene.stage->tid[1], scene.stage->tid[2], scene.stage->tid[2]);
@@ -213,7 +213,7 @@ static void they_stand_still_and_go_on(void **state)
 	end(&scene);
 }
 
-/* A resume before all threads have stopped must leave no thread stopped. */
+/* A resume that comes before all threads have stopped must leave no thread stopped. */
 static void they_go_on_at_once(void **state)
 {
 	struct scene scene = begin();

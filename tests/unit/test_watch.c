@@ -39,7 +39,7 @@ static void each_sign_asks_once(void **state)
 	watch_looked_at_lists(&w, START);
 	watch_saw_seal(&w, 8, 1001); /* memory changed */
 	assert_true(watch_lists_due(&w, START));
-	watch_saw_seal(&w, 8, 1001); /* lists stay due until they were looked at */
+	watch_saw_seal(&w, 8, 1001); /* the lists stay due until the agent looks at them */
 	assert_true(watch_lists_due(&w, START));
 	watch_looked_at_lists(&w, START);
 	assert_false(watch_lists_due(&w, START));

@@ -60,7 +60,7 @@ static void what_breaks_the_format_is_refused(void **state)
 	} rows[] = {
 		{0, 'X'},	 /* magic */
 		{15, 0},	 /* sequence 0 */
-		{51, 13},	 /* a head shorter than Ethernet */
+		{51, 13},	 /* a head shorter than an Ethernet header */
 		{51, 65},	 /* a head longer than its field */
 		{48, 0},	 /* a frame shorter than its head: byte 49 is set below */
 		{55, 2},	 /* no such path */
@@ -162,7 +162,7 @@ static void the_mac_is_siphash_2_4(void **state)
 	wire_witness_mac_free(mac);
 }
 
-/* Tests the client network's address in a WITNESS_KEY message. */
+/* Tests which addresses a WITNESS_KEY message may give for the client network. */
 static void a_client_address_is_one_that_a_host_can_have(void **state)
 {
 	static const struct {

@@ -1,5 +1,5 @@
-/* test_witness_keys.c - tests which agent gets a witness key and when, and whose datagrams count.
- * The sessions are in memory. */
+/* test_witness_keys.c - tests which agent gets a witness key and when, and whose datagrams are
+ * accepted. The sessions are in memory. */
 #include "gateway_fixture.h"
 
 #include <setjmp.h>

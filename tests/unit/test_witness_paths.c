@@ -1,5 +1,6 @@
-/* test_witness_paths.c - one VM's witness over two networks. Each path has its own address, window
- * and share of the MAC checks; whichever path delivers a sample first provides the evidence. */
+/* test_witness_paths.c - tests one VM's witness over two networks. Each path has its own address,
+ * window and share of the MAC checks. Whichever path delivers a sample first provides the
+ * evidence. */
 #include "witness/witness_rx.h"
 
 #include <setjmp.h>
@@ -151,7 +152,7 @@ static void the_evidence_is_of_whatever_came_first(void **state)
 	now_ns += 10 * MS;
 	assert_int_equal(send_sample(BACKUP, 2, 15), WITNESS_RX_ACCEPTED);
 	assert_int_equal(send_sample(CLIENT, 2, 15), WITNESS_RX_ACCEPTED);
-	/* still 5: the second path's datagram carried the same sample */
+	/* still 5, because the second path's datagram carried the same sample */
 	assert_int_equal(view->to_delta, 5);
 	assert_int_equal(view->n_unanswered, 5);
 	assert_int_equal(view->interval_ns, 10 * MS);
@@ -209,8 +210,8 @@ static void a_flood_of_one_path_does_not_take_the_others_share(void **state)
 		now_ns += MS;
 	}
 	assert_true(witness_rx_count(rx, CLIENT, WITNESS_RX_OVER_LIMIT) > 0);
-	/* The client path may use its own quarter of all checks and the common half: three
-	 * quarters. */
+	/* The client path may use its own quarter of all checks and the common half, which are
+	 * three quarters together. */
 	assert_in_range(n_checked, 500 * WITNESS_RX_CHECKS_PER_MS * 3 / 4 * 9 / 10,
 			500 * WITNESS_RX_CHECKS_PER_MS * 3 / 4 + 2 * WITNESS_RX_BURST);
 }

@@ -1,5 +1,5 @@
-/* test_witness_rx.c - tests which datagrams count as evidence: the sequence window, keys, the limit
- * on MAC checks, and the dating of samples. On a virtual clock. */
+/* test_witness_rx.c - tests, on a virtual clock, which datagrams count as evidence: the sequence
+ * window, keys, the limit on MAC checks, and the dating of samples. */
 #include "witness/witness_rx.h"
 
 #include <errno.h>
@@ -401,7 +401,7 @@ static void what_was_held_back_is_old(void **state)
 		witness_rx_input(rx, WIRE_WITNESS_BACKUP, ALPHA, data, sizeof(data), now_ns),
 		WITNESS_RX_ACCEPTED);
 	assert_in_range(view()->made_at_ns, first_ns + 20 * MS, first_ns + 24 * MS);
-	/* The sender's queue is empty again. */
+	/* The sender's queue is empty again, so the next datagram is not late. */
 	now_ns += 10 * MS;
 	assert_int_equal(send_as(&a, 4), WITNESS_RX_ACCEPTED);
 	assert_int_equal(view()->made_at_ns, now_ns);
@@ -564,7 +564,8 @@ static void many_vms_together_stay_within_the_bound(void **state)
 		now_ns += MS;
 	}
 	n_checked = witness_rx_count(rx, WIRE_WITNESS_BACKUP, WITNESS_RX_BAD_MAC) - n_checked;
-	/* The bound, plus the unused allowance that up to 32 shares had saved up. */
+	/* The bound is the limit per ms, plus the unused checks that up to 32 shares had saved
+	 * up. */
 	assert_true(n_checked <= 500 * WITNESS_RX_CHECKS_PER_MS + 32 * WITNESS_RX_BURST);
 	assert_true(n_checked >= 400 * WITNESS_RX_CHECKS_PER_MS);
 }

@@ -204,8 +204,8 @@ static void drop_barrier(void)
 	}
 }
 
-/* The owner waits for a unit that another thread is encoding: it is woken when that unit is
- * finished, not earlier. */
+/* The owner waits for a unit that another thread is encoding. It must be woken when that unit is
+ * finished, but not earlier. */
 static void the_owner_is_woken(void **state)
 {
 	struct fixture *f = *state;
