@@ -1,8 +1,9 @@
-/* hold_prog_table - run the hold's BPF programs on single packets, row by row.
+/* hold_prog_table - tests the BPF programs of the hold: it runs them on single packets, one table
+ * row after another.
  *
- * Each row: control map, whether there is a socket, packet in -> verdict, packet out, counter. It
- * runs in a network namespace of its own, and attaches and pins nothing. Exit 0 pass, 1 fail, 77
- * skip.
+ * A row gives the content of the control map, whether there is an AF_XDP socket, and a packet. It
+ * also gives the expected verdict, packet and counter. The test runs in a network namespace of its
+ * own, and attaches and pins nothing. Exit status: 0 pass, 1 fail, 77 skipped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,7 +41,7 @@ struct row {
 	uint64_t epoch;
 	bool has_socket;
 	uint32_t queue;
-	uint32_t size; /* of the incoming packet */
+	uint32_t size; /* size of the incoming packet */
 	uint8_t type[2];
 	uint32_t verdict;
 	enum hold_counter counter;
@@ -193,7 +194,8 @@ static void run_release(const struct hold_skel *skel, const char *name, uint32_t
 	expect(counter(skel, HOLD_COUNTER_DROPPED_STRAY) == strays + !is_ours, name, "counter");
 }
 
-/* A tap with two queues, so that a packet can claim to come from the second. */
+/* Make a tap with two queues, so that a packet can claim to come from the second. Returns the tap's
+ * ifindex, or 0 on failure. */
 static uint32_t make_two_queues(int fds[2])
 {
 	struct ifreq request = {.ifr_name = "hfq",

@@ -1,13 +1,14 @@
-/* shield_prog_table - run the shield's BPF program on single frames, row by row.
+/* shield_prog_table - tests the BPF program of the shield: it runs the program on single frames,
+ * one table row after another.
  *
- * Each row: keys, frame in -> does it pass, which count grew. True datagrams are signed by the
- * gateway's code (wire/witness.h). The loader's own code loads the program and sets the keys. The
- * test first drops all privileges but CAP_BPF, the most that the program may need. It attaches and
- * pins nothing. Exit 0 pass, 1 fail.
+ * A row gives the keys and a frame, and says whether the frame must pass and which count must grow.
+ * The gateway's own code signs the true datagrams (wire/witness.h), loads the program and sets the
+ * keys. The test first drops all privileges except CAP_BPF, because the program must need no more.
+ * It attaches and pins nothing. Exit status: 0 pass, 1 fail.
  *
- * The kernel removes the first 14 bytes of a frame before it runs a socket filter on it. Here these
- * are a copy of the Ethernet header in front of the frame, so that the program finds the whole
- * frame, as on a packet socket.
+ * The kernel removes the first 14 bytes of a frame before it runs a socket filter on it. So the
+ * test puts a copy of the Ethernet header in front of each frame. The program then sees the whole
+ * frame, as it does on a packet socket.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -35,7 +36,7 @@
 #define FRAME	  (HEADERS + WIRE_WITNESS_SIZE)
 #define FRAME_MAX 256
 
-/* Kernels before 6.8 attach no larger program to a socket (net.core.optmem_max). */
+/* Kernels before 6.8 refuse to attach a larger program to a socket (net.core.optmem_max). */
 #define PROGRAM_BYTES_MAX 20480
 
 static const struct {
@@ -61,7 +62,7 @@ static void expect(bool is_true, const char *row, const char *what)
 /* ---- frames ---- */
 
 struct frame {
-	uint8_t fill[ETHERNET]; /* removed by the kernel */
+	uint8_t fill[ETHERNET]; /* the kernel removes these bytes */
 	uint8_t data[FRAME_MAX];
 	uint32_t size;
 };
@@ -78,7 +79,7 @@ static void sign(struct frame *f, size_t which)
 	wire_witness_mac_free(mac);
 }
 
-/* Make a true datagram of keys[@which]. */
+/* Make a valid datagram that is signed with keys[@which]. */
 static void make_frame(struct frame *f, size_t which, uint64_t sequence)
 {
 	uint8_t *ip = f->data + ETHERNET, *udp = ip + 20, *d = f->data + HEADERS;
@@ -108,7 +109,7 @@ static void make_frame(struct frame *f, size_t which, uint64_t sequence)
 	sign(f, which);
 }
 
-/* Returns how many bytes of the frame pass. */
+/* Run the program on the frame. Returns how many bytes of the frame pass. */
 static uint32_t run(struct frame *f, const char *row)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->fill,
@@ -120,7 +121,8 @@ static uint32_t run(struct frame *f, const char *row)
 	return opts.retval;
 }
 
-/* Only @verdict's count grew, by one. SHIELD_PASSED or SHIELD_N_VERDICTS: no count grew. */
+/* Check that only @verdict's count grew, by one. If @verdict is SHIELD_PASSED or SHIELD_N_VERDICTS,
+ * check that no count grew. */
 static void check_counts(const char *row, enum shield_verdict verdict, size_t which)
 {
 	for (unsigned int v = 0; v < SHIELD_N_VERDICTS; v++)
@@ -144,14 +146,15 @@ static void check(struct frame *f, const char *row, enum shield_verdict verdict,
 
 /* ---- one field wrong ---- */
 
-#define NOT_LOOKED_AT SHIELD_N_VERDICTS /* passes uncounted: not UDP over IPv4 */
+/* the frame is not UDP over IPv4: it passes and is not counted */
+#define NOT_LOOKED_AT SHIELD_N_VERDICTS
 
 struct field_row {
 	const char *name;
-	uint32_t at, size; /* of the field in the frame */
+	uint32_t at, size; /* offset and size of the field in the frame */
 	uint32_t value;
 	enum shield_verdict verdict;
-	bool sign_again; /* after the change */
+	bool sign_again; /* sign the datagram after the change */
 };
 
 static const struct field_row field_rows[] = {
@@ -187,7 +190,8 @@ static void put_field(struct frame *f, const struct field_row *row)
 {
 	uint8_t *at = f->data + row->at;
 
-	if (row->size == 1) /* a MAC byte may have the value by chance */
+	/* A MAC byte is flipped instead of set: it may already have the row's value by chance. */
+	if (row->size == 1)
 		*at = row->at >= 162 ? *at ^ 1 : (uint8_t)row->value;
 	else if (row->size == 2)
 		bytes_put_be16(at, (uint16_t)row->value);
@@ -221,7 +225,8 @@ static void run_sizes(void)
 {
 	struct frame f;
 
-	for (uint32_t size = 20; size < FRAME; size++) { /* the least the kernel accepts */
+	/* 20 bytes are the fewest that the kernel accepts. */
+	for (uint32_t size = 20; size < FRAME; size++) {
 		make_frame(&f, 0, 6);
 		f.size = size;
 		check(&f, "cut short",
@@ -290,7 +295,8 @@ static void run_keys(void)
 	check(&f, "a key anew", SHIELD_PASSED, 0);
 }
 
-/* Keep only CAP_BPF. The gateway's unit grants neither CAP_SYS_ADMIN nor CAP_PERFMON. */
+/* Drop all capabilities but CAP_BPF: the gateway's unit grants neither CAP_SYS_ADMIN nor
+ * CAP_PERFMON. */
 static int keep_cap_bpf(void)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -300,7 +306,7 @@ static int keep_cap_bpf(void)
 	return syscall(SYS_capset, &header, sets) < 0 ? -errno : 0;
 }
 
-/* The program for the client network's path. */
+/* Test the program that is loaded for the client network's path. */
 static void run_client_path(void)
 {
 	struct frame f;

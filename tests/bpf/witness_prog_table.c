@@ -1,9 +1,11 @@
-/* witness_prog_table - run the witness's BPF programs on single packets, row by row.
+/* witness_prog_table - tests the BPF programs of the witness: it runs them on single packets, one
+ * table row after another.
  *
- * Rows of witness_sample: control, state, packet in -> verdict, packet out, counters. Rows of
- * witness_emit: the same, and the gateway's code (wire/witness.h) reads and checks the datagram.
- * Datagrams for the client network come out of a tap. It runs in a network namespace of its own,
- * and attaches and pins nothing. Exit 0 pass, 1 fail, 77 skip.
+ * A row of witness_sample gives the control map, the state map and a packet; it also gives the
+ * expected verdict, packet and counters. In a row of witness_emit, the gateway's code
+ * (wire/witness.h) also reads and checks the datagram. Datagrams for the client network are read
+ * from a tap. The test runs in a network namespace of its own, and attaches and pins nothing. Exit
+ * status: 0 pass, 1 fail, 77 skipped.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +40,7 @@
 static const uint8_t keys[2][WIRE_WITNESS_KEY_SIZE] = {{1, 2, 3, 4, 5, 6, 7, 8, 9},
 						       {0xff, 0xfe, 7}};
 static int n_failed, n_rows;
-static int tap_fd; /* datagrams of the client path come out here */
+static int tap_fd; /* the tap that receives the datagrams of the client path */
 static uint32_t tap_ifindex;
 
 static void expect(bool is_true, const char *row, const char *what)
@@ -64,7 +66,8 @@ static int open_tap(void)
 	return r ? -errno : fd;
 }
 
-/* Returns the size of the next frame on the tap, except the kernel's own IPv6. 0: none. */
+/* Read the next frame from the tap into @frame, and skip IPv6 frames, which the kernel itself
+ * sends. Returns the frame's size; 0: there is none. */
 static size_t take(uint8_t frame[4096])
 {
 	ssize_t n;
@@ -80,9 +83,9 @@ static size_t take(uint8_t frame[4096])
 struct sample_row {
 	const char *name;
 	bool is_enabled;
-	int64_t last_ms; /* age of the last sample; < 0: never taken; 0: in the future */
+	int64_t last_ms; /* age of the last sample; < 0: no sample yet; 0: it is in the future */
 	bool is_sampled;
-	bool is_ours; /* bears our mark */
+	bool is_ours; /* the frame bears our mark */
 };
 
 static const struct sample_row sample_rows[] = {
@@ -117,7 +120,8 @@ static struct witness_state get_state(const struct witness_skel *skel)
 	return state;
 }
 
-/* The helper device does not exist, so that a sample fails: the frame must still pass. */
+/* Run witness_sample on one packet. The helper device does not exist, so a sample cannot be sent:
+ * the frame must pass all the same. */
 static void run_sample(const struct witness_skel *skel, const struct sample_row *row)
 {
 	struct witness_control control = {.is_enabled = row->is_enabled,
@@ -137,7 +141,7 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 		state.sampled_ns = now_ns + UINT64_C(60000000000);
 	else if (row->last_ms > 0)
 		state.sampled_ns = now_ns - (uint64_t)row->last_ms * CLOCK_NS_PER_MS;
-	if (row->last_ms == 5) /* not yet due, however slow this machine is */
+	if (row->last_ms == 5) /* no sample is due yet, however slow this machine is */
 		control.interval_ns = UINT64_C(3600000000000);
 	make_packet(in, sizeof(in), 0x0800);
 	expect(put(skel->maps.witness_control, &control) == 0 &&
@@ -159,9 +163,9 @@ static void run_sample(const struct witness_skel *skel, const struct sample_row 
 
 /* ---- witness_emit ---- */
 
-#define CLIENT_SEQUENCE 70 /* before the run */
+#define CLIENT_SEQUENCE 70 /* the client path's sequence number before the run */
 
-/* The client network's device. */
+/* What the row configures as the client network's device. */
 enum client {
 	NO_CLIENT,
 	CLIENT_TAP,
@@ -170,13 +174,13 @@ enum client {
 
 struct emit_row {
 	const char *name;
-	uint32_t size; /* of the packet in */
+	uint32_t size; /* size of the incoming packet */
 	uint16_t type;
 	bool has_token, has_mark;
-	uint32_t key_slot, path_slot; /* slots in use; the others hold rubbish */
+	uint32_t key_slot, path_slot; /* the slots in use; the other slots hold rubbish */
 	uint32_t key_id;
 	uint32_t ifindex;
-	uint64_t sequence; /* before the run */
+	uint64_t sequence; /* the sequence number before the run */
 	uint32_t verdict;
 	enum client client;
 };
