@@ -1,6 +1,8 @@
-/* fuzz_config.c - parses any bytes as a configuration file. The result must be either an error
- * that names its place and an unchanged struct, or values that can be printed and parsed back
- * unchanged. */
+/* fuzz_config.c - parses any bytes as a configuration file.
+ *
+ * If the parser returns an error, the error must name its place, and the struct must be unchanged.
+ * Otherwise it must be possible to print the values and to parse the same values from the
+ * result. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +54,7 @@ static void must(bool holds)
 		abort();
 }
 
-/* Returns whether a line of a configuration file can hold @text: no part of it may look like a
+/* Returns whether @text can be printed as a value and read back: no part of it may look like a
  * comment, and the line must not become too long. */
 static bool is_printable_value(const char *text)
 {

@@ -1,5 +1,6 @@
-/* fuzz_control.c - handles any line as a request of the management protocol. The result must be
- * either exactly one answer, a JSON object with `ok`, or a command that is waiting for its end. */
+/* fuzz_control.c - handles any line as a request of the management protocol. There must be exactly
+ * one answer, a JSON object with `ok`, unless the request is a command whose answer comes when the
+ * command has ended. */
 #include <stdlib.h>
 #include <string.h>
 

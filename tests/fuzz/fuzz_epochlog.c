@@ -1,7 +1,8 @@
-/* Takes any bytes as the frames of an epoch stream. The check must stay within its bounds. If the
- * check calls an epoch complete, applying must not refuse that epoch, and applying it twice must
- * give the same copy. The copy is in memory; its directory does not exist, so every file operation
- * fails. */
+/* fuzz_epochlog.c - takes any bytes as the frames of an epoch stream.
+ *
+ * The check must stay within its bounds. If it calls an epoch complete, applying must not refuse
+ * that epoch, and applying it twice must give the same copy. The copy is in memory. Its directory
+ * does not exist, so every file operation fails. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -56,13 +57,13 @@ static void apply_once(const uint8_t *data, size_t size, const struct wire_geome
 			     .rom_bytes = sizeof(rom), .blob = blob, .blob_bytes = WIRE_PAGE_SIZE};
 	uint64_t n_pages;
 
-	/* Allowed: -ENOENT (everything succeeded up to the device file) and -EINVAL (another
-	 * layout). */
+	/* Two errors are allowed: -ENOENT (everything succeeded up to the device file, which cannot
+	 * be written) and -EINVAL (the epoch has another layout). */
 	if (apply_epoch(&rf, data, size, &n_pages) == -EBADMSG)
 		abort();
 }
 
-/* Apply the epoch twice, as if the agent had been killed after the last record. Both times must
+/* Apply the epoch twice, as happens if the agent is killed after the last record. Both times must
  * give the same copy. */
 static void apply(const uint8_t *data, size_t size, const struct wire_geometry *g)
 {

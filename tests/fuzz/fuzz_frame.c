@@ -1,5 +1,6 @@
-/* Decodes any bytes as a stream of frames. The decoder must consume whole frames or nothing, and
- * never read past the end. Sealing an accepted frame again must give the same header. */
+/* fuzz_frame.c - decodes any bytes as a stream of frames. The decoder must consume whole frames or
+ * nothing, and must never read past the end. If an accepted frame is sealed again, its header must
+ * stay the same. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,8 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Correct the first frame's checksum, which a fuzzer cannot guess. The bytes are tried both without
- * and with this correction. */
+/* Correct the first frame's checksum, which a fuzzer cannot guess. The caller tries the bytes both
+ * with and without this correction. */
 static void mend(uint8_t *bytes, size_t size)
 {
 	struct wire_header h;

@@ -1,5 +1,6 @@
-/* fuzz_journal.c - parses any bytes as the journal of terms. The result must be either an error
- * that names its place, or entries that can be printed and parsed back unchanged. */
+/* fuzz_journal.c - parses any bytes as the journal of terms. If the parser returns an error, the
+ * error must name its place. Otherwise it must be possible to print the entries and to parse the
+ * same entries from the result. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
-/* Decodes any bytes as the payload of a message of any type. If the decoder accepts a message, the
- * encoder must encode it, and decoding the result must give the same message.
+/* fuzz_msg.c - decodes any bytes as the payload of a message of any type. If the decoder accepts a
+ * message, the encoder must encode it, and decoding the result must give the same message.
  *
- * Input: a whole frame, so that the seeds can be frames. Its checksum and payload size are
+ * The input is a whole frame, so that frames can be seeds. Its checksum and payload size are
  * ignored. */
 #include <errno.h>
 #include <stdint.h>

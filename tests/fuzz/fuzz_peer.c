@@ -3,14 +3,14 @@
  * without a gateway.
  *
  * The standby's own code runs in this thread, on links over socket pairs. TLS and checksums are
- * right; the frames' order and content are arbitrary.
+ * right, but the frames' order and content are arbitrary.
  *
- * Input: one byte (enum stage), then frames as on the wire, whose sizes and checksums are corrected
- * here. A frame of type 0 is not sent; its flags say what to do (enum act).
+ * The input is one byte (enum stage), then frames as on the wire; this file corrects their sizes
+ * and checksums. A frame of type 0 is not sent: its flags say what to do instead (enum act).
  *
- * Checked: there is no crash; the standby votes only when the rules allow it, only for the term
- * asked for, and stores its vote; a promoted copy never changes; and every answer is one that a
- * standby may send, with content that is true at that moment.
+ * The target checks four things. The standby does not crash. It votes only when the rules allow it,
+ * only for the term that it is asked for, and stores its vote. A promoted copy never changes. And
+ * every answer is one that a standby may send, with content that is true at that moment.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,18 +27,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* A run spends most of its time on memory for OpenSSL and the links. With ASan's default quarantine
- * every allocation would get fresh memory, and recording full stacks would double the time. To see
- * full stacks, set ASAN_OPTIONS=malloc_context_size=30. */
+/* A run spends most of its time on memory for OpenSSL and the links. ASan's default quarantine
+ * would make every allocation use fresh memory, and recording full stacks would double the time. To
+ * see full stacks, set ASAN_OPTIONS=malloc_context_size=30. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
 	return "quarantine_size_mb=4:malloc_context_size=2";
 }
 
-/* The standby's state before the first frame. */
+/* The standby's state before the first frame, as bits of the input's first byte. */
 enum stage {
-	STAGE_POLICY   = 0x03, /* enum agree_policy */
+	STAGE_POLICY   = 0x03, /* these two bits choose an enum agree_policy */
 	STAGE_HEARD    = 0x04, /* it heard from the gateway a moment ago */
 	STAGE_PROMOTED = 0x08,
 	STAGE_GATEWAY  = 0x10, /* it has a stream to the gateway */
@@ -48,16 +48,17 @@ enum stage {
 };
 
 enum act {
-	/* open a new connection, with a HELLO of the header's term; the older one stays open */
+	/* open a new connection and send a HELLO with the header's term; the older one stays
+	 * open */
 	ACT_CONNECT = 1,
-	ACT_OTHER   = 2, /* send on the other connection from now on */
+	ACT_OTHER   = 2, /* from now on, send on the other of the two connections */
 	ACT_CLOSE   = 3,
 };
 
 #define HELD	  2u /* the epoch that the standby holds */
 #define PRIMARIES 2
 #define SENT_MAX  49152u /* largest payload sent; fits into a TLS ring */
-#define CONNECTIONS_MAX 5 /* per input, because a handshake takes as long as 50 frames */
+#define CONNECTIONS_MAX 5 /* limit per input, because a handshake takes as long as 50 frames */
 
 /* The primary's end of a connection. */
 struct primary {
@@ -151,7 +152,7 @@ static bool may_vote(const struct wire_header *sent)
 	       (sb->config.gateway_lost != AGREE_DIRECT || complete_before >= sent->epoch);
 }
 
-/* Check the standby's state. @sent: the frame just sent; NULL: none. */
+/* Check the standby's state. @sent is the frame just sent, or NULL if none was sent. */
 static void check_state(const struct wire_header *sent)
 {
 	const struct ramfile_meta *meta = &sb->rf.meta;
@@ -200,7 +201,8 @@ static void check_answer(const struct wire_frame *f)
 	default:
 		must(f->h.type == WIRE_RESUME && f->h.epoch <= epochlog_complete(&sb->log));
 	}
-	/* Other answers belong to a stream, which only a vote allows. */
+	/* All other answers belong to a stream, and only a vote for the direct path allows a
+	 * stream. */
 	must(f->h.term == meta->term && meta->vote == RAMFILE_VOTE_DIRECT &&
 	     meta->phase == RAMFILE_COPY);
 }
@@ -273,7 +275,7 @@ static void set_stage(uint8_t stage)
 	if (stage & STAGE_GATEWAY) {
 		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
 		must(link_open_fd(fds[0], agent, 1, &sb->link) == 0);
-		gateway_fd = fds[1]; /* this end sends nothing */
+		gateway_fd = fds[1]; /* the gateway's end sends nothing */
 	}
 	before = *meta;
 	complete_before = epochlog_complete(&sb->log);
@@ -290,7 +292,7 @@ static void act(const struct wire_header *h)
 	keep(NULL);
 }
 
-/* Send the frame at the start of @data. Returns its size. */
+/* Send the frame at the start of @data. Returns how many bytes of the input it takes. */
 static size_t feed_one(const uint8_t *data, size_t left)
 {
 	static uint8_t frame[WIRE_FRAME_MAX];

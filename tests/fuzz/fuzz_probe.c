@@ -1,11 +1,16 @@
-/* fuzz_probe.c - feeds any frames from the client and backup networks while a VM is probed.
+/* fuzz_probe.c - feeds any frames from the client and backup networks to the probes while a VM is
+ * probed.
  *
- * Input, repeated: one byte of flags, one byte with the frame's size, the frame. Flags: 0x80: on
- * the backup network; 0x40: correct the checksums; 0x20: instead of this frame, feed the prober's
- * own last frame, turned round; the other bits: milliseconds that pass first.
+ * The input is a sequence of frames. Each has a byte of flags and a byte with its size in front.
+ * The flags:
+ *	0x80	the frame comes from the backup network, not from the client network
+ *	0x40	correct the frame's checksums first
+ *	0x20	replace the frame by the prober's own last frame, source and destination swapped
+ *	others	how many milliseconds pass before the frame comes
  *
- * Checked: there is no crash; frames are sent only to configured addresses; no more answers are
- * counted than probes were sent; and replies stay within their limit.
+ * The target checks that there is no crash, that frames are sent only to configured addresses, that
+ * no more answers are counted than probes were sent, and that the number of replies stays within
+ * its limit.
  */
 #include <stdbool.h>
 #include <stdlib.h>

@@ -1,14 +1,15 @@
 /* fuzz_session.c - sends the gateway any sequence of frames with good checksums from an
  * authenticated agent.
  *
- * The wire decoders have their own fuzz targets. Here TLS and checksums are right; the frames'
+ * The wire decoders have their own fuzz targets. Here TLS and checksums are right, but the frames'
  * order and content are arbitrary.
  *
- * Input: one byte (which agent, which stream, the VM's state), then frames: type, flags, term,
- * epoch, seq, generation (a byte each), size (2 bytes), payload.
+ * The input is one byte (which agent, which stream, the VM's state), then frames. A frame has one
+ * byte each for type, flags, term, epoch, seq and generation; then come the payload's size (2
+ * bytes) and the payload.
  *
- * Checked: there is no crash, the journal's term never falls, and no COMMIT is sent without an
- * acknowledged epoch.
+ * The target checks that there is no crash, that the journal's term never falls, and that no COMMIT
+ * is sent without an acknowledged epoch.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +19,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Each run allocates a few buffers of 64..256 KB. With ASan's default quarantine all of them would
- * be fresh memory, and making it available would take most of a run's time. */
+/* Each run allocates a few buffers of 64..256 KB. ASan's default quarantine would make all of them
+ * use fresh memory, and the kernel would spend most of a run's time on providing it. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {

@@ -1,5 +1,5 @@
-/* Decodes any bytes as a witness datagram. The fields of an accepted datagram must be within their
- * bounds, and the MAC check must refuse an unsigned datagram. */
+/* fuzz_witness.c - decodes any bytes as a witness datagram. The fields of an accepted datagram must
+ * be within their bounds, and the MAC check must refuse a datagram that is not signed. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

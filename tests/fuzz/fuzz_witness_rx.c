@@ -1,12 +1,19 @@
-/* Gives the witness receiver any sequence of datagrams, keys, beats and passing time. Checked: the
- * receiver accepts only datagrams signed with a key of their VM, and each sequence number once per
- * key and path; a refused datagram changes no view; and no view is dated in the future.
+/* fuzz_witness_rx.c - gives the witness receiver any sequence of datagrams, keys, beats and passing
+ * time.
  *
- * Input: operations. Each starts with a byte: the low 3 bits say which operation, the next 2 for
- * which VM; bit 5 set means through the client network. What follows depends on the operation:
- *	0, 1 a datagram of 128 bytes, unsigned  2, 3 the same, key_id (the VM's newest) and mac put right
- *	4 new key (a byte: clock_new; bit 1: not by the client network)  5 clear
- *	6 time passes (4 bytes, us)  7 beat (8 bytes)
+ * The target checks that the receiver accepts only datagrams signed with a key of their VM, and
+ * each sequence number only once per key and path; that a refused datagram changes no view; and
+ * that no view is dated in the future.
+ *
+ * The input is a sequence of operations. Each starts with a byte. Its low 3 bits name the
+ * operation, and the next 2 bits the VM. If bit 5 is set, a datagram comes through the client
+ * network. These bytes follow:
+ *	0, 1	a datagram of 128 bytes, which is given to the receiver as it is
+ *	2, 3	a datagram of 128 bytes; its key_id is set to the VM's newest key, and it is signed
+ *	4	a byte: the VM gets a new key. Bit 0: clock_new. Bit 1: no client network address
+ *	5	nothing: the VM's keys are cleared
+ *	6	4 bytes: so many us pass
+ *	7	8 bytes: a beat with this time
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ADDRESS	  UINT32_C(0xc6120102)
 
 static struct witness_rx *rx;
-/* by key_id; kept between runs, because OpenSSL makes them slowly */
+/* by key_id; kept between runs, because OpenSSL takes long to make one */
 static struct wire_witness_mac *macs[256];
 static uint32_t n_keys;
 static uint32_t key_id[N_VMS];
@@ -92,7 +99,7 @@ static void check_views(void)
 static void input(size_t vm, enum wire_witness_path path, const uint8_t *bytes, int sign)
 {
 	static struct witness_view before[N_VMS];
-	/* exactly the size, so that a read past the end is noticed */
+	/* allocate exactly the datagram's size, so that a read past its end is noticed */
 	uint8_t *data = malloc(WIRE_WITNESS_SIZE);
 	enum witness_rx_verdict verdict;
 	int genuine = 0;
@@ -120,7 +127,7 @@ static void input(size_t vm, enum wire_witness_path path, const uint8_t *bytes, 
 	free(data);
 }
 
-/* Carry out one operation. Returns its size in bytes; 0: the input is too short. */
+/* Carry out the operation at @at. Returns its size in bytes, or 0 if the input is too short. */
 static size_t run(const uint8_t *at, size_t size)
 {
 	static const size_t wants[8] = {128, 128, 128, 128, 1, 0, 4, 8};

@@ -1,9 +1,9 @@
-/* fuzz_xrle.c - decodes any bytes as a page record's data: the result must be exactly the error or
+/* fuzz_xrle.c - decodes any bytes as a page record's data. The result must be exactly the error or
  * the page that the format prescribes. Any change of a page must give the same delta with every
- * SIMD form, and the delta must give the page back.
+ * SIMD form, and applying the delta must give the changed page.
  *
- * Input: byte 0 is the page class, the rest is the record's data. The same rest is also read as
- * (offset, value) triples that change a page, which drives the encoder.
+ * Byte 0 of the input is the page class, the rest is the record's data. The rest is also read as
+ * (offset, value) triples, which change a page and so drive the encoder.
  */
 #include <stdlib.h>
 #include <string.h>
