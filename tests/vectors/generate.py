@@ -2,9 +2,9 @@
 """Write the golden vectors of docs/wire-format.md, one frame per .hex file, without Holdfast's
 code.
 
-This is a second reading of the specification, with struct and libxxhash only. Run it after the
-specification changed, look at the difference, and commit it with the change. It also writes seeds
-of the fuzz targets. `--check` writes nothing and exits 1 if a file differs.
+It implements the specification a second time, with struct and libxxhash only. After a change of the
+specification, run it, look at what differs in the files, and commit them with the change. It also
+writes seeds of the fuzz targets. `--check` writes nothing and exits 1 if a file differs.
 """
 import ctypes
 import os
@@ -104,7 +104,7 @@ VECTORS = {
 
 
 def packed(payload):
-    """An LZ4 block of literals only, after its unpacked size."""
+    """Return @payload packed: its size, then an LZ4 block that consists of literals only."""
     n = len(payload)
     head = bytes([n << 4]) if n < 15 else b"\xf0" + b"\xff" * ((n - 15) // 255) + bytes([(n - 15) % 255])
     return struct.pack(">I", n) + head + payload
@@ -115,7 +115,7 @@ def dup(source):
 
 
 def delta_epoch(records):
-    """An epoch of @records that builds on packed_epoch()."""
+    """Return an epoch with @records that builds on the epoch of packed_epoch()."""
     payloads = [(0x22, struct.pack(">Q", 1)), (0x23, records), (0x24, struct.pack(">I", 5000))]
     end = struct.pack(">IIQ", len(payloads), 3, sum(len(p) for _, p in payloads))
     return b"".join(frame(t, p, seq=i, term=7, epoch=2, generation=1)
@@ -123,8 +123,8 @@ def delta_epoch(records):
 
 
 def packed_epoch():
-    """A whole FULL epoch for tests/fuzz/fuzz_epochlog.c, with every class and with packed frames of
-    each kind."""
+    """Return a whole FULL epoch for tests/fuzz/fuzz_epochlog.c. It has records of every class and
+    packed frames of each kind."""
     geometry = (str8("pc") + str8("7.2") + struct.pack(">HQBH", 1, 8 * 4096, 0, 2)
                 + str8("pc.ram") + struct.pack(">BQ", 0, 8 * 4096)
                 + str8("pc.bios") + struct.pack(">BQ", 1, 4096))
