@@ -326,8 +326,8 @@ static inline void lab_beat(struct lab *lab, uint8_t h)
 	lab->release_until_ns = lab->now_ns + lab->config.release_ns;
 }
 
-/* Let @ms pass. The hosts in @alive (one bit per host) send beats, and the owner, if alive, sends
- * epochs. */
+/* Let @ms milliseconds pass. The hosts in @alive (one bit per host) send beats; the owner also
+ * sends epochs if it is alive. */
 static inline void lab_run(struct lab *lab, uint64_t ms, unsigned alive)
 {
 	for (uint64_t i = 0; i < ms; i += 10) {

@@ -1,9 +1,8 @@
-/* link_gateway.h - a scripted gateway for test_link.c. It runs in a thread, at the other end of a
+/* link_gateway.h - plays a gateway for test_link.c: a thread follows a script at the other end of a
  * socket pair.
  *
- * set_up() makes the certificates of both ends, and tear_down() frees them. Threads:
- * gateway_start() starts a thread for the script, which may block on the socket; gateway_stop()
- * joins that thread.
+ * set_up() makes the certificates of both ends, and tear_down() frees them. gateway_start() starts
+ * the thread, whose script may block on the socket; gateway_stop() joins it.
  */
 #ifndef TESTS_LINK_GATEWAY_H
 #define TESTS_LINK_GATEWAY_H

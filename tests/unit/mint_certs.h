@@ -1,8 +1,9 @@
 /* mint_certs.h - makes certificates for tests, without other programs, and writes them to a
  * temporary directory.
  *
- * Why: the tree holds no keys, and tests need certificates that no PKI should issue. Any failure
- * here ends the test program, which cannot test anything without certificates. Threads: one.
+ * The tests make their own certificates, because the tree holds no keys and some tests need
+ * certificates that no PKI should issue. Any failure here ends the test program, which cannot test
+ * anything without certificates. Only one thread may use these functions.
  *
  *	char *dir = mint_dir_new();
  *	struct mint_ca *ca = mint_ca_new("test CA");

@@ -82,7 +82,7 @@ static void test_silent_connections_lock_nobody_out(void **state)
 	assert_int_equal(f.fleet->counters.refused[FLEET_REFUSED_EVICTED], N_SILENT - 4);
 	say_hello(&alpha, f.alpha, "198.18.0.1:1");
 	assert_true(agent_take(&alpha, WIRE_WELCOME, &frame));
-	assert_null(silent[N_SILENT - 4].session); /* the oldest */
+	assert_null(silent[N_SILENT - 4].session); /* the oldest one was pushed out */
 	assert_non_null(silent[N_SILENT - 1].session);
 }
 
@@ -109,7 +109,7 @@ static void test_open_sessions_are_never_touched(void **state)
 static void test_the_greediest_source_pays(void **state)
 {
 	(void)state;
-	agent_open_from(&beta, &f, f.beta, "198.18.0.2:1"); /* its HELLO comes late */
+	agent_open_from(&beta, &f, f.beta, "198.18.0.2:1"); /* beta's HELLO comes late */
 	for (size_t i = 0; i < N_SILENT; i++)
 		assert_int_equal(knock(i, 9), 0);
 	agent_hello(&beta, WIRE_KIND_CONTROL, 0, 0, 0);
@@ -169,7 +169,7 @@ static void test_handshakes_have_a_budget(void **state)
 	assert_true(f.sessions->admission.n_waiting >= 8);
 	agent_close(&alpha);
 	agent_open_from(&alpha, &f, f.alpha, "198.18.0.1:2");
-	for (int i = 0; i < 3; i++) { /* its turn comes in one of the next ticks */
+	for (int i = 0; i < 3; i++) { /* alpha's turn comes in one of the next ticks */
 		fixture_tick(&f);
 		pump();
 	}

@@ -60,7 +60,7 @@ static void vm_start(struct world *w)
 		(struct clock_words){guest_ticks(w) - host_ticks(w), guest_ns(w) - w->now_ns, true};
 }
 
-/* The guest has run for 5 s; its host has been up for 1000 s. */
+/* Start a world in which the guest has run for 5 s, and its host for 1000 s. */
 static void begin(struct world *w)
 {
 	memset(w, 0, sizeof(*w));
@@ -381,12 +381,12 @@ static void the_last_minute_is_what_counts(void **state)
 
 	(void)state;
 	assert_true(clock_loss_percent(&loss, 5 * S, 0) == 0);
-	for (uint64_t ms = 0; ms <= 30000; ms += 10) { /* 30 s at 40 % */
+	for (uint64_t ms = 0; ms <= 30000; ms += 10) { /* 30 s in which 40 % of the time is lost */
 		clock_loss_note(&loss, 100 * S + ms * MS, lost_ns);
 		lost_ns += 4 * MS;
 	}
 	assert_in_range((uint64_t)(clock_loss_percent(&loss, 130 * S, lost_ns) * 100), 3950, 4050);
-	for (uint64_t ms = 30000; ms <= 75000; ms += 10) /* 45 s at 0 */
+	for (uint64_t ms = 30000; ms <= 75000; ms += 10) /* 45 s without loss */
 		clock_loss_note(&loss, 100 * S + ms * MS, lost_ns);
 	assert_in_range((uint64_t)(clock_loss_percent(&loss, 175 * S, lost_ns) * 100), 950, 1050);
 	/* The clock has since been given back most of the loss. */

@@ -248,7 +248,7 @@ static void suspicion_learns(void **state)
 	busy.n_suspect = 0;
 	run(&busy, 60000, 0);
 	assert_true(busy.n_suspect <= 2);
-	/* The death of such a host is still noticed in bounded time. */
+	/* The death of a host whose beats are often late is still noticed in bounded time. */
 	calm.now_ns = busy.now_ns;
 	run(&busy, 3000, DEAD_HOST);
 	assert_true(busy.failed_ns && busy.failed_ns - calm.now_ns <= 650 * MS);

@@ -128,7 +128,8 @@ static void test_primary_lost(void **state)
 	lab.peer[0].state = WIRE_STATE_LOST;
 	lab_obey(&lab, 1);
 	assert_int_equal(lab.journal.state, VM_UNPROTECTED);
-	/* The old primary is ordered to fence itself, again each time it returns. */
+	/* The gateway orders the old primary to fence itself, and repeats the order each time that
+	 * host returns. */
 	assert_int_equal(lab.last_order[0].verb, WIRE_VERB_FENCE);
 	lab_down(&lab, 0);
 	lab_up(&lab, 0);

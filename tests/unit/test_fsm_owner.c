@@ -172,7 +172,7 @@ static void test_one_voice_is_not_enough(void **state)
 	live_on();
 	assert_int_equal(lab.journal.owner, 1);
 	assert_int_equal(lab.peer[1].state, WIRE_STATE_RUNNING);
-	/* The claim is withdrawn: the state is as before the claim. */
+	/* alpha withdraws its claim, and everything is as it was before. */
 	lab.peer[0].state = WIRE_STATE_FENCED;
 	lab.peer[0].term--;
 	lab_report(&lab, 0);
@@ -180,7 +180,8 @@ static void test_one_voice_is_not_enough(void **state)
 	lab_protect(&lab);
 }
 
-/* If both hosts agree, their state replaces an old journal's, whatever the journal says. */
+/* If the reports of both hosts agree, the gateway adopts their state, whatever an old journal
+ * says. */
 static void test_two_voices_are(void **state)
 {
 	(void)state;
@@ -221,7 +222,8 @@ static void test_terms_do_not_jump(void **state)
 	}
 }
 
-/* The journal's newest line may be lost; the line before it says alpha, PROTECTED, term 3. */
+/* Start with a journal whose newest line may be lost. The line before it says alpha, PROTECTED,
+ * term 3. */
 static void start_in_doubt(void)
 {
 	lab_init(&lab);
@@ -244,7 +246,7 @@ static void test_damaged_journal_acts_not_by_itself(void **state)
 	}
 	assert_true(vm_fsm_in_conflict(&lab.fsm));
 	assert_int_equal(lab.journal.term, 3);
-	/* no line was written that would hide that one was lost */
+	/* A new line in the journal would hide that one was lost, so none may be written. */
 	assert_true(lab.journal.in_doubt);
 	assert_int_equal(lab.last_order[1].verb, 0);
 	lab_command(&lab, VM_COMMAND_FAILOVER);
@@ -300,8 +302,8 @@ static void fail_after_agreement(bool is_direct)
 	assert_int_equal(lab.journal.state, VM_FAILED); /* the report of one host is not enough */
 }
 
-/* If both hosts report that the promotion did not and cannot happen, the VM leaves FAILED without
- * an operator. */
+/* If both hosts report that the promotion has not happened and cannot happen any more, the VM
+ * leaves FAILED without an operator. */
 static void test_failed_heals_by_two_voices(void **state)
 {
 	(void)state;

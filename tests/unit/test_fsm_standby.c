@@ -131,7 +131,7 @@ static void test_a_copy_on_its_way(void **state)
 	lab_stream_down(&lab, 0);
 	lab_stream_down(&lab, 1);
 	assert_int_equal(lab_stream_up(&lab, 1, WIRE_VM_ROLE_STANDBY), 0);
-	lab_run(&lab, 1000, 3); /* the agent injects its tracking */
+	lab_run(&lab, 1000, 3); /* the agent sets up its tracking in QEMU */
 	assert_int_equal(lab_stream_up(&lab, 0, WIRE_VM_ROLE_PRIMARY), 0);
 	lab_run(&lab, 60000, 3); /* the copy arrives */
 	assert_int_equal(lab.journal.state, VM_PROTECTED);

@@ -174,7 +174,8 @@ static void test_promotion_is_slow(void **state)
 	assert_non_null(strstr(lab.last_reply.text,
 			       "beta did not promote: it wrote 2.0 of 5.0 GiB of an epoch, "
 			       "and nothing more for 30 s"));
-	/* `unprotect` waits in the same way for the standby to stop standing by. */
+	/* `unprotect` also waits as long as the standby makes progress, here with removing its
+	 * copy. */
 	lab_command(&lab, VM_COMMAND_UNPROTECT);
 	assert_false(lab.replied);
 	work(1, 60, "removed 2.0 of 5.0 GiB of its copy", 1);

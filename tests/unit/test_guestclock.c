@@ -80,7 +80,7 @@ static void read_child(pid_t pid, uint64_t words[12])
 			 (ssize_t)sizeof(timers_state));
 }
 
-/* Word 1 holds the ticks, word 7 the clock; word 3 begins with "enabled". */
+/* In timers_state, word 1 holds the ticks and word 7 the clock. Word 3 begins with "enabled". */
 static void a_loaded_clock_is_set_forward_once_it_is_proved(void **state)
 {
 	const struct clock_words saved = {.ticks = 500, .clock = 100};
@@ -152,7 +152,8 @@ static void what_is_not_there_is_said(void **state)
 	(void)state;
 	assert_int_equal(symbol_find(pid, "timers_state", 88, &address), -EMSGSIZE);
 	assert_int_equal(symbol_find(pid, "timers_stat", 96, &address), -ENOENT);
-	assert_int_equal(symbol_find(pid, "main", 96, &address), -ENOENT);   /* a function */
+	/* main is a function */
+	assert_int_equal(symbol_find(pid, "main", 96, &address), -ENOENT);
 	/* defined in another file */
 	assert_int_equal(symbol_find(pid, "memcpy", 96, &address), -ENOENT);
 	end_child(pid);

@@ -17,8 +17,8 @@ static const struct idler_limits limits = {
 	.check_ns = 100 * US,
 };
 
-/* Sleep once, from @now for @slept. @by_frame: a frame ends the sleep. Returns the time at which
- * the sleep ends. */
+/* Sleep once, from @now for @slept ns. @by_frame says whether a frame ends the sleep. Returns the
+ * time at which the sleep ends. */
 static uint64_t sleep_once(struct idler *idler, uint64_t now, uint64_t slept, bool by_frame)
 {
 	assert_int_equal(idler_turn(idler, now, false), IDLER_SLEEP);
@@ -56,7 +56,7 @@ static void test_short_gaps_make_it_spin(void **state)
 		idler_woke(&idler, now, true);
 		assert_int_equal(idler.spin_ns, expected_us[i] * US);
 	}
-	/* after work the idler now stays awake for 40 us, not longer */
+	/* The idler has learned to stay awake for 40 us after work, and not longer. */
 	assert_int_equal(idler_turn(&idler, now, true), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 39 * US, false), IDLER_AGAIN);
 	assert_int_equal(idler_turn(&idler, now + 40 * US, false), IDLER_SLEEP);

@@ -135,7 +135,7 @@ static void test_every_torn_tail(void **state)
 		assert_int_equal(vm_journal_find(journal, "web1")->term, 1);
 		vm_journal_close(journal);
 	}
-	/* Zeros in place of the last append, as after a power loss. */
+	/* Put zeros in place of the last append, as a power loss may do. */
 	memset(text + first + 10, 0, size - first - 10);
 	put(text, size);
 	journal = open_journal();
@@ -283,7 +283,7 @@ static void test_failed_append(void **state)
 
 	(void)state;
 	assert_int_equal(vm_journal_append(journal, "web1", "alpha", 1, VM_PROTECTED), 0);
-	/* Appending fails because of the limit on the file's size, and rewriting because the
+	/* Appending fails because the file's size is limited, and rewriting fails because the
 	 * directory is gone. */
 	assert_int_equal(rename(dir, gone), 0);
 	for (unsigned int i = 0; i <= VM_JOURNAL_LINES_MAX; i++) {

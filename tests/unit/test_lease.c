@@ -32,7 +32,7 @@ static void test_none_is_no_limit(void **state)
 static void test_counts_from_the_beat(void **state)
 {
 	(void)state;
-	/* A lease counts from the sending of the beat, so the 300 ms until the answer are lost. */
+	/* A lease begins when the beat is sent, so the 300 ms until its answer are lost. */
 	assert_int_equal(lease_renew(&lease, TERM, 1000 * MS, 2000, 2000, 1300 * MS), 0);
 	assert_int_equal(lease_end_ns(&lease), 3000 * MS);
 	assert_int_equal(lease_left_ns(&lease, 1300 * MS), 1700 * MS);
@@ -53,7 +53,7 @@ static void test_releases_shorter_than_it_runs(void **state)
 	assert_false(lease_is_over(&lease, 1150 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 2000, 150, 1100 * MS), 0);
 	assert_true(lease_may_release(&lease, 1199 * MS));
-	/* an answer that came late: the time counts from its beat */
+	/* This answer comes late, but its time counts from its beat. */
 	assert_int_equal(lease_renew(&lease, TERM, 1010 * MS, 2000, 150, 1100 * MS), 0);
 	assert_true(lease_may_release(&lease, 1199 * MS));
 	assert_int_equal(lease_renew(&lease, TERM, 1050 * MS, 100, 150, 1100 * MS), -EINVAL);

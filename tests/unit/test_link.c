@@ -296,8 +296,8 @@ static void queue_is_bounded_and_drains(void **state)
 		while ((r = link_send(link, &h, pieces, 3)) == -EAGAIN) {
 			struct wire_frame frame;
 
-			/* While the other end does not read, the limit holds, however long that
-			 * takes. */
+			/* The other end does not read, so the link stays full, however long the
+			 * test waits. */
 			if (gate[1] >= 0) {
 				assert_true(link_events(link) & EPOLLOUT);
 				assert_int_equal(link_wait(link, POLLOUT, clock_mono_ns()),

@@ -106,7 +106,7 @@ static void test_limited_site_counts_what_it_drops(void **state)
 	assert_int_equal(log_limit_pass(&limit, &suppressed), 0);
 	assert_int_equal(log_limit_pass(&limit, &suppressed), 0);
 	assert_int_equal(suppressed, 99);
-	limit.next_ns = 0; /* as if the second had passed */
+	limit.next_ns = 0; /* as if a second had passed */
 	assert_int_equal(log_limit_pass(&limit, &suppressed), 1);
 	assert_int_equal(suppressed, 2);
 	for (int i = 0; i < 3; i++)

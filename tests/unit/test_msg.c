@@ -315,14 +315,14 @@ static void largest_geometry(void **state)
 	assert_int_equal(wire_geometry_pages(&got), WIRE_BLOCKS_MAX);
 	assert_int_equal(wire_geometry_compare(&g, &got, &why), 0);
 
-	/* Page indexes up to the last that fits into 32 bits, then one more. */
+	/* Try page indexes up to the last that fits into 32 bits, then one page more. */
 	g.blocks[0].size_bytes = (WIRE_PAGES_MAX - (WIRE_BLOCKS_MAX - 1)) * WIRE_PAGE_SIZE;
 	w		       = writer(sizeof(scratch));
 	assert_int_equal(wire_geometry_encode(&g, &w), 0);
 	g.blocks[0].size_bytes += WIRE_PAGE_SIZE;
 	w = writer(sizeof(scratch));
 	assert_int_equal(wire_geometry_encode(&g, &w), -EINVAL);
-	/* Sizes whose sum would overflow. */
+	/* Try sizes whose sum would overflow. */
 	for (int i = 0; i < WIRE_BLOCKS_MAX; i++)
 		g.blocks[i].size_bytes = 1ULL << 63;
 	w = writer(sizeof(scratch));

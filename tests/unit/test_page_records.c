@@ -14,7 +14,8 @@
 #include "msg_frames.h"
 #include "wire_samples.h"
 
-/* Decode one record that has header @head and @n_data data bytes. @words: expected in the error. */
+/* Decode one record that has header @head and @n_data data bytes. If decoding fails, the error must
+ * contain @words, unless @words is NULL. */
 static int one_record(const uint8_t head[8], size_t n_data, uint64_t n_pages, const char *words)
 {
 	static uint8_t payload[8 + 2 * WIRE_PAGE_SIZE];

@@ -353,11 +353,11 @@ static void test_who(void **state)
 	assert_int_equal(connect_as(&config, TERM, &link), -EPROTO);
 	link_free(link);
 	config = to_beta();
-	config.tls = beta_client; /* beta's own certificate: not this VM's other host */
+	config.tls = beta_client; /* beta's own certificate, not that of the VM's other host */
 	assert_int_equal(connect_as(&config, TERM, &link), -EACCES);
 	assert_int_equal(link_refused_code(link), WIRE_REFUSED_IDENTITY);
 	link_free(link);
-	config.tls = gateway; /* not a host at all */
+	config.tls = gateway; /* a gateway's certificate, not a host's */
 	assert_true(connect_as(&config, TERM, &link) < 0);
 	link_free(link);
 	config.tls = alpha; /* sends a HELLO that is meant for a gateway */

@@ -89,7 +89,7 @@ static void test_wakefd(void **state)
 	(void)state;
 	assert_true(early >= 0);
 	assert_int_equal(wakefd_look(&before), 0);
-	assert_int_equal(wakefd_find(&before, AF_UNIX), -ENOENT); /* no new one yet */
+	assert_int_equal(wakefd_find(&before, AF_UNIX), -ENOENT); /* no new socket yet */
 	other = dup(STDERR_FILENO);
 	late = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(wakefd_find(&before, AF_UNIX), late);

@@ -369,8 +369,7 @@ static void test_try(void **state)
 	assert_int_equal(figures_of(prober, PROBER_HOST, 0).all.sent, 3);
 	assert_false(probes_active(probes));
 
-	/* A suspicion during a try starts a round with its own count. Ending the round does not end
-	 * the try, and the end of the try does not end the round. */
+	/* A suspicion during a try starts a round with its own count. Neither ends the other. */
 	prober_try(prober, START + 500 * MS, START + 300 * MS);
 	probes_tick(probes, START + 300 * MS);
 	prober_set_active(prober, true, START + 310 * MS);

@@ -9,9 +9,9 @@
 #define FAULT_NS 20000u
 #define COPY_NS	 500u /* cost of copying one page */
 
-/* What a guest costs that run_guest() simulates for @n_epochs: the sum of its seals, encoding and
- * faults. In each epoch the guest changes the same @n_hot pages, and @n_new pages that it never
- * changes again. */
+/* The cost of a guest that run_guest() simulates. In each of @n_epochs epochs, the guest changes
+ * the same @n_hot pages, and @n_new pages that it never changes again. `ns` is the time for
+ * copying, encoding and faults. */
 struct cost {
 	uint64_t ns;
 	uint32_t n_protected;

@@ -1,4 +1,4 @@
-/* Tests retained epochs: their order, sending again, and limits. */
+/* Tests retained epochs: their order, sending them again, and the limits. */
 #include "epoch/retain.h"
 
 #include <errno.h>

@@ -357,7 +357,7 @@ static uint64_t welcome_features(struct agent *a)
 
 	assert_true(agent_take(a, WIRE_WELCOME, &frame));
 	assert_int_equal(wire_welcome_decode(&frame, &welcome, NULL), 0);
-	/* A stream also gets the number of this start. */
+	/* The gateway sends its start number on streams too. */
 	assert_true(welcome.incarnation == f.fleet->config.incarnation);
 	return welcome.features;
 }

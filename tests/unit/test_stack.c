@@ -456,7 +456,8 @@ static const struct stack_events any_events = {
 	any_accepted, any_received, writable, any_ended, any_closed,
 };
 
-/* Send a segment with good checksums and a random header, with numbers near @base. */
+/* Send a segment with good checksums and a random header. Its sequence number is near @base, its
+ * acknowledgement number near our_seq. */
 static void send_random_segment(unsigned int *seed, uint16_t port, uint32_t base)
 {
 	uint8_t frame[1514], *tcp = frame + 34;
@@ -478,8 +479,8 @@ static void send_random_segment(unsigned int *seed, uint16_t port, uint32_t base
 	input(frame, 34 + size);
 }
 
-/* Feed random segments. lwIP's failed assertions abort the program, so the test passes if it
- * survives; teardown() also checks that every input frame was released. */
+/* Feed random segments. A failed assertion of lwIP would abort the program, so the test passes if
+ * it survives. teardown() also checks that every input frame was released. */
 static void test_random_segments(void **state)
 {
 	unsigned int seed = 1, n;

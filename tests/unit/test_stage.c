@@ -15,8 +15,8 @@
 struct world {
 	struct stage stage;
 	struct stage_sample total;
-	double link;   /* bytes per ns */
-	double guest;  /* bytes of unpacked records per ns */
+	double link;   /* bytes that the link takes per ns */
+	double guest;  /* bytes of unpacked records that the guest makes per ns */
 	double ratio;  /* packed size / unpacked size */
 	double cost;   /* ns to pack one byte */
 	double waiting;

@@ -108,7 +108,8 @@ static void dup_source_is_dup_later(struct feed *f)
 	feed_end(f);
 }
 
-/* As dup_source_changes_later(), with the DUP and the later record in two packed frames. */
+/* Do the same as dup_source_changes_later(), but with the DUP and the later record in two packed
+ * frames. */
 static void dup_source_in_a_later_frame(struct feed *f)
 {
 	uint8_t reference[WIRE_PAGE_SIZE] = {0};

@@ -206,7 +206,7 @@ static struct gateway *converse_with(struct bare_standby *x, unsigned n_wanted,
 		if (!x->sb.link)
 			break;
 		link_get_stats(x->sb.link, &stats);
-		if (stats.frames_sent >= n_wanted + 1u) /* one more than the answers: the HELLO */
+		if (stats.frames_sent >= n_wanted + 1u) /* all answers and the HELLO were sent */
 			break;
 		(void)!link_wait(x->sb.link, POLLIN, deadline_ns);
 		assert_true(clock_mono_ns() < deadline_ns);

@@ -98,7 +98,8 @@ static void files_that_change(void **state)
 		continue; /* the certificate expires at most two seconds after it was made */
 	assert_int_equal(wire_tls_failure(third), WIRE_TLS_EXPIRED);
 
-	wire_tls_context_free(gateway); /* before its connections, which keep it alive */
+	/* its connections are freed later, and keep it alive until then */
+	wire_tls_context_free(gateway);
 	wire_tls_free(client);
 	wire_tls_free(server);
 	wire_tls_free(second);

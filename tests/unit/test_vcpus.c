@@ -126,7 +126,7 @@ static int open_vcpus(struct scene *scene, const char *answer)
 	return r;
 }
 
-/* Retry for at most five seconds until @is_true. */
+/* Wait until @is_true, for at most five seconds. */
 #define UNTIL(is_true)                                                                             \
 	do {                                                                                       \
 		uint64_t end_ns_ = clock_mono_ns() + TIMEOUT_NS;                                   \
@@ -307,7 +307,7 @@ static void a_debugger_is_told(void **state)
 	assert_int_equal(vcpus_stop(scene.vcpus), -EPERM);
 	UNTIL(vcpus_resume(scene.vcpus) == 0);
 	expect_running(&scene);
-	scene.stage->n_signals = 2; /* the debugger ends */
+	scene.stage->n_signals = 2; /* this makes the debugger end */
 	pthread_join(debugger, NULL);
 	/* the joined debugger thread may still exist in the kernel */
 	UNTIL(vcpus_stop(scene.vcpus) == 0);

@@ -1,4 +1,4 @@
-/* Tests when the agent must look at taps and lists again. */
+/* Tests when the agent must look again at the taps and at the lists of the guest's parts. */
 #include "epoch/watch.h"
 
 #include <setjmp.h>

@@ -152,8 +152,8 @@ static void hostile_datagrams_change_nothing(void **state)
 	static const struct {
 		const char *what;
 		size_t at;	   /* this byte is changed */
-		size_t size;	   /* 0: correct */
-		uint32_t source;   /* 0: correct */
+		size_t size;	   /* size of the datagram; 0: the right one */
+		uint32_t source;   /* sender's address; 0: the right one */
 		enum witness_rx_verdict verdict;
 	} rows[] = {
 		{"empty", 0, SIZE_MAX, 0, WITNESS_RX_MALFORMED},
@@ -209,7 +209,7 @@ static void key_id_0_is_no_key(void **state)
 	const uint8_t key[WIRE_WITNESS_KEY_SIZE] = {0};
 
 	(void)state;
-	/* afterwards a search for key id 0 finds an empty slot first */
+	/* VM 0's second slot stays empty: its key id is 0, but a search for 0 must not return it */
 	give(&b, 0, 9, ALPHA, true);
 	a.key_id = 0;
 	assert_int_equal(send_next(&a), WITNESS_RX_UNKNOWN_KEY);
