@@ -47,8 +47,8 @@ static void for_each_form(void (*check)(void))
 	assert_int_equal(simd_set_form(form), 0);
 }
 
-/* A second encoder, written only from bitmap.h's description, that works byte by byte. Returns
- * -E2BIG if the delta exceeds BITMAP_SIZE_MAX. */
+/* Encode byte by byte. This is a second encoder, written only from bitmap.h's description. Returns
+ * the delta's size, or -E2BIG if it exceeds BITMAP_SIZE_MAX. */
 static int model_encode(const uint8_t *a, const uint8_t *b, uint8_t *to)
 {
 	static uint8_t masks[512], words[64];

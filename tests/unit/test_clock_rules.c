@@ -245,7 +245,8 @@ static void what_is_no_clock_is_never_written(void **state)
 			pass(&w, 100 * US);
 			vm_stop(&w);
 			if (kind == 0)
-				w.words.clock += 20 * MS; /* stopped at a time in the future */
+				/* as if the clock had stopped in the future */
+				w.words.clock += 20 * MS;
 			else if (kind == 1)
 				w.words.ticks = before.ticks;
 			else

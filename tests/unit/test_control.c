@@ -330,7 +330,7 @@ static bool is_answered(int fd)
 static void test_strangers_push_out_their_own(void **state)
 {
 	(void)state;
-	operator_fd = knock("127.0.0.1", NULL, 0); /* its handshake is slow to start */
+	operator_fd = knock("127.0.0.1", NULL, 0); /* the operator's handshake starts late */
 	for (size_t i = 0; i < N_STRANGERS; i++)
 		strangers[i] = knock("127.0.0.9", NULL, 0);
 	assert_true(is_open(operator_fd));

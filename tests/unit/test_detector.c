@@ -16,12 +16,12 @@
 
 /* Parts of the world that a fault may remove. */
 #define KERNEL	  0x001u /* the host is off */
-#define AGENT	  0x002u /* stopped: its connections stay open */
-#define GUEST	  0x004u /* QEMU does not run: hung, or paused */
+#define AGENT	  0x002u /* the agent is stopped; its connections stay open */
+#define GUEST	  0x004u /* QEMU hangs or is paused */
 #define PORT	  0x008u /* the guest's port is gone with QEMU's process */
 #define BACKUP	  0x010u /* the primary's link to the backup network */
 #define CLIENT	  0x020u /* the primary's link to the client network */
-#define SEAL	  0x040u /* no epochs: a long seal, a stuck encoder */
+#define SEAL	  0x040u /* no epoch is made: a long seal, or a stuck encoder */
 #define CLOSED	  0x080u /* the kernel closed the control connection; the agent may be back */
 #define REFERENCE 0x100u /* no host on the client network answers: the gateway's own port is dead */
 #define STANDBY	  0x200u /* the standby's stream is down */
@@ -170,7 +170,7 @@ static void disturbances_promote_nobody(void **state)
 	}
 }
 
-/* Faults that stay: FAILED must be reached between min_ms and max_ms after them. */
+/* Faults that stay: FAILED must be reached between min_ms and max_ms after a fault begins. */
 static const struct {
 	const char *name;
 	unsigned missing;

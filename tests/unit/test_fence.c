@@ -156,7 +156,8 @@ static void closing_ends_what_runs(void **state)
 	/* teardown would wait for the command */
 }
 
-/* The command must not inherit a descriptor that lacks O_CLOEXEC (a library's). */
+/* The command must not inherit a descriptor that lacks O_CLOEXEC, for example one that a library
+ * opened. */
 static void it_inherits_no_descriptor(void **state)
 {
 	int leak = dup(STDERR_FILENO);

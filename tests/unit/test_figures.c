@@ -74,7 +74,7 @@ static void test_full_epochs_are_not_counted(void **state)
 	expect(f, 1);
 	full_epoch(f, 3, true);
 	expect(f, 1);
-	for (uint32_t i = 4096; i < 2 * 4096; i++) /* ordinary_epoch() zeroes it again */
+	for (uint32_t i = 4096; i < 2 * 4096; i++) /* ordinary_epoch() zeroes page 1 again */
 		f->pages[i] = (uint8_t)rand();
 	full_epoch(f, 4, false);
 	expect(f, 1);

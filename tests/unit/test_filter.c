@@ -1,5 +1,5 @@
-/* Tests which frames the filter in front of lwIP accepts: one row per rule, then every shorter
- * length. */
+/* Tests which frames the filter in front of lwIP accepts. There is one table row per rule; then a
+ * good frame is cut to every shorter length. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ static const struct filter_rules rules = {
 	.mask = 0xffffff00u,
 };
 
-/* A SYN from PEER:4000 to OURS:7, checksums left 0. */
+/* Make a SYN from PEER:4000 to OURS:7. Its checksums stay 0. */
 static void make_syn(uint8_t *frame)
 {
 	static const uint8_t head[] = {

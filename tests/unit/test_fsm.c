@@ -18,7 +18,7 @@ static void test_protect(void **state)
 	assert_int_equal(lab.n_resumes, 1);
 	assert_int_equal(lab.resume_epoch, 0);
 	lab_ack(&lab, 2);
-	lab_ack(&lab, 2); /* a second time */
+	lab_ack(&lab, 2); /* a second acknowledgement of the same epoch */
 	assert_int_equal(lab.n_commits, 2);
 	lab_command(&lab, VM_COMMAND_PROTECT);
 	assert_string_equal(lab.last_reply.code, "already");
@@ -271,7 +271,7 @@ static void test_failover_needs_protection(void **state)
 static void test_promotion_refused(void **state)
 {
 	(void)state;
-	lab.peer[1].complete = 0; /* it lost its RAM file but does not know yet */
+	lab.peer[1].complete = 0; /* beta lost its RAM file but does not know it yet */
 	lab_command(&lab, VM_COMMAND_FAILOVER);
 	lab_settle(&lab);
 	assert_int_equal(lab.journal.state, VM_FAILED);

@@ -366,7 +366,7 @@ static void too_large(struct feed *f)
 	feed_end(f);
 }
 
-/* Frames with almost no payload, whose headers alone fill the buffer. */
+/* Feed frames with almost no payload, whose headers alone fill the buffer. */
 static void empty_frames(struct feed *f)
 {
 	feed_begin(f, false);

@@ -328,7 +328,8 @@ static void rounds_of_a_full_copy(void **state)
 	throttle_init(&throttle, &config);
 	/* The rounds shrink: continue with rounds, however long they take. */
 	assert_true(throttle_full_round(&throttle, SEC, 7500, 10000, 10 * SEC, true));
-	/* The rounds do not shrink, but the rest is sent quickly. */
+	/* The rounds do not shrink, but what is left can be sent quickly: no more rounds, no
+	 * throttling. */
 	assert_false(throttle_full_round(&throttle, SEC, 9000, 10000, 400 * MS, false));
 	assert_int_equal(throttle.percent, 0);
 	/* The rounds do not shrink: throttle more, until the maximum is reached. */

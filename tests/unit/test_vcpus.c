@@ -233,7 +233,7 @@ static void signals_are_not_lost(void **state)
 
 	(void)state;
 	for (uint64_t n = 1; n <= 50; n++) {
-		/* Signals both before the stop and during it. */
+		/* Send signals both before the stop and during it. */
 		if (n % 2)
 			syscall(SYS_tgkill, scene.pid, scene.stage->tid[1], SIGUSR1);
 		assert_int_equal(vcpus_stop(scene.vcpus), 0);

@@ -108,7 +108,8 @@ static void each_signed_bit_counts(void **state)
 	assert_null(wire_witness_mac_free(NULL));
 }
 
-/* SipHash-2-4 of 120 bytes, written from its paper to check OpenSSL's result. */
+/* The test below computes SipHash-2-4 of 120 bytes with these functions, which are written from the
+ * SipHash paper, to check OpenSSL's result. */
 static uint64_t rotate(uint64_t v, unsigned n)
 {
 	return v << n | v >> (64 - n);
@@ -137,7 +138,7 @@ static void the_mac_is_siphash_2_4(void **state)
 	(void)state;
 	for (uint8_t i = 0; i < sizeof(key); i++)
 		key[i] = i;
-	memcpy(k, key, sizeof(k)); /* on a little-endian machine */
+	memcpy(k, key, sizeof(k)); /* right on a little-endian machine only */
 	v[0] = k[0] ^ UINT64_C(0x736f6d6570736575);
 	v[1] = k[1] ^ UINT64_C(0x646f72616e646f6d);
 	v[2] = k[0] ^ UINT64_C(0x6c7967656e657261);

@@ -319,7 +319,7 @@ static void forgeries_are_told_of(void **state)
 		assert_int_equal(send_witness(&key, 1), WITNESS_RX_BAD_MAC);
 		pass(200);
 	}
-	assert_int_equal(n_events, 1); /* one per 10 s */
+	assert_int_equal(n_events, 1); /* one event per 10 s */
 	pass(10000);
 	assert_int_equal(n_events, 2);
 	pass(20000);

@@ -59,8 +59,8 @@ static size_t put_length(uint8_t *to, size_t length)
 	return 2;
 }
 
-/* A second encoder, written only from xrle.h's description, that works byte by byte. Returns -E2BIG
- * if the delta exceeds XRLE_SIZE_MAX. */
+/* Encode byte by byte. This is a second encoder, written only from xrle.h's description. Returns
+ * the delta's size, or -E2BIG if it exceeds XRLE_SIZE_MAX. */
 static int model_encode(const uint8_t *a, const uint8_t *b, uint8_t *to)
 {
 	size_t size = 0, at = 0, i = 0;
