@@ -13,7 +13,8 @@ static int start(void **state)
 	return 0;
 }
 
-/* Let the owner report about its guest. */
+/* Let the owner report. @is_uncovered: its guest has a part that the protection does not cover.
+ * @is_covered_again: the protection covers all parts again. */
 static void report(bool is_uncovered, bool is_covered_again)
 {
 	(void)lab_feed(&lab, (struct vm_input){
