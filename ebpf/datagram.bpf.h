@@ -1,7 +1,7 @@
 /* datagram.bpf.h - the witness datagram and its mac, for BPF programs that sign or check it.
  *
- * docs/wire-format.md, chapter 9, is normative; lib/wire/witness.h is the counterpart in user
- * space. Only for *.bpf.c files; has no map and no state.
+ * docs/wire-format.md, chapter 9, defines the format. lib/wire/witness.h implements it for user
+ * space. Only *.bpf.c files include this file. It has no map and no state.
  */
 #ifndef DATAGRAM_BPF_H
 #define DATAGRAM_BPF_H
@@ -73,12 +73,12 @@ static __always_inline __u64 datagram_mac(const __u64 key[2], const struct datag
 	};
 	const __u64 *word = (const void *)d;
 
-	/* Unroll the loop: without CAP_PERFMON the verifier (Linux 6.18) refuses variable stack
-	 * offsets. */
+	/* Unroll the loop: to a process without CAP_PERFMON, the verifier (Linux 6.18) refuses
+	 * variable stack offsets. */
 #pragma unroll
 	for (int i = 0; i < DATAGRAM_SIGNED_WORDS; i++)
 		sip_word(&s, word[i]);
-	/* the last word holds only the length */
+	/* SipHash's last word: no data is left, so it holds only the length */
 	sip_word(&s, (__u64)(DATAGRAM_SIGNED_WORDS * 8) << 56);
 	s.v2 ^= 0xff;
 	for (int i = 0; i < 4; i++)

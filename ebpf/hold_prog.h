@@ -1,4 +1,4 @@
-/* hold_prog.h - load, attach, pin and take over the hold's BPF programs.
+/* hold_prog.h - loads, attaches, pins and takes over the hold's BPF programs.
  *
  * Why: the programs must outlive the agent, because they drop frames while no agent runs, and the
  * next agent must find them. So the maps and the XDP link are pinned in one directory per VM:
@@ -12,8 +12,8 @@
  *
  * Where: hostagent/net/hold.c calls it; it calls only libbpf, and turns libbpf's results into
  * negative errno. libbpf's own messages go to the log at debug level.
- * Threads: one owner per object. Functions block for netlink and bpf calls, but never wait for an
- * event.
+ * Threads: one thread at a time may use an object. Functions block for netlink and bpf calls, but
+ * never wait for an event.
  */
 #ifndef HOLD_PROG_H
 #define HOLD_PROG_H
@@ -25,8 +25,8 @@
 #include "ebpf/hold_shared.h"
 
 enum hold_prog_step { /* the step at which hold_prog_open() failed */
-	HOLD_PROG_PIN_DIR = 0, /* -ENOENT: not on a bpffs */
-	HOLD_PROG_LOCK = 1,    /* -EBUSY: another process has this hold */
+	HOLD_PROG_PIN_DIR = 0, /* -ENOENT: pin_dir is not on a bpffs */
+	HOLD_PROG_LOCK = 1,    /* -EBUSY: another process controls this hold */
 	/* -EINVAL: the pinned maps have another layout, or the verifier refused a program */
 	HOLD_PROG_LOAD = 2,
 	HOLD_PROG_FOREIGN = 3, /* -EBUSY: the device has an XDP program that is not ours */
@@ -35,61 +35,62 @@ enum hold_prog_step { /* the step at which hold_prog_open() failed */
 };
 
 struct hold_prog_config {
-	const char *pin_dir; /* on a bpffs; created if missing */
-	int ifindex;	     /* the tap's */
+	const char *pin_dir; /* directory for the pins, on a bpffs; created if missing */
+	int ifindex;	     /* ifindex of the tap */
 	uint32_t max_frame_bytes;
 };
 
 struct hold_prog {
 	struct hold_skel *skel;		/* owned */
 	struct hold_control *control;   /* the control map's mapped page, shared with the program */
-	int lock_fd;			/* descriptor of pin_dir, which holds the lock */
+	int lock_fd;			/* descriptor of pin_dir; keeps it locked */
 	int link_fd;			/* descriptor of the XDP link, or -1 */
 	int ifindex;
 	int xsks_fd;                    /* descriptor of the map hold_xsks, borrowed from skel */
-	bool is_taken_over;		/* a link on this device was found pinned */
+	bool is_taken_over; /* true if hold_prog_open() found a pinned link on this device */
 	char pin_dir[256];
 };
 
-/* Load, attach and pin as described above. A new hold starts in HOLD_MODE_PASS; a hold that is
- * taken over keeps its mode and epoch. Pins of a device that no longer exists are removed first.
- * @prog is the caller's storage, valid after success until hold_prog_done(). *ret_step is set on
- * failure only.
- * 0; -ENAMETOOLONG; the codes at enum hold_prog_step; other -errno. On failure nothing new stays
- * attached or pinned; a hold that was pinned before stays. */
+/* Load, attach and pin the programs, as the top of this file describes. A new hold starts in
+ * HOLD_MODE_PASS; a hold that is taken over keeps its mode and epoch. Pins of a device that no
+ * longer exists are removed first. @prog is the caller's storage, valid after success until
+ * hold_prog_done().
+ * Returns 0, -ENAMETOOLONG, an error listed at enum hold_prog_step, or another -errno. On failure,
+ * sets *ret_step and leaves nothing new attached or pinned; but a hold that was pinned before stays
+ * pinned. */
 int hold_prog_open(struct hold_prog *prog, const struct hold_prog_config *config,
 		   enum hold_prog_step *ret_step) __attribute__((warn_unused_result));
 
-/* Attach hold_release to the tc ingress of @ifindex, a device of ours. After this, every frame that
- * the device receives goes to the tap or is dropped. Deleting the device detaches the program. 0 or
- * -errno. */
+/* Attach the program hold_release to the tc ingress of @ifindex, a device that the agent made. From
+ * then on, every frame that the device receives goes to the tap or is dropped. Deleting the device
+ * detaches the program. Returns 0 or -errno. */
 int hold_prog_attach_release(struct hold_prog *prog, int ifindex)
 	__attribute__((warn_unused_result));
 
-/* Returns how many frames hold_release gave to the tap since hold_prog_open(). Only reads
- * memory. */
+/* Returns how many frames hold_release has passed to the tap since hold_prog_open(). Makes no
+ * system call. */
 uint64_t hold_prog_n_returned(const struct hold_prog *prog);
 
 /* Detach the XDP program from the tap, remove the tap's clsact qdisc if we created it, and remove
  * pins and directory. The program no longer runs for new frames, but may still be running for an
- * earlier frame (hold_prog_quiesce()). The maps stay usable until hold_prog_done(). 0; -errno of
- * the first step that failed; all steps are tried. */
+ * earlier frame; hold_prog_quiesce() waits for it. The maps stay usable until hold_prog_done().
+ * Tries all steps even if one fails. Returns 0, or the -errno of the first step that failed. */
 int hold_prog_detach(struct hold_prog *prog) __attribute__((warn_unused_result));
 
-/* Detach and unpin what an earlier process left in @pin_dir, even if its tap is gone, renamed or in
- * no bridge. 0: nothing is left in @pin_dir; -EBUSY: another process has this hold; other
- * -errno. */
+/* Detach and unpin what an earlier process left in @pin_dir, even if its tap is gone, was renamed,
+ * or is in no bridge. Returns 0 if nothing is left in @pin_dir, -EBUSY if another process controls
+ * this hold, or another -errno. */
 int hold_prog_remove_left(const char *pin_dir) __attribute__((warn_unused_result));
 
-/* Wait until every run of a BPF program that began before this call has ended (an RCU grace period,
- * ms). */
+/* Wait until every run of a BPF program that began before this call has ended. This takes an RCU
+ * grace period, a few milliseconds. */
 void hold_prog_quiesce(void);
 
 /* Free memory and descriptors; pinned programs and maps continue to work. @prog may be NULL,
  * zeroed, or the result of a hold_prog_open() that failed. */
 void hold_prog_done(struct hold_prog *prog);
 
-/* Store the sum of each counter over all CPUs in ret[HOLD_COUNTER_SLOTS]. 0 or -errno. */
+/* Store each counter, summed over all CPUs, in ret[HOLD_COUNTER_SLOTS]. Returns 0 or -errno. */
 int hold_prog_counters(const struct hold_prog *prog, uint64_t *ret)
 	__attribute__((warn_unused_result));
 

@@ -1,8 +1,8 @@
 /* hold_shared.h - types and constants shared by the hold's BPF programs and their loader.
  *
- * The programs and the loader share no other header of ours. Types have fixed width and host byte
- * order (both sides run on the same machine), and sizes are asserted. If a map's size changes,
- * libbpf refuses the pinned map of an older agent.
+ * This is the only header of ours that both include. Types have fixed width and host byte order
+ * (both sides run on the same machine), and sizes are asserted. If a map's size changes, libbpf
+ * refuses the map that an older agent pinned.
  */
 #ifndef HOLD_SHARED_H
 #define HOLD_SHARED_H
@@ -13,9 +13,9 @@
  * frame. If it is all zero, every frame is dropped. */
 struct hold_control {
 	__u32 mode;  /* HOLD_MODE_* */
-	/* HOLD_FLAG_*: the agent's notes for the next agent; the program ignores them */
+	/* HOLD_FLAG_*: what this agent leaves for the next agent to know; the program ignores it */
 	__u32 flags;
-	__u64 epoch; /* stamp for the next frame; 0 is never valid */
+	__u64 epoch; /* the epoch to stamp on the next frame; 0 is never valid */
 };
 
 #define HOLD_MODE_DROP 0
@@ -23,9 +23,10 @@ struct hold_control {
 #define HOLD_MODE_PASS 2
 
 #define HOLD_FLAG_CLSACT_OURS 1U /* we created the tap's clsact qdisc, so we must remove it */
-/* 2U is no longer used; it meant that the guest's MAC was already pinned in the bridge */
+/* Do not reuse 2U: an older agent used it to say that the guest's MAC was already pinned in the
+ * bridge. */
 
-/* Mark of released frames on their way through the veth pair: "hold" in ASCII. */
+/* The mark (SO_MARK) that released frames carry through the veth pair: "hold" in ASCII. */
 #define HOLD_MARK 0x686f6c64U
 
 /* The stamp in front of every held frame, removed when the frame is released.
@@ -38,24 +39,25 @@ struct hold_stamp {
 };
 
 /* Value of the map hold_sent, which counts all frames that the guest has sent, including dropped
- * ones. The witness reads it too. It is a separate map, so that the other maps keep the sizes that
- * an older agent pinned. */
+ * ones. The witness also reads this map. The counts have a map of their own because the other maps
+ * must keep their sizes: an older agent may have pinned them. */
 struct hold_sent {
 	__u64 frames;
-	__u64 last_ns; /* CLOCK_BOOTTIME of the last frame; 0: none */
+	__u64 last_ns; /* CLOCK_BOOTTIME when the last frame was sent; 0: never */
 };
 
-/* Index into the map hold_counters. Only append, because pinned maps outlive the agent. */
+/* Index into the map hold_counters. Add new counters only at the end, because pinned maps outlive
+ * the agent. */
 enum hold_counter {
 	HOLD_COUNTER_HELD = 0,
 	HOLD_COUNTER_PASSED = 1,
 	/* in mode DROP or an unknown mode, or in mode HOLD with epoch 0 */
 	HOLD_COUNTER_DROPPED_MODE = 2,
-	HOLD_COUNTER_DROPPED_NO_SOCKET = 3, /* no socket on the frame's queue */
+	HOLD_COUNTER_DROPPED_NO_SOCKET = 3, /* no AF_XDP socket is bound to the frame's queue */
 	HOLD_COUNTER_DROPPED_LONG = 4,	    /* too long for a UMEM frame */
 	HOLD_COUNTER_DROPPED_STAMP = 5,	    /* the driver left no room for the stamp */
-	/* 6 is no longer used; it meant that the bridge flooded the guest's own frame back to
-	 * it */
+	/* Do not reuse 6: an older agent counted here the guest's own frames that the bridge
+	 * flooded back to it. */
 	HOLD_COUNTER_DROPPED_STRAY = 7, /* a frame from the veth pair that we did not send */
 	HOLD_COUNTER_SLOTS = 16,
 };

@@ -2,12 +2,13 @@
  * dropped.
  *
  * Why: in a flood the gateway attaches this program to its packet socket (docs/threat-model.md, "A
- * flood"). The program is loaded once, before any flood, because the verifier takes milliseconds;
- * the caller attaches it. Nothing is pinned: socket, program and keys end with the process.
+ * flood"). Loading takes milliseconds in the verifier, so the program is loaded once, before any
+ * flood. The caller attaches it when a flood begins. Nothing is pinned: socket, program and keys
+ * end with the process.
  *
  * Where: gateway/networks/witnessing.c calls it; it calls only libbpf. libbpf's messages go to the
- * log at debug level. Threads: one owner per object; keys and counts are shared with the program
- * and accessed atomically.
+ * log at debug level. Threads: one thread at a time may use an object. Keys and counts are shared
+ * with the program and accessed atomically.
  */
 #ifndef SHIELD_PROG_H
 #define SHIELD_PROG_H
@@ -18,30 +19,30 @@
 
 struct shield_prog; /* opaque */
 
-/* Load the program. @ip_be32 and @port (host byte order): our address for the witness datagrams of
- * @path. Allocates; blocks for the kernel's verifier.
- * 0: the caller owns *ret_prog and ends it with shield_prog_close(); -EPERM: no CAP_BPF; -ENOMEM;
- * other -errno of bpf(2): the kernel refuses the program. */
+/* Load the program. @ip_be32 and @port (host byte order) are the address to which the witness
+ * datagrams of @path are sent. Allocates; blocks for the kernel's verifier.
+ * Returns 0, and the caller must end *ret_prog with shield_prog_close(); -EPERM without CAP_BPF;
+ * -ENOMEM; or another -errno of bpf(2) if the kernel refuses the program. */
 int shield_prog_open(uint32_t ip_be32, uint16_t port, uint32_t path, struct shield_prog **ret_prog)
 	__attribute__((warn_unused_result));
 
-/* Wipe all keys and free @prog. NULL is allowed. Returns NULL. A socket to which the program is
- * attached keeps the program, but without keys. */
+/* Wipe all keys and free @prog. NULL is allowed. Returns NULL. If the program is still attached to
+ * a socket, it continues to run there, but without keys. */
 struct shield_prog *shield_prog_close(struct shield_prog *prog);
 
 /* Returns the program's descriptor, for SO_ATTACH_BPF. Owned by @prog. */
 int shield_prog_fd(const struct shield_prog *prog);
 
 /* Put a copy of @key into @slot (0..SHIELD_SLOTS-1); if @key is NULL, empty the slot. If the slot
- * already holds a key with this key_id, nothing changes, and the key's `newest` is kept; any other
- * key in the slot is wiped. Datagrams with a sequence above @key->newest pass. key_id and address
- * are in the byte order of struct shield_key. Makes a system call only if something changes. 0;
- * -errno of bpf(2), and the slot then has no key. */
+ * already holds a key with this key_id, nothing changes, not even the key's `newest`. Any other key
+ * in the slot is wiped first. With the new key, only datagrams with a sequence number above
+ * @key->newest pass. key_id and address are in the byte order of struct shield_key. Makes a system
+ * call only if something changes. Returns 0; or -errno of bpf(2), and then the slot has no key. */
 int shield_prog_set_key(struct shield_prog *prog, uint32_t slot, const struct shield_key *key)
 	__attribute__((warn_unused_result));
 
-/* Returns how many datagrams were dropped with @verdict since the last call. Not for
- * SHIELD_BAD_MAC. */
+/* Returns how many datagrams were dropped with @verdict since the last call. For SHIELD_BAD_MAC
+ * call shield_prog_take_bad_macs() instead. */
 uint64_t shield_prog_take_count(struct shield_prog *prog, enum shield_verdict verdict);
 
 /* Returns how many datagrams named the key in @slot but had a wrong mac, since the last call. */

@@ -1,20 +1,22 @@
 /* shield_shared.h - types and constants shared by the shield's BPF program and its loader.
  *
- * The programs and the loader share no other header of ours. Types have fixed width and host byte
- * order unless noted, and sizes are asserted.
+ * This is the only header of ours that both include. Types have fixed width and host byte order
+ * unless noted, and sizes are asserted.
  */
 #ifndef SHIELD_SHARED_H
 #define SHIELD_SHARED_H
 
 #include <linux/types.h>
 
-#define SHIELD_SLOTS 128 /* the most keys */
+#define SHIELD_SLOTS 128 /* number of slots, each for one key */
 
-/* A key, and the state of its datagrams. A slot that is all zero has no key. */
+/* A slot of the map of keys: one key, and what the program has seen of the datagrams signed with
+ * it. A slot that is all zero has no key. */
 struct shield_key {
 	__u64 key[2];	/* the key's 16 bytes as two little-endian words */
 	__u64 newest;	/* highest sequence that has passed; written by the program */
-	/* datagrams dropped for a wrong mac; the program counts, the gateway reads and clears */
+	/* datagrams dropped for a wrong mac; the program counts them, the gateway reads and clears
+	 * the count */
 	__u64 bad_macs;
 	__u32 key_id;
 	__be32 address; /* source address that the key's datagrams must have */
@@ -26,10 +28,10 @@ enum shield_verdict {
 	SHIELD_OTHER = 1,	  /* not addressed to the witness port of our address */
 	SHIELD_MALFORMED = 2,	  /* for the witness port, but of wrong size or magic */
 	SHIELD_UNKNOWN_KEY = 3,
-	SHIELD_WRONG_ADDRESS = 4, /* not from the host to which the key was given */
+	SHIELD_WRONG_ADDRESS = 4, /* not sent from the address of the host that has the key */
 	SHIELD_REPLAYED = 5,	  /* its sequence is not above the newest that has passed */
 	SHIELD_BAD_MAC = 6,
-	/* its path is not that of this network; checked after MALFORMED */
+	/* its field `path` does not name this network; checked right after MALFORMED */
 	SHIELD_WRONG_PATH = 7,
 	SHIELD_N_VERDICTS = 8,
 };

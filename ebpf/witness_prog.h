@@ -1,4 +1,4 @@
-/* witness_prog.h - load, attach, pin and take over the witness's BPF programs.
+/* witness_prog.h - loads, attaches, pins and takes over the witness's BPF programs.
  *
  * Why: a witness must report also when the agent cannot. The tc filters keep the programs alive,
  * and the programs keep the maps alive. The maps are pinned in a separate directory, so that the
@@ -13,8 +13,9 @@
  * hold_sent.
  *
  * Where: hostagent/net/witness_mirror.c calls it; it calls only libbpf.
- * Threads: one owner per object; control and state are shared with the programs, and are read and
- * written atomically. Functions block for netlink and bpf calls, but never wait for an event.
+ * Threads: one thread at a time may use an object. Control and state are shared with the programs,
+ * and are read and written atomically. Functions block for netlink and bpf calls, but never wait
+ * for an event.
  */
 #ifndef WITNESS_PROG_H
 #define WITNESS_PROG_H
@@ -24,48 +25,52 @@
 #include "ebpf/witness_shared.h"
 
 enum witness_prog_step { /* the step at which witness_prog_open() failed */
-	WITNESS_PROG_PIN_DIR = 0, /* -ENOENT: not on a bpffs */
-	WITNESS_PROG_LOCK = 1,	  /* -EBUSY: another process has this witness */
+	WITNESS_PROG_PIN_DIR = 0, /* -ENOENT: pin_dir is not on a bpffs */
+	WITNESS_PROG_LOCK = 1,	  /* -EBUSY: another process controls this witness */
 	WITNESS_PROG_HOLD = 2,	  /* -ENOENT: there are no maps of a hold in hold_pin_dir */
 	WITNESS_PROG_LOAD = 3,	  /* the kernel refuses the programs */
 	WITNESS_PROG_ATTACH = 4,  /* -EINVAL or -ENOENT: the tap has no clsact qdisc */
 };
 
 struct witness_prog_config {
-	const char *pin_dir;      /* on a bpffs, used only for this witness; created if missing */
+	/* directory for this witness's pins only, on a bpffs; created if missing */
+	const char *pin_dir;
 	const char *hold_pin_dir; /* the pin_dir of the same VM's hold, which must be open */
 	int tap;		  /* ifindex of the tap */
 	int helper_out;		  /* ifindex of the device into which samples are cloned */
-	int helper_in;		  /* ifindex of its peer, which receives the clones */
+	int helper_in;		  /* ifindex of helper_out's peer, which receives the clones */
 };
 
 struct witness_prog {
 	struct witness_skel *skel;	  /* owned */
 	struct witness_control *control; /* mapped page of the map witness_control */
 	struct witness_state *state;	 /* mapped page of the map witness_state */
-	int lock_fd;	   /* descriptor of pin_dir, which holds the lock */
+	int lock_fd;	   /* descriptor of pin_dir; keeps it locked */
 	int tap;
-	/* pins of a witness of this tap were found: that witness has continued to send */
+	/* true if pins of a witness of this tap were found; that witness has never stopped
+	 * sending */
 	bool is_taken_over;
 	char pin_dir[256];
 };
 
-/* Load and attach as described above. In a new witness, control is zero except for the tap, and
- * nothing is sent. In a witness that is taken over, control is unchanged. Pins of another tap or
- * with another layout are removed first. @prog is the caller's storage, valid after success until
- * witness_prog_done(). *ret_step is set on failure only.
- * 0; -ENAMETOOLONG; the codes at enum witness_prog_step; other -errno. On failure nothing new stays
- * attached or pinned; a witness that was pinned before continues as it was. */
+/* Load and attach the programs, as the top of this file describes. A new witness sends nothing,
+ * because its control is zero except for the tap. A witness that is taken over keeps its control.
+ * Pins of another tap or with another layout are removed first. @prog is the caller's storage,
+ * valid after success until witness_prog_done().
+ * Returns 0, -ENAMETOOLONG, an error listed at enum witness_prog_step, or another -errno. On
+ * failure, sets *ret_step and leaves nothing new attached or pinned; but a witness that was pinned
+ * before continues as it was. */
 int witness_prog_open(struct witness_prog *prog, const struct witness_prog_config *config,
 		      enum witness_prog_step *ret_step) __attribute__((warn_unused_result));
 
 /* Detach the filter from the tap, and remove pins and directory. The helper's filter is removed
- * when the caller deletes the helper. A missing tap or filter is no error. 0; -errno of the first
- * step that failed; all steps are tried. */
+ * when the caller deletes the helper. A missing tap or filter is no error. Tries all steps even if
+ * one fails. Returns 0, or the -errno of the first step that failed. */
 int witness_prog_detach(struct witness_prog *prog) __attribute__((warn_unused_result));
 
-/* Do what witness_prog_detach() does, for a witness that an earlier process left. @tap: ifindex, or
- * 0 if the tap is gone. 0; -EBUSY: another process has this witness; other -errno. */
+/* Do what witness_prog_detach() does, for a witness that an earlier process left. @tap is the tap's
+ * ifindex, or 0 if the tap is gone. Returns 0, -EBUSY if another process controls this witness, or
+ * another -errno. */
 int witness_prog_remove_left(const char *pin_dir, int tap) __attribute__((warn_unused_result));
 
 /* Free memory and descriptors; attached programs continue to run. @prog may be NULL or zeroed. */

@@ -1,7 +1,7 @@
 /* witness_shared.h - types and constants shared by the witness's BPF programs and their loader.
  *
- * The programs and the loader share no other header of ours. Types have fixed width and host byte
- * order unless noted, and sizes are asserted. In a new witness all maps are zero, which means that
+ * This is the only header of ours that both include. Types have fixed width and host byte order
+ * unless noted, and sizes are asserted. In a new witness all maps are zero, which means that
  * nothing is sent.
  */
 #ifndef WITNESS_SHARED_H
@@ -15,14 +15,15 @@
 #define WITNESS_HEAD_MIN      14
 #define WITNESS_HEAD_MAX      64
 
-/* The networks by which a datagram can be sent; the numbers of the datagram's field `path`. */
+/* The networks through which a datagram can be sent. The numbers are the values of the datagram's
+ * field `path`. */
 enum witness_path_number {
 	WITNESS_BACKUP = 0,
 	WITNESS_CLIENT = 1,
 	WITNESS_N_PATHS = 2,
 };
 
-/* A key, and the last sequence numbers that were used with it. */
+/* A key, and for each path the last sequence number used with it. */
 struct witness_key {
 	__u64 key[2];			/* the key's 16 bytes as two little-endian words */
 	__u64 sequence[WITNESS_N_PATHS]; /* last number used; written by witness_emit */
@@ -30,22 +31,23 @@ struct witness_key {
 	__u32 reserved;
 };
 
-/* The route of one path: the device, and the headers in front of the datagram, which the agent
- * writes. */
+/* The route of one path: the device to send through, and the headers to put in front of the
+ * datagram. The agent fills in both. */
 struct witness_path {
-	__u32 ifindex;                    /* the backup or client device; 0: there is no route */
+	__u32 ifindex; /* device in the backup or client network; 0: there is no route */
 	__u8 header[WITNESS_HEADER_SIZE]; /* as on the wire, including the IPv4 checksum */
 	__u8 reserved[2];
 };
 
-/* Value of the map witness_control. The agent writes it through mmap. Of the two keys, and of the
- * two routes of each path, one is in use. For a change, the agent writes the other one and then
- * changes the index, so that no program sees half of a change. */
+/* Value of the map witness_control. The agent writes it through mmap. There are two keys, and two
+ * routes for each path; an index says which of the two is in use. To change a key or route, the
+ * agent writes the one that is not in use and then changes the index. So no program sees a
+ * half-written key or route. */
 struct witness_control {
 	__u32 is_enabled; /* 0: frames are counted, but nothing is sent */
 	__u32 key_slot;	  /* index of the key in use: 0 or 1 */
 	__u32 path_slot[WITNESS_N_PATHS]; /* index of the route in use: 0 or 1 */
-	__u32 tap;	  /* ifindex of the tap: the agent's note for the next agent */
+	__u32 tap;	  /* ifindex of the tap, left here for the next agent */
 	__u32 reserved;
 	__u64 interval_ns;
 	struct witness_key keys[2];
@@ -56,13 +58,15 @@ struct witness_control {
 struct witness_state {
 	__u64 to_guest;	  /* frames that reached the guest's port */
 	__u64 sampled_ns; /* time of the last sample, from which the interval is counted */
-	/* time of the sample that is on its way to witness_emit; 0: there is none */
+	/* time of the sample that was cloned but has not reached witness_emit; 0: there is none */
 	__u64 token_ns;
 	__u64 sampled;	  /* samples taken */
-	__u64 sent[WITNESS_N_PATHS]; /* datagrams given to the path's device */
+	__u64 sent[WITNESS_N_PATHS]; /* datagrams passed to the path's device */
 	__u64 failed_clone; /* samples that could not be cloned into the helper device */
 	__u64 failed_emit[WITNESS_N_PATHS]; /* samples for which the path sent no datagram */
-	__u64 stray;      /* frames on the helper that are no sample, or further segments of one */
+	/* frames on the helper that are not samples, or that are a sample's second and later
+	 * segments */
+	__u64 stray;
 };
 
 _Static_assert(sizeof(struct witness_key) == 40, "mapped by both sides");
